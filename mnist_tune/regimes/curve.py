@@ -179,7 +179,9 @@ class Curve:
     @property
     def calm_floor(self) -> float:
         """The least training loss of a network that guesses."""
-        return self.guess - SIGMAS * self.loss_noise if self.by_share else calm_floor(self.guess, self.evaluated)
+        if self.by_share:
+            return self.guess - SIGMAS * self.loss_noise if self.share_noise != math.inf else math.inf
+        return calm_floor(self.guess, self.evaluated)
 
     @cached_property
     def settled(self) -> float:

@@ -29,6 +29,8 @@ class DataFacts:
     """Training images that are evaluated after an epoch, at most; None means all."""
     name: str = ""
     """The built-in data set that `target` was measured on; empty if it was asked for."""
+    by_accuracy: bool = True
+    """Whether labels follow accuracy. If not, they follow the share of a task's loss that was learned."""
 
     @classmethod
     def of(cls, label_counts: Sequence[int], test_images: int, target: float | None = None) -> DataFacts:

@@ -162,8 +162,12 @@ def margin(curve: Curve) -> float:
 
 def rises(curve: Curve) -> bool:
     """Return whether a curve has not levelled off: its late pace is not below `HALF` of its mean pace, and by its law
-    it would pass a target that follows from it by twice the margin, within `FAR` times its epochs."""
+    it would pass a target that follows from it by twice the margin, within `FAR` times its epochs. Of a share that was
+    learned, nobody knows the most, so there is no law: it gained more than the margin in its late half."""
     error, gain = float(error_of(curve.settled)), margin(curve)
+    if curve.by_share:
+        late = curve.accuracy[-1] - curve.accuracy[-1 - round(HALF * curve.epochs)] if curve.epochs >= TREND else 1.0
+        return curve.epochs < TREND or bool(late_pace(curve)[0] >= HALF and late > gain)
     if error <= gain or curve.epochs < TREND:
         return error > gain
     _, exponent, _ = law(curve)

@@ -17,6 +17,7 @@ from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.families import SIBLINGS, rate_changed, setting, varied
 from mnist_tune.regimes.forecast import Forecast, epochs_to, forecast, reached, target_of
+from mnist_tune.regimes.learned_share import as_shares
 from mnist_tune.regimes.noise import SIGMAS
 from mnist_tune.regimes.statistics import (
     CLEARLY,
@@ -66,7 +67,10 @@ def curve_regime(curve: Curve, target: float | None = 0.95) -> Label:
     for name, ask in (("diverged", gone), ("overfit", memorising), ("oscillating", restless), ("converged", there)):
         if evidence := ask(curve, goal):
             return name, evidence
-    return below(curve, goal)
+    label, evidence = below(curve, goal)
+    if curve.by_share and label == "underfit" and curve.data.target is None:
+        label = "undecided"  # the best trial may have learned all there is
+    return label, evidence
 
 
 def gone(curve: Curve, goal: float) -> str:
@@ -75,7 +79,10 @@ def gone(curve: Curve, goal: float) -> str:
     guesses = accuracy[-1] <= curve.ceiling
     if loss is not None and not loss[-1] <= curve.calm_limit:
         flagged = curve.diverged is not None and curve.diverged[-1]
-        ended = curve.complete and guesses and (curve.diverged is None or curve.above_since is not None)
+        left = curve.diverged is None or curve.above_since is not None
+        if curve.by_share:
+            left = bool(np.median(loss[-TREND:]) > curve.calm_limit)
+        ended = curve.complete and guesses and left
         if flagged or ended or not np.isfinite(loss[-1]):
             since = f", above it since step {curve.above_since}" if curve.above_since else ""
             return f"training loss {loss[-1]:.3g} (untrained {curve.untrained:.3g}){since}"
@@ -297,11 +304,17 @@ def label_trials(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts) ->
     for rows in groups:
         mine = [curves[row] for row in rows]
         facts = data.with_wrong_labels(mine[0].label_noise)
+        if not data.by_accuracy:
+            mine = as_shares(mine)
+            facts = mine[0].data
         target = target_of([curve for curve in mine if curve.complete] or mine, facts)
-        siblings = [Trial(rates[row], momenta[row], curves[row], target, settings[row]) for row in rows]
+        siblings = [
+            Trial(rates[row], momenta[row], one, target, settings[row]) for row, one in zip(rows, mine, strict=True)
+        ]
         family = Family(siblings)
         for row, one in zip(rows, siblings, strict=True):
             label, evidence = family.label(one)
+            evidence = evidence if data.by_accuracy else evidence.replace("accuracy", "learned share")
             ahead = one.reaches if label == one.own[0] else reached(one.curve, target, label)
             known = math.nan if target is None else target
             found[row] = (one.own[0], label, evidence, known, *epochs_to(ahead, label))

@@ -26,7 +26,7 @@ def test_patience_is_counted_in_steps_at_any_batch_size(batch_size, steps, lost)
     config = TrialConfig(batch_size=batch_size)
     data = SimpleNamespace(train_count=steps * batch_size, label_counts=[10] * 10, splits={"train": (None, 1_000)})
     before = {"epoch": 0, "untrained_loss": 2.4}
-    row = row_of(before, np.full(steps, 9.0), {"train": (9.0, 0.1)}, config, data)
+    row = row_of(before, np.full(steps, 9.0), {"train": {"loss": 9.0, "accuracy": 0.1}}, config, data)
     assert row["diverged"] == lost
 
 

@@ -1,0 +1,153 @@
+"""Where there is no accuracy: the share of the loss that was learned, from 0 of one that has learned nothing to 1 of
+the best trial. With it in place of accuracy, all rules of labels hold for any loss, of either sign and in any unit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mnist_tune.regimes.curve import Curve
+from mnist_tune.regimes.noise import SIGMAS
+from mnist_tune.regimes.statistics import ENOUGH, TREND, VISIBLE
+
+LEAST_NOISE = VISIBLE / SIGMAS / math.sqrt(2)
+"""The least standard error of a share: a difference that nobody sees in a curve is none."""
+
+FAR_LESS = 10
+"""A loss that falls to less than one in so many, above 0, is compared by its logarithm."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The losses between which the trials of a task lie."""
+
+    untrained: float
+    """Of one that has learned nothing: that of the untrained task, or of the best constant answer if it is less."""
+    train: float
+    """The settled training loss of the best trial."""
+    held_out: float
+    """Its settled held-out loss, which is the least."""
+    noise: float
+    """The standard error of a held-out loss."""
+    trial: int
+    """Which trial that is."""
+    logarithmic: bool
+    """Whether shares are those of logarithms."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether more than noise can be learned."""
+        return self.untrained - self.held_out > SIGMAS * self.noise
+
+    @property
+    def share_noise(self) -> float:
+        """The standard error of a share."""
+        if self.logarithmic:
+            return max(self.noise / self.held_out / math.log(self.untrained / self.held_out), LEAST_NOISE)
+        return max(self.noise / (self.untrained - self.held_out), LEAST_NOISE)
+
+    def share(self, loss: np.ndarray, held_out: bool = False) -> np.ndarray:
+        """Return the share that was learned at each loss, from 0 to almost 1. A loss that is not finite has none."""
+        best = self.held_out if held_out else self.train
+        known = np.where(np.isfinite(loss), loss, self.untrained)
+        if self.logarithmic and best > 0:
+            share = np.log(np.maximum(known, best / FAR_LESS) / self.untrained) / math.log(best / self.untrained)
+        else:
+            share = (self.untrained - known) / max(self.untrained - best, 1e-300)
+        return np.clip(share, 0, 1 - LEAST_NOISE)
+
+
+def as_shares(curves: Sequence[Curve]) -> list[Curve]:
+    """Return the curves of all trials of one task and its arguments with the shares that were learned as accuracies.
+
+    Where more than noise is not known to be learnable, shares are 0 with an infinite noise.
+
+    Args:
+        curves: with training and held-out losses, in the order in which the trials ended. The target of their data is
+            a held-out loss.
+    """
+    loss = least_loss(curves)
+    if loss is None or not loss.is_known:
+        noise = 0.0 if loss is None else loss.noise
+        return [_with_shares(one, *(np.zeros(one.epochs),) * 2, math.inf, noise, None) for one in curves]
+    asked = curves[0].data.target
+    if asked is not None and asked < loss.held_out:
+        loss = replace(loss, held_out=asked, train=loss.train + asked - loss.held_out)
+    target = None if asked is None else float(loss.share(np.array(asked), held_out=True)) - LEAST_NOISE
+    found = []
+    for one in curves:
+        train, held_out = _losses(one)
+        shares = loss.share(train), loss.share(held_out, held_out=True)
+        found.append(_with_shares(one, *shares, loss.share_noise, loss.noise, target))
+    return found
+
+
+def _with_shares(
+    curve: Curve, train: np.ndarray, held_out: np.ndarray, noise: float, loss_noise: float, target: float | None
+) -> Curve:
+    """Return a curve with other accuracies. What rules for accuracies read of the losses of single steps, in nats, and
+    beside a held-out accuracy, is left out."""
+    return replace(
+        curve,
+        held_out=held_out,
+        train_accuracy=train,
+        share_noise=noise,
+        loss_noise=loss_noise,
+        data=replace(curve.data, target=target),
+        held_out_loss=None,
+        step_loss_max=None,
+        window_loss_max=None,
+        guessing_since=None,
+    )
+
+
+def _losses(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
+    """Return the training and the held-out losses; if one of them is unknown, the other one."""
+    unknown = np.full(curve.epochs, math.nan)
+    train, held_out = (unknown if one is None else one for one in (curve.train_loss, curve.held_out_loss))
+    return (held_out if np.isnan(train).all() else train), (train if np.isnan(held_out).all() else held_out)
+
+
+def least_loss(curves: Sequence[Curve]) -> Loss | None:
+    """Return the losses between which these trials lie; None if no trial has run all its epochs without diverging.
+
+    The best trial is the one with the least settled held-out loss, of those that ran all their epochs and did not
+    memorise. If all memorised, they are measured before.
+    """
+    ended = [
+        (i, *_losses(one))
+        for i, one in enumerate(curves)
+        if one.complete and one.epochs and (one.diverged is None or not one.diverged[-1])
+    ]
+    ended = [of for of in ended if np.isfinite(of[1][-TREND:]).all() and np.isfinite(of[2][-TREND:]).all()]
+    if not ended:
+        return None
+    untrained = min(float(np.median([curves[i].untrained for i, *_ in ended])), curves[0].guess)
+    kept = [of for of in ended if not _memorised(of[1], of[2], untrained)]
+    if not kept:
+        kept = [(i, train[: end + 1], held_out[: end + 1]) for i, train, held_out in ended
+                for end in [int(np.nanargmin(held_out))]]  # fmt: skip
+    trial, train, held_out = min(kept, key=lambda of: float(np.median(of[2][-TREND:])))
+    best, noise = float(np.median(held_out[-TREND:])), _noise(held_out)
+    logarithmic = 0 < best < untrained / FAR_LESS
+    return Loss(untrained, float(np.median(train[-TREND:])), best, noise, trial, logarithmic)
+
+
+def _memorised(train: np.ndarray, held_out: np.ndarray, untrained: float) -> bool:
+    """Return whether the held-out loss rose from its least one by more than noise, and visibly, while the training loss
+    did not."""
+    least, now = int(np.nanargmin(held_out)), float(np.median(held_out[-TREND:]))
+    rise, noise = now - held_out[least], SIGMAS * math.sqrt(2) * _noise(held_out)
+    visible = VISIBLE * (untrained - held_out[least])
+    return bool(rise > max(noise, visible) and np.median(train[-TREND:]) <= train[least])
+
+
+def _noise(loss: np.ndarray) -> float:
+    """Return the standard error of a loss that follows from what a curve still does in its late half: from its second
+    differences, so that a trend is none. Of fewer than five epochs, none is known."""
+    late = loss[-max(ENOUGH, len(loss) // 2) :]
+    bends = np.diff(late[np.isfinite(late)], 2)
+    return float(np.sqrt(np.mean(bends**2) / 6)) if len(bends) >= TREND else 0.0

@@ -1,0 +1,153 @@
+"""Labels of tasks that have a loss and no accuracy: they follow from the share of the loss that was learned."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mnist_tune.regimes.curve import Curve
+from mnist_tune.regimes.data_facts import DataFacts
+from mnist_tune.regimes.forecast import target_of
+from mnist_tune.regimes.labels import Family, Trial
+from mnist_tune.regimes.learned_share import Loss, as_shares, least_loss
+
+T = np.arange(1, 21)
+
+
+def facts(guess=None, target=None):
+    guesses = {"cross-entropy": math.inf if guess is None else guess}
+    return DataFacts(2_000, 500, 0.0, guesses, target, by_accuracy=False)
+
+
+def curve(train, test=None, untrained=1.0, asked=20, noise=0.0, diverged=False, **options):
+    train = np.asarray(train, float)
+    test = train if test is None else np.asarray(test, float)
+    drawn = noise * np.random.default_rng(int(1e6 * np.nan_to_num(train).var())).normal(size=len(train))
+    flags = np.cumsum(~np.isfinite(train) | (np.arange(len(train)) == len(train) - 1) & diverged) > 0
+    known = {"train_loss": train + drawn, "held_out_loss": test + drawn, "untrained_loss": untrained}
+    return Curve(np.full(len(train), math.nan), asked, diverged=flags, data=options.pop("data", facts()), **known)
+
+
+def labels(*curves):
+    """Return the label of each, at rates that double."""
+    shares = as_shares(curves)
+    target = target_of([one for one in shares if one.complete], shares[0].data)
+    trials = [Trial(0.01 * 2**i, 0.0, one, target) for i, one in enumerate(shares)]
+    return [Family(trials).label(one)[0] for one in trials]
+
+
+def falls(rate, low=0.1, start=1.0):
+    return low + (start - low) * np.exp(-rate * T)
+
+
+def test_the_best_converges_and_slower_rates_are_slow():
+    found = labels(*(curve(falls(rate), noise=1e-3) for rate in (0.005, 0.02, 0.1, 0.6)))
+    assert found == ["slow", "slow", "slow", "converged"]
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(30, 0), (1, -7), (0.01, -3), (250, 40)])
+def test_units_and_the_zero_of_a_loss_change_no_label(scale, shift):
+    curves = [curve(falls(rate), noise=1e-3) for rate in (0.005, 0.1, 0.6)]
+    moved = [
+        replace(one, train_loss=scale * one.train_loss + shift, held_out_loss=scale * one.held_out_loss + shift,
+                untrained_loss=scale * one.untrained_loss + shift)
+        for one in curves
+    ]  # fmt: skip
+    assert labels(*moved) == labels(*curves) == ["slow", "slow", "converged"]
+
+
+def test_where_all_rates_are_too_slow_none_has_converged():
+    found = labels(*(curve(2.3 - slope * T, untrained=2.3) for slope in (1e-5, 1e-4, 1e-3)))
+    assert "converged" not in found
+    assert "oscillating" not in found
+
+
+def test_a_lone_trial_halfway_down_a_line_is_on_its_way():
+    [shares] = as_shares([curve(1 - 0.025 * T)])
+    assert target_of([shares], shares.data) is None
+    [one] = labels(curve(1 - 0.025 * T))
+    assert one == "undecided"
+
+
+def test_a_lone_trial_that_has_levelled_off_has_converged():
+    assert labels(curve(falls(0.6), noise=1e-3)) == ["converged"]
+
+
+@pytest.mark.parametrize("guess", [None, 1.0])
+def test_of_noise_alone_nothing_is_said(guess):
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        found = labels(*(curve(1 + 0.01 * rng.normal(size=20), data=facts(guess)) for _ in range(5)))
+        assert found == ["undecided"] * 5
+
+
+def test_a_sibling_that_overfits_is_no_measure_of_the_good_one():
+    memorised = curve(np.geomspace(0.8, 1e-4, 20), 0.3 + 0.02 * (T - 3.0) ** 2 / 10)
+    good = curve(falls(0.6, 0.2), falls(0.6, 0.25), noise=1e-3)
+    assert labels(good, memorised) == ["converged", "overfit"]
+
+
+def test_one_that_overfits_alone_is_measured_by_what_it_reached_before():
+    assert labels(curve(np.geomspace(0.8, 1e-4, 20), 0.3 + 0.02 * (T - 3.0) ** 2 / 10)) == ["overfit"]
+
+
+def test_negative_losses_are_losses():
+    """From -0.01 to -47, as a flow's does: that is no divergence."""
+    found = labels(curve(falls(0.02, -47, -0.01), untrained=-0.01), curve(falls(0.6, -47, -0.01), untrained=-0.01))
+    assert found == ["slow", "converged"]
+
+
+def test_losses_of_many_sizes_are_compared_by_their_logarithms():
+    """Between 1e-2 and 1e-5 is as much as between 10 and 1e-2. In logarithms, the slow one is halfway."""
+    found = as_shares(
+        [curve(10 * 10 ** (-0.15 * T), untrained=10), curve(10 * 10 ** (-6 * (1 - np.exp(-T / 2))), untrained=10)]
+    )
+    assert found[0].accuracy[-1] == pytest.approx(0.5, abs=0.02)
+    assert least_loss([curve(falls(0.6))]).logarithmic is False
+
+
+def test_what_left_for_good_has_diverged():
+    gone = np.where(T < 6, falls(0.3), 1e5)
+    above = np.where(T < 6, falls(0.3), 1.5 + 0.01 * (T % 2))
+    nan = np.where(T < 6, falls(0.3), np.nan)
+    found = labels(curve(falls(0.6), noise=1e-3), curve(gone, diverged=True), curve(above), curve(nan))
+    assert found == ["converged", "diverged", "diverged", "diverged"]
+
+
+def test_only_who_knows_the_loss_of_a_guess_calls_a_trial_dead():
+    good, stays = falls(0.6), np.full(20, 0.9) + 1e-4 * np.sin(T)
+    for guess, label in ((0.9, "diverged"), (None, "slow")):
+        data = facts(guess)
+        found = labels(curve(good, data=data), curve(stays, data=data))
+        assert found[0] == "converged"
+        assert (found[1] == "diverged") == (label == "diverged")
+
+
+def test_a_trial_that_goes_to_and_fro_oscillates():
+    wild = 0.3 + 0.15 * (T % 2)
+    assert labels(curve(falls(0.6), noise=1e-3), curve(wild)) == ["converged", "oscillating"]
+
+
+def test_a_trial_that_ends_above_another_is_underfit_only_by_a_target_loss():
+    data = facts()
+    pair = [curve(falls(0.6, 0.5), noise=1e-3, data=data), curve(falls(0.6, 0.1), noise=1e-3, data=data)]
+    assert labels(*pair) == ["slow", "converged"]
+    asked = [replace(one, data=facts(target=0.2)) for one in pair[:1]]
+    assert labels(*asked) == ["underfit"]
+    assert labels(*(replace(one, data=facts(target=0.6)) for one in pair)) == ["converged", "converged"]
+
+
+def test_before_a_trial_has_run_all_its_epochs_nobody_knows_how_much_can_be_learned():
+    short = [curve(falls(rate)[:10]) for rate in (0.02, 0.6)]
+    assert least_loss(short) is None
+    assert labels(*short) == ["undecided", "undecided"]
+    assert labels(*short, curve(np.full(10, 1e9), diverged=True)) == ["undecided", "undecided", "diverged"]
+
+
+def test_who_gives_the_least_loss_is_known():
+    curves = [curve(falls(0.1)), curve(falls(0.6), falls(0.6, 0.2)), curve(falls(0.6)[:8], falls(0.9, 0.0)[:8])]
+    assert least_loss(curves) == Loss(
+        untrained=1.0, train=pytest.approx(curves[1].train_loss[-3:].mean(), abs=1e-3),
+        held_out=pytest.approx(0.2, abs=1e-3), noise=pytest.approx(0, abs=1e-3), trial=1, logarithmic=False,
+    )  # fmt: skip
