@@ -101,6 +101,7 @@ def sleeping(folder):
 
 
 @pytest.mark.promise("Its process or lane server is replaced, a line says so, and no row is lost")
+@pytest.mark.promise("A trial whose process died goes on from its last saved state")
 @pytest.mark.ray
 @pytest.mark.parametrize("execution", ["process", "lanes"])
 def test_a_network_that_hangs_once_gets_another_process_and_goes_on(execution, tmp_path, one_core, capfd):

@@ -133,6 +133,7 @@ def new_sweep(few_images, tmp_path, monkeypatch):
 
 
 @pytest.mark.promise("A kill at any moment loses no recorded row, and changes no number")
+@pytest.mark.promise("A trial whose process died goes on from its last saved state")
 @pytest.mark.promise("With `--save-every N`, a kill costs fewer than 2 N epochs of a trial")
 @pytest.mark.parametrize("save_every", [1, 3])
 def test_a_kill_at_any_moment_loses_no_row_and_changes_no_number(new_sweep, monkeypatch, save_every):

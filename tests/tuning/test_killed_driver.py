@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from played import Killed
+from loop import Killed
 from recorded_data import recorded_data
 
 from mnist_tune import SweepOptions, TrialConfig

@@ -3,132 +3,125 @@
 import json
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import ray
-from kept_texts import assert_kept
 from own_networks import patterns
-from played import course, shown  # noqa: F401
 
 from mnist_tune import TrialConfig, UserError
 from mnist_tune.commands.search import Search
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.own_code.registry import ENTRIES, register, register_optimizer
-from mnist_tune.runtime import placement
 from mnist_tune.training import network_check
 from mnist_tune.training.network import Network
 from mnist_tune.tuning import opening
 from mnist_tune.tuning.opening import check_networks, open_again, open_new, with_images_held_out
 from mnist_tune.tuning.options import SweepOptions
 
-SMALL: dict[str, list[dict[str, Any]]] = {
-    "10 of 30 are not small, and 4 of 48 are told once": [{"batch_size": n} for n in (30, 48, 48)],
-    "two are small": [{"batch_size": n} for n in (48, 60, 33)],
-    "a quarter is not small": [{"batch_size": n} for n in (40, 20, 80, 100)],
-    "they are left out": [{"batch_size": n, "drop_last": True} for n in (48, 33)],
-    "images are held out": [{"batch_size": 33, "holdout": 1}, {"batch_size": 80, "holdout": 90}],
-    "no batch is left": [{"batch_size": 60, "holdout": 50, "drop_last": True}],
-    "more than there are": [{"batch_size": 101}],
-    "an unknown network": [{"architecture": "mpl-4-tanh"}],
-    "an unknown optimizer": [{"optimizer": "adm"}],
-}
-WARM: list[dict[str, Any]] = [{"batch_size": 30, "epochs": 3, "holdout": 40, "warmup_steps": n} for n in (5, 6, 9)]
-STARTED: list[dict[str, Any]] = [
-    {"lanes": 3, "sharpness": True},
-    {"address": "head:6379", "cpus_per_trial": 2, "max_concurrent": 5},
-    {"dashboard": True},
-]
-"""How a sweep is run."""
-
 
 @pytest.fixture
-def opened(course, monkeypatch):  # noqa: F811
-    """The course of what is opened, with 100 images, and a network and an optimiser of one's own."""
-    course.data = replace(load_dataset(patterns((4, 3), 3), train_images=100), source="data.npz")
-    for name in ("mine", "of another search"):
-        register(name)(lambda data: Network(lambda key: {}, lambda params, images: images))
-    for name in ("check_session", "check_networks"):
-        monkeypatch.setattr(opening, name, course.noting(name))
-    monkeypatch.setattr(placement, "refuse_unholdable", course.noting("check cores:"))
-    return course
+def images(monkeypatch):
+    """100 images, whatever data a sweep names."""
+    found = replace(load_dataset(patterns((4, 3), 3), train_images=100), source="data.npz")
+    monkeypatch.setattr(opening, "load_dataset", lambda *given: found)
+    for name in ("check_session", "check_networks", "start_ray"):
+        monkeypatch.setattr(opening, name, lambda *given: None)
 
 
-def refused(course, call):  # noqa: F811
-    """Note what is refused; else return what the call returns."""
-    try:
-        return call()
-    except UserError as error:
-        course.note(f"refused: {error}")
-
-
-def test_what_is_checked_noted_and_recorded_before_a_sweep_starts(opened, tmp_path):
-    def start(title, fields, **given):
-        opened.section(title)
-        usual = {"architecture": "mlp-4-tanh", "batch_size": 50}
-        trials = {f"{i:05d}": TrialConfig(**usual | one) for i, one in enumerate(fields)}
-        found = refused(opened, lambda: open_new("mine", trials, SweepOptions(output=tmp_path / title, **given)))
-        if found:
-            found[0].finish()
-
-    for title, fields in SMALL.items():
-        start(title, fields)
-    for one in WARM:
-        start(f"of 6 steps, {one['warmup_steps']} warm up", [one] * 2)
-    for given in STARTED:
-        start(f"with {' and '.join(given)}", [{}], **given)
-    start("quiet", [{"batch_size": 48, "warmup_steps": 99}], quiet=True)
-    start("one's own network", [{"architecture": "mine"}, {}])
-    opened.section("a search")
-    like = [TrialConfig(architecture=name, batch_size=48) for name in ("mlp-4-tanh", "mine")]
-    options = SweepOptions(output=tmp_path / "search", data_dir=tmp_path, max_concurrent=3)
-    writer, [data] = open_new("mine", {}, options, True, like, {"more": 1})
+def opened(folder, fields, search=False, **given):
+    """Open a new sweep of trials with these fields, and return what `sweep.json` records."""
+    trials = [TrialConfig(**{"architecture": "mlp-4-tanh", "batch_size": 50} | one) for one in fields]
+    named = {} if search else {f"{i:05d}": trial for i, trial in enumerate(trials)}
+    writer, _ = open_new("mine", named, SweepOptions(output=folder, **given), search, trials)
     writer.finish()
-    assert data is opened.data
-    opened.recorded(tmp_path / "search", SweepOptions().values())
-    meta = json.loads((tmp_path / "search" / "sweep.json").read_text())
-    opened.note(f"data: {shown({name: one for name, one in meta['dataset'].items() if name != 'checksums'})}")
-    opened.note(f"code: {[(one['flag'], one['name']) for one in meta['code']]}")
-    opened.note(f"command: {meta['command']}; trials: {meta['trials']}")
-    opened.section("held out")
-    for asked in (Search(), Search(holdout=5), Search(resume=tmp_path), Search(samples=3, quiet=True)):
-        found = with_images_held_out(asked)
-        opened.note(f"{found.holdout} {sorted(found.given)}")
-    assert_kept("new sweeps", opened.text)
+    return json.loads((folder / "sweep.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("fields", "note"),
+    [
+        ([{"batch_size": n} for n in (30, 48, 48)], "the last batch of an epoch has 4 of 48 images;"),
+        ([{"batch_size": n} for n in (48, 60, 33)], "the last batch of an epoch has 1 of 33 or 4 of 48 images;"),
+        ([{"batch_size": n} for n in (40, 20, 80, 100)], None),  # a quarter is not small
+        ([{"batch_size": 48, "drop_last": True}], None),
+        ([{"batch_size": 33, "holdout": 1}], None),
+        ([{"batch_size": 30, "epochs": 3, "holdout": 40, "warmup_steps": 5}], None),
+        (
+            [{"batch_size": 30, "epochs": 3, "holdout": 40, "warmup_steps": 6}] * 2,
+            "a trial has 6 steps, and warms up for 6",
+        ),
+    ],
+)
+def test_small_last_batches_and_long_warm_ups_are_noted_once(fields, note, images, tmp_path, capsys):
+    opened(tmp_path / "sweep", fields)
+    said = capsys.readouterr().err
+    assert (said.count("note: "), said.count(note or "note: ")) == ((1, 1) if note else (0, 0))
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"batch_size": 60, "holdout": 50, "drop_last": True}, "has 100 training images; batch_size=60, .* don't fit"),
+        ({"batch_size": 101}, "has 100 training images; batch_size=101, .* don't fit"),
+        ({"architecture": "mpl-4-tanh"}, "unknown architecture 'mpl-4-tanh'; did you mean 'mlp-"),
+        ({"optimizer": "adm"}, "unknown optimizer 'adm'; did you mean 'adam'"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_a_folder_is_made(fields, words, images, tmp_path):
+    with pytest.raises(UserError, match=words):
+        opened(tmp_path / "sweep", [fields])
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_a_search_records_its_data_its_options_and_the_code_that_it_names(images, tmp_path):
+    register("mine")(lambda data: Network(lambda key: {}, lambda params, images: images))
+    meta = opened(tmp_path / "search", [{}, {"architecture": "mine"}], True, data_dir=tmp_path, max_concurrent=3)
+    assert sum(meta["dataset"]["label_counts"]) == 100
+    assert (meta["options"]["data_dir"], meta["options"]["max_concurrent"]) == (str(tmp_path), 3)
+    assert [(one["flag"], one["name"]) for one in meta["code"]] == [("architecture", "mine")]
+    assert (meta["trials"], meta["search"]) == ({}, True)
 
 
 @pytest.mark.promise("A resume joins no cluster that the folder names")
-def test_what_a_resume_notes_and_refuses(opened, tmp_path, monkeypatch):
-    where = tmp_path / "sweep"
-    writer, _ = open_new(
-        "mine", {}, SweepOptions(output=where), True, [TrialConfig(architecture="mine", batch_size=48)]
-    )
-    writer.finish()
-    monkeypatch.setattr(opening, "changed_versions", lambda meta: {})
-    file, before = where / "sweep.json", json.loads((where / "sweep.json").read_text())
+def test_a_resume_joins_no_cluster_that_the_folder_names(images, tmp_path, capsys, monkeypatch):
+    opened(tmp_path / "sweep", [{}], True)
+    joined = []
+    monkeypatch.setattr(opening, "start_ray", lambda address, *given: joined.append(address))
+    file = tmp_path / "sweep" / "sweep.json"
+    before = json.loads(file.read_text())
+    for recorded, given in (("evil:6379; rm", None), ("head:6379", None), (None, "head:1"), ("head:6379", "head:1")):
+        file.write_text(json.dumps(before | {"options": before["options"] | {"address": recorded}}))
+        options, writer, *_ = open_again(tmp_path / "sweep", SweepOptions(address=given), True)
+        writer.finish()
+        assert (options.address, set(joined)) == (given, {given} - {None})
+        joined.clear()
+        assert ("it ran on a Ray cluster: --address" in capsys.readouterr().err) == (recorded not in (None, given))
 
-    def again(title, options=SweepOptions(), search=True, **changed):  # noqa: B008
-        opened.section(title)
-        old = before["options"] | changed.pop("asked", {})
-        file.write_text(json.dumps(before | changed | {"options": old, "search": not changed.get("as_sweep")}))
-        found = refused(opened, lambda: open_again(where, options, search))
-        if found:
-            found[1].finish()
-            opened.recorded(where, before | old | {"output": None})
 
-    there, elsewhere = (SweepOptions(address=address, lanes=2) for address in ("head:6379", "head:1"))
-    again("as it was")
-    again("a search is no sweep", search=False)
-    again("a sweep is no search", as_sweep=True)
-    here, evil = SweepOptions(), "evil:6379; rm"
-    for address, options in ((None, there), (evil, here), ("head:6379", there), ("head:6379", elsewhere)):
-        again(f"it ran on {address}, and goes on on {options.address}", options, asked={"address": address})
-    again("quiet, on another machine", SweepOptions(quiet=True), asked={"address": "head:6379"})
-    again("arrays are given again, by Python alone", asked={"dataset": "arrays"})
-    again("other data", dataset=before["dataset"] | {"checksums": {"a": "b"}, "name": "those"})
+def test_a_resume_refuses_another_kind_of_sweep_other_data_and_networks_that_are_gone(images, tmp_path):
+    register("mine")(lambda data: Network(lambda key: {}, lambda params, images: images))
+    opened(tmp_path / "sweep", [{"architecture": "mine"}], True)
+    file = tmp_path / "sweep" / "sweep.json"
+    before = json.loads(file.read_text())
+
+    def refused(words, search=True, **changed):
+        file.write_text(json.dumps(before | changed))
+        with pytest.raises(UserError, match=words):
+            open_again(tmp_path / "sweep", SweepOptions(), search)
+
+    refused("is a search; resume it by run_search", search=False)
+    file.write_text(json.dumps(before | {"search": False}))
+    with pytest.raises(UserError, match="is not a search"):
+        open_again(tmp_path / "sweep", SweepOptions(), True)
+    refused("was trained on arrays from Python", options=before["options"] | {"dataset": "arrays"})
+    refused("on other data .those.", dataset=before["dataset"] | {"checksums": {"a": "b"}, "name": "those"})
     ENTRIES["architecture"].pop("mine")
-    again("its network is unknown")
-    assert_kept("resumed sweeps", opened.text)
+    refused("code of your own, which a results folder can't run; register 'mine' again")
+
+
+def test_a_search_holds_a_sixth_out_unless_it_is_told_or_resumed(images, tmp_path):
+    searches = Search(), Search(holdout=5), Search(resume=tmp_path)
+    assert [with_images_held_out(one).holdout for one in searches] == [16, 5, 0]
 
 
 def test_a_sweep_without_output_goes_to_a_folder_of_its_name(tmp_path, monkeypatch):

@@ -70,6 +70,7 @@ def run(monkeypatch, capfd, caplog):
 
 
 @pytest.mark.promise("Nothing in a folder is unpickled or run")
+@pytest.mark.promise("A trial whose state is damaged starts again, and a line says so")
 @pytest.mark.ray
 def test_a_damaged_folder_with_hostile_pickles_is_resumed(half_done, tmp_path, run, one_core, monkeypatch):
     path, losses = half_done

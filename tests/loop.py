@@ -1,0 +1,127 @@
+"""Tune's loop in this process: trials report made-up rows in turn, and the driver may be killed or interrupted.
+
+Options, folders, searchers, schedulers and the recorder are the real ones. Ray and training are left out.
+"""
+
+import math
+from contextlib import contextmanager, suppress
+from types import SimpleNamespace
+
+import pytest
+import ray
+from ray.tune.schedulers import FIFOScheduler
+from ray.tune.search import Searcher
+
+from mnist_tune import TrialConfig
+from mnist_tune.decisions import decide
+from mnist_tune.edge import search
+from mnist_tune.execution.process_setup import WorkerSettings
+from mnist_tune.regimes.divergence import finite_loss
+from mnist_tune.results.writer import SweepWriter
+from mnist_tune.runtime.placement import Placement
+from mnist_tune.tuning import sweep, tuner
+
+
+class Killed(BaseException):
+    """The driver is killed."""
+
+
+class Loop:
+    """In place of `tuner.fit`.
+
+    Attributes:
+        row: a function from a trial's config and the number of an epoch to the epoch's row; or to the words of an error
+            of the trial's own code.
+        slots: how many trials run at a time.
+        left: how many more lines of the journal are written before the driver is killed.
+        interrupts: a function from how many trials were proposed and how many run to whether Ctrl-C comes.
+    """
+
+    def __init__(self):
+        self.row, self.slots, self.left = None, 2, math.inf
+        self.interrupts = lambda proposed, running: False
+        self._saved = {}
+
+    @contextmanager
+    def killed_after(self, lines):
+        """The driver is killed in what is done here, unless that ends before."""
+        self.left = lines
+        with suppress(Killed):
+            yield
+        self.left = math.inf
+
+    def fit(self, writer, plan, data, options, recorder, past):
+        placement, asked = Placement({"CPU": 1}, WorkerSettings("states")), {}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tuner.tune, "Tuner", lambda trainable, **of: asked.update(of))
+            tuner.make_tuner(writer, plan, options, placement, [None], recorder, past)
+        past.release()
+        search, scheduler = asked["tune_config"].search_alg, asked["tune_config"].scheduler or FIFOScheduler()
+        search.set_search_properties(None, None, asked["param_space"])
+        saved, samples = self._saved.setdefault(writer.path, {}), asked["tune_config"].num_samples
+        trials, running, proposed = [], [], 0  # the recorder removes from `trials` what has ended
+        while not self.interrupts(proposed, len(running)):
+            while len(running) < self.slots and proposed < samples:
+                config = search.suggest(f"tunes {proposed}")
+                if config in (None, Searcher.FINISHED):
+                    break
+                started = {"trial_id": f"tunes {proposed}", "config": config, "run_metadata": SimpleNamespace()}
+                running.append(SimpleNamespace(**started))
+                trials.append(running[-1])
+                scheduler.on_trial_add(None, running[-1])
+                proposed += 1
+            if not running or self.interrupts(proposed, len(running)):
+                break
+            for trial in list(running):
+                if self.report(trial, saved, search, scheduler, recorder, trials):
+                    running.remove(trial)
+        recorder.on_experiment_end(trials)
+
+    def report(self, trial, saved, search, scheduler, recorder, trials):
+        """Report a trial's next epoch, first the saved one again. Do what Tune does then, in its order, and return
+        whether the trial has ended."""
+        values = dict(trial.config["trial"])
+        trial_id, config = values.pop("trial_id"), TrialConfig.from_dict(values)
+        before = saved.get(trial_id, 0)
+        epoch = before + (before == 0 or hasattr(trial, "reported"))
+        saved[trial_id], trial.reported, found = epoch, True, self.row(config, epoch)
+        told = {"repeated": True, "trial_config": config, "warning": "", "stop_reason": "error", "error": found}
+        if not isinstance(found, str):
+            loss = {"scheduler_loss": finite_loss(found["train_loss"])}
+            told |= found | loss | {"stop_reason": config.stop_reason(epoch, found["diverged"])}
+        told["done"] = bool(told["stop_reason"])
+        if not told["done"] and scheduler.on_trial_result(None, trial, told) == "STOP":
+            told["done"] = True
+        elif not told["done"]:
+            search.on_trial_result(trial.trial_id, told)
+        recorder.on_trial_result(0, trials, trial, told)
+        if told["done"]:
+            scheduler.on_trial_complete(None, trial, told)
+            search.on_trial_complete(trial.trial_id, told)
+            recorder.on_trial_complete(0, trials, trial)
+        return told["done"]
+
+
+@pytest.fixture
+def loop(monkeypatch):
+    made = Loop()
+    append, finish = SweepWriter._append, SweepWriter.finish
+
+    def or_die(call, lines):
+        def called(*given, **named):
+            if made.left <= 0:
+                raise Killed
+            made.left -= lines
+            return call(*given, **named)
+
+        return called
+
+    monkeypatch.setattr(SweepWriter, "_append", or_die(append, 1))
+    monkeypatch.setattr(SweepWriter, "finish", or_die(finish, 0))
+    monkeypatch.setattr(tuner, "fit", made.fit)
+    monkeypatch.setattr(tuner, "NodeWatch", lambda quiet: None)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}])
+    for module in (sweep, search, decide):
+        monkeypatch.setattr(module, "start_ray", lambda *given: None)
+    return made
