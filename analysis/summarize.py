@@ -1,13 +1,10 @@
-"""Print a sweep's table again, summarise its replicates, and draw its figure.
+"""Print the tables of sweeps and what they say, write their page, or draw their picture: `mnist-tune show`.
 
-    python analysis/summarize.py RESULTS
-
-Writes regimes.png into the sweep's folder, or into the current folder if the sweep is in object storage. A search for
-an edge gets edge.png, too.
+python analysis/summarize.py RESULTS
 """
 
 from mnist_tune import cli
-from mnist_tune.commands.summarize import main
+from mnist_tune.commands.show import main
 
 if __name__ == "__main__":
     cli.run(main)

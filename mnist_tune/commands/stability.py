@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import pandas as pd
-import tyro
 from matplotlib import colormaps
 
-from mnist_tune import UserError, cli, load_sweep
 from mnist_tune.named_code import parse_call
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.families import families
 from mnist_tune.reports.axes import log_axis
 from mnist_tune.reports.figures import panels, save
-from mnist_tune.results.tables import together
+from mnist_tune.results.tables import Tables, together
 from mnist_tune.training.optimizers import ADAM, threshold
 
 ARRIVED = 0.95
@@ -41,28 +37,15 @@ ALONE = """Sharpness of trials whose edge of stability is not known: before trai
 steps"""
 
 
-@dataclass(frozen=True)
-class Stability:
+def show_stability(sweeps: Sequence[Tables], path: Path) -> None:
     """Print and draw the sharpness over training, as a multiple of what the optimiser and its learning rate allow."""
-
-    results: Annotated[tuple[str, ...], tyro.conf.Positional]
-    """Folders of sweeps, or URIs such as s3://bucket/sweep."""
-    figure: Path = Path("stability.png")
-    """File for the figure."""
-
-
-def main() -> None:
-    config = cli.parse(Stability)
-    if not config.results:
-        raise UserError("name the folder of a sweep that ran with --sharpness")
-    trials, epochs, measured = together([load_sweep(path) for path in config.results])
+    trials, epochs, measured = together(sweeps)
     relative = relative_sharpness(trials, measured)
     names = trial_names(trials[trials["trial_id"].isin(relative["trial_id"])])
     print_stability(names, summarise_stability(relative))
     losses = dict(iter(epochs.groupby("trial_id")))
-    curves = [(names[one], curve, losses[one]) for one, curve in relative.groupby("trial_id", sort=False)]
-    plot_stability(curves, config.figure)
-    print(f"Picture: {config.figure}")
+    plot_stability([(names[one], curve, losses[one]) for one, curve in relative.groupby("trial_id", sort=False)], path)
+    print(f"Picture: {path}")
 
 
 def relative_sharpness(trials: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:

@@ -80,7 +80,7 @@ def print_report(sweep: Tables, every_line: bool = False, picture: bool = False)
     if isinstance(sweep.path, Path) and not (relative := os.path.relpath(path)).startswith(".."):
         path = relative
     trials = without_test(sweep).trials.sort_values([*varied(sweep.trials), "learning_rate", "seed"])
-    found, again = findings(sweep, path), f"{command('summarize')} {shlex.quote(path)}"
+    found, again = findings(sweep, path), f"{command('show')} {shlex.quote(path)}"
     is_whole = every_line or not _print_summary(console, sweep, trials)
     if is_whole:
         _print_table(console, trials)
@@ -98,7 +98,7 @@ def print_report(sweep: Tables, every_line: bool = False, picture: bool = False)
     if not is_whole:
         places.append(f"More: {again} --all")
     elif not (picture or of(found, Kind.STATE, Kind.LEFT)):
-        places.append(f"Picture: {again}")
+        places.append(f"Picture: {again} --picture regimes.png")
     for line in (*asked, *_beside(places, console.width)):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     return exit_code(trials)

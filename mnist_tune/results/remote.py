@@ -133,7 +133,7 @@ class Remote:
         if error:
             raise UserError(
                 f"the end of the sweep could not be uploaded to {self._to} ({storage.reason(error)}); the whole sweep "
-                f"is in {self._folder}: {command('summarize')} {self._folder}; "
+                f"is in {self._folder}: {command('show')} {self._folder}; "
                 f"once the storage answers, --resume '{self._to}' on this machine uploads it"
             )
 

@@ -60,7 +60,7 @@ def test_the_table_names_commands_that_work_here(program, new_writer, epoch_row,
     writer.epoch("00000", epoch_row(1), False)
     writer.end("00000", "interrupted")
     writer.finish(ended="now")
-    code, stdout, _ = program("summarize", "sweep")
+    code, stdout, _ = program("show", "sweep")
     assert code == 0
     assert "resume with: mnist-tune regimes --resume sweep" in stdout
     assert "python" not in stdout

@@ -12,11 +12,10 @@ from mnist_tune.commands import (
     export,
     lr_regimes,
     notebook,
-    report,
     search,
-    stability,
-    summarize,
+    show,
 )
+from mnist_tune.reports import page
 
 TRAINS = {
     "regimes": (lr_regimes, "run_or_resume"),
@@ -48,7 +47,7 @@ def printed(main_of, monkeypatch):
     """A function that runs a command, and returns all that it prints and its exit code. Pages and pictures, which other
     tests look at, are not written: that would take most of the time."""
     monkeypatch.setattr(Figure, "savefig", lambda *_, **__: None)
-    monkeypatch.setattr(report, "write_page", lambda *_: None)
+    monkeypatch.setattr(page, "write_page", lambda *_: None)
 
     def call(command, *arguments, **run):
         code, said, notes = main_of(command, *arguments, **run)
@@ -70,9 +69,9 @@ def test_a_command_that_trains(name, folders, same, printed):
 @pytest.mark.parametrize("kind", KINDS)
 def test_summaries_of_what_is_there(kind, folders, same, printed, tmp_path):
     where = folders / kind
-    texts = [printed(summarize, where), printed(summarize, where, "--all"), printed(report, where)]
+    texts = [printed(show, where, "--picture", "a.png"), printed(show, where, "--all", "--page", "a.html")]
     if kind in ("edge", "crossed"):
-        texts.append(printed(stability, where))
+        texts.append(printed(show, where, "--stability", "stability.png"))
     texts.append(printed(export, where, "--to", "csv", "--output", tmp_path))
     same(f"summary {kind}", "\n".join(texts).replace(str(tmp_path), "THERE"))
 

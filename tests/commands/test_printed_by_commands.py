@@ -7,7 +7,7 @@ from unittest.mock import Mock
 import pytest
 
 from mnist_tune import UserError, storage
-from mnist_tune.commands import edge, lr_regimes, notebook, report, seeds, summarize
+from mnist_tune.commands import edge, lr_regimes, notebook, seeds, show
 
 
 @pytest.fixture
@@ -50,13 +50,13 @@ def test_seeds_may_share_a_batch_order():
     assert [(trial.seed, trial.data_seed) for trial in replace(config, data_seed=7).trials()] == [(3, 7), (4, 7)]
 
 
-def test_summarize_keeps_the_test_set_of_a_search_closed(command, made_up_sweep, monkeypatch):
+def test_show_keeps_the_test_set_of_a_search_closed(command, made_up_sweep, monkeypatch):
     """Trials that are compared on images held out; what was found on the test set is said of the winner alone."""
     found = made_up_sweep([0.1, 0.2], seeds=3, holdout=100)
     found.trials["validation_accuracy"], found.trials["validation_loss"] = 0.9, 0.3
     found.meta["search"] = True
-    monkeypatch.setattr(summarize, "load_sweep", lambda path: found)
-    said = command(summarize, found.path).split("\nResults: ")[0]
+    monkeypatch.setattr(show, "load_sweep", lambda path: found)
+    said = command(show, found.path).split("\nResults: ")[0]
     assert "held out" in said
     assert "test" not in said
 
@@ -116,23 +116,21 @@ def test_notebook_knows_its_experiments():
         notebook.Notebook(only=("convnets",)).trials()
 
 
-def test_summarize_draws_its_picture(command, edge_sweep, made_up_sweep, as_text, tmp_path):
-    command(summarize, edge_sweep.path)
-    assert (edge_sweep.path / "regimes.png").exists()
-    command(summarize, made_up_sweep([0.1]).path, "--figure", "mine.png")
+def test_show_draws_a_picture(command, edge_sweep, as_text, tmp_path):
+    assert "Picture: mine.png" in command(show, edge_sweep.path, "--picture", "mine.png")
     assert (tmp_path / "mine.png").exists()
+    with pytest.raises(UserError, match="a picture is of one sweep; --page takes several"):
+        command(show, edge_sweep.path, edge_sweep.path, "--picture", "mine.png")
 
 
-def test_report_writes_one_page_into_the_folder_and_several_into_the_current_one(
-    command, made_up_sweep, edge_sweep, bucket
-):
+def test_show_writes_a_page_of_one_sweep_or_several(command, made_up_sweep, edge_sweep, bucket, tmp_path):
     sweep = made_up_sweep([0.1, 1])
-    assert (sweep.path.parent / "edge") == edge_sweep.path
-    command(report, sweep.path)
-    assert "<title>mlp-4-tanh on mnist-5k" in (sweep.path / "report.html").read_text()
-    assert command(report, sweep.path, edge_sweep.path) == "Page: report.html\n"
+    said = command(show, sweep.path, edge_sweep.path, "--page", "both.html")
+    assert said.count("\nResults: ") == 2
+    assert said.endswith("\nPage: both.html\n")
+    assert (tmp_path / "both.html").read_text().count("mlp-4-tanh")
     page = storage.join(bucket, "page.html")
-    command(report, sweep.path, "--output", page)
+    command(show, sweep.path, "--page", page)
     assert b"<title>mlp-4-tanh on mnist-5k" in storage.read(page)
     with pytest.raises(UserError, match="name the folder of a sweep"):
-        command(report)
+        command(show)

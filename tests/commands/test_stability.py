@@ -1,9 +1,6 @@
 """Sharpness relative to the edge of stability, by hand, and its table and picture, from sweeps on disk."""
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +8,7 @@ import pytest
 from kept_texts import assert_kept
 
 from mnist_tune import TrialConfig, UserError
-from mnist_tune.commands import stability as module
+from mnist_tune.commands import show
 from mnist_tune.commands.stability import plot_stability, relative_sharpness, summarise_stability
 
 SGD = {"optimizer": "sgd", "schedule": "constant", "momentum": 0.0, "nesterov": False, "warmup_steps": 0}
@@ -57,29 +54,12 @@ def test_the_summary_begins_where_the_edge_is_reached():
     np.testing.assert_allclose(found.loc["c"].tolist(), [1.3, np.nan, 1.0, 1.05, 1.1, np.nan])
 
 
-SCRIPT = Path(__file__).parents[2] / "analysis" / "stability.py"
-
-
-@pytest.fixture
-def stability():
-    spec = importlib.util.spec_from_file_location("stability", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["stability"] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["stability"]
-
-
-def test_a_sweep_without_measurements_is_named(stability, new_writer, epoch_row, tmp_path, monkeypatch):
+def test_a_sweep_without_measurements_is_named(main_of, new_writer, epoch_row, tmp_path):
     writer = new_writer(tmp_path / "sweep", count=1)
     writer.epoch("00000", epoch_row(1), False)
     writer.finish(ended="now")
-    monkeypatch.setattr(sys, "argv", ["stability", str(tmp_path / "sweep")])
     with pytest.raises(UserError, match=r"no sharpness was measured in .*sweep; --sharpness does"):
-        stability.main()
-    monkeypatch.setattr(sys, "argv", ["stability"])
-    with pytest.raises(UserError, match="name the folder of a sweep that ran with --sharpness"):
-        stability.main()
+        main_of(show, tmp_path / "sweep", "--stability", "a.png")
 
 
 CONFIGS = {
@@ -115,7 +95,8 @@ def two_sweeps(tmp_path, new_writer, epoch_row):
 
 
 def test_what_is_said_and_drawn_of_ten_trials(two_sweeps, as_text, main_of, tmp_path):
-    _, said, notes = main_of(module, *two_sweeps)
+    _, said, notes = main_of(show, *two_sweeps, "--stability", "stability.png")
+    said = said[said.index("Sharpness relative") :]
     assert_kept("stability", f"{said}{notes}\n{(tmp_path / 'stability.png').read_text()}")
 
 

@@ -72,7 +72,9 @@ def test_what_was_drawn_or_written_already_is_named_or_left_out(made_up_sweep, c
     monkeypatch.chdir(found.path.parent)
     print_report(found)
     last = capsys.readouterr().out.splitlines()[-1]
-    assert re.fullmatch("Results: sweep    Page: sweep/report.html    Picture: .*summarize.* sweep", last)
+    assert re.fullmatch(
+        "Results: sweep    Page: sweep/report.html    Picture: mnist-tune show sweep --picture regimes.png", last
+    )
 
 
 def printed_text(capsys, sweep, every_line=True):
@@ -109,7 +111,7 @@ def test_a_folders_name_is_quoted_for_the_shell(new_writer, tmp_path, capsys):
     assert f"--resume '{found.path}'\n" in out
     assert f"Results: {found.path}" in out
     print_report(replace(found, trials=found.trials.assign(stop_reason="completed")))
-    assert capsys.readouterr().out.endswith(f"summarize.py '{found.path}'\n")
+    assert capsys.readouterr().out.endswith(f"mnist-tune show '{found.path}' --picture regimes.png\n")
 
 
 @pytest.mark.parametrize(
@@ -164,7 +166,7 @@ def test_many_trials_are_summarised_by_ranges_of_learning_rates(made_up_sweep, r
         cells = [re.split(r"\s{2,}", line.strip())[-1] for line in table]
         assert sum(int(n) for cell in cells for n in re.findall(rf"(\d+) {regime}", cell)) == count
     (whole,) = [line for line in lines if "--all" in line]
-    assert whole.endswith(f"More: python analysis/summarize.py {found.path} --all")
+    assert whole.endswith(f"More: mnist-tune show {found.path} --all")
 
 
 def test_up_to_a_limit_trials_are_printed_one_by_one(made_up_sweep, rates, capsys):

@@ -204,7 +204,7 @@ def test_a_failed_last_upload_is_an_error_and_keeps_the_local_files(new_writer, 
     with monkeypatch.context() as patch:
         patch.setattr(object_storage, "write_over", refuse)
         writer.epoch("00000", epoch_row(2), False)
-        with pytest.raises(UserError, match=r"could not be uploaded to .*/summarize.py .*--resume"):
+        with pytest.raises(UserError, match=r"could not be uploaded to .*mnist-tune show .*--resume"):
             writer.finish(ended="now")
     assert epochs(working_folder(bucket)) == [("00000", 1), ("00000", 2)]
     assert epochs(bucket) == [("00000", 1)]

@@ -305,7 +305,7 @@ def test_smoke(tmp_path, finish):
     assert done.returncode == 0, done.stderr
     assert "\nTrain with " in done.stdout
     assert " · " in done.stdout
-    assert f"python analysis/summarize.py {tmp_path / 'smoke'}" in done.stdout
+    assert f"mnist-tune show {tmp_path / 'smoke'}" in done.stdout
     meta = json.loads((tmp_path / "smoke" / "sweep.json").read_text())
     assert meta["environment"]["versions"]["jax"]
     assert load_sweep(tmp_path / "smoke").trials["regime"].ne("").all()

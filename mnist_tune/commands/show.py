@@ -1,0 +1,59 @@
+"""Print the tables of sweeps and what they say, write their page, or draw their picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import tyro
+
+from mnist_tune import UserError, cli, load_sweep, storage
+from mnist_tune.reports.terminal import print_report
+
+
+@dataclass(frozen=True)
+class Show:
+    """Print a sweep's table and its answer. Several sweeps share a page."""
+
+    EXAMPLES: ClassVar[dict[str, str]] = {
+        "results/lr_regimes": "The newest sweep there:",
+        "results/first results/second --page both.html": "Two sweeps, and a page with both side by side:",
+        "results/lr_regimes --picture regimes.png": "A picture for print:",
+        "full thousand small --stability stability.png": "How the sharpness of three sweeps grew:",
+    }
+
+    results: Annotated[tuple[str, ...], tyro.conf.Positional]
+    """Folders of sweeps, or folders above them, which stand for their newest sweep; or URIs such as s3://bucket/sweep."""
+    all: bool = False
+    """Print one line per trial. By default, seeds share a line, and a large sweep is summarised by ranges of rates."""
+    page: str | None = None
+    """Write the page of the sweep, or of several side by side, into this file or URI."""
+    picture: Path | None = None
+    """Draw the picture of the sweep into this file."""
+    stability: Path | None = None
+    """Print when the sharpness reached what the optimiser and its learning rate allow, and draw its course into this
+    file. The sweeps must have run with --sharpness or --sharpness-every."""
+
+
+def main() -> None:
+    config = cli.parse(Show)
+    if not config.results:
+        raise UserError("name the folder of a sweep, or of several")
+    sweeps = [load_sweep(path) for path in config.results]
+    if config.picture and len(sweeps) > 1:
+        raise UserError("a picture is of one sweep; --page takes several")
+    for sweep in sweeps:
+        print_report(sweep, config.all, picture=config.picture is not None)
+    if config.stability:
+        from mnist_tune.commands.stability import show_stability  # matplotlib would delay all else
+
+        show_stability(sweeps, config.stability)
+    if config.picture:
+        sweeps[0].plot(config.picture)
+        print(f"Picture: {config.picture}")
+    if config.page:
+        from mnist_tune.reports.page import write_page
+
+        write_page(sweeps, storage.place(config.page))
+        print(f"Page: {config.page}")
