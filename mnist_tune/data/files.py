@@ -44,17 +44,24 @@ def checksum(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
-def find_file(folder: Path, name: str) -> Path | None:
-    """Return the file `name` in a folder, raw or `.gz`. It may be spelt with a dot (`train-images.idx3-ubyte`)."""
-    dotted = name.replace("-idx", ".idx")
-    paths = (folder / spelling for spelling in (name, dotted, f"{name}.gz", f"{dotted}.gz"))
-    return next((path for path in paths if os.path.exists(path)), None)
-
-
 OWN_FILE = re.compile(
     r"(?P<prefix>.*?)(?P<part>train|t10k|test)-(?P<what>images|labels)[-.]idx[13]-ubyte(\.gz)?", re.IGNORECASE
 )
 """How MNIST, Fashion-MNIST, KMNIST and EMNIST name their files."""
+
+PARTS = [(part, what) for part in ("train", "test") for what in ("images", "labels")]
+"""What each file holds, in the order of `CHECKSUMS`."""
+
+
+def idx_files(folder: Path) -> dict[str, dict[tuple[str, str], Path]]:
+    """Return the IDX files in a folder by how their names begin, and by what they hold. Of several spellings of a name,
+    the plain one counts."""
+    found: dict[str, dict[tuple[str, str], Path]] = {}
+    for path in sorted(folder.glob("*"), reverse=True):
+        if match := OWN_FILE.fullmatch(path.name):
+            part = "train" if match["part"].lower() == "train" else "test"
+            found.setdefault(match["prefix"], {})[part, match["what"].lower()] = path
+    return found
 
 
 def read_own_folder(folder: Path) -> dict[str, bytes]:
@@ -64,12 +71,7 @@ def read_own_folder(folder: Path) -> dict[str, bytes]:
     begin = ""
     if not folder.is_dir():
         folder, begin = folder.parent, folder.name
-    found: dict[str, dict[tuple[str, str], Path]] = {}
-    for path in sorted(folder.glob("*"), reverse=True):
-        match = OWN_FILE.fullmatch(path.name)
-        if match and path.name.startswith(begin):
-            part = "train" if match["part"].lower() == "train" else "test"
-            found.setdefault(match["prefix"], {})[part, match["what"].lower()] = path
+    found = {prefix: files for prefix, files in idx_files(folder).items() if prefix.startswith(begin)}
     if begin and not found:
         names = ", ".join(CHECKSUMS)
         raise DataError(f"there is no folder {folder / begin}, nor IDX files whose names begin so, such as {names}")
@@ -81,8 +83,7 @@ def read_own_folder(folder: Path) -> dict[str, bytes]:
         hint = f"it has several, choose one: {folder}/NAME, of {names}" if whole else f"such as {', '.join(CHECKSUMS)}"
         raise DataError(f"{folder} must hold four IDX files of one data set; {hint}")
     [files] = whole.values()
-    order = [(part, what) for part in ("train", "test") for what in ("images", "labels")]
-    return {str(files[key]): read_raw(files[key]) for key in order}
+    return {str(files[key]): read_raw(files[key]) for key in PARTS}
 
 
 def mnist_from_cache(progress: bool) -> dict[str, bytes]:
@@ -111,20 +112,20 @@ def mnist_from_cache(progress: bool) -> dict[str, bytes]:
 
 def _look(folder: Path) -> tuple[dict[str, bytes], dict[str, str]]:
     """Return the files of MNIST that are right, and for each other one what is wrong with it, by name."""
-    files, complaints = {}, {}
-    for name, expected in CHECKSUMS.items():
-        path = find_file(folder, name)
+    files, complaints, there = {}, {}, idx_files(folder).get("", {})
+    for (name, expected), key in zip(CHECKSUMS.items(), PARTS, strict=True):
+        if key not in there:
+            complaints[name] = f"no {name}"
+            continue
         try:
-            raw = read_raw(path) if path else None
+            raw = read_raw(there[key])
         except DataError as error:
             complaints[name] = str(error)
             continue
-        if raw is None:
-            complaints[name] = f"no {name}"
-        elif (found := checksum(raw)) == expected:
+        if (found := checksum(raw)) == expected:
             files[name] = raw
         else:
-            complaints[name] = f"checksum of {path} is {found}, expected {expected}"
+            complaints[name] = f"checksum of {there[key]} is {found}, expected {expected}"
     return files, complaints
 
 
@@ -135,7 +136,7 @@ def _with_missing(
     from mnist_tune.data.download import SourceError, sources  # imported late: a sweep starts faster without HTTP
 
     for name, complaint in complaints.items():
-        if find_file(folder, name):
+        if complaint != f"no {name}":
             _log.warning("%s; fetching it again", complaint)
     storage.remove_parts(folder)
     tried = [f"data folder {folder} ({', '.join(complaints.values())})"]

