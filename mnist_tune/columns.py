@@ -140,7 +140,7 @@ EPOCHS = (
     Column("fill", NUMBER, "Share of the device's lanes that asked for this epoch.", "0 to 1"),
     Column("node", NAME, "The machine that trained the epoch."),
     Column("device", NAME, "The processor or GPU that trained it."),
-    Column("ended_at", SECONDS, "When the driver received the row.", "Unix time"),
+    Column("ended_at", SECONDS, "When the epoch ended, by the clock of its node.", "Unix time"),
 )
 """The table `epochs`: a row an epoch of a trial."""
 

@@ -1,23 +1,42 @@
-"""A trial's row in the `epochs` table, computed from an epoch's step losses and evaluations."""
+"""A trial's row in the `epochs` table, all columns of which are put together here."""
 
 from __future__ import annotations
 
 import math
+import platform
+import time
+from collections.abc import Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from mnist_tune.execution.checkpoint import Row
 from mnist_tune.execution.device_data import DeviceData
+from mnist_tune.execution.sharpness import Measured, sharpness_columns
 from mnist_tune.regimes.divergence import chance_of, guess_loss, has_diverged
 from mnist_tune.regimes.noise import WINDOW_IMAGES, calm_floor, window_images
 from mnist_tune.trial import TrialConfig
 
 
 def epoch_row(
-    before: Row, losses: np.ndarray, scores: dict[str, dict[str, float]], config: TrialConfig, data: DeviceData
+    before: Row,
+    losses: np.ndarray,
+    scores: dict[str, dict[str, float]],
+    config: TrialConfig,
+    data: DeviceData,
+    measured: Sequence[Measured] | None = None,
+    **batch: float,
 ) -> Row:
-    """Return an epoch's row, given the row before it, the loss of each step, and the scores of each split by name."""
+    """Return the row of an epoch that has just ended.
+
+    Args:
+        before: the row before it.
+        losses: the loss of each step.
+        scores: the scores of each split by name.
+        measured: the measurements of sharpness, if that is asked for.
+        batch: what is known of the batch of lanes that the epoch was trained in: seconds, `lanes` and `fill`.
+    """
     done, batch_size = before["epoch"] * len(losses), config.batch_size
     means, starts = window_means(losses, batch_size, data.train_count)
     guessing = calm_floor(guess_loss(data.label_counts, config.loss), max(batch_size, WINDOW_IMAGES), len(means))
@@ -32,7 +51,14 @@ def epoch_row(
         "above_since": left_for_good(means, before["untrained_loss"], done + 1, before.get("above_since"), starts),
         "guessing_since": left_for_good(means, guessing, done + 1, before.get("guessing_since"), starts),
         "untrained_loss": before["untrained_loss"],
+        "learning_rate": config.learning_rate,
+        "node": platform.node(),
+        "device": jax.devices()[0].device_kind,
+        "ended_at": time.time(),
+        **batch,
     }
+    if measured is not None:
+        row |= sharpness_columns(measured, before)
     for split, of in scores.items():
         for name, value in of.items():  # `answers` is of the last split, which trials are compared on
             row["answers" if name == "answers" else f"{split}_{name}"] = value

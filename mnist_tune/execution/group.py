@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,6 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
-import jax
 import numpy as np
 
 from mnist_tune.execution.checkpoint import Row
@@ -18,7 +17,7 @@ from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.epoch_row import epoch_row
 from mnist_tune.execution.executor import Executor
 from mnist_tune.execution.program_error import DeviceError, OutOfMemoryError, classified
-from mnist_tune.execution.sharpness import Measured, SharpnessSettings, measure, sharpness_columns
+from mnist_tune.execution.sharpness import Measured, SharpnessSettings, measure
 from mnist_tune.regimes.noise import independent_answers
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.optimizers import Hyperparameters
@@ -39,11 +38,20 @@ class Lane:
     row: Row
     spent: Counter[str] = field(default_factory=Counter)
     """Its share of the seconds that its batches took since its last row."""
+    since: float = field(default_factory=time.perf_counter)
+    """When that was, or when it was attached."""
 
     def __post_init__(self) -> None:
         self.hyper = self.group.executor.program.step.hyperparameters(self.config, self.group.steps)
         self.seconds = deque(filter(None, [self.row.get("batch_s")]), 100)
         """What its last epochs took, with their batches; that of a saved state is known, too."""
+
+    def take_seconds(self) -> dict[str, float]:
+        """Return the seconds that were spent since its last row, and those in which no batch of it ran."""
+        before, self.since = self.since, time.perf_counter()
+        found = {**self.spent, "wait_s": max(self.since - before - self.spent["batch_s"], 0.0)}
+        self.spent.clear()
+        return found
 
 
 Lanes = dict[str, Lane]
@@ -116,19 +124,16 @@ class LaneGroup:
             split: self._in_batches(lanes, failed, lambda size, batch: self._evaluate(size, batch, split))  # noqa: B023
             for split in self.data.splits
         }
-        same: Row = {"fill": len(lanes) / self.executor.stack.capacity}
-        same |= {"node": platform.node(), "device": jax.devices()[0].device_kind}
+        fill = len(lanes) / self.executor.stack.capacity
         rows: dict[str, Row | Exception] = {**failed}
         for lane_id, lane in lanes.items():
             if lane_id in failed:
                 continue
             losses, together = trained[lane_id]
             found = {split: of[lane_id] for split, of in scores.items()}
-            row = epoch_row(lane.row, losses, found, lane.config, self.data)
-            if self.sharpness:
-                row |= sharpness_columns(measured[lane_id], lane.row)
-            row |= {**lane.spent, "learning_rate": lane.config.learning_rate, "lanes": together} | same
-            lane.spent.clear()
+            curvature = measured[lane_id] if self.sharpness else None
+            batch = lane.take_seconds() | {"lanes": together, "fill": fill}
+            row = epoch_row(lane.row, losses, found, lane.config, self.data, curvature, **batch)
             lane.row = rows[lane_id] = row
             lane.seconds.append(row["batch_s"])
         return rows

@@ -22,6 +22,11 @@ SIBLINGS = ["architecture", "label_noise", "optimizer", "schedule", "loss", "dro
 are equal, they differ in their learning rate and their seeds only."""
 
 
+def siblings_of(config: Any) -> tuple[Any, ...]:
+    """Return what the configs of siblings share."""
+    return tuple(getattr(config, name) for name in SIBLINGS)
+
+
 def varied(trials: pd.DataFrame) -> list[str]:
     """Return the settings in which these trials differ, other than the learning rate: columns of `FAMILY`, and the
     epochs asked for."""

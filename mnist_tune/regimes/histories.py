@@ -1,4 +1,4 @@
-"""The epochs so far of trials that are running: what their labels, and early stopping, are decided by."""
+"""The epochs so far of all trials: what their labels, and early stopping, are decided by."""
 
 from __future__ import annotations
 
@@ -35,8 +35,11 @@ class Histories:
                 found._rows[str(trial_id)] = array("d", rows[kept].tobytes())
         return found
 
-    def add(self, trial_id: str, row: Mapping[str, Any]) -> None:
-        """Add an epoch's row. A trial that repeats an epoch begins again there: later rows are forgotten."""
+    def add(self, trial_id: str, row: Mapping[str, Any], repeated: bool = False) -> None:
+        """Add an epoch's row; one that is `repeated` only if it is not known. A trial that trains an epoch again begins
+        again there: later rows are forgotten."""
+        if repeated and row["epoch"] <= self.last_epoch(trial_id):
+            return
         rows = self._rows.setdefault(trial_id, array("d"))
         while rows and rows[-len(_NAMES)] >= row["epoch"]:
             del rows[-len(_NAMES) :]
@@ -51,7 +54,3 @@ class Histories:
         """Return the last epoch of a trial; 0 if it has none."""
         rows = self._rows.get(trial_id)
         return int(rows[-len(_NAMES)]) if rows else 0
-
-    def forget(self, trial_id: str) -> None:
-        """Drop the rows of a trial that has ended."""
-        self._rows.pop(trial_id, None)

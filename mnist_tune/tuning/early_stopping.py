@@ -16,6 +16,7 @@ from ray.tune.schedulers import FIFOScheduler
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.divergence import finite_loss
+from mnist_tune.regimes.families import siblings_of
 from mnist_tune.regimes.forecast import target_of
 from mnist_tune.regimes.histories import Histories
 from mnist_tune.regimes.labels import Family, Trial
@@ -25,6 +26,8 @@ from mnist_tune.tuning.past import Past
 
 SLOW, DEAD, ASHA = "slow", "dead", "asha"
 """The reasons for which trials are stopped."""
+
+Key = tuple[Hashable, Hashable]
 
 TAKEN = ("trial_id", "epoch", "train_loss", "diverged")
 
@@ -95,6 +98,7 @@ class Fates(Asha):
     def __init__(self, grace_period: int, reasons: MutableMapping[str, str], data: DataFacts) -> None:
         super().__init__(grace_period, reasons)
         self._data, self._histories = data, Histories()
+        self._keys: dict[str, Key] = {}
         self._peers: dict[Hashable, dict[str, Trial]] = defaultdict(dict)
         """What is known of the trials of each family."""
         self._changed: dict[Hashable, dict[str, TrialConfig]] = defaultdict(dict)
@@ -105,11 +109,11 @@ class Fates(Asha):
     def replay(self, past: Past) -> None:
         """Take up the rows of a sweep that is resumed. What they led to is known, but for a last one that is undecided:
         the kill may have come before its trial was stopped."""
+        self._histories = past.histories
         if past.rows is None:
             return
         rows, trials = past.rows[: len(past.rows) - past.undecided], past.trials
-        self._histories = Histories.of(rows, trials)
-        keys = {trial_id: _key(config) for trial_id, config in trials.items()}
+        self._keys = keys = {trial_id: _key(config) for trial_id, config in trials.items()}
         for trial_id, epoch, loss, diverged in zip(*(rows[name].tolist() for name in TAKEN), strict=True):
             if trial_id in trials:
                 if self.propose(trial_id, epoch, loss) and not trials[trial_id].stop_reason(epoch, diverged):
@@ -126,38 +130,37 @@ class Fates(Asha):
                 self.take(row["trial_id"], trials[row["trial_id"]], row)
 
     def take(self, trial_id: str, config: TrialConfig, row: Mapping[str, Any], repeated: bool = False) -> str:
-        key, epoch = _key(config), row["epoch"]
-        if repeated and epoch <= self._histories.last_epoch(trial_id):
-            return self._decided[key].get(epoch, "")
+        self._keys[trial_id] = key = _key(config)
+        epoch = row["epoch"]
         ends = config.stop_reason(epoch, row["diverged"])
         if self.propose(trial_id, epoch, row["train_loss"]) and not ends:
             self._proposed.add(key)
-        self._histories.add(trial_id, row)
+        self._histories.add(trial_id, row, repeated)
         self._changed[key[1]][trial_id] = config
         if epoch not in self._decided[key]:
             judged = key in self._proposed and not ends
-            self._decided[key][epoch] = self._verdict(trial_id, key[1]) if judged else ""
+            self._decided[key][epoch] = self._verdict(trial_id, key) if judged else ""
         return self._decided[key][epoch]
 
-    def _verdict(self, trial_id: str, family: Hashable) -> str:
+    def _verdict(self, trial_id: str, key: Key) -> str:
         """Return the reason to stop a trial, by its label among its peers so far. Where the data set has no target,
         that follows from the complete ones: what is best so far may yet be beaten."""
-        peers = self._peers[family]
-        for name, config in self._changed.pop(family, {}).items():
+        peers = self._peers[key[1]]
+        for name, config in self._changed.pop(key[1], {}).items():
             curve = Curve.of(self._histories.columns(name), config, self._data)
             peers[name] = Trial(config.learning_rate, config.momentum, curve, None)
         data = self._data.with_wrong_labels(peers[trial_id].curve.label_noise)
         target = target_of((one.curve for one in peers.values() if one.curve.complete), data)
         peers |= {name: replace(one, target=target) for name, one in peers.items() if one.target != target}
         one = peers[trial_id]
-        seeds = [peer for peer in peers.values() if peer.rate == one.rate and peer.curve.epochs >= TREND]
+        seeds = [peer for name, peer in peers.items() if self._keys[name] == key and peer.curve.epochs >= TREND]
         if any(seed.own[0] in ("converged", "oscillating", "overfit") for seed in seeds if seed is not one):
             return ""
         label, _ = Family(list(peers.values())).label(one)
         return {"slow": SLOW, "diverged": DEAD}.get(label, "")
 
 
-def _key(config: TrialConfig) -> tuple[float, Hashable]:
-    """Return the learning rate of a config, and what it shares with its peers: all but the rate and the seeds."""
-    own = ("learning_rate", "seed", "data_seed")
-    return config.learning_rate, tuple(value for name, value in vars(config).items() if name not in own)
+def _key(config: TrialConfig) -> Key:
+    """Return what a config shares with those of other seeds, and with its siblings."""
+    own = ("seed", "data_seed")
+    return tuple(value for name, value in vars(config).items() if name not in own), siblings_of(config)

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from mnist_tune.regimes.divergence import finite_loss
+from mnist_tune.regimes.histories import Histories
 from mnist_tune.results.journal import Journal
 from mnist_tune.trial import OPEN_REASONS, TrialConfig, retried
 
@@ -29,6 +30,8 @@ class Past:
     """Those that have ended, with their last rows, to which `stop_reason` and `scheduler_loss` are added."""
     failed: dict[str, Finished] = field(default_factory=dict)
     """Those that ended in an error, likewise."""
+    histories: Histories = field(init=False, default_factory=Histories)
+    """What curves are made of, for all trials. Who hears first of a row, also of one that comes later, adds it."""
     last_epochs: dict[str, int] = field(default_factory=dict)
     """The epoch that each trial recorded last."""
     rows: pd.DataFrame | None = None
@@ -37,6 +40,10 @@ class Past:
     """Those that once ended in an error, and were or are trained again."""
     undecided: bool = False
     """Whether a kill may have come between the last row and the end of its trial."""
+
+    def __post_init__(self) -> None:
+        if self.rows is not None:
+            self.histories = Histories.of(self.rows, self.trials)
 
     @classmethod
     def of(cls, journal: Journal, meta: Mapping[str, Any], more: Mapping[str, TrialConfig] | None = None) -> Past:

@@ -11,7 +11,6 @@ from mnist_tune.columns import EPOCHS
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.regimes.histories import Histories
 from mnist_tune.regimes.labels import REGIMES, curve_regime
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.nodes import Watch, last_death
@@ -36,7 +35,7 @@ class Recorder(Watch):
         """Has a search propose its next trial."""
         self._writer, self._view = writer, view
         self._configs = dict(trials)
-        self._histories = Histories() if past.rows is None else Histories.of(past.rows, past.open)
+        self._histories = past.histories
         self._data = data_facts(writer.meta)
         self._ended: set[str] = set()
         self._results, self._cpu_start, self._cpu_end = 0, 0.0, 0.0
@@ -49,10 +48,9 @@ class Recorder(Watch):
         if result["warning"]:
             announce(f"warning: {result['warning']}")
         row = {column.name: result[column.name] for column in EPOCHS[1:] if column.name in result}
-        row["ended_at"] = time.time()
         before = self._writer.last_epochs.get(trial_id, 0)
         if self._writer.epoch(trial_id, row, result["repeated"]):
-            self._histories.add(trial_id, row)
+            self._histories.add(trial_id, row, result["repeated"])
             self._view.epoch(trial_id, row["epoch"] - before)
         if result["done"]:
             self._end(trial_id, result["stop_reason"] or self.reasons.get(trial_id, self._scheduler))
@@ -123,7 +121,6 @@ class Recorder(Watch):
         config = self._configs[trial_id]
         curve = Curve.of(self._histories.columns(trial_id), config, self._data)
         left = config.epochs - self._histories.last_epoch(trial_id)
-        self._histories.forget(trial_id)
         # Why it was stopped may rest on other curves, which its own does not know of. Nor does it know a target that
         # follows from these.
         regime = reason if reason in REGIMES else ""

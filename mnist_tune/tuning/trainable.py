@@ -74,7 +74,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
             self._refused = str(error)
         self._loaded: Checkpoint | None = None
         self._warning = ""
-        self._attached, self._reported, self._repeats, self._mark = False, 0, True, time.perf_counter()
+        self._attached, self._reported, self._repeats = False, 0, True
 
     def step(self) -> dict[str, Any]:
         """Train an epoch and return its row. A `UserError`, such as one of the program, ends the trial. Other errors
@@ -126,13 +126,10 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         if reason:
             self._pool.save(self._lane_id, self._state)
         self._reported = row["epoch"]
-        now = time.perf_counter()
-        waited, self._mark = max(now - self._mark - (row["batch_s"] or 0.0), 0.0), now
         warning, self._warning = self._warning, ""  # reported once
         if reason:  # Tune may keep the process for another trial
             self._pool.detach(self._lane_id)
         return row | {
-            "wait_s": waited,
             "repeated": self._repeats,
             "trial_config": self._config,
             "warning": warning,

@@ -22,7 +22,7 @@ from mnist_tune.training.network import Network
 from mnist_tune.trial import TrialConfig
 
 SMALL = TrialConfig(architecture="mlp-8-tanh", epochs=4)
-OF_THE_BATCH = ("compile_s", "train_s", "eval_s", "batch_s", "lanes", "fill")
+OF_THE_BATCH = ("compile_s", "train_s", "eval_s", "batch_s", "wait_s", "ended_at", "lanes", "fill")
 
 
 def out_of_memory():
@@ -170,6 +170,14 @@ def test_lanes_may_be_at_different_epochs_and_orders(mnist_5k):
         alone.attach("a", config)
         rows = [alone.run(["a"])["a"] for _ in range(2 if i < 2 else 1)]
         assert_close(together[str(i)], rows[-1])
+
+
+def test_the_wait_is_the_time_in_which_no_batch_ran(few_images):
+    pool = attached(few_images, 1, RATES[:1])
+    pool.run(["0"])
+    pool.lanes["0"].since -= 5
+    assert pool.run(["0"])["0"]["wait_s"] == pytest.approx(5, abs=0.5)
+    assert pool.run(["0"])["0"]["wait_s"] < 0.5
 
 
 def test_the_seconds_of_all_rows_are_those_that_passed(few_images):

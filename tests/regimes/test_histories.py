@@ -24,12 +24,10 @@ def test_a_history_has_the_columns_of_its_rows(epoch_row):
     for name in COLUMNS:
         np.testing.assert_array_equal(found[name], expected[name])
     assert (histories.last_epoch("a"), len(found["epoch"]), len(histories.columns("b")["epoch"])) == (3, 3, 0)
-    histories.forget("a")
-    assert (histories.last_epoch("a"), *(len(histories.columns("a")[name]) for name in ("epoch", "train_loss"))) == (
-        0,
-        0,
-        0,
-    )
+    histories.add("a", rows[1], repeated=True)
+    assert histories.last_epoch("a") == 3
+    histories.add("a", rows[1])
+    assert histories.last_epoch("a") == 2
 
 
 @settings(max_examples=50)

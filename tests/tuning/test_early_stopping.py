@@ -209,6 +209,13 @@ def test_a_trial_that_ends_itself_is_not_judged_but_its_peers_know_it(sweep):
     assert sweep.fates.take("longer", config, rows[3], repeated=True) == ""
 
 
+def test_peers_are_those_by_which_labels_are_decided(sweep):
+    """Also where batch sizes are crossed: in the end a label is decided by all trials of the network."""
+    sweep.run("fast", FAST, rate=1.0, rung=None, batch_size=64)
+    assert sweep.run("slow", SLOW, rate=0.01) == 5
+    assert sweep.run("of another optimizer", SLOW, rate=0.01, optimizer="adam") is None
+
+
 def test_without_a_target_the_best_so_far_is_the_measure(epoch_row):
     sweep = Sweep(epoch_row, replace(MNIST, target=None))
     assert sweep.run("alone", SLOW, rate=0.01) is None
@@ -262,7 +269,9 @@ class Stopped:
 
     def __init__(self, past=(), grace_period=2):
         self.asha = Asha(grace_period, {})
-        self.asha.replay(Past(rows=pd.DataFrame(past, columns=["trial_id", "epoch", "train_loss"]) if past else None))
+        known = Past()
+        known.rows = pd.DataFrame(past, columns=["trial_id", "epoch", "train_loss"]) if past else None
+        self.asha.replay(known)
 
     def decide(self, trial, epoch, loss, repeated=False):
         return self.asha.take(trial, TrialConfig(), {"epoch": epoch, "train_loss": loss}, repeated)

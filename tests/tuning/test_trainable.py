@@ -236,18 +236,6 @@ def test_a_diverged_trial_stops_if_it_is_asked_to(start, pool, epoch_row, stops,
     assert math.isnan(row["train_loss"])
 
 
-def test_the_wait_is_the_time_in_which_no_batch_ran(start, pool, clock, epoch_row):
-    trial = start()
-
-    def train(epoch):
-        clock.now += 5.0
-        return epoch_row(epoch, batch_s=batches.pop())
-
-    pool.row, batches = train, [6.0, None, 2.0, 3.0]
-    clock.now += 1.0  # Tune asks late
-    assert [trial.step()["wait_s"] for _ in range(EPOCHS)] == [3.0, 3.0, 5.0, 0.0]
-
-
 def test_with_lane_servers_the_pool_is_their_client(start, pool, tmp_path, monkeypatch):
     asked = []
 
