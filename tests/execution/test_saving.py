@@ -15,7 +15,7 @@ from mnist_tune.tuning import trainable
 from mnist_tune.tuning.trainable import TrialTrainable
 
 SMALL = TrialConfig(architecture="mlp-8-tanh", momentum=0.5, epochs=6)
-TIMES = {"compile_s", "train_s", "eval_s", "batch_s", "wait_s"}
+TIMES = {"compile_s", "train_s", "eval_s", "batch_s", "wait_s", "ended_at"}
 
 
 @pytest.fixture

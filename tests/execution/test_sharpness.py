@@ -23,7 +23,7 @@ from mnist_tune.trial import TrialConfig
 
 CONFIG = TrialConfig(architecture="random", batch_size=1500)
 COLUMNS = ("sharpness", "sharpness_residual", "batch_sharpness")
-OF_THE_BATCH = ("compile_s", "train_s", "eval_s", "batch_s", "lanes", "fill")
+OF_THE_BATCH = ("compile_s", "train_s", "eval_s", "batch_s", "wait_s", "ended_at", "lanes", "fill")
 
 
 def random(data):

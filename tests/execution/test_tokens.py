@@ -22,7 +22,7 @@ from mnist_tune.trial import TrialConfig
 PAGE = Path(__file__).parents[2] / "docs" / "text.md"
 LENGTH, CLASSES = 6, 5
 CONFIG = TrialConfig(architecture="tiny", learning_rate=0.1, momentum=0.9, batch_size=16, epochs=3)
-SECONDS = ("compile_s", "train_s", "eval_s", "batch_s", "lanes", "fill")
+SECONDS = ("compile_s", "train_s", "eval_s", "batch_s", "wait_s", "ended_at", "lanes", "fill")
 
 
 @pytest.fixture(scope="module", autouse=True)
