@@ -164,6 +164,16 @@ def forgotten():
         sys.meta_path.remove(modules._FINDER)
 
 
+@pytest.fixture(autouse=True)
+def pages(request, monkeypatch):
+    """Sweeps of this process write no page, which takes seconds each, unless the test is marked `ray(pages=True)`."""
+    if (ray := request.node.get_closest_marker("ray")) and not ray.kwargs.get("pages"):
+        from mnist_tune.tuning.progress import LivePage
+
+        monkeypatch.setattr(LivePage, "__enter__", lambda page: page)
+        monkeypatch.setattr(LivePage, "last", lambda page, sweep: None)
+
+
 @pytest.fixture
 def as_users_have_it():
     """JAX as it is by default: the strict promotion of these tests is not what users set."""

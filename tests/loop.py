@@ -20,6 +20,7 @@ from mnist_tune.regimes.divergence import finite_loss
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.placement import Placement
 from mnist_tune.tuning import sweep, tuner
+from mnist_tune.tuning.progress import LivePage
 
 
 class Killed(BaseException):
@@ -120,6 +121,8 @@ def loop(monkeypatch):
     monkeypatch.setattr(SweepWriter, "finish", or_die(finish, 0))
     monkeypatch.setattr(tuner, "fit", made.fit)
     monkeypatch.setattr(tuner, "NodeWatch", lambda quiet: None)
+    monkeypatch.setattr(LivePage, "__enter__", lambda page: page)
+    monkeypatch.setattr(LivePage, "last", lambda page, sweep: None)
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
     monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}])
     for module in (sweep, search, decide):

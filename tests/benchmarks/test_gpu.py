@@ -1,16 +1,13 @@
 """The benchmark of GPUs: what it does without one, after a failure, and how it compares numbers."""
 
 import json
-import math
 import sys
-from types import SimpleNamespace
 
 import pytest
 
 from benchmarks import comparison, gpu
-from benchmarks.gpu import GPUBenchmark, difference, line, measured, parts, sweep_figures
+from benchmarks.gpu import GPUBenchmark, difference, measured, parts
 from benchmarks.sides import on_device
-from benchmarks.sides.sweep_work import Epoch, Outcome, SweepWork
 from mnist_tune import UserError
 
 SMALL = GPUBenchmark(device="cpu", record=True).filled()
@@ -72,36 +69,6 @@ def test_every_part_runs_on_a_cpu_and_each_has_a_title_of_its_own():
     assert [title for title, _ in parts(GPUBenchmark(parts=("main",)))] == ["main command"]
 
 
-@pytest.mark.parametrize(
-    ("losses", "expected"),
-    [({"a": 2.0, "b": 1.0}, 0.0), ({"a": 2.0, "b": 1.1}, 0.1), ({"a": math.nan, "b": 1.0}, math.inf)],
-)
-def test_numbers_are_compared_relative_to_the_cpus(losses, expected):
-    assert difference(losses, {"a": 2.0, "b": 1.0}) == pytest.approx(expected)
-
-
-def test_float32_alone_must_equal_the_cpu(monkeypatch):
-    """TensorFloat32, the default of newer GPUs, has 10 bits."""
-
-    def on(config, name, architecture, dataset, *ways, cpu=False):
-        return {way: {"loss": 1.0 if cpu or "highest" in way else 1.01} for way in ways}
-
-    monkeypatch.setattr(gpu, "on_device", on)
-    found = gpu.compare_numbers(SMALL, "convnet")
-    assert found["rounding"]
-    assert found["differ"]["2 lanes"] == pytest.approx(0.01)
-    assert line("numbers", found).startswith("numbers: equal to rounding in float32; 1 lane by 1.0e-02, ")
-
-
-def test_trials_a_second():
-    """Two lanes, two trials of three epochs: both report at 10 s, and then every two seconds."""
-    work = SweepWork("mlp-16-tanh", 2, 3, "mnist-5k")
-    epochs = [Epoch(0.5, 10 + 2 * i, 0.8, trial, 1.0) for i in range(3) for trial in "ab"]
-    found = sweep_figures(work, 20.0, Outcome(epochs), at_a_time=2)
-    assert found["trials_per_s"] == 0.1
-    assert found["steady_trials_per_s"] == pytest.approx(4 / 4 / 3)
-
-
 def test_a_part_that_takes_too_long_is_killed(tmp_path):
     config = GPUBenchmark(device="cpu", limit_s=0.2)
     found = measured(lambda: gpu.run(config, ["-c", "import time; time.sleep(60)"], lambda *_: {}, True))
@@ -116,10 +83,3 @@ def test_lanes_and_numbers_on_this_device(few_images, monkeypatch):
     one, two = on_device.numbers("mlp-4-tanh", "few", "1:default", "2:highest").values()
     assert len(one) == 4
     assert difference(two, one) < gpu.ROUNDING
-
-
-def test_the_peak_is_what_the_device_says(monkeypatch):
-    device = SimpleNamespace(memory_stats=lambda: {"peak_bytes_in_use": 3 * 2**20})
-    monkeypatch.setattr("jax.local_devices", lambda: [device])
-    assert on_device.memory_mib("peak_bytes_in_use") == 3
-    assert on_device.memory_mib("bytes_limit") is None

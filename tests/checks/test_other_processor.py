@@ -1,11 +1,9 @@
 """The portable tests under emulation: what is asked of qemu, here a script, and what becomes of its answer."""
 
-import json
 import sys
 
 import pytest
 
-from checks import other_processor
 from checks.other_processor import OtherProcessor, run_tests
 from mnist_tune import UserError
 
@@ -38,13 +36,6 @@ def test_a_missing_emulator_is_named_with_its_package(monkeypatch, tmp_path):
         run_tests(OtherProcessor())
 
 
-@pytest.mark.parametrize("cpu", ["Hasswell", "avx2"])
-def test_an_unknown_processor_is_refused(qemu, cpu):
-    qemu("exit 0")
-    with pytest.raises(UserError, match=f"emulates no processor '{cpu}'; .*Haswell"):
-        run_tests(OtherProcessor(cpu=cpu))
-
-
 def test_this_interpreter_runs_the_portable_tests_on_one_thread(qemu, capfd):
     qemu('echo "$PJRT_NPROC $@"')
     assert run_tests(OtherProcessor()) == 0
@@ -60,30 +51,7 @@ def test_pytests_exit_code_and_errors_come_through(qemu, capfd):
     assert capfd.readouterr().err == "failed\n"
 
 
-def test_a_run_is_recorded_with_its_exit_code(qemu, tmp_path, monkeypatch):
-    qemu("exit 3")
-    monkeypatch.setattr("benchmarks.comparison.RECORDS", tmp_path / "records")
-    monkeypatch.setattr(sys, "argv", ["other_processor.py", "--cpu", "SandyBridge-v1", "--record"])
-    assert other_processor.main() == 3
-    (path,) = (tmp_path / "records").iterdir()
-    (run,) = json.loads(path.read_text())["results"]["portable tests"]["rounds"]["SandyBridge-v1"]
-    assert run["exit_code"] == 3
-    assert 0 < run["wall_s"] < 60
-
-
 def test_tests_that_take_too_long_are_ended(qemu):
     qemu("exec sleep 60")
     with pytest.raises(UserError, match=r"more than 0\.2 s; give more with --timeout-s"):
         run_tests(OtherProcessor(timeout_s=0.2))
-
-
-def test_a_crash_is_no_exit_code(qemu):
-    qemu("kill -SEGV $$")
-    with pytest.raises(UserError, match="signal 11"):
-        run_tests(OtherProcessor())
-
-
-def test_only_files_with_portable_tests_are_read():
-    tests = other_processor.REPOSITORY / "tests"
-    assert other_processor.has_portable_tests(tests / "whole" / "test_portable.py")
-    assert not other_processor.has_portable_tests(tests / "tuning" / "test_sweep.py")

@@ -9,7 +9,7 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, ActorUnschedul
 
 from mnist_tune.errors import UserError
 from mnist_tune.execution import lane_client
-from mnist_tune.execution.checkpoint import Checkpoint, DeviceFullError, LanesFullError
+from mnist_tune.execution.checkpoint import DeviceFullError, LanesFullError
 from mnist_tune.execution.lane_client import LaneClient, LaneLostError
 from mnist_tune.execution.program_error import DeviceError, ProgramError
 from mnist_tune.trial import TrialConfig
@@ -133,18 +133,6 @@ def test_the_directory_hears_of_a_device_that_failed(lanes, tmp_path):
         lanes.epoch("b", tmp_path)
     assert lanes._directory.lost.remote.call_args_list == [(("a",),), (("b",),)]
     lanes._directory.free.remote.assert_not_called()
-
-
-def test_a_lane_is_asked_for_epochs_and_saves_with_its_token(lanes, tmp_path):
-    (lanes, assigned), state, config = lanes, Checkpoint({}, {}), TrialConfig()
-    server = MagicMock(**{"epoch.remote.return_value": lambda: {"epoch": 2}})
-    assigned += [server]
-    lanes.attach("a", config, state)
-    assert server.attach.remote.call_args.args[:-1] == ("a", lanes.token, config, state, ["a reference"])
-    assert lanes.epoch("a", tmp_path) == {"epoch": 2}
-    server.epoch.remote.assert_called_once_with("a", lanes.token, tmp_path)
-    lanes.save("a", tmp_path)
-    server.save.remote.assert_called_once_with("a", lanes.token, tmp_path)
 
 
 def test_a_client_waits_only_where_a_lane_is_still_held_and_leaves_a_dead_server_in_peace(lanes):

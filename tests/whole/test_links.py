@@ -80,7 +80,7 @@ def content(path):
 
 
 @pytest.mark.promise("Nothing is written through a link, also a hard one")
-@pytest.mark.ray
+@pytest.mark.ray(pages=True)  # a page is written through no link, too
 def test_no_link_leads_out_of_a_folder(swept, tmp_path, monkeypatch):
     folder, names = swept
     written = {str(name) for name in names}

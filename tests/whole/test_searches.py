@@ -14,13 +14,12 @@ from ray.tune.experiment import Experiment
 from ray.tune.schedulers import PopulationBasedTraining
 from ray.tune.search import Searcher, SearchGenerator
 
-from mnist_tune import SweepOptions, UserError, load_sweep, object_storage, resume_sweep, run_search, storage
-from mnist_tune.columns import EPOCHS
+from mnist_tune import SweepOptions, UserError, load_sweep, object_storage, run_search, storage
 from mnist_tune.results.folder import exists
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning import opening, sweep, trainable
+from mnist_tune.tuning import opening, sweep
 from mnist_tune.tuning.past import Past
-from mnist_tune.tuning.searcher import METRICS, KnownTrials, ThenSearched, drawn, not_known
+from mnist_tune.tuning.searcher import KnownTrials, ThenSearched, drawn, not_known
 from mnist_tune.tuning.wanted import Plan
 
 
@@ -171,22 +170,6 @@ def test_a_resumed_search_does_not_copy_all_trials_for_each_trial():
     assert found == [{"trial_id": trial_id, **known[trial_id].to_dict()} for trial_id in list(known)[:50]]
 
 
-def test_a_search_is_not_resumed_as_a_sweep(new_writer, tmp_path):
-    writer = new_writer(tmp_path, count=0)
-    writer.meta |= {"name": "mine", "search": True, "options": {}}
-    writer.finish()
-    with pytest.raises(UserError, match=r"is a search; resume it with: the same run_search, with resume="):
-        resume_sweep(tmp_path)
-
-
-def test_a_sweep_is_not_resumed_as_a_search(new_writer, tmp_path):
-    writer = new_writer(tmp_path)
-    writer.meta |= {"options": {}}
-    writer.finish()
-    with pytest.raises(UserError, match="is not a search"):
-        run_search("search", {}, 3, SweepOptions(resume=tmp_path))
-
-
 def test_a_search_resumes_with_its_scheduler_and_changed_values(new_writer, mnist_5k, tmp_path, monkeypatch):
     writer = new_writer(tmp_path, count=0)
     writer.meta |= {"search": True}
@@ -215,15 +198,6 @@ def test_a_search_without_trials_can_be_read(new_writer, tmp_path):
     assert len(found.trials) == len(found.epochs) == 0
     writer.finish(ended="now")
     assert "regime" in load_sweep(tmp_path).trials
-
-
-def test_the_most_epochs_of_a_space():
-    from ray import tune
-
-    assert Plan({}).epochs == TrialConfig.epochs
-    assert Plan({"epochs": 3}).epochs == 3
-    assert Plan({"epochs": tune.randint(2, 9)}).epochs == 9
-    assert Plan({"epochs": tune.choice([2, 7])}).epochs == 7
 
 
 def test_a_search_without_samples_or_with_a_mistyped_field_is_refused(tmp_path):
@@ -314,11 +288,6 @@ def test_the_same_generator_draws_the_same_trials():
     )
     assert first == second != other
     assert len({trial.learning_rate for trial in first}) == 3
-
-
-def test_a_trial_that_cannot_train_has_every_column():
-    assert {column.name for column in EPOCHS[1:]} <= trainable._NO_ROW.keys()
-    assert set(METRICS) - {"trial_id", "training_iteration", "time_total_s"} <= trainable._NO_ROW.keys()
 
 
 def test_a_resumed_search_trains_as_many_epochs_as_its_space_says():
