@@ -89,10 +89,9 @@ def test_as_lanes_only_rounding_may_differ(sweep):
 
 FEW = (
     {"data": 3, "architecture": 3, "schedule": 1, "label noise": 1, "scheduler": 1, "rates": 2, "save every": 1},
-    {"data": 5, "optimizer": 1, "weight decay": 1, "hold-out": 1, "loss": 1, "execution": 2, "target": 1, "rates": 1},
     {"nesterov": 1},
 )
-"""Rows of few trials: an own network with a state in processes, Adam as lanes, and one that is refused."""
+"""Rows of few trials: an own network with a state, and one that is refused."""
 
 
 @pytest.mark.ray
