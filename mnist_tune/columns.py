@@ -194,6 +194,7 @@ TRIALS = (
     Column("answers", FACTOR, "Of tokens: independent answers that an example's are worth, held out."),
     Column("best_test_accuracy", NUMBER, "The best accuracy on the test set after any epoch.", "0 to 1"),
     Column("late_fall", NUMBER, "Largest fall of held-out (else test) accuracy in a late epoch; 0 if noise.", "0 to 1"),
+    Column("loss_noise", NUMBER, "Of a task without accuracy: the standard error of its held-out loss.", "nats"),
     Column("best_epoch", WHOLE, "The first epoch that had it; 0 where no epoch ended.", gaps=False),
     Column("compile_s", SECONDS, "Time spent compiling, over all epochs.", "s"),
     Column("train_s", SECONDS, "Time spent training, over all epochs.", "s"),

@@ -151,8 +151,9 @@ class Contest:
     def _told(self, row: Mapping[str, Any]) -> tuple[float, float] | None:
         accuracy, answers = (float(np.nan if (one := row.get(name)) is None else one)
                              for name in ("validation_accuracy", "answers"))  # fmt: skip
-        ended = outcome(row["stop_reason"], accuracy, self._chance)
-        told = (accuracy if ended == COMPETES else np.nan, 1.0 if np.isnan(answers) else answers)
+        answers = 1.0 if np.isnan(answers) else answers
+        ended = outcome(row["stop_reason"], accuracy, self._chance, self._images * answers)
+        told = (accuracy if ended == COMPETES else np.nan, answers)
         return None if ended == MISSING else told
 
     def _take_up(self) -> None:

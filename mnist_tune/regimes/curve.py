@@ -154,7 +154,7 @@ class Curve:
     @cached_property
     def ceiling(self) -> float:
         """The accuracy up to which a network counts as guessing."""
-        return chance_ceiling(self.data.chance, math.inf if self.by_share else self.images)
+        return float(chance_ceiling(self.data.chance, math.inf if self.by_share else self.images))
 
     @property
     def by_share(self) -> bool:

@@ -15,7 +15,7 @@ import pandas as pd
 from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.families import held_out
 from mnist_tune.regimes.noise import accuracy_noise, difference_noise, sigmas
-from mnist_tune.regimes.outcomes import COMPETES, FAILED, outcomes
+from mnist_tune.regimes.outcomes import COMPETES, FAILED, independent_answers_of, outcomes
 from mnist_tune.regimes.replicates import CONFIGURATION, clopper_pearson, regime_counts
 
 RISK = 0.05
@@ -102,7 +102,8 @@ def standing(trials: pd.DataFrame, data: DataFacts) -> pd.DataFrame:
     and, of these, the more accurate.
 
     A setting competes if one of its trials does (`outcomes`), unless it failed with two seeds more than another one.
-    Accuracies are those of the images held out or, if there are none, of the test set.
+    Accuracies are those of the images held out or, if there are none, of the test set. Where there are none, the
+    held-out loss counts in their place, with the other sign.
 
     Args:
         trials: rows of the `trials` table.
@@ -114,7 +115,7 @@ def standing(trials: pd.DataFrame, data: DataFacts) -> pd.DataFrame:
         best, over the seeds that both have; `limit`, the most that is not told apart (`chance_gap`); `close`, whether
         the gap is at most that; `jumps`, by how much a curve still falls in an epoch (`late_falls`).
     """
-    names, ended = [name for name in CONFIGURATION if name in trials], outcomes(trials, data.chance)
+    names, ended = [name for name in CONFIGURATION if name in trials], outcomes(trials, data)
     keys = [name for name in names if trials[name].nunique() > 1] or names[:1]  # pandas takes milliseconds for each
     setting = trials.groupby(keys).ngroup().to_numpy()
     failures = np.bincount(setting, ended == FAILED)[setting].astype(int)
@@ -127,10 +128,13 @@ def standing(trials: pd.DataFrame, data: DataFacts) -> pd.DataFrame:
     ran, failures = trials[competes], failures[competes]
     setting = np.unique(setting[competes], return_inverse=True)[1]
     split = held_out(trials)
-    accuracy = ran[f"{split}_accuracy"].to_numpy(float)
+    accuracy = ran[f"{split}_accuracy"].to_numpy(float) if data.by_accuracy else -ran[f"{split}_loss"].to_numpy(float)
     falls = ran["late_fall"].fillna(0.0).to_numpy(float) if "late_fall" in ran else np.zeros(len(ran))
     seed = ran.groupby([name for name in ("seed", "data_seed") if name in ran]).ngroup().to_numpy()
-    noise = accuracy_noise(accuracy, _images(ran, data, split))
+    if data.by_accuracy:
+        noise = accuracy_noise(accuracy, independent_answers_of(ran, data, split))
+    else:
+        noise = ran["loss_noise"].fillna(0.0).to_numpy(float)
     mean, gap, limit = below_best(setting, seed, accuracy, noise, falls > 0, failures == failures.min())
     rows = pd.Series(setting).groupby(setting).indices
     loss = ran[f"{split}_loss"].groupby(setting).mean() if f"{split}_loss" in ran else mean  # it settles ties
@@ -151,20 +155,13 @@ def to_decide(found: pd.DataFrame) -> pd.DataFrame:
     return found[found["gap"] <= found["limit"] + found["jumps"]]
 
 
-def _images(trials: pd.DataFrame, data: DataFacts, split: str = "validation") -> Any:
-    """Return how many independent answers the accuracy of each trial is worth; on the test set without a hold-out."""
-    held = trials["holdout"].to_numpy() if split == "validation" and "holdout" in trials else np.zeros(len(trials))
-    answers = trials["answers"].fillna(1.0).to_numpy(float) if "answers" in trials else 1.0
-    return np.where(held > 0, held, data.test_images) * answers
-
-
 def late_falls(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts) -> pd.Series:
     """Return the largest fall of each trial's held-out (else test) accuracy in an epoch of the last half, by its id; 0
     if noise explains it (`sigmas`)."""
     trial, ids = pd.factorize(epochs["trial_id"])
     if not len(ids):
         return pd.Series(dtype=float)
-    images = pd.Series(_images(trials, data), trials["trial_id"]).reindex(ids).to_numpy()[trial]
+    images = pd.Series(independent_answers_of(trials, data), trials["trial_id"]).reindex(ids).to_numpy()[trial]
     accuracy = epochs["validation_accuracy"].astype(float).fillna(epochs["test_accuracy"].astype(float)).to_numpy()
     after, count = np.where(np.diff(trial, append=-1) == 0, np.roll(accuracy, -1), np.nan), np.bincount(trial)
     late = 2 * epochs.groupby(trial).cumcount().to_numpy() + 2 >= count[trial]

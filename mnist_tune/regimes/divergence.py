@@ -44,7 +44,7 @@ def guess_loss(label_counts: np.ndarray | Sequence[int], loss: str = "cross-entr
     return float((1 - (shares**2).sum()) / 2 if loss == "mse" else -(shares * np.log(shares)).sum())
 
 
-def chance_ceiling(chance: float, images: float = math.inf) -> float:
+def chance_ceiling(chance: float, images: Any = math.inf) -> Any:
     """Return the accuracy up to which a network counts as guessing: `chance + (1 - chance) / 20` or, if that is more,
     what answers that do not depend on the images reach by luck on so many images.
 
@@ -52,8 +52,8 @@ def chance_ceiling(chance: float, images: float = math.inf) -> float:
     average. Its standard error is `2 sqrt(e (1 - e) chance (1 - chance) / images)`. What is returned is the largest
     sum of the mean and three standard errors, over all e. With a rare class, that is hardly above chance.
     """
-    luck, loss = SIGMAS * float(accuracy_noise(chance, images)), max(chance - 0.5, 0.0)
-    return chance + max((1 - chance) * CHANCE_MARGIN, math.hypot(luck, loss) - loss)
+    luck, loss = SIGMAS * accuracy_noise(chance, images), max(chance - 0.5, 0.0)
+    return chance + np.maximum((1 - chance) * CHANCE_MARGIN, np.hypot(luck, loss) - loss)
 
 
 def has_diverged(row: Mapping[str, Any], chance: float, images: int) -> bool:

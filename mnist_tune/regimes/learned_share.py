@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.noise import SIGMAS
@@ -131,7 +132,7 @@ def least_loss(curves: Sequence[Curve]) -> Loss | None:
         kept = [(i, train[: end + 1], held_out[: end + 1]) for i, train, held_out in ended
                 for end in [int(np.nanargmin(held_out))]]  # fmt: skip
     trial, train, held_out = min(kept, key=lambda of: float(np.median(of[2][-TREND:])))
-    best, noise = float(np.median(held_out[-TREND:])), _noise(held_out)
+    best, noise = float(np.median(held_out[-TREND:])), loss_noise(held_out)
     logarithmic = 0 < best < untrained / FAR_LESS
     return Loss(untrained, float(np.median(train[-TREND:])), best, noise, trial, logarithmic)
 
@@ -140,14 +141,20 @@ def _memorised(train: np.ndarray, held_out: np.ndarray, untrained: float) -> boo
     """Return whether the held-out loss rose from its least one by more than noise, and visibly, while the training loss
     did not."""
     least, now = int(np.nanargmin(held_out)), float(np.median(held_out[-TREND:]))
-    rise, noise = now - held_out[least], SIGMAS * math.sqrt(2) * _noise(held_out)
+    rise, noise = now - held_out[least], SIGMAS * math.sqrt(2) * loss_noise(held_out)
     visible = VISIBLE * (untrained - held_out[least])
     return bool(rise > max(noise, visible) and np.median(train[-TREND:]) <= train[least])
 
 
-def _noise(loss: np.ndarray) -> float:
+def loss_noise(loss: np.ndarray) -> float:
     """Return the standard error of a loss that follows from what a curve still does in its late half: from its second
     differences, so that a trend is none. Of fewer than five epochs, none is known."""
     late = loss[-max(ENOUGH, len(loss) // 2) :]
     bends = np.diff(late[np.isfinite(late)], 2)
     return float(np.sqrt(np.mean(bends**2) / 6)) if len(bends) >= TREND else 0.0
+
+
+def loss_noises(epochs: pd.DataFrame) -> pd.Series:
+    """Return the standard error of each trial's held-out loss (else that on the test set), by its id."""
+    loss = epochs["validation_loss"].astype(float).fillna(epochs["test_loss"].astype(float))
+    return loss.groupby(epochs["trial_id"]).agg(lambda of: loss_noise(of.to_numpy()))

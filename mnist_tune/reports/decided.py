@@ -99,7 +99,7 @@ def decided_accuracy(sweep: Tables, contest: Contest) -> float:
 
 def _accuracies(sweep: Tables, contest: Contest, setting: int, split: str) -> pd.Series:
     rows = sweep.trials[contest.is_of(setting, sweep.trials)]
-    return rows.loc[outcomes(rows, data_facts(sweep.meta).chance) == COMPETES, f"{split}_accuracy"].astype(float)
+    return rows.loc[outcomes(rows, data_facts(sweep.meta)) == COMPETES, f"{split}_accuracy"].astype(float)
 
 
 def failed(failures: int, seeds: int) -> str:
@@ -111,7 +111,7 @@ def _calmer(sweep: Tables, contest: Contest, names: Sequence[str], left: Sequenc
     """Yield which of the settings that are not told apart from the best is the calmest, if it failed or oscillated with
     fewer seeds, of those that both have."""
     best, found = int(contest.decision.leader), {}
-    ended = outcomes(sweep.trials, data_facts(sweep.meta).chance)
+    ended = outcomes(sweep.trials, data_facts(sweep.meta))
     calm = pd.Series((ended == COMPETES) & (sweep.trials["regime"] != "oscillating").to_numpy(), sweep.trials["seed"])
     for k in (best, *left):
         found[k] = calm[(ended != MISSING) & np.array(contest.is_of(k, sweep.trials))]

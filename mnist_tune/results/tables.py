@@ -30,6 +30,7 @@ from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import late_falls, standing, to_decide
 from mnist_tune.regimes.families import families, rate_changed, varied
 from mnist_tune.regimes.labels import REGIMES, label_trials
+from mnist_tune.regimes.learned_share import loss_noises
 from mnist_tune.regimes.measured_edge import MeasuredEdge, measured_edges
 from mnist_tune.regimes.replicates import CONFIGURATION, summarise_replicates
 from mnist_tune.results.folder import exists, fetch, fetch_journal
@@ -272,6 +273,7 @@ def tables(path: Path, meta: dict[str, Any], running: bool | None = False) -> Ta
     trials["stop_reason"] = trials["stop_reason"].mask(open_, live)
     trials = label_trials(trials, epochs, data).assign(dataset=meta["dataset"]["name"])
     trials["late_fall"] = trials["trial_id"].map(late_falls(trials, epochs, data))
+    trials["loss_noise"] = np.nan if data.by_accuracy else trials["trial_id"].map(loss_noises(epochs))
     trials["diverged_at_step"] = trials["diverged_at_step"].where(trials["regime"] == "diverged")
     return Tables(path, trials[[column.name for column in TRIALS]], _as_asked(epochs), meta)
 

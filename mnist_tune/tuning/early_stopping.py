@@ -20,6 +20,7 @@ from mnist_tune.regimes.families import siblings_of
 from mnist_tune.regimes.forecast import target_of
 from mnist_tune.regimes.histories import Histories
 from mnist_tune.regimes.labels import Family, Trial
+from mnist_tune.regimes.learned_share import as_shares
 from mnist_tune.regimes.statistics import TREND
 from mnist_tune.trial import TrialConfig, own_id
 from mnist_tune.tuning.past import Past
@@ -150,6 +151,10 @@ class Fates(Asha):
             curve = Curve.of(self._histories.columns(name), config, self._data)
             peers[name] = Trial(config.learning_rate, config.momentum, curve, None)
         data = self._data.with_wrong_labels(peers[trial_id].curve.label_noise)
+        if not data.by_accuracy:
+            shares = as_shares([one.curve for one in peers.values()])
+            peers = {name: replace(peers[name], curve=curve) for name, curve in zip(peers, shares, strict=True)}
+            data = shares[0].data
         target = target_of((one.curve for one in peers.values() if one.curve.complete), data)
         peers |= {name: replace(one, target=target) for name, one in peers.items() if one.target != target}
         one = peers[trial_id]

@@ -125,7 +125,7 @@ class Recorder(Watch):
         # follows from these.
         regime = reason if reason in REGIMES else ""
         target = self._data.with_wrong_labels(config.label_noise).target
-        if not regime and target is not None:
+        if not regime and target is not None and self._data.by_accuracy:
             regime = curve_regime(curve, target)[0]
         self._view.end(trial_id, reason, left, regime)
 

@@ -4,10 +4,12 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.data_facts import DataFacts
+from mnist_tune.regimes.decision import standing
 from mnist_tune.regimes.forecast import target_of
 from mnist_tune.regimes.labels import Family, Trial
 from mnist_tune.regimes.learned_share import Loss, as_shares, least_loss
@@ -151,3 +153,20 @@ def test_who_gives_the_least_loss_is_known():
         untrained=1.0, train=pytest.approx(curves[1].train_loss[-3:].mean(), abs=1e-3),
         held_out=pytest.approx(0.2, abs=1e-3), noise=pytest.approx(0, abs=1e-3), trial=1, logarithmic=False,
     )  # fmt: skip
+
+
+def test_the_best_trial_of_a_task_has_the_least_held_out_loss():
+    trials = pd.DataFrame(
+        {
+            "learning_rate": [0.1, 0.2, 0.4, 0.8],
+            "test_loss": [-3.0, -3.2, -3.199, -9.0],
+            "test_accuracy": np.nan,
+            "regime": ["slow", "converged", "converged", "diverged"],
+            "stop_reason": "completed",
+            "seed": 0,
+            "loss_noise": 0.001,
+        }
+    )
+    found = standing(trials, facts())
+    assert found["learning_rate"].tolist() == [0.2, 0.4, 0.1]
+    assert found["close"].tolist() == [True, True, False]
