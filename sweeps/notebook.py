@@ -1,8 +1,7 @@
 """Do we get the notebook's numbers? Run its eight experiments and compare them with its printed tables.
 
     python sweeps/notebook.py
-    python sweeps/notebook.py --only converges slow underfit overfit --epochs 10
-    python sweeps/notebook.py --only oscillates diverges
+    python sweeps/notebook.py --epochs 1 --seeds 1
 
 Prints a table and a verdict for each experiment (exact, statistical, differs or undecided), and draws notebook.png.
 The outcome of a run of oscillates (learning rate 1.6) or diverges (2.0) depends on rounding, so it differs between

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -11,14 +11,13 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 import pandas as pd
 
-from mnist_tune.errors import UserError
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.labels import curve_regime
 from mnist_tune.regimes.replicates import regime_counts
 from mnist_tune.reports.figures import panels, save
 from mnist_tune.reports.terminal import print_report
 from mnist_tune.results.tables import Tables
-from mnist_tune.trial import UNFINISHED_REASONS, TrialConfig, closest
+from mnist_tune.trial import UNFINISHED_REASONS, TrialConfig
 from mnist_tune.tuning.options import Mark, SweepOptions, refuse_too_many
 from mnist_tune.tuning.sweep import run_or_resume
 from mnist_tune.tuning.wanted import asked
@@ -30,44 +29,21 @@ class Notebook(SweepOptions):
 
     EXAMPLES: ClassVar[dict[str, str]] = {
         "": "All eight experiments, most of an hour on two cores:",
-        "--only converges slow underfit overfit --epochs 10": "Those whose outcome no rounding changes:",
-        "--only oscillates diverges": "Those near the edge, with many seeds:",
-        "--only convnet --seeds 0": "The notebook's own convnet run:",
-        "--epochs 1 --seeds 0": "The first row of every table:",
+        "--epochs 1 --seeds 1": "The first row of every table:",
     }
 
     scheduler: Literal["fifo"] = "fifo"
     """Every experiment runs to its end."""
-    only: tuple[str, ...] = ()
-    """Experiments to run: converges, slow, oscillates, diverges, underfit, overfit, stax_mlp, convnet."""
     epochs: Annotated[int | None, Mark.MAKES] = None
     """Stop every experiment after this many epochs. oscillates needs 5 to show its outcome, diverges 3."""
-    seeds: Annotated[int | None, Mark.MAKES] = None
-    """How many other seeds to run of oscillates, diverges and convnet; by default 20, 5 and 5. With 0, only the
-    notebook's own seed."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.seeds is not None and self.seeds < 0:
-            raise UserError(f"--seeds must be at least 0, got {self.seeds}")
-        refuse_too_many(self.seeds or 0, "--seeds")
+    seeds: Annotated[tuple[int, ...], Mark.MAKES] = ()
+    """Other seeds of oscillates, diverges and convnet than the notebook's own; by default the first 20, 5 and 5."""
 
     def trials(self) -> list[TrialConfig]:
         """Return the trials, the longest first, so that no worker is idle at the end."""
-        known = experiments()
-        for name in self.only:
-            if name not in known:
-                raise UserError(f"--only: no experiment {name!r}{closest(name, known)}")
-        chosen = [known[name] for name in dict.fromkeys(self.only or known)]
-        trials = [trial for experiment in chosen for trial in experiment.trials(self.epochs, self.seeds)]
+        refuse_too_many(len(self.seeds), "--seeds")
+        trials = [trial for one in experiments().values() for trial in one.trials(self.epochs, self.seeds)]
         return sorted(trials, key=lambda trial: trial.label not in ("convnet", "convnet seeds", "overfit"))
-
-
-SEEDS_NOTE = (
-    "The notebook's five convnet runs share one key and one batch order, so they differ only by the rounding of its "
-    "device; here that run is made once. The 'convnet seeds' runs differ in seed and batch order: they show the spread "
-    "over seeds."
-)
 
 
 ASKED = Notebook
@@ -78,9 +54,6 @@ def main() -> int:
     code = print_report(sweep)
     if comparisons := compare_all(sweep):
         print_comparisons(comparisons)
-    if sweep.trials["label"].str.startswith("convnet").any():
-        print(SEEDS_NOTE)
-    if comparisons:
         plot_notebook(comparisons, sweep.picture("notebook.png"))
         print(f"Picture: {sweep.picture('notebook.png')}")
     return code
@@ -103,17 +76,15 @@ class Experiment:
     band: float = 0.0
     """The largest difference of the final test accuracy from the notebook's if the run is not exact."""
 
-    def trials(self, epochs: int | None = None, seeds: int | None = None) -> list[TrialConfig]:
-        """Return the notebook's run, labelled with the experiment's name, then other seeds, labelled `<name> seeds`.
-
-        They have at most so many `epochs`, and there are so many `seeds` if the experiment has other ones.
-        """
+    def trials(self, epochs: int | None = None, seeds: Sequence[int] = ()) -> list[TrialConfig]:
+        """Return the notebook's run, labelled with the experiment's name, then those of other seeds, labelled `<name>
+        seeds`, if the experiment has some."""
         length = self.trial.epochs if epochs is None else min(epochs, self.trial.epochs)
         own = replace(self.trial, epochs=length, label=self.name)
-        count = self.seeds if seeds is None or not self.seeds else seeds
-        others = [seed for seed in range(count + 1) if seed != own.seed][:count]
+        others = [seed for seed in seeds or range(self.seeds + 1) if seed != own.seed]
         other = replace(own, label=f"{self.name} seeds", stop_when_diverged=True)
-        return [own, *(replace(other, seed=seed, data_seed=seed) for seed in others)]
+        count = (len(seeds) or self.seeds) if self.seeds else 0
+        return [own, *(replace(other, seed=seed, data_seed=seed) for seed in others[:count])]
 
 
 def experiments() -> dict[str, Experiment]:
@@ -163,7 +134,7 @@ class Comparison:
     """One row per epoch of the notebook's own seed, with both numbers and their difference."""
     verdict: str
     reason: str
-    others: pd.DataFrame = field(default_factory=pd.DataFrame)
+    others: pd.DataFrame
     """Test accuracy of the other seeds of a chaotic experiment, of shape [epochs, trials]."""
 
 
@@ -189,16 +160,16 @@ def compare_all(sweep: Tables) -> list[Comparison]:
         rows = theirs.add_suffix("_notebook").join(ours, how="inner")
         for split in ("train_accuracy", "test_accuracy"):
             rows[f"{split}_difference"] = rows[f"{split}_ours"] - rows[f"{split}_notebook"]
-        if experiment.chaotic:
-            others = trials.loc[trials["epochs_run"].gt(0) & trials["trial_id"].ne(own["trial_id"]), "trial_id"]
-            seeds = sweep.curves("test_accuracy")[others]
-            found.append(Comparison(experiment, rows, *_judge_outcomes(experiment, trials), seeds))
-        else:
-            found.append(Comparison(experiment, rows, *_judge_figures(experiment, rows, own["curve_regime"])))
+        others = trials.loc[trials["epochs_run"].gt(0) & trials["trial_id"].ne(own["trial_id"]), "trial_id"]
+        curves = sweep.curves("test_accuracy")[others] if experiment.chaotic else pd.DataFrame()
+        judged = (
+            _outcomes(experiment, trials) if experiment.chaotic else _figures(experiment, rows, own["curve_regime"])
+        )
+        found.append(Comparison(experiment, rows, *judged, curves))
     return found
 
 
-def _judge_figures(experiment: Experiment, rows: pd.DataFrame, regime: str) -> tuple[str, str]:
+def _figures(experiment: Experiment, rows: pd.DataFrame, regime: str) -> tuple[str, str]:
     largest = rows[["train_accuracy_difference", "test_accuracy_difference"]].abs().max().max()
     if largest <= EXACT:
         return "exact", f"largest difference {largest:.5f} over {len(rows)} epochs"
@@ -209,7 +180,7 @@ def _judge_figures(experiment: Experiment, rows: pd.DataFrame, regime: str) -> t
     return "statistical" if same else "differs", reason
 
 
-def _judge_outcomes(experiment: Experiment, trials: pd.DataFrame) -> tuple[str, str]:
+def _outcomes(experiment: Experiment, trials: pd.DataFrame) -> tuple[str, str]:
     """Judge by `curve_regime`, which does not depend on other trials of the sweep."""
     expected, needed = outcome(experiment.name)
     ended = trials[~trials["stop_reason"].isin(UNFINISHED_REASONS)]
@@ -249,26 +220,20 @@ def print_comparisons(comparisons: Sequence[Comparison]) -> None:
 
 
 def plot_notebook(comparisons: Sequence[Comparison], path: Path) -> None:
-    """Write a figure with one panel per experiment: the notebook's curves (crosses, dashed) and ours (dots).
-
-    Thin lines are the other seeds of chaotic experiments.
-    """
-    columns = min(4, len(comparisons))
-    lines = -(-len(comparisons) // columns)
-    figure, axes = panels((3.6 * columns, 3.2 * lines), lines, columns, squeeze=False)
-    for axis, comparison in zip(axes.flat, comparisons, strict=False):
+    """Draw a panel per experiment: the notebook's curves (crosses, dashed), ours (dots), and thin those of other seeds
+    of a chaotic one."""
+    figure, axes = panels((14.4, 6.4), 2, 4)
+    for i, (axis, one) in enumerate(zip(axes.flat, comparisons, strict=False)):
         for split, colour in (("train", "#3a76c4"), ("test", "#d1342f")):
-            rows = comparison.rows
-            axis.plot(rows[f"{split}_accuracy_notebook"], "x--", color=colour, ms=8, lw=1, label=f"{split}, notebook")
-            axis.plot(rows[f"{split}_accuracy_ours"], ".-", color=colour, ms=5, lw=1, alpha=0.7, label=f"{split}, ours")
-        for _, curve in comparison.others.items():
-            axis.plot(curve, ".-", color="#8fb58f", ms=3, lw=0.7, label="test, other seeds")
-        axis.set_title(f"{comparison.experiment.name}: {comparison.verdict}", fontsize=10)
+            said = (f"{split}, notebook", f"{split}, ours") if i == 0 else (None, None)
+            axis.plot(one.rows[f"{split}_accuracy_notebook"], "x--", color=colour, ms=8, lw=1, label=said[0])
+            axis.plot(one.rows[f"{split}_accuracy_ours"], ".-", color=colour, ms=5, lw=1, alpha=0.7, label=said[1])
+        axis.plot(one.others, ".-", color="#8fb58f", ms=3, lw=0.7)
+        axis.set_title(f"{one.experiment.name}: {one.verdict}", fontsize=10)
         axis.set(xlabel="epoch", ylabel="accuracy")
         axis.xaxis.get_major_locator().set_params(integer=True)
     for axis in axes.flat[len(comparisons) :]:
         axis.set_visible(False)
-    entries = [zip(*axis.get_legend_handles_labels(), strict=True) for axis in axes.flat]
-    named = {label: handle for panel in entries for handle, label in panel}
-    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=2 * columns, frameon=False)
+    axes.flat[0].plot([], [], ".-", color="#8fb58f", label="test, other seeds")
+    figure.legend(loc="outside lower center", ncols=5, frameon=False)
     save(figure, path)

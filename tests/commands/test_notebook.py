@@ -1,10 +1,7 @@
 """The verdicts on the notebook's experiments, with made-up sweeps."""
 
-import runpy
-import sys
 from dataclasses import replace
 from itertools import chain, groupby
-from pathlib import Path
 
 import pytest
 from kept_texts import assert_kept
@@ -23,7 +20,6 @@ from mnist_tune.commands.notebook import (
 )
 from mnist_tune.results.writer import SweepWriter
 
-SCRIPT = Path(__file__).parents[2] / "sweeps" / "notebook.py"
 PLAIN = TrialConfig().to_dict()
 CHAOTIC = ("oscillates", "diverges")
 OSCILLATING = [0.8, 0.85, 0.8, 0.9, 0.88, 0.84, 0.93, 0.93, 0.93, 0.95]
@@ -49,18 +45,9 @@ def test_what_is_run():
     for name, one in experiments().items():
         shows = "shows {} from epoch {} on".format(*outcome(name))
         lines.append(f"{name}: chaotic {one.chaotic}, band {one.band:g}, {shows}")
-    few = {"only": ("convnet", "slow", "diverges", "slow"), "epochs": 2, "seeds": 0}
-    for flags in ({}, {"epochs": 11, "seeds": 3}, few):
+    for flags in ({}, {"epochs": 11, "seeds": (0, 1, 7)}):
         lines += ["", f"asked for {flags}:", *said(Notebook(**flags).trials())]
     assert_kept("notebook experiments", "\n".join(lines) + "\n")
-
-
-def test_the_command_refuses_a_negative_count_of_seeds(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), "--seeds", "-1"])
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(SCRIPT), run_name="__main__")
-    assert ended.value.code == 2
-    assert capsys.readouterr().err == "error: --seeds must be at least 0, got -1\n"
 
 
 # --- how it is judged
@@ -90,7 +77,7 @@ def new_sweep(tmp_path, epoch_row):
 
 def runs_of(name, *outcomes, epochs=None):
     """Return a run of an experiment per outcome. An outcome is `<regime>` or `<regime> <stop reason>`."""
-    configs = experiments()[name].trials(epochs=epochs, seeds=len(outcomes) - 1)
+    configs = experiments()[name].trials(epochs, range(1, 30))[: len(outcomes)]
     found = []
     for config, told in zip(configs, outcomes, strict=True):
         regime, _, reason = told.partition(" ")
@@ -179,6 +166,4 @@ def test_what_is_printed_and_drawn(new_sweep, as_text, capsys, tmp_path):
     print_comparisons(found)
     plot_notebook(found, tmp_path / "notebook.png")
     text = capsys.readouterr().out + (tmp_path / "notebook.png").read_text()
-    plot_notebook(found[:1], tmp_path / "one.pdf")
-    first = (tmp_path / "one.pdf").read_text().partition("\n")[0]
-    assert_kept("notebook", f"{text}\n{first}\n")
+    assert_kept("notebook", f"{text}\n")

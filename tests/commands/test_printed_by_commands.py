@@ -77,9 +77,6 @@ def test_notebook_prints_and_draws_the_comparison(command, made_up_sweep, as_tex
     assert said.count("\nconverges: ") == said.count("\nconvnet: ") == 1  # the verdicts
     assert "convnet: differs" in (sweep.path / "notebook.png").read_text()
     assert said.startswith("A line for each setting, ")
-    without = command(notebook, run_or_resume=replace(sweep, trials=sweep.trials.assign(label="converges")))
-    assert notebook.SEEDS_NOTE in said
-    assert notebook.SEEDS_NOTE not in without
     (sweep.path / "notebook.png").unlink()
     command(notebook, run_or_resume=replace(sweep, trials=sweep.trials.assign(label="of another sweep")))
     assert not (sweep.path / "notebook.png").exists()
@@ -109,11 +106,6 @@ def test_a_command_ends_with_the_code_of_its_trials(module, ended, code, made_up
     monkeypatch.setattr(sys, "argv", ["a_command"])
     assert module.main() == code
     assert names == [module.__name__.rpartition(".")[2]], "its folder, and what a resume asks for"
-
-
-def test_notebook_knows_its_experiments():
-    with pytest.raises(UserError, match=r"--only: no experiment 'convnets'; did you mean 'convnet'\?"):
-        notebook.Notebook(only=("convnets",)).trials()
 
 
 def test_show_draws_a_picture(command, edge_sweep, as_text, tmp_path):
