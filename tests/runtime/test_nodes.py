@@ -206,39 +206,6 @@ def test_a_dead_raylet_ends_the_sweep_at_once_and_nodes_are_looked_at_now_and_th
     assert not isinstance(died.value, Exception)  # which Tune would catch
 
 
-def test_nodes_are_looked_at_every_two_seconds(monkeypatch, capsys):
-    now, looked = [5.0], []
-
-    def look():
-        looked.append(now[0])
-        return {}
-
-    monkeypatch.setattr(nodes, "raylet_is_dead", lambda: False)
-    monkeypatch.setattr(nodes, "alive_nodes", look)
-    monkeypatch.setattr(nodes.time, "monotonic", lambda: now[0])
-    watch = NodeWatch(quiet=False)
-    for now[0] in (6.9, 7.0, 8.0, 8.9, 9.5, 20.0):
-        watch.on_step_end(0, [])
-    assert looked == [5.0, 7.0, 9.5, 20.0]
-
-
-def test_live_nodes_have_names_with_their_addresses(monkeypatch):
-    known = [
-        {
-            "NodeID": name,
-            "NodeManagerHostname": f"host-{name}",
-            "NodeManagerAddress": f"10.0.0.{i}",
-            "Alive": name != "b",
-        }
-        for i, name in enumerate("abc")
-    ]
-    monkeypatch.setattr(nodes.ray, "nodes", lambda: known)
-    assert nodes.alive_nodes() == {"a": "host-a (10.0.0.0)", "c": "host-c (10.0.0.2)"}
-
-
-@pytest.mark.promise(
-    "The third death of a trial's process ends it as `error`, which says of what; those of its nodes do not count"
-)
 @pytest.mark.ray
 def test_a_trial_ends_after_its_process_died_three_times(tmp_path, every_core, monkeypatch, capfd):
     class Dying(TrialTrainable):

@@ -1,14 +1,11 @@
 """The choice of lanes or processes, and the CPUs, GPUs and memory of a trial."""
 
-import json
 import os
 import subprocess
 import sys
 import time
 from dataclasses import replace
-from importlib.metadata import version
 from itertools import product
-from types import SimpleNamespace
 from typing import Any
 
 import forks
@@ -18,20 +15,17 @@ from kept_texts import assert_kept
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from waiting import LONG_S
 
-from mnist_tune import SweepOptions, TrialConfig, UserError, resume_sweep, run_search, run_sweep
+from mnist_tune import SweepOptions, TrialConfig, UserError, run_search, run_sweep
 from mnist_tune.data_spec import DataSpec
 from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.execution.sharpness import SharpnessSettings
-from mnist_tune.machine import processor_model
 from mnist_tune.runtime import device, placement
 from mnist_tune.runtime.device import Device
 from mnist_tune.runtime.lane_directory import start_directory
 from mnist_tune.runtime.placement import choose_placement, trial_slots
 from mnist_tune.runtime.ray_private import own_parameters
 from mnist_tune.runtime.ray_session import QUIET, variables
-from mnist_tune.sweep import Sweep
-from mnist_tune.tuning import opening, sweep, tuner
-from mnist_tune.tuning.past import Past
+from mnist_tune.tuning import opening, tuner
 from mnist_tune.tuning.wanted import Plan
 
 SETTINGS = WorkerSettings("states")
@@ -153,65 +147,6 @@ def test_what_the_nodes_of_a_cluster_hold(monkeypatch, capsys):
             said = {*capsys.readouterr().err.splitlines()}
             lines.append(f"cores of 2 with {asked} asked for at {address}: {found} {' '.join(said)}".strip())
     assert_kept("held by nodes", "\n".join(lines) + "\n")
-
-
-@pytest.mark.parametrize(
-    ("asked", "found"),
-    [
-        ({}, None),
-        ({"sharpness": True, "sharpness_images": 9}, SharpnessSettings(None, 9)),
-        ({"sharpness_every": 5}, SharpnessSettings(5)),
-    ],
-)
-def test_what_is_asked_for_reaches_the_processes(asked, found, monkeypatch):
-    class Reached(Exception):
-        pass
-
-    def settings(*_, **values):
-        raise Reached(values["sharpness"], values["train_evaluation"])
-
-    for name, stand_in in {
-        "ray": SimpleNamespace(put=id),
-        "cpus_of": lambda *_: 1,
-        "find_device": lambda *_: CPU,
-    }.items():
-        monkeypatch.setattr(tuner, name, stand_in)
-    for name, stand_in in {"refuse_unholdable": lambda *_: None, "WorkerSettings": settings}.items():
-        monkeypatch.setattr(tuner, name, stand_in)
-    writer = SimpleNamespace(states="", token="", update_options=lambda **_: None)
-    options, data = SweepOptions(train_evaluation=7, **asked), [SimpleNamespace(spec=DATA)]
-    with pytest.raises(Reached) as reached:
-        tuner.fit(writer, Plan.of({}), data, options, None, Past())
-    assert reached.value.args == (found, 7)
-
-
-def test_a_resumed_sweep_keeps_its_options(new_writer, mnist_5k, tmp_path, monkeypatch, capsys):
-    """Options on which its numbers depend are kept; others may change."""
-    new_writer(tmp_path / "sweep").finish()
-    file = tmp_path / "sweep" / "sweep.json"
-    kept = {"scheduler": "fifo", "grace_period": 3, "cpus_per_trial": 2, "train_evaluation": 500}
-    ran = {"execution": "process", "lanes": 3, "trials_per_gpu": 2, "max_concurrent": 4}
-    meta = json.loads(file.read_text()) | {"options": kept | ran | {"time_budget": 60.0, "data_dir": None}}
-    meta["environment"] = {"versions": {"jax": "0.0.1"}, "processor": "a relay"}
-    meta["dataset"]["checksums"] = mnist_5k.checksums
-    file.write_text(json.dumps(meta))
-    used = []
-
-    def run(writer, plan, data, options, past=None):
-        used.append(options)
-        return Sweep.of(writer.finish())
-
-    monkeypatch.setattr(opening, "load_dataset", lambda name, *_: mnist_5k)
-    monkeypatch.setattr(sweep, "run_plan", run)
-    with pytest.raises(UserError, match=r"--cpus-per-trial can't change in a resume: .* has 2"):
-        resume_sweep(tmp_path / "sweep", cpus_per_trial=7)
-    resume_sweep(tmp_path / "sweep", execution="lanes")
-    expected = kept | ran | {"time_budget": 60.0, "execution": "lanes"}
-    assert {name: getattr(used[0], name) for name in expected} == expected
-    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
-    assert len(notes) == 2
-    assert f"jax is {version('jax')} now, it was 0.0.1; the last bits of the resumed trials may differ" in notes[0]
-    assert f"processor is {processor_model()} now, it was a relay" in notes[1]
 
 
 NO_DEVICE = """
