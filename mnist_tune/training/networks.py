@@ -27,8 +27,9 @@ def initial(made: Any, seed: int) -> Any:
 
 
 def seed_of(key: Array) -> int:
-    """Return the seed of a key, from which the notebook's networks are drawn by NumPy."""
-    return int(jax.random.key_data(key)[-1])
+    """Return the seed of a key, from which the notebook's networks are drawn by NumPy. While the key is traced, only
+    shapes are asked for, and any seed will do: JAX must not start on a device for them."""
+    return 0 if isinstance(key, jax.core.Tracer) else int(jax.random.key_data(key)[-1])
 
 
 def normal_mlp(sizes: Sequence[int], seed: int) -> Any:
