@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
 from typing import Any
 
-from mnist_tune.errors import UserError
-from mnist_tune.exports.run import LABELS, Run, library, runs, sweep_id, title
+from mnist_tune.exports.run import LABELS, Run, library, runs, sweep_id, title, writing
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import LIVE_REASONS
 
@@ -16,6 +14,9 @@ ID = "mnist_tune.id"
 
 MARK = "mnist_tune.epoch"
 """The tag that holds the last epoch that a run has."""
+
+MOST = 50_000
+"""The most runs that MLflow lists at once."""
 
 STATUS = {
     "running": "RUNNING",
@@ -40,11 +41,12 @@ class Mirror:
     def update(self, sweep: Tables) -> str:
         name, top = f"mnist_tune {sweep.meta['name']}", sweep_id(sweep)
         live = sweep.trials["stop_reason"].isin(LIVE_REASONS).any()
-        try:
+        with writing(self._uri):
             self._client = self._client or self._mlflow.MlflowClient(self._uri)
             experiment = self._client.get_experiment_by_name(name)
             place = experiment.experiment_id if experiment else self._client.create_experiment(name)
-            known = {run.data.tags[ID]: run for run in self._found(place) if ID in run.data.tags}
+            ours = f"tags.`{ID}` LIKE '{top}%'"
+            known = {run.data.tags[ID]: run for run in self._client.search_runs([place], ours, max_results=MOST)}
             parent = known.get(top) or self._client.create_run(place, tags={ID: top}, run_name=title(sweep))
             for run in runs(sweep):
                 if run != self._written.get(run.id):
@@ -57,20 +59,7 @@ class Mirror:
                     self._write(run, child or self._client.create_run(place, began, tags, run.trial_id))
                     self._written[run.id] = run
             self._client.update_run(parent.info.run_id, "RUNNING" if live else "FINISHED")
-        except self._mlflow.exceptions.MlflowException as error:
-            raise UserError(f"MLflow at {self._uri}: {str(error).splitlines()[0]}") from None
-        except library("sqlalchemy.exc").SQLAlchemyError as error:  # which MLflow lets through
-            raise UserError(f"can't write {self._uri}: {str(error).splitlines()[0]}; name another --output") from None
         return f"Look at it: mlflow server --backend-store-uri {shlex.quote(self._uri)}"
-
-    def _found(self, experiment_id: str) -> Iterator[Any]:
-        token = None
-        while True:
-            page = self._client.search_runs([experiment_id], max_results=1000, page_token=token)
-            yield from page
-            token = page.token
-            if not token:
-                return
 
     def _write(self, run: Run, child: Any) -> None:
         entities, key = self._mlflow.entities, child.info.run_id

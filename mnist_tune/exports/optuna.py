@@ -9,8 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from mnist_tune.errors import UserError
-from mnist_tune.exports.run import Run, library, runs, title
+from mnist_tune.exports.run import Run, library, runs, title, writing
 from mnist_tune.regimes.families import held_out
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import LIVE_REASONS, OPEN_REASONS
@@ -35,14 +34,10 @@ class Mirror:
         # Trials that go on are left out until they end: with each epoch, the study would have to be written anew.
         at_rest = [run for run in found if run.labels["stop_reason"] not in LIVE_REASONS]
         wanted = {run.trial_id: self._trial(run, params, objective) for run in at_rest}
-        refused = (OSError, ImportError, self._optuna.exceptions.StorageInternalError)
-        try:
+        with writing(self._url):
             if self._file:
                 self._file.parent.mkdir(parents=True, exist_ok=True)
             self._write(title(sweep), wanted, objective)
-        except (*refused, library("sqlalchemy.exc").SQLAlchemyError) as error:
-            why = getattr(error, "strerror", None) or str(error).splitlines()[0]
-            raise UserError(f"can't write {self._url}: {why}; name another --output") from None
         return f"Look at it: optuna-dashboard {shlex.quote(self._url)}"
 
     def _write(self, name: str, wanted: dict[str, Any], objective: str) -> None:

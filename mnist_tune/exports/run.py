@@ -6,7 +6,8 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
@@ -16,6 +17,7 @@ from mnist_tune import storage
 from mnist_tune.columns import EPOCHS, NUMBERS
 from mnist_tune.errors import UserError
 from mnist_tune.results.tables import Tables
+from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
 
 METRICS = tuple(one.name for one in EPOCHS if one.kind in NUMBERS and one.name != "ended_at")
@@ -91,6 +93,18 @@ def local_folder(output: str) -> Path:
     if not isinstance(where := storage.place(output), Path):
         raise UserError(f"this export writes files that are appended to, so --output can't be {output}; name a folder")
     return where
+
+
+@contextmanager
+def writing(output: Place) -> Iterator[None]:
+    """Raise a `UserError` in place of an OSError, or an error of a database, with where nothing can be written."""
+    try:
+        yield
+    except Exception as error:
+        if not (isinstance(error, OSError) or type(error).__module__.startswith(("sqlalchemy", "optuna", "mlflow"))):
+            raise
+        why = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise UserError(f"can't write {output}: {why}; name another --output") from None
 
 
 def library(name: str) -> Any:

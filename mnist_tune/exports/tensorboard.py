@@ -7,8 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from mnist_tune import storage
-from mnist_tune.errors import UserError
-from mnist_tune.exports.run import Row, Run, library, local_folder, runs, title
+from mnist_tune.exports.run import Row, Run, library, local_folder, runs, title, writing
 from mnist_tune.results.tables import Tables
 
 RESULTS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
@@ -24,12 +23,10 @@ class Mirror:
         self._written: dict[str, tuple[Row, ...]] = {}
 
     def update(self, sweep: Tables) -> str:
-        try:
+        with writing(self._output):
             for run in runs(sweep):
                 if run.rows:
                     self._write(run, storage.join(self._output, title(sweep), run.trial_id))
-        except OSError as error:
-            raise UserError(f"can't write {self._output}: {error.strerror or error}; name another --output") from None
         return f"Look at it: tensorboard --logdir {shlex.quote(str(self._output))}"
 
     def _write(self, run: Run, folder: Path) -> None:

@@ -7,8 +7,7 @@ import shlex
 import shutil
 
 from mnist_tune import storage
-from mnist_tune.errors import UserError
-from mnist_tune.exports.run import Run, library, local_folder, runs, title
+from mnist_tune.exports.run import Run, library, local_folder, runs, title, writing
 from mnist_tune.results.tables import Tables
 
 PROJECT = "mnist_tune"
@@ -23,10 +22,8 @@ class Mirror:
         self._written: dict[str, Run] = {}
 
     def update(self, sweep: Tables) -> str:
-        try:
+        with writing(self._output):
             self._output.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"can't write {self._output}: {error.strerror}; name another --output") from None
         changed = [run for run in runs(sweep) if run != self._written.get(run.id)]
         for run in changed:
             self._write(run, title(sweep))
