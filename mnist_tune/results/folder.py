@@ -48,10 +48,8 @@ LOOK_S = 0.1
 def exists(where: Place) -> bool:
     """Return whether this place holds a sweep. Raises `UserError` if it can't be read."""
     with reading(where):
-        if isinstance(where, Path):
-            return (where / META).exists()
-        return storage.read(storage.join(where, META)) is not None
-    raise AssertionError("unreachable")
+        found = (where / META).exists() if isinstance(where, Path) else storage.read(storage.join(where, META))
+    return found not in (None, False)
 
 
 @contextmanager

@@ -10,10 +10,12 @@ import json
 import os
 import platform
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mnist_tune import object_storage, storage
+from mnist_tune.columns import NAME, Column, first_wrong
 from mnist_tune.object_storage import Version
 from mnist_tune.results.folder import working_folder
 from mnist_tune.storage import Place
@@ -73,14 +75,11 @@ def last_sign(uri: str) -> Sign:
         content, version = object_storage.read(storage.join(uri, SIGN), SIGN_BYTES)
     except FileNotFoundError:
         return Sign(None, None)
-    try:
+    with suppress(ValueError, RecursionError):
         found = printable(json.loads(content))
-    except (ValueError, RecursionError):
-        return Sign(None, version)
-    if not isinstance(found, dict):
-        return Sign(None, version)
-    found.pop("nonce", None)
-    return Sign(None if found and not isinstance(found.get("host"), str) else found, version)
+        if first_wrong(found, (Column("host", NAME), Column("folder", NAME))) is None:
+            return Sign(found if "host" in found else {}, version)
+    return Sign(None, version)
 
 
 def _age(uri: str) -> float:

@@ -28,7 +28,7 @@ from mnist_tune.columns import EPOCHS, TRIALS
 from mnist_tune.reports.figures import plot_sweep
 from mnist_tune.reports.terminal import print_report
 from mnist_tune.results import journal, tables
-from mnist_tune.results.journal import mend_last_line, parse_event, read_journal
+from mnist_tune.results.journal import mend_last_line, read_journal
 from mnist_tune.results.writer import SweepWriter
 
 HOSTILE_NAMES = [
@@ -127,31 +127,11 @@ ROW = {
     "kind": "epoch", "trial_id": "00000", "epoch": 4, "step": 40, "learning_rate": 0.1, "train_loss": 0.5,
     "train_accuracy": 0.9, "test_loss": 0.5, "test_accuracy": 0.9, "diverged": False, "above_since": 3, "node": "here",
 }  # fmt: skip
-EVENTS = [
-    ROW,
-    {"kind": "end", "trial_id": "00000", "stop_reason": "completed", "error": ""},
-    {"kind": "trial", "trial_id": "00002", "config": {"learning_rate": 0.2}},
-]
+bad_rows = st.builds(lambda name, value: json.dumps(ROW | {name: value}).encode(), st.sampled_from([*ROW]), values)
 
 
-@st.composite
-def changed_events(draw):
-    """Draw a valid event with one key removed or given another value."""
-    event = dict(draw(st.sampled_from(EVENTS)))
-    name = draw(st.sampled_from(sorted(event)))
-    del event[name]
-    if draw(st.booleans()):
-        event[name] = draw(values)
-    return json.dumps(event).encode()
-
-
-def test_the_unchanged_events_are_valid():
-    assert all(parse_event(json.dumps(event).encode()) == event for event in EVENTS)
-
-
-@pytest.mark.promise("Damaged lines of the journal are counted in a warning, and change no other row")
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(line=st.one_of(st.binary(max_size=100), changed_events(), values.map(lambda value: json.dumps(value).encode())))
+@given(line=st.one_of(st.binary(max_size=100), values.map(lambda value: json.dumps(value).encode()), bad_rows))
 def test_a_bad_line_does_not_change_other_rows(folder, ended, epoch_row, capsys, line):
     path = folder(sweep_json=ended["sweep.json"].replace(b'"ended": "now"', b'"ended": null'))
     before = load_sweep(path).epochs
@@ -160,32 +140,6 @@ def test_a_bad_line_does_not_change_other_rows(folder, ended, epoch_row, capsys,
     kept = sweep.epochs.merge(before[["trial_id", "epoch"]])
     pd.testing.assert_frame_equal(kept, before, check_dtype=False)
     assert all_printable(said(sweep, capsys))
-
-
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_a_damaged_journal_is_read(folder, ended, data):
-    content = data.draw(damaged(ended["journal.jsonl"]))
-    sweep = load_sweep(folder(journal_jsonl=content, sweep_json=ended["sweep.json"].replace(b'"now"', b"null")))
-    assert len(sweep.trials) >= 2
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        b"[" * 100_000,
-        b'{"a":' * 100_000,
-        b'{"kind": "epoch", "epoch": ' + b"9" * 5_000 + b"}",
-        json.dumps(ROW | {"kind": "epochs"}).encode(),
-        json.dumps(ROW | {"epoch": "4"}).encode(),
-        json.dumps(ROW | {"epoch": True}).encode(),
-        json.dumps(ROW | {"epoch": 0}).encode(),
-        json.dumps(ROW | {"kind": ["epoch"]}).encode(),
-        *[json.dumps(ROW | {"trial_id": name}).encode() for name in HOSTILE_NAMES],
-    ],
-)
-def test_invalid_events(line):
-    assert parse_event(line) is None
 
 
 def size(found):
@@ -254,32 +208,7 @@ def replaced(value, path, new):
     return changed
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_any_sweep_json_is_read_or_refused(folder, ended, capsys, data):
-    whole = json.loads(ended["sweep.json"]) | {"ended": None}
-    path = data.draw(st.sampled_from(list(places(whole))))
-    changed = json.dumps(replaced(whole, path, data.draw(st.just(GONE) | values))).encode()
-    content = data.draw(st.sampled_from([changed, data.draw(damaged(ended["sweep.json"]))]))
-    try:
-        told = said(load_sweep(folder(sweep_json=content)), capsys)
-    except UserError as error:
-        told = str(error)
-    assert all_printable(told)
-
-
 # --- stored tables
-
-
-@settings(max_examples=50)
-@given(data=st.data())
-def test_any_table_is_read_or_refused(ended, data):
-    content = data.draw(damaged(ended["epochs.parquet"]))
-    try:
-        found = read_table(io.BytesIO(content), EPOCHS)
-    except UserError:
-        return
-    assert set(found) <= {column.name for column in EPOCHS}
 
 
 @pytest.mark.promise("Damaged tables are made again from the journal")
@@ -300,25 +229,6 @@ def stored(ended, name="trials.parquet", **columns):
     content = io.BytesIO()
     pq.write_table(table, content)
     return content.getvalue()
-
-
-@pytest.mark.parametrize(
-    "column",
-    [
-        pa.array([b"0", b"1"]),
-        pa.array([["a"], ["b"]]),
-        pa.array([{"a": 1}, None]),
-        pa.array([1, 2]),
-        pa.array(["a", None]),
-        pa.array([1, 2], pa.timestamp("s")),
-        pa.array(["a", "b"]).dictionary_encode(),
-        pa.nulls(2),
-    ],
-)
-def test_a_column_of_the_wrong_type_is_refused(ended, column):
-    content = stored(ended, regime=("regime", column))
-    with pytest.raises(UserError, match=r"is not a table of a sweep .*regime"):
-        read_table(io.BytesIO(content), TRIALS)
 
 
 @pytest.mark.parametrize("kind", ["texts", "rows", "pages"])
