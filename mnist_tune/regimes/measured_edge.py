@@ -14,7 +14,7 @@ import pandas as pd
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.curve import curves_of
 from mnist_tune.regimes.data_facts import DataFacts, data_facts
-from mnist_tune.regimes.edge_posterior import FLAT, LEAST_OUTCOMES, WIDTHS, EdgePosterior
+from mnist_tune.regimes.edge_posterior import LEAST_OUTCOMES, EdgePosterior
 from mnist_tune.regimes.families import FAMILY
 from mnist_tune.regimes.statistics import shaken
 from mnist_tune.trial import TrialConfig, retried
@@ -194,25 +194,6 @@ class MeasuredEdge:
         had moved in another order, which changes a half-width by up to 2%."""
         enough = len(self.outcomes) >= LEAST_OUTCOMES
         return enough and self.rate(0.5).half_width <= math.log1p(1.02 * self.precision)
-
-    @cached_property
-    def width(self) -> float:
-        """The posterior mean of s."""
-        return float(self.posterior.halves_and_widths.sum(0) @ WIDTHS)
-
-    @property
-    def grid_trials(self) -> int:
-        """The trials of a grid that would measure the 50% rate as precisely, from an eighth to eight times the expected
-        rate.
-
-        With ρ trials per unit of ln η, the Fisher information on the half is ρ ∫ P'² / (P (1 - P)) dx = ρ / s, so its
-        95% interval has the half-width h = 1.96 √(s / ρ). Neighbours are at most 2 h apart, however small s is.
-        """
-        half_width = self.rate(0.5).half_width
-        if math.isinf(half_width):
-            return 0
-        density = max(1.96**2 * self.width / half_width**2, 0.5 / half_width)
-        return math.ceil(2 * float(FLAT) * density)
 
     def _half_of(self, holds: pd.Series) -> Interval:
         """Return the rate at which half of the trials do it; none if all do, or none does."""

@@ -171,8 +171,7 @@ def measured(edge: MeasuredEdge) -> Finding:
         half_width = min(half_width, edge.precision)  # as it was when the search ended
     elif half_width <= edge.precision:
         why = f"fewer than {LEAST_OUTCOMES} trials may look more precise than they are"
-    grid = f"a grid as precise would take {edge.grid_trials}"
-    cost = f"{counted(trials)}, half-width {half_width:.1%}: {why}; {grid}"
+    cost = f"{counted(trials)}, half-width {half_width:.1%}: {why}"
     more = [f"{calm}; {diverged}", cost]
     if edge.learned and edge.learned.share != LEARNED_SHARE:
         share = f"{edge.learned.share:.0%} of a guess's or the untrained one"

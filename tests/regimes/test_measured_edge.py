@@ -82,7 +82,6 @@ def test_both_edges_are_found_reported_and_drawn(folder, capsys, tmp_path):
         assert edge.calm.median == pytest.approx(found.median, rel=0.02)  # here, all that is not calm diverged
         assert edge.diverges.median == pytest.approx(found.median, rel=0.02)
         assert edge.is_precise
-        assert edge.grid_trials > 2 * len(edge.outcomes)
     assert print_report(sweep, every_line=True) == 0
     said = capsys.readouterr().out
     assert f"50% at {edges[0].rate(0.5)}" in said
@@ -169,16 +168,6 @@ def test_an_edge_is_precise_only_with_enough_outcomes_and_as_precise_as_asked_fo
     assert math.isnan(edge.calm.median), "all were calm"
     assert str(edge.calm) == "not found"
     assert edge.diverges == edge.rate(0.5), "each diverged that did not learn"
-
-
-def test_a_grid_has_enough_points_for_the_width_and_for_the_interval():
-    """If the edge is a step, the grid's points are at most two half-widths apart."""
-    wide = measured([(rate, (i * 7) % 10 < 10 / (1 + rate**2)) for i, rate in enumerate(np.geomspace(0.1, 10, 40))])
-    assert wide.grid_trials == math.ceil(2 * math.log(8) * 1.96**2 * wide.width / wide.rate(0.5).half_width ** 2)
-    step = measured([(0.5, True)] * 100 + [(2.0, False)] * 100)
-    half_width = step.rate(0.5).half_width
-    assert 1.96**2 * step.width / half_width < 0.5
-    assert step.grid_trials == math.ceil(math.log(8) / half_width)
 
 
 def test_an_edge_is_looked_for_about_where_it_is_expected():
