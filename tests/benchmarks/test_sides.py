@@ -35,10 +35,9 @@ def after_an_epoch(mnist_5k):
 
 
 @pytest.mark.parametrize("other", [Notebook, pytorch])
-@pytest.mark.parametrize("name", ["mlp-16-tanh", "mlp-16-relu"])
-def test_sides_train_the_same(after_an_epoch, name, other):
+def test_sides_train_the_same(after_an_epoch, other):
     with jax.numpy_rank_promotion("allow"):  # as the notebook adds its biases
-        accuracies = [after_an_epoch(make, name) for make in (Ours, other)]
+        accuracies = [after_an_epoch(make, "mlp-16-relu") for make in (Ours, other)]
     # They differ by rounding alone, which an image at the edge of two classes may feel: one in a thousand.
     assert accuracies[0] == pytest.approx(accuracies[1], abs=0.0015)
     assert accuracies[0][0] > 0.2  # twice chance: there was training to compare

@@ -143,8 +143,8 @@ def summary(driver):
 def test_a_sweep_that_is_killed_after_any_line_and_resumed_stops_the_same_trials_after_the_same_epochs(
     new_writer, epoch_row, tmp_path, scheduler, kept
 ):
-    """The driver is killed after each row and each end, so also between a row and the decision on it. The states of the
-    trials that run are kept, or are lost (then after every third line)."""
+    """The driver is killed after every second line, a row or an end, so also between a row and the decision on it. The
+    states of the trials that run are kept, or are lost (then after every fifth line)."""
     whole = Driver(tmp_path / "whole", new_writer, epoch_row, scheduler, {})
     whole.run()
     (rows, ends), trials = recorded(whole), summary(whole)
@@ -154,7 +154,7 @@ def test_a_sweep_that_is_killed_after_any_line_and_resumed_stops_the_same_trials
         assert trials["epochs_run"].tolist()[1] in (6, 7, 8)  # it was proposed after 5
     else:
         assert set(reasons) == {"completed", "asha", "diverged"}
-    for after in range(0, len(rows) + len(trials), 1 if kept else 3):
+    for after in range(0, len(rows) + len(trials), 2 if kept else 5):
         folder, states = tmp_path / str(after), {}
         killed = Driver(folder, new_writer, epoch_row, scheduler, states, after)
         with pytest.raises(Killed):
