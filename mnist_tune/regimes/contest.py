@@ -68,7 +68,7 @@ class Contest:
         self._images, self.confirm = settings[0].holdout, confirm
         self.decision = Decision(len(settings), tolerance or 0.0)
         self.asked: list[tuple[int, int]] = []
-        self.course: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self.course: list[tuple[np.ndarray, np.ndarray]] = []
         self.confirming: list[float] = []
         self._seeds: list[dict[int, tuple[float, float] | None]] = []
         """For each seed, the accuracies told so far and how many answers an image is worth, by setting; None for a
@@ -187,7 +187,7 @@ class Contest:
             self.decision.least = 1 / images
             self.decision.tolerance = self.decision.tolerance or TOLERANCE * math.sqrt(best * (1 - best) / images)
         self.decision.add(values, ~np.isnan(answers))
-        self.course.append((self.decision.seeds.copy(), *self.decision.differences))
+        self.course.append((self.decision.seeds.copy(), self.decision.differences))
 
     def _ask(self, settings: Sequence[int], within: bool = True) -> None:
         self._spent |= within and len(self.asked) + len(settings) > self._trials

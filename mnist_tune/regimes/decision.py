@@ -305,17 +305,15 @@ class Decision:
     def worse(self) -> tuple[np.ndarray, np.ndarray]:
         """Return for each setting by how much it is worse than the leader, [K, 3]: the lower end of an interval, the
         mean, and the upper end; and how many seeds both have, [K]. Each end holds in 95%."""
-        lead = self.leader[..., None, None]
-        mean, wide = self.differences
-        mean, wide, count = (np.take_along_axis(each, lead, -2)[..., 0, :] for each in (mean, wide, self._count))
+        lead, of = self.leader[..., None, None], (self.differences, self._radius, self._count)
+        mean, wide, count = (np.take_along_axis(each, lead, -2)[..., 0, :] for each in of)
         return np.stack([mean - wide, mean, mean + wide], -1), count
 
     @property
-    def differences(self) -> tuple[np.ndarray, np.ndarray]:
-        """By how much each setting is better than each other one, [better, worse], and the half-width of its interval,
-        for any number of seeds; infinite while there are too few. Each end holds in 95%. Two that have no seed in
-        common have no difference: NaN."""
-        return np.where(self._count > 0, self._mean, np.nan), self._radius
+    def differences(self) -> np.ndarray:
+        """By how much each setting is better than each other one, [better, worse]; NaN for two that have no seed in
+        common."""
+        return np.where(self._count > 0, self._mean, np.nan)
 
     @property
     def _mean(self) -> np.ndarray:
@@ -324,5 +322,7 @@ class Decision:
 
     @property
     def _radius(self) -> np.ndarray:
+        """The half-width of the interval of each of these, for any number of seeds; infinite while there are too few.
+        Each end holds in 95%."""
         variance = (self._squares - self._sum * self._mean) / np.maximum(self._count - 1, 1)
         return radius(self._count, np.sqrt(np.maximum(variance, self.least**2)), 2 * RISK)

@@ -420,9 +420,9 @@ def gaps_by_seed(view: View, sweep: int, contest: Contest, figure: Figure, box: 
     """Draw how the gap of each setting to the best became known, seed by seed."""
     found, number, names = contest.decision, numbers(view, sweep, contest), [*map(printable, titles(contest.settings))]
     best = int(found.leader)
-    grew = np.diff([seeds for seeds, _, _ in contest.course], axis=0, prepend=0) > 0
+    grew = np.diff([seeds for seeds, _ in contest.course], axis=0, prepend=0) > 0
     last = [int(np.flatnonzero(own).max(initial=-1)) + 1 for own in grew.T]
-    mean = 100 * np.array([mean[best] for _, mean, _ in contest.course])
+    mean = 100 * np.array([mean[best] for _, mean in contest.course])
     rows = [k for k in evenly(range(len(names)), MOST_CURVES) if k != best and last[k]]
     settled = mean[min(3, len(mean) - 1) :]
     wide = 24 + LETTER * max((min(len(names[k]), 20) for k in rows), default=0)
