@@ -94,14 +94,19 @@ def failures_told_by_us() -> Iterator[None]:
 
 
 @contextmanager
-def interrupts_as_before() -> Iterator[None]:
-    """Restore the handler of Ctrl-C on exit: Tune leaves its own, which would swallow the next Ctrl-C."""
-    before = signal.getsignal(signal.SIGINT)
+def ended_by_signals() -> Iterator[None]:
+    """End a sweep by SIGTERM as by Ctrl-C, where Ray would abort this process. Restore both handlers on exit: Tune
+    leaves its own, which would swallow the next Ctrl-C."""
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main:
+        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         yield
     finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, before)
+        if is_main:
+            for one, handler in before.items():
+                signal.signal(one, handler or signal.SIG_DFL)  # none is told if C code has set it
 
 
 def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool, cpus: int | None = None) -> None:

@@ -138,13 +138,15 @@ def test_an_address_without_a_port_is_one_line(address):
         start_ray(address, None, False)
 
 
-def test_the_interrupt_handler_is_restored():
-    before = signal.getsignal(signal.SIGINT)
-    with ray_session.interrupts_as_before():
+def test_sigterm_is_an_interrupt_and_both_handlers_are_restored():
+    before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    with ray_session.ended_by_signals():
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    assert signal.getsignal(signal.SIGINT) is before
+    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == before
     with ThreadPoolExecutor(1) as thread:  # Python lets only the main thread set handlers
-        thread.submit(ray_session.interrupts_as_before()(lambda: None)).result()
+        thread.submit(ray_session.ended_by_signals()(lambda: None)).result()
 
 
 def mode(file):

@@ -170,13 +170,13 @@ def test_a_sweep_in_object_storage_that_is_killed_again_and_again_loses_nothing(
 
 
 def interrupts_after(count):
-    """`Recorder.on_trial_result`, followed by Ctrl-C after so many results."""
+    """`Recorder.on_trial_result`, followed by a SIGTERM after so many results, which comes to Tune as Ctrl-C."""
     record, left = Recorder.on_trial_result, iter([False] * (count - 1) + [True])
 
     def recorded(self, *arguments, **info):
         record(self, *arguments, **info)
         if next(left, False):
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGTERM)
 
     return recorded
 
