@@ -12,12 +12,11 @@ from types import SimpleNamespace
 from unittest.mock import Mock
 
 import obstore
-import pyarrow.fs
 import pytest
 from botocore.exceptions import ProfileNotFound
 from kept_texts import assert_kept
 from obstore.store import ObjectStoreMethods
-from outcomes import outcome, said_once
+from outcomes import outcome
 
 from mnist_tune import UserError, object_storage, storage
 from mnist_tune.object_storage import ChangedError
@@ -155,55 +154,6 @@ def test_google_is_told_the_number_of_the_version_that_was_seen(server, monkeypa
         ("PUT", "/bucket/a", "0"),
         ("PUT", "/bucket/a", "7"),
     ]
-
-
-@pytest.fixture
-def made(monkeypatch):
-    """What stores are made of."""
-    found = []
-    for name in ("S3Store", "GCSStore", "AzureStore"):
-        monkeypatch.setattr(
-            f"obstore.store.{name}", lambda bucket, kind=name, **settings: found.append((kind, bucket, settings))
-        )
-    object_storage._store.cache_clear()
-    yield found
-    object_storage._store.cache_clear()
-
-
-URIS = ("s3://b?endpoint_override=host:1&scheme=http", "s3://b?endpoint_override=host", "s3://b?region=eu-west-1", "s3://b",
-    "gs://b", "gs://b?endpoint_override=host", "az://c", "s3://b?region=x&colour=red", "gs://b?region=x",
-    "az://c?endpoint_override=host", "s3://b?endpoint_override=host&region=x")  # fmt: skip
-
-
-def test_how_each_uri_is_addressed(made, monkeypatch):
-    """With an endpoint in the environment, or where it can't be found, the region of a bucket is not looked up."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "some")
-    monkeypatch.setattr(pyarrow.fs, "resolve_s3_region", lambda bucket: f"of {bucket}")
-    lines = []
-
-    def say(uri, patience_s=0):
-        made.clear()
-        said = outcome(object_storage._store, uri, patience_s)
-        lines.append(f"{uri}: {made[0] if made else said}")
-
-    for uri in URIS:
-        say(uri)
-    say("gs://b", 120.0)
-    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT"):
-        with monkeypatch.context() as patch:
-            patch.setenv(name, "https://host")
-            lines.append(f"{name}: {object_storage._region('b')}")
-    monkeypatch.setattr(pyarrow.fs, "resolve_s3_region", Mock(side_effect=OSError("no network")))
-    lines.append(f"no network: {object_storage._region('b')}")
-    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
-    for uri in ("az://container/a/b", "s3://bucket/a/b/?region=x"):
-        filesystem, path = object_storage.filesystem_of(uri)
-        lines.append(f"{uri}: {filesystem.type_name} {path}")
-    retries = "'retry_config': {'max_retries': 2, 'retry_timeout': datetime.timedelta(seconds=10), 'backoff': "
-    text = said_once(
-        "\n".join(lines), retries, "{'max_backoff': datetime.timedelta(seconds=8)}", "'timeout': '1h', 'read_"
-    )
-    assert_kept("stores", text + "\n")
 
 
 ERRORS = {

@@ -3,7 +3,7 @@
 import json
 import math
 import sys
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kept_texts import assert_kept
 
 from mnist_tune import TrialConfig, UserError
-from mnist_tune.trial import MAX_SEED, closest, small_last_batch
+from mnist_tune.trial import MAX_SEED
 
 NOT_NUMBERS = [True, "0.5", None, [0.5], 1 + 0j]
 NOT_WHOLE = [True, "2", None, 2.0, math.nan, math.inf]
@@ -103,21 +103,6 @@ def test_what_goes_together(values):
     assert vars(TrialConfig(**values)).items() >= values.items()
 
 
-EPOCHS = [
-    [(256, 128, False)],
-    [(256 + 31, 128, False)],
-    [(256 + 32, 128, False)],  # a quarter
-    [(256 + 31, 128, True)],
-    [(31, 128, False)],  # the only one
-    [(128, 128, False)],
-    [(257, 128, False), (258, 128, False), (65, 64, False), (257, 128, False)],
-]
-
-
-def test_what_is_said_of_a_small_last_batch():
-    assert_kept("small last batches", "".join(f"{epochs}: {small_last_batch(epochs)}\n" for epochs in EPOCHS))
-
-
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -150,31 +135,6 @@ def test_json_round_trip(config):
     assert list(values) == [field.name for field in fields(TrialConfig)]
 
 
-def test_defaults_are_the_notebooks():
-    """Numbers that others have published with them would change."""
-    assert TrialConfig().to_dict() == {
-        "architecture": "mlp-1024-128-tanh",
-        "optimizer": "sgd",
-        "learning_rate": 0.1,
-        "momentum": 0.0,
-        "nesterov": False,
-        "weight_decay": 0.0,
-        "clip_norm": 0.0,
-        "schedule": "constant",
-        "warmup_steps": 0,
-        "loss": "cross-entropy",
-        "batch_size": 128,
-        "drop_last": False,
-        "epochs": 10,
-        "label_noise": 0,
-        "holdout": 0,
-        "seed": 0,
-        "data_seed": 0,
-        "stop_when_diverged": True,
-        "label": "",
-    }
-
-
 @pytest.mark.parametrize(
     ("images", "steps", "whole"), [(1, 1, 0), (127, 1, 0), (128, 1, 1), (129, 2, 1), (255, 2, 1), (60_000, 469, 468)]
 )
@@ -196,16 +156,6 @@ def test_an_unknown_key_names_the_closest(key):
 def test_an_unknown_key_close_to_none_lists_all():
     with pytest.raises(UserError, match=r"no field 'xyz'; known are epochs, .*, architecture, .*, label"):
         TrialConfig.from_dict({"xyz": 1})
-
-
-def test_closest_takes_any_iterable():
-    assert closest("convnett", iter(["mlp", "convnet"])) == "; did you mean 'convnet'?"
-    assert closest("qqq", iter(["mlp", "convnet"])) == "; known are mlp, convnet"
-
-
-def test_a_config_cannot_be_changed():
-    with pytest.raises(FrozenInstanceError):
-        TrialConfig().epochs = 3
 
 
 def test_a_number_of_numpy_is_a_number():

@@ -67,25 +67,10 @@ CHECKS = {
 
 BROKEN = [
     ("cluster/aws.yaml", "max_workers: 4", "max_worker: 4"),
-    ("cluster/aws.yaml", "idle_timeout_minutes: 5", "idle_timeout_minutes: soon"),
-    ("cluster/aws.yaml", "resources: {CPU: 4, GPU: 1}", "resources: {CPU: 4, GPU: one}"),
     ("cluster/gcp.yaml", "  type: gcp", "  kind: gcp"),
-    ("cluster/gcp.yaml", "    node_config:", "    node_configs:"),
-    ("cluster/rayjob.yaml", "ray.io/v1", "ray.io/v1alpha1"),
-    ("cluster/rayjob.yaml", "backoffLimit: 3", "backOffLimit: 3"),
     ("cluster/rayjob.yaml", "backoffLimit: 3", 'backoffLimit: "3"'),
-    ("cluster/rayjob.yaml", "      mode: token", "      mode: tokens"),
-    ("cluster/rayjob.yaml", "maxReplicas: 4", "max: 4"),
-    ("cluster/rayjob.yaml", "memory: 12Gi", "memory: 12 GB"),
-    ("cluster/rayjob.yaml", "image: IMAGE", "images: IMAGE"),
-    ("cluster/Dockerfile", "python:3.12.12-slim-bookworm", "python"),
-    ("cluster/Dockerfile", "USER 1000", ""),
     ("cluster/Dockerfile", "USER 1000", "USER root"),
-    ("cluster/Dockerfile", "--no-cache-dir --require-hashes", "--require-hashes"),
     ("cluster/slurm.sbatch", '"$address" --min', "$address --min"),
-    ("cluster/slurm.sbatch", "export RAY_AUTH_TOKEN\n", ""),
-    (".ci/run", 'python3 -m venv "$venv"', "python3 -m venv $venv"),
-    (".ci/run", 'cd "$(dirname "$0")/.."', "cd $(dirname $0)/.."),
 ]
 
 

@@ -165,34 +165,6 @@ def test_the_group_that_asked_first_runs_first(server, monkeypatch, tmp_path):
     assert ran == ["b", "a"]
 
 
-def test_the_next_batch_waits_by_what_the_last_one_took(server, tmp_path):
-    start = time.monotonic()
-    epochs(server, tmp_path, "a", "b")
-    [turn] = server._turns.values()
-    assert 0 < turn.last_s <= time.monotonic() - start
-
-
-def test_a_batch_waits_from_when_its_first_lane_asked(server, tmp_path):
-    [turn] = server._turns.values()
-    turn.attached.add("silent")
-    turn.last_s, since = 1e4, []
-
-    async def ask():
-        rows = []
-        for lane in "ab":
-            rows.append(asyncio.create_task(server.epoch(lane, lane, tmp_path / f"{lane}.npz")))
-            while lane not in turn.asking:
-                await asyncio.sleep(0.001)
-            since.append(turn.since)
-        assert not any(row.done() for row in rows)
-        turn.attached.discard("silent")
-        call(server, lambda: None)  # wakes it
-        return await asyncio.wait_for(asyncio.gather(*rows), 60)
-
-    assert [row["epoch"] for row in asyncio.run(ask())] == [1, 1]
-    assert since[0] == since[1]
-
-
 def test_anything_unexpected_in_the_compute_thread_ends_the_process(server, exits, capsys):
     server._turns["broken"] = None
     call(server, lambda: None)

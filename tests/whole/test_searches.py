@@ -17,7 +17,7 @@ from ray.tune.search import Searcher, SearchGenerator
 from mnist_tune import SweepOptions, UserError, load_sweep, object_storage, run_search, storage
 from mnist_tune.results.folder import exists
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning import opening, sweep
+from mnist_tune.tuning import opening
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.searcher import KnownTrials, ThenSearched, drawn, not_known
 from mnist_tune.tuning.wanted import Plan
@@ -168,28 +168,6 @@ def test_a_resumed_search_does_not_copy_all_trials_for_each_trial():
     found = [search.next_trial().config["trial"] for _ in range(50)]
     assert (time.process_time() - start) / len(found) < 5e-3
     assert found == [{"trial_id": trial_id, **known[trial_id].to_dict()} for trial_id in list(known)[:50]]
-
-
-def test_a_search_resumes_with_its_scheduler_and_changed_values(new_writer, mnist_5k, tmp_path, monkeypatch):
-    writer = new_writer(tmp_path, count=0)
-    writer.meta |= {"search": True}
-    writer.meta["dataset"]["checksums"] = mnist_5k.checksums
-    for rate in (0.1, 0.3):
-        writer.trial("changed", TrialConfig(learning_rate=rate))
-    writer.finish()
-    plans = []
-
-    def run(writer, plan, *arguments):
-        writer.finish()
-        plans.append(plan)
-
-    monkeypatch.setattr(opening, "load_dataset", lambda name, *_: mnist_5k)
-    monkeypatch.setattr(sweep, "run_plan", run)
-    run_search("search", {"learning_rate": 0.2}, 3, SweepOptions(resume=tmp_path, quiet=True), scheduler="its own")
-    [plan] = plans
-    assert plan.scheduler == "its own"
-    assert [trial.learning_rate for trial in plan.trials.values()] == [0.3, 0.2, 0.2]
-    assert next(iter(plan.trials)) == "changed"
 
 
 def test_a_search_without_trials_can_be_read(new_writer, tmp_path):
