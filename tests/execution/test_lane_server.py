@@ -335,3 +335,4 @@ def test_a_lane_is_free_once_its_last_save_has_ended(server, go_on, tmp_path):
 
     asyncio.run(leave())
     assert Checkpoint.load(tmp_path / "a.npz").row["epoch"] == 1
+    server._directory.free.remote.assert_called_once_with("a", "a", True)  # the server has trained

@@ -68,18 +68,6 @@ def test_a_file_that_was_mended_can_be_loaded(folder):
     assert "broken.py:mlp" in ENTRIES["architecture"]
 
 
-def test_another_process_knows_what_is_sent_to_it(folder):
-    (folder / "opt.py").write_text("def sgd(learning_rate):\n    pass\n")
-    load_own({"architecture": ["net.py:mlp"]})
-    load_own({"optimizer": ["opt.py:sgd"]})
-    code = own_code()
-    for entries in ENTRIES.values():
-        entries.clear()
-    register_own(code)
-    assert list(ENTRIES["architecture"]) == ["net.py:mlp"]
-    assert list(ENTRIES["optimizer"]) == ["opt.py:sgd"]
-
-
 def test_a_file_whose_module_has_the_name_of_another(folder):
     (folder / "json.py").write_text("def adam(learning_rate):\n    pass\n")
     load_own({"optimizer": ["json.py:adam"]})
@@ -274,12 +262,6 @@ def test_a_recorded_text_of_many_lines_is_compared_at_once(folder):
     said = []
     check_again(recorded, "x", said.append)
     assert said == ["note: net.py has changed since the sweep started, first in line 1: from layers import WIDTH"]
-
-
-def test_what_a_factory_takes_can_be_told_in_another_process(folder):
-    load_own({"architecture": ["net.py:mlp"]})
-    register_own(pickle.loads(pickle.dumps(own_code())))
-    assert list(inspect.signature(ENTRIES["architecture"]["net.py:mlp"].factory).parameters) == ["data", "width"]
 
 
 @pytest.mark.promise("The next sweep of a session trains what was edited since, and records it")

@@ -6,7 +6,6 @@ import pytest
 from kept_texts import assert_kept
 from shortened import shortened
 
-from mnist_tune import UserError
 from mnist_tune.runtime import device
 from mnist_tune.runtime.device import Device, find_device
 
@@ -70,25 +69,6 @@ def test_the_gpu_of_another_ray_is_asked_for_its_own_memory(cluster, monkeypatch
         cluster(resources, 1e10)
     monkeypatch.setattr(device.ray.get_runtime_context(), "get_node_id", lambda: "there")
     assert find_device(quiet=False) == Device("GPU", 8e9)
-
-
-def test_a_task_that_gets_no_node_in_time_is_cancelled(monkeypatch):
-    cancelled = []
-
-    def late(task, timeout):
-        assert timeout == 7.0
-        raise device.ray.exceptions.GetTimeoutError
-
-    def remote(**options):
-        assert options == {"max_calls": 1, "num_cpus": 1}
-        return lambda function: SimpleNamespace(remote=lambda: "task")
-
-    monkeypatch.setattr(device.ray, "remote", remote)
-    monkeypatch.setattr(device.ray, "get", late)
-    monkeypatch.setattr(device.ray, "cancel", lambda task, force: cancelled.append((task, force)))
-    with pytest.raises(UserError, match=r"^too late$"):
-        device._on_a_node(len, {"num_cpus": 1}, 7.0, "too late")
-    assert cancelled == [("task", True)]
 
 
 @pytest.mark.parametrize(

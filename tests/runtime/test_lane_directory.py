@@ -66,17 +66,19 @@ async def assigned(directory, *lanes):
     return [await task for task in await begun(directory, *lanes)]
 
 
-def test_lanes_are_spread_over_the_devices(servers):
+@pytest.mark.parametrize(("devices", "lanes", "held"), [(2, 8, [4, 4]), (3, 8, [2, 3, 3]), (8, 64, [8] * 8)])
+def test_lanes_are_spread_over_the_devices(servers, monkeypatch, devices, lanes, held):
+    monkeypatch.setattr(module.ray, "cluster_resources", lambda: {"GPU": devices})
+
     async def act(directory):
-        waits = await begun(directory, *"abcdefgh")
-        assert len(servers) == 3  # no more than there are devices
+        waits = await begun(directory, *map(str, range(lanes)))
         for server in servers:  # one after the other, as they start
             server.started.set()
             await asyncio.sleep(0.01)
         found = await asyncio.gather(*waits)
-        assert sorted(found.count(server) for server in servers) == [2, 3, 3]
+        assert sorted(found.count(server) for server in servers) == held
 
-    with_directory(act, capacity=8)
+    with_directory(act, capacity=lanes)
 
 
 def test_no_more_servers_start_than_there_are_lanes(servers):
