@@ -67,6 +67,11 @@ def curve_regime(curve: Curve, target: float | None = 0.95) -> Label:
     for name, ask in (("diverged", gone), ("overfit", memorising), ("oscillating", restless), ("converged", there)):
         if evidence := ask(curve, goal):
             return name, evidence
+    if curve.share_noise == math.inf:
+        return (
+            "undecided",
+            "no held-out loss fell by more than its noise in all epochs, so nobody knows what can be learned",
+        )
     label, evidence = below(curve, goal)
     if curve.by_share and label == "underfit" and curve.data.target is None:
         label = "undecided"  # the best trial may have learned all there is

@@ -132,7 +132,9 @@ def least_loss(curves: Sequence[Curve]) -> Loss | None:
         kept = [(i, train[: end + 1], held_out[: end + 1]) for i, train, held_out in ended
                 for end in [int(np.nanargmin(held_out))]]  # fmt: skip
     trial, train, held_out = min(kept, key=lambda of: float(np.median(of[2][-TREND:])))
-    best, noise = float(np.median(held_out[-TREND:])), loss_noise(held_out)
+    best = float(np.median(held_out[-TREND:]))
+    # The best one may have been lucky at a rate that is restless. All are measured on the same examples.
+    noise = min(loss_noise(held_out), float(np.median([loss_noise(of[2]) for of in ended])))
     logarithmic = 0 < best < untrained / FAR_LESS
     return Loss(untrained, float(np.median(train[-TREND:])), best, noise, trial, logarithmic)
 
