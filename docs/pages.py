@@ -21,7 +21,7 @@ from unittest import mock
 
 import mnist_tune
 from mnist_tune import cli
-from mnist_tune.columns import COUNT, EPOCHS, FLAG, ID, NAME, NUMBERS, TEXT, TRIALS, WHOLE
+from mnist_tune.columns import EPOCHS, TRIALS
 from mnist_tune.invocation import COMMANDS, module_of
 from mnist_tune.tuning.options import SweepOptions, TrialOptions
 
@@ -164,8 +164,7 @@ def python_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-NAMES = dict.fromkeys((ID, NAME, TEXT), "text") | {FLAG: "yes or no"}
-NAMES |= dict.fromkeys((COUNT, WHOLE), "whole number") | dict.fromkeys(NUMBERS, "number")
+NAMES = {str: "text", bool: "yes or no", int: "whole number", float: "number"}
 
 TABLES = f"""\
 # The tables
@@ -187,7 +186,7 @@ def tables_page() -> str:
         parts.append(f"## {name}\n\n| column | kind | unit | gaps | what it says |\n|---|---|---|---|---|")
         for column in columns:
             gaps = "yes" if column.gaps else ""
-            parts.append(f"| `{column.name}` | {NAMES[column.kind]} | {column.unit} | {gaps} | {column.about} |")
+            parts.append(f"| `{column.name}` | {NAMES[column.kind.type]} | {column.unit} | {gaps} | {column.about} |")
         parts.append("")
     return "\n".join(parts)
 

@@ -26,6 +26,8 @@ class Kind:
 
     wanted: str
     holds: Callable[[Any], bool]
+    type: type = object
+    """How it is stored: as str, bool, int or float; other kinds are in no table."""
     low: float = -math.inf
     high: float = math.inf
     """The least and the largest number, for kinds of numbers."""
@@ -41,12 +43,19 @@ def number(wanted: str, low: float = -math.inf, high: float = math.inf, nan: boo
             return low <= value <= high or (nan and math.isnan(value))
         return type(value) is int and low <= value <= high and abs(value) <= LARGEST
 
-    return Kind(wanted, holds, low, high, nan)
+    return Kind(wanted, holds, float, low, high, nan)
 
 
-def whole(wanted: str, low: int, high: int = LARGEST) -> Kind:
+def whole(low: int, high: int = LARGEST) -> Kind:
     """Return the kind of the whole numbers from `low` to `high`, which are not True and False."""
-    return Kind(wanted, lambda value: type(value) is int and low <= value <= high, low, high)
+    top = "" if high == LARGEST else f" and at most {high}"
+    said = f"a whole number of at least {low}{top}"
+    return Kind(said, lambda value: type(value) is int and low <= value <= high, int, low, high)
+
+
+def text(wanted: str, most: int) -> Kind:
+    """Return the kind of the texts of at most so many characters."""
+    return Kind(wanted, lambda value: isinstance(value, str) and len(value) <= most, str)
 
 
 FINITE = sys.float_info.max
@@ -57,22 +66,22 @@ LEAST = math.ulp(0.0)
 ID = Kind(
     "letters, digits, - and _, at most 64",
     lambda value: isinstance(value, str) and re.fullmatch(r"[\w-]{1,64}", value, re.ASCII) is not None,
+    str,
 )
 """A valid trial id or stop reason. States are files named by ids, so path separators are refused."""
 
-TEXT = Kind("text", lambda value: isinstance(value, str) and len(value) <= 2**20)
-NAME = Kind("text of at most 16,384 characters", lambda value: isinstance(value, str) and len(value) <= 2**14)
-FLAG = Kind("True or False", lambda value: isinstance(value, bool))
-COUNT = whole("a whole number above 0", 1)
-WHOLE = whole("a whole number", 0)
+TEXT = text("text", 2**20)
+NAME = text("text of at most 16,384 characters", 2**14)
+FLAG = Kind("True or False", lambda value: isinstance(value, bool), bool)
+COUNT, WHOLE = whole(1), whole(0)
+SEED = whole(0, 2**32 - 1)  # numpy's RandomState accepts no more
 NUMBER = number("a number", nan=True)
 SECONDS = number("a number of seconds", -LONGEST, LONGEST, nan=True)
 RATE = number("a finite number above 0", LEAST, FINITE)
+FROM_0 = number("a finite number of at least 0", 0, FINITE)
 SHARE = number("between 0 and 1", LEAST, math.nextafter(1, 0))
+BELOW_1 = number("in [0, 1)", 0, SHARE.high)
 FACTOR = number("a finite number of at least 1", 1, LARGEST)
-
-NUMBERS = (NUMBER, RATE, SECONDS, FACTOR)
-"""Kinds of numbers that are stored as floats."""
 
 
 @dataclass(frozen=True)
@@ -149,11 +158,11 @@ TRIALS = (
     Column("label", NAME, "What the trial is called; empty except in the notebook's experiments.", gaps=False),
     Column("architecture", NAME, "The network.", gaps=False),
     Column("learning_rate", RATE, "The step size asked for.", gaps=False),
-    Column("momentum", NUMBER, "The momentum of SGD; other optimisers have arguments.", "0 to 1", gaps=False),
+    Column("momentum", BELOW_1, "The momentum of SGD; other optimisers have arguments.", "0 to 1", gaps=False),
     Column("nesterov", FLAG, "Whether the momentum is Nesterov's.", gaps=False),
     Column("optimizer", NAME, "The optimiser, with its arguments.", gaps=False),
-    Column("weight_decay", NUMBER, "How much of the weights is added to the gradient.", gaps=False),
-    Column("clip_norm", NUMBER, "The largest norm of a step's gradient; 0 clips nothing.", gaps=False),
+    Column("weight_decay", FROM_0, "How much of the weights is added to the gradient.", gaps=False),
+    Column("clip_norm", FROM_0, "The largest norm of a step's gradient; 0 clips nothing.", gaps=False),
     Column("schedule", NAME, "The course of the learning rate: constant, cosine or linear.", gaps=False),
     Column("warmup_steps", WHOLE, "Steps in which the learning rate rises from 0.", "steps", gaps=False),
     Column("loss", NAME, "The loss: cross-entropy, or mse (half the squared error).", gaps=False),
@@ -161,8 +170,8 @@ TRIALS = (
     Column("drop_last", FLAG, "Whether an epoch's last batch is left out if it is smaller.", gaps=False),
     Column("label_noise", WHOLE, "Training images that were permuted against their labels.", "images", gaps=False),
     Column("holdout", WHOLE, "Training images held out for validation.", "images", gaps=False),
-    Column("seed", WHOLE, "Seed of the initialisation.", gaps=False),
-    Column("data_seed", WHOLE, "Seed of the batch order.", gaps=False),
+    Column("seed", SEED, "Seed of the initialisation.", gaps=False),
+    Column("data_seed", SEED, "Seed of the batch order.", gaps=False),
     Column("epochs_run", WHOLE, "Epochs that were trained.", gaps=False),
     Column("epochs_asked", COUNT, "Epochs that were asked for.", gaps=False),
     Column("regime", NAME, "The label, by the trial's curve and its siblings ([regimes](regimes.md)).", gaps=False),

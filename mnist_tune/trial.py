@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
-from mnist_tune.columns import FINITE, FLAG, LARGEST, NAME, RATE, SHARE, Kind, number, whole
+from mnist_tune.columns import BELOW_1, COUNT, FLAG, FROM_0, NAME, RATE, SEED, WHOLE, Kind
 from mnist_tune.errors import UserError
 
-MAX_SEED = 2**32 - 1  # numpy's RandomState accepts no more
+MAX_SEED = int(SEED.high)
 
 MOST_TRIALS = 100_000
 """The most trials of a sweep."""
@@ -38,39 +38,31 @@ def retried(options: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(map(str, options.get(RETRIED) or ()))
 
 
-def _whole(low: int, high: int = LARGEST) -> Kind:
-    top = "" if high == LARGEST else f" and at most {high}"
-    return whole(f"a whole number of at least {low}{top}", low, high)
-
-
-_FROM_0 = number("a finite number of at least 0", 0, FINITE)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """How a trial trains, which all trials of a sweep share."""
 
     PANEL: ClassVar[str] = "trial"
 
-    epochs: Annotated[int, _whole(1)] = 10
+    epochs: Annotated[int, COUNT] = 10
     """Epochs to train."""
     nesterov: bool = False
     """Nesterov's momentum."""
-    weight_decay: Annotated[float, _FROM_0] = 0.0
+    weight_decay: Annotated[float, FROM_0] = 0.0
     """Weight decay: so much of the weights is added to the gradient; adamw and lion decay the weights themselves."""
-    clip_norm: Annotated[float, _FROM_0] = 0.0
+    clip_norm: Annotated[float, FROM_0] = 0.0
     """Clip the gradient of a step to this norm; 0 clips nothing."""
     schedule: Literal["constant", "cosine", "linear"] = "constant"
     """The course of the learning rate after the warm-up; cosine and linear end at 0 after the last step."""
-    warmup_steps: Annotated[int, _whole(0)] = 0
+    warmup_steps: Annotated[int, WHOLE] = 0
     """Steps in which the learning rate rises linearly from 0."""
     loss: Literal["cross-entropy", "mse"] = "cross-entropy"
     """The loss; mse is half the squared distance of the outputs from the one-hot label."""
     drop_last: bool = False
     """Leave out the last batch of an epoch if it is smaller than the others."""
-    label_noise: Annotated[int, _whole(0)] = 0
+    label_noise: Annotated[int, WHOLE] = 0
     """Permute this many training images, the first ones, against their labels."""
-    holdout: Annotated[int, _whole(0)] = 0
+    holdout: Annotated[int, WHOLE] = 0
     """Hold out this many training images for validation."""
     stop_when_diverged: bool = True
     """By default a trial ends once it has diverged: its loss is not finite or far too large, or has been above the
@@ -94,13 +86,13 @@ class TrialConfig(Training):
     """The name of an optimiser, with its arguments (`mnist_tune.training.optimizers`)."""
     learning_rate: Annotated[float, RATE] = 0.1
     """Step size, > 0."""
-    momentum: Annotated[float, number("in [0, 1)", 0, SHARE.high)] = 0.0
+    momentum: Annotated[float, BELOW_1] = 0.0
     """Heavy-ball coefficient in [0, 1)."""
-    batch_size: Annotated[int, _whole(1)] = 128
+    batch_size: Annotated[int, COUNT] = 128
     """Images in a step; the last batch of an epoch may be smaller."""
-    seed: Annotated[int, _whole(0, MAX_SEED)] = 0
+    seed: Annotated[int, SEED] = 0
     """Seed of the initialisation."""
-    data_seed: Annotated[int, _whole(0, MAX_SEED)] = 0
+    data_seed: Annotated[int, SEED] = 0
     """Seed of the batch order; trials whose learning rates are compared share it."""
     label: str = ""
     """The trial's name in tables; it has no effect on training."""

@@ -64,8 +64,8 @@ def test_the_first_value_that_is_wrong_is_named(row, wrong):
 
 @pytest.mark.parametrize("ended", [None, "now"])
 def test_every_column_of_an_epoch_reaches_the_tables(ended, new_writer, epoch_row, tmp_path):
-    values = {TEXT: "text", NAME: "text", FLAG: True}
-    row = epoch_row(1) | {column.name: values.get(column.kind, 1) for column in EPOCHS[1:]}
+    values = {str: "text", bool: True}
+    row = epoch_row(1) | {column.name: values.get(column.kind.type, 1) for column in EPOCHS[1:]}
     state = Checkpoint({}, row)
     state.save(tmp_path / "state.npz")
     assert Checkpoint.load(tmp_path / "state.npz") == state

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mnist_tune import storage
-from mnist_tune.columns import EPOCHS, NUMBERS
+from mnist_tune.columns import EPOCHS
 from mnist_tune.errors import UserError
 from mnist_tune.results.tables import Tables
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
 
-METRICS = tuple(one.name for one in EPOCHS if one.kind in NUMBERS and one.name != "ended_at")
+METRICS = tuple(one.name for one in EPOCHS if one.kind.type is float and one.name != "ended_at")
 """The columns of `epochs` that become curves."""
 
 LABELS = ("regime", "regime_evidence", "stop_reason", "node", "device", "dataset", "error")

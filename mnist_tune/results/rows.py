@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow.json import ParseOptions, ReadOptions, read_json
 
-from mnist_tune.columns import COUNT, EPOCHS, FLAG, LARGEST, NUMBERS, Column
+from mnist_tune.columns import EPOCHS, LARGEST, Column
 
 Event = dict[str, Any] | None
 """An event of a journal; None for a line that holds none."""
@@ -19,8 +19,8 @@ Event = dict[str, Any] | None
 BEGINS = b'{"kind": "epoch"'
 """How a sweep writes the line of an epoch."""
 
-_TYPES = {COUNT: pa.int64(), FLAG: pa.bool_()} | dict.fromkeys(NUMBERS, pa.float64())
-_KINDS = [(column.name, _TYPES.get(column.kind, pa.string())) for column in EPOCHS]
+_TYPES = {int: pa.int64(), bool: pa.bool_(), float: pa.float64(), str: pa.string()}
+_KINDS = [(column.name, _TYPES[column.kind.type]) for column in EPOCHS]
 SCHEMA = pa.schema(_KINDS)
 _OPTIONS = ParseOptions(SCHEMA.append(pa.field("kind", pa.string())), unexpected_field_behavior="ignore")
 

@@ -23,7 +23,7 @@ from pyarrow import types
 from pyarrow.parquet import ParquetFile
 
 from mnist_tune import storage
-from mnist_tune.columns import COUNT, EPOCHS, FLAG, ID, NAME, NUMBERS, TEXT, TRIALS, Column
+from mnist_tune.columns import EPOCHS, TRIALS, Column
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.contest import CONTENDERS, Contest
 from mnist_tune.regimes.data_facts import data_facts
@@ -40,7 +40,7 @@ from mnist_tune.results.rows import fits
 from mnist_tune.results.signs import is_being_written
 from mnist_tune.storage import Place
 from mnist_tune.terminal import printable
-from mnist_tune.trial import FIELDS, TrialConfig
+from mnist_tune.trial import TrialConfig
 
 TIMES = ("compile_s", "train_s", "eval_s", "wait_s")
 """Columns that `trials` sums over a trial's epochs."""
@@ -52,9 +52,6 @@ claim to hold terabytes. The epochs of 10,000 trials x 200 epochs take half a gi
 
 FINALISTS = 3
 """How many of its best settings a search decides between in the end."""
-
-TEXTS = (ID, TEXT, NAME)
-"""Kinds of texts."""
 
 _log = logging.getLogger(__name__)
 
@@ -330,7 +327,7 @@ def _table(opened: IO[bytes], columns: Iterable[Column]) -> pd.DataFrame:
         most = min(MOST_TABLE_BYTES, max(LEAST_BYTES, MOST_RATIO * opened.seek(0, os.SEEK_END)))
         if rows > MOST_ROWS or size > most or packed - {"SNAPPY", "UNCOMPRESSED"}:
             raise ValueError(f"it claims to hold {rows} rows in {size} bytes, packed by {', '.join(packed)}")
-        texts = [column.name for column in there if column.kind in TEXTS and not types.is_null(kinds[column.name])]
+        texts = [column.name for column in there if column.kind.type is str and not types.is_null(kinds[column.name])]
         meta = file.metadata
     with ParquetFile(opened, metadata=meta, read_dictionary=texts) as file:
         table = file.read([column.name for column in there]).replace_schema_metadata(None)
@@ -339,9 +336,12 @@ def _table(opened: IO[bytes], columns: Iterable[Column]) -> pd.DataFrame:
 
 
 def _check_type(column: Column, kind: Any) -> None:
-    text = types.is_string(kind) or types.is_large_string(kind)
-    whole = types.is_integer(kind) or (types.is_floating(kind) and (column.gaps or column.kind in NUMBERS))
-    right = text if column.kind in TEXTS else types.is_boolean(kind) if column.kind is FLAG else whole
+    right = {
+        str: types.is_string(kind) or types.is_large_string(kind),
+        bool: types.is_boolean(kind),
+        int: types.is_integer(kind) or (types.is_floating(kind) and column.gaps),
+        float: types.is_integer(kind) or types.is_floating(kind),
+    }[column.kind.type]
     if not (right or (types.is_null(kind) and column.gaps)):
         raise ValueError(f"{column.name} is of type {kind}")
 
@@ -349,9 +349,8 @@ def _check_type(column: Column, kind: Any) -> None:
 def _checked(column: Column, values: pa.ChunkedArray, most: int) -> pa.Array:
     """Return the values of a column if each is one that a journal could hold, and they take at most so many bytes."""
     part = values.unify_dictionaries().combine_chunks()
-    kind = FIELDS.get(column.name, column.kind)
-    if not (fits(column, part).all() if kind is column.kind else all(map(kind.holds, part.unique().to_pylist()))):
-        raise ValueError(f"{column.name} is not always {kind.wanted}")
+    if not fits(column, part).all():
+        raise ValueError(f"{column.name} is not always {column.kind.wanted}")
     if types.is_dictionary(part.type):
         texts = pa.array(map(printable, part.dictionary.to_pylist()), pa.string())
         counts = np.bincount(part.indices.drop_null().to_numpy(), minlength=len(texts))
@@ -363,4 +362,5 @@ def _checked(column: Column, values: pa.ChunkedArray, most: int) -> pa.Array:
 
 def with_kinds(table: pd.DataFrame, columns: Iterable[Column]) -> pd.DataFrame:
     """Return the table with counts that have gaps as nullable integers; pandas would make them floats."""
-    return table.astype({one.name: "Int64" for one in columns if one.kind is COUNT and one.gaps and one.name in table})
+    counts = [one.name for one in columns if one.kind.type is int and one.gaps]
+    return table.astype({name: "Int64" for name in counts if name in table})

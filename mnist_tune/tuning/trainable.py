@@ -12,7 +12,7 @@ import ray
 from ray import tune
 
 from mnist_tune import storage
-from mnist_tune.columns import COUNT, EPOCHS, FLAG, NAME, NUMBERS, TEXT, WHOLE
+from mnist_tune.columns import EPOCHS
 from mnist_tune.errors import UserError
 from mnist_tune.execution.checkpoint import Checkpoint, DamagedStateError
 from mnist_tune.execution.lane_client import LaneClient, LaneLostError
@@ -27,8 +27,8 @@ STATE_FILE = "state.npz"
 LANE_TIMEOUT_S = 120.0
 """Seconds for which a trial tries to get a lane again after its server died. Servers restart in about 10 seconds."""
 
-_NOTHING = {COUNT: 0, WHOLE: 0, FLAG: False, NAME: "", TEXT: ""} | dict.fromkeys(NUMBERS, math.nan)
-_NO_ROW = {column.name: _NOTHING[column.kind] for column in EPOCHS[1:]} | {"scheduler_loss": LOSS_CEILING}
+_NOTHING = {int: 0, bool: False, str: "", float: math.nan}
+_NO_ROW = {column.name: _NOTHING[column.kind.type] for column in EPOCHS[1:]} | {"scheduler_loss": LOSS_CEILING}
 """The row of a trial that can't train: all columns but the id, which Tune adds. Any may be a searcher's metric."""
 
 
