@@ -109,9 +109,9 @@ class LaneDirectory:
         return self._waiting + sum(len(served.lanes) for served in self._servers)
 
     def _start_servers(self) -> None:
-        """Start servers until each trial has one or each device has one. Ray finds free devices."""
+        """Start servers until each trial or each device has one that does not fail. Ray finds free devices."""
         devices, this = int(ray.cluster_resources().get(self._device, 0)), ray.get_runtime_context().current_actor
-        while len(self._servers) < min(devices, self._needed()):
+        while len(self._servers) < devices and sum(one.deaths < DEATHS for one in self._servers) < self._needed():
             self._servers.append(Served(self._server.remote(self._settings, self._capacity, this), self._capacity))
             self._watch(self._servers[-1])
 

@@ -197,6 +197,21 @@ def test_a_server_that_fails_trial_after_trial_does_not_draw_them_all(servers, m
     with_directory(act)
 
 
+def test_a_trial_whose_only_server_fails_gets_another_device(servers):
+    async def act(directory):
+        for _ in range(2):
+            waits = await begun(directory, "a")
+            servers[0].started.set()
+            assert await asyncio.gather(*waits) == [servers[0]]
+            await directory.lost("a")
+            await asyncio.sleep(0.05)
+        [waits] = await begun(directory, "a")
+        servers[1].started.set()
+        assert await waits == servers[1]
+
+    with_directory(act)
+
+
 def test_a_process_that_died_while_it_waited_gets_no_lane(servers):
     async def act(directory):
         former = asyncio.create_task(directory.assign("a", "former"))
