@@ -29,15 +29,18 @@ LEARNING_RATE = ("learning_rates", "learning_rate", "expected")
 CONFIG = (tyro.conf.FlagCreatePairsOff,)
 
 
-def parse(config: type[Config], args: Sequence[str] | None = None) -> Config:
-    """Return the config that the command line (or `args`) gives. On a mistake, print one line and exit with code 2."""
+def parse(config: type[Config], args: Sequence[str] | None = None, default: Config | None = None) -> Config:
+    """Return the config that the command line (or `args`) gives, with what it does not give as in `default`. On a
+    mistake, print one line and exit with code 2."""
     output = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")  # tyro draws other boxes in other encodings
     arguments = list(invocation.arguments() if args is None else args)
+    of_before: dict[str, Any] = {} if default is None else {"default": default}
     if "-h" in arguments or "--help" in arguments:
         print_help(config)
     try:
         with redirect_stderr(output), redirect_stdout(output):
-            return tyro.cli(config, args=arguments, config=CONFIG)
+            found: Config = tyro.cli(config, args=arguments, config=CONFIG, **of_before)
+            return found
     except SystemExit as exit_:
         output.seek(0)
         if exit_.code != 2:  # tyro printed a shell's completion script

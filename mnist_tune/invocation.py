@@ -1,4 +1,4 @@
-"""The commands, and how they are called: as a script of a clone, or as `mnist-tune NAME` once the package is installed.
+"""The commands, and how they are called.
 
 Commands that are printed for the user to type are made here, so that they work where they are read.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -14,9 +15,7 @@ PROGRAM = "mnist-tune"
 
 COMMANDS = {
     "regimes": ("sweeps/lr_regimes.py", "Which learning rates converge, are slow, oscillate or diverge?"),
-    "seeds": ("sweeps/seeds.py", "How much do seeds matter?"),
     "notebook": ("sweeps/notebook.py", "Do we get the numbers of the notebook?"),
-    "architectures": ("sweeps/architectures.py", "Which rates suit which width, depth, batch size and momentum?"),
     "search": ("sweeps/search.py", "Which network and which settings do best on held-out images?"),
     "decide": ("sweeps/decide.py", "Which of some settings is best, and how sure is that?"),
     "edge": ("sweeps/edge.py", "How large may the learning rate be, with an interval?"),
@@ -46,16 +45,17 @@ def arguments() -> list[str]:
 
 def called() -> str:
     """Return how this process was called, without its arguments."""
-    return shlex.join([PROGRAM, *sys.argv[1:2]]) if _is_program() else f"python {shlex.quote(sys.argv[0])}"
+    return shlex.join([*program(), *sys.argv[1:2]]) if _is_program() else f"python {shlex.quote(sys.argv[0])}"
+
+
+def program() -> list[str]:
+    """Return the words that call the installed program: by its name, if that is on the PATH."""
+    return [PROGRAM] if shutil.which(PROGRAM) else ["python", "-m", "mnist_tune"]
 
 
 def command(name: str) -> str:
-    """Return what the user types for a command: its script if it is there, else `mnist-tune NAME`."""
-    script = COMMANDS[name][0]
-    folders = [] if _is_program() else [Path(), Path(sys.argv[0]).absolute().parent.parent]
-    found = (folder / script for folder in folders if script and (folder / script).is_file())
-    typed = next((f"python {shlex.quote(str(path))}" for path in found), f"{PROGRAM} {name}")
-    return typed + _cluster() * script.startswith("sweeps/")
+    """Return what the user types for a command."""
+    return f"{shlex.join([*program(), name])}{_cluster() * (name not in ('show', 'export'))}"
 
 
 def _cluster() -> str:
@@ -74,4 +74,4 @@ def words(option: str, *values: object) -> str:
 
 
 def _is_program() -> bool:
-    return Path(sys.argv[0]).name == PROGRAM
+    return Path(sys.argv[0]).name == PROGRAM or Path(sys.argv[0]).parts[-2:] == ("mnist_tune", "__main__.py")

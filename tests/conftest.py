@@ -13,6 +13,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # Otherwise each of the hundreds of processes that tests start would compile the package's source again.
 os.environ["PYTHONDONTWRITEBYTECODE"] = ""
+os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])  # printed: mnist-tune
 # Ray's own 15 gives a trial's process 2% of a core that other tests want: sweeps did not begin within minutes.
 os.environ.setdefault("RAY_worker_niceness", "0")
 

@@ -28,10 +28,11 @@ from mnist_tune.own_code.loading import check_again
 from mnist_tune.reports.figures import plot_sweep
 from mnist_tune.reports.page import write_page
 from mnist_tune.reports.terminal import print_report
+from mnist_tune.results.journal import read_journal
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.rows import BEGINS
 from mnist_tune.results.signs import is_being_written
-from mnist_tune.tuning.wanted import resumed, trials_of
+from mnist_tune.tuning.resuming import resumed_with
 
 TEXTS = (
     "../../x", "/tmp/x", "a\\b", "..", "", "a\x1b[2J\x07", "a\nb\r\tc", "<script>alert(1)</script>", "\u202ex\u2028y",
@@ -392,8 +393,8 @@ def again(options, folder):
     (folder / "sweep.json").write_text(json.dumps(meta))
 
     def act():
-        found = resumed(LearningRateRegimes(resume=folder), folder, "lr_regimes")
-        trials_of(found, read_meta(folder)["options"])
+        found = resumed_with(LearningRateRegimes, folder, {})
+        found.more(read_journal(folder).known_trials(read_meta(folder)).values())
         look(folder)
 
     return act

@@ -51,7 +51,8 @@ class Loop:
             yield
         self.left = math.inf
 
-    def fit(self, writer, plan, data, options, recorder, past):
+    def fit(self, opened, plan, recorder):
+        options, writer, past = opened.options, opened.writer, opened.past
         placement, asked = Placement({"CPU": 1}, WorkerSettings("states")), {}
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(tuner.tune, "Tuner", lambda trainable, **of: asked.update(of))

@@ -43,8 +43,8 @@ def here(tmp_path, monkeypatch):
 def command(here, monkeypatch, capsys):
     """A function that runs the command in this process and returns its exit code, stdout and stderr."""
 
-    def start(writer, *arguments):
-        writer.finish()
+    def start(opened, plan):
+        opened.writer.finish()
         raise Started
 
     monkeypatch.setattr(mnist_tune.tuning.sweep, "run_plan", start)

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from kept_texts import assert_kept
+import pytest
 
 from mnist_tune import invocation
 from mnist_tune.invocation import COMMANDS, arguments, called, command, module_of, started_by, words
@@ -14,20 +14,6 @@ from mnist_tune.invocation import COMMANDS, arguments, called, command, module_o
 ROOT = Path(__file__).parent.parent
 
 
-ARGV = [
-    ("/venv/bin/mnist-tune seeds --seeds 1", ROOT),
-    ("/venv/bin/mnist-tune", "empty"),
-    ("/venv/bin/mnist-tune regimes --address 192.0.2.1:6379", "empty"),
-    ("sweeps/lr_regimes.py --smoke", ROOT),
-    ("lr_regimes.py x", ROOT / "sweeps"),
-    (f"{ROOT}/sweeps/lr_regimes.py x", "empty"),
-    ("my_script.py x", "empty"),
-    ("my_script.py x", ROOT),
-    ("'my sweeps/seeds.py' --seeds 1", ROOT),
-    ("'' x", ROOT),
-    ("sweeps/lr_regimes.py --smoke --address 192.0.2.1:6379", ROOT),
-    ("sweeps/lr_regimes.py --address=auto;ls", ROOT),
-]
 VALUES: list[tuple[Any, ...]] = [
     ("output",),
     ("data_dir", "a b"),
@@ -37,15 +23,32 @@ VALUES: list[tuple[Any, ...]] = [
 ]
 
 
-def test_a_printed_command_works_where_it_is_read(tmp_path, monkeypatch):
-    lines = []
-    for argv, folder in ARGV:
-        monkeypatch.chdir(tmp_path if folder == "empty" else folder)
+def test_a_printed_command_works_where_it_is_read(monkeypatch):
+    for argv, address in (("mnist-tune regimes --smoke", ""), ("sweeps/lr_regimes.py --address=auto;ls", "'auto;ls'")):
         monkeypatch.setattr(sys, "argv", shlex.split(argv))
-        said = [command(name) for name in ("seeds", "show", "resume")]
-        lines += ["", f"{argv} in {folder}: {called()} | {arguments()}", *said]
-    lines += ["", *(words(*values) for values in VALUES)]
-    assert_kept("printed commands", "\n".join(lines).replace(str(ROOT), "CLONE") + "\n")
+        monkeypatch.setattr(invocation.shutil, "which", lambda name: f"/venv/bin/{name}")
+        assert command("show") == "mnist-tune show"
+        assert command("decide") == "mnist-tune decide" + f" --address {address}" * bool(address)
+        monkeypatch.setattr(invocation.shutil, "which", lambda name: None)
+        assert command("show") == "python -m mnist_tune show"
+
+
+@pytest.mark.parametrize(
+    ("argv", "words", "said"),
+    [
+        ("/venv/bin/mnist-tune regimes --smoke", ["--smoke"], "mnist-tune regimes"),
+        ("/venv/mnist_tune/__main__.py regimes --smoke", ["--smoke"], "mnist-tune regimes"),
+        ("'my sweeps/lr_regimes.py' --smoke", ["--smoke"], "python 'my sweeps/lr_regimes.py'"),
+    ],
+)
+def test_how_a_command_was_called(monkeypatch, argv, words, said):
+    monkeypatch.setattr(sys, "argv", shlex.split(argv))
+    assert (arguments(), called()) == (words, said)
+
+
+def test_values_are_words_for_the_shell():
+    found = "\n".join(words(*values) for values in VALUES)
+    assert found == "--output\n--data-dir 'a b'\n--seeds 1 2\n--resume=-x -y\n--x '' -"
 
 
 def test_every_command_has_a_module_and_every_script_a_command():

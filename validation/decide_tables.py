@@ -29,7 +29,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.comparison import Recorded, describe_machine, machine_line, write_record
-from mnist_tune import SweepOptions, TrialConfig, cli
+from mnist_tune import SweepOptions, TrialConfig, cli, run_sweep
 from mnist_tune.regimes.contest import TOLERANCE, Contest
 from mnist_tune.regimes.data_facts import DATA
 from mnist_tune.regimes.decision import standing, to_decide
@@ -38,7 +38,6 @@ from mnist_tune.regimes.noise import accuracy_noise
 from mnist_tune.regimes.replicates import clopper_pearson
 from mnist_tune.sweep import Sweep
 from mnist_tune.tuning.options import all_rates
-from mnist_tune.tuning.sweep import run_or_resume
 
 DATASET = "mnist-5k"
 AT_A_TIME = 2
@@ -139,7 +138,7 @@ def trained(config: DecideTables) -> Sweep:
     with TemporaryDirectory() as folder:
         where = config.sweep or Path(folder) / "sweep"
         options = SweepOptions(dataset=DATASET, scheduler="fifo", quiet=True, output=where, resume="auto")
-        return run_or_resume("decide_tables", options, trials)
+        return run_sweep("decide_tables", trials, options)
 
 
 def tables(trials: pd.DataFrame) -> Iterator[Table]:

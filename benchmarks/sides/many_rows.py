@@ -27,7 +27,7 @@ from mnist_tune import SweepOptions, TrialConfig, load_sweep, resume_sweep, run_
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import stop_ray
-from mnist_tune.tuning.opening import open_new
+from mnist_tune.tuning.opening import open_sweep
 
 
 def options(folder: str) -> SweepOptions:
@@ -77,7 +77,7 @@ def row(config: TrialConfig, epoch: int, error: float) -> dict[str, Any]:
 
 def make(trials: int, epochs: int) -> None:
     named = {f"{i:05d}": config for i, config in enumerate(configs(trials, epochs + 1))}
-    writer, _ = open_new("scale", named, options("sweep"))
+    writer = open_sweep("scale", options("sweep"), lambda known: named).writer
     errors = np.random.default_rng(0).uniform(0.2, 0.8, trials)
     for number, (trial_id, config) in enumerate(named.items()):
         for epoch in range(1, epochs + 1):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from mnist_tune.decisions.decide import DecideOptions, decide_until_exit
+from mnist_tune.decisions.decide import DecideOptions, decide_between
 from mnist_tune.reports.terminal import print_report
-from mnist_tune.tuning.wanted import asked
+from mnist_tune.runtime.ray_session import stop_ray_at_exit
+from mnist_tune.tuning.resuming import command_options
 
-ASKED = DecideOptions
+OPTIONS = DecideOptions
 
 
 def main() -> int:
-    return print_report(decide_until_exit(asked(ASKED)))
+    options = command_options(OPTIONS)
+    stop_ray_at_exit()
+    return print_report(decide_between(options))

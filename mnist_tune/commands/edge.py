@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from mnist_tune import EdgeOptions
-from mnist_tune.edge.search import search_edge
+from mnist_tune.edge.search import EdgeOptions, search_edge
 from mnist_tune.reports.terminal import print_report
-from mnist_tune.tuning.wanted import asked
+from mnist_tune.runtime.ray_session import stop_ray_at_exit
+from mnist_tune.tuning.resuming import command_options
 
-ASKED = EdgeOptions
+OPTIONS = EdgeOptions
 
 
 def main() -> int:
-    sweep = search_edge(asked(ASKED))
+    options = command_options(OPTIONS)
+    stop_ray_at_exit()
+    sweep = search_edge(options)
     code = print_report(sweep, picture=True)
     if sweep.edges():
         sweep.plot(sweep.picture("edge.png"))

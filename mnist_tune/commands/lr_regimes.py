@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
 from mnist_tune.reports.terminal import print_report
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.dry_run import dry_run
-from mnist_tune.tuning.options import CrossedOptions, Mark, all_rates
+from mnist_tune.tuning.options import CrossedOptions, InResume, all_rates
+from mnist_tune.tuning.past import grown
+from mnist_tune.tuning.resuming import command_options
 from mnist_tune.tuning.sweep import run_or_resume
-from mnist_tune.tuning.wanted import asked
 
 DEFAULT_RATES = (0.001, 0.002, 0.004, 0.01, 0.02, 0.04, 0.1, 0.2, 0.4, 0.7, 1.0, 1.3, 1.6, 2.0, 2.8, 4.0)
 
@@ -23,6 +25,7 @@ class LearningRateRegimes(CrossedOptions):
     The results go to --output.
     """
 
+    NAME: ClassVar[str] = "lr_regimes"
     EXAMPLES: ClassVar[dict[str, str]] = {
         "": "16 rates from 0.001 to 4, on MNIST:",
         "--smoke": "Does everything work? Seconds:",
@@ -31,14 +34,14 @@ class LearningRateRegimes(CrossedOptions):
         "--architecture net.py:mlp --dataset data.npz --epochs 20": "A network and a data set of your own:",
     }
 
-    learning_rates: Annotated[tuple[float | str, ...], Mark.MAKES] = DEFAULT_RATES
+    learning_rates: Annotated[tuple[float | str, ...], InResume.ADDS] = DEFAULT_RATES
     """Learning rates to compare, or a range FIRST:LAST:COUNT, log-spaced, such as 1e-3:4:16. The default rates run from
     0.001 to 4 in about equal steps, denser near the edge, with the notebook's 0.001, 0.1, 1.6 and 2."""
-    seeds: Annotated[tuple[int, ...], Mark.MAKES] = (0,)
+    seeds: Annotated[tuple[int, ...], InResume.ADDS] = (0,)
     """Replicates of every learning rate. A seed sets the initialisation and the batch order."""
-    smoke: Annotated[bool, Mark.HERE] = False
+    smoke: Annotated[bool, InResume.HERE] = False
     """Run a tiny real sweep to see that everything works: 4 rates, 784-16-10, 3 epochs. What is given counts first."""
-    dry_run: Annotated[bool, Mark.HERE] = False
+    dry_run: Annotated[bool, InResume.HERE] = False
     """Say what would be trained and about how long it would take. Nothing is started, and no folder is created."""
 
     SMOKE: ClassVar[dict[str, Any]] = {
@@ -56,15 +59,19 @@ class LearningRateRegimes(CrossedOptions):
         middle = (min(logs) + max(logs)) / 2
         return sorted(trials, key=lambda trial: abs(math.log(trial.learning_rate) - middle))
 
+    def more(self, known: Iterable[TrialConfig]) -> list[TrialConfig]:
+        """Return the trials of a sweep that is resumed, which has these."""
+        return grown(known, self.epochs, all_rates(self.learning_rates), self.seeds)
 
-ASKED = LearningRateRegimes
+
+OPTIONS = LearningRateRegimes
 
 
 def main() -> int:
-    options = asked(ASKED)
+    options = command_options(OPTIONS)
     if options.dry_run:
         for line in dry_run(options):
             print(line, flush=True)
         return 0
-    sweep = run_or_resume("lr_regimes", options)
+    sweep = run_or_resume(options)
     return print_report(sweep)

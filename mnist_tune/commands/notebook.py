@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -18,15 +18,16 @@ from mnist_tune.reports.figures import panels, save
 from mnist_tune.reports.terminal import print_report
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import UNFINISHED_REASONS, TrialConfig
-from mnist_tune.tuning.options import Mark, SweepOptions, refuse_too_many
+from mnist_tune.tuning.options import InResume, SweepOptions, refuse_too_many
+from mnist_tune.tuning.resuming import command_options
 from mnist_tune.tuning.sweep import run_or_resume
-from mnist_tune.tuning.wanted import asked
 
 
 @dataclass(frozen=True, kw_only=True)
 class Notebook(SweepOptions):
     """Repeat the notebook's eight experiments and compare our numbers with every number that it prints."""
 
+    NAME: ClassVar[str] = "notebook"
     EXAMPLES: ClassVar[dict[str, str]] = {
         "": "All eight experiments, most of an hour on two cores:",
         "--epochs 1 --seeds 1": "The first row of every table:",
@@ -34,9 +35,9 @@ class Notebook(SweepOptions):
 
     scheduler: Literal["fifo"] = "fifo"
     """Every experiment runs to its end."""
-    epochs: Annotated[int | None, Mark.MAKES] = None
+    epochs: Annotated[int | None, InResume.ADDS] = None
     """Stop every experiment after this many epochs. oscillates needs 5 to show its outcome, diverges 3."""
-    seeds: Annotated[tuple[int, ...], Mark.MAKES] = ()
+    seeds: Annotated[tuple[int, ...], InResume.ADDS] = ()
     """Other seeds of oscillates, diverges and convnet than the notebook's own; by default the first 20, 5 and 5."""
 
     def trials(self) -> list[TrialConfig]:
@@ -45,12 +46,16 @@ class Notebook(SweepOptions):
         trials = [trial for one in experiments().values() for trial in one.trials(self.epochs, self.seeds)]
         return sorted(trials, key=lambda trial: trial.label not in ("convnet", "convnet seeds", "overfit"))
 
+    def more(self, known: Iterable[TrialConfig]) -> list[TrialConfig]:
+        """Return the trials of experiments that are resumed."""
+        return self.trials()
 
-ASKED = Notebook
+
+OPTIONS = Notebook
 
 
 def main() -> int:
-    sweep = run_or_resume("notebook", asked(ASKED))
+    sweep = run_or_resume(command_options(OPTIONS))
     code = print_report(sweep)
     if comparisons := compare_all(sweep):
         print_comparisons(comparisons)

@@ -1,30 +1,54 @@
-"""Resume an interrupted sweep, whichever command started it."""
+"""Resume an interrupted sweep, or have it train more, whichever command started it."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import tyro
 
 from mnist_tune import cli, storage
 from mnist_tune.commands.main import run
-from mnist_tune.decisions.decide import DecideOptions, decide
-from mnist_tune.edge.search import EdgeOptions, find_edge
+from mnist_tune.decisions.decide import DecideOptions, decide_between
+from mnist_tune.edge.search import EdgeOptions, search_edge
 from mnist_tune.errors import UserError
 from mnist_tune.invocation import arguments, called, module_of, started_by
+from mnist_tune.reports.terminal import print_report
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.meta import read_meta
 from mnist_tune.sweep import Sweep
-from mnist_tune.trial import closest
-from mnist_tune.tuning.options import SweepOptions
-from mnist_tune.tuning.sweep import resume, shown
+from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, InResume, SweepOptions, all_rates
+from mnist_tune.tuning.past import grown
+from mnist_tune.tuning.resuming import command_options, is_made_by, resumed_with
+from mnist_tune.tuning.sweep import run_options, run_or_resume, shown
 
 USAGE = """usage: {} RESULTS [flags]
 
-Go on with the interrupted sweep in RESULTS, a folder or a URI such as s3://bucket/sweep.
+Go on with the interrupted sweep in RESULTS, a folder or a URI such as s3://bucket/sweep, or have it train more.
 The flags are those of the command that started the sweep: NAME --help shows them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PythonSweep(SweepOptions):
+    """Resume a sweep that was started from Python."""
+
+    epochs: Annotated[int, InResume.ADDS] = 0
+    """Train all trials for so many epochs, those that were to train longer for theirs."""
+    learning_rates: Annotated[tuple[float | str, ...], InResume.ADDS] = ()
+    """More learning rates, for all settings and seeds."""
+    seeds: Annotated[tuple[int, ...], InResume.ADDS] = ()
+    """More seeds, for all settings and rates."""
+    architecture: Annotated[tuple[str, ...], tyro.conf.arg(help=ARCHITECTURE_HELP)] = ()
+    optimizer: Annotated[tuple[str, ...], tyro.conf.arg(help=OPTIMIZER_HELP)] = ()
+
+    def more(self, known: Iterable[TrialConfig]) -> list[TrialConfig]:
+        """Return the trials of the sweep, which has these."""
+        return grown(known, self.epochs, all_rates(self.learning_rates), self.seeds)
 
 
 def main() -> int | None:
@@ -35,9 +59,20 @@ def main() -> int | None:
     if not given or given[0].startswith("-"):
         cli.fail("name the folder of a sweep first: mnist-tune resume RESULTS")
     where = storage.place(given[0])
-    name = started_by(read_meta(where)["name"]) or "regimes"
+    meta = read_meta(where)
+    if options_of(meta) is PythonSweep:
+        return print_report(run_or_resume(command_options(PythonSweep, ["--resume", *given])))
+    name = started_by(meta["name"])
+    assert name, "a command made it"
     sys.argv[1:] = [name, "--resume", *given]
     return run()
+
+
+def options_of(meta: Mapping[str, Any]) -> type[SweepOptions]:
+    """Return the options of the command that started a sweep."""
+    name = started_by(meta["name"])
+    kind = import_module(module_of(name)).OPTIONS if name else PythonSweep
+    return kind if is_made_by(kind, meta) else PythonSweep
 
 
 def resume_sweep(path: str | Path, **given: Any) -> Sweep:
@@ -47,24 +82,20 @@ def resume_sweep(path: str | Path, **given: Any) -> Sweep:
         path: the folder or URI.
         given: options of the command that started it, such as `epochs=20`, `seeds=(3, 4)` or `quiet=True`. Those that
             are left out are as recorded. Options that make trials add to what is recorded; of the others, those may
-            change that say how the sweep runs.
+            change that say how the sweep runs. A sweep that was started from Python takes `epochs`, `learning_rates`
+            and `seeds`, too.
 
     Raises:
         UserError: there is no sweep, the data have changed, or an option was given that can't change.
     """
     where = storage.place(path)
     meta = read_meta(where)
-    name = started_by(meta["name"])
-    kind = import_module(module_of(name)).ASKED if name else SweepOptions
-    known = [one.name for one in fields(kind)]
-    for one in given:
-        if one not in known:
-            raise UserError(f"{where} has no option {one!r}{closest(one, known)}")
-    options = kind(resume=where, **given)
-    if isinstance(options, EdgeOptions):
-        return find_edge(options)
-    if isinstance(options, DecideOptions):
-        return decide(options)
-    if meta.get("search"):
+    kind = options_of(meta)
+    if meta.get("search") and kind not in (EdgeOptions, DecideOptions):
         raise UserError(f"{where} is a search; resume it with: {resume_command(meta, where)}")
-    return shown(resume(where, options), options)
+    options = resumed_with(kind, where, {"resume": where} | given)
+    if isinstance(options, EdgeOptions):
+        return shown(search_edge(options), options)
+    if isinstance(options, DecideOptions):
+        return shown(decide_between(options), options)
+    return shown(run_options(options), options)

@@ -9,36 +9,33 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from mnist_tune import storage
-from mnist_tune.data.dataset import check_counts, load_dataset
-from mnist_tune.data_spec import ARRAYS
+from mnist_tune.data.dataset import Dataset, check_counts
 from mnist_tune.errors import UserError
 from mnist_tune.named_code import parse_call
-from mnist_tune.own_code.loading import check_again, load_own, names_in
+from mnist_tune.own_code.loading import check_again, names_in
 from mnist_tune.own_code.registry import ENTRIES, is_named_again
 from mnist_tune.regimes.contest import CONTENDERS, MOST_SETTINGS, TRIALS, Contest
 from mnist_tune.regimes.decision import CONFIRMED
 from mnist_tune.regimes.families import held_out
 from mnist_tune.results.writer import SweepWriter
-from mnist_tune.runtime.ray_session import start_ray, stop_ray_at_exit
+from mnist_tune.runtime.ray_session import start_ray
 from mnist_tune.sweep import Sweep, load_sweep
 from mnist_tune.terminal import announce
 from mnist_tune.trial import MAX_SEED, Training, TrialConfig
-from mnist_tune.tuning.opening import HELD_OUT, open_again, open_new
+from mnist_tune.tuning.opening import HELD_OUT, open_sweep
 from mnist_tune.tuning.options import (
     AUTO,
     CrossedOptions,
-    Mark,
-    SweepOptions,
+    InResume,
     all_rates,
     refuse_not_above_0,
     refuse_outside,
     refuse_too_many,
     typed,
-    with_given,
 )
 from mnist_tune.tuning.past import Past
+from mnist_tune.tuning.resuming import data_of, python_options
 from mnist_tune.tuning.sweep import processes, run_searcher, shown
-from mnist_tune.tuning.wanted import left_out, recorded_options
 
 OF_THE_SWEEP = {one.name for one in fields(Training)} - {"holdout", "drop_last"}
 OF_THE_SWEEP |= {"batch_size", "momentum", "learning_rates"}
@@ -61,15 +58,17 @@ class DecideOptions(CrossedOptions):
         "--learning-rates 0.2 0.4 --confirm": "With 29 seeds of the best in the end:",
     }
 
+    NAME: ClassVar[str] = "decide"
+
     scheduler: Literal["fifo"] = "fifo"
     """Trials run to their end, unless they diverge."""
-    sweep: Annotated[str | Path | None, Mark.HERE] = None
+    sweep: Annotated[str | Path | None, InResume.HERE] = None
     """The folder or URI of a sweep: compare the settings that may be its best, on its data. Name networks of your own
     again with --architecture, so that they are loaded."""
     learning_rates: tuple[float | str, ...] = ()
     """Learning rates to compare, or a range FIRST:LAST:COUNT, log-spaced; crossed with all others, too. Each
     combination is a setting."""
-    epochs: Annotated[int, Mark.KEPT] = 10
+    epochs: int = 10
     """Epochs per trial; with --sweep, as there."""
     holdout: int = 0
     """Training images that are held out, on which settings are compared; by default (0) as in --sweep, or a sixth, and
@@ -77,9 +76,9 @@ class DecideOptions(CrossedOptions):
     tolerance: float | None = None
     """How much less accurate than the best the setting that is named may be. By default it is half the standard error
     of one trial's accuracy on the images held out."""
-    trials: Annotated[int, Mark.MAKES] = TRIALS
+    trials: Annotated[int, InResume.ADDS] = TRIALS
     """The most trials, without those that confirm, if it is not settled before."""
-    confirm: Annotated[bool, Mark.HOW] = False
+    confirm: Annotated[bool, InResume.CHANGES] = False
     """Train the best setting alone in the end, until it has 29 seeds."""
     at_a_time: int | None = None
     """How many seeds are trained at a time; by default as many as keep two settings' trials on all cores, and one."""
@@ -108,31 +107,23 @@ def decide(options: DecideOptions) -> Sweep:
     Raises:
         UserError: as in `run_sweep`; or there are fewer than two settings.
     """
-    return shown(_decide(options), options)
+    return shown(decide_between(python_options(options)), options)
 
 
-def decide_until_exit(options: DecideOptions, settings: Sequence[TrialConfig] = ()) -> Sweep:
-    """Decide, by default between the settings that the options name, and print nothing but progress. Ray is shut down
-    when the process ends."""
-    stop_ray_at_exit()
-    return _decide(options, settings)
-
-
-def _decide(options: DecideOptions, settings: Sequence[TrialConfig] = ()) -> Sweep:
-    load_own(options)
-    where, past = options.goes_on(), None
-    if where is None:
-        options, settings, more = _contenders(options, settings)
-        recorded = more | {CONTENDERS: [one.to_dict() for one in settings]}
-        writer, data = open_new("decide", {}, options, search=True, templates=settings, recorded=recorded)
-    else:
-        options, writer, past, data = open_again(where, options, search=True, name="decide")
+def decide_between(options: DecideOptions, settings: Sequence[TrialConfig] = (), data: Dataset | None = None) -> Sweep:
+    """Decide, by default between the settings that the options name, and print nothing but progress. The `data` are
+    loaded unless they are given."""
+    more: dict[str, Any] = {}
+    if options.place_to_resume() is None:
+        options, settings, more, data = _contenders(options, settings, data)
+        more |= {CONTENDERS: [one.to_dict() for one in settings]}
+    opened = open_sweep(options.NAME, options, search=True, templates=settings, recorded=more, data=data)
+    writer = opened.writer
     with writer:
         if writer.meta["options"]["at_a_time"] is None:
             start_ray(options.cluster(), options.max_concurrent, options.dashboard)
             writer.update_options(at_a_time=min(1 + -(-processes(options) // 2), options.trials))
-        most = options.trials + CONFIRMED * options.confirm
-        return run_searcher(_searcher_of, most, writer, data, options, past)
+        return run_searcher(opened, _searcher_of, options.trials + CONFIRMED * options.confirm)
 
 
 def _searcher_of(writer: SweepWriter, past: Past) -> Any:
@@ -142,57 +133,24 @@ def _searcher_of(writer: SweepWriter, past: Past) -> Any:
     return ContestSearcher(Contest.of(writer.meta), writer.meta["options"]["seed"], past.outcomes)
 
 
-def _refuse_others(options: DecideOptions, sweep: Sweep) -> None:
-    """Raise a `UserError` if networks or optimisers are named that the sweep does not have. One's own may be named
-    without arguments, so that they are loaded."""
-    for name in options.given & ENTRIES.keys():
-        known = set(sweep.trials[name])
-        for other in sorted(set(getattr(options, name)) - known):
-            if not is_named_again(name, [other], known):
-                raise UserError(
-                    f"{sweep.path} has no {name} {other}, and with --sweep, settings are those of the sweep"
-                )
-
-
 def _contenders(
-    options: DecideOptions, settings: Sequence[TrialConfig]
-) -> tuple[DecideOptions, list[TrialConfig], dict[str, Any]]:
+    options: DecideOptions, settings: Sequence[TrialConfig], data: Dataset | None
+) -> tuple[DecideOptions, list[TrialConfig], dict[str, Any], Dataset]:
     """Return the options with what follows from the sweep and the data, the settings to decide between (by default,
-    those that the options name), and what is recorded of a sweep: the split by which it chose them. Raises `UserError`
-    if there are fewer than two settings, or the data are not those of the sweep."""
+    those that the options name), what is recorded of a sweep: the split by which it chose them; and the data. Raises
+    `UserError` if there are fewer than two settings, or the data are others."""
     sweep = None
-    if options.sweep is None:
-        settings = settings or list(
-            options.combined("learning_rates", learning_rates=all_rates(options.learning_rates))
-        )
-    elif listed := [typed(one) for one in fields(options) if one.name in options.given & OF_THE_SWEEP]:
-        raise UserError(f"{listed[0]} and --sweep can't go together: settings are those of the sweep")
-    else:
-        place = storage.place(options.sweep)
-        sweep = load_sweep(place)
-        _refuse_others(options, sweep)
-        settings = [replace(one, label="") for one in sweep.contenders()]
-        if len(settings) < 2:
-            raise UserError(f"{place} has no two settings that it could not tell apart; list some instead")
-        names = {parse_call(text).name for texts in names_in(*settings).values() for text in texts}
-        code = [one for one in sweep.meta.get("code", []) if one["name"] in names]
-        check_again(code, place, partial(announce, quiet=options.quiet), "sweep")
-        recorded = recorded_options(SweepOptions, sweep.meta, place)
-        same = {name: recorded[name] for name in left_out(options, recorded) & {*options.PANELS["data"]}}
-        same["epochs"] = settings[0].epochs
-        trials = [sweep.meta.get("options", {}), *sweep.meta["trials"].values()]
-        stops = same["stop_when_diverged"] = all(one.get("stop_when_diverged", True) for one in trials)
-        settings = [replace(one, stop_when_diverged=stops) for one in settings]
-        options = with_given(replace(options, **same), options.given | same.keys())
-        if options.dataset == ARRAYS:
-            raise UserError(f"{place} was trained on arrays from Python; give them as dataset=...")
+    if options.sweep is not None:
+        options, settings, sweep = _of_sweep(options, options.sweep)
+    elif not settings:
+        settings = [*options.combined("learning_rates", learning_rates=all_rates(options.learning_rates))]
     if len(settings) < 2:
         raise UserError("a decision needs two settings; list more of them, such as --learning-rates 0.2 0.4")
     if len(settings) > MOST_SETTINGS or 2 * len(settings) > options.trials:
         raise UserError(
             f"{len(settings)} settings are too many for a decision: at most {MOST_SETTINGS}, and half of --trials"
         )
-    data = load_dataset(options.dataset, options.data_dir, not options.quiet, options.standardize, options.train_images)
+    data = data or options.load(not options.quiet)
     if sweep and data.checksums != sweep.meta["dataset"]["checksums"]:
         other = sweep.meta["dataset"]["name"]
         raise UserError(f"{sweep.path} was trained on other data ({other}); give it with --dataset or --data-dir")
@@ -201,7 +159,33 @@ def _contenders(
     images = f"{options.holdout} of {len(data.train_labels)} training images"
     said = f"comparing {len(settings)} settings on {images}, which are held out"
     announce(said + "; each epoch leaves out its last, smaller batch" * options.drop_last, options.quiet)
-    return options, settings, {"chosen_by": held_out(sweep.trials) if sweep else None}
+    return options, settings, {"chosen_by": held_out(sweep.trials) if sweep else None}, data
+
+
+def _of_sweep(options: DecideOptions, sweep_folder: str | Path) -> tuple[DecideOptions, list[TrialConfig], Sweep]:
+    """Return the options with the data of a sweep, the settings that may be its best, and the sweep. Raises `UserError`
+    if an option is given that the settings have, or there are fewer than two."""
+    for one in fields(options):
+        if one.name in OF_THE_SWEEP and getattr(options, one.name) != one.default:
+            raise UserError(f"{typed(one)} and --sweep can't go together: settings are those of the sweep")
+    place = storage.place(sweep_folder)
+    sweep = load_sweep(place)
+    for name in ENTRIES:
+        known = set(sweep.trials[name])
+        for other in sorted(set(getattr(options, name)) - known - set(getattr(DecideOptions, name))):
+            if not is_named_again(name, [other], known):
+                raise UserError(f"{place} has no {name} {other}, and with --sweep, settings are those of the sweep")
+    taken = sweep.contenders()
+    if len(taken) < 2:
+        raise UserError(f"{place} has no two settings that it could not tell apart; list some instead")
+    names = {parse_call(text).name for texts in names_in(*taken).values() for text in texts}
+    code = [one for one in sweep.meta.get("code", []) if one["name"] in names]
+    check_again(code, place, partial(announce, quiet=options.quiet), "sweep")
+    trials = [sweep.meta["options"], *sweep.meta["trials"].values()]
+    stops = all(one.get("stop_when_diverged", True) for one in trials)
+    settings = [replace(one, label="", stop_when_diverged=stops) for one in taken]
+    options = replace(options, **data_of(options, sweep), epochs=settings[0].epochs, stop_when_diverged=stops)
+    return options, settings, sweep
 
 
 def _with_images_held_out(
@@ -227,4 +211,4 @@ def _with_images_held_out(
 
     settings = [replace(one, holdout=holdout, drop_last=drops_last(one)) for one in settings]
     drop = any(one.drop_last for one in settings)
-    return with_given(replace(options, holdout=holdout, drop_last=drop), options.given), settings
+    return replace(options, holdout=holdout, drop_last=drop), settings

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 
 from mnist_tune.edge.range_test import blow_ups
 from mnist_tune.errors import UserError
-from mnist_tune.own_code.loading import load_own
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.measured_edge import EXPECTED, SEARCHES, Learned, template_of
 from mnist_tune.results.writer import SweepWriter
-from mnist_tune.runtime.ray_session import start_ray, stop_ray_at_exit
+from mnist_tune.runtime.ray_session import start_ray
 from mnist_tune.sweep import Sweep
 from mnist_tune.trial import MAX_SEED, TrialConfig
-from mnist_tune.tuning.opening import open_again, open_new
+from mnist_tune.tuning.opening import open_sweep
 from mnist_tune.tuning.options import (
     ARCHITECTURE_HELP,
     CROSSED,
     CrossedOptions,
-    Mark,
+    InResume,
     refuse_empty,
     refuse_not_above_0,
     refuse_outside,
     refuse_too_many,
 )
 from mnist_tune.tuning.past import Past
+from mnist_tune.tuning.resuming import python_options
 from mnist_tune.tuning.sweep import processes, run_searcher, shown
 
 
@@ -36,15 +36,17 @@ class EdgeOptions(CrossedOptions):
     """Find the learning rates at which 90, 50 and 10% of seeds learn, each with a 95% interval. Each combination of
     architecture, optimizer, batch size and momentum has an edge of its own."""
 
+    NAME: ClassVar[str] = "edge"
+
     scheduler: Literal["fifo"] = "fifo"
     """Trials run to their end, unless they diverge."""
     architecture: Annotated[tuple[str, ...], tyro.conf.arg(help=ARCHITECTURE_HELP)] = ("mlp-64-relu-glorot",)
-    epochs: Annotated[int, Mark.KEPT] = 3
+    epochs: int = 3
     """Epochs per trial. An edge belongs to a length of training."""
-    precision: Annotated[float, Mark.HOW] = 0.05
+    precision: Annotated[float, InResume.CHANGES] = 0.05
     """End the search for an edge once the 95% interval of its 50% rate has had this half-width, as a share of the rate,
     through the last 15% of its outcomes."""
-    trials: Annotated[int, Mark.MAKES] = 100
+    trials: Annotated[int, InResume.ADDS] = 100
     """The most trials for an edge."""
     learned: float | None = None
     """Training accuracy that counts as learned; by default it is a final training loss below half the untrained one or
@@ -83,33 +85,24 @@ def find_edge(options: EdgeOptions) -> Sweep:
     Raises:
         UserError: as in `run_sweep`.
     """
-    return shown(_search(options), options)
+    return shown(search_edge(python_options(options)), options)
 
 
 def search_edge(options: EdgeOptions) -> Sweep:
-    """Search for edges, and print nothing but progress. Ray is shut down when the process ends."""
-    stop_ray_at_exit()
-    return _search(options)
-
-
-def _search(options: EdgeOptions) -> Sweep:
-    load_own(options)
-    where, past = options.goes_on(), None
-    if where is None:
-        writer, data = open_new("edge", {}, options, search=True, templates=options.templates())
-    else:
-        options, writer, past, data = open_again(where, options, search=True, name="edge")
+    """Search for edges, and print nothing but progress."""
+    opened = open_sweep(options.NAME, options, search=True, templates=options.templates())
+    writer, options = opened.writer, opened.options
     with writer:
         if SEARCHES not in writer.meta["options"]:
             start_ray(options.cluster(), options.max_concurrent, options.dashboard)
             templates = options.templates()
-            rates = [options.expected] * len(templates) if options.expected else blow_ups(templates, data[0])
+            rates = [options.expected] * len(templates) if options.expected else blow_ups(templates, opened.data[0])
             searches = [one.to_dict() | {EXPECTED: rate} for one, rate in zip(templates, rates, strict=True)]
             # One network's trials may take much longer than another's: enough are pending that none waits for them.
             workers = options.workers or processes(options) + 2 * len(searches) - 1
             writer.update_options(workers=workers, **{SEARCHES: searches})
         most = writer.meta["options"]["trials"] * len(writer.meta["options"][SEARCHES])
-        return run_searcher(searcher_of, most, writer, data, options, past)
+        return run_searcher(opened, searcher_of, most)
 
 
 def searcher_of(writer: SweepWriter, past: Past) -> Any:

@@ -7,7 +7,6 @@ of the first n - L: the same search proposes the same trials on any day, and aft
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +19,7 @@ from mnist_tune.edge.choice import next_rate
 from mnist_tune.regimes.edge_posterior import EdgePosterior
 from mnist_tune.regimes.measured_edge import PILOT, Learned
 from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning.past import new_ids
 from mnist_tune.tuning.searcher import Unsaved, outcome_of, with_id
 
 FIRST = 16
@@ -167,7 +167,7 @@ class EdgeSearcher(Unsaved):
             for i, (template, rate, asked) in enumerate(zip(templates, expected, learned, strict=True))
         ]
         self._workers, self._precision, self._trials = workers, precision, trials
-        self._ids = (i for number in itertools.count() if (i := f"{number:05d}") not in self._known)
+        self._ids = new_ids(self._known)
         self.proposed: dict[str, TrialConfig] = {}
         """The trials so far, by id."""
         self._tunes: dict[str, _Trial] = {}

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from mnist_tune.cache import cache_folder
-from mnist_tune.data.dataset import check_counts, load_dataset
+from mnist_tune.data.dataset import check_counts
 from mnist_tune.errors import UserError
 from mnist_tune.execution.process_setup import WorkerSettings, make_pool
 from mnist_tune.machine import usable_cpus
 from mnist_tune.numbers import counted
-from mnist_tune.own_code.loading import load_own, names_in, own_code, sources
+from mnist_tune.own_code.loading import names_in, own_code, sources
 from mnist_tune.trial import small_last_batch
 from mnist_tune.tuning.opening import what_is_tried
 
@@ -26,9 +26,8 @@ def dry_run(options: Any) -> Iterator[str]:
     `run_sweep` does, or if a sweep is to be resumed."""
     if options.resume is not None:
         raise UserError("--dry-run says what a new sweep would do; leave --resume out")
-    load_own(options)
     trials, threads = options.trials(), options.cpus_per_trial or 1
-    data = load_dataset(options.dataset, options.data_dir, not options.quiet, options.standardize, options.train_images)
+    data = options.load(not options.quiet)
     check_counts(trials, data)
     yield f"{counted(len(trials))}, each of at most {counted(options.epochs, 'epoch')}, on {data.name}"
     measured = {"sharpness": options.measures(), "train_evaluation": options.train_evaluation}

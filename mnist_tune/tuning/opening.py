@@ -8,14 +8,14 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mnist_tune import storage
-from mnist_tune.data.dataset import Dataset, check_counts, load_dataset
+from mnist_tune.data.dataset import Dataset, check_counts
 from mnist_tune.data_spec import ARRAYS, DataSpec
 from mnist_tune.errors import UserError, redacted
 from mnist_tune.execution.checkpoint import Checkpoint
@@ -32,9 +32,8 @@ from mnist_tune.terminal import announce
 from mnist_tune.training.architectures import architecture, kind_of
 from mnist_tune.training.optimizers import check_optimizer
 from mnist_tune.trial import RETRIED, TrialConfig, retried, small_last_batch
-from mnist_tune.tuning.options import AUTO, Options, SweepOptions, with_given
+from mnist_tune.tuning.options import AUTO, SweepOptions
 from mnist_tune.tuning.past import Past
-from mnist_tune.tuning.wanted import additions, resumed, trials_of
 
 CHECKED = 8
 """Images that go to the process in which networks are tried."""
@@ -43,35 +42,50 @@ HELD_OUT = 6
 """One of so many training images is held out, where a command compares trials on these and is given no number."""
 
 
-def with_images_held_out(options: Any) -> Any:
-    """Return the options of a new sweep with its share of images to hold out, if they name no number."""
-    if options.holdout or options.goes_on() is not None:
-        return options
-    data = load_dataset(options.dataset, options.data_dir, not options.quiet, options.standardize, options.train_images)
-    return with_given(replace(options, holdout=len(data.train_labels) // HELD_OUT), options.given)
+Wanted = Callable[[Mapping[str, TrialConfig]], Mapping[str, TrialConfig]]
+"""Returns the trials that a sweep lacks, by id, given those that are known."""
 
 
-def open_new(
+@dataclass
+class Opened:
+    """A sweep whose folder this process owns, ready to run."""
+
+    options: Any
+    """How it is run: a `SweepOptions`."""
+    writer: SweepWriter
+    past: Past
+    """What it did before it was resumed. Its trials are open if it is new."""
+    data: list[Dataset]
+    """The data set, in a list: who hands it to Ray pops it, as the driver needs no copy."""
+
+
+def open_sweep(
     name: str,
-    trials: dict[str, TrialConfig],
     options: SweepOptions,
+    wanted: Wanted = lambda known: {},
     search: bool = False,
     templates: Sequence[TrialConfig] = (),
     recorded: Mapping[str, Any] | None = None,
-) -> tuple[SweepWriter, list[Dataset]]:
-    """Check everything that can be checked, then create the sweep's folder. `templates` are what a search will propose,
-    as far as it is known. What is `recorded` stands beside the options.
+    data: Dataset | None = None,
+) -> Opened:
+    """Open the folder of a sweep: a new one, or the one that the options resume. Everything that can be checked is
+    checked before anything is written.
 
-    The data set is returned in a list. The caller pops it once Ray has it: the driver needs no copy.
+    `wanted` returns the trials to add, or to train longer. `templates` are what a `search` will propose, as far as it
+    is known. What is `recorded` stands beside the options of a new sweep. The `data` are loaded unless they are given.
     """
+    where = options.place_to_resume()
+    if where is not None:
+        return _open_again(storage.absolute(where), options, wanted, search)
+    if options.retry_errored and options.resume is None:
+        raise UserError("--retry-errored resumes a sweep; name its folder: --resume DIR --retry-errored")
+    trials = dict(wanted({}))
     say, checked = partial(announce, quiet=options.quiet), [*trials.values(), *templates]
     check_session(options.cluster(), options.dashboard)
     for trial in checked:
         kind_of(trial.architecture)
         check_optimizer(trial.optimizer)
-    dataset = load_dataset(
-        options.dataset, options.data_dir, not options.quiet, options.standardize, options.train_images
-    )
+    dataset = data or options.load(not options.quiet)
     spec = dataset.spec
     check_counts(checked, dataset)
     for network in {trial.architecture for trial in checked}:
@@ -91,7 +105,7 @@ def open_new(
         from mnist_tune.runtime.placement import lanes_that_fit
 
         lanes_that_fit(checked, spec, options.lanes, find_device(quiet=True), options.measures() is not None)
-    where = storage.place(options.output or new_folder(Path("results") / name, f"{datetime.now():%Y-%m-%d_%H-%M-%S}"))
+    folder = options.output or new_folder(Path("results") / name, f"{datetime.now():%Y-%m-%d_%H-%M-%S}")
     meta = {
         "name": name,
         "command": [redacted(word) for word in sys.argv],
@@ -106,7 +120,8 @@ def open_new(
         "code": used,
         "environment": describe_environment(),
     }
-    return SweepWriter(storage.absolute(where), meta, say=say), [dataset]
+    writer = SweepWriter(storage.absolute(storage.place(folder)), meta, say=say)
+    return Opened(options, writer, Past(trials, open=trials), [dataset])
 
 
 def now() -> str:
@@ -115,8 +130,8 @@ def now() -> str:
 
 
 def _plain(options: SweepOptions, dataset: Dataset) -> dict[str, Any]:
-    asked = options.values() | {"address": options.cluster(), "dataset": dataset.source}
-    return {name: redacted(str(one)) if isinstance(one, (str, Path)) else one for name, one in asked.items()}
+    values = options.values() | {"address": options.cluster(), "dataset": dataset.source}
+    return {name: redacted(str(one)) if isinstance(one, (str, Path)) else one for name, one in values.items()}
 
 
 def _note(trials: Sequence[TrialConfig], dataset: Dataset, say: Callable[[str], None]) -> None:
@@ -163,16 +178,9 @@ def _refused(code: Any, trials: list[TrialConfig], data: DataSpec, images: Any, 
     return ""
 
 
-def open_again(
-    where: Place, options: Options, search: bool, name: str | None = None, trials: Sequence[TrialConfig] = ()
-) -> tuple[Options, SweepWriter, Past, list[Dataset]]:
-    """Open the folder of a sweep to resume it. Return its options, its writer, its past and its data, as in `open_new`.
-
-    `options` and `name` are those of `wanted.resumed`. The sweep gets what the options make of trials, and `trials`, as
-    far as it lacks them.
-    """
-    where, say = storage.absolute(where), partial(announce, quiet=options.quiet)
-    options = resumed(options, where, name)
+def _open_again(where: Place, options: SweepOptions, wanted: Wanted, search: bool) -> Opened:
+    """Open the folder of a sweep that is resumed. The arguments are as in `open_sweep`."""
+    say = partial(announce, quiet=options.quiet)
     path = fetched(where)
     if isinstance(where, str):  # once it is fetched: what another process writes since refuses this one
         _note_writer(where, options.resume == AUTO, say)
@@ -180,35 +188,35 @@ def open_again(
     if meta.get("search", False) != search:
         how = "run_search with resume=... and the same space, scheduler and searcher, from Python"
         raise UserError(f"{path} is {'not a search' if search else f'a search; resume it by {how}'}")
-    asked = meta.get("options", {})
+    before = meta["options"]
     check_session(options.cluster(), options.dashboard)
-    if asked.get("address") not in (None, options.cluster()):
+    if before.get("address") not in (None, options.cluster()):
         now_on = f"the cluster at {options.cluster()}" if options.cluster() else "this machine"
-        hint = f"--address {shlex.quote(str(asked['address']))}"
+        hint = f"--address {shlex.quote(str(before['address']))}"
         say(f"note: on {now_on}; before, it ran on a Ray cluster: {hint}")
     check_again(meta.get("code", []), where, say)
     how = "give it with --dataset or --data-dir, or from Python with SweepOptions(dataset=...)"
-    if options.dataset == ARRAYS and "dataset" not in options.given:
+    if isinstance(options.dataset, str) and options.dataset == ARRAYS:
         raise UserError(f"{path} was trained on arrays from Python; {how}")
-    dataset = load_dataset(options.dataset, options.data_dir, True, options.standardize, options.train_images)
+    dataset = options.load(not options.quiet)
     if dataset.checksums != meta["dataset"]["checksums"]:
         raise UserError(f"{path} was trained on other data ({meta['dataset']['name']}); {how}")
     for package, version in changed_versions(meta).items():
         say(f"note: {package} is {version}; the last bits of the resumed trials may differ")
     plain = _plain(options, dataset).items()
-    meta["options"] = asked | {name: value for name, value in plain if name in asked or name == "address"}
+    meta["options"] = before | {name: value for name, value in plain if name in before or name == "address"}
     if options.cluster():  # it may not be reached, so before it is written that the sweep runs there
         start_ray(options.cluster(), options.max_concurrent, options.dashboard)
     with ExitStack() as held:
         writer = held.enter_context(SweepWriter(where, meta, resume=True, say=say))
         journal = read_journal(writer.path)
         known = journal.known_trials(meta)
-        more = additions(known, [*trials_of(options, asked), *trials])
+        more = wanted(known)
         for trial_id, trial in more.items():
             writer.trial(trial_id, trial)
         failed = sorted(name for name, end in journal.ends.items() if end["stop_reason"] == "error")
         if options.retry_errored and failed:
-            writer.update_options(**{RETRIED: sorted({*retried(asked), *failed})})
+            writer.update_options(**{RETRIED: sorted({*retried(before), *failed})})
         for trial_id in failed if options.retry_errored else ():
             writer.end(trial_id, "interrupted")  # so that it is resumed after another kill, too
             journal.ends[trial_id] = {"stop_reason": "interrupted"}
@@ -227,7 +235,7 @@ def open_again(
         for trial_id in saved - past.trials.keys():
             storage.remove(writer.state(trial_id))
         held.pop_all()
-    return options, writer, past, [dataset]
+    return Opened(options, writer, past, [dataset])
 
 
 def _note_writer(where: str, auto: bool, say: Callable[[str], None]) -> None:

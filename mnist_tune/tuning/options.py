@@ -1,13 +1,12 @@
-"""The command-line flags that all sweeps share. Each says once what a resume may do with it."""
+"""The options that all sweeps share, each declared once with what a resume may do with it."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, fields
 from enum import Enum
-from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Optional, TypeVar, get_args, get_origin, get_type_hints
@@ -16,6 +15,7 @@ import tyro
 
 from mnist_tune import storage
 from mnist_tune.cli import suggestion
+from mnist_tune.data.dataset import Dataset, load_dataset
 from mnist_tune.errors import UserError
 from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.numbers import told_apart
@@ -30,44 +30,48 @@ AUTO = "auto"
 MOST_LAYERS = 1000
 
 
-class Mark(Enum):
-    """What a resume does with an option. One without a mark is kept: another value than the recorded one is refused."""
+class InResume(Enum):
+    """What a resume does with an option. One that is annotated with none of these is kept: another value than the
+    recorded one is refused."""
 
-    MAKES = "makes trials: what is recorded and what is given now count together, and nothing is taken away"
-    HOW = "says how the sweep runs, or where the data are, which their checksums prove: it may change"
+    ADDS = "what is given now is added to what is recorded; nothing is taken away"
+    CHANGES = "says how the sweep runs, or where the data are, which their checksums prove: it may change"
     HERE = "belongs to this command line: it is never taken from a folder"
-    KEPT = "is kept, though a class below marks it otherwise"
-
-
-class Given(type):
-    """Notes which options an instance was made with: `options.given` holds their names."""
-
-    def __call__(cls, *arguments: Any, **given: Any) -> Any:
-        made = super().__call__(*arguments, **given)
-        object.__setattr__(made, "given", frozenset(given))
-        return made
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepOptions(metaclass=Given):
-    """How a sweep is run."""
+class Options:
+    """Options whose types are checked. Lists become tuples, and a value alone stands for a list of one."""
 
-    given: ClassVar[frozenset[str]]
-    PANEL: ClassVar[str] = "run"
-    PANELS: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "data": ("dataset", "data_dir", "train_images", "standardize", "target", "train_evaluation")
-    }
+    def __post_init__(self) -> None:
+        for name, hint in hints_of(type(self)).items():
+            value = getattr(self, name)
+            if hint is not Any and hasattr(value, "tolist"):  # NumPy's numbers and arrays
+                value = value.tolist()
+            if isinstance(value, (list, range)):
+                value = tuple(value)
+            if get_origin(hint) is tuple and isinstance(value, (str, int, float)):
+                value = (value,)
+            object.__setattr__(self, name, value)
+            if not fits(value, hint):
+                raise UserError(f"{flag(name)} can't be {value!r}")
 
-    scheduler: Literal["regimes", "asha", "fifo"] = "regimes"
-    """regimes stops a trial that ASHA would stop if its curve is slow or dead by then, so that every rate gets its
-    label; all seeds stop after the same epoch. asha stops trials whose training loss falls behind, as Ray Tune's
-    own does. fifo runs every trial to its end."""
-    grace_period: int = 5
-    """Epochs before regimes or asha may stop a trial; fewer are too few to tell most curves apart."""
-    dataset: Annotated[Any, Mark.HOW, tyro.conf.arg(constructor=Optional[str], metavar="NAME|FILE.npz|FOLDER")] = None
+    def values(self) -> dict[str, Any]:
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data(Options):
+    """Which data are trained on."""
+
+    PANEL: ClassVar[str] = "data"
+
+    dataset: Annotated[
+        Any, InResume.CHANGES, tyro.conf.arg(constructor=Optional[str], metavar="NAME|FILE.npz|FOLDER")
+    ] = None
     """mnist, fashion-mnist, mnist-5k or digits; a file with the arrays x_train, y_train, x_test, y_test; a folder with
     four IDX files. By default mnist; if MNIST can't be downloaded, mnist-5k with a warning."""
-    data_dir: Annotated[Path | None, Mark.HOW] = None
+    data_dir: Annotated[Path | None, InResume.CHANGES] = None
     """Folder with the four IDX files of mnist or fashion-mnist. Fashion-mnist needs none where Debian's package
     dataset-fashion-mnist is installed. Mnist needs none: it is downloaded into $MNIST_TUNE_DATA, or by default into
     $MNIST_TUNE_CACHE, or by default into the user's cache folder."""
@@ -76,15 +80,41 @@ class SweepOptions(metaclass=Given):
     standardize: bool = False
     """Subtract the training set's mean and divide by its standard deviation: of all pixels, of each channel of colour
     images, or of each feature if an example is a vector."""
-    output: Annotated[str | Path | None, Mark.HERE] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_not_above_0(self, "train_images")
+
+    def load(self, show: bool = True) -> Dataset:
+        """Load the data set, and `show` the progress of a download. Raises `UserError` if it can't be loaded."""
+        return load_dataset(self.dataset, self.data_dir, show, self.standardize, self.train_images)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(Options):
+    """How a sweep is run."""
+
+    PANEL: ClassVar[str] = "run"
+
+    scheduler: Literal["regimes", "asha", "fifo"] = "regimes"
+    """regimes stops a trial that ASHA would stop if its curve is slow or dead by then, so that every rate gets its
+    label; all seeds stop after the same epoch. asha stops trials whose training loss falls behind, as Ray Tune's
+    own does. fifo runs every trial to its end."""
+    grace_period: int = 5
+    """Epochs before regimes or asha may stop a trial; fewer are too few to tell most curves apart."""
+    target: float | None = None
+    """Accuracy of a network that has learned the data set, in (0, 1). A curve below it is not converged. Built-in data
+    have one, by the number of training images: 0.95 for mnist. For other data, it is the best trial's accuracy minus
+    (1 - chance)/30."""
+    output: Annotated[str | Path | None, InResume.HERE] = None
     """Folder for the results; by default results/<sweep>/<time>. Or a URI, with the keys in the environment:
     s3://BUCKET/FOLDER (add ?endpoint_override=HOST:PORT if the server is not Amazon's) or gs://BUCKET/FOLDER."""
-    max_concurrent: Annotated[int | None, Mark.HOW] = None
+    max_concurrent: Annotated[int | None, InResume.CHANGES] = None
     """The most trials that run at the same time; by default one per CPU, or --trials-per-gpu per GPU."""
-    execution: Annotated[Literal["auto", "lanes", "process"], Mark.HOW] = "auto"
+    execution: Annotated[Literal["auto", "lanes", "process"], InResume.CHANGES] = "auto"
     """process trains each trial in its own process. lanes trains trials of the same architecture together on a device.
     auto chooses lanes on GPUs and processes on CPUs."""
-    lanes: Annotated[int | None, Mark.HOW] = None
+    lanes: Annotated[int | None, InResume.CHANGES] = None
     """The most lanes per device; by default 4 per CPU core, 64 per GPU."""
     cpus_per_trial: int | None = None
     """CPU cores per trial; by default all cores divided by the trials, at least 1. The last bits of a trial's numbers
@@ -100,45 +130,41 @@ class SweepOptions(metaclass=Given):
     sharpness_images: int | None = None
     """Measure it on this many training images; by default on 1,000 before training and 5,000 later, or on all if there
     are fewer."""
-    save_every: Annotated[int, Mark.HOW] = 1
+    save_every: Annotated[int, InResume.CHANGES] = 1
     """Save a trial's state after every N epochs, while the next ones train. A kill loses no finished epoch's row, but
     each trial trains those since its last saved state again, with the same numbers: fewer than 2 N epochs."""
-    hang_minutes: Annotated[float, Mark.HOW] = 10.0
+    hang_minutes: Annotated[float, InResume.CHANGES] = 10.0
     """From a trial's third epoch: one that takes longer than this, and 20 times the trial's median, hangs. Its process,
     or its server of lanes, is then replaced, and the trial continues; it fails the third time. 0 waits for ever."""
-    trials_per_gpu: Annotated[int, Mark.HOW] = 1
+    trials_per_gpu: Annotated[int, InResume.CHANGES] = 1
     """With --execution process: the number of trials that share a GPU, each with an equal part of its memory."""
-    address: Annotated[str | None, Mark.HERE] = None
+    address: Annotated[str | None, InResume.HERE] = None
     """Ray cluster to run on: auto on one of its nodes, or HOST:PORT; by default that of $RAY_ADDRESS. With local, or
     without either, Ray is started on this machine. A resume needs it again: a results folder may come from anybody."""
-    dashboard: Annotated[bool, Mark.HERE] = False
+    dashboard: Annotated[bool, InResume.HERE] = False
     """Start Ray's dashboard; needs ray[default]."""
-    time_budget: Annotated[float | None, Mark.HOW] = None
+    time_budget: Annotated[float | None, InResume.CHANGES] = None
     """Seconds after which trials that still run are stopped."""
-    target: float | None = None
-    """Accuracy of a network that has learned the data set, in (0, 1). A curve below it is not converged. Built-in data
-    have one, by the number of training images: 0.95 for mnist. For other data, it is the best trial's accuracy minus
-    (1 - chance)/30."""
-    resume: Annotated[str | Path | None, Mark.HERE] = None
+    resume: Annotated[str | Path | None, InResume.HERE] = None
     """Resume the interrupted sweep in this folder or URI, with the trials recorded there. With auto: resume the sweep
     in --output if there is one, else start it, so that the same command starts and resumes a sweep."""
-    retry_errored: Annotated[bool, Mark.HERE] = False
+    retry_errored: Annotated[bool, InResume.HERE] = False
     """With --resume: also resume the trials that ended in an error, each from its last epoch."""
-    quiet: Annotated[bool, Mark.HERE] = False
+    quiet: Annotated[bool, InResume.HERE] = False
     """Print no progress, only results; notes and warnings go to standard error."""
 
     def cluster(self) -> str | None:
         """Return the address of the Ray cluster to run on, or None to start Ray on this machine. An address that begins
         with http is that of Ray's job server, which `ray job submit` reads from $RAY_ADDRESS."""
-        given = self.address or os.environ.get("RAY_ADDRESS") or "local"
-        return None if given == "local" or (not self.address and given.startswith("http")) else given
+        address = self.address or os.environ.get("RAY_ADDRESS") or "local"
+        return None if address == "local" or (not self.address and address.startswith("http")) else address
 
     def measures(self) -> SharpnessSettings | None:
         if self.sharpness or self.sharpness_every:
             return SharpnessSettings(self.sharpness_every, self.sharpness_images)
         return None
 
-    def goes_on(self) -> Place | None:
+    def place_to_resume(self) -> Place | None:
         """Return the place of the sweep to resume, or None for a new sweep."""
         if self.resume is None:
             return None
@@ -147,30 +173,10 @@ class SweepOptions(metaclass=Given):
         where = storage.place(self.output or "")
         return where if exists(where) else None
 
-    def values(self) -> dict[str, Any]:
-        return {one.name: getattr(self, one.name) for one in fields(self)}
-
-    def handed_on(self, kind: type[Options], **changes: Any) -> Options:
-        """Return the options of another command: how this one's sweep is run, with changes."""
-        names = {one.name for one in fields(SweepOptions)}
-        made = kind(**{name: value for name, value in self.values().items() if name in names} | changes)
-        return with_given(made, (self.given & names) | changes.keys())
-
     def __post_init__(self) -> None:
-        for name, hint in get_type_hints(type(self)).items():
-            if get_origin(hint) is ClassVar or not hasattr(self, name):
-                continue
-            value = getattr(self, name)
-            if hint is not Any and hasattr(value, "tolist"):  # NumPy's numbers and arrays
-                value = value.tolist()
-            if isinstance(value, (list, range)):
-                value = tuple(value)
-            object.__setattr__(self, name, value)
-            if not fits(value, hint):
-                raise UserError(f"{flag(name)} can't be {value!r}")
+        super().__post_init__()
         counts = "grace_period", "max_concurrent", "lanes", "cpus_per_trial", "train_evaluation", "trials_per_gpu"
-        more = "save_every", "sharpness_every", "sharpness_images", "train_images", "time_budget"
-        refuse_not_above_0(self, *counts, *more)
+        refuse_not_above_0(self, *counts, "save_every", "sharpness_every", "sharpness_images", "time_budget")
         if not 0 <= self.hang_minutes < math.inf:
             raise UserError(f"--hang-minutes must be 0 or more, got {self.hang_minutes}")
         for name in ("output", "resume"):
@@ -186,7 +192,15 @@ class SweepOptions(metaclass=Given):
             raise UserError(f"--target must be an accuracy between 0 and 1, such as 0.95, got {self.target}")
 
 
-Options = TypeVar("Options", bound=SweepOptions)
+@dataclass(frozen=True, kw_only=True)
+class SweepOptions(Data, Run):
+    """Which data are trained on, and how a sweep is run."""
+
+    NAME: ClassVar[str] = ""
+    """The name of the sweeps of a command; empty where Python names them."""
+
+
+SomeOptions = TypeVar("SomeOptions", bound=SweepOptions)
 
 
 def flag(name: str) -> str:
@@ -198,22 +212,17 @@ def typed(option: Field[Any]) -> str:
     return flag("no_" * (option.default is True) + option.name)
 
 
-def with_given(options: Options, names: Set[str]) -> Options:
-    """Return these options, of which only those with these names count as given."""
-    object.__setattr__(options, "given", frozenset(names))
-    return options
+def hints_of(options: type[Any]) -> Mapping[str, Any]:
+    """Return the type of each option."""
+    hints = get_type_hints(options)
+    return {one.name: hints[one.name] for one in fields(options)}
 
 
-@cache
-def marks(options: type[Any]) -> Mapping[str, Mark]:
-    """Return what a resume does with each option: the mark of the nearest class that gives it one."""
-    found = {one.name: Mark.KEPT for one in fields(options)}
-    for kind in reversed(options.__mro__):
-        hints = get_type_hints(kind, include_extras=True)
-        for name in found.keys() & vars(kind).get("__annotations__", {}).keys():
-            said = [mark for mark in getattr(hints[name], "__metadata__", ()) if isinstance(mark, Mark)]
-            found[name] = said[0] if said else found[name]
-    return found
+def in_resume(options: type[Any]) -> Mapping[str, InResume | None]:
+    """Return what a resume does with each option; None if it is kept."""
+    hints = get_type_hints(options, include_extras=True)
+    found = {name: getattr(hints[name], "__metadata__", ()) for name in hints_of(options)}
+    return {name: next((one for one in of if isinstance(one, InResume)), None) for name, of in found.items()}
 
 
 def fits(value: Any, hint: Any) -> bool:
@@ -236,7 +245,7 @@ def fits(value: Any, hint: Any) -> bool:
 class TrialOptions(Training, SweepOptions):
     """The configuration that all trials of a sweep share."""
 
-    epochs: Annotated[int, Mark.MAKES] = 10
+    epochs: Annotated[int, InResume.ADDS] = 10
     """Epochs per trial."""
 
     def common(self) -> dict[str, Any]:

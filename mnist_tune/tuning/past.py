@@ -1,18 +1,22 @@
-"""What a sweep did before it is resumed, made once from its journal."""
+"""What a sweep did before it is resumed, made once from its journal, and which trials a resume adds."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
 
+from mnist_tune.errors import UserError
 from mnist_tune.regimes.divergence import finite_loss
 from mnist_tune.regimes.histories import Histories
 from mnist_tune.results.journal import Journal
 from mnist_tune.trial import OPEN_REASONS, TrialConfig, retried
+from mnist_tune.tuning.options import refuse_too_many
 
 Finished = tuple[TrialConfig, Mapping[str, Any]]
 """A trial that has ended, and its last row with its `stop_reason`."""
@@ -40,6 +44,7 @@ class Past:
     """Those that once ended in an error, and were or are trained again."""
     undecided: bool = False
     """Whether a kill may have come between the last row and the end of its trial."""
+    is_resumed: bool = False
 
     def __post_init__(self) -> None:
         if self.rows is not None:
@@ -49,6 +54,7 @@ class Past:
     def of(cls, journal: Journal, meta: Mapping[str, Any], more: Mapping[str, TrialConfig] | None = None) -> Past:
         """Return the past of a sweep. The resume adds `more` trials, or trains them for more epochs."""
         past = cls(journal.known_trials(meta) | dict(more or {}), rows=journal.epochs, undecided=journal.undecided)
+        past.is_resumed = True
         past.retried = retried(meta.get("options", {}))
         last = journal.epochs.drop_duplicates("trial_id", keep="last").set_index("trial_id").to_dict("index")
         past.last_epochs = {trial_id: row["epoch"] for trial_id, row in last.items()}
@@ -74,3 +80,58 @@ class Past:
     def release(self) -> None:
         """Drop the rows, which take much memory. The trials run without them."""
         self.rows, self.ended, self.failed = None, {}, {}
+
+
+def new_ids(taken: Collection[str]) -> Iterator[str]:
+    """Yield the ids of new trials: the next numbers that no other trial of the sweep has."""
+    return (trial_id for i in itertools.count(len(taken)) if (trial_id := f"{i:05d}") not in taken)
+
+
+def additions(known: Mapping[str, TrialConfig], wanted: Iterable[TrialConfig]) -> dict[str, TrialConfig]:
+    """Return the trials that a sweep lacks, by id: new ones, and those that are to train longer."""
+    ids, new = {replace(trial, epochs=1): trial_id for trial_id, trial in known.items()}, new_ids(known)
+    found = dict[str, TrialConfig]()
+    for trial in wanted:
+        trial_id = ids.get(replace(trial, epochs=1)) or next(new)
+        if trial_id not in known or trial.epochs > known[trial_id].epochs:
+            found[trial_id] = trial
+    return found
+
+
+def not_known(known: Mapping[str, TrialConfig], trials: Sequence[TrialConfig]) -> dict[str, TrialConfig]:
+    """Return those of some drawn trials that are not `known` from before a resume, by id. With the same seed, they are
+    what would have been drawn without the interruption."""
+    before, new = Counter(known.values()), []
+    for trial in trials:
+        before[trial] -= 1
+        if before[trial] < 0:
+            new.append(trial)
+    return dict(zip(new_ids(known), new[len(new) - max(len(trials) - len(known), 0) :], strict=False))
+
+
+def grown(
+    known: Iterable[TrialConfig], epochs: int, learning_rates: Iterable[float], seeds: Iterable[int]
+) -> list[TrialConfig]:
+    """Return the trials of a sweep that gets more epochs, rates at all settings and seeds, and seeds at all rates.
+    Raises `UserError` if there are too many, or more epochs are asked for after a schedule that has ended."""
+    known = list(known)
+    if 0 < epochs < (longest := max((one.epochs for one in known), default=0)):
+        raise UserError(f"--epochs {epochs}: {longest} were asked for already; a resume can only add to that")
+    for one in known:
+        if one.schedule != "constant" and one.epochs < epochs:
+            said = f"more epochs can't follow on a {one.schedule} schedule, which ended at 0; start a new sweep"
+            raise UserError(f"--epochs {epochs}: {said}")
+    found = [replace(one, epochs=max(one.epochs, epochs)) for one in known]
+    rates = sorted(set(learning_rates) - {one.learning_rate for one in found})
+    found += _with_each(found, [{"learning_rate": rate} for rate in rates])
+    new = sorted(set(seeds) - {one.seed for one in found})
+    return found + _with_each(found, [{"seed": seed, "data_seed": seed} for seed in new])
+
+
+def _with_each(trials: Sequence[TrialConfig], changes: Sequence[Mapping[str, Any]]) -> list[TrialConfig]:
+    """Return a trial with each of these changes for each of the trials that differ otherwise."""
+    if not changes:
+        return []
+    different = dict.fromkeys(replace(one, **changes[0]) for one in trials)
+    refuse_too_many(len(trials) + len(different) * len(changes), "with what is added")
+    return [replace(one, **change) for change in changes for one in different]

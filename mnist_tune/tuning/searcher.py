@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ from mnist_tune.columns import EPOCHS
 from mnist_tune.errors import UserError
 from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig, closest
-from mnist_tune.tuning.past import Past
+from mnist_tune.tuning.past import Past, new_ids
 
 METRICS = (*(column.name for column in EPOCHS), "scheduler_loss", "training_iteration", "time_total_s")
 """What schedulers and searchers may look at: the columns of `epochs`, the finite training loss, and Tune's own."""
@@ -43,11 +41,6 @@ def check_metric(user: Any, trial: TrialConfig, measured: bool) -> None:
 def with_id(trial_id: str, trial: TrialConfig) -> dict[str, Any]:
     """Return a trial as Tune's `config["trial"]`, with our id."""
     return {"trial_id": trial_id, **trial.to_dict()}
-
-
-def new_ids(taken: Collection[str]) -> Iterator[str]:
-    """Yield the ids of new trials: the next numbers that no other trial of the sweep has."""
-    return (trial_id for i in itertools.count(len(taken)) if (trial_id := f"{i:05d}") not in taken)
 
 
 class Unsaved(Searcher):  # type: ignore[misc]
@@ -202,17 +195,6 @@ def drawn(space: Mapping[str, Any], samples: int, rng: np.random.Generator | Non
     for _ in range(samples):
         for _, variant in generate_variants(spec, random_state=rng):
             yield TrialConfig.from_dict(variant["trial"])
-
-
-def not_known(trials: Sequence[TrialConfig], known: Mapping[str, TrialConfig]) -> dict[str, TrialConfig]:
-    """Return those of the trials that are not `known` from before a resume, by new ids. With the same seed, they are
-    what would have been drawn without the interruption."""
-    before, new = Counter(known.values()), []
-    for trial in trials:
-        before[trial] -= 1
-        if before[trial] < 0:
-            new.append(trial)
-    return dict(zip(new_ids(known), new[len(new) - max(len(trials) - len(known), 0) :], strict=False))
 
 
 def refuse_what_none_searches(space: Mapping[str, Any]) -> None:

@@ -14,7 +14,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from mnist_tune import storage
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.errors import UserError
 from mnist_tune.numbers import counted
@@ -29,15 +28,15 @@ from mnist_tune.runtime.ray_session import (
     stop_ray_at_exit,
     variables,
 )
-from mnist_tune.storage import Place
 from mnist_tune.sweep import Sweep
 from mnist_tune.terminal import announce
 from mnist_tune.trial import MOST_TRIALS, TrialConfig
-from mnist_tune.tuning.opening import now, open_again, open_new
-from mnist_tune.tuning.options import SweepOptions, TrialOptions, refuse_too_many
-from mnist_tune.tuning.past import Past
+from mnist_tune.tuning.opening import Opened, Wanted, now, open_sweep
+from mnist_tune.tuning.options import SweepOptions, refuse_too_many
+from mnist_tune.tuning.past import Past, additions, not_known
+from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import LivePage, ProgressView
-from mnist_tune.tuning.wanted import Plan
+from mnist_tune.tuning.resuming import python_options
 
 
 def run_sweep(
@@ -62,24 +61,48 @@ def run_sweep(
         UserError: the trials or options are bad, the data can't be loaded, or the folder can't be written. Nothing
             has been started.
     """
-    return shown(_run_new(name, trials, options, callbacks), options)
-
-
-def _run_new(name: str, trials: Sequence[TrialConfig], options: SweepOptions, callbacks: Sequence[Any] = ()) -> Sweep:
-    if not trials:
+    if not trials and options.resume is None:
         raise UserError("a sweep needs at least one trial; the list of values is empty")
     for callback in callbacks:
         if not hasattr(callback, "on_trial_result"):
             raise UserError(f"callbacks takes callbacks of Ray Tune, and {callback!r} is none")
+    options = python_options(options)
     load_own(*trials)
-    named = {f"{i:05d}": trial for i, trial in enumerate(trials)}
-    writer, data = open_new(name, named, options)
-    return run_plan(writer, replace(Plan.of(named), callbacks=tuple(callbacks)), data, options)
+    return shown(_train(name, options, lambda known: additions(known, trials), callbacks), options)
 
 
-def shown(sweep: Sweep, options: SweepOptions, show: bool = True) -> Sweep:
+def run_or_resume(options: Any) -> Sweep:
+    """Run the sweep of a command: a new one trains `options.trials()`, one that is resumed `options.more(known)`. Ray
+    is shut down when the process ends, after the command has printed its tables."""
+    stop_ray_at_exit()
+    return run_options(options)
+
+
+def run_options(options: Any) -> Sweep:
+    """Run the sweep of a command, as `run_or_resume`, and leave Ray running."""
+
+    def wanted(known: Mapping[str, TrialConfig]) -> dict[str, TrialConfig]:
+        return additions(known, options.more(known.values()) if known else options.trials())
+
+    return _train(options.NAME, options, wanted)
+
+
+def _train(name: str, options: SweepOptions, wanted: Wanted, callbacks: Sequence[Any] = ()) -> Sweep:
+    """Run a new sweep, or the one that the options resume, and return its tables. The arguments are as in `run_sweep`
+    and `open_sweep`."""
+    opened = open_sweep(name, options, wanted)
+    past = opened.past
+    if past.is_resumed:
+        said = f"{counted(len(past.open))} to train further, {len(past.ended)} done"
+        announce(f"resuming {opened.writer.where}: {said}", options.quiet)
+    if not past.open:
+        return unchanged(opened.writer)
+    return run_plan(opened, replace(Plan.of(past.open), callbacks=tuple(callbacks)))
+
+
+def shown(sweep: Sweep, options: SweepOptions) -> Sweep:
     """Print a sweep's table unless `options.quiet`, and return the sweep."""
-    if show and not options.quiet:
+    if not options.quiet:
         sweep.table()
     return sweep
 
@@ -92,7 +115,6 @@ def run_search(
     scheduler: Any = None,
     search_alg: Any = None,
     callbacks: Sequence[Any] = (),
-    show: bool = True,
     resume: str | Path | None = None,
 ) -> Sweep:
     """Train trials that Tune proposes, print the table unless `options.quiet`, and return the tables.
@@ -112,7 +134,6 @@ def run_search(
             `time_attr="epoch"`.
         search_alg: a Tune searcher; by default values are drawn independently.
         callbacks: as in `run_sweep`.
-        show: print the table.
         resume: the folder or URI of the search to resume; or `options.resume`.
 
     Returns:
@@ -120,80 +141,76 @@ def run_search(
     """
     from ray.tune.search import Searcher
 
-    from mnist_tune.tuning.searcher import check_metric, drawn, ends_of, not_known, refuse_what_none_searches
-
     if samples < 1:
         raise UserError(f"a search needs at least one sample, got samples={samples}")
-    alone = search_alg is None
-    if not (alone or isinstance(search_alg, Searcher)):
+    if not (search_alg is None or isinstance(search_alg, Searcher)):
         raise UserError(f"search_alg takes a searcher of Ray Tune, and {search_alg!r} is none")
-    if not alone:
+    if resume:
+        options = replace(options, resume=resume, output=None)
+    options = python_options(options)
+    return shown(search(name, space, samples, options, scheduler, search_alg, callbacks), options)
+
+
+def search(
+    name: str,
+    space: Mapping[str, Any],
+    samples: int,
+    options: SweepOptions,
+    scheduler: Any = None,
+    search_alg: Any = None,
+    callbacks: Sequence[Any] = (),
+    data: Dataset | None = None,
+) -> Sweep:
+    """Train trials that Tune proposes, and return the tables. The arguments are as in `run_search` and `open_sweep`."""
+    from mnist_tune.tuning.searcher import check_metric, drawn, ends_of, refuse_what_none_searches
+
+    if search_alg is not None:
         refuse_what_none_searches(space)
     # What it may propose is refused before anything starts.
-    ends, found = ends_of(space), list(islice(drawn(space, samples * alone), MOST_TRIALS + 1))
+    ends = ends_of(space)
+    found = [] if search_alg else list(islice(drawn(space, samples), MOST_TRIALS + 1))
     refuse_too_many(len(found), f"samples={samples}")
     load_own(*ends, *found)
-    where, past = storage.place(resume) if resume else options.goes_on(), None
-    for one in (scheduler, search_alg):  # a resumed sweep measures what it did before
-        check_metric(one, ends[0], measured=where is not None or options.measures() is not None)
-    if where is None:
-        trials, missing = not_known(found, {}), samples
-        writer, data = open_new(name, trials, options, search=True, templates=ends)
-    else:
-        options, writer, past, data = open_again(where, options, search=True)
-        trials, missing = not_known(found, past.trials), max(samples - len(past.trials), 0)
-    with writer:
-        if past:
-            for trial_id, trial in trials.items():
-                writer.trial(trial_id, trial)
-            trials = past.open | trials
-        plan = Plan.of(trials) if alone else Plan(dict(space), trials, len(trials) + missing, search_alg=search_alg)
-        plan = replace(plan, scheduler=scheduler, callbacks=tuple(callbacks))
-        sweep = run_plan(writer, plan, data, options, past) if plan.samples else unchanged(writer)
-    return shown(sweep, options, show)
+    # A resumed sweep measures what it did before.
+    measured = options.place_to_resume() is not None or options.measures() is not None
+    for one in (scheduler, search_alg):
+        check_metric(one, ends[0], measured)
+    opened = open_sweep(name, options, lambda known: not_known(known, found), True, ends, data=data)
+    with opened.writer:
+        plan = Plan.of(opened.past.open)
+        if search_alg is not None:
+            missing = max(samples - len(opened.past.trials), 0)
+            plan = Plan(dict(space), plan.trials, plan.samples + missing, search_alg=search_alg)
+        if not plan.samples:
+            return unchanged(opened.writer)
+        return run_plan(opened, replace(plan, scheduler=scheduler, callbacks=tuple(callbacks)))
 
 
-def resume(where: Place, options: SweepOptions, name: str | None = None, trials: Sequence[TrialConfig] = ()) -> Sweep:
-    """Resume a sweep, and return its tables. `name` and `trials` are as in `open_again`."""
-    options, writer, past, data = open_again(where, options, False, name, trials)
-    said = f"{counted(len(past.open))} to train further, {len(past.ended)} done"
-    announce(f"resuming {writer.where}: {said}", options.quiet)
-    if not past.open:
+def run_searcher(opened: Opened, searcher_of: Callable[[SweepWriter, Past], Any], most: int) -> Sweep:
+    """Run the trials that a searcher proposes, at most so many with those before a resume."""
+    from ray.tune.search import Searcher
+
+    writer, past = opened.writer, opened.past
+    again = {trial_id: trial for trial_id, trial in past.open.items() if trial_id in past.retried}
+    if not again and searcher_of(writer, past).suggest("") == Searcher.FINISHED:
         return unchanged(writer)
-    return run_plan(writer, Plan.of(past.open), data, options, past)
+    samples = max(most - len(past.outcomes), 1) + len(again)
+    space = {"epochs": opened.options.epochs}
+    return run_plan(opened, Plan(space, again, samples, search_alg=searcher_of(writer, past)))
 
 
-def run_or_resume(name: str, options: Any, trials: Sequence[TrialConfig] = ()) -> Sweep:
-    """Resume a sweep if `options.resume` says so, else run a new one of this name; commands call this. The trials are
-    what `options.trials()` returns, if there is such a method, and `trials`. Ray is shut down when the process ends,
-    after the command has printed its tables.
-
-    Raises `UserError` as `run_sweep` does; or there is nothing to resume, the data have changed, or an option was given
-    that can't change.
-    """
-    load_own(options)
-    stop_ray_at_exit()
-    where = options.goes_on()
-    if where is not None:
-        return resume(where, options, name, trials)
-    if options.retry_errored and options.resume is None:
-        raise UserError("--retry-errored resumes a sweep; name its folder: --resume DIR --retry-errored")
-    return _run_new(name, [*options.trials(), *trials] if hasattr(options, "trials") else trials, options)
-
-
-def run_plan(
-    writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOptions, past: Past | None = None
-) -> Sweep:
-    """Run a plan under Ray Tune in an opened folder, and return the tables. The arguments are as in `fit`. However it
-    ends, others may write the folder then."""
-    trials, resumes, past = plan.trials, past is not None, past or Past()
+def run_plan(opened: Opened, plan: Plan) -> Sweep:
+    """Run a plan under Ray Tune in an opened folder, and return the tables. However it ends, others may write the
+    folder then."""
+    options, writer, past = opened.options, opened.writer, opened.past
+    trials = plan.trials
     total = sum(trial.epochs for trial in trials.values()) + (plan.samples - len(trials)) * plan.epochs
     done = sum(past.last_epochs.get(trial_id, 0) for trial_id in past.open)
     start = time.monotonic()
     again = f"no finished epoch is lost, resume with: {resume_command(writer.meta, writer.where)}"
     with writer, variables(QUIET), ExitStack() as context:
         context.enter_context(last_words(f"error: the sweep was killed, or Ray was stopped beside it; {again}"))
-        if resumes:
+        if past.is_resumed:
             writer.goes_on(now())
         view = context.enter_context(ProgressView(plan.samples, total, done, options.quiet))
         # Import in a thread while Ray starts. Ray's processes die with the thread that started them: the main thread.
@@ -209,7 +226,7 @@ def run_plan(
         recorder = Recorder(writer, view, trials, past, scheduler_name(plan.scheduler, options.scheduler))
         live = context.enter_context(LivePage(writer, partial(announce, quiet=options.quiet), view))
         try:
-            fit(writer, plan, data, options, recorder, past)
+            fit(opened, plan, recorder)
         except RayletDied:
             stop_ray()  # before Ray ends this process
             raise UserError(f"Ray's raylet on this machine died; {again}") from None
@@ -222,26 +239,6 @@ def run_plan(
             sweep = Sweep.of(writer.finish(ended=now(), driver=recorder.cost() | live.cost()))
             live.last(sweep)
     return sweep
-
-
-def run_searcher(
-    searcher_of: Callable[[SweepWriter, Past], Any],
-    most: int,
-    writer: SweepWriter,
-    data: list[Dataset],
-    options: TrialOptions,
-    past: Past | None,
-) -> Sweep:
-    """Run the trials that a searcher proposes, at most so many with those before a resume."""
-    from ray.tune.search import Searcher
-
-    before = past or Past()
-    again = {trial_id: trial for trial_id, trial in before.open.items() if trial_id in before.retried}
-    if not again and searcher_of(writer, before).suggest("") == Searcher.FINISHED:
-        return unchanged(writer)
-    samples = max(most - len(before.outcomes), 1) + len(again)
-    plan = Plan({"epochs": options.epochs}, again, samples, search_alg=searcher_of(writer, before))
-    return run_plan(writer, plan, data, options, past)
 
 
 def processes(options: SweepOptions) -> int:

@@ -12,7 +12,6 @@ from ray.tune.search import Searcher
 
 from mnist_tune import object_storage
 from mnist_tune.cache import cache_folder
-from mnist_tune.data.dataset import Dataset
 from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.own_code.loading import own_code
 from mnist_tune.regimes.data_facts import data_facts
@@ -26,19 +25,19 @@ from mnist_tune.runtime.shared_storage_check import check_nodes
 from mnist_tune.terminal import announce
 from mnist_tune.trial import own_id
 from mnist_tune.tuning.early_stopping import Asha, Fates
+from mnist_tune.tuning.opening import Opened
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.past import Past
+from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.recorder import Recorder
 from mnist_tune.tuning.searcher import KnownTrials, ThenSearched, with_id
 from mnist_tune.tuning.trainable import TrialTrainable
-from mnist_tune.tuning.wanted import Plan
 
 
-def fit(
-    writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOptions, recorder: Recorder, past: Past
-) -> None:
-    """Run a plan to its end. Ray must be running. `data` has the data set, and is emptied once Ray has that. The rows
-    of the past are released before the trials run."""
+def fit(opened: Opened, plan: Plan, recorder: Recorder) -> None:
+    """Run a plan to its end. Ray must be running. The data are handed to Ray, and the rows of the past are released,
+    before the trials run."""
+    options, writer, past, data = opened.options, opened.writer, opened.past, opened.data
     spec = data[0].spec
     dataset = [ray.put(data.pop())]  # in a list, so that Ray passes the reference on without loading it
     device = find_device(options.quiet)

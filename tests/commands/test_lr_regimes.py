@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from mnist_tune import UserError
+from mnist_tune import SweepOptions, UserError
 from mnist_tune.commands import lr_regimes
 from mnist_tune.commands.lr_regimes import LearningRateRegimes
 from mnist_tune.execution.pool import LanePool
@@ -37,7 +37,7 @@ def test_an_empty_list_is_refused(name):
 
 def test_a_dry_run_says_what_would_be_trained_and_how_long_it_takes(few_images, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(dry_run, "load_dataset", lambda *_: few_images)
+    monkeypatch.setattr(SweepOptions, "load", lambda *_: few_images)
     monkeypatch.setattr(dry_run, "make_pool", lambda dataset, _: LanePool(dataset))
     run = LanePool.run
     monkeypatch.setattr(LanePool, "run", lambda *given: {"one": run(*given)["one"] | {"train_s": 10.0, "eval_s": 2.0}})

@@ -35,7 +35,7 @@ def test_a_mistake_is_one_line(program):
     for words in (
         "regime",
         "qqq",
-        "seeds --lr 0.1",
+        "regimes --lr 0.1",
         "decide --lr 0.1",
         "edge --lr 0.1",
         "resume",
@@ -62,12 +62,12 @@ def test_the_table_names_commands_that_work_here(program, new_writer, epoch_row,
     writer.finish(ended="now")
     code, stdout, _ = program("show", "sweep")
     assert code == 0
-    assert "resume with: mnist-tune regimes --resume sweep" in stdout
+    assert "resume with: mnist-tune resume sweep" in stdout
     assert "python" not in stdout
 
 
 def test_resume_goes_on_with_the_command_that_started_the_sweep(program, new_writer, tmp_path, monkeypatch):
-    new_writer(tmp_path / "sweep").finish()
+    new_writer(tmp_path / "sweep").finish(name="lr_regimes", options=lr_regimes.OPTIONS().values())
     seen = []
     monkeypatch.setattr(lr_regimes, "main", lambda: seen.extend(sys.argv[1:]))
     assert program("resume", "sweep", "--retry-errored")[0] == 0

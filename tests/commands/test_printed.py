@@ -7,7 +7,6 @@ from matplotlib.figure import Figure
 
 from mnist_tune import load_sweep
 from mnist_tune.commands import (
-    architectures,
     edge,
     export,
     lr_regimes,
@@ -20,7 +19,7 @@ from mnist_tune.reports import page
 TRAINS = {
     "regimes": (lr_regimes, "run_or_resume"),
     "notebook": (notebook, "run_or_resume"),
-    "crossed": (architectures, "run_or_resume"),
+    "crossed": (lr_regimes, "run_or_resume"),
     "edge": (edge, "search_edge"),
 }
 """The commands that train, and what does: a finished sweep takes its place."""

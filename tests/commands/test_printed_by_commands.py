@@ -7,7 +7,7 @@ from unittest.mock import Mock
 import pytest
 
 from mnist_tune import UserError, storage
-from mnist_tune.commands import edge, lr_regimes, notebook, seeds, show
+from mnist_tune.commands import edge, lr_regimes, notebook, show
 
 
 @pytest.fixture
@@ -33,21 +33,9 @@ def test_a_smoke_test_is_small(command, monkeypatch, made_up_sweep):
     run = Mock(return_value=made_up_sweep([0.1]))
     monkeypatch.setattr(lr_regimes, "run_or_resume", run)
     command(lr_regimes, "--smoke")
-    trials = run.call_args.args[1].trials()
+    trials = run.call_args.args[0].trials()
     assert [trial.epochs for trial in trials] == [3] * 4
     assert {trial.architecture for trial in trials} == {"mlp-16-tanh"}
-
-
-def test_seeds_prints_their_mean(command, made_up_sweep):
-    sweep = made_up_sweep([0.1], seeds=3)
-    said = command(seeds, run_or_resume=sweep)
-    assert f"{sweep.trials['test_accuracy'].mean():.4f}" in said.split("Train with")[0]
-
-
-def test_seeds_may_share_a_batch_order():
-    config = seeds.Seeds(seeds=(3, 4, 3))
-    assert [(trial.seed, trial.data_seed) for trial in config.trials()] == [(3, 3), (4, 4)]
-    assert [(trial.seed, trial.data_seed) for trial in replace(config, data_seed=7).trials()] == [(3, 7), (4, 7)]
 
 
 def test_show_keeps_the_test_set_of_a_search_closed(command, made_up_sweep, monkeypatch):
@@ -91,21 +79,14 @@ def test_the_main_command_prints_means_over_seeds_where_there_are_some(command, 
     assert "A line for each" not in command(lr_regimes, run_or_resume=alone)
 
 
-@pytest.mark.parametrize("module", [lr_regimes, seeds, notebook])
+@pytest.mark.parametrize("module", [lr_regimes, notebook])
 @pytest.mark.parametrize(("ended", "code"), [("interrupted", 130), ("error", 1)])
 def test_a_command_ends_with_the_code_of_its_trials(module, ended, code, made_up_sweep, monkeypatch):
     sweep = made_up_sweep([0.1, 1])
     trials = sweep.trials.assign(stop_reason=["completed", ended], error="")
-    names = []
-
-    def run(name, *given):
-        names.append(name)
-        return replace(sweep, trials=trials)
-
-    monkeypatch.setattr(module, "run_or_resume", run)
+    monkeypatch.setattr(module, "run_or_resume", lambda options: replace(sweep, trials=trials))
     monkeypatch.setattr(sys, "argv", ["a_command"])
     assert module.main() == code
-    assert names == [module.__name__.rpartition(".")[2]], "its folder, and what a resume asks for"
 
 
 def test_show_draws_a_picture(command, edge_sweep, as_text, tmp_path):

@@ -11,10 +11,10 @@ from recorded_data import recorded_data
 
 from mnist_tune import UserError, load_sweep
 from mnist_tune.commands import search
-from mnist_tune.commands.search import Search, print_best, resumed
+from mnist_tune.commands.search import Search, print_best
 from mnist_tune.results.tables import Tables, settings_of
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.opening import with_images_held_out
+from mnist_tune.tuning.resuming import python_options, resumed_with
 from mnist_tune.tuning.searcher import drawn
 
 
@@ -88,18 +88,8 @@ def test_what_is_printed_of_the_search_has_nothing_of_the_test_set(capsys):
     assert [float(line.split()[6]) for line in lines] == [round(0.65 - i / 100, 2) for i in range(10)]
 
 
-def test_a_sixth_is_held_out_of_whatever_data_there_are(tmp_path):
-    data = {"dataset": "mnist-5k", "train_images": 600, "output": tmp_path / "sweep"}
-    found = with_images_held_out(Search(**data, samples=3))
-    assert (found.holdout, found.given) == (100, {*data, "samples"})
-    assert found.space()["holdout"] == 100
-    assert with_images_held_out(Search(**data, holdout=50)).holdout == 50
-    (tmp_path / "sweep").mkdir()
-    assert with_images_held_out(Search(**data, resume=tmp_path / "sweep")).holdout == 0  # what is recorded counts
-
-
 def test_every_draw_is_a_trial_within_its_ranges():
-    space = Search(learning_rate="0.01:0.1", momentum="0.9", widths=(8, 16), depths=(1, 2)).space()
+    space = Search(learning_rates="0.01:0.1", momentum=0.9, widths=(8, 16), depths=(1, 2)).space()
     trials = list(drawn(space, 50, np.random.default_rng(0)))
     assert {trial.architecture for trial in trials} == {
         f"mlp-{shape}-{kind}" for shape in ("8", "16", "8-8", "16-16") for kind in ("tanh", "relu-glorot")
@@ -108,7 +98,7 @@ def test_every_draw_is_a_trial_within_its_ranges():
     assert {(trial.momentum, trial.epochs, trial.holdout, trial.seed) for trial in trials} == {(0.9, 10, 0, 0)}
     assert {trial.batch_size for trial in trials} == {32, 64, 128, 256, 512}
     assert [*Search(architecture=("net.py:mlp", "convnet")).networks()] == ["net.py:mlp", "convnet"]
-    fixed = Search(learning_rate="0.1", momentum="0", weight_decay="0", batch_size=(32,), optimizer=("adam", "lion"))
+    fixed = Search(learning_rates=0.1, momentum=0, weight_decay=0.0, batch_size=32, optimizer=("adam", "lion"))
     trials = list(drawn(fixed.space(), 50, np.random.default_rng(0)))
     numbers = {(trial.learning_rate, trial.momentum, trial.weight_decay, trial.batch_size) for trial in trials}
     assert numbers == {(0.1, 0, 0, 32)}
@@ -118,20 +108,23 @@ def test_every_draw_is_a_trial_within_its_ranges():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"learning_rate": "1:0.1"}, "--learning-rate can't be '1:0.1'; write a range FIRST:LAST, such as 0.003:3"),
-        ({"learning_rate": "0:1"}, "--learning-rate can't be '0:1'"),
-        ({"learning_rate": "0.1:inf"}, "--learning-rate can't be '0.1:inf'"),
+        (
+            {"learning_rates": "1:0.1"},
+            "--learning-rates can't be '1:0.1'; write values, or a range FIRST:LAST, such as",
+        ),
+        ({"learning_rates": "0:1"}, "--learning-rates can't be '0:1'"),
+        ({"learning_rates": "0.1:inf"}, "--learning-rates can't be '0.1:inf'"),
+        ({"learning_rates": ()}, "--learning-rates needs at least one value"),
         ({"holdout": -1}, "--holdout must be at least 0, got -1"),
         ({"weight_decay": "a"}, "--weight-decay can't be 'a'"),
-        ({"samples": 0}, "--samples must be at least 1, got 0"),
+        ({"trials": 0}, "--trials must be at least 1, got 0"),
         ({"widths": ()}, "--widths needs at least one value"),
         ({"weight_decay": "0:1"}, "--weight-decay can't be '0:1'"),
-        ({"final_trials": 5}, "--final-trials must be at least 6, got 5"),
         ({"activations": ("tanh", "tahn")}, "--activations can't be 'tahn'; did you mean 'tanh'"),
         ({"depths": (-1,)}, "--depths must be at least 0, got -1"),
         ({"batch_size": (32, 0)}, "--batch-size must be at least 1, got 0"),
-        ({"momentum": "0:2"}, "--momentum can't be '0:2'; write a range FIRST:LAST, such as 0:0.95"),
-        ({"search_seed": -1}, "--search-seed must be at least 0, got -1"),
+        ({"momentum": "0:2"}, "--momentum can't be '0:2'; write values, or a range FIRST:LAST, such as 0:0.95"),
+        ({"seed": -1}, "--seed must be at least 0, got -1"),
     ],
 )
 def test_bad_options_are_refused(options, said):
@@ -158,21 +151,21 @@ def test_tpe_without_optuna_is_one_line(monkeypatch):
 
 def test_a_resume_searches_the_same_space_and_may_add_trials(new_writer, tmp_path):
     writer = new_writer(tmp_path, count=0)
-    asked = Search(samples=12, widths=(8,), learning_rate="0.1:1")
+    asked = Search(trials=12, widths=(8,), learning_rates="0.1:1")
     writer.meta |= {"name": "search", "search": True, "options": asked.values()}
     writer.finish()
-    again = resumed(Search(resume=tmp_path), tmp_path, "search")
-    assert (again.samples, again.widths, again.learning_rate, again.resume) == (12, (8,), "0.1:1", tmp_path)
-    assert resumed(Search(resume=tmp_path, samples=20), tmp_path, "search").samples == 20
-    with pytest.raises(UserError, match=r"--samples 5: .* was asked for 12 already; a resume can only add to that"):
-        resumed(Search(resume=tmp_path, samples=5), tmp_path, "search")
-    with pytest.raises(UserError, match="--learning-rate can't change in a resume"):
-        resumed(Search(resume=tmp_path, learning_rate="0.2:1"), tmp_path, "search")
+    again = python_options(Search(resume=tmp_path))
+    assert (again.trials, again.widths, again.learning_rates, again.resume) == (12, (8,), ("0.1:1",), tmp_path)
+    assert python_options(Search(resume=tmp_path, trials=20)).trials == 20
+    with pytest.raises(UserError, match=r"--trials 5: .* was asked for 12 already; a resume can only add to that"):
+        python_options(Search(resume=tmp_path, trials=5))
+    with pytest.raises(UserError, match="--learning-rates can't change in a resume"):
+        python_options(Search(resume=tmp_path, learning_rates="0.2:1"))
     python = new_writer(tmp_path / "from Python", count=0)
     python.meta |= {"name": "mine", "search": True}
     python.finish()
     with pytest.raises(UserError, match=r"made by something else; resume it with: the same run_search, with resume="):
-        resumed(Search(), tmp_path / "from Python", "search")
+        resumed_with(Search, tmp_path / "from Python", {})
 
 
 def test_a_resume_loads_no_code_that_only_the_folder_names(new_writer, tmp_path, monkeypatch):
@@ -182,7 +175,7 @@ def test_a_resume_loads_no_code_that_only_the_folder_names(new_writer, tmp_path,
     writer.finish()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["search.py", "--resume", str(writer.path)])
-    monkeypatch.setattr("mnist_tune.tuning.sweep.open_again", Mock(side_effect=UserError("too late")))
+    monkeypatch.setattr("mnist_tune.tuning.sweep.open_sweep", Mock(side_effect=UserError("too late")))
     with pytest.raises(UserError, match=r"name it again: --resume \S+ --architecture evil\.py:mlp, or"):
         search.main()
     assert not (tmp_path / "sprung").exists()
@@ -190,7 +183,7 @@ def test_a_resume_loads_no_code_that_only_the_folder_names(new_writer, tmp_path,
 
 def test_tpe_learns_from_the_images_held_out_and_proposes_the_same_with_the_same_seed():
     def proposed(seed):
-        searcher = Search(search_seed=seed).searcher()
+        searcher = Search(seed=seed).searcher()
         assert (searcher.metric, searcher.mode) == ("validation_accuracy", "max")
         searcher.set_search_properties(None, None, {"trial": Search().space()})
         return searcher.suggest("a trial")
@@ -201,12 +194,12 @@ def test_tpe_learns_from_the_images_held_out_and_proposes_the_same_with_the_same
 def test_tpe_proposes_others_in_a_resume(new_writer, tmp_path, monkeypatch):
     """With the seed alone, it began with those again that it had proposed."""
     writer = new_writer(tmp_path / "found", count=3)
-    writer.meta |= {"name": "search", "search": True, "options": Search(samples=3, holdout=100).values()}
+    writer.meta |= {"name": "search", "search": True, "options": Search(trials=3, holdout=100).values()}
     writer.finish()
     run_search = Mock(side_effect=UserError("not now"))
-    monkeypatch.setattr(search, "run_search", run_search)
+    monkeypatch.setattr(search, "search", run_search)
     monkeypatch.setattr(search, "stop_ray_at_exit", Mock())
-    monkeypatch.setattr(sys, "argv", ["search.py", "--resume", str(writer.path), "--samples", "6"])
+    monkeypatch.setattr(sys, "argv", ["search.py", "--resume", str(writer.path), "--trials", "6"])
     with pytest.raises(UserError, match="not now"):
         search.main()
 
@@ -235,14 +228,14 @@ def test_tpe_learns_of_a_width_from_all_networks_that_have_it():
 @pytest.fixture
 def searched(tmp_path, monkeypatch, capsys):
     """A function that runs the command with made-up results. It returns the exit code, what was printed, and mocks of
-    what trains: `run_search` and `decide_until_exit`."""
+    what trains: `search` and `decide_between`."""
 
     def run(*flags, trials):
         done = found(tmp_path / "found", trials)
         names = {
-            "run_search": done,
+            "search": done,
             "load_sweep": Mock(),
-            "decide_until_exit": "decided",
+            "decide_between": "decided",
             "stop_ray_at_exit": None,
             "print_report": 0,
         }
@@ -257,19 +250,19 @@ def searched(tmp_path, monkeypatch, capsys):
 
 
 def test_the_best_three_are_decided_between_with_the_options_of_the_search(searched, tmp_path):
-    flags = "--samples 4 --search-seed 7 --final-trials 9 --epochs 4 --holdout 100 --max-concurrent 3".split()
+    flags = "--trials 4 --seed 7 --epochs 4 --max-concurrent 3 --dataset mnist-5k --train-images 600".split()
     trials = table(stop_reason="completed", validation_accuracy=[0.9, 0.95, 0.99, 0.5])
     code, said, run_search, decide = searched(*flags, trials=trials)
     assert np.random.rand() == np.random.RandomState(7).rand()  # Tune draws from NumPy's generator
     name, space, samples, config, *other = run_search.call_args.args
-    assert (name, samples, config.search_seed, other) == ("search", 4, 7, [None, None])
-    assert space["epochs"] == 4
-    options, settings = decide.call_args.args
+    assert (name, samples, config.seed, other) == ("search", 4, 7, [None, None])
+    assert (space["epochs"], space["holdout"]) == (4, 100)  # a sixth
+    options, settings, data = decide.call_args.args
+    assert data is run_search.call_args.kwargs["data"]
     assert settings == settings_of(found(tmp_path, trials).finalists())
     assert options.output == tmp_path / "found" / "decision-00002-00001-00000"
-    assert (options.resume, options.trials, options.epochs, options.holdout) == ("auto", 9, 4, 100)
+    assert (options.resume, options.trials, options.epochs, options.holdout) == ("auto", 60, 4, 100)
     assert options.max_concurrent == 3
-    assert "max_concurrent" in options.given
     assert said.endswith(f"Search: {tmp_path / 'found'}\n")
     assert code == 0
 
@@ -292,8 +285,9 @@ def test_without_two_settings_nothing_more_is_trained(searched, tmp_path, reason
 @pytest.mark.ray
 def test_a_search_ends_with_a_decision_which_a_resume_goes_on_with(tmp_path, one_core, monkeypatch, capsys):
     monkeypatch.setattr("atexit.register", lambda function: None)  # Ray goes on for the other tests
-    flags = "--samples 3 --widths 8 --depths 1 --epochs 2 --holdout 500 --weight-decay 0 --dataset mnist-5k --quiet"
-    flags += f" --scheduler fifo --optimizer sgd adam --momentum 0 --final-trials 6 --output {tmp_path / 'found'}"
+    monkeypatch.setattr(search, "FINAL_TRIALS", 6)
+    flags = "--trials 3 --widths 8 --depths 1 --epochs 2 --holdout 500 --weight-decay 0 --dataset mnist-5k --quiet"
+    flags += f" --scheduler fifo --optimizer sgd adam --momentum 0 --output {tmp_path / 'found'}"
     monkeypatch.setattr(sys, "argv", ["search.py", *flags.split()])
     assert search.main() == 0
     searched, [place] = load_sweep(tmp_path / "found"), (tmp_path / "found").glob("decision-*")
@@ -308,7 +302,7 @@ def test_a_search_ends_with_a_decision_which_a_resume_goes_on_with(tmp_path, one
     said = capsys.readouterr().out
     tests = [f"{one:.4f}" for one in searched.trials["test_accuracy"]]
     assert not [one for one in tests if one in said.split("Results: ")[0]]
-    monkeypatch.setattr(sys, "argv", ["search.py", "--resume", str(searched.path), "--final-trials", "8", "--quiet"])
+    monkeypatch.setattr(sys, "argv", ["search.py", "--resume", str(searched.path), "--quiet"])
     assert search.main() == 0
-    assert len(load_sweep(place).trials) == 6  # of three settings, two more trials are no seed
+    assert len(load_sweep(place).trials) == 6
     assert load_sweep(searched.path).trials.equals(searched.trials)

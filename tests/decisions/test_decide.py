@@ -20,7 +20,7 @@ def opened(tmp_path, monkeypatch):
 
     def begin(**given):
         new = Mock(side_effect=EOFError)
-        monkeypatch.setattr(module, "open_new", new)
+        monkeypatch.setattr(module, "open_sweep", new)
         rates = {"architecture": ("mlp-4-tanh",), "learning_rates": (0.1,)}
         with pytest.raises(EOFError):
             decide(DecideOptions(dataset=str(tmp_path / "data.npz"), **rates | given))
@@ -121,7 +121,7 @@ def test_a_decision_of_a_sweep_takes_own_code_from_where_it_is_now(own_sweep, tm
     (tmp_path / "moved").mkdir()
     (tmp_path / "moved" / "net.py").write_text("def mlp(data, width):\n    pass\n")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(module, "load_dataset", Mock(side_effect=EOFError))
+    monkeypatch.setattr(DecideOptions, "load", Mock(side_effect=EOFError))
     with pytest.raises(EOFError):
         decide(DecideOptions(sweep=sweep, architecture=("moved/net.py:mlp",)))
     with pytest.raises(UserError, match=r"has no architecture mlp-4-tanh, and with --sweep"):

@@ -238,10 +238,10 @@ def test_a_resume_without_the_code_says_what_to_name(folder):
     ):
         check_again(recorded, "results/x", print)
     meta = {"name": "lr_regimes", "code": [*recorded, {"flag": "optimizer", "name": "my opt.py:adam", "files": {}}]}
-    assert resume_command(meta, "results/x") == "mnist-tune regimes --resume results/x", "nobody has named it here"
+    assert resume_command(meta, "results/x") == "mnist-tune resume results/x", "nobody has named it here"
     ENTRIES["architecture"]["net.py:mlp"] = ENTRIES["optimizer"]["my opt.py:adam"] = Entry(lambda: len)
     command = resume_command(meta, "results/x")
-    assert command == "mnist-tune regimes --resume results/x --architecture net.py:mlp --optimizer 'my opt.py:adam'"
+    assert command == "mnist-tune resume results/x --architecture net.py:mlp --optimizer 'my opt.py:adam'"
 
 
 @pytest.mark.promise("Printed commands are words for the shell, and name no code that only the folder names")

@@ -2,16 +2,13 @@
 
 import math
 from dataclasses import replace
-from unittest.mock import Mock
 
 import numpy as np
-import pandas as pd
 import pytest
 from kept_texts import assert_kept
 from made_up_sweeps import decision
 from recorded_data import recorded_data
 
-from mnist_tune.commands import architectures
 from mnist_tune.reports import terminal
 from mnist_tune.reports.answer import answer
 from mnist_tune.reports.decided import compared, decided
@@ -236,18 +233,3 @@ def test_what_is_printed_of_a_sweep_with_more_trials_than_lines(made_up_sweep, m
             print(f"== {width} wide, {len(some)} trials")
             print_report(replace(sweep, trials=some), every_line, picture=every_line)
     same("printed", capsys.readouterr().out.splitlines())
-
-
-def test_how_learning_rates_move(monkeypatch, same):
-    """The calls that draw them."""
-    figure, plot = Mock(), Mock()
-    monkeypatch.setattr(architectures, "panels", lambda size: (figure.panels(size) and figure, plot))
-    monkeypatch.setattr(architectures, "save", lambda *of: figure.save(of[1]))
-    rows = pd.DataFrame({"width": [16, 64], "lowest": [0.1, 0.2], "highest": [0.5, 0.6], "sometimes": [0.7, 0.9]})
-    rows = rows.assign(next=[1.4, 1.8], best=[0.3, 0.4])
-    architectures.plot_range({"": rows, ", depth 3": rows.assign(width=[64, 8])}, "width", "x.png")
-    lines = [*map(str, figure.mock_calls)]
-    for name, values, options in plot.mock_calls:
-        said = [one.tolist() if isinstance(one, pd.Series) else one for one in values]
-        lines.append(f"plot.{name}: {said} {options}")
-    same("picture of rates", lines)

@@ -32,8 +32,8 @@ DONE, DIVERGED, CUT = ("completed",), ("diverged",), ("interrupted",)
 @pytest.mark.parametrize(
     ("meta", "said"),
     [
-        ({"name": "mine"}, "python sweeps/lr_regimes.py --resume {}"),
-        ({"name": "seeds"}, "python sweeps/seeds.py --resume {}"),
+        ({"name": "mine"}, "mnist-tune resume {}"),
+        ({"name": "lr_regimes"}, "mnist-tune resume {}"),
         ({"name": "mine", "search": True}, "the same run_search, with resume='{}'"),
     ],
 )
@@ -108,7 +108,7 @@ def test_a_folders_name_is_quoted_for_the_shell(new_writer, tmp_path, capsys):
     found = new_writer(tmp_path / "my sweep").finish()
     print_report(found)
     out = capsys.readouterr().out
-    assert f"--resume '{found.path}'\n" in out
+    assert f"mnist-tune resume '{found.path}'\n" in out
     assert f"Results: {found.path}" in out
     print_report(replace(found, trials=found.trials.assign(stop_reason="completed")))
     assert capsys.readouterr().out.endswith(f"mnist-tune show '{found.path}' --picture regimes.png\n")

@@ -26,7 +26,7 @@ from mnist_tune.runtime.placement import choose_placement, trial_slots
 from mnist_tune.runtime.ray_private import own_parameters
 from mnist_tune.runtime.ray_session import QUIET, variables
 from mnist_tune.tuning import opening, tuner
-from mnist_tune.tuning.wanted import Plan
+from mnist_tune.tuning.plan import Plan
 
 SETTINGS = WorkerSettings("states")
 CPU, GPU = Device("CPU", 1e9), Device("GPU", 1e9)
@@ -316,8 +316,8 @@ def test_a_fixed_cluster_is_asked_before_anything_starts(monkeypatch, mnist_5k, 
     monkeypatch.setattr(placement.ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}])
     monkeypatch.setattr(placement, "kinds_of_nodes", lambda: [])
     monkeypatch.setattr(opening, "start_ray", lambda *arguments: None)
-    monkeypatch.setattr(opening, "load_dataset", lambda name, *_: mnist_5k)
+    monkeypatch.setattr(SweepOptions, "load", lambda *_: mnist_5k)
     options = SweepOptions(address="head:6379", cpus_per_trial=3, output=tmp_path / "sweep")
     with pytest.raises(UserError, match="--cpus-per-trial 3: no node of the cluster has that many"):
-        opening.open_new("sweep", {"00000": TrialConfig()}, options)
+        opening.open_sweep("sweep", options, lambda known: {"00000": TrialConfig()})
     assert not (tmp_path / "sweep").exists()

@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import pytest
 from kept_texts import assert_kept
 
-from mnist_tune import UserError
+from mnist_tune import SweepOptions, UserError
 from mnist_tune.commands.lr_regimes import LearningRateRegimes
 from mnist_tune.own_code.registry import register
 from mnist_tune.training.network import Network
 from mnist_tune.tuning import dry_run as module
+from mnist_tune.tuning import options
 from mnist_tune.tuning.dry_run import dry_run
 
 ONE = ("mlp-4-tanh",)
@@ -35,7 +36,7 @@ def test_a_dry_run_tries_ones_own_network_as_a_sweep_does(few_images, monkeypatc
             lambda key: jnp.zeros((784, 5)), lambda params, images: images.reshape(len(images), -1) @ params
         ),
     }
-    monkeypatch.setattr(module, "load_dataset", lambda *given: few_images)
+    monkeypatch.setattr(SweepOptions, "load", lambda *given: few_images)
     monkeypatch.setattr(module, "make_pool", lambda data, settings: None)
     wrong = {"fails": r": init fails, ZeroDivisionError", "five": r": apply must return logits \[n, 10\]"}
     for name, said in wrong.items():
@@ -64,9 +65,8 @@ def test_what_a_dry_run_loads_measures_and_says(few_images, monkeypatch):
 
         return SimpleNamespace(attach=trials.__setitem__, run=run)
 
-    monkeypatch.setattr(module, "load_dataset", load)
+    monkeypatch.setattr(options, "load_dataset", load)
     monkeypatch.setattr(module, "make_pool", pool)
-    monkeypatch.setattr(module, "load_own", lambda options: lines.append(f"load own code: {options.architecture}"))
     monkeypatch.setattr(module, "own_code", lambda: "the code")
     monkeypatch.setattr(module, "cache_folder", lambda: "the cache")
     monkeypatch.setattr(module, "usable_cpus", lambda: 4)

@@ -16,9 +16,9 @@ from mnist_tune.results.tables import tables
 from mnist_tune.runtime.placement import Placement
 from mnist_tune.tuning import tuner
 from mnist_tune.tuning.past import Past
+from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import ProgressView
 from mnist_tune.tuning.recorder import Recorder
-from mnist_tune.tuning.wanted import Plan
 
 EPOCHS = np.arange(1, 11)
 ON_ITS_WAY = 1 - 0.11 * EPOCHS**-0.4

@@ -80,7 +80,7 @@ def test_interrupted_before_the_first_results_and_later(run, in_flight, fails, t
         found = run(tmp_path / "sweep", resume)
         assert "interrupted" in set(found.trials["stop_reason"])
         said = "\n".join(lines(findings(found, str(tmp_path / "sweep"))))
-        assert run is draws or f"--resume {tmp_path / 'sweep'}" in said
+        assert run is draws or f"mnist-tune resume {tmp_path / 'sweep'}" in said
         assert exit_code(found.trials[found.trials["stop_reason"] != "error"]) == 130
     fails.interrupts = lambda proposed, running: False
     assert told(run(tmp_path / "sweep", True)) == whole

@@ -9,31 +9,35 @@ import ray
 from own_networks import patterns
 
 from mnist_tune import TrialConfig, UserError
-from mnist_tune.commands.search import Search
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.own_code.registry import ENTRIES, register, register_optimizer
 from mnist_tune.training import network_check
 from mnist_tune.training.network import Network
 from mnist_tune.tuning import opening
-from mnist_tune.tuning.opening import check_networks, open_again, open_new, with_images_held_out
+from mnist_tune.tuning.opening import check_networks, open_sweep
 from mnist_tune.tuning.options import SweepOptions
+from mnist_tune.tuning.resuming import python_options
 
 
 @pytest.fixture
 def images(monkeypatch):
     """100 images, whatever data a sweep names."""
     found = replace(load_dataset(patterns((4, 3), 3), train_images=100), source="data.npz")
-    monkeypatch.setattr(opening, "load_dataset", lambda *given: found)
+    monkeypatch.setattr(SweepOptions, "load", lambda *given: found)
     for name in ("check_session", "check_networks", "start_ray"):
         monkeypatch.setattr(opening, name, lambda *given: None)
+
+
+def opened_again(folder, search=True, **given):
+    return open_sweep("mine", python_options(SweepOptions(resume=folder, **given)), search=search)
 
 
 def opened(folder, fields, search=False, **given):
     """Open a new sweep of trials with these fields, and return what `sweep.json` records."""
     trials = [TrialConfig(**{"architecture": "mlp-4-tanh", "batch_size": 50} | one) for one in fields]
     named = {} if search else {f"{i:05d}": trial for i, trial in enumerate(trials)}
-    writer, _ = open_new("mine", named, SweepOptions(output=folder, **given), search, trials)
-    writer.finish()
+    options = SweepOptions(output=folder, **given)
+    open_sweep("mine", options, lambda known: named, search, trials).writer.finish()
     return json.loads((folder / "sweep.json").read_text())
 
 
@@ -91,9 +95,9 @@ def test_a_resume_joins_no_cluster_that_the_folder_names(images, tmp_path, capsy
     before = json.loads(file.read_text())
     for recorded, given in (("evil:6379; rm", None), ("head:6379", None), (None, "head:1"), ("head:6379", "head:1")):
         file.write_text(json.dumps(before | {"options": before["options"] | {"address": recorded}}))
-        options, writer, *_ = open_again(tmp_path / "sweep", SweepOptions(address=given), True)
-        writer.finish()
-        assert (options.address, set(joined)) == (given, {given} - {None})
+        found = opened_again(tmp_path / "sweep", address=given)
+        found.writer.finish()
+        assert (found.options.address, set(joined)) == (given, {given} - {None})
         joined.clear()
         assert ("it ran on a Ray cluster: --address" in capsys.readouterr().err) == (recorded not in (None, given))
 
@@ -107,27 +111,22 @@ def test_a_resume_refuses_another_kind_of_sweep_other_data_and_networks_that_are
     def refused(words, search=True, **changed):
         file.write_text(json.dumps(before | changed))
         with pytest.raises(UserError, match=words):
-            open_again(tmp_path / "sweep", SweepOptions(), search)
+            opened_again(tmp_path / "sweep", search)
 
     refused("is a search; resume it by run_search", search=False)
     file.write_text(json.dumps(before | {"search": False}))
     with pytest.raises(UserError, match="is not a search"):
-        open_again(tmp_path / "sweep", SweepOptions(), True)
+        opened_again(tmp_path / "sweep")
     refused("was trained on arrays from Python", options=before["options"] | {"dataset": "arrays"})
     refused("on other data .those.", dataset=before["dataset"] | {"checksums": {"a": "b"}, "name": "those"})
     ENTRIES["architecture"].pop("mine")
     refused("code of your own, which a results folder can't run; register 'mine' again")
 
 
-def test_a_search_holds_a_sixth_out_unless_it_is_told_or_resumed(images, tmp_path):
-    searches = Search(), Search(holdout=5), Search(resume=tmp_path)
-    assert [with_images_held_out(one).holdout for one in searches] == [16, 5, 0]
-
-
 def test_a_sweep_without_output_goes_to_a_folder_of_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     trials = {"00000": TrialConfig(architecture="mlp-4-tanh")}
-    writer, _ = open_new("mine", trials, SweepOptions(dataset="mnist-5k", quiet=True))
+    writer = open_sweep("mine", SweepOptions(dataset="mnist-5k", quiet=True), lambda known: trials).writer
     writer.finish()
     assert writer.path.parent == tmp_path / "results" / "mine"
 

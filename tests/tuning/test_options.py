@@ -11,13 +11,6 @@ from kept_texts import assert_kept
 from mnist_tune import DecideOptions, EdgeOptions, SweepOptions, UserError
 from mnist_tune.tuning.options import CrossedOptions, TrialOptions, all_rates, mlp_name, rates_of
 
-
-def test_a_command_hands_on_how_its_sweep_is_run_but_not_what_is_trained():
-    options = TrialOptions(epochs=3, lanes=2, scheduler="asha", output="a")
-    found = options.handed_on(SweepOptions, output="b", scheduler="fifo")
-    assert found == SweepOptions(lanes=2, scheduler="fifo", output="b")
-
-
 NUMBERS = (-1, 0, 0.99, 1, 1.0, math.inf, math.nan)
 TRIED: tuple[Any, ...] = (*NUMBERS, True, "a", "regimes", (), (0,), (0.5,), ("a",), [1], None)
 CLASHES: list[dict[str, Any]] = [
@@ -75,7 +68,9 @@ def test_which_values_options_take():
             alike[told].append(f"{kind.__name__[:-7]}.{one.name}")
     lines += [f"{', '.join(names)}: {told}" for told, names in alike.items()]
     lines.append(outcome(SweepOptions, lanes=2.5))
-    lines += [f"{given}: {outcome(lambda **given: SweepOptions(**given).goes_on(), **given)}" for given in CLASHES]
+    lines += [
+        f"{given}: {outcome(lambda **given: SweepOptions(**given).place_to_resume(), **given)}" for given in CLASHES
+    ]
     lines += [f"{given}: {outcome(lambda **given: DecideOptions(**given).trials, **given)}" for given in DECIDED]
     lines += [f"{given}: {outcome(lambda **given: EdgeOptions(**given).trials, **given)}" for given in EDGES]
     lines += [f"{given}: {SweepOptions(**given).measures()}" for given in MEASURED]

@@ -21,10 +21,17 @@ from mnist_tune.results.folder import exists
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.meta import read_meta
 from mnist_tune.sweep import load_sweep
-from mnist_tune.tuning import opening
-from mnist_tune.tuning.opening import open_again, open_new
+from mnist_tune.tuning import opening, options
+from mnist_tune.tuning.opening import open_sweep
 from mnist_tune.tuning.options import SweepOptions
-from mnist_tune.tuning.past import Past
+from mnist_tune.tuning.past import Past, additions
+from mnist_tune.tuning.resuming import python_options
+
+
+def opened(where, trials=(), **given):
+    """Open the folder of a sweep again."""
+    options = python_options(SweepOptions(**{"resume": where, "quiet": True} | given))
+    return open_sweep("", options, lambda known: additions(known, trials))
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -51,7 +58,7 @@ def test_a_state_too_far_ahead_of_the_journal_is_removed(interrupted, place, epo
     Checkpoint({"a": np.zeros(3)}, epoch_row(saved)).save(state)
     storage.write(storage.join(interrupted.states, "00002.npz"), b"of a proposal that was never recorded")
     interrupted.finish(ended=None)
-    _, again, *_ = open_again(place, SweepOptions(quiet=True), search=False)
+    again = opened(place).writer
     state = Checkpoint.load(again.state("00000"))
     assert (state.row["epoch"] if state else 0) == kept
     assert list(storage.names(again.states)) == ["00000.npz"] * bool(kept) + ["token"]
@@ -62,7 +69,8 @@ def test_a_state_too_far_ahead_of_the_journal_is_removed(interrupted, place, epo
 def test_a_resume_reads_its_journal_once(interrupted, place):
     interrupted.finish(ended=None)
     with mock.patch.object(journal, "_blocks", wraps=journal._blocks) as read:
-        _, again, past, _ = open_again(place, SweepOptions(quiet=True), search=False)
+        found = opened(place)
+    again, past = found.writer, found.past
     assert sorted(past.open) == ["00000", "00001"]
     assert read.call_count == 1
     again.finish(ended="now")
@@ -74,7 +82,7 @@ def test_a_resume_looks_only_into_the_states_that_are_there(interrupted, place, 
     Checkpoint({"a": np.zeros(3)}, epoch_row(3)).save(state)
     interrupted.finish(ended=None)
     with mock.patch.object(Checkpoint, "load", wraps=Checkpoint.load) as looked:
-        _, again, *_ = open_again(place, SweepOptions(quiet=True), search=False)
+        again = opened(place).writer
     looked.assert_called_once_with(again.state("00000"))
     again.finish(ended="now")
 
@@ -91,9 +99,10 @@ def test_a_live_sweep_is_taken_over_by_a_resume_that_names_it_and_not_by_auto(
     wait_until(lambda: len(load_sweep(place).epochs) == 3 and read_meta(place)["dataset"]["checksums"] == checksums)
     monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "another machine"))
     with pytest.raises(UserError, match=r"^a sweep on \S+ is writing to s3:.*take it over with --resume 's3:"):
-        open_again(place, SweepOptions(output=place, resume="auto"), search=False)
+        opened(place, output=place, resume="auto")
     interrupted.epoch("00000", epoch_row(4), False)
-    _, taker, past, _ = open_again(place, SweepOptions(resume=place), search=False)
+    found = opened(place, quiet=False)
+    taker, past = found.writer, found.past
     assert "this one takes over, and that one ends" in capsys.readouterr().err
     assert past.last_epochs["00000"] in (3, 4)
     with pytest.raises(UserError, match=r"^another process took over s3:"):
@@ -104,10 +113,10 @@ def test_a_live_sweep_is_taken_over_by_a_resume_that_names_it_and_not_by_auto(
 @pytest.mark.promise("`--resume auto` starts a sweep, or goes on with it")
 def test_resume_auto_resumes_a_sweep_or_starts_one(place, new_writer):
     options = SweepOptions(output=place, resume="auto")
-    assert options.goes_on() is None
+    assert options.place_to_resume() is None
     writer = new_writer(place)
     wait_until(lambda: exists(place))
-    assert options.goes_on() == place
+    assert options.place_to_resume() == place
     writer.finish(ended="now")
 
 
@@ -148,7 +157,7 @@ ENDS = {
 @pytest.fixture
 def ended(new_writer, epoch_row, mnist_5k, tmp_path, monkeypatch):
     """The folder of a sweep whose trials have ended in every way. Each has a saved state, as has one unknown."""
-    monkeypatch.setattr(opening, "load_dataset", lambda *_: mnist_5k)
+    monkeypatch.setattr(SweepOptions, "load", lambda *_: mnist_5k)
     writer = new_writer(tmp_path / "sweep", count=0)
     writer.meta["dataset"]["checksums"] = mnist_5k.checksums
     writer.meta |= {"resumed": ["before"]}
@@ -198,7 +207,8 @@ def test_a_completed_trial_whose_only_row_is_damaged_trains_again(new_writer, ep
 @pytest.mark.parametrize("again", [False, True])
 def test_trials_that_ended_in_an_error_go_on_if_asked_to(ended, again, capsys):
     """States stay but for those that nobody knows, or that are too far ahead of the rows of a trial that goes on."""
-    _, writer, past, _ = open_again(ended, SweepOptions(retry_errored=again), search=False)
+    found = opened(ended, retry_errored=again, quiet=False)
+    writer, past = found.writer, found.past
     assert sorted(past.open.keys() & {"00008", "00009"}) == ["00008", "00009"] * again
     assert sorted(past.failed) == ["00008", "00009"] * (not again)
     said = "2 trials ended in an error; --retry-errored trains them again"
@@ -213,7 +223,8 @@ def test_trials_that_ended_in_an_error_go_on_if_asked_to(ended, again, capsys):
 def test_trials_that_were_stopped_early_are_not_said_to_train_longer(ended, capsys):
     """Nor are those that ended in an error."""
     trials = [TrialConfig(epochs=9, seed=number) for number in range(len(ENDS) + 2)]
-    _, writer, past, _ = open_again(ended, SweepOptions(), search=False, trials=trials)
+    found = opened(ended, trials, quiet=False)
+    writer, past = found.writer, found.past
     writer.finish(ended="now")
     said = "2 trials are added, 6 train for more epochs; 2 that were stopped early do not"
     assert capsys.readouterr().err.splitlines()[0] == said
@@ -227,10 +238,10 @@ def test_a_resumed_sweep_remembers_its_cluster_and_has_ended_until_trials_run_ag
     before = (ended / "sweep.json").read_text()
     monkeypatch.setattr(opening, "start_ray", refuse)
     with pytest.raises(UserError, match="no cluster at head:6379"):
-        open_again(ended, SweepOptions(quiet=True, address="head:6379"), search=False)
+        opened(ended, address="head:6379")
     assert (ended / "sweep.json").read_text() == before
     monkeypatch.setattr(opening, "start_ray", lambda *arguments: None)
-    _, writer, *_ = open_again(ended, SweepOptions(quiet=True, address="head:6379"), search=False)
+    writer = opened(ended, address="head:6379").writer
     meta = json.loads((ended / "sweep.json").read_text())
     assert (meta["ended"], meta["resumed"]) == ("then", ["before"])
     assert meta["options"] == {"dataset": "mnist-5k", "address": "head:6379"}
@@ -246,13 +257,12 @@ def test_a_resume_trains_on_the_same_data_or_says_how_to_give_it(tmp_path, kind)
     given = arrays if kind == "arrays" else str(tmp_path / "data.npz")
     trials = {"00000": TrialConfig(architecture="mlp-4-tanh", batch_size=8)}
     options = SweepOptions(dataset=given, output=tmp_path / "sweep", train_images=90, standardize=True, quiet=True)
-    open_new("mine", trials, options)[0].finish()
+    open_sweep("mine", options, lambda known: trials).writer.finish()
 
     def data(**given):
-        options = SweepOptions(quiet=True, **given)
-        _, writer, _, [dataset] = open_again(tmp_path / "sweep", options, search=False)
-        writer.finish()
-        return dataset
+        found = opened(tmp_path / "sweep", **given)
+        found.writer.finish()
+        return found.data[0]
 
     how = r"give it with --dataset or --data-dir, or from Python with SweepOptions\(dataset=...\)$"
     if kind == "arrays":
@@ -272,13 +282,13 @@ def test_a_resume_reads_the_folder_that_the_sweep_read_unless_another_is_given(n
         read.append((name, folder))
         raise ZeroDivisionError
 
-    monkeypatch.setattr(opening, "load_dataset", load)
+    monkeypatch.setattr(options, "load_dataset", load)
     writer = new_writer(tmp_path / "sweep")
     writer.update_options(data_dir=str(tmp_path / "data"))
     writer.finish()
     for given in ({}, {"data_dir": tmp_path / "moved"}):
         with pytest.raises(ZeroDivisionError):
-            open_again(tmp_path / "sweep", SweepOptions(**given), search=False)
+            opened(tmp_path / "sweep", **given)
     assert read == [("mnist-5k", tmp_path / "data"), ("mnist-5k", tmp_path / "moved")]
 
 
@@ -297,7 +307,9 @@ def test_ones_own_data_are_found_again_and_have_no_target(tmp_path, monkeypatch,
     else:
         given = (x, y, x_test, y_test) if name == "arrays" else tuple(part.tolist() for part in (x, y, x_test, y_test))
     trial = TrialConfig(architecture="mlp-4-tanh", batch_size=2)
-    writer, [dataset] = open_new("mine", {"00000": trial}, SweepOptions(dataset=given, output="sweep", quiet=True))
+    new = SweepOptions(dataset=given, output="sweep", quiet=True)
+    found = open_sweep("mine", new, lambda known: {"00000": trial})
+    writer, [dataset] = found.writer, found.data
     writer.epoch("00000", epoch_row(1, train_accuracy=0.9), False)
     writer.finish()
     recorded = load_sweep(tmp_path / "sweep").meta
@@ -305,10 +317,9 @@ def test_ones_own_data_are_found_again_and_have_no_target(tmp_path, monkeypatch,
     assert recorded["dataset"]["name"] not in DATASETS
     assert len((tmp_path / "sweep" / "sweep.json").read_bytes()) < 10_000
     again = {} if isinstance(given, (str, Path)) else {"dataset": given}
-    options = SweepOptions(quiet=True, **again)
-    _, writer, _, [found] = open_again(tmp_path / "sweep", options, search=False)
-    writer.finish()
-    assert found.checksums == dataset.checksums
+    found = opened(tmp_path / "sweep", **again)
+    found.writer.finish()
+    assert found.data[0].checksums == dataset.checksums
 
 
 def test_a_sweep_of_an_older_version_is_refused_in_a_line(new_writer, tmp_path):
@@ -318,12 +329,11 @@ def test_a_sweep_of_an_older_version_is_refused_in_a_line(new_writer, tmp_path):
     del meta["dataset"]["target"]
     file.write_text(json.dumps(meta))
     with pytest.raises(UserError, match=f"^{file} is of an older version, .*; start a new sweep$"):
-        open_again(tmp_path / "sweep", SweepOptions(), search=False)
+        opened(tmp_path / "sweep")
 
 
 def test_a_resume_that_fails_leaves_the_folder_to_others(interrupted, place, monkeypatch):
     interrupted.finish(ended=None)
-    monkeypatch.setattr(opening, "additions", mock.Mock(side_effect=ZeroDivisionError))
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
-            open_again(place, SweepOptions(quiet=True), search=False)
+            opened(place, mock.MagicMock(__iter__=mock.Mock(side_effect=ZeroDivisionError)))

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from dataclasses import dataclass
 from types import SimpleNamespace
 from unittest.mock import Mock
 
@@ -29,10 +28,11 @@ from mnist_tune.results.folder import fetched
 from mnist_tune.results.meta import read_meta
 from mnist_tune.runtime.nodes import RayletDied
 from mnist_tune.sweep import Sweep
-from mnist_tune.tuning import opening, sweep, tuner
+from mnist_tune.tuning import sweep, tuner
+from mnist_tune.tuning.opening import Opened
 from mnist_tune.tuning.past import Past
+from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import ProgressView
-from mnist_tune.tuning.wanted import Plan
 
 
 @pytest.fixture
@@ -70,8 +70,8 @@ def fitted(monkeypatch):
     monkeypatch.setattr(sweep, "LivePage", Page)
 
     def run(writer, plan, fit=lambda recorder: None, past=None, **options):
-        monkeypatch.setattr(tuner, "fit", lambda writer, plan, data, options, recorder, past: fit(recorder))
-        return sweep.run_plan(writer, plan, [], SweepOptions(quiet=True, **options), past)
+        monkeypatch.setattr(tuner, "fit", lambda opened, plan, recorder: fit(recorder))
+        return sweep.run_plan(Opened(SweepOptions(quiet=True, **options), writer, past or Past(), []), plan)
 
     return SimpleNamespace(run=run, done=done)
 
@@ -88,7 +88,7 @@ def test_while_a_resumed_sweep_runs_it_has_not_ended_and_it_remembers_its_resume
         writer,
         Plan.of({"00000": TrialConfig()}),
         lambda recorder: seen.append(read_meta(writer.path)),
-        Past() if resume else None,
+        Past(is_resumed=resume),
     )
     assert [(meta.get("ended"), meta.get("resumed")) for meta in seen] == [
         (None, ["before", "now"] if resume else None)
@@ -143,7 +143,7 @@ def test_what_kept_the_folder_from_being_written_is_the_error_and_not_tunes(new_
 def test_a_raylet_that_died_is_one_line_and_ray_is_stopped_first(new_writer, tmp_path, fitted):
     writer = new_writer(tmp_path / "sweep", count=1)
     with pytest.raises(
-        UserError, match=f"^Ray's raylet on this machine died; .*, resume with: .* --resume {tmp_path}/"
+        UserError, match=f"^Ray's raylet on this machine died; .*, resume with: mnist-tune resume {tmp_path}/"
     ):
         fitted.run(writer, Plan.of({"00000": TrialConfig()}), Mock(side_effect=RayletDied))
     assert fitted.done.index("Ray stopped") < fitted.done.index("page stopped")
@@ -179,14 +179,14 @@ def test_a_process_that_is_killed_has_last_words(ends, said):
 
 @pytest.fixture
 def plans(monkeypatch, mnist_5k):
-    """The plans that were run, each with its past."""
+    """The plans that were run."""
     found = []
 
-    def run(writer, plan, data, options, past=None):
-        found.append((plan, past))
-        return Sweep.of(writer.finish())
+    def run(opened, plan):
+        found.append(plan)
+        return Sweep.of(opened.writer.finish())
 
-    monkeypatch.setattr(opening, "load_dataset", lambda *_: mnist_5k)
+    monkeypatch.setattr(SweepOptions, "load", lambda *_: mnist_5k)
     monkeypatch.setattr(sweep, "run_plan", run)
     return found
 
@@ -211,18 +211,18 @@ def test_a_search_asks_for_its_samples_of_its_space_and_takes_no_number_of_the_u
     drawn = np.random.rand()
     np.random.seed(7)
     assert drawn == np.random.rand()
-    assert plans == [(Plan(SPACE, {}, 5, "a scheduler", searcher, callbacks=(callback,)), None)]
+    assert plans == [Plan(SPACE, {}, 5, "a scheduler", searcher, callbacks=(callback,))]
 
 
 def test_a_search_loads_and_records_all_code_that_it_may_propose(monkeypatch):
     seen, names = [], ["a.py:f", "b.py:g", "c.py:h"]
 
-    def opened(name, trials, options, search, templates):
+    def opened(name, options, wanted, search, templates, data):
         seen.append(names_in(*templates))
         raise UserError("opened")
 
     monkeypatch.setattr(sweep, "load_own", lambda *owners: seen.append(names_in(*owners)))
-    monkeypatch.setattr(sweep, "open_new", opened)
+    monkeypatch.setattr(sweep, "open_sweep", opened)
     for searcher in (None, Searcher("test_accuracy", "max")):
         with pytest.raises(UserError, match="opened"):
             run_search("mine", {"architecture": tune.choice(names)}, 1, SweepOptions(quiet=True), search_alg=searcher)
@@ -270,18 +270,18 @@ def test_a_grid_is_trained_as_often_as_there_are_samples_and_a_resume_drops_none
     for samples, given in ((2, {"output": where}), (2, {"resume": where}), (3, {"resume": where})):
         np.random.seed(7)
         run_search("mine", space, samples, SweepOptions(quiet=True, **given))
-    first, again, more = (list(plan.trials.values()) for plan, _ in plans)
+    first, again, more = (list(plan.trials.values()) for plan in plans)
     assert {(trial.learning_rate, trial.epochs) for trial in first[:4]} == {(0.1, 1), (0.1, 2), (0.2, 1), (0.2, 2)}
     assert len({trial.seed for trial in first}) > 2
     assert (len(first), again, more[:8], len(more)) == (8, first, first, 12)
-    assert [plan.samples for plan, _ in plans] == [8, 8, 12]
+    assert [plan.samples for plan in plans] == [8, 8, 12]
 
 
 def test_values_that_follow_from_others_are_drawn(tmp_path, plans):
     space = {"architecture": "mlp-4-tanh", "batch_size": tune.choice([32, 64])}
     space |= {"epochs": tune.sample_from(lambda config: config["trial"]["batch_size"] // 32)}
     run_search("mine", space, 9, SweepOptions(output=tmp_path / "sweep", quiet=True))
-    [(plan, _)] = plans
+    [plan] = plans
     assert {(trial.batch_size, trial.epochs) for trial in plan.trials.values()} == {(32, 1), (64, 2)}
     assert plan.epochs == 2
 
@@ -334,31 +334,8 @@ def test_what_has_nothing_left_ends_without_a_run_and_keeps_its_end(cut, plans, 
 
 def test_a_decision_is_resumed_from_python(new_writer, tmp_path, monkeypatch):
     """As where its networks were registered there."""
-    new_writer(tmp_path / "decision").finish(name="decide")
-    monkeypatch.setattr("mnist_tune.commands.resume.decide", lambda options: options)
-    found = resume_sweep(tmp_path / "decision", quiet=True)
-    assert found == DecideOptions(resume=tmp_path / "decision", quiet=True)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asked(SweepOptions):
-    architecture: tuple[str, ...] = ("a.py:net", "b.py:net")
-    optimizer: str = "c.py:adam"
-
-    def trials(self):
-        return ["a trial"]
-
-
-def test_a_command_loads_the_code_that_is_named_and_starts_or_resumes(tmp_path, monkeypatch):
-    seen = []
-    monkeypatch.setattr(sweep, "load_own", lambda *owners: seen.append(names_in(*owners)))
-    monkeypatch.setattr(sweep, "stop_ray_at_exit", lambda: seen.append("Ray stops at the end"))
-    monkeypatch.setattr(sweep, "_run_new", lambda name, trials, options: ("new", name, trials, options))
-    monkeypatch.setattr(sweep, "resume", lambda where, options, name, trials: ("resumed", where, options, name, trials))
-    before = [{"architecture": ["a.py:net", "b.py:net"], "optimizer": ["c.py:adam"]}, "Ray stops at the end"]
-    for options in (Asked(), Asked(resume="auto", output=tmp_path / "new", retry_errored=True)):
-        assert sweep.run_or_resume("mine", options) == ("new", "mine", ["a trial"], options)
-    options = Asked(resume=tmp_path, retry_errored=True)
-    resumed = ("resumed", tmp_path, options, "mine", ["another"])
-    assert sweep.run_or_resume("mine", options, ["another"]) == resumed
-    assert seen == before * 3
+    writer, where = new_writer(tmp_path / "decision"), tmp_path / "decision"
+    writer.finish(name="decide", options=DecideOptions(tolerance=0.01).values() | {"output": None})
+    monkeypatch.setattr("mnist_tune.commands.resume.decide_between", lambda options: options)
+    monkeypatch.setattr("mnist_tune.commands.resume.shown", lambda found, options: found)
+    assert resume_sweep(where, quiet=True) == DecideOptions(resume=where, quiet=True, tolerance=0.01)

@@ -16,10 +16,11 @@ from mnist_tune.runtime.placement import Placement
 from mnist_tune.runtime.ray_session import PENDING, TRIALS
 from mnist_tune.tuning import tuner
 from mnist_tune.tuning.early_stopping import Asha, Fates
+from mnist_tune.tuning.opening import Opened
 from mnist_tune.tuning.past import Past
+from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import ProgressView
 from mnist_tune.tuning.recorder import Recorder
-from mnist_tune.tuning.wanted import Plan
 
 PLAN = Plan.of({"00000": TrialConfig(epochs=3), "00001": TrialConfig(epochs=9)})
 
@@ -117,7 +118,7 @@ def test_processes_get_what_was_asked_for(cluster, new_writer, mnist_5k, tmp_pat
     monkeypatch.setattr(tuner, "make_tuner", lambda *arguments: SimpleNamespace(fit=run))
     options = SweepOptions(train_evaluation=500, sharpness_every=3, save_every=4, execution="process", address=address)
     options = replace(options, hang_minutes=2)
-    tuner.fit(writer, PLAN, [mnist_5k], options, None, Past())
+    tuner.fit(Opened(options, writer, Past(), [mnist_5k]), PLAN, None)
     assert pending == ["4"]  # more than there are cores
     assert checked == [(1, "process"), (writer.states, writer.token)]
     [settings] = placed
@@ -157,7 +158,7 @@ def test_lane_servers_are_stopped_and_variables_restored_whatever_happens(
     plan, data, before = Plan({}, PLAN.trials, 2, search_alg=search), [mnist_5k], dict(os.environ)
     options = SweepOptions(execution="lanes", lanes=5, trials_per_gpu=3, quiet=True)
     with pytest.raises(ZeroDivisionError) if fails else nullcontext():
-        tuner.fit(writer, plan, data, options, None, Past())
+        tuner.fit(Opened(options, writer, Past(), data), plan, None)
     assert killed == ["directory"]
     assert dict(os.environ) == before
     assert seen.items() >= TRIALS.items()

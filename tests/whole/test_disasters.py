@@ -16,7 +16,7 @@ from waiting import LONG_S
 from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep, storage
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.results.writer import SweepWriter
-from mnist_tune.tuning.opening import open_new
+from mnist_tune.tuning.opening import open_sweep
 
 SCRIPT = Path(__file__).parents[2] / "sweeps" / "lr_regimes.py"
 TRIALS = {
@@ -30,7 +30,7 @@ SECRETS = {"AWS_SECRET_ACCESS_KEY": "s3cr3t-aws", "AWS_SESSION_TOKEN": "s3cr3t-s
 def half_done(tmp_path, mnist_5k):
     """A sweep killed after one epoch of each trial, and the training losses that each trial has without the kill."""
     options = SweepOptions(dataset="mnist-5k", output=tmp_path / "sweep", scheduler="fifo", cpus_per_trial=1)
-    writer, _ = open_new("hostile", TRIALS, options)
+    writer = open_sweep("hostile", options, lambda known: TRIALS).writer
     pool, losses = LanePool(mnist_5k), {}
     for trial_id, config in TRIALS.items():
         pool.attach(trial_id, config)
@@ -131,7 +131,8 @@ def test_a_sweep_resumes_after_a_full_disk(tmp_path, run, one_core, monkeypatch)
 def test_secrets_in_the_command_are_not_recorded(tmp_path, monkeypatch):
     secrets = ["s3://AKIA:s3cr3t/a+b@bucket/x", "https://host/x?X-Amz-Signature=s3cr3t&region=r", "--token=s3cr3t"]
     monkeypatch.setattr(sys, "argv", ["lr_regimes.py", "--data-dir", *secrets])
-    writer, _ = open_new("secrets", TRIALS, SweepOptions(dataset="mnist-5k", output=tmp_path / "sweep"))
+    options = SweepOptions(dataset="mnist-5k", output=tmp_path / "sweep")
+    writer = open_sweep("secrets", options, lambda known: TRIALS).writer
     writer.update_options(cpus_per_trial=1)
     writer.end("00000", "error", f"no {secrets[0]}")
     writer.finish()

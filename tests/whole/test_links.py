@@ -87,7 +87,7 @@ def test_no_link_leads_out_of_a_folder(swept, tmp_path, monkeypatch):
     assert written >= {"sweep.json", "journal.jsonl", "trials.parquet", "epochs.parquet", "regimes.png", ".lock"}
     assert "report.html" in written
     assert written >= {"states", "states/token", "states/00000.npz", ".ray"}
-    monkeypatch.setattr("mnist_tune.tuning.sweep.run_plan", lambda writer, *rest: writer.finish(ended="now"))
+    monkeypatch.setattr("mnist_tune.tuning.sweep.run_plan", lambda opened, plan: opened.writer.finish(ended="now"))
     monkeypatch.setattr("mnist_tune.reports.figures.picture", lambda sweep: Figure())
     monkeypatch.setattr("mnist_tune.reports.page.page", lambda sweeps: "")
     monkeypatch.setattr("mnist_tune.reports.terminal.findings", lambda *given: [])

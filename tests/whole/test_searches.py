@@ -18,9 +18,9 @@ from mnist_tune import SweepOptions, UserError, load_sweep, object_storage, run_
 from mnist_tune.results.folder import exists
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning import opening
-from mnist_tune.tuning.past import Past
-from mnist_tune.tuning.searcher import KnownTrials, ThenSearched, drawn, not_known
-from mnist_tune.tuning.wanted import Plan
+from mnist_tune.tuning.past import Past, not_known
+from mnist_tune.tuning.plan import Plan
+from mnist_tune.tuning.searcher import KnownTrials, ThenSearched, drawn
 
 
 def train_population(place, epochs, interval, scheduler=PopulationBasedTraining, callbacks=()):
@@ -140,7 +140,7 @@ def test_a_resumed_population_keeps_the_ids_of_its_trials(tmp_path, every_core):
     And checkpoints that nobody copies any more go.
     """
     options = SweepOptions(dataset="mnist-5k", quiet=True, output=tmp_path / "sweep")
-    writer, _ = opening.open_new("pbt", {}, options, search=True)
+    writer = opening.open_sweep("pbt", options, search=True).writer
     rates = {"00000": 1e-5, "00001": 0.1, "00002": 2e-5, "00003": 0.2}
     for trial_id, rate in rates.items():
         writer.trial(trial_id, TrialConfig(architecture="mlp-8-tanh", learning_rate=rate, epochs=16))

@@ -1,0 +1,162 @@
+"""What the options of a resume are: what its folder records, and on top of it what is given now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from mnist_tune import cli
+from mnist_tune.data_spec import ARRAYS
+from mnist_tune.errors import UserError
+from mnist_tune.own_code.loading import load_own
+from mnist_tune.own_code.registry import ENTRIES, is_named_again, names_own_code
+from mnist_tune.results.journal import resume_command
+from mnist_tune.results.meta import read_meta
+from mnist_tune.storage import Place
+from mnist_tune.sweep import Sweep
+from mnist_tune.trial import closest
+from mnist_tune.tuning.options import (
+    Data,
+    InResume,
+    Options,
+    SomeOptions,
+    SweepOptions,
+    fits,
+    flag,
+    hints_of,
+    in_resume,
+    typed,
+)
+
+
+def command_options(kind: type[SomeOptions], arguments: Sequence[str] | None = None) -> SomeOptions:
+    """Return the options of a command line, or of `arguments`. What is not given is as recorded in the folder that
+    --resume names; with --smoke, as a smoke test has it. On a mistake, print one line and exit with code 2."""
+    options = cli.parse(kind, arguments)
+    load_own(options)  # only what is given: nothing is loaded because a folder names it
+    if (where := options.place_to_resume()) is not None:
+        recorded = recorded_options(kind, where)
+        return continued(recorded, cli.parse(kind, arguments, recorded), where)
+    if getattr(options, "smoke", False):
+        smoke: Mapping[str, Any] = vars(kind)["SMOKE"]
+        return cli.parse(kind, arguments, kind(**smoke))
+    return options
+
+
+def python_options(options: SomeOptions) -> SomeOptions:
+    """Return the options of a call from Python. If they resume a sweep, those with their default are as recorded."""
+    load_own(options)
+    if (where := options.place_to_resume()) is None:
+        return options
+    default = {one.name: one.default for one in fields(options)}
+    given = {name: value for name, value in options.values().items() if _differ(value, default[name])}
+    return resumed_with(type(options), where, given)
+
+
+def resumed_with(kind: type[SomeOptions], where: Place, given: Mapping[str, Any]) -> SomeOptions:
+    """Return the options of a sweep that is resumed with these `given`. Raises `UserError`, as `continued`."""
+    load_own(given)
+    recorded, known = recorded_options(kind, where), hints_of(kind)
+    for name in given:
+        if name not in known:
+            raise UserError(f"{where} has no option {name!r}{closest(name, known)}")
+    return continued(recorded, replace(recorded, **given), where)
+
+
+def recorded_options(kind: type[SomeOptions], where: Place) -> SomeOptions:
+    """Return the options that a folder records. Those that belong to a command line, or are not recorded, have their
+    defaults. Raises `UserError` if there is no sweep, or another command made it."""
+    meta = read_meta(where)
+    if kind.NAME and not is_made_by(kind, meta):
+        raise UserError(f"{where} was made by something else; resume it with: {resume_command(meta, where)}")
+    recorded, rules = values_of(kind, meta, where), in_resume(kind)
+    return kind(**{name: value for name, value in recorded.items() if rules[name] is not InResume.HERE})
+
+
+def is_made_by(kind: type[SweepOptions], meta: Mapping[str, Any]) -> bool:
+    """Return whether a sweep was made by the command that has these options, which are then recorded."""
+    of_folders = {name for name, rule in in_resume(kind).items() if rule is not InResume.HERE}
+    own = vars(kind)["__annotations__"].keys() & of_folders
+    return bool(meta["name"] == kind.NAME and own <= meta["options"].keys())
+
+
+def values_of(kind: type[Options], meta: Mapping[str, Any], where: Place) -> dict[str, Any]:
+    """Return the recorded values of options, each of its type. Raises `UserError` if one is of another type: the folder
+    may come from anybody."""
+    found = dict[str, Any]()
+    for name, hint in hints_of(kind).items():
+        if name not in meta["options"]:
+            continue
+        value = meta["options"][name]
+        value = tuple(value) if isinstance(value, list) else value
+        if isinstance(value, str) and not fits(value, hint):
+            value = Path(value)
+        if not fits(value, hint):
+            raise UserError(f"{where} records that {flag(name)} is {str(value)[:80]!r}, which it can't be")
+        found[name] = value
+    return found
+
+
+def data_of(options: SomeOptions, sweep: Sweep) -> dict[str, Any]:
+    """Return the data options of a new sweep that trains on the data of another one: as recorded there, unless they are
+    given. Raises `UserError` if these are arrays, which have to be given."""
+    recorded = values_of(type(options), sweep.meta, sweep.path)
+    default = {one.name: one.default for one in fields(options)}
+    given = {name for name in default if _differ(getattr(options, name), default[name])}
+    given |= {"data_dir"} if "dataset" in given else set()
+    names = {*hints_of(Data), "target", "train_evaluation"} & recorded.keys()
+    found = {name: recorded[name] for name in names - given}
+    if found.get("dataset") == ARRAYS:
+        raise UserError(f"{sweep.path} was trained on arrays from Python; give them as dataset=...")
+    return found
+
+
+def continued(recorded: SomeOptions, now: SomeOptions, where: Place) -> SomeOptions:
+    """Return the options of a resume, given those that its folder records, and the same with what is given now. Raises
+    `UserError` if an option was given that can't change."""
+    values, code, rules = dict[str, Any](), read_meta(where).get("code", []), in_resume(type(now))
+    for one in fields(now):
+        name, before, after = one.name, getattr(recorded, one.name), getattr(now, one.name)
+        if rules[name] in (InResume.HERE, InResume.CHANGES):
+            continue
+        if name in ENTRIES and _is_named_again(after, before, code, name):
+            values[name] = before
+        elif after != before and rules[name] is InResume.ADDS:
+            values[name] = _more(name, before, after, where)
+        elif after != before:
+            raise _cannot_change(one, before, where)
+    if now.data_dir == recorded.data_dir and _differ(now.dataset, recorded.dataset):
+        values["data_dir"] = None  # it is the folder of the recorded data set
+    return replace(now, **values)
+
+
+def _differ(one: Any, other: Any) -> bool:
+    """Return whether two values of an option differ. A data set may be arrays."""
+    return one is not other and str(one) != str(other)
+
+
+def _more(name: str, before: Any, now: Any, where: Place) -> Any:
+    """Return an option that makes trials, with what is added to what was recorded."""
+    if isinstance(before, tuple):
+        return tuple(dict.fromkeys((*before, *now)))
+    if before is not None and (now is None or now > before):
+        return now
+    raise UserError(f"{flag(name)} {now}: {where} was asked for {before} already; a resume can only add to that")
+
+
+def _cannot_change(option: Field[Any], before: Any, where: Place) -> UserError:
+    said = f"has {' '.join(map(str, before)) if isinstance(before, tuple) else before}"
+    if isinstance(before, bool):
+        said = f"was started with{'out' * (before is option.default)} it"
+    return UserError(f"{typed(option)} can't change in a resume: {where} {said}; leave it out, or start a new sweep")
+
+
+def _is_named_again(now: Any, before: Any, code: Sequence[Mapping[str, Any]], flag: str) -> bool:
+    """Return whether an option only names what the sweep runs again, without arguments, so that one's own code is
+    loaded. What that is stands in `code`: a sweep that was started from Python, or a decision between the settings of
+    another one, runs code that its options do not name, or name by another path."""
+    texts, again = (value if isinstance(value, tuple) else (value,) for value in (before or (), now or ()))
+    known = [text for text in texts if not names_own_code(text)]
+    return bool(again) and is_named_again(flag, again, [*known, *(one["name"] for one in code if one["flag"] == flag)])
