@@ -11,6 +11,7 @@ import ast
 import inspect
 import re
 import textwrap
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import MISSING, Field, fields, is_dataclass
@@ -23,7 +24,7 @@ import mnist_tune
 from mnist_tune import cli
 from mnist_tune.columns import EPOCHS, TRIALS
 from mnist_tune.invocation import COMMANDS, module_of
-from mnist_tune.tuning.options import SweepOptions, TrialOptions
+from mnist_tune.tuning.options import TrialOptions
 
 DOCS = Path(__file__).parent
 PRINTED = "This page is written by `python docs/pages.py`.\n"
@@ -82,41 +83,55 @@ def flag(kind: type, one: Field[Any]) -> str:
     return f"--{'no-' * (one.default is True)}{one.name.replace('_', '-')}"
 
 
-def flag_table(kind: type, names: Collection[str]) -> list[str]:
-    lines = []
-    for one, default, said in rows(kind, names):
-        if one.default is True:
-            default, said = "", re.sub("^(?!By default)(.)", lambda found: f"By default: {found[1].lower()}", said)
-        lines.append(f"| `{flag(kind, one)}` | {default} | {said} |")
-    return ["| flag | default | what it does |", "|---|---|---|", *lines]
+DIFFERS = {
+    "--scheduler": "a label needs no whole curve; edges, decisions and the notebook compare whole ones",
+    "--architecture": "an edge of a small network takes minutes; a search makes its own from widths and depths",
+    "--epochs": "an edge shows within three; the notebook has its own",
+    "--batch-size": "a search chooses among several",
+    "--momentum": "a search chooses from a range",
+    "--weight-decay": "a search chooses from a range",
+    "--learning-rates": "a decision is between those that are named",
+    "--seeds": "a range test takes seconds, so it has three; the notebook has its own seeds",
+    "--trials": "an edge needs some 60, a decision between a few settings up to 200",
+    "--learning-rate": "a search chooses from a range; replicates have one",
+    "--warmup-steps": "ranges are found for several",
+    "--widths": "ranges are found for few networks, a search tries many",
+    "--depths": "ranges are found for few networks, a search tries many",
+    "--picture": "a range test is seen in its picture alone",
+}
+"""Why the default of a flag is not that of other commands."""
 
 
-def is_another(kind: type, one: Field[Any], default: object) -> bool:
-    """Return whether a flag has another default, or another text, than that of every sweep."""
-    return one.default != default or about(kind, one.name) != about(TrialOptions, one.name)
+def flag_rows() -> Iterator[tuple[str, str, str, str]]:
+    """Yield every flag with its default, the commands that have it so, and what it does there."""
+    table = defaultdict[tuple[str, str, str], list[str]](list)
+    for name in COMMANDS:
+        if name != "resume":
+            kind = options_of(name)
+            for one, default, said in rows(kind, {one.name for one in fields(kind)}):
+                text = said
+                if one.default is True:
+                    default, text = "", re.sub("^(?!By default)(.)", lambda one: f"By default: {one[1].lower()}", said)
+                table[flag(kind, one), default, text].append(name)
+    order = [*dict.fromkeys(of for of, _, _ in table)]
+    for (of, default, said), names in sorted(table.items(), key=lambda row: order.index(row[0][0])):
+        yield of, default, ", ".join(names), said
+
+
+def several_defaults() -> set[str]:
+    """Return the flags whose default is not the same in all commands."""
+    defaults = {(of, default) for of, default, _, _ in flag_rows()}
+    return {of for of, count in Counter(of for of, _ in defaults).items() if count > 1}
 
 
 def flags_page() -> str:
-    shared = {one.name: one.default for one in fields(TrialOptions)}
     lines = ["# All flags", "", "[Commands](commands.md) has the flags met most often.", ""]
-    lines += ["A flag without a default is off, or follows from the others. " + PRINTED, "## Of every sweep", ""]
-    lines += flag_table(TrialOptions, shared)
-    for name in sorted(COMMANDS.keys() - {"resume"}):
-        kind = options_of(name)
-        listed = {one.name for base in (SweepOptions, TrialOptions) if issubclass(kind, base) for one in fields(base)}
-        own = [one.name for one in fields(kind) if one.name not in listed or is_another(kind, one, shared[one.name])]
-        script, question = COMMANDS[name]
-        more = " It has the flags of every sweep, and these." * issubclass(kind, TrialOptions)
-        if issubclass(kind, SweepOptions) and not more:
-            more = " It has the flags of every sweep up to `--quiet`, and these."
-        lines += [
-            "",
-            f"## {name}",
-            "",
-            f"`mnist-tune {name}`{f', or `python {script}`' if script else ''}: {question}{more}",
-            "",
-        ]
-        lines += flag_table(kind, own)
+    lines += ["A flag without a default is off, or follows from the others. " + PRINTED]
+    lines += ["| flag | default | of | what it does |", "|---|---|---|---|"]
+    lines += [f"| `{of}` | {default} | {names} | {said} |" for of, default, names, said in flag_rows()]
+    lines += ["", "## Why some defaults differ", "", "| flag | why |", "|---|---|"]
+    several = several_defaults()
+    lines += [f"| `{name}` | {why} |" for name, why in DIFFERS.items() if name in several]
     return "\n".join(lines) + "\n"
 
 

@@ -39,7 +39,7 @@ class RangeTestOptions:
     seeds: tuple[int, ...] = (0, 1, 2)
     """A range test for each seed of initialisation and batch order."""
     dataset: Annotated[Any, tyro.conf.arg(constructor=Optional[str], metavar="NAME|FILE.npz|FOLDER")] = None
-    """As in sweeps/lr_regimes.py; by default mnist."""
+    """As in regimes; by default mnist."""
     data_dir: Path | None = None
     """Folder with the four IDX files of mnist or fashion-mnist."""
     train_images: int | None = None
