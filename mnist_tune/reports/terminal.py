@@ -123,7 +123,7 @@ def _print_summary(console: Console, sweep: Tables, trials: pd.DataFrame) -> boo
     """Print the table of a sweep whose trials have no row each; return whether it is such a sweep."""
     contest, edges, (about, several) = sweep.decision, sweep.edges(), replicates(trials)
     if contest is not None and contest.decision.seeds.any():
-        _print_texts(console, compared(sweep, contest), "with 95% intervals")
+        _print_texts(console, compared(sweep, contest), "with intervals each of whose ends holds in 95%")
     elif not several.empty and len(several) <= MANY and not edges:
         _print_texts(console, several, about)
     elif len(trials) > MANY or edges:
