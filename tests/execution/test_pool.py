@@ -2,6 +2,7 @@
 
 import re
 import time
+from typing import Any
 
 import batch_orders
 import jax
@@ -247,6 +248,18 @@ def test_a_lack_of_memory_costs_no_lane_its_state(few_images, monkeypatch, where
     rows = pool.run(["0", "1", "2"])
     assert [row["lanes"] for row in rows.values()] == [1 if where == "train" else 3] * 3
     assert_close(rows["0"], alone.run(["0"])["0"])
+
+
+def test_programs_that_no_lane_uses_any_more_take_no_memory(few_images):
+    """Nor does JAX keep what it compiled for them."""
+    anything: Any = jax.jit(lambda x: x + 1)
+    pool = LanePool(few_images)
+    anything(np.float32(1))
+    assert anything._cache_size() == 1
+    for size in (32, 64, 128, 256, 512):
+        pool.attach("a", TrialConfig(architecture="mlp-8-tanh", batch_size=size))
+    assert len(pool._groups) < 5
+    assert anything._cache_size() == 0
 
 
 @pytest.mark.parametrize("compiled", [True, False])

@@ -212,42 +212,6 @@ def wait_for_epochs(folder, count, driver):
 
 SWEEPS = "python sweeps/lr_regimes.py"
 
-DIES = """
-import os, runpy, signal, sys
-from mnist_tune.results.writer import SweepWriter
-
-lines, *sys.argv[:] = sys.argv[1:]
-append, left = SweepWriter._append, [None] * int(lines)
-SweepWriter._append = lambda *event: append(*event) if left and not left.pop() else os.killpg(0, signal.SIGKILL)
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
-
-def die(lines, *flags):
-    """Run a sweep that kills itself after so many lines of its journal."""
-    python, *arguments = command(*flags)
-    died = subprocess.run(
-        [python, "-c", DIES, str(lines), *arguments], capture_output=True, start_new_session=True, timeout=LONG_S
-    )
-    assert died.returncode == -signal.SIGKILL
-
-
-def test_a_trial_whose_end_a_kill_kept_from_being_recorded_is_stopped_by_the_resume(tmp_path, finish):
-    """The stopped trial is not trained on, and the others are stopped where they would have been."""
-    flags = ["--learning-rates", 0.5, 0.002, 0.001, 0.003, "--epochs", 6, "--grace-period", 2, "--max-concurrent", 1]
-    whole = finish(*flags, "--output", tmp_path / "whole")
-    assert whole.returncode == 0, whole.stderr
-    lines = (tmp_path / "whole" / "journal.jsonl").read_text().splitlines()
-    stopped = next(i for i, line in enumerate(lines) if '"stop_reason": "slow"' in line)
-    die(stopped, *flags, "--output", tmp_path / "killed")
-    assert len((tmp_path / "killed" / "journal.jsonl").read_text().splitlines()) == stopped
-    resumed = finish("--resume", tmp_path / "killed")
-    assert resumed.returncode == 0, resumed.stderr
-    assert rows(tmp_path / "killed").equals(rows(tmp_path / "whole"))
-    ends = ["trial_id", "stop_reason", "epochs_run", "regime"]
-    expected, found = (load_sweep(tmp_path / name).trials[ends] for name in ("whole", "killed"))
-    assert found.equals(expected)
-
 
 def test_every_value_asked_for_is_the_value_used(tmp_path, one_core):
     """Training again with these values gives the same numbers as the sweep."""
