@@ -15,7 +15,7 @@ def begun(monkeypatch):
     monkeypatch.setattr(module, "start_ray", lambda *given: None)
     monkeypatch.setattr(module, "processes", lambda options: 2)
     monkeypatch.setattr(module, "shown", lambda found, options: found)
-    monkeypatch.setattr(module, "run_searcher", lambda searcher, most, writer, *rest: writer.meta["options"])
+    monkeypatch.setattr(module, "run_searcher", lambda opened, *rest: opened.writer.meta["options"])
 
 
 @pytest.fixture
