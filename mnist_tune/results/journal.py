@@ -138,26 +138,21 @@ def parse_event(line: bytes) -> dict[str, Any] | None:
 
 
 def _blocks(file: IO[bytes]) -> Iterator[list[bytes]]:
-    """Yield the lines of a file, about `BLOCK_BYTES` at a time."""
-    lines, size = [], 0
-    for line in _lines(file):
+    """Yield the lines of a file, about `BLOCK_BYTES` at a time. Of a line that is too long, there is only the last
+    byte, which is not a valid event. A line without an end is the last: a running sweep may have written the rest
+    since."""
+    lines, size, line = [], 0, b"\n"
+    while line.endswith(b"\n") and (line := file.readline(MOST_LINE_BYTES)):
+        if len(line) == MOST_LINE_BYTES:
+            while line and not line.endswith(b"\n"):
+                line = file.readline(MOST_LINE_BYTES)
+            line = line[-1:]
         lines.append(line)
         size += len(line)
         if size >= BLOCK_BYTES or len(lines) == BLOCK_LINES:
             yield lines
             lines, size = [], 0
     yield lines
-
-
-def _lines(file: IO[bytes]) -> Iterator[bytes]:
-    """Yield the lines of a file. Of a line that is too long, yield only the last byte, which is not a valid event. A
-    line without an end is the last: a running sweep may have written the rest since."""
-    line = b"\n"
-    while line.endswith(b"\n") and (line := file.readline(MOST_LINE_BYTES)):
-        long = len(line) == MOST_LINE_BYTES
-        while long and line and not line.endswith(b"\n"):
-            line = file.readline(MOST_LINE_BYTES)
-        yield line[-1:] if long else line
 
 
 def _is_config(value: Any) -> bool:
