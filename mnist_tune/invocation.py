@@ -14,28 +14,30 @@ from pathlib import Path
 PROGRAM = "mnist-tune"
 
 COMMANDS = {
-    "regimes": ("sweeps/lr_regimes.py", "Which learning rates converge, are slow, oscillate or diverge?"),
-    "notebook": ("sweeps/notebook.py", "Do we get the numbers of the notebook?"),
-    "search": ("sweeps/search.py", "Which network and which settings do best on held-out images?"),
-    "decide": ("sweeps/decide.py", "Which of some settings is best, and how sure is that?"),
-    "edge": ("sweeps/edge.py", "How large may the learning rate be, with an interval?"),
-    "range": ("sweeps/range_test.py", "At which learning rate does the loss blow up? Seconds."),
-    "show": ("", "What does a sweep say? Its table, its page, its picture."),
-    "export": ("analysis/export.py", "Copy a sweep into TensorBoard, MLflow, W&B, Optuna or CSV files."),
-    "resume": ("", "Resume an interrupted sweep."),
+    "regimes": ("lr_regimes", "Which learning rates converge, are slow, oscillate or diverge?"),
+    "notebook": ("notebook", "Do we get the numbers of the notebook?"),
+    "search": ("search", "Which network and which settings do best on held-out images?"),
+    "decide": ("decide", "Which of some settings is best, and how sure is that?"),
+    "edge": ("edge", "How large may the learning rate be, with an interval?"),
+    "range": ("range_test", "At which learning rate does the loss blow up? Seconds."),
+    "show": ("show", "What does a sweep say? Its table, its page, its picture."),
+    "export": ("export", "Copy a sweep into TensorBoard, MLflow, W&B, Optuna or CSV files."),
+    "resume": ("resume", "Resume an interrupted sweep."),
 }
-"""For each name, its script in a clone and its question. `mnist_tune/commands/` has a module of the script's name, or
-of the command's where there is no script."""
+"""For each name, its module in `mnist_tune/commands/`, and its question."""
+
+RESUMED = ("regimes", "notebook", "search", "decide", "edge")
+"""The commands that start sweeps, each of which has the name of its command's module."""
 
 
 def module_of(name: str) -> str:
     """Return the module of a command, whose function `main` runs it."""
-    return f"mnist_tune.commands.{Path(COMMANDS[name][0]).stem or name}"
+    return f"mnist_tune.commands.{COMMANDS[name][0]}"
 
 
 def started_by(sweep: str) -> str | None:
-    """Return the command that starts sweeps of this name, None if none does. A sweep has the name of its script."""
-    return next((name for name, (script, _) in COMMANDS.items() if script == f"sweeps/{sweep}.py"), None)
+    """Return the command that starts sweeps of this name, None if none does."""
+    return next((name for name in RESUMED if COMMANDS[name][0] == sweep), None)
 
 
 def arguments() -> list[str]:

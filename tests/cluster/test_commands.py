@@ -22,7 +22,7 @@ def commands(text):
 
 def parsed(script, arguments):
     """Return the config that a script parses from its arguments. Raises `SystemExit` if they are invalid."""
-    name = next(name for name, (known, _) in invocation.COMMANDS.items() if known == script)
+    name = next(name for name, (known, _) in invocation.COMMANDS.items() if known == Path(script).stem)
     return cli.parse(options_of(name), arguments)
 
 
