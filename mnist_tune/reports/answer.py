@@ -3,6 +3,7 @@ their sentences from here."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -10,16 +11,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from mnist_tune.data_spec import ARRAYS
+from mnist_tune.invocation import command
 from mnist_tune.numbers import counted, rate, told_apart
 from mnist_tune.own_code.registry import FROM_PYTHON, named_again
+from mnist_tune.regimes.contest import MOST_SETTINGS, TRIALS, Contest
 from mnist_tune.regimes.decision import to_decide
 from mnist_tune.regimes.families import families, held_out, setting, varied
-from mnist_tune.regimes.measured_edge import MeasuredEdge
 from mnist_tune.regimes.replicates import CONFIGURATION
 from mnist_tune.reports.decided import decided, decided_accuracy, failed
-from mnist_tune.reports.findings import SPLITS, Finding, Kind, findings, of
+from mnist_tune.reports.findings import LEAST_RATES, SPLITS, measured_edges
 from mnist_tune.reports.page_data import so_far
-from mnist_tune.reports.ranges import spans
+from mnist_tune.reports.ranges import advice, spans, where_the_edge_is
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.tables import Tables
 
@@ -29,7 +32,7 @@ Key = tuple[Any, ...]
 MOST_NAMED = 6
 """The most settings that a sentence names."""
 
-ROOM = 60
+ROOM = 80
 """The most characters that their names may have; of more, only their number is said."""
 
 
@@ -79,64 +82,62 @@ def named(rows: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
     return said
 
 
-def answer(sweep: Tables, where: str = "", found: Sequence[Finding] | None = None) -> Answer:
+def answer(sweep: Tables, where: str = "") -> Answer:
     """Return the answer of a sweep.
 
     Args:
         sweep: finished or running.
         where: how its path is written in commands, by default in full.
-        found: its `findings`, if they are known.
     """
-    trials = sweep.trials
+    trials, where = sweep.trials, where or str(sweep.path)
     running = [so_far(trials)] * bool(so_far(trials))
-    if sweep.decision is not None:
-        return _decided(sweep, where or str(sweep.path), running)
+    if (contest := sweep.decision) is not None:
+        return _decided(sweep, contest, where, running)
     if not (trials["epochs_run"] > 0).any():
         return Answer("No trial has finished an epoch", tuple(running))
-    found = findings(sweep, where) if found is None else found
-    if (edges := sweep.edges()) and (measured := of(found, Kind.EDGE)):
-        return _measured(edges, measured, running)
+    if sweep.edges():
+        return _measured(sweep, running)
     best = sweep.best()
     if best.empty:
         head = "No setting has run all its epochs" + " without diverging" * (not running)
-        return Answer(head, (*running, *_facts(sweep, best)), tuple(_questions(sweep, found, best))[:3])
+        return Answer(head, (*running, *_facts(sweep, best)), tuple(_questions(sweep, where, best))[:3])
     names, key, tried = named(best, trials), keys(best), len({*keys(trials)})
     seeds, accuracy, first = int(best["seeds"].iloc[0]), best["accuracy"].iloc[0], 0
     how = f"best of {tried}" + f", mean of {seeds} seeds" * (seeds > 1) if tried > 1 else counted(seeds, "seed")
+    close = [k for k, near in enumerate(best["close"]) if near and k != first]
+    lines = ["; ".join(how_sure(best, names))]
     if sweep.final and (contest := sweep.final.decision):
         first, accuracy = int(contest.decision.leader), decided_accuracy(sweep.final, contest)
         how = f"of {tried}, the best {len(contest.settings)} compared on fresh seeds"
         close = np.flatnonzero(contest.decision.rivals).tolist()
         lines = list(decided(sweep.final, contest))[1:2]
-    else:
-        close = [k for k, near in enumerate(best["close"]) if near and k != first]
-        lines = ["; ".join(filter(None, how_sure(best, names)))]
     head = f"{names[first]}: {SPLITS[held_out(trials)]} {accuracy:.4f} ({how})"
     return Answer(
         f"So far {head}" if running else f"Train with {head}",
         tuple(filter(None, [*running, *lines, *_facts(sweep, best)])),
-        tuple(_questions(sweep, found, best, names))[:3],
+        tuple(_questions(sweep, where, best, names))[:3],
         key[first],
         tuple(key[k] for k in close),
         tuple(one for one, jumps in zip(key, best["jumps"], strict=True) if jumps > 0),
     )
 
 
-def _measured(edges: Sequence[MeasuredEdge], found: Sequence[Finding], running: Sequence[str]) -> Answer:
+def _measured(sweep: Tables, running: Sequence[str]) -> Answer:
     """Return what was measured of one edge, or of several."""
+    edges, found = sweep.edges(), measured_edges(sweep)
     if len(edges) > 1:
         known = sum(edge.is_bracketed for edge in edges)
         lines = [f"{one.about}: {one.text}" for one in found]
         return Answer(f"{known} of {counted(len(edges), 'edge')} measured", (*running, *lines))
-    [one, *_] = found
-    text = one.text[0].upper() + one.text[1:]
+    text = found[0].text[0].upper() + found[0].text[1:]
     if not edges[0].is_bracketed:
         return Answer(text, tuple(running))
-    return Answer(f"Half of the seeds learn up to {edges[0].rate(0.5)}", (*running, text, *one.more))
+    return Answer(f"Half of the seeds learn up to {edges[0].rate(0.5)}", (*running, text, *found[0].more))
 
 
 def how_sure(best: pd.DataFrame, names: Sequence[str]) -> Iterator[str]:
-    """Yield which settings can't be ranked, how many failed, and where accuracy jumps."""
+    """Yield which settings can't be ranked, how many failed, and at which of those that can't accuracy jumps.
+    Where only the rate differs, the ranges of rates say that."""
     first, close = best.iloc[0], best["close"]
     least, most = best["seeds"].min(), best["seeds"].max()
     if len(best) > 1:
@@ -147,19 +148,15 @@ def how_sure(best: pd.DataFrame, names: Sequence[str]) -> Iterator[str]:
         yield failed(first["failures"], first["failures"] + first["seeds"])
     if (more := close & (best["failures"] > first["failures"])).any():
         yield f"failed with a seed more: {_some(best, more, names)}"
-    if (jumps := best["jumps"].fillna(0) > 0).any():
-        lowest = best["learning_rate"][jumps].idxmin()
-        above = best["learning_rate"] >= best["learning_rate"][lowest]
-        all_above = jumps.sum() == above.sum() > 1 and best["learning_rate"].is_unique
-        where = f"from {names[lowest]} on" if all_above else f"at {_some(best, jumps, names)}"
-        yield f"{where} accuracy jumps"
+    if varied(best) and (jumps := close & (best["jumps"] > 0)).any():
+        yield f"accuracy jumps at {_some(best, jumps, names)}"
 
 
 def _some(best: pd.DataFrame, which: pd.Series, names: Sequence[str]) -> str:
     """Return the names of some settings, by their rates, or how many there are if these are too long."""
     said = [names[i] for i in best[which].sort_values("learning_rate", kind="stable").index]
-    short = len(said) <= MOST_NAMED and len(", ".join(said)) <= ROOM
-    return ", ".join(said) if short else f"{len(said)} of {len(best)} settings"
+    text = (" and " if any("," in one for one in said) else ", ").join(said)
+    return text if len(said) <= MOST_NAMED and len(text) <= ROOM else f"{len(said)} of these"
 
 
 def _facts(sweep: Tables, best: pd.DataFrame) -> Iterator[str]:
@@ -175,25 +172,33 @@ def _facts(sweep: Tables, best: pd.DataFrame) -> Iterator[str]:
             yield f"Best of each: {said}"
 
 
-def _questions(
-    sweep: Tables, found: Sequence[Finding], best: pd.DataFrame, names: Sequence[str] = ()
-) -> Iterator[Question]:
+def _questions(sweep: Tables, where: str, best: pd.DataFrame, names: Sequence[str] = ()) -> Iterator[Question]:
     """Yield what to ask next: which of the best it is, and what the range of the best one's family leaves open."""
-    for one in of(found, Kind.NEXT):
-        near = [names[i] for i in to_decide(best).sort_values("learning_rate", kind="stable").index]
+    close = to_decide(best) if sweep.meta["ended"] is not None and len(best) else best[:0]
+    if 1 < len(close) <= MOST_SETTINGS:
+        near = [names[i] for i in close.sort_values("learning_rate", kind="stable").index]
+        jumped = len(near) - int(best["close"].sum())
         short = len(near) <= MOST_NAMED and len(", ".join(near)) <= ROOM
-        which = f"Is it {', '.join(near[:-1])} or {near[-1]}?" if short else f"Which of these {len(near)}?"
-        yield Question(which + f" ({one.about})" * bool(one.about), one.command or one.text)
-    of_best = {title for title, rows in families(sweep.steady) if set(best["trial_id"][:1]) & {*rows["trial_id"]}}
-    for one in of(found, Kind.FAMILY):
-        if one.question and (one.about in of_best or not of_best):
-            yield Question(one.question[0].upper() + one.question[1:], one.command)
+        which = f"Which of these, or of {jumped} that jumped?" if jumped else f"Which of these {len(near)}?"
+        asked = f"Is it {', '.join(near[:-1])} or {near[-1]}?" if short else which
+        flags, by_hand = named_again(sweep.meta, close)
+        line = f"{command('decide')} --sweep {shlex.quote(where)}{flags}"
+        line += f" --trials {4 * len(close)}" * (2 * len(close) > TRIALS)
+        if by_hand == FROM_PYTHON:
+            arrays = ", dataset=..." * (sweep.meta["options"].get("dataset") == ARRAYS)
+            line = f"decide(DecideOptions(sweep=...{arrays}))"
+        yield Question(asked + f" ({by_hand})" * bool(by_hand), line)
+    found = [family for _, family in families(sweep.steady) if family["epochs_run"].any()]
+    of_best = [family for family in found if set(best["trial_id"][:1]) & {*family["trial_id"]}]
+    for family in of_best or found:
+        if not sweep.meta.get("search") or len(found) == 1 or family["learning_rate"].nunique() >= LEAST_RATES:
+            for text, line in (where_the_edge_is(family, sweep.meta), advice(family, sweep.meta)):
+                yield from [Question(text[:1].upper() + text[1:], line)] * bool(line)
 
 
-def _decided(sweep: Tables, where: str, running: Sequence[str]) -> Answer:
-    contest = sweep.decision
-    said = list(decided(sweep, contest)) if contest is not None else []
-    if contest is None or not said:
+def _decided(sweep: Tables, contest: Contest, where: str, running: Sequence[str]) -> Answer:
+    said = list(decided(sweep, contest))
+    if not said:
         return Answer("No setting has been compared yet", tuple(running))
     settings = pd.DataFrame([one.to_dict() for one in contest.settings]).rename(columns={"epochs": "epochs_asked"})
     known, best = keys(settings), int(contest.decision.leader)

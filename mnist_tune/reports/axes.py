@@ -74,7 +74,7 @@ def place_labels(axis: Any, labels: Sequence[Label], size: float = SIZE) -> None
     reached = np.maximum.accumulate(points[:, 0] + [width(label.text, size) * pixel for label in labels])
     apart = np.flatnonzero(points[1:, 0] > reached[:-1]) + 1  # labels of different groups can't touch
     for group in np.split(np.arange(len(labels)), apart):
-        rows = evenly(sorted(group, key=lambda row: labels[row].y), room)
+        rows = evenly(sorted(group, key=lambda row: points[row, 1]), room)
         for row, height in zip(rows, spread(points[rows, 1], gap, bottom, top), strict=True):
             label, (x, y) = labels[row], points[row]
             to = back.transform((x + AWAY * size * pixel, height))
@@ -98,7 +98,11 @@ def spread(wanted: np.ndarray, gap: float, low: float, high: float) -> np.ndarra
 
     This is isotonic regression of `wanted[i] - i * gap`. `wanted` must be ascending.
     """
-    from scipy.optimize import isotonic_regression  # only where labels are placed: it takes a while
-
-    steps = gap * np.arange(len(wanted))
-    return np.asarray(np.clip(isotonic_regression(wanted - steps).x, low, high - steps[-1]) + steps)
+    steps, blocks = gap * np.arange(len(wanted)), list[tuple[float, int]]()
+    for place in (wanted - steps).tolist():
+        blocks.append((place, 1))
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            (one, size), (other, more) = blocks[-2:]
+            blocks[-2:] = [((size * one + more * other) / (size + more), size + more)]
+    fitted = np.repeat([place for place, _ in blocks], [size for _, size in blocks])
+    return np.asarray(np.clip(fitted, low, high - (steps[-1] if len(steps) else 0)) + steps)

@@ -20,12 +20,11 @@ from matplotlib.ticker import MaxNLocator
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.measured_edge import LEARNED, MeasuredEdge
-from mnist_tune.reports.answer import keys
 from mnist_tune.reports.axes import Label, log_ticks, place_labels
 from mnist_tune.reports.decided import titles
 from mnist_tune.reports.page_data import edge_band, evenly, words
 from mnist_tune.reports.ranges import VERBS
-from mnist_tune.reports.styles import COLOURS, DIM, FAINT, INK, LINES, MARKERS, RULE
+from mnist_tune.reports.styles import COLOURS, DIM, FAINT, INK, LINES, LOOKS, MARKERS, RULE
 from mnist_tune.reports.svg import tagged
 from mnist_tune.reports.view import FEW, MOST_CURVES, Axis, Measure, Setting, View
 from mnist_tune.terminal import printable
@@ -37,6 +36,8 @@ LETTERS = 12
 """Size of letters, in points."""
 
 DASHES = {"oscillating": (0, (6, 2.5)), "diverged": (0, (2, 2.5))}
+DASHED = {"oscillating": "dashed", "diverged": "dotted"}
+"""Curves of what is unstable, and what their lines are called."""
 
 LETTER, BOLD = 7.0, 7.9
 """The width of a letter, and of a bold one, in points."""
@@ -68,78 +69,82 @@ class Chart(NamedTuple):
     draw: Draw
     choice: str = ""
     """If charts have several, a menu says of which one is shown."""
-    by_measure: bool = False
+    by_measure: bool = True
     """Whether it shows the measure that the reader chooses."""
 
 
 def charts(view: View, sweep: int) -> tuple[list[Chart], list[Chart]]:
-    """Return what stands on the left of a sweep's picture, and on the right, there with the `choices` of a menu."""
+    """Return what stands on the left of a sweep's picture, and on the right, there with the choices of a menu."""
     tables = view.sweeps[sweep]
-    curves = Chart("by epoch", partial(curves_by_epoch, view, sweep), "epoch", True)
+    curves = Chart("by epoch", partial(curves_by_epoch, view, sweep), "epoch")
     if (contest := tables.decision) is not None and contest.course:
-        by_seed = Chart("Gap to the best, seed by seed", partial(gaps_by_seed, view, sweep, contest))
-        return [Chart("Gap to the best of each setting", partial(gaps, view, sweep, contest))], [by_seed]
+        by_seed = Chart("Gap to the best, seed by seed", partial(gaps_by_seed, view, sweep, contest), "", False)
+        return [Chart("Gap to the best", partial(gaps, view, sweep, contest), "", False)], [by_seed]
     if edges := tables.edges():
-        drawn_edges = [
-            Chart(f"Share of seeds that learn, {one.title}", partial(edge_chart, one, view.row_of(sweep)))
-            for one in edges
-        ]
-        half = -(-len(edges) // 2)
-        return drawn_edges[:half], drawn_edges[half:] or [curves]
-    rates = Chart("by learning rate", partial(by_rate, view, sweep), by_measure=True)
-    own = view.trials.loc[view.drawn(sweep).index]
-    settings = [one for one in view.by_setting if view.is_ranked(tables) or one.name != "learning_rate"]
-    settings = [one for one in settings if own[one.name].nunique() > 1]
-    maps = [Chart(f"by {words(one.name)}", partial(by_setting, view, sweep, one), words(one.name)) for one in settings]
-    if (within := view.crowded(sweep)) and not view.is_ranked(tables):
-        maps.append(
-            Chart(
-                "by learning rates near the best", partial(by_rate, view, sweep, within=within), "rates near the best"
-            )
-        )
-    if not view.is_ranked(tables):
-        return [rates], [curves, *maps]
-    rank = Chart("by rank", partial(by_rank, view, sweep), by_measure=True)
-    return [rank], [*maps, curves]
+        row_of, half = view.row_of(sweep), -(-len(edges) // 2)
+        found = [Chart(f"Share that learns, {one.title}", partial(edge_chart, one, row_of), "", False) for one in edges]
+        return found[:half], found[half:] or [curves]
+    maps = [Chart(f"by {words(one.name)}", partial(by_setting, view, sweep, one), words(one.name))
+            for one in view.maps(sweep)]  # fmt: skip
+    if view.is_ranked(tables):
+        return [maps[0]._replace(choice="")], [*maps[1:], curves]
+    if within := view.crowded(sweep):
+        near = partial(by_rate, view, sweep, within=within)
+        maps.append(Chart("by learning rates near the best", near, "rates near the best"))
+    return [Chart("by learning rate", partial(by_rate, view, sweep))], [curves, *maps]
 
 
 # --- what all charts share
 
 
 def frame(
-    figure: Figure,
-    box: Box,
-    title: str,
-    x: Axis,
-    y: Axis,
-    percent: bool = False,
-    left: float = LEFT,
-    bottom: float = BOTTOM,
-) -> Any:
-    """Return new axes in a box, with its title, faint lines and round ticks."""
+    figure: Figure, box: Box, title: str, x: Axis, y: Axis, marked: Mapping[float, str] | None = None,
+    x_ticks: Mapping[float, str] | None = None, y_ticks: Mapping[float, str] | None = None,
+    left: float = LEFT, bottom: float = BOTTOM,
+) -> Any:  # fmt: skip
+    """Return new axes in a box, with its title, faint lines and round ticks, or these ones. Heights that are `marked`
+    have a dotted line. It is drawn by hand: matplotlib's own axes take twice as long."""
     w, h = figure.get_size_inches() * 72
-    inside = box.width - left - RIGHT, box.height - TOP - bottom
-    axes = figure.add_axes(((box.x + left) / w, (box.y + bottom) / h, inside[0] / w, inside[1] / h), facecolor="none")
-    for which, along, size in (("x", x, inside[0]), ("y", y, inside[1])):
-        axes.set(**{f"{which}scale": "log" if along.log else "linear", f"{which}lim": along[:2]})
-        most = max(int(size / (52 if which == "x" else 28)), 2)
-        ticks = log_ticks(*along[:2], most) if along.log else MaxNLocator(most).tick_values(*along[:2])
-        shown = [one for one in ticks if along.low <= one <= along.high]
-        said = [f"{one:g}" + "%" * percent if which == "y" else f"{one:g}" for one in shown]
-        getattr(axes, f"set_{which}ticks")(shown, said)
-        getattr(axes, f"set_{which}ticks")([], minor=True)
-    axes.spines[:].set_visible(False)
-    axes.tick_params(which="both", length=0, labelcolor=DIM, labelsize=LETTERS, pad=5)
-    axes.grid(axis="y", color=RULE, lw=1)
-    axes.set_axisbelow(True)
+    wide, tall = box.width - left - RIGHT, box.height - TOP - bottom
+    axes = figure.add_axes(((box.x + left) / w, (box.y + bottom) / h, wide / w, tall / h))
+    axes.set_axis_off()
+    for which, along in (("x", x), ("y", y)):
+        ends = (along.high, along.low) if along.accuracy else (along.low, along.high)
+        axes.set(**{f"{which}scale": "log" if along.log else "linear", f"{which}lim": ends})
+    look: dict[str, Any] = {
+        "color": DIM,
+        "fontsize": LETTERS,
+        "parse_math": False,
+        "transform": axes.transAxes,
+        "clip_on": False,
+    }
+    for at, text in (ticks(x, wide, 52) if x_ticks is None else x_ticks).items():
+        axes.text(x.share(at), -16 / tall, printable(text), ha="center", **look)
+    shares = {y.share(at): text for at, text in (marked or {}).items()}
+    lines(axes, [[(0, at), (1, at)] for at in shares], colors=DIM, lw=1, ls=(0, (1, 3)), transform=axes.transAxes)
+    grid = []
+    for at, text in (ticks(y, tall, 28) if y_ticks is None else y_ticks).items():
+        if all(abs(y.share(at) - other) * tall > LETTERS for other in [*shares][: len(marked or {})]):
+            shares[y.share(at)] = text
+            grid.append([(0, y.share(at)), (1, y.share(at))])
+    lines(axes, grid, colors=RULE, lw=1, zorder=0, transform=axes.transAxes)
+    for share, text in shares.items():
+        axes.text(-5 / wide, share - 4 / tall, printable(text), ha="right", **look)
     write(axes, (0, 1), title, (-left, 16), color=INK, fontsize=LETTERS + 1)
     return axes
 
 
-def whole(axes: Any, ticks: Sequence[float]) -> None:
-    """Write whole numbers along the horizontal axis."""
-    shown = [int(tick) for tick in ticks if tick == int(tick)]
-    axes.set_xticks(shown, [*map(str, shown)])
+def ticks(along: Axis, size: float, room: float) -> dict[float, str]:
+    """Return round numbers on an axis of this size, as many as have room, and how they are written."""
+    most = max(int(size / room), 2)
+    found = log_ticks(*along[:2], most) if along.log else MaxNLocator(most).tick_values(*along[:2])
+    return {one: f"{1 - one if along.accuracy else one:.12g}" for one in found if along.low <= one <= along.high}
+
+
+def whole(low: float, high: float, most: int = 6) -> dict[float, str]:
+    """Return whole numbers on an axis, and how they are written."""
+    found = MaxNLocator(most, integer=True, min_n_ticks=1).tick_values(low, high)
+    return {one: f"{one:.0f}" for one in found if low <= one <= high}
 
 
 def write(
@@ -172,24 +177,38 @@ def beside(axes: Any, place: tuple[float, float], text: str, at: Any, away: floa
 
 
 def marks(axes: Any, x: Any, y: Any, trials: pd.DataFrame, size: float, alpha: float = 1.0, kind: str = "mark") -> None:
-    """Draw trials, a collection for each regime."""
+    """Draw trials, a collection for each regime and colour."""
     x, y = np.asarray(x, float), np.asarray(y, float)
-    for regime, rows in trials.groupby("regime").indices.items():
+    for (regime, look), rows in trials.groupby(["regime", "look"]).indices.items():
         rows = rows[np.isfinite(x[rows]) & np.isfinite(y[rows])]
-        style = {"marker": MARKERS[regime], "color": COLOURS[regime], "s": size, "lw": 0, "alpha": alpha}
+        style = {"marker": MARKERS[regime], "color": LOOKS[look], "s": size, "lw": 0, "alpha": alpha}
         found = axes.scatter(x[rows], y[rows], clip_on=False, zorder=3, **style)
-        tagged(found, f"{kind} {regime}", "t", trials.index[rows])
+        tagged(found, f"{kind} {look}", "t", trials.index[rows])
 
 
-def rings(axes: Any, x: Any, y: Any, settings: Any, size: float) -> None:
-    """Draw rings on the best setting and on its rivals."""
-    found = axes.scatter(x, y, s=size, fc="none", ec=INK, lw=1.5, clip_on=False, zorder=4)
-    tagged(found, "ring", "s", settings)
+def lines(axes: Any, segments: Sequence[Any], tag: tuple[str, str, Any] | None = None, **look: Any) -> None:
+    """Draw lines as one collection; its `tag` names the trial or setting of each."""
+    found = LineCollection(segments, clip_on=False, **look)
+    axes.add_collection(tagged(found, *tag) if tag else found, autolim=False)
 
 
-def lines(axes: Any, segments: Sequence[Any], kind: str, which: str, numbers: Any, **look: Any) -> None:
-    """Draw lines, each of the points of one trial or setting, as one collection."""
-    axes.add_collection(tagged(LineCollection(segments, clip_on=False, **look), kind, which, numbers), autolim=False)
+def best_and_rivals(view: View, axes: Any, settings: pd.DataFrame, x: Any, one: Measure, size: float) -> None:
+    """Draw rings on the best setting and on its rivals, and write the best one's name."""
+    near, values = settings[settings["role"] != ""], view.means(one)[:, 1]
+    rings = axes.scatter(
+        x[near.index], one.place(values[near.index]), s=size, fc="none", ec=INK, lw=1.5, clip_on=False, zorder=4
+    )
+    tagged(rings, "ring", "s", near.index)
+    if len(near) > 1:
+        write(axes, (1, 1), "ringed: can't be ranked", (0, 16), ha="right")
+    wide = axes.bbox.width * 72 / axes.figure.dpi
+    for number in near.index[near["role"] == "best"]:
+        said = f"{settings['name'][number]}: {one.said(values[number])}"
+        half = min(BOLD * len(said) / 2, wide / 2)
+        at = (axes.transData.transform((x[number], 1))[0] - axes.bbox.x0) * 72 / axes.figure.dpi
+        place = 0, one.place(values)[number]
+        away, look = (min(max(at, half), wide - half), 14), {"weight": "bold", "color": INK, "fontsize": LETTERS + 1}
+        write(axes, place, said, away, ("axes fraction", "data"), ha="center", **look)
 
 
 def area(count: int) -> float:
@@ -197,70 +216,71 @@ def area(count: int) -> float:
     return float(np.clip(1500 / max(count, 1) ** 0.7, 9, 80))
 
 
-def heights(axes: Any, one: Measure) -> None:
-    """Draw the lines of guessing, and of what is off the scale."""
-    for height, text in ((one.guess, "guessing"), (one.top, "off the scale")):
-        if height is not None and one.axis.low <= height <= one.axis.high:
-            axes.axhline(height, color=DIM, lw=1, ls=(0, (1, 3)), zorder=1)
-            write(axes, (0, height), text, (2, 3), ("axes fraction", "data"), fontsize=LETTERS - 1)
-
-
-# --- error by rate, beside error by epoch
+# --- the last value of each trial
 
 
 def by_rate(
     view: View, sweep: int, figure: Figure, box: Box, one: Measure, within: tuple[float, float] = (0, math.inf)
 ) -> None:
     """Draw the last value of each trial by its learning rate, with what is known of its noise; under the rates the
-    regimes. Of several families there is a line each. Only rates within these are drawn."""
+    regimes. Of several families there is a line each, through the rates that don't diverge. Only rates within these are
+    drawn."""
     own = view.points[(view.points["sweep"] == sweep) & view.points["learning_rate"].between(*within)]
     trials, settings = own[own["epochs_run"] > 0], view.settings.loc[sorted({*own["setting"]})]
     families = [(name, part[part.index.isin(settings.index)]) for name, part in view.families(sweep)]
-    several = len(families) > 1
-    wide = 9 + LETTER * max(len(name) for name, _ in families) if several else 0.0
+    wide = 9 + LETTER * max(len(name) for name, _ in families) if len(families) > 1 else 0.0
     x = Axis.of(own["learning_rate"])
-    if several:  # room for the names of the lines
+    if wide:  # room for the names of the lines
         x = x._replace(high=x.high * (x.high / x.low) ** (wide / (box.width - LEFT - wide)))
-    axes = frame(figure, box, f"{one.title} by learning rate", x, one.axis, one.error)
-    heights(axes, one)
-    means, rate_of = view.means(one), settings["learning_rate"]
-    if several:
-        ends = []
-        for (name, part), colour in zip(families, LINES_AGAIN, strict=False):
-            line = part.assign(value=means[part.index, 1]).dropna(subset="value").sort_values("learning_rate")
-            line = line.groupby("learning_rate")["value"].median()
-            axes.plot(line.index, line, color=colour, lw=1.6, zorder=2)
-            ends += [Label(line.index[-1], line.iloc[-1], printable(name), colour, tag="name")] if len(line) else []
-        place_labels(axes, ends, LETTERS)
-        legend(axes, trials)
-    else:
-        strip(axes, settings)
-    seeds = view.has_seeds
-    for regime, part in settings[settings["regime"] != ""].groupby("regime") if len(settings) <= MOST_CURVES else ():
-        low, middle, high = means[part.index].T
+    axes = frame(figure, box, f"{one.title} by learning rate", x, one.axis, one.marked)
+    means, rate_of = view.means(one), view.settings["learning_rate"].to_numpy()
+    ends = []
+    for number, (name, part) in enumerate(families if wide else ()):
+        colour = LOOKS[f"line{number % len(LINES)}"]
+        calm = part[part["regime"] != "diverged"] if (part["regime"] != "diverged").any() else part
+        line = calm.assign(value=one.place(means[calm.index, 1])).dropna(subset="value")
+        line = line.groupby("learning_rate")["value"].median()
+        axes.plot(line.index, line, color=colour, lw=1.6, zorder=2)
+        ends += [Label(line.index[-1], line.iloc[-1], printable(name), colour, tag="name")] if len(line) else []
+    place_labels(axes, ends, LETTERS)
+    (legend if wide else strip)(axes, trials if wide else settings)
+    seeds, look_of = view.has_seeds, dict(zip(trials["setting"], trials["look"], strict=True))
+    begun = settings[settings["regime"] != ""] if len(settings) <= MOST_CURVES else settings[:0]
+    for look, part in begun.groupby(begun.index.map(look_of)):
+        low, middle, high = one.place(means[part.index]).T
         known = np.isfinite(low) & np.isfinite(high)
-        ends = np.clip(np.column_stack([low, high])[known], *one.axis[:2])
-        at, look = rate_of[part.index].to_numpy()[known], {"lw": 5, "alpha": 0.22} if not seeds else {"lw": 1.5}
-        bars = [[(r, a), (r, b)] for r, (a, b) in zip(at, ends, strict=True)]
-        lines(axes, bars, f"bar {regime}", "s", part.index[known], colors=COLOURS[regime], **look)
+        at, width = rate_of[part.index], {"lw": 5, "alpha": 0.22} if not seeds else {"lw": 1.5}
+        bars = [[(r, a), (r, b)] for r, a, b in zip(at[known], low[known], high[known], strict=True)]
+        lines(axes, bars, (f"bar {look}", "s", part.index[known]), colors=LOOKS[look], **width)
         if seeds:
-            dash: dict[str, Any] = {"marker": "_", "s": 110, "lw": 2, "color": COLOURS[regime], "zorder": 4}
-            found = axes.scatter(rate_of[part.index], middle, **dash)
-            tagged(found, f"mean {regime}", "s", part.index[np.isfinite(middle)])
+            found = axes.scatter(at, middle, marker="_", s=110, lw=2, color=LOOKS[look], zorder=4)
+            tagged(found, f"mean {look}", "s", part.index[np.isfinite(middle)])
     size = area(len(trials)) * (0.4 if seeds else 1)
-    marks(axes, trials["learning_rate"], view.heights[one.key][trials.index], trials, size, 0.85)
-    near = settings[settings["role"] != ""]
-    rings(axes, rate_of[near.index], means[near.index, 1], near.index, 240)
-    for number in settings.index[settings["role"] == "best"]:
-        value = means[number, 1]
-        write(axes, (rate_of[number], value), f"{settings['name'][number]}: {one.said(value)}", (0, -27), "data",
-              ha="center", weight="bold", color=INK, fontsize=LETTERS + 1)  # fmt: skip
-    waiting = own[own["epochs_run"] == 0]
-    bottom = np.full(len(waiting), one.axis.low)
-    axes.scatter(waiting["learning_rate"], bottom, s=40, fc="none", ec=DIM, lw=1.2, clip_on=False)
+    marks(axes, trials["learning_rate"], view.heights[one.column][trials.index], trials, size, 0.85)
+    best_and_rivals(view, axes, settings, rate_of, one, 240)
+    waiting = own[own["epochs_run"] == 0]["learning_rate"]
+    bottom = np.full(len(waiting), one.axis.high if one.axis.accuracy else one.axis.low)
+    axes.scatter(waiting, bottom, s=40, fc="none", ec=DIM, lw=1.2, clip_on=False)
 
 
-LINES_AGAIN = (*LINES, *LINES)
+def by_setting(view: View, sweep: int, of: Setting, figure: Figure, box: Box, one: Measure) -> None:
+    """Draw the last value of each trial by its rank or a setting; of thousands, that of some, evenly chosen."""
+    trials, settings = view.drawn(sweep), view.settings[view.settings["sweep"] == sweep]
+    some = f", {MOST_MARKS:,} of {len(trials):,} trials" * (len(trials) > MOST_MARKS)
+    trials = trials.loc[evenly(trials.index, MOST_MARKS)]
+    room = int((box.width - LEFT) / max(len(of.groups), 1) / LETTER)
+    said = {float(at): shorter(name, room) for at, name in enumerate(of.groups)} or None
+    if of.name == "rank":
+        said = whole(1, of.axis.high, 10)
+    axes = frame(figure, box, f"{one.title} by {words(of.name)}{some}", of.axis, one.axis, one.marked, said)
+    marks(axes, of.places[trials.index], view.heights[one.column][trials.index], trials, area(len(trials)), 0.85)
+    place = np.array([of.places[rows].mean() for rows in view.settings["trials"]])
+    best_and_rivals(view, axes, settings, place, one, 160)
+    legend(axes, trials)
+
+
+def shorter(text: str, most: int) -> str:
+    return text if len(text) <= max(most, 3) else f"{text[: max(most, 3) - 1]}…"
 
 
 def strip(axes: Any, settings: pd.DataFrame) -> None:
@@ -294,21 +314,26 @@ def strip(axes: Any, settings: pd.DataFrame) -> None:
 
 
 def legend(axes: Any, trials: pd.DataFrame) -> None:
-    """Write under the axis which mark stands for which regime."""
+    """Write under the axis which mark stands for which regime; in its colour, unless colours stand for families."""
     (wide, tall), (x, y) = np.array(axes.bbox.size) * 72 / axes.figure.dpi, (6.0, -41.0)
+    by_regime = trials["look"].eq(trials["regime"]).all()
     for regime in (one for one in COLOURS if (trials["regime"] == one).any()):
         if x + 12 + BOLD * len(VERBS[regime]) > wide + RIGHT:
             x, y = 6.0, y - 17
-        look = {"color": COLOURS[regime], "transform": axes.transAxes, "clip_on": False}
+        colour = COLOURS[regime] if by_regime else DIM
+        look = {"color": colour, "transform": axes.transAxes, "clip_on": False}
         axes.plot(x / wide, (y + 4) / tall, MARKERS[regime], ms=8, mew=0, **look)
-        said = write(axes, (0, 0), VERBS[regime], (x + 9, y), color=COLOURS[regime], weight="bold")
+        said = write(axes, (0, 0), VERBS[regime], (x + 9, y), color=colour, weight="bold")
         tagged(said, f"seg {regime}", "s", [sorted({*trials["setting"][trials["regime"] == regime]})])
         x += 30 + BOLD * len(VERBS[regime])
 
 
+# --- curves
+
+
 def curves_by_epoch(view: View, sweep: int, figure: Figure, box: Box, one: Measure) -> None:
     """Draw the curves: grey with their names at their ends, those of the best and its rivals in colour."""
-    trials, settings, curves = view.drawn(sweep), view.settings, view.curves[one.key]
+    trials, settings, curves = view.drawn(sweep), view.settings, view.curves[one.column]
     role = settings["role"][trials["setting"]].to_numpy()
     known = [*dict.fromkeys(trials["setting"])]
     if len(known) > FEW:
@@ -319,145 +344,104 @@ def curves_by_epoch(view: View, sweep: int, figure: Figure, box: Box, one: Measu
     wide = 34 + LETTER * max((len(name[number]) for number in named), default=0)
     inside = box.width - LEFT - RIGHT - 8
     x = Axis(1 - 8 * (last - 1) / (inside - wide), last + wide * (last - 1) / (inside - wide), False)
-    axes = frame(figure, box, f"{one.title} by epoch", x, one.axis, one.error)
-    ticks = [tick for tick in MaxNLocator(6, integer=True, min_n_ticks=1).tick_values(1, last) if 1 <= tick <= last]
-    whole(axes, sorted({1, *ticks} if last < 12 else ticks))
+    at = whole(1, last) | ({1.0: "1"} if last < 12 else {})
+    axes = frame(figure, box, f"{one.title} by epoch", x, one.axis, one.marked, at)
     axes.set_gid("curves")
-    heights(axes, one)
     shown = trials[role != ""].index.union(pd.Index(evenly(trials.index, MOST_CURVES - int((role != "").sum()))))
     ends: dict[int, list[tuple[float, float]]] = {}
     lasts = np.full((len(view.trials), 2), np.nan)
-    for (regime, near), part in trials.loc[shown].groupby(["regime", trials["setting"].map(settings["role"] != "")]):
+    each = trials.loc[shown].assign(near=role[trials.index.get_indexer(shown)] != "")
+    for (regime, look, near), part in each.groupby(["regime", "look", "near"]):
         found, rows = [], []
         for i in part.index:
             known = np.isfinite(curves[i])
             if known.any():
-                found.append(np.column_stack([epochs[known], np.clip(curves[i][known], *one.axis[:2])]))
+                found.append(np.column_stack([epochs[known], curves[i][known]]))
                 rows.append(i)
                 lasts[i] = found[-1][-1]
                 ends.setdefault(view.trials["setting"][i], []).append(lasts[i])
-        look = {"colors": COLOURS[regime], "lw": 2, "zorder": 2.5} if near else {"colors": FAINT, "lw": 1.1}
-        lines(axes, found, f"line {regime}", "t", rows, linestyles=DASHES.get(regime, "-"), **look)
+        style = {"colors": LOOKS[look], "lw": 2, "zorder": 2.5} if near else {"colors": FAINT, "lw": 1.1}
+        lines(axes, found, (f"line {look}", "t", rows), linestyles=DASHES.get(regime, "-"), **style)
     marks(axes, lasts[shown, 0], lasts[shown, 1], view.points.loc[shown], 22, kind="end")
     labels = []
     for number in (one for one in named if one in ends):
         near = settings["role"][number] != ""
-        colour = COLOURS[settings["regime"][number]] if near else DIM
+        colour = LOOKS[each["look"][each["setting"] == number].iloc[0]] if near else DIM
         x_end, y_end = np.mean(ends[number], axis=0)
         labels.append(Label(x_end, y_end, name[number], colour, near, f"name/s/{number}"))
     place_labels(axes, labels, LETTERS)
-
-
-# --- of a search
-
-
-def by_rank(view: View, sweep: int, figure: Figure, box: Box, one: Measure) -> None:
-    """Draw the trials of a search, the best first."""
-    trials, settings = view.drawn(sweep), view.settings[view.settings["sweep"] == sweep]
-    rank = trials["setting"] - settings.index[0] + 1
-    axes = frame(figure, box, f"{one.title} by rank", Axis.of([1, len(settings)], False, 1), one.axis, one.error)
-    whole(axes, [tick for tick in axes.get_xticks() if tick >= 1])
-    heights(axes, one)
-    marks(axes, rank, view.heights[one.key][trials.index], trials, area(len(trials)), 0.85)
-    near, means = settings[settings["role"] != ""], view.means(one)
-    place = near.index - settings.index[0] + 1
-    rings(axes, place, means[near.index, 1], near.index, 160)
-    legend(axes, trials)
-
-
-def by_setting(view: View, sweep: int, of: Setting, figure: Figure, box: Box, one: Measure) -> None:
-    """Draw the last value of each trial by one setting; of thousands, that of some, evenly chosen."""
-    trials = view.drawn(sweep)
-    some = f", {MOST_MARKS:,} of {len(trials):,} trials" * (len(trials) > MOST_MARKS)
-    trials = trials.loc[evenly(trials.index, MOST_MARKS)]
-    axes = frame(figure, box, f"{one.title} by {words(of.name)}{some}", of.axis, one.axis, one.error)
-    if of.groups:
-        room = int((box.width - LEFT) / len(of.groups) / LETTER)
-        axes.set_xticks(range(len(of.groups)), [printable(shorter(name, room)) for name in of.groups], parse_math=False)
-    heights(axes, one)
-    marks(axes, of.places[trials.index], view.heights[one.key][trials.index], trials, area(len(trials)), 0.85)
-    legend(axes, trials)
-
-
-def shorter(text: str, most: int) -> str:
-    return text if len(text) <= max(most, 3) else f"{text[: max(most, 3) - 1]}…"
+    keys = ["in colour: ringed on the left"] * bool(0 < (role != "").sum() < len(role))
+    keys += [f"{dash}: {VERBS[of]}" for of, dash in DASHED.items() if (each["regime"] == of).any()]
+    write(axes, (0, 0), "; ".join(keys), (0, -41))
 
 
 # --- of a decision
 
 
 def gaps(view: View, sweep: int, contest: Contest, figure: Figure, box: Box, one: Measure) -> None:
-    """Draw by how much each setting is worse than the best, with its interval: the best first."""
-    found, number, names = contest.decision, numbers(view, sweep, contest), [*map(printable, titles(contest.settings))]
-    worse, both = found.worse()
-    best = int(found.leader)
+    """Draw by how much each setting is below the best, with its interval: the best first."""
+    found, number, names = (
+        contest.decision,
+        view.of_contest(sweep, contest),
+        [*map(printable, titles(contest.settings))],
+    )
+    (worse, both), best = found.worse(), int(found.leader)
     rows = sorted(
         (k for k in range(len(names)) if k == best or both[k]), key=lambda k: -1 if k == best else worse[k, 1]
     )
     left_out, rows = len(rows) - FEW, rows[:FEW]
-    ends = 100 * np.array([worse[k] for k in rows if k != best and np.isfinite(worse[k]).all()] or [[-1.0, 0, 1]])
+    ends = np.array([worse[k] for k in rows if k != best and np.isfinite(worse[k]).all()] or [[-0.01, 0, 0.01]])
     left = min(14 + LETTER * max(len(names[k]) for k in rows), 0.42 * box.width)
-    room = int((left - 10) / LETTER)
-    y, x = Axis(len(rows) - 0.4, -0.6, False), Axis.of([0, *ends.ravel()], False)
-    axes = frame(figure, box, "points of accuracy below the best, with intervals", x, y, left=left)
-    axes.set_yticks(range(len(rows)), [shorter(names[k], room) for k in rows], parse_math=False)
+    y, x = Axis(len(rows) - 0.4, -0.6, False), Axis.of([0, *ends.ravel()], False, 0.001)
+    said = {float(place): shorter(names[k], int((left - 10) / LETTER)) for place, k in enumerate(rows)}
+    axes = frame(figure, box, "accuracy below the best", x, y, y_ticks=said, left=left)
     axes.axvline(0, color=DIM, lw=1, zorder=1)
     for place, k in enumerate(rows):
-        low, mean, high = 100 * worse[k] if k != best else np.zeros(3)
-        mean = min(max(mean, x.low), x.high)  # one that left early may be far out
-        colour = INK if k == best else COLOURS["slow"] if found.rivals[k] else FAINT
+        low, mean, high = worse[k] if k != best else np.zeros(3)
+        beyond = mean > x.high  # of one that left early
+        near = found.rivals[k] or k == best
+        colour = INK if k == best else COLOURS["slow"] if near else DIM
         if np.isfinite([low, high]).all() and k != best:
-            lines(axes, [[(low, place), (high, place)]], "bar", "s", [number[k]], colors=colour, lw=5, alpha=0.35)
-        mark = axes.scatter(
-            [mean], [place], s=70, marker="o" if found.rivals[k] or k == best else "X", color=colour, lw=0, zorder=3
-        )
-        tagged(mark, "mark", "s", [number[k]])
-    said = "filled: may be as good; crosses: worse" + f"; {left_out} more" * (left_out > 0)
-    write(axes, (0, 0), said, (-left, -42))
+            tag = "bar", "s", [number[k]]
+            lines(axes, [[(low, place), (high, place)]], tag, colors=colour, lw=5, alpha=0.35)
+        if beyond:
+            write(axes, (1, y.share(place)), f"{mean:.4f} →", (0, -4), ha="right")
+        else:
+            mark = axes.scatter([mean], [place], s=70, marker="o" if near else "X", color=colour, lw=0, zorder=3)
+            tagged(mark, "mark", "s", [number[k]])
+    more = f"; {left_out} more in the table" * (left_out > 0)
+    write(axes, (0, 0), "a bar's left end: how much better it may be (95%)", (-left, -42))
+    write(axes, (0, 0), f"filled: may be as good; crosses: worse{more}", (-left, -59))
 
 
 def gaps_by_seed(view: View, sweep: int, contest: Contest, figure: Figure, box: Box, one: Measure) -> None:
     """Draw how the gap of each setting to the best became known, seed by seed."""
-    found, number, names = contest.decision, numbers(view, sweep, contest), [*map(printable, titles(contest.settings))]
+    found, number, names = (
+        contest.decision,
+        view.of_contest(sweep, contest),
+        [*map(printable, titles(contest.settings))],
+    )
     best = int(found.leader)
     grew = np.diff([seeds for seeds, _ in contest.course], axis=0, prepend=0) > 0
     last = [int(np.flatnonzero(own).max(initial=-1)) + 1 for own in grew.T]
-    mean = 100 * np.array([mean[best] for _, mean in contest.course])
+    mean = np.array([mean[best] for _, mean in contest.course])
     rows = [k for k in evenly(range(len(names)), MOST_CURVES) if k != best and last[k]]
-    settled = mean[min(3, len(mean) - 1) :]
     wide = 24 + LETTER * max((min(len(names[k]), 20) for k in rows), default=0)
-    share = wide / max(box.width - LEFT - wide, 100)
-    most = max(max(last), 2)
-    axes = frame(
-        figure,
-        box,
-        "the same, seed by seed",
-        Axis(0.8, most + (most - 0.8) * share, False),
-        Axis.of([0, *settled[:, rows].ravel()], False, 0.01),
-    )
-    whole(axes, [tick for tick in MaxNLocator(6, integer=True).tick_values(1, most) if 1 <= tick <= most])
-    axes.axhline(0, color=DIM, lw=1, zorder=1)
-    ends = axes.get_ylim()
-    course = [np.column_stack([np.arange(1, last[k] + 1), np.clip(mean[: last[k], k], *ends)]) for k in rows]
+    most = max(*last, 2)
+    x = Axis(0.8, most + (most - 0.8) * wide / max(box.width - LEFT - wide, 100), False)
+    y = Axis.of([0, *mean[min(3, len(mean) - 1) :, rows].ravel()], False, 0.0001)
+    axes = frame(figure, box, "accuracy below the best, seed by seed", x, y, {0.0: "0"}, whole(1, most))
+    course = [np.column_stack([np.arange(1, last[k] + 1), np.clip(mean[: last[k], k], *y[:2])]) for k in rows]
+    labels = []
     for near in (False, True):
         chosen = [i for i, k in enumerate(rows) if bool(found.rivals[k]) is near]
         look: dict[str, Any] = {"colors": COLOURS["slow"], "lw": 2} if near else {"colors": FAINT, "lw": 1.1}
-        lines(axes, [course[i] for i in chosen], "line", "s", [number[rows[i]] for i in chosen], **look)
-    labels = []
-    for (x, y), k in ((line[-1], k) for line, k in zip(course, rows, strict=True) if len(rows) <= FEW):
-        near = bool(found.rivals[k])
+        lines(axes, [course[i] for i in chosen], ("line", "s", [number[rows[i]] for i in chosen]), **look)
         colour = COLOURS["slow"] if near else DIM
-        labels.append(Label(x, y, shorter(names[k], 20), colour, near, f"name/s/{number[k]}"))
+        for (at, height), k in ((course[i][-1], rows[i]) for i in chosen if len(rows) <= FEW):
+            labels.append(Label(at, height, shorter(names[k], 20), colour, near, f"name/s/{number[k]}"))
     place_labels(axes, labels, LETTERS)
     write(axes, (0, 0), "seeds", (0, -42))
-
-
-def numbers(view: View, sweep: int, contest: Contest) -> Sequence[int]:
-    """Return the row in `settings` of each setting of a contest; -1 for one without a trial."""
-    table = pd.DataFrame([one.to_dict() for one in contest.settings]).rename(columns={"epochs": "epochs_asked"})
-    own = view.trials[view.trials["sweep"] == sweep]
-    known = dict(zip(own["key"], own["setting"], strict=True))
-    return [known.get(key, -1) for key in keys(table)]
 
 
 # --- of an edge
@@ -469,8 +453,8 @@ def edge_chart(
     """Draw the share of seeds that learn with its 95% band, the trials as ticks, and below where it was expected."""
     rates, low, middle, high = edge_band(edge)
     found, bottom, x, y = edge.rate(0.5), 47, Axis(rates[0], rates[-1]), Axis(-0.06, 1.06, False)
-    axes = frame(figure, box, f"share of seeds that learn: {edge.title}", x, y, bottom=bottom)
-    axes.set_yticks([0, 0.5, 1], ["0%", "50%", "100%"])
+    shares = {0.0: "0%", 0.5: "50%", 1.0: "100%"}
+    axes = frame(figure, box, f"share of seeds that learn: {edge.title}", x, y, y_ticks=shares, bottom=bottom)
     axes.fill_between(rates, low, high, color=COLOURS["slow"], alpha=0.25, lw=0)
     axes.plot(rates, middle, color=COLOURS["slow"], lw=2)
     tall = axes.bbox.height * 72 / axes.figure.dpi

@@ -76,22 +76,6 @@ def decided(sweep: Tables, contest: Contest) -> Iterator[str]:
     yield f"test accuracy of {names[best]}, {counted(len(tested), 'seed')}: {_mean(tested)}" + biased * chosen + in_all
 
 
-def compared(sweep: Tables, contest: Contest) -> pd.DataFrame:
-    """Return the settings of a decision as a table of texts: their seeds, how many failed, their accuracy on held-out
-    images, and by how much they are worse than the best one."""
-    found, names = contest.decision, titles(contest.settings)
-    best, rows = int(found.leader), []
-    for k, ((low, mean, high), both) in enumerate(zip(*found.worse(), strict=True)):
-        interval = f" [{low:.4f}, {high:.4f}]" * math.isfinite(low)  # of few seeds there is none
-        worse = "–" if k == best else f"{mean:.4f}{interval}" if both else "no seed in common"
-        state = "the best" if k == best else "in" if found.active[k] else "out"
-        if found.aside[k]:
-            state = f"set aside, as another had failed with {found.allowed[k]}"
-        accuracy = _accuracies(sweep, contest, k, "validation").mean()
-        rows.append((names[k], str(found.seeds[k]), str(found.failures[k]), f"{accuracy:.4f}", worse, state))
-    return pd.DataFrame(rows, columns=["setting", "seeds", "failed", "held out", "worse than the best", "state"])
-
-
 def decided_accuracy(sweep: Tables, contest: Contest) -> float:
     """Return the mean held-out accuracy of the setting that a decision found best."""
     return float(_accuracies(sweep, contest, int(contest.decision.leader), "validation").mean())

@@ -14,20 +14,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnist_tune.data_spec import ARRAYS
-from mnist_tune.invocation import command
 from mnist_tune.numbers import counted, rate
-from mnist_tune.own_code.registry import FROM_PYTHON, NAMED_AGAIN, named_again
-from mnist_tune.regimes.contest import MOST_SETTINGS, TRIALS
+from mnist_tune.own_code.registry import NAMED_AGAIN, named_again
 from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.regimes.decision import to_decide
 from mnist_tune.regimes.edge_posterior import LEAST_OUTCOMES
 from mnist_tune.regimes.families import FAMILY, families
 from mnist_tune.regimes.measured_edge import CALM, DIVERGED, LEARNED, LEARNED_SHARE, PILOT, Interval, MeasuredEdge
 from mnist_tune.regimes.statistics import NEAR_BEST
 from mnist_tune.regimes.widths import exponents
 from mnist_tune.reports.page_data import listed, so_far
-from mnist_tune.reports.ranges import Range, advice, spans
+from mnist_tune.reports.ranges import spans
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import OPEN_REASONS, TrialConfig, small_last_batch
@@ -40,23 +36,19 @@ LEAST_RATES = 3
 
 WORK = {"train_s": "training", "eval_s": "evaluating", "compile_s": "compiling", "wait_s": "waiting"}
 
-SPLITS = {"validation": "held-out accuracy", "test": "test accuracy"}
-"""What trials are compared on, in words."""
+SPLITS = {"validation": "held-out accuracy", "test": "test accuracy", "train": "training accuracy"}
+"""Accuracies in words; trials are compared on one of the first two."""
 
 
 class Kind(StrEnum):
     """What a finding is about."""
 
     FAMILY = "family"
-    """Where each regime of a family is found, its best rate, and what to try next."""
+    """Where each regime of a family is found."""
     EDGE = "edge"
     """What was measured of a family's edge."""
-    NEXT = "next"
-    """Settings that are not told apart, and the command that decides between them."""
     NOTE = "note"
     """What restricts the other findings."""
-    STATE = "state"
-    """How far a running sweep is."""
     LEFT = "left"
     """What has not ended or has failed, and the command that goes on with it."""
     FAILURE = "failure"
@@ -80,10 +72,8 @@ class Finding:
     """What it is true of: a family, a trial; of a fact or how it ran, its name."""
     more: tuple[str, ...] = ()
     """Further lines."""
-    question: str = ""
-    """What to ask next."""
     command: str = ""
-    """The command that answers the question, or that does what the text says."""
+    """The command that does what the text says."""
 
     @property
     def lines(self) -> list[str]:
@@ -91,19 +81,15 @@ class Finding:
         said = {
             Kind.NOTE: f"Note: {self.text}",
             Kind.LEFT: f"{self.text} {self.command}",
-            Kind.NEXT: f"{self.text} {self.command}",
             Kind.FAILURE: f"{self.about} failed: {self.text}",
-            Kind.STATE: self.text,
         }
-        first, asks = said.get(self.kind, f"{self.about}: {self.text}"), [f"  {self.question} {self.command}"]
-        return [first, *(f"  {line}" for line in self.more), *asks * bool(self.question)]
+        return [said.get(self.kind, f"{self.about}: {self.text}"), *(f"  {line}" for line in self.more)]
 
 
 def findings(sweep: Tables, where: str = "") -> list[Finding]:
     """Return what is true of a sweep; `where` is how its path is written in commands, by default in full."""
     return [
         *_families(sweep),
-        *_next(sweep, where or str(sweep.path)),
         *_notes(sweep),
         *_left(sweep, where or str(sweep.path)),
         *(Finding(Kind.FACT, value, name) for name, value in _facts(sweep) if value),
@@ -116,46 +102,29 @@ def of(found: Iterable[Finding], *kinds: Kind) -> list[Finding]:
     return [one for one in found if one.kind in kinds]
 
 
-def _is_search(sweep: Tables) -> bool:
-    """Return whether a searcher proposed the trials to find the best; not to measure an edge."""
-    return bool(sweep.meta.get("search")) and not sweep.edges() and sweep.decision is None
-
-
 def _families(sweep: Tables) -> Iterator[Finding]:
     """Yield what follows from each family of trials. What was measured of an edge replaces what its regimes say."""
     if sweep.decision is not None:
         return
-    edges = {edge.title: edge for edge in sweep.edges()}
     found = list(families(sweep.steady))
-    if _is_search(sweep) and len(found) > 1:
+    if sweep.edges():
+        yield from measured_edges(sweep)
+        found = []
+    elif sweep.meta.get("search") and len(found) > 1:
         found = [(title, family) for title, family in found if family["learning_rate"].nunique() >= LEAST_RATES]
     for title, family in found:
-        if title in edges:
-            yield measured(edges[title])
-        elif not family["epochs_run"].any():
-            yield Finding(Kind.FAMILY, "no learning rate finished an epoch", title)
-        else:
-            question = advice(family, sweep.meta, Range.of(family))
-            yield Finding(Kind.FAMILY, " · ".join(spans(family)), title, (), *question)
-    for law in exponents((edge.title, edge.rate(0.5)) for edge in edges.values()):
-        yield Finding(Kind.EDGE, f"the rate at which 50% learn {law}", law.title)
+        text = " · ".join(spans(family)) if family["epochs_run"].any() else "no learning rate finished an epoch"
+        yield Finding(Kind.FAMILY, text, title)
 
 
-def _next(sweep: Tables, where: str) -> Iterator[Finding]:
-    if sweep.meta["ended"] is None or sweep.decision is not None or sweep.edges():
-        return
-    close = to_decide(sweep.best())
-    if not 1 < len(close) <= MOST_SETTINGS:
-        return
-    flags, by_hand = named_again(sweep.meta, close)
-    said = f"to decide between the {len(close)} settings that may be the best{f', {by_hand}' * bool(by_hand)}:"
-    if by_hand == FROM_PYTHON:
-        arrays = ", dataset=..." * (sweep.meta["options"].get("dataset") == ARRAYS)
-        yield Finding(Kind.NEXT, said, by_hand, command=f"decide(DecideOptions(sweep=...{arrays}))")
-        return
-    line = f"{command('decide')} --sweep {shlex.quote(where)}{flags}"
-    line += f" --trials {4 * len(close)}" * (2 * len(close) > TRIALS)
-    yield Finding(Kind.NEXT, said, by_hand, command=line)
+def measured_edges(sweep: Tables) -> list[Finding]:
+    """Return what was measured of each edge, and how edges of several widths follow from these."""
+    edges = sweep.edges()
+    laws = [
+        Finding(Kind.EDGE, f"the rate at which 50% learn {law}", law.title)
+        for law in exponents((edge.title, edge.rate(0.5)) for edge in edges)
+    ]
+    return [*map(measured, edges), *laws]
 
 
 def measured(edge: MeasuredEdge) -> Finding:
@@ -231,7 +200,6 @@ def _left(sweep: Tables, where: str) -> Iterator[Finding]:
     left = int(trials["stop_reason"].isin(OPEN_REASONS).sum())
     again = f", {NAMED_AGAIN}," * (named_again(meta)[1] == NAMED_AGAIN)
     if said := so_far(trials):
-        yield Finding(Kind.STATE, f"{said}: this sweep {'may still be' if 'unknown' in said else 'is still'} running")
         if "unknown" in said and isinstance(sweep.path, str):
             text = "it gave no sign of life for two minutes; if it was killed, resume with:"
             yield Finding(Kind.LEFT, text, command=resume_command(meta, where))
@@ -319,7 +287,7 @@ def spoken(seconds: float) -> str:
 
 def _ran(sweep: Tables) -> Iterator[Finding]:
     """Yield where the time went, how full the devices were, and how often the sweep was resumed."""
-    trials, resumed, driver = sweep.trials, sweep.meta.get("resumed", []), sweep.meta.get("driver", {})
+    trials, resumed = sweep.trials, sweep.meta.get("resumed", [])
     reasons = (f"{count:,} {reason}" for reason, count in trials["stop_reason"].value_counts().items())
     said = {"trials so far" if so_far(trials) else "trials ended": ", ".join(reasons)}
     spent = {name: float(np.nansum(trials[column].astype(float))) for column, name in WORK.items()}
@@ -332,10 +300,6 @@ def _ran(sweep: Tables) -> Iterator[Finding]:
         if fill.notna().any():
             said["fill"] = f"{fill.mean():.0%} of a device's lanes asked for an epoch"
     said["resumed"] = f"{counted(len(resumed), 'time')}, last {resumed[-1][:16]}" if resumed else "never"
-    if driver.get("results"):
-        said["driver"] = f"{1000 * driver['cpu_s'] / driver['results']:.1f} ms of CPU per result"
-    if driver.get("pages"):
-        said["this page"] = f"written {driver['pages']} times meanwhile, {driver['pages_cpu_s']:.1f} s of CPU"
     yield from (Finding(Kind.RAN, text, name) for name, text in said.items())
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import jinja2
 import numpy as np
+import pandas as pd
 from markupsafe import Markup
 from matplotlib import style
 from matplotlib.figure import Figure
@@ -26,10 +27,9 @@ from mnist_tune import storage
 from mnist_tune.errors import UserError
 from mnist_tune.reports.charts import Box, Chart, charts
 from mnist_tune.reports.findings import Kind, nodes, of, spoken, title
-from mnist_tune.reports.rows import Column, columns
-from mnist_tune.reports.styles import COLOURS, DARK, DARK_INKS, DIM, FAINT, GROUNDS, INK, LINES, RULE
+from mnist_tune.reports.styles import DARK, DARK_INKS, DIM, FAINT, GROUNDS, INK, LINES, LOOKS, RULE
 from mnist_tune.reports.svg import FONT, inline
-from mnist_tune.reports.trial_table import DETAILS, MANY, fields
+from mnist_tune.reports.table import MANY, Column, columns
 from mnist_tune.reports.view import View
 from mnist_tune.results.tables import Tables
 from mnist_tune.storage import Place
@@ -41,8 +41,10 @@ WIDE, NARROW, HEIGHT, LOW = (740, 580), 376, 366, 300
 RELOAD_S = 30
 """Seconds after which a browser loads the page of a running sweep again."""
 
-HINT = "Click a mark, a curve, a regime or a row; Shift adds. Pale bars: 95% of the noise of so many images."
-SEEDS_HINT = "Click a mark, a curve, a regime or a row; Shift adds. Dots are seeds; bars: 95% intervals of their means."
+HINT = "Click a mark, a curve, a regime or a row; Shift adds."
+
+INTERNAL = ("trial_id", "sweep", "own_index", "key", "rank", "setting")
+"""Columns of `View.trials` that its download does not have."""
 
 SCRIPTS = ("start.js", "picture.js", "table.js", "follow.js")
 
@@ -68,22 +70,19 @@ def write_page(sweeps: Sequence[Tables], where: Place) -> None:
 def page(sweeps: Sequence[Tables]) -> str:
     """Return the page of one or several sweeps as HTML."""
     view = View(sweeps)
-    script, css = "".join(map(part, SCRIPTS)), looks() + part("page.css")
-    shown = list(columns(view))
+    script, css, shown = "".join(map(part, SCRIPTS)), looks() + part("page.css"), columns(view)
     cells = list(zip(*(one.cells for one in shown), strict=True))[:MANY]
     with style.context(["default", FONT]):
         heads = [head(view, i) for i in range(len(sweeps))]
     notes = sum(len(one["note"]) + len(one["failure"]) for one in heads)
+    packed = gzip.compress(json.dumps(_page_data(view, shown), allow_nan=False).encode(), 6, mtime=0)
     html: str = ENVIRONMENT.get_template("page.html").render(
         title=title(sweeps, view.titles),
         heads=heads,
         measures=view.measures,
-        by_measure=len(
-            {chart["measure"] for one in heads for side in ("left_side", "right_side") for chart in one[side]} - {""}
-        )
-        > 1,
+        by_measure=any(chart["hidden"] and chart["measure"] for one in heads for chart in one["left_side"]),
         hint=_hint(view),
-        rows_are=_rows_are(view),
+        rows_are=f"{len(view.settings)} rows, one for each {'range of rates' if sweeps[0].edges() else 'setting'}",
         columns=shown,
         rows=[
             {"role": role, "regime": regime, "cells": list(zip(row, shown, strict=True))}
@@ -94,9 +93,7 @@ def page(sweeps: Sequence[Tables]) -> str:
         css_hash=_hash(css),
         script=Markup(script),
         script_hash=_hash(script),
-        data=base64.b64encode(
-            gzip.compress(json.dumps(_page_data(view, shown), allow_nan=False).encode(), 6, mtime=0)
-        ).decode(),
+        data=base64.b64encode(packed).decode(),
     )
     return html
 
@@ -118,10 +115,10 @@ def looks() -> str:
         "good": "#e9f4ec",
     }
     dark = {"bg": GROUNDS["dark"], **DARK_INKS, "pick": "#332d10", "good": "#16301e"}
-    light |= COLOURS | {f"line{i}": one for i, one in enumerate(LINES)}
+    light |= LOOKS
     dark |= DARK | {f"line{i}": one for i, one in enumerate(LINES.values())}
     said = ["; ".join(f"--{name}: {value}" for name, value in each.items()) for each in (light, dark)]
-    own = "".join(f".{regime} {{ --own: var(--{regime}) }}\n" for regime in COLOURS)
+    own = "".join(f".{regime} {{ --own: var(--{regime}) }}\n" for regime in LOOKS)
     return f":root {{ {said[0]} }}\n@media screen and (prefers-color-scheme: dark) {{ :root {{ {said[1]} }} }}\n{own}"
 
 
@@ -130,12 +127,10 @@ def _hash(text: str) -> str:
 
 
 def _hint(view: View) -> str:
-    return SEEDS_HINT if view.has_seeds else HINT
-
-
-def _rows_are(view: View) -> str:
-    kinds = {"range of rates" if sweep.edges() else "setting" for sweep in view.sweeps}
-    return f"{len(view.settings)} rows, one for each {' or '.join(sorted(kinds))}"
+    if any(sweep.decision is not None or sweep.edges() for sweep in view.sweeps):
+        return HINT
+    bars = "95% of the noise of so many images"
+    return f"{HINT} {'Dots are seeds; bars: 95% intervals of their means' if view.has_seeds else f'Pale bars: {bars}'}."
 
 
 def head(view: View, number: int) -> dict[str, Any]:
@@ -147,7 +142,6 @@ def head(view: View, number: int) -> dict[str, Any]:
     live = view.running and sweep.meta.get("ended") is None
     progress = (int(sweep.trials["epochs_run"].sum()), int(sweep.trials["epochs_asked"].sum())) if live else None
     left = view.left_s(sweep)
-    choices = [chart.choice for chart in sides[1] if chart.choice]
     facts = {one.about: one.text for one in of(found, Kind.FACT)}
     context = [
         view.titles[number],
@@ -166,7 +160,7 @@ def head(view: View, number: int) -> dict[str, Any]:
         "asked": [*((one.text.rstrip(":"), one.command) for one in of(found, Kind.LEFT)), *said.questions][:3],
         "progress": progress,
         "left": f", about {spoken(left)} left" if not math.isnan(left) else "",
-        "choices": choices,
+        "choices": [chart.choice for chart in sides[1] if chart.choice],
         "left_side": list(drawings(view, sides[0], f"{number}l", WIDE[0])),
         "right_side": list(drawings(view, sides[1], f"{number}r", WIDE[1])),
         "nodes": nodes(sweep.epochs),
@@ -174,49 +168,29 @@ def head(view: View, number: int) -> dict[str, Any]:
 
 
 def drawings(view: View, side: Sequence[Chart], salt: str, width: int) -> Any:
-    """Yield each chart of a side as SVG, for a screen and for a phone: for each measure, if it is the first choice and
-    the sweep has ended, else for the first one."""
+    """Yield each chart of a side as SVG, for a screen and for a phone: for each measure, if the sweep has ended, else
+    for the first one."""
     for i, chart in enumerate(side):
-        chosen = not chart.choice or chart.choice == side[0].choice
-        for one in view.measures if chart.by_measure and chosen and not view.running else view.measures[:1]:
+        chosen = chart.choice == side[0].choice
+        for one in view.measures if chart.by_measure and not view.running else view.measures[:1]:
             label = f"{one.title} {chart.label}" if chart.by_measure else chart.label
             shown = {}
             for name, size in (("wide", (width, HEIGHT)), ("narrow", (NARROW, LOW))):
                 figure = Figure(figsize=(size[0] / 72, size[1] / 72), dpi=72)
                 chart.draw(figure, Box(0, 0, *size), one)
-                shown[name] = Markup(inline(figure, label, f"{salt}{i}{one.key}{name}"))
+                shown[name] = Markup(inline(figure, label, f"{salt}{i}{one.column}{name}"))
             yield shown | {
                 "choice": chart.choice,
-                "measure": one.key if chart.by_measure else "",
-                "hidden": not chosen or one is not view.measures[0],
+                "measure": one.column if chart.by_measure else "",
+                "hidden": not chosen or one != view.measures[0],
             }
 
 
 def _page_data(view: View, shown: Sequence[Column]) -> dict[str, Any]:
     """Return all that the page's script needs."""
-    trials = view.trials
-    known = {one.name: one for one in fields(trials, DETAILS)}
-    held = {name: one.values(trials) for name, one in known.items()}
-    held |= {one.column: trials[one.column].to_numpy(float) for one in view.measures}
-    said = [
-        known[name].said(trials)
-        for name in ("learning_rate", "seed", "epochs_run", "regime", "evidence")
-        if name in known
-    ]
-    line = [
-        " · ".join(
-            filter(
-                None,
-                [
-                    "rate " + one[0],
-                    *(["seed " + one[1]] if "seed" in known else []),
-                    f"epoch {one[-3]}",
-                    one[-2],
-                    one[-1],
-                ],
-            )
-        )
-        for one in zip(*said, strict=True)
+    trials, settings = view.trials, view.settings
+    kept = [
+        name for name in trials if name not in INTERNAL and trials[name].notna().any() and trials[name].ne("").any()
     ]
     return {
         "running": view.running,
@@ -226,34 +200,31 @@ def _page_data(view: View, shown: Sequence[Column]) -> dict[str, Any]:
         "hint": _hint(view),
         "ids": trials["trial_id"].tolist(),
         "of": trials["setting"].tolist(),
-        "sweeps": view.settings["sweep"].tolist(),
-        "regimes": trials["regime"].tolist(),
-        "best": np.flatnonzero(view.settings["role"] == "best").tolist(),
-        "rows": view.settings["regime"].tolist(),
-        "roles": view.settings["role"].tolist(),
-        "names": printable(view.settings["name"].tolist()),
+        "sweeps": settings["sweep"].tolist(),
+        "looks": view.points["look"].tolist(),
+        "rows": settings["regime"].tolist(),
+        "roles": settings["role"].tolist(),
+        "names": printable(settings["name"].tolist()),
         "cells": [printable(list(row)) for row in zip(*(one.cells for one in shown), strict=True)],
         "keys": [[*map(_number, one.keys or one.cells)] for one in shown],
-        "said": printable(line),
-        "columns": {name: _held(column) for name, column in held.items()},
-        "numbers": [name for name, column in held.items() if isinstance(column, np.ndarray)],
-        "measures": [{"key": one.key, "title": one.title} for one in view.measures],
-        "values": {one.key: [one.said(value) for value in one.raw(trials)] for one in view.measures},
-        "curves": {one.key: _codes(view.curves[one.key], one.axis.log) for one in view.measures},
+        "columns": {name: _held(trials[name]) for name in kept},
+        "measures": [{"key": one.column, "title": one.title} for one in view.measures],
+        "curves": {one.column: _codes(view.curves[one.column], one.axis.log) for one in view.measures},
         "epochs": view.kept_epochs.tolist(),
     }
 
 
 def _number(key: Any) -> Any:
-    return None if isinstance(key, float) and not math.isfinite(key) else key
+    if isinstance(key, float) and not math.isfinite(key):
+        return None if math.isnan(key) else str(key)
+    return key
 
 
-def _held(values: np.ndarray | list[str]) -> Any:
-    """Return a column for JSON, which has neither NaN nor infinity: they become null, and texts that a script reads."""
-    if isinstance(values, list):
-        return printable(values)
-    said = {math.inf: "Infinity", -math.inf: "-Infinity"}
-    return [None if math.isnan(value) else said.get(value, value) for value in values.tolist()]
+def _held(values: pd.Series) -> Any:
+    """Return a column for JSON, which has neither NaN nor infinity: they become null and texts."""
+    if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
+        return printable(values.fillna("").astype(str).tolist())
+    return [*map(_number, values.to_numpy(dtype=float, na_value=math.nan).tolist())]
 
 
 def _codes(values: np.ndarray, log: bool) -> list[list[int | None]]:

@@ -24,6 +24,12 @@ DEFAULTS |= {"standardize": False, "stop_when_diverged": True}
 DEFAULTS |= {"sharpness": False, "sharpness_every": None, "sharpness_images": None}
 """The flags that a proposed command repeats unless they have these defaults."""
 
+NOT_OF_AN_EDGE = ("seeds", "scheduler", "grace_period", "target", "stop_when_diverged", "sharpness")
+"""Those that a search for an edge does not take."""
+
+EDGE_EPOCHS = 3
+"""The epochs of such a search, unless others are asked for."""
+
 REFINED = 1.2
 """Learning rates whose ratio is below this are too close to try others between them."""
 
@@ -80,7 +86,8 @@ def spans(family: pd.DataFrame) -> list[str]:
 
     Each rate is named once, with the most frequent regime of its seeds; of equally frequent ones, with the one that is
     later in `VERBS`. In `converges to 1.3 (5 of 6 trials)`, the sixth is at a rate at which others converge. Rates
-    between are those that were tried. A trial that was cut before it could be decided is named so.
+    between are those that were tried. A trial that was cut before it could be decided is named so, and so are rates
+    that converge though accuracy still falls late in a curve, beyond noise.
     """
     asked, family = family["learning_rate"].nunique(), family[family["epochs_run"] > 0]
     found = family["regime"].mask(family["regime_evidence"].fillna("").str.startswith(ON_ITS_WAY), ON_ITS_WAY)
@@ -89,6 +96,7 @@ def spans(family: pd.DataFrame) -> list[str]:
     counts = pd.crosstab(family["learning_rate"], found)
     most = counts[[name for name in reversed(VERBS) if name in counts]].idxmax(axis=1) if len(counts) else counts
     rates, lines = list(counts.index), []
+    falls = {*family["learning_rate"][family["late_fall"] > 0]} if "late_fall" in family else set()
     said = list(told_apart(rates).values())
     for regime in most.unique() if len(counts) else ():
         here = (most == regime).to_numpy()
@@ -109,6 +117,11 @@ def spans(family: pd.DataFrame) -> list[str]:
                 share += f" ({f'{len(ran)} ' * (len(ran) < count)}cut after {after})"
             places.append(_place(said, first, last, asked) + share)
         lines.append(f"{VERBS[regime]} {', '.join(places)}")
+        if regime == "converged" and (jumping := [one for one in rates if most[one] == regime and one in falls]):
+            first, few = jumping[0], [said[rates.index(one)] for one in jumping[:MOST_RUNS]]
+            above = len(jumping) > 1 and all(one in falls for one in rates if one >= first and most[one] == regime)
+            where = f"from {few[0]} on" if above else f"at {', '.join(few)}" + ", ..." * (len(jumping) > MOST_RUNS)
+            lines[-1] += f" ({where} accuracy jumps)"
     return lines
 
 
@@ -121,10 +134,10 @@ def _place(rates: Sequence[str], first: int, last: int, asked: int) -> str:
     return f"to {high}" if first == 0 else f"from {low}" if last == len(rates) - 1 else f"{low}–{high}"
 
 
-def advice(family: pd.DataFrame, meta: Mapping[str, Any], found: Range) -> tuple[str, str]:
-    """Return what to try next with a family, given its range, and the command that tries it; both are empty if its edge
-    is known. The command repeats some of the options in `sweep.json`, whose content is `meta`."""
-    trained = family[family["epochs_run"] > 0]
+def advice(family: pd.DataFrame, meta: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what to try next with a family, and the command that tries it; both are empty if its edge is known. The
+    command repeats some of the options in `sweep.json`, whose content is `meta`."""
+    trained, found = family[family["epochs_run"] > 0], Range.of(family)
     rates = sorted(trained["learning_rate"].unique())
     if found.sometimes is None:
         direction, tried = _where_none_converged(trained, rates)
@@ -141,6 +154,21 @@ def advice(family: pd.DataFrame, meta: Mapping[str, Any], found: Range) -> tuple
     if family["seed"].nunique() < 3:
         return "is it the seed?", proposed(family, meta, [last, above], range(5))
     return "", ""
+
+
+def where_the_edge_is(family: pd.DataFrame, meta: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the question where the edge of a family is, and the command that measures it; both are empty unless it has
+    trials on both sides of it, and a command can name what it trains."""
+    found = Range.of(family)
+    above = family["learning_rate"][family["regime"].isin(RESTLESS)]
+    low, above = found.always, above[above > (found.always or math.inf)]
+    if low is None or above.empty or meta.get("search") or named_again(meta, family)[1]:
+        return "", ""
+    row = family.loc[(family["learning_rate"] - low).abs().idxmin()]
+    expected = f" {words('expected', f'{math.sqrt(low * above.min()):.3g}')}"
+    network = words("architecture", as_loaded("architecture", row["architecture"]))
+    flags = _flags(row, meta, {"epochs": EDGE_EPOCHS, **dict.fromkeys(NOT_OF_AN_EDGE)})
+    return "where is the edge?", f"{command('edge')} {network}{expected}{flags}"
 
 
 def _where_none_converged(trials: pd.DataFrame, rates: Sequence[float]) -> tuple[str, list[float]]:
@@ -175,21 +203,28 @@ def proposed(
 ) -> str:
     """Return the command that tries other learning rates, with all other flags as those of the nearest trial. What has
     no command (`named_again`) has the rates alone."""
-    options = meta.get("options", {})
     row = family.loc[nearest := (family["learning_rate"] - rates[0]).abs().idxmin()]
     repeated = list(seeds or sorted(family["seed"][family["learning_rate"] == row["learning_rate"]].unique()))
-    used = {**options, **row, "seeds": repeated, "epochs": row["epochs_asked"]}
-    used |= {name: options.get(name, DEFAULTS[name]) for name in ("dataset", "target")}
     said = told_apart(rates, 3)
     tried = " ".join(said[one] for one in rates)
     _, by_hand = named_again(meta, family.loc[[nearest]])
     if by_hand:
         return f"{tried}, {by_hand}"
+    network = words("architecture", as_loaded("architecture", row["architecture"]))
+    return f"{command('regimes')} {network} --learning-rates {tried}{_flags(row, meta, {}, seeds=repeated)}"
+
+
+def _flags(row: pd.Series, meta: Mapping[str, Any], defaults: dict[str, Any], **values: Any) -> str:
+    """Return the flags that train what a trial did, other than its network and its rate: those that have not these
+    defaults; one whose default is None is left out."""
+    options = meta.get("options", {})
+    used = {**options, **row, **values, "epochs": row["epochs_asked"]}
+    used |= {name: options.get(name, DEFAULTS[name]) for name in ("dataset", "target")}
     used |= {flag: as_loaded(flag, row[flag]) for flag in ENTRIES}
-    line = f"{command('regimes')} {words('architecture', used['architecture'])} --learning-rates {tried}"
-    for name, default in DEFAULTS.items():
+    line = ""
+    for name, default in (DEFAULTS | defaults).items():
         value = used.get(name, default)
-        if value != default:
-            values = [] if isinstance(default, bool) else value if isinstance(value, list) else [value]
-            line += f" {words('no_' * (value is False) + name, *values)}"
+        if value != default and not (name in defaults and default is None):
+            texts = [] if isinstance(default, bool) else value if isinstance(value, list) else [value]
+            line += f" {words('no_' * (value is False) + name, *texts)}"
     return line

@@ -38,7 +38,10 @@ DARK_INKS = {"ink": "#e8eaed", "dim": "#a3abb5", "faint": "#5b646f", "rule": "#2
 """The same on a dark ground."""
 
 LINES = {
-    "#2a6fc0": "#6aa9f0", "#a65600": "#f0a04b", "#117536": "#4fcf7c", "#8c1c13": "#ff7b6b", "#6f3fb5": "#c3a3f5",
-    "#0f7c83": "#45c4cc", "#8a6d00": "#d9b830", "#c2408c": "#f59ad0",
+    "#6f3fb5": "#c3a3f5", "#0f7c83": "#45c4cc", "#8a6d00": "#d9b830", "#ad2f7d": "#f08cc8", "#475a7a": "#a9bcd9",
+    "#7a4a1f": "#d8a878",
 }  # fmt: skip
 """Colours of lines that are no regimes, and what they are on a dark ground."""
+
+LOOKS = COLOURS | {f"line{number}": colour for number, colour in enumerate(LINES)}
+"""Colours by their names on a page."""

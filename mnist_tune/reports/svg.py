@@ -13,10 +13,9 @@ from xml.etree import ElementTree
 import matplotlib
 from matplotlib.figure import Figure
 
-from mnist_tune.reports.styles import COLOURS, DIM, FAINT, INK, LINES, RULE
+from mnist_tune.reports.styles import DIM, FAINT, INK, LOOKS, RULE
 
-VARIABLES = {light: f"line{i}" for i, light in enumerate(LINES)} | {colour: name for name, colour in COLOURS.items()}
-VARIABLES |= {INK: "ink", DIM: "dim", FAINT: "faint", RULE: "rule"}
+VARIABLES = {colour: name for name, colour in LOOKS.items()} | {INK: "ink", DIM: "dim", FAINT: "faint", RULE: "rule"}
 
 FONT = {"font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "svg.fonttype": "none"}
 """Text stays text, and is measured in a font that matplotlib brings along."""
@@ -78,7 +77,6 @@ def _axes(axes: Any, height: float) -> Iterator[str]:
     low, high = axes.get_ylim()
     (x0, y0), (x1, y1) = axes.transData.transform([(0, low), (1, high)]) * 72 / axes.figure.dpi
     log = axes.get_yscale() == "log"
-
     low, high = (math.log10(low), math.log10(high)) if log else (low, high)
     slope = -(y1 - y0) / (high - low)
     yield from (f"{one:.6g}" for one in (x0, x1 - x0, height - y0 - slope * low, slope))

@@ -1,4 +1,4 @@
-"""What the pictures and the page of sweeps show: trials, settings, measures and axes, before anything is drawn."""
+"""What the tables and the pictures of sweeps show: trials, rows, measures and axes, before anything is drawn."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from mnist_tune.numbers import exactly, rate, told_apart
+from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.regimes.families import FAMILY, held_out, layers, setting, varied
+from mnist_tune.regimes.families import held_out, layers, setting, varied
 from mnist_tune.regimes.noise import accuracy_noise
-from mnist_tune.regimes.replicates import half_width
+from mnist_tune.regimes.replicates import counts, half_width
 from mnist_tune.reports.answer import Answer, answer, keys
-from mnist_tune.reports.findings import Finding, findings
+from mnist_tune.reports.findings import SPLITS, Finding, findings
 from mnist_tune.reports.page_data import range_of, without_test, words
+from mnist_tune.reports.styles import LINES
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import LIVE_REASONS
 
@@ -38,10 +40,10 @@ MOST_GROUPS = 12
 """The most different values of a setting that are shown as groups, or as lines; of more numbers there is an axis."""
 
 BEYOND = 3.0
-"""Losses above so many times the untrained one, and those that are not finite, lie on a line at the top."""
+"""Losses above so many times the untrained one, and those that are not finite, lie at the top of their axis."""
 
-RANGES = 12
-"""The rows of an edge's table are its trials in at most so many ranges of learning rates."""
+RANGES = 24
+"""Ranges of learning rates, shared among the families; of an edge half as many."""
 
 Z = 1.96
 """Half-width of a 95% interval, in standard errors."""
@@ -56,6 +58,14 @@ class Axis(NamedTuple):
     low: float
     high: float
     log: bool = True
+    accuracy: bool = False
+    """Whether it is one of errors, which are written as accuracies: the smaller the error, the higher it lies."""
+
+    def share(self, value: Any) -> Any:
+        """Return where a value lies on it: 0 at its left or at its bottom, 1 at the other end."""
+        low, high, found = (np.log(one) if self.log else one for one in (self.low, self.high, value))
+        found = (found - low) / (high - low)
+        return 1 - found if self.accuracy else found
 
     @classmethod
     def of(cls, values: Any, log: bool = True, least: float = 0.3, room: float = 0.06) -> Axis:
@@ -71,43 +81,29 @@ class Axis(NamedTuple):
         return cls(10**low, 10**high) if log else cls(low, high, False)
 
 
-@dataclass(frozen=True)
-class Measure:
+class Measure(NamedTuple):
     """A measure of trials and epochs, and its axis."""
 
-    key: str
     title: str
     column: str
     """The column of `trials` and `epochs` that it comes from."""
-    error: bool
-    """Whether it is `1 - accuracy`, shown in percent."""
     axis: Axis
-    least: float
-    """Stands for 0 on a logarithmic axis: half an image."""
-    most: float = math.inf
-    """Values above this, and those that are not finite, are drawn at `top`."""
-    top: float | None = None
-    guess: float = math.nan
-    """What guessing reaches."""
+    marked: dict[float, str]
+    """Heights that have a line, and what is written there: where guessing is, or what is off the scale."""
 
-    def of(self, rows: pd.DataFrame, epochs_run: Any = 1) -> np.ndarray:
-        """Return the heights of rows of `trials` or `epochs` on its axis; NaN where nothing was measured."""
-        values = self.raw(rows)
-        top = self.most if self.top is None else self.top
+    def place(self, values: np.ndarray) -> np.ndarray:
+        """Return the heights of values: what is off the scale lies at its end, as do losses that are not finite."""
         with np.errstate(invalid="ignore"):
-            values = np.where(values > self.most, top, values if not self.axis.log else np.maximum(values, self.least))
-        values = np.where(np.isnan(values) & (not self.error), top, values)
-        return np.asarray(np.where(np.asarray(epochs_run) > 0, values, math.nan))
+            found = np.clip(1 - values if self.axis.accuracy else values, self.axis.low, self.axis.high)
+        return np.where(np.isnan(found) & self.column.endswith("loss"), self.axis.high, found)
 
-    def raw(self, rows: pd.DataFrame) -> np.ndarray:
+    def of(self, rows: pd.DataFrame) -> np.ndarray:
         """Return its values in rows of `trials` or `epochs`."""
         values: np.ndarray = rows.reindex(columns=[self.column])[self.column].to_numpy(dtype=float, na_value=math.nan)
-        return 100 * (1 - values) if self.error else values
+        return values
 
     def said(self, value: float) -> str:
-        if math.isnan(value):
-            return "–"
-        return f"{value:.2f}%" if self.error else f"{value:.4g}"
+        return "–" if math.isnan(value) else f"{value:.4f}" if self.axis.accuracy else f"{value:.4g}"
 
 
 class Setting(NamedTuple):
@@ -125,14 +121,18 @@ class View:
     """One or several sweeps side by side, in one table of trials."""
 
     sweeps: Sequence[Tables]
+    where: str = ""
+    """How the path of the sweep is written in commands, by default in full."""
+    rows: Literal["settings", "trials", "ranges"] = "settings"
+    """What has a row of its own: a setting, a trial, or a range of learning rates. Of an edge, settings are ranges."""
 
     @cached_property
     def findings(self) -> list[list[Finding]]:
-        return [findings(sweep) for sweep in self.sweeps]
+        return [findings(sweep, self.where) for sweep in self.sweeps]
 
     @cached_property
     def answers(self) -> list[Answer]:
-        return [answer(sweep, found=found) for sweep, found in zip(self.sweeps, self.findings, strict=True)]
+        return [answer(sweep, self.where) for sweep in self.sweeps]
 
     @cached_property
     def titles(self) -> list[str]:
@@ -154,43 +154,54 @@ class View:
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """The trials of all sweeps, those of a setting together: by its values and its learning rate, or the best first
-        (`is_ranked`). `sweep` is the number of a trial's sweep, `number` the trial's own in it, `setting` that of its
-        row in `settings`; a `trial_id` is unique, `own_id` is as in its sweep."""
+        """The trials of all sweeps, those of a row together: by its values and its learning rate, or the best first
+        (`is_ranked`). `sweep` is the number of a trial's sweep, `own_id` and `own_index` are its own there, `key` is
+        that of its row and `setting` the row's number in `settings`; a `trial_id` is unique."""
         tables = []
-        for i, (sweep, title) in enumerate(zip(self.sweeps, self.titles, strict=True)):
+        for i, sweep in enumerate(self.sweeps):
             rows = without_test(sweep).trials
-            rows = rows.assign(sweep=i, own_id=rows["trial_id"], number=range(1, len(rows) + 1), key=keys(rows))
-            if sweep.edges():
-                ranges = rows.groupby(varied(rows) or ["label"])["learning_rate"].transform(range_of, count=RANGES)
-                rows["key"] = [(*key[:-1], one) for key, one in zip(rows["key"], ranges, strict=True)]
+            rows = rows.assign(sweep=i, own_id=rows["trial_id"], own_index=rows.index, key=self._keys(rows, sweep))
             order = ["label", *varied(rows), "learning_rate", "seed"]
             if self.is_ranked(sweep):
-                rows["score"] = rows.groupby("key")[f"{held_out(rows)}_accuracy"].transform("mean").astype(float)
-                rows["first"] = rows["key"] == self.answers[i].best
-                rows["score"] = rows["score"].where(~rows["regime"].eq("diverged"), -1)
-                order = ["first", "score", *order]
-            ascending = [name not in ("first", "score") for name in order]
-            rows = rows.sort_values(order, ascending=ascending, kind="stable").drop(
-                columns=["first", "score"], errors="ignore"
-            )
-            tables.append(rows.assign(sweep_name=title) if self.several else rows)
-        trials = pd.concat(tables, ignore_index=True) if self.several else tables[0].reset_index(drop=True)
+                score = rows[f"{held_out(rows)}_accuracy"].astype(float).where(rows["regime"] != "diverged", -1.0)
+                first = np.array([key == self.answers[i].best for key in rows["key"]])
+                rows["rank"] = -score.fillna(-1).groupby(rows["key"]).transform("mean") - 2 * first
+                order = ["rank", *order]
+            tables.append(rows.sort_values(order, kind="stable"))
+        trials = pd.concat(tables, ignore_index=True)
         if self.several:
             trials["trial_id"] = trials["sweep"].astype(str) + ":" + trials["trial_id"]
         parts = {name: layers(name) for name in trials["architecture"].unique()}
         if parts and all(parts.values()) and len(parts) == len({*parts.values()}):
             for name, values in zip(LAYERS, zip(*map(parts.get, trials["architecture"]), strict=True), strict=True):
                 trials[name] = values
-        number: dict[Any, int] = {}
-        each = zip(trials["sweep"], trials["key"], strict=True)
-        return trials.assign(setting=[number.setdefault(one, len(number)) for one in each])
+        return trials.assign(setting=pd.factorize(pd.Series(list(zip(trials["sweep"], trials["key"], strict=True))))[0])
+
+    def _keys(self, rows: pd.DataFrame, sweep: Tables) -> list[Any]:
+        """Return what the trials of a row have in common."""
+        found, names = keys(rows), varied(rows) or ["label"]
+        if self.rows == "trials":
+            return [*rows["trial_id"]]
+        if self.rows == "ranges" or sweep.edges():
+            groups = rows.groupby(names, dropna=False)["learning_rate"]
+            count = max(1, (RANGES // 2 if sweep.edges() else RANGES) // max(groups.ngroups, 1))
+            return [
+                (*key[:-1], f"range {one}")
+                for key, one in zip(found, groups.transform(range_of, count=count), strict=True)
+            ]
+        return found
+
+    def of_contest(self, sweep: int, contest: Contest) -> list[int]:
+        """Return the row of each setting of a contest; -1 for one without a trial."""
+        table = pd.DataFrame([one.to_dict() for one in contest.settings]).rename(columns={"epochs": "epochs_asked"})
+        own = self.trials[self.trials["sweep"] == sweep]
+        known = dict(zip(own["key"], own["setting"], strict=True))
+        return [known.get(key, -1) for key in keys(table)]
 
     def row_of(self, sweep: int) -> dict[Any, int]:
         """Return the row in `trials` of each trial of a sweep, by the index of its own table."""
         own = self.trials[self.trials["sweep"] == sweep]
-        number = dict(zip(own["own_id"], own.index, strict=True))
-        return {index: number[trial_id] for index, trial_id in self.sweeps[sweep].trials["trial_id"].items()}
+        return dict(zip(own["own_index"], own.index, strict=True))
 
     @cached_property
     def epochs(self) -> pd.DataFrame:
@@ -214,37 +225,41 @@ class View:
         return bool(self.trials["stop_reason"].isin(LIVE_REASONS).any())
 
     @cached_property
+    def accuracies(self) -> list[Measure]:
+        """The accuracies of which some epoch has one. The first is that on the images of `split`."""
+        splits = sorted(("validation", "test", "train"), key=lambda name: name != self.split)
+        found = (self._measure(SPLITS[one], f"{one}_accuracy") for one in splits)
+        return [one for one in found if one is not None]
+
+    @cached_property
     def measures(self) -> list[Measure]:
-        """What the maps can show, of which some epoch has a finite value. The first is the error on the images of
-        `split`."""
-        titles = {"validation": "held-out", "test": "test", "train": "training"}
-        splits = sorted(titles, key=lambda name: name != self.split)
-        wanted = [(f"{titles[one]} error", f"{one}_accuracy") for one in splits] + [("training loss", "train_loss")]
-        wanted += [(words(name), name) for name in self.epochs if name.startswith("score_")]
+        """What the charts can show, of which some epoch has a finite value: accuracies, then the training loss."""
+        wanted = ["train_loss", *(name for name in self.epochs if name.startswith("score_"))]
         if len(self.trials) > LARGE:
-            wanted = [wanted[0], ("training loss", "train_loss")]
-        return [found for title, column in wanted if (found := self._measure(title, column)) is not None]
+            wanted = wanted[:1]
+        found = (self._measure(words(name).replace("train ", "training "), name) for name in wanted)
+        return [*self.accuracies[: 1 if len(self.trials) > LARGE else None], *filter(None, found)]
 
     def _measure(self, title: str, column: str) -> Measure | None:
         known = self.epochs.get(column, pd.Series(dtype=float)).to_numpy(dtype=float, na_value=math.nan)
-        known, error, key = known[np.isfinite(known)], title.endswith("error"), title.replace(" ", "_")
+        known = known[np.isfinite(known)]
         if not len(known):
             return None
-        if error:
+        if column.endswith("accuracy"):
             facts = [data_facts(sweep.meta) for sweep in self.sweeps]
-            least, guess = 50 / max(one.test_images for one in facts), 100 * (1 - facts[0].chance)
-            values = np.maximum(100 * (1 - known), least)
-            high = min(1.2 * max(values.max(), guess), 115)
-            return Measure(key, title, column, True, Axis(min(0.6 * values.min(), high / 20), high), least, guess=guess)
+            guess, errors = 1 - facts[0].chance, np.maximum(1 - known, 0.5 / max(one.test_images for one in facts))
+            high = min(1.2 * max(errors.max(), guess), 1.15)
+            return Measure(
+                title, column, Axis(min(0.6 * errors.min(), high / 20), high, accuracy=True), {guess: "guess"}
+            )
         untrained = self.epochs.get("untrained_loss", pd.Series(dtype=float)).astype(float).median()
-        log, loss = bool((known > 0).all()), title.endswith("loss") and bool(untrained > 0)
+        log, loss = bool((known > 0).all()), column.endswith("loss") and bool(untrained > 0)
         most = (BEYOND if log else 1) * untrained if loss else math.inf
         axis = Axis.of(known[known <= most] if (known <= most).any() else [most], log, 1 if log else 0.1)
         last = self.trials.loc[self.trials["epochs_run"] > 0, column].to_numpy(float, na_value=math.nan)
-        if not loss or (last <= most).all():
-            return Measure(key, title, column, False, axis, axis.low if log else -math.inf, most)
-        high = axis.high * (axis.high / axis.low) ** 0.08 if log else axis.high + 0.08 * (axis.high - axis.low)
-        return Measure(key, title, column, False, axis._replace(high=high), axis.low, most, axis.high)
+        return Measure(
+            title, column, axis, {axis.high: f"> {axis.high:.2g}"} if loss and not (last <= most).all() else {}
+        )
 
     @cached_property
     def kept_epochs(self) -> np.ndarray:
@@ -259,19 +274,21 @@ class View:
         column = pd.Index(self.kept_epochs).get_indexer(self.epochs["epoch"])
         row, known, found = self.epochs["row"].to_numpy(), column >= 0, {}
         for one in self.measures:
-            found[one.key] = np.full((len(self.trials), len(self.kept_epochs)), np.nan)
-            found[one.key][row[known], column[known]] = one.of(self.epochs)[known]
+            found[one.column] = np.full((len(self.trials), len(self.kept_epochs)), np.nan)
+            found[one.column][row[known], column[known]] = one.place(one.of(self.epochs))[known]
         return found
 
     @cached_property
     def heights(self) -> dict[str, np.ndarray]:
         """The height of each trial by measure; NaN if it finished no epoch."""
-        return {one.key: one.of(self.trials, self.trials["epochs_run"]) for one in self.measures}
+        begun = self.trials["epochs_run"].to_numpy() > 0
+        return {one.column: np.where(begun, one.place(one.of(self.trials)), math.nan) for one in self.measures}
 
     @cached_property
     def settings(self) -> pd.DataFrame:
-        """A row a setting: `sweep`, `learning_rate`, `name`, `seeds`, `regime` (the most frequent one), `said` of its
-        seeds' regimes, `role` (`best`, `rival`, or nothing), and `trials`, the rows of its trials."""
+        """A row for each setting, trial or range: `sweep`, `learning_rate`, `rate` as text, `family`, what it has
+        otherwise, `name`, `regime` (the most frequent one), `said` of its trials' regimes, `role` (`best`, `rival`, or
+        nothing), and `trials`, the rows of its trials."""
         names, rows = varied(self.trials), []
         own_names = [varied(self.trials[self.trials["sweep"] == i]) for i in range(len(self.sweeps))]
         rates = told_apart(self.trials["learning_rate"])
@@ -282,16 +299,18 @@ class View:
         # As Python's own rows: pandas takes milliseconds for each of thousands of groups.
         records = self.trials[["sweep", "key", "learning_rate", "regime", "epochs_run", *names]].to_dict("records")
         for trials in self._of_settings:
-            first, seeds = records[trials[0]], [records[i]["regime"] for i in trials if records[i]["epochs_run"] > 0]
-            regime = max(seeds, key=seeds.count) if seeds else ""
-            least, most = (find(records[i]["learning_rate"] for i in trials) for find in (min, max))
-            own = rates[least] if least == most else f"{rate(least, 3)}–{rate(most, 3)}"
+            first, of_rates = records[trials[0]], [records[i]["learning_rate"] for i in trials]
+            regimes = counts(records[i]["regime"] for i in trials if records[i]["epochs_run"] > 0)
+            regime, *others = sorted(regimes, key=lambda one: -regimes[one]) or [""]
+            said = [f"{regimes[regime]} of {len(trials)} {regime}"] if len(trials) > 1 and regime else [regime or "–"]
+            said += [f"{regimes[one]} {one}" for one in others]
+            low, high = min(of_rates), max(of_rates)
+            own = rates[low] if low == high else f"{rate(low, 3)}–{rate(high, 3)}"
             family = " ".join(_short(first[name]) for name in own_names[first["sweep"]])
-            share = f"{seeds.count(regime)} of {len(trials)} {regime}" if len(trials) > 1 else regime
             role = roles.get((first["sweep"], first["key"]), "")
-            rows.append((first["sweep"], math.sqrt(least * most), own, family, f"{family} {own}".strip(), len(trials),
-                         regime, share if seeds else "–", role, trials))  # fmt: skip
-        columns = "sweep learning_rate rate family name seeds regime said role trials".split()
+            rows.append((first["sweep"], math.sqrt(low * high), own, family, f"{family} {own}".strip(), regime,
+                         ", ".join(said), role, trials))  # fmt: skip
+        columns = "sweep learning_rate rate family name regime said role trials".split()
         return pd.DataFrame(rows, columns=columns)
 
     @cached_property
@@ -303,60 +322,60 @@ class View:
 
     @cached_property
     def has_seeds(self) -> bool:
-        return bool((self.settings["seeds"] > 1).any())
+        return any(len(rows) > 1 for rows in self._of_settings)
+
+    def values(self, one: Measure) -> list[np.ndarray]:
+        """Return the values of each row's trials that ran all their epochs and did not diverge, or else of all."""
+        trials, each = self.trials, one.of(self.trials)
+        competes = ((trials["epochs_run"] >= trials["epochs_asked"]) & trials["regime"].ne("diverged")).to_numpy()
+        competes, known = competes & ~np.isnan(each), ~np.isnan(each) & (trials["epochs_run"] > 0).to_numpy()
+        return [each[[i for i in rows if competes[i]] or [i for i in rows if known[i]]] for rows in self._of_settings]
 
     def means(self, one: Measure) -> np.ndarray:
-        """Return the mean of each setting with the ends of its interval, [settings, 3]: of the seeds that ran all their
-        epochs and did not diverge, or else of all. The interval is Student's; two values have none. One seed's is that
-        of as many images as were judged, for the measure by which settings compete."""
-        trials, complete = self.trials, self.trials["epochs_run"] >= self.trials["epochs_asked"]
-        competes = (complete & trials["regime"].ne("diverged")).to_numpy()
-        heights, found = self.heights[one.key], np.full((len(self.settings), 3), np.nan)
+        """Return the mean of each row's `values` with the ends of its interval, [rows, 3]. The interval is Student's;
+        two values have none. One seed's is that of as many images as were judged, for the measure by which settings
+        compete. What differs in more than its seeds has a median without one."""
+        trials, found = self.trials, np.full((len(self.settings), 3), np.nan)
         judged = trials["holdout"] if self.split == "validation" else data_facts(self.sweeps[0].meta).test_images
         images: Any = judged * trials["answers"].astype(float).fillna(1) if "answers" in trials else judged
-        noise = np.full(len(heights), math.nan)
-        if one.error and one is self.measures[0]:
-            noise = 100 * Z * accuracy_noise(1 - heights / 100, images)
-        for number, rows in enumerate(self._of_settings):
-            known = [i for i in rows if not math.isnan(heights[i])]
-            used = [i for i in known if competes[i]] or known
-            values, wide = heights[used], math.nan
+        noise = np.full(len(trials), math.nan)
+        if self.accuracies and one == self.accuracies[0]:
+            diverged = trials["regime"].eq("diverged") | trials["epochs_run"].lt(trials["epochs_asked"])
+            noise = np.where(diverged, math.nan, Z * accuracy_noise(one.of(trials), images))
+        each = zip(self._of_settings, self.values(one), self.settings["rate"].str.contains("–"), strict=True)
+        for number, (rows, values, is_range) in enumerate(each):
+            middle, wide = float(np.median(values)) if len(values) else math.nan, math.nan
             if len(rows) == 1:
-                wide = float(noise[rows[0]]) if competes[rows[0]] else math.nan
-            elif len(values) > 2:
-                wide = float(half_width(values.std(ddof=1), len(values)))
-            if len(values):
+                wide = float(noise[rows[0]])
+            elif len(values) and not is_range:
                 middle = float(values.mean())
-                found[number] = middle - wide, middle, middle + wide
+                wide = float(half_width(values.std(ddof=1), len(values))) if len(values) > 2 else math.nan
+            found[number] = middle - wide, middle, middle + wide
         return found
 
-    @cached_property
-    def varied(self) -> list[str]:
-        """The settings in which the trials differ, other than the learning rate and the seed."""
-        return [name for name in ["sweep", *FAMILY, "epochs_asked"] if self.trials[name].nunique() > 1]
-
-    @cached_property
-    def by_setting(self) -> list[Setting]:
-        """The settings that vary, with the learning rate; the parts of networks stand in their place if these tell them
+    def maps(self, sweep: int) -> list[Setting]:
+        """Return what the last values of a sweep's trials can be drawn by: their rank and their learning rate, if they
+        are ranked, and the settings in which they differ. The parts of networks stand in their place if these tell them
         apart."""
-        parts = [name for name in LAYERS if name in self.trials and self.trials[name].nunique() > 1]
-        others = [name for name in self.varied if not parts or name != "architecture"]
-        return [self._setting(name) for name in ("learning_rate", *parts, *others)]
+        own = self.trials[self.trials["sweep"] == sweep]
+        parts = [name for name in LAYERS if name in own and own[name].nunique() > 1]
+        names = [*parts, *(name for name in varied(own) if not parts or name != "architecture")]
+        found = [self._setting(name) for name in ("learning_rate", *names) if own[name].nunique() > 1]
+        if not self.is_ranked(self.sweeps[sweep]):
+            return found[own["learning_rate"].nunique() > 1 :]
+        rank = (self.trials["setting"] - own["setting"].min() + 1).to_numpy(float)
+        return [Setting("rank", rank, [], Axis.of([1, own["setting"].nunique()], False, 1)), *found]
 
     def _setting(self, name: str) -> Setting:
         values = self.trials[name]
         numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
-        if name != "sweep" and numeric and (values.nunique() > MOST_GROUPS or name == "learning_rate"):
+        if numeric and (values.nunique() > MOST_GROUPS or name == "learning_rate"):
             numbers = values.to_numpy(float)
-            return Setting(
-                name, numbers, [], Axis.of(numbers, bool(numbers.min() > 0 and numbers.max() >= 10 * numbers.min()))
-            )
+            log = bool(numbers.min() > 0 and numbers.max() >= 10 * numbers.min())
+            return Setting(name, numbers, [], Axis.of(numbers, log))
         codes, groups = pd.factorize(values, sort=True)
         spread = np.arange(len(codes)) * 0.618034 % 1 - 0.5  # evenly within a group, by the golden ratio
-        said = [
-            self.titles[one] if name == "sweep" else exactly(one.item() if hasattr(one, "item") else one)
-            for one in groups
-        ]
+        said = [exactly(one.item() if hasattr(one, "item") else one) for one in groups]
         return Setting(name, codes + 0.5 * spread, said, Axis(-0.6, len(groups) - 0.4, False))
 
     def left_s(self, sweep: Tables) -> float:
@@ -369,8 +388,13 @@ class View:
 
     @cached_property
     def points(self) -> pd.DataFrame:
-        """What drawings need of the trials: pandas takes long to choose rows of a wide table."""
-        return self.trials[["sweep", "setting", "learning_rate", "regime", "epochs_run"]]
+        """What drawings need of the trials: pandas takes long to choose rows of a wide table. `look` names the colour
+        of each: that of its regime or, where there are several families, that of its family."""
+        looks = self.trials["regime"].to_numpy(object, copy=True)
+        for i in range(len(self.sweeps)):
+            for number, (_, part) in enumerate(families if len(families := self.families(i)) > 1 else ()):
+                looks[[row for rows in part["trials"] for row in rows]] = f"line{number % len(LINES)}"
+        return self.trials[["sweep", "setting", "learning_rate", "regime", "epochs_run"]].assign(look=looks)
 
     def drawn(self, sweep: int) -> pd.DataFrame:
         """Return those of a sweep that have something to draw."""
@@ -389,14 +413,16 @@ class View:
 
     def families(self, sweep: int) -> list[tuple[str, pd.DataFrame]]:
         """Return the settings of a sweep by what they share but for the learning rate, with its name, at most
-        `MOST_GROUPS`; of more, those with equal values of the first setting that varies, or none of a search."""
+        `MOST_GROUPS`; of more, those with equal values of the first setting that varies. Those that are ranked are one.
+        """
         settings = self.settings[self.settings["sweep"] == sweep]
         names = varied(self.trials[self.trials["sweep"] == sweep])
         if settings["family"].nunique() > MOST_GROUPS and names:
             first = self.trials.loc[[rows[0] for rows in settings["trials"]], names[0]].to_numpy()
             settings = settings.assign(family=[setting(names[0], value) for value in first])
         found = list(settings.groupby("family", sort=False))
-        return found if len(found) <= MOST_GROUPS else [("", settings)]
+        ranked = self.is_ranked(self.sweeps[sweep])
+        return [("", settings)] if ranked or len(found) > MOST_GROUPS else found
 
 
 def _short(value: Any) -> str:

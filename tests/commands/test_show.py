@@ -7,7 +7,7 @@ from pathlib import Path
 from waiting import LONG_S
 
 from mnist_tune.commands.show import main
-from mnist_tune.reports.trial_table import MANY
+from mnist_tune.reports.table import MANY
 
 SCRIPT = Path(__file__).parents[2] / "analysis" / "summarize.py"
 SLOW = ("jax", "ray", "scipy.stats", "matplotlib.pyplot")

@@ -34,8 +34,9 @@ def test_the_answer_says_what_it_rests_on_and_where_accuracy_jumps(made_up_sweep
     assert far == ("Train with 1: test accuracy 0.9500 (best of 2)", "One seed told it apart from all others")
     near = {"test_accuracy": [0.949, 0.95]}
     assert said(**near)[1] == "One seed can't rank 0.1, 1"
-    assert said(**near, late_fall=[0, 0.013])[1] == "One seed can't rank 0.1, 1; at 1 accuracy jumps"
-    assert said(**near, late_fall=[0.01, 0.013])[1].endswith("; from 0.1 on accuracy jumps")
+    jumping = answer(replace(sweep, trials=trials.assign(late_fall=[0.01, 0.013], **near)))
+    assert jumping.lines == ("One seed can't rank 0.1, 1", "converges 0.1 (at 0.1 accuracy jumps) · oscillates 1")
+    assert len(jumping.jumping) == 2
     held = said(**near, validation_accuracy=[0.94, 0.93], holdout=1000)
     assert held[0] == "Train with 0.1: held-out accuracy 0.9400 (best of 2)"
     alike = said(test_accuracy=[0.9, 0.95], learning_rate=[1.0, 1.0001])

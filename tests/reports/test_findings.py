@@ -121,9 +121,10 @@ def test_siblings_say_nothing_of_a_trial_whose_rate_was_changed(made_up_sweep):
 
 
 def test_what_to_do_next_with_arrays_is_a_call(made_up_sweep):
-    """Not a finding without a command, which the page would show as an empty box."""
     sweep = made_up_sweep([0.2, 0.4])
     sweep.meta["options"] = {"dataset": "arrays"}
-    [found] = of(findings(sweep), Kind.NEXT)
-    assert found.command.startswith("decide(DecideOptions(")
-    assert all(line.endswith(found.command) for line in found.lines)
+    first, *_ = answer(sweep).questions
+    assert (first.text, first.command) == (
+        "Is it 0.2 or 0.4? (from Python as before)",
+        "decide(DecideOptions(sweep=..., dataset=...))",
+    )

@@ -13,7 +13,7 @@ from mnist_tune.results.journal import resume_command
 
 def following(trials, options=None):
     """What to try next with a family: the question, and the command."""
-    return advice(trials, {"options": options or {}}, Range.of(trials))
+    return advice(trials, {"options": options or {}})
 
 
 def test_a_rate_has_the_regime_of_most_of_its_seeds():

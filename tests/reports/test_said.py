@@ -9,11 +9,13 @@ from kept_texts import assert_kept
 from made_up_sweeps import decision
 from recorded_data import recorded_data
 
-from mnist_tune.reports import terminal
+from mnist_tune.reports import terminal, view
 from mnist_tune.reports.answer import answer
-from mnist_tune.reports.decided import compared, decided
+from mnist_tune.reports.decided import decided
 from mnist_tune.reports.findings import findings, nodes
+from mnist_tune.reports.table import columns
 from mnist_tune.reports.terminal import print_report
+from mnist_tune.reports.view import View
 from mnist_tune.results.tables import TIMES, Tables, settings_of
 
 STARTED = {"started": "2026-01-02T03:04:05+00:00", "ended": "2026-01-02T03:09:06+00:00"}
@@ -24,6 +26,11 @@ SETTINGS = [{"learning_rate": rate} for rate in (0.1, 0.10001, 0.4)]
 def same(tmp_path):
     """A function that compares a text with the one that is kept under a name."""
     return lambda name, lines: assert_kept(name, "\n".join(lines).replace(str(tmp_path), "HERE") + "\n")
+
+
+def table(sweep):
+    """The columns of its table, by their titles."""
+    return {one.title: one.cells for one in columns(View([sweep])) if one.look != "curve"}
 
 
 def noise(order, setting):
@@ -73,7 +80,7 @@ def test_what_a_decision_found(made_up_sweep, same):
         lines += [
             f"== {name}",
             *decided(sweep, sweep.decision),
-            *map(" | ".join, compared(sweep, sweep.decision).values),
+            *map(" | ".join, zip(*table(sweep).values(), strict=True)),
         ]
     same("decisions said", lines)
 
@@ -89,8 +96,10 @@ def test_why_a_setting_left_is_said_as_it_was_then(made_up_sweep):
     first, second, *_ = decided(sweep, sweep.decision)
     assert first.startswith("0.1: of those that fail no more often, none is ")
     assert second.startswith("1 of 7 seeds failed (at most 52% do)")
-    said = compared(sweep, sweep.decision).set_index("setting").loc["0.4"]
-    assert [*said[["seeds", "failed", "state"]]] == ["2", "2", "set aside, as another had failed with 0"]
+    found = table(sweep)
+    row = found["rate"].index("0.4")
+    said = [found[name][row] for name in ("seeds", "failed", "state")]
+    assert said == ["2", "2", "set aside, as another had failed with 0"]
 
 
 def test_how_often_the_best_failed_and_what_its_95_percent_are_of_is_said_with_it(made_up_sweep):
@@ -144,7 +153,7 @@ def test_after_its_decision_a_search_names_what_that_found(made_up_sweep, monkey
 def said(sweep):
     """The findings of a sweep, one a line, and what its nodes did."""
     for one in findings(sweep):
-        parts = (one.about, one.text, *one.more, one.question, one.command)
+        parts = (one.about, one.text, *one.more, one.command)
         yield f"{one.kind}: {' | '.join(filter(None, parts))}"
     yield from (", ".join(f"{name} {value}" for name, value in row.items()) for row in nodes(sweep.epochs))
 
@@ -222,8 +231,9 @@ def test_what_is_found_of_sweeps(made_up_sweep, edge_sweep, same):
 
 def test_what_is_printed_of_a_sweep_with_more_trials_than_lines(made_up_sweep, monkeypatch, capsys, same):
     """By ranges of rates; and all of it, where the terminal is too narrow for its lines."""
-    for name, value in {"LINES": 4, "MANY": 2, "FAILURES": 2}.items():
+    for name, value in {"MANY": 2, "FAILURES": 2}.items():
         monkeypatch.setattr(terminal, name, value)
+    monkeypatch.setattr(view, "RANGES", 4)
     sweep = made_up_sweep([0.01, 0.1, 3], seeds=2, architectures=["[red]x[/]", "mlp-4-tanh", "net.py:deep"])
     trials = sweep.trials.assign(error=[""] * 15 + ["[/] is full"] * 3, stop_reason=["asha"] * 15 + ["error"] * 3)
     done = trials.assign(stop_reason="completed", label="a")

@@ -24,7 +24,7 @@ def test_what_the_head_says_is_where_the_mark_is(made_up_sweep):
     view = View([replace(sweep, trials=sweep.trials.assign(test_accuracy=accuracy))])
     best = view.settings.index[view.settings["role"] == "best"]
     [low, middle, high] = view.means(view.measures[0])[best][0]
-    assert f"{1 - middle / 100:.4f}" in view.answers[0].headline
+    assert f"{middle:.4f}" in view.answers[0].headline
     assert low < middle < high
 
 
@@ -33,18 +33,17 @@ def test_two_seeds_have_no_interval_and_one_has_that_of_its_images(made_up_sweep
     two, one = View([sweep]), View([replace(sweep, trials=sweep.trials[sweep.trials["seed"] == 0])])
     assert np.isnan(two.means(two.measures[0])[:, [0, 2]]).all()
     _, middle, high = one.means(one.measures[0])[0]
-    images, error = 1000, middle / 100
-    assert (high - middle) == pytest.approx(196 * math.sqrt(error * (1 - error) / images), rel=1e-3)
-    assert np.isnan(one.means(one.measures[1])[0, 0]), "settings do not compete by their training error"
+    assert (high - middle) == pytest.approx(1.96 * math.sqrt(middle * (1 - middle) / 1000), rel=1e-3)
+    assert np.isnan(one.means(one.measures[1])[0, 0]), "settings do not compete by their training accuracy"
 
 
-def test_losses_that_are_not_finite_or_far_above_the_untrained_one_are_on_a_line(made_up_sweep):
+def test_losses_that_are_not_finite_or_far_above_the_untrained_one_are_at_the_top(made_up_sweep):
     view = View([made_up_sweep([0.1, 1, 3, 4, 5])])
-    (loss,) = (one for one in view.measures if one.key == "training_loss")
-    heights = view.heights["training_loss"]
-    assert heights[-3:].tolist() == [loss.top] * 3
-    assert heights[:2].max() < loss.top < loss.axis.high
-    assert all(one.top is None for one in view.measures if one.error)
+    (loss,) = (one for one in view.measures if one.column == "train_loss")
+    heights = view.heights["train_loss"]
+    assert heights[-3:].tolist() == [loss.axis.high] * 3
+    assert heights[:2].max() < loss.axis.high
+    assert [text[:2] for text in loss.marked.values()] == ["> "]
 
 
 def test_a_loss_that_is_not_above_0_has_a_linear_axis(made_up_sweep):
@@ -54,28 +53,29 @@ def test_a_loss_that_is_not_above_0_has_a_linear_axis(made_up_sweep):
         for name, table in vars(sweep).items()
         if name in ("trials", "epochs")
     }
-    (loss,) = (one for one in View([replace(sweep, **lower)]).measures if one.key == "training_loss")
+    (loss,) = (one for one in View([replace(sweep, **lower)]).measures if one.column == "train_loss")
     assert not loss.axis.log
     assert loss.axis.low < (lower["trials"]["train_loss"]).min() < 0
 
 
-def test_an_error_of_0_has_a_place_and_guessing_does_not_fill_the_axis(made_up_sweep):
+def test_an_accuracy_of_1_has_a_place_and_guessing_does_not_fill_the_axis(made_up_sweep):
     sweep = made_up_sweep([0.1, 1])
     perfect = replace(
         sweep, trials=sweep.trials.assign(test_accuracy=1.0), epochs=sweep.epochs.assign(test_accuracy=1.0)
     )
-    (error, *_) = View([perfect]).measures
-    assert 0 < error.axis.low < error.of(perfect.trials).min() == pytest.approx(50 / 1000)
-    (error, *_) = View([replace(sweep, epochs=sweep.epochs.assign(test_accuracy=0.1))]).measures
-    assert error.axis.high < 120
-    assert error.axis.low < error.axis.high / 15
-    assert error.axis.low < error.guess < error.axis.high
+    view = View([perfect])
+    assert view.heights["test_accuracy"].tolist() == [view.measures[0].axis.low] * 2
+    assert view.measures[0].axis.low == pytest.approx(0.6 * 0.5 / 1000)
+    (accuracy, *_) = View([replace(sweep, epochs=sweep.epochs.assign(test_accuracy=0.1))]).measures
+    assert accuracy.axis.low < accuracy.axis.high / 15
+    assert accuracy.axis.share(0.02) > accuracy.axis.share(0.9), "the smaller the error, the higher"
+    assert [*accuracy.marked.values()] == ["guess"]
 
 
 def test_axes_hold_their_values_with_room():
     assert np.log10(Axis.of([0.01, 1])[:2]) == pytest.approx([-2.12, 0.12])
     assert Axis.of([2, 4], False)[:2] == pytest.approx((1.88, 4.12))
-    low, high, _ = Axis.of([0.1])
+    low, high, *_ = Axis.of([0.1])
     assert low < 0.1 < high
 
 
@@ -84,14 +84,14 @@ def test_what_was_held_out_is_judged_first_and_a_search_shows_nothing_of_the_tes
     held = {"validation_accuracy": [0.9, 0.99, 0.8], "holdout": 100, "validation_loss": 0.3}
     epochs = sweep.epochs.assign(validation_accuracy=0.9, validation_loss=0.3)
     found = replace(sweep, trials=sweep.trials.assign(**held), epochs=epochs)
-    assert [one.key for one in View([found]).measures] == [
-        "held-out_error",
-        "test_error",
-        "training_error",
-        "training_loss",
+    assert [one.title for one in View([found]).measures] == [
+        "held-out accuracy",
+        "test accuracy",
+        "training accuracy",
+        "training loss",
     ]
     search = View([replace(found, meta=sweep.meta | {"search": True})])
-    assert [one.key for one in search.measures] == ["held-out_error", "training_error", "training_loss"]
+    assert [one.title for one in search.measures] == ["held-out accuracy", "training accuracy", "training loss"]
     assert search.trials["validation_accuracy"].tolist() == [0.99, 0.9, 0.8], "the best first"
     assert not any("test" in name for name in search.trials)
 
@@ -102,7 +102,7 @@ def test_of_a_large_sweep_fewer_measures_are_held_and_then_fewer_epochs(made_up_
     monkeypatch.setattr("mnist_tune.reports.view.MOST_CELLS", 4)
     view = View([sweep])
     assert LARGE > 1
-    assert [one.key for one in view.measures] == ["test_error", "training_loss"]
+    assert [one.column for one in view.measures] == ["test_accuracy", "train_loss"]
     assert view.kept_epochs.tolist() == [2, 4]
 
 
@@ -127,7 +127,7 @@ def test_several_sweeps_are_told_apart_by_as_many_folders_as_it_takes(made_up_sw
 def test_how_a_setting_of_numbers_is_shown(made_up_sweep, values, groups, log):
     sweep = made_up_sweep(np.geomspace(0.01, 1, len(values)))
     view = View([replace(sweep, trials=sweep.trials.assign(warmup_steps=list(values)))])
-    [_, found] = view.by_setting
+    [found] = view.maps(0)
     assert (found.name, len(found.groups), found.axis.log) == ("warmup_steps", groups, log)
 
 
@@ -138,7 +138,7 @@ def test_networks_that_differ_in_their_parts_alone_have_these_as_settings(made_u
         (["mlp-8-tanh", "mlp-8-8-tanh", "mlp-4-8-tanh", "convnet"], ["architecture"]),
     ):
         view = View([replace(sweep, trials=sweep.trials.assign(architecture=names))])
-        assert [one.name for one in view.by_setting] == ["learning_rate", *found]
+        assert [one.name for one in view.maps(0)] == found
 
 
 def test_the_rows_of_an_edge_are_ranges_of_rates(edge_sweep):

@@ -16,7 +16,7 @@ function light() {  // what is chosen, and what the pointer is on
   for (const s of lit) if (!next.has(s)) for (const e of drawnAs.get(s) ?? []) e.classList.remove("on");
   for (const s of next) if (!lit.has(s)) for (const e of drawnAs.get(s) ?? []) if (!e.closest(".seg")) e.classList.add("on");
   lit = next;
-  for (const row of all("tbody tr[data-s]")) row.classList.toggle("on", next.has(Number(row.dataset.s)) && !data.best.includes(Number(row.dataset.s)));
+  for (const row of all("tbody tr[data-s]")) row.classList.toggle("on", next.has(Number(row.dataset.s)) && !BEST.includes(Number(row.dataset.s)));
   for (const drawing of drawings) if (drawing.dataset.axes && !drawing.closest("[hidden]")) bringUp(drawing, [...next].slice(0, 40));
 }
 const MEASURE = () => data.measures.find((one) => one.key === state.measure);
@@ -33,19 +33,23 @@ function bringUp(drawing, settings) {  // curves and names that are not drawn
     for (const t of trialsOf[s]) {
       const found = points(t, axes, curves);
       end = found.at(-1) ?? end;
-      if (!drawing.lines.has(`t${t}`)) drawing.append(make("path", {class: `extra ${data.regimes[t]}`, d: path(found)}));
+      if (!drawing.lines.has(`t${t}`)) drawing.append(make("path", {class: `extra ${data.looks[t]}`, d: path(found)}));
     }
     if (end && !drawing.lines.has(`s${s}`)) drawing.append(make("text", {class: "extra", x: end[0] + 8, y: end[1] + 4, "font-size": 12}, data.names[s]));
   }
+}
+function saidOf(t) {  // one line of a trial
+  const {learning_rate: rates, seed, epochs_run: ran, regime, regime_evidence: why, error} = data.columns, one = MEASURE(), value = one && data.columns[one.key]?.[t];
+  const number = (x) => (typeof x === "number" ? String(Number(x.toPrecision(4))) : x);
+  return [`rate ${number(rates[t])}`, value !== undefined && value !== null && `${one.title} ${one.key.endsWith("accuracy") ? value.toFixed(4) : number(value)}`,
+    `seed ${seed[t]}`, `epoch ${ran[t]}`, regime?.[t], error?.[t] || why?.[t]].filter(Boolean).join(" · ");
 }
 function say(settings, trial) {  // one line of what is hovered or focused
   const s = settings[0], t = trial ?? (s !== undefined && trialsOf[s].length === 1 ? trialsOf[s][0] : undefined);
   let line = data.hint;
   if (settings.length > 1) line = `${settings.length} of ${data.rows.length} rows`;
-  else if (t !== undefined) {
-    const [rate, ...others] = data.said[t].split(" · "), value = MEASURE() && `${MEASURE().title} ${data.values[state.measure][t]}`;
-    line = [rate, value, ...others].filter(Boolean).join(" · ");
-  } else if (s !== undefined) line = [data.names[s], ...data.cells[s].filter((cell) => cell && cell !== data.names[s])].join(" · ");
+  else if (t !== undefined) line = saidOf(t);
+  else if (s !== undefined) line = [data.names[s], ...data.cells[s].filter((cell) => cell && cell !== data.names[s])].join(" · ");
   element("said").textContent = line;
 }
 function choose(settings, add) {
@@ -72,8 +76,7 @@ addEventListener("click", (event) => {
 function show() {  // the drawings of the chosen measure, and of each sweep's chosen kind
   for (const figure of all(".picture figure")) {
     const menu = figure.closest("section").querySelector(".choice"), {choice, measure} = figure.dataset;
-    figure.hidden = (measure && measure !== state.measure && all(`.picture figure[data-measure="${state.measure}"]`).some((one) => one.parentNode === figure.parentNode && one.dataset.choice === choice))
-      || (menu && choice && choice !== menu.value) || false;
+    figure.hidden = Boolean((measure && !data.running && measure !== state.measure) || (menu && choice && choice !== menu.value));
   }
   light();
 }
@@ -82,9 +85,10 @@ for (const menu of all(".choice")) menu.addEventListener("change", show);
 for (const button of all("[data-copy]")) button.addEventListener("click", async () => {
   let done = "Copied";
   try { await navigator.clipboard.writeText(button.dataset.copy); } catch {
+    button.nextElementSibling.classList.add("shown");
     getSelection().selectAllChildren(button.nextElementSibling);
     done = "Press Ctrl+C";
   }
   button.textContent = done;
-  setTimeout(() => { button.textContent = "Copy command"; }, 2000);
+  setTimeout(() => { button.textContent = "Copy"; }, 2000);
 });

@@ -7,7 +7,7 @@ const flat = first?.flat().filter((one) => one !== null) ?? [], span = [flat.red
 function small(s) {  // a curve beside the best one's
   const last = Math.max(...data.epochs), d = -16 / Math.max(span[1] - span[0], 1) * 1e4, axes = [2 - 86 / Math.max(last - 1, 1), 86 / Math.max(last - 1, 1), 17 - d * span[0] / 1e4, d];
   const svg = make("svg", {viewBox: "0 0 90 18", "aria-hidden": "true"});
-  for (const [number, look] of [[data.best[0], ""], [s, `own ${data.regimes[trialsOf[s][0]]}`]]) {
+  for (const [number, look] of [[BEST[0], ""], [s, `own ${data.looks[trialsOf[s][0]]}`]]) {
     if (number !== undefined) svg.append(make("path", {class: look, d: path(points(trialsOf[number][0], axes, first))}));
   }
   return svg;
@@ -41,7 +41,7 @@ function unfold(s) {
 }
 const seedRows = (s) => (state.unfolded.has(s) ? trialsOf[s] : []).map((t) => {
   const row = make("tr", {class: "seed"});
-  row.append(make("td", {colspan: LOOKS.length}, data.said[t]));
+  row.append(make("td", {colspan: LOOKS.length}, saidOf(t)));
   return row;
 });
 let texts;
@@ -49,7 +49,7 @@ function matches(s) {
   const low = parseFloat(element("low").value), high = parseFloat(element("high").value), words = element("find").value.toLowerCase().split(/\s+/).filter(Boolean);
   if (trialsOf[s].every((t) => data.columns.learning_rate[t] < low || data.columns.learning_rate[t] > high)) return false;
   texts ??= data.cells.map((cells, i) => [...cells, ...trialsOf[i].map((t) => Object.keys(data.columns).map((name) => data.columns[name][t]).join(" "))].join(" ").toLowerCase());
-  return words.every((word) => (Number.isNaN(Number(word)) ? texts[s].includes(word) : texts[s].split(/\s+/).some((one) => Number(one) === Number(word))));
+  return words.every((word) => (Number.isNaN(Number(word)) ? texts[s].includes(word) : texts[s].split(/[\s,]+/).some((one) => Number(one) === Number(word))));
 }
 let found = [];
 function table() {
@@ -86,7 +86,7 @@ addEventListener("keydown", (event) => {
   if (event.altKey || event.ctrlKey || event.metaKey || /^(INPUT|SELECT)$/.test(event.target.tagName)) return;
   const row = event.target.closest("tbody tr[data-s]");
   const by = {ArrowLeft: -1, ArrowRight: 1, ...(row ? {ArrowUp: -1, ArrowDown: 1, Home: -Infinity, End: Infinity} : {})}[event.key];
-  if (event.key === "Escape") choose(data.best);
+  if (event.key === "Escape") choose(BEST);
   else if (by) step(Number.isFinite(by) ? by : Math.sign(by) * data.rows.length, event);
   else if (row && event.target === row && (event.key === "Enter" || event.key === " ")) { unfold(Number(row.dataset.s)); row.focus(); event.preventDefault(); }
 });
@@ -107,7 +107,7 @@ page.csv = () => {
     const safe = one.replace(/(^|[;,|\t\r\n])(?=\s*[=+@-])|^(?=[\t\r])/g, "$1'");  // as in exports/csv.py: a spreadsheet would compute it
     return `"${safe.replaceAll('"', '""')}"`;
   };
-  const lines = found.flatMap((s) => trialsOf[s]).map((t) => names.map((name) => cell(data.numbers.includes(name) && typeof data.columns[name][t] === "string" ? Number(data.columns[name][t]) : data.columns[name][t])).join(",").replaceAll("Infinity", "inf"));
+  const lines = found.flatMap((s) => trialsOf[s]).map((t) => names.map((name) => cell(data.columns[name][t])).join(","));
   return [names.join(","), ...lines].join("\r\n") + "\r\n";
 };
 element("download").addEventListener("click", () => {

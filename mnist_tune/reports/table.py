@@ -1,0 +1,190 @@
+"""The table of sweeps, as data: the terminal prints it, the page renders it. It has a row for each setting, for each
+range of learning rates of an edge and of a large sweep, or for each trial (`View.rows`)."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from mnist_tune.numbers import exactly, told_apart
+from mnist_tune.regimes.families import varied
+from mnist_tune.regimes.labels import LEFT
+from mnist_tune.regimes.measured_edge import LEARNED
+from mnist_tune.regimes.statistics import FAR
+from mnist_tune.reports.page_data import words
+from mnist_tune.reports.view import View
+
+MANY = 60
+"""Tables and lists with more lines than this are condensed."""
+
+ROOM = 40
+"""The most characters of a network's name in a table."""
+
+SAID_BY_REGIME = {"completed", "diverged", "slow", "dead"}
+"""Stop reasons that follow from the other columns."""
+
+
+class Column(NamedTuple):
+    """A column of the table, with a cell for each row of `View.settings`."""
+
+    title: str
+    cells: list[str]
+    keys: Sequence[Any] = ()
+    """What it is sorted by, if not by its cells."""
+    look: str = "number"
+    """A class of the style sheet."""
+    must: bool = True
+    """Whether it is shown also where all its cells are the same."""
+
+
+def columns(view: View) -> list[Column]:
+    """Return the columns of the table: what tells rows apart, then what they did."""
+    return [one for one in _columns(view) if one.must or len(one.cells) == 1 or len({*one.cells}) > 1]
+
+
+def _columns(view: View) -> Iterator[Column]:
+    trials, settings = view.trials, view.settings
+    each, first = settings["trials"].tolist(), [rows[0] for rows in settings["trials"]]
+    if view.several:
+        yield Column("sweep", [view.titles[i] for i in settings["sweep"]], look="")
+    for name in [*["label"] * bool(trials["label"].fillna("").ne("").any()), *varied(trials)]:
+        values, numeric = trials[name].iloc[first].tolist(), pd.api.types.is_numeric_dtype(trials[name])
+        said = _texts(trials[name])
+        yield Column(words(name), [said[one] for one in values], values if numeric else (), "number" * numeric, False)
+    yield Column("rate", settings["rate"].tolist(), settings["learning_rate"].tolist())
+    if view.rows == "trials":
+        yield Column("seed", trials["seed"].astype(str).tolist(), trials["seed"].tolist(), must=False)
+    yield from _of_decisions(view)
+    yield Column("regime", settings["said"].tolist(), look="word")
+    ran, asked = ([trials[name].iloc[rows] for rows in each] for name in ("epochs_run", "epochs_asked"))
+    epochs = [f"{_span(run)}/{_span(of)}" for run, of in zip(ran, asked, strict=True)]
+    yield Column("epochs", epochs, [int(run.max()) for run in ran], must=False)
+    if learned := _learned(view):
+        count = [len(learned.intersection(rows)) for rows in each]
+        cells = [f"{some} of {len(rows)}" for some, rows in zip(count, each, strict=True)]
+        yield Column("learned", cells, [some / len(rows) for some, rows in zip(count, each, strict=True)])
+    seeds = [len(rows) * ("–" not in rates) for rows, rates in zip(each, settings["rate"], strict=True)]
+    for one in view.accuracies:
+        means = view.means(one)
+        title = one.title.replace("training", "train").replace("accuracy", "acc")
+        yield Column(title, [*map(_accuracy, view.values(one), means.tolist(), seeds)], means[:, 1].tolist())
+    yield Column("curve", [""] * len(each), look="curve")
+    if any(sweep.decision is not None for sweep in view.sweeps):
+        return  # what is compared there are settings, not their regimes
+    if trials["reaches"].notna().any() or trials["reaches_from"].notna().any():
+        texts, when = _reaches(trials), trials["reaches"].astype(float).fillna(math.inf).tolist()
+        cells = [", ".join([*dict.fromkeys(texts[i] for i in rows)][:3]) for rows in each]
+        targets = trials["target"].dropna().unique()
+        title = f"reaches {targets[0]:.4g}" if len(targets) == 1 else "reaches target"
+        yield Column(title, cells, [min(when[i] for i in rows) for rows in each], "number hide", False)
+    reasons = trials["stop_reason"].tolist()
+    if not SAID_BY_REGIME.issuperset(reasons):
+        yield Column("stopped", [_counted([reasons[i] for i in rows]) for rows in each], look="")
+    why, regimes = evidence(trials), trials["regime"].tolist()
+    pairs = zip(each, settings["regime"], strict=True)
+    typical = [next((i for i in rows if regimes[i] == regime), rows[0]) for rows, regime in pairs]
+    yield Column("why", [why[i] for i in typical], look="why")
+
+
+def _texts(values: pd.Series) -> dict[Any, str]:
+    known = values.unique().tolist()
+    if pd.api.types.is_float_dtype(values):
+        return dict(told_apart(known))
+    return shortened(known) if all(isinstance(one, str) for one in known) else {one: exactly(one) for one in known}
+
+
+def _span(values: pd.Series) -> str:
+    low, high = values.min(), values.max()
+    return f"{low}" if low == high else f"{low}–{high}"
+
+
+def _counted(texts: Sequence[str]) -> str:
+    found = Counter(texts)
+    return texts[0] if len(texts) == 1 else ", ".join(f"{count} {text}" for text, count in found.most_common())
+
+
+def _accuracy(values: Any, mean: Sequence[float], seeds: int) -> str:
+    """Return the accuracy of a row: that of one seed, both of two, or the mean with its interval, if it has one."""
+    _, middle, high = mean
+    if len(values) == seeds == 2:
+        return ", ".join(f"{one:.4f}" for one in sorted(values))
+    wide = f" ± {high - middle:.4f}" * (seeds > 1 and not math.isnan(high))
+    return "–" if math.isnan(middle) else f"{middle:.4f}{wide}"
+
+
+def _of_decisions(view: View) -> Iterator[Column]:
+    """Yield how far each setting of a decision is below the best, its seeds, how many of them failed, and whether it
+    may be as good."""
+    known: dict[int, tuple[str, float, int, int, str]] = {}
+    for i, contest in ((i, sweep.decision) for i, sweep in enumerate(view.sweeps)):
+        if contest is None:
+            continue
+        found, best = contest.decision, int(contest.decision.leader)
+        each = zip(view.of_contest(i, contest), *found.worse(), strict=True)
+        for k, (number, (low, mean, high), both) in enumerate(each):
+            interval = f" [{low:.4f}, {high:.4f}]" * math.isfinite(low)  # of few seeds there is none
+            below = "–" if k == best else f"{mean:.4f}{interval}" if both else "no seed in common"
+            state = "best" if k == best else "may be as good" if found.rivals[k] else "worse"
+            if found.aside[k]:
+                state = f"set aside, as another had failed with {found.allowed[k]}"
+            known[number] = (
+                below,
+                -1.0 if k == best else float(mean),
+                int(found.seeds[k]),
+                int(found.failures[k]),
+                state,
+            )
+    if known:
+        rows = [known.get(i, ("–", math.inf, 0, 0, "–")) for i in range(len(view.settings))]
+        yield Column("below the best", [one[0] for one in rows], [one[1] for one in rows])
+        yield Column("seeds", [str(one[2]) for one in rows], [one[2] for one in rows], must=False)
+        yield Column("failed", [str(one[3]) for one in rows], [one[3] for one in rows], must=False)
+        yield Column("state", [one[4] for one in rows], look="", must=False)
+
+
+def _learned(view: View) -> set[int]:
+    """Return the rows of the trials that learned, where an edge was measured."""
+    found = set()
+    for i, sweep in enumerate(view.sweeps):
+        row_of = view.row_of(i) if sweep.edges() else {}
+        found |= {row_of[index] for edge in sweep.edges() for index in edge.outcomes.index[edge.outcomes[LEARNED]]}
+    return found
+
+
+def _reaches(trials: pd.DataFrame) -> list[str]:
+    """Return when each trial reaches its target: `epoch 4` has been, `~14` and `> 22` are projections. A trial that was
+    there and is below it again has `left`."""
+    names = ("reaches", "reaches_from", "epochs_run")
+    found = map(_when, *(trials[name] for name in names), FAR * trials["epochs_asked"])
+    why = trials["regime_evidence"].fillna("").str.startswith(LEFT)
+    return ["left" if left else when for when, left in zip(found, why, strict=True)]
+
+
+def _when(epoch: float, first: float, run: int, limit: int) -> str:
+    if math.isnan(epoch):  # then it may be known that it is later than `first`
+        return "–" if pd.isna(first) else f"> {min(first, limit):.0f}"
+    if math.isinf(epoch):
+        return "never"
+    return f"epoch {epoch:.0f}" if epoch <= run else f"> {limit}" if epoch > limit else f"~{epoch:.0f}"
+
+
+def evidence(trials: pd.DataFrame) -> list[str]:
+    """Return why each trial has its regime, without the accuracy beside it; of one that failed, its error."""
+    errors, beside = trials["error"].fillna(""), trials["train_accuracy"].map("accuracy {:.4f}".format)
+    found = zip(trials["regime_evidence"].fillna(""), beside, strict=True)
+    return list(errors.where(errors != "", [why.removeprefix(known).lstrip(" ,;") for why, known in found]))
+
+
+def shortened(names: Iterable[str]) -> dict[str, str]:
+    """Return each network's name without its folder and its middle, if it is long and no other becomes the same."""
+    found, half = {name: name for name in names}, (ROOM - 1) // 2
+    for long, short in ((r"^.*?([^/]*\.py:)", r"\1"), (f"^(.{{{half}}}).*(.{{{half}}})$", r"\1…\2")):
+        shorter = {name: said if len(said) <= ROOM else re.sub(long, short, said) for name, said in found.items()}
+        if len(set(shorter.values())) == len(found):
+            found = shorter
+    return found
