@@ -121,7 +121,7 @@ def test_up_to_three_runs_of_a_regime_are_named_each_with_its_own_share():
     ]
 
 
-COMMAND = "python sweeps/lr_regimes.py --architecture mlp-4-tanh --learning-rates"
+COMMAND = "mnist-tune regimes --architecture mlp-4-tanh --learning-rates"
 
 
 def test_where_every_rate_diverged_smaller_ones_are_tried(made_up_sweep):
