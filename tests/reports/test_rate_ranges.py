@@ -323,7 +323,7 @@ def test_code_that_has_moved_is_named_as_it_was_loaded(made_up_sweep):
     assert is_named_again("architecture", ["moved/net.py:mlp"], ["net.py:mlp(8)"])
     assert "--architecture 'moved/net.py:mlp(8)' --learning-rates 0.1" in proposed(trials, meta, [0.1])
     assert named_again(meta, trials) == (" --architecture moved/net.py:mlp", "")
-    assert resume_command(meta, "x").endswith(" --resume x --architecture moved/net.py:mlp")
+    assert resume_command(meta, "x").endswith(" x --architecture moved/net.py:mlp")
 
 
 def test_a_sweep_over_arrays_has_no_command_for_the_next_question(made_up_sweep):
