@@ -7,25 +7,25 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from mnist_tune.cache import cache_folder
-from mnist_tune.data.dataset import Dataset, check_counts, load_dataset
+from mnist_tune.data.dataset import Dataset, check_counts
 from mnist_tune.errors import UserError
 from mnist_tune.execution.process_setup import WorkerSettings, configure_jax
 from mnist_tune.own_code.loading import load_own, own_code, register_own
 from mnist_tune.regimes.divergence import guess_loss
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, refuse_empty
+from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, Data, refuse_empty
 
 if TYPE_CHECKING:
     from mnist_tune.training.range_test import Ramp, RangeCurve
 
 
 @dataclass(frozen=True, kw_only=True)
-class RangeTestOptions:
+class RangeTestOptions(Data):
     """Train once while the learning rate grows from 1e-5 to 100, and say at which rate the loss blows up."""
 
     architecture: Annotated[str, tyro.conf.arg(help=ARCHITECTURE_HELP)] = "mlp-1024-128-tanh"
@@ -38,18 +38,11 @@ class RangeTestOptions:
     """The loss; mse is half the squared distance of the outputs from the one-hot label."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """A range test for each seed of initialisation and batch order."""
-    dataset: Annotated[Any, tyro.conf.arg(constructor=Optional[str], metavar="NAME|FILE.npz|FOLDER")] = None
-    """As in regimes; by default mnist."""
-    data_dir: Path | None = None
-    """Folder with the four IDX files of mnist or fashion-mnist."""
-    train_images: int | None = None
-    """Train on the first so many training images only."""
-    standardize: bool = False
-    """Subtract the training set's mean and divide by its standard deviation."""
     picture: Path = Path("range_test.png")
     """File for the picture of the curves."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         refuse_empty(self, "seeds")
 
     def trial(self, seed: int) -> TrialConfig:
@@ -79,7 +72,7 @@ def range_test(options: RangeTestOptions, ramp: Ramp | None = None) -> RangeTest
     """
     load_own(options)
     trials = [options.trial(seed) for seed in options.seeds]
-    dataset = load_dataset(options.dataset, options.data_dir, True, options.standardize, options.train_images)
+    dataset = options.load()
     check_counts(trials, dataset)
     configure_jax(WorkerSettings(Path(), threads=None, cache_dir=str(cache_folder())))
     from mnist_tune.training.network_check import check

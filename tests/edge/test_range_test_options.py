@@ -3,8 +3,8 @@
 import pytest
 
 from mnist_tune import Ramp, RangeTestOptions, UserError, range_test
-from mnist_tune.edge import range_test as module
 from mnist_tune.training import network_check
+from mnist_tune.tuning import options as options_module
 
 
 def test_it_trains_on_the_images_asked_for(tmp_path, monkeypatch):
@@ -14,7 +14,7 @@ def test_it_trains_on_the_images_asked_for(tmp_path, monkeypatch):
     def load(name, data_dir=None, progress=True, standardize=False, train_images=None):
         raise Loaded(name, data_dir, standardize, train_images)
 
-    monkeypatch.setattr(module, "load_dataset", load)
+    monkeypatch.setattr(options_module, "load_dataset", load)
     options = RangeTestOptions(dataset="mnist", data_dir=tmp_path, standardize=True, train_images=300)
     with pytest.raises(Loaded) as loaded:
         range_test(options)
@@ -57,7 +57,7 @@ def fragile(data):
 
 def test_each_seed_has_a_curve_of_its_own_and_the_network_is_checked_once(mnist_5k, monkeypatch):
     checked = []
-    monkeypatch.setattr(module, "load_dataset", lambda *_: mnist_5k)
+    monkeypatch.setattr(RangeTestOptions, "load", lambda *_: mnist_5k)
     monkeypatch.setattr(network_check, "check", lambda trial, *_: checked.append(trial))
     options = RangeTestOptions(architecture="mlp-4-tanh", momentum=0.9, batch_size=32, loss="mse", seeds=(3, 5))
     found = range_test(options)
