@@ -93,10 +93,6 @@ DIFFERS = {
     "--learning-rates": "a decision is between those that are named",
     "--seeds": "a range test takes seconds, so it has three; the notebook has its own seeds",
     "--trials": "an edge needs some 60, a decision between a few settings up to 200",
-    "--learning-rate": "a search chooses from a range; replicates have one",
-    "--warmup-steps": "ranges are found for several",
-    "--widths": "ranges are found for few networks, a search tries many",
-    "--depths": "ranges are found for few networks, a search tries many",
     "--picture": "a range test is seen in its picture alone",
 }
 """Why the default of a flag is not that of other commands."""
