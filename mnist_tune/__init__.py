@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mnist_tune.sweep import load_sweep as load_sweep
     from mnist_tune.training.network import Network as Network
     from mnist_tune.training.range_test import Ramp as Ramp
+    from mnist_tune.training.task import Task as Task
     from mnist_tune.trial import TrialConfig as TrialConfig
     from mnist_tune.tuning.options import SweepOptions as SweepOptions
     from mnist_tune.tuning.sweep import run_search as run_search
@@ -37,6 +38,7 @@ _NAMES = {
     "own_code.registry": ("register", "register_optimizer"),
     "sweep": ("Sweep", "load_sweep"),
     "training.network": ("Network",),
+    "training.task": ("Task",),
     "trial": ("TrialConfig",),
     "tuning.options": ("SweepOptions",),
     "tuning.sweep": ("run_search", "run_sweep"),

@@ -1,4 +1,4 @@
-"""What a data set is, for networks and training: shape, classes, counts, scaling."""
+"""What a data set is, for networks, tasks and training: shape, classes, counts, scaling."""
 
 from __future__ import annotations
 
@@ -7,6 +7,23 @@ from dataclasses import dataclass
 
 ARRAYS = "arrays"
 """Stands for data that was given from Python."""
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """The description of a task's data, and what `sweep.json` keeps of the task."""
+
+    name: str
+    """The task's name with its arguments."""
+    train_images: int
+    """The number of training examples, held-out ones included."""
+    test_images: int
+    guess: float | None = None
+    """The loss of the best constant answer, if the task says it."""
+    chance: float | None = None
+    """The accuracy of guessing, if the task says it: labels then follow its accuracy."""
+    scores: tuple[str, ...] = ()
+    """What the task's `score` returns beside the loss."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from mnist_tune.data.files import (
 )
 from mnist_tune.data.idx import DataError, read_idx
 from mnist_tune.data.own import NAMES, checked, order_note, read_npz, scale_note
+from mnist_tune.data.task_data import TaskData
 from mnist_tune.data_spec import ARRAYS, DataSpec
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.data_facts import target
@@ -232,11 +233,13 @@ def _fashion(folder: Path) -> Dataset:
     return replace(found, checksums={name: checksum(raw) for name, raw in zip(CHECKSUMS, files.values(), strict=True)})
 
 
-def check_counts(trials: Iterable[TrialConfig], dataset: Dataset) -> None:
-    """Raise a `UserError` if a trial needs more training images than there are."""
-    count = len(dataset.train_images)
+def check_counts(trials: Iterable[TrialConfig], dataset: Dataset | TaskData) -> None:
+    """Raise a `UserError` if a trial needs more training examples than there are."""
+    count = dataset.spec.train_images
     for trial in trials:
-        if trial.label_noise and dataset.train_labels.ndim > 1:
+        if trial.label_noise and isinstance(dataset, TaskData):
+            raise UserError(f"{dataset.name} is a task, and label noise is for labels of a data set")
+        if trial.label_noise and not isinstance(dataset, TaskData) and dataset.train_labels.ndim > 1:
             raise UserError(f"{dataset.name} has a label for each token; label noise is for one label an example")
         noisy, left = trial.holdout + trial.label_noise > count, count - trial.holdout
         if noisy or left < 1 or trial.batch_size > count or not trial.steps(left):

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from mnist_tune.data.dataset import Dataset
+from mnist_tune.data.task_data import TaskData
 
 
 @dataclass(frozen=True)
@@ -21,32 +22,32 @@ class DeviceData:
     """The number of training images."""
     splits: dict[str, tuple[int, int]]
     """For each split, the index of its first image and how many images are evaluated."""
-    label_counts: tuple[int, ...]
-    """The number of training labels of each class."""
+    label_counts: tuple[int, ...] = ()
+    """The number of training labels of each class; none of a task."""
     positions: int = 1
     """Labels of an example."""
 
     @classmethod
-    def put(cls, dataset: Dataset, label_noise: int, holdout: int, train_evaluation: int | None = None) -> DeviceData:
-        """Put a data set on the device. The last `holdout` training images become the validation split, and the first
-        `label_noise` are permuted against their labels, as by the notebook's `create_outliers`. Only the first
-        `train_evaluation` training images are evaluated; None evaluates all."""
-        images, labels = dataset.train_images, dataset.train_labels
-        kept = len(labels) - holdout
-        if label_noise:
-            order = np.random.RandomState(0).permutation(label_noise)
-            images = np.concatenate([images[:label_noise][order], images[label_noise:]])
-        parts = {
-            "train": (images[:kept], labels[:kept]),
-            "test": (dataset.test_images, dataset.test_labels),
-            "validation": (images[kept:], labels[kept:]),
-        }
-        splits, first = {}, 0
-        for name, (_, some) in parts.items():
-            if len(some):
-                splits[name] = first, len(some)
-            first += len(some)
-        arrays = jax.device_put(tuple(np.concatenate(of) for of in zip(*parts.values(), strict=True)))
-        splits["train"] = 0, min(kept, train_evaluation or kept)
-        label_counts = np.bincount(labels[:kept].ravel(), minlength=dataset.spec.classes)
-        return cls(arrays, kept, splits, tuple(label_counts.tolist()), dataset.spec.positions)
+    def put(
+        cls, dataset: Dataset | TaskData, label_noise: int, holdout: int, train_evaluation: int | None = None
+    ) -> DeviceData:
+        """Put a data set on the device. The last `holdout` training examples become the validation split, and the first
+        `label_noise` images are permuted against their labels, as by the notebook's `create_outliers`. Only the first
+        `train_evaluation` training examples are evaluated; None evaluates all."""
+        kept, counts, positions = dataset.spec.train_images - holdout, np.zeros(0, int), 1
+        if isinstance(dataset, TaskData):
+            train, test = dataset.train, dataset.test
+        else:
+            images, labels = dataset.train_images, dataset.train_labels
+            if label_noise:
+                order = np.random.RandomState(0).permutation(label_noise)
+                images = np.concatenate([images[:label_noise][order], images[label_noise:]])
+            train, test = (images, labels), (dataset.test_images, dataset.test_labels)
+            counts = np.bincount(labels[:kept].ravel(), minlength=dataset.spec.classes)
+            positions = dataset.spec.positions
+        splits = {"train": (0, min(kept, train_evaluation or kept)), "test": (kept, dataset.spec.test_images)}
+        if holdout:
+            splits["validation"] = kept + dataset.spec.test_images, holdout
+        parts = (jax.tree.map(lambda x: x[:kept], train), test, jax.tree.map(lambda x: x[kept:], train))
+        arrays = jax.device_put(jax.tree.map(lambda *of: np.concatenate(of), *parts))
+        return cls(arrays, kept, splits, tuple(counts.tolist()), positions)

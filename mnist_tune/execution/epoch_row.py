@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import platform
 import time
@@ -14,7 +15,7 @@ import numpy as np
 from mnist_tune.execution.checkpoint import Row
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.sharpness import Measured, sharpness_columns
-from mnist_tune.regimes.divergence import chance_of, guess_loss, has_diverged
+from mnist_tune.regimes.divergence import blown_up, chance_of, guess_loss, has_diverged
 from mnist_tune.regimes.noise import WINDOW_IMAGES, calm_floor, window_images
 from mnist_tune.trial import TrialConfig
 
@@ -39,7 +40,10 @@ def epoch_row(
     """
     done, batch_size = before["epoch"] * len(losses), config.batch_size
     means, starts = window_means(losses, batch_size, data.train_count)
-    guessing = calm_floor(guess_loss(data.label_counts, config.loss), max(batch_size, WINDOW_IMAGES), len(means))
+    untrained: float = before["untrained_loss"]
+    train_loss, counts = scores["train"]["loss"], data.label_counts
+    guess = guess_loss(counts, config.loss) if counts else math.inf
+    guessing = calm_floor(guess, max(batch_size, WINDOW_IMAGES), len(means))
     row: Row = {
         "epoch": before["epoch"] + 1,
         "step": done + len(losses),
@@ -47,10 +51,10 @@ def epoch_row(
         "step_loss_max": float(losses.max()),
         "step_loss_last": float(losses[-1]),
         "window_loss_max": float(means.max()),
-        "finite": bool(np.isfinite(losses).all() and math.isfinite(scores["train"]["loss"])),
-        "above_since": left_for_good(means, before["untrained_loss"], done + 1, before.get("above_since"), starts),
+        "finite": bool(np.isfinite(losses).all() and math.isfinite(train_loss)),
+        "above_since": left_for_good(means, untrained, done + 1, before.get("above_since"), starts),
         "guessing_since": left_for_good(means, guessing, done + 1, before.get("guessing_since"), starts),
-        "untrained_loss": before["untrained_loss"],
+        "untrained_loss": untrained,
         "learning_rate": config.learning_rate,
         "node": platform.node(),
         "device": jax.devices()[0].device_kind,
@@ -60,9 +64,18 @@ def epoch_row(
     if measured is not None:
         row |= sharpness_columns(measured, before)
     for split, of in scores.items():
-        for name, value in of.items():  # `answers` is of the last split, which trials are compared on
-            row["answers" if name == "answers" else f"{split}_{name}"] = value
-    return row | {"diverged": has_diverged(row, chance_of(data.label_counts), data.splits["train"][1])}
+        row |= {f"{split}_loss": of["loss"], f"{split}_accuracy": of.get("accuracy", math.nan)}
+        row |= {"answers": of["answers"]} if "answers" in of else {}  # of the last split, which trials are compared on
+        if more := {name: value for name, value in of.items() if name not in KNOWN}:
+            row["scores"] = json.dumps(more)  # likewise
+    if counts:
+        return row | {"diverged": has_diverged(row, chance_of(counts), data.splits["train"][1])}
+    row["least_loss"] = least = float(np.fmin(before.get("least_loss", untrained), train_loss))  # for the next epoch
+    return row | {"diverged": not row["finite"] or blown_up(train_loss, untrained, least)}
+
+
+KNOWN = ("loss", "accuracy", "answers")
+"""Scores that have columns of their own."""
 
 
 def window_means(losses: np.ndarray, batch_size: int, images: int) -> tuple[np.ndarray, np.ndarray]:

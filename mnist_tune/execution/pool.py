@@ -11,6 +11,7 @@ from collections.abc import Hashable, Sequence
 import jax
 
 from mnist_tune.data.dataset import Dataset, check_counts
+from mnist_tune.data.task_data import TaskData
 from mnist_tune.errors import UserError
 from mnist_tune.execution.checkpoint import Checkpoint, DeviceFullError, LanesFullError, Row
 from mnist_tune.execution.device_data import DeviceData
@@ -33,7 +34,7 @@ class LanePool:
 
     def __init__(
         self,
-        dataset: Dataset,
+        dataset: Dataset | TaskData,
         capacity: int = 1,
         train_evaluation: int | None = None,
         sharpness: SharpnessSettings | None = None,

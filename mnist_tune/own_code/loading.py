@@ -72,7 +72,8 @@ def load_own(*owners: Any) -> None:
 def own_code() -> Code:
     """Return the code that is loaded or registered, for other processes. What is in a module of the user's goes with
     the texts of its modules, and what is in no file by value."""
-    loaded = {(flag, name): one for flag, known in ENTRIES.items() for name, one in known.items() if one.is_loaded}
+    flags = ("architecture", "optimizer")  # tasks are among the former
+    loaded = {(flag, name): one for flag in flags for name, one in ENTRIES[flag].items() if one.is_loaded}
     texts = {module: TEXTS[module] for entry in loaded.values() for module in belonging(_module(entry))}
     return texts, {key: _place(entry) or _by_value(entry) for key, entry in loaded.items()}
 

@@ -30,15 +30,17 @@ class Entry:
         return "factory" in vars(self)
 
 
-ENTRIES: dict[str, dict[str, Entry]] = {"architecture": {}, "optimizer": {}}
-"""By the field of a trial that names them, then by name."""
+_TRAINED: dict[str, Entry] = {}
+ENTRIES: dict[str, dict[str, Entry]] = {"task": _TRAINED, "architecture": _TRAINED, "optimizer": {}}
+"""By the option that names them, then by name. A task stands in the trials' field `architecture`."""
 
 
 def register(name: str, flag: str = "architecture") -> Callable[[Factory], Factory]:
-    """Register a factory of networks: `register("mine")(factory)`, then `architecture="mine(width=128)"`.
+    """Register a factory of networks: `register("mine")(factory)`, then `architecture="mine(width=128)"`; or of tasks,
+    then `task="mine(width=128)"`.
 
-    The factory is called with the `DataSpec` and with the arguments in the name. It returns a `Network`. Processes and
-    other nodes get it with the sweep, so that nothing has to be installed there.
+    The factory is called with the arguments in the name, that of a network with the `DataSpec` before them. It returns
+    a `Network` or a `Task`. Processes and other nodes get it with the sweep, so that nothing has to be installed there.
     """
 
     def add(factory: Factory) -> Factory:
@@ -71,8 +73,9 @@ def named_again(meta: Mapping[str, Any], trials: Any = None) -> tuple[str, str]:
     """
     listed = {(one["flag"], one["name"]) for one in meta.get("code", [])}
     used = listed
-    if trials is not None:
-        used = {(flag, text.partition("(")[0].strip()) for flag in ENTRIES for text in trials[flag].unique()}
+    if trials is not None and meta.get("options", {}).get("task") is None:
+        flags = ("architecture", "optimizer")
+        used = {(flag, text.partition("(")[0].strip()) for flag in flags for text in trials[flag].unique()}
     own = sorted(one for one in used if one in listed or names_own_code(one[1]))
     if meta.get("options", {}).get("dataset") == ARRAYS or not all(names_own_code(name) for _, name in own):
         return "", FROM_PYTHON

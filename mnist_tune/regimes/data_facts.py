@@ -38,6 +38,14 @@ class DataFacts:
         guesses = {loss: guess_loss(label_counts, loss) for loss in ("cross-entropy", "mse")}
         return cls(sum(label_counts), test_images, chance_of(label_counts), guesses, target)
 
+    @classmethod
+    def of_task(cls, data: Mapping[str, Any]) -> DataFacts:
+        """Return the facts of a task, as `sweep.json` records them."""
+        guess, chance = (data.get(name) for name in ("guess", "chance"))
+        guesses = dict.fromkeys(("cross-entropy", "mse"), math.inf if guess is None else guess)
+        by_accuracy = chance is not None
+        return cls(data["train_images"], data["test_images"], chance or 0.0, guesses, None, by_accuracy=by_accuracy)
+
     def with_wrong_labels(self, count: int) -> DataFacts:
         """Return the facts if so many training images have random labels. Their share s weakens the mean gradient by
         1 - s and leaves its noise, so the target is that of (1 - s)² as many images, unless it was asked for."""
@@ -84,6 +92,8 @@ MNIST = DATA["mnist"]
 def data_facts(meta: Mapping[str, Any]) -> DataFacts:
     """Return the facts about a sweep's data set, as its `sweep.json` records them; `--target` overrides the target."""
     data, options = meta["dataset"], meta.get("options", {})
+    if "train_images" in data:
+        return replace(DataFacts.of_task(data), evaluated=options.get("train_evaluation"))
     asked = options.get("target")
     facts = DataFacts.of(data["label_counts"], data["test_images"], asked or data["target"])
     images, name = facts.train_images // data.get("positions", 1), "" if asked else data["name"]

@@ -72,3 +72,8 @@ def has_diverged(row: Mapping[str, Any], chance: float, images: int) -> bool:
     steps, times = row["step"] - row["above_since"] + 1, row["train_loss"] / row["untrained_loss"]
     guesses = row["train_accuracy"] <= chance_ceiling(chance, images)
     return bool((guesses and steps >= PATIENCE) or (times >= BLOWN_UP and steps * times >= BLOWN_UP * PATIENCE))
+
+
+def blown_up(loss: float, untrained: float, least: float) -> bool:
+    """Return whether the loss of a task, of either sign, is too far above the untrained one, given the least so far."""
+    return loss - untrained > (BLOWN_UP - 1) * max(abs(untrained), untrained - least)

@@ -68,5 +68,5 @@ def layers(architecture: str) -> tuple[float, int, str] | None:
 def held_out(trials: pd.DataFrame) -> str:
     """Return the split that these trials are compared on: validation if each that trained has it, else test."""
     trained = trials[trials["epochs_run"] > 0] if "epochs_run" in trials else trials
-    measured = trained.get("validation_accuracy", pd.Series()).notna()
+    measured = trained.get("validation_loss", trained.get("validation_accuracy", pd.Series())).notna()
     return "validation" if len(measured) and measured.all() else "test"

@@ -16,6 +16,7 @@ from mnist_tune.invocation import command
 from mnist_tune.numbers import counted, rate, told_apart
 from mnist_tune.own_code.registry import FROM_PYTHON, named_again
 from mnist_tune.regimes.contest import MOST_SETTINGS, TRIALS, Contest
+from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import to_decide
 from mnist_tune.regimes.families import families, held_out, setting, varied
 from mnist_tune.regimes.replicates import CONFIGURATION
@@ -111,7 +112,10 @@ def answer(sweep: Tables, where: str = "") -> Answer:
         how = f"of {tried}, the best {len(contest.settings)} compared on fresh seeds"
         close = np.flatnonzero(contest.decision.rivals).tolist()
         lines = list(decided(sweep.final, contest))[1:2]
-    head = f"{names[first]}: {SPLITS[held_out(trials)]} {accuracy:.4f} ({how})"
+    scored = f"{SPLITS[held_out(trials)]} {accuracy:.4f}"
+    if not data_facts(sweep.meta).by_accuracy:  # ranked by its loss, the least first
+        scored = f"{held_out(trials)} loss {-accuracy:.4g}"
+    head = f"{names[first]}: {scored} ({how})"
     return Answer(
         f"So far {head}" if running else f"Train with {head}",
         tuple(filter(None, [*running, *lines, *_facts(sweep, best)])),
@@ -175,7 +179,7 @@ def _facts(sweep: Tables, best: pd.DataFrame) -> Iterator[str]:
 def _questions(sweep: Tables, where: str, best: pd.DataFrame, names: Sequence[str] = ()) -> Iterator[Question]:
     """Yield what to ask next: which of the best it is, and what the range of the best one's family leaves open."""
     close = to_decide(best) if sweep.meta["ended"] is not None and len(best) else best[:0]
-    if 1 < len(close) <= MOST_SETTINGS:
+    if 1 < len(close) <= MOST_SETTINGS and not sweep.meta["options"].get("task"):  # decisions train none
         near = [names[i] for i in close.sort_values("learning_rate", kind="stable").index]
         jumped = len(near) - int(best["close"].sum())
         short = len(near) <= MOST_NAMED and len(", ".join(near)) <= ROOM

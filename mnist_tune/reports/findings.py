@@ -178,7 +178,7 @@ def _half(interval: Interval, holds: pd.Series, half: str, did: str) -> str:
 def _notes(sweep: Tables) -> Iterator[Finding]:
     data = data_facts(sweep.meta)
     targets = [data.with_wrong_labels(count).target for count in sweep.trials["label_noise"].unique()]
-    if (sweep.trials["epochs_run"] > 0).any() and None in targets:
+    if data.by_accuracy and (sweep.trials["epochs_run"] > 0).any() and None in targets:
         less = f"less {NEAR_BEST * (1 - data.chance):.2g}, or less three times its noise if that is more; see --target"
         target = f"; each network's is the accuracy of its best trial (median of three epochs), {less}"
         if sweep.trials["target"].isna().all():

@@ -12,7 +12,7 @@ import pandas as pd
 
 from mnist_tune.invocation import command, words
 from mnist_tune.numbers import counted, told_apart
-from mnist_tune.own_code.registry import ENTRIES, as_loaded, named_again
+from mnist_tune.own_code.registry import as_loaded, named_again
 from mnist_tune.regimes.families import FAMILY, held_out
 from mnist_tune.regimes.labels import ON_ITS_WAY
 from mnist_tune.trial import LIVE_REASONS, TrialConfig
@@ -162,7 +162,13 @@ def where_the_edge_is(family: pd.DataFrame, meta: Mapping[str, Any]) -> tuple[st
     found = Range.of(family)
     above = family["learning_rate"][family["regime"].isin(RESTLESS)]
     low, above = found.always, above[above > (found.always or math.inf)]
-    if low is None or above.empty or meta.get("search") or named_again(meta, family)[1]:
+    if (
+        low is None
+        or above.empty
+        or meta.get("search")
+        or meta.get("options", {}).get("task")
+        or named_again(meta, family)[1]
+    ):
         return "", ""
     row = family.loc[(family["learning_rate"] - low).abs().idxmin()]
     expected = f" {words('expected', f'{math.sqrt(low * above.min()):.3g}')}"
@@ -210,7 +216,8 @@ def proposed(
     _, by_hand = named_again(meta, family.loc[[nearest]])
     if by_hand:
         return f"{tried}, {by_hand}"
-    network = words("architecture", as_loaded("architecture", row["architecture"]))
+    trained = "task" if meta.get("options", {}).get("task") else "architecture"
+    network = words(trained, as_loaded(trained, row["architecture"]))
     return f"{command('regimes')} {network} --learning-rates {tried}{_flags(row, meta, {}, seeds=repeated)}"
 
 
@@ -219,8 +226,8 @@ def _flags(row: pd.Series, meta: Mapping[str, Any], defaults: dict[str, Any], **
     defaults; one whose default is None is left out."""
     options = meta.get("options", {})
     used = {**options, **row, **values, "epochs": row["epochs_asked"]}
-    used |= {name: options.get(name, DEFAULTS[name]) for name in ("dataset", "target")}
-    used |= {flag: as_loaded(flag, row[flag]) for flag in ENTRIES}
+    used |= {name: options.get(name) or DEFAULTS[name] for name in ("dataset", "target")}
+    used |= {flag: as_loaded(flag, row[flag]) for flag in ("architecture", "optimizer")}
     line = ""
     for name, default in (DEFAULTS | defaults).items():
         value = used.get(name, default)

@@ -6,7 +6,21 @@ import json
 from typing import Any
 
 from mnist_tune import storage
-from mnist_tune.columns import COUNT, FLAG, ID, NAME, RATE, SECONDS, SHARE, TEXT, WHOLE, Column, Kind, first_wrong
+from mnist_tune.columns import (
+    COUNT,
+    FLAG,
+    ID,
+    NAME,
+    NUMBER,
+    RATE,
+    SECONDS,
+    SHARE,
+    TEXT,
+    WHOLE,
+    Column,
+    Kind,
+    first_wrong,
+)
 from mnist_tune.errors import UserError
 from mnist_tune.own_code.registry import ENTRIES
 from mnist_tune.regimes.measured_edge import EXPECTED, SEARCHES, template_of
@@ -87,9 +101,16 @@ _DATASET = _mapping(
     Column("positions", COUNT),
     Column("target", SHARE),
 )
+_OF_TASK = _mapping(
+    *(Column(name, NAME, needed=True) for name in ("name", "note")),
+    Column("checksums", _mapping(), needed=True),
+    *(Column(name, COUNT, needed=True) for name in ("train_images", "test_images")),
+    *(Column(name, NUMBER) for name in ("guess", "chance")),
+    Column("scores", _list_of(NAME)),
+)
 _OPTIONS = _mapping(
     Column("target", SHARE),
-    *(Column(name, NAME) for name in ("dataset", "data_dir", "scheduler")),
+    *(Column(name, NAME) for name in ("dataset", "task", "data_dir", "scheduler")),
     *(Column(name, COUNT) for name in ("grace_period", "train_evaluation", "train_images", "sharpness_every")),
     Column("sharpness_images", COUNT),
     *(Column(name, FLAG) for name in ("standardize", "sharpness", "stop_when_diverged")),
@@ -112,7 +133,7 @@ _COMMAND = Kind("a list of texts", lambda value: TEXT.holds(value) or _list_of(T
 _META = (
     Column("name", NAME, needed=True),
     Column("trials", _mapping(), needed=True),
-    Column("dataset", _DATASET, needed=True),
+    Column("dataset", Kind("data", lambda value: _DATASET.holds(value) or _OF_TASK.holds(value)), needed=True),
     Column("options", _OPTIONS),
     Column("environment", _mapping(Column("versions", _mapping()))),
     Column("search", FLAG),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import ray
 
-from mnist_tune.data_spec import DataSpec
+from mnist_tune.data_spec import DataSpec, TaskSpec
 from mnist_tune.errors import UserError
 from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.runtime.device import Device
@@ -30,7 +30,7 @@ class Placement:
 
 def choose_placement(
     trials: Sequence[TrialConfig],
-    data: DataSpec,
+    data: DataSpec | TaskSpec,
     settings: WorkerSettings,
     device: Device,
     execution: str = "auto",
@@ -76,14 +76,15 @@ def refuse_unholdable(cpus: int | None, execution: str) -> None:
 
 
 def lanes_that_fit(
-    trials: Sequence[TrialConfig], data: DataSpec, asked: int | None, device: Device, measured: bool = False
+    trials: Sequence[TrialConfig], data: DataSpec | TaskSpec, asked: int | None, device: Device, measured: bool = False
 ) -> int:
     """Return the number of lanes per device: `asked`, or by default `LANES` or as many as fit, where measuring
     sharpness takes memory. Raise a `UserError` if more are asked for than fit."""
     from mnist_tune.execution.executor import fitting_lanes  # imports JAX
     from mnist_tune.training.program import Program
 
-    programs = {Program.of(trial, data) for trial in trials}
+    # A task's functions run in no process but those that check and train it: its lanes are as many as usual.
+    programs = set() if isinstance(data, TaskSpec) else {Program.of(trial, data) for trial in trials}
     room = fitting_lanes(programs, device.memory, measured) if programs else None
     if asked and room is not None and asked > room:
         does = f"--lanes {room} does" if room else "not even one lane does"

@@ -8,7 +8,8 @@ does.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -18,6 +19,7 @@ from mnist_tune.errors import UserError
 from mnist_tune.named_code import parse_call
 from mnist_tune.own_code.registry import ENTRIES, Entry
 from mnist_tune.training.network import Network
+from mnist_tune.training.task import Task
 from mnist_tune.trial import closest
 
 ACTIVATIONS = ("tanh", "relu", "gelu", "silu")
@@ -50,23 +52,48 @@ def architecture(name: str, data: DataSpec) -> Network:
 @cache
 def _made(name: str, data: DataSpec, own: Entry | None) -> Network:
     kind, arguments, keywords = kind_of(name)
-    factory: Any = BUILT_IN.get(kind)
     if own is None and data.positions > 1:
         raise UserError(f"architecture {name!r} takes images, and {data.name} has tokens; give a network of your own")
-    try:
-        factory = own.factory if own else factory
+    factory: Any = own.factory if own else BUILT_IN.get(kind)
+    with _telling(f"architecture {name!r}", f" for {data.name}", factory, 1):
         network = factory(data, *arguments, **keywords)
-    except UserError as error:
-        raise UserError(f"architecture {name!r}: {error}") from None
-    except Exception as error:
-        said = f"{type(error).__name__}: {error}".splitlines()[0]
-        if isinstance(error, TypeError) and "argument" in said:
-            said += f"; it takes {', '.join(list(inspect.signature(factory).parameters)[1:]) or 'none'}"
-        raise UserError(f"architecture {name!r} can't be made for {data.name}, {said}") from error
     if not isinstance(network, Network):
         found = type(network).__name__
         raise UserError(f"architecture {name!r}: {kind} returned a {found}; return mnist_tune.Network(init, apply)")
     return network
+
+
+def task(name: str) -> Task:
+    """Return the task with this name: the same one until its factory is another one. Raises `UserError` if there is
+    none, or its arguments are wrong."""
+    return _task(name, ENTRIES["architecture"].get(parse_call(name).name))
+
+
+@cache
+def _task(name: str, own: Entry | None) -> Task:
+    call = parse_call(name)
+    if own is None:
+        raise UserError(f"unknown task {name!r}; name the function that makes it, FILE.py:FUNCTION")
+    with _telling(f"task {name!r}", "", own.factory, 0):
+        made = own.factory(*call.arguments, **dict(call.keywords))
+    if not isinstance(made, Task):
+        found = type(made).__name__
+        raise UserError(f"task {name!r}: {call.name} returned a {found}; return mnist_tune.Task(init, loss, data)")
+    return made
+
+
+@contextmanager
+def _telling(what: str, where: str, factory: Any, first: int) -> Iterator[None]:
+    """Say in one line what can't be made. The factory's own arguments begin with the `first`."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{what}: {error}") from None
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}".splitlines()[0]
+        if isinstance(error, TypeError) and "argument" in said:
+            said += f"; it takes {', '.join(list(inspect.signature(factory).parameters)[first:]) or 'none'}"
+        raise UserError(f"{what} can't be made{where}, {said}") from error
 
 
 def mlp(data: DataSpec, *parts: str) -> Network:

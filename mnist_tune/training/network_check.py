@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mnist_tune.data_spec import DataSpec
+from mnist_tune.data_spec import DataSpec, TaskSpec
 from mnist_tune.errors import UserError
 from mnist_tune.training.architectures import architecture
 from mnist_tune.training.classifier import scale
@@ -23,31 +23,37 @@ BATCH = 4
 """Images that a network is tried on."""
 
 
+TRACED = (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError)
+"""Errors of code that looks at a value which JAX traces."""
+
+
 def check(config: TrialConfig, data: DataSpec, images: np.ndarray, labels: np.ndarray) -> None:
     """Try a trial's network and optimiser on some images. Raise a `UserError`, with what to do, if they can't train."""
     network, name = architecture(config.architecture, data), f"architecture {config.architecture!r}"
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        variables = _tried(f"{name}: init", network.init, jax.random.key(0))
+        variables = tried(f"{name}: init", network.init, jax.random.key(0))
         if network.train_apply and not (isinstance(variables, tuple) and len(variables) == 2):
-            said = f"init must return (params, state), it returned {_type(variables)}"
+            said = f"init must return (params, state), it returned {type_of(variables)}"
             raise UserError(f"{name}: with train_apply, {said}")
         parts = variables if network.train_apply else (variables,)
         for part in parts:
-            _check_leaves(name, part, parameters=part is parts[0])
+            check_leaves(name, part, parameters=part is parts[0])
         x = scale(jnp.asarray(images[:BATCH]), data)
-        _check_logits(f"{name}: apply", _tried(f"{name}: apply", network.apply, *parts, x), len(x), data)
+        _check_logits(f"{name}: apply", tried(f"{name}: apply", network.apply, *parts, x), len(x), data)
         if network.train_apply:
             _check_train_apply(name, network.train_apply, (*parts, x, jax.random.key(0)), data)
-        _check_program(config, data, images, labels)
+        what = f"architecture {config.architecture!r} with optimizer {config.optimizer!r}"
+        check_program(config, data, (images, labels), what)
 
 
-def _tried(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+def tried(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return function(*arguments)
     except Exception as error:
         shapes = [list(one.shape) for one in arguments if isinstance(one, jax.Array) and one.ndim > 1]
         given = f" on images {shapes[-1]}" if shapes else ""
-        raise UserError(f"{what} fails{given}, {_line(error)}") from error
+        hint = "; it is compiled for traced values: use jnp.where or jax.lax.cond" * isinstance(error, TRACED)
+        raise UserError(f"{what} fails{given}, {_line(error)}{hint}") from error
 
 
 def _line(error: Exception) -> str:
@@ -59,12 +65,12 @@ def _line(error: Exception) -> str:
     return f"{type(error).__name__}: {text[:300]}{where}"
 
 
-def _type(value: Any) -> str:
+def type_of(value: Any) -> str:
     return f"a tuple of {len(value)}" if isinstance(value, tuple) else f"a {type(value).__name__}"
 
 
-def _check_leaves(name: str, tree: Any, parameters: bool) -> None:
-    leaves = _tried(f"{name}: taking apart what init returned", jax.tree_util.tree_leaves_with_path, tree)
+def check_leaves(name: str, tree: Any, parameters: bool) -> None:
+    leaves = tried(f"{name}: taking apart what init returned", jax.tree_util.tree_leaves_with_path, tree)
     if parameters and not leaves:
         raise UserError(f"{name}: init returned no array; return the parameters, a tree of arrays")
     for path, leaf in leaves:
@@ -86,7 +92,7 @@ def _check_logits(what: str, logits: Any, count: int, data: DataSpec) -> None:
     each = [*data.shape * (data.positions > 1), data.classes]
     wanted = ", ".join(map(str, ["n", *each]))
     if shape != (count, *each):
-        found = _type(logits) if shape is None else list(shape)
+        found = type_of(logits) if shape is None else list(shape)
         raise UserError(
             f"{what} must return logits [{wanted}], since {data.name} has {data.classes} classes; for "
             f"{count} images it returned {found}"
@@ -96,29 +102,28 @@ def _check_logits(what: str, logits: Any, count: int, data: DataSpec) -> None:
 
 
 def _check_train_apply(name: str, train_apply: Any, arguments: tuple[Any, ...], data: DataSpec) -> None:
-    found = _tried(f"{name}: train_apply", train_apply, *arguments)
+    found = tried(f"{name}: train_apply", train_apply, *arguments)
     if not isinstance(found, tuple) or len(found) != 2:
-        raise UserError(f"{name}: train_apply must return (logits, state), it returned {_type(found)}")
+        raise UserError(f"{name}: train_apply must return (logits, state), it returned {type_of(found)}")
     _check_logits(f"{name}: train_apply", found[0], len(arguments[2]), data)
     before, after = (jax.tree.map(jnp.shape, tree) for tree in (arguments[1], found[1]))
     if before != after:
         raise UserError(f"{name}: train_apply returned another state than it got: {after} for {before}")
 
 
-def _check_program(config: TrialConfig, data: DataSpec, images: np.ndarray, labels: np.ndarray) -> None:
-    """Trace an epoch of one batch: what a network or an optimiser can't do with traced values shows here."""
+def check_program(config: TrialConfig, data: DataSpec | TaskSpec, examples: Any, what: str) -> None:
+    """Trace an epoch of one batch: what a network, a task or an optimiser can't do with traced values shows here."""
     program = Program.of(config, data)
     hyper = dict.fromkeys(program.step.names, jnp.float32(1))
     order, key = jnp.zeros(program.batch_size, jnp.int32), jnp.zeros(2, jnp.uint32)
-    what = f"architecture {config.architecture!r} with optimizer {config.optimizer!r} can't train"
     try:
-        shapes = program.shapes
-        jax.eval_shape(program.train_epoch, shapes, hyper, key, (jnp.asarray(images), jnp.asarray(labels)), order)
+        some = jax.tree.map(lambda x: jnp.asarray(x[:BATCH]), examples)
+        jax.eval_shape(program.train_epoch, program.shapes, hyper, key, some, order)
     except UserError as error:
-        raise UserError(f"{what}, {error}") from None
+        raise UserError(f"{what} can't train, {error}") from None
     except Exception as error:
-        takes_a_number = isinstance(error, (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError))
-        raise UserError(f"{what}, {_line(error)}{_on_traced_values(error) * takes_a_number}") from error
+        hint = _on_traced_values(error) * isinstance(error, TRACED)
+        raise UserError(f"{what} can't train, {_line(error)}{hint}") from error
 
 
 def _on_traced_values(error: Exception) -> str:

@@ -16,8 +16,8 @@ import numpy as np
 import optax
 from jax import Array
 
-from mnist_tune.data_spec import DataSpec
-from mnist_tune.training.architectures import architecture
+from mnist_tune.data_spec import DataSpec, TaskSpec
+from mnist_tune.training.architectures import architecture, task
 from mnist_tune.training.classifier import classifier
 from mnist_tune.training.networks import initial
 from mnist_tune.training.optimizers import Hyperparameters, Step
@@ -57,9 +57,10 @@ class Program:
     task: Task
 
     @classmethod
-    def of(cls, config: TrialConfig, data: DataSpec) -> Program:
-        task, step = classifier(architecture(config.architecture, data), data, config.loss), Step.of(config)
-        return cls(config.architecture, step, config.batch_size, config.drop_last, task)
+    def of(cls, config: TrialConfig, data: DataSpec | TaskSpec) -> Program:
+        name = config.architecture
+        made = task(name) if isinstance(data, TaskSpec) else classifier(architecture(name, data), data, config.loss)
+        return cls(name, Step.of(config), config.batch_size, config.drop_last, made)
 
     def init(self, seed: int, hyper: Hyperparameters) -> TrainState:
         """Return the untrained state for a seed and hyperparameters, as NumPy arrays."""

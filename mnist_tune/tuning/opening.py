@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,8 @@ from typing import Any
 
 from mnist_tune import storage
 from mnist_tune.data.dataset import Dataset, check_counts
-from mnist_tune.data_spec import ARRAYS, DataSpec
+from mnist_tune.data.task_data import TaskData
+from mnist_tune.data_spec import ARRAYS, DataSpec, TaskSpec
 from mnist_tune.errors import UserError, redacted
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.machine import changed_versions, describe_environment
@@ -32,8 +33,9 @@ from mnist_tune.terminal import announce
 from mnist_tune.training.architectures import architecture, kind_of
 from mnist_tune.training.optimizers import check_optimizer
 from mnist_tune.trial import RETRIED, TrialConfig, retried, small_last_batch
-from mnist_tune.tuning.options import AUTO, SweepOptions
+from mnist_tune.tuning.options import AUTO, ONE_COMMAND, SweepOptions, refuse_beside_task
 from mnist_tune.tuning.past import Past
+from mnist_tune.tuning.tasks import task_data
 
 CHECKED = 8
 """Images that go to the process in which networks are tried."""
@@ -55,7 +57,7 @@ class Opened:
     writer: SweepWriter
     past: Past
     """What it did before it was resumed. Its trials are open if it is new."""
-    data: list[Dataset]
+    data: list[Any]
     """The data set, in a list: who hands it to Ray pops it, as the driver needs no copy."""
 
 
@@ -82,23 +84,30 @@ def open_sweep(
     trials = dict(wanted({}))
     say, checked = partial(announce, quiet=options.quiet), [*trials.values(), *templates]
     check_session(options.cluster(), options.dashboard)
+    if options.task and search:
+        raise UserError(ONE_COMMAND)
     for trial in checked:
-        kind_of(trial.architecture)
+        if not options.task:
+            kind_of(trial.architecture)
         check_optimizer(trial.optimizer)
-    dataset = data or options.load(not options.quiet)
+    dataset = data or _data_of(options, checked)
     spec = dataset.spec
     check_counts(checked, dataset)
-    for network in {trial.architecture for trial in checked}:
-        architecture(network, spec)
     _note(checked, dataset, say)
-    used = sources(names_in(*checked))
+    own: Iterable[Any] = checked
+    if isinstance(spec, TaskSpec):
+        own = [{"task": options.task, "optimizer": trial.optimizer} for trial in checked]
+    else:
+        for network in {trial.architecture for trial in checked}:
+            architecture(network, spec)
+    used = sources(names_in(*own))
     if options.cluster() or options.lanes or used:  # these may be refused, so check before anything is written
         start_ray(options.cluster(), options.max_concurrent, options.dashboard)
     if options.cluster():
         from mnist_tune.runtime.placement import refuse_unholdable
 
         refuse_unholdable(options.cpus_per_trial, options.execution)
-    if used:
+    if used and isinstance(dataset, Dataset):
         check_networks(checked, dataset)
     if options.lanes:
         from mnist_tune.runtime.device import find_device
@@ -111,8 +120,7 @@ def open_sweep(
         "command": [redacted(word) for word in sys.argv],
         "options": _plain(options, dataset) | dict(recorded or {}),
         "dataset": {name: getattr(dataset, name) for name in ("name", "target", "note", "checksums")}
-        | {"label_counts": list(spec.label_counts), "test_images": spec.test_images, "shape": list(spec.shape)}
-        | {"positions": spec.positions},
+        | (asdict(spec) if isinstance(spec, TaskSpec) else _of_labels(spec)),
         "trials": {i: trial.to_dict() for i, trial in trials.items()},
         "search": search,
         "started": now(),
@@ -124,19 +132,34 @@ def open_sweep(
     return Opened(options, writer, Past(trials, open=trials), [dataset])
 
 
+def _of_labels(spec: DataSpec) -> dict[str, Any]:
+    """Return what `sweep.json` keeps of labelled data."""
+    counts = {"label_counts": list(spec.label_counts), "test_images": spec.test_images}
+    return counts | {"shape": list(spec.shape), "positions": spec.positions}
+
+
+def _data_of(options: SweepOptions, trials: Sequence[TrialConfig]) -> Dataset | TaskData:
+    """Load the data of a sweep, or have its task make them. Raises `UserError` if that fails."""
+    if not options.task:
+        return options.load(not options.quiet)
+    refuse_beside_task(options)
+    start_ray(options.cluster(), options.max_concurrent, options.dashboard)
+    return task_data(options.task, trials, options.train_images)
+
+
 def now() -> str:
     """Return the time, as `sweep.json` keeps it."""
     return datetime.now(UTC).isoformat()
 
 
-def _plain(options: SweepOptions, dataset: Dataset) -> dict[str, Any]:
+def _plain(options: SweepOptions, dataset: Dataset | TaskData) -> dict[str, Any]:
     values = options.values() | {"address": options.cluster(), "dataset": dataset.source}
     return {name: redacted(str(one)) if isinstance(one, (str, Path)) else one for name, one in values.items()}
 
 
-def _note(trials: Sequence[TrialConfig], dataset: Dataset, say: Callable[[str], None]) -> None:
+def _note(trials: Sequence[TrialConfig], dataset: Dataset | TaskData, say: Callable[[str], None]) -> None:
     """Say where the last batch of an epoch is small, and where a trial ends before its warm-up."""
-    images = len(dataset.train_images)
+    images = dataset.spec.train_images
     if said := small_last_batch((images - trial.holdout, trial.batch_size, trial.drop_last) for trial in trials):
         say(f"note: {said}")
     for trial in trials:
@@ -198,7 +221,7 @@ def _open_again(where: Place, options: SweepOptions, wanted: Wanted, search: boo
     how = "give it with --dataset or --data-dir, or from Python with SweepOptions(dataset=...)"
     if isinstance(options.dataset, str) and options.dataset == ARRAYS:
         raise UserError(f"{path} was trained on arrays from Python; {how}")
-    dataset = options.load(not options.quiet)
+    dataset = _data_of(options, [TrialConfig.from_dict(one) for one in meta["trials"].values()])
     if dataset.checksums != meta["dataset"]["checksums"]:
         raise UserError(f"{path} was trained on other data ({meta['dataset']['name']}); {how}")
     for package, version in changed_versions(meta).items():

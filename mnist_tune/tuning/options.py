@@ -29,6 +29,9 @@ AUTO = "auto"
 
 MOST_LAYERS = 1000
 
+ONE_COMMAND = "--task is trained by regimes and run_sweep alone; leave it out"
+"""What is said where a command trains no tasks."""
+
 
 class InResume(Enum):
     """What a resume does with an option. One that is annotated with none of these is kept: another value than the
@@ -71,6 +74,9 @@ class Data(Options):
     ] = None
     """mnist, fashion-mnist, mnist-5k or digits; a file with the arrays x_train, y_train, x_test, y_test; a folder with
     four IDX files. By default mnist; if MNIST can't be downloaded, mnist-5k with a warning."""
+    task: str | None = None
+    """What is trained in place of a network on a data set: a function of yours that returns a mnist_tune.Task,
+    FILE.py:FUNCTION, with arguments if need be: "vae.py:vae(latent=10)"."""
     data_dir: Annotated[Path | None, InResume.CHANGES] = None
     """Folder with the four IDX files of mnist or fashion-mnist. Fashion-mnist needs none where Debian's package
     dataset-fashion-mnist is installed. Mnist needs none: it is downloaded into $MNIST_TUNE_DATA, or by default into
@@ -87,6 +93,8 @@ class Data(Options):
 
     def load(self, show: bool = True) -> Dataset:
         """Load the data set, and `show` the progress of a download. Raises `UserError` if it can't be loaded."""
+        if self.task:
+            raise UserError(ONE_COMMAND)
         return load_dataset(self.dataset, self.data_dir, show, self.standardize, self.train_images)
 
 
@@ -278,7 +286,8 @@ class CrossedOptions(TrialOptions):
         """Yield a trial of every combination of these, and of `more` options (`crossed`)."""
         common, names = self.common(), (*CROSSED, *(name.removesuffix("s") for name in more))
         for chosen in crossed(self, *CROSSED, *more, **values):
-            yield TrialConfig(**common | dict(zip(names, chosen, strict=True)))
+            trial = common | dict(zip(names, chosen, strict=True))
+            yield TrialConfig(**trial | ({"architecture": self.task} if self.task else {}))
 
 
 def crossed(options: Any, *names: str, **values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
@@ -359,3 +368,11 @@ def rates_of(text: float | str, name: str = "--learning-rates") -> list[float]:
     exact = [first if first == last else first ** (1 - step) * last**step for step in steps]
     said = told_apart(exact, 3)
     return [float(said[rate]) for rate in exact]
+
+
+def refuse_beside_task(options: Any) -> None:
+    """Raise a `UserError` if an option is given that a task has no use for."""
+    for name in ("dataset", "data_dir", "architecture", "loss", "label_noise", "standardize", "target"):
+        option = next((one for one in fields(options) if one.name == name), None)
+        if option and getattr(options, name) != option.default:
+            raise UserError(f"{typed(option)} is for networks on labelled data; leave it out beside --task")

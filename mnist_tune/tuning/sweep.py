@@ -18,6 +18,7 @@ from mnist_tune.data.dataset import Dataset
 from mnist_tune.errors import UserError
 from mnist_tune.numbers import counted
 from mnist_tune.own_code.loading import load_own
+from mnist_tune.own_code.registry import register
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import (
@@ -30,6 +31,7 @@ from mnist_tune.runtime.ray_session import (
 )
 from mnist_tune.sweep import Sweep
 from mnist_tune.terminal import announce
+from mnist_tune.training.task import Task
 from mnist_tune.trial import MOST_TRIALS, TrialConfig
 from mnist_tune.tuning.opening import Opened, Wanted, now, open_sweep
 from mnist_tune.tuning.options import SweepOptions, refuse_too_many
@@ -44,6 +46,7 @@ def run_sweep(
     trials: Sequence[TrialConfig],
     options: SweepOptions,
     callbacks: Sequence[Any] = (),
+    task: Task | str | None = None,
 ) -> Sweep:
     """Train these trials under Ray Tune, print the table unless `options.quiet`, and return the tables. Ray is left
     running for the next sweep of this process.
@@ -53,6 +56,8 @@ def run_sweep(
         trials: the trials, in the order in which they start.
         options: how to run the sweep.
         callbacks: callbacks of Ray Tune, such as a logger. Results have the columns of `epochs` (docs/tables.md).
+        task: what the trials train in place of their network: a `Task`, or the name of a function that makes one, as
+            `options.task`.
 
     Returns:
         The sweep. After Ctrl-C or a spent time budget it holds the epochs trained so far; `stop_reason` says why.
@@ -66,7 +71,13 @@ def run_sweep(
     for callback in callbacks:
         if not hasattr(callback, "on_trial_result"):
             raise UserError(f"callbacks takes callbacks of Ray Tune, and {callback!r} is none")
+    if isinstance(task, Task):
+        register("task")(lambda: task)
+    if task is not None:
+        options = replace(options, task="task" if isinstance(task, Task) else task)
     options = python_options(options)
+    if options.task:
+        trials = [replace(trial, architecture=options.task) for trial in trials]
     load_own(*trials)
     return shown(_train(name, options, lambda known: additions(known, trials), callbacks), options)
 

@@ -39,7 +39,8 @@ def fit(opened: Opened, plan: Plan, recorder: Recorder) -> None:
     before the trials run."""
     options, writer, past, data = opened.options, opened.writer, opened.past, opened.data
     spec = data[0].spec
-    dataset = [ray.put(data.pop())]  # in a list, so that Ray passes the reference on without loading it
+    one = data.pop()
+    dataset = [getattr(one, "held", None) or ray.put(one)]  # in a list: Ray passes the reference on without loading it
     device = find_device(options.quiet)
     cpus = cpus_of(plan, device.kind, options)
     refuse_unholdable(cpus, options.execution)

@@ -218,7 +218,8 @@ USED = """
 import pickle, sys
 from mnist_tune.own_code import loading, registry
 loading.register_own(pickle.loads(sys.stdin.buffer.read()))
-[(mine, shared), other] = [e.factory(0) for all in registry.ENTRIES.values() for e in all.values()]
+both = registry.ENTRIES["architecture"], registry.ENTRIES["optimizer"]
+[(mine, shared), other] = [e.factory(0) for all in both for e in all.values()]
 assert (mine, shared) == other
 print(mine.width, shared.__module__, sys.modules["common"].__file__)
 """

@@ -1,0 +1,125 @@
+"""Tasks of several kinds: alone and as lanes, killed and resumed, and what each step, evaluation and state gets."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tasks import TASKS
+
+from mnist_tune import Task, TrialConfig
+from mnist_tune.data.task_data import TaskData
+from mnist_tune.execution.checkpoint import Checkpoint
+from mnist_tune.execution.pool import LanePool
+from mnist_tune.own_code.registry import register
+from mnist_tune.regimes.divergence import blown_up
+from mnist_tune.training.task_check import check_task
+
+pytestmark = pytest.mark.usefixtures("as_users_have_it")
+
+
+def pool_of(factory, capacity=1, **arguments):
+    """Return a pool of lanes for a task, and the task's name."""
+    register(factory.__name__)(factory)
+    found = check_task(factory.__name__, [TrialConfig(batch_size=32)])
+    return LanePool(TaskData(found.spec, found.train, found.test, found.checksums), capacity, **arguments)
+
+
+def config_of(factory, rate, **fields):
+    return TrialConfig(architecture=factory.__name__, learning_rate=rate, batch_size=32, epochs=4, **fields)
+
+
+def numbers_of(row):
+    """Return what an epoch's row says of its training, but for the time that it took."""
+    return {name: row.get(name) for name in ("epoch", "step", "train_loss", "test_loss", "step_loss_max", "scores")}
+
+
+@pytest.mark.parametrize("factory", TASKS)
+def test_a_task_learns_and_goes_on_bit_for_bit_after_a_kill(factory, tmp_path):
+    pool, config = pool_of(factory), config_of(factory, TASKS[factory])
+    pool.attach("a", config)
+    rows = [pool.run(["a"])["a"] for _ in range(2)]
+    pool.checkpoint("a").save(tmp_path / "a.npz")
+    rows += [pool.run(["a"])["a"] for _ in range(2)]
+    last = pool.checkpoint("a").arrays
+    pool.detach("a")
+    pool.attach("b", config, Checkpoint.load(tmp_path / "a.npz"))
+    again = [pool.run(["b"])["b"] for _ in range(2)]
+    for row, other in zip(rows[2:], again, strict=True):
+        assert numbers_of(row) == numbers_of(other)
+    for name, array in pool.checkpoint("b").arrays.items():
+        np.testing.assert_array_equal(array, last[name], strict=True)
+    assert not any(row["diverged"] for row in rows)
+    if factory.__name__ != "gan":  # its losses are a game's
+        assert rows[-1]["train_loss"] < rows[0]["train_loss"] < rows[0]["untrained_loss"]
+        assert rows[-1]["test_loss"] < rows[0]["untrained_loss"]
+
+
+@pytest.mark.parametrize("factory", TASKS)
+def test_lanes_train_a_task_as_processes_do(factory):
+    rates = [TASKS[factory] / 3, TASKS[factory], TASKS[factory] / 10]
+    together, alone = pool_of(factory, capacity=4), pool_of(factory)
+    for i, rate in enumerate(rates):
+        together.attach(str(i), config_of(factory, rate))
+        alone.attach("a", config_of(factory, rate))
+        expected = alone.run(["a"])["a"]
+        alone.detach("a")
+        rates[i] = expected
+    found = together.run(["0", "1", "2"])
+    for i, expected in enumerate(rates):
+        for name in ("train_loss", "test_loss", "untrained_loss"):
+            assert found[str(i)][name] == pytest.approx(expected[name], rel=1e-4)
+
+
+def noting():
+    """Examples 0 to 39 to train on, 40 to 59 to test on. The state keeps what the keys draw."""
+
+    def loss(params, state, numbers, key):
+        return (params["w"] ** 2).sum(), {"drawn": jnp.roll(state["drawn"], 1).at[0].set(jax.random.uniform(key))}
+
+    def score(params, state, numbers, key):
+        return {"loss": numbers.astype(jnp.float32), "drawn": jnp.full(len(numbers), jax.random.uniform(key))}
+
+    init = lambda key: ({"w": jnp.ones(2)}, {"drawn": jnp.zeros(6)})  # noqa: E731
+    return Task(init, loss, lambda: (40, 20), score, block=8)
+
+
+def test_keys_follow_from_seed_epoch_and_step_and_in_evaluation_from_split_and_block_alone():
+    register("noting")(noting)
+    found = check_task("noting", [TrialConfig(batch_size=20)])
+    pool = LanePool(TaskData(found.spec, found.train, found.test, found.checksums), 2)
+    for name, rate in (("a", 0.1), ("b", 0.2)):
+        pool.attach(name, TrialConfig(architecture="noting", batch_size=20, learning_rate=rate))
+    rows = [pool.run(["a", "b"]) for _ in range(2)]
+    drawn = [pool.checkpoint(name).arrays[".extra['drawn']"] for name in ("a", "b")]
+    np.testing.assert_array_equal(drawn[0], drawn[1])  # of two rates with one seed
+    assert len(np.unique(drawn[0][:4])) == 4  # each step of each epoch
+    assert rows[0]["a"]["scores"] == rows[1]["a"]["scores"] == rows[1]["b"]["scores"]
+    assert rows[0]["a"]["train_loss"] == np.arange(40).mean()
+    assert rows[0]["a"]["test_loss"] == np.arange(40, 60).mean()  # the last block is padded and masked
+
+
+def whole_batches():
+    """A score of whole batches of 8: 20 test examples are two of them, and four are left out."""
+
+    def loss(params, state, x, key):
+        return (params["w"] ** 2).sum() + x.mean(), state
+
+    init = lambda key: ({"w": jnp.ones(2)}, ())  # noqa: E731
+    x = np.arange(60, dtype=np.float32)
+    return Task(init, loss, lambda: (x[:40], x[40:]), block=8)
+
+
+def test_a_score_of_whole_batches_leaves_out_the_rest():
+    pool = pool_of(whole_batches)
+    pool.attach("a", config_of(whole_batches, 0.01))
+    row = pool.run(["a"])["a"]
+    rest = row["train_loss"] - np.arange(40).mean()
+    assert row["test_loss"] == pytest.approx(rest + np.arange(40, 56).mean(), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("untrained", "least", "loss", "diverged"),
+    [(-0.01, -47.0, -46.0, False), (1.0, 1.0, 99.0, False), (1.0, 1.0, 101.0, True), (-0.01, -40.0, 3960.0, True)],
+)
+def test_a_task_diverges_by_the_scale_of_its_own_losses(untrained, least, loss, diverged):
+    assert blown_up(loss, untrained, least) is diverged

@@ -1,0 +1,150 @@
+"""What is said of a task that can't train, before its sweep's folder is made: a line with the function and the fix."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from tasks import TASKS, gan, regression, vae
+
+from mnist_tune import TrialConfig, UserError
+from mnist_tune.own_code.registry import register
+from mnist_tune.training.task_check import check_task
+
+pytestmark = pytest.mark.usefixtures("as_users_have_it")
+
+GOOD, GAME = regression(), gan()
+TRAIN, TEST = GOOD.data()
+DRAWS = np.random.default_rng(0)
+LEAKED = []
+
+
+def loss(mend):
+    """Return the good task with another loss, which `mend` makes of the good one's return."""
+    return replace(GOOD, loss=lambda params, state, batch, key: mend(*GOOD.loss(params, state, batch, key)))
+
+
+def score(mend):
+    return replace(GOOD, score=lambda params, state, batch, key: mend(GOOD.score(params, state, batch, key)))
+
+
+def data(train=TRAIN, test=TEST):
+    return replace(GOOD, data=lambda: (train, test))
+
+
+def leaks(params, state, batch, key):
+    LEAKED.append(jnp.sum(params["w"]))
+    return GOOD.loss(params, state, batch, key)[0] + 0 * LEAKED[0], state
+
+
+def branches(params, state, batch, key):
+    found, state = GOOD.loss(params, state, batch, key)
+    return (found if found > 1 else 2 * found), state
+
+
+def with_init(params, state=()):
+    return replace(GOOD, init=lambda key: (params, state))
+
+
+ZEROS = GOOD.init(jax.random.key(0))[0]
+MISTAKES = {
+    "a loss of each example": (
+        loss(lambda x, s: (x * jnp.ones(8), s)),
+        r"loss must return the mean .*\[8\]; use",
+    ),
+    "a loss without a state": (loss(lambda x, s: x), r"loss must return \(loss, state\), it returned a"),
+    "whole-number loss": (loss(lambda x, s: (x.astype(int), s)), "loss must return the mean over the batch, a float"),
+    "NaN from the first step": (loss(lambda x, s: (x * jnp.nan, s)), "loss is nan for untrained parameters; scale"),
+    "a gradient of NaN": (loss(lambda x, s: (x + jnp.sqrt(0 * x), s)), "loss has a gradient that is NaN or infinite"),
+    "a state that appears": (loss(lambda x, s: (x, {"n": x})), "loss returned another state than it got"),
+    "a state of another type": (
+        replace(with_init(ZEROS, {"n": jnp.int32(0)}), loss=lambda p, s, b, k: (GOOD.loss(p, s, b, k)[0], {"n": 1.5})),
+        r"loss returned another state than it got: .*keep shapes and types",
+    ),
+    "a tracer that leaks": (
+        replace(GOOD, loss=leaks),
+        "loss is another function each time; draw from its key, and keep what changes in the state",
+    ),
+    "a Python if": (replace(GOOD, loss=branches), "loss fails.*jnp.where"),
+    "random numbers of NumPy": (
+        loss(lambda x, s: (x + DRAWS.normal(size=3).astype("float32").sum(), s)),
+        "loss is another function each time; draw from its key",
+    ),
+    "a shape that does not fit": (loss(lambda x, s: (x + jnp.ones(3) @ jnp.ones(4), s)), "loss fails.*TypeError"),
+    "a score that draws": (score(lambda x: x + float(DRAWS.normal())), "score is another function each time"),
+    "a score of another shape": (score(lambda x: x[:, None]), r"score must return loss as \[n\].*returned \[100, 1\]"),
+    "no loss among the scores": (score(lambda x: {"mse": x}), "score returned mse; its dictionary needs 'loss'"),
+    "a score's name": (
+        score(lambda x: {"loss": x, "My score": x}),
+        "score returned 'My score'; a score's name",
+    ),
+    "too many scores": (score(lambda x: {"loss": x} | {f"s{i}": x for i in range(17)}), "17 scores beside the loss"),
+    "NaN as score": (score(lambda x: x / 0), "score returned NaN or infinity for untrained"),
+    "a whole batch's score on few": (score(jnp.mean), r"and a split has 100 examples; set Task\(block=100\) or less"),
+    "a chance without accuracy": (replace(GOOD, chance=0.1), "score returns no accuracy, whose chance is given"),
+    "data of unequal lengths": (
+        data({"x": TRAIN["x"], "y": TRAIN["y"][:9]}),
+        "arrays of 9 and 300 examples as train; all need the same",
+    ),
+    "another test part": (
+        data(test={"x": TEST["x"][:, :2], "y": TEST["y"]}),
+        "a train part of other shapes or types than test",
+    ),
+    "data of Python": (
+        data({"x": [[1.0]] * 300, "y": TRAIN["y"]}),
+        r"data returned train\['x'\].* give arrays",
+    ),
+    "data without a test part": (replace(GOOD, data=lambda: TRAIN), r"data must return \(train, test\), it returned"),
+    "data that differ": (
+        replace(GOOD, data=lambda: ({"x": np.float32(DRAWS.normal(size=(9, 5))), "y": TRAIN["y"][:9]}, TEST)),
+        "data returns other arrays each time; seed",
+    ),
+    "no examples": (replace(GOOD, data=lambda: (0, 5)), "give two numbers of examples above 0"),
+    "data that fail": (replace(GOOD, data=lambda: 1 / 0), "data fails, ZeroDivisionError"),
+    "parameters alone": (replace(GOOD, init=lambda key: ZEROS), r"init must return \(params, state\)"),
+    "a number of Python's": (with_init({**ZEROS, "n": 1}), "init returned .*'n'.*; return arrays only"),
+    "a step without a score": (replace(GAME, score=None), "with step, score says how good it is"),
+    "a split without keys": (
+        replace(GAME, split=("judge", "maker")),
+        "split names judge, maker; init must",
+    ),
+    "a split without a step": (replace(GOOD, split=("w",)), "split is for tasks with a step"),
+    "a step of three": (
+        replace(GAME, step=lambda *given: GAME.step(*given)[:3]),
+        "can't train.*not enough values to unpack",
+    ),
+    "no loss": (replace(GOOD, loss=None), "loss is None; give a function"),
+    "a block of none": (replace(GOOD, block=0), "block is 0; give how many examples"),
+    "a guess in words": (replace(GOOD, guess="ln 7"), "guess is 'ln 7'; give a number, or leave it out"),
+    "another object": (optax.sgd(0.1), "returned a GradientTransformation.*; return mnist_tune.Task"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line_with_the_function_and_the_fix(mistake):
+    made, said = MISTAKES[mistake]
+    register("mistaken")(lambda: made)
+    with pytest.raises(UserError, match=said) as raised:
+        check_task("mistaken", [TrialConfig(batch_size=8)])
+    assert "\n" not in str(raised.value)
+    assert "mistaken" in str(raised.value)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam(b1=0.8)"])
+@pytest.mark.parametrize("factory", TASKS)
+def test_tasks_that_can_train_pass(factory, optimizer):
+    register(factory.__name__)(factory)
+    found = check_task(factory.__name__, [TrialConfig(optimizer=optimizer, batch_size=32)], train_images=200)
+    assert found.spec.train_images == 200
+    assert found.checksums["test"] == check_task(factory.__name__, []).checksums["test"]
+
+
+def test_arguments_of_a_task_are_those_of_its_function():
+    register("vae")(vae)
+    assert check_task("vae(latent=3)", []).spec.scores == ("kl",)
+    with pytest.raises(UserError, match=r"task 'vae.width=3.' can't be made, TypeError.*; it takes latent, beta"):
+        check_task("vae(width=3)", [])
+    with pytest.raises(UserError, match=r"unknown task 'unheard'; name the function that makes it, FILE.py:FUNCTION"):
+        check_task("unheard", [])
