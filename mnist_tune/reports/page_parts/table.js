@@ -5,7 +5,8 @@ const LOOKS = all("thead th", body.parentNode).map((head) => head.className);
 const curveColumn = LOOKS.indexOf("curve"), first = data.curves[data.measures[0]?.key];
 const flat = first?.flat().filter((one) => one !== null) ?? [], span = [flat.reduce((a, b) => Math.min(a, b), Infinity), flat.reduce((a, b) => Math.max(a, b), -Infinity)];
 function small(s) {  // a curve beside the best one's
-  const last = Math.max(...data.epochs), d = -16 / Math.max(span[1] - span[0], 1) * 1e4, axes = [2 - 86 / Math.max(last - 1, 1), 86 / Math.max(last - 1, 1), 17 - d * span[0] / 1e4, d];
+  const last = Math.max(...data.epochs), up = data.measures[0].key.endsWith("accuracy"), d = (up ? 16 : -16) / Math.max(span[1] - span[0], 1) * 1e4;
+  const axes = [2 - 86 / Math.max(last - 1, 1), 86 / Math.max(last - 1, 1), (up ? 1 : 17) - d * span[0] / 1e4, d];
   const svg = make("svg", {viewBox: "0 0 90 18", "aria-hidden": "true"});
   for (const [number, look] of [[BEST[0], ""], [s, `own ${data.looks[trialsOf[s][0]]}`]]) {
     if (number !== undefined) svg.append(make("path", {class: look, d: path(points(trialsOf[number][0], axes, first))}));
