@@ -68,5 +68,6 @@ def layers(architecture: str) -> tuple[float, int, str] | None:
 def held_out(trials: pd.DataFrame) -> str:
     """Return the split that these trials are compared on: validation if each that trained has it, else test."""
     trained = trials[trials["epochs_run"] > 0] if "epochs_run" in trials else trials
-    measured = trained.get("validation_loss", trained.get("validation_accuracy", pd.Series())).notna()
+    names = ("validation_accuracy", "validation_loss")  # of a task, perhaps a loss alone
+    measured = trained.reindex(columns=names).notna().any(axis=1)
     return "validation" if len(measured) and measured.all() else "test"
