@@ -109,7 +109,7 @@ def pytest_report_header():
 
 SKIPS = (
     "there is no Chromium", "only root can be another user", "only glibc on x86-64 tells what the processor says",
-    "MNIST is not in the cache folder", "could not import 'torch'", "is not installed",
+    "MNIST is not in the cache folder", "could not import 'torch'",
 )  # fmt: skip
 """Why tests may be skipped. Any other skip fails the run: nobody would see that a promise is no longer tested."""
 _skipped: list[str] = []

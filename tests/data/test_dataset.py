@@ -295,6 +295,7 @@ def test_a_mirror_that_does_not_answer_is_skipped(
         (gzip.compress(b"something else"), "checksum of its train-images-idx3-ubyte is "),
         (gzip.compress(b"something else")[:20], "expected a complete gzip stream"),
     ],
+    ids=["nothing", "other", "cut"],
 )
 def test_a_mirror_that_serves_something_else_is_named_and_the_next_one_asked(
     folder: Path,
