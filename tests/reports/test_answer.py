@@ -17,7 +17,7 @@ def test_the_answer_names_the_best_rate_its_rivals_and_where_regimes_are(made_up
     assert found.lines[0] == "One seed can't rank 0.2, 0.4"
     assert "diverges 4" in found.lines[1]
     assert found.questions[0].text == "Is it 0.2 or 0.4?"
-    assert "decide.py --sweep" in found.questions[0].command
+    assert "decide --sweep" in found.questions[0].command
     assert (found.best, *found.rivals) == tuple(keys(best[best["close"]]))
     assert {found.best, *found.rivals} < set(keys(sweep.trials))
 
