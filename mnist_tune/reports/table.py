@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from mnist_tune.numbers import exactly, told_apart
@@ -61,7 +62,8 @@ def _columns(view: View) -> Iterator[Column]:
         yield Column("seed", trials["seed"].astype(str).tolist(), trials["seed"].tolist(), must=False)
     yield from _of_decisions(view)
     yield Column("regime", settings["said"].tolist(), look="word")
-    ran, asked = ([trials[name].iloc[rows] for rows in each] for name in ("epochs_run", "epochs_asked"))
+    counts = (trials[name].to_numpy() for name in ("epochs_run", "epochs_asked"))
+    ran, asked = ([known[rows] for rows in each] for known in counts)
     epochs = [f"{_span(run)}/{_span(of)}" for run, of in zip(ran, asked, strict=True)]
     yield Column("epochs", epochs, [int(run.max()) for run in ran], must=False)
     if learned := _learned(view):
@@ -98,7 +100,7 @@ def _texts(values: pd.Series) -> dict[Any, str]:
     return shortened(known) if all(isinstance(one, str) for one in known) else {one: exactly(one) for one in known}
 
 
-def _span(values: pd.Series) -> str:
+def _span(values: np.ndarray) -> str:
     low, high = values.min(), values.max()
     return f"{low}" if low == high else f"{low}–{high}"
 

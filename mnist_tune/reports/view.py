@@ -335,6 +335,15 @@ class View:
         """Return the mean of each row's `values` with the ends of its interval, [rows, 3]. The interval is Student's;
         two values have none. One seed's is that of as many images as were judged, for the measure by which settings
         compete. What differs in more than its seeds has a median without one."""
+        if one.column not in self._means:  # each chart asks for it
+            self._means[one.column] = self._means_of(one)
+        return self._means[one.column]
+
+    @cached_property
+    def _means(self) -> dict[str, np.ndarray]:
+        return {}
+
+    def _means_of(self, one: Measure) -> np.ndarray:
         trials, found = self.trials, np.full((len(self.settings), 3), np.nan)
         judged = trials["holdout"] if self.split == "validation" else data_facts(self.sweeps[0].meta).test_images
         images: Any = judged * trials["answers"].astype(float).fillna(1) if "answers" in trials else judged
@@ -344,12 +353,13 @@ class View:
             noise = np.where(diverged, math.nan, Z * accuracy_noise(one.of(trials), images))
         each = zip(self._of_settings, self.values(one), self.settings["rate"].str.contains("–"), strict=True)
         for number, (rows, values, is_range) in enumerate(each):
-            middle, wide = float(np.median(values)) if len(values) else math.nan, math.nan
+            middle = wide = math.nan
             if len(rows) == 1:
-                wide = float(noise[rows[0]])
-            elif len(values) and not is_range:
-                middle = float(values.mean())
-                wide = float(half_width(values.std(ddof=1), len(values))) if len(values) > 2 else math.nan
+                middle, wide = float(values[0]) if len(values) else math.nan, float(noise[rows[0]])
+            elif len(values):
+                middle = float(np.median(values) if is_range else values.mean())
+                if len(values) > 2 and not is_range:
+                    wide = float(half_width(values.std(ddof=1), len(values)))
             found[number] = middle - wide, middle, middle + wide
         return found
 
