@@ -13,7 +13,7 @@ from mnist_tune.data.dataset import Dataset, check_counts
 from mnist_tune.errors import UserError
 from mnist_tune.named_code import parse_call
 from mnist_tune.own_code.loading import check_again, names_in
-from mnist_tune.own_code.registry import ENTRIES, is_named_again
+from mnist_tune.own_code.registry import is_named_again
 from mnist_tune.regimes.contest import CONTENDERS, MOST_SETTINGS, TRIALS, Contest
 from mnist_tune.regimes.decision import CONFIRMED
 from mnist_tune.regimes.families import held_out
@@ -170,7 +170,7 @@ def _of_sweep(options: DecideOptions, sweep_folder: str | Path) -> tuple[DecideO
             raise UserError(f"{typed(one)} and --sweep can't go together: settings are those of the sweep")
     place = storage.place(sweep_folder)
     sweep = load_sweep(place)
-    for name in ENTRIES:
+    for name in ("architecture", "optimizer"):
         known = set(sweep.trials[name])
         for other in sorted(set(getattr(options, name)) - known - set(getattr(DecideOptions, name))):
             if not is_named_again(name, [other], known):

@@ -159,7 +159,7 @@ def test_a_decision_shows_its_gaps_first_and_who_left_when(made_up_sweep):
     assert "accuracy below the best" in "".join(drawings(html)[0].itertext())
     first, second = row_texts(html)
     assert first[:3] == ["0.2", "–", "best"]
-    assert "dropped" in second
+    assert "worse" in second
 
 
 def test_an_edge_says_where_it_was_expected_and_how_many_learned(edge_sweep):

@@ -491,7 +491,7 @@ def test_a_sweep_that_runs_elsewhere_is_running_while_it_gives_signs(
         sweep = load_sweep(bucket)
     assert sweep.trials["stop_reason"].tolist() == [reason]
     assert exit_code(sweep.trials) == 0
-    assert any("--resume" in (one.command or "") for one in findings(sweep, bucket)) == (reason == "unknown")
+    assert any("resume" in (one.command or "") for one in findings(sweep, bucket)) == (reason == "unknown")
     writer.release()
     assert load_sweep(bucket).trials["stop_reason"].tolist() == ["interrupted"]
 

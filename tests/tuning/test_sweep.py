@@ -149,7 +149,7 @@ def test_a_sweep_in_object_storage_that_is_killed_again_and_again_loses_nothing(
             patch.setattr(Recorder, "on_trial_result", interrupts_after(25))
             interrupted = finish("--resume", place, *FLAGS)  # auto would wait until the killed one is silent
         assert interrupted.returncode == 130, interrupted.stderr
-        assert f"--resume '{place}'" in interrupted.stdout
+        assert f"{RESUME} '{place}'" in interrupted.stdout
         assert_partial(place)
         before = len(rows(place))
         with start(pause, "--resume", place) as driver:
@@ -161,7 +161,7 @@ def test_a_sweep_in_object_storage_that_is_killed_again_and_again_loses_nothing(
         last = "error: Ray's raylet on this machine died; no finished epoch is lost, resume with: "
         first, *said = [line for line in stderr.splitlines() if not line.startswith(("trials: ", "page: "))]
         assert first.startswith(f"resuming {place}: ")
-        assert said == [f"{last}{SWEEPS} --resume '{place}'"]
+        assert said == [f"{last}{RESUME} '{place}'"]
         assert_partial(place)
         done = finish(*again)
         assert done.returncode == 0, done.stderr
@@ -210,7 +210,7 @@ def wait_for_epochs(folder, count, driver):
     wait_until(lambda: recorded(folder) >= count, "no epoch was recorded", driver)
 
 
-SWEEPS = "python sweeps/lr_regimes.py"
+RESUME = "mnist-tune resume"
 
 
 def test_every_value_asked_for_is_the_value_used(tmp_path, one_core):

@@ -14,6 +14,7 @@ from trap import Trap
 from waiting import LONG_S
 
 from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep, storage
+from mnist_tune.commands.lr_regimes import LearningRateRegimes
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.tuning.opening import open_sweep
@@ -29,8 +30,8 @@ SECRETS = {"AWS_SECRET_ACCESS_KEY": "s3cr3t-aws", "AWS_SESSION_TOKEN": "s3cr3t-s
 @pytest.fixture
 def half_done(tmp_path, mnist_5k):
     """A sweep killed after one epoch of each trial, and the training losses that each trial has without the kill."""
-    options = SweepOptions(dataset="mnist-5k", output=tmp_path / "sweep", scheduler="fifo", cpus_per_trial=1)
-    writer = open_sweep("hostile", options, lambda known: TRIALS).writer
+    options = LearningRateRegimes(dataset="mnist-5k", output=tmp_path / "sweep", scheduler="fifo", cpus_per_trial=1)
+    writer = open_sweep("lr_regimes", options, lambda known: TRIALS).writer
     pool, losses = LanePool(mnist_5k), {}
     for trial_id, config in TRIALS.items():
         pool.attach(trial_id, config)

@@ -84,7 +84,7 @@ def content(path):
 def test_no_link_leads_out_of_a_folder(swept, tmp_path, monkeypatch):
     folder, names = swept
     written = {str(name) for name in names}
-    assert written >= {"sweep.json", "journal.jsonl", "trials.parquet", "epochs.parquet", "regimes.png", ".lock"}
+    assert written >= {"sweep.json", "journal.jsonl", "trials.parquet", "epochs.parquet", ".lock"}
     assert "report.html" in written
     assert written >= {"states", "states/token", "states/00000.npz", ".ray"}
     monkeypatch.setattr("mnist_tune.tuning.sweep.run_plan", lambda opened, plan: opened.writer.finish(ended="now"))

@@ -131,7 +131,8 @@ def test_a_resume_wants_the_same_code_and_the_same_data(networks, tmp_path, monk
     output = tmp_path / "sweep"
     name = networks["net"]
     options = SweepOptions(dataset=digits(), output=output, quiet=True)
-    monkeypatch.setattr(sweep, "run_plan", lambda writer, *rest: writer.finish(ended="now"))  # before any trial starts
+    # before any trial starts
+    monkeypatch.setattr(sweep, "run_plan", lambda opened, *rest: opened.writer.finish(ended="now"))
     monkeypatch.setattr(opening, "start_ray", lambda *arguments: None)
     monkeypatch.setattr(opening, "check_networks", lambda *arguments: None)  # it runs in one of Ray's processes
     run_sweep("own", [TrialConfig(architecture=name, epochs=50)] * 3, options)

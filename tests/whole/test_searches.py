@@ -255,7 +255,7 @@ def test_a_resumed_searcher_hears_how_every_trial_ended():
 
 def test_trials_that_are_drawn_get_the_next_numbers():
     known = {"1b2c3d4e": TrialConfig(), "00002": TrialConfig()}  # older versions drew ids at random
-    assert list(not_known([*drawn({"learning_rate": 0.2}, 5)], known)) == ["00003", "00004", "00005"]
+    assert list(not_known(known, [*drawn({"learning_rate": 0.2}, 5)])) == ["00003", "00004", "00005"]
     search = ThenSearched({"00000": TrialConfig()}, Endless("test_accuracy"), slots=2)
     assert [search.suggest(name)["trial"]["trial_id"] for name in "ab"] == ["00000", "00001"]
 
