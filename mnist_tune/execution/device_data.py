@@ -32,8 +32,8 @@ class DeviceData:
         cls, dataset: Dataset | TaskData, label_noise: int, holdout: int, train_evaluation: int | None = None
     ) -> DeviceData:
         """Put a data set on the device. The last `holdout` training examples become the validation split, and the first
-        `label_noise` images are permuted against their labels, as by the notebook's `create_outliers`. Only the first
-        `train_evaluation` training examples are evaluated; None evaluates all."""
+        `label_noise` images are permuted against their labels, as by the notebook's `create_outliers`. Only
+        `train_evaluation` training examples are evaluated, with wrong labels in proportion; None evaluates all."""
         kept, counts, positions = dataset.spec.train_images - holdout, np.zeros(0, int), 1
         if isinstance(dataset, TaskData):
             train, test = dataset.train, dataset.test
@@ -45,7 +45,9 @@ class DeviceData:
             train, test = (images, labels), (dataset.test_images, dataset.test_labels)
             counts = np.bincount(labels[:kept].ravel(), minlength=dataset.spec.classes)
             positions = dataset.spec.positions
-        splits = {"train": (0, min(kept, train_evaluation or kept)), "test": (kept, dataset.spec.test_images)}
+        evaluated = min(kept, train_evaluation or kept)
+        first = label_noise - label_noise * evaluated // kept
+        splits = {"train": (first, evaluated), "test": (kept, dataset.spec.test_images)}
         if holdout:
             splits["validation"] = kept + dataset.spec.test_images, holdout
         parts = (jax.tree.map(lambda x: x[:kept], train), test, jax.tree.map(lambda x: x[kept:], train))

@@ -128,7 +128,7 @@ class Run(Options):
     """CPU cores per trial; by default all cores divided by the trials, at least 1. The last bits of a trial's numbers
     depend on this, so a resumed sweep keeps it."""
     train_evaluation: int | None = None
-    """Evaluate only this many training images after each epoch: the first ones, which include those with label noise.
+    """Evaluate only this many training images after each epoch, with label noise in the same proportion.
     By default all are evaluated, as in the notebook, which takes a third of an epoch."""
     sharpness: bool = False
     """Measure the sharpness, the largest eigenvalue of the training loss's Hessian, before training and after each

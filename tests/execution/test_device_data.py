@@ -1,5 +1,7 @@
 """A data set on a device."""
 
+import pytest
+
 from mnist_tune.execution.device_data import DeviceData
 
 
@@ -8,3 +10,10 @@ def test_at_most_as_many_training_images_are_evaluated_as_there_are(few_images):
         data = DeviceData.put(few_images, 0, 100, asked)
         assert data.splits == {"train": (0, evaluated), "test": (924, 256), "validation": (1180, 100)}
         assert data.train_count == sum(data.label_counts) == 924
+
+
+def test_a_part_that_is_evaluated_has_as_many_wrong_labels_as_the_whole(few_images):
+    for noise, asked in ((100, 100), (300, 300), (1024, 100), (300, None), (5, 17)):
+        first, count = DeviceData.put(few_images, noise, 0, asked).splits["train"]
+        assert max(0, noise - first) == pytest.approx(noise * count / 1024, abs=1)
+        assert first + count <= 1024
