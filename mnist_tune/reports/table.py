@@ -18,7 +18,7 @@ from mnist_tune.regimes.labels import LEFT
 from mnist_tune.regimes.measured_edge import LEARNED
 from mnist_tune.regimes.statistics import FAR
 from mnist_tune.reports.page_data import words
-from mnist_tune.reports.view import View
+from mnist_tune.reports.view import Measure, View
 
 MANY = 60
 """Tables and lists with more lines than this are condensed."""
@@ -71,10 +71,11 @@ def _columns(view: View) -> Iterator[Column]:
         cells = [f"{some} of {len(rows)}" for some, rows in zip(count, each, strict=True)]
         yield Column("learned", cells, [some / len(rows) for some, rows in zip(count, each, strict=True)])
     seeds = [len(rows) * ("–" not in rates) for rows, rates in zip(each, settings["rate"], strict=True)]
-    for one in view.accuracies:
+    for one in view.accuracies or view.losses:
         means = view.means(one)
         title = one.title.replace("training", "train").replace("accuracy", "acc")
-        yield Column(title, [*map(_accuracy, view.values(one), means.tolist(), seeds)], means[:, 1].tolist())
+        each_mean = zip(view.values(one), means.tolist(), seeds, strict=True)
+        yield Column(title, [_mean(one, *row) for row in each_mean], means[:, 1].tolist())
     yield Column("curve", [""] * len(each), look="curve")
     if any(sweep.decision is not None for sweep in view.sweeps):
         return  # what is compared there are settings, not their regimes
@@ -110,13 +111,14 @@ def _counted(texts: Sequence[str]) -> str:
     return texts[0] if len(texts) == 1 else ", ".join(f"{count} {text}" for text, count in found.most_common())
 
 
-def _accuracy(values: Any, mean: Sequence[float], seeds: int) -> str:
-    """Return the accuracy of a row: that of one seed, both of two, or the mean with its interval, if it has one."""
+def _mean(one: Measure, values: Any, mean: Sequence[float], seeds: int) -> str:
+    """Return the accuracy or loss of a row: that of one seed, both of two, or the mean with its interval, if it has
+    one."""
     _, middle, high = mean
     if len(values) == seeds == 2:
-        return ", ".join(f"{one:.4f}" for one in sorted(values))
-    wide = f" ± {high - middle:.4f}" * (seeds > 1 and not math.isnan(high))
-    return "–" if math.isnan(middle) else f"{middle:.4f}{wide}"
+        return ", ".join(map(one.said, sorted(values)))
+    wide = f" ± {one.said(high - middle)}" * (seeds > 1 and not math.isnan(high))
+    return f"{one.said(middle)}{wide}"
 
 
 def _of_decisions(view: View) -> Iterator[Column]:

@@ -19,7 +19,7 @@ from mnist_tune.regimes.noise import accuracy_noise
 from mnist_tune.regimes.replicates import counts, half_width
 from mnist_tune.reports.answer import Answer, answer, keys
 from mnist_tune.reports.findings import SPLITS, Finding, findings
-from mnist_tune.reports.page_data import range_of, without_test, words
+from mnist_tune.reports.page_data import range_of, without_test
 from mnist_tune.reports.styles import LINES
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import LIVE_REASONS
@@ -29,6 +29,9 @@ FEW = 24
 
 MOST_CURVES = 300
 """The most curves that are drawn; a page's script draws a chosen one that is not."""
+
+LOSSES = {"validation_loss": "held-out loss", "test_loss": "test loss", "train_loss": "training loss"}
+"""Losses in words."""
 
 LARGE = 200
 """With more trials than this, a page shows two measures only."""
@@ -232,13 +235,17 @@ class View:
         return [one for one in found if one is not None]
 
     @cached_property
+    def losses(self) -> list[Measure]:
+        """The losses of which some epoch has a finite one. The first is the training loss, unless no accuracy is known:
+        then it is that by which trials are judged."""
+        names = ["train_loss"] if self.accuracies else [f"{self.split}_loss", "train_loss"]
+        return [one for name in names if (one := self._measure(LOSSES[name], name))]
+
+    @cached_property
     def measures(self) -> list[Measure]:
-        """What the charts can show, of which some epoch has a finite value: accuracies, then the training loss."""
-        wanted = ["train_loss", *(name for name in self.epochs if name.startswith("score_"))]
-        if len(self.trials) > LARGE:
-            wanted = wanted[:1]
-        found = (self._measure(words(name).replace("train ", "training "), name) for name in wanted)
-        return [*self.accuracies[: 1 if len(self.trials) > LARGE else None], *filter(None, found)]
+        """What the charts can show: accuracies, then losses."""
+        few = 1 if len(self.trials) > LARGE else None
+        return [*self.accuracies[:few], *self.losses[:few]]
 
     def _measure(self, title: str, column: str) -> Measure | None:
         known = self.epochs.get(column, pd.Series(dtype=float)).to_numpy(dtype=float, na_value=math.nan)

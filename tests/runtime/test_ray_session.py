@@ -138,7 +138,10 @@ def test_an_address_without_a_port_is_one_line(address):
         start_ray(address, None, False)
 
 
-def test_sigterm_is_an_interrupt_and_both_handlers_are_restored():
+@pytest.mark.parametrize("usual", [signal.default_int_handler, signal.SIG_IGN])
+def test_sigterm_is_an_interrupt_and_both_handlers_are_restored(usual):
+    """Of a process that a shell starts in the background, Ctrl-C is ignored, but a kill is not."""
+    outside = signal.signal(signal.SIGINT, usual)
     before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
     with ray_session.ended_by_signals():
         with pytest.raises(KeyboardInterrupt):
@@ -147,6 +150,7 @@ def test_sigterm_is_an_interrupt_and_both_handlers_are_restored():
     assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == before
     with ThreadPoolExecutor(1) as thread:  # Python lets only the main thread set handlers
         thread.submit(ray_session.ended_by_signals()(lambda: None)).result()
+    signal.signal(signal.SIGINT, outside)
 
 
 def mode(file):

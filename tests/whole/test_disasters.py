@@ -30,7 +30,10 @@ SECRETS = {"AWS_SECRET_ACCESS_KEY": "s3cr3t-aws", "AWS_SESSION_TOKEN": "s3cr3t-s
 @pytest.fixture
 def half_done(tmp_path, mnist_5k):
     """A sweep killed after one epoch of each trial, and the training losses that each trial has without the kill."""
-    options = LearningRateRegimes(dataset="mnist-5k", output=tmp_path / "sweep", scheduler="fifo", cpus_per_trial=1)
+    options = LearningRateRegimes(
+        dataset="mnist-5k", output=tmp_path / "sweep", scheduler="fifo", cpus_per_trial=1,
+        architecture=("mlp-8-tanh",), learning_rates=(0.1, 0.3), epochs=3,
+    )  # fmt: skip
     writer = open_sweep("lr_regimes", options, lambda known: TRIALS).writer
     pool, losses = LanePool(mnist_5k), {}
     for trial_id, config in TRIALS.items():

@@ -90,7 +90,6 @@ def test_no_link_leads_out_of_a_folder(swept, tmp_path, monkeypatch):
     monkeypatch.setattr("mnist_tune.tuning.sweep.run_plan", lambda opened, plan: opened.writer.finish(ended="now"))
     monkeypatch.setattr("mnist_tune.reports.figures.picture", lambda sweep: Figure())
     monkeypatch.setattr("mnist_tune.reports.page.page", lambda sweeps: "")
-    monkeypatch.setattr("mnist_tune.reports.terminal.findings", lambda *given: [])
     for i, name in enumerate(names):
         for kind in ("folder",) if (folder / name).is_dir() else ("file", "nothing"):
             for act in (analyse, resume):

@@ -27,7 +27,7 @@ def folder(tmp_path):
     ENTRIES["task"].update(before)
 
 
-def test_a_task_is_swept_labelled_resumed_and_extended(folder):
+def test_a_task_is_swept_labelled_resumed_and_extended(folder, capsys):
     name = f"{TASKS}:regression(features=3)"
     options = SweepOptions(output=folder / "a", quiet=True, scheduler="fifo")
     sweep = run_sweep("task", trials(), options, task=name)
@@ -36,6 +36,8 @@ def test_a_task_is_swept_labelled_resumed_and_extended(folder):
     least = sweep.trials.loc[sweep.trials["test_loss"].idxmin()]
     assert str(sweep.answer().headline).startswith(f"Train with {least['learning_rate']}: test loss ")
     assert sweep.trials["test_accuracy"].isna().all()
+    sweep.table()
+    assert f" {least['test_loss']:.4g} " in capsys.readouterr().out
     kept = sweep.meta["dataset"]
     assert (kept["train_images"], kept["test_images"], kept["guess"], list(kept["scores"])) == (300, 100, 6.0, [])
     lanes = run_sweep(
