@@ -9,7 +9,7 @@ from tasks import regression
 from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep, resume_sweep, run_sweep
 from mnist_tune.own_code.registry import ENTRIES
 
-pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
+pytestmark = pytest.mark.ray
 
 TASKS = Path(__file__).parents[1] / "tasks.py"
 RATES = (1e-4, 0.1, 0.5, 3.0)
