@@ -370,7 +370,7 @@ def curves_by_epoch(view: View, sweep: int, figure: Figure, box: Box, one: Measu
         x_end, y_end = np.mean(ends[number], axis=0)
         labels.append(Label(x_end, y_end, name[number], colour, near, f"name/s/{number}"))
     place_labels(axes, labels, LETTERS)
-    keys = ["in colour: ringed on the left"] * bool(0 < (role != "").sum() < len(role))
+    keys = ["in colour: ringed"] * bool(0 < (role != "").sum() < len(role))
     keys += [f"{dash}: {VERBS[of]}" for of, dash in DASHED.items() if (each["regime"] == of).any()]
     write(axes, (0, 0), "; ".join(keys), (0, -41))
 

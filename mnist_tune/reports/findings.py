@@ -223,7 +223,8 @@ def title(sweeps: Sequence[Tables], titles: Sequence[str]) -> str:
     """Return the title of the page: what one sweep trained on which data, or the names of several."""
     if len(sweeps) > 1:
         return " · ".join(titles)
-    return f"{_networks(sweeps[0].trials)} on {sweeps[0].meta['dataset']['name']}"
+    on = "" if sweeps[0].meta["options"].get("task") else f" on {sweeps[0].meta['dataset']['name']}"
+    return f"{_networks(sweeps[0].trials)}{on}"
 
 
 def _facts(sweep: Tables) -> list[tuple[str, str]]:
@@ -240,7 +241,7 @@ def _facts(sweep: Tables) -> list[tuple[str, str]]:
     kinds = trials[["holdout", "batch_size", "drop_last"]].drop_duplicates().itertuples(index=False)
     return [
         ("networks", _networks(trials)),
-        ("all with", _settings(trials)),
+        ("all with", _settings(trials, bool(meta["options"].get("task")))),
         ("data", f"{data['name']} ({images})"),
         ("last batch", small_last_batch((train_images - held, size, dropped) for held, size, dropped in kinds)),
         ("trials", f"{len(trials):,}, of {f'{least} to ' * bool(least < most)}{counted(most, 'epoch')}"),
@@ -252,11 +253,11 @@ def _facts(sweep: Tables) -> list[tuple[str, str]]:
     ]
 
 
-def _settings(trials: pd.DataFrame) -> str:
-    """Return the settings that all trials share, those that are as usual left out."""
+def _settings(trials: pd.DataFrame, is_task: bool) -> str:
+    """Return the settings that all trials share, those that are as usual left out. A task has a loss of its own."""
     same = {name: trials[name].iloc[0] for name in FAMILY if name in trials and trials[name].nunique() == 1}
     usual = vars(TrialConfig())
-    always = ("optimizer", "batch_size", "momentum", "loss")
+    always = ("optimizer", "batch_size", "momentum", *["loss"] * (not is_task))
     shown = {name: value for name, value in same.items() if name in always or value != usual[name]}
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items() if name != "architecture")
 
