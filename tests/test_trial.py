@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from kept_texts import assert_kept
 
 from mnist_tune import TrialConfig, UserError
+from mnist_tune.columns import LARGEST
 from mnist_tune.trial import MAX_SEED
 
 NOT_NUMBERS = [True, "0.5", None, [0.5], 1 + 0j]
@@ -43,7 +44,7 @@ CONFIGS = st.builds(
     TrialConfig,
     architecture=st.text(),
     label=st.text(),
-    learning_rate=st.floats(0, exclude_min=True, allow_infinity=False) | st.integers(1, 10**18),
+    learning_rate=st.floats(0, exclude_min=True, allow_infinity=False) | st.integers(1, LARGEST),
     momentum=st.floats(0, 1, exclude_max=True, exclude_min=True),
     nesterov=st.booleans(),
     drop_last=st.booleans(),
