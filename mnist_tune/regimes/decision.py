@@ -236,7 +236,7 @@ class Decision:
         self.seeds, self.allowed = (np.full((*searches, settings), of) for of in (0, -1))
         self._sum, self._squares = (np.zeros((*searches, settings, settings)) for _ in range(2))
         self._count, self._failed = (np.zeros((*searches, settings, settings), int) for _ in range(2))
-        """Of the seeds that two settings have, with how many neither failed, and with how many the first one did."""
+        """For each pair of settings, how many of their common seeds neither failed with, and how many the first did."""
 
     def add(self, values: Any, trained: Any = True) -> None:
         """Take up one seed: the held-out accuracy of each setting, [K]; NaN if it failed. Those that were not `trained`

@@ -26,7 +26,7 @@ class Loss:
     """The losses between which the trials of a task lie."""
 
     untrained: float
-    """Of one that has learned nothing: that of the untrained task, or of the best constant answer if it is less."""
+    """The loss before anything is learned: the untrained one, or that of the best constant answer if it is less."""
     train: float
     """The settled training loss of the best trial."""
     held_out: float

@@ -17,7 +17,7 @@ def following(trials, options=None):
 
 
 def test_a_rate_has_the_regime_of_most_of_its_seeds():
-    """Of equally many, the less calm one. So no range holds a rate of which no seed is in its regime."""
+    """Of two regimes with as many seeds, the less calm one counts. Each rate of a range has a seed in its regime."""
     assert spans(REPLICATES) == ["converges to 1", "diverges from 1.3 (2 of 4 trials)"]
     mixed = {
         0.1: "slow slow slow",

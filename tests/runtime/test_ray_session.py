@@ -140,7 +140,7 @@ def test_an_address_without_a_port_is_one_line(address):
 
 @pytest.mark.parametrize("usual", [signal.default_int_handler, signal.SIG_IGN])
 def test_sigterm_is_an_interrupt_and_both_handlers_are_restored(usual):
-    """Of a process that a shell starts in the background, Ctrl-C is ignored, but a kill is not."""
+    """A shell makes a process in the background ignore Ctrl-C. A kill must still end it."""
     outside = signal.signal(signal.SIGINT, usual)
     before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
     with ray_session.ended_by_signals():
