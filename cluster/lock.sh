@@ -7,8 +7,8 @@ cd "$(dirname "$0")/.."
 common=(pyproject.toml --constraint cluster/constraints.txt --python-version 3.12 --python-platform linux
     --no-python-downloads --generate-hashes --no-annotate --quiet --custom-compile-command cluster/lock.sh)
 # (boto3 on the head wants an older python-dateutil.)
-printf '%s\n' 'ray[default]' 'setuptools>=77' 'python-dateutil<3' |
+printf '%s\n' 'ray[default]' hatchling hatch-fancy-pypi-readme 'python-dateutil<3' |
     python -m uv pip compile "${common[@]}" - --extra cuda "$@" --output-file cluster/worker.lock
 # The head trains nothing: it has no CUDA, but what Ray needs to start nodes.
-printf '%s\n' 'ray[default]' 'setuptools>=77' boto3 google-api-python-client google-auth google-auth-httplib2 cryptography |
+printf '%s\n' 'ray[default]' hatchling hatch-fancy-pypi-readme boto3 google-api-python-client google-auth google-auth-httplib2 cryptography |
     python -m uv pip compile "${common[@]}" --constraint cluster/worker.lock - "$@" --output-file cluster/head.lock

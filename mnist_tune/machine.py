@@ -76,7 +76,7 @@ def describe_environment() -> dict[str, Any]:
     """Return versions, machine and git revision, for `sweep.json`."""
     names = ("mnist_tune", "jax", "jaxlib", "optax", "ray", "numpy", "pandas")
     return {
-        "versions": {name: _version(name) for name in names} | {"python": platform.python_version()},
+        "versions": {name: installed_version(name) for name in names} | {"python": platform.python_version()},
         "git_revision": _git_revision(),
         "host": platform.node(),
         "platform": platform.platform(),
@@ -93,7 +93,8 @@ def changed_versions(meta: Mapping[str, Any]) -> dict[str, str]:
     return {name: f"{new} now, it was {old}" for name, (new, old) in pairs.items() if new != old}
 
 
-def _version(name: str) -> str | None:
+def installed_version(name: str) -> str | None:
+    """Return the version of a package, None if it is not installed."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

@@ -8,6 +8,7 @@ from importlib import import_module
 from mnist_tune import cli
 from mnist_tune.errors import UserError
 from mnist_tune.invocation import COMMANDS, PROGRAM, module_of
+from mnist_tune.machine import installed_version
 from mnist_tune.trial import closest
 
 WIDTH = max(map(len, COMMANDS))
@@ -24,7 +25,10 @@ def run() -> int | None:
         print(f"usage: {PROGRAM} NAME ...\n")
         for known, (_, question) in COMMANDS.items():
             print(f"  {PROGRAM} {known:{WIDTH}}  {question}")
-        print(f"\n{PROGRAM} NAME --help shows the flags of a command.")
+        print(f"\n{PROGRAM} NAME --help shows the flags of a command, {PROGRAM} --version the version.")
+        return 0
+    if name == "--version":
+        print(PROGRAM, installed_version("mnist_tune") or "is not installed: its folder is on Python's path")
         return 0
     if name not in COMMANDS:
         raise UserError(f"there is no command {name!r}{closest(name, COMMANDS)}")

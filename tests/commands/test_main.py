@@ -1,5 +1,6 @@
 """`mnist-tune NAME ...`, which an installed package has in place of scripts."""
 
+import importlib.metadata
 import sys
 
 import pytest
@@ -28,6 +29,11 @@ def test_without_a_name_it_lists_the_commands(program):
     code, stdout, stderr = program()
     assert (code, stderr) == (0, "")
     assert_kept("commands", stdout)
+
+
+def test_the_version_is_that_of_the_installed_package(program, monkeypatch):
+    monkeypatch.setattr(importlib.metadata, "version", {"mnist_tune": "1.2.3"}.__getitem__)
+    assert program("--version") == (0, "mnist-tune 1.2.3\n", "")
 
 
 def test_a_mistake_is_one_line(program):
