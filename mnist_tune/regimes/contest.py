@@ -51,7 +51,6 @@ class Contest:
         confirm: whether the leader is trained alone in the end.
         asked: of each trial by number, which seed (0, 1, ...) it has, and which setting.
         decision: what follows from the seeds so far.
-        course: the seeds of each setting and `Decision.differences`, after each seed.
         confirming: accuracies of the leader with the seeds that confirm; NaN where it failed.
     """
 
@@ -68,7 +67,6 @@ class Contest:
         self._images, self.confirm = settings[0].holdout, confirm
         self.decision = Decision(len(settings), tolerance or 0.0)
         self.asked: list[tuple[int, int]] = []
-        self.course: list[tuple[np.ndarray, np.ndarray]] = []
         self.confirming: list[float] = []
         self._seeds: list[dict[int, tuple[float, float] | None]] = []
         """For each seed, the accuracies told so far and how many answers an image is worth, by setting; None for a
@@ -187,7 +185,6 @@ class Contest:
             self.decision.least = 1 / images
             self.decision.tolerance = self.decision.tolerance or TOLERANCE * math.sqrt(best * (1 - best) / images)
         self.decision.add(values, ~np.isnan(answers))
-        self.course.append((self.decision.seeds.copy(), self.decision.differences))
 
     def _ask(self, settings: Sequence[int], within: bool = True) -> None:
         self._spent |= within and len(self.asked) + len(settings) > self._trials

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -55,14 +53,6 @@ def setting(name: str, value: Any) -> str:
     if name in ("architecture", "optimizer", "loss"):
         return str(value)
     return f"{name.removesuffix('_asked').replace('_', ' ')} {exactly(value)}"
-
-
-def layers(architecture: str) -> tuple[float, int, str] | None:
-    """Return the width of an MLP's widest hidden layer (NaN without one), the number of its hidden layers, and the rest
-    of its name; None for other networks."""
-    found = re.fullmatch(r"mlp((?:-\d+)*)-(.+)", architecture)
-    sizes = [*map(int, re.findall(r"\d+", found[1]))] if found else []
-    return (max(sizes, default=math.nan), len(sizes), found[2]) if found else None
 
 
 def held_out(trials: pd.DataFrame) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from mnist_tune.numbers import rate
@@ -77,21 +78,23 @@ def charts(view: View, sweep: int) -> tuple[list[Chart], list[Chart]]:
     """Return what stands on the left of a sweep's picture, and on the right, there with the choices of a menu."""
     tables = view.sweeps[sweep]
     curves = Chart("by epoch", partial(curves_by_epoch, view, sweep), "epoch")
-    if (contest := tables.decision) is not None and contest.course:
-        by_seed = Chart("Gap to the best, seed by seed", partial(gaps_by_seed, view, sweep, contest), "", False)
-        return [Chart("Gap to the best", partial(gaps, view, sweep, contest), "", False)], [by_seed]
+    if (contest := tables.decision) is not None and contest.decision.seeds.any():
+        return [Chart("Gap to the best", partial(gaps, view, sweep, contest), "", False)], [curves]
     if edges := tables.edges():
         row_of, half = view.row_of(sweep), -(-len(edges) // 2)
         found = [Chart(f"Share that learns, {one.title}", partial(edge_chart, one, row_of), "", False) for one in edges]
         return found[:half], found[half:] or [curves]
-    maps = [Chart(f"by {words(one.name)}", partial(by_setting, view, sweep, one), words(one.name))
-            for one in view.maps(sweep)]  # fmt: skip
     if view.is_ranked(tables):
+        maps = [
+            Chart(f"by {words(one.name)}", partial(by_setting, view, sweep, one), words(one.name))
+            for one in view.maps(sweep)
+        ]
         return [maps[0]._replace(choice="")], [*maps[1:], curves]
+    right = [curves]
     if within := view.crowded(sweep):
         near = partial(by_rate, view, sweep, within=within)
-        maps.append(Chart("by learning rates near the best", near, "rates near the best"))
-    return [Chart("by learning rate", partial(by_rate, view, sweep))], [curves, *maps]
+        right.append(Chart("by learning rates near the best", near, "rates near the best"))
+    return [Chart("by learning rate", partial(by_rate, view, sweep))], right
 
 
 # --- what all charts share
@@ -176,14 +179,21 @@ def beside(axes: Any, place: tuple[float, float], text: str, at: Any, away: floa
     write(axes, place, text, (-away if left else away, -4), at, ha="right" if left else "left", **look)
 
 
-def marks(axes: Any, x: Any, y: Any, trials: pd.DataFrame, size: float, alpha: float = 1.0, kind: str = "mark") -> None:
-    """Draw trials, a collection for each regime and colour."""
+def dots(axes: Any, x: Any, y: Any, tag: tuple[str, str, Any] | None = None, size: float = 40, **look: Any) -> None:
+    """Draw points as one line of markers: matplotlib's own scatter plots take six times as long. The `tag` names the
+    trial or setting of each; those that are not finite are left out."""
     x, y = np.asarray(x, float), np.asarray(y, float)
+    known = np.isfinite(x) & np.isfinite(y)
+    found = Line2D(x[known], y[known], **{"ls": "", "ms": size**0.5, "mew": 0, "clip_on": False, "zorder": 3} | look)
+    axes.add_artist(tagged(found, *tag[:2], np.asarray(tag[2])[known]) if tag else found)
+
+
+def marks(axes: Any, x: Any, y: Any, trials: pd.DataFrame, size: float, alpha: float = 1.0, kind: str = "mark") -> None:
+    """Draw trials, those of a regime and colour together."""
+    x, y = np.asarray(x), np.asarray(y)
     for (regime, look), rows in trials.groupby(["regime", "look"]).indices.items():
-        rows = rows[np.isfinite(x[rows]) & np.isfinite(y[rows])]
-        style = {"marker": MARKERS[regime], "color": LOOKS[look], "s": size, "lw": 0, "alpha": alpha}
-        found = axes.scatter(x[rows], y[rows], clip_on=False, zorder=3, **style)
-        tagged(found, f"{kind} {look}", "t", trials.index[rows])
+        tag, style = (f"{kind} {look}", "t", trials.index[rows]), {"marker": MARKERS[regime], "color": LOOKS[look]}
+        dots(axes, x[rows], y[rows], tag, size, alpha=alpha, **style)
 
 
 def lines(axes: Any, segments: Sequence[Any], tag: tuple[str, str, Any] | None = None, **look: Any) -> None:
@@ -195,10 +205,8 @@ def lines(axes: Any, segments: Sequence[Any], tag: tuple[str, str, Any] | None =
 def best_and_rivals(view: View, axes: Any, settings: pd.DataFrame, x: Any, one: Measure, size: float) -> None:
     """Draw rings on the best setting and on its rivals, and write the best one's name."""
     near, values = settings[settings["role"] != ""], view.means(one)[:, 1]
-    rings = axes.scatter(
-        x[near.index], one.place(values[near.index]), s=size, fc="none", ec=INK, lw=1.5, clip_on=False, zorder=4
-    )
-    tagged(rings, "ring", "s", near.index)
+    heights, look = one.place(values[near.index]), {"mfc": "none", "mec": INK, "mew": 1.5, "zorder": 4}
+    dots(axes, x[near.index], heights, ("ring", "s", near.index), size, marker="o", **look)
     if len(near) > 1:
         write(axes, (1, 1), "ringed: can't be ranked", (0, 16), ha="right")
     wide = axes.bbox.width * 72 / axes.figure.dpi
@@ -253,14 +261,15 @@ def by_rate(
         bars = [[(r, a), (r, b)] for r, a, b in zip(at[known], low[known], high[known], strict=True)]
         lines(axes, bars, (f"bar {look}", "s", part.index[known]), colors=LOOKS[look], **width)
         if seeds:
-            found = axes.scatter(at, middle, marker="_", s=110, lw=2, color=LOOKS[look], zorder=4)
-            tagged(found, f"mean {look}", "s", part.index[np.isfinite(middle)])
+            dots(
+                axes, at, middle, (f"mean {look}", "s", part.index), 110, marker="_", mew=2, color=LOOKS[look], zorder=4
+            )
     size = area(len(trials)) * (0.4 if seeds else 1)
     marks(axes, trials["learning_rate"], view.heights[one.column][trials.index], trials, size, 0.85)
     best_and_rivals(view, axes, settings, rate_of, one, 240)
     waiting = own[own["epochs_run"] == 0]["learning_rate"]
     bottom = np.full(len(waiting), one.axis.high if one.axis.accuracy else one.axis.low)
-    axes.scatter(waiting, bottom, s=40, fc="none", ec=DIM, lw=1.2, clip_on=False)
+    dots(axes, waiting, bottom, marker="o", mfc="none", mec=DIM, mew=1.2)
 
 
 def by_setting(view: View, sweep: int, of: Setting, figure: Figure, box: Box, one: Measure) -> None:
@@ -407,41 +416,10 @@ def gaps(view: View, sweep: int, contest: Contest, figure: Figure, box: Box, one
         if beyond:
             write(axes, (1, y.share(place)), f"{mean:.4f} →", (0, -4), ha="right")
         else:
-            mark = axes.scatter([mean], [place], s=70, marker="o" if near else "X", color=colour, lw=0, zorder=3)
-            tagged(mark, "mark", "s", [number[k]])
+            dots(axes, [mean], [place], ("mark", "s", [number[k]]), 70, marker="o" if near else "X", color=colour)
     more = f"; {left_out} more in the table" * (left_out > 0)
     write(axes, (0, 0), "a bar's left end: how much better it may be (95%)", (-left, -42))
     write(axes, (0, 0), f"filled: may be as good; crosses: worse{more}", (-left, -59))
-
-
-def gaps_by_seed(view: View, sweep: int, contest: Contest, figure: Figure, box: Box, one: Measure) -> None:
-    """Draw how the gap of each setting to the best became known, seed by seed."""
-    found, number, names = (
-        contest.decision,
-        view.of_contest(sweep, contest),
-        [*map(printable, titles(contest.settings))],
-    )
-    best = int(found.leader)
-    grew = np.diff([seeds for seeds, _ in contest.course], axis=0, prepend=0) > 0
-    last = [int(np.flatnonzero(own).max(initial=-1)) + 1 for own in grew.T]
-    mean = np.array([mean[best] for _, mean in contest.course])
-    rows = [k for k in evenly(range(len(names)), MOST_CURVES) if k != best and last[k]]
-    wide = 24 + LETTER * max((min(len(names[k]), 20) for k in rows), default=0)
-    most = max(*last, 2)
-    x = Axis(0.8, most + (most - 0.8) * wide / max(box.width - LEFT - wide, 100), False)
-    y = Axis.of([0, *mean[min(3, len(mean) - 1) :, rows].ravel()], False, 0.0001)
-    axes = frame(figure, box, "accuracy below the best, seed by seed", x, y, {0.0: "0"}, whole(1, most))
-    course = [np.column_stack([np.arange(1, last[k] + 1), np.clip(mean[: last[k], k], *y[:2])]) for k in rows]
-    labels = []
-    for near in (False, True):
-        chosen = [i for i, k in enumerate(rows) if bool(found.rivals[k]) is near]
-        look: dict[str, Any] = {"colors": COLOURS["slow"], "lw": 2} if near else {"colors": FAINT, "lw": 1.1}
-        lines(axes, [course[i] for i in chosen], ("line", "s", [number[rows[i]] for i in chosen]), **look)
-        colour = COLOURS["slow"] if near else DIM
-        for (at, height), k in ((course[i][-1], rows[i]) for i in chosen if len(rows) <= FEW):
-            labels.append(Label(at, height, shorter(names[k], 20), colour, near, f"name/s/{number[k]}"))
-    place_labels(axes, labels, LETTERS)
-    write(axes, (0, 0), "seeds", (0, -42))
 
 
 # --- of an edge
@@ -464,10 +442,8 @@ def edge_chart(
         beside(axes, (found.median, 0.5), f"50% at {found}", "data", 14, weight="bold", color=INK)
     for learned, part in edge.outcomes["learning_rate"].groupby(edge.outcomes[LEARNED]):
         colour = COLOURS["converged" if learned else "diverged"]
-        at, look = np.full(len(part), float(learned)), {"color": colour, "lw": 1.3, "zorder": 3}
-        tagged(
-            axes.scatter(part, at, marker="|", s=150, **look), "mark", "t", [row_of[i] for i in part.index if row_of]
-        )
+        at, tag = np.full(len(part), float(learned)), ("mark", "t", [row_of[i] for i in part.index])
+        dots(axes, part, at, tag, 150, marker="|", color=colour, mew=1.3)
         text, away = f"{len(part)} {'learned' if learned else 'did not'}", (4, -14 if learned else 6)
         write(axes, (0, float(learned)), text, away, ("axes fraction", "data"), color=colour)
     below, look = (edge.expected, -30 / tall), {"color": DIM, "ms": 5, "clip_on": False}

@@ -80,7 +80,7 @@ def page(sweeps: Sequence[Tables]) -> str:
         title=title(sweeps, view.titles),
         heads=heads,
         measures=view.measures,
-        by_measure=any(chart["hidden"] and chart["measure"] for one in heads for chart in one["left_side"]),
+        by_measure=any(one["hidden"] and one["measure"] for head in heads for side in head["sides"] for one in side),
         hint=_hint(view),
         rows_are=f"{len(view.settings)} rows, one for each {'range of rates' if sweeps[0].edges() else 'setting'}",
         columns=shown,
@@ -161,8 +161,7 @@ def head(view: View, number: int) -> dict[str, Any]:
         "progress": progress,
         "left": f", about {spoken(left)} left" if not math.isnan(left) else "",
         "choices": [chart.choice for chart in sides[1] if chart.choice],
-        "left_side": list(drawings(view, sides[0], f"{number}l", WIDE[0])),
-        "right_side": list(drawings(view, sides[1], f"{number}r", WIDE[1])),
+        "sides": [list(drawings(view, side, f"{number}{i}", WIDE[i])) for i, side in enumerate(sides)],
         "nodes": nodes(sweep.epochs),
     }
 

@@ -11,7 +11,6 @@ import pandas as pd
 
 from mnist_tune.regimes.families import held_out
 from mnist_tune.regimes.measured_edge import MeasuredEdge
-from mnist_tune.regimes.replicates import CONFIGURATION
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import LIVE_REASONS
 
@@ -23,11 +22,6 @@ def without_test(sweep: Tables) -> Tables:
     tables = sweep.trials, sweep.epochs
     trials, epochs = (one[[name for name in one if not name.startswith(("test_", "best_"))]] for one in tables)
     return replace(sweep, trials=trials, epochs=epochs)
-
-
-def with_epochs(trials: pd.DataFrame) -> pd.DataFrame:
-    """Return the trials that have something to draw: those that finished an epoch."""
-    return trials[trials["epochs_run"] > 0]
 
 
 def so_far(trials: pd.DataFrame) -> str:
@@ -49,11 +43,6 @@ def range_of(rates: pd.Series, count: int) -> np.ndarray:
     different = np.unique(rates)
     starts = [part[0] for part in np.array_split(different, min(count, len(different)))]
     return np.asarray(np.searchsorted(starts, rates, side="right"))
-
-
-def replicated(trials: pd.DataFrame) -> pd.DataFrame:
-    """Return the trials whose configuration was trained with several seeds."""
-    return trials[trials.duplicated(CONFIGURATION, keep=False)]
 
 
 def words(name: str) -> str:

@@ -14,7 +14,7 @@ import pandas as pd
 from mnist_tune.numbers import exactly, rate, told_apart
 from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.regimes.families import held_out, layers, setting, varied
+from mnist_tune.regimes.families import held_out, setting, varied
 from mnist_tune.regimes.noise import accuracy_noise
 from mnist_tune.regimes.replicates import counts, half_width
 from mnist_tune.reports.answer import Answer, answer, keys
@@ -50,9 +50,6 @@ RANGES = 24
 
 Z = 1.96
 """Half-width of a 95% interval, in standard errors."""
-
-LAYERS = ("width", "hidden_layers", "activation")
-"""What `layers` returns, as settings of their own."""
 
 
 class Axis(NamedTuple):
@@ -174,10 +171,6 @@ class View:
         trials = pd.concat(tables, ignore_index=True)
         if self.several:
             trials["trial_id"] = trials["sweep"].astype(str) + ":" + trials["trial_id"]
-        parts = {name: layers(name) for name in trials["architecture"].unique()}
-        if parts and all(parts.values()) and len(parts) == len({*parts.values()}):
-            for name, values in zip(LAYERS, zip(*map(parts.get, trials["architecture"]), strict=True), strict=True):
-                trials[name] = values
         return trials.assign(setting=pd.factorize(pd.Series(list(zip(trials["sweep"], trials["key"], strict=True))))[0])
 
     def _keys(self, rows: pd.DataFrame, sweep: Tables) -> list[Any]:
@@ -371,15 +364,10 @@ class View:
         return found
 
     def maps(self, sweep: int) -> list[Setting]:
-        """Return what the last values of a sweep's trials can be drawn by: their rank and their learning rate, if they
-        are ranked, and the settings in which they differ. The parts of networks stand in their place if these tell them
-        apart."""
+        """Return what the last values of a search's trials can be drawn by: their rank, their learning rate, and the
+        settings in which they differ."""
         own = self.trials[self.trials["sweep"] == sweep]
-        parts = [name for name in LAYERS if name in own and own[name].nunique() > 1]
-        names = [*parts, *(name for name in varied(own) if not parts or name != "architecture")]
-        found = [self._setting(name) for name in ("learning_rate", *names) if own[name].nunique() > 1]
-        if not self.is_ranked(self.sweeps[sweep]):
-            return found[own["learning_rate"].nunique() > 1 :]
+        found = [self._setting(name) for name in ("learning_rate", *varied(own)) if own[name].nunique() > 1]
         rank = (self.trials["setting"] - own["setting"].min() + 1).to_numpy(float)
         return [Setting("rank", rank, [], Axis.of([1, own["setting"].nunique()], False, 1)), *found]
 

@@ -111,7 +111,7 @@ class Tables:
         if self.meta["name"] == "search" and self.meta["ended"]:
             with suppress(UserError):
                 found = read_sweep(self.final_place)
-                return found if found.decision and found.decision.course else None
+                return found if found.decision and found.decision.decision.seeds.any() else None
         return None
 
     def by(self, *names: str) -> pd.DataFrame:

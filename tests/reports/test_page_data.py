@@ -3,7 +3,7 @@
 import pandas as pd
 
 from mnist_tune.regimes.replicates import counts
-from mnist_tune.reports.page_data import evenly, listed, range_of, so_far, with_epochs, words
+from mnist_tune.reports.page_data import evenly, listed, range_of, so_far, words
 
 
 def test_trials_are_counted_by_how_far_they_are_and_by_regime():
@@ -13,7 +13,6 @@ def test_trials_are_counted_by_how_far_they_are_and_by_regime():
     assert so_far(trials) == "2 of 5 trials ended, 2 running, 1 waiting"
     assert so_far(trials[:2]) == ""
     assert list(counts(trials["regime"]).items()) == [("converged", 1), ("slow", 2), ("undecided", 2)]
-    assert with_epochs(trials).index.tolist() == [0, 2, 3]
 
 
 def test_of_many_things_the_first_or_evenly_chosen_ones_are_shown():
