@@ -134,7 +134,7 @@ def flags_page() -> str:
 def documented(name: str, thing: Any) -> Iterator[str]:
     """Yield the entry of a class or a function: its call, its docstring, its fields, and a class's methods."""
     fields_of = fields(thing) if is_dataclass(thing) else ()
-    call = "(…)" if fields_of or inspect.isclass(thing) else str(inspect.signature(thing))
+    call = "(...)" if fields_of or inspect.isclass(thing) else str(inspect.signature(thing))
     call = re.sub(r"mnist_tune\.[\w.]*\.|collections\.abc\.|pathlib\._local\.|'", "", call)
     yield f"## {name}\n\n```python\n{name}{call}\n```\n\n{prose(thing)}"
     shared = set() if name in WITH_ALL_FIELDS else {one.name for one in fields(TrialOptions)}

@@ -1,15 +1,16 @@
-"""The pages: what they show of a sweep is what it prints, links lead somewhere, and pages and sentences are short."""
+"""The pages: what they show of a sweep is what it prints, links lead somewhere, and each stands on one shelf."""
 
 import inspect
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from docs.words import ROOT, shelves, warnings, without_code
 from mnist_tune import load_sweep
 from mnist_tune.regimes.labels import curve_regime
 
-ROOT = Path(__file__).parents[2]
 RECORDED = ROOT / "benchmarks" / "records" / "2026-11-28-main-sweep-amd-epyc-avx2"
 
 
@@ -30,18 +31,10 @@ def test_a_page_shows_what_the_main_command_prints(page, count, main_sweep):
 
 
 PAGES = [path for folder in ("", "docs", "cluster") for path in sorted((ROOT / folder).glob("*.md"))]
-GENERATED = {"tables.md", "flags.md", "python.md", "CHANGELOG.md"}
-WRITTEN = [path for path in PAGES if path.name not in GENERATED]
 
 
 def named(path):
     return str(path.relative_to(ROOT))
-
-
-def without_code(text):
-    """Return a page's text without its blocks of code, which may have anything in them."""
-    text = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
-    return "\n\n".join(part for part in re.split(r"\n{2,}", text) if not part.startswith("    "))
 
 
 def anchors(path):
@@ -62,38 +55,29 @@ def test_links_lead_somewhere(path):
     assert lost == []
 
 
-def test_each_page_and_picture_is_in_a_page():
+def test_each_page_stands_on_one_shelf():
+    found = [path for path in (*PAGES, *(ROOT / "docs").glob("*.ipynb")) if path.name != "README.md"]
+    first = ROOT / "cluster" / "README.md"
+    on_shelves = Counter(page for pages in shelves().values() for page in pages)
+    assert on_shelves == Counter(path.relative_to(ROOT) for path in [*found, first])
+
+
+def test_each_picture_is_in_a_page():
     text = "".join(path.read_text() for path in PAGES)
-    shown = [path.name for kind in ("md", "png") for path in (ROOT / "docs").glob(f"*.{kind}")]
-    assert [name for name in shown if f"{name})" not in text] == []
+    assert [path.name for path in (ROOT / "docs").glob("*.png") if f"{path.name})" not in text] == []
 
 
-def words(text):
-    return [word for word in text.split() if re.search(r"\w", word)]
+def test_files_that_contributors_are_sent_to_exist():
+    named = re.findall(r"`([\w.]+/[\w./]*\w)`", (ROOT / "CONTRIBUTING.md").read_text())
+    assert [name for name in named if "NAME" not in name and not (ROOT / name).exists()] == []
 
 
-@pytest.mark.parametrize(("page", "most"), [("README.md", 900), ("docs/regimes.md", 1800), ("docs/edge.md", 1200)])
-def test_a_page_is_short(page, most):
-    assert len(words((ROOT / page).read_text())) <= most
-
-
-def test_all_pages_together_are_short():
-    """Blocks of code, the README, the list of tests and what is for contributors are not counted."""
-    counted = [path for path in WRITTEN if path.parent != ROOT and path.name != "promises.md"]
-    assert sum(len(words(without_code(path.read_text()))) for path in counted) <= 17_600
-
-
-def sentences(text):
-    """Yield the sentences of a page that are in no table and no heading."""
-    for part in re.split(r"\n{2,}|\n(?= *(?:[-*]|\d+\.) )", without_code(text)):
-        lines = [line for line in part.splitlines() if not line.lstrip().startswith(("|", "#", "!"))]
-        plain = re.sub(r"`[^`]*`", "Code", re.sub(r"\]\([^)]*\)", "]", " ".join(lines)))
-        yield from re.split(r"(?<=[.!?])[)\"*]* +(?=[A-Z\"(*\[0-9λ])", plain)
-
-
-@pytest.mark.parametrize("path", WRITTEN, ids=named)
-def test_sentences_are_short(path):
-    assert [said for said in sentences(path.read_text()) if len(said.split()) > 35] == []
+def test_what_is_too_long_is_warned_of(tmp_path, monkeypatch):
+    monkeypatch.setattr("docs.words.ROOT", tmp_path)
+    (tmp_path / "page.md").write_text(f"Short one. {'A word ' * 18}ends here.\n\n    {'code ' * 2000}\n")
+    assert list(warnings(Path("page.md"))) == [f"page.md: a sentence of 38 words: {('A word ' * 9)[:60]}…"]
+    (tmp_path / "page.md").write_text("Word. " * 1801)
+    assert list(warnings(Path("page.md"))) == ["page.md: 1801 words, more than 1800"]
 
 
 def test_the_rules_are_in_the_order_of_the_code():
