@@ -141,6 +141,11 @@ class Curve:
     def complete(self) -> bool:
         return self.epochs >= self.epochs_asked
 
+    @property
+    def ended(self) -> bool:
+        """Whether its learning rate has come down to 0: it can't go on, and has arrived wherever it is."""
+        return self.complete and self.schedule != "constant"
+
     @cached_property
     def untrained(self) -> float:
         """The loss of the untrained network. If unknown, that of a constant guess, which is close."""

@@ -126,8 +126,7 @@ def reached(curve: Curve, target: float | None, label: str) -> Forecast | None:
     ahead = forecast(curve, target)
     if ahead.is_past:
         return ahead
-    ended = label == "underfit" or (curve.complete and curve.schedule != "constant")
-    return None if ended or curve.epochs < TREND else ahead
+    return None if label == "underfit" or curve.ended or curve.epochs < TREND else ahead
 
 
 def epochs_to(ahead: Forecast | None, label: str) -> tuple[float, float, float]:
@@ -165,6 +164,8 @@ def rises(curve: Curve) -> bool:
     it would pass a target that follows from it by twice the margin, within `FAR` times its epochs. Of a share that was
     learned, nobody knows the most, so there is no law: it gained more than the margin in its late half."""
     error, gain = float(error_of(curve.settled)), margin(curve)
+    if curve.ended:
+        return False
     if curve.by_share:
         late = curve.accuracy[-1] - curve.accuracy[-1 - round(HALF * curve.epochs)] if curve.epochs >= TREND else 1.0
         return curve.epochs < TREND or bool(late_pace(curve)[0] >= HALF and late > gain)

@@ -15,6 +15,7 @@ import pandas as pd
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.data_facts import DataFacts
+from mnist_tune.regimes.divergence import PATIENCE
 from mnist_tune.regimes.families import SIBLINGS, rate_changed, setting, varied
 from mnist_tune.regimes.forecast import Forecast, epochs_to, forecast, reached, target_of
 from mnist_tune.regimes.learned_share import as_shares
@@ -90,6 +91,8 @@ def gone(curve: Curve, goal: float) -> str:
         ended = curve.complete and guesses and left
         if flagged or ended or not np.isfinite(loss[-1]):
             since = f", above it since step {curve.above_since}" if curve.above_since else ""
+            if curve.above_since and not flagged and curve.steps * curve.epochs - curve.above_since < PATIENCE:
+                since += f"; not stopped, as that takes {PATIENCE:,} steps"
             return f"training loss {loss[-1]:.3g} (untrained {curve.untrained:.3g}){since}"
     if guesses and drop(curve, 0) and curve.learned(accuracy.max()) >= LEARNED and lasts(curve):
         return f"fell back to chance: {best_and_last(curve)}"
@@ -122,13 +125,14 @@ def restless(curve: Curve, goal: float) -> str:
 def there(curve: Curve, goal: float) -> str:
     """Is the median of the last three epochs at the target? Fewer epochs must be beyond it by more than noise."""
     noise = 0 if curve.epochs >= TREND else SIGMAS * curve.noise(curve.settled)
-    steady = not slips(curve)[-TREND + 1 :].any() or (curve.accuracy[-ENOUGH:] < goal).sum() <= 1
-    if not steady or curve.settled - noise < goal or goal - curve.accuracy[-1] > VISIBLE:
+    steady = curve.ended or not slips(curve)[-TREND + 1 :].any() or (curve.accuracy[-ENOUGH:] < goal).sum() <= 1
+    settled = curve.accuracy[-1] if curve.ended else curve.settled
+    if not steady or settled - noise < goal or goal - curve.accuracy[-1] > VISIBLE:
         return ""
     middle = " (median of three epochs)" if curve.epochs >= TREND else " (mean of two epochs)"
-    median = middle * bool(curve.settled > curve.accuracy[-1])
+    median = middle * bool(settled > curve.accuracy[-1])
     early = f", {curve.peaked(curve.peak[0])} in epoch 1" if curve.spikes(CLEARLY)[0] else ""
-    return f"accuracy {max(curve.settled, curve.accuracy[-1]):.4f}{median} >= {goal:.4g}{early}"
+    return f"accuracy {max(settled, curve.accuracy[-1]):.4f}{median} >= {goal:.4g}{early}"
 
 
 def below(curve: Curve, goal: float) -> Label:
@@ -138,6 +142,8 @@ def below(curve: Curve, goal: float) -> Label:
         return "slow", f"hardly begun: training loss {curve.train_loss[-1]:.4g} (untrained {curve.untrained:.4g})"
     if curve.complete and late_in_few(curve, goal):
         return "slow", f"accuracy {final:.4f}; {goal:.4g} would take over {FAR * curve.epochs} epochs at best"
+    if curve.ended:
+        return "underfit", f"accuracy {final:.4f} when the schedule ended at rate 0"
     if curve.epochs < ENOUGH:
         return "undecided", f"{curve.epochs} epoch{'s' * (curve.epochs > 1)}, accuracy {final:.4f}: too few to tell"
     if accuracy.max() >= goal:
@@ -150,8 +156,6 @@ def below(curve: Curve, goal: float) -> Label:
             return "underfit", f"levelled off at accuracy {final:.4f}"
         early = accuracy.argmax() < HALF * curve.epochs
         return ("underfit" if early else "undecided"), f"declining: {best_and_last(curve)}"
-    if curve.complete and curve.schedule != "constant":
-        return "underfit", f"accuracy {final:.4f} when the schedule ended at rate 0"
     if math.isinf(goal) and not level and pace >= HALF:
         return "undecided", f"{ON_ITS_WAY}: accuracy {final:.4f} still rises, as does the best trial's"
     if level or (ahead.slowest < LEVEL and (pace - noise < HALF or not curve.complete)):

@@ -3,6 +3,7 @@ their sentences from here."""
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from mnist_tune.regimes.decision import to_decide
 from mnist_tune.regimes.families import families, held_out, setting, varied
 from mnist_tune.regimes.replicates import CONFIGURATION
 from mnist_tune.reports.decided import decided, decided_accuracy, failed
-from mnist_tune.reports.findings import LEAST_RATES, SPLITS, measured_edges
+from mnist_tune.reports.findings import SPLITS, measured_edges
 from mnist_tune.reports.page_data import so_far
 from mnist_tune.reports.ranges import advice, spans, where_the_edge_is
 from mnist_tune.results.journal import resume_command
@@ -194,10 +195,10 @@ def _questions(sweep: Tables, where: str, best: pd.DataFrame, names: Sequence[st
         yield Question(asked + f" ({by_hand})" * bool(by_hand), line)
     found = [family for _, family in families(sweep.steady) if family["epochs_run"].any()]
     of_best = [family for family in found if set(best["trial_id"][:1]) & {*family["trial_id"]}]
-    for family in of_best or found:
-        if not sweep.meta.get("search") or len(found) == 1 or family["learning_rate"].nunique() >= LEAST_RATES:
-            for text, line in (where_the_edge_is(family, sweep.meta), advice(family, sweep.meta)):
-                yield from [Question(text[:1].upper() + text[1:], line)] * bool(line)
+    for family in () if so_far(sweep.trials) else of_best or found:  # a running sweep takes no more rates
+        first = float(best["learning_rate"].iloc[0]) if of_best else math.nan
+        for text, line in (where_the_edge_is(family, sweep.meta), advice(family, sweep.meta, where, first)):
+            yield from [Question(text[:1].upper() + text[1:], line)] * bool(line)
 
 
 def _decided(sweep: Tables, contest: Contest, where: str, running: Sequence[str]) -> Answer:

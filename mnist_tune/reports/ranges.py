@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mnist_tune.invocation import command, words
-from mnist_tune.numbers import counted, told_apart
+from mnist_tune.invocation import command, started_by, words
+from mnist_tune.numbers import counted, rate, told_apart
 from mnist_tune.own_code.registry import as_loaded, named_again
 from mnist_tune.regimes.families import FAMILY, held_out
 from mnist_tune.regimes.labels import ON_ITS_WAY
+from mnist_tune.results.journal import resume_command
 from mnist_tune.trial import LIVE_REASONS, TrialConfig
 
-DEFAULTS: dict[str, Any] = {name: getattr(TrialConfig, name) for name in FAMILY if name != "architecture"}
-DEFAULTS |= {"seeds": [TrialConfig.seed], "epochs": TrialConfig.epochs, "dataset": "mnist", "scheduler": "regimes"}
-DEFAULTS |= {"grace_period": 5, "target": None, "data_dir": None, "train_evaluation": None, "train_images": None}
-DEFAULTS |= {"standardize": False, "stop_when_diverged": True}
-DEFAULTS |= {"sharpness": False, "sharpness_every": None, "sharpness_images": None}
-"""The flags that a proposed command repeats unless they have these defaults."""
-
-NOT_OF_AN_EDGE = ("seeds", "scheduler", "grace_period", "target", "stop_when_diverged", "sharpness")
-"""Those that a search for an edge does not take."""
-
-EDGE_EPOCHS = 3
-"""The epochs of such a search, unless others are asked for."""
+OF_AN_EDGE: dict[str, Any] = {name: getattr(TrialConfig, name) for name in FAMILY if name != "architecture"}
+OF_AN_EDGE |= {"epochs": 3, "dataset": "mnist", "data_dir": None, "train_images": None, "train_evaluation": None}
+OF_AN_EDGE |= {"standardize": False}
+"""The flags of a search for an edge that a proposed command repeats unless they have these defaults."""
 
 REFINED = 1.2
 """Learning rates whose ratio is below this are too close to try others between them."""
@@ -53,32 +45,13 @@ VERBS = {
 }
 
 
-@dataclass(frozen=True)
-class Range:
-    """The learning rates at which a family converges. None stands for a rate that does not exist."""
-
-    lowest: float | None
-    """The smallest at which every replicate converged."""
-    always: float | None
-    """The largest at which every replicate converged."""
-    sometimes: float | None
-    """The largest at which any replicate converged."""
-    beyond: float | None
-    """The one from which on none converged, though each trial ran all its epochs, or was decided before."""
-
-    @classmethod
-    def of(cls, family: pd.DataFrame) -> Range:
-        """Return the range of one family, given its trials. Those that never finished an epoch say nothing."""
-        trained = family[family["epochs_run"] > 0]
-        converged = trained["regime"].eq("converged").groupby(trained["learning_rate"])
-        every, some = (each[each].index for each in (converged.all(), converged.any()))
-        sometimes = max(some, default=None)
-        known = trained["regime"].ne("undecided") | (trained["epochs_run"] >= trained["epochs_asked"])
-        by_rate = known.groupby(trained["learning_rate"]).all()
-        by_rate = by_rate.reindex(sorted(family["learning_rate"].unique(), reverse=True), fill_value=False)
-        beyond = by_rate.index[by_rate.cumprod() > 0]
-        beyond = min(beyond[beyond > (sometimes or math.inf)], default=None)
-        return cls(min(every, default=None), max(every, default=None), sometimes, beyond)
+def converging(family: pd.DataFrame) -> tuple[float | None, float | None]:
+    """Return the largest learning rate at which every replicate converged, and the largest at which any did; None if
+    there is none. Trials that never finished an epoch say nothing."""
+    trained = family[family["epochs_run"] > 0]
+    converged = trained["regime"].eq("converged").groupby(trained["learning_rate"])
+    every, some = (each[each].index for each in (converged.all(), converged.any()))
+    return max(every, default=None), max(some, default=None)
 
 
 def spans(family: pd.DataFrame) -> list[str]:
@@ -134,34 +107,36 @@ def _place(rates: Sequence[str], first: int, last: int, asked: int) -> str:
     return f"to {high}" if first == 0 else f"from {low}" if last == len(rates) - 1 else f"{low}–{high}"
 
 
-def advice(family: pd.DataFrame, meta: Mapping[str, Any]) -> tuple[str, str]:
-    """Return what to try next with a family, and the command that tries it; both are empty if its edge is known. The
-    command repeats some of the options in `sweep.json`, whose content is `meta`."""
-    trained, found = family[family["epochs_run"] > 0], Range.of(family)
+def advice(family: pd.DataFrame, meta: Mapping[str, Any], where: str, best: float = math.nan) -> tuple[str, str]:
+    """Return which rates to try next in a family, and the command that adds them to the sweep at `where`; both are
+    empty if there is nothing to ask, or no rate can be added. `best` is the most accurate setting's rate, if known."""
+    if meta.get("search") or started_by(meta["name"]) not in (None, "regimes"):
+        return "", ""
+    trained, (every, some) = family[family["epochs_run"] > 0], converging(family)
     rates = sorted(trained["learning_rate"].unique())
-    if found.sometimes is None:
-        direction, tried = _where_none_converged(trained, rates)
-        return (f"try {direction}:", proposed(family, meta, tried)) if tried else ("", "")
-    last = found.sometimes if found.always is None else found.always
-    if last == rates[-1] and not RESTLESS & set(trained["regime"][trained["learning_rate"] == last]):
-        larger = _between(rates[-1], 10 * rates[-1])
-        return "no edge yet, try larger rates:", proposed(family, meta, larger)
-    if last == rates[0] == rates[-1]:
-        return "try smaller rates:", proposed(family, meta, _between(last, last / 10))
-    low, above = (rates[-2], last) if last == rates[-1] else (last, min(one for one in rates if one > last))
-    if above / low > REFINED:
-        return "try rates between:", proposed(family, meta, _between(low, above, 6)[1:-1])
-    if family["seed"].nunique() < 3:
-        return "is it the seed?", proposed(family, meta, [last, above], range(5))
-    return "", ""
+    restless = set(trained["learning_rate"][trained["regime"].isin(RESTLESS)])
+    last = some if every is None else every
+    above = min((one for one in restless if one >= (last or 0)), default=math.inf)
+    if best in (rates[0], rates[-1]) and len(rates) > 1 and best not in restless:
+        which, direction = ("largest", "larger") if best == rates[-1] else ("smallest", "smaller")
+        asked = f"{rate(best)} is the {which} rate tried, so try {direction} ones:"
+        tried = _between(best, best * 10 if best == rates[-1] else best / 10)[1:]
+    elif last is None:
+        asked, tried = _where_none_converged(trained, rates, restless)
+    elif above == math.inf:
+        asked, tried = "no edge yet, try larger rates:", _between(rates[-1], 10 * rates[-1])[1:]
+    elif above == rates[0]:
+        asked, tried = "try smaller rates:", _between(above, above / 10)[1:]
+    else:
+        asked, tried = "try rates between:", _inside(max(one for one in rates if one < above), above)
+    return (asked, proposed(meta, where, tried)) if tried else ("", "")
 
 
 def where_the_edge_is(family: pd.DataFrame, meta: Mapping[str, Any]) -> tuple[str, str]:
     """Return the question where the edge of a family is, and the command that measures it; both are empty unless it has
     trials on both sides of it, and a command can name what it trains."""
-    found = Range.of(family)
-    above = family["learning_rate"][family["regime"].isin(RESTLESS)]
-    low, above = found.always, above[above > (found.always or math.inf)]
+    above, (low, _) = family["learning_rate"][family["regime"].isin(RESTLESS)], converging(family)
+    above = above[above > (low or math.inf)]
     if (
         low is None
         or above.empty
@@ -171,32 +146,37 @@ def where_the_edge_is(family: pd.DataFrame, meta: Mapping[str, Any]) -> tuple[st
     ):
         return "", ""
     row = family.loc[(family["learning_rate"] - low).abs().idxmin()]
-    expected = f" {words('expected', f'{math.sqrt(low * above.min()):.3g}')}"
-    network = words("architecture", as_loaded("architecture", row["architecture"]))
-    flags = _flags(row, meta, {"epochs": EDGE_EPOCHS, **dict.fromkeys(NOT_OF_AN_EDGE)})
-    return "where is the edge?", f"{command('edge')} {network}{expected}{flags}"
+    own = {flag: as_loaded(flag, row[flag]) for flag in ("architecture", "optimizer")}
+    options = {name: value for name, value in meta.get("options", {}).items() if value is not None}
+    used = {**options, **row, **own, "epochs": row["epochs_asked"], "dataset": options.get("dataset", "mnist")}
+    network, expected = words("architecture", own["architecture"]), f"{math.sqrt(low * above.min()):.3g}"
+    line = f"{command('edge')} {network} {words('expected', expected)}"
+    for name, default in OF_AN_EDGE.items():
+        if (value := used.get(name, default)) != default:
+            line += f" {words(name, *[value] * (not isinstance(default, bool)))}"
+    return "where is the edge?", line
 
 
-def _where_none_converged(trials: pd.DataFrame, rates: Sequence[float]) -> tuple[str, list[float]]:
+def _where_none_converged(
+    trials: pd.DataFrame, rates: Sequence[float], restless: Set[float]
+) -> tuple[str, list[float]]:
     """Return in which direction a rate may converge, and the rates to try; none if nothing points anywhere."""
-    regimes = trials.groupby("learning_rate")["regime"].agg(set)
-    calm = [one for one in rates if not regimes[one] & RESTLESS]
+    calm = [one for one in rates if one not in restless]
     if not calm:
-        return "smaller rates", _between(rates[0], rates[0] / 10)
-    top, slow = calm[-1], "slow" in regimes[calm[-1]]
-    above = [one for one in rates if one > top]
-    if slow and above:
-        return "rates between", _between(top, above[0], 6)[1:-1] if above[0] / top > REFINED else []
+        return "try smaller rates:", _between(rates[0], rates[0] / 10)[1:]
+    top, slow = calm[-1], {*trials["learning_rate"][trials["regime"] == "slow"]}
     ended = trials[~trials["stop_reason"].isin(LIVE_REASONS)]  # after fewer epochs, an accuracy is another one
     accuracy = ended.groupby("learning_rate")[f"{held_out(trials)}_accuracy"].mean().reindex(calm).dropna()
     if accuracy.empty:
         return "", []
     best = accuracy.idxmax()
-    best_first = best == rates[0] < top and "slow" not in regimes[best]
-    if best_first and accuracy.max() - accuracy.get(top, accuracy.max()) > CLEAR:
-        return "smaller rates", _between(best, best / 10)
-    if top == rates[-1] and (slow or best == top > rates[0]):
-        return "larger rates", _between(top, 10 * top)
+    is_top = accuracy.max() - accuracy.get(top, accuracy.max()) <= CLEAR
+    if best == rates[0] < top and best not in slow and not is_top:
+        return "try smaller rates:", _between(best, best / 10)[1:]
+    if top == rates[-1] and (top in slow or best == top > rates[0]):
+        return "try larger rates:", _between(top, 10 * top)[1:]
+    if top in slow and is_top:
+        return "try rates between:", _inside(top, min(one for one in restless if one > top))
     return "", []
 
 
@@ -204,34 +184,13 @@ def _between(first: float, last: float, count: int = 4) -> list[float]:
     return [first * (last / first) ** (i / (count - 1)) for i in range(count)]
 
 
-def proposed(
-    family: pd.DataFrame, meta: Mapping[str, Any], rates: Sequence[float], seeds: Sequence[int] | None = None
-) -> str:
-    """Return the command that tries other learning rates, with all other flags as those of the nearest trial. What has
-    no command (`named_again`) has the rates alone."""
-    row = family.loc[nearest := (family["learning_rate"] - rates[0]).abs().idxmin()]
-    repeated = list(seeds or sorted(family["seed"][family["learning_rate"] == row["learning_rate"]].unique()))
+def _inside(low: float, high: float) -> list[float]:
+    return _between(low, high, 6)[1:-1] if high / low > REFINED else []
+
+
+def proposed(meta: Mapping[str, Any], where: str, rates: Sequence[float]) -> str:
+    """Return the command that adds learning rates to a sweep. What has no command (`named_again`) has the rates
+    alone."""
     said = told_apart(rates, 3)
-    tried = " ".join(said[one] for one in rates)
-    _, by_hand = named_again(meta, family.loc[[nearest]])
-    if by_hand:
-        return f"{tried}, {by_hand}"
-    trained = "task" if meta.get("options", {}).get("task") else "architecture"
-    network = words(trained, as_loaded(trained, row["architecture"]))
-    return f"{command('regimes')} {network} --learning-rates {tried}{_flags(row, meta, {}, seeds=repeated)}"
-
-
-def _flags(row: pd.Series, meta: Mapping[str, Any], defaults: dict[str, Any], **values: Any) -> str:
-    """Return the flags that train what a trial did, other than its network and its rate: those that have not these
-    defaults; one whose default is None is left out."""
-    options = meta.get("options", {})
-    used = {**options, **row, **values, "epochs": row["epochs_asked"]}
-    used |= {name: options.get(name) or DEFAULTS[name] for name in ("dataset", "target")}
-    used |= {flag: as_loaded(flag, row[flag]) for flag in ("architecture", "optimizer")}
-    line = ""
-    for name, default in (DEFAULTS | defaults).items():
-        value = used.get(name, default)
-        if value != default and not (name in defaults and default is None):
-            texts = [] if isinstance(default, bool) else value if isinstance(value, list) else [value]
-            line += f" {words('no_' * (value is False) + name, *texts)}"
-    return line
+    tried, (_, by_hand) = " ".join(said[one] for one in rates), named_again(meta)
+    return f"{tried}, {by_hand}" if by_hand else f"{resume_command(meta, where)} --learning-rates {tried}"

@@ -9,6 +9,7 @@ import pytest
 
 from mnist_tune import UserError, storage
 from mnist_tune.commands import edge, lr_regimes, notebook, show
+from mnist_tune.reports.answer import answer
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def test_regimes_prints_the_table(command, made_up_sweep):
     sweep = made_up_sweep([0.1, 1, 3])
     said = command(lr_regimes, run_or_resume=sweep)
     assert len([line for line in said.splitlines() if re.match(r" *(0\.1|1|3)  ", line)]) == 3
-    assert f"\n{sweep.answer()}\nResults: " in said
+    assert f"\n{answer(sweep, 'sweep')}\nResults: " in said
 
 
 def test_a_smoke_test_is_small(command, monkeypatch, made_up_sweep):

@@ -12,6 +12,8 @@ from mnist_tune.regimes.labels import curve_regime
 
 CLIMB = list(rise(0.58, 0.86, 10))
 WAY = list(rise(0.80, 0.94, 10))
+LATE = [0.80, 0.88, 0.91, 0.93, 0.935, 0.94, 0.943, 0.944, 0.948, 0.956]
+LOST = [0.80, 0.88, 0.91, 0.93, 0.935, 0.94, 0.953, 0.944, 0.946, 0.949]
 GUESSING = losses([2.301] * 10)
 SLOWER = list(rise(0.50, 0.80, 10))
 NO_TARGET = replace(MNIST, target=None)
@@ -101,6 +103,11 @@ SCENES = {
         "undecided converged", (0.1, [0.90, 0.91, 0.92, 0.93, *[0.94] * 3, 0.948, 0.947, 0.95]), (1.0, [0.99] * 10)
     ),
     "after a schedule that ends at 0 more epochs tell nothing": scene("underfit", (0.1, CLIMB), schedule=["cosine"]),
+    "nor does the best": scene(
+        "slow converged",
+        (0.1, list(rise(0.2, 0.5, 10))), (1.0, [0.3, 0.35, 0.4, 0.45, 0.5, 0.56, 0.62, 0.68, 0.72, 0.74]),
+        schedule=["cosine"] * 2, data=NO_TARGET
+    ),
     "the target is that of the best": scene("slow converged", (0.1, level(0.90)), (1.0, level(0.93)), data=NO_TARGET),
     "the target is not that of one that memorised": scene(
         "converged overfit",
@@ -221,6 +228,16 @@ def test_a_loss_above_the_untrained_one_at_chance_is_diverged_at_the_end(label, 
     )
 
 
+def test_a_loss_above_the_untrained_one_says_why_training_was_not_stopped():
+    """Ten epochs of 40 steps are fewer than the 1,000 that the rule asks for."""
+    few = replace(MNIST, train_images=5_120)
+    found = curve([0.1] * 10, train_loss=[2.6] * 10, untrained_loss=2.4, above_since=1, diverged=[0] * 10, data=few)
+    said = "training loss 2.6 (untrained 2.4), above it since step 1"
+    assert curve_regime(found)[1] == f"{said}; not stopped, as that takes 1,000 steps"
+    assert curve_regime(replace(found, diverged=np.array([0] * 9 + [1])))[1] == said
+    assert curve_regime(replace(found, data=MNIST))[1] == said
+
+
 HELD_OUT = [0.96, 0.97, 0.975, 0.975, 0.97, 0.966, 0.963, 0.96]
 HARDLY = [0.96, 0.97, 0.975, 0.975, 0.9745, 0.974, 0.9735, 0.973]
 TRAINED = [0.96, 0.97, 0.98, 0.985, 0.99, 0.995, 0.999, 1.0]
@@ -253,10 +270,18 @@ def test_memorised_is_what_got_worse_held_out_alone(label, trained, held_out, va
         ("undecided", curve(WAY)),
         ("underfit", curve(CLIMB, schedule="linear")),
         ("undecided", curve(CLIMB, asked=30, schedule="cosine")),
+        ("undecided", curve(LATE)),
+        ("converged", curve(LATE, schedule="cosine")),
+        ("undecided", curve(LOST)),
+        ("underfit", curve(LOST, schedule="cosine")),
         ("underfit", curve(list(0.53 - 0.1 / np.arange(1, 11)), label_noise=30_000)),
         ("underfit", curve([0.88, 0.89, 0.90, 0.898, 0.895, 0.893, 0.891, 0.889, 0.887, 0.886])),
         ("undecided", curve([0.85, 0.86, 0.87, 0.88, 0.89, 0.895, 0.899, 0.90, 0.894, 0.888])),
     ],
 )
 def test_level_climbing_or_on_its_way(label, found):
-    assert curve_regime(found)[0] == label
+    said, evidence = curve_regime(found)
+    assert said == label
+    assert ("so far" in evidence) == (found.schedule == "constant" and list(found.accuracy) == LATE), (
+        "after a schedule there is none"
+    )

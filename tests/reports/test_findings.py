@@ -8,7 +8,6 @@ from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.labels import label_trials
 from mnist_tune.reports.answer import answer
 from mnist_tune.reports.findings import Kind, findings, nodes, of, spoken, title
-from mnist_tune.reports.ranges import Range
 
 AS_RECORDED = "to repeat this sweep, as its folder records it:"
 
@@ -38,23 +37,6 @@ def test_a_recorded_command_is_words_for_the_shell_and_no_more(made_up_sweep, ar
     sweep = made_up_sweep([0.1])
     found = commands(replace(sweep, meta=sweep.meta | {"command": argv}))
     assert found == [(AS_RECORDED, shown)] * bool(shown)
-
-
-@pytest.mark.parametrize(
-    ("regimes", "always", "sometimes", "beyond"),
-    [
-        (["converged"] * 4 + ["diverged"] * 2, 1, 1, 3),
-        (["converged"] * 6, 3, 3, None),
-        (["converged"] * 3 + ["slow"] + ["diverged"] * 2, 0.1, 1, 3),
-        (["converged", *["slow"] * 5], None, 0.1, 1),
-        (["slow"] * 6, None, None, None),
-        (["converged"] * 4 + ["undecided"] * 2, 1, 1, None),  # cut after an epoch
-        (["converged"] * 2 + ["undecided", "slow"] + ["diverged"] * 2, 0.1, 0.1, 1),  # it ran all its epochs
-    ],
-)
-def test_the_range_of_a_family(made_up_sweep, regimes, always, sometimes, beyond):
-    found = Range.of(made_up_sweep([0.1, 1, 3], seeds=2).trials.assign(regime=regimes))
-    assert (found.always, found.sometimes, found.beyond) == (always, sometimes, beyond)
 
 
 def test_the_title_of_a_page(made_up_sweep):

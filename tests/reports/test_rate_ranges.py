@@ -1,5 +1,6 @@
 """What is true of a family's learning rates: where each regime is found, its range, and what to try next."""
 
+import math
 import shlex
 
 import numpy as np
@@ -7,13 +8,13 @@ import pytest
 from families import REPLICATES, family
 
 from mnist_tune.own_code.registry import ENTRIES, Entry, is_named_again, named_again
-from mnist_tune.reports.ranges import Range, advice, proposed, spans
+from mnist_tune.reports.ranges import advice, converging, proposed, spans, where_the_edge_is
 from mnist_tune.results.journal import resume_command
 
 
-def following(trials, options=None):
+def following(trials, best=math.nan, name="lr_regimes", **options):
     """What to try next with a family: the question, and the command."""
-    return advice(trials, {"options": options or {}})
+    return advice(trials, {"name": name, "options": options}, "a folder", best)
 
 
 def test_a_rate_has_the_regime_of_most_of_its_seeds():
@@ -121,41 +122,43 @@ def test_up_to_three_runs_of_a_regime_are_named_each_with_its_own_share():
     ]
 
 
-COMMAND = "mnist-tune regimes --architecture mlp-4-tanh --learning-rates"
+COMMAND = "mnist-tune resume 'a folder' --learning-rates"
 
 
 def test_where_every_rate_diverged_smaller_ones_are_tried(made_up_sweep):
     trials = made_up_sweep([3.0, 4.0]).trials
     assert spans(trials) == ["diverges at all rates, 3–4"]
-    asked = f"{COMMAND} 3 1.39 0.646 0.3 --epochs 4 --dataset mnist-5k"
-    assert following(trials, {"dataset": "mnist-5k"}) == ("try smaller rates:", asked)
+    assert following(trials) == ("try smaller rates:", f"{COMMAND} 1.39 0.646 0.3")
 
 
 @pytest.mark.parametrize(
     ("rates", "regimes", "question", "tried"),
     [
-        ((0.01, 0.1, 1.0), "ccc", "no edge yet, try larger rates", "1 2.15 4.64 10"),
+        ((0.01, 0.1, 1.0), "ccc", "no edge yet, try larger rates", "2.15 4.64 10"),
         ((0.1, 1.0, 3.0), "cco", "try rates between:", "1.25 1.55 1.93 2.41"),
         ((0.1, 1.0, 3.0, 9.0), "ccoo", "try rates between:", "1.25 1.55 1.93 2.41"),
-        ((0.1, 1.0, 1.1), "cco", "is it the seed?", "1 1.1"),
-        ((0.1, 0.2, 0.4), "sss", "try larger rates", "0.4 0.862 1.86 4"),
-        ((0.1, 0.2, 0.4), "ooo", "try smaller rates", "0.1 0.0464 0.0215 0.01"),
+        ((0.1, 1.0, 1.1), "cco", "", ""),
+        ((0.1, 0.4, 1.0, 3.0), "cuco", "try rates between:", "1.25 1.55 1.93 2.41"),
+        ((0.1, 0.4, 1.0, 3.0), "ccuo", "try rates between:", "1.25 1.55 1.93 2.41"),
+        ((0.1, 0.4, 1.0), "ccu", "no edge yet, try larger rates", "2.15 4.64 10"),
+        ((0.1, 0.2, 0.4), "sss", "try larger rates", "0.862 1.86 4"),
+        ((0.1, 0.2, 0.4), "ooo", "try smaller rates", "0.0464 0.0215 0.01"),
         ((0.1, 0.2, 0.4), "sso", "try rates between:", "0.23 0.264 0.303 0.348"),
         ((0.1, 0.4, 0.44), "soo", "try rates between:", "0.132 0.174 0.23 0.303"),
-        ((0.1,), "s", "try larger rates", "0.1 0.215 0.464 1"),
-        ((1.0, 1.0001), "cd", "is it the seed?", "1 1.0001"),
+        ((0.1,), "s", "try larger rates", "0.215 0.464 1"),
+        ((1.0, 1.0001), "cd", "", ""),
         ((0.1, 1.0, 1.21), "cco", "try rates between:", "1.04 1.08 1.12 1.16"),
     ],
 )
 def test_the_next_question_follows_from_the_edge(made_up_sweep, rates, regimes, question, tried):
-    names = {"c": "converged", "o": "oscillating", "s": "slow", "d": "diverged"}
+    names = {"c": "converged", "o": "oscillating", "s": "slow", "d": "diverged", "u": "undecided"}
     trials = made_up_sweep(list(rates)).trials.sort_values("learning_rate")
     trials = trials.assign(
         regime=[names[letter] for letter in regimes], test_accuracy=[0.7, 0.8, 0.9, 0.9][: len(rates)]
     )
     asked, command = following(trials)
     assert asked.startswith(question)
-    assert f"--learning-rates {tried} --" in command
+    assert command == f"{COMMAND} {tried}" * bool(tried)
 
 
 @pytest.mark.parametrize("rates", [[4.0, 8.62], [4.0, 8.62, 18.6]])
@@ -164,7 +167,7 @@ def test_the_edge_is_sought_below_the_rates_at_which_seeds_differ(made_up_sweep,
     same = (trials["learning_rate"] == 4) | (trials["learning_rate"] == 8.62) & (trials["seed"] == 0)
     asked, command = following(trials.assign(regime=same.map({True: "converged", False: "diverged"})))
     assert asked == "try rates between:"
-    assert "--learning-rates 4.66 5.44 6.34 7.39 --" in command
+    assert command == f"{COMMAND} 4.66 5.44 6.34 7.39"
 
 
 def test_where_none_converged_the_end_with_the_better_mean_of_what_did_not_diverge_is_left(made_up_sweep):
@@ -172,7 +175,7 @@ def test_where_none_converged_the_end_with_the_better_mean_of_what_did_not_diver
     at_first = trials.assign(regime="underfit", test_accuracy=[0.8, 0.8, 0.6, 0.6, 0.9, 0.5])
     question, command = following(at_first)
     assert question == "try smaller rates:"
-    assert command.startswith(f"{COMMAND} 0.1 0.0464 0.0215 0.01 --seeds 0 1 ")
+    assert command == f"{COMMAND} 0.0464 0.0215 0.01"
     slow = at_first.assign(regime="slow")
     assert following(slow)[0] == "try larger rates:", "below a rate that is too slow, all are slower"
     running = at_first.assign(stop_reason=["completed"] * 4 + ["running"] * 2)
@@ -199,26 +202,16 @@ def test_trials_that_never_began_decide_nothing(made_up_sweep, others):
     trials["stop_reason"] = trials["stop_reason"].where(begun, others)
     trials["test_accuracy"] = trials["test_accuracy"].where(begun)
     assert spans(trials) == ["diverges 3"]
-    assert following(trials)[1].startswith(f"{COMMAND} 3 1.39 ")
+    assert following(trials)[1].startswith(f"{COMMAND} 1.39 ")
     some = trials.assign(regime=["converged", "undecided", "undecided"], epochs_run=[4, 0, 0], test_accuracy=0.9)
     some["stop_reason"] = ["completed", others, others]
     assert spans(some) == ["converges 0.1"]
-    assert following(some)[1].startswith(f"{COMMAND} 0.1 0.215 ")
+    assert following(some)[1].startswith(f"{COMMAND} 0.215 ")
 
 
 def test_without_a_test_accuracy_nothing_is_asked(made_up_sweep):
     trials = made_up_sweep([0.1, 0.2]).trials.assign(regime="underfit", test_accuracy=np.nan)
     assert following(trials) == ("", "")
-
-
-def test_a_search_that_draws_a_seed_a_trial_proposes_that_of_the_nearest(made_up_sweep):
-    trials = made_up_sweep([0.1, 1.0]).trials.sort_values("learning_rate").assign(regime="converged", seed=[71, 72])
-    assert " --seeds 72 --" in following(trials)[1]
-
-
-def test_all_seeds_of_a_sweep_are_proposed_again(made_up_sweep):
-    trials = made_up_sweep([0.1, 1.0], seeds=7).trials.assign(regime="converged")
-    assert " --seeds 0 1 2 3 4 5 6 --" in following(trials)[1]
 
 
 def test_where_seeds_differ_at_the_largest_rate_the_edge_is_no_further(made_up_sweep):
@@ -230,60 +223,49 @@ def test_where_seeds_differ_at_the_largest_rate_the_edge_is_no_further(made_up_s
     assert following(alone.assign(regime=["converged", "slow"]))[0] == "no edge yet, try larger rates:"
 
 
-def test_whether_it_is_the_seed_is_asked_with_five_of_them(made_up_sweep):
-    trials = made_up_sweep([1.0, 1.1], seeds=2).trials.sort_values("learning_rate")
-    asked = following(trials.assign(regime=["converged"] * 2 + ["diverged"] * 2), {"dataset": "mnist-5k"})
-    command = f"{COMMAND} 1 1.1 --seeds 0 1 2 3 4 --epochs 4 --dataset mnist-5k"
-    assert asked == ("is it the seed?", command)
+def test_a_best_at_the_end_of_what_was_tried_is_told_with_the_command_that_goes_on(made_up_sweep):
+    trials = made_up_sweep([0.1, 0.3, 1.0]).trials.assign(regime="converged")
+    assert following(trials, 1.0) == ("1 is the largest rate tried, so try larger ones:", f"{COMMAND} 2.15 4.64 10")
+    smaller = ("0.1 is the smallest rate tried, so try smaller ones:", f"{COMMAND} 0.0464 0.0215 0.01")
+    assert following(trials, 0.1) == smaller
+    assert following(trials.assign(regime="undecided"), 0.1) == smaller, "whether it converged or not"
+    assert following(trials, 0.3)[0] == "no edge yet, try larger rates:"
+    assert following(trials.assign(regime="oscillating"), 1.0)[0] == "try smaller rates:"
 
 
-def test_a_proposed_command_has_every_flag_that_is_not_as_usual_and_those_of_the_nearest_trial(made_up_sweep):
-    trials = made_up_sweep([0.1, 1.0]).trials.sort_values("learning_rate").assign(epochs_asked=[4, 8])
-    usual = {"dataset": "mnist", "scheduler": "regimes", "grace_period": 5, "sharpness": False}
-    usual |= {"train_evaluation": None}
-    assert proposed(trials, {"options": usual}, [1.0, 0.1]) == f"{COMMAND} 1 0.1 --epochs 8"
-    asked = {"grace_period": 3, "train_evaluation": 500, "dataset": "own.npz", "sharpness": True}
-    asked |= {"sharpness_every": 7, "sharpness_images": 64, "train_images": 9}
-    assert proposed(trials, {"options": asked}, [0.1, 1.0]) == (
-        f"{COMMAND} 0.1 1 --epochs 4 --dataset own.npz --grace-period 3 --train-evaluation 500 --train-images 9"
-        " --sharpness --sharpness-every 7 --sharpness-images 64"
-    )
+@pytest.mark.parametrize("name", ["search", "notebook", "decide"])
+def test_rates_are_proposed_only_for_what_takes_more_of_them(made_up_sweep, name):
+    trials = made_up_sweep([0.1, 1.0]).trials.assign(regime="converged")
+    assert following(trials, name="my own")[1] == following(trials)[1] == f"{COMMAND} 2.15 4.64 10"
+    assert following(trials, name=name) == ("", "")
 
 
-def test_with_several_seeds_the_edge_needs_no_more_of_them(made_up_sweep):
+def test_with_close_rates_the_edge_needs_no_more_of_them(made_up_sweep):
     trials = made_up_sweep([1.0, 1.1], seeds=3).trials.sort_values("learning_rate")
     assert following(trials.assign(regime=["converged"] * 3 + ["diverged"] * 3)) == ("", "")
 
 
-def test_a_proposed_command_keeps_all_other_flags(made_up_sweep):
+def edge_of(trials, **options):
+    """The command that measures the edge of a family."""
+    rates = sorted(trials["learning_rate"].unique())
+    regimes = trials["learning_rate"].map(dict.fromkeys(rates, "converged") | {rates[-1]: "diverged"})
+    return where_the_edge_is(trials.assign(regime=regimes), {"options": options})[1]
+
+
+def test_the_command_for_an_edge_trains_as_the_sweep_did(made_up_sweep):
     found = made_up_sweep([0.1, 1.0], seeds=2, momentum=0.5, nesterov=True, batch_size=32)
-    ran = {"dataset": "mnist-5k", "data_dir": "my data", "target": 0.8, "scheduler": "fifo", "lanes": 3}
-    line = following(found.trials.assign(regime="converged"), ran)[1]
-    assert "--batch-size 32 --momentum 0.5 --nesterov --seeds 0 1 --epochs 4 --dataset mnist-5k" in line
-    assert line.endswith(" --dataset mnist-5k --scheduler fifo --target 0.8 --data-dir 'my data'")
-
-
-def test_a_proposed_command_trains_on_the_same_images(made_up_sweep):
-    trials = made_up_sweep([0.1, 1.0]).trials.assign(regime="converged")
-    assert " --train-images 100 --standardize" in following(trials, {"train_images": 100, "standardize": True})[1]
-    assert "--standardize" not in following(trials, {"standardize": False})[1]
-
-
-def test_other_rates_are_tried_as_the_nearest_trial(made_up_sweep):
-    trials = made_up_sweep([0.01, 0.1, 1.0]).trials.assign(regime="converged", batch_size=32, seed=3)
-    assert " --batch-size 32 --seeds 3 " in following(trials)[1]
-
-
-def test_a_proposed_command_quotes_the_name_of_a_network(made_up_sweep):
-    """It may come from a folder that somebody else wrote."""
-    trials = made_up_sweep([0.01, 0.1], architectures=["x; rm -rf ~"]).trials
-    assert "--architecture 'x; rm -rf ~' --learning-rates 0.1" in proposed(trials, {}, [0.1])
+    asked = {"dataset": "mnist-5k", "data_dir": "my data", "train_images": 100, "standardize": True, "lanes": 3}
+    assert edge_of(found.trials, **asked) == (
+        "mnist-tune edge --architecture mlp-4-tanh --expected 0.316 --batch-size 32 --momentum 0.5 --nesterov "
+        "--epochs 4 --dataset mnist-5k --data-dir 'my data' --train-images 100 --standardize"
+    )
 
 
 @pytest.mark.parametrize(
     ("config", "options", "said"),
     [
-        ({"architectures": ["--address=evil"]}, {}, "--architecture=--address=evil --learning-rates 0.1 "),
+        ({"architectures": ["--address=evil"]}, {}, "--architecture=--address=evil --expected 0.0316 "),
+        ({"architectures": ["x; rm -rf ~"]}, {}, "--architecture 'x; rm -rf ~' --expected"),
         ({"optimizer": "--smoke"}, {}, " --optimizer=--smoke"),
         ({}, {"dataset": "--smoke"}, " --dataset=--smoke"),
         ({}, {"data_dir": "-x y"}, " '--data-dir=-x y'"),
@@ -291,29 +273,23 @@ def test_a_proposed_command_quotes_the_name_of_a_network(made_up_sweep):
 )
 def test_no_value_of_a_folder_becomes_a_flag(made_up_sweep, config, options, said):
     trials = made_up_sweep([0.01, 0.1], **config).trials
-    assert said in proposed(trials, {"options": options}, [0.1]) + " "
+    assert said in edge_of(trials, **options) + " "
 
 
 @pytest.mark.parametrize("config", [{"architectures": ["/shared/evil/net.py:mlp(3)"]}, {"optimizer": "evil.opt:make"}])
 def test_code_that_only_a_folder_names_is_in_no_command(made_up_sweep, config):
     trials = made_up_sweep([0.01, 0.1], **config).trials
-    assert proposed(trials, {}, [0.1]) == "0.1, with your own code named again"
+    assert edge_of(trials) == ""
     assert named_again({}, trials) == ("", "with your own code named again")
     flag, name = (
         ("optimizer", "evil.opt:make") if "optimizer" in config else ("architecture", "/shared/evil/net.py:mlp")
     )
+    listed = {"name": "mine", "code": [{"flag": flag, "name": name}]}
+    assert proposed(listed, "x", [0.1]) == "0.1, with your own code named again"
     ENTRIES[flag][name] = Entry(lambda: len)  # as in the process in which it was named
-    assert name in proposed(trials, {}, [0.1])
+    assert name in edge_of(trials)
+    assert proposed(listed, "x", [0.1]) == f"mnist-tune resume x --{flag} {name} --learning-rates 0.1"
     assert shlex.split(named_again({}, trials)[0]) == [f"--{flag}", name]
-
-
-def test_what_another_process_registered_is_in_no_command(made_up_sweep):
-    """`sweep.json` lists it; here, its name means nothing. The sweep's other networks have commands."""
-    trials = made_up_sweep([0.01, 0.1], architectures=["mine(width=8)", "mlp-4-tanh"]).trials
-    own = trials["architecture"] == "mine(width=8)"
-    meta = {"code": [{"flag": "architecture", "name": "mine", "files": {}}]}
-    assert proposed(trials[own], meta, [0.1]) == "0.1, from Python as before"
-    assert "--architecture mlp-4-tanh --learning-rates 0.1" in proposed(trials[~own], meta, [0.1])
 
 
 def test_code_that_has_moved_is_named_as_it_was_loaded(made_up_sweep):
@@ -321,7 +297,7 @@ def test_code_that_has_moved_is_named_as_it_was_loaded(made_up_sweep):
     meta = {"name": "mine", "code": [{"flag": "architecture", "name": "net.py:mlp", "files": {}}]}
     ENTRIES["architecture"]["moved/net.py:mlp"] = Entry(lambda: len)
     assert is_named_again("architecture", ["moved/net.py:mlp"], ["net.py:mlp(8)"])
-    assert "--architecture 'moved/net.py:mlp(8)' --learning-rates 0.1" in proposed(trials, meta, [0.1])
+    assert "--architecture 'moved/net.py:mlp(8)' --expected" in edge_of(trials)
     assert named_again(meta, trials) == (" --architecture moved/net.py:mlp", "")
     assert resume_command(meta, "x").endswith(" x --architecture moved/net.py:mlp")
 
@@ -329,24 +305,10 @@ def test_code_that_has_moved_is_named_as_it_was_loaded(made_up_sweep):
 def test_a_sweep_over_arrays_has_no_command_for_the_next_question(made_up_sweep):
     """Nor could it run: a command line names no arrays."""
     trials = made_up_sweep([0.1, 1.0]).trials.assign(regime="converged", dataset="arrays")
-    assert following(trials, {"dataset": "arrays"})[1] == "1 2.15 4.64 10, from Python as before"
+    assert following(trials, dataset="arrays")[1] == "2.15 4.64 10, from Python as before"
 
 
-def test_the_range_of_a_family():
+def test_the_largest_rates_that_converge():
     trials = REPLICATES.assign(epochs_run=[10] * 7 + [0])  # of rate 2, one never began
-    assert Range.of(trials) == Range(0.1, 1.0, 1.3, 2.0)
-    none = Range.of(REPLICATES[REPLICATES["regime"] == "diverged"])
-    assert none == Range(None, None, None, None)
-
-
-def test_none_converges_from_the_smallest_rate_from_which_none_did():
-    """An undecided trial that ran all its epochs did not converge; of one that was cut, nobody knows."""
-    rows = {0.1: ["converged"] * 3, 1.81: ["oscillating", "undecided", "diverged"], 3.81: ["diverged"] * 3}
-    trials = family({rate: [(name, 0.9) for name in names] for rate, names in rows.items()})
-    assert Range.of(trials).beyond == 1.81
-    assert Range.of(trials.assign(epochs_run=[10] * 4 + [4] * 5)).beyond == 3.81
-
-
-def test_seeds_that_never_began_do_not_end_a_range():
-    table = family({0.1: [("converged", 0.9), ("undecided", 0.1)], 0.2: [("converged", 0.9)] * 2})
-    assert Range.of(table.assign(epochs_run=[10, 0, 10, 10])).lowest == 0.1
+    assert converging(trials) == (1.0, 1.3)
+    assert converging(REPLICATES[REPLICATES["regime"] == "diverged"]) == (None, None)

@@ -253,10 +253,4 @@ def test_what_to_try_is_decided_on_the_images_held_out(made_up_sweep, capsys):
         regime="underfit", test_accuracy=[0.6, 0.7, 0.8], validation_accuracy=[0.8, 0.7, 0.6]
     )
     print_report(replace(sweep, trials=trials))
-    assert "\nTry smaller rates: " in capsys.readouterr().out
-
-
-def test_a_proposed_command_goes_on_after_a_divergence_as_this_one_did(made_up_sweep, capsys):
-    sweep = made_up_sweep([0.1, 0.2])
-    print_report(replace(sweep, meta=sweep.meta | {"options": {"stop_when_diverged": False}}))
-    assert " --no-stop-when-diverged" in capsys.readouterr().out
+    assert "\n0.1 is the smallest rate tried, so try smaller ones: " in capsys.readouterr().out
