@@ -48,6 +48,11 @@ _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names
 __all__ = [*_MODULE_OF]
 
 
+def __dir__() -> list[str]:
+    """Return the public names, also those that no one has used yet: notebooks complete them."""
+    return __all__
+
+
 def __getattr__(name: str) -> Any:
     """Import a name when it is first used, so that `import mnist_tune` itself loads neither pandas, Ray nor JAX."""
     if name not in _MODULE_OF:

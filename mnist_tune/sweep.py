@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pandas as pd
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError
 from mnist_tune.execution.checkpoint import Checkpoint, parameters
+from mnist_tune.numbers import counted
 from mnist_tune.regimes.replicates import regime_counts
 from mnist_tune.results.tables import Tables, read_sweep
 from mnist_tune.storage import Place
@@ -26,17 +30,24 @@ class Sweep(Tables):
         return cls(tables.path, tables.trials, tables.epochs, tables.meta)
 
     def __repr__(self) -> str:
-        reasons = ", ".join(f"{count} {name}" for name, count in self.trials["stop_reason"].value_counts().items())
         return "\n".join(
             [
                 f"Sweep {self.meta['name']} on {self.meta['dataset']['name']}: {self.path}",
-                f"trials: {len(self.trials)} ({reasons}), epochs: {len(self.epochs)}",
-                f"regimes: {regime_counts(self.trials['regime'])}",
-                f"tables: .trials [{len(self.trials)} x {self.trials.shape[1]}], "
-                f".epochs [{len(self.epochs)} x {self.epochs.shape[1]}], .curves(column)",
-                ".answer() is what follows from them; .table() prints it, .plot() draws it, .report() writes its page",
+                self.answer().headline,
+                f"{counted(len(self.trials), 'trial')}: {regime_counts(self.trials['regime'])}",
+                ".trials .epochs .best() .answer() .table() .plot() .report()",
             ]
         )
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the answer, and the table."""
+        from mnist_tune.reports.table import MANY, columns
+        from mnist_tune.reports.view import View
+
+        found = columns(View([self], str(self.path), "settings"))
+        shown = {one.title: one.cells for one in found if one.look != "curve"}
+        table: str = pd.DataFrame(shown).head(MANY).to_html(index=False)
+        return f"<pre>{escape(str(self))}</pre>{table}"
 
     def params(self, trial_id: str, leaves: bool = False) -> Any:
         """Return a trial's trained parameters: NumPy arrays, in dictionaries and lists as in its network's own tree.

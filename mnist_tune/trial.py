@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
 from mnist_tune.columns import BELOW_1, COUNT, FLAG, FROM_0, NAME, RATE, SEED, WHOLE, Kind
 from mnist_tune.errors import UserError
@@ -38,8 +38,21 @@ def retried(options: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(map(str, options.get(RETRIED) or ()))
 
 
+class Named:
+    """Values that are given by their names."""
+
+    def __new__(cls, *positional: Any, **given: Any) -> Self:
+        known = [one.name for one in fields(cls)]  # type: ignore[arg-type]
+        if positional:
+            raise UserError(f"{cls.__name__} takes its values by name: {cls.__name__}({known[0]}=...)")
+        for name in given:
+            if name not in known:
+                raise UserError(f"{cls.__name__} has no field {name!r}{closest(name, known)}")
+        return super().__new__(cls)
+
+
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class Training(Named):
     """How a trial trains, which all trials of a sweep share."""
 
     PANEL: ClassVar[str] = "trial"
@@ -134,9 +147,6 @@ class TrialConfig(Training):
         Raises:
             UserError: a key is not a field; the message names the closest field.
         """
-        for key in values:
-            if key not in FIELDS:
-                raise UserError(f"a trial has no field {key!r}{closest(key, FIELDS)}")
         return cls(**values)
 
 
@@ -181,7 +191,9 @@ def own_id(trial: Any) -> str:
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """Return `"; did you mean 'x'?"` with the closest known name, or a list of all if none is close."""
+    """Return `"; did you mean 'x'?"` with the closest known name, or a list of all if none is close. A name is close to
+    the first letters of its words, as `learning_rate` is to `lr`."""
     names = list(known)
-    match = difflib.get_close_matches(name, names)
+    match = [one for one in names if "".join(word[:1] for word in one.split("_")) == name]
+    match += difflib.get_close_matches(name, names)
     return f"; did you mean {match[0]!r}?" if match else f"; known are {', '.join(names)}"

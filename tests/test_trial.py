@@ -150,7 +150,7 @@ def test_missing_keys_take_their_defaults():
 
 @pytest.mark.parametrize("key", ["learning_rte", "learningrate", "learning-rate"])
 def test_an_unknown_key_names_the_closest(key):
-    with pytest.raises(UserError, match=f"^a trial has no field '{key}'; did you mean 'learning_rate'\\?$"):
+    with pytest.raises(UserError, match=f"^TrialConfig has no field '{key}'; did you mean 'learning_rate'\\?$"):
         TrialConfig.from_dict({"epochs": 1, key: 0.1})
 
 

@@ -18,7 +18,7 @@ from mnist_tune.errors import UserError
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import CONFIRMED, Decision
 from mnist_tune.regimes.outcomes import COMPETES, MISSING, outcome
-from mnist_tune.trial import MOST_TRIALS, TrialConfig, retried
+from mnist_tune.trial import FIELDS, MOST_TRIALS, TrialConfig, retried
 
 CONTENDERS = "contenders"
 """The option in `sweep.json` that lists the settings: the fields of a trial of each, without its seeds."""
@@ -77,6 +77,12 @@ class Contest:
         self._confirmed_from: int | None = None
         for _ in range(at_a_time):
             self._ask(np.flatnonzero(self.decision.active).tolist())
+
+    def __repr__(self) -> str:
+        best, count = self.settings[int(self.decision.leader)], len(self.settings)
+        differ = [name for name in FIELDS if len({getattr(one, name) for one in self.settings}) > 1]
+        said = ", ".join(f"{name}={getattr(best, name)}" for name in differ)
+        return f"<contest of {count} settings: {said} {'is best' if self.settled else 'leads'}, {self._taken} seeds>"
 
     @classmethod
     def of(cls, meta: Mapping[str, Any]) -> Contest:

@@ -142,7 +142,7 @@ class Interval(NamedTuple):
 NONE = Interval(math.nan, math.nan, math.nan)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MeasuredEdge:
     """What the trials of one search say.
 
@@ -159,6 +159,9 @@ class MeasuredEdge:
     expected: float
     precision: float
     learned: Learned | None = None
+
+    def __repr__(self) -> str:
+        return f"<edge of {self.title}: half of the seeds learn up to {self.rate(0.5)}, {len(self.outcomes)} trials>"
 
     @cached_property
     def posterior(self) -> EdgePosterior:

@@ -45,7 +45,7 @@ class Question(NamedTuple):
     command: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Answer:
     """What a sweep says."""
 
@@ -62,7 +62,7 @@ class Answer:
     jumping: tuple[Key, ...] = ()
     """The settings whose accuracy still jumps between epochs."""
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return "\n".join([self.headline, *self.lines, *(f"{one.text} {one.command}" for one in self.questions)])
 
 

@@ -22,7 +22,7 @@ from mnist_tune.numbers import told_apart
 from mnist_tune.results.folder import exists
 from mnist_tune.storage import Place
 from mnist_tune.training.optimizers import BUILT_IN
-from mnist_tune.trial import MOST_TRIALS, Training, TrialConfig
+from mnist_tune.trial import MOST_TRIALS, Named, Training, TrialConfig
 
 AUTO = "auto"
 """Value of `resume`: resume the sweep in `output` if there is one, else start it."""
@@ -43,7 +43,7 @@ class InResume(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(Named):
     """Options whose types are checked. Lists become tuples, and a value alone stands for a list of one."""
 
     def __post_init__(self) -> None:

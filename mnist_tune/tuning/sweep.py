@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,9 +11,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.errors import UserError
@@ -43,8 +46,8 @@ from mnist_tune.tuning.resuming import python_options
 
 def run_sweep(
     name: str,
-    trials: Sequence[TrialConfig],
-    options: SweepOptions,
+    trials: Sequence[TrialConfig] | TrialConfig | Mapping[str, Any],
+    options: SweepOptions | None = None,
     callbacks: Sequence[Any] = (),
     task: Task | str | None = None,
 ) -> Sweep:
@@ -53,7 +56,8 @@ def run_sweep(
 
     Args:
         name: the name of the sweep. The results go to results/<name>/<time>, or to `options.output`.
-        trials: the trials, in the order in which they start.
+        trials: the trials, in the order in which they start. Or fields of `TrialConfig`, each a value or a list:
+            `{"learning_rate": [0.1, 0.2], "seed": [0, 1]}` are four trials. A seed then sets the batch order, too.
         options: how to run the sweep.
         callbacks: callbacks of Ray Tune, such as a logger. Results have the columns of `epochs` (docs/tables.md).
         task: what the trials train in place of their network: a `Task`, or the name of a function that makes one, as
@@ -66,6 +70,13 @@ def run_sweep(
         UserError: the trials or options are bad, the data can't be loaded, or the folder can't be written. Nothing
             has been started.
     """
+    options = options or SweepOptions()
+    if isinstance(trials, Mapping):
+        trials = combinations(trials)
+    trials = [trials] if isinstance(trials, TrialConfig) else trials
+    for trial in trials:
+        if not isinstance(trial, TrialConfig):
+            raise UserError(f"trials are TrialConfig(...), or fields of it with their values; got {trial!r}")
     if not trials and options.resume is None:
         raise UserError("a sweep needs at least one trial; the list of values is empty")
     for callback in callbacks:
@@ -80,6 +91,14 @@ def run_sweep(
         trials = [replace(trial, architecture=options.task) for trial in trials]
     load_own(*trials)
     return shown(_train(name, options, lambda known: additions(known, trials), callbacks), options)
+
+
+def combinations(values: Mapping[str, Any]) -> list[TrialConfig]:
+    """Return a trial of every combination of values, each a value alone or several. Raises `UserError`."""
+    lists = [list(value) if np.iterable(value) and not isinstance(value, str) else [value] for value in values.values()]
+    refuse_too_many(math.prod(map(len, lists)), "combined")
+    chosen = (dict(zip(values, one, strict=True)) for one in product(*lists))
+    return [TrialConfig(**{"data_seed": one.get("seed", 0)} | one) for one in chosen]
 
 
 def run_or_resume(options: Any) -> Sweep:

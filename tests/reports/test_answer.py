@@ -79,3 +79,15 @@ def test_settings_of_different_epochs_are_named_by_these_too(made_up_sweep):
     assert "epochs 4, learning rate 0.1" in answer(found).headline
     assert [title for title, _ in families(found.trials)] == ["mlp-4-tanh, epochs 2", "mlp-4-tanh, epochs 4"]
     assert titles([TrialConfig(epochs=2), TrialConfig(epochs=4)]) == ["epochs 2", "epochs 4"]
+
+
+def test_what_a_session_shows_of_a_sweep_an_edge_and_a_decision_is_its_answer(made_up_sweep, edge_sweep):
+    sweep = made_up_sweep([0.2, 0.4, 4])
+    assert repr(sweep).splitlines()[1:3] == [answer(sweep).headline, "3 trials: 2 converged, 1 diverged"]
+    assert repr(sweep.answer()).startswith(answer(sweep).headline)
+    assert answer(sweep).headline in sweep._repr_html_()
+    assert "<td>diverged</td>" in sweep._repr_html_()
+    assert repr(edge_sweep.edges()).startswith("[<edge of mlp-1024-128-tanh: half of the seeds learn up to 1.4")
+    settings = [{"learning_rate": 0.1}, {"learning_rate": 0.2}]
+    decided = decision(sweep, settings, lambda order, one: 0.5 + one / 10).decision
+    assert repr(decided) == f"<contest of 2 settings: learning_rate=0.2 is best, {len(decided.course)} seeds>"

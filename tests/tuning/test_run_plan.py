@@ -200,6 +200,18 @@ def test_a_sweep_of_nothing_and_callbacks_that_are_none_are_refused(tmp_path, pl
     assert (plans, (tmp_path / "sweep").exists()) == ([], False)
 
 
+def test_lists_of_values_are_crossed_and_a_seed_sets_the_batch_order_too(tmp_path, plans):
+    values = {"architecture": "mlp-4-tanh", "learning_rate": np.array([0.1, 0.2]), "seed": range(2)}
+    run_sweep("mine", values, SweepOptions(output=tmp_path / "sweep", quiet=True))
+    trials = plans[0].trials.values()
+    assert [(one.learning_rate, one.seed, one.data_seed) for one in trials] == [
+        (0.1, 0, 0), (0.1, 1, 1), (0.2, 0, 0), (0.2, 1, 1)
+    ]  # fmt: skip
+    alone = TrialConfig(architecture="mlp-4-tanh")
+    run_sweep("mine", alone, SweepOptions(output=tmp_path / "alone", quiet=True))
+    assert [*plans[1].trials.values()] == [alone]
+
+
 SPACE = {"architecture": "mlp-4-tanh", "learning_rate": tune.loguniform(0.1, 1)}
 
 
