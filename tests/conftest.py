@@ -185,7 +185,7 @@ def as_users_have_it():
 @pytest.fixture(scope="session")
 def mnist():
     """The real MNIST, from the cache or downloaded."""
-    return load_dataset("mnist", progress=False)
+    return load_dataset("mnist")
 
 
 @pytest.fixture(scope="session")

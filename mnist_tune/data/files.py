@@ -86,7 +86,7 @@ def read_own_folder(folder: Path) -> dict[str, bytes]:
     return {str(files[key]): read_raw(files[key]) for key in PARTS}
 
 
-def mnist_from_cache(progress: bool) -> dict[str, bytes]:
+def mnist_from_cache() -> dict[str, bytes]:
     """Return the raw bytes of MNIST's four files, from the data folder. Missing files are fetched into it. Raises
     UnavailableError if no source delivers one, `UserError` if the folder is not writable."""
     files, complaints = _look(data_folder())
@@ -97,7 +97,7 @@ def mnist_from_cache(progress: bool) -> dict[str, bytes]:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock", timeout=LOCK_TIMEOUT_S):
             files, complaints = _look(folder)  # another process may have fetched them while this one waited
-            return _with_missing(folder, files, complaints, progress) if complaints else files
+            return _with_missing(folder, files, complaints) if complaints else files
     except Timeout:
         raise DataError(
             f"another process has been fetching MNIST into {folder} for {LOCK_TIMEOUT_S:g} s; "
@@ -129,9 +129,7 @@ def _look(folder: Path) -> tuple[dict[str, bytes], dict[str, str]]:
     return files, complaints
 
 
-def _with_missing(
-    folder: Path, files: dict[str, bytes], complaints: dict[str, str], progress: bool
-) -> dict[str, bytes]:
+def _with_missing(folder: Path, files: dict[str, bytes], complaints: dict[str, str]) -> dict[str, bytes]:
     """Return all four files, of which the missing ones are fetched into the folder. The caller holds its lock."""
     from mnist_tune.data.download import SourceError, sources  # imported late: a sweep starts faster without HTTP
 
@@ -140,7 +138,7 @@ def _with_missing(
             _log.warning("%s; fetching it again", complaint)
     storage.remove_parts(folder)
     tried = [f"data folder {folder} ({', '.join(complaints.values())})"]
-    for source, fetch in sources(progress):
+    for source, fetch in sources():
         missing = [name for name in CHECKSUMS if name not in files]
         try:
             for name, raw in zip(missing, fetch(missing), strict=True):

@@ -150,7 +150,7 @@ def _contenders(
         raise UserError(
             f"{len(settings)} settings are too many for a decision: at most {MOST_SETTINGS}, and half of --trials"
         )
-    data = data or options.load(not options.quiet)
+    data = data or options.load()
     if sweep and data.checksums != sweep.meta["dataset"]["checksums"]:
         other = sweep.meta["dataset"]["name"]
         raise UserError(f"{sweep.path} was trained on other data ({other}); give it with --dataset or --data-dir")

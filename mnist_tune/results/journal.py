@@ -79,17 +79,18 @@ class Journal:
 def read_journal(path: Path) -> Journal:
     """Return what the journal of a sweep says. Damaged lines are skipped, with one warning that counts them; a last
     line that a kill cut short is skipped silently. Raises `UserError` if it can't be read."""
-    from mnist_tune.results.rows import Rows, rows_in  # imports pandas, and a new sweep has no journal to read
+    import pyarrow as pa
+
+    from mnist_tune.results.rows import SCHEMA, rows_in  # imports pyarrow, and a new sweep has no journal to read
 
     file, first, undecided = path / JOURNAL, 1, False
-    epochs, damaged, count = Rows(), list[int](), 0
+    epochs, damaged, count = [SCHEMA.empty_table()], list[int](), 0
     trials, ends = dict[str, TrialConfig](), dict[str, dict[str, Any]]()
     try:
         with storage.open_file(file, MOST_JOURNAL_BYTES) as opened:
             for lines in _blocks(opened):
                 rows, others = rows_in(lines, parse_event)
-                left = max(0, os.fstat(opened.fileno()).st_size - opened.tell())
-                epochs.add(rows, len(rows) * left // sum(map(len, lines)) if len(rows) else 0)
+                epochs.append(rows)
                 for event in filter(None, others.values()):
                     if event["kind"] == "trial":
                         trials[event["trial_id"]] = TrialConfig.from_dict(event["config"])
@@ -112,7 +113,7 @@ def read_journal(path: Path) -> Journal:
     if damaged:
         where = "s" * (count > 1) + " " + ", ".join(map(str, damaged[:5])) + ", ..." * (count > 5)
         _warn_once(f"{file}: skipped {counted(count, 'damaged line')} (line{where}) and read all others")
-    return Journal(epochs.frame(), trials, ends, undecided)
+    return Journal(pa.concat_tables(epochs).to_pandas(), trials, ends, undecided)
 
 
 def mend_last_line(journal: Path) -> None:

@@ -229,7 +229,7 @@ def _read(folder: Path, where: Place) -> Tables:
         if twice or not {*trials["regime"], *trials["curve_regime"]} <= set(REGIMES):
             raise UserError(f"the tables in {folder} were not written by a sweep")
         trials = trials.reindex(columns=[column.name for column in TRIALS])  # older versions had fewer
-        epochs = _as_asked(epochs.reindex(columns=[column.name for column in EPOCHS]))
+        epochs = _without_unmeasured(epochs.reindex(columns=[column.name for column in EPOCHS]))
     except UserError as error:
         if isinstance(where, str):
             fetch_journal(where, folder)
@@ -247,7 +247,7 @@ def tables(path: Path, meta: dict[str, Any], running: bool | None = False) -> Ta
     """
     journal = read_journal(path)
     epochs = journal.epochs.drop_duplicates(["trial_id", "epoch"], keep="last")
-    epochs = with_kinds(epochs.sort_values(["trial_id", "epoch"], ignore_index=True), EPOCHS)
+    epochs = with_nullable_counts(epochs.sort_values(["trial_id", "epoch"], ignore_index=True), EPOCHS)
     rows = [
         {"stop_reason": "interrupted", "error": ""}
         | journal.ends.get(trial_id, {})
@@ -272,13 +272,13 @@ def tables(path: Path, meta: dict[str, Any], running: bool | None = False) -> Ta
     trials["late_fall"] = trials["trial_id"].map(late_falls(trials, epochs, data))
     trials["loss_noise"] = np.nan if data.by_accuracy else trials["trial_id"].map(loss_noises(epochs))
     trials["diverged_at_step"] = trials["diverged_at_step"].where(trials["regime"] == "diverged")
-    return Tables(path, trials[[column.name for column in TRIALS]], _as_asked(epochs), meta)
+    return Tables(path, trials[[column.name for column in TRIALS]], _without_unmeasured(epochs), meta)
 
 
-def _as_asked(epochs: pd.DataFrame) -> pd.DataFrame:
+def _without_unmeasured(epochs: pd.DataFrame) -> pd.DataFrame:
     """Return epochs without the columns of what only some sweeps measure, if this one did not."""
-    asked = [name for name in epochs if name.startswith("validation") or "sharpness" in name or name == "answers"]
-    return epochs.drop(columns=[name for name in asked if epochs[name].isna().all()])
+    some = [name for name in epochs if name.startswith("validation") or "sharpness" in name or name == "answers"]
+    return epochs.drop(columns=[name for name in some if epochs[name].isna().all()])
 
 
 def _summary(epochs: pd.DataFrame) -> pd.DataFrame:
@@ -332,7 +332,7 @@ def _table(opened: IO[bytes], columns: Iterable[Column]) -> pd.DataFrame:
     with ParquetFile(opened, metadata=meta, read_dictionary=texts) as file:
         table = file.read([column.name for column in there]).replace_schema_metadata(None)
     found = {column.name: _checked(column, table[column.name], most) for column in there}
-    return with_kinds(pa.table(found).to_pandas(), there)
+    return with_nullable_counts(pa.table(found).to_pandas(), there)
 
 
 def _check_type(column: Column, kind: Any) -> None:
@@ -360,7 +360,7 @@ def _checked(column: Column, values: pa.ChunkedArray, most: int) -> pa.Array:
     return part
 
 
-def with_kinds(table: pd.DataFrame, columns: Iterable[Column]) -> pd.DataFrame:
+def with_nullable_counts(table: pd.DataFrame, columns: Iterable[Column]) -> pd.DataFrame:
     """Return the table with counts that have gaps as nullable integers; pandas would make them floats."""
     counts = [one.name for one in columns if one.kind.type is int and one.gaps]
     return table.astype({name: "Int64" for name in counts if name in table})

@@ -218,7 +218,7 @@ class SweepWriter:
         self.meta["options"] = self.meta.get("options", {}) | options
         self._write_meta()
 
-    def goes_on(self, at: str) -> None:
+    def record_resumption(self, at: str) -> None:
         """Record when trials of a resumed sweep begin to run again."""
         self.meta |= {"ended": None, "resumed": [*self.meta.get("resumed", []), at]}
         self._write_meta()

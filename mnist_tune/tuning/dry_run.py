@@ -27,7 +27,7 @@ def dry_run(options: Any) -> Iterator[str]:
     if options.resume is not None:
         raise UserError("--dry-run says what a new sweep would do; leave --resume out")
     trials, threads = options.trials(), options.cpus_per_trial or 1
-    data = options.load(not options.quiet)
+    data = options.load()
     check_counts(trials, data)
     yield f"{counted(len(trials))}, each of at most {counted(options.epochs, 'epoch')}, on {data.name}"
     measured = {"sharpness": options.measures(), "train_evaluation": options.train_evaluation}

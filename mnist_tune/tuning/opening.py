@@ -141,7 +141,7 @@ def _of_labels(spec: DataSpec) -> dict[str, Any]:
 def _data_of(options: SweepOptions, trials: Sequence[TrialConfig]) -> Dataset | TaskData:
     """Load the data of a sweep, or have its task make them. Raises `UserError` if that fails."""
     if not options.task:
-        return options.load(not options.quiet)
+        return options.load()
     refuse_beside_task(options)
     start_ray(options.cluster(), options.max_concurrent, options.dashboard)
     return task_data(options.task, trials, options.train_images)

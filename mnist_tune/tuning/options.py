@@ -91,11 +91,11 @@ class Data(Options):
         super().__post_init__()
         refuse_not_above_0(self, "train_images")
 
-    def load(self, show: bool = True) -> Dataset:
-        """Load the data set, and `show` the progress of a download. Raises `UserError` if it can't be loaded."""
+    def load(self) -> Dataset:
+        """Load the data set. Raises `UserError` if it can't be loaded."""
         if self.task:
             raise UserError(ONE_COMMAND)
-        return load_dataset(self.dataset, self.data_dir, show, self.standardize, self.train_images)
+        return load_dataset(self.dataset, self.data_dir, self.standardize, self.train_images)
 
 
 @dataclass(frozen=True, kw_only=True)

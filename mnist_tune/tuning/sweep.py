@@ -241,7 +241,7 @@ def run_plan(opened: Opened, plan: Plan) -> Sweep:
     with writer, variables(QUIET), ExitStack() as context:
         context.enter_context(last_words(f"error: the sweep was killed, or Ray was stopped beside it; {again}"))
         if past.is_resumed:
-            writer.goes_on(now())
+            writer.record_resumption(now())
         view = context.enter_context(ProgressView(plan.samples, total, done, options.quiet))
         # Import in a thread while Ray starts. Ray's processes die with the thread that started them: the main thread.
         with ThreadPoolExecutor(1) as thread:

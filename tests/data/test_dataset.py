@@ -259,15 +259,6 @@ def test_mnist_is_downloaded_once_and_then_cached(
     assert len(mirror.asked) == 4
 
 
-def test_a_passing_server_error_is_retried(
-    folder: Path, files: Files, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mirror.serve(files)
-    mirror.failures = 1
-    monkeypatch.setattr(download, "MIRRORS", (mirror.url,))
-    check_is(load_dataset("mnist"), files)
-
-
 def test_a_mirror_that_does_not_answer_is_skipped(
     folder: Path, files: Files, mirror: Mirror, bad_mirror: Mirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,7 +272,7 @@ def test_a_mirror_that_does_not_answer_is_skipped(
         monkeypatch.setattr(download, "MIRRORS", (bad_mirror.url,))
         shutil.rmtree(folder)
         start = time.monotonic()
-        with pytest.raises(DataError, match=r"no answer within 1"):
+        with pytest.raises(DataError, match=r"Read timed out"):
             load_dataset("mnist")
         assert time.monotonic() - start < 15  # the mirror holds on for 20
     finally:
