@@ -17,6 +17,7 @@ import pandas as pd
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import CONFIRMED, Decision
+from mnist_tune.regimes.divergence import finite_loss
 from mnist_tune.regimes.outcomes import COMPETES, MISSING, outcome
 from mnist_tune.trial import FIELDS, MOST_TRIALS, TrialConfig, retried
 
@@ -68,9 +69,11 @@ class Contest:
         self.decision = Decision(len(settings), tolerance or 0.0)
         self.asked: list[tuple[int, int]] = []
         self.confirming: list[float] = []
-        self._seeds: list[dict[int, tuple[float, float] | None]] = []
-        """For each seed, the accuracies told so far and how many answers an image is worth, by setting; None for a
-        trial that says nothing."""
+        self._seeds: list[dict[int, tuple[float, float, float] | None]] = []
+        """For each seed, the accuracies told so far, how many answers an image is worth, and the losses, by setting;
+        None for a trial that says nothing."""
+        self._losses = np.zeros((2, len(settings)))
+        """The sum of each setting's held-out losses, and how many there are."""
         self._taken, self._spent = 0, False
         self._retried: frozenset[str] = frozenset()
         self._contenders: list[set[int]] = []
@@ -152,12 +155,12 @@ class Contest:
         while not self.over and self._seeds[self._taken].keys() == self._contenders[self._taken]:
             self._take_up()
 
-    def _told(self, row: Mapping[str, Any]) -> tuple[float, float] | None:
-        accuracy, answers = (float(np.nan if (one := row.get(name)) is None else one)
-                             for name in ("validation_accuracy", "answers"))  # fmt: skip
+    def _told(self, row: Mapping[str, Any]) -> tuple[float, float, float] | None:
+        accuracy, answers, loss = (float(np.nan if (one := row.get(name)) is None else one)
+                                   for name in ("validation_accuracy", "answers", "validation_loss"))  # fmt: skip
         answers = 1.0 if np.isnan(answers) else answers
         ended = outcome(row["stop_reason"], accuracy, self._chance, self._images * answers)
-        told = (accuracy if ended == COMPETES else np.nan, answers)
+        told = (accuracy if ended == COMPETES else np.nan, answers, finite_loss(loss))
         return None if ended == MISSING else told
 
     def _take_up(self) -> None:
@@ -181,10 +184,12 @@ class Contest:
         """Count the accuracies with a seed."""
         seed = {setting: told for setting, told in self._seeds[order].items() if told is not None}
         if self._confirms(order):
-            self.confirming += [accuracy for accuracy, _ in seed.values()]
+            self.confirming += [accuracy for accuracy, *_ in seed.values()]
             return
         values, answers = (np.full(len(self.settings), np.nan) for _ in range(2))
-        values[list(seed)], answers[list(seed)] = np.transpose(list(seed.values()))
+        values[list(seed)], answers[list(seed)], losses = np.transpose(list(seed.values()))
+        self._losses[:, list(seed)] += losses, np.ones(len(seed))
+        self.decision.losses = self._losses[0] / np.maximum(self._losses[1], 1)
         if not self.decision.least and np.isfinite(values).any():
             images = self._images * answers[np.nanargmax(values)]
             best = min(np.nanmax(values), 1 - 1 / images)

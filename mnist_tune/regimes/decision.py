@@ -21,6 +21,9 @@ from mnist_tune.regimes.replicates import CONFIGURATION, clopper_pearson, regime
 RISK = 0.05
 """The chance that the best of all settings is not on a list, or is better than the one named by more than is said."""
 
+EQUAL = 12
+"""Accuracies are equal if they are in so many decimal places: means of the same ones may differ by rounding."""
+
 TOO_MANY = 2
 """A setting that failed with so many seeds more than another one is set aside."""
 
@@ -111,9 +114,10 @@ def standing(trials: pd.DataFrame, data: DataFacts) -> pd.DataFrame:
 
     Returns:
         The columns `CONFIGURATION`; `trial_id`, its first trial that competes; `seeds`, how many compete; `failures`,
-        how many failed; `accuracy`, the mean of those that compete; `regime`; `gap`, how far the setting is below the
-        best, over the seeds that both have; `limit`, the most that is not told apart (`chance_gap`); `close`, whether
-        the gap is at most that; `jumps`, by how much a curve still falls in an epoch (`late_falls`).
+        how many failed; `accuracy`, the mean of those that compete, and their `train_accuracy`; `regime`; `gap`, how
+        far the setting is below the best, over the seeds that both have; `limit`, the most that is not told apart
+        (`chance_gap`); `close`, whether the gap is at most that; `jumps`, by how much a curve still falls in an epoch
+        (`late_falls`). Of equally accurate ones, that with the least loss on these images is first.
     """
     names, ended = [name for name in CONFIGURATION if name in trials], outcomes(trials, data)
     keys = [name for name in names if trials[name].nunique() > 1] or names[:1]  # pandas takes milliseconds for each
@@ -122,7 +126,8 @@ def standing(trials: pd.DataFrame, data: DataFacts) -> pd.DataFrame:
     competes = ended == COMPETES
     first = ["trial_id"] * ("trial_id" in trials)
     if not competes.any():
-        columns = [*names, *first, "seeds", "failures", "accuracy", "regime", "gap", "limit", "close", "jumps"]
+        columns = [*names, *first, "seeds", "failures", "accuracy", "train_accuracy"]
+        columns += ["regime", "gap", "limit", "close", "jumps"]
         return pd.DataFrame(columns=columns).astype({"close": bool, "gap": float, "limit": float, "jumps": float})
     competes &= failures < failures[competes].min() + TOO_MANY
     ran, failures = trials[competes], failures[competes]
@@ -137,15 +142,17 @@ def standing(trials: pd.DataFrame, data: DataFacts) -> pd.DataFrame:
         noise = ran["loss_noise"].fillna(0.0).to_numpy(float)
     mean, gap, limit = below_best(setting, seed, accuracy, noise, falls > 0, failures == failures.min())
     rows = pd.Series(setting).groupby(setting).indices
-    loss = ran[f"{split}_loss"].groupby(setting).mean() if f"{split}_loss" in ran else mean  # it settles ties
-    order = np.lexsort((loss, -mean, [failures[rows[i][0]] for i in range(len(rows))]))
+    each = ran.reindex(columns=[f"{split}_loss", "train_accuracy"]).astype(float).groupby(setting).mean()
+    rounded = np.round(-mean, EQUAL)
+    order = np.lexsort((each[f"{split}_loss"], rounded, [failures[rows[i][0]] for i in range(len(rows))]))
     labels = ran["regime"].to_numpy(str).astype(object)
     of_each = [labels[rows[i]] for i in order]
     regimes = [of[0] if (of == of[0]).all() else regime_counts(pd.Series(of)) for of in of_each]
     at = [rows[i][0] for i in order]
     return ran[[*names, *first]].iloc[at].reset_index(drop=True).assign(
-        seeds=np.bincount(setting)[order], failures=failures[at], accuracy=mean[order], regime=regimes, gap=gap[order],
-        limit=limit[order], close=(gap <= limit)[order], jumps=[falls[rows[i]].max() for i in order],
+        seeds=np.bincount(setting)[order], failures=failures[at], accuracy=mean[order],
+        train_accuracy=each["train_accuracy"].to_numpy()[order], regime=regimes, gap=gap[order], limit=limit[order],
+        close=(gap <= limit)[order], jumps=[falls[rows[i]].max() for i in order],
     )  # fmt: skip
 
 
@@ -227,12 +234,13 @@ class Decision:
 
     Attributes:
         seeds: how many seeds each has taken up, [K].
+        losses: the mean held-out loss of each, which ranks what is equally accurate, [K]. It may be set later.
         allowed: with how many of them another one had failed when a setting was set aside, [K]; -1 for those that were
             not.
     """
 
     def __init__(self, settings: int, tolerance: float, least: float = 0.0, searches: tuple[int, ...] = ()) -> None:
-        self.tolerance, self.least = tolerance, least
+        self.tolerance, self.least, self.losses = tolerance, least, np.zeros(settings)
         self.seeds, self.allowed = (np.full((*searches, settings), of) for of in (0, -1))
         self._sum, self._squares = (np.zeros((*searches, settings, settings)) for _ in range(2))
         self._count, self._failed = (np.zeros((*searches, settings, settings), int) for _ in range(2))
@@ -268,10 +276,13 @@ class Decision:
     @property
     def leader(self) -> np.ndarray:
         """The setting that no other one is better than, by the mean of their differences, or by least; of equal ones,
-        one that failed less."""
-        score = np.where(self.aside[..., None, :], np.inf, self._mean).min(-1) - 1e-12 * self.failures
-        out = self.aside | (self.failures == self.seeds)
-        return np.asarray(np.where(out, -np.inf, score).argmax(-1))
+        one that failed less, and of these that with the least loss."""
+        score = np.where(self.aside[..., None, :], np.inf, self._mean).min(-1)
+        score = np.where(self.aside | (self.failures == self.seeds), -np.inf, np.round(score, EQUAL))
+        first = score == score.max(-1, keepdims=True)
+        failures = np.where(first, self.failures, self.seeds.max() + 1)
+        first &= failures == failures.min(-1, keepdims=True)
+        return np.asarray(np.where(first, self.losses, np.inf).argmin(-1))
 
     @property
     def _may_gain(self) -> np.ndarray:

@@ -18,10 +18,10 @@ from mnist_tune.numbers import counted, rate, told_apart
 from mnist_tune.own_code.registry import FROM_PYTHON, named_again
 from mnist_tune.regimes.contest import MOST_SETTINGS, TRIALS, Contest
 from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.regimes.decision import to_decide
+from mnist_tune.regimes.decision import EQUAL, to_decide
 from mnist_tune.regimes.families import families, held_out, setting, varied
 from mnist_tune.regimes.replicates import CONFIGURATION
-from mnist_tune.reports.decided import decided, decided_accuracy, failed
+from mnist_tune.reports.decided import decided, decided_accuracy, failed, memorised
 from mnist_tune.reports.findings import SPLITS, measured_edges
 from mnist_tune.reports.page_data import so_far
 from mnist_tune.reports.ranges import advice, spans, where_the_edge_is
@@ -106,14 +106,17 @@ def answer(sweep: Tables, where: str = "") -> Answer:
     names, key, tried = named(best, trials), keys(best), len({*keys(trials)})
     seeds, accuracy, first = int(best["seeds"].iloc[0]), best["accuracy"].iloc[0], 0
     how = f"best of {tried}" + f", mean of {seeds} seeds" * (seeds > 1) if tried > 1 else counted(seeds, "seed")
+    ranked = best[["failures", "accuracy"]].round(EQUAL)
+    equal = int((ranked == ranked.iloc[0]).all(axis=1).sum())
+    how += f"; least loss of {equal} that tie" * (equal > 1)
     close = [k for k, near in enumerate(best["close"]) if near and k != first]
     lines = ["; ".join(how_sure(best, names))]
     if sweep.final and (contest := sweep.final.decision):
         first, accuracy = int(contest.decision.leader), decided_accuracy(sweep.final, contest)
         how = f"of {tried}, the best {len(contest.settings)} compared on fresh seeds"
         close = np.flatnonzero(contest.decision.rivals).tolist()
-        lines = list(decided(sweep.final, contest))[1:2]
-    scored = f"{SPLITS[held_out(trials)]} {accuracy:.4f}"
+        lines = list(decided(sweep.final, contest))
+    scored = f"{SPLITS[held_out(trials)]} {accuracy:.4f}{memorised(best['train_accuracy'].iloc[first], accuracy)}"
     if not data_facts(sweep.meta).by_accuracy:  # ranked by its loss, the least first
         scored = f"{held_out(trials)} loss {-accuracy:.4g}"
     head = f"{names[first]}: {scored} ({how})"
@@ -179,7 +182,7 @@ def _facts(sweep: Tables, best: pd.DataFrame) -> Iterator[str]:
 
 def _questions(sweep: Tables, where: str, best: pd.DataFrame, names: Sequence[str] = ()) -> Iterator[Question]:
     """Yield what to ask next: which of the best it is, and what the range of the best one's family leaves open."""
-    close = to_decide(best) if sweep.meta["ended"] is not None and len(best) else best[:0]
+    close = to_decide(best) if sweep.meta["ended"] is not None and len(best) and not sweep.final else best[:0]
     if 1 < len(close) <= MOST_SETTINGS and not sweep.meta["options"].get("task"):  # decisions train none
         near = [names[i] for i in close.sort_values("learning_rate", kind="stable").index]
         jumped = len(near) - int(best["close"].sum())

@@ -21,6 +21,9 @@ from mnist_tune.trial import TrialConfig
 OF_ALL = "right in 95% of all decisions, those that don't settle included"
 """What the 95% of a decision that has settled are of: where few settle, fewer of these are right."""
 
+GAP = 0.1
+"""A training accuracy that is so much above the one on other images is said."""
+
 MOST_NAMED = 12
 """The most settings that are named as not told apart from the best, or as left out."""
 
@@ -62,7 +65,9 @@ def decided(sweep: Tables, contest: Contest) -> Iterator[str]:
     yield f"{names[best]}: {sure}"
     rest = f"not settled after {counted(len(sweep.trials))}" * (not contest.settled)
     apart = f"not told apart: {', '.join(names[k] for k in left)}" * bool(left and at_most)
-    yield "; ".join(filter(None, [rest, failed(failures, seeds), apart, of]))
+    equal = [names[k] for k in left if found.differences[k, best] == 0 and found.failures[k] == found.failures[best]]
+    tie = f"a tie with {', '.join(equal)}: {names[best]} has the least held-out loss" * bool(equal)
+    yield "; ".join(filter(None, [rest, failed(failures, seeds), tie, apart, of]))
     yield from _calmer(sweep, contest, names, left if at_most else [])
     if contest.confirming:
         fresh = pd.Series(contest.confirming).dropna()
@@ -73,7 +78,14 @@ def decided(sweep: Tables, contest: Contest) -> Iterator[str]:
     tested = _accuracies(sweep, contest, best, "test")
     chosen, in_all = sweep.meta["options"].get("chosen_by") == "test", f"; {counted(len(sweep.trials))} in all"
     biased = "; the settings were chosen by test accuracy, so it is not an unbiased estimate"
-    yield f"test accuracy of {names[best]}, {counted(len(tested), 'seed')}: {_mean(tested)}" + biased * chosen + in_all
+    trained = memorised(_accuracies(sweep, contest, best, "train").mean(), tested.mean())
+    said = f"test accuracy of {names[best]}, {counted(len(tested), 'seed')}: {_mean(tested)}{trained}"
+    yield said + biased * chosen + in_all
+
+
+def memorised(trained: float, held_out: float) -> str:
+    """Return the training accuracy, to follow the other one, where it is clearly above that."""
+    return f", training accuracy {trained:.4f}" if trained - held_out > GAP else ""
 
 
 def decided_accuracy(sweep: Tables, contest: Contest) -> float:

@@ -87,8 +87,9 @@ class Tables:
 
     def best(self) -> pd.DataFrame:
         """Return the settings that compete to be the best, the best first: `accuracy` is their mean on held-out images
-        over `seeds`, `failures` how many more failed, `gap` how far it is below the best, `close` that it is not told
-        apart from it, `jumps` by how much its accuracy still falls in an epoch (`standing`)."""
+        over `seeds`, `train_accuracy` that on training images, `failures` how many more failed, `gap` how far it is
+        below the best, `close` that it is not told apart from it, `jumps` by how much its accuracy still falls in an
+        epoch (`standing`). Of equally accurate ones, that with the least loss is first."""
         return standing(self.steady, data_facts(self.meta))
 
     def contenders(self) -> list[TrialConfig]:

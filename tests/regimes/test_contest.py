@@ -166,3 +166,20 @@ def test_a_forged_decision_is_refused(forged):
     assert len(Contest.of(recorded).settings) == 2
     with pytest.raises(UserError, match="records a decision between settings that can't be one"):
         Contest.of(recorded | {"options": RECORDED | forged})
+
+
+def test_of_equal_settings_that_with_the_least_loss_leads():
+    """As where six rates have the accuracy 1: the first, the slowest, was named."""
+
+    def said(seed, setting, losses=(0.3, 0.1, 0.2)):
+        return {"stop_reason": "completed", "validation_accuracy": 1.0, "validation_loss": losses[setting]}
+
+    assert train(contest(3), None, said).decision.leader == 1
+    assert train(contest(3), random.Random(3), said).decision.leader == 1
+    worse = train(contest(3), None, lambda *of: said(*of) | {"validation_accuracy": 1 - 0.002 * (of[1] == 1)})
+    assert worse.decision.leader == 2
+    lost = {"stop_reason": "diverged"}
+    failed = train(contest(3), None, lambda *of: said(*of) | (lost if of == (0, 1) else {}))
+    assert failed.decision.leader == 2
+    unknown = train(contest(3), None, lambda *of: said(*of) | {"validation_loss": None})
+    assert unknown.decision.leader == 0

@@ -8,6 +8,7 @@ from mnist_tune import TrialConfig
 from mnist_tune.regimes.families import families
 from mnist_tune.reports.answer import answer, keys
 from mnist_tune.reports.decided import titles
+from mnist_tune.results.tables import Tables
 
 
 def test_the_answer_names_the_best_rate_its_rivals_and_where_regimes_are(made_up_sweep):
@@ -48,7 +49,7 @@ def test_the_answer_says_what_it_rests_on_and_where_accuracy_jumps(made_up_sweep
 def test_of_crossed_settings_the_best_is_named_in_full_and_the_best_of_each(made_up_sweep):
     found = answer(made_up_sweep([0.01, 0.2], seeds=2, architectures=("mlp-4-tanh", "mlp-8-tanh")))
     assert found.headline.startswith("Train with mlp-4-tanh, learning rate 0.2: test accuracy 0.9")
-    assert found.headline.endswith("(best of 4, mean of 2 seeds)")
+    assert found.headline.endswith("(best of 4, mean of 2 seeds; least loss of 2 that tie)")
     assert any("mlp-8-tanh, learning rate 0.2 (0.9" in line for line in found.lines)
 
 
@@ -91,3 +92,41 @@ def test_what_a_session_shows_of_a_sweep_an_edge_and_a_decision_is_its_answer(ma
     settings = [{"learning_rate": 0.1}, {"learning_rate": 0.2}]
     decided = decision(sweep, settings, lambda order, one: 0.5 + one / 10).decision
     assert repr(decided) == f"<contest of 2 settings: learning_rate=0.2 is best, {len(decided.course)} seeds>"
+
+
+def test_of_equal_accuracies_that_with_the_least_loss_is_named_and_the_tie_is_said(made_up_sweep):
+    sweep = made_up_sweep([0.1, 0.2, 0.4])
+    trials = sweep.trials.sort_values("learning_rate").assign(test_accuracy=1.0, test_loss=[0.3, 0.1, 0.2])
+    found = answer(replace(sweep, trials=trials))
+    said = "Train with 0.2: test accuracy 1.0000 (best of 3; least loss of 3 that tie)"
+    assert found.headline == said
+    settings = [{"architecture": "mlp-4-tanh", "learning_rate": one} for one in (0.1, 0.2)]
+    decided = answer(decision(sweep, settings, lambda seed, one: 1.0))
+    assert "a tie with 0.2: 0.1 has the least held-out loss" in decided.lines[0]
+
+
+def test_a_training_accuracy_far_above_the_other_one_is_said(made_up_sweep):
+    sweep = made_up_sweep([0.1, 0.2])
+
+    def said(train_accuracy):
+        return answer(replace(sweep, trials=sweep.trials.assign(test_accuracy=0.65, train_accuracy=train_accuracy)))
+
+    assert said(0.98).headline.startswith("Train with 0.2: test accuracy 0.6500, training accuracy 0.9800 (best of 2")
+    assert "training" not in said(0.74).headline
+    settings = [{"architecture": "mlp-4-tanh", "learning_rate": one} for one in (0.1, 0.2)]
+    decided = answer(decision(sweep, settings, lambda seed, one: (0.65, 0.6)[one]))
+    assert ", training accuracy 0.9" in decided.lines[-1]
+
+
+def test_a_search_says_what_its_decision_found_and_asks_for_no_other_one(made_up_sweep, monkeypatch):
+    base = made_up_sweep([0.1, 0.2, 0.4])
+    meta = base.meta | {"name": "search", "search": True}
+    sweep = replace(base, trials=base.trials.assign(validation_accuracy=[0.9, 0.91, 0.92], holdout=100), meta=meta)
+    assert answer(sweep).questions[0].text == "Is it 0.1, 0.2 or 0.4?"
+    settings = [{"architecture": "mlp-4-tanh", "learning_rate": one} for one in (0.4, 0.2, 0.1)]
+    final = decision(base, settings, lambda seed, one: (0.9, 0.95, 0.8)[one] + 0.001 * (seed % 3))
+    monkeypatch.setattr(Tables, "final", final)
+    found = answer(replace(sweep))
+    assert found.headline == "Train with 0.2: held-out accuracy 0.9508 (of 3, the best 3 compared on fresh seeds)"
+    assert found.lines[: len(answer(final).lines) + 1] == ("0.2: none of the others is better", *answer(final).lines)
+    assert (found.rivals, found.questions) == ((), ())
