@@ -81,6 +81,7 @@ RATE = number("a finite number above 0", LEAST, FINITE)
 FROM_0 = number("a finite number of at least 0", 0, FINITE)
 SHARE = number("between 0 and 1", LEAST, math.nextafter(1, 0))
 BELOW_1 = number("in [0, 1)", 0, SHARE.high)
+PART = number("above 0 and at most 1", LEAST, 1)
 FACTOR = number("a finite number of at least 1", 1, LARGEST)
 
 

@@ -7,13 +7,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
-from mnist_tune.columns import BELOW_1, COUNT, FLAG, FROM_0, NAME, RATE, SEED, WHOLE, Kind
+from mnist_tune.columns import BELOW_1, COUNT, FLAG, FROM_0, NAME, RATE, SEED, WHOLE, Kind, whole
 from mnist_tune.errors import UserError
 
 MAX_SEED = int(SEED.high)
 
 MOST_TRIALS = 100_000
 """The most trials of a sweep."""
+
+TRIALS = whole(1, MOST_TRIALS)
 
 OPEN_REASONS = ("interrupted", "time_budget")
 """Stop reasons of trials that continue when their sweep is resumed."""

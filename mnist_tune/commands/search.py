@@ -13,6 +13,7 @@ import pandas as pd
 import tyro
 
 from mnist_tune import UserError, load_sweep, storage
+from mnist_tune.columns import COUNT, SEED, WHOLE, whole
 from mnist_tune.decisions.decide import DecideOptions, decide_between
 from mnist_tune.numbers import rate
 from mnist_tune.own_code.loading import refuse_unknown
@@ -20,8 +21,7 @@ from mnist_tune.reports.terminal import exit_code, print_report
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.tables import settings_of
 from mnist_tune.runtime.ray_session import stop_ray_at_exit
-from mnist_tune.training.architectures import ACTIVATIONS
-from mnist_tune.trial import MAX_SEED, OPEN_REASONS, Training, closest
+from mnist_tune.trial import OPEN_REASONS, TRIALS, Training
 from mnist_tune.tuning.opening import HELD_OUT
 from mnist_tune.tuning.options import (
     ARCHITECTURE_HELP,
@@ -35,9 +35,6 @@ from mnist_tune.tuning.options import (
     hints_of,
     mlp_name,
     rates_of,
-    refuse_empty,
-    refuse_outside,
-    refuse_too_many,
 )
 from mnist_tune.tuning.resuming import command_options, python_options
 from mnist_tune.tuning.sweep import search
@@ -69,15 +66,15 @@ class Search(CrossedOptions):
         "--optimizer sgd adam --momentum 0": "Of two optimisers:",
     }
 
-    trials: Annotated[int, InResume.ADDS] = 40
+    trials: Annotated[int, InResume.ADDS, TRIALS] = 40
     """The most trials, without those of the decision."""
     by: Literal["tpe", "random"] = "tpe"
     """tpe learns from trials that have ended (Optuna's tree-structured Parzen estimator); random draws each alone."""
-    widths: tuple[int, ...] = (16, 64, 256, 1024)
+    widths: Annotated[tuple[int, ...], COUNT] = (16, 64, 256, 1024)
     """Widths of the hidden layers."""
-    depths: tuple[int, ...] = (1, 2, 3)
+    depths: Annotated[tuple[int, ...], whole(0, MOST_LAYERS - 1)] = (1, 2, 3)
     """Numbers of hidden layers, all of the same width."""
-    activations: tuple[str, ...] = ("tanh", "relu")
+    activations: tuple[Literal["tanh", "relu", "gelu", "silu"], ...] = ("tanh", "relu")
     """tanh, relu, gelu or silu."""
     architecture: Annotated[tuple[str, ...], tyro.conf.arg(help=ARCHITECTURE_HELP)] = ()
     """Choose among these networks, instead of widths, depths and activations."""
@@ -85,28 +82,19 @@ class Search(CrossedOptions):
     """Learning rates to choose among, or a range FIRST:LAST, drawn evenly on a log scale."""
     momentum: tuple[float | str, ...] = ("0:0.95",)  # type: ignore[assignment]
     """Momenta of SGD to choose among, or a range FIRST:LAST. With other optimizers, it has to be --momentum 0."""
-    batch_size: tuple[int, ...] = (32, 64, 128, 256, 512)
+    batch_size: Annotated[tuple[int, ...], COUNT] = (32, 64, 128, 256, 512)
     """Images per step, to choose among."""
     weight_decay: float | str = "1e-6:1e-3"  # type: ignore[assignment]
     """Weight decay, or a range FIRST:LAST, drawn evenly on a log scale."""
-    epochs: int = 10
+    epochs: Annotated[int, COUNT] = 10
     """Epochs per trial."""
-    holdout: int = 0
+    holdout: Annotated[int, WHOLE] = 0
     """Training images that are held out, on which trials are compared; by default (0) a sixth of them."""
-    seed: int = 0
+    seed: Annotated[int, SEED] = 0
     """What is proposed follows from this. All trials have the seed 0 themselves."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        refuse_outside(self, 1, "trials", "batch_size")
-        refuse_outside(self, 0, "holdout")
-        refuse_outside(self, 0, "depths", most=MOST_LAYERS - 1)
-        refuse_outside(self, 0, "seed", most=MAX_SEED)
-        refuse_too_many(self.trials, "--trials")
-        refuse_empty(self, "widths", "depths", "activations", "batch_size", "optimizer", "learning_rates", "momentum")
-        for one in self.activations:
-            if one not in ACTIVATIONS:
-                raise UserError(f"--activations can't be {one!r}{closest(one, ACTIVATIONS)}")
         for name in RANGES:
             choices(name, getattr(self, name))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from mnist_tune import storage
+from mnist_tune.columns import COUNT, SEED, SHARE, WHOLE, whole
 from mnist_tune.data.dataset import Dataset, check_counts
 from mnist_tune.errors import UserError
 from mnist_tune.named_code import parse_call
@@ -21,16 +22,13 @@ from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import start_ray
 from mnist_tune.sweep import Sweep, load_sweep
 from mnist_tune.terminal import announce
-from mnist_tune.trial import MAX_SEED, Training, TrialConfig
+from mnist_tune.trial import MOST_TRIALS, Training, TrialConfig
 from mnist_tune.tuning.opening import HELD_OUT, open_sweep
 from mnist_tune.tuning.options import (
     AUTO,
     CrossedOptions,
     InResume,
     all_rates,
-    refuse_not_above_0,
-    refuse_outside,
-    refuse_too_many,
     typed,
 )
 from mnist_tune.tuning.past import Past
@@ -68,30 +66,25 @@ class DecideOptions(CrossedOptions):
     learning_rates: tuple[float | str, ...] = ()
     """Learning rates to compare, or a range FIRST:LAST:COUNT, log-spaced; crossed with all others, too. Each
     combination is a setting."""
-    epochs: int = 10
+    epochs: Annotated[int, COUNT] = 10
     """Epochs per trial; with --sweep, as there."""
-    holdout: int = 0
+    holdout: Annotated[int, WHOLE] = 0
     """Training images that are held out, on which settings are compared; by default (0) as in --sweep, or a sixth, and
     up to half as many more if then no batch is smaller than the others."""
-    tolerance: float | None = None
+    tolerance: Annotated[float | None, SHARE] = None
     """How much less accurate than the best the setting that is named may be. By default it is half the standard error
     of one trial's accuracy on the images held out."""
-    trials: Annotated[int, InResume.ADDS] = TRIALS
+    trials: Annotated[int, InResume.ADDS, whole(1, MOST_TRIALS - CONFIRMED)] = TRIALS
     """The most trials, without those that confirm, if it is not settled before."""
     confirm: Annotated[bool, InResume.CHANGES] = False
     """Train the best setting alone in the end, until it has 29 seeds."""
-    at_a_time: int | None = None
+    at_a_time: Annotated[int | None, COUNT] = None
     """How many seeds are trained at a time; by default as many as keep two settings' trials on all cores, and one."""
-    seed: int = 0
+    seed: Annotated[int, SEED] = 0
     """Makes the seeds of the trials other ones."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        refuse_not_above_0(self, "trials", "tolerance", "at_a_time")
-        refuse_outside(self, 0, "seed", most=MAX_SEED)
-        refuse_too_many(self.trials + CONFIRMED * self.confirm, "--trials")
-        if (self.tolerance or 0) >= 1:
-            raise UserError(f"--tolerance is a difference of accuracies, such as 0.002, got {self.tolerance}")
         if self.sweep is not None and self.resume not in (None, AUTO):
             raise UserError("--sweep starts a new decision, and --resume goes on with one; leave one of them out")
         if (self.at_a_time or 1) > self.trials:

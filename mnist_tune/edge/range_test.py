@@ -18,7 +18,7 @@ from mnist_tune.execution.process_setup import WorkerSettings, configure_jax
 from mnist_tune.own_code.loading import load_own, own_code, register_own
 from mnist_tune.regimes.divergence import guess_loss
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, Data, refuse_empty
+from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, Data
 
 if TYPE_CHECKING:
     from mnist_tune.training.range_test import Ramp, RangeCurve
@@ -40,10 +40,6 @@ class RangeTestOptions(Data):
     """A range test for each seed of initialisation and batch order."""
     picture: Path = Path("range_test.png")
     """File for the picture of the curves."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        refuse_empty(self, "seeds")
 
     def trial(self, seed: int) -> TrialConfig:
         """Return the trial that is tested."""

@@ -7,25 +7,16 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 
+from mnist_tune.columns import COUNT, PART, RATE, SEED, SHARE
 from mnist_tune.edge.range_test import blow_ups
-from mnist_tune.errors import UserError
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.measured_edge import EXPECTED, SEARCHES, Learned, template_of
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import start_ray
 from mnist_tune.sweep import Sweep
-from mnist_tune.trial import MAX_SEED, TrialConfig
+from mnist_tune.trial import TRIALS, TrialConfig
 from mnist_tune.tuning.opening import open_sweep
-from mnist_tune.tuning.options import (
-    ARCHITECTURE_HELP,
-    CROSSED,
-    CrossedOptions,
-    InResume,
-    refuse_empty,
-    refuse_not_above_0,
-    refuse_outside,
-    refuse_too_many,
-)
+from mnist_tune.tuning.options import ARCHITECTURE_HELP, CrossedOptions, InResume
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.resuming import python_options
 from mnist_tune.tuning.sweep import processes, run_searcher, shown
@@ -41,34 +32,23 @@ class EdgeOptions(CrossedOptions):
     scheduler: Literal["fifo"] = "fifo"
     """Trials run to their end, unless they diverge."""
     architecture: Annotated[tuple[str, ...], tyro.conf.arg(help=ARCHITECTURE_HELP)] = ("mlp-64-relu-glorot",)
-    epochs: int = 3
+    epochs: Annotated[int, COUNT] = 3
     """Epochs per trial. An edge belongs to a length of training."""
-    precision: Annotated[float, InResume.CHANGES] = 0.05
+    precision: Annotated[float, InResume.CHANGES, PART] = 0.05
     """End the search for an edge once the 95% interval of its 50% rate has had this half-width, as a share of the rate,
     through the last 15% of its outcomes."""
-    trials: Annotated[int, InResume.ADDS] = 100
+    trials: Annotated[int, InResume.ADDS, TRIALS] = 100
     """The most trials for an edge."""
-    learned: float | None = None
+    learned: Annotated[float | None, SHARE] = None
     """Training accuracy that counts as learned; by default it is a final training loss below half the untrained one or
     a guess's, whichever is less."""
-    expected: float | None = None
+    expected: Annotated[float | None, RATE] = None
     """Learning rate at which the edge is expected, up to a factor of 8; by default where a range test blows up."""
-    workers: int | None = None
+    workers: Annotated[int | None, COUNT] = None
     """How many trials may be proposed before the outcome of the first is known; by default one more than can run, and
     two more for each further edge. The search for one edge starts at most 16, then as many as it knows outcomes."""
-    seed: int = 0
+    seed: Annotated[int, SEED] = 0
     """Makes the seeds of the trials other ones. Each trial has a fresh seed of initialisation and batch order."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        refuse_not_above_0(self, "precision", "trials", "expected", "workers")
-        refuse_outside(self, 0, "seed", most=MAX_SEED)
-        if self.precision > 1:
-            raise UserError(f"--precision is a share of the rate, such as 0.05 for 5%, got {self.precision}")
-        refuse_empty(self, *CROSSED)
-        refuse_too_many(self.trials, "--trials")
-        if self.learned is not None and not 0 < self.learned < 1:
-            raise UserError(f"--learned must be an accuracy between 0 and 1, such as 0.5, got {self.learned}")
 
     def templates(self) -> list[TrialConfig]:
         """Return a trial of each edge, without its learning rate and seeds."""

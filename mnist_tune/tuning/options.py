@@ -15,6 +15,7 @@ import tyro
 
 from mnist_tune import storage
 from mnist_tune.cli import suggestion
+from mnist_tune.columns import BELOW_1, COUNT, FROM_0, RATE, SHARE, Kind
 from mnist_tune.data.dataset import Dataset, load_dataset
 from mnist_tune.errors import UserError
 from mnist_tune.execution.sharpness import SharpnessSettings
@@ -44,11 +45,13 @@ class InResume(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Options(Named):
-    """Options whose types are checked. Lists become tuples, and a value alone stands for a list of one."""
+    """Options whose types are checked, and that each is of the `Kind` that annotates it. Lists become tuples, and a
+    value alone stands for a list of one. A list may only be empty if it is so by default."""
 
     def __post_init__(self) -> None:
-        for name, hint in hints_of(type(self)).items():
-            value = getattr(self, name)
+        hints, kinds = hints_of(type(self)), annotated(type(self), Kind)
+        for option in fields(self):
+            name, hint, value = option.name, hints[option.name], getattr(self, option.name)
             if hint is not Any and hasattr(value, "tolist"):  # NumPy's numbers and arrays
                 value = value.tolist()
             if isinstance(value, (list, range)):
@@ -58,6 +61,11 @@ class Options(Named):
             object.__setattr__(self, name, value)
             if not fits(value, hint):
                 raise UserError(f"{flag(name)} can't be {value!r}")
+            if get_origin(hint) is tuple and option.default and not value:
+                raise UserError(f"{flag(name)} needs at least one value; the list is empty")
+            for one in value if isinstance(value, tuple) else (value,):
+                if (kind := kinds[name]) and one is not None and not kind.holds(one):
+                    raise UserError(f"{flag(name)} must be {kind.wanted}, got {one}")
 
     def values(self) -> dict[str, Any]:
         return {one.name: getattr(self, one.name) for one in fields(self)}
@@ -81,15 +89,11 @@ class Data(Options):
     """Folder with the four IDX files of mnist or fashion-mnist. Fashion-mnist needs none where Debian's package
     dataset-fashion-mnist is installed. Mnist needs none: it is downloaded into $MNIST_TUNE_DATA, or by default into
     $MNIST_TUNE_CACHE, or by default into the user's cache folder."""
-    train_images: int | None = None
+    train_images: Annotated[int | None, COUNT] = None
     """Train on the first so many training images only."""
     standardize: bool = False
     """Subtract the training set's mean and divide by its standard deviation: of all pixels, of each channel of colour
     images, or of each feature if an example is a vector."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        refuse_not_above_0(self, "train_images")
 
     def load(self) -> Dataset:
         """Load the data set. Raises `UserError` if it can't be loaded."""
@@ -108,50 +112,50 @@ class Run(Options):
     """regimes stops a trial that ASHA would stop if its curve is slow or dead by then, so that every rate gets its
     label; all seeds stop after the same epoch. asha stops trials whose training loss falls behind, as Ray Tune's
     own does. fifo runs every trial to its end."""
-    grace_period: int = 5
+    grace_period: Annotated[int, COUNT] = 5
     """Epochs before regimes or asha may stop a trial; fewer are too few to tell most curves apart."""
-    target: float | None = None
+    target: Annotated[float | None, SHARE] = None
     """Accuracy of a network that has learned the data set, in (0, 1). A curve below it is not converged. Built-in data
     have one, by the number of training images: 0.95 for mnist. For other data, it is the best trial's accuracy minus
     (1 - chance)/30."""
     output: Annotated[str | Path | None, InResume.HERE] = None
     """Folder for the results; by default results/<sweep>/<time>. Or a URI, with the keys in the environment:
     s3://BUCKET/FOLDER (add ?endpoint_override=HOST:PORT if the server is not Amazon's) or gs://BUCKET/FOLDER."""
-    max_concurrent: Annotated[int | None, InResume.CHANGES] = None
+    max_concurrent: Annotated[int | None, InResume.CHANGES, COUNT] = None
     """The most trials that run at the same time; by default one per CPU, or --trials-per-gpu per GPU."""
     execution: Annotated[Literal["auto", "lanes", "process"], InResume.CHANGES] = "auto"
     """process trains each trial in its own process. lanes trains trials of the same architecture together on a device.
     auto chooses lanes on GPUs and processes on CPUs."""
-    lanes: Annotated[int | None, InResume.CHANGES] = None
+    lanes: Annotated[int | None, InResume.CHANGES, COUNT] = None
     """The most lanes per device; by default 4 per CPU core, 64 per GPU."""
-    cpus_per_trial: int | None = None
+    cpus_per_trial: Annotated[int | None, COUNT] = None
     """CPU cores per trial; by default all cores divided by the trials, at least 1. The last bits of a trial's numbers
     depend on this, so a resumed sweep keeps it."""
-    train_evaluation: int | None = None
+    train_evaluation: Annotated[int | None, COUNT] = None
     """Evaluate only this many training images after each epoch, with label noise in the same proportion.
     By default all are evaluated, as in the notebook, which takes a third of an epoch."""
     sharpness: bool = False
     """Measure the sharpness, the largest eigenvalue of the training loss's Hessian, before training and after each
     epoch."""
-    sharpness_every: int | None = None
+    sharpness_every: Annotated[int | None, COUNT] = None
     """Measure it after the steps N, 2N, 3N and so on of a trial instead, within an epoch or every few epochs."""
-    sharpness_images: int | None = None
+    sharpness_images: Annotated[int | None, COUNT] = None
     """Measure it on this many training images; by default on 1,000 before training and 5,000 later, or on all if there
     are fewer."""
-    save_every: Annotated[int, InResume.CHANGES] = 1
+    save_every: Annotated[int, InResume.CHANGES, COUNT] = 1
     """Save a trial's state after every N epochs, while the next ones train. A kill loses no finished epoch's row, but
     each trial trains those since its last saved state again, with the same numbers: fewer than 2 N epochs."""
-    hang_minutes: Annotated[float, InResume.CHANGES] = 10.0
+    hang_minutes: Annotated[float, InResume.CHANGES, FROM_0] = 10.0
     """From a trial's third epoch: one that takes longer than this, and 20 times the trial's median, hangs. Its process,
     or its server of lanes, is then replaced, and the trial continues; it fails the third time. 0 waits for ever."""
-    trials_per_gpu: Annotated[int, InResume.CHANGES] = 1
+    trials_per_gpu: Annotated[int, InResume.CHANGES, COUNT] = 1
     """With --execution process: the number of trials that share a GPU, each with an equal part of its memory."""
     address: Annotated[str | None, InResume.HERE] = None
     """Ray cluster to run on: auto on one of its nodes, or HOST:PORT; by default that of $RAY_ADDRESS. With local, or
     without either, Ray is started on this machine. A resume needs it again: a results folder may come from anybody."""
     dashboard: Annotated[bool, InResume.HERE] = False
     """Start Ray's dashboard; needs ray[default]."""
-    time_budget: Annotated[float | None, InResume.CHANGES] = None
+    time_budget: Annotated[float | None, InResume.CHANGES, RATE] = None
     """Seconds after which trials that still run are stopped."""
     resume: Annotated[str | Path | None, InResume.HERE] = None
     """Resume the interrupted sweep in this folder or URI, with the trials recorded there. With auto: resume the sweep
@@ -183,10 +187,6 @@ class Run(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        counts = "grace_period", "max_concurrent", "lanes", "cpus_per_trial", "train_evaluation", "trials_per_gpu"
-        refuse_not_above_0(self, *counts, "save_every", "sharpness_every", "sharpness_images", "time_budget")
-        if not 0 <= self.hang_minutes < math.inf:
-            raise UserError(f"--hang-minutes must be 0 or more, got {self.hang_minutes}")
         for name in ("output", "resume"):
             if getattr(self, name) is not None:
                 storage.place(getattr(self, name))
@@ -196,8 +196,6 @@ class Run(Options):
             )
         if self.resume == AUTO and self.output is None:
             raise UserError("--resume auto resumes the sweep in --output, so it needs --output, too")
-        if self.target is not None and not 0 < self.target < 1:
-            raise UserError(f"--target must be an accuracy between 0 and 1, such as 0.95, got {self.target}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,6 +207,7 @@ class SweepOptions(Data, Run):
 
 
 SomeOptions = TypeVar("SomeOptions", bound=SweepOptions)
+Annotation = TypeVar("Annotation")
 
 
 def flag(name: str) -> str:
@@ -226,11 +225,11 @@ def hints_of(options: type[Any]) -> Mapping[str, Any]:
     return {one.name: hints[one.name] for one in fields(options)}
 
 
-def in_resume(options: type[Any]) -> Mapping[str, InResume | None]:
-    """Return what a resume does with each option; None if it is kept."""
+def annotated(options: type[Any], kind: type[Annotation]) -> Mapping[str, Annotation | None]:
+    """Return what annotates each option: an `InResume`, or a `Kind`; None if nothing does."""
     hints = get_type_hints(options, include_extras=True)
-    found = {name: getattr(hints[name], "__metadata__", ()) for name in hints_of(options)}
-    return {name: next((one for one in of if isinstance(one, InResume)), None) for name, of in found.items()}
+    found = {one.name: getattr(hints[one.name], "__metadata__", ()) for one in fields(options)}
+    return {name: next((one for one in of if isinstance(one, kind)), None) for name, of in found.items()}
 
 
 def fits(value: Any, hint: Any) -> bool:
@@ -253,7 +252,7 @@ def fits(value: Any, hint: Any) -> bool:
 class TrialOptions(Training, SweepOptions):
     """The configuration that all trials of a sweep share."""
 
-    epochs: Annotated[int, InResume.ADDS] = 10
+    epochs: Annotated[int, InResume.ADDS, COUNT] = 10
     """Epochs per trial."""
 
     def common(self) -> dict[str, Any]:
@@ -277,9 +276,9 @@ class CrossedOptions(TrialOptions):
 
     architecture: Annotated[tuple[str, ...], tyro.conf.arg(help=ARCHITECTURE_HELP)] = ("mlp-1024-128-tanh",)
     optimizer: Annotated[tuple[str, ...], tyro.conf.arg(help=OPTIMIZER_HELP)] = ("sgd",)
-    batch_size: tuple[int, ...] = (128,)
+    batch_size: Annotated[tuple[int, ...], COUNT] = (128,)
     """Images per step. Several values are crossed with all others, as are architectures, optimizers and momenta."""
-    momentum: tuple[float, ...] = (0.0,)
+    momentum: Annotated[tuple[float, ...], BELOW_1] = (0.0,)
     """Momentum of SGD, in [0, 1)."""
 
     def combined(self, *more: str, **values: Sequence[Any]) -> Iterator[TrialConfig]:
@@ -292,8 +291,7 @@ class CrossedOptions(TrialOptions):
 
 def crossed(options: Any, *names: str, **values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
     """Return every combination of some options that list values, once and in order. `values` replace an option's own.
-    Raises `UserError` if a list is empty, or there are more than `MOST_TRIALS` combinations."""
-    refuse_empty(options, *names)
+    Raises `UserError` if there are more than `MOST_TRIALS` combinations."""
     lists = [list(dict.fromkeys(values.get(name, getattr(options, name)))) for name in names]
     said = " x ".join(f"{len(one)} {flag(name)}" for name, one in zip(names, lists, strict=True) if len(one) > 1)
     refuse_too_many(math.prod(map(len, lists)), said)
@@ -304,31 +302,6 @@ def refuse_too_many(count: int, said: str) -> None:
     """Raise a `UserError` if options, in these words, make more than `MOST_TRIALS` trials. A folder may record any."""
     if count > MOST_TRIALS:
         raise UserError(f"{count} trials are too many ({said}); at most {MOST_TRIALS} fit into a sweep")
-
-
-def refuse_not_above_0(options: Any, *names: str) -> None:
-    """Raise a `UserError` if one of these options is given and not above 0, or infinite."""
-    for name in names:
-        value = getattr(options, name)
-        if value is not None and not 0 < value < math.inf:
-            raise UserError(f"{flag(name)} must be {'finite' if value > 0 else 'above 0'}, got {value}")
-
-
-def refuse_outside(options: Any, least: int, *names: str, most: float = math.inf) -> None:
-    """Raise a `UserError` if one of these options is below `least` or above `most`."""
-    for name in names:
-        values = getattr(options, name)
-        for value in values if isinstance(values, tuple) else [values]:
-            if not least <= value <= most:
-                limit = f"least {least}" if value < least else f"most {most}"
-                raise UserError(f"{flag(name)} must be at {limit}, got {value}")
-
-
-def refuse_empty(options: Any, *names: str) -> None:
-    """Raise a `UserError` if one of these options, which list values, is empty."""
-    for name in names:
-        if not getattr(options, name):
-            raise UserError(f"{flag(name)} needs at least one value; the list is empty")
 
 
 def mlp_name(width: int, depth: int, activation: str, initialisation: str = "") -> str:

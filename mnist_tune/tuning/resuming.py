@@ -23,10 +23,10 @@ from mnist_tune.tuning.options import (
     Options,
     SomeOptions,
     SweepOptions,
+    annotated,
     fits,
     flag,
     hints_of,
-    in_resume,
     typed,
 )
 
@@ -71,13 +71,13 @@ def recorded_options(kind: type[SomeOptions], where: Place) -> SomeOptions:
     meta = read_meta(where)
     if kind.NAME and not is_made_by(kind, meta):
         raise UserError(f"{where} was made by something else; resume it with: {resume_command(meta, where)}")
-    recorded, rules = values_of(kind, meta, where), in_resume(kind)
+    recorded, rules = values_of(kind, meta, where), annotated(kind, InResume)
     return kind(**{name: value for name, value in recorded.items() if rules[name] is not InResume.HERE})
 
 
 def is_made_by(kind: type[SweepOptions], meta: Mapping[str, Any]) -> bool:
     """Return whether a sweep was made by the command that has these options, which are then recorded."""
-    of_folders = {name for name, rule in in_resume(kind).items() if rule is not InResume.HERE}
+    of_folders = {name for name, rule in annotated(kind, InResume).items() if rule is not InResume.HERE}
     own = vars(kind)["__annotations__"].keys() & of_folders
     return bool(meta["name"] == kind.NAME and own <= meta["options"].keys())
 
@@ -116,7 +116,7 @@ def data_of(options: SomeOptions, sweep: Sweep) -> dict[str, Any]:
 def continued(recorded: SomeOptions, now: SomeOptions, where: Place) -> SomeOptions:
     """Return the options of a resume, given those that its folder records, and the same with what is given now. Raises
     `UserError` if an option was given that can't change."""
-    values, code, rules = dict[str, Any](), read_meta(where).get("code", []), in_resume(type(now))
+    values, code, rules = dict[str, Any](), read_meta(where).get("code", []), annotated(type(now), InResume)
     for one in fields(now):
         name, before, after = one.name, getattr(recorded, one.name), getattr(now, one.name)
         if rules[name] in (InResume.HERE, InResume.CHANGES):

@@ -59,7 +59,7 @@ def test_those_of_a_sweep_are_trained_as_there(begun, swept, tmp_path):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"learning_rates": ()}, "--learning-rates needs at least one value"),
+        ({"learning_rates": ()}, "a decision needs two settings"),
         ({"learning_rates": (0.1,)}, "a decision needs two settings"),
         (
             {"learning_rates": ("0.1:1:3",), "trials": 5},

@@ -11,7 +11,7 @@ def test_it_trains_on_the_images_asked_for(tmp_path, monkeypatch):
     class Loaded(Exception):
         pass
 
-    def load(name, data_dir=None, progress=True, standardize=False, train_images=None):
+    def load(name, data_dir=None, standardize=False, train_images=None):
         raise Loaded(name, data_dir, standardize, train_images)
 
     monkeypatch.setattr(options_module, "load_dataset", load)
