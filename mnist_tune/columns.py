@@ -126,6 +126,7 @@ EPOCHS = (
     Column("validation_loss", NUMBER, "Mean loss on the images held out, with `--holdout`.", "nats", curve=True),
     Column("validation_accuracy", NUMBER, "Share of the images held out classified right.", "0 to 1", curve=True),
     Column("answers", FACTOR, "Of tokens: independent answers that an example's are worth, held out.", curve=True),
+    Column("loss_noise", NUMBER, "Of a task: the standard error of what the held-out loss fell so far.", curve=True),
     Column("scores", TEXT, "What a task's `score` returns beside loss and accuracy, held out."),
     Column("step_loss_first", NUMBER, "Loss of the epoch's first batch, before its update.", "nats"),
     Column("step_loss_max", NUMBER, "The largest batch loss of the epoch.", "nats", curve=True),

@@ -16,14 +16,16 @@ from mnist_tune.execution.checkpoint import Row
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.sharpness import Measured, sharpness_columns
 from mnist_tune.regimes.divergence import blown_up, chance_of, guess_loss, has_diverged
+from mnist_tune.regimes.learned_share import paired_noise
 from mnist_tune.regimes.noise import WINDOW_IMAGES, calm_floor, window_images
+from mnist_tune.training.program import PARTED
 from mnist_tune.trial import TrialConfig
 
 
 def epoch_row(
     before: Row,
     losses: np.ndarray,
-    scores: dict[str, dict[str, float]],
+    scores: dict[str, dict[str, Any]],
     config: TrialConfig,
     data: DeviceData,
     measured: Sequence[Measured] | None = None,
@@ -70,12 +72,16 @@ def epoch_row(
             row["scores"] = json.dumps(more)  # likewise
     if counts:
         return row | {"diverged": has_diverged(row, chance_of(counts), data.splits["train"][1])}
-    row["least_loss"] = least = float(np.fmin(before.get("least_loss", untrained), train_loss))  # for the next epoch
-    return row | {"diverged": not row["finite"] or blown_up(train_loss, untrained, least)}
+    deviation, parts = before.get("untrained_deviation", 0.0), before.get("untrained_parts", [])
+    least = float(np.fmin(before.get("least_loss", untrained), train_loss))
+    row |= {"least_loss": least, "untrained_deviation": deviation, "untrained_parts": parts}  # for the next epoch
+    if PARTED in of:
+        row["loss_noise"] = paired_noise(of[PARTED], parts)
+    return row | {"diverged": not row["finite"] or blown_up(train_loss, untrained, least, deviation)}
 
 
-KNOWN = ("loss", "accuracy", "answers")
-"""Scores that have columns of their own."""
+KNOWN = ("loss", "accuracy", "answers", PARTED)
+"""Scores that have columns of their own, or no column."""
 
 
 def window_means(losses: np.ndarray, batch_size: int, images: int) -> tuple[np.ndarray, np.ndarray]:

@@ -147,8 +147,8 @@ class Executor:
         hyper: Hyperparameters | None = None,
     ) -> Any:
         """Return `function(program, params, extra, data, index, *static)` of each lane, or with hyperparameters
-        `function(program, state, hyper, data, index, *static)`: a pure function of one lane whose results are scalars.
-        `index` says which images, int32; `static` is compiled in. The rest is as in `train`."""
+        `function(program, state, hyper, data, index, *static)`: a pure function of one lane. `index` says
+        which images, int32; `static` is compiled in. The rest is as in `train`."""
         padded = hyper and {name: _pad(values, size) for name, values in hyper.items()}
         variables = self.state if hyper else (self.state.params, self.state.extra)
         call = (variables, *jax.device_put((_pad(np.array(slots, np.int32), size), padded, index)), data)
@@ -228,7 +228,8 @@ def _measure(
 
     if len(slots) > 1:
         return jax.vmap(run)(take(variables, slots), hyper)
-    return jax.tree.map(jnp.atleast_1d, run(take(variables, slots), jax.tree.map(lambda x: x[0], hyper)))
+    found = run(take(variables, slots), jax.tree.map(lambda x: x[0], hyper))
+    return jax.tree.map(lambda x: jnp.expand_dims(x, 0), found)
 
 
 def _pad(values: np.ndarray, size: int) -> np.ndarray:

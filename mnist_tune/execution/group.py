@@ -21,7 +21,7 @@ from mnist_tune.execution.sharpness import Measured, SharpnessSettings, measure
 from mnist_tune.regimes.noise import independent_answers
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.optimizers import Hyperparameters
-from mnist_tune.training.program import Program
+from mnist_tune.training.program import PARTED, Program
 from mnist_tune.trial import TrialConfig, steps_of_epoch
 
 DRAWS = 0x9E3779B9
@@ -98,22 +98,27 @@ class LaneGroup:
     sizes: BatchSizes
     sharpness: SharpnessSettings | None = None
     """When sharpness is measured; None never does."""
-    _untrained_losses: dict[int, float] = field(default_factory=dict)
-    """Training loss of the initial parameters, by seed."""
+    _untrained: dict[int, Row] = field(default_factory=dict)
+    """What `untrained` returned, by seed."""
 
     @property
     def steps(self) -> int:
         program = self.executor.program
         return steps_of_epoch(self.data.train_count, program.batch_size, program.drop_last)
 
-    def untrained_loss(self, lane: Lane) -> float:
-        """Return the training loss of a lane's initial parameters, which are in its slot."""
-        losses, seed = self._untrained_losses, lane.config.seed
-        if seed not in losses:
-            [found] = self._evaluate(1, [lane], "train")
-            losses[seed] = found["loss"]
+    def untrained(self, lane: Lane) -> Row:
+        """Return the training loss of a lane's initial parameters, which are in its slot. Without an accuracy, also its
+        standard deviation over parts of the training set, and the losses of parts of the held-out examples."""
+        seed = lane.config.seed
+        if seed not in self._untrained:
+            [train] = self._evaluate(1, [lane], "train")
+            self._untrained[seed] = {"untrained_loss": train["loss"]}
+            if PARTED in train:
+                [held_out] = self._evaluate(1, [lane], list(self.data.splits)[-1])
+                parts = {"untrained_parts": held_out[PARTED], "untrained_deviation": float(np.std(train[PARTED]))}
+                self._untrained[seed] |= parts
             self._share_seconds([lane])
-        return losses[seed]
+        return self._untrained[seed]
 
     def run(self, lanes: Lanes) -> dict[str, Row | Exception]:
         """Train and evaluate lanes for one epoch. Return their rows, or why they have none, as `LanePool.outcomes`."""
@@ -212,13 +217,16 @@ class LaneGroup:
         names = self.executor.program.step.names
         return {name: np.array([lane.hyper[name] for lane in batch], np.float32) for name in names}
 
-    def _evaluate(self, size: int, batch: Sequence[Lane], split: str) -> Iterable[dict[str, float]]:
-        """Return the mean scores of each lane of a batch by name, and of tokens the `independent_answers`."""
+    def _evaluate(self, size: int, batch: Sequence[Lane], split: str) -> Iterable[dict[str, Any]]:
+        """Return the mean scores of each lane of a batch by name, and of tokens the `independent_answers`; without an
+        accuracy, the mean losses of parts of the split."""
         slots, index = [lane.slot for lane in batch], np.array(self.data.splits[split], np.int32)
         counts, sums = self.executor.measure(Program.evaluate, size, slots, self.data.arrays, index)
-        found = []
+        parts, found = sums.pop(PARTED, None), []
         for i, count in enumerate(counts.tolist()):
-            means = {name: float(each[i]) / count for name, (each, _) in sums.items()}
+            means: dict[str, Any] = {name: float(each[i]) / count for name, (each, _) in sums.items()}
+            if parts:
+                means[PARTED] = [float(loss / n) for loss, n in zip(*(of[i] for of in parts), strict=True) if n]
             if self.data.positions > 1:
                 square = float(sums["accuracy"][1][i]) / count
                 means["answers"] = independent_answers(means["accuracy"], square, self.data.positions)

@@ -61,7 +61,7 @@ class LanePool:
                 lane = Lane(config, group, free[-1], checkpoint.row if checkpoint else {"epoch": 0})
                 if checkpoint is None:
                     group.executor.write(lane.slot, group.executor.program.init(config.seed, lane.hyper))
-                    lane.row["untrained_loss"] = group.untrained_loss(lane)
+                    lane.row |= group.untrained(lane)
                 else:
                     group.executor.restore(lane.slot, checkpoint.arrays)
         except OutOfMemoryError as error:

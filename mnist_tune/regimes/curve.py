@@ -65,6 +65,8 @@ class Curve:
     infinite if nobody knows how much can be learned."""
     loss_noise: float = 0.0
     """The standard error of a loss there."""
+    gain_noise: np.ndarray | None = None
+    """The standard error of what the held-out loss of a task fell since the beginning (`loss_noise` of `epochs`)."""
 
     @classmethod
     def of(cls, columns: Mapping[str, np.ndarray], config: Any, data: DataFacts) -> Curve:
@@ -80,6 +82,7 @@ class Curve:
             held_out=columns[f"{split}_accuracy"],
             epochs_asked=config.epochs,
             held_out_loss=known[f"{split}_loss"],
+            gain_noise=known["loss_noise"],
             train_accuracy=known["train_accuracy"],
             train_loss=loss,
             step_loss_max=known["step_loss_max"],

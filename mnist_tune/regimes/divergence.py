@@ -74,6 +74,7 @@ def has_diverged(row: Mapping[str, Any], chance: float, images: int) -> bool:
     return bool((guesses and steps >= PATIENCE) or (times >= BLOWN_UP and steps * times >= BLOWN_UP * PATIENCE))
 
 
-def blown_up(loss: float, untrained: float, least: float) -> bool:
-    """Return whether the loss of a task, of either sign, is too far above the untrained one, given the least so far."""
-    return loss - untrained > (BLOWN_UP - 1) * max(abs(untrained), untrained - least)
+def blown_up(loss: float, untrained: float, least: float, deviation: float = 0.0) -> bool:
+    """Return whether the loss of a task, of either sign, is too far above the untrained one, given the least so far and
+    the standard deviation of the untrained one over parts of the data."""
+    return loss - untrained > (BLOWN_UP - 1) * max(abs(untrained), deviation, untrained - least)

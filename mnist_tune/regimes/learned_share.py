@@ -17,6 +17,9 @@ from mnist_tune.regimes.statistics import ENOUGH, TREND, VISIBLE
 LEAST_NOISE = VISIBLE / SIGMAS / math.sqrt(2)
 """The least standard error of a share: a difference that nobody sees in a curve is none."""
 
+FEWEST = 8
+"""Parts of the examples from which on the differences of their losses say how certain the mean is."""
+
 FAR_LESS = 10
 """A loss that falls to less than one in so many, above 0, is compared by its logarithm."""
 
@@ -32,7 +35,9 @@ class Loss:
     held_out: float
     """Its settled held-out loss, which is the least."""
     noise: float
-    """The standard error of a held-out loss."""
+    """The standard error of a held-out loss, beside others of the same examples."""
+    gain_noise: float
+    """The standard error of the difference between the untrained loss and the least one."""
     trial: int
     """Which trial that is."""
     logarithmic: bool
@@ -41,7 +46,7 @@ class Loss:
     @property
     def is_known(self) -> bool:
         """Whether more than noise can be learned."""
-        return self.untrained - self.held_out > SIGMAS * self.noise
+        return self.untrained - self.held_out > SIGMAS * self.gain_noise
 
     @property
     def share_noise(self) -> float:
@@ -72,7 +77,7 @@ def as_shares(curves: Sequence[Curve]) -> list[Curve]:
     """
     loss = least_loss(curves)
     if loss is None or not loss.is_known:
-        noise = 0.0 if loss is None else loss.noise
+        noise = 0.0 if loss is None else loss.gain_noise
         return [_with_shares(one, *(np.zeros(one.epochs),) * 2, math.inf, noise, None) for one in curves]
     asked = curves[0].data.target
     if asked is not None and asked < loss.held_out:
@@ -82,7 +87,7 @@ def as_shares(curves: Sequence[Curve]) -> list[Curve]:
     for one in curves:
         train, held_out = _losses(one)
         shares = loss.share(train), loss.share(held_out, held_out=True)
-        found.append(_with_shares(one, *shares, loss.share_noise, loss.noise, target))
+        found.append(_with_shares(one, *shares, loss.share_noise, loss.gain_noise, target))
     return found
 
 
@@ -135,8 +140,10 @@ def least_loss(curves: Sequence[Curve]) -> Loss | None:
     best = float(np.median(held_out[-TREND:]))
     # The best one may have been lucky at a rate that is restless. All are measured on the same examples.
     noise = min(loss_noise(held_out), float(np.median([loss_noise(of[2]) for of in ended])))
+    paired = curves[trial].gain_noise
+    gain_noise = max(noise, 0.0 if paired is None else float(np.median(paired[: len(held_out)][-TREND:])))
     logarithmic = 0 < best < untrained / FAR_LESS
-    return Loss(untrained, float(np.median(train[-TREND:])), best, noise, trial, logarithmic)
+    return Loss(untrained, float(np.median(train[-TREND:])), best, noise, gain_noise, trial, logarithmic)
 
 
 def _memorised(train: np.ndarray, held_out: np.ndarray, untrained: float) -> bool:
@@ -156,7 +163,17 @@ def loss_noise(loss: np.ndarray) -> float:
     return float(np.sqrt(np.mean(bends**2) / 6)) if len(bends) >= TREND else 0.0
 
 
+def paired_noise(losses: Sequence[float], others: Sequence[float]) -> float:
+    """Return the standard error of the difference of two losses, given those of the same parts of the examples; NaN if
+    there are fewer than `FEWEST`."""
+    if len(losses) != len(others) or len(losses) < FEWEST:
+        return math.nan
+    with np.errstate(invalid="ignore", over="ignore"):
+        return float(np.subtract(losses, others).std(ddof=1)) / math.sqrt(len(losses))
+
+
 def loss_noises(epochs: pd.DataFrame) -> pd.Series:
     """Return the standard error of each trial's held-out loss (else that on the test set), by its id."""
     loss = epochs["validation_loss"].astype(float).fillna(epochs["test_loss"].astype(float))
-    return loss.groupby(epochs["trial_id"]).agg(lambda of: loss_noise(of.to_numpy()))
+    still = loss.groupby(epochs["trial_id"]).agg(lambda of: loss_noise(of.to_numpy()))
+    return np.fmax(still, epochs["loss_noise"].astype(float).groupby(epochs["trial_id"]).last())

@@ -278,7 +278,8 @@ def tables(path: Path, meta: dict[str, Any], running: bool | None = False) -> Ta
 
 def _without_unmeasured(epochs: pd.DataFrame) -> pd.DataFrame:
     """Return epochs without the columns of what only some sweeps measure, if this one did not."""
-    some = [name for name in epochs if name.startswith("validation") or "sharpness" in name or name == "answers"]
+    measured = ("validation", "answers", "loss_noise")
+    some = [name for name in epochs if name.startswith(measured) or "sharpness" in name]
     return epochs.drop(columns=[name for name in some if epochs[name].isna().all()])
 
 

@@ -29,7 +29,10 @@ Data = Any
 as the data set holds them, and labels [n], or [n, T] of tokens."""
 
 Scores = dict[str, tuple[Array, Array]]
-"""By name, the sum of a score over examples, and that of its squares; float32."""
+"""By name, the sum of a score over examples, and that of its squares; float32. Without an accuracy, `PARTED` has the
+sums of the loss over parts of the split, and the numbers of examples in these, both [PARTS]."""
+
+PARTED, PARTS = "parts", 32
 
 EVALUATIONS = 0xE7A1
 """Makes the random keys of evaluations other ones than those of training."""
@@ -176,12 +179,18 @@ class Program:
             for name, values in scores(i, start).items():
                 each = jnp.where(inside, values.astype(jnp.float32), 0)
                 found[name] = sums[name][0] + each.sum(), sums[name][1] + (each * each).sum()
+                if name == "loss" and PARTED in sums:
+                    of_block = each.sum(), inside.sum()
+                    found[PARTED] = jax.tree.map(lambda x, y: x.at[i * PARTS // blocks].add(y), sums[PARTED], of_block)
             return found
 
         kinds = jax.eval_shape(scores, count, 0)
         whole = any(not kind.shape for kind in kinds.values())
         blocks = count // size if whole else (count + size - 1) // size
-        sums = jax.lax.fori_loop(0, blocks, block, {name: (jnp.float32(0), jnp.float32(0)) for name in kinds})
+        zeros = {name: (jnp.float32(0), jnp.float32(0)) for name in kinds}
+        if "accuracy" not in kinds:
+            zeros[PARTED] = jnp.zeros(PARTS), jnp.zeros(PARTS)
+        sums = jax.lax.fori_loop(0, blocks, block, zeros)
         return (blocks * size if whole else count), sums
 
 

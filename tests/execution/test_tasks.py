@@ -118,8 +118,37 @@ def test_a_score_of_whole_batches_leaves_out_the_rest():
 
 
 @pytest.mark.parametrize(
-    ("untrained", "least", "loss", "diverged"),
-    [(-0.01, -47.0, -46.0, False), (1.0, 1.0, 99.0, False), (1.0, 1.0, 101.0, True), (-0.01, -40.0, 3960.0, True)],
+    ("untrained", "least", "deviation", "loss", "diverged"),
+    [
+        (-0.01, -47.0, 0.0, -46.0, False),
+        (1.0, 1.0, 0.0, 99.0, False),
+        (1.0, 1.0, 0.0, 101.0, True),
+        (-0.01, -40.0, 0.0, 3960.0, True),
+        (0.0, 0.0, 2.0, 198.0, False),
+        (0.0, 0.0, 2.0, 199.0, True),
+    ],
 )
-def test_a_task_diverges_by_the_scale_of_its_own_losses(untrained, least, loss, diverged):
-    assert blown_up(loss, untrained, least) is diverged
+def test_a_task_diverges_by_the_scale_of_its_own_losses(untrained, least, deviation, loss, diverged):
+    assert blown_up(loss, untrained, least, deviation) is diverged
+
+
+def cancels():
+    """A loss that is 0 on average before training, though not in each block; a step adds 50 at a rate of 1."""
+
+    def loss(params, state, x, key):
+        return params["w"] + x.mean(), state
+
+    x = np.tile(np.repeat([-1.0, 1.0], 8), 8).astype(np.float32)
+    return Task(lambda key: ({"w": jnp.float32(0)}, ()), loss, lambda: (x, x), block=8)
+
+
+def test_blocks_of_the_untrained_loss_give_its_scale_and_the_noise_of_what_was_learned(tmp_path):
+    pool = pool_of(cancels)
+    pool.attach("a", config_of(cancels, 0.5))
+    pool.run(["a"])
+    pool.checkpoint("a").save(tmp_path / "a.npz")
+    pool.attach("a", config_of(cancels, 0.5), Checkpoint.load(tmp_path / "a.npz"))
+    row = pool.run(["a"])["a"]
+    assert row["untrained_loss"] == 0
+    assert row["untrained_deviation"] == pytest.approx(1)
+    assert row["loss_noise"] == pytest.approx(0, abs=1e-6)  # each block's loss fell by as much

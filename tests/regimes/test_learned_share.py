@@ -12,7 +12,7 @@ from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.decision import standing
 from mnist_tune.regimes.forecast import target_of
 from mnist_tune.regimes.labels import Family, Trial
-from mnist_tune.regimes.learned_share import Loss, as_shares, least_loss
+from mnist_tune.regimes.learned_share import Loss, as_shares, least_loss, paired_noise
 
 T = np.arange(1, 21)
 
@@ -84,6 +84,19 @@ def test_of_noise_alone_nothing_is_said(guess):
         assert found == ["undecided"] * 5
 
 
+@pytest.mark.parametrize(("error", "regimes"), [(0.004, {"undecided"}), (0.0005, {"slow", "converged"})])
+def test_what_the_held_out_examples_may_be_by_chance_is_nothing_learned(error, regimes):
+    """Losses that fall smoothly by a hundredth: whether that is noise, only the losses of parts of the examples say."""
+    curves = [curve(falls(rate, 0.99)) for rate in (0.01, 0.6)]
+    assert set(labels(*(replace(one, gain_noise=np.full(20, error)) for one in curves))) == regimes
+
+
+def test_paired_losses_of_eight_parts_say_how_certain_a_difference_is():
+    hard = np.arange(8) ** 2.0
+    assert paired_noise(hard + [0.1, 0.3] * 4, hard) == pytest.approx(0.1 * math.sqrt(8 / 7) / math.sqrt(8))
+    assert math.isnan(paired_noise(hard[:7], hard[:7]))
+
+
 def test_a_sibling_that_overfits_is_no_measure_of_the_good_one():
     memorised = curve(np.geomspace(0.8, 1e-4, 20), 0.3 + 0.02 * (T - 3.0) ** 2 / 10)
     good = curve(falls(0.6, 0.2), falls(0.6, 0.25), noise=1e-3)
@@ -151,7 +164,8 @@ def test_who_gives_the_least_loss_is_known():
     curves = [curve(falls(0.1)), curve(falls(0.6), falls(0.6, 0.2)), curve(falls(0.6)[:8], falls(0.9, 0.0)[:8])]
     assert least_loss(curves) == Loss(
         untrained=1.0, train=pytest.approx(curves[1].train_loss[-3:].mean(), abs=1e-3),
-        held_out=pytest.approx(0.2, abs=1e-3), noise=pytest.approx(0, abs=1e-3), trial=1, logarithmic=False,
+        held_out=pytest.approx(0.2, abs=1e-3), noise=pytest.approx(0, abs=1e-3), gain_noise=pytest.approx(0, abs=1e-3),
+        trial=1, logarithmic=False,
     )  # fmt: skip
 
 
