@@ -91,7 +91,7 @@ class Curve:
             above_since=None if since is None else int(since),
             window_loss_max=known["window_loss_max"],
             guessing_since=None if guessing is None else int(guessing),
-            answers=1.0 if known["answers"] is None else float(np.nanmedian(columns["answers"])),
+            answers=1.0 if known["answers"] is None else median(known["answers"][~np.isnan(known["answers"])]),
             data=data,
             **{name: getattr(config, name) for name in SETTINGS},
         )
@@ -194,12 +194,12 @@ class Curve:
     @cached_property
     def settled(self) -> float:
         """The median accuracy of the last three epochs, which does not depend on the luck of the last one."""
-        return float(np.median(self.accuracy[-3:])) if self.epochs else 0.0
+        return median(self.accuracy[-3:]) if self.epochs else 0.0
 
     @cached_property
     def held_out_settled(self) -> float:
         """The same of the held-out accuracies."""
-        return float(np.median(self.held_out[-3:])) if self.epochs else 0.0
+        return median(self.held_out[-3:]) if self.epochs else 0.0
 
     def learned(self, accuracy: Any) -> Any:
         """Return how much of what can be learned an accuracy a is: `(a - chance) / (1 - chance)`."""
@@ -242,6 +242,12 @@ class Curve:
         loss = factor * (1 - self.accuracy) if self.train_loss is None else self.train_loss
         before = np.concatenate([[self.untrained], loss[:-1]])
         return np.asarray(np.fmax(loss, before))
+
+
+def median(values: np.ndarray) -> float:
+    """Return the median, NaN if a value is NaN, in a tenth of the time that NumPy takes for a few."""
+    known, half = np.sort(values).tolist(), len(values) // 2
+    return math.nan if math.isnan(known[-1]) else known[half] if len(known) % 2 else (known[half - 1] + known[half]) / 2
 
 
 def columns_of(epochs: pd.DataFrame) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -78,11 +79,12 @@ def rounded(epoch: float) -> str:
 def arrived(curve: Curve, target: float) -> int | None:
     """Return the epoch since which a curve has been at the target, but for single epochs; None if it is not there."""
     padded = np.concatenate([[-np.inf, np.inf], curve.accuracy])
-    settled = np.median(np.lib.stride_tricks.sliding_window_view(padded, 3), axis=1)
+    first, second, third = padded[:-2], padded[1:-1], padded[2:]
+    settled = np.maximum(np.minimum(first, second), np.minimum(np.maximum(first, second), third))  # the median of three
     below = np.flatnonzero(settled < target)
-    first = int(below[-1]) if len(below) else 0
-    there = np.flatnonzero(curve.accuracy[first:] >= target)
-    return first + int(there[0]) + 1 if len(there) else None
+    since = int(below[-1]) if len(below) else 0
+    there = np.flatnonzero(curve.accuracy[since:] >= target)
+    return since + int(there[0]) + 1 if len(there) else None
 
 
 def forecast(curve: Curve, target: float) -> Forecast:
@@ -145,10 +147,11 @@ def target_of(curves: Iterable[Curve], data: DataFacts) -> float | None:
     """
     if data.target is not None:
         return data.target
-    known = [curve for curve in curves if curve.epochs and not memorising(curve)]
-    known.sort(key=lambda curve: -curve.held_out_settled)
-    best = next((curve for curve in known if not rises(curve)), None)
-    if best is None or best.learned(best.settled) < LEARNED or higher(known[0], best, None):
+    ranked = sorted((curve for curve in curves if curve.epochs), key=lambda curve: -curve.held_out_settled)
+    known = (curve for curve in ranked if not memorising(curve))
+    highest = next(known, None)
+    best = highest and next((curve for curve in chain([highest], known) if not rises(curve)), None)
+    if highest is None or best is None or best.learned(best.settled) < LEARNED or higher(highest, best, None):
         return None
     return best.settled - margin(best)
 

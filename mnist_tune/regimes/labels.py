@@ -4,8 +4,9 @@ changes what the curve left open (`docs/regimes.md`)."""
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -215,18 +216,36 @@ class Trial:
 class Family:
     """The trials of one network on the same labels, and what they say of each other."""
 
-    def __init__(self, trials: Sequence[Trial]) -> None:
-        self.trials = sorted(trials, key=lambda one: -one.speed)
-        self._speed = np.array([one.speed for one in self.trials])
-        # Rows by accuracy, the best first; of equal ones, the fastest.
-        self._settled = np.argsort([-one.curve.settled for one in self.trials], kind="stable")
-        self._held_out = np.argsort([-one.curve.held_out_settled for one in self.trials], kind="stable")
-        self._slowest = min((one.speed for one in trials if one.learned), default=math.inf)
+    def __init__(self, trials: Sequence[Trial] = ()) -> None:
+        self.trials: list[Trial] = []
+        # Of each trial, as arrays: a sweep asks while its trials run, at every row.
+        self._speed, self._settled, self._held_out = (array("d") for _ in range(3))
+        self._learned, self._no_measure = bytearray(), bytearray()
+        for one in trials:
+            self.put(len(self.trials), one)
+
+    def put(self, row: int, one: Trial) -> None:
+        """Replace the trial of a row, or append it."""
+        values = (one.speed, one.curve.settled, one.curve.held_out_settled, one.learned, False)
+        columns = (self._speed, self._settled, self._held_out, self._learned, self._no_measure)
+        if row == len(self.trials):
+            self.trials.append(one)
+            for column, value in zip(columns, values, strict=True):
+                column.append(value)  # type: ignore[attr-defined]
+            return
+        self.trials[row] = one
+        for column, value in zip(columns, values, strict=True):
+            column[row] = value  # type: ignore[index]
+
+    def aim(self, target: float | None) -> None:
+        """Give all trials another target."""
+        for row, one in enumerate(self.trials):
+            self.put(row, replace(one, target=target))
 
     def label(self, one: Trial) -> Label:
         """Return the label of a trial, and the evidence."""
         label, curve = one.own[0], one.curve
-        if self._slowest < math.inf and (label == "diverged" or stuck(curve)):
+        if any(self._learned) and (label == "diverged" or stuck(curve)):
             return self._lost(one)
         there = one.target is not None and bool(curve.epochs) and curve.accuracy[-1] >= one.target
         if label not in ("slow", "underfit", "undecided") or curve.epochs < TREND or there:
@@ -235,18 +254,19 @@ class Family:
 
     def _lost(self, one: Trial) -> Label:
         """A trial at chance, while others learned: dead, but slow if its rate is not above the least that learned."""
-        best = next(self.trials[row] for row in self._settled if self.trials[row].learned)
+        learned = np.frombuffer(self._learned, bool)
+        best, slowest = self.trials[self._first(learned, self._settled)], np.frombuffer(self._speed)[learned].min()
         curve, by = one.curve, f"{named(best, one)} reached {best.curve.accuracy.max():.4f}"
         said = f"{'at chance' if curve.accuracy[-1] <= curve.ceiling else one.own[1]}; {by}"
         finite = curve.train_loss is None or np.isfinite(curve.train_loss[-1])
-        if one.own[0] == "diverged" and (one.speed >= self._slowest or not finite):
+        if one.own[0] == "diverged" and (one.speed >= slowest or not finite):
             return one.own
-        return ("slow", said) if one.speed <= self._slowest else ("diverged", f"dead{since_when(curve)}: {said}")
+        return ("slow", said) if one.speed <= slowest else ("diverged", f"dead{since_when(curve)}: {said}")
 
     def _late(self, one: Trial) -> Label | None:
         """A calm trial will be late beside a faster one: it takes `FAR` times the epochs to the target or, while it
         runs, will at its end neither be at the target nor as good as the other is on held-out images by now."""
-        curve, faster = one.curve, self._speed > one.speed
+        curve, faster = one.curve, np.frombuffer(self._speed) > one.speed
         if shaken(curve):
             return None
         if not curve.complete:
@@ -257,7 +277,8 @@ class Family:
             known -= SIGMAS * float(curve.noise(known, images=curve.held_out_count))
             goal = min(known, math.inf if one.target is None else one.target)
             return ("slow", behind(one, best)) if forecast(curve, goal).earliest > curve.epochs_asked else None
-        first = min(self.trials[: faster.sum()], key=lambda other: other.since, default=None)
+        others = (self.trials[row] for row in np.flatnonzero(faster))
+        first = min(others, key=lambda other: (other.since, -other.speed), default=None)
         if first is None or one.reaches is None or one.reaches.likely <= FAR * first.since:
             return None
         return "slow", f"would reach {one.target:.4g} {one.reaches}; {named(first, one)} did {first.reaches}"
@@ -266,7 +287,7 @@ class Family:
         """A trial that ended lower than the best: slow if that is faster and, if it is slower, oscillating where the
         accuracy goes to and fro."""
         curve, (label, evidence) = one.curve, one.own
-        best = self._best(self._speed != one.speed, self._settled)
+        best = self._best(np.frombuffer(self._speed) != one.speed, self._settled)
         way = evidence.startswith(ON_ITS_WAY) and one.target is not None
         undecided = label == "undecided" and (not curve.complete or way)
         if undecided or not best or not higher(best.curve, curve, one.target):
@@ -279,10 +300,19 @@ class Family:
             return "oscillating", f"rises and falls: {behind(one, best)}"
         return "undecided", behind(one, best)
 
-    def _best(self, rows: np.ndarray, ranking: np.ndarray) -> Trial | None:
-        """Return which of these rows is first in a ranking. What diverged or memorised is no measure."""
-        ranked = (self.trials[row] for row in ranking if rows[row])
-        return next((one for one in ranked if one.own[0] not in ("diverged", "overfit")), None)
+    def _best(self, rows: np.ndarray, accuracy: array[float]) -> Trial | None:
+        """Return which of these rows has the highest accuracy. What diverged or memorised is no measure."""
+        while (row := self._first(rows & ~np.frombuffer(self._no_measure, bool), accuracy)) >= 0:
+            if self.trials[row].own[0] not in ("diverged", "overfit"):
+                return self.trials[row]
+            self._no_measure[row] = True
+        return None
+
+    def _first(self, rows: np.ndarray, accuracy: array[float]) -> int:
+        """Return which of these rows has the highest accuracy: of equal ones, the fastest; -1 if there is none."""
+        known = np.where(rows, np.frombuffer(accuracy), -np.inf)
+        best = np.flatnonzero(rows & (known == np.fmax.reduce(known)))
+        return int(best[np.frombuffer(self._speed)[best].argmax()]) if len(best) else -1
 
 
 def named(best: Trial, one: Trial) -> str:

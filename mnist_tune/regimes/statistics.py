@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from mnist_tune.regimes.curve import Curve
+from mnist_tune.regimes.curve import Curve, median
 from mnist_tune.regimes.divergence import PATIENCE, chance_ceiling
 from mnist_tune.regimes.noise import SIGMAS, calm_limit, sigmas
 
@@ -60,13 +60,13 @@ def memorising(curve: Curve, goal: float = math.inf) -> str:
     units = fall / (sigmas(curve.epochs) * curve.noise(held_out[best], now, images=curve.held_out_count))
     said = f"held out {held_out[best]:.4f} in epoch {best + 1}, then {held_out[-1]:.4f}"
     if loss is not None and np.isfinite(loss).all() and min(loss) > 0:
-        late = float(np.median(loss[-TREND:]))
+        late = median(loss[-TREND:])
         if late > calm_limit(min(loss), curve.held_out_count, risk=0.05):
             units += math.log(late / min(loss)) / math.log(CLEARLY)
             said += f"; loss {min(loss):.3g} to {loss[-1]:.3g}"
     fits = train[-1] - train[best] >= -curve.noise(train[-1], train[best], images=curve.evaluated)
     if curve.train_loss is not None:
-        fits = fits and bool(np.median(curve.train_loss[-TREND:]) <= curve.train_loss[best])
+        fits = fits and bool(median(curve.train_loss[-TREND:]) <= curve.train_loss[best])
     return said if fall > 0 and units > 1 and fits else ""
 
 

@@ -100,8 +100,7 @@ class Fates(Asha):
         super().__init__(grace_period, reasons)
         self._data, self._histories = data, Histories()
         self._keys: dict[str, Key] = {}
-        self._peers: dict[Hashable, dict[str, Trial]] = defaultdict(dict)
-        """What is known of the trials of each family."""
+        self._peers: dict[Hashable, Peers] = defaultdict(Peers)
         self._changed: dict[Hashable, dict[str, TrialConfig]] = defaultdict(dict)
         """The trials of each family that have a row since then."""
         self._proposed: set[Hashable] = set()
@@ -149,20 +148,52 @@ class Fates(Asha):
         peers = self._peers[key[1]]
         for name, config in self._changed.pop(key[1], {}).items():
             curve = Curve.of(self._histories.columns(name), config, self._data)
-            peers[name] = Trial(config.learning_rate, config.momentum, curve, None)
-        data = self._data.with_wrong_labels(peers[trial_id].curve.label_noise)
-        if not data.by_accuracy:
-            shares = as_shares([one.curve for one in peers.values()])
-            peers = {name: replace(peers[name], curve=curve) for name, curve in zip(peers, shares, strict=True)}
-            data = shares[0].data
-        target = target_of((one.curve for one in peers.values() if one.curve.complete), data)
-        peers |= {name: replace(one, target=target) for name, one in peers.items() if one.target != target}
-        one = peers[trial_id]
-        seeds = [peer for name, peer in peers.items() if self._keys[name] == key and peer.curve.epochs >= TREND]
-        if any(seed.own[0] in ("converged", "oscillating", "overfit") for seed in seeds if seed is not one):
-            return ""
-        label, _ = Family(list(peers.values())).label(one)
+            peers.put(name, self._keys[name], config, curve)
+        family, row = peers.family(), peers.rows[trial_id]
+        for seed in peers.seeds[key] - {row}:
+            other = family.trials[seed]
+            if other.curve.epochs >= TREND and other.own[0] in ("converged", "oscillating", "overfit"):
+                return ""
+        label, _ = family.label(family.trials[row])
         return {"slow": SLOW, "diverged": DEAD}.get(label, "")
+
+
+class Peers:
+    """The trials of a family so far. They are kept, so that a verdict costs no more than the curves that are new."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, int] = {}
+        """The place of each trial in the family, by its id."""
+        self.seeds: dict[Key, set[int]] = defaultdict(set)
+        """The places of those that share a fate."""
+        self._family = Family()
+        self._target: float | None = None
+        self._aims = True
+        """Whether the target may be another one now."""
+
+    def put(self, name: str, key: Key, config: TrialConfig, curve: Curve) -> None:
+        """Take up a trial's curve so far."""
+        row = self.rows.setdefault(name, len(self.rows))
+        self.seeds[key].add(row)
+        before = self._family.trials[row : row + 1]
+        self._aims |= curve.complete or any(one.curve.complete for one in before)
+        self._family.put(row, Trial(config.learning_rate, config.momentum, curve, self._target))
+
+    def family(self) -> Family:
+        """Return the family. Where the data set has no target, that follows from the complete trials: what is best so
+        far may yet be beaten."""
+        trials = self._family.trials
+        data = trials[0].curve.data.with_wrong_labels(trials[0].curve.label_noise)
+        if not data.by_accuracy:  # a share depends on all others
+            shares = as_shares([one.curve for one in trials])
+            target = target_of((curve for curve in shares if curve.complete), shares[0].data)
+            return Family([replace(one, curve=curve, target=target) for one, curve in zip(trials, shares, strict=True)])
+        if self._aims:
+            self._aims, before = False, self._target
+            self._target = target_of((one.curve for one in trials if one.curve.complete), data)
+            if self._target != before:
+                self._family.aim(self._target)
+        return self._family
 
 
 def _key(config: TrialConfig) -> Key:

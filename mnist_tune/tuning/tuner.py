@@ -19,7 +19,7 @@ from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.device import find_device
 from mnist_tune.runtime.nodes import NodeWatch, Watch, is_nodes_death
 from mnist_tune.runtime.placement import Placement, choose_placement, refuse_unholdable, resources_of_nodes, trial_slots
-from mnist_tune.runtime.ray_private import deaths_counted
+from mnist_tune.runtime.ray_private import calls_let_go, deaths_counted
 from mnist_tune.runtime.ray_session import PENDING, TRIAL_SLOT, TRIALS, ended_by_signals, umask, variables
 from mnist_tune.runtime.shared_storage_check import check_nodes
 from mnist_tune.terminal import announce
@@ -64,7 +64,8 @@ def fit(opened: Opened, plan: Plan, recorder: Recorder) -> None:
     slots = trial_slots(placement.resources)
     pending = slots if plan.search_alg else max(4, int(ray.cluster_resources().get("CPU", 1)))
     try:
-        with variables(TRIALS | {PENDING: str(pending)}), ended_by_signals(), deaths_counted(is_nodes_death):
+        bounds = variables(TRIALS | {PENDING: str(pending)})
+        with bounds, ended_by_signals(), deaths_counted(is_nodes_death), calls_let_go():
             tuner.fit()
     finally:
         if placement.settings.lanes:

@@ -9,6 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 import ray
+from ray import tune
+from ray.air.execution._internal import RayActorManager
+from ray.tune import registry
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import PopulationBasedTraining
@@ -71,6 +74,34 @@ def test_a_trial_that_waits_again_is_not_given_up_for_the_death_for_which_it_wai
         for status, error in (("RUNNING", died), ("PENDING", died), ("PENDING", ValueError)):
             TuneController._process_trial_failure(None, SimpleNamespace(status=status), exception=error)
     assert [(trial.status, error) for _, trial, error in told] == [("RUNNING", died), ("PENDING", ValueError)]
+
+
+@pytest.mark.ray
+def test_tune_keeps_no_call_that_has_returned_and_looks_up_its_trainable_once(every_core, tmp_path, monkeypatch):
+    managers, asked = set(), []
+    schedule, look_up = RayActorManager._schedule_tracked_actor_task, registry._global_registry.get
+    monkeypatch.setattr(
+        RayActorManager,
+        "_schedule_tracked_actor_task",
+        lambda self, *a, **k: managers.add(self) or schedule(self, *a, **k),
+    )
+    monkeypatch.setattr(registry._global_registry, "get", lambda *key: asked.append(key) or look_up(*key))
+    most = []
+
+    class Keeps(tune.Callback):
+        def on_trial_result(self, **_):
+            most.extend(len(calls) for one in managers for calls in one._tracked_actors_to_task_futures.values())
+
+    def train(config):
+        for step in range(20):
+            tune.report({"step": step})
+
+    run = tune.RunConfig(storage_path=str(tmp_path), verbose=0, callbacks=[Keeps()])
+    with ray_private.calls_let_go():
+        results = tune.Tuner(train, param_space={"x": tune.grid_search([1, 2])}, run_config=run).fit()
+    assert [result.metrics["step"] for result in results] == [19, 19]
+    assert 0 < max(most) <= 3
+    assert len([key for key in asked if key[0] == registry.TRAINABLE_CLASS]) == 1
 
 
 def test_joining_a_cluster_imports_nothing_of_tune():

@@ -320,3 +320,26 @@ def test_asha_decides_the_same_after_a_resume(losses, cut):
     expected, _ = run(uninterrupted, left, set(), range(cut + 1, 8))
     found, _ = run(Stopped(rows), left, set(), range(cut + 1, 8))
     assert found == expected
+
+
+@pytest.mark.parametrize("data", [MNIST, replace(MNIST, target=None)], ids=["with a target", "without"])
+@given(st.randoms(use_true_random=False))
+@settings(max_examples=10)
+def test_a_verdict_is_that_of_all_rows_so_far_however_often_one_was_asked_before(epoch_row, data, random):
+    """What is known of peers is kept from verdict to verdict; here it is also worked out at once."""
+    curves = [
+        random.choice([FAST, SLOW, LATE, LEVEL, WILD, np.full(10, 0.1)])[: random.choice([6, 10])] for _ in range(9)
+    ]
+    sweep, rows, epochs = Sweep(epoch_row, data), [], [0] * len(curves)
+    while waiting := [i for i, curve in enumerate(curves) if epochs[i] < len(curve)]:
+        i = random.choice(waiting)
+        epochs[i] += 1
+        rows.append((str(i), curves[i], epochs[i], 10.0 ** -(i // 2)))  # some at equal rates
+        told = sweep.report(*rows[-1], seed=i, proposed=random.random() < 0.5)
+        anew = Sweep(epoch_row, data)
+        for row in rows[:-1]:
+            anew.report(*row, seed=int(row[0]))
+        anew.fates._proposed |= sweep.fates._proposed
+        epoch = rows[-1][2], rows[-1][3]
+        if sum((row[2], row[3]) == epoch for row in rows) == 1:  # else a seed decided before
+            assert anew.report(*rows[-1], seed=i) == told

@@ -1,0 +1,128 @@
+"""Trials whose epochs cost nothing: what is left is what a row costs the driver, with bare Ray Tune or with ours.
+
+The losses fall at a pace that follows from the learning rate, so some trials are slow, and early stopping judges them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import ray
+from ray import tune
+
+from benchmarks.sides.sweep_work import Driver, Outcome, SweepWork, run_side
+from mnist_tune import SweepOptions, run_sweep
+from mnist_tune.columns import EPOCHS
+from mnist_tune.tuning import tuner
+from mnist_tune.tuning.trainable import TrialTrainable
+
+MEMORY = "memory.json"
+"""The growth of the driver's memory in bytes a row."""
+
+EMPTY = {int: 0, bool: False, str: "", float: math.nan}
+
+
+def made_up_row(rate: float, epoch: int) -> dict[str, Any]:
+    """Return an epoch's row, with every column of the `epochs` table."""
+    error = 0.9 * (1 + 40 * rate * epoch) ** -0.5
+    loss = 2.3 * error / 0.9
+    known = {"train_loss": loss, "test_loss": loss, "train_accuracy": 1 - error, "test_accuracy": 1 - error}
+    steps = {"step_loss_first": loss, "step_loss_max": 1.1 * loss, "step_loss_last": loss, "window_loss_max": loss}
+    row = {column.name: EMPTY[column.kind.type] for column in EPOCHS[1:]} | known | steps
+    row |= {"epoch": epoch, "step": 40 * epoch, "learning_rate": rate, "finite": True, "ended_at": time.time()}
+    return row | {"untrained_loss": 2.3, "above_since": None, "guessing_since": None, "error": "", "answers": 1.0}
+
+
+class Instant(TrialTrainable):
+    """Our trainable, but for its training."""
+
+    def setup(self, config: dict[str, Any], dataset: Any, settings: Any) -> None:
+        self._settings, self._blind = settings, ""
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._begin(new_config)
+        return True
+
+    def cleanup(self) -> None:
+        """Nothing is held."""
+
+    def _epoch(self) -> dict[str, Any]:
+        epoch = self._reported + 1
+        reason = self._config.stop_reason(epoch, False)
+        self._reported = epoch
+        told = {"repeated": False, "trial_config": self._config, "warning": "", "stop_reason": reason}
+        return made_up_row(self._config.learning_rate, epoch) | told | {"done": bool(reason), "scheduler_loss": 1.0}
+
+
+class Bare(tune.Trainable):  # type: ignore[misc]
+    """A trainable as small as Tune allows."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self._rate, self._epochs, self._epoch = config["rate"], config["epochs"], 0
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.setup(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        self._epoch += 1
+        return {"loss": 1 / self._epoch, "epoch": self._epoch, "done": self._epoch >= self._epochs}
+
+
+class Meter(tune.Callback):  # type: ignore[misc]
+    """The driver's CPU time, and its memory, at the first and the last result."""
+
+    def __init__(self) -> None:
+        self.results, self.begin, self.end = 0, (0.0, 0), (0.0, 0)
+
+    def on_trial_result(self, **_: Any) -> None:
+        self.results += 1
+        if self.results == 1 or self.results % 100 == 0:
+            self.end = cpu_seconds(), psutil.Process().memory_info().rss
+            self.begin = self.end if self.results == 1 else self.begin
+
+
+def cpu_seconds() -> float:
+    """Return the CPU seconds of this process and of those that it started, but for Ray's."""
+    found = time.process_time()
+    for child in psutil.Process().children():
+        if not {"raylet", "gcs_server"} & set(" ".join(child.cmdline()).replace("/", " ").split()):
+            times = child.cpu_times()
+            found += times.user + times.system
+    return float(found)
+
+
+def run(work: SweepWork, side: str) -> Outcome:
+    ray.init(num_cpus=work.trials, include_dashboard=False, log_to_driver=False)
+    meter = Meter()
+    if side == "tune":
+        os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # its files of results would double the cost
+        rates = [config.learning_rate for config in work.configs()]
+        tuner_of_ray = tune.Tuner(
+            Bare,
+            param_space={"rate": tune.grid_search(rates), "epochs": work.epochs},
+            tune_config=tune.TuneConfig(reuse_actors=True),
+            run_config=tune.RunConfig(storage_path=str(Path.cwd()), callbacks=[meter], verbose=0),
+        )
+        tuner_of_ray.fit()
+    else:
+        vars(tuner)["TrialTrainable"] = Instant
+        given: dict[str, Any] = {"scheduler": side, "grace_period": work.epochs // 4, "cpus_per_trial": 1}
+        options = SweepOptions(dataset=work.dataset, output=Path("sweep"), quiet=True, **given)
+        run_sweep("rows", work.configs(), options, callbacks=[meter])
+    cpu, memory = (end - begin for begin, end in zip(meter.begin, meter.end, strict=True))
+    Path(MEMORY).write_text(json.dumps(memory / meter.results))
+    return Outcome([], Driver(cpu, meter.results))
+
+
+if __name__ == "__main__":
+    run_side(partial(run, side=sys.argv[2]))
