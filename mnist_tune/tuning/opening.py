@@ -26,6 +26,7 @@ from mnist_tune.results.folder import fetched, new_folder, reading
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.signs import is_being_written, last_sign
+from mnist_tune.results.tables import MOST_ROWS
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import check_session, start_ray
 from mnist_tune.storage import Place
@@ -93,6 +94,8 @@ def open_sweep(
     dataset = data or _data_of(options, checked)
     spec = dataset.spec
     check_counts(checked, dataset)
+    if (rows := sum(trial.epochs for trial in trials.values())) > MOST_ROWS:
+        raise UserError(f"{rows:,} epochs in all; at most {MOST_ROWS:,} can be read again: make several sweeps of them")
     _note(checked, dataset, say)
     own: Iterable[Any] = checked
     if isinstance(spec, TaskSpec):

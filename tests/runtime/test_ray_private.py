@@ -80,12 +80,17 @@ def test_a_trial_that_waits_again_is_not_given_up_for_the_death_for_which_it_wai
 def test_tune_keeps_no_call_that_has_returned_and_looks_up_its_trainable_once(every_core, tmp_path, monkeypatch):
     managers, asked = set(), []
     schedule, look_up = RayActorManager._schedule_tracked_actor_task, registry._global_registry.get
-    monkeypatch.setattr(
-        RayActorManager,
-        "_schedule_tracked_actor_task",
-        lambda self, *a, **k: managers.add(self) or schedule(self, *a, **k),
-    )
-    monkeypatch.setattr(registry._global_registry, "get", lambda *key: asked.append(key) or look_up(*key))
+
+    def schedules(manager, *args, **options):
+        managers.add(manager)
+        return schedule(manager, *args, **options)
+
+    def looks_up(*key):
+        asked.append(key)
+        return look_up(*key)
+
+    monkeypatch.setattr(RayActorManager, "_schedule_tracked_actor_task", schedules)
+    monkeypatch.setattr(registry._global_registry, "get", looks_up)
     most = []
 
     class Keeps(tune.Callback):

@@ -69,6 +69,7 @@ def test_small_last_batches_and_long_warm_ups_are_noted_once(fields, note, image
         ({"batch_size": 101}, "has 100 training images; batch_size=101, .* don't fit"),
         ({"architecture": "mpl-4-tanh"}, "unknown architecture 'mpl-4-tanh'; did you mean 'mlp-"),
         ({"optimizer": "adm"}, "unknown optimizer 'adm'; did you mean 'adam'"),
+        ({"epochs": 10**7 + 1}, "10,000,001 epochs in all; at most 10,000,000 can be read again: make several sweeps"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_a_folder_is_made(fields, words, images, tmp_path):
