@@ -100,7 +100,7 @@ def sleeping(folder):
     return factory
 
 
-@pytest.mark.promise("Its process or lane server is replaced, a line says so, and no row is lost")
+@pytest.mark.promise("The process or lane server of an epoch that hangs is replaced, a line says so, no row is lost")
 @pytest.mark.promise("A trial whose process died goes on from its last saved state")
 @pytest.mark.ray
 @pytest.mark.parametrize("execution", ["process", "lanes"])

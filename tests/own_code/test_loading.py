@@ -153,7 +153,7 @@ CHANGES = {
 }
 
 
-@pytest.mark.promise("It says in which line the code has changed")
+@pytest.mark.promise("A resume says in which line your code has changed")
 def test_what_a_resume_says_of_changed_code(folder, monkeypatch):
     load_own({"architecture": ["net.py:mlp"]})
     recorded = printable(json.loads(json.dumps(sources({"architecture": ["net.py:mlp"]}))))  # as it is read

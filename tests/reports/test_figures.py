@@ -67,7 +67,7 @@ def test_names_of_curves_do_not_overlap_and_are_not_cut(made_up_sweep, rates, co
     assert all(box.x1 <= figure.bbox.x1 for box in boxes)
 
 
-@pytest.mark.promise("Drawing it changes nothing in a notebook's own plots")
+@pytest.mark.promise("Drawing a picture changes nothing in a notebook's own plots")
 def test_a_notebooks_own_style_changes_no_picture_and_none_changes_it(made_up_sweep, rates):
     sweep = made_up_sweep(rates(5))
     plain = sweep.plot()._repr_png_()

@@ -53,7 +53,7 @@ def any_page(request, new_writer, epoch_row, tmp_path_factory):
     return page([sweep])
 
 
-@pytest.mark.promise("Its scripts and styles are its own, by a strict policy")
+@pytest.mark.promise("The page's scripts and styles are its own, by a strict policy")
 def test_a_page_runs_and_styles_nothing_but_its_own(any_page):
     """Its policy names what it holds by hashes; so no attribute may hold a style or a script."""
     html = any_page

@@ -142,7 +142,7 @@ def in_the_first_600_pixels(tab):
     return True
 
 
-@pytest.mark.promise("The sentence and the picture are in the first 600 pixels")
+@pytest.mark.promise("The page's sentence and picture are in the first 600 pixels")
 def test_the_sentence_and_the_picture_are_seen_first(tab):
     assert tab.page.inner_text("h1").startswith("Train with ")
     assert in_the_first_600_pixels(tab)
@@ -168,7 +168,7 @@ def test_mark_curve_row_and_regime_are_linked(tab, small):
     assert tab.chosen()[1] == sorted({2, *best}), "hovered"
 
 
-@pytest.mark.promise("All of it can be used by keyboard")
+@pytest.mark.promise("All of the page can be used by keyboard")
 def test_by_keyboard_alone(tab):
     """Each control is reached, the table takes one step of Tab, the selection moves, a command is copied."""
     tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -245,7 +245,7 @@ def test_a_menu_shows_another_measure(tab):
     assert "training loss 0." in tab.page.inner_text("#said")
 
 
-@pytest.mark.promise("It can be read on a phone, in print and in the dark")
+@pytest.mark.promise("The page can be read on a phone, in print and in the dark")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(tab, scheme):
     tab.page.emulate_media(color_scheme=scheme)
@@ -258,7 +258,7 @@ def test_axe_finds_nothing(tab, scheme):
     tab.page.emulate_media(color_scheme="light")
 
 
-@pytest.mark.promise("It can be read on a phone, in print and in the dark")
+@pytest.mark.promise("The page can be read on a phone, in print and in the dark")
 def test_a_phone_and_print(shown, small):
     tab = shown(small, viewport=PHONE, has_touch=True)
     assert tab.js("document.scrollingElement.scrollWidth") <= PHONE["width"]
@@ -282,7 +282,7 @@ HOSTILE = (
 )
 
 
-@pytest.mark.promise("So are they on the page and in its download")
+@pytest.mark.promise("Texts are shown without effects on the page and in its download")
 @pytest.mark.promise("A page asks the network for nothing")
 def test_hostile_names_are_text_and_a_page_whose_losses_are_all_nan_lives_on(shown, small, tmp_path):
     names = [HOSTILE[i % len(HOSTILE)] for i in range(8)]
@@ -350,7 +350,7 @@ SLOWER = 10
 square of the trials."""
 
 
-@pytest.mark.promise("It shows thousands of trials")
+@pytest.mark.promise("The page shows thousands of trials")
 def test_thousands_of_trials(shown, tmp_path):
     tab = shown(many_trials(2000, 20))
     assert in_the_first_600_pixels(tab)

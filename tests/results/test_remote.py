@@ -270,7 +270,7 @@ def test_others_wait_until_the_end_is_tidied_up(new_writer, bucket, monkeypatch)
 
 
 @pytest.mark.promise(
-    "One that was taken for dead, or from which a resume took over, ends with a line and writes nothing more"
+    "A process that was taken for dead, or from which a resume took over, ends with a line and writes nothing more"
 )
 def test_a_writer_whose_place_was_taken_ends_and_writes_nothing(
     new_writer, epoch_row, bucket, place_of, tmp_path, monkeypatch
@@ -298,7 +298,7 @@ def test_a_writer_whose_place_was_taken_ends_and_writes_nothing(
     assert epochs(bucket) == [("00000", 1), ("00000", 2)]
 
 
-@pytest.mark.promise("Its trials save their states elsewhere")
+@pytest.mark.promise("The trials of such a process save their states elsewhere than those of the resume")
 def test_states_that_a_sleeping_writers_processes_save_are_not_the_next_ones(new_writer, bucket):
     places = []
     for number in (1, 2, 3):
@@ -460,8 +460,8 @@ def sign(place, host="elsewhere", at=0.0, **more):
 
 
 @pytest.mark.promise(
-    "So can one in object storage, also in an epoch of five minutes; they are `unknown` after two minutes"
-    " without a sign of life"
+    "A running sweep in object storage can be read, also in an epoch of five minutes; its trials are `unknown` after"
+    " two minutes without a sign of life"
 )
 @pytest.mark.parametrize(
     ("silent", "reason"),

@@ -200,7 +200,7 @@ def test_a_lock_that_no_process_can_hold_is_nobodys(writer, tmp_path, monkeypatc
     assert not is_being_written(writer.path)
 
 
-@pytest.mark.promise("They are `unknown` where another user lets nobody look, and nobody is told to resume them")
+@pytest.mark.promise("Trials are `unknown` where another user lets nobody look, and nobody is told to resume them")
 def test_without_a_right_to_look_nobody_is_told_to_resume(writer, epoch_row, monkeypatch):
     record(writer, epoch_row, "00001", (1, 2))
     opened = os.open

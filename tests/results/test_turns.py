@@ -48,7 +48,7 @@ def test_of_two_that_write_one_is_refused(tmp_path, new_writer, on, monkeypatch)
 
 
 @pytest.mark.promise(
-    "One that was taken for dead, or from which a resume took over, ends with a line and writes nothing more"
+    "A process that was taken for dead, or from which a resume took over, ends with a line and writes nothing more"
 )
 def test_one_that_slept_writes_nothing_more(tmp_path, new_writer, epoch_row, on, monkeypatch):
     on("one")

@@ -58,7 +58,7 @@ def test_progress_and_page_have_the_same_answer(writer, epoch_row, monkeypatch):
     assert view.answer in view._text.plain
 
 
-@pytest.mark.promise("Writing it takes a small share of the time")
+@pytest.mark.promise("Writing the page takes a small share of the time")
 def test_pages_are_written_less_often_the_longer_they_take(writer):
     """The second one can't be written. At most a twenty-fifth of a core's time is spent."""
     waits, said = [], []

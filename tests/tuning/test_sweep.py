@@ -116,7 +116,7 @@ def uninterrupted():
     )
 
 
-@pytest.mark.promise("So does Ctrl-C, a kill of the driver or of Ray; a line says how to go on")
+@pytest.mark.promise("Ctrl-C and a kill of the driver or of Ray lose no recorded row either; a line says how to go on")
 def test_a_sweep_in_object_storage_that_is_killed_again_and_again_loses_nothing(
     tmp_path, uninterrupted, finish, monkeypatch
 ):

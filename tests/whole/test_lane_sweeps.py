@@ -162,7 +162,7 @@ CLIENT, SERVER = "ray::ResourceTrainable", "ray::LaneServer"
 KILLED_EPOCHS = 60
 
 
-@pytest.mark.promise("So do the trials of a lane server that died")
+@pytest.mark.promise("The trials of a lane server that died go on from their last saved states")
 def test_neither_kills_nor_a_failed_server_lose_or_repeat_an_epoch(tmp_path, mnist_5k, monkeypatch):
     failed = tmp_path / "failed"
 

@@ -102,7 +102,7 @@ def test_a_restored_trial_is_bit_identical(networks, as_users_have_it, step, tmp
         np.testing.assert_array_equal(array, whole.arrays[name], strict=True)
 
 
-@pytest.mark.promise("Other processes train it though they don't see its file")
+@pytest.mark.promise("Other processes train your network though they don't see its file")
 @pytest.mark.ray
 @pytest.mark.parametrize("execution", ["process", "lanes"])
 def test_a_sweep_of_a_network_whose_file_no_process_can_see(networks, one_core, execution, tmp_path):
@@ -126,7 +126,7 @@ def test_a_sweep_of_a_network_whose_file_no_process_can_see(networks, one_core, 
     assert load_sweep(output).meta["dataset"]["shape"] == [8, 8]
 
 
-@pytest.mark.promise("It refuses other data")
+@pytest.mark.promise("A resume refuses other data")
 def test_a_resume_wants_the_same_code_and_the_same_data(networks, tmp_path, monkeypatch):
     output = tmp_path / "sweep"
     name = networks["net"]

@@ -60,7 +60,7 @@ def place():
         yield Path(folder)
 
 
-@pytest.mark.promise("They are `unknown` where another user lets nobody look, and nobody is told to resume them")
+@pytest.mark.promise("Trials are `unknown` where another user lets nobody look, and nobody is told to resume them")
 def test_a_sweep_of_another_is_running_or_unknown_and_not_to_be_resumed(place, new_writer, epoch_row):
     with new_writer(place / "open") as writer, new_writer(place / "shy") as shy, private_files():
         new_writer(place / "private").release()
