@@ -1,15 +1,23 @@
 """The pages: what they show of a sweep is what it prints, links lead somewhere, and each stands on one shelf."""
 
 import inspect
+import json
 import re
 from collections import Counter
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from docs.words import ROOT, shelves, warnings, without_code
 from mnist_tune import load_sweep
+from mnist_tune.columns import EPOCHS
+from mnist_tune.data_spec import TaskSpec
 from mnist_tune.regimes.labels import curve_regime
+from mnist_tune.results.folder import JOURNAL, META, SEGMENTS, TABLES
+from mnist_tune.results.journal import _EVENTS
+from mnist_tune.results.meta import _CODE, _META
+from mnist_tune.results.signs import SIGN
 
 RECORDED = ROOT / "benchmarks" / "records" / "2026-11-28-main-sweep-amd-epyc-avx2"
 
@@ -70,6 +78,16 @@ def test_each_picture_is_in_a_page():
 def test_files_that_contributors_are_sent_to_exist():
     named = re.findall(r"`([\w.]+/[\w./]*\w)`", (ROOT / "CONTRIBUTING.md").read_text())
     assert [name for name in named if "NAME" not in name and not (ROOT / name).exists()] == []
+
+
+def test_every_field_of_the_files_is_on_their_page():
+    """Those that are read, and those that a recorded sweep has. Columns, flags and configs have pages of their own."""
+    meta = json.loads((RECORDED / "sweep.json").read_text())
+    parts = [_META, *_EVENTS.values(), _CODE, meta, meta["dataset"], meta["environment"], meta["driver"]]
+    names = {getattr(one, "name", one) for part in parts if part is not EPOCHS for one in part}
+    names |= {one.name for one in fields(TaskSpec)} | {META, JOURNAL, *TABLES, SEGMENTS + "/", SIGN}
+    text = (ROOT / "docs" / "files.md").read_text()
+    assert sorted(name for name in names if f"`{name}`" not in text) == []
 
 
 def test_what_is_too_long_is_warned_of(tmp_path, monkeypatch):
