@@ -6,8 +6,8 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ from mnist_tune.regimes.decision import EQUAL, to_decide
 from mnist_tune.regimes.families import families, held_out, setting, varied
 from mnist_tune.regimes.replicates import CONFIGURATION
 from mnist_tune.reports.decided import decided, decided_accuracy, failed, memorised
-from mnist_tune.reports.findings import SPLITS, measured_edges
+from mnist_tune.reports.findings import SPLITS, Question, left_over, measured_edges
 from mnist_tune.reports.page_data import so_far
 from mnist_tune.reports.ranges import advice, spans, where_the_edge_is
 from mnist_tune.results.journal import resume_command
@@ -38,13 +38,6 @@ ROOM = 80
 """The most characters that their names may have; of more, only their number is said."""
 
 
-class Question(NamedTuple):
-    """What to ask next, and the command that answers it."""
-
-    text: str
-    command: str
-
-
 @dataclass(frozen=True, repr=False)
 class Answer:
     """What a sweep says."""
@@ -53,8 +46,10 @@ class Answer:
     """The answer in one line, such as `Train with 0.7: test accuracy 0.9814 (best of 16)`."""
     lines: tuple[str, ...] = ()
     """How sure it is, and where each regime is found."""
+    more: tuple[str, ...] = ()
+    """Details: where each regime of several families is found, or more of each edge."""
     questions: tuple[Question, ...] = ()
-    """At most three."""
+    """At most three. What has not ended or has failed comes first."""
     best: Key | None = None
     """The setting to train with; None if there is none yet, or if the sweep measured something else."""
     rivals: tuple[Key, ...] = ()
@@ -91,7 +86,13 @@ def answer(sweep: Tables, where: str = "") -> Answer:
         sweep: finished or running.
         where: how its path is written in commands, by default in full.
     """
-    trials, where = sweep.trials, where or str(sweep.path)
+    where = where or str(sweep.path)
+    found = _answer(sweep, where)
+    return replace(found, questions=(*left_over(sweep, where), *found.questions)[:3])
+
+
+def _answer(sweep: Tables, where: str) -> Answer:
+    trials = sweep.trials
     running = [so_far(trials)] * bool(so_far(trials))
     if (contest := sweep.decision) is not None:
         return _decided(sweep, contest, where, running)
@@ -102,7 +103,7 @@ def answer(sweep: Tables, where: str = "") -> Answer:
     best = sweep.best()
     if best.empty:
         head = "No setting has run all its epochs" + " without diverging" * (not running)
-        return Answer(head, (*running, *_facts(sweep, best)), tuple(_questions(sweep, where, best))[:3])
+        return Answer(head, (*running, *_facts(sweep, best)), questions=tuple(_questions(sweep, where, best)))
     names, key, tried = named(best, trials), keys(best), len({*keys(trials)})
     seeds, accuracy, first = int(best["seeds"].iloc[0]), best["accuracy"].iloc[0], 0
     how = f"best of {tried}" + f", mean of {seeds} seeds" * (seeds > 1) if tried > 1 else counted(seeds, "seed")
@@ -123,7 +124,8 @@ def answer(sweep: Tables, where: str = "") -> Answer:
     return Answer(
         f"So far {head}" if running else f"Train with {head}",
         tuple(filter(None, [*running, *lines, *_facts(sweep, best)])),
-        tuple(_questions(sweep, where, best, names))[:3],
+        tuple(_ranges(sweep)),
+        tuple(_questions(sweep, where, best, names)),
         key[first],
         tuple(key[k] for k in close),
         tuple(one for one, jumps in zip(key, best["jumps"], strict=True) if jumps > 0),
@@ -135,12 +137,14 @@ def _measured(sweep: Tables, running: Sequence[str]) -> Answer:
     edges, found = sweep.edges(), measured_edges(sweep)
     if len(edges) > 1:
         known = sum(edge.is_bracketed for edge in edges)
-        lines = [f"{one.about}: {one.text}" for one in found]
-        return Answer(f"{known} of {counted(len(edges), 'edge')} measured", (*running, *lines))
-    text = found[0].text[0].upper() + found[0].text[1:]
+        lines = (f"{title}: {first}" for title, (first, *_) in found)
+        others = (f"{title}: {line}" for title, (_, *more) in found for line in more)
+        return Answer(f"{known} of {counted(len(edges), 'edge')} measured", (*running, *lines), tuple(others))
+    [(_, (text, *more))] = found
+    text = text[0].upper() + text[1:]
     if not edges[0].is_bracketed:
         return Answer(text, tuple(running))
-    return Answer(f"Half of the seeds learn up to {edges[0].rate(0.5)}", (*running, text, *found[0].more))
+    return Answer(f"Half of the seeds learn up to {edges[0].rate(0.5)}", (*running, text, *more))
 
 
 def how_sure(best: pd.DataFrame, names: Sequence[str]) -> Iterator[str]:
@@ -180,6 +184,13 @@ def _facts(sweep: Tables, best: pd.DataFrame) -> Iterator[str]:
             yield f"Best of each: {said}"
 
 
+def _ranges(sweep: Tables) -> Iterator[str]:
+    """Yield where each regime is found in each of several families; of a search these are too small."""
+    found = [] if sweep.meta.get("search") else list(families(sweep.steady))
+    for title, family in found if len(found) > 1 else ():
+        yield f"{title}: {' · '.join(spans(family)) or 'no learning rate finished an epoch'}"
+
+
 def _questions(sweep: Tables, where: str, best: pd.DataFrame, names: Sequence[str] = ()) -> Iterator[Question]:
     """Yield what to ask next: which of the best it is, and what the range of the best one's family leaves open."""
     close = to_decide(best) if sweep.meta["ended"] is not None and len(best) and not sweep.final else best[:0]
@@ -215,4 +226,4 @@ def _decided(sweep: Tables, contest: Contest, where: str, running: Sequence[str]
     more = f"{resume_command(sweep.meta, where)} --trials {2 * len(sweep.trials)}"
     open_ = bool(sweep.meta["ended"]) and not contest.settled and named_again(sweep.meta)[1] != FROM_PYTHON
     asked = [Question("More seeds may settle it:", more)] * open_
-    return Answer(head, (*running, *said[1:]), tuple(asked), known[best], rivals)
+    return Answer(head, (*running, *said[1:]), (), tuple(asked), known[best], rivals)

@@ -1,15 +1,12 @@
-"""What is true of a sweep: each fact is worked out and worded here, once. The terminal, the page and the text report
-put the findings out, each those of some kinds."""
+"""What is true of a sweep beside its answer: what restricts it, what has not ended, what was trained, how that ran."""
 
 from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,12 +15,11 @@ from mnist_tune.numbers import counted, rate
 from mnist_tune.own_code.registry import NAMED_AGAIN, named_again
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.edge_posterior import LEAST_OUTCOMES
-from mnist_tune.regimes.families import FAMILY, families
+from mnist_tune.regimes.families import FAMILY
 from mnist_tune.regimes.measured_edge import CALM, DIVERGED, LEARNED, LEARNED_SHARE, PILOT, Interval, MeasuredEdge
 from mnist_tune.regimes.statistics import NEAR_BEST
 from mnist_tune.regimes.widths import exponents
 from mnist_tune.reports.page_data import listed, so_far
-from mnist_tune.reports.ranges import spans
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import OPEN_REASONS, TrialConfig, small_last_batch
@@ -31,106 +27,31 @@ from mnist_tune.trial import OPEN_REASONS, TrialConfig, small_last_batch
 SHARES = (0.9, 0.5, 0.1)
 """The shares of seeds whose rates are reported."""
 
-LEAST_RATES = 3
-"""A family of a search with fewer learning rates than this says nothing of its range."""
-
 WORK = {"train_s": "training", "eval_s": "evaluating", "compile_s": "compiling", "wait_s": "waiting"}
 
 SPLITS = {"validation": "held-out accuracy", "test": "test accuracy", "train": "training accuracy"}
 """Accuracies in words; trials are compared on one of the first two."""
 
 
-class Kind(StrEnum):
-    """What a finding is about."""
+class Question(NamedTuple):
+    """What to ask or to do next, and the command that does it."""
 
-    FAMILY = "family"
-    """Where each regime of a family is found."""
-    EDGE = "edge"
-    """What was measured of a family's edge."""
-    NOTE = "note"
-    """What restricts the other findings."""
-    LEFT = "left"
-    """What has not ended or has failed, and the command that goes on with it."""
-    FAILURE = "failure"
-    """Why a trial failed."""
-    FACT = "fact"
-    """What was trained, on what, where and when."""
-    REPEAT = "repeat"
-    """The command that repeats the sweep."""
-    RAN = "ran"
-    """How well the sweep ran."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that is true of a sweep."""
-
-    kind: Kind
     text: str
-    """It in words, in one line."""
-    about: str = ""
-    """What it is true of: a family, a trial; of a fact or how it ran, its name."""
-    more: tuple[str, ...] = ()
-    """Further lines."""
-    command: str = ""
-    """The command that does what the text says."""
-
-    @property
-    def lines(self) -> list[str]:
-        """It as lines of text."""
-        said = {
-            Kind.NOTE: f"Note: {self.text}",
-            Kind.LEFT: f"{self.text} {self.command}",
-            Kind.FAILURE: f"{self.about} failed: {self.text}",
-        }
-        return [said.get(self.kind, f"{self.about}: {self.text}"), *(f"  {line}" for line in self.more)]
+    command: str
 
 
-def findings(sweep: Tables, where: str = "") -> list[Finding]:
-    """Return what is true of a sweep; `where` is how its path is written in commands, by default in full."""
-    return [
-        *_families(sweep),
-        *_notes(sweep),
-        *_left(sweep, where or str(sweep.path)),
-        *(Finding(Kind.FACT, value, name) for name, value in _facts(sweep) if value),
-        *_ran(sweep),
-    ]
-
-
-def of(found: Iterable[Finding], *kinds: Kind) -> list[Finding]:
-    """Return the findings of these kinds, in order."""
-    return [one for one in found if one.kind in kinds]
-
-
-def _families(sweep: Tables) -> Iterator[Finding]:
-    """Yield what follows from each family of trials. What was measured of an edge replaces what its regimes say."""
-    if sweep.decision is not None:
-        return
-    found = list(families(sweep.steady))
-    if sweep.edges():
-        yield from measured_edges(sweep)
-        found = []
-    elif sweep.meta.get("search") and len(found) > 1:
-        found = [(title, family) for title, family in found if family["learning_rate"].nunique() >= LEAST_RATES]
-    for title, family in found:
-        text = " · ".join(spans(family)) if family["epochs_run"].any() else "no learning rate finished an epoch"
-        yield Finding(Kind.FAMILY, text, title)
-
-
-def measured_edges(sweep: Tables) -> list[Finding]:
-    """Return what was measured of each edge, and how edges of several widths follow from these."""
+def measured_edges(sweep: Tables) -> list[tuple[str, list[str]]]:
+    """Return what was measured of each edge, and how edges of several widths follow from these: a title, and lines."""
     edges = sweep.edges()
-    laws = [
-        Finding(Kind.EDGE, f"the rate at which 50% learn {law}", law.title)
-        for law in exponents((edge.title, edge.rate(0.5)) for edge in edges)
-    ]
-    return [*map(measured, edges), *laws]
+    laws = exponents((edge.title, edge.rate(0.5)) for edge in edges)
+    found = [(edge.title, measured(edge)) for edge in edges]
+    return [*found, *((law.title, [f"the rate at which 50% learn {law}"]) for law in laws)]
 
 
-def measured(edge: MeasuredEdge) -> Finding:
-    """Return what was measured of an edge, with its neighbours and its cost."""
+def measured(edge: MeasuredEdge) -> list[str]:
+    """Return what was measured of an edge, with its neighbours and its cost, as lines."""
     if not edge.is_bracketed:
-        return Finding(Kind.EDGE, _unbracketed(edge), edge.title)
+        return [_unbracketed(edge)]
     shares = "; ".join(f"{share:.0%} at {edge.rate(share)}" for share in SHARES)
     calm = _half(edge.calm, edge.outcomes[CALM], "half stay calm up to", "stayed calm")
     diverged = _half(edge.diverges, edge.outcomes[DIVERGED], "half diverge from", "diverged")
@@ -141,11 +62,11 @@ def measured(edge: MeasuredEdge) -> Finding:
     elif half_width <= edge.precision:
         why = f"fewer than {LEAST_OUTCOMES} trials may look more precise than they are"
     cost = f"{counted(trials)}, half-width {half_width:.1%}: {why}"
-    more = [f"{calm}; {diverged}", cost]
+    lines = [f"seeds that learn, by learning rate: {shares}", f"{calm}; {diverged}", cost]
     if edge.learned and edge.learned.share != LEARNED_SHARE:
         share = f"{edge.learned.share:.0%} of a guess's or the untrained one"
-        more.append(f"half was out of reach of the pilot, so learned is a final training loss below {share}")
-    return Finding(Kind.EDGE, f"seeds that learn, by learning rate: {shares}", edge.title, tuple(more))
+        lines.append(f"half was out of reach of the pilot, so learned is a final training loss below {share}")
+    return lines
 
 
 def _unbracketed(edge: MeasuredEdge) -> str:
@@ -175,7 +96,8 @@ def _half(interval: Interval, holds: pd.Series, half: str, did: str) -> str:
     return f"{'all trials' if holds.all() else 'no trial'} {did}"
 
 
-def _notes(sweep: Tables) -> Iterator[Finding]:
+def notes(sweep: Tables) -> Iterator[str]:
+    """Yield what restricts the answer."""
     data = data_facts(sweep.meta)
     targets = [data.with_wrong_labels(count).target for count in sweep.trials["label_noise"].unique()]
     if data.by_accuracy and (sweep.trials["epochs_run"] > 0).any() and None in targets:
@@ -183,40 +105,48 @@ def _notes(sweep: Tables) -> Iterator[Finding]:
         target = f"; each network's is the accuracy of its best trial (median of three epochs), {less}"
         if sweep.trials["target"].isna().all():
             target = ", and no trial has learned enough to set one; see --target"
-        yield Finding(Kind.NOTE, f"no target is known for this data{target}")
+        yield f"no target is known for this data{target}"
     if changed := len(sweep.trials) - len(sweep.steady):
         said = (
             f"{counted(changed)} changed the learning rate while training, so that no rate has their regime or accuracy"
         )
-        yield Finding(Kind.NOTE, f"{said}; tables show the last one")
+        yield f"{said}; tables show the last one"
     if sweep.meta["dataset"]["note"]:
-        yield Finding(Kind.NOTE, sweep.meta["dataset"]["note"])
+        yield sweep.meta["dataset"]["note"]
 
 
-def _left(sweep: Tables, where: str) -> Iterator[Finding]:
-    """Yield what is missing, and how to go on."""
+def left_over(sweep: Tables, where: str) -> Iterator[Question]:
+    """Yield what has not ended or has failed, and how to go on; `where` is how the sweep's path is written."""
     trials, meta = sweep.trials, sweep.meta
-    failed = trials[trials["stop_reason"] == "error"]
+    failed = int((trials["stop_reason"] == "error").sum())
     left = int(trials["stop_reason"].isin(OPEN_REASONS).sum())
     again = f", {NAMED_AGAIN}," * (named_again(meta)[1] == NAMED_AGAIN)
     if said := so_far(trials):
         if "unknown" in said and isinstance(sweep.path, str):
             text = "it gave no sign of life for two minutes; if it was killed, resume with:"
-            yield Finding(Kind.LEFT, text, command=resume_command(meta, where))
+            yield Question(text, resume_command(meta, where))
     else:
         if left or (meta.get("search") and meta.get("ended") is None):
             text = f"{counted(left) if left else 'the search'} had not ended; resume{again} with:"
-            yield Finding(Kind.LEFT, text, command=resume_command(meta, where))
-        if len(failed):
-            text = f"{counted(len(failed))} failed; train {'it' if len(failed) == 1 else 'them'} again{again} with:"
-            yield Finding(Kind.LEFT, text, command=resume_command(meta, where, retry_errored=True))
-    for row in failed.itertuples():
-        about = f"trial {row.trial_id} (learning rate {rate(row.learning_rate)})"
-        yield Finding(Kind.FAILURE, str(row.error), about)
-    typed = meta.get("command")
+            yield Question(text, resume_command(meta, where))
+        if failed:
+            text = f"{counted(failed)} failed; train {'it' if failed == 1 else 'them'} again{again} with:"
+            yield Question(text, resume_command(meta, where, retry_errored=True))
+
+
+def failures(trials: pd.DataFrame) -> list[str]:
+    """Return why trials failed."""
+    failed = trials[trials["stop_reason"] == "error"]
+    each = zip(failed["trial_id"], failed["learning_rate"], failed["error"], strict=True)
+    return [f"trial {name} (learning rate {rate(own)}) failed: {error}" for name, own, error in each]
+
+
+def repeated(sweep: Tables) -> Iterator[Question]:
+    """Yield the command that repeats a sweep, if its folder records one."""
+    typed = sweep.meta.get("command")
     if typed and isinstance(typed, list):  # `sys.argv` lacks the interpreter
         said = shlex.join(["python"] * typed[0].endswith(".py") + typed)
-        yield Finding(Kind.REPEAT, "to repeat this sweep, as its folder records it:", command=said)
+        yield Question("to repeat this sweep, as its folder records it:", said)
 
 
 def title(sweeps: Sequence[Tables], titles: Sequence[str]) -> str:
@@ -227,7 +157,8 @@ def title(sweeps: Sequence[Tables], titles: Sequence[str]) -> str:
     return f"{_networks(sweeps[0].trials)}{on}"
 
 
-def _facts(sweep: Tables) -> list[tuple[str, str]]:
+def facts(sweep: Tables) -> dict[str, str]:
+    """Return what was trained, on what, where and when, by names."""
     meta, trials = sweep.meta, sweep.trials
     environment, data = meta.get("environment", {}), meta["dataset"]
     train_images, tokens = data_facts(meta).train_images, data.get("positions", 1)
@@ -239,18 +170,19 @@ def _facts(sweep: Tables) -> list[tuple[str, str]]:
     devices = ", ".join(sorted(trials["device"].dropna().astype(str).unique()))
     least, most = trials["epochs_run"].min(), trials["epochs_run"].max()
     kinds = trials[["holdout", "batch_size", "drop_last"]].drop_duplicates().itertuples(index=False)
-    return [
-        ("networks", _networks(trials)),
-        ("all with", _settings(trials, bool(meta["options"].get("task")))),
-        ("data", f"{data['name']} ({images})"),
-        ("last batch", small_last_batch((train_images - held, size, dropped) for held, size, dropped in kinds)),
-        ("trials", f"{len(trials):,}, of {f'{least} to ' * bool(least < most)}{counted(most, 'epoch')}"),
-        ("trained on", devices + (f" ({processor}{cores})" if processor and processor != devices else "")),
-        ("time", _duration(meta)),
-        ("versions", ", ".join(f"{name} {versions[name]}" for name in ("jax", "ray", "python") if versions.get(name))),
-        ("revision", str(environment.get("git_revision") or "")),
-        ("results", str(sweep.path)),
-    ]
+    found = {
+        "networks": _networks(trials),
+        "all with": _settings(trials, bool(meta["options"].get("task"))),
+        "data": f"{data['name']} ({images})",
+        "last batch": small_last_batch((train_images - held, size, dropped) for held, size, dropped in kinds),
+        "trials": f"{len(trials):,}, of {f'{least} to ' * bool(least < most)}{counted(most, 'epoch')}",
+        "trained on": devices + (f" ({processor}{cores})" if processor and processor != devices else ""),
+        "time": _duration(meta),
+        "versions": ", ".join(f"{name} {versions[name]}" for name in ("jax", "ray", "python") if versions.get(name)),
+        "revision": str(environment.get("git_revision") or ""),
+        "results": str(sweep.path),
+    }
+    return {name: text for name, text in found.items() if text}
 
 
 def _settings(trials: pd.DataFrame, is_task: bool) -> str:
@@ -286,8 +218,8 @@ def spoken(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s" if seconds < 10 else f"{rest} s"
 
 
-def _ran(sweep: Tables) -> Iterator[Finding]:
-    """Yield where the time went, how full the devices were, and how often the sweep was resumed."""
+def ran(sweep: Tables) -> dict[str, str]:
+    """Return where the time went, how full the devices were, and how often the sweep was resumed, by names."""
     trials, resumed = sweep.trials, sweep.meta.get("resumed", [])
     reasons = (f"{count:,} {reason}" for reason, count in trials["stop_reason"].value_counts().items())
     said = {"trials so far" if so_far(trials) else "trials ended": ", ".join(reasons)}
@@ -301,7 +233,7 @@ def _ran(sweep: Tables) -> Iterator[Finding]:
         if fill.notna().any():
             said["fill"] = f"{fill.mean():.0%} of a device's lanes asked for an epoch"
     said["resumed"] = f"{counted(len(resumed), 'time')}, last {resumed[-1][:16]}" if resumed else "never"
-    yield from (Finding(Kind.RAN, text, name) for name, text in said.items())
+    return said
 
 
 def nodes(epochs: pd.DataFrame) -> list[dict[str, str]]:

@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from mnist_tune import storage
 from mnist_tune.errors import UserError
 from mnist_tune.reports.charts import Box, Chart, charts
-from mnist_tune.reports.findings import Kind, nodes, of, spoken, title
+from mnist_tune.reports.findings import facts, failures, nodes, notes, ran, repeated, spoken, title
 from mnist_tune.reports.styles import DARK, DARK_INKS, DIM, FAINT, GROUNDS, INK, LINES, LOOKS, RULE
 from mnist_tune.reports.svg import FONT, inline
 from mnist_tune.reports.table import MANY, Column, columns
@@ -74,7 +74,7 @@ def page(sweeps: Sequence[Tables]) -> str:
     cells = list(zip(*(one.cells for one in shown), strict=True))[:MANY]
     with style.context(["default", FONT]):
         heads = [head(view, i) for i in range(len(sweeps))]
-    notes = sum(len(one["note"]) + len(one["failure"]) for one in heads)
+    noted = sum(len(one["notes"]) + len(one["failures"]) for one in heads)
     packed = gzip.compress(json.dumps(_page_data(view, shown), allow_nan=False).encode(), 6, mtime=0)
     html: str = ENVIRONMENT.get_template("page.html").render(
         title=title(sweeps, view.titles),
@@ -88,7 +88,7 @@ def page(sweeps: Sequence[Tables]) -> str:
             {"role": role, "regime": regime, "cells": list(zip(row, shown, strict=True))}
             for row, role, regime in zip(cells, view.settings["role"], view.settings["regime"], strict=False)
         ],
-        health="How it ran: data, options, versions, times" + f" ({notes} notes)" * bool(notes),
+        health="How it ran: data, options, versions, times" + f" ({noted} notes)" * bool(noted),
         css=Markup(css),
         css_hash=_hash(css),
         script=Markup(script),
@@ -136,28 +136,30 @@ def _hint(view: View) -> str:
 def head(view: View, number: int) -> dict[str, Any]:
     """Return what the page says and draws of one sweep."""
     sweep, said = view.sweeps[number], view.answers[number]
-    found = view.findings[number]
     first, _, rest = said.headline.partition(": ")
     sides = charts(view, number) if view.measures else ([], [])
     live = view.running and sweep.meta.get("ended") is None
     progress = (int(sweep.trials["epochs_run"].sum()), int(sweep.trials["epochs_asked"].sum())) if live else None
     left = view.left_s(sweep)
-    facts = {one.about: one.text for one in of(found, Kind.FACT)}
+    found = facts(sweep)
     context = [
         view.titles[number],
         title([sweep], [""]),
-        facts.get("all with", ""),
-        facts.get("trials", "").replace(", of", " trials of"),
-        facts.get("time", ""),
+        found.get("all with", ""),
+        found.get("trials", "").replace(", of", " trials of"),
+        found.get("time", ""),
     ]
-    return {kind.value: of(found, kind) for kind in Kind} | {
+    return {
         "title": view.titles[number],
         "context": " · ".join(filter(None, context)),
         "tag": "h2" if view.several else "h1",
         "answer": said,
         "first": first,
         "rest": rest,
-        "asked": [*((one.text.rstrip(":"), one.command) for one in of(found, Kind.LEFT)), *said.questions][:3],
+        "notes": list(notes(sweep)),
+        "failures": tuple(failures(sweep.trials)),
+        "facts": found | ran(sweep),
+        "repeated": list(repeated(sweep)),
         "progress": progress,
         "left": f", about {spoken(left)} left" if not math.isnan(left) else "",
         "choices": [chart.choice for chart in sides[1] if chart.choice],

@@ -16,8 +16,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from mnist_tune.invocation import command
-from mnist_tune.regimes.families import varied
-from mnist_tune.reports.findings import Finding, Kind, of
+from mnist_tune.reports.findings import failures, notes
 from mnist_tune.reports.styles import TERMINAL_COLOURS
 from mnist_tune.reports.table import MANY, Column, columns
 from mnist_tune.reports.view import View
@@ -69,22 +68,21 @@ def print_report(sweep: Tables, every_line: bool = False, picture: bool = False)
     if len(view.settings) > MANY and not (every_line or view.is_ranked(sweep)):
         view = replace(view, rows="ranges")
     print_table(console, view)
-    found, said, again = view.findings[0], view.answers[0], f"{command('show')} {shlex.quote(path)}"
-    _say(console, lines(of(found, Kind.FAILURE), None if every_line else FAILURES, "failed; see trials.error"))
+    said, again, failed = view.answers[0], f"{command('show')} {shlex.quote(path)}", failures(sweep.trials)
+    _say(console, failed if every_line else failed[:FAILURES])
+    if len(failed) > FAILURES and not every_line:
+        _say(console, [f"... and {len(failed) - FAILURES} more failed; see trials.error"])
     _say(console, [said.headline], "bold")
-    _say(console, said.lines if every_line else said.lines[:MOST_LINES])
-    if every_line and varied(sweep.trials):
-        _say(console, lines(of(found, Kind.FAMILY, Kind.EDGE)))
-    _say(console, lines(of(found, Kind.NOTE)), "yellow")
-    asked = [*lines(of(found, Kind.LEFT)), *(f"{one.text} {one.command}" for one in said.questions)]
+    _say(console, (*said.lines, *said.more) if every_line else said.lines[:MOST_LINES])
+    _say(console, [f"Note: {one}" for one in notes(sweep)], "yellow")
     places = [f"Results: {path}"]
     if isinstance(sweep.path, Path) and (sweep.path / "report.html").exists():
         places.append(f"Page: {os.path.join(path, 'report.html')}")
     if len(view.settings) < len(sweep.trials) or len(view.settings) > _most(view):
         places.append(f"More: {again} --all")
-    elif not (picture or view.running or of(found, Kind.LEFT)):
+    elif not (picture or view.running):
         places.append(f"Picture: {again} --picture regimes.png")
-    for line in (*asked, *_beside(places, console.width)):
+    for line in (*(f"{one.text} {one.command}" for one in said.questions), "    ".join(places)):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     return exit_code(sweep.trials)
 
@@ -95,25 +93,10 @@ def _say(console: Console, said: Sequence[str], style: str | None = None) -> Non
         console.print(line, soft_wrap=not console.is_terminal, highlight=False, markup=False, style=style)
 
 
-def _beside(said: Sequence[str], width: int) -> list[str]:
-    """Return texts in lines, side by side as far as they have room."""
-    found = [said[0]]
-    for text in said[1:]:
-        both = f"{found[-1]}    {text}"
-        found = [*found[:-1], both] if len(both) <= width else [*found, text]
-    return found
-
-
 def exit_code(trials: pd.DataFrame) -> int:
     """Return a command's exit code: 1 if a trial ended in an error, 130 after Ctrl-C, else 0."""
     reasons = set(trials["stop_reason"])
     return 1 if "error" in reasons else INTERRUPTED if "interrupted" in reasons else 0
-
-
-def lines(found: Sequence[Finding], most: int | None = None, others: str = "") -> list[str]:
-    """Return findings as lines; of more than `most`, the first ones and how many `others` there are."""
-    left = len(found) - most if most else 0
-    return [line for one in found[:most] for line in one.lines] + [f"... and {left} more {others}"] * (left > 0)
 
 
 def _most(view: View) -> int:

@@ -18,7 +18,7 @@ from mnist_tune.regimes.families import held_out, setting, varied
 from mnist_tune.regimes.noise import accuracy_noise
 from mnist_tune.regimes.replicates import counts, half_width
 from mnist_tune.reports.answer import Answer, answer, keys
-from mnist_tune.reports.findings import SPLITS, Finding, findings
+from mnist_tune.reports.findings import SPLITS
 from mnist_tune.reports.page_data import range_of, without_test
 from mnist_tune.reports.styles import LINES
 from mnist_tune.results.tables import Tables
@@ -125,10 +125,6 @@ class View:
     """How the path of the sweep is written in commands, by default in full."""
     rows: Literal["settings", "trials", "ranges"] = "settings"
     """What has a row of its own: a setting, a trial, or a range of learning rates. Of an edge, settings are ranges."""
-
-    @cached_property
-    def findings(self) -> list[list[Finding]]:
-        return [findings(sweep, self.where) for sweep in self.sweeps]
 
     @cached_property
     def answers(self) -> list[Answer]:

@@ -96,9 +96,9 @@ def test_edges_of_three_widths_have_an_exponent(folder):
     sweep = load_sweep(folder)
     two = sweep.edges()
     sweep.__dict__["_edges"] = [*two, dataclasses.replace(two[0], title="mlp-32-tanh")]
-    *_, last = findings.of(findings.findings(sweep), findings.Kind.EDGE)
-    assert last.about == "mlp-N-tanh"
-    assert last.text.startswith("the rate at which 50% learn goes as width^")
+    *_, (title, [last]) = findings.measured_edges(sweep)
+    assert title == "mlp-N-tanh"
+    assert last.startswith("the rate at which 50% learn goes as width^")
 
 
 def test_the_last_epoch_counts_also_if_its_loss_is_nan():
@@ -189,9 +189,7 @@ def test_a_share_that_learns_at_no_rate_is_said_in_a_sentence():
     """Every fifth seed fails at any rate, so at none do nine of ten learn."""
     rates = [*np.geomspace(0.3, 0.9, 120), *np.geomspace(1.0, 1.2, 20)]
     edge = measured([(rate, rate < 1 and i % 5 > 0) for i, rate in enumerate(rates)])
-    assert (
-        findings.measured(edge).lines[0].startswith("it: seeds that learn, by learning rate: 90% at no rate; 50% at 0.")
-    )
+    assert findings.measured(edge)[0].startswith("seeds that learn, by learning rate: 90% at no rate; 50% at 0.")
 
 
 @pytest.mark.parametrize(
@@ -214,16 +212,15 @@ def test_a_forged_list_of_searches_is_refused(folder, searches):
 def test_where_all_trials_did_the_same_the_lines_say_what(outcome, said):
     edge = measured([(0.5, True), (2.0, False)])
     edge = dataclasses.replace(edge, outcomes=edge.outcomes.assign(calm=outcome, diverged=outcome))
-    assert findings.measured(edge).more[0] == said
+    assert findings.measured(edge)[1] == said
 
 
 def test_a_killed_search_whose_trials_have_all_ended_says_how_to_go_on(folder):
     sweep = load_sweep(folder)
     ended = sweep.trials[sweep.trials["stop_reason"] == "completed"]
     killed = dataclasses.replace(sweep, trials=ended, meta=sweep.meta | {"ended": None, "search": True, "name": "edge"})
-    said = [one for found in findings.findings(killed) for one in found.lines if "resume with" in one]
-    assert len(said) == 1
-    assert said[0].startswith("the search had not ended; resume with:")
+    [said] = findings.left_over(killed, "there")
+    assert said.text == "the search had not ended; resume with:"
 
 
 def test_a_trial_whose_epochs_are_lost_is_no_outcome(folder):
@@ -279,7 +276,7 @@ def test_a_search_in_which_nothing_learned_says_so_in_place_of_an_interval(searc
 def test_a_search_in_which_all_diverged_asks_for_a_smaller_rate():
     edge = measured([(rate, False) for rate in (*LADDER, 3.0)])
     edge = dataclasses.replace(edge, outcomes=edge.outcomes.assign(diverged=True, train_accuracy=0.1))
-    said = findings.measured(edge).text
+    [said] = findings.measured(edge)
     assert said == "no edge so far: all of 5 trials diverged, also at 0.01562; try a smaller --expected"
 
 
@@ -317,7 +314,7 @@ def test_nothing_has_learned_before_the_pilot_says_what_that_is(searched):
     [edge] = searched([(rate, 0.1, 0.95) for rate in LADDER[:3]]).edges()
     assert edge.learned is None
     assert not edge.outcomes["learned"].any()
-    assert findings.measured(edge).text.endswith("fewer than the 4 trials that say what counts as learned")
+    assert findings.measured(edge)[0].endswith("fewer than the 4 trials that say what counts as learned")
 
 
 def row_of(loss, accuracy=0.5):

@@ -7,19 +7,9 @@ import pytest
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.labels import label_trials
 from mnist_tune.reports.answer import answer
-from mnist_tune.reports.findings import Kind, findings, nodes, of, spoken, title
+from mnist_tune.reports.findings import nodes, notes, ran, repeated, spoken, title
 
 AS_RECORDED = "to repeat this sweep, as its folder records it:"
-
-
-def said(sweep, kind, where=""):
-    """The findings of a kind: what each is about, and what it says."""
-    return {one.about: one.text for one in of(findings(sweep, where), kind)}
-
-
-def commands(sweep, where=""):
-    """The commands that go on with a sweep or repeat it, each with what it does."""
-    return [(one.text, one.command) for one in of(findings(sweep, where), Kind.LEFT, Kind.REPEAT)]
 
 
 @pytest.mark.parametrize(
@@ -35,7 +25,7 @@ def commands(sweep, where=""):
 def test_a_recorded_command_is_words_for_the_shell_and_no_more(made_up_sweep, argv, shown):
     """The folder may come from anybody. Older versions recorded a text, which is not shown."""
     sweep = made_up_sweep([0.1])
-    found = commands(replace(sweep, meta=sweep.meta | {"command": argv}))
+    found = [*repeated(replace(sweep, meta=sweep.meta | {"command": argv}))]
     assert found == [(AS_RECORDED, shown)] * bool(shown)
 
 
@@ -68,11 +58,11 @@ def test_what_was_not_measured_has_no_line_and_no_number(new_writer, epoch_row, 
     writer.epoch("00000", epoch_row(1, train_s=3.0, eval_s=0, compile_s=0, wait_s=1.0, device=None), False)
     writer.epoch("00001", epoch_row(1, train_s=None, eval_s=None, compile_s=None, wait_s=None), False)
     sweep = writer.finish()
-    assert list(said(sweep, Kind.RAN)) == ["trials ended", "time of all trials", "resumed"]
+    assert list(ran(sweep)) == ["trials ended", "time of all trials", "resumed"]
     rows = sorted((row["epochs"], row["epochs a minute"], row["waited"]) for row in nodes(sweep.epochs))
     assert rows == [("1", "–", "25%"), ("1", "–", "–")], "on a device, and on one that is not known"
     nothing = new_writer(tmp_path / "empty").finish()
-    assert list(said(nothing, Kind.RAN)) == ["trials ended", "resumed"]
+    assert list(ran(nothing)) == ["trials ended", "resumed"]
     assert nodes(nothing.epochs) == []
 
 
@@ -83,12 +73,11 @@ def test_a_rate_that_was_changed_in_the_middle_stands_for_no_trial(made_up_sweep
     found = replace(sweep, epochs=sweep.epochs.assign(learning_rate=changed.map({True: 0.4, False: 0.1})))
     assert sweep.best()["learning_rate"].iloc[0] == 0.4
     assert found.best()["learning_rate"].tolist() == [0.2, 0.05]
-    [ranges] = said(found, Kind.FAMILY).values()
-    assert "0.4" not in ranges
-    assert said(found, Kind.NOTE)[""].startswith("1 trial changed the learning rate while training, so")
+    assert "0.4" not in answer(found).lines[-1]
+    assert next(notes(found)).startswith("1 trial changed the learning rate while training, so")
     every = replace(found, trials=found.trials[2:], meta=found.meta | {"search": True})
     assert every.best().empty
-    assert said(every, Kind.NOTE)[""].startswith("1 trial")
+    assert next(notes(every)).startswith("1 trial")
     assert answer(every).headline == "No setting has run all its epochs without diverging"
 
 

@@ -17,7 +17,6 @@ from mnist_tune import UserError, load_sweep, machine
 from mnist_tune.columns import TRIALS
 from mnist_tune.reports import page
 from mnist_tune.reports.answer import answer
-from mnist_tune.reports.findings import findings
 from mnist_tune.reports.page_data import so_far
 from mnist_tune.reports.terminal import print_report
 from mnist_tune.results import writer as writer_module
@@ -216,9 +215,9 @@ def test_without_a_right_to_look_nobody_is_told_to_resume(writer, epoch_row, mon
     monkeypatch.undo()
     assert set(sweep.trials["stop_reason"]) == {"unknown"}
     assert so_far(sweep.trials) == "0 of 2 trials ended, 2 unknown"
-    said = [finding.text for finding in findings(sweep, "there")]
-    assert "0 of 2 trials ended, 2 unknown" in answer(sweep, "there").lines
-    assert not [text for text in said if "resume" in text]
+    found = answer(sweep, "there")
+    assert "0 of 2 trials ended, 2 unknown" in found.lines
+    assert not [one for one in found.questions if "resume" in one.text]
 
 
 @pytest.mark.promise("Nothing is written through a link, also a hard one")

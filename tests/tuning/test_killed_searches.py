@@ -7,8 +7,8 @@ from ray import tune
 
 from mnist_tune import DecideOptions, EdgeOptions, SweepOptions, decide, find_edge
 from mnist_tune.regimes.decision import CONFIRMED
-from mnist_tune.reports.findings import findings
-from mnist_tune.reports.terminal import exit_code, lines
+from mnist_tune.reports.findings import left_over
+from mnist_tune.reports.terminal import exit_code
 from mnist_tune.tuning.sweep import run_search
 
 SHARED = {"dataset": "mnist-5k", "quiet": True}
@@ -79,8 +79,8 @@ def test_interrupted_before_the_first_results_and_later(run, in_flight, fails, t
         fails.interrupts = lambda proposed, running, trials=trials: proposed >= trials and bool(running) == in_flight
         found = run(tmp_path / "sweep", resume)
         assert "interrupted" in set(found.trials["stop_reason"])
-        said = "\n".join(lines(findings(found, str(tmp_path / "sweep"))))
-        assert run is draws or f"mnist-tune resume {tmp_path / 'sweep'}" in said
+        [said] = left_over(found, str(tmp_path / "sweep"))
+        assert run is draws or said.command == f"mnist-tune resume {tmp_path / 'sweep'}"
         assert exit_code(found.trials[found.trials["stop_reason"] != "error"]) == 130
     fails.interrupts = lambda proposed, running: False
     assert told(run(tmp_path / "sweep", True)) == whole
