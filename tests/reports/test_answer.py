@@ -91,7 +91,7 @@ def test_what_a_session_shows_of_a_sweep_an_edge_and_a_decision_is_its_answer(ma
     assert repr(edge_sweep.edges()).startswith("[<edge of mlp-1024-128-tanh: half of the seeds learn up to 1.4")
     settings = [{"learning_rate": 0.1}, {"learning_rate": 0.2}]
     decided = decision(sweep, settings, lambda order, one: 0.5 + one / 10).decision
-    assert repr(decided) == f"<contest of 2 settings: learning_rate=0.2 is best, {len(decided.course)} seeds>"
+    assert repr(decided) == f"<contest of 2 settings: learning_rate=0.2 is best, {decided.decision.seeds.max()} seeds>"
 
 
 def test_of_equal_accuracies_that_with_the_least_loss_is_named_and_the_tie_is_said(made_up_sweep):
