@@ -42,15 +42,19 @@ class Case:
     """A sweep of one family over learning rates."""
 
     name: str
-    data: str | Callable[[], tuple[np.ndarray, ...]]
-    """What `--dataset` takes, or a function that returns training images and labels, and those of the test."""
+    data: str | Callable[[], tuple[np.ndarray, ...]] | None
+    """What `--dataset` takes, or a function that returns training images and labels, and those of the test. None for a
+    task."""
     network: str
+    """The network, or the task."""
     rates: tuple[float, ...]
     epochs: int
     config: dict[str, Any] = field(default_factory=dict)
     """Further fields of the trials: `batch_size`, `optimizer`, ..."""
     target: float | None = None
     seeds: tuple[int, ...] = (0,)
+    cut: int | None = None
+    """Epochs after which the sweep is looked at, while it runs."""
 
     def trials(self, longer: int = 1, **changes: Any) -> list[TrialConfig]:
         """Return the trials, which train so many times as long, with some fields changed."""
@@ -86,6 +90,8 @@ def cases_of(path: Path) -> list[Case]:
 
 def train(case: Case, folder: Path, trials: Sequence[TrialConfig], **options: Any) -> Sweep:
     """Train a sweep as a user does."""
+    if case.data is None:
+        return run_sweep(case.name, trials, SweepOptions(output=folder, quiet=True, **options), task=case.network)
     load_own({"architecture": trials[0].architecture})
     data = case.data if isinstance(case.data, str) else case.data()
     return run_sweep(
@@ -101,13 +107,19 @@ def run(case: Case, folder: Path, longer: int) -> tuple[pd.DataFrame, ...]:
     trials = sweep.trials[KEPT].assign(
         sweep=case.name,
         optimizer=sweep.trials["optimizer"].str.rpartition("/")[2],  # without this machine's folders
-        dataset=meta["name"],
-        label_counts=" ".join(map(str, meta["label_counts"])),
+        dataset=case.name if case.data is None else meta["name"],
+        label_counts=" ".join(map(str, meta.get("label_counts", ()))),
         test_images=meta["test_images"],
-        target=case.target or meta["target"],
-        positions=meta["positions"],
+        target=case.target or meta.get("target"),
+        positions=meta.get("positions", 1),
     )
+    if case.data is None:
+        trials = trials.assign(train_images=meta["train_images"], guess=meta["guess"])
     epochs = sweep.epochs.reindex(columns=["trial_id", "epoch", *CURVE]).assign(sweep=case.name)
+    if case.cut:
+        last = trials["trial_id"].map(epochs.groupby("trial_id")["epoch"].max())
+        trials["stop_reason"] = trials["stop_reason"].mask(last > case.cut, "running")
+        epochs = epochs[epochs["epoch"] <= case.cut]
     return trials, epochs, trials[["sweep", "learning_rate", "seed"]].assign(expected="", acceptable="")
 
 

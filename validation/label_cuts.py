@@ -47,6 +47,9 @@ from mnist_tune.tuning.early_stopping import Fates
 SETS = Path(__file__).parents[1] / "tests" / "regimes"
 CUTS = 1 / 3, 1 / 2, 2 / 3
 
+TASK = ("train_images", "test_images", "guess")
+"""What a set records of a task."""
+
 NOT_BEFORE = re.compile(r"(?:not before|later than) epoch (\d+)")
 
 
@@ -111,7 +114,9 @@ def read_set(number: int) -> Iterator[Sweep]:
 
 
 def data_of(trial: pd.Series) -> DataFacts:
-    """Return the facts about a trial's data set."""
+    """Return the facts about a trial's data set, or its task, which has no counts of labels."""
+    if pd.isna(trial["label_counts"]):
+        return DataFacts.of_task({name: None if pd.isna(x := trial[name]) else x for name in TASK})
     target = None if pd.isna(trial["target"]) else float(trial["target"])
     facts = DataFacts.of([int(count) for count in trial["label_counts"].split()], int(trial["test_images"]), target)
     return replace(facts, train_images=facts.train_images // int(trial.get("positions", 1)))
