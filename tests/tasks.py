@@ -176,5 +176,31 @@ def gan(noise=2):
     return Task(init, None, data, score, step, split=("make", "judge"))
 
 
-TASKS = {regression: 0.1, vae: 0.01, language_model: 1.0, pinn: 0.01, contrastive: 0.3, gan: 0.05}
+def denoiser(channels=4):
+    """A convolutional network that predicts the noise in images of 8 x 8, as in score diffusion."""
+
+    def init(key):
+        first, second = jax.random.split(key)
+        w, v = jax.random.normal(first, (3, 3, 1, channels)) / 3, jax.random.normal(second, (3, 3, channels, 1)) / 6
+        return {"w": w, "v": v}, ()
+
+    def convolve(x, w):
+        return jax.lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+    def score(params, state, x, key):
+        noise = jax.random.normal(key, x.shape)
+        found = convolve(jnp.tanh(convolve(x + noise, params["w"])), params["v"])
+        return ((found - noise) ** 2).mean(axis=(1, 2, 3))
+
+    def loss(params, state, x, key):
+        return score(params, state, x, key).mean(), state
+
+    def data():
+        x = np.random.default_rng(0).normal(size=(400, 1, 8, 1)).astype("float32") + np.zeros((8, 1, 1), "float32")
+        return x[:320], x[320:]
+
+    return Task(init, loss, data, score, guess=1.0)
+
+
+TASKS = {regression: 0.1, vae: 0.01, denoiser: 0.1, language_model: 1.0, pinn: 0.01, contrastive: 0.3, gan: 0.05}
 """Each task with a learning rate at which it learns."""

@@ -17,6 +17,7 @@ import optax
 from jax import Array
 
 from mnist_tune.data_spec import DataSpec, TaskSpec
+from mnist_tune.training import convolutions_in_loops  # noqa: F401 (it changes how JAX lowers them)
 from mnist_tune.training.architectures import architecture, task
 from mnist_tune.training.classifier import classifier
 from mnist_tune.training.networks import initial
