@@ -42,7 +42,7 @@ from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.labels import label_trials
 from mnist_tune.regimes.replicates import clopper_pearson
 from mnist_tune.regimes.statistics import FAR, LEARNED
-from mnist_tune.tuning.early_stopping import Fates
+from mnist_tune.tuning.early_stopping import RegimeStopping
 
 SETS = Path(__file__).parents[1] / "tests" / "regimes"
 CUTS = 1 / 3, 1 / 2, 2 / 3
@@ -281,7 +281,7 @@ def print_projections(sweeps: Sequence[Sweep], longer: int) -> None:
 
 def stops(sweep: Sweep, largest_first: bool) -> dict[str, tuple[str, int]]:
     """Return why, and after which epoch, the default scheduler stops trials of a sweep."""
-    fates = Fates(min(SweepOptions().grace_period, sweep.asked), {}, sweep.data)
+    fates = RegimeStopping(min(SweepOptions().grace_period, sweep.asked), {}, sweep.data)
     known = "learning_rate", "seed", "momentum", "batch_size", "loss", "schedule", "label_noise"
     names = [name for name in known if name in sweep.trials]
     configs = {
@@ -295,7 +295,7 @@ def stops(sweep: Sweep, largest_first: bool) -> dict[str, tuple[str, int]]:
     for row in order.where(order.notna(), None).to_dict("records"):
         trial_id = str(row["trial_id"])
         if trial_id not in found:
-            reason = fates.take(trial_id, configs[trial_id], row) or ("diverged" if row["diverged"] else "")
+            reason = fates.take_up(trial_id, configs[trial_id], row) or ("diverged" if row["diverged"] else "")
             if reason and row["epoch"] < sweep.asked:
                 found[trial_id] = reason, int(row["epoch"])
     return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from mnist_tune.decisions.decide import DecideOptions, decide_between
 from mnist_tune.reports.terminal import print_report
-from mnist_tune.runtime.ray_session import stop_ray_at_exit
 from mnist_tune.tuning.resuming import command_options
 
 OPTIONS = DecideOptions
@@ -12,5 +11,4 @@ OPTIONS = DecideOptions
 
 def main() -> int:
     options = command_options(OPTIONS)
-    stop_ray_at_exit()
     return print_report(decide_between(options))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from mnist_tune.edge.search import EdgeOptions, search_edge
 from mnist_tune.reports.terminal import print_report
-from mnist_tune.runtime.ray_session import stop_ray_at_exit
 from mnist_tune.tuning.resuming import command_options
 
 OPTIONS = EdgeOptions
@@ -12,7 +11,6 @@ OPTIONS = EdgeOptions
 
 def main() -> int:
     options = command_options(OPTIONS)
-    stop_ray_at_exit()
     sweep = search_edge(options)
     code = print_report(sweep, picture=True)
     if sweep.edges():

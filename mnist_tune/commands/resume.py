@@ -25,7 +25,7 @@ from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, InResume, SweepOptions, all_rates
 from mnist_tune.tuning.past import grown
 from mnist_tune.tuning.resuming import command_options, is_made_by, resumed_with
-from mnist_tune.tuning.sweep import run_options, run_or_resume, shown
+from mnist_tune.tuning.sweep import run_or_resume, shown
 
 USAGE = """usage: {} RESULTS [flags]
 
@@ -98,4 +98,4 @@ def resume_sweep(path: str | Path, **given: Any) -> Sweep:
         return shown(search_edge(options), options)
     if isinstance(options, DecideOptions):
         return shown(decide_between(options), options)
-    return shown(run_options(options), options)
+    return shown(run_or_resume(options), options)

@@ -20,7 +20,6 @@ from mnist_tune.own_code.loading import refuse_unknown
 from mnist_tune.reports.terminal import exit_code, print_report
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.tables import settings_of
-from mnist_tune.runtime.ray_session import stop_ray_at_exit
 from mnist_tune.trial import OPEN_REASONS, TRIALS, Training
 from mnist_tune.tuning.opening import HELD_OUT
 from mnist_tune.tuning.options import (
@@ -172,13 +171,12 @@ OPTIONS = Search
 
 
 def main() -> int:
-    config, data, known = command_options(OPTIONS), None, 0
-    stop_ray_at_exit()
+    config = command_options(OPTIONS)
+    data, known = config.load(), 0
     if (where := config.place_to_resume()) is not None:
         refuse_unknown(where, config)
         known = len(load_sweep(where).trials)
     else:
-        data = config.load()
         config = replace(config, holdout=config.holdout or len(data.train_labels) // HELD_OUT)
     np.random.seed(config.seed)  # Tune draws from NumPy's generator
     found = search(config.NAME, config.space(), config.trials, config, None, config.searcher(known), data=data)

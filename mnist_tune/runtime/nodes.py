@@ -64,14 +64,14 @@ class RayletDied(BaseException):
     """
 
 
-class Watch(Callback):  # type: ignore[misc]
+class UnsavedCallback(Callback):  # type: ignore[misc]
     """A callback of Tune of which Tune saves nothing: sweeps are resumed from their journal."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its callbacks
 
 
-class NodeWatch(Watch):
+class NodeWatch(UnsavedCallback):
     """A Tune callback that announces dead processes, dead or new nodes, and nodes on which several trials died."""
 
     def __init__(self, quiet: bool) -> None:

@@ -64,7 +64,7 @@ class Asha(FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> Any:
         config = result.get("trial_config")  # none if the trial can't train
-        reason = config and self.take(own_id(trial), config, result, result["repeated"])
+        reason = config and self.take_up(own_id(trial), config, result, result["repeated"])
         if reason:
             self._reasons[own_id(trial)] = reason
         return self.STOP if reason else self.CONTINUE
@@ -72,15 +72,15 @@ class Asha(FIFOScheduler):  # type: ignore[misc]
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Take a row with which the trial ended itself: Tune did not ask about it."""
         if result.get("trial_config"):
-            self.take(own_id(trial), result["trial_config"], result, True)
+            self.take_up(own_id(trial), result["trial_config"], result, True)
 
     def replay(self, past: Past) -> None:
         """Take up the rows of a sweep that is resumed. A trial reports its last one again if it was not stopped."""
         if past.rows is not None:
             for row in past.rows[["trial_id", "epoch", "train_loss"]].to_dict("records"):
-                self.take(row["trial_id"], None, row)
+                self.take_up(row["trial_id"], None, row)
 
-    def take(self, trial_id: str, config: Any, row: Mapping[str, Any], repeated: bool = False) -> str:
+    def take_up(self, trial_id: str, config: Any, row: Mapping[str, Any], repeated: bool = False) -> str:
         """Take up an epoch's row, and return the reason for which its trial is stopped then; empty if it goes on. A row
         that is `repeated`, and was taken up before, is answered as it was then."""
         if self.propose(trial_id, row["epoch"], row["train_loss"]):
@@ -88,7 +88,7 @@ class Asha(FIFOScheduler):  # type: ignore[misc]
         return ASHA if self._stops.get(trial_id) == row["epoch"] else ""
 
 
-class Fates(Asha):
+class RegimeStopping(Asha):
     """Stops a configuration that is proposed if its label so far, among its peers (`Family`), is slow or diverged.
 
     What is undecided, oscillating or on its way goes on, since those are the rates that a sweep is about. The first
@@ -127,9 +127,9 @@ class Fates(Asha):
                 self._decided[key][epoch] = reason
         for row in past.rows[len(rows) :].to_dict("records"):
             if row["trial_id"] in trials:
-                self.take(row["trial_id"], trials[row["trial_id"]], row)
+                self.take_up(row["trial_id"], trials[row["trial_id"]], row)
 
-    def take(self, trial_id: str, config: TrialConfig, row: Mapping[str, Any], repeated: bool = False) -> str:
+    def take_up(self, trial_id: str, config: TrialConfig, row: Mapping[str, Any], repeated: bool = False) -> str:
         self._keys[trial_id] = key = _key(config)
         epoch = row["epoch"]
         ends = config.stop_reason(epoch, row["diverged"])

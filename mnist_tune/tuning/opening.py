@@ -79,7 +79,7 @@ def open_sweep(
     """
     where = options.place_to_resume()
     if where is not None:
-        return _open_again(storage.absolute(where), options, wanted, search)
+        return _open_again(storage.absolute(where), options, wanted, search, data)
     if options.retry_errored and options.resume is None:
         raise UserError("--retry-errored resumes a sweep; name its folder: --resume DIR --retry-errored")
     trials = dict(wanted({}))
@@ -204,7 +204,7 @@ def _refused(code: Any, trials: list[TrialConfig], data: DataSpec, images: Any, 
     return ""
 
 
-def _open_again(where: Place, options: SweepOptions, wanted: Wanted, search: bool) -> Opened:
+def _open_again(where: Place, options: SweepOptions, wanted: Wanted, search: bool, data: Dataset | None) -> Opened:
     """Open the folder of a sweep that is resumed. The arguments are as in `open_sweep`."""
     say = partial(announce, quiet=options.quiet)
     path = fetched(where)
@@ -224,7 +224,7 @@ def _open_again(where: Place, options: SweepOptions, wanted: Wanted, search: boo
     how = "give it with --dataset or --data-dir, or from Python with SweepOptions(dataset=...)"
     if isinstance(options.dataset, str) and options.dataset == ARRAYS:
         raise UserError(f"{path} was trained on arrays from Python; {how}")
-    dataset = _data_of(options, [TrialConfig.from_dict(one) for one in meta["trials"].values()])
+    dataset = data or _data_of(options, [TrialConfig.from_dict(one) for one in meta["trials"].values()])
     if dataset.checksums != meta["dataset"]["checksums"]:
         raise UserError(f"{path} was trained on other data ({meta['dataset']['name']}); {how}")
     for package, version in changed_versions(meta).items():

@@ -13,7 +13,7 @@ from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.labels import REGIMES, curve_regime
 from mnist_tune.results.writer import SweepWriter
-from mnist_tune.runtime.nodes import Watch, last_death
+from mnist_tune.runtime.nodes import UnsavedCallback, last_death
 from mnist_tune.runtime.ray_private import forget
 from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig, own_id
@@ -21,7 +21,7 @@ from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.progress import ProgressView
 
 
-class Recorder(Watch):
+class Recorder(UnsavedCallback):
     """Records epochs and ends. A trial that ends without a reason was stopped by the scheduler, whose name it gets.
     `trials` are those that are known in advance."""
 

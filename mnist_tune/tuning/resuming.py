@@ -14,6 +14,7 @@ from mnist_tune.own_code.loading import load_own
 from mnist_tune.own_code.registry import ENTRIES, is_named_again, names_own_code
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.meta import read_meta
+from mnist_tune.runtime.ray_session import stop_ray_at_exit
 from mnist_tune.storage import Place
 from mnist_tune.sweep import Sweep
 from mnist_tune.trial import closest
@@ -33,7 +34,9 @@ from mnist_tune.tuning.options import (
 
 def command_options(kind: type[SomeOptions], arguments: Sequence[str] | None = None) -> SomeOptions:
     """Return the options of a command line, or of `arguments`. What is not given is as recorded in the folder that
-    --resume names; with --smoke, as a smoke test has it. On a mistake, print one line and exit with code 2."""
+    --resume names; with --smoke, as a smoke test has it. On a mistake, print one line and exit with code 2. Ray is shut
+    down when the process ends, after the command has printed its tables."""
+    stop_ray_at_exit()
     options = cli.parse(kind, arguments)
     load_own(options)  # only what is given: nothing is loaded because a folder names it
     if (where := options.place_to_resume()) is not None:

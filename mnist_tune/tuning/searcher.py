@@ -64,28 +64,9 @@ def outcome_of(result: dict[str, Any] | None, error: bool) -> dict[str, Any] | N
     return None if error or result is None or result.get("stop_reason") == "error" else result
 
 
-class KnownTrials(Unsaved):
-    """Proposes these trials in order.
-
-    Tune's grid search is slow: it copies the whole grid for every trial (10 seconds for 1,000 trials) and creates all
-    trials before the first one starts.
-    """
-
-    def __init__(self, trials: Mapping[str, TrialConfig]) -> None:
-        super().__init__()
-        self._left = iter(trials.items())
-
-    def suggest(self, trial_id: str) -> Any:
-        return next(({"trial": with_id(*known)} for known in self._left), Searcher.FINISHED)
-
-    def _learn_nothing(self, trial_id: str, *result: Any, **how: Any) -> None:
-        pass
-
-    on_trial_complete = on_pause = on_unpause = _learn_nothing
-
-
-class ThenSearched(Unsaved):
-    """Proposes these trials in order, then the trials of another searcher.
+class KnownThenSearched(Unsaved):
+    """Proposes these trials in order, then the trials of another searcher, if there is one. (Tune's grid search would
+    take 10 seconds for 1,000 trials: it copies the whole grid for each.)
 
     The other searcher is told how every trial ended, also those that it did not propose in this run. With `slots` for
     trials, it is asked for one for each slot that is free, and for one more, which waits for the next slot: what it
@@ -96,7 +77,7 @@ class ThenSearched(Unsaved):
     def __init__(
         self,
         trials: Mapping[str, TrialConfig],
-        then: Searcher,
+        then: Searcher | None = None,
         past: Past | None = None,
         slots: int = 1,
         samples: float = math.inf,
@@ -119,6 +100,8 @@ class ThenSearched(Unsaved):
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
         """Pass the search space to the other searcher, and tell it the results of the trials that have ended."""
+        if self._then is None:
+            return True
         accepted = bool(self._then.set_search_properties(metric, mode, config, **spec))
         self._searched = [name for name, value in config["trial"].items() if isinstance(value, Domain)]
         for trial, row in self._finished:
@@ -127,7 +110,7 @@ class ThenSearched(Unsaved):
 
     def _tell(self, trial: TrialConfig, row: Mapping[str, Any]) -> None:
         """Tell the other searcher the result of a trial that it does not know."""
-        if not self._learns:
+        if self._then is None or not self._learns:
             return
         metric, values = self._then.metric, trial.to_dict()
         point = {f"trial/{name}": values[name] for name in self._searched}
@@ -150,6 +133,8 @@ class ThenSearched(Unsaved):
             self._waiting.add(trial_id)
             self._samples -= 1
             return {"trial": with_id(own_id, trial)}
+        if self._then is None:
+            return Searcher.FINISHED
         if len(self._waiting) >= max(1, self._slots - len(self._running)):
             return None
         found = self._then.suggest(trial_id)

@@ -29,7 +29,6 @@ from mnist_tune.runtime.ray_session import (
     failures_told_by_us,
     start_ray,
     stop_ray,
-    stop_ray_at_exit,
     variables,
 )
 from mnist_tune.sweep import Sweep
@@ -102,14 +101,7 @@ def combinations(values: Mapping[str, Any]) -> list[TrialConfig]:
 
 
 def run_or_resume(options: Any) -> Sweep:
-    """Run the sweep of a command: a new one trains `options.trials()`, one that is resumed `options.more(known)`. Ray
-    is shut down when the process ends, after the command has printed its tables."""
-    stop_ray_at_exit()
-    return run_options(options)
-
-
-def run_options(options: Any) -> Sweep:
-    """Run the sweep of a command, as `run_or_resume`, and leave Ray running."""
+    """Run the sweep of a command: a new one trains `options.trials()`, one that is resumed `options.more(known)`."""
 
     def wanted(known: Mapping[str, TrialConfig]) -> dict[str, TrialConfig]:
         return additions(known, options.more(known.values()) if known else options.trials())

@@ -74,7 +74,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
             self._refused = str(error)
         self._loaded: Checkpoint | None = None
         self._warning = ""
-        self._attached, self._reported, self._repeats = False, 0, True
+        self._attached, self._reported, self._may_repeat = False, 0, True
 
     def step(self) -> dict[str, Any]:
         """Train an epoch and return its row. A `UserError`, such as one of the program, ends the trial. Other errors
@@ -116,7 +116,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
             try:
                 own = Checkpoint.load(self._state)
             except DamagedStateError as error:
-                self._warning, self._repeats = f"{error}; trial {self._lane_id} starts from its first epoch", False
+                self._warning, self._may_repeat = f"{error}; trial {self._lane_id} starts from its first epoch", False
         self._pool.attach(self._lane_id, self._config, self._loaded or own)
         self._attached = True
         return own.row if own and own.row["epoch"] > self._reported else None
@@ -130,7 +130,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         if reason:  # Tune may keep the process for another trial
             self._pool.detach(self._lane_id)
         return row | {
-            "repeated": self._repeats,
+            "repeated": self._may_repeat,
             "trial_config": self._config,
             "warning": warning,
             "stop_reason": reason,
@@ -151,4 +151,4 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         self._pool.detach(self._lane_id)
         self._attached, self._loaded = False, Checkpoint.load(Path(checkpoint_dir) / STATE_FILE)
         assert self._loaded is not None, f"Tune's checkpoint {checkpoint_dir} holds no {STATE_FILE}"
-        self._reported, self._repeats = self._loaded.row["epoch"], False
+        self._reported, self._may_repeat = self._loaded.row["epoch"], False

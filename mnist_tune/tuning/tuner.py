@@ -17,20 +17,20 @@ from mnist_tune.own_code.loading import own_code
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.device import find_device
-from mnist_tune.runtime.nodes import NodeWatch, Watch, is_nodes_death
+from mnist_tune.runtime.nodes import NodeWatch, UnsavedCallback, is_nodes_death
 from mnist_tune.runtime.placement import Placement, choose_placement, refuse_unholdable, resources_of_nodes, trial_slots
 from mnist_tune.runtime.ray_private import calls_let_go, deaths_counted
 from mnist_tune.runtime.ray_session import PENDING, TRIAL_SLOT, TRIALS, ended_by_signals, umask, variables
 from mnist_tune.runtime.shared_storage_check import check_nodes
 from mnist_tune.terminal import announce
 from mnist_tune.trial import own_id
-from mnist_tune.tuning.early_stopping import Asha, Fates
+from mnist_tune.tuning.early_stopping import Asha, RegimeStopping
 from mnist_tune.tuning.opening import Opened
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.recorder import Recorder
-from mnist_tune.tuning.searcher import KnownTrials, ThenSearched, with_id
+from mnist_tune.tuning.searcher import KnownThenSearched, with_id
 from mnist_tune.tuning.trainable import TrialTrainable
 
 
@@ -102,16 +102,16 @@ def make_tuner(
     epochs = max([plan.epochs, *(trial.epochs for trial in past.trials.values())])
     if scheduler is None and options.scheduler != "fifo":
         asked = min(options.grace_period, epochs), recorder.reasons
-        scheduler = Asha(*asked) if options.scheduler == "asha" else Fates(*asked, data_facts(writer.meta))
+        scheduler = Asha(*asked) if options.scheduler == "asha" else RegimeStopping(*asked, data_facts(writer.meta))
         scheduler.replay(past)
     space, samples, search = plan.space, plan.samples, plan.search_alg
     if isinstance(search, Searcher):
-        search = ThenSearched(plan.trials, search, past, trial_slots(resources), samples, recorder.propose)
+        search = KnownThenSearched(plan.trials, search, past, trial_slots(resources), samples, recorder.propose)
         recorder.ask_search = lambda: search.suggest("next")
     elif plan.trials and isinstance(scheduler, PopulationBasedTraining):  # which refuses searchers
         space, samples = tune.grid_search([with_id(*known) for known in plan.trials.items()]), 1
     elif plan.trials:
-        search = KnownTrials(plan.trials)
+        search = KnownThenSearched(plan.trials)
     trainable = tune.with_parameters(TrialTrainable, dataset=data, settings=placement.settings)
     return tune.Tuner(
         tune.with_resources(trainable, resources),
@@ -152,7 +152,7 @@ def keeping_ids(scheduler: Any) -> Any:
     return scheduler
 
 
-class OldCheckpoints(Watch):
+class OldCheckpoints(UnsavedCallback):
     """Keeps the newest checkpoint of each trial, and those that trials were told to go on from: at most two a trial.
 
     In population based training good trials are saved, and bad ones go on from there. Tune's own limit, `num_to_keep`,

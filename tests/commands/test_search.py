@@ -191,7 +191,6 @@ def test_tpe_proposes_others_in_a_resume(new_writer, tmp_path, monkeypatch):
     writer.finish()
     run_search = Mock(side_effect=UserError("not now"))
     monkeypatch.setattr(search, "search", run_search)
-    monkeypatch.setattr(search, "stop_ray_at_exit", Mock())
     monkeypatch.setattr(sys, "argv", ["search.py", "--resume", str(writer.path), "--trials", "6"])
     with pytest.raises(UserError, match="not now"):
         search.main()
@@ -229,7 +228,6 @@ def searched(tmp_path, monkeypatch, capsys):
             "search": done,
             "load_sweep": Mock(),
             "decide_between": "decided",
-            "stop_ray_at_exit": None,
             "print_report": 0,
         }
         mocks = [Mock(return_value=result) for result in names.values()]

@@ -15,7 +15,7 @@ from ray.tune.schedulers import ASHAScheduler
 from mnist_tune import TrialConfig, columns
 from mnist_tune.regimes.data_facts import MNIST
 from mnist_tune.regimes.divergence import LOSS_CEILING, finite_loss
-from mnist_tune.tuning.early_stopping import Asha, Fates
+from mnist_tune.tuning.early_stopping import Asha, RegimeStopping
 from mnist_tune.tuning.past import Past
 
 EPOCHS = np.arange(1, 11)
@@ -32,7 +32,7 @@ class Sweep:
 
     def __init__(self, epoch_row, data=MNIST):
         self.proposed, self.epoch_row = False, epoch_row
-        self.fates = Fates(5, {}, data)
+        self.fates = RegimeStopping(5, {}, data)
         self.fates.propose = lambda *row: self.proposed
 
     def row(self, epoch, accuracy, held_out=None):
@@ -43,7 +43,7 @@ class Sweep:
     def report(self, trial, curve, epoch, rate=0.1, seed=0, proposed=False, **fields):
         config = TrialConfig(learning_rate=rate, seed=seed, data_seed=seed, epochs=len(curve), **fields)
         self.proposed = proposed
-        return self.fates.take(trial, config, self.row(epoch, curve[epoch - 1]))
+        return self.fates.take_up(trial, config, self.row(epoch, curve[epoch - 1]))
 
     def run(self, trial, curve, rate=0.1, seed=0, rung=5, **fields):
         """Return the epoch after which a trial that ASHA would stop at a rung was stopped; None if it was not."""
@@ -148,7 +148,7 @@ def test_a_seed_that_oscillates_keeps_its_configuration_going(sweep):
 def test_a_seed_that_overfits_after_three_epochs_keeps_its_configuration_going(sweep):
     for epoch, (accuracy, held_out) in enumerate([(0.9, 0.9), (0.93, 0.7), (0.95, 0.6)], start=1):
         row = sweep.row(epoch, accuracy, held_out)
-        sweep.fates.take("overfit", TrialConfig(learning_rate=0.01, seed=1, data_seed=1), row)
+        sweep.fates.take_up("overfit", TrialConfig(learning_rate=0.01, seed=1, data_seed=1), row)
     assert sweep.run("slow", SLOW, rate=0.01, seed=0) is None
 
 
@@ -160,7 +160,7 @@ def test_a_resumed_sweep_keeps_its_decisions(sweep, reason):
     ended = {"a": (trials["a"], {"stop_reason": reason})}
     sweep.fates.replay(Past(trials, ended=ended, rows=table(epochs)))
     config = trials["b"]
-    found = [sweep.fates.take("b", config, sweep.row(epoch, SLOW[epoch - 1])) for epoch in (2, 3, 4, 5)]
+    found = [sweep.fates.take_up("b", config, sweep.row(epoch, SLOW[epoch - 1])) for epoch in (2, 3, 4, 5)]
     assert found == ["", "", "", reason]
 
 
@@ -169,8 +169,8 @@ def test_a_seed_that_was_killed_before_its_end_was_recorded_changes_no_decision(
     rows = [sweep.row(epoch, SLOW[epoch - 1]) for epoch in range(1, 6)]
     ended = {"a": (trials["a"], {"stop_reason": "slow"})}
     sweep.fates.replay(Past(trials, ended=ended, rows=table([{"trial_id": i, **row} for i in "ab" for row in rows])))
-    assert sweep.fates.take("b", trials["b"], rows[-1]) == "slow"
-    assert [sweep.fates.take("c", trials["c"], row) for row in rows] == ["", "", "", "", "slow"]
+    assert sweep.fates.take_up("b", trials["b"], rows[-1]) == "slow"
+    assert [sweep.fates.take_up("c", trials["c"], row) for row in rows] == ["", "", "", "", "slow"]
 
 
 def test_rungs_are_at_doubled_epochs_and_propose_what_is_above_the_median_of_those_before():
@@ -197,16 +197,16 @@ def test_rungs_propose_what_tunes_asha_stops(losses):
 
 
 def test_a_trial_that_ends_itself_is_not_judged_but_its_peers_know_it(sweep):
-    sweep.fates = Fates(5, {}, MNIST)
+    sweep.fates = RegimeStopping(5, {}, MNIST)
     config = TrialConfig(learning_rate=0.01, epochs=5)
     rows = [sweep.row(epoch, SLOW[epoch - 1]) for epoch in range(1, 6)]
-    assert [sweep.fates.take("slow", config, row) for row in rows] == [""] * 5
+    assert [sweep.fates.take_up("slow", config, row) for row in rows] == [""] * 5
     config = replace(config, epochs=10)
     for epoch in range(1, 11):
-        sweep.fates.take("fast", replace(config, learning_rate=1.0), sweep.row(epoch, FAST[epoch - 1]))
-    assert [sweep.fates.take("longer", config, row) for row in rows] == ["", "", "", "", "slow"]
-    assert sweep.fates.take("longer", config, rows[4], repeated=True) == "slow"
-    assert sweep.fates.take("longer", config, rows[3], repeated=True) == ""
+        sweep.fates.take_up("fast", replace(config, learning_rate=1.0), sweep.row(epoch, FAST[epoch - 1]))
+    assert [sweep.fates.take_up("longer", config, row) for row in rows] == ["", "", "", "", "slow"]
+    assert sweep.fates.take_up("longer", config, rows[4], repeated=True) == "slow"
+    assert sweep.fates.take_up("longer", config, rows[3], repeated=True) == ""
 
 
 def test_peers_are_those_by_which_labels_are_decided(sweep):
@@ -239,7 +239,7 @@ def test_rows_are_not_kept(sweep):
 
     row = Row(sweep.row(1, SLOW[0]))
     gone = weakref.ref(row)
-    sweep.fates.take("a", TrialConfig(), row)
+    sweep.fates.take_up("a", TrialConfig(), row)
     del row
     assert gone() is None
 
@@ -248,7 +248,7 @@ def test_a_trial_is_stopped_for_the_reason_that_is_given_and_its_own_end_is_told
     taken, reasons = [], {}
 
     class Scheduler(Asha):
-        def take(self, trial_id, config, row, repeated=False):
+        def take_up(self, trial_id, config, row, repeated=False):
             taken.append((trial_id, row["epoch"], repeated))
             return "slow" if row["epoch"] == 2 else ""
 
@@ -274,7 +274,7 @@ class Stopped:
         self.asha.replay(known)
 
     def decide(self, trial, epoch, loss, repeated=False):
-        return self.asha.take(trial, TrialConfig(), {"epoch": epoch, "train_loss": loss}, repeated)
+        return self.asha.take_up(trial, TrialConfig(), {"epoch": epoch, "train_loss": loss}, repeated)
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, 1e30, 5.0])

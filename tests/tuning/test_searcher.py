@@ -7,7 +7,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, MedianStoppingRule
 from ray.tune.search import Repeater, Searcher
 
 from mnist_tune import TrialConfig, UserError
-from mnist_tune.tuning.searcher import ThenSearched, check_metric
+from mnist_tune.tuning.searcher import KnownThenSearched, check_metric
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_the_searcher_of_tunes_repeater_gets_the_mean_of_the_repeats():
         def on_trial_complete(self, trial_id, result=None, error=False):
             heard.append((result["train_loss"], error))
 
-    search = ThenSearched({}, Repeater(Heard("train_loss", "min"), repeat=2), slots=2)
+    search = KnownThenSearched({}, Repeater(Heard("train_loss", "min"), repeat=2), slots=2)
     for name, loss in (("a", 1.0), ("b", 3.0)):
         search.suggest(name)
         search.on_trial_complete(name, {"train_loss": loss})

@@ -15,7 +15,7 @@ from mnist_tune.runtime.device import Device
 from mnist_tune.runtime.placement import Placement
 from mnist_tune.runtime.ray_session import PENDING, TRIALS
 from mnist_tune.tuning import tuner
-from mnist_tune.tuning.early_stopping import Asha, Fates
+from mnist_tune.tuning.early_stopping import Asha, RegimeStopping
 from mnist_tune.tuning.opening import Opened
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.plan import Plan
@@ -69,7 +69,11 @@ def test_a_population_gets_its_trials_as_a_grid_since_it_refuses_searchers(asked
 
 def test_the_scheduler_is_the_one_asked_for(asked):
     assert asked(scheduler="fifo").tune_config.scheduler is None
-    for name, kind, grace_period, first in (("regimes", Fates, 2, 2), ("asha", Asha, 2, 2), ("asha", Asha, 20, 9)):
+    for name, kind, grace_period, first in (
+        ("regimes", RegimeStopping, 2, 2),
+        ("asha", Asha, 2, 2),
+        ("asha", Asha, 20, 9),
+    ):
         scheduler = asked(scheduler=name, grace_period=grace_period).tune_config.scheduler
         assert type(scheduler) is kind
         assert scheduler._grace_period == first

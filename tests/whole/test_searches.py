@@ -20,7 +20,7 @@ from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning import opening
 from mnist_tune.tuning.past import Past, not_known
 from mnist_tune.tuning.plan import Plan
-from mnist_tune.tuning.searcher import KnownTrials, ThenSearched, drawn
+from mnist_tune.tuning.searcher import KnownThenSearched, drawn
 
 
 def train_population(place, epochs, interval, scheduler=PopulationBasedTraining, callbacks=()):
@@ -162,7 +162,7 @@ def test_a_resumed_population_keeps_the_ids_of_its_trials(tmp_path, every_core):
 def test_a_resumed_search_does_not_copy_all_trials_for_each_trial():
     """As Tune's grid search does, which then takes 20 ms a trial."""
     known = {f"{i:05d}": TrialConfig(seed=i) for i in range(2_000)}
-    search = SearchGenerator(KnownTrials(known))
+    search = SearchGenerator(KnownThenSearched(known))
     search.add_configurations(Experiment("some", tune.Trainable, config={"trial": {}}, num_samples=len(known)))
     start = time.process_time()
     found = [search.next_trial().config["trial"] for _ in range(50)]
@@ -212,7 +212,7 @@ def test_a_resumed_searcher_learns_its_own_metric(metric, told, capsys):
         "b": (TrialConfig(learning_rate=0.2), {"scheduler_loss": 1e9, "test_accuracy": float("nan")}),
     }
     search = Told(metric)
-    ThenSearched({}, search, Past(ended=ended)).set_search_properties(
+    KnownThenSearched({}, search, Past(ended=ended)).set_search_properties(
         None, None, {"trial": {"learning_rate": tune.uniform(0, 1), "epochs": 3}}
     )
     assert [value for _, value in search.told] == told
@@ -239,7 +239,7 @@ def test_a_resumed_searcher_hears_how_every_trial_ended():
         ended={"00000": (TrialConfig(learning_rate=0.3), {"test_accuracy": 0.5, "stop_reason": "completed"})},
         failed={"00003": (TrialConfig(learning_rate=0.4), {"test_accuracy": 0.5, "stop_reason": "error"})},
     )
-    every = ThenSearched(known, search, past, slots=5)
+    every = KnownThenSearched(known, search, past, slots=5)
     every.set_search_properties(None, None, {"trial": {"learning_rate": tune.uniform(0, 1)}})
     ids = [every.suggest(f"tunes {i}")["trial"]["trial_id"] for i in range(5)]
     assert ids == ["00001", "00002", "00006", "00007", "00008"]
@@ -256,7 +256,7 @@ def test_a_resumed_searcher_hears_how_every_trial_ended():
 def test_trials_that_are_drawn_get_the_next_numbers():
     known = {"1b2c3d4e": TrialConfig(), "00002": TrialConfig()}  # older versions drew ids at random
     assert list(not_known(known, [*drawn({"learning_rate": 0.2}, 5)])) == ["00003", "00004", "00005"]
-    search = ThenSearched({"00000": TrialConfig()}, Endless("test_accuracy"), slots=2)
+    search = KnownThenSearched({"00000": TrialConfig()}, Endless("test_accuracy"), slots=2)
     assert [search.suggest(name)["trial"]["trial_id"] for name in "ab"] == ["00000", "00001"]
 
 
@@ -285,7 +285,7 @@ class Endless(Told):
 
 def test_a_searcher_is_asked_for_a_trial_a_slot_and_one_that_waits():
     search = Endless("test_accuracy")
-    known = ThenSearched({"known": TrialConfig()}, search, slots=3)
+    known = KnownThenSearched({"known": TrialConfig()}, search, slots=3)
 
     def proposed():
         before = len(search.told)
@@ -308,7 +308,7 @@ def test_a_searcher_is_asked_for_a_trial_a_slot_and_one_that_waits():
 
 def test_a_trial_that_is_paused_leaves_its_slot_until_it_goes_on():
     search = Listening()
-    known = ThenSearched({"known": TrialConfig()}, search, slots=4)
+    known = KnownThenSearched({"known": TrialConfig()}, search, slots=4)
     trials = ["known", *(f"tunes {i}" for i in range(3))]
     for trial_id in trials:
         assert known.suggest(trial_id)
@@ -342,16 +342,11 @@ class Listening(Endless):
 
 def test_a_searcher_hears_the_results_of_its_own_trials_alone():
     search = Listening()
-    known = ThenSearched({"known": TrialConfig()}, search, slots=2)
+    known = KnownThenSearched({"known": TrialConfig()}, search, slots=2)
     for trial_id in ("tunes 0", "tunes 1"):
         known.suggest(trial_id)
         known.on_trial_result(trial_id, {"test_accuracy": 0.5})
     assert search.heard == [("tunes 1", {"test_accuracy": 0.5})]
-    alone = KnownTrials({"known": TrialConfig()})
-    alone.on_trial_result("nobody's", {})
-    alone.on_pause("nobody's")
-    alone.on_unpause("nobody's")
-    alone.on_trial_complete("nobody's", {}, error=True)
 
 
 class Wild(Told):
