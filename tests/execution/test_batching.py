@@ -31,7 +31,3 @@ def test_a_batch_runs_when_all_lanes_ask_or_some_have_waited():
     assert turn.ready(100.0 + WAIT_SHARE * 10.0)
     turn.asking["b"] = None
     assert turn.ready(100.0)
-
-
-def test_the_first_batch_waits_for_nobody():
-    assert Turn(asking={"a": None}, attached={"a", "b"}, since=100.0).ready(100.0)

@@ -2,42 +2,19 @@
 
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import MagicMock, Mock
+from unittest.mock import MagicMock
 
 import pytest
-from ray.exceptions import ActorDiedError, ActorUnavailableError, ActorUnschedulableError, RayTaskError
+from ray.exceptions import ActorDiedError, RayTaskError
 
 from mnist_tune.errors import UserError
 from mnist_tune.execution import lane_client
 from mnist_tune.execution.checkpoint import DeviceFullError, LanesFullError
 from mnist_tune.execution.lane_client import LaneClient, LaneLostError
-from mnist_tune.execution.program_error import DeviceError, ProgramError
+from mnist_tune.execution.program_error import ProgramError
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning import trainable
 from mnist_tune.tuning.trainable import LANE_TIMEOUT_S
-
-
-def test_what_a_server_refuses_is_told_in_its_own_words(monkeypatch, tmp_path):
-    lanes = LaneClient(MagicMock(), [])
-    lanes._server = MagicMock()
-    failed = RayTaskError("epoch", "Traceback: ...", UserError("the disk is full")).as_instanceof_cause()
-    monkeypatch.setattr(lane_client.ray, "get", Mock(side_effect=failed))
-    with pytest.raises(UserError, match=r"^the disk is full$"):
-        lanes.epoch("a", tmp_path)
-
-
-@pytest.mark.parametrize(
-    "error", [ActorDiedError(), ActorUnavailableError("no answer", None), ActorUnschedulableError("its node died")]
-)
-def test_a_server_that_is_gone_is_a_lost_lane(error, monkeypatch, tmp_path):
-    """Not a death of the trial's own process, of which Tune allows few."""
-    lanes = LaneClient(MagicMock(), [])
-    lanes._server = MagicMock()
-    monkeypatch.setattr(lane_client.ray, "get", Mock(side_effect=error))
-    monkeypatch.setattr(lane_client.ray, "get_runtime_context", MagicMock())
-    for call in (lambda: lanes.epoch("a", tmp_path), lambda: lanes.attach("a", TrialConfig())):
-        with pytest.raises(LaneLostError):
-            call()
 
 
 def test_a_trial_that_gets_no_lane_gives_up_after_a_while(monkeypatch, tmp_path):
@@ -120,19 +97,6 @@ def test_a_lane_whose_network_fails_to_start_is_free_again(lanes):
     with pytest.raises(ProgramError, match=r"^TypeError: my network takes no key$"):
         lanes.attach("a", TrialConfig())
     lanes._directory.free.remote.assert_called_once_with("a", lanes.token)
-
-
-def test_the_directory_hears_of_a_device_that_failed(lanes, tmp_path):
-    lanes, assigned = lanes
-    epoch = {"epoch.remote.return_value.side_effect": DeviceError("INTERNAL: CUDA_ERROR_ILLEGAL_ADDRESS")}
-    assigned += [Server(DeviceError("INTERNAL: CUDA_ERROR_ILLEGAL_ADDRESS")), MagicMock(**epoch)]
-    with pytest.raises(DeviceError):
-        lanes.attach("a", TrialConfig())
-    lanes.attach("b", TrialConfig())
-    with pytest.raises(DeviceError):
-        lanes.epoch("b", tmp_path)
-    assert lanes._directory.lost.remote.call_args_list == [(("a",),), (("b",),)]
-    lanes._directory.free.remote.assert_not_called()
 
 
 def test_a_client_waits_only_where_a_lane_is_still_held_and_leaves_a_dead_server_in_peace(lanes):

@@ -1,7 +1,6 @@
 """A sweep in object storage: its uploads, downloads and resumes, and its one writer's signs of life."""
 
 import json
-import platform
 import threading
 import time
 from datetime import timedelta
@@ -13,7 +12,7 @@ from waiting import wait_until
 from mnist_tune import UserError, load_sweep, object_storage, storage
 from mnist_tune.reports.findings import left_over
 from mnist_tune.reports.terminal import exit_code
-from mnist_tune.results import folder, remote, signs, writer
+from mnist_tune.results import folder, remote, signs
 from mnist_tune.results.folder import exists, fetched, working_folder
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.remote import Remote
@@ -401,56 +400,6 @@ def test_a_resume_is_refused_if_the_sweep_went_on_since_it_was_read(
     assert epochs(bucket) == [("00000", 1), ("00000", 2)]
 
 
-@pytest.fixture
-def machines(tmp_path, monkeypatch):
-    """A function that calls another one on pretended machines at once, and returns what that returned or raised."""
-    for module in (writer, signs, folder):
-        monkeypatch.setattr(module, "working_folder", lambda where: tmp_path / threading.current_thread().name)
-    monkeypatch.setattr(platform, "node", lambda: threading.current_thread().name)
-
-    def run(function, count):
-        found, ready = {}, threading.Barrier(count)
-
-        def one():
-            ready.wait()
-            try:
-                found[threading.current_thread().name] = function()
-            except UserError as error:
-                found[threading.current_thread().name] = error
-
-        threads = [threading.Thread(target=one, name=f"machine-{i}") for i in range(count)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return found
-
-    return run
-
-
-def test_of_sweeps_that_start_at_once_at_a_new_place_one_writes(machines, new_writer, bucket):
-    found = machines(lambda: new_writer(bucket), 4)
-    [first] = [one for one in found.values() if isinstance(one, SweepWriter)]
-    for error in (one for one in found.values() if one is not first):
-        assert "already holds a sweep" in str(error) or "another process has just written to" in str(error)
-    first.finish(ended="now")
-
-
-def test_of_resumes_at_once_one_writes(machines, new_writer, bucket):
-    new_writer(bucket).finish(ended=None)
-
-    read = threading.Barrier(3)
-
-    def resume():
-        fetched(bucket)
-        read.wait()
-        return new_writer(bucket, resume=True)
-
-    found = machines(resume, 3)
-    [first] = [one for one in found.values() if isinstance(one, SweepWriter)]
-    first.finish(ended="now")
-
-
 # --- signs of life
 
 
@@ -567,23 +516,3 @@ def test_a_sign_that_could_not_be_given_is_given_soon(bucket, place_of, monkeypa
     wait_until(lambda: last_sign(bucket) != first)
     own.withdraw()
     assert len(failed) == 1
-
-
-def test_a_writer_leaves_the_sign_of_one_that_took_its_place(bucket, place_of, monkeypatch):
-    monkeypatch.setattr(remote, "SIGN_S", 0.05)
-    first = place_of(bucket)
-    first.claim()
-    taken = place_of(bucket, name="elsewhere")
-    storage.write(taken._folder / "sweep.json", b"local")
-    taken.look()
-    taken.claim()
-    theirs = last_sign(bucket)
-    first.start()
-    wait_until(lambda: first.refused)
-    first.withdraw()
-    assert last_sign(bucket) == theirs
-    taken.withdraw()
-    assert last_sign(bucket).writer == {}
-    ended = last_sign(bucket)
-    taken.withdraw()
-    assert last_sign(bucket) == ended, "it has no sign to take back any more"

@@ -7,7 +7,7 @@ from kept_texts import assert_kept
 from shortened import shortened
 
 from mnist_tune.runtime import device
-from mnist_tune.runtime.device import Device, find_device
+from mnist_tune.runtime.device import find_device
 
 
 @pytest.fixture
@@ -58,24 +58,3 @@ def test_the_device_of_a_cluster(cluster, capsys):
         assert capsys.readouterr().err == ""
         asked.clear()
     assert_kept("devices", "\n".join(shortened(lines)))
-
-
-def test_the_gpu_of_another_ray_is_asked_for_its_own_memory(cluster, monkeypatch):
-    resources = {"CPU": 4.0, "memory": 1e10, "GPU": 2.0}
-    cluster(resources, 5e9)
-    assert find_device(quiet=False) == Device("GPU", 4e9)
-    with monkeypatch.context() as patch:
-        patch.setattr(device._gpu_memory, "cache_clear", lambda: None)
-        cluster(resources, 1e10)
-    monkeypatch.setattr(device.ray.get_runtime_context(), "get_node_id", lambda: "there")
-    assert find_device(quiet=False) == Device("GPU", 8e9)
-
-
-@pytest.mark.parametrize(
-    ("platform", "stats", "found"),
-    [("gpu", {"bytes_limit": 5e9, "bytes_in_use": 1e9}, 5e9), ("gpu", None, None), ("cpu", {"bytes_limit": 5e9}, None)],
-)
-def test_the_memory_of_a_gpu_is_what_jax_may_take(monkeypatch, platform, stats, found):
-    seen = SimpleNamespace(platform=platform, memory_stats=lambda: stats)
-    monkeypatch.setattr("jax.local_devices", lambda: [seen])
-    assert device._memory_by_jax() == found

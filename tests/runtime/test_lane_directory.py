@@ -81,14 +81,6 @@ def test_lanes_are_spread_over_the_devices(servers, monkeypatch, devices, lanes,
     with_directory(act, capacity=lanes)
 
 
-def test_no_more_servers_start_than_there_are_lanes(servers):
-    async def act(directory):
-        await begun(directory, "a", "b")
-        assert len(servers) == 2
-
-    with_directory(act)
-
-
 def test_a_server_that_does_not_start_delays_trials_for_a_moment(servers, monkeypatch):
     """Another job has taken its device."""
     monkeypatch.setattr(module, "START_S", 0.1)
@@ -256,17 +248,6 @@ def test_a_lane_goes_to_the_server_with_the_fewest(servers, monkeypatch):
         assert len(first.lanes) == len(second.lanes) == 2
 
     with_directory(act, capacity=3)
-
-
-def test_a_server_without_memory_for_its_only_lane_is_tried_again(servers):
-    async def act(directory):
-        waits = await begun(directory, "a")
-        servers[0].started.set()
-        await asyncio.gather(*waits)
-        await directory.full("a")
-        assert await assigned(directory, "a") == [servers[0]]
-
-    with_directory(act)
 
 
 @pytest.mark.parametrize(("device", "needed"), [("GPU", {"num_gpus": 1}), ("CPU", {"scheduling_strategy": "SPREAD"})])

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -200,22 +199,6 @@ def test_rays_session_lies_in_a_folder_that_others_cannot_enter(started, tmp_pat
     assert "_temp_dir" not in started[0][0], "a cluster has its own"
 
 
-@pytest.mark.parametrize("spare", [0, 1])
-def test_a_session_stays_where_the_names_of_its_sockets_just_fit(monkeypatch, spare):
-    beside = len(os.fsencode(ray_session.own_folder(Path("/tmp")) / "ray"))
-    parent = Path("/tmp") / ("x" * (ray_session.LONGEST - beside - len("/") + 1 - spare))
-    monkeypatch.setenv("RAY_TMPDIR", str(parent))
-    monkeypatch.setattr(ray_session, "own_folder", lambda folder: folder / f"mnist_tune-{os.getuid()}")
-    kept = ray_session.session_folder().is_relative_to(parent)
-    assert kept == (spare == 1)
-
-
-def test_an_error_of_the_shutdown_is_logged_only(monkeypatch, caplog):
-    monkeypatch.setattr(ray, "shutdown", Mock(side_effect=RuntimeError("too late")))
-    ray_session.stop_ray()
-    assert "Ray did not shut down properly (too late); the sweep is complete" in caplog.text
-
-
 def test_ray_is_stopped_once_at_exit_however_many_sweeps_there_were():
     stops = "from mnist_tune.runtime import ray_session as r\n"
     stops += "r.stop_ray = lambda: print('stopped')\n[r.stop_ray_at_exit() for _ in range(3)]"
@@ -241,16 +224,6 @@ def test_what_ray_prints_about_failures_is_silenced_during_a_sweep_alone(name):
     assert logger.level == before
 
 
-def test_variables_are_set_for_a_while_and_those_of_the_user_kept(monkeypatch):
-    monkeypatch.setenv("MINE", "before")
-    monkeypatch.delenv("NEW", raising=False)
-    for override in (False, True):
-        with ray_session.variables({"MINE": "a", "NEW": "b"}, override):
-            assert (os.environ["MINE"], os.environ["NEW"]) == ("a" if override else "before", "b")
-        assert os.environ["MINE"] == "before"
-        assert "NEW" not in os.environ
-
-
 def test_a_token_that_cannot_be_made_private_is_a_warning(tmp_path, monkeypatch, capsys):
     file = tmp_path / ".ray" / "auth_token"
     file.parent.mkdir()
@@ -261,20 +234,6 @@ def test_a_token_that_cannot_be_made_private_is_a_warning(tmp_path, monkeypatch,
     assert capsys.readouterr().err == (
         f"warning: others can read Ray's token, {file}, and run code as you with it (Operation not permitted)\n"
     )
-
-
-def test_what_nobody_uses_any_more_is_freed_before_the_shutdown(monkeypatch):
-    class Held:
-        pass
-
-    before, freed = [], []
-    held = Held()
-    held.__dict__["itself"] = held
-    weakref.finalize(held, freed.append, "freed")
-    del held
-    monkeypatch.setattr(ray, "shutdown", lambda: before.extend(freed))
-    ray_session.stop_ray()
-    assert before == ["freed"]
 
 
 def test_an_interrupt_during_the_shutdown_is_logged_and_without_ray_there_is_none(monkeypatch, caplog):

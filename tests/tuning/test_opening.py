@@ -2,19 +2,16 @@
 
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
-import ray
 from own_networks import patterns
 
 from mnist_tune import TrialConfig, UserError
 from mnist_tune.data.dataset import load_dataset
-from mnist_tune.own_code.registry import ENTRIES, register, register_optimizer
-from mnist_tune.training import network_check
+from mnist_tune.own_code.registry import ENTRIES, register
 from mnist_tune.training.network import Network
 from mnist_tune.tuning import opening
-from mnist_tune.tuning.opening import check_networks, open_sweep
+from mnist_tune.tuning.opening import open_sweep
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.resuming import python_options
 
@@ -130,38 +127,3 @@ def test_a_sweep_without_output_goes_to_a_folder_of_its_name(tmp_path, monkeypat
     writer = open_sweep("mine", SweepOptions(dataset="mnist-5k", quiet=True), lambda known: trials).writer
     writer.finish()
     assert writer.path.parent == tmp_path / "results" / "mine"
-
-
-def test_each_network_and_optimizer_is_tried_once_in_a_process_of_its_own(monkeypatch):
-    said, data = [], load_dataset(patterns((4, 3), 3))
-
-    def check(trial, spec, images, labels):
-        said.append(f"try {trial.optimizer} {trial.loss} {trial.seed} on {len(images)} images, {len(labels)} labels")
-        if trial.optimizer == "picky":
-            raise UserError("picky can't train")
-
-    def remote(**how):
-        said.append(f"a process with {how}")
-        return lambda function: SimpleNamespace(remote=function)
-
-    monkeypatch.setattr(network_check, "check", check)
-    monkeypatch.setattr(ray, "remote", remote)
-    monkeypatch.setattr(ray, "get", lambda found: found)
-    monkeypatch.setenv("JAX_PLATFORMS", "")
-    one = TrialConfig(architecture="mlp-4-tanh")
-    check_networks([one, replace(one, seed=1), replace(one, loss="mse"), replace(one, schedule="cosine")], data)
-    register_optimizer("picky")(lambda learning_rate: None)
-    for order in (("picky", "sgd"), ("sgd", "picky")):
-        with pytest.raises(UserError, match="picky can't train"):
-            check_networks([replace(one, optimizer=name) for name in order], data)
-    assert said == [
-        "a process with {'num_cpus': 1, 'max_calls': 1}",
-        "try sgd cross-entropy 1 on 8 images, 8 labels",
-        "try sgd mse 0 on 8 images, 8 labels",
-        "try sgd cross-entropy 0 on 8 images, 8 labels",
-        "a process with {'num_cpus': 1, 'max_calls': 1}",
-        "try picky cross-entropy 0 on 8 images, 8 labels",
-        "a process with {'num_cpus': 1, 'max_calls': 1}",
-        "try sgd cross-entropy 0 on 8 images, 8 labels",
-        "try picky cross-entropy 0 on 8 images, 8 labels",
-    ]

@@ -95,13 +95,6 @@ def test_a_trial_trains_to_its_last_epoch_and_frees_its_lane(start, pool):
     assert pool.calls == [("attach", "00000", 0.1, 0), ("detach", "00000")]
 
 
-def test_a_trial_without_an_id_of_ours_has_tunes(start, pool):
-    start(trial_id=None).cleanup()
-    trial = start()
-    trial._begin({"trial": {}})
-    assert trial._lane_id == "tunes"
-
-
 def test_a_lost_lane_is_had_again_with_the_saved_state_and_repeats_no_epoch(start, pool, clock):
     trial = start()
     trial.step()
@@ -144,19 +137,6 @@ def saved(pool, tmp_path):
 
     pool.epoch = train
     return lambda trial_id: state.row["epoch"] if (state := Checkpoint.load(tmp_path / f"{trial_id}.npz")) else 0
-
-
-def test_a_trial_saves_its_last_epoch_and_the_first_one_after_another_ones_checkpoint(start, saved, tmp_path):
-    (tmp_path / "tune").mkdir()
-    donor = start("00001")
-    donor.step()
-    assert saved("00001") == 0
-    donor.save_checkpoint(tmp_path / "tune")
-    trial = start()
-    trial.load_checkpoint(tmp_path / "tune")
-    for epoch, found in ((2, 2), (3, 2), (4, 4)):
-        assert trial.step()["epoch"] == epoch
-        assert saved("00000") == found
 
 
 def test_epochs_that_no_server_saved_are_trained_again_and_not_reported_again(start, pool, saved):
@@ -217,16 +197,6 @@ def test_a_trial_goes_on_from_another_ones_checkpoint_with_its_own_id(start, poo
     assert Checkpoint.load(tmp_path / "tune" / "state.npz").row["epoch"] == 4
 
 
-def test_a_checkpoint_of_tunes_frees_the_lane_first(start, pool, tmp_path):
-    trial = start()
-    trial.step()
-    trial.save_checkpoint(tmp_path)
-    trial.load_checkpoint(tmp_path)
-    assert pool.calls[-1] == ("detach", "00000")
-    assert trial.step()["epoch"] == 2
-    assert pool.calls[-1] == ("attach", "00000", 0.1, 1)
-
-
 @pytest.mark.parametrize(("stops", "done"), [(True, True), (False, False)])
 def test_a_diverged_trial_stops_if_it_is_asked_to(start, pool, epoch_row, stops, done):
     pool.row = lambda epoch: epoch_row(epoch, train_loss=math.nan, diverged=True)
@@ -234,22 +204,6 @@ def test_a_diverged_trial_stops_if_it_is_asked_to(start, pool, epoch_row, stops,
     assert (row["done"], row["stop_reason"]) == (done, "diverged" if done else "")
     assert row["scheduler_loss"] == LOSS_CEILING
     assert math.isnan(row["train_loss"])
-
-
-def test_with_lane_servers_the_pool_is_their_client(start, pool, tmp_path, monkeypatch):
-    asked = []
-
-    def client(*arguments):
-        asked.append(arguments)
-        return pool
-
-    monkeypatch.setattr(trainable, "LaneClient", client)
-    trial = object.__new__(trainable.TrialTrainable)
-    trial._trial_info = None
-    trial.setup(config(), ["data"], WorkerSettings(tmp_path, "token", lanes="prefix"))
-    assert asked == [("prefix", ["data"])]
-    pool.token = "proof"
-    assert trial.lane_token() == "proof"
 
 
 def test_an_error_of_the_program_ends_the_trial_at_once_and_others_are_left_to_tune(start, pool):

@@ -1,19 +1,17 @@
 """What Tune is asked for, on a made-up cluster."""
 
 import os
-from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from pyarrow.fs import LocalFileSystem
-from ray.tune.schedulers import ASHAScheduler, PopulationBasedTraining
+from ray.tune.schedulers import ASHAScheduler
 
 from mnist_tune import SweepOptions, TrialConfig
 from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.runtime.device import Device
 from mnist_tune.runtime.placement import Placement
-from mnist_tune.runtime.ray_session import PENDING, TRIALS
+from mnist_tune.runtime.ray_session import PENDING
 from mnist_tune.tuning import tuner
 from mnist_tune.tuning.early_stopping import Asha, RegimeStopping
 from mnist_tune.tuning.opening import Opened
@@ -57,16 +55,6 @@ def asked(cluster, new_writer, tmp_path, monkeypatch):
     writer.finish()
 
 
-def test_a_population_gets_its_trials_as_a_grid_since_it_refuses_searchers(asked):
-    population = PopulationBasedTraining(
-        "epoch", "train_loss", "min", hyperparam_mutations={"trial": {"momentum": [0]}}
-    )
-    found = asked(replace(PLAN, scheduler=population))
-    assert (found.tune_config.search_alg, found.tune_config.num_samples) == (None, 1)
-    given = [{"trial_id": trial_id, **trial.to_dict()} for trial_id, trial in PLAN.trials.items()]
-    assert found.param_space == {"trial": {"grid_search": given}}
-
-
 def test_the_scheduler_is_the_one_asked_for(asked):
     assert asked(scheduler="fifo").tune_config.scheduler is None
     for name, kind, grace_period, first in (
@@ -81,24 +69,6 @@ def test_the_scheduler_is_the_one_asked_for(asked):
     assert asked(past=longer, scheduler="asha", grace_period=20).tune_config.scheduler._grace_period == 12
     own = ASHAScheduler(metric="scheduler_loss", mode="min")
     assert asked(Plan({}, PLAN.trials, 2, scheduler=own), scheduler="asha").tune_config.scheduler is own
-
-
-def test_tunes_files_are_in_the_sweeps_folder_or_in_its_storage(asked, monkeypatch):
-    found, where = asked().run_config, asked.writer.where
-    assert (found.storage_path, found.storage_filesystem) == (str(where / ".ray"), None)
-    storage = LocalFileSystem()
-    monkeypatch.setattr(tuner.object_storage, "filesystem_of", lambda folder: (storage, folder.removeprefix("s3://")))
-    asked.writer.tunes = "s3://bucket/sweep/.ray"
-    found = asked().run_config
-    asked.writer.tunes = where / ".ray"
-    assert (found.storage_path, found.storage_filesystem) == ("bucket/sweep/.ray", storage)
-
-
-def test_a_trial_that_copies_another_ones_config_keeps_its_id(asked):
-    population = SimpleNamespace(_get_new_config=lambda trial, donor: (donor.config, {}))
-    asked(Plan({}, PLAN.trials, 2, scheduler=population))
-    trial, donor = (SimpleNamespace(trial_id="tunes", config={"trial": {"trial_id": name}}) for name in "ab")
-    assert population._get_new_config(trial, donor)[0] == {"trial": {"trial_id": "a"}}
 
 
 @pytest.mark.parametrize("address", [None, "head:6379"])
@@ -130,46 +100,6 @@ def test_processes_get_what_was_asked_for(cluster, new_writer, mnist_5k, tmp_pat
     assert (settings.train_evaluation, settings.sharpness.every, settings.save_every) == (500, 3, 4)
     assert settings.hang_s == 120
     assert settings.umask == (None if address else 0o27)  # another machine's umask is its own
-    writer.finish()
-
-
-@pytest.mark.parametrize("search", [None, "a searcher"])
-@pytest.mark.parametrize("fails", [False, True])
-def test_lane_servers_are_stopped_and_variables_restored_whatever_happens(
-    cluster, new_writer, mnist_5k, tmp_path, monkeypatch, search, fails
-):
-    """While Tune runs, it keeps as many trials ready as there are cores; with a searcher, as there are slots."""
-    seen, killed, writer, placed = {}, [], new_writer(tmp_path / "sweep"), []
-
-    def run():
-        seen.update(os.environ)
-        assert killed == []
-        if fails:
-            raise ZeroDivisionError
-
-    def place(trials, spec, settings, device, *rest):
-        placed.append((trials, spec, settings.token, device.kind, *rest))
-        return Placement({"CPU": 2}, replace(settings, lanes="directory"))
-
-    for name in (PENDING, *TRIALS):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(tuner.ray, "kill", killed.append)
-    monkeypatch.setattr(tuner, "find_device", lambda quiet: Device("CPU", 1e9))
-    monkeypatch.setattr(tuner, "refuse_unholdable", lambda cpus, execution: None)
-    monkeypatch.setattr(tuner, "check_nodes", lambda states, token: None)
-    monkeypatch.setattr(tuner, "choose_placement", place)
-    monkeypatch.setattr(tuner, "make_tuner", lambda *arguments: SimpleNamespace(fit=run))
-    plan, data, before = Plan({}, PLAN.trials, 2, search_alg=search), [mnist_5k], dict(os.environ)
-    options = SweepOptions(execution="lanes", lanes=5, trials_per_gpu=3, quiet=True)
-    with pytest.raises(ZeroDivisionError) if fails else nullcontext():
-        tuner.fit(Opened(options, writer, Past(), data), plan, None)
-    assert killed == ["directory"]
-    assert dict(os.environ) == before
-    assert seen.items() >= TRIALS.items()
-    assert seen[PENDING] == ("4" if search else "8")
-    assert data == []  # the driver needs no copy
-    assert writer.meta["options"]["cpus_per_trial"] == 4
-    assert placed == [(list(PLAN.trials.values()), mnist_5k.spec, writer.token, "CPU", "lanes", 5, 4, 3)]
     writer.finish()
 
 
