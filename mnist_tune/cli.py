@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import field, fields, make_dataclass
+from functools import partial
 from inspect import getdoc
 from typing import Annotated, Any, NoReturn, TypeVar, get_type_hints
 
@@ -49,7 +50,14 @@ def parse(config: type[Config], args: Sequence[str] | None = None, default: Conf
     except UserError as error:  # from the dataclass's own checks
         fail(str(error))
     meant = suggestion(arguments, [one.name for one in fields(config)])  # type: ignore[arg-type]
-    fail("; ".join(filter(None, [_one_line(output.read()), meant, "--help lists all flags"])))
+    said = re.sub(r"Error parsing --([\w-]+): .*?('.*')\]?", partial(_of_numbers, config), _one_line(output.read()))
+    fail("; ".join(filter(None, [said, meant, "--help lists all flags"])))
+
+
+def _of_numbers(config: type[Any], error: re.Match[str]) -> str:
+    """Return tyro's error about a flag that takes whole numbers, in plain words; others as they are."""
+    hint = str(get_type_hints(config).get(error[1].replace("-", "_"), ""))
+    return f"--{error[1]} takes whole numbers, got {error[2]}" if "int" in hint and "float" not in hint else error[0]
 
 
 def suggestion(arguments: Sequence[str], options: Sequence[str] = ()) -> str:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
+import shlex
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-import pandas as pd
 import tyro
 
 from mnist_tune import UserError, load_sweep, storage
 from mnist_tune.columns import COUNT, SEED, WHOLE, whole
 from mnist_tune.decisions.decide import DecideOptions, decide_between
-from mnist_tune.numbers import rate
+from mnist_tune.invocation import command
 from mnist_tune.own_code.loading import refuse_unknown
 from mnist_tune.reports.terminal import exit_code, print_report
 from mnist_tune.results.journal import resume_command
@@ -38,12 +37,6 @@ from mnist_tune.tuning.options import (
 from mnist_tune.tuning.resuming import command_options, python_options
 from mnist_tune.tuning.sweep import search
 
-SETTINGS = ("architecture", "optimizer", "learning_rate", "momentum", "batch_size", "weight_decay")
-"""What a search chooses."""
-
-SHOWN = 10
-"""The best trials that are printed."""
-
 FINAL_TRIALS = 60
 """The most trials of the decision between the best three."""
 
@@ -59,7 +52,7 @@ class Search(CrossedOptions):
     NAME: ClassVar[str] = "search"
     EXAMPLES: ClassVar[dict[str, str]] = {
         "": "40 networks and settings, by TPE:",
-        "--by random --trials 100": "At random, which needs no Optuna:",
+        "--by random --trials 100": "At random:",
         "--widths 64 256 --momentum 0.9 --weight-decay 0": "Small networks, with one momentum and no weight decay:",
         '--architecture convnet stax-mlp "net.py:mlp(width=128)"': "Among networks of your own and of ours:",
         "--optimizer sgd adam --momentum 0": "Of two optimisers:",
@@ -77,8 +70,9 @@ class Search(CrossedOptions):
     """tanh, relu, gelu or silu."""
     architecture: Annotated[tuple[str, ...], tyro.conf.arg(help=ARCHITECTURE_HELP)] = ()
     """Choose among these networks, instead of widths, depths and activations."""
-    learning_rates: tuple[float | str, ...] = ("0.003:3",)
-    """Learning rates to choose among, or a range FIRST:LAST, drawn evenly on a log scale."""
+    learning_rates: tuple[float | str, ...] = ()
+    """Learning rates to choose among, or a range FIRST:LAST, drawn evenly on a log scale; or a range for each of
+    several optimizers, in their order. By default 0.001:3 for sgd, 1e-5:0.1 for others."""
     momentum: tuple[float | str, ...] = ("0:0.95",)  # type: ignore[assignment]
     """Momenta of SGD to choose among, or a range FIRST:LAST. With other optimizers, it has to be --momentum 0."""
     batch_size: Annotated[tuple[int, ...], COUNT] = (32, 64, 128, 256, 512)
@@ -94,8 +88,9 @@ class Search(CrossedOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in RANGES:
+        for name in ("momentum", "weight_decay"):
             choices(name, getattr(self, name))
+        self.rates()
 
     def networks(self) -> dict[str, dict[str, Any]]:
         """Return the networks to choose among by name, each with its parts, which are settings of their own."""
@@ -108,12 +103,24 @@ class Search(CrossedOptions):
             for width, depth, kind in combined
         }
 
+    def rates(self) -> dict[str, Any]:
+        """Return the learning rates to choose among (`choices`) by optimizer."""
+        own = self.learning_rates or [
+            RANGES["learning_rates"] if one == "sgd" else "1e-5:0.1" for one in self.optimizer
+        ]
+        if len(own) == len(self.optimizer) and all(str(one).count(":") == 1 for one in own):
+            return {name: choices("learning_rates", one) for name, one in zip(self.optimizer, own, strict=True)}
+        return dict.fromkeys(self.optimizer, choices("learning_rates", self.learning_rates))
+
     def space(self) -> dict[str, Any]:
-        """Return the search space for Tune. Raises UserError if it has trials that are none."""
+        """Return the search space for Tune, with the range that holds the rates of all optimizers. Raises UserError if
+        it has trials that are none."""
         from ray import tune
 
         def drawn(name: str) -> Any:
-            found = choices(name, getattr(self, name))
+            found, *others = self.rates().values() if name == "learning_rates" else [choices(name, getattr(self, name))]
+            if isinstance(found, tuple):
+                found = min(low for low, _ in (found, *others)), max(high for _, high in (found, *others))
             if isinstance(found, list):
                 return tune.choice(found) if len(found) > 1 else found[0]
             how = tune.uniform if name == "momentum" else tune.loguniform
@@ -132,21 +139,17 @@ class Search(CrossedOptions):
         } | {one.name: getattr(self, one.name) for one in fields(Training) if one.name not in RANGES}
 
     def searcher(self, known: int = 0) -> Any:
-        """Return Optuna's searcher, or None for draws at random. After a resume that knows so many trials, it has
-        another seed: it would propose them again."""
-        if self.by == "random":
-            return None
-        try:
-            import optuna
+        """Return Optuna's searcher. After a resume that knows so many trials, it has another seed: it would propose
+        them again."""
+        import optuna
 
-            from mnist_tune.tuning.tpe import NetworkSearch
-        except ImportError:
-            hint = "python -m pip install optuna"
-            raise UserError(f"--by tpe needs optuna; to install it: {hint}; or search --by random") from None
+        from mnist_tune.tuning.tpe import NetworkSearch
+
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         seed = np.random.SeedSequence([self.seed, known]).generate_state(1)[0] if known else self.seed
-        sampler = optuna.samplers.TPESampler(seed=int(seed))
-        return NetworkSearch(self.networks(), metric="validation_accuracy", mode="max", sampler=sampler)
+        kind = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}[self.by]
+        sampler = kind(seed=int(seed))
+        return NetworkSearch(self.networks(), self.rates(), metric="validation_accuracy", mode="max", sampler=sampler)
 
 
 def choices(name: str, given: Any) -> tuple[float, float] | list[float]:
@@ -155,7 +158,7 @@ def choices(name: str, given: Any) -> tuple[float, float] | list[float]:
     values = given if isinstance(given, tuple) else (given,)
     text = str(values[0])
     if len(values) > 1 or text.count(":") != 1:
-        return [rate for value in values for rate in rates_of(value, flag(name))]
+        return [one for value in values for one in rates_of(value, flag(name))]
     with suppress(ValueError):
         first, last = map(float, text.split(":"))
         if first <= last and (first >= 0 and last < 1 if name == "momentum" else first > 0 and last < math.inf):
@@ -163,7 +166,7 @@ def choices(name: str, given: Any) -> tuple[float, float] | list[float]:
     raise UserError(f"{flag(name)} can't be {text!r}; write values, or a range FIRST:LAST, such as {RANGES[name]}")
 
 
-RANGES = {"learning_rates": "0.003:3", "momentum": "0:0.95", "weight_decay": "1e-6:1e-3"}
+RANGES = {"learning_rates": "0.001:3", "momentum": "0:0.95", "weight_decay": "1e-6:1e-3"}
 """The options that may be ranges, and their defaults."""
 
 
@@ -177,36 +180,27 @@ def main() -> int:
         refuse_unknown(where, config)
         known = len(load_sweep(where).trials)
     else:
-        config = replace(config, holdout=config.holdout or len(data.train_labels) // HELD_OUT)
-    np.random.seed(config.seed)  # Tune draws from NumPy's generator
+        held_out, rates = len(data.train_labels) // HELD_OUT, config.learning_rates
+        rates = rates or tuple(f"{first:g}:{last:g}" for first, last in config.rates().values())
+        drop_last = config.drop_last or max(config.batch_size) <= held_out // 2  # as decisions do
+        config = replace(config, holdout=config.holdout or held_out, learning_rates=rates, drop_last=drop_last)
     found = search(config.NAME, config.space(), config.trials, config, None, config.searcher(known), data=data)
-    print_best(found.trials)
     if found.trials["stop_reason"].isin(OPEN_REASONS).any():
-        print(f"Trials had not ended; resume with: {resume_command(found.meta, found.path)}")
-        return exit_code(found.trials)
+        return print_report(found)
     contenders = settings_of(found.finalists())
     if len(contenders) < 2:
+        print_report(found)
         print("Fewer than two settings were trained to their end, so there is nothing to decide between.")
-        print(f"Search: {found.path}")
-        if isinstance(found.path, Path) and (found.path / "report.html").exists():
-            print(f"Page: {found.path / 'report.html'}")
         return 1
     refuse_unknown(found.path, *contenders)
     shared = {name: getattr(config, name) for name in hints_of(SweepOptions)}
     shared |= {"scheduler": "fifo", "output": found.final_place, "resume": AUTO}
     options = DecideOptions(**shared, epochs=config.epochs, holdout=config.holdout, trials=FINAL_TRIALS)
-    code = print_report(decide_between(python_options(options), contenders, data))
-    print(f"Search: {found.path}")
-    load_sweep(found.path).report(storage.join(found.path, "report.html"))  # which names what was decided
-    return code
-
-
-def print_best(trials: pd.DataFrame) -> None:
-    """Print the best trials by their accuracy on the images held out, without the test set's."""
-    shown = trials.sort_values("validation_accuracy", ascending=False).head(SHOWN)
-    columns = [*SETTINGS, "validation_accuracy", "regime", "epochs_run", "stop_reason"]
-    print(f"The best {len(shown)} of {len(trials)} trials on the images held out:")
-    print(shown[columns].rename(columns=lambda name: name.replace("_", " ")).to_string(
-        index=False, float_format=rate))  # fmt: skip
-    for error, count in trials.loc[trials["stop_reason"] == "error", "error"].value_counts().head(SHOWN).items():
-        print(f"{count} of {len(trials)} failed: {error}")
+    decided = decide_between(python_options(options), contenders, data)
+    found = load_sweep(found.path)  # which names what was decided
+    found.report(storage.join(found.path, "report.html"))
+    print_report(found)
+    print(f"Decision: {command('show')} {shlex.quote(str(decided.path))}")
+    if decided.trials["stop_reason"].isin(OPEN_REASONS).any():
+        print(f"The decision had not ended; resume with: {resume_command(found.meta, found.path)}")
+    return exit_code(decided.trials)

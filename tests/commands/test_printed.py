@@ -11,7 +11,6 @@ from mnist_tune.commands import (
     export,
     lr_regimes,
     notebook,
-    search,
     show,
 )
 from mnist_tune.reports import page
@@ -77,8 +76,3 @@ def test_summaries_of_what_is_there(kind, folders, same, printed, tmp_path):
         texts.append(printed(show, where, "--stability", "stability.png"))
     texts.append(printed(export, where, "--to", "csv", "--output", tmp_path))
     same(f"summary {kind}", "\n".join(texts).replace(str(tmp_path), "THERE"))
-
-
-def test_the_best_of_a_search(folders, same, capsys):
-    search.print_best(load_sweep(folders / "search").trials)
-    same("best of a search", capsys.readouterr().out)

@@ -11,7 +11,8 @@ from recorded_data import recorded_data
 
 from mnist_tune import UserError, load_sweep
 from mnist_tune.commands import search
-from mnist_tune.commands.search import Search, print_best
+from mnist_tune.commands.search import Search
+from mnist_tune.reports.terminal import exit_code
 from mnist_tune.results.tables import Tables, settings_of
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.resuming import python_options, resumed_with
@@ -73,21 +74,6 @@ def test_of_several_seeds_the_mean_counts_and_not_the_luckiest(tmp_path):
     assert (first["architecture"], first["accuracy"]) == ("mlp-8-tanh", pytest.approx(0.905))
 
 
-def test_what_is_printed_of_the_search_has_nothing_of_the_test_set(capsys):
-    print_best(table())
-    said = capsys.readouterr().out
-    assert said.index("mlp-16-tanh") < said.index("mlp-8-tanh") < said.index("mlp-4-tanh")
-    assert "0.9877" not in said
-    assert "test" not in said
-    assert "failed" not in said
-    print_best(table(stop_reason="error", error=["none fits"] * 3 + ["no such file"]))
-    assert capsys.readouterr().out.endswith("\n3 of 4 failed: none fits\n1 of 4 failed: no such file\n")
-    print_best(pd.concat([table()] * 4).assign(validation_accuracy=[0.5 + i / 100 for i in range(16)]))
-    head, _, *lines = capsys.readouterr().out.splitlines()
-    assert head == "The best 10 of 16 trials on the images held out:"
-    assert [float(line.split()[6]) for line in lines] == [round(0.65 - i / 100, 2) for i in range(10)]
-
-
 def test_every_draw_is_a_trial_within_its_ranges():
     space = Search(learning_rates="0.01:0.1", momentum=0.9, widths=(8, 16), depths=(1, 2)).space()
     trials = list(drawn(space, 50, np.random.default_rng(0)))
@@ -114,7 +100,7 @@ def test_every_draw_is_a_trial_within_its_ranges():
         ),
         ({"learning_rates": "0:1"}, "--learning-rates can't be '0:1'"),
         ({"learning_rates": "0.1:inf"}, "--learning-rates can't be '0.1:inf'"),
-        ({"learning_rates": ()}, "--learning-rates needs at least one value"),
+        ({"optimizer": ("sgd", "adam"), "learning_rates": ("0.1:1", "1:0.1")}, "--learning-rates can't be '1:0.1'"),
         ({"weight_decay": "a"}, "--weight-decay can't be 'a'"),
         ({"trials": 0}, "--trials must be a whole number of at least 1 and at most 100000, got 0"),
         ({"widths": ()}, "--widths needs at least one value"),
@@ -135,11 +121,47 @@ def test_momentum_is_of_sgd_alone():
         Search(optimizer=("sgd", "adam")).space()
 
 
-def test_tpe_without_optuna_is_one_line(monkeypatch):
-    monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(UserError, match=r"--by tpe needs optuna; to install it: .*; or search --by random"):
-        Search().searcher()
-    assert Search(by="random").searcher() is None
+def proposals(options, count=40):
+    """What a search proposes."""
+    searcher = options.searcher()
+    searcher.set_search_properties(None, None, {"trial": options.space()})
+    return [searcher.suggest(f"{i}")["trial"] for i in range(count)]
+
+
+@pytest.mark.parametrize("by", ["tpe", "random"])
+def test_each_optimizer_has_its_own_range_of_learning_rates(by):
+    options = Search(by=by, optimizer=("sgd", "adam"), momentum=0)
+    found = {
+        name: [one["learning_rate"] for one in proposals(options) if one["optimizer"] == name]
+        for name in options.rates()
+    }
+    for name, (low, high) in {"sgd": (1e-3, 3), "adam": (1e-5, 0.1)}.items():
+        rates = found[name]
+        assert low <= min(rates) < 10 * low
+        assert high / 10 < max(rates) <= high
+    named = Search(optimizer=("adam", "lion"), learning_rates=("0.1:0.2", "1e-4:1e-4"), momentum=0)
+    assert {one["learning_rate"] for one in proposals(named) if one["optimizer"] == "lion"} == {1e-4}
+    assert Search(optimizer=("sgd", "adam"), learning_rates="0.1:1").rates() == dict.fromkeys(("sgd", "adam"), (0.1, 1))
+    assert Search(learning_rates=(0.1, 1)).rates() == {"sgd": [0.1, 1]}
+
+
+def test_what_has_ended_is_learned_at_its_place_in_the_range_of_its_optimizer():
+    """Rates two thirds up in their range are good, whichever it is; the searcher is told of adam's only."""
+    options = Search(optimizer=("sgd", "adam"), momentum=0, weight_decay=0.0)
+    searcher, space = options.searcher(), options.space()
+    searcher.set_search_properties(None, None, {"trial": space})
+    np.random.seed(0)
+    for place in np.linspace(0, 1, 60):
+        point = {f"trial/{key}": value.sample() for key, value in space.items() if hasattr(value, "sample")}
+        point |= {"trial/optimizer": "adam", "trial/learning_rate": 1e-5 * 1e4**place}
+        searcher.add_evaluated_point(point, 1 - abs(place - 2 / 3))
+    found = [searcher.suggest(f"{i}")["trial"] for i in range(20)]
+    ranges = {"sgd": (1e-3, 3e3), "adam": (1e-5, 1e4)}
+    places = [
+        np.log(one["learning_rate"] / ranges[one["optimizer"]][0]) / np.log(ranges[one["optimizer"]][1])
+        for one in found
+    ]
+    assert abs(np.median(places) - 2 / 3) < 0.1
 
 
 def test_a_resume_searches_the_same_space_and_may_add_trials(new_writer, tmp_path):
@@ -226,11 +248,11 @@ def searched(tmp_path, monkeypatch, capsys):
         done = found(tmp_path / "found", trials)
         names = {
             "search": done,
-            "load_sweep": Mock(),
-            "decide_between": "decided",
-            "print_report": 0,
+            "load_sweep": Mock(path=done.path, trials=trials),
+            "decide_between": done,
         }
         mocks = [Mock(return_value=result) for result in names.values()]
+        monkeypatch.setattr(search, "print_report", lambda sweep: print(sweep.path) or exit_code(sweep.trials))
         for name, made in zip(names, mocks, strict=True):
             monkeypatch.setattr(search, name, made)
         monkeypatch.setattr(sys, "argv", ["search.py", "--by", "random", "--output", str(done.path), *flags])
@@ -244,9 +266,8 @@ def test_the_best_three_are_decided_between_with_the_options_of_the_search(searc
     flags = "--trials 4 --seed 7 --epochs 4 --max-concurrent 3 --dataset mnist-5k --train-images 600".split()
     trials = table(stop_reason="completed", validation_accuracy=[0.9, 0.95, 0.99, 0.5])
     code, said, run_search, decide = searched(*flags, trials=trials)
-    assert np.random.rand() == np.random.RandomState(7).rand()  # Tune draws from NumPy's generator
-    name, space, samples, config, *other = run_search.call_args.args
-    assert (name, samples, config.seed, other) == ("search", 4, 7, [None, None])
+    name, space, samples, config, *_ = run_search.call_args.args
+    assert (name, samples, config.seed, config.learning_rates) == ("search", 4, 7, ("0.001:3",))
     assert (space["epochs"], space["holdout"]) == (4, 100)  # a sixth
     options, settings, data = decide.call_args.args
     assert data is run_search.call_args.kwargs["data"]
@@ -254,22 +275,23 @@ def test_the_best_three_are_decided_between_with_the_options_of_the_search(searc
     assert options.output == tmp_path / "found" / "decision-00002-00001-00000"
     assert (options.resume, options.trials, options.epochs, options.holdout) == ("auto", 60, 4, 100)
     assert options.max_concurrent == 3
-    assert said.endswith(f"Search: {tmp_path / 'found'}\n")
+    assert said.endswith(f"\nDecision: mnist-tune show {tmp_path / 'found'}\n")
     assert code == 0
+    small = searched("--batch-size", "32", "48", *flags, trials=trials)[2].call_args.args
+    assert (space["drop_last"], small[1]["drop_last"], small[3].drop_last) == (False, True, True), "as decisions do"
 
 
 @pytest.mark.parametrize(
     ("reasons", "code", "says"),
     [
-        (["completed"] * 3 + ["interrupted"], 130, "Trials had not ended; resume with: "),
+        (["completed"] * 3 + ["interrupted"], 130, ""),
         (["slow"] * 3 + ["completed"], 1, "Fewer than two settings were trained to their end"),
     ],
 )
 def test_without_two_settings_nothing_more_is_trained(searched, tmp_path, reasons, code, says):
     ended, said, _, decide = searched(trials=table(stop_reason=reasons))
     assert ended == code
-    assert f"\n{says}" in said
-    assert str(tmp_path / "found") in said
+    assert f"{tmp_path / 'found'}\n{says}" in said, "the table says how to go on"
     assert decide.call_count == 0
 
 
@@ -291,6 +313,9 @@ def test_a_search_ends_with_a_decision_which_a_resume_goes_on_with(tmp_path, one
     assert "compared on fresh seeds" in searched.answer().headline
     assert searched.answer().lines[0] in unescape((searched.path / "report.html").read_text())
     said = capsys.readouterr().out
+    assert [line for line in said.splitlines() if line.startswith(("Train with ", "Is it", "Which of"))] == [
+        searched.answer().headline
+    ], "one table, and one answer"
     tests = [f"{one:.4f}" for one in searched.trials["test_accuracy"]]
     assert not [one for one in tests if one in said.split("Results: ")[0]]
     monkeypatch.setattr(sys, "argv", ["search.py", "--resume", str(searched.path), "--quiet"])

