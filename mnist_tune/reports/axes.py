@@ -48,13 +48,13 @@ def log_axis(axis: Any, which: str) -> None:
 
 
 def log_ticks(low: float, high: float, most: int = 8) -> list[float]:
-    """Return round numbers for a logarithmic axis, at most `most`: in each decade the fewer, the more decades there
-    are."""
+    """Return round numbers for a logarithmic axis, at most `most`, none nearer to the next than if these were evenly
+    spread: in each decade the fewer, the more decades there are."""
     decades = math.log10(high / low)
     powers = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
     for parts in (range(10, 100), range(10, 100, 5), (10, 20, 30, 50), (10, 20, 50), (10, 30), (10,)):
         found = [one for power in powers for part in parts if low <= (one := float(f"{part}e{power - 1}")) <= high]
-        if len(found) <= most:
+        if np.diff(np.log10(found)).min(initial=decades) > 0.95 * decades / most:
             return found
     return found[:: math.ceil(len(found) / most)] if decades > 1 else found
 

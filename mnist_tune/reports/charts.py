@@ -33,6 +33,9 @@ from mnist_tune.terminal import printable
 LEFT, TOP, BOTTOM, RIGHT = 44, 32, 76, 8
 """Room about the axes of a chart, in points."""
 
+NARROW = 400
+"""Charts that are not wider are those for a phone."""
+
 LETTERS = 12
 """Size of letters, in points."""
 
@@ -121,12 +124,12 @@ def frame(
         "transform": axes.transAxes,
         "clip_on": False,
     }
-    for at, text in (ticks(x, wide, 52) if x_ticks is None else x_ticks).items():
+    for at, text in (ticks(x, wide, 48) if x_ticks is None else x_ticks).items():
         axes.text(x.share(at), -16 / tall, printable(text), ha="center", **look)
     shares = {y.share(at): text for at, text in (marked or {}).items()}
     lines(axes, [[(0, at), (1, at)] for at in shares], colors=DIM, lw=1, ls=(0, (1, 3)), transform=axes.transAxes)
     grid = []
-    for at, text in (ticks(y, tall, 28) if y_ticks is None else y_ticks).items():
+    for at, text in (ticks(y, tall, 20 if y.log else 28) if y_ticks is None else y_ticks).items():
         if all(abs(y.share(at) - other) * tall > LETTERS for other in [*shares][: len(marked or {})]):
             shares[y.share(at)] = text
             grid.append([(0, y.share(at)), (1, y.share(at))])
@@ -211,7 +214,7 @@ def best_and_rivals(view: View, axes: Any, settings: pd.DataFrame, x: Any, one: 
         write(axes, (1, 1), "ringed: can't be ranked", (0, 16), ha="right")
     wide = axes.bbox.width * 72 / axes.figure.dpi
     for number in near.index[near["role"] == "best"]:
-        said = f"{settings['name'][number]}: {one.said(values[number])}"
+        said = f"best: {settings['rate'][number]}, {one.said(values[number])}"
         half = min(BOLD * len(said) / 2, wide / 2)
         at = (axes.transData.transform((x[number], 1))[0] - axes.bbox.x0) * 72 / axes.figure.dpi
         place = 0, one.place(values)[number]
@@ -238,9 +241,11 @@ def by_rate(
     families = [(name, part[part.index.isin(settings.index)]) for name, part in view.families(sweep)]
     wide = 9 + LETTER * max(len(name) for name, _ in families) if len(families) > 1 else 0.0
     x = Axis.of(own["learning_rate"])
+    title = f"{one.title} by learning rate"
     if wide:  # room for the names of the lines
         x = x._replace(high=x.high * (x.high / x.low) ** (wide / (box.width - LEFT - wide)))
-    axes = frame(figure, box, f"{one.title} by learning rate", x, one.axis, one.marked)
+        title += f"; lines: {shorter(view.differ[sweep], 40)}" * (box.width > NARROW)
+    axes = frame(figure, box, title, x, one.axis, one.marked)
     means, rate_of = view.means(one), view.settings["learning_rate"].to_numpy()
     ends = []
     for number, (name, part) in enumerate(families if wide else ()):
@@ -250,7 +255,10 @@ def by_rate(
         line = line.groupby("learning_rate")["value"].median()
         axes.plot(line.index, line, color=colour, lw=1.6, zorder=2)
         ends += [Label(line.index[-1], line.iloc[-1], printable(name), colour, tag="name")] if len(line) else []
-    place_labels(axes, ends, LETTERS)
+    if ends:  # the names stand in one column, each beside its line's end
+        beyond = max(end.x for end in ends)
+        lines(axes, [[(end.x, end.y), (beyond, end.y)] for end in ends], colors=[end.colour for end in ends], lw=0.5)
+        place_labels(axes, [end._replace(x=beyond) for end in ends], LETTERS)
     (legend if wide else strip)(axes, trials if wide else settings)
     seeds, look_of = view.has_seeds, dict(zip(trials["setting"], trials["look"], strict=True))
     begun = settings[settings["regime"] != ""] if len(settings) <= MOST_CURVES else settings[:0]
@@ -347,14 +355,16 @@ def curves_by_epoch(view: View, sweep: int, figure: Figure, box: Box, one: Measu
     known = [*dict.fromkeys(trials["setting"])]
     if len(known) > FEW:
         known = sorted((i for i in known if settings["role"][i]), key=lambda i: settings["role"][i])[:NAMED]
-    named = [] if view.sweeps[sweep].edges() else known
+    named, differ = [] if view.sweeps[sweep].edges() else known, view.differ[sweep]
     epochs, last = view.kept_epochs, max(int(trials["epochs_run"].max()) if len(trials) else 1, 2)
-    name = settings["name" if box.width > 400 else "rate"].map(lambda said: shorter(said, 24)).map(printable)
+    in_full = box.width > NARROW
+    name = settings["name" if in_full else "rate"].map(lambda said: shorter(said, 24)).map(printable)
     wide = 34 + LETTER * max((len(name[number]) for number in named), default=0)
     inside = box.width - LEFT - RIGHT - 8
     x = Axis(1 - 8 * (last - 1) / (inside - wide), last + wide * (last - 1) / (inside - wide), False)
     at = whole(1, last) | ({1.0: "1"} if last < 12 else {})
-    axes = frame(figure, box, f"{one.title} by epoch", x, one.axis, one.marked, at)
+    title = f"{one.title} by epoch" + f"; names: {shorter(f'{differ}, rate', 40)}" * bool(differ and in_full)
+    axes = frame(figure, box, title, x, one.axis, one.marked, at)
     axes.set_gid("curves")
     shown = trials[role != ""].index.union(pd.Index(evenly(trials.index, MOST_CURVES - int((role != "").sum()))))
     ends: dict[int, list[tuple[float, float]]] = {}
@@ -381,7 +391,7 @@ def curves_by_epoch(view: View, sweep: int, figure: Figure, box: Box, one: Measu
     place_labels(axes, labels, LETTERS)
     keys = ["in colour: ringed"] * bool(0 < (role != "").sum() < len(role))
     keys += [f"{dash}: {VERBS[of]}" for of, dash in DASHED.items() if (each["regime"] == of).any()]
-    write(axes, (0, 0), "; ".join(keys), (0, -41))
+    write(axes, (0, 0), "; ".join(keys), (0 if in_full else -LEFT, -41))
 
 
 # --- of a decision

@@ -19,6 +19,9 @@ from mnist_tune.results.tables import Tables
 LEFT, RIGHT, HEIGHT = 740, 580, 366
 """The size of the charts on the left and on the right of a picture, in points."""
 
+EDGE = 12
+"""The room on its left and on its right."""
+
 
 class Picture(Figure):
     """A figure that a notebook shows."""
@@ -41,15 +44,14 @@ def picture(sweep: Tables) -> Picture:
         chosen: list[tuple[Chart, Box]] = []
         rows = max(len(left), len(right[:1]))
         for side, x, width in (
-            (left, 0, LEFT),
-            ([one for one in right if one.choice == right[0].choice], LEFT + 24, RIGHT),
+            (left, EDGE, LEFT),
+            ([one for one in right if one.choice == right[0].choice], EDGE + LEFT + 24, RIGHT),
         ):
             chosen += [(one, Box(x, HEIGHT * (rows - 1 - i), width, HEIGHT)) for i, one in enumerate(side[:rows])]
-        size = ((LEFT + 24 + RIGHT + 20) / 72, (HEIGHT * rows + 44) / 72)
+        size = ((LEFT + 24 + RIGHT + 2 * EDGE) / 72, (HEIGHT * rows + 44) / 72)
         figure = Picture(figsize=size, dpi=110)
-        figure.text(
-            0.006, 1 - 12 / 72 / size[1], view.answers[0].headline, size=15, weight="bold", va="top", parse_math=False
-        )
+        place = EDGE / 72 / size[0], 1 - EDGE / 72 / size[1]
+        figure.text(*place, view.answers[0].headline, size=15, weight="bold", va="top", parse_math=False)
         for one, box in chosen:
             one.draw(figure, box, view.measures[0])
     return figure

@@ -209,7 +209,10 @@ def _page_data(view: View, shown: Sequence[Column]) -> dict[str, Any]:
         "cells": [printable(list(row)) for row in zip(*(one.cells for one in shown), strict=True)],
         "keys": [[*map(_number, one.keys or one.cells)] for one in shown],
         "columns": {name: _held(trials[name]) for name in kept},
-        "measures": [{"key": one.column, "title": one.title} for one in view.measures],
+        "measures": [
+            {"key": one.column, "title": one.title, "ends": _codes(np.array([one.axis[:2]]), one.axis.log)[0]}
+            for one in view.measures
+        ],
         "curves": {one.column: _codes(view.curves[one.column], one.axis.log) for one in view.measures},
         "epochs": view.kept_epochs.tolist(),
     }

@@ -19,7 +19,7 @@ from mnist_tune.regimes.noise import accuracy_noise
 from mnist_tune.regimes.replicates import counts, half_width
 from mnist_tune.reports.answer import Answer, answer, keys
 from mnist_tune.reports.findings import SPLITS
-from mnist_tune.reports.page_data import range_of, without_test
+from mnist_tune.reports.page_data import range_of, without_test, words
 from mnist_tune.reports.styles import LINES
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import LIVE_REASONS
@@ -139,6 +139,15 @@ class View:
             if len(set(titles)) == len(titles):
                 return titles
         return [f"{title} ({i})" for i, title in enumerate(titles, start=1)]
+
+    @cached_property
+    def _varied(self) -> list[list[str]]:
+        return [varied(own) for _, own in self.trials.groupby("sweep")]
+
+    @property
+    def differ(self) -> list[str]:
+        """The settings, other than the learning rate, in which the trials of each sweep differ."""
+        return [", ".join(map(words, names)) for names in self._varied]
 
     @property
     def several(self) -> bool:
@@ -286,7 +295,6 @@ class View:
         otherwise, `name`, `regime` (the most frequent one), `said` of its trials' regimes, `role` (`best`, `rival`, or
         nothing), and `trials`, the rows of its trials."""
         names, rows = varied(self.trials), []
-        own_names = [varied(self.trials[self.trials["sweep"] == i]) for i in range(len(self.sweeps))]
         rates = told_apart(self.trials["learning_rate"])
         roles: dict[Any, str] = {}
         for i, one in enumerate(self.answers):
@@ -302,7 +310,7 @@ class View:
             said += [f"{regimes[one]} {one}" for one in others]
             low, high = min(of_rates), max(of_rates)
             own = rates[low] if low == high else f"{rate(low, 3)}–{rate(high, 3)}"
-            family = " ".join(_short(first[name]) for name in own_names[first["sweep"]])
+            family = " ".join(_short(first[name]) for name in self._varied[first["sweep"]])
             role = roles.get((first["sweep"], first["key"]), "")
             rows.append((first["sweep"], math.sqrt(low * high), own, family, f"{family} {own}".strip(), regime,
                          ", ".join(said), role, trials))  # fmt: skip
@@ -363,7 +371,7 @@ class View:
         """Return what the last values of a search's trials can be drawn by: their rank, their learning rate, and the
         settings in which they differ."""
         own = self.trials[self.trials["sweep"] == sweep]
-        found = [self._setting(name) for name in ("learning_rate", *varied(own)) if own[name].nunique() > 1]
+        found = [self._setting(name) for name in ("learning_rate", *self._varied[sweep]) if own[name].nunique() > 1]
         rank = (self.trials["setting"] - own["setting"].min() + 1).to_numpy(float)
         return [Setting("rank", rank, [], Axis.of([1, own["setting"].nunique()], False, 1)), *found]
 
@@ -417,7 +425,7 @@ class View:
         `MOST_GROUPS`; of more, those with equal values of the first setting that varies. Those that are ranked are one.
         """
         settings = self.settings[self.settings["sweep"] == sweep]
-        names = varied(self.trials[self.trials["sweep"] == sweep])
+        names = self._varied[sweep]
         if settings["family"].nunique() > MOST_GROUPS and names:
             first = self.trials.loc[[rows[0] for rows in settings["trials"]], names[0]].to_numpy()
             settings = settings.assign(family=[setting(names[0], value) for value in first])

@@ -64,7 +64,8 @@ def test_names_of_curves_do_not_overlap_and_are_not_cut(made_up_sweep, rates, co
     assert len(names) == min(count, 19), "as many as there is room for"
     boxes = [text.get_window_extent(canvas.get_renderer()) for text in names]
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
-    assert all(box.x1 <= figure.bbox.x1 for box in boxes)
+    every = [text.get_window_extent(canvas.get_renderer()) for one in figure.axes for text in one.texts]
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in every), "nothing is cut"
 
 
 @pytest.mark.promise("Drawing a picture changes nothing in a notebook's own plots")

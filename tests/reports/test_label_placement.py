@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from mnist_tune.reports.axes import Label, place_labels, spread
+from mnist_tune.reports.axes import Label, log_ticks, place_labels, spread
 
 PLACES = st.lists(st.floats(-50, 150), min_size=1, max_size=12).map(lambda places: np.sort(places))
 
@@ -33,6 +33,14 @@ def test_neighbours_move_apart_about_their_mean():
 
 def test_labels_at_the_edge_move_inwards():
     assert spread(np.array([99.0, 100]), 8, 0, 100).tolist() == [92, 100]
+
+
+def test_ticks_of_several_decades_are_about_as_far_apart_as_if_evenly_spread():
+    """0.0002 and 0.0003 touched."""
+    for decades in np.arange(0.3, 9, 0.1):
+        found = np.log10(log_ticks(1e-5, 1e-5 * 10**decades, 14))
+        assert len(found) >= 2
+        assert np.diff(found).min() > 0.9 * decades / 14
 
 
 def placed(labels):

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from made_up_sweeps import decision, of_kind
 from many_trials import many_trials
 
-from mnist_tune import TrialConfig
+from mnist_tune import Sweep, TrialConfig, load_sweep
 from mnist_tune.reports.page import RELOAD_S, write_page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -142,10 +143,28 @@ def in_the_first_600_pixels(tab):
     return True
 
 
+def sweep_of(kind, small, where, new_writer, epoch_row):
+    """A sweep of a kind, with long sentences where it has some."""
+    if kind == "many":
+        return many_trials(200, 5)
+    if kind == "diverged":
+        return replace(small, trials=small.trials.assign(regime="diverged", stop_reason="diverged"))
+    if kind == "running":
+        reasons = ["completed", "error", "running", *["waiting"] * 5]
+        return replace(small, trials=small.trials.assign(stop_reason=reasons), meta=small.meta | {"ended": None})
+    if kind == "decision":
+        settings = [{"architecture": "mlp-4-tanh", "learning_rate": one} for one in (0.1, 0.2, 0.4)]
+        return decision(Sweep.of(small), settings, lambda seed, one: (0.9, 0.95, 0.949)[one] + 0.001 * (seed % 3))
+    of_kind(kind, where, new_writer, epoch_row)
+    return load_sweep(where)
+
+
 @pytest.mark.promise("The page's sentence and picture are in the first 600 pixels")
-def test_the_sentence_and_the_picture_are_seen_first(tab):
-    assert tab.page.inner_text("h1").startswith("Train with ")
-    assert in_the_first_600_pixels(tab)
+@pytest.mark.parametrize(
+    "kind", ["regimes", "edge", "search", "crossed", "own network", "decision", "running", "many", "diverged"]
+)
+def test_the_sentence_and_the_picture_are_seen_first(shown, small, kind, tmp_path, new_writer, epoch_row):
+    assert in_the_first_600_pixels(shown(sweep_of(kind, small, tmp_path / "sweep", new_writer, epoch_row)))
 
 
 def test_mark_curve_row_and_regime_are_linked(tab, small):
@@ -186,6 +205,11 @@ def test_by_keyboard_alone(tab):
     assert {"measure", "find", "low", "high", "download"} < set(seen)
     assert seen[-1] == "SUMMARY", "the table has been left"
     assert tab.js("document.activeElement.closest('details') !== null")
+    assert tab.js("document.querySelectorAll('th button[tabindex=\"0\"]').length") == 1, "one stop for all heads"
+    tab.page.locator("th button").first.focus()
+    tab.page.keyboard.press("ArrowRight")
+    assert tab.js("document.activeElement.dataset.column") == "1"
+    tab.page.locator("summary").focus()
     tab.page.keyboard.press("Shift+Tab")
     row = int(tab.js("document.activeElement.closest('tr').dataset.s"))
     tab.page.keyboard.press("ArrowUp")

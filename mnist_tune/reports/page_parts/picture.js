@@ -90,5 +90,5 @@ for (const button of all("[data-copy]")) button.addEventListener("click", async 
     done = "Press Ctrl+C";
   }
   button.textContent = done;
-  setTimeout(() => { button.textContent = "Copy"; }, 2000);
+  setTimeout(() => { button.textContent = "Copy command"; }, 2000);
 });

@@ -3,10 +3,9 @@
 const body = element("rows"), rows = new Map(all("tr", body).map((row) => [Number(row.dataset.s), row]));
 const LOOKS = all("thead th", body.parentNode).map((head) => head.className);
 const curveColumn = LOOKS.indexOf("curve"), first = data.curves[data.measures[0]?.key];
-const flat = first?.flat().filter((one) => one !== null) ?? [], span = [flat.reduce((a, b) => Math.min(a, b), Infinity), flat.reduce((a, b) => Math.max(a, b), -Infinity)];
 function small(s) {  // a curve beside the best one's
-  const last = Math.max(...data.epochs), up = data.measures[0].key.endsWith("accuracy"), d = (up ? 16 : -16) / Math.max(span[1] - span[0], 1) * 1e4;
-  const axes = [2 - 86 / Math.max(last - 1, 1), 86 / Math.max(last - 1, 1), (up ? 1 : 17) - d * span[0] / 1e4, d];
+  const {key, ends: [low, high]} = data.measures[0], step = 86 / Math.max(Math.max(...data.epochs) - 1, 1), up = key.endsWith("accuracy");
+  const d = (up ? 16 : -16) / (high - low), axes = [2 - step, step, (up ? 1 : 17) - d * low, 1e4 * d];
   const svg = make("svg", {viewBox: "0 0 90 18", "aria-hidden": "true"});
   for (const [number, look] of [[BEST[0], ""], [s, `own ${data.looks[trialsOf[s][0]]}`]]) {
     if (number !== undefined) svg.append(make("path", {class: look, d: path(points(trialsOf[number][0], axes, first))}));
@@ -83,16 +82,22 @@ function step(by, event) {
   choose([s], event.shiftKey);
   event.preventDefault();
 }
+const heads = all("[data-column]");
 addEventListener("keydown", (event) => {
   if (event.altKey || event.ctrlKey || event.metaKey || /^(INPUT|SELECT)$/.test(event.target.tagName)) return;
   const row = event.target.closest("tbody tr[data-s]");
   const by = {ArrowLeft: -1, ArrowRight: 1, ...(row ? {ArrowUp: -1, ArrowDown: 1, Home: -Infinity, End: Infinity} : {})}[event.key];
+  const head = heads.indexOf(event.target), next = heads[head + by];
   if (event.key === "Escape") choose(BEST);
+  else if (head >= 0 && by) {  // the heads are one stop of Tab
+    if (next) for (const one of heads) one.tabIndex = one === next ? 0 : -1;
+    next?.focus();
+  }
   else if (by) step(Number.isFinite(by) ? by : Math.sign(by) * data.rows.length, event);
   else if (row && event.target === row && (event.key === "Enter" || event.key === " ")) { unfold(Number(row.dataset.s)); row.focus(); event.preventDefault(); }
 });
 body.addEventListener("focusin", (event) => { const row = event.target.closest("tr[data-s]"); if (row) say([Number(row.dataset.s)]); });
-for (const button of all("[data-column]")) button.addEventListener("click", () => {
+for (const button of heads) button.addEventListener("click", () => {
   const by = Number(button.dataset.column);
   state.down = state.by === by && !state.down;
   state.by = by;
