@@ -39,7 +39,11 @@ def check(config: TrialConfig, data: DataSpec, images: np.ndarray, labels: np.nd
         for part in parts:
             check_leaves(name, part, parameters=part is parts[0])
         x = scale(jnp.asarray(images[:BATCH]), data)
-        _check_logits(f"{name}: apply", tried(f"{name}: apply", network.apply, *parts, x), len(x), data)
+        logits = tried(f"{name}: apply", network.apply, *parts, x)
+        _check_logits(f"{name}: apply", logits, len(x), data)
+        sums_to_1 = bool((logits >= 0).all() and jnp.allclose(logits.sum(-1), 1, atol=1e-3))
+        if sums_to_1 and data.classes > 1 and config.loss == "cross-entropy":
+            raise UserError(f"{name}: apply returned probabilities, which sum to 1; return logits, without the softmax")
         if network.train_apply:
             _check_train_apply(name, network.train_apply, (*parts, x, jax.random.key(0)), data)
         what = f"architecture {config.architecture!r} with optimizer {config.optimizer!r}"

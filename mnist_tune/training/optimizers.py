@@ -33,6 +33,9 @@ BUILT_IN = ("sgd", "adam", "adamw", "rmsprop", "lion", "adagrad")
 """Names of optax's factories. A factory takes a learning rate (a number, or a function of the step count), and
 arguments of its own."""
 
+SHARES = ("b1", "b2", "decay", "momentum")
+"""Arguments of these that say how much of an average is kept: with 1 or more, it never ends or grows."""
+
 OPTIONS = ("learning_rate", "weight_decay", "clip_norm", "schedule", "warmup_steps")
 """What a step takes from the trial. None of it can be an argument of the optimiser, too, which would hide it."""
 
@@ -174,7 +177,10 @@ def check_optimizer(text: str) -> Call:
         arguments = list(inspect.signature(factory).parameters.values())[1:]
         names = [one.name for one in arguments if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
         takes_all = any(one.kind == one.VAR_KEYWORD for one in arguments)
-        for name, _ in call.keywords:
+        for name, value in call.keywords:
+            is_share = call.name in BUILT_IN and name in SHARES and isinstance(value, (int, float))
+            if is_share and not 0 <= value < 1:
+                raise UserError(f"optimizer {text!r}: {name} must be at least 0 and below 1, got {value}")
             if name in options:
                 flag = f"--{name.replace('_', '-')}{'s' * (name == 'learning_rate')}"
                 raise UserError(f"optimizer {text!r}: {name} is an option of the sweep; give it with {flag}")

@@ -165,6 +165,10 @@ def _note(trials: Sequence[TrialConfig], dataset: Dataset | TaskData, say: Calla
     images = dataset.spec.train_images
     if said := small_last_batch((images - trial.holdout, trial.batch_size, trial.drop_last) for trial in trials):
         say(f"note: {said}")
+    for name in sorted({trial.architecture for trial in trials} if isinstance(dataset, Dataset) else ()):
+        kind, parts, _ = kind_of(name)
+        if kind == "mlp" and not parts[0].isdecimal():
+            say(f"note: {name} has no hidden layer, so it is linear; mlp-128-{parts[0]} has one of 128 units")
     for trial in trials:
         steps = trial.epochs * trial.steps(images - trial.holdout)
         if trial.warmup_steps >= steps:

@@ -331,8 +331,10 @@ def rates_of(text: float | str, name: str = "--learning-rates") -> list[float]:
         if len(parts) == 1:
             return [float(text)]
         first, last, count = (kind(part) for kind, part in zip((float, float, int), parts, strict=True))
-        if not (first > 0 and last > 0 and count > 0 and math.isfinite(first) and math.isfinite(last)):
+        if not (0 < first < math.inf and 0 < last < math.inf and count > 0):
             raise ValueError
+        if first > last:
+            raise UserError(f"{name} can't be {text!r}; a range goes upwards: {parts[1]}:{parts[0]}:{count}")
     except ValueError:
         hint = "write numbers, such as 0.1 1, or a range FIRST:LAST:COUNT, such as 1e-3:4:16"
         raise UserError(f"{name} can't be {text!r}; {suggestion([str(text)]) or hint}") from None

@@ -91,6 +91,7 @@ def test_a_network_that_can_train_passes(network, dataset):
 
 
 WRONG = {
+    "probabilities": Network(init, lambda params, x: jax.nn.softmax(apply(params, x))),
     "another number of classes": Network(init, lambda p, x: apply(p, x)[:, :5]),
     "one image's logits": Network(init, lambda p, x: apply(p, x)[0]),
     "a pair": Network(init, lambda p, x: (apply(p, x), 0)),
@@ -134,9 +135,10 @@ NAMES = (
     "mlpx-8-tanh", "net.py", "wide(zzz=3)", "fixed(3)", "wide(width=0)", "wide(width=1)", "refuses",
 )  # fmt: skip
 CALLS = (
-    "adamm", "exact(beta1=0.9)", "adam(0.9)", "adam(learning_rate=0.1)", "adamw(weight_decay=0.1)",
-    "lion(weight_decay=0.1)", "sgd(momentum=0.9)", "sgd(nesterov=True)", "rmsprop(momentum=0.9)", "any(clip_norm=1)",
-    "any(schedule='cosine')", "any(warmup_steps=3)", "any(other=3)", "exact(b1=0, eps=1)",
+    "adam(b1=2.0)", "rmsprop(decay=1)", "adamm", "exact(beta1=0.9)", "adam(0.9)", "adam(learning_rate=0.1)",
+    "adamw(weight_decay=0.1)", "lion(weight_decay=0.1)", "sgd(momentum=0.9)", "sgd(nesterov=True)",
+    "rmsprop(momentum=0.9)", "any(clip_norm=1)", "any(schedule='cosine')", "any(warmup_steps=3)", "any(other=3)",
+    "exact(b1=0, eps=1)",
 )  # fmt: skip
 
 
@@ -185,6 +187,12 @@ def test_refusals(dataset, monkeypatch):
     register_optimizer("exact")(lambda learning_rate, b1=0.9, *, eps=1e-8: optax.sgd(learning_rate))
     text += "".join(f"{call}: {refusal(check_optimizer, call)}\n" for call in CALLS)
     assert_kept("refusals", text)
+
+
+def test_probabilities_have_a_squared_distance_too(dataset):
+    register("mine")(lambda data: WRONG["probabilities"])
+    trial = TrialConfig(architecture="mine", batch_size=8, loss="mse")
+    assert refusal(check, trial, dataset.spec, dataset.train_images[:8], dataset.train_labels[:8]) == "nothing"
 
 
 def test_a_network_that_is_registered_again_is_the_new_one(dataset):

@@ -46,6 +46,10 @@ def opened(folder, fields, search=False, **given):
         ([{"batch_size": n} for n in (40, 20, 80, 100)], None),  # a quarter is not small
         ([{"batch_size": 48, "drop_last": True}], None),
         ([{"batch_size": 33, "holdout": 1}], None),
+        (
+            [{"architecture": name} for name in ("mlp-relu", "mlp-4-relu", "stax-mlp")],
+            "mlp-relu has no hidden layer, so it is linear; mlp-128-relu has one of 128 units",
+        ),
         ([{"batch_size": 30, "epochs": 3, "holdout": 40, "warmup_steps": 5}], None),
         (
             [{"batch_size": 30, "epochs": 3, "holdout": 40, "warmup_steps": 6}] * 2,
