@@ -4,17 +4,20 @@
 
 `flags.md`, `python.md` and `tables.md` list every flag, what `import mnist_tune` offers, and every column. In
 `promises.md`, the words are written by hand, in the order of the page. The tests beside them are those that are marked
-with these words: `@pytest.mark.promise("…")`.
+with these words: `@pytest.mark.promise("…")`. In other pages, the block after `PRINTED_BELOW` is what a recorded sweep
+prints today.
 """
 
 import ast
 import inspect
+import io
 import re
 import textwrap
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -226,7 +229,41 @@ def promises_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"flags.md": flags_page, "python.md": python_page, "tables.md": tables_page, "promises.md": promises_page}
+PRINTED_BELOW = "<!-- The next block is written by docs/pages.py. -->\n\n"
+
+MAIN = "2026-11-28-main-sweep-amd-epyc-avx2"
+
+SHOWN = {
+    "../README.md": (MAIN, ("rate", "0.01", "0.7", "1.6", "2"), 7),
+    "numbers.md": (MAIN, (), 3),
+    "decide.md": (MAIN, ("none",), 3),
+    "edge.md": ("2026-11-28-edge-amd-epyc-avx2", ("none",), 4),
+}
+"""For each page that shows a recorded sweep: its record, how rows begin (all if empty), and how many lines follow."""
+
+
+def with_printed(page: str) -> str:
+    """Return a page with what its recorded sweep prints today."""
+    record, rows, count = SHOWN[page]
+    with redirect_stdout(io.StringIO()) as output, redirect_stderr(io.StringIO()):
+        sweep = mnist_tune.load_sweep(DOCS.parent / "benchmarks" / "records" / record)
+        sweep.table()
+    text = re.sub(" {4}Picture: .*", "", output.getvalue().replace("python -m mnist_tune", "mnist-tune"))
+    lines = re.sub(rf"\S*{record}", f"results/{sweep.meta['name']}/TIME", text).splitlines()
+    head = next(n for n, line in enumerate(lines) if line.lstrip().startswith("rate"))
+    end = next(n for n, line in enumerate(lines) if n > head and line[0].isalpha())
+    kept = [line for line in lines[head:end] if not rows or line.split()[0] in rows]
+    block = "".join(f"    {line.rstrip()}\n" for line in kept + lines[end : end + count])
+    return re.sub(rf"(?<={PRINTED_BELOW})(?: {{4}}.*\n)+", lambda _: block, (DOCS / page).read_text())
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "flags.md": flags_page,
+    "python.md": python_page,
+    "tables.md": tables_page,
+    "promises.md": promises_page,
+    **{page: partial(with_printed, page) for page in SHOWN},
+}
 
 if __name__ == "__main__":
     for page, made in PAGES.items():
