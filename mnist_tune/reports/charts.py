@@ -252,7 +252,7 @@ def by_rate(
         colour = LOOKS[f"line{number % len(LINES)}"]
         calm = part[part["regime"] != "diverged"] if (part["regime"] != "diverged").any() else part
         line = calm.assign(value=one.place(means[calm.index, 1])).dropna(subset="value")
-        line = line.groupby("learning_rate")["value"].median()
+        line = line.groupby("learning_rate")["value"].mean()
         axes.plot(line.index, line, color=colour, lw=1.6, zorder=2)
         ends += [Label(line.index[-1], line.iloc[-1], printable(name), colour, tag="name")] if len(line) else []
     if ends:  # the names stand in one column, each beside its line's end

@@ -112,7 +112,7 @@ def print_table(console: Console, view: View) -> None:
     shown, most, count = [one for one in columns(view) if one.look != "curve"], _most(view), len(view.settings)
     if view.has_seeds:
         shown = [one for one in shown if one.look not in ("why", "number hide")]
-        rows = "range of learning rates, with median accuracies" if _has_ranges(view) else "setting"
+        rows = "range of learning rates, with mean accuracies" if _has_ranges(view) else "setting"
         rows += ", with 95% intervals, or the values of two seeds" * (rows == "setting")
         console.print(f"A line for each {rows}:", style="dim", highlight=False)
     elif count > most:

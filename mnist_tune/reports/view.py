@@ -234,10 +234,16 @@ class View:
 
     @cached_property
     def losses(self) -> list[Measure]:
-        """The losses of which some epoch has a finite one. The first is the training loss, unless no accuracy is known:
-        then it is that by which trials are judged."""
-        names = ["train_loss"] if self.accuracies else [f"{self.split}_loss", "train_loss"]
-        return [one for name in names if (one := self._measure(LOSSES[name], name))]
+        """The losses of which some epoch has a finite one. The first is the training loss, unless no accuracy is known,
+        or they are those of tokens: then it is that of the images or tokens by which trials are judged."""
+        names = ["train_loss"] if self.accuracies and not self.of_tokens else [f"{self.split}_loss", "train_loss"]
+        unit = ", nats per token" * self.of_tokens
+        return [one for name in names if (one := self._measure(LOSSES[name] + unit, name))]
+
+    @property
+    def of_tokens(self) -> bool:
+        """Whether a sweep trained on tokens, whose loss is looked at as much as accuracy."""
+        return any(sweep.meta["dataset"].get("positions", 1) > 1 for sweep in self.sweeps)
 
     @cached_property
     def measures(self) -> list[Measure]:
@@ -338,7 +344,7 @@ class View:
     def means(self, one: Measure) -> np.ndarray:
         """Return the mean of each row's `values` with the ends of its interval, [rows, 3]. The interval is Student's;
         two values have none. One seed's is that of as many images as were judged, for the measure by which settings
-        compete. What differs in more than its seeds has a median without one."""
+        compete. What differs in more than its seeds has none."""
         if one.column not in self._means:  # each chart asks for it
             self._means[one.column] = self._means_of(one)
         return self._means[one.column]
@@ -361,7 +367,7 @@ class View:
             if len(rows) == 1:
                 middle, wide = float(values[0]) if len(values) else math.nan, float(noise[rows[0]])
             elif len(values):
-                middle = float(np.median(values) if is_range else values.mean())
+                middle = float(values.mean())
                 if len(values) > 2 and not is_range:
                     wide = float(half_width(values.std(ddof=1), len(values)))
             found[number] = middle - wide, middle, middle + wide

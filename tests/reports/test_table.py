@@ -80,15 +80,23 @@ def test_seeds_share_a_row_and_their_accuracies_have_an_interval_from_three_on(m
     assert shown(cut, sweep)["test acc"] == ["0.9000"]
 
 
-def test_ranges_of_rates_have_medians(made_up_sweep, monkeypatch):
+def test_ranges_of_rates_have_means_as_settings_do(made_up_sweep, monkeypatch):
     """The families share the rows; a range of different rates is no sample."""
     monkeypatch.setattr("mnist_tune.reports.view.RANGES", 4)
-    sweep = made_up_sweep([0.1, 0.2, 0.3, 3], architectures=["[red]x[/]", "plain"])
-    trials = sweep.trials.assign(test_accuracy=[0.5, 0.6, 0.7, 0.1] * 2)
+    sweep = made_up_sweep([0.1, 0.2, 0.25, 0.3, 0.4, 3], architectures=["[red]x[/]", "plain"])
+    trials = sweep.trials.assign(test_accuracy=[0.5, 0.6, 0.85, 0.7, 0.7, 0.1] * 2)
     found = shown(trials, sweep, rows="ranges")
-    assert found["rate"] == ["0.1–0.2", "0.3–3"] * 2
-    assert found["test acc"] == ["0.5500", "0.7000"] * 2, "of those that did not diverge"
-    assert found["regime"] == ["2 of 2 converged", "1 of 2 converged, 1 diverged"] * 2
+    assert found["rate"] == ["0.1–0.25", "0.3–3"] * 2
+    assert found["test acc"] == ["0.6500", "0.7000"] * 2, "of those that did not diverge"
+    assert found["regime"] == ["3 of 3 converged", "2 of 3 converged, 1 diverged"] * 2
+
+
+def test_the_table_of_a_language_model_has_its_loss_in_nats_per_token(made_up_sweep):
+    sweep = made_up_sweep([0.1, 0.2])
+    tokens = replace(sweep, meta=sweep.meta | {"dataset": sweep.meta["dataset"] | {"positions": 7}})
+    known = [f"{one:.4g}" for one in sweep.trials["test_loss"]]
+    assert shown(sweep.trials, tokens)["test loss, nats per token"] == known
+    assert not [title for title in shown(sweep.trials, sweep) if "loss" in title]
 
 
 def test_a_trial_that_was_at_its_target_and_is_below_it_again_is_said_to_have_left(made_up_sweep):
