@@ -1,7 +1,7 @@
 """Write the page of a running sweep, in a process of its own: what draws it has settings that a notebook shares.
 
-For each line on standard input the page is written again. A line of JSON says the CPU seconds of this process so far,
-the headline of the page, and why it was not written, if so.
+For each line on standard input the page is written again. A line of JSON says the CPU seconds that it took, the
+headline of the page, and why it was not written, if so.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from mnist_tune.results.tables import tables
 
 
 def main(folder: Path, place: str) -> None:
+    begun = 0.0
     for _ in sys.stdin:
         failed, said = "", {}
         try:
@@ -28,7 +29,9 @@ def main(folder: Path, place: str) -> None:
             write_page([sweep], storage.place(place))
         except Exception as error:  # of whatever kind: the rows are safe, and a page can be written again later
             failed = why(error)
-        print(json.dumps(said | {"cpu_s": time.process_time(), "why": failed}), flush=True)
+        spent = time.process_time()
+        print(json.dumps(said | {"cpu_s": spent - begun, "why": failed}), flush=True)
+        begun = spent
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from mnist_tune.columns import (
     NAME,
     NUMBER,
     RATE,
-    SECONDS,
     SHARE,
     TEXT,
     WHOLE,
@@ -126,7 +125,6 @@ _CODE = (
     Column("files", _FILES, needed=True),
     Column("folder", NAME),
 )
-_DRIVER = _mapping(*(Column(name, SECONDS) for name in ("results", "cpu_s", "pages", "pages_cpu_s")))
 _COMMAND = Kind("a list of texts", lambda value: TEXT.holds(value) or _list_of(TEXT).holds(value))
 """The arguments of a command. Older versions recorded a text, which is not shown."""
 
@@ -140,7 +138,6 @@ _META = (
     Column("code", _list_of(_mapping(*_CODE))),
     Column("writer", COUNT),
     Column("resumed", _list_of(NAME)),
-    Column("driver", _DRIVER),
     Column("command", _COMMAND),
     *(Column(name, NAME) for name in ("started", "ended")),
 )

@@ -118,8 +118,9 @@ class LivePage:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._process: subprocess.Popen[str] | None = None
-        self._spent = 0.0
-        self._pages, self._cpu_s, self._failing = 0, 0.0, False
+        self._failing = False
+        self.pages = 0
+        """How many were written while the sweep ran."""
 
     def __enter__(self) -> LivePage:
         self._thread.start()
@@ -143,10 +144,6 @@ class LivePage:
             self._process.communicate()
             self._process = None
 
-    def cost(self) -> dict[str, float]:
-        """Return how many pages were written while the sweep ran, and the CPU seconds that they took."""
-        return {"pages": self._pages, "pages_cpu_s": self._cpu_s}
-
     def _run(self) -> None:
         wait = INTERVAL_S
         while not self._ended.wait(wait):
@@ -157,11 +154,10 @@ class LivePage:
                 self._end_process()
             if self._ended.is_set():
                 return
-            self._cpu_s += said["cpu_s"]
             self._tell(said["why"])
             self._view.answer = said.get("answer", self._view.answer)
-            self._pages += not said["why"]
-            if self._pages == 1 and not said["why"]:
+            self.pages += not said["why"]
+            if self.pages == 1 and not said["why"]:
                 self._say(f"page: {self._place} (a browser that shows it follows the sweep)")
             wait = max(INTERVAL_S, said["cpu_s"] / SHARE)
 
@@ -180,7 +176,6 @@ class LivePage:
     def write(self) -> dict[str, Any]:
         """Have the page written; return the CPU seconds that this took, the answer so far, and why the page was not
         written, if so."""
-        before = self._spent if self._process is not None else 0.0
         if self._process is None:
             # Modules are found as by this process, but none in the current folder, which may hold any.
             paths = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -196,5 +191,4 @@ class LivePage:
             said: dict[str, Any] = json.loads(stdout.readline())
         except (BrokenPipeError, json.JSONDecodeError):
             raise UserError("its process died") from None
-        self._spent = said["cpu_s"]
-        return said | {"cpu_s": said["cpu_s"] - before}
+        return said

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -38,7 +37,6 @@ class Recorder(UnsavedCallback):
         self._histories = past.histories
         self._data = data_facts(writer.meta)
         self._ended: set[str] = set()
-        self._results, self._cpu_start, self._cpu_end = 0, 0.0, 0.0
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:
         trial_id = self._identify(trial, result.get("trial_config"))
@@ -54,9 +52,6 @@ class Recorder(UnsavedCallback):
             self._view.epoch(trial_id, row["epoch"] - before)
         if result["done"]:
             self._end(trial_id, result["stop_reason"] or self.reasons.get(trial_id, self._scheduler))
-        self._results += 1
-        self._cpu_end = time.process_time()
-        self._cpu_start = self._cpu_start or self._cpu_end
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Record the end of a trial that a scheduler stopped while it waited: there is no result. HyperBand does this.
@@ -89,10 +84,6 @@ class Recorder(UnsavedCallback):
         for trial_id in self._configs:
             if trial_id not in self._ended:
                 self._end(trial_id, reason)
-
-    def cost(self) -> dict[str, float]:
-        """Return the number of results, and the CPU seconds of this process between the first and the last of them."""
-        return {"results": self._results, "cpu_s": self._cpu_end - self._cpu_start}
 
     def _identify(self, trial: Any, config: TrialConfig | None = None) -> str:
         """Return our id of a Tune trial. Record its config if it is new or a scheduler changed it. `config` is that of

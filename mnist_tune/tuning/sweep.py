@@ -258,7 +258,7 @@ def run_plan(opened: Opened, plan: Plan) -> Sweep:
             spent = options.time_budget is not None and time.monotonic() - start >= options.time_budget
             recorder.close("time_budget" if spent else "interrupted")
             live.stop()
-            sweep = Sweep.of(writer.finish(ended=now(), driver=recorder.cost() | live.cost()))
+            sweep = Sweep.of(writer.finish(ended=now()))
             live.last(sweep)
     return sweep
 

@@ -34,12 +34,11 @@ def test_a_running_sweep_has_a_page(writer, monkeypatch):
     monkeypatch.setattr(progress, "SHARE", 1000)
     said = []
     with LivePage(writer, said.append, VIEW) as live:
-        wait_for(lambda: live.cost()["pages"] >= 2)
+        wait_for(lambda: live.pages >= 2)
     html = (writer.path / "report.html").read_text()
     assert "0 of 2 trials ended, 1 running, 1 waiting" in html
     assert "<progress" in html
     assert said == [f"page: {writer.path / 'report.html'} (a browser that shows it follows the sweep)"]
-    assert live.cost()["pages_cpu_s"] > 0, "of the process that draws"
 
 
 def test_progress_and_page_have_the_same_answer(writer, epoch_row, monkeypatch):
@@ -73,7 +72,7 @@ def test_pages_are_written_less_often_the_longer_they_take(writer):
     live.write = lambda: dict(zip(("cpu_s", "why"), next(answers), strict=True))
     live._run()
     assert waits == [30.0, 30.0, 30.0, 75.0, 30.0]
-    assert live.cost() == {"pages": 3, "pages_cpu_s": pytest.approx(4.8)}
+    assert live.pages == 3
     assert said == [
         f"page: {writer.path / 'report.html'} (a browser that shows it follows the sweep)",
         "note: the page of this sweep was not written (the disk is full)",
@@ -91,7 +90,7 @@ def test_a_page_that_cannot_be_written_is_said_once_and_harms_nothing(writer, mo
         time.sleep(0.5)
     assert len(said) == 1
     assert said[0].startswith("note: the page of this sweep was not written (can't write the page")
-    assert live.cost()["pages"] == 0
+    assert live.pages == 0
     (writer.path / "report.html").rmdir()
 
 
@@ -100,10 +99,10 @@ def test_a_process_that_died_is_started_again(writer, monkeypatch):
     monkeypatch.setattr(progress, "SHARE", 1000)
     said = []
     with LivePage(writer, said.append, VIEW) as live:
-        wait_for(lambda: live.cost()["pages"])
+        wait_for(lambda: live.pages)
         live._process.kill()
-        before = live.cost()["pages"]
-        wait_for(lambda: live.cost()["pages"] > before + 1)
+        before = live.pages
+        wait_for(lambda: live.pages > before + 1)
     assert "note: the page of this sweep was not written (its process died)" in said
 
 
@@ -112,7 +111,7 @@ def test_a_short_sweep_writes_no_page_meanwhile_and_ends_at_once(writer):
     with LivePage(writer, lambda line: None, VIEW) as live:
         pass
     assert time.monotonic() - begun < 5
-    assert live.cost() == {"pages": 0, "pages_cpu_s": 0.0}
+    assert live.pages == 0
 
 
 def test_the_last_page_is_written_here_and_its_failure_is_told(writer):

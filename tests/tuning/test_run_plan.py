@@ -53,9 +53,6 @@ def fitted(monkeypatch):
         def stop(self):
             done.append("page stopped")
 
-        def cost(self):
-            return {"pages": 3}
-
         def last(self, found):
             done.append(f"page of a sweep that ended {found.meta['ended']}")
 
