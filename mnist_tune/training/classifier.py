@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from mnist_tune.data_spec import DataSpec
-from mnist_tune.training.losses import LOSSES
 from mnist_tune.training.network import Network
 from mnist_tune.training.task import Task
+
+
+def cross_entropy(logits: Array, labels: Array) -> Array:
+    """`logsumexp(z) - z[label]` for each row of logits z [..., classes]; nats, [...]."""
+    log_probabilities = logits - jax.nn.logsumexp(logits, axis=-1, keepdims=True)
+    return -jnp.sum(log_probabilities * _one_hot(labels, logits), axis=-1)
+
+
+def half_squared_error(logits: Array, labels: Array) -> Array:
+    """`½ ‖f - onehot(label)‖²` for each row of outputs f [..., classes]; [...]."""
+    return jnp.sum((logits - _one_hot(labels, logits)) ** 2, axis=-1) / 2
+
+
+def _one_hot(labels: Array, logits: Array) -> Array:
+    return jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+
+
+LOSSES: dict[str, Callable[[Array, Array], Array]] = {"cross-entropy": cross_entropy, "mse": half_squared_error}
+"""The losses that a network can be trained with: the terms of one label, whose mean counts."""
 
 
 @cache  # programs are told apart by their tasks

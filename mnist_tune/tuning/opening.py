@@ -113,8 +113,7 @@ def open_sweep(
     if used and isinstance(dataset, Dataset):
         check_networks(checked, dataset)
     if options.lanes:
-        from mnist_tune.runtime.device import find_device
-        from mnist_tune.runtime.placement import lanes_that_fit
+        from mnist_tune.runtime.placement import find_device, lanes_that_fit
 
         lanes_that_fit(checked, spec, options.lanes, find_device(quiet=True), options.measures() is not None)
     folder = options.output or new_folder(Path("results") / name, f"{datetime.now():%Y-%m-%d_%H-%M-%S}")

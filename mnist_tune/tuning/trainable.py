@@ -19,7 +19,7 @@ from mnist_tune.execution.lane_client import LaneClient, LaneLostError
 from mnist_tune.execution.process_setup import WorkerSettings, make_pool
 from mnist_tune.execution.saving import OwnLane
 from mnist_tune.regimes.divergence import LOSS_CEILING, finite_loss
-from mnist_tune.runtime.shared_storage_check import blindness
+from mnist_tune.runtime.nodes import blindness
 from mnist_tune.trial import TrialConfig
 
 STATE_FILE = "state.npz"

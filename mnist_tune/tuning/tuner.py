@@ -16,12 +16,17 @@ from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.own_code.loading import own_code
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.results.writer import SweepWriter
-from mnist_tune.runtime.device import find_device
-from mnist_tune.runtime.nodes import NodeWatch, UnsavedCallback, is_nodes_death
-from mnist_tune.runtime.placement import Placement, choose_placement, refuse_unholdable, resources_of_nodes, trial_slots
+from mnist_tune.runtime.nodes import NodeWatch, UnsavedCallback, check_nodes, is_nodes_death
+from mnist_tune.runtime.placement import (
+    Placement,
+    choose_placement,
+    find_device,
+    refuse_unholdable,
+    resources_of_nodes,
+    trial_slots,
+)
 from mnist_tune.runtime.ray_private import calls_let_go, deaths_counted
 from mnist_tune.runtime.ray_session import PENDING, TRIAL_SLOT, TRIALS, ended_by_signals, umask, variables
-from mnist_tune.runtime.shared_storage_check import check_nodes
 from mnist_tune.terminal import announce
 from mnist_tune.trial import own_id
 from mnist_tune.tuning.early_stopping import Asha, RegimeStopping

@@ -6,8 +6,8 @@ import pytest
 from kept_texts import assert_kept
 from shortened import shortened
 
-from mnist_tune.runtime import device
-from mnist_tune.runtime.device import find_device
+from mnist_tune.runtime import placement
+from mnist_tune.runtime.placement import find_device
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def cluster(monkeypatch):
     """A function that sets the resources of the cluster, the memory of its GPU for JAX, and how a task ends."""
     asked = []
     context = SimpleNamespace(get_node_id=lambda: "here")
-    monkeypatch.setattr(device.ray, "get_runtime_context", lambda: context)
+    monkeypatch.setattr(placement.ray, "get_runtime_context", lambda: context)
 
     def run(function, resources, timeout, late):
         asked.append((resources, timeout, late))
@@ -25,13 +25,13 @@ def cluster(monkeypatch):
 
     def be(resources, gpu_memory=None):
         memory.append(gpu_memory)
-        monkeypatch.setattr(device.ray, "cluster_resources", lambda: resources)
-        monkeypatch.setattr(device, "_on_a_node", run)
-        device._gpu_memory.cache_clear()
+        monkeypatch.setattr(placement.ray, "cluster_resources", lambda: resources)
+        monkeypatch.setattr(placement, "_on_a_node", run)
+        placement._gpu_memory.cache_clear()
         return asked
 
     yield be
-    device._gpu_memory.cache_clear()
+    placement._gpu_memory.cache_clear()
 
 
 CLUSTERS: list[tuple[dict[str, float], float | None]] = [

@@ -20,10 +20,9 @@ from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep, run_swe
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.writer import TOKEN
 from mnist_tune.runtime import nodes
-from mnist_tune.runtime.nodes import NodeWatch, death, is_nodes_death, last_death
+from mnist_tune.runtime.nodes import NodeWatch, check_nodes, death, is_nodes_death, last_death
 from mnist_tune.runtime.ray_private import deaths_counted, own_parameters
 from mnist_tune.runtime.ray_session import SILENT
-from mnist_tune.runtime.shared_storage_check import check_nodes
 from mnist_tune.tuning import tuner
 from mnist_tune.tuning.trainable import TrialTrainable
 

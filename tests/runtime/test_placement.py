@@ -19,10 +19,9 @@ from mnist_tune import SweepOptions, TrialConfig, UserError, run_search, run_swe
 from mnist_tune.data_spec import DataSpec
 from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.execution.sharpness import SharpnessSettings
-from mnist_tune.runtime import device, placement
-from mnist_tune.runtime.device import Device
+from mnist_tune.runtime import placement
 from mnist_tune.runtime.lane_directory import start_directory
-from mnist_tune.runtime.placement import choose_placement, trial_slots
+from mnist_tune.runtime.placement import Device, choose_placement, trial_slots
 from mnist_tune.runtime.ray_private import own_parameters
 from mnist_tune.runtime.ray_session import QUIET, variables
 from mnist_tune.tuning import opening, tuner
@@ -152,7 +151,7 @@ def test_what_the_nodes_of_a_cluster_hold(monkeypatch, capsys):
 NO_DEVICE = """
 from mnist_tune import DataSpec, TrialConfig
 from mnist_tune.training.architectures import architecture
-from mnist_tune.runtime.device import Device
+from mnist_tune.runtime.placement import Device
 from mnist_tune.runtime.placement import lanes_that_fit
 data = DataSpec("mnist", (28, 28), (6_000,) * 10, 10_000)
 for name in ("mlp-1024-128-tanh", "stax-mlp", "convnet"):
@@ -181,7 +180,7 @@ def started_with_two_gpus():
 @pytest.fixture
 def two_gpus(started_with_two_gpus):
     """A Ray that was told of two GPUs. JAX is installed for CPUs, so it finds none."""
-    device._gpu_memory.cache_clear()
+    placement._gpu_memory.cache_clear()
 
 
 @pytest.fixture
@@ -205,7 +204,7 @@ def taken(started_with_two_gpus):
 @pytest.fixture
 def gpus_that_train(two_gpus, monkeypatch):
     """Pretend that JAX can use the GPUs. What is placed on them still trains on CPUs."""
-    for module in (device, tuner):
+    for module in (placement, tuner):
         monkeypatch.setattr(module, "find_device", lambda quiet: GPU)
 
 
@@ -228,17 +227,17 @@ def test_gpus_that_jax_cannot_use_are_one_warning(two_gpus, tmp_path, capsys, ex
 def test_a_node_and_a_free_gpu_are_waited_for(two_gpus, taken, monkeypatch, capsys):
     found, known = ray.cluster_resources(), [{}]  # at first no CPUs, as on a head without nodes
     monkeypatch.setattr(ray, "cluster_resources", lambda: known.pop() if known else found)
-    assert device.find_device(quiet=False).kind == "CPU"
+    assert placement.find_device(quiet=False).kind == "CPU"
     assert "no node that trains is up; waiting for the cluster to start one" in capsys.readouterr().err
-    device._gpu_memory.cache_clear()
+    placement._gpu_memory.cache_clear()
     taken(num_cpus=3, num_gpus=2)
-    monkeypatch.setattr(device, "PROBE_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(placement, "PROBE_TIMEOUT_S", 1.0)
     with pytest.raises(UserError, match="no GPU of the cluster was free within 1 s"):
-        device.find_device(quiet=True)
-    monkeypatch.setattr(device, "NODE_TIMEOUT_S", 1.0)
+        placement.find_device(quiet=True)
+    monkeypatch.setattr(placement, "NODE_TIMEOUT_S", 1.0)
     known.append({})
     with pytest.raises(UserError, match="the cluster started no node within 1 s"):
-        device.find_device(quiet=True)
+        placement.find_device(quiet=True)
 
 
 @pytest.mark.ray
@@ -248,8 +247,8 @@ def test_the_memory_of_a_gpu_is_asked_for_once(two_gpus, tmp_path, monkeypatch):
             file.write("once")
         return 5e9
 
-    monkeypatch.setattr(device, "_memory_by_jax", tell)
-    assert device.find_device(quiet=True) == device.find_device(quiet=True) == Device("GPU", 4e9)
+    monkeypatch.setattr(placement, "_memory_by_jax", tell)
+    assert placement.find_device(quiet=True) == placement.find_device(quiet=True) == Device("GPU", 4e9)
     assert (tmp_path / "asked").read_text() == "once"
 
 

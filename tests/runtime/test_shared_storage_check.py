@@ -9,7 +9,7 @@ from mnist_tune import storage
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.results.writer import TOKEN
-from mnist_tune.runtime.shared_storage_check import blindness
+from mnist_tune.runtime.nodes import blindness
 from mnist_tune.tuning import trainable
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mnist_tune.regimes.divergence import guess_loss
-from mnist_tune.training.losses import LOSSES
+from mnist_tune.training.classifier import LOSSES
 
 COUNTS = [3, 5, 2]
 

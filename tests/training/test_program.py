@@ -17,8 +17,7 @@ from mnist_tune.execution.pool import LanePool
 from mnist_tune.own_code.registry import register
 from mnist_tune.training.architectures import architecture
 from mnist_tune.training.batch_order import batch_order
-from mnist_tune.training.classifier import classifier, scale
-from mnist_tune.training.losses import cross_entropy
+from mnist_tune.training.classifier import classifier, cross_entropy, scale
 from mnist_tune.training.network import Network
 from mnist_tune.training.networks import apply_mlp, dense, initial
 from mnist_tune.training.program import Program

@@ -9,8 +9,7 @@ from ray.tune.schedulers import ASHAScheduler
 
 from mnist_tune import SweepOptions, TrialConfig
 from mnist_tune.execution.process_setup import WorkerSettings
-from mnist_tune.runtime.device import Device
-from mnist_tune.runtime.placement import Placement
+from mnist_tune.runtime.placement import Device, Placement
 from mnist_tune.runtime.ray_session import PENDING
 from mnist_tune.tuning import tuner
 from mnist_tune.tuning.early_stopping import Asha, RegimeStopping
