@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from mnist_tune.own_code.registry import register_optimizer as register_optimizer
     from mnist_tune.sweep import Sweep as Sweep
     from mnist_tune.sweep import load_sweep as load_sweep
-    from mnist_tune.training.network import Network as Network
     from mnist_tune.training.range_test import Ramp as Ramp
+    from mnist_tune.training.task import Network as Network
     from mnist_tune.training.task import Task as Task
     from mnist_tune.trial import TrialConfig as TrialConfig
     from mnist_tune.tuning.options import SweepOptions as SweepOptions
@@ -37,8 +37,7 @@ _NAMES = {
     "errors": ("UserError",),
     "own_code.registry": ("register", "register_optimizer"),
     "sweep": ("Sweep", "load_sweep"),
-    "training.network": ("Network",),
-    "training.task": ("Task",),
+    "training.task": ("Network", "Task"),
     "trial": ("TrialConfig",),
     "tuning.options": ("SweepOptions",),
     "tuning.sweep": ("run_search", "run_sweep"),

@@ -10,7 +10,6 @@ import hashlib
 import os
 import re
 import sys
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -215,11 +214,5 @@ def _telling(flag: str, call: Call, place: str) -> Iterator[None]:
         if isinstance(error, ModuleNotFoundError) and not place.endswith(".py"):
             how = "write FILE.py:FUNCTION or package.module:FUNCTION"
             raise UserError(f"--{flag} {call.name}: {error}; {how}") from None
-        own = [
-            f" ({Path(frame.f_code.co_filename).name}, line {line})"
-            for frame, line in traceback.walk_tb(error.__traceback__)
-            if modules.is_own(frame.f_globals.get("__name__", ""), frame.f_code.co_filename)
-        ]
-        where = own[-1] if own and not isinstance(error, SyntaxError) else ""  # which says itself where it is
-        said = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
-        raise UserError(f"--{flag} {call.name}: {Path(place).name} can't be loaded, {said}{where}") from None
+        said = f"{Path(place).name} can't be loaded, {modules.in_a_line(error)}"
+        raise UserError(f"--{flag} {call.name}: {said}") from None

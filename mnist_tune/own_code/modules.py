@@ -10,6 +10,7 @@ import importlib
 import os
 import sys
 import sysconfig
+import traceback
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
@@ -122,6 +123,18 @@ def is_own(name: str, file: str | None) -> bool:
         return False
     place = Path(file)
     return not {"site-packages", "dist-packages"} & {*place.parts} and not any(map(place.is_relative_to, STANDARD))
+
+
+def in_a_line(error: BaseException) -> str:
+    """Return the type of an error, the first line of what it says, and where the user's own code raised it."""
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")[:300]
+    own = [
+        f" ({Path(frame.f_code.co_filename).name}, line {line})"
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if is_own(frame.f_globals.get("__name__", ""), frame.f_code.co_filename)
+    ]
+    where = own[-1] if own and not isinstance(error, SyntaxError) else ""  # which says itself where it is
+    return f"{type(error).__name__}: {text}{where}"
 
 
 def changed() -> set[str]:

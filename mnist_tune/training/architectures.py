@@ -17,9 +17,9 @@ from typing import Any
 from mnist_tune.data_spec import DataSpec
 from mnist_tune.errors import UserError
 from mnist_tune.named_code import parse_call
+from mnist_tune.own_code.modules import in_a_line
 from mnist_tune.own_code.registry import ENTRIES, Entry
-from mnist_tune.training.network import Network
-from mnist_tune.training.task import Task
+from mnist_tune.training.task import Network, Task
 from mnist_tune.trial import closest
 
 ACTIVATIONS = ("tanh", "relu", "gelu", "silu")
@@ -90,7 +90,7 @@ def _telling(what: str, where: str, factory: Any, first: int) -> Iterator[None]:
     except UserError as error:
         raise UserError(f"{what}: {error}") from None
     except Exception as error:
-        said = f"{type(error).__name__}: {error}".splitlines()[0]
+        said = in_a_line(error)
         if isinstance(error, TypeError) and "argument" in said:
             said += f"; it takes {', '.join(list(inspect.signature(factory).parameters)[first:]) or 'none'}"
         raise UserError(f"{what} can't be made{where}, {said}") from error

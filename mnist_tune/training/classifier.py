@@ -12,8 +12,7 @@ import numpy as np
 from jax import Array
 
 from mnist_tune.data_spec import DataSpec
-from mnist_tune.training.network import Network
-from mnist_tune.training.task import Task
+from mnist_tune.training.task import Network, Task
 
 
 def cross_entropy(logits: Array, labels: Array) -> Array:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,6 +13,7 @@ import numpy as np
 
 from mnist_tune.data_spec import DataSpec, TaskSpec
 from mnist_tune.errors import UserError
+from mnist_tune.own_code.modules import in_a_line
 from mnist_tune.training.architectures import architecture
 from mnist_tune.training.classifier import scale
 from mnist_tune.training.program import Program
@@ -57,16 +57,7 @@ def tried(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
         shapes = [list(one.shape) for one in arguments if isinstance(one, jax.Array) and one.ndim > 1]
         given = f" on images {shapes[-1]}" if shapes else ""
         hint = "; it is compiled for traced values: use jnp.where or jax.lax.cond" * isinstance(error, TRACED)
-        raise UserError(f"{what} fails{given}, {_line(error)}{hint}") from error
-
-
-def _line(error: Exception) -> str:
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
-    libraries, where = (str(Path(__file__).parents[1]), sys.prefix, "<"), ""
-    for file, line, *_ in traceback.extract_tb(error.__traceback__):
-        if "site-packages" not in file and not file.startswith(libraries):
-            where = f" ({Path(file).name}, line {line})"
-    return f"{type(error).__name__}: {text[:300]}{where}"
+        raise UserError(f"{what} fails{given}, {in_a_line(error)}{hint}") from error
 
 
 def type_of(value: Any) -> str:
@@ -127,7 +118,7 @@ def check_program(config: TrialConfig, data: DataSpec | TaskSpec, examples: Any,
         raise UserError(f"{what} can't train, {error}") from None
     except Exception as error:
         hint = _on_traced_values(error) * isinstance(error, TRACED)
-        raise UserError(f"{what} can't train, {_line(error)}{hint}") from error
+        raise UserError(f"{what} can't train, {in_a_line(error)}{hint}") from error
 
 
 def _on_traced_values(error: Exception) -> str:

@@ -19,7 +19,7 @@ from mnist_tune.execution.pool import LanePool
 from mnist_tune.execution.program_error import DeviceError, ProgramError
 from mnist_tune.own_code.registry import register
 from mnist_tune.regimes.divergence import chance_of, guess_loss
-from mnist_tune.training.network import Network
+from mnist_tune.training.task import Network
 from mnist_tune.trial import TrialConfig
 
 SMALL = TrialConfig(architecture="mlp-8-tanh", epochs=4)

@@ -17,8 +17,8 @@ from mnist_tune.execution.sharpness import SharpnessSettings, measure, sharpness
 from mnist_tune.own_code.registry import ENTRIES, register
 from mnist_tune.sweep import load_sweep
 from mnist_tune.training import curvature
-from mnist_tune.training.network import Network
 from mnist_tune.training.program import Program
+from mnist_tune.training.task import Network
 from mnist_tune.trial import TrialConfig
 
 CONFIG = TrialConfig(architecture="random", batch_size=1500)

@@ -14,9 +14,9 @@ from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.own_code.registry import ENTRIES, register
-from mnist_tune.training.network import Network
 from mnist_tune.training.networks import initial
 from mnist_tune.training.program import Program
+from mnist_tune.training.task import Network
 from mnist_tune.trial import TrialConfig
 
 PAGE = Path(__file__).parents[2] / "docs" / "text.md"

@@ -11,8 +11,8 @@ from jax import lax
 
 from mnist_tune.own_code.registry import ENTRIES, register
 from mnist_tune.training.convolutions_in_loops import _as_it_is
-from mnist_tune.training.network import Network
 from mnist_tune.training.program import Program
+from mnist_tune.training.task import Network
 from mnist_tune.trial import TrialConfig
 
 CHANNELS = 16

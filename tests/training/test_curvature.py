@@ -12,9 +12,9 @@ from jax.flatten_util import ravel_pytree
 from mnist_tune.data_spec import DataSpec
 from mnist_tune.own_code.registry import register
 from mnist_tune.training import curvature
-from mnist_tune.training.network import Network
 from mnist_tune.training.networks import apply_mlp, normal_mlp
 from mnist_tune.training.program import Program
+from mnist_tune.training.task import Network
 from mnist_tune.trial import TrialConfig
 
 DATA = DataSpec("made-up", (4,), (30, 25, 15), 10)

@@ -17,9 +17,9 @@ from mnist_tune.data.dataset import Dataset, load_dataset
 from mnist_tune.data_spec import DataSpec
 from mnist_tune.own_code.registry import register, register_optimizer
 from mnist_tune.training.architectures import architecture
-from mnist_tune.training.network import Network
 from mnist_tune.training.network_check import check
 from mnist_tune.training.optimizers import check_optimizer
+from mnist_tune.training.task import Network
 from mnist_tune.trial import TrialConfig
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")

@@ -18,10 +18,9 @@ from mnist_tune.own_code.registry import register
 from mnist_tune.training.architectures import architecture
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.classifier import classifier, cross_entropy, scale
-from mnist_tune.training.network import Network
 from mnist_tune.training.networks import apply_mlp, dense, initial
 from mnist_tune.training.program import Program
-from mnist_tune.training.task import BLOCK
+from mnist_tune.training.task import BLOCK, Network
 from mnist_tune.trial import TrialConfig
 
 DATA = DataSpec("made-up", (784,), (7,) * 10, 7, 255.0)

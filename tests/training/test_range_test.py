@@ -15,9 +15,9 @@ from mnist_tune.edge.range_test import _curve
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.own_code.registry import register, register_optimizer
 from mnist_tune.training.batch_order import batch_order
-from mnist_tune.training.network import Network
 from mnist_tune.training.program import Program
 from mnist_tune.training.range_test import Ramp, RangeCurve, _batches, range_curve
+from mnist_tune.training.task import Network
 from mnist_tune.trial import TrialConfig
 
 CONFIG = TrialConfig(architecture="mlp-8-tanh", momentum=0.5, batch_size=64, seed=3, data_seed=4)

@@ -12,7 +12,7 @@ from kept_texts import assert_kept
 from mnist_tune import SweepOptions, UserError
 from mnist_tune.commands.lr_regimes import LearningRateRegimes
 from mnist_tune.own_code.registry import register
-from mnist_tune.training.network import Network
+from mnist_tune.training.task import Network
 from mnist_tune.tuning import dry_run as module
 from mnist_tune.tuning import options
 from mnist_tune.tuning.dry_run import dry_run

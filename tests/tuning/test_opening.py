@@ -9,7 +9,7 @@ from own_networks import patterns
 from mnist_tune import TrialConfig, UserError
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.own_code.registry import ENTRIES, register
-from mnist_tune.training.network import Network
+from mnist_tune.training.task import Network
 from mnist_tune.tuning import opening
 from mnist_tune.tuning.opening import open_sweep
 from mnist_tune.tuning.options import SweepOptions
