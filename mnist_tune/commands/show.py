@@ -43,7 +43,9 @@ def main() -> None:
     sweeps = [load_sweep(path) for path in config.results]
     if config.picture and len(sweeps) > 1:
         raise UserError("a picture is of one sweep; --page takes several")
-    for sweep in sweeps:
+    for given, sweep in zip(config.results, sweeps, strict=True):
+        if isinstance(sweep.path, Path) and not sweep.path.samefile(given):
+            print(f"The newest sweep in {given}: {sweep.path}")
         print_report(sweep, config.all, picture=config.picture is not None)
     if config.stability:
         from mnist_tune.commands.stability import show_stability  # matplotlib would delay all else

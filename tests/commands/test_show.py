@@ -32,3 +32,13 @@ def test_the_flag_all_prints_every_trial(made_up_sweep, rates, monkeypatch, caps
     monkeypatch.setattr(sys, "argv", ["summarize.py", str(sweep.path), "--all"])
     main()
     assert len(capsys.readouterr().out.partition("Train with")[0].splitlines()) > 2 * MANY
+
+
+def test_of_a_folder_above_sweeps_it_says_which_one_is_shown(made_up_sweep, monkeypatch, capsys):
+    newest = made_up_sweep([0.1]).path
+    for where, said in ((newest.parent, f"The newest sweep in {newest.parent}: {newest}\n"), (newest, "")):
+        monkeypatch.setattr(sys, "argv", ["summarize.py", str(where)])
+        before = sorted(newest.rglob("*"))
+        main()
+        assert capsys.readouterr().out.partition("rate")[0].strip(" ") == said
+        assert sorted(newest.rglob("*")) == before, "nothing is written there"
