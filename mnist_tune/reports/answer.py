@@ -176,12 +176,13 @@ def _facts(sweep: Tables, best: pd.DataFrame) -> Iterator[str]:
     found = list(families(sweep.steady))
     if len(found) == 1:
         yield " · ".join(spans(found[0][1]))
-    elif len(found) <= MOST_NAMED and len(best):
+    elif len(best) and not sweep.meta.get("search"):
         first = best.drop_duplicates(varied(sweep.trials))
-        each = zip(named(first, sweep.trials), first["accuracy"], strict=True)
-        said = " · ".join(f"{name} ({accuracy:.4f})" for name, accuracy in each)
-        if len(said) <= 2 * ROOM:
-            yield f"Best of each: {said}"
+        scores = first["accuracy"] * (1 if data_facts(sweep.meta).by_accuracy else -1)
+        each = zip(named(first, sweep.trials), scores, strict=True)
+        said = " · ".join(f"{name.replace(', learning rate ', ': ')} ({score:.4f})" for name, score in each)
+        if len(said) <= 6 * ROOM:
+            yield f"Best rate of each: {said}"
 
 
 def _ranges(sweep: Tables) -> Iterator[str]:

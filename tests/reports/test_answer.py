@@ -50,7 +50,14 @@ def test_of_crossed_settings_the_best_is_named_in_full_and_the_best_of_each(made
     found = answer(made_up_sweep([0.01, 0.2], seeds=2, architectures=("mlp-4-tanh", "mlp-8-tanh")))
     assert found.headline.startswith("Train with mlp-4-tanh, learning rate 0.2: test accuracy 0.9")
     assert found.headline.endswith("(best of 4, mean of 2 seeds; least loss of 2 that tie)")
-    assert any("mlp-8-tanh, learning rate 0.2 (0.9" in line for line in found.lines)
+    assert any("mlp-8-tanh: 0.2 (0.9" in line for line in found.lines)
+
+
+def test_the_best_rate_of_each_of_several_crossed_settings_is_said(made_up_sweep):
+    sweep = made_up_sweep([0.01, 0.2], architectures=[f"mlp-1024-{n}-tanh" for n in range(1, 9)])
+    [line] = [one for one in answer(sweep).lines if one.startswith("Best rate of each: ")]
+    assert line.count(" · ") == 7
+    assert "mlp-1024-8-tanh: 0.2 (0.9" in line
 
 
 def test_a_running_sweep_answers_so_far_and_one_without_epochs_that_there_is_none(made_up_sweep, new_writer, tmp_path):
