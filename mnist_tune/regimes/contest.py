@@ -87,6 +87,11 @@ class Contest:
         said = ", ".join(f"{name}={getattr(best, name)}" for name in differ)
         return f"<contest of {count} settings: {said} {'is best' if self.settled else 'leads'}, {self._taken} seeds>"
 
+    @property
+    def table(self) -> pd.DataFrame:
+        """The settings as rows of `trials`."""
+        return pd.DataFrame([one.to_dict() for one in self.settings]).rename(columns={"epochs": "epochs_asked"})
+
     @classmethod
     def of(cls, meta: Mapping[str, Any]) -> Contest:
         """Return the contest that a sweep's `sweep.json` records, before its first trial. Raises `UserError` if it

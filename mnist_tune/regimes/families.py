@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from mnist_tune.numbers import exactly
+from mnist_tune.numbers import exactly, told_apart
 
 FAMILY = """
     architecture optimizer batch_size drop_last momentum nesterov weight_decay clip_norm schedule warmup_steps loss
@@ -53,6 +53,18 @@ def setting(name: str, value: Any) -> str:
     if name in ("architecture", "optimizer", "loss"):
         return str(value)
     return f"{name.removesuffix('_asked').replace('_', ' ')} {exactly(value)}"
+
+
+def named(rows: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
+    """Return the name of each row's setting: its learning rate, after the other settings in which trials differ, such
+    as `mlp-64-relu, learning rate 0.1`."""
+    rates, names, said = told_apart(trials["learning_rate"]), varied(trials), []
+    texts = {name: told_apart(trials[name]) for name in names if pd.api.types.is_float_dtype(trials[name])}
+    for row in rows.to_dict("records"):
+        known = (setting(name, float(texts[name][row[name]]) if name in texts else row[name]) for name in names)
+        others = [one for one in (row["label"], *known) if one]
+        said.append(", ".join([*others, "learning rate " * bool(others) + rates[row["learning_rate"]]]))
+    return said
 
 
 def held_out(trials: pd.DataFrame) -> str:

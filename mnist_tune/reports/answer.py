@@ -14,12 +14,12 @@ import pandas as pd
 
 from mnist_tune.data_spec import ARRAYS
 from mnist_tune.invocation import command
-from mnist_tune.numbers import counted, rate, told_apart
+from mnist_tune.numbers import counted
 from mnist_tune.own_code.registry import FROM_PYTHON, named_again
 from mnist_tune.regimes.contest import MOST_SETTINGS, TRIALS, Contest
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import EQUAL, to_decide
-from mnist_tune.regimes.families import families, held_out, setting, varied
+from mnist_tune.regimes.families import families, held_out, named, varied
 from mnist_tune.regimes.replicates import CONFIGURATION
 from mnist_tune.reports.decided import decided, decided_accuracy, failed, memorised
 from mnist_tune.reports.findings import SPLITS, Question, left_over, measured_edges
@@ -65,18 +65,6 @@ def keys(rows: pd.DataFrame) -> list[Key]:
     """Return the key of each row's setting, from a table of trials or of `standing`."""
     known = rows[[name for name in CONFIGURATION if name in rows]].astype(object)
     return list(known.where(known.notna(), None).itertuples(index=False, name=None))
-
-
-def named(rows: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
-    """Return the name of each row's setting: its learning rate, after the other settings in which trials differ."""
-    rates, names = told_apart(trials["learning_rate"]), varied(trials)
-    said = []
-    for row in rows.to_dict("records"):
-        known = {name: float(rate(row[name])) if isinstance(row[name], float) else row[name] for name in names}
-        others = [row["label"] or "", *(setting(name, value) for name, value in known.items())]
-        own = f"learning rate {rates[row['learning_rate']]}" if any(others) else rates[row["learning_rate"]]
-        said.append(", ".join([*filter(None, others), own]))
-    return said
 
 
 def answer(sweep: Tables, where: str = "") -> Answer:
@@ -220,8 +208,7 @@ def _decided(sweep: Tables, contest: Contest, where: str, running: Sequence[str]
     said = list(decided(sweep, contest))
     if not said:
         return Answer("No setting has been compared yet", tuple(running))
-    settings = pd.DataFrame([one.to_dict() for one in contest.settings]).rename(columns={"epochs": "epochs_asked"})
-    known, best = keys(settings), int(contest.decision.leader)
+    known, best = keys(contest.table), int(contest.decision.leader)
     rivals = tuple(known[k] for k in np.flatnonzero(contest.decision.rivals))
     head = f"{'Train with' if contest.settled else 'So far'} {said[0]}"
     more = f"{resume_command(sweep.meta, where)} --trials {2 * len(sweep.trials)}"

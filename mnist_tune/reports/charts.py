@@ -20,9 +20,9 @@ from matplotlib.ticker import MaxNLocator
 
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.contest import Contest
+from mnist_tune.regimes.families import named
 from mnist_tune.regimes.measured_edge import LEARNED, MeasuredEdge
 from mnist_tune.reports.axes import Label, log_ticks, place_labels
-from mnist_tune.reports.decided import titles
 from mnist_tune.reports.page_data import edge_band, evenly, words
 from mnist_tune.reports.ranges import VERBS
 from mnist_tune.reports.styles import COLOURS, DIM, FAINT, INK, LINES, LOOKS, MARKERS, RULE
@@ -207,7 +207,7 @@ def lines(axes: Any, segments: Sequence[Any], tag: tuple[str, str, Any] | None =
 
 def best_and_rivals(view: View, axes: Any, settings: pd.DataFrame, x: Any, one: Measure, size: float) -> None:
     """Draw rings on the best setting and on its rivals, and write the best one's name."""
-    near, values = settings[settings["role"] != ""], view.means(one)[:, 1]
+    near, values = settings[settings["role"] != ""], view.means[one.column][:, 1]
     heights, look = one.place(values[near.index]), {"mfc": "none", "mec": INK, "mew": 1.5, "zorder": 4}
     dots(axes, x[near.index], heights, ("ring", "s", near.index), size, marker="o", **look)
     if len(near) > 1:
@@ -246,7 +246,7 @@ def by_rate(
         x = x._replace(high=x.high * (x.high / x.low) ** (wide / (box.width - LEFT - wide)))
         title += f"; lines: {shorter(view.differ[sweep], 40)}" * (box.width > NARROW)
     axes = frame(figure, box, title, x, one.axis, one.marked)
-    means, rate_of = view.means(one), view.settings["learning_rate"].to_numpy()
+    means, rate_of = view.means[one.column], view.settings["learning_rate"].to_numpy()
     ends = []
     for number, (name, part) in enumerate(families if wide else ()):
         colour = LOOKS[f"line{number % len(LINES)}"]
@@ -399,11 +399,8 @@ def curves_by_epoch(view: View, sweep: int, figure: Figure, box: Box, one: Measu
 
 def gaps(view: View, sweep: int, contest: Contest, figure: Figure, box: Box, one: Measure) -> None:
     """Draw by how much each setting is below the best, with its interval: the best first."""
-    found, number, names = (
-        contest.decision,
-        view.of_contest(sweep, contest),
-        [*map(printable, titles(contest.settings))],
-    )
+    found, number = contest.decision, view.of_contest(sweep, contest)
+    names = [*map(printable, named(contest.table, contest.table))]
     (worse, both), best = found.worse(), int(found.leader)
     rows = sorted(
         (k for k in range(len(names)) if k == best or both[k]), key=lambda k: -1 if k == best else worse[k, 1]

@@ -8,15 +8,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from mnist_tune.numbers import counted, told_apart
+from mnist_tune.numbers import counted
 from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import most_failures
-from mnist_tune.regimes.families import setting, varied
+from mnist_tune.regimes.families import named
 from mnist_tune.regimes.outcomes import COMPETES, MISSING, outcomes
 from mnist_tune.regimes.replicates import half_width
 from mnist_tune.results.tables import Tables
-from mnist_tune.trial import TrialConfig
 
 OF_ALL = "right in 95% of all decisions, those that don't settle included"
 """What the 95% of a decision that has settled are of: where few settle, fewer of these are right."""
@@ -28,24 +27,9 @@ MOST_NAMED = 12
 """The most settings that are named as not told apart from the best, or as left out."""
 
 
-def titles(settings: Sequence[TrialConfig]) -> list[str]:
-    """Return the name of each setting: what the others have otherwise, such as `mlp-64-relu, learning rate 0.1`; the
-    learning rate alone, such as `0.1`, if they differ in nothing else."""
-    table = pd.DataFrame([one.to_dict() for one in settings]).rename(columns={"epochs": "epochs_asked"})
-    names, rates = varied(table), told_apart(table["learning_rate"])
-    if not names:
-        return [rates[one.learning_rate] for one in settings]
-    if len(rates) > 1:
-        names.insert(names[0] == "architecture", "learning_rate")
-    for name in names:
-        if pd.api.types.is_float_dtype(table[name]):
-            table[name] = table[name].map(told_apart(table[name]))
-    return [", ".join(filter(None, map(setting, names, values))) for values in table[names].itertuples(index=False)]
-
-
 def decided(sweep: Tables, contest: Contest) -> Iterator[str]:
     """Yield what a decision found so far, a line each: the best setting, the others, failures, the test set."""
-    found, names = contest.decision, titles(contest.settings)
+    found, names = contest.decision, named(contest.table, contest.table)
     if not found.seeds.any():
         return
     best = int(found.leader)

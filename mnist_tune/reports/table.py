@@ -72,7 +72,7 @@ def _columns(view: View) -> Iterator[Column]:
         yield Column("learned", cells, [some / len(rows) for some, rows in zip(count, each, strict=True)])
     seeds = [len(rows) * ("–" not in rates) for rows, rates in zip(each, settings["rate"], strict=True)]
     for one in [*view.accuracies, *view.losses[: view.of_tokens]] or view.losses:
-        means = view.means(one)
+        means = view.means[one.column]
         title = one.title.replace("training", "train").replace("accuracy", "acc")
         each_mean = zip(view.values(one), means.tolist(), seeds, strict=True)
         yield Column(title, [_mean(one, *row) for row in each_mean], means[:, 1].tolist())

@@ -12,7 +12,6 @@ import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 from rich.measure import Measurement
-from rich.padding import Padding
 from rich.table import Table
 
 from mnist_tune.invocation import command
@@ -107,8 +106,8 @@ def _most(view: View) -> int:
 
 
 def print_table(console: Console, view: View) -> None:
-    """Print the table. Why a trial has its regime follows on a line of its own where it has no room beside it; why
-    several have it is not said. Of several, training accuracy is left out where there is no room."""
+    """Print the table. Why a trial has its regime, and of several seeds the training accuracy, are left out where they
+    have no room; what has none then wraps, since no digit may be lost."""
     shown, most, count = [one for one in columns(view) if one.look != "curve"], _most(view), len(view.settings)
     if view.has_seeds:
         shown = [one for one in shown if one.look not in ("why", "number hide")]
@@ -119,22 +118,11 @@ def print_table(console: Console, view: View) -> None:
         console.print(f"The best {most} of {count} settings:", style="dim", highlight=False)
     if view.has_seeds and _width(console, _table(console, shown, most)) > console.width:
         shown = [one for one in shown if one.title != "train acc"]
-    facts = [one for one in shown if one.look != "why"]
-    table = _table(console, facts, most)
+    table = _table(console, [one for one in shown if one.look != "why"], most)
     table.width = width = _width(console, table)
-    why = [] if len(facts) == len(shown) else shown[-1].cells[:most]
-    if why and console.width - width >= LEAST_EVIDENCE:
-        console.print(_table(console, shown, most))
-    else:
-        with console.capture() as captured:
-            console.print(table, soft_wrap=True)
-        printed = captured.get().splitlines()
-        head = len(printed) - min(count, most)
-        print("\n".join(printed[:head]))
-        for row, line in enumerate(printed[head:]):
-            print(line)
-            for said in why[row : row + 1]:
-                console.print(Padding(escape(said), (0, 0, 0, 4)))
+    if shown[-1].look == "why" and console.width - width >= LEAST_EVIDENCE:
+        table = _table(console, shown, most)
+    console.print(table, crop=False)
     if count > most and view.rows == "ranges":
         console.print(f"... and {count - most} more", highlight=False)
 
@@ -166,5 +154,5 @@ def _coloured(regimes: str) -> str:
 
 
 def _width(console: Console, table: Table) -> int:
-    """Return how wide a table's lines are. Those wider than the terminal wrap there: no digit may be lost."""
+    """Return how wide a table's lines are."""
     return Measurement.get(console, console.options.update_width(ENOUGH), table).maximum

@@ -142,7 +142,7 @@ class View:
 
     @cached_property
     def _varied(self) -> list[list[str]]:
-        return [varied(own) for _, own in self.trials.groupby("sweep")]
+        return [varied(self.trials[self.trials["sweep"] == i]) for i in range(len(self.sweeps))]
 
     @property
     def differ(self) -> list[str]:
@@ -194,10 +194,9 @@ class View:
 
     def of_contest(self, sweep: int, contest: Contest) -> list[int]:
         """Return the row of each setting of a contest; -1 for one without a trial."""
-        table = pd.DataFrame([one.to_dict() for one in contest.settings]).rename(columns={"epochs": "epochs_asked"})
         own = self.trials[self.trials["sweep"] == sweep]
         known = dict(zip(own["key"], own["setting"], strict=True))
-        return [known.get(key, -1) for key in keys(table)]
+        return [known.get(key, -1) for key in keys(contest.table)]
 
     def row_of(self, sweep: int) -> dict[Any, int]:
         """Return the row in `trials` of each trial of a sweep, by the index of its own table."""
@@ -341,19 +340,14 @@ class View:
         competes, known = competes & ~np.isnan(each), ~np.isnan(each) & (trials["epochs_run"] > 0).to_numpy()
         return [each[[i for i in rows if competes[i]] or [i for i in rows if known[i]]] for rows in self._of_settings]
 
-    def means(self, one: Measure) -> np.ndarray:
-        """Return the mean of each row's `values` with the ends of its interval, [rows, 3]. The interval is Student's;
-        two values have none. One seed's is that of as many images as were judged, for the measure by which settings
-        compete. What differs in more than its seeds has none."""
-        if one.column not in self._means:  # each chart asks for it
-            self._means[one.column] = self._means_of(one)
-        return self._means[one.column]
-
     @cached_property
-    def _means(self) -> dict[str, np.ndarray]:
-        return {}
+    def means(self) -> dict[str, np.ndarray]:
+        """By measure, the mean of each row's `values` with the ends of its interval, [rows, 3]. The interval is
+        Student's; two values have none. One seed's is that of as many images as were judged, for the measure by which
+        settings compete. What differs in more than its seeds has none."""
+        return {one.column: self._means(one) for one in (*self.accuracies, *self.losses)}
 
-    def _means_of(self, one: Measure) -> np.ndarray:
+    def _means(self, one: Measure) -> np.ndarray:
         trials, found = self.trials, np.full((len(self.settings), 3), np.nan)
         judged = trials["holdout"] if self.split == "validation" else data_facts(self.sweeps[0].meta).test_images
         images: Any = judged * trials["answers"].astype(float).fillna(1) if "answers" in trials else judged

@@ -4,10 +4,8 @@ from dataclasses import replace
 
 from made_up_sweeps import decision
 
-from mnist_tune import TrialConfig
 from mnist_tune.regimes.families import families
 from mnist_tune.reports.answer import answer, keys
-from mnist_tune.reports.decided import titles
 from mnist_tune.results.tables import Tables
 
 
@@ -86,7 +84,6 @@ def test_settings_of_different_epochs_are_named_by_these_too(made_up_sweep):
     found = replace(sweep, trials=trials.assign(epochs_run=trials["epochs_asked"]))
     assert "epochs 4, learning rate 0.1" in answer(found).headline
     assert [title for title, _ in families(found.trials)] == ["mlp-4-tanh, epochs 2", "mlp-4-tanh, epochs 4"]
-    assert titles([TrialConfig(epochs=2), TrialConfig(epochs=4)]) == ["epochs 2", "epochs 4"]
 
 
 def test_what_a_session_shows_of_a_sweep_an_edge_and_a_decision_is_its_answer(made_up_sweep, edge_sweep):

@@ -23,7 +23,7 @@ def test_what_the_head_says_is_where_the_mark_is(made_up_sweep):
     accuracy = sweep.trials["test_accuracy"] - 0.001 * sweep.trials["seed"]
     view = View([replace(sweep, trials=sweep.trials.assign(test_accuracy=accuracy))])
     best = view.settings.index[view.settings["role"] == "best"]
-    [low, middle, high] = view.means(view.measures[0])[best][0]
+    [low, middle, high] = view.means[view.measures[0].column][best][0]
     assert f"{middle:.4f}" in view.answers[0].headline
     assert low < middle < high
 
@@ -31,10 +31,10 @@ def test_what_the_head_says_is_where_the_mark_is(made_up_sweep):
 def test_two_seeds_have_no_interval_and_one_has_that_of_its_images(made_up_sweep):
     sweep = made_up_sweep([0.1, 1], seeds=2)
     two, one = View([sweep]), View([replace(sweep, trials=sweep.trials[sweep.trials["seed"] == 0])])
-    assert np.isnan(two.means(two.measures[0])[:, [0, 2]]).all()
-    _, middle, high = one.means(one.measures[0])[0]
+    assert np.isnan(two.means[two.measures[0].column][:, [0, 2]]).all()
+    _, middle, high = one.means[one.measures[0].column][0]
     assert (high - middle) == pytest.approx(1.96 * math.sqrt(middle * (1 - middle) / 1000), rel=1e-3)
-    assert np.isnan(one.means(one.measures[1])[0, 0]), "settings do not compete by their training accuracy"
+    assert np.isnan(one.means[one.measures[1].column][0, 0]), "settings do not compete by their training accuracy"
 
 
 def test_losses_that_are_not_finite_or_far_above_the_untrained_one_are_at_the_top(made_up_sweep):
