@@ -94,11 +94,11 @@ def main() -> int:
         subprocess.run([sys.executable, "-m", "build", "-o", name, str(REPOSITORY)], check=True, capture_output=True)
         for built in sorted(folder.glob("mnist_tune-*")):
             refuse_what_differs(listed(built))
-        wheel, python = f"{next(folder.glob('*.whl'))}[offline]", folder / "env" / "bin" / "python"
+        [wheel], python = folder.glob("*.whl"), folder / "env" / "bin" / "python"
         uv = [sys.executable, "-m", "uv"]
         subprocess.run([*uv, "venv", "--quiet", "--python", config.python, str(folder / "env")], check=True)
         install = [*uv, "pip", "install", "--quiet", "--compile-bytecode", "--link-mode", "copy"]
-        subprocess.run([*install, "--python", str(python), wheel, *INSTALLED_FOR_THEM], check=True)
+        subprocess.run([*install, "--python", str(python), str(wheel), *INSTALLED_FOR_THEM], check=True)
         far.mkdir()
         (far / "make_data.py").write_text(DATA)
         (far / "tour.py").write_text(TOUR)
