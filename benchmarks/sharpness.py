@@ -60,7 +60,7 @@ def measurements(name: str, config: SharpnessBenchmark) -> pd.DataFrame:
                 for products in (curvature.PRODUCTS, curvature.MORE_PRODUCTS)[: 2 if images < data.train_count else 1]:
                     rows.append({"network": name, "epoch": epoch} | _measured(executor, data, images, products))
         hyper, key = {"learning_rate": np.array([config.learning_rate], np.float32)}, np.zeros((1, 2), np.uint32)
-        executor.train(1, [0], hyper, key, [batch_order(0, epoch, data.train_count)], data.arrays, 0)
+        executor.train(1, [0], hyper, key, [(data.arrays, [batch_order(0, epoch, data.train_count)], 0)])
         epoch_s = min(executor.take_seconds()["train_s"], epoch_s)
     found = pd.DataFrame(rows)
     return found.assign(epochs_long=found["seconds"] / epoch_s)

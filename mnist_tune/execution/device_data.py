@@ -1,7 +1,10 @@
-"""A data set on a device."""
+"""A data set on a device, or on the host if the device has no memory for it."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,14 +29,26 @@ class DeviceData:
     """The number of training labels of each class; none of a task."""
     positions: int = 1
     """Labels of an example."""
+    part: int = 0
+    """If the device has no memory for all examples: how many it gets at a time. The `arrays` are then those of the
+    training set, with what is held out, and of the test set, on the host."""
 
     @classmethod
     def put(
-        cls, dataset: Dataset | TaskData, label_noise: int, holdout: int, train_evaluation: int | None = None
+        cls,
+        dataset: Dataset | TaskData,
+        label_noise: int,
+        holdout: int,
+        train_evaluation: int | None = None,
+        memory: float | None = None,
+        lanes: int = 1,
     ) -> DeviceData:
         """Put a data set on the device. The last `holdout` training examples become the validation split, and the first
         `label_noise` images are permuted against their labels, as by the notebook's `create_outliers`. Only
-        `train_evaluation` training examples are evaluated, with wrong labels in proportion; None evaluates all."""
+        `train_evaluation` training examples are evaluated, with wrong labels in proportion; None evaluates all.
+
+        If the data take more than `memory` bytes (None: half of a GPU's), they stay on the host. Two parts of them for
+        so many lanes fit into that memory."""
         kept, counts, positions = dataset.spec.train_images - holdout, np.zeros(0, int), 1
         if isinstance(dataset, TaskData):
             train, test = dataset.train, dataset.test
@@ -50,6 +65,40 @@ class DeviceData:
         splits = {"train": (first, evaluated), "test": (kept, dataset.spec.test_images)}
         if holdout:
             splits["validation"] = kept + dataset.spec.test_images, holdout
+        leaves, total = jax.tree.leaves((train, test)), dataset.spec.train_images + dataset.spec.test_images
+        bytes_, device = sum(x.nbytes for x in leaves), jax.local_devices()[0].memory_stats() or {}
+        memory = memory or device.get("bytes_limit", math.inf) / 2
+        if bytes_ > memory:
+            part = max(int(memory / (2 * lanes * bytes_ / total)), 1)
+            return cls((train, test), kept, splits, tuple(counts.tolist()), positions, part)
         parts = (jax.tree.map(lambda x: x[:kept], train), test, jax.tree.map(lambda x: x[kept:], train))
         arrays = jax.device_put(jax.tree.map(lambda *of: np.concatenate(of), *parts))
         return cls(arrays, kept, splits, tuple(counts.tolist()), positions)
+
+    def brought(self, parts: Sequence[np.ndarray]) -> Iterator[Any]:
+        """Bring parts of the examples to the device, given their indices: the next part while the last one is used."""
+        with ThreadPoolExecutor(1) as thread:
+            ahead = thread.submit(self._bring, parts[0])
+            for following in [*parts[1:], None]:
+                found = ahead.result()
+                if following is not None:
+                    ahead = thread.submit(self._bring, following)
+                yield found
+
+    def of(self, index: np.ndarray) -> tuple[Any, np.ndarray]:
+        """Return examples on the device, and the indices there of those with this index."""
+        if not self.part:
+            return self.arrays, index
+        return self._bring(index.ravel()), np.arange(index.size, dtype=np.int32).reshape(index.shape)
+
+    def _bring(self, index: np.ndarray) -> Any:
+        tests = self.splits["test"][1]
+        of_test = (index >= self.train_count) & (index < self.train_count + tests)
+        others = index - np.where(index >= self.train_count, tests, 0)
+
+        def rows(train: np.ndarray, test: np.ndarray) -> np.ndarray:
+            found = np.take(train, np.where(of_test, 0, others), axis=0)
+            found[of_test] = test[index[of_test] - self.train_count]
+            return found
+
+        return jax.block_until_ready(jax.device_put(jax.tree.map(rows, *self.arrays)))

@@ -23,6 +23,9 @@ from mnist_tune.errors import UserError
 from mnist_tune.training.optimizers import Hyperparameters
 from mnist_tune.training.program import Data, Program, TrainState
 
+Part = tuple[Data, Sequence[np.ndarray], int]
+"""A part of an epoch: examples on the device, each lane's order of them, and the steps of the epoch before it."""
+
 COPIES = 4
 """Copies of a lane's state that training may hold: in the stack, gathered from it, as gradients and as updates."""
 
@@ -116,25 +119,26 @@ class Executor:
         slots: Sequence[int],
         hyper: Hyperparameters,
         keys: np.ndarray,
-        orders: Sequence[np.ndarray],
-        data: Data,
-        first: int,
+        parts: Iterable[Part],
     ) -> np.ndarray:
         """Train a batch of lanes, those in these slots, for one epoch or a part of it. Return the loss of each step,
         [lanes, steps].
 
         If that fails, the stack is as before: training has a copy of these lanes, which it may overwrite. Beyond the
-        lanes, a batch of this `size` is padding. `hyper`, `keys` and `orders` are as in
-        `Program.train_epoch`, with a leading axis for the lanes; the part comes after the `first` steps of the epoch.
+        lanes, a batch of this `size` is padding. `hyper`, `keys` and the orders of the parts are as in
+        `Program.train_epoch`, with a leading axis for the lanes.
         """
-        padded = {name: _pad(values, size) for name, values in hyper.items()}
-        rest = _pad(keys, size), _pad(np.stack(orders), size), np.int32(first)
-        call = (self._take(slots, size), *jax.device_put((padded, *rest)), data)
-        run = self._executable(("train", size, len(orders[0])), partial(_train, self.program), call, donate=(0,))
-        with jax.transfer_guard("disallow"), self._timed("train_s"):
-            lanes, losses = jax.block_until_ready(run(*call))
+        padded, keys, found = {name: _pad(values, size) for name, values in hyper.items()}, _pad(keys, size), []
+        lanes = self._take(slots, size)
+        for data, orders, first in parts:
+            call = (lanes, *jax.device_put((padded, keys, _pad(np.stack(orders), size), np.int32(first))), data)
+            key = "train", size, len(orders[0]), _count(data)
+            run = self._executable(key, partial(_train, self.program), call, donate=(0,))
+            with jax.transfer_guard("disallow"), self._timed("train_s"):
+                lanes, losses = jax.block_until_ready(run(*call))
+            found.append(np.asarray(losses)[: len(slots)])
         self._put(slots, size, lanes)
-        return np.asarray(losses)[: len(slots)]
+        return np.concatenate(found, axis=1)
 
     def measure(
         self,
@@ -144,12 +148,12 @@ class Executor:
         data: Data,
         index: np.ndarray,
         *static: Hashable,
-        hyper: Hyperparameters | None = None,
+        hyper: Mapping[str, Any] | None = None,
     ) -> Any:
         """Return `function(program, params, extra, data, index, *static)` of each lane, or with hyperparameters
         `function(program, state, hyper, data, index, *static)`: a pure function of one lane. `index` says
         which images, int32; `static` is compiled in. The rest is as in `train`."""
-        padded = hyper and {name: _pad(values, size) for name, values in hyper.items()}
+        padded = hyper and jax.tree.map(lambda values: _pad(values, size), hyper)
         variables = self.state if hyper else (self.state.params, self.state.extra)
         call = (variables, *jax.device_put((_pad(np.array(slots, np.int32), size), padded, index)), data)
         run = self._measuring(function, size, call, static)
@@ -166,7 +170,7 @@ class Executor:
         lanes = jax.tree.map(lambda x: jax.ShapeDtypeStruct((size, *x.shape), x.dtype), self._shapes)
         self._executable(("take", size), take, (self._stacked, slots))
         call = (lanes, hyper, keys, order, scalar, data)
-        self._executable(("train", size, images), partial(_train, self.program), call, donate=(0,))
+        self._executable(("train", size, images, _count(data)), partial(_train, self.program), call, donate=(0,))
         self._executable(("put", size), put, (self._stacked, slots, lanes), donate=(0,))
         split = jax.ShapeDtypeStruct((2,), jnp.int32)
         variables = self._stacked.params, self._stacked.extra
@@ -190,7 +194,7 @@ class Executor:
         self.stack.state = self._executable(("put", size), put, call, donate=(0,))(*call)
 
     def _measuring(self, function: Any, size: int, call: Any, static: tuple[Hashable, ...]) -> Any:
-        key = (function, size, call[3].shape, static)
+        key = (function, size, call[3].shape, static, _count(call[4]))
         return self._executable(key, partial(_measure, self.program, function, static), call)
 
     def _executable(self, key: tuple[Any, ...], function: Any, call: Any, donate: tuple[int, ...] = ()) -> Any:
@@ -230,6 +234,10 @@ def _measure(
         return jax.vmap(run)(take(variables, slots), hyper)
     found = run(take(variables, slots), jax.tree.map(lambda x: x[0], hyper))
     return jax.tree.map(lambda x: jnp.expand_dims(x, 0), found)
+
+
+def _count(data: Data) -> int:
+    return len(jax.tree.leaves(data)[0])
 
 
 def _pad(values: np.ndarray, size: int) -> np.ndarray:

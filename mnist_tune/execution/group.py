@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 from typing import Any
 
+import jax
 import numpy as np
 
 from mnist_tune.execution.checkpoint import Row
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.epoch_row import epoch_row
-from mnist_tune.execution.executor import Executor
+from mnist_tune.execution.executor import Executor, Part
 from mnist_tune.execution.program_error import DeviceError, OutOfMemoryError, classified
 from mnist_tune.execution.sharpness import Measured, SharpnessSettings, measure
 from mnist_tune.regimes.noise import independent_answers
@@ -205,12 +206,29 @@ class LaneGroup:
     def _train(self, size: int, batch: Sequence[Lane], first: int, last: int) -> Iterable[tuple[np.ndarray, int]]:
         """Train a batch for the steps of an epoch after `first` up to `last`. Return the step losses of each lane, and
         the number of lanes in the batch."""
-        data, program, hyper = self.data, self.executor.program, self._hyper(batch)
+        slots, hyper = [lane.slot for lane in batch], self._hyper(batch)
         keys = np.array([(lane.config.seed ^ DRAWS, lane.row["epoch"]) for lane in batch], np.uint32)
-        images = slice(first * program.batch_size, last * program.batch_size)
-        orders = [batch_order(lane.config.data_seed, lane.row["epoch"], data.train_count)[images] for lane in batch]
-        losses = self.executor.train(size, [lane.slot for lane in batch], hyper, keys, orders, data.arrays, first)
+        losses = self.executor.train(size, slots, hyper, keys, self._parts(batch, first, last))
         return [(row, len(batch)) for row in losses]
+
+    def _parts(self, batch: Sequence[Lane], first: int, last: int) -> Iterator[Part]:
+        """Yield the steps of an epoch after `first` up to `last`, in parts if the device has no memory for all data.
+        Lanes in the same order share the examples."""
+        data, size = self.data, self.executor.program.batch_size
+        orders = [batch_order(lane.config.data_seed, lane.row["epoch"], data.train_count) for lane in batch]
+        if not data.part:
+            yield data.arrays, [order[first * size : last * size] for order in orders], first
+            return
+        different = list({id(order): order for order in orders}.values())
+        mine = [next(i for i, other in enumerate(different) if other is order) for order in orders]
+        begins = range(first, last, max(data.part // size, 1))
+        ends = [*begins[1:], last]
+        wanted = [
+            np.stack([order[i * size : j * size] for order in different]) for i, j in zip(begins, ends, strict=True)
+        ]
+        for begin, index, rows in zip(begins, wanted, data.brought([of.ravel() for of in wanted]), strict=True):
+            inside = np.arange(index.size, dtype=np.int32).reshape(index.shape)
+            yield rows, [inside[i] for i in mine], begin
 
     def _hyper(self, batch: Sequence[Lane]) -> Hyperparameters:
         """Return the hyperparameters of a batch's lanes, float32 [lanes] by name."""
@@ -220,8 +238,12 @@ class LaneGroup:
     def _evaluate(self, size: int, batch: Sequence[Lane], split: str) -> Iterable[dict[str, Any]]:
         """Return the mean scores of each lane of a batch by name, and of tokens the `independent_answers`; without an
         accuracy, the mean losses of parts of the split."""
-        slots, index = [lane.slot for lane in batch], np.array(self.data.splits[split], np.int32)
-        counts, sums = self.executor.measure(Program.evaluate, size, slots, self.data.arrays, index)
+        slots, (first, count) = [lane.slot for lane in batch], self.data.splits[split]
+        if self.data.part:
+            counts, sums = self._evaluate_parts(size, slots, first, count)
+        else:
+            index = np.array((first, count), np.int32)
+            counts, sums = self.executor.measure(Program.evaluate, size, slots, self.data.arrays, index)
         parts, found = sums.pop(PARTED, None), []
         for i, count in enumerate(counts.tolist()):
             means: dict[str, Any] = {name: float(each[i]) / count for name, (each, _) in sums.items()}
@@ -232,6 +254,21 @@ class LaneGroup:
                 means["answers"] = independent_answers(means["accuracy"], square, self.data.positions)
             found.append(means)
         return found
+
+    def _evaluate_parts(self, size: int, slots: list[int], first: int, count: int) -> Any:
+        """Return what `Program.evaluate` does, of examples that are brought to the device in parts of whole blocks."""
+        total = sum(len(jax.tree.leaves(part)[0]) for part in self.data.arrays)
+        block = min(self.executor.program.task.block, total)
+        each = max(self.data.part // block, 1)
+        begins, within = range(0, -(-count // block), each), np.arange(block)
+        starts = [np.minimum(first + block * np.arange(i, i + each), total - block) for i in begins]
+        counts, sums = None, None
+        rows = self.data.brought([(start[:, None] + within).ravel() for start in starts])
+        for begin, part in zip(begins, rows, strict=True):
+            index = np.array((first, count, total, begin, begin + each), np.int32)
+            function = Program.evaluate_more if sums else Program.evaluate
+            counts, sums = self.executor.measure(function, size, slots, part, index, hyper=sums)
+        return counts, sums
 
     def _share_seconds(self, batch: Sequence[Lane], size: int = 1) -> None:
         spent = self.executor.take_seconds()

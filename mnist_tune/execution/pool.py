@@ -39,9 +39,10 @@ class LanePool:
         train_evaluation: int | None = None,
         sharpness: SharpnessSettings | None = None,
         hang_s: float = 0.0,
+        data_memory: float | None = None,
     ) -> None:
         self._dataset, self._capacity, self._train_evaluation = dataset, capacity, train_evaluation
-        self._sharpness, self._hang_s = sharpness, hang_s
+        self._sharpness, self._hang_s, self._data_memory = sharpness, hang_s, data_memory
         self._data: dict[tuple[int, int], DeviceData] = {}
         self._stacks: dict[Hashable, Stack] = {}
         self._groups: dict[tuple[Program, int, int], LaneGroup] = {}  # those used last are last
@@ -114,11 +115,12 @@ class LanePool:
         program, version = key[0], key[1:]
         self._drop_idle(version)
         if version not in self._data:
-            self._data[version] = DeviceData.put(self._dataset, *version, self._train_evaluation)
+            limits = self._train_evaluation, self._data_memory, self._capacity
+            self._data[version] = DeviceData.put(self._dataset, *version, *limits)
         stack = self._stacks.setdefault(shapes_key(program.shapes), Stack(self._capacity))
         data, executor = self._data[version], Executor(program, stack)
         group = LaneGroup(executor, data, BatchSizes(self._capacity), self._sharpness)
-        if self._capacity > 1:  # compile while the other clients are still starting
+        if self._capacity > 1 and not data.part:  # compile while the other clients are still starting
             executor.prepare(self._capacity, min(group.steps * program.batch_size, data.train_count), data.arrays)
         self._groups[key] = group
         return self._groups[key]

@@ -61,7 +61,7 @@ def measure(
     def of_lanes(function: Any, hyper: Mapping[str, Any] | None, lanes: list[int], products: int) -> list[Any]:
         some = None if hyper is None else {name: values[lanes] for name, values in hyper.items()}
         chosen = [slots[i] for i in lanes]
-        found = executor.measure(function, size, chosen, data.arrays, probe, products, hyper=some)
+        found = executor.measure(function, size, chosen, *data.of(probe), products, hyper=some)
         return [(float(value), float(residual)) for value, residual in zip(*found, strict=True)]
 
     def converged(function: Any, hyper: Mapping[str, Any] | None = None) -> list[Any]:
@@ -77,7 +77,7 @@ def measure(
     count = min(max(len(probe) // batch_size, 1), MOST_BATCHES)
     batches = curvature.probe_of(data.train_count)[: count * batch_size].reshape(-1, batch_size)
     found = converged(curvature.sharpness)
-    along = executor.measure(curvature.batch_sharpness, size, slots, data.arrays, batches)
+    along = executor.measure(curvature.batch_sharpness, size, slots, *data.of(batches))
     adam = executor.program.step.optimizer in ADAM
     seen = converged(curvature.preconditioned_sharpness, hyper) if adam else [()] * len(slots)
     return [(*plain, float(one), *more) for plain, one, more in zip(found, along, seen, strict=True)]

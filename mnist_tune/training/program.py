@@ -153,7 +153,13 @@ class Program:
         """Return the loss of `batch_loss` where what is random, such as dropout, is drawn from a fixed key."""
         return self.batch_loss(params, extra, data, index, jnp.zeros(2, jnp.uint32), number)[0]
 
-    def evaluate(self, params: Any, extra: Any, data: Data, split: Array) -> tuple[Array, Scores]:
+    def evaluate_more(self, state: TrainState, sums: Scores, data: Data, split: Array) -> tuple[Array, Scores]:
+        """Return what `evaluate` does for a part of a split, given the sums of the parts before."""
+        return self.evaluate(state.params, state.extra, data, split, sums)
+
+    def evaluate(
+        self, params: Any, extra: Any, data: Data, split: Array, before: Scores | None = None
+    ) -> tuple[Array, Scores]:
         """Return how many of a split's examples were evaluated, and of each score the sums of its values and of their
         squares. A score of whole batches counts for each example, and leaves out those that fill no block.
 
@@ -161,10 +167,14 @@ class Program:
             params, extra: of the state of one trial.
             data: the examples of all splits.
             split: int32 [2], the index of the first example and the number of examples. They are traced, so that all
-                splits share one compilation.
+                splits share one compilation. For a part of a split, int32 [5]: also the number of all examples, and of
+                its first block and of that after the last one. The data are then the examples of these blocks.
+            before: the sums of the blocks before.
         """
-        total, first, count = len(jax.tree.leaves(data)[0]), split[0], split[1]
-        size = min(self.task.block, total)
+        given, first, count = len(jax.tree.leaves(data)[0]), split[0], split[1]
+        size = min(self.task.block, given)
+        in_parts = len(split) > 2
+        total, begin = (split[2], split[3]) if in_parts else (given, 0)
         keys = jax.random.fold_in(jax.random.key(EVALUATIONS, impl="threefry2x32"), first)
 
         def scores(i: Array, start: Array | int) -> dict[str, Array]:
@@ -174,10 +184,11 @@ class Program:
         def block(i: Array, sums: Scores) -> Scores:
             wanted = first + i * size
             start = jnp.minimum(wanted, total - size)  # dynamic_slice clips its start in the same way
+            at = (i - begin) * size if in_parts else start
             index = start + jnp.arange(size, dtype=jnp.int32)
             inside = (index >= wanted) & (index < first + count)
             found = {}
-            for name, values in scores(i, start).items():
+            for name, values in scores(i, at).items():
                 each = jnp.where(inside, values.astype(jnp.float32), 0)
                 found[name] = sums[name][0] + each.sum(), sums[name][1] + (each * each).sum()
                 if name == "loss" and PARTED in sums:
@@ -191,7 +202,8 @@ class Program:
         zeros = {name: (jnp.float32(0), jnp.float32(0)) for name in kinds}
         if "accuracy" not in kinds:
             zeros[PARTED] = jnp.zeros(PARTS), jnp.zeros(PARTS)
-        sums = jax.lax.fori_loop(0, blocks, block, zeros)
+        end = jnp.minimum(split[4], blocks) if in_parts else blocks
+        sums = jax.lax.fori_loop(begin, end, block, before or zeros)
         return (blocks * size if whole else count), sums
 
 

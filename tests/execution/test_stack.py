@@ -40,7 +40,7 @@ def test_a_batch_trains_its_lanes_alone_each_by_its_own_values(executor, few_ima
     before = [executor.read(slot) for slot in range(3)]
     keys, orders = np.zeros((2, 2), np.uint32), [np.arange(256, dtype=np.int32)] * 2
     hyper = {"learning_rate": np.float32([0.5, 0.0])}
-    losses = executor.train(4, [2, 0], hyper, keys, orders, data, 0)
+    losses = executor.train(4, [2, 0], hyper, keys, [(data, orders, 0)])
     after = [executor.read(slot) for slot in range(3)]
     changed = [any((old[name] != new[name]).any() for name in old) for old, new in zip(before, after, strict=True)]
     assert changed == [False, False, True]

@@ -1,0 +1,55 @@
+"""Data that are larger than the device's memory for them: the same bits as in memory."""
+
+import numpy as np
+import pytest
+from tasks import contrastive, regression, vae
+
+from mnist_tune import TrialConfig
+from mnist_tune.data.task_data import TaskData
+from mnist_tune.execution.pool import LanePool
+from mnist_tune.own_code.registry import register
+from mnist_tune.training.task_check import check_task
+
+pytestmark = pytest.mark.usefixtures("as_users_have_it")
+RATES = np.geomspace(1e-3, 1e-2, 8)
+TIMES = "compile_s", "train_s", "eval_s", "batch_s", "wait_s", "ended_at"
+
+
+def numbers_of(row):
+    return {name: value for name, value in row.items() if name not in TIMES}
+
+
+def trained(data, capacity, holdout, memory=None):
+    """Return the rows and states of lanes, half of which begin again after an epoch, and all are killed and resumed."""
+    pool, found = LanePool(data, capacity, data_memory=memory), []
+    configs = {str(i): TrialConfig(architecture=data.name, learning_rate=rate, batch_size=24, holdout=holdout)
+               for i, rate in enumerate(RATES[:capacity])}  # fmt: skip
+    for name, config in configs.items():
+        pool.attach(name, config)
+    found += pool.run(list(configs)).values()
+    for name in list(configs)[1::2]:
+        pool.attach(name, configs[name])
+    found += pool.run(list(configs)).values()
+    for name, config in configs.items():
+        pool.attach(name, config, pool.checkpoint(name))
+    found += pool.run(list(configs)).values()
+    return [numbers_of(row) for row in found], [pool.checkpoint(name).arrays for name in configs]
+
+
+@pytest.mark.parametrize(("factory", "holdout"), [(regression, 0), (vae, 100), (contrastive, 0)])
+@pytest.mark.parametrize("capacity", [1, 8])
+def test_data_three_times_the_memory_give_the_same_bits(factory, holdout, capacity):
+    register(factory.__name__)(factory)
+    found = check_task(factory.__name__, [TrialConfig(batch_size=24)])
+    data = TaskData(found.spec, found.train, found.test, found.checksums)
+    size = sum(
+        leaf.nbytes
+        for part in (found.train, found.test)
+        for leaf in (part.values() if isinstance(part, dict) else [part])
+    )
+    rows, states = trained(data, capacity, holdout)
+    again, others = trained(data, capacity, holdout, size / 3)
+    assert again == rows
+    for state, other in zip(states, others, strict=True):
+        for name, array in state.items():
+            np.testing.assert_array_equal(other[name], array, strict=True)
