@@ -24,6 +24,8 @@ class TaskSpec:
     """The accuracy of guessing, if the task says it: labels then follow its accuracy."""
     scores: tuple[str, ...] = ()
     """What the task's `score` returns beside the loss."""
+    lane_bytes: int = 0
+    """The memory that a lane takes on a device, beside activations; 0 is unknown."""
 
 
 @dataclass(frozen=True)

@@ -50,10 +50,9 @@ def shapes_key(shapes: TrainState) -> Hashable:
     return tree, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
 
 
-def fitting_lanes(programs: Iterable[Program], memory: float, measured: bool = False) -> int:
-    """Return how many lanes fit into `memory` bytes, whichever of these programs they have, if sharpness is `measured`
-    or not. There is at least one program. Those whose states have the same shapes, such as for other batch sizes, share
-    a stack."""
+def lane_bytes(programs: Iterable[Program], measured: bool = False) -> int:
+    """Return the memory that a lane takes, whichever of these programs it has, if sharpness is `measured` or not. There
+    is at least one program. Those whose states have the same shapes, such as for other batch sizes, share a stack."""
     shapes = {shapes_key(found): found for found in (program.shapes for program in programs)}.values()
     states = [sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(found)) for found in shapes]
     lane = sum(states) + (COPIES - 1) * max(states)
@@ -61,7 +60,7 @@ def fitting_lanes(programs: Iterable[Program], memory: float, measured: bool = F
         from mnist_tune.training.curvature import memory_of  # matfree is imported only where it is used
 
         lane += max(memory_of(found.params) for found in shapes)
-    return int(memory // lane)
+    return lane
 
 
 class Executor:

@@ -48,6 +48,8 @@ class WorkerSettings:
     """A trial's state is saved after every so many epochs."""
     hang_s: float = 0.0
     """The seconds that an epoch may take in any case; 0 is for ever."""
+    data_memory: float | None = None
+    """Bytes of a device's memory that the data may take; None is half of a GPU's."""
     own_code: Code = ({}, {})
     """The user's networks and optimisers."""
     umask: int | None = None
@@ -62,7 +64,8 @@ def make_pool(dataset: Any, settings: WorkerSettings, capacity: int = 1) -> Any:
     from mnist_tune.execution.pool import LanePool
 
     register_own(settings.own_code)
-    return LanePool(dataset, capacity, settings.train_evaluation, settings.sharpness, settings.hang_s)
+    limits = settings.hang_s, settings.data_memory
+    return LanePool(dataset, capacity, settings.train_evaluation, settings.sharpness, *limits)
 
 
 def configure_jax(settings: WorkerSettings) -> None:

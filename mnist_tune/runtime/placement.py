@@ -158,12 +158,14 @@ def lanes_that_fit(
 ) -> int:
     """Return the number of lanes per device: `asked`, or by default `LANES` or as many as fit, where measuring
     sharpness takes memory. Raise a `UserError` if more are asked for than fit."""
-    from mnist_tune.execution.executor import fitting_lanes  # imports JAX
+    from mnist_tune.execution.executor import lane_bytes  # imports JAX
     from mnist_tune.training.program import Program
 
-    # A task's functions run in no process but those that check and train it: its lanes are as many as usual.
-    programs = set() if isinstance(data, TaskSpec) else {Program.of(trial, data) for trial in trials}
-    room = fitting_lanes(programs, device.memory, measured) if programs else None
+    if isinstance(data, TaskSpec):
+        bytes_ = data.lane_bytes
+    else:
+        bytes_ = lane_bytes({Program.of(trial, data) for trial in trials}, measured) if trials else 0
+    room = int(device.memory // bytes_) if bytes_ else None
     if asked and room is not None and asked > room:
         does = f"--lanes {room} does" if room else "not even one lane does"
         raise UserError(f"--lanes {asked} does not fit into the memory of a {device.kind}; {does}")

@@ -128,6 +128,9 @@ class Run(Options):
     auto chooses lanes on GPUs and processes on CPUs."""
     lanes: Annotated[int | None, InResume.CHANGES, COUNT] = None
     """The most lanes per device; by default 4 per CPU core, 64 per GPU."""
+    data_memory: Annotated[float | None, InResume.CHANGES, RATE] = None
+    """GiB of a device's memory that the data may take. Larger ones stay on the host, and come in parts while others are
+    trained on, with the same numbers. By default half of a GPU's memory."""
     cpus_per_trial: Annotated[int | None, COUNT] = None
     """CPU cores per trial; by default all cores divided by the trials, at least 1. The last bits of a trial's numbers
     depend on this, so a resumed sweep keeps it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from mnist_tune.data.task_data import TaskData
@@ -31,6 +32,8 @@ def task_data(name: str, trials: Sequence[TrialConfig], train_images: int | None
 def _checked(code: Any, name: str, trials: list[TrialConfig], train_images: int | None) -> tuple[Any, TaskData | None]:
     """Return what a task is, or what is wrong with it, and its data. Runs in a process of Ray's."""
     os.environ["JAX_PLATFORMS"] = "cpu"
+    from mnist_tune.execution.executor import lane_bytes
+    from mnist_tune.training.program import Program
     from mnist_tune.training.task_check import check_task
 
     register_own(code)
@@ -38,4 +41,6 @@ def _checked(code: Any, name: str, trials: list[TrialConfig], train_images: int 
         found = check_task(name, trials, train_images)
     except UserError as error:
         return str(error), None
-    return (found.spec, found.checksums), TaskData(found.spec, found.train, found.test, found.checksums)
+    programs = {Program.of(replace(trial, architecture=name), found.spec) for trial in trials}
+    spec = replace(found.spec, lane_bytes=lane_bytes(programs))
+    return (spec, found.checksums), TaskData(spec, found.train, found.test, found.checksums)

@@ -58,6 +58,7 @@ def fit(opened: Opened, plan: Plan, recorder: Recorder) -> None:
         sharpness=options.measures(),
         save_every=options.save_every,
         hang_s=60 * options.hang_minutes,
+        data_memory=None if options.data_memory is None else options.data_memory * 2**30,
         own_code=own_code(),
         umask=None if options.cluster() else umask(),
     )

@@ -1,5 +1,7 @@
 """A data set on a device."""
 
+import jax
+import numpy as np
 import pytest
 
 from mnist_tune.execution.device_data import DeviceData
@@ -17,3 +19,12 @@ def test_a_part_that_is_evaluated_has_as_many_wrong_labels_as_the_whole(few_imag
         first, count = DeviceData.put(few_images, noise, 0, asked).splits["train"]
         assert max(0, noise - first) == pytest.approx(noise * count / 1024, abs=1)
         assert first + count <= 1024
+
+
+def test_two_parts_for_all_lanes_fit_into_the_memory_for_data(few_images):
+    size = sum(part.nbytes for part in (few_images.train_images, few_images.train_labels)) / 1024
+    data = DeviceData.put(few_images, 0, 100, memory=640 * size, lanes=8)
+    assert data.part == 40
+    whole, index = DeviceData.put(few_images, 0, 100).arrays, np.array([0, 923, 924, 1179, 1180, 1279, 3])
+    for rows, all_ in zip(jax.tree.leaves(list(data.brought([index]))), jax.tree.leaves(whole), strict=True):
+        np.testing.assert_array_equal(rows, all_[index])

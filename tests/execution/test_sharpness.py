@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mnist_tune.execution.device_data import DeviceData
-from mnist_tune.execution.executor import fitting_lanes
+from mnist_tune.execution.executor import lane_bytes
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.execution.sharpness import SharpnessSettings, measure, sharpness_columns
 from mnist_tune.own_code.registry import ENTRIES, register
@@ -156,12 +156,11 @@ def test_lanes_that_have_not_converged_are_measured_again():
 def test_the_vectors_of_a_measurement_take_memory(mnist_5k):
     program = Program.of(TrialConfig(architecture="mlp-8-tanh", momentum=0.9), mnist_5k.spec)
     params = 4 * (784 * 8 + 8 + 8 * 10 + 10)
-    assert fitting_lanes([program], 100 * 2 * 4 * params) == 100
-    assert fitting_lanes([program], 100 * (2 * 4 + 40) * params, measured=True) == 100
-    assert fitting_lanes([program], 100 * (2 * 4 + 40) * params - 1, measured=True) == 99
+    assert lane_bytes([program]) == 2 * 4 * params
+    assert lane_bytes([program], measured=True) == (2 * 4 + 40) * params
     small = Program.of(TrialConfig(architecture="mlp-4-tanh", momentum=0.9), mnist_5k.spec)
-    memory = 100 * ((2 * 4 + 40) * params + 2 * 4 * (784 * 4 + 4 + 4 * 10 + 10))  # one of them is measured at a time
-    assert fitting_lanes([program, small], memory, measured=True) == 100
+    both = (2 * 4 + 40) * params + 2 * 4 * (784 * 4 + 4 + 4 * 10 + 10)  # one of them is measured at a time
+    assert lane_bytes([program, small], measured=True) == both
 
 
 def test_the_table_of_all_measurements(new_writer, epoch_row, tmp_path):

@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 
 from mnist_tune.errors import UserError
-from mnist_tune.execution.executor import Executor, Stack, fitting_lanes
+from mnist_tune.execution.executor import Executor, Stack, lane_bytes
 from mnist_tune.training.program import Program
 from mnist_tune.trial import TrialConfig
 
 
-def test_lanes_that_fit(few_images):
+def test_the_memory_of_a_lane(few_images):
     program = Program.of(TrialConfig(architecture="mlp-8-tanh"), few_images.spec)
     state = 4 * (784 * 8 + 8 + 8 * 10 + 10)
-    assert fitting_lanes([program], 40.5 * state) == 10
+    assert lane_bytes([program]) == 4 * state
     others = [replace(program, batch_size=size) for size in (32, 64, 256, 512)]
-    assert fitting_lanes([program, *others], 40.5 * state) == 10  # their states share a stack
+    assert lane_bytes([program, *others]) == 4 * state  # their states share a stack
     small = Program.of(TrialConfig(architecture="mlp-4-tanh"), few_images.spec)
-    assert fitting_lanes([program, small], (40.5 + 10 * 4.1 / 8) * state) == 10
+    assert lane_bytes([program, small]) == 4 * state + 4 * (784 * 4 + 4 + 4 * 10 + 10)
 
 
 @pytest.fixture

@@ -16,12 +16,12 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from waiting import LONG_S
 
 from mnist_tune import SweepOptions, TrialConfig, UserError, run_search, run_sweep
-from mnist_tune.data_spec import DataSpec
+from mnist_tune.data_spec import DataSpec, TaskSpec
 from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.runtime import placement
 from mnist_tune.runtime.lane_directory import start_directory
-from mnist_tune.runtime.placement import Device, choose_placement, trial_slots
+from mnist_tune.runtime.placement import Device, choose_placement, lanes_that_fit, trial_slots
 from mnist_tune.runtime.ray_private import own_parameters
 from mnist_tune.runtime.ray_session import QUIET, variables
 from mnist_tune.tuning import opening, tuner
@@ -166,6 +166,13 @@ def test_lanes_are_counted_without_a_device():
     environment = os.environ | {"JAX_PLATFORMS": "none_that_exists"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LONG_S)
     assert done.stdout == "33\n33\n48\n", done.stderr
+
+
+def test_more_lanes_of_a_task_than_fit_are_refused():
+    task = TaskSpec("t.py:net", 100, 10, lane_bytes=10**9)
+    assert lanes_that_fit([], task, None, Device("GPU", 4.5e9)) == 4
+    with pytest.raises(UserError, match="--lanes 5 does not fit into the memory of a GPU; --lanes 4 does"):
+        lanes_that_fit([], task, 5, Device("GPU", 4.5e9))
 
 
 @pytest.fixture(scope="module")

@@ -45,7 +45,8 @@ def test_a_task_is_swept_labelled_resumed_and_extended(folder, capsys):
     )
     both = [one.epochs[one.epochs["learning_rate"] < 1] for one in (sweep, lanes)]
     np.testing.assert_allclose(*(one["test_loss"].astype(float) for one in both), rtol=1e-4)
-    longer = resume_sweep(folder / "a", epochs=8, task=f"{TASKS}:regression")
+    assert kept["lane_bytes"] == 4 * 8 * 4  # of 8 parameters
+    longer = resume_sweep(folder / "a", epochs=8, task=f"{TASKS}:regression", data_memory=1e-6)
     assert longer.epochs.groupby("trial_id")["epoch"].max().tolist() == [8, 8, 8, 1]
     again = longer.epochs.set_index(["trial_id", "epoch"])["test_loss"].loc[both[0]["trial_id"].unique().tolist()]
     known = both[0].set_index(["trial_id", "epoch"])["test_loss"]
