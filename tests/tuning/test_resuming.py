@@ -21,8 +21,8 @@ from mnist_tune.tuning.resuming import command_options, python_options, resumed_
 COMMANDS = {one.NAME: one for one in (LearningRateRegimes, Notebook, Search, EdgeOptions, DecideOptions)}
 
 ADDED = {"learning_rates", "seeds", "epochs"}
-CHANGES = "dataset data_dir max_concurrent execution lanes data_memory save_every hang_minutes trials_per_gpu time_budget precision"
-CHANGES += " confirm"
+CHANGES = "dataset data_dir max_concurrent execution lanes save_every hang_minutes trials_per_gpu time_budget precision"
+CHANGES += " confirm data_memory"
 HERE = {"address", "dashboard", "output", "resume", "retry_errored", "quiet", "smoke", "dry_run", "sweep"}
 
 MANY, LARGE = [*range(3000)], 10**9
