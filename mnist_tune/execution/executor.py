@@ -55,7 +55,7 @@ def lane_bytes(programs: Iterable[Program], measured: bool = False) -> int:
     is at least one program. Those whose states have the same shapes, such as for other batch sizes, share a stack."""
     shapes = {shapes_key(found): found for found in (program.shapes for program in programs)}.values()
     states = [sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(found)) for found in shapes]
-    lane = sum(states) + (COPIES - 1) * max(states)
+    lane: int = sum(states) + (COPIES - 1) * max(states)
     if measured:
         from mnist_tune.training.curvature import memory_of  # matfree is imported only where it is used
 

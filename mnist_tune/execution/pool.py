@@ -115,8 +115,8 @@ class LanePool:
         program, version = key[0], key[1:]
         self._drop_idle(version)
         if version not in self._data:
-            limits = self._train_evaluation, self._data_memory, self._capacity
-            self._data[version] = DeviceData.put(self._dataset, *version, *limits)
+            evaluated, memory = self._train_evaluation, self._data_memory
+            self._data[version] = DeviceData.put(self._dataset, *version, evaluated, memory, self._capacity)
         stack = self._stacks.setdefault(shapes_key(program.shapes), Stack(self._capacity))
         data, executor = self._data[version], Executor(program, stack)
         group = LaneGroup(executor, data, BatchSizes(self._capacity), self._sharpness)
