@@ -15,6 +15,15 @@ X, Y, X_TEST, Y_TEST = patterns((4, 3), 3, count=60)
 GOOD = dict(zip(NAMES, (X, Y, X_TEST, Y_TEST), strict=True))
 
 
+def test_a_text_may_use_a_part_of_its_vocabulary():
+    x = np.random.default_rng(0).choice([5, 70_000, 400_000], (40, 6))
+    x_test = np.where(x[:10] == 5, 400_007, x[:10])
+    spec = load_dataset((x, np.roll(x, -1, axis=1), x_test, np.roll(x_test, -1, axis=1))).spec
+    assert (spec.classes, spec.positions, spec.divisor) == (400_008, 6, 1.0)
+    assert np.flatnonzero(spec.label_counts).tolist() == [5, 70_000, 400_000]
+    assert spec.train_images == 40
+
+
 def test_a_file_as_keras_keeps_mnist(tmp_path, monkeypatch):
     np.savez(tmp_path / "mine.npz", **GOOD)
     dataset = load_dataset(str(tmp_path / "mine.npz"))

@@ -194,7 +194,8 @@ def test_arrays_are_taken_or_refused(caplog):
         ),
         *(
             "; give at least one example a row, [n, ...]",
-            "; classifiers need whole-number labels, counted from 0",
+            "; classifiers need whole-number labels from 0; to predict anything else, write a task, --task "
+            "(docs/own_training.md)",
         ),
         *(" has a label for each token; give both in the same way", "; give both in the same type and the same units"),
     )
