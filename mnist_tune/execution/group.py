@@ -20,7 +20,6 @@ from mnist_tune.execution.executor import Executor, Part
 from mnist_tune.execution.program_error import DeviceError, OutOfMemoryError, classified
 from mnist_tune.execution.sharpness import Measured, SharpnessSettings, measure
 from mnist_tune.regimes.noise import independent_answers
-from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.optimizers import Hyperparameters
 from mnist_tune.training.program import PARTED, Program
 from mnist_tune.trial import TrialConfig, steps_of_epoch
@@ -97,6 +96,8 @@ class LaneGroup:
     executor: Executor
     data: DeviceData
     sizes: BatchSizes
+    order: Callable[[int, int, int], np.ndarray]
+    """`batch_order`, which keeps what lanes need again."""
     sharpness: SharpnessSettings | None = None
     """When sharpness is measured; None never does."""
     _untrained: dict[int, Row] = field(default_factory=dict)
@@ -215,7 +216,7 @@ class LaneGroup:
         """Yield the steps of an epoch after `first` up to `last`, in parts if the device has no memory for all data.
         Lanes in the same order share the examples."""
         data, size = self.data, self.executor.program.batch_size
-        orders = [batch_order(lane.config.data_seed, lane.row["epoch"], data.train_count) for lane in batch]
+        orders = [self.order(lane.config.data_seed, lane.row["epoch"], data.train_count) for lane in batch]
         if not data.part:
             yield data.arrays, [order[first * size : last * size] for order in orders], first
             return

@@ -7,6 +7,7 @@ with one lane. A lane server (`lane_server`) uses one with many, for continuous 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from functools import lru_cache
 
 import jax
 
@@ -21,6 +22,7 @@ from mnist_tune.execution.hanging import limit_s, watched
 from mnist_tune.execution.program_error import OutOfMemoryError, classifying
 from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.machine import give_memory_back
+from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.program import Program
 from mnist_tune.trial import TrialConfig
 
@@ -43,6 +45,7 @@ class LanePool:
     ) -> None:
         self._dataset, self._capacity, self._train_evaluation = dataset, capacity, train_evaluation
         self._sharpness, self._hang_s, self._data_memory = sharpness, hang_s, data_memory
+        self._order = lru_cache(2 * capacity)(batch_order)  # each lane's, and the one that it needs next
         self._data: dict[tuple[int, int], DeviceData] = {}
         self._stacks: dict[Hashable, Stack] = {}
         self._groups: dict[tuple[Program, int, int], LaneGroup] = {}  # those used last are last
@@ -119,7 +122,7 @@ class LanePool:
             self._data[version] = DeviceData.put(self._dataset, *version, evaluated, memory, self._capacity)
         stack = self._stacks.setdefault(shapes_key(program.shapes), Stack(self._capacity))
         data, executor = self._data[version], Executor(program, stack)
-        group = LaneGroup(executor, data, BatchSizes(self._capacity), self._sharpness)
+        group = LaneGroup(executor, data, BatchSizes(self._capacity), self._order, self._sharpness)
         if self._capacity > 1 and not data.part:  # compile while the other clients are still starting
             executor.prepare(self._capacity, min(group.steps * program.batch_size, data.train_count), data.arrays)
         self._groups[key] = group

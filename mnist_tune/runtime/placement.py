@@ -96,6 +96,8 @@ def _memory_by_jax() -> float | None:
 
 LANES = {"CPU": 4, "GPU": 64}
 """Default number of lanes per device. On CPUs lanes are only there to be tried: processes are as fast."""
+CLIENT = 120e6
+"""Bytes of a node's memory that a lane's client takes, the process of its trial."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,8 @@ def choose_placement(
     if more lanes are asked for than fit.
 
     `trials` are those known in advance; there are none if a searcher proposes them. `execution` is lanes, process, or
-    auto: lanes on GPUs and processes on CPUs. By default there are `LANES` on a device, or fewer if these don't fit.
+    auto: lanes on GPUs and processes on CPUs. By default there are `LANES` on a device, or fewer if these don't fit
+    into its memory, or their clients into that of the nodes.
     Without lanes, a process has `cpus_per_trial` cores, and `trials_per_gpu` share a GPU.
     """
     on_gpu = device.kind == "GPU"
@@ -133,6 +136,9 @@ def choose_placement(
         return Placement({"CPU": cpus_per_trial, "GPU": share}, replace(settings, memory_fraction=0.9 * share))
     capacity = lanes_that_fit(trials, data, lanes, device, settings.sharpness is not None)
     cluster = ray.cluster_resources()
+    if lanes is None:
+        clients = cluster.get("memory", math.inf) / cluster[device.kind] / CLIENT
+        capacity = max(int(min(capacity, clients)), 1)
     cpus = cluster["CPU"] / cluster[device.kind] if on_gpu else 1.0
     lanes_of_all = start_directory(settings, capacity, device.kind)
     return Placement({"CPU": max(_rounded_down(cpus / capacity), 1e-4)}, replace(settings, lanes=lanes_of_all))

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 
 
-@lru_cache(maxsize=32)
 def batch_order(data_seed: int, epoch: int, count: int) -> np.ndarray:
     """Return the order of the images in an epoch (0-based), int32 [count].
 

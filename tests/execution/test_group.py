@@ -13,7 +13,7 @@ from mnist_tune.execution.group import BatchSizes, LaneGroup
 def test_every_lane_that_asks_runs_once(count, largest):
     spent = Counter(compile_s=0.0)
     executor = SimpleNamespace(take_seconds=lambda: spent, sizes=[largest])
-    group = LaneGroup(executor, None, BatchSizes(largest))
+    group = LaneGroup(executor, None, BatchSizes(largest), None)
     lanes = {str(i): SimpleNamespace(id=str(i), spent=Counter()) for i in range(count)}
     batches = []
 

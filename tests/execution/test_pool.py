@@ -173,6 +173,26 @@ def test_lanes_may_be_at_different_epochs_and_orders(mnist_5k):
         assert_close(together[str(i)], rows[-1])
 
 
+def test_of_lanes_at_forty_epochs_of_one_data_seed_only_the_first_draws_an_order(few_images, monkeypatch):
+    """Each of the others needs the one that the lane before it has used."""
+    draws = []
+
+    class Counting(np.random.RandomState):
+        def permutation(self, x):
+            draws.append(x)
+            return super().permutation(x)
+
+    monkeypatch.setattr(np.random, "RandomState", Counting)
+    pool = attached(few_images, 40, [0.1] * 40)
+    for epoch, lane in enumerate(pool.lanes.values()):
+        lane.row["epoch"] = epoch
+    pool.run([*pool.lanes])
+    assert len(draws) >= 40
+    draws.clear()
+    pool.run([*pool.lanes])
+    assert len(draws) == 1
+
+
 def test_the_wait_is_the_time_in_which_no_batch_ran(few_images):
     pool = attached(few_images, 1, RATES[:1])
     pool.run(["0"])

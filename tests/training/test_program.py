@@ -48,7 +48,7 @@ def test_reproduces_the_notebook(trial, pool):
 
 
 @pytest.mark.parametrize("epochs", [(0, 1, 2, 3), (3, 1, 2, 0, 2, 3)])
-@pytest.mark.parametrize("between", [lambda: None, batch_order.cache_clear, batch_orders.forget])
+@pytest.mark.parametrize("between", [lambda: None, batch_orders.forget])
 def test_batch_order_is_the_notebooks_stream(epochs, between):
     """In whatever order epochs are asked for, beside other streams, and from a cold start."""
     streams = {}
