@@ -10,8 +10,6 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin
 from mnist_tune.columns import BELOW_1, COUNT, FLAG, FROM_0, NAME, RATE, SEED, WHOLE, Kind, whole
 from mnist_tune.errors import UserError
 
-MAX_SEED = int(SEED.high)
-
 MOST_TRIALS = 100_000
 """The most trials of a sweep."""
 

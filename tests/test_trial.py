@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from kept_texts import assert_kept
 
 from mnist_tune import TrialConfig, UserError
-from mnist_tune.columns import LARGEST
-from mnist_tune.trial import MAX_SEED
+from mnist_tune.columns import LARGEST, SEED
 
 NOT_NUMBERS = [True, "0.5", None, [0.5], 1 + 0j]
 NOT_WHOLE = [True, "2", None, 2.0, math.nan, math.inf]
@@ -29,8 +28,8 @@ BAD: dict[str, list[object]] = {
     "epochs": [0, -1, *NOT_WHOLE],
     "label_noise": [-1, *NOT_WHOLE],
     "holdout": [-1, *NOT_WHOLE],
-    "seed": [-1, MAX_SEED + 1, *NOT_WHOLE],
-    "data_seed": [-1, MAX_SEED + 1, *NOT_WHOLE],
+    "seed": [-1, int(SEED.high) + 1, *NOT_WHOLE],
+    "data_seed": [-1, int(SEED.high) + 1, *NOT_WHOLE],
     "stop_when_diverged": [None, "no", 1, 0.0],
     "optimizer": [None, 1],
     "weight_decay": [-0.1, math.nan, math.inf, "1", None],
@@ -52,8 +51,8 @@ CONFIGS = st.builds(
     epochs=st.integers(1, 10**9),
     label_noise=st.integers(0, 60_000),
     holdout=st.integers(0, 60_000),
-    seed=st.integers(0, MAX_SEED),
-    data_seed=st.integers(0, MAX_SEED),
+    seed=st.integers(0, int(SEED.high)),
+    data_seed=st.integers(0, int(SEED.high)),
     stop_when_diverged=st.booleans(),
 )
 
@@ -115,7 +114,7 @@ def test_what_goes_together(values):
             ("batch_size", 1),
             ("epochs", 1),
         ],
-        *[("label_noise", 0), ("holdout", 0), ("seed", MAX_SEED), ("data_seed", MAX_SEED)],
+        *[("label_noise", 0), ("holdout", 0), ("seed", int(SEED.high)), ("data_seed", int(SEED.high))],
     ],
 )
 def test_ends_of_the_ranges_are_allowed(name, value):

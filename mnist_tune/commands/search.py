@@ -24,14 +24,12 @@ from mnist_tune.tuning.opening import HELD_OUT
 from mnist_tune.tuning.options import (
     ARCHITECTURE_HELP,
     AUTO,
-    MOST_LAYERS,
     CrossedOptions,
     InResume,
     SweepOptions,
     crossed,
     flag,
     hints_of,
-    mlp_name,
     rates_of,
 )
 from mnist_tune.tuning.resuming import command_options, python_options
@@ -64,7 +62,7 @@ class Search(CrossedOptions):
     """tpe learns from trials that have ended (Optuna's tree-structured Parzen estimator); random draws each alone."""
     widths: Annotated[tuple[int, ...], COUNT] = (16, 64, 256, 1024)
     """Widths of the hidden layers."""
-    depths: Annotated[tuple[int, ...], whole(0, MOST_LAYERS - 1)] = (1, 2, 3)
+    depths: Annotated[tuple[int, ...], whole(0, 999)] = (1, 2, 3)
     """Numbers of hidden layers, all of the same width."""
     activations: tuple[Literal["tanh", "relu", "gelu", "silu"], ...] = ("tanh", "relu")
     """tanh, relu, gelu or silu."""
@@ -99,7 +97,7 @@ class Search(CrossedOptions):
         kinds = [f"{name}-glorot" if name == "relu" else name for name in self.activations]
         combined = crossed(self, "widths", "depths", "activations", activations=kinds)
         return {
-            mlp_name(width, depth + 1, kind): {"width": width, "depth": depth, "activation": kind}
+            "-".join(["mlp", *[str(width)] * depth, kind]): {"width": width, "depth": depth, "activation": kind}
             for width, depth, kind in combined
         }
 

@@ -23,12 +23,12 @@ from mnist_tune.regimes.learned_share import as_shares
 from mnist_tune.regimes.noise import SIGMAS
 from mnist_tune.regimes.statistics import (
     CLEARLY,
-    ENOUGH,
     FAR,
     HALF,
     LEARNED,
     LEVEL,
     OFTEN,
+    PLATEAU,
     TREND,
     VISIBLE,
     drop,
@@ -112,21 +112,21 @@ def restless(curve: Curve, goal: float) -> str:
     if curve.train_loss is not None:  # the loss confirms what the noise of few images hides
         small |= (falls > VISIBLE) & (curve.train_loss[1:] > curve.train_loss[:-1])
     events = spikes | drops
-    late = events[-max(ENOUGH, int(HALF * len(events))) :]
+    late = events[-max(PLATEAU, int(HALF * len(events))) :]
     if late.sum() >= 2 and late.mean() > OFTEN:
         said = curve.peaked(curve.peak[1:][spikes].max()) if spikes.any() else f"falls of {falls.max():.3f}"
         return f"{events.sum()} of {len(falls)} epochs unstable ({said})"
     if FAR * small.sum() >= max(2 * FAR, len(small)) and not (curve.accuracy[-TREND:] >= goal).all():
         low, high = curve.accuracy.min(), curve.accuracy.max()
         return f"accuracy clearly fell in {small.sum()} of {len(small)} epochs, between {low:.4f} and {high:.4f}"
-    lost = curve.complete and curve.epochs >= ENOUGH and drop(curve) and drops[curve.accuracy.argmax() :].any()
+    lost = curve.complete and curve.epochs >= PLATEAU and drop(curve) and drops[curve.accuracy.argmax() :].any()
     return best_and_last(curve) if lost and goal - curve.accuracy[-1] > VISIBLE else ""
 
 
 def there(curve: Curve, goal: float) -> str:
     """Is the median of the last three epochs at the target? Fewer epochs must be beyond it by more than noise."""
     noise = 0 if curve.epochs >= TREND else SIGMAS * curve.noise(curve.settled)
-    steady = curve.ended or not slips(curve)[-TREND + 1 :].any() or (curve.accuracy[-ENOUGH:] < goal).sum() <= 1
+    steady = curve.ended or not slips(curve)[-TREND + 1 :].any() or (curve.accuracy[-PLATEAU:] < goal).sum() <= 1
     settled = curve.accuracy[-1] if curve.ended else curve.settled
     if not steady or settled - noise < goal or goal - curve.accuracy[-1] > VISIBLE:
         return ""
@@ -145,7 +145,7 @@ def below(curve: Curve, goal: float) -> Label:
         return "slow", f"accuracy {final:.4f}; {goal:.4g} would take over {FAR * curve.epochs} epochs at best"
     if curve.ended:
         return "underfit", f"accuracy {final:.4f} when the schedule ended at rate 0"
-    if curve.epochs < ENOUGH:
+    if curve.epochs < PLATEAU:
         return "undecided", f"{curve.epochs} epoch{'s' * (curve.epochs > 1)}, accuracy {final:.4f}: too few to tell"
     if accuracy.max() >= goal:
         late = f"accuracy {final:.4f} >= {goal:.4g}, but not steadily so far"

@@ -12,7 +12,7 @@ import pandas as pd
 
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.noise import SIGMAS
-from mnist_tune.regimes.statistics import ENOUGH, TREND, VISIBLE
+from mnist_tune.regimes.statistics import PLATEAU, TREND, VISIBLE
 
 LEAST_NOISE = VISIBLE / SIGMAS / math.sqrt(2)
 """The least standard error of a share: a difference that nobody sees in a curve is none."""
@@ -158,7 +158,7 @@ def _memorised(train: np.ndarray, held_out: np.ndarray, untrained: float) -> boo
 def loss_noise(loss: np.ndarray) -> float:
     """Return the standard error of a loss that follows from what a curve still does in its late half: from its second
     differences, so that a trend is none. Of fewer than five epochs, none is known."""
-    late = loss[-max(ENOUGH, len(loss) // 2) :]
+    late = loss[-max(PLATEAU, len(loss) // 2) :]
     bends = np.diff(late[np.isfinite(late)], 2)
     return float(np.sqrt(np.mean(bends**2) / 6)) if len(bends) >= TREND else 0.0
 

@@ -17,7 +17,7 @@ from mnist_tune.regimes.noise import SIGMAS, calm_limit, sigmas
 TREND = 3
 """The least number of epochs that show a trend, and over which a curve settles (2 to 3)."""
 
-ENOUGH = 5
+PLATEAU = 5
 """The least number of epochs that show a plateau or slow progress (4 to 6)."""
 
 LEARNED = 0.3
@@ -88,12 +88,12 @@ def lasts(curve: Curve) -> bool:
 
 
 def still(curve: Curve) -> bool:
-    """Return whether nothing moved at chance for `ENOUGH` epochs after a spike: the loss stayed within its noise, or
+    """Return whether nothing moved at chance for `PLATEAU` epochs after a spike: the loss stayed within its noise, or
     each epoch had the same accuracy, to the image. Such epochs are evidence even if they have few steps."""
-    loss, same = curve.train_loss, np.ptp(curve.accuracy[-ENOUGH:]) == 0
-    if loss is None or min(at_chance(curve), curve.epochs - 1) < ENOUGH or not curve.spikes().any():
+    loss, same = curve.train_loss, np.ptp(curve.accuracy[-PLATEAU:]) == 0
+    if loss is None or min(at_chance(curve), curve.epochs - 1) < PLATEAU or not curve.spikes().any():
         return False
-    least, most = loss[-ENOUGH:].min(), loss[-ENOUGH:].max()
+    least, most = loss[-PLATEAU:].min(), loss[-PLATEAU:].max()
     return bool(same or most <= calm_limit(least, curve.evaluated))
 
 
@@ -130,7 +130,7 @@ def hardly_begun(curve: Curve) -> bool:
 def late_in_few(curve: Curve, goal: float) -> bool:
     """Return whether a calm curve of too few epochs for a law will be late even in a straight line: at its largest gain
     in an epoch, and noise, it needs over `FAR` times its epochs to a goal. It must have begun to learn."""
-    if not TREND <= curve.epochs < ENOUGH or math.isinf(goal) or flat(curve) or shaken(curve):
+    if not TREND <= curve.epochs < PLATEAU or math.isinf(goal) or flat(curve) or shaken(curve):
         return False
     gain = float((curve.falls_noise - curve.falls).max())
     return bool(goal - curve.accuracy[-1] > gain * (FAR - 1) * curve.epochs)

@@ -28,8 +28,6 @@ from mnist_tune.trial import MOST_TRIALS, Named, Training, TrialConfig
 AUTO = "auto"
 """Value of `resume`: resume the sweep in `output` if there is one, else start it."""
 
-MOST_LAYERS = 1000
-
 ONE_COMMAND = "--task is trained by regimes and run_sweep alone; leave it out"
 """What is said where a command trains no tasks."""
 
@@ -305,16 +303,6 @@ def refuse_too_many(count: int, said: str) -> None:
     """Raise a `UserError` if options, in these words, make more than `MOST_TRIALS` trials. A folder may record any."""
     if count > MOST_TRIALS:
         raise UserError(f"{count} trials are too many ({said}); at most {MOST_TRIALS} fit into a sweep")
-
-
-def mlp_name(width: int, depth: int, activation: str, initialisation: str = "") -> str:
-    """Return the name of an MLP with `depth` layers of weights, all hidden ones of one width. Raises `UserError` if
-    there are none, or more than `MOST_LAYERS`, or they have no width."""
-    if width < 1:
-        raise UserError(f"--widths must be at least 1, got {width}")
-    if not 1 <= depth <= MOST_LAYERS:
-        raise UserError(f"--depths can't be {depth}; 1 to {MOST_LAYERS} layers are trained")
-    return "-".join(filter(None, ["mlp", *[str(width)] * (depth - 1), activation, initialisation]))
 
 
 def all_rates(texts: Sequence[float | str]) -> list[float]:

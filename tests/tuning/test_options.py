@@ -9,7 +9,7 @@ from typing import Any
 from kept_texts import assert_kept
 
 from mnist_tune import DecideOptions, EdgeOptions, SweepOptions, UserError
-from mnist_tune.tuning.options import CrossedOptions, TrialOptions, all_rates, mlp_name, rates_of
+from mnist_tune.tuning.options import CrossedOptions, TrialOptions, all_rates, rates_of
 
 NUMBERS = (-1, 0, 0.99, 1, 1.0, math.inf, math.nan)
 TRIED: tuple[Any, ...] = (*NUMBERS, True, "a", "regimes", (), (0,), (0.5,), ("a",), [1], None)
@@ -34,7 +34,6 @@ MEASURED: list[dict[str, Any]] = [
     {"sharpness_every": 7, "sharpness_images": 3},
 ]
 SEVERAL = (("1", 2, "1"), ("1:2:60000", "1:3:60000"))
-NETWORKS = ((16, 2, "tanh"), (8, 4, "relu", "glorot"), (8, 1, "tanh"), (8, 1000, "tanh"), (8, 1001, "tanh"))
 DECIDED = [{"trials": 3, "at_a_time": 4}, {"trials": 4, "at_a_time": 4}, {"lanes": 0}]
 TEXTS = (3, "0.1", "0.01:1:3", "1:0.01:5", "0.5:2:1", "1.05:1.06:6", "2:2:3", "1:2:100001", "0:1:3", "1:-1:3")
 TEXTS += ("0.1:inf:3", "inf:1:2", "0.1:1:0", "0.1:1:x", "0.1:1", "0.1:1:2:3", "a", "0,1", "lanes")
@@ -76,5 +75,4 @@ def test_which_values_options_take():
     lines += [f"{given}: {SweepOptions(**given).measures()}" for given in MEASURED]
     lines += [f"rates of {text!r}: {outcome(rates_of, text)}" for text in TEXTS]
     lines += [f"all rates of {texts}: {outcome(all_rates, texts)}" for texts in SEVERAL]
-    lines += [f"network of {parts}: {outcome(mlp_name, *parts)}"[:99] for parts in NETWORKS]
     assert_kept("values of options", "\n".join(lines) + "\n")
