@@ -21,7 +21,7 @@ COMMANDS = {
     "edge": ("edge", "How large may the learning rate be, with an interval?"),
     "range": ("range_test", "At which learning rate does the loss blow up? Seconds."),
     "show": ("show", "What does a sweep say? Its table, its page, its picture."),
-    "export": ("export", "Copy a sweep into TensorBoard, MLflow, W&B, Optuna or CSV files."),
+    "export": ("export", "Copy a sweep into TensorBoard, MLflow, W&B, Optuna, CSV files or safetensors."),
     "resume": ("resume", "Resume an interrupted sweep."),
 }
 """For each name, its module in `mnist_tune/commands/`, and its question."""

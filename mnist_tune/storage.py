@@ -207,9 +207,14 @@ def remove_folder(where: Place) -> None:
 
 def names(where: Place) -> Sequence[str]:
     """Return the sorted names of the files in a folder, or none if it does not exist. Raises OSError."""
+    return sorted(sizes(where))
+
+
+def sizes(where: Place) -> dict[str, int]:
+    """Return the size of each file in a folder by its name; none if it does not exist. Raises OSError."""
     if isinstance(where, Path):
-        return sorted(file.name for file in where.iterdir() if file.is_file()) if where.exists() else []
-    return sorted(object_storage.files(where))
+        return {file.name: file.stat().st_size for file in where.glob("*") if file.is_file()}
+    return {name: file["size"] for name, file in object_storage.files(where).items()}
 
 
 def reason(error: OSError) -> str:

@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from mnist_tune import storage
-from mnist_tune.errors import UserError
-from mnist_tune.execution.checkpoint import Checkpoint, parameters
 from mnist_tune.numbers import counted
 from mnist_tune.regimes.replicates import regime_counts
 from mnist_tune.results.tables import Tables, read_sweep
 from mnist_tune.storage import Place
-from mnist_tune.trial import closest
 
 if TYPE_CHECKING:
     from mnist_tune.reports.answer import Answer
     from mnist_tune.reports.figures import Picture
+    from mnist_tune.trained import Trained
 
 
 class Sweep(Tables):
@@ -35,7 +33,7 @@ class Sweep(Tables):
                 f"Sweep {self.meta['name']} on {self.meta['dataset']['name']}: {self.path}",
                 self.answer().headline,
                 f"{counted(len(self.trials), 'trial')}: {regime_counts(self.trials['regime'])}",
-                ".trials .epochs .best() .answer() .table() .plot() .report()",
+                ".trials .epochs .best() .answer() .table() .plot() .load()",
             ]
         )
 
@@ -49,28 +47,20 @@ class Sweep(Tables):
         table: str = pd.DataFrame(shown).head(MANY).to_html(index=False)
         return f"<pre>{escape(str(self))}</pre>{table}"
 
-    def params(self, trial_id: str, leaves: bool = False) -> Any:
-        """Return a trial's trained parameters: NumPy arrays, in dictionaries and lists as in its network's own tree.
-
-        They are those after the last epoch that was saved. No code of the network runs.
+    def load(self, trial: str | None = None, code: Any = None) -> Trained:
+        """Return what a trial trained: `net`, `params`, `state`, `data`, and `predict(x)` for new examples.
 
         Args:
-            trial_id: the trial, as in `trials`.
-            leaves: return the arrays in a list, in the order of `jax.tree.leaves`. A tree with other containers follows
-                from it: `jax.tree.unflatten(jax.tree.structure(network.init(key)), leaves)`.
+            trial: its id, as in `trials`; by default one of the best setting.
+            code: names your own network or task again, in another process than the one that trained it: its function,
+                or `FILE.py:FUNCTION`. A results folder runs no code.
 
         Raises:
-            UserError: there is no such trial, its state was not kept, or it can't be read.
+            UserError: there is no such trial, its state was not kept, or its code is not named or has changed.
         """
-        if trial_id not in set(self.trials["trial_id"]):
-            raise UserError(f"{self.path} has no trial {trial_id!r}{closest(trial_id, self.trials['trial_id'][:10])}")
-        own = [str(self.meta["writer"])] if isinstance(self.path, str) else []  # as `SweepWriter` does
-        state = Checkpoint.load(storage.join(self.path, "states", *own, f"{trial_id}.npz"))
-        if state is None:
-            raise UserError(f"the state of trial {trial_id} was not kept in {self.path}; see docs/commands.md")
-        if leaves:
-            return [array for name, array in state.arrays.items() if name.startswith(".params")]
-        return parameters(state.arrays)
+        from mnist_tune.trained import load
+
+        return load(self, trial, code)
 
     def answer(self) -> Answer:
         """Return what the sweep says, as the terminal and the page do: `headline`, such as `Train with 0.7: test

@@ -1,4 +1,4 @@
-"""Copy a sweep into TensorBoard, MLflow, W&B, Optuna or CSV files, once or while it runs."""
+"""Copy a sweep into TensorBoard, MLflow, W&B, Optuna, CSV files or safetensors, once or while it runs."""
 
 from __future__ import annotations
 
@@ -31,17 +31,18 @@ class Export:
         "results/lr_regimes --to tensorboard --follow": "TensorBoard, while the sweep runs:",
         "results/lr_regimes --to mlflow --output http://localhost:5000": "An MLflow server:",
         "results/lr_regimes --to wandb": "Offline runs of W&B, to be uploaded with wandb sync:",
+        "results/lr_regimes --to safetensors": "The parameters of each trial whose state was kept:",
         "results/lr_regimes --to optuna --output all.db": "A study that optuna-dashboard opens:",
     }
 
     results: Annotated[str, tyro.conf.Positional]
     """Folder of a sweep, or a folder above it, which stands for its newest sweep; or a URI such as s3://bucket/sweep."""
-    to: Literal["csv", "tensorboard", "mlflow", "wandb", "optuna"] = "csv"
+    to: Literal["csv", "tensorboard", "mlflow", "wandb", "optuna", "safetensors"] = "csv"
     """The tool."""
     output: str | None = None
-    """Where to. csv: a folder, by default the sweep's. tensorboard: a folder, by default tensorboard. wandb: the folder
-    that has or gets a folder wandb, by default the current one. mlflow, optuna: a file or a URI, by default mlflow.db
-    and optuna.db."""
+    """Where to. csv: a folder, by default the sweep's. safetensors: by default safetensors in that. tensorboard: a
+    folder, by default tensorboard. wandb: the folder that has or gets a folder wandb, by default the current one.
+    mlflow, optuna: a file or a URI, by default mlflow.db and optuna.db."""
     follow: bool = False
     """Repeat this until the sweep has ended, or nobody can say whether it runs. The sweep never waits for it."""
 

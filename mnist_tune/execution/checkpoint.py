@@ -6,7 +6,6 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,34 +76,6 @@ class Checkpoint:
             return None if content is None or not content.strip(b"\0") else _parsed(content)
         except Exception as error:  # zipfile, numpy and json raise many kinds for files that they can't read
             raise DamagedStateError(f"{where} is not a trial's state ({error})") from None
-
-
-KEY = re.compile(r"""\[(?:(\d+)|(['"])((?:(?!\2)[^\\])*)\2)\]""")
-"""A step of an array's path: an index of a list or tuple, or a key of a dictionary."""
-
-
-def parameters(arrays: Mapping[str, np.ndarray]) -> Any:
-    """Return the parameters in a state's arrays as nested dictionaries and lists, as their names say; tuples are lists.
-    Raises `UserError` if they are in containers of another kind."""
-    root: dict[Any, Any] = {}
-    for name, array in arrays.items():
-        if re.match(r"\.params(?![A-Za-z0-9_])", name):
-            path = name.removeprefix(".params")
-            at, keys = root, ["", *(int(i) if i else key for i, _, key in KEY.findall(path))]
-            for key in keys[:-1]:
-                at = at.setdefault(key, {})
-            at[keys[-1]] = array
-            if KEY.sub("", path):
-                raise UserError(f"{path} is in no dictionary or list; leaves=True returns the arrays in JAX's order")
-    return _nested(root[""])
-
-
-def _nested(tree: Any) -> Any:
-    if not isinstance(tree, dict):
-        return tree
-    if set(tree) == set(range(len(tree))):
-        return [_nested(tree[i]) for i in range(len(tree))]
-    return {key: _nested(one) for key, one in tree.items()}
 
 
 def _parsed(content: bytes) -> Checkpoint:

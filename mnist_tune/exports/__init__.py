@@ -1,4 +1,4 @@
-"""Mirrors of a sweep in the tools that people use already: TensorBoard, MLflow, W&B, Optuna, and CSV files.
+"""Mirrors of a sweep in the tools that people use already: TensorBoard, MLflow, W&B, Optuna, CSV files, safetensors.
 
 A mirror is made from the sweep's folder, never by the sweep itself, so a slow or dead service holds nothing up. Each
 tool has a module with a class `Mirror`. Its `update(sweep)` writes what the copy lacks, and returns how to look at it.

@@ -97,7 +97,10 @@ _DATASET = _mapping(
     Column("checksums", _mapping(), needed=True),
     Column("label_counts", Kind("counts", lambda value: _COUNTS.holds(value) and any(value)), needed=True),
     Column("test_images", COUNT, needed=True),
+    Column("shape", _COUNTS),
     Column("positions", COUNT),
+    Column("divisor", NUMBER),
+    *(Column(name, _list_of(NUMBER)) for name in ("mean", "deviation")),
     Column("target", SHARE),
 )
 _OF_TASK = _mapping(

@@ -101,6 +101,18 @@ class Tables:
         """Return the best three settings (`best`), between which the command `search` decides in the end."""
         return self.best().head(FINALISTS)
 
+    def leading(self) -> list[str]:
+        """Return the trials whose states are always kept: one of the best setting first, then one of the others of the
+        best three, and of the best of each network."""
+        best = self.finalists()["trial_id"].tolist()
+        if self.decision is not None:
+            mine = self.trials[self.decision.is_of(int(self.decision.decision.leader), self.trials)]
+            best = [*mine["trial_id"][mine["stop_reason"] == "completed"][:1], *best]
+        elif self.final and self.final.decision:
+            best.insert(0, best[int(self.final.decision.decision.leader)])
+        each = [standing(of, data_facts(self.meta)) for _, of in self.steady.groupby("architecture")]
+        return [*dict.fromkeys([*best, *(trial_id for of in each for trial_id in of["trial_id"][:1])])]
+
     @property
     def final_place(self) -> Place:
         """Where a search has that decision. It is named by trials: with more of them, there is another one."""
@@ -130,6 +142,11 @@ class Tables:
     def picture(self, name: str) -> Path:
         """Return the path for a picture: in the sweep's folder, or the current folder if that is in object storage."""
         return storage.join(self.path, name) if isinstance(self.path, Path) else Path(name)
+
+    def state(self, trial_id: str) -> Place:
+        """Return the file of a trial's saved state, where it was kept."""
+        own = [str(self.meta["writer"])] if isinstance(self.path, str) else []  # as `SweepWriter` does
+        return storage.join(self.path, "states", *own, f"{trial_id}.npz")
 
     def curves(self, column: str) -> pd.DataFrame:
         """Return a column of `epochs` as a table of shape [epochs, trials].

@@ -30,14 +30,12 @@ from mnist_tune.storage import Place
 from mnist_tune.trial import UNFINISHED_REASONS, TrialConfig
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from mnist_tune.results.tables import Tables
 
 TOKEN = "token"
 
 KEPT_BYTES = 2**28
-"""The most that the states of completed trials may take, together."""
+"""The most that the states of completed trials may take, together, unless those of the best take more."""
 
 
 class SweepWriter:
@@ -257,7 +255,7 @@ class SweepWriter:
             self._write_meta(final=True)
             if self._remote:
                 self._remote.close()
-            self._tidy(sweep.trials)
+            self._tidy(sweep)
             if self._remote:
                 self._remote.withdraw()  # others may go on from here
                 shutil.rmtree(self.path, ignore_errors=True)
@@ -267,18 +265,19 @@ class SweepWriter:
             self.release()
         return replace(sweep, path=self.where)
 
-    def _tidy(self, trials: pd.DataFrame) -> None:
-        """Remove the states of trials that ended, and Tune's files. Those of completed trials stay, if they are small:
-        a resume that asks for more epochs goes on from them."""
-        files = {trial_id: self.state(trial_id) for trial_id in trials["trial_id"]}
-        needed = set(trials["trial_id"][trials["stop_reason"].isin(UNFINISHED_REASONS)])
-        completed = set(trials["trial_id"][trials["stop_reason"] == "completed"])
-        local = [file for trial_id in completed if isinstance(file := files[trial_id], Path) and file.exists()]
-        if not self._remote and sum(file.stat().st_size for file in local) <= KEPT_BYTES:
-            needed |= completed
-        unneeded = [file for trial_id, file in files.items() if trial_id not in needed]
+    def _tidy(self, sweep: Tables) -> None:
+        """Remove Tune's files, and the states that nobody needs. Those of trials that have not ended stay, and those of
+        the best (`Tables.leading`). Those of other completed trials stay while all together are small: a resume that
+        asks for more epochs goes on from them."""
+        trials, kept = sweep.trials, set[str]()
         with suppress(OSError), ThreadPoolExecutor(1 if isinstance(self.where, Path) else 16) as threads:
-            list(threads.map(storage.remove, unneeded))
+            sizes, room = storage.sizes(self.states), KEPT_BYTES
+            leading, reasons = sweep.leading(), trials["stop_reason"]
+            for trial_id in dict.fromkeys([*leading, *trials["trial_id"][reasons == "completed"]]):
+                room -= sizes.get(f"{trial_id}.npz", 0)
+                kept |= {trial_id} if room >= 0 or trial_id in leading else set()
+            ended = trials["trial_id"][~reasons.isin(UNFINISHED_REASONS)]
+            list(threads.map(storage.remove, [self.state(trial_id) for trial_id in ended if trial_id not in kept]))
             self._remove_tunes_files(self.tunes)
 
     def _remove_tunes_files(self, folder: Place) -> None:

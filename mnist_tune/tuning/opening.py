@@ -121,8 +121,7 @@ def open_sweep(
         "name": name,
         "command": [redacted(word) for word in sys.argv],
         "options": _plain(options, dataset) | dict(recorded or {}),
-        "dataset": {name: getattr(dataset, name) for name in ("name", "target", "note", "checksums")}
-        | (asdict(spec) if isinstance(spec, TaskSpec) else _of_labels(spec)),
+        "dataset": {name: getattr(dataset, name) for name in ("name", "target", "note", "checksums")} | asdict(spec),
         "trials": {i: trial.to_dict() for i, trial in trials.items()},
         "search": search,
         "started": now(),
@@ -132,12 +131,6 @@ def open_sweep(
     }
     writer = SweepWriter(storage.absolute(storage.place(folder)), meta, say=say)
     return Opened(options, writer, Past(trials, open=trials), [dataset])
-
-
-def _of_labels(spec: DataSpec) -> dict[str, Any]:
-    """Return what `sweep.json` keeps of labelled data."""
-    counts = {"label_counts": list(spec.label_counts), "test_images": spec.test_images}
-    return counts | {"shape": list(spec.shape), "positions": spec.positions}
 
 
 def _data_of(options: SweepOptions, trials: Sequence[TrialConfig]) -> Dataset | TaskData:

@@ -11,7 +11,6 @@ import zipfile
 from dataclasses import replace
 from unittest.mock import Mock
 
-import jax
 import ml_dtypes
 import numpy as np
 import pytest
@@ -22,7 +21,7 @@ from memory import peak_mb
 from trap import Trap
 
 from mnist_tune import UserError, storage
-from mnist_tune.execution.checkpoint import SCHEMA, Checkpoint, DamagedStateError, parameters
+from mnist_tune.execution.checkpoint import SCHEMA, Checkpoint, DamagedStateError
 
 ROW = {
     "epoch": 3, "step": 30, "learning_rate": 1, "train_loss": 0.1 + 0.2, "train_accuracy": 0.9, "test_loss": 0.5,
@@ -262,21 +261,3 @@ def test_a_zip_bomb_takes_no_memory(tmp_path):
             Checkpoint.load(path)
 
     assert peak_mb(load) < 4
-
-
-def test_parameters_are_nested_as_their_names_say():
-    one, two, three = (np.full(2, i) for i in range(3))
-    names = {".params[0][0]": one, ".params[0][1]": two, ".params[1][0]": three, ".optimizer[0]": one}
-    assert parameters(names) == [[one, two], [three]]
-    flax = {".params['Dense_0']['kernel']": one, ".params['Dense_0'][\"it's\"]": two, ".params['b'][0]": three}
-    assert parameters(flax) == {"Dense_0": {"kernel": one, "it's": two}, "b": [three]}
-    assert parameters({".params": one, ".params_other": two}) is one
-    with pytest.raises(UserError, match="leaves=True returns the arrays"):
-        parameters({".params.layers[0].weight": one})
-
-
-@pytest.mark.parametrize("tree", [{"a": [1, {"b": 2}], "c d": (3,)}, [[1, 2], [3]], {"x['y']": {"0": 1}}])
-def test_parameters_come_back_as_jax_names_them(tree):
-    leaves = jax.tree_util.tree_leaves_with_path({"p": tree})
-    names = {".params" + jax.tree_util.keystr(path).removeprefix("['p']"): leaf for path, leaf in leaves}
-    assert parameters(names) == json.loads(json.dumps(tree)), "tuples are lists"

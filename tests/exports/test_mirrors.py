@@ -8,13 +8,16 @@ from dataclasses import replace
 from unittest import mock
 
 import mlflow
+import numpy as np
 import optuna
 import pandas as pd
 import pytest
+from safetensors.numpy import load_file
 from tensorboardX.proto.event_pb2 import Event
 from wandb.proto.wandb_internal_pb2 import Record
 
 from mnist_tune import TrialConfig, UserError, load_sweep, storage
+from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.exports import mirror
 from mnist_tune.exports.csv import quoted
 from mnist_tune.exports.run import library, sweep_id
@@ -323,3 +326,16 @@ def test_no_export_removes_or_writes_outside_its_folder(kind, folder, tmp_path, 
     with pytest.raises(UserError, match="is no name of a file"):
         mirror(kind, str(tmp_path / "out")).update(replace(sweep, trials=trials, epochs=epochs))
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_safetensors_hold_the_parameters_and_the_state_of_each_kept_trial(folder, epoch_row, tmp_path):
+    arrays = {".params['hidden'][0]": np.arange(6.0).reshape(2, 3).T, ".optimizer[0]": np.zeros(3)}
+    Checkpoint(arrays | {".extra['mean']": np.array(3, np.int32)}, epoch_row(4)).save(folder / "states" / "00000.npz")
+    said = mirror("safetensors", None).update(load_sweep(folder))
+    assert said == f"Files: {folder / 'safetensors'}, 1; the best first: 00000"
+    found = load_file(folder / "safetensors" / "00000.safetensors")
+    assert {name: one.tolist() for name, one in found.items()} == {
+        "params.hidden.0": [[0, 3], [1, 4], [2, 5]], "state.mean": 3
+    }  # fmt: skip
+    mirror("safetensors", str(tmp_path / "other")).update(load_sweep(folder))
+    assert [file.name for file in (tmp_path / "other").iterdir()] == ["00000.safetensors"]

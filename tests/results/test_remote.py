@@ -252,7 +252,7 @@ def test_others_wait_until_the_end_is_tidied_up(new_writer, bucket, monkeypatch)
     """Else the states of one that resumes the sweep at that moment would be removed."""
     writer, seen = new_writer(bucket), []
     storage.write(storage.join(writer.states, "00000.npz"), b"state")
-    writer.end("00000", "completed")
+    writer.end("00000", "diverged")
     remove = storage.remove
 
     def look(where):

@@ -13,13 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnist_tune import UserError, load_sweep, machine
+from mnist_tune import Sweep, TrialConfig, UserError, load_sweep, machine, storage
 from mnist_tune.columns import TRIALS
 from mnist_tune.reports import page
 from mnist_tune.reports.answer import answer
 from mnist_tune.reports.page_data import so_far
 from mnist_tune.reports.terminal import print_report
 from mnist_tune.results import writer as writer_module
+from mnist_tune.results.folder import fetched
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.signs import is_being_written
 from mnist_tune.results.tables import tables
@@ -284,16 +285,27 @@ def test_versions_that_changed_are_told_as_they_are_now_and_were_then(monkeypatc
 # --- journals cut short by a kill
 
 
-@pytest.mark.promise("States of completed trials are kept if they are small enough")
-@pytest.mark.parametrize(("most", "left"), [(5, {"completed", "interrupted"}), (4, {"interrupted"})])
-def test_states_that_stay(writer, monkeypatch, most, left):
+@pytest.mark.promise("The states of the best are kept, and those of other completed trials if they are small enough")
+@pytest.mark.parametrize("where", ["folder", "bucket"])
+@pytest.mark.parametrize(("most", "others"), [(30, {"3", "4"}), (25, {"3"}), (0, set())])
+def test_states_that_stay(new_writer, epoch_row, monkeypatch, tmp_path, request, where, most, others):
+    """Also after a resume that adds nothing: three settings of a network and the best of the other always do."""
     monkeypatch.setattr(writer_module, "KEPT_BYTES", most)
-    for reason in ("completed", "diverged", "interrupted"):
-        writer.state(reason).write_bytes(b"state")
-        writer.meta["trials"][reason] = writer.meta["trials"]["00000"]
-        writer.end(reason, reason)
-    writer.finish(ended="now")
-    assert writer.saved() == left
+    place = tmp_path / "sweep" if where == "folder" else request.getfixturevalue("bucket")
+    writer = new_writer(place)
+    ends = dict.fromkeys("01234x", "completed") | {"d": "diverged", "i": "interrupted"}
+    trials = {name: {"learning_rate": 0.1 + i / 100, "epochs": 1} for i, name in enumerate(ends)}
+    trials["x"] |= {"architecture": "mlp-4-tanh"}
+    writer.meta["trials"] = {name: TrialConfig(**values).to_dict() for name, values in trials.items()}
+    for i, (name, reason) in enumerate(ends.items()):
+        storage.write(writer.state(name), b"state")
+        writer.epoch(name, epoch_row(1, 0.5, 0.9 - i / 20), False)
+        writer.end(name, reason)
+    assert Sweep.of(writer.finish(ended="now")).leading() == ["0", "1", "2", "x"]
+    fetched(place)
+    again = new_writer(place, resume=True)
+    again.finish(ended="now")
+    assert again.saved() == {"0", "1", "2", "x", "i"} | others
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ import math
 import os
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,7 +13,6 @@ from kept_texts import assert_kept
 
 from mnist_tune import TrialConfig, UserError, load_sweep
 from mnist_tune.columns import EPOCHS, TRIALS
-from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.own_code.registry import ENTRIES
 from mnist_tune.results import folder, journal, meta, tables
 from mnist_tune.results.journal import mend_last_line, parse_event, read_journal, resume_command
@@ -84,14 +82,14 @@ def test_views_of_a_sweep(made_up_sweep, epoch_row):
     trials, epochs, _ = tables.together([sweep, sharp])
     assert (len(trials), len(epochs)) == (16, 2 * len(sweep.epochs))
     assert {one.partition("-")[0] for one in trials["trial_id"]} == {"0", "1"}
-    state = Checkpoint({".step": np.array(3), ".params['w']": np.arange(3)}, epoch_row(1))
-    state.save(sweep.path / "states" / "00001.npz")
-    assert sweep.params("00001")["w"].tolist() == sweep.params("00001", leaves=True)[0].tolist() == [0, 1, 2]
     assert sweep.picture("a.png") == sweep.path / "a.png"
     assert str(replace(sweep, path="s3://bucket/sweep").picture("a.png")) == "a.png"
     for refused, said in {
-        lambda: sweep.params("00000"): "was not kept",
-        lambda: sweep.params("0001"): "did you mean '00001'",
+        lambda: sweep.load(
+            "00002"
+        ): r"not kept; to train it again: run_sweep\('again', {'epochs': 2, .*'learning_rate': 0.19",
+        lambda: sweep.load("0001"): "no trial '0001'; did you mean '00001'",
+        lambda: sweep.load(3): "no trial 3; did you mean '00003'",
         lambda: sweep.curves("accuracy"): "epochs has no column 'accuracy'; it has trial_id",
         lambda: sweep.with_settings("batchsize"): "trials has no column 'batchsize'",
         lambda: sweep.sharpness(): "--sharpness does",

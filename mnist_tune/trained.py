@@ -1,0 +1,179 @@
+"""What a trial trained: its parameters, and its network, which predicts with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import jax
+import numpy as np
+
+from mnist_tune.data_spec import ARRAYS, DataSpec, TaskSpec
+from mnist_tune.errors import UserError
+from mnist_tune.execution.checkpoint import Checkpoint
+from mnist_tune.named_code import parse_call
+from mnist_tune.own_code.loading import check_again, load_own
+from mnist_tune.own_code.registry import ENTRIES, is_named_again, names_own_code, register
+from mnist_tune.results.tables import Tables
+from mnist_tune.training.architectures import architecture, task
+from mnist_tune.training.classifier import classifier, scale
+from mnist_tune.training.networks import initial
+from mnist_tune.training.program import TrainState
+from mnist_tune.training.task import BLOCK, Network, Task
+from mnist_tune.trial import FIELDS, TrialConfig, closest
+
+
+@dataclass(frozen=True, repr=False)
+class Trained:
+    """What a trial trained, after the last epoch whose state was saved."""
+
+    trial: TrialConfig
+    """What was asked for."""
+    row: Mapping[str, Any]
+    """That epoch's row of `epochs`, such as its `test_accuracy`."""
+    net: Network | Task
+    """The network: `net.apply(params, images)` or, with a state, `net.apply(params, state, images)` returns the logits
+    of scaled images. Or the task."""
+    params: Any
+    """The parameters, NumPy arrays in the tree that `init` returns."""
+    state: Any
+    """The state, such as the statistics of batch normalisation; `()` if there is none."""
+    data: DataSpec | TaskSpec
+    """What it was trained on, and how examples are scaled: divided by `divisor`, then standardised by `mean` and
+    `deviation` if these are not empty."""
+
+    def __repr__(self) -> str:
+        scores = "test_accuracy" if self.row.get("test_accuracy") is not None else "test_loss"
+        said = f"{scores.replace('_', ' ')} {self.row[scores]:.4f}"
+        rate = f"learning rate {self.trial.learning_rate:g}"
+        return (
+            f"<{self.trial.architecture}, {rate}, epoch {self.row['epoch']}: {said}; .predict(x) .params .state .net>"
+        )
+
+    def predict(self, x: Any) -> np.ndarray:
+        """Return the class of each example, [n], or of each token, [n, T].
+
+        Args:
+            x: examples as they came, [n, ...]: images as they are stored, such as uint8, in any number. They are scaled
+                as in training.
+
+        Raises:
+            UserError: they have another shape or type than those that were trained on, or a task was trained.
+        """
+        return np.concatenate([logits.argmax(-1) for logits in self._logits(x)])
+
+    def logits(self, x: Any) -> np.ndarray:
+        """Return the logits of each example, float32 [n, classes], or of each token. The rest is as in `predict`."""
+        return np.concatenate([*self._logits(x)])
+
+    def _logits(self, x: Any) -> Iterator[np.ndarray]:
+        examples, variables = self._checked(x), jax.device_put((self.params, self.state))
+        for first in range(0, max(len(examples), 1), BLOCK):
+            yield np.asarray(self._apply(*variables, examples[first : first + BLOCK]), np.float32)
+
+    @cached_property
+    def _apply(self) -> Any:
+        def apply(params: Any, state: Any, x: Any) -> Any:
+            variables = (params, state) if self.net.train_apply else (params,)  # type: ignore[union-attr]
+            return self.net.apply(*variables, scale(x, self.data))  # type: ignore[union-attr, arg-type]
+
+        return jax.jit(apply)
+
+    def _checked(self, x: Any) -> np.ndarray:
+        """Return examples as they can be scaled."""
+        if not isinstance(self.data, DataSpec):
+            raise UserError("only networks predict classes; call functions of your own with .params and .state")
+        x, shape = np.asarray(x), self.data.shape
+        if x.shape[1:] != shape or not x.ndim:
+            one = "; of one example, give x[None]" * (x.shape == shape)
+            raise UserError(f"x has shape {list(x.shape)}, it was trained on [n, {', '.join(map(str, shape))}]{one}")
+        most = self.data.divisor if self.data.positions == 1 else 2**31 - 1
+        if most == 1:
+            if x.dtype.kind not in "fb":
+                raise UserError(f"x is of type {x.dtype}, it was trained on floats; scale x as they were")
+            return np.asarray(x, np.float32)
+        if x.dtype.kind not in "iu" or (x.size and not 0 <= x.min() <= x.max() <= most):
+            within = f", {x.min():.4g} to {x.max():.4g}" * bool(x.size)
+            wanted = f"whole numbers from 0 to {most:.0f}"
+            raise UserError(f"x is of type {x.dtype}{within}, it was trained on {wanted}; give x as it is stored")
+        return np.asarray(x, np.int32)
+
+
+DATA = ("dataset", "data_dir", "train_images", "standardize", "task")
+"""The options that say what was trained on."""
+
+
+def load(sweep: Tables, trial_id: str | None, code: Any) -> Trained:
+    """Return what a trial trained. The arguments are as in `Sweep.load`."""
+    known, leading = sweep.trials["trial_id"], sweep.leading()
+    if trial_id is None and not leading:
+        raise UserError(f"no setting of {sweep.path} has run all its epochs; name a trial, such as .load({known[0]!r})")
+    wanted = leading[0] if trial_id is None else trial_id
+    found = sweep.trials[known == wanted].rename(columns={"epochs_asked": "epochs"})
+    if found.empty:
+        raise UserError(f"{sweep.path} has no trial {wanted!r}{closest(f'{wanted:0>5}', known[:10])}")
+    trial = TrialConfig.from_dict(found[found.columns.intersection([*FIELDS])].to_dict("records")[0])
+    saved = Checkpoint.load(sweep.state(wanted))
+    if saved is None:
+        raise UserError(f"the state of trial {wanted} was not kept; to train it again: {_again(trial, sweep.meta)}")
+    _name_again(sweep, trial.architecture, code)
+    return _trained(trial, saved, _data(sweep.meta))
+
+
+def _again(trial: TrialConfig, meta: Mapping[str, Any]) -> str:
+    """Return the call that trains a trial again."""
+    values = {name: value for name, value in trial.to_dict().items() if value != getattr(TrialConfig, name)}
+    options = {name: value for name in DATA if (value := meta["options"].get(name))}
+    given = [f"{name}={'...' if value == ARRAYS else repr(value)}" for name, value in options.items()]
+    return f"run_sweep('again', {values}, SweepOptions({', '.join(given)}))"
+
+
+def _name_again(sweep: Tables, network: str, code: Any) -> None:
+    """Load what a trial's network or task is named by now. Raises `UserError` if nobody has named it in this process,
+    or it is not what trained."""
+    name = parse_call(network).name
+    if callable(code):
+        register(name)(code)
+    elif code is not None:
+        load_own({"architecture": code})
+        if not is_named_again("architecture", [parse_call(code).name], [name]):
+            raise UserError(f"{sweep.path} did not train {code}, but {network}")
+    recorded = [one for one in sweep.meta.get("code", []) if one["name"] == name and one["flag"] != "optimizer"]
+    if (recorded or names_own_code(name)) and name not in ENTRIES["architecture"]:
+        raise UserError(f"{name} is code of your own, which a results folder can't run; name it: .load(code={name!r})")
+
+    def refuse(said: str) -> None:
+        raise UserError(f"{said.removeprefix('note: ')}; what trained is in .meta['code'] of the sweep")
+
+    check_again(recorded, sweep.path, refuse)
+
+
+def _data(meta: Mapping[str, Any]) -> DataSpec | TaskSpec:
+    """Return the description of the data that a sweep was trained on. Raises `UserError` if it does not record it."""
+    kind: Any = TaskSpec if meta["options"].get("task") else DataSpec
+    known = {name: tuple(one) if isinstance(one, list) else one for name, one in meta["dataset"].items()}
+    if missing := [one.name for one in fields(kind) if one.name not in known]:
+        raise UserError(f"the sweep is of an older version, which did not record {missing[0]}; train it again")
+    found: DataSpec | TaskSpec = kind(**{one.name: known[one.name] for one in fields(kind)})
+    return found
+
+
+def _trained(trial: TrialConfig, saved: Checkpoint, data: DataSpec | TaskSpec) -> Trained:
+    """Return what a trial trained. Raises `UserError` if the saved state is of another network."""
+    made: Network | Task
+    if isinstance(data, TaskSpec):
+        made = of = task(trial.architecture)
+    else:
+        made = architecture(trial.architecture, data)
+        of = classifier(made, data, trial.loss)
+    params, state = initial(of, trial.seed)
+    leaves, tree = jax.tree_util.tree_flatten_with_path(TrainState(params, (), state))
+    wanted = {jax.tree_util.keystr(path): (leaf.shape, leaf.dtype) for path, leaf in leaves}
+    found = {name: one for name, one in saved.arrays.items() if not name.startswith(".optimizer")}
+    if wanted != {name: (one.shape, one.dtype) for name, one in found.items()}:
+        said = f"{trial.architecture} is not what trained: its arrays have other names, shapes or types"
+        raise UserError(f"{said} than the saved ones ({', '.join([*found][:3])}, ...)")
+    params, _, state = jax.tree.unflatten(tree, [found[name] for name in wanted])
+    return Trained(trial, saved.row, made, params, state, data)

@@ -1,0 +1,95 @@
+"""What was trained predicts on new images, in another process and another folder, by the lines that the docs show."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from own_networks import PAGE, write_networks
+
+from mnist_tune import SweepOptions, UserError, load_sweep, run_sweep
+from mnist_tune.own_code.registry import ENTRIES
+
+COUNT = 240
+
+
+def images(seed):
+    """Return colour images as uint8 of three classes, and their labels."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, COUNT)
+    centres = np.random.default_rng(9).integers(60, 190, (3, 8, 8, 3))
+    return (centres[labels] + rng.integers(-60, 60, (COUNT, 8, 8, 3))).astype(np.uint8), labels
+
+
+RECIPE = re.search(r"```python\n(from mnist_tune import load_sweep\n\nbest = .*?)```", PAGE.read_text(), re.S)[1]
+
+
+@pytest.mark.ray
+@pytest.mark.promise("What was trained predicts as it was evaluated, in another process and folder")
+@pytest.mark.parametrize("execution", ["process", "lanes"])
+def test_predictions_are_those_of_the_evaluation(as_users_have_it, one_core, execution, tmp_path):
+    data, folder, elsewhere = (*images(0), *images(1)), tmp_path / "code", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    shown = {name.rpartition("/")[2]: name for name in write_networks(folder)}
+    kinds = ("net.py:mlp", "equinox_net.py:mlp", "batch_norm_net.py:cnn")
+    names = [shown[kind] for kind in kinds] + ["mlp-8-tanh", "stax-mlp"]
+    asked = {"architecture": names, "learning_rate": 0.1, "batch_size": 20, "epochs": 2}
+    how = {"scheduler": "fifo", "execution": execution, "standardize": True, "quiet": True}
+    sweep = run_sweep("kinds", asked, SweepOptions(dataset=data, output=tmp_path / "sweep", **how))
+    assert sweep.load().trial.architecture == sweep.best()["architecture"][0]
+    np.savez(elsewhere / "images.npz", x=data[2])
+    script = 'import numpy as np\nimages, found = np.load("images.npz")["x"], []\n'
+    for name, trial_id in zip(names, sweep.trials["trial_id"], strict=True):
+        lines = RECIPE.replace("results/lr_regimes", str(sweep.path)).replace(".load(", f".load({trial_id!r}, ")
+        lines = lines.replace("net.py:mlp", name) if ":" in name else re.sub(r"code=\S+\)", ")", lines)
+        script += lines + "found.append(classes)\n"
+    script += 'np.save("classes.npy", found)'
+    done = subprocess.run([sys.executable, "-c", script], cwd=elsewhere, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    right = (np.load(elsewhere / "classes.npy") == data[3]).sum(axis=1)
+    off = abs(right - sweep.trials["test_accuracy"] * COUNT)
+    assert off.max() <= (0.01 if execution == "process" else 2.01)
+    assert right.min() > COUNT / 3
+
+
+@pytest.mark.ray
+@pytest.mark.promise("A results folder runs no code: it is named again, and has to be what trained")
+def test_code_is_named_again_and_is_what_trained(as_users_have_it, one_core, tmp_path):
+    x, y = images(0)
+    file = tmp_path / "net.py"
+    [name] = [one for one in write_networks(tmp_path) if one == f"{file}:mlp"]
+    options = SweepOptions(dataset=(x, y, x, y), output=tmp_path / "sweep", quiet=True)
+    asked = {"architecture": f"{name}(width=8)", "epochs": 1, "batch_size": 20}
+    run_sweep("own", asked, options)
+
+    def forget():
+        for known in ENTRIES.values():
+            known.clear()
+        return load_sweep(tmp_path / "sweep")
+
+    with pytest.raises(UserError, match=rf"which a results folder can't run; name it: \.load\(code='{name}'\)"):
+        forget().load()
+    with pytest.raises(UserError, match="did not train"):
+        forget().load(code=f"{tmp_path / 'linen_net.py'}:mlp")
+    moved = tmp_path / "moved" / "net.py"
+    moved.parent.mkdir()
+    moved.write_text(file.read_text())
+    best = forget().load(code=f"{moved}:mlp")
+    assert best.params["output"][1].shape == (3,)
+    for wrong, said in {
+        "x / 255": "of type float64, 0 to 0.9.*, it was trained on whole numbers from 0 to 255; give x as it is stored",
+        "x[0]": r"x has shape \[8, 8, 3\], it was trained on \[n, 8, 8, 3\]; of one example, give x\[None\]",
+        "x[:, :7]": r"x has shape \[240, 7, 8, 3\], it was trained on \[n, 8, 8, 3\]$",
+        "x + 200.0": "of type float64",
+        "x.astype(int) * 2": "of type int64, 0 to",
+    }.items():
+        with pytest.raises(UserError, match=said):
+            best.predict(eval(wrong, {"x": np.minimum(x, 250) * (x > 100)}))
+    assert (best.predict(x[:3].astype(int)) == best.predict(x[:3])).all()
+    file.write_text(file.read_text().replace("tanh", "sin"))
+    with pytest.raises(
+        UserError, match=r"net.py has changed since .*, first in line 21: x = jnp.sin.*; what trained is"
+    ):
+        forget().load(code=name)
