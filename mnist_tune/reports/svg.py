@@ -80,7 +80,6 @@ def _axes(axes: Any, height: float) -> Iterator[str]:
     low, high = (math.log10(low), math.log10(high)) if log else (low, high)
     slope = -(y1 - y0) / (high - low)
     yield from (f"{one:.6g}" for one in (x0, x1 - x0, height - y0 - slope * low, slope))
-    yield "log" if log else "linear"
 
 
 def _attributes(found: dict[str, str]) -> Iterator[tuple[str, str]]:
