@@ -95,6 +95,6 @@ def data_facts(meta: Mapping[str, Any]) -> DataFacts:
     if "train_images" in data:
         return replace(DataFacts.of_task(data), evaluated=options.get("train_evaluation"))
     asked = options.get("target")
-    facts = DataFacts.of(data["label_counts"], data["test_images"], asked or data["target"])
+    facts = DataFacts.of(data["label_counts"], data["test_images"], asked or data.get("target"))
     images, name = facts.train_images // data.get("positions", 1), "" if asked else data["name"]
     return replace(facts, evaluated=options.get("train_evaluation"), train_images=images, name=name)

@@ -51,8 +51,6 @@ def read_meta(folder: Place) -> dict[str, Any]:
         raise UserError(f"can't read {file}: {storage.reason(error)}; name the folder of a sweep") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{refused}: it is not JSON ({error}); name the folder of a sweep") from None
-    if isinstance(meta, dict) and isinstance(meta.get("dataset"), dict) and "target" not in meta["dataset"]:
-        raise UserError(f"{file} is of an older version, which did not record its data's target; start a new sweep")
     bad = first_wrong(meta, _META)
     if bad:
         raise UserError(f"{refused}: {bad} is missing or has the wrong type; name the folder of a sweep")

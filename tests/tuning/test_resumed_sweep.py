@@ -322,16 +322,6 @@ def test_ones_own_data_are_found_again_and_have_no_target(tmp_path, monkeypatch,
     assert found.data[0].checksums == dataset.checksums
 
 
-def test_a_sweep_of_an_older_version_is_refused_in_a_line(new_writer, tmp_path):
-    new_writer(tmp_path / "sweep").finish()
-    file = tmp_path / "sweep" / "sweep.json"
-    meta = json.loads(file.read_text())
-    del meta["dataset"]["target"]
-    file.write_text(json.dumps(meta))
-    with pytest.raises(UserError, match=f"^{file} is of an older version, .*; start a new sweep$"):
-        opened(tmp_path / "sweep")
-
-
 def test_a_resume_that_fails_leaves_the_folder_to_others(interrupted, place, monkeypatch):
     interrupted.finish(ended=None)
     for _ in range(2):
