@@ -136,7 +136,9 @@ def _contenders(
     if options.sweep is not None:
         options, settings, sweep = _of_sweep(options, options.sweep)
     elif not settings:
-        settings = [*options.combined("learning_rates", learning_rates=all_rates(options.learning_rates))]
+        settings = [
+            *replace(options, holdout=0).combined("learning_rates", learning_rates=all_rates(options.learning_rates))
+        ]
     if len(settings) < 2:
         raise UserError("a decision needs two settings; list more of them, such as --learning-rates 0.2 0.4")
     if len(settings) > MOST_SETTINGS or 2 * len(settings) > options.trials:

@@ -56,6 +56,15 @@ def test_those_of_a_sweep_are_trained_as_there(begun, swept, tmp_path):
     assert (fewer["train_images"], {one.holdout for one in contenders(fewer)}) == (2000, {9})
 
 
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_settings_that_held_out_images_treat_the_last_batch_as_there(begun, tmp_path, drop_last):
+    """3,150 images leave 14 of 64: a search trained these, and its decision did not."""
+    searched = [TrialConfig(learning_rate=one, holdout=850, batch_size=64, drop_last=drop_last) for one in (0.1, 0.2)]
+    options = DecideOptions(output=tmp_path / "new", dataset="mnist-5k", holdout=850)
+    found = contenders(module.decide_between(options, searched))
+    assert {(one.holdout, one.drop_last) for one in found} == {(850, drop_last)}
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

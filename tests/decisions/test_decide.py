@@ -49,6 +49,7 @@ def test_about_a_sixth_is_held_out_whatever_the_batch_size(opened, sizes, holdou
 
 def test_what_is_given_is_held_out_and_left_out(opened):
     assert {one.holdout for one in opened(batch_size=(4000, 100), holdout=9)} == {9}
+    assert {one.drop_last for one in opened(batch_size=(64, 32), holdout=850)} == {True}, "3150 images leave 14"
     settings = opened(batch_size=(4000, 1700), drop_last=True)
     assert {one.batch_size: one.drop_last for one in settings} == {4000: False, 1700: True}
 
