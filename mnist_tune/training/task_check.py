@@ -133,7 +133,7 @@ def _check_loss(task: Task, said: str, params: Any, state: Any, train: Any) -> N
         given = f"{loss.dtype}{list(loss.shape)}" if hasattr(loss, "shape") else type_of(loss)
         raise UserError(f"{what} must return the mean over the batch, a float, it returned {given}; use .mean()")
     before, after = (_kinds(tree) for tree in (state, new))
-    if before != after:
+    if jax.tree.flatten(before) != jax.tree.flatten(after):  # some containers equal none but themselves
         raise UserError(f"{what} returned another state than it got: {after} for {before}; keep shapes and types")
     if not bool(jnp.isfinite(loss)):
         raise UserError(f"{what} is {float(loss)} for untrained parameters; scale the data, or its initial parameters")

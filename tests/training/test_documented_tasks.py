@@ -14,7 +14,8 @@ from mnist_tune.training.task_check import check_task
 PAGE = Path(__file__).parents[2] / "docs" / "own_training.md"
 BLOCKS = {block.split()[1].removesuffix(".py"): block for block in
           re.findall(r"```python\n(# \w+\.py\n.*?)```", PAGE.read_text(), re.DOTALL)}  # fmt: skip
-RATES = {"regression": 0.01, "vae": 0.01, "pinn": 0.01, "gan": 0.05}
+RATES = {"regression": 0.01, "vae": 0.01, "pinn": 0.01, "gan": 0.05, "crops": 0.3, "contrastive": 0.3}
+RATES |= {"nnx_text": 0.3, "equinox_text": 0.3}
 
 
 @pytest.mark.usefixtures("as_users_have_it")
