@@ -11,7 +11,7 @@ from matplotlib.figure import Figure  # not pyplot: that takes longer to import,
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError
-from mnist_tune.reports.charts import Box, Chart, charts
+from mnist_tune.reports.charts import Box, charts
 from mnist_tune.reports.svg import FONT
 from mnist_tune.reports.view import View
 from mnist_tune.results.tables import Tables
@@ -41,19 +41,15 @@ def picture(sweep: Tables) -> Picture:
             figure.text(0.5, 0.5, "no trial has finished an epoch", ha="center")
             return figure
         left, right = charts(view, 0)
-        chosen: list[tuple[Chart, Box]] = []
-        rows = max(len(left), len(right[:1]))
-        for side, x, width in (
-            (left, EDGE, LEFT),
-            ([one for one in right if one.choice == right[0].choice], EDGE + LEFT + 24, RIGHT),
-        ):
-            chosen += [(one, Box(x, HEIGHT * (rows - 1 - i), width, HEIGHT)) for i, one in enumerate(side[:rows])]
+        sides = left, [one for one in right if one.choice == right[0].choice]
+        rows = max(map(len, sides))
         size = ((LEFT + 24 + RIGHT + 2 * EDGE) / 72, (HEIGHT * rows + 44) / 72)
         figure = Picture(figsize=size, dpi=110)
         place = EDGE / 72 / size[0], 1 - EDGE / 72 / size[1]
         figure.text(*place, view.answers[0].headline, size=15, weight="bold", va="top", parse_math=False)
-        for one, box in chosen:
-            one.draw(figure, box, view.measures[0])
+        for side, x, width in zip(sides, (EDGE, EDGE + LEFT + 24), (LEFT, RIGHT), strict=True):
+            for i, one in enumerate(side):
+                one.draw(figure, Box(x, HEIGHT * (rows - 1 - i), width, HEIGHT), view.measures[0])
     return figure
 
 

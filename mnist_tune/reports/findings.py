@@ -232,25 +232,8 @@ def ran(sweep: Tables) -> dict[str, str]:
         said["lanes that trained together"] = f"{lanes.mean():.1f} on average, at most {lanes.max():.0f}"
         if fill.notna().any():
             said["fill"] = f"{fill.mean():.0%} of a device's lanes asked for an epoch"
+    count = sweep.epochs.groupby(["node", "device"])["epoch"].count()
+    if len(count) > 1:
+        said["epochs by device"] = listed([f"{' '.join(of)} {some:,}" for of, some in count.items()], 12)
     said["resumed"] = f"{counted(len(resumed), 'time')}, last {resumed[-1][:16]}" if resumed else "never"
     return said
-
-
-def nodes(epochs: pd.DataFrame) -> list[dict[str, str]]:
-    """Return what each device of each node did, as rows of texts."""
-    rows = []
-    for (node, device), part in epochs.dropna(subset=["node"]).groupby(["node", "device"], dropna=False):
-        times = part["ended_at"].astype(float)
-        span = times.max() - times.min()
-        total = float(np.nansum(part[list(WORK)].astype(float).to_numpy()))
-        rows.append(
-            {
-                "node": str(node),
-                "device": "–" if pd.isna(device) else str(device),
-                "trials": f"{part['trial_id'].nunique():,}",
-                "epochs": f"{len(part):,}",
-                "epochs a minute": f"{60 * (len(part) - 1) / span:.1f}" if span > 0 else "–",
-                "waited": f"{part['wait_s'].astype(float).sum() / total:.0%}" if total else "–",
-            }
-        )
-    return rows

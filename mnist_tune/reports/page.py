@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from mnist_tune import storage
 from mnist_tune.errors import UserError
 from mnist_tune.reports.charts import Box, Chart, charts
-from mnist_tune.reports.findings import facts, failures, nodes, notes, ran, repeated, spoken, title
+from mnist_tune.reports.findings import facts, failures, notes, ran, repeated, spoken, title
 from mnist_tune.reports.styles import DARK, DARK_INKS, DIM, FAINT, GROUNDS, INK, LINES, LOOKS, RULE
 from mnist_tune.reports.svg import FONT, inline
 from mnist_tune.reports.table import MANY, Column, columns
@@ -164,7 +164,6 @@ def head(view: View, number: int) -> dict[str, Any]:
         "left": f", about {spoken(left)} left" if not math.isnan(left) else "",
         "choices": [chart.choice for chart in sides[1] if chart.choice],
         "sides": [list(drawings(view, side, f"{number}{i}", WIDE[i])) for i, side in enumerate(sides)],
-        "nodes": nodes(sweep.epochs),
     }
 
 

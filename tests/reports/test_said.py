@@ -12,7 +12,7 @@ from recorded_data import recorded_data
 from mnist_tune.reports import terminal, view
 from mnist_tune.reports.answer import answer
 from mnist_tune.reports.decided import decided
-from mnist_tune.reports.findings import facts, failures, left_over, measured_edges, nodes, notes, ran, repeated
+from mnist_tune.reports.findings import facts, failures, left_over, measured_edges, notes, ran, repeated
 from mnist_tune.reports.table import columns
 from mnist_tune.reports.terminal import print_report
 from mnist_tune.reports.view import View
@@ -151,12 +151,11 @@ def test_after_its_decision_a_search_names_what_that_found(made_up_sweep, monkey
 
 
 def said(sweep):
-    """What is found of a sweep, a line each, and what its nodes did."""
+    """What is found of a sweep, a line each."""
     yield from (": ".join((title, *lines)) for title, lines in measured_edges(sweep))
     yield from (*answer(sweep).more, *notes(sweep), *failures(sweep.trials))
     yield from (" ".join(one) for one in (*left_over(sweep, str(sweep.path)), *repeated(sweep)))
     yield from (f"{name}: {text}" for name, text in (facts(sweep) | ran(sweep)).items())
-    yield from (", ".join(f"{name} {value}" for name, value in row.items()) for row in nodes(sweep.epochs))
 
 
 def test_what_is_found_of_sweeps(made_up_sweep, edge_sweep, same):
