@@ -13,14 +13,17 @@ import tyro
 
 from mnist_tune import cli, storage
 from mnist_tune.commands.main import run
+from mnist_tune.commands.search import Search, search_and_decide
 from mnist_tune.decisions.decide import DecideOptions, decide_between
 from mnist_tune.edge.search import EdgeOptions, search_edge
 from mnist_tune.errors import UserError
 from mnist_tune.invocation import arguments, called, module_of, started_by
+from mnist_tune.own_code.registry import register
 from mnist_tune.reports.terminal import print_report
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.meta import read_meta
 from mnist_tune.sweep import Sweep
+from mnist_tune.training.task import Task
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, InResume, SweepOptions, all_rates
 from mnist_tune.tuning.past import grown
@@ -76,14 +79,14 @@ def options_of(meta: Mapping[str, Any]) -> type[SweepOptions]:
 
 
 def resume_sweep(path: str | Path, **given: Any) -> Sweep:
-    """Resume a sweep, a decision or a search for an edge: trials that had not ended go on from their last epoch.
+    """Resume a sweep, a search or a decision: trials that had not ended go on from their last epoch.
 
     Args:
         path: the folder or URI.
         given: options of the command that started it, such as `epochs=20`, `seeds=(3, 4)` or `quiet=True`. Those that
             are left out are as recorded. Options that make trials add to what is recorded; of the others, those may
             change that say how the sweep runs. A sweep that was started from Python takes `epochs`, `learning_rates`
-            and `seeds`, too.
+            and `seeds`, too. Code of your own is named again: `architecture="net.py:mlp"`, or `task=`, also a `Task`.
 
     Raises:
         UserError: there is no sweep, the data have changed, or an option was given that can't change.
@@ -91,11 +94,16 @@ def resume_sweep(path: str | Path, **given: Any) -> Sweep:
     where = storage.place(path)
     meta = read_meta(where)
     kind = options_of(meta)
-    if meta.get("search") and kind not in (EdgeOptions, DecideOptions):
+    if meta.get("search") and kind is PythonSweep:
         raise UserError(f"{where} is a search; resume it with: {resume_command(meta, where)}")
+    if isinstance(task := given.get("task"), Task):
+        register("task")(lambda: task)
+        given["task"] = "task"
     options = resumed_with(kind, where, {"resume": where} | given)
     if isinstance(options, EdgeOptions):
         return shown(search_edge(options), options)
     if isinstance(options, DecideOptions):
         return shown(decide_between(options), options)
+    if isinstance(options, Search):
+        return shown(search_and_decide(options)[0], options)
     return shown(run_or_resume(options), options)

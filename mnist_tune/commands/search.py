@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 import tyro
 
-from mnist_tune import UserError, load_sweep, storage
+from mnist_tune import Sweep, UserError, load_sweep, storage
 from mnist_tune.columns import COUNT, SEED, WHOLE, whole
 from mnist_tune.decisions.decide import DecideOptions, decide_between
 from mnist_tune.invocation import command
@@ -172,7 +172,22 @@ OPTIONS = Search
 
 
 def main() -> int:
-    config = command_options(OPTIONS)
+    found, decided = search_and_decide(command_options(OPTIONS))
+    code = print_report(found)
+    if decided is None:
+        if not found.trials["stop_reason"].isin(OPEN_REASONS).any():
+            print("Fewer than two settings were trained to their end, so there is nothing to decide between.")
+            return 1
+        return code
+    print(f"Decision: {command('show')} {shlex.quote(str(decided.path))}")
+    if decided.trials["stop_reason"].isin(OPEN_REASONS).any():
+        print(f"The decision had not ended; resume with: {resume_command(found.meta, found.path)}")
+    return exit_code(decided.trials)
+
+
+def search_and_decide(config: Search) -> tuple[Sweep, Sweep | None]:
+    """Search, then decide between the best. Return the search and the decision; None if the search has not ended, or
+    fewer than two settings were trained to their end."""
     data, known = config.load(), 0
     if (where := config.place_to_resume()) is not None:
         refuse_unknown(where, config)
@@ -183,13 +198,9 @@ def main() -> int:
         drop_last = config.drop_last or max(config.batch_size) <= held_out // 2  # as decisions do
         config = replace(config, holdout=config.holdout or held_out, learning_rates=rates, drop_last=drop_last)
     found = search(config.NAME, config.space(), config.trials, config, None, config.searcher(known), data=data)
-    if found.trials["stop_reason"].isin(OPEN_REASONS).any():
-        return print_report(found)
     contenders = settings_of(found.finalists())
-    if len(contenders) < 2:
-        print_report(found)
-        print("Fewer than two settings were trained to their end, so there is nothing to decide between.")
-        return 1
+    if found.trials["stop_reason"].isin(OPEN_REASONS).any() or len(contenders) < 2:
+        return found, None
     refuse_unknown(found.path, *contenders)
     shared = {name: getattr(config, name) for name in hints_of(SweepOptions)}
     shared |= {"scheduler": "fifo", "output": found.final_place, "resume": AUTO}
@@ -197,8 +208,4 @@ def main() -> int:
     decided = decide_between(python_options(options), contenders, data)
     found = load_sweep(found.path)  # which names what was decided
     found.report(storage.join(found.path, "report.html"))
-    print_report(found)
-    print(f"Decision: {command('show')} {shlex.quote(str(decided.path))}")
-    if decided.trials["stop_reason"].isin(OPEN_REASONS).any():
-        print(f"The decision had not ended; resume with: {resume_command(found.meta, found.path)}")
-    return exit_code(decided.trials)
+    return found, decided

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from recorded_data import recorded_data
 
-from mnist_tune import UserError, load_sweep
+from mnist_tune import UserError, load_sweep, resume_sweep
 from mnist_tune.commands import search
 from mnist_tune.commands.search import Search
 from mnist_tune.reports.terminal import exit_code
@@ -318,7 +318,7 @@ def test_a_search_ends_with_a_decision_which_a_resume_goes_on_with(tmp_path, one
     ], "one table, and one answer"
     tests = [f"{one:.4f}" for one in searched.trials["test_accuracy"]]
     assert not [one for one in tests if one in said.split("Results: ")[0]]
-    monkeypatch.setattr(sys, "argv", ["search.py", "--resume", str(searched.path), "--quiet"])
-    assert search.main() == 0
+    assert resume_sweep(searched.path, quiet=True).final.path == place
     assert len(load_sweep(place).trials) == 6
+    assert searched.leading()[0] == searched.finalists()["trial_id"][int(decided.decision.decision.leader)]
     assert load_sweep(searched.path).trials.equals(searched.trials)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 from unittest.mock import Mock
 
@@ -23,6 +24,7 @@ from mnist_tune import (
     run_search,
     run_sweep,
 )
+from mnist_tune.commands.search import Search
 from mnist_tune.own_code.loading import names_in
 from mnist_tune.results.folder import fetched
 from mnist_tune.results.meta import read_meta
@@ -341,10 +343,15 @@ def test_what_has_nothing_left_ends_without_a_run_and_keeps_its_end(cut, plans, 
     assert plans == []
 
 
-def test_a_decision_is_resumed_from_python(new_writer, tmp_path, monkeypatch):
-    """As where its networks were registered there."""
-    writer, where = new_writer(tmp_path / "decision"), tmp_path / "decision"
-    writer.finish(name="decide", options=DecideOptions(tolerance=0.01).values() | {"output": None})
+@pytest.mark.parametrize(
+    ("name", "asked"), [("decide", DecideOptions(tolerance=0.01)), ("search", Search(widths=(8,), seed=3))]
+)
+def test_a_decision_and_a_search_are_resumed_from_python(new_writer, tmp_path, monkeypatch, name, asked):
+    """As where their networks were registered there."""
+    writer, where = new_writer(tmp_path / name), tmp_path / name
+    writer.meta["search"] = name == "search"
+    writer.finish(name=name, options=asked.values() | {"output": None})
     monkeypatch.setattr("mnist_tune.commands.resume.decide_between", lambda options: options)
+    monkeypatch.setattr("mnist_tune.commands.resume.search_and_decide", lambda options: (options, None))
     monkeypatch.setattr("mnist_tune.commands.resume.shown", lambda found, options: found)
-    assert resume_sweep(where, quiet=True) == DecideOptions(resume=where, quiet=True, tolerance=0.01)
+    assert resume_sweep(where, quiet=True) == replace(asked, resume=where, quiet=True)

@@ -58,6 +58,11 @@ def test_a_task_may_be_given_from_python_and_mistakes_make_no_folder(folder):
     sweep = run_sweep("task", trials(2)[1:2], options, task=regression())
     assert sweep.trials["test_loss"].item() < 6
     assert load_sweep(folder / "a").trials["stop_reason"].tolist() == ["completed"]
+    resume_sweep(folder / "a", epochs=3, quiet=True, task=regression())
+    best = load_sweep(folder / "a").load()
+    assert (best.row["epoch"], best.params["w"].shape, best.state) == (3, (5, 2), ())
+    with pytest.raises(UserError, match="only networks predict classes"):
+        best.predict([[1.0]])
     for wrong, said in (
         ({"task": f"{TASKS}:regresion"}, "has no function 'regresion'; did you mean 'regression'"),
         (
