@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+import copyreg
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from mnist_tune.data_spec import TaskSpec
+
+
+def _as_path(array: np.memmap[Any, Any]) -> tuple[Any, ...]:
+    """Return how to open a part of a memory-mapped file again, where it is unpickled."""
+    if array.filename is None or not array.flags.c_contiguous:
+        return np.array, (np.asarray(array),)
+    root = array
+    while isinstance(root.base, np.memmap):
+        root = root.base
+    offset = root.offset + array.ctypes.data - root.ctypes.data
+    return np.memmap, (array.filename, array.dtype, "r", offset, array.shape)
+
+
+copyreg.pickle(np.memmap, _as_path)  # else pickling would read the whole file
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,9 @@ import numpy as np
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.data.task_data import TaskData
 
+MAPPED = 2**28
+"""Bytes that parts of memory-mapped files may take without a limit on the device."""
+
 
 @dataclass(frozen=True)
 class DeviceData:
@@ -67,7 +70,8 @@ class DeviceData:
             splits["validation"] = kept + dataset.spec.test_images, holdout
         leaves, total = jax.tree.leaves((train, test)), dataset.spec.train_images + dataset.spec.test_images
         bytes_, device = sum(x.nbytes for x in leaves), jax.local_devices()[0].memory_stats() or {}
-        memory = memory or device.get("bytes_limit", math.inf) / 2
+        usual = MAPPED if any(isinstance(x, np.memmap) for x in leaves) else math.inf
+        memory = memory or device.get("bytes_limit", 2 * usual) / 2
         if bytes_ > memory:
             part = max(int(memory / (2 * lanes * bytes_ / total)), 1)
             return cls((train, test), kept, splits, tuple(counts.tolist()), positions, part)
@@ -93,12 +97,15 @@ class DeviceData:
 
     def _bring(self, index: np.ndarray) -> Any:
         tests = self.splits["test"][1]
-        of_test = (index >= self.train_count) & (index < self.train_count + tests)
-        others = index - np.where(index >= self.train_count, tests, 0)
+        of_test = np.flatnonzero((index >= self.train_count) & (index < self.train_count + tests))
+        others = np.where(index < self.train_count, index, np.maximum(index - tests, 0))
 
         def rows(train: np.ndarray, test: np.ndarray) -> np.ndarray:
-            found = np.take(train, np.where(of_test, 0, others), axis=0)
-            found[of_test] = test[index[of_test] - self.train_count]
+            if len(of_test) == len(index):
+                return np.take(np.asarray(test), index - self.train_count, axis=0)
+            found = np.take(np.asarray(train), others, axis=0, mode="clip")
+            if len(of_test):
+                found[of_test] = test[index[of_test] - self.train_count]
             return found
 
         return jax.block_until_ready(jax.device_put(jax.tree.map(rows, *self.arrays)))

@@ -1,5 +1,9 @@
 """Data that are larger than the device's memory for them: the same bits as in memory."""
 
+import pickle
+from dataclasses import replace
+
+import jax
 import numpy as np
 import pytest
 from tasks import contrastive, regression, vae
@@ -42,14 +46,30 @@ def test_data_three_times_the_memory_give_the_same_bits(factory, holdout, capaci
     register(factory.__name__)(factory)
     found = check_task(factory.__name__, [TrialConfig(batch_size=24)])
     data = TaskData(found.spec, found.train, found.test, found.checksums)
-    size = sum(
-        leaf.nbytes
-        for part in (found.train, found.test)
-        for leaf in (part.values() if isinstance(part, dict) else [part])
-    )
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves((found.train, found.test)))
     rows, states = trained(data, capacity, holdout)
     again, others = trained(data, capacity, holdout, size / 3)
     assert again == rows
     for state, other in zip(states, others, strict=True):
         for name, array in state.items():
             np.testing.assert_array_equal(other[name], array, strict=True)
+
+
+def test_memory_mapped_files_travel_as_paths_and_give_the_same_bits(tmp_path):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "x.npy", rng.normal(size=(400, 6)).astype("float32"))
+    rows = {}
+    for mode in (None, "r"):
+
+        def mapped(mode=mode):
+            x = np.load(tmp_path / "x.npy", mmap_mode=mode)
+            return replace(contrastive(), data=lambda: (x[:300], x[300:]))
+
+        register(f"mapped_{mode}")(mapped)
+        found = check_task(f"mapped_{mode}", [TrialConfig(batch_size=24)])
+        data = pickle.loads(pickle.dumps(TaskData(found.spec, found.train, found.test, found.checksums)))
+        assert isinstance(data.test, np.memmap) == (mode == "r")
+        rows[mode] = trained(data, 1, 0, 3_000)
+        assert (len(pickle.dumps(data)) < 2_000) == (mode == "r")
+        rows[mode] = *rows[mode][0], found.checksums
+    assert rows[None] == rows["r"]
