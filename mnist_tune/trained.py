@@ -45,7 +45,7 @@ class Trained:
     `deviation` if these are not empty."""
 
     def __repr__(self) -> str:
-        scores = "test_accuracy" if self.row.get("test_accuracy") is not None else "test_loss"
+        scores = "test_accuracy" if isinstance(self.data, DataSpec) else "test_loss"
         said = f"{scores.replace('_', ' ')} {self.row[scores]:.4f}"
         rate = f"learning rate {self.trial.learning_rate:g}"
         return (

@@ -306,6 +306,7 @@ def test_states_that_stay(new_writer, epoch_row, monkeypatch, tmp_path, request,
     again = new_writer(place, resume=True)
     again.finish(ended="now")
     assert again.saved() == {"0", "1", "2", "x", "i"} | others
+    assert load_sweep(place).state("x") == again.state("x")
 
 
 @pytest.fixture(scope="module")
