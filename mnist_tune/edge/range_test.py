@@ -85,7 +85,7 @@ def _curve(config: TrialConfig, dataset: Dataset, ramp: Ramp | None = None) -> R
     from mnist_tune.training.program import Program
     from mnist_tune.training.range_test import Ramp, range_curve
 
-    data = DeviceData.put(dataset, config.label_noise, config.holdout)
+    data = DeviceData.put(dataset, config.label_noise, config.holdout, memory=math.inf)
     program = Program.of(replace(config, schedule="constant", warmup_steps=0), dataset.spec)
     hyper = program.step.hyperparameters(config, config.steps(data.train_count))
     state, guess = program.init(config.seed, hyper), math.inf

@@ -11,6 +11,7 @@ from tasks import contrastive, regression, vae
 from mnist_tune import TrialConfig
 from mnist_tune.data.task_data import TaskData
 from mnist_tune.execution.pool import LanePool
+from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.own_code.registry import register
 from mnist_tune.training.task_check import check_task
 
@@ -23,9 +24,9 @@ def numbers_of(row):
     return {name: value for name, value in row.items() if name not in TIMES}
 
 
-def trained(data, capacity, holdout, memory=None):
+def trained(data, capacity, holdout, memory=None, sharpness=None):
     """Return the rows and states of lanes, half of which begin again after an epoch, and all are killed and resumed."""
-    pool, found = LanePool(data, capacity, data_memory=memory), []
+    pool, found = LanePool(data, capacity, sharpness=sharpness, data_memory=memory), []
     configs = {str(i): TrialConfig(architecture=data.name, learning_rate=rate, batch_size=24, holdout=holdout)
                for i, rate in enumerate(RATES[:capacity])}  # fmt: skip
     for name, config in configs.items():
@@ -53,6 +54,15 @@ def test_data_three_times_the_memory_give_the_same_bits(factory, holdout, capaci
     for state, other in zip(states, others, strict=True):
         for name, array in state.items():
             np.testing.assert_array_equal(other[name], array, strict=True)
+
+
+def test_the_sharpness_of_data_in_parts_is_that_of_data_in_memory():
+    register("regression")(regression)
+    found = check_task("regression", [TrialConfig(batch_size=24)])
+    data, settings = TaskData(found.spec, found.train, found.test, found.checksums), SharpnessSettings(5, 50)
+    rows, _ = trained(data, 1, 100, sharpness=settings)
+    assert rows[0]["sharpness"] > 0
+    assert trained(data, 1, 100, 4_000, settings)[0] == rows
 
 
 def test_memory_mapped_files_travel_as_paths_and_give_the_same_bits(tmp_path):
