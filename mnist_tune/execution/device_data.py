@@ -97,15 +97,20 @@ class DeviceData:
 
     def _bring(self, index: np.ndarray) -> Any:
         tests = self.splits["test"][1]
-        of_test = np.flatnonzero((index >= self.train_count) & (index < self.train_count + tests))
-        others = np.where(index < self.train_count, index, np.maximum(index - tests, 0))
+        of_test = (index >= self.train_count) & (index < self.train_count + tests)
+        others = index - np.where(index >= self.train_count + tests, tests, 0)
+        row = bool((np.diff(index) == 1).all())  # such as the blocks of an evaluation, which need no copy
+
+        def some(array: np.ndarray, at: np.ndarray) -> np.ndarray:
+            return array[at[0] : at[0] + len(at)] if row else np.take(np.asarray(array), at, axis=0, mode="clip")
 
         def rows(train: np.ndarray, test: np.ndarray) -> np.ndarray:
-            if len(of_test) == len(index):
-                return np.take(np.asarray(test), index - self.train_count, axis=0)
+            if of_test.all():
+                return some(test, index - self.train_count)
+            if not of_test.any():
+                return some(train, others)
             found = np.take(np.asarray(train), others, axis=0, mode="clip")
-            if len(of_test):
-                found[of_test] = test[index[of_test] - self.train_count]
+            found[of_test] = test[index[of_test] - self.train_count]
             return found
 
         return jax.block_until_ready(jax.device_put(jax.tree.map(rows, *self.arrays)))
