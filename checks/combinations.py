@@ -284,7 +284,7 @@ def command(words: Sequence[str], folder: Path, kill_at: int | None = None) -> t
     Returns:
         The exit code, and the lines that it wrote.
     """
-    child = start_python([str(REPOSITORY / "sweeps" / "lr_regimes.py"), *words], folder, own_group=True)
+    child = start_python(["-m", "mnist_tune", *words], folder, own_group=True)
     journal, until = folder / "sweep" / "journal.jsonl", time.monotonic() + TIMEOUT_S
     while child.poll() is None:
         rows = journal.read_text().count('"epoch"') if kill_at is not None and journal.exists() else -1
@@ -308,16 +308,19 @@ def again(kind: Kind, given: Fields, once: Sweep, folder: Path, random_: random.
         possible = [name for name in asked if first[name] != asked[name]]
         name = random_.choice([name for name in possible if name not in kept] or possible)
         less, more = {name: first[name]}, {name: given[name]}
-    code, said = command([*flags(given | less), "--output", str(sweep), "--quiet"], folder, kill_at)
+    code, said = command(["regimes", *flags(given | less), "--output", str(sweep), "--quiet"], folder, kill_at)
     if code and not (kind == "killed" and code == -signal.SIGKILL):
         return f"{kind}: {shlex.join(flags(less))}", [f"exit code {code}: {' '.join(said[-3:])}"]
     if (sweep / META).exists():
         before = load_sweep(sweep)
         printed = shlex.split(resume_command(before.meta, sweep))
-        words = [*printed[printed.index("--resume") :], *flags(more)]
+        words = [*printed[printed.index("resume") :], *flags(more)]
         what = f"{kind} after {len(before.epochs)} of {len(once.epochs)} rows, {shlex.join(words)}"
     else:  # there is nothing to resume, and the same command begins
-        words, what = [*flags(given), "--output", str(sweep)], f"{kind} before its {META} was there, the same again"
+        words, what = (
+            ["regimes", *flags(given), "--output", str(sweep)],
+            f"{kind} before its {META} was there, the same again",
+        )
     code, said = command([*words, "--quiet"], folder)
     if "epochs" in more and "schedule" in given:
         wrong = code != 2 or len(said) != 1 or "start a new sweep" not in said[0]
@@ -333,7 +336,11 @@ def tried(kind: Kind, given: Fields, folder: Path, random_: random.Random) -> tu
         once = run_once(given, folder / "once")
     except UserError as error:
         refusal = f"error: {error}"
-        said = [refusal] if kind == "once" else command([*flags(given), "--output", "sweep", "--quiet"], folder)[1]
+        said = (
+            [refusal]
+            if kind == "once"
+            else command(["regimes", *flags(given), "--output", "sweep", "--quiet"], folder)[1]
+        )
         return f"refused: {error}", [] if said == [refusal] and "\n" not in refusal else [f"the command said {said}"]
     found = incomplete(once, given) + shown(once)
     return (kind, found) if found or kind == "once" else again(kind, given, once, folder, random_)

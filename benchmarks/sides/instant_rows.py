@@ -38,7 +38,7 @@ def made_up_row(rate: float, epoch: int) -> dict[str, Any]:
     steps = {"step_loss_first": loss, "step_loss_max": 1.1 * loss, "step_loss_last": loss, "window_loss_max": loss}
     row = {column.name: EMPTY[column.kind.type] for column in EPOCHS[1:]} | known | steps
     row |= {"epoch": epoch, "step": 40 * epoch, "learning_rate": rate, "finite": True, "ended_at": time.time()}
-    return row | {"untrained_loss": 2.3, "above_since": None, "guessing_since": None, "error": "", "answers": 1.0}
+    return row | {"untrained_loss": 2.3, "above_since": None, "guessing_since": None, "answers": 1.0, "lanes": 1}
 
 
 class Instant(TrialTrainable):
