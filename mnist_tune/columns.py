@@ -70,12 +70,24 @@ ID = Kind(
 )
 """A valid trial id or stop reason. States are files named by ids, so path separators are refused."""
 
+SCORE = Kind(
+    "a-z, 0-9 and _, at most 40",
+    lambda value: isinstance(value, str) and re.fullmatch("[a-z0-9_]{1,40}", value) is not None,
+    str,
+)
+"""A valid name of what a task's `score` returns."""
+OWN_SCORE = "score_"
+"""Begins the columns of these scores."""
+MOST_SCORES = 16
+"""How many of them a sweep may have."""
+
 TEXT = text("text", 2**20)
 NAME = text("text of at most 16,384 characters", 2**14)
 FLAG = Kind("True or False", lambda value: isinstance(value, bool), bool)
 COUNT, WHOLE = whole(1), whole(0)
 SEED = whole(0, 2**32 - 1)  # numpy's RandomState accepts no more
 NUMBER = number("a number", nan=True)
+LOSS = number("a finite number", -FINITE, FINITE)
 SECONDS = number("a number of seconds", -LONGEST, LONGEST, nan=True)
 RATE = number("a finite number above 0", LEAST, FINITE)
 FROM_0 = number("a finite number of at least 0", 0, FINITE)
@@ -127,7 +139,8 @@ EPOCHS = (
     Column("validation_accuracy", NUMBER, "Share of the images held out classified right.", "0 to 1", curve=True),
     Column("answers", FACTOR, "Of tokens: independent answers that an example's are worth, held out.", curve=True),
     Column("loss_noise", NUMBER, "Of a task: the standard error of what the held-out loss fell so far.", curve=True),
-    Column("scores", TEXT, "What a task's `score` returns beside loss and accuracy, held out."),
+    Column("loss_error", NUMBER, "Of a task: the standard error of its held-out loss."),
+    Column("scores", TEXT, "In the journal: what a task's `score` returns beside loss and accuracy, held out."),
     Column("step_loss_first", NUMBER, "Loss of the epoch's first batch, before its update.", "nats"),
     Column("step_loss_max", NUMBER, "The largest batch loss of the epoch.", "nats", curve=True),
     Column("step_loss_last", NUMBER, "Loss of the epoch's last batch.", "nats"),
@@ -206,7 +219,8 @@ TRIALS = (
     Column("answers", FACTOR, "Of tokens: independent answers that an example's are worth, held out."),
     Column("best_test_accuracy", NUMBER, "The best accuracy on the test set after any epoch.", "0 to 1"),
     Column("late_fall", NUMBER, "Largest fall of held-out (else test) accuracy in a late epoch; 0 if noise.", "0 to 1"),
-    Column("loss_noise", NUMBER, "Of a task without accuracy: the standard error of its held-out loss.", "nats"),
+    Column("loss_noise", NUMBER, "Of a task without accuracy: the standard error of its loss beside those of others."),
+    Column("loss_error", NUMBER, "Of a task without accuracy: the standard error of its last held-out loss."),
     Column("best_epoch", WHOLE, "The first epoch that had it; 0 where no epoch ended.", gaps=False),
     Column("compile_s", SECONDS, "Time spent compiling, over all epochs.", "s"),
     Column("train_s", SECONDS, "Time spent training, over all epochs.", "s"),

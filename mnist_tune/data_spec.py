@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 ARRAYS = "arrays"
 """Stands for data that was given from Python."""
@@ -13,24 +15,39 @@ ARRAYS = "arrays"
 class TaskSpec:
     """The description of a task's data, and what `sweep.json` keeps of the task."""
 
+    flag: ClassVar[str] = "task"
+    """The option that names what is trained."""
+    positions: ClassVar[int] = 1
+
     name: str
-    """The task's name with its arguments."""
+    """The task's name with its arguments; of several the names, which share their data."""
     train_images: int
     """The number of training examples, held-out ones included."""
     test_images: int
-    guess: float | None = None
-    """The loss of the best constant answer, if the task says it."""
+    guesses: Mapping[str, float] = field(default_factory=dict)
+    """The loss of the best constant answer, by the name of each task that says it."""
     chance: float | None = None
     """The accuracy of guessing, if the task says it: labels then follow its accuracy."""
     scores: tuple[str, ...] = ()
-    """What the task's `score` returns beside the loss."""
+    """What `score` returns beside loss and accuracy."""
     lane_bytes: int = 0
     """The memory that a lane takes on a device, beside activations; 0 is unknown."""
+    own_step: bool = False
+    """Whether a step is the task's own, so that `loss` may mean nothing."""
+
+    @property
+    def by_accuracy(self) -> bool:
+        """Whether labels follow an accuracy."""
+        return self.chance is not None
 
 
 @dataclass(frozen=True)
 class DataSpec:
     """The description of a data set; the factory of a network gets it."""
+
+    flag: ClassVar[str] = "architecture"
+    scores: ClassVar[tuple[str, ...]] = ()
+    by_accuracy: ClassVar[bool] = True
 
     name: str
     """What tables call it. The user's own data never have the name of a built-in set."""

@@ -15,7 +15,7 @@ from mnist_tune.reports.axes import log_axis
 from mnist_tune.reports.figures import panels, save
 from mnist_tune.reports.styles import COLOURS
 
-OWN = ("architecture", "seeds", "picture")
+OWN = ("architecture", "task", "sweep", "seeds", "picture")
 """The options that the command which measures the edge gets by itself, or lacks."""
 
 EDGE_OVER = (0.56, 0.7, 1.2)
@@ -38,13 +38,16 @@ def print_range(found: RangeTest, options: RangeTestOptions) -> None:
         middle = float(np.median(rates))
         seeds = f" [{rate(min(rates), 3)} to {rate(max(rates), 3)}]" * (len(rates) > 1)
         print(f"{found.architecture}: the loss blows up at {rate(middle, 3)}{seeds}")
-        low, usual, high = (f"{middle * factor:.2g}" for factor in EDGE_OVER)
-        print(f"So expect half of the seeds to learn up to {usual} ({low} to {high}), as with ten other networks")
+        if not found.of_task:
+            low, usual, high = (f"{middle * factor:.2g}" for factor in EDGE_OVER)
+            print(f"So expect half of the seeds to learn up to {usual} ({low} to {high}), as with ten other networks")
     if stayed := len(found.curves) - len(rates):
         print(f"With {stayed} of {len(found.curves)} seeds it never leaves")
     if options.loss == "mse":
         print("Those had cross-entropy: with mse, no range test is to be trusted")
-    print(f"To measure it here: {command('edge')} {words('architecture', found.architecture)}{_repeated(options)}")
+    named = words("task" if options.task else "architecture", found.architecture)
+    named = words("sweep", options.sweep) if options.sweep else named
+    print(f"To measure it here: {command('edge')} {named}{_repeated(options)}")
 
 
 def _repeated(options: RangeTestOptions) -> str:

@@ -16,10 +16,11 @@ from mnist_tune.columns import COUNT, SEED, WHOLE, whole
 from mnist_tune.decisions.decide import DecideOptions, decide_between
 from mnist_tune.invocation import command
 from mnist_tune.own_code.loading import refuse_unknown
+from mnist_tune.regimes.ranking import ACCURACY, Ranking
 from mnist_tune.reports.terminal import exit_code, print_report
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.tables import settings_of
-from mnist_tune.trial import OPEN_REASONS, TRIALS, Training
+from mnist_tune.trial import OPEN_REASONS, TRIALS, Training, TrialConfig
 from mnist_tune.tuning.opening import HELD_OUT
 from mnist_tune.tuning.options import (
     ARCHITECTURE_HELP,
@@ -34,6 +35,7 @@ from mnist_tune.tuning.options import (
 )
 from mnist_tune.tuning.resuming import command_options, python_options
 from mnist_tune.tuning.sweep import search
+from mnist_tune.tuning.tasks import load_data
 
 FINAL_TRIALS = 60
 """The most trials of the decision between the best three."""
@@ -92,8 +94,8 @@ class Search(CrossedOptions):
 
     def networks(self) -> dict[str, dict[str, Any]]:
         """Return the networks to choose among by name, each with its parts, which are settings of their own."""
-        if self.architecture:
-            return {name: {"name": name} for name in self.architecture}
+        if named := self.task or self.architecture:
+            return {name: {"name": name} for name in named}
         kinds = [f"{name}-glorot" if name == "relu" else name for name in self.activations]
         combined = crossed(self, "widths", "depths", "activations", activations=kinds)
         return {
@@ -136,7 +138,7 @@ class Search(CrossedOptions):
             "weight_decay": drawn("weight_decay"),
         } | {one.name: getattr(self, one.name) for one in fields(Training) if one.name not in RANGES}
 
-    def searcher(self, known: int = 0) -> Any:
+    def searcher(self, known: int = 0, ranking: Ranking = ACCURACY) -> Any:
         """Return Optuna's searcher. After a resume that knows so many trials, it has another seed: it would propose
         them again."""
         import optuna
@@ -146,8 +148,8 @@ class Search(CrossedOptions):
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         seed = np.random.SeedSequence([self.seed, known]).generate_state(1)[0] if known else self.seed
         kind = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}[self.by]
-        sampler = kind(seed=int(seed))
-        return NetworkSearch(self.networks(), self.rates(), metric="validation_accuracy", mode="max", sampler=sampler)
+        best = {"metric": ranking.column("validation"), "mode": "min" if ranking.less else "max"}
+        return NetworkSearch(self.networks(), self.rates(), **best, sampler=kind(seed=int(seed)))
 
 
 def choices(name: str, given: Any) -> tuple[float, float] | list[float]:
@@ -188,16 +190,17 @@ def main() -> int:
 def search_and_decide(config: Search) -> tuple[Sweep, Sweep | None]:
     """Search, then decide between the best. Return the search and the decision; None if the search has not ended, or
     fewer than two settings were trained to their end."""
-    data, known = config.load(), 0
+    data, known = load_data(config, [TrialConfig(optimizer=one) for one in config.optimizer]), 0
+    ranking = Ranking.of(data.spec.by_accuracy, config.rank_by)
     if (where := config.place_to_resume()) is not None:
         refuse_unknown(where, config)
         known = len(load_sweep(where).trials)
     else:
-        held_out, rates = len(data.train_labels) // HELD_OUT, config.learning_rates
+        held_out, rates = data.spec.train_images // HELD_OUT, config.learning_rates
         rates = rates or tuple(f"{first:g}:{last:g}" for first, last in config.rates().values())
         drop_last = config.drop_last or max(config.batch_size) <= held_out // 2  # as decisions do
         config = replace(config, holdout=config.holdout or held_out, learning_rates=rates, drop_last=drop_last)
-    found = search(config.NAME, config.space(), config.trials, config, None, config.searcher(known), data=data)
+    found = search(config.NAME, config.space(), config.trials, config, None, config.searcher(known, ranking), data=data)
     contenders = settings_of(found.finalists())
     if found.trials["stop_reason"].isin(OPEN_REASONS).any() or len(contenders) < 2:
         return found, None

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +62,25 @@ class Dataset:
     """A remark that a sweep's summary repeats, such as that this is a stand-in for MNIST."""
     standardize: bool = False
     """Whether the training set's mean and deviation standardise the images."""
+    held: ClassVar[None] = None
+
+    def parts(self, label_noise: int) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        """Return the training and the test examples, each images and labels. The first `label_noise` training images
+        are permuted against their labels, as by the notebook's `create_outliers`."""
+        images = self.train_images
+        if label_noise:
+            order = np.random.RandomState(0).permutation(label_noise)
+            images = np.concatenate([images[:label_noise][order], images[label_noise:]])
+        return (images, self.train_labels), (self.test_images, self.test_labels)
+
+    def counts(self, kept: int) -> tuple[int, ...]:
+        """Return how many labels of each class the first `kept` training examples have."""
+        return tuple(np.bincount(self.train_labels[:kept].ravel(), minlength=self.spec.classes).tolist())
+
+    def refuse_label_noise(self) -> None:
+        """Raise a `UserError` if labels can't be wrong."""
+        if self.train_labels.ndim > 1:
+            raise UserError(f"{self.name} has a label for each token; label noise is for one label an example")
 
     @property
     def target(self) -> float | None:
@@ -239,10 +258,8 @@ def check_counts(trials: Iterable[TrialConfig], dataset: Dataset | TaskData) -> 
     """Raise a `UserError` if a trial needs more training examples than there are."""
     count = dataset.spec.train_images
     for trial in trials:
-        if trial.label_noise and isinstance(dataset, TaskData):
-            raise UserError(f"{dataset.name} is a task, and label noise is for labels of a data set")
-        if trial.label_noise and not isinstance(dataset, TaskData) and dataset.train_labels.ndim > 1:
-            raise UserError(f"{dataset.name} has a label for each token; label noise is for one label an example")
+        if trial.label_noise:
+            dataset.refuse_label_noise()
         noisy, left = trial.holdout + trial.label_noise > count, count - trial.holdout
         if noisy or left < 1 or trial.batch_size > count or not trial.steps(left):
             raise UserError(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mnist_tune.data_spec import TaskSpec
+from mnist_tune.errors import UserError
 
 
 def _as_path(array: np.memmap[Any, Any]) -> tuple[Any, ...]:
@@ -43,3 +44,13 @@ class TaskData:
     @property
     def name(self) -> str:
         return self.spec.name
+
+    def parts(self, label_noise: int) -> tuple[Any, Any]:
+        """Return the training and the test examples."""
+        return self.train, self.test
+
+    def counts(self, kept: int) -> tuple[int, ...]:
+        return ()
+
+    def refuse_label_noise(self) -> None:
+        raise UserError(f"{self.name} is a task, and label noise is for labels of a data set")

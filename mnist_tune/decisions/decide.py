@@ -3,41 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from mnist_tune import storage
-from mnist_tune.columns import COUNT, SEED, SHARE, WHOLE, whole
+from mnist_tune.columns import COUNT, RATE, SEED, WHOLE, whole
 from mnist_tune.data.dataset import Dataset, check_counts
+from mnist_tune.data.task_data import TaskData
 from mnist_tune.errors import UserError
-from mnist_tune.named_code import parse_call
-from mnist_tune.own_code.loading import check_again, names_in
-from mnist_tune.own_code.registry import is_named_again
 from mnist_tune.regimes.contest import CONTENDERS, MOST_SETTINGS, TRIALS, Contest
 from mnist_tune.regimes.decision import CONFIRMED
 from mnist_tune.regimes.families import held_out
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import start_ray
-from mnist_tune.sweep import Sweep, load_sweep
+from mnist_tune.sweep import Sweep
 from mnist_tune.terminal import announce
-from mnist_tune.trial import MOST_TRIALS, Training, TrialConfig
+from mnist_tune.trial import MOST_TRIALS, TrialConfig
 from mnist_tune.tuning.opening import HELD_OUT, open_sweep
 from mnist_tune.tuning.options import (
     AUTO,
     CrossedOptions,
     InResume,
     all_rates,
-    typed,
+    refuse_several_tasks,
 )
 from mnist_tune.tuning.past import Past
-from mnist_tune.tuning.resuming import data_of, python_options
+from mnist_tune.tuning.resuming import python_options, trained_as
 from mnist_tune.tuning.sweep import processes, run_searcher, shown
-
-OF_THE_SWEEP = {one.name for one in fields(Training)} - {"holdout", "drop_last"}
-OF_THE_SWEEP |= {"batch_size", "momentum", "learning_rates"}
-"""Options that can't be given beside a sweep: its settings have values of their own."""
+from mnist_tune.tuning.tasks import load_data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +64,9 @@ class DecideOptions(CrossedOptions):
     holdout: Annotated[int, WHOLE] = 0
     """Training images that are held out, on which settings are compared; by default (0) as in --sweep, or a sixth, and
     up to half as many more if then no batch is smaller than the others."""
-    tolerance: Annotated[float | None, SHARE] = None
-    """How much less accurate than the best the setting that is named may be. By default it is half the standard error
-    of one trial's accuracy on the images held out."""
+    tolerance: Annotated[float | None, RATE] = None
+    """How much less accurate than the best the setting that is named may be, or how much larger its loss. By default it
+    is half the standard error of one trial's accuracy, or loss, on the images held out."""
     trials: Annotated[int, InResume.ADDS, whole(1, MOST_TRIALS - CONFIRMED)] = TRIALS
     """The most trials, without those that confirm, if it is not settled before."""
     confirm: Annotated[bool, InResume.CHANGES] = False
@@ -85,6 +78,8 @@ class DecideOptions(CrossedOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if (self.tolerance or 0) >= 1 and not (self.task or self.sweep):
+            raise UserError(f"--tolerance is a difference of accuracies, such as 0.002, got {self.tolerance}")
         if self.sweep is not None and self.resume not in (None, AUTO):
             raise UserError("--sweep starts a new decision, and --resume goes on with one; leave one of them out")
         if (self.at_a_time or 1) > self.trials:
@@ -103,7 +98,9 @@ def decide(options: DecideOptions) -> Sweep:
     return shown(decide_between(python_options(options)), options)
 
 
-def decide_between(options: DecideOptions, settings: Sequence[TrialConfig] = (), data: Dataset | None = None) -> Sweep:
+def decide_between(
+    options: DecideOptions, settings: Sequence[TrialConfig] = (), data: Dataset | TaskData | None = None
+) -> Sweep:
     """Decide, by default between the settings that the options name, and print nothing but progress. The `data` are
     loaded unless they are given."""
     more: dict[str, Any] = {}
@@ -127,8 +124,8 @@ def _searcher_of(writer: SweepWriter, past: Past) -> Any:
 
 
 def _contenders(
-    options: DecideOptions, settings: Sequence[TrialConfig], data: Dataset | None
-) -> tuple[DecideOptions, list[TrialConfig], dict[str, Any], Dataset]:
+    options: DecideOptions, settings: Sequence[TrialConfig], data: Dataset | TaskData | None
+) -> tuple[DecideOptions, list[TrialConfig], dict[str, Any], Dataset | TaskData]:
     """Return the options with what follows from the sweep and the data, the settings to decide between (by default,
     those that the options name), what is recorded of a sweep: the split by which it chose them; and the data. Raises
     `UserError` if there are fewer than two settings, or the data are others."""
@@ -139,48 +136,32 @@ def _contenders(
         settings = [
             *replace(options, holdout=0).combined("learning_rates", learning_rates=all_rates(options.learning_rates))
         ]
+    refuse_several_tasks(options)
     if len(settings) < 2:
         raise UserError("a decision needs two settings; list more of them, such as --learning-rates 0.2 0.4")
     if len(settings) > MOST_SETTINGS or 2 * len(settings) > options.trials:
         raise UserError(
             f"{len(settings)} settings are too many for a decision: at most {MOST_SETTINGS}, and half of --trials"
         )
-    data = data or options.load()
-    if sweep and data.checksums != sweep.meta["dataset"]["checksums"]:
-        other = sweep.meta["dataset"]["name"]
-        raise UserError(f"{sweep.path} was trained on other data ({other}); give it with --dataset or --data-dir")
-    options, settings = _with_images_held_out(options, settings, len(data.train_labels))
+    data = data or load_data(options, settings, sweep)
+    options, settings = _with_images_held_out(options, settings, data.spec.train_images)
     check_counts(settings, data)
-    images = f"{options.holdout} of {len(data.train_labels)} training images"
+    images = f"{options.holdout} of {data.spec.train_images} training images"
     said = f"comparing {len(settings)} settings on {images}, which are held out"
     announce(said + "; each epoch leaves out its last, smaller batch" * options.drop_last, options.quiet)
     return options, settings, {"chosen_by": held_out(sweep.trials) if sweep else None}, data
 
 
-def _of_sweep(options: DecideOptions, sweep_folder: str | Path) -> tuple[DecideOptions, list[TrialConfig], Sweep]:
+def _of_sweep(options: DecideOptions, folder: str | Path) -> tuple[DecideOptions, list[TrialConfig], Sweep]:
     """Return the options with the data of a sweep, the settings that may be its best, and the sweep. Raises `UserError`
     if an option is given that the settings have, or there are fewer than two."""
-    for one in fields(options):
-        if one.name in OF_THE_SWEEP and getattr(options, one.name) != one.default:
-            raise UserError(f"{typed(one)} and --sweep can't go together: settings are those of the sweep")
-    place = storage.place(sweep_folder)
-    sweep = load_sweep(place)
-    for name in ("architecture", "optimizer"):
-        known = set(sweep.trials[name])
-        for other in sorted(set(getattr(options, name)) - known - set(getattr(DecideOptions, name))):
-            if not is_named_again(name, [other], known):
-                raise UserError(f"{place} has no {name} {other}, and with --sweep, settings are those of the sweep")
-    taken = sweep.contenders()
+    options, taken, sweep = trained_as(options, folder, Sweep.contenders, "holdout", "drop_last")
     if len(taken) < 2:
-        raise UserError(f"{place} has no two settings that it could not tell apart; list some instead")
-    names = {parse_call(text).name for texts in names_in(*taken).values() for text in texts}
-    code = [one for one in sweep.meta.get("code", []) if one["name"] in names]
-    check_again(code, place, partial(announce, quiet=options.quiet), "sweep")
+        raise UserError(f"{sweep.path} has no two settings that it could not tell apart; list some instead")
     trials = [sweep.meta["options"], *sweep.meta["trials"].values()]
     stops = all(one.get("stop_when_diverged", True) for one in trials)
     settings = [replace(one, label="", stop_when_diverged=stops) for one in taken]
-    options = replace(options, **data_of(options, sweep), epochs=settings[0].epochs, stop_when_diverged=stops)
-    return options, settings, sweep
+    return replace(options, epochs=settings[0].epochs, stop_when_diverged=stops), settings, sweep
 
 
 def _with_images_held_out(

@@ -13,12 +13,18 @@ import tyro
 
 from mnist_tune.cache import cache_folder
 from mnist_tune.data.dataset import Dataset, check_counts
+from mnist_tune.data.task_data import TaskData
+from mnist_tune.data_spec import DataSpec
 from mnist_tune.errors import UserError
 from mnist_tune.execution.process_setup import WorkerSettings, configure_jax
 from mnist_tune.own_code.loading import load_own, own_code, register_own
 from mnist_tune.regimes.divergence import guess_loss
+from mnist_tune.results.tables import settings_of
+from mnist_tune.sweep import Sweep
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, Data
+from mnist_tune.tuning.resuming import trained_as
+from mnist_tune.tuning.tasks import load_here
 
 if TYPE_CHECKING:
     from mnist_tune.training.range_test import Ramp, RangeCurve
@@ -36,15 +42,19 @@ class RangeTestOptions(Data):
     """Momentum of SGD, in [0, 1)."""
     loss: Literal["cross-entropy", "mse"] = "cross-entropy"
     """The loss; mse is half the squared distance of the outputs from the one-hot label."""
+    sweep: str | Path | None = None
+    """The folder or URI of a sweep: test its best setting, on its data. Name code of your own again, so that it is
+    loaded."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """A range test for each seed of initialisation and batch order."""
     picture: Path = Path("range_test.png")
     """File for the picture of the curves."""
 
-    def trial(self, seed: int) -> TrialConfig:
-        """Return the trial that is tested."""
-        names = "architecture", "optimizer", "batch_size", "momentum", "loss"
-        return TrialConfig(**{name: getattr(self, name) for name in names}, seed=seed, data_seed=seed)
+    def trial(self) -> TrialConfig:
+        """Return the trial that is tested, without its seed."""
+        names = "optimizer", "batch_size", "momentum", "loss"
+        values = {name: getattr(self, name) for name in names}
+        return TrialConfig(**values, architecture=self.task[0] if self.task else self.architecture)
 
 
 @dataclass(frozen=True)
@@ -53,6 +63,10 @@ class RangeTest:
 
     architecture: str
     curves: tuple[RangeCurve, ...]
+
+    @property
+    def of_task(self) -> bool:
+        return any(curve.of_task for curve in self.curves)
 
 
 def range_test(options: RangeTestOptions, ramp: Ramp | None = None) -> RangeTest:
@@ -67,17 +81,25 @@ def range_test(options: RangeTestOptions, ramp: Ramp | None = None) -> RangeTest
         UserError: the network or the data can't be used.
     """
     load_own(options)
-    trials = [options.trial(seed) for seed in options.seeds]
-    dataset = options.load()
-    check_counts(trials, dataset)
+    one, sweep = options.trial(), None
+    if options.sweep is not None:
+        options, (one, *_), sweep = trained_as(options, options.sweep, _best)
+    elif len(options.task) > 1:
+        raise UserError("a range test is of one task; name one with --task")
+    trials = [replace(one, seed=seed, data_seed=seed) for seed in options.seeds]
     configure_jax(WorkerSettings(Path(), threads=None, cache_dir=str(cache_folder())))
-    from mnist_tune.training.network_check import check
+    dataset = load_here(options, trials, sweep)
+    check_counts(trials, dataset)
+    return RangeTest(one.architecture, tuple(_curve(trial, dataset, ramp) for trial in trials))
 
-    check(trials[0], dataset.spec, dataset.train_images, dataset.train_labels)
-    return RangeTest(options.architecture, tuple(_curve(trial, dataset, ramp) for trial in trials))
+
+def _best(sweep: Sweep) -> list[TrialConfig]:
+    """Return the best setting of a sweep; if none competes to be that, one of a trial."""
+    best = sweep.best().head(1)
+    return settings_of(sweep.trials.head(1) if best.empty else best)
 
 
-def _curve(config: TrialConfig, dataset: Dataset, ramp: Ramp | None = None) -> RangeCurve:
+def _curve(config: TrialConfig, dataset: Dataset | TaskData, ramp: Ramp | None = None) -> RangeCurve:
     """Return the losses of a range test of a trial's network, with its seeds; schedule and warm-up don't count."""
     from jax.errors import JaxRuntimeError
 
@@ -88,29 +110,33 @@ def _curve(config: TrialConfig, dataset: Dataset, ramp: Ramp | None = None) -> R
     data = DeviceData.put(dataset, config.label_noise, config.holdout, memory=math.inf)
     program = Program.of(replace(config, schedule="constant", warmup_steps=0), dataset.spec)
     hyper = program.step.hyperparameters(config, config.steps(data.train_count))
-    state, guess = program.init(config.seed, hyper), math.inf
+    state, guess, spec = program.init(config.seed, hyper), math.inf, dataset.spec
     if ramp is None:
-        ramp, guess = Ramp(), guess_loss(dataset.spec.label_counts, config.loss)
+        if isinstance(spec, DataSpec):
+            guess = guess_loss(spec.label_counts, config.loss)
+        else:
+            guess = spec.guesses.get(config.architecture, math.inf)
+    given = data.arrays, ramp or Ramp(), data.train_count, guess, spec.flag == "task"
     try:
-        return range_curve(program, state, hyper, config.data_seed, data.arrays, ramp, data.train_count, guess)
+        return range_curve(program, state, hyper, config.data_seed, *given)
     except (JaxRuntimeError, ValueError) as error:  # before its last line, JAX has the traceback of one's own code
         said = str(error).strip().splitlines()[-1]
         raise UserError(f"{config.architecture} raised as its learning rate grew: {said}") from None
 
 
-def blow_ups(trials: Sequence[TrialConfig], dataset: Dataset) -> Iterator[float]:
+def blow_ups(trials: Sequence[TrialConfig], dataset: Dataset | TaskData) -> Iterator[float]:
     """Yield the rate at which the loss of each trial's network blows up in a range test. The tests run in processes of
     Ray's that end with them, as JAX in the driver would take a GPU's memory. Raises `UserError` if a network raised."""
     import ray
 
-    run, given = ray.remote(num_cpus=1, max_calls=1)(_blow_up), (own_code(), ray.put(dataset))
+    run, given = ray.remote(num_cpus=1, max_calls=1)(_blow_up), (own_code(), dataset.held or ray.put(dataset))
     for found in ray.get([run.remote(trial, *given) for trial in trials]):
         if isinstance(found, str):
             raise UserError(f"{found}; give a learning rate with --expected")
         yield found
 
 
-def _blow_up(config: TrialConfig, code: Any, dataset: Dataset) -> float | str:
+def _blow_up(config: TrialConfig, code: Any, dataset: Dataset | TaskData) -> float | str:
     os.environ["JAX_PLATFORMS"] = "cpu"
     configure_jax(WorkerSettings(Path(), cache_dir=str(cache_folder())))
     register_own(code)

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 
 from mnist_tune.columns import COUNT, PART, RATE, SEED, SHARE
+from mnist_tune.data.dataset import Dataset
+from mnist_tune.data.task_data import TaskData
 from mnist_tune.edge.range_test import blow_ups
+from mnist_tune.errors import UserError
 from mnist_tune.regimes.data_facts import data_facts
+from mnist_tune.regimes.families import families
 from mnist_tune.regimes.measured_edge import EXPECTED, SEARCHES, Learned, template_of
+from mnist_tune.results.tables import settings_of
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import start_ray
 from mnist_tune.sweep import Sweep
 from mnist_tune.trial import TRIALS, TrialConfig
 from mnist_tune.tuning.opening import open_sweep
-from mnist_tune.tuning.options import ARCHITECTURE_HELP, CrossedOptions, InResume
+from mnist_tune.tuning.options import ARCHITECTURE_HELP, AUTO, CrossedOptions, InResume
 from mnist_tune.tuning.past import Past
-from mnist_tune.tuning.resuming import python_options
+from mnist_tune.tuning.resuming import python_options, trained_as
 from mnist_tune.tuning.sweep import processes, run_searcher, shown
+from mnist_tune.tuning.tasks import load_data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +38,12 @@ class EdgeOptions(CrossedOptions):
 
     scheduler: Literal["fifo"] = "fifo"
     """Trials run to their end, unless they diverge."""
+    sweep: Annotated[str | Path | None, InResume.HERE] = None
+    """The folder or URI of a sweep: measure the edge of each of its settings, on its data. Name code of your own again,
+    so that it is loaded."""
     architecture: Annotated[tuple[str, ...], tyro.conf.arg(help=ARCHITECTURE_HELP)] = ("mlp-64-relu-glorot",)
     epochs: Annotated[int, COUNT] = 3
-    """Epochs per trial. An edge belongs to a length of training."""
+    """Epochs per trial; with --sweep, as there. An edge belongs to a length of training."""
     precision: Annotated[float, InResume.CHANGES, PART] = 0.05
     """End the search for an edge once the 95% interval of its 50% rate has had this half-width, as a share of the rate,
     through the last 15% of its outcomes."""
@@ -49,6 +59,11 @@ class EdgeOptions(CrossedOptions):
     two more for each further edge. The search for one edge starts at most 16, then as many as it knows outcomes."""
     seed: Annotated[int, SEED] = 0
     """Makes the seeds of the trials other ones. Each trial has a fresh seed of initialisation and batch order."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sweep is not None and self.resume not in (None, AUTO):
+            raise UserError("--sweep starts a new search, and --resume goes on with one; leave one of them out")
 
     def templates(self) -> list[TrialConfig]:
         """Return a trial of each edge, without its learning rate and seeds."""
@@ -70,12 +85,14 @@ def find_edge(options: EdgeOptions) -> Sweep:
 
 def search_edge(options: EdgeOptions) -> Sweep:
     """Search for edges, and print nothing but progress."""
-    opened = open_sweep(options.NAME, options, search=True, templates=options.templates())
+    templates, data = list[TrialConfig](), None
+    if options.place_to_resume() is None:
+        options, templates, data = _begun(options)
+    opened = open_sweep(options.NAME, options, search=True, templates=templates, data=data)
     writer, options = opened.writer, opened.options
     with writer:
         if SEARCHES not in writer.meta["options"]:
             start_ray(options.cluster(), options.max_concurrent, options.dashboard)
-            templates = options.templates()
             rates = [options.expected] * len(templates) if options.expected else blow_ups(templates, opened.data[0])
             searches = [one.to_dict() | {EXPECTED: rate} for one, rate in zip(templates, rates, strict=True)]
             # One network's trials may take much longer than another's: enough are pending that none waits for them.
@@ -85,16 +102,32 @@ def search_edge(options: EdgeOptions) -> Sweep:
         return run_searcher(opened, searcher_of, most)
 
 
+def _begun(options: EdgeOptions) -> tuple[EdgeOptions, list[TrialConfig], Dataset | TaskData]:
+    """Return the options of a new search, a trial of each edge without its learning rate and seeds, and the data."""
+    if options.sweep is None:
+        return options, (templates := options.templates()), load_data(options, templates)
+    epochs = options.epochs if options.epochs != EdgeOptions.epochs else None
+    options, taken, sweep = trained_as(options, options.sweep, _of_families, "epochs")
+    templates = [replace(one, epochs=epochs or one.epochs, stop_when_diverged=True) for one in taken]
+    options = replace(options, epochs=max(one.epochs for one in templates))
+    return options, templates, load_data(options, templates, sweep)
+
+
+def _of_families(sweep: Sweep) -> list[TrialConfig]:
+    """Return a setting of each family of a sweep."""
+    return [replace(settings_of(family.head(1))[0], label="") for _, family in families(sweep.trials)]
+
+
 def searcher_of(writer: SweepWriter, past: Past) -> Any:
     """Return the searcher that goes on from what was before."""
     from mnist_tune.edge.searcher import EdgeSearcher
 
-    asked, guesses = writer.meta["options"], data_facts(writer.meta).guess_losses
+    asked, data = writer.meta["options"], data_facts(writer.meta)
     templates = [template_of(search) for search in asked[SEARCHES]]
     return EdgeSearcher(
         templates,
         [search[EXPECTED] for search in asked[SEARCHES]],
-        learned=[Learned(guesses[template.loss], asked["learned"]) for template in templates],
+        learned=[Learned.before_pilot(data, one, asked["learned"]) for one in templates],
         ended=past.outcomes,
         known=past.trials,
         **{name: asked[name] for name in ("workers", "precision", "trials", "seed")},

@@ -126,7 +126,7 @@ class _Search:
         number = len(self.trials)
         if number < len(PILOT):
             return math.log(self.expected * PILOT[number])
-        known = [(row["train_accuracy"], rate) for rate, row in self.pilot if row is not None]
+        known = [(self.asked.gain(row), rate) for rate, row in self.pilot if row is not None]
         return float(math.log(max(known, default=(0.0, self.expected))[1]) + FURTHER * rng.standard_normal())
 
 

@@ -47,22 +47,13 @@ class DeviceData:
         lanes: int = 1,
     ) -> DeviceData:
         """Put a data set on the device. The last `holdout` training examples become the validation split, and the first
-        `label_noise` images are permuted against their labels, as by the notebook's `create_outliers`. Only
-        `train_evaluation` training examples are evaluated, with wrong labels in proportion; None evaluates all.
+        `label_noise` images have wrong labels. Only `train_evaluation` training examples are evaluated, with wrong
+        labels in proportion; None evaluates all.
 
         If the data take more than `memory` bytes (None: half of a GPU's), they stay on the host. Two parts of them for
         so many lanes fit into that memory."""
-        kept, counts, positions = dataset.spec.train_images - holdout, np.zeros(0, int), 1
-        if isinstance(dataset, TaskData):
-            train, test = dataset.train, dataset.test
-        else:
-            images, labels = dataset.train_images, dataset.train_labels
-            if label_noise:
-                order = np.random.RandomState(0).permutation(label_noise)
-                images = np.concatenate([images[:label_noise][order], images[label_noise:]])
-            train, test = (images, labels), (dataset.test_images, dataset.test_labels)
-            counts = np.bincount(labels[:kept].ravel(), minlength=dataset.spec.classes)
-            positions = dataset.spec.positions
+        kept, (train, test) = dataset.spec.train_images - holdout, dataset.parts(label_noise)
+        counts, positions = dataset.counts(kept), dataset.spec.positions
         evaluated = min(kept, train_evaluation or kept)
         first = label_noise - label_noise * evaluated // kept
         splits = {"train": (first, evaluated), "test": (kept, dataset.spec.test_images)}
@@ -74,10 +65,10 @@ class DeviceData:
         memory = memory or device.get("bytes_limit", 2 * usual) / 2
         if bytes_ > memory:
             part = max(int(memory / (2 * lanes * bytes_ / total)), 1)
-            return cls((train, test), kept, splits, tuple(counts.tolist()), positions, part)
+            return cls((train, test), kept, splits, counts, positions, part)
         parts = (jax.tree.map(lambda x: x[:kept], train), test, jax.tree.map(lambda x: x[kept:], train))
         arrays = jax.device_put(jax.tree.map(lambda *of: np.concatenate(of), *parts))
-        return cls(arrays, kept, splits, tuple(counts.tolist()), positions)
+        return cls(arrays, kept, splits, counts, positions)
 
     def brought(self, parts: Sequence[np.ndarray]) -> Iterator[Any]:
         """Bring parts of the examples to the device, given their indices: the next part while the last one is used."""

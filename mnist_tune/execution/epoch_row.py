@@ -20,7 +20,7 @@ from mnist_tune.execution.sharpness import Measured, sharpness_columns
 from mnist_tune.regimes.divergence import blown_up, chance_of, guess_loss, has_diverged
 from mnist_tune.regimes.learned_share import paired_noise
 from mnist_tune.regimes.noise import WINDOW_IMAGES, calm_floor, window_images
-from mnist_tune.training.program import PARTED
+from mnist_tune.training.program import ERROR, PARTED
 from mnist_tune.trial import TrialConfig
 
 
@@ -88,11 +88,11 @@ def epoch_row(
     least = float(np.fmin(before.get("least_loss", untrained), train_loss))
     row |= {"least_loss": least, "untrained_deviation": deviation, "untrained_parts": parts}  # for the next epoch
     if PARTED in of:
-        row["loss_noise"] = paired_noise(of[PARTED], parts)
+        row |= {"loss_noise": paired_noise(of[PARTED], parts), "loss_error": of[ERROR]}
     return row | {"diverged": not row["finite"] or blown_up(train_loss, untrained, least, deviation)}
 
 
-KNOWN = ("loss", "accuracy", "answers", PARTED)
+KNOWN = ("loss", "accuracy", "answers", PARTED, ERROR)
 """Scores that have columns of their own, or no column."""
 
 

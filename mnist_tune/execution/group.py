@@ -19,9 +19,9 @@ from mnist_tune.execution.epoch_row import epoch_row
 from mnist_tune.execution.executor import Executor, Part
 from mnist_tune.execution.program_error import DeviceError, OutOfMemoryError, classified
 from mnist_tune.execution.sharpness import Measured, SharpnessSettings, measure
-from mnist_tune.regimes.noise import independent_answers
+from mnist_tune.regimes.noise import independent_answers, standard_error
 from mnist_tune.training.optimizers import Hyperparameters
-from mnist_tune.training.program import PARTED, Program
+from mnist_tune.training.program import ERROR, PARTED, Program
 from mnist_tune.trial import TrialConfig, steps_of_epoch
 
 DRAWS = 0x9E3779B9
@@ -250,6 +250,8 @@ class LaneGroup:
             means: dict[str, Any] = {name: float(each[i]) / count for name, (each, _) in sums.items()}
             if parts:
                 means[PARTED] = [float(loss / n) for loss, n in zip(*(of[i] for of in parts), strict=True) if n]
+                variance = float(sums["loss"][1][i]) / count - means["loss"] ** 2
+                means[ERROR] = standard_error(means[PARTED], max(variance, 0.0) / count)
             if self.data.positions > 1:
                 square = float(sums["accuracy"][1][i]) / count
                 means["answers"] = independent_answers(means["accuracy"], square, self.data.positions)

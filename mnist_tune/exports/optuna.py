@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_tune.exports.run import Run, library, runs, title, writing
+from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import held_out
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import LIVE_REASONS, OPEN_REASONS
@@ -28,7 +29,8 @@ class Mirror:
         self._optuna.logging.set_verbosity(self._optuna.logging.WARNING)
 
     def update(self, sweep: Tables) -> str:
-        objective = f"{held_out(sweep.trials)}_accuracy"
+        ranking = data_facts(sweep.meta).ranking
+        objective, self._direction = ranking.column(held_out(sweep.trials)), "minimize" if ranking.less else "maximize"
         found = runs(sweep)
         params = self._distributions(found)
         # Trials that go on are left out until they end: with each epoch, the study would have to be written anew.
@@ -43,11 +45,12 @@ class Mirror:
     def _write(self, name: str, wanted: dict[str, Any], objective: str) -> None:
         """Add the trials that the study lacks. A trial that has ended can't be changed in Optuna, so if one
         differs, as after a resume, the study is written anew."""
-        study = self._optuna.create_study(storage=self._url, study_name=name, direction="maximize", load_if_exists=True)
+        made = {"storage": self._url, "study_name": name, "direction": self._direction}
+        study = self._optuna.create_study(**made, load_if_exists=True)
         known = {trial.user_attrs.get(ID): trial for trial in study.get_trials(deepcopy=False)}
         if any(key not in wanted or _content(trial) != _content(wanted[key]) for key, trial in known.items()):
             self._optuna.delete_study(study_name=name, storage=self._url)
-            study = self._optuna.create_study(storage=self._url, study_name=name, direction="maximize")
+            study = self._optuna.create_study(**made)
             known = {}
         study.set_user_attr("objective", objective)
         with warnings.catch_warnings(action="ignore"):  # it is experimental since 2023

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mnist_tune import storage
-from mnist_tune.columns import EPOCHS
+from mnist_tune.columns import EPOCHS, OWN_SCORE
 from mnist_tune.errors import UserError
 from mnist_tune.results.tables import Tables
 from mnist_tune.storage import Place
@@ -75,9 +75,10 @@ def runs(sweep: Tables) -> list[Run]:
     known = [one.name for one in fields(TrialConfig) if one.name in sweep.trials]
     epochs, prefix = sweep.epochs.sort_values("epoch", kind="stable"), sweep_id(sweep)
     curves, found = dict[str, list[Row]](), []
+    names = (*METRICS, *(name for name in epochs if name.startswith(OWN_SCORE)))
     for row in epochs.to_dict("records"):
         time = row.get("ended_at", 0.0)
-        metrics = {name: row[name] for name in METRICS if math.isfinite(row.get(name, math.nan))}
+        metrics = {name: row[name] for name in names if math.isfinite(row.get(name, math.nan))}
         one = Row(int(row["epoch"]), time if math.isfinite(time) else 0.0, metrics)
         curves.setdefault(row["trial_id"], []).append(one)
     for trial in sweep.trials.to_dict("records"):

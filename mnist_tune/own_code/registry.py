@@ -73,7 +73,7 @@ def named_again(meta: Mapping[str, Any], trials: Any = None) -> tuple[str, str]:
     """
     listed = {(one["flag"], one["name"]) for one in meta.get("code", [])}
     used = listed
-    if trials is not None and meta.get("options", {}).get("task") is None:
+    if trials is not None and not meta.get("options", {}).get("task"):
         flags = ("architecture", "optimizer")
         used = {(flag, text.partition("(")[0].strip()) for flag in flags for text in trials[flag].unique()}
     own = sorted(one for one in used if one in listed or names_own_code(one[1]))

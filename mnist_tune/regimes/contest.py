@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mnist_tune.columns import LARGEST
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import CONFIRMED, Decision
-from mnist_tune.regimes.divergence import finite_loss
-from mnist_tune.regimes.outcomes import COMPETES, MISSING, outcome
+from mnist_tune.regimes.divergence import CHANCE_MARGIN, finite_loss
+from mnist_tune.regimes.outcomes import COMPETES, MISSING, ceiling_of, outcome
+from mnist_tune.regimes.ranking import ACCURACY, Ranking
 from mnist_tune.trial import FIELDS, MOST_TRIALS, TrialConfig, retried
 
 CONTENDERS = "contenders"
@@ -45,8 +47,10 @@ class Contest:
         trials: the most trials, without those that confirm.
         tolerance: how much worse than the best the leader may be. By default it follows from the first seed's best
             accuracy p on h held-out images: `TOLERANCE √(p (1 - p) / h)`, with p at most 1 - 1/h. Of tokens, h counts
-            independent answers.
+            independent answers. Of a loss, its standard error takes the place of the root.
         confirm: train the leader alone, until it has `CONFIRMED` seeds.
+        ranking: what is compared.
+        guesses: the loss of a guess for each setting, if losses are compared; infinite where it is not known.
 
     Attributes:
         confirm: whether the leader is trained alone in the end.
@@ -63,18 +67,21 @@ class Contest:
         trials: int,
         tolerance: float | None = None,
         confirm: bool = False,
+        ranking: Ranking = ACCURACY,
+        guesses: Sequence[float] = (math.inf,),
     ) -> None:
         self.settings, self._chance, self._trials = list(settings), chance, trials
+        self.ranking, self._ceilings = ranking, -np.array(guesses)
         self._images, self.confirm = settings[0].holdout, confirm
         self.decision = Decision(len(settings), tolerance or 0.0)
         self.asked: list[tuple[int, int]] = []
         self.confirming: list[float] = []
         self._seeds: list[dict[int, tuple[float, float, float] | None]] = []
-        """For each seed, the accuracies told so far, how many answers an image is worth, and the losses, by setting;
-        None for a trial that says nothing."""
+        """For each seed, what was told so far, by setting: the score; how many answers an image is worth or, of a loss,
+        its standard error; and the held-out loss. None for a trial that says nothing."""
         self._losses = np.zeros((2, len(settings)))
         """The sum of each setting's held-out losses, and how many there are."""
-        self._taken, self._spent = 0, False
+        self._taken, self._spent, self._begun = 0, False, False
         self._retried: frozenset[str] = frozenset()
         self._contenders: list[set[int]] = []
         self._confirmed_from: int | None = None
@@ -99,14 +106,18 @@ class Contest:
         asked = meta["options"]
         try:
             settings = [TrialConfig.from_dict(one) for one in asked[CONTENDERS][: MOST_SETTINGS + 1]]
+            data = data_facts(meta)
+            most = 1 if data.ranking.is_accuracy else LARGEST
             at_a_time, trials, tolerance = (asked[name] for name in ("at_a_time", "trials", "tolerance"))
             counts = type(at_a_time) is type(trials) is int and 0 < at_a_time <= trials <= MOST_TRIALS
             held_out = all(0 < one.holdout == settings[0].holdout for one in settings)
-            if not (1 < len(settings) <= MOST_SETTINGS and counts and held_out and 0 <= (tolerance or 0) <= 1):
+            if not (1 < len(settings) <= MOST_SETTINGS and counts and held_out and 0 <= (tolerance or 0) <= most):
                 raise TypeError("counts")
         except (KeyError, TypeError, AttributeError, UserError):
             raise UserError("sweep.json records a decision between settings that can't be one") from None
-        found = cls(settings, data_facts(meta).chance, at_a_time, trials, tolerance, asked.get("confirm") is True)
+        guesses = [data.guess(one) if data.ranking.is_loss else math.inf for one in settings]
+        confirm = asked.get("confirm") is True
+        found = cls(settings, data.chance, at_a_time, trials, tolerance, confirm, data.ranking, guesses)
         found._retried = retried(asked)
         return found
 
@@ -161,11 +172,12 @@ class Contest:
             self._take_up()
 
     def _told(self, row: Mapping[str, Any]) -> tuple[float, float, float] | None:
-        accuracy, answers, loss = (float(np.nan if (one := row.get(name)) is None else one)
-                                   for name in ("validation_accuracy", "answers", "validation_loss"))  # fmt: skip
-        answers = 1.0 if np.isnan(answers) else answers
-        ended = outcome(row["stop_reason"], accuracy, self._chance, self._images * answers)
-        told = (accuracy if ended == COMPETES else np.nan, answers, finite_loss(loss))
+        score, worth = self.ranking.score_of(row, "validation"), float(self.ranking.is_accuracy)
+        known, loss = (row.get(name) for name in ("answers" if worth else "loss_error", "validation_loss"))
+        if known is not None and math.isfinite(known):
+            worth = float(known)
+        ended = outcome(row["stop_reason"], score, ceiling_of(self.ranking, self._chance, self._images * worth))
+        told = (score if ended == COMPETES else np.nan, worth, finite_loss(math.nan if loss is None else loss))
         return None if ended == MISSING else told
 
     def _take_up(self) -> None:
@@ -186,21 +198,30 @@ class Contest:
         return self._confirmed_from is not None and order >= self._confirmed_from
 
     def _count(self, order: int) -> None:
-        """Count the accuracies with a seed."""
+        """Count the scores with a seed."""
         seed = {setting: told for setting, told in self._seeds[order].items() if told is not None}
         if self._confirms(order):
             self.confirming += [accuracy for accuracy, *_ in seed.values()]
             return
-        values, answers = (np.full(len(self.settings), np.nan) for _ in range(2))
-        values[list(seed)], answers[list(seed)], losses = np.transpose(list(seed.values()))
+        values, worth = (np.full(len(self.settings), np.nan) for _ in range(2))
+        values[list(seed)], worth[list(seed)], losses = np.transpose(list(seed.values()))
         self._losses[:, list(seed)] += losses, np.ones(len(seed))
         self.decision.losses = self._losses[0] / np.maximum(self._losses[1], 1)
-        if not self.decision.least and np.isfinite(values).any():
-            images = self._images * answers[np.nanargmax(values)]
-            best = min(np.nanmax(values), 1 - 1 / images)
-            self.decision.least = 1 / images
-            self.decision.tolerance = self.decision.tolerance or TOLERANCE * math.sqrt(best * (1 - best) / images)
-        self.decision.add(values, ~np.isnan(answers))
+        if not self._begun and np.isfinite(values).any():
+            self._begun, first = True, np.nanargmax(values)
+            self.decision.least, error = self._errors(values[first], worth[first])
+            self.decision.tolerance = self.decision.tolerance or TOLERANCE * error
+            known = np.isfinite(self._ceilings)  # what can be learned lies between a guess and the best
+            self._ceilings[known] += CHANCE_MARGIN * (values[first] - self._ceilings[known])
+        self.decision.add(np.where(values > self._ceilings, values, np.nan), ~np.isnan(worth))
+
+    def _errors(self, best: float, worth: float) -> tuple[float, float]:
+        """Return what one held-out example changes, and the standard error of the best score of the first seed."""
+        if not self.ranking.is_accuracy:
+            return worth / math.sqrt(self._images), worth
+        images = self._images * worth
+        best = min(best, 1 - 1 / images)
+        return 1 / images, math.sqrt(best * (1 - best) / images)
 
     def _ask(self, settings: Sequence[int], within: bool = True) -> None:
         self._spent |= within and len(self.asked) + len(settings) > self._trials

@@ -20,7 +20,7 @@ from mnist_tune.trial import steps_of_epoch
 COLUMNS = [column.name for column in EPOCHS if column.curve]
 """The columns of the `epochs` table that curves are made of."""
 
-SETTINGS = ("batch_size", "drop_last", "holdout", "label_noise", "loss", "schedule")
+SETTINGS = ("architecture", "batch_size", "drop_last", "holdout", "label_noise", "loss", "schedule")
 """The settings of a trial that decide how its curve is read."""
 
 
@@ -44,6 +44,7 @@ class Curve:
     """Largest mean of the step losses over a window (`window_images`)."""
     guessing_since: int | None = None
     """Step since which the loss has not been below that of a constant guess."""
+    architecture: str = ""
     batch_size: int = 128
     drop_last: bool = False
     """Whether an epoch's last batch was left out if it is smaller."""
@@ -157,7 +158,7 @@ class Curve:
     @property
     def guess(self) -> float:
         """The loss of a constant guess."""
-        return self.data.guess_losses[self.loss]
+        return self.data.guess(self)
 
     @cached_property
     def ceiling(self) -> float:

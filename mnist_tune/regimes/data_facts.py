@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mnist_tune.regimes.divergence import chance_of, guess_loss
+from mnist_tune.regimes.ranking import Ranking
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class DataFacts:
     chance: float
     """Share of the most frequent label."""
     guess_losses: Mapping[str, float]
-    """The loss of the best constant guess, by the name of the loss."""
+    """The loss of the best constant guess, by the name of the loss, or of the task."""
     target: float | None
     """Accuracy of a network that has learned the data set. If it is None, the target follows from the best sibling."""
     evaluated: int | None = None
@@ -31,6 +32,15 @@ class DataFacts:
     """The built-in data set that `target` was measured on; empty if it was asked for."""
     by_accuracy: bool = True
     """Whether labels follow accuracy. If not, they follow the share of a task's loss that was learned."""
+    flag: str = "architecture"
+    """The option that names what is trained: architecture, or task."""
+    rank_by: str | None = None
+    """What trials are compared by, as `--rank-by` names it."""
+
+    @property
+    def ranking(self) -> Ranking:
+        """What trials are compared by."""
+        return Ranking.of(self.by_accuracy, self.rank_by)
 
     @classmethod
     def of(cls, label_counts: Sequence[int], test_images: int, target: float | None = None) -> DataFacts:
@@ -40,11 +50,19 @@ class DataFacts:
 
     @classmethod
     def of_task(cls, data: Mapping[str, Any]) -> DataFacts:
-        """Return the facts of a task, as `sweep.json` records them."""
-        guess, chance = (data.get(name) for name in ("guess", "chance"))
-        guesses = dict.fromkeys(("cross-entropy", "mse"), math.inf if guess is None else guess)
-        by_accuracy = chance is not None
-        return cls(data["train_images"], data["test_images"], chance or 0.0, guesses, None, by_accuracy=by_accuracy)
+        """Return the facts of a task, as `sweep.json` records them. The target, if one was asked for, is a loss."""
+        chance, guesses = data.get("chance"), data.get("guesses") or {}
+        counts = data["train_images"], data["test_images"]
+        return cls(*counts, chance or 0.0, guesses, None, by_accuracy=chance is not None, flag="task")
+
+    @property
+    def compares_tasks(self) -> bool:
+        """Whether trials of several tasks are compared with each other. Their losses may have other scales."""
+        return self.flag != "task" or not self.ranking.is_loss
+
+    def guess(self, trial: Any) -> float:
+        """Return the loss of the best constant guess for a trial, or for its settings; infinite if it is not known."""
+        return self.guess_losses.get(trial.architecture if self.flag == "task" else trial.loss, math.inf)
 
     def with_wrong_labels(self, count: int) -> DataFacts:
         """Return the facts if so many training images have random labels. Their share s weakens the mean gradient by
@@ -93,7 +111,9 @@ def data_facts(meta: Mapping[str, Any]) -> DataFacts:
     """Return the facts about a sweep's data set, as its `sweep.json` records them; `--target` overrides the target."""
     data, options = meta["dataset"], meta.get("options", {})
     if "train_images" in data:
-        return replace(DataFacts.of_task(data), evaluated=options.get("train_evaluation"))
+        facts = replace(DataFacts.of_task(data), evaluated=options.get("train_evaluation"))
+        asked = None if facts.by_accuracy else options.get("target_loss")
+        return replace(facts, target=asked, rank_by=options.get("rank_by"))
     asked = options.get("target")
     facts = DataFacts.of(data["label_counts"], data["test_images"], asked or data.get("target"))
     images, name = facts.train_images // data.get("positions", 1), "" if asked else data["name"]

@@ -105,8 +105,8 @@ def standing(trials: pd.DataFrame, data: DataFacts) -> pd.DataFrame:
     and, of these, the more accurate.
 
     A setting competes if one of its trials does (`outcomes`), unless it failed with two seeds more than another one.
-    Accuracies are those of the images held out or, if there are none, of the test set. Where there are none, the
-    held-out loss counts in their place, with the other sign.
+    Accuracies are those of the images held out or, if there are none, of the test set. For tasks other scores may
+    count in their place (`Ranking`).
 
     Args:
         trials: rows of the `trials` table.
@@ -133,10 +133,10 @@ def standing(trials: pd.DataFrame, data: DataFacts) -> pd.DataFrame:
     ran, failures = trials[competes], failures[competes]
     setting = np.unique(setting[competes], return_inverse=True)[1]
     split = held_out(trials)
-    accuracy = ran[f"{split}_accuracy"].to_numpy(float) if data.by_accuracy else -ran[f"{split}_loss"].to_numpy(float)
+    accuracy = data.ranking.scores(ran, split)
     falls = ran["late_fall"].fillna(0.0).to_numpy(float) if "late_fall" in ran else np.zeros(len(ran))
     seed = ran.groupby([name for name in ("seed", "data_seed") if name in ran]).ngroup().to_numpy()
-    if data.by_accuracy:
+    if data.ranking.is_accuracy:
         noise = accuracy_noise(accuracy, independent_answers_of(ran, data, split))
     else:
         noise = ran["loss_noise"].fillna(0.0).to_numpy(float)

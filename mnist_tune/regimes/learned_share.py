@@ -172,8 +172,11 @@ def paired_noise(losses: Sequence[float], others: Sequence[float]) -> float:
         return float(np.subtract(losses, others).std(ddof=1)) / math.sqrt(len(losses))
 
 
-def loss_noises(epochs: pd.DataFrame) -> pd.Series:
-    """Return the standard error of each trial's held-out loss (else that on the test set), by its id."""
+def loss_noises(epochs: pd.DataFrame, own_score: str | None = None) -> pd.Series:
+    """Return the standard error of each trial's held-out loss (else that on the test set), by its id; or that of its
+    own score."""
+    if own_score:
+        return epochs[own_score].groupby(epochs["trial_id"]).agg(lambda of: loss_noise(of.to_numpy(float)))
     loss = epochs["validation_loss"].astype(float).fillna(epochs["test_loss"].astype(float))
     still = loss.groupby(epochs["trial_id"]).agg(lambda of: loss_noise(of.to_numpy()))
     return np.fmax(still, epochs["loss_noise"].astype(float).groupby(epochs["trial_id"]).last())

@@ -14,8 +14,11 @@ import pandas as pd
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.curve import curves_of
 from mnist_tune.regimes.data_facts import DataFacts, data_facts
+from mnist_tune.regimes.divergence import finite_loss
 from mnist_tune.regimes.edge_posterior import LEAST_OUTCOMES, EdgePosterior
 from mnist_tune.regimes.families import FAMILY
+from mnist_tune.regimes.learned_share import FAR_LESS, as_shares
+from mnist_tune.regimes.noise import SIGMAS
 from mnist_tune.regimes.statistics import shaken
 from mnist_tune.trial import TrialConfig, retried
 
@@ -52,8 +55,16 @@ class Learned:
     """The training accuracy of a trial that learned; None if its loss decides."""
     share: float = LEARNED_SHARE
     """The final training loss of a trial that learned is below this share of the untrained loss, or of a guess's."""
+    best: float | None = 0.0
+    """The loss of one that has learned all, above which that share is. That of a task is the pilot's least; None before
+    that is known."""
     least: float = 0.0
     """Smaller learning rates are too slow to learn, so trials there say nothing of the edge."""
+
+    @classmethod
+    def before_pilot(cls, data: DataFacts, template: TrialConfig, accuracy: float | None) -> Learned:
+        """Return what is known before a search's pilot."""
+        return cls(data.guess(template), accuracy, best=0.0 if data.by_accuracy else None)
 
     def holds(self, row: Mapping[str, Any]) -> bool:
         """Return whether a trial whose last epoch has this row learned."""
@@ -62,6 +73,10 @@ class Learned:
         if self.accuracy is not None:
             return bool(row["train_accuracy"] >= self.accuracy)
         return self._left(row) < self.share
+
+    def gain(self, row: Mapping[str, Any]) -> float:
+        """Return by what a pilot that goes on ranks trials: their accuracy, or their loss with the other sign."""
+        return float(row["train_accuracy"] if self.best is not None else -finite_loss(row["train_loss"]))
 
     def fixed_by(self, trials: Sequence[tuple[float, Mapping[str, Any] | None]]) -> Learned | None:
         """Return what a search's pilot has fixed, given the learning rates and the last rows of the first trials that
@@ -72,20 +87,30 @@ class Learned:
         """
         for end in range(len(PILOT), len(trials) + 1, len(PILOT)):
             pilot = [(tried, row) for tried, row in trials[:end] if row is not None]
-            best = min((self._left(row) for _, row in pilot if math.isfinite(row["train_loss"])), default=1.0)
+            least = min((row["train_loss"] for _, row in pilot if math.isfinite(row["train_loss"])), default=math.inf)
+            asked = replace(self, best=least) if self.best is None else self
+            best = min((asked._left(row) for _, row in pilot if math.isfinite(row["train_loss"])), default=1.0)
             relative = self.accuracy is None and IN_REACH < best < NOTHING
-            found = replace(self, share=(1 + best) / 2) if relative else self
+            found = replace(asked, share=(1 + best) / 2) if relative else asked
             learned = {tried: row for tried, row in pilot if found.holds(row)}
             if learned:
                 # What has only just learned at a small rate was slow, and with another seed it would be too slow.
                 most = max(row["train_accuracy"] for row in learned.values())
-                asked = self.accuracy and (self.accuracy + most) / 2
-                well = replace(found, accuracy=asked, share=(found.share + best) / 2)
+                accuracy = self.accuracy and (self.accuracy + most) / 2
+                well = replace(found, accuracy=accuracy, share=(found.share + best) / 2)
                 return replace(found, least=min(tried for tried, row in learned.items() if well.holds(row)))
         return None
 
     def _left(self, row: Mapping[str, Any]) -> float:
-        return float(row["train_loss"] / min(self.guess, row["untrained_loss"]))
+        """Return the share of the loss that is left: 1 if nothing was learned beyond noise, 0 if all."""
+        assert self.best is not None
+        loss, first = row["train_loss"], min(self.guess, row["untrained_loss"])
+        noise = row.get("loss_noise")
+        if first - self.best <= SIGMAS * (noise if noise and math.isfinite(noise) else 0):
+            return 1.0
+        if 0 < self.best < first / FAR_LESS:
+            return math.log(loss / self.best) / math.log(first / self.best)
+        return float((loss - self.best) / (first - self.best))
 
 
 def outcomes(
@@ -101,7 +126,8 @@ def outcomes(
     ended = trials[trials["stop_reason"].isin(("completed", DIVERGED)) & trials["trial_id"].isin(last)]
     holds = [learned is not None and learned.holds(last[trial_id]) for trial_id in ended["trial_id"]]
     restless = ended["curve_regime"].isin(("diverged", "oscillating")).to_numpy()
-    spikes = np.array([shaken(curve) for curve in curves_of(ended, epochs, data)], bool)
+    curves = list(curves_of(ended, epochs, data))
+    spikes = np.array([*map(shaken, curves if data.by_accuracy else as_shares(curves))], bool)
     diverged = ended["regime"].eq("diverged").to_numpy()
     return pd.DataFrame({LEARNED: holds, CALM: ~(restless | spikes), DIVERGED: diverged}, index=ended.index, dtype=bool)
 
@@ -227,7 +253,7 @@ def measured_edges(
         if search is None:
             continue
         family = family.sort_values("trial_id")
-        asked = Learned(data.guess_losses[family["loss"].iloc[0]], options.get("learned"))
+        asked = Learned.before_pilot(data, template_of(search), options.get("learned"))
         failed = family["stop_reason"].eq("error") | family["trial_id"].isin(retried(options))
         ended = family[(failed | family["stop_reason"].isin(("completed", DIVERGED))).cummin()]
         rows = [None if failed[i] else last.get(trial_id) for i, trial_id in ended["trial_id"].items()]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from functools import cache
 from statistics import NormalDist
 from typing import Any
@@ -71,3 +73,11 @@ def sigmas(differences: int) -> float:
 def window_images(batch_size: int) -> int:
     """Return the number of images in a window: as many whole batches as hold at least `WINDOW_IMAGES` images."""
     return batch_size * -(-WINDOW_IMAGES // batch_size)
+
+
+def standard_error(parts: Sequence[float], variance: float) -> float:
+    """Return the standard error of a mean loss, given the losses of equal parts of the examples or, of one part, the
+    variance of the mean that follows from its examples."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        several = len(parts) > 1
+        return float(np.std(parts, ddof=1) / math.sqrt(len(parts)) if several else math.sqrt(variance))

@@ -10,12 +10,13 @@ import pandas as pd
 from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.divergence import chance_ceiling
 from mnist_tune.regimes.families import held_out
+from mnist_tune.regimes.ranking import Ranking
 from mnist_tune.trial import UNDECIDED_REASONS
 
 COMPETES, FAILED, MISSING = "competes", "failed", "missing"
 
 
-def outcome(reason: Any, accuracy: Any, chance: float, images: Any, diverged: Any = False) -> Any:
+def outcome(reason: Any, score: Any, ceiling: Any, diverged: Any = False) -> Any:
     """Return how trials ended: `COMPETES`, `FAILED` or `MISSING`.
 
     A trial failed if it collapsed: it diverged, or was at chance at its end. It also failed if a scheduler or a rule
@@ -24,13 +25,12 @@ def outcome(reason: Any, accuracy: Any, chance: float, images: Any, diverged: An
 
     Args:
         reason: its `stop_reason`.
-        accuracy: its last one, on the images that trials are compared on.
-        chance: the share of the most frequent label.
-        images: how many independent answers that is worth.
+        score: its last one (`Ranking.scores`).
+        ceiling: the score up to which it guesses.
         diverged: whether its label says so.
     """
     reason = np.asarray(reason, str)
-    collapsed = diverged | (reason == "diverged") | ~(np.asarray(accuracy, float) > chance_ceiling(chance, images))
+    collapsed = diverged | (reason == "diverged") | ~(np.asarray(score, float) > ceiling)
     ended = np.where(collapsed | (reason != "completed"), FAILED, COMPETES)
     return np.where(np.isin(reason, UNDECIDED_REASONS), MISSING, ended)
 
@@ -39,10 +39,14 @@ def outcomes(trials: pd.DataFrame, data: DataFacts) -> np.ndarray:
     """Return how each trial of the `trials` table ended. It is judged on the images held out or, if there are none, on
     the test set. Without accuracy, a trial is at chance if its label says so."""
     split, diverged = held_out(trials), trials["regime"].eq("diverged").to_numpy()
-    accuracy = trials[f"{split}_accuracy"] if data.by_accuracy else np.isfinite(trials[f"{split}_loss"].astype(float))
-    images = independent_answers_of(trials, data, split)
-    found: np.ndarray = outcome(trials["stop_reason"], accuracy, data.chance, images, diverged)
+    ceiling = ceiling_of(data.ranking, data.chance, independent_answers_of(trials, data, split))
+    found: np.ndarray = outcome(trials["stop_reason"], data.ranking.scores(trials, split), ceiling, diverged)
     return found
+
+
+def ceiling_of(ranking: Ranking, chance: float, images: Any) -> Any:
+    """Return the score up to which trials guess, given how many independent answers an accuracy is worth."""
+    return chance_ceiling(chance, images) if ranking.is_accuracy else -np.inf
 
 
 def independent_answers_of(trials: pd.DataFrame, data: DataFacts, split: str = "validation") -> Any:

@@ -21,7 +21,7 @@ from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import EQUAL, to_decide
 from mnist_tune.regimes.families import families, held_out, named, varied
 from mnist_tune.regimes.replicates import CONFIGURATION
-from mnist_tune.reports.decided import decided, decided_accuracy, failed, memorised
+from mnist_tune.reports.decided import decided, decided_score, failed, memorised
 from mnist_tune.reports.findings import SPLITS, Question, left_over, measured_edges
 from mnist_tune.reports.page_data import so_far
 from mnist_tune.reports.ranges import advice, spans, where_the_edge_is
@@ -93,6 +93,12 @@ def _answer(sweep: Tables, where: str) -> Answer:
         head = "No setting has run all its epochs" + " without diverging" * (not running)
         return Answer(head, (*running, *_facts(sweep, best)), questions=tuple(_questions(sweep, where, best)))
     names, key, tried = named(best, trials), keys(best), len({*keys(trials)})
+    ranking, each = data_facts(sweep.meta).ranking, best.drop_duplicates("architecture")
+    if len(each) > 1 and not data_facts(sweep.meta).compares_tasks:
+        said = zip(each.index, each["accuracy"], strict=True)
+        lines = [f"{names[k]}: {held_out(trials)} loss {ranking.number(accuracy)}" for k, accuracy in said]
+        asked = tuple(_questions(sweep, where, best[:0], names))
+        return Answer("Each task has a best setting", (*running, *lines), (), asked, None, tuple(keys(each)))
     seeds, accuracy, first = int(best["seeds"].iloc[0]), best["accuracy"].iloc[0], 0
     how = f"best of {tried}" + f", mean of {seeds} seeds" * (seeds > 1) if tried > 1 else counted(seeds, "seed")
     ranked = best[["failures", "accuracy"]].round(EQUAL)
@@ -101,13 +107,12 @@ def _answer(sweep: Tables, where: str) -> Answer:
     close = [k for k, near in enumerate(best["close"]) if near and k != first]
     lines = ["; ".join(how_sure(best, names))]
     if sweep.final and (contest := sweep.final.decision):
-        first, accuracy = int(contest.decision.leader), decided_accuracy(sweep.final, contest)
+        first, accuracy = int(contest.decision.leader), decided_score(sweep.final, contest)
         how = f"of {tried}, the best {len(contest.settings)} compared on fresh seeds"
         close = np.flatnonzero(contest.decision.rivals).tolist()
         lines = list(decided(sweep.final, contest))
-    scored = f"{SPLITS[held_out(trials)]} {accuracy:.4f}{memorised(best['train_accuracy'].iloc[first], accuracy)}"
-    if not data_facts(sweep.meta).by_accuracy:  # ranked by its loss, the least first
-        scored = f"{held_out(trials)} loss {-accuracy:.4g}"
+    scored = f"{SPLITS[held_out(trials)].replace('accuracy', ranking.word)} {ranking.number(accuracy)}"
+    scored += memorised(best["train_accuracy"].iloc[first], accuracy) * ranking.is_accuracy
     head = f"{names[first]}: {scored} ({how})"
     return Answer(
         f"So far {head}" if running else f"Train with {head}",
@@ -165,10 +170,9 @@ def _facts(sweep: Tables, best: pd.DataFrame) -> Iterator[str]:
     if len(found) == 1:
         yield " · ".join(spans(found[0][1]))
     elif len(best) and not sweep.meta.get("search"):
-        first = best.drop_duplicates(varied(sweep.trials))
-        scores = first["accuracy"] * (1 if data_facts(sweep.meta).by_accuracy else -1)
-        each = zip(named(first, sweep.trials), scores, strict=True)
-        said = " · ".join(f"{name.replace(', learning rate ', ': ')} ({score:.4f})" for name, score in each)
+        first, number = best.drop_duplicates(varied(sweep.trials)), data_facts(sweep.meta).ranking.number
+        each = zip(named(first, sweep.trials), first["accuracy"], strict=True)
+        said = " · ".join(f"{name.replace(', learning rate ', ': ')} ({number(score)})" for name, score in each)
         if len(said) <= 6 * ROOM:
             yield f"Best rate of each: {said}"
 
@@ -183,7 +187,7 @@ def _ranges(sweep: Tables) -> Iterator[str]:
 def _questions(sweep: Tables, where: str, best: pd.DataFrame, names: Sequence[str] = ()) -> Iterator[Question]:
     """Yield what to ask next: which of the best it is, and what the range of the best one's family leaves open."""
     close = to_decide(best) if sweep.meta["ended"] is not None and len(best) and not sweep.final else best[:0]
-    if 1 < len(close) <= MOST_SETTINGS and not sweep.meta["options"].get("task"):  # decisions train none
+    if 1 < len(close) <= MOST_SETTINGS:
         near = [names[i] for i in close.sort_values("learning_rate", kind="stable").index]
         jumped = len(near) - int(best["close"].sum())
         short = len(near) <= MOST_NAMED and len(", ".join(near)) <= ROOM

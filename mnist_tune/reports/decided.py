@@ -14,6 +14,7 @@ from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import most_failures
 from mnist_tune.regimes.families import named
 from mnist_tune.regimes.outcomes import COMPETES, MISSING, outcomes
+from mnist_tune.regimes.ranking import Ranking
 from mnist_tune.regimes.replicates import half_width
 from mnist_tune.results.tables import Tables
 
@@ -56,14 +57,17 @@ def decided(sweep: Tables, contest: Contest) -> Iterator[str]:
     if contest.confirming:
         fresh = pd.Series(contest.confirming).dropna()
         further = counted(len(fresh), "further seed")
-        yield f"accuracy of {names[best]} on held-out images, with {further}: {_mean(fresh)}"
+        said = _mean(fresh, contest.ranking)
+        yield f"{contest.ranking.word} of {names[best]} on held-out images, with {further}: {said}"
     elif contest.confirm and contest.over and not contest.settled:
         yield "--confirm trains the best once that is settled, so it has not begun; give more --trials"
-    tested = _accuracies(sweep, contest, best, "test")
+    tested, word = _scores(sweep, contest, best, "test"), contest.ranking.word
+    if contest.ranking.is_own:  # which are those of the images held out
+        return
     chosen, in_all = sweep.meta["options"].get("chosen_by") == "test", f"; {counted(len(sweep.trials))} in all"
-    biased = "; the settings were chosen by test accuracy, so it is not an unbiased estimate"
-    trained = memorised(_accuracies(sweep, contest, best, "train").mean(), tested.mean())
-    said = f"test accuracy of {names[best]}, {counted(len(tested), 'seed')}: {_mean(tested)}{trained}"
+    biased = f"; the settings were chosen by test {word}, so it is not an unbiased estimate"
+    trained = memorised(_scores(sweep, contest, best, "train").mean(), tested.mean()) * contest.ranking.is_accuracy
+    said = f"test {word} of {names[best]}, {counted(len(tested), 'seed')}: {_mean(tested, contest.ranking)}{trained}"
     yield said + biased * chosen + in_all
 
 
@@ -72,14 +76,14 @@ def memorised(trained: float, held_out: float) -> str:
     return f", training accuracy {trained:.4f}" if trained - held_out > GAP else ""
 
 
-def decided_accuracy(sweep: Tables, contest: Contest) -> float:
-    """Return the mean held-out accuracy of the setting that a decision found best."""
-    return float(_accuracies(sweep, contest, int(contest.decision.leader), "validation").mean())
+def decided_score(sweep: Tables, contest: Contest) -> float:
+    """Return the mean held-out score of the setting that a decision found best."""
+    return float(_scores(sweep, contest, int(contest.decision.leader), "validation").mean())
 
 
-def _accuracies(sweep: Tables, contest: Contest, setting: int, split: str) -> pd.Series:
+def _scores(sweep: Tables, contest: Contest, setting: int, split: str) -> pd.Series:
     rows = sweep.trials[contest.is_of(setting, sweep.trials)]
-    return rows.loc[outcomes(rows, data_facts(sweep.meta)) == COMPETES, f"{split}_accuracy"].astype(float)
+    return pd.Series(contest.ranking.scores(rows[outcomes(rows, data_facts(sweep.meta)) == COMPETES], split))
 
 
 def failed(failures: int, seeds: int) -> str:
@@ -104,7 +108,9 @@ def _calmer(sweep: Tables, contest: Contest, names: Sequence[str], left: Sequenc
         yield f"calmer, and not told apart: {names[calmest]} ({said})"
 
 
-def _mean(values: pd.Series) -> str:
-    if len(values) < 3:
-        return " and ".join(map("{:.4f}".format, values)) or "–"
-    return f"{values.mean():.4f} ± {half_width(values.std(), len(values)):.4f} (95% interval of the mean)"
+def _mean(scores: pd.Series, ranking: Ranking) -> str:
+    if len(scores) < 3:
+        return " and ".join(map(ranking.number, scores)) or "–"
+    wide = half_width(scores.std(), len(scores))
+    said = f"{wide:.4f}" if ranking.is_accuracy else f"{wide:.2g}"
+    return f"{ranking.number(scores.mean())} ± {said} (95% interval of the mean)"

@@ -153,7 +153,7 @@ def title(sweeps: Sequence[Tables], titles: Sequence[str]) -> str:
     """Return the title of the page: what one sweep trained on which data, or the names of several."""
     if len(sweeps) > 1:
         return " · ".join(titles)
-    on = "" if sweeps[0].meta["options"].get("task") else f" on {sweeps[0].meta['dataset']['name']}"
+    on = f" on {sweeps[0].meta['dataset']['name']}" * (data_facts(sweeps[0].meta).flag != "task")
     return f"{_networks(sweeps[0].trials)}{on}"
 
 
@@ -172,7 +172,7 @@ def facts(sweep: Tables) -> dict[str, str]:
     kinds = trials[["holdout", "batch_size", "drop_last"]].drop_duplicates().itertuples(index=False)
     found = {
         "networks": _networks(trials),
-        "all with": _settings(trials, bool(meta["options"].get("task"))),
+        "all with": _settings(trials, data_facts(meta).flag == "task"),
         "data": f"{data['name']} ({images})",
         "last batch": small_last_batch((train_images - held, size, dropped) for held, size, dropped in kinds),
         "trials": f"{len(trials):,}, of {f'{least} to ' * bool(least < most)}{counted(most, 'epoch')}",

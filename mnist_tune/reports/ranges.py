@@ -12,6 +12,7 @@ import pandas as pd
 from mnist_tune.invocation import command, started_by, words
 from mnist_tune.numbers import counted, rate, told_apart
 from mnist_tune.own_code.registry import as_loaded, named_again
+from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import FAMILY, held_out
 from mnist_tune.regimes.labels import ON_ITS_WAY
 from mnist_tune.results.journal import resume_command
@@ -137,19 +138,13 @@ def where_the_edge_is(family: pd.DataFrame, meta: Mapping[str, Any]) -> tuple[st
     trials on both sides of it, and a command can name what it trains."""
     above, (low, _) = family["learning_rate"][family["regime"].isin(RESTLESS)], converging(family)
     above = above[above > (low or math.inf)]
-    if (
-        low is None
-        or above.empty
-        or meta.get("search")
-        or meta.get("options", {}).get("task")
-        or named_again(meta, family)[1]
-    ):
+    if low is None or above.empty or meta.get("search") or named_again(meta, family)[1]:
         return "", ""
-    row = family.loc[(family["learning_rate"] - low).abs().idxmin()]
-    own = {flag: as_loaded(flag, row[flag]) for flag in ("architecture", "optimizer")}
+    row, flag = family.loc[(family["learning_rate"] - low).abs().idxmin()], data_facts(meta).flag
+    own = {"optimizer": as_loaded("optimizer", row["optimizer"]), flag: as_loaded(flag, row["architecture"])}
     options = {name: value for name, value in meta.get("options", {}).items() if value is not None}
     used = {**options, **row, **own, "epochs": row["epochs_asked"], "dataset": options.get("dataset", "mnist")}
-    network, expected = words("architecture", own["architecture"]), f"{math.sqrt(low * above.min()):.3g}"
+    network, expected = words(flag, own[flag]), f"{math.sqrt(low * above.min()):.3g}"
     line = f"{command('edge')} {network} {words('expected', expected)}"
     for name, default in OF_AN_EDGE.items():
         if (value := used.get(name, default)) != default:

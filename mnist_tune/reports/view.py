@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+from mnist_tune.columns import OWN_SCORE
 from mnist_tune.numbers import exactly, rate, told_apart
 from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.data_facts import data_facts
@@ -168,10 +169,12 @@ class View:
             rows = rows.assign(sweep=i, own_id=rows["trial_id"], own_index=rows.index, key=self._keys(rows, sweep))
             order = ["label", *varied(rows), "learning_rate", "seed"]
             if self.is_ranked(sweep):
-                score = rows[f"{held_out(rows)}_accuracy"].astype(float).where(rows["regime"] != "diverged", -1.0)
-                first = np.array([key == self.answers[i].best for key in rows["key"]])
-                rows["rank"] = -score.fillna(-1).groupby(rows["key"]).transform("mean") - 2 * first
-                order = ["rank", *order]
+                scores = data_facts(sweep.meta).ranking.scores(rows, held_out(rows))
+                failed = rows["regime"].eq("diverged") | np.isnan(scores)
+                score = pd.Series(np.where(failed, np.fmin.reduce(scores, initial=0) - 1, scores), rows.index)
+                rows["behind"] = [key != self.answers[i].best for key in rows["key"]]
+                rows["rank"] = -score.groupby(rows["key"]).transform("mean")
+                order = ["behind", "rank", *order]
             tables.append(rows.sort_values(order, kind="stable"))
         trials = pd.concat(tables, ignore_index=True)
         if self.several:
@@ -246,9 +249,11 @@ class View:
 
     @cached_property
     def measures(self) -> list[Measure]:
-        """What the charts can show: accuracies, then losses."""
+        """What the charts can show: accuracies, then losses, then a task's own scores."""
         few = 1 if len(self.trials) > LARGE else None
-        return [*self.accuracies[:few], *self.losses[:few]]
+        own = [name for name in self.epochs if name.startswith(OWN_SCORE)] if few is None else []
+        found = (self._measure(words(name.removeprefix(OWN_SCORE)), name) for name in own)
+        return [*self.accuracies[:few], *self.losses[:few], *filter(None, found)]
 
     def _measure(self, title: str, column: str) -> Measure | None:
         known = self.epochs.get(column, pd.Series(dtype=float)).to_numpy(dtype=float, na_value=math.nan)

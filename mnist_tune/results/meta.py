@@ -10,9 +10,12 @@ from mnist_tune.columns import (
     COUNT,
     FLAG,
     ID,
+    LOSS,
+    MOST_SCORES,
     NAME,
     NUMBER,
     RATE,
+    SCORE,
     SHARE,
     TEXT,
     WHOLE,
@@ -23,6 +26,7 @@ from mnist_tune.columns import (
 from mnist_tune.errors import UserError
 from mnist_tune.own_code.registry import ENTRIES
 from mnist_tune.regimes.measured_edge import EXPECTED, SEARCHES, template_of
+from mnist_tune.regimes.ranking import RANK_BY
 from mnist_tune.storage import Place
 from mnist_tune.terminal import printable
 from mnist_tune.trial import MOST_TRIALS, TrialConfig
@@ -101,16 +105,22 @@ _DATASET = _mapping(
     *(Column(name, _list_of(NUMBER)) for name in ("mean", "deviation")),
     Column("target", SHARE),
 )
+_GUESSES = Kind("numbers", lambda value: isinstance(value, dict) and all(map(NUMBER.holds, value.values())))
+_SCORES = _list_of(SCORE)
 _OF_TASK = _mapping(
     *(Column(name, NAME, needed=True) for name in ("name", "note")),
     Column("checksums", _mapping(), needed=True),
     *(Column(name, COUNT, needed=True) for name in ("train_images", "test_images")),
-    *(Column(name, NUMBER) for name in ("guess", "chance")),
-    Column("scores", _list_of(NAME)),
+    Column("guesses", _GUESSES),
+    Column("chance", NUMBER),
+    Column("scores", Kind("scores", lambda value: _SCORES.holds(value) and len(value) <= MOST_SCORES)),
 )
 _OPTIONS = _mapping(
     Column("target", SHARE),
-    *(Column(name, NAME) for name in ("dataset", "task", "data_dir", "scheduler")),
+    Column("target_loss", LOSS),
+    Column("rank_by", RANK_BY),
+    Column("task", _list_of(NAME)),
+    *(Column(name, NAME) for name in ("dataset", "data_dir", "scheduler")),
     *(Column(name, COUNT) for name in ("grace_period", "train_evaluation", "train_images", "sharpness_every")),
     Column("sharpness_images", COUNT),
     *(Column(name, FLAG) for name in ("standardize", "sharpness", "stop_when_diverged")),

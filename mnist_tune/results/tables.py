@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -23,7 +24,7 @@ from pyarrow import types
 from pyarrow.parquet import ParquetFile
 
 from mnist_tune import storage
-from mnist_tune.columns import EPOCHS, TRIALS, Column
+from mnist_tune.columns import EPOCHS, NUMBER, OWN_SCORE, TRIALS, Column
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.contest import CONTENDERS, Contest
 from mnist_tune.regimes.data_facts import data_facts
@@ -89,8 +90,15 @@ class Tables:
         """Return the settings that compete to be the best, the best first: `accuracy` is their mean on held-out images
         over `seeds`, `train_accuracy` that on training images, `failures` how many more failed, `gap` how far it is
         below the best, `close` that it is not told apart from it, `jumps` by how much its accuracy still falls in an
-        epoch (`standing`). Of equally accurate ones, that with the least loss is first."""
-        return standing(self.steady, data_facts(self.meta))
+        epoch (`standing`). Of equally accurate ones, that with the least loss is first. Tasks whose losses don't
+        compare have a best setting each."""
+        trials, facts = self.steady, data_facts(self.meta)
+        if facts.ranking.is_own:
+            trials = trials.assign(loss_noise=trials["trial_id"].map(loss_noises(self.epochs, facts.ranking.name)))
+        if facts.compares_tasks or trials.empty:
+            return standing(trials, facts)
+        found = [standing(of_task, facts) for _, of_task in trials.groupby("architecture", sort=False)]
+        return pd.concat([one for one in found if len(one)] or found[:1], ignore_index=True)
 
     def contenders(self) -> list[TrialConfig]:
         """Return the settings that may be the best, the best first, each with the seed 0: those that are not told apart
@@ -242,12 +250,14 @@ def _read(folder: Path, where: Place) -> Tables:
             fetch_journal(where, folder)
         return tables(folder, meta, running)
     try:
-        trials, epochs = read_table(folder / "trials.parquet", TRIALS), read_table(folder / "epochs.parquet", EPOCHS)
+        more = own_scores(meta)
+        known = {"trials": (*TRIALS, *more), "epochs": (*EPOCHS, *more)}
+        trials, epochs = (read_table(folder / f"{name}.parquet", columns) for name, columns in known.items())
         twice = trials["trial_id"].duplicated().any() or epochs.duplicated(["trial_id", "epoch"]).any()
         if twice or not {*trials["regime"], *trials["curve_regime"]} <= set(REGIMES):
             raise UserError(f"the tables in {folder} were not written by a sweep")
-        trials = trials.reindex(columns=[column.name for column in TRIALS])  # older versions had fewer
-        epochs = _without_unmeasured(epochs.reindex(columns=[column.name for column in EPOCHS]))
+        trials = trials.reindex(columns=[column.name for column in known["trials"]])  # older versions had fewer
+        epochs = _without_unmeasured(epochs.reindex(columns=[column.name for column in known["epochs"]]))
     except UserError as error:
         if isinstance(where, str):
             fetch_journal(where, folder)
@@ -266,6 +276,8 @@ def tables(path: Path, meta: dict[str, Any], running: bool | None = False) -> Ta
     journal = read_journal(path)
     epochs = journal.epochs.drop_duplicates(["trial_id", "epoch"], keep="last")
     epochs = with_nullable_counts(epochs.sort_values(["trial_id", "epoch"], ignore_index=True), EPOCHS)
+    more = [column.name for column in own_scores(meta)]
+    epochs = epochs.assign(**dict(zip(more, _parsed(epochs["scores"], more), strict=True)))
     rows = [
         {"stop_reason": "interrupted", "error": ""}
         | journal.ends.get(trial_id, {})
@@ -290,14 +302,30 @@ def tables(path: Path, meta: dict[str, Any], running: bool | None = False) -> Ta
     trials["late_fall"] = trials["trial_id"].map(late_falls(trials, epochs, data))
     trials["loss_noise"] = np.nan if data.by_accuracy else trials["trial_id"].map(loss_noises(epochs))
     trials["diverged_at_step"] = trials["diverged_at_step"].where(trials["regime"] == "diverged")
-    return Tables(path, trials[[column.name for column in TRIALS]], _without_unmeasured(epochs), meta)
+    trials = trials[[*(column.name for column in TRIALS), *more]]
+    return Tables(path, trials, _without_unmeasured(epochs), meta)
+
+
+def own_scores(meta: Mapping[str, Any]) -> tuple[Column, ...]:
+    """Return the columns of both tables with what a task's `score` returns beside loss and accuracy, held out."""
+    return tuple(Column(OWN_SCORE + name, NUMBER) for name in meta["dataset"].get("scores", ()))
+
+
+def _parsed(texts: Iterable[Any], columns: Sequence[str]) -> np.ndarray:
+    """Return the scores that the texts of a journal hold, of shape [columns, texts]; NaN where there is none."""
+    found = np.full((len(columns), len(texts := list(texts))), np.nan)
+    for i, text in enumerate(texts if columns else ()):
+        with suppress(ValueError, TypeError, RecursionError, OverflowError, AttributeError):
+            known = json.loads(text)
+            found[:, i] = [float(known.get(name.removeprefix(OWN_SCORE), math.nan)) for name in columns]
+    return found
 
 
 def _without_unmeasured(epochs: pd.DataFrame) -> pd.DataFrame:
     """Return epochs without the columns of what only some sweeps measure, if this one did not."""
-    measured = ("validation", "answers", "loss_noise")
+    measured = ("validation", "answers", "loss_noise", "loss_error")
     some = [name for name in epochs if name.startswith(measured) or "sharpness" in name]
-    return epochs.drop(columns=[name for name in some if epochs[name].isna().all()])
+    return epochs.drop(columns=["scores", *(name for name in some if epochs[name].isna().all())])
 
 
 def _summary(epochs: pd.DataFrame) -> pd.DataFrame:
@@ -305,14 +333,15 @@ def _summary(epochs: pd.DataFrame) -> pd.DataFrame:
 
     All trials at once: pandas takes as long to sum ten rows as ten thousand.
     """
-    scores = ["train_loss", "train_accuracy", "test_loss", "test_accuracy"]
+    scores = ["train_loss", "train_accuracy", "test_loss", "test_accuracy", "validation_loss", "validation_accuracy"]
+    scores += ["answers", "loss_error", *(name for name in epochs if name.startswith(OWN_SCORE))]
     curves = epochs.groupby("trial_id")
     last = epochs.drop_duplicates("trial_id", keep="last").set_index("trial_id")
     # A trial diverged with a loss above the untrained network's, or NaN; or its network is dead and guesses.
     lost = ~(last["train_loss"] <= last["untrained_loss"])
     above, guesses = last["above_since"], last["guessing_since"]
     best = epochs[epochs["test_accuracy"] == curves["test_accuracy"].transform("max")].drop_duplicates("trial_id")
-    return last[[*scores, "validation_loss", "validation_accuracy", "answers", "node", "device"]].assign(
+    return last[[*scores, "node", "device"]].assign(
         **{name: curves[name].sum() for name in TIMES},
         epochs_run=curves.size(),
         best_test_accuracy=curves["test_accuracy"].max(),

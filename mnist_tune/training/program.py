@@ -33,7 +33,10 @@ Scores = dict[str, tuple[Array, Array]]
 """By name, the sum of a score over examples, and that of its squares; float32. Without an accuracy, `PARTED` has the
 sums of the loss over parts of the split, and the numbers of examples in these, both [PARTS]."""
 
-PARTED, PARTS = "parts", 32
+ERROR = "error of the loss"
+"""Stands for the standard error of a split's loss."""
+
+PARTED, PARTS = "parts of the loss", 32
 
 EVALUATIONS = 0xE7A1
 """Makes the random keys of evaluations other ones than those of training."""

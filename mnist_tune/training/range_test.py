@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from mnist_tune.regimes.noise import SIGMAS
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.optimizers import Hyperparameters
 from mnist_tune.training.program import Data, Program, TrainState
@@ -68,6 +69,8 @@ class RangeCurve:
     """The loss of each step before its update; they may end in infinity or NaN."""
     guess: float = math.inf
     """The loss of a constant guess; infinity if only the rise over the least loss counts."""
+    of_task: bool = False
+    """Whether it is a task's loss, which may have either sign and any scale."""
 
     @property
     def rates(self) -> np.ndarray:
@@ -78,12 +81,22 @@ class RangeCurve:
         return smoothed(self.losses, self.ramp.smoothing)
 
     @property
+    def limits(self) -> np.ndarray:
+        """The smoothed loss above which the test ends, at each step. That of a task rises by `RISE` beyond that of the
+        first steps, or returns half-way there after it fell by more than noise."""
+        smooth = self.smooth
+        least = np.minimum.accumulate(np.where(np.isfinite(smooth), smooth, np.inf))
+        if not self.of_task:
+            return limit(least, self.guess)
+        noise, first = self.losses[:CHUNK].std(), min(self.losses[:CHUNK].mean(), self.guess)
+        back = np.where(first - least > SIGMAS * noise, (least + first) / 2, np.inf)
+        return np.asarray(np.minimum(first + (RISE - 1) * max(abs(first), noise), back))
+
+    @property
     def blow_up(self) -> float:
         """The first rate at which the smoothed loss is above its `limit`, or not finite; the last rate if there is
         none."""
-        smooth = self.smooth
-        least = np.minimum.accumulate(np.where(np.isfinite(smooth), smooth, np.inf))
-        gone = np.flatnonzero(~(smooth <= limit(least, self.guess)))
+        gone = np.flatnonzero(~(self.smooth <= self.limits))
         return float(self.rates[gone[0]] if len(gone) else self.rates[-1])
 
     @property
@@ -101,10 +114,12 @@ def range_curve(
     ramp: Ramp,
     train_count: int,
     guess: float = math.inf,
+    of_task: bool = False,
 ) -> RangeCurve:
     """Return the losses of a range test on a ramp of learning rates. It is a pure function: parameters, optimiser, keys
     and batch order stay. `seed` is that of the order of the `train_count` images, which goes on over epochs, and of
-    what is random in a step; `guess` is as in `RangeCurve`, the other arguments are those of `Program.train_epoch`."""
+    what is random in a step; `guess` and `of_task` are as in `RangeCurve`, the other arguments are those of
+    `Program.train_epoch`."""
     rates, orders = ramp.rates.astype(np.float32), _batches(seed, program.batch_size, len(ramp.rates), train_count)
     keys = np.stack([np.full(len(rates), seed), np.arange(len(rates))], 1).astype(np.uint32)
     losses = np.zeros(0, np.float32)
@@ -113,10 +128,10 @@ def range_curve(
         part = slice(first, first + CHUNK)
         state, some = _steps(program, state, fixed, rates[part], keys[part], orders[part], data)
         losses = np.append(losses, np.asarray(some))
-        smooth = smoothed(losses, ramp.smoothing)
-        if not np.isfinite(smooth).all() or smooth[-1] > limit(smooth.min(), guess):
+        found = RangeCurve(ramp, losses, guess, of_task)
+        if not np.isfinite(losses).all() or found.smooth[-1] > found.limits[-1]:
             break
-    return RangeCurve(ramp, losses, guess)
+    return found
 
 
 def _batches(seed: int, batch_size: int, steps: int, count: int) -> np.ndarray:

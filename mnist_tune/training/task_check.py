@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,16 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mnist_tune.columns import MOST_SCORES, SCORE
 from mnist_tune.data_spec import TaskSpec
 from mnist_tune.errors import UserError
 from mnist_tune.training.architectures import task as made_task
 from mnist_tune.training.network_check import check_leaves, check_program, tried, type_of
 from mnist_tune.training.task import Task
 from mnist_tune.trial import TrialConfig
-
-SCORE = r"[a-z0-9_]{1,40}"
-MOST_SCORES = 16
-"""How many scores `score` may return beside loss and accuracy."""
 
 FIRST = 8
 """Examples that `loss` is tried on."""
@@ -64,10 +60,30 @@ def check_task(name: str, trials: Sequence[TrialConfig], train_images: int | Non
         if task.step is None:
             _check_loss(task, said, params, state, train)
         scores = _check_score(task, said, params, state, train, min(_count(train), _count(test)))
-        spec = TaskSpec(name, _count(train), _count(test), task.guess, task.chance, scores)
+        guesses = {} if task.guess is None else {name: float(task.guess)}
+        spec = TaskSpec(name, _count(train), _count(test), guesses, task.chance, scores, own_step=task.step is not None)
         for trial in trials:
             check_program(replace(trial, architecture=name), spec, train, f"{said} with optimizer {trial.optimizer!r}")
     return Checked(spec, train, test, {"train": _checksum(train), "test": _checksum(test)})
+
+
+def check_tasks(names: Sequence[str], trials: Sequence[TrialConfig], train_images: int | None = None) -> Checked:
+    """Try several tasks, as `check_task`, and return the data that they share."""
+    first, *others = (check_task(name, trials, train_images) for name in names)
+    spec = first.spec
+    for other in others:
+        if (other.checksums, other.spec.chance) != (first.checksums, spec.chance):
+            raise UserError(f"tasks {names[0]!r} and {other.spec.name!r} differ in data or chance; sweep each alone")
+        spec = replace(
+            spec,
+            name=f"{spec.name}, {other.spec.name}",
+            guesses={**spec.guesses, **other.spec.guesses},
+            scores=tuple(dict.fromkeys((*spec.scores, *other.spec.scores))),
+            own_step=spec.own_step or other.spec.own_step,
+        )
+    if len(spec.scores) > MOST_SCORES:
+        raise UserError(f"the tasks return {len(spec.scores)} scores; at most {MOST_SCORES} are recorded")
+    return replace(first, spec=spec)
 
 
 def _check_fields(task: Task, said: str) -> None:
@@ -152,7 +168,7 @@ def _check_score(task: Task, said: str, params: Any, state: Any, train: Any, few
     if "loss" not in found:
         raise UserError(f"{what} returned {', '.join(map(str, found)) or 'nothing'}; its dictionary needs 'loss'")
     names = tuple(name for name in found if name not in ("loss", "accuracy"))
-    if wrong := [name for name in names if not (isinstance(name, str) and re.fullmatch(SCORE, name))]:
+    if wrong := [name for name in names if not SCORE.holds(name)]:
         raise UserError(f"{what} returned {wrong[0]!r:.60}; a score's name has a-z, 0-9 and _, at most 40")
     if len(names) > MOST_SCORES:
         raise UserError(f"{what} returned {len(names)} scores beside the loss; at most {MOST_SCORES} are recorded")

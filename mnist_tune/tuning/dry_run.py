@@ -9,12 +9,12 @@ from typing import Any
 from mnist_tune.cache import cache_folder
 from mnist_tune.data.dataset import check_counts
 from mnist_tune.errors import UserError
-from mnist_tune.execution.process_setup import WorkerSettings, make_pool
+from mnist_tune.execution.process_setup import WorkerSettings, configure_jax, make_pool
 from mnist_tune.machine import usable_cpus
 from mnist_tune.numbers import counted
-from mnist_tune.own_code.loading import names_in, own_code, sources
+from mnist_tune.own_code.loading import own_code
 from mnist_tune.trial import small_last_batch
-from mnist_tune.tuning.opening import what_is_tried
+from mnist_tune.tuning.tasks import load_here
 
 START_S = 8
 """About what Ray takes to start, and the first processes that train."""
@@ -27,18 +27,13 @@ def dry_run(options: Any) -> Iterator[str]:
     if options.resume is not None:
         raise UserError("--dry-run says what a new sweep would do; leave --resume out")
     trials, threads = options.trials(), options.cpus_per_trial or 1
-    data = options.load()
-    check_counts(trials, data)
-    yield f"{counted(len(trials))}, each of at most {counted(options.epochs, 'epoch')}, on {data.name}"
     measured = {"sharpness": options.measures(), "train_evaluation": options.train_evaluation}
     settings = WorkerSettings(Path(), "", threads, None, str(cache_folder()), own_code=own_code(), **measured)
-    pool, total, images = make_pool(data, settings), 0.0, len(data.train_labels) - options.holdout
-    if sources(names_in(*trials)):
-        from mnist_tune.training.network_check import check  # imports JAX, which the pool has configured
-
-        different, *given = what_is_tried(trials, data)
-        for one in different:
-            check(one, *given)
+    configure_jax(settings)
+    data = load_here(options, trials, only_own=True)
+    check_counts(trials, data)
+    yield f"{counted(len(trials))}, each of at most {counted(options.epochs, 'epoch')}, on {data.name}"
+    pool, total, images = make_pool(data, settings), 0.0, data.spec.train_images - options.holdout
     equally_fast = {(one.architecture, one.optimizer, one.batch_size): one for one in trials}  # and equally many
     for name, one in equally_fast.items():
         pool.attach("one", one)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
@@ -15,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from mnist_tune import storage
+from mnist_tune.columns import OWN_SCORE
 from mnist_tune.data.dataset import Dataset, check_counts
 from mnist_tune.data.task_data import TaskData
-from mnist_tune.data_spec import ARRAYS, DataSpec, TaskSpec
+from mnist_tune.data_spec import ARRAYS, DataSpec
 from mnist_tune.errors import UserError, redacted
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.machine import changed_versions, describe_environment
-from mnist_tune.own_code.loading import check_again, names_in, own_code, register_own, sources
+from mnist_tune.own_code.loading import check_again, names_in, sources
+from mnist_tune.regimes.ranking import Ranking
 from mnist_tune.results.folder import fetched, new_folder, reading
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.meta import read_meta
@@ -33,13 +34,10 @@ from mnist_tune.storage import Place
 from mnist_tune.terminal import announce
 from mnist_tune.training.architectures import architecture, kind_of
 from mnist_tune.training.optimizers import check_optimizer
-from mnist_tune.trial import RETRIED, TrialConfig, retried, small_last_batch
-from mnist_tune.tuning.options import AUTO, ONE_COMMAND, SweepOptions, refuse_beside_task
+from mnist_tune.trial import RETRIED, TrialConfig, closest, retried, small_last_batch
+from mnist_tune.tuning.options import AUTO, SweepOptions
 from mnist_tune.tuning.past import Past
-from mnist_tune.tuning.tasks import task_data
-
-CHECKED = 8
-"""Images that go to the process in which networks are tried."""
+from mnist_tune.tuning.tasks import check_networks, load_data
 
 HELD_OUT = 6
 """One of so many training images is held out, where a command compares trials on these and is given no number."""
@@ -69,7 +67,7 @@ def open_sweep(
     search: bool = False,
     templates: Sequence[TrialConfig] = (),
     recorded: Mapping[str, Any] | None = None,
-    data: Dataset | None = None,
+    data: Dataset | TaskData | None = None,
 ) -> Opened:
     """Open the folder of a sweep: a new one, or the one that the options resume. Everything that can be checked is
     checked before anything is written.
@@ -85,25 +83,28 @@ def open_sweep(
     trials = dict(wanted({}))
     say, checked = partial(announce, quiet=options.quiet), [*trials.values(), *templates]
     check_session(options.cluster(), options.dashboard)
-    if options.task and search:
-        raise UserError(ONE_COMMAND)
     for trial in checked:
         if not options.task:
             kind_of(trial.architecture)
         check_optimizer(trial.optimizer)
-    dataset = data or _data_of(options, checked)
+    dataset = data or load_data(options, checked)
     spec = dataset.spec
     check_counts(checked, dataset)
     if (rows := sum(trial.epochs for trial in trials.values())) > MOST_ROWS:
         raise UserError(f"{rows:,} epochs in all; at most {MOST_ROWS:,} can be read again: make several sweeps of them")
     _note(checked, dataset, say)
-    own: Iterable[Any] = checked
-    if isinstance(spec, TaskSpec):
-        own = [{"task": options.task, "optimizer": trial.optimizer} for trial in checked]
-    else:
+    if isinstance(spec, DataSpec):
         for network in {trial.architecture for trial in checked}:
             architecture(network, spec)
-    used = sources(names_in(*own))
+    elif spec.own_step and options.measures():
+        raise UserError(f"--sharpness is that of a loss, and {spec.name} makes steps of its own; leave it out")
+    ranked = Ranking.of(spec.by_accuracy, options.rank_by).name.removeprefix(OWN_SCORE)
+    if options.rank_by and ranked not in spec.scores:
+        known = closest(ranked, spec.scores) if spec.scores else "; a task's score may return some"
+        raise UserError(f"--rank-by {options.rank_by}: {spec.name} has no score of this name{known}")
+    if options.target_loss is not None and spec.flag != "task":
+        raise UserError("--target-loss is for tasks; leave it out, or give --target, an accuracy")
+    used = sources(names_in(*({spec.flag: one.architecture, "optimizer": one.optimizer} for one in checked)))
     if options.cluster() or options.lanes or used:  # these may be refused, so check before anything is written
         start_ray(options.cluster(), options.max_concurrent, options.dashboard)
     if options.cluster():
@@ -133,15 +134,6 @@ def open_sweep(
     return Opened(options, writer, Past(trials, open=trials), [dataset])
 
 
-def _data_of(options: SweepOptions, trials: Sequence[TrialConfig]) -> Dataset | TaskData:
-    """Load the data of a sweep, or have its task make them. Raises `UserError` if that fails."""
-    if not options.task:
-        return options.load()
-    refuse_beside_task(options)
-    start_ray(options.cluster(), options.max_concurrent, options.dashboard)
-    return task_data(options.task, trials, options.train_images)
-
-
 def now() -> str:
     """Return the time, as `sweep.json` keeps it."""
     return datetime.now(UTC).isoformat()
@@ -168,39 +160,9 @@ def _note(trials: Sequence[TrialConfig], dataset: Dataset | TaskData, say: Calla
             return
 
 
-def check_networks(trials: Iterable[TrialConfig], dataset: Dataset) -> None:
-    """Try the networks and optimisers of some trials on a few images, in a process of their own: JAX in this one would
-    take a GPU's memory. Ray must be running. Raises `UserError` if one of them can't train on this data."""
-    import ray
-
-    task = ray.remote(num_cpus=1, max_calls=1)(_refused)
-    said = ray.get(task.remote(own_code(), *what_is_tried(trials, dataset)))
-    if said:
-        raise UserError(said)
-
-
-def what_is_tried(trials: Iterable[TrialConfig], dataset: Dataset) -> tuple[list[TrialConfig], DataSpec, Any, Any]:
-    """Return a trial for each network and optimiser, and the data that they are tried on: a few images, with labels."""
-    different = {(trial.architecture, trial.optimizer, trial.schedule, trial.loss): trial for trial in trials}
-    images, labels = (part[:CHECKED] for part in (dataset.train_images, dataset.train_labels))
-    return list(different.values()), dataset.spec, images, labels
-
-
-def _refused(code: Any, trials: list[TrialConfig], data: DataSpec, images: Any, labels: Any) -> str:
-    """Return what is wrong with the first trial that can't train, empty if all can. Runs in a process of Ray's."""
-    os.environ["JAX_PLATFORMS"] = "cpu"
-    from mnist_tune.training.network_check import check
-
-    register_own(code)
-    try:
-        for trial in trials:
-            check(trial, data, images, labels)
-    except UserError as error:
-        return str(error)
-    return ""
-
-
-def _open_again(where: Place, options: SweepOptions, wanted: Wanted, search: bool, data: Dataset | None) -> Opened:
+def _open_again(
+    where: Place, options: SweepOptions, wanted: Wanted, search: bool, data: Dataset | TaskData | None
+) -> Opened:
     """Open the folder of a sweep that is resumed. The arguments are as in `open_sweep`."""
     say = partial(announce, quiet=options.quiet)
     path = fetched(where)
@@ -220,7 +182,7 @@ def _open_again(where: Place, options: SweepOptions, wanted: Wanted, search: boo
     how = "give it with --dataset or --data-dir, or from Python with SweepOptions(dataset=...)"
     if isinstance(options.dataset, str) and options.dataset == ARRAYS:
         raise UserError(f"{path} was trained on arrays from Python; {how}")
-    dataset = data or _data_of(options, [TrialConfig.from_dict(one) for one in meta["trials"].values()])
+    dataset = data or load_data(options, [TrialConfig.from_dict(one) for one in meta["trials"].values()])
     if dataset.checksums != meta["dataset"]["checksums"]:
         raise UserError(f"{path} was trained on other data ({meta['dataset']['name']}); {how}")
     for package, version in changed_versions(meta).items():

@@ -15,11 +15,12 @@ import tyro
 
 from mnist_tune import storage
 from mnist_tune.cli import suggestion
-from mnist_tune.columns import BELOW_1, COUNT, FROM_0, RATE, SHARE, Kind
+from mnist_tune.columns import BELOW_1, COUNT, FROM_0, LOSS, RATE, SHARE, Kind
 from mnist_tune.data.dataset import Dataset, load_dataset
 from mnist_tune.errors import UserError
 from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.numbers import told_apart
+from mnist_tune.regimes.ranking import RANK_BY
 from mnist_tune.results.folder import exists
 from mnist_tune.storage import Place
 from mnist_tune.training.optimizers import BUILT_IN
@@ -27,9 +28,6 @@ from mnist_tune.trial import MOST_TRIALS, Named, Training, TrialConfig
 
 AUTO = "auto"
 """Value of `resume`: resume the sweep in `output` if there is one, else start it."""
-
-ONE_COMMAND = "--task is trained by regimes and run_sweep alone; leave it out"
-"""What is said where a command trains no tasks."""
 
 
 class InResume(Enum):
@@ -80,9 +78,9 @@ class Data(Options):
     ] = None
     """mnist, fashion-mnist, mnist-5k or digits; a file with the arrays x_train, y_train, x_test, y_test; a folder with
     four IDX files. By default mnist; if MNIST can't be downloaded, mnist-5k with a warning."""
-    task: str | None = None
+    task: tuple[str, ...] = ()
     """What is trained in place of a network on a data set: a function of yours that returns a mnist_tune.Task,
-    FILE.py:FUNCTION, with arguments if need be: "vae.py:vae(latent=10)"."""
+    FILE.py:FUNCTION, with arguments if need be: "vae.py:vae(latent=10)". Several, with the same data, are crossed."""
     data_dir: Annotated[Path | None, InResume.CHANGES] = None
     """Folder with the four IDX files of mnist or fashion-mnist. Fashion-mnist needs none where Debian's package
     dataset-fashion-mnist is installed. Mnist needs none: it is downloaded into $MNIST_TUNE_DATA, or by default into
@@ -95,8 +93,6 @@ class Data(Options):
 
     def load(self) -> Dataset:
         """Load the data set. Raises `UserError` if it can't be loaded."""
-        if self.task:
-            raise UserError(ONE_COMMAND)
         return load_dataset(self.dataset, self.data_dir, self.standardize, self.train_images)
 
 
@@ -116,6 +112,11 @@ class Run(Options):
     """Accuracy of a network that has learned the data set, in (0, 1). A curve below it is not converged. Built-in data
     have one, by the number of training images: 0.95 for mnist. For other data, it is the best trial's accuracy minus
     (1 - chance)/30."""
+    target_loss: Annotated[float | None, LOSS] = None
+    """Held-out loss of a task that has learned its data. Without it, no curve of losses is underfit."""
+    rank_by: Annotated[str | None, RANK_BY] = None
+    """What trials of tasks are compared by, in place of their loss: score_NAME:min or score_NAME:max, where NAME is one
+    of those that the task's score returns."""
     output: Annotated[str | Path | None, InResume.HERE] = None
     """Folder for the results; by default results/<sweep>/<time>. Or a URI, with the keys in the environment:
     s3://BUCKET/FOLDER (add ?endpoint_override=HOST:PORT if the server is not Amazon's) or gs://BUCKET/FOLDER."""
@@ -285,9 +286,8 @@ class CrossedOptions(TrialOptions):
     def combined(self, *more: str, **values: Sequence[Any]) -> Iterator[TrialConfig]:
         """Yield a trial of every combination of these, and of `more` options (`crossed`)."""
         common, names = self.common(), (*CROSSED, *(name.removesuffix("s") for name in more))
-        for chosen in crossed(self, *CROSSED, *more, **values):
-            trial = common | dict(zip(names, chosen, strict=True))
-            yield TrialConfig(**trial | ({"architecture": self.task} if self.task else {}))
+        for chosen in crossed(self, *CROSSED, *more, architecture=self.task or self.architecture, **values):
+            yield TrialConfig(**common | dict(zip(names, chosen, strict=True)))
 
 
 def crossed(options: Any, *names: str, **values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
@@ -336,9 +336,17 @@ def rates_of(text: float | str, name: str = "--learning-rates") -> list[float]:
     return [float(said[rate]) for rate in exact]
 
 
+def refuse_several_tasks(options: Any) -> None:
+    """Raise a `UserError` if several tasks are to be compared by their losses, which differ in scale."""
+    if len(options.task) > 1 and not options.rank_by:
+        said = f"losses of {options.task[0]} and {options.task[1]} don't compare"
+        raise UserError(f"{said}; name one --task, or give --rank-by score_NAME:min")
+
+
 def refuse_beside_task(options: Any) -> None:
     """Raise a `UserError` if an option is given that a task has no use for."""
-    for name in ("dataset", "data_dir", "architecture", "loss", "label_noise", "standardize", "target"):
+    labelled = "dataset", "data_dir", "architecture", "loss", "label_noise", "standardize", "target"
+    for name in (*labelled, "widths", "depths", "activations", "learned"):
         option = next((one for one in fields(options) if one.name == name), None)
         if option and getattr(options, name) != option.default:
             raise UserError(f"{typed(option)} is for networks on labelled data; leave it out beside --task")

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, fields, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from mnist_tune import cli
+from mnist_tune import cli, storage
 from mnist_tune.data_spec import ARRAYS
 from mnist_tune.errors import UserError
-from mnist_tune.own_code.loading import load_own
+from mnist_tune.named_code import parse_call
+from mnist_tune.own_code.loading import check_again, load_own, names_in
 from mnist_tune.own_code.registry import ENTRIES, is_named_again, names_own_code
+from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.meta import read_meta
 from mnist_tune.runtime.ray_session import stop_ray_at_exit
 from mnist_tune.storage import Place
-from mnist_tune.sweep import Sweep
-from mnist_tune.trial import closest
+from mnist_tune.sweep import Sweep, load_sweep
+from mnist_tune.terminal import announce
+from mnist_tune.trial import Training, TrialConfig, closest
 from mnist_tune.tuning.options import (
     Data,
     InResume,
@@ -102,15 +106,56 @@ def values_of(kind: type[Options], meta: Mapping[str, Any], where: Place) -> dic
     return found
 
 
-def data_of(options: SomeOptions, sweep: Sweep) -> dict[str, Any]:
+OF_THE_SWEEP = {one.name for one in fields(Training)} | {"batch_size", "momentum", "learning_rates"}
+"""Options that can't be given beside `--sweep`: its settings have values of their own."""
+
+
+SomeData = TypeVar("SomeData", bound=Data)
+
+
+def trained_as(
+    options: SomeData, folder: str | Path, chosen: Callable[[Sweep], Sequence[TrialConfig]], *free: str
+) -> tuple[SomeData, list[TrialConfig], Sweep]:
+    """Return the options with the data of a sweep, the `chosen` ones of its settings, and the sweep. Raises `UserError`
+    if an option is given that the settings have, other than those that are `free`, or own code is not named again."""
+    for one in fields(options):
+        if one.name in OF_THE_SWEEP.difference(free) and getattr(options, one.name) != one.default:
+            raise UserError(f"{typed(one)} and --sweep can't go together: settings are those of the sweep")
+    place = storage.place(folder)
+    sweep = load_sweep(place)
+    if rank_by := getattr(options, "rank_by", None):
+        sweep = replace(sweep, meta=sweep.meta | {"options": sweep.meta["options"] | {"rank_by": rank_by}})
+    flag = data_facts(sweep.meta).flag
+    for name in (flag, "optimizer"):
+        known = set(sweep.trials["architecture" if name == flag else name])
+        usual = getattr(type(options), name)
+        given = {*_several(getattr(options, name))} - {*_several(usual)}
+        for other in sorted(given - known):
+            if not is_named_again(name, [other], known):
+                raise UserError(f"{place} has no {name} {other}, and with --sweep, settings are those of the sweep")
+    taken = list(chosen(sweep))
+    tasks = dict.fromkeys(one.architecture for one in taken if flag == "task")
+    if asked := [name for name in options.task if name in tasks]:
+        tasks, taken = dict.fromkeys(asked), [one for one in taken if one.architecture in asked]
+    names = {parse_call(text).name for texts in names_in(*taken).values() for text in texts}
+    code = [one for one in sweep.meta.get("code", []) if one["name"] in names]
+    check_again(code, place, partial(announce, quiet=getattr(options, "quiet", False)), "sweep")
+    return replace(options, **data_of(options, sweep) | {"task": (*tasks,)}), taken, sweep
+
+
+def _several(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+def data_of(options: Data, sweep: Sweep) -> dict[str, Any]:
     """Return the data options of a new sweep that trains on the data of another one: as recorded there, unless they are
     given. Raises `UserError` if these are arrays, which have to be given."""
-    recorded = values_of(type(options), sweep.meta, sweep.path)
     default = {one.name: one.default for one in fields(options)}
     given = {name for name in default if _differ(getattr(options, name), default[name])}
     given |= {"data_dir"} if "dataset" in given else set()
-    names = {*hints_of(Data), "target", "train_evaluation"} & recorded.keys()
-    found = {name: recorded[name] for name in names - given}
+    wanted = {*hints_of(Data), "target", "target_loss", "rank_by", "train_evaluation"} & default.keys() - given
+    recorded = {name: value for name, value in sweep.meta["options"].items() if name in wanted}
+    found = values_of(type(options), {"options": recorded}, sweep.path)
     if found.get("dataset") == ARRAYS:
         raise UserError(f"{sweep.path} was trained on arrays from Python; give them as dataset=...")
     return found

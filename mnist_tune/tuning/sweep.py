@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from mnist_tune.data.dataset import Dataset
+from mnist_tune.data.task_data import TaskData
 from mnist_tune.errors import UserError
 from mnist_tune.numbers import counted
 from mnist_tune.own_code.loading import load_own
@@ -36,7 +37,7 @@ from mnist_tune.terminal import announce
 from mnist_tune.training.task import Task
 from mnist_tune.trial import MOST_TRIALS, TrialConfig
 from mnist_tune.tuning.opening import Opened, Wanted, now, open_sweep
-from mnist_tune.tuning.options import SweepOptions, refuse_too_many
+from mnist_tune.tuning.options import SweepOptions, refuse_several_tasks, refuse_too_many
 from mnist_tune.tuning.past import Past, additions, not_known
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import LivePage, ProgressView
@@ -48,7 +49,7 @@ def run_sweep(
     trials: Sequence[TrialConfig] | TrialConfig | Mapping[str, Any],
     options: SweepOptions | None = None,
     callbacks: Sequence[Any] = (),
-    task: Task | str | None = None,
+    task: Task | str | tuple[str, ...] | None = None,
 ) -> Sweep:
     """Train these trials under Ray Tune, print the table unless `options.quiet`, and return the tables. Ray is left
     running for the next sweep of this process.
@@ -60,7 +61,7 @@ def run_sweep(
         options: how to run the sweep.
         callbacks: callbacks of Ray Tune, such as a logger. Results have the columns of `epochs` (docs/tables.md).
         task: what the trials train in place of their network: a `Task`, or the name of a function that makes one, as
-            `options.task`.
+            `options.task`; or several names, each with all trials.
 
     Returns:
         The sweep. After Ctrl-C or a spent time budget it holds the epochs trained so far; `stop_reason` says why.
@@ -84,10 +85,11 @@ def run_sweep(
     if isinstance(task, Task):
         register("task")(lambda: task)
     if task is not None:
-        options = replace(options, task="task" if isinstance(task, Task) else task)
+        names = "task" if isinstance(task, Task) else task
+        options = replace(options, task=(names,) if isinstance(names, str) else names)
     options = python_options(options)
     if options.task:
-        trials = [replace(trial, architecture=options.task) for trial in trials]
+        trials = [replace(trial, architecture=name) for name in options.task for trial in trials]
     load_own(*trials)
     return shown(_train(name, options, lambda known: additions(known, trials), callbacks), options)
 
@@ -181,11 +183,16 @@ def search(
     scheduler: Any = None,
     search_alg: Any = None,
     callbacks: Sequence[Any] = (),
-    data: Dataset | None = None,
+    data: Dataset | TaskData | None = None,
 ) -> Sweep:
     """Train trials that Tune proposes, and return the tables. The arguments are as in `run_search` and `open_sweep`."""
+    from ray import tune
+
     from mnist_tune.tuning.searcher import check_metric, drawn, ends_of, refuse_what_none_searches
 
+    refuse_several_tasks(options)
+    if options.task:
+        space = {"architecture": tune.choice([*options.task])} | dict(space)
     if search_alg is not None:
         refuse_what_none_searches(space)
     # What it may propose is refused before anything starts.

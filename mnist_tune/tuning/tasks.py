@@ -1,27 +1,74 @@
-"""A task that a sweep trains: checked, and its data made, in a process of their own."""
+"""The data of a sweep: loaded, or made by its tasks, which are tried in a process of their own."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
+from mnist_tune.data.dataset import Dataset
 from mnist_tune.data.task_data import TaskData
+from mnist_tune.data_spec import DataSpec
 from mnist_tune.errors import UserError
-from mnist_tune.own_code.loading import load_own, own_code, register_own
+from mnist_tune.own_code.loading import load_own, names_in, own_code, register_own, sources
+from mnist_tune.runtime.ray_session import start_ray
+from mnist_tune.sweep import Sweep
 from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning.options import Data, SweepOptions, refuse_beside_task
+
+CHECKED = 8
+"""Images that go to the process in which networks are tried."""
 
 
-def task_data(name: str, trials: Sequence[TrialConfig], train_images: int | None = None) -> TaskData:
-    """Return the data of a task, which Ray holds, once it was tried with the optimisers of some trials. JAX does not
-    start in this process, which may fork. Ray must be running. Raises `UserError` if the task can't train."""
+Loaded = TypeVar("Loaded", bound=Dataset | TaskData)
+
+
+def load_data(options: SweepOptions, trials: Sequence[TrialConfig], sweep: Sweep | None = None) -> Dataset | TaskData:
+    """Load the data of a sweep, or have its tasks make them, once they were tried with the optimisers of some trials;
+    Ray holds them then. JAX does not start in this process, which may fork. Raises `UserError` if they can't be loaded,
+    differ from those of another `sweep`, or a task can't train."""
+    if options.task:
+        return _as_in(sweep, _made(options, trials))
+    return _as_in(sweep, options.load())
+
+
+def load_here(
+    options: Data, trials: Sequence[TrialConfig], sweep: Sweep | None = None, only_own: bool = False
+) -> Dataset | TaskData:
+    """Load the data, as `load_data`, and try what is trained, or only the user's code, in this process, where JAX may
+    start."""
+    if options.task:
+        from mnist_tune.training.task_check import check_tasks
+
+        refuse_beside_task(options)
+        found = check_tasks(options.task, _different(trials), options.train_images)
+        return _as_in(sweep, TaskData(found.spec, found.train, found.test, found.checksums))
+    data = _as_in(sweep, options.load())
+    if not only_own or sources(names_in(*trials)):
+        from mnist_tune.training.network_check import check  # imports JAX
+
+        different, *given = what_is_tried(trials, data)
+        for one in different:
+            check(one, *given)
+    return data
+
+
+def _as_in(sweep: Sweep | None, data: Loaded) -> Loaded:
+    if sweep and data.checksums != sweep.meta["dataset"]["checksums"]:
+        other = sweep.meta["dataset"]["name"]
+        raise UserError(f"{sweep.path} was trained on other data ({other}); give it with --dataset or --data-dir")
+    return data
+
+
+def _made(options: SweepOptions, trials: Sequence[TrialConfig]) -> TaskData:
+    refuse_beside_task(options)
+    load_own(options)
+    start_ray(options.cluster(), options.max_concurrent, options.dashboard)
     import ray
 
-    load_own({"task": name})
-    different = list({(one.optimizer, one.schedule): one for one in trials}.values())
     call = ray.remote(num_cpus=1, max_calls=1, num_returns=2)(_checked)
-    facts, held = call.remote(own_code(), name, different, train_images)
+    facts, held = call.remote(own_code(), options.task, _different(trials), options.train_images)
     found = ray.get(facts)
     if isinstance(found, str):
         raise UserError(found)
@@ -29,18 +76,56 @@ def task_data(name: str, trials: Sequence[TrialConfig], train_images: int | None
     return TaskData(spec, checksums=checksums, held=held)
 
 
-def _checked(code: Any, name: str, trials: list[TrialConfig], train_images: int | None) -> tuple[Any, TaskData | None]:
-    """Return what a task is, or what is wrong with it, and its data. Runs in a process of Ray's."""
+def _different(trials: Sequence[TrialConfig]) -> list[TrialConfig]:
+    return list({(one.optimizer, one.schedule): one for one in trials}.values())
+
+
+def _checked(
+    code: Any, names: Sequence[str], trials: list[TrialConfig], train_images: int | None
+) -> tuple[Any, TaskData | None]:
+    """Return what tasks are, or what is wrong with them, and their data. Runs in a process of Ray's."""
     os.environ["JAX_PLATFORMS"] = "cpu"
     from mnist_tune.execution.executor import lane_bytes
     from mnist_tune.training.program import Program
-    from mnist_tune.training.task_check import check_task
+    from mnist_tune.training.task_check import check_tasks
 
     register_own(code)
     try:
-        found = check_task(name, trials, train_images)
+        found = check_tasks(names, trials, train_images)
     except UserError as error:
         return str(error), None
-    programs = {Program.of(replace(trial, architecture=name), found.spec) for trial in trials}
+    programs = {Program.of(replace(trial, architecture=name), found.spec) for trial in trials for name in names}
     spec = replace(found.spec, lane_bytes=lane_bytes(programs))
     return (spec, found.checksums), TaskData(spec, found.train, found.test, found.checksums)
+
+
+def check_networks(trials: Iterable[TrialConfig], dataset: Dataset) -> None:
+    """Try the networks and optimisers of some trials on a few images, in a process of their own: JAX in this one would
+    take a GPU's memory. Ray must be running. Raises `UserError` if one of them can't train on this data."""
+    import ray
+
+    task = ray.remote(num_cpus=1, max_calls=1)(_refused)
+    said = ray.get(task.remote(own_code(), *what_is_tried(trials, dataset)))
+    if said:
+        raise UserError(said)
+
+
+def what_is_tried(trials: Iterable[TrialConfig], dataset: Dataset) -> tuple[list[TrialConfig], DataSpec, Any, Any]:
+    """Return a trial for each network and optimiser, and the data that they are tried on: a few images, with labels."""
+    different = {(trial.architecture, trial.optimizer, trial.schedule, trial.loss): trial for trial in trials}
+    images, labels = (part[:CHECKED] for part in (dataset.train_images, dataset.train_labels))
+    return list(different.values()), dataset.spec, images, labels
+
+
+def _refused(code: Any, trials: list[TrialConfig], data: DataSpec, images: Any, labels: Any) -> str:
+    """Return what is wrong with the first trial that can't train, empty if all can. Runs in a process of Ray's."""
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    from mnist_tune.training.network_check import check
+
+    register_own(code)
+    try:
+        for trial in trials:
+            check(trial, data, images, labels)
+    except UserError as error:
+        return str(error)
+    return ""

@@ -10,6 +10,8 @@ import numpy as np
 from ray import tune
 from ray.tune.search.optuna import OptunaSearch
 
+from mnist_tune.regimes.divergence import LOSS_CEILING
+
 
 class NetworkSearch(OptunaSearch):  # type: ignore[misc]
     """Proposes networks by their parts, so that it learns of a width, say, from all networks that have it. `networks`
@@ -41,6 +43,12 @@ class NetworkSearch(OptunaSearch):  # type: ignore[misc]
             trial["learning_rate"] = _moved(trial["learning_rate"], self._all, own)
         found["trial"]["architecture"] = self._names[tuple(found["trial"].pop(name) for name in parts)]
         return found
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Take up how a trial ended. A loss that is not finite is a very large one: Optuna refuses it."""
+        if result and not math.isfinite(result.get(self.metric, math.nan)):
+            result = result | {self.metric: LOSS_CEILING * (-1 if self.mode == "max" else 1)}
+        super().on_trial_complete(trial_id, result, error)
 
     def add_evaluated_point(self, parameters: dict[str, Any], value: float, **how: Any) -> None:
         parts = self._parts[parameters.pop("trial/architecture")]

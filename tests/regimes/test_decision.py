@@ -27,6 +27,7 @@ from mnist_tune.regimes.decision import (
     standing,
     to_decide,
 )
+from mnist_tune.regimes.divergence import chance_ceiling
 from mnist_tune.regimes.outcomes import COMPETES, FAILED, outcome
 from mnist_tune.reports.answer import how_sure
 from mnist_tune.trial import UNDECIDED_REASONS
@@ -326,8 +327,8 @@ def test_a_setting_is_not_the_better_for_those_of_its_seeds_that_were_left():
 
 def test_of_few_images_a_guesser_does_not_compete():
     """With two classes, 100 answers that do not depend on the images are right in up to 65%."""
-    assert [str(outcome("completed", of, 0.5, 100)) for of in (0.6, 0.7)] == [FAILED, COMPETES]
-    assert outcome("completed", 0.6, 0.5, 10_000) == COMPETES
+    assert [str(outcome("completed", of, chance_ceiling(0.5, 100))) for of in (0.6, 0.7)] == [FAILED, COMPETES]
+    assert outcome("completed", 0.6, chance_ceiling(0.5, 10_000)) == COMPETES
 
 
 def test_a_seed_at_chance_failed_and_one_that_fails_more_is_listed_but_not_named_the_best():

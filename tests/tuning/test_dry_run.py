@@ -69,6 +69,7 @@ def test_what_a_dry_run_loads_measures_and_says(few_images, monkeypatch):
     monkeypatch.setattr(module, "make_pool", pool)
     monkeypatch.setattr(module, "own_code", lambda: "the code")
     monkeypatch.setattr(module, "cache_folder", lambda: "the cache")
+    monkeypatch.setattr(module, "configure_jax", lambda settings: None)
     monkeypatch.setattr(module, "usable_cpus", lambda: 4)
     usual = LearningRateRegimes(architecture=("mlp-4-tanh", "mlp-8-tanh"), learning_rates=(0.1,))
     for asked in ASKED:

@@ -59,7 +59,7 @@ def values_of(kind, one):
     """Return two values of an option that differ from its default, the first of which is the smaller one."""
     named = {"architecture": ("mlp-4-tanh", "mlp-8-tanh"), "optimizer": ("adam", "lion"), "by": ("random", "random")}
     named |= {"dataset": ("mnist-5k", "mnist"), "address": ("head:1", "head:2"), "data_dir": (Path("a"), Path("b"))}
-    named |= {"task": ("vae", "gan")}
+    named |= {"task": ("vae", "gan"), "rank_by": ("score_a:min", "score_b:max")}
     named |= {"execution": ("lanes", "process"), "schedule": ("cosine", "linear"), "loss": ("mse", "mse")}
     named |= {
         "at_a_time": (2, 3),

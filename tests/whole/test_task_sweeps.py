@@ -6,8 +6,22 @@ import numpy as np
 import pytest
 from tasks import regression
 
-from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep, resume_sweep, run_sweep
+from mnist_tune import (
+    DecideOptions,
+    EdgeOptions,
+    SweepOptions,
+    TrialConfig,
+    UserError,
+    decide,
+    find_edge,
+    load_sweep,
+    resume_sweep,
+    run_search,
+    run_sweep,
+)
+from mnist_tune.exports.run import runs
 from mnist_tune.own_code.registry import ENTRIES
+from mnist_tune.reports.view import View
 
 pytestmark = pytest.mark.ray
 
@@ -39,7 +53,8 @@ def test_a_task_is_swept_labelled_resumed_and_extended(folder, capsys):
     sweep.table()
     assert f" {least['test_loss']:.4g} " in capsys.readouterr().out
     kept = sweep.meta["dataset"]
-    assert (kept["train_images"], kept["test_images"], kept["guess"], list(kept["scores"])) == (300, 100, 6.0, [])
+    assert (kept["train_images"], kept["test_images"]) == (300, 100)
+    assert (kept["guesses"], list(kept["scores"])) == ({name: 6.0}, [])
     lanes = run_sweep(
         "task", trials(), SweepOptions(output=folder / "b", quiet=True, scheduler="fifo", execution="lanes"), task=name
     )
@@ -76,3 +91,43 @@ def test_a_task_may_be_given_from_python_and_mistakes_make_no_folder(folder):
         with pytest.raises(UserError, match=said):
             run_sweep("task", trials(2), SweepOptions(output=folder / "b", quiet=True, **wrong))
         assert not (folder / "b").exists()
+
+
+def test_commands_take_tasks_and_several_of_them_share_a_sweep(folder):
+    """Two VAEs whose losses have other scales: each has a best rate, a decision is of one of them, and they compare by
+    a score of their own. The edge trains as the sweep did, whose step is that of the regression."""
+    quiet, name = {"quiet": True, "cpus_per_trial": 1}, f"{TASKS}:vae"
+    some = [TrialConfig(optimizer="adam", learning_rate=rate, batch_size=50, epochs=2) for rate in (0.01, 0.02)]
+    both = f"{name}(beta=1)", f"{name}(beta=8)"
+    sweep = run_sweep("tasks", some, SweepOptions(output=folder / "a", **quiet), task=both)
+    assert sweep.trials["score_kl"].gt(0).all()
+    assert "score_kl" in load_sweep(folder / "a").epochs
+    assert sweep.answer().headline == "Each task has a best setting"
+    assert sweep.best()["architecture"].nunique() == 2
+    assert "kl" in [one.title for one in View([sweep]).measures]
+    assert [row.metrics["score_kl"] > 0 for run in runs(sweep) for row in run.rows] == [True] * 8
+    asked = {"sweep": folder / "a", "learning_rates": (), **quiet}
+    with pytest.raises(UserError, match="don't compare; name one --task, or give --rank-by"):
+        decide(DecideOptions(task=(name,), **asked))
+    with pytest.raises(UserError, match=r"has no score of this name; did you mean 'kl'"):
+        run_sweep("tasks", some, SweepOptions(output=folder / "b", rank_by="score_k:min", **quiet), task=both)
+    chosen = {"optimizer": ("adam",), "learning_rates": (0.01,), "batch_size": (50,), "epochs": 1, "trials": 8, **quiet}
+    found = decide(DecideOptions(task=both, rank_by="score_kl:max", tolerance=1.0, output=folder / "c", **chosen))
+    assert found.decision.decision.leader == 0, "less weight of the divergence leaves more of it"
+    space = {"optimizer": "adam", "learning_rate": 0.01, "batch_size": 50, "epochs": 1, "holdout": 100}
+    searched = run_search("tasks", space, 2, SweepOptions(output=folder / "d", task=both[:1], **quiet))
+    assert searched.trials["architecture"].tolist() == [both[0]] * 2
+    assert searched.trials["loss_error"].between(0.1, 10).all()
+
+
+def test_an_edge_of_a_task_trains_as_its_sweep_and_sharpness_of_a_step_is_refused(folder):
+    name = f"{TASKS}:regression(features=3)"
+    run_sweep("task", trials(2)[1:2], SweepOptions(output=folder / "a", quiet=True), task=name)
+    options = EdgeOptions(sweep=folder / "a", task=(f"{TASKS}:regression",), trials=6, quiet=True, output=folder / "b")
+    [edge] = find_edge(options).edges()
+    assert edge.learned.best < 1
+    trained = load_sweep(folder / "b").trials[["batch_size", "epochs_asked"]]
+    assert trained.drop_duplicates().to_numpy().tolist() == [[32, 2]]
+    with pytest.raises(UserError, match="makes steps of its own; leave it out"):
+        run_sweep("gan", trials(1), SweepOptions(output=folder / "c", sharpness=True, quiet=True), task=f"{TASKS}:gan")
+    assert not (folder / "c").exists()

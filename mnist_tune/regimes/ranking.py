@@ -1,0 +1,90 @@
+"""What trials are compared by. Scores are such that higher is better, wherever trials are compared."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mnist_tune.columns import OWN_SCORE, SCORE, Kind
+from mnist_tune.errors import UserError
+
+
+def _is_asked(value: Any) -> bool:
+    name, _, best = value.partition(":") if isinstance(value, str) else ("", "", "")
+    return name.startswith(OWN_SCORE) and SCORE.holds(name.removeprefix(OWN_SCORE)) and best in ("min", "max")
+
+
+RANK_BY = Kind("score_NAME:min or score_NAME:max", _is_asked)
+"""What `--rank-by` may be."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What trials are compared by."""
+
+    name: str = "accuracy"
+    """accuracy, loss, or a column with a task's own score, such as score_kl."""
+    less: bool = False
+    """Whether less of it is better."""
+
+    @classmethod
+    def of(cls, by_accuracy: bool, asked: str | None = None) -> Ranking:
+        """Return what is compared: what `--rank-by` names, else the accuracy or the loss. Raises `UserError`."""
+        if asked is None:
+            return cls() if by_accuracy else cls("loss", less=True)
+        if not RANK_BY.holds(asked):
+            raise UserError(f"--rank-by can't be {asked!r:.60}; write {RANK_BY.wanted}")
+        name, _, best = asked.partition(":")
+        return cls(name, best == "min")
+
+    @property
+    def is_accuracy(self) -> bool:
+        return self.name == "accuracy"
+
+    @property
+    def is_loss(self) -> bool:
+        return self.name == "loss"
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is one of a task's own scores."""
+        return self.name.startswith(OWN_SCORE)
+
+    def column(self, split: str) -> str:
+        """Return the column of the tables that holds it; own scores are those of the images held out."""
+        return self.name if self.is_own else f"{split}_{self.name}"
+
+    def scores(self, rows: Any, split: str) -> np.ndarray:
+        """Return the score of each row of a DataFrame, the higher the better; NaN where there is none."""
+        column = self.column(split)
+        values = rows[column].to_numpy(dtype=float, na_value=math.nan) if column in rows else np.full(len(rows), np.nan)
+        found: np.ndarray = self.score(np.where(np.isfinite(values), values, np.nan))
+        return found
+
+    def score_of(self, row: Mapping[str, Any], split: str) -> float:
+        """Return the score of an epoch's row, as `scores`."""
+        value = row.get(self.column(split))
+        if value is None and row.get("scores"):
+            value = json.loads(row["scores"]).get(self.name.removeprefix(OWN_SCORE))
+        return float(self.score(math.nan if value is None or not math.isfinite(value) else value))
+
+    def score(self, values: Any) -> Any:
+        """Return scores for values, or values for scores."""
+        return -values if self.less else values
+
+    @property
+    def word(self) -> str:
+        """What it is called, such as accuracy."""
+        return self.name.removeprefix(OWN_SCORE).replace("_", " ")
+
+    def number(self, score: float) -> str:
+        """Return the value of a score as text."""
+        return f"{score:.4f}" if self.is_accuracy else f"{self.score(score):.4g}"
+
+
+ACCURACY = Ranking()

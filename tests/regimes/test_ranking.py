@@ -1,0 +1,79 @@
+"""What tasks are compared by: losses and scores of their own, by one rule with accuracies."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mnist_tune import UserError
+from mnist_tune.regimes.contest import Contest
+from mnist_tune.regimes.measured_edge import PILOT, Learned
+from mnist_tune.regimes.ranking import Ranking
+from mnist_tune.training.range_test import Ramp, RangeCurve
+from mnist_tune.trial import TrialConfig
+
+LOSS = Ranking.of(False)
+
+
+def test_higher_is_better_whatever_is_compared():
+    rows = pd.DataFrame({"validation_loss": [2.0, -1.0, math.inf], "score_kl": [1.0, 5.0, 3.0]})
+    assert LOSS.scores(rows, "validation")[:2].tolist() == [-2.0, 1.0]
+    assert math.isnan(LOSS.scores(rows, "validation")[2]), "what is not finite has no score"
+    assert Ranking.of(False, "score_kl:max").scores(rows, "validation").tolist() == [1.0, 5.0, 3.0]
+    assert Ranking.of(True, "score_kl:min").score_of({"scores": '{"kl": 4.0}'}, "validation") == -4.0
+    for wrong in ("loss:min", "score_kl", "score_KL:min", "score_kl:least"):
+        with pytest.raises(UserError, match="write score_NAME:min or score_NAME:max"):
+            Ranking.of(False, wrong)
+
+
+def decided(losses, error=0.02, guess=math.inf, spread=0.01):
+    """Return a contest of settings with these losses, once it is over."""
+    settings = [TrialConfig(learning_rate=0.1 * 2**k, holdout=100) for k in range(len(losses))]
+    one = Contest(settings, 0.0, 2, 60, ranking=LOSS, guesses=[guess] * len(losses))
+    number = 0
+    while not one.over:
+        order, setting = one.asked[number]
+        noise = spread * np.random.default_rng([order, setting]).normal()
+        row = {"validation_loss": losses[setting] + noise, "loss_error": error, "stop_reason": "completed"}
+        one.tell(number, row | ({"stop_reason": "diverged"} if math.isinf(losses[setting]) else {}))
+        number += 1
+    return one
+
+
+def test_a_decision_of_losses_takes_the_least_within_half_an_error():
+    found = decided([1.0, 0.5, math.inf, -0.2])
+    assert (int(found.decision.leader), found.settled) == (3, True)
+    assert found.decision.tolerance == pytest.approx(0.01)
+    assert found.decision.failures.tolist()[2] >= 2
+
+
+def test_a_trial_that_learned_nothing_beside_a_guess_has_failed():
+    near = [0.1, 0.99]
+    assert decided(near, guess=1.0, spread=0).decision.failures[1] >= 2
+    assert decided(near, spread=0).decision.failures[1] == 0, "without a guess nobody is dead"
+
+
+@pytest.mark.parametrize(("least", "half"), [(0.2, 0.6), (-3.0, -1.0), (1e-4, 1e-2)])
+def test_a_trial_of_a_task_has_learned_half_way_to_the_least_loss_of_the_pilot(least, half):
+    """If a loss falls far, that is half-way by its logarithm."""
+
+    def row(loss):
+        return {"train_loss": loss, "untrained_loss": 1.0, "diverged": False, "train_accuracy": math.nan, "epoch": 3}
+
+    pilot = [(0.1 * rate, row(loss)) for rate, loss in zip(PILOT, (math.inf, least, half, 1.0), strict=True)]
+    learned = Learned(math.inf, best=None).fixed_by(pilot)
+    assert learned.best == least
+    assert learned.holds(row(half - 0.05 * abs(half)))
+    assert not learned.holds(row(half + 0.05 * abs(half)))
+    assert Learned(math.inf, best=None).fixed_by([(rate, row(1.0)) for rate, _ in pilot]) is None
+
+
+def test_the_range_test_of_a_task_ends_half_way_back_whatever_the_sign():
+    ramp, noise = Ramp(steps=400), 0.05 * np.random.default_rng(0).normal(size=300)
+    losses = np.concatenate([np.full(100, -1.0), np.linspace(-1, -9, 100), np.linspace(-9, -1, 100)]) + noise
+    found = RangeCurve(ramp, losses, of_task=True)
+    assert 235 < np.flatnonzero(ramp.rates == found.blow_up)[0] < 275
+    for seed in range(20):  # the first batches may have less than the mean
+        calm = RangeCurve(ramp, 5 + np.random.default_rng(seed).normal(size=300), of_task=True)
+        assert calm.blow_up == ramp.rates[299]
