@@ -74,4 +74,5 @@ def test_every_column_of_an_epoch_reaches_the_tables(ended, new_writer, epoch_ro
     writer.end("00000", "completed")
     writer.finish(ended=ended)
     [found] = load_sweep(tmp_path / "sweep").epochs.to_dict("records")
+    del row["scores"]  # text of the journal alone: tables have a column for each score
     assert found == row | {"trial_id": "00000"}
