@@ -240,7 +240,7 @@ class Decision:
     """
 
     def __init__(self, settings: int, tolerance: float, least: float = 0.0, searches: tuple[int, ...] = ()) -> None:
-        self.tolerance, self.least, self.losses = tolerance, least, np.zeros(settings)
+        self.tolerance, self.least, self.losses = tolerance, least, np.zeros((*searches, settings))
         self.seeds, self.allowed = (np.full((*searches, settings), of) for of in (0, -1))
         self._sum, self._squares = (np.zeros((*searches, settings, settings)) for _ in range(2))
         self._count, self._failed = (np.zeros((*searches, settings, settings), int) for _ in range(2))

@@ -218,12 +218,6 @@ def test_digits_come_with_scikit_learn() -> None:
     assert found.target == DATA["digits"].target
 
 
-def test_digits_without_scikit_learn_say_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(DataError, match=r"digits needs scikit-learn .*; python -m pip install scikit-learn"):
-        load_dataset("digits")
-
-
 def test_a_target_follows_from_the_number_of_training_images(tmp_path: Path) -> None:
     """What all of Fashion-MNIST lets a network reach is out of reach of 20,000 images, where the best has 0.862."""
     found = load_dataset("fashion-mnist", write(tmp_path / "mine", small_mnist(200)))

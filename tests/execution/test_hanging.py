@@ -74,7 +74,7 @@ def test_a_machine_that_sleeps_does_not_hang(monkeypatch, ends):
 
 def test_minutes_below_none_are_refused():
     for wrong in (-1, math.nan, math.inf):
-        with pytest.raises(UserError, match="--hang-minutes must be 0 or more"):
+        with pytest.raises(UserError, match="--hang-minutes must be a finite number of at least 0"):
             SweepOptions(hang_minutes=wrong)
 
 

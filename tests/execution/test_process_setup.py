@@ -23,15 +23,17 @@ def test_a_pool_gets_the_settings_of_its_sweep(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "umask", masks.append)
     make_pool(
         "data",
-        WorkerSettings(tmp_path, train_evaluation=500, sharpness=sharpness, own_code=own, umask=0o27, hang_s=9.0),
+        WorkerSettings(
+            tmp_path, train_evaluation=500, sharpness=sharpness, own_code=own, umask=0o27, hang_s=9.0, data_memory=2
+        ),
         7,
     )
-    assert made == [("data", 7, 500, sharpness, 9.0)]
+    assert made == [("data", 7, 500, sharpness, 9.0, 2)]
     assert masks == [0o27]
     assert ENTRIES["architecture"]["my.py:net"].factory == "a factory"
     assert ENTRIES["optimizer"]["my.py:rule"].factory == "another"
     make_pool("data", WorkerSettings(tmp_path))
-    assert made[1:] == [("data", 1, None, None, 0.0)]
+    assert made[1:] == [("data", 1, None, None, 0.0, None)]
     assert masks == [0o27]
 
 
