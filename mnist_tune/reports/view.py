@@ -242,6 +242,13 @@ class View:
         unit = ", nats per token" * self.of_tokens
         return [one for name in names if (one := self._measure(LOSSES[name] + unit, name))]
 
+    @cached_property
+    def own_scores(self) -> list[Measure]:
+        """A task's own scores of which some epoch has a finite one."""
+        names = [name for name in self.epochs if name.startswith(OWN_SCORE)]
+        found = (self._measure(words(name.removeprefix(OWN_SCORE)), name) for name in names)
+        return [one for one in found if one is not None]
+
     @property
     def of_tokens(self) -> bool:
         """Whether a sweep trained on tokens, whose loss is looked at as much as accuracy."""
@@ -250,10 +257,9 @@ class View:
     @cached_property
     def measures(self) -> list[Measure]:
         """What the charts can show: accuracies, then losses, then a task's own scores."""
-        few = 1 if len(self.trials) > LARGE else None
-        own = [name for name in self.epochs if name.startswith(OWN_SCORE)] if few is None else []
-        found = (self._measure(words(name.removeprefix(OWN_SCORE)), name) for name in own)
-        return [*self.accuracies[:few], *self.losses[:few], *filter(None, found)]
+        if len(self.trials) > LARGE:
+            return [*self.accuracies[:1], *self.losses[:1]]
+        return [*self.accuracies, *self.losses, *self.own_scores]
 
     def _measure(self, title: str, column: str) -> Measure | None:
         known = self.epochs.get(column, pd.Series(dtype=float)).to_numpy(dtype=float, na_value=math.nan)
@@ -350,7 +356,7 @@ class View:
         """By measure, the mean of each row's `values` with the ends of its interval, [rows, 3]. The interval is
         Student's; two values have none. One seed's is that of as many images as were judged, for the measure by which
         settings compete. What differs in more than its seeds has none."""
-        return {one.column: self._means(one) for one in (*self.accuracies, *self.losses)}
+        return {one.column: self._means(one) for one in (*self.accuracies, *self.losses, *self.own_scores)}
 
     def _means(self, one: Measure) -> np.ndarray:
         trials, found = self.trials, np.full((len(self.settings), 3), np.nan)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mnist_tune.reports.page import page
 from mnist_tune.reports.view import LARGE, Axis, View
 
 
@@ -56,6 +57,12 @@ def test_a_loss_that_is_not_above_0_has_a_linear_axis(made_up_sweep):
     (loss,) = (one for one in View([replace(sweep, **lower)]).measures if one.column == "train_loss")
     assert not loss.axis.log
     assert loss.axis.low < (lower["trials"]["train_loss"]).min() < 0
+
+
+def test_a_page_shows_the_own_scores_of_a_task(made_up_sweep):
+    sweep = made_up_sweep([0.1, 1], seeds=3)
+    scored = replace(sweep, trials=sweep.trials.assign(score_kl=0.5), epochs=sweep.epochs.assign(score_kl=0.5))
+    assert ">kl<" in page([scored])
 
 
 def test_an_accuracy_of_1_has_a_place_and_guessing_does_not_fill_the_axis(made_up_sweep):
