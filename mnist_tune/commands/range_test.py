@@ -45,9 +45,12 @@ def print_range(found: RangeTest, options: RangeTestOptions) -> None:
         print(f"With {stayed} of {len(found.curves)} seeds it never leaves")
     if options.loss == "mse":
         print("Those had cross-entropy: with mse, no range test is to be trusted")
-    named = words("task" if options.task else "architecture", found.architecture)
-    named = words("sweep", options.sweep) if options.sweep else named
-    print(f"To measure it here: {command('edge')} {named}{_repeated(options)}")
+    named = [words("task", *options.task)] if options.task else []
+    if options.sweep:  # which lacks only code of one's own
+        own = options.architecture != RangeTestOptions.architecture
+        named = [words("sweep", options.sweep), *named, *[words("architecture", options.architecture)] * own]
+    named = named or [words("architecture", found.architecture)]
+    print(f"To measure it here: {command('edge')} {' '.join(named)}{_repeated(options)}")
 
 
 def _repeated(options: RangeTestOptions) -> str:
@@ -69,7 +72,8 @@ def plot_range_test(found: RangeTest, path: Path) -> None:
         axis.plot(curve.rates, curve.smooth, color=f"C{i}", lw=1.4)
         label = None if i else "the loss blows up"
         axis.axvline(curve.blow_up, color=COLOURS["diverged"], ls="--", lw=1, label=label)
-    axis.set(ylim=(0, max(top, 1e-6)), xlabel="learning rate", ylabel="training loss of a batch, and its mean")
+    least = 1.2 * min(float(curve.smooth[np.isfinite(curve.smooth)].min(initial=0)) for curve in found.curves)
+    axis.set(ylim=(least, max(top, 1e-6)), xlabel="learning rate", ylabel="training loss of a batch, and its mean")
     axis.set_title(f"range test of {found.architecture}", fontsize=10, parse_math=False)
     axis.legend(frameon=False)
     save(figure, path)

@@ -38,13 +38,20 @@ def test_what_is_said_and_drawn_of_one_seed_and_of_several(as_text, main_of, tmp
 def test_a_loss_that_grows_later_does_not_set_the_scale_and_one_of_zero_has_a_scale(as_text, tmp_path):
     late = RangeCurve(OURS, np.where(np.arange(OURS.steps) < 20, 1.0, 3.0))
     tops = []
-    for curves in ([late], [RangeCurve(OURS, np.full(OURS.steps, loss)) for loss in (math.nan, 0.0)]):
+    flat = [RangeCurve(OURS, np.full(OURS.steps, loss), of_task=True) for loss in (math.nan, 0.0, -5.0)]
+    for curves in ([late], flat[:2], flat[2:]):
         plot_range_test(RangeTest("", tuple(curves)), tmp_path / "a.png")
         tops += [line for line in (tmp_path / "a.png").read_text().splitlines() if "  y: " in line]
     limits = [line.partition("limits ")[2].partition("]")[0] for line in tops]
-    assert limits == ["[0 1.2", "[0 1e-06"]
+    assert limits == ["[0 1.2", "[0 1e-06", "[-6 1e-06"]
 
 
 def test_a_name_that_is_no_formula_is_drawn(tmp_path):
     plot_range_test(RangeTest("$\\frac", (curve(1.01),)), tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_command_that_measures_the_edge_of_a_sweep_names_code_again(main_of, tmp_path):
+    asked = ["--sweep", "a", "--task", "net.py:vae", "--picture", str(tmp_path / "a.png")]
+    said = main_of(range_test, *asked, range_test=RangeTest("net.py:vae", (curve(1.01),)))
+    assert any(line.endswith("edge --sweep a --task net.py:vae") for line in said[1].splitlines())
