@@ -102,8 +102,8 @@ def open_sweep(
     if options.rank_by and ranked not in spec.scores:
         known = closest(ranked, spec.scores) if spec.scores else "; a task's score may return some"
         raise UserError(f"--rank-by {options.rank_by}: {spec.name} has no score of this name{known}")
-    if options.target_loss is not None and spec.flag != "task":
-        raise UserError("--target-loss is for tasks; leave it out, or give --target, an accuracy")
+    if options.target_loss is not None and spec.by_accuracy:
+        raise UserError("--target-loss is for tasks without an accuracy; leave it out (networks have --target)")
     used = sources(names_in(*({spec.flag: one.architecture, "optimizer": one.optimizer} for one in checked)))
     if options.cluster() or options.lanes or used:  # these may be refused, so check before anything is written
         start_ray(options.cluster(), options.max_concurrent, options.dashboard)

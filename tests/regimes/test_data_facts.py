@@ -24,6 +24,12 @@ def test_the_facts_of_a_data_set_are_those_that_sweep_json_records():
     assert data_facts({"dataset": recorded | {"positions": 4}}).train_images == 25
 
 
+@pytest.mark.parametrize(("chance", "target"), [(None, -0.5), (0.1, None)])
+def test_a_target_loss_is_that_of_a_task_without_an_accuracy(chance, target):
+    meta = {"dataset": {"train_images": 9, "test_images": 4, "chance": chance}, "options": {"target_loss": -0.5}}
+    assert data_facts(meta).target == target
+
+
 @pytest.mark.parametrize(
     ("lost", "changed"),
     [

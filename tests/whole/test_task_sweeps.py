@@ -130,4 +130,7 @@ def test_an_edge_of_a_task_trains_as_its_sweep_and_sharpness_of_a_step_is_refuse
     assert trained.drop_duplicates().to_numpy().tolist() == [[32, 2]]
     with pytest.raises(UserError, match="makes steps of its own; leave it out"):
         run_sweep("gan", trials(1), SweepOptions(output=folder / "c", sharpness=True, quiet=True), task=f"{TASKS}:gan")
+    network, asked = [TrialConfig(architecture="mlp-4-tanh")], {"dataset": "digits", "target_loss": 0.1}
+    with pytest.raises(UserError, match="--target-loss is for tasks without an accuracy"):
+        run_sweep("network", network, SweepOptions(output=folder / "c", quiet=True, **asked))
     assert not (folder / "c").exists()
