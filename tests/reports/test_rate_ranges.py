@@ -249,7 +249,8 @@ def edge_of(trials, **options):
     """The command that measures the edge of a family."""
     rates = sorted(trials["learning_rate"].unique())
     regimes = trials["learning_rate"].map(dict.fromkeys(rates, "converged") | {rates[-1]: "diverged"})
-    return where_the_edge_is(trials.assign(regime=regimes), {"options": options})[1]
+    data = {"name": "mnist-5k", "label_counts": [400] * 10, "test_images": 1000}
+    return where_the_edge_is(trials.assign(regime=regimes), {"options": options, "dataset": data})[1]
 
 
 def test_the_command_for_an_edge_trains_as_the_sweep_did(made_up_sweep):
