@@ -86,5 +86,9 @@ class Ranking:
         """Return the value of a score as text."""
         return f"{score:.4f}" if self.is_accuracy else f"{self.score(score):.4g}"
 
+    def difference(self, value: float) -> str:
+        """Return by how much one score is better than another, as text."""
+        return f"{value:.4f}" if self.is_accuracy else f"{value:.4g}"
+
 
 ACCURACY = Ranking()

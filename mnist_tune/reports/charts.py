@@ -399,7 +399,7 @@ def curves_by_epoch(view: View, sweep: int, figure: Figure, box: Box, one: Measu
 
 def gaps(view: View, sweep: int, contest: Contest, figure: Figure, box: Box, one: Measure) -> None:
     """Draw by how much each setting is below the best, with its interval: the best first."""
-    found, number = contest.decision, view.of_contest(sweep, contest)
+    found, number, ranking = contest.decision, view.of_contest(sweep, contest), contest.ranking
     names = [*map(printable, named(contest.table, contest.table))]
     (worse, both), best = found.worse(), int(found.leader)
     rows = sorted(
@@ -408,9 +408,10 @@ def gaps(view: View, sweep: int, contest: Contest, figure: Figure, box: Box, one
     left_out, rows = len(rows) - FEW, rows[:FEW]
     ends = np.array([worse[k] for k in rows if k != best and np.isfinite(worse[k]).all()] or [[-0.01, 0, 0.01]])
     left = min(14 + LETTER * max(len(names[k]) for k in rows), 0.42 * box.width)
-    y, x = Axis(len(rows) - 0.4, -0.6, False), Axis.of([0, *ends.ravel()], False, 0.001)
+    x = Axis.of([0, *ends.ravel()], False, 0.001 if ranking.is_accuracy else 1e-9)
+    y, title = Axis(len(rows) - 0.4, -0.6, False), f"{ranking.word} {'above' if ranking.less else 'below'} the best"
     said = {float(place): shorter(names[k], int((left - 10) / LETTER)) for place, k in enumerate(rows)}
-    axes = frame(figure, box, "accuracy below the best", x, y, y_ticks=said, left=left)
+    axes = frame(figure, box, title, x, y, y_ticks=said, left=left)
     axes.axvline(0, color=DIM, lw=1, zorder=1)
     for place, k in enumerate(rows):
         low, mean, high = worse[k] if k != best else np.zeros(3)
@@ -421,7 +422,7 @@ def gaps(view: View, sweep: int, contest: Contest, figure: Figure, box: Box, one
             tag = "bar", "s", [number[k]]
             lines(axes, [[(low, place), (high, place)]], tag, colors=colour, lw=5, alpha=0.35)
         if beyond:
-            write(axes, (1, y.share(place)), f"{mean:.4f} →", (0, -4), ha="right")
+            write(axes, (1, y.share(place)), f"{ranking.difference(mean)} →", (0, -4), ha="right")
         else:
             dots(axes, [mean], [place], ("mark", "s", [number[k]]), 70, marker="o" if near else "X", color=colour)
     more = f"; {left_out} more in the table" * (left_out > 0)

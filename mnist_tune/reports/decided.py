@@ -35,14 +35,14 @@ def decided(sweep: Tables, contest: Contest) -> Iterator[str]:
         return
     best = int(found.leader)
     left = np.flatnonzero(found.rivals).tolist()
-    at_most = found.may_lose
+    at_most, by = float(found.may_lose), contest.ranking.difference
     if contest.settled and found.aside.sum() == len(names) - 1:
         sure, of = "all others fail more often", ""
     elif contest.settled:
         others = "of those that fail no more often, none is" if found.aside.any() else "none of the others is"
-        sure, of = f"{others} better{f' by more than {at_most:.4f}' * bool(at_most)}", OF_ALL
+        sure, of = f"{others} better{f' by more than {by(at_most)}' * bool(at_most)}", OF_ALL
     elif math.isfinite(at_most):
-        sure, of = f"another may be better by up to {at_most:.4f} (95%)", ""
+        sure, of = f"another may be better by up to {by(at_most)} (95%)", ""
     else:
         sure, of = "too few seeds to tell", ""
     failures = int(found.failures[best]) + sum(map(math.isnan, contest.confirming))

@@ -128,11 +128,11 @@ def _of_decisions(view: View) -> Iterator[Column]:
     for i, contest in ((i, sweep.decision) for i, sweep in enumerate(view.sweeps)):
         if contest is None:
             continue
-        found, best = contest.decision, int(contest.decision.leader)
+        found, best, said = contest.decision, int(contest.decision.leader), contest.ranking.difference
         each = zip(view.of_contest(i, contest), *found.worse(), strict=True)
         for k, (number, (low, mean, high), both) in enumerate(each):
-            interval = f" [{low:.4f}, {high:.4f}]" * math.isfinite(low)  # of few seeds there is none
-            below = "–" if k == best else f"{mean:.4f}{interval}" if both else "no seed in common"
+            interval = f" [{said(low)}, {said(high)}]" * math.isfinite(low)  # of few seeds there is none
+            below = "–" if k == best else f"{said(mean)}{interval}" if both else "no seed in common"
             state = "best" if k == best else "may be as good" if found.rivals[k] else "worse"
             if found.aside[k]:
                 state = f"set aside, as another had failed with {found.allowed[k]}"
