@@ -81,7 +81,10 @@ def as_shares(curves: Sequence[Curve]) -> list[Curve]:
         return [_with_shares(one, *(np.zeros(one.epochs),) * 2, math.inf, noise, None) for one in curves]
     asked = curves[0].data.target
     if asked is not None and asked < loss.held_out:
-        loss = replace(loss, held_out=asked, train=loss.train + asked - loss.held_out)
+        least, noise, logarithmic = loss.train + asked - loss.held_out, loss.noise, loss.logarithmic and asked > 0
+        if logarithmic:  # then ratios are what stays the same
+            least, noise = (one * asked / loss.held_out for one in (loss.train, noise))
+        loss = replace(loss, held_out=asked, train=least, noise=noise, logarithmic=logarithmic)
     target = None if asked is None else float(loss.share(np.array(asked), held_out=True)) - LEAST_NOISE
     found = []
     for one in curves:

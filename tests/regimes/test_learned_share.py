@@ -153,6 +153,12 @@ def test_a_trial_that_ends_above_another_is_underfit_only_by_a_target_loss():
     assert labels(*(replace(one, data=facts(target=0.6)) for one in pair)) == ["converged", "converged"]
 
 
+@pytest.mark.parametrize("target", [0.005, 0.0, -0.1])
+def test_a_target_loss_far_below_all_trials_leaves_the_slow_ones_slow(target):
+    pair = [curve(1 - 0.02 * T / 20, noise=1e-3), curve(falls(0.6, 0.05), noise=0.003)]
+    assert labels(*(replace(one, data=facts(target=target)) for one in pair)) == ["slow", "underfit"]
+
+
 def test_before_a_trial_has_run_all_its_epochs_nobody_knows_how_much_can_be_learned():
     short = [curve(falls(rate)[:10]) for rate in (0.02, 0.6)]
     assert least_loss(short) is None
