@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune.numbers import exactly, told_apart
+from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import varied
 from mnist_tune.regimes.labels import LEFT
 from mnist_tune.regimes.measured_edge import LEARNED
@@ -71,7 +72,9 @@ def _columns(view: View) -> Iterator[Column]:
         cells = [f"{some} of {len(rows)}" for some, rows in zip(count, each, strict=True)]
         yield Column("learned", cells, [some / len(rows) for some, rows in zip(count, each, strict=True)])
     seeds = [len(rows) * ("–" not in rates) for rows, rates in zip(each, settings["rate"], strict=True)]
-    for one in [*view.accuracies, *view.losses[: view.of_tokens]] or view.losses:
+    ranked = {data_facts(sweep.meta).ranking.name for sweep in view.sweeps}
+    shown = [*view.accuracies, *view.losses[: view.of_tokens]] or view.losses
+    for one in [*shown, *(one for one in view.own_scores if one.column in ranked)]:
         means = view.means[one.column]
         title = one.title.replace("training", "train").replace("accuracy", "acc")
         each_mean = zip(view.values(one), means.tolist(), seeds, strict=True)

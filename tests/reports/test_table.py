@@ -115,3 +115,13 @@ def test_what_no_trial_has_and_what_all_share_is_not_shown(made_up_sweep):
     assert [*shown(more, sweep)] == [
         "label", "rate", "regime", *accuracies, "curve", "reaches target", "stopped", "why"
     ]  # fmt: skip
+
+
+def test_a_score_by_which_trials_of_a_task_are_ranked_has_a_column(made_up_sweep):
+    sweep = made_up_sweep([0.1, 1])
+    scored = {name: getattr(sweep, name).assign(score_kl=0.5) for name in ("trials", "epochs")}
+    for rank_by in (None, "score_kl:min"):
+        meta = sweep.meta | {"options": sweep.meta["options"] | {"rank_by": rank_by}}
+        meta["dataset"] = {"name": "task", "note": "", "train_images": 100, "test_images": 50}
+        titles = [one.title for one in columns(View([replace(sweep, meta=meta, **scored)]))]
+        assert ("kl" in titles) == bool(rank_by)
