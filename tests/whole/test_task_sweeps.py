@@ -114,6 +114,8 @@ def test_commands_take_tasks_and_several_of_them_share_a_sweep(folder):
     chosen = {"optimizer": ("adam",), "learning_rates": (0.01,), "batch_size": (50,), "epochs": 1, "trials": 8, **quiet}
     found = decide(DecideOptions(task=both, rank_by="score_kl:max", tolerance=1.0, output=folder / "c", **chosen))
     assert found.decision.decision.leader == 0, "less weight of the divergence leaves more of it"
+    more = decide(DecideOptions(resume=folder / "c", task=both, trials=10, quiet=True))
+    assert len(more.trials) >= len(found.trials)
     space = {"optimizer": "adam", "learning_rate": 0.01, "batch_size": 50, "epochs": 1, "holdout": 100}
     searched = run_search("tasks", space, 2, SweepOptions(output=folder / "d", task=both[:1], **quiet))
     assert searched.trials["architecture"].tolist() == [both[0]] * 2
