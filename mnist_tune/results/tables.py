@@ -87,11 +87,12 @@ class Tables:
         return self.trials[~rate_changed(self.trials, self.epochs)]
 
     def best(self) -> pd.DataFrame:
-        """Return the settings that compete to be the best, the best first: `accuracy` is their mean on held-out images
-        over `seeds`, `train_accuracy` that on training images, `failures` how many more failed, `gap` how far it is
-        below the best, `close` that it is not told apart from it, `jumps` by how much its accuracy still falls in an
-        epoch (`standing`). Of equally accurate ones, that with the least loss is first. Tasks whose losses don't
-        compare have a best setting each."""
+        """Return the settings that compete to be the best, the best first. Of equally accurate ones, that with the
+        least loss is first. Tasks whose losses don't compare have a best setting each.
+
+        `accuracy` is the mean on held-out images over `seeds`, and `train_accuracy` that on training images. `failures`
+        is how many more seeds failed. `gap` is how far it is below the best, and `close` that it is not told apart from
+        it. `jumps` is by how much its accuracy still falls in an epoch (`standing`)."""
         trials, facts = self.steady, data_facts(self.meta)
         if facts.ranking.is_own:
             trials = trials.assign(loss_noise=trials["trial_id"].map(loss_noises(self.epochs, facts.ranking.name)))

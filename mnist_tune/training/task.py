@@ -33,7 +33,7 @@ class Task:
     """What is trained, as pure functions. The optimiser, the order of the examples and the keys are the sweep's.
 
     A batch is a tree of arrays like those of `data`, `[n, ...]`. The key of a training step follows from the seed, the
-    epoch and the step; that of an evaluation from the split and the block alone, so that all epochs, rates and seeds
+    epoch and the step. That of an evaluation follows from the split and the block alone. So all epochs, rates and seeds
     see the same noise.
     """
 

@@ -18,7 +18,7 @@ def following(trials, best=math.nan, name="lr_regimes", **options):
 
 
 def test_a_rate_has_the_regime_of_most_of_its_seeds():
-    """Of two regimes with as many seeds, the less calm one counts. Each rate of a range has a seed in its regime."""
+    """If two regimes have equally many seeds, the less calm one counts. A range holds rates that have a seed in it."""
     assert spans(REPLICATES) == ["converges to 1", "diverges from 1.3 (2 of 4 trials)"]
     mixed = {
         0.1: "slow slow slow",
