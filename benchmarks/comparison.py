@@ -31,7 +31,7 @@ from mnist_tune.machine import describe_environment
 RECORDS = Path(__file__).resolve().parent / "records"
 
 Figures = Mapping[str, float | None]
-"""What a side measured in one turn, by name. It is None if the side does not have this figure."""
+"""What a side measured in one turn, by name. A figure that the side does not have is None or missing."""
 
 Measured = dict[str, list[Figures]]
 """The figures of all rounds, by side."""
@@ -91,16 +91,17 @@ class Comparison:
     """Each call is one turn."""
     formats: Mapping[str, str]
     """The figures in the table, in this order, with their formats."""
-    pairs: Sequence[tuple[str, str]]
+    pairs: Sequence[tuple[str, str]] = ()
     """Pairs of sides (ours, other) whose ratios are printed."""
-    ratio_figures: Sequence[str]
+    ratio_figures: Sequence[str] = ()
     """The figures whose ratios are printed."""
     targets: Sequence[Target] = ()
 
 
-def run(benchmark: Benchmark, comparisons: Iterable[Comparison]) -> None:
-    """Print the machine, then run and print each comparison. With `--record`, write all of them to a file."""
-    machine, results = describe_machine(), {}
+def run(benchmark: Benchmark, comparisons: Iterable[Comparison], **known: str) -> None:
+    """Print the machine, then run and print each comparison. With `--record`, write all of them to a file, with what is
+    `known` of the machine besides, such as its `gpu`."""
+    machine, results = describe_machine() | known, {}
     print(machine_line(machine), flush=True)
     for comparison in comparisons:
         measured = take_turns(comparison, benchmark.rounds)
@@ -109,19 +110,16 @@ def run(benchmark: Benchmark, comparisons: Iterable[Comparison]) -> None:
     write_record(benchmark, machine, results)
 
 
-def write_record(
-    config: Recorded, machine: Mapping[str, Any], results: Mapping[str, Any], path: Path | None = None
-) -> Path | None:
-    """Write what a benchmark measured to a new file in `RECORDS`, if `--record` is set. Return the file.
+def write_record(config: Recorded, machine: Mapping[str, Any], results: Mapping[str, Any]) -> None:
+    """Write what a benchmark measured to a new file in `RECORDS`, if `--record` is set.
 
     Args:
         config: the flags of the benchmark.
         machine: what `describe_machine` returned before the benchmark began, and the `gpu`, if it is about one.
         results: for each title, the raw values of all rounds (`rounds`) and which targets were met (`targets`).
-        path: the file that an earlier call returned, to replace it with more results.
     """
     if not config.record:
-        return None
+        return
     script, *flags = sys.argv
     now = datetime.now(UTC)
     content = {
@@ -131,15 +129,13 @@ def write_record(
         "asked": asdict(config),
         "results": results,
     }
-    if path is None:
-        title = f"{now:%Y-%m-%d} {Path(script).stem} {machine.get('gpu', machine['processor'])}"
-        name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
-        names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
-        path = next(path for name in names if not (path := RECORDS / f"{name}.json").exists())
-        RECORDS.mkdir(exist_ok=True)
-        print(f"recorded in benchmarks/records/{path.name}")
+    title = f"{now:%Y-%m-%d} {Path(script).stem} {machine.get('gpu', machine['processor'])}"
+    name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    path = next(path for name in names if not (path := RECORDS / f"{name}.json").exists())
+    RECORDS.mkdir(exist_ok=True)
     path.write_text(redacted(json.dumps(content, indent=1, default=str)) + "\n")
-    return path
+    print(f"recorded in benchmarks/records/{path.name}")
 
 
 def describe_machine() -> dict[str, Any]:
@@ -171,14 +167,14 @@ def take_turns(comparison: Comparison, rounds: int) -> Measured:
 
 def measured_values(measured: Measured, side: str, figure: str) -> list[float]:
     """Return a figure's values in all rounds; empty if the side did not run or does not have it."""
-    values = (figures[figure] for figures in measured.get(side, []))
+    values = (figures.get(figure) for figures in measured.get(side, []))
     return [value for value in values if value is not None]
 
 
 def ratios(measured: Measured, side: str, other: str, figure: str) -> list[float]:
     """Return side / other for each round in which both have the figure; empty if one of them did not run."""
     rounds = zip(measured.get(side, []), measured.get(other, []), strict=False)
-    pairs = ((ours[figure], theirs[figure]) for ours, theirs in rounds)
+    pairs = ((ours.get(figure), theirs.get(figure)) for ours, theirs in rounds)
     return [a / b for a, b in pairs if a is not None and b is not None]
 
 

@@ -17,16 +17,15 @@ os.environ.update(PJRT_NPROC="1", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1",
 import importlib.util
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 
 from benchmarks.comparison import Benchmark, Comparison, Figures, Target, run
 from benchmarks.sides.notebook import Notebook
 from benchmarks.sides.ours import Ours
 from benchmarks.sides.setting import Setting, Side
-from mnist_tune import cli
-from mnist_tune.data.dataset import Dataset, load_dataset
+from mnist_tune import TrialConfig, cli
+from mnist_tune.data.dataset import load_dataset
 from mnist_tune.training.architectures import kind_of
 
 TARGETS = {
@@ -53,25 +52,20 @@ class EpochBenchmark(Benchmark):
 
     architectures: tuple[str, ...] = ("mlp-1024-128-tanh", "convnet")
     """Architectures to time; each has its own table. For convnet, the notebook's loop is left out: it takes minutes."""
-    learning_rate: float = 0.1
-    """Step size."""
-    batch_size: int = 128
-    """Images in a step."""
     images: int | None = None
-    """Train only on this many images, the first ones, and test on a sixth as many; by default, use all."""
-    data_dir: Path | None = None
-    """Folder with the four IDX files of MNIST, raw or gzipped."""
+    """Train only on this many images, the first ones; by default, use all."""
 
 
 def comparisons(config: EpochBenchmark) -> Iterator[Comparison]:
     if not TORCH_IS_INSTALLED:
         print(INSTALL_TORCH)
-    data = first_images(load_dataset("mnist", config.data_dir), config.images)
+    data = load_dataset("mnist", train_images=config.images)
     for name in config.architectures:
-        setting = Setting(name, config.learning_rate, config.batch_size, data)
+        trial = TrialConfig(architecture=name)
+        setting = Setting(trial, data)
         sides = {side: timed(make(setting)) for side, make in sides_of(name).items()}
         yield Comparison(
-            title=f"{name}: an epoch of {len(data.train_labels)} images, batch size {config.batch_size}, one thread",
+            title=f"{name}: an epoch of {len(data.train_labels)} images, batch size {trial.batch_size}, one thread",
             sides=sides,
             formats=FORMATS,
             pairs=[("ours", other) for other in sides if other != "ours"],
@@ -108,19 +102,6 @@ def timed(side: Side) -> Callable[[], Figures]:
         return seconds | {"test_accuracy": test_accuracy}
 
     return turn
-
-
-def first_images(dataset: Dataset, images: int | None) -> Dataset:
-    if images is None:
-        return dataset
-    train, test = images, max(images // 6, 1)
-    return replace(
-        dataset,
-        train_images=dataset.train_images[:train],
-        train_labels=dataset.train_labels[:train],
-        test_images=dataset.test_images[:test],
-        test_labels=dataset.test_labels[:test],
-    )
 
 
 def main() -> None:

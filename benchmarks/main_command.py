@@ -3,22 +3,20 @@
     python benchmarks/main_command.py
 
 It runs `python sweeps/lr_regimes.py` in an empty folder, with an empty compilation cache; MNIST is fetched before. It
-prints the machine and, for each round, the wall time, the time to the first epoch's row, the number of epochs trained,
-and the regimes by learning rate.
+prints the regimes by learning rate, the wall time, the time to the first epoch's row, and the number of epochs trained.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import shlex
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-from benchmarks.comparison import Benchmark, describe_machine, machine_line, write_record
-from benchmarks.processes import REPOSITORY, Finished, empty_cache, run_python
-from mnist_tune import Sweep, cli, load_sweep
+from benchmarks.comparison import Benchmark, Comparison, Figures, run
+from benchmarks.processes import REPOSITORY, empty_cache, run_python
+from mnist_tune import cli, load_sweep
 from mnist_tune.data.dataset import load_dataset
 
 
@@ -28,47 +26,29 @@ class MainCommand(Benchmark):
 
     rounds: int = 1
     """How often the command runs."""
-    flags: tuple[str, ...] = ()
-    """Flags for the command, such as --smoke. Everything after --flags goes to the command, so --flags comes last."""
+    flags: str = ""
+    """Flags for the command: --flags='--smoke --quiet'."""
 
 
-def parse(arguments: Sequence[str]) -> MainCommand:
-    """Return the config. By itself, tyro would take the command's flags for the benchmark's."""
-    end = [*arguments, "--flags"].index("--flags")
-    config = cli.parse(MainCommand, arguments[:end])
-    return replace(config, flags=(*config.flags, *arguments[end + 1 :]))
-
-
-def measure(flags: Sequence[str]) -> dict[str, Any]:
-    """Run the command once."""
+def measure(flags: str) -> Figures:
+    """Run the command once, and print the regimes that it finds: a learning rate has one for each seed."""
     with TemporaryDirectory(prefix="main_command-") as name:
         folder = Path(name)
-        finished = run_python([str(REPOSITORY / "sweeps" / "lr_regimes.py"), *flags], folder, empty_cache(folder))
-        return figures(finished, load_sweep(folder))
-
-
-def figures(finished: Finished, sweep: Sweep) -> dict[str, Any]:
-    """Return what is recorded of a run. A learning rate has one regime for each seed."""
-    by_rate = sweep.trials.sort_values(["learning_rate", "seed"]).groupby("learning_rate")["regime"]
-    return {
-        "wall_s": finished.wall_s,
-        "first_epoch_s": float(sweep.epochs["ended_at"].min()) - finished.started_at,
-        "epochs": len(sweep.epochs),
-        "regimes": {str(rate): list(regimes) for rate, regimes in by_rate},
-    }
+        command = [str(REPOSITORY / "sweeps" / "lr_regimes.py"), *shlex.split(flags)]
+        finished = run_python(command, folder, empty_cache(folder))
+        sweep = load_sweep(folder)
+    for rate, trials in sweep.trials.sort_values(["learning_rate", "seed"]).groupby("learning_rate"):
+        print(f"{rate:>8}  {', '.join(trials['regime'])}", flush=True)
+    first_s = float(sweep.epochs["ended_at"].min()) - finished.started_at
+    return {"wall_s": finished.wall_s, "first_epoch_s": first_s, "epochs": len(sweep.epochs)}
 
 
 def main() -> None:
-    config, machine = parse(sys.argv[1:]), describe_machine()
-    print(machine_line(machine), flush=True)
+    config = cli.parse(MainCommand)
     load_dataset("mnist")  # fetched before the clock starts
-    rounds = []
-    for _ in range(config.rounds):
-        found = measure(config.flags)
-        rounds.append(found)
-        print(f"{found['wall_s']:.1f} s, first epoch after {found['first_epoch_s']:.1f} s, {found['epochs']} epochs")
-        print("\n".join(f"{rate:>8}  {', '.join(regimes)}" for rate, regimes in found["regimes"].items()), flush=True)
-    write_record(config, machine, {"sweeps/lr_regimes.py": {"rounds": {"mnist_tune": rounds}, "targets": []}})
+    sides = {"mnist_tune": partial(measure, config.flags)}
+    formats = {"wall_s": "{:.1f}", "first_epoch_s": "{:.1f}", "epochs": "{:.0f}"}
+    run(config, [Comparison(title="sweeps/lr_regimes.py", sides=sides, formats=formats)])
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from benchmarks.comparison import Benchmark, Comparison, Figures, Target, run
 from benchmarks.epoch import INSTALL_TORCH, TORCH_IS_INSTALLED
 from benchmarks.sides.ours import Ours
 from benchmarks.sides.setting import Setting
-from mnist_tune import DataSpec, Network, cli, register
+from mnist_tune import DataSpec, Network, TrialConfig, cli, register
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.training.architectures import architecture
 from mnist_tune.training.batch_order import batch_order
@@ -119,7 +119,7 @@ NETWORKS: dict[str, Callable[..., Network]] = {
 
 def by_hand(setting: Setting) -> Callable[[int], Any]:
     """Return a function that trains an epoch by a loop over a jitted step."""
-    network, data = architecture(setting.architecture, setting.data.spec), setting.data
+    network, data = architecture(setting.config.architecture, setting.data.spec), setting.data
     images, labels = jax.device_put((data.train_images, data.train_labels))
     variables = jax.jit(network.init)(jax.random.key(0))
     params, state = variables if network.train_apply else (variables, ())
@@ -164,7 +164,7 @@ def by_torch(setting: Setting) -> Callable[[int], Any]:
     from torch import nn
 
     torch.set_num_threads(1)
-    name, sizes = setting.architecture.split("(")
+    name, sizes = setting.config.architecture.split("(")
     layers, channels = (int(size.split("=")[1]) for size in sizes[:-1].split(", "))
     parts: list[Any] = []
     for i in range(layers):
@@ -207,10 +207,11 @@ def comparisons(config: OwnConvolutions) -> Iterator[Comparison]:
     for layers, channels in SIZES:
         for kind, factory in NETWORKS.items():
             register(kind)(factory)
-            setting = Setting(f"{kind}(layers={layers}, channels={channels})", RATE, BATCH_SIZE, data)
+            name = f"{kind}(layers={layers}, channels={channels})"
+            setting = Setting(TrialConfig(architecture=name, learning_rate=RATE, batch_size=BATCH_SIZE), data)
             sides = {"loop": by_hand, "ours": by_us} | ({"torch": by_torch} if TORCH_IS_INSTALLED else {})
             yield Comparison(
-                title=f"{setting.architecture}: an epoch of {config.images} images",
+                title=f"{name}: an epoch of {config.images} images",
                 sides={side: timed(make(setting)) for side, make in sides.items()},
                 formats={"train_s": "{:.3f}", "cpu_s": "{:.3f}"},
                 pairs=[("ours", other) for other in sides if other != "ours"],

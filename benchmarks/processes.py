@@ -76,23 +76,32 @@ def empty_cache(folder: Path) -> dict[str, str]:
     return {DATA_VARIABLE: str(data_folder().absolute()), CACHE_VARIABLE: str(folder / "cache")}
 
 
-class PeakMemory:
-    """The peak memory of a process and all its descendants; memory that they share counts once."""
+class Memory:
+    """The memory of a process in MiB by Unix time, sampled until it ends."""
 
-    def __init__(self) -> None:
-        self.mib = 0.0
+    def __init__(self, of: Callable[[psutil.Process], float]) -> None:
+        self.of = of
+        self.samples: list[tuple[float, float]] = []
 
     def wait(self, child: psutil.Popen) -> None:
         """Wait for a process to end, and sample its memory meanwhile."""
         ended = False
         while not ended:
-            self.mib = max(self.mib, _tree_mib(child))
+            self.samples.append((time.time(), self.of(child)))
             with contextlib.suppress(psutil.TimeoutExpired):
                 child.wait(timeout=SAMPLE_INTERVAL_S)
                 ended = True
 
 
-def _tree_mib(process: psutil.Process) -> float:
+def own_mib(process: psutil.Process) -> float:
+    """Return the resident memory of a process; 0 once it has ended."""
+    with contextlib.suppress(psutil.Error):
+        return float(process.memory_info().rss / 2**20)
+    return 0.0
+
+
+def tree_mib(process: psutil.Process) -> float:
+    """Return the memory of a process and all its descendants; what they share counts once."""
     total = 0
     with contextlib.suppress(psutil.Error):
         for member in [process, *process.children(recursive=True)]:

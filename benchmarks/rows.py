@@ -20,7 +20,6 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.comparison import Benchmark, Comparison, Figures, Target, run
 from benchmarks.processes import run_python
-from benchmarks.sides.instant_rows import MEMORY
 from benchmarks.sides.sweep_work import Outcome, SweepWork
 from mnist_tune import cli
 from mnist_tune.data.dataset import load_dataset
@@ -37,20 +36,16 @@ class RowsBenchmark(Benchmark):
     """Trials that run at a time."""
     epochs: int = 2000
     """Rows of each trial."""
-    compare: tuple[str, ...] = ("tune", "regimes", "fifo")
-    """Sides to run."""
 
 
 def comparisons(config: RowsBenchmark) -> Iterator[Comparison]:
     for trials in config.trials:
         work = SweepWork("mlp-4-tanh", trials, config.epochs, "mnist-5k")
-        sides = {side: partial(measure, side, work) for side in config.compare}
-        pairs = [(side, "tune") for side in config.compare if side != "tune" and "tune" in config.compare]
         yield Comparison(
             title=f"{trials} trials x {config.epochs} rows",
-            sides=sides,
+            sides={side: partial(measure, side, work) for side in ("tune", "regimes", "fifo")},
             formats=FORMATS,
-            pairs=pairs,
+            pairs=[("regimes", "tune"), ("fifo", "tune")],
             ratio_figures=("driver_ms",),
             targets=TARGETS,
         )
@@ -60,9 +55,8 @@ def measure(side: str, work: SweepWork) -> Figures:
     with TemporaryDirectory(prefix="rows-") as name:
         folder = Path(name)
         run_python(["-m", "benchmarks.sides.instant_rows", json.dumps(asdict(work)), side], folder)
-        driver = Outcome.read(folder).driver
-        assert driver is not None
-        return {"driver_ms": 1000 * driver.cpu_s / driver.results, "bytes": json.loads((folder / MEMORY).read_text())}
+        outcome = Outcome.read(folder)
+        return {"driver_ms": outcome.driver_ms, "bytes": outcome.driver_bytes}
 
 
 def main() -> None:

@@ -40,15 +40,13 @@ class SharpnessBenchmark:
     """Epochs after which to measure again."""
     learning_rate: float = 0.1
     """Step size of those."""
-    data_dir: Path | None = None
-    """Folder with the four IDX files of MNIST, raw or gzipped."""
     record: Path | None = None
     """CSV file to write."""
 
 
 def measurements(name: str, config: SharpnessBenchmark) -> pd.DataFrame:
     """Return a row for each measurement of a network."""
-    dataset = load_dataset("mnist", config.data_dir)
+    dataset = load_dataset("mnist")
     data = DeviceData.put(dataset, label_noise=0, holdout=0)
     program = Program.of(TrialConfig(architecture=name), dataset.spec)
     executor = Executor(program, Stack(1))

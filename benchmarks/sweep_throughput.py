@@ -1,4 +1,4 @@
-"""How fast is a sweep: as in Ray Tune's documentation, with mnist_tune, and without Ray?
+"""How fast is a sweep, with mnist_tune and as in Ray Tune's documentation?
 
     python benchmarks/sweep_throughput.py
 
@@ -16,29 +16,25 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 from benchmarks.comparison import Benchmark, Comparison, Figures, Target, run
-from benchmarks.processes import PeakMemory, empty_cache, run_python
+from benchmarks.processes import Memory, empty_cache, run_python, tree_mib
 from benchmarks.sides.sweep_work import Epoch, Outcome, SweepWork
-from mnist_tune import UserError, cli
+from mnist_tune import cli
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.machine import usable_cpus
 from mnist_tune.runtime.placement import LANES
 from mnist_tune.training.architectures import kind_of
-from mnist_tune.trial import closest
 
 COMMANDS = {
     "tune": ("benchmarks.sides.documented_tune",),
     "process": ("benchmarks.sides.our_sweep", "process"),
     "lanes": ("benchmarks.sides.our_sweep", "lanes"),
-    "floor": ("benchmarks.sides.one_process", "floor"),
-    "notebook": ("benchmarks.sides.one_process", "notebook"),
 }
 """Each side's module, and its arguments besides the work."""
 CLIENTS = {"lanes": LANES["CPU"]}
 """Trials that run at a time on a core, if not one."""
-CORES = {"floor": 1, "notebook": 1}
-"""Cores that a side uses, if not all."""
 TARGETS = (
     Target("process", "trial_epochs_per_s", "at least", 4.0, "tune"),
     Target("process", "peak_mib", "at most", 1.0, "tune"),
@@ -47,19 +43,16 @@ TARGETS = (
 FORMATS = {
     "wall_s": "{:.1f}",  # of the whole command
     "trial_epochs_per_s": "{:.2f}",  # over the whole command
-    "after_start_per_s": "{:.2f}",  # from the end of the first epoch to the end of the last
     "steady_per_s": "{:.2f}",  # once as many trials have reported as run at a time
-    "fill": "{:.0%}",  # mean share of the lanes that trained in the same batch
     "peak_mib": "{:.0f}",  # peak memory of the process and all its descendants; shared memory counts once
     "driver_ms": "{:.2f}",  # CPU milliseconds of the driver per result
-    "orchestration": "{:.1%}",  # share of the cores' time, after the first epoch, not spent training or evaluating
     "test_accuracy": "{:.4f}",  # mean over all results
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class ThroughputBenchmark(Benchmark):
-    """Compares whole sweeps: Ray Tune as documented, mnist_tune, and the same trials one after another without Ray."""
+    """Compares whole sweeps: Ray Tune as documented, and mnist_tune in processes and as lanes."""
 
     architectures: tuple[str, ...] = ("mlp-16-tanh",)
     """Architectures to sweep; each has its own table."""
@@ -67,19 +60,10 @@ class ThroughputBenchmark(Benchmark):
     """Trials in a sweep, at learning rates from 0.001 to 0.5, log-spaced."""
     epochs: int = 5
     """Epochs in a trial."""
-    compare: tuple[str, ...] = ("tune", "process", "lanes", "floor")
-    """Sides to run: tune (default settings, one actor per trial), process and lanes (mnist_tune), floor (one process,
-    no Ray), notebook (the notebook's loop in one process)."""
+    compare: tuple[Literal["tune", "process", "lanes"], ...] = ("tune", "process", "lanes")
+    """Sides to run: tune (default settings, one actor per trial), process and lanes (mnist_tune)."""
     dataset: str = "mnist"
     """mnist, or mnist-5k for a quick look."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.compare:
-            raise UserError(f"--compare needs at least one side; known are {', '.join(COMMANDS)}")
-        for side in self.compare:
-            if side not in COMMANDS:
-                raise UserError(f"--compare: there is no side {side!r}{closest(side, COMMANDS)}")
 
 
 def comparisons(config: ThroughputBenchmark) -> Iterator[Comparison]:
@@ -99,10 +83,11 @@ def measure(side: str, work: SweepWork) -> Figures:
     """Run one side in a process of its own."""
     module, *options = COMMANDS[side]
     with TemporaryDirectory(prefix="sweep_throughput-") as name:
-        folder, memory = Path(name), PeakMemory()
+        folder, memory = Path(name), Memory(tree_mib)
         command = ["-m", module, json.dumps(asdict(work)), *options]
         finished = run_python(command, folder, variables(folder), memory.wait)
-        return figures(side, finished.wall_s, memory.mib, Outcome.read(folder))
+        peak_mib = max(mib for _, mib in memory.samples)
+        return figures(side, finished.wall_s, peak_mib, Outcome.read(folder))
 
 
 def variables(folder: Path) -> dict[str, str]:
@@ -111,20 +96,13 @@ def variables(folder: Path) -> dict[str, str]:
 
 
 def figures(side: str, wall_s: float, peak_mib: float, outcome: Outcome) -> Figures:
-    cores = CORES.get(side, usable_cpus())
-    epochs = sorted(outcome.epochs, key=lambda epoch: epoch.ended_at)
-    span = epochs[-1].ended_at - epochs[0].ended_at
-    driver = outcome.driver
-    driver_ms = 1000 * driver.cpu_s / driver.results if driver else None
+    epochs = outcome.epochs
     return {
         "wall_s": wall_s,
         "trial_epochs_per_s": len(epochs) / wall_s,
-        "after_start_per_s": (len(epochs) - 1) / span,
-        "steady_per_s": steady_rate(epochs, cores * CLIENTS.get(side, 1)),
-        "fill": sum(epoch.fill for epoch in epochs) / len(epochs),
+        "steady_per_s": steady_rate(epochs, usable_cpus() * CLIENTS.get(side, 1)),
         "peak_mib": peak_mib,
-        "driver_ms": driver_ms,
-        "orchestration": 1 - sum(epoch.busy_s for epoch in epochs[1:]) / (cores * span),
+        "driver_ms": outcome.driver_ms,
         "test_accuracy": sum(epoch.test_accuracy for epoch in epochs) / len(epochs),
     }
 

@@ -11,21 +11,18 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import jax
 import numpy as np
 import tyro
 
+from benchmarks.sides.ours import Ours
+from benchmarks.sides.setting import Setting
 from mnist_tune import TrialConfig, cli
 from mnist_tune.cache import cache_folder
 from mnist_tune.data.dataset import load_dataset
-from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.process_setup import WorkerSettings, configure_jax
-from mnist_tune.training.batch_order import batch_order
-from mnist_tune.training.program import Program
 
 LAST = 3
 """Epochs whose median counts."""
@@ -41,28 +38,16 @@ class Targets:
     learning_rates: tuple[float, ...] = (0.01, 0.03, 0.1)
     epochs: int = 10
     steps: int = 1500
-    data_dir: Path | None = None
 
 
-def accuracies(config: TrialConfig, program: Program, data: DeviceData, epochs: int) -> np.ndarray:
+def accuracies(setting: Setting) -> list[float]:
     """Return the test accuracy after each epoch."""
-    hyper = {name: np.float32(value) for name, value in
-             program.step.hyperparameters(config, config.steps(data.train_count)).items()}  # fmt: skip
-    train, state, found = _train(program), program.init(config.seed, hyper), []
-    first, count = data.splits["test"]
-    for epoch in range(epochs):
-        order = batch_order(config.data_seed, epoch, data.train_count)
-        state, _ = train(state, hyper, np.array([0, epoch], np.uint32), data.arrays, order)
-        _, sums = _evaluate(program, state.params, state.extra, data.arrays, np.array([first, count], np.int32))
-        found.append(int(sums["accuracy"][0]) / count)
-    return np.array(found)
-
-
-def _train(program: Program):  # type: ignore[no-untyped-def]
-    return jax.jit(program.train_epoch)
-
-
-_evaluate = partial(jax.jit, static_argnums=0)(Program.evaluate)
+    side, found = Ours(setting), []
+    side.compile()
+    for epoch in range(setting.config.epochs):
+        side.train(epoch)
+        found.append(side.accuracy("test"))
+    return found
 
 
 def main() -> None:
@@ -70,17 +55,16 @@ def main() -> None:
     configure_jax(WorkerSettings(Path(), threads=None, cache_dir=str(cache_folder())))
     for count in asked.train_images:
         start = time.perf_counter()
-        dataset = load_dataset(asked.dataset, asked.data_dir, train_images=count)
-        data, runs = DeviceData.put(dataset, 0, 0), {}
+        dataset, runs = load_dataset(asked.dataset, train_images=count), {}
         epochs = max(asked.epochs, -(-asked.steps * 128 // count))
         for name in asked.architecture:
             for rate in asked.learning_rates:
-                config = TrialConfig(architecture=name, learning_rate=rate, momentum=0.9, epochs=epochs)
-                config = config if count >= 128 else TrialConfig(**vars(config) | {"batch_size": count})
-                runs[name, rate] = accuracies(config, Program.of(config, dataset.spec), data, epochs)
+                shared: dict[str, Any] = {"momentum": 0.9, "epochs": epochs, "batch_size": min(count, 128)}
+                config = TrialConfig(architecture=name, learning_rate=rate, **shared)
+                runs[name, rate] = accuracies(Setting(config, dataset))
         settled = {of: float(np.median(run[-LAST:])) for of, run in runs.items()}
         of = max(settled, key=settled.__getitem__)
-        best = max(float(run.max()) for run in runs.values())
+        best = max(max(run) for run in runs.values())
         chance = max(dataset.spec.label_counts) / count
         print(
             f"{dataset.name}, {count} images, {epochs} epochs: {settled[of]:.4f} ({of[0]}, {of[1]:g}), best epoch "

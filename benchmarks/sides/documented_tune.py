@@ -3,42 +3,30 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from ray import tune
 
-from benchmarks.sides.sweep_work import Driver, Epoch, Outcome, SweepWork, run_side
+from benchmarks.sides.meter import Meter
+from benchmarks.sides.sweep_work import Epoch, Outcome, SweepWork, run_side
 from mnist_tune.data.dataset import load_dataset
-
-EPOCH_FIELDS = [field.name for field in fields(Epoch)]
-
-
-class Meter(tune.Callback):  # type: ignore[misc]
-    """Keeps the results, and the driver's CPU time at each result."""
-
-    def __init__(self) -> None:
-        self.epochs: list[Epoch] = []
-        self.cpu_times: list[float] = []
-
-    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **_: Any) -> None:
-        self.epochs.append(Epoch(**{name: result[name] for name in EPOCH_FIELDS}))
-        self.cpu_times.append(time.process_time())
 
 
 def run(work: SweepWork) -> Outcome:
     trials = {config.learning_rate: config for config in work.configs()}
 
     def train_mnist(config: dict[str, Any]) -> None:
-        from benchmarks.sides.one_process import setting_of, train_trial  # the driver needs no JAX
-        from benchmarks.sides.ours import Ours
+        from benchmarks.sides.ours import Ours  # the driver needs no JAX
+        from benchmarks.sides.setting import Setting
 
         trial = trials[config["learning_rate"]]
-        side = Ours(setting_of(trial, load_dataset(work.dataset)))
+        side = Ours(Setting(trial, load_dataset(work.dataset)))
         side.compile()
-        for epoch in train_trial(side, trial):
-            tune.report(asdict(epoch))
+        for epoch in range(trial.epochs):
+            side.train(epoch)
+            _, accuracy = side.evaluate()
+            tune.report(Epoch(str(trial.learning_rate), time.time(), accuracy)._asdict())
 
     meter = Meter()
     tuner = tune.Tuner(
@@ -46,8 +34,8 @@ def run(work: SweepWork) -> Outcome:
         param_space={"learning_rate": tune.grid_search(list(trials))},
         run_config=tune.RunConfig(storage_path=str(Path.cwd()), callbacks=[meter]),
     )
-    tuner.fit()
-    return Outcome(meter.epochs, Driver(meter.cpu_times[-1] - meter.cpu_times[0], len(meter.cpu_times)))
+    tables = [result.metrics_dataframe[[*Epoch._fields]] for result in tuner.fit()]
+    return meter.outcome(Epoch(*row) for table in tables for row in table.itertuples(index=False))
 
 
 if __name__ == "__main__":

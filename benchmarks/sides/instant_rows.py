@@ -5,7 +5,6 @@ The losses fall at a pace that follows from the learning rate, so some trials ar
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import sys
@@ -18,14 +17,12 @@ import psutil
 import ray
 from ray import tune
 
-from benchmarks.sides.sweep_work import Driver, Outcome, SweepWork, run_side
+from benchmarks.sides.meter import Meter
+from benchmarks.sides.sweep_work import Outcome, SweepWork, run_side
 from mnist_tune import SweepOptions, run_sweep
 from mnist_tune.columns import EPOCHS
 from mnist_tune.tuning import tuner
 from mnist_tune.tuning.trainable import TrialTrainable
-
-MEMORY = "memory.json"
-"""The growth of the driver's memory in bytes a row."""
 
 EMPTY = {int: 0, bool: False, str: "", float: math.nan}
 
@@ -78,19 +75,6 @@ class Bare(tune.Trainable):  # type: ignore[misc]
         return {"loss": 1 / self._epoch, "epoch": self._epoch, "done": self._epoch >= self._epochs}
 
 
-class Meter(tune.Callback):  # type: ignore[misc]
-    """The driver's CPU time, and its memory, at the first and the last result."""
-
-    def __init__(self) -> None:
-        self.results, self.begin, self.end = 0, (0.0, 0), (0.0, 0)
-
-    def on_trial_result(self, **_: Any) -> None:
-        self.results += 1
-        if self.results == 1 or self.results % 100 == 0:
-            self.end = cpu_seconds(), psutil.Process().memory_info().rss
-            self.begin = self.end if self.results == 1 else self.begin
-
-
 def cpu_seconds() -> float:
     """Return the CPU seconds of this process and of those that it started, but for Ray's."""
     found = time.process_time()
@@ -103,7 +87,7 @@ def cpu_seconds() -> float:
 
 def run(work: SweepWork, side: str) -> Outcome:
     ray.init(num_cpus=work.trials, include_dashboard=False, log_to_driver=False)
-    meter = Meter()
+    meter = Meter(cpu_seconds, every=100)
     if side == "tune":
         os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # its files of results would double the cost
         rates = [config.learning_rate for config in work.configs()]
@@ -119,9 +103,7 @@ def run(work: SweepWork, side: str) -> Outcome:
         given: dict[str, Any] = {"scheduler": side, "grace_period": work.epochs // 4, "cpus_per_trial": 1}
         options = SweepOptions(dataset=work.dataset, output=Path("sweep"), quiet=True, **given)
         run_sweep("rows", work.configs(), options, callbacks=[meter])
-    cpu, memory = (end - begin for begin, end in zip(meter.begin, meter.end, strict=True))
-    Path(MEMORY).write_text(json.dumps(memory / meter.results))
-    return Outcome([], Driver(cpu, meter.results))
+    return meter.outcome()
 
 
 if __name__ == "__main__":

@@ -2,18 +2,18 @@
 
     python -m benchmarks.sides.many_rows make TRIALS EPOCHS
     python -m benchmarks.sides.many_rows read_journal|load_killed|load_ended
-    python -m benchmarks.sides.many_rows new|resume TRIALS
+    python -m benchmarks.sides.many_rows new TRIALS EPOCHS
+    python -m benchmarks.sides.many_rows resume
 
 `make` writes the folder `sweep`, as a kill leaves it: each trial has EPOCHS rows, and nine in ten have one epoch to go.
 A copy of it, which has ended, is in `ended`. `read_journal` and `load_sweep` of both print the seconds that they took,
-and the MB at their peak, as JSON. `resume` resumes `sweep`, and `new` starts a sweep of as many trials in the folder
-`new`. (mlp-4-tanh on mnist-5k, in processes.)
+and the MB at their peak, as JSON. `resume` resumes `sweep`, and `new` trains a sweep in the folder `new`, of mlp-4-tanh
+on mnist-5k, in processes.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import sys
 import time
@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.sides.instant_rows import made_up_row
 from mnist_tune import SweepOptions, TrialConfig, load_sweep, resume_sweep, run_sweep
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.writer import SweepWriter
@@ -39,49 +40,13 @@ def configs(trials: int, epochs: int) -> list[TrialConfig]:
     return [TrialConfig(architecture="mlp-4-tanh", learning_rate=float(rate), epochs=epochs) for rate in rates]
 
 
-def row(config: TrialConfig, epoch: int, error: float) -> dict[str, Any]:
-    """A made-up row, with all values that a trial reports. The largest rates diverge."""
-    lost = config.learning_rate > 3 and epoch == config.epochs - 1
-    loss, accuracy = (math.nan, 0.1) if lost else (2 * error, 1 - error)
-    return {
-        "epoch": epoch,
-        "step": 32 * epoch,
-        "learning_rate": config.learning_rate,
-        "train_loss": loss,
-        "train_accuracy": accuracy,
-        "test_loss": loss * 1.02,
-        "test_accuracy": accuracy * 0.99,
-        "validation_loss": None,
-        "validation_accuracy": None,
-        "step_loss_first": loss * 1.1,
-        "step_loss_max": loss * 1.3,
-        "step_loss_last": loss * 0.9,
-        "window_loss_max": loss * 1.2,
-        "finite": not lost,
-        "diverged": lost,
-        "above_since": None,
-        "guessing_since": None,
-        "untrained_loss": 2.3412,
-        "compile_s": 0.0,
-        "train_s": 0.0123456,
-        "eval_s": 0.0034567,
-        "batch_s": 0.0158023,
-        "wait_s": 0.0012345,
-        "lanes": 1,
-        "fill": 1.0,
-        "node": "a-node",
-        "device": "cpu",
-        "ended_at": 1764150000.123456 + epoch,
-    }
-
-
 def make(trials: int, epochs: int) -> None:
     named = {f"{i:05d}": config for i, config in enumerate(configs(trials, epochs + 1))}
     writer = open_sweep("scale", options("sweep"), lambda known: named).writer
-    errors = np.random.default_rng(0).uniform(0.2, 0.8, trials)
     for number, (trial_id, config) in enumerate(named.items()):
         for epoch in range(1, epochs + 1):
-            writer.epoch(trial_id, row(config, epoch, float(errors[number]) * epoch**-0.4), False)
+            row = made_up_row(config.learning_rate, epoch).items()
+            writer.epoch(trial_id, {name: value for name, value in row if value == value}, False)  # nothing optional
         if number % 10 == 0:
             writer.end(trial_id, "slow")
     shutil.copytree("sweep", "ended")
@@ -113,7 +78,7 @@ if __name__ == "__main__":
     if what == "make":
         make(*map(int, numbers))
     elif what == "new":
-        run_sweep("scale", configs(int(numbers[0]), 21), options("new"))
+        run_sweep("scale", configs(*map(int, numbers)), options("new"))
         stop_ray()
     elif what == "resume":
         resume_sweep("sweep", quiet=True)

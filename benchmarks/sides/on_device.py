@@ -1,13 +1,11 @@
 """What a process measures on the device that JAX finds. `benchmarks/gpu.py` starts it.
 
     python -m benchmarks.sides.on_device which
-    python -m benchmarks.sides.on_device loop notebook|ours ARCHITECTURE DATASET TURNS
     python -m benchmarks.sides.on_device lanes ARCHITECTURE DATASET LANES TURNS
-    python -m benchmarks.sides.on_device numbers ARCHITECTURE DATASET LANES:PRECISION ...
+    python -m benchmarks.sides.on_device numbers ARCHITECTURE DATASET LANES PRECISION
 
-`which` says which device it is. `loop` times epochs of the notebook's loop, or of ours. `lanes` times epochs of a full
-pool, without Ray, and reads the peak memory of the device. `numbers` returns the losses after an epoch. The figures go
-to the file `figures.json`.
+`which` says which device it is. `lanes` times epochs of a full pool, without Ray, and reads the peak memory of the
+device. `numbers` returns the losses after an epoch. The figures go to the file `figures.json`.
 """
 
 from __future__ import annotations
@@ -16,15 +14,10 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import distributions
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.epoch import timed  # sets the threads of the CPU, before anything imports JAX
-from benchmarks.sides.notebook import Notebook
-from benchmarks.sides.ours import Ours
-from benchmarks.sides.setting import Setting, Side
 from mnist_tune import TrialConfig
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.process_setup import WorkerSettings, make_pool
@@ -32,27 +25,15 @@ from mnist_tune.execution.process_setup import WorkerSettings, make_pool
 FIGURES = "figures.json"
 RATES = (0.001, 0.004)
 """Rates that are calm in their first epoch. At 0.02, the convnet's first steps amplify rounding to 2% of the loss."""
-NUMBERS = ("train_loss", "test_loss")
 
 
 def which() -> dict[str, Any]:
-    """Return the platform (gpu, cpu), kind and number of the devices, the memory of one, and JAX's plugins."""
+    """Return the platform (gpu, cpu), kind and memory of the device."""
     import jax
 
-    devices = jax.devices()
-    plugins = {one.name: one.version for one in distributions() if one.name.startswith("jax-cuda")}
-    named = {"platform": devices[0].platform, "kind": devices[0].device_kind, "count": len(devices)}
-    return named | {"memory_mib": memory_mib("bytes_limit"), "plugins": plugins}
-
-
-def loop(side: str, architecture: str, dataset: str, turns: str) -> dict[str, Any]:
-    """Return the seconds of an epoch, the median over the turns, and the accuracy after the last one."""
-    sides: dict[str, type[Side]] = {"notebook": Notebook, "ours": Ours}
-    turn = timed(sides[side](Setting(architecture, 0.1, 128, load_dataset(dataset))))
-    found = [turn() for _ in range(int(turns))]
-    seconds = ("compile_s", "train_s", "eval_s", "train_eval_s")
-    medians = {name: median(one[name] or 0.0 for one in found) for name in seconds}
-    return medians | {"test_accuracy": found[-1]["test_accuracy"], "peak_mib": memory_mib("peak_bytes_in_use")}
+    [device, *_] = jax.devices()
+    named = {"platform": device.platform, "kind": device.device_kind}
+    return named | {"memory_mib": memory_mib("bytes_limit")}
 
 
 def lanes(architecture: str, dataset: str, count: str, turns: str) -> dict[str, Any]:
@@ -77,19 +58,9 @@ def lanes(architecture: str, dataset: str, count: str, turns: str) -> dict[str, 
     }
 
 
-def numbers(architecture: str, dataset: str, *ways: str) -> dict[str, dict[str, float]]:
-    """Return the losses after an epoch at each of `RATES`, trained in each of some ways.
-
-    Args:
-        architecture: of the trials.
-        dataset: what they train on.
-        ways: each the number of lanes, 1 or 2, and the precision of products of matrices: `1:default`. The default is
-            TensorFloat32 on newer GPUs, and `highest` is float32.
-    """
-    return {way: _losses(architecture, dataset, *way.split(":")) for way in ways}
-
-
-def _losses(architecture: str, dataset: str, count: str, precision: str) -> dict[str, float]:
+def numbers(architecture: str, dataset: str, count: str, precision: str) -> dict[str, float]:
+    """Return the losses after an epoch at each of `RATES`, trained with 1 or 2 lanes, and with products of matrices of
+    this precision: the default is TensorFloat32 on newer GPUs, and `highest` is float32."""
     import jax
 
     pool = make_pool(load_dataset(dataset), WorkerSettings("states"), int(count))
@@ -102,7 +73,7 @@ def _losses(architecture: str, dataset: str, count: str, precision: str) -> dict
             rows |= pool.run(together)
             for rate in together:
                 pool.detach(rate)
-    return {f"{name} at {rate}": row[name] for rate, row in rows.items() for name in NUMBERS}
+    return {f"{name} at {rate}": row[name] for rate, row in rows.items() for name in ("train_loss", "test_loss")}
 
 
 def memory_mib(name: str) -> float | None:
@@ -113,7 +84,7 @@ def memory_mib(name: str) -> float | None:
     return stats[name] / 2**20 if stats and name in stats else None
 
 
-MEASURES: dict[str, Callable[..., dict[str, Any]]] = {"which": which, "loop": loop, "lanes": lanes, "numbers": numbers}
+MEASURES: dict[str, Callable[..., dict[str, Any]]] = {"which": which, "lanes": lanes, "numbers": numbers}
 
 if __name__ == "__main__":
     Path(FIGURES).write_text(json.dumps(MEASURES[sys.argv[1]](*sys.argv[2:])))

@@ -4,37 +4,21 @@ every epoch."""
 from __future__ import annotations
 
 import sys
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ray import tune
-
-from benchmarks.sides.sweep_work import Driver, Epoch, Outcome, SweepWork, run_side
+from benchmarks.sides.meter import Meter
+from benchmarks.sides.sweep_work import Epoch, Outcome, SweepWork, run_side
 from mnist_tune import SweepOptions, run_sweep
-
-
-class Meter(tune.Callback):  # type: ignore[misc]
-    """The CPU seconds of the driver at its first and at its last result."""
-
-    results, first, last = 0, 0.0, 0.0
-
-    def on_trial_result(self, **_: Any) -> None:
-        self.results += 1
-        self.last = time.process_time()
-        self.first = self.first or self.last
 
 
 def run(work: SweepWork, execution: Any, lanes: int | None = None) -> Outcome:
     options: dict[str, Any] = {"dataset": work.dataset, "output": Path("sweep"), "execution": execution, "lanes": lanes}
     meter = Meter()
     sweep = run_sweep("benchmark", work.configs(), SweepOptions(scheduler="fifo", quiet=True, **options), [meter])
-    epochs = [
-        Epoch(row["train_s"] + row["eval_s"], row["ended_at"], row["test_accuracy"], row["trial_id"], row["fill"])
-        for row in sweep.epochs.to_dict("records")
-    ]
-    return Outcome(epochs, Driver(meter.last - meter.first, meter.results))
+    rows = sweep.epochs[["trial_id", "ended_at", "test_accuracy"]]
+    return meter.outcome(Epoch(*row) for row in rows.itertuples(index=False))
 
 
 if __name__ == "__main__":

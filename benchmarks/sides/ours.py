@@ -10,7 +10,6 @@ from benchmarks.sides.setting import Setting
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.program import Program
-from mnist_tune.trial import TrialConfig
 
 
 class Ours:
@@ -18,15 +17,11 @@ class Ours:
 
     def __init__(self, setting: Setting) -> None:
         self._data = DeviceData.put(setting.data, label_noise=0, holdout=0)
-        config = TrialConfig(architecture=setting.architecture, batch_size=setting.batch_size)
-        self._program = Program.of(config, setting.data.spec)
-        self._key = jax.device_put(np.zeros(2, np.uint32))
-        self.restart(setting.learning_rate)
-
-    def restart(self, learning_rate: float) -> None:
-        """Go back to the initial parameters, with another learning rate. Nothing is compiled again."""
-        hyper = {"learning_rate": np.float32(learning_rate)}
-        self._state, self._hyper = jax.device_put((self._program.init(0, hyper), hyper))
+        config, self._program = setting.config, Program.of(setting.config, setting.data.spec)
+        values = self._program.step.hyperparameters(config, config.steps(self._data.train_count))
+        hyper = {name: np.float32(value) for name, value in values.items()}
+        start = self._program.init(config.seed, hyper), hyper, np.zeros(2, np.uint32)
+        self._state, self._hyper, self._key = jax.device_put(start)
 
     def compile(self) -> None:
         data = self._data.arrays
@@ -40,9 +35,9 @@ class Ours:
         self._state, _ = jax.block_until_ready(self._train_epoch(*arguments))
 
     def evaluate(self) -> tuple[float, float]:
-        return self._accuracy("train"), self._accuracy("test")
+        return self.accuracy("train"), self.accuracy("test")
 
-    def _accuracy(self, split: str) -> float:
+    def accuracy(self, split: str) -> float:
         wanted = self._data.splits[split]
         _, sums = self._evaluate(self._state.params, self._state.extra, self._data.arrays, np.array(wanted, np.int32))
         return int(sums["accuracy"][0]) / wanted[1]

@@ -20,35 +20,35 @@ class PyTorch:
 
     def __init__(self, setting: Setting) -> None:
         torch.set_num_threads(1)
-        self._setting, data = setting, setting.data
+        self._setting, self._config, data = setting, setting.config, setting.data
         self._train_set = self._put(data.train_images), torch.from_numpy(data.train_labels.astype(np.int64))
         self._test_set = self._put(data.test_images), torch.from_numpy(data.test_labels.astype(np.int64))
-        self._apply = self._convnet if setting.architecture == "convnet" else self._mlp
+        self._apply = self._convnet if self._config.architecture == "convnet" else self._mlp
         self._reset()
 
     def compile(self) -> None:
-        self._step(np.arange(min(self._setting.batch_size, len(self._train_set[1]))))
+        self._step(np.arange(min(self._config.batch_size, len(self._train_set[1]))))
         self._accuracy(*(part[:EVALUATION_BLOCK] for part in self._test_set))
         self._reset()
 
     def train(self, epoch: int) -> None:
         order = batch_order(0, epoch, len(self._train_set[1]))
-        for start in range(0, len(order), self._setting.batch_size):
-            self._step(order[start : start + self._setting.batch_size])
+        for start in range(0, len(order), self._config.batch_size):
+            self._step(order[start : start + self._config.batch_size])
 
     def evaluate(self) -> tuple[float, float]:
         return self._accuracy(*self._train_set), self._accuracy(*self._test_set)
 
     def _put(self, images: np.ndarray) -> Any:
         x = torch.from_numpy(floats(images))
-        if self._setting.architecture != "convnet":
+        if self._config.architecture != "convnet":
             return x
         return x.view(-1, 1, 28, 28).contiguous(memory_format=torch.channels_last)
 
     def _reset(self) -> None:
         self._params = [(_weight(w), torch.tensor(b.ravel()).requires_grad_()) for w, b in self._setting.params]
         flat = [x for layer in self._params for x in layer]
-        self._optimizer = torch.optim.SGD(flat, lr=self._setting.learning_rate, fused=True)
+        self._optimizer = torch.optim.SGD(flat, lr=self._config.learning_rate, fused=True)
 
     def _step(self, index: np.ndarray) -> None:
         places, (images, labels) = torch.from_numpy(index), self._train_set

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from mnist_tune import TrialConfig
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.training.architectures import architecture
 from mnist_tune.training.networks import initial
@@ -16,20 +17,18 @@ from mnist_tune.training.networks import initial
 class Setting:
     """What all sides train."""
 
-    architecture: str
-    learning_rate: float
-    batch_size: int
+    config: TrialConfig
     data: Dataset
 
     @property
     def params(self) -> Any:
         """Initial parameters: `(weight, bias)` of each layer, NumPy float32."""
-        return initial(architecture(self.architecture, self.data.spec), 0)
+        return initial(architecture(self.config.architecture, self.data.spec), 0)
 
     @property
     def activation(self) -> str:
         """The activation of the hidden layers, tanh or relu."""
-        return "tanh" if "-tanh" in self.architecture else "relu"
+        return "tanh" if "-tanh" in self.config.architecture else "relu"
 
 
 class Side(Protocol):

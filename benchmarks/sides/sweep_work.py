@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,40 +37,29 @@ class SweepWork:
         ]
 
 
-@dataclass(frozen=True)
-class Epoch:
+class Epoch(NamedTuple):
     """The result of one epoch of a trial."""
 
-    busy_s: float
-    """Seconds of training and evaluating."""
+    trial: str
     ended_at: float
     """Unix time."""
     test_accuracy: float
-    trial: str
-    fill: float = 1.0
-    """Share of the device's lanes that trained in the same batch."""
-
-
-@dataclass(frozen=True)
-class Driver:
-    """The CPU seconds of the sweep's driver between its first and its last result."""
-
-    cpu_s: float
-    results: int
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The results of a sweep, and what they cost the driver, if there is one."""
+    """The results of a sweep, and what each costs the driver between the first and the last one."""
 
-    epochs: list[Epoch]
-    driver: Driver | None = None
+    epochs: Sequence[Epoch]
+    driver_ms: float
+    """CPU milliseconds."""
+    driver_bytes: float
 
     @classmethod
     def read(cls, folder: Path) -> Outcome:
         """Return what `run_side` wrote to its folder."""
         values = json.loads((folder / OUTCOME).read_text())
-        return cls([Epoch(**epoch) for epoch in values["epochs"]], values["driver"] and Driver(**values["driver"]))
+        return cls(**values | {"epochs": sorted((Epoch(*one) for one in values["epochs"]), key=lambda one: one[1])})
 
 
 OUTCOME = "outcome.json"
