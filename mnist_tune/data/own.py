@@ -52,13 +52,9 @@ def read_npz(path: Path) -> Arrays:
                 return {name: file[name] for name in names}
     except DataError:
         raise
-    except ValueError as error:
-        if "allow_pickle" in str(error):
-            raise DataError(f"{path} holds Python objects, which are not read; save arrays of numbers") from None
-        raise DataError(f"{path} is no .npz file ({error}); write one with numpy.savez") from None
     except Exception as error:  # zipfile and numpy raise many kinds
-        why = getattr(error, "strerror", None) or error
-        raise DataError(f"cannot read {path}: {why}; write it with numpy.savez") from None
+        why = getattr(error, "strerror", None) or str(error).partition(" when allow_pickle")[0]
+        raise DataError(f"cannot read {path}: {why}; write arrays of numbers with numpy.savez") from None
 
 
 def checked(arrays: Mapping[str, Any], source: str) -> Arrays:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from mnist_tune.data_spec import TaskSpec
-from mnist_tune.errors import UserError
 
 
 def _as_path(array: np.memmap[Any, Any]) -> tuple[Any, ...]:
@@ -51,6 +50,3 @@ class TaskData:
 
     def counts(self, kept: int) -> tuple[int, ...]:
         return ()
-
-    def refuse_label_noise(self) -> None:
-        raise UserError(f"{self.name} is a task, and label noise is for labels of a data set")
