@@ -130,14 +130,8 @@ NPZ = {
     "nothing": b"", "noise": bytes(range(256)) * 4, "a zip of nothing": zipped(), "half": GOOD[: len(GOOD) // 2],
     "an unknown compression": patched(GOOD, (8, 10), b"\x63\x00"), "a password": patched(GOOD, (6, 8), b"\x01\x00"),
     "terabytes": patched(GOOD, (22, 24), b"\xfe\xff\xff\xff"), "a checksum": patched(GOOD, (14, 16), b"\0\0\0\0"),
-    "names that lead out": zipped(**{"../x_train": NPY["empty"]}), "no labels": npz(x_train=IMAGES),
-    "NaN": npz(x_train=np.full((24, 4), np.nan), y_train=LABELS),
-    "texts": npz(x_train=IMAGES, y_train=LABELS.astype(str)),
-    "labels below 0": npz(x_train=IMAGES, y_train=LABELS - 1),
-    "a large label": npz(x_train=IMAGES, y_train=LABELS + 2**40),
-    "one class": npz(x_train=IMAGES, y_train=LABELS * 0), "no examples": npz(x_train=IMAGES[:0], y_train=LABELS[:0]),
-    "infinite": npz(x_train=np.full((24, 4), np.inf), y_train=LABELS),
-    "complex": npz(x_train=IMAGES * 1j, y_train=LABELS),
+    "names that lead out": zipped(**{"../x_train": NPY["empty"]}),
+    "a large label": npz(x_train=IMAGES, y_train=LABELS + 2**40), "complex": npz(x_train=IMAGES * 1j, y_train=LABELS),
     "a scalar": npz(x_train=np.float64(1), y_train=LABELS), "objects": npz(x_train=np.array([None]), y_train=LABELS),
 } | {f"x_train: {name}": zipped(x_train=content, y_train=npy("")) for name, content in NPY.items()}  # fmt: skip
 
@@ -155,10 +149,8 @@ def idx_folder(changed, folder):
 
 TRAIN = "train-images-idx3-ubyte"
 IDX = {
-    "nothing": b"", "noise": bytes(range(256)), "huge": b"\0\0\x08\x03" + b"\xff" * 12,
-    "zeros": b"\0\0\x08\x03" + bytes(12),
-    "labels": idx(np.zeros(20, np.uint8)), "floats": b"\0\0\x0d\x03" + bytes(12), "short": idx(IMAGES)[:-1],
-    "gzip": b"\x1f\x8b" + bytes(30), "rank": b"\0\0\x08\xff" + bytes(2000), "long": idx(IMAGES) + b"\0",
+    "noise": bytes(range(256)), "huge": b"\0\0\x08\x03" + b"\xff" * 12, "zeros": b"\0\0\x08\x03" + bytes(12),
+    "labels": idx(np.zeros(20, np.uint8)), "gzip": b"\x1f\x8b" + bytes(30), "rank": b"\0\0\x08\xff" + bytes(2000),
 }  # fmt: skip
 
 
@@ -195,12 +187,17 @@ def places(value, path=()):
         yield from places(item, (*path, name))
 
 
-def with_value(value, path, new):
-    """Return a JSON value with what is at a path replaced."""
+GONE = object()
+
+
+def replaced(value, path, new):
+    """Return the JSON value with the value at `path` replaced, or removed if `new` is GONE."""
+    if len(path) == 1 and new is GONE:
+        return {name: item for name, item in value.items() if name != path[0]} if isinstance(value, dict) else []
     if not path:
-        return new
+        return None if new is GONE else new
     changed = list(value) if isinstance(value, list) else dict(value)
-    changed[path[0]] = with_value(value[path[0]], path[1:], new)
+    changed[path[0]] = replaced(value[path[0]], path[1:], new)
     return changed
 
 
@@ -216,7 +213,7 @@ def of_meta(whole):
     """Each value of a `sweep.json` replaced by one of the nasty ones in turn, and files that are none."""
     meta = json.loads(whole)
     for i, path in enumerate(places(meta)):
-        new = with_value(meta, path, NASTY[i % len(NASTY)])
+        new = replaced(meta, path, NASTY[i % len(NASTY)])
         yield ".".join(map(str, path)), partial(written, "sweep.json", json.dumps(new).encode(), look)
     trial = meta["trials"]["00000"]
     others = {
@@ -230,14 +227,7 @@ def of_meta(whole):
 
 def of_journal(whole):
     row = json.loads(next(line for line in whole.splitlines() if line.startswith(BEGINS)))
-    changed = {
-        "epoch": 2**60,
-        "step": 0,
-        "learning_rate": -1,
-        "train_loss": 10**300,
-        "train_s": 1e308,
-        "ended_at": 1e300,
-    }
+    changed = {"epoch": 2**60, "step": 0, "learning_rate": -1, "train_loss": 10**300, "ended_at": 1e300}
     changed |= {"trial_id": "../x", "node": "\x1b[2J", "lanes": -1, "diverged": 1, "above_since": 0, "wait_s": "x"}
     lines = {name: json.dumps(row | {name: value}).encode() for name, value in changed.items()}
     lines |= {
@@ -293,10 +283,8 @@ def of_parquet(files):
     }  # fmt: skip
     for name, values in wrong.items():
         for i, value in enumerate(values):
-            yield (
-                f"epochs {name} {i}",
-                partial(written, "epochs.parquet", table(epochs, **{name: value}), with_sharpness),
-            )
+            content = table(epochs, **{name: value})
+            yield f"epochs {name} {i}", partial(written, "epochs.parquet", content, with_sharpness)
     for name, content in {"nothing": b"", "noise": bytes(999), "half": epochs[:-99], "json": b"PAR1{}PAR1"}.items():
         yield name, partial(written, "epochs.parquet", content, look)
     for name, count, length in (("a long text", 600, 2**20), ("many rows", 300_000, 1)):
@@ -357,11 +345,8 @@ WRITTEN = ("trials.csv", "epochs.csv", "report.html", "regimes.png")
 def draw_here(folder):
     """Write into the folder what is written there by default."""
     sweep = load_sweep(folder)
-    for act in (
-        lambda: mirror("csv", None).update(sweep),
-        lambda: storage.write(sweep.picture("regimes.png"), b"picture"),
-        lambda: storage.write(sweep.picture("report.html"), b"page"),
-    ):
+    acts = [partial(storage.write, sweep.picture(name), b"it") for name in ("regimes.png", "report.html")]
+    for act in (partial(mirror("csv", None).update, sweep), *acts):
         try:
             act()
         except OSError as error:
@@ -412,17 +397,15 @@ def names_code(name, folder):
     """A folder with a network beside it that shows if it is run."""
     for place in (folder, folder.parent):
         (place / "evil.py").write_text("open('sprung', 'w').write('x')\n")
-    meta = json.loads((folder / "sweep.json").read_text())
-    meta["trials"]["00000"]["architecture"] = name
-    meta["code"] = [{"flag": "architecture", "name": name, "files": {"evil.py": {"sha256": "", "lines": ["x"]}}}]
+    code = [{"flag": "architecture", "name": name, "files": {"evil.py": {"sha256": "", "lines": ["x"]}}}]
     act = again({"architecture": [name]}, folder)
-    (folder / "sweep.json").write_text(
-        json.dumps(json.loads((folder / "sweep.json").read_text()) | {"code": meta["code"]})
-    )
+    meta = json.loads((folder / "sweep.json").read_text()) | {"code": code}
+    meta["trials"]["00000"]["architecture"] = name
+    (folder / "sweep.json").write_text(json.dumps(meta))
 
     def resume():
         act()
-        check_again(meta["code"], folder, print)
+        check_again(code, folder, print)
 
     return resume
 
@@ -433,13 +416,8 @@ def names_code(name, folder):
 def everywhere(text, act, folder):
     """Put a text wherever a folder holds one."""
     meta = json.loads((folder / "sweep.json").read_text())
-    meta |= {
-        "name": text,
-        "command": [text, text],
-        "started": text,
-        "environment": {"versions": {"jax": text}},
-        "ended": None,
-    }
+    meta |= {"name": text, "command": [text, text], "started": text, "ended": None}
+    meta["environment"] = {"versions": {"jax": text}}
     meta["dataset"] |= {"name": text, "note": text}
     meta["options"] = {"dataset": text, "data_dir": text, "scheduler": text}
     for config in meta["trials"].values():
@@ -457,51 +435,28 @@ def everywhere(text, act, folder):
 
 
 def groups(files):
-    """Yield each group's name and its inputs, given the files of a finished sweep."""
-    yield (
-        "data and states",
-        {
-            **{f"npz {name}": partial(data, content) for name, content in NPZ.items()},
-            **{f"IDX {name}": partial(idx_folder, {TRAIN: content}) for name, content in IDX.items()},
-            **{f"state {name}": partial(state, content) for name, content in STATES.items()},
-        },
-    )
-    running = files["sweep.json"].replace(b'"ended": "now"', b'"ended": null')
-    yield "sweep.json", dict(of_meta(running))
-    yield "journal", dict(of_journal(files["journal.jsonl"]))
-    yield "parquet", dict(of_parquet(files))
-    yield (
-        "special files",
-        {f"{name} {kind}": partial(special, name, kind, look_at_all) for name in READ for kind in KINDS},
-    )
-    yield (
-        "links",
-        {
-            f"{name} {to}": partial(special, name, to, draw_here)
-            for name in WRITTEN
-            for to in ("../outside/file", "../outside")
-        },
-    )
+    """Return the inputs of each group by name, given the files of a finished sweep."""
     acts = {"read": load_sweep, "place": storage.place, "data": load_dataset}
-    yield (
-        "paths and URIs",
-        {f"{how} {text[:20]!r}": partial(path, text, act) for text in PATHS for how, act in acts.items()},
-    )
     options = [name for name in LearningRateRegimes().values() if name not in ("output", "resume")]
-    chosen = {name: NASTY[i % len(NASTY)] for i, name in enumerate(options)}
-    yield "options of a resume", {name: partial(again, {name: value}) for name, value in chosen.items()}
-    yield (
-        "code of others",
-        {
-            **{name: partial(names_code, name) for name in CODE},
-            **{text[:20]: partial(path, text, parse_call) for text in CALLS},
-        },
-    )
-    several = {"all": "".join(text[:50] for text in TEXTS)}
-    yield (
-        "texts",
-        {
-            **{text[:20]: partial(everywhere, text, look) for text in TEXTS},
-            **{name: partial(everywhere, text, show) for name, text in several.items()},
-        },
-    )
+    again_with = {name: {name: NASTY[i % len(NASTY)]} for i, name in enumerate(options)}
+    all_texts = "".join(text[:50] for text in TEXTS)
+    states = {f"state {name}": partial(state, content) for name, content in STATES.items()}
+    files_of_data = {f"npz {name}": partial(data, content) for name, content in NPZ.items()}
+    files_of_data |= {f"IDX {name}": partial(idx_folder, {TRAIN: content}) for name, content in IDX.items()}
+    calls = {text[:20]: partial(path, text, parse_call) for text in CALLS}
+    placed = [(name, kind, look_at_all) for name in READ for kind in KINDS]
+    links = [(name, to, draw_here) for name in WRITTEN for to in ("../outside/file", "../outside")]
+    paths = {f"{how} {text[:20]!r}": partial(path, text, act) for text in PATHS for how, act in acts.items()}
+    return {
+        "data and states": files_of_data | states,
+        "sweep.json": dict(of_meta(files["sweep.json"].replace(b'"ended": "now"', b'"ended": null'))),
+        "journal": dict(of_journal(files["journal.jsonl"])),
+        "parquet": dict(of_parquet(files)),
+        "special files": {f"{name} {kind}": partial(special, name, kind, act) for name, kind, act in placed},
+        "links": {f"{name} {to}": partial(special, name, to, act) for name, to, act in links},
+        "paths and URIs": paths,
+        "options of a resume": {name: partial(again, value) for name, value in again_with.items()},
+        "code of others": {name: partial(names_code, name) for name in CODE} | calls,
+        "texts": {text[:20]: partial(everywhere, text, look) for text in TEXTS}
+        | {"all": partial(everywhere, all_texts, show)},
+    }

@@ -1,19 +1,14 @@
 """Made-up small data sets as IDX files."""
 
-from pathlib import Path
-
 import numpy as np
-import numpy.typing as npt
-
-Files = dict[str, bytes]
 
 
-def idx(array: npt.NDArray[np.uint8]) -> bytes:
+def idx(array):
     header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
     return header + array.tobytes()
 
 
-def small_mnist(train: int = 20, test: int = 6, seed: int = 0) -> Files:
+def small_mnist(train=20, test=6, seed=0):
     random = np.random.RandomState(seed)
     files = {}
     for prefix, count in (("train", train), ("t10k", test)):
@@ -24,7 +19,7 @@ def small_mnist(train: int = 20, test: int = 6, seed: int = 0) -> Files:
     return files
 
 
-def write(folder: Path, files: Files) -> Path:
+def write(folder, files):
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (folder / name).write_bytes(content)

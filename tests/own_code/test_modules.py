@@ -13,27 +13,6 @@ from waiting import LONG_S
 from mnist_tune.own_code import modules
 from mnist_tune.own_code.loading import load_own, own_code
 
-EQUINOX = """import equinox as eqx
-import jax
-from mnist_tune import Network
-
-
-class Net(eqx.Module):
-    layer: eqx.nn.Linear
-
-    def __init__(self, data, key):
-        self.layer = eqx.nn.Linear(data.size, data.classes, key=key)
-
-    def __call__(self, image):
-        return self.layer(image.ravel())
-
-
-def mlp(data):
-    _, static = eqx.partition(Net(data, jax.random.key(0)), eqx.is_array)
-    init = lambda key: eqx.partition(Net(data, key), eqx.is_array)[0]
-    return Network(init, lambda params, images: jax.vmap(eqx.combine(params, static))(images))
-"""
-
 DATACLASS = """from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
@@ -132,15 +111,10 @@ def test_the_folder_of_what_is_imported_elsewhere_hides_no_installed_module(fold
 
 def test_whose_a_module_is():
     """Also in a clone of this package, where ours are beside the user's."""
-    own = {("net", "/x/net.py"), ("mnist_tuned.net", "/x/net.py"), ("net.mnist_tune", "/x/net.py")}
-    others = {
-        ("mnist_tune", "/x/__init__.py"),
-        ("mnist_tune.trial", "/x/trial.py"),
-        ("net", None),
-        ("net", "/x/net.so"),
-    }
+    own = {(name, "/x/net.py") for name in ("net", "mnist_tuned.net", "net.mnist_tune")}
+    others = {("mnist_tune", "/x/__init__.py"), ("mnist_tune.trial", "/x/trial.py"), ("json", json.__file__)}
     others |= {("net", f"/x/{place}/net.py") for place in ("site-packages", "dist-packages/y")}
-    others |= {("json", json.__file__), ("net", "")}
+    others |= {("net", file) for file in (None, "", "/x/net.so")}
     assert {one for one in own | others if modules.is_own(*one)} == own
 
 
@@ -160,12 +134,6 @@ def test_a_module_that_was_imported_from_a_file_is_imported_again_from_the_text(
 def test_a_class_that_its_library_registers_is_what_it_was(folder, elsewhere):
     (folder / "net.py").write_text(DATACLASS)
     assert elsewhere("net.py:mlp") == "(5, 3) 1"
-
-
-def test_a_module_of_equinox(folder, elsewhere):
-    pytest.importorskip("equinox")
-    (folder / "net.py").write_text(EQUINOX)
-    assert elsewhere("net.py:mlp") == "(5, 3) 2"
 
 
 @pytest.mark.parametrize("packages", [True, False])

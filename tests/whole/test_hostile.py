@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hostile_inputs import groups, is_new, look, places, repeated, show
+from hostile_inputs import GONE, groups, is_new, look, places, repeated, replaced, show
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from made_up_sweeps import KINDS, of_kind
@@ -192,20 +192,6 @@ def test_a_line_of_100_mb_takes_no_memory(folder, ended):
 
 
 # --- sweep.json
-
-
-GONE = object()
-
-
-def replaced(value, path, new):
-    """Return the JSON value with the value at `path` replaced, or removed if `new` is GONE."""
-    if len(path) == 1 and new is GONE:
-        return {name: item for name, item in value.items() if name != path[0]} if isinstance(value, dict) else []
-    if not path:
-        return None if new is GONE else new
-    changed = list(value) if isinstance(value, list) else dict(value)
-    changed[path[0]] = replaced(value[path[0]], path[1:], new)
-    return changed
 
 
 # --- stored tables
@@ -406,7 +392,7 @@ GROUPS = [
 
 @pytest.fixture(scope="module")
 def inputs(ended):
-    return dict(groups(ended))
+    return groups(ended)
 
 
 @pytest.mark.promise("Any file ends in a result or one line, soon, without much memory, and changes nothing outside")
