@@ -17,19 +17,17 @@ import os
 
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # NumPy reads them once
 
-import time
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import copy
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 
-from benchmarks.comparison import Recorded, describe_machine, machine_line, write_record
+from benchmarks.comparison import Recorded
 from mnist_tune import cli
 from mnist_tune.regimes.decision import Decision
-from mnist_tune.regimes.replicates import clopper_pearson
+from validation.cells import generator, is_missed, simulate_all
 
 TRUTHS: dict[str, Callable[[int], np.ndarray]] = {
     "ladder 0.3": lambda k: 0.3 * np.arange(k),
@@ -39,9 +37,6 @@ TRUTHS: dict[str, Callable[[int], np.ndarray]] = {
     "ties": lambda k: np.zeros(k),
 }
 """How much worse than the best each of K settings is, [K]; the first is the best."""
-
-LEAST = 0.95
-"""The share of decisions of a cell that are right, and that keep the best."""
 
 IMAGES = 1 / 1000
 SPREAD = 0.01
@@ -66,8 +61,7 @@ def skewed(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 def unequal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Return noise that falls from the first setting, the best, to the last one, by a factor of four."""
     falls = np.geomspace(2, 0.5, shape[-1])
-    drawn: np.ndarray = rng.normal(size=shape) * falls / np.sqrt((falls**2).mean())
-    return drawn
+    return np.asarray(rng.normal(size=shape) * falls / np.sqrt((falls**2).mean()))
 
 
 NOISES: dict[str, Draw] = {
@@ -116,53 +110,41 @@ class Cell:
     """Decisions in which the best setting leads, or is a rival."""
     trials: float
     """Trials used, in the mean."""
-
-    def line(self) -> str:
-        shares = (self.settled, self.within, self.may_lose, self.right, self.kept)
-        name = f"{self.truth:13} {self.noise:9} {self.settings:3} {self.tolerance:9.2f}"
-        return name + "".join("       –" if np.isnan(one) else f"{one:8.1%}" for one in shares) + f"{self.trials:8.0f}"
-
-
-HEADING = (
-    f"{'truth':13} {'noise':9} {'K':>3} {'tolerance':>9}"
-    + "".join(f"{name:>8}" for name in ("settled", "within", "loses", "right", "kept", "trials"))
-)  # fmt: skip
+    missed: bool
+    """Whether fewer than 95% are right, or keep the best, beyond chance."""
 
 
 def simulate(truth: str, noise: str, settings: int, tolerance: float, config: DecideCoverage) -> Cell:
     """Simulate the decisions of a cell, side by side. Each is read at the seed with which it ends."""
-    rng = np.random.default_rng([config.seed, zlib.crc32(f"{truth} {noise} {settings} {tolerance}".encode())])
+    rng = generator(config.seed, truth, noise, settings, tolerance)
     rounded = noise == "rounded"
     unit, images = (SPREAD, IMAGES) if rounded else (1.0, 0.0)
     worse = TRUTHS[truth](settings) * unit
-    settled, within, loses, kept = (np.zeros(config.searches, bool) for _ in range(4))
-    trials, waiting = np.zeros(config.searches), np.arange(config.searches)
-    rows = waiting[:0]
-    while len(rows) or len(waiting):
-        if not len(rows):
-            rows, waiting = waiting[:BATCH], waiting[BATCH:]
-            decision = Decision(settings, tolerance * unit, images, (len(rows),))
-        values = NOISES[noise](rng, (len(rows), settings)) / np.sqrt(2) * unit - worse
-        used = decision.seeds.sum(-1) + decision.active.sum(-1)
-        decision.add(np.round(values / IMAGES) * IMAGES if rounded else values, decision.active)
-        over = decision.over
-        ends = over | (used + decision.active.sum(-1) > config.trials)
-        if not ends.any():
-            continue
-        now, ended = rows[ends], part(decision, ends)
-        lost = worse[ended.leader]
-        settled[now], trials[now] = over[ends], used[ends]
-        within[now] = lost <= tolerance * unit + EXACT
-        loses[now] = lost <= ended.may_lose + EXACT
-        kept[now] = (ended.leader == 0) | ended.rivals[:, 0]
-        decision, rows = part(decision, ~ends), rows[~ends]
+    found = []
+    for first in range(0, config.searches, BATCH):
+        decision = Decision(settings, tolerance * unit, images, (min(BATCH, config.searches - first),))
+        while len(decision.seeds):
+            values = NOISES[noise](rng, decision.seeds.shape) / np.sqrt(2) * unit - worse
+            used = decision.seeds.sum(-1) + decision.active.sum(-1)
+            decision.add(np.round(values / IMAGES) * IMAGES if rounded else values, decision.active)
+            over = decision.over
+            ends = over | (used + decision.active.sum(-1) > config.trials)
+            if ends.any():
+                ended = part(decision, ends)
+                lost, kept = worse[ended.leader], (ended.leader == 0) | ended.rivals[:, 0]
+                within, loses = lost <= tolerance * unit + EXACT, lost <= ended.may_lose + EXACT
+                found.append(np.stack([over[ends], within, loses, kept, used[ends]]))
+                decision = part(decision, ~ends)
+    settled, within, loses, kept, trials = np.concatenate(found, 1)
+    right = np.where(settled, within, loses)
 
     def share(of: np.ndarray, among: np.ndarray) -> float:
-        return float(of[among].mean()) if among.any() else float("nan")
+        return float(of[among > 0].mean()) if among.any() else float("nan")
 
     return Cell(
-        truth, noise, settings, tolerance, float(settled.mean()), share(within, settled), share(loses, ~settled),
-        float(np.where(settled, within, loses).mean()), float(kept.mean()), float(trials.mean()),
+        truth, noise, settings, tolerance, float(settled.mean()), share(within, settled), share(loses, 1 - settled),
+        float(right.mean()), float(kept.mean()), float(trials.mean()),
+        any(is_missed(float(of.mean()), config.searches) for of in (right, kept)),
     )  # fmt: skip
 
 
@@ -175,33 +157,10 @@ def part(decision: Decision, rows: np.ndarray) -> Decision:
     return found
 
 
-def cells(config: DecideCoverage) -> Iterator[Cell]:
-    """Simulate all cells, one after another."""
-    for truth, noise, settings, tolerance in product(config.truths, config.noises, config.settings, config.tolerances):
-        yield simulate(truth, noise, settings, tolerance, config)
-
-
-def missed(found: Cell, searches: int) -> list[str]:
-    """Return what a cell should show and, beyond chance, does not."""
-    return [
-        f"{name} {share:.1%} < {LEAST:.0%}"
-        for name, share in (("right", found.right), ("kept", found.kept))
-        if clopper_pearson(round(share * searches), searches)[1] < LEAST
-    ]
-
-
 def main() -> None:
-    config, machine, start = cli.parse(DecideCoverage), describe_machine(), time.perf_counter()
-    print(machine_line(machine), HEADING, sep="\n", flush=True)
-    done = []
-    for cell in cells(config):
-        done.append(cell)
-        print(cell.line(), *missed(cell, config.searches), flush=True)
-    for name in ("right", "kept"):
-        shares = [getattr(cell, name) for cell in done]
-        print(f"{name}: {min(shares):.1%} to {max(shares):.1%} of a cell's, {np.mean(shares):.1%} in the mean")
-    print(f"{time.perf_counter() - start:.0f} s")
-    write_record(config, machine, {"decisions": {"rounds": [asdict(cell) for cell in done], "targets": []}})
+    config = cli.parse(DecideCoverage)
+    cells = product(config.truths, config.noises, config.settings, config.tolerances)
+    simulate_all(config, (simulate(*cell, config) for cell in cells))
 
 
 if __name__ == "__main__":

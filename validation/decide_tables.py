@@ -20,10 +20,11 @@ os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # NumPy reads 
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,16 +36,13 @@ from mnist_tune.regimes.data_facts import DATA
 from mnist_tune.regimes.decision import standing, to_decide
 from mnist_tune.regimes.families import held_out
 from mnist_tune.regimes.noise import accuracy_noise
-from mnist_tune.regimes.replicates import clopper_pearson
 from mnist_tune.sweep import Sweep
 from mnist_tune.tuning.options import all_rates
+from validation.cells import is_missed
 
 DATASET = "mnist-5k"
 AT_A_TIME = 2
 """Seeds that are trained at a time, as on two cores."""
-
-LEAST = 0.95
-"""The share of lists that hold the best, and of answers within the tolerance."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,41 +88,6 @@ def values(trials: pd.DataFrame) -> pd.DataFrame:
     return trials.assign(value=accuracy).pivot(index="seed", columns="learning_rate", values="value")
 
 
-@dataclass(frozen=True)
-class Lists:
-    """How good the lists of sweeps are."""
-
-    table: str
-    seeds: int
-    count: int
-    held: float
-    """The share that holds the best rate."""
-    length: float
-    """How many rates they have, in the mean."""
-
-
-@dataclass(frozen=True)
-class Answers:
-    """How good the answers of a sweep, its list and the decision are."""
-
-    table: str
-    count: int
-    within: float
-    """The share within the tolerance."""
-    taken: float
-    """The share within the tolerance of the best rate of the list, which is all that a decision claims."""
-    best: float
-    """The share that names the best rate itself."""
-    settled: float
-    """The share that settled."""
-    loss: float
-    """By how much they are below the best, in the mean."""
-    tolerance: float
-    """The tolerance, in the mean."""
-    trials: float
-    """The trials of the decision, in the mean."""
-
-
 def trained(config: DecideTables) -> Sweep:
     """Train all trials, or go on with those that an earlier run kept."""
     trials = [
@@ -153,8 +116,9 @@ def tables(trials: pd.DataFrame) -> Iterator[Table]:
             yield Table(f"{network}, {said}", *(of[of["learning_rate"].isin(some)] for of in kinds))
 
 
-def lists(table: Table, size: int, config: DecideTables) -> Lists:
-    """Simulate sweeps with `size` seeds. With one, each seed of the table is a sweep once."""
+def lists(table: Table, size: int, config: DecideTables) -> dict[str, Any]:
+    """Simulate sweeps with `size` seeds. With one, each seed of the table is a sweep once. Return the share of their
+    lists that hold the best rate, and how many rates they have, in the mean."""
     rng, known = np.random.default_rng([config.seed, size]), values(table.sweeps)
     seeds = list(known.index)
     chosen = [[seed] for seed in seeds]
@@ -162,12 +126,16 @@ def lists(table: Table, size: int, config: DecideTables) -> Lists:
         chosen = [list(rng.choice(seeds, size, replace=False)) for _ in range(config.lists)]
     standings = [table.standing(some) for some in chosen]
     found = [list(one["learning_rate"][one["close"]]) for one in standings]
-    held = [known.drop(index=some).mean().idxmax() in rates for some, rates in zip(chosen, found, strict=True)]
-    return Lists(table.name, size, len(found), float(np.mean(held)), float(np.mean([*map(len, found)])))
+    held = np.mean([known.drop(index=some).mean().idxmax() in rates for some, rates in zip(chosen, found, strict=True)])
+    said = {"table": table.name, "seeds": size, "count": len(found), "held": float(held)}
+    return said | {"length": float(np.mean([*map(len, found)])), "missed": is_missed(float(held), len(found))}
 
 
-def answers(table: Table, config: DecideTables) -> Answers:
-    """Simulate sweeps with one seed, each followed by a decision between the rates of its list."""
+def answers(table: Table, config: DecideTables) -> dict[str, Any]:
+    """Simulate sweeps with one seed, each followed by a decision between the rates of its list. Return the share of the
+    answers that are within the tolerance of the best rate; of the best of the list, which is all that a decision
+    claims; that name the best rate itself; and that are settled. In the mean: by how much they are below the best, the
+    tolerance, and the trials of the decision."""
     rng, known = np.random.default_rng(config.seed), values(table.decisions)
     truth, rows = known.mean(), []
     for seed in known.index:
@@ -180,9 +148,11 @@ def answers(table: Table, config: DecideTables) -> Answers:
                 rate, tolerance = rates[int(contest.decision.leader)], contest.decision.tolerance
                 settled, trials = contest.settled, len(contest.asked)
             loss = truth.max() - truth[rate]
-            taken = truth[rates].max() - truth[rate] <= tolerance
-            rows.append((loss <= tolerance, taken, loss == 0, settled, loss, tolerance, trials))
-    return Answers(table.name, len(rows), *(float(one) for one in np.mean(rows, axis=0)))
+            row = {"within": loss <= tolerance, "of_its_list": truth[rates].max() - truth[rate] <= tolerance}
+            row |= {"best": loss == 0, "settled": settled, "loss": loss, "tolerance": tolerance, "trials": trials}
+            rows.append(row)
+    means = pd.DataFrame(rows).astype(float).mean().to_dict()
+    return {"table": table.name, "count": len(rows), **means, "missed": is_missed(means["within"], len(rows))}
 
 
 def decided(known: np.ndarray, config: DecideTables, rng: np.random.Generator) -> Contest:
@@ -197,42 +167,20 @@ def decided(known: np.ndarray, config: DecideTables, rng: np.random.Generator) -
     return contest
 
 
-def missed(share: float, count: int) -> str:
-    """Return what is said of a share that is below `LEAST` beyond chance."""
-    return f"  < {LEAST:.0%}" * bool(clopper_pearson(round(share * count), count)[1] < LEAST)
-
-
 def main() -> None:
     config, machine, start = cli.parse(DecideTables), describe_machine(), time.perf_counter()
     print(machine_line(machine), flush=True)
     found = [*tables(trained(config).trials)]
     print(f"trained after {time.perf_counter() - start:.0f} s", flush=True)
-    for table in found[::3]:
-        for said, trials in (("sweeps", table.sweeps), ("decisions", table.decisions)):
-            known = values(trials)
-            spread = known.sub(known[known.mean().idxmax()], axis=0).std()
-            print(f"{table.name}: {said}")
-            print(pd.DataFrame({"mean": known.mean(), "of differences": spread}).T.round(4))
-    listed = [lists(table, size, config) for table in found for size in config.sizes]
-    for one in listed:
-        said = f"hold the best in {one.held:.1%} of {one.count}, {one.length:.1f} rates"
-        print(f"{one.table:32} lists of {one.seeds}: {said}{missed(one.held, one.count)}", flush=True)
-    answered = []
-    for table in found:
-        answer = answers(table, config)
-        answered.append(answer)
-        said = (
-            f"within the tolerance in {answer.within:.1%}, of the best of its list in {answer.taken:.1%}, "
-            f"the best in {answer.best:.1%}, settled {answer.settled:.1%}"
-        )
-        said += f"; below the best {answer.loss:.4f}, tolerance {answer.tolerance:.4f}; {answer.trials:.0f} trials"
-        print(f"{answer.table:32} {said}{missed(answer.within, answer.count)}", flush=True)
+    results = {
+        "lists": [lists(table, size, config) for table in found for size in config.sizes],
+        "answers": [answers(table, config) for table in found],
+    }
+    for rows in results.values():
+        print(pd.DataFrame(rows).to_string(index=False, float_format="{:.4g}".format))
     print(f"{time.perf_counter() - start:.0f} s")
-    within, trials = (np.mean([getattr(one, name) for one in answered]) for name in ("within", "trials"))
-    print(f"all: within the tolerance in {within:.1%}, {trials:.0f} trials")
-    kinds = {(one.name, kind): getattr(one, kind) for one in found[::3] for kind in ("sweeps", "decisions")}
-    measured = {": ".join(name): values(of).round(5).reset_index().to_dict("list") for name, of in kinds.items()}
-    results = {"tables": measured, "lists": [*map(asdict, listed)], "answers": [*map(asdict, answered)]}
+    kinds = {f"{one.name}: {kind}": getattr(one, kind) for one in found[::3] for kind in ("sweeps", "decisions")}
+    results["tables"] = [{name: values(of).round(5).reset_index().to_dict("list") for name, of in kinds.items()}]
     write_record(config, machine, {name: {"rounds": rows, "targets": []} for name, rows in results.items()})
 
 

@@ -1,6 +1,6 @@
 """Is the edge where a search says it is? Simulate searches whose edge is known, and count.
 
-    python validation/edge_coverage.py
+    python validation/edge_coverage.py --record
 
 A cell is a truth (how the share of seeds that learn falls with the learning rate), its width s, and a number of
 workers. Each has 1,000 searches of up to 100 trials, by the searcher of `sweeps/edge.py` itself, pilot included, but
@@ -10,7 +10,7 @@ low; a third 8 times too high.
 
 For each cell: how many of the 95% intervals of the 50% rate hold the true one, the mean error of the median, the mean
 half-width of the interval, trials used, how many searches reached the precision asked for, and the time that a search
-takes, in epochs of one trial. With `--hangs 20`, the fifth trial of each search hangs for so many epochs.
+takes, in epochs of one trial.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # NumPy reads 
 import heapq
 import itertools
 import math
-import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -32,15 +31,14 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, ndtr
 
+from benchmarks.comparison import Recorded
 from mnist_tune import TrialConfig, cli
 from mnist_tune.edge.searcher import EdgeSearcher
 from mnist_tune.regimes.measured_edge import Learned
+from validation.cells import simulate_all
 
 LEARNED, FAILED = 3, 1
 """Epochs that a trial takes."""
-
-HANGS = 5
-"""Which trial hangs, with `--hangs`: the first one after the pilot."""
 
 EXPECTED = (0.0, -math.log(8), math.log(8))
 """How far from the true edge searches expect it, in ln η."""
@@ -51,15 +49,13 @@ Truth = Callable[[np.ndarray, float, np.ndarray], np.ndarray]
 def lapses(x: np.ndarray, s: float, draw: np.ndarray) -> np.ndarray:
     """Return a logistic curve below which 5 to 10% of seeds fail, another share in each search."""
     share = 0.05 + 0.05 * draw
-    found: np.ndarray = (1 - share) * expit(np.log(0.5 / (0.5 - share)) - x / s)
-    return found
+    return np.asarray((1 - share) * expit(np.log(0.5 / (0.5 - share)) - x / s))
 
 
 def not_monotone(x: np.ndarray, s: float, _: np.ndarray) -> np.ndarray:
     """Return a logistic curve with a dip of 0.2 below the edge and a bump of 0.2 above it."""
     dip, bump = (0.2 * np.exp(-(((x - at) / 0.25) ** 2) / 2) for at in (-0.8, 0.8))
-    found: np.ndarray = np.clip(expit(-x / s) - dip + bump, 0, 1)
-    return found
+    return np.asarray(np.clip(expit(-x / s) - dip + bump, 0, 1))
 
 
 TRUTHS: dict[str, Truth] = {
@@ -72,12 +68,9 @@ TRUTHS: dict[str, Truth] = {
 }
 """The share of seeds that learn, by ln of the learning rate, s, and a draw from 0 to 1 of each search; ½ at 0."""
 
-SPECIFIED = ("logistic", "lapses of 5 to 10%")
-"""The truths that are as the model says."""
 
-
-@dataclass(frozen=True)
-class EdgeCoverage:
+@dataclass(frozen=True, kw_only=True)
+class EdgeCoverage(Recorded):
     """Simulate searches for the edge, and print how often their intervals hold it."""
 
     searches: int = 1000
@@ -91,40 +84,25 @@ class EdgeCoverage:
     """Values of s."""
     workers: tuple[int, ...] = (2, 16, 64)
     """Trials that run at the same time. One more is proposed, which waits for the next free worker."""
-    hangs: float = 0.0
-    """How much longer the fifth trial of each search takes, in epochs."""
     processes: int = 2
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What came out of the searches of a cell: arrays over searches, in ln η."""
+    """What came out of the searches of a cell, in the mean."""
 
-    low: np.ndarray
-    median: np.ndarray
-    high: np.ndarray
-    trials: np.ndarray
-    precise: np.ndarray
-    epochs: np.ndarray
-
-    @property
-    def covers(self) -> float:
-        return float(((self.low <= 0) & (self.high >= 0)).mean())
-
-    def line(self, name: str, s: float, workers: int) -> str:
-        bias, width = math.expm1(self.median.mean()), math.expm1(((self.high - self.low) / 2).mean())
-        scale = "    –" if name == "step" else f"{s:5.2f}"
-        return (
-            f"{name:22} {scale} {workers:8d} {self.covers:8.1%} {bias:+8.2%} {width:10.1%} {self.trials.mean():7.0f} "
-            f"{self.precise.mean():8.0%} {self.epochs.mean():7.1f}"
-        )
-
-
-HEADING = (
-    f"{'truth':22} {'s':>5} {'workers':>8} {'covers':>8} {'bias':>8} {'half-width':>10} {'trials':>7} {'precise':>8} "
-    f"{'epochs':>7}"
-)
+    truth: str
+    s: float
+    workers: int
+    covers: float
+    """The share of intervals that hold the true edge."""
+    bias: float
+    half_width: float
+    trials: float
+    precise: float
+    """The share of searches that reached the precision."""
+    epochs: float
 
 
 def simulate(truth: str, s: float, workers: int, config: EdgeCoverage) -> Cell:
@@ -134,7 +112,9 @@ def simulate(truth: str, s: float, workers: int, config: EdgeCoverage) -> Cell:
     for number in range(config.searches):
         expected = EXPECTED[number % len(EXPECTED)] + rng.uniform(-0.26, 0.26)
         found.append(_search(lambda x, draw: TRUTHS[truth](x, s, draw), expected, workers, config, rng))
-    return Cell(*map(np.array, zip(*found, strict=True)))
+    low, median, high, *others = np.transpose(found)
+    shares = ((low <= 0) & (high >= 0)).mean(), math.expm1(median.mean()), math.expm1(((high - low) / 2).mean())
+    return Cell(truth, s, workers, *map(float, (*shares, *np.mean(others, 1))))
 
 
 def _search(
@@ -157,8 +137,7 @@ def _search(
             epochs = LEARNED if learned else FAILED
             row = {"epoch": epochs, "diverged": not learned, "train_accuracy": share}
             row |= {"train_loss": 0.0 if learned else 1.0, "untrained_loss": 1.0}
-            took = float(own.normal(1, 0.1, epochs).sum()) + config.hangs * (len(searcher.proposed) == HANGS)
-            waiting.append((took, number, row))
+            waiting.append((float(own.normal(1, 0.1, epochs).sum()), number, row))
         while waiting and len(running) < workers:
             took, number, row = waiting.pop(0)
             heapq.heappush(running, (now + took, number, row))
@@ -175,25 +154,12 @@ def _search(
 
 def main() -> None:
     config = cli.parse(EdgeCoverage)
-    start = time.perf_counter()
-    cells = [cell for cell in product(config.truths, config.widths, config.workers)
-             if cell[0] != "step" or cell[1] == config.widths[0]]  # fmt: skip
-    print(HEADING)
+    cells = product(config.truths, config.widths, config.workers)
+    cells = [cell for cell in cells if cell[0] != "step" or cell[1] == config.widths[0]]
     with ProcessPoolExecutor(config.processes) as pool:
-        waiting = [(cell, pool.submit(simulate, *cell, config)) for cell in cells]
-        done = [
-            (cell, future.result()) for cell, future in waiting if not print(future.result().line(*cell), flush=True)
-        ]
-    for name, specified in (("as the model says", True), ("others", False)):
-        some = [found for (truth, _, _), found in done if (truth in SPECIFIED) == specified]
-        if some:
-            covers = [found.covers for found in some]
-            bias = max(abs(math.expm1(found.median.mean())) for found in some)
-            print(
-                f"{name}: {len(some)} cells, covers {min(covers):.1%} to {max(covers):.1%} "
-                f"(mean {np.mean(covers):.1%}), largest bias {bias:.2%}"
-            )
-    print(f"{time.perf_counter() - start:.0f} s")
+        running = [pool.submit(simulate, *cell, config) for cell in cells]
+        found = simulate_all(config, (one.result() for one in running))
+    print(found.groupby("truth", sort=False)[["covers", "bias"]].agg(["min", "mean", "max"]).to_string())
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ from mnist_tune.regimes.curve import curves_of
 from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.labels import label_trials
 from mnist_tune.regimes.replicates import clopper_pearson
-from mnist_tune.regimes.statistics import FAR, LEARNED
+from mnist_tune.regimes.statistics import FAR, LEARNED, TREND
 from mnist_tune.tuning.early_stopping import RegimeStopping
 
 SETS = Path(__file__).parents[1] / "tests" / "regimes"
@@ -138,52 +138,43 @@ def score(trial: Any) -> float:
     return 0.5 if found in halves and accepted & halves else 0.0
 
 
+def judged(sweep: Sweep) -> Iterator[Any]:
+    """Yield the labelled trials that a person could decide."""
+    for trial in sweep.labelled().itertuples():
+        if trial.expected != "undecided" or arguable(trial):
+            yield trial
+
+
 def print_labels(sweeps: Sequence[Sweep], missed: bool) -> None:
     """Print how many labels are those of a person, and which are not."""
-    scores: dict[str, list[float]] = {"clear": [], "all": []}
-    lines = []
-    for sweep in sweeps:
-        for trial in sweep.labelled().itertuples():
-            if trial.expected == "undecided" and not arguable(trial):
-                continue
-            found = score(trial)
-            scores["all"].append(found)
-            if not arguable(trial):
-                scores["clear"].append(found)
-            if found < 1:
-                wanted = trial.acceptable if arguable(trial) else trial.expected
-                lines.append(
-                    f"  {sweep.name}, {trial.learning_rate:g}, seed {trial.seed}: {wanted}; "
-                    f"{trial.regime}: {trial.regime_evidence}"
-                )
+    trials = [trial for sweep in sweeps for trial in judged(sweep)]
     print("labels")
-    for name, values in scores.items():
-        right, count = sum(values), len(values)
+    for name, some in (("clear", [trial for trial in trials if not arguable(trial)]), ("all", trials)):
+        right, count = sum(map(score, some)), len(some)
         low, high = clopper_pearson(right, count)
         print(f"  {name:6} {right:5.1f} of {count}, {right / count:.0%} ({low:.0%} to {high:.0%})")
-    if missed:
-        print(*lines, sep="\n")
+    for trial in trials if missed else ():
+        if score(trial) < 1:
+            wanted = trial.acceptable if arguable(trial) else trial.expected
+            of = f"{trial.sweep}, {trial.learning_rate:g}, seed {trial.seed}"
+            print(f"  {of}: {wanted}; {trial.regime}: {trial.regime_evidence}")
 
 
 def print_contradictions(sweeps: Sequence[Sweep]) -> None:
     """Print how many labels of cut curves contradict that of the whole one."""
-    count, decided, pairs = 0, 0, []
+    pairs = []
     for sweep in sweeps:
-        targets = sweep.labelled()["target"]
-        for row, target in enumerate(targets):
+        for row, target in enumerate(sweep.labelled()["target"]):
             trials, rows = sweep.trials.iloc[[row]], sweep.curve(sweep.trials["trial_id"].iloc[row])
             target = None if pd.isna(target) else float(target)
             alone = Sweep(sweep.name, trials.reset_index(drop=True), rows, replace(sweep.data, target=target))
             whole = alone.labelled()["regime"].iloc[0]
             for last in {max(round(share * len(rows)), 1) for share in CUTS} - {len(rows)}:
-                found = alone.until(last, alone.asked, "running").labelled()["regime"].iloc[0]
-                count += 1
-                if "undecided" not in (found, whole):
-                    decided += 1
-                    pairs += [f"{found}, then {whole}"] * (found != whole)
-    said = pd.Series(pairs).value_counts()
-    print(f"cuts: {len(pairs)} of {decided} decided ones contradict the whole ({count} cuts)")
-    print(*(f"  {number:3} {pair}" for pair, number in said.items()), sep="\n")
+                pairs.append((alone.until(last, alone.asked, "running").labelled()["regime"].iloc[0], whole))
+    decided = [pair for pair in pairs if "undecided" not in pair]
+    other = pd.Series([f"{found}, then {whole}" for found, whole in decided if found != whole]).value_counts()
+    print(f"cuts: {other.sum()} of {len(decided)} decided ones contradict the whole ({len(pairs)} cuts)")
+    print(*(f"  {number:3} {pair}" for pair, number in other.items()), sep="\n")
 
 
 def first_epoch(accuracy: np.ndarray, target: float) -> float:
@@ -205,13 +196,14 @@ class Projection:
     end: float
     not_before: float
     """The least epoch that was said; infinite for *never*, 0 if none was."""
-    curve: tuple[str, str] = ("", "")
-    asked: int = 0
-    trained: int = 0
+    curve: tuple[str, str]
+    asked: int
+    trained: int
 
     @classmethod
-    def of(cls, trial: Any, epoch: float) -> Projection:
-        """Return what a labelled trial says of an epoch, which is infinite if the curve did not get there."""
+    def of(cls, trial: Any, epoch: float, trained: int) -> Projection:
+        """Return what a labelled trial says of an epoch, which is infinite if the curve did not get there within the
+        epochs that it was trained."""
         start, end, likely = float(trial.reaches_from), float(trial.reaches_to), float(trial.reaches)
         named = NOT_BEFORE.search(trial.regime_evidence)
         if named:
@@ -222,7 +214,7 @@ class Projection:
             least = float(FAR * trial.epochs_asked)
         else:
             least = math.inf if math.isinf(likely) else 0.0
-        return cls(epoch, start, end, least)
+        return cls(epoch, start, end, least, (trial.sweep, trial.trial_id), trial.epochs_asked, trained)
 
     @property
     def finite(self) -> bool:
@@ -251,9 +243,7 @@ def projections(sweeps: Iterable[Sweep], complete: bool, longer: int = 1) -> Ite
                 if len(accuracy) == sweep.asked and not pd.isna(trial.target):
                     epoch = first_epoch(accuracy, float(trial.target))
                     if epoch > last:
-                        curve = sweep.name, str(trial.trial_id)
-                        found = Projection.of(trial, epoch)
-                        yield replace(found, curve=curve, asked=seen.asked, trained=sweep.asked)
+                        yield Projection.of(trial, epoch, sweep.asked)
 
 
 def print_projections(sweeps: Sequence[Sweep], longer: int) -> None:
@@ -279,7 +269,11 @@ def print_projections(sweeps: Sequence[Sweep], longer: int) -> None:
         )
 
 
-def stops(sweep: Sweep, largest_first: bool) -> dict[str, tuple[str, int]]:
+Stops = dict[str, tuple[str, int]]
+"""Why, and after which epoch, trials were stopped."""
+
+
+def stops(sweep: Sweep, largest_first: bool) -> Stops:
     """Return why, and after which epoch, the default scheduler stops trials of a sweep."""
     fates = RegimeStopping(min(SweepOptions().grace_period, sweep.asked), {}, sweep.data)
     known = "learning_rate", "seed", "momentum", "batch_size", "loss", "schedule", "label_noise"
@@ -301,29 +295,30 @@ def stops(sweep: Sweep, largest_first: bool) -> dict[str, tuple[str, int]]:
     return found
 
 
-def print_stops(sweeps: Sequence[Sweep], largest_first: bool) -> None:
-    """Print what early stopping saves and costs."""
-    lost, recovered, arrived, reasons, run, total = [], [], [], [], 0, 0
-    for sweep in sweeps:
-        stopped, last = stops(sweep, largest_first), {}
-        for trial in sweep.labelled().itertuples():
-            rows, name = sweep.curve(str(trial.trial_id)), f"{sweep.name}, {trial.learning_rate:g}"
-            accuracy = sweep.accuracy(str(trial.trial_id))
-            last[trial.trial_id] = float(rows["test_accuracy"].iloc[-1])
-            reason, epoch = stopped.get(str(trial.trial_id), ("", len(rows)))
-            total, run = total + len(rows), run + epoch
-            reasons += [reason] * bool(reason)
-            after = pd.Series(accuracy[epoch:]).rolling(3).median().max()
-            if reason in ("dead", "diverged") and after > sweep.data.chance + LEARNED * (1 - sweep.data.chance):
-                recovered.append(f"{name}: {reason} after epoch {epoch}, then {after:.3f}")
-            there = first_epoch(accuracy, float(trial.target))
-            if reason == "slow" and there < math.inf:
-                arrived.append(f"{name}: stopped after epoch {epoch}, there in {there:.0f}")
+def print_stops(sweeps: Iterable[tuple[Sweep, Stops]]) -> None:
+    """Print what early stopping saves and costs, given what it stopped."""
+    lost, recovered, arrived, reasons, saved, total, count = [], [], [], [], 0, 0, 0
+    for sweep, stopped in sweeps:
+        count, last = count + 1, {}
+        curves = curves_of(sweep.trials, sweep.epochs, sweep.data)
+        for trial, curve in zip(sweep.labelled().itertuples(), curves, strict=True):
+            last[trial.trial_id] = float(curve.held_out[-1])
+            diverged = np.zeros(curve.epochs, bool) if curve.diverged is None else curve.diverged
+            total += (ran := min(int(np.append(diverged, True).argmax()) + 1, curve.epochs))
+            if trial.trial_id not in stopped:
+                continue
+            reason, epoch = stopped[trial.trial_id]
+            saved, name = saved + ran - epoch, f"{sweep.name}, {trial.learning_rate:g}: {reason} after epoch {epoch}"
+            reasons.append(reason)
+            after = pd.Series(curve.accuracy[epoch:]).rolling(TREND).median().max()
+            if reason in ("dead", "diverged") and curve.learned(after) > LEARNED:
+                recovered.append(f"{name}, then {after:.3f}")
+            if reason == "slow" and (there := first_epoch(curve.accuracy, trial.target)) < math.inf:
+                arrived.append(f"{name}, there in {there:.0f}")
         best, kept = max(last.values()), max((last[one] for one in last if one not in stopped), default=0.0)
         lost += [f"{sweep.name}: {best:.3f}, kept {kept:.3f}"] * (kept < best)
-    print(f"early stopping, {'largest' if largest_first else 'smallest'} rate first")
-    print(f"  {1 - run / total:.0%} of {total} epochs saved; stopped {pd.Series(reasons).value_counts().to_dict()}")
-    print(f"  best lost in {len(lost)} of {len(sweeps)} sweeps", *lost, sep="\n    ")
+    print(f"  {saved / total:.0%} of {total} epochs saved; stopped {pd.Series(reasons).value_counts().to_dict()}")
+    print(f"  best lost in {len(lost)} of {count} sweeps", *lost, sep="\n    ")
     print(f"  dead, and recovered: {len(recovered)}", *recovered, sep="\n    ")
     print(f"  slow, and at the target: {len(arrived)}", *arrived, sep="\n    ")
 
@@ -338,7 +333,8 @@ def main() -> None:
     asked = [sweep.asked // config.longer for sweep in sweeps]
     sweeps = [sweep.until(last, last, "completed") for sweep, last in zip(sweeps, asked, strict=True)]
     for largest_first in (False, True):
-        print_stops(sweeps, largest_first)
+        print(f"early stopping, {'largest' if largest_first else 'smallest'} rate first")
+        print_stops((sweep, stops(sweep, largest_first)) for sweep in sweeps)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ reports."""
 import numpy as np
 import pytest
 
-from validation.label_cuts import arguable, read_set, score
+from validation.label_cuts import judged, read_set, score
 
 RIGHT = {1: 0.9, 2: 0.94, 3: 0.96, 4: 0.82, 5: 0.93, 6: 0.91, 8: 0.9, 9: 0.95}
 """The least share of right labels in each set, on its way and slow half right of each other."""
@@ -14,9 +14,8 @@ RIGHT = {1: 0.9, 2: 0.94, 3: 0.96, 4: 0.82, 5: 0.93, 6: 0.91, 8: 0.9, 9: 0.95}
 def test_labels_are_those_of_a_person(number):
     scores, said = [], []
     for sweep in read_set(number):
-        for row in sweep.labelled().itertuples():
-            if row.expected != "undecided" or arguable(row):
-                scores.append(score(row))
-                said += [f"{sweep.name} {row.learning_rate:g}: {row.expected}, {row.regime}"] * (scores[-1] < 1)
+        for row in judged(sweep):
+            scores.append(score(row))
+            said += [f"{sweep.name} {row.learning_rate:g}: {row.expected}, {row.regime}"] * (scores[-1] < 1)
     assert len(scores) >= 40
     assert np.mean(scores) >= RIGHT[number], "\n".join(said)

@@ -1,6 +1,5 @@
 """A small part of the benchmark: whether simulated searches find the edge they were given."""
 
-import numpy as np
 import pytest
 
 from validation.edge_coverage import EdgeCoverage, simulate
@@ -11,6 +10,6 @@ def test_intervals_hold_the_true_edge(truth, workers):
     """If each of 40 intervals holds the edge with a chance of 95%, only one try in 1,500 has 32 or fewer that do."""
     cell = simulate(truth, 0.05, workers, EdgeCoverage(searches=40, seed=1))
     assert cell.covers * 40 > 32.5
-    assert abs(cell.median.mean()) < 0.015
-    assert np.mean((cell.high - cell.low) / 2) < 0.07
-    assert cell.trials.max() <= 100
+    assert abs(cell.bias) < 0.015
+    assert cell.half_width < 0.07
+    assert cell.trials <= 100
