@@ -154,8 +154,8 @@ def _search(
 
 def main() -> None:
     config = cli.parse(EdgeCoverage)
-    cells = product(config.truths, config.widths, config.workers)
-    cells = [cell for cell in cells if cell[0] != "step" or cell[1] == config.widths[0]]
+    each = product(config.truths, config.widths, config.workers)
+    cells = [cell for cell in each if cell[0] != "step" or cell[1] == config.widths[0]]
     with ProcessPoolExecutor(config.processes) as pool:
         running = [pool.submit(simulate, *cell, config) for cell in cells]
         found = simulate_all(config, (one.result() for one in running))

@@ -38,7 +38,7 @@ def print_range(found: RangeTest, options: RangeTestOptions) -> None:
         middle = float(np.median(rates))
         seeds = f" [{rate(min(rates), 3)} to {rate(max(rates), 3)}]" * (len(rates) > 1)
         print(f"{found.architecture}: the loss blows up at {rate(middle, 3)}{seeds}")
-        if not found.of_task:
+        if not found.curves[0].of_task:
             low, usual, high = (f"{middle * factor:.2g}" for factor in EDGE_OVER)
             print(f"So expect half of the seeds to learn up to {usual} ({low} to {high}), as with ten other networks")
     if stayed := len(found.curves) - len(rates):

@@ -64,10 +64,6 @@ class RangeTest:
     architecture: str
     curves: tuple[RangeCurve, ...]
 
-    @property
-    def of_task(self) -> bool:
-        return any(curve.of_task for curve in self.curves)
-
 
 def range_test(options: RangeTestOptions, ramp: Ramp | None = None) -> RangeTest:
     """Run range tests. Nothing else is changed by them: they train copies.

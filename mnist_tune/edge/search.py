@@ -65,10 +65,6 @@ class EdgeOptions(CrossedOptions):
         if self.sweep is not None and self.resume not in (None, AUTO):
             raise UserError("--sweep starts a new search, and --resume goes on with one; leave one of them out")
 
-    def templates(self) -> list[TrialConfig]:
-        """Return a trial of each edge, without its learning rate and seeds."""
-        return list(self.combined())
-
 
 def find_edge(options: EdgeOptions) -> Sweep:
     """Search for edges under Ray Tune, print what was found unless `options.quiet`, and return the tables.
@@ -105,7 +101,8 @@ def search_edge(options: EdgeOptions) -> Sweep:
 def _begun(options: EdgeOptions) -> tuple[EdgeOptions, list[TrialConfig], Dataset | TaskData]:
     """Return the options of a new search, a trial of each edge without its learning rate and seeds, and the data."""
     if options.sweep is None:
-        return options, (templates := options.templates()), load_data(options, templates)
+        templates = list(options.combined())
+        return options, templates, load_data(options, templates)
     epochs = options.epochs if options.epochs != EdgeOptions.epochs else None
     options, taken, sweep = trained_as(options, options.sweep, _of_families, "epochs")
     templates = [replace(one, epochs=epochs or one.epochs, stop_when_diverged=True) for one in taken]

@@ -36,6 +36,12 @@ TOLERANCE = 1 / 2
 """By default settings count as equal if they differ by this share of the standard error of one trial's accuracy on the
 images held out."""
 
+Told = tuple[float, float, float]
+"""The score of a trial; how many answers an image is worth or, of a loss, its standard error; and the held-out loss."""
+
+PENDING: Told = (-1.0, -1.0, -1.0)
+"""That of a trial that has not ended."""
+
 
 class Contest:
     """Takes up the outcomes of trials, and asks for the next ones.
@@ -76,14 +82,12 @@ class Contest:
         self.decision = Decision(len(settings), tolerance or 0.0)
         self.asked: list[tuple[int, int]] = []
         self.confirming: list[float] = []
-        self._seeds: list[dict[int, tuple[float, float, float] | None]] = []
-        """For each seed, what was told so far, by setting: the score; how many answers an image is worth or, of a loss,
-        its standard error; and the held-out loss. None for a trial that says nothing."""
+        self._seeds: list[dict[int, Told | None]] = []
+        """For each seed, what was told of each setting; None of a trial that says nothing."""
         self._losses = np.zeros((2, len(settings)))
         """The sum of each setting's held-out losses, and how many there are."""
         self._taken, self._spent, self._begun = 0, False, False
         self._retried: frozenset[str] = frozenset()
-        self._contenders: list[set[int]] = []
         self._confirmed_from: int | None = None
         for _ in range(at_a_time):
             self._ask(np.flatnonzero(self.decision.active).tolist())
@@ -168,10 +172,10 @@ class Contest:
         """Tell how a trial ended: its last row, None if in an error, which drops its seed for all settings."""
         order, setting = self.asked[number]
         self._seeds[order][setting] = None if row is None else self._told(row)
-        while not self.over and self._seeds[self._taken].keys() == self._contenders[self._taken]:
+        while not self.over and PENDING not in self._seeds[self._taken].values():
             self._take_up()
 
-    def _told(self, row: Mapping[str, Any]) -> tuple[float, float, float] | None:
+    def _told(self, row: Mapping[str, Any]) -> Told | None:
         score, worth = self.ranking.score_of(row, "validation"), float(self.ranking.is_accuracy)
         known, loss = (row.get(name) for name in ("answers" if worth else "loss_error", "validation_loss"))
         if known is not None and math.isfinite(known):
@@ -228,5 +232,4 @@ class Contest:
         if within and self._spent:  # for good: with more trials, a resume asks the same until here
             return
         self.asked += [(len(self._seeds), setting) for setting in settings]
-        self._seeds.append({})
-        self._contenders.append(set(settings))
+        self._seeds.append(dict.fromkeys(settings, PENDING))

@@ -14,7 +14,7 @@ import pandas as pd
 
 from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.families import held_out
-from mnist_tune.regimes.noise import accuracy_noise, difference_noise, sigmas
+from mnist_tune.regimes.noise import accuracy_noise, sigmas
 from mnist_tune.regimes.outcomes import COMPETES, FAILED, independent_answers_of, outcomes
 from mnist_tune.regimes.replicates import CONFIGURATION, clopper_pearson, regime_counts
 
@@ -141,19 +141,18 @@ def standing(trials: pd.DataFrame, data: DataFacts) -> pd.DataFrame:
     else:
         noise = ran["loss_noise"].fillna(0.0).to_numpy(float)
     mean, gap, limit = below_best(setting, seed, accuracy, noise, falls > 0, failures == failures.min())
-    rows = pd.Series(setting).groupby(setting).indices
+    rows = list(pd.Series(setting).groupby(setting).indices.values())
+    at = [of[0] for of in rows]
     each = ran.reindex(columns=[f"{split}_loss", "train_accuracy"]).astype(float).groupby(setting).mean()
-    rounded = np.round(-mean, EQUAL)
-    order = np.lexsort((each[f"{split}_loss"], rounded, [failures[rows[i][0]] for i in range(len(rows))]))
     labels = ran["regime"].to_numpy(str).astype(object)
-    of_each = [labels[rows[i]] for i in order]
-    regimes = [of[0] if (of == of[0]).all() else regime_counts(pd.Series(of)) for of in of_each]
-    at = [rows[i][0] for i in order]
-    return ran[[*names, *first]].iloc[at].reset_index(drop=True).assign(
-        seeds=np.bincount(setting)[order], failures=failures[at], accuracy=mean[order],
-        train_accuracy=each["train_accuracy"].to_numpy()[order], regime=regimes, gap=gap[order], limit=limit[order],
-        close=(gap <= limit)[order], jumps=[falls[rows[i]].max() for i in order],
+    regimes = [of[0] if (of == of[0]).all() else regime_counts(of) for of in (labels[one] for one in rows)]
+    found = ran[[*names, *first]].iloc[at].assign(
+        seeds=np.bincount(setting), failures=failures[at], accuracy=mean,
+        train_accuracy=each["train_accuracy"].to_numpy(), regime=regimes, gap=gap, limit=limit, close=gap <= limit,
+        jumps=[falls[of].max() for of in rows],
     )  # fmt: skip
+    order = np.lexsort((each[f"{split}_loss"], np.round(-mean, EQUAL), failures[at]))
+    return found.iloc[order].reset_index(drop=True)
 
 
 def to_decide(found: pd.DataFrame) -> pd.DataFrame:
@@ -165,16 +164,13 @@ def to_decide(found: pd.DataFrame) -> pd.DataFrame:
 def late_falls(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts) -> pd.Series:
     """Return the largest fall of each trial's held-out (else test) accuracy in an epoch of the last half, by its id; 0
     if noise explains it (`sigmas`)."""
-    trial, ids = pd.factorize(epochs["trial_id"])
-    if not len(ids):
-        return pd.Series(dtype=float)
-    images = pd.Series(independent_answers_of(trials, data), trials["trial_id"]).reindex(ids).to_numpy()[trial]
-    accuracy = epochs["validation_accuracy"].astype(float).fillna(epochs["test_accuracy"].astype(float)).to_numpy()
-    after, count = np.where(np.diff(trial, append=-1) == 0, np.roll(accuracy, -1), np.nan), np.bincount(trial)
-    late = 2 * epochs.groupby(trial).cumcount().to_numpy() + 2 >= count[trial]
-    limit = np.array([sigmas(of // 2) for of in count])[trial] * difference_noise(accuracy, after, images)
-    falls = np.where(late & (accuracy - after > limit), accuracy - after, 0.0)
-    return pd.Series(falls, ids[trial]).groupby(level=0).max()
+    accuracy = epochs["validation_accuracy"].astype(float).fillna(epochs["test_accuracy"].astype(float))
+    trial = accuracy.groupby(epochs["trial_id"])
+    before, count = trial.shift(), trial.transform("size")
+    images = epochs["trial_id"].map(pd.Series(independent_answers_of(trials, data), trials["trial_id"]))
+    noise = np.hypot(accuracy_noise(before, images), accuracy_noise(accuracy, images))
+    late = (2 * trial.cumcount() >= count) & (before - accuracy > (count // 2).map(sigmas) * noise)
+    return (before - accuracy).where(late, 0.0).groupby(epochs["trial_id"]).max()
 
 
 def _moments(group: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

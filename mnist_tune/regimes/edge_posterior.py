@@ -150,14 +150,9 @@ class EdgePosterior:
         if leaves or high - low < 0.3 * HALVES * self._step:
             wide = (2.0 if leaves else 1.7) * (high - low)
             self._low, self._step = (low + high - wide) / 2, wide / HALVES
-            self._weights = self._recounted()
-
-    def _recounted(self) -> np.ndarray:
-        """Return the weights, computed again from all outcomes."""
-        weights = self._prior()
-        for x, learned in self._outcomes:
-            weights = self._with(weights, x, learned)
-        return weights
+            self._weights = self._prior()
+            for outcome in self._outcomes:
+                self._weights = self._with(self._weights, *outcome)
 
 
 def learns(distance: np.ndarray, lapse: Any, luck: Any) -> np.ndarray:

@@ -7,7 +7,7 @@ with the one at which they got there (`docs/labels.md`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from mnist_tune.regimes.curve import Curve
-from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.noise import SIGMAS
 from mnist_tune.regimes.statistics import FAR, HALF, LEARNED, NEAR_BEST, TREND, higher, late_pace, memorising
 
@@ -138,16 +137,19 @@ def epochs_to(ahead: Forecast | None, label: str) -> tuple[float, float, float]:
     return (ahead.likely if ahead.latest < math.inf else math.nan), ahead.earliest, ahead.latest
 
 
-def target_of(curves: Iterable[Curve], data: DataFacts) -> float | None:
-    """Return the data set's target or, if it has none, what follows from these curves: the accuracy of the one that did
-    best on held-out images, less `NEAR_BEST` of what can be learned, or its noise if that is more.
+def target_of(curves: Sequence[Curve], running: bool = True) -> float | None:
+    """Return the target of siblings: that of their data set or, if it has none, what follows from those that ran all
+    their epochs; before there are any, from those that are `running`, or it is None.
 
-    What memorised is no measure, and what still rises is none: the target is None if such a curve ended higher than all
-    that have levelled off, or if none has learned.
+    It is the accuracy of the one that did best on held-out images, less `NEAR_BEST` of what can be learned, or its
+    noise if that is more. What memorised is no measure, and what still rises is none: the target is None if such a
+    curve ended higher than all that have levelled off, or if none has learned.
     """
+    data = curves[0].data.with_wrong_labels(curves[0].label_noise)
     if data.target is not None:
         return data.target
-    ranked = sorted((curve for curve in curves if curve.epochs), key=lambda curve: -curve.held_out_settled)
+    measures = [curve for curve in curves if curve.complete] or (curves if running else [])
+    ranked = sorted((curve for curve in measures if curve.epochs), key=lambda curve: -curve.held_out_settled)
     known = (curve for curve in ranked if not memorising(curve))
     highest = next(known, None)
     best = highest and next((curve for curve in chain([highest], known) if not rises(curve)), None)

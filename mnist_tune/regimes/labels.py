@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -185,7 +185,7 @@ class Trial:
     rate: float
     momentum: float
     curve: Curve
-    target: float | None
+    target: float | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)  # those in which siblings differ, but for the rate
 
     @cached_property
@@ -214,36 +214,55 @@ class Trial:
 
 
 class Family:
-    """The trials of one network on the same labels, and what they say of each other."""
+    """The trials of one network on the same labels, by name, and what they say of each other. A verdict while they run
+    costs no more than the curves that are new.
 
-    def __init__(self, trials: Sequence[Trial] = ()) -> None:
-        self.trials: list[Trial] = []
+    Args:
+        running: whether their target may follow from trials that run, before any has run all its epochs (`target_of`).
+    """
+
+    def __init__(self, running: bool = True) -> None:
+        self._running = running
+        self._rows: dict[Hashable, int] = {}
+        self._curves: list[Curve] = []
+        self._trials: list[Trial] = []
+        """With the target and, where there is no accuracy, shares that were learned."""
         # Of each trial, as arrays: a sweep asks while its trials run, at every row.
         self._speed, self._settled, self._held_out = (array("d") for _ in range(3))
         self._learned, self._no_measure = bytearray(), bytearray()
-        for one in trials:
-            self.put(len(self.trials), one)
+        self._target: float | None = None
+        self._is_stale = True
+        """Whether the target, or the shares, may be others now."""
 
-    def put(self, row: int, one: Trial) -> None:
-        """Replace the trial of a row, or append it."""
-        values = (one.speed, one.curve.settled, one.curve.held_out_settled, one.learned, False)
-        columns = (self._speed, self._settled, self._held_out, self._learned, self._no_measure)
-        if row == len(self.trials):
-            self.trials.append(one)
-            for column, value in zip(columns, values, strict=True):
-                column.append(value)  # type: ignore[attr-defined]
-            return
-        self.trials[row] = one
+    def put(self, name: Hashable, one: Trial) -> None:
+        """Take up a trial as it is so far."""
+        row = self._rows.setdefault(name, len(self._rows))
+        curves = [one.curve, *self._curves[row : row + 1]]
+        self._is_stale |= self._running or not one.curve.data.by_accuracy or any(of.complete for of in curves)
+        self._curves[row : row + 1] = curves[:1]
+        self._set(row, replace(one, target=self._target))
+
+    def _set(self, row: int, one: Trial) -> None:
+        values = (one, one.speed, one.curve.settled, one.curve.held_out_settled, one.learned, False)
+        columns: Any = (self._trials, self._speed, self._settled, self._held_out, self._learned, self._no_measure)
         for column, value in zip(columns, values, strict=True):
-            column[row] = value  # type: ignore[index]
+            if row == len(column):
+                column.append(value)
+            column[row] = value
 
-    def aim(self, target: float | None) -> None:
-        """Give all trials another target."""
-        for row, one in enumerate(self.trials):
-            self.put(row, replace(one, target=target))
+    def trial(self, name: Hashable) -> Trial:
+        """Return a trial with what its family says of its target."""
+        if self._is_stale:
+            self._is_stale, curves = False, as_shares(self._curves)
+            self._target = target_of(curves, self._running)
+            for row, (one, curve) in enumerate(zip(self._trials, curves, strict=True)):
+                if one.target != self._target or one.curve is not curve:
+                    self._set(row, replace(one, curve=curve, target=self._target))
+        return self._trials[self._rows[name]]
 
-    def label(self, one: Trial) -> Label:
+    def label(self, name: Hashable) -> Label:
         """Return the label of a trial, and the evidence."""
+        one = self.trial(name)
         label, curve = one.own[0], one.curve
         if any(self._learned) and (label == "diverged" or stuck(curve)):
             return self._lost(one)
@@ -255,7 +274,7 @@ class Family:
     def _lost(self, one: Trial) -> Label:
         """A trial at chance, while others learned: dead, but slow if its rate is not above the least that learned."""
         learned = np.frombuffer(self._learned, bool)
-        best, slowest = self.trials[self._first(learned, self._settled)], np.frombuffer(self._speed)[learned].min()
+        best, slowest = self._trials[self._first(learned, self._settled)], np.frombuffer(self._speed)[learned].min()
         curve, by = one.curve, f"{named(best, one)} reached {best.curve.accuracy.max():.4f}"
         said = f"{'at chance' if curve.accuracy[-1] <= curve.ceiling else one.own[1]}; {by}"
         finite = curve.train_loss is None or np.isfinite(curve.train_loss[-1])
@@ -277,7 +296,7 @@ class Family:
             known -= SIGMAS * float(curve.noise(known, images=curve.held_out_count))
             goal = min(known, math.inf if one.target is None else one.target)
             return ("slow", behind(one, best)) if forecast(curve, goal).earliest > curve.epochs_asked else None
-        others = (self.trials[row] for row in np.flatnonzero(faster))
+        others = (self._trials[row] for row in np.flatnonzero(faster))
         first = min(others, key=lambda other: (other.since, -other.speed), default=None)
         if first is None or one.reaches is None or one.reaches.likely <= FAR * first.since:
             return None
@@ -303,8 +322,8 @@ class Family:
     def _best(self, rows: np.ndarray, accuracy: array[float]) -> Trial | None:
         """Return which of these rows has the highest accuracy. What diverged or memorised is no measure."""
         while (row := self._first(rows & ~np.frombuffer(self._no_measure, bool), accuracy)) >= 0:
-            if self.trials[row].own[0] not in ("diverged", "overfit"):
-                return self.trials[row]
+            if self._trials[row].own[0] not in ("diverged", "overfit"):
+                return self._trials[row]
             self._no_measure[row] = True
         return None
 
@@ -341,20 +360,13 @@ def label_trials(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts) ->
     groups = trials.groupby([*(trials[name] for name in names), alone], sort=False).indices.values()
     found: dict[int, tuple[Any, ...]] = {}
     for rows in groups:
-        mine = [curves[row] for row in rows]
-        facts = data.with_wrong_labels(mine[0].label_noise)
-        if not data.by_accuracy:
-            mine = as_shares(mine)
-            facts = mine[0].data
-        target = target_of([curve for curve in mine if curve.complete] or mine, facts)
-        siblings = [
-            Trial(rates[row], momenta[row], one, target, settings[row]) for row, one in zip(rows, mine, strict=True)
-        ]
-        family = Family(siblings)
-        for row, one in zip(rows, siblings, strict=True):
-            label, evidence = family.label(one)
+        family = Family()
+        for row in rows:
+            family.put(row, Trial(rates[row], momenta[row], curves[row], settings=settings[row]))
+        for row in rows:
+            one, (label, evidence) = family.trial(row), family.label(row)
             evidence = evidence if data.by_accuracy else evidence.replace("accuracy", "learned share")
-            ahead = one.reaches if label == one.own[0] else reached(one.curve, target, label)
-            known = math.nan if target is None else target
-            found[row] = (one.own[0], label, evidence, known, *epochs_to(ahead, label))
+            ahead = one.reaches if label == one.own[0] else reached(one.curve, one.target, label)
+            target = math.nan if one.target is None else one.target
+            found[row] = (one.own[0], label, evidence, target, *epochs_to(ahead, label))
     return trials.assign(**{name: [found[row][i] for row in range(len(trials))] for i, name in enumerate(LABELLED)})

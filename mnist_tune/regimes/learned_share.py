@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune.regimes.curve import Curve
-from mnist_tune.regimes.noise import SIGMAS
+from mnist_tune.regimes.noise import SIGMAS, standard_error
 from mnist_tune.regimes.statistics import PLATEAU, TREND, VISIBLE
 
 LEAST_NOISE = VISIBLE / SIGMAS / math.sqrt(2)
@@ -38,8 +38,6 @@ class Loss:
     """The standard error of a held-out loss, beside others of the same examples."""
     gain_noise: float
     """The standard error of the difference between the untrained loss and the least one."""
-    trial: int
-    """Which trial that is."""
     logarithmic: bool
     """Whether shares are those of logarithms."""
 
@@ -67,7 +65,8 @@ class Loss:
 
 
 def as_shares(curves: Sequence[Curve]) -> list[Curve]:
-    """Return the curves of all trials of one task and its arguments with the shares that were learned as accuracies.
+    """Return the curves of all trials of one task and its arguments with the shares that were learned as accuracies;
+    those of trials that have an accuracy as they are.
 
     Where more than noise is not known to be learnable, shares are 0 with an infinite noise.
 
@@ -75,6 +74,8 @@ def as_shares(curves: Sequence[Curve]) -> list[Curve]:
         curves: with training and held-out losses, in the order in which the trials ended. The target of their data is
             a held-out loss.
     """
+    if not curves or curves[0].data.by_accuracy:
+        return list(curves)
     loss = least_loss(curves)
     if loss is None or not loss.is_known:
         noise = 0.0 if loss is None else loss.gain_noise
@@ -127,26 +128,26 @@ def least_loss(curves: Sequence[Curve]) -> Loss | None:
     memorise. If all memorised, they are measured before.
     """
     ended = [
-        (i, *_losses(one))
-        for i, one in enumerate(curves)
+        (one, *_losses(one))
+        for one in curves
         if one.complete and one.epochs and (one.diverged is None or not one.diverged[-1])
     ]
     ended = [of for of in ended if np.isfinite(of[1][-TREND:]).all() and np.isfinite(of[2][-TREND:]).all()]
     if not ended:
         return None
-    untrained = min(float(np.median([curves[i].untrained for i, *_ in ended])), curves[0].guess)
+    untrained = min(float(np.median([one.untrained for one, *_ in ended])), curves[0].guess)
     kept = [of for of in ended if not _memorised(of[1], of[2], untrained)]
     if not kept:
-        kept = [(i, train[: end + 1], held_out[: end + 1]) for i, train, held_out in ended
-                for end in [int(np.nanargmin(held_out))]]  # fmt: skip
-    trial, train, held_out = min(kept, key=lambda of: float(np.median(of[2][-TREND:])))
+        ends = [int(np.nanargmin(held_out)) + 1 for *_, held_out in ended]
+        kept = [(one, of[:end], held[:end]) for (one, of, held), end in zip(ended, ends, strict=True)]
+    lowest, train, held_out = min(kept, key=lambda of: float(np.median(of[2][-TREND:])))
     best = float(np.median(held_out[-TREND:]))
     # The best one may have been lucky at a rate that is restless. All are measured on the same examples.
     noise = min(loss_noise(held_out), float(np.median([loss_noise(of[2]) for of in ended])))
-    paired = curves[trial].gain_noise
+    paired = lowest.gain_noise
     gain_noise = max(noise, 0.0 if paired is None else float(np.median(paired[: len(held_out)][-TREND:])))
     logarithmic = 0 < best < untrained / FAR_LESS
-    return Loss(untrained, float(np.median(train[-TREND:])), best, noise, gain_noise, trial, logarithmic)
+    return Loss(untrained, float(np.median(train[-TREND:])), best, noise, gain_noise, logarithmic)
 
 
 def _memorised(train: np.ndarray, held_out: np.ndarray, untrained: float) -> bool:
@@ -171,8 +172,7 @@ def paired_noise(losses: Sequence[float], others: Sequence[float]) -> float:
     there are fewer than `FEWEST`."""
     if len(losses) != len(others) or len(losses) < FEWEST:
         return math.nan
-    with np.errstate(invalid="ignore", over="ignore"):
-        return float(np.subtract(losses, others).std(ddof=1)) / math.sqrt(len(losses))
+    return standard_error(np.subtract(losses, others), math.nan)
 
 
 def loss_noises(epochs: pd.DataFrame, own_score: str | None = None) -> pd.Series:

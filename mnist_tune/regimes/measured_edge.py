@@ -126,8 +126,7 @@ def outcomes(
     ended = trials[trials["stop_reason"].isin(("completed", DIVERGED)) & trials["trial_id"].isin(last)]
     holds = [learned is not None and learned.holds(last[trial_id]) for trial_id in ended["trial_id"]]
     restless = ended["curve_regime"].isin(("diverged", "oscillating")).to_numpy()
-    curves = list(curves_of(ended, epochs, data))
-    spikes = np.array([*map(shaken, curves if data.by_accuracy else as_shares(curves))], bool)
+    spikes = np.array([*map(shaken, as_shares([*curves_of(ended, epochs, data)]))], bool)
     diverged = ended["regime"].eq("diverged").to_numpy()
     return pd.DataFrame({LEARNED: holds, CALM: ~(restless | spikes), DIVERGED: diverged}, index=ended.index, dtype=bool)
 
@@ -135,7 +134,7 @@ def outcomes(
 def last_rows(epochs: pd.DataFrame) -> dict[str, Any]:
     """Return the row of each trial's last epoch, by its id."""
     last = epochs.sort_values("epoch").drop_duplicates("trial_id", keep="last")
-    return dict(zip(last["trial_id"], last.to_dict("records"), strict=True))
+    return dict(last.set_index("trial_id").to_dict("index"))
 
 
 class Interval(NamedTuple):

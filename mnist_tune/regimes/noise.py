@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from functools import cache
 from statistics import NormalDist
 from typing import Any
@@ -59,11 +58,6 @@ def independent_answers(accuracy: float, square: float, positions: int) -> float
     return max(one / max(square - accuracy**2, one / positions), 1.0) if one > 0 else 1.0
 
 
-def difference_noise(first: Any, second: Any, images: float) -> Any:
-    """Return the standard error of the difference of two accuracies. (Over the same images, it is an upper bound.)"""
-    return np.hypot(accuracy_noise(first, images), accuracy_noise(second, images))
-
-
 @cache
 def sigmas(differences: int) -> float:
     """Return how many standard errors a difference must exceed for a curve's false-positive rate of 1%; at least 3."""
@@ -75,7 +69,7 @@ def window_images(batch_size: int) -> int:
     return batch_size * -(-WINDOW_IMAGES // batch_size)
 
 
-def standard_error(parts: Sequence[float], variance: float) -> float:
+def standard_error(parts: Any, variance: float) -> float:
     """Return the standard error of a mean loss, given the losses of equal parts of the examples or, of one part, the
     variance of the mean that follows from its examples."""
     with np.errstate(invalid="ignore", over="ignore"):

@@ -40,8 +40,7 @@ def outcomes(trials: pd.DataFrame, data: DataFacts) -> np.ndarray:
     the test set. Without accuracy, a trial is at chance if its label says so."""
     split, diverged = held_out(trials), trials["regime"].eq("diverged").to_numpy()
     ceiling = ceiling_of(data.ranking, data.chance, independent_answers_of(trials, data, split))
-    found: np.ndarray = outcome(trials["stop_reason"], data.ranking.scores(trials, split), ceiling, diverged)
-    return found
+    return np.asarray(outcome(trials["stop_reason"], data.ranking.scores(trials, split), ceiling, diverged))
 
 
 def ceiling_of(ranking: Ranking, chance: float, images: Any) -> Any:

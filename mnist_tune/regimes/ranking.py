@@ -63,8 +63,7 @@ class Ranking:
         """Return the score of each row of a DataFrame, the higher the better; NaN where there is none."""
         column = self.column(split)
         values = rows[column].to_numpy(dtype=float, na_value=math.nan) if column in rows else np.full(len(rows), np.nan)
-        found: np.ndarray = self.score(np.where(np.isfinite(values), values, np.nan))
-        return found
+        return np.asarray(self.score(np.where(np.isfinite(values), values, np.nan)))
 
     def score_of(self, row: Mapping[str, Any], split: str) -> float:
         """Return the score of an epoch's row, as `scores`."""

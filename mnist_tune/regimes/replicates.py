@@ -66,19 +66,18 @@ def summarise_replicates(trials: pd.DataFrame, by: Sequence[str] = CONFIGURATION
         `<name>_max` and `<name>_ci95`, the half-width of Student's 95% interval. Only seeds are a sample: a row whose
         trials differ in more, such as in a grid of learning rates, has no intervals.
     """
-    groups = trials.groupby([*by], sort=True)
+    scores = trials[[name for name in SUMMARISED if name in trials]].astype(float)
+    finite = trials.assign(**scores.where(np.isfinite(scores)), converged=trials["regime"] == "converged")
+    groups = finite.groupby([*by])
     summary = pd.DataFrame({"replicates": groups.size(), "regimes": groups["regime"].agg(regime_counts)})
-    keys = [trials[name] for name in by]
-    converged = (trials["regime"] == "converged").groupby(keys, sort=True).sum()
+    converged = groups["converged"].sum()
     summary["converged"] = [f"{k} of {n}" for k, n in zip(converged, summary["replicates"], strict=True)]
     summary["converged_share"] = converged / summary["replicates"]
     each = trials.drop_duplicates([*by, *(name for name in CONFIGURATION if name in trials)])
-    sample = each.groupby([*by], sort=True).size() == 1
+    sample = each.groupby([*by]).size() == 1
     ends = clopper_pearson(converged, summary["replicates"])
     summary["converged_low"], summary["converged_high"] = (np.where(sample, end, np.nan) for end in ends)
-    for name in (one for one in SUMMARISED if one in trials):
-        values = trials[name].astype(float)
-        found = values.where(np.isfinite(values)).groupby(keys, sort=True)
-        summary = summary.join(found.agg(["mean", "std", "min", "max"]).add_prefix(f"{name}_"))
-        summary[f"{name}_ci95"] = np.where(sample, half_width(found.std(), found.count()), np.nan)
+    for name in scores:
+        summary = summary.join(groups[name].agg(["mean", "std", "min", "max"]).add_prefix(f"{name}_"))
+        summary[f"{name}_ci95"] = np.where(sample, half_width(groups[name].std(), groups[name].count()), np.nan)
     return summary.reset_index()

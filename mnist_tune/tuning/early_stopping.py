@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import insort
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, MutableMapping
-from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler
@@ -17,10 +17,8 @@ from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.divergence import finite_loss
 from mnist_tune.regimes.families import siblings_of
-from mnist_tune.regimes.forecast import target_of
 from mnist_tune.regimes.histories import Histories
 from mnist_tune.regimes.labels import Family, Trial
-from mnist_tune.regimes.learned_share import as_shares
 from mnist_tune.regimes.statistics import TREND
 from mnist_tune.trial import TrialConfig, own_id
 from mnist_tune.tuning.past import Past
@@ -100,7 +98,9 @@ class RegimeStopping(Asha):
         super().__init__(grace_period, reasons)
         self._data, self._histories = data, Histories()
         self._keys: dict[str, Key] = {}
-        self._peers: dict[Hashable, Peers] = defaultdict(Peers)
+        self._families: dict[Hashable, Family] = defaultdict(partial(Family, running=False))
+        self._seeds: dict[Key, set[str]] = defaultdict(set)
+        """The trials of a configuration that are in its family."""
         self._changed: dict[Hashable, dict[str, TrialConfig]] = defaultdict(dict)
         """The trials of each family that have a row since then."""
         self._proposed: set[Hashable] = set()
@@ -145,55 +145,16 @@ class RegimeStopping(Asha):
     def _verdict(self, trial_id: str, key: Key) -> str:
         """Return the reason to stop a trial, by its label among its peers so far. Where the data set has no target,
         that follows from the complete ones: what is best so far may yet be beaten."""
-        peers = self._peers[key[1]]
+        family = self._families[key[1]]
         for name, config in self._changed.pop(key[1], {}).items():
             curve = Curve.of(self._histories.columns(name), config, self._data)
-            peers.put(name, self._keys[name], config, curve)
-        family, row = peers.family(), peers.rows[trial_id]
-        for seed in peers.seeds[key] - {row}:
-            other = family.trials[seed]
-            if other.curve.epochs >= TREND and other.own[0] in ("converged", "oscillating", "overfit"):
+            family.put(name, Trial(config.learning_rate, config.momentum, curve))
+            self._seeds[self._keys[name]].add(name)
+        for seed in map(family.trial, self._seeds[key] - {trial_id}):
+            if seed.curve.epochs >= TREND and seed.own[0] in ("converged", "oscillating", "overfit"):
                 return ""
-        label, _ = family.label(family.trials[row])
+        label, _ = family.label(trial_id)
         return {"slow": SLOW, "diverged": DEAD}.get(label, "")
-
-
-class Peers:
-    """The trials of a family so far. They are kept, so that a verdict costs no more than the curves that are new."""
-
-    def __init__(self) -> None:
-        self.rows: dict[str, int] = {}
-        """The place of each trial in the family, by its id."""
-        self.seeds: dict[Key, set[int]] = defaultdict(set)
-        """The places of those that share a fate."""
-        self._family = Family()
-        self._target: float | None = None
-        self._aims = True
-        """Whether the target may be another one now."""
-
-    def put(self, name: str, key: Key, config: TrialConfig, curve: Curve) -> None:
-        """Take up a trial's curve so far."""
-        row = self.rows.setdefault(name, len(self.rows))
-        self.seeds[key].add(row)
-        before = self._family.trials[row : row + 1]
-        self._aims |= curve.complete or any(one.curve.complete for one in before)
-        self._family.put(row, Trial(config.learning_rate, config.momentum, curve, self._target))
-
-    def family(self) -> Family:
-        """Return the family. Where the data set has no target, that follows from the complete trials: what is best so
-        far may yet be beaten."""
-        trials = self._family.trials
-        data = trials[0].curve.data.with_wrong_labels(trials[0].curve.label_noise)
-        if not data.by_accuracy:  # a share depends on all others
-            shares = as_shares([one.curve for one in trials])
-            target = target_of((curve for curve in shares if curve.complete), shares[0].data)
-            return Family([replace(one, curve=curve, target=target) for one, curve in zip(trials, shares, strict=True)])
-        if self._aims:
-            self._aims, before = False, self._target
-            self._target = target_of((one.curve for one in trials if one.curve.complete), data)
-            if self._target != before:
-                self._family.aim(self._target)
-        return self._family
 
 
 def _key(config: TrialConfig) -> Key:

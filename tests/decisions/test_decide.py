@@ -1,32 +1,56 @@
-"""What a decision refuses before anything starts, and how many images it holds out."""
+"""Between which settings a decision is, on which data and held-out images, and what is refused before it starts."""
 
+import json
 from unittest.mock import Mock
 
-import numpy as np
 import pytest
 
+import mnist_tune.decisions.decide as module
 from mnist_tune import DecideOptions, TrialConfig, UserError, decide
-from mnist_tune.decisions import decide as module
+from mnist_tune.data.dataset import load_dataset
+
+SMALL = {"dataset": "mnist-5k", "architecture": ("mlp-4-tanh",), "epochs": 2}
 
 
 @pytest.fixture
-def opened(tmp_path, monkeypatch):
-    """A function that begins a decision on 4,000 images, and returns its settings. Nothing is trained."""
-    labels = np.arange(4200) % 2
-    images = np.arange(8400, dtype=np.float32).reshape(4200, 2)
-    np.savez(
-        tmp_path / "data.npz", x_train=images[:4000], y_train=labels[:4000], x_test=images[4000:], y_test=labels[4000:]
-    )
+def begun(monkeypatch, tmp_path):
+    """A function that begins a decision and returns, in place of training, the options that are recorded."""
+    monkeypatch.setattr(module, "start_ray", lambda *given: None)
+    monkeypatch.setattr(module, "processes", lambda options: 2)
+    monkeypatch.setattr(module, "shown", lambda found, options: found)
+    monkeypatch.setattr(module, "run_searcher", lambda opened, *rest: opened.writer.meta["options"])
+    return lambda **given: decide(DecideOptions(output=tmp_path / "new", **given))
 
-    def begin(**given):
-        new = Mock(side_effect=EOFError)
-        monkeypatch.setattr(module, "open_sweep", new)
-        rates = {"architecture": ("mlp-4-tanh",), "learning_rates": (0.1,)}
-        with pytest.raises(EOFError):
-            decide(DecideOptions(dataset=str(tmp_path / "data.npz"), **rates | given))
-        return new.call_args.kwargs["templates"]
 
-    return begin
+@pytest.fixture
+def swept(new_writer, epoch_row, tmp_path):
+    """A function that makes a sweep that can't tell 0.2 and 0.4 apart, on 3,000 images; 8 diverged."""
+
+    def make(architecture="mlp-4-tanh", **recorded):
+        writer = new_writer(tmp_path / "sweep", count=0)
+        writer.update_options(dataset="mnist-5k", train_images=3000, standardize=True, target=0.9, lanes=3)
+        writer.meta["dataset"]["checksums"] = load_dataset("mnist-5k").checksums
+        for i, rate in enumerate((0.2, 0.4, 8.0)):
+            trial = TrialConfig(architecture=architecture, learning_rate=rate, epochs=7, label="a label")
+            writer.trial(f"{i:05d}", trial)
+            for epoch in range(1, 2 if rate == 8 else 8):
+                writer.epoch(f"{i:05d}", epoch_row(epoch, test_accuracy=0.9, diverged=rate == 8), False)
+            writer.end(f"{i:05d}", "diverged" if rate == 8 else "completed")
+        writer.finish(ended="then", **recorded)
+        return writer.path
+
+    return make
+
+
+def contenders(options):
+    return [TrialConfig.from_dict(one) for one in options["contenders"]]
+
+
+def test_settings_are_crossed(begun, capsys):
+    found = contenders(begun(batch_size=(100, 120), learning_rates=(0.1, 0.2), **SMALL))
+    assert [(one.batch_size, one.learning_rate) for one in found] == [(100, 0.1), (100, 0.2), (120, 0.1), (120, 0.2)]
+    assert {one.epochs for one in found} == {2}
+    assert "comparing 4 settings on 760 of 4000 training images, which are held out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -40,65 +64,100 @@ def opened(tmp_path, monkeypatch):
         ((3300, 33), 700, ()),
     ],
 )
-def test_about_a_sixth_is_held_out_whatever_the_batch_size(opened, sizes, holdout, leaves_out):
-    settings = opened(batch_size=sizes)
+def test_about_a_sixth_is_held_out_whatever_the_batch_size(begun, sizes, holdout, leaves_out):
+    settings = contenders(begun(batch_size=sizes, learning_rates=(0.1,), **SMALL))
     assert {one.holdout for one in settings} == {holdout}
     assert {one.batch_size for one in settings if one.drop_last} == {*leaves_out}
     assert all(one.steps(4000 - holdout) >= 1 for one in settings)
 
 
-def test_what_is_given_is_held_out_and_left_out(opened):
-    assert {one.holdout for one in opened(batch_size=(4000, 100), holdout=9)} == {9}
-    assert {one.drop_last for one in opened(batch_size=(64, 32), holdout=850)} == {True}, "3150 images leave 14"
-    settings = opened(batch_size=(4000, 1700), drop_last=True)
-    assert {one.batch_size: one.drop_last for one in settings} == {4000: False, 1700: True}
+@pytest.mark.parametrize(
+    ("given", "held_out", "drops"),
+    [
+        ({"batch_size": (4000, 100), "holdout": 9}, 9, {4000: False, 100: True}),
+        ({"batch_size": (64, 32), "holdout": 850}, 850, {64: True, 32: True}),  # 3150 images leave 14
+        ({"batch_size": (4000, 1700), "drop_last": True}, 666, {4000: False, 1700: True}),
+    ],
+)
+def test_what_is_given_is_held_out_and_left_out(begun, given, held_out, drops):
+    settings = contenders(begun(learning_rates=(0.1,), **SMALL | given))
+    assert {one.holdout for one in settings} == {held_out}
+    assert {one.batch_size: one.drop_last for one in settings} == drops
 
 
-@pytest.mark.parametrize("holdout", [-1, 3999, 4000])
-def test_images_that_cannot_be_held_out_are_refused_before_they_are_counted(opened, tmp_path, capsys, holdout):
-    with pytest.raises(UserError, match=f"{holdout}"):
-        decide(
-            DecideOptions(
-                dataset=str(tmp_path / "data.npz"), learning_rates=(0.1, 0.2), holdout=holdout, label_noise=9,
-                output=tmp_path / "new",
-            )
-        )  # fmt: skip
+def test_those_of_a_sweep_are_trained_as_there(begun, swept, tmp_path):
+    options = begun(sweep=swept())
+    assert [one.learning_rate for one in contenders(options)] == [0.2, 0.4]
+    assert {(one.epochs, one.label, one.architecture) for one in contenders(options)} == {(7, "", "mlp-4-tanh")}
+    recorded = ("dataset", "train_images", "standardize", "target", "chosen_by")
+    assert [options[name] for name in recorded] == ["mnist-5k", 3000, True, 0.9, "test"]
+    assert options["lanes"] is None, "how it runs is its own"
+    few = DecideOptions(sweep=tmp_path / "sweep", output=tmp_path / "fewer", train_images=2000, holdout=9)
+    fewer = decide(few)
+    assert (fewer["train_images"], {one.holdout for one in contenders(fewer)}) == (2000, {9})
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_settings_that_held_out_images_treat_the_last_batch_as_there(begun, tmp_path, drop_last):
+    """3,150 images leave 14 of 64: a search trained these, and its decision did not."""
+    searched = [TrialConfig(learning_rate=one, holdout=850, batch_size=64, drop_last=drop_last) for one in (0.1, 0.2)]
+    options = DecideOptions(output=tmp_path / "new", dataset="mnist-5k", holdout=850)
+    found = contenders(module.decide_between(options, searched))
+    assert {(one.holdout, one.drop_last) for one in found} == {(850, drop_last)}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"learning_rates": ()}, "a decision needs two settings"),
+        ({"learning_rates": (0.1,)}, "a decision needs two settings"),
+        (
+            {"learning_rates": ("0.1:1:3",), "trials": 5},
+            "3 settings are too many for a decision: at most 200, and half",
+        ),
+        ({"learning_rates": ("0.1:1:201",), "trials": 1000}, "201 settings are too many"),
+        *(({"learning_rates": (0.1, 0.2), "holdout": of, "label_noise": 9}, f"{of}") for of in (-1, 3999, 4000)),
+        ({"trials": 100_000}, "^--trials must be a whole number of at least 1 and at most 99971, got"),
+    ],
+)
+def test_what_can_be_no_decision_is_refused(given, said, begun, capsys, tmp_path):
+    with pytest.raises(UserError, match=said):
+        begun(**SMALL | given)
     assert "comparing" not in "".join(capsys.readouterr())
     assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(
-    ("kind", "given", "said"),
+    "given",
     [
-        (DecideOptions, {"trials": 100_000}, "--trials must be a whole number of at least 1 and at most 99971, got"),
-        (DecideOptions, {"sweep": "a", "resume": "b"}, "--sweep starts a new decision, and --resume goes on with one"),
+        {"learning_rates": (0.1, 0.2)}, {"epochs": 3}, {"batch_size": (3,)}, {"momentum": (0.5,)}, {"nesterov": True},
+        {"weight_decay": 0.1}, {"schedule": "cosine"}, {"loss": "mse"}, {"label_noise": 9}, {"clip_norm": 1.0},
+        {"warmup_steps": 3}, {"stop_when_diverged": False}, {"optimizer": ("adam",)}, {"architecture": ("mlp-8-tanh",)},
     ],
-)
-def test_what_can_be_no_decision_is_refused_at_the_door(kind, given, said):
-    with pytest.raises(UserError, match=f"^{said}"):
-        kind(**given)
+)  # fmt: skip
+def test_with_a_sweep_settings_are_those_of_the_sweep(given, begun, swept):
+    with pytest.raises(UserError, match="settings are those of the sweep"):
+        begun(sweep=swept(), **given)
+
+
+def test_a_sweep_on_other_data_or_on_arrays_is_refused(begun, swept):
+    file = swept() / "sweep.json"
+    recorded = json.loads(file.read_text())
+    for changed, said in (
+        ({"options": recorded["options"] | {"dataset": "arrays"}}, "was trained on arrays from Python"),
+        ({"dataset": recorded["dataset"] | {"name": "those", "checksums": {"a": "b"}}}, "on other data .those."),
+    ):
+        file.write_text(json.dumps(recorded | changed))
+        with pytest.raises(UserError, match=said):
+            begun(sweep=file.parent)
+    with pytest.raises(UserError, match="was made by something else; resume it with: "):
+        decide(DecideOptions(resume=file.parent))
 
 
 def test_the_same_command_starts_a_decision_of_a_sweep_and_resumes_it(tmp_path):
     assert DecideOptions(sweep=tmp_path, resume="auto", output=tmp_path).sweep == tmp_path
-
-
-@pytest.fixture
-def own_sweep(new_writer, epoch_row, tmp_path, opened):
-    """A function that makes a sweep of two settings that it can't tell apart, of a network of one's own."""
-
-    def make(name):
-        writer = new_writer(tmp_path / "sweep", count=0)
-        for i, rate in enumerate((0.2, 0.4)):
-            trial = TrialConfig(architecture=f"{name}(8)", learning_rate=rate, epochs=10)
-            writer.trial(f"{i:05d}", trial)
-            for epoch in range(1, 11):
-                writer.epoch(f"{i:05d}", epoch_row(epoch, test_accuracy=0.9), False)
-            writer.end(f"{i:05d}", "completed")
-        writer.finish(ended="then", code=[{"flag": "architecture", "name": name, "files": {}}])
-        return writer.path
-
-    return make
+    with pytest.raises(UserError, match=r"^--sweep starts a new decision, and --resume goes on with one"):
+        DecideOptions(sweep="a", resume="b")
 
 
 @pytest.mark.parametrize(
@@ -108,13 +167,14 @@ def own_sweep(new_writer, epoch_row, tmp_path, opened):
         ("mine", r"register 'mine' again, and give sweep=\.\.\. from Python"),
     ],
 )
-def test_a_decision_of_a_sweep_of_own_code_says_how_to_name_it_again(own_sweep, name, said):
+def test_a_decision_of_a_sweep_of_own_code_says_how_to_name_it_again(swept, name, said):
+    sweep = swept(f"{name}(8)", code=[{"flag": "architecture", "name": name, "files": {}}])
     with pytest.raises(UserError, match=said):
-        decide(DecideOptions(sweep=own_sweep(name)))
+        decide(DecideOptions(sweep=sweep))
 
 
-def test_a_decision_of_a_sweep_takes_own_code_from_where_it_is_now(own_sweep, tmp_path, monkeypatch):
-    sweep = own_sweep("net.py:mlp")
+def test_a_decision_of_a_sweep_takes_own_code_from_where_it_is_now(swept, tmp_path, monkeypatch):
+    sweep = swept("net.py:mlp(8)", code=[{"flag": "architecture", "name": "net.py:mlp", "files": {}}])
     (tmp_path / "moved").mkdir()
     (tmp_path / "moved" / "net.py").write_text("def mlp(data, width):\n    pass\n")
     monkeypatch.chdir(tmp_path)

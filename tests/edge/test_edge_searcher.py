@@ -107,22 +107,24 @@ def row(loss, accuracy, epoch=3):
     return {"epoch": epoch, "untrained_loss": 2.4, "train_loss": loss, "train_accuracy": accuracy, "diverged": False}
 
 
+def one_by_one(trials, last_row, **options):
+    """Return the rates of a whole search whose trials run one after the other, given their last rows."""
+    search, rates = searcher(TEMPLATES[:1], trials=trials, **options), []
+    for number in range(trials):
+        rates.append(search.suggest(str(number))["trial"]["learning_rate"])
+        search.on_trial_complete(str(number), last_row(rates[-1]))
+    assert search.suggest(str(trials)) == Searcher.FINISHED
+    return rates
+
+
 def test_a_search_in_which_nothing_learned_goes_on_where_accuracy_was_best():
     """Accuracy rises to a rate a hundred times larger than expected, but no loss falls."""
-    search, rates = searcher(TEMPLATES[:1], trials=60), []
-    for number in range(60):
-        rates.append(search.suggest(str(number))["trial"]["learning_rate"])
-        search.on_trial_complete(str(number), row(2.29, 0.4 - 0.05 * abs(math.log(rates[-1] / 100))))
-    assert search.suggest("60") == Searcher.FINISHED
+    rates = one_by_one(60, lambda rate: row(2.29, 0.4 - 0.05 * abs(math.log(rate / 100))))
     assert 30 < np.median(rates[30:]) < 300
 
 
 def test_a_search_in_which_all_learned_does_not_end_before_its_trials_do():
-    search, rates = searcher(TEMPLATES[:1], trials=40, precision=0.5), []
-    for number in range(40):
-        rates.append(search.suggest(str(number))["trial"]["learning_rate"])
-        search.on_trial_complete(str(number), row(0.1, 0.9))
-    assert rates[-1] > 20
+    assert one_by_one(40, lambda rate: row(0.1, 0.9), precision=0.5)[-1] > 20
 
 
 @pytest.fixture(scope="module")

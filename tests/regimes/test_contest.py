@@ -120,31 +120,6 @@ def test_trials_that_are_trained_again_after_an_error_change_nothing_that_is_ask
     assert (retried.decision.seeds.max(), again.decision.seeds.max()) == (len(whole), len(whole - dropped))
 
 
-def killed(order, most):
-    """The trials of a decision with their last rows, in a stand-in for Tune that is killed and resumed, each time after
-    at most so many ends. One trial in ten ends in an error."""
-    rng, ended = random.Random(order), {}
-    while True:
-        search, running, left = ContestSearcher(contest(3, 3, 40, 1e-5), 1, dict(ended)), {}, rng.randint(1, most)
-        while left:
-            while len(running) < 3 and isinstance(found := search.suggest(tune_id := f"{rng.random()}"), dict):
-                running[tune_id] = found["trial"]
-            if not running:
-                return ended
-            trial, left = running.pop(one := rng.choice(list(running))), left - 1
-            of = trial["seed"], round(10 * trial["learning_rate"]) - 1
-            last = None if np.random.default_rng([1, *of]).random() < 0.1 else row(*of, gap=0, failing=0.2)
-            search.on_trial_complete(one, last and last | trial, error=last is None)
-            ended[trial["trial_id"]] = last and last | trial
-
-
-def test_a_decision_that_is_killed_and_resumed_trains_what_one_that_was_not_does():
-    calm = killed(0, 10**6)
-    assert None in calm.values()
-    for order in range(20):
-        assert killed(order, 9) == calm
-
-
 RATES = [TrialConfig(learning_rate=rate, holdout=IMAGES).to_dict() for rate in (0.1, 0.2)]
 RECORDED = {"contenders": RATES, "at_a_time": 2, "trials": 40, "tolerance": None, "confirm": True}
 

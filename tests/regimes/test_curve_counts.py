@@ -12,13 +12,6 @@ from mnist_tune.regimes.data_facts import MNIST
 from mnist_tune.regimes.noise import accuracy_noise, independent_answers
 
 
-@pytest.mark.parametrize("batch_size", [1, 8, 100, 128, 200, 4096])
-@pytest.mark.parametrize("holdout", [0, 10_000, 50_000])
-def test_steps_are_those_of_training(batch_size, holdout):
-    curve = Curve(np.zeros(1), 1, batch_size=batch_size, holdout=holdout)
-    assert curve.steps == -(-(60_000 - holdout) // batch_size)
-
-
 def test_images_that_are_left_out_are_evaluated_but_in_no_step():
     curve = Curve(np.zeros(1), 1, batch_size=3000, holdout=10_000, drop_last=True)
     assert (curve.trained, curve.steps, curve.evaluated) == (48_000, 16, 50_000)

@@ -43,6 +43,8 @@ def test_a_target_loss_is_that_of_a_task_without_an_accuracy(chance, target):
         (False, {"train_accuracy": 0.155}),
         (False, {"train_loss": 2.43}),
         (False, {"step": 1499}),
+        (False, {"train_loss": 166 * 2.4, "train_accuracy": 0.2, "step": 500 + 602}),
+        (True, {"train_loss": 166 * 2.4, "train_accuracy": 0.2, "step": 500 + 603}),
     ],
 )
 def test_a_run_is_lost_at_chance_with_a_loss_above_the_untrained_one_for_a_thousand_steps(lost, changed):

@@ -3,7 +3,6 @@
 import math
 from dataclasses import replace
 from pathlib import Path
-from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
@@ -16,7 +15,6 @@ from scipy import stats
 from mnist_tune import load_sweep
 from mnist_tune.regimes.data_facts import MNIST
 from mnist_tune.regimes.decision import (
-    CONFIRMED,
     RISK,
     Decision,
     below_best,
@@ -110,11 +108,6 @@ def test_a_public_record_comes_out_the_same():
     wide = float(radius(5, margins[:5].std(ddof=1), 2 * RISK))
     assert (mean, high - mean) == pytest.approx((margins[:5].mean(), wide))
     assert low > 0
-
-
-def test_noethers_29_seeds():
-    z = NormalDist().inv_cdf(0.95)
-    assert math.ceil((2 * z) ** 2 / (6 * (0.75 - 0.5) ** 2)) == CONFIRMED
 
 
 def test_the_share_of_seeds_that_fail_is_limited():

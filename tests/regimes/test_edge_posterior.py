@@ -1,7 +1,5 @@
 """The posterior of the edge, against a dense one computed in the plainest way, and what follows from it."""
 
-from unittest import mock
-
 import numpy as np
 import pytest
 
@@ -74,14 +72,6 @@ def test_intervals_hold_95_percent():
     assert weights[(low <= halves) & (halves <= high)].sum() == pytest.approx(0.95, abs=0.02)
     assert weights[halves <= middle].sum() == pytest.approx(0.5, abs=0.05)
     np.testing.assert_allclose(found.interval_of(0.5), [low, middle, high], atol=0.02)
-
-
-def test_grids_are_fitted_only_when_the_posterior_has_narrowed():
-    """Each time, all outcomes are counted again."""
-    again = EdgePosterior._recounted
-    with mock.patch.object(EdgePosterior, "_recounted", autospec=True, side_effect=again) as counted:
-        posterior_of(MANY)
-    assert 1 <= counted.call_count <= 10
 
 
 def test_a_search_with_few_outcomes_never_ends():

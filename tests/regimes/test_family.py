@@ -39,7 +39,9 @@ def test_the_order_of_siblings_changes_nothing(order):
 
 
 def test_a_trial_without_an_epoch_is_undecided_and_says_nothing_of_others():
-    empty = Trial(1.0, 0.0, Curve(np.array([]), 10), 0.95)
-    own = Trial(0.1, 0.0, curve(level(0.80)), 0.95)
-    assert Family([empty, own]).label(empty) == ("undecided", "no epoch finished")
-    assert Family([empty, own]).label(own) == Family([own]).label(own)
+    both, alone = Family(), Family()
+    both.put("empty", Trial(1.0, 0.0, Curve(np.array([]), 10)))
+    for family in (both, alone):
+        family.put("own", Trial(0.1, 0.0, curve(level(0.80))))
+    assert both.label("empty") == ("undecided", "no epoch finished")
+    assert both.label("own") == alone.label("own")

@@ -87,34 +87,6 @@ def test_a_network_too_small_underfits(measured):
     assert evidence == "levelled off at accuracy 0.8402"
 
 
-def labels(*trials, label_noise=0):
-    """Regimes of a sweep of these trials' rows, in their order, and its table."""
-    ids = [f"{i:05d}" for i in range(len(trials))]
-    epochs = pd.concat([rows.assign(trial_id=trial_id) for trial_id, rows in zip(ids, trials, strict=True)])
-    table = pd.DataFrame([rows.iloc[-1] for rows in trials])
-    table = table.assign(trial_id=ids, epochs_asked=10, label_noise=label_noise).reset_index(drop=True)
-    return label_trials(table, epochs, MNIST)
-
-
-def test_a_sibling_that_reached_the_target_makes_slow_what_may_have_levelled_off(measured):
-    calm = trial(measured, 0.1, architecture="mlp-16-tanh")
-    reached = trial(measured, 1.0, architecture="mlp-16-tanh")
-    other = trial(measured, 0.1, architecture="mlp-4-tanh")
-    assert labels(calm, other)["regime"].tolist() == ["undecided", "underfit"]  # levelled off, or slow
-    sweep = labels(calm, reached, other)
-    assert sweep["curve_regime"].tolist() == ["undecided", "converged", "underfit"]
-    assert sweep["regime"].tolist() == ["slow", "converged", "underfit"]
-    assert sweep["regime_evidence"][0] == "accuracy 0.9454 after 10 epochs; rate 1 had 0.9573"
-    assert "rate" not in sweep["regime_evidence"][2]
-
-
-def test_a_sibling_on_clean_labels_says_nothing_of_noisy_ones(measured):
-    trials = [trial(measured, rate, architecture="mlp-16-tanh") for rate in (0.1, 1.0)]
-    sweep = labels(*trials, label_noise=[100, 0])
-    assert sweep["regime"].tolist() == ["underfit", "converged"]
-    assert "rate" not in sweep["regime_evidence"][0]
-
-
 def test_labels_do_not_depend_on_the_order_of_rows(measured):
     rates = (0.001, 0.1, 1.0, 1.3, 1.6)
     ids = {rate: f"{i:05d}" for i, rate in enumerate(rates)}

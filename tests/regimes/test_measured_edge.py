@@ -18,30 +18,42 @@ EDGE = {"mlp-8-tanh": 1.5, "mlp-16-tanh": 3.0}
 
 
 @pytest.fixture
-def folder(new_writer, epoch_row, tmp_path):
-    """A search for two edges of width 0.03, with 60 trials each; those that fail diverge."""
-    writer = new_writer(tmp_path, count=0)
-    templates = [TrialConfig(architecture=name, epochs=3) for name in EDGE]
-    searches = [one.to_dict() | {"expected": 1.0} for one in templates]
-    writer.meta |= {"name": "edge", "search": True}
-    writer.meta["options"] = {"searches": searches, "precision": 0.05, "learned": None, "workers": 3}
+def searched(new_writer, epoch_row, tmp_path):
+    """A function that writes a finished search of trials (rate, training loss, accuracy), of one network or of several
+    by name, and reads it. What has no finite loss diverged."""
+
+    def write(trials, untrained=2.4, **config):
+        networks = trials if isinstance(trials, dict) else {"mlp-8-relu": trials}
+        templates = [TrialConfig(architecture=name, epochs=1, **config) for name in networks]
+        searches = [one.to_dict() | {"expected": 1.0} for one in templates]
+        writer = new_writer(tmp_path, count=0)
+        writer.meta |= {"name": "edge", "search": True}
+        writer.meta["options"] = {"searches": searches, "precision": 0.05, "learned": None, "workers": 3}
+        each = [(one, *trial) for one, some in zip(templates, networks.values(), strict=True) for trial in some]
+        for number, (template, rate, loss, accuracy) in enumerate(each):
+            lost, trial_id = not math.isfinite(loss), f"{number:05d}"
+            writer.trial(trial_id, dataclasses.replace(template, learning_rate=rate, seed=number))
+            row = epoch_row(1, loss, accuracy, learning_rate=rate, untrained_loss=untrained)
+            writer.epoch(trial_id, row | ({"finite": False, "diverged": True, "above_since": 3} if lost else {}), False)
+            writer.end(trial_id, "diverged" if lost else "completed")
+        writer.finish(ended="now")
+        return load_sweep(tmp_path)
+
+    return write
+
+
+@pytest.fixture
+def folder(searched):
+    """A search for two edges of width 0.02, with 60 trials each; those that fail diverge."""
     rng = np.random.default_rng(0)
-    for number in range(120):
-        template = templates[number % 2]
-        rate = EDGE[template.architecture] * math.exp(rng.normal(0, 0.08))
-        learned = rng.random() < 1 / (1 + (rate / EDGE[template.architecture]) ** (1 / 0.03))
-        trial_id = f"{number:05d}"
-        writer.trial(trial_id, dataclasses.replace(template, learning_rate=rate, seed=number))
-        for epoch in range(1, 4 if learned else 2):
-            row = epoch_row(epoch, learning_rate=rate) if learned else lost(epoch_row, rate)
-            writer.epoch(trial_id, row, repeated=False)
-        writer.end(trial_id, "completed" if learned else "diverged")
-    writer.finish(ended="now")
-    return tmp_path
 
+    def trial(edge):
+        rate = edge * math.exp(rng.normal(0, 0.08))
+        learned = rng.random() < 1 / (1 + (rate / edge) ** (1 / 0.02))
+        return (rate, 0.5, 0.9) if learned else (rate, math.nan, 0.1)
 
-def lost(epoch_row, rate):
-    return epoch_row(1, math.nan, 0.1, learning_rate=rate, finite=False, diverged=True, above_since=3)
+    trials = {name: [(edge / 2, 0.5, 0.9), *(trial(edge) for _ in range(59))] for name, edge in EDGE.items()}
+    return searched(trials).path
 
 
 def test_an_edge_of_which_no_trial_has_ended_yet_is_not_measured(folder):
@@ -101,18 +113,6 @@ def test_edges_of_three_widths_have_an_exponent(folder):
     assert last.startswith("the rate at which 50% learn goes as width^")
 
 
-def test_the_last_epoch_counts_also_if_its_loss_is_nan():
-    trials = pd.DataFrame(
-        {"trial_id": ["a"], "stop_reason": "completed", "curve_regime": "diverged", "regime": "diverged",
-         "epochs_asked": 2}
-    )  # fmt: skip
-    rows = [{"trial_id": "a", "epoch": i, "train_loss": loss, "untrained_loss": 2.4, "train_accuracy": 0.9,
-             "test_accuracy": 0.9, "diverged": False} for i, loss in ((1, 0.1), (2, math.nan))]  # fmt: skip
-    epochs = pd.DataFrame(rows)
-    found = outcomes(trials, epochs, last_rows(epochs), DATA["mnist"], Learned(2.3))
-    assert found.iloc[0].tolist() == [False, False, True]
-
-
 def test_only_what_ended_by_itself_is_an_outcome_and_only_what_neither_slipped_nor_spiked_is_calm():
     usual = {"stop_reason": "completed", "curve_regime": "slow", "regime": "slow", "epochs_asked": 2}
     trials = pd.DataFrame(
@@ -170,10 +170,6 @@ def test_an_edge_is_precise_only_with_enough_outcomes_and_as_precise_as_asked_fo
     assert edge.diverges == edge.rate(0.5), "each diverged that did not learn"
 
 
-def test_an_edge_is_looked_for_about_where_it_is_expected():
-    assert measured([(50.0, True), (50.0, False)], expected=50.0).rate(0.5).median == pytest.approx(50, rel=0.1)
-
-
 def test_an_edge_is_measured_as_its_search_was_asked_for(folder):
     """The families that no search was for are left out."""
     sweep = load_sweep(folder)
@@ -225,30 +221,9 @@ def test_a_killed_search_whose_trials_have_all_ended_says_how_to_go_on(folder):
 
 def test_a_trial_whose_epochs_are_lost_is_no_outcome(folder):
     sweep = load_sweep(folder)
-    lost = sweep.trials["trial_id"].iloc[0]
+    lost = sweep.trials["trial_id"].iloc[-1]
     known = dataclasses.replace(sweep, epochs=sweep.epochs[sweep.epochs["trial_id"] != lost])
     assert sum(len(edge.outcomes) for edge in known.edges()) == sum(len(edge.outcomes) for edge in sweep.edges()) - 1
-
-
-@pytest.fixture
-def searched(new_writer, epoch_row, tmp_path):
-    """A function that writes a finished search of trials (rate, training loss, accuracy), and reads it."""
-
-    def write(trials, untrained=2.4, expected=1.0, **config):
-        writer = new_writer(tmp_path, count=0)
-        template = TrialConfig(architecture="mlp-8-relu", epochs=1, **config)
-        search = template.to_dict() | {"expected": expected}
-        writer.meta |= {"name": "edge", "search": True}
-        writer.meta["options"] = {"searches": [search], "precision": 0.05, "learned": None, "workers": 3}
-        for number, (rate, loss, accuracy) in enumerate(trials):
-            writer.trial(f"{number:05d}", dataclasses.replace(template, learning_rate=rate, seed=number))
-            row = epoch_row(1, loss, accuracy, learning_rate=rate, untrained_loss=untrained)
-            writer.epoch(f"{number:05d}", row, repeated=False)
-            writer.end(f"{number:05d}", "completed")
-        writer.finish(ended="now")
-        return load_sweep(tmp_path)
-
-    return write
 
 
 LADDER = (1.0, 1 / 4, 1 / 16, 1 / 64)
@@ -263,14 +238,40 @@ def test_a_dead_network_has_not_learned_with_mse(searched):
     assert 0.7 < edge.rate(0.5).median < 1.2
 
 
-def test_a_search_in_which_nothing_learned_says_so_in_place_of_an_interval(searched, capsys):
-    trials = [(rate, 2.29, 0.2 * rate**0.2) for rate in (*LADDER, *np.geomspace(1e-3, 0.5, 16))]
-    sweep = searched(trials)
-    print_report(sweep)
-    said = " ".join(capsys.readouterr().out.split())
-    assert "50% at" not in said
-    assert "No edge so far: none of 20 trials learned; the most accurate, at rate 1, reached 0.2000" in said
-    assert not sweep.edges()[0].is_precise
+@pytest.mark.parametrize(
+    ("trials", "said"),
+    [
+        ([(rate, 0.1, 0.95) for rate in LADDER[:3]], "fewer than the 4 trials that say what counts as learned"),
+        (
+            [(rate, 2.29, 0.2 * rate**0.2) for rate in (*LADDER, *np.geomspace(1e-3, 0.5, 16))],
+            "none of 20 trials learned; the most accurate, at rate 1, reached 0.2000; try more --epochs, or --learned",
+        ),
+        (  # one trial of the pilot learned by luck, smaller rates were too slow, and others at its rate diverge
+            [(1.0, 2.3, 0.1), (1 / 4, 0.3, 0.9), (1 / 16, 2.0, 0.4), (1 / 64, 2.2, 0.2), *[(0.25, 9, 0.1)] * 9],
+            "less than half learned at 0.25, and smaller rates may be too slow; try more --epochs",
+        ),
+        (
+            [(rate, 0.1, 0.95) for rate in (*LADDER, *np.geomspace(0.1, 50, 40))],
+            "all of 44 trials at rates from 0.01562 to 50 learned",
+        ),
+    ],
+)
+def test_a_search_without_an_edge_says_why_in_place_of_an_interval(searched, trials, said):
+    [edge] = searched(trials).edges()
+    assert findings.measured(edge) == [f"no edge so far: {said}"]
+    assert not edge.is_precise
+    assert (edge.learned is None) == (not edge.outcomes["learned"].any())
+
+
+def test_where_half_the_loss_is_out_of_reach_learned_is_relative_to_the_best_of_the_pilot(searched):
+    """The pilot's best has 0.7 of a guess's loss, so 0.85 of it has learned. The trials after it don't count for that,
+    nor do those of the pilot that were too slow, or nearly."""
+    pilot = [(1.0, 2.3, 0.1), (1 / 4, 1.61, 0.4), (1 / 16, 1.9, 0.3), (1 / 64, 2.2, 0.2)]
+    later = [(0.3, 0.4, 0.9)] * 5 + [(0.4, 1.94, 0.3)] * 5 + [(0.5, 1.97, 0.3)] * 5
+    [edge] = searched(pilot + later).edges()
+    assert edge.learned.share == pytest.approx(0.85, abs=0.001)
+    assert edge.outcomes["learned"].tolist() == [False, True] + [True] * 10 + [False] * 5
+    assert "learned is a final training loss below 85% of a guess's or" in findings.measured(edge)[-1]
 
 
 def test_a_search_in_which_all_diverged_asks_for_a_smaller_rate():
@@ -278,43 +279,6 @@ def test_a_search_in_which_all_diverged_asks_for_a_smaller_rate():
     edge = dataclasses.replace(edge, outcomes=edge.outcomes.assign(diverged=True, train_accuracy=0.1))
     [said] = findings.measured(edge)
     assert said == "no edge so far: all of 5 trials diverged, also at 0.01562; try a smaller --expected"
-
-
-def test_an_edge_below_all_rates_that_were_fast_enough_is_none(searched, capsys):
-    """One trial of the pilot learned by luck. Smaller rates were too slow, and other trials at its rate diverge."""
-    print_report(
-        searched([(1.0, 2.3, 0.1), (1 / 4, 0.3, 0.9), (1 / 16, 2.0, 0.4), (1 / 64, 2.2, 0.2), *[(0.25, 9, 0.1)] * 9])
-    )
-    said = " ".join(capsys.readouterr().out.split())
-    assert "50% at" not in said
-    assert "less than half learned at 0.25, and smaller rates may be too slow; try more --epochs" in said
-
-
-def test_a_search_in_which_all_learned_says_so_in_place_of_an_interval(searched, capsys):
-    print_report(searched([(rate, 0.1, 0.95) for rate in (*LADDER, *np.geomspace(0.1, 50, 40))]))
-    said = " ".join(capsys.readouterr().out.split())
-    assert "50% at" not in said
-    assert "all of 44 trials at rates from 0.01562 to 50 learned" in said
-
-
-def test_where_half_the_loss_is_out_of_reach_learned_is_relative_to_the_best_of_the_pilot(searched, capsys):
-    """The pilot's best has 0.7 of a guess's loss, so 0.85 of it has learned. The trials after it don't count for that,
-    nor do those of the pilot that were too slow, or nearly."""
-    pilot = [(1.0, 2.3, 0.1), (1 / 4, 1.61, 0.4), (1 / 16, 1.9, 0.3), (1 / 64, 2.2, 0.2)]
-    later = [(0.3, 0.4, 0.9)] * 5 + [(0.4, 1.94, 0.3)] * 5 + [(0.5, 1.97, 0.3)] * 5
-    sweep = searched(pilot + later)
-    [edge] = sweep.edges()
-    assert edge.learned.share == pytest.approx(0.85, abs=0.001)
-    assert edge.outcomes["learned"].tolist() == [False, True] + [True] * 10 + [False] * 5
-    print_report(sweep)
-    assert "learned is a final training loss below 85% of a guess's or" in " ".join(capsys.readouterr().out.split())
-
-
-def test_nothing_has_learned_before_the_pilot_says_what_that_is(searched):
-    [edge] = searched([(rate, 0.1, 0.95) for rate in LADDER[:3]]).edges()
-    assert edge.learned is None
-    assert not edge.outcomes["learned"].any()
-    assert findings.measured(edge)[0].endswith("fewer than the 4 trials that say what counts as learned")
 
 
 def row_of(loss, accuracy=0.5):

@@ -28,11 +28,6 @@ def replicates(accuracies, losses=None, regimes=None, **config):
 # --- replicates
 
 
-def test_interval_of_known_numbers():
-    # s = sqrt(2.5) = 1.5811, t(0.975, 4) = 2.7764451
-    assert half_width(2.5**0.5, 5) == pytest.approx(1.9632432, abs=1e-7)
-
-
 @pytest.mark.parametrize("count", [3, 5])
 def test_interval_is_students(count):
     values = np.array(VALUES[:count])
