@@ -154,7 +154,7 @@ def documented(name: str, thing: Any) -> Iterator[str]:
 
 
 FIRST = ("run_sweep", "TrialConfig", "SweepOptions", "Sweep", "load_sweep", "resume_sweep", "run_search")
-WITH_ALL_FIELDS = ("SweepOptions", "TrialConfig")
+WITH_ALL_FIELDS = ("SweepOptions", "Task", "TrialConfig")
 METHODS = ("Sweep",)
 
 
@@ -183,13 +183,13 @@ NAMES = {str: "text", bool: "yes or no", int: "whole number", float: "number"}
 TABLES = f"""\
 # The tables
 
-`load_sweep(DIR)` returns a `Sweep` with two pandas tables: `trials`, a row a trial, and `epochs`, a row an epoch of a
-trial. Its `meta` is what `sweep.json` says: command, options, data set, versions, machine and git revision.
+`load_sweep(DIR)` returns a `Sweep` with two pandas tables: `trials`, a row for each trial, and `epochs`, a row for each
+epoch of a trial. Its `meta` is what [`sweep.json`](files.md#sweepjson) says.
 A sweep that is running, or was killed, can be read as well.
 
 Losses are means over the images named, accuracies are shares of them. Counts start at 1. A column with gaps may be
-empty in some rows, and missing in sweeps of older versions. `epochs` has no validation columns where no images are held
-out, no columns of [sharpness](sharpness.md) where none is measured, and no `answers` but of [tokens](text.md).
+empty in some rows, and missing in sweeps of older versions. `epochs` has validation columns only with held-out images,
+columns of [sharpness](sharpness.md) only if it is measured, and `answers` only with [tokens](text.md).
 
 {PRINTED}"""
 

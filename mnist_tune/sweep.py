@@ -52,8 +52,8 @@ class Sweep(Tables):
 
         Args:
             trial: its id, as in `trials`; by default one of the best setting.
-            code: names your own network or task again, in another process than the one that trained it: its function,
-                or `FILE.py:FUNCTION`. A results folder runs no code.
+            code: your own network or task, if another process trained it: its function, or `FILE.py:FUNCTION`. A
+                results folder runs no code.
 
         Raises:
             UserError: there is no such trial, its state was not kept, or its code is not named or has changed.

@@ -84,7 +84,7 @@ class Search(CrossedOptions):
     holdout: Annotated[int, WHOLE] = 0
     """Training images that are held out, on which trials are compared; by default (0) a sixth of them."""
     seed: Annotated[int, SEED] = 0
-    """What is proposed follows from this. All trials have the seed 0 themselves."""
+    """Another number proposes other trials. All trials themselves have the seed 0."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

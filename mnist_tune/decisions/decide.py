@@ -65,16 +65,16 @@ class DecideOptions(CrossedOptions):
     """Training images that are held out, on which settings are compared; by default (0) as in --sweep, or a sixth, and
     up to half as many more if then no batch is smaller than the others."""
     tolerance: Annotated[float | None, RATE] = None
-    """How much less accurate than the best the setting that is named may be, or how much larger its loss. By default it
-    is half the standard error of one trial's accuracy, or loss, on the images held out."""
+    """How much worse than the best the named setting may be, in accuracy or loss. By default it is half the standard
+    error of one trial's accuracy, or loss, on the images held out."""
     trials: Annotated[int, InResume.ADDS, whole(1, MOST_TRIALS - CONFIRMED)] = TRIALS
-    """The most trials, without those that confirm, if it is not settled before."""
+    """The most trials until it is settled, without those that confirm."""
     confirm: Annotated[bool, InResume.CHANGES] = False
     """Train the best setting alone in the end, until it has 29 seeds."""
     at_a_time: Annotated[int | None, COUNT] = None
-    """How many seeds are trained at a time; by default as many as keep two settings' trials on all cores, and one."""
+    """Seeds that are trained at a time; by default enough for two settings to keep all cores busy, and one more."""
     seed: Annotated[int, SEED] = 0
-    """Makes the seeds of the trials other ones."""
+    """Another number gives the trials other seeds."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

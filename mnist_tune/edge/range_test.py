@@ -70,8 +70,8 @@ def range_test(options: RangeTestOptions, ramp: Ramp | None = None) -> RangeTest
 
     Args:
         options: what is tested.
-        ramp: the learning rates, by default 700 from 1e-5 to 100. On another one, as those of libraries, a test ends
-            only where the loss exceeds four times its least.
+        ramp: the learning rates, by default 700 from 1e-5 to 100. With another ramp, such as those of libraries, a test
+            ends only where the loss exceeds four times its least.
 
     Raises:
         UserError: the network or the data can't be used.

@@ -39,26 +39,26 @@ class EdgeOptions(CrossedOptions):
     scheduler: Literal["fifo"] = "fifo"
     """Trials run to their end, unless they diverge."""
     sweep: Annotated[str | Path | None, InResume.HERE] = None
-    """The folder or URI of a sweep: measure the edge of each of its settings, on its data. Name code of your own again,
-    so that it is loaded."""
+    """The folder or URI of a sweep: measure the edge of each network and optimiser that it trained, on its data. Name
+    code of your own again, so that it is loaded."""
     architecture: Annotated[tuple[str, ...], tyro.conf.arg(help=ARCHITECTURE_HELP)] = ("mlp-64-relu-glorot",)
     epochs: Annotated[int, COUNT] = 3
     """Epochs per trial; with --sweep, as there. An edge belongs to a length of training."""
     precision: Annotated[float, InResume.CHANGES, PART] = 0.05
-    """End the search for an edge once the 95% interval of its 50% rate has had this half-width, as a share of the rate,
-    through the last 15% of its outcomes."""
+    """A search ends once the 95% interval of the 50% rate has this half-width, as a share of the rate, and had it
+    through the last 15% of the outcomes."""
     trials: Annotated[int, InResume.ADDS, TRIALS] = 100
     """The most trials for an edge."""
     learned: Annotated[float | None, SHARE] = None
-    """Training accuracy that counts as learned; by default it is a final training loss below half the untrained one or
-    a guess's, whichever is less."""
+    """Training accuracy from which on a trial has learned. By default, its final training loss must be below half the
+    untrained loss, or a guess's if that is less."""
     expected: Annotated[float | None, RATE] = None
     """Learning rate at which the edge is expected, up to a factor of 8; by default where a range test blows up."""
     workers: Annotated[int | None, COUNT] = None
     """How many trials may be proposed before the outcome of the first is known; by default one more than can run, and
-    two more for each further edge. The search for one edge starts at most 16, then as many as it knows outcomes."""
+    two more for each further edge. A search for one edge has at most 16, later as many as it knows outcomes."""
     seed: Annotated[int, SEED] = 0
-    """Makes the seeds of the trials other ones. Each trial has a fresh seed of initialisation and batch order."""
+    """Another number gives the trials other seeds. Each trial has a fresh seed of initialisation and batch order."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -36,11 +36,11 @@ ENTRIES: dict[str, dict[str, Entry]] = {"task": _TRAINED, "architecture": _TRAIN
 
 
 def register(name: str, flag: str = "architecture") -> Callable[[Factory], Factory]:
-    """Register a factory of networks: `register("mine")(factory)`, then `architecture="mine(width=128)"`; or of tasks,
-    then `task="mine(width=128)"`.
+    """Register a factory of networks or tasks: `register("mine")(factory)`, then `architecture="mine(width=128)"` or
+    `task="mine(width=128)"`.
 
-    The factory is called with the arguments in the name, that of a network with the `DataSpec` before them. It returns
-    a `Network` or a `Task`. Processes and other nodes get it with the sweep, so that nothing has to be installed there.
+    The factory is called with the arguments in the name; that of a network gets the `DataSpec` first. It returns a
+    `Network` or a `Task`. Processes and other nodes get it with the sweep: nothing has to be installed there.
     """
 
     def add(factory: Factory) -> Factory:

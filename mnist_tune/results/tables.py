@@ -91,8 +91,8 @@ class Tables:
         least loss is first. Tasks whose losses don't compare have a best setting each.
 
         `accuracy` is the mean on held-out images over `seeds`, and `train_accuracy` that on training images. `failures`
-        is how many more seeds failed. `gap` is how far it is below the best, and `close` that it is not told apart from
-        it. `jumps` is by how much its accuracy still falls in an epoch (`standing`)."""
+        is how many more seeds failed. `gap` is how far the setting is below the best, and `close` whether it may be as
+        good. `jumps` is by how much its accuracy still falls in a late epoch, 0 if noise explains it."""
         trials, facts = self.steady, data_facts(self.meta)
         if facts.ranking.is_own:
             trials = trials.assign(loss_noise=trials["trial_id"].map(loss_noises(self.epochs, facts.ranking.name)))
@@ -102,8 +102,8 @@ class Tables:
         return pd.concat([one for one in found if len(one)] or found[:1], ignore_index=True)
 
     def contenders(self) -> list[TrialConfig]:
-        """Return the settings that may be the best, the best first, each with the seed 0: those that are not told apart
-        from it, and those that would not be without their largest jump."""
+        """Return the settings between which a decision would decide, the best first, each with the seed 0: those that
+        are not told apart from the best, and those that would not be without their largest jump."""
         return settings_of(to_decide(self.best()))
 
     def finalists(self) -> pd.DataFrame:
@@ -111,8 +111,8 @@ class Tables:
         return self.best().head(FINALISTS)
 
     def leading(self) -> list[str]:
-        """Return the trials whose states are always kept: one of the best setting first, then one of the others of the
-        best three, and of the best of each network."""
+        """Return the trials whose states are always kept: one for each of the best three settings, that of the best
+        first, and one for the best of each network."""
         best = self.finalists()["trial_id"].tolist()
         if self.decision is not None:
             mine = self.trials[self.decision.is_of(int(self.decision.decision.leader), self.trials)]

@@ -42,16 +42,16 @@ class Task:
     loss: Callable[..., tuple[Any, Any]] | None
     """`loss(params, state, batch, key)` returns the mean loss of a step's batch, a scalar, and the new state."""
     data: Callable[[], tuple[Any, Any]] | None = None
-    """`data()` returns `(train, test)`, trees of arrays with one leading axis. Or two numbers of examples that `loss`
-    draws itself: a batch is then their numbers, int32 [n]. None only for networks, whose data the sweep names."""
+    """`data()` returns `(train, test)`, trees of arrays with one leading axis. Or two counts, if `loss` draws examples
+    itself: a batch is then the numbers of its examples, int32 [n]. None for networks: the sweep names their data."""
     score: Callable[..., Any] | None = None
-    """`score(params, state, batch, key)` returns the loss of each example, [n], or of the batch, a scalar; or a
-    dictionary of such, with `loss` and perhaps `accuracy`. By default it is `loss`."""
+    """`score(params, state, batch, key)` returns the loss of each example, [n], or a scalar for the batch; or a
+    dictionary of such, with `loss` and perhaps `accuracy`. By default `loss` is the score."""
     step: Callable[..., tuple[Any, Any, Any, Any]] | None = None
     """`step(params, opt, state, batch, key, tx)` returns `(params, opt, state, loss)`, in place of a step along the
     gradient of `loss`; `tx` is an optimiser of optax."""
     split: tuple[str, ...] = ()
-    """With these, `opt` begins as `{name: tx.init(params[name])}`; without, as `tx.init(params)`."""
+    """Names of parts of `params`: `opt` begins as `{name: tx.init(params[name])}`; without, as `tx.init(params)`."""
     guess: float | None = None
     """The loss of the best constant answer, if it is known."""
     chance: float | None = None

@@ -82,11 +82,11 @@ class Data(Options):
     """What is trained in place of a network on a data set: a function of yours that returns a mnist_tune.Task,
     FILE.py:FUNCTION, with arguments if need be: "vae.py:vae(latent=10)". Several, with the same data, are crossed."""
     data_dir: Annotated[Path | None, InResume.CHANGES] = None
-    """Folder with the four IDX files of mnist or fashion-mnist. Fashion-mnist needs none where Debian's package
-    dataset-fashion-mnist is installed. Mnist needs none: it is downloaded into $MNIST_TUNE_DATA, or by default into
-    $MNIST_TUNE_CACHE, or by default into the user's cache folder."""
+    """Folder with the four IDX files of mnist or fashion-mnist. By default mnist is downloaded into $MNIST_TUNE_DATA
+    or, without that, into $MNIST_TUNE_CACHE or the user's cache folder; fashion-mnist is that of Debian's package
+    dataset-fashion-mnist."""
     train_images: Annotated[int | None, COUNT] = None
-    """Train on the first so many training images only."""
+    """Train on the first N training images only."""
     standardize: bool = False
     """Subtract the training set's mean and divide by its standard deviation: of all pixels, of each channel of colour
     images, or of each feature if an example is a vector."""
@@ -128,8 +128,8 @@ class Run(Options):
     lanes: Annotated[int | None, InResume.CHANGES, COUNT] = None
     """The most lanes per device; by default 4 per CPU core, 64 per GPU."""
     data_memory: Annotated[float | None, InResume.CHANGES, RATE] = None
-    """GiB of a device's memory that the data may take. Larger ones stay on the host, and come in parts while others are
-    trained on, with the same numbers. By default half of a GPU's memory."""
+    """GiB of a device's memory that the data may take; by default half of a GPU's. Larger data stay on the host, and
+    come in parts while others are trained on, with the same numbers."""
     cpus_per_trial: Annotated[int | None, COUNT] = None
     """CPU cores per trial; by default all cores divided by the trials, at least 1. The last bits of a trial's numbers
     depend on this, so a resumed sweep keeps it."""
@@ -148,8 +148,8 @@ class Run(Options):
     """Save a trial's state after every N epochs, while the next ones train. A kill loses no finished epoch's row, but
     each trial trains those since its last saved state again, with the same numbers: fewer than 2 N epochs."""
     hang_minutes: Annotated[float, InResume.CHANGES, FROM_0] = 10.0
-    """From a trial's third epoch: one that takes longer than this, and 20 times the trial's median, hangs. Its process,
-    or its server of lanes, is then replaced, and the trial continues; it fails the third time. 0 waits for ever."""
+    """From a trial's third epoch on, an epoch hangs if it takes longer than this and 20 times the trial's median. Its
+    process or server of lanes is then replaced, and the trial continues; the third time it fails. 0 waits for ever."""
     trials_per_gpu: Annotated[int, InResume.CHANGES, COUNT] = 1
     """With --execution process: the number of trials that share a GPU, each with an equal part of its memory."""
     address: Annotated[str | None, InResume.HERE] = None
