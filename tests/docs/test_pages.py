@@ -6,6 +6,7 @@ from dataclasses import fields
 import pytest
 
 from docs.pages import DIFFERS, DOCS, PAGES, flag, options_of, several_defaults
+from mnist_tune import Task
 from mnist_tune.invocation import COMMANDS
 
 
@@ -21,6 +22,11 @@ def test_every_flag_of_every_command_is_on_the_page():
     for command in COMMANDS.keys() - {"resume"}:
         kind = options_of(command)
         assert {(flag(kind, one), command) for one in fields(kind)} <= shown
+
+
+def test_every_function_of_a_task_is_on_the_page():
+    section = (DOCS / "python.md").read_text().partition("\n## Task\n")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)`", section, re.M) == [one.name for one in fields(Task)]
 
 
 def test_a_default_that_is_not_that_of_other_commands_has_a_reason():
