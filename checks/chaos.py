@@ -4,7 +4,6 @@
     python checks/chaos.py --kill worker
     python checks/chaos.py --kill power --moments 30
     python checks/chaos.py --kill disk
-    python checks/chaos.py --kill line
 
 It runs a sweep undisturbed, then again with a kill -9 at a random moment. The kill hits the driver's process group, a
 trial's process, a lane server, or Ray's raylet. Both runs are repeated for each moment, because a shared machine may be
@@ -20,9 +19,6 @@ on as after a kill.
 With `--kill disk` the sweep has a small disk of its own. From a random moment on that is full, or read-only, until the
 command ends: with one line, and each row that was recorded still there. Then a resume must complete the sweep. Mounting
 that disk takes root, or `unshare -rm python checks/chaos.py --kill disk`.
-
-With `--kill line` the sweep has the default scheduler and one trial at a time. Its driver kills itself right after a
-line of the journal, so also between a row and the stop that follows from it, and each line has its turn.
 """
 
 from __future__ import annotations
@@ -39,7 +35,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 import psutil
@@ -63,13 +59,10 @@ from mnist_tune.results.tables import TIMES
 TARGET = Target("killed", "wall_s", "at most", 1.5, "undisturbed")
 """How much longer a killed sweep may take."""
 
-LINE_RATES = ("0.3", "0.1", "0.03", "0.0003", "30")
-"""With these, trials of `--kill line` complete, are stopped as slow, and diverge."""
-
 TITLES = {"worker": "ray::ResourceTrainable", "server": "ray::LaneServer", "raylet": "raylet/raylet"}
 """Texts by which we recognise the command lines of the processes to kill."""
 
-ENDING = ("driver", "raylet", "line")
+ENDING = ("driver", "raylet")
 """Processes whose death ends the command. After the death of others, the sweep goes on by itself."""
 
 DISK_MB = 64
@@ -78,35 +71,16 @@ DISK_MB = 64
 TIMEOUT_S = 300.0
 """The most seconds that a command may take."""
 
-DIES = """
-import os, runpy, signal, sys
-from mnist_tune.results.writer import SweepWriter
-
-left, append = int(sys.argv.pop(1)), SweepWriter._append
-
-def append_or_die(self, event):
-    global left
-    append(self, event)
-    left -= event["kind"] in ("epoch", "end")
-    if left == 0:
-        os.killpg(0, signal.SIGKILL)
-
-SweepWriter._append = append_or_die
-sys.argv.pop(0)
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-"""Runs a script until its sweep's journal has so many rows and ends."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Chaos(Recorded):
     """Kills one process of a sweep at random moments, and checks that the sweep has lost nothing."""
 
-    kill: Literal["driver", "worker", "server", "raylet", "line", "power", "disk"] = "driver"
-    """What to kill: the driver with its process group (at random, or after each line), one of Ray's processes, the
-    whole machine, by imitation, or its disk."""
+    kill: Literal["driver", "worker", "server", "raylet", "power", "disk"] = "driver"
+    """What to kill: the driver with its process group, one of Ray's processes, the whole machine, by imitation, or its
+    disk."""
     moments: int = 20
-    """The number of kills, each in its own sweep. `--kill line` kills after every line."""
+    """The number of kills, each in its own sweep."""
     seed: int = 0
     """Seed of the random moments."""
     trials: int = 8
@@ -115,9 +89,6 @@ class Chaos(Recorded):
     """Epochs in a trial."""
 
     def flags(self) -> list[str]:
-        if self.kill == "line":
-            flags = ["--learning-rates", *LINE_RATES, "--epochs", "8", "--max-concurrent", "1", "--quiet"]
-            return [*flags, "--architecture", "mlp-16-tanh", "--dataset", "mnist-5k", "--execution", "process"]
         rates = [f"{0.01 * 1.5**i:.4g}" for i in range(self.trials)]
         flags = ["--learning-rates", *rates, "--epochs", str(self.epochs), "--scheduler", "fifo", "--quiet"]
         flags += ["--architecture", "mlp-16-tanh", "--dataset", "mnist-5k"]
@@ -127,11 +98,9 @@ class Chaos(Recorded):
 class Victim:
     """A command that runs a sweep in a folder of its own, and of which a process may be killed."""
 
-    def __init__(
-        self, config: Chaos, folder: Path, line: int | None = None, variables: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, config: Chaos, folder: Path, variables: Mapping[str, str] | None = None) -> None:
         self.config, self.folder, self.sweep, self.killed = config, folder, folder / "sweep", False
-        self.line, self.variables = line, variables
+        self.variables = variables
         folder.mkdir()
 
     def run(self, kill_after_s: float | None = None, random_: random.Random | None = None) -> float:
@@ -146,8 +115,7 @@ class Victim:
             with contextlib.suppress(psutil.TimeoutExpired):
                 child.wait(kill_after_s)
             self._kill(child, random_ or random.Random())
-        if self.ended(child) == -signal.SIGKILL and self.line:
-            self.killed = True
+        self.ended(child)
         if child.returncode and self.killed and self.config.kill in ENDING:
             child = self.start()
             self.ended(child)
@@ -158,12 +126,10 @@ class Victim:
         return wall_s
 
     def start(self) -> psutil.Popen:
-        exists = (self.sweep / "sweep.json").exists()
         flags = ["--output", str(self.sweep), *self.config.flags()]
-        if exists:
+        if (self.sweep / "sweep.json").exists():
             flags = ["--resume", str(self.sweep), "--quiet", *["--retry-errored"] * (self.config.kill == "disk")]
-        dies = ["-c", DIES, str(self.line)] if self.line and not exists else []
-        command = [*dies, str(REPOSITORY / "sweeps" / "lr_regimes.py"), *flags]
+        command = [str(REPOSITORY / "sweeps" / "lr_regimes.py"), *flags]
         return start_python(command, self.folder, self.variables, own_group=True)
 
     def _kill(self, child: psutil.Popen, random_: random.Random) -> None:
@@ -339,32 +305,6 @@ def mount(*arguments: str | Path) -> None:
         raise UserError("mounting takes root: unshare -rm python checks/chaos.py --kill disk")
 
 
-def every_line(config: Chaos, machine: dict[str, Any]) -> int:
-    """Kill the driver after each line in turn, and return the exit code."""
-    found = []
-    with TemporaryDirectory() as scratch:
-        calm = Victim(config, Path(scratch) / "calm")
-        calm.run()
-        undisturbed = load_sweep(calm.sweep)
-        lines = len(undisturbed.epochs) + len(undisturbed.trials)
-        for line in range(1, lines + 1):
-            victim = Victim(config, Path(scratch) / str(line), line)
-            victim.run()
-            wrong = faults(victim.sweep, undisturbed, exact=True) + ["it was not killed"] * (not victim.killed)
-            found.append(wrong)
-            print(f"killed after line {line} of {lines}: {'; '.join(wrong) or 'nothing differs'}", flush=True)
-    print(f"{found.count([])} of {len(found)} sweeps end as the undisturbed one: {ending(undisturbed)}")
-    write_record(config, machine, {"driver killed after each line": {"rounds": {}, "targets": [], "faults": found}})
-    return int(any(found))
-
-
-def ending(sweep: Sweep) -> str:
-    """Return how trials ended, by rate."""
-    rows = sweep.trials.sort_values("learning_rate")
-    ends = zip(rows["learning_rate"], rows["epochs_run"], rows["stop_reason"], strict=True)
-    return ", ".join(f"{rate:g} {reason} after {epochs}" for rate, epochs, reason in ends)
-
-
 def main() -> int:
     config = cli.parse(Chaos)
     if config.kill in ("power", "disk"):
@@ -372,8 +312,6 @@ def main() -> int:
             return int(any({"power": cut, "disk": failing_disks}[config.kill](config, Path(scratch))))
     machine = describe_machine()
     print(machine_line(machine), flush=True)
-    if config.kill == "line":
-        return every_line(config, machine)
     random_, found = random.Random(config.seed), []
     measured: Measured = {"undisturbed": [], "killed": []}
     with TemporaryDirectory() as scratch:

@@ -58,8 +58,6 @@ TIMEOUT_S = 300.0
 OWN = str(REPOSITORY / "examples" / "networks.py")
 """Networks and optimisers as users write theirs. `normed` has a state, and draws random numbers while it trains."""
 
-HAS_DROP_LAST = "drop_last" in {field.name for field in fields(TrialConfig)}
-
 OPTIONS: dict[str, list[Fields]] = {
     "data": [
         {"dataset": "mnist-5k"},
@@ -93,7 +91,7 @@ OPTIONS: dict[str, list[Fields]] = {
     "hold-out": [{}, {"holdout": 20}, {"holdout": 24}],  # of 60 images: a batch of 40, and less than one
     "batch size": [{"batch_size": (16,)}, {"batch_size": (40,)}, {"batch_size": (16, 40)}],
     "train images": [{}, {"train_images": 60}],
-    "drop last": [{}, {"drop_last": True}] if HAS_DROP_LAST else [{}],
+    "drop last": [{}, {"drop_last": True}],
     "standardize": [{}, {"standardize": True}],
     "target": [{}, {"target": 0.6}],
     "train evaluation": [{}, {"train_evaluation": 10}, {"train_evaluation": 5000}],
