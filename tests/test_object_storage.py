@@ -112,9 +112,8 @@ def server():
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
         threading.Thread(target=listening.serve_forever, daemon=True).start()
-        told = SimpleNamespace(
-            asked=[], answers=[], at=f"endpoint_override=127.0.0.1:{listening.server_port}&scheme=http"
-        )
+        at = f"endpoint_override=127.0.0.1:{listening.server_port}&scheme=http"
+        told = SimpleNamespace(asked=[], answers=[], at=at)
         yield told
         listening.shutdown()
 
@@ -122,12 +121,7 @@ def server():
 @pytest.mark.parametrize(
     ("status", "content", "kind", "said"),
     [
-        (
-            403,
-            b"<Error><Code>AccessDenied</Code><Message>no\nnot you</Message></Error>",
-            PermissionError,
-            "AccessDenied no",
-        ),
+        (403, b"<Error><Code>NotYou</Code><Message>no\nyou</Message></Error>", PermissionError, "NotYou no"),
         (401, b"who?", PermissionError, "401 Unauthorized: who?"),
         (400, b"<Error><Code>ExpiredToken</Code><Message>old</Message></Error>", OSError, "ExpiredToken old"),
         (503, b"", OSError, "503 Service Unavailable"),
@@ -191,12 +185,9 @@ def test_keys_come_from_the_environment_or_from_the_file_of_aws_if_boto3_is_ther
     file.write_text(AWS if kept == "file" else "")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
-    for name, value in {
-        "CONFIG_FILE": "none",
-        "SHARED_CREDENTIALS_FILE": file,
-        "EC2_METADATA_DISABLED": "true",
-    }.items():
-        monkeypatch.setenv(f"AWS_{name}", str(value))
+    monkeypatch.setenv("AWS_CONFIG_FILE", "none")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     if kept == "environment":
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "some")
     found = object_storage._keys_of_aws()
@@ -208,16 +199,8 @@ def test_keys_come_from_the_environment_or_from_the_file_of_aws_if_boto3_is_ther
 def test_a_profile_that_is_missing_is_said_in_a_line(monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
     monkeypatch.setattr("obstore.auth.boto3.Boto3CredentialProvider", Mock(side_effect=ProfileNotFound(profile="x")))
-    with pytest.raises(
-        UserError, match=r"^can't read the configuration of AWS: The config profile \(x\) could not be found$"
-    ):
+    with pytest.raises(UserError, match=r"^can't read the configuration of AWS: .*profile \(x\) could not be found$"):
         object_storage._keys_of_aws()
-
-
-def test_tunes_filesystem_finds_the_same_files(file):
-    object_storage.write(file, b"1")
-    filesystem, path = object_storage.filesystem_of(file)
-    assert filesystem.open_input_file(path).read() == b"1"
 
 
 def test_what_tune_writes_goes_with_the_folders_that_pyarrow_makes(bucket):
@@ -226,6 +209,7 @@ def test_what_tune_writes_goes_with_the_folders_that_pyarrow_makes(bucket):
     with filesystem.open_output_stream(f"{path}/tune/file") as file:
         file.write(b"1")
     object_storage.write(storage.join(bucket, "a"), b"1")
+    assert object_storage.read(storage.join(bucket, ".ray", "1", "tune", "file"))[0] == b"1"
     assert sorted(object_storage.below(bucket)) == [".ray", ".ray/1", ".ray/1/tune", ".ray/1/tune/file", "a"]
     object_storage.remove_tunes(storage.join(bucket, ".ray"))
     object_storage.remove_tunes(storage.join(bucket, "nothing"))

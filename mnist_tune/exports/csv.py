@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import re
-from pathlib import Path
 
 import pandas as pd
 
 from mnist_tune import storage
-from mnist_tune.exports.run import writing
+from mnist_tune.exports.run import write
 from mnist_tune.results.tables import Tables
 
 FORMULA = re.compile(r"(^|[;,|\t\r\n])(?=\s*[=+@-])|^(?=[\t\r])")
@@ -27,10 +26,7 @@ class Mirror:
         names = []
         for name, table in (("trials.csv", sweep.trials), ("epochs.csv", sweep.epochs)):
             file = storage.join(self._output, name) if self._output else sweep.picture(name)
-            with writing(file):
-                if isinstance(file, Path):
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                storage.write(file, quoted(table).to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC).encode())
+            write(file, quoted(table).to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC).encode())
             names.append(str(file))
         return "Files: " + ", ".join(names)
 

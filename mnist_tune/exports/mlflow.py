@@ -15,9 +15,6 @@ ID = "mnist_tune.id"
 MARK = "mnist_tune.epoch"
 """The tag that holds the last epoch that a run has."""
 
-MOST = 50_000
-"""The most runs that MLflow lists at once."""
-
 STATUS = {
     "running": "RUNNING",
     "unknown": "RUNNING",
@@ -46,7 +43,10 @@ class Mirror:
             experiment = self._client.get_experiment_by_name(name)
             place = experiment.experiment_id if experiment else self._client.create_experiment(name)
             ours = f"tags.`{ID}` LIKE '{top}%'"
-            known = {run.data.tags[ID]: run for run in self._client.search_runs([place], ours, max_results=MOST)}
+            known, page = dict[str, Any](), None
+            while page is None or page.token:
+                page = self._client.search_runs([place], ours, page_token=page and page.token)
+                known |= {run.data.tags[ID]: run for run in page}
             parent = known.get(top) or self._client.create_run(place, tags={ID: top}, run_name=title(sweep))
             for run in runs(sweep):
                 if run != self._written.get(run.id):

@@ -108,6 +108,14 @@ def writing(output: Place) -> Iterator[None]:
         raise UserError(f"can't write {output}: {why}; name another --output") from None
 
 
+def write(file: Place, content: bytes) -> None:
+    """Write a file of an export, in a folder that may be new. Raises `UserError` if it can't be written."""
+    with writing(file):
+        if isinstance(file, Path):
+            file.parent.mkdir(parents=True, exist_ok=True)
+        storage.write(file, content)
+
+
 def library(name: str) -> Any:
     """Return an optional library. Raises `UserError` if it is not installed."""
     try:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 
 from mnist_tune import storage
 from mnist_tune.execution.checkpoint import Checkpoint
-from mnist_tune.exports.run import library, runs, writing
+from mnist_tune.exports.run import library, runs, write
 from mnist_tune.results.tables import Tables
 
 
@@ -30,10 +29,7 @@ class Mirror:
                 arrays = {plain(name): np.asarray(one, order="C") for name, one in saved.arrays.items()}
                 arrays.pop("", None)
                 about = {"trial": json.dumps(run.params), "epoch": json.dumps(saved.row)}
-                with writing(file):
-                    if isinstance(file, Path):
-                        file.parent.mkdir(parents=True, exist_ok=True)
-                    storage.write(file, self._library.save(arrays, about))
+                write(file, self._library.save(arrays, about))
                 count += 1
         return f"Files: {folder}, {count}; the best first: {', '.join(sweep.leading())}"
 

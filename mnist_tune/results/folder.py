@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
-from itertools import accumulate, count
+from itertools import accumulate
 from pathlib import Path
 from stat import S_ISLNK, S_ISREG
 from typing import Any
@@ -102,16 +102,16 @@ def refuse_links(*folders: Path) -> None:
 def new_folder(parent: Path, name: str) -> Path:
     """Create `name` in `parent` and return it; if it exists, `name-2`, `name-3` and so on. Raises `UserError` if
     `parent` can't be written."""
-    for number in count(1):
-        path = parent / (name if number == 1 else f"{name}-{number}")
+    path, number = parent / name, 1
+    while True:
         try:
             path.mkdir(parents=True)
             return path
         except FileExistsError:
-            continue
+            number += 1
+            path = parent / f"{name}-{number}"
         except OSError as error:
             raise UserError(f"can't write results to {path}: {error.strerror}; name another --output") from None
-    raise AssertionError("unreachable")
 
 
 def fetch(uri: str, folder: Path, with_journal: bool = True) -> None:

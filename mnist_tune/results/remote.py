@@ -25,10 +25,7 @@ from mnist_tune.results.folder import FILES, JOURNAL, META, SEGMENT_BYTES, SEGME
 from mnist_tune.results.signs import SIGN, last_sign
 
 SIGN_S = 20.0
-"""Seconds between two signs of life."""
-
-RETRY_S = 2.0
-"""Seconds until a sign is tried again that could not be given."""
+"""Seconds between two signs of life. One may be lost: a writer counts as silent after `ALIVE_S`."""
 
 INTERVAL_S = 2.0
 """Seconds between two uploads: rows arrive at most this late while the storage answers."""
@@ -159,15 +156,13 @@ class Remote:
         self._versions[name] = object_storage.write_over(where, content, over, self._token)
 
     def _sign_on(self) -> None:
-        wait = SIGN_S
-        while not self._withdrawn.wait(wait):
+        while not self._withdrawn.wait(SIGN_S):
             try:
                 self._give_sign()
-                wait = SIGN_S
             except ChangedError:
                 return self._refuse()
-            except OSError:
-                wait = RETRY_S
+            except OSError:  # the next one is given soon
+                continue
 
     def _refuse(self) -> None:
         self.refused = UserError(f"another process took over {self._to}; what this one did is in {self._folder}")

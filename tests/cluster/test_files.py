@@ -65,25 +65,10 @@ CHECKS = {
     ".ci/run": script,
 }
 
-BROKEN = [
-    ("cluster/aws.yaml", "max_workers: 4", "max_worker: 4"),
-    ("cluster/gcp.yaml", "  type: gcp", "  kind: gcp"),
-    ("cluster/rayjob.yaml", "backoffLimit: 3", 'backoffLimit: "3"'),
-    ("cluster/Dockerfile", "USER 1000", "USER root"),
-    ("cluster/slurm.sbatch", '"$address" --min', "$address --min"),
-]
-
 
 @pytest.mark.parametrize("path", CHECKS)
 def test_a_file_passes_its_check(path):
     assert CHECKS[path]((ROOT / path).read_text()) == []
-
-
-@pytest.mark.parametrize(("path", "right", "wrong"), BROKEN)
-def test_a_broken_copy_fails_its_check(path, right, wrong):
-    text = (ROOT / path).read_text()
-    assert right in text
-    assert CHECKS[path](text.replace(right, wrong)) != []
 
 
 @pytest.mark.parametrize("path", sorted(CLUSTER.iterdir()), ids=lambda path: path.name)

@@ -84,21 +84,7 @@ def check(read, lines):
     )
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "trial_id",
-        "epoch",
-        "above_since",
-        "learning_rate",
-        "train_loss",
-        "answers",
-        "wait_s",
-        "diverged",
-        "finite",
-        "node",
-    ],
-)
+@pytest.mark.parametrize("name", {(one.kind, one.needed): one.name for one in EPOCHS}.values())
 def test_a_value_that_no_sweep_writes_is_taken_or_refused_as_in_a_line(read, epoch_row, name):
     for value in ODD:
         check(read, [line(epoch_row), line(epoch_row, **{name: value}), line(epoch_row)])

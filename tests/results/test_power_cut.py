@@ -6,10 +6,9 @@ import threading
 import time
 
 import pytest
-from waiting import wait_until
 
 from checks.power_cut import disk, record, recorded
-from mnist_tune import UserError, storage
+from mnist_tune import storage
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.results.journal import read_journal
 
@@ -91,16 +90,3 @@ def test_a_state_that_a_power_cut_emptied_is_none(tmp_path, left):
     """A damaged one would be said, and its trial's rows recorded again."""
     (tmp_path / "state.npz").write_bytes(left)
     assert Checkpoint.load(tmp_path / "state.npz") is None
-
-
-def test_a_disk_that_fails_while_it_syncs_stops_the_sweep_with_one_line(tmp_path, new_writer, epoch_row, monkeypatch):
-    def fail(descriptor):
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr(storage, "SYNC_S", 0.01)
-    with new_writer(tmp_path / "sweep") as writer:
-        monkeypatch.setattr(os, "fsync", fail)
-        writer.epoch("00000", epoch_row(1), repeated=False)
-        wait_until(lambda: writer.failure, "nobody says so", every=0.005)
-        with pytest.raises(UserError, match=r"^can't write to .*: Input/output error; fix that, then --resume "):
-            writer.epoch("00000", epoch_row(2), repeated=False)

@@ -1,8 +1,6 @@
 """A sweep in object storage: its uploads, downloads and resumes, and its one writer's signs of life."""
 
-import json
 import threading
-import time
 from datetime import timedelta
 from unittest import mock
 
@@ -25,23 +23,6 @@ def quick(tmp_path, monkeypatch):
     """Upload rows at once, and give each test its own cache folder."""
     monkeypatch.setattr(remote, "INTERVAL_S", 0.05)
     monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def place_of(tmp_path):
-    """A function that makes the place of a sweep, with its `sweep.json` and an empty journal in a local folder."""
-    made = []
-
-    def make(uri, say=lambda line: None, name="local"):
-        (tmp_path / name).mkdir(exist_ok=True)
-        storage.write(tmp_path / name / "journal.jsonl", b"")
-        made.append(Remote(tmp_path / name, uri, name, say))
-        made[-1].files["sweep.json"] = name.encode()
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.withdraw()
 
 
 def epochs(place):
@@ -79,30 +60,19 @@ def test_a_finished_sweep_in_storage_equals_a_local_one(new_writer, epoch_row, b
     assert last_sign(bucket).writer == {}
 
 
-@pytest.mark.parametrize(
-    ("local", "kept"), [(None, False), (b"[1]\n[2]\n[3]\n", True), (b"[1]\n", False), (b"[1]\n[0]\n[3]\n", False)]
-)
-def test_a_local_journal_is_kept_only_if_it_begins_with_what_was_uploaded(bucket, local, kept):
+def test_a_local_journal_is_kept_only_if_it_begins_with_what_was_uploaded(bucket):
     """Otherwise the sweep went on elsewhere, and its epochs would be trained again."""
     storage.write(storage.join(bucket, "sweep.json"), b"{}")
+    working_folder(bucket).mkdir(parents=True)
+    journal = working_folder(bucket) / "journal.jsonl"
+    journal.write_bytes(b"[1]\n")  # of an earlier sweep, whose files there are gone
+    assert (fetched(bucket) / "journal.jsonl").read_bytes() == b""
     for number, segment in enumerate((b"[1]\n[", b"2]\n")):
         storage.write(storage.join(bucket, "journal", f"{number:06d}"), segment)
-    if local is not None:
-        working_folder(bucket).mkdir(parents=True)
-        (working_folder(bucket) / "journal.jsonl").write_bytes(local)
-        (working_folder(bucket) / "sweep.json").write_bytes(b"{}")
-    assert (fetched(bucket) / "journal.jsonl").read_bytes() == (local if kept else b"[1]\n[2]\n")
-
-
-@pytest.mark.parametrize("left", [None, b'{"started": "then"}', b"damaged", b"[1]"])
-def test_a_working_folder_that_another_sweep_left_gives_this_one_no_rows(bucket, left):
-    """It belongs to an earlier sweep at the same URI, whose files there are gone. The new sweep starts empty."""
-    storage.write(storage.join(bucket, "sweep.json"), b'{"started": "now"}')
-    working_folder(bucket).mkdir(parents=True)
-    (working_folder(bucket) / "journal.jsonl").write_bytes(b"[1]\n")
-    if left:
-        (working_folder(bucket) / "sweep.json").write_bytes(left)
-    assert (fetched(bucket) / "journal.jsonl").read_bytes() == b""
+    for local, kept in ((b"[1]\n[2]\n[3]\n", True), (b"[1]\n", False), (b"[1]\n[0]\n[3]\n", False)):
+        journal.write_bytes(local)
+        fetched(bucket)
+        assert journal.read_bytes() == (local if kept else b"[1]\n[2]\n")
 
 
 @pytest.mark.parametrize("name", ["sweep.json", "epochs.parquet", "journal/000000"])
@@ -167,15 +137,6 @@ def test_states_without_a_sweep_are_not_overwritten(new_writer, bucket):
         new_writer(bucket)
 
 
-def test_tables_that_are_no_longer_there_do_not_stay_behind(new_writer, bucket):
-    new_writer(bucket).finish(ended="now")
-    tables = ["epochs.parquet", "trials.parquet"]
-    assert sorted(path.name for path in fetched(bucket).glob("*.parquet")) == tables
-    for name in tables:
-        storage.remove(storage.join(bucket, name))
-    assert not list(fetched(bucket).glob("*.parquet"))
-
-
 def test_a_uri_without_a_sweep_is_named_in_the_error(bucket):
     with pytest.raises(UserError, match="no sweep in s3://mnist-tune/"):
         load_sweep(bucket)
@@ -217,12 +178,13 @@ def refuse(*arguments):
 
 
 @pytest.mark.promise("Without an answer, rows are kept and uploaded later")
-def test_rows_wait_until_the_storage_answers_again(new_writer, epoch_row, bucket, place_of, monkeypatch):
+def test_rows_wait_until_the_storage_answers_again(bucket, tmp_path, monkeypatch):
     said = []
-    place = place_of(bucket, said.append)
+    place = Remote(tmp_path, bucket, "token", said.append)
+    place.files["sweep.json"] = b"{}"
     place.claim()
     for epoch, answers in enumerate((True, False, False, True, True), start=1):
-        with (place._folder / "journal.jsonl").open("ab") as file:
+        with (tmp_path / "journal.jsonl").open("ab") as file:
             file.write(b"[%d]\n" % epoch)
         with monkeypatch.context() as patch:
             if not answers:
@@ -230,22 +192,7 @@ def test_rows_wait_until_the_storage_answers_again(new_writer, epoch_row, bucket
             assert (place._upload() is None) == answers
     assert storage.read(storage.join(bucket, "journal", "000000")) == b"[1]\n[2]\n[3]\n[4]\n[5]\n"
     assert [line.partition(" s3://")[0] for line in said] == ["can't upload to", "uploads to"]
-
-
-@pytest.mark.promise("Any machine goes on with what is there")
-def test_another_machine_resumes_what_was_uploaded(new_writer, epoch_row, bucket, tmp_path, monkeypatch):
-    first = new_writer(bucket)
-    first.epoch("00000", epoch_row(1), False)
-    wait_until(lambda: exists(bucket) and epochs(bucket))
-    monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "another"))
-    fetched(bucket)
-    second = new_writer(bucket, resume=True)
-    second.epoch("00000", epoch_row(1), True)
-    second.epoch("00000", epoch_row(2), False)
-    second.finish(ended="now")
-    assert epochs(bucket) == [("00000", 1), ("00000", 2)]
-    with pytest.raises(UserError, match="another process took over"):
-        first.finish(ended="now")
+    place.withdraw()
 
 
 def test_others_wait_until_the_end_is_tidied_up(new_writer, bucket, monkeypatch):
@@ -268,12 +215,11 @@ def test_others_wait_until_the_end_is_tidied_up(new_writer, bucket, monkeypatch)
 # --- two machines, one after the other
 
 
+@pytest.mark.promise("Any machine goes on with what is there")
 @pytest.mark.promise(
     "A process that was taken for dead, or from which a resume took over, ends with a line and writes nothing more"
 )
-def test_a_writer_whose_place_was_taken_ends_and_writes_nothing(
-    new_writer, epoch_row, bucket, place_of, tmp_path, monkeypatch
-):
+def test_a_writer_whose_place_was_taken_ends_and_writes_nothing(new_writer, epoch_row, bucket, tmp_path, monkeypatch):
     """As a laptop that slept for an hour. Its sign of life tells it, or the next file that it writes."""
     first = new_writer(bucket)
     first.epoch("00000", epoch_row(1), False)
@@ -292,6 +238,7 @@ def test_a_writer_whose_place_was_taken_ends_and_writes_nothing(
     assert epochs(bucket) == [("00000", 1)]
     assert last_sign(bucket).writer["folder"] == str(second.path)
     assert read_journal(first.path).epochs["epoch"].tolist() == [1, 2]
+    second.epoch("00000", epoch_row(1), True)
     second.epoch("00000", epoch_row(2), False)
     second.finish(ended="now")
     assert epochs(bucket) == [("00000", 1), ("00000", 2)]
@@ -403,11 +350,6 @@ def test_a_resume_is_refused_if_the_sweep_went_on_since_it_was_read(
 # --- signs of life
 
 
-def sign(place, host="elsewhere", at=0.0, **more):
-    content = {"host": host, "process": 1, "time": time.time() + at} | more
-    storage.write(storage.join(place, SIGN), json.dumps(content).encode())
-
-
 @pytest.mark.promise(
     "A running sweep in object storage can be read, also in an epoch of five minutes; its trials are `unknown` after"
     " two minutes without a sign of life"
@@ -462,21 +404,8 @@ def test_a_sign_that_cannot_be_read_says_nothing(bucket, content):
 
 
 def test_a_new_sweep_ignores_the_sign_of_a_writer_that_left_no_sweep(new_writer, bucket):
-    sign(bucket)
+    storage.write(storage.join(bucket, SIGN), b'{"host": "elsewhere"}')
     new_writer(bucket).finish(ended="now")
-
-
-def test_a_writer_gives_signs_of_life_while_it_runs(new_writer, bucket, monkeypatch):
-    monkeypatch.setattr(remote, "SIGN_S", 0.1)
-    writer, signs = new_writer(bucket), set()
-
-    def signed_again():
-        signs.add(storage.read(storage.join(bucket, SIGN)))
-        return len(signs - {None}) > 2
-
-    wait_until(signed_again)
-    writer.finish(ended="now")
-    assert last_sign(bucket).writer == {}
 
 
 def test_a_writer_gives_signs_of_life_while_an_upload_takes_long(new_writer, epoch_row, bucket, monkeypatch):
@@ -495,24 +424,3 @@ def test_a_writer_gives_signs_of_life_while_an_upload_takes_long(new_writer, epo
     long.set()
     writer.finish(ended="now")
     assert epochs(bucket) == [("00000", 1)]
-
-
-def test_a_sign_that_could_not_be_given_is_given_soon(bucket, place_of, monkeypatch):
-    monkeypatch.setattr(remote, "SIGN_S", 0.1)
-    monkeypatch.setattr(remote, "RETRY_S", 0.05)
-    send, failed = object_storage.write_over, []
-
-    def fails_once(where, *arguments):
-        if threading.current_thread() is threading.main_thread() or failed:
-            return send(where, *arguments)
-        failed.append(where)
-        raise OSError("SlowDown later")
-
-    monkeypatch.setattr(object_storage, "write_over", fails_once)
-    own = place_of(bucket)
-    own.claim()
-    first = last_sign(bucket)
-    own.start()
-    wait_until(lambda: last_sign(bucket) != first)
-    own.withdraw()
-    assert len(failed) == 1

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import pytest
 from ray.exceptions import ActorDiedError
 
-from mnist_tune.execution.lane_server import LaneServer
 from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.runtime import lane_directory as module
 from mnist_tune.runtime.lane_directory import LaneDirectory
@@ -94,20 +93,6 @@ def test_a_server_that_does_not_start_delays_trials_for_a_moment(servers, monkey
         assert await assigned(directory, *again) == [servers[0]] * 2
 
     with_directory(act, capacity=3)
-
-
-def test_a_trial_that_waits_too_long_is_told_to_ask_again(servers, monkeypatch):
-    monkeypatch.setattr(module, "START_S", 0.01)
-    monkeypatch.setattr(module.ray, "cluster_resources", lambda: {"GPU": 1.0})
-
-    async def act(directory):
-        assert await assigned(directory, "a") == [None]
-        servers[0].started.set()
-        await asyncio.sleep(0.01)
-        assert await assigned(directory, "a", "b") == [servers[0]] * 2
-        assert len(servers) == 1  # the first attempt counts no longer
-
-    with_directory(act)
 
 
 def test_a_lane_that_was_assigned_and_never_used_is_free_again_once_others_wait_long(servers, monkeypatch):
@@ -231,44 +216,3 @@ def test_lanes_for_which_there_is_no_memory_go_to_another_server(servers, monkey
         assert (len(small.lanes), len(large.lanes)) == (1, 3)
 
     with_directory(act, capacity=3)
-
-
-def test_a_lane_goes_to_the_server_with_the_fewest(servers, monkeypatch):
-    monkeypatch.setattr(module.ray, "cluster_resources", lambda: {"GPU": 2.0})
-
-    async def act(directory):
-        await begun(directory, *"abcd")
-        for server in servers:
-            server.started.set()
-        await begun(directory)
-        first, second = directory._servers
-        for lane in list(second.lanes):
-            await directory.free(lane, lane)
-        assert await assigned(directory, "e", "f") == [second.actor] * 2
-        assert len(first.lanes) == len(second.lanes) == 2
-
-    with_directory(act, capacity=3)
-
-
-@pytest.mark.parametrize(("device", "needed"), [("GPU", {"num_gpus": 1}), ("CPU", {"scheduling_strategy": "SPREAD"})])
-def test_servers_and_directory_are_restarted_wherever_they_die(monkeypatch, device, needed):
-    started = []
-
-    def remote(kind):
-        return SimpleNamespace(
-            options=lambda **options: SimpleNamespace(remote=lambda *given: started.append((kind, options, given)))
-        )
-
-    context = SimpleNamespace(current_actor="the directory", get_node_id=lambda: "a" * 56)
-    fake = SimpleNamespace(remote=remote, cluster_resources=lambda: {device: 1.0}, get_runtime_context=lambda: context)
-    monkeypatch.setattr(module, "ray", fake)
-    monkeypatch.setattr(module, "START_S", 0.0)
-    settings = WorkerSettings("states")
-    module.start_directory(settings, 5, device)
-    [(kind, options, given)] = started
-    assert (kind, given) == (LaneDirectory, (settings, 5, device, LaneServer))
-    here = options.pop("scheduling_strategy")
-    assert (here.node_id, here.soft) == ("a" * 56, True)
-    assert options == {"num_cpus": 0, "max_restarts": -1, "max_concurrency": 10_000}
-    assert asyncio.run(LaneDirectory(*given).assign("a", "a")) is None
-    assert started[1:] == [(LaneServer, {"num_cpus": 0, "max_restarts": -1, **needed}, (settings, 5, "the directory"))]

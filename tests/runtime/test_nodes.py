@@ -1,7 +1,6 @@
 """Processes and nodes that die during a sweep, and what is printed about them."""
 
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep, run_swe
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.writer import TOKEN
 from mnist_tune.runtime import nodes
-from mnist_tune.runtime.nodes import NodeWatch, check_nodes, death, is_nodes_death, last_death
+from mnist_tune.runtime.nodes import NodeWatch, check_nodes, death, is_nodes_death
 from mnist_tune.runtime.ray_private import deaths_counted, own_parameters
 from mnist_tune.runtime.ray_session import SILENT
 from mnist_tune.tuning import tuner
@@ -105,15 +104,6 @@ def test_whenever_its_node_dies_a_trial_ends_with_the_third_death_of_its_process
     assert not trial.should_recover()
 
 
-def test_of_several_deaths_of_a_trial_the_last_is_named(tmp_path):
-    file = tmp_path / "error.txt"
-    text = f"Failure # 1 (occurred at noon)\n{KILLED}\nFailure # 2 (occurred at one)\n{RAISED}"
-    file.write_bytes(b"\xff" + text.encode())
-    assert last_death(SimpleNamespace(error_file=str(file))) == death(RAISED) != death(KILLED)
-    for missing in (None, str(tmp_path / "gone")):
-        assert last_death(SimpleNamespace(error_file=missing)) == (None, "Ray does not say why")
-
-
 BROKEN = """
 import jax.numpy as jnp
 from mnist_tune import Network
@@ -181,19 +171,6 @@ def test_what_is_said_of_nodes_and_deaths(monkeypatch, tmp_path, capsys, quiet):
         assert_kept("nodes and deaths", "\n".join(lines) + "\n")
 
 
-def test_a_trial_that_is_not_started_again_is_said_so(monkeypatch, tmp_path, capsys):
-    watched = Watched(monkeypatch, tmp_path)
-    watched.file.write_text(KILLED)
-    trial = SimpleNamespace(trial_id="tunes", config={"trial": {"trial_id": "00003"}}, error_file=str(watched.file))
-    watched.watch.on_trial_error(0, [], trial)
-    watched.watch.on_trial_recover(0, [], trial)
-    first, second = capsys.readouterr().err.splitlines()
-    assert first.startswith("trial 00003 died, pid 11233 on 10.0.0.7: ")
-    assert first.endswith("; it is not started again")
-    assert second.endswith("; it continues from its last epoch")
-    assert pickle.loads(pickle.dumps(watched.watch)).__dict__ == {}
-
-
 def test_a_dead_raylet_ends_the_sweep_at_once_and_nodes_are_looked_at_now_and_then(monkeypatch, tmp_path, capsys):
     watched = Watched(monkeypatch, tmp_path)
     monkeypatch.setattr(nodes, "NODE_CHECK_S", 1000.0)
@@ -224,6 +201,7 @@ def test_a_trial_ends_after_its_process_died_three_times(tmp_path, every_core, m
     deaths = [line for line in said.err.splitlines() if not line.startswith(("trials: ", "page: "))]
     assert len(deaths) == 3
     assert all(line.startswith("trial 00001 died, pid ") for line in deaths)
+    assert [line.rpartition("; ")[2][:8] for line in deaths] == ["it conti", "it conti", "it is no"]
 
 
 @pytest.mark.ray

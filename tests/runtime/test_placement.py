@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 import ray
 from kept_texts import assert_kept
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.util.placement_group import placement_group, remove_placement_group
 from waiting import LONG_S
 
 from mnist_tune import SweepOptions, TrialConfig, UserError, run_search, run_sweep
@@ -20,7 +20,6 @@ from mnist_tune.data_spec import DataSpec, TaskSpec
 from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.runtime import placement
-from mnist_tune.runtime.lane_directory import start_directory
 from mnist_tune.runtime.placement import Device, choose_placement, lanes_that_fit, trial_slots
 from mnist_tune.runtime.ray_private import own_parameters
 from mnist_tune.runtime.ray_session import QUIET, variables
@@ -191,24 +190,6 @@ def two_gpus(started_with_two_gpus):
 
 
 @pytest.fixture
-def taken(started_with_two_gpus):
-    """A function that occupies resources until the test ends."""
-    holders = []
-
-    class Holder:
-        def hold(self):
-            pass
-
-    def take(**resources):
-        holders.append(ray.remote(**resources)(Holder).remote())
-        ray.get(holders[-1].hold.remote())
-
-    yield take
-    for holder in holders:
-        ray.kill(holder)
-
-
-@pytest.fixture
 def gpus_that_train(two_gpus, monkeypatch):
     """Pretend that JAX can use the GPUs. What is placed on them still trains on CPUs."""
     for module in (placement, tuner):
@@ -231,13 +212,14 @@ def test_gpus_that_jax_cannot_use_are_one_warning(two_gpus, tmp_path, capsys, ex
 
 
 @pytest.mark.ray
-def test_a_node_and_a_free_gpu_are_waited_for(two_gpus, taken, monkeypatch, capsys):
+def test_a_node_and_a_free_gpu_are_waited_for(two_gpus, monkeypatch, capsys):
     found, known = ray.cluster_resources(), [{}]  # at first no CPUs, as on a head without nodes
     monkeypatch.setattr(ray, "cluster_resources", lambda: known.pop() if known else found)
     assert placement.find_device(quiet=False).kind == "CPU"
     assert "no node that trains is up; waiting for the cluster to start one" in capsys.readouterr().err
     placement._gpu_memory.cache_clear()
-    taken(num_cpus=3, num_gpus=2)
+    taken = placement_group([{"CPU": 3, "GPU": 2}])
+    ray.get(taken.ready())
     monkeypatch.setattr(placement, "PROBE_TIMEOUT_S", 1.0)
     with pytest.raises(UserError, match="no GPU of the cluster was free within 1 s"):
         placement.find_device(quiet=True)
@@ -245,6 +227,7 @@ def test_a_node_and_a_free_gpu_are_waited_for(two_gpus, taken, monkeypatch, caps
     known.append({})
     with pytest.raises(UserError, match="the cluster started no node within 1 s"):
         placement.find_device(quiet=True)
+    remove_placement_group(taken)
 
 
 @pytest.mark.ray
@@ -288,34 +271,6 @@ def test_no_gpu_is_idle_while_there_are_lanes_for_it(gpus_that_train, tmp_path, 
     done = run_search("lanes", ENDLESS, 4, options, Together(4))
     assert list(done.trials["stop_reason"]) == ["together"] * 4
     assert set(found) == {0}  # Tune may kill an actor, too, that is slow to end
-
-
-@pytest.mark.ray
-def test_a_lane_server_that_waits_for_a_gpu_delays_nobody(two_gpus, taken):
-    taken(num_cpus=0, num_gpus=1)
-    directory, found = start_directory(SETTINGS, 2, "GPU"), dict.fromkeys("ab")
-    while waiting := [lane for lane, server in found.items() if server is None]:
-        found |= zip(waiting, ray.get([directory.assign.remote(lane, lane) for lane in waiting]), strict=True)
-    server, other = found.values()
-    assert server == other
-    waits = directory.assign.remote("c", "c")  # and with it a second server
-    assert ray.wait([waits], timeout=1)[0] == []
-    start = time.monotonic()
-    directory.free.remote("b", "b")
-    assert ray.get(waits) == server
-    directory.free.remote("c", "c")
-    assert ray.get(directory.assign.remote("d", "d")) == server
-    assert time.monotonic() - start < 15
-    ray.kill(directory)
-
-
-@pytest.mark.ray
-def test_three_trials_share_a_gpu(gpus_that_train, taken, tmp_path):
-    taken(num_cpus=0, num_gpus=1)
-    sharing = {"execution": "process", "trials_per_gpu": 3, "time_budget": 90.0}
-    options = SweepOptions(dataset="mnist-5k", output=tmp_path, quiet=True, **sharing)
-    done = run_search("shared", ENDLESS, 3, options, Together(3))
-    assert list(done.trials["stop_reason"]) == ["together"] * 3
 
 
 def test_a_fixed_cluster_is_asked_before_anything_starts(monkeypatch, mnist_5k, tmp_path):
