@@ -14,7 +14,6 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, TypeVar
@@ -203,11 +202,6 @@ def remove_folder(where: Place) -> None:
         shutil.rmtree(where, ignore_errors=True)
     else:
         object_storage.remove(*(join(where, name) for name in object_storage.below(where)))
-
-
-def names(where: Place) -> Sequence[str]:
-    """Return the sorted names of the files in a folder, or none if it does not exist. Raises OSError."""
-    return sorted(sizes(where))
 
 
 def sizes(where: Place) -> dict[str, int]:

@@ -69,6 +69,7 @@ def fetched(where: Place) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder, where):
             fetch(where, folder)
+            fetch_journal(where, folder)
     return folder
 
 
@@ -114,9 +115,9 @@ def new_folder(parent: Path, name: str) -> Path:
             raise UserError(f"can't write results to {path}: {error.strerror}; name another --output") from None
 
 
-def fetch(uri: str, folder: Path, with_journal: bool = True) -> None:
-    """Download a sweep from object storage into a local folder. A local journal that holds more events is kept. Raises
-    `UserError` if there is no sweep, or the storage can't be read."""
+def fetch(uri: str, folder: Path) -> None:
+    """Download a sweep from object storage into a local folder, but for its journal. Raises `UserError` if there is no
+    sweep, or the storage can't be read."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in reversed(FILES):  # `sweep.json` first: it may say that the others are final
         (folder / name).unlink(missing_ok=True)
@@ -124,8 +125,6 @@ def fetch(uri: str, folder: Path, with_journal: bool = True) -> None:
             storage.write(folder / name, object_storage.read(storage.join(uri, name), MOST_BYTES)[0])
     if not (folder / META).exists():
         raise UserError(f"no sweep in {uri} (no sweep.json there); name the folder of a sweep")
-    if with_journal:
-        fetch_journal(uri, folder)
 
 
 def fetch_journal(uri: str, folder: Path) -> dict[str, Version]:

@@ -144,7 +144,7 @@ class Tables:
         Raises:
             UserError: `trials` has no such column.
         """
-        self._refuse_unknown(names)
+        self._refuse_unknown("trials", *names)
         trained = self.trials[self.trials["epochs_run"] > 0]
         return summarise_replicates(trained, [*names] or CONFIGURATION)
 
@@ -163,8 +163,7 @@ class Tables:
         Raises:
             UserError: `epochs` has no such column.
         """
-        if column not in self.epochs:
-            raise UserError(f"epochs has no column {column!r}; it has {', '.join(self.epochs.columns)}")
+        self._refuse_unknown("epochs", column)
         return self.epochs.pivot(index="epoch", columns="trial_id", values=column)
 
     def with_settings(self, *names: str) -> pd.DataFrame:
@@ -174,13 +173,14 @@ class Tables:
         Raises:
             UserError: `trials` has no such column.
         """
-        self._refuse_unknown(names)
+        self._refuse_unknown("trials", *names)
         wanted = [name for name in names or (*varied(self.trials), "seed") if name not in self.epochs]
         return self.epochs.join(self.trials.set_index("trial_id")[wanted], on="trial_id")
 
-    def _refuse_unknown(self, names: Sequence[str]) -> None:
-        if unknown := [name for name in names if name not in self.trials]:
-            raise UserError(f"trials has no column {unknown[0]!r}; it has {', '.join(self.trials.columns)}")
+    def _refuse_unknown(self, table: str, *names: str) -> None:
+        known = getattr(self, table).columns
+        if unknown := [name for name in names if name not in known]:
+            raise UserError(f"{table} has no column {unknown[0]!r}; it has {', '.join(known)}")
 
     def sharpness(self) -> pd.DataFrame:
         """Return every measurement of sharpness: `trial_id`, `step`, `sharpness`, `residual`, `batch_sharpness`, and
@@ -229,7 +229,7 @@ def read_sweep(path: str | Path) -> Tables:
     where = storage.place(path)
     if isinstance(where, str):
         with TemporaryDirectory() as folder:
-            fetch(where, Path(folder), with_journal=False)
+            fetch(where, Path(folder))
             return replace(_read(Path(folder), where), path=where)
     if not exists(where):
         found = [file for file in where.glob("**/sweep.json") if file.exists()]  # a link may lead nowhere

@@ -200,7 +200,7 @@ class SweepWriter:
     def _all_states(self) -> Sequence[str]:
         """Return the names of all files in the folder of states and, in object storage, in those below."""
         folder = storage.join(self.where, "states")
-        return storage.names(folder) if isinstance(folder, Path) else object_storage.below(folder)
+        return [*storage.sizes(folder)] if isinstance(folder, Path) else object_storage.below(folder)
 
     def state(self, trial_id: str) -> Place:
         """Return the file of a trial's saved state."""
@@ -208,8 +208,7 @@ class SweepWriter:
 
     def saved(self) -> set[str]:
         """Return the trials that have a saved state."""
-        names = storage.names(self.states)
-        return {name.removesuffix(".npz") for name in names if name.endswith(".npz")}
+        return {name.removesuffix(".npz") for name in storage.sizes(self.states) if name.endswith(".npz")}
 
     def update_options(self, **options: Any) -> None:
         """Record the options whose values depend on the machine."""

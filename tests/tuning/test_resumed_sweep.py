@@ -61,7 +61,7 @@ def test_a_state_too_far_ahead_of_the_journal_is_removed(interrupted, place, epo
     again = opened(place).writer
     state = Checkpoint.load(again.state("00000"))
     assert (state.row["epoch"] if state else 0) == kept
-    assert list(storage.names(again.states)) == ["00000.npz"] * bool(kept) + ["token"]
+    assert sorted(storage.sizes(again.states)) == ["00000.npz"] * bool(kept) + ["token"]
     assert read_journal(again.path).epochs["epoch"].tolist() == [1, 2, 3]
     again.finish(ended="now")
 
