@@ -1,6 +1,6 @@
-"""Who may write a sweep's folder on a shared mount, where a lock may hold on one node only.
+"""Who may write a sweep's folder. On a mount that machines share, a lock may hold on one of them only.
 
-Each writer creates `writer-N` there, with the next number, which only one can. It touches that file as long as it
+So each writer also creates `.writer-N`, with the next number, which only one can. It touches that file as long as it
 lives, and empties it at its end. Whoever finds a higher number than its own writes nothing more.
 """
 
@@ -22,21 +22,6 @@ SILENCE_S = 60.0
 
 LOOK_S = 1.0
 """Seconds between two looks whether it did."""
-
-MOUNTS = Path("/proc/self/mountinfo")
-SHARED = re.compile(r"nfs|cifs|smb|lustre|gpfs|beegfs|ceph|gluster|pvfs|orangefs|afs|wekafs|panfs|fuse\.")
-"""File systems that several machines may share, as their types begin."""
-
-
-def is_shared(folder: Path) -> bool:
-    """Return whether a folder is on a mount that other machines may share."""
-    try:
-        mounts = [line.split() for line in MOUNTS.read_text().splitlines()]
-    except OSError:  # another system than Linux
-        return False
-    points = {Path(re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), one[4])): one for one in mounts}
-    nearest = next((points[one] for one in (folder.resolve(), *folder.resolve().parents) if one in points), None)
-    return nearest is not None and bool(SHARED.match(nearest[nearest.index("-") + 1]))
 
 
 class Turn:
@@ -73,7 +58,8 @@ class Turn:
 
     def _sign(self, number: int) -> tuple[str, int]:
         """Return the host of a writer, empty if it has ended, and when it touched its file."""
-        return self._file(number).read_text(), self._file(number).stat().st_mtime_ns
+        with storage.open_file(self._file(number)) as file:
+            return file.read().decode(errors="replace"), os.fstat(file.fileno()).st_mtime_ns
 
     def _await_silence(self, number: int, say: Callable[[str], None]) -> None:
         """Return once the writer of this number has ended, or has been silent for `SILENCE_S`.
@@ -105,8 +91,8 @@ class Turn:
         return max(self._numbers(), default=0)
 
     def _numbers(self) -> list[int]:
-        found = (re.fullmatch(r"writer-(\d{1,9})", name) for name in os.listdir(self._folder))
+        found = (re.fullmatch(r"\.writer-(\d{1,9})", name) for name in os.listdir(self._folder))
         return [int(one[1]) for one in found if one]
 
     def _file(self, number: int) -> Path:
-        return self._folder / f"writer-{number}"
+        return self._folder / f".writer-{number}"

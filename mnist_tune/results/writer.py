@@ -25,7 +25,7 @@ from mnist_tune.object_storage import ChangedError
 from mnist_tune.results.folder import JOURNAL, META, TABLES, exists, locked, refuse_links, working_folder
 from mnist_tune.results.journal import mend_last_line
 from mnist_tune.results.remote import Remote
-from mnist_tune.results.turns import Turn, is_shared
+from mnist_tune.results.turns import Turn
 from mnist_tune.storage import Place
 from mnist_tune.trial import UNFINISHED_REASONS, TrialConfig
 
@@ -111,14 +111,13 @@ class SweepWriter:
             storage.sync_folder(parent)
         refuse_links(self.path, self.path / "states")
         self._held.enter_context(locked(self.path, self.where))
-        if not self._remote and is_shared(self.path):
-            self._turn = Turn(self.path, self._say)
-            self._held.callback(self._turn.end)
         if self._remote:
             self._held.callback(self._remote.withdraw)
             if resume:
                 self._remote.look()
         else:
+            self._turn = Turn(self.path, self._say)
+            self._held.callback(self._turn.end)
             (self.path / "states").mkdir(exist_ok=True)
             for folder in (self.path, self.path / "states"):
                 storage.remove_parts(folder)

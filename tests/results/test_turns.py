@@ -3,7 +3,6 @@
 import platform
 import time
 from contextlib import nullcontext
-from pathlib import Path
 
 import pytest
 from waiting import wait_until
@@ -13,13 +12,10 @@ from mnist_tune.results import turns, writer
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.turns import Turn
 
-SHARED = turns.SHARED
-
 
 @pytest.fixture(autouse=True)
 def shared(monkeypatch):
     """A mount that is shared, whose locks hold on one node only. The clock runs fast."""
-    monkeypatch.setattr(turns, "SHARED", turns.re.compile(""))
     monkeypatch.setattr(writer, "locked", lambda folder, where: nullcontext())
     monkeypatch.setattr(turns, "SILENCE_S", 2.0)
     monkeypatch.setattr(turns, "LOOK_S", 0.05)
@@ -67,7 +63,7 @@ def test_one_that_slept_writes_nothing_more(tmp_path, new_writer, epoch_row, on,
         other.epoch("00000", epoch_row(2), repeated=False)
         assert other.failure is None
     assert read_journal(tmp_path / "sweep").epochs["epoch"].tolist() == [1, 2]
-    assert [file.name for file in (tmp_path / "sweep").glob("writer-*")] == ["writer-2"]
+    assert [file.name for file in (tmp_path / "sweep").glob(".writer-*")] == [".writer-2"]
 
 
 @pytest.mark.promise("On a shared mount, a writer elsewhere is waited for until it has been silent for a minute")
@@ -88,23 +84,3 @@ def test_one_that_was_killed_is_waited_for_and_its_name_is_said(tmp_path, on, mo
     on("a third")
     Turn(tmp_path, said.append)
     assert len(said) == 1, "nobody waits for one that has ended"
-
-
-@pytest.mark.parametrize(
-    ("kinds", "folder", "shared"),
-    [
-        (("ext4",), "/a", False),
-        (("ext4", "nfs4"), "/a/c", True),
-        (("nfs", "ext4"), "/a/c", False),
-        (("nfs", "ext4"), "/b", True),
-        (("ext4", "ext4", "ext4", "lustre"), "/a b/c", True),
-        (("fuse.sshfs",), "/", True),
-        (("fuseblk",), "/", False),
-    ],
-)
-def test_a_mount_is_shared_by_the_kind_of_the_nearest_one(tmp_path, monkeypatch, kinds, folder, shared):
-    monkeypatch.setattr(turns, "SHARED", SHARED)
-    monkeypatch.setattr(turns, "MOUNTS", tmp_path / "mounts")
-    lines = zip(("/", "/a", "/a/b", "/a\\040b"), kinds, strict=False)
-    turns.MOUNTS.write_text("".join(f"2 1 8:1 / {at} rw - {kind} dev rw\n" for at, kind in lines))
-    assert turns.is_shared(Path(folder)) == shared
