@@ -99,6 +99,7 @@ def test_compiled_programs_are_kept_per_processor(place, tmp_path, unwritable, t
     assert folders[1].name == "Another-CPU-AVX2"
     for folder in folders:
         assert folder.is_dir()
+        assert folder.parent.stat().st_mode & 0o777 == 0o700
         assert folder.is_relative_to(temporary if place == "a temporary one" else named)
 
 
@@ -119,9 +120,3 @@ def test_programs_that_others_may_have_written_are_not_run(whose, mode, tmp_path
     assert caplog.messages == [
         f"others may write to {programs}, so its programs are not run; remove it, or set $MNIST_TUNE_CACHE"
     ]
-
-
-def test_a_new_folder_of_programs_is_private(tmp_path, monkeypatch):
-    monkeypatch.setattr(jax.config, "update", lambda name, value: None)
-    configure_jax(WorkerSettings("states", threads=None, cache_dir=str(tmp_path / "named")))
-    assert (tmp_path / "named" / "xla").stat().st_mode & 0o777 == 0o700

@@ -15,24 +15,9 @@ from mnist_tune.results.journal import parse_event, read_journal
 
 NAMES = [column.name for column in EPOCHS]
 ODD = (
-    None,
-    True,
-    0,
-    -1,
-    3.0,
-    1e300,
-    2**53,
-    2**53 + 1,
-    10**30,
-    math.nan,
-    math.inf,
-    -math.inf,
-    "1",
-    "\x1b[2J",
-    "é",
-    [1],
-    {},
-)
+    None, True, 0, -1, 3.0, 1e300, 2**53, 2**53 + 1, 10**30, math.nan, math.inf, -math.inf, "1", "\x1b[2J", "é",
+    [1], {},
+)  # fmt: skip
 PLAIN = '{"kind": "epoch", %s'
 FORMS = (
     PLAIN,

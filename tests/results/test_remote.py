@@ -121,13 +121,8 @@ def test_a_new_sweep_does_not_begin_with_what_an_earlier_one_left(new_writer, bu
         storage.write(storage.join(bucket, name), b"[2]\n")
     new = new_writer(bucket)
     assert b"[" not in (new.path / "journal.jsonl").read_bytes()
-    assert sorted(names(bucket)) == [
-        ".ray",
-        "000000",
-        "sweep.json",
-        "token",
-        "writer.json",
-    ]  # pyarrow leaves an empty folder
+    # pyarrow leaves an empty folder.
+    assert sorted(names(bucket)) == [".ray", "000000", "sweep.json", "token", "writer.json"]
     new.finish(ended="now")
 
 
@@ -370,10 +365,8 @@ def test_a_sweep_that_runs_elsewhere_is_running_while_it_gives_signs(
     def files(where):
         found = listed(where)
         for name in silent.keys() & found.keys():
-            found[name] = {
-                **found[name],
-                "last_modified": found[name]["last_modified"] - timedelta(seconds=silent[name]),
-            }
+            last = found[name]["last_modified"] - timedelta(seconds=silent[name])
+            found[name] = {**found[name], "last_modified": last}
         return found
 
     monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "another"))
