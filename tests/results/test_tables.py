@@ -82,7 +82,6 @@ def test_a_sweep_without_any_epoch(writer):
     [
         (math.nan, {"above_since": 4, "guessing_since": 3}, 4),
         (7.0, {"above_since": 4, "guessing_since": 3}, 4),
-        (2.302, {"above_since": 5, "guessing_since": 3}, 3),  # a dead network
         (math.nan, {"guessing_since": 3}, 3),
         (math.nan, {}, 10),
     ],
@@ -108,6 +107,16 @@ def test_the_target_is_that_of_the_data_set_or_the_one_asked_for(writer, epoch_r
     writer.meta["options"] = {"target": target}
     record(writer, epoch_row, "00000", (1, 2, 3, 4, 5), train_accuracy=0.93)
     assert tables(writer.path, writer.meta).trials["regime"][0] == regime
+
+
+def test_a_dead_network_diverged_at_the_step_since_which_it_guesses(writer, epoch_row):
+    dead = {"train_accuracy": 0.11, "train_loss": 2.302, "guessing_since": 3, "above_since": 5}
+    record(writer, epoch_row, "00000", (1, 2, 3, 4), **dead)
+    record(writer, epoch_row, "00001", (1, 2, 3, 4), train_accuracy=0.97)
+    writer.meta["trials"]["00000"]["learning_rate"] = 10.0
+    trials = tables(writer.path, writer.meta).trials
+    assert trials["regime"].tolist() == ["diverged", "converged"]
+    assert trials["diverged_at_step"].tolist() == [3, pd.NA]
 
 
 # --- the data contract
