@@ -22,7 +22,8 @@ from mnist_tune.regimes.decision import EQUAL, to_decide
 from mnist_tune.regimes.families import families, held_out, named, varied
 from mnist_tune.regimes.replicates import CONFIGURATION
 from mnist_tune.reports.decided import decided, decided_score, failed, memorised
-from mnist_tune.reports.findings import SPLITS, Question, left_over, measured_edges, so_far
+from mnist_tune.reports.findings import SPLITS, Question, left_over, measured_edges
+from mnist_tune.reports.page_data import so_far
 from mnist_tune.reports.ranges import advice, spans, where_the_edge_is
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.tables import Tables
@@ -215,6 +216,7 @@ def _decided(sweep: Tables, contest: Contest, where: str, running: Sequence[str]
     rivals = tuple(known[k] for k in np.flatnonzero(contest.decision.rivals))
     head = f"{'Train with' if contest.settled else 'So far'} {said[0]}"
     more = f"{resume_command(sweep.meta, where)} --trials {2 * len(sweep.trials)}"
-    open_ = bool(sweep.meta["ended"]) and not contest.settled and named_again(sweep.meta)[1] != FROM_PYTHON
-    asked = [Question("More seeds may settle it:", more)] * open_
+    by_hand = named_again(sweep.meta)[1]
+    open_ = bool(sweep.meta["ended"]) and not contest.settled and by_hand != FROM_PYTHON
+    asked = [Question("More seeds may settle it" + f" ({by_hand})" * bool(by_hand) + ":", more)] * open_
     return Answer(head, (*running, *said[1:]), (), tuple(asked), known[best], rivals)

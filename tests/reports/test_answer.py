@@ -77,6 +77,14 @@ def test_an_edge_and_a_decision_answer_their_own_questions(edge_sweep, made_up_s
     assert found.rivals == ()
 
 
+def test_an_open_decision_between_ones_own_code_says_that_it_is_to_be_named_again(made_up_sweep):
+    base = made_up_sweep([0.1])
+    base = replace(base, meta=base.meta | {"code": [{"flag": "task", "name": "vae.py:vae", "files": {}}]})
+    settings = [{"learning_rate": one} for one in (0.1, 0.2)]
+    [found] = answer(decision(base, settings, lambda seed, one: 0.9 + (seed + one) % 2 / 100, trials=4)).questions
+    assert found.text == "More seeds may settle it (with your own code named again):"
+
+
 def test_settings_of_different_epochs_are_named_by_these_too(made_up_sweep):
     sweep = made_up_sweep([0.1, 0.2])
     half = sweep.trials["learning_rate"] == 0.2
