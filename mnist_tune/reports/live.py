@@ -1,12 +1,13 @@
 """Write the page of a running sweep, in a process of its own: what draws it has settings that a notebook shares.
 
-For each line on standard input the page is written again. A line of JSON says the CPU seconds that it took, the
-headline of the page, and why it was not written, if so.
+The page is written again and again until the standard input ends. Each time a line of JSON says the headline of the
+page, and why it was not written, if so.
 """
 
 from __future__ import annotations
 
 import json
+import select
 import sys
 import time
 from pathlib import Path
@@ -19,20 +20,21 @@ from mnist_tune.results.meta import read_meta
 from mnist_tune.results.tables import tables
 
 
-def main(folder: Path, place: str) -> None:
-    begun = 0.0
-    for _ in sys.stdin:
-        failed, said = "", {}
+def main(folder: Path, place: str, interval: float, share: float) -> None:
+    """Write the page every so many seconds, or less often, so that it takes at most this share of a core's time."""
+    spent = wait = 0.0
+    while not select.select([sys.stdin], [], [], wait)[0]:
+        said = {"why": ""}
         try:
             sweep = tables(folder, read_meta(folder), running=True)
             said["answer"] = answer(sweep).headline
             write_page([sweep], storage.place(place))
         except Exception as error:  # of whatever kind: the rows are safe, and a page can be written again later
-            failed = why(error)
-        spent = time.process_time()
-        print(json.dumps(said | {"cpu_s": spent - begun, "why": failed}), flush=True)
-        begun = spent
+            said["why"] = why(error)
+        print(json.dumps(said), flush=True)
+        before, spent = spent, time.process_time()
+        wait = max(interval, (spent - before) / share)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), sys.argv[2], *map(float, sys.argv[3:]))

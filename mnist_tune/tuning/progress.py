@@ -21,7 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from mnist_tune import storage
-from mnist_tune.errors import UserError, why
+from mnist_tune.errors import why
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.sweep import Sweep
 
@@ -45,7 +45,6 @@ class ProgressView:
         self._ends: Counter[str] = Counter()
         self._regimes: Counter[str] = Counter()
         self._running: set[str] = set()
-        self._ended: set[str] = set()
         self.answer = ""
         """The headline of the page, which is written meanwhile."""
         self._first, self._printed = 0.0, 0.0
@@ -72,9 +71,6 @@ class ProgressView:
 
     def end(self, trial_id: str, reason: str, epochs_not_run: int, regime: str) -> None:
         """Show that a trial ended. The epochs that it did not run no longer count. A regime may be empty: not known."""
-        if trial_id in self._ended:
-            return
-        self._ended.add(trial_id)
         self._running.discard(trial_id)
         self._ends[reason] += 1
         if regime:
@@ -132,34 +128,40 @@ class LivePage:
     def stop(self) -> None:
         """Stop writing: the sweep has ended, or is about to."""
         self._ended.set()
-        if (process := self._process) is not None:
-            process.kill()  # a page is replaced whole, or not at all
+        if self._process is not None:
+            self._process.kill()  # a page is replaced whole, or not at all
         if self._thread.is_alive():
             self._thread.join()
-        self._end_process()
-
-    def _end_process(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
 
     def _run(self) -> None:
-        wait = INTERVAL_S
-        while not self._ended.wait(wait):
+        while not self._ended.wait(INTERVAL_S):
             try:
-                said = self.write()
+                self._follow()
+                self._tell("its process died" * (not self._ended.is_set()))
             except Exception as error:  # of whatever kind: the rows are safe, and a page can be written again later
-                said = {"cpu_s": 0.0, "why": why(error)}
-                self._end_process()
+                self._tell(why(error))
+
+    def _follow(self) -> None:
+        """Start the process that writes pages, and read what it says until it ends."""
+        # Modules are found as by this process, but none in the current folder, which may hold any.
+        paths = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        line = [sys.executable, "-P", "-m", "mnist_tune.reports.live", *map(str, (self._folder, self._place))]
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        line += [str(INTERVAL_S), str(SHARE)]
+        # In a session of its own, it is not ended by Ctrl-C, but by the end of its input.
+        with subprocess.Popen(line, env=os.environ | paths, text=True, start_new_session=True, **pipes) as process:
+            self._process = process
             if self._ended.is_set():
-                return
-            self._tell(said["why"])
-            self._view.answer = said.get("answer", self._view.answer)
-            self.pages += not said["why"]
-            if self.pages == 1 and not said["why"]:
-                self._say(f"page: {self._place} (a browser that shows it follows the sweep)")
-            wait = max(INTERVAL_S, said["cpu_s"] / SHARE)
+                process.kill()
+            for said in process.stdout or ():
+                self._told(**json.loads(said))
+
+    def _told(self, why: str, answer: str = "") -> None:
+        self._tell(why)
+        self._view.answer = answer or self._view.answer
+        self.pages += not why
+        if self.pages == 1 and not why:
+            self._say(f"page: {self._place} (a browser that shows it follows the sweep)")
 
     def last(self, sweep: Sweep) -> None:
         """Write the page of the sweep that has ended: here, since nothing else runs any more."""
@@ -172,23 +174,3 @@ class LivePage:
         if why and not self._failing:
             self._say(f"note: the page of this sweep was not written ({why})")
         self._failing = bool(why)
-
-    def write(self) -> dict[str, Any]:
-        """Have the page written; return the CPU seconds that this took, the answer so far, and why the page was not
-        written, if so."""
-        if self._process is None:
-            # Modules are found as by this process, but none in the current folder, which may hold any.
-            paths = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-            line = [sys.executable, "-P", "-m", "mnist_tune.reports.live", str(self._folder), str(self._place)]
-            pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-            # In a session of its own, it is not ended by Ctrl-C, but by the end of its input.
-            self._process = subprocess.Popen(line, env=os.environ | paths, text=True, start_new_session=True, **pipes)
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin, "it is a pipe"
-        assert stdout, "it is a pipe"
-        try:
-            print(file=stdin, flush=True)
-            said: dict[str, Any] = json.loads(stdout.readline())
-        except (BrokenPipeError, json.JSONDecodeError):
-            raise UserError("its process died") from None
-        return said

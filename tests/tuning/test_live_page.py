@@ -5,7 +5,9 @@ from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
+from waiting import wait_until
 
+from mnist_tune.reports import live
 from mnist_tune.reports.answer import answer
 from mnist_tune.results.tables import tables
 from mnist_tune.tuning import progress
@@ -22,19 +24,12 @@ def writer(new_writer, epoch_row, tmp_path):
     found.finish(ended="now")
 
 
-def wait_for(what):
-    begun = time.monotonic()
-    while not what() and time.monotonic() - begun < 120:
-        time.sleep(0.05)
-    assert what()
-
-
 def test_a_running_sweep_has_a_page(writer, monkeypatch):
     monkeypatch.setattr(progress, "INTERVAL_S", 0.05)
     monkeypatch.setattr(progress, "SHARE", 1000)
     said = []
     with LivePage(writer, said.append, VIEW) as live:
-        wait_for(lambda: live.pages >= 2)
+        wait_until(lambda: live.pages >= 2)
     html = (writer.path / "report.html").read_text()
     assert "0 of 2 trials ended, 1 running, 1 waiting" in html
     assert "<progress" in html
@@ -50,7 +45,7 @@ def test_progress_and_page_have_the_same_answer(writer, epoch_row, monkeypatch):
         writer.end(trial_id, "completed")
     view = ProgressView(2, 6, 0, quiet=True)
     with LivePage(writer, lambda line: None, view):
-        wait_for(lambda: view.answer)
+        wait_until(lambda: view.answer)
     view.end("00000", "completed", 0, "")
     assert view.answer == answer(tables(writer.path, writer.meta)).headline
     assert "accuracy 0.9200 (" in view.answer
@@ -58,25 +53,18 @@ def test_progress_and_page_have_the_same_answer(writer, epoch_row, monkeypatch):
 
 
 @pytest.mark.promise("Writing the page takes a small share of the time")
-def test_pages_are_written_less_often_the_longer_they_take(writer):
-    """The second one can't be written. At most a twenty-fifth of a core's time is spent."""
-    waits, said = [], []
-    answers = iter([(0.5, ""), (1.2, "the disk is full"), (3.0, ""), (0.1, "")])
+def test_pages_are_written_less_often_the_longer_they_take(tmp_path, monkeypatch):
+    """At most a twenty-fifth of a core's time is spent, also if they can't be written."""
+    waits, spent = [], iter([0.5, 1.7, 4.7, 4.8])
 
-    def wait(seconds):
-        waits.append(round(seconds, 3))
-        return len(waits) == 5
+    def wait(inputs, *others):
+        waits.append(round(others[-1], 3))
+        return [len(waits) == 5]
 
-    live = LivePage(writer, said.append, VIEW)
-    live._ended = SimpleNamespace(wait=wait, is_set=lambda: False)
-    live.write = lambda: dict(zip(("cpu_s", "why"), next(answers), strict=True))
-    live._run()
-    assert waits == [30.0, 30.0, 30.0, 75.0, 30.0]
-    assert live.pages == 3
-    assert said == [
-        f"page: {writer.path / 'report.html'} (a browser that shows it follows the sweep)",
-        "note: the page of this sweep was not written (the disk is full)",
-    ]
+    monkeypatch.setattr(live, "select", SimpleNamespace(select=wait))
+    monkeypatch.setattr(live, "time", SimpleNamespace(process_time=lambda: next(spent)))
+    live.main(tmp_path, "report.html", progress.INTERVAL_S, progress.SHARE)
+    assert waits == [0.0, 30.0, 30.0, 75.0, 30.0]
 
 
 @pytest.mark.promise("A page that can't be written ends no sweep")
@@ -86,7 +74,7 @@ def test_a_page_that_cannot_be_written_is_said_once_and_harms_nothing(writer, mo
     (writer.path / "report.html").mkdir()
     said = []
     with LivePage(writer, said.append, VIEW) as live:
-        wait_for(lambda: said)
+        wait_until(lambda: said)
         time.sleep(0.5)
     assert len(said) == 1
     assert said[0].startswith("note: the page of this sweep was not written (can't write the page")
@@ -99,10 +87,10 @@ def test_a_process_that_died_is_started_again(writer, monkeypatch):
     monkeypatch.setattr(progress, "SHARE", 1000)
     said = []
     with LivePage(writer, said.append, VIEW) as live:
-        wait_for(lambda: live.pages)
+        wait_until(lambda: live.pages)
         live._process.kill()
         before = live.pages
-        wait_for(lambda: live.pages > before + 1)
+        wait_until(lambda: live.pages > before + 1)
     assert "note: the page of this sweep was not written (its process died)" in said
 
 
