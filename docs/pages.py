@@ -27,7 +27,7 @@ import mnist_tune
 from mnist_tune import cli
 from mnist_tune.columns import EPOCHS, TRIALS
 from mnist_tune.invocation import COMMANDS, module_of
-from mnist_tune.tuning.options import TrialOptions
+from mnist_tune.trial import Training
 
 DOCS = Path(__file__).parent
 PRINTED = "This page is written by `python docs/pages.py`.\n"
@@ -140,7 +140,7 @@ def documented(name: str, thing: Any) -> Iterator[str]:
     call = "(...)" if fields_of or inspect.isclass(thing) else str(inspect.signature(thing))
     call = re.sub(r"mnist_tune\.[\w.]*\.|collections\.abc\.|pathlib\._local\.|'", "", call)
     yield f"## {name}\n\n```python\n{name}{call}\n```\n\n{prose(thing)}"
-    shared = set() if name in WITH_ALL_FIELDS else {one.name for one in fields(TrialOptions)}
+    shared = set() if name in WITH_ALL_FIELDS else SHARED
     own = [one.name for one in fields_of if one.name not in shared and about(thing, one.name)]
     if own:
         yield "| field | default | what it is |\n|---|---|---|\n" + "\n".join(
@@ -155,6 +155,7 @@ def documented(name: str, thing: Any) -> Iterator[str]:
 
 FIRST = ("run_sweep", "TrialConfig", "SweepOptions", "Sweep", "load_sweep", "resume_sweep", "run_search")
 WITH_ALL_FIELDS = ("SweepOptions", "Task", "TrialConfig")
+SHARED = {one.name for kind in (mnist_tune.SweepOptions, Training) for one in fields(kind)}
 METHODS = ("Sweep",)
 
 

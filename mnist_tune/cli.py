@@ -120,9 +120,8 @@ def _one_line(box: str) -> str:
 def print_help(config: type[Any]) -> NoReturn:
     """Print the flags that a dataclass defines, and exit with code 0.
 
-    A class of the config's may have `PANEL`, the name of the panel for the fields that it adds, and `PANELS`, other
-    panels with the names of their fields. The config may have `EXAMPLES`: what may follow the command's name, and what
-    it does.
+    A class of the config's may have `PANEL`, the name of the panel for the fields that it adds. The config may have
+    `EXAMPLES`: what may follow the command's name, and what it does.
     """
     hints = get_type_hints(config, include_extras=True)
     nested = []
@@ -148,10 +147,8 @@ def panels(config: type[Any]) -> dict[str, list[str]]:
     """Return the names of a config's fields by panel; those that its own class adds come first."""
     titles, found = dict[str, str](), defaultdict(list)
     for kind in reversed(config.__mro__):
-        named = {name: title for title, names in vars(kind).get("PANELS", {}).items() for name in names}
-        own = [one.name for one in fields(config) if one.name in vars(kind).get("__annotations__", {})]
-        for name in sorted(own, key=lambda one: one in named):
-            titles.setdefault(name, named.get(name, vars(kind).get("PANEL", "training")))
-    for name, title in titles.items():
-        found[title].append(name)
+        for name in vars(kind).get("__annotations__", {}):
+            titles.setdefault(name, vars(kind).get("PANEL", "training"))
+    for one in fields(config):
+        found[titles[one.name]].append(one.name)
     return dict(reversed(found.items()))

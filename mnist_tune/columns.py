@@ -58,23 +58,21 @@ def text(wanted: str, most: int) -> Kind:
     return Kind(wanted, lambda value: isinstance(value, str) and len(value) <= most, str)
 
 
+def matching(wanted: str, pattern: str) -> Kind:
+    """Return the kind of the texts that match a pattern as a whole."""
+    found = re.compile(pattern, re.ASCII)
+    return Kind(wanted, lambda value: isinstance(value, str) and found.fullmatch(value) is not None, str)
+
+
 FINITE = sys.float_info.max
 LEAST = math.ulp(0.0)
 """The largest number, and the least one above 0."""
 
 
-ID = Kind(
-    "letters, digits, - and _, at most 64",
-    lambda value: isinstance(value, str) and re.fullmatch(r"[\w-]{1,64}", value, re.ASCII) is not None,
-    str,
-)
+ID = matching("letters, digits, - and _, at most 64", r"[\w-]{1,64}")
 """A valid trial id or stop reason. States are files named by ids, so path separators are refused."""
 
-SCORE = Kind(
-    "a-z, 0-9 and _, at most 40",
-    lambda value: isinstance(value, str) and re.fullmatch("[a-z0-9_]{1,40}", value) is not None,
-    str,
-)
+SCORE = matching("a-z, 0-9 and _, at most 40", "[a-z0-9_]{1,40}")
 """A valid name of what a task's `score` returns."""
 OWN_SCORE = "score_"
 """Begins the columns of these scores."""

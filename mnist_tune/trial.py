@@ -176,11 +176,11 @@ or more, and its step is as large."""
 
 def small_last_batch(epochs: Iterable[tuple[int, int, bool]]) -> str:
     """Return what follows from a small last batch, in a sentence; empty if no epoch has one. An epoch is how many
-    images there are to train on, the batch size, and whether the last batch is left out if it is smaller."""
+    examples there are to train on, the batch size, and whether the last batch is left out if it is smaller."""
     lasts = {(size, images % size) for images, size, dropped in epochs if images > size and not dropped}
     small = " or ".join(f"{last} of {size}" for size, last in sorted(lasts) if 0 < last < SMALL * size)
     return small and (
-        f"the last batch of an epoch has {small} images; its step is as large as the others', but its gradient is "
+        f"the last batch of an epoch has {small} examples; its step is as large as the others', but its gradient is "
         "noisy, which can make high learning rates oscillate; --drop-last leaves it out"
     )
 

@@ -12,14 +12,12 @@ import ray
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from mnist_tune import TrialConfig
-from mnist_tune.decisions import decide
-from mnist_tune.edge import search
+from mnist_tune import SweepOptions, TrialConfig
 from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.regimes.divergence import finite_loss
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.placement import Placement
-from mnist_tune.tuning import sweep, tuner
+from mnist_tune.tuning import tuner
 from mnist_tune.tuning.progress import LivePage
 
 
@@ -52,12 +50,12 @@ class Loop:
         self.left = math.inf
 
     def fit(self, opened, plan, recorder):
-        options, writer, past = opened.options, opened.writer, opened.past
+        writer = opened.writer
         placement, asked = Placement({"CPU": 1}, WorkerSettings("states")), {}
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(tuner.tune, "Tuner", lambda trainable, **of: asked.update(of))
-            tuner.make_tuner(writer, plan, options, placement, [None], recorder, past)
-        past.release()
+            tuner.make_tuner(opened, plan, placement, [None], recorder)
+        opened.past.release()
         search, scheduler = asked["tune_config"].search_alg, asked["tune_config"].scheduler or FIFOScheduler()
         search.set_search_properties(None, None, asked["param_space"])
         saved, samples = self._saved.setdefault(writer.path, {}), asked["tune_config"].num_samples
@@ -126,6 +124,5 @@ def loop(monkeypatch):
     monkeypatch.setattr(LivePage, "last", lambda page, sweep: None)
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
     monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}])
-    for module in (sweep, search, decide):
-        monkeypatch.setattr(module, "start_ray", lambda *given: None)
+    monkeypatch.setattr(SweepOptions, "start_ray", lambda options: None)
     return made

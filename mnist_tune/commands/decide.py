@@ -6,7 +6,7 @@ from mnist_tune.decisions.decide import DecideOptions, decide_between
 from mnist_tune.reports.terminal import print_report
 from mnist_tune.tuning.resuming import command_options
 
-OPTIONS = DecideOptions
+OPTIONS, run = DecideOptions, decide_between
 
 
 def main() -> int:

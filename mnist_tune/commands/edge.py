@@ -6,7 +6,7 @@ from mnist_tune.edge.search import EdgeOptions, search_edge
 from mnist_tune.reports.terminal import print_report
 from mnist_tune.tuning.resuming import command_options
 
-OPTIONS = EdgeOptions
+OPTIONS, run = EdgeOptions, search_edge
 
 
 def main() -> int:

@@ -53,7 +53,7 @@ class LearningRateRegimes(CrossedOptions):
     def trials(self) -> list[TrialConfig]:
         """Return the trials, from the middle of the range outwards: promising rates set the pace that ASHA compares the
         others with, and the short, hopeless ones fill the end, when workers would wait."""
-        found = self.combined("learning_rates", "seeds", learning_rates=all_rates(self.learning_rates))
+        found = self.combined(learning_rates=all_rates(self.learning_rates), seeds=self.seeds)
         trials = [replace(trial, data_seed=trial.seed) for trial in found]
         logs = [math.log(trial.learning_rate) for trial in trials]
         middle = (min(logs) + max(logs)) / 2
@@ -64,7 +64,7 @@ class LearningRateRegimes(CrossedOptions):
         return grown(known, self.epochs, all_rates(self.learning_rates), self.seeds)
 
 
-OPTIONS = LearningRateRegimes
+OPTIONS, run = LearningRateRegimes, run_or_resume
 
 
 def main() -> int:

@@ -51,7 +51,7 @@ class Notebook(SweepOptions):
         return self.trials()
 
 
-OPTIONS = Notebook
+OPTIONS, run = Notebook, run_or_resume
 
 
 def main() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +42,7 @@ def print_range(found: RangeTest, options: RangeTestOptions) -> None:
             print(f"So expect half of the seeds to learn up to {usual} ({low} to {high}), as with ten other networks")
     if stayed := len(found.curves) - len(rates):
         print(f"With {stayed} of {len(found.curves)} seeds it never leaves")
-    if options.loss == "mse":
+    if found.loss == "mse":
         print("Those had cross-entropy: with mse, no range test is to be trusted")
     named = [words("task", *options.task)] if options.task else []
     if options.sweep:  # which lacks only code of one's own
@@ -55,10 +54,8 @@ def print_range(found: RangeTest, options: RangeTestOptions) -> None:
 
 def _repeated(options: RangeTestOptions) -> str:
     """Return the flags of what else was tested, and on which data, for the command that measures the edge."""
-    given = {one.name: getattr(options, one.name) for one in fields(options) if one.name not in OWN}
-    defaults = RangeTestOptions()
-    changed = {name: value for name, value in given.items() if value != getattr(defaults, name)}
-    return "".join(f" {words(name, *[value] * (value is not True))}" for name, value in changed.items())
+    given = {name: value for name, value in options.given().items() if name not in OWN}
+    return "".join(f" {words(name, *[value] * (value is not True))}" for name, value in given.items())
 
 
 def plot_range_test(found: RangeTest, path: Path) -> None:

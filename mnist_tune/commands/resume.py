@@ -13,9 +13,6 @@ import tyro
 
 from mnist_tune import cli, storage
 from mnist_tune.commands.main import run
-from mnist_tune.commands.search import Search, search_and_decide
-from mnist_tune.decisions.decide import DecideOptions, decide_between
-from mnist_tune.edge.search import EdgeOptions, search_edge
 from mnist_tune.errors import UserError
 from mnist_tune.invocation import arguments, called, module_of, started_by
 from mnist_tune.own_code.registry import register
@@ -61,21 +58,18 @@ def main() -> int | None:
         return 0
     if not given or given[0].startswith("-"):
         cli.fail("name the folder of a sweep first: mnist-tune resume RESULTS")
-    where = storage.place(given[0])
-    meta = read_meta(where)
-    if options_of(meta) is PythonSweep:
+    meta = read_meta(storage.place(given[0]))
+    if command_of(meta) is None:
         return print_report(run_or_resume(command_options(PythonSweep, ["--resume", *given])))
-    name = started_by(meta["name"])
-    assert name, "a command made it"
-    sys.argv[1:] = [name, "--resume", *given]
+    sys.argv[1:] = [str(started_by(meta["name"])), "--resume", *given]
     return run()
 
 
-def options_of(meta: Mapping[str, Any]) -> type[SweepOptions]:
-    """Return the options of the command that started a sweep."""
+def command_of(meta: Mapping[str, Any]) -> Any:
+    """Return the module of the command that started a sweep; None if it was started from Python."""
     name = started_by(meta["name"])
-    kind = import_module(module_of(name)).OPTIONS if name else PythonSweep
-    return kind if is_made_by(kind, meta) else PythonSweep
+    module: Any = name and import_module(module_of(name))
+    return module if module and is_made_by(module.OPTIONS, meta) else None
 
 
 def resume_sweep(path: str | Path, **given: Any) -> Sweep:
@@ -93,17 +87,11 @@ def resume_sweep(path: str | Path, **given: Any) -> Sweep:
     """
     where = storage.place(path)
     meta = read_meta(where)
-    kind = options_of(meta)
-    if meta.get("search") and kind is PythonSweep:
+    command = command_of(meta)
+    if meta.get("search") and command is None:
         raise UserError(f"{where} is a search; resume it with: {resume_command(meta, where)}")
     if isinstance(task := given.get("task"), Task):
         register("task")(lambda: task)
         given["task"] = "task"
-    options = resumed_with(kind, where, {"resume": where} | given)
-    if isinstance(options, EdgeOptions):
-        return shown(search_edge(options), options)
-    if isinstance(options, DecideOptions):
-        return shown(decide_between(options), options)
-    if isinstance(options, Search):
-        return shown(search_and_decide(options)[0], options)
-    return shown(run_or_resume(options), options)
+    options = resumed_with(command.OPTIONS if command else PythonSweep, where, {"resume": where} | given)
+    return shown((command.run if command else run_or_resume)(options), options)

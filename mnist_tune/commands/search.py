@@ -30,9 +30,9 @@ from mnist_tune.tuning.options import (
     SweepOptions,
     crossed,
     flag,
-    hints_of,
     rates_of,
 )
+from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.resuming import command_options, python_options
 from mnist_tune.tuning.sweep import search
 from mnist_tune.tuning.tasks import load_data
@@ -97,11 +97,8 @@ class Search(CrossedOptions):
         if named := self.task or self.architecture:
             return {name: {"name": name} for name in named}
         kinds = [f"{name}-glorot" if name == "relu" else name for name in self.activations]
-        combined = crossed(self, "widths", "depths", "activations", activations=kinds)
-        return {
-            "-".join(["mlp", *[str(width)] * depth, kind]): {"width": width, "depth": depth, "activation": kind}
-            for width, depth, kind in combined
-        }
+        parts = crossed(widths=self.widths, depths=self.depths, activations=kinds)
+        return {"-".join(["mlp", *[str(one["width"])] * one["depth"], one["activation"]]): one for one in parts}
 
     def rates(self) -> dict[str, Any]:
         """Return the learning rates to choose among (`choices`) by optimizer."""
@@ -117,25 +114,25 @@ class Search(CrossedOptions):
         it has trials that are none."""
         from ray import tune
 
-        def drawn(name: str) -> Any:
-            found, *others = self.rates().values() if name == "learning_rates" else [choices(name, getattr(self, name))]
-            if isinstance(found, tuple):
-                found = min(low for low, _ in (found, *others)), max(high for _, high in (found, *others))
+        def drawn(found: tuple[float, float] | list[float], how: Any) -> Any:
             if isinstance(found, list):
                 return tune.choice(found) if len(found) > 1 else found[0]
-            how = tune.uniform if name == "momentum" else tune.loguniform
             return how(*found) if found[0] < found[1] else found[0]
 
+        rates: list[Any] = list(self.rates().values())
+        if isinstance(rates[0], tuple):
+            rates = [(min(low for low, _ in rates), max(high for _, high in rates))]
+        momentum = drawn(choices("momentum", self.momentum), tune.uniform)
         others = [one for one in self.optimizer if one.partition("(")[0] != "sgd"]
-        if others and drawn("momentum") != 0:
+        if others and momentum != 0:
             raise UserError(f"momentum is SGD's alone; to try {others[0]}, too, give --momentum 0")
         return {
             "architecture": tune.choice(list(self.networks())),
             "optimizer": tune.choice(list(self.optimizer)),
-            "learning_rate": drawn("learning_rates"),
-            "momentum": drawn("momentum"),
+            "learning_rate": drawn(rates[0], tune.loguniform),
+            "momentum": momentum,
             "batch_size": tune.choice(list(self.batch_size)),
-            "weight_decay": drawn("weight_decay"),
+            "weight_decay": drawn(choices("weight_decay", self.weight_decay), tune.loguniform),
         } | {one.name: getattr(self, one.name) for one in fields(Training) if one.name not in RANGES}
 
     def searcher(self, known: int = 0, ranking: Ranking = ACCURACY) -> Any:
@@ -173,6 +170,11 @@ RANGES = {"learning_rates": "0.001:3", "momentum": "0:0.95", "weight_decay": "1e
 OPTIONS = Search
 
 
+def run(options: Search) -> Sweep:
+    """Search, decide between the best, and return the search."""
+    return search_and_decide(options)[0]
+
+
 def main() -> int:
     found, decided = search_and_decide(command_options(OPTIONS))
     code = print_report(found)
@@ -200,12 +202,13 @@ def search_and_decide(config: Search) -> tuple[Sweep, Sweep | None]:
         rates = rates or tuple(f"{first:g}:{last:g}" for first, last in config.rates().values())
         drop_last = config.drop_last or max(config.batch_size) <= held_out // 2  # as decisions do
         config = replace(config, holdout=config.holdout or held_out, learning_rates=rates, drop_last=drop_last)
-    found = search(config.NAME, config.space(), config.trials, config, None, config.searcher(known, ranking), data=data)
+    plan = Plan({}, config.space(), config.trials, search_alg=config.searcher(known, ranking))
+    found = search(config.NAME, plan, config, data)
     contenders = settings_of(found.finalists())
     if found.trials["stop_reason"].isin(OPEN_REASONS).any() or len(contenders) < 2:
         return found, None
     refuse_unknown(found.path, *contenders)
-    shared = {name: getattr(config, name) for name in hints_of(SweepOptions)}
+    shared = {one.name: getattr(config, one.name) for one in fields(SweepOptions)}
     shared |= {"scheduler": "fifo", "output": found.final_place, "resume": AUTO}
     options = DecideOptions(**shared, epochs=config.epochs, holdout=config.holdout, trials=FINAL_TRIALS)
     decided = decide_between(python_options(options), contenders, data)

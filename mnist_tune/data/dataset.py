@@ -251,7 +251,7 @@ def check_counts(trials: Iterable[TrialConfig], dataset: Dataset | TaskData) -> 
         if noisy or left < 1 or trial.batch_size > count or not trial.steps(left):
             said = f"label_noise={trial.label_noise} and holdout={trial.holdout} don't fit"
             said += " with drop_last" * trial.drop_last
-            raise UserError(f"{dataset.name} has {count} training images; batch_size={trial.batch_size}, {said}")
+            raise UserError(f"{dataset.name} has {count} training examples; batch_size={trial.batch_size}, {said}")
 
 
 def _stand_in(error: UnavailableError) -> Dataset:

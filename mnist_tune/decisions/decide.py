@@ -15,18 +15,10 @@ from mnist_tune.regimes.contest import CONTENDERS, MOST_SETTINGS, TRIALS, Contes
 from mnist_tune.regimes.decision import CONFIRMED
 from mnist_tune.regimes.families import held_out
 from mnist_tune.results.writer import SweepWriter
-from mnist_tune.runtime.ray_session import start_ray
 from mnist_tune.sweep import Sweep
-from mnist_tune.terminal import announce
 from mnist_tune.trial import MOST_TRIALS, TrialConfig
 from mnist_tune.tuning.opening import HELD_OUT, open_sweep
-from mnist_tune.tuning.options import (
-    AUTO,
-    CrossedOptions,
-    InResume,
-    all_rates,
-    refuse_several_tasks,
-)
+from mnist_tune.tuning.options import AUTO, CrossedOptions, InResume, all_rates, refuse_several_tasks
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.resuming import python_options, trained_as
 from mnist_tune.tuning.sweep import processes, run_searcher, shown
@@ -111,7 +103,7 @@ def decide_between(
     writer = opened.writer
     with writer:
         if writer.meta["options"]["at_a_time"] is None:
-            start_ray(options.cluster(), options.max_concurrent, options.dashboard)
+            options.start_ray()
             writer.update_options(at_a_time=min(1 + -(-processes(options) // 2), options.trials))
         return run_searcher(opened, _searcher_of, options.trials + CONFIRMED * options.confirm)
 
@@ -133,9 +125,8 @@ def _contenders(
     if options.sweep is not None:
         options, settings, sweep = _of_sweep(options, options.sweep)
     elif not settings:
-        settings = [
-            *replace(options, holdout=0).combined("learning_rates", learning_rates=all_rates(options.learning_rates))
-        ]
+        rates = all_rates(options.learning_rates)
+        settings = [*replace(options, holdout=0).combined(learning_rates=rates)]
     refuse_several_tasks(options)
     if len(settings) < 2:
         raise UserError("a decision needs two settings; list more of them, such as --learning-rates 0.2 0.4")
@@ -146,9 +137,9 @@ def _contenders(
     data = data or load_data(options, settings, sweep)
     options, settings = _with_images_held_out(options, settings, data.spec.train_images)
     check_counts(settings, data)
-    images = f"{options.holdout} of {data.spec.train_images} training images"
-    said = f"comparing {len(settings)} settings on {images}, which are held out"
-    announce(said + "; each epoch leaves out its last, smaller batch" * options.drop_last, options.quiet)
+    examples = f"{options.holdout} of {data.spec.train_images} training examples"
+    said = f"comparing {len(settings)} settings on {examples}, which are held out"
+    options.say(said + "; each epoch leaves out its last, smaller batch" * options.drop_last)
     return options, settings, {"chosen_by": held_out(sweep.trials) if sweep else None}, data
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -17,14 +16,14 @@ from mnist_tune.data.task_data import TaskData
 from mnist_tune.data_spec import DataSpec
 from mnist_tune.errors import UserError
 from mnist_tune.execution.process_setup import WorkerSettings, configure_jax
-from mnist_tune.own_code.loading import load_own, own_code, register_own
+from mnist_tune.own_code.loading import load_own
 from mnist_tune.regimes.divergence import guess_loss
 from mnist_tune.results.tables import settings_of
 from mnist_tune.sweep import Sweep
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, Data
 from mnist_tune.tuning.resuming import trained_as
-from mnist_tune.tuning.tasks import load_here
+from mnist_tune.tuning.tasks import apart, load_here, returned
 
 if TYPE_CHECKING:
     from mnist_tune.training.range_test import Ramp, RangeCurve
@@ -63,6 +62,7 @@ class RangeTest:
 
     architecture: str
     curves: tuple[RangeCurve, ...]
+    loss: str = "cross-entropy"
 
 
 def range_test(options: RangeTestOptions, ramp: Ramp | None = None) -> RangeTest:
@@ -86,7 +86,7 @@ def range_test(options: RangeTestOptions, ramp: Ramp | None = None) -> RangeTest
     configure_jax(WorkerSettings(Path(), threads=None, cache_dir=str(cache_folder())))
     dataset = load_here(options, trials, sweep)
     check_counts(trials, dataset)
-    return RangeTest(one.architecture, tuple(_curve(trial, dataset, ramp) for trial in trials))
+    return RangeTest(one.architecture, tuple(_curve(trial, dataset, ramp) for trial in trials), one.loss)
 
 
 def _best(sweep: Sweep) -> list[TrialConfig]:
@@ -120,23 +120,18 @@ def _curve(config: TrialConfig, dataset: Dataset | TaskData, ramp: Ramp | None =
         raise UserError(f"{config.architecture} raised as its learning rate grew: {said}") from None
 
 
-def blow_ups(trials: Sequence[TrialConfig], dataset: Dataset | TaskData) -> Iterator[float]:
-    """Yield the rate at which the loss of each trial's network blows up in a range test. The tests run in processes of
-    Ray's that end with them, as JAX in the driver would take a GPU's memory. Raises `UserError` if a network raised."""
+def blow_ups(trials: Sequence[TrialConfig], dataset: Dataset | TaskData) -> list[float]:
+    """Return the rate at which the loss of each trial's network blows up in a range test, in processes of their own.
+    Raises `UserError` if a network raised."""
     import ray
 
-    run, given = ray.remote(num_cpus=1, max_calls=1)(_blow_up), (own_code(), dataset.held or ray.put(dataset))
-    for found in ray.get([run.remote(trial, *given) for trial in trials]):
-        if isinstance(found, str):
-            raise UserError(f"{found}; give a learning rate with --expected")
-        yield found
-
-
-def _blow_up(config: TrialConfig, code: Any, dataset: Dataset | TaskData) -> float | str:
-    os.environ["JAX_PLATFORMS"] = "cpu"
-    configure_jax(WorkerSettings(Path(), cache_dir=str(cache_folder())))
-    register_own(code)
+    held = dataset.held or ray.put(dataset)
     try:
-        return _curve(config, dataset).blow_up
-    except UserError as error:  # Ray would wrap it
-        return str(error)
+        return returned(*[apart(_blow_up, trial, held) for trial in trials])
+    except UserError as error:
+        raise UserError(f"{error}; give a learning rate with --expected") from None
+
+
+def _blow_up(config: TrialConfig, dataset: Dataset | TaskData) -> float:
+    configure_jax(WorkerSettings(Path(), cache_dir=str(cache_folder())))
+    return _curve(config, dataset).blow_up

@@ -18,7 +18,6 @@ from mnist_tune.regimes.families import families
 from mnist_tune.regimes.measured_edge import EXPECTED, SEARCHES, Learned, template_of
 from mnist_tune.results.tables import settings_of
 from mnist_tune.results.writer import SweepWriter
-from mnist_tune.runtime.ray_session import start_ray
 from mnist_tune.sweep import Sweep
 from mnist_tune.trial import TRIALS, TrialConfig
 from mnist_tune.tuning.opening import open_sweep
@@ -88,7 +87,7 @@ def search_edge(options: EdgeOptions) -> Sweep:
     writer, options = opened.writer, opened.options
     with writer:
         if SEARCHES not in writer.meta["options"]:
-            start_ray(options.cluster(), options.max_concurrent, options.dashboard)
+            options.start_ray()
             rates = [options.expected] * len(templates) if options.expected else blow_ups(templates, opened.data[0])
             searches = [one.to_dict() | {EXPECTED: rate} for one, rate in zip(templates, rates, strict=True)]
             # One network's trials may take much longer than another's: enough are pending that none waits for them.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,8 +69,8 @@ class Ranking:
     def score_of(self, row: Mapping[str, Any], split: str) -> float:
         """Return the score of an epoch's row, as `scores`."""
         value = row.get(self.column(split))
-        if value is None and row.get("scores"):
-            value = json.loads(row["scores"]).get(self.name.removeprefix(OWN_SCORE))
+        if value is None:
+            value = scores_in(row.get("scores")).get(self.name)
         return float(self.score(math.nan if value is None or not math.isfinite(value) else value))
 
     def score(self, values: Any) -> Any:
@@ -91,3 +92,10 @@ class Ranking:
 
 
 ACCURACY = Ranking()
+
+
+def scores_in(text: Any) -> dict[str, float]:
+    """Return the own scores of a task, by column, from the text that an epoch's row holds; none if it holds none."""
+    with suppress(ValueError, TypeError, RecursionError, OverflowError, AttributeError):
+        return {OWN_SCORE + name: float(value) for name, value in json.loads(text).items()}
+    return {}

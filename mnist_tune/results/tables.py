@@ -33,6 +33,7 @@ from mnist_tune.regimes.families import families, rate_changed, varied
 from mnist_tune.regimes.labels import REGIMES, label_trials
 from mnist_tune.regimes.learned_share import loss_noises
 from mnist_tune.regimes.measured_edge import MeasuredEdge, measured_edges
+from mnist_tune.regimes.ranking import scores_in
 from mnist_tune.regimes.replicates import CONFIGURATION, summarise_replicates
 from mnist_tune.results.folder import exists, fetch, fetch_journal
 from mnist_tune.results.journal import read_journal
@@ -316,9 +317,8 @@ def _parsed(texts: Iterable[Any], columns: Sequence[str]) -> np.ndarray:
     """Return the scores that the texts of a journal hold, of shape [columns, texts]; NaN where there is none."""
     found = np.full((len(columns), len(texts := list(texts))), np.nan)
     for i, text in enumerate(texts if columns else ()):
-        with suppress(ValueError, TypeError, RecursionError, OverflowError, AttributeError):
-            known = json.loads(text)
-            found[:, i] = [float(known.get(name.removeprefix(OWN_SCORE), math.nan)) for name in columns]
+        known = scores_in(text)
+        found[:, i] = [known.get(name, math.nan) for name in columns]
     return found
 
 

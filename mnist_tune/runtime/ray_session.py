@@ -27,6 +27,7 @@ QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # `check_metric` has; a trial that failed has no score of its task
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # sweeps resume from their own journal, not from Tune's state
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",

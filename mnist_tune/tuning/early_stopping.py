@@ -123,7 +123,7 @@ class RegimeStopping(Asha):
             epoch = self._histories.last_epoch(trial_id)
             if epoch:
                 self._changed[key[1]][trial_id] = trials[trial_id]
-            if trial_id in past.ended and (reason := past.ended[trial_id][1]["stop_reason"]) in (SLOW, DEAD):
+            if (reason := past.ended.get(trial_id, {}).get("stop_reason")) in (SLOW, DEAD):
                 self._decided[key][epoch] = reason
         for row in past.rows[len(rows) :].to_dict("records"):
             if row["trial_id"] in trials:

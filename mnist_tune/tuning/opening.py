@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +21,14 @@ from mnist_tune.errors import UserError, redacted
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.machine import changed_versions, describe_environment
 from mnist_tune.own_code.loading import check_again, names_in, sources
-from mnist_tune.regimes.ranking import Ranking
 from mnist_tune.results.folder import fetched, new_folder, reading
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.signs import is_being_written, last_sign
 from mnist_tune.results.tables import MOST_ROWS
 from mnist_tune.results.writer import SweepWriter
-from mnist_tune.runtime.ray_session import check_session, start_ray
+from mnist_tune.runtime.ray_session import check_session
 from mnist_tune.storage import Place
-from mnist_tune.terminal import announce
 from mnist_tune.training.architectures import architecture, kind_of
 from mnist_tune.training.optimizers import check_optimizer
 from mnist_tune.trial import RETRIED, TrialConfig, closest, retried, small_last_batch
@@ -81,7 +78,7 @@ def open_sweep(
     if options.retry_errored and options.resume is None:
         raise UserError("--retry-errored resumes a sweep; name its folder: --resume DIR --retry-errored")
     trials = dict(wanted({}))
-    say, checked = partial(announce, quiet=options.quiet), [*trials.values(), *templates]
+    say, checked = options.say, [*trials.values(), *templates]
     check_session(options.cluster(), options.dashboard)
     for trial in checked:
         if not options.task:
@@ -98,15 +95,15 @@ def open_sweep(
             architecture(network, spec)
     elif spec.own_step and options.measures():
         raise UserError(f"--sharpness is that of a loss, and {spec.name} makes steps of its own; leave it out")
-    ranked = Ranking.of(spec.by_accuracy, options.rank_by).name.removeprefix(OWN_SCORE)
-    if options.rank_by and ranked not in spec.scores:
+    ranked = (options.rank_by or "").partition(":")[0].removeprefix(OWN_SCORE)
+    if ranked and ranked not in spec.scores:
         known = closest(ranked, spec.scores) if spec.scores else "; a task's score may return some"
         raise UserError(f"--rank-by {options.rank_by}: {spec.name} has no score of this name{known}")
     if options.target_loss is not None and spec.by_accuracy:
         raise UserError("--target-loss is for tasks without an accuracy; leave it out (networks have --target)")
     used = sources(names_in(*({spec.flag: one.architecture, "optimizer": one.optimizer} for one in checked)))
     if options.cluster() or options.lanes or used:  # these may be refused, so check before anything is written
-        start_ray(options.cluster(), options.max_concurrent, options.dashboard)
+        options.start_ray()
     if options.cluster():
         from mnist_tune.runtime.placement import refuse_unholdable
 
@@ -164,8 +161,7 @@ def _open_again(
     where: Place, options: SweepOptions, wanted: Wanted, search: bool, data: Dataset | TaskData | None
 ) -> Opened:
     """Open the folder of a sweep that is resumed. The arguments are as in `open_sweep`."""
-    say = partial(announce, quiet=options.quiet)
-    path = fetched(where)
+    say, path = options.say, fetched(where)
     if isinstance(where, str):  # once it is fetched: what another process writes since refuses this one
         _note_writer(where, options.resume == AUTO, say)
     meta = read_meta(path)
@@ -193,7 +189,7 @@ def _open_again(
     plain = _plain(options, dataset).items()
     meta["options"] = before | {name: value for name, value in plain if name in before or name == "address"}
     if options.cluster():  # it may not be reached, so before it is written that the sweep runs there
-        start_ray(options.cluster(), options.max_concurrent, options.dashboard)
+        options.start_ray()
     with ExitStack() as held:
         writer = held.enter_context(SweepWriter(where, meta, resume=True, say=say))
         journal = read_journal(writer.path)
@@ -204,13 +200,13 @@ def _open_again(
         failed = sorted(name for name, end in journal.ends.items() if end["stop_reason"] == "error")
         if options.retry_errored and failed:
             writer.update_options(**{RETRIED: sorted({*retried(before), *failed})})
-        for trial_id in failed if options.retry_errored else ():
-            writer.end(trial_id, "interrupted")  # so that it is resumed after another kill, too
-            journal.ends[trial_id] = {"stop_reason": "interrupted"}
+            for trial_id in failed:
+                writer.end(trial_id, "interrupted")  # so that it is resumed after another kill, too
+                journal.ends[trial_id] = {"stop_reason": "interrupted"}
         past = Past.of(journal, meta, more)
         if more:
             asked_for = more.keys() & known.keys()
-            longer, stopped = len(asked_for & past.open.keys()), len(asked_for & past.ended.keys())
+            longer, stopped = len(asked_for & past.open.keys()), len(asked_for & past.ended.keys() - past.failed)
             also = f"; {stopped} that were stopped early do not" * bool(stopped)
             say(f"{len(more) - len(asked_for)} trials are added, {longer} train for more epochs{also}")
         if past.failed:

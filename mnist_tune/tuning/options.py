@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import Field, dataclass, fields
+from dataclasses import dataclass, fields
 from enum import Enum
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Optional, TypeVar, get_args, get_origin, get_type_hints
 
+import numpy as np
 import tyro
 
 from mnist_tune import storage
@@ -22,7 +23,9 @@ from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.numbers import told_apart
 from mnist_tune.regimes.ranking import RANK_BY
 from mnist_tune.results.folder import exists
+from mnist_tune.runtime.ray_session import start_ray
 from mnist_tune.storage import Place
+from mnist_tune.terminal import announce
 from mnist_tune.training.optimizers import BUILT_IN
 from mnist_tune.trial import MOST_TRIALS, Named, Training, TrialConfig
 
@@ -64,7 +67,13 @@ class Options(Named):
                     raise UserError(f"{flag(name)} must be {kind.wanted}, got {one}")
 
     def values(self) -> dict[str, Any]:
-        return {one.name: getattr(self, one.name) for one in fields(self)}
+        return dict(vars(self))
+
+    def given(self) -> dict[str, Any]:
+        """Return the options that differ from their defaults."""
+        usual = {one.name: one.default for one in fields(self)}
+        found = {name: value for name, value in self.values().items() if value is not usual[name]}
+        return {name: value for name, value in found.items() if usual[name] is None or value != usual[name]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +182,14 @@ class Run(Options):
         address = self.address or os.environ.get("RAY_ADDRESS") or "local"
         return None if address == "local" or (not self.address and address.startswith("http")) else address
 
+    def start_ray(self) -> None:
+        """Start Ray, or connect to the cluster, unless that was done."""
+        start_ray(self.cluster(), self.max_concurrent, self.dashboard)
+
+    def say(self, line: str) -> None:
+        """Print a line of progress, a note or a warning (`announce`)."""
+        announce(line, self.quiet)
+
     def measures(self) -> SharpnessSettings | None:
         if self.sharpness or self.sharpness_every:
             return SharpnessSettings(self.sharpness_every, self.sharpness_images)
@@ -216,9 +233,9 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def typed(option: Field[Any]) -> str:
+def typed(options: type[Options], name: str) -> str:
     """Return the flag that changes an option from its default."""
-    return flag("no_" * (option.default is True) + option.name)
+    return flag("no_" * (getattr(options, name) is True) + name)
 
 
 def hints_of(options: type[Any]) -> Mapping[str, Any]:
@@ -250,32 +267,17 @@ def fits(value: Any, hint: Any) -> bool:
     return isinstance(value, (int, float) if hint is float else hint)
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrialOptions(Training, SweepOptions):
-    """The configuration that all trials of a sweep share."""
-
-    epochs: Annotated[int, InResume.ADDS, COUNT] = 10
-    """Epochs per trial."""
-
-    def common(self) -> dict[str, Any]:
-        """Return the fields of `TrialConfig` that all trials share."""
-        apart = ("learning_rate", "seed", "data_seed", "label")
-        names = [field.name for field in fields(TrialConfig) if field.name not in apart]
-        return {name: getattr(self, name) for name in names}
-
-
 ARCHITECTURE_HELP = """mlp-<widths>-<activation>[-glorot|he|he0] (tanh, relu, gelu, silu), stax-mlp or convnet; or a
 network of your own, FILE.py:FUNCTION, with arguments if need be: "net.py:mlp(width=128)"."""
 OPTIMIZER_HELP = f'{", ".join(BUILT_IN)}, with arguments if need be: "adam(b1=0.8)"; or your own, FILE.py:FUNCTION.'
 
 
-CROSSED = ("architecture", "optimizer", "batch_size", "momentum")
-
-
 @dataclass(frozen=True, kw_only=True)
-class CrossedOptions(TrialOptions):
-    """Settings that may have several values each."""
+class CrossedOptions(Training, SweepOptions):
+    """How all trials of a sweep train, and settings that may have several values each."""
 
+    epochs: Annotated[int, InResume.ADDS, COUNT] = 10
+    """Epochs per trial."""
     architecture: Annotated[tuple[str, ...], tyro.conf.arg(help=ARCHITECTURE_HELP)] = ("mlp-1024-128-tanh",)
     optimizer: Annotated[tuple[str, ...], tyro.conf.arg(help=OPTIMIZER_HELP)] = ("sgd",)
     batch_size: Annotated[tuple[int, ...], COUNT] = (128,)
@@ -283,20 +285,22 @@ class CrossedOptions(TrialOptions):
     momentum: Annotated[tuple[float, ...], BELOW_1] = (0.0,)
     """Momentum of SGD, in [0, 1)."""
 
-    def combined(self, *more: str, **values: Sequence[Any]) -> Iterator[TrialConfig]:
-        """Yield a trial of every combination of these, and of `more` options (`crossed`)."""
-        common, names = self.common(), (*CROSSED, *(name.removesuffix("s") for name in more))
-        for chosen in crossed(self, *CROSSED, *more, architecture=self.task or self.architecture, **values):
-            yield TrialConfig(**common | dict(zip(names, chosen, strict=True)))
+    def combined(self, **more: Sequence[Any]) -> Iterator[TrialConfig]:
+        """Yield a trial of every combination of these, and of the values of `more` options."""
+        shared = {one.name: getattr(self, one.name) for one in fields(Training)}
+        own = {"optimizer": self.optimizer, "batch_size": self.batch_size, "momentum": self.momentum}
+        for chosen in crossed(architecture=self.task or self.architecture, **own, **more):
+            yield TrialConfig(**shared | chosen)
 
 
-def crossed(options: Any, *names: str, **values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
-    """Return every combination of some options that list values, once and in order. `values` replace an option's own.
-    Raises `UserError` if there are more than `MOST_TRIALS` combinations."""
-    lists = [list(dict.fromkeys(values.get(name, getattr(options, name)))) for name in names]
-    said = " x ".join(f"{len(one)} {flag(name)}" for name, one in zip(names, lists, strict=True) if len(one) > 1)
-    refuse_too_many(math.prod(map(len, lists)), said)
-    return product(*lists)
+def crossed(**options: Sequence[Any]) -> Iterator[dict[str, Any]]:
+    """Return every combination of the values of some options, once and in order, each by the name of one value: that of
+    `seeds` is `seed`. Raises `UserError` if there are more than `MOST_TRIALS` combinations."""
+    lists = {name: list(dict.fromkeys(values)) for name, values in options.items()}
+    said = " x ".join(f"{len(one)} {flag(name)}" for name, one in lists.items() if len(one) > 1)
+    refuse_too_many(math.prod(map(len, lists.values())), said)
+    names = [name.removesuffix("s") for name in lists]
+    return (dict(zip(names, chosen, strict=True)) for chosen in product(*lists.values()))
 
 
 def refuse_too_many(count: int, said: str) -> None:
@@ -330,8 +334,7 @@ def rates_of(text: float | str, name: str = "--learning-rates") -> list[float]:
         hint = "write numbers, such as 0.1 1, or a range FIRST:LAST:COUNT, such as 1e-3:4:16"
         raise UserError(f"{name} can't be {text!r}; {suggestion([str(text)]) or hint}") from None
     refuse_too_many(count, f"{name} {text}")
-    steps = [i / (count - 1) if count > 1 else 0.0 for i in range(count)]
-    exact = [first if first == last else first ** (1 - step) * last**step for step in steps]
+    exact = np.geomspace(first, last, count).tolist()
     said = told_apart(exact, 3)
     return [float(said[rate]) for rate in exact]
 
@@ -343,10 +346,10 @@ def refuse_several_tasks(options: Any) -> None:
         raise UserError(f"{said}; name one --task, or give --rank-by score_NAME:min")
 
 
-def refuse_beside_task(options: Any) -> None:
+def refuse_beside_task(options: Options) -> None:
     """Raise a `UserError` if an option is given that a task has no use for."""
-    labelled = "dataset", "data_dir", "architecture", "loss", "label_noise", "standardize", "target"
-    for name in (*labelled, "widths", "depths", "activations", "learned"):
-        option = next((one for one in fields(options) if one.name == name), None)
-        if option and getattr(options, name) != option.default:
-            raise UserError(f"{typed(option)} is for networks on labelled data; leave it out beside --task")
+    labelled = ["dataset", "data_dir", "architecture", "loss", "label_noise", "standardize", "target"]
+    labelled += ["widths", "depths", "activations", "learned"]
+    for name in options.given():
+        if name in labelled:
+            raise UserError(f"{flag(name)} is for networks on labelled data; leave it out beside --task")

@@ -14,12 +14,10 @@ import pandas as pd
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.divergence import finite_loss
 from mnist_tune.regimes.histories import Histories
+from mnist_tune.regimes.ranking import scores_in
 from mnist_tune.results.journal import Journal
 from mnist_tune.trial import OPEN_REASONS, TrialConfig, retried
 from mnist_tune.tuning.options import refuse_too_many
-
-Finished = tuple[TrialConfig, Mapping[str, Any]]
-"""A trial that has ended, and its last row with its `stop_reason`."""
 
 
 @dataclass
@@ -30,10 +28,8 @@ class Past:
     """All trials by id, with their latest configs."""
     open: dict[str, TrialConfig] = field(default_factory=dict)
     """Those that go on."""
-    ended: dict[str, Finished] = field(default_factory=dict)
-    """Those that have ended, with their last rows, to which `stop_reason` and `scheduler_loss` are added."""
-    failed: dict[str, Finished] = field(default_factory=dict)
-    """Those that ended in an error, likewise."""
+    ended: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The last rows of those that have ended, with `stop_reason`, `scheduler_loss` and a task's own scores."""
     histories: Histories = field(init=False, default_factory=Histories)
     """What curves are made of, for all trials. Who hears first of a row, also of one that comes later, adds it."""
     last_epochs: dict[str, int] = field(default_factory=dict)
@@ -53,33 +49,37 @@ class Past:
     @classmethod
     def of(cls, journal: Journal, meta: Mapping[str, Any], more: Mapping[str, TrialConfig] | None = None) -> Past:
         """Return the past of a sweep. The resume adds `more` trials, or trains them for more epochs."""
-        past = cls(journal.known_trials(meta) | dict(more or {}), rows=journal.epochs, undecided=journal.undecided)
-        past.is_resumed = True
-        past.retried = retried(meta.get("options", {}))
+        trials = journal.known_trials(meta) | dict(more or {})
         last = journal.epochs.drop_duplicates("trial_id", keep="last").set_index("trial_id").to_dict("index")
-        past.last_epochs = {trial_id: row["epoch"] for trial_id, row in last.items()}
-        for trial_id, trial in past.trials.items():
+        epochs = {trial_id: row["epoch"] for trial_id, row in last.items()}
+        past = cls(trials, last_epochs=epochs, rows=journal.epochs, undecided=journal.undecided, is_resumed=True)
+        past.retried = retried(meta["options"])
+        for trial_id, trial in trials.items():
             reason = journal.ends[trial_id]["stop_reason"] if trial_id in journal.ends else "interrupted"
             # The last epoch is 0 if the trial's only row is a damaged line.
-            asked_for_more = reason == "completed" and past.last_epochs.get(trial_id, 0) < trial.epochs
+            asked_for_more = reason == "completed" and epochs.get(trial_id, 0) < trial.epochs
             if asked_for_more or reason in OPEN_REASONS:
                 past.open[trial_id] = trial
                 continue
-            row = last.get(trial_id, {}) | {"stop_reason": reason}
-            row["scheduler_loss"] = finite_loss(row.get("train_loss", math.inf))
-            (past.failed if reason == "error" else past.ended)[trial_id] = trial, row
+            row = last.get(trial_id, {})
+            row |= {"stop_reason": reason, "scheduler_loss": finite_loss(row.get("train_loss", math.inf))}
+            past.ended[trial_id] = row | scores_in(row.get("scores"))
         return past
+
+    @property
+    def failed(self) -> set[str]:
+        """The trials that ended in an error."""
+        return {trial_id for trial_id, row in self.ended.items() if row["stop_reason"] == "error"}
 
     @property
     def outcomes(self) -> dict[str, Mapping[str, Any] | None]:
         """What a search knows of the trials that have ended, by id: their last rows, None for those with an error. What
         a trial does that is trained again after an error comes too late: other trials were proposed without it."""
-        ended = {trial_id: row for trial_id, (_, row) in self.ended.items()}
-        return ended | dict.fromkeys((*self.failed, *self.retried))
+        return self.ended | dict.fromkeys((*self.failed, *self.retried))
 
     def release(self) -> None:
         """Drop the rows, which take much memory. The trials run without them."""
-        self.rows, self.ended, self.failed = None, {}, {}
+        self.rows, self.ended = None, {}
 
 
 def new_ids(taken: Collection[str]) -> Iterator[str]:

@@ -11,23 +11,23 @@ from mnist_tune.trial import TrialConfig
 
 @dataclass(frozen=True)
 class Plan:
-    """The trials that Tune runs: known in advance, sampled from a space, or both."""
+    """The trials that Tune runs: known in advance, in the order in which they start, then those that are proposed."""
 
-    space: Any
-    """A Tune search space over the fields of `TrialConfig`; empty if all trials are known."""
-    trials: dict[str, TrialConfig] = field(default_factory=dict)
+    trials: Mapping[str, TrialConfig] = field(default_factory=dict)
     """The known trials by id."""
-    samples: int = 1
-    """The total number of trials."""
+    space: Any = field(default_factory=dict)
+    """A Tune search space over the fields of `TrialConfig`."""
+    proposals: int = 0
+    """How many trials of that space are run."""
     scheduler: Any = None
     search_alg: Any = None
     callbacks: tuple[Any, ...] = ()
     """Callbacks of Tune that the user gave."""
 
-    @classmethod
-    def of(cls, trials: Mapping[str, TrialConfig]) -> Plan:
-        """Return the plan of these trials, which start in this order."""
-        return cls({}, dict(trials), len(trials))
+    @property
+    def samples(self) -> int:
+        """The number of all trials."""
+        return len(self.trials) + self.proposals
 
     @property
     def epochs(self) -> int:

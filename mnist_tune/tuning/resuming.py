@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import Field, fields, replace
-from functools import partial
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -57,9 +56,7 @@ def python_options(options: SomeOptions) -> SomeOptions:
     load_own(options)
     if (where := options.place_to_resume()) is None:
         return options
-    default = {one.name: one.default for one in fields(options)}
-    given = {name: value for name, value in options.values().items() if _differ(value, default[name])}
-    return resumed_with(type(options), where, given)
+    return resumed_with(type(options), where, options.given())
 
 
 def resumed_with(kind: type[SomeOptions], where: Place, given: Mapping[str, Any]) -> SomeOptions:
@@ -78,7 +75,7 @@ def recorded_options(kind: type[SomeOptions], where: Place) -> SomeOptions:
     meta = read_meta(where)
     if kind.NAME and not is_made_by(kind, meta):
         raise UserError(f"{where} was made by something else; resume it with: {resume_command(meta, where)}")
-    recorded, rules = values_of(kind, meta, where), annotated(kind, InResume)
+    recorded, rules = values_of(kind, meta["options"], where), annotated(kind, InResume)
     return kind(**{name: value for name, value in recorded.items() if rules[name] is not InResume.HERE})
 
 
@@ -89,14 +86,12 @@ def is_made_by(kind: type[SweepOptions], meta: Mapping[str, Any]) -> bool:
     return bool(meta["name"] == kind.NAME and own <= meta["options"].keys())
 
 
-def values_of(kind: type[Options], meta: Mapping[str, Any], where: Place) -> dict[str, Any]:
+def values_of(kind: type[Options], recorded: Mapping[str, Any], where: Place) -> dict[str, Any]:
     """Return the recorded values of options, each of its type. Raises `UserError` if one is of another type: the folder
     may come from anybody."""
-    found = dict[str, Any]()
-    for name, hint in hints_of(kind).items():
-        if name not in meta["options"]:
-            continue
-        value = meta["options"][name]
+    found, hints = dict[str, Any](), hints_of(kind)
+    for name in [one for one in hints if one in recorded]:
+        value, hint = recorded[name], hints[name]
         value = tuple(value) if isinstance(value, list) else value
         if isinstance(value, str) and not fits(value, hint):
             value = Path(value)
@@ -118,9 +113,10 @@ def trained_as(
 ) -> tuple[SomeData, list[TrialConfig], Sweep]:
     """Return the options with the data of a sweep, the `chosen` ones of its settings, and the sweep. Raises `UserError`
     if an option is given that the settings have, other than those that are `free`, or own code is not named again."""
-    for one in fields(options):
-        if one.name in OF_THE_SWEEP.difference(free) and getattr(options, one.name) != one.default:
-            raise UserError(f"{typed(one)} and --sweep can't go together: settings are those of the sweep")
+    for name in options.given():
+        if name in OF_THE_SWEEP.difference(free):
+            said = f"{typed(type(options), name)} and --sweep can't go together"
+            raise UserError(f"{said}: settings are those of the sweep")
     place = storage.place(folder)
     sweep = load_sweep(place)
     if rank_by := getattr(options, "rank_by", None):
@@ -128,9 +124,7 @@ def trained_as(
     flag = data_facts(sweep.meta).flag
     for name in (flag, "optimizer"):
         known = set(sweep.trials["architecture" if name == flag else name])
-        usual = getattr(type(options), name)
-        given = {*_several(getattr(options, name))} - {*_several(usual)}
-        for other in sorted(given - known):
+        for other in sorted({*names_in(options.given())[name]} - known):
             if not is_named_again(name, [other], known):
                 raise UserError(f"{place} has no {name} {other}, and with --sweep, settings are those of the sweep")
     taken = list(chosen(sweep))
@@ -139,34 +133,28 @@ def trained_as(
         tasks, taken = dict.fromkeys(asked), [one for one in taken if one.architecture in asked]
     names = {parse_call(text).name for texts in names_in(*taken).values() for text in texts}
     code = [one for one in sweep.meta.get("code", []) if one["name"] in names]
-    check_again(code, place, partial(announce, quiet=getattr(options, "quiet", False)), "sweep")
+    check_again(code, place, announce, "sweep")
     return replace(options, **data_of(options, sweep) | {"task": (*tasks,)}), taken, sweep
-
-
-def _several(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
 
 
 def data_of(options: Data, sweep: Sweep) -> dict[str, Any]:
     """Return the data options of a new sweep that trains on the data of another one: as recorded there, unless they are
     given. Raises `UserError` if these are arrays, which have to be given."""
-    default = {one.name: one.default for one in fields(options)}
-    given = {name for name in default if _differ(getattr(options, name), default[name])}
+    given = {*options.given()}
     given |= {"data_dir"} if "dataset" in given else set()
-    wanted = {*hints_of(Data), "target", "target_loss", "rank_by", "train_evaluation"} & default.keys() - given
+    wanted = {*hints_of(Data), "target", "target_loss", "rank_by", "train_evaluation"} - given
     recorded = {name: value for name, value in sweep.meta["options"].items() if name in wanted}
-    found = values_of(type(options), {"options": recorded}, sweep.path)
-    if found.get("dataset") == ARRAYS:
+    if recorded.get("dataset") == ARRAYS:
         raise UserError(f"{sweep.path} was trained on arrays from Python; give them as dataset=...")
-    return found
+    return values_of(type(options), recorded, sweep.path)
 
 
 def continued(recorded: SomeOptions, now: SomeOptions, where: Place) -> SomeOptions:
     """Return the options of a resume, given those that its folder records, and the same with what is given now. Raises
     `UserError` if an option was given that can't change."""
     values, code, rules = dict[str, Any](), read_meta(where).get("code", []), annotated(type(now), InResume)
-    for one in fields(now):
-        name, before, after = one.name, getattr(recorded, one.name), getattr(now, one.name)
+    for name, before in recorded.values().items():
+        after = getattr(now, name)
         if rules[name] in (InResume.HERE, InResume.CHANGES):
             continue
         if name in ENTRIES and _is_named_again(after, before, code, name):
@@ -174,15 +162,10 @@ def continued(recorded: SomeOptions, now: SomeOptions, where: Place) -> SomeOpti
         elif after != before and rules[name] is InResume.ADDS:
             values[name] = _more(name, before, after, where)
         elif after != before:
-            raise _cannot_change(one, before, where)
-    if now.data_dir == recorded.data_dir and _differ(now.dataset, recorded.dataset):
+            raise _cannot_change(type(now), name, before, where)
+    if now.data_dir == recorded.data_dir and str(now.dataset) != str(recorded.dataset):  # which may be arrays
         values["data_dir"] = None  # it is the folder of the recorded data set
     return replace(now, **values)
-
-
-def _differ(one: Any, other: Any) -> bool:
-    """Return whether two values of an option differ. A data set may be arrays."""
-    return one is not other and str(one) != str(other)
 
 
 def _more(name: str, before: Any, now: Any, where: Place) -> Any:
@@ -194,11 +177,12 @@ def _more(name: str, before: Any, now: Any, where: Place) -> Any:
     raise UserError(f"{flag(name)} {now}: {where} was asked for {before} already; a resume can only add to that")
 
 
-def _cannot_change(option: Field[Any], before: Any, where: Place) -> UserError:
+def _cannot_change(kind: type[Options], name: str, before: Any, where: Place) -> UserError:
     said = f"has {' '.join(map(str, before)) if isinstance(before, tuple) else before}"
     if isinstance(before, bool):
-        said = f"was started with{'out' * (before is option.default)} it"
-    return UserError(f"{typed(option)} can't change in a resume: {where} {said}; leave it out, or start a new sweep")
+        said = f"was started with{'out' * (before is getattr(kind, name))} it"
+    change = f"{typed(kind, name)} can't change in a resume"
+    return UserError(f"{change}: {where} {said}; leave it out, or start a new sweep")
 
 
 def _is_named_again(now: Any, before: Any, code: Sequence[Mapping[str, Any]], flag: str) -> bool:

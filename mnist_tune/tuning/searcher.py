@@ -22,18 +22,20 @@ METRICS = (*(column.name for column in EPOCHS), "scheduler_loss", "training_iter
 """What schedulers and searchers may look at: the columns of `epochs`, the finite training loss, and Tune's own."""
 
 
-def check_metric(user: Any, trial: TrialConfig, measured: bool) -> None:
+def check_metric(user: Any, trial: TrialConfig, measured: bool, rank_by: str | None = None) -> None:
     """Raise a `UserError` if a scheduler or a searcher has a metric or a time that no result of such a trial has, whose
-    sharpness is `measured` or not. Tune would never stop a trial, and say so in pages of traceback at the end."""
+    sharpness is `measured` or not. Tune would never stop a trial, and say so in pages of traceback at the end. Of a
+    task's own scores it may look at the one that trials are ranked by."""
+    known = (*METRICS, rank_by.partition(":")[0]) if rank_by else METRICS
     for names in (("metric", "_metric"), ("time_attr", "_time_attr")):
         found = next((value for name in names if isinstance(value := getattr(user, name, None), str)), None)
         if found is None:
             continue
         looks = f"{type(user).__name__} looks at {found!r}, which no epoch"
-        if found not in METRICS:
-            raise UserError(f"{looks} has{closest(found, METRICS)}; see docs/tables.md")
+        if found not in known:
+            raise UserError(f"{looks} has{closest(found, known)}; see docs/tables.md")
         if found.startswith("validation_") and not trial.holdout:
-            raise UserError(f"{looks} of this sweep has: no images are held out; give 'holdout' in the space")
+            raise UserError(f"{looks} of this sweep has: no examples are held out; give 'holdout' in the space")
         if "sharpness" in found and not measured:
             raise UserError(f"{looks} of this sweep has; measure it with SweepOptions(sharpness=True)")
 
@@ -87,7 +89,7 @@ class KnownThenSearched(Unsaved):
         past = past or Past()
         self._samples, self._record = samples, record
         self._left, self._then, self._slots = iter(trials.items()), then, slots
-        self._finished = (*past.ended.values(), *past.failed.values())
+        self._finished = [(past.trials[trial_id], row) for trial_id, row in past.ended.items()]
         self._ids = new_ids({*trials, *past.trials})
         self._own: dict[str, TrialConfig] = {}
         self._searched: list[str] = []

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from functools import partial
 from importlib import import_module
 from itertools import islice, product
 from pathlib import Path
@@ -25,15 +24,8 @@ from mnist_tune.own_code.loading import load_own
 from mnist_tune.own_code.registry import register
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.writer import SweepWriter
-from mnist_tune.runtime.ray_session import (
-    QUIET,
-    failures_told_by_us,
-    start_ray,
-    stop_ray,
-    variables,
-)
+from mnist_tune.runtime.ray_session import QUIET, failures_told_by_us, stop_ray, variables
 from mnist_tune.sweep import Sweep
-from mnist_tune.terminal import announce
 from mnist_tune.training.task import Task
 from mnist_tune.trial import MOST_TRIALS, TrialConfig
 from mnist_tune.tuning.opening import Opened, Wanted, now, open_sweep
@@ -117,11 +109,11 @@ def _train(name: str, options: SweepOptions, wanted: Wanted, callbacks: Sequence
     opened = open_sweep(name, options, wanted)
     past = opened.past
     if past.is_resumed:
-        said = f"{counted(len(past.open))} to train further, {len(past.ended)} done"
-        announce(f"resuming {opened.writer.where}: {said}", options.quiet)
+        said = f"{counted(len(past.open))} to train further, {len(past.ended.keys() - past.failed)} done"
+        options.say(f"resuming {opened.writer.where}: {said}")
     if not past.open:
         return unchanged(opened.writer)
-    return run_plan(opened, replace(Plan.of(past.open), callbacks=tuple(callbacks)))
+    return run_plan(opened, Plan(past.open, callbacks=tuple(callbacks)))
 
 
 def shown(sweep: Sweep, options: SweepOptions) -> Sweep:
@@ -172,47 +164,38 @@ def run_search(
     if resume:
         options = replace(options, resume=resume, output=None)
     options = python_options(options)
-    return shown(search(name, space, samples, options, scheduler, search_alg, callbacks), options)
+    plan = Plan({}, dict(space), samples, scheduler, search_alg, tuple(callbacks))
+    return shown(search(name, plan, options), options)
 
 
-def search(
-    name: str,
-    space: Mapping[str, Any],
-    samples: int,
-    options: SweepOptions,
-    scheduler: Any = None,
-    search_alg: Any = None,
-    callbacks: Sequence[Any] = (),
-    data: Dataset | TaskData | None = None,
-) -> Sweep:
-    """Train trials that Tune proposes, and return the tables. The arguments are as in `run_search` and `open_sweep`."""
+def search(name: str, plan: Plan, options: SweepOptions, data: Dataset | TaskData | None = None) -> Sweep:
+    """Run a plan of which Tune proposes all trials, also those from before a resume, and return the tables. The data
+    are loaded unless they are given."""
     from ray import tune
 
     from mnist_tune.tuning.searcher import check_metric, drawn, ends_of, refuse_what_none_searches
 
     refuse_several_tasks(options)
+    space, searcher, found = plan.space, plan.search_alg, list[TrialConfig]()
     if options.task:
-        space = {"architecture": tune.choice([*options.task])} | dict(space)
-    if search_alg is not None:
-        refuse_what_none_searches(space)
+        space = {"architecture": tune.choice([*options.task])} | space
     # What it may propose is refused before anything starts.
     ends = ends_of(space)
-    found = [] if search_alg else list(islice(drawn(space, samples), MOST_TRIALS + 1))
-    refuse_too_many(len(found), f"samples={samples}")
+    if searcher:
+        refuse_what_none_searches(space)
+    else:
+        found = list(islice(drawn(space, plan.proposals), MOST_TRIALS + 1))
+        refuse_too_many(len(found), f"samples={plan.proposals}")
     load_own(*ends, *found)
     # A resumed sweep measures what it did before.
     measured = options.place_to_resume() is not None or options.measures() is not None
-    for one in (scheduler, search_alg):
-        check_metric(one, ends[0], measured)
+    for one in (plan.scheduler, searcher):
+        check_metric(one, ends[0], measured, options.rank_by)
     opened = open_sweep(name, options, lambda known: not_known(known, found), True, ends, data=data)
     with opened.writer:
-        plan = Plan.of(opened.past.open)
-        if search_alg is not None:
-            missing = max(samples - len(opened.past.trials), 0)
-            plan = Plan(dict(space), plan.trials, plan.samples + missing, search_alg=search_alg)
-        if not plan.samples:
-            return unchanged(opened.writer)
-        return run_plan(opened, replace(plan, scheduler=scheduler, callbacks=tuple(callbacks)))
+        left = max(plan.proposals - len(opened.past.trials), 0) if searcher else 0
+        plan = replace(plan, trials=opened.past.open, space=space if searcher else {}, proposals=left)
+        return run_plan(opened, plan) if plan.samples else unchanged(opened.writer)
 
 
 def run_searcher(opened: Opened, searcher_of: Callable[[SweepWriter, Past], Any], most: int) -> Sweep:
@@ -223,17 +206,15 @@ def run_searcher(opened: Opened, searcher_of: Callable[[SweepWriter, Past], Any]
     again = {trial_id: trial for trial_id, trial in past.open.items() if trial_id in past.retried}
     if not again and searcher_of(writer, past).suggest("") == Searcher.FINISHED:
         return unchanged(writer)
-    samples = max(most - len(past.outcomes), 1) + len(again)
-    space = {"epochs": opened.options.epochs}
-    return run_plan(opened, Plan(space, again, samples, search_alg=searcher_of(writer, past)))
+    space, proposals = {"epochs": opened.options.epochs}, max(most - len(past.outcomes), 1)
+    return run_plan(opened, Plan(again, space, proposals, search_alg=searcher_of(writer, past)))
 
 
 def run_plan(opened: Opened, plan: Plan) -> Sweep:
     """Run a plan under Ray Tune in an opened folder, and return the tables. However it ends, others may write the
     folder then."""
     options, writer, past = opened.options, opened.writer, opened.past
-    trials = plan.trials
-    total = sum(trial.epochs for trial in trials.values()) + (plan.samples - len(trials)) * plan.epochs
+    total = sum(trial.epochs for trial in plan.trials.values()) + plan.proposals * plan.epochs
     done = sum(past.last_epochs.get(trial_id, 0) for trial_id in past.open)
     start = time.monotonic()
     again = f"no finished epoch is lost, resume with: {resume_command(writer.meta, writer.where)}"
@@ -245,15 +226,15 @@ def run_plan(opened: Opened, plan: Plan) -> Sweep:
         # Import in a thread while Ray starts. Ray's processes die with the thread that started them: the main thread.
         with ThreadPoolExecutor(1) as thread:
             imported = thread.submit(import_module, "mnist_tune.tuning.tuner")
-            start_ray(options.cluster(), options.max_concurrent, options.dashboard)
+            options.start_ray()
             imported.result()
         from mnist_tune.runtime.nodes import RayletDied
         from mnist_tune.tuning.recorder import Recorder, scheduler_name
         from mnist_tune.tuning.tuner import fit
 
         context.enter_context(failures_told_by_us())
-        recorder = Recorder(writer, view, trials, past, scheduler_name(plan.scheduler, options.scheduler))
-        live = context.enter_context(LivePage(writer, partial(announce, quiet=options.quiet), view))
+        recorder = Recorder(writer, view, plan.trials, past, scheduler_name(plan.scheduler, options.scheduler))
+        live = context.enter_context(LivePage(writer, options.say, view))
         try:
             fit(opened, plan, recorder)
         except RayletDied:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -12,13 +12,12 @@ from mnist_tune.data.task_data import TaskData
 from mnist_tune.data_spec import DataSpec
 from mnist_tune.errors import UserError
 from mnist_tune.own_code.loading import load_own, names_in, own_code, register_own, sources
-from mnist_tune.runtime.ray_session import start_ray
 from mnist_tune.sweep import Sweep
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import Data, SweepOptions, refuse_beside_task
 
 CHECKED = 8
-"""Images that go to the process in which networks are tried."""
+"""The examples on which networks are tried."""
 
 
 Loaded = TypeVar("Loaded", bound=Dataset | TaskData)
@@ -46,11 +45,7 @@ def load_here(
         return _as_in(sweep, TaskData(found.spec, found.train, found.test, found.checksums))
     data = _as_in(sweep, options.load())
     if not only_own or sources(names_in(*trials)):
-        from mnist_tune.training.network_check import check  # imports JAX
-
-        different, *given = what_is_tried(trials, data)
-        for one in different:
-            check(one, *given)
+        _try(*_few(trials, data))
     return data
 
 
@@ -64,15 +59,9 @@ def _as_in(sweep: Sweep | None, data: Loaded) -> Loaded:
 def _made(options: SweepOptions, trials: Sequence[TrialConfig]) -> TaskData:
     refuse_beside_task(options)
     load_own(options)
-    start_ray(options.cluster(), options.max_concurrent, options.dashboard)
-    import ray
-
-    call = ray.remote(num_cpus=1, max_calls=1, num_returns=2)(_checked)
-    facts, held = call.remote(own_code(), options.task, _different(trials), options.train_images)
-    found = ray.get(facts)
-    if isinstance(found, str):
-        raise UserError(found)
-    spec, checksums = found
+    options.start_ray()
+    facts, held = apart(_checked, options.task, _different(trials), options.train_images, returns=2)
+    [(spec, checksums)] = returned(facts)
     return TaskData(spec, checksums=checksums, held=held)
 
 
@@ -80,52 +69,57 @@ def _different(trials: Sequence[TrialConfig]) -> list[TrialConfig]:
     return list({(one.optimizer, one.schedule): one for one in trials}.values())
 
 
-def _checked(
-    code: Any, names: Sequence[str], trials: list[TrialConfig], train_images: int | None
-) -> tuple[Any, TaskData | None]:
-    """Return what tasks are, or what is wrong with them, and their data. Runs in a process of Ray's."""
-    os.environ["JAX_PLATFORMS"] = "cpu"
+def _checked(names: Sequence[str], trials: list[TrialConfig], train_images: int | None) -> tuple[Any, TaskData]:
+    """Return what tasks are, and their data. Raises `UserError`, as `check_tasks`."""
     from mnist_tune.execution.executor import lane_bytes
     from mnist_tune.training.program import Program
     from mnist_tune.training.task_check import check_tasks
 
-    register_own(code)
-    try:
-        found = check_tasks(names, trials, train_images)
-    except UserError as error:
-        return str(error), None
+    found = check_tasks(names, trials, train_images)
     programs = {Program.of(replace(trial, architecture=name), found.spec) for trial in trials for name in names}
     spec = replace(found.spec, lane_bytes=lane_bytes(programs))
     return (spec, found.checksums), TaskData(spec, found.train, found.test, found.checksums)
 
 
 def check_networks(trials: Iterable[TrialConfig], dataset: Dataset) -> None:
-    """Try the networks and optimisers of some trials on a few images, in a process of their own: JAX in this one would
-    take a GPU's memory. Ray must be running. Raises `UserError` if one of them can't train on this data."""
+    """Try the networks and optimisers of some trials on a few examples. Ray must be running. Raises `UserError` if one
+    of them can't train on this data."""
+    returned(apart(_try, *_few(trials, dataset)))
+
+
+def _few(trials: Iterable[TrialConfig], dataset: Dataset) -> tuple[list[TrialConfig], DataSpec, Any, Any]:
+    """Return a trial for each network and optimiser, and the data on which `_try` tries them."""
+    different = {(trial.architecture, trial.optimizer, trial.schedule, trial.loss): trial for trial in trials}
+    return list(different.values()), dataset.spec, dataset.train_images[:CHECKED], dataset.train_labels[:CHECKED]
+
+
+def _try(trials: list[TrialConfig], data: DataSpec, images: Any, labels: Any) -> None:
+    from mnist_tune.training.network_check import check  # imports JAX
+
+    for trial in trials:
+        check(trial, data, images, labels)
+
+
+def apart(function: Callable[..., Any], *given: Any, returns: int = 1) -> Any:
+    """Have a function called that needs JAX, in a process of Ray's that ends with it: JAX in this one would take a
+    GPU's memory. Return Ray's reference to what it returns, or one for each of several things."""
     import ray
 
-    task = ray.remote(num_cpus=1, max_calls=1)(_refused)
-    said = ray.get(task.remote(own_code(), *what_is_tried(trials, dataset)))
-    if said:
-        raise UserError(said)
+    return ray.remote(num_cpus=1, max_calls=1, num_returns=returns)(_apart).remote(own_code(), function, *given)
 
 
-def what_is_tried(trials: Iterable[TrialConfig], dataset: Dataset) -> tuple[list[TrialConfig], DataSpec, Any, Any]:
-    """Return a trial for each network and optimiser, and the data that they are tried on: a few images, with labels."""
-    different = {(trial.architecture, trial.optimizer, trial.schedule, trial.loss): trial for trial in trials}
-    images, labels = (part[:CHECKED] for part in (dataset.train_images, dataset.train_labels))
-    return list(different.values()), dataset.spec, images, labels
-
-
-def _refused(code: Any, trials: list[TrialConfig], data: DataSpec, images: Any, labels: Any) -> str:
-    """Return what is wrong with the first trial that can't train, empty if all can. Runs in a process of Ray's."""
+def _apart(code: Any, function: Callable[..., Any], *given: Any) -> Any:
     os.environ["JAX_PLATFORMS"] = "cpu"
-    from mnist_tune.training.network_check import check
-
     register_own(code)
+    return function(*given)
+
+
+def returned(*calls: Any) -> list[Any]:
+    """Return what `apart` has returned. Raises the `UserError` of the first call that raised one."""
+    import ray
+
     try:
-        for trial in trials:
-            check(trial, data, images, labels)
-    except UserError as error:
-        return str(error)
-    return ""
+        found: list[Any] = ray.get([*calls])
+        return found
+    except UserError as error:  # Ray adds a traceback
+        raise UserError(str(getattr(error, "cause", error))) from None

@@ -19,6 +19,7 @@ from mnist_tune.execution.lane_client import LaneClient, LaneLostError
 from mnist_tune.execution.process_setup import WorkerSettings, make_pool
 from mnist_tune.execution.saving import OwnLane
 from mnist_tune.regimes.divergence import LOSS_CEILING, finite_loss
+from mnist_tune.regimes.ranking import scores_in
 from mnist_tune.runtime.nodes import blindness
 from mnist_tune.trial import TrialConfig
 
@@ -129,7 +130,9 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         warning, self._warning = self._warning, ""  # reported once
         if reason:  # Tune may keep the process for another trial
             self._pool.detach(self._lane_id)
-        return row | {
+        return {
+            **row,
+            **scores_in(row.get("scores")),
             "repeated": self._may_repeat,
             "trial_config": self._config,
             "warning": warning,

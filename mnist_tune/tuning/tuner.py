@@ -15,7 +15,6 @@ from mnist_tune.cache import cache_folder
 from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.own_code.loading import own_code
 from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.nodes import NodeWatch, UnsavedCallback, check_nodes, is_nodes_death
 from mnist_tune.runtime.placement import (
     Placement,
@@ -32,7 +31,6 @@ from mnist_tune.trial import own_id
 from mnist_tune.tuning.early_stopping import Asha, RegimeStopping
 from mnist_tune.tuning.opening import Opened
 from mnist_tune.tuning.options import SweepOptions
-from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.recorder import Recorder
 from mnist_tune.tuning.searcher import KnownThenSearched, with_id
@@ -42,10 +40,9 @@ from mnist_tune.tuning.trainable import TrialTrainable
 def fit(opened: Opened, plan: Plan, recorder: Recorder) -> None:
     """Run a plan to its end. Ray must be running. The data are handed to Ray, and the rows of the past are released,
     before the trials run."""
-    options, writer, past, data = opened.options, opened.writer, opened.past, opened.data
+    options, writer, data = opened.options, opened.writer, opened.data
     spec = data[0].spec
-    one = data.pop()
-    dataset = [getattr(one, "held", None) or ray.put(one)]  # in a list: Ray passes the reference on without loading it
+    dataset = [data[0].held or ray.put(data.pop())]  # in a list: Ray passes the reference on without loading it
     device = find_device(options.quiet)
     cpus = cpus_of(plan, device.kind, options)
     refuse_unholdable(cpus, options.execution)
@@ -65,8 +62,8 @@ def fit(opened: Opened, plan: Plan, recorder: Recorder) -> None:
     check_nodes(writer.states, writer.token)
     trials, shared = list(plan.trials.values()), options.trials_per_gpu
     placement = choose_placement(trials, spec, settings, device, options.execution, options.lanes, cpus, shared)
-    tuner = make_tuner(writer, plan, options, placement, dataset, recorder, past)
-    past.release()
+    tuner = make_tuner(opened, plan, placement, dataset, recorder)
+    opened.past.release()
     slots = trial_slots(placement.resources)
     pending = slots if plan.search_alg else max(4, int(ray.cluster_resources().get("CPU", 1)))
     try:
@@ -91,14 +88,13 @@ def cpus_of(plan: Plan, device: str, options: SweepOptions) -> int:
     if options.cluster() or options.cpus_per_trial <= most:
         return options.cpus_per_trial
     change = f"a trial gets {most}, not {options.cpus_per_trial}"
-    announce(f"note: this machine has {most} cores, so {change}; last bits may differ", options.quiet)
+    announce(f"note: this machine has {most} cores, so {change}; last bits may differ")
     return most
 
 
-def make_tuner(
-    writer: SweepWriter, plan: Plan, options: SweepOptions, placement: Placement, data: Any, recorder: Any, past: Past
-) -> tune.Tuner:
+def make_tuner(opened: Opened, plan: Plan, placement: Placement, data: Any, recorder: Recorder) -> tune.Tuner:
     """Return the Tuner that runs a plan. `data` is a list with a reference to the data set."""
+    options, writer, past = opened.options, opened.writer, opened.past
     folder = writer.tunes  # Tune writes there by pyarrow, all else by obstore
     filesystem, path = object_storage.filesystem_of(folder) if isinstance(folder, str) else (None, str(folder))
     limited = ray.cluster_resources().get(TRIAL_SLOT, 0) == options.max_concurrent

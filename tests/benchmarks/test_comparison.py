@@ -5,15 +5,7 @@ import sys
 
 import pytest
 
-from benchmarks.comparison import (
-    Benchmark,
-    Comparison,
-    Target,
-    report,
-    run,
-    take_turns,
-    write_record,
-)
+from benchmarks.comparison import Benchmark, Comparison, Target, report, run, take_turns, write_record
 from mnist_tune.machine import processor_model
 
 

@@ -1,6 +1,6 @@
 """The trials of the sweep over learning rates, and what a dry run says of them."""
 
-import sys
+import re
 
 import pytest
 
@@ -35,24 +35,11 @@ def test_an_empty_list_is_refused(name):
         LearningRateRegimes(**{name: ()}).trials()
 
 
-def test_a_dry_run_says_what_would_be_trained_and_how_long_it_takes(few_images, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_a_dry_run_trains_an_epoch_and_makes_no_folder(few_images, main_of, tmp_path, monkeypatch):
     monkeypatch.setattr(SweepOptions, "load", lambda *_: few_images)
     monkeypatch.setattr(dry_run, "make_pool", lambda dataset, _: LanePool(dataset))
-    run = LanePool.run
-    monkeypatch.setattr(LanePool, "run", lambda *given: {"one": run(*given)["one"] | {"train_s": 10.0, "eval_s": 2.0}})
-    monkeypatch.setattr(dry_run, "usable_cpus", lambda: 2)
-    images = len(few_images.train_labels)
-    flags = f"--architecture mlp-4-tanh mlp-8-tanh --learning-rates 0.1 1 --epochs 3 --batch-size {images // 2 - 1}"
-    monkeypatch.setattr(sys, "argv", ["lr_regimes.py", "--dry-run", *flags.split()])
-    assert lr_regimes.main() == 0
-    said = capsys.readouterr().out.splitlines()
-    assert said[0] == f"4 trials, each of at most 3 epochs, on {few_images.name}"
-    assert said[1] == f"mlp-4-tanh, sgd, {images // 2 - 1}: 3 steps an epoch; the last batch has 2 images"
-    assert said[-2].startswith("note: the last batch of an epoch has 2 of")
-    assert sum(line.startswith("  measured: an epoch takes 12 s with its evaluation; ") for line in said) == 2
-    seconds = dry_run.START_S + 4 * 3 * 12 // 2
-    assert said[-1] == f"about {seconds} s on this machine, 2 at a time; less if trials are stopped early"
+    code, said, _ = main_of(lr_regimes, "--dry-run", "--architecture", "mlp-4-tanh")
+    assert code == 0
+    assert said.startswith(f"16 trials, each of at most 10 epochs, on {few_images.name}\n")
+    assert re.search(r"measured: an epoch takes \S+ s with its evaluation; compiling took \S+ s\nabout \d+ s", said)
     assert not list(tmp_path.iterdir())
-    with pytest.raises(UserError, match="leave --resume out"):
-        list(dry_run.dry_run(LearningRateRegimes(resume=tmp_path)))

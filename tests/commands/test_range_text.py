@@ -30,7 +30,7 @@ def test_what_is_said_and_drawn_of_one_seed_and_of_several(as_text, main_of, tmp
     texts = []
     for i, (name, curves) in enumerate(found.items()):
         asked = ["--architecture", "mlp-4-tanh", "--picture", f"{i}.pdf", *MORE.split() * i]
-        said = main_of(range_test, *asked, range_test=RangeTest(name, curves))
+        said = main_of(range_test, *asked, range_test=RangeTest(name, curves, ("cross-entropy", "mse")[i]))
         texts += [*said[1:], (tmp_path / f"{i}.pdf").read_text()]
     assert_kept("range test", "\n".join(texts))
 

@@ -221,7 +221,7 @@ def test_tpe_proposes_others_in_a_resume(new_writer, tmp_path, monkeypatch):
         searcher.set_search_properties(None, None, {"trial": Search().space()})
         return {searcher.suggest(name)["trial"]["learning_rate"] for name in "abc"}
 
-    assert rates(run_search.call_args.args[-1]).isdisjoint(rates(Search().searcher()))
+    assert rates(run_search.call_args.args[1].search_alg).isdisjoint(rates(Search().searcher()))
 
 
 def test_tpe_learns_of_a_width_from_all_networks_that_have_it():
@@ -239,48 +239,6 @@ def test_tpe_learns_of_a_width_from_all_networks_that_have_it():
     assert sum(networks[name]["width"] == 8 for name in found) >= 28
 
 
-@pytest.fixture
-def searched(tmp_path, monkeypatch, capsys):
-    """A function that runs the command with made-up results. It returns the exit code, what was printed, and mocks of
-    what trains: `search` and `decide_between`."""
-
-    def run(*flags, trials):
-        done = found(tmp_path / "found", trials)
-        names = {
-            "search": done,
-            "load_sweep": Mock(path=done.path, trials=trials),
-            "decide_between": done,
-        }
-        mocks = [Mock(return_value=result) for result in names.values()]
-        monkeypatch.setattr(search, "print_report", lambda sweep: print(sweep.path) or exit_code(sweep.trials))
-        for name, made in zip(names, mocks, strict=True):
-            monkeypatch.setattr(search, name, made)
-        monkeypatch.setattr(sys, "argv", ["search.py", "--by", "random", "--output", str(done.path), *flags])
-        code = search.main()
-        return code, capsys.readouterr().out, mocks[0], mocks[2]
-
-    return run
-
-
-def test_the_best_three_are_decided_between_with_the_options_of_the_search(searched, tmp_path):
-    flags = "--trials 4 --seed 7 --epochs 4 --max-concurrent 3 --dataset mnist-5k --train-images 600".split()
-    trials = table(stop_reason="completed", validation_accuracy=[0.9, 0.95, 0.99, 0.5])
-    code, said, run_search, decide = searched(*flags, trials=trials)
-    name, space, samples, config, *_ = run_search.call_args.args
-    assert (name, samples, config.seed, config.learning_rates) == ("search", 4, 7, ("0.001:3",))
-    assert (space["epochs"], space["holdout"]) == (4, 100)  # a sixth
-    options, settings, data = decide.call_args.args
-    assert data is run_search.call_args.kwargs["data"]
-    assert settings == settings_of(found(tmp_path, trials).finalists())
-    assert options.output == tmp_path / "found" / "decision-00002-00001-00000"
-    assert (options.resume, options.trials, options.epochs, options.holdout) == ("auto", 60, 4, 100)
-    assert options.max_concurrent == 3
-    assert said.endswith(f"\nDecision: mnist-tune show {tmp_path / 'found'}\n")
-    assert code == 0
-    small = searched("--batch-size", "32", "48", *flags, trials=trials)[2].call_args.args
-    assert (space["drop_last"], small[1]["drop_last"], small[3].drop_last) == (False, True, True), "as decisions do"
-
-
 @pytest.mark.parametrize(
     ("reasons", "code", "says"),
     [
@@ -288,11 +246,15 @@ def test_the_best_three_are_decided_between_with_the_options_of_the_search(searc
         (["slow"] * 3 + ["completed"], 1, "Fewer than two settings were trained to their end"),
     ],
 )
-def test_without_two_settings_nothing_more_is_trained(searched, tmp_path, reasons, code, says):
-    ended, said, _, decide = searched(trials=table(stop_reason=reasons))
-    assert ended == code
-    assert f"{tmp_path / 'found'}\n{says}" in said, "the table says how to go on"
-    assert decide.call_count == 0
+def test_without_two_settings_nothing_more_is_trained(main_of, tmp_path, monkeypatch, reasons, code, says):
+    done = found(tmp_path / "found", table(stop_reason=reasons))
+    monkeypatch.setattr(search, "search", planned := Mock(return_value=done))
+    asked, told = ["--dataset", "mnist-5k", "--output", done.path], {"print_report": exit_code(done.trials)}
+    for flags, drops_last in (([], False), (["--batch-size", 32, 48], True)):
+        ended, said, _ = main_of(search, *asked, *flags, **told)
+        assert (ended, said.partition(",")[0].strip()) == (code, says)
+        space = planned.call_args.args[1].space
+        assert (space["holdout"], space["drop_last"]) == (666, drops_last), "a sixth, and as decisions do"
 
 
 @pytest.mark.ray
@@ -300,19 +262,23 @@ def test_a_search_ends_with_a_decision_which_a_resume_goes_on_with(tmp_path, one
     monkeypatch.setattr("atexit.register", lambda function: None)  # Ray goes on for the other tests
     monkeypatch.setattr(search, "FINAL_TRIALS", 6)
     flags = "--trials 3 --widths 8 --depths 1 --epochs 2 --holdout 500 --weight-decay 0 --dataset mnist-5k --quiet"
-    flags += f" --scheduler fifo --optimizer sgd adam --momentum 0 --output {tmp_path / 'found'}"
+    flags += f" --scheduler fifo --optimizer sgd adam --momentum 0 --max-concurrent 3 --output {tmp_path / 'found'}"
     monkeypatch.setattr(sys, "argv", ["search.py", *flags.split()])
     assert search.main() == 0
     searched, [place] = load_sweep(tmp_path / "found"), (tmp_path / "found").glob("decision-*")
     assert searched.trials["stop_reason"].tolist() == ["completed"] * 3
     assert set(searched.trials["weight_decay"]) == {0}
+    assert place.name == "-".join(["decision", *searched.finalists()["trial_id"]])
     decided = load_sweep(place)
     assert len(decided.trials) == 6
+    options = [decided.meta["options"][name] for name in ("max_concurrent", "epochs", "holdout", "dataset")]
+    assert options == [3, 2, 500, "mnist-5k"]
     assert set(decided.trials["seed"]).isdisjoint({0})
     assert set(decided.trials["learning_rate"]) == set(searched.trials["learning_rate"])
     assert "compared on fresh seeds" in searched.answer().headline
     assert searched.answer().lines[0] in unescape((searched.path / "report.html").read_text())
     said = capsys.readouterr().out
+    assert said.endswith(f"\nDecision: mnist-tune show {place}\n")
     assert [line for line in said.splitlines() if line.startswith(("Train with ", "Is it", "Which of"))] == [
         searched.answer().headline
     ], "one table, and one answer"

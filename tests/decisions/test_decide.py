@@ -15,7 +15,7 @@ SMALL = {"dataset": "mnist-5k", "architecture": ("mlp-4-tanh",), "epochs": 2}
 @pytest.fixture
 def begun(monkeypatch, tmp_path):
     """A function that begins a decision and returns, in place of training, the options that are recorded."""
-    monkeypatch.setattr(module, "start_ray", lambda *given: None)
+    monkeypatch.setattr(DecideOptions, "start_ray", lambda options: None)
     monkeypatch.setattr(module, "processes", lambda options: 2)
     monkeypatch.setattr(module, "shown", lambda found, options: found)
     monkeypatch.setattr(module, "run_searcher", lambda opened, *rest: opened.writer.meta["options"])
@@ -50,7 +50,7 @@ def test_settings_are_crossed(begun, capsys):
     found = contenders(begun(batch_size=(100, 120), learning_rates=(0.1, 0.2), **SMALL))
     assert [(one.batch_size, one.learning_rate) for one in found] == [(100, 0.1), (100, 0.2), (120, 0.1), (120, 0.2)]
     assert {one.epochs for one in found} == {2}
-    assert "comparing 4 settings on 760 of 4000 training images, which are held out" in capsys.readouterr().err
+    assert "comparing 4 settings on 760 of 4000 training examples, which are held out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def test_it_trains_on_the_images_asked_for(tmp_path, monkeypatch):
 
 
 def test_more_images_a_batch_than_there_are_is_one_line():
-    with pytest.raises(UserError, match=r"mnist-5k has 100 training images; batch_size=128, .* don't fit"):
+    with pytest.raises(UserError, match=r"mnist-5k has 100 training examples; batch_size=128, .* don't fit"):
         range_test(RangeTestOptions(dataset="mnist-5k", train_images=100))
 
 
@@ -69,3 +69,12 @@ def test_each_seed_has_a_curve_of_its_own_and_the_network_is_checked_once(mnist_
     assert [curve.losses[0] for curve in short.curves] == [curve.losses[0] for curve in found.curves]
     with pytest.raises(UserError, match="--seeds needs at least one value; the list is empty"):
         RangeTestOptions(seeds=())
+
+
+def test_the_loss_is_that_of_the_sweep(new_writer, epoch_row, mnist_5k, tmp_path, monkeypatch):
+    monkeypatch.setattr(RangeTestOptions, "load", lambda *_: mnist_5k)
+    writer = new_writer(tmp_path, count=1, architecture="mlp-4-tanh", loss="mse")
+    writer.meta["dataset"]["checksums"] = mnist_5k.checksums
+    writer.epoch("00000", epoch_row(1), False)
+    writer.finish(ended="now")
+    assert range_test(RangeTestOptions(sweep=tmp_path, seeds=(0,)), Ramp(0.01, 0.1, 9, 0.5)).loss == "mse"

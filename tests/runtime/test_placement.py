@@ -119,7 +119,7 @@ SLOTS: list[dict[str, float]] = [
 
 def cores_of(count, device="CPU", **options):
     """Return the cores of each of so many trials, which are known or will be proposed."""
-    plans = Plan.of({str(i): TrialConfig() for i in range(count)}), Plan({}, {}, count)
+    plans = Plan({str(i): TrialConfig() for i in range(count)}), Plan(proposals=count)
     [found] = {tuner.cpus_of(plan, device, SweepOptions(**options)) for plan in plans}
     return found
 
@@ -276,7 +276,7 @@ def test_no_gpu_is_idle_while_there_are_lanes_for_it(gpus_that_train, tmp_path, 
 def test_a_fixed_cluster_is_asked_before_anything_starts(monkeypatch, mnist_5k, tmp_path):
     monkeypatch.setattr(placement.ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}])
     monkeypatch.setattr(placement, "kinds_of_nodes", lambda: [])
-    monkeypatch.setattr(opening, "start_ray", lambda *arguments: None)
+    monkeypatch.setattr(SweepOptions, "start_ray", lambda options: None)
     monkeypatch.setattr(SweepOptions, "load", lambda *_: mnist_5k)
     options = SweepOptions(address="head:6379", cpus_per_trial=3, output=tmp_path / "sweep")
     with pytest.raises(UserError, match="--cpus-per-trial 3: no node of the cluster has that many"):

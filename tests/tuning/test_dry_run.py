@@ -14,7 +14,6 @@ from mnist_tune.commands.lr_regimes import LearningRateRegimes
 from mnist_tune.own_code.registry import register
 from mnist_tune.training.task import Network
 from mnist_tune.tuning import dry_run as module
-from mnist_tune.tuning import options
 from mnist_tune.tuning.dry_run import dry_run
 
 ONE = ("mlp-4-tanh",)
@@ -45,17 +44,10 @@ def test_a_dry_run_tries_ones_own_network_as_a_sweep_does(few_images, monkeypatc
             list(dry_run(LearningRateRegimes(architecture=(name,), learning_rates=(0.1,))))
 
 
-def test_what_a_dry_run_loads_measures_and_says(few_images, monkeypatch):
+def test_what_a_dry_run_says(few_images, monkeypatch):
     """An image trains in a millisecond a hidden unit, and four cores are there."""
-    lines = []
-
-    def load(*given):
-        lines.append(f"load data: {given}")
-        return few_images
 
     def pool(data, settings):
-        told = ("threads", "own_code", "train_evaluation", "sharpness", "states", "cache_dir")
-        lines.append(f"settings: { ({name: getattr(settings, name) for name in told}) }")
         trials = {}
 
         def run(ids):
@@ -65,13 +57,11 @@ def test_what_a_dry_run_loads_measures_and_says(few_images, monkeypatch):
 
         return SimpleNamespace(attach=trials.__setitem__, run=run)
 
-    monkeypatch.setattr(options, "load_dataset", load)
+    monkeypatch.setattr(SweepOptions, "load", lambda *given: few_images)
     monkeypatch.setattr(module, "make_pool", pool)
-    monkeypatch.setattr(module, "own_code", lambda: "the code")
-    monkeypatch.setattr(module, "cache_folder", lambda: "the cache")
     monkeypatch.setattr(module, "configure_jax", lambda settings: None)
     monkeypatch.setattr(module, "usable_cpus", lambda: 4)
-    usual = LearningRateRegimes(architecture=("mlp-4-tanh", "mlp-8-tanh"), learning_rates=(0.1,))
+    usual, lines = LearningRateRegimes(architecture=("mlp-4-tanh", "mlp-8-tanh"), learning_rates=(0.1,)), []
     for asked in ASKED:
         lines += [f"=== {asked}", *dry_run(replace(usual, **asked))]
     with monkeypatch.context() as patch:  # a lane's time says nothing of many lanes, and cores do not count

@@ -157,32 +157,11 @@ def test_a_resumed_sweep_keeps_its_decisions(sweep, reason):
     trials = {name: TrialConfig(learning_rate=0.01, seed=seed, epochs=10) for seed, name in enumerate("abc")}
     epochs = [{"trial_id": "a", **sweep.row(epoch, SLOW[epoch - 1])} for epoch in range(1, 6)]
     epochs += [{"trial_id": "b", **sweep.row(epoch, SLOW[epoch - 1])} for epoch in range(1, 3)]
-    ended = {"a": (trials["a"], {"stop_reason": reason})}
+    ended = {"a": {"stop_reason": reason}}
     sweep.fates.replay(Past(trials, ended=ended, rows=table(epochs)))
     config = trials["b"]
     found = [sweep.fates.take_up("b", config, sweep.row(epoch, SLOW[epoch - 1])) for epoch in (2, 3, 4, 5)]
     assert found == ["", "", "", reason]
-
-
-def test_a_seed_that_was_killed_before_its_end_was_recorded_changes_no_decision(sweep):
-    trials = {name: TrialConfig(learning_rate=0.01, seed=seed, epochs=10) for seed, name in enumerate("abc")}
-    rows = [sweep.row(epoch, SLOW[epoch - 1]) for epoch in range(1, 6)]
-    ended = {"a": (trials["a"], {"stop_reason": "slow"})}
-    sweep.fates.replay(Past(trials, ended=ended, rows=table([{"trial_id": i, **row} for i in "ab" for row in rows])))
-    assert sweep.fates.take_up("b", trials["b"], rows[-1]) == "slow"
-    assert [sweep.fates.take_up("c", trials["c"], row) for row in rows] == ["", "", "", "", "slow"]
-
-
-def test_rungs_are_at_doubled_epochs_and_propose_what_is_above_the_median_of_those_before():
-    rungs = Asha(2, {})
-    assert [rungs.propose("a", epoch, 0.5) for epoch in range(1, 9)] == [False] * 8
-    assert [rungs.propose("b", epoch, 0.6) for epoch in range(1, 9)] == [epoch in (2, 4, 8) for epoch in range(1, 9)]
-    assert [rungs.propose(name, 2, loss) for name, loss in (("c", 0.55), ("d", 0.56), ("e", math.nan))] == [
-        False,
-        True,
-        True,
-    ]
-    assert not rungs.propose("e", 3, math.nan)
 
 
 @given(st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.5, 2.0, math.nan]), min_size=2, max_size=12))
@@ -244,37 +223,25 @@ def test_rows_are_not_kept(sweep):
     assert gone() is None
 
 
-def test_a_trial_is_stopped_for_the_reason_that_is_given_and_its_own_end_is_told():
-    taken, reasons = [], {}
-
-    class Scheduler(Asha):
-        def take_up(self, trial_id, config, row, repeated=False):
-            taken.append((trial_id, row["epoch"], repeated))
-            return "slow" if row["epoch"] == 2 else ""
-
-    scheduler, config = Scheduler(5, reasons), TrialConfig()
-    trial = SimpleNamespace(trial_id="tunes", config={"trial": {"trial_id": "a"}})
-    rows = [{"epoch": epoch, "trial_config": config, "repeated": epoch == 2} for epoch in (1, 2, 3)]
-    assert [scheduler.on_trial_result(None, trial, row) for row in rows[:2]] == ["CONTINUE", "STOP"]
-    scheduler.on_trial_complete(None, trial, rows[2])
-    cannot_train = {"epoch": 0, "scheduler_loss": LOSS_CEILING}
+def test_a_trial_that_cannot_train_is_no_peer():
+    scheduler, trial = Asha(1, {}), SimpleNamespace(trial_id="tunes", config={"trial": {"trial_id": "a"}})
+    cannot_train = {"epoch": 1, "train_loss": LOSS_CEILING}
     assert scheduler.on_trial_result(None, trial, cannot_train) == "CONTINUE"
     scheduler.on_trial_complete(None, trial, cannot_train)
-    assert taken == [("a", 1, False), ("a", 2, True), ("a", 3, True)]
-    assert reasons == {"a": "slow"}
+    assert [scheduler.propose(name, 1, loss) for name, loss in (("b", 0.5), ("c", 0.6))] == [False, True]
 
 
 class Stopped:
     """Made-up trials under ASHA, after the rows of a sweep that is resumed."""
 
-    def __init__(self, past=(), grace_period=2):
-        self.asha = Asha(grace_period, {})
+    def __init__(self, past=()):
+        self.asha = Asha(2, {})
         known = Past()
         known.rows = pd.DataFrame(past, columns=["trial_id", "epoch", "train_loss"]) if past else None
         self.asha.replay(known)
 
-    def decide(self, trial, epoch, loss, repeated=False):
-        return self.asha.take_up(trial, TrialConfig(), {"epoch": epoch, "train_loss": loss}, repeated)
+    def decide(self, trial, epoch, loss):
+        return self.asha.take_up(trial, TrialConfig(), {"epoch": epoch, "train_loss": loss})
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, 1e30, 5.0])
@@ -284,13 +251,6 @@ def test_asha_stops_a_diverged_trial(loss):
     assert [trials.decide("b", epoch, 0.5) for epoch in (1, 2)] == [""] * 2
     assert trials.decide("a", 2, loss) == "asha"
     assert trials.decide("c", 2, 0.4) == ""
-
-
-def test_asha_answers_a_repeated_row_as_it_was_answered_then():
-    """The driver was killed between the row and the end of its trial."""
-    past = [{"trial_id": trial, "epoch": 2, "train_loss": loss} for trial, loss in (("a", 0.1), ("b", 9.0), ("c", 0.1))]
-    trials = Stopped(past)
-    assert [trials.decide(trial, 2, loss, repeated=True) for trial, loss in (("b", 9.0), ("c", 0.1))] == ["asha", ""]
 
 
 def run(trials, curves, stopped, epochs):

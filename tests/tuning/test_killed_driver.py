@@ -15,6 +15,7 @@ from mnist_tune.results.journal import read_journal
 from mnist_tune.results.tables import tables
 from mnist_tune.runtime.placement import Placement
 from mnist_tune.tuning import tuner
+from mnist_tune.tuning.opening import Opened
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import ProgressView
@@ -75,7 +76,8 @@ class Driver:
             patch.setattr(tuner.ray, "cluster_resources", lambda: {})
             patch.setattr(tuner, "NodeWatch", lambda quiet: "watch")
             patch.setattr(tuner.tune, "Tuner", lambda trainable, **of: made.append(of["tune_config"].scheduler))
-            tuner.make_tuner(self.writer, Plan.of(past.open), options, placement, ["data"], self.recorder, past)
+            opened = Opened(options, self.writer, past, [])
+            tuner.make_tuner(opened, Plan(past.open), placement, ["data"], self.recorder)
         [self.scheduler] = made
         self.trials = {
             i: SimpleNamespace(trial_id=f"tunes {i}", config={"trial": {"trial_id": i, **config.to_dict()}})

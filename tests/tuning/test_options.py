@@ -9,7 +9,7 @@ from typing import Any
 from kept_texts import assert_kept
 
 from mnist_tune import DecideOptions, EdgeOptions, SweepOptions, UserError
-from mnist_tune.tuning.options import CrossedOptions, TrialOptions, all_rates, rates_of
+from mnist_tune.tuning.options import CrossedOptions, all_rates, rates_of
 
 NUMBERS = (-1, 0, 0.99, 1, 1.0, math.inf, math.nan)
 TRIED: tuple[Any, ...] = (*NUMBERS, True, "a", "regimes", (), (0,), (0.5,), ("a",), [1], None)
@@ -50,7 +50,7 @@ def outcome(call, *arguments, **given):
 def test_which_values_options_take():
     """For each option, what is taken, and what its bounds refuse: `_` is the value, `X` the option. No others fit."""
     alike, known, lines = defaultdict(list), set(), []
-    for kind in (SweepOptions, TrialOptions, CrossedOptions, EdgeOptions, DecideOptions):
+    for kind in (SweepOptions, CrossedOptions, EdgeOptions, DecideOptions):
         for one in fields(kind):
             if (one.name, str(one.type)) in known:
                 continue

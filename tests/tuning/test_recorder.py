@@ -47,8 +47,8 @@ def test_a_row_is_recorded_under_the_values_that_its_epoch_had(new_writer, epoch
     writer = new_writer(tmp_path / "sweep", count=1)
     config = TrialConfig(learning_rate=0.1, epochs=4)
     recorder = Recorder(writer, ProgressView(1, 4, 0, quiet=True), {"00000": config}, Past(), "scheduler")
-    values = {"trial_config": config, "stop_reason": "", "warning": "", "repeated": False, "done": False}
-    recorder.on_trial_result(0, [], made_up(trial_id="00000", learning_rate=0.5, epochs=4), epoch_row(1) | values)
+    trial = made_up(trial_id="00000", learning_rate=0.5, epochs=4)
+    recorder.on_trial_result(0, [], trial, result_of(epoch_row(1), config))
     assert tables(writer.path, writer.meta).trials["learning_rate"].tolist() == [0.1]
     writer.finish()
 
@@ -59,8 +59,7 @@ def test_a_repeated_epoch_replaces_its_row_and_later_ones(new_writer, epoch_row,
     config = TrialConfig(epochs=4)
     recorder = Recorder(writer, view, {"00000": config}, Past(), "scheduler")
     for epoch, accuracy in ((1, 0.9), (2, 0.5), (1, 0.9), (2, 0.5)):
-        values = {"trial_config": config, "stop_reason": "", "warning": "", "repeated": False, "done": False}
-        result = epoch_row(epoch, train_accuracy=accuracy) | values
+        result = result_of(epoch_row(epoch, train_accuracy=accuracy), config)
         recorder.on_trial_result(0, [], made_up(trial_id="00000"), result)
     recorder.close("interrupted")
     assert "curves: 1 undecided" in view._text.plain
@@ -79,10 +78,9 @@ def test_progress_names_no_regime_that_a_target_of_siblings_would_decide(new_wri
     writer.finish()
 
 
-def result_of(row, config, **values):
+def result_of(row, config):
     """What a trial's process tells Tune after an epoch."""
-    usual = {"trial_config": config, "stop_reason": "", "warning": "", "repeated": False, "done": False}
-    return row | usual | values
+    return row | {"trial_config": config, "stop_reason": "", "warning": "", "repeated": False, "done": False}
 
 
 @pytest.mark.parametrize(

@@ -230,12 +230,11 @@ def test_new_trials_have_new_ids_and_old_ones_train_longer():
 
 
 def test_options_are_crossed_once_and_in_order():
-    options = Search(widths=(1, 2, 1), depths=(3,))
-    assert [*crossed(options, "widths", "depths")] == [(1, 3), (2, 3)]
-    assert [*crossed(options, "widths", "depths", depths=(4, 5))] == [(1, 4), (1, 5), (2, 4), (2, 5)]
-    assert len([*crossed(options, "widths", widths=range(MOST_TRIALS))]) == MOST_TRIALS
+    found = [(one["width"], one["depth"]) for one in crossed(widths=(1, 2, 1), depths=(4, 5))]
+    assert found == [(1, 4), (1, 5), (2, 4), (2, 5)]
+    assert len([*crossed(widths=range(MOST_TRIALS))]) == MOST_TRIALS
     with pytest.raises(UserError, match=r"^100001 trials are too many \(100001 --widths\); at most 100000 fit"):
-        crossed(options, "widths", widths=range(MOST_TRIALS + 1))
+        crossed(widths=range(MOST_TRIALS + 1))
 
 
 def test_lists_values_alone_and_those_of_numpy_are_taken():

@@ -34,45 +34,23 @@ from mnist_tune.tuning import sweep, tuner
 from mnist_tune.tuning.opening import Opened
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.plan import Plan
-from mnist_tune.tuning.progress import ProgressView
+from mnist_tune.tuning.progress import LivePage
+
+PLAN = Plan({"00000": TrialConfig()})
 
 
 @pytest.fixture
 def fitted(monkeypatch):
-    """A function that runs a plan with a stand-in for Tune, a clock, and what was done meanwhile, in order."""
-    done = []
-
-    class Page:
-        def __init__(self, *given):
-            pass
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *exception):
-            pass
-
-        def stop(self):
-            done.append("page stopped")
-
-        def last(self, found):
-            done.append(f"page of a sweep that ended {found.meta['ended']}")
-
-    def show(*given):
-        done.append(("shown", *given))
-        return ProgressView(*given)
-
-    monkeypatch.setattr(sweep, "start_ray", lambda *arguments: done.append(("Ray", *arguments)))
-    monkeypatch.setattr(sweep, "stop_ray", lambda: done.append("Ray stopped"))
+    """A function that runs a plan with a stand-in for Tune."""
+    monkeypatch.setattr(SweepOptions, "start_ray", lambda options: None)
     monkeypatch.setattr(sweep, "now", lambda: "now")
-    monkeypatch.setattr(sweep, "ProgressView", show)
-    monkeypatch.setattr(sweep, "LivePage", Page)
+    monkeypatch.setattr(LivePage, "last", lambda page, found: None)
 
     def run(writer, plan, fit=lambda recorder: None, past=None, **options):
         monkeypatch.setattr(tuner, "fit", lambda opened, plan, recorder: fit(recorder))
         return sweep.run_plan(Opened(SweepOptions(quiet=True, **options), writer, past or Past(), []), plan)
 
-    return SimpleNamespace(run=run, done=done)
+    return run
 
 
 @pytest.mark.parametrize("resume", [False, True])
@@ -83,15 +61,9 @@ def test_while_a_resumed_sweep_runs_it_has_not_ended_and_it_remembers_its_resume
         writer = new_writer(tmp_path / "sweep", resume=True)
         writer.meta |= {"ended": "then", "resumed": ["before"]}
     seen = []
-    fitted.run(
-        writer,
-        Plan.of({"00000": TrialConfig()}),
-        lambda recorder: seen.append(read_meta(writer.path)),
-        Past(is_resumed=resume),
-    )
-    assert [(meta.get("ended"), meta.get("resumed")) for meta in seen] == [
-        (None, ["before", "now"] if resume else None)
-    ]
+    fitted(writer, PLAN, lambda recorder: seen.append(read_meta(writer.path)), Past(is_resumed=resume))
+    [meta] = seen
+    assert (meta.get("ended"), meta.get("resumed")) == (None, ["before", "now"] if resume else None)
 
 
 @pytest.mark.parametrize("place", ["sweep", "bucket"])
@@ -100,9 +72,9 @@ def test_where_ray_does_not_start_others_may_write_the_folder(new_writer, tmp_pa
     monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "cache"))
     where = tmp_path / "sweep" if place == "sweep" else bucket
 
-    monkeypatch.setattr(sweep, "start_ray", Mock(side_effect=UserError("Ray does not start")))
+    monkeypatch.setattr(SweepOptions, "start_ray", Mock(side_effect=UserError("Ray does not start")))
     with pytest.raises(UserError, match="Ray does not start"):
-        fitted.run(new_writer(where), Plan.of({"00000": TrialConfig()}))
+        fitted(new_writer(where), PLAN)
     fetched(where)
     new_writer(where, resume=True).finish(ended="now")
 
@@ -113,7 +85,7 @@ def test_trials_that_still_run_were_interrupted_unless_the_time_is_spent(
 ):
     clock = iter([50.0, 150.0])
     monkeypatch.setattr(sweep, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    found = fitted.run(new_writer(tmp_path / "sweep", count=1), Plan.of({"00000": TrialConfig()}), time_budget=budget)
+    found = fitted(new_writer(tmp_path / "sweep", count=1), PLAN, time_budget=budget)
     assert found.trials["stop_reason"].tolist() == [reason]
 
 
@@ -121,8 +93,8 @@ def test_a_users_scheduler_is_the_reason_for_which_it_stops_trials(new_writer, t
     def fit(recorder):
         recorder.on_trial_complete(0, [], Trial("made up", stub=True, config={"trial": {"trial_id": "00000"}}))
 
-    plan = Plan({}, {"00000": TrialConfig()}, 1, scheduler=MedianStoppingRule())
-    found = fitted.run(new_writer(tmp_path / "sweep", count=1), plan, fit)
+    plan = replace(PLAN, scheduler=MedianStoppingRule())
+    found = fitted(new_writer(tmp_path / "sweep", count=1), plan, fit)
     assert found.trials["stop_reason"].tolist() == ["medianstopping"]
 
 
@@ -133,19 +105,22 @@ def test_what_kept_the_folder_from_being_written_is_the_error_and_not_tunes(new_
 
     writer, failure = new_writer(tmp_path / "sweep"), UserError("the disk is full")
     with pytest.raises(UserError, match=r"^the disk is full$"):
-        fitted.run(writer, Plan.of({"00000": TrialConfig()}), fit)
+        fitted(writer, PLAN, fit)
     failure = None
     with pytest.raises(RuntimeError, match="of Tune's"):
-        fitted.run(writer := new_writer(tmp_path / "another"), Plan.of({"00000": TrialConfig()}), fit)
+        fitted(writer := new_writer(tmp_path / "another"), PLAN, fit)
 
 
-def test_a_raylet_that_died_is_one_line_and_ray_is_stopped_first(new_writer, tmp_path, fitted):
-    writer = new_writer(tmp_path / "sweep", count=1)
+def test_a_raylet_that_died_is_one_line_and_ray_is_stopped_first(new_writer, tmp_path, fitted, monkeypatch):
+    writer, done = new_writer(tmp_path / "sweep", count=1), []
+    monkeypatch.setattr(sweep, "stop_ray", lambda: done.append("Ray"))
+    monkeypatch.setattr(LivePage, "__enter__", lambda page: page)
+    monkeypatch.setattr(LivePage, "stop", lambda page: done.append("page"))
     with pytest.raises(
         UserError, match=f"^Ray's raylet on this machine died; .*, resume with: mnist-tune resume {tmp_path}/"
     ):
-        fitted.run(writer, Plan.of({"00000": TrialConfig()}), Mock(side_effect=RayletDied))
-    assert fitted.done.index("Ray stopped") < fitted.done.index("page stopped")
+        fitted(writer, PLAN, Mock(side_effect=RayletDied))
+    assert done[:2] == ["Ray", "page"]
     assert load_sweep(writer.path).trials["stop_reason"].tolist() == ["interrupted"]
 
 
@@ -158,12 +133,7 @@ with last_words(r"'resume' with %s \\$HOME"):
 
 
 @pytest.mark.parametrize(
-    ("ends", "said"),
-    [
-        ("os._exit(1)", True),
-        ("os.killpg(os.getpgid(0), signal.SIGKILL)", True),
-        ("pass", False),
-    ],
+    ("ends", "said"), [("os._exit(1)", True), ("os.killpg(os.getpgid(0), signal.SIGKILL)", True), ("pass", False)]
 )
 def test_a_process_that_is_killed_has_last_words(ends, said):
     """`ray stop` kills Ray, which then ends its driver without a message."""
@@ -222,7 +192,7 @@ def test_a_search_asks_for_its_samples_of_its_space_and_takes_no_number_of_the_u
     drawn = np.random.rand()
     np.random.seed(7)
     assert drawn == np.random.rand()
-    assert plans == [Plan(SPACE, {}, 5, "a scheduler", searcher, callbacks=(callback,))]
+    assert plans == [Plan({}, SPACE, 5, "a scheduler", searcher, (callback,))]
 
 
 def test_a_search_loads_and_records_all_code_that_it_may_propose(monkeypatch):
@@ -269,11 +239,6 @@ def test_the_open_ends_of_ranges_can_be_proposed(tmp_path, plans):
     assert len(plans) == 1
 
 
-def test_a_grid_without_values_is_one_line():
-    with pytest.raises(UserError, match="seed has no values to choose from"):
-        run_search("mine", {"seed": tune.grid_search([])}, 1, SweepOptions(quiet=True))
-
-
 def test_a_grid_is_trained_as_often_as_there_are_samples_and_a_resume_drops_none(tmp_path, plans):
     space = {"architecture": "mlp-4-tanh", "learning_rate": tune.grid_search([0.1, 0.2]), "seed": tune.randint(0, 99)}
     space |= {"epochs": tune.grid_search([1, 2])}
@@ -297,47 +262,38 @@ def test_values_that_follow_from_others_are_drawn(tmp_path, plans):
     assert plan.epochs == 2
 
 
-@pytest.mark.parametrize("values", [tune.grid_search([1, 2]), tune.sample_from(lambda config: 3)])
-def test_what_no_searcher_takes_starts_nothing(tmp_path, plans, values):
+@pytest.mark.parametrize(
+    ("searcher", "epochs", "said"),
+    [
+        (Searcher("test_accuracy", "max"), tune.grid_search([1, 2]), "no searcher takes epochs as a tune.grid_search"),
+        (Searcher("test_accuracy", "max"), tune.sample_from(lambda config: 3), "no searcher takes epochs as a"),
+        (Searcher("test_acuracy", "max"), 3, "Searcher looks at 'test_acuracy', which no epoch has; did you mean"),
+        ("random", 3, "search_alg takes a searcher of Ray Tune, and 'random' is none"),
+        (None, tune.grid_search([]), "epochs has no values to choose from"),
+    ],
+)
+def test_what_cannot_be_searched_starts_nothing(tmp_path, plans, searcher, epochs, said):
     options = SweepOptions(output=tmp_path / "sweep", quiet=True)
-    with pytest.raises(UserError, match=r"no searcher takes epochs as a tune.grid_search or tune.sample_from"):
-        run_search("mine", SPACE | {"epochs": values}, 5, options, search_alg=Searcher("test_accuracy", "max"))
-    with pytest.raises(UserError, match=r"search_alg takes a searcher of Ray Tune, and 'random' is none"):
-        run_search("mine", SPACE, 5, options, search_alg="random")
+    with pytest.raises(UserError, match=said):
+        run_search("mine", SPACE | {"epochs": epochs}, 5, options, search_alg=searcher)
     assert (plans, (tmp_path / "sweep").exists()) == ([], False)
-
-
-def test_a_mistyped_metric_of_a_searcher_starts_nothing(tmp_path, plans):
-    with pytest.raises(UserError, match="Searcher looks at 'test_acuracy', which no epoch has; did you mean"):
-        run_search(
-            "mine", SPACE, 5, SweepOptions(output=tmp_path / "sweep"), search_alg=Searcher("test_acuracy", "max")
-        )
-    assert not (tmp_path / "sweep").exists()
-
-
-@pytest.fixture
-def cut(new_writer, epoch_row, mnist_5k, tmp_path):
-    """A function that makes a folder with a trial that has ended, one that failed, and one that was interrupted."""
-
-    def make(search, last="interrupted", ended="then"):
-        writer = new_writer(tmp_path / "cut", count=0)
-        writer.meta |= {"search": search, "ended": ended}
-        writer.meta["dataset"]["checksums"] = mnist_5k.checksums
-        for number, reason in enumerate(("completed", "error", last)):
-            writer.trial(f"{number:05d}", TrialConfig(architecture="mlp-4-tanh", seed=number, epochs=1 + number))
-            writer.epoch(f"{number:05d}", epoch_row(1), False)
-            writer.end(f"{number:05d}", reason)
-        writer.finish()
-        return tmp_path / "cut"
-
-    return make
 
 
 @pytest.mark.parametrize(("ended", "found"), [("then", "then"), (None, "now")])
 @pytest.mark.parametrize("search", [False, True])
-def test_what_has_nothing_left_ends_without_a_run_and_keeps_its_end(cut, plans, monkeypatch, search, ended, found):
+def test_what_has_nothing_left_ends_without_a_run_and_keeps_its_end(
+    new_writer, epoch_row, mnist_5k, tmp_path, plans, monkeypatch, search, ended, found
+):
+    writer = new_writer(tmp_path / "sweep", count=0)
+    writer.meta |= {"search": search, "ended": ended}
+    writer.meta["dataset"]["checksums"] = mnist_5k.checksums
+    for number, reason in enumerate(("completed", "error", "diverged")):
+        writer.trial(f"{number:05d}", TrialConfig(architecture="mlp-4-tanh", seed=number, epochs=1 + number))
+        writer.epoch(f"{number:05d}", epoch_row(1), False)
+        writer.end(f"{number:05d}", reason)
+    writer.finish()
     monkeypatch.setattr(sweep, "now", lambda: "now")
-    options = SweepOptions(resume=cut(search=search, last="diverged", ended=ended), quiet=True)
+    options = SweepOptions(resume=tmp_path / "sweep", quiet=True)
     again = run_search("mine", SPACE, 3, options) if search else resume_sweep(options.resume, quiet=True)
     assert (again.meta["ended"], again.meta.get("resumed")) == (found, None)
     assert plans == []
@@ -351,7 +307,7 @@ def test_a_decision_and_a_search_are_resumed_from_python(new_writer, tmp_path, m
     writer, where = new_writer(tmp_path / name), tmp_path / name
     writer.meta["search"] = name == "search"
     writer.finish(name=name, options=asked.values() | {"output": None})
-    monkeypatch.setattr("mnist_tune.commands.resume.decide_between", lambda options: options)
-    monkeypatch.setattr("mnist_tune.commands.resume.search_and_decide", lambda options: (options, None))
+    for command in ("decide", "search"):
+        monkeypatch.setattr(f"mnist_tune.commands.{command}.run", lambda options: options)
     monkeypatch.setattr("mnist_tune.commands.resume.shown", lambda found, options: found)
     assert resume_sweep(where, quiet=True) == replace(asked, resume=where, quiet=True)

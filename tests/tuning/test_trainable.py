@@ -95,6 +95,11 @@ def test_a_trial_trains_to_its_last_epoch_and_frees_its_lane(start, pool):
     assert pool.calls == [("attach", "00000", 0.1, 0), ("detach", "00000")]
 
 
+def test_a_tasks_own_scores_are_told_as_the_columns_that_schedulers_and_searchers_look_at(start, pool, epoch_row):
+    pool.row = lambda epoch: epoch_row(epoch, scores='{"kl": 0.25}')
+    assert start().step()["score_kl"] == 0.25
+
+
 def test_a_lost_lane_is_had_again_with_the_saved_state_and_repeats_no_epoch(start, pool, clock):
     trial = start()
     trial.step()
@@ -124,23 +129,8 @@ def test_a_node_that_does_not_see_the_folder_ends_its_trial_before_it_trains(sta
     assert pool.calls == []
 
 
-@pytest.fixture
-def saved(pool, tmp_path):
-    """A function that returns the saved epoch of a trial; 0 if there is none. The pool itself saves no epoch."""
-
-    def train(lane_id, state):
-        if pool.failures:
-            raise pool.failures.pop()
-        pool.epochs[lane_id] += 1
-        pool.rows[lane_id] = pool.row(pool.epochs[lane_id])
-        return pool.rows[lane_id]
-
-    pool.epoch = train
-    return lambda trial_id: state.row["epoch"] if (state := Checkpoint.load(tmp_path / f"{trial_id}.npz")) else 0
-
-
-def test_epochs_that_no_server_saved_are_trained_again_and_not_reported_again(start, pool, saved):
-    trial = start()
+def test_epochs_that_no_server_saved_are_trained_again_and_not_reported_again(start, pool):
+    pool.save, trial = lambda *given: None, start()
     assert [trial.step()["epoch"] for _ in range(2)] == [1, 2]
     pool.failures = [LaneLostError("its server died")]
     assert trial.step()["epoch"] == 3

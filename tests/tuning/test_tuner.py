@@ -19,7 +19,7 @@ from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import ProgressView
 from mnist_tune.tuning.recorder import Recorder
 
-PLAN = Plan.of({"00000": TrialConfig(epochs=3), "00001": TrialConfig(epochs=9)})
+PLAN = Plan({"00000": TrialConfig(epochs=3), "00001": TrialConfig(epochs=9)})
 
 
 @pytest.fixture
@@ -33,41 +33,29 @@ def cluster(monkeypatch):
     return resources
 
 
-@pytest.fixture
-def asked(cluster, new_writer, tmp_path, monkeypatch):
-    """A function that makes a Tuner, and returns what it is made of."""
-    made = []
-    monkeypatch.setattr(tuner.tune, "with_parameters", lambda kind, **of: of)
-    monkeypatch.setattr(tuner.tune, "with_resources", lambda kind, resources: (kind, resources))
-    monkeypatch.setattr(tuner.tune, "Tuner", lambda trainable, **of: made.append((trainable, of)))
-    writer = new_writer(tmp_path / "sweep")
+def test_the_scheduler_is_the_one_asked_for(cluster, new_writer, tmp_path, monkeypatch):
+    made, writer = [], new_writer(tmp_path / "sweep")
+    monkeypatch.setattr(tuner.tune, "Tuner", lambda trainable, **of: made.append(of["tune_config"].scheduler))
+    recorder = Recorder(writer, ProgressView(2, 2, 0, quiet=True), {}, Past(), "scheduler")
 
-    def make(plan=PLAN, past=None, **options):
-        placement = Placement({"CPU": 2}, WorkerSettings("states"))
-        recorder = Recorder(writer, ProgressView(2, 2, 0, quiet=True), {}, Past(), "scheduler")
-        tuner.make_tuner(writer, plan, SweepOptions(**options), placement, ["data"], recorder, past or Past())
-        trainable, of = made.pop()
-        return SimpleNamespace(trainable=trainable, recorder=recorder, **of)
+    def asked(plan=PLAN, past=None, **options):
+        opened = Opened(SweepOptions(**options), writer, past or Past(), [])
+        tuner.make_tuner(opened, plan, Placement({"CPU": 2}, WorkerSettings("states")), ["data"], recorder)
+        return made.pop()
 
-    make.writer = writer  # type: ignore[attr-defined]
-    yield make
-    writer.finish()
-
-
-def test_the_scheduler_is_the_one_asked_for(asked):
-    assert asked(scheduler="fifo").tune_config.scheduler is None
+    assert asked(scheduler="fifo") is None
     for name, kind, grace_period, first in (
         ("regimes", RegimeStopping, 2, 2),
         ("asha", Asha, 2, 2),
         ("asha", Asha, 20, 9),
     ):
-        scheduler = asked(scheduler=name, grace_period=grace_period).tune_config.scheduler
-        assert type(scheduler) is kind
-        assert scheduler._grace_period == first
+        scheduler = asked(scheduler=name, grace_period=grace_period)
+        assert (type(scheduler), scheduler._grace_period) == (kind, first)
     longer = Past({"before": TrialConfig(epochs=12)})
-    assert asked(past=longer, scheduler="asha", grace_period=20).tune_config.scheduler._grace_period == 12
+    assert asked(past=longer, scheduler="asha", grace_period=20)._grace_period == 12
     own = ASHAScheduler(metric="scheduler_loss", mode="min")
-    assert asked(Plan({}, PLAN.trials, 2, scheduler=own), scheduler="asha").tune_config.scheduler is own
+    assert asked(replace(PLAN, scheduler=own), scheduler="asha") is own
+    writer.finish()
 
 
 @pytest.mark.parametrize("address", [None, "head:6379"])
@@ -103,7 +91,7 @@ def test_processes_get_what_was_asked_for(cluster, new_writer, mnist_5k, tmp_pat
 
 
 def test_cores_per_trial_are_those_of_the_largest_node_at_most(cluster, monkeypatch):
-    one = Plan.of({"00000": TrialConfig()})
+    one = Plan({"00000": TrialConfig()})
     nodes = [{"Alive": alive, "Resources": {"CPU": cores}} for alive, cores in ((True, 3.0), (True, 6.0), (False, 9.0))]
     monkeypatch.setattr(tuner.ray, "nodes", lambda: nodes)
     assert tuner.cpus_of(one, "CPU", SweepOptions()) == 6

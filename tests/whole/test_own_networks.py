@@ -133,7 +133,7 @@ def test_a_resume_wants_the_same_code_and_the_same_data(networks, tmp_path, monk
     options = SweepOptions(dataset=digits(), output=output, quiet=True)
     # before any trial starts
     monkeypatch.setattr(sweep, "run_plan", lambda opened, *rest: opened.writer.finish(ended="now"))
-    monkeypatch.setattr(opening, "start_ray", lambda *arguments: None)
+    monkeypatch.setattr(SweepOptions, "start_ray", lambda options: None)
     monkeypatch.setattr(opening, "check_networks", lambda *arguments: None)  # it runs in one of Ray's processes
     run_sweep("own", [TrialConfig(architecture=name, epochs=50)] * 3, options)
     with pytest.raises(UserError, match=r"trained on arrays from Python; .*SweepOptions\(dataset=...\)"):

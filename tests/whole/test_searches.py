@@ -207,12 +207,13 @@ class Told(Searcher):
     [("scheduler_loss", [0.5, 1e9]), ("test_accuracy", [0.9]), ("of my own", []), (["test_accuracy"], [])],
 )
 def test_a_resumed_searcher_learns_its_own_metric(metric, told, capsys):
+    trials = {"a": TrialConfig(learning_rate=0.1), "b": TrialConfig(learning_rate=0.2)}
     ended = {
-        "a": (TrialConfig(learning_rate=0.1), {"scheduler_loss": 0.5, "test_accuracy": 0.9}),
-        "b": (TrialConfig(learning_rate=0.2), {"scheduler_loss": 1e9, "test_accuracy": float("nan")}),
+        "a": {"scheduler_loss": 0.5, "test_accuracy": 0.9},
+        "b": {"scheduler_loss": 1e9, "test_accuracy": float("nan")},
     }
     search = Told(metric)
-    KnownThenSearched({}, search, Past(ended=ended)).set_search_properties(
+    KnownThenSearched({}, search, Past(trials, ended=ended)).set_search_properties(
         None, None, {"trial": {"learning_rate": tune.uniform(0, 1), "epochs": 3}}
     )
     assert [value for _, value in search.told] == told
@@ -234,11 +235,10 @@ def test_a_resumed_searcher_hears_how_every_trial_ended():
     """Those that ended before, those that were in flight, and those that it proposes itself."""
     search = Proposer("test_accuracy")
     known = {f"0000{i}": TrialConfig(learning_rate=rate) for i, rate in ((1, 0.1), (2, 0.2))}
-    past = Past(
-        known | dict.fromkeys(("00000", "00003", "00005"), TrialConfig()),
-        ended={"00000": (TrialConfig(learning_rate=0.3), {"test_accuracy": 0.5, "stop_reason": "completed"})},
-        failed={"00003": (TrialConfig(learning_rate=0.4), {"test_accuracy": 0.5, "stop_reason": "error"})},
-    )
+    before = {"00000": TrialConfig(learning_rate=0.3), "00003": TrialConfig(learning_rate=0.4), "00005": TrialConfig()}
+    reasons = {"00000": "completed", "00003": "error"}
+    ended = {trial_id: {"test_accuracy": 0.5, "stop_reason": reason} for trial_id, reason in reasons.items()}
+    past = Past(known | before, ended=ended)
     every = KnownThenSearched(known, search, past, slots=5)
     every.set_search_properties(None, None, {"trial": {"learning_rate": tune.uniform(0, 1)}})
     ids = [every.suggest(f"tunes {i}")["trial"]["trial_id"] for i in range(5)]
@@ -270,9 +270,9 @@ def test_the_same_generator_draws_the_same_trials():
 
 def test_a_resumed_search_trains_as_many_epochs_as_its_space_says():
     space, known = {"epochs": 20}, {"a": TrialConfig(epochs=5)}
-    assert Plan(space, known, 3, search_alg="a searcher").epochs == 20
-    assert Plan(space, known, 1).epochs == 5
-    assert Plan({"epochs": 3}, known, 3, search_alg="a searcher").epochs == 5  # of a trial that is left to finish
+    assert Plan(known, space, 2, search_alg="a searcher").epochs == 20
+    assert Plan(known).epochs == 5
+    assert Plan(known, {"epochs": 3}, 2, search_alg="a searcher").epochs == 5  # of a trial that is left to finish
 
 
 class Endless(Told):

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ray import tune
+from ray.tune.search.optuna import OptunaSearch
 from tasks import regression
 
 from mnist_tune import (
@@ -116,10 +118,13 @@ def test_commands_take_tasks_and_several_of_them_share_a_sweep(folder):
     assert found.decision.decision.leader == 0, "less weight of the divergence leaves more of it"
     more = decide(DecideOptions(resume=folder / "c", task=both, trials=10, quiet=True))
     assert len(more.trials) >= len(found.trials)
-    space = {"optimizer": "adam", "learning_rate": 0.01, "batch_size": 50, "epochs": 1, "holdout": 100}
-    searched = run_search("tasks", space, 2, SweepOptions(output=folder / "d", task=both[:1], **quiet))
+    space = {"optimizer": "adam", "learning_rate": tune.uniform(0.01, 0.02), "batch_size": 50, "epochs": 1}
+    options = SweepOptions(output=folder / "d", task=both[:1], rank_by="score_kl:max", **quiet)
+    searcher = OptunaSearch(metric="score_kl", mode="max", seed=0)
+    searched = run_search("tasks", space | {"holdout": 100}, 2, options, search_alg=searcher)
     assert searched.trials["architecture"].tolist() == [both[0]] * 2
     assert searched.trials["loss_error"].between(0.1, 10).all()
+    assert searcher._ot_study.best_value == searched.trials["score_kl"].max(), "it looks at the task's own score"
 
 
 def test_an_edge_of_a_task_trains_as_its_sweep_and_sharpness_of_a_step_is_refused(folder):

@@ -24,4 +24,5 @@ show();
 table();
 if (kept?.scroll) requestAnimationFrame(() => scrollTo(0, kept.scroll));
 page.ready = true;
+page.ready_ms = performance.now();
 })();
