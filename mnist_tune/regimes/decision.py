@@ -167,7 +167,7 @@ def late_falls(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts) -> p
     accuracy = epochs["validation_accuracy"].astype(float).fillna(epochs["test_accuracy"].astype(float))
     trial = accuracy.groupby(epochs["trial_id"])
     before, count = trial.shift(), trial.transform("size")
-    images = epochs["trial_id"].map(pd.Series(independent_answers_of(trials, data), trials["trial_id"]))
+    images = epochs["trial_id"].map(pd.Series(independent_answers_of(trials, data), trials["trial_id"])).astype(float)
     noise = np.hypot(accuracy_noise(before, images), accuracy_noise(accuracy, images))
     late = (2 * trial.cumcount() >= count) & (before - accuracy > (count // 2).map(sigmas) * noise)
     return (before - accuracy).where(late, 0.0).groupby(epochs["trial_id"]).max()
