@@ -92,9 +92,7 @@ ISSUE_CURVES = {
     "to and fro below it": (curve(alternating(0.90, 0.912, 0.912, 10)), {"oscillating", "underfit"}),
     "to and fro below it, falling": (curve(alternating(0.90, 0.912, 0.90, 10)), {"oscillating", "underfit"}),
     "random labels": (
-        curve(
-            [0.11] * 10, untrained_loss=2.305, train_loss=[2.309] * 10, step_loss_max=[2.45] * 10, diverged=[1] * 10,
-        ),
+        curve([0.11] * 10, untrained_loss=2.305, train_loss=[2.309] * 10, step_loss_max=[2.45] * 10, diverged=[1] * 10),
         {"underfit", "undecided"},
     ),
     "random labels, falling a little": (
@@ -236,19 +234,13 @@ FURTHER_CURVES = {
     "one fall to chance in the middle, mended": (
         curve([0.95, 0.97, 0.98, 0.10, 0.95, 0.97, 0.98, 0.985, 0.988, 0.99]), {"converged"},
     ),
-    "early falls, then calm": (
-        curve([0.90, 0.80, 0.93, 0.85, 0.95, 0.962, 0.97, 0.976, 0.98, 0.984]), {"converged"},
-    ),
+    "early falls, then calm": (curve([0.90, 0.80, 0.93, 0.85, 0.95, 0.962, 0.97, 0.976, 0.98, 0.984]), {"converged"}),
     # steps and restarts of the learning rate
     "a step of the learning rate": (
         curve([0.86, 0.89, 0.90, 0.903, 0.905, 0.905, 0.906, 0.965, 0.97, 0.972]), {"converged"},
     ),
-    "warm restarts every twelve epochs": (
-        curve(with_dips(rise(0.93, 0.995, 40), [12, 24, 36], 0.025)), {"converged"},
-    ),
-    "slow, then fast": (
-        curve([0.11, 0.113, 0.12, 0.2, 0.55, 0.9, 0.95, 0.968, 0.975, 0.98]), {"converged"},
-    ),
+    "warm restarts every twelve epochs": (curve(with_dips(rise(0.93, 0.995, 40), [12, 24, 36], 0.025)), {"converged"}),
+    "slow, then fast": (curve([0.11, 0.113, 0.12, 0.2, 0.55, 0.9, 0.95, 0.968, 0.975, 0.98]), {"converged"}),
     "slow, then fast, cut": (curve([0.1124, 0.1124, 0.113], asked=10, **losses([2.302, 2.301, 2.299])), {"undecided"}),
     # late collapse
     "late collapse with losses": (
@@ -258,9 +250,7 @@ FURTHER_CURVES = {
         ),
         {"diverged"},
     ),
-    "collapse to half, for good": (
-        curve([0.95, 0.97, 0.98, 0.985, 0.60, 0.55, 0.50]), {"oscillating", "diverged"},
-    ),
+    "collapse to half, for good": (curve([0.95, 0.97, 0.98, 0.985, 0.60, 0.55, 0.50]), {"oscillating", "diverged"}),
     "a long decline": (
         curve([0.95, 0.952, 0.948, 0.935, 0.92, 0.90, 0.875, 0.85, 0.83, 0.80]), {"oscillating", "diverged"},
     ),
@@ -347,9 +337,7 @@ FURTHER_CURVES = {
         ),
         {"converged"},
     ),
-    "mnist-5k, level within its noise": (
-        curve(measured(np.full(12, 0.86), 4_000), data=MNIST_5K), {"underfit"},
-    ),
+    "mnist-5k, level within its noise": (curve(measured(np.full(12, 0.86), 4_000), data=MNIST_5K), {"underfit"}),
     # other frameworks: held-out accuracies alone, running means, no windows
     "held out alone, learned": (held_out_only(measured(rise(0.95, 0.98, 10), 10_000)), {"converged"}),
     "held out alone, 500 images": (
@@ -379,7 +367,5 @@ FURTHER_CURVES = {
     ),
     "large to and fro beyond the target": (curve(alternating(0.96, 0.99, 0.99, 12)), {"oscillating"}),
     "creeping up to just below": (curve(measured(1 - 0.05 - 0.05 * 0.6 ** np.arange(15))), {"undecided", "underfit"}),
-    "wild, ending well": (
-        curve([0.91, 0.94, 0.88, 0.95, 0.90, 0.955, 0.87, 0.95, 0.96, 0.965]), {"oscillating"},
-    ),
+    "wild, ending well": (curve([0.91, 0.94, 0.88, 0.95, 0.90, 0.955, 0.87, 0.95, 0.96, 0.965]), {"oscillating"}),
 }  # fmt: skip
