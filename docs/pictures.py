@@ -201,7 +201,7 @@ def plot_labels(path: Path) -> None:
         axis.axhline(1 - trial.target, color="0.3", lw=1, ls="--")
         axis.set_title(title, fontsize=10)
         axis.grid(alpha=0.25)
-        place_labels(axis, labels)
+        place_labels(axis, labels, 7)
     for axis in figure.axes[::3]:
         axis.set_ylabel("training error")
     for axis in figure.axes[3:]:

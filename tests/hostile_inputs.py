@@ -25,7 +25,6 @@ from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.exports import mirror
 from mnist_tune.named_code import parse_call
 from mnist_tune.own_code.loading import check_again
-from mnist_tune.reports.figures import plot_sweep
 from mnist_tune.reports.page import write_page
 from mnist_tune.reports.terminal import print_report
 from mnist_tune.results.journal import read_journal
@@ -68,7 +67,7 @@ def look(folder):
 def show(folder):
     """Do all that `look` does, and draw and write what takes longer."""
     sweep = look(folder)
-    plot_sweep(sweep, sweep.picture("regimes.png"))
+    sweep.plot(sweep.picture("regimes.png"))
     write_page([sweep], sweep.picture("report.html"))
     for kind, name in (("tensorboard", "logs"), ("optuna", "optuna.db")):
         mirror(kind, str(folder.parent / "out" / name)).update(sweep)

@@ -22,8 +22,7 @@ from mnist_tune.regimes.decision import EQUAL, to_decide
 from mnist_tune.regimes.families import families, held_out, named, varied
 from mnist_tune.regimes.replicates import CONFIGURATION
 from mnist_tune.reports.decided import decided, decided_score, failed, memorised
-from mnist_tune.reports.findings import SPLITS, Question, left_over, measured_edges
-from mnist_tune.reports.page_data import so_far
+from mnist_tune.reports.findings import SPLITS, Question, left_over, measured_edges, so_far
 from mnist_tune.reports.ranges import advice, spans, where_the_edge_is
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.tables import Tables

@@ -7,13 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogFormatter
-
-from mnist_tune.reports.page_data import evenly
-
-SIZE = 7
-"""Font size of a label in points, unless another one is asked for."""
 
 LINE, LETTER, AWAY = 1.25, 0.66, 2.2
 """Height of a line, width of a wide letter and distance of a label from its point, in font sizes."""
@@ -28,7 +22,7 @@ class Label(NamedTuple):
     colour: str
     bold: bool = False
     tag: str = ""
-    """Says on a page what this names (`svg.tag`)."""
+    """Says on a page what this names (`svg.tagged`)."""
 
 
 class _Plain(LogFormatter):
@@ -59,8 +53,15 @@ def log_ticks(low: float, high: float, most: int = 8) -> list[float]:
     return found[:: math.ceil(len(found) / most)] if decades > 1 else found
 
 
-def place_labels(axis: Any, labels: Sequence[Label], size: float = SIZE) -> None:
-    """Write each label to the right of its point, moved up or down if others are in the way.
+def evenly(items: Any, most: int) -> list[Any]:
+    """Return at most `most` of these, evenly chosen, with the first and the last."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(i)] for i in np.linspace(0, len(items) - 1, most)]
+
+
+def place_labels(axis: Any, labels: Sequence[Label], size: float) -> None:
+    """Write each label to the right of its point, in letters of this size, moved up or down if others are in the way.
 
     The axis must have its final position, scales and limits. If there is no room for all labels, some are left out.
     """
@@ -69,7 +70,7 @@ def place_labels(axis: Any, labels: Sequence[Label], size: float = SIZE) -> None
     labels, pixel = sorted(labels, key=lambda label: label.x), axis.figure.dpi / 72
     bottom, top = (axis.bbox.y0 + size * pixel / 2, axis.bbox.y1 - size * pixel / 2)
     gap, back = LINE * size * pixel, axis.transData.inverted()
-    room, halo = max(1, int((top - bottom) / gap) + 1), [withStroke(linewidth=2, foreground="white")]
+    room = max(1, int((top - bottom) / gap) + 1)
     points = axis.transData.transform([(label.x, label.y) for label in labels])
     reached = np.maximum.accumulate(points[:, 0] + [width(label.text, size) * pixel for label in labels])
     apart = np.flatnonzero(points[1:, 0] > reached[:-1]) + 1  # labels of different groups can't touch
@@ -78,17 +79,14 @@ def place_labels(axis: Any, labels: Sequence[Label], size: float = SIZE) -> None
         for row, height in zip(rows, spread(points[rows, 1], gap, bottom, top), strict=True):
             label, (x, y) = labels[row], points[row]
             to = back.transform((x + AWAY * size * pixel, height))
-            look = {"weight": "bold"} if label.bold else {"path_effects": halo} if not label.tag else {}
-            text = axis.text(
-                *to, label.text, fontsize=size, color=label.colour, va="center", parse_math=False, clip_on=False, **look
-            )
-            text.set_gid(label.tag or None)
+            look = {"size": size, "weight": "bold" if label.bold else "normal", "color": label.colour, "va": "center"}
+            axis.text(*to, label.text, gid=label.tag, parse_math=False, clip_on=False, **look)
             if abs(height - y) > gap / 2:  # a line, since matplotlib's arrows take as long again
                 ends = back.transform([(x + 0.5 * size * pixel, y), (x + (AWAY - 0.3) * size * pixel, height)])
                 axis.plot(*ends.T, color=label.colour, lw=0.5, clip_on=False, scalex=False, scaley=False)
 
 
-def width(text: str, size: float = SIZE) -> float:
+def width(text: str, size: float) -> float:
     """Return the largest width of a label, with its distance from the curve, in points."""
     return size * (AWAY + LETTER * len(text) + 0.5)
 

@@ -1,6 +1,6 @@
 """The charts of a sweep, drawn by matplotlib: for print, for a notebook and, as SVG, for the page.
 
-A chart is a function that draws into a box of a figure, in points. What readers can choose on the page is tagged
+A chart is a function that draws into a figure, or a part of one. What readers can choose on the page is tagged
 (`svg.tagged`): one artist for each regime and kind, since an artist for each trial would take ten times as long.
 """
 
@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
@@ -22,26 +21,27 @@ from mnist_tune.numbers import rate
 from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.families import named
 from mnist_tune.regimes.measured_edge import LEARNED, MeasuredEdge
-from mnist_tune.reports.axes import Label, log_ticks, place_labels
-from mnist_tune.reports.page_data import edge_band, evenly, words
+from mnist_tune.reports.axes import Label, evenly, log_ticks, place_labels
 from mnist_tune.reports.ranges import VERBS
-from mnist_tune.reports.styles import COLOURS, DIM, FAINT, INK, LINES, LOOKS, MARKERS, RULE
+from mnist_tune.reports.styles import COLOURS, DIM, FAINT, INK, LOOKS, MARKERS, RULE
 from mnist_tune.reports.svg import tagged
-from mnist_tune.reports.view import FEW, MOST_CURVES, Axis, Measure, Setting, View
+from mnist_tune.reports.view import FEW, MOST_CURVES, Axis, Measure, Setting, View, words
 from mnist_tune.terminal import printable
 
 LEFT, TOP, BOTTOM, RIGHT = 44, 32, 76, 8
 """Room about the axes of a chart, in points."""
 
-NARROW = 400
-"""Charts that are not wider are those for a phone."""
+WIDTHS, HEIGHT = (740, 580), 366
+"""The widths of the charts on the left and on the right, and the height of both, in points."""
+
+NARROW, LOW = 376, 300
+"""The width and the height of all charts on a phone."""
 
 LETTERS = 12
 """Size of letters, in points."""
 
-DASHES = {"oscillating": (0, (6, 2.5)), "diverged": (0, (2, 2.5))}
-DASHED = {"oscillating": "dashed", "diverged": "dotted"}
-"""Curves of what is unstable, and what their lines are called."""
+DASHES = {"oscillating": ("dashed", (6, 2.5)), "diverged": ("dotted", (2, 2.5))}
+"""Curves of what is unstable: what their lines are called, and their dashes."""
 
 LETTER, BOLD = 7.0, 7.9
 """The width of a letter, and of a bold one, in points."""
@@ -53,24 +53,13 @@ NAMED = 12
 """The most curves that are named where there are more than `FEW`: the best one and its rivals."""
 
 
-class Box(NamedTuple):
-    """Where a chart is in its figure, in points from the lower left."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-
-
-Draw = Callable[[Figure, Box, Measure], None]
-
-
 class Chart(NamedTuple):
     """A chart, and what stands about it."""
 
     label: str
     """What it shows, for those who don't see it."""
-    draw: Draw
+    draw: Callable[[Any, Measure], None]
+    """Draws it into a figure, or a part of one."""
     choice: str = ""
     """If charts have several, a menu says of which one is shown."""
     by_measure: bool = True
@@ -103,16 +92,21 @@ def charts(view: View, sweep: int) -> tuple[list[Chart], list[Chart]]:
 # --- what all charts share
 
 
+def extent(of: Any) -> tuple[float, float]:
+    """Return the width and the height of a figure, of a part of one, or of axes, in points."""
+    return float(of.bbox.width) * 72 / of.figure.dpi, float(of.bbox.height) * 72 / of.figure.dpi
+
+
 def frame(
-    figure: Figure, box: Box, title: str, x: Axis, y: Axis, marked: Mapping[float, str] | None = None,
+    figure: Any, title: str, x: Axis, y: Axis, marked: Mapping[float, str] | None = None,
     x_ticks: Mapping[float, str] | None = None, y_ticks: Mapping[float, str] | None = None,
     left: float = LEFT, bottom: float = BOTTOM,
 ) -> Any:  # fmt: skip
-    """Return new axes in a box, with its title, faint lines and round ticks, or these ones. Heights that are `marked`
+    """Return new axes in a figure, with a title, faint lines and round ticks, or these ones. Heights that are `marked`
     have a dotted line. It is drawn by hand: matplotlib's own axes take twice as long."""
-    w, h = figure.get_size_inches() * 72
-    wide, tall = box.width - left - RIGHT, box.height - TOP - bottom
-    axes = figure.add_axes(((box.x + left) / w, (box.y + bottom) / h, wide / w, tall / h))
+    w, h = extent(figure)
+    wide, tall = w - left - RIGHT, h - TOP - bottom
+    axes = figure.add_axes((left / w, bottom / h, wide / w, tall / h))
     axes.set_axis_off()
     for which, along in (("x", x), ("y", y)):
         ends = (along.high, along.low) if along.accuracy else (along.low, along.high)
@@ -212,7 +206,7 @@ def best_and_rivals(view: View, axes: Any, settings: pd.DataFrame, x: Any, one: 
     dots(axes, x[near.index], heights, ("ring", "s", near.index), size, marker="o", **look)
     if len(near) > 1:
         write(axes, (1, 1), "ringed: can't be ranked", (0, 16), ha="right")
-    wide = axes.bbox.width * 72 / axes.figure.dpi
+    wide, _ = extent(axes)
     for number in near.index[near["role"] == "best"]:
         said = f"best: {settings['rate'][number]}, {one.said(values[number])}"
         half = min(BOLD * len(said) / 2, wide / 2)
@@ -230,26 +224,24 @@ def area(count: int) -> float:
 # --- the last value of each trial
 
 
-def by_rate(
-    view: View, sweep: int, figure: Figure, box: Box, one: Measure, within: tuple[float, float] = (0, math.inf)
-) -> None:
+def by_rate(view: View, sweep: int, figure: Any, one: Measure, within: tuple[float, float] = (0, math.inf)) -> None:
     """Draw the last value of each trial by its learning rate, with what is known of its noise; under the rates the
     regimes. Of several families there is a line each, through the rates that don't diverge. Only rates within these are
     drawn."""
     own = view.points[(view.points["sweep"] == sweep) & view.points["learning_rate"].between(*within)]
     trials, settings = own[own["epochs_run"] > 0], view.settings.loc[sorted({*own["setting"]})]
-    families = [(name, part[part.index.isin(settings.index)]) for name, part in view.families(sweep)]
-    wide = 9 + LETTER * max(len(name) for name, _ in families) if len(families) > 1 else 0.0
-    x = Axis.of(own["learning_rate"])
+    families = view.families(sweep)
+    wide = 9 + LETTER * max(len(name) for name, *_ in families) if len(families) > 1 else 0.0
+    x, (width, _) = Axis.of(own["learning_rate"]), extent(figure)
     title = f"{one.title} by learning rate"
     if wide:  # room for the names of the lines
-        x = x._replace(high=x.high * (x.high / x.low) ** (wide / (box.width - LEFT - wide)))
-        title += f"; lines: {shorter(view.differ[sweep], 40)}" * (box.width > NARROW)
-    axes = frame(figure, box, title, x, one.axis, one.marked)
+        x = x._replace(high=x.high * (x.high / x.low) ** (wide / (width - LEFT - wide)))
+        title += f"; lines: {shorter(view.differ[sweep], 40)}" * (width > NARROW)
+    axes = frame(figure, title, x, one.axis, one.marked)
     means, rate_of = view.means[one.column], view.settings["learning_rate"].to_numpy()
     ends = []
-    for number, (name, part) in enumerate(families if wide else ()):
-        colour = LOOKS[f"line{number % len(LINES)}"]
+    for name, look, part in families if wide else ():
+        colour, part = LOOKS[look], part[part.index.isin(settings.index)]
         calm = part[part["regime"] != "diverged"] if (part["regime"] != "diverged").any() else part
         line = calm.assign(value=one.place(means[calm.index, 1])).dropna(subset="value")
         line = line.groupby("learning_rate")["value"].mean()
@@ -265,9 +257,9 @@ def by_rate(
     for look, part in begun.groupby(begun.index.map(look_of)):
         low, middle, high = one.place(means[part.index]).T
         known = np.isfinite(low) & np.isfinite(high)
-        at, width = rate_of[part.index], {"lw": 5, "alpha": 0.22} if not seeds else {"lw": 1.5}
+        at, thick = rate_of[part.index], {"lw": 5, "alpha": 0.22} if not seeds else {"lw": 1.5}
         bars = [[(r, a), (r, b)] for r, a, b in zip(at[known], low[known], high[known], strict=True)]
-        lines(axes, bars, (f"bar {look}", "s", part.index[known]), colors=LOOKS[look], **width)
+        lines(axes, bars, (f"bar {look}", "s", part.index[known]), colors=LOOKS[look], **thick)
         if seeds:
             dots(
                 axes, at, middle, (f"mean {look}", "s", part.index), 110, marker="_", mew=2, color=LOOKS[look], zorder=4
@@ -280,16 +272,16 @@ def by_rate(
     dots(axes, waiting, bottom, marker="o", mfc="none", mec=DIM, mew=1.2)
 
 
-def by_setting(view: View, sweep: int, of: Setting, figure: Figure, box: Box, one: Measure) -> None:
+def by_setting(view: View, sweep: int, of: Setting, figure: Any, one: Measure) -> None:
     """Draw the last value of each trial by its rank or a setting; of thousands, that of some, evenly chosen."""
     trials, settings = view.drawn(sweep), view.settings[view.settings["sweep"] == sweep]
     some = f", {MOST_MARKS:,} of {len(trials):,} trials" * (len(trials) > MOST_MARKS)
     trials = trials.loc[evenly(trials.index, MOST_MARKS)]
-    room = int((box.width - LEFT) / max(len(of.groups), 1) / LETTER)
+    room = int((extent(figure)[0] - LEFT) / max(len(of.groups), 1) / LETTER)
     said = {float(at): shorter(name, room) for at, name in enumerate(of.groups)} or None
     if of.name == "rank":
         said = whole(1, of.axis.high, 10)
-    axes = frame(figure, box, f"{one.title} by {words(of.name)}{some}", of.axis, one.axis, one.marked, said)
+    axes = frame(figure, f"{one.title} by {words(of.name)}{some}", of.axis, one.axis, one.marked, said)
     marks(axes, of.places[trials.index], view.heights[one.column][trials.index], trials, area(len(trials)), 0.85)
     place = np.array([of.places[rows].mean() for rows in view.settings["trials"]])
     best_and_rivals(view, axes, settings, place, one, 160)
@@ -302,7 +294,7 @@ def shorter(text: str, most: int) -> str:
 
 def strip(axes: Any, settings: pd.DataFrame) -> None:
     """Draw under the rates which regime is where: a run of rates each, with its word, as far as there is room."""
-    tall, along = axes.bbox.height * 72 / axes.figure.dpi, axes.bbox.width * 72 / axes.figure.dpi
+    along, tall = extent(axes)
     settings = settings.sort_values("learning_rate")
     rates, regimes = settings["learning_rate"].to_numpy(), settings["regime"].to_numpy()
     if not len(rates):
@@ -332,7 +324,7 @@ def strip(axes: Any, settings: pd.DataFrame) -> None:
 
 def legend(axes: Any, trials: pd.DataFrame) -> None:
     """Write under the axis which mark stands for which regime; in its colour, unless colours stand for families."""
-    (wide, tall), (x, y) = np.array(axes.bbox.size) * 72 / axes.figure.dpi, (6.0, -41.0)
+    (wide, tall), (x, y) = extent(axes), (6.0, -41.0)
     by_regime = trials["look"].eq(trials["regime"]).all()
     for regime in (one for one in COLOURS if (trials["regime"] == one).any()):
         if x + 12 + BOLD * len(VERBS[regime]) > wide + RIGHT:
@@ -348,7 +340,7 @@ def legend(axes: Any, trials: pd.DataFrame) -> None:
 # --- curves
 
 
-def curves_by_epoch(view: View, sweep: int, figure: Figure, box: Box, one: Measure) -> None:
+def curves_by_epoch(view: View, sweep: int, figure: Any, one: Measure) -> None:
     """Draw the curves: grey with their names at their ends, those of the best and its rivals in colour."""
     trials, settings, curves = view.drawn(sweep), view.settings, view.curves[one.column]
     role = settings["role"][trials["setting"]].to_numpy()
@@ -357,14 +349,14 @@ def curves_by_epoch(view: View, sweep: int, figure: Figure, box: Box, one: Measu
         known = sorted((i for i in known if settings["role"][i]), key=lambda i: settings["role"][i])[:NAMED]
     named, differ = [] if view.sweeps[sweep].edges() else known, view.differ[sweep]
     epochs, last = view.kept_epochs, max(int(trials["epochs_run"].max()) if len(trials) else 1, 2)
-    in_full = box.width > NARROW
+    in_full = extent(figure)[0] > NARROW
     name = settings["name" if in_full else "rate"].map(lambda said: shorter(said, 24)).map(printable)
     wide = 34 + LETTER * max((len(name[number]) for number in named), default=0)
-    inside = box.width - LEFT - RIGHT - 8
+    inside = extent(figure)[0] - LEFT - RIGHT - 8
     x = Axis(1 - 8 * (last - 1) / (inside - wide), last + wide * (last - 1) / (inside - wide), False)
     at = whole(1, last) | ({1.0: "1"} if last < 12 else {})
     title = f"{one.title} by epoch" + f"; names: {shorter(f'{differ}, rate', 40)}" * bool(differ and in_full)
-    axes = frame(figure, box, title, x, one.axis, one.marked, at)
+    axes = frame(figure, title, x, one.axis, one.marked, at)
     axes.set_gid("curves")
     shown = trials[role != ""].index.union(pd.Index(evenly(trials.index, MOST_CURVES - int((role != "").sum()))))
     ends: dict[int, list[tuple[float, float]]] = {}
@@ -380,7 +372,7 @@ def curves_by_epoch(view: View, sweep: int, figure: Figure, box: Box, one: Measu
                 lasts[i] = found[-1][-1]
                 ends.setdefault(view.trials["setting"][i], []).append(lasts[i])
         style = {"colors": LOOKS[look], "lw": 2, "zorder": 2.5} if near else {"colors": FAINT, "lw": 1.1}
-        lines(axes, found, (f"line {look}", "t", rows), linestyles=DASHES.get(regime, "-"), **style)
+        lines(axes, found, (f"line {look}", "t", rows), linestyles=(0, DASHES.get(regime, ("", None))[1]), **style)
     marks(axes, lasts[shown, 0], lasts[shown, 1], view.points.loc[shown], 22, kind="end")
     labels = []
     for number in (one for one in named if one in ends):
@@ -390,14 +382,14 @@ def curves_by_epoch(view: View, sweep: int, figure: Figure, box: Box, one: Measu
         labels.append(Label(x_end, y_end, name[number], colour, near, f"name/s/{number}"))
     place_labels(axes, labels, LETTERS)
     keys = ["in colour: ringed"] * bool(0 < (role != "").sum() < len(role))
-    keys += [f"{dash}: {VERBS[of]}" for of, dash in DASHED.items() if (each["regime"] == of).any()]
+    keys += [f"{dash}: {VERBS[of]}" for of, (dash, _) in DASHES.items() if (each["regime"] == of).any()]
     write(axes, (0, 0), "; ".join(keys), (0 if in_full else -LEFT, -41))
 
 
 # --- of a decision
 
 
-def gaps(view: View, sweep: int, contest: Contest, figure: Figure, box: Box, one: Measure) -> None:
+def gaps(view: View, sweep: int, contest: Contest, figure: Any, one: Measure) -> None:
     """Draw by how much each setting is below the best, with its interval: the best first."""
     found, number, ranking = contest.decision, view.of_contest(sweep, contest), contest.ranking
     names = [*map(printable, named(contest.table, contest.table))]
@@ -407,11 +399,11 @@ def gaps(view: View, sweep: int, contest: Contest, figure: Figure, box: Box, one
     )
     left_out, rows = len(rows) - FEW, rows[:FEW]
     ends = np.array([worse[k] for k in rows if k != best and np.isfinite(worse[k]).all()] or [[-0.01, 0, 0.01]])
-    left = min(14 + LETTER * max(len(names[k]) for k in rows), 0.42 * box.width)
+    left = min(14 + LETTER * max(len(names[k]) for k in rows), 0.42 * extent(figure)[0])
     x = Axis.of([0, *ends.ravel()], False, 0.001 if ranking.is_accuracy else 1e-9)
     y, title = Axis(len(rows) - 0.4, -0.6, False), f"{ranking.word} {'above' if ranking.less else 'below'} the best"
     said = {float(place): shorter(names[k], int((left - 10) / LETTER)) for place, k in enumerate(rows)}
-    axes = frame(figure, box, title, x, y, y_ticks=said, left=left)
+    axes = frame(figure, title, x, y, y_ticks=said, left=left)
     axes.axvline(0, color=DIM, lw=1, zorder=1)
     for place, k in enumerate(rows):
         low, mean, high = worse[k] if k != best else np.zeros(3)
@@ -433,17 +425,20 @@ def gaps(view: View, sweep: int, contest: Contest, figure: Figure, box: Box, one
 # --- of an edge
 
 
-def edge_chart(
-    edge: MeasuredEdge, row_of: Mapping[Any, int], figure: Figure, box: Box, one: Measure | None = None
-) -> None:
+def edge_chart(edge: MeasuredEdge, row_of: Mapping[Any, int], figure: Any, one: Measure) -> None:
     """Draw the share of seeds that learn with its 95% band, the trials as ticks, and below where it was expected."""
-    rates, low, middle, high = edge_band(edge)
-    found, bottom, x, y = edge.rate(0.5), 47, Axis(rates[0], rates[-1]), Axis(-0.06, 1.06, False)
+    found, bottom, tried = edge.rate(0.5), 47, [*edge.outcomes["learning_rate"], edge.expected]
+    if 0 < found.median < math.inf:
+        tried += [found.median / 3, found.median * 3]
+    x, y = Axis(min(tried) / 1.1, max(tried) * 1.1), Axis(-0.06, 1.06, False)
     shares = {0.0: "0%", 0.5: "50%", 1.0: "100%"}
-    axes = frame(figure, box, f"share of seeds that learn: {edge.title}", x, y, y_ticks=shares, bottom=bottom)
-    axes.fill_between(rates, low, high, color=COLOURS["slow"], alpha=0.25, lw=0)
-    axes.plot(rates, middle, color=COLOURS["slow"], lw=2)
-    tall = axes.bbox.height * 72 / axes.figure.dpi
+    axes = frame(figure, f"share of seeds that learn: {edge.title}", x, y, y_ticks=shares, bottom=bottom)
+    if edge.is_bracketed:
+        rates = np.geomspace(x.low, x.high, 200)
+        low, middle, high = edge.posterior.band(np.log(rates))
+        axes.fill_between(rates, low, high, color=COLOURS["slow"], alpha=0.25, lw=0)
+        axes.plot(rates, middle, color=COLOURS["slow"], lw=2)
+    _, tall = extent(axes)
     if edge.is_bracketed and found.is_known:
         down, look = -(bottom - 4) / tall, {"color": COLOURS["converged"], "alpha": 0.25, "lw": 0}
         axes.axvspan(found.low, found.high, down, 1, clip_on=False, **look)

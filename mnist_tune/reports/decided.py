@@ -24,9 +24,6 @@ OF_ALL = "right in 95% of all decisions, those that don't settle included"
 GAP = 0.1
 """A training accuracy that is so much above the one on other images is said."""
 
-MOST_NAMED = 12
-"""The most settings that are named as not told apart from the best, or as left out."""
-
 
 def decided(sweep: Tables, contest: Contest) -> Iterator[str]:
     """Yield what a decision found so far, a line each: the best setting, the others, failures, the test set."""

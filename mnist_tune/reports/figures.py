@@ -11,16 +11,13 @@ from matplotlib.figure import Figure  # not pyplot: that takes longer to import,
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError
-from mnist_tune.reports.charts import Box, charts
+from mnist_tune.reports.charts import HEIGHT, WIDTHS, charts
 from mnist_tune.reports.svg import FONT
 from mnist_tune.reports.view import View
 from mnist_tune.results.tables import Tables
 
-LEFT, RIGHT, HEIGHT = 740, 580, 366
-"""The size of the charts on the left and on the right of a picture, in points."""
-
-EDGE = 12
-"""The room on its left and on its right."""
+EDGE, HEAD = 12, 44
+"""The room on the left and on the right of a picture, and between its charts twice that; and above, for its title."""
 
 
 class Picture(Figure):
@@ -43,19 +40,15 @@ def picture(sweep: Tables) -> Picture:
         left, right = charts(view, 0)
         sides = left, [one for one in right if one.choice == right[0].choice]
         rows = max(map(len, sides))
-        size = ((LEFT + 24 + RIGHT + 2 * EDGE) / 72, (HEIGHT * rows + 44) / 72)
-        figure = Picture(figsize=size, dpi=110)
-        place = EDGE / 72 / size[0], 1 - EDGE / 72 / size[1]
+        heights, widths = [HEAD, *[HEIGHT] * rows], [EDGE, WIDTHS[0], 2 * EDGE, WIDTHS[1], EDGE]
+        figure = Picture(figsize=(sum(widths) / 72, sum(heights) / 72), dpi=110)
+        place = EDGE / sum(widths), 1 - EDGE / sum(heights)
         figure.text(*place, view.answers[0].headline, size=15, weight="bold", va="top", parse_math=False)
-        for side, x, width in zip(sides, (EDGE, EDGE + LEFT + 24), (LEFT, RIGHT), strict=True):
-            for i, one in enumerate(side):
-                one.draw(figure, Box(x, HEIGHT * (rows - 1 - i), width, HEIGHT), view.measures[0])
+        parts = figure.subfigures(len(heights), len(widths), False, height_ratios=heights, width_ratios=widths)
+        for side, column in zip(sides, (1, 3), strict=True):
+            for i, one in enumerate(side, start=1):
+                one.draw(parts[i, column], view.measures[0])
     return figure
-
-
-def plot_sweep(sweep: Tables, path: Path) -> None:
-    """Write the picture of a sweep. Raises `UserError` as `save`."""
-    save(picture(sweep), path)
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -19,10 +19,9 @@ from mnist_tune.regimes.families import FAMILY
 from mnist_tune.regimes.measured_edge import CALM, DIVERGED, LEARNED, LEARNED_SHARE, PILOT, Interval, MeasuredEdge
 from mnist_tune.regimes.statistics import NEAR_BEST
 from mnist_tune.regimes.widths import exponents
-from mnist_tune.reports.page_data import listed, so_far
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.tables import Tables
-from mnist_tune.trial import OPEN_REASONS, TrialConfig, small_last_batch
+from mnist_tune.trial import LIVE_REASONS, OPEN_REASONS, TrialConfig, small_last_batch
 
 SHARES = (0.9, 0.5, 0.1)
 """The shares of seeds whose rates are reported."""
@@ -38,6 +37,14 @@ class Question(NamedTuple):
 
     text: str
     command: str
+
+
+def so_far(trials: pd.DataFrame) -> str:
+    """Return how far a running sweep is, as `12 of 16 trials ended, 2 running, 2 waiting`; empty if it has ended."""
+    running, waiting, unknown = (int((trials["stop_reason"] == reason).sum()) for reason in LIVE_REASONS)
+    live = running + waiting + unknown
+    said = f"{unknown} unknown" if unknown else f"{running} running, {waiting} waiting"
+    return f"{len(trials) - live} of {len(trials)} trials ended, {said}" if live else ""
 
 
 def measured_edges(sweep: Tables) -> list[tuple[str, list[str]]]:
@@ -195,7 +202,12 @@ def _settings(trials: pd.DataFrame, is_task: bool) -> str:
 
 
 def _networks(trials: pd.DataFrame) -> str:
-    return listed(sorted(trials["architecture"].unique()), 4)
+    return _listed(sorted(trials["architecture"].unique()), 4)
+
+
+def _listed(names: Sequence[str], most: int) -> str:
+    """Return the first names, and how many more there are."""
+    return ", ".join(names[:most]) + f" and {len(names) - most} more" * (len(names) > most)
 
 
 def _duration(meta: dict[str, Any]) -> str:
@@ -234,6 +246,6 @@ def ran(sweep: Tables) -> dict[str, str]:
             said["fill"] = f"{fill.mean():.0%} of a device's lanes asked for an epoch"
     count = sweep.epochs.groupby(["node", "device"])["epoch"].count()
     if len(count) > 1:
-        said["epochs by device"] = listed([f"{' '.join(of)} {some:,}" for of, some in count.items()], 12)
+        said["epochs by device"] = _listed([f"{' '.join(of)} {some:,}" for of, some in count.items()], 12)
     said["resumed"] = f"{counted(len(resumed), 'time')}, last {resumed[-1][:16]}" if resumed else "never"
     return said

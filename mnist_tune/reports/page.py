@@ -25,18 +25,15 @@ from matplotlib.figure import Figure
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError
-from mnist_tune.reports.charts import Box, Chart, charts
+from mnist_tune.reports.charts import HEIGHT, LOW, NARROW, WIDTHS, Chart, charts
 from mnist_tune.reports.findings import facts, failures, notes, ran, repeated, spoken, title
-from mnist_tune.reports.styles import DARK, DARK_INKS, DIM, FAINT, GROUNDS, INK, LINES, LOOKS, RULE
+from mnist_tune.reports.styles import LOOKS, SHADES
 from mnist_tune.reports.svg import FONT, inline
 from mnist_tune.reports.table import MANY, Column, columns
 from mnist_tune.reports.view import View
 from mnist_tune.results.tables import Tables
 from mnist_tune.storage import Place
 from mnist_tune.terminal import printable
-
-WIDE, NARROW, HEIGHT, LOW = (740, 580), 376, 366, 300
-"""The widths of the charts on the left and on the right, and of all on a phone; and their heights there, in pixels."""
 
 RELOAD_S = 30
 """Seconds after which a browser loads the page of a running sweep again."""
@@ -71,7 +68,6 @@ def page(sweeps: Sequence[Tables]) -> str:
     """Return the page of one or several sweeps as HTML."""
     view = View(sweeps)
     script, css, shown = "".join(map(part, SCRIPTS)), looks() + part("page.css"), columns(view)
-    cells = list(zip(*(one.cells for one in shown), strict=True))[:MANY]
     with style.context(["default", FONT]):
         heads = [head(view, i) for i in range(len(sweeps))]
     noted = sum(len(one["notes"]) + len(one["failures"]) for one in heads)
@@ -84,10 +80,6 @@ def page(sweeps: Sequence[Tables]) -> str:
         hint=_hint(view),
         rows_are=f"{len(view.settings)} rows, one for each {'range of rates' if sweeps[0].edges() else 'setting'}",
         columns=shown,
-        rows=[
-            {"role": role, "regime": regime, "cells": list(zip(row, shown, strict=True))}
-            for row, role, regime in zip(cells, view.settings["role"], view.settings["regime"], strict=False)
-        ],
         health="How it ran: data, options, versions, times" + f" ({noted} notes)" * bool(noted),
         css=Markup(css),
         css_hash=_hash(css),
@@ -105,21 +97,9 @@ def part(name: str) -> str:
 
 def looks() -> str:
     """Return the colours of the page as CSS variables, for a light and for a dark ground."""
-    light = {
-        "bg": GROUNDS["light"],
-        "ink": INK,
-        "dim": DIM,
-        "faint": FAINT,
-        "rule": RULE,
-        "pick": "#fff0b8",
-        "good": "#e9f4ec",
-    }
-    dark = {"bg": GROUNDS["dark"], **DARK_INKS, "pick": "#332d10", "good": "#16301e"}
-    light |= LOOKS
-    dark |= DARK | {f"line{i}": one for i, one in enumerate(LINES.values())}
-    said = ["; ".join(f"--{name}: {value}" for name, value in each.items()) for each in (light, dark)]
-    own = "".join(f".{regime} {{ --own: var(--{regime}) }}\n" for regime in LOOKS)
-    return f":root {{ {said[0]} }}\n@media screen and (prefers-color-scheme: dark) {{ :root {{ {said[1]} }} }}\n{own}"
+    light, dark = ("; ".join(f"--{name}: {one[ground]}" for name, one in SHADES.items()) for ground in (0, 1))
+    own = "".join(f".{look} {{ --own: var(--{look}) }}\n" for look in LOOKS)
+    return f":root {{ {light} }}\n@media screen and (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n{own}"
 
 
 def _hash(text: str) -> str:
@@ -163,7 +143,7 @@ def head(view: View, number: int) -> dict[str, Any]:
         "progress": progress,
         "left": f", about {spoken(left)} left" if not math.isnan(left) else "",
         "choices": [chart.choice for chart in sides[1] if chart.choice],
-        "sides": [list(drawings(view, side, f"{number}{i}", WIDE[i])) for i, side in enumerate(sides)],
+        "sides": [list(drawings(view, side, f"{number}{i}", WIDTHS[i])) for i, side in enumerate(sides)],
     }
 
 
@@ -177,7 +157,7 @@ def drawings(view: View, side: Sequence[Chart], salt: str, width: int) -> Any:
             shown = {}
             for name, size in (("wide", (width, HEIGHT)), ("narrow", (NARROW, LOW))):
                 figure = Figure(figsize=(size[0] / 72, size[1] / 72), dpi=72)
-                chart.draw(figure, Box(0, 0, *size), one)
+                chart.draw(figure, one)
                 shown[name] = Markup(inline(figure, label, f"{salt}{i}{one.column}{name}"))
             yield shown | {
                 "choice": chart.choice,
@@ -209,10 +189,10 @@ def _page_data(view: View, shown: Sequence[Column]) -> dict[str, Any]:
         "keys": [[*map(_number, one.keys or one.cells)] for one in shown],
         "columns": {name: _held(trials[name]) for name in kept},
         "measures": [
-            {"key": one.column, "title": one.title, "ends": _codes(np.array([one.axis[:2]]), one.axis.log)[0]}
+            {"key": one.column, "title": one.title, "ends": _short(np.array([one.axis[:2]]), one.axis.log)[0]}
             for one in view.measures
         ],
-        "curves": {one.column: _codes(view.curves[one.column], one.axis.log) for one in view.measures},
+        "curves": {one.column: _short(view.curves[one.column], one.axis.log) for one in view.measures},
         "epochs": view.kept_epochs.tolist(),
     }
 
@@ -230,11 +210,7 @@ def _held(values: pd.Series) -> Any:
     return [*map(_number, values.to_numpy(dtype=float, na_value=math.nan).tolist())]
 
 
-def _codes(values: np.ndarray, log: bool) -> list[list[int | None]]:
-    """Return ten thousand times the values, or their logarithms to the base 10: whole numbers are short, and less than
-    a pixel away."""
-    known = np.isfinite(values)
-    codes = np.full(values.shape, None, dtype=object)
-    codes[known] = np.round(1e4 * (np.log10(values[known]) if log else values[known])).astype(int)
-    found: list[list[int | None]] = codes.tolist()
-    return found
+def _short(values: np.ndarray, log: bool) -> list[list[float | None]]:
+    """Return the values, or their logarithms to the base 10, in as few digits as are less than a pixel away."""
+    found = np.round(np.log10(values) if log else values, 4)
+    return [[*map(_number, row)] for row in found.tolist()]

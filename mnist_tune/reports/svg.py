@@ -13,9 +13,9 @@ from xml.etree import ElementTree
 import matplotlib
 from matplotlib.figure import Figure
 
-from mnist_tune.reports.styles import DIM, FAINT, INK, LOOKS, RULE
+from mnist_tune.reports.styles import SHADES
 
-VARIABLES = {colour: name for name, colour in LOOKS.items()} | {INK: "ink", DIM: "dim", FAINT: "faint", RULE: "rule"}
+VARIABLES = {light: name for name, (light, _) in SHADES.items()}
 
 FONT = {"font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "svg.fonttype": "none"}
 """Text stays text, and is measured in a font that matplotlib brings along."""

@@ -18,8 +18,7 @@ from mnist_tune.regimes.families import varied
 from mnist_tune.regimes.labels import LEFT
 from mnist_tune.regimes.measured_edge import LEARNED
 from mnist_tune.regimes.statistics import FAR
-from mnist_tune.reports.page_data import words
-from mnist_tune.reports.view import Measure, View
+from mnist_tune.reports.view import Measure, View, words
 
 MANY = 60
 """Tables and lists with more lines than this are condensed."""
@@ -127,9 +126,9 @@ def _mean(one: Measure, values: Any, mean: Sequence[float], seeds: int) -> str:
 def _of_decisions(view: View) -> Iterator[Column]:
     """Yield how far each setting of a decision is below the best, its seeds, how many of them failed, and whether it
     may be as good."""
-    known: dict[int, tuple[str, float, int, int, str]] = {}
-    for i, contest in ((i, sweep.decision) for i, sweep in enumerate(view.sweeps)):
-        if contest is None:
+    known: dict[int, tuple[Any, ...]] = {}
+    for i, sweep in enumerate(view.sweeps):
+        if (contest := sweep.decision) is None:
             continue
         found, best, said = contest.decision, int(contest.decision.leader), contest.ranking.difference
         each = zip(view.of_contest(i, contest), *found.worse(), strict=True)
@@ -139,19 +138,15 @@ def _of_decisions(view: View) -> Iterator[Column]:
             state = "best" if k == best else "may be as good" if found.rivals[k] else "worse"
             if found.aside[k]:
                 state = f"set aside, as another had failed with {found.allowed[k]}"
-            known[number] = (
-                below,
-                -1.0 if k == best else float(mean),
-                int(found.seeds[k]),
-                int(found.failures[k]),
-                state,
-            )
+            worse = -1.0 if k == best else float(mean)
+            known[number] = below, state, worse, int(found.seeds[k]), int(found.failures[k])
     if known:
-        rows = [known.get(i, ("–", math.inf, 0, 0, "–")) for i in range(len(view.settings))]
-        yield Column("below the best", [one[0] for one in rows], [one[1] for one in rows])
-        yield Column("seeds", [str(one[2]) for one in rows], [one[2] for one in rows], must=False)
-        yield Column("failed", [str(one[3]) for one in rows], [one[3] for one in rows], must=False)
-        yield Column("state", [one[4] for one in rows], look="", must=False)
+        rows = (known.get(number, ("–", "–", math.inf, 0, 0)) for number in view.settings.index)
+        texts, states, by, seeds, failures = map(list, zip(*rows, strict=True))
+        yield Column("below the best", texts, by)
+        yield Column("seeds", [*map(str, seeds)], seeds, must=False)
+        yield Column("failed", [*map(str, failures)], failures, must=False)
+        yield Column("state", states, look="", must=False)
 
 
 def _learned(view: View) -> set[int]:

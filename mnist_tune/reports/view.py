@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
@@ -17,10 +17,10 @@ from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import held_out, setting, varied
 from mnist_tune.regimes.noise import accuracy_noise
+from mnist_tune.regimes.outcomes import independent_answers_of
 from mnist_tune.regimes.replicates import counts, half_width
 from mnist_tune.reports.answer import Answer, answer, keys
 from mnist_tune.reports.findings import SPLITS
-from mnist_tune.reports.page_data import range_of, without_test, words
 from mnist_tune.reports.styles import LINES
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import LIVE_REASONS
@@ -115,6 +115,28 @@ class Setting(NamedTuple):
     groups: list[str]
     """The names of the places 0, 1, 2, ...; empty if the axis is one of numbers."""
     axis: Axis
+
+
+def words(name: str) -> str:
+    """Return the name of a column as people say it."""
+    return name.replace("_", " ")
+
+
+def without_test(sweep: Tables) -> Tables:
+    """Return the sweep without the test set's scores, if a search compares its trials on images held out."""
+    if not sweep.meta.get("search") or held_out(sweep.trials) == "test":
+        return sweep
+    tables = sweep.trials, sweep.epochs
+    trials, epochs = (one[[name for name in one if not name.startswith(("test_", "best_"))]] for one in tables)
+    return replace(sweep, trials=trials, epochs=epochs)
+
+
+def range_of(rates: pd.Series, count: int) -> np.ndarray:
+    """Return for each learning rate the number of its range, of at most so many. All ranges hold equally many different
+    rates, since a searcher's rates are unevenly spread."""
+    different = np.unique(rates)
+    starts = [part[0] for part in np.array_split(different, min(count, len(different)))]
+    return np.asarray(np.searchsorted(starts, rates, side="right"))
 
 
 @dataclass(frozen=True)
@@ -318,7 +340,7 @@ class View:
             roles |= {(i, key): "rival" for key in rivals} | {(i, one.best): "best"}
         # As Python's own rows: pandas takes milliseconds for each of thousands of groups.
         records = self.trials[["sweep", "key", "learning_rate", "regime", "epochs_run", *names]].to_dict("records")
-        for trials in self._of_settings:
+        for trials in self.trials.groupby("setting").indices.values():
             first, of_rates = records[trials[0]], [records[i]["learning_rate"] for i in trials]
             regimes = counts(records[i]["regime"] for i in trials if records[i]["epochs_run"] > 0)
             regime, *others = sorted(regimes, key=lambda one: -regimes[one]) or [""]
@@ -334,22 +356,16 @@ class View:
         return pd.DataFrame(rows, columns=columns)
 
     @cached_property
-    def _of_settings(self) -> list[list[int]]:
-        found: dict[int, list[int]] = {}
-        for row, number in enumerate(self.trials["setting"]):
-            found.setdefault(number, []).append(row)
-        return list(found.values())
-
-    @cached_property
     def has_seeds(self) -> bool:
-        return any(len(rows) > 1 for rows in self._of_settings)
+        return any(len(rows) > 1 for rows in self.settings["trials"])
 
     def values(self, one: Measure) -> list[np.ndarray]:
         """Return the values of each row's trials that ran all their epochs and did not diverge, or else of all."""
         trials, each = self.trials, one.of(self.trials)
         competes = ((trials["epochs_run"] >= trials["epochs_asked"]) & trials["regime"].ne("diverged")).to_numpy()
         competes, known = competes & ~np.isnan(each), ~np.isnan(each) & (trials["epochs_run"] > 0).to_numpy()
-        return [each[[i for i in rows if competes[i]] or [i for i in rows if known[i]]] for rows in self._of_settings]
+        groups = self.settings["trials"]
+        return [each[[i for i in rows if competes[i]] or [i for i in rows if known[i]]] for rows in groups]
 
     @cached_property
     def means(self) -> dict[str, np.ndarray]:
@@ -359,24 +375,19 @@ class View:
         return {one.column: self._means(one) for one in (*self.accuracies, *self.losses, *self.own_scores)}
 
     def _means(self, one: Measure) -> np.ndarray:
-        trials, found = self.trials, np.full((len(self.settings), 3), np.nan)
-        judged = trials["holdout"] if self.split == "validation" else data_facts(self.sweeps[0].meta).test_images
-        images: Any = judged * trials["answers"].astype(float).fillna(1) if "answers" in trials else judged
-        noise = np.full(len(trials), math.nan)
+        groups, values = self.settings["trials"], self.values(one)
+        middle = np.array([each.mean() if len(each) else math.nan for each in values])
+        with np.errstate(invalid="ignore"):  # of losses that are not finite
+            spread = np.array([each.std(ddof=1) if len(each) > 2 else math.nan for each in values])
+        wide = half_width(spread, np.array([*map(len, values)], int))
+        wide[self.settings["rate"].str.contains("–")] = math.nan
         if self.accuracies and one == self.accuracies[0]:
-            diverged = trials["regime"].eq("diverged") | trials["epochs_run"].lt(trials["epochs_asked"])
-            noise = np.where(diverged, math.nan, Z * accuracy_noise(one.of(trials), images))
-        each = zip(self._of_settings, self.values(one), self.settings["rate"].str.contains("–"), strict=True)
-        for number, (rows, values, is_range) in enumerate(each):
-            middle = wide = math.nan
-            if len(rows) == 1:
-                middle, wide = float(values[0]) if len(values) else math.nan, float(noise[rows[0]])
-            elif len(values):
-                middle = float(values.mean())
-                if len(values) > 2 and not is_range:
-                    wide = float(half_width(values.std(ddof=1), len(values)))
-            found[number] = middle - wide, middle, middle + wide
-        return found
+            first = self.trials.iloc[[rows[0] for rows in groups]]
+            images = independent_answers_of(first, data_facts(self.sweeps[0].meta), self.split)
+            ended = first["regime"].ne("diverged") & first["epochs_run"].ge(first["epochs_asked"])
+            alone = (groups.map(len).eq(1).to_numpy() & ended).to_numpy()
+            wide[alone] = Z * accuracy_noise(one.of(first), images)[alone]
+        return np.column_stack([middle - wide, middle, middle + wide])
 
     def maps(self, sweep: int) -> list[Setting]:
         """Return what the last values of a search's trials can be drawn by: their rank, their learning rate, and the
@@ -412,8 +423,9 @@ class View:
         of each: that of its regime or, where there are several families, that of its family."""
         looks = self.trials["regime"].to_numpy(object, copy=True)
         for i in range(len(self.sweeps)):
-            for number, (_, part) in enumerate(families if len(families := self.families(i)) > 1 else ()):
-                looks[[row for rows in part["trials"] for row in rows]] = f"line{number % len(LINES)}"
+            for _, look, part in self.families(i):
+                if look:
+                    looks[np.concatenate([*part["trials"]])] = look
         return self.trials[["sweep", "setting", "learning_rate", "regime", "epochs_run"]].assign(look=looks)
 
     def drawn(self, sweep: int) -> pd.DataFrame:
@@ -431,18 +443,19 @@ class View:
         low, high = max(places.min() - 2, 0), min(places.max() + 2, len(rates) - 1)
         return (float(rates[low]), float(rates[high])) if high - low < len(rates) / 2 else None
 
-    def families(self, sweep: int) -> list[tuple[str, pd.DataFrame]]:
-        """Return the settings of a sweep by what they share but for the learning rate, with its name, at most
-        `MOST_GROUPS`; of more, those with equal values of the first setting that varies. Those that are ranked are one.
-        """
+    def families(self, sweep: int) -> list[tuple[str, str, pd.DataFrame]]:
+        """Return the settings of a sweep by what they share but for the learning rate, with its name and its look, at
+        most `MOST_GROUPS`; of more, those with equal values of the first setting that varies. Those that are ranked are
+        one, and one family has the looks of its regimes."""
         settings = self.settings[self.settings["sweep"] == sweep]
         names = self._varied[sweep]
         if settings["family"].nunique() > MOST_GROUPS and names:
             first = self.trials.loc[[rows[0] for rows in settings["trials"]], names[0]].to_numpy()
             settings = settings.assign(family=[setting(names[0], value) for value in first])
         found = list(settings.groupby("family", sort=False))
-        ranked = self.is_ranked(self.sweeps[sweep])
-        return [("", settings)] if ranked or len(found) > MOST_GROUPS else found
+        if self.is_ranked(self.sweeps[sweep]) or not 1 < len(found) <= MOST_GROUPS:
+            return [("", "", settings)]
+        return [(name, f"line{i % len(LINES)}", family) for i, (name, family) in enumerate(found)]
 
 
 def _short(value: Any) -> str:

@@ -1,6 +1,5 @@
 """What commands print and write once trials have run: `main` of each, with a made-up sweep in place of training."""
 
-import re
 import sys
 from dataclasses import replace
 from unittest.mock import Mock
@@ -9,7 +8,6 @@ import pytest
 
 from mnist_tune import UserError, storage
 from mnist_tune.commands import edge, lr_regimes, notebook, show
-from mnist_tune.reports.answer import answer
 
 
 @pytest.fixture
@@ -22,13 +20,6 @@ def command(main_of):
         return said
 
     return call
-
-
-def test_regimes_prints_the_table(command, made_up_sweep):
-    sweep = made_up_sweep([0.1, 1, 3])
-    said = command(lr_regimes, run_or_resume=sweep)
-    assert len([line for line in said.splitlines() if re.match(r" *(0\.1|1|3)  ", line)]) == 3
-    assert f"\n{answer(sweep, 'sweep')}\nResults: " in said
 
 
 def test_a_smoke_test_is_small(command, monkeypatch, made_up_sweep):
@@ -71,15 +62,6 @@ def test_notebook_prints_and_draws_the_comparison(command, made_up_sweep, as_tex
     (sweep.path / "notebook.png").unlink()
     command(notebook, run_or_resume=replace(sweep, trials=sweep.trials.assign(label="of another sweep")))
     assert not (sweep.path / "notebook.png").exists()
-
-
-def test_the_main_command_prints_means_over_seeds_where_there_are_some(command, made_up_sweep):
-    sweep = made_up_sweep([0.19, 0.2], seeds=2)
-    said = command(lr_regimes, run_or_resume=sweep)
-    assert "\n2 seeds can't rank 0.19, 0.2\n" in said
-    assert [line.count(", ") for line in said.splitlines()[2:4]] == [2, 2], "two values each of training and test"
-    alone = replace(sweep, trials=sweep.trials[sweep.trials["seed"] == 0])
-    assert "A line for each" not in command(lr_regimes, run_or_resume=alone)
 
 
 @pytest.mark.parametrize("module", [lr_regimes, notebook])

@@ -8,7 +8,7 @@ import pytest
 from kept_texts import assert_kept
 
 from mnist_tune import TrialConfig, UserError
-from mnist_tune.commands import show
+from mnist_tune.commands import show, stability
 from mnist_tune.commands.stability import plot_stability, relative_sharpness, summarise_stability
 
 SGD = {"optimizer": "sgd", "schedule": "constant", "momentum": 0.0, "nesterov": False, "warmup_steps": 0}
@@ -100,12 +100,21 @@ def test_what_is_said_and_drawn_of_ten_trials(two_sweeps, as_text, main_of, tmp_
     assert_kept("stability", f"{said}{notes}\n{(tmp_path / 'stability.png').read_text()}")
 
 
-def test_heights_colours_and_kinds_of_panels(as_text, tmp_path):
-    """The axis holds the curves if that does not hide what is near the edge; eleven trials have no names."""
+@pytest.mark.parametrize(
+    ("scale", "count", "top", "label"),
+    [(4, 1, 2.3, "relative to the edge"), (18, 1, 2.5, "relative to the edge"), (1, 11, 1.38, "relative to the edge"),
+     (np.nan, 1, 5.05, "sharpness")],
+)  # fmt: skip
+def test_the_axis_holds_the_curves_if_that_does_not_hide_what_is_near_the_edge(scale, count, top, label, monkeypatch):
+    """Where the edge is not known, sharpness itself is drawn; eleven trials have no names."""
     curve = pd.DataFrame({"step": [0, 10], "relative": [0.1, 0.5], "batch_relative": np.nan, "sharpness": [4.0, 5.0]})
+    curve["relative"] *= scale
     loss = pd.DataFrame({"step": [5, 10], "train_loss": [0.2, 0.1]})
-    texts = []
-    for curves in ([4 * curve], [18 * curve], [curve.assign(relative=np.nan)], [curve] * 11):
-        plot_stability([(f"of {i}", one, loss) for i, one in enumerate(curves)], tmp_path / "a.pdf")
-        texts.append((tmp_path / "a.pdf").read_text())
-    assert_kept("stability panels", "\n".join(texts))
+    drawn = []
+    monkeypatch.setattr(stability, "save", lambda figure, path: drawn.append(figure))
+    plot_stability([(f"of {i}", curve, loss) for i in range(count)], "a.png")
+    above, below = drawn[0].axes
+    assert above.get_ylim() == pytest.approx((0, top))
+    assert label in above.get_ylabel()
+    assert (above.get_legend() is None) == (count > 10)
+    assert len(below.lines) == count

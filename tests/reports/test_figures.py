@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from mnist_tune import UserError
 from mnist_tune.regimes.labels import REGIMES
-from mnist_tune.reports.figures import picture, plot_sweep, save
+from mnist_tune.reports.figures import picture, save
 from mnist_tune.reports.page import page
 from mnist_tune.reports.styles import COLOURS
 from mnist_tune.reports.view import FEW
@@ -36,7 +36,7 @@ def whole_number(colour):
 
 
 def test_picture_of_losses_that_are_not_finite(sweep, tmp_path):
-    plot_sweep(sweep(DONE, DIVERGED, DIVERGED, CUT), tmp_path / "regimes.png")
+    save(picture(sweep(DONE, DIVERGED, DIVERGED, CUT)), tmp_path / "regimes.png")
     check_picture(tmp_path / "regimes.png", "converged", "diverged")
 
 
@@ -44,13 +44,13 @@ def test_picture_where_no_loss_is_finite(new_writer, epoch_row, tmp_path):
     writer = new_writer(tmp_path / "sweep")
     row = epoch_row(1, math.nan, 0.1, finite=False, diverged=True) | {"test_loss": math.inf}
     writer.epoch("00000", row, False)
-    plot_sweep(writer.finish(ended="now"), tmp_path / "regimes.png")
+    save(picture(writer.finish(ended="now")), tmp_path / "regimes.png")
     check_picture(tmp_path / "regimes.png", "diverged")
 
 
 def test_picture_of_many_trials(made_up_sweep, rates, tmp_path):
     sweep = made_up_sweep(rates(FEW + 1))
-    plot_sweep(sweep, tmp_path / "regimes.png")
+    save(picture(sweep), tmp_path / "regimes.png")
     check_picture(tmp_path / "regimes.png", *sweep.trials["regime"].unique())
 
 
@@ -88,4 +88,4 @@ def test_a_picture_without_a_suffix_is_a_png(tmp_path):
 @pytest.mark.parametrize(("name", "said"), [("nowhere/x.png", "No such file"), ("x.nonsense", "not supported")])
 def test_a_picture_that_cannot_be_written(sweep, tmp_path, name, said):
     with pytest.raises(UserError, match=rf"can't write the picture {tmp_path / name}: .*{said}.*; name another file"):
-        plot_sweep(sweep(CUT, CUT, CUT, CUT), tmp_path / name)
+        save(picture(sweep(CUT, CUT, CUT, CUT)), tmp_path / name)

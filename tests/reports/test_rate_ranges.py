@@ -49,10 +49,19 @@ def test_gaps_and_cut_trials_are_named():
     ]
 
 
-def test_cut_trials_are_named_with_their_epochs():
-    table = family({0.1: [("undecided", 0.9), ("undecided", 0.9)], 0.2: [("undecided", 0.9)]})
-    assert spans(table.assign(epochs_run=[5, 9, 7])) == ["undecided at all rates, 0.1–0.2 (cut after 5 to 9 epochs)"]
-    assert spans(table.assign(epochs_run=[1, 3, 10])) == ["undecided at all rates, 0.1–0.2 (2 cut after 1 to 3 epochs)"]
+@pytest.mark.parametrize(
+    ("rows", "epochs", "said"),
+    [
+        ({0.1: "uu", 0.2: "u"}, [5, 9, 7], ["undecided at all rates, 0.1–0.2 (cut after 5 to 9 epochs)"]),
+        ({0.1: "uu", 0.2: "u"}, [1, 3, 10], ["undecided at all rates, 0.1–0.2 (2 cut after 1 to 3 epochs)"]),
+        ({0.1: "c", 0.2: "su"}, [10, 2, 2], ["converges 0.1", "undecided 0.2 (1 of 2 seeds) (cut after 2 epochs)"]),
+        ({0.1: "s", 0.2: "u", 0.4: "uu"}, [3, 10, 4, 10], ["slow 0.1", "undecided from 0.2 (1 cut after 4 epochs)"]),
+    ],
+)
+def test_only_undecided_trials_are_said_to_be_cut(rows, epochs, said):
+    names = {"c": "converged", "s": "slow", "u": "undecided"}
+    table = family({rate: [(names[letter], 0.9) for letter in letters] for rate, letters in rows.items()})
+    assert spans(table.assign(epochs_run=epochs)) == said
 
 
 def test_many_runs_of_a_regime_are_counted():
@@ -60,14 +69,6 @@ def test_many_runs_of_a_regime_are_counted():
     assert spans(family({rate: [(regimes[rate - 1], 0.9)] for rate in range(1, 13)})) == [
         "converges at 6 of the 11 rates 1–11",
         "oscillates at 6 of the 11 rates 2–12",
-    ]
-
-
-def test_only_a_regime_of_undecided_trials_is_said_to_be_cut():
-    table = family({0.1: [("converged", 0.9)], 0.2: [("slow", 0.9), ("undecided", 0.9)]})
-    assert spans(table.assign(epochs_run=[10, 2, 2])) == [
-        "converges 0.1",
-        "undecided 0.2 (1 of 2 seeds) (cut after 2 epochs)",
     ]
 
 
@@ -88,13 +89,6 @@ def test_regimes_are_said_in_the_order_of_their_rates():
     regimes = ["diverged", "overfit", "converged", "undecided", "underfit", "slow"]
     found = spans(family({0.1 * (i + 1): [(name, 0.9)] for i, name in enumerate(regimes)}))
     assert [line.split()[0] for line in found] == "diverges overfits converges undecided underfits slow".split()
-
-
-def test_only_undecided_trials_are_said_to_be_cut_or_on_their_way():
-    rows = {0.1: ["slow"], 0.2: ["undecided"], 0.4: ["undecided"] * 2}
-    table = family({rate: [(name, 0.9) for name in names] for rate, names in rows.items()})
-    table = table.assign(epochs_run=[3, 10, 4, 10])
-    assert spans(table) == ["slow 0.1", "undecided from 0.2 (1 cut after 4 epochs)"]
 
 
 def test_a_trial_is_on_its_way_where_its_evidence_says_so(new_writer, epoch_row, tmp_path):

@@ -16,7 +16,7 @@ from mnist_tune.reports.findings import facts, failures, left_over, measured_edg
 from mnist_tune.reports.table import columns
 from mnist_tune.reports.terminal import print_report
 from mnist_tune.reports.view import View
-from mnist_tune.results.tables import TIMES, Tables, settings_of
+from mnist_tune.results.tables import TIMES
 
 STARTED = {"started": "2026-01-02T03:04:05+00:00", "ended": "2026-01-02T03:09:06+00:00"}
 SETTINGS = [{"learning_rate": rate} for rate in (0.1, 0.10001, 0.4)]
@@ -102,13 +102,6 @@ def test_why_a_setting_left_is_said_as_it_was_then(made_up_sweep):
     assert said == ["2", "2", "set aside, as another had failed with 0"]
 
 
-def test_how_often_the_best_failed_and_what_its_95_percent_are_of_is_said_with_it(made_up_sweep):
-    sweep = decision(made_up_sweep([0.1], epochs=1), SETTINGS[:2], lambda order, k: 0.9 - 0.05 * k + noise(order, k))
-    first, second, *_ = decided(sweep, sweep.decision)
-    assert first == "0.1: none of the others is better"
-    assert second.startswith("0 of 5 seeds failed (at most 45% do); right in 95% of all decisions, ")
-
-
 def test_a_calmer_setting_that_is_not_told_apart_is_named(made_up_sweep):
     def accuracy(order, setting):
         return 0.9 - 0.0005 * setting + noise(order, setting)
@@ -130,24 +123,6 @@ def test_a_seed_at_chance_is_no_part_of_the_test_accuracy(made_up_sweep):
     rows = sweep.trials[sweep.decision.is_of(0, sweep.trials)]
     seeds = len(rows) - 1
     assert said.startswith(f"test accuracy of 0.1, {seeds} seeds: {rows['test_accuracy'].nlargest(seeds).mean():.4f}")
-
-
-def test_after_its_decision_a_search_names_what_that_found(made_up_sweep, monkeypatch):
-    """By one seed, the largest rate was the best of three."""
-    base = made_up_sweep([0.1, 0.2, 0.4], epochs=4)
-    base = replace(
-        base, meta=base.meta | {"name": "search", "search": True, "options": {}},
-        trials=base.trials.assign(validation_accuracy=0.9 + base.trials["learning_rate"] / 100, holdout=100),
-    )  # fmt: skip
-    settings = [one.to_dict() for one in settings_of(base.finalists())]
-    final = decision(base, settings, lambda order, k: 0.9 - 0.05 * (k != 2) + noise(order, k))
-
-    monkeypatch.setattr(Tables, "final", None)
-    assert answer(base).headline == "Train with 0.4: held-out accuracy 0.9040 (best of 3)"
-    monkeypatch.setattr(Tables, "final", final)
-    found = answer(base)
-    assert found.headline.startswith("Train with 0.1: held-out accuracy 0.8920 ")
-    assert found.headline.endswith("(of 3, the best 3 compared on fresh seeds)")
 
 
 def said(sweep):

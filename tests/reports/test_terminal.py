@@ -227,12 +227,6 @@ def test_a_long_name_leaves_room_for_what_was_found(made_up_sweep, capsys):
     assert f"\n{names[0]}: " in printed
 
 
-def test_rates_that_look_alike_are_told_apart_in_the_table(made_up_sweep, capsys):
-    printed = printed_text(capsys, made_up_sweep([1.0001, 1.0002]))
-    assert "1.0001  " in printed
-    assert "1.0002  " in printed
-
-
 def test_a_curve_that_slips_once_at_its_end_has_been_at_the_target_since_it_got_there(
     new_writer, epoch_row, tmp_path, capsys
 ):

@@ -4,10 +4,11 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mnist_tune.reports.page import page
-from mnist_tune.reports.view import LARGE, Axis, View
+from mnist_tune.reports.view import LARGE, Axis, View, range_of
 
 
 def test_rows_are_settings_by_rate_and_seeds_share_one(made_up_sweep):
@@ -36,6 +37,15 @@ def test_two_seeds_have_no_interval_and_one_has_that_of_its_images(made_up_sweep
     _, middle, high = one.means[one.measures[0].column][0]
     assert (high - middle) == pytest.approx(1.96 * math.sqrt(middle * (1 - middle) / 1000), rel=1e-3)
     assert np.isnan(one.means[one.measures[1].column][0, 0]), "settings do not compete by their training accuracy"
+
+
+def test_losses_of_seeds_that_all_blew_up_have_no_interval_and_give_no_warning(made_up_sweep):
+    sweep = made_up_sweep([0.1, 4], seeds=3)
+    lost = sweep.trials["learning_rate"] > 2
+    trials = sweep.trials.assign(train_loss=sweep.trials["train_loss"].mask(lost, math.inf))
+    means = View([replace(sweep, trials=trials)]).means["train_loss"]
+    assert np.isfinite(means[0]).all()
+    assert not np.isfinite(means[1]).any()
 
 
 def test_losses_that_are_not_finite_or_far_above_the_untrained_one_are_at_the_top(made_up_sweep):
@@ -136,6 +146,12 @@ def test_how_a_setting_of_numbers_is_shown(made_up_sweep, values, groups, log):
     view = View([replace(sweep, trials=sweep.trials.assign(warmup_steps=list(values)))])
     [*_, found] = view.maps(0)
     assert (found.name, len(found.groups), found.axis.log) == ("warmup_steps", groups, log)
+
+
+def test_ranges_hold_equally_many_different_rates():
+    rates = pd.Series([3.0, 0.1, 0.1, 0.1, 0.2, 1.0, 2.0])
+    assert range_of(rates, 2).tolist() == [2, 1, 1, 1, 1, 1, 2]
+    assert range_of(rates, 9).tolist() == [5, 1, 1, 1, 2, 3, 4]
 
 
 def test_the_rows_of_an_edge_are_ranges_of_rates(edge_sweep):

@@ -15,7 +15,7 @@ from mnist_tune import Sweep, TrialConfig, UserError, load_sweep, machine, stora
 from mnist_tune.columns import TRIALS
 from mnist_tune.reports import page
 from mnist_tune.reports.answer import answer
-from mnist_tune.reports.page_data import so_far
+from mnist_tune.reports.findings import so_far
 from mnist_tune.reports.terminal import print_report
 from mnist_tune.results import writer as writer_module
 from mnist_tune.results.folder import fetched

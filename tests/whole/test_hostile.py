@@ -25,7 +25,6 @@ from trap import Trap
 
 from mnist_tune import Sweep, TrialConfig, UserError, load_sweep
 from mnist_tune.columns import EPOCHS, TRIALS
-from mnist_tune.reports.figures import plot_sweep
 from mnist_tune.reports.terminal import print_report
 from mnist_tune.results import journal, tables
 from mnist_tune.results.journal import mend_last_line, read_journal
@@ -275,7 +274,7 @@ def test_text_from_a_folder_is_shown_without_effects(folder, ended, finished, ca
     shown = said(sweep, capsys)
     assert all_printable(shown)
     assert "<script>" in shown
-    plot_sweep(sweep, tmp_path / "picture.svg")
+    sweep.plot(tmp_path / "picture.svg")
     assert "<script>" not in (tmp_path / "picture.svg").read_text()
 
 

@@ -24,5 +24,4 @@ show();
 table();
 if (kept?.scroll) requestAnimationFrame(() => scrollTo(0, kept.scroll));
 page.ready = true;
-page.ready_ms = performance.now();
 })();

@@ -1,14 +1,9 @@
 // --- the picture
 
-const drawings = all(".picture svg"), drawnAs = new Map();
+const drawnAs = new Map();
 const settingsOf = (e) => (e.dataset.s ?? e.dataset.t).split(",").map((n) => (e.dataset.s === undefined ? data.of[n] : Number(n)));
-for (const drawing of drawings) {
-  drawing.lines = new Set();
-  for (const e of all("[data-t], [data-s]", drawing)) {
-    for (const s of settingsOf(e)) if (!drawnAs.get(s)?.push(e)) drawnAs.set(s, [e]);
-    const of = e.parentNode.closest(".line, .name");
-    if (of) drawing.lines.add(of.classList.contains("line") ? `t${e.dataset.t}` : `s${e.dataset.s}`);
-  }
+for (const e of all(".picture [data-t], .picture [data-s]")) {
+  for (const s of settingsOf(e)) if (!drawnAs.get(s)?.push(e)) drawnAs.set(s, [e]);
 }
 let lit = new Set(), hovered = [], timer;
 function light() {  // what is chosen, and what the pointer is on
@@ -17,11 +12,11 @@ function light() {  // what is chosen, and what the pointer is on
   for (const s of next) if (!lit.has(s)) for (const e of drawnAs.get(s) ?? []) if (!e.closest(".seg")) e.classList.add("on");
   lit = next;
   for (const row of all("tbody tr[data-s]")) row.classList.toggle("on", next.has(Number(row.dataset.s)) && !BEST.includes(Number(row.dataset.s)));
-  for (const drawing of drawings) if (drawing.dataset.axes && !drawing.closest("[hidden]")) bringUp(drawing, [...next].slice(0, 40));
+  for (const drawing of all(".picture figure:not([hidden]) svg[data-axes]")) bringUp(drawing, [...next].slice(0, 40));
 }
 const MEASURE = () => data.measures.find((one) => one.key === state.measure);
-function points(t, [a, b, c, d], curves) {  // codes are ten thousand times a logarithm, or a value
-  return curves[t].map((y, j) => (y === null ? null : [a + b * data.epochs[j], c + d * y / 1e4])).filter(Boolean);
+function points(t, [a, b, c, d], curves) {  // of logarithms, or of values
+  return curves[t].map((y, j) => (y === null ? null : [a + b * data.epochs[j], c + d * y])).filter(Boolean);
 }
 const path = (found) => (found.length ? "M" + found.map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`).join("L") : "");
 function bringUp(drawing, settings) {  // curves and names that are not drawn
@@ -33,9 +28,9 @@ function bringUp(drawing, settings) {  // curves and names that are not drawn
     for (const t of trialsOf[s]) {
       const found = points(t, axes, curves);
       end = found.at(-1) ?? end;
-      if (!drawing.lines.has(`t${t}`)) drawing.append(make("path", {class: `extra ${data.looks[t]}`, d: path(found)}));
+      if (!drawing.querySelector(`.line [data-t="${t}"]`)) drawing.append(make("path", {class: `extra ${data.looks[t]}`, d: path(found)}));
     }
-    if (end && !drawing.lines.has(`s${s}`)) drawing.append(make("text", {class: "extra", x: end[0] + 8, y: end[1] + 4, "font-size": 12}, data.names[s]));
+    if (end && !drawing.querySelector(`.name [data-s="${s}"]`)) drawing.append(make("text", {class: "extra", x: end[0] + 8, y: end[1] + 4, "font-size": 12}, data.names[s]));
   }
 }
 function saidOf(t) {  // one line of a trial

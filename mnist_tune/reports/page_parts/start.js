@@ -5,7 +5,7 @@ window.page = {ready: false};
 const element = (id) => document.getElementById(id), all = (what, within = document) => [...within.querySelectorAll(what)];
 const packed = Uint8Array.from(atob(element("data").textContent), (one) => one.charCodeAt(0));
 const data = await new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
-const trialsOf = data.rows.map(() => []), count = data.of.length, SVG = "http://www.w3.org/2000/svg";
+const trialsOf = data.rows.map(() => []), SVG = "http://www.w3.org/2000/svg";
 data.of.forEach((s, t) => trialsOf[s].push(t));
 const BEST = data.roles.flatMap((role, s) => (role === "best" ? [s] : []));
 const state = {chosen: new Set(BEST), unfolded: new Set(), measure: data.measures[0]?.key, by: null, down: false, limit: data.shown};

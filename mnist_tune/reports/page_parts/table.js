@@ -1,11 +1,11 @@
 // --- the table
 
-const body = element("rows"), rows = new Map(all("tr", body).map((row) => [Number(row.dataset.s), row]));
+const body = element("rows"), rows = new Map();
 const LOOKS = all("thead th", body.parentNode).map((head) => head.className);
 const curveColumn = LOOKS.indexOf("curve"), first = data.curves[data.measures[0]?.key];
 function small(s) {  // a curve beside the best one's
   const {key, ends: [low, high]} = data.measures[0], step = 86 / Math.max(Math.max(...data.epochs) - 1, 1), up = key.endsWith("accuracy");
-  const d = (up ? 16 : -16) / (high - low), axes = [2 - step, step, (up ? 1 : 17) - d * low, 1e4 * d];
+  const d = (up ? 16 : -16) / (high - low), axes = [2 - step, step, (up ? 1 : 17) - d * low, d];
   const svg = make("svg", {viewBox: "0 0 90 18", "aria-hidden": "true"});
   for (const [number, look] of [[BEST[0], ""], [s, `own ${data.looks[trialsOf[s][0]]}`]]) {
     if (number !== undefined) svg.append(make("path", {class: look, d: path(points(trialsOf[number][0], axes, first))}));
@@ -13,22 +13,16 @@ function small(s) {  // a curve beside the best one's
   return svg;
 }
 function rowOf(s) {
-  let row = rows.get(s);
-  if (!row) {
-    row = make("tr", {"data-s": s, class: data.roles[s]});
-    data.cells[s].forEach((cell, j) => row.append(make("td", {class: LOOKS[j] + (LOOKS[j] === "word" ? ` regime ${data.rows[s]}` : "")}, cell)));
-    rows.set(s, row);
+  if (rows.has(s)) return rows.get(s);
+  const row = make("tr", {"data-s": s, class: data.roles[s], tabindex: -1});
+  data.cells[s].forEach((cell, j) => row.append(make("td", {class: LOOKS[j] + (LOOKS[j] === "word" ? ` regime ${data.rows[s]}` : "")}, cell)));
+  if (first) row.cells[curveColumn].append(small(s));
+  if (trialsOf[s].length > 1) {
+    const button = make("button", {type: "button", class: "unfold", tabindex: -1, "aria-expanded": "false", "aria-label": "its trials"}, "▸");
+    button.addEventListener("click", () => unfold(s));
+    row.cells[0].prepend(button);
   }
-  if (!row.whole) {
-    row.whole = true;
-    row.tabIndex = -1;
-    if (first) row.cells[curveColumn].replaceChildren(small(s));
-    if (trialsOf[s].length > 1) {
-      const button = make("button", {type: "button", class: "unfold", tabindex: -1, "aria-expanded": "false", "aria-label": "its trials"}, "▸");
-      button.addEventListener("click", () => unfold(s));
-      row.cells[0].prepend(button);
-    }
-  }
+  rows.set(s, row);
   return row;
 }
 function unfold(s) {

@@ -1,4 +1,4 @@
-"""Positions of labels: apart, in order, in bounds, and as close as possible to the wanted ones."""
+"""Ticks, and positions of labels: apart, in order, in bounds, and as close as possible to the wanted ones."""
 
 from itertools import pairwise
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from mnist_tune.reports.axes import Label, log_ticks, place_labels, spread
+from mnist_tune.reports.axes import Label, evenly, log_axis, log_ticks, place_labels, spread
 
 PLACES = st.lists(st.floats(-50, 150), min_size=1, max_size=12).map(lambda places: np.sort(places))
 
@@ -43,16 +43,34 @@ def test_ticks_of_several_decades_are_about_as_far_apart_as_if_evenly_spread():
         assert np.diff(found).min() > 0.9 * decades / 14
 
 
+def test_of_many_decades_powers_of_ten_have_numbers():
+    axis = Figure().subplots()
+    log_axis(axis, "x")
+    for first, last, written in ((1e-5, 1e6, ""), (2e-5, 4e-5, "3e-05")):
+        axis.set_xlim(first, last)
+        minor = axis.xaxis.get_minor_formatter()
+        minor.set_locs([3e-5])
+        assert minor(3e-5) == written
+
+
+def test_of_many_things_the_first_the_last_and_evenly_chosen_ones_are_shown():
+    assert [evenly(list("abcdefgh"), most) for most in (8, 3)] == [list("abcdefgh"), list("aeh")]
+
+
+SIZE = 7
+"""Of letters, in points."""
+
+
 def placed(labels):
     """The texts that are written for labels, from the bottom to the top, and the lines to their points, on an axis of
     7.2 by 3.6 inches."""
     axis = Figure(figsize=(7.2, 3.6), dpi=144).add_axes((0, 0, 1, 1))
     axis.set(xlim=(0, 10), ylim=(0, 1))
-    place_labels(axis, labels)
+    place_labels(axis, labels, SIZE)
     return sorted(axis.texts, key=lambda text: text.get_position()[1]), axis.lines
 
 
-LINE = 1.25 * 7 / (3.6 * 72)
+LINE = 1.25 * SIZE / (3.6 * 72)
 """The height of a line, as a share of the axis."""
 
 
@@ -60,7 +78,7 @@ def test_a_label_is_away_from_its_point_and_has_a_leader_if_it_was_moved():
     texts, leaders = placed([Label(1, 0.5, f"curve {i}", "black") for i in range(3)])
     places = np.array([text.get_position() for text in texts])
     assert places[:, 1] == pytest.approx([0.5 - LINE, 0.5, 0.5 + LINE])
-    assert places[:, 0] == pytest.approx([1 + 10 * 2.2 * 7 / (7.2 * 72)] * 3)
+    assert places[:, 0] == pytest.approx([1 + 10 * 2.2 * SIZE / (7.2 * 72)] * 3)
     assert [line.get_ydata()[0] for line in leaders] == pytest.approx([0.5, 0.5]), "of the first and the last"
     _, leaders = placed([Label(1, 0.5, "", "black"), Label(1, 0.5 + 0.9 * LINE, "", "black")])
     assert not leaders, "moved by less than half a line"
@@ -87,6 +105,6 @@ def test_each_label_is_beside_its_own_point():
     axis = Figure().subplots()
     axis.set(xlim=(0, 10), ylim=(0, 1))
     labels = [Label(9 + 0.1 * i, y, f"curve {i}", "black") for i, y in enumerate((0.9, 0.1, 0.5, 0.3, 0.7))]
-    place_labels(axis, labels)
+    place_labels(axis, labels, SIZE)
     found = {text.get_text(): text.get_position()[1] for text in axis.texts}
-    assert found == {label.text: pytest.approx(label.y) for label in labels}
+    assert found == {one.text: pytest.approx(one.y) for one in labels}
