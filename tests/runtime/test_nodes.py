@@ -254,8 +254,8 @@ def test_a_node_that_died_just_now_is_no_reason_to_refuse_a_resume(cluster, tmp_
     storage.write(tmp_path / TOKEN, b"mine")
     ray.init(address=cluster.address, **SILENT)
     try:
-        cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
-        assert len(nodes.alive_nodes()) == 2
+        cluster.remove_node(cluster.add_node(num_cpus=1), allow_graceful=False)
+        assert len(nodes.alive_nodes()) == 3
         check_nodes(tmp_path, "mine")
         with pytest.raises(UserError, match="another folder"):
             check_nodes(tmp_path, "others")
