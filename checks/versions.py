@@ -17,12 +17,14 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
 from benchmarks.processes import REPOSITORY
 from mnist_tune import cli
+from mnist_tune.errors import UserError
 
 SWEEP = ["sweeps/lr_regimes.py", "--smoke", "--dataset", "mnist-5k"]
 
@@ -68,6 +70,8 @@ def broke(python: str, what: str, arguments: list[str]) -> bool:
 
 def main() -> int:
     config = cli.parse(Versions)
+    if find_spec("uv") is None:
+        raise UserError("uv makes the environments, and is not installed: python -m pip install -e '.[dev]'")
     with TemporaryDirectory(prefix="versions-") as folder:
         python = str(Path(folder, "bin", "python"))
         uv, needed = [sys.executable, "-m", "uv"], config.requirements()
