@@ -86,7 +86,7 @@ def cpu_seconds() -> float:
 
 
 def run(work: SweepWork, side: str) -> Outcome:
-    ray.init(num_cpus=work.trials, include_dashboard=False, log_to_driver=False)
+    ray.init(address="local", num_cpus=work.trials, include_dashboard=False, log_to_driver=False)
     meter = Meter(cpu_seconds, every=100)
     if side == "tune":
         os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # its files of results would double the cost

@@ -26,6 +26,9 @@ from mnist_tune.tuning.past import Past
 SLOW, DEAD, ASHA = "slow", "dead", "asha"
 """The reasons for which trials are stopped."""
 
+VERDICTS = 100
+"""A configuration is judged after each epoch at first, and from epoch 200 on at each hundredth of its epochs."""
+
 Key = tuple[Hashable, Hashable]
 
 TAKEN = ("trial_id", "epoch", "train_loss", "diverged")
@@ -138,7 +141,7 @@ class RegimeStopping(Asha):
         self._histories.add(trial_id, row, repeated)
         self._changed[key[1]][trial_id] = config
         if epoch not in self._decided[key]:
-            judged = key in self._proposed and not ends
+            judged = key in self._proposed and not ends and epoch % max(1, epoch // VERDICTS) == 0
             self._decided[key][epoch] = self._verdict(trial_id, key) if judged else ""
         return self._decided[key][epoch]
 

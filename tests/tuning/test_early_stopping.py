@@ -15,6 +15,7 @@ from ray.tune.schedulers import ASHAScheduler
 from mnist_tune import TrialConfig, columns
 from mnist_tune.regimes.data_facts import MNIST
 from mnist_tune.regimes.divergence import LOSS_CEILING, finite_loss
+from mnist_tune.tuning import early_stopping
 from mnist_tune.tuning.early_stopping import Asha, RegimeStopping
 from mnist_tune.tuning.past import Past
 
@@ -119,6 +120,16 @@ def test_what_turns_out_slow_after_the_rung_is_stopped_then(sweep):
     stalled = np.concatenate([ON_ITS_WAY[:5], np.full(5, ON_ITS_WAY[4])])
     sweep.run("fast", FAST, rate=1.0, rung=None)
     assert sweep.run("trial", stalled, rate=0.01) in (6, 7, 8, 9)
+
+
+def test_a_trial_of_many_epochs_stops_within_a_hundredth_of_when_it_turned_out_slow(epoch_row, monkeypatch):
+    epochs, stopped = np.arange(1, 1001), []
+    for judged in (100, 10_000):  # as it is, and after each epoch
+        monkeypatch.setattr(early_stopping, "VERDICTS", judged)
+        sweep = Sweep(epoch_row)
+        sweep.run("fast", 1 - 0.02 * epochs**-0.1, rate=0.2, rung=250)
+        stopped.append(sweep.run("slow", 0.97 - 0.3 * (1 - epochs / 1100) ** 0.2, rate=0.1, rung=250))
+    assert stopped[1] <= stopped[0] <= 1.01 * stopped[1] + 1
 
 
 def test_all_seeds_of_a_configuration_stop_after_the_same_epoch(sweep):
