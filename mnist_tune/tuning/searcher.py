@@ -57,9 +57,6 @@ class Unsaved(Searcher):  # type: ignore[misc]
     def save(self, checkpoint_path: str) -> None:
         Path(checkpoint_path).touch()
 
-    def restore(self, checkpoint_path: str) -> None:
-        raise NotImplementedError("sweeps are resumed from their journal")
-
 
 def outcome_of(result: dict[str, Any] | None, error: bool) -> dict[str, Any] | None:
     """Return the last row of a trial that Tune says has ended; None if it ended in an error."""

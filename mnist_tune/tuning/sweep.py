@@ -111,8 +111,6 @@ def _train(name: str, options: SweepOptions, wanted: Wanted, callbacks: Sequence
     if past.is_resumed:
         said = f"{counted(len(past.open))} to train further, {len(past.ended.keys() - past.failed)} done"
         options.say(f"resuming {opened.writer.where}: {said}")
-    if not past.open:
-        return unchanged(opened.writer)
     return run_plan(opened, Plan(past.open, callbacks=tuple(callbacks)))
 
 
@@ -195,7 +193,7 @@ def search(name: str, plan: Plan, options: SweepOptions, data: Dataset | TaskDat
     with opened.writer:
         left = max(plan.proposals - len(opened.past.trials), 0) if searcher else 0
         plan = replace(plan, trials=opened.past.open, space=space if searcher else {}, proposals=left)
-        return run_plan(opened, plan) if plan.samples else unchanged(opened.writer)
+        return run_plan(opened, plan)
 
 
 def run_searcher(opened: Opened, searcher_of: Callable[[SweepWriter, Past], Any], most: int) -> Sweep:
@@ -205,15 +203,17 @@ def run_searcher(opened: Opened, searcher_of: Callable[[SweepWriter, Past], Any]
     writer, past = opened.writer, opened.past
     again = {trial_id: trial for trial_id, trial in past.open.items() if trial_id in past.retried}
     if not again and searcher_of(writer, past).suggest("") == Searcher.FINISHED:
-        return unchanged(writer)
+        return run_plan(opened, Plan())
     space, proposals = {"epochs": opened.options.epochs}, max(most - len(past.outcomes), 1)
     return run_plan(opened, Plan(again, space, proposals, search_alg=searcher_of(writer, past)))
 
 
 def run_plan(opened: Opened, plan: Plan) -> Sweep:
     """Run a plan under Ray Tune in an opened folder, and return the tables. However it ends, others may write the
-    folder then."""
+    folder then. A resumed sweep that has nothing left to run keeps the time at which it ended."""
     options, writer, past = opened.options, opened.writer, opened.past
+    if not plan.samples:
+        return Sweep.of(writer.finish(ended=writer.meta["ended"] or now()))
     total = sum(trial.epochs for trial in plan.trials.values()) + plan.proposals * plan.epochs
     done = sum(past.last_epochs.get(trial_id, 0) for trial_id in past.open)
     start = time.monotonic()
@@ -271,8 +271,3 @@ def last_words(said: str) -> Iterator[None]:
         finally:
             with suppress(OSError):  # somebody has killed it
                 shell.communicate("over\n")
-
-
-def unchanged(writer: SweepWriter) -> Sweep:
-    """Return the tables of a resumed sweep that has nothing left to run. It keeps the time at which it ended."""
-    return Sweep.of(writer.finish(ended=writer.meta["ended"] or now()))

@@ -94,7 +94,7 @@ class Driver:
                 self.states[trial_id] = epoch
                 if self.report(trial, self.result(config, epoch)):
                     break
-        self.close()
+        self.writer.release()  # as the end of the process does
 
     def result(self, config, epoch):
         accuracy = float(CURVES[config.learning_rate, config.seed][epoch - 1])
@@ -120,11 +120,6 @@ class Driver:
         if result["done"]:
             self.scheduler.on_trial_complete(None, trial, result)
         return result["done"]
-
-    def close(self):
-        """Free the folder, as the end of the process does."""
-
-        self.writer.release()
 
 
 def recorded(driver):
@@ -161,7 +156,7 @@ def test_a_sweep_that_is_killed_after_any_line_and_resumed_stops_the_same_trials
         killed = Driver(folder, new_writer, epoch_row, scheduler, states, after)
         with pytest.raises(Killed):
             killed.run()
-        killed.close()
+        killed.writer.release()
         if after % 9 == 0:  # the tables are made of nothing else, and take most of the time
             assert len(summary(killed)) == len(trials)
         resumed = Driver(folder, new_writer, epoch_row, scheduler, states if kept else {})

@@ -66,25 +66,18 @@ def test_a_state_too_far_ahead_of_the_journal_is_removed(interrupted, place, epo
     again.finish(ended="now")
 
 
-def test_a_resume_reads_its_journal_once(interrupted, place):
-    interrupted.finish(ended=None)
-    with mock.patch.object(journal, "_blocks", wraps=journal._blocks) as read:
-        found = opened(place)
-    again, past = found.writer, found.past
-    assert sorted(past.open) == ["00000", "00001"]
-    assert read.call_count == 1
-    again.finish(ended="now")
-
-
-def test_a_resume_looks_only_into_the_states_that_are_there(interrupted, place, epoch_row):
+def test_a_resume_reads_its_journal_once_and_no_state_that_is_not_there(interrupted, place, epoch_row):
     """Each look is a request where the sweep is in object storage."""
-    state = storage.join(interrupted.states, "00000.npz")
-    Checkpoint({"a": np.zeros(3)}, epoch_row(3)).save(state)
+    Checkpoint({"a": np.zeros(3)}, epoch_row(3)).save(storage.join(interrupted.states, "00000.npz"))
     interrupted.finish(ended=None)
-    with mock.patch.object(Checkpoint, "load", wraps=Checkpoint.load) as looked:
-        again = opened(place).writer
-    looked.assert_called_once_with(again.state("00000"))
-    again.finish(ended="now")
+    looked = mock.patch.object(Checkpoint, "load", wraps=Checkpoint.load)
+    read = mock.patch.object(journal, "_blocks", wraps=journal._blocks)
+    with looked as looks, read as reads:
+        found = opened(place)
+    looks.assert_called_once_with(found.writer.state("00000"))
+    assert reads.call_count == 1
+    assert sorted(found.past.open) == ["00000", "00001"]
+    found.writer.finish(ended="now")
 
 
 @pytest.mark.promise(
