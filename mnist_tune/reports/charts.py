@@ -21,7 +21,7 @@ from mnist_tune.numbers import rate
 from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.families import named
 from mnist_tune.regimes.measured_edge import LEARNED, MeasuredEdge
-from mnist_tune.reports.axes import Label, evenly, log_ticks, place_labels
+from mnist_tune.reports.axes import AWAY, Label, evenly, log_ticks, place_labels
 from mnist_tune.reports.ranges import VERBS
 from mnist_tune.reports.styles import COLOURS, DIM, FAINT, INK, LOOKS, MARKERS, RULE
 from mnist_tune.reports.svg import tagged
@@ -199,20 +199,24 @@ def lines(axes: Any, segments: Sequence[Any], tag: tuple[str, str, Any] | None =
     axes.add_collection(tagged(found, *tag) if tag else found, autolim=False)
 
 
-def best_and_rivals(view: View, axes: Any, settings: pd.DataFrame, x: Any, one: Measure, size: float) -> None:
-    """Draw rings on the best setting and on its rivals, and write the best one's name."""
+def best_and_rivals(
+    view: View, axes: Any, settings: pd.DataFrame, x: Any, one: Measure, size: float, names: float = math.inf
+) -> None:
+    """Draw rings on the best setting and on its rivals, and write the best one's name, but not over the names of lines
+    that end at this place."""
     near, values = settings[settings["role"] != ""], view.means[one.column][:, 1]
     heights, look = one.place(values[near.index]), {"mfc": "none", "mec": INK, "mew": 1.5, "zorder": 4}
     dots(axes, x[near.index], heights, ("ring", "s", near.index), size, marker="o", **look)
     if len(near) > 1:
         write(axes, (1, 1), "ringed: can't be ranked", (0, 16), ha="right")
-    wide, _ = extent(axes)
+    along = axes.transData.transform([(place, 1) for place in (*x, min(names, axes.get_xlim()[1]))])[:, 0]
+    *at, ends = (along - axes.bbox.x0) * 72 / axes.figure.dpi
+    wide = min(extent(axes)[0], ends + AWAY * LETTERS)
     for number in near.index[near["role"] == "best"]:
         said = f"best: {settings['rate'][number]}, {one.said(values[number])}"
         half = min(BOLD * len(said) / 2, wide / 2)
-        at = (axes.transData.transform((x[number], 1))[0] - axes.bbox.x0) * 72 / axes.figure.dpi
-        place = 0, one.place(values)[number]
-        away, look = (min(max(at, half), wide - half), 14), {"weight": "bold", "color": INK, "fontsize": LETTERS + 1}
+        place, look = (0, one.place(values)[number]), {"weight": "bold", "color": INK, "fontsize": LETTERS + 1}
+        away = min(max(at[number], half), wide - half), 14
         write(axes, place, said, away, ("axes fraction", "data"), ha="center", **look)
 
 
@@ -239,7 +243,7 @@ def by_rate(view: View, sweep: int, figure: Any, one: Measure, within: tuple[flo
         title += f"; lines: {shorter(view.differ[sweep], 40)}" * (width > NARROW)
     axes = frame(figure, title, x, one.axis, one.marked)
     means, rate_of = view.means[one.column], view.settings["learning_rate"].to_numpy()
-    ends = []
+    ends, beyond = [], math.inf
     for name, look, part in families if wide else ():
         colour, part = LOOKS[look], part[part.index.isin(settings.index)]
         calm = part[part["regime"] != "diverged"] if (part["regime"] != "diverged").any() else part
@@ -266,7 +270,7 @@ def by_rate(view: View, sweep: int, figure: Any, one: Measure, within: tuple[flo
             )
     size = area(len(trials)) * (0.4 if seeds else 1)
     marks(axes, trials["learning_rate"], view.heights[one.column][trials.index], trials, size, 0.85)
-    best_and_rivals(view, axes, settings, rate_of, one, 240)
+    best_and_rivals(view, axes, settings, rate_of, one, 240, beyond)
     waiting = own[own["epochs_run"] == 0]["learning_rate"]
     bottom = np.full(len(waiting), one.axis.high if one.axis.accuracy else one.axis.low)
     dots(axes, waiting, bottom, marker="o", mfc="none", mec=DIM, mew=1.2)

@@ -13,10 +13,11 @@ from matplotlib.figure import Figure
 
 from mnist_tune import UserError
 from mnist_tune.regimes.labels import REGIMES
+from mnist_tune.reports.charts import LOW, NARROW, charts
 from mnist_tune.reports.figures import picture, save
 from mnist_tune.reports.page import page
 from mnist_tune.reports.styles import COLOURS
-from mnist_tune.reports.view import FEW
+from mnist_tune.reports.view import FEW, View
 
 DONE, DIVERGED, CUT = ("completed",), ("diverged",), ("interrupted",)
 
@@ -66,6 +67,20 @@ def test_names_of_curves_do_not_overlap_and_are_not_cut(made_up_sweep, rates, co
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
     every = [text.get_window_extent(canvas.get_renderer()) for one in figure.axes for text in one.texts]
     assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in every), "nothing is cut"
+
+
+def test_on_a_phone_the_best_is_not_written_over_the_names_of_lines(made_up_sweep):
+    view = View([made_up_sweep([0.01, 0.1, 0.5, 1, 4], architectures=[f"mlp-{2**i}-tanh" for i in range(6)])])
+    figure = Figure(figsize=(NARROW / 72, LOW / 72), dpi=72)
+    canvas = FigureCanvasAgg(figure)
+    [chart], _ = charts(view, 0)
+    chart.draw(figure, view.measures[0])
+    canvas.draw()
+    texts = {text: text.get_window_extent(canvas.get_renderer()) for text in figure.axes[0].texts}
+    [best] = [box for text, box in texts.items() if text.get_text().startswith("best: ")]
+    names = [box for text, box in texts.items() if text.get_gid() == "name"]
+    assert len(names) == 6
+    assert not any(best.overlaps(box) for box in names)
 
 
 @pytest.mark.promise("Drawing a picture changes nothing in a notebook's own plots")
