@@ -1,6 +1,49 @@
-"""What the tests of one process share of what JAX compiles."""
+"""How JAX compiles in the processes of tests, and what the tests of one process share of it."""
 
+import json
+import os
 from functools import lru_cache, partial
+
+import jax
+from jax._src import compiler  # JAX sets options for one function, or for all of a process, not for a test
+
+QUICK = {
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_cpu_parallel_codegen_split_count": 1,
+}
+"""With these, XLA compiles three times as fast, to slower code. Tests of numbers do without."""
+
+KNOWN = "MNIST_TUNE_TESTS_QUICK"
+"""The environment variable with those options that this version of XLA has: JAX 0.12 lacks one that 0.10 has."""
+
+
+def is_known(name, value):
+    """Whether this version of XLA has a compile option."""
+    try:
+        jax.jit(lambda: 0).lower().compile(compiler_options={name: value})
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
+
+
+def compile_quickly(is_quick):
+    """Have JAX compile with the known options of `QUICK` in this process, whenever `is_quick()`."""
+    slowly = getattr(compiler, "get_compile_options", None)
+    if slowly is None:  # without it, tests compile as users do
+        return
+    if KNOWN not in os.environ:  # a process that forks must not start XLA, so it is told
+        os.environ[KNOWN] = json.dumps([one for one in QUICK.items() if is_known(*one)])
+    known = [tuple(one) for one in json.loads(os.environ[KNOWN])]
+
+    def compile_options(*args, **kwargs):
+        options = slowly(*args, **kwargs)
+        if is_quick():
+            options.env_option_overrides = [*options.env_option_overrides, *known]
+        return options
+
+    compiler.get_compile_options = compile_options
 
 
 @lru_cache(100)

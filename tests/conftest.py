@@ -21,8 +21,7 @@ import forks
 import hypothesis
 import jax
 import pytest
-from compiled import kept
-from jax._src import compiler  # JAX sets options for one function, or for all of a process, not for a test
+from compiled import compile_quickly, kept
 from pyarrow.fs import FileSystem
 from recorded_data import recorded_data
 
@@ -55,48 +54,34 @@ _running: list[pytest.Item] = []
 
 
 def pytest_xdist_auto_num_workers(config):
-    """Use four processes, or none if single tests are named. (With --pdb, xdist itself uses none.) Those in which Ray
-    runs wait a lot."""
-    return 0 if any("::" in argument for argument in config.args) else 4
+    """Use a process for each core, or each file that is named, and two more for the tests that start Ray, which wait a
+    lot. Use none for one file or single tests. (With --pdb, xdist itself uses none.)"""
+    if any("::" in argument for argument in config.args):
+        return 0
+    most = min(usable_cpus(), 4) + 2 * (config.option.markexpr != "not ray")
+    named = len(config.args) if all(argument.endswith(".py") for argument in config.args) else most
+    return min(named, most) if named > 1 else 0
 
 
-_compile_options = getattr(compiler, "get_compile_options", None)  # without it, tests compile as users do
+def pytest_xdist_make_scheduler(config, log):
+    """Run the tests of a file in one process, where they share fixtures and what JAX compiles, and the queues of Ray in
+    one each."""
+    from xdist.scheduler import LoadGroupScheduling
 
+    class ByFile(LoadGroupScheduling):
+        def _split_scope(self, nodeid):
+            return super()._split_scope(nodeid).partition("::")[0]
 
-def is_known(name, value):
-    """Whether this version of XLA has a compile option: JAX 0.12 lacks one that 0.10 has."""
-    try:
-        jax.jit(lambda: 0).lower().compile(compiler_options={name: value})
-    except jax.errors.JaxRuntimeError:
-        return False
-    return True
-
-
-QUICK = {
-    "xla_backend_optimization_level": 0,
-    "xla_llvm_disable_expensive_passes": True,
-    "xla_cpu_use_fusion_emitters": False,
-    "xla_cpu_parallel_codegen_split_count": 1,
-}
-QUICK = {name: value for name, value in QUICK.items() if is_known(name, value)}
-"""With these, XLA compiles three times as fast, to slower code. Tests of numbers and Ray's processes do without."""
+    config.option.loadscopereorder = False  # it would begin with the files of most tests
+    return ByFile(config, log)
 
 
 def is_quick():
-    """Whether neither a test of numbers runs, nor one that may compare with Ray's processes."""
-    return not any(item.get_closest_marker(name) for item in _running for name in ("numerical", "portable", "ray"))
+    """Whether no test runs that is about numbers. Ray's processes compile quickly, too."""
+    return not any(item.get_closest_marker(name) for item in _running for name in ("numerical", "portable"))
 
 
-def quick_compile_options(*args, **kwargs):
-    """Return JAX's compile options, with `QUICK` where it may be."""
-    options = _compile_options(*args, **kwargs)
-    if is_quick():
-        options.env_option_overrides = [*options.env_option_overrides, *QUICK.items()]
-    return options
-
-
-if _compile_options is not None:
-    compiler.get_compile_options = quick_compile_options
+compile_quickly(is_quick)
 
 
 # JAX keeps what it traced and compiled of a function: each pool of this process would make functions of its own.
@@ -325,7 +310,10 @@ take about the same time."""
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Run the tests that start Ray in two queues, each with a Ray of its own."""
+    """Run the tests that start Ray in two queues, each with a Ray of its own, and begin with them: they take longest.
+    Those of all cores come together. The longest of the other files, `tests/whole`, are not to be the last."""
+    items.sort(key=lambda item: item.path, reverse=True)
+    items.sort(key=lambda item: (item.get_closest_marker("ray") is None, "every_core" in item.fixturenames))
     for item in items:
         if item.get_closest_marker("ray"):
             second = item.path.name in SECOND_QUEUE or "every_core" in item.fixturenames

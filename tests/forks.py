@@ -1,8 +1,8 @@
-"""Workers of a Ray that tests share are forks of a process that has imported what each of them would import: Ray, Tune,
-pandas and JAX, which takes 3 of the 5 CPU seconds that a worker of a small sweep takes.
+"""Workers of a Ray that tests start are forks of a process that has imported what each of them would import: Ray, Tune,
+pandas and JAX, which takes 3 of the 5 CPU seconds that a worker of a small sweep takes. They compile as tests do.
 
-Ray runs this file in place of its `setup_worker.py`, and it has the worker forked. Without that process it does what
-Ray's file does.
+Ray runs this file in place of its `setup_worker.py`, and it has the worker forked. The first worker of a node starts
+the process that forks.
 """
 
 import gc
@@ -10,72 +10,63 @@ import json
 import os
 import runpy
 import select
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 import time
-from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
-SOCKET = "MNIST_TUNE_TESTS_FORKS"
 CONTEXT = "--serialized-runtime-env-context="
-READY_S = 20.0
-"""How long a worker waits for that process. On its own it would import for about as long."""
+READY_S = 60.0
+"""How long a worker waits until that process listens."""
 
 IDS = 1000
 """How many of Ray's random ids are drawn between two forks. Otherwise all forks draw the same ones: of two that start
 at once, Ray ends one, and waits a minute for it."""
 
 
-@contextmanager
 def workers():
-    """Have the workers of the Ray that is started meanwhile forked."""
-    import pytest
-    import ray
-    from ray._private import ray_constants, worker
+    """Have the workers of each Ray that is started meanwhile forked."""
+    from ray._private import ray_constants
 
-    place = f"{tempfile.mkdtemp(prefix='forks-')}/socket"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(SOCKET, place)
-        patch.setattr(ray_constants, "SETUP_WORKER_FILENAME", __file__)
-        yield
-    raylet = str(worker._global_node.all_processes[ray_constants.PROCESS_TYPE_RAYLET][0].process.pid)
-    read = {"RAY_AUTH_MODE": "token", "RAY_JOB_ID": ray.get_runtime_context().get_job_id()}  # by Ray, on its import
-    read |= {"RAY_RAYLET_PID": raylet, "OPENBLAS_NUM_THREADS": "1"}  # a process with threads is not to be forked
-    os.posix_spawn(sys.executable, [sys.executable, __file__, "fork", place, raylet], os.environ | read)
+    return patch.object(ray_constants, "SETUP_WORKER_FILENAME", __file__)
 
 
 def ask(worker, *arguments):
     """Ask for a fork that runs the worker, and wait for its end."""
+    raylet = os.environ["RAY_RAYLET_PID"]  # Ray reads it on its import, and the job's id
+    address, late = f"\0forks of {raylet} for {os.environ['RAY_JOB_ID']}", time.monotonic() + READY_S
     with socket.socket(socket.AF_UNIX) as server:
-        late = time.monotonic() + READY_S
-        while server.connect_ex(os.environ[SOCKET]):
-            if time.monotonic() > late:
-                real = str(Path(worker).with_name("setup_worker.py"))
-                os.execv(sys.executable, [sys.executable, real, worker, *arguments])
-            time.sleep(0.05)
+        if server.connect_ex(address):
+            alone = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # a process with threads is not to be forked
+            forker = [sys.executable, __file__, "fork", address[1:], raylet]  # one whose address is taken ends
+            os.posix_spawn(sys.executable, forker, alone, setsid=True)
+            while server.connect_ex(address):
+                assert time.monotonic() < late
+                time.sleep(0.05)
         asked = [worker, *arguments], dict(os.environ), os.getcwd(), os.nice(0), os.umask(0)
         socket.send_fds(server, [b"\n"], [0, 1, 2])
         server.sendall(json.dumps(asked).encode() + b"\n")
         server.recv(1)  # until the fork has closed it
 
 
-def fork(path, raylet):
+def fork(address, raylet):
     """Fork whenever asked, until the raylet ends. Return None then; in a fork, return the worker's arguments."""
-
-    from ray._raylet import ObjectRef
-
-    import mnist_tune.data.dataset
-    import mnist_tune.execution.pool
-    import mnist_tune.tuning.trainable  # noqa: F401
-
-    gc.freeze()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(path)
+        server.bind("\0" + address)
         server.listen(100)
+
+        from compiled import compile_quickly
+        from ray._raylet import ObjectRef
+
+        import mnist_tune.data.dataset
+        import mnist_tune.execution.pool
+        import mnist_tune.tuning.trainable  # noqa: F401
+
+        compile_quickly(lambda: True)
+        gc.freeze()
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
         end = os.pidfd_open(raylet)
         while end not in select.select([server.fileno(), end], [], [])[0]:
             asked, _ = server.accept()
@@ -98,7 +89,6 @@ def fork(path, raylet):
                 os.close(file)
             for _ in range(IDS):
                 ObjectRef.from_random()
-    shutil.rmtree(Path(path).parent)
 
 
 def run(worker, *arguments):

@@ -7,14 +7,11 @@ import struct
 from dataclasses import replace
 from unittest import mock
 
-import mlflow
 import numpy as np
 import optuna
 import pandas as pd
 import pytest
 from safetensors.numpy import load_file
-from tensorboardX.proto.event_pb2 import Event
-from wandb.proto.wandb_internal_pb2 import Record
 
 from mnist_tune import TrialConfig, UserError, load_sweep, storage
 from mnist_tune.execution.checkpoint import Checkpoint
@@ -61,6 +58,8 @@ def resume(new_writer, epoch_row, folder):
 
 
 def counts_of_mlflow(output):
+    import mlflow  # these libraries take seconds, which the processes that run other files save
+
     client = mlflow.MlflowClient(f"sqlite:///{output}")
     [experiment] = [one for one in client.search_experiments() if one.name != "Default"]
     found = client.search_runs([experiment.experiment_id])
@@ -92,6 +91,8 @@ def leveldb_records(content):
 
 
 def counts_of_wandb(output):
+    from wandb.proto.wandb_internal_pb2 import Record
+
     found = {}
     for file in sorted(output.glob("wandb/offline-run-*/*.wandb")):
         records = [Record.FromString(data) for data in leveldb_records(file.read_bytes())]
@@ -111,6 +112,8 @@ def counts_of_optuna(output):
 
 def events(file):
     """Yield the events of a TensorBoard file: TFRecords, each with its length and two checksums."""
+    from tensorboardX.proto.event_pb2 import Event
+
     content = file.read_bytes()
     while content:
         (length,) = struct.unpack("<Q", content[:8])
@@ -170,6 +173,8 @@ REASONS = {
 
 
 def test_the_states_of_trials(folder, tmp_path):
+    import mlflow
+
     sweep = load_sweep(folder)
     trials = pd.concat([sweep.trials[:1]] * len(REASONS), ignore_index=True)
     trials = trials.assign(trial_id=[*REASONS], stop_reason=[*REASONS])
@@ -263,6 +268,8 @@ def test_sweeps_that_begin_in_the_same_second_are_beside_each_other(kind, folder
 
 def test_mlflow_forgets_an_error_and_has_the_epochs_of_a_resume(folder, new_writer, epoch_row, tmp_path, monkeypatch):
     """Also where it lists two runs at once, as it does a thousand."""
+    import mlflow
+
     search = mlflow.MlflowClient.search_runs
 
     def two_at_once(*given, **options):

@@ -62,6 +62,7 @@ def kill_raylet(process):
 
 PACED = """
 import os, runpy, sys, time
+import forks
 from mnist_tune.results.writer import SweepWriter
 
 pause, *sys.argv[:] = sys.argv[1:]
@@ -74,6 +75,7 @@ def append_and_wait(*event):
         time.sleep(0.05)
 
 SweepWriter._append = append_and_wait
+forks.workers().start()
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
@@ -81,8 +83,9 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 def start(pause, *flags):
     """Start a sweep in its own process group. It takes its time, and waits while there is a file `pause`."""
     python, *arguments = command(*flags)
+    path = os.pathsep.join([str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
     own = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
-    return subprocess.Popen([python, "-c", PACED, str(pause), *arguments], **own)
+    return subprocess.Popen([python, "-c", PACED, str(pause), *arguments], env=os.environ | {"PYTHONPATH": path}, **own)
 
 
 def rows(path):
