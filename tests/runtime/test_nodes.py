@@ -2,21 +2,19 @@
 
 import os
 import signal
-import subprocess
-import sys
 from itertools import permutations
 from pathlib import Path
 from types import SimpleNamespace
 
+import forks
 import pytest
 import ray
 from kept_texts import assert_kept
 from ray.exceptions import RayActorError
+from ray.tune import Callback
 from ray.tune.experiment import Trial
-from waiting import LONG_S, wait_until
 
-from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep, run_sweep, storage
-from mnist_tune.results.journal import read_journal
+from mnist_tune import SweepOptions, TrialConfig, UserError, run_sweep, storage
 from mnist_tune.results.writer import TOKEN
 from mnist_tune.runtime import nodes
 from mnist_tune.runtime.nodes import NodeWatch, check_nodes, death, is_nodes_death
@@ -182,8 +180,16 @@ def test_a_dead_raylet_ends_the_sweep_at_once_and_nodes_are_looked_at_now_and_th
     assert not isinstance(died.value, Exception)  # which Tune would catch
 
 
+def broken_by_itself(error):
+    """Whether this is the error of `BROKEN`, and where it is."""
+    start = "ZeroDivisionError: integer division or modulo by zero ("
+    return error.startswith(start) and error.endswith("net.py:10)")
+
+
 @pytest.mark.ray
-def test_a_trial_ends_after_its_process_died_three_times(tmp_path, every_core, monkeypatch, capfd):
+def test_a_trial_ends_after_its_process_died_three_times_or_by_an_error_of_its_own_at_once(
+    tmp_path, every_core, monkeypatch, capfd
+):
     class Dying(TrialTrainable):
         def step(self):
             if self._lane_id == "00001":
@@ -191,11 +197,14 @@ def test_a_trial_ends_after_its_process_died_three_times(tmp_path, every_core, m
             return super().step()
 
     monkeypatch.setattr(tuner, "TrialTrainable", Dying)
-    trials = [TrialConfig(architecture="mlp-4-tanh", learning_rate=0.1 * (i + 1), epochs=3) for i in range(3)]
-    options = SweepOptions(dataset="mnist-5k", output=tmp_path, scheduler="fifo", cpus_per_trial=1)
+    (tmp_path / "net.py").write_text(BROKEN)
+    names = ["mlp-4-tanh"] * 3 + [f"{tmp_path}/net.py:broken"]
+    trials = [TrialConfig(architecture=name, learning_rate=0.1 * (i + 1), epochs=3) for i, name in enumerate(names)]
+    options = SweepOptions(dataset="mnist-5k", output=tmp_path / "sweep", scheduler="fifo", cpus_per_trial=1)
     sweep = run_sweep("dying", trials, options)
-    assert list(sweep.trials["stop_reason"]) == ["completed", "error", "completed"]
+    assert list(sweep.trials["stop_reason"]) == ["completed", "error", "completed", "error"]
     assert sweep.trials["error"][1].startswith("its process died 3 times, the last time pid ")
+    assert broken_by_itself(sweep.trials["error"][3])
     said = capfd.readouterr()
     assert "failed: its process died 3 times" in said.out
     deaths = [line for line in said.err.splitlines() if not line.startswith(("trials: ", "page: "))]
@@ -205,19 +214,13 @@ def test_a_trial_ends_after_its_process_died_three_times(tmp_path, every_core, m
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("execution", ["process", "lanes"])
-def test_an_error_of_ones_own_network_ends_its_trials_at_once_and_is_not_the_nodes(
-    tmp_path, every_core, capfd, execution
-):
+def test_an_error_of_ones_own_network_in_a_lane_is_not_the_nodes(tmp_path, every_core, capfd):
     (tmp_path / "net.py").write_text(BROKEN)
-    rates = (0.1, 0.2, 0.3)
-    trials = [TrialConfig(architecture=f"{tmp_path}/net.py:broken", learning_rate=rate) for rate in rates]
-    options = SweepOptions(dataset="mnist-5k", output=tmp_path / "sweep", cpus_per_trial=1, execution=execution)
+    trials = [TrialConfig(architecture=f"{tmp_path}/net.py:broken", learning_rate=rate) for rate in (0.1, 0.2, 0.3)]
+    options = SweepOptions(dataset="mnist-5k", output=tmp_path / "sweep", cpus_per_trial=1, execution="lanes")
     sweep = run_sweep("broken", trials, options)
     assert list(sweep.trials["stop_reason"]) == ["error"] * 3
-    for error in sweep.trials["error"]:
-        assert error.startswith("ZeroDivisionError: integer division or modulo by zero (")
-        assert error.endswith("net.py:10)")
+    assert all(map(broken_by_itself, sweep.trials["error"]))
     said = capfd.readouterr().err
     assert "died" not in said
     assert "continues" not in said
@@ -233,7 +236,7 @@ def head():
     # fails each check at once; a slow one has 10 s.
     soon = {"health_check_period_ms": 500, "health_check_failure_threshold": 3}
     head = {"num_cpus": 0, "include_dashboard": False, "_system_config": soon}
-    with pytest.MonkeyPatch.context() as patch, own_parameters(dashboard=False):
+    with pytest.MonkeyPatch.context() as patch, own_parameters(dashboard=False), forks.workers():
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])))
         cluster = Cluster(initialize_head=True, head_node_args=head)
         yield cluster
@@ -245,7 +248,8 @@ def cluster(head):
     """That head, and a node of one core."""
     if not head.worker_nodes:  # else it is left of the last test
         head.add_node(num_cpus=1)
-    return head
+    yield head
+    ray.shutdown()
 
 
 @pytest.mark.ray
@@ -253,41 +257,45 @@ def test_a_node_that_died_just_now_is_no_reason_to_refuse_a_resume(cluster, tmp_
     """Ray lists it for a while. One that lives and sees another folder is a reason."""
     storage.write(tmp_path / TOKEN, b"mine")
     ray.init(address=cluster.address, **SILENT)
-    try:
-        cluster.remove_node(cluster.add_node(num_cpus=1), allow_graceful=False)
-        assert len(nodes.alive_nodes()) == 3
-        check_nodes(tmp_path, "mine")
-        with pytest.raises(UserError, match="another folder"):
-            check_nodes(tmp_path, "others")
-    finally:
-        ray.shutdown()
+    cluster.remove_node(cluster.add_node(num_cpus=1), allow_graceful=False)
+    assert len(nodes.alive_nodes()) == 3
+    check_nodes(tmp_path, "mine")
+    with pytest.raises(UserError, match="another folder"):
+        check_nodes(tmp_path, "others")
 
 
-EPOCHS = 40
+RATES, EPOCHS = (0.01, 0.02, 0.05, 0.1), 12
+
+
+class Replaces(Callback):
+    """Kills the node of a cluster after the eighth epoch, and starts another one."""
+
+    def __init__(self, cluster):
+        self.cluster, self.results = cluster, 0
+
+    def __getstate__(self):
+        return {}  # Tune saves it with its own state
+
+    def on_trial_result(self, iteration, trials, trial, result, **info):
+        self.results += 1
+        if self.results == 8:
+            self.cluster.remove_node(*self.cluster.worker_nodes, allow_graceful=False)
+            self.cluster.add_node(num_cpus=1)
 
 
 @pytest.mark.promise("A node that dies is one line, and its trials go on elsewhere")
 @pytest.mark.ray
 @pytest.mark.parametrize("execution", ["process", "lanes"])
-def test_a_new_node_finishes_the_sweep_of_a_dead_one(cluster, tmp_path, execution):
-    rates = ["0.01", "0.02", "0.05", "0.1"]
-    flags = ["--dataset", "mnist-5k", "--architecture", "mlp-4-tanh", "--learning-rates", *rates]
-    flags += ["--epochs", str(EPOCHS)]
-    flags += ["--scheduler", "fifo", "--address", cluster.address, "--execution", execution]
-    command = [sys.executable, str(ROOT / "sweeps" / "lr_regimes.py"), *flags, "--output", str(tmp_path / "sweep")]
-    journal = tmp_path / "sweep" / "journal.jsonl"
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as sweep:
-        wait_until(lambda: journal.exists() and journal.read_text().count("\n") > 30, "it did not start", sweep)
-        cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
-        cluster.add_node(num_cpus=1)
-        before = journal.read_text().count("\n")
-        stdout, stderr = sweep.communicate(timeout=LONG_S)
-    assert sweep.returncode == 0, stderr
-    assert before < 4 * EPOCHS, "the sweep ended without the new node"
-    assert set(load_sweep(tmp_path / "sweep").trials["stop_reason"]) == {"completed"}
-    rows = list(zip(*(read_journal(tmp_path / "sweep").epochs[name] for name in ("trial_id", "epoch")), strict=True))
-    assert len(rows) == len(set(rows)) == 4 * EPOCHS
-    lines = [line for line in stderr.splitlines() if not line.startswith(("trials: ", "page: "))]
-    said = sorted(line.split(") ")[-1] for line in lines)
-    assert said == ["died; its trials continue from their last epoch", "joined; trials will start there, too"]
-    assert "raylet" not in stdout
+def test_a_new_node_finishes_the_sweep_of_a_dead_one(cluster, tmp_path, capfd, execution):
+    trials = [TrialConfig(architecture="mlp-4-tanh", learning_rate=rate, epochs=EPOCHS) for rate in RATES]
+    asked = {"dataset": "mnist-5k", "scheduler": "fifo", "address": cluster.address, "execution": execution}
+    options = SweepOptions(output=tmp_path / "sweep", **asked)
+    sweep = run_sweep("nodes", trials, options, callbacks=[Replaces(cluster)])
+    assert set(sweep.trials["stop_reason"]) == {"completed"}
+    assert not sweep.epochs.duplicated(["trial_id", "epoch"]).any()
+    assert len(sweep.epochs) == len(RATES) * EPOCHS
+    said = capfd.readouterr()
+    lines = [line for line in said.err.splitlines() if not line.startswith(("trials: ", "page: "))]
+    said_of_nodes = sorted(line.split(") ")[-1] for line in lines)
+    assert said_of_nodes == ["died; its trials continue from their last epoch", "joined; trials will start there, too"]
+    assert "raylet" not in said.out

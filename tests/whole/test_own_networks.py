@@ -1,6 +1,5 @@
-"""Networks, optimisers and data of one's own, alone and as lanes, resumed, and on a cluster."""
+"""Networks, optimisers and data of one's own, alone and as lanes, and resumed."""
 
-import json
 import shutil
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ import optax
 import pytest
 from own_networks import DATA_SETS, digits, patterns, write_networks
 
-from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep, resume_sweep, run_sweep
+from mnist_tune import SweepOptions, TrialConfig, UserError, resume_sweep, run_sweep
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.execution.pool import LanePool
@@ -100,30 +99,6 @@ def test_a_restored_trial_is_bit_identical(networks, as_users_have_it, step, tmp
     assert [row["train_loss"] for row in resumed] == [row["train_loss"] for row in rows[1:]]
     for name, array in pool.checkpoint("again").arrays.items():
         np.testing.assert_array_equal(array, whole.arrays[name], strict=True)
-
-
-@pytest.mark.promise("Other processes train your network though they don't see its file")
-@pytest.mark.ray
-@pytest.mark.parametrize("execution", ["process", "lanes"])
-def test_a_sweep_of_a_network_whose_file_no_process_can_see(networks, one_core, execution, tmp_path):
-    names = [networks["batch_norm_net" if execution == "process" else "linen_net"], f"{networks['net']}(width=8)"]
-    trials = [
-        TrialConfig(architecture=name, learning_rate=rate, batch_size=20, epochs=2, optimizer="adam", loss="mse")
-        for name in names
-        for rate in (0.01, 0.03)
-    ]
-    output = tmp_path / "sweep"
-    run = {"execution": execution, "lanes": 2, "scheduler": "fifo"}
-    options = SweepOptions(dataset=digits(), output=output, quiet=True, **run)
-    done = run_sweep("own", trials, options)
-    assert list(done.trials["stop_reason"]) == ["completed"] * 4
-    last = done.epochs[done.epochs["epoch"] == 2]
-    assert (last["train_loss"] < last["untrained_loss"]).all()
-    assert last["train_loss"].min() < 0.45  # (1 - 1/10) / 2 for a guess
-    assert set(done.epochs["lanes"]) <= {1, 2}
-    meta = json.loads((output / "sweep.json").read_text())
-    assert [one["name"] for one in meta["code"]] == sorted(name.partition("(")[0] for name in names)
-    assert load_sweep(output).meta["dataset"]["shape"] == [8, 8]
 
 
 @pytest.mark.promise("A resume refuses other data")

@@ -1,4 +1,5 @@
-"""What was trained predicts on new images, in another process and another folder, by the lines that the docs show."""
+"""Networks of one's own in a sweep: other processes train them though they don't see their files, and what was trained
+predicts on new images, in another process and another folder, by the lines that the docs show."""
 
 import re
 import subprocess
@@ -9,6 +10,7 @@ import pytest
 from own_networks import PAGE, write_networks
 
 from mnist_tune import SweepOptions, UserError, load_sweep, run_sweep
+from mnist_tune.own_code.loading import load_own
 from mnist_tune.own_code.registry import ENTRIES
 
 COUNT = 240
@@ -26,18 +28,27 @@ RECIPE = re.search(r"```python\n(from mnist_tune import load_sweep\n\nbest = .*?
 
 
 @pytest.mark.ray
+@pytest.mark.promise("Other processes train your network though they don't see its file")
 @pytest.mark.promise("What was trained predicts as it was evaluated, in another process and folder")
 @pytest.mark.parametrize("execution", ["process", "lanes"])
-def test_predictions_are_those_of_the_evaluation(as_users_have_it, one_core, execution, tmp_path):
+def test_networks_train_unseen_and_their_predictions_are_those_of_the_evaluation(
+    as_users_have_it, one_core, execution, tmp_path
+):
     data, folder, elsewhere = (*images(0), *images(1)), tmp_path / "code", tmp_path / "elsewhere"
     folder.mkdir()
     elsewhere.mkdir()
     shown = {name.rpartition("/")[2]: name for name in write_networks(folder)}
-    kinds = ("net.py:mlp", "equinox_net.py:mlp", "batch_norm_net.py:cnn")
-    names = [shown[kind] for kind in kinds] + ["mlp-8-tanh", "stax-mlp"]
+    names = [shown["equinox_net.py:mlp"], shown["batch_norm_net.py:cnn"]]
+    names += [shown["net.py:mlp"], "mlp-8-tanh", "stax-mlp"] if execution == "process" else []
+    own = [name for name in names if ":" in name]
+    load_own({"architecture": own})
+    folder.rename(tmp_path / "unseen")
     asked = {"architecture": names, "learning_rate": 0.1, "batch_size": 20, "epochs": 2}
     how = {"scheduler": "fifo", "execution": execution, "standardize": True, "quiet": True}
     sweep = run_sweep("kinds", asked, SweepOptions(dataset=data, output=tmp_path / "sweep", **how))
+    assert set(sweep.trials["stop_reason"]) == {"completed"}
+    assert sorted(one["name"] for one in sweep.meta["code"]) == sorted(own)
+    (tmp_path / "unseen").rename(folder)
     assert sweep.load().trial.architecture == sweep.best()["architecture"][0]
     np.savez(elsewhere / "images.npz", x=data[2])
     script = 'import numpy as np\nimages, found = np.load("images.npz")["x"], []\n'
