@@ -208,7 +208,7 @@ def best_and_rivals(
     heights, look = one.place(values[near.index]), {"mfc": "none", "mec": INK, "mew": 1.5, "zorder": 4}
     dots(axes, x[near.index], heights, ("ring", "s", near.index), size, marker="o", **look)
     if len(near) > 1:
-        write(axes, (1, 1), "ringed: can't be ranked", (0, 16), ha="right")
+        write(axes, (1, 1), "ringed: may be as good", (0, 16), ha="right")
     along = axes.transData.transform([(place, 1) for place in (*x, min(names, axes.get_xlim()[1]))])[:, 0]
     *at, ends = (along - axes.bbox.x0) * 72 / axes.figure.dpi
     wide = min(extent(axes)[0], ends + AWAY * LETTERS)
@@ -385,7 +385,7 @@ def curves_by_epoch(view: View, sweep: int, figure: Any, one: Measure) -> None:
         x_end, y_end = np.mean(ends[number], axis=0)
         labels.append(Label(x_end, y_end, name[number], colour, near, f"name/s/{number}"))
     place_labels(axes, labels, LETTERS)
-    keys = ["in colour: ringed"] * bool(0 < (role != "").sum() < len(role))
+    keys = ["in colour: may be as good"] * bool(0 < (role != "").sum() < len(role))
     keys += [f"{dash}: {VERBS[of]}" for of, (dash, _) in DASHES.items() if (each["regime"] == of).any()]
     write(axes, (0, 0), "; ".join(keys), (0 if in_full else -LEFT, -41))
 
@@ -409,6 +409,7 @@ def gaps(view: View, sweep: int, contest: Contest, figure: Any, one: Measure) ->
     said = {float(place): shorter(names[k], int((left - 10) / LETTER)) for place, k in enumerate(rows)}
     axes = frame(figure, title, x, y, y_ticks=said, left=left)
     axes.axvline(0, color=DIM, lw=1, zorder=1)
+    crossed = False
     for place, k in enumerate(rows):
         low, mean, high = worse[k] if k != best else np.zeros(3)
         beyond = mean > x.high  # of one that left early
@@ -420,10 +421,11 @@ def gaps(view: View, sweep: int, contest: Contest, figure: Any, one: Measure) ->
         if beyond:
             write(axes, (1, y.share(place)), f"{ranking.difference(mean)} →", (0, -4), ha="right")
         else:
+            crossed |= not near
             dots(axes, [mean], [place], ("mark", "s", [number[k]]), 70, marker="o" if near else "X", color=colour)
-    more = f"; {left_out} more in the table" * (left_out > 0)
     write(axes, (0, 0), "a bar's left end: how much better it may be (95%)", (-left, -42))
-    write(axes, (0, 0), f"filled: may be as good; crosses: worse{more}", (-left, -59))
+    keys = ["dots: may be as good", *["crosses: worse"] * crossed, *[f"{left_out} more in the table"] * (left_out > 0)]
+    write(axes, (0, 0), "; ".join(keys), (-left, -59))
 
 
 # --- of an edge

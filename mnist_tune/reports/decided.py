@@ -18,7 +18,7 @@ from mnist_tune.regimes.ranking import Ranking
 from mnist_tune.regimes.replicates import half_width
 from mnist_tune.results.tables import Tables
 
-OF_ALL = "right in 95% of all decisions, those that don't settle included"
+OF_ALL = "95% of all decisions are right, unsettled ones included"
 """What the 95% of a decision that has settled are of: where few settle, fewer of these are right."""
 
 GAP = 0.1
@@ -36,7 +36,7 @@ def decided(sweep: Tables, contest: Contest) -> Iterator[str]:
     if contest.settled and found.aside.sum() == len(names) - 1:
         sure, of = "all others fail more often", ""
     elif contest.settled:
-        others = "of those that fail no more often, none is" if found.aside.any() else "none of the others is"
+        others = "none as reliable is" if found.aside.any() else "none of the others is"
         sure, of = f"{others} better{f' by more than {by(at_most)}' * bool(at_most)}", OF_ALL
     elif math.isfinite(at_most):
         sure, of = f"another may be better by up to {by(at_most)} (95%)", ""
@@ -46,7 +46,7 @@ def decided(sweep: Tables, contest: Contest) -> Iterator[str]:
     seeds = int(found.seeds[best]) + len(contest.confirming)
     yield f"{names[best]}: {sure}"
     rest = f"not settled after {counted(len(sweep.trials))}" * (not contest.settled)
-    apart = f"not told apart: {', '.join(names[k] for k in left)}" * bool(left and at_most)
+    apart = f"may be as good: {', '.join(names[k] for k in left)}" * bool(left and at_most)
     equal = [names[k] for k in left if found.differences[k, best] == 0 and found.failures[k] == found.failures[best]]
     tie = f"a tie with {', '.join(equal)}: {names[best]} has the least held-out loss" * bool(equal)
     yield "; ".join(filter(None, [rest, failed(failures, seeds), tie, apart, of]))
@@ -85,7 +85,8 @@ def _scores(sweep: Tables, contest: Contest, setting: int, split: str) -> pd.Ser
 
 def failed(failures: int, seeds: int) -> str:
     """Return how many seeds of a setting failed, and what share of them may."""
-    return f"{failures} of {counted(seeds, 'seed')} failed (at most {float(most_failures(failures, seeds)):.0%} do)"
+    most = float(most_failures(failures, seeds))
+    return f"{failures} of {counted(seeds, 'seed')} failed (at most {most:.0%} of all would)"
 
 
 def _calmer(sweep: Tables, contest: Contest, names: Sequence[str], left: Sequence[int]) -> Iterator[str]:
@@ -102,7 +103,7 @@ def _calmer(sweep: Tables, contest: Contest, names: Sequence[str], left: Sequenc
     if gains.get(calmest, 0) > 0:
         of, seeds = [f"{found[k][shared[calmest]].sum()}" for k in (calmest, best)], len(shared[calmest])
         said = f"{of[0]} of {counted(seeds, 'seed')} neither failed nor oscillated, of {names[best]} {of[1]}"
-        yield f"calmer, and not told apart: {names[calmest]} ({said})"
+        yield f"calmer, and may be as good: {names[calmest]} ({said})"
 
 
 def _mean(scores: pd.Series, ranking: Ranking) -> str:

@@ -109,7 +109,7 @@ def _hash(text: str) -> str:
 def _hint(view: View) -> str:
     if any(sweep.decision is not None or sweep.edges() for sweep in view.sweeps):
         return HINT
-    bars = "95% of the noise of so many images"
+    bars = "where 95% of other test sets of this size would put it"
     return f"{HINT} {'Dots are seeds; bars: 95% intervals of their means' if view.has_seeds else f'Pale bars: {bars}'}."
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from mnist_tune.numbers import exactly, told_apart
+from mnist_tune.numbers import counted, exactly, told_apart
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import varied
 from mnist_tune.regimes.labels import LEFT
@@ -137,7 +137,7 @@ def _of_decisions(view: View) -> Iterator[Column]:
             below = "–" if k == best else f"{said(mean)}{interval}" if both else "no seed in common"
             state = "best" if k == best else "may be as good" if found.rivals[k] else "worse"
             if found.aside[k]:
-                state = f"set aside, as another had failed with {found.allowed[k]}"
+                state = f"set aside, as another had failed with {counted(int(found.allowed[k]), 'seed')}"
             worse = -1.0 if k == best else float(mean)
             known[number] = below, state, worse, int(found.seeds[k]), int(found.failures[k])
     if known:

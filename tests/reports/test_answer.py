@@ -72,7 +72,7 @@ def test_an_edge_and_a_decision_answer_their_own_questions(edge_sweep, made_up_s
     base = made_up_sweep([0.1])
     found = answer(decision(base, settings, lambda seed, one: (0.9, 0.95)[one] + 0.001 * (seed % 3)))
     assert found.headline == "Train with 0.2: none of the others is better"
-    assert found.lines[0].startswith("0 of 5 seeds failed (at most 45% do); right in 95% of all decisions")
+    assert found.lines[0].startswith("0 of 5 seeds failed (at most 45% of all would); 95% of all decisions are right")
     assert found.best == keys(base.trials.assign(learning_rate=0.2, epochs_asked=1, holdout=100))[0]
     assert found.rivals == ()
 

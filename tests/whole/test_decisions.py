@@ -39,7 +39,7 @@ def test_a_decision_that_was_killed_or_that_gets_more_trials_trains_what_it_woul
     print_report(whole)
     said = capsys.readouterr().out
     assert "\nTrain with 0.3: all others fail more often" in said
-    assert "set aside, as another had failed with 0" in said
+    assert "set aside, as another had failed with 0 seeds" in said
 
     assert "accuracy below the best" in page([whole])
 
