@@ -34,6 +34,21 @@ def test_written_files_are_read_back(folder):
     assert sorted(storage.sizes(folder)) == ["b"]
 
 
+@pytest.mark.parametrize("sync", [True, False])
+def test_with_sync_a_file_is_on_disk_before_it_gets_its_name(tmp_path, monkeypatch, sync):
+    done = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: done.append(os.fstat(descriptor).st_size))
+    replace = os.replace
+
+    def named(part, whole):
+        done.append("named")
+        replace(part, whole)
+
+    monkeypatch.setattr(os, "replace", named)
+    storage.write(tmp_path / "a", b"content", sync=sync)
+    assert (done[:2] == [7, "named"] and len(done) == 3) if sync else done == ["named"], "then the folder"
+
+
 def test_remove_folder_deletes_all_files_in_it(folder):
     below = storage.join(folder, "below")
     storage.remove_folder(below)
