@@ -262,7 +262,9 @@ class LaneGroup:
         """Return what `Program.evaluate` does, of examples that are brought to the device in parts of whole blocks."""
         total = sum(len(jax.tree.leaves(part)[0]) for part in self.data.arrays)
         block = min(self.executor.program.task.block, total)
-        each = max(self.data.part // block, 1)
+        # What does not change in the loop over blocks, XLA takes out of it. If a part is one block, that is what is
+        # computed of its examples, which is then rounded otherwise than in memory.
+        each = max(self.data.part // block, 2 if block < total else 1)
         begins, within = range(0, -(-count // block), each), np.arange(block)
         starts = [np.minimum(first + block * np.arange(i, i + each), total - block) for i in begins]
         counts, sums = None, None
