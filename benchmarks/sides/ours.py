@@ -28,7 +28,7 @@ class Ours:
         train = jax.jit(self._program.train_epoch, donate_argnums=(0,))
         self._train_epoch = train.lower(self._state, self._hyper, self._key, data, self._order(0)).compile()
         evaluate, split = jax.jit(self._program.evaluate), np.array([0, 1], np.int32)
-        self._evaluate = evaluate.lower(self._state.params, self._state.extra, data, split).compile()
+        self._evaluate = evaluate.lower(self._state, data, split).compile()
 
     def train(self, epoch: int) -> None:
         arguments = self._state, self._hyper, self._key, self._data.arrays, self._order(epoch)
@@ -39,7 +39,7 @@ class Ours:
 
     def accuracy(self, split: str) -> float:
         wanted = self._data.splits[split]
-        _, sums = self._evaluate(self._state.params, self._state.extra, self._data.arrays, np.array(wanted, np.int32))
+        _, sums = self._evaluate(self._state, self._data.arrays, np.array(wanted, np.int32))
         return int(sums["accuracy"][0]) / wanted[1]
 
     def _order(self, epoch: int) -> Array:

@@ -83,7 +83,7 @@ def range_test(options: RangeTestOptions, ramp: Ramp | None = None) -> RangeTest
     elif len(options.task) > 1:
         raise UserError("a range test is of one task; name one with --task")
     trials = [replace(one, seed=seed, data_seed=seed) for seed in options.seeds]
-    configure_jax(WorkerSettings(Path(), threads=None, cache_dir=str(cache_folder())))
+    configure_jax(WorkerSettings(threads=None, cache_dir=str(cache_folder())))
     dataset = load_here(options, trials, sweep)
     check_counts(trials, dataset)
     return RangeTest(one.architecture, tuple(_curve(trial, dataset, ramp) for trial in trials), one.loss)
@@ -133,5 +133,5 @@ def blow_ups(trials: Sequence[TrialConfig], dataset: Dataset | TaskData) -> list
 
 
 def _blow_up(config: TrialConfig, dataset: Dataset | TaskData) -> float:
-    configure_jax(WorkerSettings(Path(), cache_dir=str(cache_folder())))
+    configure_jax(WorkerSettings(cache_dir=str(cache_folder())))
     return _curve(config, dataset).blow_up

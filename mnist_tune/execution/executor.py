@@ -147,14 +147,13 @@ class Executor:
         data: Data,
         index: np.ndarray,
         *static: Hashable,
-        hyper: Mapping[str, Any] | None = None,
+        given: Any = None,
     ) -> Any:
-        """Return `function(program, params, extra, data, index, *static)` of each lane, or with hyperparameters
-        `function(program, state, hyper, data, index, *static)`: a pure function of one lane. `index` says
-        which images, int32; `static` is compiled in. The rest is as in `train`."""
-        padded = hyper and jax.tree.map(lambda values: _pad(values, size), hyper)
-        variables = self.state if hyper else (self.state.params, self.state.extra)
-        call = (variables, *jax.device_put((_pad(np.array(slots, np.int32), size), padded, index)), data)
+        """Return `function(program, state, data, index, given, *static)` of each lane, a pure function of one lane.
+        `index` says which images, int32; `given` is a tree of arrays with a leading axis for the lanes; `static` is
+        compiled in. The rest is as in `train`."""
+        given = jax.tree.map(lambda values: _pad(values, size), given)
+        call = (self.state, *jax.device_put((_pad(np.array(slots, np.int32), size), given, index)), data)
         run = self._measuring(function, size, call, static)
         with jax.transfer_guard("disallow"), self._timed("eval_s"):
             found = jax.block_until_ready(run(*call))
@@ -172,8 +171,7 @@ class Executor:
         self._executable(("train", size, images, _count(data)), partial(_train, self.program), call, donate=(0,))
         self._executable(("put", size), put, (self._stacked, slots, lanes), donate=(0,))
         split = jax.ShapeDtypeStruct((2,), jnp.int32)
-        variables = self._stacked.params, self._stacked.extra
-        self._measuring(Program.evaluate, size, (variables, slots, None, split, data), ())
+        self._measuring(Program.evaluate, size, (self._stacked, slots, None, split, data), ())
 
     def take_seconds(self) -> dict[str, float]:
         """Return the seconds spent compiling, training and evaluating since the last call."""
@@ -193,7 +191,7 @@ class Executor:
         self.stack.state = self._executable(("put", size), put, call, donate=(0,))(*call)
 
     def _measuring(self, function: Any, size: int, call: Any, static: tuple[Hashable, ...]) -> Any:
-        key = (function, size, call[3].shape, static, _count(call[4]))
+        key = (function, size, bool(call[2]), call[3].shape, static, _count(call[4]))
         return self._executable(key, partial(_measure, self.program, function, static), call)
 
     def _executable(self, key: tuple[Any, ...], function: Any, call: Any, donate: tuple[int, ...] = ()) -> Any:
@@ -223,15 +221,14 @@ def _train(
 
 
 def _measure(
-    program: Program, function: Any, static: Any, variables: Any, slots: Array, hyper: Any, index: Array, data: Data
+    program: Program, function: Any, static: Any, states: Any, slots: Array, given: Any, index: Array, data: Data
 ) -> Any:
-    def run(variables: Any, hyper: Any) -> Any:
-        of_lane = (variables, hyper) if hyper else variables
-        return function(program, *of_lane, data, index, *static)
+    def run(state: Any, given: Any) -> Any:
+        return function(program, state, data, index, given, *static)
 
     if len(slots) > 1:
-        return jax.vmap(run)(take(variables, slots), hyper)
-    found = run(take(variables, slots), jax.tree.map(lambda x: x[0], hyper))
+        return jax.vmap(run)(take(states, slots), given)
+    found = run(take(states, slots), jax.tree.map(lambda x: x[0], given))
     return jax.tree.map(lambda x: jnp.expand_dims(x, 0), found)
 
 

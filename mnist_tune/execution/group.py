@@ -271,8 +271,7 @@ class LaneGroup:
         rows = self.data.brought([(start[:, None] + within).ravel() for start in starts])
         for begin, part in zip(begins, rows, strict=True):
             index = np.array((first, count, total, begin, begin + each), np.int32)
-            function = Program.evaluate_more if sums else Program.evaluate
-            counts, sums = self.executor.measure(function, size, slots, part, index, hyper=sums)
+            counts, sums = self.executor.measure(Program.evaluate, size, slots, part, index, given=sums)
         return counts, sums
 
     def _share_seconds(self, batch: Sequence[Lane], size: int = 1) -> None:

@@ -28,7 +28,7 @@ LOCK_S = 10.0
 class WorkerSettings:
     """The settings that all training processes of a sweep share."""
 
-    states: Place
+    states: Place = Path()
     """Folder of the trials' states, reachable from every node."""
     token: str = ""
     """The content of a file in that folder. If a node finds another content, it does not see the same folder."""

@@ -58,17 +58,16 @@ def measure(
     from mnist_tune.training import curvature
     from mnist_tune.training.optimizers import ADAM
 
-    def of_lanes(function: Any, hyper: Mapping[str, Any] | None, lanes: list[int], products: int) -> list[Any]:
-        some = None if hyper is None else {name: values[lanes] for name, values in hyper.items()}
-        chosen = [slots[i] for i in lanes]
-        found = executor.measure(function, size, chosen, *data.of(probe), products, hyper=some)
+    def of_lanes(hyper: Mapping[str, Any], lanes: list[int], products: int) -> list[Any]:
+        some, chosen = {name: values[lanes] for name, values in hyper.items()}, [slots[i] for i in lanes]
+        found = executor.measure(curvature.sharpness, size, chosen, *data.of(probe), products, given=some)
         return [(float(value), float(residual)) for value, residual in zip(*found, strict=True)]
 
-    def converged(function: Any, hyper: Mapping[str, Any] | None = None) -> list[Any]:
-        found = of_lanes(function, hyper, [*range(len(slots))], curvature.PRODUCTS)
+    def converged(hyper: Mapping[str, Any]) -> list[Any]:
+        found = of_lanes(hyper, [*range(len(slots))], curvature.PRODUCTS)
         again = [i for i, (_, residual) in enumerate(found) if residual > curvature.TOLERANCE]
         if again:
-            for i, better in zip(again, of_lanes(function, hyper, again, curvature.MORE_PRODUCTS), strict=True):
+            for i, better in zip(again, of_lanes(hyper, again, curvature.MORE_PRODUCTS), strict=True):
                 found[i] = better
         return found
 
@@ -76,10 +75,10 @@ def measure(
     batch_size = min(executor.program.batch_size, data.train_count)
     count = min(max(len(probe) // batch_size, 1), MOST_BATCHES)
     batches = curvature.probe_of(data.train_count)[: count * batch_size].reshape(-1, batch_size)
-    found = converged(curvature.sharpness)
+    found = converged({})
     along = executor.measure(curvature.batch_sharpness, size, slots, *data.of(batches))
     adam = executor.program.step.optimizer in ADAM
-    seen = converged(curvature.preconditioned_sharpness, hyper) if adam else [()] * len(slots)
+    seen = converged(hyper) if adam else [()] * len(slots)
     return [(*plain, float(one), *more) for plain, one, more in zip(found, along, seen, strict=True)]
 
 

@@ -8,11 +8,10 @@ does.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from mnist_tune.data_spec import DataSpec
 from mnist_tune.errors import UserError
@@ -46,54 +45,41 @@ def kind_of(name: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
 def architecture(name: str, data: DataSpec) -> Network:
     """Return the network with this name, for this data: the same one until its factory is another one. Raises
     `UserError` if there is none, its arguments are wrong, or it can't take this data."""
-    return _made(name, data, ENTRIES["architecture"].get(kind_of(name)[0]))
-
-
-@cache
-def _made(name: str, data: DataSpec, own: Entry | None) -> Network:
-    kind, arguments, keywords = kind_of(name)
+    own = ENTRIES["architecture"].get(kind_of(name)[0])
     if own is None and data.positions > 1:
         raise UserError(f"architecture {name!r} takes images, and {data.name} has tokens; give a network of your own")
-    factory: Any = own.factory if own else BUILT_IN.get(kind)
-    with _telling(f"architecture {name!r}", f" for {data.name}", factory, 1):
-        network = factory(data, *arguments, **keywords)
-    if not isinstance(network, Network):
-        found = type(network).__name__
-        raise UserError(f"architecture {name!r}: {kind} returned a {found}; return mnist_tune.Network(init, apply)")
-    return network
+    return cast(Network, _made(name, data, own))
 
 
 def task(name: str) -> Task:
     """Return the task with this name: the same one until its factory is another one. Raises `UserError` if there is
     none, or its arguments are wrong."""
-    return _task(name, ENTRIES["architecture"].get(parse_call(name).name))
+    own = ENTRIES["architecture"].get(parse_call(name).name)
+    if own is None:
+        raise UserError(f"unknown task {name!r}; name the function that makes it, FILE.py:FUNCTION")
+    return cast(Task, _made(name, None, own))
 
 
 @cache
-def _task(name: str, own: Entry | None) -> Task:
-    call = parse_call(name)
-    if own is None:
-        raise UserError(f"unknown task {name!r}; name the function that makes it, FILE.py:FUNCTION")
-    with _telling(f"task {name!r}", "", own.factory, 0):
-        made = own.factory(*call.arguments, **dict(call.keywords))
-    if not isinstance(made, Task):
-        found = type(made).__name__
-        raise UserError(f"task {name!r}: {call.name} returned a {found}; return mnist_tune.Task(init, loss, data)")
-    return made
-
-
-@contextmanager
-def _telling(what: str, where: str, factory: Any, first: int) -> Iterator[None]:
-    """Say in one line what can't be made. The factory's own arguments begin with the `first`."""
+def _made(name: str, data: DataSpec | None, own: Entry | None) -> Network | Task:
+    """Return what a factory makes: for data a network, else a task."""
+    kind, arguments, keywords = kind_of(name)
+    factory: Any = own.factory if own else BUILT_IN[kind]
+    given = (data,) if data else ()
+    what = f"architecture {name!r}" if data else f"task {name!r}"
     try:
-        yield
+        made = factory(*given, *arguments, **keywords)
     except UserError as error:
         raise UserError(f"{what}: {error}") from None
     except Exception as error:
-        said = in_a_line(error)
+        said, where = in_a_line(error), f" for {data.name}" if data else ""
         if isinstance(error, TypeError) and "argument" in said:
-            said += f"; it takes {', '.join(list(inspect.signature(factory).parameters)[first:]) or 'none'}"
+            said += f"; it takes {', '.join([*inspect.signature(factory).parameters][len(given) :]) or 'none'}"
         raise UserError(f"{what} can't be made{where}, {said}") from error
+    if not isinstance(made, Network if data else Task):
+        wanted = "Network(init, apply)" if data else "Task(init, loss, data)"
+        raise UserError(f"{what}: {kind} returned a {type(made).__name__}; return mnist_tune.{wanted}")
+    return made
 
 
 def mlp(data: DataSpec, *parts: str) -> Network:

@@ -42,51 +42,54 @@ class Sharpness(NamedTuple):
 
 
 def sharpness(
-    program: Program, params: Any, extra: Any, data: Data, probe: Array, products: int = PRODUCTS, scale: Any = None
+    program: Program,
+    state: TrainState,
+    data: Data,
+    probe: Array,
+    hyper: Hyperparameters | None = None,
+    products: int = PRODUCTS,
 ) -> Sharpness:
-    """Return the sharpness of a trial's training loss on some images.
+    """Return the sharpness of a trial's training loss on some images: the largest eigenvalue of its Hessian H, or with
+    hyperparameters that of P⁻¹H, with Adam's preconditioner P, which is that of P^-½ H P^-½.
 
     The loss is that of a training step. What is random in it, such as dropout, is drawn from fixed keys, and batch
     normalisation sees `BLOCK` images at a time.
 
     Args:
-        program: the trial's program; `params`, `extra` and `data` are as in its `evaluate`.
+        program: the trial's program; `state` and `data` are as in its `evaluate`.
         probe: int32 [m], the indices of the images that the loss is the mean of.
         products: Lanczos steps, at most the number of parameters.
-        scale: a tree like the parameters, the diagonal of an S: the eigenvalue is then that of SHS.
     """
 
     def loss(params: Any, number: Array, block: Array) -> Array:
-        return program.fixed_loss(params, extra, data, block, number)
+        return program.batch_loss(params, state.extra, data, block, number)
+
+    if hyper:
+        scale = jax.tree.map(lambda p: 1 / jnp.sqrt(p), program.step.preconditioner(hyper, state.optimizer))
 
     def scaled(vector: Any) -> Any:
-        return vector if scale is None else jax.tree.map(jnp.multiply, scale, vector)
+        return jax.tree.map(jnp.multiply, scale, vector) if hyper else vector
 
-    return largest_eigenvalue(lambda v: scaled(mean_product(loss, params, probe, scaled(v))), params, products)
+    def product(vector: Any) -> Any:
+        return scaled(mean_product(loss, state.params, probe, scaled(vector)))
 
-
-def preconditioned_sharpness(
-    program: Program, state: TrainState, hyper: Hyperparameters, data: Data, probe: Array, products: int = PRODUCTS
-) -> Sharpness:
-    """Return the largest eigenvalue of P⁻¹H, which is that of P^-½ H P^-½, with Adam's preconditioner P."""
-    scale = jax.tree.map(lambda p: 1 / jnp.sqrt(p), program.step.preconditioner(hyper, state.optimizer))
-    return sharpness(program, state.params, state.extra, data, probe, products, scale)
+    return largest_eigenvalue(product, state.params, products)
 
 
-def batch_sharpness(program: Program, params: Any, extra: Any, data: Data, batches: Array) -> Array:
+def batch_sharpness(program: Program, state: TrainState, data: Data, batches: Array, _: None = None) -> Array:
     """Return the mean of `gᵀHg / ‖g‖²` over the batches whose gradient is not 0; NaN if it is 0 for all.
 
     g and H are the gradient and the Hessian of the loss of a batch; `batches` are the indices of their images, int32
     [count, batch size]. With SGD it is this, rather than the sharpness of the whole training loss, that rises to
     2 / learning rate (Andreyev and Beneventano 2024, arXiv 2412.20553).
     """
-    wide, narrow = _widened(params)
+    wide, narrow = _widened(state.params)
 
     def along_gradient(_: None, batch: tuple[Array, Array]) -> tuple[None, tuple[Array, Array]]:
         number, index = batch
 
         def loss(p: Any) -> Array:
-            return program.fixed_loss(narrow(p), extra, data, index, number)
+            return program.batch_loss(narrow(p), state.extra, data, index, number)
 
         gradient = jax.grad(loss)(wide)
         curved = _dot(gradient, hessian_product(loss, wide, gradient))

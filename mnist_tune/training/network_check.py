@@ -31,11 +31,11 @@ def check(config: TrialConfig, data: DataSpec, images: np.ndarray, labels: np.nd
     """Try a trial's network and optimiser on some images. Raise a `UserError`, with what to do, if they can't train."""
     network, name = architecture(config.architecture, data), f"architecture {config.architecture!r}"
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        variables = tried(f"{name}: init", network.init, jax.random.key(0))
-        if network.train_apply and not (isinstance(variables, tuple) and len(variables) == 2):
-            said = f"init must return (params, state), it returned {type_of(variables)}"
-            raise UserError(f"{name}: with train_apply, {said}")
-        parts = variables if network.train_apply else (variables,)
+        parts = tried(f"{name}: init", network.init, jax.random.key(0))
+        if network.train_apply:
+            check_pair(f"{name}: with train_apply, init", "params, state", parts)
+        else:
+            parts = (parts,)
         for part in parts:
             check_leaves(name, part, parameters=part is parts[0])
         x = scale(jnp.asarray(images[:BATCH]), data)
@@ -46,8 +46,7 @@ def check(config: TrialConfig, data: DataSpec, images: np.ndarray, labels: np.nd
             raise UserError(f"{name}: apply returned probabilities, which sum to 1; return logits, without the softmax")
         if network.train_apply:
             _check_train_apply(name, network.train_apply, (*parts, x, jax.random.key(0)), data)
-        what = f"architecture {config.architecture!r} with optimizer {config.optimizer!r}"
-        check_program(config, data, (images, labels), what)
+        check_program(config, data, (images, labels), name)
 
 
 def tried(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -62,6 +61,11 @@ def tried(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
 
 def type_of(value: Any) -> str:
     return f"a tuple of {len(value)}" if isinstance(value, tuple) else f"a {type(value).__name__}"
+
+
+def check_pair(what: str, names: str, found: Any) -> None:
+    if not (isinstance(found, tuple) and len(found) == 2):
+        raise UserError(f"{what} must return ({names}), it returned {type_of(found)}")
 
 
 def check_leaves(name: str, tree: Any, parameters: bool) -> None:
@@ -97,28 +101,28 @@ def _check_logits(what: str, logits: Any, count: int, data: DataSpec) -> None:
 
 
 def _check_train_apply(name: str, train_apply: Any, arguments: tuple[Any, ...], data: DataSpec) -> None:
-    found = tried(f"{name}: train_apply", train_apply, *arguments)
-    if not isinstance(found, tuple) or len(found) != 2:
-        raise UserError(f"{name}: train_apply must return (logits, state), it returned {type_of(found)}")
-    _check_logits(f"{name}: train_apply", found[0], len(arguments[2]), data)
+    what = f"{name}: train_apply"
+    found = tried(what, train_apply, *arguments)
+    check_pair(what, "logits, state", found)
+    _check_logits(what, found[0], len(arguments[2]), data)
     before, after = (jax.tree.map(jnp.shape, tree) for tree in (arguments[1], found[1]))
     if before != after:
-        raise UserError(f"{name}: train_apply returned another state than it got: {after} for {before}")
+        raise UserError(f"{what} returned another state than it got: {after} for {before}")
 
 
-def check_program(config: TrialConfig, data: DataSpec | TaskSpec, examples: Any, what: str) -> None:
+def check_program(config: TrialConfig, data: DataSpec | TaskSpec, examples: Any, name: str) -> None:
     """Trace an epoch of one batch: what a network, a task or an optimiser can't do with traced values shows here."""
-    program = Program.of(config, data)
+    program, what = Program.of(config, data), f"{name} with optimizer {config.optimizer!r} can't train"
     hyper = dict.fromkeys(program.step.names, jnp.float32(1))
     order, key = jnp.zeros(program.batch_size, jnp.int32), jnp.zeros(2, jnp.uint32)
+    some = jax.tree.map(lambda x: jnp.asarray(x[:BATCH]), examples)
     try:
-        some = jax.tree.map(lambda x: jnp.asarray(x[:BATCH]), examples)
         jax.eval_shape(program.train_epoch, program.shapes, hyper, key, some, order)
     except UserError as error:
-        raise UserError(f"{what} can't train, {error}") from None
+        raise UserError(f"{what}, {error}") from None
     except Exception as error:
         hint = _on_traced_values(error) * isinstance(error, TRACED)
-        raise UserError(f"{what} can't train, {in_a_line(error)}{hint}") from error
+        raise UserError(f"{what}, {in_a_line(error)}{hint}") from error
 
 
 def _on_traced_values(error: Exception) -> str:

@@ -89,7 +89,7 @@ class Program:
         # JAX arrays would start JAX on a device, and optax's inject_hyperparams takes no NumPy scalars.
         values = {name: np.array(hyper[name], np.float32) for name in self.step.names}
         params, extra = variables
-        return TrainState(params, _numbers(self._optimizer(self.step.transformation(values), params)), extra)
+        return TrainState(params, as_numbers(self._optimizer(self.step.transformation(values), params)), extra)
 
     def _optimizer(self, tx: optax.GradientTransformation, params: Any) -> Any:
         split = self.task.split
@@ -121,7 +121,7 @@ class Program:
                 lambda x, kind: jax.random.wrap_key_data(x) if _is_key(kind) else x, state.optimizer, kinds
             )
             params, opt, extra, loss = trained(state.params, opt, state.extra, batch, draws, tx)
-            new = TrainState(params, _numbers(opt), extra)
+            new = TrainState(params, as_numbers(opt), extra)
             # Float32 hyperparameters promote parameters of fewer bits.
             return jax.tree.map(lambda old, x: x.astype(old.dtype), state, new), _wide(loss)
 
@@ -139,35 +139,25 @@ class Program:
         updates, opt = tx.update(gradient, opt, params)
         return optax.apply_updates(params, updates), opt, state, loss
 
-    def batch_loss(
-        self, params: Any, extra: Any, data: Data, index: Array, key: Array, number: Array
-    ) -> tuple[Array, Any]:
-        """Return the mean loss of a training step's batch, float32 or wider, and the task's new state.
+    def batch_loss(self, params: Any, extra: Any, data: Data, index: Array, number: Array) -> Array:
+        """Return the mean loss of a batch, float32 or wider, as in a training step whose key is always the same.
 
         Args:
             index: int32 [batch size], the indices of the batch's examples.
-            number: int32, the step's number in its epoch. The rest is as in `train_epoch`.
+            number: int32, the step's number in its epoch. The rest is as in `evaluate`.
         """
         assert self.task.loss is not None
-        loss, extra = self.task.loss(params, extra, jax.tree.map(lambda x: x[index], data), _key(key, number))
-        return _wide(loss), extra
-
-    def fixed_loss(self, params: Any, extra: Any, data: Data, index: Array, number: Array) -> Array:
-        """Return the loss of `batch_loss` where what is random, such as dropout, is drawn from a fixed key."""
-        return self.batch_loss(params, extra, data, index, jnp.zeros(2, jnp.uint32), number)[0]
-
-    def evaluate_more(self, state: TrainState, sums: Scores, data: Data, split: Array) -> tuple[Array, Scores]:
-        """Return what `evaluate` does for a part of a split, given the sums of the parts before."""
-        return self.evaluate(state.params, state.extra, data, split, sums)
+        key = _key(jnp.zeros(2, jnp.uint32), number)
+        return _wide(self.task.loss(params, extra, jax.tree.map(lambda x: x[index], data), key)[0])
 
     def evaluate(
-        self, params: Any, extra: Any, data: Data, split: Array, before: Scores | None = None
+        self, state: TrainState, data: Data, split: Array, before: Scores | None = None
     ) -> tuple[Array, Scores]:
         """Return how many of a split's examples were evaluated, and of each score the sums of its values and of their
         squares. A score of whole batches counts for each example, and leaves out those that fill no block.
 
         Args:
-            params, extra: of the state of one trial.
+            state: the state of one trial.
             data: the examples of all splits.
             split: int32 [2], the index of the first example and the number of examples. They are traced, so that all
                 splits share one compilation. For a part of a split, int32 [5]: also the number of all examples, and of
@@ -182,7 +172,7 @@ class Program:
 
         def scores(i: Array, start: Array | int) -> dict[str, Array]:
             batch = jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, size), data)
-            return self.task.scores(params, extra, batch, jax.random.fold_in(keys, i))
+            return self.task.scores(state.params, state.extra, batch, jax.random.fold_in(keys, i))
 
         def block(i: Array, sums: Scores) -> Scores:
             wanted = first + i * size
@@ -218,8 +208,8 @@ def _wide(loss: Array) -> Array:
     return loss.astype(np.promote_types(loss.dtype, np.float32))
 
 
-def _numbers(state: Any) -> Any:
-    """Return an optimiser's state with its random keys as numbers, which can be saved and stacked as others are."""
+def as_numbers(state: Any) -> Any:
+    """Return a tree with its random keys as numbers, which can be saved, stacked and compared as others are."""
     return jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else x, state)
 
 

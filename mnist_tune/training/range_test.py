@@ -45,21 +45,6 @@ class Ramp:
         return found
 
 
-def smoothed(losses: np.ndarray, smoothing: float) -> np.ndarray:
-    """Return the exponential moving mean of losses, corrected for its start: `m_t / (1 - smoothing^t)`."""
-    mean, found = 0.0, np.empty(len(losses))
-    for t, loss in enumerate(losses, start=1):
-        mean = smoothing * mean + (1 - smoothing) * float(loss)
-        found[t - 1] = mean / (1 - smoothing**t)
-    return found
-
-
-def limit(least: np.ndarray, guess: float) -> np.ndarray:
-    """Return the loss at which a range test ends, given the least so far."""
-    back = np.where(least < BEGUN * guess, (least + guess) / 2, np.inf)
-    return np.minimum(RISE * least, back)
-
-
 @dataclass(frozen=True)
 class RangeCurve:
     """The losses of a range test, up to where it ended."""
@@ -78,7 +63,12 @@ class RangeCurve:
 
     @property
     def smooth(self) -> np.ndarray:
-        return smoothed(self.losses, self.ramp.smoothing)
+        """The exponential moving mean m of the losses, corrected for its start: `m_t / (1 - smoothing^t)`."""
+        kept, mean, found = self.ramp.smoothing, 0.0, np.empty(len(self.losses))
+        for t, loss in enumerate(self.losses, start=1):
+            mean = kept * mean + (1 - kept) * float(loss)
+            found[t - 1] = mean / (1 - kept**t)
+        return found
 
     @property
     def limits(self) -> np.ndarray:
@@ -86,15 +76,17 @@ class RangeCurve:
         first steps, or returns half-way there after it fell by more than noise."""
         smooth = self.smooth
         least = np.minimum.accumulate(np.where(np.isfinite(smooth), smooth, np.inf))
-        if not self.of_task:
-            return limit(least, self.guess)
-        noise, first = self.losses[:CHUNK].std(), min(self.losses[:CHUNK].mean(), self.guess)
-        back = np.where(first - least > SIGMAS * noise, (least + first) / 2, np.inf)
-        return np.asarray(np.minimum(first + (RISE - 1) * max(abs(first), noise), back))
+        if self.of_task:
+            noise, first = self.losses[:CHUNK].std(), min(self.losses[:CHUNK].mean(), self.guess)
+            begun, most = first - least > SIGMAS * noise, first + (RISE - 1) * max(abs(first), noise)
+        else:
+            begun, first, most = least < BEGUN * self.guess, self.guess, RISE * least
+        found: np.ndarray = np.minimum(most, np.where(begun, (least + first) / 2, np.inf))
+        return found
 
     @property
     def blow_up(self) -> float:
-        """The first rate at which the smoothed loss is above its `limit`, or not finite; the last rate if there is
+        """The first rate at which the smoothed loss is above its limit, or not finite; the last rate if there is
         none."""
         gone = np.flatnonzero(~(self.smooth <= self.limits))
         return float(self.rates[gone[0]] if len(gone) else self.rates[-1])

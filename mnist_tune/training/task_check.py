@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -14,10 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from mnist_tune.columns import MOST_SCORES, SCORE
+from mnist_tune.data.task_data import TaskData
 from mnist_tune.data_spec import TaskSpec
 from mnist_tune.errors import UserError
 from mnist_tune.training.architectures import task as made_task
-from mnist_tune.training.network_check import check_leaves, check_program, tried, type_of
+from mnist_tune.training.network_check import check_leaves, check_pair, check_program, tried, type_of
+from mnist_tune.training.program import as_numbers
 from mnist_tune.training.task import Task
 from mnist_tune.trial import TrialConfig
 
@@ -25,17 +27,7 @@ FIRST = 8
 """Examples that `loss` is tried on."""
 
 
-@dataclass
-class Checked:
-    """A task that can train, and its data."""
-
-    spec: TaskSpec
-    train: Any
-    test: Any
-    checksums: dict[str, str]
-
-
-def check_task(name: str, trials: Sequence[TrialConfig], train_images: int | None = None) -> Checked:
+def check_task(name: str, trials: Sequence[TrialConfig], train_images: int | None = None) -> TaskData:
     """Try a task with the optimisers of some trials, and return its data. Raise a `UserError`, with what to do, if it
     can't train."""
     task, said = made_task(name), f"task {name!r}"
@@ -48,11 +40,10 @@ def check_task(name: str, trials: Sequence[TrialConfig], train_images: int | Non
         if train_images:
             train = jax.tree.map(lambda x: x[:train_images], train)
         variables = tried(f"{said}: init", task.init, jax.random.key(0))
-        if not (isinstance(variables, tuple) and len(variables) == 2):
-            raise UserError(f"{said}: init must return (params, state), it returned {type_of(variables)}")
-        for part in variables:
-            check_leaves(said, part, parameters=part is variables[0])
+        check_pair(f"{said}: init", "params, state", variables)
         params, state = variables
+        check_leaves(said, params, parameters=True)
+        check_leaves(said, state, parameters=False)
         if task.split and not (isinstance(params, dict) and set(task.split) <= params.keys()):
             raise UserError(
                 f"{said}: split names {', '.join(task.split)}; init must return params that have these keys"
@@ -63,11 +54,11 @@ def check_task(name: str, trials: Sequence[TrialConfig], train_images: int | Non
         guesses = {} if task.guess is None else {name: float(task.guess)}
         spec = TaskSpec(name, _count(train), _count(test), guesses, task.chance, scores, own_step=task.step is not None)
         for trial in trials:
-            check_program(replace(trial, architecture=name), spec, train, f"{said} with optimizer {trial.optimizer!r}")
-    return Checked(spec, train, test, {"train": _checksum(train), "test": _checksum(test)})
+            check_program(replace(trial, architecture=name), spec, train, said)
+    return TaskData(spec, train, test, {"train": _checksum(train), "test": _checksum(test)})
 
 
-def check_tasks(names: Sequence[str], trials: Sequence[TrialConfig], train_images: int | None = None) -> Checked:
+def check_tasks(names: Sequence[str], trials: Sequence[TrialConfig], train_images: int | None = None) -> TaskData:
     """Try several tasks, as `check_task`, and return the data that they share."""
     first, *others = (check_task(name, trials, train_images) for name in names)
     spec = first.spec
@@ -105,8 +96,7 @@ def _check_fields(task: Task, said: str) -> None:
 def _data(task: Task, said: str) -> tuple[Any, Any]:
     assert task.data is not None
     found = tried(f"{said}: data", task.data)
-    if not (isinstance(found, tuple) and len(found) == 2):
-        raise UserError(f"{said}: data must return (train, test), it returned {type_of(found)}")
+    check_pair(f"{said}: data", "train, test", found)
     if all(isinstance(part, int) for part in found):
         if min(found) < 1:
             raise UserError(f"{said}: data returned {found}; give two numbers of examples above 0")
@@ -142,8 +132,7 @@ def _check_loss(task: Task, said: str, params: Any, state: Any, train: Any) -> N
     batch, key, what = jax.tree.map(lambda x: jnp.asarray(x[:FIRST]), train), jax.random.key(1), f"{said}: loss"
     _pure(what, task.loss, params, state, batch, key)
     found = tried(what, jax.jit(task.loss), params, state, batch, key)
-    if not (isinstance(found, tuple) and len(found) == 2):
-        raise UserError(f"{what} must return (loss, state), it returned {type_of(found)}")
+    check_pair(what, "loss, state", found)
     loss, new = found
     if getattr(loss, "shape", None) != () or not jnp.issubdtype(loss.dtype, jnp.floating):
         given = f"{loss.dtype}{list(loss.shape)}" if hasattr(loss, "shape") else type_of(loss)
@@ -190,23 +179,13 @@ def _check_score(task: Task, said: str, params: Any, state: Any, train: Any, few
 
 def _pure(what: str, function: Any, *arguments: Any) -> None:
     """Raise a `UserError` if a function can't be traced, or is another one each time that it is."""
-    jaxprs = [tried(what, jax.make_jaxpr(lambda *given: function(*given)), *arguments) for _ in range(2)]
-    if not (str(jaxprs[0]) == str(jaxprs[1]) and _same(jaxprs[0].consts, jaxprs[1].consts)):
+    one, other = (tried(what, jax.make_jaxpr(lambda *given: function(*given)), *arguments) for _ in range(2))
+    if str(one) != str(other) or len({_checksum(as_numbers(jaxpr.consts)) for jaxpr in (one, other)}) > 1:
         raise UserError(f"{what} is another function each time; draw from its key, and keep what changes in the state")
 
 
 def _kinds(tree: Any) -> Any:
     return jax.tree.map(lambda x: f"{jnp.result_type(x)}{list(jnp.shape(x))}", tree)
-
-
-def _same(one: Any, other: Any) -> bool:
-    first, second = map(jax.tree.leaves, (one, other))
-    return len(first) == len(second) and all(map(_equal, first, second))
-
-
-def _equal(one: Any, other: Any) -> bool:
-    one, other = np.asarray(one), np.asarray(other)
-    return (one.dtype, one.shape, one.tobytes()) == (other.dtype, other.shape, other.tobytes())
 
 
 def _count(tree: Any) -> int:
@@ -221,6 +200,7 @@ def _checksum(tree: Any) -> str:
     found = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         found.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape} ".encode())
+        leaf = np.atleast_1d(leaf)
         step = max(CHUNK // max(leaf[:1].nbytes, 1), 1)
         for first in range(0, len(leaf), step):  # it may be larger than the memory
             found.update(np.ascontiguousarray(leaf[first : first + step]).tobytes())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from mnist_tune.cache import cache_folder
@@ -28,7 +27,7 @@ def dry_run(options: Any) -> Iterator[str]:
         raise UserError("--dry-run says what a new sweep would do; leave --resume out")
     trials, threads = options.trials(), options.cpus_per_trial or 1
     measured = {"sharpness": options.measures(), "train_evaluation": options.train_evaluation}
-    settings = WorkerSettings(Path(), "", threads, None, str(cache_folder()), own_code=own_code(), **measured)
+    settings = WorkerSettings(threads=threads, cache_dir=str(cache_folder()), own_code=own_code(), **measured)
     configure_jax(settings)
     data = load_here(options, trials, only_own=True)
     check_counts(trials, data)

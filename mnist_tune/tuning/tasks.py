@@ -41,8 +41,7 @@ def load_here(
         from mnist_tune.training.task_check import check_tasks
 
         refuse_beside_task(options)
-        found = check_tasks(options.task, _different(trials), options.train_images)
-        return _as_in(sweep, TaskData(found.spec, found.train, found.test, found.checksums))
+        return _as_in(sweep, check_tasks(options.task, _different(trials), options.train_images))
     data = _as_in(sweep, options.load())
     if not only_own or sources(names_in(*trials)):
         _try(*_few(trials, data))
@@ -77,8 +76,8 @@ def _checked(names: Sequence[str], trials: list[TrialConfig], train_images: int 
 
     found = check_tasks(names, trials, train_images)
     programs = {Program.of(replace(trial, architecture=name), found.spec) for trial in trials for name in names}
-    spec = replace(found.spec, lane_bytes=lane_bytes(programs))
-    return (spec, found.checksums), TaskData(spec, found.train, found.test, found.checksums)
+    found = replace(found, spec=replace(found.spec, lane_bytes=lane_bytes(programs)))
+    return (found.spec, found.checksums), found
 
 
 def check_networks(trials: Iterable[TrialConfig], dataset: Dataset) -> None:

@@ -9,7 +9,6 @@ import pytest
 from tasks import contrastive, regression, vae
 
 from mnist_tune import TrialConfig
-from mnist_tune.data.task_data import TaskData
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.own_code.registry import register
@@ -45,9 +44,8 @@ def trained(data, capacity, holdout, memory=None, sharpness=None):
 @pytest.mark.parametrize("capacity", [1, 8])
 def test_data_three_times_the_memory_give_the_same_bits(factory, holdout, capacity):
     register(factory.__name__)(factory)
-    found = check_task(factory.__name__, [TrialConfig(batch_size=24)])
-    data = TaskData(found.spec, found.train, found.test, found.checksums)
-    size = sum(leaf.nbytes for leaf in jax.tree.leaves((found.train, found.test)))
+    data = check_task(factory.__name__, [TrialConfig(batch_size=24)])
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves((data.train, data.test)))
     rows, states = trained(data, capacity, holdout)
     again, others = trained(data, capacity, holdout, size / 3)
     assert again == rows
@@ -58,8 +56,7 @@ def test_data_three_times_the_memory_give_the_same_bits(factory, holdout, capaci
 
 def test_the_sharpness_of_data_in_parts_is_that_of_data_in_memory():
     register("regression")(regression)
-    found = check_task("regression", [TrialConfig(batch_size=24)])
-    data, settings = TaskData(found.spec, found.train, found.test, found.checksums), SharpnessSettings(5, 50)
+    data, settings = check_task("regression", [TrialConfig(batch_size=24)]), SharpnessSettings(5, 50)
     rows, _ = trained(data, 1, 100, sharpness=settings)
     assert rows[0]["sharpness"] > 0
     assert trained(data, 1, 100, 4_000, settings)[0] == rows
@@ -77,7 +74,7 @@ def test_memory_mapped_files_travel_as_paths_and_give_the_same_bits(tmp_path):
 
         register(f"mapped_{mode}")(mapped)
         found = check_task(f"mapped_{mode}", [TrialConfig(batch_size=24)])
-        data = pickle.loads(pickle.dumps(TaskData(found.spec, found.train, found.test, found.checksums)))
+        data = pickle.loads(pickle.dumps(found))
         assert isinstance(data.test, np.memmap) == (mode == "r")
         rows[mode] = trained(data, 1, 0, 3_000)
         assert (len(pickle.dumps(data)) < 2_000) == (mode == "r")

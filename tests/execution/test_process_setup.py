@@ -13,28 +13,19 @@ from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.own_code.registry import ENTRIES
 
 
-def test_a_pool_gets_the_settings_of_its_sweep(tmp_path, monkeypatch):
-    made = []
+def test_a_pool_is_made_by_the_settings_of_its_sweep(monkeypatch):
+    made, masks = [], []
     monkeypatch.setattr(process_setup, "configure_jax", lambda settings: None)
     monkeypatch.setattr(pool, "LanePool", lambda *given: made.append(given))
-    sharpness = SharpnessSettings(every=10)
-    own = ({}, {("architecture", "my.py:net"): lambda: "a factory", ("optimizer", "my.py:rule"): lambda: "another"})
-    masks = []
     monkeypatch.setattr(os, "umask", masks.append)
-    make_pool(
-        "data",
-        WorkerSettings(
-            tmp_path, train_evaluation=500, sharpness=sharpness, own_code=own, umask=0o27, hang_s=9.0, data_memory=2
-        ),
-        7,
-    )
-    assert made == [("data", 7, 500, sharpness, 9.0, 2)]
+    own = ({}, {("architecture", "my.py:net"): lambda: "a factory", ("optimizer", "my.py:rule"): lambda: "another"})
+    measured = {"train_evaluation": 500, "sharpness": SharpnessSettings(10), "hang_s": 9.0, "data_memory": 2}
+    for settings in (WorkerSettings(own_code=own, umask=0o27, **measured), WorkerSettings(**measured)):
+        make_pool("data", settings, 7)
+        assert made.pop() == ("data", 7, *measured.values())
     assert masks == [0o27]
     assert ENTRIES["architecture"]["my.py:net"].factory == "a factory"
     assert ENTRIES["optimizer"]["my.py:rule"].factory == "another"
-    make_pool("data", WorkerSettings(tmp_path))
-    assert made[1:] == [("data", 1, None, None, 0.0, None)]
-    assert masks == [0o27]
 
 
 def test_what_a_kill_left_in_the_compilation_cache_is_removed(tmp_path, monkeypatch):

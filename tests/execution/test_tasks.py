@@ -7,7 +7,6 @@ import pytest
 from tasks import TASKS
 
 from mnist_tune import Task, TrialConfig
-from mnist_tune.data.task_data import TaskData
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.own_code.registry import register
@@ -17,11 +16,10 @@ from mnist_tune.training.task_check import check_task
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
 
-def pool_of(factory, capacity=1, **arguments):
+def pool_of(factory, capacity=1):
     """Return a pool of lanes for a task, and the task's name."""
     register(factory.__name__)(factory)
-    found = check_task(factory.__name__, [TrialConfig(batch_size=32)])
-    return LanePool(TaskData(found.spec, found.train, found.test, found.checksums), capacity, **arguments)
+    return LanePool(check_task(factory.__name__, [TrialConfig(batch_size=32)]), capacity)
 
 
 def config_of(factory, rate, **fields):
@@ -85,8 +83,7 @@ def noting():
 
 def test_keys_follow_from_seed_epoch_and_step_and_in_evaluation_from_split_and_block_alone():
     register("noting")(noting)
-    found = check_task("noting", [TrialConfig(batch_size=20)])
-    pool = LanePool(TaskData(found.spec, found.train, found.test, found.checksums), 2)
+    pool = LanePool(check_task("noting", [TrialConfig(batch_size=20)]), 2)
     for name, rate in (("a", 0.1), ("b", 0.2)):
         pool.attach(name, TrialConfig(architecture="noting", batch_size=20, learning_rate=rate))
     rows = [pool.run(["a", "b"]) for _ in range(2)]

@@ -15,7 +15,7 @@ from mnist_tune.execution.pool import LanePool
 from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.own_code.registry import ENTRIES, register
 from mnist_tune.training.networks import initial
-from mnist_tune.training.program import Program
+from mnist_tune.training.program import Program, TrainState
 from mnist_tune.training.task import Network
 from mnist_tune.trial import TrialConfig
 
@@ -64,13 +64,12 @@ def test_an_evaluation_is_the_mean_over_tokens_and_knows_how_examples_differ(dat
     logits = params[x].astype(np.float64)
     losses = np.log(np.exp(logits).sum(-1)) - np.take_along_axis(logits, y[..., None], -1)[..., 0]
     shares = (logits.argmax(-1) == y).mean(1)
-    _, sums = jax.jit(program.evaluate)(params, (), (x, y), np.array([3, 40], np.int32))
+    _, sums = jax.jit(program.evaluate)(TrainState(params, ()), (x, y), np.array([3, 40], np.int32))
     found = sums["loss"][0], *sums["accuracy"]
     inside = slice(3, 43)
     expected = losses[inside].mean(1).sum(), shares[inside].sum(), (shares[inside] ** 2).sum()
     np.testing.assert_allclose(found, expected, rtol=1e-5)
-    index, key = np.arange(16, dtype=np.int32), np.zeros(2, np.uint32)
-    loss, _ = jax.jit(program.batch_loss)(params, (), (x, y), index, key, np.int32(0))
+    loss = jax.jit(program.batch_loss)(params, (), (x, y), np.arange(16, dtype=np.int32), np.int32(0))
     np.testing.assert_allclose(loss, losses[:16].mean(), rtol=1e-5)
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from mnist_tune import TrialConfig
-from mnist_tune.data.task_data import TaskData
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.own_code.loading import load_own
 from mnist_tune.training.task_check import check_task
@@ -25,8 +24,7 @@ def test_a_documented_task_learns(name, tmp_path):
     task = f"{tmp_path}/documented_{name}.py:{name}"
     load_own({"task": task})
     config = TrialConfig(architecture=task, learning_rate=RATES[name], batch_size=50)
-    found = check_task(task, [config])
-    pool = LanePool(TaskData(found.spec, found.train, found.test, found.checksums))
+    pool = LanePool(check_task(task, [config]))
     pool.attach("a", config)
     rows = [pool.run(["a"])["a"] for _ in range(3)]
     assert not rows[-1]["diverged"]

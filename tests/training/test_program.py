@@ -12,14 +12,13 @@ from kept_texts import assert_kept
 from reference import SGD, cross_entropies, leaves
 
 from mnist_tune.data_spec import DataSpec
-from mnist_tune.errors import UserError
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.own_code.registry import register
 from mnist_tune.training.architectures import architecture
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.classifier import classifier, cross_entropy, scale
-from mnist_tune.training.networks import apply_mlp, dense, initial
-from mnist_tune.training.program import Program
+from mnist_tune.training.networks import initial
+from mnist_tune.training.program import Program, TrainState
 from mnist_tune.training.task import BLOCK, Network
 from mnist_tune.trial import TrialConfig
 
@@ -60,13 +59,6 @@ def test_batch_order_is_the_notebooks_stream(epochs, between):
         for (data_seed, count), orders in streams.items():
             between()
             np.testing.assert_array_equal(batch_order(data_seed, epoch, count), orders[epoch])
-
-
-def test_batch_order_is_a_pure_function():
-    ahead = batch_order(11, 5, 100)
-    batch_orders.forget()
-    batch_order(11, 2, 100)
-    np.testing.assert_array_equal(batch_order(11, 5, 100), ahead)
 
 
 def small_problem(count=70, seed=0):
@@ -138,7 +130,7 @@ def test_evaluation_counts_every_image_of_its_range_once(total):
         counts = {1, BLOCK - 1, BLOCK, 2 * BLOCK + 7, total - first - 5, total - first}
         for count in sorted(count for count in counts if 0 < count <= total - first):
             of = np.array([first, count], np.int32)
-            evaluated, sums = evaluate(params, (), (images, labels), of)
+            evaluated, sums = evaluate(TrainState(params, ()), (images, labels), of)
             inside = slice(first, first + count)
             assert int(evaluated) == count
             assert int(sums["accuracy"][0]) == int(sums["accuracy"][1]) == correct[inside].sum()
@@ -150,7 +142,7 @@ def test_evaluation_is_of_the_loss_that_is_trained():
     images, labels = np.array([[1, 0], [0, 2], [1, 1]], np.float32), np.array([0, 1, 1], np.int32)
     outputs = [[1, 0], [0, 2], [1, 1]]
     params = ((np.eye(2, dtype=np.float32), np.zeros(2, np.float32)),)
-    _, sums = program.evaluate(params, (), (images, labels), np.array([0, 3], np.int32))
+    _, sums = program.evaluate(TrainState(params, ()), (images, labels), np.array([0, 3], np.int32))
     assert float(sums["loss"][0]) == pytest.approx(np.sum((outputs - np.eye(2)[labels]) ** 2) / 2)
     assert int(sums["accuracy"][0]) == 2
 
@@ -161,7 +153,7 @@ def test_losses_of_logits_in_few_bits_are_evaluated_in_float32():
     network = architecture("mlp-5-tanh", DATA)
     params, logits = initial(network, 0), jax.jit(lambda *given: network.apply(*given).astype(jnp.bfloat16))
     coarse = replace(program, task=classifier(Network(network.init, logits), DATA, "cross-entropy"))
-    _, sums = jax.jit(coarse.evaluate)(params, (), (images, labels), np.array([0, 40], np.int32))
+    _, sums = jax.jit(coarse.evaluate)(TrainState(params, ()), (images, labels), np.array([0, 40], np.int32))
     found = np.asarray(logits(params, np.float32(images) / np.float32(255)), np.float32)
     np.testing.assert_allclose(sums["loss"][0], cross_entropies(found, labels).sum(), rtol=1e-5)
 
@@ -171,30 +163,6 @@ def test_cross_entropy_is_finite_for_large_logits():
     np.testing.assert_allclose(cross_entropy(logits, jnp.array([1], jnp.uint8)), [1e4], rtol=1e-6)
 
 
-def test_gradient_of_the_dense_layer():
-    rng = np.random.RandomState(0)
-    x, w, b = (rng.randn(*shape).astype(np.float32) for shape in ((6, 5), (5, 4), (4,)))
-    loss, plain = lambda f: lambda *a: jnp.sum(jnp.sin(f(*a))), lambda x, w, b: jnp.dot(x, w) + b[None, :]
-    got = jax.grad(loss(dense), argnums=(0, 1, 2))(x, w, b)
-    for mine, reference in zip(got, jax.grad(loss(plain), argnums=(0, 1, 2))(x, w, b), strict=True):
-        np.testing.assert_allclose(mine, reference, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("name", "by_hand"),
-    [
-        ("tanh", np.tanh),
-        ("relu", lambda x: np.maximum(x, 0)),
-        ("gelu", lambda x: x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))) / 2),
-        ("silu", lambda x: x / (1 + np.exp(-x))),
-    ],
-)
-def test_an_activation_is_what_its_name_says_between_the_layers(name, by_hand):
-    images = np.array([[-2.0, -0.5, 0.0, 0.5, 3.0]], np.float32)
-    one = np.eye(5, dtype=np.float32), np.zeros(5, np.float32)
-    np.testing.assert_allclose(apply_mlp(name, (one, one), images), by_hand(images), rtol=1e-5, atol=1e-6)
-
-
 def test_the_notebooks_second_network(monkeypatch):
     params = Program.of(TrialConfig(architecture="stax-mlp"), DATA).shapes.params
     assert [w.shape for w, _ in params] == [(784, 1024), (1024, 128), (128, 10)]
@@ -202,32 +170,10 @@ def test_the_notebooks_second_network(monkeypatch):
     assert architecture("stax-mlp", DATA).init(jax.random.key(3)) == ((784, 1024, 128, 10), 3)
 
 
-@pytest.mark.parametrize("shape", [(11, 14), (14, 11, 3)])
-def test_a_convnet_takes_images_that_are_not_square(shape):
-    data = DataSpec("made-up", shape, (5, 5), 5)
-    program, images = (
-        Program.of(TrialConfig(architecture="convnet"), data),
-        jax.ShapeDtypeStruct((4, *shape), jnp.float32),
-    )
-    assert jax.eval_shape(architecture("convnet", data).apply, program.shapes.params, images).shape == (4, 2)
-
-
 def test_images_are_divided_then_standardised():
     data = DataSpec("made-up", (2,), (1, 1), 1, 255.0, (0.2, 0.4), (0.5, 0.1))
     images = jnp.array([[51, 204], [204, 51]], jnp.uint8)
     np.testing.assert_allclose(scale(images, data), [[0.0, 4.0], [1.2, -2.0]], atol=1e-5)
-
-
-def test_a_network_that_is_registered_again_replaces_the_former():
-    """Also where programs are kept: in a pool of lanes, and in range tests."""
-    networks, programs = [Network(len, len), Network(len, max)], set()
-    for network in networks:
-        register("mine")(lambda data, network=network: network)
-        assert architecture("mine", DATA) is network
-        programs |= {Program.of(TrialConfig(architecture="mine"), DATA) for _ in range(2)}
-    assert len(programs) == 2
-    with pytest.raises(UserError, match="convnet takes images"):
-        architecture("convnet", DataSpec("flat", (400,), (5, 5), 5))
 
 
 TOKENS = DataSpec("words", (2,), (8, 8, 4), 2, positions=2)
@@ -318,7 +264,7 @@ def test_what_is_drawn_and_trained():
         for epoch in range(2):
             state, losses = train(state, hyper, key, examples, np.roll(order, epoch))
             text += f"    losses {losses.dtype} {short(losses)}\n"
-        _, scores = jax.jit(program.evaluate)(state.params, state.extra, examples, np.array([1, 7], np.int32))
+        _, scores = jax.jit(program.evaluate)(state, examples, np.array([1, 7], np.int32))
         sums = scores["loss"][0], *scores["accuracy"]
         text += leaves_of(state._replace(optimizer=()))
         text += f"    evaluated {', '.join(f'{one.dtype} {short(one)}' for one in sums)}\n"

@@ -141,6 +141,13 @@ def test_tasks_that_can_train_pass(factory, optimizer):
     assert found.checksums["test"] == check_task(factory.__name__, []).checksums["test"]
 
 
+def test_a_task_may_draw_from_a_key_that_is_always_the_same():
+    always = jax.random.key(0)
+    made = loss(lambda x, state: (x + jax.random.uniform(always), state))
+    register("constant")(lambda: made)
+    check_task("constant", [TrialConfig(batch_size=8)])
+
+
 def test_arguments_of_a_task_are_those_of_its_function():
     register("vae")(vae)
     assert check_task("vae(latent=3)", []).spec.scores == ("kl",)
