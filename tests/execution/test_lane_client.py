@@ -7,7 +7,6 @@ from unittest.mock import MagicMock
 import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
 
-from mnist_tune.errors import UserError
 from mnist_tune.execution import lane_client
 from mnist_tune.execution.checkpoint import DeviceFullError, LanesFullError
 from mnist_tune.execution.lane_client import LaneClient, LaneLostError
@@ -63,7 +62,8 @@ def lanes(monkeypatch):
 
 def test_a_trial_waits_for_a_lane_and_frees_it_once(lanes):
     (lanes, assigned), server = lanes, Server(LanesFullError("full"), DeviceFullError("no memory"))
-    assigned += [None, server, server, server]
+    waited: Any = lane_client.time.sleep
+    assigned += [None, server, server, server, server]
     lanes.attach("a", TrialConfig())
     token = lanes.token
     for _ in range(2):
@@ -74,12 +74,17 @@ def test_a_trial_waits_for_a_lane_and_frees_it_once(lanes):
     lanes._directory.full.remote.assert_called_once_with("a")
     lanes._directory.lost.remote.assert_not_called()
     assert lanes.token == ""
+    assert waited.call_args_list == [((1.0,),)]  # only where a lane was still held
+    lanes.attach("a", TrialConfig())
+    server.detach.remote = MagicMock(**{"return_value.side_effect": ActorDiedError()})
+    lanes.detach("a")  # a dead server is left in peace
+    assert server.detach.remote.call_count == 1
 
 
 def test_the_directory_hears_of_a_server_that_is_gone_and_of_a_lane_that_is_not_used(lanes):
     lanes, assigned = lanes
-    assigned += [Server(UserError("a saved state does not fit"))]
-    with pytest.raises(UserError, match=r"^a saved state does not fit$"):
+    assigned += [Server(ProgramError("TypeError: my network takes no key"))]
+    with pytest.raises(ProgramError, match=r"^TypeError: my network takes no key$"):
         lanes.attach("a", TrialConfig())
     lanes._directory.free.remote.assert_called_once_with("a", lanes.token)
     gone = MagicMock()
@@ -88,24 +93,3 @@ def test_the_directory_hears_of_a_server_that_is_gone_and_of_a_lane_that_is_not_
     with pytest.raises(LaneLostError):
         lanes.attach("a", TrialConfig())
     lanes._directory.lost.remote.assert_called_once_with("a")
-
-
-def test_a_lane_whose_network_fails_to_start_is_free_again(lanes):
-    """Else the directory counts it for ever, and other trials wait for a lane that nobody uses."""
-    lanes, assigned = lanes
-    assigned += [Server(ProgramError("TypeError: my network takes no key"))]
-    with pytest.raises(ProgramError, match=r"^TypeError: my network takes no key$"):
-        lanes.attach("a", TrialConfig())
-    lanes._directory.free.remote.assert_called_once_with("a", lanes.token)
-
-
-def test_a_client_waits_only_where_a_lane_is_still_held_and_leaves_a_dead_server_in_peace(lanes):
-    (lanes, assigned), server = lanes, Server(LanesFullError("full"), DeviceFullError("no memory"))
-    waited: Any = lane_client.time.sleep
-    assigned += [None, server, server, server]
-    lanes.attach("a", TrialConfig())
-    assert waited.call_args_list == [((1.0,),)]
-    server.detach.remote = MagicMock(**{"return_value.side_effect": ActorDiedError()})
-    lanes.detach("a")
-    assert server.detach.remote.call_count == 1
-    assert lanes.token == ""

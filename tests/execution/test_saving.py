@@ -66,25 +66,6 @@ def test_a_failed_save_is_told_in_the_next_epoch_and_at_the_end(lane, tmp_path):
     assert saved(tmp_path / "a.npz") == 1
 
 
-def test_a_state_is_saved_every_so_many_epochs_and_when_asked_for(few_images, tmp_path, monkeypatch):
-    lane, path, epochs, save = OwnLane(LanePool(few_images), save_every=2), tmp_path / "a.npz", [], Checkpoint.save
-
-    def noted(state, where):
-        epochs.append(state.row["epoch"])
-        save(state, where)
-
-    monkeypatch.setattr(Checkpoint, "save", noted)
-    lane.attach("a", SMALL)
-    for _ in range(5):
-        lane.epoch("a", path)
-    for _ in range(2):
-        lane.save("a", path)
-    lane.attach("a", SMALL, Checkpoint.load(path))
-    lane.save("a", path)  # another state than the last one that was saved, though of the same epoch
-    lane.detach("a")
-    assert epochs == [2, 4, 5, 5]
-
-
 class Sweep:
     """A trial that runs without Tune, and what a kill would leave of it after each change on disk."""
 

@@ -3,21 +3,17 @@
 import json
 import math
 from dataclasses import replace
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mnist_tune.execution.device_data import DeviceData
-from mnist_tune.execution.executor import lane_bytes
 from mnist_tune.execution.pool import LanePool
-from mnist_tune.execution.sharpness import SharpnessSettings, measure, sharpness_columns
+from mnist_tune.execution.sharpness import SharpnessSettings, sharpness_columns
 from mnist_tune.own_code.registry import ENTRIES, register
 from mnist_tune.sweep import load_sweep
 from mnist_tune.training import curvature
-from mnist_tune.training.program import Program
 from mnist_tune.training.task import Network
 from mnist_tune.trial import TrialConfig
 
@@ -46,13 +42,11 @@ def network():
 
 @pytest.mark.parametrize("every", [1, 2, 5, 7, 8, 30])
 def test_it_is_measured_at_multiples_whatever_the_steps_of_an_epoch(every):
+    """By default after each epoch."""
     settings, steps = SharpnessSettings(every), 7
     found = [done + step for done in range(0, 8 * steps, steps) for step in settings.due(done, steps)]
     assert found == list(range(every, 8 * steps + 1, every))
-
-
-def test_by_default_it_is_measured_after_each_epoch():
-    assert [SharpnessSettings().due(done, 7) for done in (0, 7)] == [[7], [7]]
+    assert SharpnessSettings().due(7, steps) == [7]
 
 
 @pytest.mark.usefixtures("as_users_have_it")  # optax promotes
@@ -102,6 +96,17 @@ def test_however_the_measurements_fall_few_programs_are_compiled(few_images):
     assert rows[0] == rows[1]
 
 
+@pytest.mark.usefixtures("as_users_have_it")
+def test_lanes_that_have_not_converged_are_measured_again(few_images, monkeypatch):
+    monkeypatch.setattr(curvature, "PRODUCTS", 1)
+    for more in (1, curvature.MORE_PRODUCTS):
+        monkeypatch.setattr(curvature, "MORE_PRODUCTS", more)
+        pool = LanePool(few_images, sharpness=SharpnessSettings(images=50))
+        pool.attach("a", replace(CONFIG, batch_size=256))
+        converged = pool.run(["a"])["a"]["sharpness_residual"] <= curvature.TOLERANCE
+        assert converged == (more > 1)
+
+
 def test_more_images_are_looked_at_once_a_network_is_trained():
     assert [SharpnessSettings().images_at(step) for step in (0, 1, 500)] == [1000, 5000, 5000]
     assert [SharpnessSettings(images=70).images_at(step) for step in (0, 1)] == [70, 70]
@@ -119,48 +124,6 @@ def test_a_data_set_may_have_fewer_images_than_a_measurement_takes(few_images):
         pool.attach(str(i), replace(CONFIG, batch_size=512, seed=i, holdout=900))
     for row in pool.run(["0", "1"]).values():
         assert all(math.isfinite(row[name]) and row[name] > 0 for name in ("untrained_sharpness", *COLUMNS))
-
-
-def test_lanes_that_have_not_converged_are_measured_again():
-    """And batch sharpness is the mean over as many batches as the probe has, at least one."""
-    asked = []
-
-    def measured(function, size, slots, data, index, *static, hyper=None):
-        asked.append((function, slots, index.shape, static))
-        if hyper:
-            assert function is curvature.preconditioned_sharpness
-            assert hyper["b1="].tolist() == slots
-            return measured(None, size, slots, data, index, *static)
-        if function is curvature.batch_sharpness:
-            return np.array([7.0, 8.0, 9.0])
-        residuals = {1: 0.02, 2: 0.001, 3: math.nan} if static == (16,) else {1: 1e-5}
-        return np.array([slot + static[0] for slot in slots]), np.array([residuals[slot] for slot in slots])
-
-    data = DeviceData((), 4000, {}, ())
-    for batch_size, batches in ((300, (3, 300)), (1500, (1, 1500)), (2, (100, 2))):
-        program = SimpleNamespace(batch_size=batch_size, step=SimpleNamespace(optimizer="sgd"))
-        executor = SimpleNamespace(program=program, measure=measured)
-        found = measure(executor, data, 4, [1, 2, 3], 1000, {})
-        np.testing.assert_equal(found, [(33, 1e-5, 7), (18, 0.001, 8), (19, math.nan, 9)])
-        assert [(slots, shape) for _, slots, shape, _ in asked] == [
-            ([1, 2, 3], (1000,)),
-            ([1], (1000,)),
-            ([1, 2, 3], batches),
-        ]
-        asked.clear()
-    program.step.optimizer = "adam"
-    found = measure(executor, data, 4, [1, 2, 3], 1000, {"b1=": np.array([1, 2, 3])})
-    np.testing.assert_equal([one[3:] for one in found], [(33, 1e-5), (18, 0.001), (19, math.nan)])
-
-
-def test_the_vectors_of_a_measurement_take_memory(mnist_5k):
-    program = Program.of(TrialConfig(architecture="mlp-8-tanh", momentum=0.9), mnist_5k.spec)
-    params = 4 * (784 * 8 + 8 + 8 * 10 + 10)
-    assert lane_bytes([program]) == 2 * 4 * params
-    assert lane_bytes([program], measured=True) == (2 * 4 + 40) * params
-    small = Program.of(TrialConfig(architecture="mlp-4-tanh", momentum=0.9), mnist_5k.spec)
-    both = (2 * 4 + 40) * params + 2 * 4 * (784 * 4 + 4 + 4 * 10 + 10)  # one of them is measured at a time
-    assert lane_bytes([program, small], measured=True) == both
 
 
 def test_the_table_of_all_measurements(new_writer, epoch_row, tmp_path):

@@ -19,7 +19,9 @@ def test_the_memory_of_a_lane(few_images):
     others = [replace(program, batch_size=size) for size in (32, 64, 256, 512)]
     assert lane_bytes([program, *others]) == 4 * state  # their states share a stack
     small = Program.of(TrialConfig(architecture="mlp-4-tanh"), few_images.spec)
-    assert lane_bytes([program, small]) == 4 * state + 4 * (784 * 4 + 4 + 4 * 10 + 10)
+    both = 4 * state + 4 * (784 * 4 + 4 + 4 * 10 + 10)
+    assert lane_bytes([program, small]) == both
+    assert lane_bytes([program, small], measured=True) == both + 40 * state  # one of them is measured at a time
 
 
 @pytest.fixture

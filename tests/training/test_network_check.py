@@ -193,9 +193,3 @@ def test_probabilities_have_a_squared_distance_too(dataset):
     register("mine")(lambda data: WRONG["probabilities"])
     trial = TrialConfig(architecture="mine", batch_size=8, loss="mse")
     assert refusal(check, trial, dataset.spec, dataset.train_images[:8], dataset.train_labels[:8]) == "nothing"
-
-
-def test_a_network_that_is_registered_again_is_the_new_one(dataset):
-    for network in (GOOD, STATEFUL):
-        register("mine")(lambda data, network=network: network)
-        assert architecture("mine", dataset.spec) is network

@@ -217,15 +217,6 @@ def test_a_hundred_rates_and_three_decays_compile_once(examples):
     assert len(traced) == 2  # the initial state, and the epoch
 
 
-def test_an_optimizer_that_is_registered_again_is_another_step():
-    steps = set()
-    for factory in (optax.sgd, optax.adam):
-        register_optimizer("mine")(factory)
-        steps |= {Step.of(TrialConfig(optimizer="mine")) for _ in range(2)}
-    assert len(steps) == 2
-    assert [hasattr(step.transformation({"learning_rate": 0.1}).init({})[0], "mu") for step in steps].count(True) == 1
-
-
 def test_plain_sgd_has_no_state_and_no_hyperparameter_but_the_rate():
     step = Step.of(TrialConfig())
     assert step.names == ("learning_rate",)
