@@ -204,12 +204,13 @@ def test_calls_that_were_cancelled_do_no_harm(server, exits, monkeypatch, tmp_pa
 @pytest.mark.parametrize("fate", ["moved on", "died"])
 def test_a_client_that_died_or_moved_on_leaves_no_lane_behind(server, monkeypatch, fate):
     monkeypatch.setattr(module, "CLIENT_CHECK_S", 0.01)
-    asked = []
+    asked, go_on = [], asyncio.Event()
 
     async def lane_token():
         asked.append(True)
         if len(asked) < 3:
             return "new"
+        await go_on.wait()
         if fate == "died":
             raise ActorDiedError
         return "newer"
@@ -217,10 +218,11 @@ def test_a_client_that_died_or_moved_on_leaves_no_lane_behind(server, monkeypatc
     async def attach():
         client = SimpleNamespace(lane_token=SimpleNamespace(remote=lane_token))
         await server.attach("a", "new", SMALL, None, [], client)
-        while len(asked) < 2:
-            assert len(await server.lanes()) == 2
-            await asyncio.sleep(0.001)
         [watch] = server._watches
+        while len(asked) < 3:
+            await asyncio.sleep(0.001)
+        assert len(await server.lanes()) == 2
+        go_on.set()
         await asyncio.wait_for(watch, 60)
         assert list(await server.lanes()) == ["b"]
         server._directory.free.remote.assert_called_with("a", "new", False)
