@@ -3,6 +3,7 @@
 import shutil
 import sys
 from pathlib import Path
+from unittest import mock
 
 import jax
 import numpy as np
@@ -14,6 +15,7 @@ from mnist_tune import SweepOptions, TrialConfig, UserError, resume_sweep, run_s
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.execution.pool import LanePool
+from mnist_tune.own_code import modules
 from mnist_tune.own_code.loading import load_own
 from mnist_tune.own_code.registry import ENTRIES, register_optimizer
 from mnist_tune.tuning import opening, sweep
@@ -25,7 +27,7 @@ def networks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("networks") / "gone"  # in a folder that stays, so that its name is not used again
     folder.mkdir()
     names = write_networks(folder)
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, mock.patch.dict(modules.TEXTS):
         patch.setitem(ENTRIES, "architecture", dict(ENTRIES["architecture"]))
         with jax.numpy_dtype_promotion("standard"):
             load_own({"architecture": names})
