@@ -195,8 +195,8 @@ def test_recorded_options_have_their_types(folder):
 def test_a_folder_cannot_ask_for_too_much(folder, name, recorded):
     def trials():
         options = resumed_with(COMMANDS[name], folder(name, **recorded), {})
-        for several in ("more", "networks", "templates"):
-            getattr(options, several, list)(*[[TrialConfig()]] * (several == "more"))
+        for several in ("more", "networks", "combined"):
+            list(getattr(options, several, list)(*[[TrialConfig()]] * (several == "more")))
 
     said = r"are too many \(.*at most 100000 fit into a sweep|must be a whole number of at least . and at most"
     with pytest.raises(UserError, match=said):
