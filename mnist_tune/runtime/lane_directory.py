@@ -13,6 +13,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mnist_tune.execution.lane_server import LaneServer
 from mnist_tune.execution.process_setup import WorkerSettings
+from mnist_tune.runtime.ray_private import storage_keys
 
 WAIT_S = 30.0
 """Seconds after which a trial that waits for a lane is told to ask again."""
@@ -161,4 +162,6 @@ def start_directory(settings: WorkerSettings, capacity: int, device: str) -> Any
     """Start the directory, on the driver's node: without that node the sweep ends, too."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     options = {"num_cpus": 0, "max_restarts": -1, "max_concurrency": 10_000, "scheduling_strategy": here}
+    if keys := storage_keys():  # a cluster may have been started without them; the servers have those of the directory
+        options["runtime_env"] = {"env_vars": keys}
     return ray.remote(LaneDirectory).options(**options).remote(settings, capacity, device)

@@ -99,6 +99,13 @@ def kinds_of_nodes() -> list[Mapping[str, float]]:
     return [] if config is None else [dict(group.resources) for group in config.node_group_configs]
 
 
+def storage_keys() -> dict[str, str]:
+    """Return the keys of object storage in this environment that Tune passes on to the processes of trials."""
+    from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
+
+    return {name: os.environ[name] for name in ENV_VARS_TO_PROPAGATE & os.environ.keys() if name.startswith("AWS_")}
+
+
 def forget(trial: Any, trials: list[Any]) -> None:
     """Make Tune forget a trial that has ended.
 

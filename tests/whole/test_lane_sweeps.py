@@ -9,14 +9,18 @@ from contextlib import suppress
 import numpy as np
 import psutil
 import pytest
+import ray
 from journals import recorded
 from ray._private import worker
 from ray._private.ray_constants import PROCESS_TYPE_RAYLET
+from waiting import LONG_S
 
 from mnist_tune import TrialConfig
 from mnist_tune.execution import lane_server
 from mnist_tune.execution.pool import LanePool
+from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.runtime import lane_directory
+from mnist_tune.runtime.lane_directory import start_directory
 from mnist_tune.tuning.sweep import SweepOptions, run_sweep
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("one_core")]
@@ -136,3 +140,12 @@ def test_neither_kills_nor_a_failed_server_lose_or_repeat_an_epoch(tmp_path, mni
     undisturbed = [alone.run(["00000"])["00000"] for _ in range(KILLED_EPOCHS)]
     for name in ("train_loss", "test_loss"):  # a lane equals a single trial to rounding
         np.testing.assert_allclose(first[name].to_numpy(), [row[name] for row in undisturbed], rtol=1e-3)
+
+
+def test_servers_have_the_keys_of_storage_with_which_a_cluster_was_not_started(monkeypatch):
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "of the driver")
+    directory = start_directory(WorkerSettings("states"), 1, "CPU")
+    server = ray.get(directory.assign.remote("lane", "token"), timeout=LONG_S)
+    assert ray.get(server.__ray_call__.remote(lambda _: os.environ["AWS_SESSION_TOKEN"])) == "of the driver"
+    ray.kill(server)
+    ray.kill(directory)
