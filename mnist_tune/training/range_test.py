@@ -77,8 +77,8 @@ class RangeCurve:
         smooth = self.smooth
         least = np.minimum.accumulate(np.where(np.isfinite(smooth), smooth, np.inf))
         if self.of_task:
-            noise, first = self.losses[:CHUNK].std(), min(self.losses[:CHUNK].mean(), self.guess)
-            begun, most = first - least > SIGMAS * noise, first + (RISE - 1) * max(abs(first), noise)
+            noise, first = float(self.losses[:CHUNK].std()), min(float(self.losses[:CHUNK].mean()), self.guess)
+            begun, most = first - least > SIGMAS * noise, np.array(first + (RISE - 1) * max(abs(first), noise))
         else:
             begun, first, most = least < BEGUN * self.guess, self.guess, RISE * least
         found: np.ndarray = np.minimum(most, np.where(begun, (least + first) / 2, np.inf))
