@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 
 class Sweep(Tables):
-    """The tables `trials` and `epochs` of a sweep, the content of its `sweep.json` as `meta`, and what shows them."""
+    """The tables `trials` and `epochs` of a sweep, its folder or URI as `path`, the content of its `sweep.json` as
+    `meta`, and what shows them."""
 
     @classmethod
     def of(cls, tables: Tables) -> Sweep:

@@ -81,8 +81,8 @@ class DecideOptions(CrossedOptions):
 def decide(options: DecideOptions) -> Sweep:
     """Decide between settings under Ray Tune, print what was found unless `options.quiet`, and return the tables.
 
-    To resume an interrupted decision, give its folder as `options.resume`. The same decision proposes the same trials,
-    whenever it is interrupted.
+    After a sweep `s`: `decide(DecideOptions(sweep=s.path, trials=60))`. To resume an interrupted decision, give its
+    folder as `options.resume`. The same decision proposes the same trials, whenever it is interrupted.
 
     Raises:
         UserError: as in `run_sweep`; or there are fewer than two settings.

@@ -68,9 +68,9 @@ class EdgeOptions(CrossedOptions):
 def find_edge(options: EdgeOptions) -> Sweep:
     """Search for edges under Ray Tune, print what was found unless `options.quiet`, and return the tables.
 
-    `sweep.edges()` returns the edges. To resume an interrupted search, give its folder as `options.resume`. More
-    `trials` or another `precision` may be given then; options that are left out are as recorded. The same search
-    proposes the same trials, whenever it is interrupted.
+    After a sweep `s`: `find_edge(EdgeOptions(sweep=s.path)).edges()` returns the edges. To resume an interrupted
+    search, give its folder as `options.resume`. More `trials` or another `precision` may be given then; options that
+    are left out are as recorded. The same search proposes the same trials, whenever it is interrupted.
 
     Raises:
         UserError: as in `run_sweep`.
