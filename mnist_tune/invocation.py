@@ -60,6 +60,12 @@ def command(name: str) -> str:
     return f"{shlex.join([*program(), name])}{_cluster() * (name not in ('show', 'export'))}"
 
 
+def resume(where: object) -> str:
+    """Return what the user types to resume the sweep in a folder. Its name may come from somebody else's folder."""
+    text = f"./{where}" if str(where).startswith("-") else str(where)  # which is no flag
+    return f"{shlex.join([*program(), 'resume', text])}{_cluster()}"
+
+
 def _cluster() -> str:
     """Return the flag of the cluster that this process was told to use: what follows it is to run there, too."""
     given = re.search(r"--address[= ](\S+)", " ".join(arguments()))

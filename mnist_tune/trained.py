@@ -142,7 +142,10 @@ def _name_again(sweep: Tables, network: str, code: Any) -> None:
             raise UserError(f"{sweep.path} did not train {code}, but {network}")
     recorded = [one for one in sweep.meta.get("code", []) if one["name"] == name and one["flag"] != "optimizer"]
     if (recorded or names_own_code(name)) and name not in ENTRIES["architecture"]:
-        raise UserError(f"{name} is code of your own, which a results folder can't run; name it: .load(code={name!r})")
+        how = f"name it: .load(code={name!r})"
+        if not names_own_code(name):
+            how = f"register it first, register({name!r})(function), or pass the function: .load(code=function)"
+        raise UserError(f"{name} is code of your own, which a results folder can't run; {how}")
 
     def refuse(said: str) -> None:
         raise UserError(f"{said.removeprefix('note: ')}; what trained is in .meta['code'] of the sweep")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mnist_tune import invocation
-from mnist_tune.invocation import COMMANDS, arguments, called, command, module_of, started_by, words
+from mnist_tune.invocation import COMMANDS, arguments, called, command, module_of, resume, started_by, words
 
 ROOT = Path(__file__).parent.parent
 
@@ -29,6 +29,7 @@ def test_a_printed_command_works_where_it_is_read(monkeypatch):
         monkeypatch.setattr(invocation.shutil, "which", lambda name: f"/venv/bin/{name}")
         assert command("show") == "mnist-tune show"
         assert command("decide") == "mnist-tune decide" + f" --address {address}" * bool(address)
+        assert resume("-a b") == "mnist-tune resume './-a b'" + f" --address {address}" * bool(address), "folder first"
         monkeypatch.setattr(invocation.shutil, "which", lambda name: None)
         assert command("show") == "python -m mnist_tune show"
 

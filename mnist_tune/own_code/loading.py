@@ -19,7 +19,7 @@ from typing import Any
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError
-from mnist_tune.invocation import words
+from mnist_tune.invocation import resume, words
 from mnist_tune.named_code import Call, parse_call
 from mnist_tune.own_code import modules
 from mnist_tune.own_code.modules import TEXTS, Attribute, Source, belonging
@@ -147,7 +147,7 @@ def check_again(
         raise UserError(
             f"{untold}; name it again"
             + f", in {folder}" * (isinstance(folder, str) and folder != os.getcwd())
-            + f": {words(how, where)} {names}, or register it from Python"
+            + f": {resume(where) if how == 'resume' else words(how, where)} {names}, or register it from Python"
         )
     used = {flag: [one["name"] for one in recorded if one["flag"] == flag] for flag in ENTRIES}
     load_own(used)

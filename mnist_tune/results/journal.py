@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +18,7 @@ from mnist_tune import storage
 from mnist_tune.columns import COUNT, EPOCHS, ID, TEXT, Column, Kind, first_wrong
 from mnist_tune.data_spec import ARRAYS
 from mnist_tune.errors import UserError
-from mnist_tune.invocation import command, started_by
+from mnist_tune.invocation import resume, started_by
 from mnist_tune.numbers import counted
 from mnist_tune.own_code.registry import FROM_PYTHON, named_again
 from mnist_tune.results.folder import JOURNAL, MOST_JOURNAL_BYTES
@@ -54,8 +53,7 @@ def resume_command(meta: Mapping[str, Any], where: Path | str, retry_errored: bo
         given = ", dataset=..." * (meta.get("options", {}).get("dataset") == ARRAYS)
         given += ", retry_errored=True" * retry_errored
         return f"resume_sweep({str(where)!r}{given}), {by_hand}"
-    text = f"./{where}" if str(where).startswith("-") else str(where)  # which is no flag
-    return f"{command('resume')} {shlex.quote(text)}{flags}{' --retry-errored' * retry_errored}"
+    return f"{resume(where)}{flags}{' --retry-errored' * retry_errored}"
 
 
 @dataclass(frozen=True)

@@ -191,7 +191,7 @@ def test_a_resume_loads_no_code_that_only_the_folder_names(new_writer, tmp_path,
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["search.py", "--resume", str(writer.path)])
     monkeypatch.setattr("mnist_tune.tuning.sweep.open_sweep", Mock(side_effect=UserError("too late")))
-    with pytest.raises(UserError, match=r"name it again: --resume \S+ --architecture evil\.py:mlp, or"):
+    with pytest.raises(UserError, match=r"name it again: mnist-tune resume \S+ --architecture evil\.py:mlp, or"):
         search.main()
     assert not (tmp_path / "sprung").exists()
 

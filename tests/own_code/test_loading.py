@@ -234,7 +234,7 @@ def test_a_resume_without_the_code_says_what_to_name(folder):
     recorded = sources({"architecture": ["net.py:mlp"]})
     ENTRIES["architecture"].pop("net.py:mlp")
     with pytest.raises(
-        UserError, match=r"name it again: --resume results/x --architecture net\.py:mlp, or register it"
+        UserError, match=r"name it again: mnist-tune resume results/x --architecture net\.py:mlp, or register it"
     ):
         check_again(recorded, "results/x", print)
     meta = {"name": "lr_regimes", "code": [*recorded, {"flag": "optimizer", "name": "my opt.py:adam", "files": {}}]}
@@ -251,7 +251,12 @@ def test_the_name_of_recorded_code_is_a_word_for_the_shell(folder, name):
     with pytest.raises(UserError) as caught:
         check_again(recorded, "results/x y", print)
     given = str(caught.value).partition("name it again: ")[2].partition(", or register")[0]
-    words = ["--resume", "results/x y", *([f"--architecture={name}"] if name[0] == "-" else ["--architecture", name])]
+    words = [
+        "mnist-tune",
+        "resume",
+        "results/x y",
+        *([f"--architecture={name}"] if name[0] == "-" else ["--architecture", name]),
+    ]
     assert shlex.split(given) == words
 
 

@@ -4,6 +4,7 @@ predicts on new images, in another process and another folder, by the lines that
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -82,6 +83,11 @@ def test_code_is_named_again_and_is_what_trained(as_users_have_it, one_core, tmp
 
     with pytest.raises(UserError, match=rf"which a results folder can't run; name it: \.load\(code='{name}'\)"):
         forget().load()
+    found = forget()
+    code = [one | {"name": "plain"} for one in found.meta["code"]]
+    plain = replace(found, trials=found.trials.assign(architecture="plain"), meta=found.meta | {"code": code})
+    with pytest.raises(UserError, match=r"register it first, register\('plain'\)\(function\), or .*code=function\)$"):
+        plain.load("00000", code="plain")
     with pytest.raises(UserError, match="did not train"):
         forget().load(code=f"{tmp_path / 'linen_net.py'}:mlp")
     moved = tmp_path / "moved" / "net.py"
