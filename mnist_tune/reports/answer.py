@@ -21,9 +21,9 @@ from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import EQUAL, to_decide
 from mnist_tune.regimes.families import families, held_out, named, varied
 from mnist_tune.regimes.replicates import CONFIGURATION
-from mnist_tune.reports.decided import decided, decided_score, failed, memorised
+from mnist_tune.reports.decided import decided, decided_score, failed, memorised, regimes_of_leader
 from mnist_tune.reports.findings import SPLITS, Question, left_over, measured_edges, so_far
-from mnist_tune.reports.ranges import advice, spans, where_the_edge_is
+from mnist_tune.reports.ranges import VERBS, advice, spans, where_the_edge_is
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.tables import Tables
 
@@ -35,6 +35,9 @@ MOST_NAMED = 6
 
 ROOM = 80
 """The most characters that their names may have; of more, only their number is said."""
+
+TO_DO = {"oscillating": "try half the rate", "overfit": "stop earlier"}
+"""What to do if the best setting has one of these regimes, as `docs/choose.md` says."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -104,15 +107,15 @@ def _answer(sweep: Tables, where: str) -> Answer:
     equal = int((ranked == ranked.iloc[0]).all(axis=1).sum())
     how += f"; least loss of {equal} that tie" * (equal > 1)
     close = [k for k, near in enumerate(best["close"]) if near and k != first]
-    lines = ["; ".join(how_sure(best, names))]
+    lines, own = ["; ".join(how_sure(best, names))], trials["regime"][[one == key[0] for one in keys(trials)]]
     if sweep.final and (contest := sweep.final.decision):
         first, accuracy = int(contest.decision.leader), decided_score(sweep.final, contest)
         how = f"of {tried}, the best {len(contest.settings)} compared on fresh seeds"
         close = np.flatnonzero(contest.decision.rivals).tolist()
-        lines = list(decided(sweep.final, contest))
+        lines, own = list(decided(sweep.final, contest)), regimes_of_leader(sweep.final, contest)
     scored = f"{SPLITS[held_out(trials)].replace('accuracy', ranking.word)} {ranking.number(accuracy)}"
     scored += memorised(best["train_accuracy"].iloc[first], accuracy) * ranking.is_accuracy
-    head = f"{names[first]}: {scored} ({how})"
+    head = f"{names[first]}: {scored} ({how}{warning(own)})"
     return Answer(
         f"So far {head}" if running else f"Train with {head}",
         tuple(filter(None, [*running, *lines, *_facts(sweep, best)])),
@@ -137,6 +140,16 @@ def _measured(sweep: Tables, running: Sequence[str]) -> Answer:
     if not edges[0].is_bracketed:
         return Answer(text, tuple(running))
     return Answer(f"Half of the seeds learn up to {edges[0].rate(0.5)}", (*running, text, *more))
+
+
+def warning(regimes: pd.Series) -> str:
+    """Return what is wrong with a setting of which half of the seeds or more, with these regimes, oscillate or overfit,
+    and what to do; else an empty text."""
+    for regime, advised in TO_DO.items():
+        count, seeds = int((regimes == regime).sum()), len(regimes)
+        if 0 < seeds <= 2 * count:
+            return f", but it {VERBS[regime]}{f' with {count} of {seeds} seeds' * (count < seeds)}: {advised}"
+    return ""
 
 
 def how_sure(best: pd.DataFrame, names: Sequence[str]) -> Iterator[str]:
@@ -213,7 +226,7 @@ def _decided(sweep: Tables, contest: Contest, where: str, running: Sequence[str]
         return Answer("No setting has been compared yet", tuple(running))
     known, best = keys(contest.table), int(contest.decision.leader)
     rivals = tuple(known[k] for k in np.flatnonzero(contest.decision.rivals))
-    head = f"{'Train with' if contest.settled else 'So far'} {said[0]}"
+    head = f"{'Train with' if contest.settled else 'So far'} {said[0]}{warning(regimes_of_leader(sweep, contest))}"
     more = f"{resume_command(sweep.meta, where)} --trials {2 * len(sweep.trials)}"
     by_hand = named_again(sweep.meta)[1]
     open_ = bool(sweep.meta["ended"]) and not contest.settled and by_hand != FROM_PYTHON

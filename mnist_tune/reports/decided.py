@@ -78,6 +78,11 @@ def decided_score(sweep: Tables, contest: Contest) -> float:
     return float(_scores(sweep, contest, int(contest.decision.leader), "validation").mean())
 
 
+def regimes_of_leader(sweep: Tables, contest: Contest) -> pd.Series:
+    """Return the regimes of the seeds of the setting that a decision found best."""
+    return sweep.trials["regime"][contest.is_of(int(contest.decision.leader), sweep.trials)]
+
+
 def _scores(sweep: Tables, contest: Contest, setting: int, split: str) -> pd.Series:
     rows = sweep.trials[contest.is_of(setting, sweep.trials)]
     return pd.Series(contest.ranking.scores(rows[outcomes(rows, data_facts(sweep.meta)) == COMPETES], split))

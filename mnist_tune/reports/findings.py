@@ -15,8 +15,9 @@ from mnist_tune.numbers import counted, rate
 from mnist_tune.own_code.registry import NAMED_AGAIN, named_again
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.edge_posterior import LEAST_OUTCOMES
-from mnist_tune.regimes.families import FAMILY
+from mnist_tune.regimes.families import FAMILY, held_out
 from mnist_tune.regimes.measured_edge import CALM, DIVERGED, LEARNED, LEARNED_SHARE, PILOT, Interval, MeasuredEdge
+from mnist_tune.regimes.statistics import LEARNED as LEARNED_SOMETHING
 from mnist_tune.regimes.statistics import NEAR_BEST
 from mnist_tune.regimes.widths import exponents
 from mnist_tune.results.journal import resume_command
@@ -105,15 +106,20 @@ def _half(interval: Interval, holds: pd.Series, half: str, did: str) -> str:
 
 def notes(sweep: Tables) -> Iterator[str]:
     """Yield what restricts the answer."""
-    data = data_facts(sweep.meta)
-    targets = [data.with_wrong_labels(count).target for count in sweep.trials["label_noise"].unique()]
-    if data.by_accuracy and (sweep.trials["epochs_run"] > 0).any() and None in targets:
+    data, trials = data_facts(sweep.meta), sweep.trials
+    targets = [data.with_wrong_labels(count).target for count in trials["label_noise"].unique()]
+    if data.by_accuracy and (trials["epochs_run"] > 0).any() and None in targets:
         less = f"less {NEAR_BEST * (1 - data.chance):.2g}, or less three times its noise if that is more; see --target"
         target = f"; each network's is the accuracy of its best trial (median of three epochs), {less}"
-        if sweep.trials["target"].isna().all():
-            target = ", and no trial has learned enough to set one; see --target"
+        if trials["target"].isna().all():
+            ended = trials[trials["epochs_run"].ge(trials["epochs_asked"]) & trials["regime"].ne("overfit")]
+            accuracy = ended["train_accuracy"].fillna(ended[f"{held_out(trials)}_accuracy"])
+            why = "no trial has learned enough to set one"
+            if (accuracy >= data.chance + LEARNED_SOMETHING * (1 - data.chance)).any():
+                why = "the best trial, which would set one, has not levelled off"
+            target = f", and {why}; see --target"
         yield f"no target is known for this data{target}"
-    if changed := len(sweep.trials) - len(sweep.steady):
+    if changed := len(trials) - len(sweep.steady):
         said = (
             f"{counted(changed)} changed the learning rate while training, so that no rate has their regime or accuracy"
         )

@@ -30,7 +30,8 @@ def test_the_answer_says_what_it_rests_on_and_where_accuracy_jumps(made_up_sweep
         return found.headline, found.lines[0]
 
     far = said(test_accuracy=[0.9, 0.95])
-    assert far == ("Train with 1: test accuracy 0.9500 (best of 2)", "One seed told it apart from all others")
+    warned = "Train with 1: test accuracy 0.9500 (best of 2, but it oscillates: try half the rate)"
+    assert far == (warned, "One seed told it apart from all others")
     near = {"test_accuracy": [0.949, 0.95]}
     assert said(**near)[1] == "One seed can't rank 0.1, 1"
     jumping = answer(replace(sweep, trials=trials.assign(late_fall=[0.01, 0.013], **near)))
@@ -42,6 +43,25 @@ def test_the_answer_says_what_it_rests_on_and_where_accuracy_jumps(made_up_sweep
     assert alike[0].startswith("Train with 1.0001: ")
     lost = said(regime="diverged", stop_reason="diverged")
     assert lost == ("No setting has run all its epochs without diverging", "diverges at all rates, 0.1–1")
+
+
+def test_the_headline_warns_of_a_best_setting_that_oscillates_or_overfits(made_up_sweep):
+    sweep = made_up_sweep([0.1, 1.0], seeds=3)
+    trials = sweep.trials.sort_values(["learning_rate", "seed"])
+
+    def said(*regimes):
+        found = replace(sweep, trials=trials.assign(regime=["oscillating"] * 3 + [*regimes]))
+        return answer(found).headline.partition("(best of 2, mean of 3 seeds")[2]
+
+    calm, restless, memorised = "converged", "oscillating", "overfit"
+    assert said(restless, restless, restless) == ", but it oscillates: try half the rate)"
+    assert said(restless, calm, restless) == ", but it oscillates with 2 of 3 seeds: try half the rate)"
+    assert said(memorised, memorised, memorised) == ", but it overfits: stop earlier)"
+    assert said(calm, restless, calm) == said(calm, calm, "undecided") == ")"
+    settings = [{"architecture": "mlp-4-tanh", "learning_rate": one} for one in (0.1, 0.2)]
+    decided = decision(sweep, settings, lambda seed, one: (0.9, 0.95)[one])
+    decided = replace(decided, trials=decided.trials.assign(regime=restless))
+    assert answer(decided).headline.endswith("none of the others is better, but it oscillates: try half the rate")
 
 
 def test_of_crossed_settings_the_best_is_named_in_full_and_the_best_of_each(made_up_sweep):

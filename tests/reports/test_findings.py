@@ -85,6 +85,20 @@ def test_a_rate_that_was_changed_in_the_middle_stands_for_no_trial(made_up_sweep
     assert answer(every).headline == "No setting has run all its epochs without diverging"
 
 
+@pytest.mark.parametrize(
+    ("rate", "why"),
+    [
+        (0.02, "the best trial, which would set one, has not levelled off"),
+        (0.0001, "no trial has learned enough to set one"),
+    ],
+)
+def test_why_a_sweep_of_data_without_a_target_has_none(made_up_sweep, rate, why):
+    sweep = made_up_sweep([rate], epochs=8)
+    found = replace(sweep, meta=sweep.meta | {"dataset": sweep.meta["dataset"] | {"target": None}})
+    found = replace(found, trials=label_trials(sweep.trials, sweep.epochs, data_facts(found.meta)))
+    assert next(notes(found)) == f"no target is known for this data, and {why}; see --target"
+
+
 def test_siblings_say_nothing_of_a_trial_whose_rate_was_changed(made_up_sweep):
     sweep = made_up_sweep([0.03, 0.2, 0.4], epochs=8)
     labels = sweep.trials.set_index("trial_id")

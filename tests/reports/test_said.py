@@ -167,7 +167,9 @@ def test_what_is_found_of_sweeps(made_up_sweep, edge_sweep, same):
             meta={"environment": {"processor": "cpu", "cpus": 4}, "command": "it's", "resumed": ["2026-01-02T03:04:05"]}
         ),
         "data without a target": with_(meta={"dataset": own}, batch_size=857, train_s=3600.0),
-        "and nothing learned": with_(meta={"dataset": own}, target=math.nan, batch_size=857, drop_last=True),
+        "and nothing learned": with_(
+            meta={"dataset": own}, target=math.nan, batch_size=857, drop_last=True, train_accuracy=0.2
+        ),
         "and a target asked for": with_(meta={"dataset": own, "options": {"target": 0.9}}),
         "two families": with_(momentum=[0.0, 0.5] * 3, weight_decay=0.01, nesterov=[False, True] * 3),
         "with held-out images": with_(**held_out),
