@@ -31,16 +31,16 @@ def check(config: TrialConfig, data: DataSpec, images: np.ndarray, labels: np.nd
     """Try a trial's network and optimiser on some images. Raise a `UserError`, with what to do, if they can't train."""
     network, name = architecture(config.architecture, data), f"architecture {config.architecture!r}"
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        parts = tried(f"{name}: init", network.init, jax.random.key(0))
+        x = scale(jnp.asarray(images[:BATCH]), data)
+        parts = tried(f"{name}: init", network.init, jax.random.key(0), on=_on(x))
         if network.train_apply:
             check_pair(f"{name}: with train_apply, init", "params, state", parts)
         else:
             parts = (parts,)
         for part in parts:
             check_leaves(name, part, parameters=part is parts[0])
-        x = scale(jnp.asarray(images[:BATCH]), data)
-        logits = tried(f"{name}: apply", network.apply, *parts, x)
-        _check_logits(f"{name}: apply", logits, len(x), data)
+        logits = tried(f"{name}: apply", network.apply, *parts, x, on=_on(x))
+        _check_logits(f"{name}: apply", logits, x, data)
         sums_to_1 = bool((logits >= 0).all() and jnp.allclose(logits.sum(-1), 1, atol=1e-3))
         if sums_to_1 and data.classes > 1 and config.loss == "cross-entropy":
             raise UserError(f"{name}: apply returned probabilities, which sum to 1; return logits, without the softmax")
@@ -49,14 +49,16 @@ def check(config: TrialConfig, data: DataSpec, images: np.ndarray, labels: np.nd
         check_program(config, data, (images, labels), name)
 
 
-def tried(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+def tried(what: str, function: Callable[..., Any], *arguments: Any, on: str = "") -> Any:
     try:
         return function(*arguments)
     except Exception as error:
-        shapes = [list(one.shape) for one in arguments if isinstance(one, jax.Array) and one.ndim > 1]
-        given = f" on images {shapes[-1]}" if shapes else ""
         hint = "; it is compiled for traced values: use jnp.where or jax.lax.cond" * isinstance(error, TRACED)
-        raise UserError(f"{what} fails{given}, {in_a_line(error)}{hint}") from error
+        raise UserError(f"{what} fails{on}, {in_a_line(error)}{hint}") from error
+
+
+def _on(x: jax.Array) -> str:
+    return f" on images {list(x.shape)}"
 
 
 def type_of(value: Any) -> str:
@@ -86,25 +88,28 @@ def check_leaves(name: str, tree: Any, parameters: bool) -> None:
             raise UserError(f"{where} which holds NaN or infinity before training")
 
 
-def _check_logits(what: str, logits: Any, count: int, data: DataSpec) -> None:
+def _check_logits(what: str, logits: Any, x: jax.Array, data: DataSpec) -> None:
     shape = getattr(logits, "shape", None)
     each = [*data.shape * (data.positions > 1), data.classes]
     wanted = ", ".join(map(str, ["n", *each]))
-    if shape != (count, *each):
+    if shape != (len(x), *each):
         found = type_of(logits) if shape is None else list(shape)
         raise UserError(
             f"{what} must return logits [{wanted}], since {data.name} has {data.classes} classes; for "
-            f"{count} images it returned {found}"
+            f"{len(x)} images it returned {found}"
         )
     if not bool(jnp.isfinite(logits).all()):
-        raise UserError(f"{what} returned NaN or infinity for untrained parameters; scale the images (--standardize)")
+        unscaled = data.divisor == 1 and not data.mean and data.positions == 1
+        remedy = "scale the images (--standardize), or " * unscaled + "check that the network takes this shape"
+        raise UserError(f"{what} returned NaN or infinity for untrained parameters{_on(x)}; {remedy}")
 
 
 def _check_train_apply(name: str, train_apply: Any, arguments: tuple[Any, ...], data: DataSpec) -> None:
     what = f"{name}: train_apply"
-    found = tried(what, train_apply, *arguments)
+    x = arguments[2]
+    found = tried(what, train_apply, *arguments, on=_on(x))
     check_pair(what, "logits, state", found)
-    _check_logits(what, found[0], len(arguments[2]), data)
+    _check_logits(what, found[0], x, data)
     before, after = (jax.tree.map(jnp.shape, tree) for tree in (arguments[1], found[1]))
     if before != after:
         raise UserError(f"{what} returned another state than it got: {after} for {before}")

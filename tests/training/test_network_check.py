@@ -2,6 +2,7 @@
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -173,6 +174,11 @@ def test_refusals(dataset, monkeypatch):
         text += f"an optimizer, {name}: {tried(GOOD, optimizer='own')}\n"
     monkeypatch.setitem(sys.modules, "equinox", None)
     text += f"a model of Equinox: {tried(WRONG['a function among the parameters'])}\n"
+    for scaled in (
+        replace(dataset, standardize=True),
+        replace(dataset, train_images=(255 * dataset.train_images).astype(np.uint8)),
+    ):
+        text += f"logits that overflow for scaled images: {tried(WRONG['logits that overflow'], scaled)}\n"
     words = Dataset("words", *[np.zeros((8, 3), np.uint8)] * 4)
     text += f"logits for an example of tokens: {tried(Network(init, lambda p, x: x), words)}\n"
     text += f"mlp-8-tanh for tokens: {refusal(architecture, 'mlp-8-tanh', words.spec)}\n"

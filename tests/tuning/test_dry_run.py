@@ -37,7 +37,10 @@ def test_a_dry_run_tries_ones_own_network_as_a_sweep_does(few_images, monkeypatc
     }
     monkeypatch.setattr(SweepOptions, "load", lambda *given: few_images)
     monkeypatch.setattr(module, "make_pool", lambda data, settings: None)
-    wrong = {"fails": r": init fails, ZeroDivisionError", "five": r": apply must return logits \[n, 10\]"}
+    wrong = {
+        "fails": r": init fails on images \[4, 28, 28\], ZeroDivisionError",
+        "five": r": apply must return logits \[n, 10\]",
+    }
     for name, said in wrong.items():
         register(name)(lambda data, name=name: networks[name])
         with pytest.raises(UserError, match=f"^architecture '{name}'{said}"):
