@@ -61,13 +61,15 @@ def _of_numbers(config: type[Any], error: re.Match[str]) -> str:
 
 
 def suggestion(arguments: Sequence[str], options: Sequence[str] = ()) -> str:
-    """Return what was likely meant by lists, and by flags of a command with these options, that are written as
+    """Return what was likely meant by lists, folders, and flags of a command with these options, that are written as
     elsewhere; empty if nothing comes to mind."""
-    for word in arguments:
+    for before, word in zip(("", *arguments), arguments, strict=False):
         name, equals, value = word.partition("=")
         meant = [one for one in LEARNING_RATE if one in options]
         if name in ("--lr", "-lr", "--lrs") and meant:
             return f"did you mean --{meant[0].replace('_', '-')}?"
+        if "sweep" in options and not before.startswith("-") and os.path.isfile(os.path.join(word, "sweep.json")):
+            return f"did you mean {invocation.words('sweep', word)}?"
         value = value if equals else word
         if re.fullmatch(r"[\d.eE+-]+(,[\d.eE+-]+)+", value):
             return f"did you mean {value.replace(',', ' ')}?"

@@ -130,10 +130,10 @@ def _contenders(
     refuse_several_tasks(options)
     if len(settings) < 2:
         raise UserError("a decision needs two settings; list more of them, such as --learning-rates 0.2 0.4")
-    if len(settings) > MOST_SETTINGS or 2 * len(settings) > options.trials:
-        raise UserError(
-            f"{len(settings)} settings are too many for a decision: at most {MOST_SETTINGS}, and half of --trials"
-        )
+    if len(settings) > MOST_SETTINGS:
+        raise UserError(f"{len(settings)} settings are too many for a decision: at most {MOST_SETTINGS}")
+    if options.trials < 2 * len(settings):
+        raise UserError(f"{len(settings)} settings need --trials of at least {2 * len(settings)}")
     data = data or load_data(options, settings, sweep)
     options, settings = _with_images_held_out(options, settings, data.spec.train_images)
     check_counts(settings, data)

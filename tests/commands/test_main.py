@@ -54,6 +54,15 @@ def test_a_mistake_is_one_line(program):
     assert_kept("refused by the one command", "".join(lines))
 
 
+@pytest.mark.parametrize("name", ["decide", "edge", "range"])
+def test_a_bare_folder_of_a_sweep_is_taken_for_that_of_the_flag(program, name, new_writer, tmp_path):
+    new_writer(tmp_path / "my sweep").finish()
+    for words in (["my sweep"], ["--seeds", "1", "my sweep"] if name == "range" else ["--seed", "1", "my sweep"]):
+        assert program(name, *words)[2].endswith("; did you mean --sweep 'my sweep'?; --help lists all flags\n")
+    for words in (["nothing"], ["--sweep", "my sweep", "nothing"]):
+        assert "did you mean" not in program(name, *words)[2]
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help(name, program):
     code, stdout, _ = program(name, "--help")
