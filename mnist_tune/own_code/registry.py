@@ -60,8 +60,8 @@ def is_not_loaded(flag: str, text: str) -> bool:
     return names_own_code(text) and text.partition("(")[0].strip() not in ENTRIES[flag]
 
 
-FROM_PYTHON, NAMED_AGAIN = "from Python as before", "with your own code named again"
-"""What is said of a sweep's code or data that the flags of a printed command can't name."""
+FROM_PYTHON, NAMED_AGAIN = "from Python", "with your own code named again"
+"""How a sweep goes on whose code or data the flags of a printed command can't name."""
 
 
 def named_again(meta: Mapping[str, Any], trials: Any = None) -> tuple[str, str]:

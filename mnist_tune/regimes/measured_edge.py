@@ -177,6 +177,7 @@ class MeasuredEdge:
         expected: the rate at which the search expected the edge.
         precision: the half-width that was asked for.
         learned: what counts as learned; None while the search's pilot has not fixed it.
+        too_slow: how many more trials have ended, at rates so small that they say nothing of the edge.
     """
 
     title: str
@@ -184,9 +185,15 @@ class MeasuredEdge:
     expected: float
     precision: float
     learned: Learned | None = None
+    too_slow: int = 0
 
     def __repr__(self) -> str:
-        return f"<edge of {self.title}: half of the seeds learn up to {self.rate(0.5)}, {len(self.outcomes)} trials>"
+        return f"<edge of {self.title}: half of the seeds learn up to {self.rate(0.5)}, {self.trials} trials>"
+
+    @property
+    def trials(self) -> int:
+        """The number of trials that have ended."""
+        return len(self.outcomes) + self.too_slow
 
     @cached_property
     def posterior(self) -> EdgePosterior:
@@ -258,9 +265,9 @@ def measured_edges(
         rows = [None if failed[i] else last.get(trial_id) for i, trial_id in ended["trial_id"].items()]
         learned = asked.fixed_by([*zip(ended["learning_rate"], rows, strict=True)])  # by its first trials
         found = outcomes(family, epochs, last, data, learned).join(family[["learning_rate", "train_accuracy"]])
-        found = found[found["learning_rate"] >= (learned or asked).least]
-        if len(found):
-            yield MeasuredEdge(title, found, search[EXPECTED], options["precision"], learned)
+        fast = found[found["learning_rate"] >= (learned or asked).least]
+        if len(fast):
+            yield MeasuredEdge(title, fast, search[EXPECTED], options["precision"], learned, len(found) - len(fast))
 
 
 def template_of(search: Mapping[str, Any]) -> TrialConfig:

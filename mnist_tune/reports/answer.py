@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnist_tune.data_spec import ARRAYS
-from mnist_tune.invocation import command
+from mnist_tune.invocation import command, words
 from mnist_tune.numbers import counted
-from mnist_tune.own_code.registry import FROM_PYTHON, named_again
+from mnist_tune.own_code.registry import FROM_PYTHON, NAMED_AGAIN, named_again
 from mnist_tune.regimes.contest import MOST_SETTINGS, TRIALS, Contest
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import EQUAL, to_decide
@@ -24,7 +23,7 @@ from mnist_tune.regimes.replicates import CONFIGURATION
 from mnist_tune.reports.decided import decided, decided_score, failed, memorised, regimes_of_leader
 from mnist_tune.reports.findings import SPLITS, Question, left_over, measured_edges, so_far
 from mnist_tune.reports.ranges import VERBS, advice, spans, where_the_edge_is
-from mnist_tune.results.journal import resume_command
+from mnist_tune.results.journal import python_call, resume_command
 from mnist_tune.results.tables import Tables
 
 Key = tuple[Any, ...]
@@ -89,7 +88,7 @@ def _answer(sweep: Tables, where: str) -> Answer:
     if not (trials["epochs_run"] > 0).any():
         return Answer("No trial has finished an epoch", tuple(running))
     if sweep.edges():
-        return _measured(sweep, running)
+        return _measured(sweep, where, running)
     best = sweep.best()
     if best.empty:
         head = "No setting has run all its epochs" + " without diverging" * (not running)
@@ -127,19 +126,27 @@ def _answer(sweep: Tables, where: str) -> Answer:
     )
 
 
-def _measured(sweep: Tables, running: Sequence[str]) -> Answer:
+def _measured(sweep: Tables, where: str, running: Sequence[str]) -> Answer:
     """Return what was measured of one edge, or of several."""
     edges, found = sweep.edges(), measured_edges(sweep)
+    asked = list[Question]()
+    if sweep.meta["ended"] and any(edge.is_bracketed and not edge.is_precise for edge in edges):
+        most = max(edge.trials for edge in edges)
+        asked.append(_more_trials("More trials make it more precise", sweep, where, most))
     if len(edges) > 1:
         known = sum(edge.is_bracketed for edge in edges)
         lines = (f"{title}: {first}" for title, (first, *_) in found)
         others = (f"{title}: {line}" for title, (_, *more) in found for line in more)
-        return Answer(f"{known} of {counted(len(edges), 'edge')} measured", (*running, *lines), tuple(others))
+        return Answer(
+            f"{known} of {counted(len(edges), 'edge')} measured", (*running, *lines), tuple(others), tuple(asked)
+        )
     [(_, (text, *more))] = found
     text = text[0].upper() + text[1:]
     if not edges[0].is_bracketed:
         return Answer(text, tuple(running))
-    return Answer(f"Half of the seeds learn up to {edges[0].rate(0.5)}", (*running, text, *more))
+    return Answer(
+        f"Half of the seeds learn up to {edges[0].rate(0.5)}", (*running, text, *more), questions=tuple(asked)
+    )
 
 
 def warning(regimes: pd.Series) -> str:
@@ -207,16 +214,16 @@ def _questions(sweep: Tables, where: str, best: pd.DataFrame, names: Sequence[st
         asked = f"Is it {', '.join(near[:-1])} or {near[-1]}?" if short else which
         flags, by_hand = named_again(sweep.meta, close)
         line = f"{command('decide')} --sweep {shlex.quote(where)}{flags}"
-        line += f" --trials {4 * len(close)}" * (2 * len(close) > TRIALS)
+        more = {"trials": 4 * len(close)} if 2 * len(close) > TRIALS else {}
+        line += "".join(f" {words(name, count)}" for name, count in more.items())
         if by_hand == FROM_PYTHON:
-            arrays = ", dataset=..." * (sweep.meta["options"].get("dataset") == ARRAYS)
-            line = f"decide(DecideOptions(sweep=...{arrays}))"
-        yield Question(asked + f" ({by_hand})" * bool(by_hand), line)
+            line = f"decide({python_call('DecideOptions', sweep.meta, f'sweep={where!r}', **more)})"
+        yield Question(asked + f" ({by_hand})" * (by_hand == NAMED_AGAIN), line)
     found = [family for _, family in families(sweep.steady) if family["epochs_run"].any()]
     of_best = [family for family in found if set(best["trial_id"][:1]) & {*family["trial_id"]}]
     for family in () if so_far(sweep.trials) else of_best or found:  # a running sweep takes no more rates
         first = float(best["learning_rate"].iloc[0]) if of_best else math.nan
-        for text, line in (where_the_edge_is(family, sweep.meta), advice(family, sweep.meta, where, first)):
+        for text, line in (where_the_edge_is(family, sweep.meta, where), advice(family, sweep.meta, where, first)):
             yield from [Question(text[:1].upper() + text[1:], line)] * bool(line)
 
 
@@ -227,8 +234,12 @@ def _decided(sweep: Tables, contest: Contest, where: str, running: Sequence[str]
     known, best = keys(contest.table), int(contest.decision.leader)
     rivals = tuple(known[k] for k in np.flatnonzero(contest.decision.rivals))
     head = f"{'Train with' if contest.settled else 'So far'} {said[0]}{warning(regimes_of_leader(sweep, contest))}"
-    more = f"{resume_command(sweep.meta, where)} --trials {2 * len(sweep.trials)}"
-    by_hand = named_again(sweep.meta)[1]
-    open_ = bool(sweep.meta["ended"]) and not contest.settled and by_hand != FROM_PYTHON
-    asked = [Question("More seeds may settle it" + f" ({by_hand})" * bool(by_hand) + ":", more)] * open_
+    open_ = bool(sweep.meta["ended"]) and not contest.settled
+    asked = [_more_trials("More seeds may settle it", sweep, where, len(sweep.trials))] * open_
     return Answer(head, (*running, *said[1:]), (), tuple(asked), known[best], rivals)
+
+
+def _more_trials(text: str, sweep: Tables, where: str, trials: int) -> Question:
+    """Return the question that doubles the trials of a decision or an edge, and its command."""
+    by_hand = f" ({NAMED_AGAIN})" * (named_again(sweep.meta)[1] == NAMED_AGAIN)
+    return Question(f"{text}{by_hand}:", resume_command(sweep.meta, where, trials=2 * trials))

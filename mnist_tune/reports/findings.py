@@ -63,13 +63,14 @@ def measured(edge: MeasuredEdge) -> list[str]:
     shares = "; ".join(f"{share:.0%} at {edge.rate(share)}" for share in SHARES)
     calm = _half(edge.calm, edge.outcomes[CALM], "half stay calm up to", "stayed calm")
     diverged = _half(edge.diverges, edge.outcomes[DIVERGED], "half diverge from", "diverged")
-    half_width, trials = math.expm1(edge.rate(0.5).half_width), len(edge.outcomes)
+    half_width = math.expm1(edge.rate(0.5).half_width)
     why = f"precise to {edge.precision:.0%}" if edge.is_precise else f"precision {edge.precision:.0%} not reached"
     if edge.is_precise:
         half_width = min(half_width, edge.precision)  # as it was when the search ended
     elif half_width <= edge.precision:
         why = f"fewer than {LEAST_OUTCOMES} trials may look more precise than they are"
-    cost = f"{counted(trials)}, half-width {half_width:.1%}: {why}"
+    slow = f" ({edge.too_slow} at rates that are too slow)" * bool(edge.too_slow)
+    cost = f"{counted(edge.trials)}{slow}, half-width {half_width:.1%}: {why}"
     lines = [f"seeds that learn, by learning rate: {shares}", f"{calm}; {diverged}", cost]
     if edge.learned and edge.learned.share != LEARNED_SHARE:
         share = f"{edge.learned.share:.0%} of a guess's or the untrained one"

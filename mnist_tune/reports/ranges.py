@@ -11,11 +11,11 @@ import pandas as pd
 
 from mnist_tune.invocation import command, started_by, words
 from mnist_tune.numbers import counted, rate, told_apart
-from mnist_tune.own_code.registry import as_loaded, named_again
+from mnist_tune.own_code.registry import FROM_PYTHON, NAMED_AGAIN, as_loaded, named_again
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import FAMILY, held_out
 from mnist_tune.regimes.labels import ON_ITS_WAY
-from mnist_tune.results.journal import resume_command
+from mnist_tune.results.journal import python_call, resume_command
 from mnist_tune.trial import LIVE_REASONS, TrialConfig
 
 OF_AN_EDGE: dict[str, Any] = {name: getattr(TrialConfig, name) for name in FAMILY if name != "architecture"}
@@ -133,13 +133,16 @@ def advice(family: pd.DataFrame, meta: Mapping[str, Any], where: str, best: floa
     return (asked, proposed(meta, where, tried)) if tried else ("", "")
 
 
-def where_the_edge_is(family: pd.DataFrame, meta: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the question where the edge of a family is, and the command that measures it; both are empty unless it has
-    trials on both sides of it, and a command can name what it trains."""
+def where_the_edge_is(family: pd.DataFrame, meta: Mapping[str, Any], where: str) -> tuple[str, str]:
+    """Return the question where the edge of a family of the sweep at `where` is, and the command that measures it; both
+    are empty unless it has trials on both sides of it, and a command or a call can name what it trains."""
     above, (low, _) = family["learning_rate"][family["regime"].isin(RESTLESS)], converging(family)
     above = above[above > (low or math.inf)]
-    if low is None or above.empty or meta.get("search") or named_again(meta, family)[1]:
+    by_hand = named_again(meta, family)[1]
+    if low is None or above.empty or meta.get("search") or by_hand == NAMED_AGAIN:
         return "", ""
+    if by_hand == FROM_PYTHON:
+        return "where is the edge?", f"find_edge({python_call('EdgeOptions', meta, f'sweep={where!r}')})"
     row, flag = family.loc[(family["learning_rate"] - low).abs().idxmin()], data_facts(meta).flag
     own = {"optimizer": as_loaded("optimizer", row["optimizer"]), flag: as_loaded(flag, row["architecture"])}
     options = {name: value for name, value in meta.get("options", {}).items() if value is not None}
@@ -184,8 +187,10 @@ def _inside(low: float, high: float) -> list[float]:
 
 
 def proposed(meta: Mapping[str, Any], where: str, rates: Sequence[float]) -> str:
-    """Return the command that adds learning rates to a sweep. What has no command (`named_again`) has the rates
-    alone."""
-    said = told_apart(rates, 3)
-    tried, (_, by_hand) = " ".join(said[one] for one in rates), named_again(meta)
-    return f"{tried}, {by_hand}" if by_hand else f"{resume_command(meta, where)} --learning-rates {tried}"
+    """Return the command that adds learning rates to a sweep, or the rates alone if its code is to be named again."""
+    said, (_, by_hand) = told_apart(rates, 3), named_again(meta)
+    tried = [said[one] for one in rates]
+    if by_hand == NAMED_AGAIN:
+        return f"{' '.join(tried)}, {by_hand}"
+    in_python = by_hand == FROM_PYTHON
+    return resume_command(meta, where, learning_rates=tuple(map(float, tried)) if in_python else tuple(tried))

@@ -18,7 +18,7 @@ from mnist_tune import storage
 from mnist_tune.columns import COUNT, EPOCHS, ID, TEXT, Column, Kind, first_wrong
 from mnist_tune.data_spec import ARRAYS
 from mnist_tune.errors import UserError
-from mnist_tune.invocation import resume, started_by
+from mnist_tune.invocation import resume, started_by, words
 from mnist_tune.numbers import counted
 from mnist_tune.own_code.registry import FROM_PYTHON, named_again
 from mnist_tune.results.folder import JOURNAL, MOST_JOURNAL_BYTES
@@ -43,17 +43,24 @@ TORN = b" (torn by a kill)\n"
 _log = logging.getLogger(__name__)
 
 
-def resume_command(meta: Mapping[str, Any], where: Path | str, retry_errored: bool = False) -> str:
-    """Return the command that resumes the sweep at `where`; for a search that no command starts, the Python call."""
+def resume_command(meta: Mapping[str, Any], where: Path | str, retry_errored: bool = False, **given: Any) -> str:
+    """Return the command that resumes the sweep at `where` with more options or, if no command can, the call in
+    Python."""
     if meta.get("search") and not started_by(meta["name"]):
         retried = " and SweepOptions(retry_errored=True)" * retry_errored
         return f"the same run_search, with resume={str(where)!r}{retried}"
     flags, by_hand = named_again(meta)
+    given |= {"retry_errored": True} if retry_errored else {}
     if by_hand == FROM_PYTHON:
-        given = ", dataset=..." * (meta.get("options", {}).get("dataset") == ARRAYS)
-        given += ", retry_errored=True" * retry_errored
-        return f"resume_sweep({str(where)!r}{given}), {by_hand}"
-    return f"{resume(where)}{flags}{' --retry-errored' * retry_errored}"
+        return python_call("resume_sweep", meta, repr(str(where)), **given)
+    values = {name: one if isinstance(one, tuple) else () if one is True else (one,) for name, one in given.items()}
+    return " ".join([f"{resume(where)}{flags}", *(words(name, *of) for name, of in values.items())])
+
+
+def python_call(function: str, meta: Mapping[str, Any], *first: str, **given: Any) -> str:
+    """Return a call in Python that goes on with a sweep. Data that only Python has are one of its arguments."""
+    of_data = ["dataset=..."] * (meta.get("options", {}).get("dataset") == ARRAYS)
+    return f"{function}({', '.join([*first, *of_data, *(f'{name}={value!r}' for name, value in given.items())])})"
 
 
 @dataclass(frozen=True)

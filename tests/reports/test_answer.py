@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from made_up_sweeps import decision
 
+from mnist_tune.regimes import measured_edge
 from mnist_tune.regimes.families import families
 from mnist_tune.reports.answer import answer, keys
 from mnist_tune.results.tables import Tables
@@ -103,6 +104,35 @@ def test_an_open_decision_between_ones_own_code_says_that_it_is_to_be_named_agai
     settings = [{"learning_rate": one} for one in (0.1, 0.2)]
     [found] = answer(decision(base, settings, lambda seed, one: 0.9 + (seed + one) % 2 / 100, trials=4)).questions
     assert found.text == "More seeds may settle it (with your own code named again):"
+
+
+def test_an_open_decision_over_arrays_asks_for_more_seeds_in_python(made_up_sweep):
+    base, settings = made_up_sweep([0.1]), [{"learning_rate": one} for one in (0.1, 0.2)]
+    sweep = decision(base, settings, lambda seed, one: 0.9 + (seed + one) % 2 / 100, trials=4, dataset="arrays")
+    call = f"resume_sweep({str(sweep.path)!r}, dataset=..., trials=8)"
+    assert answer(sweep).questions == (("More seeds may settle it:", call),)
+
+
+def test_an_edge_that_is_not_as_precise_as_asked_asks_for_twice_as_many_trials(edge_sweep, monkeypatch):
+    monkeypatch.setattr(measured_edge, "LEAST_OUTCOMES", 20)
+    assert answer(edge_sweep).questions == ()
+    edge_sweep.meta["options"]["precision"] = 0.001
+    [asked] = answer(replace(edge_sweep)).questions
+    assert asked == (
+        "More trials make it more precise:",
+        f"mnist-tune resume {edge_sweep.path} --trials {2 * len(edge_sweep.trials)}",
+    )
+
+
+def test_the_trials_of_an_edge_count_also_those_that_are_too_slow_to_say_where_it_is(edge_sweep):
+    """A rate of the pilot at which a trial has only just learned is below all that count."""
+    slow = edge_sweep.epochs["trial_id"] == "00000"
+    found = replace(
+        edge_sweep, epochs=edge_sweep.epochs.assign(train_loss=edge_sweep.epochs["train_loss"].mask(slow, 1.1))
+    )
+    assert [len(edge.outcomes) for edge in found.edges()] == [27]
+    assert answer(found).lines[-1].startswith("28 trials (1 at rates that are too slow), half-width ")
+    assert answer(edge_sweep).lines[-1].startswith("28 trials, half-width ")
 
 
 def test_settings_of_different_epochs_are_named_by_these_too(made_up_sweep):

@@ -113,7 +113,4 @@ def test_what_to_do_next_with_arrays_is_a_call(made_up_sweep):
     sweep = made_up_sweep([0.2, 0.4])
     sweep.meta["options"] = {"dataset": "arrays"}
     first, *_ = answer(sweep).questions
-    assert (first.text, first.command) == (
-        "Is it 0.2 or 0.4? (from Python as before)",
-        "decide(DecideOptions(sweep=..., dataset=...))",
-    )
+    assert first == ("Is it 0.2 or 0.4?", f"decide(DecideOptions(sweep={str(sweep.path)!r}, dataset=...))")

@@ -244,7 +244,7 @@ def edge_of(trials, **options):
     rates = sorted(trials["learning_rate"].unique())
     regimes = trials["learning_rate"].map(dict.fromkeys(rates, "converged") | {rates[-1]: "diverged"})
     data = {"name": "mnist-5k", "label_counts": [400] * 10, "test_images": 1000}
-    return where_the_edge_is(trials.assign(regime=regimes), {"options": options, "dataset": data})[1]
+    return where_the_edge_is(trials.assign(regime=regimes), {"options": options, "dataset": data}, "a folder")[1]
 
 
 def test_the_command_for_an_edge_trains_as_the_sweep_did(made_up_sweep):
@@ -297,10 +297,12 @@ def test_code_that_has_moved_is_named_as_it_was_loaded(made_up_sweep):
     assert resume_command(meta, "x").endswith(" x --architecture moved/net.py:mlp")
 
 
-def test_a_sweep_over_arrays_has_no_command_for_the_next_question(made_up_sweep):
-    """Nor could it run: a command line names no arrays."""
+def test_a_sweep_over_arrays_has_calls_for_the_next_questions(made_up_sweep):
+    """No command could run: a command line names no arrays."""
     trials = made_up_sweep([0.1, 1.0]).trials.assign(regime="converged", dataset="arrays")
-    assert following(trials, dataset="arrays")[1] == "2.15 4.64 10, from Python as before"
+    call = "resume_sweep('a folder', dataset=..., learning_rates=(2.15, 4.64, 10.0))"
+    assert following(trials, dataset="arrays")[1] == call
+    assert edge_of(trials, dataset="arrays") == "find_edge(EdgeOptions(sweep='a folder', dataset=...))"
 
 
 def test_the_largest_rates_that_converge():

@@ -39,5 +39,5 @@ def test_the_tour_runs_from_a_fresh_kernel(tmp_path, monkeypatch):
     assert regimes(notebook) == committed
     assert {path.parent.name for path in tmp_path.glob("tour/*/report.html")} == {"first", "edge", "own"}
     shown = [str(output) for cell in notebook.cells for output in cell.get("outputs", [])]
-    for expected in ("Train with ", "image/png", "IFrame", "decide(DecideOptions(sweep=...))"):
+    for expected in ("Train with ", "image/png", "IFrame", "decide(DecideOptions(sweep="):
         assert any(expected in output for output in shown), expected
