@@ -230,7 +230,7 @@ def _questions(sweep: Tables, where: str, best: pd.DataFrame, names: Sequence[st
 def _decided(sweep: Tables, contest: Contest, where: str, running: Sequence[str]) -> Answer:
     said = list(decided(sweep, contest))
     if not said:
-        return Answer("No setting has been compared yet", tuple(running))
+        return Answer("No setting has been compared yet: no seed has ended for all of them", tuple(running))
     known, best = keys(contest.table), int(contest.decision.leader)
     rivals = tuple(known[k] for k in np.flatnonzero(contest.decision.rivals))
     head = f"{'Train with' if contest.settled else 'So far'} {said[0]}{warning(regimes_of_leader(sweep, contest))}"

@@ -1,7 +1,7 @@
 """Write the page of a running sweep, in a process of its own: what draws it has settings that a notebook shares.
 
 The page is written again and again until the standard input ends. Each time a line of JSON says the headline of the
-page, and why it was not written, if so.
+page, after how many trials, since more may have ended when it is read, and why it was not written, if so.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from pathlib import Path
 
 from mnist_tune import storage
 from mnist_tune.errors import why
+from mnist_tune.numbers import counted
 from mnist_tune.reports.answer import answer
 from mnist_tune.reports.page import write_page
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.tables import tables
+from mnist_tune.trial import LIVE_REASONS
 
 
 def main(folder: Path, place: str, interval: float, share: float) -> None:
@@ -27,7 +29,8 @@ def main(folder: Path, place: str, interval: float, share: float) -> None:
         said = {"why": ""}
         try:
             sweep = tables(folder, read_meta(folder), running=True)
-            said["answer"] = answer(sweep).headline
+            ended = counted(int((~sweep.trials["stop_reason"].isin(LIVE_REASONS)).sum()))
+            said["answer"] = f"after {ended}: {answer(sweep).headline}"
             write_page([sweep], storage.place(place))
         except Exception as error:  # of whatever kind: the rows are safe, and a page can be written again later
             said["why"] = why(error)

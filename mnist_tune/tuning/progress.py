@@ -46,7 +46,7 @@ class ProgressView:
         self._regimes: Counter[str] = Counter()
         self._running: set[str] = set()
         self.answer = ""
-        """The headline of the page, which is written meanwhile."""
+        """The headline of the page, which is written meanwhile, and after how many trials it was."""
         self._first, self._printed = 0.0, 0.0
         self._console = Console(stderr=True, quiet=quiet)
         self._bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"))

@@ -106,6 +106,15 @@ def test_an_open_decision_between_ones_own_code_says_that_it_is_to_be_named_agai
     assert found.text == "More seeds may settle it (with your own code named again):"
 
 
+def test_a_decision_says_why_no_setting_has_been_compared_while_trials_have_ended(made_up_sweep):
+    base, settings = made_up_sweep([0.1]), [{"learning_rate": one} for one in (0.1, 0.2)]
+    sweep = decision(base, settings, lambda seed, one: 0.9 + one / 100, trials=4, at_a_time=2)
+    running = sweep.trials.assign(stop_reason=["completed", "running", "completed", "running"])
+    found = answer(replace(sweep, trials=running, meta=sweep.meta | {"ended": None}))
+    assert found.headline == "No setting has been compared yet: no seed has ended for all of them"
+    assert found.lines == ("2 of 4 trials ended, 2 running, 0 waiting",)
+
+
 def test_an_open_decision_over_arrays_asks_for_more_seeds_in_python(made_up_sweep):
     base, settings = made_up_sweep([0.1]), [{"learning_rate": one} for one in (0.1, 0.2)]
     sweep = decision(base, settings, lambda seed, one: 0.9 + (seed + one) % 2 / 100, trials=4, dataset="arrays")
