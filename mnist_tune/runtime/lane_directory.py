@@ -50,10 +50,10 @@ class LaneDirectory:
     """Spreads trials over servers, one a device. It is an actor, and its servers end with it: each has a device of this
     kind for itself, these settings, and `capacity` lanes at most."""
 
-    def __init__(self, settings: WorkerSettings, capacity: int, device: str) -> None:
+    def __init__(self, settings: WorkerSettings, capacity: int, device: str, server: type = LaneServer) -> None:
         # On CPUs the trials ask Ray for the cores, and the servers for nothing: it would put them all on one node.
         options = {"num_gpus": 1} if device == "GPU" else {"scheduling_strategy": "SPREAD"}
-        self._server = ray.remote(LaneServer).options(num_cpus=0, max_restarts=-1, **options)
+        self._server = ray.remote(server).options(num_cpus=0, max_restarts=-1, **options)
         self._settings, self._capacity, self._device = settings, capacity, device
         self._servers: list[Served] = []
         self._waiting = 0
@@ -164,4 +164,4 @@ def start_directory(settings: WorkerSettings, capacity: int, device: str) -> Any
     options = {"num_cpus": 0, "max_restarts": -1, "max_concurrency": 10_000, "scheduling_strategy": here}
     if keys := storage_keys():  # a cluster may have been started without them; the servers have those of the directory
         options["runtime_env"] = {"env_vars": keys}
-    return ray.remote(LaneDirectory).options(**options).remote(settings, capacity, device)
+    return ray.remote(LaneDirectory).options(**options).remote(settings, capacity, device, LaneServer)

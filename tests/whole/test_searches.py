@@ -17,6 +17,7 @@ from ray.tune.search import Searcher, SearchGenerator
 from mnist_tune import SweepOptions, UserError, load_sweep, object_storage, run_search, storage
 from mnist_tune.results.folder import exists
 from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning import opening
 from mnist_tune.tuning.past import Past, not_known
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.searcher import KnownThenSearched, drawn
@@ -103,15 +104,11 @@ class Checkpoints(tune.Callback):
 
 @pytest.mark.ray
 def test_population_based_training_on_lanes_resumes_with_its_latest_rates(tmp_path, one_core):
-    """A trial that copies another one's config must not copy its id, which would mix up their rows and states. And
-    checkpoints that nobody copies any more go."""
-
     def two_changed(rates):
         return sum(len(set(of_one)) > 1 for of_one in rates) >= 2
 
-    interrupts, checkpoints = Interrupts(two_changed), Checkpoints(tmp_path / ".ray" / "tune")
-    train_population(tmp_path, 100_000, 2, callbacks=[interrupts, checkpoints], execution="lanes")
-    assert checkpoints.made > checkpoints.most > 0
+    interrupts = Interrupts(two_changed)
+    train_population(tmp_path, 100_000, 2, callbacks=[interrupts], execution="lanes")
     as_killed(tmp_path, lambda text: text.count('"kind": "epoch"') >= interrupts.rows)
     last = load_sweep(tmp_path).epochs.groupby("trial_id").last()
     later = train_population(tmp_path, 100_000, 10**6, StopsSoon).epochs  # no more changes
@@ -136,6 +133,32 @@ def test_population_based_training_saves_its_checkpoints_in_object_storage(bucke
     losses = sweep.epochs.groupby("epoch")["train_loss"].median()
     assert losses.iloc[-1] < losses.iloc[0]
     assert not [name for name in object_storage.below(bucket) if name.startswith(".ray/1/")]
+
+
+@pytest.mark.ray
+def test_a_resumed_population_keeps_the_ids_of_its_trials(tmp_path, every_core):
+    """A trial that copies another one's config must not copy its id, which would mix up their rows and states.
+
+    And checkpoints that nobody copies any more go.
+    """
+    options = SweepOptions(dataset="mnist-5k", quiet=True, output=tmp_path / "sweep")
+    writer = opening.open_sweep("pbt", options, search=True).writer
+    rates = {"00000": 1e-5, "00001": 0.1, "00002": 2e-5, "00003": 0.2}
+    for trial_id, rate in rates.items():
+        writer.trial(trial_id, TrialConfig(architecture="mlp-8-tanh", learning_rate=rate, epochs=16))
+    writer.finish()
+    scheduler = PopulationBasedTraining(
+        time_attr="epoch", metric="scheduler_loss", mode="min", perturbation_interval=2, quantile_fraction=0.5,
+        hyperparam_mutations={"trial": {"learning_rate": tune.loguniform(0.05, 0.5)}}, require_attrs=False,
+    )  # fmt: skip
+    checkpoints, options = Checkpoints(writer.path / ".ray" / "tune"), SweepOptions(quiet=True, resume=writer.path)
+    found = run_search("pbt", {}, len(rates), options, scheduler, callbacks=[checkpoints])
+    assert checkpoints.made > 2 * len(rates) >= checkpoints.most > 0
+    assert list(found.trials["trial_id"]) == list(rates)
+    assert set(found.trials["stop_reason"]) == {"completed"}
+    last = found.epochs.groupby("trial_id").last()
+    assert (last["epoch"] == 16).all()
+    assert (last["learning_rate"] > 0.01).sum() > 2  # at least one slow trial copied another one
 
 
 def test_a_resumed_search_does_not_copy_all_trials_for_each_trial():
