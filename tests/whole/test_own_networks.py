@@ -118,5 +118,6 @@ def test_a_resume_wants_the_same_code_and_the_same_data(networks, tmp_path, monk
     with pytest.raises(UserError, match="was trained on other data"):
         resume_sweep(output, dataset=patterns((8, 8), 10))
     ENTRIES["architecture"].clear()
-    with pytest.raises(UserError, match=rf"trains code of your own.* --resume {output} --architecture .*net.py:mlp"):
+    again = rf"trains code of your own.* mnist-tune resume {output} --architecture .*net.py:mlp"
+    with pytest.raises(UserError, match=again):
         resume_sweep(output, dataset=digits())
