@@ -58,7 +58,7 @@ def test_of_many_things_the_first_the_last_and_evenly_chosen_ones_are_shown():
 
 
 SIZE = 7
-"""Of letters, in points."""
+"""The size of letters, in points."""
 
 
 def placed(labels):
