@@ -75,7 +75,7 @@ NO_NAMES = ("..", "../x", "a/../../x", "/x", "", "a/", ".", "a//b", "a\\b", "a\0
 
 
 @pytest.mark.promise("A URI with keys in it is refused, and not shown")
-@pytest.mark.promise("No name leads out of its folder, or an export out of its own")
+@pytest.mark.promise("No name leads out of the sweep's folder, and no export writes outside its own")
 def test_places_and_names_are_taken_or_refused(monkeypatch):
     monkeypatch.setenv("HOME", "/home/anna")
     lines = [f"{where!r:.50}: {outcome(lambda: repr(storage.place(where)))}" for where in (*PLACES, Path("~/x"))]  # noqa: B023
@@ -133,7 +133,7 @@ def test_what_is_no_file_of_the_folder_is_not_read(tmp_path, kind):
             storage.open_to_append(path)
 
 
-@pytest.mark.promise("Saving a state is tried again")
+@pytest.mark.promise("Saving a state is tried again if the storage fails")
 @pytest.mark.parametrize("call", ["write", "read"])
 def test_requests_are_retried_until_the_storage_answers(bucket, silent_s3, tmp_path, call):
     place = silent_s3.uri("mnist-tune", f"{tmp_path.name}/late")  # both servers have these files

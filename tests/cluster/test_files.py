@@ -121,7 +121,7 @@ def actions(statement):
     return {statement["Action"]} if isinstance(statement["Action"], str) else set(statement["Action"])
 
 
-@pytest.mark.promise("A role may do what is listed, and nothing else")
+@pytest.mark.promise("The nodes' role in the cloud may do what is listed, and nothing else")
 def test_a_role_may_do_what_is_listed_and_nothing_else():
     found = policies()
     assert found.keys() == {"bucket", "nodes"}
@@ -141,7 +141,7 @@ def test_a_role_may_do_what_is_listed_and_nothing_else():
         assert node["MetadataOptions"] == {"HttpTokens": "required"}
 
 
-@pytest.mark.promise("A role may do what is listed, and nothing else")
+@pytest.mark.promise("The nodes' role in the cloud may do what is listed, and nothing else")
 def test_what_rays_head_on_google_cloud_does_not_need_is_taken_away():
     source = (Path(ray.__file__).parent / "autoscaler" / "_private" / "gcp" / "config.py").read_text()
     given = re.findall(r'"(roles/.*?)"', re.search(r"DEFAULT_SERVICE_ACCOUNT_ROLES = \[(.*?)\]", source, re.DOTALL)[1])
@@ -149,7 +149,7 @@ def test_what_rays_head_on_google_cloud_does_not_need_is_taken_away():
     assert {*given} - {f"roles/{role}" for role in taken.split()} == {"roles/compute.admin"}
 
 
-@pytest.mark.promise("Trials on Kubernetes have no token of it")
+@pytest.mark.promise("Trials on Kubernetes have no Kubernetes token")
 def test_trials_on_kubernetes_have_no_token_and_no_rights_of_the_head():
     head, (worker,) = PODS["headGroupSpec"]["template"]["spec"], PODS["workerGroupSpecs"]
     worker = worker["template"]["spec"]

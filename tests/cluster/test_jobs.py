@@ -118,7 +118,7 @@ def test_a_stopped_job_resumes_when_it_is_submitted_again(head, tmp_path):
     assert len(after.epochs) == 3 * EPOCHS
 
 
-@pytest.mark.promise("A cluster without its token is one line")
+@pytest.mark.promise("Joining a cluster without its token ends with one line")
 def test_joining_a_cluster_without_its_token_fails_with_one_line(head, tmp_path):
     for wrong in ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN": "another"}):
         flags = ["--smoke", "--dataset", "mnist-5k", "--address", head.gcs]

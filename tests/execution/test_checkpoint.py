@@ -79,7 +79,7 @@ def test_round_trip_of_any_arrays(tmp_path_factory, values, loss):
     check_equal(Checkpoint.load(path), saved)
 
 
-@pytest.mark.promise("Saving a state is tried again")
+@pytest.mark.promise("Saving a state is tried again if the storage fails")
 @pytest.mark.parametrize("first", ["write", "read"])
 def test_storage_that_fails_once_ends_no_trial(bucket, silent_s3, tmp_path, first):
     if first == "read":

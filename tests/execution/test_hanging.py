@@ -28,7 +28,7 @@ def ends(monkeypatch):
     return codes
 
 
-@pytest.mark.promise("An epoch hangs from a trial's third epoch on, by its median and `--hang-minutes`")
+@pytest.mark.promise("From the third epoch on, an epoch hangs after `--hang-minutes` and 20 times the trial's median")
 @pytest.mark.parametrize(
     ("epochs", "seconds", "least", "limit"),
     [
@@ -62,7 +62,7 @@ def test_what_hangs_is_said_and_ends_the_process(ends):
     end.set()
 
 
-@pytest.mark.promise("A machine that sleeps does not hang")
+@pytest.mark.promise("Time in which the machine sleeps does not count as hanging")
 def test_a_machine_that_sleeps_does_not_hang(monkeypatch, ends):
     """Whatever a clock says: some go on meanwhile."""
     days = itertools.count(0, 86_400.0)

@@ -95,7 +95,7 @@ STICKY = jax.errors.JaxRuntimeError("INTERNAL: CUDA_ERROR_ILLEGAL_ADDRESS: an il
 """As long as its process lives, a GPU answers every call with such an error."""
 
 
-@pytest.mark.promise("A GPU that fails ends its server, and does not draw trial after trial")
+@pytest.mark.promise("A GPU that fails ends its server, and is not given trial after trial")
 @pytest.mark.parametrize(
     ("owner", "call", "error", "kind"),
     [

@@ -326,7 +326,7 @@ def test_a_sweeps_name_leads_out_of_no_export(folder, tmp_path, name):
     assert len(list((tmp_path / "logs").iterdir())) == 1
 
 
-@pytest.mark.promise("No name leads out of its folder, or an export out of its own")
+@pytest.mark.promise("No name leads out of the sweep's folder, and no export writes outside its own")
 @pytest.mark.parametrize("kind", ["tensorboard", "wandb"])
 def test_no_export_removes_or_writes_outside_its_folder(kind, folder, tmp_path, monkeypatch):
     """Trial ids are checked where they are read. The exports don't rely on it."""

@@ -321,7 +321,7 @@ def test_a_sweep_after_a_file_was_edited_sends_the_new_text_though_only_the_othe
     assert own_code()[1]["optimizer", "opt.py:sgd"]()(0.1) == 2
 
 
-@pytest.mark.promise("Names that import the same module share its classes")
+@pytest.mark.promise("A network and an optimiser that import the same module share its classes")
 def test_a_network_and_an_optimizer_share_the_classes_of_a_module_here_and_elsewhere(folder):
     (folder / "common.py").write_text("class Rate:\n    pass\n")
     for name in ("net", "opt"):

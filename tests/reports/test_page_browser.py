@@ -303,7 +303,7 @@ HOSTILE = (
 )
 
 
-@pytest.mark.promise("Texts are shown without effects on the page and in its download")
+@pytest.mark.promise("Texts from a folder have no effects on the page and in its download")
 @pytest.mark.promise("A page asks the network for nothing")
 def test_hostile_names_are_text_and_a_page_whose_losses_are_all_nan_lives_on(shown, small, tmp_path):
     names = [HOSTILE[i % len(HOSTILE)] for i in range(8)]

@@ -41,7 +41,7 @@ def sweep(writer, epoch_row, rows):
         Checkpoint({}, row).save(writer.state("00000"))
 
 
-@pytest.mark.promise("A full disk or a folder that becomes read-only is one line, and loses no row")
+@pytest.mark.promise("A full disk or a folder that becomes read-only ends the sweep with one line, and loses no row")
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
 def test_a_disk_that_fails_at_a_random_moment_is_one_line_and_nothing_is_lost(code, tmp_path, new_writer, epoch_row):
     chance, said = random.Random(code), list[str]()

@@ -33,7 +33,7 @@ def names(place):
     return [name.rpartition("/")[2] for name in object_storage.below(place)]
 
 
-@pytest.mark.promise("Rows go there while the sweep runs")
+@pytest.mark.promise("Rows are uploaded while the sweep runs")
 def test_rows_are_uploaded_while_the_sweep_runs(new_writer, epoch_row, bucket):
     writer = new_writer(bucket)
     writer.epoch("00000", epoch_row(1), False)
@@ -150,7 +150,7 @@ def test_one_writer_at_a_time_on_this_machine(new_writer, bucket):
     writer.finish(ended="now")
 
 
-@pytest.mark.promise("What could not be uploaded in the end is named")
+@pytest.mark.promise("At the end, a line names what could not be uploaded")
 def test_a_failed_last_upload_is_an_error_and_keeps_the_local_files(new_writer, epoch_row, bucket, monkeypatch):
     writer = new_writer(bucket)
     writer.epoch("00000", epoch_row(1), False)
@@ -172,7 +172,7 @@ def refuse(*arguments):
     raise OSError("SlowDown later")
 
 
-@pytest.mark.promise("Without an answer, rows are kept and uploaded later")
+@pytest.mark.promise("While the storage does not answer, rows are kept; they are uploaded later")
 def test_rows_wait_until_the_storage_answers_again(bucket, tmp_path, monkeypatch):
     said = []
     place = Remote(tmp_path, bucket, "token", said.append)
@@ -210,7 +210,7 @@ def test_others_wait_until_the_end_is_tidied_up(new_writer, bucket, monkeypatch)
 # --- two machines, one after the other
 
 
-@pytest.mark.promise("Any machine goes on with what is there")
+@pytest.mark.promise("Any machine can resume what was uploaded")
 @pytest.mark.promise(
     "A process that was taken for dead, or from which a resume took over, ends with a line and writes nothing more"
 )
@@ -239,7 +239,7 @@ def test_a_writer_whose_place_was_taken_ends_and_writes_nothing(new_writer, epoc
     assert epochs(bucket) == [("00000", 1), ("00000", 2)]
 
 
-@pytest.mark.promise("The trials of such a process save their states elsewhere than those of the resume")
+@pytest.mark.promise("Trials of a process from which a resume took over can't overwrite the resume's states")
 def test_states_that_a_sleeping_writers_processes_save_are_not_the_next_ones(new_writer, bucket):
     places = []
     for number in (1, 2, 3):

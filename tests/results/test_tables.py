@@ -205,7 +205,7 @@ def test_without_a_right_to_look_nobody_is_told_to_resume(writer, epoch_row, mon
     assert not [one for one in found.questions if "resume" in one.text]
 
 
-@pytest.mark.promise("Nothing is written through a link, also a hard one")
+@pytest.mark.promise("Nothing is written through a link, symbolic or hard")
 @pytest.mark.parametrize("name", ["journal.jsonl", ".lock", "states/00000.npz"])
 def test_a_hard_link_is_refused_as_a_link_is(new_writer, tmp_path, name):
     """What we append to, or truncate, would be changed at its other name, too."""

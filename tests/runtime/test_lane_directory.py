@@ -133,7 +133,7 @@ def test_a_server_that_died_gets_no_lanes_until_it_is_back(servers):
     with_directory(act)
 
 
-@pytest.mark.promise("A GPU that fails ends its server, and does not draw trial after trial")
+@pytest.mark.promise("A GPU that fails ends its server, and is not given trial after trial")
 def test_a_server_that_fails_trial_after_trial_does_not_draw_them_all(servers, monkeypatch):
     """It has the fewest lanes. As soon as it has finished a trial, it counts as the others do."""
     monkeypatch.setattr(module.ray, "cluster_resources", lambda: {"GPU": 2.0})

@@ -75,7 +75,7 @@ DEATHS = {
 
 
 @pytest.mark.promise(
-    "The third death of a trial's process ends it as `error`, which says of what; those of its nodes do not count"
+    "A trial ends as `error` with its process's third death, and says of what; deaths of its node don't count"
 )
 def test_the_cause_of_a_death_is_one_line(monkeypatch, tmp_path, capsys):
     """By whose address it counts, what is said, and whether it is one of a trial's failures."""
@@ -88,7 +88,7 @@ def test_the_cause_of_a_death_is_one_line(monkeypatch, tmp_path, capsys):
 
 
 @pytest.mark.promise(
-    "The third death of a trial's process ends it as `error`, which says of what; those of its nodes do not count"
+    "A trial ends as `error` with its process's third death, and says of what; deaths of its node don't count"
 )
 @pytest.mark.parametrize("order", [*set(permutations((KILLED, KILLED, NODE_DIED)))])
 def test_whenever_its_node_dies_a_trial_ends_with_the_third_death_of_its_process(order):
@@ -283,7 +283,7 @@ class Replaces(Callback):
             self.cluster.add_node(num_cpus=1)
 
 
-@pytest.mark.promise("A node that dies is one line, and its trials go on elsewhere")
+@pytest.mark.promise("If a node dies, one line says so, and its trials go on elsewhere")
 @pytest.mark.ray
 @pytest.mark.parametrize("execution", ["process", "lanes"])
 def test_a_new_node_finishes_the_sweep_of_a_dead_one(cluster, tmp_path, capfd, execution):

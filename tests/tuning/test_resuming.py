@@ -76,7 +76,7 @@ def values_of(kind, one):
     return tuple((value,) for value in found) if isinstance(one.default, tuple) else found
 
 
-@pytest.mark.promise("Each option is added to, may change, is kept, or is never taken from a folder, as its table says")
+@pytest.mark.promise("Each option is added to, changed, kept or asked for again by a resume, as documented")
 @pytest.mark.parametrize("name", COMMANDS)
 def test_what_a_resume_makes_of_each_option(folder, name):
     kind = COMMANDS[name]

@@ -119,7 +119,7 @@ def uninterrupted():
     )
 
 
-@pytest.mark.promise("Ctrl-C and a kill of the driver or of Ray lose no recorded row either; a line says how to go on")
+@pytest.mark.promise("Ctrl-C, a kill of the driver and one of Ray lose no recorded row; a line says how to go on")
 def test_a_sweep_in_object_storage_that_is_killed_again_and_again_loses_nothing(
     tmp_path, uninterrupted, finish, monkeypatch
 ):
@@ -236,7 +236,7 @@ def test_every_value_asked_for_is_the_value_used(tmp_path, one_core):
         assert list(trained_here([trial])["train_loss"]) == list(curve["train_loss"])
 
 
-@pytest.mark.promise("A sweep that grows is that of asking for everything at once")
+@pytest.mark.promise("A sweep that was extended equals one that asked for everything at once")
 def test_a_sweep_grows_by_epochs_and_rates_as_if_it_had_been_asked_for_them_at_once(tmp_path, finish, monkeypatch):
     """Also one that was ended between its two tables."""
     with monkeypatch.context() as patch:

@@ -101,7 +101,7 @@ def files(path):
     return [file for file in path.rglob("*") if file.is_file()]
 
 
-@pytest.mark.promise("A full disk or a folder that becomes read-only is one line, and loses no row")
+@pytest.mark.promise("A full disk or a folder that becomes read-only ends the sweep with one line, and loses no row")
 @pytest.mark.ray
 def test_a_sweep_resumes_after_a_full_disk(tmp_path, run, one_core, monkeypatch):
     path, epoch, left = tmp_path / "sweep", SweepWriter.epoch, iter([False] * 5 + [True])

@@ -252,7 +252,7 @@ def test_epochs_of_an_older_version_are_read_and_shown(folder, ended, caplog):
 HOSTILE_TEXT = "\x1b[2J\x07<script>alert(1)</script>[/red][link=x]\u202e$\\frac{$" + "long" * 2500
 
 
-@pytest.mark.promise("Texts are shown without effects on the terminal and in pictures")
+@pytest.mark.promise("Texts from a folder have no effects on the terminal and in pictures")
 @pytest.mark.parametrize("finished", [True, False])
 def test_text_from_a_folder_is_shown_without_effects(folder, ended, finished, capsys, tmp_path):
     said_ = json.loads(ended["sweep.json"])
@@ -394,7 +394,7 @@ def inputs(ended):
     return groups(ended)
 
 
-@pytest.mark.promise("Any file ends in a result or one line, soon, without much memory, and changes nothing outside")
+@pytest.mark.promise("Reading any file ends in a result or a line, soon, with little memory, and changes no other file")
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", GROUPS)
 def test_a_hostile_input_ends_in_a_result_or_a_line(name, inputs, ended, tmp_path, monkeypatch, capsys):
@@ -489,7 +489,7 @@ CHANGES = {
 }
 
 
-@pytest.mark.promise("Any file ends in a result or one line, soon, without much memory, and changes nothing outside")
+@pytest.mark.promise("Reading any file ends in a result or a line, soon, with little memory, and changes no other file")
 @pytest.mark.filterwarnings("ignore")
 @settings(max_examples=EXAMPLES, derandomize=not os.environ.get("MNIST_TUNE_HOSTILE_EXAMPLES"),
           phases=[Phase.generate], suppress_health_check=list(HealthCheck))  # fmt: skip

@@ -77,7 +77,7 @@ def content(path):
     return {str(file): file.read_bytes() if file.is_file() else None for file in files}
 
 
-@pytest.mark.promise("Nothing is written through a link, also a hard one")
+@pytest.mark.promise("Nothing is written through a link, symbolic or hard")
 @pytest.mark.ray(pages=True)  # a page is written through no link, too
 def test_no_link_leads_out_of_a_folder(swept, tmp_path, monkeypatch):
     folder, names = swept

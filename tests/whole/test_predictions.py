@@ -30,7 +30,7 @@ RECIPE = re.search(r"```python\n(from mnist_tune import load_sweep\n\nbest = .*?
 
 @pytest.mark.ray
 @pytest.mark.promise("Other processes train your network though they don't see its file")
-@pytest.mark.promise("What was trained predicts as it was evaluated, in another process and folder")
+@pytest.mark.promise("Predictions are those of the evaluation, also in another process and folder")
 @pytest.mark.parametrize("execution", ["process", "lanes"])
 def test_networks_train_unseen_and_their_predictions_are_those_of_the_evaluation(
     as_users_have_it, one_core, execution, tmp_path
@@ -67,7 +67,7 @@ def test_networks_train_unseen_and_their_predictions_are_those_of_the_evaluation
 
 
 @pytest.mark.ray
-@pytest.mark.promise("A results folder runs no code: it is named again, and has to be what trained")
+@pytest.mark.promise("A results folder runs no code: you name yours again, and it has to be what trained")
 def test_code_is_named_again_and_is_what_trained(as_users_have_it, one_core, tmp_path):
     x, y = images(0)
     file = tmp_path / "net.py"

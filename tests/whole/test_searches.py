@@ -232,7 +232,7 @@ class Proposer(Told):
         return {"trial": {"learning_rate": 0.7}}
 
 
-@pytest.mark.promise("A searcher is told how all trials ended")
+@pytest.mark.promise("After a resume, a searcher is told how all trials ended")
 def test_a_resumed_searcher_hears_how_every_trial_ended():
     """Those that ended before, those that were in flight, and those that it proposes itself."""
     search = Proposer("test_accuracy")
