@@ -66,7 +66,7 @@ class RangeTest:
 
 
 def range_test(options: RangeTestOptions, ramp: Ramp | None = None) -> RangeTest:
-    """Run range tests. Nothing else is changed by them: they train copies.
+    """Run range tests, each of which trains a copy of the network.
 
     Args:
         options: what is tested.

@@ -104,7 +104,7 @@ class Tables:
 
     def contenders(self) -> list[TrialConfig]:
         """Return the settings between which a decision would decide, the best first, each with the seed 0: those that
-        are not told apart from the best, and those that would not be without their largest jump."""
+        are not told apart from the best, and those that are told apart by their largest jump alone."""
         return settings_of(to_decide(self.best()))
 
     def finalists(self) -> pd.DataFrame:
@@ -112,8 +112,8 @@ class Tables:
         return self.best().head(FINALISTS)
 
     def leading(self) -> list[str]:
-        """Return the trials whose states are always kept: one for each of the best three settings, that of the best
-        first, and one for the best of each network."""
+        """Return the trials whose states are always kept: one of each of the best three settings, the best first, and
+        one of the best setting of each network."""
         best = self.finalists()["trial_id"].tolist()
         if self.decision is not None:
             mine = self.trials[self.decision.is_of(int(self.decision.decision.leader), self.trials)]
