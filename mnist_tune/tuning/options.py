@@ -119,8 +119,7 @@ class Run(Options):
     """Epochs before regimes or asha may stop a trial; fewer are too few to tell most curves apart."""
     target: Annotated[float | None, SHARE] = None
     """Accuracy of a network that has learned the data set, in (0, 1). A curve below it is not converged. Built-in data
-    have one, by the number of training images: 0.95 for mnist. For other data, it is the best trial's accuracy minus
-    (1 - chance)/30."""
+    have one, by the number of training images: 0.95 for mnist. For other data, it follows from the best trial."""
     target_loss: Annotated[float | None, LOSS] = None
     """Held-out loss of a task that has learned its data. Without it, no curve of losses is underfit."""
     rank_by: Annotated[str | None, RANK_BY] = None
