@@ -15,8 +15,9 @@ SMALL = {"dataset": "mnist-5k", "architecture": ("mlp-4-tanh",), "epochs": 2}
 @pytest.fixture
 def begun(monkeypatch, tmp_path):
     """A function that begins a decision and returns, in place of training, the options that are recorded."""
-    monkeypatch.setattr(DecideOptions, "start_ray", lambda options: None)
-    monkeypatch.setattr(module, "processes", lambda options: 2)
+    ray = []
+    monkeypatch.setattr(DecideOptions, "start_ray", lambda options: ray.append("is up"))
+    monkeypatch.setattr(module, "processes", lambda options: 8 * len(ray))
     monkeypatch.setattr(module, "shown", lambda found, options: found)
     monkeypatch.setattr(module, "run_searcher", lambda opened, *rest: opened.writer.meta["options"])
     return lambda **given: decide(DecideOptions(output=tmp_path / "new", **given))
@@ -51,6 +52,11 @@ def test_settings_are_crossed(begun, capsys):
     assert [(one.batch_size, one.learning_rate) for one in found] == [(100, 0.1), (100, 0.2), (120, 0.1), (120, 0.2)]
     assert {one.epochs for one in found} == {2}
     assert "comparing 4 settings on 760 of 4000 training examples, which are held out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("given", "found"), [({}, 5), ({"trials": 4}, 4), ({"at_a_time": 3}, 3)])
+def test_two_settings_keep_all_cores_of_ray_busy_and_have_a_seed_to_spare(begun, given, found):
+    assert begun(learning_rates=(0.1, 0.2), **SMALL | given)["at_a_time"] == found
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,15 @@ def test_exported_twice_and_after_a_resume_it_counts_as_the_tables(kind, folder,
     assert len(of_the_tables(folder)) == 5
 
 
+@pytest.mark.parametrize("kind", ["tensorboard", "wandb"])
+def test_what_is_trained_again_replaces_what_was_copied(kind, folder, tmp_path):
+    counts, name = COUNTS[kind]
+    copy, sweep = mirror(kind, str(tmp_path / name)), load_sweep(folder)
+    copy.update(sweep)
+    copy.update(replace(sweep, epochs=sweep.epochs[sweep.epochs["epoch"] < 3]))
+    assert counts(tmp_path / name)["00000"] == [1, 2]
+
+
 REASONS = {
     "completed": ("FINISHED", "COMPLETE"),
     "asha": ("FINISHED", "PRUNED"),

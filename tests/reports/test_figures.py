@@ -1,6 +1,7 @@
 """The figures, for any losses and any number of trials."""
 
 import math
+from dataclasses import replace
 from itertools import combinations
 
 import matplotlib
@@ -69,8 +70,10 @@ def test_names_of_curves_do_not_overlap_and_are_not_cut(made_up_sweep, rates, co
     assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in every), "nothing is cut"
 
 
-def test_on_a_phone_the_best_is_not_written_over_the_names_of_lines(made_up_sweep):
-    view = View([made_up_sweep([0.01, 0.1, 0.5, 1, 4], architectures=[f"mlp-{2**i}-tanh" for i in range(6)])])
+def test_on_a_phone_no_words_are_written_over_others(made_up_sweep):
+    sweep = made_up_sweep([0.01, 0.1, 0.5, 1, 4], architectures=[f"mlp-{2**i}-tanh" for i in range(6)])
+    regimes = ("slow", "underfit", "converged", "oscillating", "diverged")
+    view = View([replace(sweep, trials=sweep.trials.assign(regime=regimes * 6))])
     figure = Figure(figsize=(NARROW / 72, LOW / 72), dpi=72)
     canvas = FigureCanvasAgg(figure)
     [chart], _ = charts(view, 0)
@@ -81,6 +84,9 @@ def test_on_a_phone_the_best_is_not_written_over_the_names_of_lines(made_up_swee
     names = [box for text, box in texts.items() if text.get_gid() == "name"]
     assert len(names) == 6
     assert not any(best.overlaps(box) for box in names)
+    below = [box for box in texts.values() if box.y1 < figure.axes[0].bbox.y0]  # rates and, in two lines, regimes
+    assert len({round(box.y0) for box in below}) == 3
+    assert not any(one.overlaps(other) for one, other in combinations(below, 2))
 
 
 @pytest.mark.promise("Drawing a picture changes nothing in a notebook's own plots")
