@@ -109,8 +109,7 @@ def read_journal(path: Path) -> Journal:
                 wrong = [first + i for i in bad if not lines[i].endswith(TORN)]
                 first, count, damaged = first + len(lines), count + len(wrong), (damaged + wrong)[:6]
                 if count > MOST_DAMAGED or max(len(trials), len(ends)) > MOST_TRIALS:
-                    what = "damaged lines" if count > MOST_DAMAGED else "trials"
-                    raise UserError(f"{file} was not written by a sweep: it has too many {what}; remove it")
+                    raise UserError(f"{file} was not written by a sweep: too many trials, or damaged lines; remove it")
     except FileNotFoundError:
         pass
     except OSError as error:

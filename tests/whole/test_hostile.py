@@ -172,7 +172,7 @@ def test_a_journal_of_newlines_is_refused_and_takes_no_memory(folder, ended):
     path = folder(journal_jsonl=ended["journal.jsonl"] + b"\n" * 10**7)
 
     def read():
-        with pytest.raises(UserError, match="was not written by a sweep: it has too many damaged lines"):
+        with pytest.raises(UserError, match="was not written by a sweep: too many trials, or damaged lines"):
             read_journal(path)
 
     assert peak_mb(read) < 10
