@@ -85,7 +85,7 @@ class Loop:
         before = saved.get(trial_id, 0)
         epoch = before + (before == 0 or hasattr(trial, "reported"))
         saved[trial_id], trial.reported, found = epoch, True, self.row(config, epoch)
-        told = {"repeated": True, "trial_config": config, "warning": "", "stop_reason": "error", "error": found}
+        told = {"repeated": True, "trial_config": config, "stop_reason": "error", "error": found}
         if not isinstance(found, str):
             loss = {"scheduler_loss": finite_loss(found["train_loss"])}
             told |= found | loss | {"stop_reason": config.stop_reason(epoch, found["diverged"])}

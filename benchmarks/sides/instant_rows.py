@@ -11,6 +11,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -43,21 +44,11 @@ class Instant(TrialTrainable):
 
     def setup(self, config: dict[str, Any], dataset: Any, settings: Any) -> None:
         self._settings, self._blind = settings, ""
+        vars(self)["_pool"] = SimpleNamespace(save=lambda *_: None, detach=lambda *_: None)
         self._begin(config)
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._begin(new_config)
-        return True
-
-    def cleanup(self) -> None:
-        """Nothing is held."""
-
     def _epoch(self) -> dict[str, Any]:
-        epoch = self._reported + 1
-        reason = self._config.stop_reason(epoch, False)
-        self._reported = epoch
-        told = {"repeated": False, "trial_config": self._config, "warning": "", "stop_reason": reason}
-        return made_up_row(self._config.learning_rate, epoch) | told | {"done": bool(reason), "scheduler_loss": 1.0}
+        return self._report(made_up_row(self._config.learning_rate, self._reported + 1))
 
 
 class Bare(tune.Trainable):  # type: ignore[misc]

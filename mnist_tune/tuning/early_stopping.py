@@ -8,6 +8,7 @@ from __future__ import annotations
 from bisect import insort
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, MutableMapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -28,8 +29,6 @@ SLOW, DEAD, ASHA = "slow", "dead", "asha"
 
 VERDICTS = 100
 """A configuration is judged after each epoch at first, and from epoch 200 on at each hundredth of its epochs."""
-
-Key = tuple[Hashable, Hashable]
 
 TAKEN = ("trial_id", "epoch", "train_loss", "diverged")
 
@@ -64,16 +63,15 @@ class Asha(FIFOScheduler):  # type: ignore[misc]
         return proposed
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> Any:
-        config = result.get("trial_config")  # none if the trial can't train
-        reason = config and self.take_up(own_id(trial), config, result, result["repeated"])
+        reason = self.take_up(own_id(trial), result.get("trial_config"), result, result["repeated"])
         if reason:
             self._reasons[own_id(trial)] = reason
         return self.STOP if reason else self.CONTINUE
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Take a row with which the trial ended itself: Tune did not ask about it."""
-        if result.get("trial_config"):
-            self.take_up(own_id(trial), result["trial_config"], result, True)
+        if result.get("epoch"):  # 0 if the trial can't train
+            self.take_up(own_id(trial), result.get("trial_config"), result, True)
 
     def replay(self, past: Past) -> None:
         """Take up the rows of a sweep that is resumed. A trial reports its last one again if it was not stopped."""
@@ -83,10 +81,25 @@ class Asha(FIFOScheduler):  # type: ignore[misc]
 
     def take_up(self, trial_id: str, config: Any, row: Mapping[str, Any], repeated: bool = False) -> str:
         """Take up an epoch's row, and return the reason for which its trial is stopped then; empty if it goes on. A row
-        that is `repeated`, and was taken up before, is answered as it was then."""
+        that is `repeated`, and was taken up before, is answered as it was then. Where `config` is None, it is that of
+        the row before."""
         if self.propose(trial_id, row["epoch"], row["train_loss"]):
             self._stops[trial_id] = row["epoch"]
         return ASHA if self._stops.get(trial_id) == row["epoch"] else ""
+
+
+@dataclass
+class Setting:
+    """A configuration: its seeds share one fate."""
+
+    siblings: Hashable
+    seeds: set[str] = field(default_factory=set)
+    """Its trials that are in their family."""
+    is_proposed: bool = False
+    decided: int = 0
+    """The last epoch after which it was decided whether it goes on."""
+    stops: dict[int, str] = field(default_factory=dict)
+    """The reason for which it does not, by the epoch."""
 
 
 class RegimeStopping(Asha):
@@ -100,14 +113,16 @@ class RegimeStopping(Asha):
     def __init__(self, grace_period: int, reasons: MutableMapping[str, str], data: DataFacts) -> None:
         super().__init__(grace_period, reasons)
         self._data, self._histories = data, Histories()
-        self._keys: dict[str, Key] = {}
+        self._settings: dict[TrialConfig, Setting] = {}
+        """All configurations, by that of seed 0."""
+        self._trials: dict[str, tuple[TrialConfig, Setting]] = {}
         self._families: dict[Hashable, Family] = defaultdict(partial(Family, running=False))
-        self._seeds: dict[Key, set[str]] = defaultdict(set)
-        """The trials of a configuration that are in its family."""
-        self._changed: dict[Hashable, dict[str, TrialConfig]] = defaultdict(dict)
+        self._changed: dict[Hashable, dict[str, None]] = defaultdict(dict)
         """The trials of each family that have a row since then."""
-        self._proposed: set[Hashable] = set()
-        self._decided: dict[Hashable, dict[int, str]] = defaultdict(dict)
+
+    def _know(self, trial_id: str, config: TrialConfig) -> None:
+        alike = replace(config, seed=0, data_seed=0)
+        self._trials[trial_id] = config, self._settings.setdefault(alike, Setting(siblings_of(config)))
 
     def replay(self, past: Past) -> None:
         """Take up the rows of a sweep that is resumed. What they led to is known, but for a last one that is undecided:
@@ -115,52 +130,52 @@ class RegimeStopping(Asha):
         self._histories = past.histories
         if past.rows is None:
             return
-        rows, trials = past.rows[: len(past.rows) - past.undecided], past.trials
-        self._keys = keys = {trial_id: _key(config) for trial_id, config in trials.items()}
+        rows = past.rows[: len(past.rows) - past.undecided]
+        for trial_id, config in past.trials.items():
+            self._know(trial_id, config)
         for trial_id, epoch, loss, diverged in zip(*(rows[name].tolist() for name in TAKEN), strict=True):
-            if trial_id in trials:
-                if self.propose(trial_id, epoch, loss) and not trials[trial_id].stop_reason(epoch, diverged):
-                    self._proposed.add(keys[trial_id])
-                self._decided[keys[trial_id]].setdefault(epoch, "")
-        for trial_id, key in keys.items():
+            if trial_id in self._trials:
+                config, setting = self._trials[trial_id]
+                setting.is_proposed |= self.propose(trial_id, epoch, loss) and not config.stop_reason(epoch, diverged)
+                setting.decided = max(setting.decided, epoch)
+        for trial_id, (_, setting) in self._trials.items():
             epoch = self._histories.last_epoch(trial_id)
             if epoch:
-                self._changed[key[1]][trial_id] = trials[trial_id]
+                self._changed[setting.siblings][trial_id] = None
             if (reason := past.ended.get(trial_id, {}).get("stop_reason")) in (SLOW, DEAD):
-                self._decided[key][epoch] = reason
+                setting.stops[epoch] = reason
         for row in past.rows[len(rows) :].to_dict("records"):
-            if row["trial_id"] in trials:
-                self.take_up(row["trial_id"], trials[row["trial_id"]], row)
+            if row["trial_id"] in self._trials:
+                self.take_up(row["trial_id"], None, row)
 
-    def take_up(self, trial_id: str, config: TrialConfig, row: Mapping[str, Any], repeated: bool = False) -> str:
-        self._keys[trial_id] = key = _key(config)
+    def take_up(self, trial_id: str, config: Any, row: Mapping[str, Any], repeated: bool = False) -> str:
+        if config:
+            self._know(trial_id, config)
+        config, setting = self._trials[trial_id]
         epoch = row["epoch"]
         ends = config.stop_reason(epoch, row["diverged"])
-        if self.propose(trial_id, epoch, row["train_loss"]) and not ends:
-            self._proposed.add(key)
+        setting.is_proposed |= self.propose(trial_id, epoch, row["train_loss"]) and not ends
         self._histories.add(trial_id, row, repeated)
-        self._changed[key[1]][trial_id] = config
-        if epoch not in self._decided[key]:
-            judged = key in self._proposed and not ends and epoch % max(1, epoch // VERDICTS) == 0
-            self._decided[key][epoch] = self._verdict(trial_id, key) if judged else ""
-        return self._decided[key][epoch]
+        self._changed[setting.siblings][trial_id] = None
+        if epoch > setting.decided:
+            setting.decided = epoch
+            judged = setting.is_proposed and not ends and epoch % max(1, epoch // VERDICTS) == 0
+            if judged and (reason := self._verdict(trial_id)):
+                setting.stops[epoch] = reason
+        return setting.stops.get(epoch, "")
 
-    def _verdict(self, trial_id: str, key: Key) -> str:
+    def _verdict(self, trial_id: str) -> str:
         """Return the reason to stop a trial, by its label among its peers so far. Where the data set has no target,
         that follows from the complete ones: what is best so far may yet be beaten."""
-        family = self._families[key[1]]
-        for name, config in self._changed.pop(key[1], {}).items():
+        _, setting = self._trials[trial_id]
+        family = self._families[setting.siblings]
+        for name in self._changed.pop(setting.siblings, ()):
+            config, own = self._trials[name]
             curve = Curve.of(self._histories.columns(name), config, self._data)
             family.put(name, Trial(config.learning_rate, config.momentum, curve))
-            self._seeds[self._keys[name]].add(name)
-        for seed in map(family.trial, self._seeds[key] - {trial_id}):
+            own.seeds.add(name)
+        for seed in map(family.trial, setting.seeds - {trial_id}):
             if seed.curve.epochs >= TREND and seed.own[0] in ("converged", "oscillating", "overfit"):
                 return ""
         label, _ = family.label(trial_id)
         return {"slow": SLOW, "diverged": DEAD}.get(label, "")
-
-
-def _key(config: TrialConfig) -> Key:
-    """Return what a config shares with those of other seeds, and with its siblings."""
-    own = ("seed", "data_seed")
-    return tuple(value for name, value in vars(config).items() if name not in own), siblings_of(config)

@@ -41,7 +41,7 @@ class ProgressView:
     On a terminal this is a live bar, elsewhere a line every `PLAIN_INTERVAL_S`."""
 
     def __init__(self, trials: int, epochs: int, epochs_done: int, quiet: bool) -> None:
-        self._trials, self._epochs_start = trials, epochs_done
+        self._trials, self._epochs, self._done, self._done_before = trials, epochs, epochs_done, epochs_done
         self._ends: Counter[str] = Counter()
         self._regimes: Counter[str] = Counter()
         self._running: set[str] = set()
@@ -49,13 +49,13 @@ class ProgressView:
         """The headline of the page, which is written meanwhile, and after how many trials it was."""
         self._first, self._printed = 0.0, 0.0
         self._console = Console(stderr=True, quiet=quiet)
+        self._has_bar = self._console.is_terminal and not quiet
         self._bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"))
-        self._task = self._bar.add_task("epochs", total=epochs, completed=epochs_done, left="")
-        self._text = Text("starting Ray and the first trials ...")
-        self._live = Live(Group(self._text, self._bar), console=self._console, refresh_per_second=4, transient=True)
+        self._task = self._bar.add_task("epochs", left="")
+        self._live = Live(console=self._console, transient=True, get_renderable=self._drawn)
 
     def __enter__(self) -> ProgressView:
-        if self._console.is_terminal and not self._console.quiet:
+        if self._has_bar:
             self._live.start()
         return self
 
@@ -66,8 +66,8 @@ class ProgressView:
         """Show that a trial finished an epoch, and is so many epochs further than before."""
         self._first = self._first or time.monotonic()
         self._running.add(trial_id)
-        self._bar.advance(self._task, further)
-        self._show()
+        self._done += further
+        self._print()
 
     def end(self, trial_id: str, reason: str, epochs_not_run: int, regime: str) -> None:
         """Show that a trial ended. The epochs that it did not run no longer count. A regime may be empty: not known."""
@@ -75,32 +75,39 @@ class ProgressView:
         self._ends[reason] += 1
         if regime:
             self._regimes[regime] += 1
-        task = self._bar.tasks[0]
-        self._bar.update(self._task, total=(task.total or 0) - epochs_not_run)
-        self._show()
+        self._epochs -= epochs_not_run
+        self._print()
 
-    def _show(self) -> None:
+    def _print(self) -> None:
+        now = time.monotonic()
+        if not self._has_bar and now - self._printed > PLAIN_INTERVAL_S:
+            self._printed = now
+            self._console.print(f"{self.said()}; {self._left()}", soft_wrap=True, markup=False)
+
+    def _drawn(self) -> Group:
+        """Return what a terminal shows. It asks four times a second, however many rows there are."""
+        self._bar.update(self._task, completed=self._done, total=self._epochs, left=self._left())
+        return Group(Text(self.said()), self._bar)
+
+    def said(self) -> str:
+        """Return how far the sweep is."""
+        if not self._running and not self._ends:
+            return "starting Ray and the first trials ..."
         done, running = sum(self._ends.values()), len(self._running)
         ends = ", ".join(f"{count} {reason}" for reason, count in sorted(self._ends.items()))
         regimes = ", ".join(f"{count} {name}" for name, count in sorted(self._regimes.items()))
-        self._text.plain = (
+        return (
             f"trials: {done} done{f' ({ends})' if ends else ''}, {running} running, "
             f"{max(self._trials - done - running, 0)} waiting"
             f"{f'; curves: {regimes}' if regimes else ''}{f'; {self.answer}' if self.answer else ''}"
         )
-        self._bar.update(self._task, left=self._left())
-        now = time.monotonic()
-        if not self._console.is_terminal and now - self._printed > PLAIN_INTERVAL_S:
-            self._printed = now
-            self._console.print(f"{self._text.plain}; {self._left()}", soft_wrap=True, markup=False)
 
     def _left(self) -> str:
-        task = self._bar.tasks[0]
-        said = f"{task.completed:.0f}/{task.total or 0:.0f} epochs"
-        fresh = task.completed - self._epochs_start - 1  # what came before the first is starting and compiling
-        if fresh < 2 * max(len(self._running), 1) or task.total is None:
+        said = f"{self._done}/{self._epochs} epochs"
+        fresh = self._done - self._done_before - 1  # what came before the first is starting and compiling
+        if fresh < 2 * max(len(self._running), 1):
             return said
-        seconds = (time.monotonic() - self._first) / fresh * (task.total - task.completed)
+        seconds = (time.monotonic() - self._first) / fresh * (self._epochs - self._done)
         return f"{said}, at most {seconds:.0f} s left"
 
 

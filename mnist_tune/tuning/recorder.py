@@ -19,6 +19,8 @@ from mnist_tune.trial import TrialConfig, own_id
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.progress import ProgressView
 
+NAMES = [column.name for column in EPOCHS[1:]]
+
 
 class Recorder(UnsavedCallback):
     """Records epochs and ends. A trial that ends without a reason was stopped by the scheduler, whose name it gets.
@@ -39,13 +41,15 @@ class Recorder(UnsavedCallback):
         self._ended: set[str] = set()
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:
-        trial_id = self._identify(trial, result.get("trial_config"))
         if result["stop_reason"] == "error":
-            self._fail(trial_id, result["error"])
+            self._fail(trial, result["error"])
             return
-        if result["warning"]:
-            announce(f"warning: {result['warning']}")
-        row = {column.name: result[column.name] for column in EPOCHS[1:] if column.name in result}
+        trial_id = own_id(trial)
+        if config := result.get("trial_config"):  # the epoch's: `trial.config` may already hold the next one's values
+            self._record(trial_id, config)
+        if warning := result.get("warning"):
+            announce(f"warning: {warning}")
+        row = {name: value for name in NAMES if (value := result.get(name)) is not None}
         before = self._writer.last_epochs.get(trial_id, 0)
         if self._writer.epoch(trial_id, row, result["repeated"]):
             self._histories.add(trial_id, row, result["repeated"])
@@ -63,7 +67,7 @@ class Recorder(UnsavedCallback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         deaths = f"its process died {trial.num_failures} times, the last time {last_death(trial)[1]}"
-        self._fail(self._identify(trial), deaths)
+        self._fail(trial, deaths)
 
     def propose(self, proposed: Mapping[str, Any]) -> None:
         """Record a trial that a search proposes, before it runs: after a kill, the order of the proposals is known."""
@@ -85,22 +89,18 @@ class Recorder(UnsavedCallback):
             if trial_id not in self._ended:
                 self._end(trial_id, reason)
 
-    def _identify(self, trial: Any, config: TrialConfig | None = None) -> str:
-        """Return our id of a Tune trial. Record its config if it is new or a scheduler changed it. `config` is that of
-        the epoch that the trial reports: `trial.config` may already hold the next epoch's values."""
-        trial_id = own_id(trial)
-        if config is None:
-            try:
-                config = TrialConfig.from_dict({k: v for k, v in trial.config["trial"].items() if k != "trial_id"})
-            except UserError:  # the trial itself reports this error
-                return trial_id
+    def _record(self, trial_id: str, config: TrialConfig) -> None:
+        """Record a trial's config if it is new or a scheduler changed it."""
         if config != self._configs.get(trial_id):
             self._configs[trial_id] = config
             self._writer.trial(trial_id, config)
-        return trial_id
 
-    def _fail(self, trial_id: str, error: str) -> None:
+    def _fail(self, trial: Any, error: str) -> None:
         """Record that a trial ended in an error. If its config is invalid, it has no row, so print the error."""
+        trial_id, values = own_id(trial), dict(trial.config["trial"])
+        values.pop("trial_id", None)
+        with suppress(UserError):  # the trial itself reports this error
+            self._record(trial_id, TrialConfig.from_dict(values))
         if trial_id in self._configs:
             self._end(trial_id, "error", error)
         else:

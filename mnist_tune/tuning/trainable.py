@@ -69,12 +69,13 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         self._lane_id = str(values.pop("trial_id", self.trial_id))
         self._state = storage.join(self._settings.states, f"{self._lane_id}.npz")
         self._refused = ""
+        self._news: dict[str, Any] = {}
+        """What is told once, with the next row."""
         try:
-            self._config = TrialConfig.from_dict(values)
+            self._news["trial_config"] = self._config = TrialConfig.from_dict(values)
         except UserError as error:  # a scheduler or a searcher may propose invalid values
             self._refused = str(error)
         self._loaded: Checkpoint | None = None
-        self._warning = ""
         self._attached, self._reported, self._may_repeat = False, 0, True
 
     def step(self) -> dict[str, Any]:
@@ -117,7 +118,8 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
             try:
                 own = Checkpoint.load(self._state)
             except DamagedStateError as error:
-                self._warning, self._may_repeat = f"{error}; trial {self._lane_id} starts from its first epoch", False
+                self._news["warning"] = f"{error}; trial {self._lane_id} starts from its first epoch"
+                self._may_repeat = False
         self._pool.attach(self._lane_id, self._config, self._loaded or own)
         self._attached = True
         return own.row if own and own.row["epoch"] > self._reported else None
@@ -127,19 +129,22 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         if reason:
             self._pool.save(self._lane_id, self._state)
         self._reported = row["epoch"]
-        warning, self._warning = self._warning, ""  # reported once
+        news, self._news = self._news, {}
         if reason:  # Tune may keep the process for another trial
             self._pool.detach(self._lane_id)
         return {
             **row,
             **scores_in(row.get("scores")),
+            **news,
             "repeated": self._may_repeat,
-            "trial_config": self._config,
-            "warning": warning,
             "stop_reason": reason,
             "done": bool(reason),
             "scheduler_loss": finite_loss(row["train_loss"]),
         }
+
+    def log_result(self, result: dict[str, Any]) -> None:
+        """Take back the config that Tune adds to each row."""
+        del result["config"]
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Save the state of the last epoch for Tune, which never asks before the first one."""

@@ -54,10 +54,9 @@ def test_the_nodes_that_an_autoscaler_can_start_are_known(monkeypatch):
 def test_tune_forgets_a_trial_but_for_the_last():
     first, second = trials = [Trial("trains", stub=True) for _ in range(2)]
     first.update_last_result({"loss": 1, "done": False, "training_iteration": 1})
-    statistics = ("metric_analysis", "metric_n_steps", "last_result")
-    assert all(vars(first.run_metadata)[name] for name in statistics)
+    assert first.run_metadata.last_result
     ray_private.forget(first, trials)
-    assert not any(vars(first.run_metadata)[name] for name in statistics)
+    assert not first.run_metadata.last_result
     assert (first.get_json_state(), trials) == (("{}", "{}"), [second])
     ray_private.forget(second, trials)  # with an empty list, Tune would load its saved state
     assert trials == [second]
@@ -77,7 +76,9 @@ def test_a_trial_that_waits_again_is_not_given_up_for_the_death_for_which_it_wai
 
 
 @pytest.mark.ray
-def test_tune_keeps_no_call_that_has_returned_and_looks_up_its_trainable_once(every_core, tmp_path, monkeypatch):
+def test_tune_keeps_no_call_that_has_returned_and_no_statistics_and_looks_up_its_trainable_once(
+    every_core, tmp_path, monkeypatch
+):
     managers, asked = set(), []
     schedule, look_up = RayActorManager._schedule_tracked_actor_task, registry._global_registry.get
 
@@ -91,10 +92,11 @@ def test_tune_keeps_no_call_that_has_returned_and_looks_up_its_trainable_once(ev
 
     monkeypatch.setattr(RayActorManager, "_schedule_tracked_actor_task", schedules)
     monkeypatch.setattr(registry._global_registry, "get", looks_up)
-    most = []
+    most, statistics = [], []
 
     class Keeps(tune.Callback):
-        def on_trial_result(self, **_):
+        def on_trial_result(self, trial, **_):
+            statistics.append(trial.metric_analysis)
             most.extend(len(calls) for one in managers for calls in one._tracked_actors_to_task_futures.values())
 
     def train(config):
@@ -106,6 +108,7 @@ def test_tune_keeps_no_call_that_has_returned_and_looks_up_its_trainable_once(ev
         results = tune.Tuner(train, param_space={"x": tune.grid_search([1, 2])}, run_config=run).fit()
     assert [result.metrics["step"] for result in results] == [19, 19]
     assert 0 < max(most) <= 3
+    assert not any(statistics)
     assert len([key for key in asked if key[0] == registry.TRAINABLE_CLASS]) == 1
 
 

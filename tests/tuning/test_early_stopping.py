@@ -14,10 +14,11 @@ from ray.tune.schedulers import ASHAScheduler
 
 from mnist_tune import TrialConfig, columns
 from mnist_tune.regimes.data_facts import MNIST
-from mnist_tune.regimes.divergence import LOSS_CEILING, finite_loss
+from mnist_tune.regimes.divergence import finite_loss
 from mnist_tune.tuning import early_stopping
-from mnist_tune.tuning.early_stopping import Asha, RegimeStopping
+from mnist_tune.tuning.early_stopping import Asha, RegimeStopping, Setting
 from mnist_tune.tuning.past import Past
+from mnist_tune.tuning.trainable import _NO_ROW
 
 EPOCHS = np.arange(1, 11)
 FAST = 1 - 0.06 * EPOCHS**-1.2
@@ -236,9 +237,7 @@ def test_rows_are_not_kept(sweep):
 
 def test_a_trial_that_cannot_train_is_no_peer():
     scheduler, trial = Asha(1, {}), SimpleNamespace(trial_id="tunes", config={"trial": {"trial_id": "a"}})
-    cannot_train = {"epoch": 1, "train_loss": LOSS_CEILING}
-    assert scheduler.on_trial_result(None, trial, cannot_train) == "CONTINUE"
-    scheduler.on_trial_complete(None, trial, cannot_train)
+    scheduler.on_trial_complete(None, trial, _NO_ROW)  # Tune does not ask about what ends the trial itself
     assert [scheduler.propose(name, 1, loss) for name, loss in (("b", 0.5), ("c", 0.6))] == [False, True]
 
 
@@ -310,7 +309,9 @@ def test_a_verdict_is_that_of_all_rows_so_far_however_often_one_was_asked_before
         anew = Sweep(epoch_row, data)
         for row in rows[:-1]:
             anew.report(*row, seed=int(row[0]))
-        anew.fates._proposed |= sweep.fates._proposed
+        for alike, setting in sweep.fates._settings.items():
+            known = anew.fates._settings.setdefault(alike, Setting(setting.siblings))
+            known.is_proposed |= setting.is_proposed
         epoch = rows[-1][2], rows[-1][3]
         if sum((row[2], row[3]) == epoch for row in rows) == 1:  # else a seed decided before
             assert anew.report(*rows[-1], seed=i) == told

@@ -109,7 +109,7 @@ class Driver:
             learning_rate=config.learning_rate,
         )
         reason = config.stop_reason(epoch, diverged)
-        told = {"repeated": True, "trial_config": config, "warning": "", "stop_reason": reason, "done": bool(reason)}
+        told = {"repeated": True, "trial_config": config, "stop_reason": reason, "done": bool(reason)}
         return row | told | {"scheduler_loss": finite_loss(row["train_loss"])}
 
     def report(self, trial, result):

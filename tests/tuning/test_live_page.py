@@ -49,7 +49,7 @@ def test_progress_and_page_have_the_same_answer(writer, epoch_row, monkeypatch):
     view.end("00000", "completed", 0, "")
     assert view.answer == f"after 2 trials: {answer(tables(writer.path, writer.meta)).headline}"
     assert "accuracy 0.9200 (" in view.answer
-    assert view.answer in view._text.plain
+    assert view.answer in view.said()
 
 
 @pytest.mark.promise("Writing the page takes a small share of the time")

@@ -23,10 +23,9 @@ def test_tune_forgets_a_trial_that_has_ended(new_writer, tmp_path):
     first, second = trials = [made_up() for _ in range(2)]
     for trial in (first, second):
         trial.update_last_result({"train_loss": 0.5, "node": "here"})
-        assert trial.metric_analysis
+        assert trial.run_metadata.last_result
         recorder.on_trial_complete(0, trials, trial)
-        assert not trial.metric_analysis
-        assert not trial.metric_n_steps
+        assert not trial.run_metadata.last_result
         assert len(str(trial.get_json_state())) < 100
     assert trials == [second]  # with an empty list, Tune would unpickle its saved state
     writer.finish()
@@ -62,7 +61,7 @@ def test_a_repeated_epoch_replaces_its_row_and_later_ones(new_writer, epoch_row,
         result = result_of(epoch_row(epoch, train_accuracy=accuracy), config)
         recorder.on_trial_result(0, [], made_up(trial_id="00000"), result)
     recorder.close("interrupted")
-    assert "curves: 1 undecided" in view._text.plain
+    assert "curves: 1 undecided" in view.said()
     writer.finish()
 
 
@@ -73,14 +72,14 @@ def test_progress_names_no_regime_that_a_target_of_siblings_would_decide(new_wri
     recorder._data = replace(recorder._data, target=None)
     recorder.on_trial_result(0, [], made_up(trial_id="00000"), result_of(epoch_row(1), config))
     recorder.close("interrupted")
-    assert "1 done (1 interrupted)" in view._text.plain
-    assert "curves" not in view._text.plain
+    assert "1 done (1 interrupted)" in view.said()
+    assert "curves" not in view.said()
     writer.finish()
 
 
 def result_of(row, config):
     """What a trial's process tells Tune after an epoch."""
-    return row | {"trial_config": config, "stop_reason": "", "warning": "", "repeated": False, "done": False}
+    return row | {"trial_config": config, "stop_reason": "", "repeated": False, "done": False}
 
 
 @pytest.mark.parametrize(
