@@ -43,8 +43,8 @@ class Instant(TrialTrainable):
     """Our trainable, but for its training."""
 
     def setup(self, config: dict[str, Any], dataset: Any, settings: Any) -> None:
-        self._settings, self._blind = settings, ""
-        vars(self)["_pool"] = SimpleNamespace(save=lambda *_: None, detach=lambda *_: None)
+        nothing: Any = SimpleNamespace(save=lambda *_: None, detach=lambda *_: None)
+        self._settings, self._blind, self._pool = settings, "", nothing
         self._begin(config)
 
     def _epoch(self) -> dict[str, Any]:
