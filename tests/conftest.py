@@ -1,5 +1,6 @@
 """Strict numerics for all tests, and fixtures: data sets, made-up sweeps and object storage."""
 
+import functools
 import gc
 import io
 import json
@@ -28,6 +29,7 @@ from recorded_data import recorded_data
 from checks.emulated import processor_seen
 from mnist_tune import TrialConfig
 from mnist_tune.cache import writable_cache_folder
+from mnist_tune.data import dataset
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution import executor
 from mnist_tune.execution.process_setup import WorkerSettings, configure_jax
@@ -83,6 +85,8 @@ def is_quick():
 
 compile_quickly(is_quick)
 
+
+dataset._subset = functools.cache(dataset._subset)  # mnist-5k is a text: reading it takes longer than most tests
 
 # JAX keeps what it traced and compiled of a function: each pool of this process would make functions of its own.
 executor.partial = lambda function, *arguments: kept(is_quick(), function, *arguments)

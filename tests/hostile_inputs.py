@@ -58,8 +58,7 @@ def look(folder):
     """Read a sweep, and if it is a new one print it and copy it into CSV files."""
     sweep = load_sweep(folder)
     if is_new(sweep):
-        print_report(sweep)
-        print_report(sweep, every_line=True)
+        print_report(sweep, every_line=len(SEEN) % 2 == 0)
         mirror("csv", str(folder.parent / "out")).update(sweep)
     return sweep
 

@@ -1,5 +1,7 @@
 """Tasks of several kinds: alone and as lanes, killed and resumed, and what each step, evaluation and state gets."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,10 +18,15 @@ from mnist_tune.training.task_check import check_task
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
 
+@cache
+def examples_of(factory):
+    return check_task(factory.__name__, [TrialConfig(batch_size=32)])
+
+
 def pool_of(factory, capacity=1):
-    """Return a pool of lanes for a task, and the task's name."""
+    """Return a pool of lanes for a task."""
     register(factory.__name__)(factory)
-    return LanePool(check_task(factory.__name__, [TrialConfig(batch_size=32)]), capacity)
+    return LanePool(examples_of(factory), capacity)
 
 
 def config_of(factory, rate, **fields):

@@ -289,7 +289,7 @@ def whole_rows(journal, length):
     return sorted(found)
 
 
-@settings(max_examples=50)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_a_torn_line_is_mended_by_a_resumed_sweep(torn, new_writer, epoch_row, data):
     path, whole = torn

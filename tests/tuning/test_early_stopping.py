@@ -294,7 +294,7 @@ def test_asha_decides_the_same_after_a_resume(losses, cut):
 
 @pytest.mark.parametrize("data", [MNIST, replace(MNIST, target=None)], ids=["with a target", "without"])
 @given(st.randoms(use_true_random=False))
-@settings(max_examples=10)
+@settings(max_examples=5)
 def test_a_verdict_is_that_of_all_rows_so_far_however_often_one_was_asked_before(epoch_row, data, random):
     """What is known of peers is kept from verdict to verdict; here it is also worked out at once."""
     curves = [

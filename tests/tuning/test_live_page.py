@@ -24,16 +24,24 @@ def writer(new_writer, epoch_row, tmp_path):
     found.finish(ended="now")
 
 
-def test_a_running_sweep_has_a_page(writer, monkeypatch):
-    monkeypatch.setattr(progress, "INTERVAL_S", 0.05)
+def test_a_running_sweep_has_a_page_and_its_process_is_started_again_if_it_dies(writer, monkeypatch):
+    monkeypatch.setattr(progress, "INTERVAL_S", 0.01)
     monkeypatch.setattr(progress, "SHARE", 1000)
     said = []
     with LivePage(writer, said.append, VIEW) as live:
-        wait_until(lambda: live.pages >= 2)
+        wait_until(lambda: live.pages)
+        live._process.kill()
+        (writer.path / "report.html").unlink()
+        before = live.pages
+        wait_until(lambda: live.pages > before + 1)
     html = (writer.path / "report.html").read_text()
     assert "0 of 2 trials ended, 1 running, 1 waiting" in html
     assert "<progress" in html
-    assert said == [f"page: {writer.path / 'report.html'} (a browser that shows it follows the sweep)"]
+    place = writer.path / "report.html"
+    assert said == [
+        f"page: {place} (a browser that shows it follows the sweep)",
+        "note: the page of this sweep was not written (its process died)",
+    ]
 
 
 def test_progress_and_page_have_the_same_answer(writer, epoch_row, monkeypatch):
@@ -80,18 +88,6 @@ def test_a_page_that_cannot_be_written_is_said_once_and_harms_nothing(writer, mo
     assert said[0].startswith("note: the page of this sweep was not written (can't write the page")
     assert live.pages == 0
     (writer.path / "report.html").rmdir()
-
-
-def test_a_process_that_died_is_started_again(writer, monkeypatch):
-    monkeypatch.setattr(progress, "INTERVAL_S", 0.01)
-    monkeypatch.setattr(progress, "SHARE", 1000)
-    said = []
-    with LivePage(writer, said.append, VIEW) as live:
-        wait_until(lambda: live.pages)
-        live._process.kill()
-        before = live.pages
-        wait_until(lambda: live.pages > before + 1)
-    assert "note: the page of this sweep was not written (its process died)" in said
 
 
 def test_a_short_sweep_writes_no_page_meanwhile_and_ends_at_once(writer):
