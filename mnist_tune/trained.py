@@ -16,6 +16,7 @@ from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.named_code import parse_call
 from mnist_tune.own_code.loading import check_again, load_own
 from mnist_tune.own_code.registry import ENTRIES, is_named_again, names_own_code, register
+from mnist_tune.regimes.ranking import Ranking
 from mnist_tune.results.tables import Tables
 from mnist_tune.training.architectures import architecture, task
 from mnist_tune.training.classifier import classifier, scale
@@ -45,12 +46,10 @@ class Trained:
     `deviation` if these are not empty."""
 
     def __repr__(self) -> str:
-        scores = "test_accuracy" if isinstance(self.data, DataSpec) else "test_loss"
-        said = f"{scores.replace('_', ' ')} {self.row[scores]:.4f}"
-        rate = f"learning rate {self.trial.learning_rate:g}"
-        return (
-            f"<{self.trial.architecture}, {rate}, epoch {self.row['epoch']}: {said}; .predict(x) .params .state .net>"
-        )
+        score = Ranking.of(self.data.by_accuracy)
+        said = f"test {score.word} {score.number(score.score_of(self.row, 'test'))}"
+        rate, predicts = f"learning rate {self.trial.learning_rate:g}", ".predict(x) " * isinstance(self.data, DataSpec)
+        return f"<{self.trial.architecture}, {rate}, epoch {self.row['epoch']}: {said}; {predicts}.params .state .net>"
 
     def predict(self, x: Any) -> np.ndarray:
         """Return the class of each example, [n], or of each token, [n, T].

@@ -241,8 +241,8 @@ def _fashion(folder: Path) -> Dataset:
     return replace(found, checksums={name: checksum(raw) for name, raw in zip(CHECKSUMS, files.values(), strict=True)})
 
 
-def check_counts(trials: Iterable[TrialConfig], dataset: Dataset | TaskData) -> None:
-    """Raise a `UserError` if a trial needs more training examples than there are."""
+def check_counts(trials: Iterable[TrialConfig], dataset: Dataset | TaskData, evaluated: int | None = None) -> None:
+    """Raise a `UserError` if a trial needs more examples than there are. So many of training are `evaluated`."""
     count = dataset.spec.train_images
     for trial in trials:
         if trial.label_noise and (isinstance(dataset, TaskData) or dataset.train_labels.ndim > 1):
@@ -252,6 +252,12 @@ def check_counts(trials: Iterable[TrialConfig], dataset: Dataset | TaskData) -> 
             said = f"label_noise={trial.label_noise} and holdout={trial.holdout} don't fit"
             said += " with drop_last" * trial.drop_last
             raise UserError(f"{dataset.name} has {count} training examples; batch_size={trial.batch_size}, {said}")
+        fewest = min(left, evaluated or left, trial.holdout or left, dataset.spec.test_images)
+        if isinstance(dataset, TaskData) and fewest < dataset.whole:
+            said = (
+                f"score (or loss) returns one number for a block of {dataset.whole}, and a split has {fewest} examples"
+            )
+            raise UserError(f"task {dataset.name!r}: {said}; set Task(block={fewest}) or less")
 
 
 def _stand_in(error: UnavailableError) -> Dataset:

@@ -35,6 +35,8 @@ class TaskData:
     test: Any = None
     checksums: dict[str, str] = field(default_factory=dict)
     """SHA-256 of each part."""
+    whole: int = 0
+    """The examples of a block, if `score` scores blocks as a whole, so that each split needs so many."""
     held: Any = None
     """Ray's reference to the whole of it."""
 

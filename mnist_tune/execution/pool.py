@@ -114,7 +114,7 @@ class LanePool:
         if key in self._groups:
             self._groups[key] = self._groups.pop(key)
             return self._groups[key]
-        check_counts([config], self._dataset)  # a search may propose anything
+        check_counts([config], self._dataset, self._train_evaluation)  # a search may propose anything
         program, version = key[0], key[1:]
         self._drop_idle(version)
         if version not in self._data:

@@ -23,7 +23,7 @@ BATCH = 4
 """Images that a network is tried on."""
 
 
-TRACED = (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError)
+TRACED = (jax.errors.JAXTypeError, jax.errors.JAXIndexError)
 """Errors of code that looks at a value which JAX traces."""
 
 
@@ -34,7 +34,7 @@ def check(config: TrialConfig, data: DataSpec, images: np.ndarray, labels: np.nd
         x = scale(jnp.asarray(images[:BATCH]), data)
         parts = tried(f"{name}: init", network.init, jax.random.key(0), on=_on(x))
         if network.train_apply:
-            check_pair(f"{name}: with train_apply, init", "params, state", parts)
+            check_tuple(f"{name}: with train_apply, init", "params, state", parts)
         else:
             parts = (parts,)
         for part in parts:
@@ -53,7 +53,7 @@ def tried(what: str, function: Callable[..., Any], *arguments: Any, on: str = ""
     try:
         return function(*arguments)
     except Exception as error:
-        hint = "; it is compiled for traced values: use jnp.where or jax.lax.cond" * isinstance(error, TRACED)
+        hint = "; it is compiled for traced values: use jnp.where or jax.lax, and keep none" * isinstance(error, TRACED)
         raise UserError(f"{what} fails{on}, {in_a_line(error)}{hint}") from error
 
 
@@ -65,8 +65,8 @@ def type_of(value: Any) -> str:
     return f"a tuple of {len(value)}" if isinstance(value, tuple) else f"a {type(value).__name__}"
 
 
-def check_pair(what: str, names: str, found: Any) -> None:
-    if not (isinstance(found, tuple) and len(found) == 2):
+def check_tuple(what: str, names: str, found: Any) -> None:
+    if not (isinstance(found, tuple) and len(found) == 1 + names.count(",")):
         raise UserError(f"{what} must return ({names}), it returned {type_of(found)}")
 
 
@@ -81,10 +81,11 @@ def check_leaves(name: str, tree: Any, parameters: bool) -> None:
             kind = type(leaf).__name__
             raise UserError(f"{where} which is of type {kind}; return arrays only, jnp.asarray(x){equinox}")
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            raise UserError(f"{where} a random key; take the key that train_apply gets instead")
+            raise UserError(f"{where} a random key; take the one that each step gets instead")
         if parameters and not jnp.issubdtype(leaf.dtype, jnp.floating):
             raise UserError(f"{where} of type {leaf.dtype}; parameters are floats, other values belong in the state")
-        if jnp.issubdtype(leaf.dtype, jnp.inexact) and not bool(jnp.isfinite(jnp.asarray(leaf)).all()):
+        fine = jnp.isfinite(jnp.asarray(leaf)) if parameters else leaf == leaf  # a state may keep the least loss
+        if jnp.issubdtype(leaf.dtype, jnp.inexact) and not bool(fine.all()):
             raise UserError(f"{where} which holds NaN or infinity before training")
 
 
@@ -108,7 +109,7 @@ def _check_train_apply(name: str, train_apply: Any, arguments: tuple[Any, ...], 
     what = f"{name}: train_apply"
     x = arguments[2]
     found = tried(what, train_apply, *arguments, on=_on(x))
-    check_pair(what, "logits, state", found)
+    check_tuple(what, "logits, state", found)
     _check_logits(what, found[0], x, data)
     before, after = (jax.tree.map(jnp.shape, tree) for tree in (arguments[1], found[1]))
     if before != after:

@@ -4,21 +4,24 @@ that is wrong, and what to do."""
 from __future__ import annotations
 
 import hashlib
-import math
+import inspect
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
+from numbers import Real
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from mnist_tune.columns import MOST_SCORES, SCORE
 from mnist_tune.data.task_data import TaskData
 from mnist_tune.data_spec import TaskSpec
 from mnist_tune.errors import UserError
 from mnist_tune.training.architectures import task as made_task
-from mnist_tune.training.network_check import check_leaves, check_pair, check_program, tried, type_of
+from mnist_tune.training.network_check import check_leaves, check_program, check_tuple, tried, type_of
 from mnist_tune.training.program import as_numbers
 from mnist_tune.training.task import Task
 from mnist_tune.trial import TrialConfig
@@ -26,36 +29,42 @@ from mnist_tune.trial import TrialConfig
 FIRST = 8
 """Examples that `loss` is tried on."""
 
+EACH = "params, state, batch, key"
+CALLED = {"init": "key", "loss": EACH, "data": "", "score": EACH, "step": "params, opt, state, batch, key, tx"}
+"""What each function of a task is called with."""
+
 
 def check_task(name: str, trials: Sequence[TrialConfig], train_images: int | None = None) -> TaskData:
     """Try a task with the optimisers of some trials, and return its data. Raise a `UserError`, with what to do, if it
     can't train."""
     task, said = made_task(name), f"task {name!r}"
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        _check_fields(task, said)
+        numbers = _checked_fields(task, said)
         parts = _data(task, said)
         if any(_checksum(one) != _checksum(other) for one, other in zip(parts, _data(task, said), strict=True)):
             raise UserError(f"{said}: data returns other arrays each time; seed its random numbers, or save them")
         train, test = parts
         if train_images:
             train = jax.tree.map(lambda x: x[:train_images], train)
-        variables = tried(f"{said}: init", task.init, jax.random.key(0))
-        check_pair(f"{said}: init", "params, state", variables)
+        variables, again = (tried(f"{said}: init", task.init, jax.random.key(0)) for _ in range(2))
+        check_tuple(f"{said}: init", "params, state", variables)
         params, state = variables
         check_leaves(said, params, parameters=True)
         check_leaves(said, state, parameters=False)
+        if _checksum(again) != _checksum(variables):
+            raise UserError(f"{said}: init returns other values for the same key; draw from its key")
         if task.split and not (isinstance(params, dict) and set(task.split) <= params.keys()):
             raise UserError(
                 f"{said}: split names {', '.join(task.split)}; init must return params that have these keys"
             )
-        if task.step is None:
-            _check_loss(task, said, params, state, train)
-        scores = _check_score(task, said, params, state, train, min(_count(train), _count(test)))
-        guesses = {} if task.guess is None else {name: float(task.guess)}
-        spec = TaskSpec(name, _count(train), _count(test), guesses, task.chance, scores, own_step=task.step is not None)
+        _check_training(task, said, params, state, train)
+        scores, whole = _check_score(task, said, params, state, train, min(_count(train), _count(test)))
+        guesses = {} if task.guess is None else {name: float(numbers["guess"])}
+        found = _count(train), _count(test), guesses, numbers["chance"], scores
+        spec = TaskSpec(name, *found, own_step=task.step is not None)
         for trial in trials:
             check_program(replace(trial, architecture=name), spec, train, said)
-    return TaskData(spec, train, test, {"train": _checksum(train), "test": _checksum(test)})
+    return TaskData(spec, train, test, {"train": _checksum(train), "test": _checksum(test)}, task.block * whole)
 
 
 def check_tasks(names: Sequence[str], trials: Sequence[TrialConfig], train_images: int | None = None) -> TaskData:
@@ -73,41 +82,52 @@ def check_tasks(names: Sequence[str], trials: Sequence[TrialConfig], train_image
             own_step=spec.own_step or other.spec.own_step,
         )
     if len(spec.scores) > MOST_SCORES:
-        raise UserError(f"the tasks return {len(spec.scores)} scores; at most {MOST_SCORES} are recorded")
-    return replace(first, spec=spec)
+        many = f"{len(spec.scores)} scores beside the loss; at most {MOST_SCORES} are recorded"
+        raise UserError(f"task {spec.name!r}: score returned {many}")
+    return replace(first, spec=spec, whole=max(one.whole for one in (first, *others)))
 
 
-def _check_fields(task: Task, said: str) -> None:
-    for name in ("init", "loss", "data", "score", "step"):
-        given, needed = getattr(task, name), name in ("init", "data") or (name == "loss" and task.step is None)
-        if needed if given is None else not callable(given):
-            raise UserError(f"{said}: {name} is {given!r:.60}; give a function")
+def _checked_fields(task: Task, said: str) -> dict[str, Any]:
+    """Return the guess and the chance of a task, which may be given as numbers of NumPy or JAX."""
+    for name, arguments in CALLED.items():
+        given = getattr(task, name)
+        if given is None and (name in ("score", "step") or (name == "loss" and task.step is not None)):
+            continue
+        if not callable(given):
+            raise UserError(f"{said}: {name} is {_short(repr(given))}; give a function, {name}({arguments})")
+        try:
+            with suppress(ValueError):  # what is written in C may have no signature
+                inspect.signature(given).bind(*arguments.split())
+        except TypeError as error:
+            raise UserError(f"{said}: {name} can't be called as {name}({arguments}), {error}") from None
     if task.step is not None and task.score is None:
         raise UserError(f"{said}: with step, score says how good it is; give score(params, state, batch, key)")
     if task.split and task.step is None:
         raise UserError(f"{said}: split is for tasks with a step of their own; give step, or leave split out")
+    if isinstance(task.split, str):
+        raise UserError(f"{said}: split is {task.split!r}; give a tuple of names, ({task.split!r},)")
     if not isinstance(task.block, int) or task.block < 1:
         raise UserError(f"{said}: block is {task.block!r}; give how many examples are evaluated at a time, such as 256")
-    for name, value in (("guess", task.guess), ("chance", task.chance)):
-        if value is not None and not (isinstance(value, (int, float)) and math.isfinite(value)):
-            raise UserError(f"{said}: {name} is {value!r}; give a number, or leave it out")
+    numbers = {}
+    for name, least, most, wanted in (("guess", -1e300, 1e300, "number"), ("chance", 0, 1, "share, 0 to 1")):
+        value = getattr(task, name)
+        numbers[name] = number = value.tolist() if hasattr(value, "tolist") else value
+        if number is not None and not (isinstance(number, (int, float)) and least <= number < most):
+            raise UserError(f"{said}: {name} is {value!r}; give a {wanted}, or leave it out")
+    return numbers
 
 
 def _data(task: Task, said: str) -> tuple[Any, Any]:
     assert task.data is not None
     found = tried(f"{said}: data", task.data)
-    check_pair(f"{said}: data", "train, test", found)
-    if all(isinstance(part, int) for part in found):
-        if min(found) < 1:
-            raise UserError(f"{said}: data returned {found}; give two numbers of examples above 0")
-        numbers = np.arange(sum(found), dtype=np.int32)
-        return numbers[: found[0]], numbers[found[0] :]
+    check_tuple(f"{said}: data", "train, test", found)
+    if all(isinstance(part, Real) for part in found):
+        if any(part < 1 or part % 1 for part in found):
+            raise UserError(f"{said}: data returned {found}; give two whole numbers of examples above 0")
+        first, second = np.split(np.arange(int(sum(found)), dtype=np.int32), [int(found[0])])
+        return first, second
     first, second = (_tree(part, said, where) for part, where in zip(found, ("train", "test"), strict=True))
-    kinds = [jax.tree.map(lambda x: (x.shape[1:], x.dtype.name), part) for part in (first, second)]
-    if kinds[0] != kinds[1]:
-        raise UserError(
-            f"{said}: data returned a train part of other shapes or types than test: {kinds[0]}, {kinds[1]}"
-        )
+    _check_same(f"{said}: data returned a train part of other shapes or types than test", first, second, axes=1)
     return first, second
 
 
@@ -116,8 +136,9 @@ def _tree(part: Any, said: str, where: str) -> Any:
     leaves = jax.tree_util.tree_leaves_with_path(part)
     for path, leaf in leaves:
         name = f"{said}: data returned {where}{jax.tree_util.keystr(path)},"
-        if not isinstance(leaf, (np.ndarray, jax.Array)) or leaf.dtype.kind in "OSUmM":
-            raise UserError(f"{name} which is {type_of(leaf)}; give arrays of numbers, np.asarray(x)")
+        kinds, of = (np.number, np.bool_), f" of {leaf.dtype}" if hasattr(leaf, "dtype") else ""
+        if not isinstance(leaf, (np.ndarray, jax.Array)) or not any(jnp.issubdtype(leaf.dtype, k) for k in kinds):
+            raise UserError(f"{name} which is {type_of(leaf)}{of}; give arrays of numbers, such as np.asarray(x)")
         if not leaf.ndim or not len(leaf):
             raise UserError(f"{name} of shape {list(leaf.shape)}; give arrays [n, ...] of at least one example")
     lengths = {len(leaf) for _, leaf in leaves}
@@ -127,28 +148,43 @@ def _tree(part: Any, said: str, where: str) -> Any:
     return jax.tree.map(lambda x: x if isinstance(x, np.memmap) else np.asarray(x), part)
 
 
-def _check_loss(task: Task, said: str, params: Any, state: Any, train: Any) -> None:
-    assert task.loss is not None
-    batch, key, what = jax.tree.map(lambda x: jnp.asarray(x[:FIRST]), train), jax.random.key(1), f"{said}: loss"
-    _pure(what, task.loss, params, state, batch, key)
-    found = tried(what, jax.jit(task.loss), params, state, batch, key)
-    check_pair(what, "loss, state", found)
-    loss, new = found
+def _check_training(task: Task, said: str, params: Any, state: Any, train: Any) -> None:
+    """Try `step`, or else `loss`, on a few examples."""
+    batch, key, tx = jax.tree.map(lambda x: jnp.asarray(x[:FIRST]), train), jax.random.key(1), optax.sgd(0.1)
+    what, returned, step = f"{said}: loss", "loss, state", task.step
+    run: Any = task.loss
+    given = {"params": params, "state": state}
+    if step is not None:
+        run, what, returned = lambda *given: step(*given, tx), f"{said}: step", "params, opt, state, loss"
+        opt = {name: tx.init(params[name]) for name in task.split} if task.split else tx.init(params)
+        given = {"params": params, "opt": opt, "state": state}
+    _pure(what, run, *given.values(), batch, key)
+    found = tried(what, jax.jit(run), *given.values(), batch, key)
+    check_tuple(what, returned, found)
+    new = dict(zip(returned.split(", "), found, strict=True))
+    loss = new.pop("loss")
     if getattr(loss, "shape", None) != () or not jnp.issubdtype(loss.dtype, jnp.floating):
-        given = f"{loss.dtype}{list(loss.shape)}" if hasattr(loss, "shape") else type_of(loss)
-        raise UserError(f"{what} must return the mean over the batch, a float, it returned {given}; use .mean()")
-    before, after = (_kinds(tree) for tree in (state, new))
-    if jax.tree.flatten(before) != jax.tree.flatten(after):  # some containers equal none but themselves
-        raise UserError(f"{what} returned another state than it got: {after} for {before}; keep shapes and types")
+        kind = f"{loss.dtype}{list(loss.shape)}" if hasattr(loss, "shape") else type_of(loss)
+        raise UserError(f"{what} must return the mean over the batch, a float, it returned {kind}; use .mean()")
+    for name, tree in new.items():
+        _check_same(f"{what} returned another {name} than it got", tree, given[name])
     if not bool(jnp.isfinite(loss)):
         raise UserError(f"{what} is {float(loss)} for untrained parameters; scale the data, or its initial parameters")
-    grown = tried(what, jax.jit(jax.grad(lambda p: task.loss(p, state, batch, key)[0])), params)  # type: ignore[misc]
-    if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(grown)):
+    if step is not None:
+        return
+    slope = jax.jit(jax.grad(lambda params: run(params, state, batch, key)[0]))
+    moved = jax.tree.map(lambda x: x + 0.125, params)
+    here, there = (jax.tree.leaves(tried(what, slope, at)) for at in (params, moved))
+    if not all(bool(jnp.isfinite(leaf).all()) for leaf in here):
         raise UserError(f"{what} has a gradient that is NaN or infinite; jnp.sqrt and jnp.linalg.norm have one at 0")
+    if not any(bool(leaf.any()) for leaf in (*here, *there)):
+        raise UserError(f"{what} has a gradient of 0; it must depend on params, not by argmax or comparisons alone")
 
 
-def _check_score(task: Task, said: str, params: Any, state: Any, train: Any, fewest: int) -> tuple[str, ...]:
-    """Return the names of a task's scores beside loss and accuracy."""
+def _check_score(
+    task: Task, said: str, params: Any, state: Any, train: Any, fewest: int
+) -> tuple[tuple[str, ...], bool]:
+    """Return the names of a task's scores beside loss and accuracy, and whether some are of whole blocks."""
     size, what = min(task.block, fewest), f"{said}: {'score' if task.score else 'loss'}"
     batch, key = jax.tree.map(lambda x: jnp.asarray(x[:size]), train), jax.random.key(1)
     if task.score is not None:
@@ -159,22 +195,22 @@ def _check_score(task: Task, said: str, params: Any, state: Any, train: Any, few
     names = tuple(name for name in found if name not in ("loss", "accuracy"))
     if wrong := [name for name in names if not SCORE.holds(name)]:
         raise UserError(f"{what} returned {wrong[0]!r:.60}; a score's name has a-z, 0-9 and _, at most 40")
-    if len(names) > MOST_SCORES:
-        raise UserError(f"{what} returned {len(names)} scores beside the loss; at most {MOST_SCORES} are recorded")
     for name, value in found.items():
         shape = getattr(value, "shape", None)
         if shape not in ((), (size,)):
             given = type_of(value) if shape is None else list(shape)
             wanted = "[n] for a batch of n examples, or a scalar for the whole batch"
             raise UserError(f"{what} must return {name} as {wanted}; for {size} examples it returned {given}")
-        if shape == () and fewest < task.block:
-            few = f"and a split has {fewest} examples; set Task(block={fewest}) or less"
-            raise UserError(f"{what} returns one {name} for a block of {task.block}, {few}")
     if not bool(jnp.isfinite(found["loss"]).all()):
         raise UserError(f"{what} returned NaN or infinity for untrained parameters; scale the data, or the parameters")
+    right = np.asarray(found.get("accuracy", 0), np.float32)
+    if not ((right >= 0) & (right <= 1)).all():
+        raise UserError(
+            f"{what} returned accuracies up to {right.max():.4g}; give shares from 0 to 1, or True and False"
+        )
     if task.chance is not None and "accuracy" not in found:
         raise UserError(f"{what} returns no accuracy, whose chance is given; return {{'loss': …, 'accuracy': …}}")
-    return names
+    return names, not all(value.shape for value in found.values())
 
 
 def _pure(what: str, function: Any, *arguments: Any) -> None:
@@ -184,8 +220,15 @@ def _pure(what: str, function: Any, *arguments: Any) -> None:
         raise UserError(f"{what} is another function each time; draw from its key, and keep what changes in the state")
 
 
-def _kinds(tree: Any) -> Any:
-    return jax.tree.map(lambda x: f"{jnp.result_type(x)}{list(jnp.shape(x))}", tree)
+def _check_same(what: str, one: Any, other: Any, axes: int = 0) -> None:
+    """Raise a `UserError` if two trees differ in structure, types or shapes, beside their first axes."""
+    kinds = [jax.tree.map(lambda x: f"{jnp.result_type(x)}{list(jnp.shape(x)[axes:])}", tree) for tree in (one, other)]
+    if jax.tree.flatten(kinds[0]) != jax.tree.flatten(kinds[1]):  # some containers equal none but themselves
+        raise UserError(f"{what}: {_short(kinds[0])} for {_short(kinds[1])}; keep shapes and types")
+
+
+def _short(value: Any) -> str:
+    return f"{' '.join(str(value).split()):.150}"
 
 
 def _count(tree: Any) -> int:

@@ -86,7 +86,7 @@ def open_sweep(
         check_optimizer(trial.optimizer)
     dataset = data or load_data(options, checked)
     spec = dataset.spec
-    check_counts(checked, dataset)
+    check_counts(checked, dataset, options.train_evaluation)
     if (rows := sum(trial.epochs for trial in trials.values())) > MOST_ROWS:
         raise UserError(f"{rows:,} epochs in all; at most {MOST_ROWS:,} can be read again: make several sweeps of them")
     _note(checked, dataset, say)

@@ -60,8 +60,8 @@ def _made(options: SweepOptions, trials: Sequence[TrialConfig]) -> TaskData:
     load_own(options)
     options.start_ray()
     facts, held = apart(_checked, options.task, _different(trials), options.train_images, returns=2)
-    [(spec, checksums)] = returned(facts)
-    return TaskData(spec, checksums=checksums, held=held)
+    [(spec, checksums, whole)] = returned(facts)
+    return TaskData(spec, checksums=checksums, whole=whole, held=held)
 
 
 def _different(trials: Sequence[TrialConfig]) -> list[TrialConfig]:
@@ -77,7 +77,7 @@ def _checked(names: Sequence[str], trials: list[TrialConfig], train_images: int 
     found = check_tasks(names, trials, train_images)
     programs = {Program.of(replace(trial, architecture=name), found.spec) for trial in trials for name in names}
     found = replace(found, spec=replace(found.spec, lane_bytes=lane_bytes(programs)))
-    return (found.spec, found.checksums), found
+    return (found.spec, found.checksums, found.whole), found
 
 
 def check_networks(trials: Iterable[TrialConfig], dataset: Dataset) -> None:

@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from tasks import TASKS, gan, regression, vae
+from tasks import TASKS, gan, pinn, regression, vae
 
 from mnist_tune import TrialConfig, UserError
+from mnist_tune.data.dataset import check_counts
 from mnist_tune.own_code.registry import register
-from mnist_tune.training.task_check import check_task
+from mnist_tune.training.task_check import check_task, check_tasks
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
@@ -42,6 +43,25 @@ def leaks(params, state, batch, key):
 def branches(params, state, batch, key):
     found, state = GOOD.loss(params, state, batch, key)
     return (found if found > 1 else 2 * found), state
+
+
+def chosen(params, state, batch, key):
+    found = GOOD.score(params, state, batch, key)
+    return found[found > 0.1].mean(), state
+
+
+def is_wrong(params, state, batch, key):
+    return (batch["x"] @ params["w"] > batch["y"]).mean(), state
+
+
+def draws(*given):
+    params, *others = GAME.step(*given)
+    return jax.tree.map(lambda x: x + float(DRAWS.normal()), params), *others
+
+
+def step(mend):
+    return replace(GAME, step=lambda params, opt, state, batch, key, tx: mend(
+        *GAME.step(params, opt, state, batch, key, tx)))  # fmt: skip
 
 
 def with_init(params, state=()):
@@ -82,7 +102,6 @@ MISTAKES = {
     ),
     "too many scores": (score(lambda x: {"loss": x} | {f"s{i}": x for i in range(17)}), "17 scores beside the loss"),
     "NaN as score": (score(lambda x: x / 0), "score returned NaN or infinity for untrained"),
-    "a whole batch's score on few": (score(jnp.mean), r"and a split has 100 examples; set Task\(block=100\) or less"),
     "a chance without accuracy": (replace(GOOD, chance=0.1), "score returns no accuracy, whose chance is given"),
     "data of unequal lengths": (
         data({"x": TRAIN["x"], "y": TRAIN["y"][:9]}),
@@ -101,7 +120,21 @@ MISTAKES = {
         replace(GOOD, data=lambda: ({"x": np.float32(DRAWS.normal(size=(9, 5))), "y": TRAIN["y"][:9]}, TEST)),
         "data returns other arrays each time; seed",
     ),
-    "no examples": (replace(GOOD, data=lambda: (0, 5)), "give two numbers of examples above 0"),
+    "no examples": (replace(GOOD, data=lambda: (0, 5)), "give two whole numbers of examples above 0"),
+    "shares of examples": (replace(GOOD, data=lambda: (0.7 * 9, 0.3 * 9)), r"\(6.*\); give two whole numbers"),
+    "keys as data": (
+        data(*np.split(jax.random.split(jax.random.key(0), 300), [200])),
+        "which is a PRNGKeyArray of key<fry>; give arrays of numbers",
+    ),
+    "a table with columns": (
+        data(*[np.zeros(9, [("x", "f4")])] * 2),
+        "which is a ndarray of .*; give arrays of numbers",
+    ),
+    "examples in a list": (
+        data([*TRAIN["x"]], [*TEST["x"]]),
+        r"train part of other shapes or types than test: .{300,400}; keep",
+    ),
+    "data and no function": (replace(GOOD, data=GOOD.data()), r"data is \({'x': array.*; give a function, data\(\)"),
     "data that fail": (replace(GOOD, data=lambda: 1 / 0), "data fails, ZeroDivisionError"),
     "parameters alone": (replace(GOOD, init=lambda key: ZEROS), r"init must return \(params, state\)"),
     "a number of Python's": (with_init({**ZEROS, "n": 1}), "init returned .*'n'.*; return arrays only"),
@@ -113,7 +146,28 @@ MISTAKES = {
     "a split without a step": (replace(GOOD, split=("w",)), "split is for tasks with a step"),
     "a step of three": (
         replace(GAME, step=lambda *given: GAME.step(*given)[:3]),
-        "can't train.*not enough values to unpack",
+        r"step must return \(params, opt, state, loss\), it returned a tuple of 3",
+    ),
+    "a step in another order": (step(lambda p, opt, s, loss: (p, s, opt, loss)), "step returned another opt than it"),
+    "a step that draws": (replace(GAME, step=draws), "step is another function each time; draw from its key"),
+    "a step's loss of each example": (step(lambda p, o, s, x: (p, o, s, x * jnp.ones(8))), "step must .*mean over the"),
+    "a step of NaN": (step(lambda p, o, s, x: (p, o, s, x * jnp.nan)), "step is nan for untrained parameters; scale"),
+    "a loss of two arguments": (
+        replace(GOOD, loss=lambda params, batch: (params["w"].mean(), ())),
+        r"loss can't be called as loss\(params, state, batch, key\), too many positional arguments",
+    ),
+    "a loss of some": (replace(GOOD, loss=chosen), "loss fails, NonConcreteBooleanIndexError: .*; .* use jnp.where"),
+    "a loss without a slope": (replace(GOOD, loss=is_wrong), "loss has a gradient of 0; it must depend on params, not"),
+    "parameters of NumPy's": (
+        replace(GOOD, init=lambda key: ({"w": np.float32(DRAWS.normal(size=(5, 2)))}, ())),
+        "init returns other values for the same key; draw from its key",
+    ),
+    "a key in the state": (with_init(ZEROS, jax.random.key(0)), "a random key; take the one that each step gets"),
+    "a split of letters": (replace(GAME, split=("make")), r"split is 'make'; give a tuple of names, \('make',\)"),
+    "a chance in percent": (replace(GOOD, chance=10), "chance is 10; give a share, 0 to 1, or leave it out"),
+    "an accuracy in percent": (
+        score(lambda x: {"loss": x, "accuracy": 100.0 * (x == x)}),
+        "score returned accuracies up to 100; give shares from 0 to 1, or True and False",
     ),
     "no loss": (replace(GOOD, loss=None), "loss is None; give a function"),
     "a block of none": (replace(GOOD, block=0), "block is 0; give how many examples"),
@@ -127,7 +181,7 @@ def test_a_mistake_is_one_line_with_the_function_and_the_fix(mistake):
     made, said = MISTAKES[mistake]
     register("mistaken")(lambda: made)
     with pytest.raises(UserError, match=said) as raised:
-        check_task("mistaken", [TrialConfig(batch_size=8)])
+        check_tasks(["mistaken"], [TrialConfig(batch_size=8)])
     assert "\n" not in str(raised.value)
     assert "mistaken" in str(raised.value)
 
@@ -139,6 +193,35 @@ def test_tasks_that_can_train_pass(factory):
     found = check_task(factory.__name__, [TrialConfig(optimizer="adam(b1=0.8)", batch_size=32)], train_images=200)
     assert found.spec.train_images == 200
     assert found.checksums["test"] == check_task(factory.__name__, []).checksums["test"]
+
+
+def test_numbers_of_numpy_and_jax_and_a_state_that_begins_at_infinity_are_taken():
+    def least(params, state, batch, key):
+        found, _ = GOOD.loss(params, state, batch, key)
+        return found, jnp.minimum(found, state)
+
+    begins = with_init(ZEROS, jnp.float32(jnp.inf))
+    made = replace(begins, loss=least, guess=jnp.log(7.0), chance=np.float32(0.5),
+                   score=lambda *given: {"loss": GOOD.score(*given), "accuracy": GOOD.score(*given) < 1})  # fmt: skip
+    register("numbers")(lambda: made)
+    spec = check_task("numbers", [TrialConfig(batch_size=8)]).spec
+    assert (spec.guesses, spec.chance) == ({"numbers": pytest.approx(1.9459, 1e-4)}, 0.5)
+    register("counts")(lambda: replace(pinn(), data=lambda: (np.int64(9), 0.5 * 8)))
+    spec = check_task("counts", []).spec
+    assert (spec.train_images, spec.test_images) == (9, 4)
+
+
+@pytest.mark.parametrize(
+    ("most", "evaluated", "holdout"), [(100, None, 0), (99, 50, 0), (50, None, 40), (30, None, 275)]
+)
+def test_a_score_of_whole_blocks_needs_a_block_in_each_split(most, evaluated, holdout):
+    register("whole")(lambda: replace(score(jnp.mean), block=most + 1))
+    trial, few = TrialConfig(batch_size=8, holdout=holdout), min(evaluated or 100, holdout or 100, 300 - holdout)
+    data = check_task("whole", [trial])
+    with pytest.raises(UserError, match=rf"'whole': score .* block of {most + 1}, and a split has {few} examples; set"):
+        check_counts([trial], data, evaluated)
+    register("whole")(lambda: replace(score(jnp.mean), block=few))
+    check_counts([trial], check_task("whole", [trial]), evaluated)
 
 
 def test_a_task_may_draw_from_a_key_that_is_always_the_same():

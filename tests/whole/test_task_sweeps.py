@@ -78,7 +78,7 @@ def test_a_task_may_be_given_from_python_and_mistakes_make_no_folder(folder):
     resume_sweep(folder / "a", epochs=3, quiet=True, task=regression())
     best = load_sweep(folder / "a").load()
     assert (best.row["epoch"], best.params["w"].shape, best.state) == (3, (5, 2), ())
-    assert f"epoch 3: test loss {best.row['test_loss']:.4f}; " in repr(best)
+    assert repr(best).endswith(f"epoch 3: test loss {best.row['test_loss']:.4g}; .params .state .net>")
     with pytest.raises(UserError, match="only networks predict classes"):
         best.predict([[1.0]])
     for wrong, said in (
