@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -39,7 +38,7 @@ def check(config: TrialConfig, data: DataSpec, images: np.ndarray, labels: np.nd
             parts = (parts,)
         for part in parts:
             check_leaves(name, part, parameters=part is parts[0])
-        logits = tried(f"{name}: apply", network.apply, *parts, x, on=_on(x))
+        logits = compiled(f"{name}: apply", network.apply, *parts, x, on=_on(x))
         _check_logits(f"{name}: apply", logits, x, data)
         sums_to_1 = bool((logits >= 0).all() and jnp.allclose(logits.sum(-1), 1, atol=1e-3))
         if sums_to_1 and data.classes > 1 and config.loss == "cross-entropy":
@@ -53,8 +52,14 @@ def tried(what: str, function: Callable[..., Any], *arguments: Any, on: str = ""
     try:
         return function(*arguments)
     except Exception as error:
-        hint = "; it is compiled for traced values: use jnp.where or jax.lax, and keep none" * isinstance(error, TRACED)
+        hint = "; it is compiled for traced values: use jnp.where or jax.lax.cond, and keep none of them" * isinstance(
+            error, TRACED
+        )
         raise UserError(f"{what} fails{on}, {in_a_line(error)}{hint}") from error
+
+
+def compiled(what: str, function: Callable[..., Any], *arguments: Any, on: str = "") -> Any:
+    return tried(what, jax.jit(lambda *given: function(*given)), *arguments, on=on)
 
 
 def _on(x: jax.Array) -> str:
@@ -108,7 +113,7 @@ def _check_logits(what: str, logits: Any, x: jax.Array, data: DataSpec) -> None:
 def _check_train_apply(name: str, train_apply: Any, arguments: tuple[Any, ...], data: DataSpec) -> None:
     what = f"{name}: train_apply"
     x = arguments[2]
-    found = tried(what, train_apply, *arguments, on=_on(x))
+    found = compiled(what, train_apply, *arguments, on=_on(x))
     check_tuple(what, "logits, state", found)
     _check_logits(what, found[0], x, data)
     before, after = (jax.tree.map(jnp.shape, tree) for tree in (arguments[1], found[1]))
@@ -127,13 +132,6 @@ def check_program(config: TrialConfig, data: DataSpec | TaskSpec, examples: Any,
     except UserError as error:
         raise UserError(f"{what}, {error}") from None
     except Exception as error:
-        hint = _on_traced_values(error) * isinstance(error, TRACED)
+        remedy = "one program trains all rates: jnp.where, or --schedule and --warmup-steps"
+        hint = f"; the learning rate and the gradients are traced, as {remedy}" * isinstance(error, TRACED)
         raise UserError(f"{what}, {in_a_line(error)}{hint}") from error
-
-
-def _on_traced_values(error: Exception) -> str:
-    """Return a hint for code that looks at a value which JAX traces."""
-    if "loss_of" in {frame.name for frame in traceback.extract_tb(error.__traceback__)}:
-        return "; images and parameters are traced, as the network is compiled: use jnp.where or jax.lax.cond"
-    remedy = "one program trains all rates: jnp.where, or --schedule and --warmup-steps"
-    return f"; the learning rate and the gradients are traced, as {remedy}"

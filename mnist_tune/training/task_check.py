@@ -21,7 +21,7 @@ from mnist_tune.data.task_data import TaskData
 from mnist_tune.data_spec import TaskSpec
 from mnist_tune.errors import UserError
 from mnist_tune.training.architectures import task as made_task
-from mnist_tune.training.network_check import check_leaves, check_program, check_tuple, tried, type_of
+from mnist_tune.training.network_check import check_leaves, check_program, check_tuple, compiled, tried, type_of
 from mnist_tune.training.program import as_numbers
 from mnist_tune.training.task import Task
 from mnist_tune.trial import TrialConfig
@@ -159,7 +159,7 @@ def _check_training(task: Task, said: str, params: Any, state: Any, train: Any) 
         opt = {name: tx.init(params[name]) for name in task.split} if task.split else tx.init(params)
         given = {"params": params, "opt": opt, "state": state}
     _pure(what, run, *given.values(), batch, key)
-    found = tried(what, jax.jit(run), *given.values(), batch, key)
+    found = compiled(what, run, *given.values(), batch, key)
     check_tuple(what, returned, found)
     new = dict(zip(returned.split(", "), found, strict=True))
     loss = new.pop("loss")
@@ -172,9 +172,8 @@ def _check_training(task: Task, said: str, params: Any, state: Any, train: Any) 
         raise UserError(f"{what} is {float(loss)} for untrained parameters; scale the data, or its initial parameters")
     if step is not None:
         return
-    slope = jax.jit(jax.grad(lambda params: run(params, state, batch, key)[0]))
-    moved = jax.tree.map(lambda x: x + 0.125, params)
-    here, there = (jax.tree.leaves(tried(what, slope, at)) for at in (params, moved))
+    slope, moved = jax.grad(lambda at: run(at, state, batch, key)[0]), jax.tree.map(lambda x: x + 0.125, params)
+    here, there = (jax.tree.leaves(compiled(what, slope, at)) for at in (params, moved))
     if not all(bool(jnp.isfinite(leaf).all()) for leaf in here):
         raise UserError(f"{what} has a gradient that is NaN or infinite; jnp.sqrt and jnp.linalg.norm have one at 0")
     if not any(bool(leaf.any()) for leaf in (*here, *there)):
@@ -189,7 +188,7 @@ def _check_score(
     batch, key = jax.tree.map(lambda x: jnp.asarray(x[:size]), train), jax.random.key(1)
     if task.score is not None:
         _pure(what, task.score, params, state, batch, key)
-    found = tried(what, jax.jit(task.scores), params, state, batch, key)
+    found = compiled(what, task.scores, params, state, batch, key)
     if "loss" not in found:
         raise UserError(f"{what} returned {', '.join(map(str, found)) or 'nothing'}; its dictionary needs 'loss'")
     names = tuple(name for name in found if name not in ("loss", "accuracy"))
