@@ -104,7 +104,7 @@ class Learned:
     def _left(self, row: Mapping[str, Any]) -> float:
         """Return the share of the loss that is left: 1 if nothing was learned beyond noise, 0 if all."""
         assert self.best is not None
-        loss, first = row["train_loss"], min(self.guess, row["untrained_loss"])
+        loss, first = max(row["train_loss"], self.best), min(self.guess, row["untrained_loss"])
         noise = row.get("loss_noise")
         if first - self.best <= SIGMAS * (noise if noise and math.isfinite(noise) else 0):
             return 1.0

@@ -19,7 +19,7 @@ def test_a_history_has_the_columns_of_its_rows(epoch_row):
     rows = [epoch_row(epoch, 1 / epoch, above_since=2 if epoch > 1 else None) for epoch in (1, 2, 3)]
     histories = Histories()
     for row in rows:
-        histories.add("a", row)
+        histories.add("a", row, repeated=True)  # it isn't known
     found, expected = histories.columns("a"), columns_of(table(rows))
     for name in COLUMNS:
         np.testing.assert_array_equal(found[name], expected[name])

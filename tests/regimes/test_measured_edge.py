@@ -67,6 +67,12 @@ def test_an_edge_of_which_no_trial_has_ended_yet_is_not_measured(folder):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(("loss", "learned"), [(0.009, True), (0.011, False), (0.0, True), (-1.0, True)])
+def test_where_losses_fall_far_half_of_that_is_by_their_logarithms(loss, learned):
+    row = {"diverged": False, "train_loss": loss, "untrained_loss": 1.0}
+    assert Learned(guess=1.0, best=1e-4).holds(row) == learned
+
+
 @pytest.mark.parametrize("reason", ["running", "completed"])
 def test_a_trial_of_the_pilot_that_is_trained_again_after_an_error_fixes_nothing(folder, reason):
     """Trials were proposed without it."""
