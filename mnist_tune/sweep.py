@@ -29,11 +29,14 @@ class Sweep(Tables):
         return cls(tables.path, tables.trials, tables.epochs, tables.meta)
 
     def __repr__(self) -> str:
+        trained = self.trials["epochs_run"] > 0
+        without = f"{(~trained).sum()} without an epoch" * bool((~trained).any())
+        regimes = ", ".join(filter(None, [regime_counts(self.trials["regime"][trained]), without]))
         return "\n".join(
             [
                 f"Sweep {self.meta['name']} on {self.meta['dataset']['name']}: {self.path}",
                 self.answer().headline,
-                f"{counted(len(self.trials), 'trial')}: {regime_counts(self.trials['regime'])}",
+                f"{counted(len(self.trials), 'trial')}: {regimes}",
                 ".trials .epochs .best() .answer() .table() .plot() .load()",
             ]
         )

@@ -311,7 +311,7 @@ def print_stops(sweeps: Iterable[tuple[Sweep, Stops]]) -> None:
             saved, name = saved + ran - epoch, f"{sweep.name}, {trial.learning_rate:g}: {reason} after epoch {epoch}"
             reasons.append(reason)
             after = pd.Series(curve.accuracy[epoch:]).rolling(TREND).median().max()
-            if reason in ("dead", "diverged") and curve.learned(after) > LEARNED:
+            if reason in ("dead", "diverged") and curve.data.learned(after) > LEARNED:
                 recovered.append(f"{name}, then {after:.3f}")
             if reason == "slow" and (there := first_epoch(curve.accuracy, trial.target)) < math.inf:
                 arrived.append(f"{name}, there in {there:.0f}")

@@ -180,7 +180,7 @@ def main() -> int:
     code = print_report(found)
     if decided is None:
         if not found.trials["stop_reason"].isin(OPEN_REASONS).any():
-            print("Fewer than two settings were trained to their end, so there is nothing to decide between.")
+            print("Fewer than two settings ran to their end and learned, so there is nothing to decide between.")
             return 1
         return code
     print(f"Decision: {command('show')} {shlex.quote(str(decided.path))}")

@@ -202,10 +202,6 @@ class Curve:
         """The same of the held-out accuracies."""
         return median(self.held_out[-3:]) if self.epochs else 0.0
 
-    def learned(self, accuracy: Any) -> Any:
-        """Return how much of what can be learned an accuracy a is: `(a - chance) / (1 - chance)`."""
-        return (accuracy - self.data.chance) / (1 - self.data.chance)
-
     @cached_property
     def falls(self) -> np.ndarray:
         """How much the accuracy fell from each epoch to the next; negative if it rose."""

@@ -36,6 +36,8 @@ class DataFacts:
     """The option that names what is trained: architecture, or task."""
     rank_by: str | None = None
     """What trials are compared by, as `--rank-by` names it."""
+    positions: int = 1
+    """Labels of an example: more than one are those of its tokens."""
 
     @property
     def ranking(self) -> Ranking:
@@ -59,6 +61,10 @@ class DataFacts:
     def compares_tasks(self) -> bool:
         """Whether trials of several tasks are compared with each other. Their losses may have other scales."""
         return self.flag != "task" or not self.ranking.is_loss
+
+    def learned(self, accuracy: Any) -> Any:
+        """Return how much of what can be learned an accuracy a is: `(a - chance) / (1 - chance)`."""
+        return (accuracy - self.chance) / (1 - self.chance)
 
     def guess(self, trial: Any) -> float:
         """Return the loss of the best constant guess for a trial, or for its settings; infinite if it is not known."""
@@ -116,5 +122,6 @@ def data_facts(meta: Mapping[str, Any]) -> DataFacts:
         return replace(facts, target=asked, rank_by=options.get("rank_by"))
     asked = options.get("target")
     facts = DataFacts.of(data["label_counts"], data["test_images"], asked or data.get("target"))
-    images, name = facts.train_images // data.get("positions", 1), "" if asked else data["name"]
-    return replace(facts, evaluated=options.get("train_evaluation"), train_images=images, name=name)
+    positions, name = data.get("positions") or 1, "" if asked else data["name"]
+    images, evaluated = facts.train_images // positions, options.get("train_evaluation")
+    return replace(facts, evaluated=evaluated, train_images=images, name=name, positions=positions)

@@ -134,7 +134,9 @@ def standing(trials: pd.DataFrame, data: DataFacts) -> pd.DataFrame:
     setting = np.unique(setting[competes], return_inverse=True)[1]
     split = held_out(trials)
     accuracy = data.ranking.scores(ran, split)
-    falls = ran["late_fall"].fillna(0.0).to_numpy(float) if "late_fall" in ran else np.zeros(len(ran))
+    falls = np.zeros(len(ran))
+    if data.ranking.is_accuracy and "late_fall" in ran:
+        falls = ran["late_fall"].fillna(0.0).to_numpy(float)
     seed = ran.groupby([name for name in ("seed", "data_seed") if name in ran]).ngroup().to_numpy()
     if data.ranking.is_accuracy:
         noise = accuracy_noise(accuracy, independent_answers_of(ran, data, split))

@@ -153,7 +153,7 @@ def target_of(curves: Sequence[Curve], running: bool = True) -> float | None:
     known = (curve for curve in ranked if not memorising(curve))
     highest = next(known, None)
     best = highest and next((curve for curve in chain([highest], known) if not rises(curve)), None)
-    if highest is None or best is None or best.learned(best.settled) < LEARNED or higher(highest, best, None):
+    if highest is None or best is None or best.data.learned(best.settled) < LEARNED or higher(highest, best, None):
         return None
     return best.settled - margin(best)
 

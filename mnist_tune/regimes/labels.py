@@ -95,7 +95,7 @@ def gone(curve: Curve, goal: float) -> str:
             if curve.above_since and not flagged and curve.steps * curve.epochs - curve.above_since < PATIENCE:
                 since += f"; not stopped, as that takes {PATIENCE:,} steps"
             return f"training loss {loss[-1]:.3g} (untrained {curve.untrained:.3g}){since}"
-    if guesses and drop(curve, 0) and curve.learned(accuracy.max()) >= LEARNED and lasts(curve):
+    if guesses and drop(curve, 0) and curve.data.learned(accuracy.max()) >= LEARNED and lasts(curve):
         return f"fell back to chance: {best_and_last(curve)}"
     if stuck(curve) and (curve.complete if loss is None else curve.spikes().any()):
         return f"dead{since_when(curve)}: accuracy {accuracy[-1]:.4f} is that of guessing"
@@ -210,7 +210,7 @@ class Trial:
 
     @cached_property
     def learned(self) -> bool:
-        return bool(self.curve.epochs and self.curve.learned(self.curve.accuracy.max()) >= LEARNED)
+        return bool(self.curve.epochs and self.curve.data.learned(self.curve.accuracy.max()) >= LEARNED)
 
 
 class Family:

@@ -264,10 +264,10 @@ def measured_edges(
         ended = family[(failed | family["stop_reason"].isin(("completed", DIVERGED))).cummin()]
         rows = [None if failed[i] else last.get(trial_id) for i, trial_id in ended["trial_id"].items()]
         learned = asked.fixed_by([*zip(ended["learning_rate"], rows, strict=True)])  # by its first trials
-        found = outcomes(family, epochs, last, data, learned).join(family[["learning_rate", "train_accuracy"]])
+        said = family if learned else ended  # what a later trial did is not known before
+        found = outcomes(said, epochs, last, data, learned).join(said[["learning_rate", "train_accuracy"]])
         fast = found[found["learning_rate"] >= (learned or asked).least]
-        if len(fast):
-            yield MeasuredEdge(title, fast, search[EXPECTED], options["precision"], learned, len(found) - len(fast))
+        yield MeasuredEdge(title, fast, search[EXPECTED], options["precision"], learned, len(found) - len(fast))
 
 
 def template_of(search: Mapping[str, Any]) -> TrialConfig:

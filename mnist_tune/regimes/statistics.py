@@ -52,7 +52,7 @@ def memorising(curve: Curve, goal: float = math.inf) -> str:
     train, held_out, loss = curve.train_accuracy, curve.held_out, curve.held_out_loss
     if train is None or np.isnan(train).any() or np.isnan(held_out).any() or curve.epochs < TREND:
         return ""
-    if held_out.max() <= chance_ceiling(curve.data.chance) and curve.learned(train[-1]) >= LEARNED:
+    if held_out.max() <= chance_ceiling(curve.data.chance) and curve.data.learned(train[-1]) >= LEARNED:
         return f"training accuracy {train[-1]:.4f}, held out at chance (best {held_out.max():.4f})"
     best = int(held_out.argmax())
     now = max(curve.held_out_settled, held_out[-1])

@@ -19,8 +19,9 @@ from mnist_tune.regimes.contest import MOST_SETTINGS, TRIALS, Contest
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import EQUAL, to_decide
 from mnist_tune.regimes.families import families, held_out, named, varied
+from mnist_tune.regimes.outcomes import MISSING, outcomes
 from mnist_tune.regimes.replicates import CONFIGURATION
-from mnist_tune.reports.decided import decided, decided_score, failed, memorised, regimes_of_leader
+from mnist_tune.reports.decided import decided, failed, memorised, scores, trials_of_leader
 from mnist_tune.reports.findings import SPLITS, Question, left_over, measured_edges, so_far
 from mnist_tune.reports.ranges import VERBS, advice, spans, where_the_edge_is
 from mnist_tune.results.journal import python_call, resume_command
@@ -35,8 +36,8 @@ MOST_NAMED = 6
 ROOM = 80
 """The most characters that their names may have; of more, only their number is said."""
 
-TO_DO = {"oscillating": "try half the rate", "overfit": "stop earlier"}
-"""What to do if the best setting has one of these regimes, as `docs/choose.md` says."""
+WARNED = ("oscillating", "overfit")
+"""Regimes of the best setting that its sentence names; `docs/choose.md` says what to do."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -77,7 +78,8 @@ def answer(sweep: Tables, where: str = "") -> Answer:
     """
     where = where or str(sweep.path)
     found = _answer(sweep, where)
-    return replace(found, questions=(*left_over(sweep, where), *found.questions)[:3])
+    asked = dict.fromkeys((*left_over(sweep, where), *found.questions))
+    return replace(found, questions=tuple(asked)[:3])
 
 
 def _answer(sweep: Tables, where: str) -> Answer:
@@ -91,30 +93,38 @@ def _answer(sweep: Tables, where: str) -> Answer:
         return _measured(sweep, where, running)
     best = sweep.best()
     if best.empty:
-        head = "No setting has run all its epochs" + " without diverging" * (not running)
+        kept = " that kept its learning rate" * (len(sweep.steady) < len(trials))
+        head = f"No setting{kept} has run all its epochs and does better than guessing"
         return Answer(head, (*running, *_facts(sweep, best)), questions=tuple(_questions(sweep, where, best)))
-    names, key, tried = named(best, trials), keys(best), len({*keys(trials)})
-    ranking, each = data_facts(sweep.meta).ranking, best.drop_duplicates("architecture")
-    if len(each) > 1 and not data_facts(sweep.meta).compares_tasks:
+    names, key, facts = named(best, trials), keys(best), data_facts(sweep.meta)
+    ranking, tasks = facts.ranking, trials["architecture"].nunique()
+    if tasks > 1 and not facts.compares_tasks:
+        each = best.drop_duplicates("architecture")
         said = zip(each.index, each["accuracy"], strict=True)
         lines = [f"{names[k]}: {held_out(trials)} loss {ranking.number(accuracy)}" for k, accuracy in said]
         asked = tuple(_questions(sweep, where, best[:0], names))
-        return Answer("Each task has a best setting", (*running, *lines), (), asked, None, tuple(keys(each)))
+        head = f"A best setting is known for {len(each)} of {tasks} tasks"
+        return Answer(head, (*running, *lines), (), asked, None, tuple(keys(each)))
     seeds, accuracy, first = int(best["seeds"].iloc[0]), best["accuracy"].iloc[0], 0
+    tried = len({*keys(sweep.steady[outcomes(sweep.steady, facts) != MISSING])})
     how = f"best of {tried}" + f", mean of {seeds} seeds" * (seeds > 1) if tried > 1 else counted(seeds, "seed")
     ranked = best[["failures", "accuracy"]].round(EQUAL)
     equal = int((ranked == ranked.iloc[0]).all(axis=1).sum())
     how += f"; least loss of {equal} that tie" * (equal > 1)
     close = [k for k, near in enumerate(best["close"]) if near and k != first]
-    lines, own = ["; ".join(how_sure(best, names))], trials["regime"][[one == key[0] for one in keys(trials)]]
     if sweep.final and (contest := sweep.final.decision):
-        first, accuracy = int(contest.decision.leader), decided_score(sweep.final, contest)
+        first, accuracy = int(contest.decision.leader), float(scores(sweep.final, contest, "validation").mean())
         how = f"of {tried}, the best {len(contest.settings)} compared on fresh seeds"
         close = np.flatnonzero(contest.decision.rivals).tolist()
-        lines, own = list(decided(sweep.final, contest)), regimes_of_leader(sweep.final, contest)
+        lines, wrong = list(decided(sweep.final, contest)), warning(trials_of_leader(sweep.final, contest))
+    else:
+        lines = ["; ".join(how_sure(best, names))]
+        wrong = warning(trials[[one == key[0] for one in keys(trials)]])
+        for k in best.index[~best["regime"].str.contains("|".join(WARNED))][: bool(wrong)]:
+            wrong += f"; the best that does not: {names[k]}, {ranking.number(best['accuracy'][k])}"
     scored = f"{SPLITS[held_out(trials)].replace('accuracy', ranking.word)} {ranking.number(accuracy)}"
     scored += memorised(best["train_accuracy"].iloc[first], accuracy) * ranking.is_accuracy
-    head = f"{names[first]}: {scored} ({how}{warning(own)})"
+    head = f"{names[first]}: {scored} ({how}{wrong})"
     return Answer(
         f"So far {head}" if running else f"Train with {head}",
         tuple(filter(None, [*running, *lines, *_facts(sweep, best)])),
@@ -149,30 +159,38 @@ def _measured(sweep: Tables, where: str, running: Sequence[str]) -> Answer:
     )
 
 
-def warning(regimes: pd.Series) -> str:
-    """Return what is wrong with a setting of which half of the seeds or more, with these regimes, oscillate or overfit,
-    and what to do; else an empty text."""
-    for regime, advised in TO_DO.items():
+def warning(trials: pd.DataFrame) -> str:
+    """Return what is wrong with a setting with these trials, if half of those that trained or more oscillate or
+    overfit; else an empty text."""
+    regimes = trials["regime"][trials["epochs_run"] > 0]
+    for regime in WARNED:
         count, seeds = int((regimes == regime).sum()), len(regimes)
         if 0 < seeds <= 2 * count:
-            return f", but it {VERBS[regime]}{f' with {count} of {seeds} seeds' * (count < seeds)}: {advised}"
+            return f", but it {VERBS[regime]}{f' with {count} of {seeds} seeds' * (count < seeds)}"
     return ""
 
 
 def how_sure(best: pd.DataFrame, names: Sequence[str]) -> Iterator[str]:
     """Yield which settings can't be ranked, how many failed, and at which of those that can't accuracy jumps.
     Where only the rate differs, the ranges of rates say that."""
-    first, close = best.iloc[0], best["close"]
+    first, more = best.iloc[0], best["failures"] > best["failures"].iloc[0]
+    better = more & (best["gap"] < -best["limit"])
+    close, open_ = best["close"] & ~better, best.index.isin(to_decide(best).index) & ~better
     least, most = best["seeds"].min(), best["seeds"].max()
     if len(best) > 1:
-        by = "one seed" if most == 1 else f"{most if least == most else f'{least} to {most}'} seeds"
-        said = "told it apart from all others" if close.sum() < 2 else f"can't rank {_some(best, close, names)}"
-        yield f"{by[0].upper()}{by[1:]} {said}"
+        by = "One seed" if most == 1 else f"{most if least == most else f'{least} to {most}'} seeds"
+        said = f"can't rank {_some(best, close, names)}"
+        if not best["limit"].any():
+            said = "can't tell a gap from chance: its noise is not known"
+        elif close.sum() < 2:
+            said = f"told it apart from all {'whose accuracy does not jump' if open_.sum() > 1 else 'others'}"
+        yield f"{by} {said}"
     if first["failures"]:
         yield failed(first["failures"], first["failures"] + first["seeds"])
-    if (more := close & (best["failures"] > first["failures"])).any():
-        yield f"failed with a seed more: {_some(best, more, names)}"
-    if varied(best) and (jumps := close & (best["jumps"] > 0)).any():
+    for said, which in (("", close & more), ("better, but ", better)):
+        if which.any():
+            yield f"{said}failed with a seed more: {_some(best, which, names)}"
+    if varied(best) and (jumps := open_ & (best["jumps"] > 0)).any():
         yield f"accuracy jumps at {_some(best, jumps, names)}"
 
 
@@ -192,8 +210,9 @@ def _facts(sweep: Tables, best: pd.DataFrame) -> Iterator[str]:
         first, number = best.drop_duplicates(varied(sweep.trials)), data_facts(sweep.meta).ranking.number
         each = zip(named(first, sweep.trials), first["accuracy"], strict=True)
         said = " · ".join(f"{name.replace(', learning rate ', ': ')} ({number(score)})" for name, score in each)
+        none = f" · failed, or not ended: {len(found) - len(first)} more" * (len(first) < len(found))
         if len(said) <= 6 * ROOM:
-            yield f"Best rate of each: {said}"
+            yield f"Best rate of each: {said}{none}"
 
 
 def _ranges(sweep: Tables) -> Iterator[str]:
@@ -208,10 +227,8 @@ def _questions(sweep: Tables, where: str, best: pd.DataFrame, names: Sequence[st
     close = to_decide(best) if sweep.meta["ended"] is not None and len(best) and not sweep.final else best[:0]
     if 1 < len(close) <= MOST_SETTINGS:
         near = [names[i] for i in close.sort_values("learning_rate", kind="stable").index]
-        jumped = len(near) - int(best["close"].sum())
         short = len(near) <= MOST_NAMED and len(", ".join(near)) <= ROOM
-        which = f"Which of these, or of {jumped} that jumped?" if jumped else f"Which of these {len(near)}?"
-        asked = f"Is it {', '.join(near[:-1])} or {near[-1]}?" if short else which
+        asked = f"Is it {', '.join(near[:-1])} or {near[-1]}?" if short else f"Which of these {len(near)}?"
         flags, by_hand = named_again(sweep.meta, close)
         line = f"{command('decide')} --sweep {shlex.quote(where)}{flags}"
         more = {"trials": 4 * len(close)} if 2 * len(close) > TRIALS else {}
@@ -233,7 +250,7 @@ def _decided(sweep: Tables, contest: Contest, where: str, running: Sequence[str]
         return Answer("No setting has been compared yet: no seed has ended for all of them", tuple(running))
     known, best = keys(contest.table), int(contest.decision.leader)
     rivals = tuple(known[k] for k in np.flatnonzero(contest.decision.rivals))
-    head = f"{'Train with' if contest.settled else 'So far'} {said[0]}{warning(regimes_of_leader(sweep, contest))}"
+    head = f"{'Train with' if contest.settled else 'So far'} {said[0]}{warning(trials_of_leader(sweep, contest))}"
     open_ = bool(sweep.meta["ended"]) and not contest.settled
     asked = [_more_trials("More seeds may settle it", sweep, where, len(sweep.trials))] * open_
     return Answer(head, (*running, *said[1:]), (), tuple(asked), known[best], rivals)

@@ -17,6 +17,7 @@ from mnist_tune.regimes.outcomes import COMPETES, MISSING, outcomes
 from mnist_tune.regimes.ranking import Ranking
 from mnist_tune.regimes.replicates import half_width
 from mnist_tune.results.tables import Tables
+from mnist_tune.trial import LIVE_REASONS
 
 OF_ALL = "95% of all decisions are right, unsettled ones included"
 """What the 95% of a decision that has settled are of: where few settle, fewer of these are right."""
@@ -45,7 +46,8 @@ def decided(sweep: Tables, contest: Contest) -> Iterator[str]:
     failures = int(found.failures[best]) + sum(map(math.isnan, contest.confirming))
     seeds = int(found.seeds[best]) + len(contest.confirming)
     yield f"{names[best]}: {sure}"
-    rest = f"not settled after {counted(len(sweep.trials))}" * (not contest.settled)
+    trials = counted(int((~sweep.trials["stop_reason"].isin(LIVE_REASONS)).sum()))
+    rest = f"not settled after {trials}" * (not contest.settled)
     apart = f"may be as good: {', '.join(names[k] for k in left)}" * bool(left and at_most)
     equal = [names[k] for k in left if found.differences[k, best] == 0 and found.failures[k] == found.failures[best]]
     tie = f"a tie with {', '.join(equal)}: {names[best]} has the least held-out loss" * bool(equal)
@@ -55,15 +57,15 @@ def decided(sweep: Tables, contest: Contest) -> Iterator[str]:
         fresh = pd.Series(contest.confirming).dropna()
         further = counted(len(fresh), "further seed")
         said = _mean(fresh, contest.ranking)
-        yield f"{contest.ranking.word} of {names[best]} on held-out images, with {further}: {said}"
+        yield f"held-out {contest.ranking.word} of {names[best]}, with {further}: {said}"
     elif contest.confirm and contest.over and not contest.settled:
         yield "--confirm trains the best once that is settled, so it has not begun; give more --trials"
-    tested, word = _scores(sweep, contest, best, "test"), contest.ranking.word
+    tested, word = scores(sweep, contest, "test"), contest.ranking.word
     if contest.ranking.is_own:  # which are those of the images held out
         return
-    chosen, in_all = sweep.meta["options"].get("chosen_by") == "test", f"; {counted(len(sweep.trials))} in all"
+    chosen, in_all = sweep.meta["options"].get("chosen_by") == "test", f"; {trials} in all"
     biased = f"; the settings were chosen by test {word}, so it is not an unbiased estimate"
-    trained = memorised(_scores(sweep, contest, best, "train").mean(), tested.mean()) * contest.ranking.is_accuracy
+    trained = memorised(scores(sweep, contest, "train").mean(), tested.mean()) * contest.ranking.is_accuracy
     said = f"test {word} of {names[best]}, {counted(len(tested), 'seed')}: {_mean(tested, contest.ranking)}{trained}"
     yield said + biased * chosen + in_all
 
@@ -73,25 +75,21 @@ def memorised(trained: float, held_out: float) -> str:
     return f", training accuracy {trained:.4f}" if trained - held_out > GAP else ""
 
 
-def decided_score(sweep: Tables, contest: Contest) -> float:
-    """Return the mean held-out score of the setting that a decision found best."""
-    return float(_scores(sweep, contest, int(contest.decision.leader), "validation").mean())
+def trials_of_leader(sweep: Tables, contest: Contest) -> pd.DataFrame:
+    """Return the trials of the setting that a decision found best."""
+    return sweep.trials[contest.is_of(int(contest.decision.leader), sweep.trials)]
 
 
-def regimes_of_leader(sweep: Tables, contest: Contest) -> pd.Series:
-    """Return the regimes of the seeds of the setting that a decision found best."""
-    return sweep.trials["regime"][contest.is_of(int(contest.decision.leader), sweep.trials)]
-
-
-def _scores(sweep: Tables, contest: Contest, setting: int, split: str) -> pd.Series:
-    rows = sweep.trials[contest.is_of(setting, sweep.trials)]
+def scores(sweep: Tables, contest: Contest, split: str) -> pd.Series:
+    """Return the scores of those of these trials that compete."""
+    rows = trials_of_leader(sweep, contest)
     return pd.Series(contest.ranking.scores(rows[outcomes(rows, data_facts(sweep.meta)) == COMPETES], split))
 
 
 def failed(failures: int, seeds: int) -> str:
     """Return how many seeds of a setting failed, and what share of them may."""
     most = float(most_failures(failures, seeds))
-    return f"{failures} of {counted(seeds, 'seed')} failed (at most {most:.0%} of all would)"
+    return f"{failures} of {counted(seeds, 'seed')} failed (up to {most:.0%} of all may)"
 
 
 def _calmer(sweep: Tables, contest: Contest, names: Sequence[str], left: Sequence[int]) -> Iterator[str]:

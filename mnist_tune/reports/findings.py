@@ -64,7 +64,8 @@ def measured(edge: MeasuredEdge) -> list[str]:
     calm = _half(edge.calm, edge.outcomes[CALM], "half stay calm up to", "stayed calm")
     diverged = _half(edge.diverges, edge.outcomes[DIVERGED], "half diverge from", "diverged")
     half_width = math.expm1(edge.rate(0.5).half_width)
-    why = f"precise to {edge.precision:.0%}" if edge.is_precise else f"precision {edge.precision:.0%} not reached"
+    asked = f"{100 * edge.precision:.3g}%"
+    why = f"precise to {asked}" if edge.is_precise else f"precision {asked} not reached"
     if edge.is_precise:
         half_width = min(half_width, edge.precision)  # as it was when the search ended
     elif half_width <= edge.precision:
@@ -80,22 +81,22 @@ def measured(edge: MeasuredEdge) -> list[str]:
 
 def _unbracketed(edge: MeasuredEdge) -> str:
     """Return why there is no interval: too few trials learned, or all did, or the search has only begun."""
-    trials, best = edge.outcomes, edge.outcomes.sort_values("train_accuracy", na_position="first").iloc[-1]
+    trials = edge.outcomes
+    count, rates = counted(len(trials)), trials["learning_rate"]
     if trials[LEARNED].nunique() == 2:
-        least = rate(trials["learning_rate"].min())
-        return (
-            f"no edge so far: less than half learned at {least}, and smaller rates may be too slow; try more --epochs"
-        )
-    if trials[LEARNED].any():
-        least, most = (rate(find(trials["learning_rate"])) for find in (min, max))
-        return f"no edge so far: all of {counted(len(trials))} at rates from {least} to {most} learned"
-    if len(trials) < len(PILOT):
-        return f"no edge so far: fewer than the {len(PILOT)} trials that say what counts as learned"
-    if trials[DIVERGED].all():
-        least = rate(trials["learning_rate"].min())
-        return f"no edge so far: all of {counted(len(trials))} diverged, also at {least}; try a smaller --expected"
-    found = f"the most accurate, at rate {rate(best['learning_rate'])}, reached {best['train_accuracy']:.4f}"
-    return f"no edge so far: none of {counted(len(trials))} learned; {found}; try more --epochs, or --learned"
+        why = f"less than half learned at {rate(rates.min())}, and smaller rates may be too slow; try more --epochs"
+    elif trials[LEARNED].any():
+        why = f"all of {count} at rates from {rate(rates.min())} to {rate(rates.max())} learned"
+    elif len(trials) < len(PILOT):
+        why = f"fewer than the {len(PILOT)} trials that say what counts as learned"
+    elif trials[DIVERGED].all():
+        why = f"all of {count} diverged, also at {rate(rates.min())}; try a smaller --expected"
+    elif math.isnan(most := trials["train_accuracy"].max()):
+        why = f"none of {count} learned; try more --epochs"
+    else:
+        best = f"the most accurate, at rate {rate(rates[trials['train_accuracy'].idxmax()])}, reached {most:.4f}"
+        why = f"none of {count} learned; {best}; try more --epochs, or --learned"
+    return f"no edge so far: {why}"
 
 
 def _half(interval: Interval, holds: pd.Series, half: str, did: str) -> str:
@@ -116,10 +117,13 @@ def notes(sweep: Tables) -> Iterator[str]:
             ended = trials[trials["epochs_run"].ge(trials["epochs_asked"]) & trials["regime"].ne("overfit")]
             accuracy = ended["train_accuracy"].fillna(ended[f"{held_out(trials)}_accuracy"])
             why = "no trial has learned enough to set one"
-            if (accuracy >= data.chance + LEARNED_SOMETHING * (1 - data.chance)).any():
+            if (data.learned(accuracy) >= LEARNED_SOMETHING).any():
                 why = "the best trial, which would set one, has not levelled off"
             target = f", and {why}; see --target"
-        yield f"no target is known for this data{target}"
+        wrong = " with wrong labels" * any(one is not None for one in targets)
+        yield f"no target is known for this data{wrong}{target}"
+    if data.ranking.is_loss and sweep.meta["dataset"].get("own_step"):
+        yield "each step is the task's own, so this loss may say nothing of how good a setting is; see --rank-by"
     if changed := len(trials) - len(sweep.steady):
         said = (
             f"{counted(changed)} changed the learning rate while training, so that no rate has their regime or accuracy"
@@ -173,11 +177,9 @@ def title(sweeps: Sequence[Tables], titles: Sequence[str]) -> str:
 
 def facts(sweep: Tables) -> dict[str, str]:
     """Return what was trained, on what, where and when, by names."""
-    meta, trials = sweep.meta, sweep.trials
-    environment, data = meta.get("environment", {}), meta["dataset"]
-    train_images, tokens = data_facts(meta).train_images, data.get("positions", 1)
-    images = f"{train_images:,} training and {data['test_images']:,} test images"
-    images = images.replace("images", f"examples of {tokens} tokens") if tokens > 1 else images
+    meta, trials, data = sweep.meta, sweep.trials, data_facts(sweep.meta)
+    environment, tokens = meta.get("environment", {}), f" of {data.positions} tokens" * (data.positions > 1)
+    examples = f"{data.train_images:,} training and {data.test_images:,} test examples{tokens}"
     versions = environment.get("versions", {})
     processor = environment.get("processor", "")
     cores = f", {environment['cpus']} cores" if environment.get("cpus") else ""
@@ -186,10 +188,10 @@ def facts(sweep: Tables) -> dict[str, str]:
     kinds = trials[["holdout", "batch_size", "drop_last"]].drop_duplicates().itertuples(index=False)
     found = {
         "networks": _networks(trials),
-        "all with": _settings(trials, data_facts(meta).flag == "task"),
-        "data": f"{data['name']} ({images})",
-        "last batch": small_last_batch((train_images - held, size, dropped) for held, size, dropped in kinds),
-        "trials": f"{len(trials):,}, of {f'{least} to ' * bool(least < most)}{counted(most, 'epoch')}",
+        "all with": _settings(trials, data.flag == "task"),
+        "data": f"{meta['dataset']['name']} ({examples})",
+        "last batch": small_last_batch((data.train_images - held, size, dropped) for held, size, dropped in kinds),
+        "trials": f"{counted(len(trials))} of {f'{least} to ' * bool(least < most)}{counted(most, 'epoch')}",
         "trained on": devices + (f" ({processor}{cores})" if processor and processor != devices else ""),
         "time": _duration(meta),
         "versions": ", ".join(f"{name} {versions[name]}" for name in ("jax", "ray", "python") if versions.get(name)),
@@ -209,18 +211,14 @@ def _settings(trials: pd.DataFrame, is_task: bool) -> str:
 
 
 def _networks(trials: pd.DataFrame) -> str:
-    return _listed(sorted(trials["architecture"].unique()), 4)
-
-
-def _listed(names: Sequence[str], most: int) -> str:
-    """Return the first names, and how many more there are."""
-    return ", ".join(names[:most]) + f" and {len(names) - most} more" * (len(names) > most)
+    names = sorted(trials["architecture"].unique())
+    return ", ".join(names[:4]) + f" and {len(names) - 4} more" * (len(names) > 4)
 
 
 def _duration(meta: dict[str, Any]) -> str:
     try:
         start = datetime.fromisoformat(meta["started"])
-        if meta.get("ended") is None:
+        if meta.get("ended") is None or meta.get("resumed"):  # in between, nobody may have trained
             return f"started {start:%Y-%m-%d %H:%M} UTC"
         seconds = (datetime.fromisoformat(meta["ended"]) - start).total_seconds()
     except (KeyError, ValueError, TypeError):  # older sweeps, and those of tests, have no times
@@ -238,7 +236,7 @@ def spoken(seconds: float) -> str:
 
 
 def ran(sweep: Tables) -> dict[str, str]:
-    """Return where the time went, how full the devices were, and how often the sweep was resumed, by names."""
+    """Return where the time went, how many trials trained together, and how often the sweep was resumed, by names."""
     trials, resumed = sweep.trials, sweep.meta.get("resumed", [])
     reasons = (f"{count:,} {reason}" for reason, count in trials["stop_reason"].value_counts().items())
     said = {"trials so far" if so_far(trials) else "trials ended": ", ".join(reasons)}
@@ -246,13 +244,7 @@ def ran(sweep: Tables) -> dict[str, str]:
     if total := sum(spent.values()):
         parts = (f"{name} {spoken(seconds)} ({seconds / total:.0%})" for name, seconds in spent.items())
         said["time of all trials"] = ", ".join(parts)
-    lanes, fill = (sweep.epochs[name].astype(float) for name in ("lanes", "fill"))
-    if (lanes > 1).any():
+    if ((lanes := sweep.epochs["lanes"].astype(float)) > 1).any():
         said["lanes that trained together"] = f"{lanes.mean():.1f} on average, at most {lanes.max():.0f}"
-        if fill.notna().any():
-            said["fill"] = f"{fill.mean():.0%} of a device's lanes asked for an epoch"
-    count = sweep.epochs.groupby(["node", "device"])["epoch"].count()
-    if len(count) > 1:
-        said["epochs by device"] = _listed([f"{' '.join(of)} {some:,}" for of, some in count.items()], 12)
     said["resumed"] = f"{counted(len(resumed), 'time')}, last {resumed[-1][:16]}" if resumed else "never"
     return said

@@ -107,9 +107,9 @@ def _hash(text: str) -> str:
 
 
 def _hint(view: View) -> str:
-    if any(sweep.decision is not None or sweep.edges() for sweep in view.sweeps):
+    if any(view.is_ranked(sweep) or sweep.edges() for sweep in view.sweeps) or not (view.has_seeds or view.accuracies):
         return HINT
-    bars = "where 95% of other test sets of this size would put it"
+    bars = "where 95% of other sets of so many examples would put it"
     return f"{HINT} {'Dots are seeds; bars: 95% intervals of their means' if view.has_seeds else f'Pale bars: {bars}'}."
 
 
@@ -126,7 +126,7 @@ def head(view: View, number: int) -> dict[str, Any]:
         view.titles[number],
         title([sweep], [""]),
         found.get("all with", ""),
-        found.get("trials", "").replace(", of", " trials of"),
+        found.get("trials", ""),
         found.get("time", ""),
     ]
     return {

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mnist_tune.data_spec import ARRAYS
 from mnist_tune.invocation import command, started_by, words
 from mnist_tune.numbers import counted, rate, told_apart
 from mnist_tune.own_code.registry import FROM_PYTHON, NAMED_AGAIN, as_loaded, named_again
 from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.regimes.families import FAMILY, held_out
+from mnist_tune.regimes.families import FAMILY
 from mnist_tune.regimes.labels import ON_ITS_WAY
 from mnist_tune.results.journal import python_call, resume_command
 from mnist_tune.trial import LIVE_REASONS, TrialConfig
@@ -23,11 +24,11 @@ OF_AN_EDGE |= {"epochs": 3, "dataset": "mnist", "data_dir": None, "train_images"
 OF_AN_EDGE |= {"standardize": False}
 """The flags of a search for an edge that a proposed command repeats unless they have these defaults."""
 
+SEVERAL = ("task", "architecture", "optimizer", "batch_size", "momentum")
+"""Those that take several values."""
+
 REFINED = 1.2
 """Learning rates whose ratio is below this are too close to try others between them."""
-
-CLEAR = 0.02
-"""A difference of accuracies that is not chance, also with few test images."""
 
 RESTLESS = {"oscillating", "diverged"}
 
@@ -63,7 +64,7 @@ def spans(family: pd.DataFrame) -> list[str]:
     between are those that were tried. A trial that was cut before it could be decided is named so, and so are rates
     that converge though accuracy still falls late in a curve, beyond noise.
     """
-    asked, family = family["learning_rate"].nunique(), family[family["epochs_run"] > 0]
+    asked, family = family["learning_rate"].agg(["min", "max", "nunique"]), family[family["epochs_run"] > 0]
     found = family["regime"].mask(family["regime_evidence"].fillna("").str.startswith(ON_ITS_WAY), ON_ITS_WAY)
     cut = family["epochs_run"].lt(family["epochs_asked"]) & (found == "undecided")
     cut &= ~family["stop_reason"].isin(LIVE_REASONS)
@@ -89,7 +90,8 @@ def spans(family: pd.DataFrame) -> list[str]:
                 ran = inside["epochs_run"][cut[inside.index]]
                 after = f"{ran.min()} to " * bool(ran.min() < ran.max()) + counted(int(ran.max()), "epoch")
                 share += f" ({f'{len(ran)} ' * (len(ran) < count)}cut after {after})"
-            places.append(_place(said, first, last, asked) + share)
+            whole = rates[0] == asked["min"], rates[-1] == asked["max"], len(rates) == asked["nunique"]
+            places.append(_place(said, first, last, *whole) + share)
         lines.append(f"{VERBS[regime]} {', '.join(places)}")
         if regime == "converged" and (jumping := [one for one in rates if most[one] == regime and one in falls]):
             first, few = jumping[0], [said[rates.index(one)] for one in jumping[:MOST_RUNS]]
@@ -99,13 +101,14 @@ def spans(family: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _place(rates: Sequence[str], first: int, last: int, asked: int) -> str:
-    low, high = rates[first], rates[last]
+def _place(rates: Sequence[str], first: int, last: int, begins: bool, ends: bool, whole: bool) -> str:
+    """Return where a run of the rates that trained lies, given whether these begin, end and are what was asked for."""
+    low, high, top = rates[first], rates[last], len(rates) - 1
     if first == last:
         return low
-    if (first, last) == (0, len(rates) - 1):
-        return f"at all rates{' that trained' * (len(rates) < asked)}, {low}–{high}"
-    return f"to {high}" if first == 0 else f"from {low}" if last == len(rates) - 1 else f"{low}–{high}"
+    if (first, last) == (0, top):
+        return f"at all rates{' that trained' * (not whole)}, {low}–{high}"
+    return f"to {high}" if begins and first == 0 else f"from {low}" if ends and last == top else f"{low}–{high}"
 
 
 def advice(family: pd.DataFrame, meta: Mapping[str, Any], where: str, best: float = math.nan) -> tuple[str, str]:
@@ -130,7 +133,11 @@ def advice(family: pd.DataFrame, meta: Mapping[str, Any], where: str, best: floa
         asked, tried = "try smaller rates:", _between(above, above / 10)[1:]
     else:
         asked, tried = "try rates between:", _inside(max(one for one in rates if one < above), above)
-    return (asked, proposed(meta, where, tried)) if tried else ("", "")
+    if not tried:
+        return "", ""
+    low, high = sorted((tried[0] ** 2 / tried[1], tried[-1]))  # from the rate beside the first of these
+    untrained = {*family["learning_rate"]}.difference(rates)  # which may tell
+    return ("", "") if any(low <= one <= high for one in untrained) else (asked, proposed(meta, where, tried))
 
 
 def where_the_edge_is(family: pd.DataFrame, meta: Mapping[str, Any], where: str) -> tuple[str, str]:
@@ -141,41 +148,32 @@ def where_the_edge_is(family: pd.DataFrame, meta: Mapping[str, Any], where: str)
     by_hand = named_again(meta, family)[1]
     if low is None or above.empty or meta.get("search") or by_hand == NAMED_AGAIN:
         return "", ""
-    if by_hand == FROM_PYTHON:
-        return "where is the edge?", f"find_edge({python_call('EdgeOptions', meta, f'sweep={where!r}')})"
-    row, flag = family.loc[(family["learning_rate"] - low).abs().idxmin()], data_facts(meta).flag
+    row, flag = family.loc[(family["learning_rate"] - low).abs().idxmin()].to_dict(), data_facts(meta).flag
     own = {"optimizer": as_loaded("optimizer", row["optimizer"]), flag: as_loaded(flag, row["architecture"])}
     options = {name: value for name, value in meta.get("options", {}).items() if value is not None}
     used = {**options, **row, **own, "epochs": row["epochs_asked"], "dataset": options.get("dataset", "mnist")}
-    network, expected = words(flag, own[flag]), f"{math.sqrt(low * above.min()):.3g}"
-    line = f"{command('edge')} {network} {words('expected', expected)}"
-    for name, default in OF_AN_EDGE.items():
-        if (value := used.get(name, default)) != default:
-            line += f" {words(name, *[value] * (not isinstance(default, bool)))}"
-    return "where is the edge?", line
+    used["expected"] = float(f"{math.sqrt(low * above.min()):.3g}")
+    given = {name: used[name] for name in (flag, "expected")}
+    given |= {name: used[name] for name, usual in OF_AN_EDGE.items() if used.get(name, usual) != usual}
+    if by_hand == FROM_PYTHON:
+        given = {name: (one,) if name in SEVERAL else one for name, one in given.items() if one != ARRAYS}
+        return "where is the edge?", f"find_edge(EdgeOptions({python_call('', meta, **given)[1:-1]}))"
+    line = " ".join(words(name, *[one] * (one is not True)) for name, one in given.items())
+    return "where is the edge?", f"{command('edge')} {line}"
 
 
 def _where_none_converged(
     trials: pd.DataFrame, rates: Sequence[float], restless: Set[float]
 ) -> tuple[str, list[float]]:
     """Return in which direction a rate may converge, and the rates to try; none if nothing points anywhere."""
-    calm = [one for one in rates if one not in restless]
+    calm, slow = [one for one in rates if one not in restless], {*trials["learning_rate"][trials["regime"] == "slow"]}
     if not calm:
         return "try smaller rates:", _between(rates[0], rates[0] / 10)[1:]
-    top, slow = calm[-1], {*trials["learning_rate"][trials["regime"] == "slow"]}
-    ended = trials[~trials["stop_reason"].isin(LIVE_REASONS)]  # after fewer epochs, an accuracy is another one
-    accuracy = ended.groupby("learning_rate")[f"{held_out(trials)}_accuracy"].mean().reindex(calm).dropna()
-    if accuracy.empty:
+    if calm[-1] not in slow:
         return "", []
-    best = accuracy.idxmax()
-    is_top = accuracy.max() - accuracy.get(top, accuracy.max()) <= CLEAR
-    if best == rates[0] < top and best not in slow and not is_top:
-        return "try smaller rates:", _between(best, best / 10)[1:]
-    if top == rates[-1] and (top in slow or best == top > rates[0]):
-        return "try larger rates:", _between(top, 10 * top)[1:]
-    if top in slow and is_top:
-        return "try rates between:", _inside(top, min(one for one in restless if one > top))
-    return "", []
+    if calm[-1] == rates[-1]:
+        return "try larger rates:", _between(rates[-1], 10 * rates[-1])[1:]
+    return "try rates between:", _inside(calm[-1], min(one for one in restless if one > calm[-1]))
 
 
 def _between(first: float, last: float, count: int = 4) -> list[float]:

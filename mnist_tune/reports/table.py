@@ -117,7 +117,7 @@ def _mean(one: Measure, values: Any, mean: Sequence[float], seeds: int) -> str:
     """Return the accuracy or loss of a row: that of one seed, both of two, or the mean with its interval, if it has
     one."""
     _, middle, high = mean
-    if len(values) == seeds == 2:
+    if len(values) == 2 <= seeds:
         return ", ".join(map(one.said, sorted(values)))
     wide = f" ± {one.said(high - middle)}" * (seeds > 1 and not math.isnan(high))
     return f"{one.said(middle)}{wide}"
@@ -179,7 +179,7 @@ def evidence(trials: pd.DataFrame) -> list[str]:
     """Return why each trial has its regime, without the accuracy beside it; of one that failed, its error."""
     errors, beside = trials["error"].fillna(""), trials["train_accuracy"].map("accuracy {:.4f}".format)
     found = zip(trials["regime_evidence"].fillna(""), beside, strict=True)
-    return list(errors.where(errors != "", [why.removeprefix(known).lstrip(" ,;") for why, known in found]))
+    return list(errors.where(errors != "", [why.removeprefix(known).lstrip(" ,;:") for why, known in found]))
 
 
 def shortened(names: Iterable[str]) -> dict[str, str]:

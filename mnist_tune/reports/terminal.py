@@ -111,9 +111,9 @@ def print_table(console: Console, view: View) -> None:
     shown, most, count = [one for one in columns(view) if one.look != "curve"], _most(view), len(view.settings)
     if view.has_seeds:
         shown = [one for one in shown if one.look not in ("why", "number hide")]
-        rows = "range of learning rates, with mean accuracies" if _has_ranges(view) else "setting"
+        rows = "range of learning rates, with means" if _has_ranges(view) else "setting"
         rows += ", with 95% intervals, or the values of two seeds" * (rows == "setting")
-        console.print(f"A line for each {rows}:", style="dim", highlight=False)
+        console.print(f"A line for each {rows} (without what diverged or ended early):", style="dim", highlight=False)
     elif count > most:
         console.print(f"The best {most} of {count} settings:", style="dim", highlight=False)
     if view.has_seeds and _width(console, _table(console, shown, most)) > console.width:

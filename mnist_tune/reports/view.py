@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
@@ -274,7 +275,7 @@ class View:
     @property
     def of_tokens(self) -> bool:
         """Whether a sweep trained on tokens, whose loss is looked at as much as accuracy."""
-        return any(sweep.meta["dataset"].get("positions", 1) > 1 for sweep in self.sweeps)
+        return any(data_facts(sweep.meta).positions > 1 for sweep in self.sweeps)
 
     @cached_property
     def measures(self) -> list[Measure]:
@@ -412,6 +413,8 @@ class View:
     def left_s(self, sweep: Tables) -> float:
         """Return about how many seconds a running sweep still takes; NaN if too little is known."""
         trials, ended = sweep.trials, sweep.epochs["ended_at"].astype(float)
+        for last in sweep.meta.get("resumed", [])[-1:]:  # before it, nobody may have trained
+            ended = ended[ended > datetime.fromisoformat(last).timestamp()]
         live = trials[trials["stop_reason"].isin(LIVE_REASONS)]
         span = ended.max() - ended.min() if len(ended) > 1 else 0
         left = float((live["epochs_asked"] - live["epochs_run"]).clip(lower=0).sum())

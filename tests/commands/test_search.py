@@ -243,7 +243,7 @@ def test_tpe_learns_of_a_width_from_all_networks_that_have_it():
     ("reasons", "code", "says"),
     [
         (["completed"] * 3 + ["interrupted"], 130, ""),
-        (["slow"] * 3 + ["completed"], 1, "Fewer than two settings were trained to their end"),
+        (["slow"] * 3 + ["completed"], 1, "Fewer than two settings ran to their end and learned"),
     ],
 )
 def test_without_two_settings_nothing_more_is_trained(main_of, tmp_path, monkeypatch, reasons, code, says):

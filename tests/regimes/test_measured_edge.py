@@ -56,12 +56,17 @@ def folder(searched):
     return searched(trials).path
 
 
-def test_an_edge_of_which_no_trial_has_ended_yet_is_not_measured(folder):
+def test_an_edge_of_which_no_trial_has_ended_yet_has_no_outcomes(folder):
     running = load_sweep(folder)
     open_ones = running.trials["architecture"] == "mlp-16-tanh"
     trials = running.trials.assign(stop_reason=running.trials["stop_reason"].mask(open_ones, "running"))
-    [edge] = dataclasses.replace(running, trials=trials).edges()
-    assert edge.title == "mlp-8-tanh"
+    found = dataclasses.replace(running, trials=trials)
+    edge, other = sorted(found.edges(), key=lambda one: -one.trials)
+    assert (edge.title, other.title) == ("mlp-8-tanh", "mlp-16-tanh")
+    assert (other.trials, other.is_bracketed) == (0, False)
+    assert "mlp-16-tanh: no edge so far: fewer than the 4 trials that say what counts as learned" in repr(
+        found.answer()
+    )
     assert edge.outcomes.dtypes.map(str).to_dict() == {
         "learned": "bool", "calm": "bool", "diverged": "bool", "learning_rate": "float64", "train_accuracy": "float64",
     }  # fmt: skip

@@ -7,7 +7,12 @@ from made_up_sweeps import decision
 from mnist_tune.regimes import measured_edge
 from mnist_tune.regimes.families import families
 from mnist_tune.reports.answer import answer, keys
+from mnist_tune.reports.page import HINT, _hint
+from mnist_tune.reports.table import columns
+from mnist_tune.reports.view import View
 from mnist_tune.results.tables import Tables
+
+NONE = "No setting has run all its epochs and does better than guessing"
 
 
 def test_the_answer_names_the_best_rate_its_rivals_and_where_regimes_are(made_up_sweep):
@@ -31,7 +36,7 @@ def test_the_answer_says_what_it_rests_on_and_where_accuracy_jumps(made_up_sweep
         return found.headline, found.lines[0]
 
     far = said(test_accuracy=[0.9, 0.95])
-    warned = "Train with 1: test accuracy 0.9500 (best of 2, but it oscillates: try half the rate)"
+    warned = "Train with 1: test accuracy 0.9500 (best of 2, but it oscillates; the best that does not: 0.1, 0.9000)"
     assert far == (warned, "One seed told it apart from all others")
     near = {"test_accuracy": [0.949, 0.95]}
     assert said(**near)[1] == "One seed can't rank 0.1, 1"
@@ -43,7 +48,7 @@ def test_the_answer_says_what_it_rests_on_and_where_accuracy_jumps(made_up_sweep
     alike = said(test_accuracy=[0.9, 0.95], learning_rate=[1.0, 1.0001])
     assert alike[0].startswith("Train with 1.0001: ")
     lost = said(regime="diverged", stop_reason="diverged")
-    assert lost == ("No setting has run all its epochs without diverging", "diverges at all rates, 0.1–1")
+    assert lost == (NONE, "diverges at all rates, 0.1–1")
 
 
 def test_the_headline_warns_of_a_best_setting_that_oscillates_or_overfits(made_up_sweep):
@@ -55,14 +60,14 @@ def test_the_headline_warns_of_a_best_setting_that_oscillates_or_overfits(made_u
         return answer(found).headline.partition("(best of 2, mean of 3 seeds")[2]
 
     calm, restless, memorised = "converged", "oscillating", "overfit"
-    assert said(restless, restless, restless) == ", but it oscillates: try half the rate)"
-    assert said(restless, calm, restless) == ", but it oscillates with 2 of 3 seeds: try half the rate)"
-    assert said(memorised, memorised, memorised) == ", but it overfits: stop earlier)"
+    assert said(restless, restless, restless) == ", but it oscillates)"
+    assert said(restless, calm, restless) == ", but it oscillates with 2 of 3 seeds)"
+    assert said(memorised, memorised, memorised) == ", but it overfits)"
     assert said(calm, restless, calm) == said(calm, calm, "undecided") == ")"
     settings = [{"architecture": "mlp-4-tanh", "learning_rate": one} for one in (0.1, 0.2)]
     decided = decision(sweep, settings, lambda seed, one: (0.9, 0.95)[one])
     decided = replace(decided, trials=decided.trials.assign(regime=restless))
-    assert answer(decided).headline.endswith("none of the others is better, but it oscillates: try half the rate")
+    assert answer(decided).headline.endswith("none of the others is better, but it oscillates")
 
 
 def test_of_crossed_settings_the_best_is_named_in_full_and_the_best_of_each(made_up_sweep):
@@ -87,13 +92,171 @@ def test_a_running_sweep_answers_so_far_and_one_without_epochs_that_there_is_non
     assert answer(new_writer(tmp_path / "none").finish(ended="now")).headline == "No trial has finished an epoch"
 
 
+def test_settings_that_run_all_their_epochs_at_chance_are_not_said_to_diverge(made_up_sweep):
+    sweep = made_up_sweep([1e-7, 1e-6, 1e-5])
+    found = answer(replace(sweep, trials=sweep.trials.assign(test_accuracy=0.1, regime="slow")))
+    assert (found.headline, found.lines) == (NONE, ("slow at all rates, 1e-07–1e-05",))
+
+
+def test_the_best_is_one_of_the_settings_that_have_ended(made_up_sweep):
+    sweep = made_up_sweep([0.1, 0.2, 0.4, 4.0])
+    for reason, head in (("running", "So far"), ("error", "Train with"), ("interrupted", "Train with")):
+        reasons = ["completed", reason, "completed", "diverged"]
+        found = replace(sweep, trials=sweep.trials.assign(stop_reason=reasons, epochs_run=[4, 0, 4, 4]))
+        assert answer(found).headline == f"{head} 0.4: test accuracy 0.9700 (best of 3)"
+        assert repr(found).splitlines()[2] == "4 trials: 2 converged, 1 diverged, 1 without an epoch"
+
+
+def test_a_line_on_what_is_told_apart_does_not_contradict_the_question(made_up_sweep):
+    sweep = made_up_sweep([0.1, 0.2, 0.4])
+    trials = sweep.trials.sort_values("learning_rate").assign(
+        test_accuracy=[0.8, 0.95, 0.9], late_fall=[0.0, 0.0, 0.04]
+    )
+    found = answer(replace(sweep, trials=trials))
+    assert found.lines[0] == "One seed told it apart from all whose accuracy does not jump"
+    assert found.questions[0].text == "Is it 0.2 or 0.4?"
+
+
+def test_a_fall_of_accuracy_is_no_gap_of_another_score(made_up_sweep):
+    sweep = made_up_sweep([0.1, 0.2])
+    data = TASK | {"name": "task", "chance": 0.1, "scores": ["kl"]}
+    meta = sweep.meta | {"options": {"rank_by": "score_kl:min"}, "dataset": data}
+    kl = {"score_kl": sweep.epochs["learning_rate"] * 0 + 1.0}
+    trials = sweep.trials.sort_values("learning_rate").assign(score_kl=[1.0, 1.05], late_fall=[0.0, 0.09])
+    found = replace(sweep, trials=trials, epochs=sweep.epochs.assign(**kl), meta=meta)
+    assert [one for one in answer(found).questions if "Is it" in one.text] == []
+    assert found.best()["jumps"].tolist() == [0, 0]
+
+
+TASK = {"note": "", "checksums": {}, "train_images": 300, "test_images": 100}
+
+
+def of_tasks(sweep, **columns):
+    """A sweep over tasks without an accuracy, whose losses have no known noise."""
+    trials = sweep.trials.sort_values(["architecture", "learning_rate"]).assign(test_accuracy=float("nan"), **columns)
+    epochs = sweep.epochs.assign(test_accuracy=float("nan"), train_accuracy=float("nan"))
+    return replace(sweep, trials=trials, epochs=epochs, meta=sweep.meta | {"dataset": TASK | {"name": "task"}})
+
+
+def test_no_loss_of_unknown_noise_is_said_to_be_told_apart(made_up_sweep):
+    found = of_tasks(made_up_sweep([0.1, 0.2, 0.4]), test_loss=[1.0, 0.9, 0.95], loss_noise=float("nan"))
+    said = answer(found)
+    assert said.headline == "Train with 0.2: test loss 0.9 (best of 3)"
+    assert said.lines[0] == "One seed can't tell a gap from chance: its noise is not known"
+    assert answer(of_tasks(found, loss_noise=0.001)).lines[0] == "One seed told it apart from all others"
+    assert _hint(View([found])) == HINT  # losses have no bars
+
+
+def test_of_several_tasks_those_without_a_best_setting_are_counted_and_one_command_is_said_once(made_up_sweep):
+    names = ("one", "two", "three")
+    losses = {"test_loss": [1.0, 2.0, 30.0, 40.0, 1.0, 2.0], "loss_noise": 0.1}
+    sweep = of_tasks(made_up_sweep([0.1, 0.2], architectures=names), **losses)
+    found = answer(sweep)
+    assert found.headline == "A best setting is known for 3 of 3 tasks"
+    assert [one.text for one in found.questions] == ["No edge yet, try larger rates:"]
+    lost = sweep.trials.assign(regime=sweep.trials["regime"].mask(sweep.trials["architecture"] != "two", "diverged"))
+    assert answer(replace(sweep, trials=lost)).headline == "A best setting is known for 1 of 3 tasks"
+
+
+def test_a_setting_that_is_better_but_fails_more_often_is_told_from_those_that_tie(made_up_sweep):
+    sweep = made_up_sweep([0.1, 0.2], seeds=6)
+    seed = sweep.trials["seed"]
+    better = sweep.trials["learning_rate"] == 0.2
+    accuracy = 0.9 + 0.001 * (seed * 7 % 3)
+    lost = better & (seed == 0)
+
+    def said(gain):
+        regimes = lost.map({True: "diverged", False: "converged"})
+        return answer(
+            replace(sweep, trials=sweep.trials.assign(test_accuracy=accuracy + gain * better, regime=regimes))
+        )
+
+    assert said(0.05).headline.startswith("Train with 0.1: ")
+    assert said(0.05).lines[0] == "5 to 6 seeds told it apart from all others; better, but failed with a seed more: 0.2"
+    assert said(0.0).lines[0] == "5 to 6 seeds can't rank 0.1, 0.2; failed with a seed more: 0.2"
+
+
+def test_settings_without_a_best_rate_are_counted(made_up_sweep):
+    sweep = made_up_sweep([0.1, 0.2], architectures=("mlp-4-tanh", "mlp-8-tanh", "mlp-16-tanh"))
+    lost = sweep.trials["architecture"] == "mlp-8-tanh"
+    trials = sweep.trials.assign(regime=sweep.trials["regime"].mask(lost, "diverged"))
+    [line] = [one for one in answer(replace(sweep, trials=trials)).lines if one.startswith("Best rate of each: ")]
+    assert line.endswith(" · failed, or not ended: 1 more")
+    assert line.count("mlp-") == 2
+
+
+def test_beside_a_best_setting_that_oscillates_the_best_that_does_not_is_named(made_up_sweep):
+    sweep = made_up_sweep([0.1, 0.5, 1.0])
+    trials = sweep.trials.sort_values("learning_rate").assign(test_accuracy=[0.9, 0.92, 0.95])
+
+    def said(*regimes):
+        return answer(replace(sweep, trials=trials.assign(regime=regimes))).headline.partition("but it ")[2]
+
+    calm, restless = "converged", "oscillating"
+    assert said(calm, calm, restless) == "oscillates; the best that does not: 0.5, 0.9200)"
+    assert said(calm, "overfit", restless) == "oscillates; the best that does not: 0.1, 0.9000)"
+    assert said(restless, restless, restless) == "oscillates)"
+    assert said(calm, calm, calm) == ""
+
+
+def test_a_warning_counts_the_seeds_that_trained(made_up_sweep):
+    sweep = made_up_sweep([1.0], seeds=4)
+    trials = sweep.trials.assign(regime=["oscillating", "converged", "undecided", "undecided"])
+    waits = trials.assign(epochs_run=[4, 4, 0, 0], stop_reason=["completed"] * 2 + ["interrupted"] * 2)
+    assert "oscillates with 1 of 2 seeds" in answer(replace(sweep, trials=waits)).headline
+
+
+def test_a_running_decision_counts_the_trials_that_have_ended(made_up_sweep):
+    settings = [{"learning_rate": one} for one in (0.1, 0.2)]
+    sweep = decision(
+        made_up_sweep([0.1]), settings, lambda seed, one: 0.9 + (seed + one) % 2 / 100, trials=12, at_a_time=3
+    )
+    reasons = ["completed"] * 6 + ["running"] * 2 + ["waiting"] * 4
+    found = answer(replace(sweep, trials=sweep.trials.assign(stop_reason=reasons), meta=sweep.meta | {"ended": None}))
+    assert found.lines[1].startswith("not settled after 6 trials; ")
+    assert found.lines[-1].endswith("; 6 trials in all")
+
+
+def test_what_a_page_says_of_bars_it_draws(made_up_sweep):
+    sweep = made_up_sweep([0.1, 0.2])
+    assert "Pale bars" in _hint(View([sweep]))
+    assert _hint(View([replace(sweep, meta=sweep.meta | {"search": True})])) == HINT
+
+
+def test_two_seeds_of_three_are_shown_as_two_values(made_up_sweep):
+    sweep = made_up_sweep([0.1], seeds=3)
+    found = replace(sweep, trials=sweep.trials.assign(regime=["converged", "diverged", "converged"]))
+    [cells] = [one.cells for one in columns(View([found])) if one.title == "test acc"]
+    assert cells == ["0.9553, 0.9553"]
+
+
+def test_an_edge_says_what_was_asked_and_no_accuracy_that_nobody_measured(edge_sweep):
+    edge_sweep.meta["options"]["precision"] = 0.005
+    assert answer(replace(edge_sweep)).lines[-1].endswith(": precision 0.5% not reached")
+    none = edge_sweep.epochs.assign(train_loss=2.39)
+
+    def said(*accuracies):
+        trials = edge_sweep.trials.assign(train_accuracy=[*accuracies, *[float("nan")] * (28 - len(accuracies))])
+        return answer(replace(edge_sweep, trials=trials, epochs=none)).headline
+
+    assert said() == "No edge so far: none of 28 trials learned; try more --epochs"
+    best = "the most accurate, at rate 0.6, reached 0.3000"
+    assert said(0.2, 0.3) == f"No edge so far: none of 28 trials learned; {best}; try more --epochs, or --learned"
+
+
+def test_what_later_trials_of_an_edge_did_is_not_known_before_its_first_one_has_ended(edge_sweep):
+    trials = edge_sweep.trials.assign(stop_reason=["running", *edge_sweep.trials["stop_reason"][1:]])
+    found = answer(replace(edge_sweep, trials=trials))
+    assert found.headline == "No edge so far: fewer than the 4 trials that say what counts as learned"
+
+
 def test_an_edge_and_a_decision_answer_their_own_questions(edge_sweep, made_up_sweep):
     assert answer(edge_sweep).headline.startswith("Half of the seeds learn up to 1.4")
     settings = [{"architecture": "mlp-4-tanh", "learning_rate": one} for one in (0.1, 0.2)]
     base = made_up_sweep([0.1])
     found = answer(decision(base, settings, lambda seed, one: (0.9, 0.95)[one] + 0.001 * (seed % 3)))
     assert found.headline == "Train with 0.2: none of the others is better"
-    assert found.lines[0].startswith("0 of 5 seeds failed (at most 45% of all would); 95% of all decisions are right")
+    assert found.lines[0].startswith("0 of 5 seeds failed (up to 45% of all may); 95% of all decisions are right")
     assert found.best == keys(base.trials.assign(learning_rate=0.2, epochs_asked=1, holdout=100))[0]
     assert found.rivals == ()
 

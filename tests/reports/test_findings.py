@@ -2,13 +2,15 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.labels import label_trials
 from mnist_tune.reports.answer import answer
-from mnist_tune.reports.findings import notes, ran, repeated, so_far, spoken, title
+from mnist_tune.reports.findings import facts, notes, ran, repeated, so_far, spoken, title
+from mnist_tune.reports.view import View
 
 AS_RECORDED = "to repeat this sweep, as its folder records it:"
 
@@ -82,7 +84,8 @@ def test_a_rate_that_was_changed_in_the_middle_stands_for_no_trial(made_up_sweep
     every = replace(found, trials=found.trials[2:], meta=found.meta | {"search": True})
     assert every.best().empty
     assert next(notes(every)).startswith("1 trial")
-    assert answer(every).headline == "No setting has run all its epochs without diverging"
+    said = "No setting that kept its learning rate has run all its epochs and does better than guessing"
+    assert answer(every).headline == said
 
 
 @pytest.mark.parametrize(
@@ -97,6 +100,41 @@ def test_why_a_sweep_of_data_without_a_target_has_none(made_up_sweep, rate, why)
     found = replace(sweep, meta=sweep.meta | {"dataset": sweep.meta["dataset"] | {"target": None}})
     found = replace(found, trials=label_trials(sweep.trials, sweep.epochs, data_facts(found.meta)))
     assert next(notes(found)) == f"no target is known for this data, and {why}; see --target"
+
+
+def test_a_target_that_only_wrong_labels_lack_is_not_said_to_be_unknown(made_up_sweep):
+    sweep = made_up_sweep([0.2, 0.4])
+    found = replace(sweep, trials=sweep.trials.assign(label_noise=[0, 1000]))
+    assert next(notes(found)).startswith("no target is known for this data with wrong labels; each network's")
+
+
+def test_a_loss_that_a_task_does_not_minimise_itself_is_said_to_mean_little(made_up_sweep):
+    sweep = made_up_sweep([0.2])
+    data = {"name": "gan", "note": "", "checksums": {}, "train_images": 300, "test_images": 100, "own_step": True}
+    assert next(notes(replace(sweep, meta=sweep.meta | {"dataset": data}))).startswith("each step is the task's own")
+    assert not [*notes(replace(sweep, meta=sweep.meta | {"dataset": data | {"own_step": False}}))]
+
+
+def test_data_of_older_sweeps_may_say_that_they_have_no_positions(made_up_sweep):
+    sweep = made_up_sweep([0.2])
+    found = replace(sweep, meta=sweep.meta | {"dataset": sweep.meta["dataset"] | {"positions": None}})
+    assert facts(found)["data"] == "mnist-5k (4,000 training and 1,000 test examples)"
+    assert not View([found]).of_tokens
+
+
+def test_the_time_between_an_interruption_and_a_resume_is_no_time_of_training(made_up_sweep):
+    sweep = made_up_sweep([0.2])
+    meta = sweep.meta | {"started": "2026-01-02T03:04:05+00:00", "ended": "2026-01-09T03:04:05+00:00"}
+    assert facts(replace(sweep, meta=meta))["time"] == "168 h 0 min, started 2026-01-02 03:04 UTC"
+    resumed = replace(sweep, meta=meta | {"resumed": ["2026-01-09T03:00:00+00:00"]})
+    assert facts(resumed)["time"] == "started 2026-01-02 03:04 UTC"
+    ended_at = 1767930000 + np.array([-1e6, -1e6, 100, 160])  # after 2026-01-09 03:40
+    live = replace(
+        resumed,
+        epochs=sweep.epochs.assign(ended_at=ended_at),
+        trials=sweep.trials.assign(epochs_run=2, stop_reason="running"),
+    )
+    assert View([live]).left_s(live) == 120
 
 
 def test_siblings_say_nothing_of_a_trial_whose_rate_was_changed(made_up_sweep):
