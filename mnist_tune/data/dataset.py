@@ -164,7 +164,7 @@ def _loaded(name: Any, data_dir: Path | None) -> Dataset:
     if name is not None and not isinstance(name, (str, Path)):
         kind = type(name).__name__
         raise UserError(f"a dataset is a name, a path or the arrays {', '.join(NAMES)}, not {kind}; give a tuple")
-    if isinstance(name, Path) or name not in (None, *DATASETS):
+    if name not in (None, *DATASETS):
         return _from_path(str(name), data_dir)
     folder = None if data_dir is None else storage.local(data_dir)
     if name in ("mnist-5k", "digits"):
