@@ -116,9 +116,18 @@ def _check_train_apply(name: str, train_apply: Any, arguments: tuple[Any, ...], 
     found = compiled(what, train_apply, *arguments, on=_on(x))
     check_tuple(what, "logits, state", found)
     _check_logits(what, found[0], x, data)
-    before, after = (jax.tree.map(jnp.shape, tree) for tree in (arguments[1], found[1]))
-    if before != after:
-        raise UserError(f"{what} returned another state than it got: {after} for {before}")
+    check_same(f"{what} returned another state than it got", found[1], arguments[1])
+
+
+def check_same(what: str, one: Any, other: Any, axes: int = 0) -> None:
+    """Raise a `UserError` if two trees differ in structure, types or shapes, beside their first axes."""
+    kinds = [jax.tree.map(lambda x: f"{jnp.result_type(x)}{list(jnp.shape(x)[axes:])}", tree) for tree in (one, other)]
+    if jax.tree.flatten(kinds[0]) != jax.tree.flatten(kinds[1]):  # some containers equal none but themselves
+        raise UserError(f"{what}: {short(kinds[0])} for {short(kinds[1])}; keep shapes and types")
+
+
+def short(value: Any) -> str:
+    return f"{' '.join(str(value).split()):.150}"
 
 
 def check_program(config: TrialConfig, data: DataSpec | TaskSpec, examples: Any, name: str) -> None:

@@ -21,7 +21,16 @@ from mnist_tune.data.task_data import TaskData
 from mnist_tune.data_spec import TaskSpec
 from mnist_tune.errors import UserError
 from mnist_tune.training.architectures import task as made_task
-from mnist_tune.training.network_check import check_leaves, check_program, check_tuple, compiled, tried, type_of
+from mnist_tune.training.network_check import (
+    check_leaves,
+    check_program,
+    check_same,
+    check_tuple,
+    compiled,
+    short,
+    tried,
+    type_of,
+)
 from mnist_tune.training.program import as_numbers
 from mnist_tune.training.task import Task
 from mnist_tune.trial import TrialConfig
@@ -94,7 +103,7 @@ def _checked_fields(task: Task, said: str) -> dict[str, Any]:
         if given is None and (name in ("score", "step") or (name == "loss" and task.step is not None)):
             continue
         if not callable(given):
-            raise UserError(f"{said}: {name} is {_short(repr(given))}; give a function, {name}({arguments})")
+            raise UserError(f"{said}: {name} is {short(repr(given))}; give a function, {name}({arguments})")
         try:
             with suppress(ValueError):  # what is written in C may have no signature
                 inspect.signature(given).bind(*arguments.split())
@@ -127,7 +136,7 @@ def _data(task: Task, said: str) -> tuple[Any, Any]:
         first, second = np.split(np.arange(int(sum(found)), dtype=np.int32), [int(found[0])])
         return first, second
     first, second = (_tree(part, said, where) for part, where in zip(found, ("train", "test"), strict=True))
-    _check_same(f"{said}: data returned a train part of other shapes or types than test", first, second, axes=1)
+    check_same(f"{said}: data returned a train part of other shapes or types than test", first, second, axes=1)
     return first, second
 
 
@@ -167,7 +176,7 @@ def _check_training(task: Task, said: str, params: Any, state: Any, train: Any) 
         kind = f"{loss.dtype}{list(loss.shape)}" if hasattr(loss, "shape") else type_of(loss)
         raise UserError(f"{what} must return the mean over the batch, a float, it returned {kind}; use .mean()")
     for name, tree in new.items():
-        _check_same(f"{what} returned another {name} than it got", tree, given[name])
+        check_same(f"{what} returned another {name} than it got", tree, given[name])
     if not bool(jnp.isfinite(loss)):
         raise UserError(f"{what} is {float(loss)} for untrained parameters; scale the data, or its initial parameters")
     if step is not None:
@@ -217,17 +226,6 @@ def _pure(what: str, function: Any, *arguments: Any) -> None:
     one, other = (tried(what, jax.make_jaxpr(lambda *given: function(*given)), *arguments) for _ in range(2))
     if str(one) != str(other) or len({_checksum(as_numbers(jaxpr.consts)) for jaxpr in (one, other)}) > 1:
         raise UserError(f"{what} is another function each time; draw from its key, and keep what changes in the state")
-
-
-def _check_same(what: str, one: Any, other: Any, axes: int = 0) -> None:
-    """Raise a `UserError` if two trees differ in structure, types or shapes, beside their first axes."""
-    kinds = [jax.tree.map(lambda x: f"{jnp.result_type(x)}{list(jnp.shape(x)[axes:])}", tree) for tree in (one, other)]
-    if jax.tree.flatten(kinds[0]) != jax.tree.flatten(kinds[1]):  # some containers equal none but themselves
-        raise UserError(f"{what}: {_short(kinds[0])} for {_short(kinds[1])}; keep shapes and types")
-
-
-def _short(value: Any) -> str:
-    return f"{' '.join(str(value).split()):.150}"
 
 
 def _count(tree: Any) -> int:

@@ -81,11 +81,13 @@ def trained(train_apply, state=()):
 
 GOOD = Network(init, apply)
 STATEFUL = trained(lambda p, s, x, key: (apply(p, x), s))
+LIKE_EQUINOX = trained(lambda p, s, x, key: (apply(p, x), s), jax.tree_util.Partial(len, jnp.zeros(2)))
+"""Its state equals none but itself, as the states of Equinox do."""
 THROUGH_NUMPY = Network(lambda key: jax.tree.map(np.asarray, init(key)), apply)
 LARGE = Network(lambda key: jnp.zeros((784, 7)), lambda p, x: product(x, p))
 
 
-@pytest.mark.parametrize("network", [GOOD, STATEFUL, THROUGH_NUMPY])
+@pytest.mark.parametrize("network", [GOOD, STATEFUL, LIKE_EQUINOX, THROUGH_NUMPY])
 def test_a_network_that_can_train_passes(network, dataset):
     register("mine")(lambda data: network)
     check(TrialConfig(architecture="mine", batch_size=8), dataset.spec, dataset.train_images, dataset.train_labels)
