@@ -21,6 +21,7 @@ COMMANDS = {
     "edge": ("edge", "How large may the learning rate be, with an interval?"),
     "range": ("range_test", "At which learning rate does the loss blow up? Seconds."),
     "show": ("show", "What does a sweep say? Its table, its page, its picture."),
+    "predict": ("predict", "Which classes do new images have?"),
     "export": ("export", "Copy a sweep into TensorBoard, MLflow, W&B, Optuna, CSV files or safetensors."),
     "resume": ("resume", "Resume an interrupted sweep."),
 }
@@ -57,7 +58,7 @@ def program() -> list[str]:
 
 def command(name: str) -> str:
     """Return what the user types for a command."""
-    return f"{shlex.join([*program(), name])}{_cluster() * (name not in ('show', 'export'))}"
+    return f"{shlex.join([*program(), name])}{_cluster() * (name not in ('show', 'predict', 'export'))}"
 
 
 def resume(where: object) -> str:

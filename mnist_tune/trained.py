@@ -13,6 +13,7 @@ import numpy as np
 from mnist_tune.data_spec import ARRAYS, DataSpec, TaskSpec
 from mnist_tune.errors import UserError
 from mnist_tune.execution.checkpoint import Checkpoint
+from mnist_tune.invocation import words
 from mnist_tune.named_code import parse_call
 from mnist_tune.own_code.loading import check_again, load_own
 from mnist_tune.own_code.registry import ENTRIES, is_named_again, names_own_code, register
@@ -45,11 +46,15 @@ class Trained:
     """What it was trained on, and how examples are scaled: divided by `divisor`, then standardised by `mean` and
     `deviation` if these are not empty."""
 
-    def __repr__(self) -> str:
+    def __str__(self) -> str:
         score = Ranking.of(self.data.by_accuracy)
         said = f"test {score.word} {score.number(score.score_of(self.row, 'test'))}"
-        rate, predicts = f"learning rate {self.trial.learning_rate:g}", ".predict(x) " * isinstance(self.data, DataSpec)
-        return f"<{self.trial.architecture}, {rate}, epoch {self.row['epoch']}: {said}; {predicts}.params .state .net>"
+        return (
+            f"{self.trial.architecture}, learning rate {self.trial.learning_rate:g}, epoch {self.row['epoch']}: {said}"
+        )
+
+    def __repr__(self) -> str:
+        return f"<{self}; {'.predict(x) ' * isinstance(self.data, DataSpec)}.params .state .net>"
 
     def predict(self, x: Any) -> np.ndarray:
         """Return the class of each example, [n], or of each token, [n, T].
@@ -141,7 +146,7 @@ def _name_again(sweep: Tables, network: str, code: Any) -> None:
             raise UserError(f"{sweep.path} did not train {code}, but {network}")
     recorded = [one for one in sweep.meta.get("code", []) if one["name"] == name and one["flag"] != "optimizer"]
     if (recorded or names_own_code(name)) and name not in ENTRIES["architecture"]:
-        how = f"name it: .load(code={name!r})"
+        how = f"name it: .load(code={name!r}), {words('architecture', name)} in a command"
         if not names_own_code(name):
             how = f"register it first, register({name!r})(function), or pass the function: .load(code=function)"
         raise UserError(f"{name} is code of your own, which a results folder can't run; {how}")

@@ -11,6 +11,7 @@ import pytest
 from own_networks import PAGE, write_networks
 
 from mnist_tune import SweepOptions, UserError, load_sweep, run_sweep
+from mnist_tune.commands import predict
 from mnist_tune.own_code.loading import load_own
 from mnist_tune.own_code.registry import ENTRIES
 
@@ -39,7 +40,7 @@ def test_networks_train_unseen_and_their_predictions_are_those_of_the_evaluation
     folder.mkdir()
     elsewhere.mkdir()
     shown = {name.rpartition("/")[2]: name for name in write_networks(folder)}
-    names = [shown["equinox_net.py:mlp"], shown["batch_norm_net.py:cnn"]]
+    names = [shown["equinox_cnn.py:cnn"], shown["batch_norm_net.py:cnn"]]
     names += [shown["net.py:mlp"], "mlp-8-tanh", "stax-mlp"] if execution == "process" else []
     own = [name for name in names if ":" in name]
     load_own({"architecture": own})
@@ -68,7 +69,7 @@ def test_networks_train_unseen_and_their_predictions_are_those_of_the_evaluation
 
 @pytest.mark.ray
 @pytest.mark.promise("A results folder runs no code: you name yours again, and it has to be what trained")
-def test_code_is_named_again_and_is_what_trained(as_users_have_it, one_core, tmp_path):
+def test_code_is_named_again_and_is_what_trained(as_users_have_it, one_core, tmp_path, monkeypatch, capsys):
     x, y = images(0)
     file = tmp_path / "net.py"
     [name] = [one for one in write_networks(tmp_path) if one == f"{file}:mlp"]
@@ -81,7 +82,7 @@ def test_code_is_named_again_and_is_what_trained(as_users_have_it, one_core, tmp
             known.clear()
         return load_sweep(tmp_path / "sweep")
 
-    with pytest.raises(UserError, match=rf"which a results folder can't run; name it: \.load\(code='{name}'\)"):
+    with pytest.raises(UserError, match=rf"which a results folder can't run; name it: \.load\(code='{name}'\), --arch"):
         forget().load()
     found = forget()
     code = [one | {"name": "plain"} for one in found.meta["code"]]
@@ -105,6 +106,12 @@ def test_code_is_named_again_and_is_what_trained(as_users_have_it, one_core, tmp
         with pytest.raises(UserError, match=said):
             best.predict(eval(wrong, {"x": np.minimum(x, 250) * (x > 100)}))
     assert (best.predict(x[:3].astype(int)) == best.predict(x[:3])).all()
+    np.save(tmp_path / "new.npy", x)
+    monkeypatch.setattr("sys.argv", f"predict {tmp_path}/sweep {tmp_path}/new.npy --architecture {moved}:mlp".split())
+    monkeypatch.chdir(tmp_path)
+    predict.main()
+    assert np.loadtxt("classes.csv").tolist() == best.predict(x).tolist()
+    assert capsys.readouterr().out.endswith(f"test accuracy {(best.predict(x) == y).mean():.4f}, of {tmp_path}/sweep\n")
     file.write_text(file.read_text().replace("tanh", "sin"))
     with pytest.raises(
         UserError, match=r"net.py has changed since .*, first in line 21: x = jnp.sin.*; what trained is"

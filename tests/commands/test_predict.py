@@ -1,0 +1,53 @@
+"""`mnist-tune predict`: which array it takes, and what it writes. What it predicts: tests/whole/test_predictions.py."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from mnist_tune import UserError
+from mnist_tune.commands import predict
+
+SWEEP = SimpleNamespace(path="sweep", load=lambda *_: SimpleNamespace(predict=lambda x: np.asarray(x).argmax(-1)))
+X = np.eye(3)[[2, 0, 1]]
+TOKENS = np.eye(3)[[[2, 0], [1, 1]]]
+
+
+@pytest.fixture
+def files(tmp_path):
+    np.save(tmp_path / "one.npy", X)
+    np.savez(tmp_path / "one.npz", images=X)
+    np.savez(tmp_path / "two.npz", x_test=X, y_test=X[::-1])
+    np.savez(tmp_path / "none.npz")
+    np.save(tmp_path / "texts.npy", np.array([{}]))
+    np.save(tmp_path / "tokens.npy", TOKENS)
+    (tmp_path / "photo.png").write_bytes(b"PNG")
+
+
+@pytest.mark.parametrize("given", [["one.npy"], ["one.npz"], ["two.npz", "--array", "x_test"]])
+def test_it_takes_the_array_of_a_file(files, main_of, tmp_path, given):
+    code, out, _ = main_of(predict, "sweep", *given, load_sweep=SWEEP)
+    assert (code, out.split(",")[0]) == (0, "classes.csv has 3 lines")
+    assert (tmp_path / "classes.csv").read_text() == "2\n0\n1\n"
+
+
+def test_a_line_has_all_tokens_of_an_example(files, main_of, tmp_path):
+    main_of(predict, "sweep", "tokens.npy", "--output", "out.csv", load_sweep=SWEEP)
+    assert (tmp_path / "out.csv").read_text() == "2,0\n1,1\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["two.npz"], "two.npz has x_test, y_test; say which one: --array NAME"),
+        (["two.npz", "--array", "x"], "two.npz has x_test, y_test; say which one"),
+        (["none.npz"], "none.npz has no array"),
+        (["texts.npy"], "cannot read texts.npy: ValueError: .*; write an array with numpy.save"),
+        (["photo.png"], "cannot read photo.png: .*; write an array with numpy.save"),
+        (["gone.npy"], "cannot read gone.npy: FileNotFoundError"),
+        (["one.npy", "--output", "no/such/folder.csv"], "cannot write no/such/folder.csv: .*; name another --output"),
+    ],
+)
+def test_what_cannot_be_read_or_written_is_one_line(files, main_of, given, said):
+    with pytest.raises(UserError, match=said):
+        main_of(predict, "sweep", *given, load_sweep=SWEEP)
