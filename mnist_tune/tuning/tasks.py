@@ -60,7 +60,11 @@ def _made(options: SweepOptions, trials: Sequence[TrialConfig]) -> TaskData:
     load_own(options)
     options.start_ray()
     facts, held = apart(_checked, options.task, _different(trials), options.train_images, returns=2)
-    [(spec, checksums, whole)] = returned(facts)
+    try:
+        [(spec, checksums, whole)] = returned(facts)
+    except UserError:
+        returned(held)  # raises the same; when this process ends, Ray prints a traceback of what nobody has looked at
+        raise
     return TaskData(spec, checksums=checksums, whole=whole, held=held)
 
 

@@ -1,5 +1,7 @@
 """Sweeps of tasks under Ray: as processes and as lanes, labelled by their losses, resumed and extended."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +95,14 @@ def test_a_task_may_be_given_from_python_and_mistakes_make_no_folder(folder):
         with pytest.raises(UserError, match=said):
             run_sweep("task", trials(2), SweepOptions(output=folder / "b", quiet=True, **wrong))
         assert not (folder / "b").exists()
+
+
+def test_a_refused_task_is_one_line_without_a_traceback_of_rays(folder):
+    called = [sys.executable, "-m", "mnist_tune", "regimes", "--task", "nobodys", "--output", folder / "a"]
+    found = subprocess.run(called, capture_output=True, text=True)
+    said = "error: unknown task 'nobodys'; name the function that makes it, FILE.py:FUNCTION\n"
+    assert (found.returncode, found.stdout, found.stderr) == (2, "", said)
+    assert not (folder / "a").exists()
 
 
 def test_commands_take_tasks_and_several_of_them_share_a_sweep(folder):
