@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnist_tune.numbers import rate
+from mnist_tune.numbers import rate, told_apart
 from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.divergence import PATIENCE
@@ -94,7 +94,9 @@ def gone(curve: Curve, goal: float) -> str:
             since = f", above it since step {curve.above_since}" if curve.above_since else ""
             if curve.above_since and not flagged and curve.steps * curve.epochs - curve.above_since < PATIENCE:
                 since += f"; not stopped, as that takes {PATIENCE:,} steps"
-            return f"training loss {loss[-1]:.3g} (untrained {curve.untrained:.3g}){since}"
+            pair = loss[-1], curve.untrained
+            last, untrained = map(told_apart(pair, 3).get, pair)
+            return f"training loss {last} (untrained {untrained}){since}"
     if guesses and drop(curve, 0) and curve.data.learned(accuracy.max()) >= LEARNED and lasts(curve):
         return f"fell back to chance: {best_and_last(curve)}"
     if stuck(curve) and (curve.complete if loss is None else curve.spikes().any()):

@@ -130,6 +130,14 @@ def test_what_left_for_good_has_diverged():
     assert found == ["converged", "diverged", "diverged", "diverged"]
 
 
+def test_two_losses_in_a_sentence_are_told_apart():
+    family = Family(running=False)
+    for i, one in enumerate((curve(1.3921 + 0 * T, untrained=1.3879), curve(1.3879 - 0.01 * T, untrained=1.3879))):
+        family.put(i, Trial(0.1 * (2 - i), 0.0, one))
+    label, said = family.label(0)
+    assert (label, said[:40]) == ("diverged", "training loss 1.392 (untrained 1.388)")
+
+
 def test_only_who_knows_the_loss_of_a_guess_calls_a_trial_dead():
     good, stays = falls(0.6), np.full(20, 0.9) + 1e-4 * np.sin(T)
     for guess, label in ((0.9, "diverged"), (None, "slow")):
