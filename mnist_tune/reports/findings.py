@@ -116,10 +116,10 @@ def notes(sweep: Tables) -> Iterator[str]:
         if trials["target"].isna().all():
             ended = trials[trials["epochs_run"].ge(trials["epochs_asked"]) & trials["regime"].ne("overfit")]
             accuracy = ended["train_accuracy"].fillna(ended[f"{held_out(trials)}_accuracy"])
-            why = "no trial has learned enough to set one"
+            why = "no trial has learned enough to set one;"
             if (data.learned(accuracy) >= LEARNED_SOMETHING).any():
-                why = "the best trial, which would set one, has not levelled off"
-            target = f", and {why}; see --target"
+                why = "the best trial, which would set one, has not levelled off; try more --epochs, or"
+            target = f", and {why} see --target"
         wrong = " with wrong labels" * any(one is not None for one in targets)
         yield f"no target is known for this data{wrong}{target}"
     if data.ranking.is_loss and sweep.meta["dataset"].get("own_step"):

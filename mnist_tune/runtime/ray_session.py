@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -145,7 +146,10 @@ def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool, 
             variables({"PYTHONPATH": path}, override=True),
             private_files(),
             own_parameters(dashboard),
+            warnings.catch_warnings(),
         ):
+            # JAX warns of a deadlock where it runs already, but Ray's processes are forks that start another program.
+            warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
             ray.init(
                 address="local",
                 num_cpus=cpus or usable_cpus(),

@@ -91,15 +91,15 @@ def test_a_rate_that_was_changed_in_the_middle_stands_for_no_trial(made_up_sweep
 @pytest.mark.parametrize(
     ("rate", "why"),
     [
-        (0.02, "the best trial, which would set one, has not levelled off"),
-        (0.0001, "no trial has learned enough to set one"),
+        (0.02, "the best trial, which would set one, has not levelled off; try more --epochs, or"),
+        (0.0001, "no trial has learned enough to set one;"),
     ],
 )
 def test_why_a_sweep_of_data_without_a_target_has_none(made_up_sweep, rate, why):
     sweep = made_up_sweep([rate], epochs=8)
     found = replace(sweep, meta=sweep.meta | {"dataset": sweep.meta["dataset"] | {"target": None}})
     found = replace(found, trials=label_trials(sweep.trials, sweep.epochs, data_facts(found.meta)))
-    assert next(notes(found)) == f"no target is known for this data, and {why}; see --target"
+    assert next(notes(found)) == f"no target is known for this data, and {why} see --target"
 
 
 def test_a_target_that_only_wrong_labels_lack_is_not_said_to_be_unknown(made_up_sweep):

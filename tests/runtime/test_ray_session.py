@@ -6,12 +6,14 @@ import signal
 import socket
 import subprocess
 import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
 
+import jax
 import pytest
 import ray
 from kept_texts import assert_kept
@@ -129,6 +131,15 @@ def test_refusals_of_a_session(started, tmp_path, monkeypatch):
         if isinstance(error, AuthenticationError):
             refused("auto", None, False)
     assert_kept("refused by Ray", "\n".join(lines).replace(str(tmp_path), "HERE"))
+
+
+def test_ray_starts_without_jaxs_warning_of_a_deadlock(monkeypatch):
+    jax.devices()
+    monkeypatch.setattr(ray, "init", lambda **options: subprocess.run("true", preexec_fn=int, check=True))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        start_ray(None, None, False)
+    assert not told
 
 
 @pytest.mark.parametrize("address", ["localhost:none", "localhost:99999999"])
