@@ -119,12 +119,13 @@ class TrialConfig(Training):
                 raise UserError(f"{name} must be {kind.wanted}, got {value!r}")
         for name in ("learning_rate", "momentum", "weight_decay", "clip_norm"):  # as they are trained and journaled
             object.__setattr__(self, name, float(getattr(self, name)))
+        optimizer = self.optimizer.partition("(")[0].strip()  # without its arguments
+        for name, own in (("momentum", "rmsprop(momentum=0.9)"), ("nesterov", "adam(nesterov=True)")):
+            if getattr(self, name) and optimizer != "sgd":
+                hint = f"give other optimizers their own arguments, as in {own!r}"
+                raise UserError(f"{name} is SGD's, got optimizer={self.optimizer!r}; {hint}")
         if self.nesterov and not self.momentum:
             raise UserError("nesterov needs momentum above 0, got momentum=0; give a momentum, 0.9 is usual")
-        optimizer = self.optimizer.partition("(")[0].strip()  # without its arguments
-        if self.momentum and optimizer != "sgd":
-            hint = "give other optimizers their own arguments, as in 'rmsprop(momentum=0.9)'"
-            raise UserError(f"momentum is SGD's, got optimizer={self.optimizer!r}; {hint}")
         if optimizer == "adamw" and not self.weight_decay:
             raise UserError("adamw needs weight_decay above 0, without which it is adam; 0.01 is usual")
 

@@ -71,6 +71,7 @@ TOGETHER: list[dict[str, Any]] = [
     {"nesterov": True},
     {"optimizer": "rmsprop", "momentum": 0.9},
     {"optimizer": " adam (b1=0.8)", "momentum": 0.9},
+    {"optimizer": "adam", "nesterov": True},
     {"optimizer": "adamw"},
     {"optimizer": "adamw(b1=0.8)"},
     {"learning_rate": np.array([0.5])},

@@ -98,7 +98,10 @@ def read_mnist(folder: Path) -> dict[str, bytes]:
     """Return the raw bytes of MNIST's four files in a folder. Raises DataError if they are not there, or not right."""
     files = read_own_folder(folder)
     for path in not_of_mnist(files):
-        raise DataError(f"checksum of {path} is not that of MNIST's; remove it, or use --dataset fashion-mnist")
+        raise DataError(
+            f"checksum of {path} is not that of MNIST's; name other data with --dataset FOLDER, or use "
+            "--dataset fashion-mnist"
+        )
     return files
 
 

@@ -161,7 +161,7 @@ def where(line):
     return Path(__file__).read_text().splitlines()[int(line[0].split()[1]) - 1].strip(" ,")
 
 
-@pytest.mark.promise("Before anything starts, what is wrong with a network is one line")
+@pytest.mark.promise("Before the sweep's folder is made, what is wrong with a network is one line")
 def test_refusals(dataset, monkeypatch):
     images, labels = dataset.train_images[:8], dataset.train_labels[:8]
     monkeypatch.delitem(sys.modules, "equinox", raising=False)
