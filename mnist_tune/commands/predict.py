@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import tyro
@@ -40,10 +40,9 @@ class Predict:
 def main() -> None:
     config = cli.parse(Predict)
     images = _read(config.images, config.array)
-    sweep = load_sweep(config.results)
+    sweep, output = load_sweep(config.results), config.output or Path("classes.csv")
     trained = sweep.load(config.trial, config.architecture)
     classes = trained.predict(images)
-    output = config.output or Path("classes.csv")
     try:
         np.savetxt(output, classes, "%d", ",")
     except OSError as error:
@@ -51,17 +50,14 @@ def main() -> None:
     print(f"{output} has {len(classes)} lines, predicted by {trained}, of {sweep.path}")
 
 
-def _read(path: Path, name: str | None) -> np.ndarray:
+def _read(path: Path, name: str | None) -> Any:
     try:
         found = np.load(path, allow_pickle=False)
         if isinstance(found, np.ndarray):
             return found
-        name = found.files[0] if name is None and len(found.files) == 1 else name
-        if name not in found.files:
-            raise UserError(f"{path} has {', '.join(found.files) or 'no array'}; say which one: --array NAME")
-        array: np.ndarray = found[name]
-        return array
-    except UserError:
-        raise
+        names = [one for one in found.files if name in (None, one)]
+        if len(names) == 1:
+            return found[names[0]]
     except Exception as error:  # zipfile and numpy raise many kinds
         raise UserError(f"cannot read {path}: {why(error)}; write an array with numpy.save") from None
+    raise UserError(f"{path} has {', '.join(found.files) or 'no array'}; say which one: --array NAME")
