@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from kept_texts import assert_kept
 
@@ -130,6 +130,7 @@ def test_whole_numbers_become_the_floats_that_are_trained_with():
 
 
 @given(CONFIGS)
+@settings(max_examples=20)
 def test_json_round_trip(config):
     values = json.loads(json.dumps(config.to_dict()))
     assert TrialConfig.from_dict(values) == config

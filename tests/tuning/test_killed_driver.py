@@ -140,8 +140,8 @@ def summary(driver):
 def test_a_sweep_that_is_killed_after_any_line_and_resumed_stops_the_same_trials_after_the_same_epochs(
     new_writer, epoch_row, tmp_path, scheduler, kept
 ):
-    """The driver is killed after every second line, a row or an end, so also between a row and the decision on it. The
-    states of the trials that run are kept, or are lost (then after every fifth line)."""
+    """The driver is killed after every third line, a row or an end, so also between a row and the decision on it. The
+    states of the trials that run are kept, or are lost (then after every seventh line)."""
     whole = Driver(tmp_path / "whole", new_writer, epoch_row, scheduler, {})
     whole.run()
     (rows, ends), trials = recorded(whole), summary(whole)
@@ -151,7 +151,7 @@ def test_a_sweep_that_is_killed_after_any_line_and_resumed_stops_the_same_trials
         assert trials["epochs_run"].tolist()[1] in (6, 7, 8)  # it was proposed after 5
     else:
         assert set(reasons) == {"completed", "asha", "diverged"}
-    for after in range(0, len(rows) + len(trials), 2 if kept else 5):
+    for after in range(0, len(rows) + len(trials), 3 if kept else 7):
         folder, states = tmp_path / str(after), {}
         killed = Driver(folder, new_writer, epoch_row, scheduler, states, after)
         with pytest.raises(Killed):

@@ -70,7 +70,7 @@ append = SweepWriter._append
 
 def append_and_wait(*event):
     append(*event)
-    time.sleep(0.05)
+    time.sleep(0.1)
     while os.path.exists(pause):
         time.sleep(0.05)
 
@@ -107,7 +107,7 @@ def trained_here(trials):
     return pd.DataFrame(found)
 
 
-EPOCHS = 100
+EPOCHS = 50
 FLAGS = ("--learning-rates", 0.01, 0.1, 0.5, "--epochs", EPOCHS, "--scheduler", "fifo")
 
 
@@ -149,7 +149,7 @@ def test_a_sweep_in_object_storage_that_is_killed_again_and_again_loses_nothing(
         # without the local files of the first run
         monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "another machine"))
         with monkeypatch.context() as patch:
-            patch.setattr(Recorder, "on_trial_result", interrupts_after(25))
+            patch.setattr(Recorder, "on_trial_result", interrupts_after(10))
             interrupted = finish("--resume", place, *FLAGS)  # auto would wait until the killed one is silent
         assert interrupted.returncode == 130, interrupted.stderr
         assert f"{RESUME} '{place}'" in interrupted.stdout

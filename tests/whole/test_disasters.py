@@ -158,8 +158,8 @@ def test_options_of_the_wrong_type_are_refused(name, value):
 @pytest.mark.parametrize("repeated", ["a" * 10, "key", "://", "key=", "://a@"])
 def test_redacting_a_long_text_is_fast(repeated):
     start = time.process_time()
-    UserError(repeated * 10**5)
-    assert time.process_time() - start < 5
+    UserError(repeated * 30_000)
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize(
