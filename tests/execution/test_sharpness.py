@@ -124,6 +124,7 @@ def test_a_data_set_may_have_fewer_images_than_a_measurement_takes(few_images):
         pool.attach(str(i), replace(CONFIG, batch_size=512, seed=i, holdout=900))
     for row in pool.run(["0", "1"]).values():
         assert all(math.isfinite(row[name]) and row[name] > 0 for name in ("untrained_sharpness", *COLUMNS))
+        assert row["untrained_sharpness"] == json.loads(row["sharpness_steps"])[0][1]
 
 
 def test_the_table_of_all_measurements(new_writer, epoch_row, tmp_path):
