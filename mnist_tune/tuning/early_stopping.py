@@ -94,12 +94,11 @@ class Setting:
 
     siblings: Hashable
     seeds: set[str] = field(default_factory=set)
-    """Its trials that are in their family."""
     is_proposed: bool = False
     decided: int = 0
     """The last epoch after which it was decided whether it goes on."""
     stops: dict[int, str] = field(default_factory=dict)
-    """The reason for which it does not, by the epoch."""
+    """The reason for which it does not, by the epochs after which it was judged; empty if it does."""
 
 
 class RegimeStopping(Asha):
@@ -122,7 +121,10 @@ class RegimeStopping(Asha):
 
     def _know(self, trial_id: str, config: TrialConfig) -> None:
         alike = replace(config, seed=0, data_seed=0)
-        self._trials[trial_id] = config, self._settings.setdefault(alike, Setting(siblings_of(config)))
+        setting = self._settings.setdefault(alike, Setting(siblings_of(config)))
+        setting.seeds.add(trial_id)
+        self._changed[setting.siblings][trial_id] = None
+        self._trials[trial_id] = config, setting
 
     def replay(self, past: Past) -> None:
         """Take up the rows of a sweep that is resumed. What they led to is known, but for a last one that is undecided:
@@ -132,18 +134,16 @@ class RegimeStopping(Asha):
             return
         rows = past.rows[: len(past.rows) - past.undecided]
         for trial_id, config in past.trials.items():
-            self._know(trial_id, config)
+            if self._histories.last_epoch(trial_id):
+                self._know(trial_id, config)
         for trial_id, epoch, loss, diverged in zip(*(rows[name].tolist() for name in TAKEN), strict=True):
             if trial_id in self._trials:
                 config, setting = self._trials[trial_id]
                 setting.is_proposed |= self.propose(trial_id, epoch, loss) and not config.stop_reason(epoch, diverged)
                 setting.decided = max(setting.decided, epoch)
-        for trial_id, (_, setting) in self._trials.items():
-            epoch = self._histories.last_epoch(trial_id)
-            if epoch:
-                self._changed[setting.siblings][trial_id] = None
-            if (reason := past.ended.get(trial_id, {}).get("stop_reason")) in (SLOW, DEAD):
-                setting.stops[epoch] = reason
+        for trial_id, row in past.ended.items():
+            if row["stop_reason"] in (SLOW, DEAD) and trial_id in self._trials:
+                self._trials[trial_id][1].stops[self._histories.last_epoch(trial_id)] = row["stop_reason"]
         for row in past.rows[len(rows) :].to_dict("records"):
             if row["trial_id"] in self._trials:
                 self.take_up(row["trial_id"], None, row)
@@ -157,23 +157,20 @@ class RegimeStopping(Asha):
         setting.is_proposed |= self.propose(trial_id, epoch, row["train_loss"]) and not ends
         self._histories.add(trial_id, row, repeated)
         self._changed[setting.siblings][trial_id] = None
-        if epoch > setting.decided:
-            setting.decided = epoch
-            judged = setting.is_proposed and not ends and epoch % max(1, epoch // VERDICTS) == 0
-            if judged and (reason := self._verdict(trial_id)):
-                setting.stops[epoch] = reason
+        judged = setting.is_proposed and not ends and epoch % max(1, epoch // VERDICTS) == 0
+        if judged and epoch > setting.decided:
+            setting.stops[epoch] = self._verdict(trial_id, setting)
+        setting.decided = max(setting.decided, epoch)
         return setting.stops.get(epoch, "")
 
-    def _verdict(self, trial_id: str) -> str:
+    def _verdict(self, trial_id: str, setting: Setting) -> str:
         """Return the reason to stop a trial, by its label among its peers so far. Where the data set has no target,
         that follows from the complete ones: what is best so far may yet be beaten."""
-        _, setting = self._trials[trial_id]
         family = self._families[setting.siblings]
         for name in self._changed.pop(setting.siblings, ()):
-            config, own = self._trials[name]
+            config, _ = self._trials[name]
             curve = Curve.of(self._histories.columns(name), config, self._data)
             family.put(name, Trial(config.learning_rate, config.momentum, curve))
-            own.seeds.add(name)
         for seed in map(family.trial, setting.seeds - {trial_id}):
             if seed.curve.epochs >= TREND and seed.own[0] in ("converged", "oscillating", "overfit"):
                 return ""
