@@ -48,7 +48,7 @@ class Histories:
     def columns(self, trial_id: str) -> dict[str, np.ndarray]:
         """Return a trial's columns, as `Curve.of` takes them; they are empty if it has no row."""
         values = np.array(self._rows.get(trial_id, ())).reshape(-1, len(_NAMES))
-        return dict(zip(_NAMES, values.T.copy(), strict=True))
+        return dict(zip(_NAMES, map(np.array, values.T), strict=True))  # copies, of which a curve keeps some
 
     def last_epoch(self, trial_id: str) -> int:
         """Return the last epoch of a trial; 0 if it has none."""

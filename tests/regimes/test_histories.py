@@ -24,6 +24,7 @@ def test_a_history_has_the_columns_of_its_rows(epoch_row):
     for name in COLUMNS:
         np.testing.assert_array_equal(found[name], expected[name])
     assert (histories.last_epoch("a"), len(found["epoch"]), len(histories.columns("b")["epoch"])) == (3, 3, 0)
+    assert all(column.base is None for column in found.values())  # who keeps one does not keep all
     histories.add("a", rows[1], repeated=True)
     assert histories.last_epoch("a") == 3
     histories.add("a", rows[1])
