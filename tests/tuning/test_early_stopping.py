@@ -33,7 +33,7 @@ class Sweep:
     """A made-up sweep: trials report their epochs, and are told whether they go on."""
 
     def __init__(self, epoch_row, data=MNIST):
-        self.proposed, self.epoch_row = False, epoch_row
+        self.proposed, self.epoch_row, self.configs = False, epoch_row, {}
         self.fates = RegimeStopping(5, {}, data)
         self.fates.propose = lambda *row: self.proposed
 
@@ -45,7 +45,9 @@ class Sweep:
     def report(self, trial, curve, epoch, rate=0.1, seed=0, proposed=False, **fields):
         config = TrialConfig(learning_rate=rate, seed=seed, data_seed=seed, epochs=len(curve), **fields)
         self.proposed = proposed
-        return self.fates.take_up(trial, config, self.row(epoch, curve[epoch - 1]))
+        new = config if self.configs.get(trial) != config else None  # as a trial's process tells it: once
+        self.configs[trial] = config
+        return self.fates.take_up(trial, new, self.row(epoch, curve[epoch - 1]))
 
     def run(self, trial, curve, rate=0.1, seed=0, rung=5, **fields):
         """Return the epoch after which a trial that ASHA would stop at a rung was stopped; None if it was not."""

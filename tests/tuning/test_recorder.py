@@ -48,6 +48,7 @@ def test_a_row_is_recorded_under_the_values_that_its_epoch_had(new_writer, epoch
     recorder = Recorder(writer, ProgressView(1, 4, 0, quiet=True), {"00000": config}, Past(), "scheduler")
     trial = made_up(trial_id="00000", learning_rate=0.5, epochs=4)
     recorder.on_trial_result(0, [], trial, result_of(epoch_row(1), config))
+    recorder.on_trial_result(0, [], trial, result_of(epoch_row(2), None))  # as before
     assert tables(writer.path, writer.meta).trials["learning_rate"].tolist() == [0.1]
     writer.finish()
 
