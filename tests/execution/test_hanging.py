@@ -14,7 +14,7 @@ import pytest
 
 import mnist_tune
 from mnist_tune import Network, SweepOptions, TrialConfig, UserError
-from mnist_tune.execution import hanging
+from mnist_tune.execution import hanging, pool
 from mnist_tune.execution.hanging import HungError, limit_s, watched
 from mnist_tune.tuning.sweep import run_sweep
 
@@ -44,6 +44,21 @@ def ends(monkeypatch):
 )
 def test_how_long_an_epoch_is_waited_for(epochs, seconds, least, limit):
     assert limit_s(epochs, seconds, least) == limit
+
+
+def test_how_long_a_trial_is_waited_for_follows_from_its_own_epochs(few_images, monkeypatch):
+    limits = []
+
+    def watched(call, limit):
+        limits.append(limit)
+        return call()
+
+    monkeypatch.setattr(pool, "watched", watched)
+    lanes = pool.LanePool(few_images, 1, hang_s=600)
+    lanes.attach("a", TrialConfig(architecture="mlp-4-tanh"))
+    for _ in range(3):
+        lanes.run(["a"])
+    assert limits == [math.inf, math.inf, 600]
 
 
 def test_what_ends_in_time_is_answered(ends):
