@@ -26,6 +26,7 @@ from mnist_tune.reports.findings import SPLITS, Question, left_over, measured_ed
 from mnist_tune.reports.ranges import VERBS, advice, spans, where_the_edge_is
 from mnist_tune.results.journal import python_call, resume_command
 from mnist_tune.results.tables import Tables
+from mnist_tune.trial import UNFINISHED_REASONS
 
 Key = tuple[Any, ...]
 """Names a setting: its values of `CONFIGURATION`."""
@@ -140,9 +141,8 @@ def _measured(sweep: Tables, where: str, running: Sequence[str]) -> Answer:
     """Return what was measured of one edge, or of several."""
     edges, found = sweep.edges(), measured_edges(sweep)
     asked = list[Question]()
-    if sweep.meta["ended"] and any(edge.is_bracketed and not edge.is_precise for edge in edges):
-        most = max(edge.trials for edge in edges)
-        asked.append(_more_trials("More trials make it more precise", sweep, where, most))
+    if any(edge.is_bracketed and not edge.is_precise for edge in edges):
+        asked = _more_trials("More trials make it more precise", sweep, where)
     if len(edges) > 1:
         known = sum(edge.is_bracketed for edge in edges)
         lines = (f"{title}: {first}" for title, (first, *_) in found)
@@ -251,12 +251,15 @@ def _decided(sweep: Tables, contest: Contest, where: str, running: Sequence[str]
     known, best = keys(contest.table), int(contest.decision.leader)
     rivals = tuple(known[k] for k in np.flatnonzero(contest.decision.rivals))
     head = f"{'Train with' if contest.settled else 'So far'} {said[0]}{warning(trials_of_leader(sweep, contest))}"
-    open_ = bool(sweep.meta["ended"]) and not contest.settled
-    asked = [_more_trials("More seeds may settle it", sweep, where, len(sweep.trials))] * open_
+    asked = [] if contest.settled else _more_trials("More seeds may settle it", sweep, where)
     return Answer(head, (*running, *said[1:]), (), tuple(asked), known[best], rivals)
 
 
-def _more_trials(text: str, sweep: Tables, where: str, trials: int) -> Question:
-    """Return the question that doubles the trials of a decision or an edge, and its command."""
+def _more_trials(text: str, sweep: Tables, where: str) -> list[Question]:
+    """Return the question that doubles the trials of a decision or an edge that has spent them, and its command."""
+    if not sweep.meta["ended"] or sweep.trials["stop_reason"].isin(UNFINISHED_REASONS).any():
+        return []
+    asked = sweep.meta["options"].get("trials")
+    trials = max(len(sweep.trials), asked if type(asked) is int else 0)
     by_hand = f" ({NAMED_AGAIN})" * (named_again(sweep.meta)[1] == NAMED_AGAIN)
-    return Question(f"{text}{by_hand}:", resume_command(sweep.meta, where, trials=2 * trials))
+    return [Question(f"{text}{by_hand}:", resume_command(sweep.meta, where, trials=2 * trials))]

@@ -112,8 +112,8 @@ def print_table(console: Console, view: View) -> None:
     if view.has_seeds:
         shown = [one for one in shown if one.look not in ("why", "number hide")]
         rows = "range of learning rates, with means" if _has_ranges(view) else "setting"
-        rows += ", with 95% intervals, or the values of two seeds" * (rows == "setting")
-        console.print(f"A line for each {rows} (without what diverged or ended early):", style="dim", highlight=False)
+        rows += ", with 95% intervals or two values" * (rows == "setting")
+        console.print(f"A line for each {rows} of what did not fail:", style="dim", highlight=False)
     elif count > most:
         console.print(f"The best {most} of {count} settings:", style="dim", highlight=False)
     if view.has_seeds and _width(console, _table(console, shown, most)) > console.width:

@@ -296,6 +296,23 @@ def test_an_edge_that_is_not_as_precise_as_asked_asks_for_twice_as_many_trials(e
     )
 
 
+def test_what_was_interrupted_asks_for_no_more_trials_and_others_for_more_than_they_were_asked_for(
+    edge_sweep, made_up_sweep
+):
+    settings = [{"learning_rate": one} for one in (0.1, 0.2)]
+    spent = decision(made_up_sweep([0.1]), settings, lambda seed, one: 0.9 + (seed + one) % 2 / 100, trials=9)
+    assert answer(spent).questions[0].command.endswith(" --trials 18")
+    edge_sweep.meta["options"] |= {"precision": 0.001, "trials": 100}
+    assert answer(edge_sweep).questions[0].command.endswith(" --trials 200")
+    for sweep in (spent, edge_sweep):
+        last = sweep.trials["trial_id"] == sweep.trials["trial_id"].max()
+        ended = replace(
+            sweep, trials=sweep.trials.assign(stop_reason=sweep.trials["stop_reason"].mask(last, "interrupted"))
+        )
+        [asked] = answer(ended).questions
+        assert asked.text == "1 trial had not ended; resume with:"
+
+
 def test_the_trials_of_an_edge_count_also_those_that_are_too_slow_to_say_where_it_is(edge_sweep):
     """A rate of the pilot at which a trial has only just learned is below all that count."""
     slow = edge_sweep.epochs["trial_id"] == "00000"
