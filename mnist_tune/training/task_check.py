@@ -212,7 +212,7 @@ def _check_score(
     if not bool(jnp.isfinite(found["loss"]).all()):
         raise UserError(f"{what} returned NaN or infinity for untrained parameters; scale the data, or the parameters")
     right = np.asarray(found.get("accuracy", 0), np.float32)
-    if not ((right >= 0) & (right <= 1)).all():
+    if not ((right >= 0) & (right < 1.01)).all():  # up to rounding
         raise UserError(
             f"{what} returned accuracies up to {right.max():.4g}; give shares from 0 to 1, or True and False"
         )

@@ -114,7 +114,7 @@ def test_commands_take_tasks_and_several_of_them_share_a_sweep(folder):
     sweep = run_sweep("tasks", some, SweepOptions(output=folder / "a", **quiet), task=both)
     assert sweep.trials["score_kl"].gt(0).all()
     assert "score_kl" in load_sweep(folder / "a").epochs
-    assert sweep.answer().headline == "Each task has a best setting"
+    assert sweep.answer().headline == "A best setting is known for 2 of 2 tasks"
     assert sweep.best()["architecture"].nunique() == 2
     assert "kl" in [one.title for one in View([sweep]).measures]
     assert [row.metrics["score_kl"] > 0 for run in runs(sweep) for row in run.rows] == [True] * 8
