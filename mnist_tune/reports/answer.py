@@ -121,8 +121,8 @@ def _answer(sweep: Tables, where: str) -> Answer:
     else:
         lines = ["; ".join(how_sure(best, names))]
         wrong = warning(trials[[one == key[0] for one in keys(trials)]])
-        for k in best.index[~best["regime"].str.contains("|".join(WARNED))][: bool(wrong)]:
-            wrong += f"; the best that does not: {names[k]}, {ranking.number(best['accuracy'][k])}"
+        for k in best.index[~best["regime"].str.contains("|".join((*WARNED, "slow")))][: bool(wrong)]:
+            wrong += f"; the best that does not: {names[k]} with {ranking.number(best['accuracy'][k])}"
     scored = f"{SPLITS[held_out(trials)].replace('accuracy', ranking.word)} {ranking.number(accuracy)}"
     scored += memorised(best["train_accuracy"].iloc[first], accuracy) * ranking.is_accuracy
     head = f"{names[first]}: {scored} ({how}{wrong})"

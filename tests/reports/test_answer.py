@@ -36,8 +36,8 @@ def test_the_answer_says_what_it_rests_on_and_where_accuracy_jumps(made_up_sweep
         return found.headline, found.lines[0]
 
     far = said(test_accuracy=[0.9, 0.95])
-    warned = "Train with 1: test accuracy 0.9500 (best of 2, but it oscillates; the best that does not: 0.1, 0.9000)"
-    assert far == (warned, "One seed told it apart from all others")
+    warned = "but it oscillates; the best that does not: 0.1 with 0.9000)"
+    assert far == (f"Train with 1: test accuracy 0.9500 (best of 2, {warned}", "One seed told it apart from all others")
     near = {"test_accuracy": [0.949, 0.95]}
     assert said(**near)[1] == "One seed can't rank 0.1, 1"
     jumping = answer(replace(sweep, trials=trials.assign(late_fall=[0.01, 0.013], **near)))
@@ -193,9 +193,9 @@ def test_beside_a_best_setting_that_oscillates_the_best_that_does_not_is_named(m
         return answer(replace(sweep, trials=trials.assign(regime=regimes))).headline.partition("but it ")[2]
 
     calm, restless = "converged", "oscillating"
-    assert said(calm, calm, restless) == "oscillates; the best that does not: 0.5, 0.9200)"
-    assert said(calm, "overfit", restless) == "oscillates; the best that does not: 0.1, 0.9000)"
-    assert said(restless, restless, restless) == "oscillates)"
+    assert said(calm, calm, restless) == "oscillates; the best that does not: 0.5 with 0.9200)"
+    assert said(calm, "overfit", restless) == "oscillates; the best that does not: 0.1 with 0.9000)"
+    assert said("slow", restless, restless) == said(restless, restless, restless) == "oscillates)"
     assert said(calm, calm, calm) == ""
 
 
