@@ -187,9 +187,11 @@ def _named(flag: str, call: Call) -> Attribute:
         sys.path.append(folder)  # for the modules beside it that it imports
     with _telling(flag, call, place):
         module = modules.load(_known(file) if is_file else place)
-    if not callable(getattr(module, name, None)):
+    if not callable(there := getattr(module, name, None)):
         known = [one for one, value in vars(module).items() if callable(value) and not one.startswith("_")]
-        raise UserError(f"--{flag} {call.name}: {place} has no function {name!r}{closest(name, known)}")
+        made = f"; it is of type {type(there).__name__}, so write a function that returns it"
+        said = closest(name, known) if there is None else made
+        raise UserError(f"--{flag} {call.name}: {place} has no function {name!r}{said}")
     return Attribute(module.__name__, name)
 
 
