@@ -47,6 +47,7 @@ def test_without_a_test_part_a_sixth_becomes_it_and_is_said():
     assert len(set(dataset.test_labels.tolist())) > 1
     parts = [image.tobytes() for part in (dataset.train_images, dataset.test_images) for image in part]
     assert sorted(parts) == sorted(image.tobytes() for image in X[order])
+    np.testing.assert_array_equal(load_dataset((X[order], Y[order])).test_images, dataset.test_images)
     assert "has no test part, so 8 of its images, drawn at random, are held out as the test set" in dataset.note
 
 
