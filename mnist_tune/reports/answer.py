@@ -140,9 +140,8 @@ def _answer(sweep: Tables, where: str) -> Answer:
 def _measured(sweep: Tables, where: str, running: Sequence[str]) -> Answer:
     """Return what was measured of one edge, or of several."""
     edges, found = sweep.edges(), measured_edges(sweep)
-    asked = list[Question]()
-    if any(edge.is_bracketed and not edge.is_precise for edge in edges):
-        asked = _more_trials("More trials make it more precise", sweep, where)
+    is_open = any(edge.is_bracketed and not edge.is_precise for edge in edges)
+    asked = _more_trials("More trials make it more precise", sweep, where) * is_open
     if len(edges) > 1:
         known = sum(edge.is_bracketed for edge in edges)
         lines = (f"{title}: {first}" for title, (first, *_) in found)

@@ -95,17 +95,16 @@ def failed(failures: int, seeds: int) -> str:
 def _calmer(sweep: Tables, contest: Contest, names: Sequence[str], left: Sequence[int]) -> Iterator[str]:
     """Yield which of the settings that are not told apart from the best is the calmest, if it failed or oscillated with
     fewer seeds, of those that both have."""
-    best, found = int(contest.decision.leader), {}
-    ended = outcomes(sweep.trials, data_facts(sweep.meta))
+    best, ended, found = int(contest.decision.leader), outcomes(sweep.trials, data_facts(sweep.meta)), {}
     calm = pd.Series((ended == COMPETES) & (sweep.trials["regime"] != "oscillating").to_numpy(), sweep.trials["seed"])
     for k in (best, *left):
-        found[k] = calm[(ended != MISSING) & np.array(contest.is_of(k, sweep.trials))]
-    shared = {k: found[best].index.intersection(found[k].index) for k in left}
-    gains = {k: int(found[k][seeds].sum() - found[best][seeds].sum()) for k, seeds in shared.items()}
-    calmest = max(gains, key=gains.__getitem__, default=best)  # of equal ones the first
-    if gains.get(calmest, 0) > 0:
-        of, seeds = [f"{found[k][shared[calmest]].sum()}" for k in (calmest, best)], len(shared[calmest])
-        said = f"{of[0]} of {counted(seeds, 'seed')} neither failed nor oscillated, of {names[best]} {of[1]}"
+        found[k] = calm[(ended != MISSING) & np.array(contest.is_of(k, sweep.trials))].astype(float)
+    seeds = pd.DataFrame(found)
+    gains = seeds.sub(seeds[best], axis=0).sum()  # over the seeds that both have
+    if gains.max() > 0:
+        shared = seeds[[int(gains.idxmax()), best]].dropna()  # of equal ones the first
+        (calmest, few), (_, less) = shared.sum().astype(int).items()
+        said = f"{few} of {counted(len(shared), 'seed')} neither failed nor oscillated, of {names[best]} {less}"
         yield f"calmer, and may be as good: {names[calmest]} ({said})"
 
 

@@ -122,16 +122,10 @@ def head(view: View, number: int) -> dict[str, Any]:
     progress = (int(sweep.trials["epochs_run"].sum()), int(sweep.trials["epochs_asked"].sum())) if live else None
     left = view.left_s(sweep)
     found = facts(sweep)
-    context = [
-        view.titles[number],
-        title([sweep], [""]),
-        found.get("all with", ""),
-        found.get("trials", ""),
-        found.get("time", ""),
-    ]
+    about = (found.get(name, "") for name in ("all with", "trials", "time"))
     return {
         "title": view.titles[number],
-        "context": " · ".join(filter(None, context)),
+        "context": " · ".join(filter(None, [view.titles[number], title([sweep], [""]), *about])),
         "tag": "h2" if view.several else "h1",
         "answer": said,
         "first": first,

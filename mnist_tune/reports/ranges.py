@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -120,13 +120,14 @@ def advice(family: pd.DataFrame, meta: Mapping[str, Any], where: str, best: floa
     rates = sorted(trained["learning_rate"].unique())
     restless = set(trained["learning_rate"][trained["regime"].isin(RESTLESS)])
     last = some if every is None else every
-    above = min((one for one in restless if one >= (last or 0)), default=math.inf)
+    top = max((one for one in rates if one not in restless), default=0.0)
+    above = min((one for one in restless if one >= (last or top)), default=math.inf)
     if best in (rates[0], rates[-1]) and len(rates) > 1 and best not in restless:
         which, direction = ("largest", "larger") if best == rates[-1] else ("smallest", "smaller")
         asked = f"{rate(best)} is the {which} rate tried, so try {direction} ones:"
         tried = _between(best, best * 10 if best == rates[-1] else best / 10)[1:]
-    elif last is None:
-        asked, tried = _where_none_converged(trained, rates, restless)
+    elif last is None and top and not trained["regime"][trained["learning_rate"] == top].eq("slow").any():
+        return "", ""  # nothing points anywhere
     elif above == math.inf:
         asked, tried = "no edge yet, try larger rates:", _between(rates[-1], 10 * rates[-1])[1:]
     elif above == rates[0]:
@@ -160,20 +161,6 @@ def where_the_edge_is(family: pd.DataFrame, meta: Mapping[str, Any], where: str)
         return "where is the edge?", f"find_edge(EdgeOptions({python_call('', meta, **given)[1:-1]}))"
     line = " ".join(words(name, *[one] * (one is not True)) for name, one in given.items())
     return "where is the edge?", f"{command('edge')} {line}"
-
-
-def _where_none_converged(
-    trials: pd.DataFrame, rates: Sequence[float], restless: Set[float]
-) -> tuple[str, list[float]]:
-    """Return in which direction a rate may converge, and the rates to try; none if nothing points anywhere."""
-    calm, slow = [one for one in rates if one not in restless], {*trials["learning_rate"][trials["regime"] == "slow"]}
-    if not calm:
-        return "try smaller rates:", _between(rates[0], rates[0] / 10)[1:]
-    if calm[-1] not in slow:
-        return "", []
-    if calm[-1] == rates[-1]:
-        return "try larger rates:", _between(rates[-1], 10 * rates[-1])[1:]
-    return "try rates between:", _inside(calm[-1], min(one for one in restless if one > calm[-1]))
 
 
 def _between(first: float, last: float, count: int = 4) -> list[float]:

@@ -137,11 +137,11 @@ def test_where_every_rate_diverged_smaller_ones_are_tried(made_up_sweep):
         ((0.1, 0.4, 1.0, 3.0), "cuco", "try rates between:", "1.25 1.55 1.93 2.41"),
         ((0.1, 0.4, 1.0, 3.0), "ccuo", "try rates between:", "1.25 1.55 1.93 2.41"),
         ((0.1, 0.4, 1.0), "ccu", "no edge yet, try larger rates", "2.15 4.64 10"),
-        ((0.1, 0.2, 0.4), "sss", "try larger rates", "0.862 1.86 4"),
+        ((0.1, 0.2, 0.4), "sss", "no edge yet, try larger rates", "0.862 1.86 4"),
         ((0.1, 0.2, 0.4), "ooo", "try smaller rates", "0.0464 0.0215 0.01"),
         ((0.1, 0.2, 0.4), "sso", "try rates between:", "0.23 0.264 0.303 0.348"),
         ((0.1, 0.4, 0.44), "soo", "try rates between:", "0.132 0.174 0.23 0.303"),
-        ((0.1,), "s", "try larger rates", "0.215 0.464 1"),
+        ((0.1,), "s", "no edge yet, try larger rates", "0.215 0.464 1"),
         ((1.0, 1.0001), "cd", "", ""),
         ((0.1, 1.0, 1.21), "cco", "try rates between:", "1.04 1.08 1.12 1.16"),
     ],
@@ -170,7 +170,7 @@ def test_where_none_converged_rates_above_the_slow_ones_are_tried(made_up_sweep)
     trials = made_up_sweep([0.1, 0.2, 0.4], seeds=2).trials.sort_values("learning_rate")
     assert following(trials.assign(regime="underfit")) == ("", "")
     slow = trials.assign(regime="slow")
-    assert following(slow)[0] == "try larger rates:", "below a rate that is too slow, all are slower"
+    assert following(slow)[0] == "no edge yet, try larger rates:", "below a rate that is too slow, all are slower"
     close = trials.assign(regime=["slow"] * 4 + ["diverged"] * 2).replace({"learning_rate": {0.4: 0.22}})
     assert following(close) == ("", ""), "there is nothing to ask"
 
@@ -181,7 +181,7 @@ def test_rates_at_which_nothing_is_learned_point_to_larger_ones_if_anywhere(made
     trials = made_up_sweep([1e-7, 1e-6, 1e-5]).trials.sort_values("learning_rate").assign(regime=regime)
     for accuracies in ([0.1, 0.1, 0.1], [0.11, 0.1, 0.1]):
         question, _ = following(trials.assign(test_accuracy=accuracies))
-        assert question == (f"try {asked} rates:" if asked else "")
+        assert question == (f"no edge yet, try {asked} rates:" if asked else "")
 
 
 @pytest.mark.parametrize("others", ["waiting", "interrupted", "error"])
