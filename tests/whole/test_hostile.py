@@ -148,11 +148,13 @@ def size(found):
 
 @pytest.mark.promise("Damaged lines of the journal are counted in a warning, and change no other row")
 def test_damaged_lines_are_warned_about_once(folder, ended, caplog):
+    before = read_journal(folder()).epochs
     lines = ended["journal.jsonl"].splitlines(keepends=True)
     lines[1:1] = [b"\xff\xfe\n", b'{"kind": "else", "trial_id": "00000"}\n']
     path = folder(journal_jsonl=b"".join(lines) + b'{"kind": "ep')
     with caplog.at_level(logging.WARNING):
         assert size(read_journal(path)) == size(read_journal(path)) == len(lines) - 2
+    pd.testing.assert_frame_equal(read_journal(path).epochs, before)
     assert caplog.messages == [f"{path / 'journal.jsonl'}: skipped 2 damaged lines (lines 2, 3) and read all others"]
 
 
