@@ -33,21 +33,21 @@ class Predict:
     """Network of your own that trained, FILE.py:FUNCTION: name it again, so that it is loaded."""
     trial: str | None = None
     """Id of the trial, by default one of the best setting."""
-    output: Path | None = None
-    """File for the classes, by default classes.csv."""
+    output: Path = Path("classes.csv")
+    """File for the classes."""
 
 
 def main() -> None:
     config = cli.parse(Predict)
     images = _read(config.images, config.array)
-    sweep, output = load_sweep(config.results), config.output or Path("classes.csv")
+    sweep = load_sweep(config.results)
     trained = sweep.load(config.trial, config.architecture)
     classes = trained.predict(images)
     try:
-        np.savetxt(output, classes, "%d", ",")
+        np.savetxt(config.output, classes, "%d", ",")
     except OSError as error:
-        raise UserError(f"cannot write {output}: {why(error)}; name another --output") from None
-    print(f"{output} has {len(classes)} lines, predicted by {trained}, of {sweep.path}")
+        raise UserError(f"cannot write {config.output}: {why(error)}; name another --output") from None
+    print(f"{config.output} has {len(classes)} lines, predicted by {trained}, of {sweep.path}")
 
 
 def _read(path: Path, name: str | None) -> Any:
@@ -59,5 +59,6 @@ def _read(path: Path, name: str | None) -> Any:
         if len(names) == 1:
             return found[names[0]]
     except Exception as error:  # zipfile and numpy raise many kinds
-        raise UserError(f"cannot read {path}: {why(error)}; write an array with numpy.save") from None
+        said = why(error).partition(". If you trust the file")[0]  # NumPy advises to load pickles
+        raise UserError(f"cannot read {path}: {said}; write an array with numpy.save") from None
     raise UserError(f"{path} has {', '.join(found.files) or 'no array'}; say which one: --array NAME")
