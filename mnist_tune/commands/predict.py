@@ -33,21 +33,21 @@ class Predict:
     """Network of your own that trained, FILE.py:FUNCTION: name it again, so that it is loaded."""
     trial: str | None = None
     """Id of the trial, by default one of the best setting."""
-    output: Path = Path("classes.csv")
-    """File for the classes."""
+    output: Path | None = None
+    """File for the classes, by default classes.csv."""
 
 
 def main() -> None:
     config = cli.parse(Predict)
     images = _read(config.images, config.array)
-    sweep = load_sweep(config.results)
+    sweep, output = load_sweep(config.results), config.output or Path("classes.csv")
     trained = sweep.load(config.trial, config.architecture)
     classes = trained.predict(images)
     try:
-        np.savetxt(config.output, classes, "%d", ",")
+        np.savetxt(output, classes, "%d", ",")
     except OSError as error:
-        raise UserError(f"cannot write {config.output}: {why(error)}; name another --output") from None
-    print(f"{config.output} has {len(classes)} lines, predicted by {trained}, of {sweep.path}")
+        raise UserError(f"cannot write {output}: {why(error)}; name another --output") from None
+    print(f"{output} has {len(classes)} lines, predicted by {trained}, of {sweep.path}")
 
 
 def _read(path: Path, name: str | None) -> Any:
