@@ -77,7 +77,9 @@ def main() -> int:
         uv, needed = [sys.executable, "-m", "uv"], config.requirements()
         how = "lowest-direct" if config.libraries == "lowest" else "highest"
         subprocess.run([*uv, "venv", "--quiet", "--clear", "--python", config.python, folder], check=True)
-        subprocess.run([*uv, "pip", "install", "--quiet", "--python", python, "--resolution", how, *needed], check=True)
+        install = [*uv, "pip", "install", "--quiet", "--python", python]
+        subprocess.run([*install, "--resolution", how, *needed], check=True)
+        subprocess.run([*install, "--no-deps", "--editable", str(REPOSITORY)], check=True)  # the command, mnist-tune
         frozen = subprocess.run([*uv, "pip", "freeze", "--python", python], check=True, capture_output=True, text=True)
         wanted = {name(one).partition("[")[0] for one in needed}
         print("with " + ", ".join(one for one in frozen.stdout.split() if one.partition("==")[0] in wanted), flush=True)

@@ -296,7 +296,7 @@ class View:
             return Measure(
                 title, column, Axis(min(0.6 * errors.min(), high / 20), high, accuracy=True), {guess: "guess"}
             )
-        untrained = self.epochs.get("untrained_loss", pd.Series(dtype=float)).astype(float).median()
+        untrained = self.epochs.get("untrained_loss", pd.Series(dtype=float)).dropna().astype(float).median()
         log, loss = bool((known > 0).all()), column.endswith("loss") and bool(untrained > 0)
         most = (BEYOND if log else 1) * untrained if loss else math.inf
         axis = Axis.of(known[known <= most] if (known <= most).any() else [most], log, 1 if log else 0.1)
