@@ -81,7 +81,7 @@ def trials_of_leader(sweep: Tables, contest: Contest) -> pd.DataFrame:
 
 
 def scores(sweep: Tables, contest: Contest, split: str) -> pd.Series:
-    """Return the scores of those of these trials that compete."""
+    """Return the scores of those trials of the best setting that compete."""
     rows = trials_of_leader(sweep, contest)
     return pd.Series(contest.ranking.scores(rows[outcomes(rows, data_facts(sweep.meta)) == COMPETES], split))
 
