@@ -18,10 +18,10 @@ OWN = ("architecture", "task", "sweep", "seeds", "picture")
 """The options that the command which measures the edge gets by itself, or lacks."""
 
 WITHIN = 2
-"""The measured edge was within this factor of the rate at which the loss blew up, in `CASES` of as many cases of other
-data with cross-entropy (docs/edge_evidence.md)."""
+"""The measured edge was within this factor of the rate at which the loss blew up, in `CASES` of as many new cases
+of other data with cross-entropy (docs/edge_evidence.md)."""
 
-CASES = 22
+CASES = 12
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def print_range(found: RangeTest, options: RangeTestOptions) -> None:
         print(f"{found.architecture}: the loss blows up at {rate(middle, 3)}{seeds}")
         if not found.curves[0].of_task and found.loss == "cross-entropy":
             low, high = (f"{one:.2g}" for one in (middle / WITHIN, middle * WITHIN))
-            print(f"So expect half of the seeds to learn up to {low} to {high}, as in {CASES} of {CASES} other cases")
+            print(f"So expect half of the seeds to learn up to {low} to {high}, as in {CASES} of {CASES} new cases")
     if stayed := len(found.curves) - len(rates):
         print(f"With {stayed} of {len(found.curves)} seeds it never leaves")
     if found.loss == "mse":
