@@ -49,7 +49,7 @@ class Recorder(UnsavedCallback):
             self._record(trial_id, config)
         if warning := result.get("warning"):
             announce(f"warning: {warning}")
-        row = {name: value for name in NAMES if (value := result.get(name)) is not None}
+        row = {name: result[name] for name in NAMES if name in result}
         before = self._writer.last_epochs.get(trial_id, 0)
         if self._writer.epoch(trial_id, row, result["repeated"]):
             self._histories.add(trial_id, row, result["repeated"])
