@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from mnist_tune.data.own import examples_of, type_of
 from mnist_tune.data_spec import ARRAYS, DataSpec, TaskSpec
 from mnist_tune.errors import UserError
 from mnist_tune.execution.checkpoint import Checkpoint
@@ -24,7 +25,7 @@ from mnist_tune.training.classifier import classifier, scale
 from mnist_tune.training.networks import initial
 from mnist_tune.training.program import TrainState
 from mnist_tune.training.task import BLOCK, Network, Task
-from mnist_tune.trial import FIELDS, TrialConfig, closest
+from mnist_tune.trial import FIELDS, UNDECIDED_REASONS, TrialConfig, closest
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,8 +75,9 @@ class Trained:
 
     def _logits(self, x: Any) -> Iterator[np.ndarray]:
         examples, variables = self._checked(x), jax.device_put((self.params, self.state))
-        for first in range(0, max(len(examples), 1), BLOCK):
-            yield np.asarray(self._apply(*variables, examples[first : first + BLOCK]), np.float32)
+        kind = np.int32 if self.data.positions > 1 else np.float32
+        for first in range(0, len(examples), BLOCK):
+            yield np.asarray(self._apply(*variables, examples[first : first + BLOCK].astype(kind)), np.float32)
 
     @cached_property
     def _apply(self) -> Any:
@@ -86,23 +88,23 @@ class Trained:
         return jax.jit(apply)
 
     def _checked(self, x: Any) -> np.ndarray:
-        """Return examples as they can be scaled."""
+        """Return examples as the data are that were trained on, or as `checked` would take them."""
         if not isinstance(self.data, DataSpec):
             raise UserError("only networks predict classes; call functions of your own with .params and .state")
-        x, shape = np.asarray(x), self.data.shape
-        if x.shape[1:] != shape or not x.ndim:
-            one = "; of one example, give x[None]" * (x.shape == shape)
-            raise UserError(f"x has shape {list(x.shape)}, it was trained on [n, {', '.join(map(str, shape))}]{one}")
+        given, shape = np.asarray(x), self.data.shape
+        if given.shape[1:] != shape or not given.ndim:
+            one = "; of one example, give x[None]" * (given.shape == shape)
+            raise UserError(
+                f"x has shape {list(given.shape)}, it was trained on [n, {', '.join(map(str, shape))}]{one}"
+            )
+        found = examples_of(given, "x")
         most = self.data.divisor if self.data.positions == 1 else 2**31 - 1
-        if most == 1:
-            if x.dtype.kind not in "fb":
-                raise UserError(f"x is of type {x.dtype}, it was trained on floats; scale x as they were")
-            return np.asarray(x, np.float32)
-        if x.dtype.kind not in "iu" or (x.size and not 0 <= x.min() <= x.max() <= most):
-            within = f", {x.min():.4g} to {x.max():.4g}" * bool(x.size)
-            wanted = f"whole numbers from 0 to {most:.0f}"
-            raise UserError(f"x is of type {x.dtype}{within}, it was trained on {wanted}; give x as it is stored")
-        return np.asarray(x, np.int32)
+        if most == 1 and found.dtype.kind != "f":
+            raise UserError(f"x is of type {given.dtype}, it was trained on floats; give floats, scaled as they were")
+        if most > 1 and (found.max() > most or (found.dtype.kind == "f" and type_of([found]) is not np.uint8)):
+            said = f"x is of type {given.dtype}, {given.min():.4g} to {given.max():.4g}"
+            raise UserError(f"{said}, it was trained on whole numbers from 0 to {most:.0f}; give x as it is stored")
+        return found
 
 
 DATA = ("dataset", "data_dir", "train_images", "standardize", "task")
@@ -113,13 +115,17 @@ def load(sweep: Tables, trial_id: str | None, code: Any) -> Trained:
     """Return what a trial trained. The arguments are as in `Sweep.load`."""
     known, leading = sweep.trials["trial_id"], sweep.leading()
     if trial_id is None and not leading:
-        raise UserError(f"no setting of {sweep.path} has run all its epochs; name a trial, such as .load({known[0]!r})")
+        such = "".join(f"; name a trial, such as {one!r}" for one in known[:1])
+        raise UserError(f"no setting of {sweep.path} has run all its epochs{such}")
     wanted = leading[0] if trial_id is None else trial_id
     found = sweep.trials[known == wanted].rename(columns={"epochs_asked": "epochs"})
     if found.empty:
-        raise UserError(f"{sweep.path} has no trial {wanted!r}{closest(f'{wanted:0>5}', known[:10])}")
+        meant = f"{wanted:0>5}"
+        raise UserError(f"{sweep.path} has no trial {wanted!r}{closest(meant, [*known[known == meant], *known[:10]])}")
     trial = TrialConfig.from_dict(found[found.columns.intersection([*FIELDS])].to_dict("records")[0])
     saved = Checkpoint.load(sweep.state(wanted))
+    if saved is None and found["stop_reason"].isin(UNDECIDED_REASONS).any():
+        raise UserError(f"no state of trial {wanted} has been saved so far")
     if saved is None:
         raise UserError(f"the state of trial {wanted} was not kept; to train it again: {_again(trial, sweep.meta)}")
     _name_again(sweep, trial.architecture, code)

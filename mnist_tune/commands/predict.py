@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import tyro
 
-from mnist_tune import UserError, cli, load_sweep
-from mnist_tune.errors import why
+from mnist_tune import UserError, cli, load_sweep, storage
+from mnist_tune.data.own import arrays_in
+from mnist_tune.exports.run import writing
+from mnist_tune.numbers import counted
 
 
 @dataclass(frozen=True)
@@ -39,26 +41,14 @@ class Predict:
 
 def main() -> None:
     config = cli.parse(Predict)
-    images = _read(config.images, config.array)
-    sweep, output = load_sweep(config.results), config.output or Path("classes.csv")
+    with arrays_in(config.images) as file:
+        names = [one for one in file if config.array in (None, one)]
+        if len(names) != 1:
+            raise UserError(f"{config.images} has {', '.join(file) or 'no array'}; say which one: --array NAME")
+        images = file[names[0]]
+    sweep, output = load_sweep(config.results), storage.local(config.output or "classes.csv")
     trained = sweep.load(config.trial, config.architecture)
     classes = trained.predict(images)
-    try:
+    with writing(output):
         np.savetxt(output, classes, "%d", ",")
-    except OSError as error:
-        raise UserError(f"cannot write {output}: {why(error)}; name another --output") from None
-    print(f"{output} has {len(classes)} lines, predicted by {trained}, of {sweep.path}")
-
-
-def _read(path: Path, name: str | None) -> Any:
-    try:
-        found = np.load(path, allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            return found
-        names = [one for one in found.files if name in (None, one)]
-        if len(names) == 1:
-            return found[names[0]]
-    except Exception as error:  # zipfile and numpy raise many kinds
-        said = why(error).partition(". If you trust the file")[0]  # NumPy advises to load pickles
-        raise UserError(f"cannot read {path}: {said}; write an array with numpy.save") from None
-    raise UserError(f"{path} has {', '.join(found.files) or 'no array'}; say which one: --array NAME")
+    print(f"{output} has {counted(len(classes), 'line')}, predicted by {trained}, of {sweep.path}")

@@ -3,15 +3,17 @@ on them."""
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
 from mnist_tune import storage
 from mnist_tune.data.idx import DataError
+from mnist_tune.errors import UserError
 from mnist_tune.machine import usable_memory
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
@@ -31,30 +33,38 @@ by chance once in 10^8 data sets."""
 Arrays = dict[str, np.ndarray]
 
 
-def read_npz(path: Path) -> Arrays:
-    """Return the arrays of a file, of which `x_test` and `y_test` may be missing. Pickled objects are not read. Raises
-    DataError if it can't be read, lacks an array, or is larger than this machine's memory."""
+@contextmanager
+def arrays_in(path: Path) -> Iterator[Mapping[str, Any]]:
+    """Open a file of `numpy.savez`, whose arrays are read when they are asked for, or of `numpy.save`, whose one array
+    has no name. Pickled objects are not read. Raises DataError if it can't be read, or is larger than this machine's
+    memory."""
     try:
-        with storage.open_file(path, links=True) as opened:
-            with zipfile.ZipFile(opened) as members:
-                needed = sum(member.file_size for member in members.infolist())
-            if needed > (there := usable_memory()):
+        with storage.open_file(path, there := usable_memory(), links=True) as opened:
+            found = np.load(opened, allow_pickle=False)
+            members = found.zip.infolist() if isinstance(found, NpzFile) and found.zip else ()
+            if (needed := sum(member.file_size for member in members)) > there:
                 raise DataError(
                     f"{path} takes {needed / 2**30:.1f} GiB of memory, this machine has {there / 2**30:.1f}; "
                     "save fewer or smaller images, or of a smaller type (uint8)"
                 )
-            opened.seek(0)
-            with np.load(opened, allow_pickle=False) as file:
-                names = [name for name in NAMES if name in file]
-                if not {"x_train", "y_train"} <= set(names):
-                    has = ", ".join(file.files) or "nothing"
-                    raise DataError(f"{path} has no x_train and y_train, it has {has}; save it with those names")
-                return {name: file[name] for name in names}
-    except DataError:
+            yield found if isinstance(found, NpzFile) else {"an array without a name": found}
+    except UserError:
         raise
     except Exception as error:  # zipfile and numpy raise many kinds
         why = getattr(error, "strerror", None) or str(error).partition(" when allow_pickle")[0]
+        why = "it is no file of NumPy" if "pickled data" in why.replace("(object) ", "") else why
         raise DataError(f"cannot read {path}: {why}; write arrays of numbers with numpy.savez") from None
+
+
+def read_npz(path: Path) -> Arrays:
+    """Return the arrays of a file, of which `x_test` and `y_test` may be missing. Raises DataError if it lacks another,
+    or can't be read."""
+    with arrays_in(path) as file:
+        names = [name for name in NAMES if name in file]
+        if not {"x_train", "y_train"} <= set(names):
+            has = ", ".join(file) or "nothing"
+            raise DataError(f"{path} has no x_train and y_train, it has {has}; save it with those names")
+        return {name: file[name] for name in names}
 
 
 def checked(arrays: Mapping[str, Any], source: str) -> Arrays:
@@ -72,7 +82,7 @@ def checked(arrays: Mapping[str, Any], source: str) -> Arrays:
         for name in (x, y):
             if name not in arrays:
                 raise DataError(f"{source} has no {name}; give both {x} and {y}")
-        found[x] = _images(arrays[x], f"{x} of {source}")
+        found[x] = examples_of(arrays[x], f"{x} of {source}")
         found[y] = _labels(arrays[y], f"{y} of {source}", np.asarray(arrays[x]))
         if len(found[x]) != len(found[y]):
             given = f"{x} has {len(found[x])} examples, {y} {len(found[y])} labels"
@@ -91,11 +101,11 @@ def checked(arrays: Mapping[str, Any], source: str) -> Arrays:
             f"{source}: x_train is of type {np.asarray(arrays['x_train']).dtype}, x_test of "
             f"{np.asarray(arrays['x_test']).dtype}; give both in the same type and the same units"
         )
-    kind = _type_of(parts)
+    kind = type_of(parts)
     return found | {name: found[name].astype(kind, copy=False) for name in shapes}
 
 
-def _type_of(parts: Sequence[np.ndarray]) -> type:
+def type_of(parts: Sequence[np.ndarray]) -> type:
     """Return the type that images of both parts get."""
     smallest, largest = min(part.min() for part in parts), max(part.max() for part in parts)
     if parts[0].dtype.kind == "f":
@@ -131,7 +141,8 @@ def order_note(labels: np.ndarray) -> str:
     return ""
 
 
-def _images(array: Any, name: str) -> np.ndarray:
+def examples_of(array: Any, name: str) -> np.ndarray:
+    """Return numbers, one example or more a row; those that are not whole as float32. Raises DataError."""
     images = np.asarray(array)
     if images.dtype.kind not in "fiub":
         raise DataError(f"{name} is of type {images.dtype}; give numbers")

@@ -2,6 +2,7 @@
 
 import gzip
 import shutil
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -238,7 +239,7 @@ def test_files_are_taken_or_refused(here, monkeypatch):
     np.savez(whole, **NPZ["whole"])
     sizes = [SimpleNamespace(file_size=2**30), SimpleNamespace(file_size=2**31)]
     with monkeypatch.context() as patch:
-        patch.setattr(own.zipfile.ZipFile, "infolist", lambda file: sizes)
+        patch.setattr(zipfile.ZipFile, "infolist", lambda file: sizes)
         for memory in (3 * 2**30, 3 * 2**30 - 1, 2**29):
             patch.setattr(own, "usable_memory", lambda: memory)  # noqa: B023
             lines.append(f"3 GiB, memory of {memory}: {outcome(lambda: load_dataset('whole.npz').name)}")

@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from own_networks import PAGE, write_networks
 
@@ -101,11 +102,22 @@ def test_code_is_named_again_and_is_what_trained(as_users_have_it, one_core, tmp
         "x[0]": r"x has shape \[8, 8, 3\], it was trained on \[n, 8, 8, 3\]; of one example, give x\[None\]",
         "x[:, :7]": r"x has shape \[240, 7, 8, 3\], it was trained on \[n, 8, 8, 3\]$",
         "x + 200.0": "of type float64",
+        "x[:0]": "give at least one example",
+        "x * np.nan": "x holds NaN or infinity in example 0",
         "x.astype(int) * 2": "of type int64, 0 to",
     }.items():
         with pytest.raises(UserError, match=said):
-            best.predict(eval(wrong, {"x": np.minimum(x, 250) * (x > 100)}))
-    assert (best.predict(x[:3].astype(int)) == best.predict(x[:3])).all()
+            best.predict(eval(wrong, {"np": np, "x": np.minimum(x, 250) * (x > 100)}))
+    assert (best.predict(x.astype(int)) == best.predict(x)).all()
+    assert all((best.predict(x.astype(kind)) == best.predict(x)).all() for kind in (int, float)), "as training does"
+    many = pd.concat([found.trials.assign(trial_id=f"{i:05d}", stop_reason="waiting") for i in range(13)])
+    for trials, asked, said in (
+        (many, "12", "has no trial '12'; did you mean '00012'"),
+        (many, "00012", "no state of trial 00012 has been saved so far"),
+        (many[:0], None, r"has run all its epochs$"),
+    ):
+        with pytest.raises(UserError, match=said):
+            replace(found, trials=trials).load(asked)
     np.save(tmp_path / "new.npy", x)
     monkeypatch.setattr("sys.argv", f"predict {tmp_path}/sweep {tmp_path}/new.npy --architecture {moved}:mlp".split())
     monkeypatch.chdir(tmp_path)
