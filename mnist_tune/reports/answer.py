@@ -102,7 +102,7 @@ def _answer(sweep: Tables, where: str) -> Answer:
     if tasks > 1 and not facts.compares_tasks:
         each = best.drop_duplicates("architecture")
         said = zip(each.index, each["accuracy"], strict=True)
-        lines = [f"{names[k]}: {held_out(trials)} loss {ranking.number(accuracy)}" for k, accuracy in said]
+        lines = [f"{names[k]}: {SPLITS[held_out(trials)]} loss {ranking.number(accuracy)}" for k, accuracy in said]
         asked = tuple(_questions(sweep, where, best[:0], names))
         head = f"A best setting is known for {len(each)} of {tasks} tasks"
         return Answer(head, (*running, *lines), (), asked, None, tuple(keys(each)))
@@ -123,7 +123,7 @@ def _answer(sweep: Tables, where: str) -> Answer:
         wrong = warning(trials[[one == key[0] for one in keys(trials)]])
         for k in best.index[~best["regime"].str.contains("|".join((*WARNED, "slow")))][: bool(wrong)]:
             wrong += f"; the best that does not: {names[k]} with {ranking.number(best['accuracy'][k])}"
-    scored = f"{SPLITS[held_out(trials)].replace('accuracy', ranking.word)} {ranking.number(accuracy)}"
+    scored = f"{SPLITS[held_out(trials)]} {ranking.word} {ranking.number(accuracy)}"
     scored += memorised(best["train_accuracy"].iloc[first], accuracy) * ranking.is_accuracy
     head = f"{names[first]}: {scored} ({how}{wrong})"
     return Answer(

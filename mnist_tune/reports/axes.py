@@ -72,7 +72,10 @@ def place_labels(axis: Any, labels: Sequence[Label], size: float) -> None:
     gap, back = LINE * size * pixel, axis.transData.inverted()
     room = max(1, int((top - bottom) / gap) + 1)
     points = axis.transData.transform([(label.x, label.y) for label in labels])
-    reached = np.maximum.accumulate(points[:, 0] + [width(label.text, size) * pixel for label in labels])
+    wide = size * (
+        AWAY + 0.5 + LETTER * np.array([len(label.text) for label in labels])
+    )  # at most, with their distance
+    reached = np.maximum.accumulate(points[:, 0] + wide * pixel)
     apart = np.flatnonzero(points[1:, 0] > reached[:-1]) + 1  # labels of different groups can't touch
     for group in np.split(np.arange(len(labels)), apart):
         rows = evenly(sorted(group, key=lambda row: points[row, 1]), room)
@@ -84,11 +87,6 @@ def place_labels(axis: Any, labels: Sequence[Label], size: float) -> None:
             if abs(height - y) > gap / 2:  # a line, since matplotlib's arrows take as long again
                 ends = back.transform([(x + 0.5 * size * pixel, y), (x + (AWAY - 0.3) * size * pixel, height)])
                 axis.plot(*ends.T, color=label.colour, lw=0.5, clip_on=False, scalex=False, scaley=False)
-
-
-def width(text: str, size: float) -> float:
-    """Return the largest width of a label, with its distance from the curve, in points."""
-    return size * (AWAY + LETTER * len(text) + 0.5)
 
 
 def spread(wanted: np.ndarray, gap: float, low: float, high: float) -> np.ndarray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,13 +21,15 @@ from matplotlib.ticker import MaxNLocator
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.families import named
-from mnist_tune.regimes.measured_edge import LEARNED, MeasuredEdge
+from mnist_tune.regimes.measured_edge import MeasuredEdge
 from mnist_tune.reports.axes import AWAY, Label, evenly, log_ticks, place_labels
 from mnist_tune.reports.ranges import VERBS
 from mnist_tune.reports.styles import COLOURS, DIM, FAINT, INK, LOOKS, MARKERS, RULE
 from mnist_tune.reports.svg import tagged
 from mnist_tune.reports.view import FEW, MOST_CURVES, Axis, Measure, Setting, View, words
 from mnist_tune.terminal import printable
+
+Pair = tuple[float, float]
 
 LEFT, TOP, BOTTOM, RIGHT = 44, 32, 76, 8
 """Room about the axes of a chart, in points."""
@@ -54,10 +57,8 @@ NAMED = 12
 
 
 class Chart(NamedTuple):
-    """A chart, and what stands about it."""
+    """A chart, and when it is shown."""
 
-    label: str
-    """What it shows, for those who don't see it."""
     draw: Callable[[Any, Measure], None]
     """Draws it into a figure, or a part of one."""
     choice: str = ""
@@ -69,30 +70,25 @@ class Chart(NamedTuple):
 def charts(view: View, sweep: int) -> tuple[list[Chart], list[Chart]]:
     """Return what stands on the left of a sweep's picture, and on the right, there with the choices of a menu."""
     tables = view.sweeps[sweep]
-    curves = Chart("by epoch", partial(curves_by_epoch, view, sweep), "epoch")
+    curves = Chart(partial(curves_by_epoch, view, sweep), "epoch")
     if (contest := tables.decision) is not None and contest.decision.seeds.any():
-        return [Chart("Gap to the best", partial(gaps, view, sweep, contest), "", False)], [curves]
+        return [Chart(partial(gaps, view, sweep, contest), by_measure=False)], [curves]
     if edges := tables.edges():
-        row_of, half = view.row_of(sweep), -(-len(edges) // 2)
-        found = [Chart(f"Share that learns, {one.title}", partial(edge_chart, one, row_of), "", False) for one in edges]
+        half, draw = -(-len(edges) // 2), partial(edge_chart, view.trials[view.trials["sweep"] == sweep])
+        found = [Chart(partial(draw, one), by_measure=False) for one in edges]
         return found[:half], found[half:] or [curves]
     if view.is_ranked(tables):
-        maps = [
-            Chart(f"by {words(one.name)}", partial(by_setting, view, sweep, one), words(one.name))
-            for one in view.maps(sweep)
-        ]
+        maps = [Chart(partial(by_setting, view, sweep, one), words(one.name)) for one in view.maps(sweep)]
         return [maps[0]._replace(choice="")], [*maps[1:], curves]
-    right = [curves]
-    if within := view.crowded(sweep):
-        near = partial(by_rate, view, sweep, within=within)
-        right.append(Chart("by learning rates near the best", near, "rates near the best"))
-    return [Chart("by learning rate", partial(by_rate, view, sweep))], right
+    near = view.crowded(sweep)
+    more = [Chart(partial(by_rate, view, sweep, within=near), "rates near the best")] if near else []
+    return [Chart(partial(by_rate, view, sweep))], [curves, *more]
 
 
 # --- what all charts share
 
 
-def extent(of: Any) -> tuple[float, float]:
+def extent(of: Any) -> Pair:
     """Return the width and the height of a figure, of a part of one, or of axes, in points."""
     return float(of.bbox.width) * 72 / of.figure.dpi, float(of.bbox.height) * 72 / of.figure.dpi
 
@@ -108,28 +104,22 @@ def frame(
     wide, tall = w - left - RIGHT, h - TOP - bottom
     axes = figure.add_axes((left / w, bottom / h, wide / w, tall / h))
     axes.set_axis_off()
+    axes.set_label(printable(title))
     for which, along in (("x", x), ("y", y)):
-        ends = (along.high, along.low) if along.accuracy else (along.low, along.high)
-        axes.set(**{f"{which}scale": "log" if along.log else "linear", f"{which}lim": ends})
-    look: dict[str, Any] = {
-        "color": DIM,
-        "fontsize": LETTERS,
-        "parse_math": False,
-        "transform": axes.transAxes,
-        "clip_on": False,
-    }
+        axes.set(**{f"{which}scale": "log" if along.log else "linear", f"{which}lim": along.ends})
     for at, text in (ticks(x, wide, 48) if x_ticks is None else x_ticks).items():
-        axes.text(x.share(at), -16 / tall, printable(text), ha="center", **look)
+        write(axes, (x.share(at), 0), text, (0, -16), ha="center")
     shares = {y.share(at): text for at, text in (marked or {}).items()}
     lines(axes, [[(0, at), (1, at)] for at in shares], colors=DIM, lw=1, ls=(0, (1, 3)), transform=axes.transAxes)
-    grid = []
-    for at, text in (ticks(y, tall, 20 if y.log else 28) if y_ticks is None else y_ticks).items():
-        if all(abs(y.share(at) - other) * tall > LETTERS for other in [*shares][: len(marked or {})]):
-            shares[y.share(at)] = text
-            grid.append([(0, y.share(at)), (1, y.share(at))])
-    lines(axes, grid, colors=RULE, lw=1, zorder=0, transform=axes.transAxes)
-    for share, text in shares.items():
-        axes.text(-5 / wide, share - 4 / tall, printable(text), ha="right", **look)
+    found = ticks(y, tall, 20 if y.log else 28) if y_ticks is None else y_ticks
+    grid = {
+        y.share(at): text
+        for at, text in found.items()
+        if all(abs(y.share(at) - one) * tall > LETTERS for one in shares)
+    }
+    lines(axes, [[(0, at), (1, at)] for at in grid], colors=RULE, lw=1, zorder=0, transform=axes.transAxes)
+    for share, text in (shares | grid).items():
+        write(axes, (0, share), text, (-5, -4), ha="right")
     write(axes, (0, 1), title, (-left, 16), color=INK, fontsize=LETTERS + 1)
     return axes
 
@@ -147,29 +137,13 @@ def whole(low: float, high: float, most: int = 6) -> dict[float, str]:
     return {one: f"{one:.0f}" for one in found if low <= one <= high}
 
 
-def write(
-    axes: Any,
-    place: tuple[float, float],
-    text: str,
-    away: tuple[float, float] = (0, 0),
-    at: Any = "axes fraction",
-    **look: Any,
-) -> Any:
+def write(axes: Any, place: Pair, text: str, away: Pair = (0, 0), at: Any = "axes fraction", **look: Any) -> Any:
     """Write a text so many points away from a place."""
-    look = {"fontsize": LETTERS, "color": DIM} | look
-    return axes.annotate(
-        printable(text),
-        place,
-        away,
-        xycoords=at,
-        textcoords="offset points",
-        parse_math=False,
-        annotation_clip=False,
-        **look,
-    )
+    look = {"fontsize": LETTERS, "color": DIM, "parse_math": False, "annotation_clip": False} | look
+    return axes.annotate(printable(text), place, away, xycoords=at, textcoords="offset points", **look)
 
 
-def beside(axes: Any, place: tuple[float, float], text: str, at: Any, away: float = 8, **look: Any) -> None:
+def beside(axes: Any, place: Pair, text: str, at: Any, away: float = 8, **look: Any) -> None:
     """Write a text on the right of a place, or on its left where that has no room."""
     room = (axes.bbox.x1 - axes.transData.transform((place[0], 0.5))[0]) * 72 / axes.figure.dpi
     left = room + RIGHT < away + BOLD * len(text)
@@ -228,7 +202,7 @@ def area(count: int) -> float:
 # --- the last value of each trial
 
 
-def by_rate(view: View, sweep: int, figure: Any, one: Measure, within: tuple[float, float] = (0, math.inf)) -> None:
+def by_rate(view: View, sweep: int, figure: Any, one: Measure, within: Pair = (0, math.inf)) -> None:
     """Draw the last value of each trial by its learning rate, with what is known of its noise; under the rates the
     regimes. Of several families there is a line each, through the rates that don't diverge. Only rates within these are
     drawn."""
@@ -240,7 +214,7 @@ def by_rate(view: View, sweep: int, figure: Any, one: Measure, within: tuple[flo
     title = f"{one.title} by learning rate"
     if wide:  # room for the names of the lines
         x = x._replace(high=x.high * (x.high / x.low) ** (wide / (width - LEFT - wide)))
-        title += f"; lines: {shorter(view.differ[sweep], 40)}" * (width > NARROW)
+        title += f"; lines: {shorter(', '.join(map(words, view.differ[sweep])), 40)}" * (width > NARROW)
     axes = frame(figure, title, x, one.axis, one.marked)
     means, rate_of = view.means[one.column], view.settings["learning_rate"].to_numpy()
     ends, beyond = [], math.inf
@@ -272,8 +246,7 @@ def by_rate(view: View, sweep: int, figure: Any, one: Measure, within: tuple[flo
     marks(axes, trials["learning_rate"], view.heights[one.column][trials.index], trials, size, 0.85)
     best_and_rivals(view, axes, settings, rate_of, one, 240, beyond)
     waiting = own[own["epochs_run"] == 0]["learning_rate"]
-    bottom = np.full(len(waiting), one.axis.high if one.axis.accuracy else one.axis.low)
-    dots(axes, waiting, bottom, marker="o", mfc="none", mec=DIM, mew=1.2)
+    dots(axes, waiting, [one.axis.ends[0]] * len(waiting), marker="o", mfc="none", mec=DIM, mew=1.2)
 
 
 def by_setting(view: View, sweep: int, of: Setting, figure: Any, one: Measure) -> None:
@@ -300,30 +273,28 @@ def strip(axes: Any, settings: pd.DataFrame) -> None:
     """Draw under the rates which regime is where: a run of rates each, with its word, as far as there is room."""
     along, tall = extent(axes)
     settings = settings.sort_values("learning_rate")
-    rates, regimes = settings["learning_rate"].to_numpy(), settings["regime"].to_numpy()
-    if not len(rates):
-        return
-    edges = np.concatenate([axes.get_xlim()[:1], np.sqrt(rates[1:] * rates[:-1]), axes.get_xlim()[1:]])
-    starts = np.flatnonzero(np.r_[True, regimes[1:] != regimes[:-1]])
-    room = along + RIGHT
-    for start, end in reversed([*zip(starts, [*starts[1:], len(rates)], strict=True)]):
+    rates, regimes, (low, high) = settings["learning_rate"].to_numpy(), settings["regime"].to_numpy(), axes.get_xlim()
+    edges = np.array([low, *np.sqrt(rates[1:] * rates[:-1]), high])
+    at, room = np.log(edges / low) / math.log(high / low) * along, along + RIGHT
+    starts = np.flatnonzero(np.diff(pd.factorize(regimes)[0], prepend=-1))
+    for start, end in reversed([*pairwise([*starts, len(rates)])]):
         if not regimes[start]:  # still waiting
             continue
-        colour, word = COLOURS[regimes[start]], VERBS[regimes[start]]
-        left, right = edges[start], edges[end]
-        part = axes.axvspan(left, right, -48 / tall, -26 / tall, color=colour, alpha=0.2, ec="none", clip_on=False)
-        tagged(part, f"seg {regimes[start]}", "s", [settings.index[start:end]])
-        a, b = (
-            (np.log(one) - np.log(edges[0])) / (np.log(edges[-1]) - np.log(edges[0])) * along for one in (left, right)
+        colour, word, tag = (
+            COLOURS[regimes[start]],
+            VERBS[regimes[start]],
+            (f"seg {regimes[start]}", "s", [settings.index[start:end]]),
         )
-        wide, middle, narrow = BOLD * len(word), (a + b) / 2, b - a < BOLD * len(word) + 4
-        if narrow:
-            middle = min(middle, room - wide / 2)
-            if middle - wide / 2 < -LEFT:
+        look = {"color": colour, "alpha": 0.2, "ec": "none", "clip_on": False}
+        tagged(axes.axvspan(edges[start], edges[end], -48 / tall, -26 / tall, **look), *tag)
+        half, middle = BOLD * len(word) / 2, (at[start] + at[end]) / 2
+        if narrow := at[end] - at[start] < 2 * half + 4:
+            middle = min(middle, room - half)
+            if middle - half < -LEFT:
                 continue
-            room = middle - wide / 2 - 6
-        said = write(axes, (0, 0), word, (middle, -62 if narrow else -41), ha="center", color=colour, weight="bold")
-        tagged(said, f"seg {regimes[start]}", "s", [settings.index[start:end]])
+            room = middle - half - 6
+        look = {"ha": "center", "color": colour, "weight": "bold"}
+        tagged(write(axes, (0, 0), word, (middle, -62 if narrow else -41), **look), *tag)
 
 
 def legend(axes: Any, trials: pd.DataFrame) -> None:
@@ -333,11 +304,12 @@ def legend(axes: Any, trials: pd.DataFrame) -> None:
     for regime in (one for one in COLOURS if (trials["regime"] == one).any()):
         if x + 12 + BOLD * len(VERBS[regime]) > wide + RIGHT:
             x, y = 6.0, y - 17
-        colour = COLOURS[regime] if by_regime else DIM
-        look = {"color": colour, "transform": axes.transAxes, "clip_on": False}
-        axes.plot(x / wide, (y + 4) / tall, MARKERS[regime], ms=8, mew=0, **look)
+        colour, own = COLOURS[regime] if by_regime else DIM, trials["setting"][trials["regime"] == regime]
+        dots(
+            axes, [x / wide], [(y + 4) / tall], None, 64, marker=MARKERS[regime], color=colour, transform=axes.transAxes
+        )
         said = write(axes, (0, 0), VERBS[regime], (x + 9, y), color=colour, weight="bold")
-        tagged(said, f"seg {regime}", "s", [sorted({*trials["setting"][trials["regime"] == regime]})])
+        tagged(said, f"seg {regime}", "s", [sorted({*own})])
         x += 30 + BOLD * len(VERBS[regime])
 
 
@@ -351,7 +323,7 @@ def curves_by_epoch(view: View, sweep: int, figure: Any, one: Measure) -> None:
     known = [*dict.fromkeys(trials["setting"])]
     if len(known) > FEW:
         known = sorted((i for i in known if settings["role"][i]), key=lambda i: settings["role"][i])[:NAMED]
-    named, differ = [] if view.sweeps[sweep].edges() else known, view.differ[sweep]
+    named, differ = [] if view.sweeps[sweep].edges() else known, ", ".join(map(words, view.differ[sweep]))
     epochs, last = view.kept_epochs, max(int(trials["epochs_run"].max()) if len(trials) else 1, 2)
     in_full = extent(figure)[0] > NARROW
     name = settings["name" if in_full else "rate"].map(lambda said: shorter(said, 24)).map(printable)
@@ -362,31 +334,24 @@ def curves_by_epoch(view: View, sweep: int, figure: Any, one: Measure) -> None:
     title = f"{one.title} by epoch" + f"; names: {shorter(f'{differ}, rate', 40)}" * bool(differ and in_full)
     axes = frame(figure, title, x, one.axis, one.marked, at)
     axes.set_gid("curves")
-    shown = trials[role != ""].index.union(pd.Index(evenly(trials.index, MOST_CURVES - int((role != "").sum()))))
-    ends: dict[int, list[tuple[float, float]]] = {}
-    lasts = np.full((len(view.trials), 2), np.nan)
-    each = trials.loc[shown].assign(near=role[trials.index.get_indexer(shown)] != "")
-    for (regime, look, near), part in each.groupby(["regime", "look", "near"]):
-        found, rows = [], []
-        for i in part.index:
-            known = np.isfinite(curves[i])
-            if known.any():
-                found.append(np.column_stack([epochs[known], curves[i][known]]))
-                rows.append(i)
-                lasts[i] = found[-1][-1]
-                ends.setdefault(view.trials["setting"][i], []).append(lasts[i])
+    shown = {*trials.index[role != ""], *evenly(trials.index, MOST_CURVES - (role != "").sum())}
+    trials = trials.assign(near=role != "")[trials.index.isin(shown) & np.isfinite(curves[trials.index]).any(1)]
+    found = [np.column_stack([epochs, curves[i]])[np.isfinite(curves[i])] for i in trials.index]
+    trials[["x", "y"]] = np.reshape([curve[-1] for curve in found], (-1, 2))
+    for (regime, look, near), rows in trials.groupby(["regime", "look", "near"]).indices.items():
         style = {"colors": LOOKS[look], "lw": 2, "zorder": 2.5} if near else {"colors": FAINT, "lw": 1.1}
-        lines(axes, found, (f"line {look}", "t", rows), linestyles=(0, DASHES.get(regime, ("", None))[1]), **style)
-    marks(axes, lasts[shown, 0], lasts[shown, 1], view.points.loc[shown], 22, kind="end")
-    labels = []
-    for number in (one for one in named if one in ends):
-        near = settings["role"][number] != ""
-        colour = LOOKS[each["look"][each["setting"] == number].iloc[0]] if near else DIM
-        x_end, y_end = np.mean(ends[number], axis=0)
-        labels.append(Label(x_end, y_end, name[number], colour, near, f"name/s/{number}"))
+        tag, dashes = (f"line {look}", "t", trials.index[rows]), (0, DASHES.get(regime, ("", None))[1])
+        lines(axes, [found[i] for i in rows], tag, linestyles=dashes, **style)
+    marks(axes, trials["x"], trials["y"], trials, 22, kind="end")
+    named_ones = trials[trials["setting"].isin(named)].groupby("setting")
+    ends = named_ones.agg({"x": "mean", "y": "mean", "look": "first", "near": "first"}).itertuples()
+    labels = [
+        Label(end.x, end.y, name[end.Index], LOOKS[end.look] if end.near else DIM, end.near, f"name/s/{end.Index}")
+        for end in ends
+    ]
     place_labels(axes, labels, LETTERS)
     keys = ["in colour: may be as good"] * bool(0 < (role != "").sum() < len(role))
-    keys += [f"{dash}: {VERBS[of]}" for of, (dash, _) in DASHES.items() if (each["regime"] == of).any()]
+    keys += [f"{dash}: {VERBS[of]}" for of, (dash, _) in DASHES.items() if (trials["regime"] == of).any()]
     write(axes, (0, 0), "; ".join(keys), (0 if in_full else -LEFT, -41))
 
 
@@ -431,7 +396,7 @@ def gaps(view: View, sweep: int, contest: Contest, figure: Any, one: Measure) ->
 # --- of an edge
 
 
-def edge_chart(edge: MeasuredEdge, row_of: Mapping[Any, int], figure: Any, one: Measure) -> None:
+def edge_chart(trials: pd.DataFrame, edge: MeasuredEdge, figure: Any, one: Measure) -> None:
     """Draw the share of seeds that learn with its 95% band, the trials as ticks, and below where it was expected."""
     found, bottom, tried = edge.rate(0.5), 47, [*edge.outcomes["learning_rate"], edge.expected]
     if 0 < found.median < math.inf:
@@ -449,12 +414,12 @@ def edge_chart(edge: MeasuredEdge, row_of: Mapping[Any, int], figure: Any, one: 
         down, look = -(bottom - 4) / tall, {"color": COLOURS["converged"], "alpha": 0.25, "lw": 0}
         axes.axvspan(found.low, found.high, down, 1, clip_on=False, **look)
         beside(axes, (found.median, 0.5), f"50% at {found}", "data", 14, weight="bold", color=INK)
-    for learned, part in edge.outcomes["learning_rate"].groupby(edge.outcomes[LEARNED]):
+    for learned, part in trials[trials["own_index"].isin(edge.outcomes.index)].groupby("learned"):
         colour = COLOURS["converged" if learned else "diverged"]
-        at, tag = np.full(len(part), float(learned)), ("mark", "t", [row_of[i] for i in part.index])
-        dots(axes, part, at, tag, 150, marker="|", color=colour, mew=1.3)
+        tag, look = ("mark", "t", part.index), {"marker": "|", "color": colour, "mew": 1.3}
+        dots(axes, part["learning_rate"], part["learned"], tag, 150, **look)
         text, away = f"{len(part)} {'learned' if learned else 'did not'}", (4, -14 if learned else 6)
-        write(axes, (0, float(learned)), text, away, ("axes fraction", "data"), color=colour)
+        write(axes, (0, learned), text, away, ("axes fraction", "data"), color=colour)
     below, look = (edge.expected, -30 / tall), {"color": DIM, "ms": 5, "clip_on": False}
     axes.plot(*below, "o", scalex=False, transform=axes.get_xaxis_transform(), **look)
     beside(axes, below, f"expected at {rate(edge.expected, 3)}", ("data", "axes fraction"))

@@ -26,10 +26,13 @@ from mnist_tune.trial import LIVE_REASONS, OPEN_REASONS, TrialConfig, small_last
 SHARES = (0.9, 0.5, 0.1)
 """The shares of seeds whose rates are reported."""
 
+FAILURES = 10
+"""The most errors that are said. If more trials failed, their errors are mostly the same."""
+
 WORK = {"train_s": "training", "eval_s": "evaluating", "compile_s": "compiling", "wait_s": "waiting"}
 
-SPLITS = {"validation": "held-out accuracy", "test": "test accuracy", "train": "training accuracy"}
-"""Accuracies in words; trials are compared on one of the first two."""
+SPLITS = {"validation": "held-out", "test": "test", "train": "training"}
+"""The examples of a split in words; trials are compared on one of the first two."""
 
 
 class Question(NamedTuple):
@@ -45,6 +48,16 @@ def so_far(trials: pd.DataFrame) -> str:
     live = running + waiting + unknown
     said = f"{unknown} unknown" if unknown else f"{running} running, {waiting} waiting"
     return f"{len(trials) - live} of {len(trials)} trials ended, {said}" if live else ""
+
+
+def time_left(sweep: Tables) -> str:
+    """Return about how long a running sweep still takes, to follow its progress; empty if too little is known."""
+    ended, live = sweep.epochs["ended_at"].astype(float), sweep.trials[sweep.trials["stop_reason"].isin(LIVE_REASONS)]
+    for last in sweep.meta.get("resumed", [])[-1:]:  # before it, nobody may have trained
+        ended = ended[ended > datetime.fromisoformat(last).timestamp()]
+    span = ended.max() - ended.min() if len(ended) > 1 else 0
+    left = float((live["epochs_asked"] - live["epochs_run"]).clip(lower=0).sum())
+    return f", about {spoken(left * span / (len(ended) - 1))} left" if span > 0 else ""
 
 
 def measured_edges(sweep: Tables) -> list[tuple[str, list[str]]]:
@@ -152,11 +165,13 @@ def left_over(sweep: Tables, where: str) -> Iterator[Question]:
             yield Question(text, resume_command(meta, where, retry_errored=True))
 
 
-def failures(trials: pd.DataFrame) -> list[str]:
-    """Return why trials failed."""
+def failures(trials: pd.DataFrame, every: bool = False) -> list[str]:
+    """Return why trials failed: why some did, and how many more, or why `every` one did."""
     failed = trials[trials["stop_reason"] == "error"]
     each = zip(failed["trial_id"], failed["learning_rate"], failed["error"], strict=True)
-    return [f"trial {name} (learning rate {rate(own)}) failed: {error}" for name, own, error in each]
+    said = [f"trial {name} (learning rate {rate(own)}) failed: {error}" for name, own, error in each]
+    more = len(said) - FAILURES
+    return said if every or more <= 0 else [*said[:FAILURES], f"... and {more} more failed; see trials.error"]
 
 
 def repeated(sweep: Tables) -> Iterator[Question]:

@@ -18,7 +18,6 @@ from typing import Any
 
 import jinja2
 import numpy as np
-import pandas as pd
 from markupsafe import Markup
 from matplotlib import style
 from matplotlib.figure import Figure
@@ -26,12 +25,12 @@ from matplotlib.figure import Figure
 from mnist_tune import storage
 from mnist_tune.errors import UserError
 from mnist_tune.reports.charts import HEIGHT, LOW, NARROW, WIDTHS, Chart, charts
-from mnist_tune.reports.findings import facts, failures, notes, ran, repeated, spoken, title
+from mnist_tune.reports.findings import facts, failures, notes, ran, repeated, time_left, title
 from mnist_tune.reports.styles import LOOKS, SHADES
 from mnist_tune.reports.svg import FONT, inline
 from mnist_tune.reports.table import MANY, Column, columns
 from mnist_tune.reports.view import View
-from mnist_tune.results.tables import Tables
+from mnist_tune.results.tables import Tables, as_csv
 from mnist_tune.storage import Place
 from mnist_tune.terminal import printable
 
@@ -39,9 +38,6 @@ RELOAD_S = 30
 """Seconds after which a browser loads the page of a running sweep again."""
 
 HINT = "Click a mark, a curve, a regime or a row; Shift adds."
-
-INTERNAL = ("trial_id", "sweep", "own_index", "key", "rank", "setting")
-"""Columns of `View.trials` that its download does not have."""
 
 SCRIPTS = ("start.js", "picture.js", "table.js", "follow.js")
 
@@ -115,29 +111,22 @@ def _hint(view: View) -> str:
 
 def head(view: View, number: int) -> dict[str, Any]:
     """Return what the page says and draws of one sweep."""
-    sweep, said = view.sweeps[number], view.answers[number]
-    first, _, rest = said.headline.partition(": ")
+    sweep, found, name = view.sweeps[number], facts(view.sweeps[number]), view.titles[number]
     sides = charts(view, number) if view.measures else ([], [])
+    about = (found.get(one, "") for one in ("all with", "trials", "time"))
     live = view.running and sweep.meta.get("ended") is None
-    progress = (int(sweep.trials["epochs_run"].sum()), int(sweep.trials["epochs_asked"].sum())) if live else None
-    left = view.left_s(sweep)
-    found = facts(sweep)
-    about = (found.get(name, "") for name in ("all with", "trials", "time"))
     return {
-        "title": view.titles[number],
-        "context": " · ".join(filter(None, [view.titles[number], title([sweep], [""]), *about])),
-        "tag": "h2" if view.several else "h1",
-        "answer": said,
-        "first": first,
-        "rest": rest,
-        "notes": list(notes(sweep)),
+        "title": name,
+        "context": " · ".join(filter(None, [name, title([sweep], [""]), *about])),
+        "answer": view.answers[number],
+        "notes": [*notes(sweep)],
         "failures": tuple(failures(sweep.trials)),
         "facts": found | ran(sweep),
-        "repeated": list(repeated(sweep)),
-        "progress": progress,
-        "left": f", about {spoken(left)} left" if not math.isnan(left) else "",
+        "repeated": [*repeated(sweep)],
+        "epochs": sweep.trials[["epochs_run", "epochs_asked"]].sum().tolist() if live else (),
+        "left": time_left(sweep),
         "choices": [chart.choice for chart in sides[1] if chart.choice],
-        "sides": [list(drawings(view, side, f"{number}{i}", WIDTHS[i])) for i, side in enumerate(sides)],
+        "sides": [[*drawings(view, side, f"{number}{i}", WIDTHS[i])] for i, side in enumerate(sides)],
     }
 
 
@@ -147,12 +136,11 @@ def drawings(view: View, side: Sequence[Chart], salt: str, width: int) -> Any:
     for i, chart in enumerate(side):
         chosen = chart.choice == side[0].choice
         for one in view.measures if chart.by_measure and not view.running else view.measures[:1]:
-            label = f"{one.title} {chart.label}" if chart.by_measure else chart.label
             shown = {}
             for name, size in (("wide", (width, HEIGHT)), ("narrow", (NARROW, LOW))):
                 figure = Figure(figsize=(size[0] / 72, size[1] / 72), dpi=72)
                 chart.draw(figure, one)
-                shown[name] = Markup(inline(figure, label, f"{salt}{i}{one.column}{name}"))
+                shown[name] = Markup(inline(figure, f"{salt}{i}{one.column}{name}"))
             yield shown | {
                 "choice": chart.choice,
                 "measure": one.column if chart.by_measure else "",
@@ -163,29 +151,30 @@ def drawings(view: View, side: Sequence[Chart], salt: str, width: int) -> Any:
 def _page_data(view: View, shown: Sequence[Column]) -> dict[str, Any]:
     """Return all that the page's script needs."""
     trials, settings = view.trials, view.settings
-    kept = [
-        name for name in trials if name not in INTERNAL and trials[name].notna().any() and trials[name].ne("").any()
-    ]
+    names = [name for name in trials if any(name in sweep.trials for sweep in view.sweeps)]
+    known = trials[[name for name in names if (trials[name].notna() & trials[name].ne("")).any()]]
+    why = trials["error"].fillna("").where(trials["error"].fillna("") != "", trials["regime_evidence"].fillna(""))
+    said = zip(trials["seed"], trials["epochs_run"], trials["regime"], why, strict=True)
+    rows = zip(settings.itertuples(), zip(*(one.cells for one in shown), strict=True), strict=True)
     return {
         "running": view.running,
         "written": round(1000 * time.time()) if view.running else 0,
         "reload": 1000 * RELOAD_S,
         "shown": MANY,
-        "hint": _hint(view),
         "ids": trials["trial_id"].tolist(),
         "of": trials["setting"].tolist(),
         "sweeps": settings["sweep"].tolist(),
         "looks": view.points["look"].tolist(),
-        "rows": settings["regime"].tolist(),
-        "roles": settings["role"].tolist(),
         "names": printable(settings["name"].tolist()),
-        "cells": [printable(list(row)) for row in zip(*(one.cells for one in shown), strict=True)],
+        "rows": ENVIRONMENT.get_template("rows.html").render(rows=rows, columns=shown),
         "keys": [[*map(_number, one.keys or one.cells)] for one in shown],
-        "columns": {name: _held(trials[name]) for name in kept},
-        "measures": [
-            {"key": one.column, "title": one.title, "ends": _short(np.array([one.axis[:2]]), one.axis.log)[0]}
-            for one in view.measures
-        ],
+        "rates": trials["learning_rate"].tolist(),
+        "said": printable(
+            [" · ".join([f"seed {seed}", f"epoch {ran}", *filter(None, more)]) for seed, ran, *more in said]
+        ),
+        "values": {one.column: [f"{one.title} {one.said(value)}" for value in one.of(trials)] for one in view.measures},
+        "csv": printable(as_csv(known).split("\n")),
+        "ends": [_short(np.array([one.axis.ends]), one.axis.log)[0] for one in view.measures[:1]],
         "curves": {one.column: _short(view.curves[one.column], one.axis.log) for one in view.measures},
         "epochs": view.kept_epochs.tolist(),
     }
@@ -195,13 +184,6 @@ def _number(key: Any) -> Any:
     if isinstance(key, float) and not math.isfinite(key):
         return None if math.isnan(key) else str(key)
     return key
-
-
-def _held(values: pd.Series) -> Any:
-    """Return a column for JSON, which has neither NaN nor infinity: they become null and texts."""
-    if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
-        return printable(values.fillna("").astype(str).tolist())
-    return [*map(_number, values.to_numpy(dtype=float, na_value=math.nan).tolist())]
 
 
 def _short(values: np.ndarray, log: bool) -> list[list[float | None]]:

@@ -31,8 +31,9 @@ def tagged(artist: Any, kind: str, which: str, numbers: Iterable[Any]) -> Any:
     return artist
 
 
-def inline(figure: Figure, label: str, salt: str) -> str:
-    """Return a figure as an element of HTML. The same figure gives the same text; ids differ if the salts do."""
+def inline(figure: Figure, salt: str) -> str:
+    """Return a figure as an element of HTML, with the label of its axes for those who don't see it. The same figure
+    gives the same text; ids differ if the salts do."""
     out, nothing = io.BytesIO(), dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with matplotlib.rc_context({**FONT, "svg.hashsalt": salt}):
         figure.savefig(out, format="svg", metadata=nothing, transparent=True)
@@ -51,7 +52,7 @@ def inline(figure: Figure, label: str, salt: str) -> str:
             _tell(parent, *gid.split("/"))
     axes = [one for one in figure.axes if one.get_gid() == "curves"]
     root.tag = "svg"
-    root.attrib = {"viewBox": f"0 0 {width:g} {height:g}", "role": "img", "aria-label": label}
+    root.attrib = {"viewBox": f"0 0 {width:g} {height:g}", "role": "img", "aria-label": str(figure.axes[0].get_label())}
     if axes:
         root.attrib["data-axes"] = " ".join(_axes(axes[0], height))
     return ElementTree.tostring(root, encoding="unicode")

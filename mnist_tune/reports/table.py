@@ -16,7 +16,6 @@ from mnist_tune.numbers import counted, exactly, told_apart
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import varied
 from mnist_tune.regimes.labels import LEFT
-from mnist_tune.regimes.measured_edge import LEARNED
 from mnist_tune.regimes.statistics import FAR
 from mnist_tune.reports.view import Measure, View, words
 
@@ -51,7 +50,7 @@ def columns(view: View) -> list[Column]:
 def _columns(view: View) -> Iterator[Column]:
     trials, settings = view.trials, view.settings
     each, first = settings["trials"].tolist(), [rows[0] for rows in settings["trials"]]
-    if view.several:
+    if len(view.sweeps) > 1:
         yield Column("sweep", [view.titles[i] for i in settings["sweep"]], look="")
     for name in [*["label"] * bool(trials["label"].fillna("").ne("").any()), *varied(trials)]:
         values, numeric = trials[name].iloc[first].tolist(), pd.api.types.is_numeric_dtype(trials[name])
@@ -62,22 +61,20 @@ def _columns(view: View) -> Iterator[Column]:
         yield Column("seed", trials["seed"].astype(str).tolist(), trials["seed"].tolist(), must=False)
     yield from _of_decisions(view)
     yield Column("regime", settings["said"].tolist(), look="word")
-    counts = (trials[name].to_numpy() for name in ("epochs_run", "epochs_asked"))
-    ran, asked = ([known[rows] for rows in each] for known in counts)
+    ran, asked = ([trials[name].to_numpy()[rows] for rows in each] for name in ("epochs_run", "epochs_asked"))
     epochs = [f"{_span(run)}/{_span(of)}" for run, of in zip(ran, asked, strict=True)]
     yield Column("epochs", epochs, [int(run.max()) for run in ran], must=False)
-    if learned := _learned(view):
-        count = [len(learned.intersection(rows)) for rows in each]
-        cells = [f"{some} of {len(rows)}" for some, rows in zip(count, each, strict=True)]
-        yield Column("learned", cells, [some / len(rows) for some, rows in zip(count, each, strict=True)])
+    if "learned" in trials and trials["learned"].any():
+        counts = [(int(np.nansum(trials["learned"].to_numpy()[rows])), len(rows)) for rows in each]
+        yield Column("learned", [f"{some} of {of}" for some, of in counts], [some / of for some, of in counts])
     seeds = [len(rows) * ("–" not in rates) for rows, rates in zip(each, settings["rate"], strict=True)]
     ranked = {data_facts(sweep.meta).ranking.name for sweep in view.sweeps}
     shown = [*view.accuracies, *view.losses[: view.of_tokens]] or view.losses
-    for one in [*shown, *(one for one in view.own_scores if one.column in ranked)]:
-        means = view.means[one.column]
+    for one in [*shown, *(one for one in view.known if one.column in ranked)]:
+        means, values = view.means[one.column], view.values(one)
         title = one.title.replace("training", "train").replace("accuracy", "acc")
-        each_mean = zip(view.values(one), means.tolist(), seeds, strict=True)
-        yield Column(title, [_mean(one, *row) for row in each_mean], means[:, 1].tolist())
+        found = zip(values.count(), values.min(), values.max(), means.tolist(), seeds, strict=True)
+        yield Column(title, [_mean(one, *row) for row in found], means[:, 1].tolist())
     yield Column("curve", [""] * len(each), look="curve")
     if any(sweep.decision is not None for sweep in view.sweeps):
         return  # what is compared there are settings, not their regimes
@@ -113,14 +110,11 @@ def _counted(texts: Sequence[str]) -> str:
     return texts[0] if len(texts) == 1 else ", ".join(f"{count} {text}" for text, count in found.most_common())
 
 
-def _mean(one: Measure, values: Any, mean: Sequence[float], seeds: int) -> str:
-    """Return the accuracy or loss of a row: that of one seed, both of two, or the mean with its interval, if it has
-    one."""
-    _, middle, high = mean
-    if len(values) == 2 <= seeds:
-        return ", ".join(map(one.said, sorted(values)))
-    wide = f" ± {one.said(high - middle)}" * (seeds > 1 and not math.isnan(high))
-    return f"{one.said(middle)}{wide}"
+def _mean(one: Measure, count: int, least: float, most: float, mean: Sequence[float], seeds: int) -> str:
+    """Return the accuracy or loss of a row: that of one seed, both of two, or the mean with its interval, if known."""
+    if count == 2 <= seeds:
+        return f"{one.said(least)}, {one.said(most)}"
+    return one.said(mean[1]) + f" ± {one.said(mean[2] - mean[1])}" * (seeds > 1 and not math.isnan(mean[2]))
 
 
 def _of_decisions(view: View) -> Iterator[Column]:
@@ -147,15 +141,6 @@ def _of_decisions(view: View) -> Iterator[Column]:
         yield Column("seeds", [*map(str, seeds)], seeds, must=False)
         yield Column("failed", [*map(str, failures)], failures, must=False)
         yield Column("state", states, look="", must=False)
-
-
-def _learned(view: View) -> set[int]:
-    """Return the rows of the trials that learned, where an edge was measured."""
-    found = set()
-    for i, sweep in enumerate(view.sweeps):
-        row_of = view.row_of(i) if sweep.edges() else {}
-        found |= {row_of[index] for edge in sweep.edges() for index in edge.outcomes.index[edge.outcomes[LEARNED]]}
-    return found
 
 
 def _reaches(trials: pd.DataFrame) -> list[str]:

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 from rich.console import Console
@@ -33,14 +34,11 @@ ENOUGH = 10_000
 NARROW = 100
 """Below this width, heads of columns are broken between words."""
 
-LEAST_EVIDENCE = 24
+LEAST_EVIDENCE = 22
 """The least width of the column of evidence, which may wrap."""
 
 BEST = 10
 """The settings of a search that are printed."""
-
-FAILURES = 10
-"""The most errors that are printed. If more trials failed, their errors are mostly the same."""
 
 MOST_LINES = 4
 """The most lines that say how sure an answer is; with `--all`, there are more."""
@@ -67,10 +65,8 @@ def print_report(sweep: Tables, every_line: bool = False, picture: bool = False)
     if len(view.settings) > MANY and not (every_line or view.is_ranked(sweep)):
         view = replace(view, rows="ranges")
     print_table(console, view)
-    said, again, failed = view.answers[0], f"{command('show')} {shlex.quote(path)}", failures(sweep.trials)
-    _say(console, failed if every_line else failed[:FAILURES])
-    if len(failed) > FAILURES and not every_line:
-        _say(console, [f"... and {len(failed) - FAILURES} more failed; see trials.error"])
+    said, again = view.answers[0], f"{command('show')} {shlex.quote(path)}"
+    _say(console, failures(sweep.trials, every_line))
     _say(console, [said.headline], "bold")
     _say(console, (*said.lines, *said.more) if every_line else said.lines[:MOST_LINES])
     _say(console, [f"Note: {one}" for one in notes(sweep)], "yellow")
@@ -110,37 +106,31 @@ def print_table(console: Console, view: View) -> None:
     have no room; what has none then wraps, since no digit may be lost."""
     shown, most, count = [one for one in columns(view) if one.look != "curve"], _most(view), len(view.settings)
     if view.has_seeds:
-        shown = [one for one in shown if one.look not in ("why", "number hide")]
-        rows = "range of learning rates, with means" if _has_ranges(view) else "setting"
-        rows += ", with 95% intervals or two values" * (rows == "setting")
+        has_ranges, said = view.rows == "ranges" or view.sweeps[0].edges(), "setting, with 95% intervals or two values"
+        rows = "range of learning rates, with means" if has_ranges else said
         console.print(f"A line for each {rows} of what did not fail:", style="dim", highlight=False)
     elif count > most:
         console.print(f"The best {most} of {count} settings:", style="dim", highlight=False)
-    if view.has_seeds and _width(console, _table(console, shown, most)) > console.width:
-        shown = [one for one in shown if one.title != "train acc"]
-    table = _table(console, [one for one in shown if one.look != "why"], most)
-    table.width = width = _width(console, table)
-    if shown[-1].look == "why" and console.width - width >= LEAST_EVIDENCE:
+    for left_out in ({"why", "number hide"}, {"train acc"}) if view.has_seeds else (set[str](), {"why"}):
+        shown = [one for one in shown if left_out.isdisjoint((one.look, one.title))]
         table = _table(console, shown, most)
+        table.width = width = Measurement.get(console, console.options.update_width(ENOUGH), table).maximum
+        if width <= console.width:
+            break
+    if shown[-1].look == "why":
+        table.columns[-1].width, table.width = LEAST_EVIDENCE + console.width - width, console.width
     console.print(table, crop=False)
     if count > most and view.rows == "ranges":
         console.print(f"... and {count - most} more", highlight=False)
-
-
-def _has_ranges(view: View) -> bool:
-    return view.rows == "ranges" or bool(view.sweeps[0].edges())
 
 
 def _table(console: Console, shown: Sequence[Column], most: int) -> Table:
     narrow = console.width < NARROW
     table = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=narrow)
     for one in shown:
-        if one.look == "why":
-            table.expand = True
-            table.add_column(one.title, overflow="fold", ratio=1)
-        else:
-            title = one.title.replace(" ", "\n" if narrow else " ")
-            table.add_column(title, justify="right" if one.look.startswith("number") else "left", no_wrap=True)
+        title, wide = one.title.replace(" ", "\n" if narrow else " "), LEAST_EVIDENCE if one.look == "why" else None
+        side: Literal["right", "left"] = "right" if one.look.startswith("number") else "left"
+        table.add_column(title, justify=side, no_wrap=wide is None, overflow="fold", width=wide)
     for cells in list(zip(*(one.cells for one in shown), strict=True))[:most]:
         named = zip(shown, cells, strict=True)
         table.add_row(*(_coloured(cell) if one.look == "word" else escape(cell) for one, cell in named))
@@ -151,8 +141,3 @@ def _coloured(regimes: str) -> str:
     """Return a regime, or several with their counts, each in its colour."""
     each = [(one, TERMINAL_COLOURS.get(one.split()[-1], "default")) for one in regimes.split(", ")]
     return ", ".join(f"[{colour}]{one}[/]" for one, colour in each)
-
-
-def _width(console: Console, table: Table) -> int:
-    """Return how wide a table's lines are."""
-    return Measurement.get(console, console.options.update_width(ENOUGH), table).maximum

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
@@ -17,11 +17,13 @@ from mnist_tune.numbers import exactly, rate, told_apart
 from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import held_out, setting, varied
+from mnist_tune.regimes.measured_edge import LEARNED
 from mnist_tune.regimes.noise import accuracy_noise
-from mnist_tune.regimes.outcomes import independent_answers_of
-from mnist_tune.regimes.replicates import counts, half_width
+from mnist_tune.regimes.outcomes import COMPETES, independent_answers_of, outcomes
+from mnist_tune.regimes.replicates import half_width
 from mnist_tune.reports.answer import Answer, answer, keys
 from mnist_tune.reports.findings import SPLITS
+from mnist_tune.reports.ranges import VERBS
 from mnist_tune.reports.styles import LINES
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import LIVE_REASONS
@@ -31,9 +33,6 @@ FEW = 24
 
 MOST_CURVES = 300
 """The most curves that are drawn; a page's script draws a chosen one that is not."""
-
-LOSSES = {"validation_loss": "held-out loss", "test_loss": "test loss", "train_loss": "training loss"}
-"""Losses in words."""
 
 LARGE = 200
 """With more trials than this, a page shows two measures only."""
@@ -63,11 +62,15 @@ class Axis(NamedTuple):
     accuracy: bool = False
     """Whether it is one of errors, which are written as accuracies: the smaller the error, the higher it lies."""
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Its left or lower end, and the other one."""
+        return (self.high, self.low) if self.accuracy else (self.low, self.high)
+
     def share(self, value: Any) -> Any:
         """Return where a value lies on it: 0 at its left or at its bottom, 1 at the other end."""
-        low, high, found = (np.log(one) if self.log else one for one in (self.low, self.high, value))
-        found = (found - low) / (high - low)
-        return 1 - found if self.accuracy else found
+        first, last, found = (np.log(one) if self.log else one for one in (*self.ends, value))
+        return (found - first) / (last - first)
 
     @classmethod
     def of(cls, values: Any, log: bool = True, least: float = 0.3, room: float = 0.06) -> Axis:
@@ -123,15 +126,6 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def without_test(sweep: Tables) -> Tables:
-    """Return the sweep without the test set's scores, if a search compares its trials on images held out."""
-    if not sweep.meta.get("search") or held_out(sweep.trials) == "test":
-        return sweep
-    tables = sweep.trials, sweep.epochs
-    trials, epochs = (one[[name for name in one if not name.startswith(("test_", "best_"))]] for one in tables)
-    return replace(sweep, trials=trials, epochs=epochs)
-
-
 def range_of(rates: pd.Series, count: int) -> np.ndarray:
     """Return for each learning rate the number of its range, of at most so many. All ranges hold equally many different
     rates, since a searcher's rates are unevenly spread."""
@@ -165,34 +159,44 @@ class View:
         return [f"{title} ({i})" for i, title in enumerate(titles, start=1)]
 
     @cached_property
-    def _varied(self) -> list[list[str]]:
-        return [varied(self.trials[self.trials["sweep"] == i]) for i in range(len(self.sweeps))]
-
-    @property
-    def differ(self) -> list[str]:
+    def differ(self) -> list[list[str]]:
         """The settings, other than the learning rate, in which the trials of each sweep differ."""
-        return [", ".join(map(words, names)) for names in self._varied]
-
-    @property
-    def several(self) -> bool:
-        return len(self.sweeps) > 1
+        return [varied(self.trials[self.trials["sweep"] == i]) for i in range(len(self.sweeps))]
 
     def is_ranked(self, sweep: Tables) -> bool:
         """Whether a sweep compares settings of any kind, so that its rows are best first: a search or a decision."""
         return sweep.decision is not None or bool(sweep.meta.get("search") and not sweep.edges())
 
     @cached_property
+    def _tables(self) -> list[list[pd.DataFrame]]:
+        """The trials and the epochs of each sweep, with ids that differ; without the test set's scores if a search
+        compares its trials on images held out."""
+        found = []
+        for i, sweep in enumerate(self.sweeps):
+            tables, left_out = [sweep.trials, sweep.epochs], ("test_", "best_")
+            if len(self.sweeps) > 1:
+                tables = [one.assign(trial_id=f"{i}:" + one["trial_id"]) for one in tables]
+            if sweep.meta.get("search") and held_out(sweep.trials) != "test":
+                tables = [one[[name for name in one if not name.startswith(left_out)]] for one in tables]
+            found.append(tables)
+        return found
+
+    @cached_property
     def trials(self) -> pd.DataFrame:
         """The trials of all sweeps, those of a row together: by its values and its learning rate, or the best first
-        (`is_ranked`). `sweep` is the number of a trial's sweep, `own_id` and `own_index` are its own there, `key` is
-        that of its row and `setting` the row's number in `settings`; a `trial_id` is unique."""
+        (`is_ranked`). `sweep` is the number of a trial's sweep, `own_index` its index there, `key` that of its row and
+        `setting` the row's number in `settings`; a `trial_id` is unique. For `competes` see `outcomes`. Of an edge,
+        `learned` is 1 or 0, or NaN if a trial says nothing of it."""
         tables = []
-        for i, sweep in enumerate(self.sweeps):
-            rows = without_test(sweep).trials
-            rows = rows.assign(sweep=i, own_id=rows["trial_id"], own_index=rows.index, key=self._keys(rows, sweep))
+        for i, (sweep, (rows, _)) in enumerate(zip(self.sweeps, self._tables, strict=True)):
+            facts = data_facts(sweep.meta)
+            rows = rows.assign(sweep=i, own_index=rows.index, key=self._keys(rows, sweep))
+            rows["competes"] = outcomes(sweep.trials, facts) == COMPETES
+            if edges := sweep.edges():
+                rows["learned"] = pd.concat([edge.outcomes[LEARNED] for edge in edges]).astype(float)
             order = ["label", *varied(rows), "learning_rate", "seed"]
             if self.is_ranked(sweep):
-                scores = data_facts(sweep.meta).ranking.scores(rows, held_out(rows))
+                scores = facts.ranking.scores(rows, held_out(rows))
                 failed = rows["regime"].eq("diverged") | np.isnan(scores)
                 score = pd.Series(np.where(failed, np.fmin.reduce(scores, initial=0) - 1, scores), rows.index)
                 rows["behind"] = [key != self.answers[i].best for key in rows["key"]]
@@ -200,8 +204,6 @@ class View:
                 order = ["behind", "rank", *order]
             tables.append(rows.sort_values(order, kind="stable"))
         trials = pd.concat(tables, ignore_index=True)
-        if self.several:
-            trials["trial_id"] = trials["sweep"].astype(str) + ":" + trials["trial_id"]
         return trials.assign(setting=pd.factorize(pd.Series(list(zip(trials["sweep"], trials["key"], strict=True))))[0])
 
     def _keys(self, rows: pd.DataFrame, sweep: Tables) -> list[Any]:
@@ -224,19 +226,10 @@ class View:
         known = dict(zip(own["key"], own["setting"], strict=True))
         return [known.get(key, -1) for key in keys(contest.table)]
 
-    def row_of(self, sweep: int) -> dict[Any, int]:
-        """Return the row in `trials` of each trial of a sweep, by the index of its own table."""
-        own = self.trials[self.trials["sweep"] == sweep]
-        return dict(zip(own["own_index"], own.index, strict=True))
-
     @cached_property
     def epochs(self) -> pd.DataFrame:
         """The epochs of all sweeps, with `row`, that of their trial in `trials`."""
-        tables = [
-            sweep.epochs.assign(trial_id=f"{i}:" + sweep.epochs["trial_id"]) if self.several else sweep.epochs
-            for i, sweep in enumerate(map(without_test, self.sweeps))
-        ]
-        epochs = pd.concat(tables, ignore_index=True) if self.several else tables[0]
+        epochs = pd.concat([epochs for _, epochs in self._tables], ignore_index=True)
         epochs = epochs.assign(row=pd.Index(self.trials["trial_id"]).get_indexer(epochs["trial_id"]))
         return epochs[epochs["row"] >= 0]
 
@@ -251,26 +244,25 @@ class View:
         return bool(self.trials["stop_reason"].isin(LIVE_REASONS).any())
 
     @cached_property
+    def known(self) -> list[Measure]:
+        """Accuracies, losses, and a task's own scores of which some epoch has a finite one. The first accuracy is that
+        on the images of `split`. Losses are the training loss and, where no accuracy is known or they are those of
+        tokens, before it that of the images or tokens by which trials are judged."""
+        splits, unit = sorted(SPLITS, key=lambda name: name != self.split), ", nats per token" * self.of_tokens
+        found = [self._measure(f"{SPLITS[one]} accuracy", f"{one}_accuracy") for one in splits]
+        judged = [self.split] * (self.of_tokens or not any(found))
+        found += [self._measure(f"{SPLITS[one]} loss{unit}", f"{one}_loss") for one in (*judged, "train")]
+        own = (name for name in self.epochs if name.startswith(OWN_SCORE))
+        found += [self._measure(words(name.removeprefix(OWN_SCORE)), name) for name in own]
+        return [one for one in found if one is not None]
+
+    @property
     def accuracies(self) -> list[Measure]:
-        """The accuracies of which some epoch has one. The first is that on the images of `split`."""
-        splits = sorted(("validation", "test", "train"), key=lambda name: name != self.split)
-        found = (self._measure(SPLITS[one], f"{one}_accuracy") for one in splits)
-        return [one for one in found if one is not None]
+        return [one for one in self.known if one.axis.accuracy]
 
-    @cached_property
+    @property
     def losses(self) -> list[Measure]:
-        """The losses of which some epoch has a finite one. The first is the training loss, unless no accuracy is known,
-        or they are those of tokens: then it is that of the images or tokens by which trials are judged."""
-        names = ["train_loss"] if self.accuracies and not self.of_tokens else [f"{self.split}_loss", "train_loss"]
-        unit = ", nats per token" * self.of_tokens
-        return [one for name in names if (one := self._measure(LOSSES[name] + unit, name))]
-
-    @cached_property
-    def own_scores(self) -> list[Measure]:
-        """A task's own scores of which some epoch has a finite one."""
-        names = [name for name in self.epochs if name.startswith(OWN_SCORE)]
-        found = (self._measure(words(name.removeprefix(OWN_SCORE)), name) for name in names)
-        return [one for one in found if one is not None]
+        return [one for one in self.known if one.column.endswith("_loss") and not one.column.startswith(OWN_SCORE)]
 
     @property
     def of_tokens(self) -> bool:
@@ -280,9 +272,7 @@ class View:
     @cached_property
     def measures(self) -> list[Measure]:
         """What the charts can show: accuracies, then losses, then a task's own scores."""
-        if len(self.trials) > LARGE:
-            return [*self.accuracies[:1], *self.losses[:1]]
-        return [*self.accuracies, *self.losses, *self.own_scores]
+        return [*self.accuracies[:1], *self.losses[:1]] if len(self.trials) > LARGE else self.known
 
     def _measure(self, title: str, column: str) -> Measure | None:
         known = self.epochs.get(column, pd.Series(dtype=float)).to_numpy(dtype=float, na_value=math.nan)
@@ -339,17 +329,19 @@ class View:
         for i, one in enumerate(self.answers):
             rivals = one.rivals if len(one.rivals) <= FEW else ()  # marking hundreds would mark none
             roles |= {(i, key): "rival" for key in rivals} | {(i, one.best): "best"}
+        order = [*VERBS]  # as in the sentence: of equally frequent regimes, the later one there
         # As Python's own rows: pandas takes milliseconds for each of thousands of groups.
         records = self.trials[["sweep", "key", "learning_rate", "regime", "epochs_run", *names]].to_dict("records")
         for trials in self.trials.groupby("setting").indices.values():
             first, of_rates = records[trials[0]], [records[i]["learning_rate"] for i in trials]
-            regimes = counts(records[i]["regime"] for i in trials if records[i]["epochs_run"] > 0)
-            regime, *others = sorted(regimes, key=lambda one: -regimes[one]) or [""]
+            regimes = Counter(records[i]["regime"] for i in trials if records[i]["epochs_run"] > 0)
+            regime, *others = sorted(regimes, key=lambda one: (-regimes[one], -order.index(one))) or [""]
             said = [f"{regimes[regime]} of {len(trials)} {regime}"] if len(trials) > 1 and regime else [regime or "–"]
             said += [f"{regimes[one]} {one}" for one in others]
             low, high = min(of_rates), max(of_rates)
             own = rates[low] if low == high else f"{rate(low, 3)}–{rate(high, 3)}"
-            family = " ".join(_short(first[name]) for name in self._varied[first["sweep"]])
+            own_values = (first[name] for name in self.differ[first["sweep"]])
+            family = " ".join(f"{one:.3g}" if isinstance(one, float) else str(one)[:18] for one in own_values)
             role = roles.get((first["sweep"], first["key"]), "")
             rows.append((first["sweep"], math.sqrt(low * high), own, family, f"{family} {own}".strip(), regime,
                          ", ".join(said), role, trials))  # fmt: skip
@@ -360,33 +352,28 @@ class View:
     def has_seeds(self) -> bool:
         return any(len(rows) > 1 for rows in self.settings["trials"])
 
-    def values(self, one: Measure) -> list[np.ndarray]:
-        """Return the values of each row's trials that ran all their epochs and did not diverge, or else of all."""
-        trials, each = self.trials, one.of(self.trials)
-        competes = ((trials["epochs_run"] >= trials["epochs_asked"]) & trials["regime"].ne("diverged")).to_numpy()
-        competes, known = competes & ~np.isnan(each), ~np.isnan(each) & (trials["epochs_run"] > 0).to_numpy()
-        groups = self.settings["trials"]
-        return [each[[i for i in rows if competes[i]] or [i for i in rows if known[i]]] for rows in groups]
+    def values(self, one: Measure) -> Any:
+        """Return, grouped by rows, the values of the trials that compete or, if none of a row does, of all that
+        trained."""
+        competes, row = self.trials["competes"], self.trials["setting"]
+        counts = (self.trials["epochs_run"] > 0) & (competes | ~competes.groupby(row).transform("any"))
+        return pd.Series(one.of(self.trials)).where(counts).groupby(row)
 
     @cached_property
     def means(self) -> dict[str, np.ndarray]:
         """By measure, the mean of each row's `values` with the ends of its interval, [rows, 3]. The interval is
         Student's; two values have none. One seed's is that of as many images as were judged, for the measure by which
         settings compete. What differs in more than its seeds has none."""
-        return {one.column: self._means(one) for one in (*self.accuracies, *self.losses, *self.own_scores)}
+        return {one.column: self._means(one) for one in self.known}
 
     def _means(self, one: Measure) -> np.ndarray:
-        groups, values = self.settings["trials"], self.values(one)
-        middle = np.array([each.mean() if len(each) else math.nan for each in values])
-        with np.errstate(invalid="ignore"):  # of losses that are not finite
-            spread = np.array([each.std(ddof=1) if len(each) > 2 else math.nan for each in values])
-        wide = half_width(spread, np.array([*map(len, values)], int))
+        values = self.values(one)
+        middle, wide = values.mean().to_numpy(), half_width(values.std().to_numpy(), values.count().to_numpy())
         wide[self.settings["rate"].str.contains("–")] = math.nan
-        if self.accuracies and one == self.accuracies[0]:
-            first = self.trials.iloc[[rows[0] for rows in groups]]
+        if one in self.accuracies[:1]:
+            first = self.trials.iloc[[rows[0] for rows in self.settings["trials"]]]
             images = independent_answers_of(first, data_facts(self.sweeps[0].meta), self.split)
-            ended = first["regime"].ne("diverged") & first["epochs_run"].ge(first["epochs_asked"])
-            alone = (groups.map(len).eq(1).to_numpy() & ended).to_numpy()
+            alone = self.settings["trials"].map(len).eq(1).to_numpy() & first["competes"].to_numpy()
             wide[alone] = Z * accuracy_noise(one.of(first), images)[alone]
         return np.column_stack([middle - wide, middle, middle + wide])
 
@@ -394,7 +381,7 @@ class View:
         """Return what the last values of a search's trials can be drawn by: their rank, their learning rate, and the
         settings in which they differ."""
         own = self.trials[self.trials["sweep"] == sweep]
-        found = [self._setting(name) for name in ("learning_rate", *self._varied[sweep]) if own[name].nunique() > 1]
+        found = [self._setting(name) for name in ("learning_rate", *self.differ[sweep]) if own[name].nunique() > 1]
         rank = (self.trials["setting"] - own["setting"].min() + 1).to_numpy(float)
         return [Setting("rank", rank, [], Axis.of([1, own["setting"].nunique()], False, 1)), *found]
 
@@ -409,16 +396,6 @@ class View:
         spread = np.arange(len(codes)) * 0.618034 % 1 - 0.5  # evenly within a group, by the golden ratio
         said = [exactly(one.item() if hasattr(one, "item") else one) for one in groups]
         return Setting(name, codes + 0.5 * spread, said, Axis(-0.6, len(groups) - 0.4, False))
-
-    def left_s(self, sweep: Tables) -> float:
-        """Return about how many seconds a running sweep still takes; NaN if too little is known."""
-        trials, ended = sweep.trials, sweep.epochs["ended_at"].astype(float)
-        for last in sweep.meta.get("resumed", [])[-1:]:  # before it, nobody may have trained
-            ended = ended[ended > datetime.fromisoformat(last).timestamp()]
-        live = trials[trials["stop_reason"].isin(LIVE_REASONS)]
-        span = ended.max() - ended.min() if len(ended) > 1 else 0
-        left = float((live["epochs_asked"] - live["epochs_run"]).clip(lower=0).sum())
-        return left * span / (len(ended) - 1) if span > 0 else math.nan
 
     @cached_property
     def points(self) -> pd.DataFrame:
@@ -451,7 +428,7 @@ class View:
         most `MOST_GROUPS`; of more, those with equal values of the first setting that varies. Those that are ranked are
         one, and one family has the looks of its regimes."""
         settings = self.settings[self.settings["sweep"] == sweep]
-        names = self._varied[sweep]
+        names = self.differ[sweep]
         if settings["family"].nunique() > MOST_GROUPS and names:
             first = self.trials.loc[[rows[0] for rows in settings["trials"]], names[0]].to_numpy()
             settings = settings.assign(family=[setting(names[0], value) for value in first])
@@ -459,7 +436,3 @@ class View:
         if self.is_ranked(self.sweeps[sweep]) or not 1 < len(found) <= MOST_GROUPS:
             return [("", "", settings)]
         return [(name, f"line{i % len(LINES)}", family) for i, (name, family) in enumerate(found)]
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)[:18]

@@ -5,10 +5,12 @@ A sweep that is running, or was killed at any moment, can be read too.
 
 from __future__ import annotations
 
+import csv
 import json
 import logging
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
@@ -51,6 +53,10 @@ MOST_ROWS = 10**7
 MOST_TABLE_BYTES, LEAST_BYTES, MOST_RATIO = 2**30, 2**26, 100
 """The largest table that is read, and how many times as large as its file one beyond `LEAST_BYTES` is: a small file may
 claim to hold terabytes. The epochs of 10,000 trials x 200 epochs take half a gigabyte, ten times their file."""
+
+FORMULA = re.compile(r"(^|[;,|\t\r\n])(?=\s*[=+@-])|^(?=[\t\r])")
+"""Where a spreadsheet would find a formula and run it: where a text begins, and after what separates cells in some
+country, whose spreadsheet heeds no quotes around several of its cells."""
 
 FINALISTS = 3
 """How many of its best settings a search decides between in the end."""
@@ -223,6 +229,15 @@ def together(sweeps: Sequence[Tables]) -> tuple[pd.DataFrame, pd.DataFrame, pd.D
             found.append(table.assign(trial_id=f"{i}-" + table["trial_id"]))
     trials, epochs, measured = (pd.concat(found, ignore_index=True) for found in parts)
     return trials, epochs, measured
+
+
+def as_csv(table: pd.DataFrame) -> str:
+    """Return a table as CSV, in which an apostrophe precedes what a spreadsheet would take for formulas."""
+    found = table.copy()
+    for name in found.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in found.dtypes]]:
+        found[name] = [FORMULA.sub(r"\1'", one) if isinstance(one, str) else one for one in found[name]]
+    text: str = found.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)
+    return text
 
 
 def read_sweep(path: str | Path) -> Tables:

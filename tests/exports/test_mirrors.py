@@ -1,6 +1,8 @@
 """Copies of a sweep in other tools: exported twice and after a resume, they hold what the tables hold."""
 
+import csv
 import errno
+import io
 import math
 import shlex
 import struct
@@ -16,8 +18,8 @@ from safetensors.numpy import load_file
 from mnist_tune import TrialConfig, UserError, load_sweep, storage
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.exports import mirror
-from mnist_tune.exports.csv import quoted
 from mnist_tune.exports.run import library, sweep_id
+from mnist_tune.results.tables import as_csv
 
 # The tools' own: MLflow's and Optuna's connections are left to the garbage collector.
 pytestmark = pytest.mark.filterwarnings(
@@ -253,8 +255,8 @@ HARMLESS = {
 def test_a_spreadsheet_takes_no_text_for_a_formula(folder, tmp_path):
     """Nor where it separates cells otherwise and heeds no quotes."""
     table = pd.DataFrame({"error": [*HARMLESS, 7], "number": -1.0})
-    assert quoted(table)["error"].tolist() == [*HARMLESS.values(), 7]
-    assert quoted(table)["number"].tolist() == table["number"].tolist()
+    _, *rows = csv.reader(io.StringIO(as_csv(table), newline=""))
+    assert rows == [[one, "-1.0"] for one in (*HARMLESS.values(), "7")]
     sweep = load_sweep(folder)
     trials = sweep.trials.assign(error="=1+1")
     mirror("csv", str(tmp_path / "out")).update(replace(sweep, trials=trials))

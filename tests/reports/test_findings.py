@@ -9,7 +9,7 @@ import pytest
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.labels import label_trials
 from mnist_tune.reports.answer import answer
-from mnist_tune.reports.findings import facts, notes, ran, repeated, so_far, spoken, title
+from mnist_tune.reports.findings import facts, notes, ran, repeated, so_far, spoken, time_left, title
 from mnist_tune.reports.view import View
 
 AS_RECORDED = "to repeat this sweep, as its folder records it:"
@@ -134,7 +134,7 @@ def test_the_time_between_an_interruption_and_a_resume_is_no_time_of_training(ma
         epochs=sweep.epochs.assign(ended_at=ended_at),
         trials=sweep.trials.assign(epochs_run=2, stop_reason="running"),
     )
-    assert View([live]).left_s(live) == 120
+    assert time_left(live) == ", about 2 min 0 s left"
 
 
 def test_siblings_say_nothing_of_a_trial_whose_rate_was_changed(made_up_sweep):

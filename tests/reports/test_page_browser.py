@@ -334,7 +334,7 @@ def test_the_download_holds_the_tables_numbers(tab, small):
     trials = small.trials.set_index("trial_id")
     assert len(rows) == 8
     for row in rows:
-        trial = trials.loc[row["own_id"]]
+        trial = trials.loc[row["trial_id"]]
         assert float(row["test_accuracy"]) == trial["test_accuracy"]
         assert float(row["train_loss"] or "nan") == pytest.approx(trial["train_loss"], rel=0, nan_ok=True)
 

@@ -9,7 +9,7 @@ from kept_texts import assert_kept
 from made_up_sweeps import decision
 from recorded_data import recorded_data
 
-from mnist_tune.reports import terminal, view
+from mnist_tune.reports import findings, terminal, view
 from mnist_tune.reports.answer import answer
 from mnist_tune.reports.decided import decided
 from mnist_tune.reports.findings import facts, failures, left_over, measured_edges, notes, ran, repeated
@@ -201,8 +201,8 @@ def test_what_is_found_of_sweeps(made_up_sweep, edge_sweep, same):
 
 def test_what_is_printed_of_a_sweep_with_more_trials_than_lines(made_up_sweep, monkeypatch, capsys, same):
     """By ranges of rates; and all of it, where the terminal is too narrow for its lines."""
-    for name, value in {"MANY": 2, "FAILURES": 2}.items():
-        monkeypatch.setattr(terminal, name, value)
+    monkeypatch.setattr(terminal, "MANY", 2)
+    monkeypatch.setattr(findings, "FAILURES", 2)
     monkeypatch.setattr(view, "RANGES", 4)
     sweep = made_up_sweep([0.01, 0.1, 3], seeds=2, architectures=["[red]x[/]", "mlp-4-tanh", "net.py:deep"])
     trials = sweep.trials.assign(error=[""] * 15 + ["[/] is full"] * 3, stop_reason=["asha"] * 15 + ["error"] * 3)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mnist_tune.reports.findings import time_left
 from mnist_tune.reports.page import page
 from mnist_tune.reports.view import LARGE, Axis, View, range_of
 
@@ -28,6 +29,14 @@ def test_what_the_head_says_is_where_the_mark_is(made_up_sweep):
     [low, middle, high] = view.means[view.measures[0].column][best][0]
     assert f"{middle:.4f}" in view.answers[0].headline
     assert low < middle < high
+
+
+def test_a_rate_has_one_regime_in_the_sentence_and_in_the_picture(made_up_sweep):
+    sweep = made_up_sweep([0.1, 1], seeds=2)
+    regimes = ["converged", "converged", "converged", "oscillating"]
+    view = View([replace(sweep, trials=sweep.trials.sort_values("learning_rate").assign(regime=regimes))])
+    assert view.settings["regime"].tolist() == ["converged", "oscillating"]
+    assert "oscillates 1 (1 of 2 seeds)" in view.answers[0].lines[1]
 
 
 def test_two_seeds_have_no_interval_and_one_has_that_of_its_images(made_up_sweep):
@@ -166,5 +175,5 @@ def test_the_remaining_time_follows_from_the_epochs_so_far(made_up_sweep):
     trials = sweep.trials.assign(stop_reason=["completed", "running"], epochs_run=[4, 2])
     epochs = sweep.epochs.iloc[:6].assign(ended_at=np.arange(6) * 10.0)
     running = replace(sweep, trials=trials, epochs=epochs)
-    assert View([running]).left_s(running) == pytest.approx(20)
-    assert math.isnan(View([sweep]).left_s(replace(sweep, epochs=epochs[:1])))
+    assert time_left(running) == ", about 20 s left"
+    assert time_left(replace(sweep, epochs=epochs[:1])) == ""

@@ -11,10 +11,9 @@ function light() {  // what is chosen, and what the pointer is on
   for (const s of lit) if (!next.has(s)) for (const e of drawnAs.get(s) ?? []) e.classList.remove("on");
   for (const s of next) if (!lit.has(s)) for (const e of drawnAs.get(s) ?? []) if (!e.closest(".seg")) e.classList.add("on");
   lit = next;
-  for (const row of all("tbody tr[data-s]")) row.classList.toggle("on", next.has(Number(row.dataset.s)) && !BEST.includes(Number(row.dataset.s)));
+  rows.forEach((row, s) => row.classList.toggle("on", next.has(s) && !BEST.includes(s)));
   for (const drawing of all(".picture figure:not([hidden]) svg[data-axes]")) bringUp(drawing, [...next].slice(0, 40));
 }
-const MEASURE = () => data.measures.find((one) => one.key === state.measure);
 function points(t, [a, b, c, d], curves) {  // of logarithms, or of values
   return curves[t].map((y, j) => (y === null ? null : [a + b * data.epochs[j], c + d * y])).filter(Boolean);
 }
@@ -33,18 +32,13 @@ function bringUp(drawing, settings) {  // curves and names that are not drawn
     if (end && !drawing.querySelector(`.name [data-s="${s}"]`)) drawing.append(make("text", {class: "extra", x: end[0] + 8, y: end[1] + 4, "font-size": 12}, data.names[s]));
   }
 }
-function saidOf(t) {  // one line of a trial
-  const {learning_rate: rates, seed, epochs_run: ran, regime, regime_evidence: why, error} = data.columns, one = MEASURE(), value = one && data.columns[one.key]?.[t];
-  const number = (x) => (typeof x === "number" ? String(Number(x.toPrecision(4))) : x);
-  return [`rate ${number(rates[t])}`, value !== undefined && value !== null && `${one.title} ${one.key.endsWith("accuracy") ? value.toFixed(4) : number(value)}`,
-    `seed ${seed[t]}`, `epoch ${ran[t]}`, regime?.[t], error?.[t] || why?.[t]].filter(Boolean).join(" · ");
-}
+const saidOf = (t) => [`rate ${Number(data.rates[t].toPrecision(4))}`, data.values[state.measure]?.[t], data.said[t]].filter(Boolean).join(" · ");
 function say(settings, trial) {  // one line of what is hovered or focused
   const s = settings[0], t = trial ?? (s !== undefined && trialsOf[s].length === 1 ? trialsOf[s][0] : undefined);
-  let line = data.hint;
-  if (settings.length > 1) line = `${settings.length} of ${data.rows.length} rows`;
+  let line = HINT;
+  if (settings.length > 1) line = `${settings.length} of ${rows.length} rows`;
   else if (t !== undefined) line = saidOf(t);
-  else if (s !== undefined) line = [data.names[s], ...data.cells[s].filter((cell) => cell && cell !== data.names[s])].join(" · ");
+  else if (s !== undefined) line = [data.names[s], ...cellsOf(s).filter((cell) => cell && cell !== data.names[s])].join(" · ");
   element("said").textContent = line;
 }
 function choose(settings, add) {

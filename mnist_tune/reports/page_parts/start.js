@@ -5,13 +5,16 @@ window.page = {ready: false};
 const element = (id) => document.getElementById(id), all = (what, within = document) => [...within.querySelectorAll(what)];
 const packed = Uint8Array.from(atob(element("data").textContent), (one) => one.charCodeAt(0));
 const data = await new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
-const trialsOf = data.rows.map(() => []), SVG = "http://www.w3.org/2000/svg";
+element("rows").innerHTML = data.rows;
+const rows = all("#rows tr"), cellsOf = (s) => [...rows[s].cells].map((cell) => cell.textContent.trim());
+const trialsOf = rows.map(() => []);
 data.of.forEach((s, t) => trialsOf[s].push(t));
-const BEST = data.roles.flatMap((role, s) => (role === "best" ? [s] : []));
-const state = {chosen: new Set(BEST), unfolded: new Set(), measure: data.measures[0]?.key, by: null, down: false, limit: data.shown};
-const make = (name, attributes, text) => {
-  const made = document.createElementNS(name === "path" || name === "svg" || name === "text" ? SVG : "http://www.w3.org/1999/xhtml", name);
+const BEST = [...rows.keys()].filter((s) => rows[s].className === "best");
+const state = {chosen: new Set(BEST), measure: Object.keys(data.curves)[0], by: null, down: false, limit: data.shown};
+const HINT = element("said").textContent;
+const make = (name, attributes, text = "") => {  // of a drawing
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  if (text !== undefined) made.textContent = text;
+  made.textContent = text;
   return made;
 };
