@@ -40,9 +40,8 @@ def trained(data, capacity, holdout, memory=None, sharpness=None):
     return [numbers_of(row) for row in found], [pool.checkpoint(name).arrays for name in configs]
 
 
-@pytest.mark.parametrize(("factory", "holdout"), [(regression, 0), (vae, 100), (contrastive, 0)])
-@pytest.mark.parametrize("capacity", [1, 8])
-def test_data_three_times_the_memory_give_the_same_bits(factory, holdout, capacity):
+@pytest.mark.parametrize(("capacity", "factory", "holdout"), [(1, vae, 100), (8, vae, 100), (8, contrastive, 0)])
+def test_data_three_times_the_memory_give_the_same_bits(capacity, factory, holdout):
     register(factory.__name__)(factory)
     data = check_task(factory.__name__, [TrialConfig(batch_size=24)])
     size = sum(leaf.nbytes for leaf in jax.tree.leaves((data.train, data.test)))
@@ -62,7 +61,7 @@ def test_the_sharpness_of_data_in_parts_is_that_of_data_in_memory():
     assert trained(data, 1, 100, 4_000, settings)[0] == rows
 
 
-def test_memory_mapped_files_travel_as_paths_and_give_the_same_bits(tmp_path):
+def test_memory_mapped_files_travel_as_paths_and_give_in_parts_the_same_bits(tmp_path):
     rng = np.random.default_rng(0)
     np.save(tmp_path / "x.npy", rng.normal(size=(400, 6)).astype("float32"))
     rows = {}
@@ -76,7 +75,7 @@ def test_memory_mapped_files_travel_as_paths_and_give_the_same_bits(tmp_path):
         found = check_task(f"mapped_{mode}", [TrialConfig(batch_size=24)])
         data = pickle.loads(pickle.dumps(found))
         assert isinstance(data.test, np.memmap) == (mode == "r")
-        rows[mode] = trained(data, 1, 0, 3_000)
+        rows[mode] = trained(data, 1, 0, 3_000 if mode else None)
         assert (len(pickle.dumps(data)) < 2_000) == (mode == "r")
         rows[mode] = *rows[mode][0], found.checksums
     assert rows[None] == rows["r"]

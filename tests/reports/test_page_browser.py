@@ -24,30 +24,40 @@ def browser():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        started = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--in-process-gpu"]
+        )
         yield started
         started.close()
 
 
 class Tab:
-    """A tab that shows a page, and what it complained of or asked the network for."""
+    """A tab that shows a page, and what it complained of or asked the network for. The next one that is opened in it
+    begins anew, as in another tab; one that is loaded again does not."""
 
-    def __init__(self, browser, path, clock=False, **options):
+    def __init__(self, browser, clock=False, **options):
         self.context = browser.new_context(**({"viewport": WIDE, "accept_downloads": True} | options))
         self.page = self.context.new_page()
         self.page.set_default_timeout(120_000)  # the machine may be busy: Playwright would give up after 30 s
         self.meter = self.context.new_cdp_session(self.page)
         self.meter.send("Performance.enable", {"timeDomain": "threadTicks"})
-        self.wrong = []
         self.page.on("console", lambda said: self.note(said.type in ("error", "warning"), said.text))
         self.page.on("pageerror", lambda error: self.note(True, str(error)))
         self.page.on("dialog", lambda dialog: self.note(True, f"dialog {dialog.message}"))
         own = ("file:", "data:", "blob:")
         self.page.on("request", lambda asked: self.note(not asked.url.startswith(own), asked.url))
+        self.page.add_init_script(
+            "performance.getEntriesByType('navigation')[0].type === 'reload' || sessionStorage.clear()"
+        )
         if clock:
             self.page.clock.install()
+
+    def open(self, path):
+        self.wrong = []
+        self.page.mouse.move(0, 0)
         self.page.goto(f"file://{path}")
         self.wait()
+        return self
 
     def note(self, wrong, what):
         self.wrong += [what] * wrong
@@ -107,29 +117,34 @@ def small_page(small, tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def shared(browser):
+    """A tab that most tests open their pages in: another one takes as long as many pages."""
+    return Tab(browser)
+
+
 @pytest.fixture
-def tab(browser, small_page):
+def tab(shared, small_page):
     """The page of the small sweep as it is when it was just opened."""
-    found = Tab(browser, small_page)
-    yield found
-    assert found.wrong == []
-    found.context.close()
+    yield shared.open(small_page)
+    assert shared.wrong == []
 
 
 @pytest.fixture
-def shown(browser, tmp_path):
+def shown(browser, shared, tmp_path):
     """A function that opens the page of sweeps."""
     tabs = []
 
     def show(*sweeps, **options):
         write_page(sweeps, tmp_path / "report.html")
-        tabs.append(Tab(browser, tmp_path / "report.html", **options))
-        return tabs[-1]
+        tabs.append(Tab(browser, **options) if options else shared)
+        return tabs[-1].open(tmp_path / "report.html")
 
     yield show
     for one in tabs:
         assert one.wrong == []
-        one.context.close()
+        if one is not shared:
+            one.context.close()
 
 
 def in_the_first_600_pixels(tab):

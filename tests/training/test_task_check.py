@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from tasks import TASKS, gan, pinn, regression, vae
+from tasks import gan, pinn, regression, vae
 
 from mnist_tune import TrialConfig, UserError
 from mnist_tune.data.dataset import check_counts
@@ -186,9 +186,9 @@ def test_a_mistake_is_one_line_with_the_function_and_the_fix(mistake):
     assert "mistaken" in str(raised.value)
 
 
-@pytest.mark.parametrize("factory", TASKS)
+@pytest.mark.parametrize("factory", [regression, pinn, gan])
 def test_tasks_that_can_train_pass(factory):
-    """With Adam: `tests/execution/test_tasks.py` trains them with SGD."""
+    """With Adam: `tests/execution/test_tasks.py` checks these and others with SGD."""
     register(factory.__name__)(factory)
     found = check_task(factory.__name__, [TrialConfig(optimizer="adam(b1=0.8)", batch_size=32)], train_images=200)
     assert found.spec.train_images == 200
