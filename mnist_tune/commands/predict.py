@@ -47,6 +47,9 @@ def main() -> None:
             raise UserError(f"{config.images} has {', '.join(file) or 'no array'}; say which one: --array NAME")
         images = file[names[0]]
     sweep, output = load_sweep(config.results), storage.local(config.output or "classes.csv")
+    if sweep.meta["options"].get("task"):
+        how = "from Python, call functions of your own with load_sweep(...).load().params"
+        raise UserError(f"{sweep.path} trained a task, and only networks predict classes; {how}")
     trained = sweep.load(config.trial, config.architecture)
     classes = trained.predict(images)
     with writing(output):

@@ -55,6 +55,7 @@ def check_task(name: str, trials: Sequence[TrialConfig], train_images: int | Non
         train, test = parts
         if train_images:
             train = jax.tree.map(lambda x: x[:train_images], train)
+        count, others = (len(jax.tree.leaves(part)[0]) for part in (train, test))
         variables, again = (tried(f"{said}: init", task.init, jax.random.key(0)) for _ in range(2))
         check_tuple(f"{said}: init", "params, state", variables)
         params, state = variables
@@ -67,10 +68,9 @@ def check_task(name: str, trials: Sequence[TrialConfig], train_images: int | Non
                 f"{said}: split names {', '.join(task.split)}; init must return params that have these keys"
             )
         _check_training(task, said, params, state, train)
-        scores, whole = _check_score(task, said, params, state, train, min(_count(train), _count(test)))
+        scores, whole = _check_score(task, said, params, state, train, count + others)
         guesses = {} if task.guess is None else {name: float(numbers["guess"])}
-        found = _count(train), _count(test), guesses, numbers["chance"], scores
-        spec = TaskSpec(name, *found, own_step=task.step is not None)
+        spec = TaskSpec(name, count, others, guesses, numbers["chance"], scores, own_step=task.step is not None)
         for trial in trials:
             check_program(replace(trial, architecture=name), spec, train, said)
     return TaskData(spec, train, test, {"train": _checksum(train), "test": _checksum(test)}, task.block * whole)
@@ -154,7 +154,11 @@ def _tree(part: Any, said: str, where: str) -> Any:
     if len(lengths) != 1:
         many = f"arrays of {' and '.join(map(str, sorted(lengths)))} examples" if lengths else "no array"
         raise UserError(f"{said}: data returned {many} as {where}; all need the same first axis")
-    return jax.tree.map(lambda x: x if isinstance(x, np.memmap) else np.asarray(x), part)
+    return jax.tree.map(_as_jax_takes_it, part)
+
+
+def _as_jax_takes_it(x: Any) -> Any:
+    return x if isinstance(x, np.memmap) and x.dtype.isnative else np.asarray(x, x.dtype.newbyteorder("="))
 
 
 def _check_training(task: Task, said: str, params: Any, state: Any, train: Any) -> None:
@@ -190,11 +194,12 @@ def _check_training(task: Task, said: str, params: Any, state: Any, train: Any) 
 
 
 def _check_score(
-    task: Task, said: str, params: Any, state: Any, train: Any, fewest: int
+    task: Task, said: str, params: Any, state: Any, train: Any, count: int
 ) -> tuple[tuple[str, ...], bool]:
-    """Return the names of a task's scores beside loss and accuracy, and whether some are of whole blocks."""
-    size, what = min(task.block, fewest), f"{said}: {'score' if task.score else 'loss'}"
-    batch, key = jax.tree.map(lambda x: jnp.asarray(x[:size]), train), jax.random.key(1)
+    """Return the names of a task's scores beside loss and accuracy, and whether some are of whole blocks. A block is as
+    large as in an evaluation of `count` examples in all, since `score` may depend on it."""
+    size, what = min(task.block, count), f"{said}: {'score' if task.score else 'loss'}"
+    batch, key = jax.tree.map(lambda x: jnp.asarray(x[np.arange(size) % len(x)]), train), jax.random.key(1)
     if task.score is not None:
         _pure(what, task.score, params, state, batch, key)
     found = compiled(what, task.scores, params, state, batch, key)
@@ -228,20 +233,9 @@ def _pure(what: str, function: Any, *arguments: Any) -> None:
         raise UserError(f"{what} is another function each time; draw from its key, and keep what changes in the state")
 
 
-def _count(tree: Any) -> int:
-    return len(jax.tree.leaves(tree)[0])
-
-
-CHUNK = 2**26
-"""Bytes that are read at a time."""
-
-
 def _checksum(tree: Any) -> str:
     found = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        found.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape} ".encode())
-        leaf = np.atleast_1d(leaf)
-        step = max(CHUNK // max(leaf[:1].nbytes, 1), 1)
-        for first in range(0, len(leaf), step):  # it may be larger than the memory
-            found.update(np.ascontiguousarray(leaf[first : first + step]).tobytes())
+        found.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {np.shape(leaf)} ".encode())
+        found.update(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)  # no copy: it may not fit
     return found.hexdigest()

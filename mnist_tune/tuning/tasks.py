@@ -59,21 +59,17 @@ def _made(options: SweepOptions, trials: Sequence[TrialConfig]) -> TaskData:
     refuse_beside_task(options)
     load_own(options)
     options.start_ray()
-    facts, held = apart(_checked, options.task, _different(trials), options.train_images, returns=2)
-    try:
-        [(spec, checksums, whole)] = returned(facts)
-    except UserError:
-        returned(held)  # raises the same; when this process ends, Ray prints a traceback of what nobody has looked at
-        raise
-    return TaskData(spec, checksums=checksums, whole=whole, held=held)
+    without_examples, held = apart(_checked, options.task, _different(trials), options.train_images, returns=2)
+    found: TaskData = returned(without_examples)[0]
+    return replace(found, held=held)
 
 
 def _different(trials: Sequence[TrialConfig]) -> list[TrialConfig]:
     return list({(one.optimizer, one.schedule): one for one in trials}.values())
 
 
-def _checked(names: Sequence[str], trials: list[TrialConfig], train_images: int | None) -> tuple[Any, TaskData]:
-    """Return what tasks are, and their data. Raises `UserError`, as `check_tasks`."""
+def _checked(names: Sequence[str], trials: list[TrialConfig], train_images: int | None) -> tuple[TaskData, TaskData]:
+    """Return the data of tasks without the examples, and with them. Raises `UserError`, as `check_tasks`."""
     from mnist_tune.execution.executor import lane_bytes
     from mnist_tune.training.program import Program
     from mnist_tune.training.task_check import check_tasks
@@ -81,7 +77,7 @@ def _checked(names: Sequence[str], trials: list[TrialConfig], train_images: int 
     found = check_tasks(names, trials, train_images)
     programs = {Program.of(replace(trial, architecture=name), found.spec) for trial in trials for name in names}
     found = replace(found, spec=replace(found.spec, lane_bytes=lane_bytes(programs)))
-    return (found.spec, found.checksums, found.whole), found
+    return replace(found, train=None, test=None), found
 
 
 def check_networks(trials: Iterable[TrialConfig], dataset: Dataset) -> None:
@@ -108,21 +104,25 @@ def apart(function: Callable[..., Any], *given: Any, returns: int = 1) -> Any:
     GPU's memory. Return Ray's reference to what it returns, or one for each of several things."""
     import ray
 
-    return ray.remote(num_cpus=1, max_calls=1, num_returns=returns)(_apart).remote(own_code(), function, *given)
+    remote = ray.remote(num_cpus=1, max_calls=1, num_returns=returns)(_apart).remote
+    return remote(own_code(), returns, function, *given)
 
 
-def _apart(code: Any, function: Callable[..., Any], *given: Any) -> Any:
+def _apart(code: Any, returns: int, function: Callable[..., Any], *given: Any) -> Any:
     os.environ["JAX_PLATFORMS"] = "cpu"
     register_own(code)
-    return function(*given)
+    try:
+        return function(*given)
+    except UserError as error:  # if it were raised, Ray would print a traceback
+        return error if returns == 1 else [error] * returns
 
 
 def returned(*calls: Any) -> list[Any]:
     """Return what `apart` has returned. Raises the `UserError` of the first call that raised one."""
     import ray
 
-    try:
-        found: list[Any] = ray.get([*calls])
-        return found
-    except UserError as error:  # Ray adds a traceback
-        raise UserError(str(getattr(error, "cause", error))) from None
+    found: list[Any] = ray.get([*calls])
+    for error in found:
+        if isinstance(error, UserError):
+            raise error
+    return found

@@ -70,10 +70,7 @@ def with_init(params, state=()):
 
 ZEROS = GOOD.init(jax.random.key(0))[0]
 MISTAKES = {
-    "a loss of each example": (
-        loss(lambda x, s: (x * jnp.ones(8), s)),
-        r"loss must return the mean .*\[8\]; use",
-    ),
+    "a loss of each example": (loss(lambda x, s: (x * jnp.ones(8), s)), r"loss must return the mean .*\[8\]; use"),
     "a loss without a state": (loss(lambda x, s: x), r"loss must return \(loss, state\), it returned a"),
     "whole-number loss": (loss(lambda x, s: (x.astype(int), s)), "loss must return the mean over the batch, a float"),
     "NaN from the first step": (loss(lambda x, s: (x * jnp.nan, s)), "loss is nan for untrained parameters; scale"),
@@ -94,12 +91,9 @@ MISTAKES = {
     ),
     "a shape that does not fit": (loss(lambda x, s: (x + jnp.ones(3) @ jnp.ones(4), s)), "loss fails.*TypeError"),
     "a score that draws": (score(lambda x: x + float(DRAWS.normal())), "score is another function each time"),
-    "a score of another shape": (score(lambda x: x[:, None]), r"score must return loss as \[n\].*returned \[100, 1\]"),
+    "a score of another shape": (score(lambda x: x[:, None]), r"score must return loss as \[n\].*returned \[256, 1\]"),
     "no loss among the scores": (score(lambda x: {"mse": x}), "score returned mse; its dictionary needs 'loss'"),
-    "a score's name": (
-        score(lambda x: {"loss": x, "My score": x}),
-        "score returned 'My score'; a score's name",
-    ),
+    "a score's name": (score(lambda x: {"loss": x, "My score": x}), "score returned 'My score'; a score's name"),
     "too many scores": (score(lambda x: {"loss": x} | {f"s{i}": x for i in range(17)}), "17 scores beside the loss"),
     "NaN as score": (score(lambda x: x / 0), "score returned NaN or infinity for untrained"),
     "a chance without accuracy": (replace(GOOD, chance=0.1), "score returns no accuracy, whose chance is given"),
@@ -111,10 +105,7 @@ MISTAKES = {
         data(test={"x": TEST["x"][:, :2], "y": TEST["y"]}),
         "a train part of other shapes or types than test",
     ),
-    "data of Python": (
-        data({"x": [[1.0]] * 300, "y": TRAIN["y"]}),
-        r"data returned train\['x'\].* give arrays",
-    ),
+    "data of Python": (data({"x": [[1.0]] * 300, "y": TRAIN["y"]}), r"data returned train\['x'\].* give arrays"),
     "data without a test part": (replace(GOOD, data=lambda: TRAIN), r"data must return \(train, test\), it returned"),
     "data that differ": (
         replace(GOOD, data=lambda: ({"x": np.float32(DRAWS.normal(size=(9, 5))), "y": TRAIN["y"][:9]}, TEST)),
@@ -139,10 +130,7 @@ MISTAKES = {
     "parameters alone": (replace(GOOD, init=lambda key: ZEROS), r"init must return \(params, state\)"),
     "a number of Python's": (with_init({**ZEROS, "n": 1}), "init returned .*'n'.*; return arrays only"),
     "a step without a score": (replace(GAME, score=None), "with step, score says how good it is"),
-    "a split without keys": (
-        replace(GAME, split=("judge", "maker")),
-        "split names judge, maker; init must",
-    ),
+    "a split without keys": (replace(GAME, split=("judge", "maker")), "split names judge, maker; init must"),
     "a split without a step": (replace(GOOD, split=("w",)), "split is for tasks with a step"),
     "a step of three": (
         replace(GAME, step=lambda *given: GAME.step(*given)[:3]),
@@ -196,16 +184,22 @@ def test_tasks_that_can_train_pass(factory):
 
 
 def test_numbers_of_numpy_and_jax_and_a_state_that_begins_at_infinity_are_taken():
+    """So are arrays of another machine's byte order, and a score of blocks that are larger than the test part."""
+
     def least(params, state, batch, key):
         found, _ = GOOD.loss(params, state, batch, key)
         return found, jnp.minimum(found, state)
 
-    begins = with_init(ZEROS, jnp.float32(jnp.inf))
-    made = replace(begins, loss=least, guess=jnp.log(7.0), chance=np.float32(0.5),
-                   score=lambda *given: {"loss": GOOD.score(*given), "accuracy": GOOD.score(*given) < 1})  # fmt: skip
+    def scores(*given):
+        each = GOOD.score(*given)
+        return {"loss": each, "accuracy": each < 1} | ({"large": each} if len(each) > len(TEST["x"]) else {})
+
+    made = replace(with_init(ZEROS, jnp.float32(jnp.inf)), loss=least, guess=jnp.log(7.0), chance=np.float32(0.5),
+                   score=scores, data=lambda: jax.tree.map(lambda x: x.astype(">f4"), (TRAIN, TEST)))  # fmt: skip
     register("numbers")(lambda: made)
     spec = check_task("numbers", [TrialConfig(batch_size=8)]).spec
     assert (spec.guesses, spec.chance) == ({"numbers": pytest.approx(1.9459, 1e-4)}, 0.5)
+    assert spec.scores == ("large",)
     register("counts")(lambda: replace(pinn(), data=lambda: (np.int64(9), 0.5 * 8)))
     spec = check_task("counts", []).spec
     assert (spec.train_images, spec.test_images) == (9, 4)

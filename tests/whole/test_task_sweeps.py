@@ -23,6 +23,7 @@ from mnist_tune import (
     run_search,
     run_sweep,
 )
+from mnist_tune.commands import predict
 from mnist_tune.exports.run import runs
 from mnist_tune.own_code.registry import ENTRIES
 from mnist_tune.reports.view import View
@@ -72,7 +73,7 @@ def test_a_task_is_swept_labelled_resumed_and_extended(folder, capsys):
     np.testing.assert_array_equal(again.loc[known.index].astype(float), known.astype(float))
 
 
-def test_a_task_may_be_given_from_python_and_mistakes_make_no_folder(folder):
+def test_a_task_may_be_given_from_python_and_mistakes_make_no_folder(folder, monkeypatch):
     options = SweepOptions(output=folder / "a", quiet=True)
     sweep = run_sweep("task", trials(2)[1:2], options, task=regression())
     assert sweep.trials["test_loss"].item() < 6
@@ -83,6 +84,10 @@ def test_a_task_may_be_given_from_python_and_mistakes_make_no_folder(folder):
     assert repr(best).endswith(f"epoch 3: test loss {best.row['test_loss']:.4g}; .params .state .net>")
     with pytest.raises(UserError, match="only networks predict classes"):
         best.predict([[1.0]])
+    np.save(folder / "x.npy", [[1.0]])
+    monkeypatch.setattr("sys.argv", ["predict", str(folder / "a"), str(folder / "x.npy")])
+    with pytest.raises(UserError, match="a trained a task, and only networks predict classes; from Python"):
+        predict.main()
     for wrong, said in (
         ({"task": f"{TASKS}:regresion"}, "has no function 'regresion'; did you mean 'regression'"),
         (
