@@ -140,22 +140,18 @@ def _answer(sweep: Tables, where: str) -> Answer:
 def _measured(sweep: Tables, where: str, running: Sequence[str]) -> Answer:
     """Return what was measured of one edge, or of several."""
     edges, found = sweep.edges(), measured_edges(sweep)
-    is_open = any(edge.is_bracketed and not edge.is_precise for edge in edges)
-    asked = _more_trials("More trials make it more precise", sweep, where) * is_open
+    known = [edge for edge in edges if edge.is_bracketed]
+    is_open = any(not edge.is_precise for edge in known)
+    asked = tuple(_more_trials("More trials make it more precise", sweep, where) * is_open)
     if len(edges) > 1:
-        known = sum(edge.is_bracketed for edge in edges)
         lines = (f"{title}: {first}" for title, (first, *_) in found)
         others = (f"{title}: {line}" for title, (_, *more) in found for line in more)
-        return Answer(
-            f"{known} of {counted(len(edges), 'edge')} measured", (*running, *lines), tuple(others), tuple(asked)
-        )
+        head = f"{len(known)} of {counted(len(edges), 'edge')} measured"
+        return Answer(head, (*running, *lines), tuple(others), asked)
     [(_, (text, *more))] = found
     text = text[0].upper() + text[1:]
-    if not edges[0].is_bracketed:
-        return Answer(text, tuple(running))
-    return Answer(
-        f"Half of the seeds learn up to {edges[0].rate(0.5)}", (*running, text, *more), questions=tuple(asked)
-    )
+    head = f"Half of the seeds learn up to {edges[0].rate(0.5)}"
+    return Answer(head, (*running, text, *more), (), asked) if known else Answer(text, tuple(running))
 
 
 def warning(trials: pd.DataFrame) -> str:

@@ -232,7 +232,7 @@ def by_rate(view: View, sweep: int, figure: Any, one: Measure, within: Pair = (0
     (legend if wide else strip)(axes, trials if wide else settings)
     seeds, look_of = view.has_seeds, dict(zip(trials["setting"], trials["look"], strict=True))
     begun = settings[settings["regime"] != ""] if len(settings) <= MOST_CURVES else settings[:0]
-    for look, part in begun.groupby(begun.index.map(look_of)):
+    for look, part in begun.groupby(begun.index.map(look_of) if wide else "regime"):
         low, middle, high = one.place(means[part.index]).T
         known = np.isfinite(low) & np.isfinite(high)
         at, thick = rate_of[part.index], {"lw": 5, "alpha": 0.22} if not seeds else {"lw": 1.5}

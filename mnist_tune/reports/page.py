@@ -150,12 +150,13 @@ def drawings(view: View, side: Sequence[Chart], salt: str, width: int) -> Any:
 
 def _page_data(view: View, shown: Sequence[Column]) -> dict[str, Any]:
     """Return all that the page's script needs."""
-    trials, settings = view.trials, view.settings
+    trials, cells = view.trials, zip(*(one.cells for one in shown), strict=True)
+    rows = zip(view.settings.itertuples(), cells, strict=True)
     names = [name for name in trials if any(name in sweep.trials for sweep in view.sweeps)]
     known = trials[[name for name in names if (trials[name].notna() & trials[name].ne("")).any()]]
     why = trials["error"].fillna("").where(trials["error"].fillna("") != "", trials["regime_evidence"].fillna(""))
-    said = zip(trials["seed"], trials["epochs_run"], trials["regime"], why, strict=True)
-    rows = zip(settings.itertuples(), zip(*(one.cells for one in shown), strict=True), strict=True)
+    seeds, ran = (f"{said} " + trials[name].astype(str) for said, name in (("seed", "seed"), ("epoch", "epochs_run")))
+    said = zip(seeds, ran, trials["regime"], why, strict=True)
     return {
         "running": view.running,
         "written": round(1000 * time.time()) if view.running else 0,
@@ -163,15 +164,11 @@ def _page_data(view: View, shown: Sequence[Column]) -> dict[str, Any]:
         "shown": MANY,
         "ids": trials["trial_id"].tolist(),
         "of": trials["setting"].tolist(),
-        "sweeps": settings["sweep"].tolist(),
         "looks": view.points["look"].tolist(),
-        "names": printable(settings["name"].tolist()),
         "rows": ENVIRONMENT.get_template("rows.html").render(rows=rows, columns=shown),
         "keys": [[*map(_number, one.keys or one.cells)] for one in shown],
         "rates": trials["learning_rate"].tolist(),
-        "said": printable(
-            [" · ".join([f"seed {seed}", f"epoch {ran}", *filter(None, more)]) for seed, ran, *more in said]
-        ),
+        "said": [printable(" · ".join(filter(None, one))) for one in said],
         "values": {one.column: [f"{one.title} {one.said(value)}" for value in one.of(trials)] for one in view.measures},
         "csv": printable(as_csv(known).split("\n")),
         "ends": [_short(np.array([one.axis.ends]), one.axis.log)[0] for one in view.measures[:1]],

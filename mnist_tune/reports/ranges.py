@@ -133,7 +133,8 @@ def advice(family: pd.DataFrame, meta: Mapping[str, Any], where: str, best: floa
     elif above == rates[0]:
         asked, tried = "try smaller rates:", _between(above, above / 10)[1:]
     else:
-        asked, tried = "try rates between:", _inside(max(one for one in rates if one < above), above)
+        low = max(one for one in rates if one < above)
+        asked, tried = "try rates between:", _between(low, above, 6)[1:-1] if above / low > REFINED else []
     if not tried:
         return "", ""
     low, high = sorted((tried[0] ** 2 / tried[1], tried[-1]))  # from the rate beside the first of these
@@ -165,10 +166,6 @@ def where_the_edge_is(family: pd.DataFrame, meta: Mapping[str, Any], where: str)
 
 def _between(first: float, last: float, count: int = 4) -> list[float]:
     return [first * (last / first) ** (i / (count - 1)) for i in range(count)]
-
-
-def _inside(low: float, high: float) -> list[float]:
-    return _between(low, high, 6)[1:-1] if high / low > REFINED else []
 
 
 def proposed(meta: Mapping[str, Any], where: str, rates: Sequence[float]) -> str:

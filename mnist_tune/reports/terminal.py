@@ -44,12 +44,6 @@ MOST_LINES = 4
 """The most lines that say how sure an answer is; with `--all`, there are more."""
 
 
-def table_console() -> Console:
-    """Return the console that tables are printed to: as wide as the terminal, or `PLAIN_WIDTH` where there is none."""
-    console = Console()
-    return console if console.is_terminal else Console(width=PLAIN_WIDTH)
-
-
 def print_report(sweep: Tables, every_line: bool = False, picture: bool = False) -> int:
     """Print a sweep's table and, below it, the answer, what to ask next and where the results are; return the command's
     exit code (`exit_code`).
@@ -58,13 +52,15 @@ def print_report(sweep: Tables, every_line: bool = False, picture: bool = False)
     for each trial if `every_line` is set. Of a search it has the best `BEST`. Unless the caller draws the `picture`,
     the command that does is printed.
     """
-    console, path = table_console(), str(sweep.path)
+    console, path = Console() if Console().is_terminal else Console(width=PLAIN_WIDTH), str(sweep.path)
     if isinstance(sweep.path, Path) and not (relative := os.path.relpath(path)).startswith(".."):
         path = relative
     view = View([sweep], path, "trials" if every_line else "settings")
     if len(view.settings) > MANY and not (every_line or view.is_ranked(sweep)):
         view = replace(view, rows="ranges")
-    print_table(console, view)
+    most = BEST if view.is_ranked(sweep) and sweep.decision is None else MANY
+    most = len(view.settings) if every_line else most
+    print_table(console, view, most)
     said, again = view.answers[0], f"{command('show')} {shlex.quote(path)}"
     _say(console, failures(sweep.trials, every_line))
     _say(console, [said.headline], "bold")
@@ -73,7 +69,7 @@ def print_report(sweep: Tables, every_line: bool = False, picture: bool = False)
     places = [f"Results: {path}"]
     if isinstance(sweep.path, Path) and (sweep.path / "report.html").exists():
         places.append(f"Page: {os.path.join(path, 'report.html')}")
-    if len(view.settings) < len(sweep.trials) or len(view.settings) > _most(view):
+    if len(view.settings) < len(sweep.trials) or len(view.settings) > most:
         places.append(f"More: {again} --all")
     elif not (picture or view.running):
         places.append(f"Picture: {again} --picture regimes.png")
@@ -94,17 +90,10 @@ def exit_code(trials: pd.DataFrame) -> int:
     return 1 if "error" in reasons else INTERRUPTED if "interrupted" in reasons else 0
 
 
-def _most(view: View) -> int:
-    """Return how many rows are printed."""
-    if view.rows == "trials":
-        return len(view.settings)
-    return BEST if view.is_ranked(view.sweeps[0]) and view.sweeps[0].decision is None else MANY
-
-
-def print_table(console: Console, view: View) -> None:
-    """Print the table. Why a trial has its regime, and of several seeds the training accuracy, are left out where they
-    have no room; what has none then wraps, since no digit may be lost."""
-    shown, most, count = [one for one in columns(view) if one.look != "curve"], _most(view), len(view.settings)
+def print_table(console: Console, view: View, most: int) -> None:
+    """Print the table, at most so many rows. Why a trial has its regime, and of several seeds the training accuracy,
+    are left out where they have no room; what has none then wraps, since no digit may be lost."""
+    shown, count = [one for one in columns(view) if one.look != "curve"], len(view.settings)
     if view.has_seeds:
         has_ranges, said = view.rows == "ranges" or view.sweeps[0].edges(), "setting, with 95% intervals or two values"
         rows = "range of learning rates, with means" if has_ranges else said

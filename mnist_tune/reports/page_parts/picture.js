@@ -21,15 +21,15 @@ const path = (found) => (found.length ? "M" + found.map(([x, y]) => `${x.toFixed
 function bringUp(drawing, settings) {  // curves and names that are not drawn
   for (const old of all(".extra", drawing)) old.remove();
   const axes = drawing.dataset.axes.split(" ").map(Number), curves = data.curves[drawing.closest("figure").dataset.measure];
-  const own = Number(drawing.closest("section").dataset.sweep);
-  for (const s of settings.filter((s) => data.sweeps[s] === own)) {
+  const own = drawing.closest("section").dataset.sweep;
+  for (const s of settings.filter((s) => rows[s].dataset.sweep === own)) {
     let end;
     for (const t of trialsOf[s]) {
       const found = points(t, axes, curves);
       end = found.at(-1) ?? end;
       if (!drawing.querySelector(`.line [data-t="${t}"]`)) drawing.append(make("path", {class: `extra ${data.looks[t]}`, d: path(found)}));
     }
-    if (end && !drawing.querySelector(`.name [data-s="${s}"]`)) drawing.append(make("text", {class: "extra", x: end[0] + 8, y: end[1] + 4, "font-size": 12}, data.names[s]));
+    if (end && !drawing.querySelector(`.name [data-s="${s}"]`)) drawing.append(make("text", {class: "extra", x: end[0] + 8, y: end[1] + 4, "font-size": 12}, rows[s].dataset.name));
   }
 }
 const saidOf = (t) => [`rate ${Number(data.rates[t].toPrecision(4))}`, data.values[state.measure]?.[t], data.said[t]].filter(Boolean).join(" · ");
@@ -38,7 +38,7 @@ function say(settings, trial) {  // one line of what is hovered or focused
   let line = HINT;
   if (settings.length > 1) line = `${settings.length} of ${rows.length} rows`;
   else if (t !== undefined) line = saidOf(t);
-  else if (s !== undefined) line = [data.names[s], ...cellsOf(s).filter((cell) => cell && cell !== data.names[s])].join(" · ");
+  else if (s !== undefined) line = [rows[s].dataset.name, ...cellsOf(s).filter((cell) => cell && cell !== rows[s].dataset.name)].join(" · ");
   element("said").textContent = line;
 }
 function choose(settings, add) {
