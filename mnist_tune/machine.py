@@ -102,9 +102,12 @@ def installed_version(name: str) -> str | None:
 
 
 def _git_revision() -> str | None:
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
+    """Return the revision of the folder above the package; None if only a folder further above is of Git: that one may
+    have this package installed."""
+    here, command = Path(__file__).resolve().parent, ["git", "describe", "--always", "--dirty", "--abbrev=40"]
+    only = os.environ | {"GIT_CEILING_DIRECTORIES": str(here.parents[1])}
     try:
-        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10)
+        done = subprocess.run(command, cwd=here, env=only, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None

@@ -17,7 +17,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, TypeVar
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from mnist_tune import object_storage
 from mnist_tune.errors import UserError
@@ -48,13 +48,13 @@ def place(where: str | Path) -> Place:
         parts = urlsplit(str(where))
     except ValueError as error:  # "s3://[/x"
         raise UserError(f"{str(where)[:80]!r} is no URI ({error}); write {scheme}://BUCKET/FOLDER") from None
-    if scheme == "file":
-        return local(parts.path)
+    if scheme == "file" and parts.netloc in ("", "localhost"):
+        return local(unquote(parts.path))
     shown, query = f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}", dict(parse_qsl(parts.query))
     if scheme not in object_storage.QUERIES:
         raise UserError(f"{shown}: results go to a folder or to one of {'://, '.join(object_storage.QUERIES)}://")
-    if not parts.hostname:
-        raise UserError(f"{where} names no bucket; write {scheme}://BUCKET/FOLDER")
+    if not parts.hostname or parts.fragment:  # what follows a # would be left out
+        raise UserError(f"{shown} {'has a #' if parts.hostname else 'names no bucket'}; write {scheme}://BUCKET/FOLDER")
     kind, separator, host = query.get("endpoint_override", "").partition("://")
     if parts.username or parts.password or "@" in kind + host or any(map(SECRETS.search, query)):
         raise UserError(
@@ -138,7 +138,9 @@ def write(where: Place, content: bytes, patience_s: float = 0, sync: bool = Fals
         object_storage.write(where, content, patience_s)
         return
     refuse_link(where)
-    part = where.with_name(f".{where.name}.{secrets.token_hex(8)}{PART}")
+    if where.exists() and not (where.is_file() or where.is_dir()):  # root could replace /dev/null
+        raise OSError(errno.EINVAL, "it is a pipe or a device", str(where))
+    part = where.parent / f".{where.name}.{secrets.token_hex(8)}{PART}"
     try:
         with open(part, "xb", opener=no_link) as file:
             file.write(content)

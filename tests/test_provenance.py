@@ -26,6 +26,14 @@ def test_the_revision_is_that_of_the_package_wherever_the_user_stands(tmp_path, 
         assert found.removesuffix("-dirty").endswith(done.stdout.strip())
 
 
+def test_a_project_in_which_the_package_is_installed_is_not_its_revision(tmp_path, monkeypatch):
+    (tmp_path / "lib" / "mnist_tune").mkdir(parents=True)
+    for command in (["init"], ["-c", "user.name=a", "-c", "user.email=a", "commit", "--allow-empty", "-m", "theirs"]):
+        subprocess.run(["git", "-C", tmp_path, *command], check=True, capture_output=True, timeout=LONG_S)
+    monkeypatch.setattr(machine, "__file__", str(tmp_path / "lib" / "mnist_tune" / "machine.py"))
+    assert machine._git_revision() is None
+
+
 @pytest.mark.parametrize(
     ("git", "revision"),
     [

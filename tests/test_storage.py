@@ -68,7 +68,7 @@ PLACES = (
     "nfs://host/x", "s3://", "s3:///folder", "s3://[/x", "gs://key:hidden@bucket/x", "s3://AKIA@bucket/x", "s3:b/x",
     "s3://b/x?secret_key=hidden", "gs://b/x?access_token=hidden", "az://b/x?PASSWORD=hidden",
     "s3://b/x?signature=hidden", "s3://b/x?X-Credential=hidden", "s3://b/x?region=key",
-    "s3://b/x?endpoint_override=http://key:hidden@host",
+    "s3://b/x?endpoint_override=http://key:hidden@host", "file://results/x", "file:///a%20b", "s3://b/run#1",
 )  # fmt: skip
 NAMES = ("a", "1/b", "..x", "...", "a b", "é")
 NO_NAMES = ("..", "../x", "a/../../x", "/x", "", "a/", ".", "a//b", "a\\b", "a\0b", "a\nb")
@@ -129,6 +129,9 @@ def test_what_is_no_file_of_the_folder_is_not_read(tmp_path, kind):
         with storage.open_file(path, links=True) as file:
             assert file.read() == b"1"
     if kind == "pipe":
+        for no_file, said in ((path, "a pipe or a device"), (Path(), "busy|exists|directory")):
+            with pytest.raises(OSError, match=said):
+                storage.write(no_file, b"1")
         with pytest.raises(OSError, match=r"Illegal seek|No such device|not seekable"):
             storage.open_to_append(path)
 

@@ -11,6 +11,7 @@ import tyro
 from mnist_tune import cli, load_sweep
 from mnist_tune.errors import why
 from mnist_tune.exports import mirror
+from mnist_tune.numbers import counted
 from mnist_tune.results.signs import is_being_written
 from mnist_tune.terminal import announce
 from mnist_tune.trial import LIVE_REASONS
@@ -69,6 +70,6 @@ def main() -> None:
         if not more:
             if unknown:
                 announce("note: nobody can say whether this sweep still runs, so it is followed no longer")
-            print(f"{len(sweep.trials)} trials, {len(sweep.epochs)} epochs. {said}")
+            print(f"{counted(len(sweep.trials))}, {counted(len(sweep.epochs), 'epoch')}. {said}")
             return
         time.sleep(max(INTERVAL_S, SHARE * (time.monotonic() - begun)))

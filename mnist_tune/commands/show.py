@@ -44,7 +44,7 @@ def main() -> None:
     if config.picture and len(sweeps) > 1:
         raise UserError("a picture is of one sweep; --page takes several")
     for given, sweep in zip(config.results, sweeps, strict=True):
-        if isinstance(sweep.path, Path) and not sweep.path.samefile(given):
+        if isinstance(sweep.path, Path) and not sweep.path.samefile(storage.place(given)):
             print(f"The newest sweep in {given}: {sweep.path}")
         print_report(sweep, config.all, picture=config.picture is not None)
     if config.stability:

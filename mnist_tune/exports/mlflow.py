@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
+from mnist_tune import storage
 from mnist_tune.exports.run import LABELS, Run, library, runs, sweep_id, title, writing
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import LIVE_REASONS
@@ -31,7 +32,7 @@ class Mirror:
     def __init__(self, output: str | None) -> None:
         self._mlflow = library("mlflow")
         output = output or "mlflow.db"
-        self._uri = output if ":" in output else f"sqlite:///{output}"
+        self._uri = output if ":" in output else f"sqlite:///{storage.local(output)}"
         self._client: Any = None
         self._written: dict[str, Run] = {}
 

@@ -6,9 +6,9 @@ import math
 import shlex
 import warnings
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
+from mnist_tune import storage
 from mnist_tune.exports.run import Run, library, runs, title, writing
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import held_out
@@ -24,7 +24,7 @@ class Mirror:
     def __init__(self, output: str | None) -> None:
         self._optuna = library("optuna")
         output = output or "optuna.db"
-        self._file = None if "://" in output else Path(output)
+        self._file = None if "://" in output else storage.local(output)
         self._url = f"sqlite:///{self._file}" if self._file else output
         self._optuna.logging.set_verbosity(self._optuna.logging.WARNING)
 

@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import secrets
+import shlex
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from typing import Any
 
 from mnist_tune import object_storage, storage
 from mnist_tune.errors import UserError
-from mnist_tune.invocation import command
+from mnist_tune.invocation import command, words
 from mnist_tune.object_storage import ChangedError, Version
 from mnist_tune.results.folder import FILES, JOURNAL, META, SEGMENT_BYTES, SEGMENTS, TABLES, fetch_journal
 from mnist_tune.results.signs import SIGN, last_sign
@@ -130,8 +131,8 @@ class Remote:
         if error:
             raise UserError(
                 f"the end of the sweep could not be uploaded to {self._to} ({storage.reason(error)}); the whole sweep "
-                f"is in {self._folder}: {command('show')} {self._folder}; "
-                f"once the storage answers, --resume '{self._to}' on this machine uploads it"
+                f"is in {self._folder}: {command('show')} {shlex.quote(str(self._folder))}; "
+                f"once the storage answers, {words('resume', self._to)} on this machine uploads it"
             )
 
     def withdraw(self) -> None:

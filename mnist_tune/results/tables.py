@@ -161,7 +161,7 @@ class Tables:
 
     def state(self, trial_id: str) -> Place:
         """Return the file of a trial's saved state, where it was kept."""
-        own = [str(self.meta["writer"])] if isinstance(self.path, str) else []  # as `SweepWriter` does
+        own = [str(self.meta["writer"])] if "writer" in self.meta else []  # as `SweepWriter` does; it may be a copy
         return storage.join(self.path, "states", *own, f"{trial_id}.npz")
 
     def curves(self, column: str) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_tune import object_storage, storage
 from mnist_tune.errors import UserError, redacted
+from mnist_tune.invocation import words
 from mnist_tune.object_storage import ChangedError
 from mnist_tune.results.folder import JOURNAL, META, TABLES, exists, locked, refuse_links, working_folder
 from mnist_tune.results.journal import mend_last_line
@@ -70,6 +71,8 @@ class SweepWriter:
             # own folders, too: those of a writer that was taken for dead may still write to theirs.
             meta |= {"writer": meta.get("writer", 0) + 1, "token": self.token}
             own = [str(meta["writer"])]
+        else:  # it may be a copy of one in object storage
+            meta.pop("writer", None)
         self.states, self.tunes = (storage.join(where, name, *own) for name in ("states", ".ray"))
         """The folders of the trials' states, and of Tune's own files."""
         with ExitStack() as self._held:
@@ -98,9 +101,8 @@ class SweepWriter:
     def _begin(self, resume: bool) -> None:
         """Lock the folder, remove what must not stay from before, and write the files that a sweep begins with."""
         if not resume and exists(self.where):
-            raise UserError(
-                f"{self.where} already holds a sweep; name another --output or resume with --resume {self.where}"
-            )
+            held = f"{self.where} already holds a sweep; name another --output"
+            raise UserError(f"{held} or resume with {words('resume', self.where)}")
         if not resume and any(name.endswith(".npz") for name in self._all_states()):
             raise UserError(
                 f"{storage.join(self.where, 'states')} has the states of a sweep whose {META} is gone; "
@@ -306,4 +308,6 @@ class SweepWriter:
             raise self.failure from None
 
     def _cannot_write(self, error: OSError) -> UserError:
-        return UserError(f"can't write to {self.path}: {storage.reason(error)}; fix that, then --resume {self.where}")
+        return UserError(
+            f"can't write to {self.path}: {storage.reason(error)}; fix that, then {words('resume', self.where)}"
+        )

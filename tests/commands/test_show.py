@@ -36,7 +36,7 @@ def test_the_flag_all_prints_every_trial(made_up_sweep, rates, monkeypatch, caps
 
 def test_of_a_folder_above_sweeps_it_says_which_one_is_shown(made_up_sweep, monkeypatch, capsys):
     newest = made_up_sweep([0.1]).path
-    for where, said in ((newest.parent, f"The newest sweep in {newest.parent}: {newest}\n"), (newest, "")):
+    for where, said in ((newest.parent, f"The newest sweep in {newest.parent}: {newest}\n"), (newest.as_uri(), "")):
         monkeypatch.setattr(sys, "argv", ["summarize.py", str(where)])
         before = sorted(newest.rglob("*"))
         main()

@@ -24,7 +24,7 @@ def test_a_killed_sweep_in_object_storage_is_followed_until_its_signs_are_old(
         export.main()
     said = capsys.readouterr()
     assert said.err == "note: nobody can say whether this sweep still runs, so it is followed no longer\n"
-    assert said.out.startswith("1 trials, 1 epochs. Files: ")
+    assert said.out.startswith("1 trial, 1 epoch. Files: ")
 
 
 def test_a_sweep_is_copied_until_it_has_ended_also_after_a_copy_failed(
@@ -52,7 +52,7 @@ def test_a_sweep_is_copied_until_it_has_ended_also_after_a_copy_failed(
     export.main()
     said = capsys.readouterr()
     assert said.err == "note: OSError: no route to host; trying again\n"
-    assert said.out.startswith("1 trials, 2 epochs. Files: ")
+    assert said.out.startswith("1 trial, 2 epochs. Files: ")
     assert [seconds >= export.INTERVAL_S for seconds in waits] == [True, True]
     monkeypatch.setattr(Mirror, "update", dead)
     with pytest.raises(OSError, match="no route"):  # of one that has ended, nothing else will come

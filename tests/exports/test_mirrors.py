@@ -144,11 +144,13 @@ def of_the_tables(folder):
 
 
 @pytest.mark.parametrize("kind", COUNTS)
-def test_exported_twice_and_after_a_resume_it_counts_as_the_tables(kind, folder, resume, tmp_path):
+def test_exported_twice_and_after_a_resume_it_counts_as_the_tables(kind, folder, resume, tmp_path, monkeypatch):
     counts, name = COUNTS[kind]
     output = tmp_path / "it's mine" / name
     output.parent.mkdir()
-    said = mirror(kind, str(output)).update(load_sweep(folder))
+    with monkeypatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path))
+        said = mirror(kind, f"~/it's mine/{name}").update(load_sweep(folder))
     assert str(output) in shlex.split(said)[-1], "what is printed is for a shell"
     assert counts(output) == of_the_tables(folder)
     copy = mirror(kind, str(output))  # as in another process
