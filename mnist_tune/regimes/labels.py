@@ -18,8 +18,8 @@ from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.divergence import PATIENCE
 from mnist_tune.regimes.families import SIBLINGS, rate_changed, setting, varied
-from mnist_tune.regimes.forecast import Forecast, epochs_to, forecast, reached, target_of
-from mnist_tune.regimes.learned_share import as_shares
+from mnist_tune.regimes.forecast import SOONEST, Forecast, epochs_to, forecast, reached, target_of
+from mnist_tune.regimes.learned_share import Loss, as_share, least_loss
 from mnist_tune.regimes.noise import SIGMAS
 from mnist_tune.regimes.statistics import (
     CLEARLY,
@@ -228,21 +228,28 @@ class Family:
         self._rows: dict[Hashable, int] = {}
         self._curves: list[Curve] = []
         self._trials: list[Trial] = []
-        """With the target and, where there is no accuracy, shares that were learned."""
+        """Where there is no accuracy, with shares that were learned."""
         # Of each trial, as arrays: a sweep asks while its trials run, at every row.
         self._speed, self._settled, self._held_out = (array("d") for _ in range(3))
         self._learned, self._no_measure = bytearray(), bytearray()
         self._target: float | None = None
+        self._loss: Loss | None = None
+        self._leading: list[int] = []
+        """The trials that the target follows from, and those that have ended since it was asked for."""
+        self._ended: set[int] = set()
         self._is_stale = True
-        """Whether the target, or the shares, may be others now."""
+        """Whether the target, or the shares, are to be asked of all trials."""
 
     def put(self, name: Hashable, one: Trial) -> None:
         """Take up a trial as it is so far."""
-        row = self._rows.setdefault(name, len(self._rows))
-        curves = [one.curve, *self._curves[row : row + 1]]
-        self._is_stale |= self._running or not one.curve.data.by_accuracy or any(of.complete for of in curves)
-        self._curves[row : row + 1] = curves[:1]
-        self._set(row, replace(one, target=self._target))
+        row, curve = self._rows.setdefault(name, len(self._rows)), one.curve
+        stale = self._running or any(of.complete for of in self._curves[row : row + 1])
+        if curve.complete:
+            self._ended.add(row)
+            stale |= not curve.data.by_accuracy
+        self._is_stale |= stale
+        self._curves[row : row + 1] = [curve]
+        self._set(row, replace(one, curve=as_share(curve, self._loss)))
 
     def _set(self, row: int, one: Trial) -> None:
         values = (one, one.speed, one.curve.settled, one.curve.held_out_settled, one.learned, False)
@@ -255,12 +262,23 @@ class Family:
     def trial(self, name: Hashable) -> Trial:
         """Return a trial with what its family says of its target."""
         if self._is_stale:
-            self._is_stale, curves = False, as_shares(self._curves)
-            self._target = target_of(curves, self._running)
-            for row, (one, curve) in enumerate(zip(self._trials, curves, strict=True)):
-                if one.target != self._target or one.curve is not curve:
-                    self._set(row, replace(one, curve=curve, target=self._target))
-        return self._trials[self._rows[name]]
+            self._ended = set(self._rows.values())
+            if not self._curves[0].data.by_accuracy:
+                self._loss = least_loss(self._curves)
+                for row, one in enumerate(self._trials):
+                    self._set(row, replace(one, curve=as_share(self._curves[row], self._loss)))
+        if self._ended:
+            asked = {row: self._trials[row].curve for row in sorted({*self._leading, *self._ended})}
+            self._target, leading = target_of([*asked.values()], self._running)
+            self._leading = [row for row, curve in asked.items() if any(curve is one for one in leading)]
+            self._ended, self._is_stale = set(), False
+        return self._at(self._rows[name])
+
+    def _at(self, row: int) -> Trial:
+        """Return a trial with the target that is known now."""
+        if self._trials[row].target != self._target:
+            self._trials[row] = replace(self._trials[row], target=self._target)
+        return self._trials[row]
 
     def label(self, name: Hashable) -> Label:
         """Return the label of a trial, and the evidence."""
@@ -273,10 +291,21 @@ class Family:
             return one.own
         return self._late(one) or self._outdone(one) or one.own
 
+    def end(self, name: Hashable) -> str:
+        """Return the label of a trial that runs, if it is slow or diverged; else an empty text. Most are neither: they
+        are not at chance, their loss is below that of a guess, and they are not late. So much costs little to ask."""
+        one = self.trial(name)
+        curve, loss = one.curve, one.curve.train_loss
+        begun = loss is None or loss[-1] <= min(curve.untrained, curve.guess)
+        if begun and curve.accuracy[-1] > curve.ceiling and not self._late(one):
+            return ""
+        label, _ = self.label(name)
+        return label if label in ("slow", "diverged") else ""
+
     def _lost(self, one: Trial) -> Label:
         """A trial at chance, while others learned: dead, but slow if its rate is not above the least that learned."""
         learned = np.frombuffer(self._learned, bool)
-        best, slowest = self._trials[self._first(learned, self._settled)], np.frombuffer(self._speed)[learned].min()
+        best, slowest = self._at(self._first(learned, self._settled)), np.frombuffer(self._speed)[learned].min()
         curve, by = one.curve, f"{named(best, one)} reached {best.curve.accuracy.max():.4f}"
         said = f"{'at chance' if curve.accuracy[-1] <= curve.ceiling else one.own[1]}; {by}"
         finite = curve.train_loss is None or np.isfinite(curve.train_loss[-1])
@@ -288,17 +317,20 @@ class Family:
         """A calm trial will be late beside a faster one: it takes `FAR` times the epochs to the target or, while it
         runs, will at its end neither be at the target nor as good as the other is on held-out images by now."""
         curve, faster = one.curve, np.frombuffer(self._speed) > one.speed
-        if shaken(curve):
-            return None
         if not curve.complete:
+            if curve.epochs * SOONEST <= curve.epochs_asked:
+                return None
             best = self._best(faster, self._held_out)
             if not best or not higher(best.curve, curve, one.target):
                 return None
             known = best.curve.held_out_settled
             known -= SIGMAS * float(curve.noise(known, images=curve.held_out_count))
             goal = min(known, math.inf if one.target is None else one.target)
-            return ("slow", behind(one, best)) if forecast(curve, goal).earliest > curve.epochs_asked else None
-        others = (self._trials[row] for row in np.flatnonzero(faster))
+            late = forecast(curve, goal).earliest > curve.epochs_asked and not shaken(curve)
+            return ("slow", behind(one, best)) if late else None
+        if shaken(curve):
+            return None
+        others = map(self._at, np.flatnonzero(faster))
         first = min(others, key=lambda other: (other.since, -other.speed), default=None)
         if first is None or one.reaches is None or one.reaches.likely <= FAR * first.since:
             return None
@@ -324,8 +356,8 @@ class Family:
     def _best(self, rows: np.ndarray, accuracy: array[float]) -> Trial | None:
         """Return which of these rows has the highest accuracy. What diverged or memorised is no measure."""
         while (row := self._first(rows & ~np.frombuffer(self._no_measure, bool), accuracy)) >= 0:
-            if self._trials[row].own[0] not in ("diverged", "overfit"):
-                return self._trials[row]
+            if self._at(row).own[0] not in ("diverged", "overfit"):
+                return self._at(row)
             self._no_measure[row] = True
         return None
 

@@ -68,31 +68,26 @@ def as_shares(curves: Sequence[Curve]) -> list[Curve]:
     """Return the curves of all trials of one task and its arguments with the shares that were learned as accuracies;
     those of trials that have an accuracy as they are.
 
-    Where more than noise is not known to be learnable, shares are 0 with an infinite noise.
-
     Args:
         curves: with training and held-out losses, in the order in which the trials ended. The target of their data is
             a held-out loss.
     """
-    if not curves or curves[0].data.by_accuracy:
-        return list(curves)
-    loss = least_loss(curves)
+    loss = None if not curves or curves[0].data.by_accuracy else least_loss(curves)
+    return [as_share(one, loss) for one in curves]
+
+
+def as_share(curve: Curve, loss: Loss | None) -> Curve:
+    """Return one of these curves, given the `least_loss` of all. Where more than noise is not known to be learnable,
+    shares are 0 with an infinite noise."""
+    if curve.data.by_accuracy:
+        return curve
     if loss is None or not loss.is_known:
         noise = 0.0 if loss is None else loss.gain_noise
-        return [_with_shares(one, *(np.zeros(one.epochs),) * 2, math.inf, noise, None) for one in curves]
-    asked = curves[0].data.target
-    if asked is not None and asked < loss.held_out:
-        least, noise, logarithmic = loss.train + asked - loss.held_out, loss.noise, loss.logarithmic and asked > 0
-        if logarithmic:  # then ratios are what stays the same
-            least, noise = (one * asked / loss.held_out for one in (loss.train, noise))
-        loss = replace(loss, held_out=asked, train=least, noise=noise, logarithmic=logarithmic)
+        return _with_shares(curve, *(np.zeros(curve.epochs),) * 2, math.inf, noise, None)
+    asked, (train, held_out) = curve.data.target, _losses(curve)
     target = None if asked is None else float(loss.share(np.array(asked), held_out=True)) - LEAST_NOISE
-    found = []
-    for one in curves:
-        train, held_out = _losses(one)
-        shares = loss.share(train), loss.share(held_out, held_out=True)
-        found.append(_with_shares(one, *shares, loss.share_noise, loss.gain_noise, target))
-    return found
+    shares = loss.share(train), loss.share(held_out, held_out=True)
+    return _with_shares(curve, *shares, loss.share_noise, loss.gain_noise, target)
 
 
 def _with_shares(
@@ -125,7 +120,7 @@ def least_loss(curves: Sequence[Curve]) -> Loss | None:
     """Return the losses between which these trials lie; None if no trial has run all its epochs without diverging.
 
     The best trial is the one with the least settled held-out loss, of those that ran all their epochs and did not
-    memorise. If all memorised, they are measured before.
+    memorise. If all memorised, they are measured before. A held-out loss that was asked for counts if it is less.
     """
     ended = [
         (one, *_losses(one))
@@ -147,7 +142,14 @@ def least_loss(curves: Sequence[Curve]) -> Loss | None:
     paired = lowest.gain_noise
     gain_noise = max(noise, 0.0 if paired is None else float(np.median(paired[: len(held_out)][-TREND:])))
     logarithmic = 0 < best < untrained / FAR_LESS
-    return Loss(untrained, float(np.median(train[-TREND:])), best, noise, gain_noise, logarithmic)
+    loss = Loss(untrained, float(np.median(train[-TREND:])), best, noise, gain_noise, logarithmic)
+    asked = curves[0].data.target
+    if asked is None or asked >= best or not loss.is_known:
+        return loss
+    least, logarithmic = loss.train + asked - best, logarithmic and asked > 0
+    if logarithmic:  # then ratios are what stays the same
+        least, noise = (one * asked / best for one in (loss.train, noise))
+    return replace(loss, held_out=asked, train=least, noise=noise, logarithmic=logarithmic)
 
 
 def _memorised(train: np.ndarray, held_out: np.ndarray, untrained: float) -> bool:

@@ -67,7 +67,7 @@ def test_where_all_rates_are_too_slow_none_has_converged():
 
 def test_a_lone_trial_halfway_down_a_line_is_on_its_way():
     [shares] = as_shares([curve(1 - 0.025 * T)])
-    assert target_of([shares]) is None
+    assert target_of([shares])[0] is None
     [one] = labels(curve(1 - 0.025 * T))
     assert one == "undecided"
 
