@@ -72,15 +72,14 @@ class Curve:
     @classmethod
     def of(cls, columns: Mapping[str, np.ndarray], config: Any, data: DataFacts) -> Curve:
         """Make a curve from a trial's columns (`Histories.columns`) and its config."""
-        last = {name: float(values[-1]) for name, values in columns.items() if len(values)}
-        gaps = {name for name in columns if math.isnan(last.get(name, math.nan)) and np.isnan(columns[name]).all()}
-        known = {name: None if name in gaps else values for name, values in columns.items()}
+        last = {name: float(values[-1]) if len(values) else math.nan for name, values in columns.items()}
+        known = {name: None if math.isnan(last[name]) and np.isnan(of).all() else of for name, of in columns.items()}
+        last = {name: value for name, value in last.items() if math.isfinite(value)}
         split = "test" if known["validation_accuracy"] is None else "validation"
         loss, flags = known["train_loss"], known["diverged"]
         if loss is None and flags is not None and (flags == 1).any():  # it is NaN because the trial diverged
             loss = columns["train_loss"]
-        finite = {name: value for name, value in last.items() if math.isfinite(value)}
-        since, guessing = (finite.get(name) for name in ("above_since", "guessing_since"))
+        since, guessing = (last.get(name) for name in ("above_since", "guessing_since"))
         return cls(
             held_out=columns[f"{split}_accuracy"],
             epochs_asked=config.epochs,
@@ -90,7 +89,7 @@ class Curve:
             train_loss=loss,
             step_loss_max=known["step_loss_max"],
             diverged=None if flags is None else flags == 1,
-            untrained_loss=finite.get("untrained_loss"),
+            untrained_loss=last.get("untrained_loss"),
             above_since=None if since is None else int(since),
             window_loss_max=known["window_loss_max"],
             guessing_since=None if guessing is None else int(guessing),

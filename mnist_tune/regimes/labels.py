@@ -210,10 +210,6 @@ class Trial:
         """The epoch since which it has been at the target; infinite if it has not converged."""
         return self.reaches.likely if self.own[0] == "converged" and self.reaches else math.inf
 
-    @cached_property
-    def learned(self) -> bool:
-        return bool(self.curve.epochs and self.curve.data.learned(self.curve.accuracy.max()) >= LEARNED)
-
 
 class Family:
     """The trials of one network on the same labels, by name, and what they say of each other. A verdict while they run
@@ -234,25 +230,23 @@ class Family:
         self._learned, self._no_measure = bytearray(), bytearray()
         self._target: float | None = None
         self._loss: Loss | None = None
-        self._leading: list[int] = []
-        """The trials that the target follows from, and those that have ended since it was asked for."""
-        self._ended: set[int] = set()
-        self._is_stale = True
-        """Whether the target, or the shares, are to be asked of all trials."""
+        self._leading, self._ended, self._is_stale = list[int](), set[int](), True
+        """The trials that the target follows from, and those that have ended since it was asked for; whether it is to
+        be asked of all, as are the shares."""
 
     def put(self, name: Hashable, one: Trial) -> None:
         """Take up a trial as it is so far."""
         row, curve = self._rows.setdefault(name, len(self._rows)), one.curve
-        stale = self._running or any(of.complete for of in self._curves[row : row + 1])
-        if curve.complete:
-            self._ended.add(row)
-            stale |= not curve.data.by_accuracy
-        self._is_stale |= stale
+        shares = curve.complete and not curve.data.by_accuracy
+        self._is_stale |= self._running or shares or any(of.complete for of in self._curves[row : row + 1])
+        self._ended |= {row} if curve.complete else set()
         self._curves[row : row + 1] = [curve]
         self._set(row, replace(one, curve=as_share(curve, self._loss)))
 
     def _set(self, row: int, one: Trial) -> None:
-        values = (one, one.speed, one.curve.settled, one.curve.held_out_settled, one.learned, False)
+        curve = one.curve
+        learned = bool(curve.epochs and curve.data.learned(curve.accuracy.max()) >= LEARNED)
+        values = one, one.speed, curve.settled, curve.held_out_settled, learned, False
         columns: Any = (self._trials, self._speed, self._settled, self._held_out, self._learned, self._no_measure)
         for column, value in zip(columns, values, strict=True):
             if row == len(column):
@@ -291,16 +285,13 @@ class Family:
             return one.own
         return self._late(one) or self._outdone(one) or one.own
 
-    def end(self, name: Hashable) -> str:
-        """Return the label of a trial that runs, if it is slow or diverged; else an empty text. Most are neither: they
-        are not at chance, their loss is below that of a guess, and they are not late. So much costs little to ask."""
+    def may_end(self, name: Hashable) -> bool:
+        """Return whether a trial that runs may be slow or diverged: it is at chance, or its loss is above that of a
+        guess, or it will be late. To ask costs little beside `label`; most are none of that."""
         one = self.trial(name)
         curve, loss = one.curve, one.curve.train_loss
         begun = loss is None or loss[-1] <= min(curve.untrained, curve.guess)
-        if begun and curve.accuracy[-1] > curve.ceiling and not self._late(one):
-            return ""
-        label, _ = self.label(name)
-        return label if label in ("slow", "diverged") else ""
+        return bool(not begun or curve.accuracy[-1] <= curve.ceiling or self._late(one))
 
     def _lost(self, one: Trial) -> Label:
         """A trial at chance, while others learned: dead, but slow if its rate is not above the least that learned."""
@@ -330,7 +321,7 @@ class Family:
             return ("slow", behind(one, best)) if late else None
         if shaken(curve):
             return None
-        others = map(self._at, np.flatnonzero(faster))
+        others = map(self._at, np.flatnonzero(faster).tolist())
         first = min(others, key=lambda other: (other.since, -other.speed), default=None)
         if first is None or one.reaches is None or one.reaches.likely <= FAR * first.since:
             return None

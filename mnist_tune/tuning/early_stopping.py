@@ -171,7 +171,10 @@ class RegimeStopping(Asha):
             config, _ = self._trials[name]
             curve = Curve.of(self._histories.columns(name), config, self._data)
             family.put(name, Trial(config.learning_rate, config.momentum, curve))
-        reason = {"slow": SLOW, "diverged": DEAD}.get(family.end(trial_id), "")
+        if not family.may_end(trial_id):
+            return ""
+        label, _ = family.label(trial_id)
+        reason = {"slow": SLOW, "diverged": DEAD}.get(label, "")
         for seed in map(family.trial, setting.seeds - {trial_id} if reason else ()):
             if seed.curve.epochs >= TREND and seed.own[0] in ("converged", "oscillating", "overfit"):
                 return ""

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from ray.tune.schedulers import ASHAScheduler
 
 from mnist_tune import TrialConfig, columns
+from mnist_tune.regimes import labels
 from mnist_tune.regimes.data_facts import MNIST
 from mnist_tune.regimes.divergence import finite_loss
+from mnist_tune.regimes.forecast import target_of
 from mnist_tune.tuning import early_stopping
 from mnist_tune.tuning.early_stopping import Asha, RegimeStopping, Setting
 from mnist_tune.tuning.past import Past
@@ -47,7 +49,8 @@ class Sweep:
         self.proposed = proposed
         new = config if self.configs.get(trial) != config else None  # as a trial's process tells it: once
         self.configs[trial] = config
-        return self.fates.take_up(trial, new, self.row(epoch, curve[epoch - 1]))
+        self.said = self.fates.take_up(trial, new, self.row(epoch, curve[epoch - 1]))
+        return self.said
 
     def run(self, trial, curve, rate=0.1, seed=0, rung=5, **fields):
         """Return the epoch after which a trial that ASHA would stop at a rung was stopped; None if it was not."""
@@ -68,11 +71,17 @@ def sweep(epoch_row):
 
 
 @pytest.mark.parametrize(
-    ("curve", "stopped"), [(SLOW, 5), (ON_ITS_WAY, None), (WILD, None), (FAST, None), (np.full(10, 0.1), 5)]
-)
-def test_only_a_slow_or_dead_trial_is_stopped(sweep, curve, stopped):
+    ("curve", "rate", "stopped"),
+    [
+        (SLOW, 0.01, (5, "slow")), (np.full(10, 0.1), 0.01, (5, "slow")), (np.full(10, 0.1), 2.0, (5, "dead")),
+        (ON_ITS_WAY, 0.01, (None, "")), (WILD, 0.01, (None, "")), (FAST, 0.01, (None, "")),
+        (LEVEL - 0.1 * (EPOCHS == 3), 0.03, (None, "")),  # it is shaken
+    ],
+)  # fmt: skip
+def test_only_a_slow_or_dead_trial_is_stopped(sweep, curve, rate, stopped):
     sweep.run("fast", FAST, rate=1.0, rung=None)
-    assert sweep.run("trial", curve, rate=0.01) == stopped
+    assert (sweep.run("trial", curve, rate), sweep.said) == stopped
+    assert sweep.run("kept by ASHA", curve, rate / 2, rung=None) is None
 
 
 def test_what_would_be_there_after_the_end_goes_on_until_a_larger_rate_is_better_than_it_can_be(sweep):
@@ -98,25 +107,6 @@ def test_of_rates_that_were_fast_in_the_same_epoch_the_largest_counts(sweep, rat
 def test_only_a_larger_rate_of_the_same_configuration_shows_that_a_trial_is_slow(sweep, curve, fast, stopped):
     sweep.run("fast", FAST, rung=None, **fast)
     assert (sweep.run("trial", curve, rate=0.03) is not None) == stopped
-
-
-def test_a_slow_trial_and_a_dead_one_are_told_apart(sweep):
-    sweep.run("fast", FAST, rate=1.0, rung=None)
-    ends = [
-        [sweep.report(name, curve, epoch, rate, proposed=epoch == 5) for epoch in range(1, 6)][-1]
-        for name, curve, rate in (("slow", SLOW, 0.01), ("dead", np.full(10, 0.1), 2.0))
-    ]
-    assert ends == ["slow", "dead"]
-
-
-def test_what_is_shaken_goes_on(sweep):
-    sweep.run("fast", FAST, rate=1.0, rung=None)
-    assert sweep.run("trial", LEVEL - 0.1 * (EPOCHS == 3), rate=0.03) is None
-
-
-def test_what_asha_keeps_is_not_stopped(sweep):
-    sweep.run("fast", FAST, rate=1.0, rung=None)
-    assert sweep.run("trial", SLOW, rate=0.01, rung=None) is None
 
 
 def test_what_turns_out_slow_after_the_rung_is_stopped_then(sweep):
@@ -292,6 +282,18 @@ def test_asha_decides_the_same_after_a_resume(losses, cut):
     expected, _ = run(uninterrupted, left, set(), range(cut + 1, 8))
     found, _ = run(Stopped(rows), left, set(), range(cut + 1, 8))
     assert found == expected
+
+
+def test_what_a_verdict_costs_does_not_grow_with_its_peers(epoch_row, monkeypatch):
+    """The target is asked of few of those that have ended. Who learns and has much time left gets no label."""
+    asked, sweep = [], Sweep(epoch_row, replace(MNIST, target=None))
+    monkeypatch.setattr(labels, "target_of", lambda of, *rest: asked.append(len(of)) or target_of(of, *rest))
+    for i in range(20):
+        for epoch in EPOCHS:
+            sweep.report(str(i), LATE + 0.001 * (i % 7), int(epoch), rate=1 / (i + 1), proposed=True)
+    assert len(asked) >= 10 > 3 >= max(asked)
+    monkeypatch.setattr(labels, "curve_regime", None)
+    assert [sweep.report("young", SLOW, epoch, rate=0.01, proposed=True) for epoch in (1, 2, 3)] == [""] * 3
 
 
 @pytest.mark.parametrize("data", [MNIST, replace(MNIST, target=None)], ids=["with a target", "without"])
