@@ -1,6 +1,7 @@
 """Whether a process writes a sweep: the one place that knows.
 
-In a folder of this machine, its lock says so. In object storage, its writer gives a sign of life every 20 seconds.
+In a folder, its lock says so or, on a mount that machines share, its writer's file. In object storage, its writer gives
+a sign of life every 20 seconds.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from mnist_tune import object_storage, storage
 from mnist_tune.columns import NAME, Column, first_wrong
 from mnist_tune.object_storage import Version
 from mnist_tune.results.folder import working_folder
+from mnist_tune.results.turns import lives_elsewhere
 from mnist_tune.storage import Place
 from mnist_tune.terminal import printable
 
@@ -62,7 +64,7 @@ def _is_locked(folder: Path) -> bool | None:
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return False
+        return lives_elsewhere(folder)
     except OSError as error:
         return True if isinstance(error, BlockingIOError) else None
     finally:

@@ -30,45 +30,40 @@ class Turn:
 
     def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
         self._folder = folder
-        last = self._newest()
-        if last:
-            self._await_silence(last, say)
-        self._number = last + 1
+        if before := _files(folder):
+            self._await_silence(before[max(before)], say)
+        self._number = max(before, default=0) + 1
+        self._file = folder / f".writer-{self._number}"
         try:
-            with open(self._file(self._number), "x", opener=storage.no_link) as file:
+            with open(self._file, "x", opener=storage.no_link) as file:
                 file.write(platform.node())
         except FileExistsError:
             raise UserError(f"another process has just written to {folder}; try again") from None
-        for number in self._numbers():
+        for number, of_before in _files(folder).items():
             if number < self._number:
-                self._file(number).unlink(missing_ok=True)
+                of_before.unlink(missing_ok=True)
 
     def go_on(self) -> None:
         """Show that this process lives. Raises `UserError` if another one took over, or OSError."""
-        if self._newest() != self._number:
+        if max(_files(self._folder), default=0) != self._number:
             silent = "after this one gave no sign of life for a while"
             raise UserError(f"another process took over {self._folder}, {silent}")
-        os.utime(self._file(self._number))
+        os.utime(self._file)
 
     def end(self) -> None:
         """Let others begin without waiting."""
         with suppress(OSError, UserError):
             self.go_on()
-            storage.write(self._file(self._number), b"")
+            storage.write(self._file, b"")
 
-    def _sign(self, number: int) -> tuple[str, int]:
-        """Return the host of a writer, empty if it has ended, and when it touched its file."""
-        with storage.open_file(self._file(number)) as file:
-            return file.read().decode(errors="replace"), os.fstat(file.fileno()).st_mtime_ns
-
-    def _await_silence(self, number: int, say: Callable[[str], None]) -> None:
-        """Return once the writer of this number has ended, or has been silent for `SILENCE_S`.
+    def _await_silence(self, file: Path, say: Callable[[str], None]) -> None:
+        """Return once the writer of this file has ended, or has been silent for `SILENCE_S`.
 
         One new sign may be of a process that was killed since, which the mount shows late. Two are from one that lives.
         """
         lock, heard = self._folder / ".lock", 0
         try:
-            host, last = self._sign(number)
+            host, last = _sign(file)
             if host in ("", platform.node()):  # on this node, the lock that we hold says that it has ended
                 return
             os.utime(lock)  # by the clock of the mount
@@ -79,7 +74,7 @@ class Turn:
             while left > 0 and host:
                 time.sleep(pause := min(LOOK_S, left))
                 left -= pause
-                host, now = self._sign(number)
+                host, now = _sign(file)
                 if host and now != last:
                     heard, last, left = heard + 1, now, SILENCE_S
                 if heard == 2:
@@ -87,12 +82,22 @@ class Turn:
         except FileNotFoundError:  # another process began meanwhile, and has removed it
             raise UserError(f"another process has just written to {self._folder}; try again") from None
 
-    def _newest(self) -> int:
-        return max(self._numbers(), default=0)
 
-    def _numbers(self) -> list[int]:
-        found = (re.fullmatch(r"\.writer-(\d{1,9})", name) for name in os.listdir(self._folder))
-        return [int(one[1]) for one in found if one]
+def lives_elsewhere(folder: Path) -> bool:
+    """Return whether a process on another node, whose lock may hold there only, is writing a folder."""
+    with suppress(OSError, ValueError):  # there is no file
+        host, touched = _sign(max(_files(folder).items())[1])
+        return host not in ("", platform.node()) and time.time() - touched / 1e9 < SILENCE_S
+    return False
 
-    def _file(self, number: int) -> Path:
-        return self._folder / f".writer-{number}"
+
+def _files(folder: Path) -> dict[int, Path]:
+    """Return the writers' files by their numbers."""
+    found = (re.fullmatch(r"\.writer-(\d{1,9})", name) for name in os.listdir(folder))
+    return {int(one[1]): folder / one[0] for one in found if one}
+
+
+def _sign(file: Path) -> tuple[str, int]:
+    """Return the host of a writer, empty if it has ended, and when it touched its file."""
+    with storage.open_file(file) as opened:
+        return opened.read().decode(errors="replace"), os.fstat(opened.fileno()).st_mtime_ns

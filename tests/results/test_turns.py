@@ -10,6 +10,7 @@ from waiting import wait_until
 from mnist_tune import UserError, storage
 from mnist_tune.results import turns, writer
 from mnist_tune.results.journal import read_journal
+from mnist_tune.results.signs import is_being_written
 from mnist_tune.results.turns import Turn
 
 
@@ -38,6 +39,9 @@ def test_of_two_that_write_one_is_refused(tmp_path, new_writer, on, monkeypatch)
         with pytest.raises(UserError, match=r"^a sweep on one is writing to .*sweep; wait for it, or stop it first$"):
             new_writer(tmp_path / "sweep", resume=True)
         assert first.failure is None
+        assert is_being_written(first.path), "or it would be shown as interrupted, to be resumed"
+        monkeypatch.setattr(turns, "SILENCE_S", 0.0)
+        assert not is_being_written(first.path)
     start = time.monotonic()
     with new_writer(tmp_path / "sweep", resume=True):
         assert time.monotonic() - start < 30, "it waits for one that has ended"
