@@ -116,7 +116,7 @@ def load(sweep: Tables, trial_id: str | None, code: Any) -> Trained:
     known, leading = sweep.trials["trial_id"], sweep.leading()
     if trial_id is None and not leading:
         such = "".join(f"; name a trial, such as {one!r}" for one in known[:1])
-        raise UserError(f"no setting of {sweep.path} has run all its epochs{such}")
+        raise UserError(f"no setting of {sweep.path} is known to be best{such}")
     wanted = leading[0] if trial_id is None else trial_id
     found = sweep.trials[known == wanted].rename(columns={"epochs_asked": "epochs"})
     if found.empty:
@@ -127,7 +127,8 @@ def load(sweep: Tables, trial_id: str | None, code: Any) -> Trained:
     if saved is None and found["stop_reason"].isin(UNDECIDED_REASONS).any():
         raise UserError(f"no state of trial {wanted} has been saved so far")
     if saved is None:
-        raise UserError(f"the state of trial {wanted} was not kept; to train it again: {_again(trial, sweep.meta)}")
+        how = _again(trial, sweep.meta) if wanted in {*sweep.steady["trial_id"]} else "nothing does, its rate changed"
+        raise UserError(f"the state of trial {wanted} was not kept; to train it again: {how}")
     _name_again(sweep, trial.architecture, code)
     return _trained(trial, saved, _data(sweep.meta))
 

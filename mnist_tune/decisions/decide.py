@@ -149,7 +149,7 @@ def _of_sweep(options: DecideOptions, folder: str | Path) -> tuple[DecideOptions
     options, taken, sweep = trained_as(options, folder, Sweep.contenders, "holdout", "drop_last")
     if len(taken) < 2:
         raise UserError(
-            f"no second setting of {sweep.path} may be as good as its best; list settings instead, such as "
+            f"fewer than two settings of {sweep.path} may be its best; list settings instead, such as "
             "--learning-rates 0.1 0.2"
         )
     trials = [sweep.meta["options"], *sweep.meta["trials"].values()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -42,8 +42,13 @@ def families(trials: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the trials of each family with its title, such as `mlp-16-tanh, batch size 64`, in order."""
     names = ["architecture", *(name for name in varied(trials) if name != "architecture")]
     for values, family in trials.groupby(names):
-        said = [setting(name, value) for name, value in zip(names, values, strict=True)]
-        yield ", ".join(filter(None, said)), family
+        row = dict(zip(names, values, strict=True))
+        yield ", ".join(filter(None, (setting(name, row[name]) for name in names if has(row, name)))), family
+
+
+def has(row: Mapping[str, Any], name: str) -> bool:
+    """Return whether a row of `trials` has a setting: momentum is SGD's. It may lack what all rows have in common."""
+    return name != "momentum" or str(row.get("optimizer", "sgd")).partition("(")[0].strip() == "sgd"
 
 
 def setting(name: str, value: Any) -> str:
@@ -61,7 +66,8 @@ def named(rows: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
     rates, names, said = told_apart(trials["learning_rate"]), varied(trials), []
     texts = {name: told_apart(trials[name]) for name in names if pd.api.types.is_float_dtype(trials[name])}
     for row in rows.to_dict("records"):
-        known = (setting(name, float(texts[name][row[name]]) if name in texts else row[name]) for name in names)
+        own = row | {name: float(told[row[name]]) for name, told in texts.items()}
+        known = (setting(name, own[name]) for name in names if has(row, name))
         others = [one for one in (row["label"], *known) if one]
         said.append(", ".join([*others, "learning rate " * bool(others) + rates[row["learning_rate"]]]))
     return said

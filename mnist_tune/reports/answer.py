@@ -26,7 +26,7 @@ from mnist_tune.reports.findings import SPLITS, Question, left_over, measured_ed
 from mnist_tune.reports.ranges import VERBS, advice, spans, where_the_edge_is
 from mnist_tune.results.journal import python_call, resume_command
 from mnist_tune.results.tables import Tables
-from mnist_tune.trial import UNFINISHED_REASONS
+from mnist_tune.trial import LIVE_REASONS, OPEN_REASONS, UNFINISHED_REASONS
 
 Key = tuple[Any, ...]
 """Names a setting: its values of `CONFIGURATION`."""
@@ -53,6 +53,8 @@ class Answer:
     """Details: where each regime of several families is found, or more of each edge."""
     questions: tuple[Question, ...] = ()
     """At most three. What has not ended or has failed comes first."""
+    setting: str = ""
+    """What the headline calls the setting to train with."""
     best: Key | None = None
     """The setting to train with; None if there is none yet, or if the sweep measured something else."""
     rivals: tuple[Key, ...] = ()
@@ -105,7 +107,7 @@ def _answer(sweep: Tables, where: str) -> Answer:
         lines = [f"{names[k]}: {SPLITS[held_out(trials)]} loss {ranking.number(accuracy)}" for k, accuracy in said]
         asked = tuple(_questions(sweep, where, best[:0], names))
         head = f"A best setting is known for {len(each)} of {tasks} tasks"
-        return Answer(head, (*running, *lines), (), asked, None, tuple(keys(each)))
+        return Answer(head, (*running, *lines), (), asked, rivals=tuple(keys(each)))
     seeds, accuracy, first = int(best["seeds"].iloc[0]), best["accuracy"].iloc[0], 0
     tried = len({*keys(sweep.steady[outcomes(sweep.steady, facts) != MISSING])})
     how = f"best of {tried}" + f", mean of {seeds} seeds" * (seeds > 1) if tried > 1 else counted(seeds, "seed")
@@ -131,6 +133,7 @@ def _answer(sweep: Tables, where: str) -> Answer:
         tuple(filter(None, [*running, *lines, *_facts(sweep, best)])),
         tuple(_ranges(sweep)),
         tuple(_questions(sweep, where, best, names)),
+        names[first],
         key[first],
         tuple(key[k] for k in close),
         tuple(one for one, jumps in zip(key, best["jumps"], strict=True) if jumps > 0),
@@ -219,6 +222,8 @@ def _ranges(sweep: Tables) -> Iterator[str]:
 
 def _questions(sweep: Tables, where: str, best: pd.DataFrame, names: Sequence[str] = ()) -> Iterator[Question]:
     """Yield what to ask next: which of the best it is, and what the range of the best one's family leaves open."""
+    if sweep.trials["stop_reason"].isin((*LIVE_REASONS, *OPEN_REASONS)).any():
+        return  # what has not ended comes first, and may be the best
     close = to_decide(best) if sweep.meta["ended"] is not None and len(best) and not sweep.final else best[:0]
     if 1 < len(close) <= MOST_SETTINGS:
         near = [names[i] for i in close.sort_values("learning_rate", kind="stable").index]
@@ -233,7 +238,7 @@ def _questions(sweep: Tables, where: str, best: pd.DataFrame, names: Sequence[st
         yield Question(asked + f" ({by_hand})" * (by_hand == NAMED_AGAIN), line)
     found = [family for _, family in families(sweep.steady) if family["epochs_run"].any()]
     of_best = [family for family in found if set(best["trial_id"][:1]) & {*family["trial_id"]}]
-    for family in () if so_far(sweep.trials) else of_best or found:  # a running sweep takes no more rates
+    for family in of_best or found:
         first = float(best["learning_rate"].iloc[0]) if of_best else math.nan
         for text, line in (where_the_edge_is(family, sweep.meta, where), advice(family, sweep.meta, where, first)):
             yield from [Question(text[:1].upper() + text[1:], line)] * bool(line)
@@ -243,11 +248,11 @@ def _decided(sweep: Tables, contest: Contest, where: str, running: Sequence[str]
     said = list(decided(sweep, contest))
     if not said:
         return Answer("No setting has been compared yet: no seed has ended for all of them", tuple(running))
-    known, best = keys(contest.table), int(contest.decision.leader)
+    known, best, names = keys(contest.table), int(contest.decision.leader), named(contest.table, contest.table)
     rivals = tuple(known[k] for k in np.flatnonzero(contest.decision.rivals))
     head = f"{'Train with' if contest.settled else 'So far'} {said[0]}{warning(trials_of_leader(sweep, contest))}"
     asked = [] if contest.settled else _more_trials("More seeds may settle it", sweep, where)
-    return Answer(head, (*running, *said[1:]), (), tuple(asked), known[best], rivals)
+    return Answer(head, (*running, *said[1:]), (), tuple(asked), names[best], known[best], rivals)
 
 
 def _more_trials(text: str, sweep: Tables, where: str) -> list[Question]:

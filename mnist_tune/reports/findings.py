@@ -16,7 +16,7 @@ from mnist_tune.own_code.registry import NAMED_AGAIN, named_again
 from mnist_tune.regimes import statistics
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.edge_posterior import LEAST_OUTCOMES
-from mnist_tune.regimes.families import FAMILY, held_out
+from mnist_tune.regimes.families import FAMILY, has, held_out
 from mnist_tune.regimes.measured_edge import CALM, DIVERGED, LEARNED, LEARNED_SHARE, PILOT, Interval, MeasuredEdge
 from mnist_tune.regimes.widths import exponents
 from mnist_tune.results.journal import resume_command
@@ -98,7 +98,7 @@ def _unbracketed(edge: MeasuredEdge) -> str:
     if trials[LEARNED].nunique() == 2:
         why = f"less than half learned at {rate(rates.min())}, and smaller rates may be too slow; try more --epochs"
     elif trials[LEARNED].any():
-        why = f"all of {count} at rates from {rate(rates.min())} to {rate(rates.max())} learned"
+        why = f"all of {count} at rates {rate(rates.min())} to {rate(rates.max())} learned; try a larger --expected"
     elif len(trials) < len(PILOT):
         why = f"fewer than the {len(PILOT)} trials that say what counts as learned"
     elif trials[DIVERGED].all():
@@ -133,15 +133,13 @@ def notes(sweep: Tables) -> Iterator[str]:
             if (data.learned(accuracy) >= statistics.LEARNED).any():
                 why = "the best trial, which would set one, has not levelled off; try more --epochs, or"
             target = f", and {why} see --target"
-        wrong = " with wrong labels" * any(one is not None for one in targets)
+        wrong = " with wrong labels" * (data.target is not None)
         yield f"no target is known for this data{wrong}{target}"
     if data.ranking.is_loss and sweep.meta["dataset"].get("own_step"):
         yield "each step is the task's own, so this loss may say nothing of how good a setting is; see --rank-by"
     if changed := len(trials) - len(sweep.steady):
-        said = (
-            f"{counted(changed)} changed the learning rate while training, so that no rate has their regime or accuracy"
-        )
-        yield f"{said}; tables show the last one"
+        said = f"{counted(changed)} changed the learning rate while training"
+        yield f"{said}, so that no rate has their regime or accuracy; tables and pictures show the last one"
     if sweep.meta["dataset"]["note"]:
         yield sweep.meta["dataset"]["note"]
 
@@ -220,7 +218,8 @@ def _settings(trials: pd.DataFrame, is_task: bool) -> str:
     """Return the settings that all trials share, those that are as usual left out. A task has a loss of its own."""
     same = {name: trials[name].iloc[0] for name in FAMILY if name in trials and trials[name].nunique() == 1}
     usual = vars(TrialConfig())
-    always = ("optimizer", "batch_size", "momentum", *["loss"] * (not is_task))
+    sgd = all(has({"optimizer": one}, "momentum") for one in trials["optimizer"].unique())
+    always = ("optimizer", "batch_size", *["momentum"] * sgd, *["loss"] * (not is_task))
     shown = {name: value for name, value in same.items() if name in always or value != usual[name]}
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items() if name != "architecture")
 

@@ -118,15 +118,15 @@ def advice(family: pd.DataFrame, meta: Mapping[str, Any], where: str, best: floa
         return "", ""
     trained, (every, some) = family[family["epochs_run"] > 0], converging(family)
     rates = sorted(trained["learning_rate"].unique())
-    restless = set(trained["learning_rate"][trained["regime"].isin(RESTLESS)])
+    restless, slow = ({*trained["learning_rate"][trained["regime"].isin(of)]} for of in (RESTLESS, {"slow"}))
     last = some if every is None else every
     top = max((one for one in rates if one not in restless), default=0.0)
     above = min((one for one in restless if one >= (last or top)), default=math.inf)
-    if best in (rates[0], rates[-1]) and len(rates) > 1 and best not in restless:
+    if len(rates) > 1 and best not in restless and (best == rates[-1] or (best == rates[0] and best not in slow)):
         which, direction = ("largest", "larger") if best == rates[-1] else ("smallest", "smaller")
         asked = f"{rate(best)} is the {which} rate tried, so try {direction} ones:"
         tried = _between(best, best * 10 if best == rates[-1] else best / 10)[1:]
-    elif last is None and top and not trained["regime"][trained["learning_rate"] == top].eq("slow").any():
+    elif last is None and top and top not in slow:
         return "", ""  # nothing points anywhere
     elif above == math.inf:
         asked, tried = "no edge yet, try larger rates:", _between(rates[-1], 10 * rates[-1])[1:]

@@ -14,7 +14,7 @@ import pandas as pd
 
 from mnist_tune.numbers import counted, exactly, told_apart
 from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.regimes.families import varied
+from mnist_tune.regimes.families import has, varied
 from mnist_tune.regimes.labels import LEFT
 from mnist_tune.regimes.statistics import FAR
 from mnist_tune.reports.view import Measure, View, words
@@ -54,8 +54,9 @@ def _columns(view: View) -> Iterator[Column]:
         yield Column("sweep", [view.titles[i] for i in settings["sweep"]], look="")
     for name in [*["label"] * bool(trials["label"].fillna("").ne("").any()), *varied(trials)]:
         values, numeric = trials[name].iloc[first].tolist(), pd.api.types.is_numeric_dtype(trials[name])
-        said = _texts(trials[name])
-        yield Column(words(name), [said[one] for one in values], values if numeric else (), "number" * numeric, False)
+        said, rows = _texts(trials[name]), trials.loc[first, ["optimizer"]].to_dict("records")
+        cells = [said[one] if has(row, name) else "–" for one, row in zip(values, rows, strict=True)]
+        yield Column(words(name), cells, values if numeric else (), "number" * numeric, False)
     yield Column("rate", settings["rate"].tolist(), settings["learning_rate"].tolist())
     if view.rows == "trials":
         yield Column("seed", trials["seed"].astype(str).tolist(), trials["seed"].tolist(), must=False)

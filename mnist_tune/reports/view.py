@@ -16,7 +16,7 @@ from mnist_tune.columns import OWN_SCORE
 from mnist_tune.numbers import exactly, rate, told_apart
 from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.regimes.families import held_out, setting, varied
+from mnist_tune.regimes.families import has, held_out, setting, varied
 from mnist_tune.regimes.measured_edge import LEARNED
 from mnist_tune.regimes.noise import accuracy_noise
 from mnist_tune.regimes.outcomes import COMPETES, independent_answers_of, outcomes
@@ -340,7 +340,7 @@ class View:
             said += [f"{regimes[one]} {one}" for one in others]
             low, high = min(of_rates), max(of_rates)
             own = rates[low] if low == high else f"{rate(low, 3)}–{rate(high, 3)}"
-            own_values = (first[name] for name in self.differ[first["sweep"]])
+            own_values = (first[name] for name in self.differ[first["sweep"]] if has(first, name))
             family = " ".join(f"{one:.3g}" if isinstance(one, float) else str(one)[:18] for one in own_values)
             role = roles.get((first["sweep"], first["key"]), "")
             rows.append((first["sweep"], math.sqrt(low * high), own, family, f"{family} {own}".strip(), regime,

@@ -17,6 +17,8 @@ import optax
 from jax import Array
 
 from mnist_tune.data_spec import DataSpec, TaskSpec
+from mnist_tune.errors import UserError
+from mnist_tune.own_code.modules import in_a_line
 from mnist_tune.training import convolutions_in_loops  # noqa: F401 (it changes how JAX lowers them)
 from mnist_tune.training.architectures import architecture, task
 from mnist_tune.training.classifier import classifier
@@ -130,7 +132,11 @@ class Program:
         state, losses = jax.lax.scan(step, state, (whole, first + jnp.arange(full, dtype=jnp.int32)))
         if not rest:
             return state, losses
-        state, last = step(state, (order[full * self.batch_size :], first + jnp.int32(full)))
+        try:
+            state, last = step(state, (order[full * self.batch_size :], first + jnp.int32(full)))
+        except Exception as error:  # as in a loss of pairs
+            said = f"the last batch of an epoch has {rest} of {self.batch_size} examples, {in_a_line(error)}"
+            raise UserError(f"{said}; --drop-last leaves it out") from error
         return state, jnp.append(losses, last)
 
     def _gradient_step(self, params: Any, opt: Any, state: Any, batch: Any, key: Array, tx: Any) -> Any:

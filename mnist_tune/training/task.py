@@ -65,4 +65,4 @@ class Task:
             assert self.loss is not None
             return {"loss": self.loss(params, state, batch, key)[0]}
         found = self.score(params, state, batch, key)
-        return found if isinstance(found, dict) else {"loss": found}
+        return {str(name): one for name, one in found.items()} if isinstance(found, dict) else {"loss": found}

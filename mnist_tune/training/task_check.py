@@ -201,7 +201,7 @@ def _check_score(
     size, what = min(task.block, count), f"{said}: {'score' if task.score else 'loss'}"
     batch, key = jax.tree.map(lambda x: jnp.asarray(x[np.arange(size) % len(x)]), train), jax.random.key(1)
     if task.score is not None:
-        _pure(what, task.score, params, state, batch, key)
+        _pure(what, task.scores, params, state, batch, key)
     found = compiled(what, task.scores, params, state, batch, key)
     if "loss" not in found:
         raise UserError(f"{what} returned {', '.join(map(str, found)) or 'nothing'}; its dictionary needs 'loss'")

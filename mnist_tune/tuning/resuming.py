@@ -145,7 +145,7 @@ def data_of(options: Data, sweep: Sweep) -> dict[str, Any]:
     wanted = {*hints_of(Data), "target", "target_loss", "rank_by", "train_evaluation"} - given
     recorded = {name: value for name, value in sweep.meta["options"].items() if name in wanted}
     if recorded.get("dataset") == ARRAYS:
-        raise UserError(f"{sweep.path} was trained on arrays from Python; give them as dataset=...")
+        raise UserError(f"{sweep.path} was trained on arrays from Python, which it lacks; give them again: dataset=...")
     return values_of(type(options), recorded, sweep.path)
 
 

@@ -147,7 +147,7 @@ def test_a_sweep_on_other_data_or_on_arrays_is_refused(begun, swept):
     file = swept() / "sweep.json"
     recorded = json.loads(file.read_text())
     for changed, said in (
-        ({"options": recorded["options"] | {"dataset": "arrays"}}, "was trained on arrays from Python"),
+        ({"options": recorded["options"] | {"dataset": "arrays"}}, "from Python, which it lacks; give them again"),
         ({"dataset": recorded["dataset"] | {"name": "those", "checksums": {"a": "b"}}}, "on other data .those."),
     ):
         file.write_text(json.dumps(recorded | changed))

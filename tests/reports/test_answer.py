@@ -300,11 +300,12 @@ def test_what_was_interrupted_asks_for_no_more_trials_and_others_for_more_than_t
     edge_sweep, made_up_sweep
 ):
     settings = [{"learning_rate": one} for one in (0.1, 0.2)]
-    spent = decision(made_up_sweep([0.1]), settings, lambda seed, one: 0.9 + (seed + one) % 2 / 100, trials=9)
+    base = made_up_sweep([0.1, 0.2, 0.4])
+    spent = decision(base, settings, lambda seed, one: 0.9 + (seed + one) % 2 / 100, trials=9)
     assert answer(spent).questions[0].command.endswith(" --trials 18")
     edge_sweep.meta["options"] |= {"precision": 0.001, "trials": 100}
     assert answer(edge_sweep).questions[0].command.endswith(" --trials 200")
-    for sweep in (spent, edge_sweep):
+    for sweep in (spent, edge_sweep, base):  # which also asks nothing else yet
         last = sweep.trials["trial_id"] == sweep.trials["trial_id"].max()
         ended = replace(
             sweep, trials=sweep.trials.assign(stop_reason=sweep.trials["stop_reason"].mask(last, "interrupted"))

@@ -6,10 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mnist_tune import UserError
 from mnist_tune.regimes.data_facts import data_facts
+from mnist_tune.regimes.families import families, named
 from mnist_tune.regimes.labels import label_trials
 from mnist_tune.reports.answer import answer
 from mnist_tune.reports.findings import facts, notes, ran, repeated, so_far, spoken, time_left, title
+from mnist_tune.reports.table import columns
 from mnist_tune.reports.view import View
 
 AS_RECORDED = "to repeat this sweep, as its folder records it:"
@@ -81,11 +84,14 @@ def test_a_rate_that_was_changed_in_the_middle_stands_for_no_trial(made_up_sweep
     assert found.best()["learning_rate"].tolist() == [0.2, 0.05]
     assert "0.4" not in answer(found).lines[-1]
     assert next(notes(found)).startswith("1 trial changed the learning rate while training, so")
-    every = replace(found, trials=found.trials[2:], meta=found.meta | {"search": True})
+    every = replace(found, trials=found.trials[2:].reset_index(), meta=found.meta | {"search": True})
     assert every.best().empty
     assert next(notes(every)).startswith("1 trial")
     said = "No setting that kept its learning rate has run all its epochs and does better than guessing"
     assert answer(every).headline == said
+    for name, why in ((None, "is known to be best; name a trial"), ("00002", "train it again: nothing does, its rate")):
+        with pytest.raises(UserError, match=why):
+            every.load(name)
 
 
 @pytest.mark.parametrize(
@@ -104,8 +110,24 @@ def test_why_a_sweep_of_data_without_a_target_has_none(made_up_sweep, rate, why)
 
 def test_a_target_that_only_wrong_labels_lack_is_not_said_to_be_unknown(made_up_sweep):
     sweep = made_up_sweep([0.2, 0.4])
-    found = replace(sweep, trials=sweep.trials.assign(label_noise=[0, 1000]))
-    assert next(notes(found)).startswith("no target is known for this data with wrong labels; each network's")
+    for noise in ([0, 1000], 1000):
+        found = replace(sweep, trials=sweep.trials.assign(label_noise=noise))
+        assert next(notes(found)).startswith("no target is known for this data with wrong labels; each network's")
+
+
+def test_momentum_is_said_of_sgd_alone(made_up_sweep):
+    sweep = made_up_sweep([0.1, 0.2])
+
+    def of(*optimizers, momentum=0.0):
+        return replace(sweep, trials=sweep.trials.assign(optimizer=optimizers, momentum=momentum))
+
+    pairs = (("sgd", "sgd"), ("adam", "adam"), ("sgd", "adam(b1=0.8)"))
+    assert ["momentum" in facts(of(*two))["all with"] for two in pairs] == [True, False, False]
+    both = of("sgd", "adam", momentum=[0.9, 0.0])
+    assert named(both.trials, both.trials) == ["sgd, momentum 0.9, learning rate 0.1", "adam, learning rate 0.2"]
+    assert [title for title, _ in families(both.trials)] == ["mlp-4-tanh, adam", "mlp-4-tanh, sgd, momentum 0.9"]
+    assert View([both]).settings["name"].tolist() == ["adam 0.2", "sgd 0.9 0.1"]
+    assert ["–", "0.9"] in [one.cells for one in columns(View([both]))]
 
 
 def test_a_loss_that_a_task_does_not_minimise_itself_is_said_to_mean_little(made_up_sweep):

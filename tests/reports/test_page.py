@@ -172,6 +172,13 @@ def test_a_decision_shows_its_gaps_first_and_who_left_when(made_up_sweep):
     assert "worse" in second
 
 
+def test_a_name_with_a_colon_is_in_one_piece(made_up_sweep):
+    sweep = made_up_sweep([0.1], label="net: a")
+    contest = decision(sweep, [{"label": one} for one in ("a: b", "c")], lambda seed, one: 0.9 - one)
+    firsts = [re.search('class="answer.*?>(.*?) <small>', page([one]))[1] for one in (sweep, contest)]
+    assert firsts == ["Train with net: a, learning rate 0.1", "Train with a: b, learning rate 0.1"]
+
+
 def test_an_edge_says_where_it_was_expected_and_how_many_learned(edge_sweep):
     html = page([edge_sweep])
     said = "".join(drawings(html)[0].itertext())

@@ -12,6 +12,7 @@ from tasks import gan, pinn, regression, vae
 from mnist_tune import TrialConfig, UserError
 from mnist_tune.data.dataset import check_counts
 from mnist_tune.own_code.registry import register
+from mnist_tune.training.program import Program
 from mnist_tune.training.task_check import check_task, check_tasks
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
@@ -192,14 +193,14 @@ def test_numbers_of_numpy_and_jax_and_a_state_that_begins_at_infinity_are_taken(
 
     def scores(*given):
         each = GOOD.score(*given)
-        return {"loss": each, "accuracy": each < 1} | ({"large": each} if len(each) > len(TEST["x"]) else {})
+        return {"loss": each, "accuracy": each < 1} | ({"large": each, 1: each} if len(each) > len(TEST["x"]) else {})
 
     made = replace(with_init(ZEROS, jnp.float32(jnp.inf)), loss=least, guess=jnp.log(7.0), chance=np.float32(0.5),
                    score=scores, data=lambda: jax.tree.map(lambda x: x.astype(">f4"), (TRAIN, TEST)))  # fmt: skip
     register("numbers")(lambda: made)
     spec = check_task("numbers", [TrialConfig(batch_size=8)]).spec
     assert (spec.guesses, spec.chance) == ({"numbers": pytest.approx(1.9459, 1e-4)}, 0.5)
-    assert spec.scores == ("large",)
+    assert spec.scores == ("1", "large")
     register("counts")(lambda: replace(pinn(), data=lambda: (np.int64(9), 0.5 * 8)))
     spec = check_task("counts", []).spec
     assert (spec.train_images, spec.test_images) == (9, 4)
@@ -216,6 +217,17 @@ def test_a_score_of_whole_blocks_needs_a_block_in_each_split(most, evaluated, ho
         check_counts([trial], data, evaluated)
     register("whole")(lambda: replace(score(jnp.mean), block=few))
     check_counts([trial], check_task("whole", [trial]), evaluated)
+
+
+def test_a_loss_of_pairs_says_what_leaves_out_an_odd_last_batch():
+    def pairs(params, state, batch, key):
+        return GOOD.loss(params, state, jax.tree.map(lambda x: x.reshape(2, -1, *x.shape[1:])[0], batch), key)
+
+    register("pairs")(lambda: replace(GOOD, loss=pairs))
+    program = Program.of(TrialConfig(architecture="pairs", batch_size=8), check_task("pairs", []).spec)
+    given = program.shapes, dict.fromkeys(program.step.names, 0.1), jnp.zeros(2, jnp.uint32), TRAIN
+    with pytest.raises(UserError, match=r"last batch of an epoch has 3 of 8 examples, TypeError.*; --drop-last leaves"):
+        jax.eval_shape(program.train_epoch, *given, jnp.arange(19))
 
 
 def test_a_task_may_draw_from_a_key_that_is_always_the_same():
