@@ -92,13 +92,11 @@ def place_labels(axis: Any, labels: Sequence[Label], size: float) -> None:
 def spread(wanted: np.ndarray, gap: float, low: float, high: float) -> np.ndarray:
     """Return the positions [n] closest to `wanted` [n] in least squares, at least `gap` apart, in [`low`, `high`].
 
-    This is isotonic regression of `wanted[i] - i * gap`. `wanted` must be ascending.
+    This is isotonic regression of `wanted[i] - i * gap`, by its max-min formula. `wanted` must be ascending.
     """
-    steps, blocks = gap * np.arange(len(wanted)), list[tuple[float, int]]()
-    for place in (wanted - steps).tolist():
-        blocks.append((place, 1))
-        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
-            (one, size), (other, more) = blocks[-2:]
-            blocks[-2:] = [((size * one + more * other) / (size + more), size + more)]
-    fitted = np.repeat([place for place, _ in blocks], [size for _, size in blocks])
-    return np.asarray(np.clip(fitted, low, high - (steps[-1] if len(steps) else 0)) + steps)
+    count = len(wanted)
+    steps, (first, last) = gap * np.arange(count), np.indices((count, count))
+    total = np.cumsum([0, *(wanted - steps)])
+    means = (total[last + 1] - total[first]) / np.maximum(last - first + 1, 1)
+    fitted = np.array([means[: i + 1, i:].min(1).max() for i in range(count)])
+    return np.asarray(np.clip(fitted, low, high - gap * (count - 1)) + steps)

@@ -70,6 +70,8 @@ class Chart(NamedTuple):
 def charts(view: View, sweep: int) -> tuple[list[Chart], list[Chart]]:
     """Return what stands on the left of a sweep's picture, and on the right, there with the choices of a menu."""
     tables = view.sweeps[sweep]
+    if not view.measures:
+        return [], []
     curves = Chart(partial(curves_by_epoch, view, sweep), "epoch")
     if (contest := tables.decision) is not None and contest.decision.seeds.any():
         return [Chart(partial(gaps, view, sweep, contest), by_measure=False)], [curves]

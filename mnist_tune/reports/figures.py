@@ -33,10 +33,6 @@ def picture(sweep: Tables) -> Picture:
     """Return the picture of a sweep: the answer, and the charts that stand at the top of its page."""
     view = View([sweep])
     with style.context(["default", FONT]):
-        if not view.measures:
-            figure = Picture(figsize=(8, 2), dpi=110)
-            figure.text(0.5, 0.5, "no trial has finished an epoch", ha="center")
-            return figure
         left, right = charts(view, 0)
         sides = left, [one for one in right if one.choice == right[0].choice]
         rows = max(map(len, sides))

@@ -112,7 +112,7 @@ def _hint(view: View) -> str:
 def head(view: View, number: int) -> dict[str, Any]:
     """Return what the page says and draws of one sweep."""
     sweep, found, name = view.sweeps[number], facts(view.sweeps[number]), view.titles[number]
-    sides = charts(view, number) if view.measures else ([], [])
+    sides = charts(view, number)
     about = (found.get(one, "") for one in ("all with", "trials", "time"))
     live = view.running and sweep.meta.get("ended") is None
     return {
