@@ -157,6 +157,7 @@ def test_the_time_between_an_interruption_and_a_resume_is_no_time_of_training(ma
         trials=sweep.trials.assign(epochs_run=2, stop_reason="running"),
     )
     assert time_left(live) == ", about 2 min 0 s left"
+    assert time_left(replace(live, epochs=live.epochs[:3])) == "", "too little is known"
 
 
 def test_siblings_say_nothing_of_a_trial_whose_rate_was_changed(made_up_sweep):

@@ -14,7 +14,7 @@ import pytest
 from made_up_sweeps import decision, of_kind
 from many_trials import many_trials
 
-from mnist_tune import UserError, load_sweep
+from mnist_tune import Sweep, UserError, load_sweep
 from mnist_tune.reports.page import page
 from mnist_tune.reports.view import MOST_CURVES
 
@@ -112,15 +112,13 @@ def test_no_name_of_a_style_is_left_for_a_drawing_to_choose(made_up_sweep):
             assert one.get("stroke", "none") == "none" or one.get("stroke").startswith("var(")
 
 
-def test_a_search_that_has_proposed_no_trial_has_a_page(new_writer, tmp_path):
-    new_writer(tmp_path / "sweep", count=0).finish(ended=None)
-    assert load_sweep(load_sweep(tmp_path / "sweep").report().parent).trials.empty
-
-
-def test_a_sweep_without_any_epoch(new_writer, tmp_path):
-    html = page([new_writer(tmp_path / "sweep").finish(ended="now")])
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_sweep_without_any_epoch_or_trial_has_a_page_and_a_picture(new_writer, tmp_path, count):
+    sweep = Sweep.of(new_writer(tmp_path / "sweep", count=count).finish(ended=None))
+    html = sweep.report().read_text()
     assert "No trial has finished an epoch" in html
-    assert len(held_by(html)["ids"]) == 2
+    assert len(held_by(html)["ids"]) == count
+    assert [text.get_text() for text in sweep.plot().texts] == ["No trial has finished an epoch"]
 
 
 def test_a_running_sweep_says_how_far_it_is_and_a_finished_one_no_time(made_up_sweep, monkeypatch):
