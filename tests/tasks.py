@@ -1,11 +1,19 @@
 """Tasks of several kinds, as users write them, each with a learning rate that trains it."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
 from mnist_tune import Task
+
+
+class Images(NamedTuple):
+    """A batch of a type that no library has, as many users write them."""
+
+    pixels: jax.Array
 
 
 def regression(features=5):
@@ -37,8 +45,8 @@ def vae(latent=2, beta=1.0):
         sizes = (64, 32), (32, 2 * latent), (latent, 32), (32, 64)
         return [(jax.random.normal(k, s) / s[0] ** 0.5, jnp.zeros(s[1])) for k, s in zip(keys, sizes, strict=True)], ()
 
-    def parts(params, x, key):
-        one, two, three, four = params
+    def parts(params, batch, key):
+        (one, two, three, four), x = params, batch.pixels
         mean, log_variance = jnp.split(jnp.tanh(x @ one[0] + one[1]) @ two[0] + two[1], 2, axis=1)
         z = mean + jnp.exp(log_variance / 2) * jax.random.normal(key, mean.shape)
         logits = jnp.tanh(z @ three[0] + three[1]) @ four[0] + four[1]
@@ -58,7 +66,7 @@ def vae(latent=2, beta=1.0):
         angles = np.random.default_rng(0).uniform(0, np.pi, 600)
         images = np.cos(angles)[:, None, None] * (rows - 4) + np.sin(angles)[:, None, None] * (columns - 4) > 0
         images = images.reshape(600, 64).astype("float32")
-        return images[:500], images[500:]
+        return Images(images[:500]), Images(images[500:])
 
     return Task(init, loss, data, score, block=64)
 

@@ -20,7 +20,6 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
-import ray
 from ray.exceptions import RayActorError
 
 from mnist_tune.execution.checkpoint import Checkpoint
@@ -192,7 +191,7 @@ class LaneServer:
     ) -> None:
         if self._pool is None:
             with classifying():
-                self._pool = make_pool(ray.get(dataset[0]), self._settings, self._capacity)
+                self._pool = make_pool(dataset, self._settings, self._capacity)
         if lane_id in self._tokens:
             self._detach(lane_id, self._tokens[lane_id])
         self._pool.attach(lane_id, config, checkpoint)

@@ -57,13 +57,17 @@ class WorkerSettings:
 
 
 def make_pool(dataset: Any, settings: WorkerSettings, capacity: int = 1) -> Any:
-    """Configure JAX and return a `LanePool` for a `Dataset`."""
+    """Configure JAX and return a `LanePool` for a `Dataset`, or for a list with Ray's reference to one."""
     if settings.umask is not None:
         os.umask(settings.umask)
     configure_jax(settings)
     from mnist_tune.execution.pool import LanePool
 
     register_own(settings.own_code)
+    if isinstance(dataset, list):  # only now: the types of a task's batch may be the user's own
+        import ray
+
+        [dataset] = ray.get(dataset)
     limits = settings.hang_s, settings.data_memory
     return LanePool(dataset, capacity, settings.train_evaluation, settings.sharpness, *limits)
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray import tune
 
 from mnist_tune import storage
@@ -48,7 +47,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         self._pool: OwnLane | LaneClient = (
             LaneClient(settings.lanes, dataset)
             if settings.lanes
-            else OwnLane(make_pool(ray.get(dataset[0]), settings), settings.save_every)
+            else OwnLane(make_pool(dataset, settings), settings.save_every)
         )
         self._begin(config)
 

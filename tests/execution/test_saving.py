@@ -103,7 +103,6 @@ class Sweep:
 def new_sweep(few_images, tmp_path, monkeypatch):
     pool = LanePool(few_images)  # one for all, which compiles once
     monkeypatch.setattr(trainable, "make_pool", lambda dataset, settings: pool)
-    monkeypatch.setattr(trainable.ray, "get", lambda dataset: dataset)
     monkeypatch.setattr(trainable, "blindness", lambda *where: "")
 
     def new(name, **fields):
@@ -154,7 +153,7 @@ def test_tunes_checkpoint_is_the_state_of_the_last_epoch(new_sweep, tmp_path, mo
     (tmp_path / "tune").mkdir()
     trial.save_checkpoint(str(tmp_path / "tune"))
     assert saved(tmp_path / "tune" / "state.npz") == 2
-    monkeypatch.setattr(trainable, "make_pool", lambda dataset, settings: LanePool(dataset))
+    monkeypatch.setattr(trainable, "make_pool", lambda dataset, settings: LanePool(*dataset))
     another = new_sweep("copies", save_every=5)._trial
     for _ in range(4):
         another.step()

@@ -6,7 +6,6 @@ import threading
 import pytest
 
 from mnist_tune import storage
-from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.results.writer import TOKEN
 from mnist_tune.runtime.nodes import blindness
@@ -37,7 +36,6 @@ def test_a_trial_waits_for_storage_that_fails_once(bucket, silent_s3, tmp_path):
 def test_a_trial_on_a_node_without_the_folder_ends_in_an_error(tmp_path, monkeypatch):
     """Without the error the trial would start again from its first epoch, unnoticed."""
     monkeypatch.setattr(trainable, "make_pool", lambda dataset, settings: None)
-    monkeypatch.setattr(trainable.ray, "get", lambda reference: load_dataset("mnist-5k"))
     settings = WorkerSettings(tmp_path / "elsewhere", "mine")
     trial = object.__new__(trainable.TrialTrainable)
     trial._trial_info = None

@@ -66,7 +66,6 @@ def start(pool, clock, tmp_path, monkeypatch):
     """A function that starts the process of a trial, as Tune does."""
     monkeypatch.setattr(trainable, "make_pool", lambda dataset, settings: "a pool")
     monkeypatch.setattr(trainable, "OwnLane", lambda pool_, save_every: pool)
-    monkeypatch.setattr(trainable.ray, "get", lambda reference: reference)
     monkeypatch.setattr(trainable, "blindness", lambda states, token: "")
 
     def run(trial_id="00000", **values):

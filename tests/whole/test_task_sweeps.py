@@ -116,7 +116,7 @@ def test_commands_take_tasks_and_several_of_them_share_a_sweep(folder):
     quiet, name = {"quiet": True, "cpus_per_trial": 1}, f"{TASKS}:vae"
     some = [TrialConfig(optimizer="adam", learning_rate=rate, batch_size=50, epochs=2) for rate in (0.01, 0.02)]
     both = f"{name}(beta=1)", f"{name}(beta=8)"
-    sweep = run_sweep("tasks", some, SweepOptions(output=folder / "a", **quiet), task=both)
+    sweep = run_sweep("tasks", some, SweepOptions(output=folder / "a", execution="lanes", **quiet), task=both)
     assert sweep.trials["score_kl"].gt(0).all()
     assert "score_kl" in load_sweep(folder / "a").epochs
     assert sweep.answer().headline == "A best setting is known for 2 of 2 tasks"
