@@ -64,9 +64,7 @@ def check_task(name: str, trials: Sequence[TrialConfig], train_images: int | Non
         if _checksum(again) != _checksum(variables):
             raise UserError(f"{said}: init returns other values for the same key; draw from its key")
         if task.split and not (isinstance(params, dict) and set(task.split) <= params.keys()):
-            raise UserError(
-                f"{said}: split names {', '.join(task.split)}; init must return params that have these keys"
-            )
+            raise UserError(f"{said}: split names {', '.join(task.split)}; init must return params with these keys")
         _check_training(task, said, params, state, train)
         scores, whole = _check_score(task, said, params, state, train, count + others)
         guesses = {} if task.guess is None else {name: float(numbers["guess"])}
@@ -218,9 +216,7 @@ def _check_score(
         raise UserError(f"{what} returned NaN or infinity for untrained parameters; scale the data, or the parameters")
     right = np.asarray(found.get("accuracy", 0), np.float32)
     if not ((right >= 0) & (right < 1.01)).all():  # up to rounding
-        raise UserError(
-            f"{what} returned accuracies up to {right.max():.4g}; give shares from 0 to 1, or True and False"
-        )
+        raise UserError(f"{what} returned accuracies up to {right.max():.4g}; give shares, 0 to 1, or True and False")
     if task.chance is not None and "accuracy" not in found:
         raise UserError(f"{what} returns no accuracy, whose chance is given; return {{'loss': …, 'accuracy': …}}")
     return names, not all(value.shape for value in found.values())

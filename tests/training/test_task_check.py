@@ -156,7 +156,7 @@ MISTAKES = {
     "a chance in percent": (replace(GOOD, chance=10), "chance is 10; give a share, 0 to 1, or leave it out"),
     "an accuracy in percent": (
         score(lambda x: {"loss": x, "accuracy": 100.0 * (x == x)}),
-        "score returned accuracies up to 100; give shares from 0 to 1, or True and False",
+        "score returned accuracies up to 100; give shares, 0 to 1, or True and False",
     ),
     "no loss": (replace(GOOD, loss=None), "loss is None; give a function"),
     "a block of none": (replace(GOOD, block=0), "block is 0; give how many examples"),
