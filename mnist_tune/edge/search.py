@@ -83,17 +83,21 @@ def search_edge(options: EdgeOptions) -> Sweep:
     templates, data = list[TrialConfig](), None
     if options.place_to_resume() is None:
         options, templates, data = _begun(options)
-    opened = open_sweep(options.NAME, options, search=True, templates=templates, data=data)
+    recorded = {SEARCHES: [one.to_dict() | {EXPECTED: options.expected} for one in templates]}
+    opened = open_sweep(options.NAME, options, search=True, templates=templates, recorded=recorded, data=data)
     writer, options = opened.writer, opened.options
     with writer:
-        if SEARCHES not in writer.meta["options"]:
+        searches = writer.meta["options"].setdefault(SEARCHES, [])
+        known = [one[EXPECTED] for one in searches]
+        if None in (writer.meta["options"]["workers"], *known):
             options.start_ray()
-            rates = [options.expected] * len(templates) if options.expected else blow_ups(templates, opened.data[0])
-            searches = [one.to_dict() | {EXPECTED: rate} for one, rate in zip(templates, rates, strict=True)]
+            if None in known:
+                rates = blow_ups([*map(template_of, searches)], opened.data[0])
+                searches = [one | {EXPECTED: rate} for one, rate in zip(searches, rates, strict=True)]
             # One network's trials may take much longer than another's: enough are pending that none waits for them.
             workers = options.workers or processes(options) + 2 * len(searches) - 1
             writer.update_options(workers=workers, **{SEARCHES: searches})
-        most = writer.meta["options"]["trials"] * len(writer.meta["options"][SEARCHES])
+        most = writer.meta["options"]["trials"] * len(searches)
         return run_searcher(opened, searcher_of, most)
 
 

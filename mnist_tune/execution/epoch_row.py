@@ -52,7 +52,7 @@ def epoch_row(
         measured: the measurements of sharpness, if that is asked for.
         batch: what is known of the batch of lanes that the epoch was trained in: seconds, `lanes` and `fill`.
     """
-    done, batch_size = before["epoch"] * len(losses), config.batch_size
+    done, batch_size = before.get("step", 0), config.batch_size
     means, starts = window_means(losses, batch_size, data.train_count)
     untrained: float = before["untrained_loss"]
     train_loss, counts = scores["train"]["loss"], data.label_counts

@@ -155,7 +155,7 @@ class LaneGroup:
             run = partial(self._train, first=0, last=self.steps)
             return self._in_batches(lanes, failed, run), measured
         self._measure({i: lane for i, lane in lanes.items() if not lane.row["epoch"]}, failed, 0, measured)
-        due = {i: self.sharpness.due(lane.row["epoch"] * self.steps, self.steps) for i, lane in lanes.items()}
+        due = {i: self.sharpness.due(lane.row.get("step", 0), self.steps) for i, lane in lanes.items()}
         parts = []
         for first, last in pairwise(sorted({0, self.steps}.union(*due.values()))):
             for begin, end in self.sharpness.parts(first, last, self.steps):
@@ -176,7 +176,7 @@ class LaneGroup:
 
         found = self._in_batches(lanes, failed, of)
         for lane_id, values in found.items():
-            measured[lane_id].append((lanes[lane_id].row["epoch"] * self.steps + step, *values))
+            measured[lane_id].append((lanes[lane_id].row.get("step", 0) + step, *values))
 
     def _in_batches(
         self, lanes: Lanes, failed: dict[str, Exception], call: Callable[[int, list[Lane]], Iterable[Any]]

@@ -252,7 +252,7 @@ def measured_edges(
     """Yield what each search of a sweep measured so far, given the trials of each family and its title; nothing if the
     sweep was none."""
     options, data = meta.get("options", {}), data_facts(meta)
-    searches = {_family(vars(template_of(search))): search for search in options.get(SEARCHES, ())}
+    searches = {_family(vars(template_of(one))): one for one in options.get(SEARCHES, ()) if one[EXPECTED]}
     last = last_rows(epochs) if searches else {}
     for title, family in families if searches else ():
         search = searches.get(_family(family.iloc[0]))

@@ -85,9 +85,9 @@ def _list_of(kind: Kind) -> Kind:
 
 
 def _is_search(value: Any) -> bool:
-    """Return whether a value describes the search for an edge."""
+    """Return whether a value describes the search for an edge, which is expected nowhere before its range test."""
     try:
-        return RATE.holds(value[EXPECTED]) and bool(template_of(value))
+        return (value[EXPECTED] is None or RATE.holds(value[EXPECTED])) and bool(template_of(value))
     except (UserError, TypeError, AttributeError, KeyError):
         return False
 

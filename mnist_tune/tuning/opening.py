@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
@@ -16,7 +16,7 @@ from mnist_tune import storage
 from mnist_tune.columns import OWN_SCORE
 from mnist_tune.data.dataset import Dataset, check_counts
 from mnist_tune.data.task_data import TaskData
-from mnist_tune.data_spec import ARRAYS, DataSpec
+from mnist_tune.data_spec import ARRAYS, DataSpec, TaskSpec
 from mnist_tune.errors import UserError, redacted
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.machine import changed_versions, describe_environment
@@ -80,20 +80,11 @@ def open_sweep(
     trials = dict(wanted({}))
     say, checked = options.say, [*trials.values(), *templates]
     check_session(options.cluster(), options.dashboard)
-    for trial in checked:
-        if not options.task:
-            kind_of(trial.architecture)
-        check_optimizer(trial.optimizer)
+    _check_names(checked, options)
     dataset = data or load_data(options, checked)
     spec = dataset.spec
-    check_counts(checked, dataset, options.train_evaluation)
-    if (rows := sum(trial.epochs for trial in trials.values())) > MOST_ROWS:
-        raise UserError(f"{rows:,} epochs in all; at most {MOST_ROWS:,} can be read again: make several sweeps of them")
-    _note(checked, dataset, say)
-    if isinstance(spec, DataSpec):
-        for network in {trial.architecture for trial in checked}:
-            architecture(network, spec)
-    elif spec.own_step and options.measures():
+    _check(checked, dataset, options, trials.values())
+    if isinstance(spec, TaskSpec) and spec.own_step and options.measures():
         raise UserError(f"--sharpness is that of a loss, and {spec.name} makes steps of its own; leave it out")
     ranked = (options.rank_by or "").partition(":")[0].removeprefix(OWN_SCORE)
     if ranked and ranked not in spec.scores:
@@ -101,7 +92,7 @@ def open_sweep(
         raise UserError(f"--rank-by {options.rank_by}: {spec.name} has no score of this name{known}")
     if options.target_loss is not None and spec.by_accuracy:
         raise UserError("--target-loss is for tasks without an accuracy; leave it out (networks have --target)")
-    used = sources(names_in(*({spec.flag: one.architecture, "optimizer": one.optimizer} for one in checked)))
+    used = _code(spec, checked)
     if options.cluster() or options.lanes or used:  # these may be refused, so check before anything is written
         options.start_ray()
     if options.cluster():
@@ -129,6 +120,33 @@ def open_sweep(
     }
     writer = SweepWriter(storage.absolute(storage.place(folder)), meta, say=say)
     return Opened(options, writer, Past(trials, open=trials), [dataset])
+
+
+def _check_names(trials: Sequence[TrialConfig], options: SweepOptions) -> None:
+    """Raise a `UserError` if there is no such network or optimiser, before the data are loaded."""
+    for trial in trials:
+        if not options.task:
+            kind_of(trial.architecture)
+        check_optimizer(trial.optimizer)
+
+
+def _check(
+    trials: Sequence[TrialConfig], dataset: Dataset | TaskData, options: SweepOptions, all_: Iterable[TrialConfig]
+) -> None:
+    """Raise a `UserError` if trials don't fit to the data, or `all_` of a sweep have too many epochs. Say what is worth
+    a word."""
+    check_counts(trials, dataset, options.train_evaluation)
+    if (rows := sum(trial.epochs for trial in all_)) > MOST_ROWS:
+        raise UserError(f"{rows:,} epochs in all; at most {MOST_ROWS:,} can be read again: make several sweeps of them")
+    _note(trials, dataset, options.say)
+    if isinstance(dataset, Dataset):
+        for network in {trial.architecture for trial in trials}:
+            architecture(network, dataset.spec)
+
+
+def _code(spec: DataSpec | TaskSpec, trials: Sequence[TrialConfig]) -> list[dict[str, Any]]:
+    """Return what `sweep.json` keeps of the own code of some trials."""
+    return sources(names_in(*({spec.flag: one.architecture, "optimizer": one.optimizer} for one in trials)))
 
 
 def now() -> str:
@@ -186,8 +204,6 @@ def _open_again(
         raise UserError(f"{path} was trained on other data ({meta['dataset']['name']}); {how}")
     for package, version in changed_versions(meta).items():
         say(f"note: {package} is {version}; the last bits of the resumed trials may differ")
-    plain = _plain(options, dataset).items()
-    meta["options"] = before | {name: value for name, value in plain if name in before or name == "address"}
     if options.cluster():  # it may not be reached, so before it is written that the sweep runs there
         options.start_ray()
     with ExitStack() as held:
@@ -195,6 +211,17 @@ def _open_again(
         journal = read_journal(writer.path)
         known = journal.known_trials(meta)
         more = wanted(known)
+        new = [trial for trial_id, trial in more.items() if trial_id not in known]
+        _check_names(new, options)
+        _check(new, dataset, options, (known | dict(more)).values())
+        listed = {(one["flag"], one["name"]) for one in meta.get("code", [])}
+        code = [one for one in _code(dataset.spec, new) if (one["flag"], one["name"]) not in listed]
+        if code and isinstance(dataset, Dataset):
+            options.start_ray()
+            check_networks(new, dataset)
+        meta["code"] = [*meta.get("code", []), *code]
+        plain = _plain(options, dataset).items()  # only now: what is refused must not be asked for again
+        writer.update_options(**{name: value for name, value in plain if name in before or name == "address"})
         for trial_id, trial in more.items():
             writer.trial(trial_id, trial)
         failed = sorted(name for name, end in journal.ends.items() if end["stop_reason"] == "error")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -88,13 +88,20 @@ def new_ids(taken: Collection[str]) -> Iterator[str]:
 
 
 def additions(known: Mapping[str, TrialConfig], wanted: Iterable[TrialConfig]) -> dict[str, TrialConfig]:
-    """Return the trials that a sweep lacks, by id: new ones, and those that are to train longer."""
-    ids, new = {replace(trial, epochs=1): trial_id for trial_id, trial in known.items()}, new_ids(known)
-    found = dict[str, TrialConfig]()
+    """Return the trials that a sweep lacks, by id: new ones, and those that are to train longer. Raises `UserError` if
+    one is to do so after a schedule that has ended."""
+    ids, new, found = defaultdict(list), new_ids(known), dict[str, TrialConfig]()
+    for trial_id, trial in known.items():
+        ids[replace(trial, epochs=1)].append(trial_id)
     for trial in wanted:
-        trial_id = ids.get(replace(trial, epochs=1)) or next(new)
-        if trial_id not in known or trial.epochs > known[trial_id].epochs:
-            found[trial_id] = trial
+        same = ids[replace(trial, epochs=1)]
+        trial_id = same.pop(0) if same else next(new)
+        if trial_id in known and trial.epochs <= known[trial_id].epochs:
+            continue
+        if trial_id in known and trial.schedule != "constant":
+            said = f"more epochs can't follow on a {trial.schedule} schedule, which ended at 0; start a new sweep"
+            raise UserError(f"--epochs {trial.epochs}: {said}")
+        found[trial_id] = trial
     return found
 
 
@@ -113,14 +120,10 @@ def grown(
     known: Iterable[TrialConfig], epochs: int, learning_rates: Iterable[float], seeds: Iterable[int]
 ) -> list[TrialConfig]:
     """Return the trials of a sweep that gets more epochs, rates at all settings and seeds, and seeds at all rates.
-    Raises `UserError` if there are too many, or more epochs are asked for after a schedule that has ended."""
+    Raises `UserError` if there are too many, or fewer epochs are asked for than before."""
     known = list(known)
     if 0 < epochs < (longest := max((one.epochs for one in known), default=0)):
         raise UserError(f"--epochs {epochs}: {longest} were asked for already; a resume can only add to that")
-    for one in known:
-        if one.schedule != "constant" and one.epochs < epochs:
-            said = f"more epochs can't follow on a {one.schedule} schedule, which ended at 0; start a new sweep"
-            raise UserError(f"--epochs {epochs}: {said}")
     found = [replace(one, epochs=max(one.epochs, epochs)) for one in known]
     rates = sorted(set(learning_rates) - {one.learning_rate for one in found})
     found += _with_each(found, [{"learning_rate": rate} for rate in rates])

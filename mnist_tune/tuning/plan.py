@@ -31,10 +31,6 @@ class Plan:
 
     @property
     def epochs(self) -> int:
-        """The largest number of epochs of a trial."""
-        known = [trial.epochs for trial in self.trials.values()]
-        if known and not self.search_alg:
-            return max(known)
+        """The most epochs of a trial that is proposed."""
         asked = self.space.get("epochs", TrialConfig.epochs)
-        most = getattr(asked, "upper", None) or max(getattr(asked, "categories", [asked]))
-        return max([int(most), *known])
+        return int(getattr(asked, "upper", None) or max(getattr(asked, "categories", [asked])))

@@ -101,9 +101,8 @@ def make_tuner(opened: Opened, plan: Plan, placement: Placement, data: Any, reco
     resources = placement.resources | ({TRIAL_SLOT: 1} if limited else {})
     most = None if limited else options.max_concurrent
     scheduler = keeping_ids(plan.scheduler)
-    epochs = max([plan.epochs, *(trial.epochs for trial in past.trials.values())])
     if scheduler is None and options.scheduler != "fifo":
-        asked = min(options.grace_period, epochs), recorder.reasons
+        asked = options.grace_period, recorder.reasons
         scheduler = Asha(*asked) if options.scheduler == "asha" else RegimeStopping(*asked, data_facts(writer.meta))
         scheduler.replay(past)
     space, samples, search = plan.space, plan.samples, plan.search_alg

@@ -15,7 +15,7 @@ from mnist_tune.commands.resume import PythonSweep
 from mnist_tune.commands.search import Search
 from mnist_tune.own_code.registry import ENTRIES, Entry
 from mnist_tune.tuning.options import MOST_TRIALS, crossed
-from mnist_tune.tuning.past import additions, grown
+from mnist_tune.tuning.past import additions
 from mnist_tune.tuning.resuming import command_options, python_options, resumed_with
 
 COMMANDS = {one.NAME: one for one in (LearningRateRegimes, Notebook, Search, EdgeOptions, DecideOptions)}
@@ -203,13 +203,6 @@ def test_a_folder_cannot_ask_for_too_much(folder, name, recorded):
         trials()
 
 
-def test_more_epochs_do_not_follow_on_a_schedule_that_ended():
-    known = [TrialConfig(schedule="cosine", learning_rate=0.1)]
-    assert len(grown(known, 10, [0.1, 1.0], [])) == 2
-    with pytest.raises(UserError, match="--epochs 20: more epochs can't follow on a cosine schedule"):
-        grown(known, 20, [], [])
-
-
 def test_a_sweep_from_python_grows_by_epochs_rates_and_seeds():
     known = [TrialConfig(learning_rate=rate, seed=seed, epochs=3) for rate, seed in ((0.1, 0), (0.2, 0), (0.1, 1))]
     assert PythonSweep(epochs=5).more(known) == [replace(one, epochs=5) for one in known]
@@ -222,10 +215,10 @@ def test_a_sweep_from_python_grows_by_epochs_rates_and_seeds():
 
 
 def test_new_trials_have_new_ids_and_old_ones_train_longer():
-    known = {f"{i:05d}": TrialConfig(learning_rate=rate, epochs=4) for i, rate in enumerate((0.1, 0.2))}
+    known = {f"{i:05d}": TrialConfig(learning_rate=rate, epochs=4) for i, rate in enumerate((0.1, 0.2, 0.2))}
     assert additions(known, list(known.values())) == {}
-    wanted = [TrialConfig(learning_rate=rate, epochs=6) for rate in (0.2, 0.3, 0.4)]
-    assert additions(known, wanted) == dict(zip(("00001", "00002", "00003"), wanted, strict=True))
+    wanted = [TrialConfig(learning_rate=rate, epochs=6) for rate in (0.2, 0.2, 0.3, 0.4)]  # two that are the same
+    assert additions(known, wanted) == dict(zip(("00001", "00002", "00003", "00004"), wanted, strict=True))
     assert additions(known, [replace(known["00000"], epochs=3)]) == {}
 
 

@@ -259,7 +259,6 @@ def test_values_that_follow_from_others_are_drawn(tmp_path, plans):
     run_search("mine", space, 9, SweepOptions(output=tmp_path / "sweep", quiet=True))
     [plan] = plans
     assert {(trial.batch_size, trial.epochs) for trial in plan.trials.values()} == {(32, 1), (64, 2)}
-    assert plan.epochs == 2
 
 
 @pytest.mark.parametrize(

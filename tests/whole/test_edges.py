@@ -1,6 +1,7 @@
 """The search for an edge under Ray Tune, on a network whose edge is known exactly."""
 
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -8,11 +9,13 @@ from journals import as_killed
 from ray.tune.search import Searcher
 
 from mnist_tune import EdgeOptions, UserError, find_edge, load_sweep
+from mnist_tune.edge import search
 from mnist_tune.edge.search import searcher_of
 from mnist_tune.reports.terminal import print_report
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.tuning.past import Past
+from mnist_tune.tuning.resuming import python_options
 
 SOLVABLE = """
 import jax
@@ -78,14 +81,29 @@ def test_the_edge_of_a_solvable_network_is_found_also_by_a_search_that_was_kille
     assert (Path(folder) / "edge.png").stat().st_size > 10_000
 
 
+def test_a_search_that_was_killed_in_its_range_test_makes_it_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(EdgeOptions, "start_ray", lambda options: None)
+    monkeypatch.setattr(search, "processes", lambda options: 2)
+    monkeypatch.setattr(search, "run_searcher", lambda opened, searcher_of, most: (opened.writer.meta["options"], most))
+    tested = mock.Mock(side_effect=[KeyboardInterrupt, [0.5, 2.0]])
+    monkeypatch.setattr(search, "blow_ups", tested)
+    asked = EdgeOptions(architecture=("mlp-8-tanh", "mlp-8-relu"), dataset="digits", trials=7, output=tmp_path / "edge")
+    with pytest.raises(KeyboardInterrupt):
+        search.search_edge(asked)
+    load_sweep(tmp_path / "edge").table()
+    found, most = search.search_edge(python_options(EdgeOptions(resume=tmp_path / "edge")))
+    assert {one["architecture"]: one["expected"] for one in found["searches"]} == {"mlp-8-tanh": 0.5, "mlp-8-relu": 2}
+    assert (found["workers"], most) == (5, 14)
+
+
 def replayed(folder):
     """The rates that an uninterrupted search proposes, given the outcomes but not the trials."""
     writer = SweepWriter(Path(folder), load_sweep(folder).meta, resume=True)
-    search = searcher_of(writer, Past.of(read_journal(writer.path), writer.meta))
+    again = searcher_of(writer, Past.of(read_journal(writer.path), writer.meta))
     writer.finish(ended="now")
-    search._known = {}
-    assert search.suggest("") == Searcher.FINISHED
-    return {trial_id: config.learning_rate for trial_id, config in search.proposed.items()}
+    again._known = {}
+    assert again.suggest("") == Searcher.FINISHED
+    return {trial_id: config.learning_rate for trial_id, config in again.proposed.items()}
 
 
 def test_mistakes_are_refused(tmp_path):

@@ -270,11 +270,8 @@ def test_the_same_generator_draws_the_same_trials():
     assert len({trial.learning_rate for trial in first}) == 3
 
 
-def test_a_resumed_search_trains_as_many_epochs_as_its_space_says():
-    space, known = {"epochs": 20}, {"a": TrialConfig(epochs=5)}
-    assert Plan(known, space, 2, search_alg="a searcher").epochs == 20
-    assert Plan(known).epochs == 5
-    assert Plan(known, {"epochs": 3}, 2, search_alg="a searcher").epochs == 5  # of a trial that is left to finish
+def test_proposed_trials_have_at_most_the_epochs_of_their_space():
+    assert [Plan(space={"epochs": of}).epochs for of in (20, tune.choice([4, 9, 5]))] == [20, 9]
 
 
 class Endless(Told):
