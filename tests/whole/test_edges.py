@@ -84,14 +84,16 @@ def test_the_edge_of_a_solvable_network_is_found_also_by_a_search_that_was_kille
 def test_a_search_that_was_killed_in_its_range_test_makes_it_again(tmp_path, monkeypatch):
     monkeypatch.setattr(EdgeOptions, "start_ray", lambda options: None)
     monkeypatch.setattr(search, "processes", lambda options: 2)
-    monkeypatch.setattr(search, "run_searcher", lambda opened, searcher_of, most: (opened.writer.meta["options"], most))
+    monkeypatch.setattr(search, "run_searcher", run := mock.Mock())
     tested = mock.Mock(side_effect=[KeyboardInterrupt, [0.5, 2.0]])
     monkeypatch.setattr(search, "blow_ups", tested)
     asked = EdgeOptions(architecture=("mlp-8-tanh", "mlp-8-relu"), dataset="digits", trials=7, output=tmp_path / "edge")
     with pytest.raises(KeyboardInterrupt):
         search.search_edge(asked)
     load_sweep(tmp_path / "edge").table()
-    found, most = search.search_edge(python_options(EdgeOptions(resume=tmp_path / "edge")))
+    search.search_edge(python_options(EdgeOptions(resume=tmp_path / "edge")))
+    opened, _, most = run.call_args.args
+    found = opened.writer.meta["options"]
     assert {one["architecture"]: one["expected"] for one in found["searches"]} == {"mlp-8-tanh": 0.5, "mlp-8-relu": 2}
     assert (found["workers"], most) == (5, 14)
 
