@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -180,12 +180,9 @@ def repeated(sweep: Tables) -> Iterator[Question]:
         yield Question("to repeat this sweep, as its folder records it:", said)
 
 
-def title(sweeps: Sequence[Tables], titles: Sequence[str]) -> str:
-    """Return the title of the page: what one sweep trained on which data, or the names of several."""
-    if len(sweeps) > 1:
-        return " · ".join(titles)
-    on = f" on {sweeps[0].meta['dataset']['name']}" * (data_facts(sweeps[0].meta).flag != "task")
-    return f"{_networks(sweeps[0].trials)}{on}"
+def title(sweep: Tables) -> str:
+    """Return what a sweep trained, and on which data."""
+    return _networks(sweep.trials) + f" on {sweep.meta['dataset']['name']}" * (data_facts(sweep.meta).flag != "task")
 
 
 def facts(sweep: Tables) -> dict[str, str]:

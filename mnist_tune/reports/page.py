@@ -69,7 +69,7 @@ def page(sweeps: Sequence[Tables]) -> str:
     noted = sum(len(one["notes"]) + len(one["failures"]) for one in heads)
     packed = gzip.compress(json.dumps(_page_data(view, shown), allow_nan=False).encode(), 6, mtime=0)
     html: str = ENVIRONMENT.get_template("page.html").render(
-        title=title(sweeps, view.titles),
+        title=" · ".join(view.titles) if len(sweeps) > 1 else title(sweeps[0]),
         heads=heads,
         measures=view.measures,
         by_measure=any(one["hidden"] and one["measure"] for head in heads for side in head["sides"] for one in side),
@@ -117,7 +117,7 @@ def head(view: View, number: int) -> dict[str, Any]:
     live = view.running and sweep.meta.get("ended") is None
     return {
         "title": name,
-        "context": " · ".join(filter(None, [name, title([sweep], [""]), *about])),
+        "context": " · ".join(filter(None, [name, title(sweep), *about])),
         "answer": view.answers[number],
         "notes": [*notes(sweep)],
         "failures": tuple(failures(sweep.trials)),

@@ -44,8 +44,7 @@ def test_a_running_sweep_says_how_far_it_is():
 def test_the_title_of_a_page(made_up_sweep):
     names = [f"mlp-{width}-tanh" for width in (5, 4, 3, 2, 1)]
     sweep = made_up_sweep([0.1], architectures=names)
-    assert title([sweep], ["it"]) == "mlp-1-tanh, mlp-2-tanh, mlp-3-tanh, mlp-4-tanh and 1 more on mnist-5k"
-    assert title([sweep, sweep], ["one", "two"]) == "one · two"
+    assert title(sweep) == "mlp-1-tanh, mlp-2-tanh, mlp-3-tanh, mlp-4-tanh and 1 more on mnist-5k"
 
 
 @pytest.mark.parametrize(

@@ -210,6 +210,7 @@ def test_several_sweeps_have_a_sentence_and_a_picture_each_and_one_table(made_up
     sweep = made_up_sweep([0.1, 1])
     html = page([sweep, replace(sweep, path=sweep.path.with_name("other"))])
     assert html.count('<h2 class="answer') == 2
+    assert "<h1>sweep · other</h1>" in html
     assert [row[0] for row in row_texts(html)] == ["sweep", "sweep", "other", "other"]
     assert [row.get("data-sweep") for row in table_rows(html)] == ["0", "0", "1", "1"]
 
