@@ -211,7 +211,7 @@ def by_rate(view: View, sweep: int, figure: Any, one: Measure, within: Pair = (0
     own = view.points[(view.points["sweep"] == sweep) & view.points["learning_rate"].between(*within)]
     trials, settings = own[own["epochs_run"] > 0], view.settings.loc[sorted({*own["setting"]})]
     families = view.families(sweep)
-    wide = 9 + LETTER * max(len(name) for name, *_ in families) if len(families) > 1 else 0.0
+    wide = 9 + LETTER * max(len(name) for name, *_ in families) if families else 0.0
     x, (width, _) = Axis.of(own["learning_rate"]), extent(figure)
     title = f"{one.title} by learning rate"
     if wide:  # room for the names of the lines
@@ -220,7 +220,7 @@ def by_rate(view: View, sweep: int, figure: Any, one: Measure, within: Pair = (0
     axes = frame(figure, title, x, one.axis, one.marked)
     means, rate_of = view.means[one.column], view.settings["learning_rate"].to_numpy()
     ends, beyond = [], math.inf
-    for name, look, part in families if wide else ():
+    for name, look, part in families:
         colour, part = LOOKS[look], part[part.index.isin(settings.index)]
         calm = part[part["regime"] != "diverged"] if (part["regime"] != "diverged").any() else part
         line = calm.assign(value=one.place(means[calm.index, 1])).dropna(subset="value")

@@ -404,8 +404,7 @@ class View:
         looks = self.trials["regime"].to_numpy(object, copy=True)
         for i in range(len(self.sweeps)):
             for _, look, part in self.families(i):
-                if look:
-                    looks[np.concatenate([*part["trials"]])] = look
+                looks[np.concatenate([*part["trials"]])] = look
         return self.trials[["sweep", "setting", "learning_rate", "regime", "epochs_run"]].assign(look=looks)
 
     def drawn(self, sweep: int) -> pd.DataFrame:
@@ -425,8 +424,8 @@ class View:
 
     def families(self, sweep: int) -> list[tuple[str, str, pd.DataFrame]]:
         """Return the settings of a sweep by what they share but for the learning rate, with its name and its look, at
-        most `MOST_GROUPS`; of more, those with equal values of the first setting that varies. Those that are ranked are
-        one, and one family has the looks of its regimes."""
+        most `MOST_GROUPS`; of more, those with equal values of the first setting that varies. Those that are ranked, or
+        are one family, are not divided: they have the looks of their regimes."""
         settings = self.settings[self.settings["sweep"] == sweep]
         names = self.differ[sweep]
         if settings["family"].nunique() > MOST_GROUPS and names:
@@ -434,5 +433,5 @@ class View:
             settings = settings.assign(family=[setting(names[0], value) for value in first])
         found = list(settings.groupby("family", sort=False))
         if self.is_ranked(self.sweeps[sweep]) or not 1 < len(found) <= MOST_GROUPS:
-            return [("", "", settings)]
+            return []
         return [(name, f"line{i % len(LINES)}", family) for i, (name, family) in enumerate(found)]
