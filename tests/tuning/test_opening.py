@@ -39,6 +39,14 @@ def opened(folder, fields, search=False, **given):
     return json.loads((folder / "sweep.json").read_text())
 
 
+def grown(folder, fields):
+    """Resume a sweep with one more trial, and return what `sweep.json` records."""
+    trial = TrialConfig(**{"architecture": "mlp-4-tanh", "batch_size": 50} | fields)
+    options = python_options(SweepOptions(resume=folder, save_every=3))
+    open_sweep("mine", options, lambda known: {"00001": trial}).writer.finish()
+    return json.loads((folder / "sweep.json").read_text())
+
+
 @pytest.mark.parametrize(
     ("fields", "note"),
     [
@@ -71,13 +79,20 @@ def test_small_last_batches_and_long_warm_ups_are_noted_once(fields, note, image
         ({"batch_size": 101}, "has 100 training examples; batch_size=101, .* don't fit"),
         ({"architecture": "mpl-4-tanh"}, "unknown architecture 'mpl-4-tanh'; did you mean 'mlp-"),
         ({"optimizer": "adm"}, "unknown optimizer 'adm'; did you mean 'adam'"),
-        ({"epochs": 10**7 + 1}, "10,000,001 epochs in all; at most 10,000,000 can be read again: make several sweeps"),
+        ({"epochs": 10**7 + 1}, "10,000,0.1 epochs in all; at most 10,000,000 can be read again: make several sweeps"),
     ],
 )
-def test_what_cannot_be_trained_is_refused_before_a_folder_is_made(fields, words, images, tmp_path):
+def test_what_cannot_be_trained_is_refused_before_anything_is_written(fields, words, images, tmp_path):
     with pytest.raises(UserError, match=words):
         opened(tmp_path / "sweep", [fields])
     assert not (tmp_path / "sweep").exists()
+    before = opened(tmp_path / "sweep", [{}])
+    with pytest.raises(UserError, match=words):
+        grown(tmp_path / "sweep", fields)
+    assert json.loads((tmp_path / "sweep" / "sweep.json").read_text())["options"] == before["options"]
+    register("mine")(lambda data: Network(lambda key: {}, lambda params, images: images))
+    meta = grown(tmp_path / "sweep", {"architecture": "mine"})
+    assert (meta["options"]["save_every"], [one["name"] for one in meta["code"]]) == (3, ["mine"])
 
 
 def test_a_search_records_its_data_its_options_and_the_code_that_it_names(images, tmp_path):

@@ -2,7 +2,6 @@
 
 import json
 import math
-from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -79,31 +78,6 @@ def test_a_resume_reads_its_journal_once_and_no_state_that_is_not_there(interrup
     assert reads.call_count == 1
     assert sorted(found.past.open) == ["00000", "00001"]
     found.writer.finish(ended="now")
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"architecture": "mlp-foo"}, "^architecture 'mlp-foo': write mlp-<widths>"),
-        ({"optimizer": "adamm"}, "^unknown optimizer 'adamm'; did you mean 'adam'"),
-        ({"batch_size": 10**6}, "4000 training examples; batch_size=1000000"),
-        ({"epochs": 10**7}, "^10,000,008 epochs in all; at most 10,000,000 can be read again"),
-        ({"epochs": 8}, "^--epochs 8: more epochs can't follow on a cosine schedule"),
-    ],
-)
-def test_what_a_resume_refuses_is_not_asked_for_again(tmp_path, new_writer, change, said):
-    writer = new_writer(tmp_path / "sweep", schedule="cosine" if "epochs" in change else "constant")
-    writer.meta["dataset"]["checksums"] = load_dataset("mnist-5k").checksums
-    writer.update_options(save_every=1, data_dir=None)
-    writer.finish(ended=None)
-    one = TrialConfig.from_dict(writer.meta["trials"]["00000"] | {"seed": int(change != {"epochs": 8})})
-    with pytest.raises(UserError, match=said):
-        opened(tmp_path / "sweep", [replace(one, **change)], save_every=3)
-    assert read_meta(tmp_path / "sweep")["options"]["save_every"] == 1
-    again = opened(tmp_path / "sweep", [one], save_every=2)
-    assert again.past.trials["00000"].epochs == 4
-    again.writer.finish(ended=None)
-    assert read_meta(tmp_path / "sweep")["options"]["save_every"] == 2
 
 
 @pytest.mark.promise(

@@ -220,6 +220,8 @@ def test_new_trials_have_new_ids_and_old_ones_train_longer():
     wanted = [TrialConfig(learning_rate=rate, epochs=6) for rate in (0.2, 0.2, 0.3, 0.4)]  # two that are the same
     assert additions(known, wanted) == dict(zip(("00001", "00002", "00003", "00004"), wanted, strict=True))
     assert additions(known, [replace(known["00000"], epochs=3)]) == {}
+    with pytest.raises(UserError, match="--epochs 20: more epochs can't follow on a cosine schedule"):
+        additions({"00000": TrialConfig(schedule="cosine")}, [TrialConfig(schedule="cosine", epochs=20)])
 
 
 def test_options_are_crossed_once_and_in_order():

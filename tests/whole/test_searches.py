@@ -19,7 +19,6 @@ from mnist_tune.results.folder import exists
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning import opening
 from mnist_tune.tuning.past import Past, not_known
-from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.searcher import KnownThenSearched, drawn
 
 
@@ -268,10 +267,6 @@ def test_the_same_generator_draws_the_same_trials():
     )
     assert first == second != other
     assert len({trial.learning_rate for trial in first}) == 3
-
-
-def test_proposed_trials_have_at_most_the_epochs_of_their_space():
-    assert [Plan(space={"epochs": of}).epochs for of in (20, tune.choice([4, 9, 5]))] == [20, 9]
 
 
 class Endless(Told):
