@@ -27,22 +27,14 @@ if TYPE_CHECKING:
     from mnist_tune.tuning.sweep import run_search as run_search
     from mnist_tune.tuning.sweep import run_sweep as run_sweep
 
-_NAMES = {
-    "commands.resume": ("resume_sweep",),
-    "data_spec": ("DataSpec",),
-    "decisions.decide": ("DecideOptions", "decide"),
-    "edge.range_test": ("RangeTestOptions", "range_test"),
-    "training.range_test": ("Ramp",),
-    "edge.search": ("EdgeOptions", "find_edge"),
-    "errors": ("UserError",),
-    "own_code.registry": ("register", "register_optimizer"),
-    "sweep": ("Sweep", "load_sweep"),
-    "training.task": ("Network", "Task"),
-    "trial": ("TrialConfig",),
-    "tuning.options": ("SweepOptions",),
-    "tuning.sweep": ("run_search", "run_sweep"),
-}
-_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
+_MODULE_OF = {
+    "resume_sweep": "commands.resume", "DataSpec": "data_spec", "DecideOptions": "decisions.decide",
+    "decide": "decisions.decide", "RangeTestOptions": "edge.range_test", "range_test": "edge.range_test",
+    "Ramp": "training.range_test", "EdgeOptions": "edge.search", "find_edge": "edge.search", "UserError": "errors",
+    "register": "own_code.registry", "register_optimizer": "own_code.registry", "Sweep": "sweep", "load_sweep": "sweep",
+    "Network": "training.task", "Task": "training.task", "TrialConfig": "trial", "SweepOptions": "tuning.options",
+    "run_search": "tuning.sweep", "run_sweep": "tuning.sweep",
+}  # fmt: skip
 
 __all__ = [*_MODULE_OF]
 

@@ -14,7 +14,8 @@ import re
 import secrets
 import shutil
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TypeVar
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
@@ -211,6 +212,15 @@ def sizes(where: Place) -> dict[str, int]:
     if isinstance(where, Path):
         return {file.name: file.stat().st_size for file in where.glob("*") if file.is_file()}
     return {name: file["size"] for name, file in object_storage.files(where).items()}
+
+
+@contextmanager
+def attempt(what: str, advice: str = "") -> Iterator[None]:
+    """Raise a `UserError` in place of an OSError: what can't be done, why, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"can't {what}: {reason(error)}{advice}") from None
 
 
 def reason(error: OSError) -> str:

@@ -94,9 +94,8 @@ class Trained:
         given, shape = np.asarray(x), self.data.shape
         if given.shape[1:] != shape or not given.ndim:
             one = "; of one example, give x[None]" * (given.shape == shape)
-            raise UserError(
-                f"x has shape {list(given.shape)}, it was trained on [n, {', '.join(map(str, shape))}]{one}"
-            )
+            said = f"it was trained on [n, {', '.join(map(str, shape))}]"
+            raise UserError(f"x has shape {list(given.shape)}, {said}{one}")
         found = examples_of(given, "x")
         most = self.data.divisor if self.data.positions == 1 else 2**31 - 1
         if most == 1 and found.dtype.kind != "f":

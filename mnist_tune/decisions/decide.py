@@ -148,10 +148,8 @@ def _of_sweep(options: DecideOptions, folder: str | Path) -> tuple[DecideOptions
     if an option is given that the settings have, or there are fewer than two."""
     options, taken, sweep = trained_as(options, folder, Sweep.contenders, "holdout", "drop_last")
     if len(taken) < 2:
-        raise UserError(
-            f"fewer than two settings of {sweep.path} may be its best; list settings instead, such as "
-            "--learning-rates 0.1 0.2"
-        )
+        instead = "list settings instead, such as --learning-rates 0.1 0.2"
+        raise UserError(f"fewer than two settings of {sweep.path} may be its best; {instead}")
     trials = [sweep.meta["options"], *sweep.meta["trials"].values()]
     stops = all(one.get("stop_when_diverged", True) for one in trials)
     settings = [replace(one, label="", stop_when_diverged=stops) for one in taken]

@@ -56,22 +56,16 @@ class Checkpoint:
         file = io.BytesIO()
         np.savez(file, allow_pickle=False, **members)
         sync = (self.row.get("batch_s") or 0) >= storage.SYNC_S
-        try:
+        with storage.attempt(f"save the state of a trial to {where}", "; free space there"):
             storage.write(where, file.getvalue(), storage.PATIENCE_S, sync)
-        except OSError as error:
-            raise UserError(
-                f"can't save the state of a trial to {where}: {storage.reason(error)}; free space there"
-            ) from None
 
     @classmethod
     def load(cls, where: Place) -> Checkpoint | None:
         """Return what `save` wrote, or None if there is no such file, or a power cut left it empty, or only zeros.
         Raises `UserError` if it can't be read; DamagedStateError if it is damaged, has another schema, or was never a
         state."""
-        try:
+        with storage.attempt(f"read the state of a trial from {where}"):
             content = storage.read(where, storage.PATIENCE_S)
-        except OSError as error:
-            raise UserError(f"can't read the state of a trial from {where}: {storage.reason(error)}") from None
         try:
             return None if content is None or not content.strip(b"\0") else _parsed(content)
         except Exception as error:  # zipfile, numpy and json raise many kinds for files that they can't read

@@ -23,7 +23,6 @@ from matplotlib import style
 from matplotlib.figure import Figure
 
 from mnist_tune import storage
-from mnist_tune.errors import UserError
 from mnist_tune.reports.charts import HEIGHT, LOW, NARROW, WIDTHS, Chart, charts
 from mnist_tune.reports.findings import facts, failures, notes, ran, repeated, time_left, title
 from mnist_tune.reports.styles import LOOKS, SHADES
@@ -54,10 +53,8 @@ ENVIRONMENT = jinja2.Environment(
 def write_page(sweeps: Sequence[Tables], where: Place) -> None:
     """Write the page of one or several sweeps, finished or running. Raises `UserError` if it can't be written."""
     content = page(sweeps).encode()
-    try:
+    with storage.attempt(f"write the page {where}", "; name another file"):
         storage.write(where, content)
-    except OSError as error:
-        raise UserError(f"can't write the page {where}: {storage.reason(error)}; name another file") from None
 
 
 def page(sweeps: Sequence[Tables]) -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -47,18 +46,9 @@ LOOK_S = 0.1
 
 def exists(where: Place) -> bool:
     """Return whether this place holds a sweep. Raises `UserError` if it can't be read."""
-    with reading(where):
+    with storage.attempt(f"read {where}"):
         found = (where / META).exists() if isinstance(where, Path) else storage.read(storage.join(where, META))
     return found not in (None, False)
-
-
-@contextmanager
-def reading(where: Place) -> Iterator[None]:
-    """Raise a `UserError` in place of an OSError, with where something can't be read."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"can't read {where}: {storage.reason(error)}") from None
 
 
 def fetched(where: Place) -> Path:
@@ -121,7 +111,7 @@ def fetch(uri: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in reversed(FILES):  # `sweep.json` first: it may say that the others are final
         (folder / name).unlink(missing_ok=True)
-        with reading(uri), suppress(FileNotFoundError):
+        with storage.attempt(f"read {uri}"), suppress(FileNotFoundError):
             storage.write(folder / name, object_storage.read(storage.join(uri, name), MOST_BYTES)[0])
     if not (folder / META).exists():
         raise UserError(f"no sweep in {uri} (no sweep.json there); name the folder of a sweep")
@@ -130,7 +120,7 @@ def fetch(uri: str, folder: Path) -> None:
 def fetch_journal(uri: str, folder: Path) -> dict[str, Version]:
     """Download a journal, and return the versions of its segments. A local journal is kept if it begins so and holds
     more events. Raises `UserError` if the storage can't be read."""
-    with reading(uri):
+    with storage.attempt(f"read {uri}"):
         listed = object_storage.files(storage.join(uri, SEGMENTS))
     if (size := sum(one["size"] for one in listed.values())) > MOST_JOURNAL_BYTES:
         raise UserError(f"can't read {uri}: its journal has {size} bytes; at most {MOST_JOURNAL_BYTES} are read")
@@ -139,7 +129,7 @@ def fetch_journal(uri: str, folder: Path) -> dict[str, Version]:
     path, new = folder / JOURNAL, folder / FETCHED
     path.touch()
     versions = dict[str, Version]()
-    with reading(uri), path.open("rb") as here, open(new, "w+b", opener=storage.no_link) as file:
+    with storage.attempt(f"read {uri}"), path.open("rb") as here, open(new, "w+b", opener=storage.no_link) as file:
 
         def get(name: str, start: int) -> None:
             segment = f"{SEGMENTS}/{name}"

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -91,29 +92,28 @@ def read_journal(path: Path) -> Journal:
     file, first, undecided = path / JOURNAL, 1, False
     epochs, damaged, count = [SCHEMA.empty_table()], list[int](), 0
     trials, ends = dict[str, TrialConfig](), dict[str, dict[str, Any]]()
-    try:
-        with storage.open_file(file, MOST_JOURNAL_BYTES) as opened:
-            for lines in _blocks(opened):
-                rows, others = rows_in(lines, parse_event)
-                epochs.append(rows)
-                for event in filter(None, others.values()):
-                    if event["kind"] == "trial":
-                        trials[event["trial_id"]] = TrialConfig.from_dict(event["config"])
-                    elif event["kind"] == "end":
-                        ends[event["trial_id"]] = event
-                for i in reversed(range(len(lines))):
-                    if i not in others or (others[i] or {}).get("kind") == "end":
-                        undecided = i not in others
-                        break
-                bad = [i for i, event in others.items() if event is None and lines[i].endswith(b"\n")]
-                wrong = [first + i for i in bad if not lines[i].endswith(TORN)]
-                first, count, damaged = first + len(lines), count + len(wrong), (damaged + wrong)[:6]
-                if count > MOST_DAMAGED or max(len(trials), len(ends)) > MOST_TRIALS:
-                    raise UserError(f"{file} was not written by a sweep: too many trials, or damaged lines; remove it")
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise UserError(f"can't read {file}: {error.strerror}") from None
+    with (
+        storage.attempt(f"read {file}"),
+        suppress(FileNotFoundError),
+        storage.open_file(file, MOST_JOURNAL_BYTES) as opened,
+    ):
+        for lines in _blocks(opened):
+            rows, others = rows_in(lines, parse_event)
+            epochs.append(rows)
+            for event in filter(None, others.values()):
+                if event["kind"] == "trial":
+                    trials[event["trial_id"]] = TrialConfig.from_dict(event["config"])
+                elif event["kind"] == "end":
+                    ends[event["trial_id"]] = event
+            for i in reversed(range(len(lines))):
+                if i not in others or (others[i] or {}).get("kind") == "end":
+                    undecided = i not in others
+                    break
+            bad = [i for i, event in others.items() if event is None and lines[i].endswith(b"\n")]
+            wrong = [first + i for i in bad if not lines[i].endswith(TORN)]
+            first, count, damaged = first + len(lines), count + len(wrong), (damaged + wrong)[:6]
+            if count > MOST_DAMAGED or max(len(trials), len(ends)) > MOST_TRIALS:
+                raise UserError(f"{file} was not written by a sweep: too many trials, or damaged lines; remove it")
     if damaged:
         where = "s" * (count > 1) + " " + ", ".join(map(str, damaged[:5])) + ", ..." * (count > 5)
         _warn_once(f"{file}: skipped {counted(count, 'damaged line')} (line{where}) and read all others")

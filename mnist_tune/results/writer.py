@@ -146,11 +146,8 @@ class SweepWriter:
                 self._sync()
                 if self._turn:
                     self._turn.go_on()
-            except OSError as error:  # the disk has lost rows, which a later sync would not bring back
-                self.failure = self._cannot_write(error)
-                return
-            except UserError as error:
-                self.failure = error
+            except (OSError, UserError) as error:  # the disk has lost rows, which a later sync would not bring back
+                self.failure = error if isinstance(error, UserError) else self._cannot_write(error)
                 return
 
     def _sync(self) -> None:

@@ -21,7 +21,7 @@ from mnist_tune.errors import UserError, redacted
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.machine import changed_versions, describe_environment
 from mnist_tune.own_code.loading import check_again, names_in, sources
-from mnist_tune.results.folder import fetched, new_folder, reading
+from mnist_tune.results.folder import fetched, new_folder
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.signs import is_being_written, last_sign
@@ -251,7 +251,7 @@ def _open_again(
 def _note_writer(where: str, auto: bool, say: Callable[[str], None]) -> None:
     """Say that a sweep has a writer, which loses it to a resume that names this place. `--resume auto` is refused, else
     two launchers would take one sweep from each other for ever."""
-    with reading(where):
+    with storage.attempt(f"read {where}"):
         writer = last_sign(where).writer
     if writer and is_being_written(where):
         host = writer["host"]
