@@ -26,7 +26,7 @@ from mnist_tune.reports.findings import SPLITS, Question, left_over, measured_ed
 from mnist_tune.reports.ranges import VERBS, advice, spans, where_the_edge_is
 from mnist_tune.results.journal import python_call, resume_command
 from mnist_tune.results.tables import Tables
-from mnist_tune.trial import LIVE_REASONS, OPEN_REASONS, UNFINISHED_REASONS
+from mnist_tune.trial import LIVE_REASONS, OPEN_REASONS
 
 Key = tuple[Any, ...]
 """Names a setting: its values of `CONFIGURATION`."""
@@ -81,7 +81,9 @@ def answer(sweep: Tables, where: str = "") -> Answer:
     """
     where = where or str(sweep.path)
     found = _answer(sweep, where)
-    asked = dict.fromkeys((*left_over(sweep, where), *found.questions))
+    waits = sweep.meta["ended"] is None or sweep.trials["stop_reason"].isin((*LIVE_REASONS, *OPEN_REASONS)).any()
+    more = () if waits else found.questions  # what has not ended comes first, and may be the best
+    asked = dict.fromkeys((*left_over(sweep, where), *more))
     return replace(found, questions=tuple(asked)[:3])
 
 
@@ -222,9 +224,7 @@ def _ranges(sweep: Tables) -> Iterator[str]:
 
 def _questions(sweep: Tables, where: str, best: pd.DataFrame, names: Sequence[str] = ()) -> Iterator[Question]:
     """Yield what to ask next: which of the best it is, and what the range of the best one's family leaves open."""
-    if sweep.trials["stop_reason"].isin((*LIVE_REASONS, *OPEN_REASONS)).any():
-        return  # what has not ended comes first, and may be the best
-    close = to_decide(best) if sweep.meta["ended"] is not None and len(best) and not sweep.final else best[:0]
+    close = to_decide(best) if len(best) and not sweep.final else best[:0]
     if 1 < len(close) <= MOST_SETTINGS:
         near = [names[i] for i in close.sort_values("learning_rate", kind="stable").index]
         short = len(near) <= MOST_NAMED and len(", ".join(near)) <= ROOM
@@ -257,8 +257,6 @@ def _decided(sweep: Tables, contest: Contest, where: str, running: Sequence[str]
 
 def _more_trials(text: str, sweep: Tables, where: str) -> list[Question]:
     """Return the question that doubles the trials of a decision or an edge that has spent them, and its command."""
-    if not sweep.meta["ended"] or sweep.trials["stop_reason"].isin(UNFINISHED_REASONS).any():
-        return []
     asked = sweep.meta["options"].get("trials")
     trials = max(len(sweep.trials), asked if type(asked) is int else 0)
     by_hand = f" ({NAMED_AGAIN})" * (named_again(sweep.meta)[1] == NAMED_AGAIN)

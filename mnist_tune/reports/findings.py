@@ -155,8 +155,8 @@ def left_over(sweep: Tables, where: str) -> Iterator[Question]:
             text = "it gave no sign of life for two minutes; if it was killed, resume with:"
             yield Question(text, resume_command(meta, where))
     else:
-        if left or (meta.get("search") and meta.get("ended") is None):
-            text = f"{counted(left) if left else 'the search'} had not ended; resume{again} with:"
+        if left or meta.get("ended") is None:
+            text = f"{counted(left) if left else 'the sweep'} had not ended; resume{again} with:"
             yield Question(text, resume_command(meta, where))
         if failed:
             text = f"{counted(failed)} failed; train {'it' if failed == 1 else 'them'} again{again} with:"

@@ -135,8 +135,7 @@ class Program:
         try:
             state, last = step(state, (order[full * self.batch_size :], first + jnp.int32(full)))
         except Exception as error:  # as in a loss of pairs
-            said = f"the last batch of an epoch has {rest} of {self.batch_size} examples, {in_a_line(error)}"
-            raise UserError(f"{said}; --drop-last leaves it out") from error
+            raise UserError(f"the last batch of {rest} fails, {in_a_line(error)}; --drop-last leaves it out") from error
         return state, jnp.append(losses, last)
 
     def _gradient_step(self, params: Any, opt: Any, state: Any, batch: Any, key: Array, tx: Any) -> Any:

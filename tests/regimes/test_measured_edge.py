@@ -227,7 +227,7 @@ def test_a_killed_search_whose_trials_have_all_ended_says_how_to_go_on(folder):
     ended = sweep.trials[sweep.trials["stop_reason"] == "completed"]
     killed = dataclasses.replace(sweep, trials=ended, meta=sweep.meta | {"ended": None, "search": True, "name": "edge"})
     [said] = findings.left_over(killed, "there")
-    assert said.text == "the search had not ended; resume with:"
+    assert said.text == "the sweep had not ended; resume with:"
 
 
 def test_a_trial_whose_epochs_are_lost_is_no_outcome(folder):
@@ -263,7 +263,7 @@ def test_a_dead_network_has_not_learned_with_mse(searched):
         ),
         (
             [(rate, 0.1, 0.95) for rate in (*LADDER, *np.geomspace(0.1, 50, 40))],
-            "all of 44 trials at rates from 0.01562 to 50 learned",
+            "all of 44 trials at rates 0.01562 to 50 learned; try a larger --expected",
         ),
     ],
 )

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from mnist_tune import UserError
@@ -11,7 +10,7 @@ from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import families, named
 from mnist_tune.regimes.labels import label_trials
 from mnist_tune.reports.answer import answer
-from mnist_tune.reports.findings import facts, notes, ran, repeated, so_far, spoken, time_left, title
+from mnist_tune.reports.findings import facts, notes, ran, repeated, spoken, time_left, title
 from mnist_tune.reports.table import columns
 from mnist_tune.reports.view import View
 
@@ -33,12 +32,6 @@ def test_a_recorded_command_is_words_for_the_shell_and_no_more(made_up_sweep, ar
     sweep = made_up_sweep([0.1])
     found = [*repeated(replace(sweep, meta=sweep.meta | {"command": argv}))]
     assert found == [(AS_RECORDED, shown)] * bool(shown)
-
-
-def test_a_running_sweep_says_how_far_it_is():
-    trials = pd.DataFrame({"stop_reason": ["completed", "error", "running", "running", "waiting"]})
-    assert so_far(trials) == "2 of 5 trials ended, 2 running, 1 waiting"
-    assert so_far(trials[:2]) == ""
 
 
 def test_the_title_of_a_page(made_up_sweep):
