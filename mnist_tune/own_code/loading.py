@@ -74,7 +74,7 @@ def own_code() -> Code:
     flags = ("architecture", "optimizer")  # tasks are among the former
     loaded = {(flag, name): one for flag in flags for name, one in ENTRIES[flag].items() if one.is_loaded}
     texts = {module: TEXTS[module] for entry in loaded.values() for module in belonging(_module(entry))}
-    return texts, {key: _place(entry) or _by_value(entry) for key, entry in loaded.items()}
+    return texts, {key: _place(entry) or _by_value(*key, entry) for key, entry in loaded.items()}
 
 
 def register_own(code: Code) -> None:
@@ -94,13 +94,22 @@ def _place(entry: Entry) -> Attribute | None:
     return Attribute(module.__name__, name) if module and own and getattr(module, name, None) is entry.factory else None
 
 
-def _by_value(entry: Entry) -> Callable[[], Factory]:
+def _by_value(flag: str, name: str, entry: Entry) -> Callable[[], Factory]:
+    """Return what loads a factory elsewhere or, if it can't be sent, says so there: perhaps nobody asks for it."""
     from ray import cloudpickle
 
     module = _module(entry)
     if modules.is_importing(module):  # to import it elsewhere would run the sweep again
         cloudpickle.register_pickle_by_value(module)
-    return partial(cloudpickle.loads, cloudpickle.dumps(entry.factory))
+    try:
+        return partial(cloudpickle.loads, cloudpickle.dumps(entry.factory))
+    except Exception as error:  # of any kind, by what it refers to
+        why = f"{modules.in_a_line(error)}; make what it refers to inside it"
+        return partial(_refuse, f"{flag} {name!r} can't be sent to other processes, {why}")
+
+
+def _refuse(said: str) -> Factory:
+    raise UserError(said)
 
 
 def _module(entry: Entry) -> ModuleType | None:

@@ -121,11 +121,8 @@ class NodeWatch(UnsavedCallback):
 
 def alive_nodes() -> dict[str, str]:
     """Return the names of the live nodes, by Ray's ids: `<host> (<address>)`."""
-    return {
-        node["NodeID"]: f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
-        for node in ray.nodes()
-        if node["Alive"]
-    }
+    nodes = [one for one in ray.nodes() if one["Alive"]]
+    return {one["NodeID"]: f"{one['NodeManagerHostname']} ({one['NodeManagerAddress']})" for one in nodes}
 
 
 CHECK_TIMEOUT_S = 60.0

@@ -306,6 +306,9 @@ def test_a_function_of_the_session_that_uses_an_edited_module_is_sent_with_its_n
     (folder / "layers.py").write_text("WIDTH = 32\n")
     load_own({"architecture": "mine"})
     assert own_code()[1]["architecture", "mine"]()(None) == 32
+    register("mine")(lambda data, once=(i for i in "ab"): once)
+    with pytest.raises(UserError, match=r"^architecture 'mine' can't be sent to other processes, .* 'generator'"):
+        own_code()[1]["architecture", "mine"]()  # other code can be sent
 
 
 def test_a_sweep_after_a_file_was_edited_sends_the_new_text_though_only_the_other_file_is_named(folder):

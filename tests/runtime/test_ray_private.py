@@ -14,7 +14,6 @@ from ray.air.execution._internal import RayActorManager
 from ray.tune import registry
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import PopulationBasedTraining
 from waiting import LONG_S
 
 import mnist_tune
@@ -60,10 +59,6 @@ def test_tune_forgets_a_trial_but_for_the_last():
     assert (first.get_json_state(), trials) == (("{}", "{}"), [second])
     ray_private.forget(second, trials)  # with an empty list, Tune would load its saved state
     assert trials == [second]
-
-
-def test_the_method_by_which_a_trial_gets_anothers_config_is_there():
-    assert callable(PopulationBasedTraining._get_new_config)
 
 
 def test_a_trial_that_waits_again_is_not_given_up_for_the_death_for_which_it_waits(monkeypatch):
