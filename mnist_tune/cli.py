@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
@@ -84,7 +85,7 @@ def run(main: Callable[[], int | None]) -> None:
     """Run a command's main function and exit with its code.
 
     A `UserError` becomes one line and exit code 2. Ctrl-C before training begins becomes one line and 130. Where nobody
-    reads the output any more, the command ends in silence with 141.
+    reads the output any more, the command ends in silence with 141; a full disk is one line, too.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -95,9 +96,13 @@ def run(main: Callable[[], int | None]) -> None:
         sys.exit(code)
     except UserError as error:
         fail(str(error))
-    except BrokenPipeError:  # whoever read the output has stopped, as `head` does
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC):
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at exit
-        sys.exit(PIPE_CLOSED)
+        if error.errno == errno.ENOSPC:
+            fail(f"can't write {error.filename or 'the output'}: {error.strerror}")
+        sys.exit(PIPE_CLOSED)  # whoever read the output has stopped, as `head` does
     except KeyboardInterrupt:
         print("interrupted; nothing was lost. If a sweep's folder exists, --resume continues it", file=sys.stderr)
         sys.exit(130)

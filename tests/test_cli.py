@@ -97,12 +97,7 @@ def test_bad_input_is_one_line_and_starts_nothing(here, command, kept):
 
 @pytest.mark.parametrize(
     "flags",
-    [
-        "",
-        "--learning-rates 0.1 0.2 --epochs 1 --batch-size 200",
-        "--holdout 100 --label-noise 100",
-        "--smoke",
-    ],
+    ["", "--learning-rates 0.1 0.2 --epochs 1 --batch-size 200", "--holdout 100 --label-noise 100", "--smoke"],
 )
 def test_good_input_starts_a_sweep(flags, here, command):
     with pytest.raises(Started):
@@ -220,6 +215,12 @@ def test_an_early_interrupt_is_one_line(capsys):
         cli.run(Mock(side_effect=KeyboardInterrupt))
     said = "interrupted; nothing was lost. If a sweep's folder exists, --resume continues it\n"
     assert (ended.value.code, *capsys.readouterr()) == (130, "", said)
+
+
+def test_what_a_full_disk_has_no_room_for_is_one_line(here):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "mnist_tune"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (2, "error: can't write the output: No space left on device\n")
 
 
 def test_a_terminal_that_lacks_a_character_loses_no_result(here):
