@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 import platform
+import sys
 import time
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import jax
@@ -20,6 +22,16 @@ from mnist_tune.regimes.learned_share import paired_noise
 from mnist_tune.regimes.noise import WINDOW_IMAGES, calm_floor, window_images
 from mnist_tune.training.program import ERROR, PARTED
 from mnist_tune.trial import TrialConfig
+
+
+@cache
+def node_name() -> str:
+    """Return the name of this machine; where several nodes of Ray's are on it, with how this one's id begins."""
+    name, ray = platform.node(), sys.modules.get("ray")
+    if ray is None or not ray.is_initialized():
+        return name
+    here = [one for one in ray.nodes() if one["NodeManagerHostname"] == name and one["Alive"]]
+    return f"{name} ({ray.get_runtime_context().get_node_id()[:6]})" if len(here) > 1 else name
 
 
 def epoch_row(
@@ -58,7 +70,7 @@ def epoch_row(
         "guessing_since": left_for_good(means, guessing, done + 1, before.get("guessing_since"), starts),
         "untrained_loss": untrained,
         "learning_rate": config.learning_rate,
-        "node": platform.node(),
+        "node": node_name(),
         "device": jax.devices()[0].device_kind,
         "ended_at": time.time(),
         **batch,

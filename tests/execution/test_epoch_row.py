@@ -2,7 +2,10 @@
 losses are too high."""
 
 import math
+import platform
+import sys
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -10,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnist_tune.execution.device_data import DeviceData
-from mnist_tune.execution.epoch_row import epoch_row, left_for_good, window_means
+from mnist_tune.execution.epoch_row import epoch_row, left_for_good, node_name, window_means
 from mnist_tune.trial import TrialConfig
 
 DATA = DeviceData((), 1280, {"train": (0, 640), "test": (1280, 100)}, (128,) * 10)
@@ -126,3 +129,13 @@ def test_a_window_has_128_images_or_more_and_every_image_counts_once(losses, bat
     found, first_steps = window_means(np.array(losses, np.float32), batch_size, images)
     np.testing.assert_allclose(found, means, rtol=1e-12)
     assert first_steps.tolist() == starts
+
+
+@pytest.mark.parametrize(("nodes", "name"), [(1, "here"), (2, "here (abcdef)")])
+def test_nodes_of_one_machine_have_names_of_their_own(monkeypatch, nodes, name):
+    monkeypatch.setattr(platform, "node", lambda: "here")
+    others = [("there", True), ("here", False), *[("here", True)] * nodes]
+    ray = Mock(nodes=lambda: [{"NodeManagerHostname": host, "Alive": alive} for host, alive in others])
+    ray.get_runtime_context.return_value.get_node_id.return_value = "abcdef0123"
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    assert node_name.__wrapped__() == name

@@ -20,6 +20,7 @@ SHAPES = [
     (23, 23, 12, 5, 16, 9),
     pytest.param((7, 9, 3, 3, 4, 1), marks=pytest.mark.portable),
     (6, 5, 2, 4, 3, 7),
+    (8, 9, 1, 5, 3, 4),  # one channel, and one more column than a group of them holds
     (3, 2, 1, 1, 1, 2),
 ]
 
