@@ -46,7 +46,6 @@ class DataSpec:
     """The description of a data set; the factory of a network gets it."""
 
     flag: ClassVar[str] = "architecture"
-    scores: ClassVar[tuple[str, ...]] = ()
     by_accuracy: ClassVar[bool] = True
 
     name: str

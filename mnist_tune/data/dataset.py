@@ -65,6 +65,7 @@ class Dataset:
     standardize: bool = False
     """Whether the training set's mean and deviation standardise the images."""
     held: ClassVar[None] = None
+    shared: ClassVar[tuple[str, ...]] = ()
 
     def parts(self, label_noise: int) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         """Return the training and the test examples, each images and labels. The first `label_noise` training images

@@ -71,13 +71,14 @@ def check_task(name: str, trials: Sequence[TrialConfig], train_images: int | Non
         spec = TaskSpec(name, count, others, guesses, numbers["chance"], scores, own_step=task.step is not None)
         for trial in trials:
             check_program(replace(trial, architecture=name), spec, train, said)
-    return TaskData(spec, train, test, {"train": _checksum(train), "test": _checksum(test)}, task.block * whole)
+    sums = {"train": _checksum(train), "test": _checksum(test)}
+    return TaskData(spec, train, test, sums, task.block * whole, scores)
 
 
 def check_tasks(names: Sequence[str], trials: Sequence[TrialConfig], train_images: int | None = None) -> TaskData:
     """Try several tasks, as `check_task`, and return the data that they share."""
     first, *others = (check_task(name, trials, train_images) for name in names)
-    spec = first.spec
+    spec, shared = first.spec, first.shared
     for other in others:
         if (other.checksums, other.spec.chance) != (first.checksums, spec.chance):
             raise UserError(f"tasks {names[0]!r} and {other.spec.name!r} differ in data or chance; sweep each alone")
@@ -88,10 +89,11 @@ def check_tasks(names: Sequence[str], trials: Sequence[TrialConfig], train_image
             scores=tuple(dict.fromkeys((*spec.scores, *other.spec.scores))),
             own_step=spec.own_step or other.spec.own_step,
         )
+        shared = tuple(one for one in shared if one in other.shared)
     if len(spec.scores) > MOST_SCORES:
         many = f"{len(spec.scores)} scores beside the loss; at most {MOST_SCORES} are recorded"
         raise UserError(f"task {spec.name!r}: score returned {many}")
-    return replace(first, spec=spec, whole=max(one.whole for one in (first, *others)))
+    return replace(first, spec=spec, whole=max(one.whole for one in (first, *others)), shared=shared)
 
 
 def _checked_fields(task: Task, said: str) -> dict[str, Any]:

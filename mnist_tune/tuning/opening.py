@@ -87,9 +87,9 @@ def open_sweep(
     if isinstance(spec, TaskSpec) and spec.own_step and options.measures():
         raise UserError(f"--sharpness is that of a loss, and {spec.name} makes steps of its own; leave it out")
     ranked = (options.rank_by or "").partition(":")[0].removeprefix(OWN_SCORE)
-    if ranked and ranked not in spec.scores:
-        known = closest(ranked, spec.scores) if spec.scores else "; a task's score may return some"
-        raise UserError(f"--rank-by {options.rank_by}: {spec.name} has no score of this name{known}")
+    if ranked and ranked not in dataset.shared:
+        known = closest(ranked, dataset.shared) if dataset.shared else "; only a task's score may return it"
+        raise UserError(f"--rank-by {options.rank_by}: not every trial of {spec.name} has this score{known}")
     if options.target_loss is not None and spec.by_accuracy:
         raise UserError("--target-loss is for tasks without an accuracy; leave it out (networks have --target)")
     used = _code(spec, checked)

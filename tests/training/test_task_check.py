@@ -240,6 +240,9 @@ def test_a_task_may_draw_from_a_key_that_is_always_the_same():
 def test_arguments_of_a_task_are_those_of_its_function():
     register("vae")(vae)
     assert check_task("vae(latent=3)", []).spec.scores == ("kl",)
+    register("two")(lambda: replace(vae(), score=lambda *given: vae().score(*given) | {"more": jnp.float32(1)}))
+    data = check_tasks(["two", "vae"], [])
+    assert (data.spec.scores, data.shared) == (("kl", "more"), ("kl",))
     with pytest.raises(UserError, match=r"task 'vae.width=3.' can't be made, TypeError.*; it takes latent, beta"):
         check_task("vae(width=3)", [])
     with pytest.raises(UserError, match=r"unknown task 'unheard'; name the function that makes it, FILE.py:FUNCTION"):

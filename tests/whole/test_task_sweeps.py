@@ -126,7 +126,7 @@ def test_commands_take_tasks_and_several_of_them_share_a_sweep(folder):
     asked = {"sweep": folder / "a", "learning_rates": (), **quiet}
     with pytest.raises(UserError, match="don't compare; name one --task, or give --rank-by"):
         decide(DecideOptions(task=(name,), **asked))
-    with pytest.raises(UserError, match=r"has no score of this name; did you mean 'kl'"):
+    with pytest.raises(UserError, match=r"not every trial of .* has this score; did you mean 'kl'"):
         run_sweep("tasks", some, SweepOptions(output=folder / "b", rank_by="score_k:min", **quiet), task=both)
     chosen = {"optimizer": ("adam",), "learning_rates": (0.01,), "batch_size": (50,), "epochs": 1, "trials": 8, **quiet}
     found = decide(DecideOptions(task=both, rank_by="score_kl:max", tolerance=1.0, output=folder / "c", **chosen))
