@@ -51,7 +51,7 @@ class DeviceData:
         labels in proportion; None evaluates all.
 
         If the data take more than `memory` bytes (None: half of a GPU's), they stay on the host. Two parts of them for
-        so many lanes fit into that memory."""
+        so many lanes fit into that memory, but for a batch or two blocks of an evaluation, which come in any case."""
         kept, (train, test) = dataset.spec.train_images - holdout, dataset.parts(label_noise)
         counts, positions = dataset.counts(kept), dataset.spec.positions
         evaluated = min(kept, train_evaluation or kept)

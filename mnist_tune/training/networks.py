@@ -103,7 +103,8 @@ def _dense_forward(x: Array, w: Array, b: Array) -> tuple[Array, tuple[Array, Ar
 
 def _dense_backward(kept: tuple[Array, Array], g: Array) -> tuple[Array, Array, Array]:
     x, w = kept
-    # XLA's CPU product runs at half speed if its left side is transposed. The barrier makes XLA copy x.T first.
+    # XLA's CPU product is slower if its left side is transposed: jax 0.10.2 loses 5% of a step of 784-16-10, and none
+    # with 1024 units. The barrier makes XLA copy x.T first.
     weight = jnp.dot(jax.lax.optimization_barrier(x.T), g)
     return jnp.dot(g, w.T), weight, g.sum(0)
 
