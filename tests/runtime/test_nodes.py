@@ -264,7 +264,7 @@ def test_a_node_that_died_just_now_is_no_reason_to_refuse_a_resume(cluster, tmp_
         check_nodes(tmp_path, "others")
 
 
-RATES, EPOCHS = (0.01, 0.02, 0.05, 0.1), 12
+RATES, EPOCHS = (0.01, 0.02, 0.05, 0.1), 6
 
 
 class Replaces(Callback):

@@ -98,31 +98,21 @@ def numbers(epochs):
     return epochs.set_index(["learning_rate", "epoch"]).sort_index()[NUMBERS].astype(float)
 
 
-def trained_here(trials):
+def trained_here(trials, train_images=None):
     """Train trials one after another in this process, and return the rows of their epochs."""
-    pool, found = LanePool(load_dataset("mnist-5k")), []
+    pool, found = LanePool(load_dataset("mnist-5k", train_images=train_images)), []
     for trial in trials:
         pool.attach("it", trial)
         found += [pool.run(["it"])["it"] for _ in range(trial.epochs)]
     return pd.DataFrame(found)
 
 
-EPOCHS = 50
-FLAGS = ("--learning-rates", 0.01, 0.1, 0.5, "--epochs", EPOCHS, "--scheduler", "fifo")
-
-
-@pytest.fixture(scope="module")
-def uninterrupted():
-    rates = (0.01, 0.1, 0.5)
-    return numbers(
-        trained_here(TrialConfig(architecture="mlp-8-tanh", learning_rate=rate, epochs=EPOCHS) for rate in rates)
-    )
+RATES, EPOCHS, IMAGES = (0.01, 0.1, 0.5), 40, 1024
+FLAGS = ("--learning-rates", *RATES, "--epochs", EPOCHS, "--train-images", IMAGES, "--scheduler", "fifo")
 
 
 @pytest.mark.promise("Ctrl-C, a kill of the driver and one of Ray lose no recorded row; a line says how to go on")
-def test_a_sweep_in_object_storage_that_is_killed_again_and_again_loses_nothing(
-    tmp_path, uninterrupted, finish, monkeypatch
-):
+def test_a_sweep_in_object_storage_that_is_killed_again_and_again_loses_nothing(tmp_path, finish, monkeypatch):
     """Restart its storage and kill it. Then, on another machine, interrupt it and kill its raylet. (That a sweep is
     killed before its first row, or after any other line, is `test_killed_driver`'s.)"""
     for name, value in KEYS.items():
@@ -169,7 +159,8 @@ def test_a_sweep_in_object_storage_that_is_killed_again_and_again_loses_nothing(
         done = finish(*again)
         assert done.returncode == 0, done.stderr
         assert set(load_sweep(place).trials["stop_reason"]) == {"completed"}
-        assert rows(place).equals(uninterrupted)
+        uninterrupted = [TrialConfig(architecture="mlp-8-tanh", learning_rate=rate, epochs=EPOCHS) for rate in RATES]
+        assert rows(place).equals(numbers(trained_here(uninterrupted, IMAGES)))
 
 
 def interrupts_after(count):
