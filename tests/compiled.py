@@ -2,10 +2,12 @@
 
 import json
 import os
+import threading
 from functools import lru_cache, partial
 
 import jax
 from jax._src import compiler  # JAX sets options for one function, or for all of a process, not for a test
+from jax._src.interpreters import mlir
 
 QUICK = {
     "xla_backend_optimization_level": 0,
@@ -29,7 +31,10 @@ def is_known(name, value):
 
 
 def compile_quickly(is_quick):
-    """Have JAX compile with the known options of `QUICK` in this process, whenever `is_quick()`."""
+    """Have JAX compile with the known options of `QUICK` in this process, whenever `is_quick()`. All functions
+    of a thread are lowered in one context: to make one takes twice as long as to lower a small function in it."""
+    made, context = threading.local(), mlir.make_ir_context
+    mlir.make_ir_context = lambda: made.__dict__.get("one") or made.__dict__.setdefault("one", context())
     slowly = getattr(compiler, "get_compile_options", None)
     if slowly is None:  # without it, tests compile as users do
         return

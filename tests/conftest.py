@@ -164,11 +164,36 @@ def pages(request, monkeypatch):
         monkeypatch.setattr(LivePage, "last", lambda page, sweep: None)
 
 
+@pytest.fixture(autouse=True)
+def tried_here(request, monkeypatch):
+    """Sweeps of this process try one's own code in it, where it is compiled once: each of Ray's would take two seconds;
+    unless the test is marked `ray(apart=True)`."""
+    if (ray := request.node.get_closest_marker("ray")) and not ray.kwargs.get("apart"):
+        from ray import put
+
+        from mnist_tune.tuning import tasks
+
+        def apart(function, *given, returns=1):
+            with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+                found = function(*given)
+            return put(found) if returns == 1 else [*map(put, found)]
+
+        monkeypatch.setattr(tasks, "apart", apart)
+
+
 @pytest.fixture
 def as_users_have_it():
     """JAX as it is by default: the strict promotion of these tests is not what users set."""
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         yield
+
+
+@pytest.fixture(scope="session")
+def stats():
+    """SciPy's statistics. Their import takes over a second, which the processes that run other files save."""
+    from scipy import stats
+
+    return stats
 
 
 @pytest.fixture(scope="session")

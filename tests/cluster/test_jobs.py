@@ -19,7 +19,6 @@ from waiting import LONG_S, wait_until
 
 from mnist_tune import load_sweep
 
-pytest.importorskip("aiohttp_cors", reason="job submission needs ray[default]")
 pytestmark = pytest.mark.ray
 
 ROOT = Path(__file__).parents[2]

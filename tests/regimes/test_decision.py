@@ -10,7 +10,6 @@ import pytest
 from families import family
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from mnist_tune import load_sweep
 from mnist_tune.regimes.data_facts import MNIST
@@ -110,7 +109,7 @@ def test_a_public_record_comes_out_the_same():
     assert low > 0
 
 
-def test_the_share_of_seeds_that_fail_is_limited():
+def test_the_share_of_seeds_that_fail_is_limited(stats):
     assert most_failures([0, 0, 0], [18, 20, 29]) == pytest.approx([0.153, 0.139, 0.098], abs=5e-4)
     assert stats.binom.cdf(2, 20, float(most_failures(2, 20))) == pytest.approx(0.05)
 
@@ -237,13 +236,13 @@ def below(values, noise, jumping=()):
     return gap, limit
 
 
-def test_with_one_seed_a_gap_is_held_against_the_error_of_both_accuracies():
+def test_with_one_seed_a_gap_is_held_against_the_error_of_both_accuracies(stats):
     gap, limit = below([[0.9], [0.91], [0.8]], 0.01)
     assert gap == pytest.approx([0.01, 0, 0.11])
     assert limit == pytest.approx([stats.norm.ppf(1 - 0.05 / 2) * 0.01 * math.sqrt(2)] * 3)
 
 
-def test_with_several_seeds_it_is_held_against_what_seeds_do_to_all_settings():
+def test_with_several_seeds_it_is_held_against_what_seeds_do_to_all_settings(stats):
     """Few seeds of one setting may differ little by luck. What is common to all settings makes no noise."""
     own = np.random.default_rng(0).normal(0, 0.01, (4, 3))
     own[1] = own[0] - 0.001  # as it happens
@@ -264,7 +263,7 @@ def test_what_jumps_says_nothing_of_the_noise_of_the_others():
     assert marked[3] > with_wild[:3].max() / 2
 
 
-def test_seeds_that_no_two_settings_share_count_too():
+def test_seeds_that_no_two_settings_share_count_too(stats):
     setting, seed = np.repeat([0, 1], 3), np.arange(6)
     values = np.array([0.9, 0.91, 0.92, 0.8, 0.9, 0.85])
     _, gap, limit = below_best(setting, seed, values, np.full(6, 1e-3), np.full(6, False), np.full(6, True))

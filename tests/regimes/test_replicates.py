@@ -6,7 +6,6 @@ import statistics
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from mnist_tune import TrialConfig
 from mnist_tune.regimes.replicates import CONFIGURATION, clopper_pearson, half_width, summarise_replicates
@@ -29,13 +28,13 @@ def replicates(accuracies, losses=None, regimes=None, **config):
 
 
 @pytest.mark.parametrize("count", [3, 5])
-def test_interval_is_students(count):
+def test_interval_is_students(count, stats):
     values = np.array(VALUES[:count])
     low, high = stats.t.interval(0.95, count - 1, values.mean(), stats.sem(values))
     assert half_width(values.std(ddof=1), count) == pytest.approx((high - low) / 2, rel=EXACT)
 
 
-def test_mean_spread_and_interval():
+def test_mean_spread_and_interval(stats):
     (row,) = summarise_replicates(replicates(VALUES)).to_dict("records")
     for name in ("train_accuracy", "test_accuracy"):
         assert row[f"{name}_mean"] == pytest.approx(statistics.fmean(VALUES), rel=EXACT)
@@ -73,6 +72,6 @@ def test_a_grid_is_no_sample():
 
 
 @pytest.mark.parametrize(("successes", "count"), [(0, 5), (1, 5), (4, 5), (5, 5), (17, 40)])
-def test_clopper_pearson_is_the_exact_interval(successes, count):
+def test_clopper_pearson_is_the_exact_interval(successes, count, stats):
     expected = stats.binomtest(successes, count).proportion_ci(0.95, method="exact")
     assert clopper_pearson(successes, count) == pytest.approx((expected.low, expected.high), rel=1e-9)

@@ -43,7 +43,7 @@ def predicted_elsewhere(script, x, folder):
     return np.load(folder / "classes.npy")
 
 
-@pytest.mark.ray
+@pytest.mark.ray(apart=True)
 @pytest.mark.promise("Other processes train your network though they don't see its file")
 @pytest.mark.promise("Predictions are those of the evaluation, also in another process and folder")
 @pytest.mark.parametrize("execution", ["process", "lanes"])

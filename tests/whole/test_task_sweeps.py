@@ -46,6 +46,7 @@ def folder(tmp_path):
     ENTRIES["task"].update(before)
 
 
+@pytest.mark.ray(apart=True)
 def test_a_task_is_swept_labelled_resumed_and_extended(folder, capsys):
     name = f"{TASKS}:regression(features=3)"
     options = SweepOptions(output=folder / "a", quiet=True, scheduler="fifo")
