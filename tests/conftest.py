@@ -332,7 +332,7 @@ def bucket(s3, tmp_path):
     return s3.uri("mnist-tune", tmp_path.name)
 
 
-SECOND_QUEUE = ("test_nodes.py", "test_jobs.py", "test_placement.py", "test_sweep.py")
+SECOND_QUEUE = ("test_nodes.py", "test_jobs.py", "test_placement.py", "test_searches.py", "test_sweep.py")
 """The files whose tests that start Ray are in the second of two queues, with those that want every core. Both queues
 take about the same time."""
 
