@@ -201,8 +201,7 @@ def test_who_is_at_the_target_steadily_has_converged(label, accuracy):
 
 
 @pytest.mark.parametrize(
-    ("label", "epochs", "asked"),
-    [("diverged", 1, 2), ("diverged", 2, 3), ("undecided", 9, 20), ("diverged", 10, 20)],
+    ("label", "epochs", "asked"), [("diverged", 1, 2), ("diverged", 2, 3), ("undecided", 9, 20), ("diverged", 10, 20)]
 )
 def test_back_at_chance_for_a_thousand_windows_or_at_the_end_is_diverged(label, epochs, asked):
     """A hundred windows an epoch."""

@@ -108,10 +108,7 @@ def test_up_to_three_runs_of_a_regime_are_named_each_with_its_own_share():
     rows[5] = [("converged", 0.9), ("diverged", 0.1)]
     assert spans(family(rows)) == ["converges 1, 3", "slow 2, 4", "diverges 5 (1 of 2 seeds)"]
     more = {rate: [("slow" if rate % 2 else "converged", 0.9)] for rate in range(1, 8)}
-    assert spans(family(more).assign(seed=range(7))) == [
-        "slow at 4 of the 7 rates 1–7",
-        "converges 2, 4, 6",
-    ]
+    assert spans(family(more).assign(seed=range(7))) == ["slow at 4 of the 7 rates 1–7", "converges 2, 4, 6"]
 
 
 COMMAND = "mnist-tune resume 'a folder' --learning-rates"

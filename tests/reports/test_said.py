@@ -151,10 +151,7 @@ def test_what_is_found_of_sweeps(made_up_sweep, edge_sweep, same):
     }
     search = {"search": True, "options": {"by": "random"}}
     held_out = {"validation_accuracy": [0.9, 0.91, 0.95, 0.9, 0.2, 0.1], "validation_loss": 0.3, "holdout": 100}
-    resumed = {
-        "resumed": ["2026-01-02T03:04:05+00:00"] * 2,
-        "command": ["mnist-tune", "seeds", "a b"],
-    }
+    resumed = {"resumed": ["2026-01-02T03:04:05+00:00"] * 2, "command": ["mnist-tune", "seeds", "a b"]}
     nodes_of = {"node": ["a", "b"] * 9, "ended_at": np.arange(18), "device": ["cpu", "cpu", None] * 6}
     cases = {
         "a sweep": base,

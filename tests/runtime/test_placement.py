@@ -49,10 +49,7 @@ def servers(monkeypatch):
 LANE = 4 * (784 * 8 + 8 + 8 * 10 + 10)
 """Bytes of the network of `TRIALS`."""
 
-MACHINES = {
-    "8 cores": {"CPU": 8.0, "memory": 8e9},
-    "8 cores and 2 GPUs": {"CPU": 8.0, "GPU": 2.0, "memory": 8e9},
-}
+MACHINES = {"8 cores": {"CPU": 8.0, "memory": 8e9}, "8 cores and 2 GPUs": {"CPU": 8.0, "GPU": 2.0, "memory": 8e9}}
 ASKED: list[dict[str, Any]] = [
     {},
     {"execution": "process"},
