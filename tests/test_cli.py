@@ -96,8 +96,7 @@ def test_bad_input_is_one_line_and_starts_nothing(here, command, kept):
 
 
 @pytest.mark.parametrize(
-    "flags",
-    ["", "--learning-rates 0.1 0.2 --epochs 1 --batch-size 200", "--holdout 100 --label-noise 100", "--smoke"],
+    "flags", ["", "--learning-rates 0.1 0.2 --epochs 1 --batch-size 200", "--holdout 100 --label-noise 100", "--smoke"]
 )
 def test_good_input_starts_a_sweep(flags, here, command):
     with pytest.raises(Started):
