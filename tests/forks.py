@@ -27,9 +27,11 @@ at once, Ray ends one, and waits a minute for it."""
 
 
 def workers():
-    """Have the workers of each Ray that is started meanwhile forked."""
-    from ray._private import ray_constants
+    """Have the workers of each Ray that is started meanwhile forked. Its agent is that of ray[tune], which users have:
+    that of ray[default] looks at all processes every few seconds."""
+    from ray._private import ray_constants, utils
 
+    utils.get_dashboard_dependency_error = lambda: "tests need no dashboard"
     return patch.object(ray_constants, "SETUP_WORKER_FILENAME", __file__)
 
 
