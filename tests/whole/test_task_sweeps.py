@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,12 +53,7 @@ def test_a_task_is_swept_labelled_resumed_and_extended(tmp_path, capsys):
     kept = sweep.meta["dataset"]
     assert (kept["train_images"], kept["test_images"]) == (300, 100)
     assert (kept["guesses"], list(kept["scores"])) == ({name: 6.0}, [])
-    lanes = run_sweep(
-        "task",
-        trials(),
-        SweepOptions(output=tmp_path / "b", quiet=True, scheduler="fifo", execution="lanes"),
-        task=name,
-    )
+    lanes = run_sweep("task", trials(), replace(options, output=tmp_path / "b", execution="lanes"), task=name)
     both = [one.epochs[one.epochs["learning_rate"] < 1] for one in (sweep, lanes)]
     np.testing.assert_allclose(*(one["test_loss"].astype(float) for one in both), rtol=1e-4)
     assert kept["lane_bytes"] == 4 * 8 * 4  # of 8 parameters
@@ -102,6 +98,7 @@ def test_a_refused_task_is_one_line_without_a_traceback_of_rays(tmp_path):
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.ray(apart=True)
 def test_commands_take_tasks_and_several_of_them_share_a_sweep(tmp_path):
     """Two VAEs whose losses have other scales: each has a best rate, a decision is of one of them, and they compare by
     a score of their own. The edge trains as the sweep did, whose step is that of the regression."""
