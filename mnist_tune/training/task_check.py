@@ -66,7 +66,7 @@ def check_task(name: str, trials: Sequence[TrialConfig], train_images: int | Non
         if task.split and not (isinstance(params, dict) and set(task.split) <= params.keys()):
             raise UserError(f"{said}: split names {', '.join(task.split)}; init must return params with these keys")
         _check_training(task, said, params, state, train)
-        scores, whole = _check_score(task, said, params, state, train, count + others)
+        scores, whole = _check_score(task, said, params, state, parts, count + others)
         guesses = {} if task.guess is None else {name: float(numbers["guess"])}
         spec = TaskSpec(name, count, others, guesses, numbers["chance"], scores, own_step=task.step is not None)
         for trial in trials:
@@ -194,12 +194,13 @@ def _check_training(task: Task, said: str, params: Any, state: Any, train: Any) 
 
 
 def _check_score(
-    task: Task, said: str, params: Any, state: Any, train: Any, count: int
+    task: Task, said: str, params: Any, state: Any, parts: Any, count: int
 ) -> tuple[tuple[str, ...], bool]:
     """Return the names of a task's scores beside loss and accuracy, and whether some are of whole blocks. A block is as
-    large as in an evaluation of `count` examples in all, since `score` may depend on it."""
-    size, what = min(task.block, count), f"{said}: {'score' if task.score else 'loss'}"
-    batch, key = jax.tree.map(lambda x: jnp.asarray(x[np.arange(size) % len(x)]), train), jax.random.key(1)
+    large as in an evaluation of `count` examples in all, since `score` may depend on it, and has some of both parts."""
+    size, what, key = min(task.block, count), f"{said}: {'score' if task.score else 'loss'}", jax.random.key(1)
+    index = np.split(np.arange(size), [(size + 1) // 2])
+    batch = jax.tree.map(lambda *of: jnp.concatenate([x[i % len(x)] for x, i in zip(of, index, strict=True)]), *parts)
     if task.score is not None:
         _pure(what, task.scores, params, state, batch, key)
     found = compiled(what, task.scores, params, state, batch, key)
@@ -215,7 +216,7 @@ def _check_score(
             wanted = "[n] for a batch of n examples, or a scalar for the whole batch"
             raise UserError(f"{what} must return {name} as {wanted}; for {size} examples it returned {given}")
     if not bool(jnp.isfinite(found["loss"]).all()):
-        raise UserError(f"{what} returned NaN or infinity for untrained parameters; scale the data, or the parameters")
+        raise UserError(f"{what} returned NaN or infinity for untrained parameters; mend or scale data or parameters")
     right = np.asarray(found.get("accuracy", 0), np.float32)
     if not ((right >= 0) & (right < 1.01)).all():  # up to rounding
         raise UserError(f"{what} returned accuracies up to {right.max():.4g}; give shares, 0 to 1, or True and False")

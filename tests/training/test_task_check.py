@@ -96,6 +96,7 @@ MISTAKES = {
     "no loss among the scores": (score(lambda x: {"mse": x}), "score returned mse; its dictionary needs 'loss'"),
     "a score's name": (score(lambda x: {"loss": x, "My score": x}), "score returned 'My score'; a score's name"),
     "too many scores": (score(lambda x: {"loss": x} | {f"s{i}": x for i in range(17)}), "17 scores beside the loss"),
+    "NaN in the test part": (data(test={**TEST, "y": TEST["y"] + np.nan}), "score returned NaN.*; mend or scale data"),
     "NaN as score": (score(lambda x: x / 0), "score returned NaN or infinity for untrained"),
     "a chance without accuracy": (replace(GOOD, chance=0.1), "score returns no accuracy, whose chance is given"),
     "data of unequal lengths": (
