@@ -91,8 +91,9 @@ def check_tasks(names: Sequence[str], trials: Sequence[TrialConfig], train_image
         )
         shared = tuple(one for one in shared if one in other.shared)
     if len(spec.scores) > MOST_SCORES:
-        many = f"{len(spec.scores)} scores beside the loss; at most {MOST_SCORES} are recorded"
-        raise UserError(f"task {spec.name!r}: score returned {many}")
+        raise UserError(
+            f"task {spec.name!r}: score returned {len(spec.scores)} beside loss; give {MOST_SCORES} at most"
+        )
     return replace(first, spec=spec, whole=max(one.whole for one in (first, *others)), shared=shared)
 
 

@@ -95,7 +95,7 @@ MISTAKES = {
     "a score of another shape": (score(lambda x: x[:, None]), r"score must return loss as \[n\].*returned \[256, 1\]"),
     "no loss among the scores": (score(lambda x: {"mse": x}), "score returned mse; its dictionary needs 'loss'"),
     "a score's name": (score(lambda x: {"loss": x, "My score": x}), "score returned 'My score'; a score's name"),
-    "too many scores": (score(lambda x: {"loss": x} | {f"s{i}": x for i in range(17)}), "17 scores beside the loss"),
+    "too many scores": (score(lambda x: {"loss": x} | {f"s{i}": x for i in range(17)}), "returned 17 beside loss"),
     "NaN in the test part": (data(test={**TEST, "y": TEST["y"] + np.nan}), "score returned NaN.*; mend or scale data"),
     "NaN as score": (score(lambda x: x / 0), "score returned NaN or infinity for untrained"),
     "a chance without accuracy": (replace(GOOD, chance=0.1), "score returns no accuracy, whose chance is given"),
