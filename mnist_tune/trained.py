@@ -96,11 +96,12 @@ class Trained:
             one = "; of one example, give x[None]" * (given.shape == shape)
             said = f"it was trained on [n, {', '.join(map(str, shape))}]"
             raise UserError(f"x has shape {list(given.shape)}, {said}{one}")
-        found = examples_of(given, "x")
+        found = given if given.dtype.kind in "iu" and given.size else examples_of(given, "x")
         most = self.data.divisor if self.data.positions == 1 else 2**31 - 1
         if most == 1 and found.dtype.kind != "f":
             raise UserError(f"x is of type {given.dtype}, it was trained on floats; give floats, scaled as they were")
-        if most > 1 and (found.max() > most or (found.dtype.kind == "f" and type_of([found]) is not np.uint8)):
+        fits = 0 <= found.min() <= found.max() <= most and (found.dtype.kind in "iu" or type_of([found]) is np.uint8)
+        if most > 1 and not fits:
             said = f"x is of type {given.dtype}, {given.min():.4g} to {given.max():.4g}"
             raise UserError(f"{said}, it was trained on whole numbers from 0 to {most:.0f}; give x as it is stored")
         return found

@@ -75,14 +75,11 @@ class SweepWriter:
             meta.pop("writer", None)
         self.states, self.tunes = (storage.join(where, name, *own) for name in ("states", ".ray"))
         """The folders of the trials' states, and of Tune's own files."""
-        with ExitStack() as self._held:
+        with ExitStack() as self._held, storage.attempt(f"write results to {where}", "; name another --output"):
             try:
                 self._begin(resume)
             except ChangedError:
                 raise UserError(f"another process has just written to {where}; try again") from None
-            except OSError as error:
-                why = storage.reason(error)
-                raise UserError(f"can't write results to {where}: {why}; name another --output") from None
             self.last_epochs: dict[str, int] = {}
             """The epoch that each trial recorded last. A resumed sweep takes it from its past."""
             self._held = self._held.pop_all()
