@@ -91,9 +91,7 @@ def check_tasks(names: Sequence[str], trials: Sequence[TrialConfig], train_image
         )
         shared = tuple(one for one in shared if one in other.shared)
     if len(spec.scores) > MOST_SCORES:
-        raise UserError(
-            f"task {spec.name!r}: score returned {len(spec.scores)} beside loss; give {MOST_SCORES} at most"
-        )
+        raise UserError(f"task {spec.name!r}: score returned {len(spec.scores)} beside loss; {MOST_SCORES} at most")
     return replace(first, spec=spec, whole=max(one.whole for one in (first, *others)), shared=shared)
 
 
