@@ -29,7 +29,6 @@ from idx_files import idx, small_mnist, write
 from memory import peak_mb
 from waiting import LONG_S
 
-from mnist_tune import UserError
 from mnist_tune.data import download
 from mnist_tune.data import files as cache
 from mnist_tune.data.dataset import Dataset, load_dataset
@@ -389,13 +388,6 @@ def test_a_name_or_a_folder_never_falls_back(tmp_path, folder):
         load_dataset("mnist")
     with pytest.raises(DataError, match="must hold four IDX files of one data set"):
         load_dataset(data_dir=tmp_path)
-
-
-def test_a_relative_of_mnist_that_no_package_has_is_told_how_to_be_named():
-    with pytest.raises(UserError, match=r"^emnist does not come with a package; .* of EMNIST FOLDER/emnist-letters$"):
-        load_dataset("emnist")
-    with pytest.raises(UserError, match="did you mean 'mnist'"):
-        load_dataset("mnst")
 
 
 # --- label noise and the held-out split

@@ -252,7 +252,7 @@ def test_files_are_taken_or_refused(here, monkeypatch):
     (here / "linked.npz").symlink_to(whole)
     for name in (
         *("noise.npz", "array.npz", "folder.npz", "missing.npz", "plain", "./digits", "linked.npz", "~/plain", whole),
-        *("minst", "nowhere", "no/where", "./nowhere", "", here / "nowhere.npz", Path("digits"), "x" * 256),
+        *("minst", "emnist", "nowhere", "no/where", "./nowhere", "", here / "nowhere.npz", Path("digits"), "x" * 256),
     ):
         lines.append(f"{name}: {outcome(lambda: described(load_dataset(name)))}")  # noqa: B023
     for name in ("plain", "digits", "mnist-5k", "mnist", "fashion-mnist", "x.npz"):
