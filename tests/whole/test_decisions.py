@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from journals import as_killed
 
-from mnist_tune import DecideOptions, UserError, decide, load_sweep
+from mnist_tune import DecideOptions, decide, load_sweep
 from mnist_tune.reports.page import page
 from mnist_tune.reports.terminal import print_report
 from mnist_tune.results.tables import TIMES
@@ -61,13 +61,3 @@ def test_a_decision_that_was_killed_or_that_gets_more_trials_trains_what_it_woul
         )
         assert ours.drop(columns=["node"]).equals(theirs.drop(columns=["node"]))
         assert again.trials["trial_id"].tolist() == whole.trials["trial_id"].tolist()
-
-
-def test_mistakes_are_refused(data, tmp_path):
-    with pytest.raises(UserError, match="a decision needs two settings"):
-        decide(options(data, tmp_path / "one", learning_rates=(0.1,)))
-    with pytest.raises(UserError, match="a decision needs two settings"):
-        decide(options(data, tmp_path / "none", learning_rates=()))
-    with pytest.raises(UserError, match="--learning-rates and --sweep can't go together"):
-        decide(DecideOptions(sweep=tmp_path, learning_rates=(0.1, 0.2)))
-    assert not list(tmp_path.iterdir())

@@ -108,14 +108,7 @@ def replayed(folder):
     return {trial_id: config.learning_rate for trial_id, config in again.proposed.items()}
 
 
-def test_mistakes_are_refused(tmp_path):
-    for options, said in (
-        ({"precision": 5.0}, "--precision must be above 0 and at most 1, got 5.0"),
-        ({"learned": 1.0}, "--learned must be between 0 and 1"),
-        *(({name: ()}, "needs at least one value") for name in ("architecture", "optimizer", "batch_size", "momentum")),
-    ):
-        with pytest.raises(UserError, match=said):
-            EdgeOptions(**options)
+def test_a_mistyped_network_makes_no_folder(tmp_path):
     with pytest.raises(UserError, match="architecture 'mlp-16-tan': write mlp-"):
         find_edge(EdgeOptions(architecture=("mlp-16-tan",), output=tmp_path / "none"))
     assert not (tmp_path / "none").exists()
