@@ -8,7 +8,8 @@ import pytest
 from mnist_tune import UserError
 from mnist_tune.commands import predict
 
-SWEEP = SimpleNamespace(path="sweep", load=lambda *_: SimpleNamespace(predict=lambda x: np.asarray(x).argmax(-1)))
+LOADED = SimpleNamespace(predict=lambda x: np.asarray(x).argmax(-1))
+SWEEP = SimpleNamespace(path="sweep", meta={"options": {}}, load=lambda *_: LOADED)
 X = np.eye(3)[[2, 0, 1]]
 TOKENS = np.eye(3)[[[2, 0], [1, 1]]]
 
