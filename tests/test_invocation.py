@@ -15,12 +15,8 @@ ROOT = Path(__file__).parent.parent
 
 
 VALUES: list[tuple[Any, ...]] = [
-    ("output",),
-    ("data_dir", "a b"),
-    ("seeds", 1, 2),
-    ("resume", "-x", "-y"),
-    ("x", "", "-"),
-]
+    ("output",), ("data_dir", "a b"), ("seeds", 1, 2), ("resume", "-x", "-y"), ("x", "", "-"),
+]  # fmt: skip
 
 
 def test_a_printed_command_works_where_it_is_read(monkeypatch):
