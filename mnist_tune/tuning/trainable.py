@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,9 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
             except DamagedStateError as error:
                 self._news["warning"] = f"{error}; trial {self._lane_id} starts from its first epoch"
                 self._may_repeat = False
+        if own is not None:  # a scheduler may have changed its rate, and a kill come before a row of it was written
+            self._config = replace(self._config, learning_rate=own.row["learning_rate"])
+            self._news["trial_config"] = self._config
         self._pool.attach(self._lane_id, self._config, self._loaded or own)
         self._attached = True
         return own.row if own and own.row["epoch"] > self._reported else None

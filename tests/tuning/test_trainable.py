@@ -20,12 +20,12 @@ class Pool:
     """Counts epochs instead of training. `calls` holds what was asked; `failures` is raised first."""
 
     def __init__(self, row):
-        self.row, self.calls, self.failures, self.epochs, self.rows = row, [], [], {}, {}
+        self.row, self.calls, self.failures, self.epochs, self.rates, self.rows = row, [], [], {}, {}, {}
 
     def attach(self, lane_id, config, checkpoint=None):
         epoch = checkpoint.row["epoch"] if checkpoint else 0
         self.calls.append(("attach", lane_id, config.learning_rate, epoch))
-        self.epochs[lane_id] = epoch
+        self.epochs[lane_id], self.rates[lane_id] = epoch, config.learning_rate
 
     def detach(self, lane_id):
         self.calls.append(("detach", lane_id))
@@ -34,7 +34,7 @@ class Pool:
         if self.failures:
             raise self.failures.pop()
         self.epochs[lane_id] += 1
-        self.rows[lane_id] = self.row(self.epochs[lane_id])
+        self.rows[lane_id] = self.row(self.epochs[lane_id]) | {"learning_rate": self.rates[lane_id]}
         self.save(lane_id, state)
         return self.rows[lane_id]
 
@@ -140,11 +140,12 @@ def test_an_epoch_that_was_saved_but_not_told_before_the_lane_was_lost_is_report
     trial = start()
     trial.step()
     pool.failures = [LaneLostError("its server died")]
-    row = epoch_row(2, train_loss=0.5)
+    row = epoch_row(2, train_loss=0.5, learning_rate=0.4)  # a population had changed it
     Checkpoint({}, row).save(tmp_path / "00000.npz")
     found = trial.step()
-    assert (found["epoch"], found["repeated"]) == (2, True)
+    assert (found["epoch"], found["repeated"], found["trial_config"].learning_rate) == (2, True, 0.4)
     assert trial.step()["epoch"] == 3
+    assert pool.calls[-1] == ("attach", "00000", 0.4, 2)  # and trains on with it
 
 
 def test_a_process_that_tune_uses_again_starts_anew(start, pool):
