@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -127,13 +127,11 @@ def blow_ups(trials: Sequence[TrialConfig], dataset: Dataset | TaskData) -> list
 
     held = dataset.held or ray.put(dataset)
     try:
-        return returned(*[apart(_blow_up, trial, [held]) for trial in trials])
+        return returned(*[apart(_blow_up, trial, held) for trial in trials])
     except UserError as error:
         raise UserError(f"{error}; give a learning rate with --expected") from None
 
 
-def _blow_up(config: TrialConfig, held: list[Any]) -> float:
-    import ray
-
+def _blow_up(config: TrialConfig, dataset: Dataset | TaskData) -> float:
     configure_jax(WorkerSettings(cache_dir=str(cache_folder())))
-    return _curve(config, ray.get(held[0])).blow_up
+    return _curve(config, dataset).blow_up

@@ -101,18 +101,22 @@ def _try(trials: list[TrialConfig], data: DataSpec, images: Any, labels: Any) ->
 
 def apart(function: Callable[..., Any], *given: Any, returns: int = 1) -> Any:
     """Have a function called that needs JAX, in a process of Ray's that ends with it: JAX in this one would take a
-    GPU's memory. Return Ray's reference to what it returns, or one for each of several things."""
+    GPU's memory. What Ray holds of `given` is fetched there. Return Ray's reference to what it returns, or one for each
+    of several things."""
     import ray
 
     remote = ray.remote(num_cpus=1, max_calls=1, num_returns=returns)(_apart).remote
-    return remote(own_code(), returns, function, *given)
+    return remote(own_code(), returns, function, given)
 
 
-def _apart(code: Any, returns: int, function: Callable[..., Any], *given: Any) -> Any:
+def _apart(code: Any, returns: int, function: Callable[..., Any], given: Sequence[Any]) -> Any:
+    import ray
+
     os.environ["JAX_PLATFORMS"] = "cpu"
     register_own(code)
     try:
-        return function(*given)
+        # Only now, since the types of a task's batch may be the user's own. Ray fetches no references in a tuple.
+        return function(*(ray.get(one) if isinstance(one, ray.ObjectRef) else one for one in given))
     except UserError as error:  # if it were raised, Ray would print a traceback
         return error if returns == 1 else [error] * returns
 
