@@ -239,7 +239,8 @@ class Family:
         row, curve = self._rows.setdefault(name, len(self._rows)), one.curve
         shares = curve.complete and not curve.data.by_accuracy
         self._is_stale |= self._running or shares or any(of.complete for of in self._curves[row : row + 1])
-        self._ended |= {row} if curve.complete else set()
+        if curve.complete:
+            self._ended.add(row)
         self._curves[row : row + 1] = [curve]
         self._set(row, replace(one, curve=as_share(curve, self._loss)))
 

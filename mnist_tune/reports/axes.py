@@ -72,9 +72,7 @@ def place_labels(axis: Any, labels: Sequence[Label], size: float) -> None:
     gap, back = LINE * size * pixel, axis.transData.inverted()
     room = max(1, int((top - bottom) / gap) + 1)
     points = axis.transData.transform([(label.x, label.y) for label in labels])
-    wide = size * (
-        AWAY + 0.5 + LETTER * np.array([len(label.text) for label in labels])
-    )  # at most, with their distance
+    wide = size * (AWAY + 0.5 + LETTER * np.array([len(label.text) for label in labels]))  # at most, and how far away
     reached = np.maximum.accumulate(points[:, 0] + wide * pixel)
     apart = np.flatnonzero(points[1:, 0] > reached[:-1]) + 1  # labels of different groups can't touch
     for group in np.split(np.arange(len(labels)), apart):

@@ -282,11 +282,8 @@ def strip(axes: Any, settings: pd.DataFrame) -> None:
     for start, end in reversed([*pairwise([*starts, len(rates)])]):
         if not regimes[start]:  # still waiting
             continue
-        colour, word, tag = (
-            COLOURS[regimes[start]],
-            VERBS[regimes[start]],
-            (f"seg {regimes[start]}", "s", [settings.index[start:end]]),
-        )
+        colour, word = COLOURS[regimes[start]], VERBS[regimes[start]]
+        tag = f"seg {regimes[start]}", "s", [settings.index[start:end]]
         look = {"color": colour, "alpha": 0.2, "ec": "none", "clip_on": False}
         tagged(axes.axvspan(edges[start], edges[end], -48 / tall, -26 / tall, **look), *tag)
         half, middle = BOLD * len(word) / 2, (at[start] + at[end]) / 2

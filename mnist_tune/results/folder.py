@@ -95,14 +95,13 @@ def new_folder(parent: Path, name: str) -> Path:
     `parent` can't be written."""
     path, number = parent / name, 1
     while True:
-        try:
-            path.mkdir(parents=True)
-            return path
-        except FileExistsError:
-            number += 1
-            path = parent / f"{name}-{number}"
-        except OSError as error:
-            raise UserError(f"can't write results to {path}: {error.strerror}; name another --output") from None
+        with storage.attempt(f"write results to {path}", "; name another --output"):
+            try:
+                path.mkdir(parents=True)
+                return path
+            except FileExistsError:
+                number += 1
+                path = parent / f"{name}-{number}"
 
 
 def fetch(uri: str, folder: Path) -> None:
