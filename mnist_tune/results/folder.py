@@ -95,13 +95,14 @@ def new_folder(parent: Path, name: str) -> Path:
     `parent` can't be written."""
     path, number = parent / name, 1
     while True:
-        with storage.attempt(f"write results to {path}", "; name another --output"):
-            try:
-                path.mkdir(parents=True)
-                return path
-            except FileExistsError:
-                number += 1
-                path = parent / f"{name}-{number}"
+        try:
+            path.mkdir(parents=True)
+            return path
+        except FileExistsError:
+            number += 1
+            path = parent / f"{name}-{number}"
+        except OSError as error:
+            raise UserError(f"can't write results to {path}: {error.strerror}; name another --output") from None
 
 
 def fetch(uri: str, folder: Path) -> None:
