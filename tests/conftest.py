@@ -60,7 +60,7 @@ def pytest_xdist_auto_num_workers(config):
     lot. Use none for one file or single tests. (With --pdb, xdist itself uses none.)"""
     if any("::" in argument for argument in config.args):
         return 0
-    most = min(usable_cpus(), 4) + 2 * (config.option.markexpr != "not ray")
+    most = min(usable_cpus(), 4) + 2 * ("not ray" not in config.option.markexpr)
     named = len(config.args) if all(argument.endswith(".py") for argument in config.args) else most
     return min(named, most) if named > 1 else 0
 

@@ -14,7 +14,10 @@ from mnist_tune import Sweep, TrialConfig, load_sweep
 from mnist_tune.reports.page import RELOAD_S, write_page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt-get install chromium")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt-get install chromium"),
+    pytest.mark.slow,
+]
 
 WIDE, PHONE = {"width": 1400, "height": 900}, {"width": 400, "height": 800}
 

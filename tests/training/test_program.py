@@ -36,7 +36,9 @@ def pool(mnist):
 
 
 @pytest.mark.numerical
-@pytest.mark.parametrize("trial", NOTEBOOK)
+@pytest.mark.parametrize(
+    "trial", [pytest.param(one, marks=pytest.mark.slow) if "1024" in one else one for one in NOTEBOOK]
+)
 def test_reproduces_the_notebook(trial, pool):
     name, rate = trial.split(" at ")
     pool.attach("trial", TrialConfig(architecture=name, learning_rate=float(rate)))

@@ -24,21 +24,30 @@ def writer(new_writer, epoch_row, tmp_path):
     found.finish(ended="now")
 
 
-def test_a_running_sweep_has_a_page_and_its_process_is_started_again_if_it_dies(writer, monkeypatch):
+@pytest.mark.promise("A page that can't be written ends no sweep")
+def test_a_running_sweep_has_a_page_once_it_can_be_written_and_its_process_is_started_again_if_it_dies(
+    writer, monkeypatch
+):
+    """What goes wrong is said once, until a page was written."""
     monkeypatch.setattr(progress, "INTERVAL_S", 0.01)
     monkeypatch.setattr(progress, "SHARE", 1000)
-    said = []
+    place, said = writer.path / "report.html", []
+    place.mkdir()
     with LivePage(writer, said.append, VIEW) as live:
+        wait_until(lambda: said)
+        time.sleep(0.5)
+        assert live.pages == 0
+        place.rmdir()
         wait_until(lambda: live.pages)
         live._process.kill()
-        (writer.path / "report.html").unlink()
+        place.unlink()
         before = live.pages
         wait_until(lambda: live.pages > before + 1)
-    html = (writer.path / "report.html").read_text()
+    html = place.read_text()
     assert "0 of 2 trials ended, 1 running, 1 waiting" in html
     assert "<progress" in html
-    place = writer.path / "report.html"
-    assert said == [
+    assert said[0].startswith("note: the page of this sweep was not written (can't write the page")
+    assert said[1:] == [
         f"page: {place} (a browser that shows it follows the sweep)",
         "note: the page of this sweep was not written (its process died)",
     ]
@@ -73,21 +82,6 @@ def test_pages_are_written_less_often_the_longer_they_take(tmp_path, monkeypatch
     monkeypatch.setattr(live, "time", SimpleNamespace(process_time=lambda: next(spent)))
     live.main(tmp_path, "report.html", progress.INTERVAL_S, progress.SHARE)
     assert waits == [0.0, 30.0, 30.0, 75.0, 30.0]
-
-
-@pytest.mark.promise("A page that can't be written ends no sweep")
-def test_a_page_that_cannot_be_written_is_said_once_and_harms_nothing(writer, monkeypatch):
-    monkeypatch.setattr(progress, "INTERVAL_S", 0.01)
-    monkeypatch.setattr(progress, "SHARE", 1000)
-    (writer.path / "report.html").mkdir()
-    said = []
-    with LivePage(writer, said.append, VIEW) as live:
-        wait_until(lambda: said)
-        time.sleep(0.5)
-    assert len(said) == 1
-    assert said[0].startswith("note: the page of this sweep was not written (can't write the page")
-    assert live.pages == 0
-    (writer.path / "report.html").rmdir()
 
 
 def test_a_short_sweep_writes_no_page_meanwhile_and_ends_at_once(writer):

@@ -389,6 +389,8 @@ GROUPS = [
     "data and states", "sweep.json", "journal", "parquet", "special files", "links", "paths and URIs",
     "options of a resume", "code of others", "texts",
 ]  # fmt: skip
+SLOW = dict.fromkeys(("parquet", "texts"), pytest.mark.slow)
+"""Each of these has dozens of sweeps to print."""
 
 
 @pytest.fixture(scope="module")
@@ -398,7 +400,7 @@ def inputs(ended):
 
 @pytest.mark.promise("Reading any file ends in a result or a line, soon, with little memory, and changes no other file")
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", GROUPS)
+@pytest.mark.parametrize("name", [pytest.param(one, marks=SLOW.get(one, ())) for one in GROUPS])
 def test_a_hostile_input_ends_in_a_result_or_a_line(name, inputs, ended, tmp_path, monkeypatch, capsys):
     """Soon, without much memory, and nothing outside its folder changes."""
     assert list(inputs) == GROUPS
@@ -493,6 +495,7 @@ CHANGES = {
 
 @pytest.mark.promise("Reading any file ends in a result or a line, soon, with little memory, and changes no other file")
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.slow
 @settings(max_examples=EXAMPLES, derandomize=not os.environ.get("MNIST_TUNE_HOSTILE_EXAMPLES"),
           phases=[Phase.generate], suppress_health_check=list(HealthCheck))  # fmt: skip
 @given(data=st.data())
