@@ -18,26 +18,15 @@ from mnist_tune.reports.view import RANGES
 DONE, DIVERGED, CUT = ("completed",), ("diverged",), ("interrupted",)
 
 
-@pytest.mark.parametrize(
-    ("meta", "said"),
-    [
-        ({"name": "mine"}, "mnist-tune resume {}"),
-        ({"name": "lr_regimes"}, "mnist-tune resume {}"),
-        ({"name": "mine", "search": True}, "the same run_search, with resume='{}'"),
-    ],
-)
-def test_the_resume_command_depends_on_how_the_sweep_was_started(sweep, capsys, meta, said):
+def test_the_resume_command_depends_on_how_the_sweep_was_started(sweep, capsys):
     found = sweep(DONE, DIVERGED, CUT, ("error", "full"))
-    found.meta.update(meta)
-    print_report(found)
-    out, said = capsys.readouterr().out, said.format(found.path)
-    assert f"1 trial had not ended; resume with: {said}\n" in out
-    retry = f"{said} and SweepOptions(retry_errored=True)" if said.startswith("the same") else f"{said} --retry-errored"
-    assert f"1 trial failed; train it again with: {retry}\n" in out
-
-
-def test_an_error_counts_more_than_an_interrupt(sweep):
-    assert print_report(sweep(DONE, DIVERGED, CUT, ("error", "full"))) == 1
+    by_command, by_call = f"mnist-tune resume {found.path}", f"the same run_search, with resume='{found.path}'"
+    failed = f"{by_command} --retry-errored", f"{by_call} and SweepOptions(retry_errored=True)"
+    for meta in ({"name": "mine"}, {"name": "lr_regimes"}, {"name": "mine", "search": True}):
+        assert print_report(replace(found, meta=found.meta | meta)) == 1, "an error counts more than an interrupt"
+        out = capsys.readouterr().out
+        assert f"1 trial had not ended; resume with: {by_call if 'search' in meta else by_command}\n" in out
+        assert f"1 trial failed; train it again with: {failed['search' in meta]}\n" in out
 
 
 def test_a_running_sweep_says_how_far_it_is_and_not_how_to_resume(made_up_sweep, capsys):
@@ -82,15 +71,13 @@ def test_trials_are_in_the_order_of_what_varies_and_then_of_their_rates_and_seed
     ]
 
 
-@pytest.mark.parametrize(("reason", "said"), [("completed", False), ("dead", False), ("slow", False), ("asha", True)])
-def test_a_narrow_table_says_why_trials_stopped_only_if_the_other_columns_do_not(
-    made_up_sweep, capsys, monkeypatch, reason, said
-):
+def test_a_narrow_table_says_why_trials_stopped_only_if_the_other_columns_do_not(made_up_sweep, capsys, monkeypatch):
     sweep = made_up_sweep([0.1])
     monkeypatch.setattr(terminal, "PLAIN_WIDTH", 65)
-    printed = printed_text(capsys, replace(sweep, trials=sweep.trials.assign(stop_reason=reason)))
-    assert ("stopped" in printed.split("Train with")[0]) is said
-    assert ">= 0.91" not in printed, "it has no room beside the other columns"
+    for reason in ("completed", "dead", "slow", "asha"):
+        printed = printed_text(capsys, replace(sweep, trials=sweep.trials.assign(stop_reason=reason)))
+        assert ("stopped" in printed.split("Train with")[0]) is (reason == "asha")
+        assert ">= 0.91" not in printed, "it has no room beside the other columns"
 
 
 def test_a_folders_name_is_quoted_for_the_shell(new_writer, tmp_path, capsys):
@@ -103,26 +90,17 @@ def test_a_folders_name_is_quoted_for_the_shell(new_writer, tmp_path, capsys):
     assert capsys.readouterr().out.endswith(f"mnist-tune show '{found.path}' --picture regimes.png\n")
 
 
-@pytest.mark.parametrize(
-    ("reaches", "run", "said"),
-    [
-        (math.nan, 4, "–"),
-        (math.inf, 4, "never"),
-        (2.0, 4, "epoch 2"),
-        (4.0, 4, "epoch 4"),
-        (7.4, 4, "~7"),
-        (12.0, 4, "~12"),
-        (12.1, 4, "> 12"),
-        (7.4, 2, "~7"),  # the limit is that of the epochs asked for
-        (900.0, 2, "> 12"),
-    ],
-)
-def test_the_table_says_when_the_target_is_reached(made_up_sweep, capsys, reaches, run, said):
-    sweep = made_up_sweep([0.01, 0.1])
-    trials = sweep.trials.assign(reaches=[reaches, 1.0], reaches_from=math.nan, target=0.9, epochs_run=run)
-    heading, line, *_ = printed_text(capsys, replace(sweep, trials=trials)).splitlines()
+def test_the_table_says_when_the_target_is_reached(made_up_sweep, capsys):
+    """It looks as far as three times the epochs asked for, also if fewer ran."""
+    reaches = [math.nan, math.inf, 2, 4, 7.4, 12, 12.1, 7.4, 900]
+    said = ["–", "never", "epoch 2", "epoch 4", "~7", "~12", "> 12", "~7", "> 12"]
+    sweep = made_up_sweep([0.01 + i / 1000 for i in range(9)])
+    run = {"epochs_run": [4] * 7 + [2] * 2, "target": 0.9, "reaches_from": math.nan}
+    trials = sweep.trials.assign(reaches=[*map(float, reaches)], **run)
+    heading, *lines = printed_text(capsys, replace(sweep, trials=trials)).splitlines()
     assert "reaches 0.9" in heading
-    assert f" {said} " in line
+    for line, one in zip(lines[:9], said, strict=True):
+        assert f" {one} " in line
 
 
 def test_at_eighty_columns_no_text_is_cut(made_up_sweep, capsys, monkeypatch):

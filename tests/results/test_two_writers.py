@@ -14,6 +14,7 @@ from writing import Process
 
 from mnist_tune import load_sweep, object_storage, storage
 
+pytestmark = pytest.mark.slow
 ROUNDS = int(os.environ.get("MNIST_TUNE_ROUNDS", 2))
 
 MOTO = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
@@ -94,14 +95,8 @@ def test_a_resume_takes_a_running_sweep_over(server, processes, epoch_row, tmp_p
         assert set(ended.trials["stop_reason"]) == {"interrupted"}
 
 
-KINDS = (
-    ("/journal/", False),
-    ("/sweep.json", False),
-    ("/writer.json", False),
-    ("/trials.parquet", True),
-    ("/epochs.parquet", True),
-    ("anywhere", False),
-)
+KINDS = [(file, False) for file in ("/journal/", "/sweep.json", "/writer.json", "anywhere")]
+KINDS[3:3] = [("/trials.parquet", True), ("/epochs.parquet", True)]
 
 
 def test_one_that_is_stopped_while_another_takes_over_writes_nothing_more(server, processes, epoch_row, tmp_path):
