@@ -18,6 +18,7 @@ from mnist_tune.invocation import command
 from mnist_tune.own_code.loading import refuse_unknown
 from mnist_tune.regimes.ranking import ACCURACY, Ranking
 from mnist_tune.reports.terminal import exit_code, print_report
+from mnist_tune.results.folder import exists
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.tables import settings_of
 from mnist_tune.trial import OPEN_REASONS, TRIALS, Training, TrialConfig
@@ -210,7 +211,9 @@ def search_and_decide(config: Search) -> tuple[Sweep, Sweep | None]:
     refuse_unknown(found.path, *contenders)
     shared = {one.name: getattr(config, one.name) for one in fields(SweepOptions)}
     shared |= {"scheduler": "fifo", "output": found.final_place, "resume": AUTO}
-    options = DecideOptions(**shared, epochs=config.epochs, holdout=config.holdout, trials=FINAL_TRIALS)
+    if not exists(found.final_place):  # else it may have been asked for more
+        shared["trials"] = FINAL_TRIALS
+    options = DecideOptions(**shared, epochs=config.epochs, holdout=config.holdout)
     decided = decide_between(python_options(options), contenders, data)
     found = load_sweep(found.path)  # which names what was decided
     found.report(storage.join(found.path, "report.html"))

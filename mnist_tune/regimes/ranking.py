@@ -87,7 +87,9 @@ class Ranking:
         return f"{score:.4f}" if self.is_accuracy else f"{self.score(score):.4g}"
 
     def difference(self, value: float) -> str:
-        """Return by how much one score is better than another, as text."""
+        """Return by how much one score is better than another, as text. Only what is 0 but for rounding reads as 0."""
+        if self.is_accuracy and 1e-12 < abs(value) < 5e-5:
+            value = math.copysign(5e-5, value)
         return f"{value:.4f}" if self.is_accuracy else f"{value:.4g}"
 
 

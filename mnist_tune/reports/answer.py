@@ -98,18 +98,20 @@ def _answer(sweep: Tables, where: str) -> Answer:
         return _measured(sweep, where, running)
     best = sweep.best()
     if best.empty:
-        kept = " that kept its learning rate" * (len(sweep.steady) < len(trials))
-        head = f"No setting{kept} has run all its epochs and does better than guessing"
+        changed = len(sweep.steady) < len(trials)
+        head = "No setting has run all its epochs" + " with one learning rate" * changed
+        if sweep.steady["stop_reason"].eq("completed").any():
+            which = "kept its learning rate and " * changed
+            head = f"No setting that {which}ran all its epochs did better than guessing"
         return Answer(head, (*running, *_facts(sweep, best)), questions=tuple(_questions(sweep, where, best)))
     names, key, facts = named(best, trials), keys(best), data_facts(sweep.meta)
     ranking, tasks = facts.ranking, trials["architecture"].nunique()
     if tasks > 1 and not facts.compares_tasks:
         each = best.drop_duplicates("architecture")
-        said = zip(each.index, each["accuracy"], strict=True)
-        lines = [f"{names[k]}: {SPLITS[held_out(trials)]} loss {ranking.number(accuracy)}" for k, accuracy in said]
-        asked = tuple(_questions(sweep, where, best[:0], names))
+        split, scores_of = SPLITS[held_out(trials)], each["accuracy"].map(ranking.number)
+        lines = [f"{names[k]}: {split} loss {score}" for k, score in scores_of.items()]
         head = f"A best setting is known for {len(each)} of {tasks} tasks"
-        return Answer(head, (*running, *lines), (), asked, rivals=tuple(keys(each)))
+        return Answer(head, (*running, *lines), (), tuple(_questions(sweep, where, best[:0])), rivals=tuple(keys(each)))
     seeds, accuracy, first = int(best["seeds"].iloc[0]), best["accuracy"].iloc[0], 0
     tried = len({*keys(sweep.steady[outcomes(sweep.steady, facts) != MISSING])})
     how = f"best of {tried}" + f", mean of {seeds} seeds" * (seeds > 1) if tried > 1 else counted(seeds, "seed")
@@ -120,10 +122,10 @@ def _answer(sweep: Tables, where: str) -> Answer:
     if sweep.final and (contest := sweep.final.decision):
         first, accuracy = int(contest.decision.leader), float(scores(sweep.final, contest, "validation").mean())
         how = f"of {tried}, the best {len(contest.settings)} compared on fresh seeds"
-        close = np.flatnonzero(contest.decision.rivals).tolist()
+        close, is_open = np.flatnonzero(contest.decision.rivals).tolist(), not contest.settled
         lines, wrong = list(decided(sweep.final, contest)), warning(trials_of_leader(sweep.final, contest))
     else:
-        lines = ["; ".join(how_sure(best, names))]
+        lines, is_open = ["; ".join(how_sure(best, names))], bool(running)
         wrong = warning(trials[[one == key[0] for one in keys(trials)]])
         for k in best.index[~best["regime"].str.contains("|".join((*WARNED, "slow")))][: bool(wrong)]:
             wrong += f"; the best that does not: {names[k]} with {ranking.number(best['accuracy'][k])}"
@@ -131,7 +133,7 @@ def _answer(sweep: Tables, where: str) -> Answer:
     scored += memorised(best["train_accuracy"].iloc[first], accuracy) * ranking.is_accuracy
     head = f"{names[first]}: {scored} ({how}{wrong})"
     return Answer(
-        f"So far {head}" if running else f"Train with {head}",
+        f"{'So far' if is_open else 'Train with'} {head}",
         tuple(filter(None, [*running, *lines, *_facts(sweep, best)])),
         tuple(_ranges(sweep)),
         tuple(_questions(sweep, where, best, names)),
@@ -170,14 +172,20 @@ def warning(trials: pd.DataFrame) -> str:
     return ""
 
 
+def _better(best: pd.DataFrame) -> pd.Series:
+    """Return whether each setting is better than the first one, though it failed with a seed more."""
+    return (best["failures"] > best["failures"].iloc[0]) & (best["gap"] < -best["limit"])
+
+
 def how_sure(best: pd.DataFrame, names: Sequence[str]) -> Iterator[str]:
-    """Yield which settings can't be ranked, how many failed, and at which of those that can't accuracy jumps.
-    Where only the rate differs, the ranges of rates say that."""
-    first, more = best.iloc[0], best["failures"] > best["failures"].iloc[0]
-    better = more & (best["gap"] < -best["limit"])
+    """Yield which settings are better but failed more, which can't be ranked, how many failed, and at which of those
+    that can't accuracy jumps. Where only the rate differs, the ranges of rates say that."""
+    first, better = best.iloc[0], _better(best)
+    if better.any():
+        yield f"Better, but failed with a seed more: {_some(best, better, names)}"
     close, open_ = best["close"] & ~better, best.index.isin(to_decide(best).index) & ~better
     least, most = best["seeds"].min(), best["seeds"].max()
-    if len(best) > 1:
+    if (~better).sum() > 1:
         by = "One seed" if most == 1 else f"{most if least == most else f'{least} to {most}'} seeds"
         said = f"can't rank {_some(best, close, names)}"
         if not best["limit"].any():
@@ -187,9 +195,8 @@ def how_sure(best: pd.DataFrame, names: Sequence[str]) -> Iterator[str]:
         yield f"{by} {said}"
     if first["failures"]:
         yield failed(first["failures"], first["failures"] + first["seeds"])
-    for said, which in (("", close & more), ("better, but ", better)):
-        if which.any():
-            yield f"{said}failed with a seed more: {_some(best, which, names)}"
+    if (more := close & (best["failures"] > first["failures"])).any():
+        yield f"failed with a seed more: {_some(best, more, names)}"
     if varied(best) and (jumps := open_ & (best["jumps"] > 0)).any():
         yield f"accuracy jumps at {_some(best, jumps, names)}"
 
@@ -236,12 +243,18 @@ def _questions(sweep: Tables, where: str, best: pd.DataFrame, names: Sequence[st
         if by_hand == FROM_PYTHON:
             line = f"decide({python_call('DecideOptions', sweep.meta, f'sweep={where!r}', **more)})"
         yield Question(asked + f" ({by_hand})" * (by_hand == NAMED_AGAIN), line)
-    found = [family for _, family in families(sweep.steady) if family["epochs_run"].any()]
-    of_best = [family for family in found if set(best["trial_id"][:1]) & {*family["trial_id"]}]
-    for family in of_best or found:
-        first = float(best["learning_rate"].iloc[0]) if of_best else math.nan
-        for text, line in (where_the_edge_is(family, sweep.meta, where), advice(family, sweep.meta, where, first)):
-            yield from [Question(text[:1].upper() + text[1:], line)] * bool(line)
+    if sweep.final and (contest := sweep.final.decision) and not contest.settled:
+        yield from _more_trials("More seeds may settle it", sweep.final, str(sweep.final.path))
+    found = [(title, family) for title, family in families(sweep.steady) if family["epochs_run"].any()]
+    of_best = [one for one in found if set(best["trial_id"][:1]) & {*one[1]["trial_id"]}]
+    first = float(best["learning_rate"].iloc[0]) if of_best and not _better(best).any() else math.nan
+    asked_of: dict[tuple[str, str], list[str]] = {}
+    for title, family in of_best or found:
+        for one in (where_the_edge_is(family, sweep.meta, where), advice(family, sweep.meta, where, first)):
+            asked_of.setdefault(one, []).append(title)
+    for (text, line), titles in asked_of.items():
+        which = f" ({', '.join(titles)})" * (len(titles) < len(of_best or found))
+        yield from [Question(text[:1].upper() + text[1:-1] + which + text[-1:], line)] * bool(line)
 
 
 def _decided(sweep: Tables, contest: Contest, where: str, running: Sequence[str]) -> Answer:

@@ -114,11 +114,8 @@ def frame(
     shares = {y.share(at): text for at, text in (marked or {}).items()}
     lines(axes, [[(0, at), (1, at)] for at in shares], colors=DIM, lw=1, ls=(0, (1, 3)), transform=axes.transAxes)
     found = ticks(y, tall, 20 if y.log else 28) if y_ticks is None else y_ticks
-    grid = {
-        y.share(at): text
-        for at, text in found.items()
-        if all(abs(y.share(at) - one) * tall > LETTERS for one in shares)
-    }
+    clear = (at for at in found if all(abs(y.share(at) - one) * tall > LETTERS for one in shares))
+    grid = {y.share(at): found[at] for at in clear}
     lines(axes, [[(0, at), (1, at)] for at in grid], colors=RULE, lw=1, zorder=0, transform=axes.transAxes)
     for share, text in (shares | grid).items():
         write(axes, (0, share), text, (-5, -4), ha="right")
@@ -241,9 +238,8 @@ def by_rate(view: View, sweep: int, figure: Any, one: Measure, within: Pair = (0
         bars = [[(r, a), (r, b)] for r, a, b in zip(at[known], low[known], high[known], strict=True)]
         lines(axes, bars, (f"bar {look}", "s", part.index[known]), colors=LOOKS[look], **thick)
         if seeds:
-            dots(
-                axes, at, middle, (f"mean {look}", "s", part.index), 110, marker="_", mew=2, color=LOOKS[look], zorder=4
-            )
+            style = {"marker": "_", "mew": 2, "color": LOOKS[look], "zorder": 4}
+            dots(axes, at, middle, (f"mean {look}", "s", part.index), 110, **style)
     size = area(len(trials)) * (0.4 if seeds else 1)
     marks(axes, trials["learning_rate"], view.heights[one.column][trials.index], trials, size, 0.85)
     best_and_rivals(view, axes, settings, rate_of, one, 240, beyond)
@@ -304,9 +300,8 @@ def legend(axes: Any, trials: pd.DataFrame) -> None:
         if x + 12 + BOLD * len(VERBS[regime]) > wide + RIGHT:
             x, y = 6.0, y - 17
         colour, own = COLOURS[regime] if by_regime else DIM, trials["setting"][trials["regime"] == regime]
-        dots(
-            axes, [x / wide], [(y + 4) / tall], None, 64, marker=MARKERS[regime], color=colour, transform=axes.transAxes
-        )
+        style = {"marker": MARKERS[regime], "color": colour, "transform": axes.transAxes}
+        dots(axes, [x / wide], [(y + 4) / tall], None, 64, **style)
         said = write(axes, (0, 0), VERBS[regime], (x + 9, y), color=colour, weight="bold")
         tagged(said, f"seg {regime}", "s", [sorted({*own})])
         x += 30 + BOLD * len(VERBS[regime])
@@ -362,9 +357,7 @@ def gaps(view: View, sweep: int, contest: Contest, figure: Any, one: Measure) ->
     found, number, ranking = contest.decision, view.of_contest(sweep, contest), contest.ranking
     names = [*map(printable, named(contest.table, contest.table))]
     (worse, both), best = found.worse(), int(found.leader)
-    rows = sorted(
-        (k for k in range(len(names)) if k == best or both[k]), key=lambda k: -1 if k == best else worse[k, 1]
-    )
+    rows = [best, *sorted((k for k in range(len(names)) if k != best and both[k]), key=lambda k: worse[k, 1])]
     left_out, rows = len(rows) - FEW, rows[:FEW]
     ends = np.array([worse[k] for k in rows if k != best and np.isfinite(worse[k]).all()] or [[-0.01, 0, 0.01]])
     left = min(14 + LETTER * max(len(names[k]) for k in rows), 0.42 * extent(figure)[0])

@@ -133,8 +133,7 @@ def notes(sweep: Tables) -> Iterator[str]:
             if (data.learned(accuracy) >= statistics.LEARNED).any():
                 why = "the best trial, which would set one, has not levelled off; try more --epochs, or"
             target = f", and {why} see --target"
-        wrong = " with wrong labels" * (data.target is not None)
-        yield f"no target is known for this data{wrong}{target}"
+        yield f"no target is known for this data{' with wrong labels' * (data.target is not None)}{target}"
     if data.ranking.is_loss and sweep.meta["dataset"].get("own_step"):
         yield "each step is the task's own, so this loss may say nothing of how good a setting is; see --rank-by"
     if changed := len(trials) - len(sweep.steady):
@@ -174,8 +173,7 @@ def failures(trials: pd.DataFrame, every: bool = False) -> list[str]:
 
 def repeated(sweep: Tables) -> Iterator[Question]:
     """Yield the command that repeats a sweep, if its folder records one."""
-    typed = sweep.meta.get("command")
-    if typed and isinstance(typed, list):  # `sys.argv` lacks the interpreter
+    if isinstance(typed := sweep.meta.get("command"), list) and typed:  # `sys.argv` lacks the interpreter
         said = shlex.join(["python"] * typed[0].endswith(".py") + typed)
         yield Question("to repeat this sweep, as its folder records it:", said)
 

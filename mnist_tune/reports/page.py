@@ -138,11 +138,8 @@ def drawings(view: View, side: Sequence[Chart], salt: str, width: int) -> Any:
                 figure = Figure(figsize=(size[0] / 72, size[1] / 72), dpi=72)
                 chart.draw(figure, one)
                 shown[name] = Markup(inline(figure, f"{salt}{i}{one.column}{name}"))
-            yield shown | {
-                "choice": chart.choice,
-                "measure": one.column if chart.by_measure else "",
-                "hidden": not chosen or one != view.measures[0],
-            }
+            measure, hidden = one.column if chart.by_measure else "", not chosen or one != view.measures[0]
+            yield shown | {"choice": chart.choice, "measure": measure, "hidden": hidden}
 
 
 def _page_data(view: View, shown: Sequence[Column]) -> dict[str, Any]:

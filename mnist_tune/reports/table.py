@@ -64,7 +64,8 @@ def _columns(view: View) -> Iterator[Column]:
     yield Column("regime", settings["said"].tolist(), look="word")
     ran, asked = ([trials[name].to_numpy()[rows] for rows in each] for name in ("epochs_run", "epochs_asked"))
     epochs = [f"{_span(run)}/{_span(of)}" for run, of in zip(ran, asked, strict=True)]
-    yield Column("epochs", epochs, [int(run.max()) for run in ran], must=False)
+    cut = bool((trials["epochs_run"] < trials["epochs_asked"]).any())
+    yield Column("epochs", epochs, [int(run.max()) for run in ran], must=cut)
     if "learned" in trials and trials["learned"].any():
         counts = [(int(np.nansum(trials["learned"].to_numpy()[rows])), len(rows)) for rows in each]
         yield Column("learned", [f"{some} of {of}" for some, of in counts], [some / of for some, of in counts])

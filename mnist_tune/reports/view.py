@@ -214,10 +214,8 @@ class View:
         if self.rows == "ranges" or sweep.edges():
             groups = rows.groupby(names, dropna=False)["learning_rate"]
             count = max(1, (RANGES // 2 if sweep.edges() else RANGES) // max(groups.ngroups, 1))
-            return [
-                (*key[:-1], f"range {one}")
-                for key, one in zip(found, groups.transform(range_of, count=count), strict=True)
-            ]
+            ranges = groups.transform(range_of, count=count)
+            return [(*key[:-1], f"range {one}") for key, one in zip(found, ranges, strict=True)]
         return found
 
     def of_contest(self, sweep: int, contest: Contest) -> list[int]:
@@ -283,17 +281,15 @@ class View:
             facts = [data_facts(sweep.meta) for sweep in self.sweeps]
             guess, errors = 1 - facts[0].chance, np.maximum(1 - known, 0.5 / max(one.test_images for one in facts))
             high = min(1.2 * max(errors.max(), guess), 1.15)
-            return Measure(
-                title, column, Axis(min(0.6 * errors.min(), high / 20), high, accuracy=True), {guess: "guess"}
-            )
+            axis = Axis(min(0.6 * errors.min(), high / 20), high, accuracy=True)
+            return Measure(title, column, axis, {guess: "guess"})
         untrained = self.epochs.get("untrained_loss", pd.Series(dtype=float)).dropna().astype(float).median()
         log, loss = bool((known > 0).all()), column.endswith("loss") and bool(untrained > 0)
         most = (BEYOND if log else 1) * untrained if loss else math.inf
         axis = Axis.of(known[known <= most] if (known <= most).any() else [most], log, 1 if log else 0.1)
         last = self.trials.loc[self.trials["epochs_run"] > 0, column].to_numpy(float, na_value=math.nan)
-        return Measure(
-            title, column, axis, {axis.high: f"> {axis.high:.2g}"} if loss and not (last <= most).all() else {}
-        )
+        marked = {axis.high: f"> {axis.high:.2g}"} if loss and not (last <= most).all() else {}
+        return Measure(title, column, axis, marked)
 
     @cached_property
     def kept_epochs(self) -> np.ndarray:

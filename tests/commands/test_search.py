@@ -279,12 +279,15 @@ def test_a_search_ends_with_a_decision_which_a_resume_goes_on_with(tmp_path, one
     assert searched.answer().lines[0] in unescape((searched.path / "report.html").read_text())
     said = capsys.readouterr().out
     assert said.endswith(f"\nDecision: mnist-tune show {place}\n")
-    assert [line for line in said.splitlines() if line.startswith(("Train with ", "Is it", "Which of"))] == [
-        searched.answer().headline
-    ], "one table, and one answer"
+    answers = [line for line in said.splitlines() if line.startswith(("So far ", "Is it", "Which of"))]
+    assert answers == [searched.answer().headline], "one table, and one answer"
     tests = [f"{one:.4f}" for one in searched.trials["test_accuracy"]]
     assert not [one for one in tests if one in said.split("Results: ")[0]]
-    assert resume_sweep(searched.path, quiet=True).final.path == place
-    assert len(load_sweep(place).trials) == 6
+    [asked] = searched.answer().questions
+    assert asked == ("More seeds may settle it:", f"mnist-tune resume {place} --trials 12")
+    for path in (place, searched.path):  # a resume of the search leaves its decision as it is
+        resume_sweep(path, quiet=True, **{"trials": 9} if path == place else {})
+        assert len(load_sweep(place).trials) == 9
+    assert load_sweep(searched.path).final.path == place
     assert searched.leading()[0] == searched.finalists()["trial_id"][int(decided.decision.decision.leader)]
     assert load_sweep(searched.path).trials.equals(searched.trials)

@@ -79,7 +79,7 @@ def test_a_rate_that_was_changed_in_the_middle_stands_for_no_trial(made_up_sweep
     every = replace(found, trials=found.trials[2:].reset_index(), meta=found.meta | {"search": True})
     assert every.best().empty
     assert next(notes(every)).startswith("1 trial")
-    said = "No setting that kept its learning rate has run all its epochs and does better than guessing"
+    said = "No setting has run all its epochs with one learning rate"
     assert answer(every).headline == said
     for name, why in ((None, "is known to be best; name a trial"), ("00002", "train it again: nothing does, its rate")):
         with pytest.raises(UserError, match=why):

@@ -119,7 +119,6 @@ COMMAND = "mnist-tune resume 'a folder' --learning-rates"
     [
         ((0.01, 0.1, 1.0), "ccc", "no edge yet, try larger rates", "2.15 4.64 10"),
         ((0.1, 1.0, 3.0), "cco", "try rates between:", "1.25 1.55 1.93 2.41"),
-        ((0.1, 1.0, 3.0, 9.0), "ccoo", "try rates between:", "1.25 1.55 1.93 2.41"),
         ((0.1, 1.0, 1.1), "cco", "", ""),
         ((0.1, 0.4, 1.0, 3.0), "cuco", "try rates between:", "1.25 1.55 1.93 2.41"),
         ((0.1, 0.4, 1.0, 3.0), "ccuo", "try rates between:", "1.25 1.55 1.93 2.41"),

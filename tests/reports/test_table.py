@@ -111,6 +111,7 @@ def test_what_no_trial_has_and_what_all_share_is_not_shown(made_up_sweep):
     accuracies = ["test acc", "train acc"]
     found = shown(sweep.trials.assign(reaches=math.nan, reaches_from=math.nan), sweep)
     assert [*found] == ["rate", "regime", *accuracies, "curve", "why"]
+    assert shown(sweep.trials.assign(epochs_run=2), sweep)["epochs"] == ["2/4", "2/4"]
     more = sweep.trials.assign(label=["", "mine"], target=[0.91, 0.92], reaches=[1, 3], stop_reason="running")
     assert [*shown(more, sweep)] == [
         "label", "rate", "regime", *accuracies, "curve", "reaches target", "stopped", "why"
