@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import cycle, repeat
+from mmap import mmap
 from typing import Any
 
 import jax
@@ -33,8 +36,10 @@ class DeviceData:
     positions: int = 1
     """Labels of an example."""
     part: int = 0
-    """If the device has no memory for all examples: how many it gets at a time. The `arrays` are then those of the
-    training set, with what is held out, and of the test set, on the host."""
+    """If the device has no memory for all examples: how many it gets at a time. The `arrays` are then three
+    such trees on the host: of the training set, the test set, and what is held out."""
+    buffers: list[Any] = field(default_factory=list)
+    """The host's memory for parts, which is used again: new memory would take longer than copying the examples."""
 
     @classmethod
     def put(
@@ -63,45 +68,48 @@ class DeviceData:
         bytes_, device = sum(x.nbytes for x in leaves), jax.local_devices()[0].memory_stats() or {}
         usual = MAPPED if any(isinstance(x, np.memmap) for x in leaves) else math.inf
         memory = memory or device.get("bytes_limit", 2 * usual) / 2
-        if bytes_ > memory:
-            part = max(int(memory / (2 * lanes * bytes_ / total)), 1)
-            return cls((train, test), kept, splits, counts, positions, part)
         parts = (jax.tree.map(lambda x: x[:kept], train), test, jax.tree.map(lambda x: x[kept:], train))
+        if bytes_ > memory:
+            return cls(parts, kept, splits, counts, positions, max(int(memory / (2 * lanes * bytes_ / total)), 1))
         arrays = jax.device_put(jax.tree.map(lambda *of: np.concatenate(of), *parts))
         return cls(arrays, kept, splits, counts, positions)
 
-    def brought(self, parts: Sequence[np.ndarray]) -> Iterator[Any]:
-        """Bring parts of the examples to the device, given their indices: the next part while the last one is used."""
+    def brought(self, parts: Sequence[np.ndarray]) -> Iterator[tuple[Any, np.ndarray]]:
+        """Bring parts of the examples to the device, given their indices: the next part while the last one is used.
+        With each come the indices there of its examples. It may be overwritten once the one after it is asked for."""
+        size, count = max(part.size for part in parts), 1 + (jax.default_backend() == "cpu")  # others have a copy
+        if not self.buffers or len(jax.tree.leaves(self.buffers)[0]) < size:
+            self.buffers[:] = [jax.tree.map(partial(_empty, size), self.arrays[0]) for _ in range(count)]
         with ThreadPoolExecutor(1) as thread:
-            ahead = thread.submit(self._bring, parts[0])
-            for following in [*parts[1:], None]:
-                found = ahead.result()
-                if following is not None:
-                    ahead = thread.submit(self._bring, following)
-                yield found
+            coming = map(thread.submit, repeat(self._bring), map(np.ravel, parts), cycle(self.buffers))
+            ahead = next(coming)
+            for part in parts:
+                found, ahead = ahead, next(coming, ahead)
+                yield found.result(), np.arange(part.size, dtype=np.int32).reshape(part.shape)
 
     def of(self, index: np.ndarray) -> tuple[Any, np.ndarray]:
-        """Return examples on the device, and the indices there of those with this index."""
-        if not self.part:
-            return self.arrays, index
-        return self._bring(index.ravel()), np.arange(index.size, dtype=np.int32).reshape(index.shape)
+        """Return examples on the device, until others are brought, and the indices there of those with this index."""
+        return next(self.brought([index])) if self.part else (self.arrays, index)
 
-    def _bring(self, index: np.ndarray) -> Any:
-        tests = self.splits["test"][1]
-        of_test = (index >= self.train_count) & (index < self.train_count + tests)
-        others = index - np.where(index >= self.train_count + tests, tests, 0)
-        row = bool((np.diff(index) == 1).all())  # such as the blocks of an evaluation, which need no copy
+    def _bring(self, index: np.ndarray, buffer: Any) -> Any:
+        row = bool((np.diff(index) == 1).all())  # such as the blocks of an evaluation
 
-        def some(array: np.ndarray, at: np.ndarray) -> np.ndarray:
-            return array[at[0] : at[0] + len(at)] if row else np.take(np.asarray(array), at, axis=0, mode="clip")
-
-        def rows(train: np.ndarray, test: np.ndarray) -> np.ndarray:
-            if of_test.all():
-                return some(test, index - self.train_count)
-            if not of_test.any():
-                return some(train, others)
-            found = np.take(np.asarray(train), others, axis=0, mode="clip")
-            found[of_test] = test[index[of_test] - self.train_count]
+        def rows(buffer: np.ndarray, *arrays: np.ndarray) -> np.ndarray:
+            found, first = buffer[: len(index)], 0
+            for array in arrays:
+                at, wanted = index - first, (index >= first) & (index < first + len(array))
+                if wanted.all() and row and array[at[0] :].ctypes.data % 64 == 0:  # so a CPU needs no copy
+                    return array[at[0] : at[-1] + 1]
+                if wanted.all():
+                    np.take(np.asarray(array), at, axis=0, out=found, mode="clip")
+                elif wanted.any():
+                    found[wanted] = array[at[wanted]]
+                first += len(array)
             return found
 
-        return jax.block_until_ready(jax.device_put(jax.tree.map(rows, *self.arrays)))
+        return jax.block_until_ready(jax.device_put(jax.tree.map(rows, buffer, *self.arrays)))
+
+
+def _empty(size: int, array: np.ndarray) -> np.ndarray:
+    """Return an array for so many rows such as those of another one. It begins at a page of memory."""
+    return np.ndarray((size, *array.shape[1:]), array.dtype, mmap(-1, size * array[0].nbytes or 1))

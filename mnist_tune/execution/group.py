@@ -220,15 +220,11 @@ class LaneGroup:
         if not data.part:
             yield data.arrays, [order[first * size : last * size] for order in orders], first
             return
-        different = list({id(order): order for order in orders}.values())
-        mine = [next(i for i, other in enumerate(different) if other is order) for order in orders]
-        begins = range(first, last, max(data.part // size, 1))
-        ends = [*begins[1:], last]
-        wanted = [
-            np.stack([order[i * size : j * size] for order in different]) for i, j in zip(begins, ends, strict=True)
-        ]
-        for begin, index, rows in zip(begins, wanted, data.brought([of.ravel() for of in wanted]), strict=True):
-            inside = np.arange(index.size, dtype=np.int32).reshape(index.shape)
+        different = {id(order): order[: last * size] for order in orders}
+        mine = [list(different).index(id(order)) for order in orders]
+        begins, together = range(first, last, max(data.part // size, 1)), np.stack(list(different.values()))
+        wanted = [together[:, i * size : (i + begins.step) * size] for i in begins]
+        for begin, (rows, inside) in zip(begins, data.brought(wanted), strict=True):
             yield rows, [inside[i] for i in mine], begin
 
     def _hyper(self, batch: Sequence[Lane]) -> Hyperparameters:
@@ -268,8 +264,8 @@ class LaneGroup:
         begins, within = range(0, -(-count // block), each), np.arange(block)
         starts = [np.minimum(first + block * np.arange(i, i + each), total - block) for i in begins]
         counts, sums = None, None
-        rows = self.data.brought([(start[:, None] + within).ravel() for start in starts])
-        for begin, part in zip(begins, rows, strict=True):
+        parts = self.data.brought([start[:, None] + within for start in starts])
+        for begin, (part, _) in zip(begins, parts, strict=True):
             index = np.array((first, count, total, begin, begin + each), np.int32)
             counts, sums = self.executor.measure(Program.evaluate, size, slots, part, index, given=sums)
         return counts, sums

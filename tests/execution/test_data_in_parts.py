@@ -2,6 +2,7 @@
 
 import pickle
 from dataclasses import replace
+from functools import partial
 
 import jax
 import numpy as np
@@ -19,25 +20,20 @@ RATES = np.geomspace(1e-3, 1e-2, 8)
 TIMES = "compile_s", "train_s", "eval_s", "batch_s", "wait_s", "ended_at"
 
 
-def numbers_of(row):
-    return {name: value for name, value in row.items() if name not in TIMES}
-
-
 def trained(data, capacity, holdout, memory=None, sharpness=None):
     """Return the rows and states of lanes, half of which begin again after an epoch, and all are killed and resumed."""
     pool, found = LanePool(data, capacity, sharpness=sharpness, data_memory=memory), []
     configs = {str(i): TrialConfig(architecture=data.name, learning_rate=rate, batch_size=24, holdout=holdout)
                for i, rate in enumerate(RATES[:capacity])}  # fmt: skip
-    for name, config in configs.items():
-        pool.attach(name, config)
-    found += pool.run(list(configs)).values()
-    for name in list(configs)[1::2]:
-        pool.attach(name, configs[name])
-    found += pool.run(list(configs)).values()
+    for names in (list(configs), list(configs)[1::2]):
+        for name in names:
+            pool.attach(name, configs[name])
+        found += pool.run(list(configs)).values()
     for name, config in configs.items():
         pool.attach(name, config, pool.checkpoint(name))
     found += pool.run(list(configs)).values()
-    return [numbers_of(row) for row in found], [pool.checkpoint(name).arrays for name in configs]
+    rows = [{name: value for name, value in row.items() if name not in TIMES} for row in found]
+    return rows, [pool.checkpoint(name).arrays for name in configs]
 
 
 @pytest.mark.parametrize(("capacity", "factory", "holdout"), [(1, vae, 100), (8, vae, 100), (8, contrastive, 0)])
@@ -48,9 +44,7 @@ def test_data_three_times_the_memory_give_the_same_bits(capacity, factory, holdo
     rows, states = trained(data, capacity, holdout)
     again, others = trained(data, capacity, holdout, size / 3)
     assert again == rows
-    for state, other in zip(states, others, strict=True):
-        for name, array in state.items():
-            np.testing.assert_array_equal(other[name], array, strict=True)
+    jax.tree.map(partial(np.testing.assert_array_equal, strict=True), others, states)
 
 
 def test_the_sharpness_of_data_in_parts_is_that_of_data_in_memory():

@@ -1,5 +1,7 @@
 """A data set on a device."""
 
+import tracemalloc
+
 import jax
 import numpy as np
 import pytest
@@ -26,6 +28,12 @@ def test_two_parts_for_all_lanes_fit_into_the_memory_for_data(few_images):
     size = sum(part.nbytes for part in (few_images.train_images, few_images.train_labels)) / 1024
     data = DeviceData.put(few_images, 0, 100, memory=640 * size, lanes=8)
     assert data.part == 40
-    whole, index = DeviceData.put(few_images, 0, 100).arrays, np.array([0, 923, 924, 1179, 1180, 1279, 3])
-    for rows, all_ in zip(jax.tree.leaves(list(data.brought([index]))), jax.tree.leaves(whole), strict=True):
-        np.testing.assert_array_equal(rows, all_[index])
+    whole, parts = DeviceData.put(few_images, 0, 100).arrays, [np.random.default_rng(0).permutation(924)] * 3
+    for index in (np.array([[0, 923, 924], [1179, 1180, 3]]), np.arange(1024, 1152), *parts):
+        [(rows, inside)] = data.brought([index])
+        for some, all_ in zip(jax.tree.leaves(rows), jax.tree.leaves(whole), strict=True):
+            np.testing.assert_array_equal(np.asarray(some)[inside], all_[index])
+    tracemalloc.start()  # the memory of parts is used again
+    list(data.brought(parts))
+    assert tracemalloc.get_traced_memory()[1] < 924 * size / 2
+    tracemalloc.stop()
