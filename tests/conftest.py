@@ -56,11 +56,11 @@ _running: list[pytest.Item] = []
 
 
 def pytest_xdist_auto_num_workers(config):
-    """Use a process for each core, or each file that is named, and two more for the tests that start Ray, which wait a
-    lot. Use none for one file or single tests. (With --pdb, xdist itself uses none.)"""
+    """Use a process for each core, or each file that is named, and one more since some wait, or two for the tests that
+    start Ray, which wait a lot. Use none for one file or single tests. (With --pdb, xdist itself uses none.)"""
     if any("::" in argument for argument in config.args):
         return 0
-    most = min(usable_cpus(), 4) + 2 * ("not ray" not in config.option.markexpr)
+    most = min(usable_cpus(), 4) + 2 - ("not ray" in config.option.markexpr)
     named = len(config.args) if all(argument.endswith(".py") for argument in config.args) else most
     return min(named, most) if named > 1 else 0
 

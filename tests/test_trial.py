@@ -107,17 +107,11 @@ def test_what_goes_together(values):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *[
-            ("learning_rate", 5e-324),
-            ("weight_decay", sys.float_info.max),
-            ("momentum", 0),
-            ("momentum", 1 - 1e-16),
-            ("batch_size", 1),
-            ("epochs", 1),
-        ],
-        *[("label_noise", 0), ("holdout", 0), ("seed", int(SEED.high)), ("data_seed", int(SEED.high))],
+        ("learning_rate", 5e-324), ("weight_decay", sys.float_info.max), ("momentum", 0), ("momentum", 1 - 1e-16),
+        ("seed", int(SEED.high)), ("data_seed", int(SEED.high)), ("batch_size", 1), ("epochs", 1), ("label_noise", 0),
+        ("holdout", 0),
     ],
-)
+)  # fmt: skip
 def test_ends_of_the_ranges_are_allowed(name, value):
     assert getattr(TrialConfig(**{name: value}), name) == value
 
@@ -171,13 +165,9 @@ def test_a_number_of_numpy_is_a_number():
 @pytest.mark.parametrize(
     ("epoch", "diverged", "stops", "reason"),
     [
-        (1, False, True, ""),
-        (3, False, True, "completed"),
-        (1, True, True, "diverged"),
-        (3, True, True, "diverged"),
-        (1, True, False, ""),
-        (3, True, False, "completed"),
+        (1, False, True, ""), (3, False, True, "completed"), (1, True, True, "diverged"), (3, True, True, "diverged"),
+        (1, True, False, ""), (3, True, False, "completed"),
     ],
-)
+)  # fmt: skip
 def test_a_trial_ends_itself_after_its_epochs_or_once_it_has_diverged(epoch, diverged, stops, reason):
     assert TrialConfig(epochs=3, stop_when_diverged=stops).stop_reason(epoch, diverged) == reason

@@ -38,7 +38,7 @@ def test_the_version_is_that_of_the_installed_package(program, monkeypatch):
 
 def test_a_mistake_is_one_line(program):
     lines = []
-    for words in (
+    several = (
         "regime",
         "qqq",
         "regimes --lr 0.1",
@@ -47,7 +47,8 @@ def test_a_mistake_is_one_line(program):
         "resume",
         "resume .",
         "resume --x",
-    ):
+    )
+    for words in several:
         code, stdout, stderr = program(*words.split())
         assert (code, stdout, stderr.count("\n")) == (2, "", 1)
         lines.append(f"{words}: {stderr}")

@@ -167,18 +167,12 @@ def test_the_scale_of_a_thousand_examples_is_looked_at():
 
 
 COUNTS = (
-    {"batch_size": 12},
-    {"batch_size": 13},
-    {"batch_size": 1, "holdout": 11},
-    {"batch_size": 1, "holdout": 12},
-    {"batch_size": 1, "label_noise": 12},
-    {"batch_size": 1, "label_noise": 13},
-    {"batch_size": 1, "label_noise": 6, "holdout": 6},
-    {"batch_size": 1, "label_noise": 6, "holdout": 7},
-    {"batch_size": 6, "holdout": 7},
-    {"batch_size": 6, "holdout": 7, "drop_last": True},
+    {"batch_size": 12}, {"batch_size": 13}, {"batch_size": 1, "holdout": 11}, {"batch_size": 1, "holdout": 12},
+    {"batch_size": 1, "label_noise": 12}, {"batch_size": 1, "label_noise": 13},
+    {"batch_size": 1, "label_noise": 6, "holdout": 6}, {"batch_size": 1, "label_noise": 6, "holdout": 7},
+    {"batch_size": 6, "holdout": 7}, {"batch_size": 6, "holdout": 7, "drop_last": True},
     {"batch_size": 6, "holdout": 6, "drop_last": True},
-)
+)  # fmt: skip
 
 
 def test_trials_that_need_too_many_images_are_refused():

@@ -62,14 +62,10 @@ def test_two_settings_keep_all_cores_of_ray_busy_and_have_a_seed_to_spare(begun,
 @pytest.mark.parametrize(
     ("sizes", "holdout", "leaves_out"),
     [
-        ((128, 64), 672, ()),
-        ((100, 120), 760, (100, 120)),
-        ((1700, 1701), 666, ()),
-        ((4000, 2100), 666, ()),
-        ((4000, 1700, 32), 666, (32,)),
-        ((3300, 33), 700, ()),
+        ((128, 64), 672, ()), ((100, 120), 760, (100, 120)), ((1700, 1701), 666, ()), ((4000, 2100), 666, ()),
+        ((4000, 1700, 32), 666, (32,)), ((3300, 33), 700, ()),
     ],
-)
+)  # fmt: skip
 def test_about_a_sixth_is_held_out_whatever_the_batch_size(begun, sizes, holdout, leaves_out):
     settings = contenders(begun(batch_size=sizes, learning_rates=(0.1,), **SMALL))
     assert {one.holdout for one in settings} == {holdout}

@@ -124,14 +124,10 @@ def test_a_score_of_whole_batches_leaves_out_the_rest():
 @pytest.mark.parametrize(
     ("untrained", "least", "deviation", "loss", "diverged"),
     [
-        (-0.01, -47.0, 0.0, -46.0, False),
-        (1.0, 1.0, 0.0, 99.0, False),
-        (1.0, 1.0, 0.0, 101.0, True),
-        (-0.01, -40.0, 0.0, 3960.0, True),
-        (0.0, 0.0, 2.0, 198.0, False),
-        (0.0, 0.0, 2.0, 199.0, True),
+        (-0.01, -47.0, 0.0, -46.0, False), (1.0, 1.0, 0.0, 99.0, False), (1.0, 1.0, 0.0, 101.0, True),
+        (-0.01, -40.0, 0.0, 3960.0, True), (0.0, 0.0, 2.0, 198.0, False), (0.0, 0.0, 2.0, 199.0, True),
     ],
-)
+)  # fmt: skip
 def test_a_task_diverges_by_the_scale_of_its_own_losses(untrained, least, deviation, loss, diverged):
     assert blown_up(loss, untrained, least, deviation) is diverged
 

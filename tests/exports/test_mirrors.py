@@ -27,6 +27,11 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
+def tools(*names):
+    """Parameters. MLflow and W&B take seconds to import, so their tests are not in the quick gate."""
+    return [pytest.param(one, marks=pytest.mark.slow) if one in ("mlflow", "wandb") else one for one in names]
+
+
 @pytest.fixture
 def folder(new_writer, epoch_row, tmp_path):
     """A sweep that was interrupted: a trial that goes on, and one that has not begun."""
@@ -143,7 +148,7 @@ def of_the_tables(folder):
     return load_sweep(folder).epochs.groupby("trial_id")["epoch"].agg(list).to_dict()
 
 
-@pytest.mark.parametrize("kind", COUNTS)
+@pytest.mark.parametrize("kind", tools(*COUNTS))
 def test_exported_twice_and_after_a_resume_it_counts_as_the_tables(kind, folder, resume, tmp_path, monkeypatch):
     counts, name = COUNTS[kind]
     output = tmp_path / "it's mine" / name
@@ -162,7 +167,7 @@ def test_exported_twice_and_after_a_resume_it_counts_as_the_tables(kind, folder,
     assert len(of_the_tables(folder)) == 5
 
 
-@pytest.mark.parametrize("kind", ["tensorboard", "wandb"])
+@pytest.mark.parametrize("kind", tools("tensorboard", "wandb"))
 def test_what_is_trained_again_replaces_what_was_copied(kind, folder, tmp_path):
     counts, name = COUNTS[kind]
     copy, sweep = mirror(kind, str(tmp_path / name)), load_sweep(folder)
@@ -185,6 +190,7 @@ REASONS = {
 """What MLflow and Optuna call the states of trials."""
 
 
+@pytest.mark.slow
 def test_the_states_of_trials(folder, tmp_path):
     import mlflow
 
@@ -212,7 +218,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("kind", REFUSED)
+@pytest.mark.parametrize("kind", tools(*REFUSED))
 def test_what_cannot_be_written_or_is_not_installed_is_one_line(folder, tmp_path, monkeypatch, kind):
     (tmp_path / "file").write_text("no database" * 100)
     with pytest.raises(UserError, match=REFUSED[kind]):
@@ -279,6 +285,7 @@ def test_sweeps_that_begin_in_the_same_second_are_beside_each_other(kind, folder
         assert [len(list(logs.iterdir())) for logs in output.iterdir()] == [4, 4]
 
 
+@pytest.mark.slow
 def test_mlflow_forgets_an_error_and_has_the_epochs_of_a_resume(folder, new_writer, epoch_row, tmp_path, monkeypatch):
     """Also where it lists two runs at once, as it does a thousand."""
     import mlflow

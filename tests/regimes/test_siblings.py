@@ -139,17 +139,12 @@ def test_the_trials_of_a_sweep_have_these_labels(title):
 @pytest.mark.parametrize(
     ("name", "values", "label"),
     [
-        ("architecture", ["mlp-16-tanh", "mlp-32-tanh"], "underfit"),
-        ("label_noise", [0, 100], "underfit"),
-        ("optimizer", ["sgd", "adam"], "underfit"),
-        ("schedule", ["constant", "warm-up"], "underfit"),
-        ("loss", ["cross-entropy", "mse"], "underfit"),
-        ("drop_last", [False, True], "underfit"),
-        ("weight_decay", [0.0, 0.1], "slow"),
-        ("momentum", [0.0, 0.9], "slow"),
-        ("nesterov", [True, False], "slow"),
+        ("architecture", ["mlp-16-tanh", "mlp-32-tanh"], "underfit"), ("label_noise", [0, 100], "underfit"),
+        ("optimizer", ["sgd", "adam"], "underfit"), ("schedule", ["constant", "warm-up"], "underfit"),
+        ("loss", ["cross-entropy", "mse"], "underfit"), ("drop_last", [False, True], "underfit"),
+        ("weight_decay", [0.0, 0.1], "slow"), ("momentum", [0.0, 0.9], "slow"), ("nesterov", [True, False], "slow"),
     ],
-)
+)  # fmt: skip
 def test_a_trial_of_another_task_says_nothing_and_one_of_another_step_does(name, values, label):
     found = sweep((0.1, level(0.80)), (1.0, level(0.97)), **{name: values})
     assert found["regime"].tolist()[0] == label

@@ -43,16 +43,10 @@ def test_the_title_of_a_page(made_up_sweep):
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [
-        (0.04, "0.0 s"),
-        (9.94, "9.9 s"),
-        (10.4, "10 s"),
-        (59.6, "1 min 0 s"),
-        (271, "4 min 31 s"),
-        (3599.6, "1 h 0 min"),
-        (2 * 3600 + 119, "2 h 1 min"),
-        (113_097, "31 h 24 min"),
+        (0.04, "0.0 s"), (9.94, "9.9 s"), (10.4, "10 s"), (59.6, "1 min 0 s"), (271, "4 min 31 s"),
+        (3599.6, "1 h 0 min"), (2 * 3600 + 119, "2 h 1 min"), (113_097, "31 h 24 min"),
     ],
-)
+)  # fmt: skip
 def test_a_time_as_people_say_it(seconds, said):
     assert spoken(seconds) == said
 

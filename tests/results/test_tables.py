@@ -77,19 +77,14 @@ def test_a_sweep_without_any_epoch(writer):
     assert list(sweep.trials.columns) == [column.name for column in TRIALS]
 
 
-@pytest.mark.parametrize(
-    ("loss", "since", "step"),
-    [
-        (math.nan, {"above_since": 4, "guessing_since": 3}, 4),
-        (7.0, {"above_since": 4, "guessing_since": 3}, 4),
-        (math.nan, {"guessing_since": 3}, 3),
-        (math.nan, {}, 10),
-    ],
-)
-def test_a_trial_diverged_when_its_loss_left_or_else_when_it_began_to_guess(writer, epoch_row, loss, since, step):
-    writer.epoch("00000", epoch_row(1, loss, 0.1, diverged=True, **since), False)
-    row = load_sweep(writer.path).trials.iloc[0]
-    assert (row["regime"], row["diverged_at_step"]) == ("diverged", step)
+def test_a_trial_diverged_when_its_loss_left_or_else_when_it_began_to_guess(new_writer, tmp_path, epoch_row):
+    both, guesses = {"above_since": 4, "guessing_since": 3}, {"guessing_since": 3}
+    with new_writer(tmp_path / "sweep", count=4) as writer:
+        for i, (loss, since) in enumerate([(math.nan, both), (7.0, both), (math.nan, guesses), (math.nan, {})]):
+            writer.epoch(f"{i:05d}", epoch_row(1, loss, 0.1, diverged=True, **since), False)
+    trials = load_sweep(writer.path).trials
+    assert set(trials["regime"]) == {"diverged"}
+    assert trials["diverged_at_step"].tolist() == [4, 4, 3, 10]
 
 
 def test_nan_and_infinite_losses_are_stored(writer, epoch_row):

@@ -31,19 +31,8 @@ from mnist_tune.results.journal import mend_last_line, read_journal
 from mnist_tune.results.writer import SweepWriter
 
 HOSTILE_NAMES = [
-    "../../x",
-    "/tmp/x",
-    "a/b",
-    "a\\b",
-    "..",
-    "",
-    "a\x1b[2J",
-    "a\nb",
-    "<script>",
-    "a" * 10_000,
-    "\u202ex",
-    "é",
-]
+    "../../x", "/tmp/x", "a/b", "a\\b", "..", "", "a\x1b[2J", "a\nb", "<script>", "a" * 10_000, "\u202ex", "é",
+]  # fmt: skip
 
 leaves = st.one_of(
     st.none(), st.booleans(), st.floats(), st.text(max_size=5), st.sampled_from(HOSTILE_NAMES),
