@@ -103,7 +103,8 @@ def _answer(sweep: Tables, where: str) -> Answer:
         if sweep.steady["stop_reason"].eq("completed").any():
             which = "kept its learning rate and " * changed
             head = f"No setting that {which}ran all its epochs did better than guessing"
-        return Answer(head, (*running, *_facts(sweep, best)), questions=tuple(_questions(sweep, where, best)))
+        said, asked = (*running, *_facts(sweep, best)), tuple(_questions(sweep, where, best))
+        return Answer(head, said, tuple(_ranges(sweep)), asked)
     names, key, facts = named(best, trials), keys(best), data_facts(sweep.meta)
     ranking, tasks = facts.ranking, trials["architecture"].nunique()
     if tasks > 1 and not facts.compares_tasks:

@@ -50,11 +50,10 @@ def inline(figure: Figure, salt: str) -> str:
         parent.attrib = dict(_attributes(parent.attrib))
         if "/" in gid or gid == "name":
             _tell(parent, *gid.split("/"))
-    axes = [one for one in figure.axes if one.get_gid() == "curves"]
     root.tag = "svg"
     root.attrib = {"viewBox": f"0 0 {width:g} {height:g}", "role": "img", "aria-label": str(figure.axes[0].get_label())}
-    if axes:
-        root.attrib["data-axes"] = " ".join(_axes(axes[0], height))
+    for axes in [one for one in figure.axes if one.get_gid() == "curves"]:
+        root.attrib["data-axes"] = " ".join(_axes(axes, height))
     return ElementTree.tostring(root, encoding="unicode")
 
 
@@ -102,7 +101,6 @@ def _attributes(found: dict[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _font(said: str) -> Iterator[tuple[str, str]]:
-    if size := re.search(r"([\d.]+)px", said):
-        yield "font-size", size[1]
-    if weight := re.match(r"(\d+|bold) ", said):
-        yield "font-weight", weight[1]
+    for name, form in (("font-size", r"([\d.]+)px"), ("font-weight", r"^(\d+|bold) ")):
+        if found := re.search(form, said):
+            yield name, found[1]
