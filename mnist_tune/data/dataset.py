@@ -28,6 +28,7 @@ from mnist_tune.data.own import NAMES, checked, order_note, read_npz, scale_note
 from mnist_tune.data.task_data import TaskData
 from mnist_tune.data_spec import ARRAYS, DataSpec
 from mnist_tune.errors import UserError
+from mnist_tune.invocation import words
 from mnist_tune.regimes.data_facts import target
 from mnist_tune.trial import TrialConfig, closest
 
@@ -248,11 +249,14 @@ def check_counts(trials: Iterable[TrialConfig], dataset: Dataset | TaskData, eva
     for trial in trials:
         if trial.label_noise and (isinstance(dataset, TaskData) or dataset.train_labels.ndim > 1):
             raise UserError(f"label noise is for data with one label an example, unlike {dataset.name}")
-        noisy, left = trial.holdout + trial.label_noise > count, count - trial.holdout
-        if noisy or left < 1 or trial.batch_size > count or not trial.steps(left):
-            said = f"label_noise={trial.label_noise} and holdout={trial.holdout} don't fit"
-            said += " with drop_last" * trial.drop_last
-            raise UserError(f"{dataset.name} has {count} training examples; batch_size={trial.batch_size}, {said}")
+        left = count - trial.holdout
+        most = {"holdout": count - 1, "label_noise": left, "batch_size": left if trial.drop_last else count}
+        for name, fits in most.items():
+            if (given := getattr(trial, name)) > fits:
+                beside = f", {left} beside --holdout {trial.holdout}" * (fits == left < count)
+                said = words(name, given) + " with --drop-last" * (name == "batch_size" and fits < count)
+                said += f" is too large, give at most {fits}"
+                raise UserError(f"{dataset.name} has {count} training examples{beside}; {said}")
         fewest = min(left, evaluated or left, trial.holdout or left, dataset.spec.test_images)
         if isinstance(dataset, TaskData) and fewest < dataset.whole:
             said = (

@@ -323,8 +323,8 @@ def all_rates(texts: Sequence[float | str]) -> list[float]:
 
 
 def rates_of(text: float | str, name: str = "--learning-rates") -> list[float]:
-    """Return the learning rates that one value of the flag `name` means: itself, or those of FIRST:LAST:COUNT. Raises
-    `UserError` if it is neither a number nor such a range."""
+    """Return the learning rates that one value of the flag `name` means: itself, or those of FIRST:LAST:COUNT, with
+    three digits between its ends. Raises `UserError` if it is neither a number nor such a range."""
     parts = str(text).split(":")
     try:
         if len(parts) == 1:
@@ -340,7 +340,7 @@ def rates_of(text: float | str, name: str = "--learning-rates") -> list[float]:
     refuse_too_many(count, f"{name} {text}")
     exact = np.geomspace(first, last, count).tolist()
     said = told_apart(exact, 3)
-    return [float(said[rate]) for rate in exact]
+    return [first, *(float(said[rate]) for rate in exact[1:-1]), last][:count]
 
 
 def refuse_several_tasks(options: Any) -> None:

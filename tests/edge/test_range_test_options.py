@@ -22,7 +22,7 @@ def test_it_trains_on_the_images_asked_for(tmp_path, monkeypatch):
 
 
 def test_more_images_a_batch_than_there_are_is_one_line():
-    with pytest.raises(UserError, match=r"mnist-5k has 100 training examples; batch_size=128, .* don't fit"):
+    with pytest.raises(UserError, match="100 training examples; --batch-size 128 is too large, give at most 100"):
         range_test(RangeTestOptions(dataset="mnist-5k", train_images=100))
 
 

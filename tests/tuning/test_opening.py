@@ -75,8 +75,8 @@ def test_small_last_batches_and_long_warm_ups_are_noted_once(fields, note, image
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"batch_size": 60, "holdout": 50, "drop_last": True}, "100 training examples; batch_size=60, .* don't fit"),
-        ({"batch_size": 101}, "has 100 training examples; batch_size=101, .* don't fit"),
+        ({"batch_size": 60, "holdout": 50, "drop_last": True}, "50 beside .* 50; --batch-size 60 with --drop-last is"),
+        ({"batch_size": 101}, "has 100 training examples; --batch-size 101 is too large, give at most 100"),
         ({"architecture": "mpl-4-tanh"}, "unknown architecture 'mpl-4-tanh'; did you mean 'mlp-"),
         ({"optimizer": "adm"}, "unknown optimizer 'adm'; did you mean 'adam'"),
         ({"epochs": 10**7 + 1}, "10,000,0.1 epochs in all; at most 10,000,000 can be read again: make several sweeps"),
