@@ -104,7 +104,8 @@ def run(main: Callable[[], int | None]) -> None:
             fail(f"can't write {error.filename or 'the output'}: {error.strerror}")
         sys.exit(PIPE_CLOSED)  # whoever read the output has stopped, as `head` does
     except KeyboardInterrupt:
-        print("interrupted; nothing was lost. If a sweep's folder exists, --resume continues it", file=sys.stderr)
+        more = "; nothing was lost. If a sweep's folder exists, --resume continues it"
+        print(f"interrupted{more * invocation.trains()}", file=sys.stderr)
         sys.exit(130)
 
 

@@ -67,6 +67,11 @@ def resume(where: object) -> str:
     return f"{shlex.join([*program(), 'resume', text])}{_cluster()}"
 
 
+def trains() -> bool:
+    """Return whether this process may train a sweep: it is a script, or a command that starts sweeps or resumes one."""
+    return not _is_program() or {*sys.argv[1:2]} <= {*RESUMED, "resume"}
+
+
 def _cluster() -> str:
     """Return the flag of the cluster that this process was told to use: what follows it is to run there, too."""
     given = re.search(r"--address[= ](\S+)", " ".join(arguments()))

@@ -209,11 +209,15 @@ def test_bad_input_does_not_wait_for_ray(here):
     assert (done.returncode, done.stdout) == (2, "False\n")
 
 
-def test_an_early_interrupt_is_one_line(capsys):
+@pytest.mark.parametrize(
+    ("command", "more"),
+    [("regimes", "; nothing was lost. If a sweep's folder exists, --resume continues it"), ("export", "")],
+)
+def test_an_early_interrupt_is_one_line(capsys, monkeypatch, command, more):
+    monkeypatch.setattr(sys, "argv", ["mnist-tune", command])
     with pytest.raises(SystemExit) as ended:
         cli.run(Mock(side_effect=KeyboardInterrupt))
-    said = "interrupted; nothing was lost. If a sweep's folder exists, --resume continues it\n"
-    assert (ended.value.code, *capsys.readouterr()) == (130, "", said)
+    assert (ended.value.code, *capsys.readouterr()) == (130, "", f"interrupted{more}\n")
 
 
 def test_what_a_full_disk_has_no_room_for_is_one_line(here):
