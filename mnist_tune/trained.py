@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from mnist_tune.data.own import examples_of, type_of
+from mnist_tune.data.own import examples_of, type_of, unmasked
 from mnist_tune.data_spec import ARRAYS, DataSpec, TaskSpec
 from mnist_tune.errors import UserError
 from mnist_tune.execution.checkpoint import Checkpoint
@@ -91,7 +91,7 @@ class Trained:
         """Return examples as the data are that were trained on, or as `checked` would take them."""
         if not isinstance(self.data, DataSpec):
             raise UserError("only networks predict classes; call functions of your own with .params and .state")
-        given, shape = np.asarray(x), self.data.shape
+        given, shape = unmasked(x, "x"), self.data.shape
         if given.shape[1:] != shape or not given.ndim:
             one = "; of one example, give x[None]" * (given.shape == shape)
             said = f"it was trained on [n, {', '.join(map(str, shape))}]"

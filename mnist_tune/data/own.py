@@ -141,9 +141,16 @@ def order_note(labels: np.ndarray) -> str:
     return ""
 
 
+def unmasked(array: Any, name: str) -> np.ndarray:
+    """Return an array of NumPy. Raises DataError if values of it are masked: they would be taken as they are."""
+    if np.ma.is_masked(array):
+        raise DataError(f"{name} has masked values; say what they are, such as {name.split()[0]}.filled(0)")
+    return np.asarray(array)
+
+
 def examples_of(array: Any, name: str) -> np.ndarray:
     """Return numbers, one example or more a row; those that are not whole as float32. Raises DataError."""
-    images = np.asarray(array)
+    images = unmasked(array, name)
     if images.dtype.kind not in "fiub":
         raise DataError(f"{name} is of type {images.dtype}; give numbers")
     if images.ndim < 2 or not images.size:
@@ -163,7 +170,7 @@ def examples_of(array: Any, name: str) -> np.ndarray:
 
 def _labels(array: Any, name: str, examples: np.ndarray) -> np.ndarray:
     """Return the labels: one for each example, or for each token where examples are rows of whole numbers."""
-    labels = np.asarray(array)
+    labels = unmasked(array, name)
     if labels.dtype.kind in "OSU":
         raise DataError(f"{name} holds texts; number the classes from 0, np.unique(y, return_inverse=True)[1]")
     if labels.dtype.kind not in "fiub" or not np.isfinite(labels).all() or (labels != np.floor(labels)).any():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from mnist_tune.errors import UserError
 from mnist_tune.invocation import resume, started_by, words
 from mnist_tune.numbers import counted
 from mnist_tune.own_code.registry import FROM_PYTHON, named_again
-from mnist_tune.results.folder import JOURNAL, MOST_JOURNAL_BYTES
+from mnist_tune.results.folder import JOURNAL, MOST_JOURNAL_BYTES, SEGMENTS
 from mnist_tune.terminal import printable
 from mnist_tune.trial import MOST_TRIALS, TrialConfig
 
@@ -90,6 +91,7 @@ def read_journal(path: Path) -> Journal:
     from mnist_tune.results.rows import SCHEMA, rows_in  # imports pyarrow, and a new sweep has no journal to read
 
     file, first, undecided = path / JOURNAL, 1, False
+    _refuse_parts(file)
     epochs, damaged, count = [SCHEMA.empty_table()], list[int](), 0
     trials, ends = dict[str, TrialConfig](), dict[str, dict[str, Any]]()
     with (
@@ -121,7 +123,9 @@ def read_journal(path: Path) -> Journal:
 
 
 def mend_last_line(journal: Path) -> None:
-    """End a line that a kill cut short, so that the next event starts on a new line."""
+    """End a line that a kill cut short, so that the next event starts on a new line. Raises `UserError` if the journal
+    is in parts."""
+    _refuse_parts(journal)
     if not journal.exists():
         return
     with open(journal, "r+b", opener=storage.no_link) as file:
@@ -129,6 +133,13 @@ def mend_last_line(journal: Path) -> None:
         tail = file.read().rpartition(b"\n")[2]
         if tail:
             file.write(TORN if parse_event(tail) is None else b"\n")
+
+
+def _refuse_parts(journal: Path) -> None:
+    """Raise a `UserError` if the folder was downloaded from object storage, where journals are in parts."""
+    if (parts := journal.parent / SEGMENTS / "000000").exists() and not journal.exists():
+        folder, whole = (shlex.quote(str(one)) for one in (parts.parent, journal))
+        raise UserError(f"{folder} is a journal in parts, from object storage; join them: cat {folder}/* > {whole}")
 
 
 def parse_event(line: bytes) -> dict[str, Any] | None:

@@ -1,5 +1,6 @@
 """A sweep in object storage: its uploads, downloads and resumes, and its one writer's signs of life."""
 
+import subprocess
 import threading
 from datetime import timedelta
 from unittest import mock
@@ -13,6 +14,7 @@ from mnist_tune.reports.terminal import exit_code
 from mnist_tune.results import folder, remote, signs
 from mnist_tune.results.folder import exists, fetched, working_folder
 from mnist_tune.results.journal import read_journal
+from mnist_tune.results.meta import read_meta
 from mnist_tune.results.remote import Remote
 from mnist_tune.results.signs import SIGN, is_being_written, last_sign
 from mnist_tune.results.writer import SweepWriter
@@ -93,6 +95,21 @@ def test_a_journal_may_be_larger_than_one_file(bucket, monkeypatch):
     monkeypatch.setattr(folder, "MOST_JOURNAL_BYTES", 199)
     with pytest.raises(UserError, match=r"^can't read s3://.*: its journal has 200 bytes; at most 199 are read$"):
         fetched(bucket)
+
+
+@pytest.mark.parametrize("into", [load_sweep, lambda copy: SweepWriter(copy, read_meta(copy), resume=True)])
+def test_a_downloaded_sweep_says_how_its_journal_is_joined(new_writer, epoch_row, bucket, tmp_path, into):
+    copy = tmp_path / "a copy"
+    with new_writer(bucket, count=1) as writer:
+        writer.epoch("00000", epoch_row(1), False)
+        wait_until(lambda: epochs(bucket))
+        for name in object_storage.below(bucket):  # as `aws s3 sync` does
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            (copy / name).write_bytes(storage.read(storage.join(bucket, name)))
+    with pytest.raises(UserError, match="is a journal in parts, from object storage; join them: cat ") as refused:
+        into(copy)
+    subprocess.run(str(refused.value).partition("join them: ")[2], shell=True, check=True)
+    assert epochs(copy) == [("00000", 1)]
 
 
 def test_a_sweep_that_has_ended_is_read_without_its_journal(new_writer, epoch_row, bucket):

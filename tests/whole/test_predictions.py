@@ -113,6 +113,7 @@ def test_code_is_named_again_and_is_what_trained(as_users_have_it, one_core, tmp
     assert best.params["output"][1].shape == (3,)
     for wrong, said in {
         "x / 255": "of type float64, 0 to 0.9.*, it was trained on whole numbers from 0 to 255; give x as it is stored",
+        "np.ma.masked_equal(x, 0)": r"x has masked values; say what they are, such as x.filled\(0\)",
         "x[0]": r"x has shape \[8, 8, 3\], it was trained on \[n, 8, 8, 3\]; of one example, give x\[None\]",
         "x[:, :7]": r"x has shape \[240, 7, 8, 3\], it was trained on \[n, 8, 8, 3\]$",
         "x + 200.0": "of type float64",
