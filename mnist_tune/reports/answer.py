@@ -231,9 +231,11 @@ def _ranges(sweep: Tables) -> Iterator[str]:
 
 
 def _questions(sweep: Tables, where: str, best: pd.DataFrame, names: Sequence[str] = ()) -> Iterator[Question]:
-    """Yield what to ask next: which of the best it is, and what the range of the best one's family leaves open."""
+    """Yield what to ask next: which of the best it is, and what the range of the best one's family leaves open. While
+    the best are slow, other rates are better than any of them."""
+    rates = [*_of_rates(sweep, where, best)]
     close = to_decide(best) if len(best) and not sweep.final else best[:0]
-    if 1 < len(close) <= MOST_SETTINGS:
+    if 1 < len(close) <= MOST_SETTINGS and not (rates and close["regime"].eq("slow").all()):
         near = [names[i] for i in close.sort_values("learning_rate", kind="stable").index]
         short = len(near) <= MOST_NAMED and len(", ".join(near)) <= ROOM
         asked = f"Is it {', '.join(near[:-1])} or {near[-1]}?" if short else f"Which of these {len(near)}?"
@@ -246,6 +248,11 @@ def _questions(sweep: Tables, where: str, best: pd.DataFrame, names: Sequence[st
         yield Question(asked + f" ({by_hand})" * (by_hand == NAMED_AGAIN), line)
     if sweep.final and (contest := sweep.final.decision) and not contest.settled:
         yield from _more_trials("More seeds may settle it", sweep.final, str(sweep.final.path))
+    yield from rates
+
+
+def _of_rates(sweep: Tables, where: str, best: pd.DataFrame) -> Iterator[Question]:
+    """Yield where the edge is and which rates to try next, in the best one's family or, without a best, in each."""
     found = [(title, family) for title, family in families(sweep.steady) if family["epochs_run"].any()]
     of_best = [one for one in found if set(best["trial_id"][:1]) & {*one[1]["trial_id"]}]
     first = float(best["learning_rate"].iloc[0]) if of_best and not _better(best).any() else math.nan

@@ -65,8 +65,9 @@ def check_task(name: str, trials: Sequence[TrialConfig], train_images: int | Non
             raise UserError(f"{said}: init returns other values for the same key; draw from its key")
         if task.split and not (isinstance(params, dict) and set(task.split) <= params.keys()):
             raise UserError(f"{said}: split names {', '.join(task.split)}; init must return params with these keys")
-        _check_training(task, said, params, state, train)
-        scores, whole = _check_score(task, said, params, state, parts, count + others)
+        orders = [_order(part) for part in (train, test)]
+        _check_training(task, said, params, state, jax.tree.map(lambda x: x[orders[0][:FIRST]], train))
+        scores, whole = _check_score(task, said, params, state, parts, orders, count + others)
         guesses = {} if task.guess is None else {name: float(numbers["guess"])}
         spec = TaskSpec(name, count, others, guesses, numbers["chance"], scores, own_step=task.step is not None)
         for trial in trials:
@@ -160,9 +161,19 @@ def _as_jax_takes_it(x: Any) -> Any:
     return x if isinstance(x, np.memmap) and x.dtype.isnative else np.asarray(x, x.dtype.newbyteorder("="))
 
 
-def _check_training(task: Task, said: str, params: Any, state: Any, train: Any) -> None:
+def _order(part: Any) -> np.ndarray:
+    """Return the numbers of the examples in the order in which they are tried. One that holds NaN or infinity comes
+    first, if there is one."""
+    with np.errstate(all="ignore"):
+        finite = [np.isfinite(x.reshape(len(x), -1).sum(1)) for x in jax.tree.leaves(part)]
+    order = np.arange(len(finite[0]))
+    order[0] = np.all(finite, axis=0).argmin()
+    return order
+
+
+def _check_training(task: Task, said: str, params: Any, state: Any, examples: Any) -> None:
     """Try `step`, or else `loss`, on a few examples."""
-    batch, key, tx = jax.tree.map(lambda x: jnp.asarray(x[:FIRST]), train), jax.random.key(1), optax.sgd(0.1)
+    batch, key, tx = jax.tree.map(jnp.asarray, examples), jax.random.key(1), optax.sgd(0.1)
     what, returned, step = f"{said}: loss", "loss, state", task.step
     run: Any = task.loss
     given = {"params": params, "state": state}
@@ -193,13 +204,13 @@ def _check_training(task: Task, said: str, params: Any, state: Any, train: Any) 
 
 
 def _check_score(
-    task: Task, said: str, params: Any, state: Any, parts: Any, count: int
+    task: Task, said: str, params: Any, state: Any, parts: Any, orders: Sequence[np.ndarray], count: int
 ) -> tuple[tuple[str, ...], bool]:
     """Return the names of a task's scores beside loss and accuracy, and whether some are of whole blocks. A block is as
     large as in an evaluation of `count` examples in all, since `score` may depend on it, and has some of both parts."""
     size, what, key = min(task.block, count), f"{said}: {'score' if task.score else 'loss'}", jax.random.key(1)
-    index = np.split(np.arange(size), [(size + 1) // 2])
-    batch = jax.tree.map(lambda *of: jnp.concatenate([x[i % len(x)] for x, i in zip(of, index, strict=True)]), *parts)
+    numbers = [np.resize(order, n) for order, n in zip(orders, ((size + 1) // 2, size // 2), strict=True)]
+    batch = jax.tree.map(lambda *of: jnp.concatenate([x[i] for x, i in zip(of, numbers, strict=True)]), *parts)
     if task.score is not None:
         _pure(what, task.scores, params, state, batch, key)
     found = compiled(what, task.scores, params, state, batch, key)

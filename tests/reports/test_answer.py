@@ -102,9 +102,13 @@ def test_the_best_is_one_of_the_settings_that_have_ended(made_up_sweep):
 def test_a_line_on_what_is_told_apart_does_not_contradict_the_question(made_up_sweep):
     sweep = made_up_sweep([0.1, 0.2, 0.4])
     own = {"test_accuracy": [0.8, 0.95, 0.9], "late_fall": [0.0, 0.0, 0.04]}
-    found = answer(replace(sweep, trials=sweep.trials.sort_values("learning_rate").assign(**own)))
+    found, slow = (
+        answer(replace(sweep, trials=sweep.trials.sort_values("learning_rate").assign(**own | more)))
+        for more in ({}, {"regime": "slow"})
+    )
     assert found.lines[0] == "One seed told it apart from all whose accuracy does not jump"
     assert found.questions[0].text == "Is it 0.2 or 0.4?"
+    assert [one.text for one in slow.questions] == ["No edge yet, try larger rates:"], "better ones are to be found"
 
 
 def test_a_fall_of_accuracy_is_no_gap_of_another_score(made_up_sweep):

@@ -69,6 +69,13 @@ def with_init(params, state=()):
     return replace(GOOD, init=lambda key: (params, state))
 
 
+def with_last(value):
+    """Return 300 examples, the last of which holds this value."""
+    y = TRAIN["y"].copy()
+    y[-1] = value
+    return {**TRAIN, "y": y}
+
+
 ZEROS = GOOD.init(jax.random.key(0))[0]
 MISTAKES = {
     "a loss of each example": (loss(lambda x, s: (x * jnp.ones(8), s)), r"loss must return the mean .*\[8\]; use"),
@@ -96,7 +103,8 @@ MISTAKES = {
     "no loss among the scores": (score(lambda x: {"mse": x}), "score returned mse; its dictionary needs 'loss'"),
     "a score's name": (score(lambda x: {"loss": x, "My score": x}), "score returned 'My score'; a score's name"),
     "too many scores": (score(lambda x: {"loss": x} | {f"s{i}": x for i in range(17)}), "returned 17 beside loss"),
-    "NaN in the test part": (data(test={**TEST, "y": TEST["y"] + np.nan}), "score returned NaN.*; mend or scale data"),
+    "NaN in one test example": (data(test=with_last(np.nan)), "score returned NaN.*; mend or scale data"),
+    "infinity in one": (data(with_last(np.inf)), "loss is (nan|inf) for untrained parameters; scale"),
     "NaN as score": (score(lambda x: x / 0), "score returned NaN or infinity for untrained"),
     "a chance without accuracy": (replace(GOOD, chance=0.1), "score returns no accuracy, whose chance is given"),
     "data of unequal lengths": (
