@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -126,7 +127,7 @@ def _answer(sweep: Tables, where: str) -> Answer:
         close, is_open = np.flatnonzero(contest.decision.rivals).tolist(), not contest.settled
         lines, wrong = list(decided(sweep.final, contest)), warning(trials_of_leader(sweep.final, contest))
     else:
-        lines, is_open = ["; ".join(how_sure(best, names))], bool(running)
+        lines, is_open = ["; ".join(how_sure(best, names, ranking.number))], bool(running)
         wrong = warning(trials[[one == key[0] for one in keys(trials)]])
         for k in best.index[~best["regime"].str.contains("|".join((*WARNED, "slow")))][: bool(wrong)]:
             wrong += f"; the best that does not: {names[k]} with {ranking.number(best['accuracy'][k])}"
@@ -178,17 +179,17 @@ def _better(best: pd.DataFrame) -> pd.Series:
     return (best["failures"] > best["failures"].iloc[0]) & (best["gap"] < -best["limit"])
 
 
-def how_sure(best: pd.DataFrame, names: Sequence[str]) -> Iterator[str]:
+def how_sure(best: pd.DataFrame, names: Sequence[str], number: Callable[[float], str]) -> Iterator[str]:
     """Yield which settings are better but failed more, which can't be ranked, how many failed, and at which of those
     that can't accuracy jumps. Where only the rate differs, the ranges of rates say that."""
-    first, better = best.iloc[0], _better(best)
+    first, better, some = best.iloc[0], _better(best), partial(_some, best, names, number)
     if better.any():
-        yield f"Better, but failed with a seed more: {_some(best, better, names)}"
+        yield f"Better, but failed with a seed more: {some(better)}"
     close, open_ = best["close"] & ~better, best.index.isin(to_decide(best).index) & ~better
     least, most = best["seeds"].min(), best["seeds"].max()
     if (~better).sum() > 1:
         by = "One seed" if most == 1 else f"{most if least == most else f'{least} to {most}'} seeds"
-        said = f"can't rank {_some(best, close, names)}"
+        said = f"can't rank {some(close)}"
         if not best["limit"].any():
             said = "can't tell a gap from chance: its noise is not known"
         elif close.sum() < 2:
@@ -197,16 +198,21 @@ def how_sure(best: pd.DataFrame, names: Sequence[str]) -> Iterator[str]:
     if first["failures"]:
         yield failed(first["failures"], first["failures"] + first["seeds"])
     if (more := close & (best["failures"] > first["failures"])).any():
-        yield f"failed with a seed more: {_some(best, more, names)}"
+        yield f"failed with a seed more: {some(more)}"
     if varied(best) and (jumps := open_ & (best["jumps"] > 0)).any():
-        yield f"accuracy jumps at {_some(best, jumps, names)}"
+        yield f"accuracy jumps at {some(jumps)}"
 
 
-def _some(best: pd.DataFrame, which: pd.Series, names: Sequence[str]) -> str:
-    """Return the names of some settings, by their rates, or how many there are if these are too long."""
+def _some(best: pd.DataFrame, names: Sequence[str], number: Callable[[float], str], which: pd.Series) -> str:
+    """Return the names of some settings, by their rates. If these are too long, return how many of the best they are,
+    and the accuracy of the last of them, by which the table tells them."""
     said = [names[i] for i in best[which].sort_values("learning_rate", kind="stable").index]
     text = (" and " if any("," in one for one in said) else ", ").join(said)
-    return text if len(said) <= MOST_NAMED and len(text) <= ROOM else f"{len(said)} of these"
+    if len(said) <= MOST_NAMED and len(text) <= ROOM:
+        return text
+    last = which[which].index[-1]
+    few = f"{len(said)} of " * (len(said) <= last)
+    return f"{few}the best {last + 1} (the last has {number(best['accuracy'][last])})"
 
 
 def _facts(sweep: Tables, best: pd.DataFrame) -> Iterator[str]:

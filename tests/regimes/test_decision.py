@@ -330,4 +330,4 @@ def test_a_seed_at_chance_failed_and_one_that_fails_more_is_listed_but_not_named
         [0.1, 3, 0, 1],
         [0.2, 2, 1, 1],
     ]
-    assert list(how_sure(found, ["0.1", "0.2"]))[-1] == "better, but failed with a seed more: 0.2"
+    assert list(how_sure(found, ["0.1", "0.2"], str))[-1] == "Better, but failed with a seed more: 0.2"

@@ -76,6 +76,14 @@ def test_of_crossed_settings_the_best_is_named_in_full_and_the_best_of_each(made
     assert found.headline.endswith("(best of 4, mean of 2 seeds; least loss of 2 that tie)")
 
 
+def test_settings_with_too_long_names_are_said_to_be_so_many_of_the_best(made_up_sweep):
+    sweep = made_up_sweep([0.01, 0.2], architectures=[f"mlp-1024-{n}-tanh" for n in range(1, 9)])
+    jumps = sweep.trials["architecture"].ne("mlp-1024-1-tanh") * 0.01
+    [said, *_] = answer(replace(sweep, trials=sweep.trials.assign(late_fall=jumps))).lines
+    last = "(the last has 0.9697)"
+    assert said == f"One seed can't rank the best 8 {last}; accuracy jumps at 7 of the best 8 {last}"
+
+
 def test_a_running_sweep_answers_so_far_and_one_without_epochs_that_there_is_none(made_up_sweep, new_writer, tmp_path):
     sweep = made_up_sweep([0.1, 0.2, 0.4])
     running = replace(sweep, trials=sweep.trials.assign(stop_reason=["completed", "completed", "running"]))
