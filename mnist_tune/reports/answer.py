@@ -210,7 +210,7 @@ def _some(best: pd.DataFrame, names: Sequence[str], number: Callable[[float], st
     text = (" and " if any("," in one for one in said) else ", ").join(said)
     if len(said) <= MOST_NAMED and len(text) <= ROOM:
         return text
-    last = which[which].index[-1]
+    last = int(which[which].index[-1])
     few = f"{len(said)} of " * (len(said) <= last)
     return f"{few}the best {last + 1} (the last has {number(best['accuracy'][last])})"
 
