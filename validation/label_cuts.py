@@ -83,11 +83,6 @@ class Sweep:
         """Return the rows of a trial."""
         return self.epochs[self.epochs["trial_id"] == trial_id]
 
-    def accuracy(self, trial_id: str) -> np.ndarray:
-        """Return the accuracies that the rules read of a trial: behind wrong labels, those of held-out images."""
-        trial = self.trials[self.trials["trial_id"] == trial_id]
-        return next(curves_of(trial, self.curve(trial_id), self.data)).accuracy
-
     def until(self, last: int, asked: int, reason: str) -> Sweep:
         """Return the sweep cut after an epoch, as if so many were asked for; `reason` is that of what was cut."""
         cut = self.trials["trial_id"].map(self.epochs.groupby("trial_id")["epoch"].max()) > last
@@ -235,11 +230,13 @@ def projections(sweeps: Iterable[Sweep], complete: bool, longer: int = 1) -> Ite
     asked for are cut within those, and those that count as complete after them."""
     for sweep in sweeps:
         asked = sweep.asked // longer
+        curves = curves_of(sweep.trials, sweep.epochs, sweep.data)
+        accuracies = {trial_id: one.accuracy for trial_id, one in zip(sweep.trials["trial_id"], curves, strict=True)}
         cuts = {asked} if complete and longer > 1 else {max(round(share * asked), 1) for share in CUTS}
         for last in sorted(cuts):
             seen = sweep.until(last, last, "completed") if complete else sweep.until(last, asked, "running")
             for trial in seen.labelled().itertuples():
-                accuracy = sweep.accuracy(str(trial.trial_id))
+                accuracy = accuracies[str(trial.trial_id)]
                 if len(accuracy) == sweep.asked and not pd.isna(trial.target):
                     epoch = first_epoch(accuracy, float(trial.target))
                     if epoch > last:
