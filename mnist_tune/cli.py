@@ -28,6 +28,9 @@ PIPE_CLOSED = 141
 LEARNING_RATE = ("learning_rates", "learning_rate", "expected")
 """The options of commands that are learning rates; each command has one at most."""
 
+MISSING = r"Missing from .*?: [A-Z]+ (.*?)\.? \(required\)"
+"""How tyro says which argument without a flag is not there, and what it is."""
+
 CONFIG = (tyro.conf.FlagCreatePairsOff,)
 
 
@@ -51,14 +54,19 @@ def parse(config: type[Config], args: Sequence[str] | None = None, default: Conf
     except UserError as error:  # from the dataclass's own checks
         fail(str(error))
     meant = suggestion(arguments, [one.name for one in fields(config)])  # type: ignore[arg-type]
-    said = re.sub(r"Error parsing --([\w-]+): .*?('.*')\]?", partial(_of_numbers, config), _one_line(output.read()))
+    said = re.sub(
+        r"Error parsing --([\w-]+): .*?('[^']*'(?:, '[^']*')*)[^;]*",
+        partial(_of_numbers, config),
+        _one_line(output.read()),
+    )
     fail("; ".join(filter(None, [said, meant, "--help lists all flags"])))
 
 
 def _of_numbers(config: type[Any], error: re.Match[str]) -> str:
-    """Return tyro's error about a flag that takes whole numbers, in plain words; others as they are."""
+    """Return tyro's error about a flag that takes numbers, in plain words; others as they are."""
     hint = str(get_type_hints(config).get(error[1].replace("-", "_"), ""))
-    return f"--{error[1]} takes whole numbers, got {error[2]}" if "int" in hint and "float" not in hint else error[0]
+    kind = "numbers" if "float" in hint else "whole numbers" if "int" in hint else ""
+    return f"--{error[1]} takes {kind}, got {error[2]}" if kind else error[0]
 
 
 def suggestion(arguments: Sequence[str], options: Sequence[str] = ()) -> str:
@@ -69,8 +77,9 @@ def suggestion(arguments: Sequence[str], options: Sequence[str] = ()) -> str:
         meant = [one for one in LEARNING_RATE if one in options]
         if name in ("--lr", "-lr", "--lrs") and meant:
             return f"did you mean --{meant[0].replace('_', '-')}?"
-        if "sweep" in options and not before.startswith("-") and os.path.isfile(os.path.join(word, "sweep.json")):
-            return f"did you mean {invocation.words('sweep', word)}?"
+        takes = {"sweep", "resume"}.intersection(options) if not before.startswith("-") else ()
+        if takes and os.path.isfile(os.path.join(word, "sweep.json")):
+            return f"did you mean {invocation.words('sweep', word) if 'sweep' in takes else invocation.resume(word)}?"
         value = value if equals else word
         if re.fullmatch(r"[\d.eE+-]+(,[\d.eE+-]+)+", value):
             return f"did you mean {value.replace(',', ' ')}?"
@@ -121,7 +130,7 @@ def _one_line(box: str) -> str:
     lines = [line.strip("│ ") for line in text.splitlines() if line.startswith("│")]
     parts = [re.sub(r"\s+", " ", part).strip(" .") for part in re.split(r"─+", " ".join(lines))]
     hint = r"(?:Perhaps you meant|Arguments similar to \S+): (--[\w-]+).*"
-    kept = [re.sub(hint, r"did you mean \1?", part) for part in parts]
+    kept = [re.sub(hint, r"did you mean \1?", re.sub(MISSING, r"name what is missing: \1", part)) for part in parts]
     return "; ".join(part for part in kept if not re.match(r"Argument helptext|For full helptext|$", part))
 
 

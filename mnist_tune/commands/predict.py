@@ -41,6 +41,8 @@ class Predict:
 
 def main() -> None:
     config = cli.parse(Predict)
+    if config.images.is_dir():
+        raise UserError(f"{config.images} is a folder; give that of the sweep first, then the file of images")
     with arrays_in(config.images) as file:
         names = [one for one in file if config.array in (None, one)]
         if len(names) != 1:

@@ -47,6 +47,9 @@ def test_a_mistake_is_one_line(program):
         "resume",
         "resume .",
         "resume --x",
+        "edge --expected 1:2",
+        "export --to csv",
+        "predict new.npy .",
     )
     for words in several:
         code, stdout, stderr = program(*words.split())
@@ -55,12 +58,14 @@ def test_a_mistake_is_one_line(program):
     assert_kept("refused by the one command", "".join(lines))
 
 
-@pytest.mark.parametrize("name", ["decide", "edge", "range"])
+@pytest.mark.parametrize("name", ["decide", "edge", "range", "regimes"])
 def test_a_bare_folder_of_a_sweep_is_taken_for_that_of_the_flag(program, name, new_writer, tmp_path):
+    meant = "mnist-tune resume" if name == "regimes" else "--sweep"
     new_writer(tmp_path / "my sweep").finish()
-    for words in (["my sweep"], ["--seeds", "1", "my sweep"] if name == "range" else ["--seed", "1", "my sweep"]):
-        assert program(name, *words)[2].endswith("; did you mean --sweep 'my sweep'?; --help lists all flags\n")
-    for words in (["nothing"], ["--sweep", "my sweep", "nothing"]):
+    seed = "--seeds" if name in ("range", "regimes") else "--seed"
+    for words in (["my sweep"], [seed, "1", "my sweep"]):
+        assert program(name, *words)[2].endswith(f"; did you mean {meant} 'my sweep'?; --help lists all flags\n")
+    for words in (["nothing"], ["--output" if name == "regimes" else "--sweep", "my sweep", "nothing"]):
         assert "did you mean" not in program(name, *words)[2]
 
 
