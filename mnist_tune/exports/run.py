@@ -58,8 +58,8 @@ class Run:
 
 
 def sweep_id(sweep: Tables) -> str:
-    """Return an id of the sweep that does not depend on where its folder is."""
-    asked = [sweep.meta.get(name) for name in ("name", "started", "trials")]
+    """Return an id of the sweep that depends neither on where its folder is nor on what a resume adds."""
+    asked = [sweep.meta.get(name) for name in ("name", "started")]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
 
 

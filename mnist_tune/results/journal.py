@@ -11,7 +11,7 @@ import os
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -79,8 +79,11 @@ class Journal:
     """Whether no trial's end follows the last row: a kill may have come before its trial was stopped."""
 
     def known_trials(self, meta: Mapping[str, Any]) -> dict[str, TrialConfig]:
-        """Return every trial of a sweep by its id: those planned and those proposed later, with their latest values."""
-        return {i: TrialConfig.from_dict(config) for i, config in meta["trials"].items()} | self.trials
+        """Return every trial of a sweep by its id: those planned and those proposed later, with their latest values. A
+        resume that asks for more epochs plans them."""
+        known = {i: TrialConfig.from_dict(config) for i, config in meta["trials"].items()}
+        longest = {i: max(one.epochs, known.get(i, one).epochs) for i, one in self.trials.items()}
+        return known | {i: replace(one, epochs=longest[i]) for i, one in self.trials.items()}
 
 
 def read_journal(path: Path) -> Journal:

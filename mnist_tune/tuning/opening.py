@@ -220,10 +220,10 @@ def _open_again(
             options.start_ray()
             check_networks(new, dataset)
         meta["code"] = [*meta.get("code", []), *code]
+        meta["trials"] |= {trial_id: trial.to_dict() for trial_id, trial in more.items()}
         plain = _plain(options, dataset).items()  # only now: what is refused must not be asked for again
+        # One file: after a kill, either all is recorded that is asked for, or nothing.
         writer.update_options(**{name: value for name, value in plain if name in before or name == "address"})
-        for trial_id, trial in more.items():
-            writer.trial(trial_id, trial)
         failed = sorted(name for name, end in journal.ends.items() if end["stop_reason"] == "error")
         if options.retry_errored and failed:
             writer.update_options(**{RETRIED: sorted({*retried(before), *failed})})

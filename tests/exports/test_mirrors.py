@@ -34,8 +34,8 @@ def tools(*names):
 
 @pytest.fixture
 def folder(new_writer, epoch_row, tmp_path):
-    """A sweep that was interrupted: a trial that goes on, and one that has not begun."""
-    writer = new_writer(tmp_path / "sweep", count=5)
+    """A sweep that was interrupted: one of its trials goes on."""
+    writer = new_writer(tmp_path / "sweep", count=4)
     for epoch in (1, 2, 3, 4):
         writer.epoch("00000", epoch_row(epoch, 0.1 / epoch, 0.97), False)
     writer.epoch("00001", epoch_row(1, math.inf, 0.1, finite=False, diverged=True, above_since=2), False)
@@ -49,7 +49,7 @@ def folder(new_writer, epoch_row, tmp_path):
 
 @pytest.fixture
 def resume(new_writer, epoch_row, folder):
-    """A function that resumes the sweep to its end."""
+    """A function that resumes the sweep to its end, with one more trial."""
 
     def go_on():
         writer = new_writer(folder, count=5, resume=True)
@@ -72,7 +72,7 @@ def counts_of_mlflow(output):
     found = client.search_runs([experiment.experiment_id])
     [parent] = [run for run in found if "mlflow.parentRunId" not in run.data.tags]
     children = [run for run in found if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
-    assert len(children) == len(found) - 1 == 5
+    assert len(children) == len(found) - 1 in (4, 5)
     history = {
         run.info.run_name: [one.step for one in client.get_metric_history(run.info.run_id, "train_accuracy")]
         for run in children
@@ -106,14 +106,14 @@ def counts_of_wandb(output):
         steps = [one.history.step.num for one in records if one.WhichOneof("record_type") == "history"]
         assert file.stem not in found
         found[file.stem.rpartition("-")[2]] = steps
-    assert len(found) == 5
+    assert len(found) in (4, 5)
     return {name: steps for name, steps in found.items() if steps}
 
 
 def counts_of_optuna(output):
     [study] = optuna.get_all_study_summaries(f"sqlite:///{output}")
     trials = optuna.load_study(study_name=study.study_name, storage=f"sqlite:///{output}").get_trials()
-    assert len(trials) == 5
+    assert len(trials) in (4, 5)
     return {one.user_attrs["trial_id"]: sorted(one.intermediate_values) for one in trials if one.intermediate_values}
 
 
@@ -280,7 +280,7 @@ def test_sweeps_that_begin_in_the_same_second_are_beside_each_other(kind, folder
         mirror(kind, str(output)).update(replace(sweep, meta=sweep.meta | {"started": started}))
     if kind == "optuna":
         studies = optuna.get_all_study_summaries(f"sqlite:///{output}")
-        assert [study.n_trials for study in studies] == [5, 5]
+        assert [study.n_trials for study in studies] == [4, 4]
     else:
         assert [len(list(logs.iterdir())) for logs in output.iterdir()] == [4, 4]
 

@@ -1,7 +1,11 @@
 """Resumed sweeps: their saved states, their options and their folder."""
 
+import itertools
 import json
 import math
+import shutil
+from contextlib import suppress
+from functools import partialmethod
 from pathlib import Path
 from unittest import mock
 
@@ -20,6 +24,7 @@ from mnist_tune.results import journal
 from mnist_tune.results.folder import exists
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.meta import read_meta
+from mnist_tune.results.writer import SweepWriter
 from mnist_tune.sweep import load_sweep
 from mnist_tune.tuning import options
 from mnist_tune.tuning.opening import open_sweep
@@ -220,6 +225,30 @@ def test_trials_that_were_stopped_early_are_not_said_to_train_longer(ended, caps
     said = "2 trials are added, 6 train for more epochs; 2 that were stopped early do not"
     assert capsys.readouterr().err.splitlines()[0] == said
     assert len(past.open) == 2 + 6
+
+
+@pytest.mark.promise("A resume that is killed while it adds to a sweep has added all or nothing")
+def test_a_resume_that_is_killed_while_it_adds_has_added_all_or_nothing(ended, tmp_path):
+    """At whichever of its writes."""
+    wanted = [TrialConfig(epochs=9, seed=number) for number in range(len(ENDS) + 2)]
+    before, found = [*read_journal(ended).known_trials(read_meta(ended)).values()], []
+    while wanted not in found[:-1]:
+        where, writes = shutil.copytree(ended, tmp_path / str(len(found))), itertools.count()
+
+        def write(self, *given, real, last=len(found), writes=writes):
+            if next(writes) == last:
+                raise KeyboardInterrupt
+            real(self, *given)
+
+        names = ("_append", "_write")
+        killed = {name: partialmethod(write, real=getattr(SweepWriter, name)) for name in names}
+        with mock.patch.multiple(SweepWriter, **killed), suppress(KeyboardInterrupt):
+            opened(where, wanted).writer.release()
+        again = opened(where)
+        again.writer.release()
+        found.append([*again.past.trials.values()])
+        assert found[-1] in (before, wanted)
+    assert found[0] == before
 
 
 def test_a_resumed_sweep_remembers_its_cluster_and_has_ended_until_trials_run_again(ended, monkeypatch):
