@@ -75,6 +75,8 @@ class Executor:
         )
         self._compiled: dict[tuple[Any, ...], Any] = {}
         self._seconds = dict.fromkeys(("compile_s", "train_s", "eval_s"), 0.0)
+        self.compiles = False
+        """Whether it compiles at this moment."""
 
     @property
     def state(self) -> TrainState:
@@ -203,8 +205,9 @@ class Executor:
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
+        start, self.compiles = time.perf_counter(), name == "compile_s"
         yield
+        self.compiles = False
         self._seconds[name] += time.perf_counter() - start
 
 

@@ -34,9 +34,10 @@ def limit_s(epochs: int, seconds: Collection[float], least_s: float) -> float:
     return max(least_s, FACTOR * median(seconds)) if epochs >= 2 and seconds and least_s else math.inf
 
 
-def watched(call: Callable[[], Result], limit_s: float) -> Result:
+def watched(call: Callable[[], Result], limit_s: float, pauses: Callable[[], bool] = lambda: False) -> Result:
     """Return what a call returns, or raise what it raises. If there is a limit, the call runs in a thread of its own.
-    If it takes longer, HungError is raised, and this process ends after `ANSWER_S`.
+    If it takes longer, not counting the time in which it `pauses`, HungError is raised, and this process ends after
+    `ANSWER_S`.
 
     The limit is that of many short waits, not of a clock. So a machine that sleeps, or a process that is stopped, does
     not hang: nobody waits meanwhile.
@@ -45,9 +46,11 @@ def watched(call: Callable[[], Result], limit_s: float) -> Result:
         return call()
     result: Future[Result] = Future()
     threading.Thread(target=answer, args=(result, call), daemon=True).start()
-    for _ in range(WAITS):
+    waits = 0
+    while waits < WAITS:
         if wait([result], min(limit_s / WAITS, threading.TIMEOUT_MAX)).done:
             return result.result()
+        waits += not pauses()
     threading.Timer(ANSWER_S, os._exit, (1,)).start()
     raise HungError(f"an epoch still ran after {limit_s / 60:.3g} minutes (--hang-minutes says how many it may take)")
 

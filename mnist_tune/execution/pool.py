@@ -106,8 +106,9 @@ class LanePool:
         process is about to end."""
         lanes = {lane_id: self.lanes[lane_id] for lane_id in lane_ids}
         limit = min(limit_s(lane.row["epoch"], lane.seconds, self._hang_s) for lane in lanes.values())
+        group = lanes[lane_ids[0]].group
         with classifying():
-            return watched(lambda: lanes[lane_ids[0]].group.run(lanes), limit)
+            return watched(lambda: group.run(lanes), limit, lambda: group.executor.compiles)
 
     def _group(self, config: TrialConfig) -> LaneGroup:
         key = Program.of(config, self._dataset.spec), config.label_noise, config.holdout

@@ -15,6 +15,7 @@ import pytest
 import mnist_tune
 from mnist_tune import Network, SweepOptions, TrialConfig
 from mnist_tune.execution import hanging, pool
+from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.execution.hanging import HungError, limit_s, watched
 from mnist_tune.tuning.sweep import run_sweep
 
@@ -49,7 +50,7 @@ def test_how_long_an_epoch_is_waited_for(epochs, seconds, least, limit):
 def test_how_long_a_trial_is_waited_for_follows_from_its_own_epochs(few_images, monkeypatch):
     limits = []
 
-    def watched(call, limit):
+    def watched(call, limit, pauses):
         limits.append(limit)
         return call()
 
@@ -59,6 +60,22 @@ def test_how_long_a_trial_is_waited_for_follows_from_its_own_epochs(few_images, 
     for _ in range(3):
         lanes.run(["a"])
     assert limits == [math.inf, math.inf, 600]
+
+
+def test_a_resumed_trial_that_compiles_in_a_new_process_does_not_hang(few_images, epoch_row, ends):
+    @mnist_tune.register("compiles for a second")
+    def linear(data):
+        def apply(params, images):
+            time.sleep(1)  # as JAX traces it
+            return images.reshape(len(images), -1) @ params
+
+        return Network(lambda key: jnp.zeros((data.size, data.classes)), apply)
+
+    lanes = pool.LanePool(few_images, 1, hang_s=0.5)
+    config = TrialConfig(architecture="compiles for a second")
+    lanes.attach("a", config)
+    lanes.attach("a", config, Checkpoint(lanes.checkpoint("a").arrays, epoch_row(5, batch_s=0.01)))
+    assert lanes.run(["a"])["a"]["epoch"] == 6
 
 
 def test_what_ends_in_time_is_answered(ends):
