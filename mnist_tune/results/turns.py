@@ -36,7 +36,7 @@ class Turn:
         self._file = folder / f".writer-{self._number}"
         try:
             with open(self._file, "x", opener=storage.no_link) as file:
-                file.write(platform.node())
+                file.write("\n".join(_here(folder)))
         except FileExistsError:
             raise UserError(f"another process has just written to {folder}; try again") from None
         for number, of_before in _files(folder).items():
@@ -63,22 +63,23 @@ class Turn:
         """
         lock, heard = self._folder / ".lock", 0
         try:
-            host, last = _sign(file)
-            if host in ("", platform.node()):  # on this node, the lock that we hold says that it has ended
+            names, last = _sign(file)
+            if _is_here(names, self._folder):  # the lock that we hold says that it has ended
                 return
             os.utime(lock)  # by the clock of the mount
             age = max((lock.stat().st_mtime_ns - last) / 1e9, 0)
             if (left := SILENCE_S - age) >= 0:
-                said = f"{host} wrote to {self._folder} {age:.0f} s ago"
+                said = f"{names[0]} wrote to {self._folder} {age:.0f} s ago"
                 say(f"{said}; waiting {left:.0f} s to see whether it still does")
-            while left > 0 and host:
+            while left > 0 and names:
                 time.sleep(pause := min(LOOK_S, left))
                 left -= pause
-                host, now = _sign(file)
-                if host and now != last:
+                names, now = _sign(file)
+                if names and now != last:
                     heard, last, left = heard + 1, now, SILENCE_S
                 if heard == 2:
-                    raise UserError(f"a sweep on {host} is writing to {self._folder}; wait for it, or stop it first")
+                    said = f"a sweep on {names[0]} is writing to {self._folder}"
+                    raise UserError(f"{said}; wait for it, or stop it first")
         except FileNotFoundError:  # another process began meanwhile, and has removed it
             raise UserError(f"another process has just written to {self._folder}; try again") from None
 
@@ -86,8 +87,8 @@ class Turn:
 def lives_elsewhere(folder: Path) -> bool:
     """Return whether a process on another node, whose lock may hold there only, is writing a folder."""
     with suppress(OSError, ValueError):  # there is no file
-        host, touched = _sign(max(_files(folder).items())[1])
-        return host not in ("", platform.node()) and time.time() - touched / 1e9 < SILENCE_S
+        names, touched = _sign(max(_files(folder).items())[1])
+        return not _is_here(names, folder) and time.time() - touched / 1e9 < SILENCE_S
     return False
 
 
@@ -97,7 +98,21 @@ def _files(folder: Path) -> dict[int, Path]:
     return {int(one[1]): folder / one[0] for one in found if one}
 
 
-def _sign(file: Path) -> tuple[str, int]:
-    """Return the host of a writer, empty if it has ended, and when it touched its file."""
+def _sign(file: Path) -> tuple[list[str], int]:
+    """Return where a writer is, as `_here` of its own, empty if it has ended, and when it touched its file."""
     with storage.open_file(file) as opened:
-        return opened.read().decode(errors="replace"), os.fstat(opened.fileno()).st_mtime_ns
+        return opened.read().decode(errors="replace").splitlines(), os.fstat(opened.fileno()).st_mtime_ns
+
+
+def _here(folder: Path) -> list[str]:
+    """Return the name of this host, and what names the mount of a folder: the boot of this machine, and the device. For
+    containers of one machine the second is the same, whatever they are called."""
+    found = [platform.node()]
+    with suppress(OSError):
+        found.append(f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {folder.stat().st_dev}")
+    return found
+
+
+def _is_here(names: list[str], folder: Path) -> bool:
+    """Return whether a writer is one whose lock holds for us, too, or has ended."""
+    return not names or not {*names}.isdisjoint(_here(folder))

@@ -26,7 +26,7 @@ def shared(monkeypatch):
 @pytest.fixture
 def on(monkeypatch):
     """A function after which this process is on a node of this name."""
-    return lambda name: monkeypatch.setattr(platform, "node", lambda: name)
+    return lambda name: monkeypatch.setattr(turns, "_here", lambda folder: [name])
 
 
 @pytest.mark.promise("One process writes a folder at a time, on a disk, on a shared mount and in object storage")
@@ -88,3 +88,14 @@ def test_one_that_was_killed_is_waited_for_and_its_name_is_said(tmp_path, on, mo
     on("a third")
     Turn(tmp_path, said.append)
     assert len(said) == 1, "nobody waits for one that has ended"
+
+
+@pytest.mark.promise("Nobody waits for a container of the same machine that was killed, whatever it was called")
+def test_a_container_does_not_wait_for_one_that_had_another_name(tmp_path, monkeypatch):
+    (tmp_path / ".lock").touch()
+    said = []
+    for name in ("one", "another"):
+        monkeypatch.setattr(platform, "node", lambda name=name: name)
+        Turn(tmp_path, said.append)
+    monkeypatch.setattr(platform, "node", lambda: "a third")
+    assert (said, is_being_written(tmp_path)) == ([], False)
