@@ -127,7 +127,7 @@ def load(sweep: Tables, trial_id: str | None, code: Any) -> Trained:
     if saved is None and found["stop_reason"].isin(UNDECIDED_REASONS).any():
         raise UserError(f"no state of trial {wanted} has been saved so far")
     if saved is None:
-        how = _again(trial, sweep.meta) if wanted in {*sweep.steady["trial_id"]} else "nothing does, its rate changed"
+        how = _again(trial, sweep.meta) if wanted in {*sweep.steady["trial_id"]} else "nothing does, its values changed"
         raise UserError(f"the state of trial {wanted} was not kept; to train it again: {how}")
     _name_again(sweep, trial.architecture, code)
     return _trained(trial, saved, _data(sweep.meta))

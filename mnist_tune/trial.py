@@ -170,6 +170,9 @@ def steps_of_epoch(images: int, batch_size: int, drop_last: bool) -> int:
     return images // batch_size if drop_last else -(-images // batch_size)
 
 
+IN_A_NEW_SWEEP = "; in a new sweep, --drop-last leaves it out"
+"""How the error of a trial ends that no resume can help, as a sweep keeps its options."""
+
 SMALL = 1 / 4
 """A last batch of less than this share of a batch is worth a word. Its gradient is then twice as noisy as the others',
 or more, and its step is as large."""

@@ -15,6 +15,7 @@ from mnist_tune import storage
 from mnist_tune.columns import EPOCHS, first_wrong
 from mnist_tune.errors import UserError
 from mnist_tune.storage import Place
+from mnist_tune.trial import TrialConfig
 
 SCHEMA = 2
 
@@ -41,6 +42,8 @@ class Checkpoint:
     arrays: dict[str, np.ndarray]
     row: Row
     """A resumed trial reports it again, in case it was killed between saving and reporting."""
+    config: TrialConfig | None = None
+    """What it was trained with, which a scheduler may have changed; None in states of older versions."""
 
     def save(self, where: Place) -> None:
         """Write the state atomically: after a kill, or on a full disk, the file holds the old or the new state. Raises
@@ -50,6 +53,7 @@ class Checkpoint:
         shorter one would be newer than the rows that are left, and of no use.
         """
         meta = {"schema": SCHEMA, "names": list(self.arrays), "row": self.row}
+        meta["config"] = self.config and self.config.to_dict()
         meta["types"] = {name: array.dtype.name for name, array in self.arrays.items() if array.dtype.kind == "V"}
         members: dict[str, Any] = {f"array_{i:03d}": array for i, array in enumerate(self.arrays.values())}
         members["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
@@ -88,7 +92,7 @@ def _parsed(content: bytes) -> Checkpoint:
     row = meta["row"]
     if bad := first_wrong(row, EPOCHS[1:]) or "untrained_loss" * (row.get("untrained_loss") is None):
         raise ValueError(f"{bad} in its row is missing or has the wrong type")
-    return Checkpoint(arrays, row)
+    return Checkpoint(arrays, row, TrialConfig.from_dict(meta["config"]) if meta.get("config") else None)
 
 
 def _small_float(name: str) -> np.dtype[Any]:

@@ -88,7 +88,7 @@ class LanePool:
         """Return the state of a lane, as host arrays."""
         lane = self.lanes[lane_id]
         with classifying():
-            return Checkpoint(lane.group.executor.read(lane.slot), lane.row)
+            return Checkpoint(lane.group.executor.read(lane.slot), lane.row, lane.config)
 
     def run(self, lane_ids: Sequence[str]) -> dict[str, Row]:
         """Train and evaluate some lanes of one group for one epoch, and return their rows of the `epochs` table. The

@@ -31,13 +31,6 @@ def varied(trials: pd.DataFrame) -> list[str]:
     return [name for name in (*FAMILY, "epochs_asked") if name in trials and trials[name].nunique() > 1]
 
 
-def rate_changed(trials: pd.DataFrame, epochs: pd.DataFrame) -> pd.Series:
-    """Return whether each trial changed its learning rate while it trained, as population based training does. It says
-    nothing of any rate, and its rate in `trials` is only the last one."""
-    rates = epochs.groupby("trial_id")["learning_rate"].nunique() if "learning_rate" in epochs else pd.Series(dtype=int)
-    return trials["trial_id"].map(rates) > 1
-
-
 def families(trials: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the trials of each family with its title, such as `mlp-16-tanh, batch size 64`, in order."""
     names = ["architecture", *(name for name in varied(trials) if name != "architecture")]

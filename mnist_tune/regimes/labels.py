@@ -17,7 +17,7 @@ from mnist_tune.numbers import rate, told_apart
 from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.divergence import PATIENCE
-from mnist_tune.regimes.families import SIBLINGS, rate_changed, setting, varied
+from mnist_tune.regimes.families import SIBLINGS, setting, varied
 from mnist_tune.regimes.forecast import SOONEST, Forecast, epochs_to, forecast, reached, target_of
 from mnist_tune.regimes.learned_share import Loss, as_share, least_loss
 from mnist_tune.regimes.noise import SIGMAS
@@ -52,6 +52,9 @@ ON_ITS_WAY, LEFT = "on its way", "left the target"
 
 LABELLED = ("curve_regime", "regime", "regime_evidence", "target", "reaches", "reaches_from", "reaches_to")
 """The columns that `label_trials` adds."""
+
+FEW_ENDS = 16
+"""Shares that were learned are made anew each time that one in so many trials has ended since."""
 
 Label = tuple[str, str]
 """A regime, and the evidence for it."""
@@ -233,14 +236,17 @@ class Family:
         self._leading, self._ended, self._is_stale = list[int](), set[int](), True
         """The trials that the target follows from, and those that have ended since it was asked for; whether it is to
         be asked of all, as are the shares."""
+        self._ends, self._shared = 0, 0
+        """How many trials have ended, and how many had when the shares were made."""
 
     def put(self, name: Hashable, one: Trial) -> None:
         """Take up a trial as it is so far."""
         row, curve = self._rows.setdefault(name, len(self._rows)), one.curve
-        shares = curve.complete and not curve.data.by_accuracy
-        self._is_stale |= self._running or shares or any(of.complete for of in self._curves[row : row + 1])
+        self._is_stale |= self._running or any(of.complete for of in self._curves[row : row + 1])
         if curve.complete:
             self._ended.add(row)
+            self._ends += 1
+            self._is_stale |= not curve.data.by_accuracy and FEW_ENDS * (self._ends - self._shared) >= self._ends
         self._curves[row : row + 1] = [curve]
         self._set(row, replace(one, curve=as_share(curve, self._loss)))
 
@@ -257,7 +263,7 @@ class Family:
     def trial(self, name: Hashable) -> Trial:
         """Return a trial with what its family says of its target."""
         if self._is_stale:
-            self._ended = set(self._rows.values())
+            self._ended, self._shared = set(self._rows.values()), self._ends
             if not self._curves[0].data.by_accuracy:
                 self._loss = least_loss(self._curves)
                 for row, one in enumerate(self._trials):
@@ -382,7 +388,8 @@ def label_trials(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts) ->
     names = [name for name in SIBLINGS if name in trials]
     # By "index", since pandas 2 makes no records of a table without columns: of a sweep over rates alone.
     settings = trials[varied(trials)].reset_index(drop=True).to_dict("index")
-    alone = trials["trial_id"].where(rate_changed(trials, epochs), "")  # siblings are compared by their rates
+    changed = trials.get("changed", pd.Series(False, trials.index))
+    alone = trials["trial_id"].where(changed, "")  # siblings are compared by their rates
     groups = trials.groupby([*(trials[name] for name in names), alone], sort=False).indices.values()
     found: dict[int, tuple[Any, ...]] = {}
     for rows in groups:

@@ -100,9 +100,9 @@ def _answer(sweep: Tables, where: str) -> Answer:
     best = sweep.best()
     if best.empty:
         changed = len(sweep.steady) < len(trials)
-        head = "No setting has run all its epochs" + " with one learning rate" * changed
+        head = "No setting has run all its epochs" + " unchanged" * changed
         if sweep.steady["stop_reason"].eq("completed").any():
-            which = "kept its learning rate and " * changed
+            which = "stayed unchanged and " * changed
             head = f"No setting that {which}ran all its epochs did better than guessing"
         said, asked = (*running, *_facts(sweep, best)), tuple(_questions(sweep, where, best))
         return Answer(head, said, tuple(_ranges(sweep)), asked)

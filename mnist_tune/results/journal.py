@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from mnist_tune import storage
-from mnist_tune.columns import COUNT, EPOCHS, ID, TEXT, Column, Kind, first_wrong
+from mnist_tune.columns import COUNT, EPOCHS, FLAG, ID, TEXT, Column, Kind, first_wrong
 from mnist_tune.data_spec import ARRAYS
 from mnist_tune.errors import UserError
 from mnist_tune.invocation import resume, started_by, words
@@ -74,6 +74,8 @@ class Journal:
     twice."""
     trials: dict[str, TrialConfig]
     """The trials that `sweep.json` lacks, or has with other values."""
+    changed: set[str]
+    """Those that a scheduler has changed while they trained."""
     ends: dict[str, dict[str, Any]]
     undecided: bool
     """Whether no trial's end follows the last row: a kill may have come before its trial was stopped."""
@@ -96,7 +98,7 @@ def read_journal(path: Path) -> Journal:
     file, first, undecided = path / JOURNAL, 1, False
     _refuse_parts(file)
     epochs, damaged, count = [SCHEMA.empty_table()], list[int](), 0
-    trials, ends = dict[str, TrialConfig](), dict[str, dict[str, Any]]()
+    trials, changed, ends = dict[str, TrialConfig](), set[str](), dict[str, dict[str, Any]]()
     with (
         storage.attempt(f"read {file}"),
         suppress(FileNotFoundError),
@@ -108,6 +110,7 @@ def read_journal(path: Path) -> Journal:
             for event in filter(None, others.values()):
                 if event["kind"] == "trial":
                     trials[event["trial_id"]] = TrialConfig.from_dict(event["config"])
+                    changed |= {event["trial_id"]} if event.get("changed") else set()
                 elif event["kind"] == "end":
                     ends[event["trial_id"]] = event
             for i in reversed(range(len(lines))):
@@ -122,7 +125,7 @@ def read_journal(path: Path) -> Journal:
     if damaged:
         where = "s" * (count > 1) + " " + ", ".join(map(str, damaged[:5])) + ", ..." * (count > 5)
         _warn_once(f"{file}: skipped {counted(count, 'damaged line')} (line{where}) and read all others")
-    return Journal(pa.concat_tables(epochs).to_pandas(), trials, ends, undecided)
+    return Journal(pa.concat_tables(epochs).to_pandas(), trials, changed, ends, undecided)
 
 
 def mend_last_line(journal: Path) -> None:
@@ -184,7 +187,11 @@ def _is_config(value: Any) -> bool:
 _TRIAL_ID = Column("trial_id", ID, needed=True)
 
 _EVENTS = {
-    "trial": (_TRIAL_ID, Column("config", Kind("a trial's configuration", _is_config), needed=True)),
+    "trial": (
+        _TRIAL_ID,
+        Column("config", Kind("a trial's configuration", _is_config), needed=True),
+        Column("changed", FLAG),
+    ),
     "epoch": EPOCHS,
     "writer": (Column("number", COUNT, needed=True),),
     "end": (_TRIAL_ID, Column("stop_reason", ID, needed=True), Column("error", TEXT)),

@@ -31,7 +31,7 @@ from mnist_tune.errors import UserError
 from mnist_tune.regimes.contest import CONTENDERS, Contest
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import late_falls, standing, to_decide
-from mnist_tune.regimes.families import families, rate_changed, varied
+from mnist_tune.regimes.families import families, varied
 from mnist_tune.regimes.labels import REGIMES, label_trials
 from mnist_tune.regimes.learned_share import loss_noises
 from mnist_tune.regimes.measured_edge import MeasuredEdge, measured_edges
@@ -90,8 +90,8 @@ class Tables:
 
     @cached_property
     def steady(self) -> pd.DataFrame:
-        """The trials that kept their learning rate, and so say something of it (`rate_changed`)."""
-        return self.trials[~rate_changed(self.trials, self.epochs)]
+        """The trials that kept their settings, and so say something of them."""
+        return self.trials[self.trials["changed"].ne(True)]
 
     def best(self) -> pd.DataFrame:
         """Return the settings that compete to be the best, the best first. Of equally accurate ones, that with the
@@ -299,11 +299,11 @@ def tables(path: Path, meta: dict[str, Any], running: bool | None = False) -> Ta
         {"stop_reason": "interrupted", "error": ""}
         | journal.ends.get(trial_id, {})
         | config.to_dict()
-        | {"trial_id": trial_id, "epochs_asked": config.epochs}
+        | {"trial_id": trial_id, "epochs_asked": config.epochs, "changed": trial_id in journal.changed}
         for trial_id, config in journal.known_trials(meta).items()
     ]
     known = [field.name for field in fields(TrialConfig)]
-    trials = pd.DataFrame(rows, columns=[*known, "trial_id", "epochs_asked", "stop_reason", "error"])
+    trials = pd.DataFrame(rows, columns=[*known, "trial_id", "epochs_asked", "changed", "stop_reason", "error"])
     trials = trials.join(_summary(epochs), on="trial_id")
     without_epochs = dict.fromkeys(("epochs_run", "best_epoch"), 0) | dict.fromkeys(TIMES, 0.0)
     trials = trials.fillna(without_epochs).astype({"epochs_run": int, "best_epoch": int})

@@ -215,9 +215,9 @@ class SweepWriter:
         self.meta |= {"ended": None, "resumed": [*self.meta.get("resumed", []), at]}
         self._write_meta()
 
-    def trial(self, trial_id: str, config: TrialConfig) -> None:
+    def trial(self, trial_id: str, config: TrialConfig, changed: bool = False) -> None:
         """Record a trial that `sweep.json` lacks: proposed by a searcher, or changed by population based training."""
-        self._append({"kind": "trial", "trial_id": trial_id, "config": config.to_dict()})
+        self._append({"kind": "trial", "trial_id": trial_id, "config": config.to_dict(), "changed": changed})
 
     def epoch(self, trial_id: str, row: Mapping[str, Any], repeated: bool) -> bool:
         """Record an epoch's row, and return whether it was recorded: rows that a resumed trial repeats only if lost."""

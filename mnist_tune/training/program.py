@@ -25,7 +25,7 @@ from mnist_tune.training.classifier import classifier
 from mnist_tune.training.networks import initial
 from mnist_tune.training.optimizers import Hyperparameters, Step
 from mnist_tune.training.task import Task
-from mnist_tune.trial import TrialConfig
+from mnist_tune.trial import IN_A_NEW_SWEEP, TrialConfig
 
 Data = Any
 """The examples of all splits on the device, a tree of arrays with one leading axis: of a classifier, images [n, *shape]
@@ -135,7 +135,7 @@ class Program:
         try:
             state, last = step(state, (order[full * self.batch_size :], first + jnp.int32(full)))
         except Exception as error:  # as in a loss of pairs
-            raise UserError(f"the last batch of {rest} fails, {in_a_line(error)}; --drop-last leaves it out") from error
+            raise UserError(f"the last batch of {rest} fails, {in_a_line(error)}{IN_A_NEW_SWEEP}") from error
         return state, jnp.append(losses, last)
 
     def _gradient_step(self, params: Any, opt: Any, state: Any, batch: Any, key: Array, tx: Any) -> Any:

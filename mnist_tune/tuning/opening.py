@@ -20,6 +20,7 @@ from mnist_tune.data_spec import ARRAYS, DataSpec, TaskSpec
 from mnist_tune.errors import UserError, redacted
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.machine import changed_versions, describe_environment
+from mnist_tune.numbers import counted
 from mnist_tune.own_code.loading import check_again, names_in, sources
 from mnist_tune.results.folder import fetched, new_folder
 from mnist_tune.results.journal import read_journal
@@ -31,7 +32,7 @@ from mnist_tune.runtime.ray_session import check_session
 from mnist_tune.storage import Place
 from mnist_tune.training.architectures import architecture, kind_of
 from mnist_tune.training.optimizers import check_optimizer
-from mnist_tune.trial import RETRIED, TrialConfig, closest, retried, small_last_batch
+from mnist_tune.trial import IN_A_NEW_SWEEP, RETRIED, TrialConfig, closest, retried, small_last_batch
 from mnist_tune.tuning.options import AUTO, SweepOptions
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.tasks import check_networks, load_data
@@ -236,8 +237,8 @@ def _open_again(
             longer, stopped = len(asked_for & past.open.keys()), len(asked_for & past.ended.keys() - past.failed)
             also = f"; {stopped} that were stopped early do not" * bool(stopped)
             say(f"{len(more) - len(asked_for)} trials are added, {longer} train for more epochs{also}")
-        if past.failed:
-            say(f"{len(past.failed)} trials ended in an error; --retry-errored trains them again")
+        if again := sum(IN_A_NEW_SWEEP not in str(journal.ends[trial_id].get("error")) for trial_id in past.failed):
+            say(f"{counted(again)} ended in an error; --retry-errored trains what failed again")
         writer.last_epochs = past.last_epochs
         saved = writer.saved()
         _remove_states_without_rows(writer, past, saved & past.open.keys())

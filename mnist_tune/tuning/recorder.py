@@ -92,8 +92,8 @@ class Recorder(UnsavedCallback):
     def _record(self, trial_id: str, config: TrialConfig) -> None:
         """Record a trial's config if it is new or a scheduler changed it."""
         if config != self._configs.get(trial_id):
+            self._writer.trial(trial_id, config, changed=trial_id in self._configs)
             self._configs[trial_id] = config
-            self._writer.trial(trial_id, config)
 
     def _fail(self, trial: Any, error: str) -> None:
         """Record that a trial ended in an error. If its config is invalid, it has no row, so print the error."""

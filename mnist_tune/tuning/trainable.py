@@ -120,8 +120,8 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
             except DamagedStateError as error:
                 self._news["warning"] = f"{error}; trial {self._lane_id} starts from its first epoch"
                 self._may_repeat = False
-        if own is not None:  # a scheduler may have changed its rate, and a kill come before a row of it was written
-            self._config = replace(self._config, learning_rate=own.row["learning_rate"])
+        if own and own.config:  # a scheduler may have changed it, and a kill come before a row of it was written
+            self._config = replace(own.config, epochs=self._config.epochs)
             self._news["trial_config"] = self._config
         self._pool.attach(self._lane_id, self._config, self._loaded or own)
         self._attached = True

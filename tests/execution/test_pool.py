@@ -220,6 +220,7 @@ def test_a_rate_changed_in_mid_flight_is_the_one_used(few_images):
     pool.attach("a", TrialConfig(architecture="mlp-8-tanh", learning_rate=0.1))
     before = pool.run(["a"])["a"]
     checkpoint = pool.checkpoint("a")
+    assert checkpoint.config == pool.lanes["a"].config
     after = {}
     for rate in (1e-12, 0.1, 0.2):
         pool.attach("a", TrialConfig(architecture="mlp-8-tanh", learning_rate=rate), checkpoint)

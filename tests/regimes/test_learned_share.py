@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -128,6 +129,16 @@ def test_what_left_for_good_has_diverged():
     nan = np.where(T < 6, falls(0.3), np.nan)
     found = labels(curve(falls(0.6), noise=1e-3), curve(gone, diverged=True), curve(above), curve(nan))
     assert found == ["converged", "diverged", "diverged", "diverged"]
+
+
+def test_not_every_trial_that_ends_makes_the_shares_of_all_anew(monkeypatch):
+    """While trials run, a verdict would take as long as there are trials."""
+    family, made = Family(running=False), mock.Mock(wraps=least_loss)
+    monkeypatch.setattr("mnist_tune.regimes.labels.least_loss", made)
+    for i in range(200):
+        family.put(i, Trial(0.1, 0.0, curve(falls(0.6), noise=1e-3)))
+        family.trial(i)
+        assert made.call_count == i + 1 or (i > 30 and made.call_count < 80)
 
 
 def test_two_losses_in_a_sentence_are_told_apart():

@@ -61,21 +61,23 @@ def test_what_was_not_measured_has_no_line_and_no_number(new_writer, epoch_row, 
     assert list(ran(nothing)) == ["trials ended", "resumed"]
 
 
-def test_a_rate_that_was_changed_in_the_middle_stands_for_no_trial(made_up_sweep):
+def test_a_setting_that_was_changed_in_the_middle_stands_for_no_trial(made_up_sweep):
     """As population based training does: such a trial is neither best, nor at a rate in a range."""
     sweep = made_up_sweep([0.05, 0.2, 0.4])
-    changed = sweep.epochs["trial_id"].eq("00002") & (sweep.epochs["epoch"] > 2)
-    found = replace(sweep, epochs=sweep.epochs.assign(learning_rate=changed.map({True: 0.4, False: 0.1})))
+    found = replace(sweep, trials=sweep.trials.assign(changed=sweep.trials["trial_id"].eq("00002")))
     assert sweep.best()["learning_rate"].iloc[0] == 0.4
     assert found.best()["learning_rate"].tolist() == [0.2, 0.05]
     assert "0.4" not in answer(found).lines[-1]
-    assert next(notes(found)).startswith("1 trial changed the learning rate while training, so")
+    assert next(notes(found)).startswith("1 trial changed settings while training, so")
     every = replace(found, trials=found.trials[2:].reset_index(), meta=found.meta | {"search": True})
     assert every.best().empty
     assert next(notes(every)).startswith("1 trial")
-    said = "No setting has run all its epochs with one learning rate"
+    said = "No setting has run all its epochs unchanged"
     assert answer(every).headline == said
-    for name, why in ((None, "is known to be best; name a trial"), ("00002", "train it again: nothing does, its rate")):
+    for name, why in (
+        (None, "is known to be best; name a trial"),
+        ("00002", "train it again: nothing does, its"),
+    ):
         with pytest.raises(UserError, match=why):
             every.load(name)
 
@@ -146,13 +148,12 @@ def test_the_time_between_an_interruption_and_a_resume_is_no_time_of_training(ma
     assert time_left(replace(live, epochs=live.epochs[:3])) == "", "too little is known"
 
 
-def test_siblings_say_nothing_of_a_trial_whose_rate_was_changed(made_up_sweep):
+def test_siblings_say_nothing_of_a_trial_whose_settings_were_changed(made_up_sweep):
     sweep = made_up_sweep([0.03, 0.2, 0.4], epochs=8)
     labels = sweep.trials.set_index("trial_id")
     assert labels.loc["00000", "curve_regime"] != labels.loc["00000", "regime"]
-    changed = sweep.epochs["trial_id"].eq("00000") & (sweep.epochs["epoch"] > 2)
-    epochs = sweep.epochs.assign(learning_rate=changed.map({True: 0.4, False: 0.03}))
-    labels = label_trials(sweep.trials, epochs, data_facts(sweep.meta)).set_index("trial_id")
+    trials = sweep.trials.assign(changed=sweep.trials["trial_id"].eq("00000"))
+    labels = label_trials(trials, sweep.epochs, data_facts(sweep.meta)).set_index("trial_id")
     assert labels.loc["00000", "curve_regime"] == labels.loc["00000", "regime"]
 
 

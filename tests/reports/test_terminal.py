@@ -14,12 +14,13 @@ from mnist_tune.reports import terminal
 from mnist_tune.reports.table import MANY
 from mnist_tune.reports.terminal import print_report
 from mnist_tune.reports.view import RANGES
+from mnist_tune.trial import IN_A_NEW_SWEEP
 
 DONE, DIVERGED, CUT = ("completed",), ("diverged",), ("interrupted",)
 
 
 def test_the_resume_command_depends_on_how_the_sweep_was_started(sweep, capsys):
-    found = sweep(DONE, DIVERGED, CUT, ("error", "full"))
+    found = sweep(DONE, ("error", f"as it is{IN_A_NEW_SWEEP}"), CUT, ("error", "full"))  # no resume helps the first
     by_command, by_call = f"mnist-tune resume {found.path}", f"the same run_search, with resume='{found.path}'"
     failed = f"{by_command} --retry-errored", f"{by_call} and SweepOptions(retry_errored=True)"
     for meta in ({"name": "mine"}, {"name": "lr_regimes"}, {"name": "mine", "search": True}):

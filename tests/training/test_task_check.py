@@ -235,7 +235,7 @@ def test_a_loss_of_pairs_says_what_leaves_out_an_odd_last_batch():
     register("pairs")(lambda: replace(GOOD, loss=pairs))
     program = Program.of(TrialConfig(architecture="pairs", batch_size=8), check_task("pairs", []).spec)
     given = program.shapes, dict.fromkeys(program.step.names, 0.1), jnp.zeros(2, jnp.uint32), TRAIN
-    with pytest.raises(UserError, match=r"the last batch of 3 fails, TypeError.*; --drop-last leaves it"):
+    with pytest.raises(UserError, match=r"the last batch of 3 fails, TypeError.*; in a new sweep, --drop-last"):
         jax.eval_shape(program.train_epoch, *given, jnp.arange(19))
 
 

@@ -49,7 +49,12 @@ def test_a_row_is_recorded_under_the_values_that_its_epoch_had(new_writer, epoch
     trial = made_up(trial_id="00000", learning_rate=0.5, epochs=4)
     recorder.on_trial_result(0, [], trial, result_of(epoch_row(1), config))
     recorder.on_trial_result(0, [], trial, result_of(epoch_row(2), None))  # as before
-    assert tables(writer.path, writer.meta).trials["learning_rate"].tolist() == [0.1]
+    found = tables(writer.path, writer.meta)
+    assert found.steady["learning_rate"].tolist() == [0.1]
+    recorder.on_trial_result(0, [], trial, result_of(epoch_row(3), replace(config, momentum=0.5)))
+    found = tables(writer.path, writer.meta)
+    assert found.trials[["momentum", "changed"]].to_numpy().tolist() == [[0.5, True]]
+    assert found.steady.empty
     writer.finish()
 
 

@@ -26,6 +26,7 @@ from mnist_tune.results.journal import read_journal
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.sweep import load_sweep
+from mnist_tune.trial import IN_A_NEW_SWEEP
 from mnist_tune.tuning import options
 from mnist_tune.tuning.opening import open_sweep
 from mnist_tune.tuning.options import SweepOptions
@@ -165,7 +166,7 @@ def ended(new_writer, epoch_row, mnist_5k, tmp_path, monkeypatch):
             loss = math.nan if reason == "diverged" else 0.5
             writer.epoch(trial_id, epoch_row(epoch, loss, scores='{"kl": 0.25}'), False)
         if reason:
-            writer.end(trial_id, reason)
+            writer.end(trial_id, reason, "as it is" + IN_A_NEW_SWEEP * (trial_id == "00008"))
     writer.trial("00001", TrialConfig(epochs=6, seed=1))
     writer.finish(ended="then")
     for trial_id in (*ENDS, "00010"):
@@ -207,7 +208,7 @@ def test_trials_that_ended_in_an_error_go_on_if_asked_to(ended, again, capsys):
     writer, past = found.writer, found.past
     assert sorted(past.open.keys() & {"00008", "00009"}) == ["00008", "00009"] * again
     assert sorted(past.failed) == ["00008", "00009"] * (not again)
-    said = "2 trials ended in an error; --retry-errored trains them again"
+    said = "1 trial ended in an error; --retry-errored trains what failed again"
     assert capsys.readouterr().err.splitlines() == [said] * (not again)
     gone = {"00004", "00005", "00006", "00007", "00010"} | ({"00008", "00009"} if again else set())
     assert writer.saved() == {*ENDS} - gone
@@ -233,10 +234,10 @@ def test_a_resume_that_is_killed_while_it_adds_has_added_all_or_nothing(ended, t
     wanted = [TrialConfig(epochs=9, seed=number) for number in range(len(ENDS) + 2)]
     before, found = [*read_journal(ended).known_trials(read_meta(ended)).values()], []
     while wanted not in found[:-1]:
-        where, writes = shutil.copytree(ended, tmp_path / str(len(found))), itertools.count()
+        where, writes = shutil.copytree(ended, tmp_path / str(len(found))), itertools.repeat(None, len(found))
 
-        def write(self, *given, real, last=len(found), writes=writes):
-            if next(writes) == last:
+        def write(self, *given, real, writes=writes):
+            if next(writes, "killed"):
                 raise KeyboardInterrupt
             real(self, *given)
 

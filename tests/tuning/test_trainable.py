@@ -1,6 +1,7 @@
 """The trainable of a trial, with a made-up pool: resume, lost lanes, reuse for another trial, what it tells Tune."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -140,10 +141,10 @@ def test_an_epoch_that_was_saved_but_not_told_before_the_lane_was_lost_is_report
     trial = start()
     trial.step()
     pool.failures = [LaneLostError("its server died")]
-    row = epoch_row(2, train_loss=0.5, learning_rate=0.4)  # a population had changed it
-    Checkpoint({}, row).save(tmp_path / "00000.npz")
+    changed = TrialConfig(learning_rate=0.4, momentum=0.9, epochs=3)  # by a population; then more epochs were asked for
+    Checkpoint({}, epoch_row(2, train_loss=0.5), changed).save(tmp_path / "00000.npz")
     found = trial.step()
-    assert (found["epoch"], found["repeated"], found["trial_config"].learning_rate) == (2, True, 0.4)
+    assert (found["epoch"], found["repeated"], found["trial_config"]) == (2, True, replace(changed, epochs=EPOCHS))
     assert trial.step()["epoch"] == 3
     assert pool.calls[-1] == ("attach", "00000", 0.4, 2)  # and trains on with it
 
