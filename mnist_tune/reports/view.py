@@ -25,7 +25,7 @@ from mnist_tune.reports.answer import Answer, answer, keys
 from mnist_tune.reports.findings import SPLITS
 from mnist_tune.reports.ranges import VERBS
 from mnist_tune.reports.styles import LINES
-from mnist_tune.results.tables import Tables
+from mnist_tune.results.tables import Tables, distinct
 from mnist_tune.trial import LIVE_REASONS
 
 FEW = 24
@@ -172,10 +172,8 @@ class View:
         """The trials and the epochs of each sweep, with ids that differ; without the test set's scores if a search
         compares its trials on images held out."""
         found = []
-        for i, sweep in enumerate(self.sweeps):
+        for sweep in distinct(self.sweeps):
             tables, left_out = [sweep.trials, sweep.epochs], ("test_", "best_")
-            if len(self.sweeps) > 1:
-                tables = [one.assign(trial_id=f"{i}:" + one["trial_id"]) for one in tables]
             if sweep.meta.get("search") and held_out(sweep.trials) != "test":
                 tables = [one[[name for name in one if not name.startswith(left_out)]] for one in tables]
             found.append(tables)

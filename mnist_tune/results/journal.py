@@ -11,7 +11,7 @@ import os
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -84,8 +84,7 @@ class Journal:
         """Return every trial of a sweep by its id: those planned and those proposed later, with their latest values. A
         resume that asks for more epochs plans them."""
         known = {i: TrialConfig.from_dict(config) for i, config in meta["trials"].items()}
-        longest = {i: max(one.epochs, known.get(i, one).epochs) for i, one in self.trials.items()}
-        return known | {i: replace(one, epochs=longest[i]) for i, one in self.trials.items()}
+        return known | {i: one for i, one in self.trials.items() if i not in known or one.epochs >= known[i].epochs}
 
 
 def read_journal(path: Path) -> Journal:
@@ -185,13 +184,10 @@ def _is_config(value: Any) -> bool:
 
 
 _TRIAL_ID = Column("trial_id", ID, needed=True)
+_CONFIG = Column("config", Kind("a trial's configuration", _is_config), needed=True)
 
 _EVENTS = {
-    "trial": (
-        _TRIAL_ID,
-        Column("config", Kind("a trial's configuration", _is_config), needed=True),
-        Column("changed", FLAG),
-    ),
+    "trial": (_TRIAL_ID, _CONFIG, Column("changed", FLAG)),
     "epoch": EPOCHS,
     "writer": (Column("number", COUNT, needed=True),),
     "end": (_TRIAL_ID, Column("stop_reason", ID, needed=True), Column("error", TEXT)),

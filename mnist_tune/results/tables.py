@@ -220,15 +220,22 @@ def settings_of(found: pd.DataFrame) -> list[TrialConfig]:
 def together(sweeps: Sequence[Tables]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Return the trials, the epochs and the measurements of sharpness of several sweeps, with ids that differ. Raises
     `UserError` if no sharpness was measured in any."""
-    if not any("sharpness_steps" in sweep.epochs for sweep in sweeps):
-        sweeps[0].sharpness()  # raises
-    parts: list[list[pd.DataFrame]] = [[], [], []]
-    for i, sweep in enumerate(sweeps):
-        tables = [sweep.trials, sweep.epochs, *([sweep.sharpness()] if "sharpness_steps" in sweep.epochs else [])]
-        for found, table in zip(parts, tables, strict=False):
-            found.append(table.assign(trial_id=f"{i}-" + table["trial_id"]))
-    trials, epochs, measured = (pd.concat(found, ignore_index=True) for found in parts)
-    return trials, epochs, measured
+    sweeps = distinct(sweeps)
+    measured = [one for one in sweeps if "sharpness_steps" in one.epochs] or sweeps[:1]  # of which the first raises
+    parts = [one.trials for one in sweeps], [one.epochs for one in sweeps], [one.sharpness() for one in measured]
+    trials, epochs, sharpness = (pd.concat(found, ignore_index=True) for found in parts)
+    return trials, epochs, sharpness
+
+
+def distinct(sweeps: Sequence[Tables]) -> list[Tables]:
+    """Return these sweeps with ids of trials that differ: those of several begin with the number of their sweep."""
+
+    def numbered(table: pd.DataFrame, number: int) -> pd.DataFrame:
+        return table.assign(trial_id=f"{number}:" * (len(sweeps) > 1) + table["trial_id"])
+
+    return [
+        replace(one, trials=numbered(one.trials, i), epochs=numbered(one.epochs, i)) for i, one in enumerate(sweeps)
+    ]
 
 
 def as_csv(table: pd.DataFrame) -> str:

@@ -63,23 +63,22 @@ class Turn:
         """
         lock, heard = self._folder / ".lock", 0
         try:
-            names, last = _sign(file)
-            if _is_here(names, self._folder):  # the lock that we hold says that it has ended
+            who, last = _sign(file)
+            if _is_here(who, self._folder):  # the lock that we hold says that it has ended
                 return
             os.utime(lock)  # by the clock of the mount
             age = max((lock.stat().st_mtime_ns - last) / 1e9, 0)
             if (left := SILENCE_S - age) >= 0:
-                said = f"{names[0]} wrote to {self._folder} {age:.0f} s ago"
+                said = f"{who[0]} wrote to {self._folder} {age:.0f} s ago"
                 say(f"{said}; waiting {left:.0f} s to see whether it still does")
-            while left > 0 and names:
+            while left > 0 and who:
                 time.sleep(pause := min(LOOK_S, left))
                 left -= pause
-                names, now = _sign(file)
-                if names and now != last:
+                who, now = _sign(file)
+                if who and now != last:
                     heard, last, left = heard + 1, now, SILENCE_S
                 if heard == 2:
-                    said = f"a sweep on {names[0]} is writing to {self._folder}"
-                    raise UserError(f"{said}; wait for it, or stop it first")
+                    raise UserError(f"a sweep on {who[0]} is writing to {self._folder}; wait for it, or stop it first")
         except FileNotFoundError:  # another process began meanwhile, and has removed it
             raise UserError(f"another process has just written to {self._folder}; try again") from None
 
@@ -87,8 +86,8 @@ class Turn:
 def lives_elsewhere(folder: Path) -> bool:
     """Return whether a process on another node, whose lock may hold there only, is writing a folder."""
     with suppress(OSError, ValueError):  # there is no file
-        names, touched = _sign(max(_files(folder).items())[1])
-        return not _is_here(names, folder) and time.time() - touched / 1e9 < SILENCE_S
+        who, touched = _sign(max(_files(folder).items())[1])
+        return not _is_here(who, folder) and time.time() - touched / 1e9 < SILENCE_S
     return False
 
 
@@ -113,6 +112,6 @@ def _here(folder: Path) -> list[str]:
     return found
 
 
-def _is_here(names: list[str], folder: Path) -> bool:
+def _is_here(who: list[str], folder: Path) -> bool:
     """Return whether a writer is one whose lock holds for us, too, or has ended."""
-    return not names or not {*names}.isdisjoint(_here(folder))
+    return not who or not {*who}.isdisjoint(_here(folder))
