@@ -196,9 +196,11 @@ class Remote:
 
     def _upload_new(self) -> None:
         files = dict(self.files)  # so that the tables are final if `sweep.json` says that the sweep has ended
-        self._upload_journal()
-        for name in FILES:
-            if files.get(name) is not self._uploaded.get(name):
+        runs = b'"ended": null' in files[META]  # then it comes first: rows are of trials that it plans
+        for name in (META, JOURNAL, *TABLES) if runs else (JOURNAL, *FILES):
+            if name == JOURNAL:
+                self._upload_journal()
+            elif files.get(name) is not self._uploaded.get(name):
                 self._put(name, files[name])
                 self._uploaded[name] = files[name]
 

@@ -231,7 +231,7 @@ def _open_again(
             for trial_id in failed:
                 writer.end(trial_id, "interrupted")  # so that it is resumed after another kill, too
                 journal.ends[trial_id] = {"stop_reason": "interrupted"}
-        past = Past.of(journal, meta, more)
+        past = Past.of(journal, meta)
         if more:
             asked_for = more.keys() & known.keys()
             longer, stopped = len(asked_for & past.open.keys()), len(asked_for & past.ended.keys() - past.failed)

@@ -47,9 +47,9 @@ class Past:
             self.histories = Histories.of(self.rows, self.trials)
 
     @classmethod
-    def of(cls, journal: Journal, meta: Mapping[str, Any], more: Mapping[str, TrialConfig] | None = None) -> Past:
-        """Return the past of a sweep. The resume adds `more` trials, or trains them for more epochs."""
-        trials = journal.known_trials(meta) | dict(more or {})
+    def of(cls, journal: Journal, meta: Mapping[str, Any]) -> Past:
+        """Return the past of a sweep, which plans what a resume adds, or trains for more epochs."""
+        trials = journal.known_trials(meta)
         last = journal.epochs.drop_duplicates("trial_id", keep="last").set_index("trial_id").to_dict("index")
         epochs = {trial_id: row["epoch"] for trial_id, row in last.items()}
         past = cls(trials, last_epochs=epochs, rows=journal.epochs, undecided=journal.undecided, is_resumed=True)

@@ -36,10 +36,14 @@ def names(place):
 
 
 @pytest.mark.promise("Rows are uploaded while the sweep runs")
-def test_rows_are_uploaded_while_the_sweep_runs(new_writer, epoch_row, bucket):
+def test_rows_are_uploaded_while_the_sweep_runs(new_writer, epoch_row, bucket, monkeypatch):
+    """After what plans their trials."""
     writer = new_writer(bucket)
+    monkeypatch.setattr(writer._remote, "_put", uploads := mock.Mock(wraps=writer._remote._put))
+    writer.update_options(seeds=[0, 1])
     writer.epoch("00000", epoch_row(1), False)
     wait_until(lambda: exists(bucket) and epochs(bucket) == [("00000", 1)])
+    assert [call.args[0] for call in uploads.call_args_list if call.args[0] != SIGN] == ["sweep.json", "journal/000000"]
     assert load_sweep(bucket).path == bucket
     assert load_sweep(bucket).meta["ended"] is None
     writer.finish(ended="now")
