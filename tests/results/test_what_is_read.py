@@ -81,7 +81,7 @@ def test_views_of_a_sweep(made_up_sweep, epoch_row):
     assert sharp.sharpness()["step"].tolist() == [0, 10, 0, 10]
     trials, epochs, _ = tables.together([sweep, sharp])
     assert (len(trials), len(epochs)) == (16, 2 * len(sweep.epochs))
-    assert {one.partition("-")[0] for one in trials["trial_id"]} == {"0", "1"}
+    assert {one.partition(":")[0] for one in trials["trial_id"]} == {"0", "1"}
     assert sweep.picture("a.png") == sweep.path / "a.png"
     assert str(replace(sweep, path="s3://bucket/sweep").picture("a.png")) == "a.png"
     for refused, said in {
