@@ -64,7 +64,12 @@ def test_how_long_a_trial_is_waited_for_follows_from_its_own_epochs(few_images, 
 
 def test_a_resumed_trial_that_compiles_in_a_new_process_does_not_hang(few_images, epoch_row, ends, monkeypatch):
     jit, config = jax.jit, TrialConfig(architecture="mlp-4-tanh")
-    monkeypatch.setattr(jax, "jit", lambda *given, **more: (jit(*given, **more), time.sleep(0.8))[0])
+
+    def slow(*given, **more):
+        time.sleep(0.8)
+        return jit(*given, **more)
+
+    monkeypatch.setattr(jax, "jit", slow)
     lanes = pool.LanePool(few_images, 1, hang_s=0.5)
     lanes.attach("a", config)
     lanes.attach("a", config, Checkpoint(lanes.checkpoint("a").arrays, epoch_row(5, batch_s=0.01)))
