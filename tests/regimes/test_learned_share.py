@@ -165,8 +165,7 @@ def test_a_trial_that_goes_to_and_fro_oscillates():
 
 
 def test_a_trial_that_ends_above_another_is_underfit_only_by_a_target_loss():
-    data = facts()
-    pair = [curve(falls(0.6, 0.5), noise=1e-3, data=data), curve(falls(0.6, 0.1), noise=1e-3, data=data)]
+    pair = [curve(falls(0.6, 0.5), noise=1e-3), curve(falls(0.6, 0.1), noise=1e-3)]
     assert labels(*pair) == ["slow", "converged"]
     asked = [replace(one, data=facts(target=0.2)) for one in pair[:1]]
     assert labels(*asked) == ["underfit"]
@@ -191,6 +190,7 @@ def test_who_gives_the_least_loss_is_known():
     found = least_loss(curves)
     assert (found.untrained, found.held_out, found.logarithmic) == (1.0, pytest.approx(0.2, abs=1e-3), False)
     assert found.train == pytest.approx(curves[1].train_loss[-3:].mean(), abs=1e-3)
+    assert found.share(np.array([1.5, 0.6, 0.4]), True) == pytest.approx([0, 0.5, 0.75], abs=1e-2)
 
 
 def test_the_best_trial_of_a_task_has_the_least_held_out_loss():
