@@ -17,7 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import MISSING, Field, fields, is_dataclass
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -41,11 +41,17 @@ def options_of(name: str) -> Any:
         return parse.call_args.args[0]
 
 
+@cache
+def hints_of(kind: type) -> dict[str, Any]:
+    """Return the types of a dataclass's fields, with what is said beside them."""
+    return get_type_hints(kind, include_extras=True)
+
+
 def about(kind: type, name: str) -> str:
     """Return what the source of a dataclass says of a field, or of the class that it extends."""
     for base in kind.__mro__:
         if name in vars(base).get("__annotations__", {}):
-            found = getattr(get_type_hints(base, include_extras=True)[name], "__metadata__", ())
+            found = getattr(hints_of(base)[name], "__metadata__", ())
             helps = [one.help for one in found if getattr(one, "help", None)]
             tree: Any = ast.parse(textwrap.dedent(inspect.getsource(base)))
             body = tree.body[0].body
@@ -80,7 +86,7 @@ def rows(kind: type, names: Collection[str]) -> Iterator[tuple[Field[Any], str, 
 
 def flag(kind: type, one: Field[Any]) -> str:
     """Return how a field is given on the command line."""
-    marks = getattr(get_type_hints(kind, include_extras=True)[one.name], "__metadata__", ())
+    marks = getattr(hints_of(kind)[one.name], "__metadata__", ())
     if any("Positional" in repr(mark) for mark in marks):
         return one.name.upper()
     return f"--{'no-' * (one.default is True)}{one.name.replace('_', '-')}"
@@ -101,8 +107,9 @@ DIFFERS = {
 """Why the default of a flag is not that of other commands."""
 
 
-def flag_rows() -> Iterator[tuple[str, str, str, str]]:
-    """Yield every flag with its default, the commands that have it so, and what it does there."""
+@cache
+def flag_rows() -> list[tuple[str, str, str, str]]:
+    """Return every flag with its default, the commands that have it so, and what it does there."""
     table = defaultdict[tuple[str, str, str], list[str]](list)
     for name in COMMANDS:
         if name != "resume":
@@ -113,8 +120,8 @@ def flag_rows() -> Iterator[tuple[str, str, str, str]]:
                     default, text = "", re.sub("^(?!By default)(.)", lambda one: f"By default: {one[1].lower()}", said)
                 table[flag(kind, one), default, text].append(name)
     order = [*dict.fromkeys(of for of, _, _ in table)]
-    for (of, default, said), names in sorted(table.items(), key=lambda row: order.index(row[0][0])):
-        yield of, default, ", ".join(names), said
+    found = sorted(table.items(), key=lambda row: order.index(row[0][0]))
+    return [(of, default, ", ".join(names), said) for (of, default, said), names in found]
 
 
 def several_defaults() -> set[str]:
