@@ -150,12 +150,10 @@ def load_dataset(
         found = replace(found, note="; ".join(filter(None, [found.note, f"{found.name}: {said}"])))
     if train_images is None:
         return found
-    if train_images > len(found.train_labels):
-        most = len(found.train_labels)
+    if train_images > (most := len(found.train_labels)):
         raise UserError(f"--train-images {train_images} is more than {found.name} has; give at most {most}")
-    return replace(
-        found, train_images=found.train_images[:train_images], train_labels=found.train_labels[:train_images]
-    )
+    first: Any = {name: getattr(found, name)[:train_images] for name in ("train_images", "train_labels")}
+    return replace(found, **first)
 
 
 def _loaded(name: Any, data_dir: Path | None) -> Dataset:
@@ -200,9 +198,8 @@ def _from_path(text: str, data_dir: Path | None) -> Dataset:
         if "mnist" in text.lower() and not set(text) & set("./"):
             own = "download its four IDX files, and name their folder: --dataset FOLDER"
             raise UserError(f"{text} does not come with a package; {own}, or of EMNIST FOLDER/emnist-letters")
-        raise UserError(
-            f"there is no data set {text!r}{closest(text, DATASETS)}; or FILE.npz, or a folder of IDX files"
-        )
+        meant = closest(text, DATASETS)
+        raise UserError(f"there is no data set {text!r}{meant}; or FILE.npz, or a folder of IDX files")
     if data_dir is not None:
         raise UserError(f"--dataset {text} is read from there; drop --data-dir")
     source = f"./{text}" if text in (*DATASETS, ARRAYS) else text

@@ -97,10 +97,9 @@ def checked(arrays: Mapping[str, Any], source: str) -> Arrays:
     _check_classes(found, source)
     parts = [found[name] for name in shapes]
     if (parts[0].dtype.kind == "f") != (parts[1].dtype.kind == "f"):  # whole numbers are divided, floats are not
-        raise DataError(
-            f"{source}: x_train is of type {np.asarray(arrays['x_train']).dtype}, x_test of "
-            f"{np.asarray(arrays['x_test']).dtype}; give both in the same type and the same units"
-        )
+        one, other = (np.asarray(arrays[name]).dtype for name in shapes)
+        how = "give both in the same type and the same units"
+        raise DataError(f"{source}: x_train is of type {one}, x_test of {other}; {how}")
     kind = type_of(parts)
     return found | {name: found[name].astype(kind, copy=False) for name in shapes}
 
@@ -215,9 +214,7 @@ def _check_classes(found: Arrays, source: str) -> None:
         return  # a text may use a part of its vocabulary
     if not counts.all():
         missing = int(np.flatnonzero(counts == 0)[0])
-        raise DataError(
-            f"{source}: y_train has no example of class {missing}, its labels go to {len(counts) - 1}; number the "
-            "classes from 0 without gaps, np.unique(y, return_inverse=True)[1]"
-        )
+        how = "number the classes from 0 without gaps, np.unique(y, return_inverse=True)[1]"
+        raise DataError(f"{source}: y_train has no example of class {missing}, its labels go to {last}; {how}")
     if found["y_test"].max() >= len(counts):
         raise DataError(f"{source}: y_test holds class {found['y_test'].max()}, which y_train has not")

@@ -52,9 +52,8 @@ def tried(what: str, function: Callable[..., Any], *arguments: Any, on: str = ""
     try:
         return function(*arguments)
     except Exception as error:
-        hint = "; it is compiled for traced values: use jnp.where or jax.lax.cond, and keep none of them" * isinstance(
-            error, TRACED
-        )
+        hint = "; it is compiled for traced values: use jnp.where or jax.lax.cond, and keep none of them"
+        hint *= isinstance(error, TRACED)
         raise UserError(f"{what} fails{on}, {in_a_line(error)}{hint}") from error
 
 
