@@ -3,13 +3,8 @@
 import json
 from pathlib import Path
 
-import boto3
-import moto
 import pytest
-import ray.autoscaler._private.aws.config as ray_on_aws
 import yaml
-from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
-from ray.autoscaler._private.util import prepare_config, validate_config
 
 POLICY = {"Path": "/", "Document": {}, "CreateDate": "2015-02-06", "UpdateDate": "2015-02-06"}
 POLICIES = {"AmazonEC2FullAccess": POLICY, "AmazonS3FullAccess": POLICY}
@@ -21,12 +16,15 @@ LAUNCHER = Path(__file__).parents[2] / "cluster" / "aws.yaml"
 @pytest.fixture
 def aws(monkeypatch, tmp_path):
     """AWS in the state after the steps of `cluster/aws.md` before `ray up`."""
+    import boto3  # both take a second, which the processes that run other files save
+    import moto
+
     monkeypatch.setenv("HOME", str(tmp_path))  # where Ray writes the key that it makes
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "imitation")
     monkeypatch.setenv("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
     monkeypatch.setattr("moto.iam.models.aws_managed_policies_data", json.dumps(POLICIES))
-    monkeypatch.setattr(ray_on_aws.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr("ray.autoscaler._private.aws.config.time.sleep", lambda seconds: None)
     with moto.mock_aws():
         iam = boto3.client("iam")
         for name in ("mnist-tune-head", "mnist-tune-worker"):
@@ -38,10 +36,15 @@ def aws(monkeypatch, tmp_path):
 
 @pytest.mark.promise("Workers are spot nodes and go when idle, and nodes ask for the token")
 def test_ray_starts_a_head_on_demand_and_a_worker_on_spot(aws):
+    import boto3
+    from ray.autoscaler._private.aws.config import bootstrap_aws
+    from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
     image = aws.register_image(Name="ubuntu").id
     config = prepare_config(yaml.safe_load(LAUNCHER.read_text().replace("AMI_ID", image)))
     validate_config(config)
-    config = ray_on_aws.bootstrap_aws(config)
+    config = bootstrap_aws(config)
     provider = AWSNodeProvider(config["provider"], config["cluster_name"])
     nodes = {name: node["node_config"] for name, node in config["available_node_types"].items()}
     provider.create_node(nodes["head"] | config["head_node"], {}, 1)

@@ -10,7 +10,6 @@ from dataclasses import replace
 from unittest import mock
 
 import numpy as np
-import optuna
 import pandas as pd
 import pytest
 from safetensors.numpy import load_file
@@ -111,8 +110,8 @@ def counts_of_wandb(output):
 
 
 def counts_of_optuna(output):
-    [study] = optuna.get_all_study_summaries(f"sqlite:///{output}")
-    trials = optuna.load_study(study_name=study.study_name, storage=f"sqlite:///{output}").get_trials()
+    [study] = library("optuna").get_all_study_summaries(f"sqlite:///{output}")
+    trials = library("optuna").load_study(study_name=study.study_name, storage=f"sqlite:///{output}").get_trials()
     assert len(trials) in (4, 5)
     return {one.user_attrs["trial_id"]: sorted(one.intermediate_values) for one in trials if one.intermediate_values}
 
@@ -204,7 +203,7 @@ def test_the_states_of_trials(folder, tmp_path):
         mirror(kind, url).update(sweep)
     runs = mlflow.MlflowClient(urls["mlflow"]).search_runs(["1"])
     told = {run.info.run_name: run.info.status for run in runs if run.info.run_name in REASONS}
-    study = optuna.load_study(study_name=None, storage=urls["optuna"])
+    study = library("optuna").load_study(study_name=None, storage=urls["optuna"])
     states = {trial.user_attrs["trial_id"]: trial.state.name for trial in study.trials}
     assert {name: (told[name], states.get(name)) for name in REASONS} == REASONS
 
@@ -279,7 +278,7 @@ def test_sweeps_that_begin_in_the_same_second_are_beside_each_other(kind, folder
     for started in ("2026-01-02T03:04:05.1+00:00", "2026-01-02T03:04:05.2+00:00"):
         mirror(kind, str(output)).update(replace(sweep, meta=sweep.meta | {"started": started}))
     if kind == "optuna":
-        studies = optuna.get_all_study_summaries(f"sqlite:///{output}")
+        studies = library("optuna").get_all_study_summaries(f"sqlite:///{output}")
         assert [study.n_trials for study in studies] == [4, 4]
     else:
         assert [len(list(logs.iterdir())) for logs in output.iterdir()] == [4, 4]
@@ -322,7 +321,7 @@ def test_optuna_knows_when_a_trial_ran_and_what_is_maximised(folder, tmp_path):
     ended = 1e9 + sweep.epochs["epoch"]
     sweep = replace(sweep, epochs=sweep.epochs.assign(ended_at=ended, train_s=0.5, eval_s=0.25, compile_s=0.0))
     mirror("optuna", str(tmp_path / "study.db")).update(sweep)
-    study = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path / 'study.db'}")
+    study = library("optuna").load_study(study_name=None, storage=f"sqlite:///{tmp_path / 'study.db'}")
     first = study.trials[0]
     assert (first.datetime_start.timestamp(), first.datetime_complete.timestamp()) == (1e9 + 0.25, 1e9 + 4)
     assert study.metric_names == ["test_accuracy"]

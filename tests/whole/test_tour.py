@@ -4,10 +4,8 @@ import re
 from pathlib import Path
 
 import forks
-import nbformat
 import pytest
 from compiled import KNOWN
-from nbclient import NotebookClient
 from waiting import LONG_S
 
 TOUR = Path(__file__).parents[2] / "docs" / "tour.ipynb"
@@ -29,6 +27,9 @@ def regimes(notebook):
 @pytest.mark.ray
 @pytest.mark.filterwarnings("ignore")  # of the notebook's libraries
 def test_the_tour_runs_from_a_fresh_kernel(tmp_path, monkeypatch):
+    import nbformat  # a test that does without saves half a second
+    from nbclient import NotebookClient
+
     notebook = nbformat.read(TOUR, as_version=4)
     committed = regimes(notebook)
     assert len(committed) == 6
