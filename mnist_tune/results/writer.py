@@ -101,10 +101,8 @@ class SweepWriter:
             held = f"{self.where} already holds a sweep; name another --output"
             raise UserError(f"{held} or resume with {words('resume', self.where)}")
         if not resume and any(name.endswith(".npz") for name in self._all_states()):
-            raise UserError(
-                f"{storage.join(self.where, 'states')} has the states of a sweep whose {META} is gone; "
-                "name another --output, or remove them"
-            )
+            said = f"{storage.join(self.where, 'states')} has the states of a sweep whose {META} is gone"
+            raise UserError(f"{said}; name another --output, or remove them")
         self.path.mkdir(parents=True, exist_ok=True)
         for parent in self.path.parents:
             storage.sync_folder(parent)

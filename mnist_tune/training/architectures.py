@@ -35,9 +35,8 @@ def kind_of(name: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
         if name.startswith(kind + "-"):
             return kind, tuple(name.removeprefix(kind + "-").split("-")), {}
     if name.endswith(".py"):
-        raise UserError(
-            f"unknown architecture {name!r}; name the function that makes the network, too: {name}:FUNCTION"
-        )
+        how = "name the function that makes the network, too"
+        raise UserError(f"unknown architecture {name!r}; {how}: {name}:FUNCTION")
     examples = ["mlp-1024-128-tanh", *sorted({*BUILT_IN, *ENTRIES["architecture"]} - {"mlp"})]
     raise UserError(f"unknown architecture {name!r}{closest(name, examples)}; or FILE.py:FUNCTION")
 
@@ -87,10 +86,8 @@ def mlp(data: DataSpec, *parts: str) -> Network:
     rest, draw = (rest, last) if last in INITIALISATIONS else ([*rest, last], "normal")
     *widths, activation = rest or ("",)
     if activation not in ACTIVATIONS or not all(width.isdecimal() and int(width) > 0 for width in widths):
-        raise UserError(
-            f"write mlp-<widths>-<activation>[-{'|'.join(INITIALISATIONS)}], such as mlp-1024-128-tanh "
-            f"(activations: {', '.join(ACTIVATIONS)})"
-        )
+        form = f"mlp-<widths>-<activation>[-{'|'.join(INITIALISATIONS)}], such as mlp-1024-128-tanh"
+        raise UserError(f"write {form} (activations: {', '.join(ACTIVATIONS)})")
     sizes = (data.size, *map(int, widths), data.classes)
     return Network(
         lambda key: getattr(_networks(), f"{draw}_mlp")(sizes, _networks().seed_of(key)),

@@ -99,10 +99,8 @@ def _check_logits(what: str, logits: Any, x: jax.Array, data: DataSpec) -> None:
     wanted = ", ".join(map(str, ["n", *each]))
     if shape != (len(x), *each):
         found = type_of(logits) if shape is None else list(shape)
-        raise UserError(
-            f"{what} must return logits [{wanted}], since {data.name} has {data.classes} classes; for "
-            f"{len(x)} images it returned {found}"
-        )
+        must = f"must return logits [{wanted}], since {data.name} has {data.classes} classes"
+        raise UserError(f"{what} {must}; for {len(x)} images it returned {found}")
     if not bool(jnp.isfinite(logits).all()):
         unscaled = data.divisor == 1 and not data.mean and data.positions == 1
         remedy = "scale the images (--standardize), or " * unscaled + "check that the network takes this shape"

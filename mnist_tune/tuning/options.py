@@ -210,9 +210,8 @@ class Run(Options):
             if getattr(self, name) is not None:
                 storage.place(getattr(self, name))
         if self.output is not None and self.resume not in (None, AUTO, self.output):
-            raise UserError(
-                f"--resume {self.resume} goes on in that folder, and --output names another one; leave --output out"
-            )
+            how = "and --output names another one; leave --output out"
+            raise UserError(f"--resume {self.resume} goes on in that folder, {how}")
         if self.resume == AUTO and self.output is None:
             raise UserError("--resume auto resumes the sweep in --output, so it needs --output, too")
 
