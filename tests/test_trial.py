@@ -18,26 +18,15 @@ from mnist_tune.columns import LARGEST, SEED
 NOT_NUMBERS = [True, "0.5", None, [0.5], 1 + 0j]
 NOT_WHOLE = [True, "2", None, 2.0, math.nan, math.inf]
 BAD: dict[str, list[object]] = {
-    "architecture": [None, 3, b"convnet"],
-    "label": [None, 3, b"slow"],
+    "architecture": [None, 3, b"convnet"], "label": [None, 3, b"slow"],
     "learning_rate": [-1, 0, -0.0, math.nan, math.inf, -math.inf, 10**400, *NOT_NUMBERS],
-    "momentum": [-1e-9, 1, 1.5, math.nan, math.inf, *NOT_NUMBERS],
-    "nesterov": [None, "no", 1, 0.0],
-    "drop_last": [None, "no", 1, 0.0],
-    "batch_size": [0, -128, *NOT_WHOLE],
-    "epochs": [0, -1, *NOT_WHOLE],
-    "label_noise": [-1, *NOT_WHOLE],
-    "holdout": [-1, *NOT_WHOLE],
-    "seed": [-1, int(SEED.high) + 1, *NOT_WHOLE],
-    "data_seed": [-1, int(SEED.high) + 1, *NOT_WHOLE],
-    "stop_when_diverged": [None, "no", 1, 0.0],
-    "optimizer": [None, 1],
-    "weight_decay": [-0.1, math.nan, math.inf, "1", None],
-    "clip_norm": [-1, math.inf, None],
-    "schedule": ["cos", None, 1],
-    "warmup_steps": [-1, *NOT_WHOLE],
-    "loss": ["l2", None, 1],
-}
+    "momentum": [-1e-9, 1, 1.5, math.nan, math.inf, *NOT_NUMBERS], "nesterov": [None, "no", 1, 0.0],
+    "drop_last": [None, "no", 1, 0.0], "batch_size": [0, -128, *NOT_WHOLE], "epochs": [0, -1, *NOT_WHOLE],
+    "label_noise": [-1, *NOT_WHOLE], "holdout": [-1, *NOT_WHOLE], "seed": [-1, int(SEED.high) + 1, *NOT_WHOLE],
+    "data_seed": [-1, int(SEED.high) + 1, *NOT_WHOLE], "stop_when_diverged": [None, "no", 1, 0.0],
+    "optimizer": [None, 1], "weight_decay": [-0.1, math.nan, math.inf, "1", None], "clip_norm": [-1, math.inf, None],
+    "schedule": ["cos", None, 1], "warmup_steps": [-1, *NOT_WHOLE], "loss": ["l2", None, 1],
+}  # fmt: skip
 
 CONFIGS = st.builds(
     TrialConfig,

@@ -38,20 +38,9 @@ def test_the_version_is_that_of_the_installed_package(program, monkeypatch):
 
 def test_a_mistake_is_one_line(program):
     lines = []
-    several = (
-        "regime",
-        "qqq",
-        "regimes --lr 0.1",
-        "decide --lr 0.1",
-        "edge --lr 0.1",
-        "resume",
-        "resume .",
-        "resume --x",
-        "edge --expected 1:2",
-        "export --to csv",
-        "predict new.npy .",
-    )
-    for words in several:
+    with_a_flag = (f"{name} --lr 0.1" for name in ("regimes", "decide", "edge"))
+    others = "resume", "resume .", "resume --x", "edge --expected 1:2", "export --to csv", "predict new.npy ."
+    for words in ("regime", "qqq", *with_a_flag, *others):
         code, stdout, stderr = program(*words.split())
         assert (code, stdout, stderr.count("\n")) == (2, "", 1)
         lines.append(f"{words}: {stderr}")

@@ -116,22 +116,15 @@ TOKENS_OF = {
     "without a test part": (TOKENS, TOKENS),
 }
 PARTS = {
-    "no test part": (X, Y),
-    "no test part, six examples": (X[:6], Y[:6]),
-    "no test part, five examples": (X[:5], Y[:5]),
-    "three arrays": (X, Y, X),
-    "a list of arrays": [X, Y, X[:4], Y[:4]],
-    "other shapes": (X, Y, X[:, :1], Y),
-    "other shapes of the same size": (X.reshape(12, 1, 2), Y, X, Y),
-    "floats and whole numbers": (X, Y, WHOLE, Y),
+    "no test part": (X, Y), "no test part, six examples": (X[:6], Y[:6]), "no test part, five examples": (X[:5], Y[:5]),
+    "three arrays": (X, Y, X), "a list of arrays": [X, Y, X[:4], Y[:4]], "other shapes": (X, Y, X[:, :1], Y),
+    "other shapes of the same size": (X.reshape(12, 1, 2), Y, X, Y), "floats and whole numbers": (X, Y, WHOLE, Y),
     "bytes and floats": (WHOLE.astype(np.uint8), Y, X, Y),
     "parts of two ranges": (largest(100, int), Y, largest(300, int), Y),
-    "whole floats in one part": (largest(200), Y, X, Y),
-    "a test part of one class more": (X, Y, X, labels(3)),
-    "a test part of a class less": (X, Y, X[:1], Y[:1]),
-    "a test part without examples": (X, Y, X[:0], Y[:0]),
+    "whole floats in one part": (largest(200), Y, X, Y), "a test part of one class more": (X, Y, X, labels(3)),
+    "a test part of a class less": (X, Y, X[:1], Y[:1]), "a test part without examples": (X, Y, X[:0], Y[:0]),
     "a number": 7,
-}
+}  # fmt: skip
 
 
 @pytest.mark.promise("What is wrong with data is one line with a remedy")
@@ -191,21 +184,16 @@ def test_trials_that_need_too_many_images_are_refused():
 
 
 IDX = {
-    "nothing": b"",
-    "three bytes": b"\0\0\x08",
-    "no dimensions": bytes([0, 0, 8, 0]),
+    "nothing": b"", "three bytes": b"\0\0\x08", "no dimensions": bytes([0, 0, 8, 0]),
     "one dimension": idx(np.arange(3, dtype=np.uint8)),
     "three dimensions": idx(np.arange(12, dtype=np.uint8).reshape(1, 3, 4)),
-    "four dimensions": idx(np.zeros((1, 1, 1, 1), np.uint8)),
-    "another type": b"\0\0\x0d\x01\0\0\0\0",
-    "another magic number": b"\0\1\x08\x01\0\0\0\0",
-    "a text": b"<html>",
-    "no header": bytes([0, 0, 8, 2, 0, 0]),
+    "four dimensions": idx(np.zeros((1, 1, 1, 1), np.uint8)), "another type": b"\0\0\x0d\x01\0\0\0\0",
+    "another magic number": b"\0\1\x08\x01\0\0\0\0", "a text": b"<html>", "no header": bytes([0, 0, 8, 2, 0, 0]),
     "one byte too few": idx(np.arange(6, dtype=np.uint8).reshape(2, 3))[:-1],
     "one byte too many": idx(np.arange(6, dtype=np.uint8).reshape(2, 3)) + b"\0",
     "dimensions that no array has": bytes([0, 0, 8, 3, 0, 0, 0, 0]) + b"\xff" * 8,
     "no elements": idx(np.zeros((0, 2), np.uint8)),
-}
+}  # fmt: skip
 NPZ: dict[str, dict[str, np.ndarray]] = {
     "whole": {"x_train": X, "y_train": Y, "x_test": X, "y_test": Y, "more": X},
     "without a test part": {"x_train": X, "y_train": Y},
@@ -281,22 +269,14 @@ def test_folders_are_taken_or_refused(here, monkeypatch):
     }
     whole = small_mnist(200)
     folders = {
-        "empty": {},
-        "plain": named(tiny),
-        "dotted": named(tiny, dot="."),
-        "zipped": named(tiny, zipped=True),
-        "test": named(tiny, test="test"),
-        "upper": {name.upper(): content for name, content in named(tiny).items()},
-        "three": dict(list(named(tiny).items())[1:]),
-        "known": named(known),
-        "one": named(tiny, "emnist-letters-"),
+        "empty": {}, "plain": named(tiny), "dotted": named(tiny, dot="."), "zipped": named(tiny, zipped=True),
+        "test": named(tiny, test="test"), "upper": {name.upper(): content for name, content in named(tiny).items()},
+        "three": dict(list(named(tiny).items())[1:]), "known": named(known), "one": named(tiny, "emnist-letters-"),
         "two": named(tiny, "emnist-letters-") | named(tiny, "emnist-digits-"),
-        "two and plain": named(tiny, "emnist-letters-") | named(known),
-        "both": named(tiny) | named(known, zipped=True),
-        "damaged": named(tiny) | {"train-labels-idx1-ubyte": b"\x1f\x8b"},
-        "fashion": named(whole),
+        "two and plain": named(tiny, "emnist-letters-") | named(known), "both": named(tiny) | named(known, zipped=True),
+        "damaged": named(tiny) | {"train-labels-idx1-ubyte": b"\x1f\x8b"}, "fashion": named(whole),
         "eleven": named(whole | {"train-labels-idx1-ubyte": idx(np.uint8(np.arange(200) % 11))}),
-    }
+    }  # fmt: skip
     lines = []
 
     def of(dataset):

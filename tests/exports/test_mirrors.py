@@ -176,16 +176,10 @@ def test_what_is_trained_again_replaces_what_was_copied(kind, folder, tmp_path):
 
 
 REASONS = {
-    "completed": ("FINISHED", "COMPLETE"),
-    "asha": ("FINISHED", "PRUNED"),
-    "diverged": ("FINISHED", "FAIL"),
-    "time_budget": ("FINISHED", "RUNNING"),
-    "interrupted": ("KILLED", "RUNNING"),
-    "error": ("FAILED", "FAIL"),
-    "running": ("RUNNING", None),
-    "unknown": ("RUNNING", None),
-    "waiting": ("SCHEDULED", None),
-}
+    "completed": ("FINISHED", "COMPLETE"), "asha": ("FINISHED", "PRUNED"), "diverged": ("FINISHED", "FAIL"),
+    "time_budget": ("FINISHED", "RUNNING"), "interrupted": ("KILLED", "RUNNING"), "error": ("FAILED", "FAIL"),
+    "running": ("RUNNING", None), "unknown": ("RUNNING", None), "waiting": ("SCHEDULED", None),
+}  # fmt: skip
 """What MLflow and Optuna call the states of trials."""
 
 

@@ -33,20 +33,14 @@ def test_a_target_loss_is_that_of_a_task_without_an_accuracy(chance, target):
 @pytest.mark.parametrize(
     ("lost", "changed"),
     [
-        (True, {}),
-        (True, {"finite": False, "train_loss": 0.1}),
-        (True, {"train_loss": 240.0, "train_accuracy": 0.3}),
-        (False, {"train_loss": 239.9, "train_accuracy": 0.3}),
-        (False, {"above_since": 502}),
-        (False, {"above_since": None}),
-        (True, {"train_accuracy": 0.154}),
-        (False, {"train_accuracy": 0.155}),
-        (False, {"train_loss": 2.43}),
-        (False, {"step": 1499}),
+        (True, {}), (True, {"finite": False, "train_loss": 0.1}), (True, {"train_loss": 240.0, "train_accuracy": 0.3}),
+        (False, {"train_loss": 239.9, "train_accuracy": 0.3}), (False, {"above_since": 502}),
+        (False, {"above_since": None}), (True, {"train_accuracy": 0.154}), (False, {"train_accuracy": 0.155}),
+        (False, {"train_loss": 2.43}), (False, {"step": 1499}),
         (False, {"train_loss": 166 * 2.4, "train_accuracy": 0.2, "step": 500 + 602}),
         (True, {"train_loss": 166 * 2.4, "train_accuracy": 0.2, "step": 500 + 603}),
     ],
-)
+)  # fmt: skip
 def test_a_run_is_lost_at_chance_with_a_loss_above_the_untrained_one_for_a_thousand_steps(lost, changed):
     row = {"finite": True, "train_loss": 2.5, "untrained_loss": 2.4, "train_accuracy": 0.11, "above_since": 501}
     assert has_diverged(row | {"step": 1500} | changed, 0.11, 60_000) == lost

@@ -119,13 +119,10 @@ def test_a_ramp_ends_soon_after_the_loss_has_left_its_least(last, steps):
 @pytest.mark.parametrize(
     ("losses", "left_at"),
     [
-        ([2.0, 1.0, 4.0], None),
-        ([2.0, 1.0, 4.001], 2),
-        ([2.0, 1.0, 3.9, 1.0, 3.9, 4.1], 5),
-        ([math.nan, 1.0], 0),
+        ([2.0, 1.0, 4.0], None), ([2.0, 1.0, 4.001], 2), ([2.0, 1.0, 3.9, 1.0, 3.9, 4.1], 5), ([math.nan, 1.0], 0),
         ([2.0, 1.0, math.inf], 2),
     ],
-)
+)  # fmt: skip
 def test_it_ends_beyond_four_times_the_least_loss(losses, left_at):
     found = RangeCurve(Ramp(1.0, 1e3, len(losses) + 1, 0.0), np.array([*losses, 1.0]))
     assert found.blew_up == (left_at is not None)

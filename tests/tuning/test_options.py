@@ -14,14 +14,9 @@ from mnist_tune.tuning.options import CrossedOptions, all_rates, rates_of
 NUMBERS = (-1, 0, 0.99, 1, 1.0, math.inf, math.nan)
 TRIED: tuple[Any, ...] = (*NUMBERS, True, "a", "regimes", (), (0,), (0.5,), ("a",), [1], None)
 CLASHES: list[dict[str, Any]] = [
-    {"resume": "a", "output": "b"},
-    {"resume": "a", "output": "a"},
-    {"resume": "auto", "output": "b"},
-    {"resume": "auto"},
-    {"retry_errored": True},
-    {"output": "ftp://a/b"},
-    {"resume": "s3://a"},
-]
+    {"resume": "a", "output": "b"}, {"resume": "a", "output": "a"}, {"resume": "auto", "output": "b"},
+    {"resume": "auto"}, {"retry_errored": True}, {"output": "ftp://a/b"}, {"resume": "s3://a"},
+]  # fmt: skip
 EDGES: list[dict[str, Any]] = [
     *({name: ()} for name in ("architecture", "optimizer", "batch_size", "momentum")),
     *({"trials": count} for count in (100_000, 100_001)),

@@ -91,11 +91,9 @@ def result_of(row, config):
 @pytest.mark.parametrize(
     ("scheduler", "name"),
     [
-        (None, "fifo"),
-        (AsyncHyperBandScheduler(), "asha"),
-        (HyperBandScheduler(), "hyperband"),
+        (None, "fifo"), (AsyncHyperBandScheduler(), "asha"), (HyperBandScheduler(), "hyperband"),
         (MedianStoppingRule(), "medianstopping"),
     ],
-)
+)  # fmt: skip
 def test_the_name_of_a_scheduler(scheduler, name):
     assert scheduler_name(scheduler, "fifo") == name
