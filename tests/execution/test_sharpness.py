@@ -50,6 +50,7 @@ def test_it_is_measured_at_multiples_whatever_the_steps_of_an_epoch(every):
 
 
 @pytest.mark.usefixtures("as_users_have_it")  # optax promotes
+@pytest.mark.slow
 def test_it_is_the_same_after_a_resume_and_among_lanes_of_another_age(few_images):
     """Four steps an epoch, measured every two. Only the training of lanes is rounded otherwise."""
     config = replace(CONFIG, batch_size=256, optimizer="adam(b1=0.8)", learning_rate=0.01)

@@ -73,6 +73,7 @@ def test_an_evaluation_is_the_mean_over_tokens_and_knows_how_examples_differ(dat
     np.testing.assert_allclose(loss, losses[:16].mean(), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("as_users_have_it")
 def test_the_network_of_the_docs_trains_and_a_killed_trial_goes_on_bit_for_bit(dataset):
     alone, resumed = LanePool(dataset, sharpness=SharpnessSettings()), LanePool(dataset)
