@@ -64,6 +64,8 @@ class DataSpec:
     """And what the difference is divided by."""
     positions: int = 1
     """Labels of an example. More than one are those of its tokens: examples [n, T] of whole numbers, labels [n, T]."""
+    tokens: int = 0
+    """One more than the largest token or label, the rows that an embedding needs; 0 if examples are no tokens."""
 
     @property
     def classes(self) -> int:

@@ -109,8 +109,9 @@ def load_sweep(path: str | Path) -> Sweep:
     """Read a sweep, finished or not.
 
     Args:
-        path: the sweep's folder, or a folder above it: then its newest sweep is read, but no sweep within another one,
-            such as the decision of a search. Or the URI of the sweep in object storage, such as `s3://bucket/sweep`.
+        path: the sweep's folder, or a folder above it: then the sweep there that was started, resumed or ended last is
+            read, but none within another one, such as the decision of a search. Or the URI of the sweep in object
+            storage, such as `s3://bucket/sweep`.
 
     Raises:
         UserError: there is no sweep, or it can't be read.

@@ -97,12 +97,12 @@ class Trained:
             said = f"it was trained on [n, {', '.join(map(str, shape))}]"
             raise UserError(f"x has shape {list(given.shape)}, {said}{one}")
         found = given if given.dtype.kind in "iu" and given.size else examples_of(given, "x")
-        most = self.data.divisor if self.data.positions == 1 else 2**31 - 1
+        most = self.data.divisor if self.data.positions == 1 else (self.data.tokens or 2**31) - 1
         if most == 1 and found.dtype.kind != "f":
             raise UserError(f"x is of type {given.dtype}, it was trained on floats; give floats, scaled as they were")
         fits = 0 <= found.min() <= found.max() <= most and (found.dtype.kind in "iu" or type_of([found]) is np.uint8)
         if most > 1 and not fits:
-            said = f"x is of type {given.dtype}, {given.min():.4g} to {given.max():.4g}"
+            said = f"x is of type {given.dtype}, {given.min():.6g} to {given.max():.6g}"
             raise UserError(f"{said}, it was trained on whole numbers from 0 to {most:.0f}; give x as it is stored")
         return found
 
@@ -168,6 +168,7 @@ def _data(meta: Mapping[str, Any]) -> DataSpec | TaskSpec:
     """Return the description of the data that a sweep was trained on. Raises `UserError` if it does not record it."""
     kind: Any = TaskSpec if meta["options"].get("task") else DataSpec
     known = {name: tuple(one) if isinstance(one, list) else one for name, one in meta["dataset"].items()}
+    known.setdefault("tokens", 0)  # older versions recorded none
     if missing := [one.name for one in fields(kind) if one.name not in known]:
         raise UserError(f"the sweep is of an older version, which did not record {missing[0]}; train it again")
     found: DataSpec | TaskSpec = kind(**{one.name: known[one.name] for one in fields(kind)})

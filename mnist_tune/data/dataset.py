@@ -93,16 +93,10 @@ class Dataset:
         positions = int(np.prod(self.train_labels.shape[1:]))
         divisor = float(np.iinfo(images.dtype).max) if images.dtype.kind in "iu" and positions == 1 else 1.0
         mean, deviation = _moments(images, divisor) if self.standardize else ((), ())
-        return DataSpec(
-            self.name,
-            images.shape[1:],
-            tuple(np.bincount(self.train_labels.ravel(), minlength=classes).tolist()),
-            len(self.test_labels),
-            divisor,
-            mean,
-            deviation,
-            positions,
-        )
+        tokens = max(classes, *(int(part.max()) + 1 for part in (images, self.test_images))) if positions > 1 else 0
+        counts = tuple(np.bincount(self.train_labels.ravel(), minlength=classes).tolist())
+        shape, test = images.shape[1:], len(self.test_labels)
+        return DataSpec(self.name, shape, counts, test, divisor, mean, deviation, positions, tokens)
 
 
 def _moments(images: Array, divisor: float) -> tuple[tuple[float, ...], tuple[float, ...]]:

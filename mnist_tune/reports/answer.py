@@ -222,11 +222,19 @@ def _facts(sweep: Tables, best: pd.DataFrame) -> Iterator[str]:
         yield " · ".join(spans(found[0][1]))
     elif len(best) and not sweep.meta.get("search"):
         first, number = best.drop_duplicates(varied(sweep.trials)), data_facts(sweep.meta).ranking.number
-        each = zip(named(first, sweep.trials), first["accuracy"], strict=True)
-        said = " · ".join(f"{name.replace(', learning rate ', ': ')} ({number(score)})" for name, score in each)
+        tried = {one: family["learning_rate"] for _, family in found for one in family["trial_id"]}
+        ends = map(_end, first["learning_rate"], first["trial_id"].map(tried.get))
+        each = zip(named(first, sweep.trials), ends, first["accuracy"], strict=True)
+        said = " · ".join(f"{one.replace(', learning rate ', ': ')}{end} ({number(score)})" for one, end, score in each)
         none = f" · failed, or not ended: {len(found) - len(first)} more" * (len(first) < len(found))
         if len(said) <= 6 * ROOM:
             yield f"Best rate of each: {said}{none}"
+
+
+def _end(best: float, tried: pd.Series) -> str:
+    """Return that the best rate is the largest or the smallest tried, if so: beyond it, others may be better."""
+    least, most = tried.min(), tried.max()
+    return f", the {'largest' if best == most else 'smallest'}" if best in (least, most) and least < most else ""
 
 
 def _ranges(sweep: Tables) -> Iterator[str]:

@@ -29,8 +29,8 @@ def main(folder: Path, place: str, interval: float, share: float) -> None:
         said = {"why": ""}
         try:
             sweep = tables(folder, read_meta(folder), running=True)
-            ended = counted(int((~sweep.trials["stop_reason"].isin(LIVE_REASONS)).sum()))
-            said["answer"] = f"after {ended}: {answer(sweep).headline}"
+            ended = int((~sweep.trials["stop_reason"].isin(LIVE_REASONS)).sum())
+            said["answer"] = f"after {counted(ended)}: {answer(sweep).headline}" * (ended > 0)
             write_page([sweep], storage.place(place))
         except Exception as error:  # of whatever kind: the rows are safe, and a page can be written again later
             said["why"] = why(error)

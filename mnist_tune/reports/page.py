@@ -23,6 +23,7 @@ from matplotlib import style
 from matplotlib.figure import Figure
 
 from mnist_tune import storage
+from mnist_tune.numbers import counted
 from mnist_tune.reports.charts import HEIGHT, LOW, NARROW, WIDTHS, Chart, charts
 from mnist_tune.reports.findings import facts, failures, notes, ran, repeated, time_left, title
 from mnist_tune.reports.styles import LOOKS, SHADES
@@ -73,7 +74,7 @@ def page(sweeps: Sequence[Tables]) -> str:
         hint=_hint(view),
         rows_are=f"{len(view.settings)} rows, one for each {'range of rates' if sweeps[0].edges() else 'setting'}",
         columns=shown,
-        health="How it ran: data, options, versions, times" + f" ({noted} notes)" * bool(noted),
+        health="How it ran: data, options, versions, times" + f" ({counted(noted, 'note')})" * bool(noted),
         css=Markup(css),
         css_hash=_hash(css),
         script=Markup(script),

@@ -101,6 +101,7 @@ _DATASET = _mapping(
     Column("test_images", COUNT, needed=True),
     Column("shape", _COUNTS),
     Column("positions", COUNT),
+    Column("tokens", WHOLE),
     Column("divisor", NUMBER),
     *(Column(name, _list_of(NUMBER)) for name in ("mean", "deviation")),
     Column("target", SHARE),

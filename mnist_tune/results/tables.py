@@ -97,9 +97,10 @@ class Tables:
         """Return the settings that compete to be the best, the best first. Of equally accurate ones, that with the
         least loss is first. Tasks whose losses don't compare have a best setting each.
 
-        `accuracy` is the mean on held-out images over `seeds`, and `train_accuracy` that on training images. `failures`
-        is how many more seeds failed. `gap` is how far the setting is below the best, and `close` whether it may be as
-        good. `jumps` is by how much its accuracy still falls in a late epoch, 0 if noise explains it."""
+        `accuracy` is the mean on held-out images over `seeds`, and `train_accuracy` that on training images; where
+        losses are compared, `accuracy` is the mean loss with a minus, so that more is better. `failures` is how many
+        more seeds failed. `gap` is how far the setting is below the best, and `close` whether it may be as good.
+        `jumps` is by how much its accuracy still falls in a late epoch, 0 if noise explains it."""
         trials, facts = self.steady, data_facts(self.meta)
         if facts.ranking.is_own:
             trials = trials.assign(loss_noise=trials["trial_id"].map(loss_noises(self.epochs, facts.ranking.name)))

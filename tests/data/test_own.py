@@ -3,13 +3,16 @@
 import gzip
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from idx_files import idx
 from own_networks import patterns
 
+from mnist_tune import Network, TrialConfig, UserError
 from mnist_tune.data.dataset import DATASETS, load_dataset
 from mnist_tune.data.own import NAMES, order_note
+from mnist_tune.trained import Trained
 
 X, Y, X_TEST, Y_TEST = patterns((4, 3), 3, count=60)
 GOOD = dict(zip(NAMES, (X, Y, X_TEST, Y_TEST), strict=True))
@@ -19,9 +22,13 @@ def test_a_text_may_use_a_part_of_its_vocabulary():
     x = np.random.default_rng(0).choice([5, 70_000, 400_000], (40, 6))
     x_test = np.where(x[:10] == 5, 400_007, x[:10])
     spec = load_dataset((x, np.roll(x, -1, axis=1), x_test, np.roll(x_test, -1, axis=1))).spec
-    assert (spec.classes, spec.positions, spec.divisor) == (400_008, 6, 1.0)
+    assert (spec.classes, spec.positions, spec.divisor, spec.tokens) == (400_008, 6, 1.0, 400_008)
     assert np.flatnonzero(spec.label_counts).tolist() == [5, 70_000, 400_000]
     assert spec.train_images == 40
+    trained = Trained(TrialConfig(), {}, Network(None, lambda _, x: jnp.eye(4)[x // 1_000 % 4]), {}, (), spec)
+    assert (trained.predict(x_test) == x_test // 1_000 % 4).all()
+    with pytest.raises(UserError, match="400008, it was trained on whole numbers from 0 to 400007; give x as it is"):
+        trained.predict(np.where(x == 5, 400_008, x))
 
 
 def test_a_file_as_keras_keeps_mnist(tmp_path, monkeypatch):

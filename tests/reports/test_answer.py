@@ -186,7 +186,7 @@ def test_the_best_rate_of_each_of_several_settings_is_said_and_those_without_one
     trials = sweep.trials.assign(regime=sweep.trials["regime"].mask(lost, "diverged"))
     [line] = [one for one in answer(replace(sweep, trials=trials)).lines if one.startswith("Best rate of each: ")]
     assert line.endswith(" · failed, or not ended: 1 more")
-    assert "mlp-1024-8-tanh: 0.2 (0.9" in line
+    assert "mlp-1024-8-tanh: 0.2, the largest (0.9" in line
     assert line.count("mlp-") == 7
     none = answer(replace(sweep, trials=sweep.trials.assign(regime="diverged", stop_reason="diverged")))
     assert none.more == tuple(f"mlp-1024-{n}-tanh: diverges at all rates, 0.1–0.2" for n in range(1, 9))

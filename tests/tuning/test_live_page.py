@@ -54,13 +54,16 @@ def test_a_running_sweep_has_a_page_once_it_can_be_written_and_its_process_is_st
 
 
 def test_progress_and_page_have_the_same_answer(writer, epoch_row, monkeypatch):
-    """That of all epochs, not the luckiest epoch of any trial."""
+    """That of all epochs, not the luckiest epoch of any trial. While no trial has ended, there is none."""
     monkeypatch.setattr(progress, "INTERVAL_S", 0.05)
+    view = ProgressView(2, 6, 0, quiet=True)
+    with LivePage(writer, lambda line: None, view) as live:
+        wait_until(lambda: live.pages)
+    assert not view.answer
     for trial_id, accuracies in (("00000", (0.8, 0.97, 0.9, 0.91)), ("00001", (0.8, 0.9, 0.9, 0.93))):
         for epoch, accuracy in enumerate(accuracies, start=1):
             writer.epoch(trial_id, epoch_row(epoch, train_accuracy=accuracy), False)
         writer.end(trial_id, "completed")
-    view = ProgressView(2, 6, 0, quiet=True)
     with LivePage(writer, lambda line: None, view):
         wait_until(lambda: view.answer)
     view.end("00000", "completed", 0, "")
