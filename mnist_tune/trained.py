@@ -48,11 +48,9 @@ class Trained:
     `deviation` if these are not empty."""
 
     def __str__(self) -> str:
-        score = Ranking.of(self.data.by_accuracy)
+        score, trial = Ranking.of(self.data.by_accuracy), self.trial
         said = f"test {score.word} {score.number(score.score_of(self.row, 'test'))}"
-        return (
-            f"{self.trial.architecture}, learning rate {self.trial.learning_rate:g}, epoch {self.row['epoch']}: {said}"
-        )
+        return f"{trial.architecture}, learning rate {trial.learning_rate:g}, epoch {self.row['epoch']}: {said}"
 
     def __repr__(self) -> str:
         return f"<{self}; {'.predict(x) ' * isinstance(self.data, DataSpec)}.params .state .net>"

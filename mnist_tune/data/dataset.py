@@ -94,9 +94,8 @@ class Dataset:
         divisor = float(np.iinfo(images.dtype).max) if images.dtype.kind in "iu" and positions == 1 else 1.0
         mean, deviation = _moments(images, divisor) if self.standardize else ((), ())
         tokens = max(classes, *(int(part.max()) + 1 for part in (images, self.test_images))) if positions > 1 else 0
-        counts = tuple(np.bincount(self.train_labels.ravel(), minlength=classes).tolist())
-        shape, test = images.shape[1:], len(self.test_labels)
-        return DataSpec(self.name, shape, counts, test, divisor, mean, deviation, positions, tokens)
+        shape, counts = images.shape[1:], tuple(np.bincount(self.train_labels.ravel(), minlength=classes).tolist())
+        return DataSpec(self.name, shape, counts, len(self.test_labels), divisor, mean, deviation, positions, tokens)
 
 
 def _moments(images: Array, divisor: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
