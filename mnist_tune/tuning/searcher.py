@@ -90,6 +90,7 @@ class KnownThenSearched(Unsaved):
         self._ids = new_ids({*trials, *past.trials})
         self._own: dict[str, TrialConfig] = {}
         self._searched: list[str] = []
+        self._fixed: dict[str, Any] = {}
         self._learns = not getattr(then, "knows_the_past", False)
         """Whether the other searcher is told of what it did not propose in this run."""
         self._waiting: set[str] = set()
@@ -103,6 +104,7 @@ class KnownThenSearched(Unsaved):
             return True
         accepted = bool(self._then.set_search_properties(metric, mode, config, **spec))
         self._searched = [name for name, value in config["trial"].items() if isinstance(value, Domain)]
+        self._fixed = {name: value for name, value in config["trial"].items() if name not in self._searched}
         for trial, row in self._finished:
             self._tell(trial, row)
         return accepted
@@ -142,7 +144,7 @@ class KnownThenSearched(Unsaved):
         self._waiting.add(trial_id)
         self._samples -= 1
         values = found.get("trial", {})
-        proposed = values if "trial_id" in values else {"trial_id": next(self._ids)} | values
+        proposed = values if "trial_id" in values else {"trial_id": next(self._ids)} | self._fixed | values
         self._record(proposed)
         return found | {"trial": proposed}
 

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from ray import tune
 from ray.tune.schedulers import AsyncHyperBandScheduler, MedianStoppingRule
 from ray.tune.search import Repeater, Searcher
 
@@ -50,3 +51,15 @@ def test_the_searcher_of_tunes_repeater_gets_the_mean_of_the_repeats():
         search.suggest(name)
         search.on_trial_complete(name, {"train_loss": loss})
     assert heard == [(2.0, False)]
+
+
+def test_what_is_proposed_is_recorded_with_the_values_that_nobody_searches():
+    class Proposes(Searcher):
+        def suggest(self, trial_id):
+            return {"trial": {"learning_rate": 0.3}}
+
+    recorded = []
+    search = KnownThenSearched({}, Proposes(), record=recorded.append)
+    search.set_search_properties(None, None, {"trial": {"learning_rate": tune.uniform(0, 1), "epochs": 2}})
+    assert search.suggest("a") == {"trial": recorded[0]}
+    assert recorded == [{"trial_id": "00000", "epochs": 2, "learning_rate": 0.3}]
