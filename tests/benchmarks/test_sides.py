@@ -35,7 +35,7 @@ def after_an_epoch(mnist_5k):
     return train
 
 
-@pytest.mark.parametrize("other", [Notebook, pytorch])
+@pytest.mark.parametrize("other", [pytest.param(Notebook, marks=pytest.mark.slow), pytorch])
 def test_sides_train_the_same(after_an_epoch, other):
     with jax.numpy_rank_promotion("allow"):  # as the notebook adds its biases
         accuracies = [after_an_epoch(make, "mlp-16-relu") for make in (Ours, other)]

@@ -15,7 +15,7 @@ from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.own_code.registry import register
 from mnist_tune.training.task_check import check_task
 
-pytestmark = pytest.mark.usefixtures("as_users_have_it")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("as_users_have_it")]
 RATES = np.geomspace(1e-3, 1e-2, 8)
 TIMES = "compile_s", "train_s", "eval_s", "batch_s", "wait_s", "ended_at"
 

@@ -62,6 +62,7 @@ def test_how_long_a_trial_is_waited_for_follows_from_its_own_epochs(few_images, 
     assert limits == [math.inf, math.inf, 600]
 
 
+@pytest.mark.slow
 def test_a_resumed_trial_that_compiles_in_a_new_process_does_not_hang(few_images, epoch_row, ends, monkeypatch):
     jit, config = jax.jit, TrialConfig(architecture="mlp-4-tanh")
 

@@ -71,6 +71,7 @@ def assert_close(row, other, tolerances=CALM):
     assert row["diverged"] == other["diverged"]
 
 
+@pytest.mark.slow
 @pytest.mark.numerical
 def test_a_lanes_numbers_are_the_same_to_rounding_in_company(mnist_5k):
     """Also of lanes at different epochs, with other seeds and in other orders."""

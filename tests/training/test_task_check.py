@@ -246,6 +246,7 @@ def test_a_task_may_draw_from_a_key_that_is_always_the_same():
     check_task("constant", [TrialConfig(batch_size=8)])
 
 
+@pytest.mark.slow
 def test_arguments_of_a_task_are_those_of_its_function():
     register("vae")(vae)
     assert check_task("vae(latent=3)", []).spec.scores == ("kl",)

@@ -24,6 +24,7 @@ def writer(new_writer, epoch_row, tmp_path):
     found.finish(ended="now")
 
 
+@pytest.mark.slow
 @pytest.mark.promise("A page that can't be written ends no sweep")
 def test_a_running_sweep_has_a_page_once_it_can_be_written_and_its_process_is_started_again_if_it_dies(
     writer, monkeypatch
@@ -53,6 +54,7 @@ def test_a_running_sweep_has_a_page_once_it_can_be_written_and_its_process_is_st
     ]
 
 
+@pytest.mark.slow
 def test_progress_and_page_have_the_same_answer(writer, epoch_row, monkeypatch):
     """That of all epochs, not the luckiest epoch of any trial. While no trial has ended, there is none."""
     monkeypatch.setattr(progress, "INTERVAL_S", 0.05)

@@ -183,6 +183,7 @@ assert pool.run(["a"])["a"]["epoch"] == 1
 """
 
 
+@pytest.mark.slow
 def test_the_cache_folder_may_disappear_during_a_run(tmp_path):
     done = subprocess.run([sys.executable, "-c", CACHE, str(tmp_path)], capture_output=True, text=True, timeout=LONG_S)
     assert done.returncode == 0, done.stderr

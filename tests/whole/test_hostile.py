@@ -378,8 +378,8 @@ GROUPS = [
     "data and states", "sweep.json", "journal", "parquet", "special files", "links", "paths and URIs",
     "options of a resume", "code of others", "texts",
 ]  # fmt: skip
-SLOW = dict.fromkeys(("parquet", "texts"), pytest.mark.slow)
-"""Each of these has dozens of sweeps to print."""
+SLOW = dict.fromkeys(("parquet", "texts", "paths and URIs"), pytest.mark.slow)
+"""Each of these takes over three seconds."""
 
 
 @pytest.fixture(scope="module")
