@@ -43,7 +43,8 @@ def numbers_of(row):
     return {name: row.get(name) for name in ("epoch", "step", "train_loss", "test_loss", "step_loss_max", "scores")}
 
 
-@pytest.mark.parametrize("factory", [pytest.param(one, marks=[pytest.mark.slow] * (one is vae)) for one in TASKS])
+@pytest.mark.slow
+@pytest.mark.parametrize("factory", TASKS)
 def test_a_task_learns_and_goes_on_bit_for_bit_after_a_kill(factory, tmp_path):
     pool, config = pool_of(factory), config_of(factory, TASKS[factory])
     pool.attach("a", config)

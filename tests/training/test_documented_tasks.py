@@ -15,11 +15,11 @@ BLOCKS = {block.split()[1].removesuffix(".py"): block for block in
           re.findall(r"```python\n(# \w+\.py\n.*?)```", PAGE.read_text(), re.DOTALL)}  # fmt: skip
 RATES = {"regression": 0.01, "vae": 0.01, "pinn": 0.01, "gan": 0.05, "crops": 0.3, "contrastive": 0.3}
 RATES |= {"nnx_text": 0.3, "equinox_text": 0.3}
-SLOW = dict.fromkeys(("crops", "nnx_text"), pytest.mark.slow)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("as_users_have_it")
-@pytest.mark.parametrize("name", [pytest.param(one, marks=SLOW.get(one, ())) for one in BLOCKS])
+@pytest.mark.parametrize("name", BLOCKS)
 def test_a_documented_task_learns(name, tmp_path):
     (tmp_path / f"documented_{name}.py").write_text(BLOCKS[name])
     task = f"{tmp_path}/documented_{name}.py:{name}"
