@@ -134,6 +134,7 @@ def judged():
         yield f"asked for {asked}", [*chain(*runs)]
 
 
+@pytest.mark.slow
 def test_verdicts(new_sweep):
     lines = []
     for what, runs in judged():

@@ -86,6 +86,7 @@ def test_it_is_the_same_after_a_resume_and_among_lanes_of_another_age(few_images
 
 
 @pytest.mark.usefixtures("as_users_have_it")
+@pytest.mark.slow
 def test_however_the_measurements_fall_few_programs_are_compiled(few_images):
     """65 steps an epoch, measured every 11. Training does not notice."""
     config, rows = replace(CONFIG, batch_size=13, holdout=185, learning_rate=0.01), []

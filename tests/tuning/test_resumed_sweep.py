@@ -85,6 +85,7 @@ def test_a_resume_reads_its_journal_once_and_no_state_that_is_not_there(interrup
     found.writer.finish(ended="now")
 
 
+@pytest.mark.slow
 @pytest.mark.promise(
     "In object storage, `--resume URI` takes a sweep over, `--resume auto` refuses while another process writes it"
 )
