@@ -56,6 +56,7 @@ PAIRS = [
 """One pair for each network and each data set: the others differ in shapes only."""
 
 
+@pytest.mark.slow
 @pytest.mark.promise("Each documented network trains on data of any shape, alone and as lanes")
 @pytest.mark.parametrize(("network", "data"), PAIRS)
 def test_a_network_trains_on_any_data_alone_and_as_lanes(networks, as_users_have_it, network, data, tmp_path):
