@@ -195,8 +195,10 @@ def _check_training(task: Task, said: str, params: Any, state: Any, examples: An
         raise UserError(f"{what} is {float(loss)} for untrained parameters; scale the data, or its initial parameters")
     if step is not None:
         return
-    slope, moved = jax.grad(lambda at: run(at, state, batch, key)[0]), jax.tree.map(lambda x: x + 0.125, params)
-    here, there = (jax.tree.leaves(compiled(what, slope, at)) for at in (params, moved))
+    slope = jax.jit(jax.grad(lambda at: run(at, state, batch, key)[0]))
+    here, there = (
+        jax.tree.leaves(tried(what, slope, at)) for at in (params, jax.tree.map(lambda x: x + 0.125, params))
+    )
     if not all(bool(jnp.isfinite(leaf).all()) for leaf in here):
         raise UserError(f"{what} has a gradient that is NaN or infinite; jnp.sqrt and jnp.linalg.norm have one at 0")
     if not any(bool(leaf.any()) for leaf in (*here, *there)):
