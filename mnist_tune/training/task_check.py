@@ -196,9 +196,8 @@ def _check_training(task: Task, said: str, params: Any, state: Any, examples: An
     if step is not None:
         return
     slope = jax.jit(jax.grad(lambda at: run(at, state, batch, key)[0]))
-    here, there = (
-        jax.tree.leaves(tried(what, slope, at)) for at in (params, jax.tree.map(lambda x: x + 0.125, params))
-    )
+    moved = jax.tree.map(lambda x: x + 0.125, params)
+    here, there = (jax.tree.leaves(tried(what, slope, at)) for at in (params, moved))
     if not all(bool(jnp.isfinite(leaf).all()) for leaf in here):
         raise UserError(f"{what} has a gradient that is NaN or infinite; jnp.sqrt and jnp.linalg.norm have one at 0")
     if not any(bool(leaf.any()) for leaf in (*here, *there)):
