@@ -173,6 +173,12 @@ def steps_of_epoch(images: int, batch_size: int, drop_last: bool) -> int:
 IN_A_NEW_SWEEP = "; in a new sweep, --drop-last leaves it out"
 """How the error of a trial ends that no resume can help, as a sweep keeps its options."""
 
+
+def retriable(errors: Iterable[Any]) -> int:
+    """Return how many of the errors of trials are not of that kind, so that training again may help."""
+    return sum(IN_A_NEW_SWEEP not in str(error) for error in errors)
+
+
 SMALL = 1 / 4
 """A last batch of less than this share of a batch is worth a word. Its gradient is then twice as noisy as the others',
 or more, and its step is as large."""

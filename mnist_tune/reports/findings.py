@@ -21,7 +21,7 @@ from mnist_tune.regimes.measured_edge import CALM, DIVERGED, LEARNED, LEARNED_SH
 from mnist_tune.regimes.widths import exponents
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.tables import Tables
-from mnist_tune.trial import IN_A_NEW_SWEEP, LIVE_REASONS, OPEN_REASONS, TrialConfig, small_last_batch
+from mnist_tune.trial import LIVE_REASONS, OPEN_REASONS, TrialConfig, retriable, small_last_batch
 
 SHARES = (0.9, 0.5, 0.1)
 """The shares of seeds whose rates are reported."""
@@ -146,7 +146,7 @@ def notes(sweep: Tables) -> Iterator[str]:
 def left_over(sweep: Tables, where: str) -> Iterator[Question]:
     """Yield what has not ended or has failed, and how to go on; `where` is how the sweep's path is written."""
     trials, meta = sweep.trials, sweep.meta
-    failed = sum(IN_A_NEW_SWEEP not in str(error) for error in trials["error"][trials["stop_reason"] == "error"])
+    failed = retriable(trials["error"][trials["stop_reason"] == "error"])
     left = int(trials["stop_reason"].isin(OPEN_REASONS).sum())
     again = f", {NAMED_AGAIN}," * (named_again(meta)[1] == NAMED_AGAIN)
     if said := so_far(trials):

@@ -32,7 +32,7 @@ from mnist_tune.runtime.ray_session import check_session
 from mnist_tune.storage import Place
 from mnist_tune.training.architectures import architecture, kind_of
 from mnist_tune.training.optimizers import check_optimizer
-from mnist_tune.trial import IN_A_NEW_SWEEP, RETRIED, TrialConfig, closest, retried, small_last_batch
+from mnist_tune.trial import RETRIED, TrialConfig, closest, retriable, retried, small_last_batch
 from mnist_tune.tuning.options import AUTO, SweepOptions
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.tasks import check_networks, load_data
@@ -237,7 +237,7 @@ def _open_again(
             longer, stopped = len(asked_for & past.open.keys()), len(asked_for & past.ended.keys() - past.failed)
             also = f"; {stopped} that were stopped early do not" * bool(stopped)
             say(f"{len(more) - len(asked_for)} trials are added, {longer} train for more epochs{also}")
-        if again := sum(IN_A_NEW_SWEEP not in str(journal.ends[trial_id].get("error")) for trial_id in past.failed):
+        if again := retriable(journal.ends[trial_id].get("error") for trial_id in past.failed):
             say(f"{counted(again)} ended in an error; --retry-errored trains what failed again")
         writer.last_epochs = past.last_epochs
         saved = writer.saved()
