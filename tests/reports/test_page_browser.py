@@ -372,8 +372,11 @@ def test_a_running_page_follows_the_sweep_and_keeps_what_was_chosen(shown, small
     tab.page.fill("#low", "0.002")
     write_page([replace(small, trials=trials, meta=small.meta | {"ended": None})], tmp_path / "report.html")
     tab.js("page.ready = 'old'")
+    loads = []
+    tab.page.on("request", lambda asked: loads.append(asked.url))
     tab.page.clock.run_for(1000 * (RELOAD_S + 10))
     tab.wait()
+    assert len(loads) == 1
     assert tab.page.input_value("#low") == "0.002"
     assert tab.chosen()[1] == [4], "there is one more before it"
     assert tab.page.locator("#rows tr[data-s='4'] td").first.inner_text() == rate

@@ -18,7 +18,11 @@ if (data.running) {
   for (const one of all(".written")) one.textContent = `Written ${new Date(data.written).toLocaleTimeString()}.` + (stale ? " It has not changed since: the sweep may have been killed." : "");
   let busy = 0;
   for (const name of ["pointerdown", "keydown", "wheel"]) addEventListener(name, () => { busy = Date.now(); }, {passive: true});
-  if (!stale) setInterval(() => { if (Date.now() - begun >= data.reload && !document.hidden && Date.now() - busy >= 3000) location.reload(); }, 1000);
+  const timer = stale || setInterval(() => {
+    if (Date.now() - begun < data.reload || document.hidden || Date.now() - busy < 3000) return;
+    clearInterval(timer);  // a second call would begin a slow load anew
+    location.reload();
+  }, 1000);
 }
 show();
 table();
