@@ -206,8 +206,10 @@ class Executor:
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:
         start, self.compiles = time.perf_counter(), name == "compile_s"
-        yield
-        self.compiles = False
+        try:
+            yield
+        finally:
+            self.compiles = False
         self._seconds[name] += time.perf_counter() - start
 
 

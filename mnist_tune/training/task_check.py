@@ -148,6 +148,8 @@ def _tree(part: Any, said: str, where: str) -> Any:
         kinds, of = (np.number, np.bool_), f" of {leaf.dtype}" if hasattr(leaf, "dtype") else ""
         if not isinstance(leaf, (np.ndarray, jax.Array)) or not any(jnp.issubdtype(leaf.dtype, k) for k in kinds):
             raise UserError(f"{name} which is {type_of(leaf)}{of}; give arrays of numbers, such as np.asarray(x)")
+        if np.ma.is_masked(leaf):
+            raise UserError(f"{name} which has masked values; say what they are, such as x.filled(0)")
         if not leaf.ndim or not len(leaf):
             raise UserError(f"{name} of shape {list(leaf.shape)}; give arrays [n, ...] of at least one example")
     lengths = {len(leaf) for _, leaf in leaves}

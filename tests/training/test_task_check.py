@@ -131,6 +131,10 @@ MISTAKES = {
         data(*[np.zeros(9, [("x", "f4")])] * 2),
         "which is a ndarray of .*; give arrays of numbers",
     ),
+    "masked values": (
+        data(*[np.ma.masked_less(np.zeros(9, np.float32), 1)] * 2),
+        r"has masked values; say what they are, such as x.filled\(0\)",
+    ),
     "examples in a list": (
         data([*TRAIN["x"]], [*TEST["x"]]),
         r"train part of other shapes or types than test: .{300,400}; keep",
