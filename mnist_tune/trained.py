@@ -120,7 +120,7 @@ def load(sweep: Tables, trial_id: str | None, code: Any) -> Trained:
     if found.empty:
         meant = f"{wanted:0>5}"
         raise UserError(f"{sweep.path} has no trial {wanted!r}{closest(meant, [*known[known == meant], *known[:10]])}")
-    trial = TrialConfig.from_dict(found[found.columns.intersection([*FIELDS])].to_dict("records")[0])
+    trial = TrialConfig(**found[found.columns.intersection([*FIELDS])].to_dict("records")[0])
     saved = Checkpoint.load(sweep.state(wanted))
     if saved is None and found["stop_reason"].isin(UNDECIDED_REASONS).any():
         raise UserError(f"no state of trial {wanted} has been saved so far")

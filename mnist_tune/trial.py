@@ -41,7 +41,7 @@ def retried(options: Mapping[str, Any]) -> frozenset[str]:
 class Named:
     """Values that are given by their names."""
 
-    def __new__(cls, *positional: Any, **given: Any) -> Self:
+    def __new__(cls, /, *positional: Any, **given: Any) -> Self:  # a file may have a field `cls`
         known = [one.name for one in fields(cls)]  # type: ignore[arg-type]
         if positional:
             raise UserError(f"{cls.__name__} takes its values by name: {cls.__name__}({known[0]}=...)")
@@ -138,17 +138,8 @@ class TrialConfig(Training):
         return "diverged" if diverged and self.stop_when_diverged else "completed" if epoch >= self.epochs else ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
+        """Return the fields as JSON values; `TrialConfig(**values)` is the inverse."""
         return dict(vars(self))
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> TrialConfig:
-        """Return the config with these fields; the inverse of `to_dict`.
-
-        Raises:
-            UserError: a key is not a field; the message names the closest field.
-        """
-        return cls(**values)
 
 
 def _kind(hint: Any) -> Kind:

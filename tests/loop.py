@@ -81,7 +81,7 @@ class Loop:
         """Report a trial's next epoch, first the saved one again. Do what Tune does then, in its order, and return
         whether the trial has ended."""
         values = dict(trial.config["trial"])
-        trial_id, config = values.pop("trial_id"), TrialConfig.from_dict(values)
+        trial_id, config = values.pop("trial_id"), TrialConfig(**values)
         before = saved.get(trial_id, 0)
         epoch = before + (before == 0 or hasattr(trial, "reported"))
         saved[trial_id], trial.reported, found = epoch, True, self.row(config, epoch)

@@ -92,7 +92,7 @@ def _parsed(content: bytes) -> Checkpoint:
     row = meta["row"]
     if bad := first_wrong(row, EPOCHS[1:]) or "untrained_loss" * (row.get("untrained_loss") is None):
         raise ValueError(f"{bad} in its row is missing or has the wrong type")
-    return Checkpoint(arrays, row, TrialConfig.from_dict(meta["config"]) if meta.get("config") else None)
+    return Checkpoint(arrays, row, TrialConfig(**meta["config"]) if meta.get("config") else None)
 
 
 def _small_float(name: str) -> np.dtype[Any]:

@@ -109,7 +109,7 @@ class Contest:
         can't be one; the folder may come from anybody."""
         asked = meta["options"]
         try:
-            settings = [TrialConfig.from_dict(one) for one in asked[CONTENDERS][: MOST_SETTINGS + 1]]
+            settings = [TrialConfig(**one) for one in asked[CONTENDERS][: MOST_SETTINGS + 1]]
             data = data_facts(meta)
             most = 1 if data.ranking.is_accuracy else LARGEST
             at_a_time, trials, tolerance = (asked[name] for name in ("at_a_time", "trials", "tolerance"))

@@ -83,7 +83,7 @@ class Journal:
     def known_trials(self, meta: Mapping[str, Any]) -> dict[str, TrialConfig]:
         """Return every trial of a sweep by its id: those planned and those proposed later, with their latest values. A
         resume that asks for more epochs plans them."""
-        known = {i: TrialConfig.from_dict(config) for i, config in meta["trials"].items()}
+        known = {i: TrialConfig(**config) for i, config in meta["trials"].items()}
         return known | {i: one for i, one in self.trials.items() if i not in known or one.epochs >= known[i].epochs}
 
 
@@ -108,7 +108,7 @@ def read_journal(path: Path) -> Journal:
             epochs.append(rows)
             for event in filter(None, others.values()):
                 if event["kind"] == "trial":
-                    trials[event["trial_id"]] = TrialConfig.from_dict(event["config"])
+                    trials[event["trial_id"]] = TrialConfig(**event["config"])
                     changed |= {event["trial_id"]} if event.get("changed") else set()
                 elif event["kind"] == "end":
                     ends[event["trial_id"]] = event
@@ -178,7 +178,7 @@ def _blocks(file: IO[bytes]) -> Iterator[list[bytes]]:
 
 def _is_config(value: Any) -> bool:
     try:
-        return isinstance(value, dict) and bool(TrialConfig.from_dict(value))
+        return isinstance(value, dict) and bool(TrialConfig(**value))
     except UserError:
         return False
 

@@ -70,7 +70,7 @@ def _check_trial(trial_id: str, config: Any, refused: str) -> None:
     try:
         if not ID.holds(trial_id) or not isinstance(config, dict):
             raise UserError("an id of letters, digits, - and _ must name a configuration")
-        TrialConfig.from_dict(config)
+        TrialConfig(**config)
     except UserError as error:
         raise UserError(f"{refused}: trial {trial_id[:64]!r}: {str(error)[:300]}") from None
 

@@ -215,7 +215,7 @@ class Tables:
 def settings_of(found: pd.DataFrame) -> list[TrialConfig]:
     """Return settings of `Tables.best`, each as a trial with the seed 0."""
     rows = found[CONFIGURATION].rename(columns={"epochs_asked": "epochs"})
-    return [TrialConfig.from_dict(row) for row in rows.to_dict("records")]
+    return [TrialConfig(**row) for row in rows.to_dict("records")]
 
 
 def together(sweeps: Sequence[Tables]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:

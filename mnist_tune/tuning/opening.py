@@ -197,7 +197,7 @@ def _open_again(
     how = "give it with --dataset or --data-dir, or from Python with SweepOptions(dataset=...)"
     if isinstance(options.dataset, str) and options.dataset == ARRAYS:
         raise UserError(f"{path} was trained on arrays from Python; {how}")
-    trained = [TrialConfig.from_dict(one) for one in meta["trials"].values()]
+    trained = [TrialConfig(**one) for one in meta["trials"].values()]
     if options.task and not trained:  # a search has planned none, and may not have proposed one yet
         trained = [*read_journal(path).trials.values()] or [TrialConfig()]
     dataset = data or load_data(options, trained)

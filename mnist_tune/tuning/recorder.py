@@ -74,7 +74,7 @@ class Recorder(UnsavedCallback):
         values = dict(proposed)
         trial_id = values.pop("trial_id")
         with suppress(UserError):  # of invalid values, the trial itself reports an error
-            self._configs[trial_id] = TrialConfig.from_dict(values)
+            self._configs[trial_id] = TrialConfig(**values)
             self._writer.trial(trial_id, self._configs[trial_id])
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
@@ -100,7 +100,7 @@ class Recorder(UnsavedCallback):
         trial_id, values = own_id(trial), dict(trial.config["trial"])
         values.pop("trial_id", None)
         with suppress(UserError):  # the trial itself reports this error
-            self._record(trial_id, TrialConfig.from_dict(values))
+            self._record(trial_id, TrialConfig(**values))
         if trial_id in self._configs:
             self._end(trial_id, "error", error)
         else:

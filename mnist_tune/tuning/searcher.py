@@ -180,7 +180,7 @@ def drawn(space: Mapping[str, Any], samples: int, rng: np.random.Generator | Non
     spec = {"trial": dict(space)}
     for _ in range(samples):
         for _, variant in generate_variants(spec, random_state=rng):
-            yield TrialConfig.from_dict(variant["trial"])
+            yield TrialConfig(**variant["trial"])
 
 
 def refuse_what_none_searches(space: Mapping[str, Any]) -> None:
@@ -202,7 +202,7 @@ def ends_of(space: Mapping[str, Any]) -> list[TrialConfig]:
     ends = {name: _ends(value) or [getattr(one, name)] for name, value in space.items()}
     most = max(map(len, ends.values()), default=1)
     trials = ({name: values[i % len(values)] for name, values in ends.items()} for i in range(most))
-    return [TrialConfig.from_dict(trial) for trial in trials]
+    return [TrialConfig(**trial) for trial in trials]
 
 
 def _ends(value: Any) -> list[Any]:

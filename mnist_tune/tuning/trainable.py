@@ -72,7 +72,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         self._news: dict[str, Any] = {}
         """What is told once, with the next row."""
         try:
-            self._news["trial_config"] = self._config = TrialConfig.from_dict(values)
+            self._news["trial_config"] = self._config = TrialConfig(**values)
         except UserError as error:  # a scheduler or a searcher may propose invalid values
             self._refused = str(error)
         self._loaded: Checkpoint | None = None

@@ -44,7 +44,7 @@ def swept(new_writer, epoch_row, tmp_path):
 
 
 def contenders(options):
-    return [TrialConfig.from_dict(one) for one in options["contenders"]]
+    return [TrialConfig(**one) for one in options["contenders"]]
 
 
 def test_settings_are_crossed(begun, capsys):

@@ -54,7 +54,7 @@ class Sweep:
                     break
                 values = dict(found["trial"])
                 own_id = values.pop("trial_id")
-                self.known[own_id] = TrialConfig.from_dict(values)
+                self.known[own_id] = TrialConfig(**values)
                 running[tune_id] = own_id, rows_of(self.known[own_id])
             if not running or not most:
                 assert over or not most, "the searcher waits for nothing"

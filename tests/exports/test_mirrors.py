@@ -302,7 +302,7 @@ def test_mlflow_forgets_an_error_and_has_the_epochs_of_a_resume(folder, new_writ
     assert runs()["00003"].tags["error"] == "it broke"
     with new_writer(folder, count=5, resume=True) as writer:
         writer.end("00003", "interrupted")
-        writer.trial("00000", replace(TrialConfig.from_dict(writer.meta["trials"]["00000"]), epochs=5))
+        writer.trial("00000", replace(TrialConfig(**writer.meta["trials"]["00000"]), epochs=5))
         writer.epoch("00000", epoch_row(5), False)
     found = runs()
     assert "error" not in found["00003"].tags
