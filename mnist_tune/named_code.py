@@ -16,11 +16,6 @@ class Call(NamedTuple):
     arguments: tuple[Any, ...] = ()
     keywords: tuple[tuple[str, Any], ...] = ()
 
-    @property
-    def is_own(self) -> bool:
-        """Whether the name says where its code is, and is none of ours."""
-        return ":" in self.name
-
 
 def parse_call(text: str) -> Call:
     """Take a name and its arguments apart; the arguments are read as literals, and never run. Raises `UserError` if the

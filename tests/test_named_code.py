@@ -4,6 +4,7 @@ from kept_texts import assert_kept
 
 from mnist_tune import UserError
 from mnist_tune.named_code import parse_call
+from mnist_tune.own_code.registry import names_own_code
 
 TEXTS = [
     *("adam", " adam ", "adam()", " adam (b1=0.8)", "adam(b1=0.8, nesterov=True)", "net.py:mlp(widths=(64, 32))"),
@@ -20,7 +21,7 @@ def test_names_with_arguments():
     for text in TEXTS:
         try:
             found = parse_call(text)
-            lines.append(f"{text}: {found!r}, own: {found.is_own}")
+            lines.append(f"{text}: {found!r}, own: {names_own_code(found.name)}")
         except UserError as error:
             lines.append(f"{text[:20]}: {error}".removesuffix("; write numbers and texts, as in 'adam(width=128)'"))
     assert_kept("names with arguments", "\n".join(lines) + "\n")

@@ -60,7 +60,7 @@ def load_own(*owners: Any) -> None:
                 modules.load(name)
     for flag, texts in names_in(*owners).items():
         for call in map(parse_call, texts):
-            if call.is_own and not (call.name in ENTRIES[flag] and ENTRIES[flag][call.name].is_loaded):
+            if names_own_code(call.name) and not (call.name in ENTRIES[flag] and ENTRIES[flag][call.name].is_loaded):
                 ENTRIES[flag][call.name] = Entry(_named(flag, call))
             if entry := ENTRIES[flag].get(call.name):
                 with _telling(flag, call, call.name):
