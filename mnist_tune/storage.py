@@ -12,7 +12,6 @@ import io
 import os
 import re
 import secrets
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -197,14 +196,6 @@ def remove(where: Place) -> None:
         where.unlink(missing_ok=True)
     else:
         object_storage.remove(where)
-
-
-def remove_folder(where: Place) -> None:
-    """Delete a folder and everything in it, if it exists. Raises OSError."""
-    if isinstance(where, Path):
-        shutil.rmtree(where, ignore_errors=True)
-    else:
-        object_storage.remove(*(join(where, name) for name in object_storage.below(where)))
 
 
 def sizes(where: Place) -> dict[str, int]:

@@ -79,7 +79,8 @@ class Remote:
 
     def clear(self) -> None:
         """Remove what a sweep has left whose `sweep.json` is gone. Raises OSError."""
-        storage.remove_folder(storage.join(self._to, SEGMENTS))
+        segments = storage.join(self._to, SEGMENTS)
+        object_storage.remove(*(storage.join(segments, name) for name in object_storage.below(segments)))
         object_storage.remove(*(storage.join(self._to, name) for name in TABLES))
 
     def take_over(self, begin: Callable[[], None]) -> None:

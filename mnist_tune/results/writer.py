@@ -274,7 +274,7 @@ class SweepWriter:
 
     def _remove_tunes_files(self, folder: Place) -> None:
         """Tune's files are pickles. Tune must never load those of an earlier run, which anybody may have written."""
-        storage.remove_folder(folder) if isinstance(folder, Path) else object_storage.remove_tunes(folder)
+        shutil.rmtree(folder, ignore_errors=True) if isinstance(folder, Path) else object_storage.remove_tunes(folder)
 
     def _write_meta(self, final: bool = False) -> None:
         """Write `sweep.json`. In object storage, a resumed sweep has not ended: its tables are none any more."""
