@@ -196,7 +196,7 @@ epoch of a trial. Its `meta` is what [`sweep.json`](files.md#sweepjson) says.
 A sweep that is running, or was killed, can be read as well.
 
 Losses are means over the images named (in nats, but for mse and tasks), accuracies are shares of them. Counts start
-at 1. A column with gaps may be empty in some rows, and missing in sweeps of older versions. `epochs` has validation
+at 1. A column with gaps may be empty in some rows, or in all if an older version wrote them. `epochs` has validation
 columns only with held-out images, columns of [sharpness](sharpness.md) only if it is measured, and `answers` only with
 [tokens](text.md).
 

@@ -10,9 +10,11 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from mnist_tune.data_spec import DataSpec
+from mnist_tune.named_code import parse_call
 from mnist_tune.own_code.registry import register
 from mnist_tune.training import curvature
 from mnist_tune.training.networks import apply_mlp, normal_mlp
+from mnist_tune.training.optimizers import ADAM
 from mnist_tune.training.program import Program, TrainState
 from mnist_tune.training.task import Network
 from mnist_tune.trial import TrialConfig
@@ -127,6 +129,10 @@ def test_of_adam_it_is_that_of_the_dense_preconditioned_hessian(fields, problem)
         assert float(found.value) == pytest.approx(expected, rel=1e-6)
         assert float(found.residual) < 1e-6
         assert np.isnan(float(measure(program, start, (images, labels), probe, hyper, 27).value))
+
+
+def test_each_kind_of_adam_has_its_preconditioner_compared():
+    assert {parse_call(one["optimizer"]).name for one in ADAMS} == {*ADAM}
 
 
 def test_batch_sharpness_is_the_curvature_along_the_gradient(problem):

@@ -16,7 +16,7 @@ from mnist_tune.named_code import parse_call
 from mnist_tune.own_code.registry import register_optimizer
 from mnist_tune.training.architectures import architecture
 from mnist_tune.training.networks import initial
-from mnist_tune.training.optimizers import BUILT_IN, Step, threshold
+from mnist_tune.training.optimizers import ADAM, BUILT_IN, Step, threshold
 from mnist_tune.training.program import Program
 from mnist_tune.trial import TrialConfig
 
@@ -154,6 +154,10 @@ def test_steps_on_a_quadratic_grow_above_the_threshold_and_not_below(name):
     for share, grows in ((0.998, False), (1.002, True)):
         found = sizes(jnp.float32(share * limit / RATE))
         assert bool(found[300:].max() > found[100:200].max()) is grows
+
+
+def test_each_optimizer_with_a_threshold_is_tried_on_a_quadratic():
+    assert {parse_call(fields.get("optimizer", "sgd")).name for fields, _ in QUADRATIC.values()} == {"sgd", *ADAM}
 
 
 @pytest.mark.parametrize("optimizer", ["lion", "rmsprop(decay=0.8)", "adagrad", "own.py:adam", "adam(b1=1)"])
