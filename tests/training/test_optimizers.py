@@ -119,7 +119,7 @@ def test_ten_steps_are_those_of_optax(name, examples):
         np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-6)
 
 
-QUADRATIC = {
+QUADRATIC: dict[str, tuple[dict[str, Any], float]] = {
     "sgd": ({}, 2),
     "sgd, momentum": ({"momentum": 0.9}, 3.8),
     "sgd, nesterov": ({"momentum": 0.9, "nesterov": True}, 3.8 / 2.8),
