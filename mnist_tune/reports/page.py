@@ -173,9 +173,8 @@ def _page_data(view: View, shown: Sequence[Column]) -> dict[str, Any]:
 
 
 def _number(key: Any) -> Any:
-    if isinstance(key, float) and not math.isfinite(key):
-        return None if math.isnan(key) else str(key)
-    return key
+    """Return a value, or None if it is no finite number: JSON has no others, and the script sorts None last."""
+    return None if isinstance(key, float) and not math.isfinite(key) else key
 
 
 def _short(values: np.ndarray, log: bool) -> list[list[float | None]]:

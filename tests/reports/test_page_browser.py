@@ -249,6 +249,9 @@ def test_seeds_unfold(shown, made_up_sweep):
 def test_the_table_sorts_finds_and_filters_by_rate(tab):
     rates = [float(one) for one in tab.column("rate")]
     assert rates == sorted(rates)
+    tab.page.get_by_role("button", name="reaches").click()
+    reached = ["epoch" in one for one in tab.column("reaches 0.91")]
+    assert reached == sorted(reached, reverse=True) != reached[::-1], "what never does is last"
     tab.page.locator("[data-column='0']").click()
     tab.page.locator("[data-column='0']").click()
     assert [float(one) for one in tab.column("rate")] == rates[::-1]
