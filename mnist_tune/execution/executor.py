@@ -68,21 +68,13 @@ class Executor:
 
     def __init__(self, program: Program, stack: Stack) -> None:
         self.program, self.stack = program, stack
-        self._shapes = program.shapes
-        self.names = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(self._shapes)]
         self._stacked: TrainState = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct((stack.capacity, *x.shape), x.dtype), self._shapes
+            lambda x: jax.ShapeDtypeStruct((stack.capacity, *x.shape), x.dtype), program.shapes
         )
         self._compiled: dict[tuple[Any, ...], Any] = {}
         self._seconds = dict.fromkeys(("compile_s", "train_s", "eval_s"), 0.0)
         self.compiles = False
         """Whether it compiles at this moment."""
-
-    @property
-    def state(self) -> TrainState:
-        """The stacked lanes; `write` creates them."""
-        assert self.stack.state is not None, "no lane was written"
-        return self.stack.state
 
     @property
     def sizes(self) -> list[int]:
@@ -97,13 +89,12 @@ class Executor:
 
     def read(self, slot: int) -> dict[str, np.ndarray]:
         """Return a lane's leaves by name, as host arrays."""
-        return dict(zip(self.names, map(np.asarray, jax.tree.leaves(self._take([slot], 1))), strict=True))
+        return {name: np.asarray(leaf) for name, leaf in _by_name(self._take([slot], 1)).items()}
 
     def restore(self, slot: int, arrays: Mapping[str, np.ndarray]) -> None:
         """Put what `read` returned into a slot. Raises `UserError` if the names, shapes or types are not those of this
         program."""
-        leaves, tree = jax.tree.flatten(self._shapes)
-        wanted = {name: (leaf.shape, leaf.dtype) for name, leaf in zip(self.names, leaves, strict=True)}
+        wanted = {name: (leaf.shape, leaf.dtype) for name, leaf in _by_name(self.program.shapes).items()}
         found = {name: (array.shape, array.dtype) for name, array in arrays.items()}
         if wanted != found:
             misfit = f"a saved state does not fit {self.program.architecture}"
@@ -112,7 +103,8 @@ class Executor:
             if wide:
                 raise UserError(f"{misfit}: it holds {wide[0]}; set JAX_ENABLE_X64 as it was when the trial was saved")
             raise UserError(f"{misfit}: it holds {found}")
-        self.write(slot, jax.tree.unflatten(tree, [arrays[name] for name in self.names]))
+        tree = jax.tree.structure(self.program.shapes)
+        self.write(slot, jax.tree.unflatten(tree, [arrays[name] for name in wanted]))
 
     def train(
         self,
@@ -155,7 +147,7 @@ class Executor:
         `index` says which images, int32; `given` is a tree of arrays with a leading axis for the lanes; `static` is
         compiled in. The rest is as in `train`."""
         given = jax.tree.map(lambda values: _pad(values, size), given)
-        call = (self.state, *jax.device_put((_pad(np.array(slots, np.int32), size), given, index)), data)
+        call = (self.stack.state, *jax.device_put((_pad(np.array(slots, np.int32), size), given, index)), data)
         run = self._measuring(function, size, call, static)
         with jax.transfer_guard("disallow"), self._timed("eval_s"):
             found = jax.block_until_ready(run(*call))
@@ -167,7 +159,7 @@ class Executor:
         slots, scalar = jax.ShapeDtypeStruct((size,), jnp.int32), jax.ShapeDtypeStruct((), jnp.int32)
         hyper = dict.fromkeys(self.program.step.names, jax.ShapeDtypeStruct((size,), jnp.float32))
         keys, order = jax.ShapeDtypeStruct((size, 2), jnp.uint32), jax.ShapeDtypeStruct((size, images), jnp.int32)
-        lanes = jax.tree.map(lambda x: jax.ShapeDtypeStruct((size, *x.shape), x.dtype), self._shapes)
+        lanes = jax.tree.map(lambda x: jax.ShapeDtypeStruct((size, *x.shape), x.dtype), self.program.shapes)
         self._executable(("take", size), take, (self._stacked, slots))
         call = (lanes, hyper, keys, order, scalar, data)
         self._executable(("train", size, images, _count(data)), partial(_train, self.program), call, donate=(0,))
@@ -182,14 +174,14 @@ class Executor:
 
     def _take(self, slots: Sequence[int], size: int) -> TrainState:
         """Return a copy of the lanes in these slots, padded with the first one; a single lane has no leading axis."""
-        call = (self.state, jax.device_put(_pad(np.array(slots, np.int32), size)))
+        call = (self.stack.state, jax.device_put(_pad(np.array(slots, np.int32), size)))
         lanes: TrainState = self._executable(("take", size), take, call)(*call)
         return lanes
 
     def _put(self, slots: Sequence[int], size: int, lanes: TrainState) -> None:
         """Put lanes, as `_take` returns them, into these slots. The padding goes to one that does not exist."""
         index = np.array([*slots, *[self.stack.capacity] * (size - len(slots))], np.int32)
-        call = (self.state, jax.device_put(index), lanes)
+        call = (self.stack.state, jax.device_put(index), lanes)
         self.stack.state = self._executable(("put", size), put, call, donate=(0,))(*call)
 
     def _measuring(self, function: Any, size: int, call: Any, static: tuple[Hashable, ...]) -> Any:
@@ -235,6 +227,10 @@ def _measure(
         return jax.vmap(run)(take(states, slots), given)
     found = run(take(states, slots), jax.tree.map(lambda x: x[0], given))
     return jax.tree.map(lambda x: jnp.expand_dims(x, 0), found)
+
+
+def _by_name(state: TrainState) -> dict[str, Any]:
+    return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
 
 
 def _count(data: Data) -> int:

@@ -206,7 +206,7 @@ def test_lanes_that_a_failed_call_took_with_it_go_on_elsewhere(few_images, monke
         pool.run(["0", "1", "2"])
 
     def failing(executor, *_):
-        for leaf in jax.tree.leaves(executor.state):
+        for leaf in jax.tree.leaves(executor.stack.state):
             leaf.delete()
         raise out_of_memory()
 
