@@ -63,3 +63,10 @@ def answer(future: Future[Any], function: Callable[[], Any]) -> None:
         future.set_result(function())
     except Exception as error:
         future.set_exception(error)
+
+
+def returned_or_raised(found: Any) -> Any:
+    """Raise an exception; return anything else."""
+    if isinstance(found, Exception):
+        raise found
+    return found

@@ -23,7 +23,7 @@ from typing import Any
 from ray.exceptions import RayActorError
 
 from mnist_tune.execution.checkpoint import Checkpoint
-from mnist_tune.execution.hanging import ANSWER_S, answer
+from mnist_tune.execution.hanging import ANSWER_S, answer, returned_or_raised
 from mnist_tune.execution.lane_client import LaneLostError
 from mnist_tune.execution.process_setup import WorkerSettings, make_pool
 from mnist_tune.execution.program_error import DeviceError, classifying
@@ -183,7 +183,7 @@ class LaneServer:
         self._trained |= any(isinstance(row, dict) for row in found.values())
         turn.last_s = time.monotonic() - start
         for lane_id, future in asking.items():
-            answer(future, partial(_returned_or_raised, found[lane_id]))
+            answer(future, partial(returned_or_raised, found[lane_id]))
         _end_if_broken(broken)
 
     def _attach(
@@ -224,19 +224,13 @@ class LaneServer:
             del self._turns[self._pool.lanes[lane_id].group]
         if lane_id in turn.asking:
             error = LaneLostError(f"the lane of {lane_id} was taken over")
-            answer(turn.asking.pop(lane_id), partial(_returned_or_raised, error))
+            answer(turn.asking.pop(lane_id), partial(returned_or_raised, error))
         self._pool.detach(lane_id)
         if self._saver.last(lane_id).done():
             self._saver.forget(lane_id)
 
     def _turn_of(self, lane_id: str) -> Turn:
         return self._turns[self._pool.lanes[lane_id].group]
-
-
-def _returned_or_raised(found: Any) -> Any:
-    if isinstance(found, Exception):
-        raise found
-    return found
 
 
 def _end_if_broken(error: BaseException | None) -> None:

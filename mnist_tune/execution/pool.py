@@ -18,7 +18,7 @@ from mnist_tune.execution.checkpoint import Checkpoint, DeviceFullError, LanesFu
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.executor import Executor, Stack, shapes_key
 from mnist_tune.execution.group import BatchSizes, Lane, LaneGroup, Lanes
-from mnist_tune.execution.hanging import limit_s, watched
+from mnist_tune.execution.hanging import limit_s, returned_or_raised, watched
 from mnist_tune.execution.program_error import OutOfMemoryError, classifying
 from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.machine import give_memory_back
@@ -93,12 +93,7 @@ class LanePool:
     def run(self, lane_ids: Sequence[str]) -> dict[str, Row]:
         """Train and evaluate some lanes of one group for one epoch, and return their rows of the `epochs` table. The
         lanes of a batch share its seconds equally. Raises what ended the epoch of one of them, as `outcomes`."""
-        rows = {}
-        for lane_id, found in self.outcomes(lane_ids).items():
-            if isinstance(found, Exception):
-                raise found
-            rows[lane_id] = found
-        return rows
+        return {lane_id: returned_or_raised(found) for lane_id, found in self.outcomes(lane_ids).items()}
 
     def outcomes(self, lane_ids: Sequence[str]) -> dict[str, Row | Exception]:
         """Return the rows of `run`, or why a lane has none: a `UserError` of its own program, or an OutOfMemoryError.

@@ -34,11 +34,9 @@ class Saver:
 
     def last(self, lane_id: str) -> Future[None]:
         """Return the trial's last save; its result is None, or why it failed."""
-        if lane_id in self._last:
-            return self._last[lane_id][1]
         nothing: Future[None] = Future()
         nothing.set_result(None)
-        return nothing
+        return self._last.get(lane_id, ({}, nothing))[1]
 
     def forget(self, lane_id: str) -> None:
         """Forget a trial's last save, which must have ended."""
