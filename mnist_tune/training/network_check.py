@@ -44,7 +44,11 @@ def check(config: TrialConfig, data: DataSpec, images: np.ndarray, labels: np.nd
         if sums_to_1 and data.classes > 1 and config.loss == "cross-entropy":
             raise UserError(f"{name}: apply returned probabilities, which sum to 1; return logits, without the softmax")
         if network.train_apply:
-            _check_train_apply(name, network.train_apply, (*parts, x, jax.random.key(0)), data)
+            what = f"{name}: train_apply"
+            found = compiled(what, network.train_apply, *parts, x, jax.random.key(0), on=_on(x))
+            check_tuple(what, "logits, state", found)
+            _check_logits(what, found[0], x, data)
+            check_same(f"{what} returned another state than it got", found[1], parts[1])
         check_program(config, data, (images, labels), name)
 
 
@@ -105,15 +109,6 @@ def _check_logits(what: str, logits: Any, x: jax.Array, data: DataSpec) -> None:
         unscaled = data.divisor == 1 and not data.mean and data.positions == 1
         remedy = "scale the images (--standardize), or " * unscaled + "check that the network takes this shape"
         raise UserError(f"{what} returned NaN or infinity for untrained parameters{_on(x)}; {remedy}")
-
-
-def _check_train_apply(name: str, train_apply: Any, arguments: tuple[Any, ...], data: DataSpec) -> None:
-    what = f"{name}: train_apply"
-    x = arguments[2]
-    found = compiled(what, train_apply, *arguments, on=_on(x))
-    check_tuple(what, "logits, state", found)
-    _check_logits(what, found[0], x, data)
-    check_same(f"{what} returned another state than it got", found[1], arguments[1])
 
 
 def check_same(what: str, one: Any, other: Any, axes: int = 0) -> None:
