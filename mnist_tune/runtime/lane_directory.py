@@ -137,12 +137,10 @@ class LaneDirectory:
         async with self._changed:
             self._changed.notify_all()
 
-    def _trusted(self) -> list[Served]:
-        return [served for served in self._servers if served.deaths < DEATHS] or self._servers
-
     def _with_room(self) -> list[Served]:
         """Return the servers that may get a lane. While others start, one gets no more than its share of the lanes."""
-        answering, starting = [served for served in self._trusted() if served.answers], self._starting()
+        trusted = [served for served in self._servers if served.deaths < DEATHS] or self._servers
+        answering, starting = [served for served in trusted if served.answers], self._starting()
         share = math.ceil(self._needed() / (len(answering) + starting)) if starting else self._capacity
         return [served for served in answering if len(served.lanes) < min(served.room, share)]
 
