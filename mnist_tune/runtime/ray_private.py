@@ -19,7 +19,8 @@ import ray
 
 
 @contextmanager
-def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Set an attribute, and restore it on exit."""
     before = getattr(owner, name)
     setattr(owner, name, value)
     try:
@@ -32,7 +33,7 @@ def skipped_lines(pattern: str) -> AbstractContextManager[None]:
     """Keep Ray from printing lines that match. It reads its own environment variable for this only on import."""
     from ray._private.ray_logging import stdout_deduplicator
 
-    return _replaced(stdout_deduplicator, "skip_re", re.compile(pattern))
+    return replaced(stdout_deduplicator, "skip_re", re.compile(pattern))
 
 
 def gcs_address(address: str) -> str:
@@ -65,8 +66,8 @@ def own_parameters(dashboard: bool) -> Iterator[None]:
     less = {} if dashboard else {"no_monitor": True, "include_log_monitor": False}
     server = Node.start_api_server if dashboard else lambda *_, **__: None
     with (
-        _replaced(parameter, "RayParams", partial(parameter.RayParams, dashboard_agent_listen_port=0, **less)),
-        _replaced(Node, "start_api_server", server),
+        replaced(parameter, "RayParams", partial(parameter.RayParams, dashboard_agent_listen_port=0, **less)),
+        replaced(Node, "start_api_server", server),
     ):
         yield
 
@@ -109,7 +110,7 @@ def storage_keys() -> dict[str, str]:
 def forget(trial: Any, trials: list[Any]) -> None:
     """Make Tune forget a trial that has ended. It would search all trials at every event, and save all at the end."""
     trial.run_metadata.last_result = {}
-    trial.get_json_state = _empty_state
+    trial.get_json_state = lambda: ("{}", "{}")  # for Tune's own file, which nothing reads
     if len(trials) > 1:  # with an empty list, Tune would load its saved state
         trials.remove(trial)
 
@@ -136,7 +137,7 @@ def deaths_counted(is_nodes: Callable[[Exception], bool]) -> Iterator[None]:
         if is_nodes(exception):
             trial.run_metadata.num_failures = before
 
-    with _replaced(TuneController, "_process_trial_failure", fail), _replaced(Trial, "handle_error", count):
+    with replaced(TuneController, "_process_trial_failure", fail), replaced(Trial, "handle_error", count):
         yield
 
 
@@ -158,14 +159,9 @@ def calls_let_go() -> Iterator[None]:
         return schedule(manager, tracked_actor_task, *args, **options)
 
     with (
-        _replaced(RayActorManager, "_schedule_tracked_actor_task", schedule_next),
-        _replaced(trial, "get_trainable_cls", cache(trial.get_trainable_cls)),
-        _replaced(trial, "validate_trainable", cache(trial.validate_trainable)),
-        _replaced(trial, "flatten_dict", lambda row: {}),  # what it takes statistics of
+        replaced(RayActorManager, "_schedule_tracked_actor_task", schedule_next),
+        replaced(trial, "get_trainable_cls", cache(trial.get_trainable_cls)),
+        replaced(trial, "validate_trainable", cache(trial.validate_trainable)),
+        replaced(trial, "flatten_dict", lambda row: {}),  # what it takes statistics of
     ):
         yield
-
-
-def _empty_state() -> tuple[str, str]:
-    """Replaces a trial's state in Tune's own file, which nothing reads."""
-    return "{}", "{}"

@@ -82,18 +82,15 @@ def variables(values: Mapping[str, str], override: bool = False) -> Iterator[Non
 def failures_told_by_us() -> Iterator[None]:
     """Silence what Ray and Tune print about dead processes and nodes, which `NodeWatch` announces, and about a disk on
     which Tune can't save its own state: the sweep says so of its files there."""
-    from mnist_tune.runtime.ray_private import skipped_lines
+    from mnist_tune.runtime.ray_private import replaced, skipped_lines
 
-    loggers = [logging.getLogger(f"ray.tune.{name}") for name in ("tune", "execution.experiment_state")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        with skipped_lines("^A worker died or was killed|marked dead|^Raylet is terminated"):
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+    tune, state = (logging.getLogger(f"ray.tune.{name}") for name in ("tune", "execution.experiment_state"))
+    with (
+        skipped_lines("^A worker died or was killed|marked dead|^Raylet is terminated"),
+        replaced(tune, "disabled", True),
+        replaced(state, "disabled", True),
+    ):
+        yield
 
 
 @contextmanager
