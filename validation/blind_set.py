@@ -28,7 +28,7 @@ import tyro
 
 from mnist_tune import Sweep, SweepOptions, TrialConfig, UserError, cli, run_sweep
 from mnist_tune.own_code.loading import load_own
-from mnist_tune.regimes.curve import COLUMNS
+from mnist_tune.regimes.histories import COLUMNS
 from mnist_tune.runtime.ray_session import start_ray
 from validation.label_cuts import SETS
 
@@ -114,7 +114,7 @@ def run(case: Case, folder: Path, longer: int) -> tuple[pd.DataFrame, ...]:
     )
     if case.data is None:
         trials = trials.assign(train_images=meta["train_images"], guess=meta["guess"])
-    epochs = sweep.epochs.reindex(columns=["trial_id", "epoch", *COLUMNS]).assign(sweep=case.name)
+    epochs = sweep.epochs.reindex(columns=["trial_id", *COLUMNS]).assign(sweep=case.name)
     if case.cut:
         last = trials["trial_id"].map(epochs.groupby("trial_id")["epoch"].max())
         trials["stop_reason"] = trials["stop_reason"].mask(last > case.cut, "running")

@@ -11,14 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnist_tune.columns import EPOCHS
 from mnist_tune.regimes.data_facts import MNIST, DataFacts
 from mnist_tune.regimes.divergence import chance_ceiling
+from mnist_tune.regimes.histories import Histories
 from mnist_tune.regimes.noise import SIGMAS, accuracy_noise, calm_floor, calm_limit, sigmas, window_images
 from mnist_tune.trial import steps_of_epoch
-
-COLUMNS = [column.name for column in EPOCHS if column.curve]
-"""The columns of the `epochs` table that curves are made of."""
 
 SETTINGS = ("architecture", "batch_size", "drop_last", "holdout", "label_noise", "loss", "schedule")
 """The settings of a trial that decide how its curve is read."""
@@ -248,17 +245,10 @@ def median(values: np.ndarray) -> float:
     return math.nan if math.isnan(known[-1]) else known[half] if len(known) % 2 else (known[half - 1] + known[half]) / 2
 
 
-def columns_of(epochs: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Return the columns that curves are made of, as floats. A column that is missing becomes NaN."""
-    table = epochs.reindex(columns=COLUMNS)
-    return {name: table[name].to_numpy(dtype=float, na_value=np.nan) for name in table}
-
-
 def curves_of(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts) -> Iterator[Curve]:
     """Yield the curve of each trial, in the order of `trials`."""
-    columns, rows = columns_of(epochs), epochs.groupby("trial_id").indices
+    histories = Histories.of(epochs, {*trials["trial_id"]})
     known = trials.assign(**{name: getattr(Curve, name) for name in SETTINGS if name not in trials})
     configs = known[["trial_id", "epochs_asked", *SETTINGS]].rename(columns={"epochs_asked": "epochs"})
     for config in configs.itertuples(index=False):
-        at = rows.get(config.trial_id, slice(0))  # with pandas, this would take 1 ms per trial
-        yield Curve.of({name: values[at] for name, values in columns.items()}, config, data)
+        yield Curve.of(histories.columns(config.trial_id), config, data)

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnist_tune.regimes.curve import COLUMNS
+from mnist_tune.columns import EPOCHS
 
-_NAMES = ("epoch", *COLUMNS)
+COLUMNS = ["epoch", *(column.name for column in EPOCHS if column.curve)]
+"""The columns of the `epochs` table that curves are made of, after the epoch."""
 
 
 class Histories:
@@ -24,9 +25,10 @@ class Histories:
 
     @classmethod
     def of(cls, epochs: pd.DataFrame, trials: Container[str]) -> Histories:
-        """Return the histories of these trials, given rows in the order in which they were recorded."""
+        """Return the histories of these trials, given rows in the order in which they were recorded. A column that is
+        missing becomes NaN."""
         found = cls()
-        values = epochs[list(_NAMES)].to_numpy(dtype=float, na_value=np.nan)
+        values = epochs.reindex(columns=COLUMNS).to_numpy(dtype=float, na_value=np.nan)
         for trial_id, at in epochs.groupby("trial_id", sort=False).indices.items():
             if trial_id in trials:
                 rows = values[at]
@@ -41,16 +43,16 @@ class Histories:
         if repeated and row["epoch"] <= self.last_epoch(trial_id):
             return
         rows = self._rows.setdefault(trial_id, array("d"))
-        while rows and rows[-len(_NAMES)] >= row["epoch"]:
-            del rows[-len(_NAMES) :]
-        rows.extend(math.nan if row.get(name) is None else row[name] for name in _NAMES)
+        while rows and rows[-len(COLUMNS)] >= row["epoch"]:
+            del rows[-len(COLUMNS) :]
+        rows.extend(math.nan if row.get(name) is None else row[name] for name in COLUMNS)
 
     def columns(self, trial_id: str) -> dict[str, np.ndarray]:
         """Return a trial's columns, as `Curve.of` takes them; they are empty if it has no row."""
-        values = np.array(self._rows.get(trial_id, ())).reshape(-1, len(_NAMES))
-        return dict(zip(_NAMES, map(np.array, values.T), strict=True))  # copies, of which a curve keeps some
+        values = np.array(self._rows.get(trial_id, ())).reshape(-1, len(COLUMNS))
+        return dict(zip(COLUMNS, map(np.array, values.T), strict=True))  # copies, of which a curve keeps some
 
     def last_epoch(self, trial_id: str) -> int:
         """Return the last epoch of a trial; 0 if it has none."""
         rows = self._rows.get(trial_id)
-        return int(rows[-len(_NAMES)]) if rows else 0
+        return int(rows[-len(COLUMNS)]) if rows else 0

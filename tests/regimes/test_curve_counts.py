@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mnist_tune.regimes.curve import SETTINGS, Curve, columns_of
+from mnist_tune.regimes.curve import SETTINGS, Curve
 from mnist_tune.regimes.data_facts import MNIST
+from mnist_tune.regimes.histories import Histories
 from mnist_tune.regimes.noise import accuracy_noise, independent_answers
 
 
@@ -30,8 +31,9 @@ def test_the_noise_of_tokens_is_neither_that_of_tokens_nor_that_of_examples():
     assert expected == pytest.approx(measured, rel=0.1)
     assert 2 * float(accuracy_noise(0.44, examples * positions)) < expected < float(accuracy_noise(0.44, examples)) / 2
 
-    tokens = pd.DataFrame({"test_accuracy": [0.2, 0.44], "answers": [answers[0], answers[1]]})
+    tokens = pd.DataFrame({"trial_id": "a", "epoch": [1, 2], "test_accuracy": [0.2, 0.44], "answers": answers[:2]})
     config = SimpleNamespace(epochs=2, **{name: getattr(Curve, name) for name in SETTINGS})
-    curve = Curve.of(columns_of(tokens), config, replace(MNIST, test_images=examples))
+    curve = Curve.of(Histories.of(tokens, "a").columns("a"), config, replace(MNIST, test_images=examples))
     assert curve.images == pytest.approx(examples * np.median(answers[:2]))
-    assert Curve.of(columns_of(tokens.drop(columns="answers")), config, MNIST).images == 10_000
+    without = Histories.of(tokens.drop(columns="answers"), "a").columns("a")
+    assert Curve.of(without, config, MNIST).images == 10_000

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from memory import peak_mb
 
 from mnist_tune.columns import EPOCHS
-from mnist_tune.regimes.curve import COLUMNS, columns_of
-from mnist_tune.regimes.histories import Histories
+from mnist_tune.regimes.histories import COLUMNS, Histories
 
 
 def table(rows):
@@ -20,7 +19,7 @@ def test_a_history_has_the_columns_of_its_rows(epoch_row):
     histories = Histories()
     for row in rows:
         histories.add("a", row, repeated=True)  # it isn't known
-    found, expected = histories.columns("a"), columns_of(table(rows))
+    found, expected = histories.columns("a"), table(rows).astype({"above_since": float})
     for name in COLUMNS:
         np.testing.assert_array_equal(found[name], expected[name])
     assert (histories.last_epoch("a"), len(found["epoch"]), len(histories.columns("b")["epoch"])) == (3, 3, 0)

@@ -11,15 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnist_tune import TrialConfig
-from mnist_tune.regimes.curve import SETTINGS, Curve, columns_of
+from mnist_tune.regimes.curve import SETTINGS, Curve
 from mnist_tune.regimes.data_facts import DATA, MNIST
 from mnist_tune.regimes.divergence import has_diverged
+from mnist_tune.regimes.histories import Histories
 from mnist_tune.regimes.labels import REGIMES, curve_regime, label_trials
 
 
-def curve_of(rows, epochs_asked):
+def curve_of(rows, epochs_asked, data=MNIST, **config):
     """The curve of a trial's rows of the epochs table."""
-    return Curve.of(columns_of(rows), TrialConfig(epochs=epochs_asked), MNIST)
+    columns = Histories.of(rows.assign(trial_id="a"), "a").columns("a")
+    return Curve.of(columns, TrialConfig(epochs=epochs_asked, **config), data)
 
 
 lost = partial(has_diverged, chance=MNIST.chance, images=MNIST.train_images)
@@ -125,10 +127,10 @@ def test_validation_is_held_out_before_test(epoch_row):
 
 
 def test_a_trials_curve_has_its_settings_and_the_facts_of_its_data(epoch_row):
-    config = TrialConfig(batch_size=32, holdout=100, label_noise=7, loss="mse", schedule="cosine", epochs=9)
+    config = {"batch_size": 32, "holdout": 100, "label_noise": 7, "loss": "mse", "schedule": "cosine"}
     rows = [epoch_row(1, guessing_since=3, above_since=2), epoch_row(2, guessing_since=5, above_since=None)]
-    curve = Curve.of(columns_of(pd.DataFrame(rows)), config, DATA["mnist-5k"])
-    assert {name: getattr(curve, name) for name in SETTINGS} == {name: getattr(config, name) for name in SETTINGS}
+    curve, usual = curve_of(pd.DataFrame(rows), 9, DATA["mnist-5k"], **config), vars(TrialConfig())
+    assert {name: getattr(curve, name) for name in SETTINGS} == {name: (usual | config)[name] for name in SETTINGS}
     assert (curve.data, curve.epochs_asked) == (DATA["mnist-5k"], 9)
     assert (curve.guessing_since, curve.above_since, curve.untrained_loss) == (5, None, 2.4)
 
