@@ -121,12 +121,10 @@ _OPTIONS = _mapping(
     Column("target_loss", LOSS),
     Column("rank_by", RANK_BY),
     Column("task", _list_of(NAME)),
-    *(Column(name, NAME) for name in ("dataset", "data_dir", "scheduler")),
-    *(Column(name, COUNT) for name in ("grace_period", "train_evaluation", "train_images", "sharpness_every")),
-    Column("sharpness_images", COUNT),
-    *(Column(name, FLAG) for name in ("standardize", "sharpness", "stop_when_diverged")),
-    Column("precision", RATE),
-    Column("learned", RATE),
+    *(Column(name, NAME) for name in ("dataset", "data_dir")),
+    *(Column(name, COUNT) for name in ("train_evaluation", "train_images")),
+    *(Column(name, FLAG) for name in ("standardize", "stop_when_diverged")),
+    *(Column(name, RATE) for name in ("precision", "learned")),
     Column(SEARCHES, _list_of(Kind("a search", _is_search))),
 )
 _FILE = _mapping(Column("sha256", TEXT, needed=True), Column("lines", _list_of(TEXT)))

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mnist_tune import UserError
+from mnist_tune import SweepOptions, UserError
 from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.measured_edge import PILOT, Learned
 from mnist_tune.regimes.ranking import Ranking
@@ -25,8 +25,8 @@ def test_higher_is_better_whatever_is_compared():
     assert [one.difference(2e-6) for one in (Ranking.of(True), LOSS)] == ["0.0001", "2e-06"]
     assert [*map(Ranking.of(True).difference, (1e-16, -2e-6, 0.0123))] == ["0.0000", "-0.0001", "0.0123"]
     for wrong in ("loss:min", "score_kl", "score_KL:min", "score_kl:least"):
-        with pytest.raises(UserError, match="write score_NAME:min or score_NAME:max"):
-            Ranking.of(False, wrong)
+        with pytest.raises(UserError, match="--rank-by must be score_NAME:min or score_NAME:max"):
+            SweepOptions(rank_by=wrong)
 
 
 def decided(losses, error=0.02, guess=math.inf, spread=0.01):

@@ -221,7 +221,7 @@ WRONG = (
     ("trials", {"a": {"learning_rate": -1}}), ("dataset", []), ("dataset.note", 1), ("dataset.checksums", []),
     ("dataset.label_counts", [0]), ("dataset.label_counts", [-1, 2]), ("dataset.test_images", 0),
     ("dataset.target", 1.0), ("dataset.target", True), ("options", []), ("options.target", 0), ("options.dataset", 5),
-    ("options.grace_period", 0), ("options.standardize", 1), ("options.precision", math.inf),
+    ("options.train_evaluation", 0), ("options.standardize", 1), ("options.precision", math.inf),
     ("options.precision", math.nan), ("options.searches", [1]), ("options.searches", [SEARCH | {"expected": 0}]),
     ("options.searches", [SEARCH | {"batch_size": 0}]),
     ("environment", []), ("search", 1), ("code", [CODE | {"flag": "address"}]), ("code", [CODE | {"name": None}]),
