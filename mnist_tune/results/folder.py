@@ -108,7 +108,6 @@ def new_folder(parent: Path, name: str) -> Path:
 def fetch(uri: str, folder: Path) -> None:
     """Download a sweep from object storage into a local folder, but for its journal. Raises `UserError` if there is no
     sweep, or the storage can't be read."""
-    folder.mkdir(parents=True, exist_ok=True)
     for name in reversed(FILES):  # `sweep.json` first: it may say that the others are final
         (folder / name).unlink(missing_ok=True)
         with storage.attempt(f"read {uri}"), suppress(FileNotFoundError):

@@ -131,12 +131,9 @@ def mend_last_line(journal: Path) -> None:
     """End a line that a kill cut short, so that the next event starts on a new line. Raises `UserError` if the journal
     is in parts."""
     _refuse_parts(journal)
-    if not journal.exists():
-        return
-    with open(journal, "r+b", opener=storage.no_link) as file:
+    with suppress(FileNotFoundError), open(journal, "r+b", opener=storage.no_link) as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - MOST_LINE_BYTES))
-        tail = file.read().rpartition(b"\n")[2]
-        if tail:
+        if tail := file.read().rpartition(b"\n")[2]:
             file.write(TORN if parse_event(tail) is None else b"\n")
 
 

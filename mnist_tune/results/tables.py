@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -44,7 +44,7 @@ from mnist_tune.results.rows import fits
 from mnist_tune.results.signs import is_being_written
 from mnist_tune.storage import Place
 from mnist_tune.terminal import printable
-from mnist_tune.trial import TrialConfig
+from mnist_tune.trial import FIELDS, TrialConfig
 
 TIMES = ("compile_s", "train_s", "eval_s", "wait_s")
 """Columns that `trials` sums over a trial's epochs."""
@@ -301,8 +301,9 @@ def tables(path: Path, meta: dict[str, Any], running: bool | None = False) -> Ta
     journal = read_journal(path)
     epochs = journal.epochs.drop_duplicates(["trial_id", "epoch"], keep="last")
     epochs = with_nullable_counts(epochs.sort_values(["trial_id", "epoch"], ignore_index=True), EPOCHS)
-    more = [column.name for column in own_scores(meta)]
-    epochs = epochs.assign(**dict(zip(more, _parsed(epochs["scores"], more), strict=True)))
+    if more := [column.name for column in own_scores(meta)]:
+        values = [[one.get(name, math.nan) for name in more] for one in map(scores_in, epochs["scores"])]
+        epochs = epochs.join(pd.DataFrame(values, epochs.index, more, float))
     rows = [
         {"stop_reason": "interrupted", "error": ""}
         | journal.ends.get(trial_id, {})
@@ -310,8 +311,7 @@ def tables(path: Path, meta: dict[str, Any], running: bool | None = False) -> Ta
         | {"trial_id": trial_id, "epochs_asked": config.epochs, "changed": trial_id in journal.changed}
         for trial_id, config in journal.known_trials(meta).items()
     ]
-    known = [field.name for field in fields(TrialConfig)]
-    trials = pd.DataFrame(rows, columns=[*known, "trial_id", "epochs_asked", "changed", "stop_reason", "error"])
+    trials = pd.DataFrame(rows, columns=[*FIELDS, "trial_id", "epochs_asked", "changed", "stop_reason", "error"])
     trials = trials.join(_summary(epochs), on="trial_id")
     without_epochs = dict.fromkeys(("epochs_run", "best_epoch"), 0) | dict.fromkeys(TIMES, 0.0)
     trials = trials.fillna(without_epochs).astype({"epochs_run": int, "best_epoch": int})
@@ -334,15 +334,6 @@ def tables(path: Path, meta: dict[str, Any], running: bool | None = False) -> Ta
 def own_scores(meta: Mapping[str, Any]) -> tuple[Column, ...]:
     """Return the columns of both tables with what a task's `score` returns beside loss and accuracy, held out."""
     return tuple(Column(OWN_SCORE + name, NUMBER) for name in meta["dataset"].get("scores", ()))
-
-
-def _parsed(texts: Iterable[Any], columns: Sequence[str]) -> np.ndarray:
-    """Return the scores that the texts of a journal hold, of shape [columns, texts]; NaN where there is none."""
-    found = np.full((len(columns), len(texts := list(texts))), np.nan)
-    for i, text in enumerate(texts if columns else ()):
-        known = scores_in(text)
-        found[:, i] = [known.get(name, math.nan) for name in columns]
-    return found
 
 
 def _without_unmeasured(epochs: pd.DataFrame) -> pd.DataFrame:
