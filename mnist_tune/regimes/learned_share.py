@@ -82,25 +82,18 @@ def as_share(curve: Curve, loss: Loss | None) -> Curve:
     if curve.data.by_accuracy:
         return curve
     if loss is None or not loss.is_known:
-        noise = 0.0 if loss is None else loss.gain_noise
-        return _with_shares(curve, *(np.zeros(curve.epochs),) * 2, math.inf, noise, None)
-    asked, (train, held_out) = curve.data.target, _losses(curve)
-    target = None if asked is None else float(loss.share(np.array(asked), held_out=True)) - LEAST_NOISE
-    shares = loss.share(train), loss.share(held_out, held_out=True)
-    return _with_shares(curve, *shares, loss.share_noise, loss.gain_noise, target)
-
-
-def _with_shares(
-    curve: Curve, train: np.ndarray, held_out: np.ndarray, noise: float, loss_noise: float, target: float | None
-) -> Curve:
-    """Return a curve with other accuracies. What rules for accuracies read of the losses of single steps, in nats, and
-    beside a held-out accuracy, is left out."""
+        train, held_out, noise, target = np.zeros(curve.epochs), np.zeros(curve.epochs), math.inf, None
+    else:
+        asked, noise, (train, held_out) = curve.data.target, loss.share_noise, _losses(curve)
+        target = None if asked is None else float(loss.share(np.array(asked), held_out=True)) - LEAST_NOISE
+        train, held_out = loss.share(train), loss.share(held_out, held_out=True)
+    # What rules read of the losses of single steps, in nats, and beside a held-out accuracy, is left out.
     return replace(
         curve,
         held_out=held_out,
         train_accuracy=train,
         share_noise=noise,
-        loss_noise=loss_noise,
+        loss_noise=0.0 if loss is None else loss.gain_noise,
         data=replace(curve.data, target=target),
         held_out_loss=None,
         step_loss_max=None,

@@ -18,15 +18,10 @@ CONFIGURATION = ["label", *FAMILY, "epochs_asked", "learning_rate"]
 SUMMARISED = ("train_accuracy", "validation_accuracy", "test_accuracy", "train_loss", "test_loss")
 
 
-def counts(labels: Iterable[str]) -> dict[str, int]:
-    """Return how many there are of each, in the order of `REGIMES`, without those that there are none of."""
-    found = Counter(labels)
-    return {name: found[name] for name in REGIMES if name in found}
-
-
 def regime_counts(labels: Iterable[str]) -> str:
-    """Return the same as text, such as `3 converged, 2 diverged`."""
-    return ", ".join(f"{count} {name}" for name, count in counts(labels).items())
+    """Return how many there are of each regime, in the order of `REGIMES`, such as `3 converged, 2 diverged`."""
+    found = Counter(labels)
+    return ", ".join(f"{found[name]} {name}" for name in REGIMES if name in found)
 
 
 def half_width(spread: Any, count: Any) -> Any:
