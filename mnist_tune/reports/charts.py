@@ -207,9 +207,10 @@ def by_rate(view: View, sweep: int, figure: Any, one: Measure, within: Pair = (0
     drawn."""
     own = view.points[(view.points["sweep"] == sweep) & view.points["learning_rate"].between(*within)]
     trials, settings = own[own["epochs_run"] > 0], view.settings.loc[sorted({*own["setting"]})]
-    families = view.families(sweep)
-    wide = 9 + LETTER * max(len(name) for name, *_ in families) if families else 0.0
     x, (width, _) = Axis.of(own["learning_rate"]), extent(figure)
+    room = int(width / 2 / LETTER)  # the longest names take half of the chart
+    families = [(shorter(name, room), look, part) for name, look, part in view.families(sweep)]
+    wide = 9 + LETTER * max(len(name) for name, *_ in families) if families else 0.0
     title = f"{one.title} by learning rate"
     if wide:  # room for the names of the lines
         x = x._replace(high=x.high * (x.high / x.low) ** (wide / (width - LEFT - wide)))

@@ -70,10 +70,12 @@ def test_names_of_curves_do_not_overlap_and_are_not_cut(made_up_sweep, rates, co
     assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in every), "nothing is cut"
 
 
-def test_on_a_phone_no_words_are_written_over_others(made_up_sweep):
-    sweep = made_up_sweep([0.01, 0.1, 0.5, 1, 4], architectures=[f"mlp-{2**i}-tanh" for i in range(6)])
-    regimes = ("slow", "underfit", "converged", "oscillating", "diverged")
-    view = View([replace(sweep, trials=sweep.trials.assign(regime=regimes * 6))])
+@pytest.mark.parametrize("name", ["mlp-{}-tanh", "{} of files.py:net"])  # the longest of three settings: 46 letters
+def test_on_a_phone_no_words_are_written_over_others(made_up_sweep, name):
+    sweep = made_up_sweep([0.01, 0.1, 0.5, 1, 4], architectures=[name.format(2**i) for i in range(6)])
+    regimes, each = ("slow", "underfit", "converged", "oscillating", "diverged"), sweep.trials["architecture"]
+    more = {"optimizer": each, "weight_decay": each.str.len() * 1.234e-6} if "of" in name else {}
+    view = View([replace(sweep, trials=sweep.trials.assign(regime=regimes * 6, **more))])
     figure = Figure(figsize=(NARROW / 72, LOW / 72), dpi=72)
     canvas = FigureCanvasAgg(figure)
     [chart], _ = charts(view, 0)
@@ -87,6 +89,8 @@ def test_on_a_phone_no_words_are_written_over_others(made_up_sweep):
     below = [box for box in texts.values() if box.y1 < figure.axes[0].bbox.y0]  # rates and, in two lines, regimes
     assert len({round(box.y0) for box in below}) == 3
     assert not any(one.overlaps(other) for one, other in combinations(below, 2))
+    ends = figure.axes[0].transData.transform([(0.01, 1), (4, 1)])[:, 0]
+    assert np.diff(ends) > NARROW / 4, "the names leave room for what they name"
 
 
 @pytest.mark.promise("Drawing a picture changes nothing in a notebook's own plots")
