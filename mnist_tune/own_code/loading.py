@@ -37,9 +37,7 @@ Code = tuple[Mapping[str, Source], Mapping[tuple[str, str], Callable[[], Factory
 
 def names_in(*owners: Any) -> dict[str, list[str]]:
     """Return the networks and optimisers that trials or options name, by flag."""
-    fields = [
-        one if isinstance(one, Mapping) else {flag: getattr(one, flag, None) for flag in ENTRIES} for one in owners
-    ]
+    fields = [one if isinstance(one, Mapping) else vars(one) for one in owners]
     return {flag: [text for one in fields for text in _texts(one.get(flag))] for flag in ENTRIES}
 
 
