@@ -1,8 +1,9 @@
-"""The error for mistakes that the user can fix, and the removal of passwords and keys from messages."""
+"""The error for mistakes that the user can fix, and texts made safe to show."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 
 class UserError(Exception):
@@ -29,6 +30,15 @@ def escaped(text: str) -> str:
     """Return the text with every unprintable character replaced by its escape sequence."""
     escapes = (one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
     return text if text.isprintable() else "".join(escapes)
+
+
+def printable(value: Any) -> Any:
+    """Return a JSON value with every unprintable character in its texts replaced by its escape sequence."""
+    if isinstance(value, str):
+        return escaped(value)
+    if isinstance(value, dict):
+        return {printable(name): printable(item) for name, item in value.items()}
+    return [printable(item) for item in value] if isinstance(value, list) else value
 
 
 def redacted(text: str) -> str:

@@ -3,7 +3,8 @@
 from kept_texts import assert_kept
 
 from mnist_tune import UserError
-from mnist_tune.terminal import announce, printable
+from mnist_tune.errors import printable
+from mnist_tune.terminal import announce
 
 TEXTS = [
     "s3://key:hidden@bucket/x?region=eu", "s3://bucket/x?token=hidden&secret_key=hidden&a=b", "plain text = 'x'",

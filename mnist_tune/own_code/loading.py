@@ -18,13 +18,12 @@ from types import ModuleType
 from typing import Any
 
 from mnist_tune import storage
-from mnist_tune.errors import UserError
+from mnist_tune.errors import UserError, printable
 from mnist_tune.invocation import resume, words
 from mnist_tune.named_code import Call, parse_call
 from mnist_tune.own_code import modules
 from mnist_tune.own_code.modules import TEXTS, Attribute, Source, belonging
 from mnist_tune.own_code.registry import ENTRIES, Entry, Factory, is_not_loaded, names_own_code
-from mnist_tune.terminal import printable
 from mnist_tune.trial import closest
 
 MOST_TEXT = 2**17

@@ -18,6 +18,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from mnist_tune.errors import printable
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.families import named
@@ -27,7 +28,6 @@ from mnist_tune.reports.ranges import VERBS
 from mnist_tune.reports.styles import COLOURS, DIM, FAINT, INK, LOOKS, MARKERS, RULE
 from mnist_tune.reports.svg import tagged
 from mnist_tune.reports.view import FEW, MOST_CURVES, Axis, Measure, Setting, View, words
-from mnist_tune.terminal import printable
 
 Pair = tuple[float, float]
 

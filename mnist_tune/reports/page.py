@@ -23,6 +23,7 @@ from matplotlib import style
 from matplotlib.figure import Figure
 
 from mnist_tune import storage
+from mnist_tune.errors import printable
 from mnist_tune.numbers import counted
 from mnist_tune.reports.charts import HEIGHT, LOW, NARROW, WIDTHS, Chart, charts
 from mnist_tune.reports.findings import facts, failures, notes, ran, repeated, time_left, title
@@ -32,7 +33,6 @@ from mnist_tune.reports.table import MANY, Column, columns
 from mnist_tune.reports.view import View
 from mnist_tune.results.tables import Tables, as_csv
 from mnist_tune.storage import Place
-from mnist_tune.terminal import printable
 
 RELOAD_S = 30
 """Seconds after which a browser loads the page of a running sweep again."""

@@ -19,12 +19,11 @@ from typing import IO, TYPE_CHECKING, Any
 from mnist_tune import storage
 from mnist_tune.columns import COUNT, EPOCHS, FLAG, ID, TEXT, Column, Kind, first_wrong
 from mnist_tune.data_spec import ARRAYS
-from mnist_tune.errors import UserError
+from mnist_tune.errors import UserError, printable
 from mnist_tune.invocation import resume, started_by, words
 from mnist_tune.numbers import counted
 from mnist_tune.own_code.registry import FROM_PYTHON, named_again
 from mnist_tune.results.folder import JOURNAL, MOST_JOURNAL_BYTES, SEGMENTS
-from mnist_tune.terminal import printable
 from mnist_tune.trial import MOST_TRIALS, TrialConfig
 
 if TYPE_CHECKING:

@@ -23,12 +23,11 @@ from mnist_tune.columns import (
     Kind,
     first_wrong,
 )
-from mnist_tune.errors import UserError
+from mnist_tune.errors import UserError, printable
 from mnist_tune.own_code.registry import ENTRIES
 from mnist_tune.regimes.measured_edge import EXPECTED, SEARCHES, template_of
 from mnist_tune.regimes.ranking import RANK_BY
 from mnist_tune.storage import Place
-from mnist_tune.terminal import printable
 from mnist_tune.trial import MOST_TRIALS, TrialConfig
 
 MOST_META_BYTES = 2**26

@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 
 from mnist_tune import object_storage, storage
 from mnist_tune.columns import NAME, Column, first_wrong
+from mnist_tune.errors import printable
 from mnist_tune.object_storage import Version
 from mnist_tune.results.folder import working_folder
 from mnist_tune.results.turns import lives_elsewhere
 from mnist_tune.storage import Place
-from mnist_tune.terminal import printable
 
 SIGN = "writer.json"
 

@@ -27,7 +27,7 @@ from pyarrow.parquet import ParquetFile
 
 from mnist_tune import storage
 from mnist_tune.columns import EPOCHS, NUMBER, OWN_SCORE, TRIALS, Column
-from mnist_tune.errors import UserError
+from mnist_tune.errors import UserError, printable
 from mnist_tune.regimes.contest import CONTENDERS, Contest
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import late_falls, standing, to_decide
@@ -43,7 +43,6 @@ from mnist_tune.results.meta import read_meta
 from mnist_tune.results.rows import fits
 from mnist_tune.results.signs import is_being_written
 from mnist_tune.storage import Place
-from mnist_tune.terminal import printable
 from mnist_tune.trial import FIELDS, TrialConfig
 
 TIMES = ("compile_s", "train_s", "eval_s", "wait_s")

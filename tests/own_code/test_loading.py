@@ -14,11 +14,11 @@ from kept_texts import assert_kept
 from waiting import LONG_S
 
 from mnist_tune import TrialConfig, UserError
+from mnist_tune.errors import printable
 from mnist_tune.own_code import modules
 from mnist_tune.own_code.loading import check_again, load_own, names_in, own_code, refuse_unknown, register_own, sources
 from mnist_tune.own_code.registry import ENTRIES, Entry, is_named_again, register
 from mnist_tune.results.journal import resume_command
-from mnist_tune.terminal import printable
 
 NET = """from layers import WIDTH
 from mnist_tune import Network
