@@ -193,12 +193,13 @@ def main() -> int:
 def search_and_decide(config: Search) -> tuple[Sweep, Sweep | None]:
     """Search, then decide between the best. Return the search and the decision; None if the search has not ended, or
     fewer than two settings were trained to their end."""
-    data, known = load_data(config, [TrialConfig(optimizer=one) for one in config.optimizer]), 0
-    ranking = Ranking.of(data.spec.by_accuracy, config.rank_by)
-    if (where := config.place_to_resume()) is not None:
-        refuse_unknown(where, config)
+    known, where = 0, config.place_to_resume()
+    if where is not None:
+        refuse_unknown(where, config)  # before anything loads what it names
         known = len(load_sweep(where).trials)
-    else:
+    data = load_data(config, [TrialConfig(optimizer=one) for one in config.optimizer])
+    ranking = Ranking.of(data.spec.by_accuracy, config.rank_by)
+    if where is None:
         held_out, rates = data.spec.train_images // HELD_OUT, config.learning_rates
         rates = rates or tuple(f"{first:g}:{last:g}" for first, last in config.rates().values())
         drop_last = config.drop_last or max(config.batch_size) <= held_out // 2  # as decisions do

@@ -29,7 +29,7 @@ def dry_run(options: Any) -> Iterator[str]:
     measured = {"sharpness": options.measures(), "train_evaluation": options.train_evaluation}
     settings = WorkerSettings(threads=threads, cache_dir=str(cache_folder()), own_code=own_code(), **measured)
     configure_jax(settings)
-    data = load_here(options, trials, only_own=True)
+    data = load_here(options, trials)
     check_counts(trials, data)
     yield f"{counted(len(trials))}, each of at most {counted(options.epochs, 'epoch')}, on {data.name}"
     pool, total, images = make_pool(data, settings), 0.0, data.spec.train_images - options.holdout

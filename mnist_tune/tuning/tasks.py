@@ -11,7 +11,7 @@ from mnist_tune.data.dataset import Dataset
 from mnist_tune.data.task_data import TaskData
 from mnist_tune.data_spec import DataSpec
 from mnist_tune.errors import UserError
-from mnist_tune.own_code.loading import load_own, names_in, own_code, register_own, sources
+from mnist_tune.own_code.loading import own_code, register_own
 from mnist_tune.sweep import Sweep
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import Data, SweepOptions, refuse_beside_task
@@ -27,24 +27,18 @@ def load_data(options: SweepOptions, trials: Sequence[TrialConfig], sweep: Sweep
     """Load the data of a sweep, or have its tasks make them, once they were tried with the optimisers of some trials;
     Ray holds them then. JAX does not start in this process, which may fork. Raises `UserError` if they can't be loaded,
     differ from those of another `sweep`, or a task can't train."""
-    if options.task:
-        return _as_in(sweep, _made(options, trials))
-    return _as_in(sweep, options.load())
+    return _as_in(sweep, _made(options, trials) if options.task else options.load())
 
 
-def load_here(
-    options: Data, trials: Sequence[TrialConfig], sweep: Sweep | None = None, only_own: bool = False
-) -> Dataset | TaskData:
-    """Load the data, as `load_data`, and try what is trained, or only the user's code, in this process, where JAX may
-    start."""
+def load_here(options: Data, trials: Sequence[TrialConfig], sweep: Sweep | None = None) -> Dataset | TaskData:
+    """Load the data, as `load_data`, and try what is trained in this process, where JAX may start."""
     if options.task:
         from mnist_tune.training.task_check import check_tasks
 
         refuse_beside_task(options)
         return _as_in(sweep, check_tasks(options.task, _different(trials), options.train_images))
     data = _as_in(sweep, options.load())
-    if not only_own or sources(names_in(*trials)):
-        _try(*_few(trials, data))
+    _try(*_few(trials, data))
     return data
 
 
@@ -57,7 +51,6 @@ def _as_in(sweep: Sweep | None, data: Loaded) -> Loaded:
 
 def _made(options: SweepOptions, trials: Sequence[TrialConfig]) -> TaskData:
     refuse_beside_task(options)
-    load_own(options)
     options.start_ray()
     without_examples, held = apart(_checked, options.task, _different(trials), options.train_images, returns=2)
     found: TaskData = returned(without_examples)[0]

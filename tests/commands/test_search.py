@@ -156,7 +156,7 @@ def test_what_has_ended_is_learned_at_its_place_in_the_range_of_its_optimizer():
 def test_a_resume_searches_the_same_space_and_may_add_trials(new_writer, tmp_path):
     writer = new_writer(tmp_path, count=0)
     asked = Search(trials=12, widths=(8,), learning_rates="0.1:1")
-    writer.meta |= {"name": "search", "search": True, "options": asked.values()}
+    writer.meta |= {"name": "search", "search": True, "options": vars(asked)}
     writer.finish()
     again = python_options(Search(resume=tmp_path))
     assert (again.trials, again.widths, again.learning_rates, again.resume) == (12, (8,), ("0.1:1",), tmp_path)
@@ -172,15 +172,16 @@ def test_a_resume_searches_the_same_space_and_may_add_trials(new_writer, tmp_pat
         resumed_with(Search, tmp_path / "from Python", {})
 
 
-def test_a_resume_loads_no_code_that_only_the_folder_names(new_writer, tmp_path, monkeypatch):
+@pytest.mark.parametrize("flag", ["architecture", "task"])
+def test_a_resume_loads_no_code_that_only_the_folder_names(new_writer, tmp_path, monkeypatch, flag):
     (tmp_path / "evil.py").write_text("open('sprung', 'w')\n\n\ndef mlp(data):\n    pass\n")
     writer = new_writer(tmp_path / "sweep", count=0)
-    writer.meta |= {"name": "search", "search": True, "options": Search(architecture=("evil.py:mlp(3)",)).values()}
+    writer.meta |= {"name": "search", "search": True, "options": dict(vars(Search(**{flag: "evil.py:mlp(3)"})))}
     writer.finish()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["search.py", "--resume", str(writer.path)])
     monkeypatch.setattr("mnist_tune.tuning.sweep.open_sweep", Mock(side_effect=UserError("too late")))
-    with pytest.raises(UserError, match=r"name it again: mnist-tune resume \S+ --architecture evil\.py:mlp, or"):
+    with pytest.raises(UserError, match=rf"name it again: mnist-tune resume \S+ --{flag} evil\.py:mlp, or"):
         search.main()
     assert not (tmp_path / "sprung").exists()
 
@@ -198,7 +199,7 @@ def test_tpe_learns_from_the_images_held_out_and_proposes_the_same_with_the_same
 def test_tpe_proposes_others_in_a_resume(new_writer, tmp_path, monkeypatch):
     """With the seed alone, it began with those again that it had proposed."""
     writer = new_writer(tmp_path / "found", count=3)
-    writer.meta |= {"name": "search", "search": True, "options": Search(trials=3, holdout=100).values()}
+    writer.meta |= {"name": "search", "search": True, "options": vars(Search(trials=3, holdout=100))}
     writer.finish()
     run_search = Mock(side_effect=UserError("not now"))
     monkeypatch.setattr(search, "search", run_search)

@@ -26,8 +26,10 @@ ASKED: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.usefixtures("as_users_have_it")
-def test_a_dry_run_tries_ones_own_network_as_a_sweep_does(few_images, monkeypatch):
+pytestmark = pytest.mark.usefixtures("as_users_have_it")
+
+
+def test_a_dry_run_tries_what_would_train(few_images, monkeypatch):
     """Nothing trains, and Ray is not needed."""
     networks = {
         "fails": Network(lambda key: 1 / 0, lambda params, images: images),
@@ -45,6 +47,8 @@ def test_a_dry_run_tries_ones_own_network_as_a_sweep_does(few_images, monkeypatc
         register(name)(lambda data, name=name: networks[name])
         with pytest.raises(UserError, match=f"^architecture '{name}'{said}"):
             list(dry_run(LearningRateRegimes(architecture=(name,), learning_rates=(0.1,))))
+    with pytest.raises(UserError, match=r"^architecture 'mlp-4-tanh' with optimizer .* can't train, TypeError"):
+        list(dry_run(LearningRateRegimes(architecture=ONE, optimizer=("adam(b1='x')",))))
 
 
 def test_what_a_dry_run_says(few_images, monkeypatch):

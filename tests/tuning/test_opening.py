@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 from own_networks import patterns
@@ -118,6 +119,16 @@ def test_a_resume_joins_no_cluster_that_the_folder_names(images, tmp_path, capsy
         assert (found.options.address, set(joined)) == (given, {given} - {None})
         joined.clear()
         assert ("it ran on a Ray cluster: --address" in capsys.readouterr().err) == (recorded not in (None, given))
+
+
+def test_a_resume_loads_no_task_that_only_the_folder_names(new_writer, tmp_path, monkeypatch):
+    (tmp_path / "evil.py").write_text("open('sprung', 'w')")
+    new_writer(tmp_path / "sweep").finish(options={"task": ["evil.py:task"]})
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(options, "start_ray", Mock(side_effect=UserError("a process would try it")))
+    with pytest.raises(UserError, match="a process would try it"):
+        opened_again(tmp_path / "sweep", search=False)
+    assert not (tmp_path / "sprung").exists()
 
 
 def test_a_resume_refuses_another_kind_of_sweep_and_networks_that_are_gone(images, tmp_path):
