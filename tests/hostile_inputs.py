@@ -371,7 +371,7 @@ def path(text, act, folder):
 def again(options, folder):
     """Resume a sweep that records these options, as far as its trials."""
     meta = json.loads((folder / "sweep.json").read_text())
-    plain = {name: list(one) if isinstance(one, tuple) else one for name, one in LearningRateRegimes().values().items()}
+    plain = {name: list(one) if isinstance(one, tuple) else one for name, one in vars(LearningRateRegimes()).items()}
     meta |= {"name": "lr_regimes", "options": plain | options}
     (folder / "sweep.json").write_text(json.dumps(meta))
 
@@ -435,7 +435,7 @@ def everywhere(text, act, folder):
 def groups(files):
     """Return the inputs of each group by name, given the files of a finished sweep."""
     acts = {"read": load_sweep, "place": storage.place, "data": load_dataset}
-    options = [name for name in LearningRateRegimes().values() if name not in ("output", "resume")]
+    options = [name for name in vars(LearningRateRegimes()) if name not in ("output", "resume")]
     again_with = {name: {name: NASTY[i % len(NASTY)]} for i, name in enumerate(options)}
     all_texts = "".join(text[:50] for text in TEXTS)
     states = {f"state {name}": partial(state, content) for name, content in STATES.items()}

@@ -156,7 +156,7 @@ def now() -> str:
 
 
 def _plain(options: SweepOptions, dataset: Dataset | TaskData) -> dict[str, Any]:
-    values = options.values() | {"address": options.cluster(), "dataset": dataset.source}
+    values = vars(options) | {"address": options.cluster(), "dataset": dataset.source}
     return {name: redacted(str(one)) if isinstance(one, (str, Path)) else one for name, one in values.items()}
 
 

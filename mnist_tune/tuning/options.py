@@ -67,13 +67,10 @@ class Options(Named):
                 if (kind := kinds[name]) and one is not None and not kind.holds(one):
                     raise UserError(f"{flag(name)} must be {kind.wanted}, got {one}")
 
-    def values(self) -> dict[str, Any]:
-        return dict(vars(self))
-
     def given(self) -> dict[str, Any]:
         """Return the options that differ from their defaults."""
         usual = {one.name: one.default for one in fields(self)}
-        found = {name: value for name, value in self.values().items() if value is not usual[name]}
+        found = {name: value for name, value in vars(self).items() if value is not usual[name]}
         return {name: value for name, value in found.items() if usual[name] is None or value != usual[name]}
 
 

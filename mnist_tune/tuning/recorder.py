@@ -69,13 +69,13 @@ class Recorder(UnsavedCallback):
         deaths = f"its process died {trial.num_failures} times, the last time {last_death(trial)[1]}"
         self._fail(trial, deaths)
 
-    def propose(self, proposed: Mapping[str, Any]) -> None:
-        """Record a trial that a search proposes, before it runs: after a kill, the order of the proposals is known."""
+    def record(self, proposed: Mapping[str, Any]) -> None:
+        """Record a trial by its values and `trial_id`. One that a search proposes is recorded before it runs: after a
+        kill, the order of the proposals is known."""
         values = dict(proposed)
         trial_id = values.pop("trial_id")
         with suppress(UserError):  # of invalid values, the trial itself reports an error
-            self._configs[trial_id] = TrialConfig(**values)
-            self._writer.trial(trial_id, self._configs[trial_id])
+            self._record(trial_id, TrialConfig(**values))
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """If all trials have ended, and a search had not, have it propose the next one: so the tables say that there is
@@ -97,10 +97,8 @@ class Recorder(UnsavedCallback):
 
     def _fail(self, trial: Any, error: str) -> None:
         """Record that a trial ended in an error. If its config is invalid, it has no row, so print the error."""
-        trial_id, values = own_id(trial), dict(trial.config["trial"])
-        values.pop("trial_id", None)
-        with suppress(UserError):  # the trial itself reports this error
-            self._record(trial_id, TrialConfig(**values))
+        trial_id = own_id(trial)
+        self.record(trial.config["trial"] | {"trial_id": trial_id})  # with the values that it has by now
         if trial_id in self._configs:
             self._end(trial_id, "error", error)
         else:

@@ -153,7 +153,7 @@ def continued(recorded: SomeOptions, now: SomeOptions, where: Place) -> SomeOpti
     """Return the options of a resume, given those that its folder records, and the same with what is given now. Raises
     `UserError` if an option was given that can't change."""
     values, code, rules = dict[str, Any](), read_meta(where).get("code", []), annotated(type(now), InResume)
-    for name, before in recorded.values().items():
+    for name, before in vars(recorded).items():
         after = getattr(now, name)
         if rules[name] in (InResume.HERE, InResume.CHANGES):
             continue

@@ -185,10 +185,8 @@ def search(name: str, plan: Plan, options: SweepOptions, data: Dataset | TaskDat
         found = list(islice(drawn(space, plan.proposals), MOST_TRIALS + 1))
         refuse_too_many(len(found), f"samples={plan.proposals}")
     load_own(*ends, *found)
-    # A resumed sweep measures what it did before.
-    measured = options.place_to_resume() is not None or options.measures() is not None
     for one in (plan.scheduler, searcher):
-        check_metric(one, ends[0], measured, options.rank_by)
+        check_metric(one, ends[0], options.measures() is not None, options.rank_by)
     opened = open_sweep(name, options, lambda known: not_known(known, found), True, ends, data=data)
     with opened.writer:
         left = max(plan.proposals - len(opened.past.trials), 0) if searcher else 0

@@ -81,13 +81,12 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
     def step(self) -> dict[str, Any]:
         """Train an epoch and return its row. A `UserError`, such as one of the program, ends the trial. Other errors
         are raised: Tune tries the trial again in another process, or on another node."""
-        failed = self._blind or self._refused
-        if not failed:
-            try:
-                return self._epoch()
-            except UserError as error:  # Tune would retry if this were raised, which would not help
-                failed = str(error)
-        return _NO_ROW | {"done": True, "stop_reason": "error", "error": failed}
+        try:
+            if failed := self._blind or self._refused:
+                raise UserError(failed)
+            return self._epoch()
+        except UserError as error:  # Tune would retry if this were raised, which would not help
+            return _NO_ROW | {"done": True, "stop_reason": "error", "error": str(error)}
 
     def _epoch(self) -> dict[str, Any]:
         deadline = math.inf

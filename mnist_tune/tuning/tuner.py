@@ -107,7 +107,7 @@ def make_tuner(opened: Opened, plan: Plan, placement: Placement, data: Any, reco
         scheduler.replay(past)
     space, samples, search = plan.space, plan.samples, plan.search_alg
     if isinstance(search, Searcher):
-        search = KnownThenSearched(plan.trials, search, past, trial_slots(resources), samples, recorder.propose)
+        search = KnownThenSearched(plan.trials, search, past, trial_slots(resources), samples, recorder.record)
         recorder.ask_search = lambda: search.suggest("next")
     elif plan.trials and isinstance(scheduler, PopulationBasedTraining):  # which refuses searchers
         space, samples = tune.grid_search([with_id(*known) for known in plan.trials.items()]), 1

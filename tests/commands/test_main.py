@@ -77,7 +77,7 @@ def test_the_table_names_commands_that_work_here(program, new_writer, epoch_row,
 
 
 def test_resume_goes_on_with_the_command_that_started_the_sweep(program, new_writer, tmp_path, monkeypatch):
-    new_writer(tmp_path / "sweep").finish(name="lr_regimes", options=lr_regimes.OPTIONS().values())
+    new_writer(tmp_path / "sweep").finish(name="lr_regimes", options=vars(lr_regimes.OPTIONS()))
     seen = []
     monkeypatch.setattr(lr_regimes, "main", lambda: seen.extend(sys.argv[1:]))
     assert program("resume", "sweep", "--retry-errored")[0] == 0

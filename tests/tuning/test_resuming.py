@@ -44,7 +44,7 @@ def folder(tmp_path):
     """A function that returns a folder which records the options of a command, with some changed."""
 
     def make(name, /, without=(), meta=(), **changed):
-        values = {key: str(one) if isinstance(one, Path) else one for key, one in COMMANDS[name]().values().items()}
+        values = {key: str(one) if isinstance(one, Path) else one for key, one in vars(COMMANDS[name]()).items()}
         options = {key: one for key, one in (values | changed).items() if key not in without}
         trial = TrialConfig(learning_rate=0.1, schedule=options.get("schedule", "constant")).to_dict()
         told = {"name": name, "trials": {"00000": trial}, "options": options, "search": name in ("edge", "search")}
@@ -150,7 +150,7 @@ def test_code_is_named_again_without_its_arguments(folder, monkeypatch, name, gi
     where = folder(name, meta={"code": code}, architecture=recorded)
     if taken:
         found = resumed_with(COMMANDS[name], where, {"architecture": given})
-        assert found.values()["architecture"] == tuple(recorded)
+        assert vars(found)["architecture"] == tuple(recorded)
     else:
         with pytest.raises(UserError, match="--architecture can't change in a resume"):
             resumed_with(COMMANDS[name], where, {"architecture": given})

@@ -306,7 +306,7 @@ def test_a_decision_and_a_search_are_resumed_from_python(new_writer, tmp_path, m
     """As where their networks were registered there."""
     writer, where = new_writer(tmp_path / name), tmp_path / name
     writer.meta["search"] = name == "search"
-    writer.finish(name=name, options=asked.values() | {"output": None})
+    writer.finish(name=name, options=vars(asked) | {"output": None})
     for command in ("decide", "search"):
         monkeypatch.setattr(f"mnist_tune.commands.{command}.run", lambda options: options)
     monkeypatch.setattr("mnist_tune.commands.resume.shown", lambda found, options: found)
