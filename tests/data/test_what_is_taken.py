@@ -113,6 +113,7 @@ TOKENS_OF = {
     "a label an example in the training part": (TOKENS, Y, TOKENS, TOKENS),
     "labels as many as there are": (TOKENS, np.where(WHOLE == 23, 24, TOKENS), TOKENS, TOKENS),
     "labels one less": (TOKENS, np.where(WHOLE == 23, 23, TOKENS), TOKENS, TOKENS),
+    "a test part of labels beyond any vocabulary": (TOKENS, 2 * TOKENS, TOKENS, TOKENS + 2**20),
     "without a test part": (TOKENS, TOKENS),
 }
 PARTS = {
