@@ -168,7 +168,7 @@ def check_again(
 def _where(was: Mapping[str, Any], is_now: Mapping[str, Any]) -> str:
     # `sweep.json` is read with its control characters escaped, such as tabs.
     before, now = (printable(one.get("lines", [])) for one in (was, is_now))
-    if before == now or not (before and now and all(isinstance(line, str) for line in before)):
+    if before == now or not (before and now):
         return ""
     same = (number for number, (one, other) in enumerate(zip(before, now, strict=False)) if one != other)
     first, fewer = next(same, min(len(before), len(now))), len(before) - len(now)

@@ -96,12 +96,11 @@ def is_named_again(flag: str, given: Iterable[str], known: Iterable[str]) -> boo
     """Return whether each of these names, without arguments, is one that is in these texts. A file that has moved may
     be named by its new path, and the code that was loaded from there then has the old name, too."""
     names = {text.partition("(")[0].strip() for text in known}
-    for one in given:
+    for one in {*given} - names:
         same = [name for name in names if names_own_code(name) and name.rpartition("/")[2] == one.rpartition("/")[2]]
-        if one not in names and (len(same) != 1 or one not in ENTRIES[flag]):
+        if len(same) != 1 or one not in ENTRIES[flag]:
             return False
-        if one not in names:
-            ENTRIES[flag].setdefault(same[0], ENTRIES[flag][one])
+        ENTRIES[flag].setdefault(same[0], ENTRIES[flag][one])
     return True
 
 

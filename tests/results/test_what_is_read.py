@@ -226,6 +226,7 @@ WRONG = (
     ("options.searches", [SEARCH | {"batch_size": 0}]),
     ("environment", []), ("search", 1), ("code", [CODE | {"flag": "address"}]), ("code", [CODE | {"name": None}]),
     ("code", [CODE | {"files": {"a.py": {}}}]), ("code", [CODE | {"folder": 1}]), ("writer", 0), ("resumed", [1]),
+    ("code", [CODE | {"files": {"a.py": {"sha256": "0", "lines": [3]}}}]), ("trials", {"a": {"cls": 1}}),
     ("command", [1]), ("started", 1), ("ended", 1),
 )  # fmt: skip
 
