@@ -6,6 +6,7 @@ import functools
 import logging
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import platformdirs
@@ -57,13 +58,11 @@ def own_folder(parent: Path) -> Path:
     """Return one folder for all processes of this user, which others can't enter. If another user has taken its name,
     make a new one: that user could replace the compiled programs that this process runs."""
     folder = parent / f"mnist_tune-{os.getuid()}"
-    try:
+    with suppress(OSError):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if folder.lstat().st_uid == os.getuid():
             folder.chmod(0o700)
             return folder
-    except OSError:
-        pass
     return Path(tempfile.mkdtemp(prefix="mnist_tune-", dir=parent))
 
 
