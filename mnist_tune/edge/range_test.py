@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,11 +13,10 @@ import tyro
 from mnist_tune.cache import cache_folder
 from mnist_tune.data.dataset import Dataset, check_counts
 from mnist_tune.data.task_data import TaskData
-from mnist_tune.data_spec import DataSpec
 from mnist_tune.errors import UserError
 from mnist_tune.execution.process_setup import WorkerSettings, configure_jax
 from mnist_tune.own_code.loading import load_own
-from mnist_tune.regimes.divergence import guess_loss
+from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.results.tables import settings_of
 from mnist_tune.sweep import Sweep
 from mnist_tune.trial import TrialConfig
@@ -106,13 +105,9 @@ def _curve(config: TrialConfig, dataset: Dataset | TaskData, ramp: Ramp | None =
     data = DeviceData.put(dataset, config.label_noise, config.holdout, memory=math.inf)
     program = Program.of(replace(config, schedule="constant", warmup_steps=0), dataset.spec)
     hyper = program.step.hyperparameters(config, config.steps(data.train_count))
-    state, guess, spec = program.init(config.seed, hyper), math.inf, dataset.spec
-    if ramp is None:
-        if isinstance(spec, DataSpec):
-            guess = guess_loss(spec.label_counts, config.loss)
-        else:
-            guess = spec.guesses.get(config.architecture, math.inf)
-    given = data.arrays, ramp or Ramp(), data.train_count, guess, spec.flag == "task"
+    facts, state = data_facts({"dataset": asdict(dataset.spec)}), program.init(config.seed, hyper)
+    guess = math.inf if ramp else facts.guess(config)
+    given = data.arrays, ramp or Ramp(), data.train_count, guess, facts.flag == "task"
     try:
         return range_curve(program, state, hyper, config.data_seed, *given)
     except (JaxRuntimeError, ValueError) as error:  # before its last line, JAX has the traceback of one's own code
