@@ -13,11 +13,9 @@ import tyro
 
 from mnist_tune import cli, storage
 from mnist_tune.commands.main import run
-from mnist_tune.errors import UserError
 from mnist_tune.invocation import arguments, called, module_of, started_by
 from mnist_tune.own_code.registry import register
 from mnist_tune.reports.terminal import print_report
-from mnist_tune.results.journal import resume_command
 from mnist_tune.results.meta import read_meta
 from mnist_tune.sweep import Sweep
 from mnist_tune.training.task import Task
@@ -88,8 +86,6 @@ def resume_sweep(path: str | Path, **given: Any) -> Sweep:
     where = storage.place(path)
     meta = read_meta(where)
     command = command_of(meta)
-    if meta.get("search") and command is None:
-        raise UserError(f"{where} is a search; resume it with: {resume_command(meta, where)}")
     if isinstance(task := given.get("task"), Task):
         register("task")(lambda: task)
         given["task"] = "task"

@@ -197,10 +197,8 @@ def _open_again(
     how = "give it with --dataset or --data-dir, or from Python with SweepOptions(dataset=...)"
     if isinstance(options.dataset, str) and options.dataset == ARRAYS:
         raise UserError(f"{path} was trained on arrays from Python; {how}")
-    trained = [TrialConfig(**one) for one in meta["trials"].values()]
-    if options.task and not trained:  # a search has planned none, and may not have proposed one yet
-        trained = [*read_journal(path).trials.values()] or [TrialConfig()]
-    dataset = data or load_data(options, trained)
+    trained = read_journal(path).known_trials(meta) if options.task else {}  # a search may have proposed none yet
+    dataset = data or load_data(options, [*trained.values()] or [TrialConfig()])
     if dataset.checksums != meta["dataset"]["checksums"]:
         raise UserError(f"{path} was trained on other data ({meta['dataset']['name']}); {how}")
     for package, version in changed_versions(meta).items():
