@@ -149,7 +149,7 @@ def _search(
     while search.taken < len(search.trials):
         search.take_up()
     precise = search.posterior.has_settled(config.precision)
-    return *search.posterior.interval(), len(searcher.proposed), precise, now
+    return *search.posterior.interval(), len(search.trials), precise, now
 
 
 def main() -> None:

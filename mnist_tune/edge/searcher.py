@@ -168,8 +168,6 @@ class EdgeSearcher(Unsaved):
         ]
         self._workers, self._precision, self._trials = workers, precision, trials
         self._ids = new_ids(self._known)
-        self.proposed: dict[str, TrialConfig] = {}
-        """The trials so far, by id."""
         self._tunes: dict[str, _Trial] = {}
         """The trials that Tune was given, by its id."""
 
@@ -185,7 +183,6 @@ class EdgeSearcher(Unsaved):
             own_id = search.known[number] if number < len(search.known) else next(self._ids)
             one = _Trial(self._known.get(own_id) or search.propose())
             search.trials.append(one)
-            self.proposed[own_id] = one.config
             if own_id not in self._ended:
                 self._tunes[trial_id] = one
                 return {"trial": with_id(own_id, one.config)}

@@ -71,8 +71,7 @@ def test_the_edge_of_a_solvable_network_is_found_also_by_a_search_that_was_kille
     assert after.loc[ended, ["learning_rate", "seed", "epochs_run", "train_loss"]].equals(
         before.loc[ended, ["learning_rate", "seed", "epochs_run", "train_loss"]]
     )
-    proposed = replayed(folder)
-    assert proposed == {trial_id: row.learning_rate for trial_id, row in after.iterrows()}
+    assert replayed(folder) == after["learning_rate"].sort_index().tolist()
     assert print_report(sweep) == 0
     said = capsys.readouterr().out
     assert f"50% at {found}" in said
@@ -99,13 +98,14 @@ def test_a_search_that_was_killed_in_its_range_test_makes_it_again(tmp_path, mon
 
 
 def replayed(folder):
-    """The rates that an uninterrupted search proposes, given the outcomes but not the trials."""
+    """The rates that an uninterrupted search proposes, given the outcomes but not the trials, in their order."""
     writer = SweepWriter(Path(folder), load_sweep(folder).meta, resume=True)
     again = searcher_of(writer, Past.of(read_journal(writer.path), writer.meta))
     writer.finish(ended="now")
     again._known = {}
     assert again.suggest("") == Searcher.FINISHED
-    return {trial_id: config.learning_rate for trial_id, config in again.proposed.items()}
+    [search] = again._searches
+    return [one.config.learning_rate for one in search.trials]
 
 
 def test_a_mistyped_network_makes_no_folder(tmp_path):
