@@ -128,8 +128,7 @@ class LaneGroup:
         trained, measured = self._train_epoch(lanes, failed)
         # Evaluation has batches of its own: if it runs out of memory, the epoch must not be trained again.
         scores = {
-            split: self._in_batches(lanes, failed, lambda size, batch: self._evaluate(size, batch, split))  # noqa: B023
-            for split in self.data.splits
+            split: self._in_batches(lanes, failed, partial(self._evaluate, split=split)) for split in self.data.splits
         }
         fill = len(lanes) / self.executor.stack.capacity
         rows: dict[str, Row | Exception] = {**failed}
