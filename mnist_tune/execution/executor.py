@@ -50,7 +50,7 @@ def shapes_key(shapes: TrainState) -> Hashable:
     return tree, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
 
 
-def lane_bytes(programs: Iterable[Program], measured: bool = False) -> int:
+def lane_bytes(programs: Iterable[Program], measured: bool) -> int:
     """Return the memory that a lane takes, whichever of these programs it has, if sharpness is `measured` or not. There
     is at least one program. Those whose states have the same shapes, such as for other batch sizes, share a stack."""
     shapes = {shapes_key(found): found for found in (program.shapes for program in programs)}.values()

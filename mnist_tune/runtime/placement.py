@@ -160,7 +160,7 @@ def refuse_unholdable(cpus: int | None, execution: str) -> None:
 
 
 def lanes_that_fit(
-    trials: Sequence[TrialConfig], data: DataSpec | TaskSpec, asked: int | None, device: Device, measured: bool = False
+    trials: Sequence[TrialConfig], data: DataSpec | TaskSpec, asked: int | None, device: Device, measured: bool
 ) -> int:
     """Return the number of lanes per device: `asked`, or by default `LANES` or as many as fit, where measuring
     sharpness takes memory. Raise a `UserError` if more are asked for than fit."""

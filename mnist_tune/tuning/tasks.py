@@ -52,7 +52,8 @@ def _as_in(sweep: Sweep | None, data: Loaded) -> Loaded:
 def _made(options: SweepOptions, trials: Sequence[TrialConfig]) -> TaskData:
     refuse_beside_task(options)
     options.start_ray()
-    without_examples, held = apart(_checked, options.task, _different(trials), options.train_images, returns=2)
+    given = options.task, _different(trials), options.train_images, options.measures() is not None
+    without_examples, held = apart(_checked, *given, returns=2)
     found: TaskData = returned(without_examples)[0]
     return replace(found, held=held)
 
@@ -61,15 +62,18 @@ def _different(trials: Sequence[TrialConfig]) -> list[TrialConfig]:
     return list({(one.optimizer, one.schedule): one for one in trials}.values())
 
 
-def _checked(names: Sequence[str], trials: list[TrialConfig], train_images: int | None) -> tuple[TaskData, TaskData]:
-    """Return the data of tasks without the examples, and with them. Raises `UserError`, as `check_tasks`."""
+def _checked(
+    names: Sequence[str], trials: list[TrialConfig], train_images: int | None, measured: bool
+) -> tuple[TaskData, TaskData]:
+    """Return the data of tasks without the examples, and with them. Their lanes take more memory if sharpness is
+    `measured`. Raises `UserError`, as `check_tasks`."""
     from mnist_tune.execution.executor import lane_bytes
     from mnist_tune.training.program import Program
     from mnist_tune.training.task_check import check_tasks
 
     found = check_tasks(names, trials, train_images)
     programs = {Program.of(replace(trial, architecture=name), found.spec) for trial in trials for name in names}
-    found = replace(found, spec=replace(found.spec, lane_bytes=lane_bytes(programs)))
+    found = replace(found, spec=replace(found.spec, lane_bytes=lane_bytes(programs, measured)))
     return replace(found, train=None, test=None), found
 
 

@@ -15,12 +15,12 @@ from mnist_tune.trial import TrialConfig
 def test_the_memory_of_a_lane(few_images):
     program = Program.of(TrialConfig(architecture="mlp-8-tanh"), few_images.spec)
     state = 4 * (784 * 8 + 8 + 8 * 10 + 10)
-    assert lane_bytes([program]) == 4 * state
+    assert lane_bytes([program], False) == 4 * state
     others = [replace(program, batch_size=size) for size in (32, 64, 256, 512)]
-    assert lane_bytes([program, *others]) == 4 * state  # their states share a stack
+    assert lane_bytes([program, *others], False) == 4 * state  # their states share a stack
     small = Program.of(TrialConfig(architecture="mlp-4-tanh"), few_images.spec)
     both = 4 * state + 4 * (784 * 4 + 4 + 4 * 10 + 10)
-    assert lane_bytes([program, small]) == both
+    assert lane_bytes([program, small], False) == both
     assert lane_bytes([program, small], measured=True) == both + 40 * state  # one of them is measured at a time
 
 

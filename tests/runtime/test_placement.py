@@ -152,7 +152,7 @@ from mnist_tune.runtime.placement import lanes_that_fit
 data = DataSpec("mnist", (28, 28), (6_000,) * 10, 10_000)
 for name in ("mlp-1024-128-tanh", "stax-mlp", "convnet"):
     architecture(name, data)
-    print(lanes_that_fit([TrialConfig(architecture=name, momentum=0.9)], data, None, Device("GPU", 1e9)))
+    print(lanes_that_fit([TrialConfig(architecture=name, momentum=0.9)], data, None, Device("GPU", 1e9), False))
 """
 
 
@@ -166,9 +166,9 @@ def test_lanes_are_counted_without_a_device():
 
 def test_more_lanes_of_a_task_than_fit_are_refused():
     task = TaskSpec("t.py:net", 100, 10, lane_bytes=10**9)
-    assert lanes_that_fit([], task, None, Device("GPU", 4.5e9)) == 4
+    assert lanes_that_fit([], task, None, Device("GPU", 4.5e9), False) == 4
     with pytest.raises(UserError, match="--lanes 5 does not fit into the memory of a GPU; --lanes 4 does"):
-        lanes_that_fit([], task, 5, Device("GPU", 4.5e9))
+        lanes_that_fit([], task, 5, Device("GPU", 4.5e9), False)
 
 
 @pytest.fixture(scope="module")

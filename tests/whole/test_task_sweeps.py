@@ -50,13 +50,14 @@ def test_a_task_is_swept_labelled_resumed_and_extended(tmp_path, capsys):
     assert sweep.trials["test_accuracy"].isna().all()
     sweep.table()
     assert f" {least['test_loss']:.4g} " in capsys.readouterr().out
-    kept = sweep.meta["dataset"]
+    as_lanes = replace(options, output=tmp_path / "b", execution="lanes", sharpness=True)
+    lanes = run_sweep("task", trials(), as_lanes, task=name)
+    kept, measured = (one.meta["dataset"] for one in (sweep, lanes))
     assert (kept["train_images"], kept["test_images"]) == (300, 100)
     assert (kept["guesses"], list(kept["scores"])) == ({name: 6.0}, [])
-    lanes = run_sweep("task", trials(), replace(options, output=tmp_path / "b", execution="lanes"), task=name)
     both = [one.epochs[one.epochs["learning_rate"] < 1] for one in (sweep, lanes)]
     np.testing.assert_allclose(*(one["test_loss"].astype(float) for one in both), rtol=1e-4)
-    assert kept["lane_bytes"] == 4 * 8 * 4  # of 8 parameters
+    assert (kept["lane_bytes"], measured["lane_bytes"]) == (4 * 8 * 4, 44 * 8 * 4)  # of 8 parameters
     longer = resume_sweep(tmp_path / "a", epochs=8, task=f"{TASKS}:regression", data_memory=1e-6)
     assert longer.epochs.groupby("trial_id")["epoch"].max().tolist() == [8, 8, 8, 1]
     again = longer.epochs.set_index(["trial_id", "epoch"])["test_loss"].loc[both[0]["trial_id"].unique().tolist()]
