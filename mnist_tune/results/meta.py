@@ -79,8 +79,8 @@ def _mapping(*columns: Column) -> Kind:
     return Kind("a mapping", lambda value: first_wrong(value, columns) is None)
 
 
-def _list_of(kind: Kind) -> Kind:
-    return Kind("a list", lambda value: isinstance(value, list) and all(map(kind.holds, value)))
+def _list_of(kind: Kind, most: int = MOST_VALUES) -> Kind:
+    return Kind("a list", lambda value: isinstance(value, list) and len(value) <= most and all(map(kind.holds, value)))
 
 
 def _is_search(value: Any) -> bool:
@@ -106,14 +106,13 @@ _DATASET = _mapping(
     Column("target", SHARE),
 )
 _GUESSES = Kind("numbers", lambda value: isinstance(value, dict) and all(map(NUMBER.holds, value.values())))
-_SCORES = _list_of(SCORE)
 _OF_TASK = _mapping(
     *(Column(name, NAME, needed=True) for name in ("name", "note")),
     Column("checksums", _mapping(), needed=True),
     *(Column(name, COUNT, needed=True) for name in ("train_images", "test_images")),
     Column("guesses", _GUESSES),
     Column("chance", NUMBER),
-    Column("scores", Kind("scores", lambda value: _SCORES.holds(value) and len(value) <= MOST_SCORES)),
+    Column("scores", _list_of(SCORE, MOST_SCORES)),
 )
 _OPTIONS = _mapping(
     Column("target", SHARE),

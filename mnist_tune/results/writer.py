@@ -14,7 +14,7 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +39,7 @@ KEPT_BYTES = 2**28
 """The most that the states of completed trials may take, together, unless those of the best take more."""
 
 
-class SweepWriter:
+class SweepWriter(AbstractContextManager["SweepWriter"]):
     """The only writer of a sweep's folder, which it owns: its lock and, in object storage, its upload and its signs of
     life. They end with `finish`, or where the context is left without it. Raises `UserError` if the folder can't be
     written, another process is writing it, or (without `resume`) it holds a sweep.
@@ -83,9 +83,6 @@ class SweepWriter:
             self.last_epochs: dict[str, int] = {}
             """The epoch that each trial recorded last. A resumed sweep takes it from its past."""
             self._held = self._held.pop_all()
-
-    def __enter__(self) -> SweepWriter:
-        return self
 
     def __exit__(self, *exception: Any) -> None:
         self.release()
