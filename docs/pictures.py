@@ -43,7 +43,7 @@ from mnist_tune.reports.axes import Label, log_axis, place_labels
 from mnist_tune.reports.figures import save
 from mnist_tune.reports.styles import COLOURS, MARKERS
 from mnist_tune.results.tables import together
-from validation.label_cuts import SETS, Sweep, read_set
+from validation.label_cuts import SETS, Sweep, complete, read_set
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -99,7 +99,7 @@ def real_sweeps() -> Iterator[Sweep]:
     )
     for name, part in trials.groupby("sweep", sort=False):
         data = DATA[part["dataset"].iloc[0]]
-        yield Sweep(str(name), part.reset_index(drop=True), epochs[epochs["sweep"] == name], data)
+        yield Sweep(str(name), complete(part).reset_index(drop=True), epochs[epochs["sweep"] == name], data)
 
 
 def main_sweep() -> Sweep:

@@ -103,9 +103,16 @@ def read_set(number: int) -> Iterator[Sweep]:
         labels = pd.read_csv(path)
         keys = [name for name in ("sweep", "learning_rate", "seed") if name in labels]
         trials = trials.merge(labels, on=keys, validate="one_to_one")
-    trials = trials.assign(architecture="net")
+    trials = complete(trials.assign(architecture="net"))
     for name, part in trials.groupby("sweep", sort=False):
         yield Sweep(str(name), part.reset_index(drop=True), epochs[epochs["sweep"] == name], data_of(part.iloc[0]))
+
+
+def complete(trials: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of trials with the columns that it lacks, as they usually are."""
+    usual = vars(TrialConfig()) | {"trial_id": "0", "changed": False, "epochs_run": 10, "epochs_asked": 10}
+    usual |= {"answers": 1.0, "late_fall": 0.0}
+    return trials.assign(**{name: value for name, value in usual.items() if name not in trials})
 
 
 def data_of(trial: pd.Series) -> DataFacts:

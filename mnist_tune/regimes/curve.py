@@ -248,7 +248,6 @@ def median(values: np.ndarray) -> float:
 def curves_of(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts) -> Iterator[Curve]:
     """Yield the curve of each trial, in the order of `trials`."""
     histories = Histories.of(epochs, {*trials["trial_id"]})
-    known = trials.assign(**{name: getattr(Curve, name) for name in SETTINGS if name not in trials})
-    configs = known[["trial_id", "epochs_asked", *SETTINGS]].rename(columns={"epochs_asked": "epochs"})
+    configs = trials[["trial_id", "epochs_asked", *SETTINGS]].rename(columns={"epochs_asked": "epochs"})
     for config in configs.itertuples(index=False):
         yield Curve.of(histories.columns(config.trial_id), config, data)

@@ -119,25 +119,21 @@ def standing(trials: pd.DataFrame, data: DataFacts) -> pd.DataFrame:
         (`chance_gap`); `close`, whether the gap is at most that; `jumps`, by how much a curve still falls in an epoch
         (`late_falls`). Of equally accurate ones, that with the least loss on these images is first.
     """
-    names, ended = [name for name in CONFIGURATION if name in trials], outcomes(trials, data)
-    keys = [name for name in names if trials[name].nunique() > 1] or names[:1]  # pandas takes milliseconds for each
-    setting = trials.groupby(keys).ngroup().to_numpy()
+    ended, columns = outcomes(trials, data), [*CONFIGURATION, "trial_id"]
+    differ = [name for name in CONFIGURATION if trials[name].nunique() > 1]  # pandas takes milliseconds for each
+    setting = trials.groupby(differ or ["label"]).ngroup().to_numpy()
     failures = np.bincount(setting, ended == FAILED)[setting].astype(int)
     competes = ended == COMPETES
-    first = ["trial_id"] * ("trial_id" in trials)
     if not competes.any():
-        columns = [*names, *first, "seeds", "failures", "accuracy", "train_accuracy"]
-        columns += ["regime", "gap", "limit", "close", "jumps"]
+        columns += ["seeds", "failures", "accuracy", "train_accuracy", "regime", "gap", "limit", "close", "jumps"]
         return pd.DataFrame(columns=columns).astype({"close": bool, "gap": float, "limit": float, "jumps": float})
     competes &= failures < failures[competes].min() + TOO_MANY
     ran, failures = trials[competes], failures[competes]
     setting = np.unique(setting[competes], return_inverse=True)[1]
     split = held_out(trials)
     accuracy = data.ranking.scores(ran, split)
-    falls = np.zeros(len(ran))
-    if data.ranking.is_accuracy and "late_fall" in ran:
-        falls = ran["late_fall"].fillna(0.0).to_numpy(float)
-    seed = ran.groupby([name for name in ("seed", "data_seed") if name in ran]).ngroup().to_numpy()
+    falls = ran["late_fall"].fillna(0.0).to_numpy(float) * data.ranking.is_accuracy
+    seed = ran.groupby(["seed", "data_seed"]).ngroup().to_numpy()
     if data.ranking.is_accuracy:
         noise = accuracy_noise(accuracy, independent_answers_of(ran, data, split))
     else:
@@ -148,7 +144,7 @@ def standing(trials: pd.DataFrame, data: DataFacts) -> pd.DataFrame:
     each = ran.reindex(columns=[f"{split}_loss", "train_accuracy"]).astype(float).groupby(setting).mean()
     labels = ran["regime"].to_numpy(str).astype(object)
     regimes = [of[0] if (of == of[0]).all() else regime_counts(of) for of in (labels[one] for one in rows)]
-    found = ran[[*names, *first]].iloc[at].assign(
+    found = ran[columns].iloc[at].assign(
         seeds=np.bincount(setting), failures=failures[at], accuracy=mean,
         train_accuracy=each["train_accuracy"].to_numpy(), regime=regimes, gap=gap, limit=limit, close=gap <= limit,
         jumps=[falls[of].max() for of in rows],

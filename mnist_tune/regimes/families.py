@@ -68,7 +68,7 @@ def named(rows: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
 
 def held_out(trials: pd.DataFrame) -> str:
     """Return the split that these trials are compared on: validation if each that trained has it, else test."""
-    trained = trials[trials["epochs_run"] > 0] if "epochs_run" in trials else trials
+    trained = trials[trials["epochs_run"] > 0]
     names = ("validation_accuracy", "validation_loss")  # of a task, perhaps a loss alone
     measured = trained.reindex(columns=names).notna().any(axis=1)
     return "validation" if len(measured) and measured.all() else "test"

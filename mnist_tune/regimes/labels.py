@@ -384,13 +384,11 @@ def label_trials(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts) ->
     siblings, and its evidence; the target, and when it is reached. Where the data set has no target, that follows from
     the siblings that ran all their epochs; before there are any, from those that run."""
     curves = list(curves_of(trials, epochs, data))
-    rates, momenta = list(trials["learning_rate"]), list(trials.get("momentum", [0.0] * len(trials)))
-    names = [name for name in SIBLINGS if name in trials]
+    rates, momenta = list(trials["learning_rate"]), list(trials["momentum"])
     # By "index", since pandas 2 makes no records of a table without columns: of a sweep over rates alone.
     settings = trials[varied(trials)].reset_index(drop=True).to_dict("index")
-    changed = trials.get("changed", pd.Series(False, trials.index))
-    alone = trials["trial_id"].where(changed, "")  # siblings are compared by their rates
-    groups = trials.groupby([*(trials[name] for name in names), alone], sort=False).indices.values()
+    alone = trials["trial_id"].where(trials["changed"], "")  # siblings are compared by their rates
+    groups = trials.groupby([*SIBLINGS, alone], sort=False).indices.values()
     found: dict[int, tuple[Any, ...]] = {}
     for rows in groups:
         family = Family()

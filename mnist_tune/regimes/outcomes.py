@@ -50,6 +50,5 @@ def ceiling_of(ranking: Ranking, chance: float, images: Any) -> Any:
 
 def independent_answers_of(trials: pd.DataFrame, data: DataFacts, split: str = "validation") -> Any:
     """Return how many independent answers the accuracy of each trial is worth; on the test set without a hold-out."""
-    held = trials["holdout"].to_numpy() if split == "validation" and "holdout" in trials else np.zeros(len(trials))
-    answers = trials["answers"].fillna(1.0).to_numpy(float) if "answers" in trials else 1.0
-    return np.where(held > 0, held, data.test_images) * answers
+    held = trials["holdout"].to_numpy() * (split == "validation")
+    return np.where(held > 0, held, data.test_images) * trials["answers"].fillna(1.0).to_numpy(float)

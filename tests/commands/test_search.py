@@ -17,6 +17,7 @@ from mnist_tune.results.tables import Tables, settings_of
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.resuming import python_options, resumed_with
 from mnist_tune.tuning.searcher import drawn
+from validation.label_cuts import complete
 
 
 def table(**columns):
@@ -30,7 +31,7 @@ def table(**columns):
         "test_accuracy": [0.987654, 0.9, 0.9, 0.9], "test_loss": 0.3, "regime": "converged",
         "stop_reason": ["completed", "completed", "slow", "diverged"], "error": "",
     }  # fmt: skip
-    return pd.DataFrame(TrialConfig().to_dict() | usual | columns)
+    return complete(pd.DataFrame(usual | columns))
 
 
 def found(where, trials):

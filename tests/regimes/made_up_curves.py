@@ -12,6 +12,7 @@ import pandas as pd
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.data_facts import DATA, MNIST, DataFacts
 from mnist_tune.regimes.labels import label_trials
+from validation.label_cuts import complete
 
 MNIST_5K = DATA["mnist-5k"]
 
@@ -132,8 +133,7 @@ def sweep(*trials, data=MNIST, asked=None, **columns):
     """Labels of a sweep of (learning rate, accuracies, further columns of its epochs)."""
     rows, epochs = [], []
     for i, (rate, accuracy, *measured) in enumerate(trials):
-        row = {"trial_id": f"{i:05d}", "architecture": "mlp-16-tanh", "label_noise": 0, "learning_rate": rate}
-        row |= {"epochs_asked": asked or len(accuracy), "batch_size": 128}
+        row = {"trial_id": f"{i:05d}", "learning_rate": rate, "epochs_asked": asked or len(accuracy)}
         rows.append(row | {name: values[i] for name, values in columns.items()})
         table = pd.DataFrame(
             {"train_accuracy": accuracy, "test_accuracy": accuracy, **(measured[0] if measured else {})}
@@ -141,7 +141,7 @@ def sweep(*trials, data=MNIST, asked=None, **columns):
         epochs.append(table.assign(trial_id=f"{i:05d}", epoch=range(1, len(table) + 1)))
     table, epochs = pd.DataFrame(rows), pd.concat(epochs, ignore_index=True)
     table["train_accuracy"] = [accuracy[-1] for _, accuracy, *_ in trials]
-    return label_trials(table, epochs, data)
+    return label_trials(complete(table), epochs, data)
 
 
 HUNDRED_CLASSES = DataFacts.of([500] * 100, 10_000, 0.8)

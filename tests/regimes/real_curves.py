@@ -27,6 +27,7 @@ import pandas as pd
 
 from mnist_tune.regimes.data_facts import DATA
 from mnist_tune.regimes.labels import label_trials
+from validation.label_cuts import complete
 
 HERE = Path(__file__).parent
 
@@ -38,7 +39,7 @@ def real_sweeps():
         for name in ("trials", "epochs")
     )
     for name, part in trials.groupby("sweep", sort=False):
-        yield name, part.reset_index(drop=True), epochs[epochs["sweep"] == name]
+        yield name, complete(part).reset_index(drop=True), epochs[epochs["sweep"] == name]
 
 
 def data_of(trials):

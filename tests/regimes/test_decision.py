@@ -293,7 +293,7 @@ def test_the_main_sweep_ties_what_is_calm_and_says_what_jumps(record):
 def test_a_fall_is_a_jump_late_in_the_curve_and_beyond_noise():
     def jump(*accuracies, images=10_000):
         epochs = pd.DataFrame({"trial_id": "0", "validation_accuracy": np.nan, "test_accuracy": accuracies})
-        trials = pd.DataFrame({"trial_id": ["0"], "holdout": 0})
+        trials = pd.DataFrame({"trial_id": ["0"], "holdout": 0, "answers": 1.0})
         return late_falls(trials, epochs, replace(MNIST, test_images=images))["0"]
 
     assert jump(0.8, 0.5, 0.9, 0.91, 0.92, 0.93) == 0, "it was early"

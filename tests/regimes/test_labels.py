@@ -16,6 +16,7 @@ from mnist_tune.regimes.data_facts import DATA, MNIST
 from mnist_tune.regimes.divergence import has_diverged
 from mnist_tune.regimes.histories import Histories
 from mnist_tune.regimes.labels import REGIMES, curve_regime, label_trials
+from validation.label_cuts import complete
 
 
 def curve_of(rows, epochs_asked, data=MNIST, **config):
@@ -96,7 +97,7 @@ def test_labels_do_not_depend_on_the_order_of_rows(measured):
     trials = pd.DataFrame({"trial_id": [*ids.values(), "none"], "epochs_asked": 10, "learning_rate": [*rates, 0.1]})
     expected = [curve_regime(curve_of(trial(measured, rate), 10)) for rate in rates]
     for rows in (epochs, epochs.sort_values("epoch", kind="stable"), epochs.iloc[::-1].sort_values("epoch")):
-        found = label_trials(trials, rows, MNIST)
+        found = label_trials(complete(trials), rows, MNIST)
         assert found["curve_regime"].tolist()[:-1] == [label for label, _ in expected]
         own = (found["regime"] == found["curve_regime"]).tolist()[:-1]
         assert sum(own) >= 4

@@ -14,6 +14,7 @@ from mnist_tune.regimes.decision import standing
 from mnist_tune.regimes.forecast import target_of
 from mnist_tune.regimes.labels import Family, Trial
 from mnist_tune.regimes.learned_share import as_shares, least_loss, paired_noise
+from validation.label_cuts import complete
 
 T = np.arange(1, 21)
 
@@ -205,6 +206,6 @@ def test_the_best_trial_of_a_task_has_the_least_held_out_loss():
             "loss_noise": 0.001,
         }
     )
-    found = standing(trials, facts())
+    found = standing(complete(trials), facts())
     assert found["learning_rate"].tolist() == [0.2, 0.4, 0.1]
     assert found["close"].tolist() == [True, True, False]
