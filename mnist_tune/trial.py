@@ -197,4 +197,4 @@ def closest(name: str, known: Iterable[str]) -> str:
     names = list(known)
     match = [one for one in names if "".join(word[:1] for word in one.split("_")) == name]
     match += difflib.get_close_matches(name, names)
-    return f"; did you mean {match[0]!r}?" if match else f"; known are {', '.join(names)}"
+    return f"; did you mean {match[0]!r}?" if match else f"; known are {', '.join(names) or 'none'}"

@@ -103,7 +103,7 @@ FILES: dict[str, str | bytes] = {
 NAMED = """
     nett.py:mlp sub/nett.py:mlp broken.py:mlp calls.py:mlp syntax.py:mlp exits.py:mlp fails.py:mlp needs.py:mlp
     uses.py:mlp trains.py:mlp two_lines.py:mlp net.py:mpl net.py:size net.py: simple.py:qqqq nets:mlp package.nett:mlp
-    json:dumpz :mlp
+    json:dumpz layers.py:mlp :mlp
     net.py:mlp(width=f()) net.py:mlp(width=wide) net.py:mlp(width net.py:mlp net.py:mlp(width=3) ./net.py:mlp
     simple.py:other simple.py:_mlp my.net.v2.py:mlp large.py:mlp larger.py:mlp package.nets:mlp package/nets.py:mlp
     package.sub.deep:mlp without.nets:mlp site-packages/installed.py:mlp latin.py:mlp json:dumps pytest:raises
