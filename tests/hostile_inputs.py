@@ -377,7 +377,7 @@ def again(options, folder):
 
     def act():
         found = resumed_with(LearningRateRegimes, folder, {})
-        found.more(read_journal(folder).known_trials(read_meta(folder)).values())
+        found.trials(read_journal(folder).known_trials(read_meta(folder)).values())
         look(folder)
 
     return act

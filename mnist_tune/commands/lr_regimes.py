@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
@@ -50,18 +50,17 @@ class LearningRateRegimes(CrossedOptions):
         "learning_rates": (0.01, 0.1, 1.0, 100.0),
     }
 
-    def trials(self) -> list[TrialConfig]:
+    def trials(self, known: Collection[TrialConfig] = ()) -> list[TrialConfig]:
         """Return the trials, from the middle of the range outwards: promising rates set the pace that ASHA compares the
-        others with, and the short, hopeless ones fill the end, when workers would wait."""
+        others with, and the short, hopeless ones fill the end, when workers would wait. A sweep that is resumed, and
+        has those that are `known`, grows."""
+        if known:
+            return grown(known, self.epochs, all_rates(self.learning_rates), self.seeds)
         found = self.combined(learning_rates=all_rates(self.learning_rates), seeds=self.seeds)
         trials = [replace(trial, data_seed=trial.seed) for trial in found]
         logs = [math.log(trial.learning_rate) for trial in trials]
         middle = (min(logs) + max(logs)) / 2
         return sorted(trials, key=lambda trial: abs(math.log(trial.learning_rate) - middle))
-
-    def more(self, known: Iterable[TrialConfig]) -> list[TrialConfig]:
-        """Return the trials of a sweep that is resumed, which has these."""
-        return grown(known, self.epochs, all_rates(self.learning_rates), self.seeds)
 
 
 OPTIONS, run = LearningRateRegimes, run_or_resume

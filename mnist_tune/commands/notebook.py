@@ -40,15 +40,12 @@ class Notebook(SweepOptions):
     seeds: Annotated[tuple[int, ...], InResume.ADDS] = ()
     """Other seeds of oscillates, diverges and convnet than the notebook's own; by default the first 20, 5 and 5."""
 
-    def trials(self) -> list[TrialConfig]:
-        """Return the trials, the longest first, so that no worker is idle at the end."""
+    def trials(self, known: Iterable[TrialConfig] = ()) -> list[TrialConfig]:
+        """Return the trials, the longest first, so that no worker is idle at the end; also of a resume, whichever are
+        `known`."""
         refuse_too_many(len(self.seeds), "--seeds")
         trials = [trial for one in experiments().values() for trial in one.trials(self.epochs, self.seeds)]
         return sorted(trials, key=lambda trial: trial.label not in ("convnet", "convnet seeds", "overfit"))
-
-    def more(self, known: Iterable[TrialConfig]) -> list[TrialConfig]:
-        """Return the trials of experiments that are resumed."""
-        return self.trials()
 
 
 OPTIONS, run = Notebook, run_or_resume

@@ -44,8 +44,8 @@ class PythonSweep(SweepOptions):
     architecture: Annotated[tuple[str, ...], tyro.conf.arg(help=ARCHITECTURE_HELP)] = ()
     optimizer: Annotated[tuple[str, ...], tyro.conf.arg(help=OPTIMIZER_HELP)] = ()
 
-    def more(self, known: Iterable[TrialConfig]) -> list[TrialConfig]:
-        """Return the trials of the sweep, which has these."""
+    def trials(self, known: Iterable[TrialConfig]) -> list[TrialConfig]:
+        """Return the trials of the sweep, of which some are `known`."""
         return grown(known, self.epochs, all_rates(self.learning_rates), self.seeds)
 
 

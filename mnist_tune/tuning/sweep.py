@@ -95,12 +95,8 @@ def combinations(values: Mapping[str, Any]) -> list[TrialConfig]:
 
 
 def run_or_resume(options: Any) -> Sweep:
-    """Run the sweep of a command: a new one trains `options.trials()`, one that is resumed `options.more(known)`."""
-
-    def wanted(known: Mapping[str, TrialConfig]) -> dict[str, TrialConfig]:
-        return additions(known, options.more(known.values()) if known else options.trials())
-
-    return _train(options.NAME, options, wanted)
+    """Run the sweep of a command, which trains `options.trials(known)`; none are known of a new one."""
+    return _train(options.NAME, options, lambda known: additions(known, options.trials(known.values())))
 
 
 def _train(name: str, options: SweepOptions, wanted: Wanted, callbacks: Sequence[Any] = ()) -> Sweep:

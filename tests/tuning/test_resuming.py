@@ -195,8 +195,8 @@ def test_recorded_options_have_their_types(folder):
 def test_a_folder_cannot_ask_for_too_much(folder, name, recorded):
     def trials():
         options = resumed_with(COMMANDS[name], folder(name, **recorded), {})
-        for several in ("more", "networks", "combined"):
-            list(getattr(options, several, list)(*[[TrialConfig()]] * (several == "more")))
+        several = {"search": "networks", "edge": "combined"}.get(name, "trials")
+        list(getattr(options, several)(*[[TrialConfig()]] * (several == "trials")))
 
     said = r"are too many \(.*at most 100000 fit into a sweep|must be a whole number of at least . and at most"
     with pytest.raises(UserError, match=said):
@@ -205,13 +205,14 @@ def test_a_folder_cannot_ask_for_too_much(folder, name, recorded):
 
 def test_a_sweep_from_python_grows_by_epochs_rates_and_seeds():
     known = [TrialConfig(learning_rate=rate, seed=seed, epochs=3) for rate, seed in ((0.1, 0), (0.2, 0), (0.1, 1))]
-    assert PythonSweep(epochs=5).more(known) == [replace(one, epochs=5) for one in known]
-    found = PythonSweep(learning_rates="0.4:0.8:2", seeds=2).more(known)
+    assert PythonSweep(seeds=5).trials([]) == []
+    assert PythonSweep(epochs=5).trials(known) == [replace(one, epochs=5) for one in known]
+    found = PythonSweep(learning_rates="0.4:0.8:2", seeds=2).trials(known)
     assert [(one.learning_rate, one.seed, one.data_seed) for one in found[3:]] == [
         (0.4, 0, 0), (0.4, 1, 0), (0.8, 0, 0), (0.8, 1, 0), (0.1, 2, 2), (0.2, 2, 2), (0.4, 2, 2), (0.8, 2, 2),
     ]  # fmt: skip
     with pytest.raises(UserError, match="--epochs 2: 3 were asked for already; a resume can only add to that"):
-        PythonSweep(epochs=2).more(known)
+        PythonSweep(epochs=2).trials(known)
 
 
 def test_new_trials_have_new_ids_and_old_ones_train_longer():
