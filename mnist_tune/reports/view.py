@@ -100,7 +100,7 @@ class Measure(NamedTuple):
         """Return the heights of values: what is off the scale lies at its end, as do losses that are not finite."""
         with np.errstate(invalid="ignore"):
             found = np.clip(1 - values if self.axis.accuracy else values, self.axis.low, self.axis.high)
-        return np.where(np.isnan(found) & self.column.endswith("loss"), self.axis.high, found)
+        return np.where(np.isnan(found) & (kind_of(self.column) == "loss"), self.axis.high, found)
 
     def of(self, rows: pd.DataFrame) -> np.ndarray:
         """Return its values in rows of `trials` or `epochs`."""
@@ -119,6 +119,11 @@ class Setting(NamedTuple):
     groups: list[str]
     """The names of the places 0, 1, 2, ...; empty if the axis is one of numbers."""
     axis: Axis
+
+
+def kind_of(column: str) -> str:
+    """Return `accuracy` or `loss`; nothing for a task's own score, whatever it is called."""
+    return "" if column.startswith(OWN_SCORE) else column.rpartition("_")[2]
 
 
 def words(name: str) -> str:
@@ -258,7 +263,7 @@ class View:
 
     @property
     def losses(self) -> list[Measure]:
-        return [one for one in self.known if one.column.endswith("_loss") and not one.column.startswith(OWN_SCORE)]
+        return [one for one in self.known if kind_of(one.column) == "loss"]
 
     @property
     def of_tokens(self) -> bool:
@@ -275,14 +280,14 @@ class View:
         known = known[np.isfinite(known)]
         if not len(known):
             return None
-        if column.endswith("accuracy"):
+        if kind_of(column) == "accuracy":
             facts = [data_facts(sweep.meta) for sweep in self.sweeps]
             guess, errors = 1 - facts[0].chance, np.maximum(1 - known, 0.5 / max(one.test_images for one in facts))
             high = min(1.2 * max(errors.max(), guess), 1.15)
             axis = Axis(min(0.6 * errors.min(), high / 20), high, accuracy=True)
             return Measure(title, column, axis, {guess: "guess"})
         untrained = self.epochs.get("untrained_loss", pd.Series(dtype=float)).dropna().astype(float).median()
-        log, loss = bool((known > 0).all()), column.endswith("loss") and bool(untrained > 0)
+        log, loss = bool((known > 0).all()), kind_of(column) == "loss" and bool(untrained > 0)
         most = (BEYOND if log else 1) * untrained if loss else math.inf
         axis = Axis.of(known[known <= most] if (known <= most).any() else [most], log, 1 if log else 0.1)
         last = self.trials.loc[self.trials["epochs_run"] > 0, column].to_numpy(float, na_value=math.nan)

@@ -68,10 +68,12 @@ def test_a_loss_that_is_not_above_0_has_a_linear_axis(made_up_sweep):
     assert loss.axis.low < (lower["trials"]["train_loss"]).min() < 0
 
 
-def test_a_page_shows_the_own_scores_of_a_task(made_up_sweep):
-    sweep = made_up_sweep([0.1, 1], seeds=3)
-    scored = replace(sweep, trials=sweep.trials.assign(score_kl=0.5), epochs=sweep.epochs.assign(score_kl=0.5))
-    assert ">kl<" in page([scored])
+def test_a_page_shows_the_own_scores_of_a_task_whatever_they_are_called(made_up_sweep):
+    sweep, own = made_up_sweep([0.1, 1], seeds=3), {"score_kl": 0.5, "score_top5_accuracy": 93.0, "score_kl_loss": 99.0}
+    view = View([replace(sweep, trials=sweep.trials.assign(**own), epochs=sweep.epochs.assign(**own))])
+    assert {name: view.heights[name][0] for name in own} == own
+    assert {one.title for one in view.accuracies} == {"test accuracy", "training accuracy"}
+    assert ">kl<" in page(view.sweeps)
 
 
 def test_an_accuracy_of_1_has_a_place_and_guessing_does_not_fill_the_axis(made_up_sweep):
