@@ -370,13 +370,12 @@ def gaps(view: View, sweep: int, contest: Contest, figure: Any, one: Measure) ->
     crossed = False
     for place, k in enumerate(rows):
         low, mean, high = worse[k] if k != best else np.zeros(3)
-        beyond = mean > x.high  # of one that left early
         near = found.rivals[k] or k == best
         colour = INK if k == best else COLOURS["slow"] if near else DIM
         if np.isfinite([low, high]).all() and k != best:
             tag = "bar", "s", [number[k]]
             lines(axes, [[(low, place), (high, place)]], tag, colors=colour, lw=5, alpha=0.35)
-        if beyond:
+        if mean > x.high:  # of one that left early
             write(axes, (1, y.share(place)), f"{ranking.difference(mean)} →", (0, -4), ha="right")
         else:
             crossed |= not near

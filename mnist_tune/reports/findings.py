@@ -149,17 +149,16 @@ def left_over(sweep: Tables, where: str) -> Iterator[Question]:
     failed = retriable(trials["error"][trials["stop_reason"] == "error"])
     left = int(trials["stop_reason"].isin(OPEN_REASONS).sum())
     again = f", {NAMED_AGAIN}," * (named_again(meta)[1] == NAMED_AGAIN)
-    if said := so_far(trials):
-        if "unknown" in said and isinstance(sweep.path, str):
-            text = "it gave no sign of life for two minutes; if it was killed, resume with:"
-            yield Question(text, resume_command(meta, where))
-    else:
-        if left or meta.get("ended") is None:
-            text = f"{counted(left) if left else 'the sweep'} had not ended; resume{again} with:"
-            yield Question(text, resume_command(meta, where))
-        if failed:
-            text = f"{counted(failed)} failed; train {'it' if failed == 1 else 'them'} again{again} with:"
-            yield Question(text, resume_command(meta, where, retry_errored=True))
+    said = so_far(trials)
+    if "unknown" in said and isinstance(sweep.path, str):
+        text = "it gave no sign of life for two minutes; if it was killed, resume with:"
+        yield Question(text, resume_command(meta, where))
+    if not said and (left or meta.get("ended") is None):
+        text = f"{counted(left) if left else 'the sweep'} had not ended; resume{again} with:"
+        yield Question(text, resume_command(meta, where))
+    if not said and failed:
+        text = f"{counted(failed)} failed; train {'it' if failed == 1 else 'them'} again{again} with:"
+        yield Question(text, resume_command(meta, where, retry_errored=True))
 
 
 def failures(trials: pd.DataFrame, every: bool = False) -> list[str]:
