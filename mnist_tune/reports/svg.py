@@ -20,8 +20,6 @@ VARIABLES = {light: name for name, (light, _) in SHADES.items()}
 FONT = {"font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "svg.fonttype": "none"}
 """Text stays text, and is measured in a font that matplotlib brings along."""
 
-LEAVES = ("use", "path", "text")
-
 
 def tagged(artist: Any, kind: str, which: str, numbers: Iterable[Any]) -> Any:
     """Name an artist so that on a page each of its elements knows what it stands for: trials (`which` is "t") or
@@ -62,7 +60,7 @@ def _tell(group: ElementTree.Element, kind: str, which: str = "", numbers: str =
     leaves share stands on the group."""
     group.set("class", kind)
     defined = {id(one) for defs in group.iter("defs") for one in defs.iter()}
-    leaves = [one for one in group.iter() if one.tag in LEAVES and id(one) not in defined]
+    leaves = [one for one in group.iter() if one.tag in ("use", "path", "text") and id(one) not in defined]
     for leaf, number in zip(leaves, numbers.split(), strict=False):
         leaf.set(f"data-{which}", number)
     for name in ("fill", "stroke", "stroke-width", "opacity", "fill-opacity", "stroke-opacity", "stroke-dasharray"):

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune.numbers import counted, exactly, told_apart
-from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import has, varied
 from mnist_tune.regimes.labels import LEFT
 from mnist_tune.regimes.statistics import FAR
@@ -70,9 +69,8 @@ def _columns(view: View) -> Iterator[Column]:
         counts = [(int(np.nansum(trials["learned"].to_numpy()[rows])), len(rows)) for rows in each]
         yield Column("learned", [f"{some} of {of}" for some, of in counts], [some / of for some, of in counts])
     seeds = [len(rows) * ("–" not in rates) for rows, rates in zip(each, settings["rate"], strict=True)]
-    ranked = {data_facts(sweep.meta).ranking.name for sweep in view.sweeps}
     shown = [*view.accuracies, *view.losses[: view.of_tokens]] or view.losses
-    for one in [*shown, *(one for one in view.known if one.column in ranked)]:
+    for one in [*shown, *(one for one in view.known if one.column in view.ranked)]:
         means, values = view.means[one.column], view.values(one)
         title = one.title.replace("training", "train").replace("accuracy", "acc")
         found = zip(values.count(), values.min(), values.max(), means.tolist(), seeds, strict=True)

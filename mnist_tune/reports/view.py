@@ -246,16 +246,22 @@ class View:
 
     @cached_property
     def known(self) -> list[Measure]:
-        """Accuracies, losses, and a task's own scores of which some epoch has a finite one. The first accuracy is that
-        on the images of `split`. Losses are the training loss and, where no accuracy is known or they are those of
-        tokens, before it that of the images or tokens by which trials are judged."""
+        """Accuracies, losses, and a task's own scores of which some epoch has a finite one; first the scores by which
+        settings are ranked. The first accuracy is that on the images of `split`. Losses are the training loss and,
+        where no accuracy is known or they are those of tokens, before it that of the images or tokens by which trials
+        are judged."""
         splits, unit = sorted(SPLITS, key=lambda name: name != self.split), ", nats per token" * self.of_tokens
         found = [self._measure(f"{SPLITS[one]} accuracy", f"{one}_accuracy") for one in splits]
         judged = [self.split] * (self.of_tokens or not any(found))
         found += [self._measure(f"{SPLITS[one]} loss{unit}", f"{one}_loss") for one in (*judged, "train")]
         own = (name for name in self.epochs if name.startswith(OWN_SCORE))
         found += [self._measure(words(name.removeprefix(OWN_SCORE)), name) for name in own]
-        return [one for one in found if one is not None]
+        return sorted((one for one in found if one is not None), key=lambda one: one.column not in self.ranked)
+
+    @cached_property
+    def ranked(self) -> set[str]:
+        """What settings are ranked by: accuracy, loss, or the columns of own scores."""
+        return {data_facts(sweep.meta).ranking.name for sweep in self.sweeps}
 
     @property
     def accuracies(self) -> list[Measure]:
@@ -272,8 +278,9 @@ class View:
 
     @cached_property
     def measures(self) -> list[Measure]:
-        """What the charts can show: accuracies, then losses, then a task's own scores."""
-        return [*self.accuracies[:1], *self.losses[:1]] if len(self.trials) > LARGE else self.known
+        """What the charts can show: of a large sweep the first accuracy and loss, and the scores that rank settings."""
+        few = [*self.accuracies[:1], *self.losses[:1]]
+        return [one for one in self.known if len(self.trials) <= LARGE or one in few or one.column in self.ranked]
 
     def _measure(self, title: str, column: str) -> Measure | None:
         known = self.epochs.get(column, pd.Series(dtype=float)).to_numpy(dtype=float, na_value=math.nan)

@@ -3,6 +3,8 @@
 import math
 from dataclasses import replace
 
+import pytest
+
 from mnist_tune.numbers import exactly, told_apart
 from mnist_tune.reports.table import ROOM, columns, shortened
 from mnist_tune.reports.view import View
@@ -118,11 +120,14 @@ def test_what_no_trial_has_and_what_all_share_is_not_shown(made_up_sweep):
     ]  # fmt: skip
 
 
-def test_a_score_by_which_trials_of_a_task_are_ranked_has_a_column(made_up_sweep):
+@pytest.mark.parametrize("large", [1, 200])
+def test_a_score_that_ranks_settings_has_a_column_and_is_drawn_first(made_up_sweep, large, monkeypatch):
+    monkeypatch.setattr("mnist_tune.reports.view.LARGE", large)
     sweep = made_up_sweep([0.1, 1])
     scored = {name: getattr(sweep, name).assign(score_kl=0.5) for name in ("trials", "epochs")}
     for rank_by in (None, "score_kl:min"):
         meta = sweep.meta | {"options": sweep.meta["options"] | {"rank_by": rank_by}}
         meta["dataset"] = {"name": "task", "note": "", "train_images": 100, "test_images": 50}
-        titles = [one.title for one in columns(View([replace(sweep, meta=meta, **scored)]))]
-        assert ("kl" in titles) == bool(rank_by)
+        view = View([replace(sweep, meta=meta, **scored)])
+        assert ("kl" in [one.title for one in columns(view)]) == bool(rank_by)
+        assert view.measures[0].title == ("kl" if rank_by else "test accuracy")
