@@ -111,10 +111,9 @@ def read_journal(path: Path) -> Journal:
                     changed |= {event["trial_id"]} if event.get("changed") else set()
                 elif event["kind"] == "end":
                     ends[event["trial_id"]] = event
-            for i in reversed(range(len(lines))):
+            for i in range(len(lines)):
                 if i not in others or (others[i] or {}).get("kind") == "end":
                     undecided = i not in others
-                    break
             bad = [i for i, event in others.items() if event is None and lines[i].endswith(b"\n")]
             wrong = [first + i for i in bad if not lines[i].endswith(TORN)]
             first, count, damaged = first + len(lines), count + len(wrong), (damaged + wrong)[:6]

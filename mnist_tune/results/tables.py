@@ -37,7 +37,7 @@ from mnist_tune.regimes.learned_share import loss_noises
 from mnist_tune.regimes.measured_edge import MeasuredEdge, measured_edges
 from mnist_tune.regimes.ranking import scores_in
 from mnist_tune.regimes.replicates import CONFIGURATION, summarise_replicates
-from mnist_tune.results.folder import exists, fetch, fetch_journal
+from mnist_tune.results.folder import JOURNAL, TABLES, exists, fetch, fetch_journal
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.rows import fits
@@ -275,17 +275,16 @@ def _read(folder: Path, where: Place) -> Tables:
         return tables(folder, meta, running)
     try:
         more = own_scores(meta)
-        known = {"trials": (*TRIALS, *more), "epochs": (*EPOCHS, *more)}
-        trials, epochs = (read_table(folder / f"{name}.parquet", columns) for name, columns in known.items())
+        known = zip(TABLES, (TRIALS, EPOCHS), strict=True)
+        trials, epochs = (read_table(folder / name, (*columns, *more)) for name, columns in known)
         twice = trials["trial_id"].duplicated().any() or epochs.duplicated(["trial_id", "epoch"]).any()
         if twice or not {*trials["regime"], *trials["curve_regime"]} <= set(REGIMES):
             raise UserError(f"the tables in {folder} were not written by a sweep")
-        trials = trials.reindex(columns=[column.name for column in known["trials"]])  # older versions had fewer
-        epochs = _without_unmeasured(epochs.reindex(columns=[column.name for column in known["epochs"]]))
+        epochs = _without_unmeasured(epochs)
     except UserError as error:
         if isinstance(where, str):
             fetch_journal(where, folder)
-        if not (folder / "journal.jsonl").exists():
+        if not (folder / JOURNAL).exists():
             raise
         _log.warning("%s; the tables are made again from the journal", error)
         return tables(folder, meta)
@@ -364,12 +363,12 @@ def _summary(epochs: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def read_table(path: Path, columns: Iterable[Column]) -> pd.DataFrame:
-    """Return these columns of a table that a sweep stored. Those with `gaps` may be missing. Raises `UserError` if the
-    file is damaged, or a sweep did not write it."""
+def read_table(path: Path, columns: Sequence[Column]) -> pd.DataFrame:
+    """Return these columns of a table that a sweep stored. Those with `gaps` may be missing, as in older versions, and
+    are NaN then. Raises `UserError` if the file is damaged, or a sweep did not write it."""
     try:
         with storage.open_file(path) as opened:
-            return _table(opened, columns)
+            return _table(opened, columns).reindex(columns=[column.name for column in columns])
     except Exception as error:  # Arrow raises many kinds of errors
         raise UserError(f"{path} is not a table of a sweep ({error})") from None
 
