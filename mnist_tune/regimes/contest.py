@@ -129,18 +129,14 @@ class Contest:
         """Take up the `trials` table of the contest, as far as trials have ended. The seed of a trial that ended in an
         error is dropped when it is asked what is next. If the trial was trained again, its seed counts in the end."""
         ended = trials[trials["stop_reason"].isin(("completed", "diverged", "error"))]
-        rows = ended.set_index("trial_id").to_dict("index")
+        rows = {row["trial_id"]: row if row["stop_reason"] != "error" else None for row in ended.to_dict("records")}
         for number, _ in enumerate(self.asked):  # which grows meanwhile
-            row = rows.get(trial_id := f"{number:05d}")
-            if trial_id in self._retried or (row and row["stop_reason"] == "error"):
-                self.tell(number, None)
-            elif row:
-                self.tell(number, row)
+            if (trial_id := f"{number:05d}") in rows or trial_id in self._retried:
+                self.tell(number, None if trial_id in self._retried else rows[trial_id])
         late = set[int]()
         for number, (order, setting) in enumerate(self.asked):
-            trial_id = f"{number:05d}"
-            if trial_id in self._retried & rows.keys() and rows[trial_id]["stop_reason"] != "error":
-                self._seeds[order][setting] = self._told(rows[trial_id])
+            if (trial_id := f"{number:05d}") in self._retried and (row := rows.get(trial_id)):
+                self._seeds[order][setting] = self._told(row)
                 late.add(order)
         for order in sorted(late):
             if order < self._taken and None not in self._seeds[order].values():
