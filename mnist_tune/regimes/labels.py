@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnist_tune.numbers import rate, told_apart
+from mnist_tune.numbers import counted, rate, told_apart
 from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.divergence import PATIENCE
@@ -376,7 +376,7 @@ def named(best: Trial, one: Trial) -> str:
 def behind(one: Trial, best: Trial) -> str:
     epochs = min(one.curve.epochs, best.curve.epochs)
     ours, theirs = one.curve.accuracy[epochs - 1], best.curve.accuracy[epochs - 1]
-    return f"accuracy {ours:.4f} after {epochs} epochs; {named(best, one)} had {theirs:.4f}"
+    return f"accuracy {ours:.4f} after {counted(epochs, 'epoch')}; {named(best, one)} had {theirs:.4f}"
 
 
 def label_trials(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts) -> pd.DataFrame:

@@ -68,6 +68,7 @@ SCENES = {
     "at chance, not finite": scene(
         "diverged diverged converged", (0.001, AT_CHANCE, NOT_FINITE), (0.05, AT_CHANCE, NOT_FINITE), (0.01, FAST)
     ),
+    "after one epoch": scene("slow converged", (0.1, level(0.80)), (0.4, [0.97])),
     "after two epochs": scene("converged undecided", (0.1, FAST), (2.0, level(0.80)[:2]), asked=10),
     "none learned": scene("underfit underfit", (0.001, AT_CHANCE, GUESSING), (0.1, AT_CHANCE, GUESSING)),
     "a loss that falls is not dead": scene(
@@ -133,7 +134,9 @@ SCENES = {
 @pytest.mark.parametrize("title", SCENES)
 def test_the_trials_of_a_sweep_have_these_labels(title):
     labels, trials, values = SCENES[title]
-    assert sweep(*trials, **values)["regime"].tolist() == labels
+    found = sweep(*trials, **values)
+    assert found["regime"].tolist() == labels
+    assert not found["regime_evidence"].str.contains(r"\b1 epochs").any()
 
 
 @pytest.mark.parametrize(
