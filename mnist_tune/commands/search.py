@@ -14,7 +14,7 @@ import tyro
 from mnist_tune import Sweep, UserError, load_sweep, storage
 from mnist_tune.columns import COUNT, SEED, WHOLE, whole
 from mnist_tune.decisions.decide import DecideOptions, decide_between
-from mnist_tune.invocation import command
+from mnist_tune.invocation import command, words
 from mnist_tune.own_code.loading import refuse_unknown
 from mnist_tune.regimes.ranking import ACCURACY, Ranking
 from mnist_tune.reports.terminal import exit_code, print_report
@@ -23,16 +23,7 @@ from mnist_tune.results.journal import resume_command
 from mnist_tune.results.tables import settings_of
 from mnist_tune.trial import OPEN_REASONS, TRIALS, Training, TrialConfig
 from mnist_tune.tuning.opening import HELD_OUT
-from mnist_tune.tuning.options import (
-    ARCHITECTURE_HELP,
-    AUTO,
-    CrossedOptions,
-    InResume,
-    SweepOptions,
-    crossed,
-    flag,
-    rates_of,
-)
+from mnist_tune.tuning.options import ARCHITECTURE_HELP, AUTO, CrossedOptions, InResume, SweepOptions, crossed, rates_of
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.resuming import command_options, python_options
 from mnist_tune.tuning.sweep import search
@@ -156,12 +147,12 @@ def choices(name: str, given: Any) -> tuple[float, float] | list[float]:
     values = given if isinstance(given, tuple) else (given,)
     text = str(values[0])
     if len(values) > 1 or text.count(":") != 1:
-        return [one for value in values for one in rates_of(value, flag(name))]
+        return [one for value in values for one in rates_of(value, words(name))]
     with suppress(ValueError):
         first, last = map(float, text.split(":"))
         if first <= last and (first >= 0 and last < 1 if name == "momentum" else first > 0 and last < math.inf):
             return first, last
-    raise UserError(f"{flag(name)} can't be {text!r}; write values, or a range FIRST:LAST, such as {RANGES[name]}")
+    raise UserError(f"{words(name)} can't be {text!r}; write values, or a range FIRST:LAST, such as {RANGES[name]}")
 
 
 RANGES = {"learning_rates": "0.001:3", "momentum": "0:0.95", "weight_decay": "1e-6:1e-3"}

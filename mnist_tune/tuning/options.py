@@ -21,6 +21,7 @@ from mnist_tune.columns import BELOW_1, COUNT, FROM_0, LOSS, RATE, SHARE, Kind
 from mnist_tune.data.dataset import Dataset, load_dataset
 from mnist_tune.errors import UserError
 from mnist_tune.execution.sharpness import SharpnessSettings
+from mnist_tune.invocation import words
 from mnist_tune.numbers import told_apart
 from mnist_tune.regimes.ranking import RANK_BY
 from mnist_tune.results.folder import exists
@@ -60,12 +61,12 @@ class Options(Named):
                 value = (value,)
             object.__setattr__(self, name, value)
             if not fits(value, hint):
-                raise UserError(f"{flag(name)} can't be {value!r}")
+                raise UserError(f"{words(name)} can't be {value!r}")
             if get_origin(hint) is tuple and option.default and not value:
-                raise UserError(f"{flag(name)} needs at least one value; the list is empty")
+                raise UserError(f"{words(name)} needs at least one value; the list is empty")
             for one in value if isinstance(value, tuple) else (value,):
                 if (kind := kinds[name]) and one is not None and not kind.holds(one):
-                    raise UserError(f"{flag(name)} must be {kind.wanted}, got {one}")
+                    raise UserError(f"{words(name)} must be {kind.wanted}, got {one}")
 
     def given(self) -> dict[str, Any]:
         """Return the options that differ from their defaults."""
@@ -225,15 +226,6 @@ SomeOptions = TypeVar("SomeOptions", bound=SweepOptions)
 Annotation = TypeVar("Annotation")
 
 
-def flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
-def typed(options: type[Options], name: str) -> str:
-    """Return the flag that changes an option from its default."""
-    return flag("no_" * (getattr(options, name) is True) + name)
-
-
 types_of: Callable[..., dict[str, Any]] = cache(get_type_hints)
 """The types of what a class declares. They are texts, which take 3 ms to read."""
 
@@ -297,7 +289,7 @@ def crossed(**options: Sequence[Any]) -> Iterator[dict[str, Any]]:
     """Return every combination of the values of some options, once and in order, each by the name of one value: that of
     `seeds` is `seed`. Raises `UserError` if there are more than `MOST_TRIALS` combinations."""
     lists = {name: list(dict.fromkeys(values)) for name, values in options.items()}
-    said = " x ".join(f"{len(one)} {flag(name)}" for name, one in lists.items() if len(one) > 1)
+    said = " x ".join(f"{len(one)} {words(name)}" for name, one in lists.items() if len(one) > 1)
     refuse_too_many(math.prod(map(len, lists.values())), said)
     names = [name.removesuffix("s") for name in lists]
     return (dict(zip(names, chosen, strict=True)) for chosen in product(*lists.values()))
@@ -352,4 +344,4 @@ def refuse_beside_task(options: Options) -> None:
     labelled += ["widths", "depths", "activations", "learned"]
     for name in options.given():
         if name in labelled:
-            raise UserError(f"{flag(name)} is for networks on labelled data; leave it out beside --task")
+            raise UserError(f"{words(name)} is for networks on labelled data; leave it out beside --task")

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from mnist_tune import cli, storage
 from mnist_tune.data_spec import ARRAYS
 from mnist_tune.errors import UserError
+from mnist_tune.invocation import words
 from mnist_tune.named_code import parse_call
 from mnist_tune.own_code.loading import check_again, load_own, names_in
 from mnist_tune.own_code.registry import ENTRIES, is_named_again, names_own_code
@@ -21,18 +22,7 @@ from mnist_tune.storage import Place
 from mnist_tune.sweep import Sweep, load_sweep
 from mnist_tune.terminal import announce
 from mnist_tune.trial import Training, TrialConfig, closest
-from mnist_tune.tuning.options import (
-    Data,
-    InResume,
-    Options,
-    SomeOptions,
-    SweepOptions,
-    annotated,
-    fits,
-    flag,
-    hints_of,
-    typed,
-)
+from mnist_tune.tuning.options import Data, InResume, Options, SomeOptions, SweepOptions, annotated, fits, hints_of
 
 
 def command_options(kind: type[SomeOptions], arguments: Sequence[str] | None = None) -> SomeOptions:
@@ -96,7 +86,7 @@ def values_of(kind: type[Options], recorded: Mapping[str, Any], where: Place) ->
         if isinstance(value, str) and not fits(value, hint):
             value = Path(value)
         if not fits(value, hint):
-            raise UserError(f"{where} records that {flag(name)} is {str(value)[:80]!r}, which it can't be")
+            raise UserError(f"{where} records that {words(name)} is {str(value)[:80]!r}, which it can't be")
         found[name] = value
     return found
 
@@ -174,7 +164,12 @@ def _more(name: str, before: Any, now: Any, where: Place) -> Any:
         return tuple(dict.fromkeys((*before, *now)))
     if before is not None and (now is None or now > before):
         return now
-    raise UserError(f"{flag(name)} {now}: {where} was asked for {before} already; a resume can only add to that")
+    raise UserError(f"{words(name)} {now}: {where} was asked for {before} already; a resume can only add to that")
+
+
+def typed(options: type[Options], name: str) -> str:
+    """Return the flag that changes an option from its default."""
+    return words("no_" * (getattr(options, name) is True) + name)
 
 
 def _cannot_change(kind: type[Options], name: str, before: Any, where: Place) -> UserError:
