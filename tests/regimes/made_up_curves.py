@@ -135,9 +135,7 @@ def sweep(*trials, data=MNIST, asked=None, **columns):
     for i, (rate, accuracy, *measured) in enumerate(trials):
         row = {"trial_id": f"{i:05d}", "learning_rate": rate, "epochs_asked": asked or len(accuracy)}
         rows.append(row | {name: values[i] for name, values in columns.items()})
-        table = pd.DataFrame(
-            {"train_accuracy": accuracy, "test_accuracy": accuracy, **(measured[0] if measured else {})}
-        )
+        table = pd.DataFrame({"train_accuracy": accuracy, "test_accuracy": accuracy} | dict(*measured))
         epochs.append(table.assign(trial_id=f"{i:05d}", epoch=range(1, len(table) + 1)))
     table, epochs = pd.DataFrame(rows), pd.concat(epochs, ignore_index=True)
     table["train_accuracy"] = [accuracy[-1] for _, accuracy, *_ in trials]

@@ -49,8 +49,7 @@ def data_of(trials):
 
 
 def labelled(trials, epochs):
-    data = data_of(trials)
-    return label_trials(trials, epochs, data)
+    return label_trials(trials, epochs, data_of(trials))
 
 
 SWEEPS = {name: (trials, epochs) for name, trials, epochs in real_sweeps()}

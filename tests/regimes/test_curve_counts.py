@@ -1,13 +1,13 @@
 """The counts of images that the noise and the patience of a curve follow from."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from mnist_tune.regimes.curve import SETTINGS, Curve
+from mnist_tune import TrialConfig
+from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.data_facts import MNIST
 from mnist_tune.regimes.histories import Histories
 from mnist_tune.regimes.noise import accuracy_noise, independent_answers
@@ -32,8 +32,7 @@ def test_the_noise_of_tokens_is_neither_that_of_tokens_nor_that_of_examples():
     assert 2 * float(accuracy_noise(0.44, examples * positions)) < expected < float(accuracy_noise(0.44, examples)) / 2
 
     tokens = pd.DataFrame({"trial_id": "a", "epoch": [1, 2], "test_accuracy": [0.2, 0.44], "answers": answers[:2]})
-    config = SimpleNamespace(epochs=2, **{name: getattr(Curve, name) for name in SETTINGS})
-    curve = Curve.of(Histories.of(tokens, "a").columns("a"), config, replace(MNIST, test_images=examples))
-    assert curve.images == pytest.approx(examples * np.median(answers[:2]))
-    without = Histories.of(tokens.drop(columns="answers"), "a").columns("a")
-    assert Curve.of(without, config, MNIST).images == 10_000
+    for table, images in ((tokens, examples * np.median(answers[:2])), (tokens.drop(columns="answers"), examples)):
+        columns = Histories.of(table, "a").columns("a")
+        found = Curve.of(columns, TrialConfig(epochs=2), replace(MNIST, test_images=examples))
+        assert found.images == pytest.approx(images)

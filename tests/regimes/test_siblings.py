@@ -219,10 +219,8 @@ def test_back_at_chance_for_a_thousand_windows_or_at_the_end_is_diverged(label, 
 )
 def test_a_loss_above_the_untrained_one_at_chance_is_diverged_at_the_end(label, loss, accuracy, asked):
     found = curve([0.3, 0.4, accuracy], asked=asked, train_loss=[2.0, 2.0, loss], untrained_loss=2.4, above_since=7)
-    assert (
-        curve_regime(replace(found, diverged=None if asked == 3 else np.array([0, 0, not math.isfinite(loss)])))[0]
-        == label
-    )
+    flags = None if asked == 3 else np.array([0, 0, not math.isfinite(loss)])
+    assert curve_regime(replace(found, diverged=flags))[0] == label
 
 
 def test_a_loss_above_the_untrained_one_says_why_training_was_not_stopped():
