@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mnist_tune.errors import UserError
 from mnist_tune.trial import TrialConfig
 
 
@@ -23,6 +24,11 @@ class Plan:
     search_alg: Any = None
     callbacks: tuple[Any, ...] = ()
     """Callbacks of Tune that the user gave."""
+
+    def __post_init__(self) -> None:
+        for callback in self.callbacks:
+            if not hasattr(callback, "on_trial_result"):
+                raise UserError(f"callbacks takes callbacks of Ray Tune, and {callback!r} is none")
 
     @property
     def samples(self) -> int:

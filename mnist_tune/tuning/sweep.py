@@ -71,9 +71,7 @@ def run_sweep(
             raise UserError(f"trials are TrialConfig(...), or fields of it with their values; got {trial!r}")
     if not trials and options.resume is None:
         raise UserError("a sweep needs at least one trial; the list of values is empty")
-    for callback in callbacks:
-        if not hasattr(callback, "on_trial_result"):
-            raise UserError(f"callbacks takes callbacks of Ray Tune, and {callback!r} is none")
+    plan = Plan(callbacks=tuple(callbacks))
     if isinstance(task, Task):
         register("task")(lambda: task)
     if task is not None:
@@ -83,7 +81,7 @@ def run_sweep(
     if options.task:
         trials = [replace(trial, architecture=name) for name in options.task for trial in trials]
     load_own(*trials)
-    return shown(_train(name, options, lambda known: additions(known, trials), callbacks), options)
+    return shown(_train(name, options, lambda known: additions(known, trials), plan), options)
 
 
 def combinations(values: Mapping[str, Any]) -> list[TrialConfig]:
@@ -96,18 +94,18 @@ def combinations(values: Mapping[str, Any]) -> list[TrialConfig]:
 
 def run_or_resume(options: Any) -> Sweep:
     """Run the sweep of a command, which trains `options.trials(known)`; none are known of a new one."""
-    return _train(options.NAME, options, lambda known: additions(known, options.trials(known.values())))
+    return _train(options.NAME, options, lambda known: additions(known, options.trials(known.values())), Plan())
 
 
-def _train(name: str, options: SweepOptions, wanted: Wanted, callbacks: Sequence[Any] = ()) -> Sweep:
-    """Run a new sweep, or the one that the options resume, and return its tables. The arguments are as in `run_sweep`
-    and `open_sweep`."""
+def _train(name: str, options: SweepOptions, wanted: Wanted, plan: Plan) -> Sweep:
+    """Run a new sweep, or the one that the options resume, and return its tables. The plan has no trials; the other
+    arguments are as in `open_sweep`."""
     opened = open_sweep(name, options, wanted)
     past = opened.past
     if past.is_resumed:
         said = f"{counted(len(past.open))} to train further, {len(past.ended.keys() - past.failed)} done"
         options.say(f"resuming {opened.writer.where}: {said}")
-    return run_plan(opened, Plan(past.open, callbacks=tuple(callbacks)))
+    return run_plan(opened, replace(plan, trials=past.open))
 
 
 def shown(sweep: Sweep, options: SweepOptions) -> Sweep:

@@ -166,6 +166,8 @@ def test_a_sweep_of_nothing_and_callbacks_that_are_none_are_refused(tmp_path, pl
         run_sweep("mine", [], options)
     with pytest.raises(UserError, match="callbacks takes callbacks of Ray Tune, and 'x' is none"):
         run_sweep("mine", [TrialConfig(architecture="mlp-4-tanh")], options, callbacks=[Callback(), "x"])
+    with pytest.raises(UserError, match="callbacks takes callbacks of Ray Tune, and 'x' is none"):
+        run_search("mine", {"architecture": "mlp-4-tanh"}, 1, options, callbacks=["x"])
     assert (plans, (tmp_path / "sweep").exists()) == ([], False)
 
 
