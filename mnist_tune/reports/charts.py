@@ -127,7 +127,7 @@ def ticks(along: Axis, size: float, room: float) -> dict[float, str]:
     """Return round numbers on an axis of this size, as many as have room, and how they are written."""
     most = max(int(size / room), 2)
     found = log_ticks(*along[:2], most) if along.log else MaxNLocator(most).tick_values(*along[:2])
-    return {one: f"{1 - one if along.accuracy else one:.12g}" for one in found if along.low <= one <= along.high}
+    return {one: f"{1 - one if along.accuracy else one:.7g}" for one in found if along.low <= one <= along.high}
 
 
 def whole(low: float, high: float, most: int = 6) -> dict[float, str]:

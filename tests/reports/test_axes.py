@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from mnist_tune.reports.axes import Label, evenly, log_axis, log_ticks, place_labels, spread
+from mnist_tune.reports.charts import ticks
+from mnist_tune.reports.view import Axis
 
 PLACES = st.lists(st.floats(-50, 150), min_size=1, max_size=12).map(lambda places: np.sort(places))
 
@@ -41,6 +43,11 @@ def test_ticks_of_several_decades_are_about_as_far_apart_as_if_evenly_spread():
         found = np.log10(log_ticks(1e-5, 1e-5 * 10**decades, 14))
         assert len(found) >= 2
         assert np.diff(found).min() > 0.9 * decades / 14
+
+
+def test_large_numbers_on_an_axis_are_short_and_accuracies_have_all_their_digits():
+    assert max(map(len, ticks(Axis(0.1, 2e11), 300, 20).values())) == 7
+    assert "0.9999995" in ticks(Axis(4e-7, 1e-6, accuracy=True), 300, 20).values()
 
 
 def test_of_many_decades_powers_of_ten_have_numbers():
