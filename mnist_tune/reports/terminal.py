@@ -25,9 +25,6 @@ from mnist_tune.results.tables import Tables
 PLAIN_WIDTH = 160
 """Width of the tables, in characters, if standard output is not a terminal."""
 
-INTERRUPTED = 130
-"""The usual exit code of a command that Ctrl-C ended."""
-
 ENOUGH = 10_000
 """Room for any line of a table."""
 
@@ -85,9 +82,9 @@ def _say(console: Console, said: Sequence[str], style: str | None = None) -> Non
 
 
 def exit_code(trials: pd.DataFrame) -> int:
-    """Return a command's exit code: 1 if a trial ended in an error, 130 after Ctrl-C, else 0."""
+    """Return a command's exit code: 1 if a trial ended in an error, as is usual 130 after Ctrl-C, else 0."""
     reasons = set(trials["stop_reason"])
-    return 1 if "error" in reasons else INTERRUPTED if "interrupted" in reasons else 0
+    return 1 if "error" in reasons else 130 if "interrupted" in reasons else 0
 
 
 def print_table(console: Console, view: View, most: int) -> None:
