@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from mnist_tune.reports.page import page
-from mnist_tune.reports.view import LARGE, Axis, View, range_of
+from mnist_tune.reports.view import Axis, View, range_of
 
 
 def test_what_the_head_says_is_where_the_mark_is(made_up_sweep):
@@ -102,12 +102,8 @@ def test_what_was_held_out_is_judged_first_and_a_search_shows_nothing_of_the_tes
     held = {"validation_accuracy": [0.9, 0.99, 0.8], "holdout": 100, "validation_loss": 0.3}
     epochs = sweep.epochs.assign(validation_accuracy=0.9, validation_loss=0.3)
     found = replace(sweep, trials=sweep.trials.assign(**held), epochs=epochs)
-    assert [one.title for one in View([found]).measures] == [
-        "held-out accuracy",
-        "test accuracy",
-        "training accuracy",
-        "training loss",
-    ]
+    judged = "held-out accuracy, test accuracy, training accuracy, training loss"
+    assert ", ".join(one.title for one in View([found]).measures) == judged
     search = View([replace(found, meta=sweep.meta | {"search": True})])
     assert [one.title for one in search.measures] == ["held-out accuracy", "training accuracy", "training loss"]
     assert search.trials["validation_accuracy"].tolist() == [0.99, 0.9, 0.8], "the best first"
@@ -119,7 +115,6 @@ def test_of_a_large_sweep_fewer_measures_are_held_and_then_fewer_epochs(made_up_
     monkeypatch.setattr("mnist_tune.reports.view.LARGE", 1)
     monkeypatch.setattr("mnist_tune.reports.view.MOST_CELLS", 4)
     view = View([sweep])
-    assert LARGE > 1
     assert [one.column for one in view.measures] == ["test_accuracy", "train_loss"]
     assert view.kept_epochs.tolist() == [2, 4]
 
