@@ -12,8 +12,7 @@ from mnist_tune.tuning import dry_run
 
 
 def test_trials_go_from_the_middle_of_the_range_outwards():
-    trials = LearningRateRegimes(learning_rates=(0.001, 0.02, 0.1, 2.0, 10.0)).trials()
-    rates = [trial.learning_rate for trial in trials]
+    rates = [one.learning_rate for one in LearningRateRegimes(learning_rates=(0.001, 0.02, 0.1, 2.0, 10.0)).trials()]
     assert rates[:3] == [0.1, 0.02, 2.0]
     assert sorted(rates[3:]) == [0.001, 10.0]
 
