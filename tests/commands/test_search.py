@@ -172,6 +172,7 @@ def test_a_resume_searches_the_same_space_and_may_add_trials(new_writer, tmp_pat
         resumed_with(Search, tmp_path / "from Python", {})
 
 
+@pytest.mark.promise("A results folder runs no code: you name yours again, and it has to be what trained")
 @pytest.mark.parametrize("flag", ["architecture", "task"])
 def test_a_resume_loads_no_code_that_only_the_folder_names(new_writer, tmp_path, monkeypatch, flag):
     (tmp_path / "evil.py").write_text("open('sprung', 'w')\n\n\ndef mlp(data):\n    pass\n")

@@ -121,6 +121,7 @@ def test_a_resume_joins_no_cluster_that_the_folder_names(images, tmp_path, capsy
         assert ("it ran on a Ray cluster: --address" in capsys.readouterr().err) == (recorded not in (None, given))
 
 
+@pytest.mark.promise("A results folder runs no code: you name yours again, and it has to be what trained")
 def test_a_resume_loads_no_task_that_only_the_folder_names(new_writer, tmp_path, monkeypatch):
     (tmp_path / "evil.py").write_text("open('sprung', 'w')")
     new_writer(tmp_path / "sweep").finish(options={"task": ["evil.py:task"]})
