@@ -89,13 +89,11 @@ class Journal:
 def read_journal(path: Path) -> Journal:
     """Return what the journal of a sweep says. Damaged lines are skipped, with one warning that counts them; a last
     line that a kill cut short is skipped silently. Raises `UserError` if it can't be read."""
-    import pyarrow as pa
-
-    from mnist_tune.results.rows import SCHEMA, rows_in  # imports pyarrow, and a new sweep has no journal to read
+    from mnist_tune.results.rows import Rows, rows_in  # imports pyarrow, and a new sweep has no journal to read
 
     file, first, undecided = path / JOURNAL, 1, False
     _refuse_parts(file)
-    epochs, damaged, count = [SCHEMA.empty_table()], list[int](), 0
+    epochs, damaged, count = Rows(), list[int](), 0
     trials, changed, ends = dict[str, TrialConfig](), set[str](), dict[str, dict[str, Any]]()
     with (
         storage.attempt(f"read {file}"),
@@ -104,7 +102,7 @@ def read_journal(path: Path) -> Journal:
     ):
         for lines in _blocks(opened):
             rows, others = rows_in(lines, parse_event)
-            epochs.append(rows)
+            epochs.add(rows)
             for event in filter(None, others.values()):
                 if event["kind"] == "trial":
                     trials[event["trial_id"]] = TrialConfig(**event["config"])
@@ -122,7 +120,7 @@ def read_journal(path: Path) -> Journal:
     if damaged:
         where = "s" * (count > 1) + " " + ", ".join(map(str, damaged[:5])) + ", ..." * (count > 5)
         _warn_once(f"{file}: skipped {counted(count, 'damaged line')} (line{where}) and read all others")
-    return Journal(pa.concat_tables(epochs).to_pandas(), trials, changed, ends, undecided)
+    return Journal(epochs.taken(), trials, changed, ends, undecided)
 
 
 def mend_last_line(journal: Path) -> None:

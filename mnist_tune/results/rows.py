@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 from pyarrow.json import ParseOptions, ReadOptions, read_json
 
@@ -17,6 +18,9 @@ Event = dict[str, Any] | None
 
 BEGINS = b'{"kind": "epoch"'
 """How a sweep writes the line of an epoch."""
+
+ROOM = 2**18
+"""How many rows there is room for at first. It takes no memory until it is filled."""
 
 _TYPES = {int: pa.int64(), bool: pa.bool_(), float: pa.float64(), str: pa.string()}
 SCHEMA = pa.schema([(column.name, _TYPES[column.kind.type]) for column in EPOCHS])
@@ -34,6 +38,41 @@ def rows_in(lines: Sequence[bytes], parse: Callable[[bytes], Event]) -> tuple[pa
     events = {i: parse(line) for i, line in enumerate(lines)}
     table = pa.Table.from_pylist(list(filter(_is_row, events.values())), SCHEMA)
     return table, {i: event for i, event in events.items() if not _is_row(event)}
+
+
+class Rows:
+    """The rows of all blocks, in columns that have room for more. Kept block by block, they take twice the memory."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._numbers = {one.name: np.empty(0) for one in SCHEMA if one.type != pa.string()}
+        self._texts: dict[str, list[pa.Array]] = {one.name: [] for one in SCHEMA if one.type == pa.string()}
+
+    def add(self, rows: pa.Table) -> None:
+        """Append rows that `rows_in` returned."""
+        end = self._count + len(rows)
+        for name, column in self._numbers.items():
+            if len(column) < end:
+                room = np.empty(max(2 * end, ROOM))
+                room[: self._count] = column[: self._count]
+                self._numbers[name] = column = room
+            column[self._count : end] = rows[name].cast(pa.float64())
+        for name, blocks in self._texts.items():
+            blocks.append(rows[name].combine_chunks().dictionary_encode())
+        self._count = end
+
+    def taken(self) -> pd.DataFrame:
+        """Return all rows. They leave this object, so that no more than one column is there twice."""
+        return pd.DataFrame({one.name: self._taken(one) for one in SCHEMA}, copy=False)
+
+    def _taken(self, field: pa.Field) -> pd.Series | np.ndarray:
+        if field.type == pa.string():
+            encoded = pa.chunked_array(self._texts.pop(field.name), pa.dictionary(pa.int32(), field.type))
+            return encoded.cast(field.type).to_pandas()
+        column = self._numbers.pop(field.name)[: self._count]
+        if field.type == pa.float64():
+            return column
+        return pa.array(column, mask=np.isnan(column)).cast(field.type).to_pandas()
 
 
 def _is_row(event: Event) -> bool:

@@ -85,6 +85,7 @@ def test_columns_hold_what_each_line_says(read, epoch_row, data):
 
 def test_rows_stay_in_order_also_in_blocks_and_where_a_loss_is_infinite(read, epoch_row, monkeypatch):
     monkeypatch.setattr(journal, "BLOCK_BYTES", 1500)
+    monkeypatch.setattr(rows, "ROOM", 3)
     losses = [0.5, math.inf, 0.3, math.nan, -math.inf, 0.2, 0.1]
     lines = [line(epoch_row, epoch=epoch, train_loss=loss) for epoch, loss in enumerate(losses, start=1)]
     found = read([*lines, lines[0]]).epochs
