@@ -20,7 +20,7 @@ BEGINS = b'{"kind": "epoch"'
 """How a sweep writes the line of an epoch."""
 
 ROOM = 2**18
-"""How many rows there is room for at first. It takes no memory until it is filled."""
+"""How many rows there is room for once there are many. It takes no memory until it is filled."""
 
 _TYPES = {int: pa.int64(), bool: pa.bool_(), float: pa.float64(), str: pa.string()}
 SCHEMA = pa.schema([(column.name, _TYPES[column.kind.type]) for column in EPOCHS])
@@ -53,7 +53,7 @@ class Rows:
         end = self._count + len(rows)
         for name, column in self._numbers.items():
             if len(column) < end:
-                room = np.empty(max(2 * end, ROOM))
+                room = np.empty(max(2 * end, ROOM if self._count else 0))
                 room[: self._count] = column[: self._count]
                 self._numbers[name] = column = room
             column[self._count : end] = rows[name].cast(pa.float64())
