@@ -27,7 +27,7 @@ from mnist_tune.reports.findings import SPLITS, Question, left_over, measured_ed
 from mnist_tune.reports.ranges import VERBS, advice, spans, where_the_edge_is
 from mnist_tune.results.journal import python_call, resume_command
 from mnist_tune.results.tables import Tables
-from mnist_tune.trial import LIVE_REASONS, OPEN_REASONS
+from mnist_tune.trial import LIVE_REASONS, OPEN_REASONS, UNDECIDED_REASONS
 
 Key = tuple[Any, ...]
 """Names a setting: its values of `CONFIGURATION`."""
@@ -127,7 +127,9 @@ def _answer(sweep: Tables, where: str) -> Answer:
         close, is_open = np.flatnonzero(contest.decision.rivals).tolist(), not contest.settled
         lines, wrong = list(decided(sweep.final, contest)), warning(trials_of_leader(sweep.final, contest))
     else:
-        lines, is_open = ["; ".join(how_sure(best, names, ranking.number))], bool(running)
+        stopped = not sweep.steady["stop_reason"].isin(("completed", "diverged", *UNDECIDED_REASONS)).all()
+        how_failed = "failed" + " or stopped early" * stopped
+        lines, is_open = ["; ".join(how_sure(best, names, ranking.number, how_failed))], bool(running)
         wrong = warning(trials[[one == key[0] for one in keys(trials)]])
         for k in best.index[~best["regime"].str.contains("|".join((*WARNED, "slow")))][: bool(wrong)]:
             wrong += f"; the best that does not: {names[k]} with {ranking.number(best['accuracy'][k])}"
@@ -179,12 +181,14 @@ def _better(best: pd.DataFrame) -> pd.Series:
     return (best["failures"] > best["failures"].iloc[0]) & (best["gap"] < -best["limit"])
 
 
-def how_sure(best: pd.DataFrame, names: Sequence[str], number: Callable[[float], str]) -> Iterator[str]:
+def how_sure(
+    best: pd.DataFrame, names: Sequence[str], number: Callable[[float], str], how_failed: str = "failed"
+) -> Iterator[str]:
     """Yield which settings are better but failed more, which can't be ranked, how many failed, and at which of those
     that can't accuracy jumps. Where only the rate differs, the ranges of rates say that."""
     first, better, some = best.iloc[0], _better(best), partial(_some, best, names, number)
     if better.any():
-        yield f"Better, but failed with a seed more: {some(better)}"
+        yield f"Better, but {how_failed} with a seed more: {some(better)}"
     close, open_ = best["close"] & ~better, best.index.isin(to_decide(best).index) & ~better
     least, most = best["seeds"].min(), best["seeds"].max()
     if (~better).sum() > 1:
@@ -196,9 +200,9 @@ def how_sure(best: pd.DataFrame, names: Sequence[str], number: Callable[[float],
             said = f"told it apart from all {'whose accuracy does not jump' if open_.sum() > 1 else 'others'}"
         yield f"{by} {said}"
     if first["failures"]:
-        yield failed(first["failures"], first["failures"] + first["seeds"])
+        yield failed(first["failures"], first["failures"] + first["seeds"], how_failed)
     if (more := close & (best["failures"] > first["failures"])).any():
-        yield f"failed with a seed more: {some(more)}"
+        yield f"{how_failed} with a seed more: {some(more)}"
     if varied(best) and (jumps := open_ & (best["jumps"] > 0)).any():
         yield f"accuracy jumps at {some(jumps)}"
 
@@ -226,7 +230,10 @@ def _facts(sweep: Tables, best: pd.DataFrame) -> Iterator[str]:
         ends = map(_end, first["learning_rate"], first["trial_id"].map(tried.get))
         each = zip(named(first, sweep.trials), ends, first["accuracy"], strict=True)
         said = " · ".join(f"{one.replace(', learning rate ', ': ')}{end} ({number(score)})" for one, end, score in each)
-        none = f" · failed, or not ended: {len(found) - len(first)} more" * (len(first) < len(found))
+        without = [title for title, family in found if family["trial_id"].isin(first["trial_id"]).sum() == 0]
+        short = len(without) <= MOST_NAMED and len("; ".join(without)) <= ROOM
+        which = "; ".join(without) if short else counted(len(without), "setting")
+        none = f" · failed, or not ended: {which}" * bool(without)
         if len(said) <= 6 * ROOM:
             yield f"Best rate of each: {said}{none}"
 

@@ -86,10 +86,10 @@ def scores(sweep: Tables, contest: Contest, split: str) -> pd.Series:
     return pd.Series(contest.ranking.scores(rows[outcomes(rows, data_facts(sweep.meta)) == COMPETES], split))
 
 
-def failed(failures: int, seeds: int) -> str:
+def failed(failures: int, seeds: int, how: str = "failed") -> str:
     """Return how many seeds of a setting failed, and what share of them may."""
     most = float(most_failures(failures, seeds))
-    return f"{failures} of {counted(seeds, 'seed')} failed (up to {most:.0%} of all may)"
+    return f"{failures} of {counted(seeds, 'seed')} {how} (up to {most:.0%} of all may)"
 
 
 def _calmer(sweep: Tables, contest: Contest, names: Sequence[str], left: Sequence[int]) -> Iterator[str]:

@@ -76,6 +76,13 @@ def test_of_crossed_settings_the_best_is_named_in_full_and_the_best_of_each(made
     assert found.headline.endswith("(best of 4, mean of 2 seeds; least loss of 2 that tie)")
 
 
+def test_seeds_that_a_scheduler_stopped_are_not_said_to_have_failed(made_up_sweep):
+    sweep = made_up_sweep([0.1], seeds=3)
+    for reason, how in (("asynchyperband", "failed or stopped early"), ("diverged", "failed")):
+        found = answer(replace(sweep, trials=sweep.trials.assign(stop_reason=["completed", "completed", reason])))
+        assert found.lines[0].startswith(f"1 of 3 seeds {how} (up to 86% of all may)")
+
+
 def test_settings_with_too_long_names_are_said_to_be_so_many_of_the_best(made_up_sweep):
     sweep = made_up_sweep([0.01, 0.2], architectures=[f"mlp-1024-{n}-tanh" for n in range(1, 9)])
     jumps = sweep.trials["architecture"].ne("mlp-1024-1-tanh") * 0.01
@@ -180,14 +187,14 @@ def test_a_setting_that_is_better_but_fails_more_often_is_told_from_those_that_t
     assert said(0.0).lines[0] == "5 to 6 seeds can't rank 0.1, 0.2; failed with a seed more: 0.2"
 
 
-def test_the_best_rate_of_each_of_several_settings_is_said_and_those_without_one_are_counted(made_up_sweep):
+def test_the_best_rate_of_each_of_several_settings_is_said_and_those_without_one_are_named(made_up_sweep):
     sweep = made_up_sweep([0.1, 0.2], architectures=[f"mlp-1024-{n}-tanh" for n in range(1, 9)])
     lost = sweep.trials["architecture"] == "mlp-1024-2-tanh"
     trials = sweep.trials.assign(regime=sweep.trials["regime"].mask(lost, "diverged"))
     [line] = [one for one in answer(replace(sweep, trials=trials)).lines if one.startswith("Best rate of each: ")]
-    assert line.endswith(" · failed, or not ended: 1 more")
+    assert line.endswith(" · failed, or not ended: mlp-1024-2-tanh")
     assert "mlp-1024-8-tanh: 0.2, the largest (0.9" in line
-    assert line.count("mlp-") == 7
+    assert line.count("mlp-") == 8
     none = answer(replace(sweep, trials=sweep.trials.assign(regime="diverged", stop_reason="diverged")))
     assert none.more == tuple(f"mlp-1024-{n}-tanh: diverges at all rates, 0.1–0.2" for n in range(1, 9))
 
