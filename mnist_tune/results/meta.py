@@ -47,7 +47,9 @@ def read_meta(folder: Place) -> dict[str, Any]:
             content = opened.read()
         if sum(map(content.count, (b",", b"[", b"{"))) > MOST_VALUES:
             raise UserError(f"{refused}: it has more than {MOST_VALUES} values; name the folder of a sweep")
-        meta = printable(json.loads(content))
+        meta = json.loads(content)
+        if b"\\" in content or not content.decode().replace("\n", "").isprintable():  # else none can be
+            meta = printable(meta)
     except FileNotFoundError:
         raise UserError(f"no sweep in {folder} (no sweep.json there); name the folder of a sweep") from None
     except OSError as error:
