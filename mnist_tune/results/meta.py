@@ -48,7 +48,8 @@ def read_meta(folder: Place) -> dict[str, Any]:
         if sum(map(content.count, (b",", b"[", b"{"))) > MOST_VALUES:
             raise UserError(f"{refused}: it has more than {MOST_VALUES} values; name the folder of a sweep")
         meta = json.loads(content)
-        if b"\\" in content or not content.decode().replace("\n", "").isprintable():  # else none can be
+        # If no character is escaped or unprintable, none of its texts needs a change.
+        if b"\\" in content or not content.decode().replace("\n", "").isprintable():
             meta = printable(meta)
     except FileNotFoundError:
         raise UserError(f"no sweep in {folder} (no sweep.json there); name the folder of a sweep") from None
