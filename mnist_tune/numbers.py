@@ -31,3 +31,12 @@ def told_apart(values: Iterable[float], digits: int = LEAST_DIGITS) -> dict[floa
 def counted(count: int, noun: str = "trial") -> str:
     """Return a count with its noun: `1 trial`, `2 trials`."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def spoken(seconds: float) -> str:
+    """Return a time as people say it: `4 min 31 s`."""
+    whole = round(seconds)
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s" if seconds < 10 else f"{rest} s"

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from mnist_tune.numbers import counted, rate
+from mnist_tune.numbers import counted, rate, spoken
 from mnist_tune.own_code.registry import NAMED_AGAIN, named_again
 from mnist_tune.regimes import statistics
 from mnist_tune.regimes.data_facts import data_facts
@@ -232,15 +232,6 @@ def _duration(meta: dict[str, Any]) -> str:
     except (KeyError, ValueError, TypeError):  # older sweeps, and those of tests, have no times
         return ""
     return f"{spoken(seconds)}, started {start:%Y-%m-%d %H:%M} UTC"
-
-
-def spoken(seconds: float) -> str:
-    """Return a time as people say it: `4 min 31 s`."""
-    whole = round(seconds)
-    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s" if seconds < 10 else f"{rest} s"
 
 
 def ran(sweep: Tables) -> dict[str, str]:

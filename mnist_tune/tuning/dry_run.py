@@ -10,7 +10,7 @@ from mnist_tune.data.dataset import check_counts
 from mnist_tune.errors import UserError
 from mnist_tune.execution.process_setup import WorkerSettings, configure_jax, make_pool
 from mnist_tune.machine import usable_cpus
-from mnist_tune.numbers import counted
+from mnist_tune.numbers import counted, spoken
 from mnist_tune.own_code.loading import own_code
 from mnist_tune.trial import small_last_batch
 from mnist_tune.tuning.tasks import load_here
@@ -47,7 +47,8 @@ def dry_run(options: Any) -> Iterator[str]:
     import jax  # which the pool has configured
 
     if jax.default_backend() == "gpu":
-        yield f"at most {START_S + total:.0f} s on this machine, one trial at a time; on a GPU many train together"
+        yield f"at most {spoken(START_S + total)} on this machine, one trial at a time; on a GPU many train together"
         return
     slots = max(min(usable_cpus() // threads, options.max_concurrent or len(trials), len(trials)), 1)
-    yield f"about {START_S + total / slots:.0f} s on this machine, {slots} at a time; less if trials are stopped early"
+    said = spoken(START_S + total / slots)
+    yield f"about {said} on this machine, {slots} at a time; less if trials are stopped early"

@@ -22,6 +22,7 @@ from rich.text import Text
 
 from mnist_tune import storage
 from mnist_tune.errors import why
+from mnist_tune.numbers import spoken
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.sweep import Sweep
 
@@ -108,7 +109,7 @@ class ProgressView:
         if fresh < 2 * max(len(self._running), 1):
             return said
         seconds = (time.monotonic() - self._first) / fresh * (self._epochs - self._done)
-        return f"{said}, at most {seconds:.0f} s left"
+        return f"{said}, at most {spoken(seconds)} left"
 
 
 class LivePage:

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from mnist_tune import UserError
+from mnist_tune.numbers import spoken
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import families, named
 from mnist_tune.regimes.labels import label_trials
 from mnist_tune.reports.answer import answer
-from mnist_tune.reports.findings import facts, notes, ran, repeated, spoken, time_left, title
+from mnist_tune.reports.findings import facts, notes, ran, repeated, time_left, title
 from mnist_tune.reports.table import columns
 from mnist_tune.reports.view import View
 
