@@ -60,8 +60,8 @@ def spans(family: pd.DataFrame) -> list[str]:
     """Return at which learning rates each regime is found, such as `converges 0.04–0.7`.
 
     Each rate is named once, with the most frequent regime of its seeds; of equally frequent ones, with the one that is
-    later in `VERBS`. In `converges to 1.3 (5 of 6 trials)`, the sixth is at a rate at which others converge. Rates
-    between are those that were tried. A trial that was cut before it could be decided is named so, and so are rates
+    later in `VERBS`. In `converges to 1.3 (5 of 6 trials, not all at 0.7)`, others converge at 0.7. Rates between are
+    those that were tried. A trial that was cut before it could be decided is named so, and so are rates
     that converge though accuracy still falls late in a curve, beyond noise.
     """
     asked, family = family["learning_rate"].agg(["min", "max", "nunique"]), family[family["epochs_run"] > 0]
@@ -85,6 +85,9 @@ def spans(family: pd.DataFrame) -> list[str]:
             inside = family[family["learning_rate"].between(rates[first], rates[last])]
             count, seeds = int((found[inside.index] == regime).sum()), len(inside)
             kind = "trials" if first < last else "seeds"
+            mixed = [said[k] for k in range(first, last + 1) if counts.iloc[k][regime] < counts.iloc[k].sum()]
+            if len(mixed) <= min(last - first, MOST_RUNS):
+                kind += f", not all at {', '.join(mixed)}"
             share = f" ({count} of {seeds} {kind})" if count < seeds else ""
             if regime == "undecided" and cut[inside.index].any():
                 ran = inside["epochs_run"][cut[inside.index]]

@@ -35,6 +35,12 @@ def test_a_rate_has_the_regime_of_most_of_its_seeds():
     ]
 
 
+def test_rates_at_which_not_all_seeds_agree_are_named():
+    some = {rate: [("converged", 0.9)] * 3 for rate in (0.1, 0.2, 0.4)}
+    some[0.4][1] = ("diverged", 0.1)
+    assert spans(family(some)) == ["converges at all rates, 0.1–0.4 (8 of 9 trials, not all at 0.4)"]
+
+
 def test_gaps_and_cut_trials_are_named():
     rows = {0.1: "slow", 0.2: "undecided", 0.4: "converged", 0.7: "oscillating", 1.0: "converged", 1.3: "undecided"}
     table = family({rate: [(regime, 0.9)] for rate, regime in rows.items()})
