@@ -100,7 +100,7 @@ def _residual(setting: np.ndarray, seed: np.ndarray, accuracy: np.ndarray) -> tu
     return float((accuracy**2).sum() / free), free
 
 
-def standing(trials: pd.DataFrame, data: DataFacts) -> pd.DataFrame:
+def standing(trials: pd.DataFrame, data: DataFacts, leads: Any = False) -> pd.DataFrame:
     """Return the settings of one sweep that compete to be the best, the best first: those that failed with fewer seeds
     and, of these, the more accurate.
 
@@ -111,6 +111,7 @@ def standing(trials: pd.DataFrame, data: DataFacts) -> pd.DataFrame:
     Args:
         trials: rows of the `trials` table.
         data: the facts about the data set.
+        leads: whether each trial is of the setting that leads a decision, which is first then, whatever failed.
 
     Returns:
         The columns `CONFIGURATION`; `trial_id`, its first trial that competes; `seeds`, how many compete; `failures`,
@@ -127,8 +128,9 @@ def standing(trials: pd.DataFrame, data: DataFacts) -> pd.DataFrame:
     if not competes.any():
         columns += ["seeds", "failures", "accuracy", "train_accuracy", "regime", "gap", "limit", "close", "jumps"]
         return pd.DataFrame(columns=columns).astype({"close": bool, "gap": float, "limit": float, "jumps": float})
-    competes &= failures < failures[competes].min() + TOO_MANY
-    ran, failures = trials[competes], failures[competes]
+    leads = np.broadcast_to(leads, competes.shape)
+    competes &= leads | (failures < failures[competes].min() + TOO_MANY)
+    ran, failures, behind = trials[competes], failures[competes], ~leads[competes]
     setting = np.unique(setting[competes], return_inverse=True)[1]
     split = held_out(trials)
     accuracy = data.ranking.scores(ran, split)
@@ -138,7 +140,8 @@ def standing(trials: pd.DataFrame, data: DataFacts) -> pd.DataFrame:
         noise = accuracy_noise(accuracy, independent_answers_of(ran, data, split))
     else:
         noise = ran["loss_noise"].fillna(0.0).to_numpy(float)
-    mean, gap, limit = below_best(setting, seed, accuracy, noise, falls > 0, failures == failures.min())
+    first = failures == failures.min() if behind.all() else ~behind
+    mean, gap, limit = below_best(setting, seed, accuracy, noise, falls > 0, first)
     rows = list(pd.Series(setting).groupby(setting).indices.values())
     at = [of[0] for of in rows]
     each = ran.reindex(columns=[f"{split}_loss", "train_accuracy"]).astype(float).groupby(setting).mean()
@@ -149,7 +152,7 @@ def standing(trials: pd.DataFrame, data: DataFacts) -> pd.DataFrame:
         train_accuracy=each["train_accuracy"].to_numpy(), regime=regimes, gap=gap, limit=limit, close=gap <= limit,
         jumps=[falls[of].max() for of in rows],
     )  # fmt: skip
-    order = np.lexsort((each[f"{split}_loss"], np.round(-mean, EQUAL), failures[at]))
+    order = np.lexsort((each[f"{split}_loss"], np.round(-mean, EQUAL), failures[at], behind[at]))
     return found.iloc[order].reset_index(drop=True)
 
 

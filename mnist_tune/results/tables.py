@@ -93,8 +93,9 @@ class Tables:
         return self.trials[self.trials["changed"].ne(True)]
 
     def best(self) -> pd.DataFrame:
-        """Return the settings that compete to be the best, the best first. Of equally accurate ones, that with the
-        least loss is first. Tasks whose losses don't compare have a best setting each.
+        """Return the settings that compete to be the best, the best first; of a decision, the one that leads. Of
+        equally accurate ones, that with the least loss is first. Tasks whose losses don't compare have a best setting
+        each.
 
         `accuracy` is the mean on held-out images over `seeds`, and `train_accuracy` that on training images; where
         losses are compared, `accuracy` is the mean loss with a minus, so that more is better. `failures` is how many
@@ -104,7 +105,8 @@ class Tables:
         if facts.ranking.is_own:
             trials = trials.assign(loss_noise=trials["trial_id"].map(loss_noises(self.epochs, facts.ranking.name)))
         if facts.compares_tasks or trials.empty:
-            return standing(trials, facts)
+            contest = self.decision
+            return standing(trials, facts, contest.is_of(int(contest.decision.leader), trials) if contest else False)
         found = [standing(of_task, facts) for _, of_task in trials.groupby("architecture", sort=False)]
         return pd.concat([one for one in found if len(one)] or found[:1], ignore_index=True)
 

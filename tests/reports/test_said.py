@@ -96,6 +96,7 @@ def test_why_a_setting_left_is_said_as_it_was_then(made_up_sweep):
     first, second, *_ = decided(sweep, sweep.decision)
     assert first.startswith("0.1: none as reliable is ")
     assert second.startswith("1 of 7 seeds failed (up to 52% of all may)")
+    assert sweep.best()[["learning_rate", "failures"]].to_numpy()[0].tolist() == [0.1, 1]  # as the answer
     found = table(sweep)
     row = found["rate"].index("0.4")
     said = [found[name][row] for name in ("seeds", "failed", "state")]
