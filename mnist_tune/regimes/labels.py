@@ -75,7 +75,7 @@ def curve_regime(curve: Curve, target: float | None = 0.95) -> Label:
     if curve.share_noise == math.inf:
         return (
             "undecided",
-            "no held-out loss fell by more than its noise in all epochs, so nobody knows what can be learned",
+            "no trial ran all its epochs and learned more than noise, so what can be learned is not known yet",
         )
     label, evidence = below(curve, goal)
     if curve.by_share and label == "underfit" and curve.data.target is None:

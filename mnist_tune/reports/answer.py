@@ -128,8 +128,9 @@ def _answer(sweep: Tables, where: str) -> Answer:
         lines, wrong = list(decided(sweep.final, contest)), warning(trials_of_leader(sweep.final, contest))
     else:
         stopped = not sweep.steady["stop_reason"].isin(("completed", "diverged", *UNDECIDED_REASONS)).all()
-        how_failed = "failed" + " or stopped early" * stopped
-        lines, is_open = ["; ".join(how_sure(best, names, ranking.number, how_failed))], bool(running)
+        unfinished = sweep.trials["stop_reason"].isin(OPEN_REASONS).any()
+        how_failed = "failed" + " or stopped early" * bool(stopped)
+        lines, is_open = ["; ".join(how_sure(best, names, ranking.number, how_failed))], bool(running or unfinished)
         wrong = warning(trials[[one == key[0] for one in keys(trials)]])
         for k in best.index[~best["regime"].str.contains("|".join((*WARNED, "slow")))][: bool(wrong)]:
             wrong += f"; the best that does not: {names[k]} with {ranking.number(best['accuracy'][k])}"
@@ -197,12 +198,12 @@ def how_sure(
         if not best["limit"].any():
             said = "can't tell a gap from chance: its noise is not known"
         elif close.sum() < 2:
-            said = f"told it apart from all {'whose accuracy does not jump' if open_.sum() > 1 else 'others'}"
+            said = "told it apart from all others" + " but those whose accuracy jumps" * bool(open_.sum() > 1)
         yield f"{by} {said}"
     if first["failures"]:
         yield failed(first["failures"], first["failures"] + first["seeds"], how_failed)
     if (more := close & (best["failures"] > first["failures"])).any():
-        yield f"{how_failed} with a seed more: {some(more)}"
+        yield f"{some(more)} {how_failed} with one seed more"
     if varied(best) and (jumps := open_ & (best["jumps"] > 0)).any():
         yield f"accuracy jumps at {some(jumps)}"
 

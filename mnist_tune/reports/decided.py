@@ -34,6 +34,8 @@ def decided(sweep: Tables, contest: Contest) -> Iterator[str]:
     best = int(found.leader)
     left = np.flatnonzero(found.rivals).tolist()
     at_most, by = float(found.may_lose), contest.ranking.difference
+    if contest.ranking.is_accuracy and math.isfinite(at_most):
+        at_most = min(at_most, 1 - scores(sweep, contest, "validation").mean())
     if contest.settled and found.aside.sum() == len(names) - 1:
         sure, of = "all others fail more often", ""
     elif contest.settled:
@@ -89,7 +91,7 @@ def scores(sweep: Tables, contest: Contest, split: str) -> pd.Series:
 def failed(failures: int, seeds: int, how: str = "failed") -> str:
     """Return how many seeds of a setting failed, and what share of them may."""
     most = float(most_failures(failures, seeds))
-    return f"{failures} of {counted(seeds, 'seed')} {how} (up to {most:.0%} of all may)"
+    return f"{failures} of its {counted(seeds, 'seed')} {how} (up to {most:.0%} of all may)"
 
 
 def _calmer(sweep: Tables, contest: Contest, names: Sequence[str], left: Sequence[int]) -> Iterator[str]:
@@ -104,7 +106,7 @@ def _calmer(sweep: Tables, contest: Contest, names: Sequence[str], left: Sequenc
     if gains.max() > 0:
         shared = seeds[[int(gains.idxmax()), best]].dropna()  # of equal ones the first
         (calmest, few), (_, less) = shared.sum().astype(int).items()
-        said = f"{few} of {counted(len(shared), 'seed')} neither failed nor oscillated, of {names[best]} {less}"
+        said = f"of {counted(len(shared), 'seed')}, {few} neither failed nor oscillated, and {less} with {names[best]}"
         yield f"calmer, and may be as good: {names[calmest]} ({said})"
 
 

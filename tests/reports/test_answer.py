@@ -80,7 +80,7 @@ def test_seeds_that_a_scheduler_stopped_are_not_said_to_have_failed(made_up_swee
     sweep = made_up_sweep([0.1], seeds=3)
     for reason, how in (("asynchyperband", "failed or stopped early"), ("diverged", "failed")):
         found = answer(replace(sweep, trials=sweep.trials.assign(stop_reason=["completed", "completed", reason])))
-        assert found.lines[0].startswith(f"1 of 3 seeds {how} (up to 86% of all may)")
+        assert found.lines[0].startswith(f"1 of its 3 seeds {how} (up to 86% of all may)")
 
 
 def test_settings_with_too_long_names_are_said_to_be_so_many_of_the_best(made_up_sweep):
@@ -107,7 +107,7 @@ def test_settings_that_run_all_their_epochs_at_chance_are_not_said_to_diverge(ma
 
 def test_the_best_is_one_of_the_settings_that_have_ended(made_up_sweep):
     sweep = made_up_sweep([0.1, 0.2, 0.4, 4.0])
-    for reason, head in (("running", "So far"), ("error", "Train with"), ("interrupted", "Train with")):
+    for reason, head in (("running", "So far"), ("error", "Train with"), ("interrupted", "So far")):
         reasons = ["completed", reason, "completed", "diverged"]
         found = replace(sweep, trials=sweep.trials.assign(stop_reason=reasons, epochs_run=[4, 0, 4, 4]))
         assert answer(found).headline == f"{head} 0.4: test accuracy 0.9700 (best of 3)"
@@ -121,7 +121,7 @@ def test_a_line_on_what_is_told_apart_does_not_contradict_the_question(made_up_s
         answer(replace(sweep, trials=sweep.trials.sort_values("learning_rate").assign(**own | more)))
         for more in ({}, {"regime": "slow"})
     )
-    assert found.lines[0] == "One seed told it apart from all whose accuracy does not jump"
+    assert found.lines[0] == "One seed told it apart from all others but those whose accuracy jumps"
     assert found.questions[0].text == "Is it 0.2 or 0.4?"
     assert [one.text for one in slow.questions] == ["No edge yet, try larger rates:"], "better ones are to be found"
 
@@ -184,7 +184,7 @@ def test_a_setting_that_is_better_but_fails_more_often_is_told_from_those_that_t
     assert said(0.05).headline.startswith("Train with 0.1: ")
     assert said(0.05).lines[0] == "Better, but failed with a seed more: 0.2"
     assert not any("smaller" in one.text for one in said(0.05).questions)
-    assert said(0.0).lines[0] == "5 to 6 seeds can't rank 0.1, 0.2; failed with a seed more: 0.2"
+    assert said(0.0).lines[0] == "5 to 6 seeds can't rank 0.1, 0.2; 0.2 failed with one seed more"
 
 
 def test_the_best_rate_of_each_of_several_settings_is_said_and_those_without_one_are_named(made_up_sweep):
@@ -270,7 +270,7 @@ def test_an_edge_and_a_decision_answer_their_own_questions(edge_sweep, made_up_s
     base = made_up_sweep([0.1])
     found = answer(decision(base, settings, lambda seed, one: (0.9, 0.95)[one] + 0.001 * (seed % 3)))
     assert found.headline == "Train with 0.2: none of the others is better"
-    assert found.lines[0].startswith("0 of 5 seeds failed (up to 45% of all may); 95% of all decisions are right")
+    assert found.lines[0].startswith("0 of its 5 seeds failed (up to 45% of all may); 95% of all decisions are right")
     assert found.best == keys(base.trials.assign(learning_rate=0.2, epochs_asked=1, holdout=100))[0]
     assert found.rivals == ()
 

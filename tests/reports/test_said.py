@@ -95,7 +95,7 @@ def test_why_a_setting_left_is_said_as_it_was_then(made_up_sweep):
     sweep = decision(made_up_sweep([0.1], epochs=1), SETTINGS, accuracy, trials=40, tolerance=1e-4)
     first, second, *_ = decided(sweep, sweep.decision)
     assert first.startswith("0.1: none as reliable is ")
-    assert second.startswith("1 of 7 seeds failed (up to 52% of all may)")
+    assert second.startswith("1 of its 7 seeds failed (up to 52% of all may)")
     assert sweep.best()[["learning_rate", "failures"]].to_numpy()[0].tolist() == [0.1, 1]  # as the answer
     found = table(sweep)
     row = found["rate"].index("0.4")
@@ -111,7 +111,7 @@ def test_a_calmer_setting_that_is_not_told_apart_is_named(made_up_sweep):
     best = sweep.decision.is_of(0, sweep.trials)
     assert not [line for line in decided(sweep, sweep.decision) if line.startswith("calmer")]
     restless = replace(sweep, trials=sweep.trials.assign(regime=np.where(best, "oscillating", "converged")))
-    said = f"{sum(best)} of {sum(best)} seeds neither failed nor oscillated, of 0.1 0"
+    said = f"of {sum(best)} seeds, {sum(best)} neither failed nor oscillated, and 0 with 0.1"
     assert f"calmer, and may be as good: 0.10001 ({said})" in list(decided(restless, restless.decision))
 
 

@@ -146,7 +146,7 @@ def test_settings_with_seeds_have_a_line_each_with_what_they_differ_in(made_up_s
     trials = found.trials.assign(label=["[/]"] * MANY + [""] * MANY, batch_size=[32] * MANY + [64] * MANY)
     trials.loc[:1, ["train_accuracy", "test_accuracy"]] = math.nan
     caption, heads, *lines = printed(capsys, replace(found, trials=trials))
-    assert caption == "A line for each setting, with 95% intervals or two values of what did not fail:"
+    assert caption == "A line for each setting, without failed seeds: means ± 95%, or both of two:"
     assert heads.split() == "label architecture batch size rate regime test acc train acc".split()
     assert len([line for line in lines if re.match(r"(\[/\])? *mlp-\d-tanh  ", line)]) == MANY
     [first] = [line.split() for line in lines if " mlp-4-tanh " in line and " 0.001 " in line]
