@@ -110,12 +110,14 @@ def gone(curve: Curve, goal: float) -> str:
 def restless(curve: Curve, goal: float) -> str:
     """Are spikes or drops frequent in the last half of the epochs, or, below the target, smaller falls twice as
     frequent? Or did it end with a drop that it has not recovered from?"""
-    falls = curve.falls
+    falls, spikes, loss = curve.falls, curve.spikes()[1:], curve.train_loss
+    if loss is not None and (np.diff(loss, prepend=curve.untrained) < 0).all() and not spikes.any():
+        return ""  # accuracy may still jump, as where the running statistics of batch norm lag
     if curve.accuracy.max() <= curve.ceiling or (curve.accuracy[-1] <= curve.ceiling and not curve.complete):
         return ""  # it may come back
-    spikes, drops, small = curve.spikes()[1:], falls > np.maximum(VISIBLE, curve.falls_noise), slips(curve)
-    if curve.train_loss is not None:  # the loss confirms what the noise of few images hides
-        small |= (falls > VISIBLE) & (curve.train_loss[1:] > curve.train_loss[:-1])
+    drops, small = falls > np.maximum(VISIBLE, curve.falls_noise), slips(curve)
+    if loss is not None:  # it confirms what the noise of few images hides
+        small |= (falls > VISIBLE) & (loss[1:] > loss[:-1])
     events = spikes | drops
     late = events[-max(PLATEAU, int(HALF * len(events))) :]
     if late.sum() >= 2 and late.mean() > OFTEN:

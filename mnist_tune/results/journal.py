@@ -22,7 +22,7 @@ from mnist_tune.data_spec import ARRAYS
 from mnist_tune.errors import UserError, printable
 from mnist_tune.invocation import resume, started_by, words
 from mnist_tune.numbers import counted
-from mnist_tune.own_code.registry import FROM_PYTHON, named_again
+from mnist_tune.own_code.registry import FROM_PYTHON, as_loaded, is_not_loaded, named_again, names_own_code
 from mnist_tune.results.folder import JOURNAL, MOST_JOURNAL_BYTES, SEGMENTS
 from mnist_tune.trial import MOST_TRIALS, TrialConfig
 
@@ -59,9 +59,15 @@ def resume_command(meta: Mapping[str, Any], where: Path | str, retry_errored: bo
 
 
 def python_call(function: str, meta: Mapping[str, Any], *first: str, **given: Any) -> str:
-    """Return a call in Python that goes on with a sweep. Data that only Python has are one of its arguments."""
+    """Return a call in Python that goes on with a sweep. Data that only Python has are one of its arguments, and so are
+    files of code that this process was told to load."""
     of_data = ["dataset=..."] * (meta.get("options", {}).get("dataset") == ARRAYS)
-    return f"{function}({', '.join([*first, *of_data, *(f'{name}={value!r}' for name, value in given.items())])})"
+    code = dict[str, tuple[str, ...]]()
+    for flag, name in ((one["flag"], one["name"]) for one in meta.get("code", [])):
+        if names_own_code(name) and not is_not_loaded(flag, name):
+            code[flag] = (*code.get(flag, ()), as_loaded(flag, name))
+    said = (f"{name}={value!r}" for name, value in (code | given).items())
+    return f"{function}({', '.join([*first, *of_data, *said])})"
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,9 @@ REPORTED = {
         ),
         {"oscillating"},
     ),
+    "batch norm that lags": (
+        curve([0.27, 0.49, 0.73, 0.65, 0.64], **losses([1.38, 1.36, 1.3, 1.27, 1.26], [1.5] * 5, 1.39)), {"undecided"}
+    ),
     "rate 1e-5, four epochs": (
         curve(
             [0.1200, 0.1206, 0.1213, 0.1219], diverged=[0] * 4,

@@ -75,10 +75,7 @@ def test_a_setting_that_was_changed_in_the_middle_stands_for_no_trial(made_up_sw
     assert next(notes(every)).startswith("1 trial")
     said = "No setting has run all its epochs unchanged"
     assert answer(every).headline == said
-    for name, why in (
-        (None, "is known to be best; name a trial"),
-        ("00002", "train it again: nothing does, its"),
-    ):
+    for name, why in ((None, "is known to be best; name a trial"), ("00002", "train it again: nothing does, its")):
         with pytest.raises(UserError, match=why):
             every.load(name)
 

@@ -240,9 +240,8 @@ def test_code_that_only_a_folder_names_is_in_no_command(made_up_sweep, config):
     trials = made_up_sweep([0.01, 0.1], **config).trials
     assert edge_of(trials) == ""
     assert named_again({}, trials) == ("", "with your own code named again")
-    flag, name = (
-        ("optimizer", "evil.opt:make") if "optimizer" in config else ("architecture", "/shared/evil/net.py:mlp")
-    )
+    flag = "optimizer" if "optimizer" in config else "architecture"
+    name = {"optimizer": "evil.opt:make"}.get(flag, "/shared/evil/net.py:mlp")
     listed = {"name": "mine", "code": [{"flag": flag, "name": name}]}
     assert proposed(listed, "x", [0.1]) == "0.1, with your own code named again"
     ENTRIES[flag][name] = Entry(lambda: len)  # as in the process in which it was named
@@ -257,8 +256,9 @@ def test_code_that_has_moved_is_named_as_it_was_loaded(made_up_sweep):
     ENTRIES["architecture"]["moved/net.py:mlp"] = Entry(lambda: len)
     assert is_named_again("architecture", ["moved/net.py:mlp"], ["net.py:mlp(8)"])
     assert "--architecture 'moved/net.py:mlp(8)' --expected" in edge_of(trials)
-    assert named_again(meta, trials) == (" --architecture moved/net.py:mlp", "")
     assert resume_command(meta, "x").endswith(" x --architecture moved/net.py:mlp")
+    call = resume_command(meta | {"options": {"dataset": "arrays"}}, "x")
+    assert call == "resume_sweep('x', dataset=..., architecture=('moved/net.py:mlp',))"
 
 
 def test_a_sweep_over_arrays_has_calls_for_the_next_questions(made_up_sweep):
