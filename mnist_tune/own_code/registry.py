@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -81,8 +81,13 @@ def named_again(meta: Mapping[str, Any], trials: Any = None) -> tuple[str, str]:
         return "", FROM_PYTHON
     if any(is_not_loaded(flag, name) for flag, name in own):
         return "", NAMED_AGAIN
-    names = {flag: [as_loaded(flag, name) for of, name in own if of == flag] for flag in ENTRIES}
-    return "".join(f" {words(flag, *said)}" for flag, said in names.items() if said), ""
+    return "".join(f" {words(flag, *said)}" for flag, said in by_flag(own).items()), ""
+
+
+def by_flag(code: Sequence[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    """Return the names of code by flag, as they were loaded."""
+    found = {flag: tuple(as_loaded(flag, name) for of, name in code if of == flag) for flag in ENTRIES}
+    return {flag: names for flag, names in found.items() if names}
 
 
 def as_loaded(flag: str, text: str) -> str:

@@ -92,10 +92,10 @@ def print_table(console: Console, view: View, most: int) -> None:
     are left out where they have no room; what has none then wraps, since no digit may be lost."""
     shown, count = [one for one in columns(view) if one.look != "curve"], len(view.settings)
     if view.has_seeds:
-        has_ranges, each = view.rows == "ranges" or view.sweeps[0].edges(), "A line for each"
-        said = f"{each} setting, without failed seeds: means ± 95%, or both of two:"
-        said = f"{each} range of learning rates, with means of what did not fail:" if has_ranges else said
-        console.print(said, style="dim", highlight=False)
+        rows = "setting, without failed seeds: means ± 95%, or both of two:"
+        if view.rows == "ranges" or view.sweeps[0].edges():
+            rows = "range of learning rates, with means of what did not fail:"
+        console.print(f"A line for each {rows}", style="dim", highlight=False)
     elif count > most:
         console.print(f"The best {most} of {count} settings:", style="dim", highlight=False)
     for left_out in ({"why", "number hide"}, {"train acc"}) if view.has_seeds else (set[str](), {"why"}):

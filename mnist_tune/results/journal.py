@@ -22,7 +22,7 @@ from mnist_tune.data_spec import ARRAYS
 from mnist_tune.errors import UserError, printable
 from mnist_tune.invocation import resume, started_by, words
 from mnist_tune.numbers import counted
-from mnist_tune.own_code.registry import FROM_PYTHON, as_loaded, is_not_loaded, named_again, names_own_code
+from mnist_tune.own_code.registry import FROM_PYTHON, by_flag, is_not_loaded, named_again, names_own_code
 from mnist_tune.results.folder import JOURNAL, MOST_JOURNAL_BYTES, SEGMENTS
 from mnist_tune.trial import MOST_TRIALS, TrialConfig
 
@@ -62,11 +62,9 @@ def python_call(function: str, meta: Mapping[str, Any], *first: str, **given: An
     """Return a call in Python that goes on with a sweep. Data that only Python has are one of its arguments, and so are
     files of code that this process was told to load."""
     of_data = ["dataset=..."] * (meta.get("options", {}).get("dataset") == ARRAYS)
-    code = dict[str, tuple[str, ...]]()
-    for flag, name in ((one["flag"], one["name"]) for one in meta.get("code", [])):
-        if names_own_code(name) and not is_not_loaded(flag, name):
-            code[flag] = (*code.get(flag, ()), as_loaded(flag, name))
-    said = (f"{name}={value!r}" for name, value in (code | given).items())
+    code = [(one["flag"], one["name"]) for one in meta.get("code", []) if names_own_code(one["name"])]
+    loaded = by_flag([one for one in code if not is_not_loaded(*one)])
+    said = (f"{name}={value!r}" for name, value in (loaded | given).items())
     return f"{function}({', '.join([*first, *of_data, *said])})"
 
 

@@ -123,10 +123,7 @@ class Tables:
         """Return the trials whose states are always kept: one of each of the best three settings, the best first, and
         one of the best setting of each network."""
         best = self.finalists()["trial_id"].tolist()
-        if self.decision is not None:
-            mine = self.trials[self.decision.is_of(int(self.decision.decision.leader), self.trials)]
-            best = [*mine["trial_id"][mine["stop_reason"] == "completed"][:1], *best]
-        elif self.final and self.final.decision:
+        if self.final and self.final.decision:
             best.insert(0, best[int(self.final.decision.decision.leader)])
         each = [standing(of, data_facts(self.meta)) for _, of in self.steady.groupby("architecture")]
         return [*dict.fromkeys([*best, *(trial_id for of in each for trial_id in of["trial_id"][:1])])]
