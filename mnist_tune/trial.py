@@ -42,9 +42,9 @@ class Named:
     """Values that are given by their names."""
 
     def __new__(cls, /, *positional: Any, **given: Any) -> Self:  # a file may have a field `cls`
-        known = [one.name for one in fields(cls)]  # type: ignore[arg-type]
+        known: Mapping[str, Any] = vars(cls)["__dataclass_fields__"]
         if positional:
-            raise UserError(f"{cls.__name__} takes its values by name: {cls.__name__}({known[0]}=...)")
+            raise UserError(f"{cls.__name__} takes its values by name: {cls.__name__}({next(iter(known))}=...)")
         for name in given:
             if name not in known:
                 raise UserError(f"{cls.__name__} has no field {name!r}{closest(name, known)}")
@@ -111,8 +111,9 @@ class TrialConfig(Training):
     """The trial's name in tables; it has no effect on training."""
 
     def __post_init__(self) -> None:
+        values = vars(self)
         for name, kind in FIELDS.items():
-            value = getattr(self, name)
+            value = values[name]
             if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():  # a number of NumPy is one
                 object.__setattr__(self, name, value := value.item())
             if not kind.holds(value):

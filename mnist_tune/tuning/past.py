@@ -90,11 +90,15 @@ def new_ids(taken: Collection[str]) -> Iterator[str]:
 def additions(known: Mapping[str, TrialConfig], wanted: Iterable[TrialConfig]) -> dict[str, TrialConfig]:
     """Return the trials that a sweep lacks, by id: new ones, and those that are to train longer. Raises `UserError` if
     one is to do so after a schedule that has ended."""
+
+    def but_for_epochs(trial: TrialConfig) -> tuple[Any, ...]:
+        return tuple((trial.to_dict() | {"epochs": 1}).values())
+
     ids, new, found = defaultdict(list), new_ids(known), dict[str, TrialConfig]()
     for trial_id, trial in known.items():
-        ids[replace(trial, epochs=1)].append(trial_id)
+        ids[but_for_epochs(trial)].append(trial_id)
     for trial in wanted:
-        same = ids[replace(trial, epochs=1)]
+        same = ids[but_for_epochs(trial)]
         trial_id = same.pop(0) if same else next(new)
         if trial_id in known and trial.epochs <= known[trial_id].epochs:
             continue
@@ -124,7 +128,7 @@ def grown(
     known = list(known)
     if 0 < epochs < (longest := max((one.epochs for one in known), default=0)):
         raise UserError(f"--epochs {epochs}: {longest} were asked for already; a resume can only add to that")
-    found = [replace(one, epochs=max(one.epochs, epochs)) for one in known]
+    found = [replace(one, epochs=epochs) if one.epochs < epochs else one for one in known]
     rates = sorted(set(learning_rates) - {one.learning_rate for one in found})
     found += _with_each(found, [{"learning_rate": rate} for rate in rates])
     new = sorted(set(seeds) - {one.seed for one in found})

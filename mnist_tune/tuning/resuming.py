@@ -33,8 +33,8 @@ def command_options(kind: type[SomeOptions], arguments: Sequence[str] | None = N
     options = cli.parse(kind, arguments)
     load_own(options)  # only what is given: nothing is loaded because a folder names it
     if (where := options.place_to_resume()) is not None:
-        recorded = recorded_options(kind, where)
-        return continued(recorded, cli.parse(kind, arguments, recorded), where)
+        recorded = recorded_options(kind, meta := read_meta(where), where)
+        return continued(recorded, cli.parse(kind, arguments, recorded), meta, where)
     if getattr(options, "smoke", False):
         smoke: Mapping[str, Any] = vars(kind)["SMOKE"]
         return cli.parse(kind, arguments, kind(**smoke))
@@ -46,23 +46,24 @@ def python_options(options: SomeOptions) -> SomeOptions:
     load_own(options)
     if (where := options.place_to_resume()) is None:
         return options
-    return resumed_with(type(options), where, options.given())
+    return resumed_with(type(options), read_meta(where), where, options.given())
 
 
-def resumed_with(kind: type[SomeOptions], where: Place, given: Mapping[str, Any]) -> SomeOptions:
+def resumed_with(
+    kind: type[SomeOptions], meta: Mapping[str, Any], where: Place, given: Mapping[str, Any]
+) -> SomeOptions:
     """Return the options of a sweep that is resumed with these `given`. Raises `UserError`, as `continued`."""
     load_own(given)
-    recorded, known = recorded_options(kind, where), hints_of(kind)
+    recorded, known = recorded_options(kind, meta, where), hints_of(kind)
     for name in given:
         if name not in known:
             raise UserError(f"{where} has no option {name!r}{closest(name, known)}")
-    return continued(recorded, replace(recorded, **given), where)
+    return continued(recorded, replace(recorded, **given), meta, where)
 
 
-def recorded_options(kind: type[SomeOptions], where: Place) -> SomeOptions:
-    """Return the options that a folder records. Those that belong to a command line, or are not recorded, have their
-    defaults. Raises `UserError` if there is no sweep, or another command made it."""
-    meta = read_meta(where)
+def recorded_options(kind: type[SomeOptions], meta: Mapping[str, Any], where: Place) -> SomeOptions:
+    """Return the options that the `sweep.json` of a folder records. Those that belong to a command line, or are not
+    recorded, have their defaults. Raises `UserError` if another command made the sweep."""
     if kind.NAME and not is_made_by(kind, meta):
         raise UserError(f"{where} was made by something else; resume it with: {resume_command(meta, where)}")
     recorded, rules = values_of(kind, meta["options"], where), annotated(kind, InResume)
@@ -139,10 +140,10 @@ def data_of(options: Data, sweep: Sweep) -> dict[str, Any]:
     return values_of(type(options), recorded, sweep.path)
 
 
-def continued(recorded: SomeOptions, now: SomeOptions, where: Place) -> SomeOptions:
+def continued(recorded: SomeOptions, now: SomeOptions, meta: Mapping[str, Any], where: Place) -> SomeOptions:
     """Return the options of a resume, given those that its folder records, and the same with what is given now. Raises
     `UserError` if an option was given that can't change."""
-    values, code, rules = dict[str, Any](), read_meta(where).get("code", []), annotated(type(now), InResume)
+    values, code, rules = dict[str, Any](), meta.get("code", []), annotated(type(now), InResume)
     for name, before in vars(recorded).items():
         after = getattr(now, name)
         if rules[name] in (InResume.HERE, InResume.CHANGES):
