@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
 from mnist_tune.columns import BELOW_1, COUNT, FLAG, FROM_0, NAME, RATE, SEED, WHOLE, Kind, whole
@@ -38,13 +39,18 @@ def retried(options: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(map(str, options.get(RETRIED) or ()))
 
 
+@cache
+def _names(kind: Any) -> list[str]:
+    return [one.name for one in fields(kind)]
+
+
 class Named:
     """Values that are given by their names."""
 
     def __new__(cls, /, *positional: Any, **given: Any) -> Self:  # a file may have a field `cls`
-        known: Mapping[str, Any] = vars(cls)["__dataclass_fields__"]
+        known = _names(cls)  # type: ignore[arg-type]
         if positional:
-            raise UserError(f"{cls.__name__} takes its values by name: {cls.__name__}({next(iter(known))}=...)")
+            raise UserError(f"{cls.__name__} takes its values by name: {cls.__name__}({known[0]}=...)")
         for name in given:
             if name not in known:
                 raise UserError(f"{cls.__name__} has no field {name!r}{closest(name, known)}")

@@ -89,5 +89,5 @@ def resume_sweep(path: str | Path, **given: Any) -> Sweep:
     if isinstance(task := given.get("task"), Task):
         register("task")(lambda: task)
         given["task"] = "task"
-    options = resumed_with(command.OPTIONS if command else PythonSweep, meta, where, {"resume": where} | given)
+    options = resumed_with(command.OPTIONS if command else PythonSweep, where, {"resume": where} | given, meta)
     return shown((command.run if command else run_or_resume)(options), options)

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnist_tune.invocation import command, words
+from mnist_tune.invocation import command, started_by, words
 from mnist_tune.numbers import counted
 from mnist_tune.own_code.registry import FROM_PYTHON, NAMED_AGAIN, named_again
 from mnist_tune.regimes.contest import MOST_SETTINGS, TRIALS, Contest
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import EQUAL, to_decide
 from mnist_tune.regimes.families import families, held_out, named, varied
+from mnist_tune.regimes.labels import ON_ITS_WAY
 from mnist_tune.regimes.outcomes import MISSING, outcomes
 from mnist_tune.regimes.replicates import CONFIGURATION
 from mnist_tune.reports.decided import decided, failed, memorised, scores, trials_of_leader
@@ -270,7 +271,18 @@ def _questions(sweep: Tables, where: str, best: pd.DataFrame, names: Sequence[st
         yield Question(asked + f" ({by_hand})" * (by_hand == NAMED_AGAIN), line)
     if sweep.final and (contest := sweep.final.decision) and not contest.settled:
         yield from _more_trials("More seeds may settle it", sweep.final, str(sweep.final.path))
+    yield from _longer(sweep, where, best)
     yield from rates
+
+
+def _longer(sweep: Tables, where: str, best: pd.DataFrame) -> Iterator[Question]:
+    """Yield the command that trains a sweep for twice as many epochs if its best setting still learns or, without a
+    best, if some do."""
+    rows = sweep.trials[sweep.trials["trial_id"].isin(best["trial_id"][:1])] if len(best) else sweep.trials
+    rows = rows[rows["regime_evidence"].fillna("").str.startswith(ON_ITS_WAY) & (rows["schedule"] == "constant")]
+    if len(rows) and started_by(sweep.meta["name"]) in (None, "regimes") and not sweep.meta.get("search"):
+        which = "The best still learns" if len(best) else "Some still learn"
+        yield _resumed(f"{which}; train longer", sweep, where, epochs=2 * int(rows["epochs_asked"].max()))
 
 
 def _of_rates(sweep: Tables, where: str, best: pd.DataFrame) -> Iterator[Question]:
@@ -301,6 +313,10 @@ def _decided(sweep: Tables, contest: Contest, where: str, running: Sequence[str]
 def _more_trials(text: str, sweep: Tables, where: str) -> list[Question]:
     """Return the question that doubles the trials of a decision or an edge that has spent them, and its command."""
     asked = sweep.meta["options"].get("trials")
-    trials = max(len(sweep.trials), asked if type(asked) is int else 0)
+    return [_resumed(text, sweep, where, trials=2 * max(len(sweep.trials), asked if type(asked) is int else 0))]
+
+
+def _resumed(text: str, sweep: Tables, where: str, **given: Any) -> Question:
+    """Return a question, and the command that resumes the sweep with what is `given`."""
     by_hand = f" ({NAMED_AGAIN})" * (named_again(sweep.meta)[1] == NAMED_AGAIN)
-    return [Question(f"{text}{by_hand}:", resume_command(sweep.meta, where, trials=2 * trials))]
+    return Question(f"{text}{by_hand}:", resume_command(sweep.meta, where, **given))

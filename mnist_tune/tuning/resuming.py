@@ -46,14 +46,16 @@ def python_options(options: SomeOptions) -> SomeOptions:
     load_own(options)
     if (where := options.place_to_resume()) is None:
         return options
-    return resumed_with(type(options), read_meta(where), where, options.given())
+    return resumed_with(type(options), where, options.given())
 
 
 def resumed_with(
-    kind: type[SomeOptions], meta: Mapping[str, Any], where: Place, given: Mapping[str, Any]
+    kind: type[SomeOptions], where: Place, given: Mapping[str, Any], meta: Mapping[str, Any] | None = None
 ) -> SomeOptions:
-    """Return the options of a sweep that is resumed with these `given`. Raises `UserError`, as `continued`."""
+    """Return the options of a sweep that is resumed with these `given`. Its `sweep.json` is read unless its content,
+    `meta`, is given. Raises `UserError`, as `continued`."""
     load_own(given)
+    meta = meta or read_meta(where)
     recorded, known = recorded_options(kind, meta, where), hints_of(kind)
     for name in given:
         if name not in known:

@@ -117,13 +117,22 @@ def test_the_best_is_one_of_the_settings_that_have_ended(made_up_sweep):
 def test_a_line_on_what_is_told_apart_does_not_contradict_the_question(made_up_sweep):
     sweep = made_up_sweep([0.1, 0.2, 0.4])
     own = {"test_accuracy": [0.8, 0.95, 0.9], "late_fall": [0.0, 0.0, 0.04]}
-    found, slow = (
-        answer(replace(sweep, trials=sweep.trials.sort_values("learning_rate").assign(**own | more)))
-        for more in ({}, {"regime": "slow"})
-    )
+    trials = sweep.trials.sort_values("learning_rate").assign(**own)
+    found, slow = (answer(replace(sweep, trials=one)) for one in (trials, trials.assign(regime="slow")))
     assert found.lines[0] == "One seed told it apart from all others but those whose accuracy jumps"
     assert found.questions[0].text == "Is it 0.2 or 0.4?"
     assert [one.text for one in slow.questions] == ["No edge yet, try larger rates:"], "better ones are to be found"
+
+
+def test_while_the_best_setting_still_learns_more_epochs_are_asked_for(made_up_sweep):
+    sweep = made_up_sweep([0.1, 0.2])
+
+    def asked(**own):
+        trials = sweep.trials.assign(regime_evidence="on its way: accuracy 0.9 still rises", **own)
+        return [one.command for one in answer(replace(sweep, trials=trials)).questions if "train longer" in one.text]
+
+    assert asked() == asked(test_accuracy=0.1) == [f"mnist-tune resume {sweep.path} --epochs 8"]
+    assert asked(schedule="cosine") == [], "it has ended"
 
 
 def test_a_fall_of_accuracy_is_no_gap_of_another_score(made_up_sweep):
@@ -222,9 +231,8 @@ def test_a_warning_counts_the_seeds_that_trained(made_up_sweep):
 
 def test_a_running_decision_counts_the_trials_that_have_ended(made_up_sweep):
     settings = [{"learning_rate": one} for one in (0.1, 0.2)]
-    sweep = decision(
-        made_up_sweep([0.1]), settings, lambda seed, one: 0.9 + (seed + one) % 2 / 100, trials=12, at_a_time=3
-    )
+    many = {"trials": 12, "at_a_time": 3}
+    sweep = decision(made_up_sweep([0.1]), settings, lambda seed, one: 0.9 + (seed + one) % 2 / 100, **many)
     reasons = ["completed"] * 6 + ["running"] * 2 + ["waiting"] * 4
     found = answer(replace(sweep, trials=sweep.trials.assign(stop_reason=reasons), meta=sweep.meta | {"ended": None}))
     assert found.lines[1].startswith("not settled after 6 trials; ")
@@ -301,15 +309,11 @@ def test_an_edge_that_is_not_as_precise_as_asked_asks_for_twice_as_many_trials(e
     assert answer(edge_sweep).questions == ()
     edge_sweep.meta["options"]["precision"] = 0.001
     [asked] = answer(replace(edge_sweep)).questions
-    assert asked == (
-        "More trials make it more precise:",
-        f"mnist-tune resume {edge_sweep.path} --trials {2 * len(edge_sweep.trials)}",
-    )
+    line = f"mnist-tune resume {edge_sweep.path} --trials {2 * len(edge_sweep.trials)}"
+    assert asked == ("More trials make it more precise:", line)
 
 
-def test_what_was_interrupted_asks_for_no_more_trials_and_others_for_more_than_they_were_asked_for(
-    edge_sweep, made_up_sweep
-):
+def test_what_was_interrupted_asks_for_no_more_trials_and_others_for_twice_as_many(edge_sweep, made_up_sweep):
     settings = [{"learning_rate": one} for one in (0.1, 0.2)]
     base = made_up_sweep([0.1, 0.2, 0.4])
     spent = decision(base, settings, lambda seed, one: 0.9 + (seed + one) % 2 / 100, trials=9)
@@ -318,10 +322,8 @@ def test_what_was_interrupted_asks_for_no_more_trials_and_others_for_more_than_t
     assert answer(edge_sweep).questions[0].command.endswith(" --trials 200")
     for sweep in (spent, edge_sweep, base):  # which also asks nothing else yet
         last = sweep.trials["trial_id"] == sweep.trials["trial_id"].max()
-        ended = replace(
-            sweep, trials=sweep.trials.assign(stop_reason=sweep.trials["stop_reason"].mask(last, "interrupted"))
-        )
-        [asked] = answer(ended).questions
+        reasons = sweep.trials["stop_reason"].mask(last, "interrupted")
+        [asked] = answer(replace(sweep, trials=sweep.trials.assign(stop_reason=reasons))).questions
         assert asked.text == "1 trial had not ended; resume with:"
 
 
