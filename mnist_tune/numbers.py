@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -31,6 +31,11 @@ def told_apart(values: Iterable[float], digits: int = LEAST_DIGITS) -> dict[floa
 def counted(count: int, noun: str = "trial") -> str:
     """Return a count with its noun: `1 trial`, `2 trials`."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return some names in a row; where one has commas, `and` is between them."""
+    return (" and " if any("," in one for one in names) else ", ").join(names)
 
 
 def spoken(seconds: float) -> str:

@@ -370,8 +370,9 @@ class Family:
 
 def named(best: Trial, one: Trial) -> str:
     """Return what a message calls a sibling; with the settings in which it differs."""
-    differ = [name for name, value in best.settings.items() if value != one.settings[name]]
-    others = " and ".join(setting(name, best.settings[name]) or f"no {name}" for name in differ)
+    differ = {name: (value, one.settings[name]) for name, value in best.settings.items() if value != one.settings[name]}
+    values = {name: told_apart(of)[of[0]] if isinstance(of[0], float) else of[0] for name, of in differ.items()}
+    others = " and ".join(setting(name, value) or f"no {name}" for name, value in values.items())
     return f"rate {rate(best.rate)}" + f" with {others}" * bool(others)
 
 

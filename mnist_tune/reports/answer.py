@@ -4,17 +4,19 @@ their sentences from here."""
 from __future__ import annotations
 
 import math
+import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mnist_tune.invocation import command, started_by, words
-from mnist_tune.numbers import counted
+from mnist_tune.numbers import counted, listed
 from mnist_tune.own_code.registry import FROM_PYTHON, NAMED_AGAIN, named_again
 from mnist_tune.regimes.contest import MOST_SETTINGS, TRIALS, Contest
 from mnist_tune.regimes.data_facts import data_facts
@@ -213,7 +215,7 @@ def _some(best: pd.DataFrame, names: Sequence[str], number: Callable[[float], st
     """Return the names of some settings, by their rates. If these are too long, return how many of the best they are,
     and the accuracy of the last of them, by which the table tells them."""
     said = [names[i] for i in best[which].sort_values("learning_rate", kind="stable").index]
-    text = (" and " if any("," in one for one in said) else ", ").join(said)
+    text = listed(said)
     if len(said) <= MOST_NAMED and len(text) <= ROOM:
         return text
     last = int(which[which].index[-1])
@@ -270,7 +272,9 @@ def _questions(sweep: Tables, where: str, best: pd.DataFrame, names: Sequence[st
             line = f"decide({python_call('DecideOptions', sweep.meta, f'sweep={where!r}', **more)})"
         yield Question(asked + f" ({by_hand})" * (by_hand == NAMED_AGAIN), line)
     if sweep.final and (contest := sweep.final.decision) and not contest.settled:
-        yield from _more_trials("More seeds may settle it", sweep.final, str(sweep.final.path))
+        place = sweep.final.path
+        written = os.path.join(where, place.name) if isinstance(place, Path) else place
+        yield from _more_trials("More seeds may settle it", sweep.final, written)
     yield from _longer(sweep, where, best)
     yield from rates
 

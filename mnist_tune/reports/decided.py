@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from mnist_tune.numbers import counted
+from mnist_tune.numbers import counted, listed
 from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import most_failures
@@ -50,9 +50,9 @@ def decided(sweep: Tables, contest: Contest) -> Iterator[str]:
     yield f"{names[best]}: {sure}"
     trials = counted(int((~sweep.trials["stop_reason"].isin(LIVE_REASONS)).sum()))
     rest = f"not settled after {trials}" * (not contest.settled)
-    apart = f"may be as good: {', '.join(names[k] for k in left)}" * bool(left and at_most)
+    apart = f"may be as good: {listed([names[k] for k in left])}" * bool(left and at_most)
     equal = [names[k] for k in left if found.differences[k, best] == 0 and found.failures[k] == found.failures[best]]
-    tie = f"a tie with {', '.join(equal)}: {names[best]} has the least held-out loss" * bool(equal)
+    tie = f"a tie with {listed(equal)}: {names[best]} has the least held-out loss" * bool(equal)
     yield "; ".join(filter(None, [rest, failed(failures, seeds), tie, apart, of]))
     yield from _calmer(sweep, contest, names, left if at_most else [])
     if contest.confirming:

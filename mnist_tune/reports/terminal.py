@@ -21,6 +21,7 @@ from mnist_tune.reports.styles import TERMINAL_COLOURS
 from mnist_tune.reports.table import MANY, Column, columns
 from mnist_tune.reports.view import View
 from mnist_tune.results.tables import Tables
+from mnist_tune.storage import Place
 
 PLAIN_WIDTH = 160
 """Width of the tables, in characters, if standard output is not a terminal."""
@@ -49,9 +50,7 @@ def print_report(sweep: Tables, every_line: bool = False, picture: bool = False)
     for each trial if `every_line` is set. Of a search it has the best `BEST`. Unless the caller draws the `picture`,
     the command that does is printed.
     """
-    console, path = Console() if Console().is_terminal else Console(width=PLAIN_WIDTH), str(sweep.path)
-    if isinstance(sweep.path, Path) and not (relative := os.path.relpath(path)).startswith(".."):
-        path = relative
+    console, path = Console() if Console().is_terminal else Console(width=PLAIN_WIDTH), typed(sweep.path)
     view = View([sweep], path, "trials" if every_line else "settings")
     if len(view.settings) > MANY and not (every_line or view.is_ranked(sweep)):
         view = replace(view, rows="ranges")
@@ -73,6 +72,12 @@ def print_report(sweep: Tables, every_line: bool = False, picture: bool = False)
     for line in (*(f"{one.text} {one.command}" for one in said.questions), "    ".join(places)):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     return exit_code(sweep.trials)
+
+
+def typed(place: Place) -> str:
+    """Return how the path of a sweep is written in commands: from the current folder, if it is below that."""
+    relative = os.path.relpath(place) if isinstance(place, Path) else ".."
+    return str(place) if relative.startswith("..") else relative
 
 
 def _say(console: Console, said: Sequence[str], style: str | None = None) -> None:

@@ -393,7 +393,7 @@ def test_a_search_says_what_its_decision_found_and_asks_for_no_other_one(made_up
     monkeypatch.setattr(Tables, "final", final)
     found = answer(replace(sweep))
     assert found.headline.startswith("So far 0.1: ")
-    asked = ("More seeds may settle it:", f"mnist-tune resume {base.path} --trials 12")
+    asked = ("More seeds may settle it:", f"mnist-tune resume {base.path / final.path.name} --trials 12")
     assert found.questions == (asked,)
     final = decision(base, settings, lambda seed, one: (0.9, 0.95, 0.8)[one] + 0.001 * (seed % 3))
     monkeypatch.setattr(Tables, "final", final)
