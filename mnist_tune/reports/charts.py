@@ -21,7 +21,6 @@ from matplotlib.ticker import MaxNLocator
 from mnist_tune.errors import printable
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.contest import Contest
-from mnist_tune.regimes.families import named
 from mnist_tune.regimes.measured_edge import MeasuredEdge
 from mnist_tune.reports.axes import AWAY, Label, evenly, log_ticks, place_labels
 from mnist_tune.reports.ranges import VERBS
@@ -51,6 +50,9 @@ LETTER, BOLD = 7.0, 7.9
 
 MOST_MARKS = 1000
 """The most trials that are drawn by each setting."""
+
+SHORT = 9
+"""Up to so many letters, names of curves are in full on a phone, too."""
 
 NAMED = 12
 """The most curves that are named where there are more than `FEW`: the best one and its rivals."""
@@ -318,16 +320,16 @@ def curves_by_epoch(view: View, sweep: int, figure: Any, one: Measure) -> None:
     known = [*dict.fromkeys(trials["setting"])]
     if len(known) > FEW:
         known = sorted((i for i in known if settings["role"][i]), key=lambda i: settings["role"][i])[:NAMED]
-    named, differ = [] if view.sweeps[sweep].edges() else known, ", ".join(map(words, view.differ[sweep]))
+    named = [] if view.sweeps[sweep].edges() else known
     epochs, last = view.kept_epochs, max(int(trials["epochs_run"].max()) if len(trials) else 1, 2)
-    in_full = extent(figure)[0] > NARROW
+    roomy = extent(figure)[0] > NARROW
+    in_full = roomy or max(map(len, settings["name"])) <= SHORT
     name = settings["name" if in_full else "rate"].map(lambda said: shorter(said, 24)).map(printable)
     wide = 34 + LETTER * max((len(name[number]) for number in named), default=0)
     inside = extent(figure)[0] - LEFT - RIGHT - 8
     x = Axis(1 - 8 * (last - 1) / (inside - wide), last + wide * (last - 1) / (inside - wide), False)
     at = whole(1, last) | ({1.0: "1"} if last < 12 else {})
-    title = f"{one.title} by epoch" + f"; names: {shorter(f'{differ}, rate', 40)}" * bool(differ and in_full)
-    axes = frame(figure, title, x, one.axis, one.marked, at)
+    axes = frame(figure, f"{one.title} by epoch" + names_are(view, sweep) * in_full, x, one.axis, one.marked, at)
     axes.set_gid("curves")
     shown = {*trials.index[role != ""], *evenly(trials.index, MOST_CURVES - (role != "").sum())}
     trials = trials.assign(near=role != "")[trials.index.isin(shown) & np.isfinite(curves[trials.index]).any(1)]
@@ -347,7 +349,13 @@ def curves_by_epoch(view: View, sweep: int, figure: Any, one: Measure) -> None:
     place_labels(axes, labels, LETTERS)
     keys = ["in colour: may be as good"] * bool(0 < (role != "").sum() < len(role))
     keys += [f"{dash}: {VERBS[of]}" for of, (dash, _) in DASHES.items() if (trials["regime"] == of).any()]
-    write(axes, (0, 0), "; ".join(keys), (0 if in_full else -LEFT, -41))
+    write(axes, (0, 0), "; ".join(keys), (0 if roomy else -LEFT, -41))
+
+
+def names_are(view: View, sweep: int) -> str:
+    """Return which settings the names in a chart consist of, to follow its title; empty if these are rates."""
+    differ = ", ".join(map(words, view.differ[sweep]))
+    return f"; names: {shorter(f'{differ}, rate', 40)}" * bool(differ)
 
 
 # --- of a decision
@@ -356,7 +364,7 @@ def curves_by_epoch(view: View, sweep: int, figure: Any, one: Measure) -> None:
 def gaps(view: View, sweep: int, contest: Contest, figure: Any, one: Measure) -> None:
     """Draw by how much each setting is below the best, with its interval: the best first."""
     found, number, ranking = contest.decision, view.of_contest(sweep, contest), contest.ranking
-    names = [*map(printable, named(contest.table, contest.table))]
+    names = view.settings["name"].reindex(number, fill_value="–").map(printable).tolist()
     (worse, both), best = found.worse(), int(found.leader)
     rows = [best, *sorted((k for k in range(len(names)) if k != best and both[k]), key=lambda k: worse[k, 1])]
     left_out, rows = len(rows) - FEW, rows[:FEW]
@@ -365,7 +373,7 @@ def gaps(view: View, sweep: int, contest: Contest, figure: Any, one: Measure) ->
     x = Axis.of([0, *ends.ravel()], False, 0.001 if ranking.is_accuracy else 1e-9)
     y, title = Axis(len(rows) - 0.4, -0.6, False), f"{ranking.word} {'above' if ranking.less else 'below'} the best"
     said = {float(place): shorter(names[k], int((left - 10) / LETTER)) for place, k in enumerate(rows)}
-    axes = frame(figure, title, x, y, y_ticks=said, left=left)
+    axes = frame(figure, title + names_are(view, sweep), x, y, y_ticks=said, left=left)
     axes.axvline(0, color=DIM, lw=1, zorder=1)
     crossed = False
     for place, k in enumerate(rows):
