@@ -20,10 +20,9 @@ from mnist_tune.own_code.loading import check_again, load_own
 from mnist_tune.own_code.registry import ENTRIES, is_named_again, names_own_code, register
 from mnist_tune.regimes.ranking import Ranking
 from mnist_tune.results.tables import Tables
-from mnist_tune.training.architectures import architecture, task
-from mnist_tune.training.classifier import classifier, scale
+from mnist_tune.training.classifier import scale
 from mnist_tune.training.networks import initial
-from mnist_tune.training.program import TrainState
+from mnist_tune.training.program import TrainState, task_of
 from mnist_tune.training.task import BLOCK, Network, Task
 from mnist_tune.trial import FIELDS, UNDECIDED_REASONS, TrialConfig, closest
 
@@ -175,12 +174,7 @@ def _data(meta: Mapping[str, Any]) -> DataSpec | TaskSpec:
 
 def _trained(trial: TrialConfig, saved: Checkpoint, data: DataSpec | TaskSpec) -> Trained:
     """Return what a trial trained. Raises `UserError` if the saved state is of another network."""
-    made: Network | Task
-    if isinstance(data, TaskSpec):
-        made = of = task(trial.architecture)
-    else:
-        made = architecture(trial.architecture, data)
-        of = classifier(made, data, trial.loss)
+    made, of = task_of(trial, data)
     params, state = initial(of, trial.seed)
     leaves, tree = jax.tree_util.tree_flatten_with_path(TrainState(params, (), state))
     wanted = {jax.tree_util.keystr(path): (leaf.shape, leaf.dtype) for path, leaf in leaves}

@@ -238,7 +238,7 @@ def check_counts(trials: Iterable[TrialConfig], dataset: Dataset | TaskData, eva
     count = dataset.spec.train_images
     for trial in trials:
         if trial.label_noise and (isinstance(dataset, TaskData) or dataset.train_labels.ndim > 1):
-            raise UserError(f"label noise is for data with one label an example, unlike {dataset.name}")
+            raise UserError(f"label noise is for data with one label an example, unlike {dataset.spec.name}")
         left = count - trial.holdout
         most = {"holdout": count - 1, "label_noise": left, "batch_size": left if trial.drop_last else count}
         for name, fits in most.items():
@@ -246,13 +246,12 @@ def check_counts(trials: Iterable[TrialConfig], dataset: Dataset | TaskData, eva
                 beside = f", {left} beside --holdout {trial.holdout}" * (fits == left < count)
                 said = words(name, given) + " with --drop-last" * (name == "batch_size" and fits < count)
                 said += f" is too large, give at most {fits}"
-                raise UserError(f"{dataset.name} has {count} training examples{beside}; {said}")
+                raise UserError(f"{dataset.spec.name} has {count} training examples{beside}; {said}")
         fewest = min(left, evaluated or left, trial.holdout or left, dataset.spec.test_images)
         if isinstance(dataset, TaskData) and fewest < dataset.whole:
-            said = (
-                f"score (or loss) returns one number for a block of {dataset.whole}, and a split has {fewest} examples"
-            )
-            raise UserError(f"task {dataset.name!r}: {said}; set Task(block={fewest}) or less")
+            said = f"score (or loss) returns one number for a block of {dataset.whole}"
+            how = f"and a split has {fewest} examples; set Task(block={fewest}) or less"
+            raise UserError(f"task {dataset.spec.name!r}: {said}, {how}")
 
 
 def _stand_in(error: UnavailableError) -> Dataset:

@@ -44,10 +44,6 @@ class TaskData:
 
     source, note, target = None, "", None
 
-    @property
-    def name(self) -> str:
-        return self.spec.name
-
     def parts(self, label_noise: int) -> tuple[Any, Any]:
         """Return the training and the test examples."""
         return self.train, self.test

@@ -100,16 +100,15 @@ def _curve(config: TrialConfig, dataset: Dataset | TaskData, ramp: Ramp | None =
 
     from mnist_tune.execution.device_data import DeviceData
     from mnist_tune.training.program import Program
-    from mnist_tune.training.range_test import Ramp, range_curve
+    from mnist_tune.training.range_test import Ramp, RangeCurve, range_curve
 
     data = DeviceData.put(dataset, config.label_noise, config.holdout, memory=math.inf)
     program = Program.of(replace(config, schedule="constant", warmup_steps=0), dataset.spec)
     hyper = program.step.hyperparameters(config, config.steps(data.train_count))
     facts, state = data_facts({"dataset": asdict(dataset.spec)}), program.init(config.seed, hyper)
-    guess = math.inf if ramp else facts.guess(config)
-    given = data.arrays, ramp or Ramp(), data.train_count, guess, facts.flag == "task"
+    test = RangeCurve(ramp or Ramp(), guess=math.inf if ramp else facts.guess(config), of_task=facts.flag == "task")
     try:
-        return range_curve(program, state, hyper, config.data_seed, *given)
+        return range_curve(program, state, hyper, config.data_seed, data.arrays, data.train_count, test)
     except (JaxRuntimeError, ValueError) as error:  # before its last line, JAX has the traceback of one's own code
         said = str(error).strip().splitlines()[-1]
         raise UserError(f"{config.architecture} raised as its learning rate grew: {said}") from None

@@ -23,7 +23,7 @@ from mnist_tune.invocation import resume, words
 from mnist_tune.named_code import Call, parse_call
 from mnist_tune.own_code import modules
 from mnist_tune.own_code.modules import TEXTS, Attribute, Source, belonging
-from mnist_tune.own_code.registry import ENTRIES, Entry, Factory, is_not_loaded, names_own_code
+from mnist_tune.own_code.registry import ENTRIES, OF_TRIALS, Entry, Factory, is_not_loaded, names_own_code
 from mnist_tune.trial import closest
 
 MOST_TEXT = 2**17
@@ -68,8 +68,7 @@ def load_own(*owners: Any) -> None:
 def own_code() -> Code:
     """Return the code that is loaded or registered, for other processes. What is in a module of the user's goes with
     the texts of its modules, and what is in no file by value."""
-    flags = ("architecture", "optimizer")  # tasks are among the former
-    loaded = {(flag, name): one for flag in flags for name, one in ENTRIES[flag].items() if one.is_loaded}
+    loaded = {(flag, name): one for flag in OF_TRIALS for name, one in ENTRIES[flag].items() if one.is_loaded}
     texts = {module: TEXTS[module] for entry in loaded.values() for module in belonging(_module(entry))}
     return texts, {key: _place(entry) or _by_value(*key, entry) for key, entry in loaded.items()}
 

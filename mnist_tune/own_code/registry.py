@@ -34,6 +34,9 @@ _TRAINED: dict[str, Entry] = {}
 ENTRIES: dict[str, dict[str, Entry]] = {"task": _TRAINED, "architecture": _TRAINED, "optimizer": {}}
 """By the option that names them, then by name. A task stands in the trials' field `architecture`."""
 
+OF_TRIALS = ("architecture", "optimizer")
+"""The fields of trials that name code."""
+
 
 def register(name: str, flag: str = "architecture") -> Callable[[Factory], Factory]:
     """Register a factory of networks or tasks: `register("mine")(factory)`, then `architecture="mine(width=128)"` or
@@ -74,8 +77,7 @@ def named_again(meta: Mapping[str, Any], trials: Any = None) -> tuple[str, str]:
     listed = {(one["flag"], one["name"]) for one in meta.get("code", [])}
     used = listed
     if trials is not None and not meta.get("options", {}).get("task"):
-        flags = ("architecture", "optimizer")
-        used = {(flag, text.partition("(")[0].strip()) for flag in flags for text in trials[flag].unique()}
+        used = {(flag, text.partition("(")[0].strip()) for flag in OF_TRIALS for text in trials[flag].unique()}
     own = sorted(one for one in used if one in listed or names_own_code(one[1]))
     if meta.get("options", {}).get("dataset") == ARRAYS or not all(names_own_code(name) for _, name in own):
         return "", FROM_PYTHON

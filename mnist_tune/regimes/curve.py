@@ -161,12 +161,7 @@ class Curve:
     @cached_property
     def ceiling(self) -> float:
         """The accuracy up to which a network counts as guessing."""
-        return float(chance_ceiling(self.data.chance, math.inf if self.by_share else self.images))
-
-    @property
-    def by_share(self) -> bool:
-        """Whether accuracies are shares of the loss that were learned."""
-        return self.share_noise is not None
+        return float(chance_ceiling(self.data.chance, self.images if self.data.by_accuracy else math.inf))
 
     def noise(self, *accuracies: Any, images: float = 0) -> Any:
         """Return the standard error of an accuracy, or of the difference of two, on so many images; by default on those
@@ -179,14 +174,14 @@ class Curve:
     @property
     def calm_limit(self) -> float:
         """The largest training loss of a calm network that has learned nothing."""
-        if self.by_share:
+        if not self.data.by_accuracy:
             return self.untrained + SIGMAS * self.loss_noise
         return float(calm_limit(self.untrained, self.evaluated))
 
     @property
     def calm_floor(self) -> float:
         """The least training loss of a network that guesses."""
-        if self.by_share:
+        if not self.data.by_accuracy:
             return self.guess - SIGMAS * self.loss_noise if self.share_noise != math.inf else math.inf
         return calm_floor(self.guess, self.evaluated)
 

@@ -178,7 +178,7 @@ def rises(curve: Curve) -> bool:
     error, gain = float(error_of(curve.settled)), margin(curve)
     if curve.ended:
         return False
-    if curve.by_share:
+    if not curve.data.by_accuracy:
         late = curve.accuracy[-1] - curve.accuracy[-1 - round(HALF * curve.epochs)] if curve.epochs >= TREND else 1.0
         return curve.epochs < TREND or bool(late_pace(curve)[0] >= HALF and late > gain)
     if error <= gain or curve.epochs < TREND:

@@ -73,12 +73,10 @@ def curve_regime(curve: Curve, target: float | None = 0.95) -> Label:
         if evidence := ask(curve, goal):
             return name, evidence
     if curve.share_noise == math.inf:
-        return (
-            "undecided",
-            "no trial ran all its epochs and learned more than noise, so what can be learned is not known yet",
-        )
+        said = "no trial ran all its epochs and learned more than noise"
+        return "undecided", f"{said}, so what can be learned is not known yet"
     label, evidence = below(curve, goal)
-    if curve.by_share and label == "underfit" and curve.data.target is None:
+    if not curve.data.by_accuracy and label == "underfit" and curve.data.target is None:
         label = "undecided"  # the best trial may have learned all there is
     return label, evidence
 
@@ -90,7 +88,7 @@ def gone(curve: Curve, goal: float) -> str:
     if loss is not None and not loss[-1] <= curve.calm_limit:
         flagged = curve.diverged is not None and curve.diverged[-1]
         left = curve.diverged is None or curve.above_since is not None
-        if curve.by_share:
+        if not curve.data.by_accuracy:
             left = bool(np.median(loss[-TREND:]) > curve.calm_limit)
         ended = curve.complete and guesses and left
         if flagged or ended or not np.isfinite(loss[-1]):

@@ -115,11 +115,8 @@ def least_loss(curves: Sequence[Curve]) -> Loss | None:
     The best trial is the one with the least settled held-out loss, of those that ran all their epochs and did not
     memorise. If all memorised, they are measured before. A held-out loss that was asked for counts if it is less.
     """
-    ended = [
-        (one, *_losses(one))
-        for one in curves
-        if one.complete and one.epochs and (one.diverged is None or not one.diverged[-1])
-    ]
+    calm = [one for one in curves if one.complete and (one.diverged is None or not one.diverged[-1])]
+    ended = [(one, *_losses(one)) for one in calm]
     ended = [of for of in ended if np.isfinite(of[1][-TREND:]).all() and np.isfinite(of[2][-TREND:]).all()]
     if not ended:
         return None

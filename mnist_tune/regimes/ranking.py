@@ -11,15 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from mnist_tune.columns import OWN_SCORE, SCORE, Kind
+from mnist_tune.columns import OWN_SCORE, matching
 
-
-def _is_asked(value: Any) -> bool:
-    name, _, best = value.partition(":") if isinstance(value, str) else ("", "", "")
-    return name.startswith(OWN_SCORE) and SCORE.holds(name.removeprefix(OWN_SCORE)) and best in ("min", "max")
-
-
-RANK_BY = Kind("score_NAME:min or score_NAME:max", _is_asked)
+RANK_BY = matching("score_NAME:min or score_NAME:max", f"{OWN_SCORE}[a-z0-9_]{{1,40}}:(min|max)")
 """What `--rank-by` may be."""
 
 
@@ -35,9 +29,7 @@ class Ranking:
     @classmethod
     def of(cls, by_accuracy: bool, asked: str | None = None) -> Ranking:
         """Return what is compared: what `--rank-by` names, which is `RANK_BY`, else the accuracy or the loss."""
-        if asked is None:
-            return cls() if by_accuracy else cls("loss", less=True)
-        name, _, best = asked.partition(":")
+        name, _, best = (asked or ("accuracy:max" if by_accuracy else "loss:min")).partition(":")
         return cls(name, best == "min")
 
     @property
@@ -66,8 +58,6 @@ class Ranking:
     def score_of(self, row: Mapping[str, Any], split: str) -> float:
         """Return the score of an epoch's row, as `scores`."""
         value = row.get(self.column(split))
-        if value is None:
-            value = scores_in(row.get("scores")).get(self.name)
         return float(self.score(math.nan if value is None or not math.isfinite(value) else value))
 
     def score(self, values: Any) -> Any:

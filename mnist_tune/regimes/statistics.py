@@ -139,7 +139,7 @@ def late_in_few(curve: Curve, goal: float) -> bool:
 def flat(curve: Curve) -> bool:
     """Return whether the accuracy gained nothing beyond noise, and the loss did not fall in each epoch or clearly."""
     first, last, loss = curve.accuracy[0], curve.accuracy[-1], curve.train_loss
-    still = loss is None or curve.by_share or (loss[0] < CLEARLY * loss[-1] and not falling(curve))
+    still = loss is None or not curve.data.by_accuracy or (loss[0] < CLEARLY * loss[-1] and not falling(curve))
     return bool(still and last - first <= SIGMAS * curve.noise(first, last))
 
 
@@ -148,7 +148,7 @@ def late_pace(curve: Curve) -> tuple[float, float]:
     accuracy, and the noise of that share."""
     late = round(HALF * curve.epochs)
     loss = curve.train_loss
-    by_loss = loss is not None and not curve.by_share and loss[-1] < loss[0] < np.inf
+    by_loss = loss is not None and curve.data.by_accuracy and loss[-1] < loss[0] < np.inf
     course = -loss if by_loss and loss is not None else curve.accuracy
     first, middle, last = course[0], course[-1 - late], course[-1]
     mean = (last - first) * late / (curve.epochs - 1)

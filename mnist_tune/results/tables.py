@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import json
 import logging
-import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -299,8 +298,7 @@ def tables(path: Path, meta: dict[str, Any], running: bool | None = False) -> Ta
     epochs = journal.epochs.drop_duplicates(["trial_id", "epoch"], keep="last")
     epochs = with_nullable_counts(epochs.sort_values(["trial_id", "epoch"], ignore_index=True), EPOCHS)
     if more := [column.name for column in own_scores(meta)]:
-        values = [[one.get(name, math.nan) for name in more] for one in map(scores_in, epochs["scores"])]
-        epochs = epochs.join(pd.DataFrame(values, epochs.index, more, float))
+        epochs = epochs.join(pd.DataFrame([*map(scores_in, epochs["scores"])], epochs.index, more, float))
     rows = [
         {"stop_reason": "interrupted", "error": ""}
         | journal.ends.get(trial_id, {})

@@ -24,7 +24,7 @@ from mnist_tune.training.architectures import architecture, task
 from mnist_tune.training.classifier import classifier
 from mnist_tune.training.networks import initial
 from mnist_tune.training.optimizers import Hyperparameters, Step
-from mnist_tune.training.task import Task
+from mnist_tune.training.task import Network, Task
 from mnist_tune.trial import IN_A_NEW_SWEEP, TrialConfig
 
 Data = Any
@@ -67,9 +67,8 @@ class Program:
 
     @classmethod
     def of(cls, config: TrialConfig, data: DataSpec | TaskSpec) -> Program:
-        name = config.architecture
-        made = task(name) if isinstance(data, TaskSpec) else classifier(architecture(name, data), data, config.loss)
-        return cls(name, Step.of(config), config.batch_size, config.drop_last, made)
+        step = Step.of(config)
+        return cls(config.architecture, step, config.batch_size, config.drop_last, task_of(config, data)[1])
 
     def init(self, seed: int, hyper: Hyperparameters) -> TrainState:
         """Return the untrained state for a seed and hyperparameters, as NumPy arrays."""
@@ -91,11 +90,7 @@ class Program:
         # JAX arrays would start JAX on a device, and optax's inject_hyperparams takes no NumPy scalars.
         values = {name: np.array(hyper[name], np.float32) for name in self.step.names}
         params, extra = variables
-        return TrainState(params, as_numbers(self._optimizer(self.step.transformation(values), params)), extra)
-
-    def _optimizer(self, tx: optax.GradientTransformation, params: Any) -> Any:
-        split = self.task.split
-        return {name: tx.init(params[name]) for name in split} if split else tx.init(params)
+        return TrainState(params, as_numbers(self.task.begun(self.step.transformation(values), params)), extra)
 
     def train_epoch(
         self, state: TrainState, hyper: Hyperparameters, key: Array, data: Data, order: Array, first: Array | int = 0
@@ -118,7 +113,7 @@ class Program:
         def step(state: TrainState, at: tuple[Array, Array]) -> tuple[TrainState, Array]:
             index, number = at
             batch, draws = jax.tree.map(lambda x: x[index], data), _key(key, number)
-            kinds = jax.eval_shape(lambda params: self._optimizer(tx, params), state.params)
+            kinds = jax.eval_shape(lambda params: self.task.begun(tx, params), state.params)
             opt = jax.tree.map(
                 lambda x, kind: jax.random.wrap_key_data(x) if _is_key(kind) else x, state.optimizer, kinds
             )
@@ -203,6 +198,14 @@ class Program:
         end = jnp.minimum(split[4], blocks) if in_parts else blocks
         sums = jax.lax.fori_loop(begin, end, block, before or zeros)
         return (blocks * size if whole else count), sums
+
+
+def task_of(config: TrialConfig, data: DataSpec | TaskSpec) -> tuple[Network | Task, Task]:
+    """Return what a trial names, a network or a task, and the task that it trains."""
+    if isinstance(data, TaskSpec):
+        return (made := task(config.architecture)), made
+    network = architecture(config.architecture, data)
+    return network, classifier(network, data, config.loss)
 
 
 def _key(key: Array, number: Array) -> Array:

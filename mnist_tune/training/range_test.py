@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import jax
@@ -50,7 +50,7 @@ class RangeCurve:
     """The losses of a range test, up to where it ended."""
 
     ramp: Ramp
-    losses: np.ndarray
+    losses: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     """The loss of each step before its update; they may end in infinity or NaN."""
     guess: float = math.inf
     """The loss of a constant guess; infinity if only the rise over the least loss counts."""
@@ -103,25 +103,21 @@ def range_curve(
     hyper: Hyperparameters,
     seed: int,
     data: Data,
-    ramp: Ramp,
     train_count: int,
-    guess: float = math.inf,
-    of_task: bool = False,
+    found: RangeCurve,
 ) -> RangeCurve:
-    """Return the losses of a range test on a ramp of learning rates. It is a pure function: parameters, optimiser, keys
+    """Return a range test that has no losses so far with its losses. It is a pure function: parameters, optimiser, keys
     and batch order stay. `seed` is that of the order of the `train_count` images, which goes on over epochs, and of
-    what is random in a step; `guess` and `of_task` are as in `RangeCurve`, the other arguments are those of
-    `Program.train_epoch`."""
-    rates, orders = ramp.rates.astype(np.float32), _batches(seed, program.batch_size, len(ramp.rates), train_count)
+    what is random in a step; the other arguments are those of `Program.train_epoch`."""
+    rates = found.ramp.rates.astype(np.float32)
+    orders = _batches(seed, program.batch_size, len(rates), train_count)
     keys = np.stack([np.full(len(rates), seed), np.arange(len(rates))], 1).astype(np.uint32)
-    losses = np.zeros(0, np.float32)
     fixed = {name: jnp.float32(value) for name, value in hyper.items()}
     for first in range(0, len(rates), CHUNK):
         part = slice(first, first + CHUNK)
         state, some = _steps(program, state, fixed, rates[part], keys[part], orders[part], data)
-        losses = np.append(losses, np.asarray(some))
-        found = RangeCurve(ramp, losses, guess, of_task)
-        if not np.isfinite(losses).all() or found.smooth[-1] > found.limits[-1]:
+        found = replace(found, losses=np.append(found.losses, np.asarray(some)))
+        if not np.isfinite(found.losses).all() or found.smooth[-1] > found.limits[-1]:
             break
     return found
 

@@ -59,6 +59,10 @@ class Task:
     block: int = BLOCK
     """Examples that are evaluated at a time."""
 
+    def begun(self, tx: Any, params: Any) -> Any:
+        """Return the initial state of an optimiser, or one for each named part."""
+        return {name: tx.init(params[name]) for name in self.split} if self.split else tx.init(params)
+
     def scores(self, params: Any, state: Any, batch: Any, key: Any) -> dict[str, Any]:
         """Return what `score` returns, as a dictionary."""
         if self.score is None:

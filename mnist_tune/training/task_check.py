@@ -78,22 +78,18 @@ def check_task(name: str, trials: Sequence[TrialConfig], train_images: int | Non
 
 def check_tasks(names: Sequence[str], trials: Sequence[TrialConfig], train_images: int | None = None) -> TaskData:
     """Try several tasks, as `check_task`, and return the data that they share."""
-    first, *others = (check_task(name, trials, train_images) for name in names)
-    spec, shared = first.spec, first.shared
-    for other in others:
-        if (other.checksums, other.spec.chance) != (first.checksums, spec.chance):
+    found = [check_task(name, trials, train_images) for name in names]
+    first, specs, name = found[0], [one.spec for one in found], ", ".join(names)
+    for other in found:
+        if (other.checksums, other.spec.chance) != (first.checksums, first.spec.chance):
             raise UserError(f"tasks {names[0]!r} and {other.spec.name!r} differ in data or chance; sweep each alone")
-        spec = replace(
-            spec,
-            name=f"{spec.name}, {other.spec.name}",
-            guesses={**spec.guesses, **other.spec.guesses},
-            scores=tuple(dict.fromkeys((*spec.scores, *other.spec.scores))),
-            own_step=spec.own_step or other.spec.own_step,
-        )
-        shared = tuple(one for one in shared if one in other.shared)
-    if len(spec.scores) > MOST_SCORES:
-        raise UserError(f"task {spec.name!r}: score returned {len(spec.scores)} beside loss; {MOST_SCORES} at most")
-    return replace(first, spec=spec, whole=max(one.whole for one in (first, *others)), shared=shared)
+    scores = tuple(dict.fromkeys(score for one in specs for score in one.scores))
+    if len(scores) > MOST_SCORES:
+        raise UserError(f"task {name!r}: score returned {len(scores)} beside loss; {MOST_SCORES} at most")
+    guesses, own = {of: one for spec in specs for of, one in spec.guesses.items()}, any(one.own_step for one in specs)
+    spec = replace(first.spec, name=name, guesses=guesses, scores=scores, own_step=own)
+    shared = tuple(score for score in scores if all(score in one.scores for one in specs))
+    return replace(first, spec=spec, whole=max(one.whole for one in found), shared=shared)
 
 
 def _checked_fields(task: Task, said: str) -> dict[str, Any]:
@@ -181,8 +177,7 @@ def _check_training(task: Task, said: str, params: Any, state: Any, examples: An
     given = {"params": params, "state": state}
     if step is not None:
         run, what, returned = lambda *given: step(*given, tx), f"{said}: step", "params, opt, state, loss"
-        opt = {name: tx.init(params[name]) for name in task.split} if task.split else tx.init(params)
-        given = {"params": params, "opt": opt, "state": state}
+        given = {"params": params, "opt": task.begun(tx, params), "state": state}
     _pure(what, run, *given.values(), batch, key)
     found = compiled(what, run, *given.values(), batch, key)
     check_tuple(what, returned, found)

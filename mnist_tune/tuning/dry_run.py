@@ -31,7 +31,7 @@ def dry_run(options: Any) -> Iterator[str]:
     configure_jax(settings)
     data = load_here(options, trials)
     check_counts(trials, data)
-    yield f"{counted(len(trials))}, each of at most {counted(options.epochs, 'epoch')}, on {data.name}"
+    yield f"{counted(len(trials))}, each of at most {counted(options.epochs, 'epoch')}, on {data.spec.name}"
     pool, total, images = make_pool(data, settings), 0.0, data.spec.train_images - options.holdout
     equally_fast = {(one.architecture, one.optimizer, one.batch_size): one for one in trials}  # and equally many
     for name, one in equally_fast.items():

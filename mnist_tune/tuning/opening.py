@@ -111,7 +111,7 @@ def open_sweep(
         "name": name,
         "command": [redacted(word) for word in sys.argv],
         "options": _plain(options, dataset) | dict(recorded or {}),
-        "dataset": {name: getattr(dataset, name) for name in ("name", "target", "note", "checksums")} | asdict(spec),
+        "dataset": {name: getattr(dataset, name) for name in ("target", "note", "checksums")} | asdict(spec),
         "trials": {i: trial.to_dict() for i, trial in trials.items()},
         "search": search,
         "started": now(),

@@ -23,7 +23,7 @@ TIMES = "compile_s", "train_s", "eval_s", "batch_s", "wait_s", "ended_at"
 def trained(data, capacity, holdout, memory=None, sharpness=None):
     """Return the rows and states of lanes, half of which begin again after an epoch, and all are killed and resumed."""
     pool, found = LanePool(data, capacity, sharpness=sharpness, data_memory=memory), []
-    configs = {str(i): TrialConfig(architecture=data.name, learning_rate=rate, batch_size=24, holdout=holdout)
+    configs = {str(i): TrialConfig(architecture=data.spec.name, learning_rate=rate, batch_size=24, holdout=holdout)
                for i, rate in enumerate(RATES[:capacity])}  # fmt: skip
     for names in (list(configs), list(configs)[1::2]):
         for name in names:

@@ -21,7 +21,7 @@ def test_higher_is_better_whatever_is_compared():
     assert LOSS.scores(rows, "validation")[:2].tolist() == [-2.0, 1.0]
     assert math.isnan(LOSS.scores(rows, "validation")[2]), "what is not finite has no score"
     assert Ranking.of(False, "score_kl:max").scores(rows, "validation").tolist() == [1.0, 5.0, 3.0]
-    assert Ranking.of(True, "score_kl:min").score_of({"scores": '{"kl": 4.0}'}, "validation") == -4.0
+    assert Ranking.of(True, "score_kl:min").score_of({"score_kl": 4.0}, "validation") == -4.0
     assert [one.difference(2e-6) for one in (Ranking.of(True), LOSS)] == ["0.0001", "2e-06"]
     assert [*map(Ranking.of(True).difference, (1e-16, -2e-6, 0.0123))] == ["0.0000", "-0.0001", "0.0123"]
     for wrong in ("loss:min", "score_kl", "score_KL:min", "score_kl:least"):

@@ -38,7 +38,9 @@ def test_it_leaves_everything_as_it_was(mnist_5k, data):
     state, order = program.init(3, hyper), batch_order(4, 0, data.train_count).copy()
     before = all_bytes((state, data.arrays))
     short = Ramp(1e-3, 100.0, 130, 0.9)
-    first, again = (range_curve(program, state, hyper, 4, data.arrays, short, data.train_count) for _ in range(2))
+    first, again = (
+        range_curve(program, state, hyper, 4, data.arrays, data.train_count, RangeCurve(short)) for _ in range(2)
+    )
     assert all_bytes((state, data.arrays)) == before
     np.testing.assert_array_equal(first.losses, again.losses)
     np.testing.assert_array_equal(batch_order(4, 0, data.train_count), order)
@@ -100,7 +102,7 @@ class MadeUp:
         return state + 1, self.loss(state, hyper["learning_rate"], key)[None]
 
     def losses(self, ramp, seed=4):
-        return range_curve(self, jnp.float32(0), {}, seed, (np.zeros(6), np.zeros(6)), ramp, 6).losses
+        return range_curve(self, jnp.float32(0), {}, seed, (np.zeros(6), np.zeros(6)), 6, RangeCurve(ramp)).losses
 
 
 def test_each_step_has_its_rate_and_a_key_of_its_own():
