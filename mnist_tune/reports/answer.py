@@ -275,8 +275,8 @@ def _questions(sweep: Tables, where: str, best: pd.DataFrame, names: Sequence[st
         place = sweep.final.path
         written = os.path.join(where, place.name) if isinstance(place, Path) else place
         yield from _more_trials("More seeds may settle it", sweep.final, written)
+    yield from rates  # which may be better after fewer epochs
     yield from _longer(sweep, where, best)
-    yield from rates
 
 
 def _longer(sweep: Tables, where: str, best: pd.DataFrame) -> Iterator[Question]:
