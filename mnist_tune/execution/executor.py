@@ -153,19 +153,19 @@ class Executor:
             found = jax.block_until_ready(run(*call))
         return jax.tree.map(lambda x: np.asarray(x)[: len(slots)], found)
 
-    def prepare(self, size: int, images: int, data: Any) -> None:
-        """Compile ahead of time what a batch of `size` lanes needs, for epochs of so many images; only the shapes and
+    def prepare(self, images: int, data: Any) -> None:
+        """Compile ahead of time what a batch of all lanes needs, for epochs of so many images; only the shapes and
         types of `data` are used."""
+        size, lanes = self.stack.capacity, self._stacked
         slots, scalar = jax.ShapeDtypeStruct((size,), jnp.int32), jax.ShapeDtypeStruct((), jnp.int32)
         hyper = dict.fromkeys(self.program.step.names, jax.ShapeDtypeStruct((size,), jnp.float32))
         keys, order = jax.ShapeDtypeStruct((size, 2), jnp.uint32), jax.ShapeDtypeStruct((size, images), jnp.int32)
-        lanes = jax.tree.map(lambda x: jax.ShapeDtypeStruct((size, *x.shape), x.dtype), self.program.shapes)
-        self._executable(("take", size), take, (self._stacked, slots))
+        self._executable(("take", size), take, (lanes, slots))
         call = (lanes, hyper, keys, order, scalar, data)
         self._executable(("train", size, images, _count(data)), partial(_train, self.program), call, donate=(0,))
-        self._executable(("put", size), put, (self._stacked, slots, lanes), donate=(0,))
+        self._executable(("put", size), put, (lanes, slots, lanes), donate=(0,))
         split = jax.ShapeDtypeStruct((2,), jnp.int32)
-        self._measuring(Program.evaluate, size, (self._stacked, slots, None, split, data), ())
+        self._measuring(Program.evaluate, size, (lanes, slots, None, split, data), ())
 
     def take_seconds(self) -> dict[str, float]:
         """Return the seconds spent compiling, training and evaluating since the last call."""

@@ -6,7 +6,7 @@ with one lane. A lane server (`lane_server`) uses one with many, for continuous 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 import jax
@@ -46,8 +46,6 @@ class LanePool:
         self._dataset, self._capacity, self._train_evaluation = dataset, capacity, train_evaluation
         self._sharpness, self._hang_s, self._data_memory = sharpness, hang_s, data_memory
         self._order = lru_cache(2 * capacity)(batch_order)  # each lane's, and the one that it needs next
-        self._data: dict[tuple[int, int], DeviceData] = {}
-        self._stacks: dict[Hashable, Stack] = {}
         self._groups: dict[tuple[Program, int, int], LaneGroup] = {}  # those used last are last
         self.lanes: Lanes = {}
 
@@ -113,27 +111,25 @@ class LanePool:
         check_counts([config], self._dataset, self._train_evaluation)  # a search may propose anything
         program, version = key[0], key[1:]
         self._drop_idle(version)
-        if version not in self._data:
-            evaluated, memory = self._train_evaluation, self._data_memory
-            self._data[version] = DeviceData.put(self._dataset, *version, evaluated, memory, self._capacity)
-        stack = self._stacks.setdefault(shapes_key(program.shapes), Stack(self._capacity))
-        data, executor = self._data[version], Executor(program, stack)
+        known = {key[1:]: one.data for key, one in self._groups.items()}
+        data = known.get(version) or DeviceData.put(
+            self._dataset, *version, self._train_evaluation, self._data_memory, self._capacity
+        )
+        stacks = {shapes_key(one.executor.program.shapes): one.executor.stack for one in self._groups.values()}
+        executor = Executor(program, stacks.get(shapes_key(program.shapes)) or Stack(self._capacity))
         group = LaneGroup(executor, data, BatchSizes(self._capacity), self._order, self._sharpness)
         if self._capacity > 1 and not data.part:  # compile while the other clients are still starting
-            executor.prepare(self._capacity, min(group.steps * program.batch_size, data.train_count), data.arrays)
+            executor.prepare(min(group.steps * program.batch_size, data.train_count), data.arrays)
         self._groups[key] = group
         return self._groups[key]
 
     def _drop_idle(self, version: tuple[int, int] | None = None) -> None:
-        """Drop groups without lanes, and what only they used. The last ones on a version of the data may stay."""
+        """Drop groups without lanes, and so what only they used. The last ones on a version of the data may stay."""
         busy = {id(lane.group) for lane in self.lanes.values()}
         idle = [key for key, group in self._groups.items() if id(group) not in busy]
         dropped = set(idle).difference([key for key in idle if key[1:] == version][-IDLE_PROGRAMS:])
         if not dropped:
             return
         self._groups = {key: group for key, group in self._groups.items() if key not in dropped}
-        self._data = {version: self._data[version] for version in {key[1:] for key in self._groups}}
-        stacks = {id(group.executor.stack) for group in self._groups.values()}
-        self._stacks = {key: stack for key, stack in self._stacks.items() if id(stack) in stacks}
         jax.clear_caches()  # JAX itself keeps what was compiled
         give_memory_back()
