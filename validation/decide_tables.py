@@ -158,7 +158,7 @@ def answers(table: Table, config: DecideTables) -> dict[str, Any]:
 def decided(known: np.ndarray, config: DecideTables, rng: np.random.Generator) -> Contest:
     """Return a decision between the columns of a table of accuracies, on rows that are drawn with replacement."""
     settings = [TrialConfig(holdout=config.holdout)] * known.shape[1]
-    contest = Contest(settings, DATA[DATASET].chance, AT_A_TIME, config.trials)
+    contest = Contest(settings, DATA[DATASET], AT_A_TIME, config.trials)
     drawn = rng.integers(len(known), size=config.trials)
     for number, (order, setting) in enumerate(contest.asked):  # which grows meanwhile
         value = known[drawn[order], setting]

@@ -16,11 +16,10 @@ import pandas as pd
 
 from mnist_tune.columns import LARGEST
 from mnist_tune.errors import UserError
-from mnist_tune.regimes.data_facts import data_facts
+from mnist_tune.regimes.data_facts import DataFacts, data_facts
 from mnist_tune.regimes.decision import CONFIRMED, Decision
 from mnist_tune.regimes.divergence import CHANCE_MARGIN, finite_loss
 from mnist_tune.regimes.outcomes import COMPETES, MISSING, ceiling_of, outcome
-from mnist_tune.regimes.ranking import ACCURACY, Ranking
 from mnist_tune.trial import FIELDS, MOST_TRIALS, TrialConfig, retried
 
 CONTENDERS = "contenders"
@@ -48,15 +47,13 @@ class Contest:
 
     Args:
         settings: what is compared; a trial of each, without its seeds.
-        chance: the share of the most frequent label.
+        data: the facts about the data, which say what is compared, and what guessing reaches.
         at_a_time: L, how many seeds are trained at a time.
         trials: the most trials, without those that confirm.
         tolerance: how much worse than the best the leader may be. By default it follows from the first seed's best
             accuracy p on h held-out images: `TOLERANCE √(p (1 - p) / h)`, with p at most 1 - 1/h. Of tokens, h counts
             independent answers. Of a loss, its standard error takes the place of the root.
         confirm: train the leader alone, until it has `CONFIRMED` seeds.
-        ranking: what is compared.
-        guesses: the loss of a guess for each setting, if losses are compared; infinite where it is not known.
 
     Attributes:
         confirm: whether the leader is trained alone in the end.
@@ -68,16 +65,15 @@ class Contest:
     def __init__(
         self,
         settings: Sequence[TrialConfig],
-        chance: float,
+        data: DataFacts,
         at_a_time: int,
         trials: int,
         tolerance: float | None = None,
         confirm: bool = False,
-        ranking: Ranking = ACCURACY,
-        guesses: Sequence[float] = (math.inf,),
     ) -> None:
-        self.settings, self._chance, self._trials = list(settings), chance, trials
-        self.ranking, self._ceilings = ranking, -np.array(guesses)
+        self.settings, self._chance, self._trials = list(settings), data.chance, trials
+        self.ranking = data.ranking
+        self._ceilings = -np.array([data.guess(one) if self.ranking.is_loss else math.inf for one in settings])
         self._images, self.confirm = settings[0].holdout, confirm
         self.decision = Decision(len(settings), tolerance or 0.0)
         self.asked: list[tuple[int, int]] = []
@@ -88,7 +84,7 @@ class Contest:
         """The sum of each setting's held-out losses, and how many there are."""
         self._taken, self._spent, self._begun = 0, False, False
         self._retried: frozenset[str] = frozenset()
-        self._confirmed_from: int | None = None
+        self._confirmed_from = math.inf
         for _ in range(at_a_time):
             self._ask(np.flatnonzero(self.decision.active).tolist())
 
@@ -119,9 +115,7 @@ class Contest:
                 raise TypeError("counts")
         except (KeyError, TypeError, AttributeError, UserError):
             raise UserError("sweep.json records a decision between settings that can't be one") from None
-        guesses = [data.guess(one) if data.ranking.is_loss else math.inf for one in settings]
-        confirm = asked.get("confirm") is True
-        found = cls(settings, data.chance, at_a_time, trials, tolerance, confirm, data.ranking, guesses)
+        found = cls(settings, data, at_a_time, trials, tolerance, asked.get("confirm") is True)
         found._retried = retried(asked)
         return found
 
@@ -186,21 +180,18 @@ class Contest:
         self._taken += 1
         if None not in self._seeds[order].values():
             self._count(order)
-        if not self._confirms(order) and not self.settled:
+        if order < self._confirmed_from and not self.settled:
             self._ask(np.flatnonzero(self.decision.active).tolist())
-        if self.over and self.settled and self.confirm and self._confirmed_from is None:
+        if self.over and self.settled and self.confirm and self._confirmed_from == math.inf:
             self._confirmed_from = len(self._seeds)
             leader = int(self.decision.leader)
             for _ in range(CONFIRMED - int(self.decision.seeds[leader])):
                 self._ask([leader], within=False)
 
-    def _confirms(self, order: int) -> bool:
-        return self._confirmed_from is not None and order >= self._confirmed_from
-
     def _count(self, order: int) -> None:
         """Count the scores with a seed."""
         seed = {setting: told for setting, told in self._seeds[order].items() if told is not None}
-        if self._confirms(order):
+        if order >= self._confirmed_from:
             self.confirming += [accuracy for accuracy, *_ in seed.values()]
             return
         values, worth = (np.full(len(self.settings), np.nan) for _ in range(2))

@@ -13,6 +13,7 @@ from recorded_data import recorded_data
 from mnist_tune.decisions.searcher import ContestSearcher
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.contest import Contest
+from mnist_tune.regimes.data_facts import MNIST
 from mnist_tune.trial import MOST_TRIALS, TrialConfig
 
 IMAGES = 500
@@ -20,7 +21,7 @@ IMAGES = 500
 
 def contest(count, at_a_time=2, trials=200, tolerance=None, confirm=False):
     made = [TrialConfig(learning_rate=0.1 * (1 + k), holdout=IMAGES) for k in range(count)]
-    return Contest(made, 0.1, at_a_time, trials, tolerance, confirm)
+    return Contest(made, MNIST, at_a_time, trials, tolerance, confirm)
 
 
 def test_another_seed_of_the_search_trains_other_seeds_of_the_settings():

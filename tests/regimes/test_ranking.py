@@ -8,6 +8,7 @@ import pytest
 
 from mnist_tune import SweepOptions, UserError
 from mnist_tune.regimes.contest import Contest
+from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.measured_edge import PILOT, Learned
 from mnist_tune.regimes.ranking import Ranking
 from mnist_tune.training.range_test import Ramp, RangeCurve
@@ -32,14 +33,11 @@ def test_higher_is_better_whatever_is_compared():
 def decided(losses, error=0.02, guess=math.inf, spread=0.01):
     """Return a contest of settings with these losses, once it is over."""
     settings = [TrialConfig(learning_rate=0.1 * 2**k, holdout=100) for k in range(len(losses))]
-    one = Contest(settings, 0.0, 2, 60, ranking=LOSS, guesses=[guess] * len(losses))
-    number = 0
-    while not one.over:
-        order, setting = one.asked[number]
+    one = Contest(settings, DataFacts(1, 1, 0.0, {"cross-entropy": guess}, None, by_accuracy=False), 2, 60)
+    for number, (order, setting) in enumerate(one.asked):  # which grows meanwhile
         noise = spread * np.random.default_rng([order, setting]).normal()
         row = {"validation_loss": losses[setting] + noise, "loss_error": error, "stop_reason": "completed"}
         one.tell(number, row | ({"stop_reason": "diverged"} if math.isinf(losses[setting]) else {}))
-        number += 1
     return one
 
 
