@@ -26,7 +26,7 @@ from mnist_tune.object_storage import ChangedError
 from mnist_tune.results.folder import JOURNAL, META, TABLES, exists, locked, refuse_links, working_folder
 from mnist_tune.results.journal import mend_last_line
 from mnist_tune.results.remote import Remote
-from mnist_tune.results.turns import Turn
+from mnist_tune.results.signs import Turn
 from mnist_tune.storage import Place
 from mnist_tune.trial import UNFINISHED_REASONS, TrialConfig
 

@@ -8,30 +8,29 @@ import pytest
 from waiting import wait_until
 
 from mnist_tune import UserError, storage
-from mnist_tune.results import turns, writer
+from mnist_tune.results import signs, writer
 from mnist_tune.results.journal import read_journal
-from mnist_tune.results.signs import is_being_written
-from mnist_tune.results.turns import Turn
+from mnist_tune.results.signs import Turn, is_being_written
 
 
 @pytest.fixture(autouse=True)
 def shared(monkeypatch):
     """A mount that is shared, whose locks hold on one node only. The clock runs fast."""
     monkeypatch.setattr(writer, "locked", lambda folder, where: nullcontext())
-    monkeypatch.setattr(turns, "SILENCE_S", 2.0)
-    monkeypatch.setattr(turns, "LOOK_S", 0.05)
+    monkeypatch.setattr(signs, "SILENCE_S", 2.0)
+    monkeypatch.setattr(signs, "LOOK_S", 0.05)
     monkeypatch.setattr(storage, "SYNC_S", 0.05)
 
 
 @pytest.fixture
 def on(monkeypatch):
     """A function after which this process is on a node of this name."""
-    return lambda name: monkeypatch.setattr(turns, "_here", lambda folder: [name])
+    return lambda name: monkeypatch.setattr(signs, "_here", lambda folder: [name])
 
 
 @pytest.mark.promise("One process writes a folder at a time, on a disk, on a shared mount and in object storage")
 def test_of_two_that_write_one_is_refused(tmp_path, new_writer, on, monkeypatch):
-    monkeypatch.setattr(turns, "SILENCE_S", 60.0)
+    monkeypatch.setattr(signs, "SILENCE_S", 60.0)
     on("one")
     with new_writer(tmp_path / "sweep") as first:
         (first.path / ".lock").touch()
@@ -40,7 +39,7 @@ def test_of_two_that_write_one_is_refused(tmp_path, new_writer, on, monkeypatch)
             new_writer(tmp_path / "sweep", resume=True)
         assert first.failure is None
         assert is_being_written(first.path), "or it would be shown as interrupted, to be resumed"
-        monkeypatch.setattr(turns, "SILENCE_S", 0.0)
+        monkeypatch.setattr(signs, "SILENCE_S", 0.0)
         assert not is_being_written(first.path)
     start = time.monotonic()
     with new_writer(tmp_path / "sweep", resume=True):
@@ -72,7 +71,7 @@ def test_one_that_slept_writes_nothing_more(tmp_path, new_writer, epoch_row, on,
 
 @pytest.mark.promise("On a shared mount, a writer elsewhere is waited for until it has been silent for a minute")
 def test_one_that_was_killed_is_waited_for_and_its_name_is_said(tmp_path, on, monkeypatch):
-    monkeypatch.setattr(turns, "SILENCE_S", 0.3)
+    monkeypatch.setattr(signs, "SILENCE_S", 0.3)
     (tmp_path / ".lock").touch()
     said = []
     on("one")
