@@ -117,9 +117,7 @@ def open_file(where: Place, most: int = MOST_BYTES, links: bool = False) -> IO[b
         return io.BytesIO(object_storage.read(where, most)[0])
 
     def opener(path: str, flags: int) -> int:
-        if not links:
-            refuse_link(where)
-        file = os.open(path, flags | os.O_NONBLOCK | (0 if links else os.O_NOFOLLOW))
+        file = os.open(path, flags | os.O_NONBLOCK) if links else no_link(path, flags)
         kind, size = os.fstat(file).st_mode, os.fstat(file).st_size
         if stat.S_ISDIR(kind) or (stat.S_ISREG(kind) and size <= most):
             return file
@@ -171,7 +169,8 @@ def open_to_append(where: Path) -> IO[str]:
 
 
 def no_link(path: str, flags: int) -> int:
-    """Open a file: the opener of `open` for every local file that is written. Raises OSError, also if it is a link."""
+    """Open a file: the opener of `open` for local files that are not the user's own. Raises OSError, also if it
+    is a link."""
     refuse_link(Path(path))
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)  # a pipe may never open
 
