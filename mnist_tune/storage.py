@@ -98,23 +98,19 @@ def join(where: P, *names: str) -> P:
 
 
 def read(where: Place, patience_s: float = 0) -> bytes | None:
-    """Return the bytes of a file, or None if it does not exist. Requests that fail are retried for `patience_s`. Raises
-    OSError if it can't be read, or we can't find out whether it exists."""
-    try:
-        if isinstance(where, Path):
-            with open_file(where) as file:
-                return file.read()
-        return object_storage.read(where, patience_s=patience_s)[0]
-    except FileNotFoundError:
-        return None
+    """Return the bytes of a file, or None if it does not exist. `patience_s` is as in `open_file`. Raises OSError if it
+    can't be read, or we can't find out whether it exists."""
+    with suppress(FileNotFoundError), open_file(where, patience_s=patience_s) as file:
+        return file.read()
+    return None
 
 
-def open_file(where: Place, most: int = MOST_BYTES, links: bool = False) -> IO[bytes]:
-    """Open a file to read from; it can seek. It may be anybody's: reading a pipe or a device may never end. Raises
-    FileNotFoundError, or OSError if it can't be read, is larger than `most` bytes, or is a pipe, a device or (without
-    `links`) a link."""
+def open_file(where: Place, most: int = MOST_BYTES, links: bool = False, patience_s: float = 0) -> IO[bytes]:
+    """Open a file to read from; it can seek. It may be anybody's: reading a pipe or a device may never end. Requests
+    that fail are retried for `patience_s`. Raises FileNotFoundError, or OSError if it can't be read, is larger than
+    `most` bytes, or is a pipe, a device or (without `links`) a link."""
     if not isinstance(where, Path):
-        return io.BytesIO(object_storage.read(where, most)[0])
+        return io.BytesIO(object_storage.read(where, most, patience_s)[0])
 
     def opener(path: str, flags: int) -> int:
         file = os.open(path, flags | os.O_NONBLOCK) if links else no_link(path, flags)
@@ -130,8 +126,8 @@ def open_file(where: Place, most: int = MOST_BYTES, links: bool = False) -> IO[b
 
 def write(where: Place, content: bytes, patience_s: float = 0, sync: bool = False) -> None:
     """Replace a file atomically: if the process is killed, either the old file or the new one is there, complete. With
-    `sync`, a local file has survived a power cut, too, once this returns. `patience_s` is as in `read`. Raises OSError,
-    also if the file is a link."""
+    `sync`, a local file has survived a power cut, too, once this returns. `patience_s` is as in `open_file`. Raises
+    OSError, also if the file is a link."""
     if not isinstance(where, Path):
         object_storage.write(where, content, patience_s)
         return
