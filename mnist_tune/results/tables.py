@@ -278,7 +278,7 @@ def _read(folder: Path, where: Place) -> Tables:
         twice = trials["trial_id"].duplicated().any() or epochs.duplicated(["trial_id", "epoch"]).any()
         if twice or not {*trials["regime"], *trials["curve_regime"]} <= set(REGIMES):
             raise UserError(f"the tables in {folder} were not written by a sweep")
-        epochs = _without_unmeasured(epochs)
+        return Tables(folder, trials, _without_unmeasured(epochs), meta)
     except UserError as error:
         if isinstance(where, str):
             fetch_journal(where, folder)
@@ -286,7 +286,6 @@ def _read(folder: Path, where: Place) -> Tables:
             raise
         _log.warning("%s; the tables are made again from the journal", error)
         return tables(folder, meta)
-    return Tables(folder, trials, epochs, meta)
 
 
 def tables(path: Path, meta: dict[str, Any], running: bool | None = False) -> Tables:
