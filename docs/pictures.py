@@ -38,7 +38,7 @@ from mnist_tune.numbers import rate
 from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.data_facts import DATA, data_facts
 from mnist_tune.regimes.labels import REGIMES
-from mnist_tune.regimes.statistics import HALF, TREND, VISIBLE
+from mnist_tune.regimes.limits import HALF, TREND, VISIBLE
 from mnist_tune.reports.axes import Label, log_axis, place_labels
 from mnist_tune.reports.figures import save
 from mnist_tune.reports.styles import COLOURS, MARKERS

@@ -40,8 +40,8 @@ from mnist_tune import SweepOptions, TrialConfig, cli
 from mnist_tune.regimes.curve import curves_of
 from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.labels import label_trials
+from mnist_tune.regimes.limits import FAR, LEARNED, TREND
 from mnist_tune.regimes.replicates import clopper_pearson
-from mnist_tune.regimes.statistics import FAR, LEARNED, TREND
 from mnist_tune.tuning.early_stopping import RegimeStopping
 
 SETS = Path(__file__).parents[1] / "tests" / "regimes"

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from mnist_tune.regimes.curve import Curve
+from mnist_tune.regimes.limits import FAR, HALF, LEARNED, NEAR_BEST, TREND
 from mnist_tune.regimes.noise import SIGMAS
-from mnist_tune.regimes.statistics import FAR, HALF, LEARNED, NEAR_BEST, TREND, higher, late_pace, memorising
+from mnist_tune.regimes.statistics import higher, late_pace, memorising
 
 NINETY = 1.6449
 """Standard errors on either side of a 90% interval."""

@@ -20,17 +20,9 @@ from mnist_tune.regimes.divergence import PATIENCE
 from mnist_tune.regimes.families import SIBLINGS, setting, varied
 from mnist_tune.regimes.forecast import SOONEST, Forecast, epochs_to, forecast, reached, target_of
 from mnist_tune.regimes.learned_share import Loss, as_share, least_loss
+from mnist_tune.regimes.limits import CLEARLY, FAR, HALF, LEARNED, LEVEL, OFTEN, PLATEAU, TREND, VISIBLE
 from mnist_tune.regimes.noise import SIGMAS
 from mnist_tune.regimes.statistics import (
-    CLEARLY,
-    FAR,
-    HALF,
-    LEARNED,
-    LEVEL,
-    OFTEN,
-    PLATEAU,
-    TREND,
-    VISIBLE,
     drop,
     flat,
     hardly_begun,

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune.regimes.curve import Curve
+from mnist_tune.regimes.limits import PLATEAU, TREND, VISIBLE
 from mnist_tune.regimes.noise import SIGMAS, standard_error
-from mnist_tune.regimes.statistics import PLATEAU, TREND, VISIBLE
 
 LEAST_NOISE = VISIBLE / SIGMAS / math.sqrt(2)
 """The least standard error of a share: a difference that nobody sees in a curve is none."""

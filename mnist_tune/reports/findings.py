@@ -13,7 +13,7 @@ import pandas as pd
 
 from mnist_tune.numbers import counted, rate, spoken
 from mnist_tune.own_code.registry import NAMED_AGAIN, named_again
-from mnist_tune.regimes import statistics
+from mnist_tune.regimes import limits
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.edge_posterior import LEAST_OUTCOMES
 from mnist_tune.regimes.families import FAMILY, has, held_out
@@ -123,14 +123,14 @@ def notes(sweep: Tables) -> Iterator[str]:
     data, trials = data_facts(sweep.meta), sweep.trials
     targets = [data.with_wrong_labels(count).target for count in trials["label_noise"].unique()]
     if data.by_accuracy and (trials["epochs_run"] > 0).any() and None in targets:
-        less = f"less {statistics.NEAR_BEST * (1 - data.chance):.2g}"
+        less = f"less {limits.NEAR_BEST * (1 - data.chance):.2g}"
         less += ", or less three times its noise if that is more; see --target"
         target = f"; each network's is the accuracy of its best trial (median of three epochs), {less}"
         if trials["target"].isna().all():
             ended = trials[trials["epochs_run"].ge(trials["epochs_asked"]) & trials["regime"].ne("overfit")]
             accuracy = ended["train_accuracy"].fillna(ended[f"{held_out(trials)}_accuracy"])
             why = "no trial has learned enough to set one;"
-            if (data.learned(accuracy) >= statistics.LEARNED).any():
+            if (data.learned(accuracy) >= limits.LEARNED).any():
                 why = "the best trial, which would set one, has not levelled off; try more --epochs, or"
             target = f", and {why} see --target"
         yield f"no target is known for this data{' with wrong labels' * (data.target is not None)}{target}"

@@ -15,7 +15,7 @@ import pandas as pd
 from mnist_tune.numbers import counted, exactly, told_apart
 from mnist_tune.regimes.families import has, varied
 from mnist_tune.regimes.labels import LEFT
-from mnist_tune.regimes.statistics import FAR
+from mnist_tune.regimes.limits import FAR
 from mnist_tune.reports.view import Measure, View, words
 
 MANY = 60

@@ -20,7 +20,7 @@ from mnist_tune.regimes.divergence import finite_loss
 from mnist_tune.regimes.families import siblings_of
 from mnist_tune.regimes.histories import Histories
 from mnist_tune.regimes.labels import Family, Trial
-from mnist_tune.regimes.statistics import TREND
+from mnist_tune.regimes.limits import TREND
 from mnist_tune.trial import TrialConfig, own_id
 from mnist_tune.tuning.past import Past
 

@@ -10,7 +10,7 @@ from real_curves import SWEEPS, data_of, labelled
 
 from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.labels import curve_regime
-from mnist_tune.regimes.statistics import VISIBLE
+from mnist_tune.regimes.limits import VISIBLE
 
 
 def notebook_curves():
