@@ -14,15 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mnist_tune import storage
-from mnist_tune.data.files import (
-    CHECKSUMS,
-    UnavailableError,
-    checksum,
-    mnist_from_cache,
-    not_of_mnist,
-    read_mnist,
-    read_own_folder,
-)
+from mnist_tune.data.files import CHECKSUMS, UnavailableError, checksum, mnist_files, not_of_mnist, read_own_folder
 from mnist_tune.data.idx import DataError, read_idx
 from mnist_tune.data.own import NAMES, checked, order_note, read_npz, scale_note
 from mnist_tune.data.task_data import TaskData
@@ -171,10 +163,8 @@ def _loaded(name: Any, data_dir: Path | None) -> Dataset:
                 "four files with --data-dir"
             )
         return _fashion(folder or DEBIAN)
-    if folder is not None:
-        return _mnist(read_mnist(folder))
     try:
-        return _mnist(mnist_from_cache())
+        return _mnist(mnist_files(folder))
     except UnavailableError as error:
         if name is not None:
             raise

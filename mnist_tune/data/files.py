@@ -105,9 +105,12 @@ def read_mnist(folder: Path) -> dict[str, bytes]:
     return files
 
 
-def mnist_from_cache() -> dict[str, bytes]:
-    """Return the raw bytes of MNIST's four files, from the data folder. If one is missing or wrong, they are fetched
-    into it. Raises UnavailableError if no source delivers them, `UserError` if the folder is not writable."""
+def mnist_files(chosen: Path | None = None) -> dict[str, bytes]:
+    """Return the raw bytes of MNIST's four files, from a folder or, without one, from the data folder. If one is
+    missing or wrong there, they are fetched into it. Raises UnavailableError if no source delivers them, `UserError` if
+    the folder is not writable; DataError if they are not in the chosen one, or not right."""
+    if chosen is not None:
+        return read_mnist(chosen)
     with suppress(DataError):
         return read_mnist(data_folder())
     folder = data_folder(to_write=True)
