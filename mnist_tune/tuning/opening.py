@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
@@ -16,7 +16,7 @@ from mnist_tune import storage
 from mnist_tune.columns import OWN_SCORE
 from mnist_tune.data.dataset import Dataset, check_counts
 from mnist_tune.data.task_data import TaskData
-from mnist_tune.data_spec import ARRAYS, DataSpec, TaskSpec
+from mnist_tune.data_spec import ARRAYS, TaskSpec
 from mnist_tune.errors import UserError, redacted
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.machine import changed_versions, describe_environment
@@ -73,18 +73,17 @@ def open_sweep(
     `wanted` returns the trials to add, or to train longer. `templates` are what a `search` will propose, as far as it
     is known. What is `recorded` stands beside the options of a new sweep. The `data` are loaded unless they are given.
     """
+    check_session(options.cluster(), options.dashboard)
     where = options.place_to_resume()
     if where is not None:
         return _open_again(storage.absolute(where), options, wanted, search, data)
     if options.retry_errored and options.resume is None:
         raise UserError("--retry-errored resumes a sweep; name its folder: --resume DIR --retry-errored")
     trials = dict(wanted({}))
-    say, checked = options.say, [*trials.values(), *templates]
-    check_session(options.cluster(), options.dashboard)
+    checked = [*trials.values(), *templates]
     _check_names(checked, options)
     dataset = data or load_data(options, checked)
     spec = dataset.spec
-    _check(checked, dataset, options, trials.values())
     if isinstance(spec, TaskSpec) and spec.own_step and options.measures():
         raise UserError(f"--sharpness is that of a loss, and {spec.name} makes steps of its own; leave it out")
     ranked = (options.rank_by or "").partition(":")[0].removeprefix(OWN_SCORE)
@@ -93,18 +92,16 @@ def open_sweep(
         raise UserError(f"--rank-by {options.rank_by}: not every trial of {spec.name} has this score{known}")
     if options.target_loss is not None and spec.by_accuracy:
         raise UserError("--target-loss is for tasks without an accuracy; leave it out (networks have --target)")
-    used = _code(spec, checked)
-    if options.cluster() or options.lanes or used:  # these may be refused, so check before anything is written
-        options.start_ray()
-    if options.cluster():
+    if options.cluster():  # it may be refused, and so may lanes, so check before anything is written
         from mnist_tune.runtime.placement import refuse_unholdable
 
+        options.start_ray()
         refuse_unholdable(options.cpus_per_trial, options.execution)
-    if used and isinstance(dataset, Dataset):
-        check_networks(checked, dataset)
+    used = _check(checked, dataset, options, sum(trial.epochs for trial in trials.values()))
     if options.lanes:
         from mnist_tune.runtime.placement import find_device, lanes_that_fit
 
+        options.start_ray()
         lanes_that_fit(checked, spec, options.lanes, find_device(quiet=True), options.measures() is not None)
     folder = options.output or new_folder(Path("results") / name, f"{datetime.now():%Y-%m-%d_%H-%M-%S}")
     meta = {
@@ -119,7 +116,7 @@ def open_sweep(
         "code": used,
         "environment": describe_environment(),
     }
-    writer = SweepWriter(storage.absolute(storage.place(folder)), meta, say=say)
+    writer = SweepWriter(storage.absolute(storage.place(folder)), meta, say=options.say)
     return Opened(options, writer, Past(trials, open=trials), [dataset])
 
 
@@ -132,22 +129,25 @@ def _check_names(trials: Sequence[TrialConfig], options: SweepOptions) -> None:
 
 
 def _check(
-    trials: Sequence[TrialConfig], dataset: Dataset | TaskData, options: SweepOptions, all_: Iterable[TrialConfig]
-) -> None:
-    """Raise a `UserError` if trials don't fit to the data, or `all_` of a sweep have too many epochs. Say what is worth
-    a word."""
+    trials: Sequence[TrialConfig], dataset: Dataset | TaskData, options: SweepOptions, rows: int, known: Any = ()
+) -> list[dict[str, Any]]:
+    """Return what `sweep.json` keeps of the own code of some trials, but for code that it has, which is `known`. Say
+    what is worth a word. Raises `UserError` if the trials can't train on the data, or the whole sweep has too many
+    `rows`, which are its epochs."""
     check_counts(trials, dataset, options.train_evaluation)
-    if (rows := sum(trial.epochs for trial in all_)) > MOST_ROWS:
+    if rows > MOST_ROWS:
         raise UserError(f"{rows:,} epochs in all; at most {MOST_ROWS:,} can be read again: make several sweeps of them")
     _note(trials, dataset, options.say)
     if isinstance(dataset, Dataset):
         for network in {trial.architecture for trial in trials}:
             architecture(network, dataset.spec)
-
-
-def _code(spec: DataSpec | TaskSpec, trials: Sequence[TrialConfig]) -> list[dict[str, Any]]:
-    """Return what `sweep.json` keeps of the own code of some trials."""
-    return sources(names_in(*({spec.flag: one.architecture, "optimizer": one.optimizer} for one in trials)))
+    named = ({dataset.spec.flag: one.architecture, "optimizer": one.optimizer} for one in trials)
+    listed = {(one["flag"], one["name"]) for one in known}
+    code = [one for one in sources(names_in(*named)) if (one["flag"], one["name"]) not in listed]
+    if code and isinstance(dataset, Dataset):
+        options.start_ray()
+        check_networks(trials, dataset)
+    return code
 
 
 def now() -> str:
@@ -188,7 +188,6 @@ def _open_again(
         how = "run_search with resume=... and the same space, scheduler and searcher, from Python"
         raise UserError(f"{path} is {'not a search' if search else f'a search; resume it by {how}'}")
     before = meta["options"]
-    check_session(options.cluster(), options.dashboard)
     if before.get("address") not in (None, options.cluster()):
         now_on = f"the cluster at {options.cluster()}" if options.cluster() else "this machine"
         hint = f"--address {shlex.quote(str(before['address']))}"
@@ -212,13 +211,8 @@ def _open_again(
         more = wanted(known)
         new = [trial for trial_id, trial in more.items() if trial_id not in known]
         _check_names(new, options)
-        _check(new, dataset, options, (known | dict(more)).values())
-        listed = {(one["flag"], one["name"]) for one in meta.get("code", [])}
-        code = [one for one in _code(dataset.spec, new) if (one["flag"], one["name"]) not in listed]
-        if code and isinstance(dataset, Dataset):
-            options.start_ray()
-            check_networks(new, dataset)
-        meta["code"] = [*meta.get("code", []), *code]
+        rows, code = sum(trial.epochs for trial in (known | dict(more)).values()), meta.get("code", [])
+        meta["code"] = code + _check(new, dataset, options, rows, code)
         meta["trials"] |= {trial_id: trial.to_dict() for trial_id, trial in more.items()}
         plain = _plain(options, dataset).items()  # only now: what is refused must not be asked for again
         # One file: after a kill, either all is recorded that is asked for, or nothing.
