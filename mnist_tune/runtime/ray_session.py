@@ -29,7 +29,6 @@ QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # `check_metric` has; a trial that failed has no score of its task
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # sweeps resume from their own journal, not from Tune's state
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # Tune's actors have a runtime environment, so they can't use workers that Ray starts in advance.
@@ -210,20 +209,19 @@ def _line(error: Exception) -> str:
 
 
 @contextmanager
-def private_files() -> Iterator[None]:
-    """Let this process, and those that it starts, make files that only the user can read."""
+def private_files() -> Iterator[int]:
+    """Let this process, and those that it starts, make files that only the user can read. Gives the umask before."""
     before = os.umask(0o077)
     try:
-        yield
+        yield before
     finally:
         os.umask(before)
 
 
 def umask() -> int:
     """Return this process's umask."""
-    before = os.umask(0o077)
-    os.umask(before)
-    return before
+    with private_files() as usual:
+        return usual
 
 
 def make_token_private() -> None:
