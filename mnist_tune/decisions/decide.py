@@ -95,11 +95,10 @@ def decide_between(
 ) -> Sweep:
     """Decide, by default between the settings that the options name, and print nothing but progress. The `data` are
     loaded unless they are given."""
-    more: dict[str, Any] = {}
+    recorded = None
     if options.place_to_resume() is None:
-        options, settings, more, data = _contenders(options, settings, data)
-        more |= {CONTENDERS: [one.to_dict() for one in settings]}
-    opened = open_sweep(options.NAME, options, search=True, templates=settings, recorded=more, data=data)
+        options, settings, recorded, data = _contenders(options, settings, data)
+    opened = open_sweep(options.NAME, options, search=True, templates=settings, recorded=recorded, data=data)
     writer = opened.writer
     with writer:
         if writer.meta["options"]["at_a_time"] is None:
@@ -119,8 +118,8 @@ def _contenders(
     options: DecideOptions, settings: Sequence[TrialConfig], data: Dataset | TaskData | None
 ) -> tuple[DecideOptions, list[TrialConfig], dict[str, Any], Dataset | TaskData]:
     """Return the options with what follows from the sweep and the data, the settings to decide between (by default,
-    those that the options name), what is recorded of a sweep: the split by which it chose them; and the data. Raises
-    `UserError` if there are fewer than two settings, or the data are others."""
+    those that the options name), what is recorded: these, and the split by which a sweep chose them; and the data.
+    Raises `UserError` if there are fewer than two settings, or the data are others."""
     sweep = None
     if options.sweep is not None:
         options, settings, sweep = _of_sweep(options, options.sweep)
@@ -140,7 +139,8 @@ def _contenders(
     examples = f"{options.holdout} of {data.spec.train_images} training examples"
     said = f"comparing {len(settings)} settings on {examples}, which are held out"
     options.say(said + "; each epoch leaves out its last, smaller batch" * options.drop_last)
-    return options, settings, {"chosen_by": held_out(sweep.trials) if sweep else None}, data
+    recorded = {"chosen_by": held_out(sweep.trials) if sweep else None}
+    return options, settings, recorded | {CONTENDERS: [one.to_dict() for one in settings]}, data
 
 
 def _of_sweep(options: DecideOptions, folder: str | Path) -> tuple[DecideOptions, list[TrialConfig], Sweep]:

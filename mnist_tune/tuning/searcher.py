@@ -183,17 +183,13 @@ def drawn(space: Mapping[str, Any], samples: int, rng: np.random.Generator | Non
             yield TrialConfig(**variant["trial"])
 
 
-def refuse_what_none_searches(space: Mapping[str, Any]) -> None:
-    """Raise a `UserError` if a space has values that no searcher can learn about."""
-    for name, value in space.items():
-        if isinstance(value, (Mapping, Function)):
-            raise UserError(f"no searcher takes {name} as a tune.grid_search or tune.sample_from; give a tune.choice")
-
-
-def ends_of(space: Mapping[str, Any]) -> list[TrialConfig]:
+def ends_of(space: Mapping[str, Any], searched: bool) -> list[TrialConfig]:
     """Return trials in which each end of each range of a search space occurs, and each value of each choice. Where some
-    values follow from others, return one draw. Raises `UserError` if one of them can't train, or has no values."""
+    values follow from others, return one draw. Raises `UserError` if one of them can't train, or has no values, or none
+    that a searcher can learn about, if the space is `searched`."""
     for name, value in space.items():
+        if searched and isinstance(value, (Mapping, Function)):
+            raise UserError(f"no searcher takes {name} as a tune.grid_search or tune.sample_from; give a tune.choice")
         if isinstance(value, (Mapping, Categorical)) and not _ends(value):
             raise UserError(f"{name} has no values to choose from")
     one = next(drawn(space, 1, np.random.default_rng(0)))

@@ -75,8 +75,8 @@ def run_sweep(
     if isinstance(task, Task):
         register("task")(lambda: task)
     if task is not None:
-        names = "task" if isinstance(task, Task) else task
-        options = replace(options, task=(names,) if isinstance(names, str) else names)
+        names: Any = "task" if isinstance(task, Task) else task
+        options = replace(options, task=names)
     options = python_options(options)
     if options.task:
         trials = [replace(trial, architecture=name) for name in options.task for trial in trials]
@@ -165,17 +165,15 @@ def search(name: str, plan: Plan, options: SweepOptions, data: Dataset | TaskDat
     are loaded unless they are given."""
     from ray import tune
 
-    from mnist_tune.tuning.searcher import check_metric, drawn, ends_of, refuse_what_none_searches
+    from mnist_tune.tuning.searcher import check_metric, drawn, ends_of
 
     refuse_several_tasks(options)
     space, searcher, found = plan.space, plan.search_alg, list[TrialConfig]()
     if options.task:
         space = {"architecture": tune.choice([*options.task])} | space
     # What it may propose is refused before anything starts.
-    ends = ends_of(space)
-    if searcher:
-        refuse_what_none_searches(space)
-    else:
+    ends = ends_of(space, searcher is not None)
+    if not searcher:
         found = list(islice(drawn(space, plan.proposals), MOST_TRIALS + 1))
         refuse_too_many(len(found), f"samples={plan.proposals}")
     load_own(*ends, *found)

@@ -27,7 +27,14 @@ def load_data(options: SweepOptions, trials: Sequence[TrialConfig], sweep: Sweep
     """Load the data of a sweep, or have its tasks make them, once they were tried with the optimisers of some trials;
     Ray holds them then. JAX does not start in this process, which may fork. Raises `UserError` if they can't be loaded,
     differ from those of another `sweep`, or a task can't train."""
-    return _as_in(sweep, _made(options, trials) if options.task else options.load())
+    if not options.task:
+        return _as_in(sweep, options.load())
+    refuse_beside_task(options)
+    options.start_ray()
+    given = options.task, _different(trials), options.train_images, options.measures() is not None
+    without_examples, held = apart(_checked, *given, returns=2)
+    found: TaskData = returned(without_examples)[0]
+    return _as_in(sweep, replace(found, held=held))
 
 
 def load_here(options: Data, trials: Sequence[TrialConfig], sweep: Sweep | None = None) -> Dataset | TaskData:
@@ -47,15 +54,6 @@ def _as_in(sweep: Sweep | None, data: Loaded) -> Loaded:
         other = sweep.meta["dataset"]["name"]
         raise UserError(f"{sweep.path} was trained on other data ({other}); give it with --dataset or --data-dir")
     return data
-
-
-def _made(options: SweepOptions, trials: Sequence[TrialConfig]) -> TaskData:
-    refuse_beside_task(options)
-    options.start_ray()
-    given = options.task, _different(trials), options.train_images, options.measures() is not None
-    without_examples, held = apart(_checked, *given, returns=2)
-    found: TaskData = returned(without_examples)[0]
-    return replace(found, held=held)
 
 
 def _different(trials: Sequence[TrialConfig]) -> list[TrialConfig]:
