@@ -24,24 +24,23 @@ class NetworkSearch(OptunaSearch):  # type: ignore[misc]
     def __init__(self, networks: Mapping[str, Mapping[str, Any]], rates: Mapping[str, Any], **given: Any) -> None:
         super().__init__(**given)
         self._rates = rates if len({*map(str, rates.values())}) > 1 else {}
-        self._parts = networks
+        self._parts, self._kinds = networks, [*next(iter(networks.values()))]
         self._names = {tuple(parts.values()): name for name, parts in networks.items()}
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
         if self._rates:
             self._all = config["trial"]["learning_rate"].lower, config["trial"]["learning_rate"].upper
-        columns = zip(*self._names, strict=True)
-        parts = zip(next(iter(self._parts.values())), columns, strict=True)
-        apart = {name: tune.choice(list(dict.fromkeys(values))) for name, values in parts}
+        values = zip(self._kinds, zip(*self._names, strict=True), strict=True)
+        apart = {kind: tune.choice(list(dict.fromkeys(each))) for kind, each in values}
         others = {name: value for name, value in config["trial"].items() if name != "architecture"}
         return bool(super().set_search_properties(metric, mode, {"trial": others | apart}, **spec))
 
     def suggest(self, trial_id: str) -> Any:
         found = super().suggest(trial_id)
-        parts, trial = next(iter(self._parts.values())), found["trial"]
+        trial = found["trial"]
         if own := self._rates.get(trial["optimizer"]):
             trial["learning_rate"] = _moved(trial["learning_rate"], self._all, own)
-        found["trial"]["architecture"] = self._names[tuple(found["trial"].pop(name) for name in parts)]
+        trial["architecture"] = self._names[tuple(trial.pop(kind) for kind in self._kinds)]
         return found
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
