@@ -92,21 +92,16 @@ class _Search:
         return True
 
     def take_up(self) -> None:
-        """Take up the next trial's outcome. One that ended in an error says nothing."""
+        """Take up the next trial's outcome; those of a pilot together, at its end. An error says nothing."""
         self.taken += 1
+        new = self.pilot[-1:]
         if self.learned is None:
-            self.learned = self.asked.fixed_by(self.pilot)
-            for tried in self.pilot if self.learned else ():
-                self._add(*tried)
-        else:
-            self._add(*self.pilot[-1])
-
-    def _add(self, rate: float, row: Mapping[str, Any] | None) -> None:
-        assert self.learned is not None
-        if row is not None and rate >= self.learned.least:
-            learned = self.learned.holds(row)
-            self.posterior.add(math.log(rate), learned)
-            self.failed_epochs += [] if learned else [row["epoch"]]
+            self.learned, new = self.asked.fixed_by(self.pilot), self.pilot
+        for rate, row in new:
+            if self.learned is not None and row is not None and rate >= self.learned.least:
+                learned = self.learned.holds(row)
+                self.posterior.add(math.log(rate), learned)
+                self.failed_epochs += [] if learned else [row["epoch"]]
 
     def propose(self) -> TrialConfig:
         """Return the next trial."""
