@@ -231,7 +231,7 @@ def _open_again(
             say(f"{len(more) - len(asked_for)} trials are added, {longer} train for more epochs{also}")
         if again := retriable(journal.ends[trial_id].get("error") for trial_id in past.failed):
             say(f"{counted(again)} ended in an error; --retry-errored trains what failed again")
-        writer.last_epochs = past.last_epochs
+        writer.last_epochs = {trial_id: past.histories.last_epoch(trial_id) for trial_id in past.trials}
         saved = writer.saved()
         _remove_states_without_rows(writer, past, saved & past.open.keys())
         # What was proposed but never recorded goes: other trials will get these ids.
@@ -264,7 +264,7 @@ def _remove_states_without_rows(writer: SweepWriter, past: Past, trials: Set[str
     def check(trial_id: str) -> None:
         with suppress(UserError):  # the trial itself reports a damaged state
             state = Checkpoint.load(writer.state(trial_id))
-            if state and state.row["epoch"] > past.last_epochs.get(trial_id, 0) + 1:
+            if state and state.row["epoch"] > past.histories.last_epoch(trial_id) + 1:
                 storage.remove(writer.state(trial_id))
 
     with ThreadPoolExecutor(16) as threads:

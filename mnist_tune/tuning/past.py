@@ -32,8 +32,6 @@ class Past:
     """The last rows of those that have ended, with `stop_reason`, `scheduler_loss` and a task's own scores."""
     histories: Histories = field(init=False, default_factory=Histories)
     """What curves are made of, for all trials. Who hears first of a row, also of one that comes later, adds it."""
-    last_epochs: dict[str, int] = field(default_factory=dict)
-    """The epoch that each trial recorded last."""
     rows: pd.DataFrame | None = None
     """All rows in the order in which they were recorded; None in a new sweep, and once the trials run (`release`)."""
     retried: frozenset[str] = frozenset()
@@ -51,13 +49,12 @@ class Past:
         """Return the past of a sweep, which plans what a resume adds, or trains for more epochs."""
         trials = journal.known_trials(meta)
         last = journal.epochs.drop_duplicates("trial_id", keep="last").set_index("trial_id").to_dict("index")
-        epochs = {trial_id: row["epoch"] for trial_id, row in last.items()}
-        past = cls(trials, last_epochs=epochs, rows=journal.epochs, undecided=journal.undecided, is_resumed=True)
+        past = cls(trials, rows=journal.epochs, undecided=journal.undecided, is_resumed=True)
         past.retried = retried(meta["options"])
         for trial_id, trial in trials.items():
             reason = journal.ends[trial_id]["stop_reason"] if trial_id in journal.ends else "interrupted"
             # The last epoch is 0 if the trial's only row is a damaged line.
-            asked_for_more = reason == "completed" and epochs.get(trial_id, 0) < trial.epochs
+            asked_for_more = reason == "completed" and past.histories.last_epoch(trial_id) < trial.epochs
             if asked_for_more or reason in OPEN_REASONS:
                 past.open[trial_id] = trial
                 continue

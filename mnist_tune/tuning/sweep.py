@@ -205,7 +205,7 @@ def run_plan(opened: Opened, plan: Plan) -> Sweep:
     if not plan.samples:
         return Sweep.of(writer.finish(ended=writer.meta["ended"] or now()))
     total = sum(trial.epochs for trial in plan.trials.values()) + plan.proposals * plan.epochs
-    done = sum(past.last_epochs.get(trial_id, 0) for trial_id in past.open)
+    done = sum(past.histories.last_epoch(trial_id) for trial_id in past.open)
     start = time.monotonic()
     again = f"no finished epoch is lost, resume with: {resume_command(writer.meta, writer.where)}"
     with writer, variables(QUIET), ExitStack() as context:

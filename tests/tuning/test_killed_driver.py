@@ -54,7 +54,7 @@ class Driver:
         self.writer.meta["dataset"] = recorded_data("mnist")
         if resume:
             past = Past.of(read_journal(self.writer.path), self.writer.meta)
-            self.writer.last_epochs = past.last_epochs
+            self.writer.last_epochs = {i: past.histories.last_epoch(i) for i in past.trials}
         else:
             past = Past(open=TRIALS)
             for trial_id, config in TRIALS.items():
@@ -70,13 +70,13 @@ class Driver:
 
         self.writer._append = append_or_die
         self.recorder = Recorder(self.writer, ProgressView(7, 70, 0, quiet=True), past.open, past, scheduler)
-        made, options = [], SweepOptions(scheduler=scheduler, grace_period=5)
+        made, opened = [], Opened(SweepOptions(scheduler=scheduler, grace_period=5), self.writer, past, [])
         placement = Placement({"CPU": 2}, WorkerSettings("states"))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(tuner.ray, "cluster_resources", lambda: {})
+            patch.setattr(tuner.ray, "cluster_resources", dict)
+            patch.setattr(tuner.ray, "nodes", list)
             patch.setattr(tuner, "NodeWatch", lambda quiet: "watch")
             patch.setattr(tuner.tune, "Tuner", lambda trainable, **of: made.append(of["tune_config"].scheduler))
-            opened = Opened(options, self.writer, past, [])
             tuner.make_tuner(opened, Plan(past.open), placement, ["data"], self.recorder)
         [self.scheduler] = made
         self.trials = {
