@@ -44,10 +44,8 @@ def find_device(quiet: bool) -> Device:
     are busy, or the cluster started no node in time."""
     _wait_for_a_node(quiet)
     cluster = ray.cluster_resources()
-    if cluster.get("GPU"):
-        memory = _gpu_memory(ray.get_runtime_context().get_node_id())
-        if memory is not None:
-            return Device("GPU", MEMORY_SHARE * memory)
+    if cluster.get("GPU") and (memory := _gpu_memory(ray.get_runtime_context().get_node_id())) is not None:
+        return Device("GPU", MEMORY_SHARE * memory)
     return Device("CPU", MEMORY_SHARE * float(cluster["memory"] / max(cluster.get("CPU", 1), 1)))
 
 
