@@ -48,6 +48,9 @@ DASHES = {"oscillating": ("dashed", (6, 2.5)), "diverged": ("dotted", (2, 2.5))}
 LETTER, BOLD = 7.0, 7.9
 """The width of a letter, and of a bold one, in points."""
 
+WHOLE = {"integer": True, "min_n_ticks": 1}
+"""How ticks are found that are whole numbers."""
+
 MOST_MARKS = 1000
 """The most trials that are drawn by each setting."""
 
@@ -111,11 +114,11 @@ def frame(
     axes.set_label(printable(title))
     for which, along in (("x", x), ("y", y)):
         axes.set(**{f"{which}scale": "log" if along.log else "linear", f"{which}lim": along.ends})
-    for at, text in (ticks(x, wide, 48) if x_ticks is None else x_ticks).items():
+    for at, text in (ticks(x, wide / 48) if x_ticks is None else x_ticks).items():
         write(axes, (x.share(at), 0), text, (0, -16), ha="center")
     shares = {y.share(at): text for at, text in (marked or {}).items()}
     lines(axes, [[(0, at), (1, at)] for at in shares], colors=DIM, lw=1, ls=(0, (1, 3)), transform=axes.transAxes)
-    found = ticks(y, tall, 20 if y.log else 28) if y_ticks is None else y_ticks
+    found = ticks(y, tall / (20 if y.log else 28)) if y_ticks is None else y_ticks
     clear = (at for at in found if all(abs(y.share(at) - one) * tall > LETTERS for one in shares))
     grid = {y.share(at): found[at] for at in clear}
     lines(axes, [[(0, at), (1, at)] for at in grid], colors=RULE, lw=1, zorder=0, transform=axes.transAxes)
@@ -125,17 +128,11 @@ def frame(
     return axes
 
 
-def ticks(along: Axis, size: float, room: float) -> dict[float, str]:
-    """Return round numbers on an axis of this size, as many as have room, and how they are written."""
-    most = max(int(size / room), 2)
-    found = log_ticks(*along[:2], most) if along.log else MaxNLocator(most).tick_values(*along[:2])
+def ticks(along: Axis, most: float, **how: Any) -> dict[float, str]:
+    """Return at most so many round numbers on an axis, but two or more, and how they are written."""
+    most = max(int(most), 2)
+    found = log_ticks(*along[:2], most) if along.log else MaxNLocator(most, **how).tick_values(*along[:2])
     return {one: f"{1 - one if along.accuracy else one:.7g}" for one in found if along.low <= one <= along.high}
-
-
-def whole(low: float, high: float, most: int = 6) -> dict[float, str]:
-    """Return whole numbers on an axis, and how they are written."""
-    found = MaxNLocator(most, integer=True, min_n_ticks=1).tick_values(low, high)
-    return {one: f"{one:.0f}" for one in found if low <= one <= high}
 
 
 def write(axes: Any, place: Pair, text: str, away: Pair = (0, 0), at: Any = "axes fraction", **look: Any) -> Any:
@@ -258,7 +255,7 @@ def by_setting(view: View, sweep: int, of: Setting, figure: Any, one: Measure) -
     room = int((extent(figure)[0] - LEFT) / max(len(of.groups), 1) / LETTER)
     said = {float(at): shorter(name, room) for at, name in enumerate(of.groups)} or None
     if of.name == "rank":
-        said = whole(1, of.axis.high, 10)
+        said = ticks(of.axis._replace(low=1), 10, **WHOLE)
     axes = frame(figure, f"{one.title} by {words(of.name)}{some}", of.axis, one.axis, one.marked, said)
     marks(axes, of.places[trials.index], view.heights[one.column][trials.index], trials, area(len(trials)), 0.85)
     place = np.array([of.places[rows].mean() for rows in view.settings["trials"]])
@@ -328,7 +325,7 @@ def curves_by_epoch(view: View, sweep: int, figure: Any, one: Measure) -> None:
     wide = 34 + LETTER * max((len(name[number]) for number in named), default=0)
     inside = extent(figure)[0] - LEFT - RIGHT - 8
     x = Axis(1 - 8 * (last - 1) / (inside - wide), last + wide * (last - 1) / (inside - wide), False)
-    at = whole(1, last) | ({1.0: "1"} if last < 12 else {})
+    at = ticks(Axis(1, last, False), 6, **WHOLE) | ({1.0: "1"} if last < 12 else {})
     axes = frame(figure, f"{one.title} by epoch" + names_are(view, sweep) * in_full, x, one.axis, one.marked, at)
     axes.set_gid("curves")
     shown = {*trials.index[role != ""], *evenly(trials.index, MOST_CURVES - (role != "").sum())}

@@ -20,6 +20,8 @@ VARIABLES = {light: name for name, (light, _) in SHADES.items()}
 FONT = {"font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "svg.fonttype": "none"}
 """Text stays text, and is measured in a font that matplotlib brings along."""
 
+FONT_PARTS = {"font-size": r"([\d.]+)px", "font-weight": r"^(\d+|bold) "}
+
 
 def tagged(artist: Any, kind: str, which: str, numbers: Iterable[Any]) -> Any:
     """Name an artist so that on a page each of its elements knows what it stands for: trials (`which` is "t") or
@@ -87,7 +89,7 @@ def _attributes(found: dict[str, str]) -> Iterator[tuple[str, str]]:
         if name == "style":
             for key, _, said in (part.strip().partition(": ") for part in value.split(";")):
                 if key == "font":  # as "700 12px 'DejaVu Sans', sans-serif"
-                    yield from _font(said)
+                    yield from ((of, found[1]) for of, form in FONT_PARTS.items() if (found := re.search(form, said)))
                 elif key and key != "font-family":
                     yield key, f"var(--{VARIABLES[said]})" if said in VARIABLES else said
         elif name == "transform" and "rotate(-0" in value:
@@ -96,9 +98,3 @@ def _attributes(found: dict[str, str]) -> Iterator[tuple[str, str]]:
             yield name, re.sub(r"(\.\d)\d+", r"\1", " ".join(value.split()))
         elif name not in ("id", "clip-path") or re.fullmatch(r"[mp][0-9a-f]{10}|C\w+_[0-9a-f]{10}", value):
             yield name, value
-
-
-def _font(said: str) -> Iterator[tuple[str, str]]:
-    for name, form in (("font-size", r"([\d.]+)px"), ("font-weight", r"^(\d+|bold) ")):
-        if found := re.search(form, said):
-            yield name, found[1]

@@ -38,8 +38,8 @@ def test_ticks_of_several_decades_are_about_as_far_apart_as_if_evenly_spread():
 
 
 def test_large_numbers_on_an_axis_are_short_and_accuracies_have_all_their_digits():
-    assert max(map(len, ticks(Axis(0.1, 2e11), 300, 20).values())) == 7
-    assert "0.9999995" in ticks(Axis(4e-7, 1e-6, accuracy=True), 300, 20).values()
+    assert max(map(len, ticks(Axis(0.1, 2e11), 15).values())) == 7
+    assert "0.9999995" in ticks(Axis(4e-7, 1e-6, accuracy=True), 15).values()
 
 
 def test_of_many_decades_powers_of_ten_have_numbers():
