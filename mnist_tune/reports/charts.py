@@ -7,7 +7,7 @@ A chart is a function that draws into a figure, or a part of one. What readers c
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -100,13 +100,9 @@ def extent(of: Any) -> Pair:
     return float(of.bbox.width) * 72 / of.figure.dpi, float(of.bbox.height) * 72 / of.figure.dpi
 
 
-def frame(
-    figure: Any, title: str, x: Axis, y: Axis, marked: Mapping[float, str] | None = None,
-    x_ticks: Mapping[float, str] | None = None, y_ticks: Mapping[float, str] | None = None,
-    left: float = LEFT, bottom: float = BOTTOM,
-) -> Any:  # fmt: skip
-    """Return new axes in a figure, with a title, faint lines and round ticks, or these ones. Heights that are `marked`
-    have a dotted line. It is drawn by hand: matplotlib's own axes take twice as long."""
+def frame(figure: Any, title: str, x: Axis, y: Axis, left: float = LEFT, bottom: float = BOTTOM) -> Any:
+    """Return new axes in a figure, with a title, ticks, and faint lines at those on the left; these are dotted at what
+    is marked. They are drawn by hand: matplotlib's own axes take twice as long."""
     w, h = extent(figure)
     wide, tall = w - left - RIGHT, h - TOP - bottom
     axes = figure.add_axes((left / w, bottom / h, wide / w, tall / h))
@@ -114,11 +110,11 @@ def frame(
     axes.set_label(printable(title))
     for which, along in (("x", x), ("y", y)):
         axes.set(**{f"{which}scale": "log" if along.log else "linear", f"{which}lim": along.ends})
-    for at, text in (ticks(x, wide / 48) if x_ticks is None else x_ticks).items():
+    for at, text in (x.ticks or ticks(x, wide / 48)).items():
         write(axes, (x.share(at), 0), text, (0, -16), ha="center")
-    shares = {y.share(at): text for at, text in (marked or {}).items()}
+    shares = {y.share(at): text for at, text in (y.marked or {}).items()}
     lines(axes, [[(0, at), (1, at)] for at in shares], colors=DIM, lw=1, ls=(0, (1, 3)), transform=axes.transAxes)
-    found = ticks(y, tall / (20 if y.log else 28)) if y_ticks is None else y_ticks
+    found = y.ticks or ticks(y, tall / (20 if y.log else 28))
     clear = (at for at in found if all(abs(y.share(at) - one) * tall > LETTERS for one in shares))
     grid = {y.share(at): found[at] for at in clear}
     lines(axes, [[(0, at), (1, at)] for at in grid], colors=RULE, lw=1, zorder=0, transform=axes.transAxes)
@@ -214,7 +210,7 @@ def by_rate(view: View, sweep: int, figure: Any, one: Measure, within: Pair = (0
     if wide:  # room for the names of the lines
         x = x._replace(high=x.high * (x.high / x.low) ** (wide / (width - LEFT - wide)))
         title += f"; lines: {shorter(', '.join(map(words, view.differ[sweep])), 40)}" * (width > NARROW)
-    axes = frame(figure, title, x, one.axis, one.marked)
+    axes = frame(figure, title, x, one.axis)
     means, rate_of = view.means[one.column], view.settings["learning_rate"].to_numpy()
     ends, beyond = [], math.inf
     for name, look, part in families:
@@ -241,7 +237,7 @@ def by_rate(view: View, sweep: int, figure: Any, one: Measure, within: Pair = (0
             style = {"marker": "_", "mew": 2, "color": LOOKS[look], "zorder": 4}
             dots(axes, at, middle, (f"mean {look}", "s", part.index), 110, **style)
     size = area(len(trials)) * (0.4 if seeds else 1)
-    marks(axes, trials["learning_rate"], view.heights[one.column][trials.index], trials, size, 0.85)
+    marks(axes, trials["learning_rate"], one.place(one.of(view.trials)[trials.index]), trials, size, 0.85)
     best_and_rivals(view, axes, settings, rate_of, one, 240, beyond)
     waiting = own[own["epochs_run"] == 0]["learning_rate"]
     dots(axes, waiting, [one.axis.ends[0]] * len(waiting), marker="o", mfc="none", mec=DIM, mew=1.2)
@@ -252,12 +248,14 @@ def by_setting(view: View, sweep: int, of: Setting, figure: Any, one: Measure) -
     trials, settings = view.drawn(sweep), view.settings[view.settings["sweep"] == sweep]
     some = f", {MOST_MARKS:,} of {len(trials):,} trials" * (len(trials) > MOST_MARKS)
     trials = trials.loc[evenly(trials.index, MOST_MARKS)]
-    room = int((extent(figure)[0] - LEFT) / max(len(of.groups), 1) / LETTER)
-    said = {float(at): shorter(name, room) for at, name in enumerate(of.groups)} or None
+    groups = of.axis.ticks or {}
+    room = int((extent(figure)[0] - LEFT) / max(len(groups), 1) / LETTER)
+    said = {at: shorter(name, room) for at, name in groups.items()}
     if of.name == "rank":
         said = ticks(of.axis._replace(low=1), 10, **WHOLE)
-    axes = frame(figure, f"{one.title} by {words(of.name)}{some}", of.axis, one.axis, one.marked, said)
-    marks(axes, of.places[trials.index], view.heights[one.column][trials.index], trials, area(len(trials)), 0.85)
+    axes = frame(figure, f"{one.title} by {words(of.name)}{some}", of.axis._replace(ticks=said), one.axis)
+    heights, size = one.place(one.of(view.trials)[trials.index]), area(len(trials))
+    marks(axes, of.places[trials.index], heights, trials, size, 0.85)
     place = np.array([of.places[rows].mean() for rows in view.settings["trials"]])
     best_and_rivals(view, axes, settings, place, one, 160)
     legend(axes, trials)
@@ -324,9 +322,9 @@ def curves_by_epoch(view: View, sweep: int, figure: Any, one: Measure) -> None:
     name = settings["name" if in_full else "rate"].map(lambda said: shorter(said, 24)).map(printable)
     wide = 34 + LETTER * max((len(name[number]) for number in named), default=0)
     inside = extent(figure)[0] - LEFT - RIGHT - 8
-    x = Axis(1 - 8 * (last - 1) / (inside - wide), last + wide * (last - 1) / (inside - wide), False)
     at = ticks(Axis(1, last, False), 6, **WHOLE) | ({1.0: "1"} if last < 12 else {})
-    axes = frame(figure, f"{one.title} by epoch" + names_are(view, sweep) * in_full, x, one.axis, one.marked, at)
+    x = Axis(1 - 8 * (last - 1) / (inside - wide), last + wide * (last - 1) / (inside - wide), False, ticks=at)
+    axes = frame(figure, f"{one.title} by epoch" + names_are(view, sweep) * in_full, x, one.axis)
     axes.set_gid("curves")
     shown = {*trials.index[role != ""], *evenly(trials.index, MOST_CURVES - (role != "").sum())}
     trials = trials.assign(near=role != "")[trials.index.isin(shown) & np.isfinite(curves[trials.index]).any(1)]
@@ -368,9 +366,9 @@ def gaps(view: View, sweep: int, contest: Contest, figure: Any, one: Measure) ->
     ends = np.array([worse[k] for k in rows if k != best and np.isfinite(worse[k]).all()] or [[-0.01, 0, 0.01]])
     left = min(14 + LETTER * max(len(names[k]) for k in rows), 0.42 * extent(figure)[0])
     x = Axis.of([0, *ends.ravel()], False, 0.001 if ranking.is_accuracy else 1e-9)
-    y, title = Axis(len(rows) - 0.4, -0.6, False), f"{ranking.word} {'above' if ranking.less else 'below'} the best"
     said = {float(place): shorter(names[k], int((left - 10) / LETTER)) for place, k in enumerate(rows)}
-    axes = frame(figure, title + names_are(view, sweep), x, y, y_ticks=said, left=left)
+    title = f"{ranking.word} {'above' if ranking.less else 'below'} the best" + names_are(view, sweep)
+    axes = frame(figure, title, x, Axis(len(rows) - 0.4, -0.6, False, ticks=said), left)
     axes.axvline(0, color=DIM, lw=1, zorder=1)
     crossed = False
     for place, k in enumerate(rows):
@@ -381,7 +379,7 @@ def gaps(view: View, sweep: int, contest: Contest, figure: Any, one: Measure) ->
             tag = "bar", "s", [number[k]]
             lines(axes, [[(low, place), (high, place)]], tag, colors=colour, lw=5, alpha=0.35)
         if mean > x.high:  # of one that left early
-            write(axes, (1, y.share(place)), f"{ranking.difference(mean)} →", (0, -4), ha="right")
+            write(axes, (1, place), f"{ranking.difference(mean)} →", (0, -4), ("axes fraction", "data"), ha="right")
         else:
             crossed |= not near
             dots(axes, [mean], [place], ("mark", "s", [number[k]]), 70, marker="o" if near else "X", color=colour)
@@ -398,9 +396,9 @@ def edge_chart(trials: pd.DataFrame, edge: MeasuredEdge, figure: Any, one: Measu
     found, bottom, tried = edge.rate(0.5), 47, [*edge.outcomes["learning_rate"], edge.expected]
     if 0 < found.median < math.inf:
         tried += [found.median / 3, found.median * 3]
-    x, y = Axis(min(tried) / 1.1, max(tried) * 1.1), Axis(-0.06, 1.06, False)
-    shares = {0.0: "0%", 0.5: "50%", 1.0: "100%"}
-    axes = frame(figure, f"share of seeds that learn: {edge.title}", x, y, y_ticks=shares, bottom=bottom)
+    x = Axis(min(tried) / 1.1, max(tried) * 1.1)
+    y = Axis(-0.06, 1.06, False, ticks={0.0: "0%", 0.5: "50%", 1.0: "100%"})
+    axes = frame(figure, f"share of seeds that learn: {edge.title}", x, y, bottom=bottom)
     if edge.is_bracketed:
         rates = np.geomspace(x.low, x.high, 200)
         low, middle, high = edge.posterior.band(np.log(rates))

@@ -89,7 +89,7 @@ def _attributes(found: dict[str, str]) -> Iterator[tuple[str, str]]:
         if name == "style":
             for key, _, said in (part.strip().partition(": ") for part in value.split(";")):
                 if key == "font":  # as "700 12px 'DejaVu Sans', sans-serif"
-                    yield from ((of, found[1]) for of, form in FONT_PARTS.items() if (found := re.search(form, said)))
+                    yield from ((of, one[1]) for of, form in FONT_PARTS.items() if (one := re.search(form, said)))
                 elif key and key != "font-family":
                     yield key, f"var(--{VARIABLES[said]})" if said in VARIABLES else said
         elif name == "transform" and "rotate(-0" in value:

@@ -61,6 +61,10 @@ class Axis(NamedTuple):
     log: bool = True
     accuracy: bool = False
     """Whether it is one of errors, which are written as accuracies: the smaller the error, the higher it lies."""
+    ticks: dict[float, str] | None = None
+    """What is written along it, if that is not round numbers."""
+    marked: dict[float, str] | None = None
+    """Heights that have a line, and what is written there: where guessing is, or what is off the scale."""
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -93,8 +97,6 @@ class Measure(NamedTuple):
     column: str
     """The column of `trials` and `epochs` that it comes from."""
     axis: Axis
-    marked: dict[float, str]
-    """Heights that have a line, and what is written there: where guessing is, or what is off the scale."""
 
     def place(self, values: np.ndarray) -> np.ndarray:
         """Return the heights of values: what is off the scale lies at its end, as do losses that are not finite."""
@@ -116,9 +118,8 @@ class Setting(NamedTuple):
 
     name: str
     places: np.ndarray
-    groups: list[str]
-    """The names of the places 0, 1, 2, ...; empty if the axis is one of numbers."""
     axis: Axis
+    """Its ticks are the groups at the places 0, 1, 2, ..., unless it is one of numbers."""
 
 
 def kind_of(column: str) -> str:
@@ -235,11 +236,6 @@ class View:
         return epochs[epochs["row"] >= 0]
 
     @cached_property
-    def split(self) -> str:
-        """The images on which trials are judged: those held out, or the test set if some trial held none out."""
-        return held_out(self.trials)
-
-    @cached_property
     def running(self) -> bool:
         """Whether a sweep is still running, so that the page will change."""
         return bool(self.trials["stop_reason"].isin(LIVE_REASONS).any())
@@ -247,12 +243,13 @@ class View:
     @cached_property
     def known(self) -> list[Measure]:
         """Accuracies, losses, and a task's own scores of which some epoch has a finite one; first the scores by which
-        settings are ranked. The first accuracy is that on the images of `split`. Losses are the training loss and,
-        where no accuracy is known or they are those of tokens, before it that of the images or tokens by which trials
-        are judged."""
-        splits, unit = sorted(SPLITS, key=lambda name: name != self.split), ", nats per token" * self.of_tokens
+        settings are ranked. The first accuracy is that on the images by which trials are judged (`held_out`). Losses
+        are the training loss and, where no accuracy is known or they are those of tokens, before it that of the images
+        or tokens by which trials are judged."""
+        split, unit = held_out(self.trials), ", nats per token" * self.of_tokens
+        splits = sorted(SPLITS, key=lambda name: name != split)
         found = [self._measure(f"{SPLITS[one]} accuracy", f"{one}_accuracy") for one in splits]
-        judged = [self.split] * (self.of_tokens or not any(found))
+        judged = [split] * (self.of_tokens or not any(found))
         found += [self._measure(f"{SPLITS[one]} loss{unit}", f"{one}_loss") for one in (*judged, "train")]
         own = (name for name in self.epochs if name.startswith(OWN_SCORE))
         found += [self._measure(words(name.removeprefix(OWN_SCORE)), name) for name in own]
@@ -291,15 +288,15 @@ class View:
             facts = [data_facts(sweep.meta) for sweep in self.sweeps]
             guess, errors = 1 - facts[0].chance, np.maximum(1 - known, 0.5 / max(one.test_images for one in facts))
             high = min(1.2 * max(errors.max(), guess), 1.15)
-            axis = Axis(min(0.6 * errors.min(), high / 20), high, accuracy=True)
-            return Measure(title, column, axis, {guess: "guess"})
+            axis = Axis(min(0.6 * errors.min(), high / 20), high, accuracy=True, marked={guess: "guess"})
+            return Measure(title, column, axis)
         untrained = self.epochs.get("untrained_loss", pd.Series(dtype=float)).dropna().astype(float).median()
         log, loss = bool((known > 0).all()), kind_of(column) == "loss" and bool(untrained > 0)
         most = (BEYOND if log else 1) * untrained if loss else math.inf
         axis = Axis.of(known[known <= most] if (known <= most).any() else [most], log, 1 if log else 0.1)
         last = self.trials.loc[self.trials["epochs_run"] > 0, column].to_numpy(float, na_value=math.nan)
-        marked = {axis.high: f"> {axis.high:.2g}"} if loss and not (last <= most).all() else {}
-        return Measure(title, column, axis, marked)
+        marked = {axis.high: f"> {axis.high:.2g}"} if loss and not (last <= most).all() else None
+        return Measure(title, column, axis._replace(marked=marked))
 
     @cached_property
     def kept_epochs(self) -> np.ndarray:
@@ -317,12 +314,6 @@ class View:
             found[one.column] = np.full((len(self.trials), len(self.kept_epochs)), np.nan)
             found[one.column][row[known], column[known]] = one.place(one.of(self.epochs))[known]
         return found
-
-    @cached_property
-    def heights(self) -> dict[str, np.ndarray]:
-        """The height of each trial by measure; NaN if it finished no epoch."""
-        begun = self.trials["epochs_run"].to_numpy() > 0
-        return {one.column: np.where(begun, one.place(one.of(self.trials)), math.nan) for one in self.measures}
 
     @cached_property
     def settings(self) -> pd.DataFrame:
@@ -378,7 +369,7 @@ class View:
         wide[self.settings["rate"].str.contains("–")] = math.nan
         if one in self.accuracies[:1]:
             first = self.trials.iloc[[rows[0] for rows in self.settings["trials"]]]
-            images = independent_answers_of(first, data_facts(self.sweeps[0].meta), self.split)
+            images = independent_answers_of(first, data_facts(self.sweeps[0].meta), held_out(self.trials))
             alone = self.settings["trials"].map(len).eq(1).to_numpy() & first["competes"].to_numpy()
             wide[alone] = Z * accuracy_noise(one.of(first), images)[alone]
         return np.column_stack([middle - wide, middle, middle + wide])
@@ -389,7 +380,7 @@ class View:
         own = self.trials[self.trials["sweep"] == sweep]
         found = [self._setting(name) for name in ("learning_rate", *self.differ[sweep]) if own[name].nunique() > 1]
         rank = (self.trials["setting"] - own["setting"].min() + 1).to_numpy(float)
-        return [Setting("rank", rank, [], Axis.of([1, own["setting"].nunique()], False, 1)), *found]
+        return [Setting("rank", rank, Axis.of([1, own["setting"].nunique()], False, 1)), *found]
 
     def _setting(self, name: str) -> Setting:
         values = self.trials[name]
@@ -397,11 +388,11 @@ class View:
         if numeric and (values.nunique() > MOST_GROUPS or name == "learning_rate"):
             numbers = values.to_numpy(float)
             log = bool(numbers.min() > 0 and numbers.max() >= 10 * numbers.min())
-            return Setting(name, numbers, [], Axis.of(numbers, log))
+            return Setting(name, numbers, Axis.of(numbers, log))
         codes, groups = pd.factorize(values, sort=True)
         spread = np.arange(len(codes)) * 0.618034 % 1 - 0.5  # evenly within a group, by the golden ratio
-        said = [exactly(one.item() if hasattr(one, "item") else one) for one in groups]
-        return Setting(name, codes + 0.5 * spread, said, Axis(-0.6, len(groups) - 0.4, False))
+        said = {float(at): exactly(one.item() if hasattr(one, "item") else one) for at, one in enumerate(groups)}
+        return Setting(name, codes + 0.5 * spread, Axis(-0.6, len(groups) - 0.4, False, ticks=said))
 
     @cached_property
     def points(self) -> pd.DataFrame:
