@@ -88,18 +88,18 @@ def answer(sweep: Tables, where: str = "") -> Answer:
     waits = sweep.meta["ended"] is None or sweep.trials["stop_reason"].isin((*LIVE_REASONS, *OPEN_REASONS)).any()
     more = () if waits else found.questions  # what has not ended comes first, and may be the best
     asked = dict.fromkeys((*left_over(sweep, where), *more))
-    return replace(found, questions=tuple(asked)[:3])
+    lines = filter(None, (so_far(sweep.trials), *found.lines))
+    return replace(found, lines=tuple(lines), questions=tuple(asked)[:3])
 
 
 def _answer(sweep: Tables, where: str) -> Answer:
     trials = sweep.trials
-    running = [so_far(trials)] * bool(so_far(trials))
     if (contest := sweep.decision) is not None:
-        return _decided(sweep, contest, where, running)
+        return _decided(sweep, contest, where)
     if not (trials["epochs_run"] > 0).any():
-        return Answer("No trial has finished an epoch", tuple(running))
+        return Answer("No trial has finished an epoch")
     if sweep.edges():
-        return _measured(sweep, where, running)
+        return _measured(sweep, where)
     best = sweep.best()
     if best.empty:
         changed = len(sweep.steady) < len(trials)
@@ -107,16 +107,15 @@ def _answer(sweep: Tables, where: str) -> Answer:
         if sweep.steady["stop_reason"].eq("completed").any():
             which = "stayed unchanged and " * changed
             head = f"No setting that {which}ran all its epochs did better than guessing"
-        said, asked = (*running, *_facts(sweep, best)), tuple(_questions(sweep, where, best))
-        return Answer(head, said, tuple(_ranges(sweep)), asked)
+        return Answer(head, tuple(_facts(sweep, best)), tuple(_ranges(sweep)), tuple(_questions(sweep, where, best)))
     names, key, facts = named(best, trials), keys(best), data_facts(sweep.meta)
     ranking, tasks = facts.ranking, trials["architecture"].nunique()
     if tasks > 1 and not facts.compares_tasks:
         each = best.drop_duplicates("architecture")
         split, scores_of = SPLITS[held_out(trials)], each["accuracy"].map(ranking.number)
-        lines = [f"{names[k]}: {split} loss {score}" for k, score in scores_of.items()]
+        said = tuple(f"{names[k]}: {split} loss {score}" for k, score in scores_of.items())
         head = f"A best setting is known for {len(each)} of {tasks} tasks"
-        return Answer(head, (*running, *lines), (), tuple(_questions(sweep, where, best[:0])), rivals=tuple(keys(each)))
+        return Answer(head, said, (), tuple(_questions(sweep, where, best[:0])), rivals=tuple(keys(each)))
     seeds, accuracy, first = int(best["seeds"].iloc[0]), best["accuracy"].iloc[0], 0
     tried = len({*keys(sweep.steady[outcomes(sweep.steady, facts) != MISSING])})
     how = f"best of {tried}" + f", mean of {seeds} seeds" * (seeds > 1) if tried > 1 else counted(seeds, "seed")
@@ -128,12 +127,12 @@ def _answer(sweep: Tables, where: str) -> Answer:
         first, accuracy = int(contest.decision.leader), float(scores(sweep.final, contest, "validation").mean())
         how = f"of {tried}, the best {len(contest.settings)} compared on fresh seeds"
         close, is_open = np.flatnonzero(contest.decision.rivals).tolist(), not contest.settled
-        lines, wrong = list(decided(sweep.final, contest)), warning(trials_of_leader(sweep.final, contest))
+        lines, wrong = [*decided(sweep.final, contest)], warning(trials_of_leader(sweep.final, contest))
     else:
         stopped = not sweep.steady["stop_reason"].isin(("completed", "diverged", *UNDECIDED_REASONS)).all()
-        unfinished = sweep.trials["stop_reason"].isin(OPEN_REASONS).any()
+        is_open = trials["stop_reason"].isin((*LIVE_REASONS, *OPEN_REASONS)).any()
         how_failed = "failed" + " or stopped early" * bool(stopped)
-        lines, is_open = ["; ".join(how_sure(best, names, ranking.number, how_failed))], bool(running or unfinished)
+        lines = ["; ".join(how_sure(best, names, ranking.number, how_failed))]
         wrong = warning(trials[[one == key[0] for one in keys(trials)]])
         for k in best.index[~best["regime"].str.contains("|".join((*WARNED, "slow")))][: bool(wrong)]:
             wrong += f"; the best that does not: {names[k]} with {ranking.number(best['accuracy'][k])}"
@@ -142,7 +141,7 @@ def _answer(sweep: Tables, where: str) -> Answer:
     head = f"{names[first]}: {scored} ({how}{wrong})"
     return Answer(
         f"{'So far' if is_open else 'Train with'} {head}",
-        tuple(filter(None, [*running, *lines, *_facts(sweep, best)])),
+        (*lines, *_facts(sweep, best)),
         tuple(_ranges(sweep)),
         tuple(_questions(sweep, where, best, names)),
         names[first],
@@ -152,21 +151,20 @@ def _answer(sweep: Tables, where: str) -> Answer:
     )
 
 
-def _measured(sweep: Tables, where: str, running: Sequence[str]) -> Answer:
+def _measured(sweep: Tables, where: str) -> Answer:
     """Return what was measured of one edge, or of several."""
     edges, found = sweep.edges(), measured_edges(sweep)
     known = [edge for edge in edges if edge.is_bracketed]
     is_open = any(not edge.is_precise for edge in known)
     asked = tuple(_more_trials("More trials make it more precise", sweep, where) * is_open)
     if len(edges) > 1:
-        lines = (f"{title}: {first}" for title, (first, *_) in found)
-        others = (f"{title}: {line}" for title, (_, *more) in found for line in more)
-        head = f"{len(known)} of {counted(len(edges), 'edge')} measured"
-        return Answer(head, (*running, *lines), tuple(others), asked)
+        lines = tuple(f"{title}: {first}" for title, (first, *_) in found)
+        others = tuple(f"{title}: {line}" for title, (_, *more) in found for line in more)
+        return Answer(f"{len(known)} of {counted(len(edges), 'edge')} measured", lines, others, asked)
     [(_, (text, *more))] = found
     text = text[0].upper() + text[1:]
     head = f"Half of the seeds learn up to {edges[0].rate(0.5)}"
-    return Answer(head, (*running, text, *more), (), asked) if known else Answer(text, tuple(running))
+    return Answer(head, (text, *more), (), asked) if known else Answer(text)
 
 
 def warning(trials: pd.DataFrame) -> str:
@@ -303,15 +301,14 @@ def _of_rates(sweep: Tables, where: str, best: pd.DataFrame) -> Iterator[Questio
         yield from [Question(text[:1].upper() + text[1:-1] + which + text[-1:], line)] * bool(line)
 
 
-def _decided(sweep: Tables, contest: Contest, where: str, running: Sequence[str]) -> Answer:
-    said = list(decided(sweep, contest))
-    if not said:
-        return Answer("No setting has been compared yet: no seed has ended for all of them", tuple(running))
+def _decided(sweep: Tables, contest: Contest, where: str) -> Answer:
+    if not (said := [*decided(sweep, contest)]):
+        return Answer("No setting has been compared yet: no seed has ended for all of them")
     known, best, names = keys(contest.table), int(contest.decision.leader), named(contest.table, contest.table)
     rivals = tuple(known[k] for k in np.flatnonzero(contest.decision.rivals))
     head = f"{'Train with' if contest.settled else 'So far'} {said[0]}{warning(trials_of_leader(sweep, contest))}"
     asked = [] if contest.settled else _more_trials("More seeds may settle it", sweep, where)
-    return Answer(head, (*running, *said[1:]), (), tuple(asked), names[best], known[best], rivals)
+    return Answer(head, tuple(said[1:]), (), tuple(asked), names[best], known[best], rivals)
 
 
 def _more_trials(text: str, sweep: Tables, where: str) -> list[Question]:
