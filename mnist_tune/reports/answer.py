@@ -294,7 +294,7 @@ def _of_rates(sweep: Tables, where: str, best: pd.DataFrame) -> Iterator[Questio
     first = float(best["learning_rate"].iloc[0]) if of_best and not _better(best).any() else math.nan
     asked_of: dict[tuple[str, str], list[str]] = {}
     for title, family in of_best or found:
-        for one in (where_the_edge_is(family, sweep.meta, where), advice(family, sweep.meta, where, first)):
+        for one in (where_the_edge_is(family, sweep.meta), advice(family, sweep.meta, where, first)):
             asked_of.setdefault(one, []).append(title)
     for (text, line), titles in asked_of.items():
         which = f" ({', '.join(titles)})" * (len(titles) < len(of_best or found))

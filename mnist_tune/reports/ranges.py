@@ -145,9 +145,9 @@ def advice(family: pd.DataFrame, meta: Mapping[str, Any], where: str, best: floa
     return ("", "") if any(low <= one <= high for one in untrained) else (asked, proposed(meta, where, tried))
 
 
-def where_the_edge_is(family: pd.DataFrame, meta: Mapping[str, Any], where: str) -> tuple[str, str]:
-    """Return the question where the edge of a family of the sweep at `where` is, and the command that measures it; both
-    are empty unless it has trials on both sides of it, and a command or a call can name what it trains."""
+def where_the_edge_is(family: pd.DataFrame, meta: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the question where the edge of a family is, and the command that measures it; both are empty unless it has
+    trials on both sides of it, and a command or a call can name what it trains."""
     above, (low, _) = family["learning_rate"][family["regime"].isin(RESTLESS)], converging(family)
     above = above[above > (low or math.inf)]
     by_hand = named_again(meta, family)[1]

@@ -208,7 +208,7 @@ def edge_of(trials, **options):
     rates = sorted(trials["learning_rate"].unique())
     regimes = trials["learning_rate"].map(dict.fromkeys(rates, "converged") | {rates[-1]: "diverged"})
     data = {"name": "mnist-5k", "label_counts": [400] * 10, "test_images": 1000}
-    return where_the_edge_is(trials.assign(regime=regimes), {"options": options, "dataset": data}, "a folder")[1]
+    return where_the_edge_is(trials.assign(regime=regimes), {"options": options, "dataset": data})[1]
 
 
 def test_the_command_for_an_edge_trains_as_the_sweep_did(made_up_sweep):
