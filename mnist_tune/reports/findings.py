@@ -44,7 +44,7 @@ class Question(NamedTuple):
 
 def so_far(trials: pd.DataFrame) -> str:
     """Return how far a running sweep is, as `12 of 16 trials ended, 2 running, 2 waiting`; empty if it has ended."""
-    running, waiting, unknown = (int((trials["stop_reason"] == reason).sum()) for reason in LIVE_REASONS)
+    running, waiting, unknown = (trials["stop_reason"].eq(reason).sum() for reason in LIVE_REASONS)
     live = running + waiting + unknown
     said = f"{unknown} unknown" if unknown else f"{running} running, {waiting} waiting"
     return f"{len(trials) - live} of {len(trials)} trials ended, {said}" if live else ""

@@ -149,9 +149,9 @@ def _page_data(view: View, shown: Sequence[Column]) -> dict[str, Any]:
     rows = zip(view.settings.itertuples(), cells, strict=True)
     names = [name for name in trials if any(name in sweep.trials for sweep in view.sweeps)]
     known = trials[[name for name in names if (trials[name].notna() & trials[name].ne("")).any()]]
-    why = trials["error"].fillna("").where(trials["error"].fillna("") != "", trials["regime_evidence"].fillna(""))
-    seeds, ran = (f"{said} " + trials[name].astype(str) for said, name in (("seed", "seed"), ("epoch", "epochs_run")))
-    said = zip(seeds, ran, trials["regime"], why, strict=True)
+    errors, evidence = trials["error"].fillna(""), trials["regime_evidence"].fillna("")
+    seeds, epochs = (trials[name].astype(str) for name in ("seed", "epochs_run"))
+    said = zip("seed " + seeds, "epoch " + epochs, trials["regime"], errors.mask(errors == "", evidence), strict=True)
     return {
         "running": view.running,
         "written": round(1000 * time.time()) if view.running else 0,

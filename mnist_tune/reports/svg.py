@@ -20,8 +20,6 @@ VARIABLES = {light: name for name, (light, _) in SHADES.items()}
 FONT = {"font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "svg.fonttype": "none"}
 """Text stays text, and is measured in a font that matplotlib brings along."""
 
-FONT_PARTS = {"font-size": r"([\d.]+)px", "font-weight": r"^(\d+|bold) "}
-
 
 def tagged(artist: Any, kind: str, which: str, numbers: Iterable[Any]) -> Any:
     """Name an artist so that on a page each of its elements knows what it stands for: trials (`which` is "t") or
@@ -38,7 +36,7 @@ def inline(figure: Figure, salt: str) -> str:
     with matplotlib.rc_context({**FONT, "svg.hashsalt": salt}):
         figure.savefig(out, format="svg", metadata=nothing, transparent=True)
     root = ElementTree.fromstring(out.getvalue())
-    width, height = figure.get_size_inches() * 72
+    [axes], (width, height) = figure.axes, figure.get_size_inches() * 72
     for parent in reversed(list(root.iter())):
         for child in list(parent):
             child.tag, child.tail = child.tag.rpartition("}")[2], None
@@ -51,8 +49,8 @@ def inline(figure: Figure, salt: str) -> str:
         if "/" in gid or gid == "name":
             _tell(parent, *gid.split("/"))
     root.tag = "svg"
-    root.attrib = {"viewBox": f"0 0 {width:g} {height:g}", "role": "img", "aria-label": str(figure.axes[0].get_label())}
-    for axes in [one for one in figure.axes if one.get_gid() == "curves"]:
+    root.attrib = {"viewBox": f"0 0 {width:g} {height:g}", "role": "img", "aria-label": str(axes.get_label())}
+    if axes.get_gid() == "curves":
         root.attrib["data-axes"] = " ".join(_axes(axes, height))
     return ElementTree.tostring(root, encoding="unicode")
 
@@ -89,7 +87,8 @@ def _attributes(found: dict[str, str]) -> Iterator[tuple[str, str]]:
         if name == "style":
             for key, _, said in (part.strip().partition(": ") for part in value.split(";")):
                 if key == "font":  # as "700 12px 'DejaVu Sans', sans-serif"
-                    yield from ((of, one[1]) for of, form in FONT_PARTS.items() if (one := re.search(form, said)))
+                    *weight, size = said.partition("px")[0].split()
+                    yield from zip(("font-size", "font-weight"), (size, *weight), strict=False)
                 elif key and key != "font-family":
                     yield key, f"var(--{VARIABLES[said]})" if said in VARIABLES else said
         elif name == "transform" and "rotate(-0" in value:
