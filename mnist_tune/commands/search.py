@@ -17,7 +17,7 @@ from mnist_tune.decisions.decide import DecideOptions, decide_between
 from mnist_tune.invocation import command, words
 from mnist_tune.own_code.loading import refuse_unknown
 from mnist_tune.regimes.ranking import ACCURACY, Ranking
-from mnist_tune.reports.terminal import exit_code, print_report, typed
+from mnist_tune.reports.terminal import exit_code, from_here, print_report
 from mnist_tune.results.folder import exists
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.tables import settings_of
@@ -175,9 +175,9 @@ def main() -> int:
             print("Fewer than two settings ran to their end and learned, so there is nothing to decide between.")
             return 1
         return code
-    print(f"Decision: {command('show')} {shlex.quote(typed(decided.path))}")
+    print(f"Decision: {command('show')} {shlex.quote(from_here(decided.path))}")
     if decided.trials["stop_reason"].isin(OPEN_REASONS).any():
-        print(f"The decision had not ended; resume with: {resume_command(found.meta, typed(found.path))}")
+        print(f"The decision had not ended; resume with: {resume_command(found.meta, from_here(found.path))}")
     return exit_code(decided.trials)
 
 

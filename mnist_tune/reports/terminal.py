@@ -50,7 +50,7 @@ def print_report(sweep: Tables, every_line: bool = False, picture: bool = False)
     for each trial if `every_line` is set. Of a search it has the best `BEST`. Unless the caller draws the `picture`,
     the command that does is printed.
     """
-    console, path = Console() if Console().is_terminal else Console(width=PLAIN_WIDTH), typed(sweep.path)
+    console, path = Console() if Console().is_terminal else Console(width=PLAIN_WIDTH), from_here(sweep.path)
     view = View([sweep], path, "trials" if every_line else "settings")
     if len(view.settings) > MANY and not (every_line or view.is_ranked(sweep)):
         view = replace(view, rows="ranges")
@@ -74,7 +74,7 @@ def print_report(sweep: Tables, every_line: bool = False, picture: bool = False)
     return exit_code(sweep.trials)
 
 
-def typed(place: Place) -> str:
+def from_here(place: Place) -> str:
     """Return how the path of a sweep is written in commands: from the current folder, if it is below that."""
     relative = os.path.relpath(place) if isinstance(place, Path) else ".."
     return str(place) if relative.startswith("..") else relative
