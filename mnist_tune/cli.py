@@ -33,6 +33,9 @@ MISSING = r"Missing from .*?: [A-Z]+ (.*?)\.? \(required\)"
 
 CONFIG = (tyro.conf.FlagCreatePairsOff,)
 
+OPENED: list[str] = []
+"""The commands that resume the sweeps which this process has opened."""
+
 
 def parse(config: type[Config], args: Sequence[str] | None = None, default: Config | None = None) -> Config:
     """Return the config that the command line (or `args`) gives, with what it does not give as in `default`. On a
@@ -113,7 +116,7 @@ def run(main: Callable[[], int | None]) -> None:
             fail(f"can't write {error.filename or 'the output'}: {error.strerror}")
         sys.exit(PIPE_CLOSED)  # whoever read the output has stopped, as `head` does
     except KeyboardInterrupt:
-        more = "; nothing was lost. If a sweep's folder exists, --resume continues it"
+        more = "; nothing was lost" + "".join(f", resume with: {line}" for line in OPENED[:1])
         print(f"interrupted{more * invocation.trains()}", file=sys.stderr)
         sys.exit(130)
 

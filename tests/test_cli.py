@@ -211,10 +211,11 @@ def test_bad_input_does_not_wait_for_ray(here):
 
 @pytest.mark.parametrize(
     ("command", "more"),
-    [("regimes", "; nothing was lost. If a sweep's folder exists, --resume continues it"), ("export", "")],
+    [("regimes", "; nothing was lost, resume with: mnist-tune resume DIR"), ("export", "")],
 )
 def test_an_early_interrupt_is_one_line(capsys, monkeypatch, command, more):
     monkeypatch.setattr(sys, "argv", ["mnist-tune", command])
+    monkeypatch.setattr(cli, "OPENED", ["mnist-tune resume DIR"])
     with pytest.raises(SystemExit) as ended:
         cli.run(Mock(side_effect=KeyboardInterrupt))
     assert (ended.value.code, *capsys.readouterr()) == (130, "", f"interrupted{more}\n")

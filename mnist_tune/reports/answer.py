@@ -256,7 +256,9 @@ def _ranges(sweep: Tables) -> Iterator[str]:
 def _questions(sweep: Tables, where: str, best: pd.DataFrame, names: Sequence[str] = ()) -> Iterator[Question]:
     """Yield what to ask next: which of the best it is, and what the range of the best one's family leaves open. While
     the best are slow, other rates are better than any of them."""
-    rates = [*_of_rates(sweep, where, best)]
+    rates, longer = [*_of_rates(sweep, where, best)], [*_longer(sweep, where, best)]
+    if longer:  # what is decided now may be another after more epochs
+        yield from (*rates, *longer)
     close = to_decide(best) if len(best) and not sweep.final else best[:0]
     if 1 < len(close) <= MOST_SETTINGS and not (rates and close["regime"].eq("slow").all()):
         near = [names[i] for i in close.sort_values("learning_rate", kind="stable").index]
@@ -273,18 +275,22 @@ def _questions(sweep: Tables, where: str, best: pd.DataFrame, names: Sequence[st
         place = sweep.final.path
         written = os.path.join(where, place.name) if isinstance(place, Path) else place
         yield from _more_trials("More seeds may settle it", sweep.final, written)
-    yield from rates  # which may be better after fewer epochs
-    yield from _longer(sweep, where, best)
+    yield from rates
 
 
 def _longer(sweep: Tables, where: str, best: pd.DataFrame) -> Iterator[Question]:
-    """Yield the command that trains a sweep for twice as many epochs if its best setting still learns or, without a
-    best, if some do."""
-    rows = sweep.trials[sweep.trials["trial_id"].isin(best["trial_id"][:1])] if len(best) else sweep.trials
-    rows = rows[rows["regime_evidence"].fillna("").str.startswith(ON_ITS_WAY) & (rows["schedule"] == "constant")]
+    """Yield the command that trains a sweep for twice as many epochs if its best setting is slow or undecided or,
+    without a best, if some still learn."""
+    trials = sweep.trials
+    rows = trials[trials["epochs_run"].ge(trials["epochs_asked"]) & trials["schedule"].eq("constant")]
+    on_its_way = rows["regime_evidence"].fillna("").str.startswith(ON_ITS_WAY)
+    is_best = rows["trial_id"].isin(best["trial_id"][:1])
+    rows = rows[is_best & rows["regime"].isin(["slow", "undecided"]) if len(best) else on_its_way]
     if len(rows) and started_by(sweep.meta["name"]) in (None, "regimes") and not sweep.meta.get("search"):
-        which = "The best still learns" if len(best) else "Some still learn"
-        yield _resumed(f"{which}; train longer", sweep, where, epochs=2 * int(rows["epochs_asked"].max()))
+        learns = bool((on_its_way[rows.index] | rows["regime"].eq("slow")).all())
+        said = "The best still learns" if learns else "The best may not have settled"
+        said = said if len(best) else "Some still learn"
+        yield _resumed(f"{said}; train longer", sweep, where, epochs=2 * int(rows["epochs_asked"].max()))
 
 
 def _of_rates(sweep: Tables, where: str, best: pd.DataFrame) -> Iterator[Question]:

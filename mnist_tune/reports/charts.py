@@ -408,7 +408,8 @@ def edge_chart(trials: pd.DataFrame, edge: MeasuredEdge, figure: Any, one: Measu
     if edge.is_bracketed and found.is_known:
         down, look = -(bottom - 4) / tall, {"color": COLOURS["converged"], "alpha": 0.25, "lw": 0}
         axes.axvspan(found.low, found.high, down, 1, clip_on=False, **look)
-        beside(axes, (found.median, 0.5), f"50% at {found}", "data", 14, weight="bold", color=INK)
+        said = found if extent(axes)[0] > NARROW else rate(found.median, 3)
+        beside(axes, (found.median, 0.5), f"50% at {said}", "data", 14, weight="bold", color=INK)
     for learned, part in trials[trials["own_index"].isin(edge.outcomes.index)].groupby("learned"):
         colour = COLOURS["converged" if learned else "diverged"]
         tag, look = ("mark", "t", part.index), {"marker": "|", "color": colour, "mew": 1.3}

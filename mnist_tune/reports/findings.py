@@ -136,7 +136,7 @@ def notes(sweep: Tables) -> Iterator[str]:
         yield f"no target is known for this data{' with wrong labels' * (data.target is not None)}{target}"
     if data.ranking.is_loss and sweep.meta["dataset"].get("own_step"):
         yield "each step is the task's own, so this loss may say nothing of how good a setting is; see --rank-by"
-    elif not data.by_accuracy and data.target is None:
+    elif not data.by_accuracy and data.target is None and not sweep.edges():
         yield "no loss to reach is known, so trials that learn nearly as much as the best converge; see --target-loss"
     if changed := len(trials) - len(sweep.steady):
         said = f"{counted(changed)} changed settings while training"

@@ -17,7 +17,7 @@ from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import FAMILY
 from mnist_tune.regimes.labels import ON_ITS_WAY
 from mnist_tune.results.journal import python_call, resume_command
-from mnist_tune.trial import LIVE_REASONS, TrialConfig
+from mnist_tune.trial import LIVE_REASONS, OPEN_REASONS, TrialConfig
 
 OF_AN_EDGE: dict[str, Any] = {name: getattr(TrialConfig, name) for name in FAMILY if name != "architecture"}
 OF_AN_EDGE |= {"epochs": 3, "dataset": "mnist", "data_dir": None, "train_images": None, "train_evaluation": None}
@@ -65,9 +65,11 @@ def spans(family: pd.DataFrame) -> list[str]:
     that converge though accuracy still falls late in a curve, beyond noise.
     """
     asked, family = family["learning_rate"].agg(["min", "max", "nunique"]), family[family["epochs_run"] > 0]
-    found = family["regime"].mask(family["regime_evidence"].fillna("").str.startswith(ON_ITS_WAY), ON_ITS_WAY)
-    cut = family["epochs_run"].lt(family["epochs_asked"]) & (found == "undecided")
-    cut &= ~family["stop_reason"].isin(LIVE_REASONS)
+    cut = family["epochs_run"].lt(family["epochs_asked"]) & ~family["stop_reason"].isin(LIVE_REASONS)
+    on_its_way = family["regime_evidence"].fillna("").str.startswith(ON_ITS_WAY)
+    on_its_way &= ~cut | family["stop_reason"].isin(OPEN_REASONS)  # no resume trains what was stopped early
+    found = family["regime"].mask(on_its_way, ON_ITS_WAY)
+    cut &= found == "undecided"
     counts = pd.crosstab(family["learning_rate"], found)
     most = counts[[name for name in reversed(VERBS) if name in counts]].idxmax(axis=1) if len(counts) else counts
     rates, lines = list(counts.index), []

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune.numbers import counted, exactly, told_apart
+from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import has, varied
 from mnist_tune.regimes.labels import LEFT
 from mnist_tune.regimes.limits import FAR
@@ -82,7 +83,8 @@ def _columns(view: View) -> Iterator[Column]:
         texts, when = _reaches(trials), trials["reaches"].astype(float).fillna(math.inf).tolist()
         cells = [", ".join([*dict.fromkeys(texts[i] for i in rows)][:3]) for rows in each]
         targets = trials["target"].dropna().unique()
-        title = f"reaches {targets[0]:.4g}" if len(targets) == 1 else "reaches target"
+        of_share = "" if data_facts(view.sweeps[0].meta).by_accuracy else "share "
+        title = f"reaches {of_share}{targets[0]:.4g}" if len(targets) == 1 else "reaches target"
         yield Column(title, cells, [min(when[i] for i in rows) for rows in each], "number hide", False)
     reasons = trials["stop_reason"].tolist()
     if not SAID_BY_REGIME.issuperset(reasons):
@@ -120,12 +122,13 @@ def _mean(one: Measure, count: int, least: float, most: float, mean: Sequence[fl
 def _of_decisions(view: View) -> Iterator[Column]:
     """Yield how far each setting of a decision is below the best, its seeds, how many of them failed, and whether it
     may be as good."""
-    known: dict[int, tuple[Any, ...]] = {}
+    known, side = dict[int, tuple[Any, ...]](), "below"
     for i, sweep in enumerate(view.sweeps):
         if (contest := sweep.decision) is None:
             continue
         found, best, said = contest.decision, int(contest.decision.leader), contest.ranking.difference
         each = zip(view.of_contest(i, contest), *found.worse(), strict=True)
+        side = "above" if contest.ranking.less else "below"
         for k, (number, (low, mean, high), both) in enumerate(each):
             interval = f" [{said(low)}, {said(high)}]" * math.isfinite(low)  # of few seeds there is none
             below = "–" if k == best else f"{said(mean)}{interval}" if both else "no seed in common"
@@ -137,7 +140,7 @@ def _of_decisions(view: View) -> Iterator[Column]:
     if known:
         rows = (known.get(number, ("–", "–", math.inf, 0, 0)) for number in view.settings.index)
         texts, states, by, seeds, failures = map(list, zip(*rows, strict=True))
-        yield Column("below the best", texts, by)
+        yield Column(f"{side} the best", texts, by)
         yield Column("seeds", [*map(str, seeds)], seeds, must=False)
         yield Column("failed", [*map(str, failures)], failures, must=False)
         yield Column("state", states, look="", must=False)

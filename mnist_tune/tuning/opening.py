@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_tune import storage
+from mnist_tune.cli import OPENED
 from mnist_tune.columns import OWN_SCORE
 from mnist_tune.data.dataset import Dataset, check_counts
 from mnist_tune.data.task_data import TaskData
@@ -23,7 +24,7 @@ from mnist_tune.machine import changed_versions, describe_environment
 from mnist_tune.numbers import counted
 from mnist_tune.own_code.loading import check_again, names_in, sources
 from mnist_tune.results.folder import fetched, new_folder
-from mnist_tune.results.journal import read_journal
+from mnist_tune.results.journal import read_journal, resume_command
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.signs import is_being_written, last_sign
 from mnist_tune.results.tables import MOST_ROWS
@@ -56,6 +57,9 @@ class Opened:
     """What it did before it was resumed. Its trials are open if it is new."""
     data: list[Any]
     """The data set, in a list: who hands it to Ray pops it, as the driver needs no copy."""
+
+    def __post_init__(self) -> None:
+        OPENED.append(resume_command(self.writer.meta, self.writer.where))
 
 
 def open_sweep(

@@ -121,18 +121,19 @@ def test_a_line_on_what_is_told_apart_does_not_contradict_the_question(made_up_s
     found, slow = (answer(replace(sweep, trials=one)) for one in (trials, trials.assign(regime="slow")))
     assert found.lines[0] == "One seed told it apart from all others but those whose accuracy jumps"
     assert found.questions[0].text == "Is it 0.2 or 0.4?"
-    assert [one.text for one in slow.questions] == ["No edge yet, try larger rates:"], "better ones are to be found"
+    assert [one.text[:8] for one in slow.questions] == ["No edge ", "The best"], "better ones are to be found"
 
 
 def test_while_the_best_setting_still_learns_more_epochs_are_asked_for(made_up_sweep):
     sweep = made_up_sweep([0.1, 0.2])
 
     def asked(**own):
-        trials = sweep.trials.assign(regime_evidence="on its way: accuracy 0.9 still rises", **own)
+        trials = sweep.trials.assign(**{"regime": "undecided", "regime_evidence": "on its way: it still rises"} | own)
         return [one.command for one in answer(replace(sweep, trials=trials)).questions if "train longer" in one.text]
 
     assert asked() == asked(test_accuracy=0.1) == [f"mnist-tune resume {sweep.path} --epochs 8"]
-    assert asked(schedule="cosine") == [], "it has ended"
+    assert asked(schedule="cosine") == asked(regime="converged", regime_evidence=">= 0.9") == []
+    assert asked(regime_evidence="4 epochs: too few to tell"), "it may not have settled"
 
 
 def test_a_fall_of_accuracy_is_no_gap_of_another_score(made_up_sweep):
