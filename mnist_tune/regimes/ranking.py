@@ -69,6 +69,11 @@ class Ranking:
         """What it is called, such as accuracy."""
         return self.name.removeprefix(OWN_SCORE).replace("_", " ")
 
+    @property
+    def worse(self) -> str:
+        """Where the values of what is worse lie."""
+        return "above" if self.less else "below"
+
     def number(self, score: float) -> str:
         """Return the value of a score as text."""
         return f"{score:.4f}" if self.is_accuracy else f"{self.score(score):.4g}"

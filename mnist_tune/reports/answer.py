@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnist_tune.invocation import command, started_by, words
+from mnist_tune.invocation import command, words
 from mnist_tune.numbers import counted, listed
 from mnist_tune.own_code.registry import FROM_PYTHON, NAMED_AGAIN, named_again
 from mnist_tune.regimes.contest import MOST_SETTINGS, TRIALS, Contest
@@ -27,7 +27,7 @@ from mnist_tune.regimes.outcomes import MISSING, outcomes
 from mnist_tune.regimes.replicates import CONFIGURATION
 from mnist_tune.reports.decided import decided, failed, memorised, scores, trials_of_leader
 from mnist_tune.reports.findings import SPLITS, Question, left_over, measured_edges, so_far
-from mnist_tune.reports.ranges import VERBS, advice, spans, where_the_edge_is
+from mnist_tune.reports.ranges import VERBS, advice, can_grow, spans, where_the_edge_is
 from mnist_tune.results.journal import python_call, resume_command
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import LIVE_REASONS, OPEN_REASONS, UNDECIDED_REASONS
@@ -257,8 +257,8 @@ def _questions(sweep: Tables, where: str, best: pd.DataFrame, names: Sequence[st
     """Yield what to ask next: which of the best it is, and what the range of the best one's family leaves open. While
     the best are slow, other rates are better than any of them."""
     rates, longer = [*_of_rates(sweep, where, best)], [*_longer(sweep, where, best)]
-    if longer:  # what is decided now may be another after more epochs
-        yield from (*rates, *longer)
+    first, last = ([*rates, *longer], []) if longer else ([], rates)  # more epochs may change what is decided
+    yield from first
     close = to_decide(best) if len(best) and not sweep.final else best[:0]
     if 1 < len(close) <= MOST_SETTINGS and not (rates and close["regime"].eq("slow").all()):
         near = [names[i] for i in close.sort_values("learning_rate", kind="stable").index]
@@ -275,7 +275,7 @@ def _questions(sweep: Tables, where: str, best: pd.DataFrame, names: Sequence[st
         place = sweep.final.path
         written = os.path.join(where, place.name) if isinstance(place, Path) else place
         yield from _more_trials("More seeds may settle it", sweep.final, written)
-    yield from rates
+    yield from last
 
 
 def _longer(sweep: Tables, where: str, best: pd.DataFrame) -> Iterator[Question]:
@@ -286,7 +286,7 @@ def _longer(sweep: Tables, where: str, best: pd.DataFrame) -> Iterator[Question]
     on_its_way = rows["regime_evidence"].fillna("").str.startswith(ON_ITS_WAY)
     is_best = rows["trial_id"].isin(best["trial_id"][:1])
     rows = rows[is_best & rows["regime"].isin(["slow", "undecided"]) if len(best) else on_its_way]
-    if len(rows) and started_by(sweep.meta["name"]) in (None, "regimes") and not sweep.meta.get("search"):
+    if len(rows) and can_grow(sweep.meta):
         learns = bool((on_its_way[rows.index] | rows["regime"].eq("slow")).all())
         said = "The best still learns" if learns else "The best may not have settled"
         said = said if len(best) else "Some still learn"

@@ -367,7 +367,7 @@ def gaps(view: View, sweep: int, contest: Contest, figure: Any, one: Measure) ->
     left = min(14 + LETTER * max(len(names[k]) for k in rows), 0.42 * extent(figure)[0])
     x = Axis.of([0, *ends.ravel()], False, 0.001 if ranking.is_accuracy else 1e-9)
     said = {float(place): shorter(names[k], int((left - 10) / LETTER)) for place, k in enumerate(rows)}
-    title = f"{ranking.word} {'above' if ranking.less else 'below'} the best" + names_are(view, sweep)
+    title = f"{ranking.word} {ranking.worse} the best" + names_are(view, sweep)
     axes = frame(figure, title, x, Axis(len(rows) - 0.4, -0.6, False, ticks=said), left)
     axes.axvline(0, color=DIM, lw=1, zorder=1)
     crossed = False

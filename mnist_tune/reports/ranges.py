@@ -116,10 +116,15 @@ def _place(rates: Sequence[str], first: int, last: int, begins: bool, ends: bool
     return f"to {high}" if begins and first == 0 else f"from {low}" if ends and last == top else f"{low}–{high}"
 
 
+def can_grow(meta: Mapping[str, Any]) -> bool:
+    """Return whether a resume can add learning rates and epochs to a sweep."""
+    return not meta.get("search") and started_by(meta["name"]) in (None, "regimes")
+
+
 def advice(family: pd.DataFrame, meta: Mapping[str, Any], where: str, best: float = math.nan) -> tuple[str, str]:
     """Return which rates to try next in a family, and the command that adds them to the sweep at `where`; both are
     empty if there is nothing to ask, or no rate can be added. `best` is the most accurate setting's rate, if known."""
-    if meta.get("search") or started_by(meta["name"]) not in (None, "regimes"):
+    if not can_grow(meta):
         return "", ""
     trained, (every, some) = family[family["epochs_run"] > 0], converging(family)
     rates = sorted(trained["learning_rate"].unique())

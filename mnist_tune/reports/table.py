@@ -128,7 +128,7 @@ def _of_decisions(view: View) -> Iterator[Column]:
             continue
         found, best, said = contest.decision, int(contest.decision.leader), contest.ranking.difference
         each = zip(view.of_contest(i, contest), *found.worse(), strict=True)
-        side = "above" if contest.ranking.less else "below"
+        side = contest.ranking.worse
         for k, (number, (low, mean, high), both) in enumerate(each):
             interval = f" [{said(low)}, {said(high)}]" * math.isfinite(low)  # of few seeds there is none
             below = "–" if k == best else f"{said(mean)}{interval}" if both else "no seed in common"
