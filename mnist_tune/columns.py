@@ -204,6 +204,7 @@ TRIALS = (
     ),
     Column("diverged_at_step", COUNT, "The step from which on a diverged trial's loss stayed high.", "step"),
     Column("target", NUMBER, "The accuracy of a network that has learned the data ([regimes](regimes.md)).", "0 to 1"),
+    Column("untrained_loss", NUMBER, "Mean loss on the training set before the first step.", "nats"),
     Column("train_loss", NUMBER, "Mean loss on the training set after the last epoch.", "nats"),
     Column("train_accuracy", NUMBER, "Accuracy on the training set after the last epoch.", "0 to 1"),
     Column("test_loss", NUMBER, "Mean loss on the test set after the last epoch.", "nats"),

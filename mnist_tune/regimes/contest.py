@@ -19,7 +19,7 @@ from mnist_tune.errors import UserError
 from mnist_tune.regimes.data_facts import DataFacts, data_facts
 from mnist_tune.regimes.decision import CONFIRMED, Decision
 from mnist_tune.regimes.divergence import CHANCE_MARGIN, finite_loss
-from mnist_tune.regimes.outcomes import COMPETES, MISSING, ceiling_of, outcome
+from mnist_tune.regimes.outcomes import COMPETES, MISSING, ceiling_of, is_above, outcome
 from mnist_tune.trial import FIELDS, MOST_TRIALS, TrialConfig, retried
 
 CONTENDERS = "contenders"
@@ -72,7 +72,7 @@ class Contest:
         confirm: bool = False,
     ) -> None:
         self.settings, self._chance, self._trials = list(settings), data.chance, trials
-        self.ranking = data.ranking
+        self.ranking, self._by_accuracy = data.ranking, data.by_accuracy
         self._ceilings = -np.array([data.guess(one) if self.ranking.is_loss else math.inf for one in settings])
         self._images, self.confirm = settings[0].holdout, confirm
         self.decision = Decision(len(settings), tolerance or 0.0)
@@ -170,7 +170,8 @@ class Contest:
         known, loss = (row.get(name) for name in ("answers" if worth else "loss_error", "validation_loss"))
         if known is not None and math.isfinite(known):
             worth = float(known)
-        ended = outcome(row["stop_reason"], score, ceiling_of(self.ranking, self._chance, self._images * worth))
+        ceiling = ceiling_of(self.ranking, self._chance, self._images * worth)
+        ended = outcome(row["stop_reason"], score, ceiling, diverged=not self._by_accuracy and is_above(row))
         told = (score if ended == COMPETES else np.nan, worth, finite_loss(math.nan if loss is None else loss))
         return None if ended == MISSING else told
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.divergence import chance_ceiling
 from mnist_tune.regimes.families import held_out
+from mnist_tune.regimes.noise import SIGMAS
 from mnist_tune.regimes.ranking import Ranking
 from mnist_tune.trial import UNDECIDED_REASONS
 
@@ -27,12 +29,19 @@ def outcome(reason: Any, score: Any, ceiling: Any, diverged: Any = False) -> Any
         reason: its `stop_reason`.
         score: its last one (`Ranking.scores`).
         ceiling: the score up to which it guesses.
-        diverged: whether its label says so.
+        diverged: whether its label says so, or its last row (`is_above`).
     """
     reason = np.asarray(reason, str)
     collapsed = diverged | (reason == "diverged") | ~(np.asarray(score, float) > ceiling)
     ended = np.where(collapsed | (reason != "completed"), FAILED, COMPETES)
     return np.where(np.isin(reason, UNDECIDED_REASONS), MISSING, ended)
+
+
+def is_above(row: Mapping[str, Any]) -> bool:
+    """Return whether the trial of a task without accuracy, given its last row, has a loss above the untrained one by
+    more than noise. A table has NaN where a row has nothing."""
+    loss, untrained, error = (row.get(name) for name in ("train_loss", "untrained_loss", "loss_error"))
+    return loss is not None and untrained is not None and loss - untrained > SIGMAS * np.nan_to_num(error or 0.0)
 
 
 def outcomes(trials: pd.DataFrame, data: DataFacts) -> np.ndarray:

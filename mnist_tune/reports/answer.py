@@ -263,7 +263,9 @@ def _questions(sweep: Tables, where: str, best: pd.DataFrame, names: Sequence[st
     if 1 < len(close) <= MOST_SETTINGS and not (rates and close["regime"].eq("slow").all()):
         near = [names[i] for i in close.sort_values("learning_rate", kind="stable").index]
         short = len(near) <= MOST_NAMED and len(", ".join(near)) <= ROOM
-        asked = f"Is it {', '.join(near[:-1])} or {near[-1]}?" if short else f"Which of these {len(near)}?"
+        jumping = int((~close["close"]).sum())
+        asked = f"Which of these {len(near) - jumping}{f', or of {jumping} more that jump' * bool(jumping)}?"
+        asked = f"Is it {', '.join(near[:-1])} or {near[-1]}?" if short else asked
         flags, by_hand = named_again(sweep.meta, close)
         line = f"{command('decide')} --sweep {shlex.quote(where)}{flags}"
         more = {"trials": 4 * len(close)} if 2 * len(close) > TRIALS else {}
@@ -290,7 +292,9 @@ def _longer(sweep: Tables, where: str, best: pd.DataFrame) -> Iterator[Question]
         learns = bool((on_its_way[rows.index] | rows["regime"].eq("slow")).all())
         said = "The best still learns" if learns else "The best may not have settled"
         said = said if len(best) else "Some still learn"
-        yield _resumed(f"{said}; train longer", sweep, where, epochs=2 * int(rows["epochs_asked"].max()))
+        early = not trials["stop_reason"].isin(("completed", "diverged", *UNDECIDED_REASONS)).all()
+        asked = f"{said}; train longer{', but for what was stopped early' * early}"
+        yield _resumed(asked, sweep, where, epochs=2 * int(rows["epochs_asked"].max()))
 
 
 def _of_rates(sweep: Tables, where: str, best: pd.DataFrame) -> Iterator[Question]:

@@ -121,8 +121,9 @@ def _half(interval: Interval, holds: pd.Series, half: str, did: str) -> str:
 def notes(sweep: Tables) -> Iterator[str]:
     """Yield what restricts the answer."""
     data, trials = data_facts(sweep.meta), sweep.trials
+    labelled = sweep.decision is None and not sweep.edges()  # there regimes are beside the point
     targets = [data.with_wrong_labels(count).target for count in trials["label_noise"].unique()]
-    if data.by_accuracy and (trials["epochs_run"] > 0).any() and None in targets:
+    if labelled and data.by_accuracy and (trials["epochs_run"] > 0).any() and None in targets:
         less = f"less {limits.NEAR_BEST * (1 - data.chance):.2g}"
         less += ", or less three times its noise if that is more; see --target"
         target = f"; each network's is the accuracy of its best trial (median of three epochs), {less}"
@@ -136,7 +137,7 @@ def notes(sweep: Tables) -> Iterator[str]:
         yield f"no target is known for this data{' with wrong labels' * (data.target is not None)}{target}"
     if data.ranking.is_loss and sweep.meta["dataset"].get("own_step"):
         yield "each step is the task's own, so this loss may say nothing of how good a setting is; see --rank-by"
-    elif not data.by_accuracy and data.target is None and not sweep.edges():
+    elif labelled and not data.by_accuracy and data.target is None:
         yield "no loss to reach is known, so trials that learn nearly as much as the best converge; see --target-loss"
     if changed := len(trials) - len(sweep.steady):
         said = f"{counted(changed)} changed settings while training"

@@ -124,7 +124,7 @@ def _of_decisions(view: View) -> Iterator[Column]:
     may be as good."""
     known, side = dict[int, tuple[Any, ...]](), "below"
     for i, sweep in enumerate(view.sweeps):
-        if (contest := sweep.decision) is None:
+        if (contest := sweep.decision) is None or not contest.decision.seeds.any():
             continue
         found, best, said = contest.decision, int(contest.decision.leader), contest.ranking.difference
         each = zip(view.of_contest(i, contest), *found.worse(), strict=True)

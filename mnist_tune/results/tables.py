@@ -343,7 +343,7 @@ def _summary(epochs: pd.DataFrame) -> pd.DataFrame:
     All trials at once: pandas takes as long to sum ten rows as ten thousand.
     """
     scores = ["train_loss", "train_accuracy", "test_loss", "test_accuracy", "validation_loss", "validation_accuracy"]
-    scores += ["answers", "loss_error", *(name for name in epochs if name.startswith(OWN_SCORE))]
+    scores += ["untrained_loss", "answers", "loss_error", *(name for name in epochs if name.startswith(OWN_SCORE))]
     curves = epochs.groupby("trial_id")
     last = epochs.drop_duplicates("trial_id", keep="last").set_index("trial_id")
     # A trial diverged with a loss above the untrained network's, or NaN; or its network is dead and guesses.

@@ -30,13 +30,14 @@ def test_higher_is_better_whatever_is_compared():
             SweepOptions(rank_by=wrong)
 
 
-def decided(losses, error=0.02, guess=math.inf, spread=0.01):
+def decided(losses, error=0.02, guess=math.inf, spread=0.01, untrained=math.nan):
     """Return a contest of settings with these losses, once it is over."""
     settings = [TrialConfig(learning_rate=0.1 * 2**k, holdout=100) for k in range(len(losses))]
     one = Contest(settings, DataFacts(1, 1, 0.0, {"cross-entropy": guess}, None, by_accuracy=False), 2, 60)
     for number, (order, setting) in enumerate(one.asked):  # which grows meanwhile
         noise = spread * np.random.default_rng([order, setting]).normal()
         row = {"validation_loss": losses[setting] + noise, "loss_error": error, "stop_reason": "completed"}
+        row |= {"train_loss": losses[setting], "untrained_loss": untrained}
         one.tell(number, row | ({"stop_reason": "diverged"} if math.isinf(losses[setting]) else {}))
     return one
 
@@ -48,10 +49,9 @@ def test_a_decision_of_losses_takes_the_least_within_half_an_error():
     assert found.decision.failures.tolist()[2] >= 2
 
 
-def test_a_trial_that_learned_nothing_beside_a_guess_has_failed():
-    near = [0.1, 0.99]
-    assert decided(near, guess=1.0, spread=0).decision.failures[1] >= 2
-    assert decided(near, spread=0).decision.failures[1] == 0, "without a guess nobody is dead"
+def test_a_trial_has_failed_if_it_learned_nothing_beside_a_guess_or_ended_above_its_untrained_loss():
+    for given, fails in (({"guess": 1}, True), ({}, False), ({"untrained": 0.92}, True), ({"untrained": 0.94}, False)):
+        assert (decided([0.1, 0.99], spread=0, **given).decision.failures[1] >= 2) == fails, "by more than noise"
 
 
 @pytest.mark.parametrize(("least", "half"), [(0.2, 0.6), (-3.0, -1.0), (1e-4, 1e-2)])
