@@ -4,9 +4,7 @@ that is wrong, and what to do."""
 from __future__ import annotations
 
 import hashlib
-import inspect
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from numbers import Real
 from typing import Any
@@ -56,7 +54,7 @@ def check_task(name: str, trials: Sequence[TrialConfig], train_images: int | Non
         if train_images:
             train = jax.tree.map(lambda x: x[:train_images], train)
         count, others = (len(jax.tree.leaves(part)[0]) for part in (train, test))
-        variables, again = (tried(f"{said}: init", task.init, jax.random.key(0)) for _ in range(2))
+        variables, again = (tried(f"{said}: init(key)", task.init, jax.random.key(0)) for _ in range(2))
         check_tuple(f"{said}: init", "params, state", variables)
         params, state = variables
         check_leaves(said, params, parameters=True)
@@ -100,11 +98,6 @@ def _checked_fields(task: Task, said: str) -> dict[str, Any]:
             continue
         if not callable(given):
             raise UserError(f"{said}: {name} is {short(repr(given))}; give a function, {name}({arguments})")
-        try:
-            with suppress(ValueError):  # what is written in C may have no signature
-                inspect.signature(given).bind(*arguments.split())
-        except TypeError as error:
-            raise UserError(f"{said}: {name} can't be called as {name}({arguments}), {error}") from None
     if task.step is not None and task.score is None:
         raise UserError(f"{said}: with step, score says how good it is; give score(params, state, batch, key)")
     if task.split and task.step is None:
@@ -124,7 +117,7 @@ def _checked_fields(task: Task, said: str) -> dict[str, Any]:
 
 def _data(task: Task, said: str) -> tuple[Any, Any]:
     assert task.data is not None
-    found = tried(f"{said}: data", task.data)
+    found = tried(f"{said}: data()", task.data)
     check_tuple(f"{said}: data", "train, test", found)
     if all(isinstance(part, Real) for part in found):
         if any(part < 1 or part % 1 for part in found):
@@ -152,11 +145,7 @@ def _tree(part: Any, said: str, where: str) -> Any:
     if len(lengths) != 1:
         many = f"arrays of {' and '.join(map(str, sorted(lengths)))} examples" if lengths else "no array"
         raise UserError(f"{said}: data returned {many} as {where}; all need the same first axis")
-    return jax.tree.map(_as_jax_takes_it, part)
-
-
-def _as_jax_takes_it(x: Any) -> Any:
-    return x if isinstance(x, np.memmap) and x.dtype.isnative else np.asarray(x, x.dtype.newbyteorder("="))
+    return jax.tree.map(lambda x: np.asanyarray(x).astype(x.dtype.newbyteorder("="), copy=False), part)
 
 
 def _order(part: Any) -> np.ndarray:
@@ -178,7 +167,7 @@ def _check_training(task: Task, said: str, params: Any, state: Any, examples: An
     if step is not None:
         run, what, returned = lambda *given: step(*given, tx), f"{said}: step", "params, opt, state, loss"
         given = {"params": params, "opt": task.begun(tx, params), "state": state}
-    _pure(what, run, *given.values(), batch, key)
+    _pure(said, "loss" if step is None else "step", run, *given.values(), batch, key)
     found = compiled(what, run, *given.values(), batch, key)
     check_tuple(what, returned, found)
     new = dict(zip(returned.split(", "), found, strict=True))
@@ -210,7 +199,7 @@ def _check_score(
     numbers = [np.resize(order, n) for order, n in zip(orders, ((size + 1) // 2, size // 2), strict=True)]
     batch = jax.tree.map(lambda *of: jnp.concatenate([x[i] for x, i in zip(of, numbers, strict=True)]), *parts)
     if task.score is not None:
-        _pure(what, task.scores, params, state, batch, key)
+        _pure(said, "score", task.scores, params, state, batch, key)
     found = compiled(what, task.scores, params, state, batch, key)
     if "loss" not in found:
         raise UserError(f"{what} returned {', '.join(map(str, found)) or 'nothing'}; its dictionary needs 'loss'")
@@ -233,9 +222,10 @@ def _check_score(
     return names, not all(value.shape for value in found.values())
 
 
-def _pure(what: str, function: Any, *arguments: Any) -> None:
+def _pure(said: str, name: str, function: Any, *arguments: Any) -> None:
     """Raise a `UserError` if a function can't be traced, or is another one each time that it is."""
-    one, other = (tried(what, jax.make_jaxpr(lambda *given: function(*given)), *arguments) for _ in range(2))
+    what, called = f"{said}: {name}", f"{said}: {name}({CALLED[name]})"
+    one, other = (tried(called, jax.make_jaxpr(lambda *given: function(*given)), *arguments) for _ in range(2))
     if str(one) != str(other) or len({_checksum(as_numbers(jaxpr.consts)) for jaxpr in (one, other)}) > 1:
         raise UserError(f"{what} is another function each time; draw from its key, and keep what changes in the state")
 

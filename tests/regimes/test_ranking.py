@@ -50,7 +50,7 @@ def test_a_decision_of_losses_takes_the_least_within_half_an_error():
 
 
 def test_a_trial_has_failed_if_it_learned_nothing_beside_a_guess_or_ended_above_its_untrained_loss():
-    for given, fails in (({"guess": 1}, True), ({}, False), ({"untrained": 0.92}, True), ({"untrained": 0.94}, False)):
+    for fails, given in ((1, {"guess": 1.0}), (0, {}), (1, {"untrained": 0.92}), (0, {"untrained": 0.94})):
         assert (decided([0.1, 0.99], spread=0, **given).decision.failures[1] >= 2) == fails, "by more than noise"
 
 
