@@ -58,6 +58,7 @@ class Dataset:
     standardize: bool = False
     """Whether the training set's mean and deviation standardise the images."""
     held: ClassVar[None] = None
+    whole: ClassVar[int] = 0
     shared: ClassVar[tuple[str, ...]] = ()
 
     def parts(self, label_noise: int) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
@@ -238,7 +239,7 @@ def check_counts(trials: Iterable[TrialConfig], dataset: Dataset | TaskData, eva
                 said += f" is too large, give at most {fits}"
                 raise UserError(f"{dataset.spec.name} has {count} training examples{beside}; {said}")
         fewest = min(left, evaluated or left, trial.holdout or left, dataset.spec.test_images)
-        if isinstance(dataset, TaskData) and fewest < dataset.whole:
+        if fewest < dataset.whole:
             said = f"score (or loss) returns one number for a block of {dataset.whole}"
             how = f"and a split has {fewest} examples; set Task(block={fewest}) or less"
             raise UserError(f"task {dataset.spec.name!r}: {said}, {how}")

@@ -165,10 +165,14 @@ def _plain(options: SweepOptions, dataset: Dataset | TaskData) -> dict[str, Any]
 
 
 def _note(trials: Sequence[TrialConfig], dataset: Dataset | TaskData, say: Callable[[str], None]) -> None:
-    """Say where the last batch of an epoch is small, and where a trial ends before its warm-up."""
+    """Say where the last batch of an epoch is small, where a trial ends before its warm-up, and which examples a score
+    of whole blocks leaves out."""
     images = dataset.spec.train_images
     if said := small_last_batch((images - trial.holdout, trial.batch_size, trial.drop_last) for trial in trials):
         say(f"note: {said}")
+    whole, counts = dataset.whole, {dataset.spec.test_images, *(trial.holdout for trial in trials)}
+    if left := " and ".join(f"{n % whole} of {n}" for n in sorted(counts) if whole and n % whole):
+        say(f"note: score is one number for {whole} examples; evaluations leave out {left} held-out or test examples")
     for name in sorted({trial.architecture for trial in trials} if isinstance(dataset, Dataset) else ()):
         kind, parts, _ = kind_of(name)
         if kind == "mlp" and not parts[0].isdecimal():

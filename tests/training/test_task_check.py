@@ -14,6 +14,7 @@ from mnist_tune.data.dataset import check_counts
 from mnist_tune.own_code.registry import register
 from mnist_tune.training.program import Program
 from mnist_tune.training.task_check import check_task, check_tasks
+from mnist_tune.tuning.opening import _note
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
@@ -105,7 +106,6 @@ MISTAKES = {
     "too many scores": (score(lambda x: {"loss": x} | {f"s{i}": x for i in range(17)}), "returned 17 beside loss"),
     "NaN in one test example": (data(test=with_last(np.nan)), "score returned NaN.*; mend or scale data"),
     "infinity in one": (data(with_last(np.inf)), "loss is (nan|inf) for untrained parameters; scale"),
-    "NaN as score": (score(lambda x: x / 0), "score returned NaN or infinity for untrained"),
     "a chance without accuracy": (replace(GOOD, chance=0.1), "score returns no accuracy, whose chance is given"),
     "data of unequal lengths": (
         data({"x": TRAIN["x"], "y": TRAIN["y"][:9]}),
@@ -219,17 +219,17 @@ def test_numbers_of_numpy_and_jax_and_a_state_that_begins_at_infinity_are_taken(
     assert (spec.train_images, spec.test_images) == (9, 4)
 
 
-@pytest.mark.parametrize(
-    ("most", "evaluated", "holdout"), [(100, None, 0), (99, 50, 0), (50, None, 40), (30, None, 275)]
-)
-def test_a_score_of_whole_blocks_needs_a_block_in_each_split(most, evaluated, holdout):
+@pytest.mark.parametrize(("most", "some", "holdout"), [(100, None, 0), (99, 50, 0), (50, None, 40), (30, None, 275)])
+def test_a_score_of_whole_blocks_needs_a_block_in_each_split_and_says_what_it_leaves_out(most, some, holdout):
     register("whole")(lambda: replace(score(jnp.mean), block=most + 1))
-    trial, few = TrialConfig(batch_size=8, holdout=holdout), min(evaluated or 100, holdout or 100, 300 - holdout)
+    trial, few = TrialConfig(batch_size=8, holdout=holdout), min(some or 100, holdout or 100, 300 - holdout)
     data = check_task("whole", [trial])
     with pytest.raises(UserError, match=rf"'whole': score .* block of {most + 1}, and a split has {few} examples; set"):
-        check_counts([trial], data, evaluated)
+        check_counts([trial], data, some)
     register("whole")(lambda: replace(score(jnp.mean), block=few))
-    check_counts([trial], check_task("whole", [trial]), evaluated)
+    check_counts([trial], data := check_task("whole", [trial]), some)
+    _note([trial], data, (said := []).append)
+    assert ("evaluations leave out 20 of 100 held-out or test" in "".join(said)) == (few == 40)
 
 
 def test_a_loss_of_pairs_says_what_leaves_out_an_odd_last_batch():
