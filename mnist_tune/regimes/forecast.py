@@ -148,8 +148,8 @@ def target_of(curves: Sequence[Curve], running: bool = True) -> tuple[float | No
     from those that are `running`, or it is None.
 
     It is the accuracy of the one that did best on held-out images, less `NEAR_BEST` of what can be learned, or its
-    noise if that is more. What memorised is no measure, and what still rises is none: the target is None if such a
-    curve ended higher than all that have levelled off, or if none has learned.
+    noise if that is more, but at most half of what it learned. What memorised is no measure, and what still rises is
+    none: the target is None if such a curve ended higher than all that have levelled off, or if none has learned.
     """
     data = curves[0].data.with_wrong_labels(curves[0].label_noise)
     if data.target is not None:
@@ -163,7 +163,8 @@ def target_of(curves: Sequence[Curve], running: bool = True) -> tuple[float | No
     if best is None:
         return None, [highest]
     unknown = best.data.learned(best.settled) < LEARNED or higher(highest, best, None)
-    return None if unknown else best.settled - margin(best), [highest, best]
+    less = min(margin(best), HALF * (best.settled - best.data.chance))
+    return None if unknown else best.settled - less, [highest, best]
 
 
 def margin(curve: Curve) -> float:
