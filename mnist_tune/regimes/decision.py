@@ -140,6 +140,7 @@ def standing(trials: pd.DataFrame, data: DataFacts, leads: Any = False) -> pd.Da
         noise = accuracy_noise(accuracy, independent_answers_of(ran, data, split))
     else:
         noise = ran["loss_noise"].fillna(0.0).to_numpy(float)
+        noise = np.minimum(noise, np.median(noise))  # else what jumps is told apart from nothing
     first = failures == failures.min() if behind.all() else ~behind
     mean, gap, limit = below_best(setting, seed, accuracy, noise, falls > 0, first)
     rows = list(pd.Series(setting).groupby(setting).indices.values())

@@ -35,6 +35,7 @@ from mnist_tune.regimes.statistics import (
     since_when,
     slips,
     stuck,
+    unmoved,
 )
 
 REGIMES = ("converged", "slow", "oscillating", "diverged", "underfit", "overfit", "undecided")
@@ -44,6 +45,9 @@ ON_ITS_WAY, LEFT = "on its way", "left the target"
 
 LABELLED = ("curve_regime", "regime", "regime_evidence", "target", "reaches", "reaches_from", "reaches_to")
 """The columns that `label_trials` adds."""
+
+STOPPED = {"slow": "slow", "dead": "diverged"}
+"""The label of a trial that early stopping has stopped, by the reason, where its curve alone can't tell."""
 
 FEW_ENDS = 16
 """Shares that were learned are made anew each time that one in so many trials has ended since."""
@@ -90,7 +94,8 @@ def gone(curve: Curve, goal: float) -> str:
             pair = loss[-1], curve.untrained
             last, untrained = map(told_apart(pair, 3).get, pair)
             return f"training loss {last} (untrained {untrained}){since}"
-    if guesses and drop(curve, 0) and curve.data.learned(accuracy.max()) >= LEARNED and lasts(curve):
+    learned = curve.data.learned(accuracy.max()) >= LEARNED and not unmoved(curve)
+    if guesses and drop(curve, 0) and learned and lasts(curve):
         return f"fell back to chance: {best_and_last(curve)}"
     if stuck(curve) and (curve.complete if loss is None else curve.spikes().any()):
         return f"dead{since_when(curve)}: accuracy {accuracy[-1]:.4f} is that of guessing"
@@ -101,7 +106,8 @@ def restless(curve: Curve, goal: float) -> str:
     """Are spikes or drops frequent in the last half of the epochs, or, below the target, smaller falls twice as
     frequent? Or did it end with a drop that it has not recovered from?"""
     falls, spikes, loss = curve.falls, curve.spikes()[1:], curve.train_loss
-    if loss is not None and (np.diff(loss, prepend=curve.untrained) < 0).all() and not spikes.any():
+    falling = loss is not None and (np.diff(loss, prepend=curve.untrained) < 0).all() and not spikes.any()
+    if falling or unmoved(curve):
         return ""  # accuracy may still jump, as where the running statistics of batch norm lag
     if curve.accuracy.max() <= curve.ceiling or (curve.accuracy[-1] <= curve.ceiling and not curve.complete):
         return ""  # it may come back
@@ -155,7 +161,7 @@ def below(curve: Curve, goal: float) -> Label:
         early = accuracy.argmax() < HALF * curve.epochs
         return ("underfit" if early else "undecided"), f"declining: {best_and_last(curve)}"
     if math.isinf(goal) and not level and pace >= HALF:
-        return "undecided", f"{ON_ITS_WAY}: accuracy {final:.4f} still rises, as does the best trial's"
+        return "undecided", f"{ON_ITS_WAY}: accuracy {final:.4f}, not levelled off; nor has the best trial"
     if level or (ahead.slowest < LEVEL and (pace - noise < HALF or not curve.complete)):
         return "undecided", f"accuracy {final:.4f}: levelled off or slow, {curve.epochs} epochs can't tell"
     if shaken(curve):
@@ -244,7 +250,7 @@ class Family:
 
     def _set(self, row: int, one: Trial) -> None:
         curve = one.curve
-        learned = bool(curve.epochs and curve.data.learned(curve.accuracy.max()) >= LEARNED)
+        learned = bool(curve.epochs and curve.data.learned(curve.accuracy.max()) >= LEARNED and not unmoved(curve))
         values = one, one.speed, curve.settled, curve.held_out_settled, learned, False
         columns: Any = (self._trials, self._speed, self._settled, self._held_out, self._learned, self._no_measure)
         for column, value in zip(columns, values, strict=True):
@@ -382,6 +388,7 @@ def label_trials(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts) ->
     settings = trials[varied(trials)].reset_index(drop=True).to_dict("index")
     alone = trials["trial_id"].where(trials["changed"], "")  # siblings are compared by their rates
     groups = trials.groupby([*SIBLINGS, alone], sort=False).indices.values()
+    stopped = trials.get("stop_reason", pd.Series("", trials.index)).tolist()
     found: dict[int, tuple[Any, ...]] = {}
     for rows in groups:
         family = Family()
@@ -389,6 +396,8 @@ def label_trials(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts) ->
             family.put(row, Trial(rates[row], momenta[row], curves[row], settings=settings[row]))
         for row in rows:
             one, (label, evidence) = family.trial(row), family.label(row)
+            if label == "undecided" and (reason := stopped[row]) in STOPPED:  # a resume asks for more epochs
+                label, evidence = STOPPED[reason], f"{evidence}; stopped as {reason}"
             evidence = evidence if data.by_accuracy else evidence.replace("accuracy", "learned share")
             ahead = one.reaches if label == one.own[0] else reached(one.curve, one.target, label)
             target = math.nan if one.target is None else one.target

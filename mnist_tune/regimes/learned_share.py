@@ -17,6 +17,9 @@ from mnist_tune.regimes.noise import SIGMAS, standard_error
 LEAST_NOISE = VISIBLE / SIGMAS / math.sqrt(2)
 """The least standard error of a share: a difference that nobody sees in a curve is none."""
 
+MOST_NOISE = 1 / 10 / SIGMAS / math.sqrt(2)
+"""The largest one: a difference of a tenth of what can be learned is not noise, even if most trials jump by more."""
+
 FEWEST = 8
 """Parts of the examples from which on the differences of their losses say how certain the mean is."""
 
@@ -49,9 +52,10 @@ class Loss:
     @property
     def share_noise(self) -> float:
         """The standard error of a share."""
+        learned = self.untrained - self.held_out
         if self.logarithmic:
-            return max(self.noise / self.held_out / math.log(self.untrained / self.held_out), LEAST_NOISE)
-        return max(self.noise / (self.untrained - self.held_out), LEAST_NOISE)
+            learned = self.held_out * math.log(self.untrained / self.held_out)
+        return min(max(self.noise / learned, LEAST_NOISE), MOST_NOISE)
 
     def share(self, loss: np.ndarray, held_out: bool = False) -> np.ndarray:
         """Return the share that was learned at each loss, from 0 to almost 1. A loss that is not finite has none."""

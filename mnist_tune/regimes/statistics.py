@@ -9,7 +9,7 @@ import numpy as np
 from mnist_tune.regimes.curve import Curve, median
 from mnist_tune.regimes.divergence import PATIENCE, chance_ceiling
 from mnist_tune.regimes.limits import CLEARLY, FAR, HALF, LEARNED, PLATEAU, TREND, VISIBLE
-from mnist_tune.regimes.noise import SIGMAS, calm_limit, sigmas
+from mnist_tune.regimes.noise import SIGMAS, calm_floor, calm_limit, sigmas
 
 
 def memorising(curve: Curve, goal: float = math.inf) -> str:
@@ -77,6 +77,15 @@ def since_when(curve: Curve) -> str:
     if curve.guessing_since and curve.guessing_since > before * curve.steps:
         return f" since step {curve.guessing_since}"
     return f" since epoch {before + 1}"
+
+
+def unmoved(curve: Curve) -> bool:
+    """Return whether the training loss never left that of guessing. Of two classes, accuracies may still jump."""
+    loss = curve.train_loss
+    if loss is None or not curve.data.by_accuracy:
+        return False
+    floor = calm_floor(min(curve.guess, curve.untrained), curve.evaluated)
+    return bool(((floor <= loss) & (loss <= curve.calm_limit)).all())
 
 
 def falling(curve: Curve) -> bool:

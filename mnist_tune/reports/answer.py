@@ -264,7 +264,7 @@ def _questions(sweep: Tables, where: str, best: pd.DataFrame, names: Sequence[st
         near = [names[i] for i in close.sort_values("learning_rate", kind="stable").index]
         short = len(near) <= MOST_NAMED and len(", ".join(near)) <= ROOM
         jumping = int((~close["close"]).sum())
-        asked = f"Which of these {len(near) - jumping}{f', or of {jumping} more that jump' * bool(jumping)}?"
+        asked = f"Which of these {len(near) - jumping}{f', or {jumping} more, by a jump' * bool(jumping)}?"
         asked = f"Is it {', '.join(near[:-1])} or {near[-1]}?" if short else asked
         flags, by_hand = named_again(sweep.meta, close)
         line = f"{command('decide')} --sweep {shlex.quote(where)}{flags}"

@@ -79,7 +79,7 @@ def _columns(view: View) -> Iterator[Column]:
     yield Column("curve", [""] * len(each), look="curve")
     if any(sweep.decision is not None for sweep in view.sweeps):
         return  # what is compared there are settings, not their regimes
-    if trials["reaches"].notna().any() or trials["reaches_from"].notna().any():
+    if trials["target"].notna().any() and trials[["reaches", "reaches_from"]].notna().any(axis=None):
         texts, when = _reaches(trials), trials["reaches"].astype(float).fillna(math.inf).tolist()
         cells = [", ".join([*dict.fromkeys(texts[i] for i in rows)][:3]) for rows in each]
         targets = trials["target"].dropna().unique()

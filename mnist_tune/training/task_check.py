@@ -125,7 +125,7 @@ def _data(task: Task, said: str) -> tuple[Any, Any]:
         first, second = np.split(np.arange(int(sum(found)), dtype=np.int32), [int(found[0])])
         return first, second
     first, second = (_tree(part, said, where) for part, where in zip(found, ("train", "test"), strict=True))
-    check_same(f"{said}: data returned a train part of other shapes or types than test", first, second, axes=1)
+    check_same(f"{said}: data must return (train, test), alike but for their lengths", first, second, axes=1)
     return first, second
 
 

@@ -160,9 +160,10 @@ def test_only_who_knows_the_loss_of_a_guess_calls_a_trial_dead():
         assert (found[1] == "diverged") == (label == "diverged")
 
 
-def test_a_trial_that_goes_to_and_fro_oscillates():
+def test_a_trial_that_goes_to_and_fro_oscillates_even_if_all_do():
     wild = 0.3 + 0.15 * (T % 2)
     assert labels(curve(falls(0.6), noise=1e-3), curve(wild)) == ["converged", "oscillating"]
+    assert labels(*(curve(wild + 0.01 * k) for k in range(3))) == ["oscillating"] * 3
 
 
 def test_a_trial_that_ends_above_another_is_underfit_only_by_a_target_loss():
@@ -203,7 +204,7 @@ def test_the_best_trial_of_a_task_has_the_least_held_out_loss():
             "regime": ["slow", "converged", "converged", "diverged"],
             "stop_reason": "completed",
             "seed": 0,
-            "loss_noise": 0.001,
+            "loss_noise": [9.0, 0.001, 0.001, 0.001],
         }
     )
     found = standing(complete(trials), facts())

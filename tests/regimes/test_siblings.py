@@ -70,6 +70,12 @@ SCENES = {
     ),
     "after one epoch": scene("slow converged", (0.1, level(0.80)), (0.4, [0.97])),
     "after two epochs": scene("converged undecided", (0.1, FAST), (2.0, level(0.80)[:2]), asked=10),
+    "stopped as slow, then asked for more": scene(
+        "slow converged", (0.1, [0.3] * 5), (1.0, FAST), asked=40, stop_reason=["slow", "completed"], data=NO_TARGET
+    ),
+    "of two classes, accuracy jumps where the loss stays": scene(
+        "underfit", (0.1, [0.66, *[0.5] * 9], losses([0.6931] * 10, untrained=0.6932)), data=DataFacts.of([999] * 2, 99)
+    ),
     "none learned": scene("underfit underfit", (0.001, AT_CHANCE, GUESSING), (0.1, AT_CHANCE, GUESSING)),
     "a loss that falls is not dead": scene(
         "slow converged converged", (0.05, AT_CHANCE, FALLING), (0.01, FAST), (0.1, FAST)

@@ -107,13 +107,10 @@ MISTAKES = {
     "NaN in one test example": (data(test=with_last(np.nan)), "score returned NaN.*; mend or scale data"),
     "infinity in one": (data(with_last(np.inf)), "loss is (nan|inf) for untrained parameters; scale"),
     "a chance without accuracy": (replace(GOOD, chance=0.1), "score returns no accuracy, whose chance is given"),
-    "data of unequal lengths": (
-        data({"x": TRAIN["x"], "y": TRAIN["y"][:9]}),
-        "arrays of 9 and 300 examples as train; all need the same",
-    ),
+    "data of unequal lengths": (data({"x": TRAIN["x"], "y": TRAIN["y"][:9]}), "of 9 and 300 examples as train; all"),
     "another test part": (
         data(test={"x": TEST["x"][:, :2], "y": TEST["y"]}),
-        "a train part of other shapes or types than test",
+        r"data must return \(train, test\), alike but for",
     ),
     "data of Python": (data({"x": [[1.0]] * 300, "y": TRAIN["y"]}), r"data returned train\['x'\].* give arrays"),
     "data without a test part": (replace(GOOD, data=lambda: TRAIN), r"data must return \(train, test\), it returned"),
@@ -127,18 +124,12 @@ MISTAKES = {
         data(*np.split(jax.random.split(jax.random.key(0), 300), [200])),
         "which is a PRNGKeyArray of key<fry>; give arrays of numbers",
     ),
-    "a table with columns": (
-        data(*[np.zeros(9, [("x", "f4")])] * 2),
-        "which is a ndarray of .*; give arrays of numbers",
-    ),
+    "a table with columns": (data(*[np.zeros(9, [("x", "f4")])] * 2), "which is a ndarray of .*; give arrays"),
     "masked values": (
         data(*[np.ma.masked_less(np.zeros(9, np.float32), 1)] * 2),
         r"has masked values; say what they are, such as x.filled\(0\)",
     ),
-    "examples in a list": (
-        data([*TRAIN["x"]], [*TEST["x"]]),
-        r"train part of other shapes or types than test: .{300,400}; keep",
-    ),
+    "examples in a list": (data([*TRAIN["x"]], [*TEST["x"]]), "alike but for their lengths: .{300,400}; keep"),
     "data and no function": (replace(GOOD, data=GOOD.data()), r"data is \({'x': array.*; give a function, data\(\)"),
     "data that fail": (replace(GOOD, data=lambda: 1 / 0), r"data\(\) fails, ZeroDivisionError"),
     "parameters alone": (replace(GOOD, init=lambda key: ZEROS), r"init must return \(params, state\)"),
