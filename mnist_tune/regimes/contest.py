@@ -51,7 +51,7 @@ class Contest:
         at_a_time: L, how many seeds are trained at a time.
         trials: the most trials, without those that confirm.
         tolerance: how much worse than the best the leader may be. By default it follows from the first seed's best
-            accuracy p on h held-out images: `TOLERANCE √(p (1 - p) / h)`, with p at most 1 - 1/h. Of tokens, h counts
+            accuracy p on h held-out images: `TOLERANCE √(p (1 - p) / h)`, at least an image, 1/h. Of tokens, h counts
             independent answers. Of a loss, its standard error takes the place of the root.
         confirm: train the leader alone, until it has `CONFIRMED` seeds.
 
@@ -76,6 +76,7 @@ class Contest:
         self._ceilings = -np.array([data.guess(one) if self.ranking.is_loss else math.inf for one in settings])
         self._images, self.confirm = settings[0].holdout, confirm
         self.decision = Decision(len(settings), tolerance or 0.0)
+        self.decision.most = 1.0 if self.ranking.is_accuracy else math.inf
         self.asked: list[tuple[int, int]] = []
         self.confirming: list[float] = []
         self._seeds: list[dict[int, Told | None]] = []
@@ -202,7 +203,7 @@ class Contest:
         if not self._begun and np.isfinite(values).any():
             self._begun, first = True, np.nanargmax(values)
             self.decision.least, error = self._errors(values[first], worth[first])
-            self.decision.tolerance = self.decision.tolerance or TOLERANCE * error
+            self.decision.tolerance = self.decision.tolerance or max(TOLERANCE * error, self.decision.least)
             known = np.isfinite(self._ceilings)  # what can be learned lies between a guess and the best
             self._ceilings[known] += CHANCE_MARGIN * (values[first] - self._ceilings[known])
         self.decision.add(np.where(values > self._ceilings, values, np.nan), ~np.isnan(worth))

@@ -233,6 +233,7 @@ class Decision:
     Attributes:
         seeds: how many seeds each has taken up, [K].
         losses: the mean held-out loss of each, which ranks what is equally accurate, [K]. It may be set later.
+        most: what no value exceeds, 1 for accuracies. It may be set later.
         allowed: with how many of them another one had failed when a setting was set aside, [K]; -1 for those that were
             not.
     """
@@ -240,6 +241,8 @@ class Decision:
     def __init__(self, settings: int, tolerance: float, least: float = 0.0, searches: tuple[int, ...] = ()) -> None:
         self.tolerance, self.least, self.losses = tolerance, least, np.zeros((*searches, settings))
         self.seeds, self.allowed = (np.full((*searches, settings), of) for of in (0, -1))
+        self.most, self._own = np.inf, np.zeros((2, *searches, settings))
+        """The sum of each setting's values, and that of their squares."""
         self._sum, self._squares = (np.zeros((*searches, settings, settings)) for _ in range(2))
         self._count, self._failed = (np.zeros((*searches, settings, settings), int) for _ in range(2))
         """For each pair of settings, how many of their common seeds neither failed with, and how many the first did."""
@@ -252,6 +255,7 @@ class Decision:
         self._failed += (took & np.isnan(values))[..., :, None] & took[..., None, :]
         known = took & ~np.isnan(values)
         pairs, values = known[..., :, None] & known[..., None, :], np.where(known, values, 0)
+        self._own += values, values**2
         differences = np.where(pairs, values[..., :, None] - values[..., None, :], 0)
         self._count += pairs
         self._sum += differences
@@ -288,6 +292,12 @@ class Decision:
         that were set aside, [K]."""
         lead = self.leader[..., None]
         most = np.take_along_axis(self._mean + self._radius, lead[..., None], -1)[..., 0]
+        if np.isfinite(self.most):  # nobody is better than the leader by more than is left above it
+            count, (total, squares) = self.seeds - self.failures, self._own
+            mean = total / np.maximum(count, 1)
+            variance = (squares - total * mean) / np.maximum(count - 1, 1)
+            left = self.most - mean + radius(count, np.sqrt(np.maximum(variance, self.least**2)), RISK)
+            most = np.minimum(most, np.take_along_axis(left, lead, -1))
         return np.where(self.aside | (np.arange(most.shape[-1]) == lead), -np.inf, most)
 
     @property

@@ -40,9 +40,10 @@ def process(count, mean, spread):
     return (count + 1) ** -0.5 * ((1 + t2 / (count - 1)) / (1 + t2 / ((count - 1) * (count + 1)))) ** (count / 2)
 
 
-def decided(values, **options):
+def decided(values, most=np.inf, **options):
     """The decision after these seeds, [seeds, K]."""
     decision = Decision(len(values[0]), **{"tolerance": 0.0} | options)
+    decision.most = most
     for seed in values:
         decision.add(seed, decision.active)
     return decision
@@ -196,6 +197,12 @@ def test_it_is_over_once_no_other_can_be_better_by_more_than_the_tolerance():
     assert decision.rivals.sum() == 1
     assert 0 < decision.may_lose < 0.002
     assert not decided(0.9 + rng.normal(0, 0.05, (30, 2)), tolerance=0.002).over, "unpaired, it takes far longer"
+
+
+def test_nobody_is_better_than_a_setting_without_mistakes_by_more_than_is_left():
+    values = [[1.0, 0.8 + 0.2 * (seed % 5 > 0)] for seed in range(20)]
+    found = [decided(values, most, tolerance=0.002, least=0.001) for most in (1.0, np.inf)]
+    assert [(bool(one.over), bool(one.may_lose < 0.001)) for one in found] == [(True, True), (False, False)]
 
 
 def test_who_lost_only_to_a_setting_that_is_set_aside_is_in_again():

@@ -120,10 +120,7 @@ MISTAKES = {
     ),
     "no examples": (replace(GOOD, data=lambda: (0, 5)), "give two whole numbers of examples above 0"),
     "shares of examples": (replace(GOOD, data=lambda: (0.7 * 9, 0.3 * 9)), r"\(6.*\); give two whole numbers"),
-    "keys as data": (
-        data(*np.split(jax.random.split(jax.random.key(0), 300), [200])),
-        "which is a PRNGKeyArray of key<fry>; give arrays of numbers",
-    ),
+    "keys as data": (data(*np.split(jax.random.split(jax.random.key(0), 300), [200])), "a PRNGKeyArray of key<fry>"),
     "a table with columns": (data(*[np.zeros(9, [("x", "f4")])] * 2), "which is a ndarray of .*; give arrays"),
     "masked values": (
         data(*[np.ma.masked_less(np.zeros(9, np.float32), 1)] * 2),
