@@ -107,6 +107,7 @@ def _answer(sweep: Tables, where: str) -> Answer:
         if sweep.steady["stop_reason"].eq("completed").any():
             which = "stayed unchanged and " * changed
             head = f"No setting that {which}ran all its epochs did better than guessing"
+            head += "; try another --optimizer, such as adam, or more --epochs"
         return Answer(head, tuple(_facts(sweep, best)), tuple(_ranges(sweep)), tuple(_questions(sweep, where, best)))
     names, key, facts = named(best, trials), keys(best), data_facts(sweep.meta)
     ranking, tasks = facts.ranking, trials["architecture"].nunique()

@@ -177,15 +177,18 @@ def best_and_rivals(
     dots(axes, x[near.index], heights, ("ring", "s", near.index), size, marker="o", **look)
     if len(near) > 1:
         write(axes, (1, 1), "ringed: may be as good", (0, 16), ha="right")
-    along = axes.transData.transform([(place, 1) for place in (*x, min(names, axes.get_xlim()[1]))])[:, 0]
-    *at, ends = (along - axes.bbox.x0) * 72 / axes.figure.dpi
+    everywhere, high = one.place(values), extent(axes)[1]
+    places = axes.transData.transform([*zip(x, everywhere[: len(x)], strict=True), (min(names, axes.get_xlim()[1]), 1)])
+    (*at, ends), up = ((places - axes.bbox.min) * 72 / axes.figure.dpi).T
     wide = min(extent(axes)[0], ends + AWAY * LETTERS)
     for number in near.index[near["role"] == "best"]:
         said = f"best: {settings['rate'][number]}, {one.said(values[number])}"
         half = min(BOLD * len(said) / 2, wide / 2)
-        place, look = (0, one.place(values)[number]), {"weight": "bold", "color": INK, "fontsize": LETTERS + 1}
-        away = min(max(at[number], half), wide - half), 14
-        write(axes, place, said, away, ("axes fraction", "data"), ha="center", **look)
+        place, look = (0, everywhere[number]), {"weight": "bold", "color": INK, "fontsize": LETTERS + 1}
+        middle, heights = min(max(at[number], half), wide - half), up[:-1] - up[number]
+        under = [((abs(np.array(at) - middle) < half) & (abs(heights - of - 4) < LETTERS)).sum() for of in (14, -22)]
+        below = up[number] > 40 and (under[1] < under[0] or up[number] + 20 > high)
+        write(axes, place, said, (middle, -22 if below else 14), ("axes fraction", "data"), ha="center", **look)
 
 
 def area(count: int) -> float:
@@ -384,7 +387,8 @@ def gaps(view: View, sweep: int, contest: Contest, figure: Any, one: Measure) ->
             crossed |= not near
             dots(axes, [mean], [place], ("mark", "s", [number[k]]), 70, marker="o" if near else "X", color=colour)
     write(axes, (0, 0), "a bar's left end: how much better it may be (95%)", (-left, -42))
-    keys = ["dots: may be as good", *["crosses: worse"] * crossed, *[f"{left_out} more in the table"] * (left_out > 0)]
+    keys = ["dots: may be as good", *["crosses: worse, or set aside"] * crossed]
+    keys += [f"{left_out} more in the table"] * (left_out > 0)
     write(axes, (0, 0), "; ".join(keys), (-left, -59))
 
 

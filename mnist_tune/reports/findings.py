@@ -139,6 +139,8 @@ def notes(sweep: Tables) -> Iterator[str]:
         yield "each step is the task's own, so this loss may say nothing of how good a setting is; see --rank-by"
     elif labelled and not data.by_accuracy and data.target is None:
         yield "no loss to reach is known, so trials that learn nearly as much as the best converge; see --target-loss"
+    if not data.by_accuracy and data.ranking.is_loss and trials["test_accuracy"].notna().any():
+        yield "labels and the best follow the loss; with a chance in its Task, they follow its accuracy"
     if changed := len(trials) - len(sweep.steady):
         said = f"{counted(changed)} changed settings while training"
         yield f"{said}, so that no setting has their regime or accuracy; tables and pictures show the last one"

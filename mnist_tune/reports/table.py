@@ -143,7 +143,7 @@ def _of_decisions(view: View) -> Iterator[Column]:
         yield Column(f"{side} the best", texts, by)
         yield Column("seeds", [*map(str, seeds)], seeds, must=False)
         yield Column("failed", [*map(str, failures)], failures, must=False)
-        yield Column("state", states, look="", must=False)
+        yield Column("state", states, look="text", must=False)
 
 
 def _reaches(trials: pd.DataFrame) -> list[str]:

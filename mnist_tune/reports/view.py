@@ -292,8 +292,10 @@ class View:
             return Measure(title, column, axis)
         untrained = self.epochs.get("untrained_loss", pd.Series(dtype=float)).dropna().astype(float).median()
         log, loss = bool((known > 0).all()), kind_of(column) == "loss" and bool(untrained > 0)
-        most = (BEYOND if log else 1) * untrained if loss else math.inf
-        axis = Axis.of(known[known <= most] if (known <= most).any() else [most], log, 1 if log else 0.1)
+        # Where little can be learned, losses far above the untrained one would flatten all others.
+        beyond = min(BEYOND, math.sqrt(max(untrained / known.min(), 1))) if log and loss else 1
+        most = beyond * untrained if loss else math.inf
+        axis = Axis.of(known[known <= most] if (known <= most).any() else [most], log, 0.3 if log else 0.1)
         last = self.trials.loc[self.trials["epochs_run"] > 0, column].to_numpy(float, na_value=math.nan)
         marked = {axis.high: f"> {axis.high:.2g}"} if loss and not (last <= most).all() else None
         return Measure(title, column, axis._replace(marked=marked))

@@ -12,7 +12,7 @@ from mnist_tune.reports.table import columns
 from mnist_tune.reports.view import View
 from mnist_tune.results.tables import Tables
 
-GUESSING = "No setting that ran all its epochs did better than guessing"
+GUESSING = "No setting that ran all its epochs did better than guessing; try another --optimizer,"
 
 
 def test_the_answer_names_the_best_rate_its_rivals_and_where_regimes_are(made_up_sweep):
@@ -102,7 +102,7 @@ def test_a_running_sweep_answers_so_far_and_one_without_epochs_that_there_is_non
 def test_settings_that_run_all_their_epochs_at_chance_are_not_said_to_diverge(made_up_sweep):
     sweep = made_up_sweep([1e-7, 1e-6, 1e-5])
     found = answer(replace(sweep, trials=sweep.trials.assign(test_accuracy=0.1, regime="slow")))
-    assert (found.headline, found.lines) == (GUESSING, ("slow at all rates, 1e-07–1e-05",))
+    assert (found.headline[:85], found.lines) == (GUESSING, ("slow at all rates, 1e-07–1e-05",))
 
 
 def test_the_best_is_one_of_the_settings_that_have_ended(made_up_sweep):
