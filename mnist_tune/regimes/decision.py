@@ -241,8 +241,8 @@ class Decision:
     def __init__(self, settings: int, tolerance: float, least: float = 0.0, searches: tuple[int, ...] = ()) -> None:
         self.tolerance, self.least, self.losses = tolerance, least, np.zeros((*searches, settings))
         self.seeds, self.allowed = (np.full((*searches, settings), of) for of in (0, -1))
-        self.most, self._own = np.inf, np.zeros((2, *searches, settings))
-        """The sum of each setting's values, and that of their squares."""
+        self.most, self._own = np.inf, np.zeros((*searches, settings, 2))
+        """The sum of each setting's values, and that of their squares, [K, 2]."""
         self._sum, self._squares = (np.zeros((*searches, settings, settings)) for _ in range(2))
         self._count, self._failed = (np.zeros((*searches, settings, settings), int) for _ in range(2))
         """For each pair of settings, how many of their common seeds neither failed with, and how many the first did."""
@@ -255,7 +255,7 @@ class Decision:
         self._failed += (took & np.isnan(values))[..., :, None] & took[..., None, :]
         known = took & ~np.isnan(values)
         pairs, values = known[..., :, None] & known[..., None, :], np.where(known, values, 0)
-        self._own += values, values**2
+        self._own += np.stack([values, values**2], -1)
         differences = np.where(pairs, values[..., :, None] - values[..., None, :], 0)
         self._count += pairs
         self._sum += differences
@@ -293,7 +293,7 @@ class Decision:
         lead = self.leader[..., None]
         most = np.take_along_axis(self._mean + self._radius, lead[..., None], -1)[..., 0]
         if np.isfinite(self.most):  # nobody is better than the leader by more than is left above it
-            count, (total, squares) = self.seeds - self.failures, self._own
+            count, (total, squares) = self.seeds - self.failures, np.moveaxis(self._own, -1, 0)
             mean = total / np.maximum(count, 1)
             variance = (squares - total * mean) / np.maximum(count - 1, 1)
             left = self.most - mean + radius(count, np.sqrt(np.maximum(variance, self.least**2)), RISK)

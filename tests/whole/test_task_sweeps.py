@@ -84,7 +84,7 @@ def test_a_task_may_be_given_from_python_and_mistakes_make_no_folder(tmp_path, m
         ({"task": f"{TASKS}:regresion"}, "has no function 'regresion'; did you mean 'regression'"),
         ({"task": f"{TASKS}:regression", "dataset": "digits"}, "--dataset is for networks on labelled data"),
         ({"task": f"{TASKS}:regression", "target": 0.9}, "--target is for networks on labelled data"),
-        ({"task": f"{TASKS}:regression(features='x')"}, "data fails, TypeError"),
+        ({"task": f"{TASKS}:regression(features='x')"}, "data\\(\\) fails, TypeError"),
     ):
         with pytest.raises(UserError, match=said):
             run_sweep("task", trials(2), SweepOptions(output=tmp_path / "b", quiet=True, **wrong))
