@@ -14,6 +14,7 @@ import pandas as pd
 
 from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.families import held_out
+from mnist_tune.regimes.learned_share import FAR_LESS
 from mnist_tune.regimes.noise import accuracy_noise, sigmas
 from mnist_tune.regimes.outcomes import COMPETES, FAILED, independent_answers_of, outcomes
 from mnist_tune.regimes.replicates import CONFIGURATION, clopper_pearson, regime_counts
@@ -118,7 +119,8 @@ def standing(trials: pd.DataFrame, data: DataFacts, leads: Any = False) -> pd.Da
         how many failed; `accuracy`, the mean of those that compete, and their `train_accuracy`; `regime`; `gap`, how
         far the setting is below the best, over the seeds that both have; `limit`, the most that is not told apart
         (`chance_gap`); `close`, whether the gap is at most that; `jumps`, by how much a curve still falls in an epoch
-        (`late_falls`). Of equally accurate ones, that with the least loss on these images is first.
+        (`late_falls`). Of equally accurate ones, that with the least loss on these images is first. Losses are compared
+        by their logarithms if the least one is below a tenth of the untrained one.
     """
     ended, columns = outcomes(trials, data), [*CONFIGURATION, "trial_id"]
     differ = [name for name in CONFIGURATION if trials[name].nunique() > 1]  # pandas takes milliseconds for each
@@ -133,23 +135,25 @@ def standing(trials: pd.DataFrame, data: DataFacts, leads: Any = False) -> pd.Da
     ran, failures, behind = trials[competes], failures[competes], ~leads[competes]
     setting = np.unique(setting[competes], return_inverse=True)[1]
     split = held_out(trials)
-    accuracy = data.ranking.scores(ran, split)
+    compared = accuracy = data.ranking.scores(ran, split)
     falls = ran["late_fall"].fillna(0.0).to_numpy(float) * data.ranking.is_accuracy
     seed = ran.groupby(["seed", "data_seed"]).ngroup().to_numpy()
     if data.ranking.is_accuracy:
         noise = accuracy_noise(accuracy, independent_answers_of(ran, data, split))
     else:
-        noise = ran["loss_noise"].fillna(0.0).to_numpy(float)
+        noise, untrained = (ran[name].fillna(0.0).to_numpy(float) for name in ("loss_noise", "untrained_loss"))
+        if data.ranking.is_loss and 0 < -accuracy.max() < np.median(untrained) / FAR_LESS:  # ratios are what compares
+            compared, noise = -np.log(-accuracy), noise / -accuracy
         noise = np.minimum(noise, np.median(noise))  # else what jumps is told apart from nothing
     first = failures == failures.min() if behind.all() else ~behind
-    mean, gap, limit = below_best(setting, seed, accuracy, noise, falls > 0, first)
+    mean, gap, limit = below_best(setting, seed, compared, noise, falls > 0, first)
     rows = list(pd.Series(setting).groupby(setting).indices.values())
     at = [of[0] for of in rows]
     each = ran.reindex(columns=[f"{split}_loss", "train_accuracy"]).astype(float).groupby(setting).mean()
     labels = ran["regime"].to_numpy(str).astype(object)
     regimes = [of[0] if (of == of[0]).all() else regime_counts(of) for of in (labels[one] for one in rows)]
     found = ran[columns].iloc[at].assign(
-        seeds=np.bincount(setting), failures=failures[at], accuracy=mean,
+        seeds=np.bincount(setting), failures=failures[at], accuracy=_moments(setting, accuracy)[1],
         train_accuracy=each["train_accuracy"].to_numpy(), regime=regimes, gap=gap, limit=limit, close=gap <= limit,
         jumps=[falls[of].max() for of in rows],
     )  # fmt: skip

@@ -43,6 +43,9 @@ REGIMES = ("converged", "slow", "oscillating", "diverged", "underfit", "overfit"
 ON_ITS_WAY, LEFT = "on its way", "left the target"
 """How the evidence begins of a calm trial that is not at its target yet, and of one that was there, and is below it."""
 
+NOTHING_KNOWN = "no trial ran all its epochs and learned more than noise"
+"""How the evidence begins where nobody knows how much of a loss can be learned."""
+
 LABELLED = ("curve_regime", "regime", "regime_evidence", "target", "reaches", "reaches_from", "reaches_to")
 """The columns that `label_trials` adds."""
 
@@ -69,8 +72,7 @@ def curve_regime(curve: Curve, target: float | None = 0.95) -> Label:
         if evidence := ask(curve, goal):
             return name, evidence
     if curve.share_noise == math.inf:
-        said = "no trial ran all its epochs and learned more than noise"
-        return "undecided", f"{said}, so what can be learned is not known yet"
+        return "undecided", f"{NOTHING_KNOWN}, so what can be learned is not known yet"
     label, evidence = below(curve, goal)
     if not curve.data.by_accuracy and label == "underfit" and curve.data.target is None:
         label = "undecided"  # the best trial may have learned all there is
@@ -161,7 +163,7 @@ def below(curve: Curve, goal: float) -> Label:
         early = accuracy.argmax() < HALF * curve.epochs
         return ("underfit" if early else "undecided"), f"declining: {best_and_last(curve)}"
     if math.isinf(goal) and not level and pace >= HALF:
-        return "undecided", f"{ON_ITS_WAY}: accuracy {final:.4f}, not levelled off; nor has the best trial"
+        return "undecided", f"{ON_ITS_WAY}: accuracy {final:.4f}, not levelled off; no target before the best trial has"
     if level or (ahead.slowest < LEVEL and (pace - noise < HALF or not curve.complete)):
         return "undecided", f"accuracy {final:.4f}: levelled off or slow, {curve.epochs} epochs can't tell"
     if shaken(curve):

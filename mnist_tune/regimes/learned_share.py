@@ -58,14 +58,17 @@ class Loss:
         return min(max(self.noise / learned, LEAST_NOISE), MOST_NOISE)
 
     def share(self, loss: np.ndarray, held_out: bool = False) -> np.ndarray:
-        """Return the share that was learned at each loss, from 0 to almost 1. A loss that is not finite has none."""
+        """Return the share that was learned at each loss, from 0 to almost 1: the less the loss, the more. A loss that
+        is not finite has none."""
         best = self.held_out if held_out else self.train
         known = np.where(np.isfinite(loss), loss, self.untrained)
         if self.logarithmic and best > 0:
             share = np.log(np.maximum(known, best / FAR_LESS) / self.untrained) / math.log(best / self.untrained)
         else:
             share = (self.untrained - known) / max(self.untrained - best, 1e-300)
-        return np.clip(share, 0, 1 - LEAST_NOISE)
+        share = np.maximum(share, 0)
+        beyond = np.maximum(share - 1 + LEAST_NOISE, 0)  # the best epoch of a trial must be known there, too
+        return np.minimum(share, 1 - LEAST_NOISE**2 / (LEAST_NOISE + beyond))
 
 
 def as_shares(curves: Sequence[Curve]) -> list[Curve]:
@@ -173,9 +176,9 @@ def paired_noise(losses: Sequence[float], others: Sequence[float]) -> float:
 
 def loss_noises(epochs: pd.DataFrame, own_score: str | None = None) -> pd.Series:
     """Return the standard error of each trial's held-out loss (else that on the test set), by its id; or that of its
-    own score."""
+    own score. It follows from what the curve still does at its end, or from the examples if that is more."""
     if own_score:
         return epochs[own_score].groupby(epochs["trial_id"]).agg(lambda of: loss_noise(of.to_numpy(float)))
     loss = epochs["validation_loss"].astype(float).fillna(epochs["test_loss"].astype(float))
     still = loss.groupby(epochs["trial_id"]).agg(lambda of: loss_noise(of.to_numpy()))
-    return np.fmax(still, epochs["loss_noise"].astype(float).groupby(epochs["trial_id"]).last())
+    return np.fmax(still, epochs["loss_error"].astype(float).groupby(epochs["trial_id"]).last())

@@ -17,6 +17,7 @@ from mnist_tune.regimes import limits
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.edge_posterior import LEAST_OUTCOMES
 from mnist_tune.regimes.families import FAMILY, has, held_out
+from mnist_tune.regimes.labels import NOTHING_KNOWN
 from mnist_tune.regimes.measured_edge import CALM, DIVERGED, LEARNED, LEARNED_SHARE, PILOT, Interval, MeasuredEdge
 from mnist_tune.regimes.widths import exponents
 from mnist_tune.results.journal import resume_command
@@ -139,6 +140,8 @@ def notes(sweep: Tables) -> Iterator[str]:
         yield "each step is the task's own, so this loss may say nothing of how good a setting is; see --rank-by"
     elif labelled and not data.by_accuracy and data.target is None:
         yield "no loss to reach is known, so trials that learn nearly as much as the best converge; see --target-loss"
+    if not data.by_accuracy and trials["regime_evidence"].fillna("").str.contains(NOTHING_KNOWN).any():
+        yield "no trial has learned more than noise, so the best of them may be so by chance"
     if not data.by_accuracy and data.ranking.is_loss and trials["test_accuracy"].notna().any():
         yield "labels and the best follow the loss; with a chance in its Task, they follow its accuracy"
     if changed := len(trials) - len(sweep.steady):

@@ -157,6 +157,8 @@ def where_the_edge_is(family: pd.DataFrame, meta: Mapping[str, Any]) -> tuple[st
     trials on both sides of it, and a command or a call can name what it trains."""
     above, (low, _) = family["learning_rate"][family["regime"].isin(RESTLESS)], converging(family)
     above = above[above > (low or math.inf)]
+    learned = family["learning_rate"][family["regime"].eq("overfit") & family["learning_rate"].lt(above.min())]
+    low = max([low, *learned]) if low else None
     by_hand = named_again(meta, family)[1]
     if low is None or above.empty or meta.get("search") or by_hand == NAMED_AGAIN:
         return "", ""

@@ -86,7 +86,10 @@ def test_the_best_of_a_sweep_is_no_target_while_it_still_rises():
     )
     assert found["target"].isna().all()
     assert found["regime"].tolist() == ["undecided", "slow"]
-    assert found["regime_evidence"][0] == "on its way: accuracy 0.7250, not levelled off; nor has the best trial"
+    assert (
+        found["regime_evidence"][0]
+        == "on its way: accuracy 0.7250, not levelled off; no target before the best trial has"
+    )
     longer = np.append(rising, [0.75, *[0.755] * 20])
     assert labelled((0.1, longer), data=data)["regime"].tolist() == ["converged"]
 

@@ -192,6 +192,7 @@ def test_who_gives_the_least_loss_is_known():
     found = least_loss(curves)
     assert (found.untrained, found.held_out, found.logarithmic) == (1.0, pytest.approx(0.2, abs=1e-3), False)
     assert found.train == pytest.approx(curves[1].train_loss[-3:].mean(), abs=1e-3)
+    assert (np.diff(found.share(np.array([0.21, 0.2, 0.19, 0.18]), True)) > 0).all()
     assert found.share(np.array([1.5, 0.6, 0.4]), True) == pytest.approx([0, 0.5, 0.75], abs=1e-2)
 
 
@@ -205,8 +206,11 @@ def test_the_best_trial_of_a_task_has_the_least_held_out_loss():
             "stop_reason": "completed",
             "seed": 0,
             "loss_noise": [9.0, 0.001, 0.001, 0.001],
+            "untrained_loss": 1.0,
         }
     )
     found = standing(complete(trials), facts())
     assert found["learning_rate"].tolist() == [0.2, 0.4, 0.1]
     assert found["close"].tolist() == [True, True, False]
+    far = [trials.assign(test_loss=np.array([0.2, 1e-3, 4e-3, 9]) * k, loss_noise=1e-5, seed=k) for k in (1, 1.2)]
+    assert standing(complete(pd.concat(far)), facts())["close"].tolist() == [True, False, False], "ratios are compared"
