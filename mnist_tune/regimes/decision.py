@@ -57,7 +57,13 @@ def chance_gap(spread: Any, pooled: Any, noise: Any, seeds: Any, free: int, sett
 
 
 def below_best(
-    setting: np.ndarray, seed: np.ndarray, accuracy: np.ndarray, noise: np.ndarray, jumps: np.ndarray, leads: np.ndarray
+    setting: np.ndarray,
+    seed: np.ndarray,
+    accuracy: np.ndarray,
+    noise: np.ndarray,
+    jumps: np.ndarray,
+    leads: np.ndarray,
+    compared: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the mean accuracy of each setting, how far it is below the best one, over the seeds that both have, and
     the most that is not told apart from it (`chance_gap`).
@@ -65,23 +71,25 @@ def below_best(
     Args:
         setting: of each trial, by number.
         seed: likewise; settings are compared on equal ones.
-        accuracy: of each trial.
-        noise: its standard error.
+        accuracy: of each trial. Its mean says which setting is best.
+        noise: its standard error, or that of what is compared.
         jumps: whether its curve jumps. Such trials say nothing of the noise of the others.
         leads: whether its setting may be the best one.
+        compared: what differences are those of, if not of the accuracy, such as the logarithm of a loss.
     """
-    count, mean, own = _moments(setting, accuracy)
+    compared = accuracy if compared is None else compared
+    mean, (count, middle, own) = _moments(setting, accuracy)[1], _moments(setting, compared)
     error = _moments(setting, noise**2)[1]
     best = setting[leads][mean[setting[leads]].argmax()]
-    of_best = _moments(np.append(seed[setting == best], seed.max()), np.append(accuracy[setting == best], np.nan))[1]
-    shared, gap, spread = _moments(setting, of_best[seed] - accuracy)
+    of_best = _moments(np.append(seed[setting == best], seed.max()), np.append(compared[setting == best], np.nan))[1]
+    shared, gap, spread = _moments(setting, of_best[seed] - compared)
     # Without seeds in common, a difference varies as both settings do.
-    gap = np.where(shared > 0, gap, mean[best] - mean)
+    gap = np.where(shared > 0, gap, middle[best] - middle)
     spread = np.where(shared > 0, spread, own + own[best])
     shared = np.where(shared > 0, shared, np.minimum(count, count[best]))
-    pooled, free = _residual(setting[~jumps], seed[~jumps], accuracy[~jumps])
+    pooled, free = _residual(setting[~jumps], seed[~jumps], compared[~jumps])
     if not free:
-        pooled, free = _residual(setting, seed, accuracy)
+        pooled, free = _residual(setting, seed, compared)
     return mean, gap, chance_gap(spread, pooled, error + error[best], shared, free, len(count))
 
 
@@ -146,14 +154,14 @@ def standing(trials: pd.DataFrame, data: DataFacts, leads: Any = False) -> pd.Da
             compared, noise = -np.log(-accuracy), noise / -accuracy
         noise = np.minimum(noise, np.median(noise))  # else what jumps is told apart from nothing
     first = failures == failures.min() if behind.all() else ~behind
-    mean, gap, limit = below_best(setting, seed, compared, noise, falls > 0, first)
+    mean, gap, limit = below_best(setting, seed, accuracy, noise, falls > 0, first, compared)
     rows = list(pd.Series(setting).groupby(setting).indices.values())
     at = [of[0] for of in rows]
     each = ran.reindex(columns=[f"{split}_loss", "train_accuracy"]).astype(float).groupby(setting).mean()
     labels = ran["regime"].to_numpy(str).astype(object)
     regimes = [of[0] if (of == of[0]).all() else regime_counts(of) for of in (labels[one] for one in rows)]
     found = ran[columns].iloc[at].assign(
-        seeds=np.bincount(setting), failures=failures[at], accuracy=_moments(setting, accuracy)[1],
+        seeds=np.bincount(setting), failures=failures[at], accuracy=mean,
         train_accuracy=each["train_accuracy"].to_numpy(), regime=regimes, gap=gap, limit=limit, close=gap <= limit,
         jumps=[falls[of].max() for of in rows],
     )  # fmt: skip

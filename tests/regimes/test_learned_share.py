@@ -214,3 +214,5 @@ def test_the_best_trial_of_a_task_has_the_least_held_out_loss():
     assert found["close"].tolist() == [True, True, False]
     far = [trials.assign(test_loss=np.array([0.2, 1e-3, 4e-3, 9]) * k, loss_noise=1e-5, seed=k) for k in (1, 1.2)]
     assert standing(complete(pd.concat(far)), facts())["close"].tolist() == [True, False, False], "ratios are compared"
+    luck = [trials.assign(test_loss=[0.2, one, 4e-3, 9], untrained_loss=1.0, seed=one) for one in (1e-3, 9e-3)]
+    assert standing(complete(pd.concat(luck)), facts())["learning_rate"].iloc[0] == 0.4, "the least mean loss"
