@@ -1,10 +1,11 @@
 // --- the page of a running sweep loads itself again, and keeps what was chosen
 
 const KEY = `mnist_tune:${location.pathname}`, fields = () => all("select, input");
-addEventListener("pagehide", () => {
+const keep = () => {
   const kept = {chosen: [...state.chosen].map((s) => data.ids[trialsOf[s][0]]), values: fields().map((one) => one.value), by: state.by, down: state.down, limit: state.limit, scroll: scrollY};
   try { sessionStorage.setItem(KEY, JSON.stringify(kept)); } catch { /* a browser without storage forgets */ }
-});
+};
+addEventListener("pagehide", keep);
 let kept;
 try { kept = JSON.parse(sessionStorage.getItem(KEY)); } catch { /* as above */ }
 if (kept) {
@@ -21,6 +22,7 @@ if (data.running) {
   const timer = stale || setInterval(() => {
     if (Date.now() - begun < data.reload || document.hidden || Date.now() - busy < 3000) return;
     clearInterval(timer);  // a second call would begin a slow load anew
+    keep();  // the new page may begin before this one is hidden
     location.reload();
   }, 1000);
 }
