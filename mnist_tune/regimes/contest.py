@@ -213,7 +213,6 @@ class Contest:
         if not self.ranking.is_accuracy:
             return worth / math.sqrt(self._images), worth
         images = self._images * worth
-        best = min(best, 1 - 1 / images)
         return 1 / images, math.sqrt(best * (1 - best) / images)
 
     def _ask(self, settings: Sequence[int], within: bool = True) -> None:

@@ -130,9 +130,8 @@ def _answer(sweep: Tables, where: str) -> Answer:
         close, is_open = np.flatnonzero(contest.decision.rivals).tolist(), not contest.settled
         lines, wrong = [*decided(sweep.final, contest)], warning(trials_of_leader(sweep.final, contest))
     else:
-        stopped = not sweep.steady["stop_reason"].isin(("completed", "diverged", *UNDECIDED_REASONS)).all()
         is_open = trials["stop_reason"].isin((*LIVE_REASONS, *OPEN_REASONS)).any()
-        how_failed = "failed" + " or stopped early" * bool(stopped)
+        how_failed = "failed" + " or stopped early" * _some_stopped(sweep.steady)
         lines = ["; ".join(how_sure(best, names, ranking.number, how_failed))]
         wrong = warning(trials[[one == key[0] for one in keys(trials)]])
         for k in best.index[~best["regime"].str.contains("|".join((*WARNED, "slow")))][: bool(wrong)]:
@@ -293,9 +292,13 @@ def _longer(sweep: Tables, where: str, best: pd.DataFrame) -> Iterator[Question]
         learns = bool((on_its_way[rows.index] | rows["regime"].eq("slow")).all())
         said = "The best still learns" if learns else "The best may not have settled"
         said = said if len(best) else "Some still learn"
-        early = not trials["stop_reason"].isin(("completed", "diverged", *UNDECIDED_REASONS)).all()
-        asked = f"{said}; train longer{', but for what was stopped early' * early}"
+        asked = f"{said}; train longer{', but for what was stopped early' * _some_stopped(trials)}"
         yield _resumed(asked, sweep, where, epochs=2 * int(rows["epochs_asked"].max()))
+
+
+def _some_stopped(trials: pd.DataFrame) -> bool:
+    """Return whether a scheduler or a rule stopped some of these trials early."""
+    return not trials["stop_reason"].isin(("completed", "diverged", *UNDECIDED_REASONS)).all()
 
 
 def _of_rates(sweep: Tables, where: str, best: pd.DataFrame) -> Iterator[Question]:

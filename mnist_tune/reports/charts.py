@@ -179,14 +179,15 @@ def best_and_rivals(
         write(axes, (1, 1), "ringed: may be as good", (0, 16), ha="right")
     everywhere, high = one.place(values), extent(axes)[1]
     places = axes.transData.transform([*zip(x, everywhere[: len(x)], strict=True), (min(names, axes.get_xlim()[1]), 1)])
-    (*at, ends), up = ((places - axes.bbox.min) * 72 / axes.figure.dpi).T
+    along, up = ((places - axes.bbox.min) * 72 / axes.figure.dpi).T
+    at, ends = along[:-1], along[-1]
     wide = min(extent(axes)[0], ends + AWAY * LETTERS)
     for number in near.index[near["role"] == "best"]:
         said = f"best: {settings['rate'][number]}, {one.said(values[number])}"
         half = min(BOLD * len(said) / 2, wide / 2)
         place, look = (0, everywhere[number]), {"weight": "bold", "color": INK, "fontsize": LETTERS + 1}
         middle, heights = min(max(at[number], half), wide - half), up[:-1] - up[number]
-        under = [((abs(np.array(at) - middle) < half) & (abs(heights - of - 4) < LETTERS)).sum() for of in (14, -22)]
+        under = [((abs(at - middle) < half) & (abs(heights - of - 4) < LETTERS)).sum() for of in (14, -22)]
         below = up[number] > 40 and (under[1] < under[0] or up[number] + 20 > high)
         write(axes, place, said, (middle, -22 if below else 14), ("axes fraction", "data"), ha="center", **look)
 

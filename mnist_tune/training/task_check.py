@@ -161,13 +161,14 @@ def _order(part: Any) -> np.ndarray:
 def _check_training(task: Task, said: str, params: Any, state: Any, examples: Any) -> None:
     """Try `step`, or else `loss`, on a few examples."""
     batch, key, tx = jax.tree.map(jnp.asarray, examples), jax.random.key(1), optax.sgd(0.1)
-    what, returned, step = f"{said}: loss", "loss, state", task.step
+    name, returned, step = "loss", "loss, state", task.step
     run: Any = task.loss
     given = {"params": params, "state": state}
     if step is not None:
-        run, what, returned = lambda *given: step(*given, tx), f"{said}: step", "params, opt, state, loss"
+        run, name, returned = lambda *given: step(*given, tx), "step", "params, opt, state, loss"
         given = {"params": params, "opt": task.begun(tx, params), "state": state}
-    _pure(said, "loss" if step is None else "step", run, *given.values(), batch, key)
+    _pure(said, name, run, *given.values(), batch, key)
+    what = f"{said}: {name}"
     found = compiled(what, run, *given.values(), batch, key)
     check_tuple(what, returned, found)
     new = dict(zip(returned.split(", "), found, strict=True))
@@ -175,8 +176,8 @@ def _check_training(task: Task, said: str, params: Any, state: Any, examples: An
     if getattr(loss, "shape", None) != () or not jnp.issubdtype(loss.dtype, jnp.floating):
         kind = f"{loss.dtype}{list(loss.shape)}" if hasattr(loss, "shape") else type_of(loss)
         raise UserError(f"{what} must return the mean over the batch, a float, it returned {kind}; use .mean()")
-    for name, tree in new.items():
-        check_same(f"{what} returned another {name} than it got", tree, given[name])
+    for part, tree in new.items():
+        check_same(f"{what} returned another {part} than it got", tree, given[part])
     if not bool(jnp.isfinite(loss)):
         raise UserError(f"{what} is {float(loss)} for untrained parameters; scale the data, or its initial parameters")
     if step is not None:
