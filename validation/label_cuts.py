@@ -2,7 +2,8 @@
 
     python validation/label_cuts.py --set 1 2 3 4 5
 
-A set is one of `tests/regimes`; `blind_set.py` makes a new one. The rules are called as a user calls them, by
+A set is one of `tests/regimes`, or of another folder with files of these names (`--folder`, `--set A`); `blind_set.py`
+makes a new one. The rules are called as a user calls them, by
 `label_trials`. Five sets take about a minute. It prints four short tables:
 
 - *Labels*: how many are a person's. *On its way* for slow, or the reverse, counts half. An arguable curve is right with
@@ -47,8 +48,8 @@ from mnist_tune.tuning.early_stopping import RegimeStopping
 SETS = Path(__file__).parents[1] / "tests" / "regimes"
 CUTS = 1 / 3, 1 / 2, 2 / 3
 
-TASK = ("train_images", "test_images", "guess")
-"""What a set records of a task."""
+TASK = ("train_images", "test_images")
+"""What a set records of a task, beside the loss of a guess."""
 
 NOT_BEFORE = re.compile(r"(?:not before|later than) epoch (\d+)")
 
@@ -57,8 +58,10 @@ NOT_BEFORE = re.compile(r"(?:not before|later than) epoch (\d+)")
 class LabelCuts:
     """Score the rules on sets of curves."""
 
-    set: tuple[int, ...] = (1, 2, 3, 4, 5)
-    """Numbers of the sets."""
+    set: tuple[str, ...] = ("1", "2", "3", "4", "5")
+    """Names of the sets."""
+    folder: Path = SETS
+    """Where they are."""
     missed: bool = False
     """Name the curves whose label is not a person's."""
     longer: int = 1
@@ -94,18 +97,18 @@ class Sweep:
         return label_trials(self.trials, self.epochs, self.data)
 
 
-def read_set(number: int) -> Iterator[Sweep]:
+def read_set(name: str | int, folder: Path = SETS) -> Iterator[Sweep]:
     """Yield the sweeps of a set."""
     trials, epochs = (
-        pd.read_csv(SETS / f"unseen_{number}_{part}.csv", dtype={"trial_id": str}) for part in ("trials", "epochs")
+        pd.read_csv(folder / f"unseen_{name}_{part}.csv", dtype={"trial_id": str}) for part in ("trials", "epochs")
     )
-    if (path := SETS / f"unseen_{number}_labels.csv").exists():
-        labels = pd.read_csv(path)
-        keys = [name for name in ("sweep", "learning_rate", "seed") if name in labels]
+    if (path := folder / f"unseen_{name}_labels.csv").exists():
+        labels = pd.read_csv(path, dtype={"trial_id": str})
+        keys = [key for key in ("sweep", "trial_id", "learning_rate", "seed") if key in labels]
         trials = trials.merge(labels, on=keys, validate="one_to_one")
     trials = complete(trials.assign(architecture="net"))
-    for name, part in trials.groupby("sweep", sort=False):
-        yield Sweep(str(name), part.reset_index(drop=True), epochs[epochs["sweep"] == name], data_of(part.iloc[0]))
+    for sweep, part in trials.groupby("sweep", sort=False):
+        yield Sweep(str(sweep), part.reset_index(drop=True), epochs[epochs["sweep"] == sweep], data_of(part.iloc[0]))
 
 
 def complete(trials: pd.DataFrame) -> pd.DataFrame:
@@ -118,7 +121,8 @@ def complete(trials: pd.DataFrame) -> pd.DataFrame:
 def data_of(trial: pd.Series) -> DataFacts:
     """Return the facts about a trial's data set, or its task, which has no counts of labels."""
     if pd.isna(trial["label_counts"]):
-        return DataFacts.of_task({name: None if pd.isna(x := trial[name]) else x for name in TASK})
+        guesses = {} if pd.isna(trial["guess"]) else {trial["architecture"]: float(trial["guess"])}
+        return DataFacts.of_task({name: int(trial[name]) for name in TASK} | {"guesses": guesses})
     target = None if pd.isna(trial["target"]) else float(trial["target"])
     facts = DataFacts.of([int(count) for count in trial["label_counts"].split()], int(trial["test_images"]), target)
     return replace(facts, train_images=facts.train_images // int(trial.get("positions", 1)))
@@ -273,6 +277,9 @@ def print_projections(sweeps: Sequence[Sweep], longer: int) -> None:
         )
 
 
+SCHEDULES = {name: name for name in ("constant", "cosine", "linear")}
+"""The schedules that a trial may have."""
+
 Stops = dict[str, tuple[str, int]]
 """Why, and after which epoch, trials were stopped."""
 
@@ -280,14 +287,27 @@ Stops = dict[str, tuple[str, int]]
 def stops(sweep: Sweep, largest_first: bool) -> Stops:
     """Return why, and after which epoch, the default scheduler stops trials of a sweep."""
     fates = RegimeStopping(min(SweepOptions().grace_period, sweep.asked), {}, sweep.data)
-    known = "learning_rate", "seed", "momentum", "batch_size", "loss", "schedule", "label_noise"
+    known = "learning_rate", "seed", "momentum", "batch_size", "loss", "label_noise"
     names = [name for name in known if name in sweep.trials]
+    # What others trained may lack a training loss, by which ASHA proposes, and has schedules that ours don't.
+    proposed_by = (
+        sweep.epochs["train_loss"]
+        .fillna(sweep.epochs["test_loss"])
+        .fillna(1 - sweep.epochs["train_accuracy"])
+        .fillna(math.inf)
+    )
     configs = {
-        str(trial["trial_id"]): TrialConfig(epochs=sweep.asked, **{name: trial[name] for name in names})
+        str(trial["trial_id"]): TrialConfig(
+            epochs=sweep.asked,
+            schedule=SCHEDULES.get(trial["schedule"], "constant"),
+            **{name: trial[name] for name in names},
+        )
         for trial in sweep.trials.to_dict("records")
     }
     rates = sweep.epochs["trial_id"].map(lambda trial_id: configs[trial_id].learning_rate)
-    order = sweep.epochs.assign(rate=-rates if largest_first else rates).sort_values(["epoch", "rate"], kind="stable")
+    order = sweep.epochs.assign(train_loss=proposed_by, rate=-rates if largest_first else rates).sort_values(
+        ["epoch", "rate"], kind="stable"
+    )
     found: dict[str, tuple[str, int]] = {}
     order = order.drop(columns="rate").astype(object)
     for row in order.where(order.notna(), None).to_dict("records"):
@@ -329,7 +349,7 @@ def print_stops(sweeps: Iterable[tuple[Sweep, Stops]]) -> None:
 
 def main() -> None:
     config = cli.parse(LabelCuts)
-    sweeps = [sweep for number in config.set for sweep in read_set(number)]
+    sweeps = [sweep for name in config.set for sweep in read_set(name, config.folder)]
     if all("expected" in sweep.trials for sweep in sweeps):
         print_labels(sweeps, config.missed)
         print_contradictions(sweeps)

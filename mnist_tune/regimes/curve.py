@@ -64,6 +64,8 @@ class Curve:
     share_noise: float | None = None
     """Where accuracies are shares of the loss that were learned (`learned_share`), the standard error of each; it is
     infinite if nobody knows how much can be learned."""
+    begun: float = 0.0
+    """The share that each sibling there had learned after its first epoch."""
     loss_noise: float = 0.0
     """The standard error of a loss there."""
     gain_noise: np.ndarray | None = None

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mnist_tune.regimes.curve import Curve
+from mnist_tune.regimes.curve import Curve, median
 from mnist_tune.regimes.limits import FAR, HALF, LEARNED, NEAR_BEST, PLATEAU, TREND
 from mnist_tune.regimes.noise import SIGMAS
 from mnist_tune.regimes.statistics import higher, late_pace, memorising
@@ -170,7 +170,8 @@ def target_of(curves: Sequence[Curve], running: bool = True) -> tuple[float | No
 def margin(curve: Curve) -> float:
     """Return by how much a target is below the accuracy of the curve that it follows from."""
     noise = SIGMAS * float(curve.noise(curve.settled))
-    return max(NEAR_BEST * (1 - curve.data.chance), noise)
+    at_first = max(curve.data.chance, curve.begun)
+    return max(NEAR_BEST * (1 - at_first), noise)
 
 
 def rises(curve: Curve) -> bool:
@@ -180,7 +181,7 @@ def rises(curve: Curve) -> bool:
     nobody knows the most, so there is no law: it gained more than the margin in its late half."""
     error, gain = float(error_of(curve.settled)), margin(curve)
     is_short = curve.epochs < PLATEAU
-    if curve.ended and not is_short:
+    if (curve.ended and not is_short) or has_stopped(curve, gain):
         return False
     if not curve.data.by_accuracy:
         if curve.epochs < TREND:
@@ -191,3 +192,14 @@ def rises(curve: Curve) -> bool:
         return error > gain
     _, exponent, _ = law(curve)
     return (is_short or late_pace(curve)[0] >= HALF) and error * (1 - FAR**-exponent) > gain
+
+
+def has_stopped(curve: Curve, gain: float) -> bool:
+    """Return whether a curve gained less than a third of this in its last quarter, as after the last step of a schedule
+    that falls in steps. While it follows a power law, it gains about three times as much until `FAR` times its epochs.
+    """
+    quarter = curve.epochs // 4
+    if quarter < TREND:
+        return False
+    before = median(curve.accuracy[-quarter - TREND : -quarter])
+    return median(curve.accuracy[-TREND:]) - before < gain / FAR

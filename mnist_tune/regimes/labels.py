@@ -313,6 +313,8 @@ class Family:
         if any(self._learned) and (label == "diverged" or stuck(curve)):
             return self._lost(one)
         there = one.target is not None and bool(curve.epochs) and curve.accuracy[-1] >= one.target
+        if not curve.data.by_accuracy and label != "diverged" and (lost := self._plateau(one)):
+            return lost
         if label not in ("slow", "underfit", "undecided") or curve.epochs < TREND or there:
             return one.own
         return self._late(one) or self._outdone(one) or one.own
@@ -335,6 +337,20 @@ class Family:
         if one.own[0] == "diverged" and (one.speed >= slowest or not finite):
             return one.own
         return ("slow", said) if one.speed <= slowest else ("diverged", f"dead{since_when(curve)}: {said}")
+
+    def _plateau(self, one: Trial) -> Label | None:
+        """A trial of a task at a rate above the best one's that stays far below that: there a loss says no more than
+        that of a guess, which only a slower rate left."""
+        curve = one.curve
+        best = self._best(np.frombuffer(self._speed) < one.speed, self._settled)
+        if best is None or not curve.complete or curve.epochs < PLATEAU:
+            return None
+        late = curve.accuracy[-1 - round(HALF * curve.epochs) :]
+        stays = np.ptp(late) <= FAR * VISIBLE
+        if not stays or best.curve.settled - late.max() < LEARNED:
+            return None
+        loss = curve.train_loss[-1] if curve.train_loss is not None else math.nan
+        return "diverged", f"stays at loss {loss:.4g}; {behind(one, best)}"
 
     def _late(self, one: Trial) -> Label | None:
         """A calm trial will be late beside a faster one: it takes `FAR` times the epochs to the target or, while it
@@ -364,16 +380,19 @@ class Family:
         accuracy goes to and fro. A network of which a slower trial got there is not too small: its rate is too high."""
         curve, (label, evidence) = one.curve, one.own
         best = self._best(np.frombuffer(self._speed) != one.speed, self._settled)
-        way = evidence.startswith(ON_ITS_WAY) and one.target is not None
-        undecided = label == "undecided" and (not curve.complete or way)
+        undecided = label == "undecided" and not curve.complete
         if undecided or not best:
+            return None
+        # Without a target, that of a trial on its way is what the best one has now.
+        in_time = one.target is not None or forecast(curve, best.curve.settled).likely <= FAR * curve.epochs
+        if evidence.startswith(ON_ITS_WAY) and in_time:
             return None
         is_slower = best.speed < one.speed
         got_there = is_slower and label == "underfit" and best.own[0] == "converged"
         if not (got_there or higher(best.curve, curve, one.target)):
             return None
         if not is_slower:
-            return ("undecided" if shaken(curve) else "slow"), behind(one, best)
+            return "slow", behind(one, best)
         visible = curve.falls > VISIBLE / FAR
         often = FAR * visible.sum() >= max(2 * FAR, len(visible)) or slips(curve).sum() >= 2
         if often and curve.accuracy.max() > curve.ceiling:

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune.regimes.curve import Curve
-from mnist_tune.regimes.limits import PLATEAU, TREND, VISIBLE
+from mnist_tune.regimes.limits import TREND, VISIBLE
 from mnist_tune.regimes.noise import SIGMAS, standard_error
-from mnist_tune.regimes.statistics import rises_late
+from mnist_tune.regimes.statistics import jitter, rises_late
 
 LEAST_NOISE = VISIBLE / SIGMAS / math.sqrt(2)
 """The least standard error of a share: a difference that nobody sees in a curve is none."""
@@ -25,8 +25,7 @@ FEWEST = 8
 """Parts of the examples from which on the differences of their losses say how certain the mean is."""
 
 FAR_LESS = 10
-"""Settings whose least loss is above 0, and less than one in so many of the untrained one, are ranked by ratios. A
-share counts no less than the best loss over this."""
+"""A loss that falls to less than one in so many, above 0, is compared by its logarithm."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,10 @@ class Loss:
     gain_noise: float
     """The standard error of the difference between the untrained loss and the least one."""
     logarithmic: bool
-    """Whether shares are those of logarithms: a loss above 0 is compared by ratios. Of losses that begin at 181, 32 is
-    far from 28, though both are below an untrained network's by nearly as much."""
+    """Whether shares are those of logarithms."""
+    first: float = math.inf
+    """The largest training loss after the first epoch. Of losses that begin at 181 and are at most 53 after an epoch,
+    32 is far from 28, though both are below the untrained one by nearly as much."""
 
     @property
     def is_known(self) -> bool:
@@ -93,7 +94,9 @@ def as_share(curve: Curve, loss: Loss | None) -> Curve:
         return curve
     if loss is None or not loss.is_known:
         train, held_out, noise, target = np.zeros(curve.epochs), np.zeros(curve.epochs), math.inf, None
+        begun = 0.0
     else:
+        begun = float(loss.share(np.array(loss.first)))
         asked, noise, (train, held_out) = curve.data.target, loss.share_noise, _losses(curve)
         target = None if asked is None else float(loss.share(np.array(asked), held_out=True)) - LEAST_NOISE
         train, held_out = loss.share(train), loss.share(held_out, held_out=True)
@@ -105,6 +108,7 @@ def as_share(curve: Curve, loss: Loss | None) -> Curve:
         share_noise=noise,
         loss_noise=0.0 if loss is None else loss.gain_noise,
         data=replace(curve.data, target=target),
+        begun=begun,
         held_out_loss=None,
         step_loss_max=None,
         window_loss_max=None,
@@ -115,8 +119,16 @@ def as_share(curve: Curve, loss: Loss | None) -> Curve:
 def _losses(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
     """Return the training and the held-out losses; if one of them is unknown, the other one."""
     unknown = np.full(curve.epochs, math.nan)
-    train, held_out = (unknown if one is None else one for one in (curve.train_loss, curve.held_out_loss))
-    return (held_out if np.isnan(train).all() else train), (train if np.isnan(held_out).all() else held_out)
+    train = unknown if curve.train_loss is None else curve.train_loss
+    held_out = unknown if curve.held_out_loss is None else curve.held_out_loss
+    if np.isnan(train).all():
+        train = held_out
+    if np.isnan(held_out).all():
+        held_out = train
+    gaps = np.isnan(held_out) & np.isfinite(train)  # as where only some epochs are evaluated
+    if gaps.any():
+        held_out = np.where(gaps, pd.Series(held_out).ffill().bfill(), held_out)
+    return train, held_out
 
 
 def least_loss(curves: Sequence[Curve]) -> Loss | None:
@@ -141,11 +153,12 @@ def least_loss(curves: Sequence[Curve]) -> Loss | None:
     lowest, train, held_out = min(kept, key=lambda of: float(np.median(of[2][-TREND:])))
     best = float(np.median(held_out[-TREND:]))
     # The best one may have been lucky at a rate that is restless. All are measured on the same examples.
-    noise = min(loss_noise(held_out), float(np.median([loss_noise(of[2]) for of in ended])))
+    noise = min(jitter(held_out), float(np.median([jitter(of[2]) for of in ended])))
     paired = lowest.gain_noise
     gain_noise = max(noise, 0.0 if paired is None else float(np.median(paired[: len(held_out)][-TREND:])))
-    logarithmic = 0 < best < untrained
-    loss = Loss(untrained, float(np.median(train[-TREND:])), best, noise, gain_noise, logarithmic)
+    logarithmic = 0 < best < untrained / FAR_LESS
+    first = max(float(of[1][0]) for of in ended)
+    loss = Loss(untrained, float(np.median(train[-TREND:])), best, noise, gain_noise, logarithmic, first)
     asked = curves[0].data.target
     if asked is None or asked >= best or not loss.is_known:
         return loss
@@ -159,18 +172,10 @@ def _memorised(train: np.ndarray, held_out: np.ndarray, untrained: float) -> boo
     """Return whether the held-out loss rose from its least one by more than noise, and visibly, while the training loss
     did not."""
     least, now = int(np.nanargmin(held_out)), float(np.median(held_out[-TREND:]))
-    rise, noise = now - held_out[least], SIGMAS * math.sqrt(2) * loss_noise(held_out)
+    rise, noise = now - held_out[least], SIGMAS * math.sqrt(2) * jitter(held_out)
     visible = VISIBLE * (untrained - held_out[least])
     fits = np.median(train[-TREND:]) <= train[least]
     return bool(rise > max(noise, visible) and fits and not rises_late(-held_out))
-
-
-def loss_noise(loss: np.ndarray) -> float:
-    """Return the standard error of a loss that follows from what a curve still does in its late half: from its second
-    differences, so that a trend is none. Of fewer than five epochs, none is known."""
-    late = loss[-max(PLATEAU, len(loss) // 2) :]
-    bends = np.diff(late[np.isfinite(late)], 2)
-    return float(np.sqrt(np.mean(bends**2) / 6)) if len(bends) >= TREND else 0.0
 
 
 def paired_noise(losses: Sequence[float], others: Sequence[float]) -> float:
@@ -185,7 +190,7 @@ def loss_noises(epochs: pd.DataFrame, own_score: str | None = None) -> pd.Series
     """Return the standard error of each trial's held-out loss (else that on the test set), by its id; or that of its
     own score. It follows from what the curve still does at its end, or from the examples if that is more."""
     if own_score:
-        return epochs[own_score].groupby(epochs["trial_id"]).agg(lambda of: loss_noise(of.to_numpy(float)))
+        return epochs[own_score].groupby(epochs["trial_id"]).agg(lambda of: jitter(of.to_numpy(float)))
     loss = epochs["validation_loss"].astype(float).fillna(epochs["test_loss"].astype(float))
-    still = loss.groupby(epochs["trial_id"]).agg(lambda of: loss_noise(of.to_numpy()))
+    still = loss.groupby(epochs["trial_id"]).agg(lambda of: jitter(of.to_numpy()))
     return np.fmax(still, epochs["loss_error"].astype(float).groupby(epochs["trial_id"]).last())

@@ -23,7 +23,11 @@ def memorising(curve: Curve, goal: float = math.inf) -> str:
     best = int(held_out.argmax())
     now = max(curve.held_out_settled, held_out[-1])
     fall = held_out[best] - now
-    units = fall / (sigmas(curve.epochs) * curve.noise(held_out[best], now, images=curve.held_out_count))
+    level = held_out[min(best, curve.epochs // 2) :]  # before, the rise bends it
+    jumps = math.sqrt(2) * jitter(level)
+    noise = max(curve.noise(held_out[best], now, images=curve.held_out_count), jumps)
+    units = fall / (sigmas(curve.epochs) * noise)
+    fell = fall > min(VISIBLE / FAR, SIGMAS * jumps)  # else cross-entropy rises on a network that is too confident
     said = f"held out {held_out[best]:.4f} in epoch {best + 1}, then {held_out[-1]:.4f}"
     if loss is not None and np.isfinite(loss).all() and min(loss) > 0:
         late = median(loss[-TREND:])
@@ -33,9 +37,16 @@ def memorising(curve: Curve, goal: float = math.inf) -> str:
     fits = train[-1] - train[best] >= -curve.noise(train[-1], train[best], images=curve.evaluated)
     if curve.train_loss is not None:
         fits = fits and bool(median(curve.train_loss[-TREND:]) <= curve.train_loss[best])
-    # Over many epochs the single best one is luck, and cross-entropy rises on healthy runs, which grow too confident.
-    fits = fits and not rises_late(held_out)
-    return said if fall > 0 and units > 1 and fits else ""
+    # Over many epochs, the single best one is luck.
+    return said if fell and units > 1 and fits and not rises_late(held_out) else ""
+
+
+def jitter(values: np.ndarray) -> float:
+    """Return the standard deviation with which values go to and fro in their late half: from their second differences,
+    so that a trend is none. Of fewer than five values, none is known."""
+    late = values[-max(PLATEAU, len(values) // 2) :]
+    bends = np.diff(late[np.isfinite(late)], 2)
+    return float(np.sqrt(np.mean(bends**2) / 6)) if len(bends) >= TREND else 0.0
 
 
 def rises_late(values: np.ndarray) -> bool:
