@@ -40,7 +40,9 @@ class Loss:
     noise: float
     """The standard error of a held-out loss, beside others of the same examples."""
     gain_noise: float
-    """The standard error of the difference between the untrained loss and the least one."""
+    """The standard error of the difference between `untrained` and the least loss."""
+    fall_noise: float
+    """That of how far the loss fell since the beginning. It is larger where a guess lies far below the untrained loss."""
     logarithmic: bool
     """Whether shares are those of logarithms."""
 
@@ -100,7 +102,7 @@ def as_share(curve: Curve, loss: Loss | None) -> Curve:
         held_out=held_out,
         train_accuracy=train,
         share_noise=noise,
-        loss_noise=0.0 if loss is None else loss.gain_noise,
+        loss_noise=0.0 if loss is None else loss.fall_noise,
         data=replace(curve.data, target=target),
         held_out_loss=None,
         step_loss_max=None,
@@ -127,7 +129,8 @@ def least_loss(curves: Sequence[Curve]) -> Loss | None:
     ended = [of for of in ended if np.isfinite(of[1][-TREND:]).all() and np.isfinite(of[2][-TREND:]).all()]
     if not ended:
         return None
-    untrained = min(float(np.median([one.untrained for one, *_ in ended])), curves[0].guess)
+    first, guess = float(np.median([one.untrained for one, *_ in ended])), curves[0].guess
+    untrained = min(first, guess)
     kept = [of for of in ended if not _memorised(of[1], of[2], untrained)]
     if not kept:
         ends = [int(np.nanargmin(held_out)) + 1 for *_, held_out in ended]
@@ -136,10 +139,11 @@ def least_loss(curves: Sequence[Curve]) -> Loss | None:
     best = float(np.median(held_out[-TREND:]))
     # The best one may have been lucky at a rate that is restless. All are measured on the same examples.
     noise = min(loss_noise(held_out), float(np.median([loss_noise(of[2]) for of in ended])))
-    paired = lowest.gain_noise
-    gain_noise = max(noise, 0.0 if paired is None else float(np.median(paired[: len(held_out)][-TREND:])))
+    paired, error = _late(lowest.gain_noise, len(held_out)), _late(lowest.loss_error, len(held_out))
+    fall_noise = float(np.fmax(noise, paired))
+    gain_noise = float(np.fmax(noise, noise_of_gain(paired, error, from_guess=guess < first)))
     logarithmic = 0 < best < untrained / FAR_LESS
-    loss = Loss(untrained, float(np.median(train[-TREND:])), best, noise, gain_noise, logarithmic)
+    loss = Loss(untrained, float(np.median(train[-TREND:])), best, noise, gain_noise, fall_noise, logarithmic)
     asked = curves[0].data.target
     if asked is None or asked >= best or not loss.is_known:
         return loss
@@ -147,6 +151,11 @@ def least_loss(curves: Sequence[Curve]) -> Loss | None:
     if logarithmic:  # then ratios are what stays the same
         least, noise = (one * asked / best for one in (loss.train, noise))
     return replace(loss, held_out=asked, train=least, noise=noise, logarithmic=logarithmic)
+
+
+def _late(errors: np.ndarray | None, epochs: int) -> float:
+    """Return the settled standard error after so many epochs; NaN if it is not known."""
+    return math.nan if errors is None else float(np.median(errors[:epochs][-TREND:]))
 
 
 def _memorised(train: np.ndarray, held_out: np.ndarray, untrained: float) -> bool:
@@ -172,6 +181,19 @@ def paired_noise(losses: Sequence[float], others: Sequence[float]) -> float:
     if len(losses) != len(others) or len(losses) < FEWEST:
         return math.nan
     return standard_error(np.subtract(losses, others), math.nan)
+
+
+def noise_of_gain(fall: float, error: float, from_guess: bool) -> float:
+    """Return the standard error of how far a held-out loss is below the loss before anything was learned; NaN if it is
+    not known.
+
+    Args:
+        fall: that of how far it fell since the beginning (`paired_noise`).
+        error: that of the loss itself.
+        from_guess: whether the loss before is that of a guess, a number that does not depend on the examples. Then the
+            error of the loss is all there is, however much the fall from a larger untrained loss differs.
+    """
+    return float(np.fmin(fall, error)) if from_guess else fall
 
 
 def loss_noises(epochs: pd.DataFrame, own_score: str | None = None) -> pd.Series:
