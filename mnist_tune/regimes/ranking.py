@@ -76,7 +76,8 @@ class Ranking:
 
     def number(self, score: float) -> str:
         """Return the value of a score as text."""
-        return f"{score:.4f}" if self.is_accuracy else f"{self.score(score):.4g}"
+        value = self.score(score) + 0.0  # 0, not -0
+        return f"{value:.4f}" if self.is_accuracy else f"{value:.4g}"
 
     def difference(self, value: float) -> str:
         """Return by how much one score is better than another, as text. Only what is 0 but for rounding reads as 0."""

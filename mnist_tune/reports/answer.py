@@ -20,7 +20,7 @@ from mnist_tune.numbers import counted, listed
 from mnist_tune.own_code.registry import FROM_PYTHON, NAMED_AGAIN, named_again
 from mnist_tune.regimes.contest import MOST_SETTINGS, TRIALS, Contest
 from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.regimes.decision import EQUAL, to_decide
+from mnist_tune.regimes.decision import rounded, to_decide
 from mnist_tune.regimes.families import families, held_out, named, varied
 from mnist_tune.regimes.labels import ON_ITS_WAY
 from mnist_tune.regimes.outcomes import MISSING, outcomes
@@ -120,9 +120,10 @@ def _answer(sweep: Tables, where: str) -> Answer:
     seeds, accuracy, first = int(best["seeds"].iloc[0]), best["accuracy"].iloc[0], 0
     tried = len({*keys(sweep.steady[outcomes(sweep.steady, facts) != MISSING])})
     how = f"best of {tried}" + f", mean of {seeds} seeds" * (seeds > 1) if tried > 1 else counted(seeds, "seed")
-    ranked = best[["failures", "accuracy"]].round(EQUAL)
-    equal = int((ranked == ranked.iloc[0]).all(axis=1).sum())
-    how += f"; least loss of {equal} that tie" * (equal > 1)
+    ranked = rounded(best["accuracy"])
+    equal = int(((ranked == ranked[0]) & (best["failures"] == best["failures"].iloc[0])).sum())
+    if equal > 1:
+        how += f"; {equal} tie" if ranking.is_loss else f"; least loss of {equal} that tie"
     close = [k for k, near in enumerate(best["close"]) if near and k != first]
     if sweep.final and (contest := sweep.final.decision):
         first, accuracy = int(contest.decision.leader), float(scores(sweep.final, contest, "validation").mean())

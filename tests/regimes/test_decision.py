@@ -226,6 +226,15 @@ def test_failures_are_compared_on_the_seeds_that_both_have():
     assert (decision.failures.tolist(), decision.leader, decision.aside.any()) == ([2, 0, 2], 0, False)
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-14, 1e9])
+def test_the_leader_is_better_than_others_whatever_the_size_of_a_loss(scale):
+    decision = Decision(4, tolerance=0.0)
+    decision.losses = np.array([0.1, 0.3, 0.2, 0.4])
+    for seed, permuted in ((0.1, 0.3), (0.2, 0.1), (0.3, 0.2)):  # of which the sums differ by rounding
+        decision.add(-scale * np.array([2 + seed, 1 + seed, 1 + permuted, 1e12]))
+    assert decision.leader == 2, "of the two that are equal, that with the least loss"
+
+
 def test_who_was_set_aside_stays_so_when_the_leader_fails_later():
     decision = decided([[0.9, np.nan, 0.8], [0.9, np.nan, 0.99], [np.nan, 0.99, 0.8]])
     assert (decision.active.tolist(), decision.allowed.tolist()) == ([True, False, True], [-1, 0, -1])

@@ -166,6 +166,17 @@ def test_no_loss_of_unknown_noise_is_said_to_be_told_apart(made_up_sweep):
     assert _hint(View([found])) == HINT  # losses have no bars
 
 
+def test_losses_tie_where_they_are_equal_however_small_they_are(made_up_sweep):
+    sweep, losses = made_up_sweep([0.1, 0.2, 0.4, 0.8]), [3.7e-14, 1.2e-14, 0.0, 0.0]
+    found = answer(of_tasks(sweep, test_loss=losses, loss_noise=1e-15))
+    assert found.headline == "Train with 0.4: test loss 0 (best of 4; 2 tie)"
+    assert found.lines[0] == "One seed can't rank 0.4, 0.8"
+    tiny = of_tasks(sweep, test_loss=[4.0, 3.0, 1.0, 2.0], score_kl=[1e-14, 2e-14, 3e-14, 2.5e-14])
+    meta = tiny.meta | {"options": {"rank_by": "score_kl:min"}}
+    kl = answer(replace(tiny, epochs=tiny.epochs.assign(score_kl=1e-14), meta=meta))
+    assert kl.headline == "Train with 0.1: test kl 1e-14 (best of 4)"
+
+
 def test_of_several_tasks_those_without_a_best_setting_are_counted_and_one_command_is_said_once(made_up_sweep):
     names = ("one", "two", "three")
     losses = {"test_loss": [1.0, 2.0, 30.0, 40.0, 1.0, 2.0], "loss_noise": 0.1}
