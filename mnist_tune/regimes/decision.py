@@ -43,7 +43,8 @@ def chance_gap(spread: Any, pooled: Any, noise: Any, seeds: Any, free: int, sett
         spread: s², the variance of the differences to the best, paired by seed, for each setting; NaN for one seed.
         pooled: r², the variance of one accuracy about its setting and its seed, over all settings; NaN if no setting
             has several seeds. (Of few seeds, s² alone may be far too small.)
-        noise: v, the variance of a difference that follows from the number of images, for each setting.
+        noise: v, the variance of a difference that follows from the number of images, for each setting; NaN if it is
+            not known. Without any of the three, a gap of any size may be chance.
         seeds: n, for each setting.
         free: the degrees of freedom of r².
         settings: K, how many were compared.
@@ -53,7 +54,8 @@ def chance_gap(spread: Any, pooled: Any, noise: Any, seeds: Any, free: int, sett
     level = 1 - RISK / max(settings - 1, 1)
     several = stdtrit(free, level) if free else np.nan
     quantile = np.where(seeds > 1, several, NormalDist().inv_cdf(level))
-    return quantile * np.sqrt(np.fmax(np.fmax(spread, 2 * pooled), noise) / seeds)
+    variance = np.fmax(np.fmax(spread, 2 * pooled), noise)
+    return np.where(np.isnan(variance), np.inf, quantile * np.sqrt(variance / seeds))
 
 
 def rounded(scores: Any) -> np.ndarray:
@@ -158,6 +160,8 @@ def standing(trials: pd.DataFrame, data: DataFacts, leads: Any = False) -> pd.Da
         if data.ranking.is_loss and 0 < -accuracy.max() < np.median(untrained) / FAR_LESS:  # ratios are what compares
             compared, noise = -np.log(-accuracy), noise / -accuracy
         noise = np.minimum(noise, np.median(noise))  # else what jumps is told apart from nothing
+        if not noise.any():
+            noise[:] = np.nan
     first = failures == failures.min() if behind.all() else ~behind
     mean, gap, limit = below_best(setting, seed, accuracy, noise, falls > 0, first, compared)
     rows = list(pd.Series(setting).groupby(setting).indices.values())

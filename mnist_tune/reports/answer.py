@@ -197,7 +197,7 @@ def how_sure(
     if (~better).sum() > 1:
         by = "One seed" if most == 1 else f"{most if least == most else f'{least} to {most}'} seeds"
         said = f"can't rank {some(close)}"
-        if not best["limit"].any():
+        if np.isinf(best["limit"]).all():
             said = "can't tell a gap from chance: its noise is not known"
         elif close.sum() < 2:
             said = "told it apart from all others" + " but those whose accuracy jumps" * bool(open_.sum() > 1)

@@ -169,6 +169,14 @@ def test_two_without_a_seed_in_common_have_no_difference():
     assert math.isnan(mean)
 
 
+def test_where_no_noise_is_known_any_gap_may_be_chance():
+    nan = np.array([np.nan] * 3)
+    assert chance_gap(nan, np.nan, nan, np.ones(3), 0, 3).tolist() == [np.inf] * 3
+    several = chance_gap(nan, 1e-4, nan, np.full(3, 3.0), 6, 3)
+    assert (several == chance_gap(nan, 1e-4, np.zeros(3), np.full(3, 3.0), 6, 3)).all()
+    assert np.isfinite(several).all()
+
+
 def test_a_setting_that_fails_with_two_seeds_more_than_the_leader_is_set_aside():
     good, lost = [0.9, 0.91], [0.9, np.nan]
     assert decided([good, lost, good]).active.all()

@@ -137,10 +137,10 @@ def test_while_the_best_setting_still_learns_more_epochs_are_asked_for(made_up_s
 
 
 def test_a_fall_of_accuracy_is_no_gap_of_another_score(made_up_sweep):
-    sweep = made_up_sweep([0.1, 0.2])
+    sweep = made_up_sweep([0.1, 0.2], epochs=8)
     data = TASK | {"name": "task", "chance": 0.1, "scores": ["kl"]}
     meta = sweep.meta | {"options": {"rank_by": "score_kl:min"}, "dataset": data}
-    kl = {"score_kl": sweep.epochs["learning_rate"] * 0 + 1.0}
+    kl = {"score_kl": 1.0 + 1e-4 * (sweep.epochs["epoch"] % 2)}  # which shows how much is noise
     trials = sweep.trials.sort_values("learning_rate").assign(score_kl=[1.0, 1.05], late_fall=[0.0, 0.09])
     found = replace(sweep, trials=trials, epochs=sweep.epochs.assign(**kl), meta=meta)
     assert [one for one in answer(found).questions if "Is it" in one.text] == []
@@ -162,6 +162,8 @@ def test_no_loss_of_unknown_noise_is_said_to_be_told_apart(made_up_sweep):
     said = answer(found)
     assert said.headline == "Train with 0.2: test loss 0.9 (best of 3)"
     assert said.lines[0] == "One seed can't tell a gap from chance: its noise is not known"
+    assert len(said.rivals) == 2, "all may be the best"
+    assert (said.questions[0].text, len(found.contenders())) == ("Is it 0.1, 0.2 or 0.4?", 3)
     assert answer(of_tasks(found, loss_noise=0.001)).lines[0] == "One seed told it apart from all others"
     assert _hint(View([found])) == HINT  # losses have no bars
 
