@@ -102,13 +102,8 @@ def _answer(sweep: Tables, where: str) -> Answer:
         return _measured(sweep, where)
     best = sweep.best()
     if best.empty:
-        changed = len(sweep.steady) < len(trials)
-        head = "No setting has run all its epochs" + " unchanged" * changed
-        if sweep.steady["stop_reason"].eq("completed").any():
-            which = "stayed unchanged and " * changed
-            head = f"No setting that {which}ran all its epochs did better than guessing"
-            head += "; try another --optimizer, such as adam, or more --epochs"
-        return Answer(head, tuple(_facts(sweep, best)), tuple(_ranges(sweep)), tuple(_questions(sweep, where, best)))
+        facts, ranges = tuple(_facts(sweep, best)), tuple(_ranges(sweep))
+        return Answer(_why_none_is_best(sweep), facts, ranges, tuple(_questions(sweep, where, best)))
     names, key, facts = named(best, trials), keys(best), data_facts(sweep.meta)
     ranking, tasks = facts.ranking, trials["architecture"].nunique()
     if tasks > 1 and not facts.compares_tasks:
@@ -150,6 +145,22 @@ def _answer(sweep: Tables, where: str) -> Answer:
         tuple(key[k] for k in close),
         tuple(one for one, jumps in zip(key, best["jumps"], strict=True) if jumps > 0),
     )
+
+
+def _why_none_is_best(sweep: Tables) -> str:
+    """Return why no setting competes to be the best."""
+    changed = len(sweep.steady) < len(sweep.trials)
+    completed = sweep.steady[sweep.steady["stop_reason"] == "completed"]
+    if completed.empty:
+        return "No setting has run all its epochs" + " unchanged" * changed
+    ranking, split = data_facts(sweep.meta).ranking, held_out(sweep.trials)
+    calm = completed[completed["regime"] != "diverged"]
+    if len(calm) and np.isnan(ranking.scores(calm, split)).all():
+        score = f"{SPLITS[split]} {ranking.word}"
+        return f"No setting can be ranked: {score} is not finite in any trial that ended without diverging"
+    which = "stayed unchanged and " * changed
+    head = f"No setting that {which}ran all its epochs did better than guessing"
+    return f"{head}; try another --optimizer, such as adam, or more --epochs"
 
 
 def _measured(sweep: Tables, where: str) -> Answer:

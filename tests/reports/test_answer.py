@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from made_up_sweeps import decision
 
 from mnist_tune.regimes import measured_edge
@@ -177,6 +178,14 @@ def test_losses_tie_where_they_are_equal_however_small_they_are(made_up_sweep):
     meta = tiny.meta | {"options": {"rank_by": "score_kl:min"}}
     kl = answer(replace(tiny, epochs=tiny.epochs.assign(score_kl=1e-14), meta=meta))
     assert kl.headline == "Train with 0.1: test kl 1e-14 (best of 4)"
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf")])
+def test_where_no_score_is_finite_that_is_said_and_not_that_nothing_was_learned(made_up_sweep, score):
+    sweep = of_tasks(made_up_sweep([0.1, 0.2, 4.0]), test_loss=[4.6e-7, 5e-7, 9.0], score_kl=score)
+    meta = sweep.meta | {"options": {"rank_by": "score_kl:min"}}
+    found = answer(replace(sweep, epochs=sweep.epochs.assign(score_kl=score), meta=meta))
+    assert found.headline == "No setting can be ranked: test kl is not finite in any trial that ended without diverging"
 
 
 def test_of_several_tasks_those_without_a_best_setting_are_counted_and_one_command_is_said_once(made_up_sweep):
