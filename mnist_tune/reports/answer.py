@@ -153,14 +153,21 @@ def _why_none_is_best(sweep: Tables) -> str:
     completed = sweep.steady[sweep.steady["stop_reason"] == "completed"]
     if completed.empty:
         return "No setting has run all its epochs" + " unchanged" * changed
-    ranking, split = data_facts(sweep.meta).ranking, held_out(sweep.trials)
-    calm = completed[completed["regime"] != "diverged"]
-    if len(calm) and np.isnan(ranking.scores(calm, split)).all():
-        score = f"{SPLITS[split]} {ranking.word}"
-        return f"No setting can be ranked: {score} is not finite in any trial that ended without diverging"
+    if unranked := _without_scores(sweep):
+        return unranked
     which = "stayed unchanged and " * changed
     head = f"No setting that {which}ran all its epochs did better than guessing"
     return f"{head}; try another --optimizer, such as adam, or more --epochs"
+
+
+def _without_scores(sweep: Tables) -> str:
+    """Return that no trial has a score by which settings could be ranked, if so; else an empty text."""
+    ranking, split = data_facts(sweep.meta).ranking, held_out(sweep.trials)
+    calm = sweep.steady[sweep.steady["stop_reason"].eq("completed") & sweep.steady["regime"].ne("diverged")]
+    if calm.empty or np.isfinite(ranking.scores(calm, split)).any():
+        return ""
+    score = f"{SPLITS[split]} {ranking.word}"
+    return f"No setting can be ranked: {score} is not finite in any trial that ended without diverging"
 
 
 def _measured(sweep: Tables, where: str) -> Answer:
@@ -330,6 +337,8 @@ def _of_rates(sweep: Tables, where: str, best: pd.DataFrame) -> Iterator[Questio
 def _decided(sweep: Tables, contest: Contest, where: str) -> Answer:
     if not (said := [*decided(sweep, contest)]):
         return Answer("No setting has been compared yet: no seed has ended for all of them")
+    if unranked := _without_scores(sweep):
+        return Answer(unranked, tuple(said[1:]))
     known, best, names = keys(contest.table), int(contest.decision.leader), named(contest.table, contest.table)
     rivals = tuple(known[k] for k in np.flatnonzero(contest.decision.rivals))
     head = f"{'Train with' if contest.settled else 'So far'} {said[0]}{warning(trials_of_leader(sweep, contest))}"

@@ -186,6 +186,11 @@ def test_where_no_score_is_finite_that_is_said_and_not_that_nothing_was_learned(
     meta = sweep.meta | {"options": {"rank_by": "score_kl:min"}}
     found = answer(replace(sweep, epochs=sweep.epochs.assign(score_kl=score), meta=meta))
     assert found.headline == "No setting can be ranked: test kl is not finite in any trial that ended without diverging"
+    settings = [{"learning_rate": one} for one in (0.1, 0.2)]
+    decided = decision(sweep, settings, lambda seed, one: 0.9)
+    meta = decided.meta | {"options": decided.meta["options"] | meta["options"], "dataset": sweep.meta["dataset"]}
+    open_ = replace(decided, trials=decided.trials.assign(score_kl=score), meta=meta)
+    assert answer(open_).headline == found.headline.replace("test", "held-out")
 
 
 def test_of_several_tasks_those_without_a_best_setting_are_counted_and_one_command_is_said_once(made_up_sweep):
