@@ -70,7 +70,9 @@ def _columns(view: View) -> Iterator[Column]:
         counts = [(int(np.nansum(trials["learned"].to_numpy()[rows])), len(rows)) for rows in each]
         yield Column("learned", [f"{some} of {of}" for some, of in counts], [some / of for some, of in counts])
     seeds = [len(rows) * ("–" not in rates) for rows, rates in zip(each, settings["rate"], strict=True)]
-    shown = [*view.accuracies, *view.losses[: view.of_tokens]] or view.losses
+    shown = view.losses
+    if view.accuracies:
+        shown = [*view.accuracies, *view.losses[: view.of_tokens or view.by_loss]]
     for one in [*shown, *(one for one in view.known if one.column in view.ranked)]:
         means, values = view.means[one.column], view.values(one)
         title = one.title.replace("training", "train").replace("accuracy", "acc")

@@ -244,13 +244,14 @@ class View:
     def known(self) -> list[Measure]:
         """Accuracies, losses, and a task's own scores of which some epoch has a finite one; first the scores by which
         settings are ranked. The first accuracy is that on the images by which trials are judged (`held_out`). Losses
-        are the training loss and, where no accuracy is known or they are those of tokens, before it that of the images
-        or tokens by which trials are judged."""
+        are the training loss and, where labels follow them or they are those of tokens, before it that of the images
+        or tokens by which trials are judged. They come before accuracies that no label follows."""
         split, unit = held_out(self.trials), ", nats per token" * self.of_tokens
         splits = sorted(SPLITS, key=lambda name: name != split)
         found = [self._measure(f"{SPLITS[one]} accuracy", f"{one}_accuracy") for one in splits]
-        judged = [split] * (self.of_tokens or not any(found))
-        found += [self._measure(f"{SPLITS[one]} loss{unit}", f"{one}_loss") for one in (*judged, "train")]
+        judged = [split] * (self.of_tokens or self.by_loss or not any(found))
+        losses = [self._measure(f"{SPLITS[one]} loss{unit}", f"{one}_loss") for one in (*judged, "train")]
+        found = [*found, *losses] if self.by_accuracy else [*losses, *found]
         own = (name for name in self.epochs if name.startswith(OWN_SCORE))
         found += [self._measure(words(name.removeprefix(OWN_SCORE)), name) for name in own]
         return sorted((one for one in found if one is not None), key=lambda one: one.column not in self.ranked)
@@ -260,9 +261,20 @@ class View:
         """What settings are ranked by: accuracy, loss, or the columns of own scores."""
         return {data_facts(sweep.meta).ranking.name for sweep in self.sweeps}
 
+    @cached_property
+    def by_accuracy(self) -> bool:
+        """Whether the labels of a sweep follow accuracy."""
+        return any(data_facts(sweep.meta).by_accuracy for sweep in self.sweeps)
+
+    @cached_property
+    def by_loss(self) -> bool:
+        """Whether those of a sweep follow the loss, though it may have accuracies, too."""
+        return not all(data_facts(sweep.meta).by_accuracy for sweep in self.sweeps)
+
     @property
     def accuracies(self) -> list[Measure]:
-        return [one for one in self.known if one.axis.accuracy]
+        """The accuracies; none if no label follows them."""
+        return [one for one in self.known if one.axis.accuracy and self.by_accuracy]
 
     @property
     def losses(self) -> list[Measure]:
@@ -286,9 +298,11 @@ class View:
             return None
         if kind_of(column) == "accuracy":
             facts = [data_facts(sweep.meta) for sweep in self.sweeps]
-            guess, errors = 1 - facts[0].chance, np.maximum(1 - known, 0.5 / max(one.test_images for one in facts))
-            high = min(1.2 * max(errors.max(), guess), 1.15)
-            axis = Axis(min(0.6 * errors.min(), high / 20), high, accuracy=True, marked={guess: "guess"})
+            errors = np.maximum(1 - known, 0.5 / max(one.test_images for one in facts))
+            guesses = [1 - one.chance for one in facts if one.by_accuracy][:1]  # else nobody knows the chance
+            high = min(1.2 * max([errors.max(), *guesses]), 1.15)
+            marked = dict.fromkeys(guesses, "guess") or None
+            axis = Axis(min(0.6 * errors.min(), high / 20), high, accuracy=True, marked=marked)
             return Measure(title, column, axis)
         untrained = self.epochs.get("untrained_loss", pd.Series(dtype=float)).dropna().astype(float).median()
         log, loss = bool((known > 0).all()), kind_of(column) == "loss" and bool(untrained > 0)

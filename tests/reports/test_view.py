@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from mnist_tune.reports.page import page
+from mnist_tune.reports.table import columns
 from mnist_tune.reports.view import Axis, View, range_of
 
 
@@ -74,6 +75,28 @@ def test_a_page_shows_the_own_scores_of_a_task_whatever_they_are_called(made_up_
     assert [one.place(one.of(view.trials))[0] for one in view.measures[-3:]] == [*own.values()]
     assert {one.title for one in view.accuracies} == {"test accuracy", "training accuracy"}
     assert ">kl<" in page(view.sweeps)
+
+
+def test_of_a_task_whose_labels_follow_the_loss_losses_are_shown_and_accuracies_are_in_the_menu(made_up_sweep):
+    sweep = made_up_sweep([0.1, 1], architectures=("with", "without"))
+    data = {"name": "task", "note": "", "checksums": {}, "train_images": 300, "test_images": 100}
+    lacks = {
+        name: table.assign(test_accuracy=table["test_accuracy"].mask(table["trial_id"] > "00001"))
+        for name, table in vars(sweep).items()
+        if name in ("trials", "epochs")
+    }
+    by_loss = replace(sweep, meta=sweep.meta | {"dataset": data}, **lacks)
+    view = View([by_loss])
+    assert [one.title for one in columns(view)][2:5] == ["regime", "test loss", "train loss"]
+    cells = {one.title: one.cells for one in columns(view)}
+    assert "–" not in cells["test loss"]
+    assert [one.column for one in view.measures] == ["test_loss", "train_loss", "test_accuracy", "train_accuracy"]
+    accuracy = view.measures[2]
+    assert accuracy.axis.accuracy
+    assert accuracy.axis.marked is None, "nobody knows the chance"
+    both = View([sweep, by_loss])
+    assert {"test acc", "test loss"} < {one.title for one in columns(both)}
+    assert [*next(one for one in both.measures if one.axis.accuracy).axis.marked.values()] == ["guess"]
 
 
 def test_an_accuracy_of_1_has_a_place_and_guessing_does_not_fill_the_axis(made_up_sweep):
