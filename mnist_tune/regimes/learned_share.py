@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from mnist_tune.regimes.curve import Curve
+from mnist_tune.regimes.curve import Curve, curves_of
+from mnist_tune.regimes.data_facts import DataFacts
+from mnist_tune.regimes.families import groups_of_siblings
 from mnist_tune.regimes.limits import PLATEAU, TREND, VISIBLE
 from mnist_tune.regimes.noise import SIGMAS, standard_error
 
@@ -42,7 +44,7 @@ class Loss:
     gain_noise: float
     """The standard error of the difference between `untrained` and the least loss."""
     fall_noise: float
-    """That of how far the loss fell since the beginning. It is larger where a guess lies far below the untrained loss."""
+    """That of how far the loss fell since the beginning: larger where a guess lies far below the untrained loss."""
     logarithmic: bool
     """Whether shares are those of logarithms."""
 
@@ -83,6 +85,19 @@ def as_shares(curves: Sequence[Curve]) -> list[Curve]:
     """
     loss = None if not curves or curves[0].data.by_accuracy else least_loss(curves)
     return [as_share(one, loss) for one in curves]
+
+
+def noise_alone(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts) -> np.ndarray:
+    """Return for each row of `trials` whether some of its siblings ran all their epochs, and none of these learned more
+    than noise. It is known of tasks without an accuracy only."""
+    found = np.zeros(len(trials), bool)
+    if data.by_accuracy:
+        return found
+    curves = [*curves_of(trials, epochs, data)]
+    for rows in groups_of_siblings(trials):
+        loss = least_loss([curves[row] for row in rows])
+        found[rows] = loss is not None and not loss.is_known
+    return found
 
 
 def as_share(curve: Curve, loss: Loss | None) -> Curve:

@@ -102,8 +102,8 @@ def _answer(sweep: Tables, where: str) -> Answer:
         return _measured(sweep, where)
     best = sweep.best()
     if best.empty:
-        facts, ranges = tuple(_facts(sweep, best)), tuple(_ranges(sweep))
-        return Answer(_why_none_is_best(sweep), facts, ranges, tuple(_questions(sweep, where, best)))
+        regimes, ranges = tuple(_facts(sweep, best)), tuple(_ranges(sweep))
+        return Answer(_why_none_is_best(sweep), regimes, ranges, tuple(_questions(sweep, where, best)))
     names, key, facts = named(best, trials), keys(best), data_facts(sweep.meta)
     ranking, tasks = facts.ranking, trials["architecture"].nunique()
     if tasks > 1 and not facts.compares_tasks:
@@ -128,7 +128,8 @@ def _answer(sweep: Tables, where: str) -> Answer:
     else:
         is_open = trials["stop_reason"].isin((*LIVE_REASONS, *OPEN_REASONS)).any()
         how_failed = "failed" + " or stopped early" * _some_stopped(sweep.steady)
-        lines = ["; ".join(how_sure(best, names, ranking.number, how_failed))]
+        learned = best["trial_id"].iloc[0] not in {*sweep.unlearned["trial_id"]}
+        lines = ["; ".join(how_sure(best, names, ranking.number, how_failed, learned))]
         wrong = warning(trials[[one == key[0] for one in keys(trials)]])
         for k in best.index[~best["regime"].str.contains("|".join((*WARNED, "slow")))][: bool(wrong)]:
             wrong += f"; the best that does not: {names[k]} with {ranking.number(best['accuracy'][k])}"
@@ -203,16 +204,21 @@ def _better(best: pd.DataFrame) -> pd.Series:
 
 
 def how_sure(
-    best: pd.DataFrame, names: Sequence[str], number: Callable[[float], str], how_failed: str = "failed"
+    best: pd.DataFrame,
+    names: Sequence[str],
+    number: Callable[[float], str],
+    how_failed: str = "failed",
+    learned: bool = True,
 ) -> Iterator[str]:
     """Yield which settings are better but failed more, which can't be ranked, how many failed, and at which of those
-    that can't accuracy jumps. Where only the rate differs, the ranges of rates say that."""
+    that can't accuracy jumps. Where only the rate differs, the ranges of rates say that. Where nothing was `learned`,
+    none is said to be told apart."""
     first, better, some = best.iloc[0], _better(best), partial(_some, best, names, number)
     if better.any():
         yield f"Better, but {how_failed} with a seed more: {some(better)}"
     close, open_ = best["close"] & ~better, best.index.isin(to_decide(best).index) & ~better
     least, most = best["seeds"].min(), best["seeds"].max()
-    if (~better).sum() > 1:
+    if (~better).sum() > 1 and (learned or close.sum() > 1):
         by = "One seed" if most == 1 else f"{most if least == most else f'{least} to {most}'} seeds"
         said = f"can't rank {some(close)}"
         if np.isinf(best["limit"]).all():
