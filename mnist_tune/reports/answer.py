@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune.invocation import command, words
-from mnist_tune.numbers import counted, listed
+from mnist_tune.numbers import LEAST_DIGITS, counted, digits_showing, listed
 from mnist_tune.own_code.registry import FROM_PYTHON, NAMED_AGAIN, named_again
 from mnist_tune.regimes.contest import MOST_SETTINGS, TRIALS, Contest
 from mnist_tune.regimes.data_facts import data_facts
@@ -65,6 +65,8 @@ class Answer:
     """The settings that are not told apart from the best."""
     jumping: tuple[Key, ...] = ()
     """The settings whose accuracy still jumps between epochs."""
+    digits: int = LEAST_DIGITS
+    """The significant digits of a loss with which those that are told apart from the best one differ from it."""
 
     def __repr__(self) -> str:
         return "\n".join([self.headline, *self.lines, *(f"{one.text} {one.command}" for one in self.questions)])
@@ -120,6 +122,8 @@ def _answer(sweep: Tables, where: str) -> Answer:
     if equal > 1:
         how += f"; {equal} tie" if ranking.is_loss else f"; least loss of {equal} that tie"
     close = [k for k, near in enumerate(best["close"]) if near and k != first]
+    digits = _digits_of(best)
+    number = partial(ranking.number, digits=digits)
     if sweep.final and (contest := sweep.final.decision):
         first, accuracy = int(contest.decision.leader), float(scores(sweep.final, contest, "validation").mean())
         how = f"of {tried}, the best {len(contest.settings)} compared on fresh seeds"
@@ -129,11 +133,11 @@ def _answer(sweep: Tables, where: str) -> Answer:
         is_open = trials["stop_reason"].isin((*LIVE_REASONS, *OPEN_REASONS)).any()
         how_failed = "failed" + " or stopped early" * _some_stopped(sweep.steady)
         learned = best["trial_id"].iloc[0] not in {*sweep.unlearned["trial_id"]}
-        lines = ["; ".join(how_sure(best, names, ranking.number, how_failed, learned))]
+        lines = ["; ".join(how_sure(best, names, number, how_failed, learned))]
         wrong = warning(trials[[one == key[0] for one in keys(trials)]])
         for k in best.index[~best["regime"].str.contains("|".join((*WARNED, "slow")))][: bool(wrong)]:
-            wrong += f"; the best that does not: {names[k]} with {ranking.number(best['accuracy'][k])}"
-    scored = f"{SPLITS[held_out(trials)]} {ranking.word} {ranking.number(accuracy)}"
+            wrong += f"; the best that does not: {names[k]} with {number(best['accuracy'][k])}"
+    scored = f"{SPLITS[held_out(trials)]} {ranking.word} {number(accuracy)}"
     scored += memorised(best["train_accuracy"].iloc[first], accuracy) * ranking.is_accuracy
     head = f"{names[first]}: {scored} ({how}{wrong})"
     return Answer(
@@ -145,7 +149,19 @@ def _answer(sweep: Tables, where: str) -> Answer:
         key[first],
         tuple(key[k] for k in close),
         tuple(one for one, jumps in zip(key, best["jumps"], strict=True) if jumps > 0),
+        digits,
     )
+
+
+def _digits_of(best: pd.DataFrame) -> int:
+    """Return `_digits` of settings as `Tables.best` returns them."""
+    first = best["accuracy"].iloc[0]
+    return _digits(first, first - best["accuracy"][~best["close"]])
+
+
+def _digits(best: float, gaps: Any) -> int:
+    """Return the significant digits of a loss with which others differ from the best one, given how far they do."""
+    return max((digits_showing(float(gap), best) for gap in gaps), default=LEAST_DIGITS)
 
 
 def _why_none_is_best(sweep: Tables) -> str:
@@ -252,7 +268,8 @@ def _facts(sweep: Tables, best: pd.DataFrame) -> Iterator[str]:
     if len(found) == 1:
         yield " · ".join(spans(found[0][1]))
     elif len(best) and not sweep.meta.get("search"):
-        first, number = best.drop_duplicates(varied(sweep.trials)), data_facts(sweep.meta).ranking.number
+        first = best.drop_duplicates(varied(sweep.trials))
+        number = partial(data_facts(sweep.meta).ranking.number, digits=_digits_of(best))
         tried = {one: family["learning_rate"] for _, family in found for one in family["trial_id"]}
         ends = map(_end, first["learning_rate"], first["trial_id"].map(tried.get))
         each = zip(named(first, sweep.trials), ends, first["accuracy"], strict=True)
@@ -349,7 +366,9 @@ def _decided(sweep: Tables, contest: Contest, where: str) -> Answer:
     rivals = tuple(known[k] for k in np.flatnonzero(contest.decision.rivals))
     head = f"{'Train with' if contest.settled else 'So far'} {said[0]}{warning(trials_of_leader(sweep, contest))}"
     asked = [] if contest.settled else _more_trials("More seeds may settle it", sweep, where)
-    return Answer(head, tuple(said[1:]), (), tuple(asked), names[best], known[best], rivals)
+    worse = contest.decision.worse()[0][~contest.decision.rivals, 1]
+    digits = _digits(float(scores(sweep, contest, "validation").mean()), worse)
+    return Answer(head, tuple(said[1:]), (), tuple(asked), names[best], known[best], rivals, digits=digits)
 
 
 def _more_trials(text: str, sweep: Tables, where: str) -> list[Question]:

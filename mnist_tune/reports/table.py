@@ -118,7 +118,10 @@ def _mean(one: Measure, count: int, least: float, most: float, mean: Sequence[fl
     """Return the accuracy or loss of a row: that of one seed, both of two, or the mean with its interval, if known."""
     if count == 2 <= seeds:
         return f"{one.said(least)}, {one.said(most)}"
-    return one.said(mean[1]) + f" ± {one.said(mean[2] - mean[1])}" * (seeds > 1 and not math.isnan(mean[2]))
+    if seeds < 2 or math.isnan(mean[2]):
+        return one.said(mean[1])
+    wide = mean[2] - mean[1]
+    return f"{one.said(mean[1], wide)} ± {one.error(wide)}"
 
 
 def _of_decisions(view: View) -> Iterator[Column]:

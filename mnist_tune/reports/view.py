@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune.columns import OWN_SCORE
-from mnist_tune.numbers import exactly, rate, told_apart
+from mnist_tune.numbers import LEAST_DIGITS, digits_showing, exactly, rate, told_apart
 from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import has, held_out, setting, varied
@@ -97,6 +97,8 @@ class Measure(NamedTuple):
     column: str
     """The column of `trials` and `epochs` that it comes from."""
     axis: Axis
+    digits: int = LEAST_DIGITS
+    """The significant digits of its values, unless it is an accuracy."""
 
     def place(self, values: np.ndarray) -> np.ndarray:
         """Return the heights of values: what is off the scale lies at its end, as do losses that are not finite."""
@@ -109,8 +111,16 @@ class Measure(NamedTuple):
         values: np.ndarray = rows.reindex(columns=[self.column])[self.column].to_numpy(dtype=float, na_value=math.nan)
         return values
 
-    def said(self, value: float) -> str:
-        return "–" if math.isnan(value) else f"{value:.4f}" if self.axis.accuracy else f"{value:.4g}"
+    def said(self, value: float, error: float = 0.0) -> str:
+        """Return a value as text, with the digits that such an error leaves to it."""
+        if math.isnan(value):
+            return "–"
+        digits = max(self.digits, digits_showing(error, value))
+        return f"{value:.4f}" if self.axis.accuracy else f"{value + 0.0:.{digits}g}"
+
+    def error(self, value: float) -> str:
+        """Return the half-width of an interval as text."""
+        return f"{value:.4f}" if self.axis.accuracy else f"{value:.4g}"
 
 
 class Setting(NamedTuple):
@@ -312,7 +322,13 @@ class View:
         axis = Axis.of(known[known <= most] if (known <= most).any() else [most], log, 0.3 if log else 0.1)
         last = self.trials.loc[self.trials["epochs_run"] > 0, column].to_numpy(float, na_value=math.nan)
         marked = {axis.high: f"> {axis.high:.2g}"} if loss and not (last <= most).all() else None
-        return Measure(title, column, axis._replace(marked=marked))
+        return Measure(title, column, axis._replace(marked=marked), self._digits(column))
+
+    def _digits(self, column: str) -> int:
+        """Return the significant digits with which settings that are told apart by a column differ in it."""
+        ranked = [data_facts(sweep.meta).ranking.column(held_out(sweep.trials)) for sweep in self.sweeps]
+        digits = (one.digits for one, ranks in zip(self.answers, ranked, strict=True) if ranks == column)
+        return max(digits, default=LEAST_DIGITS)
 
     @cached_property
     def kept_epochs(self) -> np.ndarray:

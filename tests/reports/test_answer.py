@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from made_up_sweeps import decision
 
 from mnist_tune.regimes import measured_edge
 from mnist_tune.regimes.families import families
+from mnist_tune.regimes.ranking import Ranking
 from mnist_tune.reports.answer import answer, keys
 from mnist_tune.reports.page import HINT, _hint
 from mnist_tune.reports.table import columns
@@ -191,6 +193,42 @@ def test_where_no_score_is_finite_that_is_said_and_not_that_nothing_was_learned(
     meta = decided.meta | {"options": decided.meta["options"] | meta["options"], "dataset": sweep.meta["dataset"]}
     open_ = replace(decided, trials=decided.trials.assign(score_kl=score), meta=meta)
     assert answer(open_).headline == found.headline.replace("test", "held-out")
+
+
+def test_losses_that_are_told_apart_are_written_so_that_they_differ(made_up_sweep):
+    sweep = of_tasks(made_up_sweep([0.1, 0.2, 0.4]), test_loss=[100.0034, 100.0012, 100.00122], loss_noise=1e-5)
+    found, view = answer(sweep), View([sweep])
+    assert found.headline == "Train with 0.2: test loss 100.001 (best of 3)"
+    assert found.lines[0] == "One seed can't rank 0.2, 0.4"
+    [cells] = [one.cells for one in columns(view) if one.title == "test loss"]
+    assert cells == ["100.003", "100.001", "100.001"]
+    near = answer(of_tasks(sweep, loss_noise=1.0))
+    assert near.headline.startswith("Train with 0.2: test loss 100 ("), "more digits would be noise"
+
+
+def test_a_mean_is_written_with_the_digits_that_its_interval_has(made_up_sweep):
+    losses = [100.0034, 100.0032, 100.0031, 100.0012, 100.0013, 100.0014]
+    sweep = of_tasks(made_up_sweep([0.1, 0.2], seeds=3), test_loss=losses, loss_noise=1e-5)
+    [cells] = [one.cells for one in columns(View([sweep])) if one.title == "test loss"]
+    assert cells == ["100.0032 ± 0.0003795", "100.0013 ± 0.0002484"]
+    settings = [{"learning_rate": one} for one in (0.1, 0.2)]
+    decided = decision(sweep, settings, lambda seed, one: 0.9 + one / 10 + seed % 3 / 100)
+    loss = 100 + decided.trials["learning_rate"] / 1000 + np.arange(len(decided.trials)) // 2 % 3 / 1e5
+    both = {"validation_loss": loss, "test_loss": loss}
+    meta = decided.meta | {"dataset": sweep.meta["dataset"]}
+    decided = replace(decided, trials=decided.trials.assign(**both), meta=meta)
+    [said] = [one for one in answer(decided).lines if one.startswith("test loss of 0.1")]
+    assert "seeds: 100.00011 ± 1" in said
+    [cells] = [one.cells for one in columns(View([decided])) if one.title == "held-out loss"]
+    assert len({one[:8] for one in cells}) == 2
+
+
+def test_a_loss_of_minus_0_is_0(made_up_sweep):
+    sweep = of_tasks(made_up_sweep([0.1, 0.2]), test_loss=[-0.0, 0.5], loss_noise=0.1)
+    assert answer(sweep).headline.startswith("Train with 0.1: test loss 0 (")
+    [cells] = [one.cells for one in columns(View([sweep])) if one.title == "test loss"]
+    assert cells == ["0", "0.5"]
+    assert Ranking("loss", less=True).difference(-0.0) == "0"
 
 
 def test_of_several_tasks_those_without_a_best_setting_are_counted_and_one_command_is_said_once(made_up_sweep):
