@@ -325,9 +325,11 @@ class View:
         return Measure(title, column, axis._replace(marked=marked), self._digits(column))
 
     def _digits(self, column: str) -> int:
-        """Return the significant digits with which settings that are told apart by a column differ in it."""
-        ranked = [data_facts(sweep.meta).ranking.column(held_out(sweep.trials)) for sweep in self.sweeps]
-        digits = (one.digits for one, ranks in zip(self.answers, ranked, strict=True) if ranks == column)
+        """Return the significant digits with which settings that are told apart by a column differ in it. If they are
+        ranked by one loss, those of others have as many."""
+        name = kind_of(column) or column
+        rankings = [data_facts(sweep.meta).ranking.name for sweep in self.sweeps]
+        digits = (one.digits for one, ranking in zip(self.answers, rankings, strict=True) if ranking == name)
         return max(digits, default=LEAST_DIGITS)
 
     @cached_property

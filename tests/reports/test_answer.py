@@ -202,6 +202,7 @@ def test_losses_that_are_told_apart_are_written_so_that_they_differ(made_up_swee
     assert found.lines[0] == "One seed can't rank 0.2, 0.4"
     [cells] = [one.cells for one in columns(view) if one.title == "test loss"]
     assert cells == ["100.003", "100.001", "100.001"]
+    assert len({one.digits for one in view.losses}) == 1
     near = answer(of_tasks(sweep, loss_noise=1.0))
     assert near.headline.startswith("Train with 0.2: test loss 100 ("), "more digits would be noise"
 
