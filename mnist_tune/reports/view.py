@@ -46,6 +46,10 @@ MOST_GROUPS = 12
 BEYOND = 3.0
 """Losses above so many times the untrained one, and those that are not finite, lie at the top of their axis."""
 
+LEAST_SPAN = 1e-3
+"""The least length of a linear axis of losses, as a share of the largest: what is less may be rounding. Where losses
+may be negative, their zero means nothing, so that they may differ by little of their size."""
+
 RANGES = 24
 """Ranges of learning rates, shared among the families; of an edge half as many."""
 
@@ -78,13 +82,19 @@ class Axis(NamedTuple):
 
     @classmethod
     def of(cls, values: Any, log: bool = True, least: float = 0.3, room: float = 0.06) -> Axis:
-        """Return the axis that holds these values with some room, at least `least` long, in decades if it is
-        logarithmic. What has no place on it is left out."""
+        """Return the axis that holds these values with some room. What has no place on it is left out.
+
+        Args:
+            least: how long it is at least: in decades if it is logarithmic, else as a share of the largest value, since
+                values have any unit.
+        """
         found = np.asarray(values, dtype=float)
         with np.errstate(divide="ignore", invalid="ignore"):
             found = np.log10(found) if log else found
         found = found[np.isfinite(found)]
         low, high = (float(found.min()), float(found.max())) if len(found) else (-1.0, 0.0)
+        if not log:
+            least *= max(abs(low), abs(high)) or 1.0
         middle, half = (low + high) / 2, max(high - low, least) * (0.5 + room)
         low, high = middle - half, middle + half
         return cls(10**low, 10**high) if log else cls(low, high, False)
@@ -319,7 +329,7 @@ class View:
         # Where little can be learned, losses far above the untrained one would flatten all others.
         beyond = min(BEYOND, math.sqrt(max(untrained / known.min(), 1))) if log and loss else 1
         most = beyond * untrained if loss else math.inf
-        axis = Axis.of(known[known <= most] if (known <= most).any() else [most], log, 0.3 if log else 0.1)
+        axis = Axis.of(known[known <= most] if (known <= most).any() else [most], log, 0.3 if log else LEAST_SPAN)
         last = self.trials.loc[self.trials["epochs_run"] > 0, column].to_numpy(float, na_value=math.nan)
         marked = {axis.high: f"> {axis.high:.2g}"} if loss and not (last <= most).all() else None
         return Measure(title, column, axis._replace(marked=marked), self._digits(column))
@@ -414,7 +424,8 @@ class View:
         own = self.trials[self.trials["sweep"] == sweep]
         found = [self._setting(name) for name in ("learning_rate", *self.differ[sweep]) if own[name].nunique() > 1]
         rank = (self.trials["setting"] - own["setting"].min() + 1).to_numpy(float)
-        return [Setting("rank", rank, Axis.of([1, own["setting"].nunique()], False, 1)), *found]
+        count = own["setting"].nunique()
+        return [Setting("rank", rank, Axis.of([1, count], False, 1 / count)), *found]
 
     def _setting(self, name: str) -> Setting:
         values = self.trials[name]
