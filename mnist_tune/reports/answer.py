@@ -23,7 +23,7 @@ from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import rounded, to_decide
 from mnist_tune.regimes.families import families, held_out, named, varied
 from mnist_tune.regimes.labels import ON_ITS_WAY
-from mnist_tune.regimes.outcomes import MISSING, outcomes
+from mnist_tune.regimes.outcomes import MISSING, ceiling_of, independent_answers_of, outcomes
 from mnist_tune.regimes.replicates import CONFIGURATION
 from mnist_tune.reports.decided import decided, failed, memorised, scores, trials_of_leader
 from mnist_tune.reports.findings import SPLITS, Question, left_over, measured_edges, so_far
@@ -170,21 +170,30 @@ def _why_none_is_best(sweep: Tables) -> str:
     completed = sweep.steady[sweep.steady["stop_reason"] == "completed"]
     if completed.empty:
         return "No setting has run all its epochs" + " unchanged" * changed
-    if unranked := _without_scores(sweep):
-        return unranked
+    if reason := _unranked(sweep):
+        return reason
     which = "stayed unchanged and " * changed
     head = f"No setting that {which}ran all its epochs did better than guessing"
     return f"{head}; try another --optimizer, such as adam, or more --epochs"
 
 
-def _without_scores(sweep: Tables) -> str:
-    """Return that no trial has a score by which settings could be ranked, if so; else an empty text."""
-    ranking, split = data_facts(sweep.meta).ranking, held_out(sweep.trials)
+def _unranked(sweep: Tables) -> str:
+    """Return why settings can't be ranked, whatever they learned; empty if they can."""
+    facts, split = data_facts(sweep.meta), held_out(sweep.trials)
     calm = sweep.steady[sweep.steady["stop_reason"].eq("completed") & sweep.steady["regime"].ne("diverged")]
-    if calm.empty or np.isfinite(ranking.scores(calm, split)).any():
+    if calm.empty:
         return ""
-    score = f"{SPLITS[split]} {ranking.word}"
-    return f"No setting can be ranked: {score} is not finite in any trial that ended without diverging"
+    if not np.isfinite(facts.ranking.scores(calm, split)).any():
+        score = f"{SPLITS[split]} {facts.ranking.word}"
+        return f"No setting can be ranked: {score} is not finite in any trial that ended without diverging"
+    answers = independent_answers_of(calm, facts, split)
+    if np.all(ceiling_of(facts.ranking, facts.chance, answers) >= 1):
+        count, remedy = facts.test_images, "test on more, or give --holdout"
+        if split == "validation":
+            count, remedy = int(calm["holdout"].max()), "give a larger --holdout"
+        examples = counted(count, f"{SPLITS[split]} example")
+        return f"No setting can be ranked: by luck, guesses may all be right on {examples}; {remedy}"
+    return ""
 
 
 def _measured(sweep: Tables, where: str) -> Answer:
@@ -360,8 +369,8 @@ def _of_rates(sweep: Tables, where: str, best: pd.DataFrame) -> Iterator[Questio
 def _decided(sweep: Tables, contest: Contest, where: str) -> Answer:
     if not (said := [*decided(sweep, contest)]):
         return Answer("No setting has been compared yet: no seed has ended for all of them")
-    if unranked := _without_scores(sweep):
-        return Answer(unranked, tuple(said[1:]))
+    if reason := _unranked(sweep):
+        return Answer(reason)
     known, best, names = keys(contest.table), int(contest.decision.leader), named(contest.table, contest.table)
     rivals = tuple(known[k] for k in np.flatnonzero(contest.decision.rivals))
     head = f"{'Train with' if contest.settled else 'So far'} {said[0]}{warning(trials_of_leader(sweep, contest))}"

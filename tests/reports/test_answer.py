@@ -232,6 +232,27 @@ def test_a_loss_of_minus_0_is_0(made_up_sweep):
     assert Ranking("loss", less=True).difference(-0.0) == "0"
 
 
+def test_examples_that_are_too_few_to_tell_learning_from_luck_are_said_to_be_so(made_up_sweep):
+    sweep = made_up_sweep([0.1, 0.2])
+    data = sweep.meta["dataset"] | {"test_images": 2, "label_counts": [150, 150]}
+    right = sweep.trials.assign(test_accuracy=1.0, train_accuracy=0.96)
+
+    def said(trials, **counts):
+        return answer(replace(sweep, trials=trials, meta=sweep.meta | {"dataset": data | counts})).headline
+
+    few = "No setting can be ranked: by luck, guesses may all be right on 2 test examples; "
+    assert said(right) == few + "test on more, or give --holdout"
+    held = right.assign(holdout=3, validation_accuracy=1.0)
+    assert said(held) == few.replace("2 test", "3 held-out") + "give a larger --holdout"
+    assert said(right, test_images=20).startswith("Train with ")
+    guesses = right.assign(test_accuracy=0.5, regime="slow")
+    assert "did better than guessing" in said(guesses, test_images=20)
+    settings = [{"learning_rate": one} for one in (0.1, 0.2)]
+    decided = decision(replace(sweep, meta=sweep.meta | {"dataset": data}), settings, lambda seed, one: 1.0, trials=4)
+    decided = replace(decided, trials=decided.trials.assign(holdout=3))
+    assert answer(decided).headline == few.replace("2 test", "3 held-out") + "give a larger --holdout"
+
+
 def test_of_several_tasks_those_without_a_best_setting_are_counted_and_one_command_is_said_once(made_up_sweep):
     names = ("one", "two", "three")
     losses = {"test_loss": [1.0, 2.0, 30.0, 40.0, 1.0, 2.0], "loss_noise": 0.1}
