@@ -20,6 +20,9 @@ from mnist_tune.trial import steps_of_epoch
 SETTINGS = ("architecture", "batch_size", "drop_last", "holdout", "label_noise", "loss", "schedule")
 """The settings of a trial that decide how its curve is read."""
 
+ENDS_AT_0 = ("cosine", "linear")
+"""The schedules at whose end the learning rate is 0."""
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -149,7 +152,7 @@ class Curve:
     @property
     def ended(self) -> bool:
         """Whether its learning rate has come down to 0: it can't go on, and has arrived wherever it is."""
-        return self.complete and self.schedule != "constant"
+        return self.complete and self.schedule in ENDS_AT_0
 
     @cached_property
     def untrained(self) -> float:
@@ -190,13 +193,21 @@ class Curve:
 
     @cached_property
     def settled(self) -> float:
-        """The median accuracy of the last three epochs, which does not depend on the luck of the last one."""
-        return median(self.accuracy[-3:]) if self.epochs else 0.0
+        """The accuracy at which the curve has settled (`settled_of`)."""
+        return self.settled_of(self.accuracy)
 
     @cached_property
     def held_out_settled(self) -> float:
         """The same of the held-out accuracies."""
-        return median(self.held_out[-3:]) if self.epochs else 0.0
+        return self.settled_of(self.held_out)
+
+    def settled_of(self, values: np.ndarray) -> float:
+        """Return the median of the last three epochs, which does not depend on the luck of the last one. Where the
+        learning rate has come down to 0, return the last one: there it has no luck, and the others were on their way.
+        """
+        if not self.epochs:
+            return 0.0
+        return float(values[-1]) if self.ended else median(values[-3:])
 
     @cached_property
     def falls(self) -> np.ndarray:

@@ -38,6 +38,8 @@ class DataFacts:
     """What trials are compared by, as `--rank-by` names it."""
     positions: int = 1
     """Labels of an example: more than one are those of its tokens."""
+    own_steps: bool = False
+    """Whether each step is a task's own, so that its loss does not compare with evaluated ones."""
 
     @property
     def ranking(self) -> Ranking:
@@ -55,7 +57,8 @@ class DataFacts:
         """Return the facts of a task, as `sweep.json` records them. The target, if one was asked for, is a loss."""
         chance, guesses = data.get("chance"), data.get("guesses") or {}
         counts = data["train_images"], data["test_images"]
-        return cls(*counts, chance or 0.0, guesses, None, by_accuracy=chance is not None, flag="task")
+        facts = cls(*counts, chance or 0.0, guesses, None, by_accuracy=chance is not None, flag="task")
+        return replace(facts, own_steps=bool(data.get("own_step")))
 
     @property
     def compares_tasks(self) -> bool:

@@ -41,8 +41,8 @@ def chance_gap(spread: Any, pooled: Any, noise: Any, seeds: Any, free: int, sett
 
     Args:
         spread: s², the variance of the differences to the best, paired by seed, for each setting; NaN for one seed.
-        pooled: r², the variance of one accuracy about its setting and its seed, over all settings; NaN if no setting
-            has several seeds. (Of few seeds, s² alone may be far too small.)
+        pooled: r², the variance of one accuracy about its setting and its seed, that of the median setting; NaN if no
+            setting has several seeds. (Of few seeds, s² alone may be far too small.)
         noise: v, the variance of a difference that follows from the number of images, for each setting; NaN if it is
             not known. Without any of the three, a gap of any size may be chance.
         seeds: n, for each setting.
@@ -101,19 +101,31 @@ def below_best(
 
 
 def _residual(setting: np.ndarray, seed: np.ndarray, accuracy: np.ndarray) -> tuple[float, int]:
-    """Return the variance of accuracies about a mean of their setting and one of their seed, and its degrees of
-    freedom; about that of their setting if no two settings have several seeds in common."""
-    if not len(accuracy):
+    """Return the typical variance of accuracies about their setting and their seed, and its degrees of freedom; NaN and
+    0 if no setting has several seeds.
+
+    It is the mean over the settings with several seeds or, if that is less, their median over the median of chi-squared
+    per degree of freedom (Wilson and Hilferty 1931). So a rate near its edge, whose seeds differ far more, does not
+    widen all others' limits.
+    """
+    several = np.bincount(setting)[setting] > 1
+    setting, seed, accuracy = setting[several], seed[several], accuracy[several]
+    if not len(setting):
         return np.nan, 0
     settings, seeds = len(np.unique(setting)), len(np.unique(seed))
-    free, groups = len(accuracy) - settings - seeds + 1, [setting, seed] * 10
-    if free <= 0:
-        free, groups = len(accuracy) - settings, [setting]
-    if free <= 0:
-        return np.nan, 0
-    for group in groups:
-        accuracy = accuracy - _moments(group, accuracy)[1][group]
-    return float((accuracy**2).sum() / free), free
+    free = len(accuracy) - settings
+    scale = 1.0
+    if free > seeds - 1:  # some settings have seeds in common: what these share is no noise
+        about_setting = accuracy - _moments(setting, accuracy)[1][setting]
+        accuracy = accuracy - _medians(seed, about_setting)[seed]
+        scale = free / (free - seeds + 1)  # each seed's own share went with it
+        free -= seeds - 1
+    count, _, variance = _moments(setting, accuracy)
+    known = count > 1
+    degrees, variance = count[known] - 1, variance[known]
+    mean = float(degrees @ variance / degrees.sum())
+    median_to_mean = (1 - 2 / (9 * float(np.median(degrees)))) ** 3
+    return scale * min(mean, float(np.median(variance)) / median_to_mean), free
 
 
 def standing(trials: pd.DataFrame, data: DataFacts, leads: Any = False) -> pd.DataFrame:
@@ -205,6 +217,16 @@ def _moments(group: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndar
         mean = np.bincount(group, values, size) / count
         variance = np.bincount(group, (values - mean[group]) ** 2, size) / np.where(count > 1, count - 1, np.nan)
     return count, mean, variance
+
+
+def _medians(group: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the median of the values of each group; that of an empty group means nothing."""
+    ordered = values[np.lexsort((values, group))]
+    count = np.bincount(group)
+    first = np.cumsum(count) - count
+    low, high = first + np.maximum(count - 1, 0) // 2, first + count // 2
+    last = len(values) - 1
+    return np.asarray((ordered[np.minimum(low, last)] + ordered[np.minimum(high, last)]) / 2)
 
 
 def radius(count: Any, spread: Any, risk: float) -> np.ndarray:

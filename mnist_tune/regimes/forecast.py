@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from mnist_tune.regimes.curve import Curve
-from mnist_tune.regimes.limits import FAR, HALF, LEARNED, NEAR_BEST, TREND
+from mnist_tune.regimes.limits import FAR, HALF, LEARNED, NEAR_BEST, PLATEAU, TREND
 from mnist_tune.regimes.noise import SIGMAS
 from mnist_tune.regimes.statistics import higher, late_pace, memorising
 
@@ -175,15 +175,19 @@ def margin(curve: Curve) -> float:
 
 def rises(curve: Curve) -> bool:
     """Return whether a curve has not levelled off: its late pace is not below `HALF` of its mean pace, and by its law
-    it would pass a target that follows from it by twice the margin, within `FAR` times its epochs. Of a share that was
-    learned, nobody knows the most, so there is no law: it gained more than the margin in its late half."""
+    it would pass a target that follows from it by twice the margin, within `FAR` times its epochs. Fewer epochs than
+    `PLATEAU` show no pace, so there the law decides alone, also where a schedule ended. Of a share that was learned,
+    nobody knows the most, so there is no law: it gained more than the margin in its late half."""
     error, gain = float(error_of(curve.settled)), margin(curve)
-    if curve.ended:
+    is_short = curve.epochs < PLATEAU
+    if curve.ended and not is_short:
         return False
     if not curve.data.by_accuracy:
-        late = curve.accuracy[-1] - curve.accuracy[-1 - round(HALF * curve.epochs)] if curve.epochs >= TREND else 1.0
-        return curve.epochs < TREND or bool(late_pace(curve)[0] >= HALF and late > gain)
+        if curve.epochs < TREND:
+            return not curve.ended
+        late = curve.accuracy[-1] - curve.accuracy[-1 - round(HALF * curve.epochs)]
+        return not curve.ended and bool(late_pace(curve)[0] >= HALF and late > gain)
     if error <= gain or curve.epochs < TREND:
         return error > gain
     _, exponent, _ = law(curve)
-    return late_pace(curve)[0] >= HALF and error * (1 - FAR**-exponent) > gain
+    return (is_short or late_pace(curve)[0] >= HALF) and error * (1 - FAR**-exponent) > gain

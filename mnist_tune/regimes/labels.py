@@ -23,6 +23,7 @@ from mnist_tune.regimes.learned_share import Loss, as_share, least_loss
 from mnist_tune.regimes.limits import CLEARLY, FAR, HALF, LEARNED, LEVEL, OFTEN, PLATEAU, TREND, VISIBLE
 from mnist_tune.regimes.noise import SIGMAS
 from mnist_tune.regimes.statistics import (
+    above_for_good,
     drop,
     flat,
     hardly_begun,
@@ -81,27 +82,49 @@ def curve_regime(curve: Curve, target: float | None = 0.95) -> Label:
 
 def gone(curve: Curve, goal: float) -> str:
     """Is the loss gone for good, or what was learned, or the network dead?"""
-    accuracy, loss = curve.accuracy, curve.train_loss
-    guesses = accuracy[-1] <= curve.ceiling
-    if loss is not None and not loss[-1] <= curve.calm_limit:
-        flagged = curve.diverged is not None and curve.diverged[-1]
-        left = curve.diverged is None or curve.above_since is not None
-        if not curve.data.by_accuracy:
-            left = bool(np.median(loss[-TREND:]) > curve.calm_limit)
-        ended = curve.complete and guesses and left
-        if flagged or ended or not np.isfinite(loss[-1]):
-            since = f", above it since step {curve.above_since}" if curve.above_since else ""
-            if curve.above_since and not flagged and curve.steps * curve.epochs - curve.above_since < PATIENCE:
-                since += f"; not stopped, as that takes {PATIENCE:,} steps"
-            pair = loss[-1], curve.untrained
-            last, untrained = map(told_apart(pair, 3).get, pair)
-            return f"training loss {last} (untrained {untrained}){since}"
-    learned = curve.data.learned(accuracy.max()) >= LEARNED and not unmoved(curve)
-    if guesses and drop(curve, 0) and learned and lasts(curve):
+    return blown_up(curve) or fell_back(curve) or dead(curve)
+
+
+def blown_up(curve: Curve) -> str:
+    """Is the training loss not finite, or above that of the untrained network for good?"""
+    loss = curve.train_loss
+    if loss is None or loss[-1] <= curve.calm_limit:
+        return ""
+    flagged = curve.diverged is not None and bool(curve.diverged[-1])
+    guesses = curve.accuracy[-1] <= curve.ceiling
+    ended_there = curve.complete and guesses and above_for_good(curve)
+    if not (flagged or ended_there or not np.isfinite(loss[-1])):
+        return ""
+    since = ""
+    if curve.above_since:
+        since = f", above it since step {curve.above_since}"
+        if not flagged and curve.steps * curve.epochs - curve.above_since < PATIENCE:
+            since += f"; not stopped, as that takes {PATIENCE:,} steps"
+    pair = loss[-1], curve.untrained
+    last, untrained = map(told_apart(pair, 3).get, pair)
+    return f"training loss {last} (untrained {untrained}){since}"
+
+
+def fell_back(curve: Curve) -> str:
+    """Is what was learned lost: is it back at chance, or has it kept less than `LEARNED` of it for `TREND` epochs?"""
+    best = curve.data.learned(curve.accuracy.max())
+    if best < LEARNED or unmoved(curve) or not drop(curve, 0):
+        return ""
+    if curve.accuracy[-1] <= curve.ceiling and lasts(curve):
         return f"fell back to chance: {best_and_last(curve)}"
-    if stuck(curve) and (curve.complete if loss is None else curve.spikes().any()):
-        return f"dead{since_when(curve)}: accuracy {accuracy[-1]:.4f} is that of guessing"
+    late = curve.accuracy[-TREND:]
+    kept_little = curve.data.learned(late.max()) < LEARNED * best
+    if kept_little and (curve.complete or TREND * curve.steps >= PATIENCE):
+        return f"collapsed: {best_and_last(curve)}"
     return ""
+
+
+def dead(curve: Curve) -> str:
+    """Does the network guess, and learn nothing, after a spike?"""
+    if not stuck(curve):
+        return ""
+    spiked = curve.complete if curve.train_loss is None else curve.spikes().any()
+    return f"dead{since_when(curve)}: accuracy {curve.accuracy[-1]:.4f} is that of guessing" if spiked else ""
 
 
 def restless(curve: Curve, goal: float) -> str:
@@ -132,7 +155,7 @@ def there(curve: Curve, goal: float) -> str:
     """Is the median of the last three epochs at the target? Fewer epochs must be beyond it by more than noise."""
     noise = 0 if curve.epochs >= TREND else SIGMAS * curve.noise(curve.settled)
     steady = curve.ended or not slips(curve)[-TREND + 1 :].any() or (curve.accuracy[-PLATEAU:] < goal).sum() <= 1
-    settled = curve.accuracy[-1] if curve.ended else curve.settled
+    settled = curve.settled
     if not steady or settled - noise < goal or goal - curve.accuracy[-1] > VISIBLE:
         return ""
     middle = " (median of three epochs)" if curve.epochs >= TREND else " (mean of two epochs)"
@@ -148,6 +171,8 @@ def below(curve: Curve, goal: float) -> Label:
         return "slow", f"hardly begun: training loss {curve.train_loss[-1]:.4g} (untrained {curve.untrained:.4g})"
     if curve.complete and late_in_few(curve, goal):
         return "slow", f"accuracy {final:.4f}; {goal:.4g} would take over {FAR * curve.epochs} epochs at best"
+    if curve.ended and math.isinf(goal):
+        return "undecided", f"accuracy {final:.4f} when the schedule ended at rate 0, no target known"
     if curve.ended:
         return "underfit", f"accuracy {final:.4f} when the schedule ended at rate 0"
     if curve.epochs < PLATEAU:
@@ -336,17 +361,21 @@ class Family:
 
     def _outdone(self, one: Trial) -> Label | None:
         """A trial that ended lower than the best: slow if that is faster and, if it is slower, oscillating where the
-        accuracy goes to and fro."""
+        accuracy goes to and fro. A network of which a slower trial got there is not too small: its rate is too high."""
         curve, (label, evidence) = one.curve, one.own
         best = self._best(np.frombuffer(self._speed) != one.speed, self._settled)
         way = evidence.startswith(ON_ITS_WAY) and one.target is not None
         undecided = label == "undecided" and (not curve.complete or way)
-        if undecided or not best or not higher(best.curve, curve, one.target):
+        if undecided or not best:
             return None
-        if best.speed > one.speed:
+        is_slower = best.speed < one.speed
+        got_there = is_slower and label == "underfit" and best.own[0] == "converged"
+        if not (got_there or higher(best.curve, curve, one.target)):
+            return None
+        if not is_slower:
             return ("undecided" if shaken(curve) else "slow"), behind(one, best)
-        falls = curve.falls
-        often = FAR * (falls > 0).sum() >= max(2 * FAR, len(falls)) or (falls > curve.falls_noise).sum() >= 2
+        visible = curve.falls > VISIBLE / FAR
+        often = FAR * visible.sum() >= max(2 * FAR, len(visible)) or slips(curve).sum() >= 2
         if often and curve.accuracy.max() > curve.ceiling:
             return "oscillating", f"rises and falls: {behind(one, best)}"
         return "undecided", behind(one, best)

@@ -15,6 +15,7 @@ from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.families import groups_of_siblings
 from mnist_tune.regimes.limits import PLATEAU, TREND, VISIBLE
 from mnist_tune.regimes.noise import SIGMAS, standard_error
+from mnist_tune.regimes.statistics import rises_late
 
 LEAST_NOISE = VISIBLE / SIGMAS / math.sqrt(2)
 """The least standard error of a share: a difference that nobody sees in a curve is none."""
@@ -26,7 +27,8 @@ FEWEST = 8
 """Parts of the examples from which on the differences of their losses say how certain the mean is."""
 
 FAR_LESS = 10
-"""A loss that falls to less than one in so many, above 0, is compared by its logarithm."""
+"""Settings whose least loss is above 0, and less than one in so many of the untrained one, are ranked by ratios. A
+share counts no less than the best loss over this."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class Loss:
     fall_noise: float
     """That of how far the loss fell since the beginning: larger where a guess lies far below the untrained loss."""
     logarithmic: bool
-    """Whether shares are those of logarithms."""
+    """Whether shares are those of logarithms: a loss above 0 is compared by ratios. Of losses that begin at 181, 32 is
+    far from 28, though both are below an untrained network's by nearly as much."""
 
     @property
     def is_known(self) -> bool:
@@ -134,7 +137,8 @@ def _losses(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
 
 
 def least_loss(curves: Sequence[Curve]) -> Loss | None:
-    """Return the losses between which these trials lie; None if no trial has run all its epochs without diverging.
+    """Return the losses between which these trials lie; None if no trial has run all its epochs without diverging, or
+    if neither an untrained loss nor a guess's is known.
 
     The best trial is the one with the least settled held-out loss, of those that ran all their epochs and did not
     memorise. If all memorised, they are measured before. A held-out loss that was asked for counts if it is less.
@@ -146,6 +150,8 @@ def least_loss(curves: Sequence[Curve]) -> Loss | None:
         return None
     first, guess = float(np.median([one.untrained for one, *_ in ended])), curves[0].guess
     untrained = min(first, guess)
+    if not math.isfinite(untrained):
+        return None
     kept = [of for of in ended if not _memorised(of[1], of[2], untrained)]
     if not kept:
         ends = [int(np.nanargmin(held_out)) + 1 for *_, held_out in ended]
@@ -157,7 +163,7 @@ def least_loss(curves: Sequence[Curve]) -> Loss | None:
     paired, error = _late(lowest.gain_noise, len(held_out)), _late(lowest.loss_error, len(held_out))
     fall_noise = float(np.fmax(noise, paired))
     gain_noise = float(np.fmax(noise, noise_of_gain(paired, error, from_guess=guess < first)))
-    logarithmic = 0 < best < untrained / FAR_LESS
+    logarithmic = 0 < best < untrained
     loss = Loss(untrained, float(np.median(train[-TREND:])), best, noise, gain_noise, fall_noise, logarithmic)
     asked = curves[0].data.target
     if asked is None or asked >= best or not loss.is_known:
@@ -179,7 +185,8 @@ def _memorised(train: np.ndarray, held_out: np.ndarray, untrained: float) -> boo
     least, now = int(np.nanargmin(held_out)), float(np.median(held_out[-TREND:]))
     rise, noise = now - held_out[least], SIGMAS * math.sqrt(2) * loss_noise(held_out)
     visible = VISIBLE * (untrained - held_out[least])
-    return bool(rise > max(noise, visible) and np.median(train[-TREND:]) <= train[least])
+    fits = np.median(train[-TREND:]) <= train[least]
+    return bool(rise > max(noise, visible) and fits and not rises_late(-held_out))
 
 
 def loss_noise(loss: np.ndarray) -> float:

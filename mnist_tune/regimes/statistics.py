@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from mnist_tune.regimes.curve import Curve, median
-from mnist_tune.regimes.divergence import PATIENCE, chance_ceiling
+from mnist_tune.regimes.divergence import BLOWN_UP, PATIENCE, chance_ceiling
 from mnist_tune.regimes.limits import CLEARLY, FAR, HALF, LEARNED, PLATEAU, TREND, VISIBLE
 from mnist_tune.regimes.noise import SIGMAS, calm_floor, calm_limit, sigmas
 
@@ -33,13 +33,44 @@ def memorising(curve: Curve, goal: float = math.inf) -> str:
     fits = train[-1] - train[best] >= -curve.noise(train[-1], train[best], images=curve.evaluated)
     if curve.train_loss is not None:
         fits = fits and bool(median(curve.train_loss[-TREND:]) <= curve.train_loss[best])
+    # Over many epochs the single best one is luck, and cross-entropy rises on healthy runs, which grow too confident.
+    fits = fits and not rises_late(held_out)
     return said if fall > 0 and units > 1 and fits else ""
+
+
+def rises_late(values: np.ndarray) -> bool:
+    """Return whether values rise through their late half: the slope of least squares exceeds `SIGMAS` of its standard
+    errors, which follow from the residuals. Fewer than `TREND` values show none."""
+    if len(values) < TREND:
+        return False
+    late = values[-max(round(HALF * len(values)), TREND) :]
+    x = np.arange(len(late)) - (len(late) - 1) / 2
+    slope = float(x @ late / (x @ x))
+    residuals = late - late.mean() - slope * x
+    error = math.sqrt(float(residuals @ residuals) / (len(late) - 2) / float(x @ x))
+    return slope > SIGMAS * error
 
 
 def drop(curve: Curve, limit: float = VISIBLE) -> bool:
     """Return whether a curve ended below its best by more than a limit and noise."""
     best, last = curve.accuracy.max(), curve.accuracy[-1]
     return bool(best - last > max(limit, SIGMAS * curve.noise(best, last)))
+
+
+def above_for_good(curve: Curve) -> bool:
+    """Return whether the training loss is above the untrained one for good. The losses of steps decide that: evaluated
+    ones also rise on a healthy network whose running statistics, such as those of batch norm, lag behind its weights.
+    """
+    loss, limit = curve.train_loss, curve.calm_limit
+    if loss is None:
+        return False
+    lasts = bool(np.median(loss[-TREND:]) > limit)
+    if curve.diverged is None:  # no step is known: it must have been lower before, or be far above any such lag
+        fell_before = bool((loss <= limit).any())
+        return lasts and (fell_before or bool(loss[-1] >= BLOWN_UP * curve.untrained))
+    if curve.data.own_steps:
+        return lasts
+    return curve.above_since is not None and (lasts or curve.data.by_accuracy)
 
 
 def at_chance(curve: Curve) -> int:

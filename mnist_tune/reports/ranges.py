@@ -116,6 +116,16 @@ def _place(rates: Sequence[str], first: int, last: int, begins: bool, ends: bool
     return f"to {high}" if begins and first == 0 else f"from {low}" if ends and last == top else f"{low}–{high}"
 
 
+def too_large(family: pd.DataFrame, best: float = math.nan) -> set[float]:
+    """Return the learning rates that are too large: those that oscillate or diverge, and those that are slow though
+    they are above the best one, or above one that converged. There training crawls on a plateau."""
+    rates, regimes = family["learning_rate"], family["regime"]
+    slow = regimes.eq("slow")
+    learns = regimes.eq("converged") | (rates.eq(best) & ~slow)
+    crawls = slow & rates.gt(rates[learns].max())
+    return {*rates[regimes.isin(RESTLESS) | crawls]}
+
+
 def can_grow(meta: Mapping[str, Any]) -> bool:
     """Return whether a resume can add learning rates and epochs to a sweep."""
     return not meta.get("search") and started_by(meta["name"]) in (None, "regimes")
@@ -128,7 +138,8 @@ def advice(family: pd.DataFrame, meta: Mapping[str, Any], where: str, best: floa
         return "", ""
     trained, (every, some) = family[family["epochs_run"] > 0], converging(family)
     rates = sorted(trained["learning_rate"].unique())
-    restless, slow = ({*trained["learning_rate"][trained["regime"].isin(of)]} for of in (RESTLESS, {"slow"}))
+    restless = too_large(trained, best)
+    slow = {*trained["learning_rate"][trained["regime"].eq("slow")]} - restless
     last = some if every is None else every
     top = max((one for one in rates if one not in restless), default=0.0)
     above = min((one for one in restless if one >= (last or top)), default=math.inf)
@@ -155,7 +166,8 @@ def advice(family: pd.DataFrame, meta: Mapping[str, Any], where: str, best: floa
 def where_the_edge_is(family: pd.DataFrame, meta: Mapping[str, Any]) -> tuple[str, str]:
     """Return the question where the edge of a family is, and the command that measures it; both are empty unless it has
     trials on both sides of it, and a command or a call can name what it trains."""
-    above, (low, _) = family["learning_rate"][family["regime"].isin(RESTLESS)], converging(family)
+    low, _ = converging(family)
+    above = family["learning_rate"][family["learning_rate"].isin(too_large(family))]
     above = above[above > (low or math.inf)]
     learned = family["learning_rate"][family["regime"].eq("overfit") & family["learning_rate"].lt(above.min())]
     low = max([low, *learned]) if low else None

@@ -84,7 +84,7 @@ def _columns(view: View) -> Iterator[Column]:
     if trials["target"].notna().any() and trials[["reaches", "reaches_from"]].notna().any(axis=None):
         texts, when = _reaches(trials), trials["reaches"].astype(float).fillna(math.inf).tolist()
         cells = [", ".join([*dict.fromkeys(texts[i] for i in rows)][:3]) for rows in each]
-        targets = trials["target"].dropna().unique()
+        targets = trials["target"].unique()  # a network without one counts, too: the title stands above its row
         of_share = "" if data_facts(view.sweeps[0].meta).by_accuracy else "share "
         title = f"reaches {of_share}{targets[0]:.4g}" if len(targets) == 1 else "reaches target"
         yield Column(title, cells, [min(when[i] for i in rows) for rows in each], "number hide", False)

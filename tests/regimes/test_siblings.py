@@ -131,7 +131,7 @@ SCENES = {
     ),
     "none has learned": scene("underfit", (0.1, [0.2] * 5), data=NO_TARGET),
     "the target of few images is below the best by its noise, at most by half of what it learned": scene(
-        "converged underfit", (0.1, [0.97, 0.98, *[0.99] * 3]), (0.2, [0.975] * 5), data=DataFacts.of([97, 3], 50)
+        "converged undecided", (0.1, [0.97, 0.98, *[0.99] * 3]), (0.2, [0.975] * 5), data=DataFacts.of([97, 3], 50)
     ),
     "another data set": scene("converged", (0.1, level(0.93)), data=DATA["mnist-5k"]),
 }  # fmt: skip

@@ -196,6 +196,16 @@ def test_a_best_at_the_end_of_what_was_tried_is_told_with_the_command_that_goes_
     assert following(trials.assign(regime="oscillating"), 1.0)[0] == "try smaller rates:"
 
 
+def test_a_slow_rate_above_the_best_is_too_large(made_up_sweep):
+    """There training crawls on a plateau, so a larger rate is no advice. Below the best, a slow one is too small."""
+    made = made_up_sweep([0.1, 1.0, 10.0])
+    trials = made.trials.sort_values("learning_rate")
+    crawling = trials.assign(regime=["slow", "converged", "slow"])
+    assert following(crawling, 1.0) == ("try rates between:", f"{COMMAND} 1.58 2.51 3.98 6.31")
+    assert where_the_edge_is(crawling, made.meta)[0] == "where is the edge?"
+    assert following(trials.assign(regime=["slow", "slow", "converged"]), 10.0)[0].startswith("10 is the largest")
+
+
 @pytest.mark.parametrize("name", ["search", "notebook", "decide"])
 def test_rates_are_proposed_only_for_what_takes_more_of_them(made_up_sweep, name):
     trials = made_up_sweep([0.1, 1.0]).trials.assign(regime="converged")

@@ -108,6 +108,14 @@ def test_a_trial_that_was_at_its_target_and_is_below_it_again_is_said_to_have_le
     assert shown(trials, sweep)["reaches 0.91"] == ["left", "> 12"]
 
 
+def test_the_title_names_no_target_that_some_rows_do_not_have(made_up_sweep):
+    """Each network may have a target of its own, or none yet."""
+    sweep = made_up_sweep([0.1, 0.2])
+    known = sweep.trials.assign(target=[0.91, 0.91], reaches=[3.0, 4.0], reaches_from=[3.0, 4.0])
+    assert "reaches 0.91" in shown(known, sweep)
+    assert "reaches target" in shown(known.assign(target=[0.91, math.nan]), sweep)
+
+
 def test_what_no_trial_has_and_what_all_share_is_not_shown(made_up_sweep):
     sweep = made_up_sweep([0.1, 0.2])
     accuracies = ["test acc", "train acc"]
