@@ -137,7 +137,7 @@ EPOCHS = (
     Column("validation_accuracy", NUMBER, "Share of the images held out classified right.", "0 to 1", curve=True),
     Column("answers", FACTOR, "With tokens: how many independent answers an example is worth, held out.", curve=True),
     Column("loss_noise", NUMBER, "Tasks: standard error of how far the held-out loss has fallen.", curve=True),
-    Column("loss_error", NUMBER, "Tasks: standard error of the held-out loss."),
+    Column("loss_error", NUMBER, "Tasks: standard error of the held-out loss.", curve=True),
     Column("scores", TEXT, "In the journal: a task's own scores, held out; in the table, columns `score_NAME`."),
     Column("step_loss_first", NUMBER, "Loss of the epoch's first batch, before its update.", "nats"),
     Column("step_loss_max", NUMBER, "The largest batch loss of the epoch.", "nats", curve=True),

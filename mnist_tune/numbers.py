@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from numbers import Integral
 from typing import Any
 
 LEAST_DIGITS = 4
+
+MOST_DIGITS = 15
+"""What a float surely holds."""
 
 
 def exactly(value: Any) -> str:
@@ -17,6 +21,15 @@ def exactly(value: Any) -> str:
 def rate(value: float, digits: int = LEAST_DIGITS) -> str:
     """Return a learning rate in so many digits, without zeros at its end."""
     return f"{value:.{digits}g}"
+
+
+def digits_showing(difference: float, value: float) -> int:
+    """Return the number of significant digits, at least `LEAST_DIGITS`, with which a value is written so that such a
+    difference from it shows."""
+    if not (difference and value and math.isfinite(difference) and math.isfinite(value)):
+        return LEAST_DIGITS
+    places = math.floor(math.log10(abs(value))) - math.floor(math.log10(abs(difference)))
+    return min(max(places + 1, LEAST_DIGITS), MOST_DIGITS)
 
 
 def told_apart(values: Iterable[float], digits: int = LEAST_DIGITS) -> dict[float, str]:

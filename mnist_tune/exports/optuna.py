@@ -1,4 +1,5 @@
-"""A sweep as an Optuna study in SQLite, which optuna-dashboard opens. Diverged trials have failed, with their label."""
+"""A sweep as an Optuna study in SQLite, which optuna-dashboard opens. Diverged trials have failed, with their label.
+Tasks whose losses don't compare have a study each."""
 
 from __future__ import annotations
 
@@ -31,15 +32,15 @@ class Mirror:
     def update(self, sweep: Tables) -> str:
         ranking = data_facts(sweep.meta).ranking
         objective, self._direction = ranking.column(held_out(sweep.trials)), "minimize" if ranking.less else "maximize"
-        found = runs(sweep)
-        params = self._distributions(found)
-        # Trials that go on are left out until they end: with each epoch, the study would have to be written anew.
-        at_rest = [run for run in found if run.labels["stop_reason"] not in LIVE_REASONS]
-        wanted = {run.trial_id: self._trial(run, params, objective) for run in at_rest}
         with writing(self._url):
             if self._file:
                 self._file.parent.mkdir(parents=True, exist_ok=True)
-            self._write(title(sweep), wanted, objective)
+            for name, compared in _studies(sweep).items():
+                params = self._distributions(compared)
+                # Trials that go on are left out until they end: with each epoch, the study would be written anew.
+                at_rest = [run for run in compared if run.labels["stop_reason"] not in LIVE_REASONS]
+                wanted = {run.trial_id: self._trial(run, params, objective) for run in at_rest}
+                self._write(name, wanted, objective)
         return f"Look at it: optuna-dashboard {shlex.quote(self._url)}"
 
     def _write(self, name: str, wanted: dict[str, Any], objective: str) -> None:
@@ -93,6 +94,17 @@ class Mirror:
             if state.is_finished():
                 trial.datetime_complete = datetime.fromtimestamp(run.rows[-1].time)
         return trial
+
+
+def _studies(sweep: Tables) -> dict[str, list[Run]]:
+    """Return the trials that are compared with each other, by the name of their study. Those of a task whose loss
+    compares with no other one's are named by the task, also if there is only one."""
+    if data_facts(sweep.meta).compares_tasks:
+        return {title(sweep): runs(sweep)}
+    found: dict[str, list[Run]] = {}
+    for run in runs(sweep):
+        found.setdefault(f"{title(sweep)} {run.params['architecture']}", []).append(run)
+    return found
 
 
 def _content(trial: Any) -> str:

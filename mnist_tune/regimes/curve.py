@@ -70,6 +70,8 @@ class Curve:
     """The standard error of a loss there."""
     gain_noise: np.ndarray | None = None
     """The standard error of what the held-out loss of a task fell since the beginning (`loss_noise` of `epochs`)."""
+    loss_error: np.ndarray | None = None
+    """The standard error of the held-out loss of a task itself (likewise of `epochs`)."""
 
     @classmethod
     def of(cls, columns: Mapping[str, np.ndarray], config: Any, data: DataFacts) -> Curve:
@@ -87,6 +89,7 @@ class Curve:
             epochs_asked=config.epochs,
             held_out_loss=known[f"{split}_loss"],
             gain_noise=known["loss_noise"],
+            loss_error=known["loss_error"],
             train_accuracy=known["train_accuracy"],
             train_loss=loss,
             step_loss_max=known["step_loss_max"],

@@ -23,7 +23,7 @@ RISK = 0.05
 """The chance that the best of all settings is not on a list, or is better than the one named by more than is said."""
 
 EQUAL = 12
-"""Accuracies are equal if they are in so many decimal places: means of the same ones may differ by rounding."""
+"""Scores are equal if they are in so many significant digits: means of the same ones may differ by rounding."""
 
 TOO_MANY = 2
 """A setting that failed with so many seeds more than another one is set aside."""
@@ -43,7 +43,8 @@ def chance_gap(spread: Any, pooled: Any, noise: Any, seeds: Any, free: int, sett
         spread: s², the variance of the differences to the best, paired by seed, for each setting; NaN for one seed.
         pooled: r², the variance of one accuracy about its setting and its seed, that of the median setting; NaN if no
             setting has several seeds. (Of few seeds, s² alone may be far too small.)
-        noise: v, the variance of a difference that follows from the number of images, for each setting.
+        noise: v, the variance of a difference that follows from the number of images, for each setting; NaN if it is
+            not known. Without any of the three, a gap of any size may be chance.
         seeds: n, for each setting.
         free: the degrees of freedom of r².
         settings: K, how many were compared.
@@ -53,7 +54,13 @@ def chance_gap(spread: Any, pooled: Any, noise: Any, seeds: Any, free: int, sett
     level = 1 - RISK / max(settings - 1, 1)
     several = stdtrit(free, level) if free else np.nan
     quantile = np.where(seeds > 1, several, NormalDist().inv_cdf(level))
-    return quantile * np.sqrt(np.fmax(np.fmax(spread, 2 * pooled), noise) / seeds)
+    variance = np.fmax(np.fmax(spread, 2 * pooled), noise)
+    return np.where(np.isnan(variance), np.inf, quantile * np.sqrt(variance / seeds))
+
+
+def rounded(scores: Any) -> np.ndarray:
+    """Return scores such that equal ones (`EQUAL`) are the same, whatever their size."""
+    return np.array([float(f"{score:.{EQUAL}g}") for score in scores])
 
 
 def below_best(
@@ -165,6 +172,8 @@ def standing(trials: pd.DataFrame, data: DataFacts, leads: Any = False) -> pd.Da
         if data.ranking.is_loss and 0 < -accuracy.max() < np.median(untrained) / FAR_LESS:  # ratios are what compares
             compared, noise = -np.log(-accuracy), noise / -accuracy
         noise = np.minimum(noise, np.median(noise))  # else what jumps is told apart from nothing
+        if not noise.any():
+            noise[:] = np.nan
     first = failures == failures.min() if behind.all() else ~behind
     mean, gap, limit = below_best(setting, seed, accuracy, noise, falls > 0, first, compared)
     rows = list(pd.Series(setting).groupby(setting).indices.values())
@@ -177,7 +186,7 @@ def standing(trials: pd.DataFrame, data: DataFacts, leads: Any = False) -> pd.Da
         train_accuracy=each["train_accuracy"].to_numpy(), regime=regimes, gap=gap, limit=limit, close=gap <= limit,
         jumps=[falls[of].max() for of in rows],
     )  # fmt: skip
-    order = np.lexsort((each[f"{split}_loss"], np.round(-mean, EQUAL), failures[at], behind[at]))
+    order = np.lexsort((each[f"{split}_loss"], -rounded(mean), failures[at], behind[at]))
     return found.iloc[order].reset_index(drop=True)
 
 
@@ -314,8 +323,9 @@ class Decision:
         """The setting that no other one is better than, by the mean of their differences, or by least; of equal ones,
         one that failed less, and of these that with the least loss."""
         score = np.where(self.aside[..., None, :], np.inf, self._mean).min(-1)
-        score = np.where(self.aside | (self.failures == self.seeds), -np.inf, np.round(score, EQUAL))
-        first = score == score.max(-1, keepdims=True)
+        score = np.where(self.aside | (self.failures == self.seeds), -np.inf, score)
+        size = np.sqrt(self._own[..., 1] / np.maximum(self.seeds - self.failures, 1))
+        first = score >= score.max(-1, keepdims=True) - 10.0**-EQUAL * size
         failures = np.where(first, self.failures, self.seeds.max() + 1)
         first &= failures == failures.min(-1, keepdims=True)
         return np.asarray(np.where(first, self.losses, np.inf).argmin(-1))

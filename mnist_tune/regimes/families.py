@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mnist_tune.numbers import exactly, told_apart
@@ -23,6 +24,13 @@ are equal, they differ in their learning rate and their seeds only."""
 def siblings_of(config: Any) -> tuple[Any, ...]:
     """Return what the configs of siblings share."""
     return tuple(getattr(config, name) for name in SIBLINGS)
+
+
+def groups_of_siblings(trials: pd.DataFrame) -> list[np.ndarray]:
+    """Return the rows of `trials` of each group of siblings. One whose settings a scheduler changed is alone, since
+    siblings are compared by their rates."""
+    alone = trials["trial_id"].where(trials["changed"], "")
+    return [*trials.groupby([*SIBLINGS, alone], sort=False).indices.values()]
 
 
 def varied(trials: pd.DataFrame) -> list[str]:

@@ -17,7 +17,7 @@ from mnist_tune.numbers import counted, rate, told_apart
 from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.divergence import PATIENCE
-from mnist_tune.regimes.families import SIBLINGS, setting, varied
+from mnist_tune.regimes.families import groups_of_siblings, setting, varied
 from mnist_tune.regimes.forecast import SOONEST, Forecast, epochs_to, forecast, reached, target_of
 from mnist_tune.regimes.learned_share import Loss, as_share, least_loss
 from mnist_tune.regimes.limits import CLEARLY, FAR, HALF, LEARNED, LEVEL, OFTEN, PLATEAU, TREND, VISIBLE
@@ -436,11 +436,9 @@ def label_trials(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts) ->
     rates, momenta = list(trials["learning_rate"]), list(trials["momentum"])
     # By "index", since pandas 2 makes no records of a table without columns: of a sweep over rates alone.
     settings = trials[varied(trials)].reset_index(drop=True).to_dict("index")
-    alone = trials["trial_id"].where(trials["changed"], "")  # siblings are compared by their rates
-    groups = trials.groupby([*SIBLINGS, alone], sort=False).indices.values()
     stopped = trials.get("stop_reason", pd.Series("", trials.index)).tolist()
     found: dict[int, tuple[Any, ...]] = {}
-    for rows in groups:
+    for rows in groups_of_siblings(trials):
         family = Family()
         for row in rows:
             family.put(row, Trial(rates[row], momenta[row], curves[row], settings=settings[row]))

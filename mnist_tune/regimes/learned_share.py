@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from mnist_tune.regimes.curve import Curve
+from mnist_tune.regimes.curve import Curve, curves_of
+from mnist_tune.regimes.data_facts import DataFacts
+from mnist_tune.regimes.families import groups_of_siblings
 from mnist_tune.regimes.limits import TREND, VISIBLE
 from mnist_tune.regimes.noise import SIGMAS, standard_error
 from mnist_tune.regimes.statistics import jitter, rises_late
@@ -41,7 +43,9 @@ class Loss:
     noise: float
     """The standard error of a held-out loss, beside others of the same examples."""
     gain_noise: float
-    """The standard error of the difference between the untrained loss and the least one."""
+    """The standard error of the difference between `untrained` and the least loss."""
+    fall_noise: float
+    """That of how far the loss fell since the beginning: larger where a guess lies far below the untrained loss."""
     logarithmic: bool
     """Whether shares are those of logarithms."""
     first: float = math.inf
@@ -87,6 +91,19 @@ def as_shares(curves: Sequence[Curve]) -> list[Curve]:
     return [as_share(one, loss) for one in curves]
 
 
+def noise_alone(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts) -> np.ndarray:
+    """Return for each row of `trials` whether some of its siblings ran all their epochs, and none of these learned more
+    than noise. It is known of tasks without an accuracy only."""
+    found = np.zeros(len(trials), bool)
+    if data.by_accuracy:
+        return found
+    curves = [*curves_of(trials, epochs, data)]
+    for rows in groups_of_siblings(trials):
+        loss = least_loss([curves[row] for row in rows])
+        found[rows] = loss is not None and not loss.is_known
+    return found
+
+
 def as_share(curve: Curve, loss: Loss | None) -> Curve:
     """Return one of these curves, given the `least_loss` of all. Where more than noise is not known to be learnable,
     shares are 0 with an infinite noise."""
@@ -106,7 +123,7 @@ def as_share(curve: Curve, loss: Loss | None) -> Curve:
         held_out=held_out,
         train_accuracy=train,
         share_noise=noise,
-        loss_noise=0.0 if loss is None else loss.gain_noise,
+        loss_noise=0.0 if loss is None else loss.fall_noise,
         data=replace(curve.data, target=target),
         begun=begun,
         held_out_loss=None,
@@ -143,7 +160,8 @@ def least_loss(curves: Sequence[Curve]) -> Loss | None:
     ended = [of for of in ended if np.isfinite(of[1][-TREND:]).all() and np.isfinite(of[2][-TREND:]).all()]
     if not ended:
         return None
-    untrained = min(float(np.median([one.untrained for one, *_ in ended])), curves[0].guess)
+    beginning, guess = float(np.median([one.untrained for one, *_ in ended])), curves[0].guess
+    untrained = min(beginning, guess)
     if not math.isfinite(untrained):
         return None
     kept = [of for of in ended if not _memorised(of[1], of[2], untrained)]
@@ -154,11 +172,13 @@ def least_loss(curves: Sequence[Curve]) -> Loss | None:
     best = float(np.median(held_out[-TREND:]))
     # The best one may have been lucky at a rate that is restless. All are measured on the same examples.
     noise = min(jitter(held_out), float(np.median([jitter(of[2]) for of in ended])))
-    paired = lowest.gain_noise
-    gain_noise = max(noise, 0.0 if paired is None else float(np.median(paired[: len(held_out)][-TREND:])))
+    paired, error = _late(lowest.gain_noise, len(held_out)), _late(lowest.loss_error, len(held_out))
+    fall_noise = float(np.fmax(noise, paired))
+    gain_noise = float(np.fmax(noise, noise_of_gain(paired, error, from_guess=guess < beginning)))
     logarithmic = 0 < best < untrained / FAR_LESS
+    train_loss = float(np.median(train[-TREND:]))
     first = max(float(of[1][0]) for of in ended)
-    loss = Loss(untrained, float(np.median(train[-TREND:])), best, noise, gain_noise, logarithmic, first)
+    loss = Loss(untrained, train_loss, best, noise, gain_noise, fall_noise, logarithmic, first)
     asked = curves[0].data.target
     if asked is None or asked >= best or not loss.is_known:
         return loss
@@ -166,6 +186,11 @@ def least_loss(curves: Sequence[Curve]) -> Loss | None:
     if logarithmic:  # then ratios are what stays the same
         least, noise = (one * asked / best for one in (loss.train, noise))
     return replace(loss, held_out=asked, train=least, noise=noise, logarithmic=logarithmic)
+
+
+def _late(errors: np.ndarray | None, epochs: int) -> float:
+    """Return the settled standard error after so many epochs; NaN if it is not known."""
+    return math.nan if errors is None else float(np.median(errors[:epochs][-TREND:]))
 
 
 def _memorised(train: np.ndarray, held_out: np.ndarray, untrained: float) -> bool:
@@ -184,6 +209,19 @@ def paired_noise(losses: Sequence[float], others: Sequence[float]) -> float:
     if len(losses) != len(others) or len(losses) < FEWEST:
         return math.nan
     return standard_error(np.subtract(losses, others), math.nan)
+
+
+def noise_of_gain(fall: float, error: float, from_guess: bool) -> float:
+    """Return the standard error of how far a held-out loss is below the loss before anything was learned; NaN if it is
+    not known.
+
+    Args:
+        fall: that of how far it fell since the beginning (`paired_noise`).
+        error: that of the loss itself.
+        from_guess: whether the loss before is that of a guess, a number that does not depend on the examples. Then the
+            error of the loss is all there is, however much the fall from a larger untrained loss differs.
+    """
+    return float(np.fmin(fall, error)) if from_guess else fall
 
 
 def loss_noises(epochs: pd.DataFrame, own_score: str | None = None) -> pd.Series:

@@ -17,7 +17,7 @@ from mnist_tune.regimes.data_facts import DataFacts, data_facts
 from mnist_tune.regimes.divergence import finite_loss
 from mnist_tune.regimes.edge_posterior import LEAST_OUTCOMES, EdgePosterior
 from mnist_tune.regimes.families import FAMILY
-from mnist_tune.regimes.learned_share import FAR_LESS, as_shares
+from mnist_tune.regimes.learned_share import FAR_LESS, as_shares, noise_of_gain
 from mnist_tune.regimes.noise import SIGMAS
 from mnist_tune.regimes.statistics import shaken
 from mnist_tune.trial import TrialConfig, retried
@@ -105,8 +105,9 @@ class Learned:
         """Return the share of the loss that is left: 1 if nothing was learned beyond noise, 0 if all."""
         assert self.best is not None
         loss, first = max(row["train_loss"], self.best), min(self.guess, row["untrained_loss"])
-        noise = row.get("loss_noise")
-        if first - self.best <= SIGMAS * (noise if noise and math.isfinite(noise) else 0):
+        fall, error = (math.nan if row.get(name) is None else row[name] for name in ("loss_noise", "loss_error"))
+        noise = noise_of_gain(fall, error, from_guess=self.guess < row["untrained_loss"])
+        if first - self.best <= SIGMAS * (noise if math.isfinite(noise) else 0):
             return 1.0
         if 0 < self.best < first / FAR_LESS:
             return math.log(loss / self.best) / math.log(first / self.best)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mnist_tune.columns import OWN_SCORE, matching
+from mnist_tune.numbers import LEAST_DIGITS
 
 RANK_BY = matching("score_NAME:min or score_NAME:max", f"{OWN_SCORE}[a-z0-9_]{{1,40}}:(min|max)")
 """What `--rank-by` may be."""
@@ -74,15 +75,16 @@ class Ranking:
         """Where the values of what is worse lie."""
         return "above" if self.less else "below"
 
-    def number(self, score: float) -> str:
-        """Return the value of a score as text."""
-        return f"{score:.4f}" if self.is_accuracy else f"{self.score(score):.4g}"
+    def number(self, score: float, digits: int = LEAST_DIGITS) -> str:
+        """Return the value of a score as text: an accuracy in four decimal places, others in so many digits."""
+        value = self.score(score) + 0.0  # 0, not -0
+        return f"{value:.4f}" if self.is_accuracy else f"{value:.{digits}g}"
 
     def difference(self, value: float) -> str:
         """Return by how much one score is better than another, as text. Only what is 0 but for rounding reads as 0."""
         if self.is_accuracy and 1e-12 < abs(value) < 5e-5:
             value = math.copysign(5e-5, value)
-        return f"{value:.4f}" if self.is_accuracy else f"{value:.4g}"
+        return f"{value:.4f}" if self.is_accuracy else f"{value + 0.0:.4g}"
 
 
 ACCURACY = Ranking()

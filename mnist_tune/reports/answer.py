@@ -16,14 +16,14 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune.invocation import command, words
-from mnist_tune.numbers import counted, listed
+from mnist_tune.numbers import LEAST_DIGITS, counted, digits_showing, listed
 from mnist_tune.own_code.registry import FROM_PYTHON, NAMED_AGAIN, named_again
 from mnist_tune.regimes.contest import MOST_SETTINGS, TRIALS, Contest
 from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.regimes.decision import EQUAL, to_decide
+from mnist_tune.regimes.decision import rounded, to_decide
 from mnist_tune.regimes.families import families, held_out, named, varied
 from mnist_tune.regimes.labels import ON_ITS_WAY
-from mnist_tune.regimes.outcomes import MISSING, outcomes
+from mnist_tune.regimes.outcomes import MISSING, ceiling_of, independent_answers_of, outcomes
 from mnist_tune.regimes.replicates import CONFIGURATION
 from mnist_tune.reports.decided import decided, failed, memorised, scores, trials_of_leader
 from mnist_tune.reports.findings import SPLITS, Question, left_over, measured_edges, so_far
@@ -65,6 +65,8 @@ class Answer:
     """The settings that are not told apart from the best."""
     jumping: tuple[Key, ...] = ()
     """The settings whose accuracy still jumps between epochs."""
+    digits: int = LEAST_DIGITS
+    """The significant digits of a loss with which those that are told apart from the best one differ from it."""
 
     def __repr__(self) -> str:
         return "\n".join([self.headline, *self.lines, *(f"{one.text} {one.command}" for one in self.questions)])
@@ -102,13 +104,8 @@ def _answer(sweep: Tables, where: str) -> Answer:
         return _measured(sweep, where)
     best = sweep.best()
     if best.empty:
-        changed = len(sweep.steady) < len(trials)
-        head = "No setting has run all its epochs" + " unchanged" * changed
-        if sweep.steady["stop_reason"].eq("completed").any():
-            which = "stayed unchanged and " * changed
-            head = f"No setting that {which}ran all its epochs did better than guessing"
-            head += "; try another --optimizer, such as adam, or more --epochs"
-        return Answer(head, tuple(_facts(sweep, best)), tuple(_ranges(sweep)), tuple(_questions(sweep, where, best)))
+        regimes, ranges = tuple(_facts(sweep, best)), tuple(_ranges(sweep))
+        return Answer(_why_none_is_best(sweep), regimes, ranges, tuple(_questions(sweep, where, best)))
     names, key, facts = named(best, trials), keys(best), data_facts(sweep.meta)
     ranking, tasks = facts.ranking, trials["architecture"].nunique()
     if tasks > 1 and not facts.compares_tasks:
@@ -120,10 +117,13 @@ def _answer(sweep: Tables, where: str) -> Answer:
     seeds, accuracy, first = int(best["seeds"].iloc[0]), best["accuracy"].iloc[0], 0
     tried = len({*keys(sweep.steady[outcomes(sweep.steady, facts) != MISSING])})
     how = f"best of {tried}" + f", mean of {seeds} seeds" * (seeds > 1) if tried > 1 else counted(seeds, "seed")
-    ranked = best[["failures", "accuracy"]].round(EQUAL)
-    equal = int((ranked == ranked.iloc[0]).all(axis=1).sum())
-    how += f"; least loss of {equal} that tie" * (equal > 1)
+    ranked = rounded(best["accuracy"])
+    equal = int(((ranked == ranked[0]) & (best["failures"] == best["failures"].iloc[0])).sum())
+    if equal > 1:
+        how += f"; {equal} tie" if ranking.is_loss else f"; least loss of {equal} that tie"
     close = [k for k, near in enumerate(best["close"]) if near and k != first]
+    digits = _digits_of(best)
+    number = partial(ranking.number, digits=digits)
     if sweep.final and (contest := sweep.final.decision):
         first, accuracy = int(contest.decision.leader), float(scores(sweep.final, contest, "validation").mean())
         how = f"of {tried}, the best {len(contest.settings)} compared on fresh seeds"
@@ -132,11 +132,12 @@ def _answer(sweep: Tables, where: str) -> Answer:
     else:
         is_open = trials["stop_reason"].isin((*LIVE_REASONS, *OPEN_REASONS)).any()
         how_failed = "failed" + " or stopped early" * _some_stopped(sweep.steady)
-        lines = ["; ".join(how_sure(best, names, ranking.number, how_failed))]
+        learned = best["trial_id"].iloc[0] not in {*sweep.unlearned["trial_id"]}
+        lines = ["; ".join(how_sure(best, names, number, how_failed, learned))]
         wrong = warning(trials[[one == key[0] for one in keys(trials)]])
         for k in best.index[~best["regime"].str.contains("|".join((*WARNED, "slow")))][: bool(wrong)]:
-            wrong += f"; the best that does not: {names[k]} with {ranking.number(best['accuracy'][k])}"
-    scored = f"{SPLITS[held_out(trials)]} {ranking.word} {ranking.number(accuracy)}"
+            wrong += f"; the best that does not: {names[k]} with {number(best['accuracy'][k])}"
+    scored = f"{SPLITS[held_out(trials)]} {ranking.word} {number(accuracy)}"
     scored += memorised(best["train_accuracy"].iloc[first], accuracy) * ranking.is_accuracy
     head = f"{names[first]}: {scored} ({how}{wrong})"
     return Answer(
@@ -148,7 +149,51 @@ def _answer(sweep: Tables, where: str) -> Answer:
         key[first],
         tuple(key[k] for k in close),
         tuple(one for one, jumps in zip(key, best["jumps"], strict=True) if jumps > 0),
+        digits,
     )
+
+
+def _digits_of(best: pd.DataFrame) -> int:
+    """Return `_digits` of settings as `Tables.best` returns them."""
+    first = best["accuracy"].iloc[0]
+    return _digits(first, first - best["accuracy"][~best["close"]])
+
+
+def _digits(best: float, gaps: Any) -> int:
+    """Return the significant digits of a loss with which others differ from the best one, given how far they do."""
+    return max((digits_showing(float(gap), best) for gap in gaps), default=LEAST_DIGITS)
+
+
+def _why_none_is_best(sweep: Tables) -> str:
+    """Return why no setting competes to be the best."""
+    changed = len(sweep.steady) < len(sweep.trials)
+    completed = sweep.steady[sweep.steady["stop_reason"] == "completed"]
+    if completed.empty:
+        return "No setting has run all its epochs" + " unchanged" * changed
+    if reason := _unranked(sweep):
+        return reason
+    which = "stayed unchanged and " * changed
+    head = f"No setting that {which}ran all its epochs did better than guessing"
+    return f"{head}; try another --optimizer, such as adam, or more --epochs"
+
+
+def _unranked(sweep: Tables) -> str:
+    """Return why settings can't be ranked, whatever they learned; empty if they can."""
+    facts, split = data_facts(sweep.meta), held_out(sweep.trials)
+    calm = sweep.steady[sweep.steady["stop_reason"].eq("completed") & sweep.steady["regime"].ne("diverged")]
+    if calm.empty:
+        return ""
+    if not np.isfinite(facts.ranking.scores(calm, split)).any():
+        score = f"{SPLITS[split]} {facts.ranking.word}"
+        return f"No setting can be ranked: {score} is not finite in any trial that ended without diverging"
+    answers = independent_answers_of(calm, facts, split)
+    if np.all(ceiling_of(facts.ranking, facts.chance, answers) >= 1):
+        count, remedy = facts.test_images, "test on more, or give --holdout"
+        if split == "validation":
+            count, remedy = int(calm["holdout"].max()), "give a larger --holdout"
+        examples = counted(count, f"{SPLITS[split]} example")
+        return f"No setting can be ranked: by luck, guesses may all be right on {examples}; {remedy}"
+    return ""
 
 
 def _measured(sweep: Tables, where: str) -> Answer:
@@ -184,19 +229,24 @@ def _better(best: pd.DataFrame) -> pd.Series:
 
 
 def how_sure(
-    best: pd.DataFrame, names: Sequence[str], number: Callable[[float], str], how_failed: str = "failed"
+    best: pd.DataFrame,
+    names: Sequence[str],
+    number: Callable[[float], str],
+    how_failed: str = "failed",
+    learned: bool = True,
 ) -> Iterator[str]:
     """Yield which settings are better but failed more, which can't be ranked, how many failed, and at which of those
-    that can't accuracy jumps. Where only the rate differs, the ranges of rates say that."""
+    that can't accuracy jumps. Where only the rate differs, the ranges of rates say that. Where nothing was `learned`,
+    none is said to be told apart."""
     first, better, some = best.iloc[0], _better(best), partial(_some, best, names, number)
     if better.any():
         yield f"Better, but {how_failed} with a seed more: {some(better)}"
     close, open_ = best["close"] & ~better, best.index.isin(to_decide(best).index) & ~better
     least, most = best["seeds"].min(), best["seeds"].max()
-    if (~better).sum() > 1:
+    if (~better).sum() > 1 and (learned or close.sum() > 1):
         by = "One seed" if most == 1 else f"{most if least == most else f'{least} to {most}'} seeds"
         said = f"can't rank {some(close)}"
-        if not best["limit"].any():
+        if np.isinf(best["limit"]).all():
             said = "can't tell a gap from chance: its noise is not known"
         elif close.sum() < 2:
             said = "told it apart from all others" + " but those whose accuracy jumps" * bool(open_.sum() > 1)
@@ -227,7 +277,8 @@ def _facts(sweep: Tables, best: pd.DataFrame) -> Iterator[str]:
     if len(found) == 1:
         yield " · ".join(spans(found[0][1]))
     elif len(best) and not sweep.meta.get("search"):
-        first, number = best.drop_duplicates(varied(sweep.trials)), data_facts(sweep.meta).ranking.number
+        first = best.drop_duplicates(varied(sweep.trials))
+        number = partial(data_facts(sweep.meta).ranking.number, digits=_digits_of(best))
         tried = {one: family["learning_rate"] for _, family in found for one in family["trial_id"]}
         ends = map(_end, first["learning_rate"], first["trial_id"].map(tried.get))
         each = zip(named(first, sweep.trials), ends, first["accuracy"], strict=True)
@@ -318,11 +369,15 @@ def _of_rates(sweep: Tables, where: str, best: pd.DataFrame) -> Iterator[Questio
 def _decided(sweep: Tables, contest: Contest, where: str) -> Answer:
     if not (said := [*decided(sweep, contest)]):
         return Answer("No setting has been compared yet: no seed has ended for all of them")
+    if reason := _unranked(sweep):
+        return Answer(reason)
     known, best, names = keys(contest.table), int(contest.decision.leader), named(contest.table, contest.table)
     rivals = tuple(known[k] for k in np.flatnonzero(contest.decision.rivals))
     head = f"{'Train with' if contest.settled else 'So far'} {said[0]}{warning(trials_of_leader(sweep, contest))}"
     asked = [] if contest.settled else _more_trials("More seeds may settle it", sweep, where)
-    return Answer(head, tuple(said[1:]), (), tuple(asked), names[best], known[best], rivals)
+    worse = contest.decision.worse()[0][~contest.decision.rivals, 1]
+    digits = _digits(float(scores(sweep, contest, "validation").mean()), worse)
+    return Answer(head, tuple(said[1:]), (), tuple(asked), names[best], known[best], rivals, digits=digits)
 
 
 def _more_trials(text: str, sweep: Tables, where: str) -> list[Question]:

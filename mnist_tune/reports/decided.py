@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from mnist_tune.numbers import counted, listed
+from mnist_tune.numbers import counted, digits_showing, listed
 from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import most_failures
@@ -115,4 +115,5 @@ def _mean(scores: pd.Series, ranking: Ranking) -> str:
         return " and ".join(map(ranking.number, scores)) or "–"
     wide = half_width(scores.std(), len(scores))
     said = f"{wide:.4f}" if ranking.is_accuracy else f"{wide:.2g}"
-    return f"{ranking.number(scores.mean())} ± {said} (95% interval of the mean)"
+    mean = float(scores.mean())
+    return f"{ranking.number(mean, digits_showing(wide, mean))} ± {said} (95% interval of the mean)"

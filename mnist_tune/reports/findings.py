@@ -11,13 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from mnist_tune.numbers import counted, rate, spoken
+from mnist_tune.numbers import counted, listed, rate, spoken
 from mnist_tune.own_code.registry import NAMED_AGAIN, named_again
 from mnist_tune.regimes import limits
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.edge_posterior import LEAST_OUTCOMES
-from mnist_tune.regimes.families import FAMILY, has, held_out
-from mnist_tune.regimes.labels import NOTHING_KNOWN
+from mnist_tune.regimes.families import FAMILY, SIBLINGS, has, held_out, setting, varied
 from mnist_tune.regimes.measured_edge import CALM, DIVERGED, LEARNED, LEARNED_SHARE, PILOT, Interval, MeasuredEdge
 from mnist_tune.regimes.widths import exponents
 from mnist_tune.results.journal import resume_command
@@ -140,8 +139,11 @@ def notes(sweep: Tables) -> Iterator[str]:
         yield "each step is the task's own, so this loss may say nothing of how good a setting is; see --rank-by"
     elif labelled and not data.by_accuracy and data.target is None:
         yield "no loss to reach is known, so trials that learn nearly as much as the best converge; see --target-loss"
-    if not data.by_accuracy and trials["regime_evidence"].fillna("").str.contains(NOTHING_KNOWN).any():
-        yield "no trial has learned more than noise, so the best of them may be so by chance"
+    if len(sweep.unlearned):
+        which = "no trial"
+        if len(sweep.unlearned) < len(sweep.steady):
+            which = f"no trial of {listed(_siblings(sweep.unlearned, sweep.steady))}"
+        yield f"{which} has learned more than noise, so the best of them may be so by chance"
     if not data.by_accuracy and data.ranking.is_loss and trials["test_accuracy"].notna().any():
         yield "labels and the best follow the loss; with a chance in its Task, they follow its accuracy"
     if changed := len(trials) - len(sweep.steady):
@@ -149,6 +151,13 @@ def notes(sweep: Tables) -> Iterator[str]:
         yield f"{said}, so that no setting has their regime or accuracy; tables and pictures show the last one"
     if sweep.meta["dataset"]["note"]:
         yield sweep.meta["dataset"]["note"]
+
+
+def _siblings(some: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
+    """Return what siblings are called: their network or task, with the settings that set them apart from others."""
+    names = ["architecture", *(name for name in SIBLINGS[1:] if name in varied(trials))]
+    rows = some[names].drop_duplicates().to_dict("records")
+    return [", ".join(filter(None, (setting(name, row[name]) for name in names))) for row in rows]
 
 
 def left_over(sweep: Tables, where: str) -> Iterator[Question]:

@@ -70,7 +70,9 @@ def _columns(view: View) -> Iterator[Column]:
         counts = [(int(np.nansum(trials["learned"].to_numpy()[rows])), len(rows)) for rows in each]
         yield Column("learned", [f"{some} of {of}" for some, of in counts], [some / of for some, of in counts])
     seeds = [len(rows) * ("–" not in rates) for rows, rates in zip(each, settings["rate"], strict=True)]
-    shown = [*view.accuracies, *view.losses[: view.of_tokens]] or view.losses
+    shown = view.losses
+    if view.accuracies:
+        shown = [*view.accuracies, *view.losses[: view.of_tokens or view.by_loss]]
     for one in [*shown, *(one for one in view.known if one.column in view.ranked)]:
         means, values = view.means[one.column], view.values(one)
         title = one.title.replace("training", "train").replace("accuracy", "acc")
@@ -116,7 +118,10 @@ def _mean(one: Measure, count: int, least: float, most: float, mean: Sequence[fl
     """Return the accuracy or loss of a row: that of one seed, both of two, or the mean with its interval, if known."""
     if count == 2 <= seeds:
         return f"{one.said(least)}, {one.said(most)}"
-    return one.said(mean[1]) + f" ± {one.said(mean[2] - mean[1])}" * (seeds > 1 and not math.isnan(mean[2]))
+    if seeds < 2 or math.isnan(mean[2]):
+        return one.said(mean[1])
+    wide = mean[2] - mean[1]
+    return f"{one.said(mean[1], wide)} ± {one.error(wide)}"
 
 
 def _of_decisions(view: View) -> Iterator[Column]:

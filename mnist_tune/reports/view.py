@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune.columns import OWN_SCORE
-from mnist_tune.numbers import exactly, rate, told_apart
+from mnist_tune.numbers import LEAST_DIGITS, digits_showing, exactly, rate, told_apart
 from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import has, held_out, setting, varied
@@ -45,6 +45,10 @@ MOST_GROUPS = 12
 
 BEYOND = 3.0
 """Losses above so many times the untrained one, and those that are not finite, lie at the top of their axis."""
+
+LEAST_SPAN = 1e-3
+"""The least length of a linear axis of losses, as a share of the largest: what is less may be rounding. Where losses
+may be negative, their zero means nothing, so that they may differ by little of their size."""
 
 RANGES = 24
 """Ranges of learning rates, shared among the families; of an edge half as many."""
@@ -78,13 +82,19 @@ class Axis(NamedTuple):
 
     @classmethod
     def of(cls, values: Any, log: bool = True, least: float = 0.3, room: float = 0.06) -> Axis:
-        """Return the axis that holds these values with some room, at least `least` long, in decades if it is
-        logarithmic. What has no place on it is left out."""
+        """Return the axis that holds these values with some room. What has no place on it is left out.
+
+        Args:
+            least: how long it is at least: in decades if it is logarithmic, else as a share of the largest value, since
+                values have any unit.
+        """
         found = np.asarray(values, dtype=float)
         with np.errstate(divide="ignore", invalid="ignore"):
             found = np.log10(found) if log else found
         found = found[np.isfinite(found)]
         low, high = (float(found.min()), float(found.max())) if len(found) else (-1.0, 0.0)
+        if not log:
+            least *= max(abs(low), abs(high)) or 1.0
         middle, half = (low + high) / 2, max(high - low, least) * (0.5 + room)
         low, high = middle - half, middle + half
         return cls(10**low, 10**high) if log else cls(low, high, False)
@@ -97,6 +107,8 @@ class Measure(NamedTuple):
     column: str
     """The column of `trials` and `epochs` that it comes from."""
     axis: Axis
+    digits: int = LEAST_DIGITS
+    """The significant digits of its values, unless it is an accuracy."""
 
     def place(self, values: np.ndarray) -> np.ndarray:
         """Return the heights of values: what is off the scale lies at its end, as do losses that are not finite."""
@@ -109,8 +121,16 @@ class Measure(NamedTuple):
         values: np.ndarray = rows.reindex(columns=[self.column])[self.column].to_numpy(dtype=float, na_value=math.nan)
         return values
 
-    def said(self, value: float) -> str:
-        return "–" if math.isnan(value) else f"{value:.4f}" if self.axis.accuracy else f"{value:.4g}"
+    def said(self, value: float, error: float = 0.0) -> str:
+        """Return a value as text, with the digits that such an error leaves to it."""
+        if math.isnan(value):
+            return "–"
+        digits = max(self.digits, digits_showing(error, value))
+        return f"{value:.4f}" if self.axis.accuracy else f"{value + 0.0:.{digits}g}"
+
+    def error(self, value: float) -> str:
+        """Return the half-width of an interval as text."""
+        return f"{value:.4f}" if self.axis.accuracy else f"{value:.4g}"
 
 
 class Setting(NamedTuple):
@@ -244,13 +264,14 @@ class View:
     def known(self) -> list[Measure]:
         """Accuracies, losses, and a task's own scores of which some epoch has a finite one; first the scores by which
         settings are ranked. The first accuracy is that on the images by which trials are judged (`held_out`). Losses
-        are the training loss and, where no accuracy is known or they are those of tokens, before it that of the images
-        or tokens by which trials are judged."""
+        are the training loss and, where labels follow them or they are those of tokens, before it that of the images
+        or tokens by which trials are judged. They come before accuracies that no label follows."""
         split, unit = held_out(self.trials), ", nats per token" * self.of_tokens
         splits = sorted(SPLITS, key=lambda name: name != split)
         found = [self._measure(f"{SPLITS[one]} accuracy", f"{one}_accuracy") for one in splits]
-        judged = [split] * (self.of_tokens or not any(found))
-        found += [self._measure(f"{SPLITS[one]} loss{unit}", f"{one}_loss") for one in (*judged, "train")]
+        judged = [split] * (self.of_tokens or self.by_loss or not any(found))
+        losses = [self._measure(f"{SPLITS[one]} loss{unit}", f"{one}_loss") for one in (*judged, "train")]
+        found = [*found, *losses] if self.by_accuracy else [*losses, *found]
         own = (name for name in self.epochs if name.startswith(OWN_SCORE))
         found += [self._measure(words(name.removeprefix(OWN_SCORE)), name) for name in own]
         return sorted((one for one in found if one is not None), key=lambda one: one.column not in self.ranked)
@@ -260,9 +281,20 @@ class View:
         """What settings are ranked by: accuracy, loss, or the columns of own scores."""
         return {data_facts(sweep.meta).ranking.name for sweep in self.sweeps}
 
+    @cached_property
+    def by_accuracy(self) -> bool:
+        """Whether the labels of a sweep follow accuracy."""
+        return any(data_facts(sweep.meta).by_accuracy for sweep in self.sweeps)
+
+    @cached_property
+    def by_loss(self) -> bool:
+        """Whether those of a sweep follow the loss, though it may have accuracies, too."""
+        return not all(data_facts(sweep.meta).by_accuracy for sweep in self.sweeps)
+
     @property
     def accuracies(self) -> list[Measure]:
-        return [one for one in self.known if one.axis.accuracy]
+        """The accuracies; none if no label follows them."""
+        return [one for one in self.known if one.axis.accuracy and self.by_accuracy]
 
     @property
     def losses(self) -> list[Measure]:
@@ -286,19 +318,29 @@ class View:
             return None
         if kind_of(column) == "accuracy":
             facts = [data_facts(sweep.meta) for sweep in self.sweeps]
-            guess, errors = 1 - facts[0].chance, np.maximum(1 - known, 0.5 / max(one.test_images for one in facts))
-            high = min(1.2 * max(errors.max(), guess), 1.15)
-            axis = Axis(min(0.6 * errors.min(), high / 20), high, accuracy=True, marked={guess: "guess"})
+            errors = np.maximum(1 - known, 0.5 / max(one.test_images for one in facts))
+            guesses = [1 - one.chance for one in facts if one.by_accuracy][:1]  # else nobody knows the chance
+            high = min(1.2 * max([errors.max(), *guesses]), 1.15)
+            marked = dict.fromkeys(guesses, "guess") or None
+            axis = Axis(min(0.6 * errors.min(), high / 20), high, accuracy=True, marked=marked)
             return Measure(title, column, axis)
         untrained = self.epochs.get("untrained_loss", pd.Series(dtype=float)).dropna().astype(float).median()
         log, loss = bool((known > 0).all()), kind_of(column) == "loss" and bool(untrained > 0)
         # Where little can be learned, losses far above the untrained one would flatten all others.
         beyond = min(BEYOND, math.sqrt(max(untrained / known.min(), 1))) if log and loss else 1
         most = beyond * untrained if loss else math.inf
-        axis = Axis.of(known[known <= most] if (known <= most).any() else [most], log, 0.3 if log else 0.1)
+        axis = Axis.of(known[known <= most] if (known <= most).any() else [most], log, 0.3 if log else LEAST_SPAN)
         last = self.trials.loc[self.trials["epochs_run"] > 0, column].to_numpy(float, na_value=math.nan)
         marked = {axis.high: f"> {axis.high:.2g}"} if loss and not (last <= most).all() else None
-        return Measure(title, column, axis._replace(marked=marked))
+        return Measure(title, column, axis._replace(marked=marked), self._digits(column))
+
+    def _digits(self, column: str) -> int:
+        """Return the significant digits with which settings that are told apart by a column differ in it. If they are
+        ranked by one loss, those of others have as many."""
+        name = kind_of(column) or column
+        rankings = [data_facts(sweep.meta).ranking.name for sweep in self.sweeps]
+        digits = (one.digits for one, ranking in zip(self.answers, rankings, strict=True) if ranking == name)
+        return max(digits, default=LEAST_DIGITS)
 
     @cached_property
     def kept_epochs(self) -> np.ndarray:
@@ -382,7 +424,8 @@ class View:
         own = self.trials[self.trials["sweep"] == sweep]
         found = [self._setting(name) for name in ("learning_rate", *self.differ[sweep]) if own[name].nunique() > 1]
         rank = (self.trials["setting"] - own["setting"].min() + 1).to_numpy(float)
-        return [Setting("rank", rank, Axis.of([1, own["setting"].nunique()], False, 1)), *found]
+        count = own["setting"].nunique()
+        return [Setting("rank", rank, Axis.of([1, count], False, 1 / count)), *found]
 
     def _setting(self, name: str) -> Setting:
         values = self.trials[name]

@@ -32,7 +32,7 @@ from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import late_falls, standing, to_decide
 from mnist_tune.regimes.families import families, varied
 from mnist_tune.regimes.labels import REGIMES, label_trials
-from mnist_tune.regimes.learned_share import loss_noises
+from mnist_tune.regimes.learned_share import loss_noises, noise_alone
 from mnist_tune.regimes.measured_edge import MeasuredEdge, measured_edges
 from mnist_tune.regimes.ranking import scores_in
 from mnist_tune.regimes.replicates import CONFIGURATION, summarise_replicates
@@ -90,6 +90,12 @@ class Tables:
     def steady(self) -> pd.DataFrame:
         """The trials that kept their settings, and so say something of them."""
         return self.trials[self.trials["changed"].ne(True)]
+
+    @cached_property
+    def unlearned(self) -> pd.DataFrame:
+        """Those of `steady` whose task has no accuracy, and of which no sibling that ran all its epochs learned more
+        than noise."""
+        return self.steady[noise_alone(self.steady, self.epochs, data_facts(self.meta))]
 
     def best(self) -> pd.DataFrame:
         """Return the settings that compete to be the best, the best first; of a decision, the one that leads. Of

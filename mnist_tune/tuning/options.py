@@ -59,9 +59,11 @@ class Options(Named):
                 value = tuple(value)
             if get_origin(hint) is tuple and isinstance(value, (str, int, float)):
                 value = (value,)
+            if isinstance(value, str) and not fits(value, hint) and fits(Path(value), hint):
+                value = Path(value)
             object.__setattr__(self, name, value)
             if not fits(value, hint):
-                raise UserError(f"{words(name)} can't be {value!r}")
+                raise UserError(f"{words(name)} can't be {value!r}; give {wanted(hint)}")
             if get_origin(hint) is tuple and option.default and not value:
                 raise UserError(f"{words(name)} needs at least one value; the list is empty")
             for one in value if isinstance(value, tuple) else (value,):
@@ -257,6 +259,21 @@ def fits(value: Any, hint: Any) -> bool:
     if isinstance(value, bool):
         return hint is bool
     return isinstance(value, (int, float) if hint is float else hint)
+
+
+KINDS = {int: "a whole number", float: "a number", bool: "True or False", str: "text", Path: "a path"}
+
+
+def wanted(hint: Any) -> str:
+    """Return what has the type of an option, in words."""
+    parts = [part for part in get_args(hint) if part not in (None, type(None), Ellipsis)]
+    if get_origin(hint) is tuple:
+        return f"{wanted(parts[0])}, or several"
+    if not parts:
+        return KINDS.get(hint, str(getattr(hint, "__name__", hint)))
+    names = parts if get_origin(hint) is Literal else [wanted(part) for part in parts]
+    *others, last = map(str, names)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 ARCHITECTURE_HELP = """mlp-<widths>-<activation>[-glorot|he|he0] (tanh, relu, gelu, silu), stax-mlp or convnet; or a

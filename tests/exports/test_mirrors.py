@@ -321,6 +321,32 @@ def test_optuna_knows_when_a_trial_ran_and_what_is_maximised(folder, tmp_path):
     assert study.metric_names == ["test_accuracy"]
 
 
+def test_tasks_whose_losses_dont_compare_are_a_study_each(folder, tmp_path):
+    sweep = load_sweep(folder)
+    data = {"name": "task", "note": "", "checksums": {}, "train_images": 300, "test_images": 100}
+    names = ["vae", "vae", "gan", "gan"]
+    trials = sweep.trials.assign(architecture=names, stop_reason="completed", regime="converged")
+
+    def studies(name, trials=trials, **options):
+        meta = sweep.meta | {"dataset": data, "options": options}
+        both = {"trials": trials, "epochs": sweep.epochs.assign(score_kl=0.5)}
+        url = f"sqlite:///{tmp_path / name}"
+        for _ in range(2):
+            mirror("optuna", str(tmp_path / name)).update(replace(sweep, meta=meta, **both))
+        found = [one.study_name for one in library("optuna").get_all_study_summaries(url)]
+        return [library("optuna").load_study(study_name=one, storage=url) for one in found]
+
+    losses = sweep.trials["test_loss"]
+    each = {study.study_name.rpartition(" ")[2]: study for study in studies("losses.db")}
+    assert {name: len(study.trials) for name, study in each.items()} == {"vae": 2, "gan": 2}
+    assert each["vae"].best_value == losses[0] < each["gan"].best_value == losses[3]
+    assert {study.trials[0].params["architecture"] for study in each.values()} == {"vae", "gan"}
+    [alone] = studies("alone.db", trials[:2])
+    assert alone.study_name == each["vae"].study_name, "which another task beside it does not change"
+    [ranked] = studies("scores.db", rank_by="score_kl:min")
+    assert len(ranked.trials) == 4
+
+
 def test_csv_files_go_to_object_storage_and_logs_do_not(folder, bucket):
     mirror("csv", bucket).update(load_sweep(folder))
     assert storage.read(storage.join(bucket, "trials.csv")).startswith(b'"trial_id"')

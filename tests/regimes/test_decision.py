@@ -169,6 +169,14 @@ def test_two_without_a_seed_in_common_have_no_difference():
     assert math.isnan(mean)
 
 
+def test_where_no_noise_is_known_any_gap_may_be_chance():
+    nan = np.array([np.nan] * 3)
+    assert chance_gap(nan, np.nan, nan, np.ones(3), 0, 3).tolist() == [np.inf] * 3
+    several = chance_gap(nan, 1e-4, nan, np.full(3, 3.0), 6, 3)
+    assert (several == chance_gap(nan, 1e-4, np.zeros(3), np.full(3, 3.0), 6, 3)).all()
+    assert np.isfinite(several).all()
+
+
 def test_a_setting_that_fails_with_two_seeds_more_than_the_leader_is_set_aside():
     good, lost = [0.9, 0.91], [0.9, np.nan]
     assert decided([good, lost, good]).active.all()
@@ -224,6 +232,15 @@ def test_failures_are_compared_on_the_seeds_that_both_have():
     values[20:22] = np.nan
     decision = decided(values)
     assert (decision.failures.tolist(), decision.leader, decision.aside.any()) == ([2, 0, 2], 0, False)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-14, 1e9])
+def test_the_leader_is_better_than_others_whatever_the_size_of_a_loss(scale):
+    decision = Decision(4, tolerance=0.0)
+    decision.losses = np.array([0.1, 0.3, 0.2, 0.4])
+    for seed, permuted in ((0.1, 0.3), (0.2, 0.1), (0.3, 0.2)):  # of which the sums differ by rounding
+        decision.add(-scale * np.array([2 + seed, 1 + seed, 1 + permuted, 1e12]))
+    assert decision.leader == 2, "of the two that are equal, that with the least loss"
 
 
 def test_who_was_set_aside_stays_so_when_the_leader_fails_later():

@@ -177,6 +177,17 @@ def test_a_larger_rate_that_stays_where_it_was_while_the_best_learned_is_lost():
         assert (above, below) == (["converged", "diverged"], ["slow", "converged"])
 
 
+def test_a_guess_far_below_the_untrained_loss_leaves_what_was_learned_known():
+    """How far the loss fell from 66 differs much between examples. How far it lies below the guess of 4 does not."""
+    data = facts(4.0)
+    fell, slow = falls(1.7, 1e-6, 66.0), falls(0.05, 0.0, 66.0)
+    far = {"gain_noise": np.full(20, 6.5), "loss_error": 0.1 * fell}
+    learns = replace(curve(fell, untrained=66.0, data=data), **far)
+    assert labels(replace(curve(slow, untrained=66.0, data=data), **far), learns) == ["slow", "converged"]
+    near = replace(curve(falls(0.6, 3.9, 66.0), untrained=66.0, data=data), gain_noise=np.full(20, 6.5))
+    assert labels(replace(near, loss_error=np.full(20, 0.2))) == ["undecided"], "its own loss is not as certain"
+
+
 def test_a_trial_that_goes_to_and_fro_oscillates_even_if_all_do():
     wild = 0.3 + 0.15 * (T % 2)
     assert labels(curve(falls(0.6), noise=1e-3), curve(wild)) == ["converged", "oscillating"]

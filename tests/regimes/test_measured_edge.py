@@ -78,6 +78,12 @@ def test_where_losses_fall_far_half_of_that_is_by_their_logarithms(loss, learned
     assert Learned(guess=1.0, best=1e-4).holds(row) == learned
 
 
+def test_from_a_guess_far_below_the_untrained_loss_something_is_learned():
+    row = {"diverged": False, "train_loss": 0.009, "untrained_loss": 66.0, "loss_noise": 6.5, "loss_error": 1e-3}
+    assert Learned(guess=4.0, best=1e-4).holds(row)
+    assert not Learned(guess=4.0, best=1e-4).holds(row | {"loss_error": 2.0})
+
+
 @pytest.mark.parametrize("reason", ["running", "completed"])
 def test_a_trial_of_the_pilot_that_is_trained_again_after_an_error_fixes_nothing(folder, reason):
     """Trials were proposed without it."""

@@ -2,10 +2,13 @@
 
 from dataclasses import replace
 
+import numpy as np
+import pytest
 from made_up_sweeps import decision
 
 from mnist_tune.regimes import measured_edge
 from mnist_tune.regimes.families import families
+from mnist_tune.regimes.ranking import Ranking
 from mnist_tune.reports.answer import answer, keys
 from mnist_tune.reports.page import HINT, _hint
 from mnist_tune.reports.table import columns
@@ -137,10 +140,10 @@ def test_while_the_best_setting_still_learns_more_epochs_are_asked_for(made_up_s
 
 
 def test_a_fall_of_accuracy_is_no_gap_of_another_score(made_up_sweep):
-    sweep = made_up_sweep([0.1, 0.2])
+    sweep = made_up_sweep([0.1, 0.2], epochs=8)
     data = TASK | {"name": "task", "chance": 0.1, "scores": ["kl"]}
     meta = sweep.meta | {"options": {"rank_by": "score_kl:min"}, "dataset": data}
-    kl = {"score_kl": sweep.epochs["learning_rate"] * 0 + 1.0}
+    kl = {"score_kl": 1.0 + 1e-4 * (sweep.epochs["epoch"] % 2)}  # which shows how much is noise
     trials = sweep.trials.sort_values("learning_rate").assign(score_kl=[1.0, 1.05], late_fall=[0.0, 0.09])
     found = replace(sweep, trials=trials, epochs=sweep.epochs.assign(**kl), meta=meta)
     assert [one for one in answer(found).questions if "Is it" in one.text] == []
@@ -162,8 +165,92 @@ def test_no_loss_of_unknown_noise_is_said_to_be_told_apart(made_up_sweep):
     said = answer(found)
     assert said.headline == "Train with 0.2: test loss 0.9 (best of 3)"
     assert said.lines[0] == "One seed can't tell a gap from chance: its noise is not known"
+    assert len(said.rivals) == 2, "all may be the best"
+    assert (said.questions[0].text, len(found.contenders())) == ("Is it 0.1, 0.2 or 0.4?", 3)
     assert answer(of_tasks(found, loss_noise=0.001)).lines[0] == "One seed told it apart from all others"
     assert _hint(View([found])) == HINT  # losses have no bars
+
+
+def test_losses_tie_where_they_are_equal_however_small_they_are(made_up_sweep):
+    sweep, losses = made_up_sweep([0.1, 0.2, 0.4, 0.8]), [3.7e-14, 1.2e-14, 0.0, 0.0]
+    found = answer(of_tasks(sweep, test_loss=losses, loss_noise=1e-15))
+    assert found.headline == "Train with 0.4: test loss 0 (best of 4; 2 tie)"
+    assert found.lines[0] == "One seed can't rank 0.4, 0.8"
+    tiny = of_tasks(sweep, test_loss=[4.0, 3.0, 1.0, 2.0], score_kl=[1e-14, 2e-14, 3e-14, 2.5e-14])
+    meta = tiny.meta | {"options": {"rank_by": "score_kl:min"}}
+    kl = answer(replace(tiny, epochs=tiny.epochs.assign(score_kl=1e-14), meta=meta))
+    assert kl.headline == "Train with 0.1: test kl 1e-14 (best of 4)"
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf")])
+def test_where_no_score_is_finite_that_is_said_and_not_that_nothing_was_learned(made_up_sweep, score):
+    sweep = of_tasks(made_up_sweep([0.1, 0.2, 4.0]), test_loss=[4.6e-7, 5e-7, 9.0], score_kl=score)
+    meta = sweep.meta | {"options": {"rank_by": "score_kl:min"}}
+    found = answer(replace(sweep, epochs=sweep.epochs.assign(score_kl=score), meta=meta))
+    assert found.headline == "No setting can be ranked: test kl is not finite in any trial that ended without diverging"
+    settings = [{"learning_rate": one} for one in (0.1, 0.2)]
+    decided = decision(sweep, settings, lambda seed, one: 0.9)
+    meta = decided.meta | {"options": decided.meta["options"] | meta["options"], "dataset": sweep.meta["dataset"]}
+    open_ = replace(decided, trials=decided.trials.assign(score_kl=score), meta=meta)
+    assert answer(open_).headline == found.headline.replace("test", "held-out")
+
+
+def test_losses_that_are_told_apart_are_written_so_that_they_differ(made_up_sweep):
+    sweep = of_tasks(made_up_sweep([0.1, 0.2, 0.4]), test_loss=[100.0034, 100.0012, 100.00122], loss_noise=1e-5)
+    found, view = answer(sweep), View([sweep])
+    assert found.headline == "Train with 0.2: test loss 100.001 (best of 3)"
+    assert found.lines[0] == "One seed can't rank 0.2, 0.4"
+    [cells] = [one.cells for one in columns(view) if one.title == "test loss"]
+    assert cells == ["100.003", "100.001", "100.001"]
+    assert len({one.digits for one in view.losses}) == 1
+    near = answer(of_tasks(sweep, loss_noise=1.0))
+    assert near.headline.startswith("Train with 0.2: test loss 100 ("), "more digits would be noise"
+
+
+def test_a_mean_is_written_with_the_digits_that_its_interval_has(made_up_sweep):
+    losses = [100.0034, 100.0032, 100.0031, 100.0012, 100.0013, 100.0014]
+    sweep = of_tasks(made_up_sweep([0.1, 0.2], seeds=3), test_loss=losses, loss_noise=1e-5)
+    [cells] = [one.cells for one in columns(View([sweep])) if one.title == "test loss"]
+    assert cells == ["100.0032 ± 0.0003795", "100.0013 ± 0.0002484"]
+    settings = [{"learning_rate": one} for one in (0.1, 0.2)]
+    decided = decision(sweep, settings, lambda seed, one: 0.9 + one / 10 + seed % 3 / 100)
+    loss = 100 + decided.trials["learning_rate"] / 1000 + np.arange(len(decided.trials)) // 2 % 3 / 1e5
+    both = {"validation_loss": loss, "test_loss": loss}
+    meta = decided.meta | {"dataset": sweep.meta["dataset"]}
+    decided = replace(decided, trials=decided.trials.assign(**both), meta=meta)
+    [said] = [one for one in answer(decided).lines if one.startswith("test loss of 0.1")]
+    assert "seeds: 100.00011 ± 1" in said
+    [cells] = [one.cells for one in columns(View([decided])) if one.title == "held-out loss"]
+    assert len({one[:8] for one in cells}) == 2
+
+
+def test_a_loss_of_minus_0_is_0(made_up_sweep):
+    sweep = of_tasks(made_up_sweep([0.1, 0.2]), test_loss=[-0.0, 0.5], loss_noise=0.1)
+    assert answer(sweep).headline.startswith("Train with 0.1: test loss 0 (")
+    [cells] = [one.cells for one in columns(View([sweep])) if one.title == "test loss"]
+    assert cells == ["0", "0.5"]
+    assert Ranking("loss", less=True).difference(-0.0) == "0"
+
+
+def test_examples_that_are_too_few_to_tell_learning_from_luck_are_said_to_be_so(made_up_sweep):
+    sweep = made_up_sweep([0.1, 0.2])
+    data = sweep.meta["dataset"] | {"test_images": 2, "label_counts": [150, 150]}
+    right = sweep.trials.assign(test_accuracy=1.0, train_accuracy=0.96)
+
+    def said(trials, **counts):
+        return answer(replace(sweep, trials=trials, meta=sweep.meta | {"dataset": data | counts})).headline
+
+    few = "No setting can be ranked: by luck, guesses may all be right on 2 test examples; "
+    assert said(right) == few + "test on more, or give --holdout"
+    held = right.assign(holdout=3, validation_accuracy=1.0)
+    assert said(held) == few.replace("2 test", "3 held-out") + "give a larger --holdout"
+    assert said(right, test_images=20).startswith("Train with ")
+    guesses = right.assign(test_accuracy=0.5, regime="slow")
+    assert "did better than guessing" in said(guesses, test_images=20)
+    settings = [{"learning_rate": one} for one in (0.1, 0.2)]
+    decided = decision(replace(sweep, meta=sweep.meta | {"dataset": data}), settings, lambda seed, one: 1.0, trials=4)
+    decided = replace(decided, trials=decided.trials.assign(holdout=3))
+    assert answer(decided).headline == few.replace("2 test", "3 held-out") + "give a larger --holdout"
 
 
 def test_of_several_tasks_those_without_a_best_setting_are_counted_and_one_command_is_said_once(made_up_sweep):

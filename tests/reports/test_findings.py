@@ -1,11 +1,12 @@
 """What is true of a sweep: each finding, by its kind."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from mnist_tune import UserError
+from mnist_tune import Sweep, TrialConfig, UserError
 from mnist_tune.numbers import spoken
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import families, named
@@ -114,6 +115,63 @@ def test_momentum_is_said_of_sgd_alone(made_up_sweep):
     assert [title for title, _ in families(both.trials)] == ["mlp-4-tanh, adam", "mlp-4-tanh, sgd, momentum 0.9"]
     assert View([both]).settings["name"].tolist() == ["adam 0.2", "sgd 0.9 0.1"]
     assert ["–", "0.9"] in [one.cells for one in columns(View([both]))]
+
+
+NOTHING_LEARNED = "no trial has learned more than noise, so the best of them may be so by chance"
+
+
+@pytest.fixture
+def task_sweep(new_writer, epoch_row, tmp_path):
+    """A function that makes a finished sweep of tasks of eight epochs, given the losses of each trial."""
+
+    def finish(losses, names=("vae",), stopped=(), noise=0.01):
+        writer = new_writer(tmp_path / f"sweep{len([*tmp_path.iterdir()])}")
+        trials = [
+            TrialConfig(architecture=name, learning_rate=0.1 * (i + 1), epochs=8)
+            for name in names
+            for i in range(len(losses) // len(names))
+        ]
+        writer.meta["trials"] = {f"{i:05d}": one.to_dict() for i, one in enumerate(trials)}
+        data = {"name": "task", "note": "", "checksums": {}, "train_images": 300, "test_images": 100}
+        writer.meta |= {"dataset": data, "options": {}}
+        for i, curve in enumerate(losses):
+            nan = {"train_accuracy": math.nan, "test_accuracy": math.nan, "untrained_loss": 46.2, "loss_noise": noise}
+            for epoch, loss in enumerate(curve, start=1):
+                writer.epoch(f"{i:05d}", epoch_row(epoch, loss) | nan | {"test_loss": loss}, False)
+            writer.end(f"{i:05d}", "interrupted" if i in stopped else "completed")
+        return Sweep.of(writer.finish(ended="now"))
+
+    return finish
+
+
+def test_that_nothing_was_learned_is_said_of_trials_that_ran_all_their_epochs(task_sweep):
+    fall, stay = [46.2 - 2.1 * epoch for epoch in range(1, 9)], [46.2, 46.19] * 4
+    assert NOTHING_LEARNED in notes(task_sweep([stay, stay]))
+    assert NOTHING_LEARNED not in notes(task_sweep([fall, stay]))
+
+
+def test_of_trials_that_were_interrupted_while_they_learned_nothing_is_said_of_noise(task_sweep):
+    three = [44.0, 41.9, 39.9]
+    sweep = task_sweep([three, three], stopped=(0, 1))
+    assert not any("noise" in one for one in notes(sweep))
+    assert answer(sweep).headline == "No setting has run all its epochs"
+
+
+def test_a_task_of_several_that_learned_nothing_is_named(task_sweep):
+    fall, stay = [46.2 - 2.1 * epoch for epoch in range(1, 9)], [46.2, 46.19] * 4
+    sweep = task_sweep([fall, fall, stay, stay], names=("vae", "gan"))
+    assert NOTHING_LEARNED.replace("trial", "trial of gan") in notes(sweep)
+    optimizers = sweep.trials["architecture"].map({"vae": "adam", "gan": "sgd"})
+    same = replace(sweep, trials=sweep.trials.assign(architecture="vae", optimizer=optimizers))
+    assert NOTHING_LEARNED.replace("trial", "trial of vae, sgd") in notes(same)
+
+
+def test_what_learned_nothing_is_not_told_apart_from_others(task_sweep):
+    """The curves are calm, so one is below the others. But its fall since the beginning differs between examples."""
+    sweep = task_sweep([[46.0, 46.001] * 4, [46.1, 46.101] * 4, [46.15, 46.151] * 4], noise=0.2)
+    assert sweep.best()["close"].tolist() == [True, False, False]
+    assert NOTHING_LEARNED in notes(sweep)
+    assert "told it apart" not in repr(answer(sweep))
 
 
 def test_a_loss_that_a_task_does_not_minimise_itself_is_said_to_mean_little(made_up_sweep):

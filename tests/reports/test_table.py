@@ -135,7 +135,7 @@ def test_a_score_that_ranks_settings_has_a_column_and_is_drawn_first(made_up_swe
     scored = {name: getattr(sweep, name).assign(score_kl=0.5) for name in ("trials", "epochs")}
     for rank_by in (None, "score_kl:min"):
         meta = sweep.meta | {"options": sweep.meta["options"] | {"rank_by": rank_by}}
-        meta["dataset"] = {"name": "task", "note": "", "train_images": 100, "test_images": 50}
+        meta["dataset"] = {"name": "task", "note": "", "train_images": 100, "test_images": 50, "chance": 0.1}
         view = View([replace(sweep, meta=meta, **scored)])
         assert ("kl" in [one.title for one in columns(view)]) == bool(rank_by)
         assert view.measures[0].title == ("kl" if rank_by else "test accuracy")

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from mnist_tune.reports.page import page
+from mnist_tune.reports.table import columns
 from mnist_tune.reports.view import Axis, View, range_of
 
 
@@ -68,12 +69,54 @@ def test_a_loss_that_is_not_above_0_has_a_linear_axis(made_up_sweep):
     assert loss.axis.low < (lower["trials"]["train_loss"]).min() < 0
 
 
+@pytest.mark.parametrize("scale", [1e-6, 1e-3, 1.0, 1e3])
+def test_losses_below_0_fill_their_axis_whatever_their_size(made_up_sweep, scale):
+    sweep = made_up_sweep([0.1, 1])
+    tables = {"trials": sweep.trials, "epochs": sweep.epochs}
+    lower = {
+        name: one.assign(train_loss=scale * (one["train_loss"] - 0.3), untrained_loss=scale * 2.4)
+        for name, one in tables.items()
+    }
+    (loss,) = (one for one in View([replace(sweep, **lower)]).measures if one.column == "train_loss")
+    heights = loss.axis.share(lower["epochs"]["train_loss"].to_numpy())
+    assert (heights.min(), heights.max()) == (pytest.approx(0.054, abs=0.01), pytest.approx(0.946, abs=0.01))
+
+
+def test_settings_that_are_small_numbers_fill_their_axis():
+    axis = Axis.of([0.001, 0.002, 0.004], log=False)
+    assert axis.share(np.array([0.001, 0.004])) == pytest.approx([0.054, 0.946], abs=0.01)
+    equal = [Axis.of(one, log=False) for one in ([0.0, 0.0], [-5.0, -5.0])]
+    assert [axis.share(one) for axis, one in zip(equal, (0, -5), strict=True)] == pytest.approx([0.5, 0.5])
+
+
 def test_a_page_shows_the_own_scores_of_a_task_whatever_they_are_called(made_up_sweep):
     sweep, own = made_up_sweep([0.1, 1], seeds=3), {"score_kl": 0.5, "score_top5_accuracy": 93.0, "score_kl_loss": 99.0}
     view = View([replace(sweep, trials=sweep.trials.assign(**own), epochs=sweep.epochs.assign(**own))])
     assert [one.place(one.of(view.trials))[0] for one in view.measures[-3:]] == [*own.values()]
     assert {one.title for one in view.accuracies} == {"test accuracy", "training accuracy"}
     assert ">kl<" in page(view.sweeps)
+
+
+def test_of_a_task_whose_labels_follow_the_loss_losses_are_shown_and_accuracies_are_in_the_menu(made_up_sweep):
+    sweep = made_up_sweep([0.1, 1], architectures=("with", "without"))
+    data = {"name": "task", "note": "", "checksums": {}, "train_images": 300, "test_images": 100}
+    lacks = {
+        name: table.assign(test_accuracy=table["test_accuracy"].mask(table["trial_id"] > "00001"))
+        for name, table in vars(sweep).items()
+        if name in ("trials", "epochs")
+    }
+    by_loss = replace(sweep, meta=sweep.meta | {"dataset": data}, **lacks)
+    view = View([by_loss])
+    assert [one.title for one in columns(view)][2:5] == ["regime", "test loss", "train loss"]
+    cells = {one.title: one.cells for one in columns(view)}
+    assert "–" not in cells["test loss"]
+    assert [one.column for one in view.measures] == ["test_loss", "train_loss", "test_accuracy", "train_accuracy"]
+    accuracy = view.measures[2]
+    assert accuracy.axis.accuracy
+    assert accuracy.axis.marked is None, "nobody knows the chance"
+    both = View([sweep, by_loss])
+    assert {"test acc", "test loss"} < {one.title for one in columns(both)}
+    assert [*next(one for one in both.measures if one.axis.accuracy).axis.marked.values()] == ["guess"]
 
 
 def test_an_accuracy_of_1_has_a_place_and_guessing_does_not_fill_the_axis(made_up_sweep):

@@ -4,11 +4,13 @@ import math
 import re
 from collections import defaultdict
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
+import pytest
 from kept_texts import assert_kept
 
-from mnist_tune import DecideOptions, EdgeOptions, SweepOptions, UserError
+from mnist_tune import DecideOptions, EdgeOptions, RangeTestOptions, SweepOptions, UserError
 from mnist_tune.tuning.options import CrossedOptions, all_rates, rates_of
 
 NUMBERS = (-1, 0, 0.99, 1, 1.0, math.inf, math.nan)
@@ -40,6 +42,26 @@ def outcome(call, *arguments, **given):
         return str(call(*arguments, **given))
     except UserError as error:
         return f"refused: {error}"
+
+
+def test_a_path_may_be_a_text():
+    assert RangeTestOptions(picture="a/range.png").picture == Path("a/range.png")
+    assert SweepOptions(data_dir="a").data_dir == Path("a")
+    assert SweepOptions(output="s3://bucket/a").output == "s3://bucket/a", "a URI is none"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "wanted"),
+    [
+        ("grace_period", "5", "a whole number"), ("target", "a", "a number"), ("standardize", 1, "True or False"),
+        ("scheduler", "hyperband", "regimes, asha or fifo"), ("data_dir", 3, "a path"), ("output", 3, "text or a path"),
+        ("task", (3,), "text, or several"),
+    ],
+)  # fmt: skip
+def test_a_value_of_the_wrong_kind_is_refused_with_what_is_wanted(option, value, wanted):
+    with pytest.raises(UserError) as refused:
+        SweepOptions(**{option: value})
+    assert str(refused.value) == f"--{option.replace('_', '-')} can't be {value!r}; give {wanted}"
 
 
 def test_which_values_options_take():
