@@ -277,7 +277,7 @@ def print_projections(sweeps: Sequence[Sweep], longer: int) -> None:
         )
 
 
-SCHEDULES = {name: name for name in ("constant", "cosine", "linear")}
+SCHEDULES = ("constant", "cosine", "linear")
 """The schedules that a trial may have."""
 
 Stops = dict[str, tuple[str, int]]
@@ -296,14 +296,12 @@ def stops(sweep: Sweep, largest_first: bool) -> Stops:
         .fillna(1 - sweep.epochs["train_accuracy"])
         .fillna(math.inf)
     )
-    configs = {
-        str(trial["trial_id"]): TrialConfig(
-            epochs=sweep.asked,
-            schedule=SCHEDULES.get(trial["schedule"], "constant"),
-            **{name: trial[name] for name in names},
-        )
-        for trial in sweep.trials.to_dict("records")
-    }
+    configs = {}
+    for trial in sweep.trials.to_dict("records"):
+        settings = {name: trial[name] for name in names}
+        if trial["schedule"] in SCHEDULES:
+            settings["schedule"] = trial["schedule"]
+        configs[str(trial["trial_id"])] = TrialConfig(epochs=sweep.asked, **settings)
     rates = sweep.epochs["trial_id"].map(lambda trial_id: configs[trial_id].learning_rate)
     order = sweep.epochs.assign(train_loss=proposed_by, rate=-rates if largest_first else rates).sort_values(
         ["epoch", "rate"], kind="stable"

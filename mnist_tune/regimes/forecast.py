@@ -191,7 +191,7 @@ def rises(curve: Curve) -> bool:
     if error <= gain or curve.epochs < TREND:
         return error > gain
     _, exponent, _ = law(curve)
-    return (is_short or late_pace(curve)[0] >= HALF) and error * (1 - FAR**-exponent) > gain
+    return (is_short or late_pace(curve)[0] >= 1 / FAR) and error * (1 - FAR**-exponent) > 2 * gain
 
 
 def has_stopped(curve: Curve, gain: float) -> bool:

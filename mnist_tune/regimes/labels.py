@@ -18,7 +18,7 @@ from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.divergence import PATIENCE
 from mnist_tune.regimes.families import groups_of_siblings, setting, varied
-from mnist_tune.regimes.forecast import SOONEST, Forecast, epochs_to, forecast, reached, target_of
+from mnist_tune.regimes.forecast import SOONEST, Forecast, epochs_to, forecast, reached, rises, target_of
 from mnist_tune.regimes.learned_share import Loss, as_share, least_loss
 from mnist_tune.regimes.limits import CLEARLY, FAR, HALF, LEARNED, LEVEL, OFTEN, PLATEAU, TREND, VISIBLE
 from mnist_tune.regimes.noise import SIGMAS
@@ -182,13 +182,13 @@ def below(curve: Curve, goal: float) -> Label:
         return "undecided", late if final >= goal else f"{LEFT}: {best_and_last(curve)}"
     ahead, level = forecast(curve, goal), flat(curve)
     pace, noise = late_pace(curve)
+    if math.isinf(goal) and not level and rises(curve):
+        return "undecided", f"{ON_ITS_WAY}: accuracy {final:.4f}, not levelled off; no target before the best trial has"
     if curve.complete and (level or (ahead.fastest < LEVEL and pace < HALF)):
         if not drop(curve, 0):
             return "underfit", f"levelled off at accuracy {final:.4f}"
         early = accuracy.argmax() < HALF * curve.epochs
         return ("underfit" if early else "undecided"), f"declining: {best_and_last(curve)}"
-    if math.isinf(goal) and not level and pace >= HALF:
-        return "undecided", f"{ON_ITS_WAY}: accuracy {final:.4f}, not levelled off; no target before the best trial has"
     if level or (ahead.slowest < LEVEL and (pace - noise < HALF or not curve.complete)):
         return "undecided", f"accuracy {final:.4f}: levelled off or slow, {curve.epochs} epochs can't tell"
     if shaken(curve):

@@ -24,7 +24,7 @@ def memorising(curve: Curve, goal: float = math.inf) -> str:
     now = max(curve.held_out_settled, held_out[-1])
     fall = held_out[best] - now
     level = held_out[min(best, curve.epochs // 2) :]  # before, the rise bends it
-    jumps = math.sqrt(2) * jitter(level)
+    jumps = math.sqrt(2) * jitter(level) if len(level) >= 2 * PLATEAU else 0.0
     noise = max(curve.noise(held_out[best], now, images=curve.held_out_count), jumps)
     units = fall / (sigmas(curve.epochs) * noise)
     fell = fall > min(VISIBLE / FAR, SIGMAS * jumps)  # else cross-entropy rises on a network that is too confident
