@@ -22,8 +22,9 @@ BAD: dict[str, list[object]] = {
     "learning_rate": [-1, 0, -0.0, math.nan, math.inf, -math.inf, 10**400, *NOT_NUMBERS],
     "momentum": [-1e-9, 1, 1.5, math.nan, math.inf, *NOT_NUMBERS], "nesterov": [None, "no", 1, 0.0],
     "drop_last": [None, "no", 1, 0.0], "batch_size": [0, -128, *NOT_WHOLE], "epochs": [0, -1, *NOT_WHOLE],
-    "label_noise": [-1, *NOT_WHOLE], "holdout": [-1, *filter(None, NOT_WHOLE)], "seed": [-1, int(SEED.high) + 1, *NOT_WHOLE],
-    "data_seed": [-1, int(SEED.high) + 1, *NOT_WHOLE], "stop_when_diverged": [None, "no", 1, 0.0],
+    "label_noise": [-1, *NOT_WHOLE], "holdout": [-1, *filter(None, NOT_WHOLE)],
+    "seed": [-1, int(SEED.high) + 1, *NOT_WHOLE], "data_seed": [-1, int(SEED.high) + 1, *NOT_WHOLE],
+    "stop_when_diverged": [None, "no", 1, 0.0],
     "optimizer": [None, 1], "weight_decay": [-0.1, math.nan, math.inf, "1", None], "clip_norm": [-1, math.inf, None],
     "schedule": ["cos", None, 1], "warmup_steps": [-1, *NOT_WHOLE], "loss": ["l2", None, 1],
 }  # fmt: skip

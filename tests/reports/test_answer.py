@@ -219,7 +219,7 @@ def test_of_several_tasks_those_without_a_best_setting_are_counted_and_one_comma
     assert [one.text for one in found.questions] == ["No edge yet, try larger rates:"]
     lost = sweep.trials.assign(regime=sweep.trials["regime"].mask(sweep.trials["architecture"] != "two", "diverged"))
     found = answer(replace(sweep, trials=lost))
-    assert found.headline == "A best setting is known for 1 of 3 tasks"
+    assert found.headline == "A best setting is known for 1 of 3 tasks, chosen on the test set"
     asked = ["Try smaller rates (one, three):", "No edge yet, try larger rates (two):"]
     assert [one.text for one in found.questions] == asked
 

@@ -230,7 +230,7 @@ def test_trials_that_were_stopped_early_are_not_said_to_train_longer(ended, caps
 @pytest.mark.promise("A resume that is killed while it adds to a sweep has added all or nothing")
 def test_a_resume_that_is_killed_while_it_adds_has_added_all_or_nothing(ended, tmp_path):
     """At whichever of its writes."""
-    wanted = [TrialConfig(epochs=9, seed=number) for number in range(len(ENDS) + 2)]
+    wanted = [TrialConfig(epochs=9, seed=number, holdout=0) for number in range(len(ENDS) + 2)]
     before, found = [*read_journal(ended).known_trials(read_meta(ended)).values()], []
     for count in range(4):
         where, left = shutil.copytree(ended, tmp_path / str(count)), [1] * count
