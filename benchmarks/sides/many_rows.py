@@ -37,7 +37,9 @@ def options(folder: str) -> SweepOptions:
 
 def configs(trials: int, epochs: int) -> list[TrialConfig]:
     rates = np.geomspace(1e-3, 4, trials)
-    return [TrialConfig(architecture="mlp-4-tanh", learning_rate=float(rate), epochs=epochs) for rate in rates]
+    return [
+        TrialConfig(architecture="mlp-4-tanh", learning_rate=float(rate), epochs=epochs, holdout=0) for rate in rates
+    ]
 
 
 def make(trials: int, epochs: int) -> None:
