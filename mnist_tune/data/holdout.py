@@ -14,8 +14,11 @@ SHARE = 10
 """One of so many training examples is held out."""
 
 FEWEST = 20
-"""The fewest examples, or blocks that are scored as a whole, that are held out: what guesses between two classes has an
-accuracy of up to 0.84 on so many (`chance_ceiling`)."""
+"""The fewest examples that are held out: what guesses between two classes has an accuracy of up to 0.84 on so many
+(`chance_ceiling`)."""
+
+BLOCKS = 8
+"""The blocks of held-out examples from which the noise of a task's loss follows (`learned_share.FEWEST`)."""
 
 
 NONE = "note: no examples are held out, so the test set chooses the best"
@@ -47,10 +50,16 @@ def _tenth(data: Dataset | TaskData, trials: Sequence[TrialConfig]) -> tuple[int
     last = (images - count) % largest
     if last < SMALL * largest and last <= count // 2:
         count += last
-    block = max(data.whole, 1)
-    count -= count % block
-    if count < FEWEST * block:
+    count -= count % max(data.whole, 1)
+    if count < max(FEWEST, BLOCKS * data.whole):
         return 0, f"a tenth of {images} training examples is too few"
+    if isinstance(data, TaskData) and not data.spec.by_accuracy:
+        held_out, test = (-(-examples // data.block) for examples in (count, data.spec.test_images))
+        if held_out < BLOCKS <= test:
+            return (
+                0,
+                f"of {BLOCKS} blocks, {data.block} examples each, the noise is known; give the task a smaller block",
+            )
     if isinstance(data, Dataset) and data.train_labels.ndim == 1 and order_note(data.train_labels):
         return 0, "the training examples are in order of class; shuffle them"
     needed = max((_needed(trial) for trial in trials), default=0)

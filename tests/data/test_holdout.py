@@ -8,9 +8,10 @@ from own_networks import patterns
 
 from mnist_tune import TrialConfig
 from mnist_tune.data.dataset import Dataset, check_counts, load_dataset
-from mnist_tune.data.holdout import default_holdout
+from mnist_tune.data.holdout import BLOCKS, default_holdout
 from mnist_tune.data.task_data import TaskData
 from mnist_tune.data_spec import TaskSpec
+from mnist_tune.regimes.learned_share import FEWEST
 
 
 def of_count(count, name="data.npz"):
@@ -74,14 +75,25 @@ def test_no_command_is_refused_for_what_is_held_out_by_default(asked):
     check_counts([trial.holding_out(count) for trial in trials], data)
 
 
-def test_tasks_hold_out_whole_blocks_where_a_score_is_of_these():
-    def task(count, whole=0):
-        return TaskData(TaskSpec("a task", count, 100), whole=whole)
+def task(count, test=100, chance=None, **values):
+    return TaskData(TaskSpec("a task", count, test, chance=chance), **values)
 
+
+def test_tasks_hold_out_whole_blocks_where_a_score_is_of_these():
     assert held_out(task(1500)) == 150
-    assert held_out(task(5000, 20)) == 500
-    assert held_out(task(4950, 20), TrialConfig(batch_size=1)) == 480
-    assert held_out(task(1600, 100)) == 0, "one block says nothing of its noise"
+    assert held_out(task(5000, whole=20, block=20)) == 500
+    assert held_out(task(4950, whole=20, block=20), TrialConfig(batch_size=1)) == 480
+    assert held_out(task(1600, whole=100, block=100)) == 0, "one block says nothing of its noise"
+
+
+def test_a_task_whose_noise_is_known_of_its_test_set_alone_holds_out_none_and_says_so():
+    """Without it, labels do not know what is learned; its test set has 10 blocks, a tenth of its training set 2."""
+    assert BLOCKS == FEWEST
+    count, said = default_holdout(task(5000, 2560, block=256), [TrialConfig(batch_size=1)])
+    assert (count, "give the task a smaller block" in said) == (0, True)
+    assert held_out(task(5000, 2560, block=64)) == 500
+    assert held_out(task(5000, 1000, block=256)) == 500, "of its test set, it is not known either"
+    assert held_out(task(5000, 2560, block=256, chance=0.1)) == 500, "labels follow its accuracy"
 
 
 def test_what_a_trial_says_counts_and_one_that_says_nothing_holds_out_the_default():
