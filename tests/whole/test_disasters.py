@@ -21,7 +21,7 @@ from mnist_tune.tuning.opening import open_sweep
 
 SCRIPT = Path(__file__).parents[2] / "sweeps" / "lr_regimes.py"
 TRIALS = {
-    f"{i:05d}": TrialConfig(architecture="mlp-8-tanh", learning_rate=rate, epochs=3)
+    f"{i:05d}": TrialConfig(architecture="mlp-8-tanh", learning_rate=rate, epochs=3, holdout=0)
     for i, rate in enumerate((0.1, 0.3))
 }
 SECRETS = {"AWS_SECRET_ACCESS_KEY": "s3cr3t-aws", "AWS_SESSION_TOKEN": "s3cr3t-session", "HF_TOKEN": "s3cr3t-hf"}

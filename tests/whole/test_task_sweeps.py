@@ -52,7 +52,7 @@ def test_a_task_is_swept_labelled_resumed_and_extended(tmp_path, capsys):
     assert set(sweep.trials["holdout"]) == {30}
     assert sweep.trials["test_accuracy"].isna().all()
     sweep.table()
-    assert f" {least['test_loss']:.4g} " in capsys.readouterr().out
+    assert f" {held_out} " in capsys.readouterr().out
     as_lanes = replace(options, output=tmp_path / "b", execution="lanes", sharpness=True)
     lanes = run_sweep("task", trials(), as_lanes, task=name)
     kept, measured = (one.meta["dataset"] for one in (sweep, lanes))
