@@ -168,6 +168,7 @@ def more_images(images, monkeypatch):
     monkeypatch.setattr(SweepOptions, "load", lambda *given: many())
 
 
+@pytest.mark.promise("A resume holds out as many images as the sweep did; sweeps of older versions held out none")
 def test_a_new_sweep_records_what_it_holds_out_by_default_and_a_resume_holds_out_as_much(more_images, tmp_path, capsys):
     assert held_out_in(opened(tmp_path / "sweep", [{}, {"learning_rate": 0.2}])) == (30, {30})
     assert "30 of 300 training examples are held out, and choose the best; --holdout 0" in capsys.readouterr().err
@@ -189,6 +190,7 @@ def test_what_is_asked_for_is_held_out_and_0_is_none(more_images, tmp_path, caps
     assert capsys.readouterr().err.count("are held out") == 1
 
 
+@pytest.mark.promise("A resume holds out as many images as the sweep did; sweeps of older versions held out none")
 @pytest.mark.parametrize("recorded", [{"holdout": 0}, {}])
 def test_an_older_sweep_that_held_out_nothing_goes_on_without(more_images, tmp_path, recorded, capsys):
     """Its folder has no hold-out among the options if it was started from Python."""
