@@ -50,7 +50,7 @@ class Answer:
     """What a sweep says."""
 
     headline: str
-    """The answer in one line, such as `Train with 0.7: test accuracy 0.9814 (best of 16)`."""
+    """The answer in one line, such as `Train with 0.7: held-out accuracy 0.9814 (best of 16); test accuracy 0.9803`."""
     lines: tuple[str, ...] = ()
     """How sure it is, and where each regime is found."""
     more: tuple[str, ...] = ()
