@@ -95,6 +95,7 @@ def flag(kind: type, one: Field[Any]) -> str:
 DIFFERS = {
     "--scheduler": "a label needs no whole curve; edges, decisions and the notebook compare whole ones",
     "--architecture": "an edge of a small network takes minutes; a search makes its own from widths and depths",
+    "--holdout": "decisions and searches compare what lies closer; an edge is about learning the training images",
     "--epochs": "an edge shows within three; the notebook has its own",
     "--batch-size": "a search chooses among several",
     "--momentum": "a search chooses from a range",

@@ -80,7 +80,7 @@ class Diagram:
 
     def trial(self, width: int, seed: int, learning_rate: float) -> TrialConfig:
         name = "-".join(["mlp", *[str(width)] * (self.depth - 1), "relu", self.initialisation])
-        how: dict[str, Any] = {"loss": "mse", "batch_size": self.batch_size, "epochs": 1}
+        how: dict[str, Any] = {"loss": "mse", "batch_size": self.batch_size, "epochs": 1, "holdout": 0}
         return TrialConfig(architecture=name, learning_rate=learning_rate, seed=seed, data_seed=seed, **how)
 
     def sweep(self, name: str, trials: Sequence[TrialConfig], sharpness_every: int | None = None) -> Sweep:

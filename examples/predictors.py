@@ -143,7 +143,7 @@ class Predictors:
         trials = [
             TrialConfig(
                 **vars(setting), learning_rate=rate, seed=seed, data_seed=seed, batch_size=images, epochs=1,
-                label=str(number),
+                holdout=0, label=str(number),
             )
             for number, setting in enumerate(self.settings()) for seed in self.seeds for rate in STEP_RATES
         ]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
@@ -81,8 +81,9 @@ class Training(Named):
     """Leave out the last batch of an epoch if it is smaller than the others."""
     label_noise: Annotated[int, WHOLE] = 0
     """Permute this many training images, the first ones, against their labels."""
-    holdout: Annotated[int, WHOLE] = 0
-    """Hold out this many training images for validation."""
+    holdout: Annotated[int | None, WHOLE] = None
+    """Hold out this many training images, the last ones, and choose the best setting by these; 0 holds out none. By
+    default it is a tenth; of mnist, which is trained on as in the notebook, it is none."""
     stop_when_diverged: bool = True
     """By default a trial ends once it has diverged: its loss is not finite or far too large, or has been above the
     untrained network's for 1,000 steps while its accuracy is that of guessing."""
@@ -122,7 +123,7 @@ class TrialConfig(Training):
             value = values[name]
             if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():  # a number of NumPy is one
                 object.__setattr__(self, name, value := value.item())
-            if not kind.holds(value):
+            if not kind.holds(value) and value is not getattr(type(self), name):
                 raise UserError(f"{name} must be {kind.wanted}, got {value!r}")
         for name in ("learning_rate", "momentum", "weight_decay", "clip_norm"):  # as they are trained and journaled
             object.__setattr__(self, name, float(getattr(self, name)))
@@ -135,6 +136,16 @@ class TrialConfig(Training):
             raise UserError("nesterov needs momentum above 0, got momentum=0; give a momentum, 0.9 is usual")
         if optimizer == "adamw" and not self.weight_decay:
             raise UserError("adamw needs weight_decay above 0, without which it is adam; 0.01 is usual")
+
+    @property
+    def held_out(self) -> int:
+        """The number of training images that are held out. None are if the trial says nothing of it: a sweep fills in
+        what follows from its data (`holding_out`), and records that."""
+        return self.holdout or 0
+
+    def holding_out(self, count: int) -> Self:
+        """Return the trial, which holds out so many training images if it does not say how many."""
+        return self if self.holdout is not None else replace(self, holdout=count)
 
     def steps(self, images: int) -> int:
         """Return the number of steps of an epoch, given how many images there are to train on."""

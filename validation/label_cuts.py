@@ -113,7 +113,7 @@ def read_set(name: str | int, folder: Path = SETS) -> Iterator[Sweep]:
 
 def complete(trials: pd.DataFrame) -> pd.DataFrame:
     """Return a table of trials with the columns that it lacks, as they usually are."""
-    usual = vars(TrialConfig()) | {"trial_id": "0", "changed": False, "epochs_run": 10, "epochs_asked": 10}
+    usual = vars(TrialConfig(holdout=0)) | {"trial_id": "0", "changed": False, "epochs_run": 10, "epochs_asked": 10}
     usual |= {"answers": 1.0, "late_fall": 0.0}
     return trials.assign(**{name: value for name, value in usual.items() if name not in trials})
 

@@ -37,12 +37,14 @@ def options(folder: str) -> SweepOptions:
 
 def configs(trials: int, epochs: int) -> list[TrialConfig]:
     rates = np.geomspace(1e-3, 4, trials)
-    return [TrialConfig(architecture="mlp-4-tanh", learning_rate=float(rate), epochs=epochs) for rate in rates]
+    return [
+        TrialConfig(architecture="mlp-4-tanh", learning_rate=float(rate), epochs=epochs, holdout=0) for rate in rates
+    ]
 
 
 def make(trials: int, epochs: int) -> None:
     named = {f"{i:05d}": config for i, config in enumerate(configs(trials, epochs + 1))}
-    writer = open_sweep("scale", options("sweep"), lambda known: named).writer
+    writer = open_sweep("scale", options("sweep"), lambda *given: named).writer
     for number, (trial_id, config) in enumerate(named.items()):
         for epoch in range(1, epochs + 1):
             row = made_up_row(config.learning_rate, epoch).items()

@@ -31,7 +31,11 @@ class SweepWork:
     def configs(self) -> list[TrialConfig]:
         return [
             TrialConfig(
-                architecture=self.architecture, learning_rate=float(rate), epochs=self.epochs, stop_when_diverged=False
+                architecture=self.architecture,
+                learning_rate=float(rate),
+                epochs=self.epochs,
+                holdout=0,
+                stop_when_diverged=False,
             )
             for rate in np.geomspace(0.001, 0.5, self.trials)
         ]

@@ -91,7 +91,8 @@ class Experiment:
 
 def experiments() -> dict[str, Experiment]:
     """Return the eight experiments by name, in the notebook's order."""
-    mlp = TrialConfig(architecture="mlp-1024-128-tanh", learning_rate=0.1, epochs=10, stop_when_diverged=False)
+    usual = TrialConfig(architecture="mlp-1024-128-tanh", learning_rate=0.1)
+    mlp = replace(usual, epochs=10, holdout=0, stop_when_diverged=False)
     deep = replace(mlp, architecture="mlp-2048-1024-512-1024-512-128-tanh", epochs=30)
     stax = replace(mlp, seed=123, epochs=20)
     found = [

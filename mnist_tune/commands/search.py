@@ -12,7 +12,7 @@ import numpy as np
 import tyro
 
 from mnist_tune import Sweep, UserError, load_sweep, storage
-from mnist_tune.columns import COUNT, SEED, WHOLE, whole
+from mnist_tune.columns import COUNT, SEED, whole
 from mnist_tune.decisions.decide import DecideOptions, decide_between
 from mnist_tune.invocation import command, words
 from mnist_tune.own_code.loading import refuse_unknown
@@ -73,8 +73,8 @@ class Search(CrossedOptions):
     """Weight decay, or a range FIRST:LAST, drawn evenly on a log scale."""
     epochs: Annotated[int, COUNT] = 10
     """Epochs per trial."""
-    holdout: Annotated[int, WHOLE] = 0
-    """Training images that are held out, on which trials are compared; by default (0) a sixth of them."""
+    holdout: Annotated[int | None, COUNT] = None
+    """Training images that are held out, on which trials are compared; by default a sixth of them."""
     seed: Annotated[int, SEED] = 0
     """Another number proposes other trials. All trials themselves have the seed 0."""
 
@@ -191,7 +191,7 @@ def search_and_decide(config: Search) -> tuple[Sweep, Sweep | None]:
     data = load_data(config, [TrialConfig(optimizer=one) for one in config.optimizer])
     ranking = Ranking.of(data.spec.by_accuracy, config.rank_by)
     if where is None:
-        held_out, rates = data.spec.train_images // HELD_OUT, config.learning_rates
+        held_out, rates = max(data.spec.train_images // HELD_OUT, 1), config.learning_rates
         rates = rates or tuple(f"{first:g}:{last:g}" for first, last in config.rates().values())
         drop_last = config.drop_last or max(config.batch_size) <= held_out // 2  # as decisions do
         config = replace(config, holdout=config.holdout or held_out, learning_rates=rates, drop_last=drop_last)

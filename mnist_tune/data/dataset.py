@@ -230,15 +230,15 @@ def check_counts(trials: Iterable[TrialConfig], dataset: Dataset | TaskData, eva
     for trial in trials:
         if trial.label_noise and (isinstance(dataset, TaskData) or dataset.train_labels.ndim > 1):
             raise UserError(f"label noise is for data with one label an example, unlike {dataset.spec.name}")
-        left = count - trial.holdout
+        left = count - trial.held_out
         most = {"holdout": count - 1, "label_noise": left, "batch_size": left if trial.drop_last else count}
         for name, fits in most.items():
-            if (given := getattr(trial, name)) > fits:
-                beside = f", {left} beside --holdout {trial.holdout}" * (fits == left < count)
+            if (given := getattr(trial, name) or 0) > fits:
+                beside = f", {left} beside --holdout {trial.held_out}" * (fits == left < count)
                 said = words(name, given) + " with --drop-last" * (name == "batch_size" and fits < count)
                 said += f" is too large, give at most {fits}"
                 raise UserError(f"{dataset.spec.name} has {count} training examples{beside}; {said}")
-        fewest = min(left, evaluated or left, trial.holdout or left, dataset.spec.test_images)
+        fewest = min(left, evaluated or left, trial.held_out or left, dataset.spec.test_images)
         if fewest < dataset.whole:
             said = f"score (or loss) returns one number for a block of {dataset.whole}"
             how = f"and a split has {fewest} examples; set Task(block={fewest}) or less"

@@ -37,6 +37,8 @@ class TaskData:
     """SHA-256 of each part."""
     whole: int = 0
     """The examples of a block, if `score` scores blocks as a whole, so that each split needs so many."""
+    block: int = 1
+    """The examples that are evaluated at a time."""
     shared: tuple[str, ...] = ()
     """What each task's `score` returns beside loss and accuracy."""
     held: Any = None

@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from mnist_tune.columns import COUNT, RATE, SEED, WHOLE, whole
+from mnist_tune.columns import COUNT, RATE, SEED, whole
 from mnist_tune.data.dataset import Dataset, check_counts
 from mnist_tune.data.task_data import TaskData
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.contest import CONTENDERS, MOST_SETTINGS, TRIALS, Contest
+from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import CONFIRMED
 from mnist_tune.regimes.families import held_out
+from mnist_tune.reports.decided import SWEPT_IMAGES, on_other_images
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.sweep import Sweep
 from mnist_tune.trial import MOST_TRIALS, TrialConfig
@@ -53,9 +55,10 @@ class DecideOptions(CrossedOptions):
     combination is a setting."""
     epochs: Annotated[int, COUNT] = 10
     """Epochs per trial; with --sweep, as there."""
-    holdout: Annotated[int, WHOLE] = 0
-    """Training images that are held out, on which settings are compared; by default (0) as in --sweep, or a sixth, and
-    up to half as many more if then no batch is smaller than the others."""
+    holdout: Annotated[int | None, COUNT] = None
+    """Training images that are held out, on which settings are compared; by default as in --sweep. If that held out
+    none, or settings are listed, it is a sixth, and up to half as many more if then no batch is smaller than the
+    others."""
     tolerance: Annotated[float | None, RATE] = None
     """How much worse than the best the named setting may be, in accuracy or loss. By default it is half the standard
     error of one trial's accuracy, or loss, on the images held out."""
@@ -125,7 +128,7 @@ def _contenders(
         options, settings, sweep = _of_sweep(options, options.sweep)
     elif not settings:
         rates = all_rates(options.learning_rates)
-        settings = [*replace(options, holdout=0).combined(learning_rates=rates)]
+        settings = [*replace(options, holdout=None).combined(learning_rates=rates)]
     refuse_several_tasks(options)
     if len(settings) < 2:
         raise UserError("a decision needs two settings; list more of them, such as --learning-rates 0.2 0.4")
@@ -134,12 +137,17 @@ def _contenders(
     if options.trials < 2 * len(settings):
         raise UserError(f"{len(settings)} settings need --trials of at least {2 * len(settings)}")
     data = data or load_data(options, settings, sweep)
+    swept = None
+    if sweep is not None:
+        swept = data_facts(sweep.meta).train_images - settings[0].held_out
     options, settings = _with_images_held_out(options, settings, data.spec.train_images)
     check_counts(settings, data)
     examples = f"{options.holdout} of {data.spec.train_images} training examples"
     said = f"comparing {len(settings)} settings on {examples}, which are held out"
     options.say(said + "; each epoch leaves out its last, smaller batch" * options.drop_last)
-    recorded = {"chosen_by": held_out(sweep.trials) if sweep else None}
+    if said := on_other_images(swept, data.spec.train_images - settings[0].held_out):
+        options.say(f"note: {said}")
+    recorded = {"chosen_by": held_out(sweep.trials) if sweep else None, SWEPT_IMAGES: swept}
     return options, settings, recorded | {CONTENDERS: [one.to_dict() for one in settings]}, data
 
 
@@ -166,13 +174,13 @@ def _with_images_held_out(
     than half a sixth, as with full batches, it is trained on.
     """
     few = images // HELD_OUT // 2
-    holdout = options.holdout or settings[0].holdout
+    holdout = options.holdout or settings[0].held_out
     if not holdout:
-        holdout = images // HELD_OUT
+        holdout = max(images // HELD_OUT, 1)
         over = (images - holdout) % max(one.batch_size for one in settings)
         holdout += over * (over <= few)
     left = images - holdout
-    some = not settings[0].holdout and any(0 < left % one.batch_size <= few for one in settings)
+    some = not settings[0].held_out and any(0 < left % one.batch_size <= few for one in settings)
 
     def drops_last(one: TrialConfig) -> bool:
         asked = options.drop_last or one.drop_last

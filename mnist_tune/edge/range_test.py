@@ -52,7 +52,7 @@ class RangeTestOptions(Data):
         """Return the trial that is tested, without its seed."""
         names = "optimizer", "batch_size", "momentum", "loss"
         values = {name: getattr(self, name) for name in names}
-        return TrialConfig(**values, architecture=self.task[0] if self.task else self.architecture)
+        return TrialConfig(**values, architecture=self.task[0] if self.task else self.architecture, holdout=0)
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _curve(config: TrialConfig, dataset: Dataset | TaskData, ramp: Ramp | None =
     from mnist_tune.training.program import Program
     from mnist_tune.training.range_test import Ramp, RangeCurve, range_curve
 
-    data = DeviceData.put(dataset, config.label_noise, config.holdout, memory=math.inf)
+    data = DeviceData.put(dataset, config.label_noise, config.held_out, memory=math.inf)
     program = Program.of(replace(config, schedule="constant", warmup_steps=0), dataset.spec)
     hyper = program.step.hyperparameters(config, config.steps(data.train_count))
     facts, state = data_facts({"dataset": asdict(dataset.spec)}), program.init(config.seed, hyper)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 
-from mnist_tune.columns import COUNT, PART, RATE, SEED, SHARE
+from mnist_tune.columns import COUNT, PART, RATE, SEED, SHARE, WHOLE
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.data.task_data import TaskData
 from mnist_tune.edge.range_test import blow_ups
@@ -43,6 +43,9 @@ class EdgeOptions(CrossedOptions):
     architecture: Annotated[tuple[str, ...], tyro.conf.arg(help=ARCHITECTURE_HELP)] = ("mlp-64-relu-glorot",)
     epochs: Annotated[int, COUNT] = 3
     """Epochs per trial; with --sweep, as there. An edge belongs to a length of training."""
+    holdout: Annotated[int, WHOLE] = 0
+    """Hold out this many training images. An edge is about what is learned on the training images, so by default none
+    are held out; with --sweep, as many as there."""
     precision: Annotated[float, InResume.CHANGES, PART] = 0.05
     """A search ends once the 95% interval of the 50% rate has this half-width, as a share of the rate, and had it
     through the last 15% of the outcomes."""

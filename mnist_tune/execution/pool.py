@@ -104,7 +104,7 @@ class LanePool:
             return watched(lambda: group.run(lanes), limit, lambda: group.executor.compiles)
 
     def _group(self, config: TrialConfig) -> LaneGroup:
-        key = Program.of(config, self._dataset.spec), config.label_noise, config.holdout
+        key = Program.of(config, self._dataset.spec), config.label_noise, config.held_out
         if key in self._groups:
             self._groups[key] = self._groups.pop(key)
             return self._groups[key]

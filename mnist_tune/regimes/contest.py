@@ -74,7 +74,7 @@ class Contest:
         self.settings, self._chance, self._trials = list(settings), data.chance, trials
         self.ranking, self._by_accuracy = data.ranking, data.by_accuracy
         self._ceilings = -np.array([data.guess(one) if self.ranking.is_loss else math.inf for one in settings])
-        self._images, self.confirm = settings[0].holdout, confirm
+        self._images, self.confirm = settings[0].held_out, confirm
         self.decision = Decision(len(settings), tolerance or 0.0)
         self.decision.most = 1.0 if self.ranking.is_accuracy else math.inf
         self.asked: list[tuple[int, int]] = []
@@ -111,7 +111,7 @@ class Contest:
             most = 1 if data.ranking.is_accuracy else LARGEST
             at_a_time, trials, tolerance = (asked[name] for name in ("at_a_time", "trials", "tolerance"))
             counts = type(at_a_time) is type(trials) is int and 0 < at_a_time <= trials <= MOST_TRIALS
-            held_out = all(0 < one.holdout == settings[0].holdout for one in settings)
+            held_out = all(0 < one.held_out == settings[0].held_out for one in settings)
             if not (1 < len(settings) <= MOST_SETTINGS and counts and held_out and 0 <= (tolerance or 0) <= most):
                 raise TypeError("counts")
         except (KeyError, TypeError, AttributeError, UserError):

@@ -100,7 +100,8 @@ class Curve:
             guessing_since=None if guessing is None else int(guessing),
             answers=1.0 if known["answers"] is None else median(known["answers"][~np.isnan(known["answers"])]),
             data=data,
-            **{name: getattr(config, name) for name in SETTINGS},
+            **{name: getattr(config, name) for name in SETTINGS if name != "holdout"},
+            holdout=config.holdout or 0,
         )
 
     @cached_property

@@ -274,7 +274,7 @@ def measured_edges(
 def template_of(search: Mapping[str, Any]) -> TrialConfig:
     """Return a trial of a recorded search; its learning rate and seeds mean nothing."""
     others = EXPECTED, "predicted"  # which older searches have
-    return TrialConfig(**{name: value for name, value in search.items() if name not in others})
+    return TrialConfig(**{name: value for name, value in search.items() if name not in others}).holding_out(0)
 
 
 def _family(values: Any) -> tuple[Any, ...]:

@@ -23,7 +23,13 @@ from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import rounded, to_decide
 from mnist_tune.regimes.families import families, held_out, named, varied
 from mnist_tune.regimes.labels import ON_ITS_WAY
-from mnist_tune.regimes.outcomes import MISSING, ceiling_of, independent_answers_of, outcomes
+from mnist_tune.regimes.outcomes import (
+    COMPETES,
+    MISSING,
+    ceiling_of,
+    independent_answers_of,
+    outcomes,
+)
 from mnist_tune.regimes.replicates import CONFIGURATION
 from mnist_tune.reports.decided import decided, failed, memorised, scores, trials_of_leader
 from mnist_tune.reports.findings import SPLITS, Question, left_over, measured_edges, so_far
@@ -50,7 +56,7 @@ class Answer:
     """What a sweep says."""
 
     headline: str
-    """The answer in one line, such as `Train with 0.7: test accuracy 0.9814 (best of 16)`."""
+    """The answer in one line, such as `Train with 0.7: held-out accuracy 0.9814 (best of 16); test accuracy 0.9803`."""
     lines: tuple[str, ...] = ()
     """How sure it is, and where each regime is found."""
     more: tuple[str, ...] = ()
@@ -108,17 +114,21 @@ def _answer(sweep: Tables, where: str) -> Answer:
         return Answer(_why_none_is_best(sweep), regimes, ranges, tuple(_questions(sweep, where, best)))
     names, key, facts = named(best, trials), keys(best), data_facts(sweep.meta)
     ranking, tasks = facts.ranking, trials["architecture"].nunique()
+    split = held_out(trials)
+    by_test = ", chosen on the test set" * (split == "test")
     if tasks > 1 and not facts.compares_tasks:
         each = best.drop_duplicates("architecture")
-        split, scores_of = SPLITS[held_out(trials)], each["accuracy"].map(ranking.number)
-        said = tuple(f"{names[k]}: {split} loss {score}" for k, score in scores_of.items())
-        head = f"A best setting is known for {len(each)} of {tasks} tasks"
+        scores_of = each["accuracy"].map(ranking.number)
+        said = tuple(f"{names[k]}: {SPLITS[split]} loss {score}" for k, score in scores_of.items())
+        head = f"A best setting is known for {len(each)} of {tasks} tasks{by_test}"
         return Answer(head, said, (), tuple(_questions(sweep, where, best[:0])), rivals=tuple(keys(each)))
     seeds, accuracy, first = int(best["seeds"].iloc[0]), best["accuracy"].iloc[0], 0
     tried = len({*keys(sweep.steady[outcomes(sweep.steady, facts) != MISSING])})
     how = f"best of {tried}" + f", mean of {seeds} seeds" * (seeds > 1) if tried > 1 else counted(seeds, "seed")
     ranked = rounded(best["accuracy"])
     equal = int(((ranked == ranked[0]) & (best["failures"] == best["failures"].iloc[0])).sum())
+    if tried > 1:
+        how += by_test
     if equal > 1:
         how += f"; {equal} tie" if ranking.is_loss else f"; least loss of {equal} that tie"
     close = [k for k, near in enumerate(best["close"]) if near and k != first]
@@ -137,9 +147,11 @@ def _answer(sweep: Tables, where: str) -> Answer:
         wrong = warning(trials[[one == key[0] for one in keys(trials)]])
         for k in best.index[~best["regime"].str.contains("|".join((*WARNED, "slow")))][: bool(wrong)]:
             wrong += f"; the best that does not: {names[k]} with {number(best['accuracy'][k])}"
-    scored = f"{SPLITS[held_out(trials)]} {ranking.word} {number(accuracy)}"
+    scored = f"{SPLITS[split]} {ranking.word} {number(accuracy)}"
     scored += memorised(best["train_accuracy"].iloc[first], accuracy) * ranking.is_accuracy
     head = f"{names[first]}: {scored} ({how}{wrong})"
+    if not is_open and sweep.meta["name"] != "search":  # whose decision looks at the test set
+        head += _tested(sweep, key[first], digits)
     return Answer(
         f"{'So far' if is_open else 'Train with'} {head}",
         (*lines, *_facts(sweep, best)),
@@ -194,6 +206,17 @@ def _unranked(sweep: Tables) -> str:
         examples = counted(count, f"{SPLITS[split]} example")
         return f"No setting can be ranked: by luck, guesses may all be right on {examples}; {remedy}"
     return ""
+
+
+def _tested(sweep: Tables, best: Key, digits: int) -> str:
+    """Return the test score of the best setting, if it was chosen on images that are held out; else an empty text."""
+    ranking = data_facts(sweep.meta).ranking
+    if held_out(sweep.trials) == "test" or ranking.is_own:  # own scores are known of the images held out alone
+        return ""
+    rows = sweep.steady[[key == best for key in keys(sweep.steady)]]
+    rows = rows[outcomes(rows, data_facts(sweep.meta)) == COMPETES]
+    score = float(np.mean(ranking.scores(rows, "test")))
+    return "" if math.isnan(score) else f"; test {ranking.word} {ranking.number(score, digits)}"
 
 
 def _measured(sweep: Tables, where: str) -> Answer:

@@ -22,6 +22,9 @@ from mnist_tune.trial import LIVE_REASONS
 OF_ALL = "95% of all decisions are right, unsettled ones included"
 """What the 95% of a decision that has settled are of: where few settle, fewer of these are right."""
 
+SWEPT_IMAGES = "swept_images"
+"""The option in `sweep.json` that says on how many images the sweep trained whose settings a decision compares."""
+
 GAP = 0.1
 """A training accuracy that is so much above the one on other images is said."""
 
@@ -70,6 +73,14 @@ def decided(sweep: Tables, contest: Contest) -> Iterator[str]:
     trained = memorised(scores(sweep, contest, "train").mean(), tested.mean()) * contest.ranking.is_accuracy
     said = f"test {word} of {names[best]}, {counted(len(tested), 'seed')}: {_mean(tested, contest.ranking)}{trained}"
     yield said + biased * chosen + in_all
+
+
+def on_other_images(swept: int | None, images: int) -> str:
+    """Return that a decision trains on so many images, if the sweep whose settings it compares trained on another
+    number of them (`swept`; None if there is no sweep)."""
+    if swept is None or swept == images:
+        return ""
+    return f"this trains on {images:,} examples and the sweep trained on {swept:,}, so their scores do not compare"
 
 
 def memorised(trained: float, held_out: float) -> str:

@@ -19,6 +19,7 @@ from mnist_tune.regimes.edge_posterior import LEAST_OUTCOMES
 from mnist_tune.regimes.families import FAMILY, SIBLINGS, has, held_out, setting, varied
 from mnist_tune.regimes.measured_edge import CALM, DIVERGED, LEARNED, LEARNED_SHARE, PILOT, Interval, MeasuredEdge
 from mnist_tune.regimes.widths import exponents
+from mnist_tune.reports.decided import SWEPT_IMAGES, on_other_images
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import LIVE_REASONS, OPEN_REASONS, TrialConfig, retriable, small_last_batch
@@ -149,6 +150,9 @@ def notes(sweep: Tables) -> Iterator[str]:
     if changed := len(trials) - len(sweep.steady):
         said = f"{counted(changed)} changed settings while training"
         yield f"{said}, so that no setting has their regime or accuracy; tables and pictures show the last one"
+    swept = sweep.meta.get("options", {}).get(SWEPT_IMAGES)
+    if type(swept) is int and len(trials):
+        yield from filter(None, [on_other_images(swept, data.train_images - int(trials["holdout"].iloc[0]))])
     if sweep.meta["dataset"]["note"]:
         yield sweep.meta["dataset"]["note"]
 
@@ -228,7 +232,7 @@ def facts(sweep: Tables) -> dict[str, str]:
 def _settings(trials: pd.DataFrame, is_task: bool) -> str:
     """Return the settings that all trials share, those that are as usual left out. A task has a loss of its own."""
     same = {name: trials[name].iloc[0] for name in FAMILY if name in trials and trials[name].nunique() == 1}
-    usual = vars(TrialConfig())
+    usual = vars(TrialConfig(holdout=0))
     sgd = all(has({"optimizer": one}, "momentum") for one in trials["optimizer"].unique())
     always = ("optimizer", "batch_size", *["momentum"] * sgd, *["loss"] * (not is_task))
     shown = {name: value for name, value in same.items() if name in always or value != usual[name]}

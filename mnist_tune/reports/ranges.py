@@ -21,7 +21,7 @@ from mnist_tune.trial import LIVE_REASONS, OPEN_REASONS, TrialConfig
 
 OF_AN_EDGE: dict[str, Any] = {name: getattr(TrialConfig, name) for name in FAMILY if name != "architecture"}
 OF_AN_EDGE |= {"epochs": 3, "dataset": "mnist", "data_dir": None, "train_images": None, "train_evaluation": None}
-OF_AN_EDGE |= {"standardize": False}
+OF_AN_EDGE |= {"standardize": False, "holdout": 0}
 """The flags of a search for an edge that a proposed command repeats unless they have these defaults."""
 
 SEVERAL = ("task", "architecture", "optimizer", "batch_size", "momentum")

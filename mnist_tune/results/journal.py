@@ -86,7 +86,8 @@ class Journal:
     def known_trials(self, meta: Mapping[str, Any]) -> dict[str, TrialConfig]:
         """Return every trial of a sweep by its id: those planned and those proposed later, with their latest values. A
         resume that asks for more epochs plans them."""
-        known = {i: TrialConfig(**config) for i, config in meta["trials"].items()}
+        planned = {i: TrialConfig(**config) for i, config in meta["trials"].items()}
+        known = {i: one.holding_out(0) for i, one in planned.items()}  # as a file that says nothing did
         return known | {i: one for i, one in self.trials.items() if i not in known or one.epochs >= known[i].epochs}
 
 
@@ -109,7 +110,7 @@ def read_journal(path: Path) -> Journal:
             epochs.add(rows)
             for event in filter(None, others.values()):
                 if event["kind"] == "trial":
-                    trials[event["trial_id"]] = TrialConfig(**event["config"])
+                    trials[event["trial_id"]] = TrialConfig(**event["config"]).holding_out(0)
                     changed |= {event["trial_id"]} if event.get("changed") else set()
                 elif event["kind"] == "end":
                     ends[event["trial_id"]] = event

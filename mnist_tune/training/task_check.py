@@ -71,7 +71,7 @@ def check_task(name: str, trials: Sequence[TrialConfig], train_images: int | Non
         for trial in trials:
             check_program(replace(trial, architecture=name), spec, train, said)
     sums = {"train": _checksum(train), "test": _checksum(test)}
-    return TaskData(spec, train, test, sums, task.block * whole, scores)
+    return TaskData(spec, train, test, sums, task.block * whole, task.block, scores)
 
 
 def check_tasks(names: Sequence[str], trials: Sequence[TrialConfig], train_images: int | None = None) -> TaskData:
@@ -87,7 +87,8 @@ def check_tasks(names: Sequence[str], trials: Sequence[TrialConfig], train_image
     guesses, own = {of: one for spec in specs for of, one in spec.guesses.items()}, any(one.own_step for one in specs)
     spec = replace(first.spec, name=name, guesses=guesses, scores=scores, own_step=own)
     shared = tuple(score for score in scores if all(score in one.scores for one in specs))
-    return replace(first, spec=spec, whole=max(one.whole for one in found), shared=shared)
+    whole, block = (max(getattr(one, name) for one in found) for name in ("whole", "block"))
+    return replace(first, spec=spec, whole=whole, block=block, shared=shared)
 
 
 def _checked_fields(task: Task, said: str) -> dict[str, Any]:

@@ -7,12 +7,14 @@ from typing import Any
 
 from mnist_tune.cache import cache_folder
 from mnist_tune.data.dataset import check_counts
+from mnist_tune.data.holdout import default_holdout
 from mnist_tune.errors import UserError
 from mnist_tune.execution.process_setup import WorkerSettings, configure_jax, make_pool
 from mnist_tune.machine import usable_cpus
 from mnist_tune.numbers import counted, spoken
 from mnist_tune.own_code.loading import own_code
 from mnist_tune.trial import small_last_batch
+from mnist_tune.tuning.past import holding_out
 from mnist_tune.tuning.tasks import load_here
 
 START_S = 8
@@ -30,9 +32,13 @@ def dry_run(options: Any) -> Iterator[str]:
     settings = WorkerSettings(threads=threads, cache_dir=str(cache_folder()), own_code=own_code(), **measured)
     configure_jax(settings)
     data = load_here(options, trials)
+    holdout, held_out = default_holdout(data, trials)
+    trials = holding_out(holdout, trials)
     check_counts(trials, data)
     yield f"{counted(len(trials))}, each of at most {counted(options.epochs, 'epoch')}, on {data.spec.name}"
-    pool, total, images = make_pool(data, settings), 0.0, data.spec.train_images - options.holdout
+    if held_out:
+        yield held_out
+    pool, total, images = make_pool(data, settings), 0.0, data.spec.train_images - trials[0].held_out
     equally_fast = {(one.architecture, one.optimizer, one.batch_size): one for one in trials}  # and equally many
     for name, one in equally_fast.items():
         pool.attach("one", one)

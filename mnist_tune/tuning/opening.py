@@ -14,8 +14,9 @@ from typing import Any
 
 from mnist_tune import storage
 from mnist_tune.cli import OPENED
-from mnist_tune.columns import OWN_SCORE
+from mnist_tune.columns import OWN_SCORE, WHOLE
 from mnist_tune.data.dataset import Dataset, check_counts
+from mnist_tune.data.holdout import default_holdout
 from mnist_tune.data.task_data import TaskData
 from mnist_tune.data_spec import ARRAYS, TaskSpec
 from mnist_tune.errors import UserError, redacted
@@ -35,15 +36,17 @@ from mnist_tune.training.architectures import architecture, kind_of
 from mnist_tune.training.optimizers import check_optimizer
 from mnist_tune.trial import RETRIED, TrialConfig, closest, retriable, retried, small_last_batch
 from mnist_tune.tuning.options import AUTO, SweepOptions
-from mnist_tune.tuning.past import Past
+from mnist_tune.tuning.past import Past, holding_out
 from mnist_tune.tuning.tasks import check_networks, load_data
 
 HELD_OUT = 6
-"""One of so many training images is held out, where a command compares trials on these and is given no number."""
+"""One of so many training images is held out by searches and decisions, where they are given no number. They compare
+settings that lie closer to each other than those of a sweep."""
 
 
-Wanted = Callable[[Mapping[str, TrialConfig]], Mapping[str, TrialConfig]]
-"""Returns the trials that a sweep lacks, by id, given those that are known."""
+Wanted = Callable[[Mapping[str, TrialConfig], int | None], Mapping[str, TrialConfig]]
+"""Returns the trials that a sweep lacks, by id, given those that are known, and how many examples are held out by those
+that do not say how many; None before the data are loaded."""
 
 
 @dataclass
@@ -61,32 +64,52 @@ class Opened:
     def __post_init__(self) -> None:
         OPENED.append(resume_command(self.writer.meta, self.writer.where))
 
+    @property
+    def holdout(self) -> int:
+        """How many training examples are held out by trials that do not say how many."""
+        return recorded_holdout(self.writer.meta)
+
+
+def recorded_holdout(meta: Mapping[str, Any]) -> int:
+    """Return how many training examples a sweep holds out by default, as its `sweep.json` records it. Sweeps of older
+    versions held out none."""
+    recorded = meta["options"].get("holdout")
+    return recorded if WHOLE.holds(recorded) else 0
+
 
 def open_sweep(
     name: str,
     options: SweepOptions,
-    wanted: Wanted = lambda known: {},
+    wanted: Wanted = lambda known, holdout: {},
     search: bool = False,
     templates: Sequence[TrialConfig] = (),
     recorded: Mapping[str, Any] | None = None,
     data: Dataset | TaskData | None = None,
+    check: Callable[[TrialConfig], None] = lambda template: None,
 ) -> Opened:
     """Open the folder of a sweep: a new one, or the one that the options resume. Everything that can be checked is
     checked before anything is written.
 
     `wanted` returns the trials to add, or to train longer. `templates` are what a `search` will propose, as far as it
     is known. What is `recorded` stands beside the options of a new sweep. The `data` are loaded unless they are given.
+    `check` is called with each template, once it is known how many examples it holds out, and may raise a `UserError`.
     """
     check_session(options.cluster(), options.dashboard)
     where = options.place_to_resume()
     if where is not None:
-        return _open_again(storage.absolute(where), options, wanted, search, data)
+        return _open_again(storage.absolute(where), options, wanted, search, data, templates, check)
     if options.retry_errored and options.resume is None:
         raise UserError("--retry-errored resumes a sweep; name its folder: --resume DIR --retry-errored")
-    trials = dict(wanted({}))
+    trials = dict(wanted({}, None))
     checked = [*trials.values(), *templates]
     _check_names(checked, options)
     dataset = data or load_data(options, checked)
+    holdout, held_out = default_holdout(dataset, checked)
+    trials = {trial_id: trial.holding_out(holdout) for trial_id, trial in trials.items()}
+    templates = holding_out(holdout, templates)
+    checked = [*trials.values(), *templates]
+    for template in templates:
+        check(template)
     spec = dataset.spec
     if isinstance(spec, TaskSpec) and spec.own_step and options.measures():
         raise UserError(f"--sharpness is that of a loss, and {spec.name} makes steps of its own; leave it out")
@@ -111,7 +134,7 @@ def open_sweep(
     meta = {
         "name": name,
         "command": [redacted(word) for word in sys.argv],
-        "options": _plain(options, dataset) | dict(recorded or {}),
+        "options": _plain(options, dataset, holdout) | dict(recorded or {}),
         "dataset": {name: getattr(dataset, name) for name in ("target", "note", "checksums")} | asdict(spec),
         "trials": {i: trial.to_dict() for i, trial in trials.items()},
         "search": search,
@@ -121,6 +144,8 @@ def open_sweep(
         "environment": describe_environment(),
     }
     writer = SweepWriter(storage.absolute(storage.place(folder)), meta, say=options.say)
+    if held_out:
+        options.say(held_out)
     return Opened(options, writer, Past(trials, open=trials), [dataset])
 
 
@@ -159,8 +184,11 @@ def now() -> str:
     return datetime.now(UTC).isoformat()
 
 
-def _plain(options: SweepOptions, dataset: Dataset | TaskData) -> dict[str, Any]:
+def _plain(options: SweepOptions, dataset: Dataset | TaskData, holdout: int) -> dict[str, Any]:
+    """Return the options as `sweep.json` keeps them, with how many examples are held out by default."""
     values = vars(options) | {"address": options.cluster(), "dataset": dataset.source}
+    if values.get("holdout") is None:
+        values["holdout"] = holdout
     return {name: redacted(str(one)) if isinstance(one, (str, Path)) else one for name, one in values.items()}
 
 
@@ -168,9 +196,9 @@ def _note(trials: Sequence[TrialConfig], dataset: Dataset | TaskData, say: Calla
     """Say where the last batch of an epoch is small, where a trial ends before its warm-up, and which examples a score
     of whole blocks leaves out."""
     images = dataset.spec.train_images
-    if said := small_last_batch((images - trial.holdout, trial.batch_size, trial.drop_last) for trial in trials):
+    if said := small_last_batch((images - trial.held_out, trial.batch_size, trial.drop_last) for trial in trials):
         say(f"note: {said}")
-    whole, counts = dataset.whole, {dataset.spec.test_images, *(trial.holdout for trial in trials)}
+    whole, counts = dataset.whole, {dataset.spec.test_images, *(trial.held_out for trial in trials)}
     if left := " and ".join(f"{n % whole} of {n}" for n in sorted(counts) if whole and n % whole):
         say(f"note: score is one number for {whole} examples; evaluations leave out {left} held-out or test examples")
     for name in sorted({trial.architecture for trial in trials} if isinstance(dataset, Dataset) else ()):
@@ -178,14 +206,20 @@ def _note(trials: Sequence[TrialConfig], dataset: Dataset | TaskData, say: Calla
         if kind == "mlp" and not parts[0].isdecimal():
             say(f"note: {name} has no hidden layer, so it is linear; mlp-128-{parts[0]} has one of 128 units")
     for trial in trials:
-        steps = trial.epochs * trial.steps(images - trial.holdout)
+        steps = trial.epochs * trial.steps(images - trial.held_out)
         if trial.warmup_steps >= steps:
             say(f"note: a trial has {steps} steps, and warms up for {trial.warmup_steps}; its rate stays below")
             return
 
 
 def _open_again(
-    where: Place, options: SweepOptions, wanted: Wanted, search: bool, data: Dataset | TaskData | None
+    where: Place,
+    options: SweepOptions,
+    wanted: Wanted,
+    search: bool,
+    data: Dataset | TaskData | None,
+    templates: Sequence[TrialConfig],
+    check: Callable[[TrialConfig], None],
 ) -> Opened:
     """Open the folder of a sweep that is resumed. The arguments are as in `open_sweep`."""
     say, path = options.say, fetched(where)
@@ -208,6 +242,9 @@ def _open_again(
     dataset = data or load_data(options, [*trained.values()] or [TrialConfig()])
     if dataset.checksums != meta["dataset"]["checksums"]:
         raise UserError(f"{path} was trained on other data ({meta['dataset']['name']}); {how}")
+    holdout = recorded_holdout(meta)
+    for template in holding_out(holdout, templates):
+        check(template)
     for package, version in changed_versions(meta).items():
         say(f"note: {package} is {version}; the last bits of the resumed trials may differ")
     if options.cluster():  # it may not be reached, so before it is written that the sweep runs there
@@ -216,13 +253,13 @@ def _open_again(
         writer = held.enter_context(SweepWriter(where, meta, resume=True, say=say))
         journal = read_journal(writer.path)
         known = journal.known_trials(meta)
-        more = wanted(known)
+        more = wanted(known, holdout)
         new = [trial for trial_id, trial in more.items() if trial_id not in known]
         _check_names(new, options)
         rows, code = sum(trial.epochs for trial in (known | dict(more)).values()), meta.get("code", [])
         meta["code"] = code + _check(new, dataset, options, rows, code)
         meta["trials"] |= {trial_id: trial.to_dict() for trial_id, trial in more.items()}
-        plain = _plain(options, dataset).items()  # only now: what is refused must not be asked for again
+        plain = _plain(options, dataset, holdout).items()  # only now: what is refused must not be asked for again
         # One file: after a kill, either all is recorded that is asked for, or nothing.
         writer.update_options(**{name: value for name, value in plain if name in before or name == "address"})
         failed = sorted(name for name, end in journal.ends.items() if end["stop_reason"] == "error")

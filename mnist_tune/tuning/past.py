@@ -79,14 +79,22 @@ class Past:
         self.rows, self.ended = None, {}
 
 
+def holding_out(count: int | None, trials: Iterable[TrialConfig]) -> list[TrialConfig]:
+    """Return trials, of which those that do not say how many examples they hold out get this count, if it is known."""
+    return [trial if count is None else trial.holding_out(count) for trial in trials]
+
+
 def new_ids(taken: Collection[str]) -> Iterator[str]:
     """Yield the ids of new trials: the next numbers that no other trial of the sweep has."""
     return (trial_id for i in itertools.count(len(taken)) if (trial_id := f"{i:05d}") not in taken)
 
 
-def additions(known: Mapping[str, TrialConfig], wanted: Iterable[TrialConfig]) -> dict[str, TrialConfig]:
-    """Return the trials that a sweep lacks, by id: new ones, and those that are to train longer. Raises `UserError` if
-    one is to do so after a schedule that has ended."""
+def additions(
+    known: Mapping[str, TrialConfig], wanted: Iterable[TrialConfig], holdout: int | None = None
+) -> dict[str, TrialConfig]:
+    """Return the trials that a sweep lacks, by id: new ones, and those that are to train longer. Those that do not say
+    how many examples they hold out, hold out as many as `holdout` says, if that is known. Raises `UserError` if one is
+    to train longer after a schedule that has ended."""
 
     def but_for_epochs(trial: TrialConfig) -> tuple[Any, ...]:
         return tuple((trial.to_dict() | {"epochs": 1}).values())
@@ -94,7 +102,7 @@ def additions(known: Mapping[str, TrialConfig], wanted: Iterable[TrialConfig]) -
     ids, new, found = defaultdict(list), new_ids(known), dict[str, TrialConfig]()
     for trial_id, trial in known.items():
         ids[but_for_epochs(trial)].append(trial_id)
-    for trial in wanted:
+    for trial in holding_out(holdout, wanted):
         same = ids[but_for_epochs(trial)]
         trial_id = same.pop(0) if same else next(new)
         if trial_id in known and trial.epochs <= known[trial_id].epochs:
@@ -106,11 +114,13 @@ def additions(known: Mapping[str, TrialConfig], wanted: Iterable[TrialConfig]) -
     return found
 
 
-def not_known(known: Mapping[str, TrialConfig], trials: Sequence[TrialConfig]) -> dict[str, TrialConfig]:
+def not_known(
+    known: Mapping[str, TrialConfig], trials: Sequence[TrialConfig], holdout: int | None = None
+) -> dict[str, TrialConfig]:
     """Return those of some drawn trials that are not `known` from before a resume, by id. With the same seed, they are
-    what would have been drawn without the interruption."""
+    what would have been drawn without the interruption. The hold-out is as in `additions`."""
     before, new = Counter(known.values()), []
-    for trial in trials:
+    for trial in holding_out(holdout, trials):
         before[trial] -= 1
         if before[trial] < 0:
             new.append(trial)

@@ -34,7 +34,7 @@ def check_metric(user: Any, trial: TrialConfig, measured: bool, rank_by: str | N
         looks = f"{type(user).__name__} looks at {found!r}, which no epoch"
         if found not in known:
             raise UserError(f"{looks} has{closest(found, known)}; see docs/tables.md")
-        if found.startswith("validation_") and not trial.holdout:
+        if found.startswith("validation_") and not trial.held_out:
             raise UserError(f"{looks} of this sweep has: no examples are held out; give 'holdout' in the space")
         if "sharpness" in found and not measured:
             raise UserError(f"{looks} of this sweep has; measure it with SweepOptions(sharpness=True)")

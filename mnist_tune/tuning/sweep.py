@@ -81,7 +81,7 @@ def run_sweep(
     if options.task:
         trials = [replace(trial, architecture=name) for name in options.task for trial in trials]
     load_own(*trials)
-    return shown(_train(name, options, lambda known: additions(known, trials), plan), options)
+    return shown(_train(name, options, lambda known, holdout: additions(known, trials, holdout), plan), options)
 
 
 def combinations(values: Mapping[str, Any]) -> list[TrialConfig]:
@@ -94,7 +94,11 @@ def combinations(values: Mapping[str, Any]) -> list[TrialConfig]:
 
 def run_or_resume(options: Any) -> Sweep:
     """Run the sweep of a command, which trains `options.trials(known)`; none are known of a new one."""
-    return _train(options.NAME, options, lambda known: additions(known, options.trials(known.values())), Plan())
+
+    def wanted(known: Mapping[str, TrialConfig], holdout: int | None) -> dict[str, TrialConfig]:
+        return additions(known, options.trials(known.values()), holdout)
+
+    return _train(options.NAME, options, wanted, Plan())
 
 
 def _train(name: str, options: SweepOptions, wanted: Wanted, plan: Plan) -> Sweep:
@@ -177,12 +181,19 @@ def search(name: str, plan: Plan, options: SweepOptions, data: Dataset | TaskDat
         found = list(islice(drawn(space, plan.proposals), MOST_TRIALS + 1))
         refuse_too_many(len(found), f"samples={plan.proposals}")
     load_own(*ends, *found)
-    for one in (plan.scheduler, searcher):
-        check_metric(one, ends[0], options.measures() is not None, options.rank_by)
-    opened = open_sweep(name, options, lambda known: not_known(known, found), True, ends, data=data)
+
+    def wanted(known: Mapping[str, TrialConfig], holdout: int | None) -> dict[str, TrialConfig]:
+        return not_known(known, found, holdout)
+
+    def check(template: TrialConfig) -> None:
+        for one in (plan.scheduler, searcher):
+            check_metric(one, template, options.measures() is not None, options.rank_by)
+
+    opened = open_sweep(name, options, wanted, True, ends, data=data, check=check)
     with opened.writer:
         left = max(plan.proposals - len(opened.past.trials), 0) if searcher else 0
-        plan = replace(plan, trials=opened.past.open, space=space if searcher else {}, proposals=left)
+        space = {"holdout": opened.holdout} | space if searcher else {}
+        plan = replace(plan, trials=opened.past.open, space=space, proposals=left)
         return run_plan(opened, plan)
 
 

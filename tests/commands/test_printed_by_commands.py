@@ -36,7 +36,7 @@ def test_show_keeps_the_test_set_of_a_search_closed(command, made_up_sweep, monk
     found = made_up_sweep([0.1, 0.2], seeds=3, holdout=100)
     found.trials["validation_accuracy"], found.trials["validation_loss"] = 0.9, 0.3
     found.epochs["validation_accuracy"] = 0.9
-    found.meta["search"] = True
+    found.meta.update(name="search", search=True)
     monkeypatch.setattr(show, "load_sweep", lambda path: found)
     said = command(show, found.path).split("\nResults: ")[0]
     assert "held-out acc" in said

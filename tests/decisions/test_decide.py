@@ -27,12 +27,15 @@ def begun(monkeypatch, tmp_path):
 def swept(new_writer, epoch_row, tmp_path):
     """A function that makes a sweep that can't tell 0.2 and 0.4 apart, on 3,000 images; 8 diverged."""
 
-    def make(architecture="mlp-4-tanh", **recorded):
+    def make(architecture="mlp-4-tanh", holdout=0, **recorded):
         writer = new_writer(tmp_path / "sweep", count=0)
         writer.update_options(dataset="mnist-5k", train_images=3000, standardize=True, target=0.9, lanes=3)
-        writer.meta["dataset"]["checksums"] = load_dataset("mnist-5k").checksums
+        data = load_dataset("mnist-5k", train_images=3000)
+        writer.meta["dataset"] |= {"checksums": data.checksums, "label_counts": data.spec.label_counts}
         for i, rate in enumerate((0.2, 0.4, 8.0)):
-            trial = TrialConfig(architecture=architecture, learning_rate=rate, epochs=7, label="a label")
+            trial = TrialConfig(
+                architecture=architecture, learning_rate=rate, epochs=7, label="a label", holdout=holdout
+            )
             writer.trial(f"{i:05d}", trial)
             for epoch in range(1, 2 if rate == 8 else 8):
                 writer.epoch(f"{i:05d}", epoch_row(epoch, test_accuracy=0.9, diverged=rate == 8), False)
@@ -99,6 +102,22 @@ def test_those_of_a_sweep_are_trained_as_there(begun, swept, tmp_path):
     assert (fewer["train_images"], {one.holdout for one in contenders(fewer)}) == (2000, {9})
 
 
+def test_a_decision_that_trains_on_other_images_than_the_sweep_says_both_counts(begun, swept, capsys):
+    options = begun(sweep=swept())
+    assert {one.holdout for one in contenders(options)} == {568}
+    said = "note: this trains on 2,432 examples and the sweep trained on 3,000, so their scores do not compare\n"
+    assert (options["swept_images"], capsys.readouterr().err.count(said)) == (3000, 1)
+
+
+@pytest.mark.parametrize("holdout", [300, 313])
+def test_where_the_sweep_held_images_out_a_decision_trains_on_as_many(begun, swept, capsys, holdout):
+    """2,700 images leave 12 of a batch: these are not held out as well."""
+    options = begun(sweep=swept(holdout=holdout))
+    assert {(one.holdout, one.drop_last) for one in contenders(options)} == {(holdout, False)}
+    assert options["swept_images"] == 3000 - holdout
+    assert "the sweep trained on" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("drop_last", [False, True])
 def test_settings_that_held_out_images_treat_the_last_batch_as_there(begun, tmp_path, drop_last):
     """3,150 images leave 14 of 64: a search trained these, and its decision did not."""
@@ -115,7 +134,7 @@ def test_settings_that_held_out_images_treat_the_last_batch_as_there(begun, tmp_
         ({"learning_rates": (0.1,)}, "a decision needs two settings"),
         ({"learning_rates": ("0.1:1:3",), "trials": 5}, "^3 settings need --trials of at least 6$"),
         ({"learning_rates": ("0.1:1:201",), "trials": 1000}, "^201 settings are too many for a decision: at most 200$"),
-        *(({"learning_rates": (0.1, 0.2), "holdout": of, "label_noise": 9}, f"{of}") for of in (-1, 3999, 4000)),
+        *(({"learning_rates": (0.1, 0.2), "holdout": of, "label_noise": 9}, f"{of}") for of in (-1, 0, 3999, 4000)),
         ({"trials": 100_000}, "^--trials must be a whole number of at least 1 and at most 99971, got"),
     ],
 )

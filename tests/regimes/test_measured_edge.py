@@ -131,7 +131,7 @@ def test_edges_of_three_widths_have_an_exponent(folder):
 
 
 def test_only_what_ended_by_itself_is_an_outcome_and_only_what_neither_slipped_nor_spiked_is_calm():
-    usual = vars(TrialConfig()) | {"stop_reason": "completed", "curve_regime": "slow", "regime": "slow"}
+    usual = vars(TrialConfig(holdout=0)) | {"stop_reason": "completed", "curve_regime": "slow", "regime": "slow"}
     trials = pd.DataFrame(
         [
             usual | {"trial_id": trial_id, "epochs_asked": 2} | values

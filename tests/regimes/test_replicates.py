@@ -15,7 +15,7 @@ VALUES = [0.9792, 0.9755, 0.9854, 0.983, 0.9851]
 
 def replicates(accuracies, losses=None, regimes=None, **config):
     """A row a seed, as in the trials table."""
-    table = pd.DataFrame([TrialConfig(seed=i, **config).to_dict() for i in range(len(accuracies))])
+    table = pd.DataFrame([TrialConfig(seed=i, **{"holdout": 0} | config).to_dict() for i in range(len(accuracies))])
     losses = losses or [1 - value for value in accuracies]
     scores = dict.fromkeys(("train_accuracy", "validation_accuracy", "test_accuracy"), accuracies)
     scores |= dict.fromkeys(("train_loss", "test_loss"), losses)

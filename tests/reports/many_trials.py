@@ -33,7 +33,7 @@ def many_trials(count, epochs):
         table[f"{split}_loss"] = (loss + gap)[kept]
     times = {"train_s": 0.5, "eval_s": 0.2, "compile_s": 0.0, "wait_s": 0.05, "node": "here", "device": "cpu"}
     table = table.assign(**times, lanes=1.0, fill=np.nan, ended_at=1e9 + table["epoch"])
-    config = TrialConfig(learning_rate=0.1, epochs=epochs).to_dict()
+    config = TrialConfig(learning_rate=0.1, epochs=epochs, holdout=0).to_dict()
     trials = pd.DataFrame({"trial_id": ids, "learning_rate": rates, "seed": number % 10, "epochs_run": run})
     trials = trials.assign(**{name: value for name, value in config.items() if name not in trials and name != "epochs"})
     trials["architecture"], trials["batch_size"] = np.array(NETWORKS)[number // 2 % 3], np.array([32, 128])[number % 2]

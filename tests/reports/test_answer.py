@@ -7,9 +7,11 @@ import pytest
 from made_up_sweeps import decision
 
 from mnist_tune.regimes import measured_edge
+from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import families
 from mnist_tune.regimes.ranking import Ranking
 from mnist_tune.reports.answer import answer, keys
+from mnist_tune.reports.findings import notes
 from mnist_tune.reports.page import HINT, _hint
 from mnist_tune.reports.table import columns
 from mnist_tune.reports.view import View
@@ -21,7 +23,7 @@ GUESSING = "No setting that ran all its epochs did better than guessing; try ano
 def test_the_answer_names_the_best_rate_its_rivals_and_where_regimes_are(made_up_sweep):
     sweep = made_up_sweep([0.001, 0.2, 0.4, 4])
     found, best = answer(sweep), sweep.best()
-    assert found.headline == "Train with 0.4: test accuracy 0.9700 (best of 4)"
+    assert found.headline == "Train with 0.4: test accuracy 0.9700 (best of 4, chosen on the test set)"
     assert found.lines[0] == "One seed can't rank 0.2, 0.4"
     assert "diverges 4" in found.lines[1]
     assert found.questions[0].text == "Is it 0.2 or 0.4?"
@@ -40,18 +42,60 @@ def test_the_answer_says_what_it_rests_on_and_where_accuracy_jumps(made_up_sweep
 
     far = said(test_accuracy=[0.9, 0.95])
     warned = "but it oscillates; the best that does not: 0.1 with 0.9000)"
-    assert far == (f"Train with 1: test accuracy 0.9500 (best of 2, {warned}", "One seed told it apart from all others")
+    assert far == (
+        f"Train with 1: test accuracy 0.9500 (best of 2, chosen on the test set, {warned}",
+        "One seed told it apart from all others",
+    )
     near = {"test_accuracy": [0.949, 0.95]}
     assert said(**near)[1] == "One seed can't rank 0.1, 1"
     jumping = answer(replace(sweep, trials=trials.assign(late_fall=[0.01, 0.013], **near)))
     assert jumping.lines == ("One seed can't rank 0.1, 1", "converges 0.1 (at 0.1 accuracy jumps) · oscillates 1")
     assert len(jumping.jumping) == 2
     held = said(**near, validation_accuracy=[0.94, 0.93], holdout=1000)
-    assert held[0] == "Train with 0.1: held-out accuracy 0.9400 (best of 2)"
+    assert held[0] == "Train with 0.1: held-out accuracy 0.9400 (best of 2); test accuracy 0.9490"
     alike = said(test_accuracy=[0.9, 0.95], learning_rate=[1.0, 1.0001])
     assert alike[0].startswith("Train with 1.0001: ")
     lost = said(regime="diverged", stop_reason="diverged")
     assert lost == ("No setting has run all its epochs", "diverges at all rates, 0.1–1")
+
+
+def test_the_headline_says_that_the_test_set_chose_the_best(made_up_sweep):
+    sweep = made_up_sweep([0.1, 0.2])
+    assert answer(sweep).headline == "Train with 0.2: test accuracy 0.9697 (best of 2, chosen on the test set)"
+    running = replace(sweep, trials=sweep.trials.assign(stop_reason=["completed", "running"]))
+    assert "chosen" not in answer(running).headline, "one setting is no choice"
+    open_ = replace(sweep, trials=sweep.trials.assign(stop_reason=["completed", "interrupted"], epochs_run=4))
+    assert answer(open_).headline.startswith("So far ")
+
+
+def test_what_was_chosen_on_images_held_out_has_its_test_accuracy_said_at_the_end(made_up_sweep):
+    sweep = made_up_sweep([0.1, 0.2], seeds=2)
+    trials = sweep.trials.sort_values(["learning_rate", "seed"])
+    held = {"validation_accuracy": [0.94, 0.96, 0.93, 0.93], "test_accuracy": [0.9, 0.94, 0.97, 0.98]}
+    trials = trials.assign(**held, holdout=1000)
+
+    def said(**changed):
+        return answer(replace(sweep, trials=trials.assign(**changed))).headline
+
+    best = "0.1: held-out accuracy 0.9500 (best of 2, mean of 2 seeds)"
+    assert said() == f"Train with {best}; test accuracy 0.9200"
+    assert said(stop_reason=["completed"] * 3 + ["interrupted"]) == f"So far {best}"
+    failed = said(stop_reason=["completed", "diverged", "diverged", "diverged"])
+    assert failed == "Train with 0.1: held-out accuracy 0.9400 (best of 2); test accuracy 0.9000"
+
+
+def test_a_decision_says_on_how_many_images_it_and_the_sweep_trained(made_up_sweep):
+    sweep = made_up_sweep([0.1, 0.2])
+    settings = [{"architecture": "mlp-4-tanh", "learning_rate": one, "holdout": 100} for one in (0.1, 0.2)]
+
+    def said(**recorded):
+        found = decision(sweep, settings, lambda seed, one: (0.9, 0.95)[one], **recorded)
+        return [note for note in notes(found) if "do not compare" in note]
+
+    images = data_facts(sweep.meta).train_images
+    count = f"{images - 100:,} examples and the sweep trained on {images:,}"
+    assert said(swept_images=images) == [f"this trains on {count}, so their scores do not compare"]
+    assert said(swept_images=images - 100) == said(swept_images=None) == said(swept_images="x") == said() == []
 
 
 def test_the_headline_warns_of_a_best_setting_that_oscillates_or_overfits(made_up_sweep):
@@ -60,7 +104,7 @@ def test_the_headline_warns_of_a_best_setting_that_oscillates_or_overfits(made_u
 
     def said(*regimes):
         found = replace(sweep, trials=trials.assign(regime=["oscillating"] * 3 + [*regimes]))
-        return answer(found).headline.partition("(best of 2, mean of 3 seeds")[2]
+        return answer(found).headline.partition("(best of 2, mean of 3 seeds, chosen on the test set")[2]
 
     calm, restless, memorised = "converged", "oscillating", "overfit"
     assert said(restless, restless, restless) == ", but it oscillates)"
@@ -76,7 +120,7 @@ def test_the_headline_warns_of_a_best_setting_that_oscillates_or_overfits(made_u
 def test_of_crossed_settings_the_best_is_named_in_full_and_the_best_of_each(made_up_sweep):
     found = answer(made_up_sweep([0.01, 0.2], seeds=2, architectures=("mlp-4-tanh", "mlp-8-tanh")))
     assert found.headline.startswith("Train with mlp-4-tanh, learning rate 0.2: test accuracy 0.9")
-    assert found.headline.endswith("(best of 4, mean of 2 seeds; least loss of 2 that tie)")
+    assert found.headline.endswith("(best of 4, mean of 2 seeds, chosen on the test set; least loss of 2 that tie)")
 
 
 def test_seeds_that_a_scheduler_stopped_are_not_said_to_have_failed(made_up_sweep):
@@ -113,7 +157,7 @@ def test_the_best_is_one_of_the_settings_that_have_ended(made_up_sweep):
     for reason, head in (("running", "So far"), ("error", "Train with"), ("interrupted", "So far")):
         reasons = ["completed", reason, "completed", "diverged"]
         found = replace(sweep, trials=sweep.trials.assign(stop_reason=reasons, epochs_run=[4, 0, 4, 4]))
-        assert answer(found).headline == f"{head} 0.4: test accuracy 0.9700 (best of 3)"
+        assert answer(found).headline == f"{head} 0.4: test accuracy 0.9700 (best of 3, chosen on the test set)"
         assert repr(found).splitlines()[2] == "4 trials: 2 converged, 1 diverged, 1 without an epoch"
 
 
@@ -163,7 +207,7 @@ def of_tasks(sweep, **columns):
 def test_no_loss_of_unknown_noise_is_said_to_be_told_apart(made_up_sweep):
     found = of_tasks(made_up_sweep([0.1, 0.2, 0.4]), test_loss=[1.0, 0.9, 0.95], loss_noise=float("nan"))
     said = answer(found)
-    assert said.headline == "Train with 0.2: test loss 0.9 (best of 3)"
+    assert said.headline == "Train with 0.2: test loss 0.9 (best of 3, chosen on the test set)"
     assert said.lines[0] == "One seed can't tell a gap from chance: its noise is not known"
     assert len(said.rivals) == 2, "all may be the best"
     assert (said.questions[0].text, len(found.contenders())) == ("Is it 0.1, 0.2 or 0.4?", 3)
@@ -174,12 +218,12 @@ def test_no_loss_of_unknown_noise_is_said_to_be_told_apart(made_up_sweep):
 def test_losses_tie_where_they_are_equal_however_small_they_are(made_up_sweep):
     sweep, losses = made_up_sweep([0.1, 0.2, 0.4, 0.8]), [3.7e-14, 1.2e-14, 0.0, 0.0]
     found = answer(of_tasks(sweep, test_loss=losses, loss_noise=1e-15))
-    assert found.headline == "Train with 0.4: test loss 0 (best of 4; 2 tie)"
+    assert found.headline == "Train with 0.4: test loss 0 (best of 4, chosen on the test set; 2 tie)"
     assert found.lines[0] == "One seed can't rank 0.4, 0.8"
     tiny = of_tasks(sweep, test_loss=[4.0, 3.0, 1.0, 2.0], score_kl=[1e-14, 2e-14, 3e-14, 2.5e-14])
     meta = tiny.meta | {"options": {"rank_by": "score_kl:min"}}
     kl = answer(replace(tiny, epochs=tiny.epochs.assign(score_kl=1e-14), meta=meta))
-    assert kl.headline == "Train with 0.1: test kl 1e-14 (best of 4)"
+    assert kl.headline == "Train with 0.1: test kl 1e-14 (best of 4, chosen on the test set)"
 
 
 @pytest.mark.parametrize("score", [float("nan"), float("inf")])
@@ -198,7 +242,7 @@ def test_where_no_score_is_finite_that_is_said_and_not_that_nothing_was_learned(
 def test_losses_that_are_told_apart_are_written_so_that_they_differ(made_up_sweep):
     sweep = of_tasks(made_up_sweep([0.1, 0.2, 0.4]), test_loss=[100.0034, 100.0012, 100.00122], loss_noise=1e-5)
     found, view = answer(sweep), View([sweep])
-    assert found.headline == "Train with 0.2: test loss 100.001 (best of 3)"
+    assert found.headline == "Train with 0.2: test loss 100.001 (best of 3, chosen on the test set)"
     assert found.lines[0] == "One seed can't rank 0.2, 0.4"
     [cells] = [one.cells for one in columns(view) if one.title == "test loss"]
     assert cells == ["100.003", "100.001", "100.001"]
@@ -258,11 +302,11 @@ def test_of_several_tasks_those_without_a_best_setting_are_counted_and_one_comma
     losses = {"test_loss": [1.0, 2.0, 30.0, 40.0, 1.0, 2.0], "loss_noise": 0.1}
     sweep = of_tasks(made_up_sweep([0.1, 0.2], architectures=names), **losses)
     found = answer(sweep)
-    assert found.headline == "A best setting is known for 3 of 3 tasks"
+    assert found.headline == "A best setting is known for 3 of 3 tasks, chosen on the test set"
     assert [one.text for one in found.questions] == ["No edge yet, try larger rates:"]
     lost = sweep.trials.assign(regime=sweep.trials["regime"].mask(sweep.trials["architecture"] != "two", "diverged"))
     found = answer(replace(sweep, trials=lost))
-    assert found.headline == "A best setting is known for 1 of 3 tasks"
+    assert found.headline == "A best setting is known for 1 of 3 tasks, chosen on the test set"
     asked = ["Try smaller rates (one, three):", "No edge yet, try larger rates (two):"]
     assert [one.text for one in found.questions] == asked
 
@@ -451,7 +495,7 @@ def test_of_equal_accuracies_that_with_the_least_loss_is_named_and_the_tie_is_sa
     sweep = made_up_sweep([0.1, 0.2, 0.4])
     trials = sweep.trials.sort_values("learning_rate").assign(test_accuracy=1.0, test_loss=[0.3, 0.1, 0.2])
     found = answer(replace(sweep, trials=trials))
-    said = "Train with 0.2: test accuracy 1.0000 (best of 3; least loss of 3 that tie)"
+    said = "Train with 0.2: test accuracy 1.0000 (best of 3, chosen on the test set; least loss of 3 that tie)"
     assert found.headline == said
     settings = [{"architecture": "mlp-4-tanh", "learning_rate": one} for one in (0.1, 0.2)]
     decided = answer(decision(sweep, settings, lambda seed, one: 1.0))

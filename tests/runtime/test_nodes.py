@@ -199,7 +199,9 @@ def test_a_trial_ends_after_its_process_died_three_times_or_by_an_error_of_its_o
     monkeypatch.setattr(tuner, "TrialTrainable", Dying)
     (tmp_path / "net.py").write_text(BROKEN)
     names = ["mlp-4-tanh"] * 3 + [f"{tmp_path}/net.py:broken"]
-    trials = [TrialConfig(architecture=name, learning_rate=0.1 * (i + 1), epochs=3) for i, name in enumerate(names)]
+    trials = [
+        TrialConfig(architecture=name, learning_rate=0.1 * (i + 1), epochs=3, holdout=0) for i, name in enumerate(names)
+    ]
     options = SweepOptions(dataset="mnist-5k", output=tmp_path / "sweep", scheduler="fifo", cpus_per_trial=1)
     sweep = run_sweep("dying", trials, options)
     assert list(sweep.trials["stop_reason"]) == ["completed", "error", "completed", "error"]
@@ -287,7 +289,7 @@ class Replaces(Callback):
 @pytest.mark.ray
 @pytest.mark.parametrize("execution", ["process", "lanes"])
 def test_a_new_node_finishes_the_sweep_of_a_dead_one(cluster, tmp_path, capfd, execution):
-    trials = [TrialConfig(architecture="mlp-4-tanh", learning_rate=rate, epochs=EPOCHS) for rate in RATES]
+    trials = [TrialConfig(architecture="mlp-4-tanh", learning_rate=rate, epochs=EPOCHS, holdout=0) for rate in RATES]
     asked = {"dataset": "mnist-5k", "scheduler": "fifo", "address": cluster.address, "execution": execution}
     options = SweepOptions(output=tmp_path / "sweep", **asked)
     sweep = run_sweep("nodes", trials, options, callbacks=[Replaces(cluster)])

@@ -277,5 +277,5 @@ def test_a_fixed_cluster_is_asked_before_anything_starts(monkeypatch, mnist_5k, 
     monkeypatch.setattr(SweepOptions, "load", lambda *_: mnist_5k)
     options = SweepOptions(address="head:6379", cpus_per_trial=3, output=tmp_path / "sweep")
     with pytest.raises(UserError, match="--cpus-per-trial 3: no node of the cluster has that many"):
-        opening.open_sweep("sweep", options, lambda known: {"00000": TrialConfig()})
+        opening.open_sweep("sweep", options, lambda *given: {"00000": TrialConfig()})
     assert not (tmp_path / "sweep").exists()

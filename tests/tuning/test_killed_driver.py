@@ -36,7 +36,7 @@ CURVES = {
 """Training accuracies by learning rate and seed. What is stalled is proposed after epoch 5, and slow later."""
 
 TRIALS = {
-    f"{i:05d}": TrialConfig(learning_rate=rate, seed=seed, data_seed=seed, epochs=10)
+    f"{i:05d}": TrialConfig(learning_rate=rate, seed=seed, data_seed=seed, epochs=10, holdout=0)
     for i, (rate, seed) in enumerate(CURVES)
 }
 

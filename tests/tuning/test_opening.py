@@ -14,6 +14,7 @@ from mnist_tune.training.task import Network
 from mnist_tune.tuning import opening, options
 from mnist_tune.tuning.opening import open_sweep
 from mnist_tune.tuning.options import SweepOptions
+from mnist_tune.tuning.past import additions
 from mnist_tune.tuning.resuming import python_options
 
 
@@ -36,7 +37,7 @@ def opened(folder, fields, search=False, **given):
     trials = [TrialConfig(**{"architecture": "mlp-4-tanh", "batch_size": 50} | one) for one in fields]
     named = {} if search else {f"{i:05d}": trial for i, trial in enumerate(trials)}
     options = SweepOptions(output=folder, **given)
-    open_sweep("mine", options, lambda known: named, search, trials).writer.finish()
+    open_sweep("mine", options, lambda *given: named, search, trials).writer.finish()
     return json.loads((folder / "sweep.json").read_text())
 
 
@@ -44,7 +45,7 @@ def grown(folder, fields):
     """Resume a sweep with one more trial, and return what `sweep.json` records."""
     trial = TrialConfig(**{"architecture": "mlp-4-tanh", "batch_size": 50} | fields)
     options = python_options(SweepOptions(resume=folder, save_every=3))
-    open_sweep("mine", options, lambda known: {"00001": trial}).writer.finish()
+    open_sweep("mine", options, lambda *given: {"00001": trial}).writer.finish()
     return json.loads((folder / "sweep.json").read_text())
 
 
@@ -68,7 +69,7 @@ def grown(folder, fields):
     ],
 )
 def test_small_last_batches_and_long_warm_ups_are_noted_once(fields, note, images, tmp_path, capsys):
-    opened(tmp_path / "sweep", fields)
+    opened(tmp_path / "sweep", [{"holdout": 0} | one for one in fields])
     said = capsys.readouterr().err
     assert (said.count("note: "), said.count(note or "note: ")) == ((1, 1) if note else (0, 0))
 
@@ -148,6 +149,65 @@ def test_a_resume_refuses_another_kind_of_sweep_and_networks_that_are_gone(image
 def test_a_sweep_without_output_goes_to_a_folder_of_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     trials = {"00000": TrialConfig(architecture="mlp-4-tanh")}
-    writer = open_sweep("mine", SweepOptions(dataset="mnist-5k", quiet=True), lambda known: trials).writer
+    writer = open_sweep("mine", SweepOptions(dataset="mnist-5k", quiet=True), lambda *given: trials).writer
     writer.finish()
     assert writer.path.parent == tmp_path / "results" / "mine"
+
+
+def held_out_in(meta):
+    return meta["options"]["holdout"], {trial["holdout"] for trial in meta["trials"].values()}
+
+
+def many(count=300):
+    return replace(load_dataset(patterns((4, 3), 3, 480), train_images=count), source="data.npz")
+
+
+@pytest.fixture
+def more_images(images, monkeypatch):
+    """300 images, whatever data a sweep names."""
+    monkeypatch.setattr(SweepOptions, "load", lambda *given: many())
+
+
+@pytest.mark.promise("A resume holds out as many images as the sweep did; sweeps of older versions held out none")
+def test_a_new_sweep_records_what_it_holds_out_by_default_and_a_resume_holds_out_as_much(more_images, tmp_path, capsys):
+    assert held_out_in(opened(tmp_path / "sweep", [{}, {"learning_rate": 0.2}])) == (30, {30})
+    assert "30 of 300 training examples are held out, and choose the best; --holdout 0" in capsys.readouterr().err
+    again = TrialConfig(architecture="mlp-4-tanh", batch_size=50)
+    options = python_options(SweepOptions(resume=tmp_path / "sweep"))
+    wanted = [again, replace(again, learning_rate=0.4), replace(again, holdout=0)]
+    found = open_sweep("mine", options, lambda known, holdout: additions(known, wanted, holdout))
+    found.writer.finish()
+    meta = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
+    held_out = [(trial["learning_rate"], trial["holdout"]) for trial in meta["trials"].values()]
+    assert held_out == [(0.1, 30), (0.2, 30), (0.4, 30), (0.1, 0)]
+    assert meta["options"]["holdout"] == 30
+
+
+def test_what_is_asked_for_is_held_out_and_0_is_none(more_images, tmp_path, capsys):
+    assert held_out_in(opened(tmp_path / "none", [{"holdout": 0}]))[1] == {0}
+    assert held_out_in(opened(tmp_path / "some", [{"holdout": 7}, {}]))[1] == {7, 30}
+    assert held_out_in(opened(tmp_path / "few", [{"holdout": 7}]))[1] == {7}
+    assert capsys.readouterr().err.count("are held out") == 1
+
+
+@pytest.mark.promise("A resume holds out as many images as the sweep did; sweeps of older versions held out none")
+@pytest.mark.parametrize("recorded", [{"holdout": 0}, {}])
+def test_an_older_sweep_that_held_out_nothing_goes_on_without(more_images, tmp_path, recorded, capsys):
+    """Its folder has no hold-out among the options if it was started from Python."""
+    opened(tmp_path / "old", [{"holdout": 0}])
+    file = tmp_path / "old" / "sweep.json"
+    meta = json.loads(file.read_text())
+    del meta["options"]["holdout"]
+    file.write_text(json.dumps(meta | {"options": meta["options"] | recorded}))
+    capsys.readouterr()
+    again = [TrialConfig(architecture="mlp-4-tanh", batch_size=50, learning_rate=rate) for rate in (0.1, 0.4)]
+    options = python_options(SweepOptions(resume=tmp_path / "old"))
+    open_sweep("mine", options, lambda known, holdout: additions(known, again, holdout)).writer.finish()
+    trials = json.loads(file.read_text())["trials"].values()
+    assert [(trial["learning_rate"], trial["holdout"]) for trial in trials] == [(0.1, 0), (0.4, 0)]
+    assert "held out" not in capsys.readouterr().err
+
+
+def test_few_examples_are_all_trained_on_and_a_note_says_so(images, tmp_path, capsys):
+    assert held_out_in(opened(tmp_path / "sweep", [{}])) == (0, {0})
+    assert "note: no examples are held out" in capsys.readouterr().err

@@ -36,7 +36,7 @@ from mnist_tune.tuning.resuming import python_options
 def opened(where, trials=(), **given):
     """Open the folder of a sweep again."""
     options = python_options(SweepOptions(**{"resume": where, "quiet": True} | given))
-    return open_sweep("", options, lambda known: additions(known, trials))
+    return open_sweep("", options, lambda known, holdout: additions(known, trials, holdout))
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -230,7 +230,7 @@ def test_trials_that_were_stopped_early_are_not_said_to_train_longer(ended, caps
 @pytest.mark.promise("A resume that is killed while it adds to a sweep has added all or nothing")
 def test_a_resume_that_is_killed_while_it_adds_has_added_all_or_nothing(ended, tmp_path):
     """At whichever of its writes."""
-    wanted = [TrialConfig(epochs=9, seed=number) for number in range(len(ENDS) + 2)]
+    wanted = [TrialConfig(epochs=9, seed=number, holdout=0) for number in range(len(ENDS) + 2)]
     before, found = [*read_journal(ended).known_trials(read_meta(ended)).values()], []
     for count in range(4):
         where, left = shutil.copytree(ended, tmp_path / str(count)), [1] * count
@@ -275,7 +275,7 @@ def test_a_resume_trains_on_the_same_data_or_says_how_to_give_it(tmp_path, kind)
     given = arrays if kind == "arrays" else str(tmp_path / "data.npz")
     trials = {"00000": TrialConfig(architecture="mlp-4-tanh", batch_size=8)}
     options = SweepOptions(dataset=given, output=tmp_path / "sweep", train_images=90, standardize=True, quiet=True)
-    open_sweep("mine", options, lambda known: trials).writer.finish()
+    open_sweep("mine", options, lambda *given: trials).writer.finish()
 
     def data(**given):
         found = opened(tmp_path / "sweep", **given)
@@ -326,7 +326,7 @@ def test_ones_own_data_are_found_again_and_have_no_target(tmp_path, monkeypatch,
         given = (x, y, x_test, y_test) if name == "arrays" else tuple(part.tolist() for part in (x, y, x_test, y_test))
     trial = TrialConfig(architecture="mlp-4-tanh", batch_size=2)
     new = SweepOptions(dataset=given, output="sweep", quiet=True)
-    found = open_sweep("mine", new, lambda known: {"00000": trial})
+    found = open_sweep("mine", new, lambda *given: {"00000": trial})
     writer, [dataset] = found.writer, found.data
     writer.epoch("00000", epoch_row(1, train_accuracy=0.9), False)
     writer.finish()

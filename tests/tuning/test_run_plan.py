@@ -178,7 +178,7 @@ def test_lists_of_values_are_crossed_and_a_seed_sets_the_batch_order_too(tmp_pat
     assert [(one.learning_rate, one.seed, one.data_seed) for one in trials] == [
         (0.1, 0, 0), (0.1, 1, 1), (0.2, 0, 0), (0.2, 1, 1)
     ]  # fmt: skip
-    alone = TrialConfig(architecture="mlp-4-tanh")
+    alone = TrialConfig(architecture="mlp-4-tanh", holdout=9)
     run_sweep("mine", alone, SweepOptions(output=tmp_path / "alone", quiet=True))
     assert [*plans[1].trials.values()] == [alone]
 
@@ -194,13 +194,13 @@ def test_a_search_asks_for_its_samples_of_its_space_and_takes_no_number_of_the_u
     drawn = np.random.rand()
     np.random.seed(7)
     assert drawn == np.random.rand()
-    assert plans == [Plan({}, SPACE, 5, "a scheduler", searcher, (callback,))]
+    assert plans == [Plan({}, {"holdout": 416} | SPACE, 5, "a scheduler", searcher, (callback,))]
 
 
 def test_a_search_loads_and_records_all_code_that_it_may_propose(monkeypatch):
     seen, names = [], ["a.py:f", "b.py:g", "c.py:h"]
 
-    def opened(name, options, wanted, search, templates, data):
+    def opened(name, options, wanted, search, templates, data, check):
         seen.append(names_in(*templates))
         raise UserError("opened")
 

@@ -159,7 +159,8 @@ def test_a_sweep_in_object_storage_that_is_killed_again_and_again_loses_nothing(
         done = finish(*again)
         assert done.returncode == 0, done.stderr
         assert set(load_sweep(place).trials["stop_reason"]) == {"completed"}
-        uninterrupted = [TrialConfig(architecture="mlp-8-tanh", learning_rate=rate, epochs=EPOCHS) for rate in RATES]
+        shared = {"architecture": "mlp-8-tanh", "epochs": EPOCHS, "holdout": 128}  # as by default
+        uninterrupted = [TrialConfig(learning_rate=rate, **shared) for rate in RATES]
         assert rows(place).equals(numbers(trained_here(uninterrupted, IMAGES)))
 
 
@@ -210,8 +211,10 @@ RESUME = "mnist-tune resume"
 def test_every_value_asked_for_is_the_value_used(tmp_path, one_core):
     """Training again with these values gives the same numbers as the sweep."""
     trials = [
-        TrialConfig(architecture="mlp-8-tanh", learning_rate=0.03, seed=5, data_seed=9, epochs=3),
-        TrialConfig(architecture="mlp-6-relu-glorot", learning_rate=0.2, momentum=0.5, nesterov=True, epochs=1),
+        TrialConfig(architecture="mlp-8-tanh", learning_rate=0.03, seed=5, data_seed=9, epochs=3, holdout=0),
+        TrialConfig(
+            architecture="mlp-6-relu-glorot", learning_rate=0.2, momentum=0.5, nesterov=True, epochs=1, holdout=416
+        ),
         TrialConfig(
             architecture="mlp-8-tanh", learning_rate=0.0123456789, batch_size=50, holdout=100, label_noise=700, epochs=2
         ),
@@ -238,7 +241,8 @@ def test_a_sweep_grows_by_epochs_and_rates_as_if_it_had_been_asked_for_them_at_o
     grown = finish("--resume", tmp_path / "grown", "--learning-rates", 0.3, "--epochs", 4)
     assert "1 trials are added, 1 train for more epochs" in grown.stderr
     assert f"resuming {tmp_path / 'grown'}" in grown.stderr
-    at_once = [TrialConfig(architecture="mlp-8-tanh", learning_rate=rate, epochs=4) for rate in (0.1, 0.3)]
+    shared = {"architecture": "mlp-8-tanh", "epochs": 4, "holdout": 416}  # as by default
+    at_once = [TrialConfig(learning_rate=rate, **shared) for rate in (0.1, 0.3)]
     assert rows(tmp_path / "grown").equals(numbers(trained_here(at_once)))
     assert set(load_sweep(tmp_path / "grown").trials["stop_reason"]) == {"completed"}
     refused = finish("--resume", tmp_path / "grown", "--batch-size", 32)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from journals import as_killed
 
-from mnist_tune import DecideOptions, decide, load_sweep
+from mnist_tune import DecideOptions, SweepOptions, decide, load_sweep, resume_sweep, run_sweep
+from mnist_tune.reports.findings import notes
 from mnist_tune.reports.page import page
 from mnist_tune.reports.terminal import print_report
 from mnist_tune.results.tables import TIMES
@@ -61,3 +62,23 @@ def test_a_decision_that_was_killed_or_that_gets_more_trials_trains_what_it_woul
         )
         assert ours.drop(columns=["node"]).equals(theirs.drop(columns=["node"]))
         assert again.trials["trial_id"].tolist() == whole.trials["trial_id"].tolist()
+
+
+@pytest.mark.ray
+def test_a_sweep_of_data_of_ones_own_its_resume_and_its_decision_hold_out_the_same_images(data, one_core, tmp_path):
+    """A tenth of 600, though nothing was said; 0 is none, and then its decision says that it trains on fewer."""
+    trials = {"architecture": "mlp-4-tanh", "batch_size": 50, "learning_rate": [0.1, 0.3], "epochs": 2}
+    sweep = run_sweep("mine", trials, SweepOptions(dataset=data, output=tmp_path / "sweep", quiet=True))
+    headline = sweep.answer().headline
+    assert set(sweep.trials["holdout"]) == {60}
+    assert (": held-out accuracy " in headline, "; test accuracy " in headline) == (True, True)
+    resumed = resume_sweep(sweep.path, learning_rates=(0.2,), quiet=True)
+    assert resumed.trials["holdout"].tolist() == [60] * 3
+    decided = decide(DecideOptions(sweep=sweep.path, output=tmp_path / "decision", quiet=True, trials=6, tolerance=0.9))
+    assert (set(decided.trials["holdout"]), decided.meta["options"]["swept_images"]) == ({60}, 540)
+    assert not [note for note in notes(decided) if "the sweep trained on" in note]
+    alone = run_sweep("mine", trials | {"holdout": 0}, SweepOptions(dataset=data, output=tmp_path / "all", quiet=True))
+    assert alone.answer().headline.endswith("(best of 2, chosen on the test set)")
+    fewer = decide(DecideOptions(sweep=alone.path, output=tmp_path / "fewer", quiet=True, trials=6, tolerance=0.9))
+    said = "this trains on 500 examples and the sweep trained on 600, so their scores do not compare"
+    assert (set(fewer.trials["holdout"]), said in [*notes(fewer)]) == ({100}, True)

@@ -21,7 +21,7 @@ from mnist_tune.tuning.opening import open_sweep
 
 SCRIPT = Path(__file__).parents[2] / "sweeps" / "lr_regimes.py"
 TRIALS = {
-    f"{i:05d}": TrialConfig(architecture="mlp-8-tanh", learning_rate=rate, epochs=3)
+    f"{i:05d}": TrialConfig(architecture="mlp-8-tanh", learning_rate=rate, epochs=3, holdout=0)
     for i, rate in enumerate((0.1, 0.3))
 }
 SECRETS = {"AWS_SECRET_ACCESS_KEY": "s3cr3t-aws", "AWS_SESSION_TOKEN": "s3cr3t-session", "HF_TOKEN": "s3cr3t-hf"}
@@ -34,7 +34,7 @@ def half_done(tmp_path, mnist_5k):
         dataset="mnist-5k", output=tmp_path / "sweep", scheduler="fifo", cpus_per_trial=1,
         architecture=("mlp-8-tanh",), learning_rates=(0.1, 0.3), epochs=3,
     )  # fmt: skip
-    writer = open_sweep("lr_regimes", options, lambda known: TRIALS).writer
+    writer = open_sweep("lr_regimes", options, lambda *given: TRIALS).writer
     pool, losses = LanePool(mnist_5k), {}
     for trial_id, config in TRIALS.items():
         pool.attach(trial_id, config)
@@ -136,7 +136,7 @@ def test_secrets_in_the_command_are_not_recorded(tmp_path, monkeypatch):
     secrets = ["s3://AKIA:s3cr3t/a+b@bucket/x", "https://host/x?X-Amz-Signature=s3cr3t&region=r", "--token=s3cr3t"]
     monkeypatch.setattr(sys, "argv", ["lr_regimes.py", "--data-dir", *secrets])
     options = SweepOptions(dataset="mnist-5k", output=tmp_path / "sweep")
-    writer = open_sweep("secrets", options, lambda known: TRIALS).writer
+    writer = open_sweep("secrets", options, lambda *given: TRIALS).writer
     writer.update_options(cpus_per_trial=1)
     writer.end("00000", "error", f"no {secrets[0]}")
     writer.finish()

@@ -136,7 +136,7 @@ def test_neither_kills_nor_a_failed_server_lose_or_repeat_an_epoch(tmp_path, mni
     assert_complete(sweep, KILLED_EPOCHS)
     first = sweep.epochs[sweep.epochs["trial_id"] == "00000"].sort_values("epoch")
     alone = LanePool(mnist_5k)
-    alone.attach("00000", *trials([0.01]))
+    alone.attach("00000", *trials([0.01], holdout=416))  # as by default
     undisturbed = [alone.run(["00000"])["00000"] for _ in range(KILLED_EPOCHS)]
     for name in ("train_loss", "test_loss"):  # a lane equals a single trial to rounding
         np.testing.assert_allclose(first[name].to_numpy(), [row[name] for row in undisturbed], rtol=1e-3)

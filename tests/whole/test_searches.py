@@ -378,7 +378,7 @@ def test_one_invalid_proposal_does_not_end_the_search(tmp_path, every_core, caps
     found = run_search("search", space, 2, options, search_alg=search, callbacks=[first])
     assert first.left == 0
     assert found.trials["trial_id"].tolist() == ["00001"]
-    assert [(result and result["step"], error) for result, error in search.ends] == [(None, True), (64, False)]
+    assert [(result and result["step"], error) for result, error in search.ends] == [(None, True), (56, False)]
     assert found.trials["momentum"].tolist() == [0.5]
     assert found.trials["stop_reason"].tolist() == ["completed"]
     assert "momentum must be in [0, 1), got 1.5" in "".join(capsys.readouterr())

@@ -45,11 +45,14 @@ def test_a_task_is_swept_labelled_resumed_and_extended(tmp_path, capsys):
     sweep = run_sweep("task", trials(), options, task=name)
     regimes = dict(zip(sweep.trials["learning_rate"], sweep.trials["regime"], strict=True))
     assert [regimes[rate] for rate in RATES] == ["slow", "converged", "converged", "diverged"]
-    least = sweep.trials.loc[sweep.trials["test_loss"].idxmin()]
-    assert str(sweep.answer().headline).startswith(f"Train with {least['learning_rate']}: test loss ")
+    least = sweep.trials.loc[sweep.trials["validation_loss"].idxmin()]
+    held_out, tested = (f"{least[name]:.4g}" for name in ("validation_loss", "test_loss"))
+    chosen = f"Train with {least['learning_rate']}: held-out loss {held_out} (best of 4); test loss {tested}"
+    assert sweep.answer().headline == chosen
+    assert set(sweep.trials["holdout"]) == {30}
     assert sweep.trials["test_accuracy"].isna().all()
     sweep.table()
-    assert f" {least['test_loss']:.4g} " in capsys.readouterr().out
+    assert f" {held_out} " in capsys.readouterr().out
     as_lanes = replace(options, output=tmp_path / "b", execution="lanes", sharpness=True)
     lanes = run_sweep("task", trials(), as_lanes, task=name)
     kept, measured = (one.meta["dataset"] for one in (sweep, lanes))
