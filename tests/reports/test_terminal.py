@@ -170,7 +170,10 @@ def test_the_answer_comes_last_in_few_lines_that_are_wrapped_between_words(made_
     assert len(table.splitlines()) <= 11
     assert not re.search("completed|00:", table)
     found = sweep.answer()
-    assert found.lines == ("3 seeds can't rank 0.2, 0.4, 0.6, 1", "slow to 0.01 · converges 0.1–1 · diverges 4")
+    assert found.lines == (
+        "3 seeds can't rank 0.2, 0.4, 0.6, 1 among the 7 compared",
+        "slow to 0.01 · converges 0.1–1 · diverges 4",
+    )
     lines = (head + rest).splitlines()
     assert len(lines) <= 8
     assert [line for line in lines if line.endswith(found.questions[0].command)], "a command is one line"
