@@ -205,7 +205,7 @@ def test_a_decision_has_a_line_for_each_setting(made_up_sweep, capsys):
 def test_a_long_name_leaves_room_for_what_was_found(made_up_sweep, capsys):
     names = ["/home/anna/networks/residual.py:resnet(width=64, depth=4, norm='layer', activation='gelu')", "mlp-4-tanh"]
     printed = printed_text(capsys, made_up_sweep([0.1, 0.2], architectures=names))
-    assert printed.count("residual.py:resnet(… activation='gelu')   0.1  ") == 1
+    assert printed.count("residual.py:resnet(…, activation='gelu')   0.1  ") == 1
     assert f"\n{names[0]}: " in printed
 
 
