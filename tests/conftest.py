@@ -244,7 +244,7 @@ def made_up_row(epoch, train_loss=0.5, train_accuracy=0.9, **values):
     row = {"epoch": epoch, "step": 10 * epoch, "learning_rate": 0.1, "finite": True, "diverged": False}
     row |= {"train_loss": train_loss, "train_accuracy": train_accuracy}
     row |= {"test_loss": train_loss + 0.01, "test_accuracy": train_accuracy - 0.01}
-    row |= {"step_loss_first": 0.6, "step_loss_max": 0.7, "step_loss_last": 0.4}
+    row |= {"step_loss_first": 0.6, "step_loss_max": max(0.7, 1.2 * train_loss), "step_loss_last": 0.4}
     row |= {"above_since": None, "untrained_loss": 2.4, "lanes": 1, "node": "here", "device": "cpu", "ended_at": 1e9}
     return row | {"compile_s": 0.1, "train_s": 0.5, "eval_s": 0.2, "batch_s": 0.8, "wait_s": 0.05} | values
 

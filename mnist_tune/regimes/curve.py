@@ -192,7 +192,7 @@ class Curve:
         """The least training loss of a network that guesses."""
         if not self.data.by_accuracy:
             return self.guess - SIGMAS * self.loss_noise if self.share_noise != math.inf else math.inf
-        return calm_floor(self.guess, self.evaluated)
+        return float(calm_floor(self.guess, self.evaluated))
 
     @cached_property
     def settled(self) -> float:

@@ -36,9 +36,9 @@ def calm_limit(loss: Any, images: float, draws: float = 1, risk: float = RISK) -
     return (np.sqrt(loss) + np.sqrt(np.log(draws / risk) / images)) ** 2
 
 
-def calm_floor(loss: float, images: float, draws: float = 1) -> float:
+def calm_floor(loss: Any, images: Any, draws: float = 1) -> Any:
     """Return the counterpart of `calm_limit` below the expected loss, at least 0."""
-    return float(max(np.sqrt(loss) - np.sqrt(np.log(draws / RISK) / images), 0.0) ** 2)
+    return np.maximum(np.sqrt(loss) - np.sqrt(np.log(draws / RISK) / images), 0.0) ** 2
 
 
 def accuracy_noise(accuracy: Any, images: float) -> Any:

@@ -258,28 +258,44 @@ def how_sure(
     how_failed: str = "failed",
     learned: bool = True,
 ) -> Iterator[str]:
-    """Yield which settings are better but failed more, which can't be ranked, how many failed, and at which of those
-    that can't accuracy jumps. Where only the rate differs, the ranges of rates say that. Where nothing was `learned`,
-    none is said to be told apart."""
+    """Yield which settings are better but failed more, which can't be ranked among how many, how many failed, and at
+    which of those that can't accuracy jumps. Where only the rate differs, the ranges of rates say that. Where nothing
+    was `learned`, none is said to be told apart. Of one seed, also that its noise is not in this."""
     first, better, some = best.iloc[0], _better(best), partial(_some, best, names, number)
     if better.any():
         yield f"Better, but {how_failed} with a seed more: {some(better)}"
     close, open_ = best["close"] & ~better, best.index.isin(to_decide(best).index) & ~better
     least, most = best["seeds"].min(), best["seeds"].max()
+    leaves_some_out = False
     if (~better).sum() > 1 and (learned or close.sum() > 1):
         by = "One seed" if most == 1 else f"{most if least == most else f'{least} to {most}'} seeds"
-        said = f"can't rank {some(close)}"
         if np.isinf(best["limit"]).all():
-            said = "can't tell a gap from chance: its noise is not known"
+            yield f"{by} can't tell a gap from chance: its noise is not known"
         elif close.sum() < 2:
-            said = "told it apart from all others" + " but those whose accuracy jumps" * bool(open_.sum() > 1)
-        yield f"{by} {said}"
+            others = int((~better).sum()) - 1
+            yield f"{by} {_told_apart(others, int(open_.sum()) - 1)}"
+            leaves_some_out = True
+        else:
+            leaves_some_out = not close.all()
+            among = f" among the {len(best)} compared" if leaves_some_out else ""
+            yield f"{by} can't rank {some(close)}{among}"
     if first["failures"]:
         yield failed(first["failures"], first["failures"] + first["seeds"], how_failed)
     if (more := close & (best["failures"] > first["failures"])).any():
         yield f"{some(more)} {how_failed} with one seed more"
     if varied(best) and (jumps := open_ & (best["jumps"] > 0)).any():
         yield f"accuracy jumps at {some(jumps)}"
+    if leaves_some_out and most == 1:  # which knows the noise of the images, not that of seeds
+        yield "another seed may say otherwise"
+
+
+def _told_apart(others: int, jumping: int) -> str:
+    """Return that the best was told apart from so many others. Their number belongs to the claim: the more are
+    compared, the larger a gap chance makes (`chance_gap`)."""
+    text = "told it apart from the other one" if others == 1 else f"told it apart from all {others} others"
+    if jumping > 0:
+        text += f" but {jumping} whose accuracy jumps"
+    return text
 
 
 def _some(best: pd.DataFrame, names: Sequence[str], number: Callable[[float], str], which: pd.Series) -> str:

@@ -23,6 +23,7 @@ from mnist_tune.numbers import rate
 from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.measured_edge import MeasuredEdge
 from mnist_tune.reports.axes import AWAY, Label, evenly, log_ticks, place_labels
+from mnist_tune.reports.names import shortened
 from mnist_tune.reports.ranges import VERBS
 from mnist_tune.reports.styles import COLOURS, DIM, FAINT, INK, LOOKS, MARKERS, RULE
 from mnist_tune.reports.svg import tagged
@@ -56,6 +57,12 @@ MOST_MARKS = 1000
 
 SHORT = 9
 """Up to so many letters, names of curves are in full on a phone, too."""
+
+LONGEST, LONGEST_ON_A_PHONE = 24, 16
+"""The most letters of a curve's name."""
+
+SHORTEST = 6
+"""The fewest letters to which names are cut."""
 
 NAMED = 12
 """The most curves that are named where there are more than `FEW`: the best one and its rivals."""
@@ -208,7 +215,9 @@ def by_rate(view: View, sweep: int, figure: Any, one: Measure, within: Pair = (0
     trials, settings = own[own["epochs_run"] > 0], view.settings.loc[sorted({*own["setting"]})]
     x, (width, _) = Axis.of(own["learning_rate"]), extent(figure)
     room = int(width / 2 / LETTER)  # the longest names take half of the chart
-    families = [(shorter(name, room), look, part) for name, look, part in view.families(sweep)]
+    families = view.families(sweep)
+    shown = shortened([name for name, *_ in families], room)
+    families = [(shown[name], look, part) for name, look, part in families]
     wide = 9 + LETTER * max(len(name) for name, *_ in families) if families else 0.0
     title = f"{one.title} by learning rate"
     if wide:  # room for the names of the lines
@@ -254,7 +263,8 @@ def by_setting(view: View, sweep: int, of: Setting, figure: Any, one: Measure) -
     trials = trials.loc[evenly(trials.index, MOST_MARKS)]
     groups = of.axis.ticks or {}
     room = int((extent(figure)[0] - LEFT) / max(len(groups), 1) / LETTER)
-    said = {at: shorter(name, room) for at, name in groups.items()}
+    shown = shortened(groups.values(), max(room, SHORTEST))
+    said = {at: shown[name] for at, name in groups.items()}
     if of.name == "rank":
         said = ticks(of.axis._replace(low=1), 10, **WHOLE)
     axes = frame(figure, f"{one.title} by {words(of.name)}{some}", of.axis._replace(ticks=said), one.axis)
@@ -322,13 +332,19 @@ def curves_by_epoch(view: View, sweep: int, figure: Any, one: Measure) -> None:
     named = [] if view.sweeps[sweep].edges() else known
     epochs, last = view.kept_epochs, max(int(trials["epochs_run"].max()) if len(trials) else 1, 2)
     roomy = extent(figure)[0] > NARROW
-    in_full = roomy or max(map(len, settings["name"])) <= SHORT
-    name = settings["name" if in_full else "rate"].map(lambda said: shorter(said, 24)).map(printable)
+    own = settings[settings["sweep"] == sweep]
+    rates_differ = own["rate"].is_unique
+    in_full = roomy or not rates_differ or own["name"].map(len).max() <= SHORT
+    name = own["name"] if in_full else own["rate"]
+    name = name.map(shortened(name, LONGEST if roomy else LONGEST_ON_A_PHONE)).map(printable)
     wide = 34 + LETTER * max((len(name[number]) for number in named), default=0)
     inside = extent(figure)[0] - LEFT - RIGHT - 8
     at = ticks(Axis(1, last, False), 6, **WHOLE) | ({1.0: "1"} if last < 12 else {})
     x = Axis(1 - 8 * (last - 1) / (inside - wide), last + wide * (last - 1) / (inside - wide), False, ticks=at)
-    axes = frame(figure, f"{one.title} by epoch" + names_are(view, sweep) * in_full, x, one.axis)
+    title = f"{one.title} by epoch"
+    if in_full:
+        title += names_are(view, sweep)
+    axes = frame(figure, title, x, one.axis)
     axes.set_gid("curves")
     shown = {*trials.index[role != ""], *evenly(trials.index, MOST_CURVES - (role != "").sum())}
     trials = trials.assign(near=role != "")[trials.index.isin(shown) & np.isfinite(curves[trials.index]).any(1)]
@@ -370,15 +386,17 @@ def gaps(view: View, sweep: int, contest: Contest, figure: Any, one: Measure) ->
     ends = np.array([worse[k] for k in rows if k != best and np.isfinite(worse[k]).all()] or [[-0.01, 0, 0.01]])
     left = min(14 + LETTER * max(len(names[k]) for k in rows), 0.42 * extent(figure)[0])
     x = Axis.of([0, *ends.ravel()], False, 0.001 if ranking.is_accuracy else 1e-9)
-    said = {float(place): shorter(names[k], int((left - 10) / LETTER)) for place, k in enumerate(rows)}
+    shown = shortened([names[k] for k in rows], max(int((left - 10) / LETTER), SHORTEST))
+    said = {float(place): shown[names[k]] for place, k in enumerate(rows)}
     title = f"{ranking.word} {ranking.worse} the best" + names_are(view, sweep)
     axes = frame(figure, title, x, Axis(len(rows) - 0.4, -0.6, False, ticks=said), left)
     axes.axvline(0, color=DIM, lw=1, zorder=1)
+    colours = dict(zip(view.points["setting"], view.points["look"].map(LOOKS), strict=True))
     crossed = False
     for place, k in enumerate(rows):
         low, mean, high = worse[k] if k != best else np.zeros(3)
         near = found.rivals[k] or k == best
-        colour = INK if k == best else COLOURS["slow"] if near else DIM
+        colour = colours.get(number[k], DIM)
         if np.isfinite([low, high]).all() and k != best:
             tag = "bar", "s", [number[k]]
             lines(axes, [[(low, place), (high, place)]], tag, colors=colour, lw=5, alpha=0.35)

@@ -18,6 +18,7 @@ from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.edge_posterior import LEAST_OUTCOMES
 from mnist_tune.regimes.families import FAMILY, SIBLINGS, has, held_out, setting, varied
 from mnist_tune.regimes.measured_edge import CALM, DIVERGED, LEARNED, LEARNED_SHARE, PILOT, Interval, MeasuredEdge
+from mnist_tune.regimes.running_statistics import lagging
 from mnist_tune.regimes.widths import exponents
 from mnist_tune.reports.decided import SWEPT_IMAGES, on_other_images
 from mnist_tune.results.journal import resume_command
@@ -147,6 +148,7 @@ def notes(sweep: Tables) -> Iterator[str]:
         yield f"{which} has learned more than noise, so the best of them may be so by chance"
     if not data.by_accuracy and data.ranking.is_loss and trials["test_accuracy"].notna().any():
         yield "labels and the best follow the loss; with a chance in its Task, they follow its accuracy"
+    yield from _lagging_statistics(sweep)
     if changed := len(trials) - len(sweep.steady):
         said = f"{counted(changed)} changed settings while training"
         yield f"{said}, so that no setting has their regime or accuracy; tables and pictures show the last one"
@@ -162,6 +164,21 @@ def _siblings(some: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
     names = ["architecture", *(name for name in SIBLINGS[1:] if name in varied(trials))]
     rows = some[names].drop_duplicates().to_dict("records")
     return [", ".join(filter(None, (setting(name, row[name]) for name in names))) for row in rows]
+
+
+def _lagging_statistics(sweep: Tables) -> Iterator[str]:
+    """Yield how many trials are evaluated as worse than they are, and at which rates."""
+    lags = lagging(sweep.trials, sweep.epochs, data_facts(sweep.meta))
+    if not lags.any():
+        return
+    rates = sweep.trials["learning_rate"][lags]
+    low, high = rate(rates.min()), rate(rates.max())
+    where = f"learning rate {low}" if low == high else f"learning rates {low} to {high}"
+    above = (
+        f"in {lags.sum()} of {counted(len(lags))} ({where}) the evaluated training loss is above that of every batch"
+    )
+    lag = "if the network has batch norm, its running statistics lag, and its accuracies are too low"
+    yield f"{above}: {lag}; give it a smaller momentum, such as 0.9"
 
 
 def left_over(sweep: Tables, where: str) -> Iterator[Question]:

@@ -4,9 +4,8 @@ range of learning rates of an edge and of a large sweep, or for each trial (`Vie
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +16,7 @@ from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import has, varied
 from mnist_tune.regimes.labels import LEFT
 from mnist_tune.regimes.limits import FAR
+from mnist_tune.reports.names import shortened
 from mnist_tune.reports.view import Measure, View, words
 
 MANY = 60
@@ -101,7 +101,9 @@ def _texts(values: pd.Series) -> dict[Any, str]:
     known = values.unique().tolist()
     if pd.api.types.is_float_dtype(values):
         return dict(told_apart(known))
-    return shortened(known) if all(isinstance(one, str) for one in known) else {one: exactly(one) for one in known}
+    if all(isinstance(value, str) for value in known):
+        return shortened(known, ROOM)
+    return {value: exactly(value) for value in known}
 
 
 def _span(values: np.ndarray) -> str:
@@ -173,13 +175,3 @@ def evidence(trials: pd.DataFrame) -> list[str]:
     errors, beside = trials["error"].fillna(""), trials["train_accuracy"].map("accuracy {:.4f}".format)
     found = zip(trials["regime_evidence"].fillna(""), beside, strict=True)
     return list(errors.where(errors != "", [why.removeprefix(known).lstrip(" ,;:") for why, known in found]))
-
-
-def shortened(names: Iterable[str]) -> dict[str, str]:
-    """Return each network's name without its folder and its middle, if it is long and no other becomes the same."""
-    found, half = {name: name for name in names}, (ROOM - 1) // 2
-    for long, short in ((r"^.*?([^/]*\.py:)", r"\1"), (f"^(.{{{half}}}).*(.{{{half}}})$", r"\1…\2")):
-        shorter = {name: said if len(said) <= ROOM else re.sub(long, short, said) for name, said in found.items()}
-        if len(set(shorter.values())) == len(found):
-            found = shorter
-    return found

@@ -23,6 +23,7 @@ from mnist_tune.regimes.outcomes import COMPETES, independent_answers_of, outcom
 from mnist_tune.regimes.replicates import half_width
 from mnist_tune.reports.answer import Answer, answer, keys
 from mnist_tune.reports.findings import SPLITS
+from mnist_tune.reports.names import shortened
 from mnist_tune.reports.ranges import VERBS
 from mnist_tune.reports.styles import LINES
 from mnist_tune.results.tables import Tables, distinct
@@ -52,6 +53,9 @@ may be negative, their zero means nothing, so that they may differ by little of 
 
 RANGES = 24
 """Ranges of learning rates, shared among the families; of an edge half as many."""
+
+NAME_LETTERS = 18
+"""The most letters of a setting's value in the name of a curve."""
 
 Z = 1.96
 """Half-width of a 95% interval, in standard errors."""
@@ -150,6 +154,15 @@ def kind_of(column: str) -> str:
 def words(name: str) -> str:
     """Return the name of a column as people say it."""
     return name.replace("_", " ")
+
+
+def _texts(values: pd.Series) -> dict[Any, str]:
+    """Return how the values of a setting are written in the names of curves: in few letters, but told apart."""
+    different = values.unique().tolist()
+    if pd.api.types.is_float_dtype(values):
+        return told_apart(different, 3)
+    cut = shortened(map(str, different), NAME_LETTERS)
+    return {value: cut[str(value)] for value in different}
 
 
 def range_of(rates: pd.Series, count: int) -> np.ndarray:
@@ -366,6 +379,7 @@ class View:
         nothing), and `trials`, the rows of its trials."""
         names, rows = varied(self.trials), []
         rates = told_apart(self.trials["learning_rate"])
+        texts = {name: _texts(self.trials[name]) for name in names}
         roles: dict[Any, str] = {}
         for i, one in enumerate(self.answers):
             rivals = one.rivals if len(one.rivals) <= FEW else ()  # marking hundreds would mark none
@@ -381,13 +395,17 @@ class View:
             said += [f"{regimes[one]} {one}" for one in others]
             low, high = min(of_rates), max(of_rates)
             own = rates[low] if low == high else f"{rate(low, 3)}–{rate(high, 3)}"
-            own_values = (first[name] for name in self.differ[first["sweep"]] if has(first, name))
-            family = " ".join(f"{one:.3g}" if isinstance(one, float) else str(one)[:18] for one in own_values)
+            differ = [name for name in self.differ[first["sweep"]] if has(first, name)]
+            family = " ".join(texts[name][first[name]] for name in differ)
             role = roles.get((first["sweep"], first["key"]), "")
             rows.append((first["sweep"], math.sqrt(low * high), own, family, f"{family} {own}".strip(), regime,
                          ", ".join(said), role, trials))  # fmt: skip
         columns = "sweep learning_rate rate family name regime said role trials".split()
-        return pd.DataFrame(rows, columns=columns)
+        settings = pd.DataFrame(rows, columns=columns)
+        if settings.duplicated(["sweep", "name"]).any() and self.rows == "settings":
+            labels = self.trials["label"].to_numpy()[[trials[0] for trials in settings["trials"]]]
+            settings["name"] = [f"{label} {name}".strip() for label, name in zip(labels, settings["name"], strict=True)]
+        return settings
 
     @cached_property
     def has_seeds(self) -> bool:
@@ -442,11 +460,16 @@ class View:
     @cached_property
     def points(self) -> pd.DataFrame:
         """What drawings need of the trials: pandas takes long to choose rows of a wide table. `look` names the colour
-        of each: that of its regime or, where there are several families, that of its family."""
+        of each: that of its regime. Where there are several families, it is that of its family, and in a decision that
+        of its setting: there all have several seeds, and mostly one regime."""
         looks = self.trials["regime"].to_numpy(object, copy=True)
-        for i in range(len(self.sweeps)):
+        for i, sweep in enumerate(self.sweeps):
             for _, look, part in self.families(i):
                 looks[np.concatenate([*part["trials"]])] = look
+            if sweep.decision is not None:
+                own = (self.trials["sweep"] == i).to_numpy()
+                places = self.trials["setting"][own] - self.trials["setting"][own].min()  # the best first
+                looks[own] = [f"line{place % len(LINES)}" for place in places]
         return self.trials[["sweep", "setting", "learning_rate", "regime", "epochs_run"]].assign(look=looks)
 
     def drawn(self, sweep: int) -> pd.DataFrame:

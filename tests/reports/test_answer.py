@@ -24,7 +24,7 @@ def test_the_answer_names_the_best_rate_its_rivals_and_where_regimes_are(made_up
     sweep = made_up_sweep([0.001, 0.2, 0.4, 4])
     found, best = answer(sweep), sweep.best()
     assert found.headline == "Train with 0.4: test accuracy 0.9700 (best of 4, chosen on the test set)"
-    assert found.lines[0] == "One seed can't rank 0.2, 0.4"
+    assert found.lines[0] == "One seed can't rank 0.2, 0.4 among the 3 compared; another seed may say otherwise"
     assert "diverges 4" in found.lines[1]
     assert found.questions[0].text == "Is it 0.2 or 0.4?"
     assert "decide --sweep" in found.questions[0].command
@@ -42,10 +42,8 @@ def test_the_answer_says_what_it_rests_on_and_where_accuracy_jumps(made_up_sweep
 
     far = said(test_accuracy=[0.9, 0.95])
     warned = "but it oscillates; the best that does not: 0.1 with 0.9000)"
-    assert far == (
-        f"Train with 1: test accuracy 0.9500 (best of 2, chosen on the test set, {warned}",
-        "One seed told it apart from all others",
-    )
+    told = "One seed told it apart from the other one; another seed may say otherwise"
+    assert far == (f"Train with 1: test accuracy 0.9500 (best of 2, chosen on the test set, {warned}", told)
     near = {"test_accuracy": [0.949, 0.95]}
     assert said(**near)[1] == "One seed can't rank 0.1, 1"
     jumping = answer(replace(sweep, trials=trials.assign(late_fall=[0.01, 0.013], **near)))
@@ -98,6 +96,28 @@ def test_a_decision_says_on_how_many_images_it_and_the_sweep_trained(made_up_swe
     assert said(swept_images=images - 100) == said(swept_images=None) == said(swept_images="x") == said() == []
 
 
+def test_what_one_seed_tells_apart_is_said_with_how_many_were_compared_and_that_seeds_may_differ(made_up_sweep):
+    """The more are compared, the larger a gap chance makes: two that were told apart may no longer be among four."""
+    sweep = made_up_sweep([0.1, 0.2, 0.3, 0.4])
+    meta = sweep.meta | {"dataset": sweep.meta["dataset"] | {"test_images": 10_000}}
+    trials = sweep.trials.sort_values("learning_rate").assign(test_accuracy=[0.8032, 0.8143, 0.76, 0.75])
+
+    def said(compared, **own):
+        rows = trials[:compared].assign(**own)
+        return answer(replace(sweep, trials=rows, meta=meta)).lines[0]
+
+    assert said(2) == "One seed told it apart from the other one; another seed may say otherwise"
+    assert said(4) == "One seed can't rank 0.1, 0.2 among the 4 compared; another seed may say otherwise"
+    assert said(2, test_accuracy=[0.81, 0.8143]) == "One seed can't rank 0.1, 0.2"
+
+
+def test_several_seeds_say_how_many_were_compared_but_not_that_another_seed_may_differ(made_up_sweep):
+    sweep = made_up_sweep([0.1, 0.2, 0.4], seeds=3)
+    best = sweep.trials["learning_rate"].eq(0.4)
+    apart = sweep.trials.assign(test_accuracy=0.8 + 0.1 * best)
+    assert answer(replace(sweep, trials=apart)).lines[0] == "3 seeds told it apart from all 2 others"
+
+
 def test_the_headline_warns_of_a_best_setting_that_oscillates_or_overfits(made_up_sweep):
     sweep = made_up_sweep([0.1, 1.0], seeds=3)
     trials = sweep.trials.sort_values(["learning_rate", "seed"])
@@ -134,8 +154,10 @@ def test_settings_with_too_long_names_are_said_to_be_so_many_of_the_best(made_up
     sweep = made_up_sweep([0.01, 0.2], architectures=[f"mlp-1024-{n}-tanh" for n in range(1, 9)])
     jumps = sweep.trials["architecture"].ne("mlp-1024-1-tanh") * 0.01
     [said, *_] = answer(replace(sweep, trials=sweep.trials.assign(late_fall=jumps))).lines
-    last = "(the last has 0.9697)"
-    assert said == f"One seed can't rank the best 8 {last}; accuracy jumps at 7 of the best 8 {last}"
+    close, jumping, seeds = said.split("; ")
+    assert close == "One seed can't rank the best 8 (the last has 0.9697) among the 16 compared"
+    assert jumping == "accuracy jumps at 7 of the best 8 (the last has 0.9697)"
+    assert seeds == "another seed may say otherwise"
 
 
 def test_a_running_sweep_answers_so_far_and_one_without_epochs_that_there_is_none(made_up_sweep, new_writer, tmp_path):
@@ -166,7 +188,8 @@ def test_a_line_on_what_is_told_apart_does_not_contradict_the_question(made_up_s
     own = {"test_accuracy": [0.8, 0.95, 0.9], "late_fall": [0.0, 0.0, 0.04]}
     trials = sweep.trials.sort_values("learning_rate").assign(**own)
     found, slow = (answer(replace(sweep, trials=one)) for one in (trials, trials.assign(regime="slow")))
-    assert found.lines[0] == "One seed told it apart from all others but those whose accuracy jumps"
+    told = "One seed told it apart from all 2 others but 1 whose accuracy jumps; another seed may say otherwise"
+    assert found.lines[0] == told
     assert found.questions[0].text == "Is it 0.2 or 0.4?"
     assert [one.text[:8] for one in slow.questions] == ["No edge ", "The best"], "better ones are to be found"
 
@@ -211,7 +234,8 @@ def test_no_loss_of_unknown_noise_is_said_to_be_told_apart(made_up_sweep):
     assert said.lines[0] == "One seed can't tell a gap from chance: its noise is not known"
     assert len(said.rivals) == 2, "all may be the best"
     assert (said.questions[0].text, len(found.contenders())) == ("Is it 0.1, 0.2 or 0.4?", 3)
-    assert answer(of_tasks(found, loss_noise=0.001)).lines[0] == "One seed told it apart from all others"
+    told = "One seed told it apart from all 2 others; another seed may say otherwise"
+    assert answer(of_tasks(found, loss_noise=0.001)).lines[0] == told
     assert _hint(View([found])) == HINT  # losses have no bars
 
 
@@ -219,7 +243,7 @@ def test_losses_tie_where_they_are_equal_however_small_they_are(made_up_sweep):
     sweep, losses = made_up_sweep([0.1, 0.2, 0.4, 0.8]), [3.7e-14, 1.2e-14, 0.0, 0.0]
     found = answer(of_tasks(sweep, test_loss=losses, loss_noise=1e-15))
     assert found.headline == "Train with 0.4: test loss 0 (best of 4, chosen on the test set; 2 tie)"
-    assert found.lines[0] == "One seed can't rank 0.4, 0.8"
+    assert found.lines[0] == "One seed can't rank 0.4, 0.8 among the 4 compared; another seed may say otherwise"
     tiny = of_tasks(sweep, test_loss=[4.0, 3.0, 1.0, 2.0], score_kl=[1e-14, 2e-14, 3e-14, 2.5e-14])
     meta = tiny.meta | {"options": {"rank_by": "score_kl:min"}}
     kl = answer(replace(tiny, epochs=tiny.epochs.assign(score_kl=1e-14), meta=meta))
@@ -243,7 +267,7 @@ def test_losses_that_are_told_apart_are_written_so_that_they_differ(made_up_swee
     sweep = of_tasks(made_up_sweep([0.1, 0.2, 0.4]), test_loss=[100.0034, 100.0012, 100.00122], loss_noise=1e-5)
     found, view = answer(sweep), View([sweep])
     assert found.headline == "Train with 0.2: test loss 100.001 (best of 3, chosen on the test set)"
-    assert found.lines[0] == "One seed can't rank 0.2, 0.4"
+    assert found.lines[0] == "One seed can't rank 0.2, 0.4 among the 3 compared; another seed may say otherwise"
     [cells] = [one.cells for one in columns(view) if one.title == "test loss"]
     assert cells == ["100.003", "100.001", "100.001"]
     assert len({one.digits for one in view.losses}) == 1

@@ -8,16 +8,17 @@ import matplotlib
 import matplotlib.image
 import numpy as np
 import pytest
+from made_up_sweeps import decision
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from mnist_tune import UserError
 from mnist_tune.regimes.labels import REGIMES
-from mnist_tune.reports.charts import LOW, NARROW, charts
+from mnist_tune.reports.charts import HEIGHT, LOW, NARROW, WIDTHS, charts
 from mnist_tune.reports.figures import picture, save
 from mnist_tune.reports.page import page
-from mnist_tune.reports.styles import COLOURS
+from mnist_tune.reports.styles import COLOURS, LOOKS
 from mnist_tune.reports.view import FEW, View
 
 DONE, DIVERGED, CUT = ("completed",), ("diverged",), ("interrupted",)
@@ -114,3 +115,59 @@ def test_a_picture_without_a_suffix_is_a_png(tmp_path):
 def test_a_picture_that_cannot_be_written(sweep, tmp_path, name, said):
     with pytest.raises(UserError, match=rf"can't write the picture {tmp_path / name}: .*{said}.*; name another file"):
         save(picture(sweep(CUT, CUT, CUT, CUT)), tmp_path / name)
+
+
+def names_of_curves(view, sides):
+    """The names at the ends of the curves, in a chart as wide as on a screen, and on a phone."""
+    for width, height in sides:
+        figure = Figure(figsize=(width / 72, height / 72), dpi=72)
+        [chart] = (one for side in charts(view, 0) for one in side if one.choice == "epoch")
+        chart.draw(figure, view.measures[0])
+        yield [text.get_text() for text in figure.axes[0].texts if (text.get_gid() or "").startswith("name")]
+
+
+@pytest.mark.parametrize(
+    "architectures",
+    [
+        [f"net.py:cnn(width={width})" for width in (1, 16, 160)],
+        [f"{folder}/net.py:residual_network(norm='{norm}')" for folder in "ab" for norm in ("batch", "layer")],
+        [f"net.py:cnn(width={width}, depth=3, norm='layer')" for width in (16, 17)],
+    ],
+)
+def test_two_curves_never_have_one_name_also_on_a_phone(made_up_sweep, architectures):
+    sweep = made_up_sweep([0.1, 0.2], architectures=architectures, momentum=0.9, batch_size=32)
+    sizes = sweep.trials["learning_rate"].map({0.1: 32, 0.2: 64})
+    for trials in (sweep.trials, sweep.trials.assign(batch_size=sizes)):
+        view = View([replace(sweep, trials=trials)])
+        assert view.settings["name"].is_unique
+        for names in names_of_curves(view, [(WIDTHS[1], HEIGHT), (NARROW, LOW)]):
+            assert len(set(names)) == len(names) == len(trials)
+            assert max(map(len, names)) <= 24
+
+
+def test_where_rates_are_enough_a_phone_has_these_alone(made_up_sweep):
+    sweep = made_up_sweep([0.1, 0.2, 0.4])
+    warmed_up = sweep.trials.assign(warmup_steps=[100_000, 200_000, 300_000])
+    [names] = names_of_curves(View([replace(sweep, trials=warmed_up)]), [(NARROW, LOW)])
+    assert sorted(names) == ["0.1", "0.2", "0.4"]
+
+
+def test_curves_of_a_decision_have_the_colours_of_their_settings(made_up_sweep):
+    """With several seeds a setting, and one regime, they would all have one colour."""
+    settings = [{"architecture": "mlp-4-tanh", "learning_rate": rate} for rate in (0.1, 0.2, 0.4)]
+    accuracies = [0.9500, 0.9501, 0.9502]
+    decided = decision(made_up_sweep([0.1]), settings, lambda seed, k: accuracies[k] + 0.01 * (seed * (k + 2) % 3))
+    view = View([decided])
+    assert (view.settings["role"] != "").all()
+    figure = Figure(figsize=(WIDTHS[1] / 72, HEIGHT / 72), dpi=72)
+    [[gaps], [curves]] = charts(view, 0)
+    curves.draw(figure, view.measures[0])
+    ends = {text.get_text(): to_hex(text.get_color()) for text in figure.axes[0].texts if text.get_gid()}
+    assert len(ends) == len({*ends.values()}) == 3
+    looks = view.points.groupby("setting")["look"].unique()
+    assert all(len(look) == 1 for look in looks)
+    assert {LOOKS[look[0]] for look in looks} == {*ends.values()}
+    figure = Figure(figsize=(WIDTHS[0] / 72, HEIGHT / 72), dpi=72)
+    gaps.draw(figure, view.measures[0])
+    dots = {to_hex(line.get_color()) for line in figure.axes[0].lines if line.get_marker() == "o"}
+    assert dots == {*ends.values()}, "the dots beside them say which colour is whose"

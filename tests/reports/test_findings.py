@@ -182,6 +182,25 @@ def test_a_loss_that_a_task_does_not_minimise_itself_is_said_to_mean_little(made
     assert (said[:25], of_accuracy[:35]) == ("no loss to reach is known", "labels and the best follow the loss")
 
 
+def test_a_network_whose_evaluated_loss_is_above_every_batchs_is_noted(made_up_sweep):
+    """As with batch norm whose running statistics lag: its accuracies are too low, and another rate looks best."""
+    sweep = made_up_sweep([0.1, 0.2, 0.4])
+    lags = sweep.epochs["trial_id"].ne("00002")
+    batches = sweep.epochs["train_loss"] * np.where(lags, 0.3, 1.5)
+    found = replace(sweep, epochs=sweep.epochs.assign(step_loss_max=batches))
+    [said] = set(notes(found)) - set(notes(sweep))
+    where, remedy = said.split(": ")
+    assert where == (
+        "in 2 of 3 trials (learning rates 0.1 to 0.2) the evaluated training loss is above that of every batch"
+    )
+    assert remedy == (
+        "if the network has batch norm, its running statistics lag, and its accuracies are too low; give it a smaller "
+        "momentum, such as 0.9"
+    )
+    one = replace(found, trials=found.trials[1:])
+    assert any(said.startswith("in 1 of 2 trials (learning rate 0.2) the evaluated") for said in notes(one))
+
+
 def test_data_of_older_sweeps_may_say_that_they_have_no_positions(made_up_sweep):
     sweep = made_up_sweep([0.2])
     found = replace(sweep, meta=sweep.meta | {"dataset": sweep.meta["dataset"] | {"positions": None}})

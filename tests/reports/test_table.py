@@ -6,28 +6,8 @@ from dataclasses import replace
 import pytest
 
 from mnist_tune.numbers import exactly, told_apart
-from mnist_tune.reports.table import ROOM, columns, shortened
+from mnist_tune.reports.table import columns
 from mnist_tune.reports.view import View
-
-FOLDER = "/home/anna/projects/thesis/networks/"
-
-
-def test_a_long_name_loses_its_folder_and_then_its_middle():
-    short, factory = "mlp-1024-128-tanh", FOLDER + "residual.py:resnet"
-    long = f"{factory}(width=64, depth=4, norm='layer')"
-    assert shortened([short, factory, long]) == {
-        short: short,
-        factory: "residual.py:resnet",
-        long: "residual.py:resnet(…th=4, norm='layer')",
-    }
-    assert len(shortened([long])[long]) <= ROOM
-
-
-def test_names_that_would_be_the_same_stay_as_they_are():
-    first, second = (f"{FOLDER}{one}/residual.py:resnet" for one in "ab")
-    assert shortened([first, second]) == {first: first, second: second}
-    middles = [f"net.py:resnet(width={width}, depth=4, norm='layer', x=1)" for width in (64, 65)]
-    assert shortened(middles) == {name: name for name in middles}
 
 
 def test_settings_are_written_as_they_were_asked_for():

@@ -170,7 +170,10 @@ def test_the_answer_comes_last_in_few_lines_that_are_wrapped_between_words(made_
     assert len(table.splitlines()) <= 11
     assert not re.search("completed|00:", table)
     found = sweep.answer()
-    assert found.lines == ("3 seeds can't rank 0.2, 0.4, 0.6, 1", "slow to 0.01 · converges 0.1–1 · diverges 4")
+    assert found.lines == (
+        "3 seeds can't rank 0.2, 0.4, 0.6, 1 among the 7 compared",
+        "slow to 0.01 · converges 0.1–1 · diverges 4",
+    )
     lines = (head + rest).splitlines()
     assert len(lines) <= 8
     assert [line for line in lines if line.endswith(found.questions[0].command)], "a command is one line"
@@ -202,7 +205,7 @@ def test_a_decision_has_a_line_for_each_setting(made_up_sweep, capsys):
 def test_a_long_name_leaves_room_for_what_was_found(made_up_sweep, capsys):
     names = ["/home/anna/networks/residual.py:resnet(width=64, depth=4, norm='layer', activation='gelu')", "mlp-4-tanh"]
     printed = printed_text(capsys, made_up_sweep([0.1, 0.2], architectures=names))
-    assert printed.count("residual.py:resnet(… activation='gelu')   0.1  ") == 1
+    assert printed.count("residual.py:resnet(…, activation='gelu')   0.1  ") == 1
     assert f"\n{names[0]}: " in printed
 
 

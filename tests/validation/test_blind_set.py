@@ -46,7 +46,8 @@ def test_a_set_is_read_as_the_stored_ones_are(train_set, one_core, tmp_path, mon
     for part, like in zip(("trials", "epochs"), stored, strict=True):
         text = (tmp_path / f"unseen_10_{part}.csv").read_text()
         of_networks = [name for name in like if name not in ("train_images", "guess")]  # set 10 has tasks
-        assert text.splitlines()[0].split(",") == of_networks, part
+        columns = [name for name in text.splitlines()[0].split(",") if name != "loss_error"]  # younger than set 10
+        assert columns == of_networks, part
         assert str(EXAMPLES.parent) not in text
     labels = pd.read_csv(tmp_path / "unseen_10_labels.csv")
     assert list(labels) == ["sweep", "learning_rate", "seed", "expected", "acceptable"]
