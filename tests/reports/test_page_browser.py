@@ -4,6 +4,7 @@ import csv
 import io
 import shutil
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
@@ -49,11 +50,13 @@ class Tab:
         self.page.on("dialog", lambda dialog: self.note(True, f"dialog {dialog.message}"))
         own = ("file:", "data:", "blob:")
         self.page.on("request", lambda asked: self.note(not asked.url.startswith(own), asked.url))
-        self.page.add_init_script(
-            "performance.getEntriesByType('navigation')[0].type === 'reload' || sessionStorage.clear()"
-        )
-        if clock:
+        if not clock:  # whose performance knows no navigation
+            self.page.add_init_script(
+                "performance.getEntriesByType('navigation')[0].type === 'reload' || sessionStorage.clear()"
+            )
+        if clock:  # it stands still until a test lets it run: a slow machine's page would load itself again
             self.page.clock.install()
+            self.page.clock.pause_at(datetime.now() + timedelta(seconds=1))
 
     def open(self, path):
         self.wrong = []
