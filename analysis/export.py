@@ -1,4 +1,5 @@
-"""Copy a sweep into TensorBoard, MLflow, W&B, Optuna or CSV files, once or while it runs.
+"""Copy a sweep into TensorBoard, MLflow, W&B, Optuna or CSV files, once or while it
+runs.
 
     python analysis/export.py RESULTS --to tensorboard --follow
 

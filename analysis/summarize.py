@@ -1,4 +1,5 @@
-"""Print the tables of sweeps and what they say, write their page, or draw their picture: `mnist-tune show`.
+"""Print the tables of sweeps and what they say, write their page, or draw their
+picture: `mnist-tune show`.
 
 python analysis/summarize.py RESULTS
 """

@@ -1,10 +1,13 @@
-"""What all benchmarks share: sides that take turns at the same work, medians, ratios within a round, targets, records.
+"""What all benchmarks share: sides that take turns at the same work, medians, ratios
+within a round, targets, records.
 
-A side is a program to compare, a figure is a number that it measures. Each benchmark describes its sides and figures as
-`Comparison`s, and `run` does the rest. On a shared machine everything can be slow for minutes. So ratios are taken
-within a round, between figures that were measured at about the same time.
+A side is a program to compare, a figure is a number that it measures. Each benchmark
+describes its sides and figures as `Comparison`s, and `run` does the rest. On a shared
+machine everything can be slow for minutes. So ratios are taken within a round, between
+figures that were measured at about the same time.
 
-With `--record`, a benchmark writes its command, the versions and the raw values to `benchmarks/records/`.
+With `--record`, a benchmark writes its command, the versions and the raw values to
+`benchmarks/records/`.
 """
 
 from __future__ import annotations
@@ -31,7 +34,8 @@ from mnist_tune.machine import describe_environment
 RECORDS = Path(__file__).resolve().parent / "records"
 
 Figures = Mapping[str, float | None]
-"""What a side measured in one turn, by name. A figure that the side does not have is None or missing."""
+"""What a side measured in one turn, by name. A figure that the side does not have is
+None or missing."""
 
 Measured = dict[str, list[Figures]]
 """The figures of all rounds, by side."""
@@ -42,7 +46,8 @@ class Recorded:
     """The flag that every benchmark has."""
 
     record: bool = False
-    """Write the figures to a file in benchmarks/records/, named after the date and the processor (or GPU)."""
+    """Write the figures to a file in benchmarks/records/, named after the date and the
+    processor (or GPU)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +59,17 @@ class Benchmark(Recorded):
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if type(value) is int and value < 1:  # a bool is an int, too, but not a count
-                raise UserError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+            # a bool is an int, too, but not a count
+            if type(value) is int and value < 1:
+                raise UserError(
+                    f"--{name.replace('_', '-')} must be at least 1, got {value}"
+                )
 
 
 @dataclass(frozen=True)
 class Target:
-    """A bound on the median of a side's figure, or of its ratio to the figure of another side in the same round."""
+    """A bound on the median of a side's figure, or of its ratio to the figure of
+    another side in the same round."""
 
     side: str
     figure: str
@@ -99,99 +108,147 @@ class Comparison:
 
 
 def run(benchmark: Benchmark, comparisons: Iterable[Comparison], **known: str) -> None:
-    """Print the machine, then run and print each comparison. With `--record`, write all of them to a file, with what is
-    `known` of the machine besides, such as its `gpu`."""
+    """Print the machine, then run and print each comparison. With `--record`, write all
+    of them to a file, with what is `known` of the machine besides, such as its
+    `gpu`."""
     machine, results = describe_machine() | known, {}
     print(machine_line(machine), flush=True)
     for comparison in comparisons:
         measured = take_turns(comparison, benchmark.rounds)
         print("\n".join(["", *report(comparison, measured)]), flush=True)
-        results[comparison.title] = {"rounds": measured, "targets": checked(comparison.targets, measured)}
+        results[comparison.title] = {
+            "rounds": measured,
+            "targets": checked(comparison.targets, measured),
+        }
     write_record(benchmark, machine, results)
 
 
-def write_record(config: Recorded, machine: Mapping[str, Any], results: Mapping[str, Any]) -> None:
+def write_record(
+    config: Recorded, machine: Mapping[str, Any], results: Mapping[str, Any]
+) -> None:
     """Write what a benchmark measured to a new file in `RECORDS`, if `--record` is set.
 
     Args:
         config: the flags of the benchmark.
-        machine: what `describe_machine` returned before the benchmark began, and the `gpu`, if it is about one.
-        results: for each title, the raw values of all rounds (`rounds`) and which targets were met (`targets`).
+        machine: what `describe_machine` returned before the benchmark began, and the
+            `gpu`, if it is about one.
+        results: for each title, the raw values of all rounds (`rounds`) and which
+            targets were met (`targets`).
     """
     if not config.record:
         return
     script, *flags = sys.argv
     now = datetime.now(UTC)
     content = {
-        "command": shlex.join(["python", "/".join(Path(script).resolve().parts[-2:]), *flags]),
+        "command": shlex.join(
+            ["python", "/".join(Path(script).resolve().parts[-2:]), *flags]
+        ),
         "date": now.isoformat(timespec="seconds"),
         "environment": machine,
         "asked": asdict(config),
         "results": results,
     }
-    title = f"{now:%Y-%m-%d} {Path(script).stem} {machine.get('gpu', machine['processor'])}"
+    title = (
+        f"{now:%Y-%m-%d} {Path(script).stem} {machine.get('gpu', machine['processor'])}"
+    )
     name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
-    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
-    path = next(path for name in names if not (path := RECORDS / f"{name}.json").exists())
+    names = itertools.chain(
+        [name], (f"{name}-{number}" for number in itertools.count(2))
+    )
+    path = next(
+        path for name in names if not (path := RECORDS / f"{name}.json").exists()
+    )
     RECORDS.mkdir(exist_ok=True)
     path.write_text(redacted(json.dumps(content, indent=1, default=str)) + "\n")
     print(f"recorded in benchmarks/records/{path.name}")
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return `describe_environment()` plus the version of PyTorch, without the host's name."""
+    """Return `describe_environment()` plus the version of PyTorch, without the host's
+    name."""
     environment = describe_environment()
     del environment["host"]  # records are published
     found = importlib.util.find_spec("torch") is not None
-    environment["versions"]["torch"] = importlib.metadata.version("torch") if found else None
+    environment["versions"]["torch"] = (
+        importlib.metadata.version("torch") if found else None
+    )
     return environment
 
 
 def machine_line(machine: Mapping[str, Any]) -> str:
-    """Return the processor, cores and versions, from `describe_machine`, in one line."""
-    versions = [f"{name} {machine['versions'][name]}" for name in ("jax", "ray", "torch") if machine["versions"][name]]
+    """Return the processor, cores and versions, from `describe_machine`, in one
+    line."""
+    versions = [
+        f"{name} {machine['versions'][name]}"
+        for name in ("jax", "ray", "torch")
+        if machine["versions"][name]
+    ]
     return f"{machine['processor']}, {machine['cpus']} cores, {', '.join(versions)}"
 
 
 def take_turns(comparison: Comparison, rounds: int) -> Measured:
-    """Run all sides in each round, in order and then backwards in turn, so that a drift favours no side."""
+    """Run all sides in each round, in order and then backwards in turn, so that a drift
+    favours no side."""
     measured: Measured = {side: [] for side in comparison.sides}
     for turn in range(rounds):
         for side in list(measured)[:: -1 if turn % 2 else 1]:
             start = time.perf_counter()
             measured[side].append(comparison.sides[side]())
             spent = time.perf_counter() - start
-            print(f"round {turn + 1} of {rounds}, {side}: {spent:.1f} s", file=sys.stderr, flush=True)
+            print(
+                f"round {turn + 1} of {rounds}, {side}: {spent:.1f} s",
+                file=sys.stderr,
+                flush=True,
+            )
     return measured
 
 
 def measured_values(measured: Measured, side: str, figure: str) -> list[float]:
-    """Return a figure's values in all rounds; empty if the side did not run or does not have it."""
+    """Return a figure's values in all rounds; empty if the side did not run or does not
+    have it."""
     values = (figures.get(figure) for figures in measured.get(side, []))
     return [value for value in values if value is not None]
 
 
 def ratios(measured: Measured, side: str, other: str, figure: str) -> list[float]:
-    """Return side / other for each round in which both have the figure; empty if one of them did not run."""
+    """Return side / other for each round in which both have the figure; empty if one of
+    them did not run."""
     rounds = zip(measured.get(side, []), measured.get(other, []), strict=False)
     pairs = ((ours.get(figure), theirs.get(figure)) for ours, theirs in rounds)
     return [a / b for a, b in pairs if a is not None and b is not None]
 
 
 def report(comparison: Comparison, measured: Measured) -> list[str]:
-    """Return the lines to print: medians, ratios (median, smallest, largest), targets."""
+    """Return the lines to print: medians, ratios (median, smallest, largest),
+    targets."""
     sides = max(map(len, measured))
-    lines = [comparison.title, " " * sides + "".join(f"  {figure:>8}" for figure in comparison.formats)]
+    lines = [
+        comparison.title,
+        " " * sides + "".join(f"  {figure:>8}" for figure in comparison.formats),
+    ]
     for side in measured:
-        cells = (cell(measured_values(measured, side, figure), form) for figure, form in comparison.formats.items())
-        padded = (f"  {text:>{max(8, len(figure))}}" for figure, text in zip(comparison.formats, cells, strict=True))
+        cells = (
+            cell(measured_values(measured, side, figure), form)
+            for figure, form in comparison.formats.items()
+        )
+        padded = (
+            f"  {text:>{max(8, len(figure))}}"
+            for figure, text in zip(comparison.formats, cells, strict=True)
+        )
         lines.append(f"{side:{sides}}" + "".join(padded))
     for side, other in comparison.pairs:
-        found = {figure: ratios(measured, side, other, figure) for figure in comparison.ratio_figures}
-        shown = [f"{figure} {spread(values)}" for figure, values in found.items() if values]
+        found = {
+            figure: ratios(measured, side, other, figure)
+            for figure in comparison.ratio_figures
+        }
+        shown = [
+            f"{figure} {spread(values)}" for figure, values in found.items() if values
+        ]
         lines += [f"{side}/{other}: {', '.join(shown)}"] if shown else []
     for target in checked(comparison.targets, measured):
-        lines.append(f"target {target['target']}: {target['median']:.3f}, {'met' if target['met'] else 'missed'}")
+        lines.append(
+            f"target {target['target']}: {target['median']:.3f}, {'met' if target['met'] else 'missed'}"
+        )
     return lines
 
 
@@ -205,5 +262,12 @@ def spread(values: Sequence[float]) -> str:
 
 def checked(targets: Sequence[Target], measured: Measured) -> list[dict[str, Any]]:
     """Return the median of each target whose sides ran, and whether it was met."""
-    medians = {target: median(values) for target in targets if (values := target.values(measured))}
-    return [{"target": str(target), "median": value, "met": target.met(value)} for target, value in medians.items()]
+    medians = {
+        target: median(values)
+        for target in targets
+        if (values := target.values(measured))
+    }
+    return [
+        {"target": str(target), "median": value, "met": target.met(value)}
+        for target, value in medians.items()
+    ]

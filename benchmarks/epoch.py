@@ -1,10 +1,12 @@
-"""How long does an epoch take, with the notebook's own loop, with mnist_tune and with PyTorch?
+"""How long does an epoch take, with the notebook's own loop, with mnist_tune and with
+PyTorch?
 
     python benchmarks/epoch.py
 
-All sides use one thread, and the same images, batch order, learning rate and initial parameters. In every round they
-take turns, an epoch each. The benchmark prints the machine and, for each architecture, medians over the rounds, the
-median, smallest and largest ratio within a round, and whether the targets are met.
+All sides use one thread, and the same images, batch order, learning rate and initial
+parameters. In every round they take turns, an epoch each. The benchmark prints the
+machine and, for each architecture, medians over the rounds, the median, smallest and
+largest ratio within a round, and whether the targets are met.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ from __future__ import annotations
 import os
 
 # JAX, NumPy and PyTorch read these once, when they are first imported.
-os.environ.update(PJRT_NPROC="1", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
+os.environ.update(
+    PJRT_NPROC="1", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1"
+)
 
 import importlib.util
 import time
@@ -48,10 +52,12 @@ INSTALL_TORCH = "no PyTorch: it is not installed; python -m pip install torch"
 
 @dataclass(frozen=True, kw_only=True)
 class EpochBenchmark(Benchmark):
-    """Times an epoch and an evaluation with the notebook's loop, mnist_tune and PyTorch, on one thread."""
+    """Times an epoch and an evaluation with the notebook's loop, mnist_tune and
+    PyTorch, on one thread."""
 
     architectures: tuple[str, ...] = ("mlp-1024-128-tanh", "convnet")
-    """Architectures to time; each has its own table. For convnet, the notebook's loop is left out: it takes minutes."""
+    """Architectures to time; each has its own table. For convnet, the notebook's loop
+    is left out: it takes minutes."""
     images: int | None = None
     """Train only on this many images, the first ones; by default, use all."""
 
@@ -86,7 +92,8 @@ def sides_of(name: str) -> dict[str, type[Side]]:
 
 
 def timed(side: Side) -> Callable[[], Figures]:
-    """Compile a side, and return a function that trains and evaluates it for the next epoch."""
+    """Compile a side, and return a function that trains and evaluates it for the next
+    epoch."""
     start = time.perf_counter()
     side.compile()
     compile_s = time.perf_counter() - start
@@ -98,7 +105,12 @@ def timed(side: Side) -> Callable[[], Figures]:
         trained = time.perf_counter()
         _, test_accuracy = side.evaluate()
         train_s, eval_s = trained - start, time.perf_counter() - trained
-        seconds = {"compile_s": compile_s, "train_s": train_s, "eval_s": eval_s, "train_eval_s": train_s + eval_s}
+        seconds = {
+            "compile_s": compile_s,
+            "train_s": train_s,
+            "eval_s": eval_s,
+            "train_eval_s": train_s + eval_s,
+        }
         return seconds | {"test_accuracy": test_accuracy}
 
     return turn

@@ -1,14 +1,18 @@
-"""How fast do trials train on a GPU, as lanes and in processes, and are their numbers those of the CPU?
+"""How fast do trials train on a GPU, as lanes and in processes, and are their numbers
+those of the CPU?
 
     python benchmarks/gpu.py --record
 
 For a small MLP, the main one and the convnet it measures, each in processes of its own:
 
-- `lanes`: an epoch of 1, 4, 16, 64 and 256 lanes without Ray, and the peak memory of the device,
+- `lanes`: an epoch of 1, 4, 16, 64 and 256 lanes without Ray, and the peak memory of
+  the device,
 - `numbers`: by how much losses after an epoch differ from the CPU's,
-- `sweeps`: the trials a second of sweeps with as many lanes, and with a process a trial.
+- `sweeps`: the trials a second of sweeps with as many lanes, and with a process a
+  trial.
 
-If a side fails, its last line is printed, and the others run. `main_command.py` and `epoch.py` run on a GPU as well.
+If a side fails, its last line is printed, and the others run. `main_command.py` and
+`epoch.py` run on a GPU as well.
 
 Without a GPU it says so, with exit code 2. The same code runs small on a CPU:
 
@@ -41,22 +45,36 @@ from mnist_tune.training.architectures import kind_of
 
 ON_CPU = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
 """Variables that hide GPUs from JAX and from Ray."""
-ON_GPU = {"CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]}
+ON_GPU = {
+    "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+}
 """Variables that leave the first GPU alone, so that figures are those of one."""
 ROUNDING = 1e-4
-"""The largest relative difference of two losses after a calm epoch that rounding makes, with products in float32."""
+"""The largest relative difference of two losses after a calm epoch that rounding makes,
+with products in float32."""
 WAYS = {
     "1 lane": ("1", "default"),
     "2 lanes": ("2", "default"),
     "1 lane in float32": ("1", "highest"),
     "2 lanes in float32": ("2", "highest"),
 }
-"""How trials train whose numbers are compared: lanes, and precision of products of matrices."""
+"""How trials train whose numbers are compared: lanes, and precision of products of
+matrices."""
 TURNS = 3
 """Epochs that are timed after the one that compiles."""
 
-LANES = {"epoch_s": "{:.3f}", "trial_epochs_per_s": "{:.1f}", "in_a_batch": "{:.0f}", "peak_mib": "{:.0f}"}
-SWEEPS = {"steady_trials_per_s": "{:.2f}", "trials_per_s": "{:.2f}", "wall_s": "{:.1f}", "test_accuracy": "{:.4f}"}
+LANES = {
+    "epoch_s": "{:.3f}",
+    "trial_epochs_per_s": "{:.1f}",
+    "in_a_batch": "{:.0f}",
+    "peak_mib": "{:.0f}",
+}
+SWEEPS = {
+    "steady_trials_per_s": "{:.2f}",
+    "trials_per_s": "{:.2f}",
+    "wall_s": "{:.1f}",
+    "test_accuracy": "{:.4f}",
+}
 
 Part = Literal["lanes", "numbers", "sweeps"]
 Found = dict[str, Any]
@@ -87,18 +105,28 @@ class GPUBenchmark(Benchmark):
 
 
 @contextmanager
-def ran(config: GPUBenchmark, *arguments: str, cpu: bool = False) -> Iterator[tuple[Path, Finished]]:
-    """Run `python arguments` with an empty cache of compiled programs, on the device or on the CPU. Yield the folder it
-    ran in, and its times."""
+def ran(
+    config: GPUBenchmark, *arguments: str, cpu: bool = False
+) -> Iterator[tuple[Path, Finished]]:
+    """Run `python arguments` with an empty cache of compiled programs, on the device or
+    on the CPU. Yield the folder it ran in, and its times."""
     with TemporaryDirectory(prefix="gpu-") as name:
         folder = Path(name)
         on = ON_CPU if cpu or config.device == "cpu" else ON_GPU
-        variables = {"RAY_ADDRESS": "local", "PJRT_NPROC": "1"} | empty_cache(folder) | on
-        yield folder, run_python(arguments, folder, variables, partial(wait, limit_s=config.limit_s))
+        variables = (
+            {"RAY_ADDRESS": "local", "PJRT_NPROC": "1"} | empty_cache(folder) | on
+        )
+        yield (
+            folder,
+            run_python(
+                arguments, folder, variables, partial(wait, limit_s=config.limit_s)
+            ),
+        )
 
 
 def wait(child: psutil.Popen, limit_s: float) -> None:
-    """Wait for a process to end. Kill it, and all that it started, if that takes too long."""
+    """Wait for a process to end. Kill it, and all that it started, if that takes too
+    long."""
     try:
         child.wait(limit_s)
     except psutil.TimeoutExpired:
@@ -110,34 +138,52 @@ def wait(child: psutil.Popen, limit_s: float) -> None:
 
 
 def on_device(config: GPUBenchmark, *arguments: str, cpu: bool = False) -> Found:
-    """Return the figures of `benchmarks.sides.on_device`, on the device or on the CPU."""
-    with ran(config, "-m", "benchmarks.sides.on_device", *arguments, cpu=cpu) as (folder, _):
+    """Return the figures of `benchmarks.sides.on_device`, on the device or on the
+    CPU."""
+    with ran(config, "-m", "benchmarks.sides.on_device", *arguments, cpu=cpu) as (
+        folder,
+        _,
+    ):
         return dict(json.loads((folder / FIGURES).read_text()))
 
 
 def sweep(config: GPUBenchmark, architecture: str, lanes: int | None) -> Found:
-    """Run a sweep with so many lanes, or with None in processes, and return its trials a second: of the whole command,
-    and since as many reported as train at a time."""
-    work = SweepWork(architecture, max(config.trials, lanes or 0), config.epochs, config.dataset)
+    """Run a sweep with so many lanes, or with None in processes, and return its trials
+    a second: of the whole command, and since as many reported as train at a time."""
+    work = SweepWork(
+        architecture, max(config.trials, lanes or 0), config.epochs, config.dataset
+    )
     how = ["process"] if lanes is None else ["lanes", str(lanes)]
-    with ran(config, "-m", "benchmarks.sides.our_sweep", json.dumps(asdict(work)), *how) as (folder, finished):
+    with ran(
+        config, "-m", "benchmarks.sides.our_sweep", json.dumps(asdict(work)), *how
+    ) as (folder, finished):
         epochs = Outcome.read(folder).epochs
-    steady = steady_rate(epochs, lanes or (usable_cpus() if config.device == "cpu" else 1))
-    rates = {"steady_trials_per_s": steady and steady / work.epochs, "trials_per_s": work.trials / finished.wall_s}
+    steady = steady_rate(
+        epochs, lanes or (usable_cpus() if config.device == "cpu" else 1)
+    )
+    rates = {
+        "steady_trials_per_s": steady and steady / work.epochs,
+        "trials_per_s": work.trials / finished.wall_s,
+    }
     accuracy = sum(epoch.test_accuracy for epoch in epochs) / len(epochs)
     return rates | {"wall_s": finished.wall_s, "test_accuracy": accuracy}
 
 
 @cache
 def losses_of_cpu(config: GPUBenchmark, architecture: str) -> Found:
-    return on_device(config, "numbers", architecture, config.dataset, *WAYS["1 lane"], cpu=True)
+    return on_device(
+        config, "numbers", architecture, config.dataset, *WAYS["1 lane"], cpu=True
+    )
 
 
 def differences(config: GPUBenchmark, architecture: str, way: str) -> Figures:
-    """Return by how much losses after an epoch differ from the CPU's at most, relative to these; infinity if one is not
-    finite."""
+    """Return by how much losses after an epoch differ from the CPU's at most, relative
+    to these; infinity if one is not finite."""
     losses = on_device(config, "numbers", architecture, config.dataset, *WAYS[way])
-    found = [abs(losses[name] - loss) / abs(loss) for name, loss in losses_of_cpu(config, architecture).items()]
+    found = [
+        abs(losses[name] - loss) / abs(loss)
+        for name, loss in losses_of_cpu(config, architecture).items()
+    ]
     return {"differ": max(value if value == value else float("inf") for value in found)}
 
 
@@ -157,14 +203,23 @@ def comparisons(config: GPUBenchmark) -> Iterator[Comparison]:
         parts = {
             "lanes": Comparison(
                 title=f"{name}: lanes without Ray",
-                sides={side: partial(lanes, str(count), str(TURNS)) for side, count in counts.items()},
+                sides={
+                    side: partial(lanes, str(count), str(TURNS))
+                    for side, count in counts.items()
+                },
                 formats=LANES,
             ),
             "numbers": Comparison(
                 title=f"{name}: losses after an epoch, compared with the CPU's",
-                sides={way: partial(tried, differences, config, name, way) for way in WAYS},
+                sides={
+                    way: partial(tried, differences, config, name, way) for way in WAYS
+                },
                 formats={"differ": "{:.1e}"},
-                targets=[Target(way, "differ", "at most", ROUNDING) for way in WAYS if way.endswith("float32")],
+                targets=[
+                    Target(way, "differ", "at most", ROUNDING)
+                    for way in WAYS
+                    if way.endswith("float32")
+                ],
             ),
             "sweeps": Comparison(
                 title=f"{name}: sweeps",
@@ -190,7 +245,11 @@ def main() -> None:
             "without one --device cpu runs the same code"
         )
     print(", ".join(f"{name} {value}" for name, value in device.items()))
-    run(config, comparisons(config), **({"gpu": device["kind"]} if config.device == "gpu" else {}))
+    run(
+        config,
+        comparisons(config),
+        **({"gpu": device["kind"]} if config.device == "gpu" else {}),
+    )
 
 
 if __name__ == "__main__":

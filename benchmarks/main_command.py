@@ -2,8 +2,9 @@
 
     python benchmarks/main_command.py
 
-It runs `python sweeps/lr_regimes.py` in an empty folder, with an empty compilation cache; MNIST is fetched before. It
-prints the regimes by learning rate, the wall time, the time to the first epoch's row, and the number of epochs trained.
+It runs `python sweeps/lr_regimes.py` in an empty folder, with an empty compilation
+cache; MNIST is fetched before. It prints the regimes by learning rate, the wall time,
+the time to the first epoch's row, and the number of epochs trained.
 """
 
 from __future__ import annotations
@@ -31,16 +32,23 @@ class MainCommand(Benchmark):
 
 
 def measure(flags: str) -> Figures:
-    """Run the command once, and print the regimes that it finds: a learning rate has one for each seed."""
+    """Run the command once, and print the regimes that it finds: a learning rate has
+    one for each seed."""
     with TemporaryDirectory(prefix="main_command-") as name:
         folder = Path(name)
         command = [str(REPOSITORY / "sweeps" / "lr_regimes.py"), *shlex.split(flags)]
         finished = run_python(command, folder, empty_cache(folder))
         sweep = load_sweep(folder)
-    for rate, trials in sweep.trials.sort_values(["learning_rate", "seed"]).groupby("learning_rate"):
+    for rate, trials in sweep.trials.sort_values(["learning_rate", "seed"]).groupby(
+        "learning_rate"
+    ):
         print(f"{rate:>8}  {', '.join(trials['regime'])}", flush=True)
     first_s = float(sweep.epochs["ended_at"].min()) - finished.started_at
-    return {"wall_s": finished.wall_s, "first_epoch_s": first_s, "epochs": len(sweep.epochs)}
+    return {
+        "wall_s": finished.wall_s,
+        "first_epoch_s": first_s,
+        "epochs": len(sweep.epochs),
+    }
 
 
 def main() -> None:
@@ -48,7 +56,9 @@ def main() -> None:
     load_dataset("mnist")  # fetched before the clock starts
     sides = {"mnist_tune": partial(measure, config.flags)}
     formats = {"wall_s": "{:.1f}", "first_epoch_s": "{:.1f}", "epochs": "{:.0f}"}
-    run(config, [Comparison(title="sweeps/lr_regimes.py", sides=sides, formats=formats)])
+    run(
+        config, [Comparison(title="sweeps/lr_regimes.py", sides=sides, formats=formats)]
+    )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ from mnist_tune.data.files import DATA_VARIABLE, data_folder
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SAMPLE_INTERVAL_S = 2.0
-"""At half a second, reading the memory of 20 processes took 15% of a core away from what is measured."""
+"""At half a second, reading the memory of 20 processes took 15% of a core away from
+what is measured."""
 
 
 @dataclass(frozen=True)
@@ -59,21 +60,38 @@ def run_python(
 
 
 def start_python(
-    arguments: Sequence[str], folder: Path, variables: Mapping[str, str] | None = None, own_group: bool = False
+    arguments: Sequence[str],
+    folder: Path,
+    variables: Mapping[str, str] | None = None,
+    own_group: bool = False,
 ) -> psutil.Popen:
-    """Start what `run_python` runs. With `own_group` it gets a process group, which can be killed as a whole."""
+    """Start what `run_python` runs. With `own_group` it gets a process group, which can
+    be killed as a whole."""
     path = [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path)), **(variables or {})}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, path)),
+        **(variables or {}),
+    }
     command = [sys.executable, *arguments]
     with (folder / "said").open("wb") as said:
         return psutil.Popen(
-            command, env=environment, cwd=folder, stdout=said, stderr=subprocess.STDOUT, start_new_session=own_group
+            command,
+            env=environment,
+            cwd=folder,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            start_new_session=own_group,
         )
 
 
 def empty_cache(folder: Path) -> dict[str, str]:
-    """Return variables with which a command finds MNIST where this process does, but no compiled programs."""
-    return {DATA_VARIABLE: str(data_folder().absolute()), CACHE_VARIABLE: str(folder / "cache")}
+    """Return variables with which a command finds MNIST where this process does, but no
+    compiled programs."""
+    return {
+        DATA_VARIABLE: str(data_folder().absolute()),
+        CACHE_VARIABLE: str(folder / "cache"),
+    }
 
 
 class Memory:
@@ -101,11 +119,13 @@ def own_mib(process: psutil.Process) -> float:
 
 
 def tree_mib(process: psutil.Process) -> float:
-    """Return the memory of a process and all its descendants; what they share counts once."""
+    """Return the memory of a process and all its descendants; what they share counts
+    once."""
     total = 0
     with contextlib.suppress(psutil.Error):
         for member in [process, *process.children(recursive=True)]:
             with contextlib.suppress(psutil.Error):
                 memory = member.memory_full_info()
-                total += getattr(memory, "pss", memory.uss)  # only Linux has pss, in which shared memory counts once
+                # only Linux has pss, in which shared memory counts once
+                total += getattr(memory, "pss", memory.uss)
     return total / 2**20

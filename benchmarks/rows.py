@@ -3,10 +3,11 @@
     python benchmarks/rows.py
     python benchmarks/rows.py --trials 64 --epochs 1000
 
-Trials whose epochs cost nothing report one row after the other. For each side: CPU milliseconds a row of the driver and
-the processes that it starts, but for Ray's own, and by how much the driver's memory grows a row. `regimes` is the
-default scheduler, `fifo` stops nothing, `tune` is Ray Tune with a trainable as small as it allows, without its files of
-results. The sides take turns.
+Trials whose epochs cost nothing report one row after the other. For each side: CPU
+milliseconds a row of the driver and the processes that it starts, but for Ray's own,
+and by how much the driver's memory grows a row. `regimes` is the default scheduler,
+`fifo` stops nothing, `tune` is Ray Tune with a trainable as small as it allows, without
+its files of results. The sides take turns.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ from mnist_tune import cli
 from mnist_tune.data.dataset import load_dataset
 
 FORMATS = {"driver_ms": "{:.2f}", "bytes": "{:.0f}"}  # a row
-TARGETS = (Target("regimes", "driver_ms", "at most", 1.5, "tune"), Target("regimes", "bytes", "at most", 600))
+TARGETS = (
+    Target("regimes", "driver_ms", "at most", 1.5, "tune"),
+    Target("regimes", "bytes", "at most", 600),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +47,10 @@ def comparisons(config: RowsBenchmark) -> Iterator[Comparison]:
         work = SweepWork("mlp-4-tanh", trials, config.epochs, "mnist-5k")
         yield Comparison(
             title=f"{trials} trials x {config.epochs} rows",
-            sides={side: partial(measure, side, work) for side in ("tune", "regimes", "fifo")},
+            sides={
+                side: partial(measure, side, work)
+                for side in ("tune", "regimes", "fifo")
+            },
             formats=FORMATS,
             pairs=[("regimes", "tune"), ("fifo", "tune")],
             ratio_figures=("driver_ms",),
@@ -54,7 +61,10 @@ def comparisons(config: RowsBenchmark) -> Iterator[Comparison]:
 def measure(side: str, work: SweepWork) -> Figures:
     with TemporaryDirectory(prefix="rows-") as name:
         folder = Path(name)
-        run_python(["-m", "benchmarks.sides.instant_rows", json.dumps(asdict(work)), side], folder)
+        run_python(
+            ["-m", "benchmarks.sides.instant_rows", json.dumps(asdict(work)), side],
+            folder,
+        )
         outcome = Outcome.read(folder)
         return {"driver_ms": outcome.driver_ms, "bytes": outcome.driver_bytes}
 

@@ -1,15 +1,18 @@
-"""Does the ten-thousandth trial cost as much as the first, and what do 200,000 rows cost?
+"""Does the ten-thousandth trial cost as much as the first, and what do 200,000 rows
+cost?
 
     python benchmarks/scale.py
     python benchmarks/scale.py --parts rows
 
-`trials` runs very many of the smallest trials: one epoch each of mlp-4-tanh on mnist-5k, in processes. It prints the
-wall time per trial, also of the first and the last tenth of them, by how much the driver's memory grows, what the sweep
-leaves on disk and how long that takes to read.
+`trials` runs very many of the smallest trials: one epoch each of mlp-4-tanh on
+mnist-5k, in processes. It prints the wall time per trial, also of the first and the
+last tenth of them, by how much the driver's memory grows, what the sweep leaves on disk
+and how long that takes to read.
 
-`rows` makes up a sweep of as many trials with 20 epochs each, as a kill leaves it. It measures what the journal and the
-tables take to read, and after how long and with how much memory of the driver a resume has its first row, beside a new
-sweep. All of it tells whether the targets are met.
+`rows` makes up a sweep of as many trials with 20 epochs each, as a kill leaves it. It
+measures what the journal and the tables take to read, and after how long and with how
+much memory of the driver a resume has its first row, beside a new sweep. All of it
+tells whether the targets are met.
 """
 
 from __future__ import annotations
@@ -37,7 +40,8 @@ FORMATS = {
     "trial_ms": "{:.1f}",  # per trial, between the first and the last result
     "first_ms": "{:.1f}",  # the same of the first tenth
     "last_ms": "{:.1f}",  # and of the last
-    "growth_mib": "{:.0f}",  # the largest growth of the driver's resident memory since the first result
+    # the largest growth of the driver's resident memory since the first result
+    "growth_mib": "{:.0f}",
     "files": "{:.0f}",
     "results_mb": "{:.1f}",
     "load_s": "{:.2f}",  # load_sweep
@@ -52,10 +56,13 @@ ROW_FORMATS = {
     "us_row": "{:.1f}",  # read_journal, microseconds per row
     "bytes_row": "{:.0f}",  # its memory at its peak, per row
     "load_s": "{:.2f}",  # load_sweep, once the sweep has ended
-    "killed_s": "{:.2f}",  # load_sweep as the kill left it: the tables are made, and the curves labelled
-    "new_first_s": "{:.1f}",  # a new sweep: from the start of its process to the first row
+    # load_sweep as the kill left it: the tables are made, and the curves labelled
+    "killed_s": "{:.2f}",
+    # a new sweep: from the start of its process to the first row
+    "new_first_s": "{:.1f}",
     "first_s": "{:.1f}",  # the resume, likewise
-    "more_mb": "{:.0f}",  # the driver's memory until then: the resume's peak minus the new sweep's
+    # the driver's memory until then: the resume's peak minus the new sweep's
+    "more_mb": "{:.0f}",
 }
 ROW_TARGETS = (
     Target("read_journal", "us_row", "at most", 8),
@@ -68,7 +75,8 @@ ROW_TARGETS = (
 
 @dataclass(frozen=True, kw_only=True)
 class ScaleBenchmark(Benchmark):
-    """Runs very many of the smallest trials, and prints what they cost and what they leave on disk."""
+    """Runs very many of the smallest trials, and prints what they cost and what they
+    leave on disk."""
 
     parts: tuple[Literal["trials", "rows"], ...] = ("trials", "rows")
     """What to measure."""
@@ -83,31 +91,53 @@ class ScaleBenchmark(Benchmark):
 def scale(trials: int) -> Figures:
     with TemporaryDirectory(prefix="scale-") as name:
         folder, memory = Path(name), Memory(own_mib)
-        finished = run_python([*MANY_ROWS, "new", str(trials), "1"], folder, wait=memory.wait)
+        finished = run_python(
+            [*MANY_ROWS, "new", str(trials), "1"], folder, wait=memory.wait
+        )
         start = time.perf_counter()
         sweep = load_sweep(folder / "new")
         load_s = time.perf_counter() - start
-        files = [path.stat().st_size for path in (folder / "new").rglob("*") if path.is_file()]
+        files = [
+            path.stat().st_size
+            for path in (folder / "new").rglob("*")
+            if path.is_file()
+        ]
     ended = np.sort(sweep.epochs["ended_at"].to_numpy())
     mib = [sample for at, sample in memory.samples if at >= ended[0]]
-    first, *_, last = (1000 * float(np.ptp(tenth)) / len(tenth) for tenth in np.array_split(ended, 10))
-    figures = {"trial_ms": 1000 * float(np.ptp(ended)) / len(ended), "first_ms": first, "last_ms": last}
-    figures |= {"command_s": finished.wall_s, "growth_mib": max(mib) - mib[0], "load_s": load_s}
+    first, *_, last = (
+        1000 * float(np.ptp(tenth)) / len(tenth) for tenth in np.array_split(ended, 10)
+    )
+    figures = {
+        "trial_ms": 1000 * float(np.ptp(ended)) / len(ended),
+        "first_ms": first,
+        "last_ms": last,
+    }
+    figures |= {
+        "command_s": finished.wall_s,
+        "growth_mib": max(mib) - mib[0],
+        "load_s": load_s,
+    }
     return figures | {"files": len(files), "results_mb": sum(files) / 1e6}
 
 
 def made_up(folder: Path, trials: int, epochs: int) -> Comparison:
-    """Make up a sweep in a folder, and return the comparison that reads and resumes it."""
+    """Make up a sweep in a folder, and return the comparison that reads and resumes
+    it."""
     run_python([*MANY_ROWS, "make", str(trials), str(epochs)], folder)
 
     def read(what: str) -> dict[str, float]:
         run_python([*MANY_ROWS, what], folder)
-        found: dict[str, float] = json.loads((folder / "said").read_text().splitlines()[-1])
+        found: dict[str, float] = json.loads(
+            (folder / "said").read_text().splitlines()[-1]
+        )
         return found
 
     def read_rows() -> Figures:
         found, count = read("read_journal"), trials * epochs
-        return {"us_row": 1e6 * found["s"] / count, "bytes_row": 1e6 * found["mb"] / count}
+        return {
+            "us_row": 1e6 * found["s"] / count,
+            "bytes_row": 1e6 * found["mb"] / count,
+        }
 
     def load() -> Figures:
         return {"load_s": read("load_ended")["s"], "killed_s": read("load_killed")["s"]}
@@ -126,19 +156,28 @@ def made_up(folder: Path, trials: int, epochs: int) -> Comparison:
 
 
 def until_first_row(folder: Path, name: str, *new: str) -> tuple[float, float]:
-    """Resume the sweep of this name, or start a new one, and kill it after its first row. Return the seconds until then
-    and the peak of its driver's resident memory in MB.
+    """Resume the sweep of this name, or start a new one, and kill it after its first
+    row. Return the seconds until then and the peak of its driver's resident memory in
+    MB.
 
     Raises:
         UserError: it ended before.
     """
     journal = folder / name / "journal.jsonl"
-    size, start, peak = journal.stat().st_size if journal.exists() else 0, time.perf_counter(), 0.0
-    child = start_python([*MANY_ROWS, *(("new", *new) if new else ("resume",))], folder, own_group=True)
+    size, start, peak = (
+        journal.stat().st_size if journal.exists() else 0,
+        time.perf_counter(),
+        0.0,
+    )
+    child = start_python(
+        [*MANY_ROWS, *(("new", *new) if new else ("resume",))], folder, own_group=True
+    )
     try:
         while not journal.exists() or journal.stat().st_size <= size:
             if child.poll() is not None:
-                raise UserError(f"it ended before its first row:\n{(folder / 'said').read_text()[-3000:]}")
+                raise UserError(
+                    f"it ended before its first row:\n{(folder / 'said').read_text()[-3000:]}"
+                )
             peak = max(peak, child.memory_info().rss / 1e6)
             time.sleep(0.05)
         return time.perf_counter() - start, peak
@@ -153,8 +192,13 @@ def main() -> None:
     config = cli.parse(ScaleBenchmark)
     comparisons = []
     if "trials" in config.parts:
-        title, sides = f"{config.trials} trials of one epoch", {"sweep": partial(scale, config.trials)}
-        comparisons.append(Comparison(title=title, sides=sides, formats=FORMATS, targets=TARGETS))
+        title, sides = (
+            f"{config.trials} trials of one epoch",
+            {"sweep": partial(scale, config.trials)},
+        )
+        comparisons.append(
+            Comparison(title=title, sides=sides, formats=FORMATS, targets=TARGETS)
+        )
     with TemporaryDirectory(prefix="scale-") as name:
         if "rows" in config.parts:
             comparisons.append(made_up(Path(name), config.trials, config.epochs))

@@ -1,9 +1,11 @@
-"""What does a measurement of sharpness cost, and how much does it depend on its images and on its Lanczos steps?
+"""What does a measurement of sharpness cost, and how much does it depend on its images
+and on its Lanczos steps?
 
     python benchmarks/sharpness.py --record sharpness.csv
 
-Prints for each network, untrained and after some epochs, the sharpness on 1,000 and 5,000 training images, with
-16 and with 32 Lanczos steps, each with its residual, its time on one thread and that time in epochs of training.
+Prints for each network, untrained and after some epochs, the sharpness on 1,000 and
+5,000 training images, with 16 and with 32 Lanczos steps, each with its residual, its
+time on one thread and that time in epochs of training.
 """
 
 from __future__ import annotations
@@ -55,19 +57,37 @@ def measurements(name: str, config: SharpnessBenchmark) -> pd.DataFrame:
     for epoch in range(config.epochs + 1):
         if epoch in (0, config.epochs):
             for images in config.images:
-                for products in (curvature.PRODUCTS, curvature.MORE_PRODUCTS)[: 2 if images < data.train_count else 1]:
-                    rows.append({"network": name, "epoch": epoch} | _measured(executor, data, images, products))
-        hyper, key = {"learning_rate": np.array([config.learning_rate], np.float32)}, np.zeros((1, 2), np.uint32)
-        executor.train(1, [0], hyper, key, [(data.arrays, [batch_order(0, epoch, data.train_count)], 0)])
+                for products in (curvature.PRODUCTS, curvature.MORE_PRODUCTS)[
+                    : 2 if images < data.train_count else 1
+                ]:
+                    rows.append(
+                        {"network": name, "epoch": epoch}
+                        | _measured(executor, data, images, products)
+                    )
+        hyper, key = (
+            {"learning_rate": np.array([config.learning_rate], np.float32)},
+            np.zeros((1, 2), np.uint32),
+        )
+        executor.train(
+            1,
+            [0],
+            hyper,
+            key,
+            [(data.arrays, [batch_order(0, epoch, data.train_count)], 0)],
+        )
         epoch_s = min(executor.take_seconds()["train_s"], epoch_s)
     found = pd.DataFrame(rows)
     return found.assign(epochs_long=found["seconds"] / epoch_s)
 
 
-def _measured(executor: Executor, data: DeviceData, images: int, products: int) -> dict[str, float]:
+def _measured(
+    executor: Executor, data: DeviceData, images: int, products: int
+) -> dict[str, float]:
     probe = curvature.probe_of(data.train_count, images)
     executor.take_seconds()
-    value, residual = executor.measure(curvature.sharpness, 1, [0], data.arrays, probe, products)
+    value, residual = executor.measure(
+        curvature.sharpness, 1, [0], data.arrays, probe, products
+    )
     seconds = executor.take_seconds()["eval_s"]  # apart from compiling
     return {
         "images": images,
@@ -80,7 +100,9 @@ def _measured(executor: Executor, data: DeviceData, images: int, products: int) 
 
 def main() -> None:
     config = cli.parse(SharpnessBenchmark)
-    found = pd.concat([measurements(name, config) for name in config.architectures]).assign(processor=processor_model())
+    found = pd.concat(
+        [measurements(name, config) for name in config.architectures]
+    ).assign(processor=processor_model())
     print(found.to_string(index=False, float_format=lambda x: f"{x:.4g}"))
     if config.record:
         found.to_csv(config.record, index=False, float_format="%.6g")

@@ -1,15 +1,18 @@
-"""How long do the first result and a whole tiny sweep take, with Ray Tune's hello world and with ours?
+"""How long do the first result and a whole tiny sweep take, with Ray Tune's hello world
+and with ours?
 
     python benchmarks/startup.py
 
-Hello world is about the least that Ray Tune can do: four trials of a class that imports JAX and reports once, with
-`reuse_actors`. `hello` is the version that one would write first. `saving` also writes the checkpoint that Tune asks
-for at a trial's end; without it, each trial ends in an error and no actor is reused. `ours` is
-`python sweeps/lr_regimes.py --smoke --quiet`: four trials of 3 epochs.
+Hello world is about the least that Ray Tune can do: four trials of a class that imports
+JAX and reports once, with `reuse_actors`. `hello` is the version that one would write
+first. `saving` also writes the checkpoint that Tune asks for at a trial's end; without
+it, each trial ends in an error and no actor is reused. `ours` is `python
+sweeps/lr_regimes.py --smoke --quiet`: four trials of 3 epochs.
 
-Each runs in a process of its own. They take turns, after a warm-up run of each that does not count. The benchmark
-prints the machine, medians over the rounds, the median, smallest and largest ratio within a round, and whether the
-targets (relative to `hello`) are met.
+Each runs in a process of its own. They take turns, after a warm-up run of each that
+does not count. The benchmark prints the machine, medians over the rounds, the median,
+smallest and largest ratio within a round, and whether the targets (relative to `hello`)
+are met.
 """
 
 from __future__ import annotations
@@ -29,14 +32,16 @@ TARGETS = (
     Target("ours", "command_s", "at most", 1.0, "hello"),
 )
 FORMATS = {
-    "first_result_s": "{:.2f}",  # from the start of the process to the first result in the driver
+    # from the start of the process to the first result in the driver
+    "first_result_s": "{:.2f}",
     "command_s": "{:.2f}",  # the whole process
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class StartupBenchmark(Benchmark):
-    """Times the first result and the whole of the smallest sweep, next to Ray Tune's hello world."""
+    """Times the first result and the whole of the smallest sweep, next to Ray Tune's
+    hello world."""
 
     rounds: int = 5
     """How often each side runs."""
@@ -66,16 +71,29 @@ def hello_world(trainable: str) -> Figures:
 
 
 def smoke() -> Figures:
-    command = [str(REPOSITORY / "sweeps" / "lr_regimes.py"), "--smoke", "--quiet", "--output", "sweep"]
-    return timed(command, lambda folder: float(load_sweep(folder / "sweep").epochs["ended_at"].min()))
+    command = [
+        str(REPOSITORY / "sweeps" / "lr_regimes.py"),
+        "--smoke",
+        "--quiet",
+        "--output",
+        "sweep",
+    ]
+    return timed(
+        command,
+        lambda folder: float(load_sweep(folder / "sweep").epochs["ended_at"].min()),
+    )
 
 
 def timed(command: list[str], first_result_at: Callable[[Path], float]) -> Figures:
-    """Run a command in an empty folder. `first_result_at` then reads the Unix time of the first result from there."""
+    """Run a command in an empty folder. `first_result_at` then reads the Unix time of
+    the first result from there."""
     with TemporaryDirectory(prefix="startup-") as name:
         folder = Path(name)
         finished = run_python(command, folder)
-        return {"first_result_s": first_result_at(folder) - finished.started_at, "command_s": finished.wall_s}
+        return {
+            "first_result_s": first_result_at(folder) - finished.started_at,
+            "command_s": finished.wall_s,
+        }
 
 
 def main() -> None:

@@ -2,10 +2,11 @@
 
     python benchmarks/sweep_throughput.py
 
-Every side trains the same trials in a new process, with one thread per trial and an empty compilation cache. Start and
-end of the process are timed, too. The sides take turns in every round. The benchmark prints the machine and, for each
-architecture, medians over the rounds, the median, smallest and largest ratio within a round, and whether the targets
-are met.
+Every side trains the same trials in a new process, with one thread per trial and an
+empty compilation cache. Start and end of the process are timed, too. The sides take
+turns in every round. The benchmark prints the machine and, for each architecture,
+medians over the rounds, the median, smallest and largest ratio within a round, and
+whether the targets are met.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ FORMATS = {
     "wall_s": "{:.1f}",  # of the whole command
     "trial_epochs_per_s": "{:.2f}",  # over the whole command
     "steady_per_s": "{:.2f}",  # once as many trials have reported as run at a time
-    "peak_mib": "{:.0f}",  # peak memory of the process and all its descendants; shared memory counts once
+    # peak memory of the process and all its descendants; shared memory counts once
+    "peak_mib": "{:.0f}",
     "driver_ms": "{:.2f}",  # CPU milliseconds of the driver per result
     "test_accuracy": "{:.4f}",  # mean over all results
 }
@@ -52,7 +54,8 @@ FORMATS = {
 
 @dataclass(frozen=True, kw_only=True)
 class ThroughputBenchmark(Benchmark):
-    """Compares whole sweeps: Ray Tune as documented, and mnist_tune in processes and as lanes."""
+    """Compares whole sweeps: Ray Tune as documented, and mnist_tune in processes and as
+    lanes."""
 
     architectures: tuple[str, ...] = ("mlp-16-tanh",)
     """Architectures to sweep; each has its own table."""
@@ -60,8 +63,13 @@ class ThroughputBenchmark(Benchmark):
     """Trials in a sweep, at learning rates from 0.001 to 0.5, log-spaced."""
     epochs: int = 5
     """Epochs in a trial."""
-    compare: tuple[Literal["tune", "process", "lanes"], ...] = ("tune", "process", "lanes")
-    """Sides to run: tune (default settings, one actor per trial), process and lanes (mnist_tune)."""
+    compare: tuple[Literal["tune", "process", "lanes"], ...] = (
+        "tune",
+        "process",
+        "lanes",
+    )
+    """Sides to run: tune (default settings, one actor per trial), process and lanes
+    (mnist_tune)."""
     dataset: str = "mnist"
     """mnist, or mnist-5k for a quick look."""
 
@@ -91,8 +99,13 @@ def measure(side: str, work: SweepWork) -> Figures:
 
 
 def variables(folder: Path) -> dict[str, str]:
-    """Return the variables that all sides get: one thread, the same data, no compiled programs, a new Ray cluster."""
-    return {"PJRT_NPROC": "1", "RAY_ADDRESS": "local", "RAY_USAGE_STATS_ENABLED": "0"} | empty_cache(folder)
+    """Return the variables that all sides get: one thread, the same data, no compiled
+    programs, a new Ray cluster."""
+    return {
+        "PJRT_NPROC": "1",
+        "RAY_ADDRESS": "local",
+        "RAY_USAGE_STATS_ENABLED": "0",
+    } | empty_cache(folder)
 
 
 def figures(side: str, wall_s: float, peak_mib: float, outcome: Outcome) -> Figures:
@@ -108,7 +121,8 @@ def figures(side: str, wall_s: float, peak_mib: float, outcome: Outcome) -> Figu
 
 
 def steady_rate(epochs: Sequence[Epoch], at_a_time: int) -> float | None:
-    """Return the trial-epochs per second after `at_a_time` trials have reported; None if there are none."""
+    """Return the trial-epochs per second after `at_a_time` trials have reported; None
+    if there are none."""
     started: dict[str, float] = {}
     for epoch in epochs:
         started.setdefault(epoch.trial, epoch.ended_at)

@@ -1,10 +1,12 @@
-"""What does a good dense network reach on a data set, by the number of training images? Targets follow from that.
+"""What does a good dense network reach on a data set, by the number of training images?
+Targets follow from that.
 
     python benchmarks/targets.py fashion-mnist --train-images 1000 5000 20000 60000
 
-Two networks are trained at three learning rates with momentum 0.9, for 10 epochs or 1,500 steps, whichever is more. A
-line says the best test accuracy: the median of a run's last three epochs, as labels take it, and the best of any epoch.
-A target is the former, minus a thirtieth of the gap between chance and 1. In this process, without Ray.
+Two networks are trained at three learning rates with momentum 0.9, for 10 epochs or
+1,500 steps, whichever is more. A line says the best test accuracy: the median of a
+run's last three epochs, as labels take it, and the best of any epoch. A target is the
+former, minus a thirtieth of the gap between chance and 1. In this process, without Ray.
 """
 
 from __future__ import annotations
@@ -34,7 +36,10 @@ class Targets:
 
     dataset: Annotated[str, tyro.conf.Positional] = "fashion-mnist"
     train_images: tuple[int, ...] = (1000, 5000, 20000, 60000)
-    architecture: tuple[str, ...] = ("mlp-256-relu-glorot", "mlp-256-128-64-relu-glorot")
+    architecture: tuple[str, ...] = (
+        "mlp-256-relu-glorot",
+        "mlp-256-128-64-relu-glorot",
+    )
     learning_rates: tuple[float, ...] = (0.01, 0.03, 0.1)
     epochs: int = 10
     steps: int = 1500
@@ -59,7 +64,11 @@ def main() -> None:
         epochs = max(asked.epochs, -(-asked.steps * 128 // count))
         for name in asked.architecture:
             for rate in asked.learning_rates:
-                shared: dict[str, Any] = {"momentum": 0.9, "epochs": epochs, "batch_size": min(count, 128)}
+                shared: dict[str, Any] = {
+                    "momentum": 0.9,
+                    "epochs": epochs,
+                    "batch_size": min(count, 128),
+                }
                 config = TrialConfig(architecture=name, learning_rate=rate, **shared)
                 runs[name, rate] = accuracies(Setting(config, dataset))
         settled = {of: float(np.median(run[-LAST:])) for of, run in runs.items()}

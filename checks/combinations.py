@@ -3,12 +3,15 @@
     python checks/combinations.py
     python checks/combinations.py --rows 3 17 --keep found
 
-It makes a table of tiny sweeps in which every two kinds of values of any two options meet at least once. All sweeps run
-in this process and share one Ray. Each must run, or be refused in one line. Every trial must have its rows and a label,
-and the table, the picture, the page and the CSV files are made. A third of the sweeps is then run again by command,
-killed by SIGKILL at a random row and resumed. Another third is first run with fewer epochs, rates or seeds and then
-extended with --resume. Both must end with the numbers of the undisturbed sweep: bit for bit in processes, to rounding
-as lanes. Stops of early stopping depend on which trial is faster, so they are compared with --scheduler fifo only.
+It makes a table of tiny sweeps in which every two kinds of values of any two options
+meet at least once. All sweeps run in this process and share one Ray. Each must run, or
+be refused in one line. Every trial must have its rows and a label, and the table, the
+picture, the page and the CSV files are made. A third of the sweeps is then run again by
+command, killed by SIGKILL at a random row and resumed. Another third is first run with
+fewer epochs, rates or seeds and then extended with --resume. Both must end with the
+numbers of the undisturbed sweep: bit for bit in processes, to rounding as lanes. Stops
+of early stopping depend on which trial is faster, so they are compared with --scheduler
+fifo only.
 """
 
 from __future__ import annotations
@@ -56,7 +59,8 @@ TIMEOUT_S = 300.0
 """The most seconds that a command may take."""
 
 OWN = str(REPOSITORY / "examples" / "networks.py")
-"""Networks and optimisers as users write theirs. `normed` has a state, and draws random numbers while it trains."""
+"""Networks and optimisers as users write theirs. `normed` has a state, and draws random
+numbers while it trains."""
 
 OPTIONS: dict[str, list[Fields]] = {
     "data": [
@@ -88,14 +92,24 @@ OPTIONS: dict[str, list[Fields]] = {
     "warm-up": [{}, {"warmup_steps": 3}, {"warmup_steps": 10_000}],
     "loss": [{}, {"loss": "mse"}],
     "label noise": [{}, {"label_noise": 20}],
-    "hold-out": [{}, {"holdout": 20}, {"holdout": 24}],  # of 60 images: a batch of 40, and less than one
-    "batch size": [{"batch_size": (16,)}, {"batch_size": (40,)}, {"batch_size": (16, 40)}],
+    # of 60 images: a batch of 40, and less than one
+    "hold-out": [{}, {"holdout": 20}, {"holdout": 24}],
+    "batch size": [
+        {"batch_size": (16,)},
+        {"batch_size": (40,)},
+        {"batch_size": (16, 40)},
+    ],
     "train images": [{}, {"train_images": 60}],
     "drop last": [{}, {"drop_last": True}],
     "standardize": [{}, {"standardize": True}],
     "target": [{}, {"target": 0.6}],
     "train evaluation": [{}, {"train_evaluation": 10}, {"train_evaluation": 5000}],
-    "sharpness": [{}, {"sharpness": True}, {"sharpness_every": 5}, {"sharpness": True, "sharpness_images": 30}],
+    "sharpness": [
+        {},
+        {"sharpness": True},
+        {"sharpness_every": 5},
+        {"sharpness": True, "sharpness_images": 30},
+    ],
     "diverged": [{}, {"stop_when_diverged": False}],
     "scheduler": [
         {"scheduler": "fifo"},
@@ -112,11 +126,15 @@ OPTIONS: dict[str, list[Fields]] = {
     "save every": [{}, {"save_every": 3}],
     "time budget": [{}, {"time_budget": 1000.0}],
     "epochs": [{"epochs": 2}, {"epochs": 4}],
-    "rates": [{"learning_rates": (0.03,)}, {"learning_rates": ("0.01:0.1:2",)}, {"learning_rates": (0.1, 0.01, 1e6)}],
+    "rates": [
+        {"learning_rates": (0.03,)},
+        {"learning_rates": ("0.01:0.1:2",)},
+        {"learning_rates": (0.1, 0.01, 1e6)},
+    ],
     "seeds": [{}, {"seeds": (0, 1, 2)}],
 }
-"""The kinds of values of each option. Paths are below `@`, the folder of `write_data`. `arrays.npz` stands for arrays
-from Python; commands read the file."""
+"""The kinds of values of each option. Paths are below `@`, the folder of `write_data`.
+`arrays.npz` stands for arrays from Python; commands read the file."""
 
 COUNTS = {name: len(kinds) for name, kinds in OPTIONS.items()}
 
@@ -140,13 +158,19 @@ class Combinations(Recorded):
 
 
 def table(seed: int) -> list[Row]:
-    """Return the rows of this benchmark. The program is asked whether it refuses a row's first trial."""
+    """Return the rows of this benchmark. The program is asked whether it refuses a
+    row's first trial."""
     names = {field.name for field in fields(TrialConfig)}
 
     def refused(row: Row) -> bool:
-        first = {name: value[0] if isinstance(value, tuple) else value for name, value in values(row).items()}
+        first = {
+            name: value[0] if isinstance(value, tuple) else value
+            for name, value in values(row).items()
+        }
         try:
-            return not TrialConfig(**{name: value for name, value in first.items() if name in names})
+            return not TrialConfig(
+                **{name: value for name, value in first.items() if name in names}
+            )
         except UserError:
             return True
 
@@ -171,27 +195,42 @@ def flags(given: Fields) -> list[str]:
         if isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
         else:
-            words += [f"--{flag}", *map(str, value if isinstance(value, tuple) else [value])]
+            words += [
+                f"--{flag}",
+                *map(str, value if isinstance(value, tuple) else [value]),
+            ]
     return words
 
 
 def write_data(folder: Path) -> None:
-    """Write the data that the rows name. `vectors.npz` has no test part: a sixth of its images becomes that."""
+    """Write the data that the rows name. `vectors.npz` has no test part: a sixth of its
+    images becomes that."""
     (folder / "idx").mkdir(parents=True)
-    for name, shape, classes in (("colour", (6, 6, 3), 7), ("arrays", (6, 6), 2), ("vectors", (12,), 3)):
+    for name, shape, classes in (
+        ("colour", (6, 6, 3), 7),
+        ("arrays", (6, 6), 2),
+        ("vectors", (12,), 3),
+    ):
         arrays = patterns(shape, classes)
         parts = ("x_train", "y_train") if name == "vectors" else tuple(arrays)
-        np.savez(folder / name, allow_pickle=False, **{part: arrays[part] for part in parts})
+        np.savez(
+            folder / name, allow_pickle=False, **{part: arrays[part] for part in parts}
+        )
     for name, array in zip(CHECKSUMS, patterns((28, 28), 10).values(), strict=True):
         content = (255 * array if array.ndim > 1 else array).astype(np.uint8)
-        header = bytes([0, 0, 8, content.ndim]) + np.array(content.shape, ">u4").tobytes()
+        header = (
+            bytes([0, 0, 8, content.ndim]) + np.array(content.shape, ">u4").tobytes()
+        )
         (folder / "idx" / name).write_bytes(header + content.tobytes())
 
 
 def patterns(shape: tuple[int, ...], classes: int) -> dict[str, npt.NDArray[Any]]:
-    """Return 96 training and 24 test images that a small network learns, and their labels, as in an .npz file."""
+    """Return 96 training and 24 test images that a small network learns, and their
+    labels, as in an .npz file."""
     rng, y = np.random.default_rng(0), np.arange(120) % classes
-    x = (0.6 * (rng.random((classes, *shape)) > 0.5)[y] + 0.4 * rng.random((120, *shape))).astype(np.float32)
+    x = (
+        0.6 * (rng.random((classes, *shape)) > 0.5)[y] + 0.4 * rng.random((120, *shape))
+    ).astype(np.float32)
     return {"x_train": x[:96], "y_train": y[:96], "x_test": x[96:], "y_test": y[96:]}
 
 
@@ -199,50 +238,91 @@ def run_once(given: Fields, output: Path) -> Sweep:
     """Run a sweep in this process, with arrays in place of `arrays.npz`."""
     if Path(given["dataset"]).name == "arrays.npz":
         with np.load(given["dataset"]) as file:
-            given = given | {"dataset": tuple(file[name] for name in ("x_train", "y_train", "x_test", "y_test"))}
+            given = given | {
+                "dataset": tuple(
+                    file[name] for name in ("x_train", "y_train", "x_test", "y_test")
+                )
+            }
     config = LearningRateRegimes(**given, output=output, quiet=True)
     return run_sweep("lr_regimes", config.trials(), config)
 
 
 def shown(sweep: Sweep) -> list[str]:
-    """Make all that people look at, and return what is wrong with it. A warning is an error."""
+    """Make all that people look at, and return what is wrong with it. A warning is an
+    error."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()) as text:
         warnings.simplefilter("error")
         sweep.table()
         sweep.plot(sweep.picture("regimes.png"))
         pictures = [sweep.picture("regimes.png"), Path(sweep.report())]
         mirror("csv", None).update(sweep)
-    found = [] if str(sweep.path) in text.getvalue() else ["the table does not name the folder"]
-    found += [f"{file.name} is empty" for file in pictures if file.stat().st_size < 1000]
+    found = (
+        []
+        if str(sweep.path) in text.getvalue()
+        else ["the table does not name the folder"]
+    )
+    found += [
+        f"{file.name} is empty" for file in pictures if file.stat().st_size < 1000
+    ]
     for name, table in (("trials.csv", sweep.trials), ("epochs.csv", sweep.epochs)):
         count = len(pd.read_csv(sweep.picture(name)))
-        found += [f"{name} has {count} rows in place of {len(table)}"] if count != len(table) else []
+        found += (
+            [f"{name} has {count} rows in place of {len(table)}"]
+            if count != len(table)
+            else []
+        )
     return found
 
 
 def incomplete(sweep: Sweep, given: Fields) -> list[str]:
     """Return what a sweep's tables lack: trials, rows, labels."""
-    stops = {"completed", "diverged"} | {"asha": {"asha"}, "regimes": {"slow", "dead"}}.get(given["scheduler"], set())
+    stops = {"completed", "diverged"} | {
+        "asha": {"asha"},
+        "regimes": {"slow", "dead"},
+    }.get(given["scheduler"], set())
     asked = LearningRateRegimes(**given).trials()
-    found = [] if len(sweep.trials) == len(asked) else [f"{len(sweep.trials)} trials in place of {len(asked)}"]
+    found = (
+        []
+        if len(sweep.trials) == len(asked)
+        else [f"{len(sweep.trials)} trials in place of {len(asked)}"]
+    )
     journal = read_journal(Path(sweep.path)).epochs
     if journal.duplicated(["trial_id", "epoch"]).any():
         found.append("a row is in the journal twice")
-    epochs = {str(trial_id): sorted(rows) for trial_id, rows in sweep.epochs.groupby("trial_id")["epoch"]}
+    epochs = {
+        str(trial_id): sorted(rows)
+        for trial_id, rows in sweep.epochs.groupby("trial_id")["epoch"]
+    }
     for trial in sweep.trials.itertuples():
         rows = epochs.get(trial.trial_id, [])
-        count = given["epochs"] if trial.stop_reason == "completed" else max(1, trial.epochs_run)
+        count = (
+            given["epochs"]
+            if trial.stop_reason == "completed"
+            else max(1, trial.epochs_run)
+        )
         if trial.stop_reason not in stops:
-            found.append(f"trial {trial.trial_id} ended as {trial.stop_reason} {trial.error or ''}".strip())
+            found.append(
+                f"trial {trial.trial_id} ended as {trial.stop_reason} {trial.error or ''}".strip()
+            )
         elif rows != list(range(1, count + 1)):
-            found.append(f"trial {trial.trial_id}, {trial.stop_reason}, has the epochs {rows}")
+            found.append(
+                f"trial {trial.trial_id}, {trial.stop_reason}, has the epochs {rows}"
+            )
         if trial.regime not in REGIMES:
             found.append(f"trial {trial.trial_id} has the label {trial.regime!r}")
     return found
 
 
-CONFIG = ["architecture", "optimizer", "momentum", "batch_size", "learning_rate", "seed"]
-"""What tells the trials of a row apart. Their ids depend on the order in which they were asked for."""
+CONFIG = [
+    "architecture",
+    "optimizer",
+    "momentum",
+    "batch_size",
+    "learning_rate",
+    "seed",
+]
+"""What tells the trials of a row apart. Their ids depend on the order in which they
+were asked for."""
 
 CHAOTIC = ("diverged", "oscillating")
 """Labels of trials in which rounding decides what happens."""
@@ -254,12 +334,19 @@ APART = [*TIMES, "batch_s", "ended_at", "lanes", "fill"]
 def by_config(sweep: Sweep) -> pd.DataFrame:
     """Return the epochs of the trials that ended by themselves, by trial and epoch."""
     ended = sweep.trials[sweep.trials["stop_reason"].isin(["completed", "diverged"])]
-    epochs = sweep.epochs.drop(columns="learning_rate").merge(ended[["trial_id", "regime", *CONFIG]], on="trial_id")
-    return epochs.set_index([*CONFIG, "epoch"]).sort_index().drop(columns=APART, errors="ignore")
+    epochs = sweep.epochs.drop(columns="learning_rate").merge(
+        ended[["trial_id", "regime", *CONFIG]], on="trial_id"
+    )
+    return (
+        epochs.set_index([*CONFIG, "epoch"])
+        .sort_index()
+        .drop(columns=APART, errors="ignore")
+    )
 
 
 def differing(sweep: Sweep, once: Sweep, given: Fields) -> list[str]:
-    """Return how a sweep that was killed or extended differs from the undisturbed one."""
+    """Return how a sweep that was killed or extended differs from the undisturbed
+    one."""
     mine, theirs = by_config(sweep), by_config(once)
     common = mine.index.intersection(theirs.index)
     if given["scheduler"] == "fifo" and not len(common) == len(mine) == len(theirs):
@@ -267,17 +354,26 @@ def differing(sweep: Sweep, once: Sweep, given: Fields) -> list[str]:
     mine, theirs = mine.loc[common], theirs.loc[common]
     cpus = [one.meta.get("options", {}).get("cpus_per_trial") for one in (sweep, once)]
     if given["execution"] != "lanes" and cpus[0] == cpus[1]:
-        names = [*theirs.select_dtypes(["number", "bool"]), *(["regime"] if given["scheduler"] == "fifo" else [])]
+        names = [
+            *theirs.select_dtypes(["number", "bool"]),
+            *(["regime"] if given["scheduler"] == "fifo" else []),
+        ]
         wrong = [name for name in names if not mine[name].equals(theirs[name])]
     else:
         calm = ~(mine["regime"].isin(CHAOTIC) | theirs["regime"].isin(CHAOTIC))
-        close = {name: np.isclose(mine[name], theirs[name], rtol=1e-3) for name in ("train_loss", "test_loss")}
+        close = {
+            name: np.isclose(mine[name], theirs[name], rtol=1e-3)
+            for name in ("train_loss", "test_loss")
+        }
         wrong = [name for name in close if not close[name][calm].all()]
     return [f"{', '.join(wrong)} differ from the undisturbed sweep's"] if wrong else []
 
 
-def command(words: Sequence[str], folder: Path, kill_at: int | None = None) -> tuple[int, list[str]]:
-    """Run sweeps/lr_regimes.py, and kill it and its processes once the journal in `folder` has so many rows.
+def command(
+    words: Sequence[str], folder: Path, kill_at: int | None = None
+) -> tuple[int, list[str]]:
+    """Run sweeps/lr_regimes.py, and kill it and its processes once the journal in
+    `folder` has so many rows.
 
     Returns:
         The exit code, and the lines that it wrote.
@@ -285,30 +381,57 @@ def command(words: Sequence[str], folder: Path, kill_at: int | None = None) -> t
     child = start_python(["-m", "mnist_tune", *words], folder, own_group=True)
     journal, until = folder / "sweep" / "journal.jsonl", time.monotonic() + TIMEOUT_S
     while child.poll() is None:
-        rows = journal.read_text().count('"epoch"') if kill_at is not None and journal.exists() else -1
+        rows = (
+            journal.read_text().count('"epoch"')
+            if kill_at is not None and journal.exists()
+            else -1
+        )
         if time.monotonic() > until or (kill_at is not None and rows >= kill_at):
             os.killpg(child.pid, signal.SIGKILL)
         with contextlib.suppress(psutil.TimeoutExpired):
             child.wait(0.005 if kill_at is not None else 1)
-    return int(child.returncode), (folder / "said").read_text(errors="replace").splitlines()
+    return int(child.returncode), (folder / "said").read_text(
+        errors="replace"
+    ).splitlines()
 
 
-def again(kind: Kind, given: Fields, once: Sweep, folder: Path, random_: random.Random) -> tuple[str, list[str]]:
-    """Run a row by commands: killed and resumed, or begun with less and extended. Return what was done, and faults."""
+def again(
+    kind: Kind, given: Fields, once: Sweep, folder: Path, random_: random.Random
+) -> tuple[str, list[str]]:
+    """Run a row by commands: killed and resumed, or begun with less and extended.
+    Return what was done, and faults."""
     kill_at, less, more, sweep = None, {}, {}, folder / "sweep"
     if kind == "killed":
         kill_at = random_.randint(0, len(once.epochs))
     else:
-        rates = tuple(rate for text in given["learning_rates"] for rate in rates_of(text))
-        asked = {"epochs": given["epochs"], "learning_rates": rates, "seeds": given.get("seeds", (0,))}
-        first = {name: value // 2 if name == "epochs" else value[:1] for name, value in asked.items()}
-        kept = {"epochs"} if "schedule" in given else set()  # more epochs of a schedule are refused
+        rates = tuple(
+            rate for text in given["learning_rates"] for rate in rates_of(text)
+        )
+        asked = {
+            "epochs": given["epochs"],
+            "learning_rates": rates,
+            "seeds": given.get("seeds", (0,)),
+        }
+        first = {
+            name: value // 2 if name == "epochs" else value[:1]
+            for name, value in asked.items()
+        }
+        # more epochs of a schedule are refused
+        kept = {"epochs"} if "schedule" in given else set()
         possible = [name for name in asked if first[name] != asked[name]]
-        name = random_.choice([name for name in possible if name not in kept] or possible)
+        name = random_.choice(
+            [name for name in possible if name not in kept] or possible
+        )
         less, more = {name: first[name]}, {name: given[name]}
-    code, said = command(["regimes", *flags(given | less), "--output", str(sweep), "--quiet"], folder, kill_at)
+    code, said = command(
+        ["regimes", *flags(given | less), "--output", str(sweep), "--quiet"],
+        folder,
+        kill_at,
+    )
     if code and not (kind == "killed" and code == -signal.SIGKILL):
-        return f"{kind}: {shlex.join(flags(less))}", [f"exit code {code}: {' '.join(said[-3:])}"]
+        return f"{kind}: {shlex.join(flags(less))}", [
+            f"exit code {code}: {' '.join(said[-3:])}"
+        ]
     if (sweep / META).exists():
         before = load_sweep(sweep)
         printed = shlex.split(resume_command(before.meta, sweep))
@@ -322,14 +445,22 @@ def again(kind: Kind, given: Fields, once: Sweep, folder: Path, random_: random.
     code, said = command([*words, "--quiet"], folder)
     if "epochs" in more and "schedule" in given:
         wrong = code != 2 or len(said) != 1 or "start a new sweep" not in said[0]
-        return f"{what}: refused", ["more epochs of a schedule that has ended are not refused"] if wrong else []
+        return f"{what}: refused", [
+            "more epochs of a schedule that has ended are not refused"
+        ] if wrong else []
     if code:
         return what, [f"exit code {code}: {' '.join(said[-3:])}"]
-    return what, [*incomplete(load_sweep(sweep), given), *differing(load_sweep(sweep), once, given)]
+    return what, [
+        *incomplete(load_sweep(sweep), given),
+        *differing(load_sweep(sweep), once, given),
+    ]
 
 
-def tried(kind: Kind, given: Fields, folder: Path, random_: random.Random) -> tuple[str, list[str]]:
-    """Run a row, and do with it what its kind says. Return what was done, and what was wrong."""
+def tried(
+    kind: Kind, given: Fields, folder: Path, random_: random.Random
+) -> tuple[str, list[str]]:
+    """Run a row, and do with it what its kind says. Return what was done, and what was
+    wrong."""
     try:
         once = run_once(given, folder / "once")
     except UserError as error:
@@ -337,11 +468,19 @@ def tried(kind: Kind, given: Fields, folder: Path, random_: random.Random) -> tu
         said = (
             [refusal]
             if kind == "once"
-            else command(["regimes", *flags(given), "--output", "sweep", "--quiet"], folder)[1]
+            else command(
+                ["regimes", *flags(given), "--output", "sweep", "--quiet"], folder
+            )[1]
         )
-        return f"refused: {error}", [] if said == [refusal] and "\n" not in refusal else [f"the command said {said}"]
+        return f"refused: {error}", [] if said == [
+            refusal
+        ] and "\n" not in refusal else [f"the command said {said}"]
     found = incomplete(once, given) + shown(once)
-    return (kind, found) if found or kind == "once" else again(kind, given, once, folder, random_)
+    return (
+        (kind, found)
+        if found or kind == "once"
+        else again(kind, given, once, folder, random_)
+    )
 
 
 def main() -> int:
@@ -350,13 +489,20 @@ def main() -> int:
     if unknown := set(config.rows) - set(range(len(rows))):
         raise UserError(f"--rows {min(unknown)}: the rows are 0 to {len(rows) - 1}")
     kinds = [get_args(Kind)[i % 3] for i in range(len(rows))]
-    chosen = [i for i in config.rows or range(len(rows)) if config.only in (None, kinds[i])]
+    chosen = [
+        i for i in config.rows or range(len(rows)) if config.only in (None, kinds[i])
+    ]
     print(machine_line(machine))
-    print(f"{len(OPTIONS)} options: {len(rows)} rows hold all {len(every)} pairs, {len(chosen)} are run", flush=True)
+    print(
+        f"{len(OPTIONS)} options: {len(rows)} rows hold all {len(every)} pairs, {len(chosen)} are run",
+        flush=True,
+    )
     ran: set[Pair] = set()
     failed = {}
     with contextlib.ExitStack() as context:
-        folder = (config.keep or Path(context.enter_context(TemporaryDirectory()))).absolute()
+        folder = (
+            config.keep or Path(context.enter_context(TemporaryDirectory()))
+        ).absolute()
         write_data(folder)
         for i in chosen:
             start, given = time.perf_counter(), values(rows[i], folder)
@@ -366,15 +512,28 @@ def main() -> int:
             except Exception:
                 what, found = kinds[i], [traceback.format_exc()]
             ran |= set() if what.startswith("refused") else pairs(rows[i])
-            told = f"{what}: {'; '.join(found) or 'nothing is wrong'}".replace(f"{folder}/", "")
+            told = f"{what}: {'; '.join(found) or 'nothing is wrong'}".replace(
+                f"{folder}/", ""
+            )
             print(f"row {i}, {time.perf_counter() - start:.0f} s, {told}", flush=True)
             if found:
-                again_ = shlex.join(["python", "sweeps/lr_regimes.py", *flags(values(rows[i]))])
+                again_ = shlex.join(
+                    ["python", "sweeps/lr_regimes.py", *flags(values(rows[i]))]
+                )
                 failed[i] = {"kind": kinds[i], "found": found, "command": again_}
-    print(f"{len(chosen) - len(failed)} of {len(chosen)} rows are right; {len(ran)} of {len(every)} pairs met and ran")
+    print(
+        f"{len(chosen) - len(failed)} of {len(chosen)} rows are right; {len(ran)} of {len(every)} pairs met and ran"
+    )
     for i, failure in failed.items():
-        print(f"\nrow {i}, {failure['kind']}: --seed {config.seed} --rows {i}\n{failure['command']}")
-    results = {"rows": len(chosen), "pairs": len(every), "met and ran": len(ran), "failed": failed}
+        print(
+            f"\nrow {i}, {failure['kind']}: --seed {config.seed} --rows {i}\n{failure['command']}"
+        )
+    results = {
+        "rows": len(chosen),
+        "pairs": len(every),
+        "met and ran": len(ran),
+        "failed": failed,
+    }
     write_record(config, machine, {"combinations": results})
     return int(bool(failed))
 

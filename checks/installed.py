@@ -2,8 +2,9 @@
 
     python checks/installed.py --python /usr/bin/python3
 
-It builds both and lists their files. Then it installs the wheel in an empty environment, and runs the commands of the
-docs and the tour in an empty folder. If this user is root, another user runs them. The exit code is 1 if one fails.
+It builds both and lists their files. Then it installs the wheel in an empty
+environment, and runs the commands of the docs and the tour in an empty folder. If this
+user is root, another user runs them. The exit code is 1 if one fails.
 """
 
 from __future__ import annotations
@@ -75,7 +76,9 @@ def listed(built: Path) -> set[str]:
         with tarfile.open(built) as sdist:
             names = [name.partition("/")[2] for name in sdist.getnames()]
     others = sorted(name for name in names if not name.endswith(".py"))
-    print(f"{built.name}: {built.stat().st_size / 1000:.0f} kB, {len(names) - len(others)} Python files, and")
+    print(
+        f"{built.name}: {built.stat().st_size / 1000:.0f} kB, {len(names) - len(others)} Python files, and"
+    )
     print("\n".join(f"    {name}" for name in others), flush=True)
     return set(names)
 
@@ -83,29 +86,55 @@ def listed(built: Path) -> set[str]:
 def refuse_what_differs(names: Iterable[str]) -> None:
     """Raise a `UserError` if files of the package are missing, or there are others."""
     tracked = ["git", "ls-files", "mnist_tune"]
-    known = set(subprocess.run(tracked, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout.split())
+    known = set(
+        subprocess.run(
+            tracked, cwd=REPOSITORY, check=True, capture_output=True, text=True
+        ).stdout.split()
+    )
     if wrong := known ^ {name for name in names if name.startswith("mnist_tune/")}:
-        raise UserError(f"only in the clone, or only in what was built: {sorted(wrong)}")
+        raise UserError(
+            f"only in the clone, or only in what was built: {sorted(wrong)}"
+        )
 
 
 def main() -> int:
     config = cli.parse(Installed)
     with TemporaryDirectory(prefix="installed-") as name:
         folder, far = Path(name), Path(name, "far")
-        subprocess.run([sys.executable, "-m", "build", "-o", name, str(REPOSITORY)], check=True, capture_output=True)
+        subprocess.run(
+            [sys.executable, "-m", "build", "-o", name, str(REPOSITORY)],
+            check=True,
+            capture_output=True,
+        )
         for built in sorted(folder.glob("mnist_tune-*")):
             refuse_what_differs(listed(built))
         [wheel], python = folder.glob("*.whl"), folder / "env" / "bin" / "python"
         uv = [sys.executable, "-m", "uv"]
-        subprocess.run([*uv, "venv", "--quiet", "--python", config.python, str(folder / "env")], check=True)
-        install = [*uv, "pip", "install", "--quiet", "--compile-bytecode", "--link-mode", "copy"]
-        subprocess.run([*install, "--python", str(python), str(wheel), *INSTALLED_FOR_THEM], check=True)
+        subprocess.run(
+            [*uv, "venv", "--quiet", "--python", config.python, str(folder / "env")],
+            check=True,
+        )
+        install = [
+            *uv,
+            "pip",
+            "install",
+            "--quiet",
+            "--compile-bytecode",
+            "--link-mode",
+            "copy",
+        ]
+        subprocess.run(
+            [*install, "--python", str(python), str(wheel), *INSTALLED_FOR_THEM],
+            check=True,
+        )
         far.mkdir()
         (far / "make_data.py").write_text(DATA)
         (far / "tour.py").write_text(TOUR)
         shutil.copy(REPOSITORY / "docs" / "tour.ipynb", far)
         shown = (REPOSITORY / "docs" / "own_network.md").read_text()
-        (far / "net.py").write_text(re.findall(r"```python\n(# net.py\n.*?)```", shown, re.S)[0])
+        (far / "net.py").write_text(
+            re.findall(r"```python\n(# net.py\n.*?)```", shown, re.S)[0]
+        )
         how: dict[str, Any] = {"cwd": far, "capture_output": True, "text": True}
         how["env"] = {"PATH": f"{python.parent}:{os.environ['PATH']}", "HOME": str(far)}
         if os.getuid() == 0:
@@ -116,9 +145,17 @@ def main() -> int:
         for command in COMMANDS:
             done = subprocess.run(command.split(), **how)
             failed += bool(done.returncode)
-            said = (done.stdout + done.stderr * bool(done.returncode)).strip().splitlines()
+            said = (
+                (done.stdout + done.stderr * bool(done.returncode)).strip().splitlines()
+            )
             print(f"{'FAILED' if done.returncode else 'ok':6} {command}", flush=True)
-            print("\n".join(f"         {line}" for line in (said[-30:] if done.returncode else said[-1:])), flush=True)
+            print(
+                "\n".join(
+                    f"         {line}"
+                    for line in (said[-30:] if done.returncode else said[-1:])
+                ),
+                flush=True,
+            )
     return int(failed > 0)
 
 

@@ -3,10 +3,12 @@
     python checks/other_processor.py --cpu Haswell
     python checks/other_processor.py --cpu SandyBridge
 
-It runs the tests marked `portable` on a processor that qemu emulates, in one process with one thread. The tests compare
-with numbers computed in float64, and so compare processors with each other. Output and exit code are pytest's, and the
-third line names the processor that the tests saw. qemu does not emulate AVX-512. jaxlib needs AVX, which SandyBridge is
-the first processor to have. It takes 4 to 6 minutes on a core of an AMD EPYC, 18 s without emulation.
+It runs the tests marked `portable` on a processor that qemu emulates, in one process
+with one thread. The tests compare with numbers computed in float64, and so compare
+processors with each other. Output and exit code are pytest's, and the third line names
+the processor that the tests saw. qemu does not emulate AVX-512. jaxlib needs AVX, which
+SandyBridge is the first processor to have. It takes 4 to 6 minutes on a core of an AMD
+EPYC, 18 s without emulation.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ class OtherProcessor(Recorded):
     """Runs the portable tests on an emulated x86-64 processor."""
 
     cpu: str = "Haswell"
-    """Processor to emulate, one of those that `qemu-x86_64 -cpu help` lists. Haswell has AVX2, SandyBridge only AVX."""
+    """Processor to emulate, one of those that `qemu-x86_64 -cpu help` lists. Haswell
+    has AVX2, SandyBridge only AVX."""
     timeout_s: float = 1800
     """The most seconds that the tests may take."""
 
@@ -46,23 +49,39 @@ def run_tests(config: OtherProcessor) -> int:
     """Run the tests, and return pytest's exit code."""
     qemu = shutil.which(QEMU)
     if qemu is None:
-        raise UserError(f"there is no {QEMU} to emulate a processor with; apt-get install qemu-user")
+        raise UserError(
+            f"there is no {QEMU} to emulate a processor with; apt-get install qemu-user"
+        )
     known = processors(qemu)
     if config.cpu not in known:
-        raise UserError(f"{QEMU} emulates no processor {config.cpu!r}{closest(config.cpu, known)}")
-    files = [str(path) for path in sorted((REPOSITORY / "tests").rglob("test_*.py")) if has_portable_tests(path)]
+        raise UserError(
+            f"{QEMU} emulates no processor {config.cpu!r}{closest(config.cpu, known)}"
+        )
+    files = [
+        str(path)
+        for path in sorted((REPOSITORY / "tests").rglob("test_*.py"))
+        if has_portable_tests(path)
+    ]
     pytest = f"-m pytest -v -n 0 -m portable -p no:cacheprovider -o timeout={TEST_TIMEOUT_S}".split()
     command = [qemu, "-cpu", config.cpu, sys.executable, *pytest, *files]
     with TemporaryFile("w+") as said:
         try:
             ended = subprocess.run(
-                command, cwd=REPOSITORY, env=os.environ | ONE_THREAD, stderr=said, timeout=config.timeout_s
+                command,
+                cwd=REPOSITORY,
+                env=os.environ | ONE_THREAD,
+                stderr=said,
+                timeout=config.timeout_s,
             )
         except subprocess.TimeoutExpired:
-            raise UserError(f"the tests took more than {config.timeout_s:g} s; give more with --timeout-s") from None
+            raise UserError(
+                f"the tests took more than {config.timeout_s:g} s; give more with --timeout-s"
+            ) from None
         finally:
             said.seek(0)
-            sys.stderr.writelines(line for line in said if "warning: TCG doesn't support" not in line)
+            sys.stderr.writelines(
+                line for line in said if "warning: TCG doesn't support" not in line
+            )
     if ended.returncode < 0:
         raise UserError(f"{QEMU} was ended by signal {-ended.returncode}")
     return ended.returncode
@@ -70,13 +89,18 @@ def run_tests(config: OtherProcessor) -> int:
 
 def processors(qemu: str) -> list[str]:
     """Return the names that `-cpu` accepts."""
-    help_ = subprocess.run([qemu, "-cpu", "help"], capture_output=True, text=True).stdout  # exits with 1
+    # exits with 1
+    help_ = subprocess.run(
+        [qemu, "-cpu", "help"], capture_output=True, text=True
+    ).stdout
     listed, _, _ = help_.partition("\n\n")  # the flags follow
-    return re.findall(r"^(?:x86)?\s+(\S+)", listed, re.MULTILINE)  # older versions begin each line with x86
+    # older versions begin each line with x86
+    return re.findall(r"^(?:x86)?\s+(\S+)", listed, re.MULTILINE)
 
 
 def has_portable_tests(path: Path) -> bool:
-    """Return whether a file has portable tests. pytest would import the others, too, which takes half a minute."""
+    """Return whether a file has portable tests. pytest would import the others, too,
+    which takes half a minute."""
     return "mark.portable" in path.read_text()
 
 
@@ -87,7 +111,11 @@ def main() -> int:
     wall_s = time.perf_counter() - start
     print(f"{config.cpu}, emulated: exit code {exit_code} after {wall_s:.0f} s")
     figures = {"exit_code": exit_code, "wall_s": wall_s}
-    write_record(config, machine, {"portable tests": {"rounds": {config.cpu: [figures]}, "targets": []}})
+    write_record(
+        config,
+        machine,
+        {"portable tests": {"rounds": {config.cpu: [figures]}, "targets": []}},
+    )
     return exit_code
 
 

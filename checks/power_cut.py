@@ -1,8 +1,10 @@
-"""What a power cut leaves of a sweep's folder: what was synced, and a random part of what was not.
+"""What a power cut leaves of a sweep's folder: what was synced, and a random part of
+what was not.
 
-`record` notes every `fsync` of this process in a file: of a file its content, of a folder its entries. That is all that
-a disk has to keep. `disk` makes the folder again as it may be after a power cut at a moment. A process of Python's that
-finds this folder first in its PYTHONPATH, and MNIST_TUNE_RECORD, records itself (`sitecustomize`).
+`record` notes every `fsync` of this process in a file: of a file its content, of a
+folder its entries. That is all that a disk has to keep. `disk` makes the folder again
+as it may be after a power cut at a moment. A process of Python's that finds this folder
+first in its PYTHONPATH, and MNIST_TUNE_RECORD, records itself (`sitecustomize`).
 """
 
 from __future__ import annotations
@@ -33,14 +35,19 @@ class Synced:
 
 
 def record(folder: Path, root: Path | None = None) -> Callable[[int], None]:
-    """Return an `os.fsync` that notes what it syncs below `root` in a file of this process in `folder`."""
+    """Return an `os.fsync` that notes what it syncs below `root` in a file of this
+    process in `folder`."""
     sync, lock = os.fsync, threading.Lock()
 
     def fsync(descriptor: int) -> None:
         path = os.readlink(f"/proc/self/fd/{descriptor}")
         if root is None or Path(path).is_relative_to(root) or root.is_relative_to(path):
             there = os.fstat(descriptor)
-            what: Any = Path(path).read_bytes() if stat.S_ISREG(there.st_mode) else entries(Path(path))
+            what: Any = (
+                Path(path).read_bytes()
+                if stat.S_ISREG(there.st_mode)
+                else entries(Path(path))
+            )
             sync(descriptor)
             with lock, open(folder / str(os.getpid()), "ab") as file:
                 pickle.dump(Synced(time.monotonic(), path, key_of(there), what), file)
@@ -60,7 +67,9 @@ def entries(folder: Path) -> dict[str, tuple[int, int] | None]:
     found = {}
     for entry in os.scandir(folder):
         try:
-            found[entry.name] = None if entry.is_dir() else key_of(entry.stat(follow_symlinks=False))
+            found[entry.name] = (
+                None if entry.is_dir() else key_of(entry.stat(follow_symlinks=False))
+            )
         except FileNotFoundError:  # renamed or removed meanwhile
             continue
     return found
@@ -79,12 +88,16 @@ def recorded(folder: Path) -> list[Synced]:
     return sorted(found, key=lambda one: one.at)
 
 
-def disk(synced: list[Synced], root: Path, at: float, chance: random.Random, to: Path) -> None:
-    """Make what a power cut at a moment may leave of the folder `root`, in the folder `to`, which must not exist.
+def disk(
+    synced: list[Synced], root: Path, at: float, chance: random.Random, to: Path
+) -> None:
+    """Make what a power cut at a moment may leave of the folder `root`, in the folder
+    `to`, which must not exist.
 
-    Each folder has the entries of its last `fsync`, or already those of the next one. A file has its last synced
-    content. To that of an appended file, a part of what was appended next may be added, or zeros. A file that was never
-    synced is empty. One that is synced before it is renamed keeps its old name until then.
+    Each folder has the entries of its last `fsync`, or already those of the next one. A
+    file has its last synced content. To that of an appended file, a part of what was
+    appended next may be added, or zeros. A file that was never synced is empty. One
+    that is synced before it is renamed keeps its old name until then.
     """
     listings: dict[str, list[Synced]] = {}
     contents: dict[Any, list[Synced]] = {}
@@ -100,7 +113,9 @@ def disk(synced: list[Synced], root: Path, at: float, chance: random.Random, to:
         kept: bytes = before[-1].what if before else b""
         if after and after[0].what.startswith(kept):
             more = after[0].what[len(kept) :]
-            kept += chance.choice([b"", more[: chance.randrange(len(more) + 1)], bytes(len(more))])
+            kept += chance.choice(
+                [b"", more[: chance.randrange(len(more) + 1)], bytes(len(more))]
+            )
         return kept
 
     def build(path: Path, there: Path) -> None:
@@ -129,4 +144,6 @@ def disk(synced: list[Synced], root: Path, at: float, chance: random.Random, to:
 
 def split(synced: list[Synced], at: float) -> tuple[list[Synced], list[Synced]]:
     """Return what was synced until a moment, and what was later."""
-    return [one for one in synced if one.at <= at], [one for one in synced if one.at > at]
+    return [one for one in synced if one.at <= at], [
+        one for one in synced if one.at > at
+    ]

@@ -3,7 +3,8 @@
     python -m pip install -e '.[docs]'
     sphinx-build --fail-on-warning --quiet -c docs . site
 
-Its pages are the Markdown of the clone, and its navigation has the shelves of docs/README.md.
+Its pages are the Markdown of the clone, and its navigation has the shelves of
+docs/README.md.
 """
 
 import sys
@@ -31,13 +32,17 @@ def add_navigation(app: Any, page: str, source: list[str]) -> None:
     if page == root_doc:
         for name, pages in {"Pages": [Path("docs/README")], **shelves()}.items():
             listed = "\n".join(f"/{str(one).removesuffix('.md')}" for one in pages)
-            source[0] += f"\n```{{toctree}}\n:hidden:\n:caption: {name}\n\n{listed}\n```\n"
+            source[0] += (
+                f"\n```{{toctree}}\n:hidden:\n:caption: {name}\n\n{listed}\n```\n"
+            )
 
 
 def begin_at_the_readme(app: Any, error: Exception | None) -> None:
     """Write the file that a browser opens in the site's folder."""
     if error is None:
-        (Path(app.outdir) / "index.html").write_text(f'<meta http-equiv="refresh" content="0; url={root_doc}.html">')
+        (Path(app.outdir) / "index.html").write_text(
+            f'<meta http-equiv="refresh" content="0; url={root_doc}.html">'
+        )
 
 
 def setup(app: Any) -> None:

@@ -1,4 +1,5 @@
-"""Warn of pages and sentences that are too long to be read, and count the words of each shelf.
+"""Warn of pages and sentences that are too long to be read, and count the words of each
+shelf.
 
     python docs/words.py
 
@@ -17,7 +18,8 @@ LISTS = ("flags.md", "python.md", "tables.md", "promises.md")
 """Pages that nobody reads from beginning to end."""
 
 MOST_WORDS = 1800
-"""The most words of a page that is read. The README's readers have not decided to read it yet."""
+"""The most words of a page that is read. The README's readers have not decided to read
+it yet."""
 
 MOST_WORDS_OF_README = 900
 
@@ -29,14 +31,19 @@ def shelves() -> dict[str, list[Path]]:
     found = {}
     for section in (ROOT / "docs" / "README.md").read_text().split("\n## ")[1:]:
         links = re.findall(r"\]\(([^)]+)\)", section)
-        found[section.splitlines()[0]] = [(ROOT / "docs" / link).resolve().relative_to(ROOT) for link in links]
+        found[section.splitlines()[0]] = [
+            (ROOT / "docs" / link).resolve().relative_to(ROOT) for link in links
+        ]
     return found
 
 
 def without_code(text: str) -> str:
-    """Return a page's text without its blocks of code, which may have anything in them."""
+    """Return a page's text without its blocks of code, which may have anything in
+    them."""
     text = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
-    return "\n\n".join(part for part in re.split(r"\n{2,}", text) if not part.startswith("    "))
+    return "\n\n".join(
+        part for part in re.split(r"\n{2,}", text) if not part.startswith("    ")
+    )
 
 
 def count(text: str) -> int:
@@ -47,7 +54,11 @@ def count(text: str) -> int:
 def sentences(text: str) -> Iterator[str]:
     """Yield the sentences of a page that are in no table and no heading."""
     for part in re.split(r"\n{2,}|\n(?= *(?:[-*]|\d+\.) )", without_code(text)):
-        lines = [line for line in part.splitlines() if not line.lstrip().startswith(("|", "#", "!"))]
+        lines = [
+            line
+            for line in part.splitlines()
+            if not line.lstrip().startswith(("|", "#", "!"))
+        ]
         plain = re.sub(r"`[^`]*`", "Code", re.sub(r"\]\([^)]*\)", "]", " ".join(lines)))
         yield from re.split(r"(?<=[.!?])[)\"*]* +(?=[A-Z\"(*\[0-9λ])", plain)
 
@@ -66,7 +77,9 @@ def warnings(page: Path) -> Iterator[str]:
 def main() -> None:
     for name, pages in {"README": [Path("README.md")], **shelves()}.items():
         written = [page for page in pages if page.suffix == ".md"]
-        print(f"{name}: {sum(count((ROOT / page).read_text()) for page in written):,} words, {len(written)} pages")
+        print(
+            f"{name}: {sum(count((ROOT / page).read_text()) for page in written):,} words, {len(written)} pages"
+        )
         for page in written:
             if page.name not in LISTS:
                 for warning in warnings(page):

@@ -1,4 +1,5 @@
-"""Networks and an optimiser as users write theirs: `--architecture examples/networks.py:residual`."""
+"""Networks and an optimiser as users write theirs: `--architecture
+examples/networks.py:residual`."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,9 @@ from mnist_tune import Network
 
 
 def _dense(key, inputs, outputs, gain=1.0):
-    return gain * jax.random.normal(key, (inputs, outputs)) / inputs**0.5, jnp.zeros(outputs)
+    return gain * jax.random.normal(key, (inputs, outputs)) / inputs**0.5, jnp.zeros(
+        outputs
+    )
 
 
 def residual(data, width=48, blocks=3):
@@ -16,8 +19,15 @@ def residual(data, width=48, blocks=3):
 
     def init(key):
         first, last, *rest = jax.random.split(key, 2 + 2 * blocks)
-        pairs = [(_dense(rest[2 * i], width, width), _dense(rest[2 * i + 1], width, width)) for i in range(blocks)]
-        return {"in": _dense(first, data.size, width), "blocks": pairs, "out": _dense(last, width, data.classes)}
+        pairs = [
+            (_dense(rest[2 * i], width, width), _dense(rest[2 * i + 1], width, width))
+            for i in range(blocks)
+        ]
+        return {
+            "in": _dense(first, data.size, width),
+            "blocks": pairs,
+            "out": _dense(last, width, data.classes),
+        }
 
     def apply(params, images):
         x = images.reshape(len(images), -1) @ params["in"][0] + params["in"][1]
@@ -43,17 +53,25 @@ def normed(data, width=64, rate=0.2):
 
     def forward(params, images, mean, var):
         x = images.reshape(len(images), -1) @ params["in"][0]
-        return jax.nn.relu(params["scale"] * (x - mean) / jnp.sqrt(var + 1e-5) + params["in"][1])
+        return jax.nn.relu(
+            params["scale"] * (x - mean) / jnp.sqrt(var + 1e-5) + params["in"][1]
+        )
 
     def apply(params, state, images):
-        return forward(params, images, state["mean"], state["var"]) @ params["out"][0] + params["out"][1]
+        return (
+            forward(params, images, state["mean"], state["var"]) @ params["out"][0]
+            + params["out"][1]
+        )
 
     def train_apply(params, state, images, key):
         x = images.reshape(len(images), -1) @ params["in"][0]
         mean, var = x.mean(0), x.var(0)
         x = forward(params, images, mean, var)
         x = jnp.where(jax.random.bernoulli(key, 1 - rate, x.shape), x / (1 - rate), 0.0)
-        state = {"mean": 0.9 * state["mean"] + 0.1 * mean, "var": 0.9 * state["var"] + 0.1 * var}
+        state = {
+            "mean": 0.9 * state["mean"] + 0.1 * mean,
+            "var": 0.9 * state["var"] + 0.1 * var,
+        }
         return x @ params["out"][0] + params["out"][1], state
 
     return Network(init, apply, train_apply)

@@ -1,4 +1,5 @@
-"""mnist_tune: how SGD on MNIST behaves across learning rates, architectures and seeds, as Ray Tune sweeps."""
+"""mnist_tune: how SGD on MNIST behaves across learning rates, architectures and seeds,
+as Ray Tune sweeps."""
 
 from __future__ import annotations
 
@@ -28,24 +29,40 @@ if TYPE_CHECKING:
     from mnist_tune.tuning.sweep import run_sweep as run_sweep
 
 _MODULE_OF = {
-    "resume_sweep": "commands.resume", "DataSpec": "data_spec", "DecideOptions": "decisions.decide",
-    "decide": "decisions.decide", "RangeTestOptions": "edge.range_test", "range_test": "edge.range_test",
-    "Ramp": "training.range_test", "EdgeOptions": "edge.search", "find_edge": "edge.search", "UserError": "errors",
-    "register": "own_code.registry", "register_optimizer": "own_code.registry", "Sweep": "sweep", "load_sweep": "sweep",
-    "Network": "training.task", "Task": "training.task", "TrialConfig": "trial", "SweepOptions": "tuning.options",
-    "run_search": "tuning.sweep", "run_sweep": "tuning.sweep",
-}  # fmt: skip
+    "resume_sweep": "commands.resume",
+    "DataSpec": "data_spec",
+    "DecideOptions": "decisions.decide",
+    "decide": "decisions.decide",
+    "RangeTestOptions": "edge.range_test",
+    "range_test": "edge.range_test",
+    "Ramp": "training.range_test",
+    "EdgeOptions": "edge.search",
+    "find_edge": "edge.search",
+    "UserError": "errors",
+    "register": "own_code.registry",
+    "register_optimizer": "own_code.registry",
+    "Sweep": "sweep",
+    "load_sweep": "sweep",
+    "Network": "training.task",
+    "Task": "training.task",
+    "TrialConfig": "trial",
+    "SweepOptions": "tuning.options",
+    "run_search": "tuning.sweep",
+    "run_sweep": "tuning.sweep",
+}
 
 __all__ = [*_MODULE_OF]
 
 
 def __dir__() -> list[str]:
-    """Return the public names, also those that no one has used yet: notebooks complete them."""
+    """Return the public names, also those that no one has used yet: notebooks complete
+    them."""
     return __all__
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name when it is first used, so that `import mnist_tune` itself loads neither pandas, Ray nor JAX."""
+    """Import a name when it is first used, so that `import mnist_tune` itself loads
+    neither pandas, Ray nor JAX."""
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'mnist_tune' has no attribute {name!r}")
     return getattr(import_module(f"mnist_tune.{_MODULE_OF[name]}"), name)

@@ -1,4 +1,5 @@
-"""Command lines: a dataclass defines the flags, tyro parses them. Every mistake is one line and exit code 2."""
+"""Command lines: a dataclass defines the flags, tyro parses them. Every mistake is one
+line and exit code 2."""
 
 from __future__ import annotations
 
@@ -37,10 +38,15 @@ OPENED: list[str] = []
 """The commands that resume the sweeps which this process has opened."""
 
 
-def parse(config: type[Config], args: Sequence[str] | None = None, default: Config | None = None) -> Config:
-    """Return the config that the command line (or `args`) gives, with what it does not give as in `default`. On a
-    mistake, print one line and exit with code 2."""
-    output = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")  # tyro draws other boxes in other encodings
+def parse(
+    config: type[Config],
+    args: Sequence[str] | None = None,
+    default: Config | None = None,
+) -> Config:
+    """Return the config that the command line (or `args`) gives, with what it does not
+    give as in `default`. On a mistake, print one line and exit with code 2."""
+    # tyro draws other boxes in other encodings
+    output = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     arguments = list(invocation.arguments() if args is None else args)
     of_before: dict[str, Any] = {} if default is None else {"default": default}
     if "-h" in arguments or "--help" in arguments:
@@ -66,21 +72,26 @@ def parse(config: type[Config], args: Sequence[str] | None = None, default: Conf
 
 
 def _of_numbers(config: type[Any], error: re.Match[str]) -> str:
-    """Return tyro's error about a flag that takes numbers, in plain words; others as they are."""
+    """Return tyro's error about a flag that takes numbers, in plain words; others as
+    they are."""
     hint = str(get_type_hints(config).get(error[1].replace("-", "_"), ""))
     kind = "numbers" if "float" in hint else "whole numbers" if "int" in hint else ""
     return f"--{error[1]} takes {kind}, got {error[2]}" if kind else error[0]
 
 
 def suggestion(arguments: Sequence[str], options: Sequence[str] = ()) -> str:
-    """Return what was likely meant by lists, folders, and flags of a command with these options, that are written as
-    elsewhere; empty if nothing comes to mind."""
+    """Return what was likely meant by lists, folders, and flags of a command with these
+    options, that are written as elsewhere; empty if nothing comes to mind."""
     for before, word in zip(("", *arguments), arguments, strict=False):
         name, equals, value = word.partition("=")
         meant = [one for one in LEARNING_RATE if one in options]
         if name in ("--lr", "-lr", "--lrs") and meant:
             return f"did you mean --{meant[0].replace('_', '-')}?"
-        takes = {"sweep", "resume"}.intersection(options) if not before.startswith("-") else ()
+        takes = (
+            {"sweep", "resume"}.intersection(options)
+            if not before.startswith("-")
+            else ()
+        )
         if takes and os.path.isfile(os.path.join(word, "sweep.json")):
             return f"did you mean {invocation.words('sweep', word) if 'sweep' in takes else invocation.resume(word)}?"
         value = value if equals else word
@@ -96,12 +107,14 @@ def suggestion(arguments: Sequence[str], options: Sequence[str] = ()) -> str:
 def run(main: Callable[[], int | None]) -> None:
     """Run a command's main function and exit with its code.
 
-    A `UserError` becomes one line and exit code 2. Ctrl-C before training begins becomes one line and 130. Where nobody
-    reads the output any more, the command ends in silence with 141; a full disk is one line, too.
+    A `UserError` becomes one line and exit code 2. Ctrl-C before training begins
+    becomes one line and 130. Where nobody reads the output any more, the command ends
+    in silence with 141; a full disk is one line, too.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # printing "…" must not fail on a terminal without it
+            # printing "…" must not fail on a terminal without it
+            stream.reconfigure(errors="replace")
     try:
         code = main() or 0
         print(end="", flush=True)  # at exit, Python itself would say that nobody reads
@@ -111,12 +124,15 @@ def run(main: Callable[[], int | None]) -> None:
     except OSError as error:
         if error.errno not in (errno.EPIPE, errno.ENOSPC):
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at exit
+        # Python flushes at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if error.errno == errno.ENOSPC:
             fail(f"can't write {error.filename or 'the output'}: {error.strerror}")
         sys.exit(PIPE_CLOSED)  # whoever read the output has stopped, as `head` does
     except KeyboardInterrupt:
-        more = "; nothing was lost" + "".join(f", resume with: {line}" for line in OPENED[:1])
+        more = "; nothing was lost" + "".join(
+            f", resume with: {line}" for line in OPENED[:1]
+        )
         print(f"interrupted{more * invocation.trains()}", file=sys.stderr)
         sys.exit(130)
 
@@ -131,32 +147,66 @@ def _one_line(box: str) -> str:
     """Return tyro's message without its box and the help texts that it repeats."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", box)
     lines = [line.strip("│ ") for line in text.splitlines() if line.startswith("│")]
-    parts = [re.sub(r"\s+", " ", part).strip(" .") for part in re.split(r"─+", " ".join(lines))]
+    parts = [
+        re.sub(r"\s+", " ", part).strip(" .")
+        for part in re.split(r"─+", " ".join(lines))
+    ]
     hint = r"(?:Perhaps you meant|Arguments similar to \S+): (--[\w-]+).*"
-    kept = [re.sub(hint, r"did you mean \1?", re.sub(MISSING, r"name what is missing: \1", part)) for part in parts]
-    return "; ".join(part for part in kept if not re.match(r"Argument helptext|For full helptext|$", part))
+    kept = [
+        re.sub(
+            hint,
+            r"did you mean \1?",
+            re.sub(MISSING, r"name what is missing: \1", part),
+        )
+        for part in parts
+    ]
+    return "; ".join(
+        part
+        for part in kept
+        if not re.match(r"Argument helptext|For full helptext|$", part)
+    )
 
 
 def print_help(config: type[Any]) -> NoReturn:
     """Print the flags that a dataclass defines, and exit with code 0.
 
-    A class of the config's may have `PANEL`, the name of the panel for the fields that it adds. The config may have
-    `EXAMPLES`: what may follow the command's name, and what it does.
+    A class of the config's may have `PANEL`, the name of the panel for the fields that
+    it adds. The config may have `EXAMPLES`: what may follow the command's name, and
+    what it does.
     """
     hints = get_type_hints(config, include_extras=True)
     nested = []
     for title, names in panels(config).items():
         hidden = [
-            (one.name, Annotated[hints[one.name], tyro.conf.Suppress], field(default=one.default))
+            (
+                one.name,
+                Annotated[hints[one.name], tyro.conf.Suppress],
+                field(default=one.default),
+            )
             for one in fields(config)
             if one.name not in names
         ]
-        panel = make_dataclass(title.title(), hidden, bases=(config,), frozen=True, kw_only=True)
-        nested.append((title, Annotated[panel, tyro.conf.OmitArgPrefixes, tyro.conf.arg(name=title, help="")]))
+        panel = make_dataclass(
+            title.title(), hidden, bases=(config,), frozen=True, kw_only=True
+        )
+        nested.append(
+            (
+                title,
+                Annotated[
+                    panel, tyro.conf.OmitArgPrefixes, tyro.conf.arg(name=title, help="")
+                ],
+            )
+        )
     examples: dict[str, str] = getattr(config, "EXAMPLES", {})
     try:
         top = config if len(nested) == 1 else make_dataclass(config.__name__, nested)
-        tyro.cli(top, args=["--help"], config=CONFIG, prog=invocation.called(), description=getdoc(config))
+        tyro.cli(
+            top,
+            args=["--help"],
+            config=CONFIG,
+            prog=invocation.called(),
+            description=getdoc(config),
+        )
     finally:
         for flags, about in examples.items():
             print(f"{about}\n    {invocation.called()} {flags}".rstrip())
@@ -164,7 +214,8 @@ def print_help(config: type[Any]) -> NoReturn:
 
 
 def panels(config: type[Any]) -> dict[str, list[str]]:
-    """Return the names of a config's fields by panel; those that its own class adds come first."""
+    """Return the names of a config's fields by panel; those that its own class adds
+    come first."""
     titles, found = dict[str, str](), defaultdict(list)
     for kind in reversed(config.__mro__):
         for name in vars(kind).get("__annotations__", {}):

@@ -1,4 +1,5 @@
-"""What a data set is, for networks, tasks and training: shape, classes, counts, scaling."""
+"""What a data set is, for networks, tasks and training: shape, classes, counts,
+scaling."""
 
 from __future__ import annotations
 
@@ -20,14 +21,16 @@ class TaskSpec:
     positions: ClassVar[int] = 1
 
     name: str
-    """The task's name with its arguments; of several the names, which share their data."""
+    """The task's name with its arguments; of several the names, which share their
+    data."""
     train_images: int
     """The number of training examples, held-out ones included."""
     test_images: int
     guesses: Mapping[str, float] = field(default_factory=dict)
     """The loss of the best constant answer, by the name of each task that says it."""
     chance: float | None = None
-    """The accuracy of guessing, if the task says it: labels then follow its accuracy."""
+    """The accuracy of guessing, if the task says it: labels then follow its
+    accuracy."""
     scores: tuple[str, ...] = ()
     """What `score` returns beside loss and accuracy."""
     lane_bytes: int = 0
@@ -49,23 +52,29 @@ class DataSpec:
     by_accuracy: ClassVar[bool] = True
 
     name: str
-    """What tables call it. The user's own data never have the name of a built-in set."""
+    """What tables call it. The user's own data never have the name of a built-in
+    set."""
     shape: tuple[int, ...]
-    """The shape of an example: `(28, 28)` for MNIST, `(32, 32, 3)` for colour images, `(20,)` for a table's rows."""
+    """The shape of an example: `(28, 28)` for MNIST, `(32, 32, 3)` for colour images,
+    `(20,)` for a table's rows."""
     label_counts: tuple[int, ...]
     """The number of labels of each class in the training set."""
     test_images: int
     """The number of test examples."""
     divisor: float = 1.0
-    """Examples are divided by it on the device: by 255 or 65535 where they are whole numbers."""
+    """Examples are divided by it on the device: by 255 or 65535 where they are whole
+    numbers."""
     mean: tuple[float, ...] = ()
-    """What is then subtracted, where `--standardize` asks for it: a number, or one a channel or feature."""
+    """What is then subtracted, where `--standardize` asks for it: a number, or one a
+    channel or feature."""
     deviation: tuple[float, ...] = ()
     """And what the difference is divided by."""
     positions: int = 1
-    """Labels of an example. More than one are those of its tokens: examples [n, T] of whole numbers, labels [n, T]."""
+    """Labels of an example. More than one are those of its tokens: examples [n, T] of
+    whole numbers, labels [n, T]."""
     tokens: int = 0
-    """One more than the largest token or label, the rows that an embedding needs; 0 if examples are no tokens."""
+    """One more than the largest token or label, the rows that an embedding needs; 0 if
+    examples are no tokens."""
 
     @property
     def classes(self) -> int:

@@ -1,6 +1,7 @@
 """The commands, and how they are called.
 
-Commands that are printed for the user to type are made here, so that they work where they are read.
+Commands that are printed for the user to type are made here, so that they work where
+they are read.
 """
 
 from __future__ import annotations
@@ -14,21 +15,31 @@ from pathlib import Path
 PROGRAM = "mnist-tune"
 
 COMMANDS = {
-    "regimes": ("lr_regimes", "Which learning rates converge, are slow, oscillate or diverge?"),
+    "regimes": (
+        "lr_regimes",
+        "Which learning rates converge, are slow, oscillate or diverge?",
+    ),
     "notebook": ("notebook", "Do we get the numbers of the notebook?"),
-    "search": ("search", "Which network and which settings do best on held-out images?"),
+    "search": (
+        "search",
+        "Which network and which settings do best on held-out images?",
+    ),
     "decide": ("decide", "Which of some settings is best, and how sure is that?"),
     "edge": ("edge", "How large may the learning rate be, with an interval?"),
     "range": ("range_test", "At which learning rate does the loss blow up? Seconds."),
     "show": ("show", "What does a sweep say? Its table, its page, its picture."),
     "predict": ("predict", "Which classes do new images have?"),
-    "export": ("export", "Copy a sweep into TensorBoard, MLflow, W&B, Optuna, CSV files or safetensors."),
+    "export": (
+        "export",
+        "Copy a sweep into TensorBoard, MLflow, W&B, Optuna, CSV files or safetensors.",
+    ),
     "resume": ("resume", "Resume an interrupted sweep."),
 }
 """For each name, its module in `mnist_tune/commands/`, and its question."""
 
 RESUMED = ("regimes", "notebook", "search", "decide", "edge")
-"""The commands that start sweeps, each of which has the name of its command's module."""
+"""The commands that start sweeps, each of which has the name of its command's
+module."""
 
 
 def module_of(name: str) -> str:
@@ -48,11 +59,16 @@ def arguments() -> list[str]:
 
 def called() -> str:
     """Return how this process was called, without its arguments."""
-    return shlex.join([*program(), *sys.argv[1:2]]) if _is_program() else f"python {shlex.quote(sys.argv[0])}"
+    return (
+        shlex.join([*program(), *sys.argv[1:2]])
+        if _is_program()
+        else f"python {shlex.quote(sys.argv[0])}"
+    )
 
 
 def program() -> list[str]:
-    """Return the words that call the installed program: by its name, if that is on the PATH."""
+    """Return the words that call the installed program: by its name, if that is on the
+    PATH."""
     return [PROGRAM] if shutil.which(PROGRAM) else ["python", "-m", "mnist_tune"]
 
 
@@ -62,25 +78,29 @@ def command(name: str) -> str:
 
 
 def resume(where: object) -> str:
-    """Return what the user types to resume the sweep in a folder. Its name may come from somebody else's folder."""
-    text = f"./{where}" if str(where).startswith("-") else str(where)  # which is no flag
+    """Return what the user types to resume the sweep in a folder. Its name may come
+    from somebody else's folder."""
+    # which is no flag
+    text = f"./{where}" if str(where).startswith("-") else str(where)
     return f"{shlex.join([*program(), 'resume', text])}{_cluster()}"
 
 
 def trains() -> bool:
-    """Return whether this process may train a sweep: it is a script, or a command that starts sweeps or resumes one."""
+    """Return whether this process may train a sweep: it is a script, or a command that
+    starts sweeps or resumes one."""
     return not _is_program() or {*sys.argv[1:2]} <= {*RESUMED, "resume"}
 
 
 def _cluster() -> str:
-    """Return the flag of the cluster that this process was told to use: what follows it is to run there, too."""
+    """Return the flag of the cluster that this process was told to use: what follows it
+    is to run there, too."""
     given = re.search(r"--address[= ](\S+)", " ".join(arguments()))
     return f" {words('address', given[1])}" if given else ""
 
 
 def words(option: str, *values: object) -> str:
-    """Return the flag of an option with its values, for a shell. A value may come from a folder of somebody else's, so
-    one that looks like a flag must not become one."""
+    """Return the flag of an option with its values, for a shell. A value may come from
+    a folder of somebody else's, so one that looks like a flag must not become one."""
     flag, texts = f"--{option.replace('_', '-')}", [str(value) for value in values]
     if texts and texts[0].startswith("-"):
         flag, texts = f"{flag}={texts[0]}", texts[1:]
@@ -88,4 +108,7 @@ def words(option: str, *values: object) -> str:
 
 
 def _is_program() -> bool:
-    return Path(sys.argv[0]).name == PROGRAM or Path(sys.argv[0]).parts[-2:] == ("mnist_tune", "__main__.py")
+    return Path(sys.argv[0]).name == PROGRAM or Path(sys.argv[0]).parts[-2:] == (
+        "mnist_tune",
+        "__main__.py",
+    )

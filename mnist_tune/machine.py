@@ -19,64 +19,109 @@ OWN_CGROUPS = Path("/proc/self/cgroup")
 
 
 def give_memory_back() -> None:
-    """Return the memory that this process has freed to the system. glibc keeps much of it, 140 MB after the compilation
-    of a dozen programs; other C libraries need no such call."""
-    with suppress(OSError, AttributeError, TypeError):  # no such function, or no C library to ask
+    """Return the memory that this process has freed to the system. glibc keeps much of
+    it, 140 MB after the compilation of a dozen programs; other C libraries need no such
+    call."""
+    # no such function, or no C library to ask
+    with suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def usable_cpus() -> int:
-    """Return the number of CPU cores that this process may use: at most its container's quota, rounded up."""
-    visible = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of CPU cores that this process may use: at most its container's
+    quota, rounded up."""
+    visible = (
+        len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count() or 1
+    )
     quotas = [*_limits("cpu.max"), *_limits("cpu.cfs_quota_us", "cpu.cfs_period_us")]
-    return max(1, math.ceil(min([visible, *(quota / period for quota, period in quotas if quota > 0)])))
+    return max(
+        1,
+        math.ceil(
+            min([visible, *(quota / period for quota, period in quotas if quota > 0)])
+        ),
+    )
 
 
 def usable_memory() -> int:
-    """Return the bytes of memory that this process may use: at most those of its container."""
+    """Return the bytes of memory that this process may use: at most those of its
+    container."""
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min([there, *(limit for [limit] in [*_limits("memory.max"), *_limits("memory.limit_in_bytes")])])
+    return min(
+        [
+            there,
+            *(
+                limit
+                for [limit] in [
+                    *_limits("memory.max"),
+                    *_limits("memory.limit_in_bytes"),
+                ]
+            ),
+        ]
+    )
 
 
 def _limits(*files: str) -> Iterator[list[int]]:
-    """Yield the numbers in these files of cgroup v2, or of v1, for each control group of this process and its parents
-    that has a limit there.
+    """Yield the numbers in these files of cgroup v2, or of v1, for each control group
+    of this process and its parents that has a limit there.
 
-    Inside a container, the group's folder may be mounted as the root, so that the group's own path does not exist.
+    Inside a container, the group's folder may be mounted as the root, so that the
+    group's own path does not exist.
     """
     with suppress(OSError):
-        for controllers, path in re.findall(r"^\d+:(.*?):/(.*)$", OWN_CGROUPS.read_text(), re.MULTILINE):
-            for folder in (CGROUPS / controller / path for controller in controllers.split(",")):
+        for controllers, path in re.findall(
+            r"^\d+:(.*?):/(.*)$", OWN_CGROUPS.read_text(), re.MULTILINE
+        ):
+            for folder in (
+                CGROUPS / controller / path for controller in controllers.split(",")
+            ):
                 for group in (folder, *folder.parents):
                     with suppress(OSError, ValueError):
-                        yield [int(word) for file in files for word in (group / file).read_text().split()]
+                        yield [
+                            int(word)
+                            for file in files
+                            for word in (group / file).read_text().split()
+                        ]
 
 
 def processor_model() -> str:
-    """Return the processor and its widest vectors, such as `AMD EPYC (AVX2)`. Results may depend on both."""
+    """Return the processor and its widest vectors, such as `AMD EPYC (AVX2)`. Results
+    may depend on both."""
     try:
         info = cpu_info()
     except OSError:
         return platform.processor() or platform.machine()
-    return with_vectors(info.get("model name", platform.machine()).strip(), info.get("flags", "").split())
+    return with_vectors(
+        info.get("model name", platform.machine()).strip(),
+        info.get("flags", "").split(),
+    )
 
 
 def cpu_info() -> dict[str, str]:
-    """Return the fields that Linux lists for a core in /proc/cpuinfo. Raises OSError on other systems."""
-    return dict(re.findall(r"^(\w[\w ]*\w)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE))
+    """Return the fields that Linux lists for a core in /proc/cpuinfo. Raises OSError on
+    other systems."""
+    return dict(
+        re.findall(
+            r"^(\w[\w ]*\w)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE
+        )
+    )
 
 
 def with_vectors(name: str, flags: Sequence[str]) -> str:
     """Return a processor's name followed by the widest vectors among its flags."""
     widths = {"avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX"}
-    return next((f"{name} ({label})" for flag, label in widths.items() if flag in flags), name)
+    return next(
+        (f"{name} ({label})" for flag, label in widths.items() if flag in flags), name
+    )
 
 
 def describe_environment() -> dict[str, Any]:
     """Return versions, machine and git revision, for `sweep.json`."""
     names = ("mnist_tune", "jax", "jaxlib", "optax", "ray", "numpy", "pandas")
     return {
-        "versions": {name: installed_version(name) for name in names} | {"python": platform.python_version()},
+        "versions": {name: installed_version(name) for name in names}
+        | {"python": platform.python_version()},
         "git_revision": _git_revision(),
         "host": platform.node(),
         "platform": platform.platform(),
@@ -86,11 +131,19 @@ def describe_environment() -> dict[str, Any]:
 
 
 def changed_versions(meta: Mapping[str, Any]) -> dict[str, str]:
-    """Return the versions, and the processor, that differ from a `sweep.json`, each as `<new> now, it was <old>`."""
+    """Return the versions, and the processor, that differ from a `sweep.json`, each as
+    `<new> now, it was <old>`."""
     before, now = meta.get("environment", {}), describe_environment()
-    pairs = {name: (now["versions"].get(name), was) for name, was in before.get("versions", {}).items()}
+    pairs = {
+        name: (now["versions"].get(name), was)
+        for name, was in before.get("versions", {}).items()
+    }
     pairs["processor"] = now["processor"], before.get("processor", now["processor"])
-    return {name: f"{new} now, it was {old}" for name, (new, old) in pairs.items() if new != old}
+    return {
+        name: f"{new} now, it was {old}"
+        for name, (new, old) in pairs.items()
+        if new != old
+    }
 
 
 def installed_version(name: str) -> str | None:
@@ -102,12 +155,17 @@ def installed_version(name: str) -> str | None:
 
 
 def _git_revision() -> str | None:
-    """Return the revision of the folder above the package; None if only a folder further above is of Git: that one may
-    have this package installed."""
-    here, command = Path(__file__).resolve().parent, ["git", "describe", "--always", "--dirty", "--abbrev=40"]
+    """Return the revision of the folder above the package; None if only a folder
+    further above is of Git: that one may have this package installed."""
+    here, command = (
+        Path(__file__).resolve().parent,
+        ["git", "describe", "--always", "--dirty", "--abbrev=40"],
+    )
     only = os.environ | {"GIT_CEILING_DIRECTORIES": str(here.parents[1])}
     try:
-        done = subprocess.run(command, cwd=here, env=only, capture_output=True, text=True, timeout=10)
+        done = subprocess.run(
+            command, cwd=here, env=only, capture_output=True, text=True, timeout=10
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None

@@ -24,21 +24,30 @@ def rate(value: float, digits: int = LEAST_DIGITS) -> str:
 
 
 def digits_showing(difference: float, value: float) -> int:
-    """Return the number of significant digits, at least `LEAST_DIGITS`, with which a value is written so that such a
-    difference from it shows."""
-    if not (difference and value and math.isfinite(difference) and math.isfinite(value)):
+    """Return the number of significant digits, at least `LEAST_DIGITS`, with which a
+    value is written so that such a difference from it shows."""
+    if not (
+        difference and value and math.isfinite(difference) and math.isfinite(value)
+    ):
         return LEAST_DIGITS
-    places = math.floor(math.log10(abs(value))) - math.floor(math.log10(abs(difference)))
+    places = math.floor(math.log10(abs(value))) - math.floor(
+        math.log10(abs(difference))
+    )
     return min(max(places + 1, LEAST_DIGITS), MOST_DIGITS)
 
 
 def told_apart(values: Iterable[float], digits: int = LEAST_DIGITS) -> dict[float, str]:
-    """Return each number with so many significant digits, or with more where two would be the same."""
+    """Return each number with so many significant digits, or with more where two would
+    be the same."""
     different = sorted(set(values))
     found = {value: rate(value, digits) for value in different}
     if len(set(found.values())) == len(different):
         return found
-    return told_apart(different, digits + 1) if digits < 16 else {value: repr(float(value)) for value in different}
+    return (
+        told_apart(different, digits + 1)
+        if digits < 16
+        else {value: repr(float(value)) for value in different}
+    )
 
 
 def counted(count: int, noun: str = "trial") -> str:
@@ -57,4 +66,10 @@ def spoken(seconds: float) -> str:
     hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
     if hours:
         return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s" if seconds < 10 else f"{rest} s"
+    return (
+        f"{minutes} min {rest} s"
+        if minutes
+        else f"{seconds:.1f} s"
+        if seconds < 10
+        else f"{rest} s"
+    )

@@ -1,6 +1,7 @@
 """Files in object storage, by obstore. `storage` adds retries, and local files.
 
-obstore's calls can't be interrupted, and its errors are not those of files. Both are mended here, at one place.
+obstore's calls can't be interrupted, and its errors are not those of files. Both are
+mended here, at one place.
 """
 
 from __future__ import annotations
@@ -26,57 +27,84 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Version = dict[str, str]
-"""What identifies the content of a file: its tag, and its number if the storage has one."""
+"""What identifies the content of a file: its tag, and its number if the storage has
+one."""
 
-QUERIES = {"s3": ("endpoint_override", "scheme", "region"), "gs": ("endpoint_override", "scheme"), "az": ()}
-"""What the query of a URI may say, by scheme. obstore itself would ignore what it does not know, and address Amazon."""
+QUERIES = {
+    "s3": ("endpoint_override", "scheme", "region"),
+    "gs": ("endpoint_override", "scheme"),
+    "az": (),
+}
+"""What the query of a URI may say, by scheme. obstore itself would ignore what it does
+not know, and address Amazon."""
 
 SILENCE = "30s"
 """How long a request may wait for the storage to say something."""
 
 AT_ONCE = 4
-"""Parts of a large file that are sent at the same time. On a slow line, all have to be there within `SILENCE`."""
+"""Parts of a large file that are sent at the same time. On a slow line, all have to be
+there within `SILENCE`."""
 
 METADATA = "169.254.169.254"
 """Where a machine in a cloud is told its keys."""
 
 
 MOST_BYTES = 2**32
-"""The largest file that is read, here or from object storage, but for kinds of files that have a limit of their own."""
+"""The largest file that is read, here or from object storage, but for kinds of files
+that have a limit of their own."""
 
 
 class ChangedError(OSError):
-    """A file is not what a conditional write expected: another process has written it."""
+    """A file is not what a conditional write expected: another process has written
+    it."""
 
 
-def read(where: str, most: int = MOST_BYTES, patience_s: float = 0) -> tuple[bytes, Version]:
-    """Return the bytes of a file, and what identifies them. What fails is tried again for `patience_s`. Raises
-    FileNotFoundError, or OSError if the file can't be read or is larger than `most` bytes."""
+def read(
+    where: str, most: int = MOST_BYTES, patience_s: float = 0
+) -> tuple[bytes, Version]:
+    """Return the bytes of a file, and what identifies them. What fails is tried again
+    for `patience_s`. Raises FileNotFoundError, or OSError if the file can't be read or
+    is larger than `most` bytes."""
 
     def get(store: ObjectStore, path: str) -> tuple[bytes, Version]:
         found = store.get(path)
         if found.meta["size"] > most:
-            raise OSError(f"{path} has {found.meta['size']} bytes; at most {most} are read")
+            raise OSError(
+                f"{path} has {found.meta['size']} bytes; at most {most} are read"
+            )
         return bytes(found.bytes()), _version(found.meta)
 
     return _call(where, get, patience_s)
 
 
 def write(where: str, content: bytes, patience_s: float = 0) -> None:
-    """Write a file, whole or not at all. `patience_s` is as in `read`. Raises OSError."""
-    _call(where, lambda store, path: store.put(path, content, max_concurrency=AT_ONCE), patience_s)
+    """Write a file, whole or not at all. `patience_s` is as in `read`. Raises
+    OSError."""
+    _call(
+        where,
+        lambda store, path: store.put(path, content, max_concurrency=AT_ONCE),
+        patience_s,
+    )
 
 
 def write_over(where: str, content: bytes, over: Version | None, owner: str) -> Version:
-    """Write a file only if it is still this version or, without one, does not exist, and return what identifies it. Its
-    `owner` is kept beside it: who never heard the answer to a write can see whether it was done.
+    """Write a file only if it is still this version or, without one, does not exist,
+    and return what identifies it. Its `owner` is kept beside it: who never heard the
+    answer to a write can see whether it was done.
 
     Raises OSError, and ChangedError if another one has written the file.
     """
     how: Any = {"mode": over or "create", "attributes": {"owner": owner}}
     for _ in range(3):
         try:
-            return _version(_call(where, lambda store, path: store.put(path, content, max_concurrency=AT_ONCE, **how)))
+            return _version(
+                _call(
+                    where,
+                    lambda store, path: store.put(
+                        path, content, max_concurrency=AT_ONCE, **how
+                    ),
+                )
+            )
         except ChangedError as error:
             changed = error
         try:
@@ -91,7 +119,8 @@ def write_over(where: str, content: bytes, over: Version | None, owner: str) -> 
 
 
 def owner_of(where: str) -> tuple[str | None, Version]:
-    """Return who wrote a file by `write_over`, and what identifies its content. Raises OSError."""
+    """Return who wrote a file by `write_over`, and what identifies its content. Raises
+    OSError."""
     found = _call(where, lambda store, path: store.get(path))
     return found.attributes.get("owner"), _version(found.meta)
 
@@ -110,25 +139,43 @@ def remove(*where: str) -> None:
     """Delete files of one bucket, if they exist. Raises OSError."""
     if where:
         with suppress(FileNotFoundError):
-            _call(where[0], lambda store, _: store.delete([_path(one) for one in where]))
+            _call(
+                where[0], lambda store, _: store.delete([_path(one) for one in where])
+            )
 
 
 def files(where: str) -> dict[str, ObjectMeta]:
-    """Return what is known of each file in a folder, by name; empty if it does not exist. Raises OSError."""
+    """Return what is known of each file in a folder, by name; empty if it does not
+    exist. Raises OSError."""
     found = _call(where, lambda store, path: store.list_with_delimiter(path))["objects"]
-    return {one["path"].rpartition("/")[2]: one for one in found if one["path"] != _path(where)}
+    return {
+        one["path"].rpartition("/")[2]: one
+        for one in found
+        if one["path"] != _path(where)
+    }
 
 
 def below(where: str) -> list[str]:
-    """Return the names of all files in a folder and in those below, relative to it. Raises OSError."""
+    """Return the names of all files in a folder and in those below, relative to it.
+    Raises OSError."""
     found = _call(where, lambda store, path: store.list(path).collect())
-    return [one["path"].removeprefix(f"{_path(where)}/") for one in found if one["path"] != _path(where)]
+    return [
+        one["path"].removeprefix(f"{_path(where)}/")
+        for one in found
+        if one["path"] != _path(where)
+    ]
 
 
-def _call(where: str, function: Callable[[ObjectStore, str], T], patience_s: float = 0) -> T:
-    """Call a function with the store of a URI and the path in it. Raises OSError. Nothing interrupts it. So the main
-    thread waits for another one, and Ctrl-C comes through once that has ended."""
-    store, path = _store(urlunsplit(urlsplit(where)._replace(path="")), patience_s), _path(where)
+def _call(
+    where: str, function: Callable[[ObjectStore, str], T], patience_s: float = 0
+) -> T:
+    """Call a function with the store of a URI and the path in it. Raises OSError.
+    Nothing interrupts it. So the main thread waits for another one, and Ctrl-C comes
+    through once that has ended."""
+    store, path = (
+        _store(urlunsplit(urlsplit(where)._replace(path="")), patience_s),
+        _path(where),
+    )
     if threading.current_thread() is not threading.main_thread():
         return _as_of_files(lambda: function(store, path))
     with ThreadPoolExecutor(1) as thread:
@@ -140,25 +187,32 @@ def _path(where: str) -> str:
 
 
 def _as_of_files(function: Callable[[], T]) -> T:
-    """Call a function of obstore. Its errors become errors of files, in a line: its own tell the server's whole answer.
-    Raises OSError."""
+    """Call a function of obstore. Its errors become errors of files, in a line: its own
+    tell the server's whole answer. Raises OSError."""
     from obstore import exceptions
 
     try:
         return function()
     except (exceptions.BaseError, OSError) as error:
         kind, said = OSError, _in_a_line(str(error))
-        if isinstance(error, (exceptions.AlreadyExistsError, exceptions.PreconditionError)):
+        if isinstance(
+            error, (exceptions.AlreadyExistsError, exceptions.PreconditionError)
+        ):
             kind = ChangedError
-        elif isinstance(error, (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)):
+        elif isinstance(
+            error, (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)
+        ):
             kind = PermissionError
-        elif isinstance(error, FileNotFoundError) and not re.match("NoSuchBucket|ContainerNotFound", said):
+        elif isinstance(error, FileNotFoundError) and not re.match(
+            "NoSuchBucket|ContainerNotFound", said
+        ):
             kind = FileNotFoundError
         raise kind(said) from None
 
 
 def _in_a_line(text: str) -> str:
-    """Return what matters in an error of obstore: the storage's code and words, or why there was no answer."""
+    """Return what matters in an error of obstore: the storage's code and words, or why
+    there was no answer."""
     if METADATA in text:
         return "no keys are in the environment, nor does this machine have any; ~/.aws is read if boto3 is installed"
     if found := re.search(r"<Code>([^<]*)</Code>\s*<Message>([^<\n]*)", text):
@@ -170,19 +224,26 @@ def _in_a_line(text: str) -> str:
 
 @lru_cache
 def _store(uri: str, patience_s: float = 0) -> ObjectStore:
-    """Return the store of a URI that has no path. It tries again what may pass, such as a server that does not answer:
-    for `patience_s`, or twice. Raises `UserError` if its query says what we don't know, or the
+    """Return the store of a URI that has no path. It tries again what may pass, such as
+    a server that does not answer: for `patience_s`, or twice. Raises `UserError` if its
+        query says what we don't know, or the
     configuration of AWS can't be read."""
     from obstore.store import AzureStore, GCSStore, S3Store
 
     parts, known = urlsplit(uri), QUERIES[urlsplit(uri).scheme]
     bucket, query = parts.hostname or "", dict(parse_qsl(parts.query))
     if unknown := ", ".join(query.keys() - set(known)):
-        raise UserError(f"{uri}: {unknown} after the ? is not known, only {', '.join(known) or 'nothing'} is")
+        raise UserError(
+            f"{uri}: {unknown} after the ? is not known, only {', '.join(known) or 'nothing'} is"
+        )
     scheme, host = query.get("scheme", "https"), query.get("endpoint_override")
     endpoint = f"{scheme}://{host}" if host else None
     settings: dict[str, Any] = {
-        "client_options": {"timeout": "1h", "read_timeout": SILENCE, "allow_http": scheme == "http"},
+        "client_options": {
+            "timeout": "1h",
+            "read_timeout": SILENCE,
+            "allow_http": scheme == "http",
+        },
         "retry_config": {
             "max_retries": 1000 if patience_s else 2,
             "retry_timeout": timedelta(seconds=patience_s or 10),
@@ -192,10 +253,18 @@ def _store(uri: str, patience_s: float = 0) -> ObjectStore:
     if parts.scheme == "az":
         return AzureStore(bucket, **settings)
     if parts.scheme == "gs":
-        return GCSStore(bucket, config={"base_url": endpoint} if endpoint else {}, **settings)
+        return GCSStore(
+            bucket, config={"base_url": endpoint} if endpoint else {}, **settings
+        )
     region = query.get("region") or (None if host else _region(bucket))
-    config: Any = {name: value for name, value in (("endpoint", endpoint), ("region", region)) if value}
-    return S3Store(bucket, config=config, credential_provider=_keys_of_aws(), **settings)
+    config: Any = {
+        name: value
+        for name, value in (("endpoint", endpoint), ("region", region))
+        if value
+    }
+    return S3Store(
+        bucket, config=config, credential_provider=_keys_of_aws(), **settings
+    )
 
 
 def _region(bucket: str) -> str | None:
@@ -211,8 +280,9 @@ def _region(bucket: str) -> str | None:
 
 
 def _keys_of_aws() -> Any:
-    """Return a source of the keys in `~/.aws` and wherever else boto3 finds some, if it is installed. Without one,
-    obstore takes keys from the environment, or those that a machine of Amazon's has."""
+    """Return a source of the keys in `~/.aws` and wherever else boto3 finds some, if it
+    is installed. Without one, obstore takes keys from the environment, or those that a
+    machine of Amazon's has."""
     if "AWS_ACCESS_KEY_ID" in os.environ or not find_spec("boto3"):
         return None
     from botocore.exceptions import BotoCoreError
@@ -227,20 +297,25 @@ def _keys_of_aws() -> Any:
 
 
 def filesystem_of(uri: str) -> tuple[Any, str]:
-    """Return pyarrow's filesystem of a URI, and the path in it. Only for Tune, which knows no other: it saves its own
-    files, such as the checkpoints of population based training."""
+    """Return pyarrow's filesystem of a URI, and the path in it. Only for Tune, which
+    knows no other: it saves its own files, such as the checkpoints of population based
+        training."""
     from pyarrow.fs import AzureFileSystem, FileSystem
 
     if urlsplit(uri).scheme == "az":
-        account, key = (os.environ.get(f"AZURE_STORAGE_ACCOUNT_{name}") for name in ("NAME", "KEY"))
-        return AzureFileSystem(account or "", account_key=key), f"{urlsplit(uri).hostname}/{_path(uri)}"
+        account, key = (
+            os.environ.get(f"AZURE_STORAGE_ACCOUNT_{name}") for name in ("NAME", "KEY")
+        )
+        return AzureFileSystem(
+            account or "", account_key=key
+        ), f"{urlsplit(uri).hostname}/{_path(uri)}"
     filesystem, root = FileSystem.from_uri(urlunsplit(urlsplit(uri)._replace(path="")))
     return filesystem, f"{root.rstrip('/')}/{_path(uri)}"
 
 
 def remove_tunes(where: str) -> None:
-    """Delete a folder of Tune's, if it exists. obstore can't name the empty files that pyarrow makes for folders.
-    Raises OSError."""
+    """Delete a folder of Tune's, if it exists. obstore can't name the empty files that
+    pyarrow makes for folders. Raises OSError."""
     if below(where):
         filesystem, path = filesystem_of(where)
         filesystem.delete_dir_contents(path)

@@ -1,7 +1,9 @@
-"""Reading and writing files, in a local folder or at a URI of object storage: `s3://bucket/folder`, `gs://...`.
+"""Reading and writing files, in a local folder or at a URI of object storage:
+`s3://bucket/folder`, `gs://...`.
 
-A `Place` is a `Path`, or a URI as a string. The query of a URI (`?endpoint_override=...`) says how to reach it. Writes
-are atomic: a file is there in full, or not at all. A folder may come from somebody else, so nothing is ever written
+A `Place` is a `Path`, or a URI as a string. The query of a URI
+(`?endpoint_override=...`) says how to reach it. Writes are atomic: a file is there in
+full, or not at all. A folder may come from somebody else, so nothing is ever written
 through a link.
 """
 
@@ -27,36 +29,54 @@ Place = Path | str
 P = TypeVar("P", Path, str, Place)
 
 PATIENCE_S = 120.0
-"""How long a training process retries object storage that does not answer, before its trial ends in an error."""
+"""How long a training process retries object storage that does not answer, before its
+trial ends in an error."""
 
 SYNC_S = 1.0
-"""Seconds between two syncs of what a sweep writes locally: a power cut costs the rows of that time."""
+"""Seconds between two syncs of what a sweep writes locally: a power cut costs the rows
+of that time."""
 
 PART = ".part"
-"""How the name of a file ends that is being written. A killed process leaves it behind."""
+"""How the name of a file ends that is being written. A killed process leaves it
+behind."""
 
 SECRETS = re.compile(r"key|secret|token|password|signature|credential", re.IGNORECASE)
 
 
 def place(where: str | Path) -> Place:
-    """Return the place that a user typed: a folder as a `Path`, with its `~` expanded, or a URI. Raises `UserError` if
-    its scheme is unknown, it names no bucket, or it holds keys: URIs are written to files."""
+    """Return the place that a user typed: a folder as a `Path`, with its `~` expanded,
+    or a URI. Raises `UserError` if its scheme is unknown, it names no bucket, or it
+    holds keys: URIs are written to files."""
     scheme, separator, rest = str(where).partition("://")
     if not separator:
         return local(where)
     try:
         parts = urlsplit(str(where))
     except ValueError as error:  # "s3://[/x"
-        raise UserError(f"{str(where)[:80]!r} is no URI ({error}); write {scheme}://BUCKET/FOLDER") from None
+        raise UserError(
+            f"{str(where)[:80]!r} is no URI ({error}); write {scheme}://BUCKET/FOLDER"
+        ) from None
     if scheme == "file" and parts.netloc in ("", "localhost"):
         return local(unquote(parts.path))
-    shown, query = f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}", dict(parse_qsl(parts.query))
+    shown, query = (
+        f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}",
+        dict(parse_qsl(parts.query)),
+    )
     if scheme not in object_storage.QUERIES:
-        raise UserError(f"{shown}: results go to a folder or to one of {'://, '.join(object_storage.QUERIES)}://")
+        raise UserError(
+            f"{shown}: results go to a folder or to one of {'://, '.join(object_storage.QUERIES)}://"
+        )
     if not parts.hostname or parts.fragment:  # what follows a # would be left out
-        raise UserError(f"{shown} {'has a #' if parts.hostname else 'names no bucket'}; write {scheme}://BUCKET/FOLDER")
+        raise UserError(
+            f"{shown} {'has a #' if parts.hostname else 'names no bucket'}; write {scheme}://BUCKET/FOLDER"
+        )
     kind, separator, host = query.get("endpoint_override", "").partition("://")
-    if parts.username or parts.password or "@" in kind + host or any(map(SECRETS.search, query)):
+    if (
+        parts.username
+        or parts.password
+        or "@" in kind + host
+        or any(map(SECRETS.search, query))
+    ):
         raise UserError(
             f"{shown}: there are keys in this URI, which is written to files; set them in the environment of every "
             "node instead (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, GOOGLE_APPLICATION_CREDENTIALS)"
@@ -68,15 +88,20 @@ def place(where: str | Path) -> Place:
 
 
 def local(text: str | Path) -> Path:
-    """Return a path that a user typed, or that a folder records. A shell leaves the `~` of "--output=~/x" to us. Raises
-    `UserError` if no file can have that name."""
+    """Return a path that a user typed, or that a folder records. A shell leaves the `~`
+    of "--output=~/x" to us. Raises `UserError` if no file can have that name."""
     path = Path(os.path.expanduser(text))
     try:
         with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
             path.lstat()
-    except (OSError, ValueError) as error:  # it is too long, or has characters that no name may have
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # it is too long, or has characters that no name may have
         why = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"there can be no file {str(path)[:80]!r} ({why}); name another one") from None
+        raise UserError(
+            f"there can be no file {str(path)[:80]!r} ({why}); name another one"
+        ) from None
     return path
 
 
@@ -86,11 +111,14 @@ def absolute(where: Place) -> Place:
 
 
 def join(where: P, *names: str) -> P:
-    """Return the place of a file or folder below `where`. Every name that is written to goes through here: some come
-    from folders and buckets of others. Raises `UserError` if a name could lead out of `where`."""
+    """Return the place of a file or folder below `where`. Every name that is written to
+    goes through here: some come from folders and buckets of others. Raises `UserError`
+        if a name could lead out of `where`."""
     for part in "/".join(names).split("/"):
         if part in ("", ".", "..") or not re.fullmatch(r"[^\x00-\x1f\\]+", part):
-            raise UserError(f"{part[:80]!r} is no name of a file below {where}; rename it")
+            raise UserError(
+                f"{part[:80]!r} is no name of a file below {where}; rename it"
+            )
     if isinstance(where, Path):
         return where.joinpath(*names)
     parts = urlsplit(where)
@@ -98,17 +126,21 @@ def join(where: P, *names: str) -> P:
 
 
 def read(where: Place, patience_s: float = 0) -> bytes | None:
-    """Return the bytes of a file, or None if it does not exist. `patience_s` is as in `open_file`. Raises OSError if it
-    can't be read, or we can't find out whether it exists."""
+    """Return the bytes of a file, or None if it does not exist. `patience_s` is as in
+    `open_file`. Raises OSError if it can't be read, or we can't find out whether it
+    exists."""
     with suppress(FileNotFoundError), open_file(where, patience_s=patience_s) as file:
         return file.read()
     return None
 
 
-def open_file(where: Place, most: int = MOST_BYTES, links: bool = False, patience_s: float = 0) -> IO[bytes]:
-    """Open a file to read from; it can seek. It may be anybody's: reading a pipe or a device may never end. Requests
-    that fail are retried for `patience_s`. Raises FileNotFoundError, or OSError if it can't be read, is larger than
-    `most` bytes, or is a pipe, a device or (without `links`) a link."""
+def open_file(
+    where: Place, most: int = MOST_BYTES, links: bool = False, patience_s: float = 0
+) -> IO[bytes]:
+    """Open a file to read from; it can seek. It may be anybody's: reading a pipe or a
+    device may never end. Requests that fail are retried for `patience_s`. Raises
+    FileNotFoundError, or OSError if it can't be read, is larger than `most` bytes, or
+    is a pipe, a device or (without `links`) a link."""
     if not isinstance(where, Path):
         return io.BytesIO(object_storage.read(where, most, patience_s)[0])
 
@@ -118,21 +150,29 @@ def open_file(where: Place, most: int = MOST_BYTES, links: bool = False, patienc
         if stat.S_ISDIR(kind) or (stat.S_ISREG(kind) and size <= most):
             return file
         os.close(file)
-        why = f"it has {size} bytes; at most {most} are read" if stat.S_ISREG(kind) else "it is a pipe or a device"
+        why = (
+            f"it has {size} bytes; at most {most} are read"
+            if stat.S_ISREG(kind)
+            else "it is a pipe or a device"
+        )
         raise OSError(errno.EINVAL, why, path)
 
     return open(where, "rb", opener=opener)
 
 
-def write(where: Place, content: bytes, patience_s: float = 0, sync: bool = False) -> None:
-    """Replace a file atomically: if the process is killed, either the old file or the new one is there, complete. With
-    `sync`, a local file has survived a power cut, too, once this returns. `patience_s` is as in `open_file`. Raises
-    OSError, also if the file is a link."""
+def write(
+    where: Place, content: bytes, patience_s: float = 0, sync: bool = False
+) -> None:
+    """Replace a file atomically: if the process is killed, either the old file or the
+    new one is there, complete. With `sync`, a local file has survived a power cut, too,
+    once this returns. `patience_s` is as in `open_file`. Raises OSError, also if the
+    file is a link."""
     if not isinstance(where, Path):
         object_storage.write(where, content, patience_s)
         return
     refuse_link(where)
-    if where.exists() and not (where.is_file() or where.is_dir()):  # root could replace /dev/null
+    # root could replace /dev/null
+    if where.exists() and not (where.is_file() or where.is_dir()):
         raise OSError(errno.EINVAL, "it is a pipe or a device", str(where))
     part = where.parent / f".{where.name}.{secrets.token_hex(8)}{PART}"
     try:
@@ -150,7 +190,8 @@ def write(where: Place, content: bytes, patience_s: float = 0, sync: bool = Fals
 
 
 def sync_folder(folder: Path) -> None:
-    """Put the names of a folder's files on the disk, if its file system can do that alone."""
+    """Put the names of a folder's files on the disk, if its file system can do that
+    alone."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -165,22 +206,26 @@ def open_to_append(where: Path) -> IO[str]:
 
 
 def no_link(path: str, flags: int) -> int:
-    """Open a file: the opener of `open` for local files that are not the user's own. Raises OSError, also if it
-    is a link."""
+    """Open a file: the opener of `open` for local files that are not the user's own.
+    Raises OSError, also if it is a link."""
     refuse_link(Path(path))
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)  # a pipe may never open
+    # a pipe may never open
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
 
 
 def refuse_link(path: Path) -> None:
     """Raise an OSError that says so if this is a link."""
     if path.is_symlink():
         raise OSError(
-            errno.ELOOP, "it is a link, and what we read or write must not be elsewhere; remove it", str(path)
+            errno.ELOOP,
+            "it is a link, and what we read or write must not be elsewhere; remove it",
+            str(path),
         )
 
 
 def remove_parts(folder: Path) -> None:
-    """Delete the unfinished files that killed processes left in a folder. Raises OSError."""
+    """Delete the unfinished files that killed processes left in a folder. Raises
+    OSError."""
     for part in folder.glob(f".*.{'?' * 16}{PART}"):
         part.unlink(missing_ok=True)
 
@@ -194,15 +239,19 @@ def remove(where: Place) -> None:
 
 
 def sizes(where: Place) -> dict[str, int]:
-    """Return the size of each file in a folder by its name; none if it does not exist. Raises OSError."""
+    """Return the size of each file in a folder by its name; none if it does not exist.
+    Raises OSError."""
     if isinstance(where, Path):
-        return {file.name: file.stat().st_size for file in where.glob("*") if file.is_file()}
+        return {
+            file.name: file.stat().st_size for file in where.glob("*") if file.is_file()
+        }
     return {name: file["size"] for name, file in object_storage.files(where).items()}
 
 
 @contextmanager
 def attempt(what: str, advice: str = "") -> Iterator[None]:
-    """Raise a `UserError` in place of an OSError: what can't be done, why, and what to do."""
+    """Raise a `UserError` in place of an OSError: what can't be done, why, and what to
+    do."""
     try:
         yield
     except OSError as error:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 class Sweep(Tables):
-    """The tables `trials` and `epochs` of a sweep, its folder or URI as `path`, the content of its `sweep.json` as
-    `meta`, and what shows them."""
+    """The tables `trials` and `epochs` of a sweep, its folder or URI as `path`, the
+    content of its `sweep.json` as `meta`, and what shows them."""
 
     @classmethod
     def of(cls, tables: Tables) -> Sweep:
@@ -31,7 +31,9 @@ class Sweep(Tables):
     def __repr__(self) -> str:
         trained = self.trials["epochs_run"] > 0
         without = f"{(~trained).sum()} without an epoch" * bool((~trained).any())
-        regimes = ", ".join(filter(None, [regime_counts(self.trials["regime"][trained]), without]))
+        regimes = ", ".join(
+            filter(None, [regime_counts(self.trials["regime"][trained]), without])
+        )
         return "\n".join(
             [
                 f"Sweep {self.meta['name']} on {self.meta['dataset']['name']}: {self.path}",
@@ -52,24 +54,27 @@ class Sweep(Tables):
         return f"<pre>{escape(str(self))}</pre>{table}"
 
     def load(self, trial: str | None = None, code: Any = None) -> Trained:
-        """Return what a trial trained: `net`, `params`, `state`, `data`, and `predict(x)` for new examples.
+        """Return what a trial trained: `net`, `params`, `state`, `data`, and
+        `predict(x)` for new examples.
 
         Args:
             trial: its id, as in `trials`; by default one of the best setting.
-            code: your own network or task, if another process trained it: its function, or `FILE.py:FUNCTION`. A
-                results folder runs no code.
+            code: your own network or task, if another process trained it: its function,
+                or `FILE.py:FUNCTION`. A results folder runs no code.
 
         Raises:
-            UserError: there is no such trial, its state was not kept, or its code is not named or has changed.
+            UserError: there is no such trial, its state was not kept, or its code is
+                not named or has changed.
         """
         from mnist_tune.trained import load
 
         return load(self, trial, code)
 
     def answer(self) -> Answer:
-        """Return what the sweep says, as the terminal and the page do: `headline`, such as `Train with 0.7: held-out
-        accuracy 0.9814 (best of 16); test accuracy 0.9803`; `lines`, how sure that is; `questions`, each with its
-        command; and the settings `best`, `rivals`, which are not told apart from it, and `jumping`."""
+        """Return what the sweep says, as the terminal and the page do: `headline`, such
+        as `Train with 0.7: held-out accuracy 0.9814 (best of 16); test accuracy
+        0.9803`; `lines`, how sure that is; `questions`, each with its command; and the
+        settings `best`, `rivals`, which are not told apart from it, and `jumping`."""
         from mnist_tune.reports.answer import answer
 
         return answer(self)
@@ -81,7 +86,8 @@ class Sweep(Tables):
         print_report(self)
 
     def plot(self, path: str | Path | None = None) -> Picture:
-        """Draw the answer: error by learning rate beside error by epoch, or what a search, a decision or an edge found.
+        """Draw the answer: error by learning rate beside error by epoch, or what a
+        search, a decision or an edge found.
 
         Returns:
             a `Figure` of matplotlib, which a notebook shows.
@@ -97,7 +103,8 @@ class Sweep(Tables):
         return found
 
     def report(self, path: str | Path | None = None) -> Place:
-        """Write the page of the sweep; return where it is, by default `report.html` in the folder."""
+        """Write the page of the sweep; return where it is, by default `report.html` in
+        the folder."""
         from mnist_tune.reports.page import write_page
 
         found = self.picture("report.html") if path is None else storage.place(path)
@@ -109,9 +116,10 @@ def load_sweep(path: str | Path) -> Sweep:
     """Read a sweep, finished or not.
 
     Args:
-        path: the sweep's folder, or a folder above it: then the sweep there that was started, resumed or ended last is
-            read, but none within another one, such as the decision of a search. Or the URI of the sweep in object
-            storage, such as `s3://bucket/sweep`.
+        path: the sweep's folder, or a folder above it: then the sweep there that was
+            started, resumed or ended last is read, but none within another one, such as
+            the decision of a search. Or the URI of the sweep in object storage, such as
+            `s3://bucket/sweep`.
 
     Raises:
         UserError: there is no sweep, or it can't be read.

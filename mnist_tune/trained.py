@@ -17,7 +17,12 @@ from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.invocation import words
 from mnist_tune.named_code import parse_call
 from mnist_tune.own_code.loading import check_again, load_own
-from mnist_tune.own_code.registry import ENTRIES, is_named_again, names_own_code, register
+from mnist_tune.own_code.registry import (
+    ENTRIES,
+    is_named_again,
+    names_own_code,
+    register,
+)
 from mnist_tune.regimes.ranking import Ranking
 from mnist_tune.results.tables import Tables
 from mnist_tune.training.classifier import scale
@@ -36,15 +41,16 @@ class Trained:
     row: Mapping[str, Any]
     """That epoch's row of `epochs`, such as its `test_accuracy`."""
     net: Network | Task
-    """The network: `net.apply(params, images)` or, with a state, `net.apply(params, state, images)` returns the logits
-    of scaled images. Or the task."""
+    """The network: `net.apply(params, images)` or, with a state, `net.apply(params,
+    state, images)` returns the logits of scaled images. Or the task."""
     params: Any
     """The parameters, NumPy arrays in the tree that `init` returns."""
     state: Any
-    """The state, such as the statistics of batch normalisation; `()` if there is none."""
+    """The state, such as the statistics of batch normalisation; `()` if there is
+    none."""
     data: DataSpec | TaskSpec
-    """What it was trained on, and how examples are scaled: divided by `divisor`, then standardised by `mean` and
-    `deviation` if these are not empty."""
+    """What it was trained on, and how examples are scaled: divided by `divisor`, then
+    standardised by `mean` and `deviation` if these are not empty."""
 
     def __str__(self) -> str:
         score, trial = Ranking.of(self.data.by_accuracy), self.trial
@@ -58,23 +64,31 @@ class Trained:
         """Return the class of each example, [n], or of each token, [n, T].
 
         Args:
-            x: examples as they came, [n, ...]: images as they are stored, such as uint8, in any number. They are scaled
-                as in training.
+            x: examples as they came, [n, ...]: images as they are stored, such as
+                uint8, in any number. They are scaled as in training.
 
         Raises:
-            UserError: they have another shape or type than those that were trained on, or a task was trained.
+            UserError: they have another shape or type than those that were trained on,
+                or a task was trained.
         """
         return np.concatenate([logits.argmax(-1) for logits in self._logits(x)])
 
     def logits(self, x: Any) -> np.ndarray:
-        """Return the logits of each example, float32 [n, classes], or of each token. The rest is as in `predict`."""
+        """Return the logits of each example, float32 [n, classes], or of each token.
+        The rest is as in `predict`."""
         return np.concatenate([*self._logits(x)])
 
     def _logits(self, x: Any) -> Iterator[np.ndarray]:
-        examples, variables = self._checked(x), jax.device_put((self.params, self.state))
+        examples, variables = (
+            self._checked(x),
+            jax.device_put((self.params, self.state)),
+        )
         kind = np.int32 if self.data.positions > 1 else np.float32
         for first in range(0, len(examples), BLOCK):
-            yield np.asarray(self._apply(*variables, examples[first : first + BLOCK].astype(kind)), np.float32)
+            yield np.asarray(
+                self._apply(*variables, examples[first : first + BLOCK].astype(kind)),
+                np.float32,
+            )
 
     @cached_property
     def _apply(self) -> Any:
@@ -85,22 +99,39 @@ class Trained:
         return jax.jit(apply)
 
     def _checked(self, x: Any) -> np.ndarray:
-        """Return examples as the data are that were trained on, or as `checked` would take them."""
+        """Return examples as the data are that were trained on, or as `checked` would
+        take them."""
         if not isinstance(self.data, DataSpec):
-            raise UserError("only networks predict classes; call functions of your own with .params and .state")
+            raise UserError(
+                "only networks predict classes; call functions of your own with .params and .state"
+            )
         given, shape = unmasked(x, "x"), self.data.shape
         if given.shape[1:] != shape or not given.ndim:
             one = "; of one example, give x[None]" * (given.shape == shape)
             said = f"it was trained on [n, {', '.join(map(str, shape))}]"
             raise UserError(f"x has shape {list(given.shape)}, {said}{one}")
-        found = given if given.dtype.kind in "iu" and given.size else examples_of(given, "x")
-        most = self.data.divisor if self.data.positions == 1 else (self.data.tokens or 2**31) - 1
+        found = (
+            given
+            if given.dtype.kind in "iu" and given.size
+            else examples_of(given, "x")
+        )
+        most = (
+            self.data.divisor
+            if self.data.positions == 1
+            else (self.data.tokens or 2**31) - 1
+        )
         if most == 1 and found.dtype.kind != "f":
-            raise UserError(f"x is of type {given.dtype}, it was trained on floats; give floats, scaled as they were")
-        fits = 0 <= found.min() <= found.max() <= most and (found.dtype.kind in "iu" or type_of([found]) is np.uint8)
+            raise UserError(
+                f"x is of type {given.dtype}, it was trained on floats; give floats, scaled as they were"
+            )
+        fits = 0 <= found.min() <= found.max() <= most and (
+            found.dtype.kind in "iu" or type_of([found]) is np.uint8
+        )
         if most > 1 and not fits:
             said = f"x is of type {given.dtype}, {given.min():.6g} to {given.max():.6g}"
-            raise UserError(f"{said}, it was trained on whole numbers from 0 to {most:.0f}; give x as it is stored")
+            raise UserError(
+                f"{said}, it was trained on whole numbers from 0 to {most:.0f}; give x as it is stored"
+            )
         return found
 
 
@@ -118,29 +149,46 @@ def load(sweep: Tables, trial_id: str | None, code: Any) -> Trained:
     found = sweep.trials[known == wanted].rename(columns={"epochs_asked": "epochs"})
     if found.empty:
         meant = f"{wanted:0>5}"
-        raise UserError(f"{sweep.path} has no trial {wanted!r}{closest(meant, [*known[known == meant], *known[:10]])}")
-    trial = TrialConfig(**found[found.columns.intersection([*FIELDS])].to_dict("records")[0])
+        raise UserError(
+            f"{sweep.path} has no trial {wanted!r}{closest(meant, [*known[known == meant], *known[:10]])}"
+        )
+    trial = TrialConfig(
+        **found[found.columns.intersection([*FIELDS])].to_dict("records")[0]
+    )
     saved = Checkpoint.load(sweep.state(wanted))
     if saved is None and found["stop_reason"].isin(UNDECIDED_REASONS).any():
         raise UserError(f"no state of trial {wanted} has been saved so far")
     if saved is None:
-        how = _again(trial, sweep.meta) if wanted in {*sweep.steady["trial_id"]} else "nothing does, its values changed"
-        raise UserError(f"the state of trial {wanted} was not kept; to train it again: {how}")
+        how = (
+            _again(trial, sweep.meta)
+            if wanted in {*sweep.steady["trial_id"]}
+            else "nothing does, its values changed"
+        )
+        raise UserError(
+            f"the state of trial {wanted} was not kept; to train it again: {how}"
+        )
     _name_again(sweep, trial.architecture, code)
     return _trained(trial, saved, _data(sweep.meta))
 
 
 def _again(trial: TrialConfig, meta: Mapping[str, Any]) -> str:
     """Return the call that trains a trial again."""
-    values = {name: value for name, value in trial.to_dict().items() if value != getattr(TrialConfig, name)}
+    values = {
+        name: value
+        for name, value in trial.to_dict().items()
+        if value != getattr(TrialConfig, name)
+    }
     options = {name: value for name in DATA if (value := meta["options"].get(name))}
-    given = [f"{name}={'...' if value == ARRAYS else repr(value)}" for name, value in options.items()]
+    given = [
+        f"{name}={'...' if value == ARRAYS else repr(value)}"
+        for name, value in options.items()
+    ]
     return f"run_sweep('again', {values}, SweepOptions({', '.join(given)}))"
 
 
 def _name_again(sweep: Tables, network: str, code: Any) -> None:
-    """Load what a trial's network or task is named by now. Raises `UserError` if nobody has named it in this process,
-    or it is not what trained."""
+    """Load what a trial's network or task is named by now. Raises `UserError` if nobody
+    has named it in this process, or it is not what trained."""
     name = parse_call(network).name
     if callable(code):
         register(name)(code)
@@ -148,37 +196,64 @@ def _name_again(sweep: Tables, network: str, code: Any) -> None:
         load_own({"architecture": code})
         if not is_named_again("architecture", [parse_call(code).name], [name]):
             raise UserError(f"{sweep.path} did not train {code}, but {network}")
-    recorded = [one for one in sweep.meta.get("code", []) if one["name"] == name and one["flag"] != "optimizer"]
+    recorded = [
+        one
+        for one in sweep.meta.get("code", [])
+        if one["name"] == name and one["flag"] != "optimizer"
+    ]
     if (recorded or names_own_code(name)) and name not in ENTRIES["architecture"]:
-        how = f"name it: .load(code={name!r}), {words('architecture', name)} in a command"
+        how = (
+            f"name it: .load(code={name!r}), {words('architecture', name)} in a command"
+        )
         if not names_own_code(name):
             how = f"register it first, register({name!r})(function), or pass the function: .load(code=function)"
-        raise UserError(f"{name} is code of your own, which a results folder can't run; {how}")
+        raise UserError(
+            f"{name} is code of your own, which a results folder can't run; {how}"
+        )
 
     def refuse(said: str) -> None:
-        raise UserError(f"{said.removeprefix('note: ')}; what trained is in .meta['code'] of the sweep")
+        raise UserError(
+            f"{said.removeprefix('note: ')}; what trained is in .meta['code'] of the sweep"
+        )
 
     check_again(recorded, sweep.path, refuse)
 
 
 def _data(meta: Mapping[str, Any]) -> DataSpec | TaskSpec:
-    """Return the description of the data that a sweep was trained on. Raises `UserError` if it does not record it."""
+    """Return the description of the data that a sweep was trained on. Raises
+    `UserError` if it does not record it."""
     kind: Any = TaskSpec if meta["options"].get("task") else DataSpec
-    known = {name: tuple(one) if isinstance(one, list) else one for name, one in meta["dataset"].items()}
+    known = {
+        name: tuple(one) if isinstance(one, list) else one
+        for name, one in meta["dataset"].items()
+    }
     known.setdefault("tokens", 0)  # older versions recorded none
     if missing := [one.name for one in fields(kind) if one.name not in known]:
-        raise UserError(f"the sweep is of an older version, which did not record {missing[0]}; train it again")
-    found: DataSpec | TaskSpec = kind(**{one.name: known[one.name] for one in fields(kind)})
+        raise UserError(
+            f"the sweep is of an older version, which did not record {missing[0]}; train it again"
+        )
+    found: DataSpec | TaskSpec = kind(
+        **{one.name: known[one.name] for one in fields(kind)}
+    )
     return found
 
 
-def _trained(trial: TrialConfig, saved: Checkpoint, data: DataSpec | TaskSpec) -> Trained:
-    """Return what a trial trained. Raises `UserError` if the saved state is of another network."""
+def _trained(
+    trial: TrialConfig, saved: Checkpoint, data: DataSpec | TaskSpec
+) -> Trained:
+    """Return what a trial trained. Raises `UserError` if the saved state is of another
+    network."""
     made, of = task_of(trial, data)
     params, state = initial(of, trial.seed)
     leaves, tree = jax.tree_util.tree_flatten_with_path(TrainState(params, (), state))
-    wanted = {jax.tree_util.keystr(path): (leaf.shape, leaf.dtype) for path, leaf in leaves}
-    found = {name: one for name, one in saved.arrays.items() if not name.startswith(".optimizer")}
+    wanted = {
+        jax.tree_util.keystr(path): (leaf.shape, leaf.dtype) for path, leaf in leaves
+    }
+    found = {
+        name: one
+        for name, one in saved.arrays.items()
+        if not name.startswith(".optimizer")
+    }
     if wanted != {name: (one.shape, one.dtype) for name, one in found.items()}:
         said = f"{trial.architecture} is not what trained: its arrays have other names, shapes or types"
         raise UserError(f"{said} than the saved ones ({', '.join([*found][:3])}, ...)")

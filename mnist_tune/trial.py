@@ -1,4 +1,5 @@
-"""The config of a trial: a frozen, validated record that round-trips through JSON and through a Tune config."""
+"""The config of a trial: a frozen, validated record that round-trips through JSON and
+through a Tune config."""
 
 from __future__ import annotations
 
@@ -6,9 +7,29 @@ import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    Self,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
-from mnist_tune.columns import BELOW_1, COUNT, FLAG, FROM_0, NAME, RATE, SEED, WHOLE, Kind, whole
+from mnist_tune.columns import (
+    BELOW_1,
+    COUNT,
+    FLAG,
+    FROM_0,
+    NAME,
+    RATE,
+    SEED,
+    WHOLE,
+    Kind,
+    whole,
+)
 from mnist_tune.errors import UserError
 
 MOST_TRIALS = 100_000
@@ -20,18 +41,21 @@ OPEN_REASONS = ("interrupted", "time_budget")
 """Stop reasons of trials that continue when their sweep is resumed."""
 
 LIVE_REASONS = ("running", "waiting", "unknown")
-"""What stands for the stop reason of trials that have not ended, in the tables of a sweep that is running. It may be
-running if it is unknown: another user's, where we have no right to look."""
+"""What stands for the stop reason of trials that have not ended, in the tables of a
+sweep that is running. It may be running if it is unknown: another user's, where we have
+no right to look."""
 
 UNFINISHED_REASONS = (*OPEN_REASONS, "error")
-"""Stop reasons of trials whose saved state is kept. Trials with an error continue only with `--retry-errored`. All
-other reasons are final: `completed`, `diverged` or the name of a scheduler."""
+"""Stop reasons of trials whose saved state is kept. Trials with an error continue only
+with `--retry-errored`. All other reasons are final: `completed`, `diverged` or the name
+of a scheduler."""
 
 UNDECIDED_REASONS = (*UNFINISHED_REASONS, *LIVE_REASONS)
 """Stop reasons that say nothing of a setting: it may do as well as the others."""
 
 RETRIED = "retried"
-"""The option in `sweep.json` that lists the trials which ended in an error and are trained again."""
+"""The option in `sweep.json` that lists the trials which ended in an error and are
+trained again."""
 
 
 def retried(options: Mapping[str, Any]) -> frozenset[str]:
@@ -47,13 +71,18 @@ def _names(kind: Any) -> list[str]:
 class Named:
     """Values that are given by their names."""
 
-    def __new__(cls, /, *positional: Any, **given: Any) -> Self:  # a file may have a field `cls`
+    # a file may have a field `cls`
+    def __new__(cls, /, *positional: Any, **given: Any) -> Self:
         known = _names(cls)  # type: ignore[arg-type]
         if positional:
-            raise UserError(f"{cls.__name__} takes its values by name: {cls.__name__}({known[0]}=...)")
+            raise UserError(
+                f"{cls.__name__} takes its values by name: {cls.__name__}({known[0]}=...)"
+            )
         for name in given:
             if name not in known:
-                raise UserError(f"{cls.__name__} has no field {name!r}{closest(name, known)}")
+                raise UserError(
+                    f"{cls.__name__} has no field {name!r}{closest(name, known)}"
+                )
         return super().__new__(cls)
 
 
@@ -68,42 +97,51 @@ class Training(Named):
     nesterov: bool = False
     """Nesterov's momentum."""
     weight_decay: Annotated[float, FROM_0] = 0.0
-    """Weight decay: so much of the weights is added to the gradient; adamw and lion decay the weights themselves."""
+    """Weight decay: so much of the weights is added to the gradient; adamw and lion
+    decay the weights themselves."""
     clip_norm: Annotated[float, FROM_0] = 0.0
     """Clip the gradient of a step to this norm; 0 clips nothing."""
     schedule: Literal["constant", "cosine", "linear"] = "constant"
-    """The course of the learning rate after the warm-up; cosine and linear end at 0 after the last step."""
+    """The course of the learning rate after the warm-up; cosine and linear end at 0
+    after the last step."""
     warmup_steps: Annotated[int, WHOLE] = 0
     """Steps in which the learning rate rises linearly from 0."""
     loss: Literal["cross-entropy", "mse"] = "cross-entropy"
-    """The loss; mse is half the squared distance of the outputs from the one-hot label."""
+    """The loss; mse is half the squared distance of the outputs from the one-hot
+    label."""
     drop_last: bool = False
     """Leave out the last batch of an epoch if it is smaller than the others."""
     label_noise: Annotated[int, WHOLE] = 0
     """Permute this many training images, the first ones, against their labels."""
     holdout: Annotated[int | None, WHOLE] = None
-    """Hold out this many training images, the last ones, and choose the best setting by these; 0 holds out none. By
-    default it is a tenth; of mnist, which is trained on as in the notebook, it is none."""
+    """Hold out this many training images, the last ones, and choose the best setting by
+    these; 0 holds out none. By default it is a tenth; of mnist, which is trained on as
+    in the notebook, it is none."""
     stop_when_diverged: bool = True
-    """By default a trial ends once it has diverged: its loss is not finite or far too large, or has been above the
-    untrained network's for 1,000 steps while its accuracy is that of guessing."""
+    """By default a trial ends once it has diverged: its loss is not finite or far too
+    large, or has been above the untrained network's for 1,000 steps while its accuracy
+    is that of guessing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialConfig(Training):
     """The config of one training run.
 
-    SGD's update is `v <- momentum * v + g; w <- w - learning_rate * v`, where g is the gradient of the mean loss of a
-    batch. Nesterov's form uses `g + momentum * v` in place of `v`. The other optimisers are optax's.
+    SGD's update is `v <- momentum * v + g; w <- w - learning_rate * v`, where g is the
+    gradient of the mean loss of a batch. Nesterov's form uses `g + momentum * v` in
+    place of `v`. The other optimisers are optax's.
 
     Raises:
-        UserError: a value has the wrong type or is out of range; the message names the field and the value.
+        UserError: a value has the wrong type or is out of range; the message names the
+            field and the value.
     """
 
     architecture: str = "mlp-1024-128-tanh"
-    """The name of a network, with its arguments (`mnist_tune.training.architectures`)."""
+    """The name of a network, with its arguments
+    (`mnist_tune.training.architectures`)."""
     optimizer: str = "sgd"
-    """The name of an optimiser, with its arguments (`mnist_tune.training.optimizers`)."""
+    """The name of an optimiser, with its arguments
+    (`mnist_tune.training.optimizers`)."""
     learning_rate: Annotated[float, RATE] = 0.1
     """Step size, > 0."""
     momentum: Annotated[float, BELOW_1] = 0.0
@@ -121,39 +159,62 @@ class TrialConfig(Training):
         values = vars(self)
         for name, kind in FIELDS.items():
             value = values[name]
-            if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():  # a number of NumPy is one
+            # a number of NumPy is one
+            if (
+                type(value).__module__ == "numpy"
+                and getattr(value, "shape", None) == ()
+            ):
                 object.__setattr__(self, name, value := value.item())
             if not kind.holds(value) and value is not getattr(type(self), name):
                 raise UserError(f"{name} must be {kind.wanted}, got {value!r}")
-        for name in ("learning_rate", "momentum", "weight_decay", "clip_norm"):  # as they are trained and journaled
+        # as they are trained and journaled
+        for name in ("learning_rate", "momentum", "weight_decay", "clip_norm"):
             object.__setattr__(self, name, float(getattr(self, name)))
         optimizer = self.optimizer.partition("(")[0].strip()  # without its arguments
-        for name, own in (("momentum", "rmsprop(momentum=0.9)"), ("nesterov", "adam(nesterov=True)")):
+        for name, own in (
+            ("momentum", "rmsprop(momentum=0.9)"),
+            ("nesterov", "adam(nesterov=True)"),
+        ):
             if getattr(self, name) and optimizer != "sgd":
                 hint = f"give other optimizers their own arguments, as in {own!r}"
-                raise UserError(f"{name} is SGD's, got optimizer={self.optimizer!r}; {hint}")
+                raise UserError(
+                    f"{name} is SGD's, got optimizer={self.optimizer!r}; {hint}"
+                )
         if self.nesterov and not self.momentum:
-            raise UserError("nesterov needs momentum above 0, got momentum=0; give a momentum, 0.9 is usual")
+            raise UserError(
+                "nesterov needs momentum above 0, got momentum=0; give a momentum, 0.9 is usual"
+            )
         if optimizer == "adamw" and not self.weight_decay:
-            raise UserError("adamw needs weight_decay above 0, without which it is adam; 0.01 is usual")
+            raise UserError(
+                "adamw needs weight_decay above 0, without which it is adam; 0.01 is usual"
+            )
 
     @property
     def held_out(self) -> int:
-        """The number of training images that are held out. None are if the trial says nothing of it: a sweep fills in
-        what follows from its data (`holding_out`), and records that."""
+        """The number of training images that are held out. None are if the trial says
+        nothing of it: a sweep fills in what follows from its data (`holding_out`), and
+            records that."""
         return self.holdout or 0
 
     def holding_out(self, count: int) -> Self:
-        """Return the trial, which holds out so many training images if it does not say how many."""
+        """Return the trial, which holds out so many training images if it does not say
+        how many."""
         return self if self.holdout is not None else replace(self, holdout=count)
 
     def steps(self, images: int) -> int:
-        """Return the number of steps of an epoch, given how many images there are to train on."""
+        """Return the number of steps of an epoch, given how many images there are to
+        train on."""
         return steps_of_epoch(images, self.batch_size, self.drop_last)
 
     def stop_reason(self, epoch: int, diverged: bool) -> str:
         """Return why the trial ends itself after this epoch; empty if it goes on."""
-        return "diverged" if diverged and self.stop_when_diverged else "completed" if epoch >= self.epochs else ""
+        return (
+            "diverged"
+            if diverged and self.stop_when_diverged
+            else "completed"
+            if epoch >= self.epochs
+            else ""
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values; `TrialConfig(**values)` is the inverse."""
@@ -161,7 +222,8 @@ class TrialConfig(Training):
 
 
 def _kind(hint: Any) -> Kind:
-    """Return the valid values of a field: those that its annotation names, or those of its type."""
+    """Return the valid values of a field: those that its annotation names, or those of
+    its type."""
     if get_origin(hint) is Annotated:
         return next(kind for kind in hint.__metadata__ if isinstance(kind, Kind))
     names = get_args(hint)  # of a Literal
@@ -175,29 +237,39 @@ FIELDS = {one.name: _kind(_HINTS[one.name]) for one in fields(TrialConfig)}
 
 
 def steps_of_epoch(images: int, batch_size: int, drop_last: bool) -> int:
-    """Return the number of steps of an epoch, given how many images there are to train on."""
+    """Return the number of steps of an epoch, given how many images there are to train
+    on."""
     return images // batch_size if drop_last else -(-images // batch_size)
 
 
 IN_A_NEW_SWEEP = "; in a new sweep, --drop-last leaves it out"
-"""How the error of a trial ends that no resume can help, as a sweep keeps its options."""
+"""How the error of a trial ends that no resume can help, as a sweep keeps its
+options."""
 
 
 def retriable(errors: Iterable[Any]) -> int:
-    """Return how many of the errors of trials are not of that kind, so that training again may help."""
+    """Return how many of the errors of trials are not of that kind, so that training
+    again may help."""
     return sum(IN_A_NEW_SWEEP not in str(error) for error in errors)
 
 
 SMALL = 1 / 4
-"""A last batch of less than this share of a batch is worth a word. Its gradient is then twice as noisy as the others',
-or more, and its step is as large."""
+"""A last batch of less than this share of a batch is worth a word. Its gradient is then
+twice as noisy as the others', or more, and its step is as large."""
 
 
 def small_last_batch(epochs: Iterable[tuple[int, int, bool]]) -> str:
-    """Return what follows from a small last batch, in a sentence; empty if no epoch has one. An epoch is how many
-    examples there are to train on, the batch size, and whether the last batch is left out if it is smaller."""
-    lasts = {(size, images % size) for images, size, dropped in epochs if images > size and not dropped}
-    small = " or ".join(f"{last} of {size}" for size, last in sorted(lasts) if 0 < last < SMALL * size)
+    """Return what follows from a small last batch, in a sentence; empty if no epoch has
+    one. An epoch is how many examples there are to train on, the batch size, and
+    whether the last batch is left out if it is smaller."""
+    lasts = {
+        (size, images % size)
+        for images, size, dropped in epochs
+        if images > size and not dropped
+    }
+    small = " or ".join(
+        f"{last} of {size}" for size, last in sorted(lasts) if 0 < last < SMALL * size
+    )
     return small and (
         f"the last batch of an epoch has {small} examples; its step is as large as the others', but its gradient is "
         "noisy, which can make high learning rates oscillate; --drop-last leaves it out"
@@ -205,14 +277,22 @@ def small_last_batch(epochs: Iterable[tuple[int, int, bool]]) -> str:
 
 
 def own_id(trial: Any) -> str:
-    """Return the id of a Tune trial in our tables: the one in its config if there is one, else Tune's."""
+    """Return the id of a Tune trial in our tables: the one in its config if there is
+    one, else Tune's."""
     return str(trial.config["trial"].get("trial_id", trial.trial_id))
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """Return `"; did you mean 'x'?"` with the closest known name, or a list of all if none is close. A name is close to
-    the first letters of its words, as `learning_rate` is to `lr`."""
+    """Return `"; did you mean 'x'?"` with the closest known name, or a list of all if
+    none is close. A name is close to the first letters of its words, as `learning_rate`
+    is to `lr`."""
     names = list(known)
-    match = [one for one in names if "".join(word[:1] for word in one.split("_")) == name]
+    match = [
+        one for one in names if "".join(word[:1] for word in one.split("_")) == name
+    ]
     match += difflib.get_close_matches(name, names)
-    return f"; did you mean {match[0]!r}?" if match else f"; known are {', '.join(names) or 'none'}"
+    return (
+        f"; did you mean {match[0]!r}?"
+        if match
+        else f"; known are {', '.join(names) or 'none'}"
+    )

@@ -1,4 +1,5 @@
-"""How JAX compiles in the processes of tests, and what the tests of one process share of it."""
+"""How JAX compiles in the processes of tests, and what the tests of one process share
+of it."""
 
 import json
 import os
@@ -6,7 +7,9 @@ import threading
 from functools import lru_cache, partial
 
 import jax
-from jax._src import compiler  # JAX sets options for one function, or for all of a process, not for a test
+
+# JAX sets options for one function, or for all of a process, not for a test
+from jax._src import compiler
 from jax._src.interpreters import mlir
 
 QUICK = {
@@ -15,10 +18,12 @@ QUICK = {
     "xla_cpu_use_fusion_emitters": False,
     "xla_cpu_parallel_codegen_split_count": 1,
 }
-"""With these, XLA compiles three times as fast, to slower code. Tests of numbers do without."""
+"""With these, XLA compiles three times as fast, to slower code. Tests of numbers do
+without."""
 
 KNOWN = "MNIST_TUNE_TESTS_QUICK"
-"""The environment variable with those options that this version of XLA has: JAX 0.12 lacks one that 0.10 has."""
+"""The environment variable with those options that this version of XLA has: JAX 0.12
+lacks one that 0.10 has."""
 
 
 def is_known(name, value):
@@ -31,14 +36,18 @@ def is_known(name, value):
 
 
 def compile_quickly(is_quick):
-    """Have JAX compile with the known options of `QUICK` in this process, whenever `is_quick()`. All functions
-    of a thread are lowered in one context: to make one takes twice as long as to lower a small function in it."""
+    """Have JAX compile with the known options of `QUICK` in this process, whenever
+    `is_quick()`. All functions of a thread are lowered in one context: to make one
+    takes twice as long as to lower a small function in it."""
     made, context = threading.local(), mlir.make_ir_context
-    mlir.make_ir_context = lambda: made.__dict__.get("one") or made.__dict__.setdefault("one", context())
+    mlir.make_ir_context = lambda: (
+        made.__dict__.get("one") or made.__dict__.setdefault("one", context())
+    )
     slowly = getattr(compiler, "get_compile_options", None)
     if slowly is None:  # without it, tests compile as users do
         return
-    if KNOWN not in os.environ:  # a process that forks must not start XLA, so it is told
+    # a process that forks must not start XLA, so it is told
+    if KNOWN not in os.environ:
         os.environ[KNOWN] = json.dumps([one for one in QUICK.items() if is_known(*one)])
     known = [tuple(one) for one in json.loads(os.environ[KNOWN])]
 
@@ -53,7 +62,8 @@ def compile_quickly(is_quick):
 
 @lru_cache(100)
 def kept(quick, function, *arguments):
-    """Return `partial(function, *arguments)`, the same for the same arguments: JAX keeps what it compiled of it.
+    """Return `partial(function, *arguments)`, the same for the same arguments: JAX
+    keeps what it compiled of it.
 
     `quick` says how it is compiled.
     """

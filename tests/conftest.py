@@ -1,4 +1,5 @@
-"""Strict numerics for all tests, and fixtures: data sets, made-up sweeps and object storage."""
+"""Strict numerics for all tests, and fixtures: data sets, made-up sweeps and object
+storage."""
 
 import functools
 import gc
@@ -12,10 +13,15 @@ from dataclasses import replace
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-# Otherwise each of the hundreds of processes that tests start would compile the package's source again.
+# Otherwise each of the hundreds of processes that tests start would compile the
+# package's source again.
 os.environ["PYTHONDONTWRITEBYTECODE"] = ""
-os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])  # printed: mnist-tune
-# Ray's own 15 gives a trial's process 2% of a core that other tests want: sweeps did not begin within minutes.
+# printed: mnist-tune
+os.environ["PATH"] = os.pathsep.join(
+    [os.path.dirname(sys.executable), os.environ["PATH"]]
+)
+# Ray's own 15 gives a trial's process 2% of a core that other tests want: sweeps did
+# not begin within minutes.
 os.environ.setdefault("RAY_worker_niceness", "0")
 
 import forks
@@ -42,53 +48,83 @@ sys.dont_write_bytecode = False
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-# What one run compiled, no other compiles again, in whichever process: most of the suite's seconds would be XLA's.
-configure_jax(WorkerSettings("", cache_dir=str(writable_cache_folder() / "tests" / processor_seen().replace("/", " "))))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)  # JAX reads all entries when it adds one
+# What one run compiled, no other compiles again, in whichever process: most of the
+# suite's seconds would be XLA's.
+configure_jax(
+    WorkerSettings(
+        "",
+        cache_dir=str(
+            writable_cache_folder() / "tests" / processor_seen().replace("/", " ")
+        ),
+    )
+)
+# JAX reads all entries when it adds one
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
-# No deadline for single examples: the machine is shared. Each run draws others, so few do.
+# No deadline for single examples: the machine is shared. Each run draws others, so few
+# do.
 hypothesis.settings.register_profile("shared machine", deadline=None, max_examples=40)
 hypothesis.settings.load_profile("shared machine")
 
 
-STARTS_A_PROCESS = {"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.system", "subprocess.Popen"}
+STARTS_A_PROCESS = {
+    "os.exec",
+    "os.fork",
+    "os.forkpty",
+    "os.posix_spawn",
+    "os.system",
+    "subprocess.Popen",
+}
 _running: list[pytest.Item] = []
 
 
 def pytest_xdist_auto_num_workers(config):
-    """Use a process for each core, or each file that is named, and one more since some wait, or two for the tests that
-    start Ray, which wait a lot. Use none for one file or single tests. (With --pdb, xdist itself uses none.)"""
+    """Use a process for each core, or each file that is named, and one more since some
+    wait, or two for the tests that start Ray, which wait a lot. Use none for one file
+    or single tests. (With --pdb, xdist itself uses none.)"""
     if any("::" in argument for argument in config.args):
         return 0
     most = min(usable_cpus(), 4) + 2 - ("not ray" in config.option.markexpr)
-    named = len(config.args) if all(argument.endswith(".py") for argument in config.args) else most
+    named = (
+        len(config.args)
+        if all(argument.endswith(".py") for argument in config.args)
+        else most
+    )
     return min(named, most) if named > 1 else 0
 
 
 def pytest_xdist_make_scheduler(config, log):
-    """Run the tests of a file in one process, where they share fixtures and what JAX compiles, and the queues of Ray in
-    one each."""
+    """Run the tests of a file in one process, where they share fixtures and what JAX
+    compiles, and the queues of Ray in one each."""
     from xdist.scheduler import LoadGroupScheduling
 
     class ByFile(LoadGroupScheduling):
         def _split_scope(self, nodeid):
             return super()._split_scope(nodeid).partition("::")[0]
 
-    config.option.loadscopereorder = False  # it would begin with the files of most tests
+    # it would begin with the files of most tests
+    config.option.loadscopereorder = False
     return ByFile(config, log)
 
 
 def is_quick():
-    """Whether no test runs that is about numbers. Ray's processes compile quickly, too."""
-    return not any(item.get_closest_marker(name) for item in _running for name in ("numerical", "portable"))
+    """Whether no test runs that is about numbers. Ray's processes compile quickly,
+    too."""
+    return not any(
+        item.get_closest_marker(name)
+        for item in _running
+        for name in ("numerical", "portable")
+    )
 
 
 compile_quickly(is_quick)
 
 
-dataset._subset = functools.cache(dataset._subset)  # mnist-5k is a text: reading it takes longer than most tests
+# mnist-5k is a text: reading it takes longer than most tests
+dataset._subset = functools.cache(dataset._subset)
 
-# JAX keeps what it traced and compiled of a function: each pool of this process would make functions of its own.
+# JAX keeps what it traced and compiled of a function: each pool of this process would
+# make functions of its own.
 executor.partial = lambda function, *arguments: kept(is_quick(), function, *arguments)
 
 
@@ -97,15 +133,23 @@ def pytest_report_header():
 
 
 SKIPS = (
-    "there is no Chromium", "only root can be another user", "only glibc on x86-64 tells what the processor says",
-    "MNIST is not in the cache folder", "could not import 'torch'",
-)  # fmt: skip
-"""Why tests may be skipped. Any other skip fails the run: nobody would see that a promise is no longer tested."""
+    "there is no Chromium",
+    "only root can be another user",
+    "only glibc on x86-64 tells what the processor says",
+    "MNIST is not in the cache folder",
+    "could not import 'torch'",
+)
+"""Why tests may be skipped. Any other skip fails the run: nobody would see that a
+promise is no longer tested."""
 _skipped: list[str] = []
 
 
 def pytest_runtest_logreport(report):
-    if report.skipped and not hasattr(report, "wasxfail") and not any(one in str(report.longrepr) for one in SKIPS):
+    if (
+        report.skipped
+        and not hasattr(report, "wasxfail")
+        and not any(one in str(report.longrepr) for one in SKIPS)
+    ):
         _skipped.append(f"{report.nodeid}: {report.longrepr}")
 
 
@@ -116,7 +160,9 @@ def pytest_sessionfinish(session):
 
 def pytest_terminal_summary(terminalreporter):
     for one in _skipped:
-        terminalreporter.write_line(f"SKIPPED, and not on the list in tests/conftest.py: {one}", red=True)
+        terminalreporter.write_line(
+            f"SKIPPED, and not on the list in tests/conftest.py: {one}", red=True
+        )
 
 
 @pytest.hookimpl(wrapper=True)
@@ -129,21 +175,30 @@ def pytest_runtest_protocol(item):
 
 
 def pytest_collection_finish(session):
-    gc.freeze()  # half a million objects of modules and tests, which no collection needs to look at again
-    gc.set_threshold(50_000, 20, 100)  # JAX's tracing makes many objects: collections took a tenth of all time
+    # half a million objects of modules and tests, which no collection needs to look at
+    # again
+    gc.freeze()
+    # JAX's tracing makes many objects: collections took a tenth of all time
+    gc.set_threshold(50_000, 20, 100)
     if any(item.get_closest_marker("portable") for item in session.items):
         sys.addaudithook(refuse_new_processes)
 
 
 def refuse_new_processes(event, arguments):
-    """Refuse processes started by a portable test: they would run on the real processor, unnoticed."""
-    if event in STARTS_A_PROCESS and any(item.get_closest_marker("portable") for item in _running):
-        raise RuntimeError(f"a portable test must not start a process: {event} {arguments}")
+    """Refuse processes started by a portable test: they would run on the real
+    processor, unnoticed."""
+    if event in STARTS_A_PROCESS and any(
+        item.get_closest_marker("portable") for item in _running
+    ):
+        raise RuntimeError(
+            f"a portable test must not start a process: {event} {arguments}"
+        )
 
 
 @pytest.fixture(autouse=True)
 def forgotten():
-    """A test's own networks and optimisers are unregistered after it: trials of later tests would carry them along."""
+    """A test's own networks and optimisers are unregistered after it: trials of later
+    tests would carry them along."""
     tables: list[dict[str, Any]] = [*registry.ENTRIES.values(), modules.TEXTS]
     before = [dict(table) for table in tables]
     yield
@@ -156,7 +211,8 @@ def forgotten():
 
 @pytest.fixture(autouse=True)
 def pages(request, monkeypatch):
-    """Sweeps of this process write no page, which takes seconds each, unless the test is marked `ray(pages=True)`."""
+    """Sweeps of this process write no page, which takes seconds each, unless the test
+    is marked `ray(pages=True)`."""
     if (ray := request.node.get_closest_marker("ray")) and not ray.kwargs.get("pages"):
         from mnist_tune.tuning.progress import LivePage
 
@@ -166,15 +222,18 @@ def pages(request, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def tried_here(request, monkeypatch):
-    """Sweeps of this process try one's own code in it, where it is compiled once: each of Ray's would take two seconds;
-    unless the test is marked `ray(apart=True)`."""
+    """Sweeps of this process try one's own code in it, where it is compiled once: each
+    of Ray's would take two seconds; unless the test is marked `ray(apart=True)`."""
     if (ray := request.node.get_closest_marker("ray")) and not ray.kwargs.get("apart"):
         from ray import put
 
         from mnist_tune.tuning import tasks
 
         def apart(function, *given, returns=1):
-            with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            with (
+                jax.numpy_dtype_promotion("standard"),
+                jax.numpy_rank_promotion("allow"),
+            ):
                 found = function(*given)
             return put(found) if returns == 1 else [*map(put, found)]
 
@@ -183,14 +242,16 @@ def tried_here(request, monkeypatch):
 
 @pytest.fixture
 def as_users_have_it():
-    """JAX as it is by default: the strict promotion of these tests is not what users set."""
+    """JAX as it is by default: the strict promotion of these tests is not what users
+    set."""
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         yield
 
 
 @pytest.fixture(scope="session")
 def stats():
-    """SciPy's statistics. Their import takes over a second, which the processes that run other files save."""
+    """SciPy's statistics. Their import takes over a second, which the processes that
+    run other files save."""
     from scipy import stats
 
     return stats
@@ -210,14 +271,24 @@ def mnist_5k():
 
 @pytest.fixture(scope="session")
 def few_images(mnist_5k):
-    """1,024 training and 256 test images. They make whole batches of 128: a partial one is compiled a second time."""
-    parts = {"train_images": 1024, "train_labels": 1024, "test_images": 256, "test_labels": 256}
-    return replace(mnist_5k, **{name: getattr(mnist_5k, name)[:count] for name, count in parts.items()})
+    """1,024 training and 256 test images. They make whole batches of 128: a partial one
+    is compiled a second time."""
+    parts = {
+        "train_images": 1024,
+        "train_labels": 1024,
+        "test_images": 256,
+        "test_labels": 256,
+    }
+    return replace(
+        mnist_5k,
+        **{name: getattr(mnist_5k, name)[:count] for name, count in parts.items()},
+    )
 
 
 @pytest.fixture
 def one_core():
-    """A Ray of one core, which tests share: a sweep starts one process, or one lane server."""
+    """A Ray of one core, which tests share: a sweep starts one process, or one lane
+    server."""
     share_ray(1)
 
 
@@ -228,25 +299,58 @@ def every_core():
 
 
 def share_ray(cpus):
-    """Start Ray with so many cores, unless it runs with them. It goes on running for the tests that follow."""
+    """Start Ray with so many cores, unless it runs with them. It goes on running for
+    the tests that follow."""
     import ray  # a test that does without saves a second
 
     from mnist_tune.runtime.ray_session import start_ray
 
-    if not ray.is_initialized() or ray.cluster_resources().get("CPU") != cpus or "GPU" in ray.cluster_resources():
+    if (
+        not ray.is_initialized()
+        or ray.cluster_resources().get("CPU") != cpus
+        or "GPU" in ray.cluster_resources()
+    ):
         ray.shutdown()
         with forks.workers():
             start_ray(None, None, False, cpus)
 
 
 def made_up_row(epoch, train_loss=0.5, train_accuracy=0.9, **values):
-    """Return an epoch's row of a calm trial, as its process reports it, with ten steps per epoch."""
-    row = {"epoch": epoch, "step": 10 * epoch, "learning_rate": 0.1, "finite": True, "diverged": False}
+    """Return an epoch's row of a calm trial, as its process reports it, with ten steps
+    per epoch."""
+    row = {
+        "epoch": epoch,
+        "step": 10 * epoch,
+        "learning_rate": 0.1,
+        "finite": True,
+        "diverged": False,
+    }
     row |= {"train_loss": train_loss, "train_accuracy": train_accuracy}
     row |= {"test_loss": train_loss + 0.01, "test_accuracy": train_accuracy - 0.01}
-    row |= {"step_loss_first": 0.6, "step_loss_max": max(0.7, 1.2 * train_loss), "step_loss_last": 0.4}
-    row |= {"above_since": None, "untrained_loss": 2.4, "lanes": 1, "node": "here", "device": "cpu", "ended_at": 1e9}
-    return row | {"compile_s": 0.1, "train_s": 0.5, "eval_s": 0.2, "batch_s": 0.8, "wait_s": 0.05} | values
+    row |= {
+        "step_loss_first": 0.6,
+        "step_loss_max": max(0.7, 1.2 * train_loss),
+        "step_loss_last": 0.4,
+    }
+    row |= {
+        "above_since": None,
+        "untrained_loss": 2.4,
+        "lanes": 1,
+        "node": "here",
+        "device": "cpu",
+        "ended_at": 1e9,
+    }
+    return (
+        row
+        | {
+            "compile_s": 0.1,
+            "train_s": 0.5,
+            "eval_s": 0.2,
+            "batch_s": 0.8,
+            "wait_s": 0.05,
+        }
+        | values
+    )
 
 
 @pytest.fixture(scope="session")
@@ -256,10 +360,14 @@ def epoch_row():
 
 @pytest.fixture(scope="session")
 def new_writer():
-    """A function that creates a sweep's folder with `count` trials and returns its writer."""
+    """A function that creates a sweep's folder with `count` trials and returns its
+    writer."""
 
     def start(path, count=2, resume=False, **config):
-        trials = {f"{i:05d}": TrialConfig(learning_rate=0.1 * (i + 1), epochs=4, **config) for i in range(count)}
+        trials = {
+            f"{i:05d}": TrialConfig(learning_rate=0.1 * (i + 1), epochs=4, **config)
+            for i in range(count)
+        }
         meta = {
             "name": "lr_regimes",
             "trials": {trial_id: trial.to_dict() for trial_id, trial in trials.items()},
@@ -278,11 +386,13 @@ def new_writer():
 class MotoS3:
     """An S3 server in this process's memory. It answers only after `start`.
 
-    It answers one request after the other: moto looks at the condition of a write first, and writes later.
+    It answers one request after the other: moto looks at the condition of a write
+        first, and writes later.
     """
 
     def __init__(self):
-        from moto.server import ThreadedMotoServer  # takes seconds, and few tests ask for it
+        # takes seconds, and few tests ask for it
+        from moto.server import ThreadedMotoServer
 
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self._port = listener.getsockname()[1]
@@ -295,11 +405,15 @@ class MotoS3:
 
         def one_at_a_time(environ, start_response):
             length = (
-                -1 if "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "") else environ.get("CONTENT_LENGTH") or 0
+                -1
+                if "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "")
+                else environ.get("CONTENT_LENGTH") or 0
             )
             content = environ["wsgi.input"].read(int(length))  # it may never come
             with lock:
-                return app(environ | {"wsgi.input": io.BytesIO(content)}, start_response)
+                return app(
+                    environ | {"wsgi.input": io.BytesIO(content)}, start_response
+                )
 
         server.app = one_at_a_time
 
@@ -310,19 +424,23 @@ class MotoS3:
 
 @pytest.fixture(scope="session")
 def s3():
-    """A running S3 server. It is never stopped: that would wait for the connections that pyarrow keeps."""
+    """A running S3 server. It is never stopped: that would wait for the connections
+    that pyarrow keeps."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ACCESS_KEY_ID", "testing")  # Tune passes both on to trials
         patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
         server = MotoS3()
         server.start()
-        FileSystem.from_uri(server.uri("mnist-tune", "") + "&allow_bucket_creation=true")[0].create_dir("mnist-tune")
+        FileSystem.from_uri(
+            server.uri("mnist-tune", "") + "&allow_bucket_creation=true"
+        )[0].create_dir("mnist-tune")
         yield server
 
 
 @pytest.fixture
 def silent_s3(s3):
-    """A second server for the same buckets, which does not answer until it is started."""
+    """A second server for the same buckets, which does not answer until it is
+    started."""
     return MotoS3()
 
 
@@ -332,17 +450,29 @@ def bucket(s3, tmp_path):
     return s3.uri("mnist-tune", tmp_path.name)
 
 
-SECOND_QUEUE = ("test_nodes.py", "test_jobs.py", "test_placement.py", "test_searches.py", "test_sweep.py")
-"""The files whose tests that start Ray are in the second of two queues, with those that want every core. Both queues
-take about the same time."""
+SECOND_QUEUE = (
+    "test_nodes.py",
+    "test_jobs.py",
+    "test_placement.py",
+    "test_searches.py",
+    "test_sweep.py",
+)
+"""The files whose tests that start Ray are in the second of two queues, with those that
+want every core. Both queues take about the same time."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Run the tests that start Ray in two queues, each with a Ray of its own, and begin with them: they take longest.
-    Those of all cores come together. The longest of the other files, `tests/whole`, are not to be the last."""
+    """Run the tests that start Ray in two queues, each with a Ray of its own, and begin
+    with them: they take longest. Those of all cores come together. The longest of the
+        other files, `tests/whole`, are not to be the last."""
     items.sort(key=lambda item: item.path, reverse=True)
-    items.sort(key=lambda item: (item.get_closest_marker("ray") is None, "every_core" in item.fixturenames))
+    items.sort(
+        key=lambda item: (
+            item.get_closest_marker("ray") is None,
+            "every_core" in item.fixturenames,
+        )
+    )
     for item in items:
         if item.get_closest_marker("ray"):
             second = item.path.name in SECOND_QUEUE or "every_core" in item.fixturenames

@@ -1,4 +1,5 @@
-"""Made-up trials of one architecture, which differ in their learning rates and seeds."""
+"""Made-up trials of one architecture, which differ in their learning rates and
+seeds."""
 
 import pandas as pd
 
@@ -6,9 +7,16 @@ from validation.label_cuts import complete
 
 
 def family(rows):
-    """A family of one architecture: for each learning rate its regimes and test accuracies, a seed each."""
-    each = [(rate, seed, *pair) for rate, pairs in rows.items() for seed, pair in enumerate(pairs)]
-    table = pd.DataFrame(each, columns=["learning_rate", "seed", "regime", "test_accuracy"])
+    """A family of one architecture: for each learning rate its regimes and test
+    accuracies, a seed each."""
+    each = [
+        (rate, seed, *pair)
+        for rate, pairs in rows.items()
+        for seed, pair in enumerate(pairs)
+    ]
+    table = pd.DataFrame(
+        each, columns=["learning_rate", "seed", "regime", "test_accuracy"]
+    )
     return complete(table).assign(stop_reason="completed", regime_evidence="")
 
 

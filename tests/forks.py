@@ -1,8 +1,9 @@
-"""Workers of a Ray that tests start are forks of a process that has imported what each of them would import: Ray, Tune,
-pandas and JAX, which takes 3 of the 5 CPU seconds that a worker of a small sweep takes. They compile as tests do.
+"""Workers of a Ray that tests start are forks of a process that has imported what each
+of them would import: Ray, Tune, pandas and JAX, which takes 3 of the 5 CPU seconds that
+a worker of a small sweep takes. They compile as tests do.
 
-Ray runs this file in place of its `setup_worker.py`, and it has the worker forked. The first worker of a node starts
-the process that forks.
+Ray runs this file in place of its `setup_worker.py`, and it has the worker forked. The
+first worker of a node starts the process that forks.
 """
 
 import gc
@@ -22,13 +23,14 @@ READY_S = 60.0
 """How long a worker waits until that process listens."""
 
 IDS = 1000
-"""How many of Ray's random ids are drawn between two forks. Otherwise all forks draw the same ones: of two that start
-at once, Ray ends one, and waits a minute for it."""
+"""How many of Ray's random ids are drawn between two forks. Otherwise all forks draw
+the same ones: of two that start at once, Ray ends one, and waits a minute for it."""
 
 
 def workers():
-    """Have the workers of each Ray that is started meanwhile forked. Its agent is that of ray[tune], which users have:
-    that of ray[default] looks at all processes every few seconds."""
+    """Have the workers of each Ray that is started meanwhile forked. Its agent is that
+    of ray[tune], which users have: that of ray[default] looks at all processes every
+    few seconds."""
     from ray._private import ray_constants, utils
 
     utils.get_dashboard_dependency_error = lambda: "tests need no dashboard"
@@ -37,24 +39,37 @@ def workers():
 
 def ask(worker, *arguments):
     """Ask for a fork that runs the worker, and wait for its end."""
-    raylet = os.environ["RAY_RAYLET_PID"]  # Ray reads it on its import, and the job's id
-    address, late = f"\0forks of {raylet} for {os.environ['RAY_JOB_ID']}", time.monotonic() + READY_S
+    # Ray reads it on its import, and the job's id
+    raylet = os.environ["RAY_RAYLET_PID"]
+    address, late = (
+        f"\0forks of {raylet} for {os.environ['RAY_JOB_ID']}",
+        time.monotonic() + READY_S,
+    )
     with socket.socket(socket.AF_UNIX) as server:
         if server.connect_ex(address):
-            alone = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # a process with threads is not to be forked
-            forker = [sys.executable, __file__, "fork", address[1:], raylet]  # one whose address is taken ends
+            # a process with threads is not to be forked
+            alone = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+            # one whose address is taken ends
+            forker = [sys.executable, __file__, "fork", address[1:], raylet]
             os.posix_spawn(sys.executable, forker, alone, setsid=True)
             while server.connect_ex(address):
                 assert time.monotonic() < late
                 time.sleep(0.05)
-        asked = [worker, *arguments], dict(os.environ), os.getcwd(), os.nice(0), os.umask(0)
+        asked = (
+            [worker, *arguments],
+            dict(os.environ),
+            os.getcwd(),
+            os.nice(0),
+            os.umask(0),
+        )
         socket.send_fds(server, [b"\n"], [0, 1, 2])
         server.sendall(json.dumps(asked).encode() + b"\n")
         server.recv(1)  # until the fork has closed it
 
 
 def fork(address, raylet):
-    """Fork whenever asked, until the raylet ends. Return None then; in a fork, return the worker's arguments."""
+    """Fork whenever asked, until the raylet ends. Return None then; in a fork, return
+    the worker's arguments."""
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("\0" + address)
         server.listen(100)
@@ -73,7 +88,9 @@ def fork(address, raylet):
         while end not in select.select([server.fileno(), end], [], [])[0]:
             asked, _ = server.accept()
             _, files, *_ = socket.recv_fds(asked, 1, 3)
-            arguments, environment, folder, nice, umask = json.loads(asked.makefile().readline())
+            arguments, environment, folder, nice, umask = json.loads(
+                asked.makefile().readline()
+            )
             if os.fork() == 0:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 os.setsid()
@@ -95,9 +112,14 @@ def fork(address, raylet):
 
 def run(worker, *arguments):
     """Run Ray's worker in this process, as `setup_worker.py` does in another one."""
-    [context] = [one.removeprefix(CONTEXT) for one in arguments if one.startswith(CONTEXT)] or ["{}"]
+    [context] = [
+        one.removeprefix(CONTEXT) for one in arguments if one.startswith(CONTEXT)
+    ] or ["{}"]
     os.environ.update(json.loads(context).get("env_vars") or {})
-    sys.argv = [worker, *(one for one in arguments if not one.startswith((CONTEXT, "--language=")))]
+    sys.argv = [
+        worker,
+        *(one for one in arguments if not one.startswith((CONTEXT, "--language="))),
+    ]
     sys.path.insert(0, str(Path(worker).parent))
     runpy.run_path(worker, run_name="__main__")
 

@@ -1,4 +1,5 @@
-"""A sweep's folder: its progress while it runs in another process, and what a kill leaves of it."""
+"""A sweep's folder: its progress while it runs in another process, and what a kill
+leaves of it."""
 
 import json
 
@@ -10,8 +11,9 @@ def recorded(folder):
 
 
 def as_killed(folder, is_last):
-    """Make the folder of a sweep that has ended look as if its process had been killed once `is_last` was true of the
-    text of its journal. Trials that had not ended start again: only the last state of a trial is ever kept."""
+    """Make the folder of a sweep that has ended look as if its process had been killed
+    once `is_last` was true of the text of its journal. Trials that had not ended start
+    again: only the last state of a trial is ever kept."""
     text, kept = (folder / "journal.jsonl").read_text(), ""
     for line in text.splitlines(keepends=True):
         kept += line
@@ -19,6 +21,8 @@ def as_killed(folder, is_last):
             break
     assert kept != text
     (folder / "journal.jsonl").write_text(kept)
-    (folder / "sweep.json").write_text(json.dumps(json.loads((folder / "sweep.json").read_text()) | {"ended": None}))
+    (folder / "sweep.json").write_text(
+        json.dumps(json.loads((folder / "sweep.json").read_text()) | {"ended": None})
+    )
     for name in ("trials.parquet", "epochs.parquet"):
         (folder / name).unlink()

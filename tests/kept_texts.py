@@ -1,6 +1,8 @@
-"""Texts of what the package makes, to the letter in `tests/kept/`: a change that nobody meant is seen there.
+"""Texts of what the package makes, to the letter in `tests/kept/`: a change that nobody
+meant is seen there.
 
-Where a change is meant, run the test with `MNIST_TUNE_KEPT=write`: it writes the new text. Read its diff.
+Where a change is meant, run the test with `MNIST_TUNE_KEPT=write`: it writes the new
+text. Read its diff.
 """
 
 import os
@@ -20,5 +22,10 @@ def assert_kept(name, text):
 
 
 def rounded(text, digits=6):
-    """Return the text with its long numbers rounded: processors differ in the last digits."""
-    return re.sub(r"-?\d+\.\d{7,}(e[+-]\d+)?", lambda number: f"{float(number[0]):.{digits}g}", text)
+    """Return the text with its long numbers rounded: processors differ in the last
+    digits."""
+    return re.sub(
+        r"-?\d+\.\d{7,}(e[+-]\d+)?",
+        lambda number: f"{float(number[0]):.{digits}g}",
+        text,
+    )

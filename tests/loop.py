@@ -1,6 +1,8 @@
-"""Tune's loop in this process: trials report made-up rows in turn, and the driver may be killed or interrupted.
+"""Tune's loop in this process: trials report made-up rows in turn, and the driver may
+be killed or interrupted.
 
-Options, folders, searchers, schedulers and the recorder are the real ones. Ray and training are left out.
+Options, folders, searchers, schedulers and the recorder are the real ones. Ray and
+training are left out.
 """
 
 import math
@@ -29,11 +31,13 @@ class Loop:
     """In place of `tuner.fit`.
 
     Attributes:
-        row: a function from a trial's config and the number of an epoch to the epoch's row; or to the words of an error
-            of the trial's own code.
+        row: a function from a trial's config and the number of an epoch to the epoch's
+            row; or to the words of an error of the trial's own code.
         slots: how many trials run at a time.
-        left: how many more lines of the journal are written before the driver is killed.
-        interrupts: a function from how many trials were proposed and how many run to whether Ctrl-C comes.
+        left: how many more lines of the journal are written before the driver is
+            killed.
+        interrupts: a function from how many trials were proposed and how many run to
+            whether Ctrl-C comes.
     """
 
     def __init__(self):
@@ -56,16 +60,27 @@ class Loop:
             patch.setattr(tuner.tune, "Tuner", lambda trainable, **of: asked.update(of))
             tuner.make_tuner(opened, plan, placement, [None], recorder)
         opened.past.release()
-        search, scheduler = asked["tune_config"].search_alg, asked["tune_config"].scheduler or FIFOScheduler()
+        search, scheduler = (
+            asked["tune_config"].search_alg,
+            asked["tune_config"].scheduler or FIFOScheduler(),
+        )
         search.set_search_properties(None, None, asked["param_space"])
-        saved, samples = self._saved.setdefault(writer.path, {}), asked["tune_config"].num_samples
-        trials, running, proposed = [], [], 0  # the recorder removes from `trials` what has ended
+        saved, samples = (
+            self._saved.setdefault(writer.path, {}),
+            asked["tune_config"].num_samples,
+        )
+        # the recorder removes from `trials` what has ended
+        trials, running, proposed = [], [], 0
         while not self.interrupts(proposed, len(running)):
             while len(running) < self.slots and proposed < samples:
                 config = search.suggest(f"tunes {proposed}")
                 if config in (None, Searcher.FINISHED):
                     break
-                started = {"trial_id": f"tunes {proposed}", "config": config, "run_metadata": SimpleNamespace()}
+                started = {
+                    "trial_id": f"tunes {proposed}",
+                    "config": config,
+                    "run_metadata": SimpleNamespace(),
+                }
                 running.append(SimpleNamespace(**started))
                 trials.append(running[-1])
                 scheduler.on_trial_add(None, running[-1])
@@ -78,17 +93,26 @@ class Loop:
         recorder.on_experiment_end(trials)
 
     def report(self, trial, saved, search, scheduler, recorder, trials):
-        """Report a trial's next epoch, first the saved one again. Do what Tune does then, in its order, and return
-        whether the trial has ended."""
+        """Report a trial's next epoch, first the saved one again. Do what Tune does
+        then, in its order, and return whether the trial has ended."""
         values = dict(trial.config["trial"])
         trial_id, config = values.pop("trial_id"), TrialConfig(**values)
         before = saved.get(trial_id, 0)
         epoch = before + (before == 0 or hasattr(trial, "reported"))
         saved[trial_id], trial.reported, found = epoch, True, self.row(config, epoch)
-        told = {"repeated": True, "trial_config": config, "stop_reason": "error", "error": found}
+        told = {
+            "repeated": True,
+            "trial_config": config,
+            "stop_reason": "error",
+            "error": found,
+        }
         if not isinstance(found, str):
             loss = {"scheduler_loss": finite_loss(found["train_loss"])}
-            told |= found | loss | {"stop_reason": config.stop_reason(epoch, found["diverged"])}
+            told |= (
+                found
+                | loss
+                | {"stop_reason": config.stop_reason(epoch, found["diverged"])}
+            )
         told["done"] = bool(told["stop_reason"])
         if not told["done"] and scheduler.on_trial_result(None, trial, told) == "STOP":
             told["done"] = True
@@ -123,6 +147,8 @@ def loop(monkeypatch):
     monkeypatch.setattr(LivePage, "__enter__", lambda page: page)
     monkeypatch.setattr(LivePage, "last", lambda page, sweep: None)
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
-    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}])
+    monkeypatch.setattr(
+        ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}]
+    )
     monkeypatch.setattr(SweepOptions, "start_ray", lambda options: None)
     return made

@@ -4,7 +4,8 @@ from mnist_tune import UserError
 
 
 def outcome(function, *arguments, **options):
-    """Call a function. Return what it returned as a text, or `no` and the reason, or the kind and text of an error."""
+    """Call a function. Return what it returned as a text, or `no` and the reason, or
+    the kind and text of an error."""
     try:
         return str(function(*arguments, **options))
     except UserError as error:
@@ -14,7 +15,8 @@ def outcome(function, *arguments, **options):
 
 
 def said_once(text, *sentences):
-    """Return a text in which each of these sentences is there once, and then as dots."""
+    """Return a text in which each of these sentences is there once, and then as
+    dots."""
     for sentence in sentences:
         before, found, after = text.partition(sentence)
         assert found, sentence

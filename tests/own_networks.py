@@ -1,4 +1,5 @@
-"""The networks of docs/own_network.md, and small data sets of other shapes and classes than MNIST's."""
+"""The networks of docs/own_network.md, and small data sets of other shapes and classes
+than MNIST's."""
 
 import re
 from pathlib import Path
@@ -29,8 +30,12 @@ def mlp(data, width=16):
 
 
 def write_networks(folder):
-    """Write each documented network, and one of bfloat16, into a file. Return their names for --architecture."""
-    blocks = [*re.findall(r"```python\n(# \w+\.py\n.*?)```", PAGE.read_text(), re.DOTALL), BFLOAT16]
+    """Write each documented network, and one of bfloat16, into a file. Return their
+    names for --architecture."""
+    blocks = [
+        *re.findall(r"```python\n(# \w+\.py\n.*?)```", PAGE.read_text(), re.DOTALL),
+        BFLOAT16,
+    ]
     names = []
     for block in blocks:
         file = folder / block.split()[1]
@@ -40,14 +45,20 @@ def write_networks(folder):
 
 
 def patterns(shape, classes, count=240, seed=0, shares=None):
-    """Draw a data set that a small network learns: a pattern for each class, under noise. Arrays as in an .npz file."""
+    """Draw a data set that a small network learns: a pattern for each class, under
+    noise. Arrays as in an .npz file."""
     rng = np.random.default_rng(seed)
     centres = rng.random((classes, *shape)) > 0.5
     labels = rng.choice(classes, count, p=shares)
     labels[:classes] = np.arange(classes)
     images = 0.6 * centres[labels] + 0.4 * rng.random((count, *shape))
     cut = 5 * count // 6
-    return images[:cut].astype(np.float32), labels[:cut], images[cut:].astype(np.float32), labels[cut:]
+    return (
+        images[:cut].astype(np.float32),
+        labels[:cut],
+        images[cut:].astype(np.float32),
+        labels[cut:],
+    )
 
 
 def digits():

@@ -10,5 +10,11 @@ COUNTS = {
 
 def recorded_data(name, **changes):
     """Return the record of a built-in data set, with some values changed."""
-    facts = {"target": DATA[name].target, "label_counts": COUNTS[name], "test_images": DATA[name].test_images}
-    return {"name": name, "note": "", "checksums": {}, "shape": [28, 28]} | facts | changes
+    facts = {
+        "target": DATA[name].target,
+        "label_counts": COUNTS[name],
+        "test_images": DATA[name].test_images,
+    }
+    return (
+        {"name": name, "note": "", "checksums": {}, "shape": [28, 28]} | facts | changes
+    )

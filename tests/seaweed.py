@@ -1,4 +1,5 @@
-"""SeaweedFS, a real S3 server on this machine. It keeps its data on disk, so it can be killed and restarted."""
+"""SeaweedFS, a real S3 server on this machine. It keeps its data on disk, so it can be
+killed and restarted."""
 
 import os
 import secrets
@@ -30,7 +31,8 @@ class Seaweed:
         return f"s3://sweeps/{folder}?{query}"
 
     def start(self):
-        """Start, and return whether it runs: another process may have taken a port since they were chosen."""
+        """Start, and return whether it runs: another process may have taken a port
+        since they were chosen."""
         flags = [f"-{name}={port}" for name, port in self._ports.items()]
         flags += [
             "-ip=127.0.0.1",
@@ -42,9 +44,14 @@ class Seaweed:
         ]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [WEED, "mini", f"-dir={self._folder}", *flags], env=os.environ | KEYS, stdout=log, stderr=log
+                [WEED, "mini", f"-dir={self._folder}", *flags],
+                env=os.environ | KEYS,
+                stdout=log,
+                stderr=log,
             )
-        wait_until(lambda: self._has_ended() or self._has_its_bucket(), self.log, every=0.2)
+        wait_until(
+            lambda: self._has_ended() or self._has_its_bucket(), self.log, every=0.2
+        )
         return not self._has_ended()
 
     def log(self):
@@ -56,9 +63,16 @@ class Seaweed:
     def _has_its_bucket(self):
         if not answers(self._ports["s3.port"]):
             return False
-        keys = {"access_key": KEYS["AWS_ACCESS_KEY_ID"], "secret_key": KEYS["AWS_SECRET_ACCESS_KEY"]}
+        keys = {
+            "access_key": KEYS["AWS_ACCESS_KEY_ID"],
+            "secret_key": KEYS["AWS_SECRET_ACCESS_KEY"],
+        }
         with suppress(OSError):  # it is still starting
-            s3 = S3FileSystem(**keys, endpoint_override=f"127.0.0.1:{self._ports['s3.port']}", scheme="http")
+            s3 = S3FileSystem(
+                **keys,
+                endpoint_override=f"127.0.0.1:{self._ports['s3.port']}",
+                scheme="http",
+            )
             return s3.get_file_info("sweeps").type == FileType.Directory
         return False
 
@@ -88,8 +102,8 @@ def answers(port):
 
 
 def free_ports(count):
-    """Return free ports below the system's ephemeral ones, other ones to each process that asks at the same moment.
-    SeaweedFS also uses the port 10,000 above each."""
+    """Return free ports below the system's ephemeral ones, other ones to each process
+    that asks at the same moment. SeaweedFS also uses the port 10,000 above each."""
     found = []
     for port in range(10_000 + secrets.randbelow(10_000), 22_000):
         if len(found) == count:

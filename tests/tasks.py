@@ -1,4 +1,5 @@
-"""Tasks of several kinds, as users write them, each with a learning rate that trains it."""
+"""Tasks of several kinds, as users write them, each with a learning rate that trains
+it."""
 
 from typing import NamedTuple
 
@@ -31,23 +32,37 @@ def regression(features=5):
     def data():
         rng = np.random.default_rng(0)
         x = rng.normal(size=(400, features)).astype("float32")
-        y = (x @ rng.normal(size=(features, 2)) + 1 + 0.1 * rng.normal(size=(400, 2))).astype("float32")
+        y = (
+            x @ rng.normal(size=(features, 2)) + 1 + 0.1 * rng.normal(size=(400, 2))
+        ).astype("float32")
         return {"x": x[:300], "y": y[:300]}, {"x": x[300:], "y": y[300:]}
 
-    return Task(init, loss, data, score=lambda params, state, batch, key: errors(params, batch), guess=6.0)
+    return Task(
+        init,
+        loss,
+        data,
+        score=lambda params, state, batch, key: errors(params, batch),
+        guess=6.0,
+    )
 
 
 def vae(latent=2, beta=1.0):
-    """A variational autoencoder of 8 x 8 pixels; training and evaluation draw from their keys."""
+    """A variational autoencoder of 8 x 8 pixels; training and evaluation draw from
+    their keys."""
 
     def init(key):
         keys = jax.random.split(key, 4)
         sizes = (64, 32), (32, 2 * latent), (latent, 32), (32, 64)
-        return [(jax.random.normal(k, s) / s[0] ** 0.5, jnp.zeros(s[1])) for k, s in zip(keys, sizes, strict=True)], ()
+        return [
+            (jax.random.normal(k, s) / s[0] ** 0.5, jnp.zeros(s[1]))
+            for k, s in zip(keys, sizes, strict=True)
+        ], ()
 
     def parts(params, batch, key):
         (one, two, three, four), x = params, batch.pixels
-        mean, log_variance = jnp.split(jnp.tanh(x @ one[0] + one[1]) @ two[0] + two[1], 2, axis=1)
+        mean, log_variance = jnp.split(
+            jnp.tanh(x @ one[0] + one[1]) @ two[0] + two[1], 2, axis=1
+        )
         z = mean + jnp.exp(log_variance / 2) * jax.random.normal(key, mean.shape)
         logits = jnp.tanh(z @ three[0] + three[1]) @ four[0] + four[1]
         kl = (jnp.exp(log_variance) + mean**2 - 1 - log_variance).sum(axis=1) / 2
@@ -64,7 +79,11 @@ def vae(latent=2, beta=1.0):
     def data():
         rows, columns = np.mgrid[:8, :8]
         angles = np.random.default_rng(0).uniform(0, np.pi, 600)
-        images = np.cos(angles)[:, None, None] * (rows - 4) + np.sin(angles)[:, None, None] * (columns - 4) > 0
+        images = (
+            np.cos(angles)[:, None, None] * (rows - 4)
+            + np.sin(angles)[:, None, None] * (columns - 4)
+            > 0
+        )
         images = images.reshape(600, 64).astype("float32")
         return Images(images[:500]), Images(images[500:])
 
@@ -83,7 +102,9 @@ def language_model(context=8):
         starts = jax.random.randint(key, numbers.shape, 0, len(text) - context - 1)
         crops = text[starts[:, None] + jnp.arange(context + 1)]
         logits = params["next"][crops[:, :-1]]
-        return optax.softmax_cross_entropy_with_integer_labels(logits, crops[:, 1:]).mean(axis=1)
+        return optax.softmax_cross_entropy_with_integer_labels(
+            logits, crops[:, 1:]
+        ).mean(axis=1)
 
     def loss(params, state, numbers, key):
         return score(params, state, numbers, key).mean(), state
@@ -92,12 +113,16 @@ def language_model(context=8):
 
 
 def pinn(width=16):
-    """u'' = -u on [0, 3] with u(0) = 0 and u'(0) = 1; the state is the weight of the boundary, which grows."""
+    """u'' = -u on [0, 3] with u(0) = 0 and u'(0) = 1; the state is the weight of the
+    boundary, which grows."""
 
     def init(key):
         first, second = jax.random.split(key)
         hidden = jax.random.normal(first, (width,)), jnp.zeros(width)
-        return (hidden, (jax.random.normal(second, (width,)) / width**0.5, jnp.float32(0))), {"weight": jnp.float32(1)}
+        return (
+            hidden,
+            (jax.random.normal(second, (width,)) / width**0.5, jnp.float32(0)),
+        ), {"weight": jnp.float32(1)}
 
     def u(params, t):
         (w, b), (v, c) = params
@@ -110,10 +135,14 @@ def pinn(width=16):
 
     def loss(params, state, numbers, key):
         times = jax.random.uniform(key, numbers.shape, maxval=3.0)
-        return residuals(params, state["weight"], times).mean(), {"weight": state["weight"] * 1.001}
+        return residuals(params, state["weight"], times).mean(), {
+            "weight": state["weight"] * 1.001
+        }
 
     def score(params, state, numbers, key):
-        return residuals(params, 1.0, jax.random.uniform(key, numbers.shape, maxval=3.0))
+        return residuals(
+            params, 1.0, jax.random.uniform(key, numbers.shape, maxval=3.0)
+        )
 
     return Task(init, loss, lambda: (640, 256), score)
 
@@ -129,7 +158,9 @@ def contrastive(temperature=0.5):
         z = views @ params["w"]
         z = z / jnp.linalg.norm(z, axis=-1, keepdims=True)
         logits = z[0] @ z[1].T / temperature
-        return optax.softmax_cross_entropy_with_integer_labels(logits, jnp.arange(len(x))).mean()
+        return optax.softmax_cross_entropy_with_integer_labels(
+            logits, jnp.arange(len(x))
+        ).mean()
 
     def loss(params, state, x, key):
         return score(params, state, x, key), state
@@ -142,7 +173,8 @@ def contrastive(temperature=0.5):
 
 
 def gan(noise=2):
-    """A generator of points on a circle and its critic: two optimisers, and a step of its own."""
+    """A generator of points on a circle and its critic: two optimisers, and a step of
+    its own."""
 
     def init(key):
         first, second = jax.random.split(key)
@@ -165,13 +197,20 @@ def gan(noise=2):
 
     def step(params, opt, state, x, key, tx):
         first, second = jax.random.split(key)
-        loss, slope = jax.value_and_grad(lambda p: of_judge(p, params["make"], x, first).mean())(params["judge"])
+        loss, slope = jax.value_and_grad(
+            lambda p: of_judge(p, params["make"], x, first).mean()
+        )(params["judge"])
         update, judge_opt = tx.update(slope, opt["judge"], params["judge"])
         judge = optax.apply_updates(params["judge"], update)
         slope = jax.grad(of_maker)(params["make"], judge, x, second)
         update, make_opt = tx.update(slope, opt["make"], params["make"])
         make = optax.apply_updates(params["make"], update)
-        return {"make": make, "judge": judge}, {"make": make_opt, "judge": judge_opt}, state, loss
+        return (
+            {"make": make, "judge": judge},
+            {"make": make_opt, "judge": judge_opt},
+            state,
+            loss,
+        )
 
     def score(params, state, x, key):
         return of_judge(params["judge"], params["make"], x, key)
@@ -185,15 +224,21 @@ def gan(noise=2):
 
 
 def denoiser(channels=4):
-    """A convolutional network that predicts the noise in images of 8 x 8, as in score diffusion."""
+    """A convolutional network that predicts the noise in images of 8 x 8, as in score
+    diffusion."""
 
     def init(key):
         first, second = jax.random.split(key)
-        w, v = jax.random.normal(first, (3, 3, 1, channels)) / 3, jax.random.normal(second, (3, 3, channels, 1)) / 6
+        w, v = (
+            jax.random.normal(first, (3, 3, 1, channels)) / 3,
+            jax.random.normal(second, (3, 3, channels, 1)) / 6,
+        )
         return {"w": w, "v": v}, ()
 
     def convolve(x, w):
-        return jax.lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        return jax.lax.conv_general_dilated(
+            x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
 
     def score(params, state, x, key):
         noise = jax.random.normal(key, x.shape)
@@ -204,11 +249,21 @@ def denoiser(channels=4):
         return score(params, state, x, key).mean(), state
 
     def data():
-        x = np.random.default_rng(0).normal(size=(400, 1, 8, 1)).astype("float32") + np.zeros((8, 1, 1), "float32")
+        x = np.random.default_rng(0).normal(size=(400, 1, 8, 1)).astype(
+            "float32"
+        ) + np.zeros((8, 1, 1), "float32")
         return x[:320], x[320:]
 
     return Task(init, loss, data, score, guess=1.0)
 
 
-TASKS = {regression: 0.1, vae: 0.01, denoiser: 0.1, language_model: 1.0, pinn: 0.01, contrastive: 0.3, gan: 0.05}
+TASKS = {
+    regression: 0.1,
+    vae: 0.01,
+    denoiser: 0.1,
+    language_model: 1.0,
+    pinn: 0.01,
+    contrastive: 0.3,
+    gan: 0.05,
+}
 """Each task with a learning rate at which it learns."""

@@ -1,4 +1,5 @@
-"""Bad input to a sweep's command: one line that names the mistake, exit code 2, and nothing is started or changed."""
+"""Bad input to a sweep's command: one line that names the mistake, exit code 2, and
+nothing is started or changed."""
 
 import importlib.util
 import os
@@ -29,11 +30,15 @@ class Started(Exception):
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """The working folder. It has data sets of 200 images, a regular file, and a folder that holds a sweep."""
+    """The working folder. It has data sets of 200 images, a regular file, and a folder
+    that holds a sweep."""
     files = small_mnist(200, 50)
     write(tmp_path / "data", files)
     write(tmp_path / "truncated", files | {IMAGES: files[IMAGES][:-5]})
-    write(tmp_path / "sweep", {"sweep.json": b'{"ended": null}', "journal.jsonl": b'{"kind"'})
+    write(
+        tmp_path / "sweep",
+        {"sweep.json": b'{"ended": null}', "journal.jsonl": b'{"kind"'},
+    )
     (tmp_path / "file").write_text("")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -41,7 +46,8 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture
 def command(here, monkeypatch, capsys):
-    """A function that runs the command in this process and returns its exit code, stdout and stderr."""
+    """A function that runs the command in this process and returns its exit code,
+    stdout and stderr."""
 
     def start(opened, plan):
         opened.writer.finish()
@@ -50,7 +56,16 @@ def command(here, monkeypatch, capsys):
     monkeypatch.setattr(mnist_tune.tuning.sweep, "run_plan", start)
 
     def run(*flags):
-        usual = ["--architecture", "mlp-4-tanh", "--dataset", "fashion-mnist", "--data-dir", "data", "--output", "new"]
+        usual = [
+            "--architecture",
+            "mlp-4-tanh",
+            "--dataset",
+            "fashion-mnist",
+            "--data-dir",
+            "data",
+            "--output",
+            "new",
+        ]
         monkeypatch.setattr(sys, "argv", [str(SCRIPT), *usual, *flags])
         with pytest.raises(SystemExit) as ended:
             runpy.run_path(str(SCRIPT), run_name="__main__")
@@ -66,37 +81,97 @@ def kept(here):
 
 
 def contents(folder):
-    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+    return {
+        path: path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+    }
 
 
 BAD = [
-    "--learning-rates -1", "--learning-rates 0.1 -0.1", "--learning-rates 0", "--learning-rates nan",
-    "--learning-rates 1e999", "--learning-rates abc", "--learning-rates 1:2", "--learning-rates", "--seeds",
-    "--seeds -1", "--seeds 0.5", "--epochs 0", "--epochs 1.5", "--epochs", "--architecture resnet",
-    "--architecture convnett", "--architecture mlp-4-tahn", "--optimizer adamm", "--momentum 1", "--nesterov",
-    "--batch-size 0", "--batch-size 201", "--label-noise 201", "--holdout 200", "--holdout 101 --label-noise 100",
-    "--scheduler ahsa", "--dataset mnits", "--max-concurrent 0", "--cpus-per-trial 0", "--sharpness-every 0",
-    "--train-evaluation 0", "--address ray://head:10001", "--grace-period 0", "--trials-per-gpu 0", "--time-budget -1",
-    "--time-budget nan", "--time-budget inf", "--lr 0.1", "--learning-rates 0.1,0.2", "--seeds 0-4", "--seeds=0,1",
-    "--learning-rate 0.1", "--schedular fifo", "--zzz --learning-rate 2", "stray", "--output file/below",
-    "--output file", "--output sweep", "--retry-errored", "--resume data", "--resume data --output data",
-    "--resume nowhere --output nowhere", "--data-dir nowhere", "--data-dir sweep", "--data-dir truncated",
-    "--dataset mnist", "--dataset mnist-5k",
-]  # fmt: skip
+    "--learning-rates -1",
+    "--learning-rates 0.1 -0.1",
+    "--learning-rates 0",
+    "--learning-rates nan",
+    "--learning-rates 1e999",
+    "--learning-rates abc",
+    "--learning-rates 1:2",
+    "--learning-rates",
+    "--seeds",
+    "--seeds -1",
+    "--seeds 0.5",
+    "--epochs 0",
+    "--epochs 1.5",
+    "--epochs",
+    "--architecture resnet",
+    "--architecture convnett",
+    "--architecture mlp-4-tahn",
+    "--optimizer adamm",
+    "--momentum 1",
+    "--nesterov",
+    "--batch-size 0",
+    "--batch-size 201",
+    "--label-noise 201",
+    "--holdout 200",
+    "--holdout 101 --label-noise 100",
+    "--scheduler ahsa",
+    "--dataset mnits",
+    "--max-concurrent 0",
+    "--cpus-per-trial 0",
+    "--sharpness-every 0",
+    "--train-evaluation 0",
+    "--address ray://head:10001",
+    "--grace-period 0",
+    "--trials-per-gpu 0",
+    "--time-budget -1",
+    "--time-budget nan",
+    "--time-budget inf",
+    "--lr 0.1",
+    "--learning-rates 0.1,0.2",
+    "--seeds 0-4",
+    "--seeds=0,1",
+    "--learning-rate 0.1",
+    "--schedular fifo",
+    "--zzz --learning-rate 2",
+    "stray",
+    "--output file/below",
+    "--output file",
+    "--output sweep",
+    "--retry-errored",
+    "--resume data",
+    "--resume data --output data",
+    "--resume nowhere --output nowhere",
+    "--data-dir nowhere",
+    "--data-dir sweep",
+    "--data-dir truncated",
+    "--dataset mnist",
+    "--dataset mnist-5k",
+]
 
 
 def test_bad_input_is_one_line_and_starts_nothing(here, command, kept):
     before, lines = contents(here), []
     for flags in BAD:
         code, stdout, stderr = command(*flags.split())
-        assert (code, stdout, stderr[:7], stderr.count("\n"), stderr[-1]) == (2, "", "error: ", 1, "\n"), flags
+        assert (code, stdout, stderr[:7], stderr.count("\n"), stderr[-1]) == (
+            2,
+            "",
+            "error: ",
+            1,
+            "\n",
+        ), flags
         lines.append(f"{flags}\n    {stderr.removeprefix('error: ')}")
     assert contents(here) == before
     kept("refused command lines", "".join(lines))
 
 
 @pytest.mark.parametrize(
-    "flags", ["", "--learning-rates 0.1 0.2 --epochs 1 --batch-size 200", "--holdout 100 --label-noise 100", "--smoke"]
+    "flags",
+    [
+        "",
+        "--learning-rates 0.1 0.2 --epochs 1 --batch-size 200",
+        "--holdout 100 --label-noise 100",
+        "--smoke",
+    ],
 )
 def test_good_input_starts_a_sweep(flags, here, command):
     with pytest.raises(Started):
@@ -105,34 +180,63 @@ def test_good_input_starts_a_sweep(flags, here, command):
 
 
 MEANT = [
-    "--lrs 0.1", "--lr", "-lr=0.1", "--seeds 2..4", "--seeds=0,1", "--learning-rates 0.1,1e-3", "--seeds 0-99",
-    "--seeds 0-100", "--seeds 4-2", "--seeds 3-3", "--output 2026-11", "--epochs 3", "--epochs 0.1,0.2 --lr",
-]  # fmt: skip
+    "--lrs 0.1",
+    "--lr",
+    "-lr=0.1",
+    "--seeds 2..4",
+    "--seeds=0,1",
+    "--learning-rates 0.1,1e-3",
+    "--seeds 0-99",
+    "--seeds 0-100",
+    "--seeds 4-2",
+    "--seeds 3-3",
+    "--output 2026-11",
+    "--epochs 3",
+    "--epochs 0.1,0.2 --lr",
+]
 
 
 RATES = ["epochs", "learning_rates"]
 
 
 def test_what_was_likely_meant(kept):
-    kept("meant on a command line", "".join(f"{words}: {cli.suggestion(words.split(), RATES)}\n" for words in MEANT))
+    kept(
+        "meant on a command line",
+        "".join(
+            f"{words}: {cli.suggestion(words.split(), RATES)}\n" for words in MEANT
+        ),
+    )
 
 
-def test_a_cache_folder_that_cannot_be_written_is_one_line_and_starts_nothing(here, command, monkeypatch):
+def test_a_cache_folder_that_cannot_be_written_is_one_line_and_starts_nothing(
+    here, command, monkeypatch
+):
     before = contents(here)
     monkeypatch.setenv("MNIST_TUNE_CACHE", str(here / "file" / "below"))
     code, stdout, stderr = command()
     assert (code, stdout, contents(here)) == (2, "", before)
-    assert stderr.startswith(f"error: can't write to $MNIST_TUNE_CACHE, {here}/file/below: Not a directory; set it to ")
+    assert stderr.startswith(
+        f"error: can't write to $MNIST_TUNE_CACHE, {here}/file/below: Not a directory; set it to "
+    )
     assert stderr.count("\n") == 1
 
 
-def test_a_dashboard_that_is_not_installed_is_one_line_and_starts_nothing(here, command, monkeypatch):
+def test_a_dashboard_that_is_not_installed_is_one_line_and_starts_nothing(
+    here, command, monkeypatch
+):
     before = contents(here)
     find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "aiohttp_cors" else find(name))
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name: None if name == "aiohttp_cors" else find(name),
+    )
     code, stdout, stderr = command("--dashboard")
     assert (code, stdout, contents(here)) == (2, "", before)
-    assert stderr == "error: Ray's dashboard is not installed; to install it: python -m pip install 'ray[default]'\n"
+    assert (
+        stderr
+        == "error: Ray's dashboard is not installed; to install it: python -m pip install 'ray[default]'\n"
+    )
 
 
 def test_a_mistyped_flag_shows_no_secret(command):
@@ -159,13 +263,18 @@ def test_a_command_ends_with_what_its_main_function_returns(returned, code):
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 def test_help_lists_every_flag_and_starts_nothing(flag, here, command, kept):
-    """What is trained comes first, and flags stand as they were written. Titles, flags and examples are kept."""
+    """What is trained comes first, and flags stand as they were written. Titles, flags
+    and examples are kept."""
     before = contents(here)
     code, stdout, stderr = command(flag)
     assert (code, stderr, contents(here)) == (0, "", before)
     assert stdout.startswith(f"usage: python {SCRIPT} ")
-    assert "Train one architecture at many learning rates and say which of them" in stdout
-    found = re.findall(r"^[ │╭─]*([a-z][a-z ]* options|--[\w-]+)\b", stdout, re.MULTILINE)
+    assert (
+        "Train one architecture at many learning rates and say which of them" in stdout
+    )
+    found = re.findall(
+        r"^[ │╭─]*([a-z][a-z ]* options|--[\w-]+)\b", stdout, re.MULTILINE
+    )
     _, first, examples = stdout.partition("16 rates")
     kept("help", "\n".join([*found, first]) + examples.replace(str(SCRIPT), "SCRIPT"))
 
@@ -173,15 +282,29 @@ def test_help_lists_every_flag_and_starts_nothing(flag, here, command, kept):
 def run_python(here, *arguments, **environment):
     command = [sys.executable, *arguments]
     environment = os.environ | environment
-    return subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, timeout=LONG_S)
+    return subprocess.run(
+        command,
+        cwd=here,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=LONG_S,
+    )
 
 
-@pytest.mark.parametrize("printed", ["[print('x' * 99, flush=True) for _ in range(10**5)]", "print('x')"])
+@pytest.mark.parametrize(
+    "printed", ["[print('x' * 99, flush=True) for _ in range(10**5)]", "print('x')"]
+)
 def test_a_reader_that_stops_early_gets_no_traceback(printed):
     """Also if Python would flush what is left, or all of it, at exit."""
     code = f"import sys; from mnist_tune import cli; sys.stdin.read(); cli.run(lambda: {printed})"
-    command, pipes = [sys.executable, "-c", code], dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command, pipes = (
+        [sys.executable, "-c", code],
+        dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE),
+    )
+    buffered = {
+        name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"
+    }
     with subprocess.Popen(command, env=buffered, **pipes) as printing:
         printing.stdout.close()
         printing.stdin.close()
@@ -191,7 +314,9 @@ def test_a_reader_that_stops_early_gets_no_traceback(printed):
 
 def test_the_error_line_does_not_depend_on_the_encoding_and_the_width(here):
     before = contents(here)
-    done = run_python(here, SCRIPT, "--learning-rate", "0.1", PYTHONIOENCODING="ascii", COLUMNS="40")
+    done = run_python(
+        here, SCRIPT, "--learning-rate", "0.1", PYTHONIOENCODING="ascii", COLUMNS="40"
+    )
     assert (done.returncode, done.stdout, done.stderr) == (2, "", MISTYPED)
     assert contents(here) == before
 
@@ -205,13 +330,18 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def test_bad_input_does_not_wait_for_ray(here):
-    done = run_python(here, "-c", _PRINTS_WHETHER_RAY_IS_IMPORTED, SCRIPT, "--learning-rates", "-1")
+    done = run_python(
+        here, "-c", _PRINTS_WHETHER_RAY_IS_IMPORTED, SCRIPT, "--learning-rates", "-1"
+    )
     assert (done.returncode, done.stdout) == (2, "False\n")
 
 
 @pytest.mark.parametrize(
     ("command", "more"),
-    [("regimes", "; nothing was lost, resume with: mnist-tune resume DIR"), ("export", "")],
+    [
+        ("regimes", "; nothing was lost, resume with: mnist-tune resume DIR"),
+        ("export", ""),
+    ],
 )
 def test_an_early_interrupt_is_one_line(capsys, monkeypatch, command, more):
     monkeypatch.setattr(sys, "argv", ["mnist-tune", command])
@@ -223,13 +353,23 @@ def test_an_early_interrupt_is_one_line(capsys, monkeypatch, command, more):
 
 def test_what_a_full_disk_has_no_room_for_is_one_line(here):
     with open("/dev/full", "w") as full:
-        done = subprocess.run([sys.executable, "-m", "mnist_tune"], stdout=full, stderr=subprocess.PIPE, text=True)
-    assert (done.returncode, done.stderr) == (2, "error: can't write the output: No space left on device\n")
+        done = subprocess.run(
+            [sys.executable, "-m", "mnist_tune"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: can't write the output: No space left on device\n",
+    )
 
 
 def test_a_terminal_that_lacks_a_character_loses_no_result(here):
     code = "from mnist_tune import cli; cli.run(lambda: print('0.9… – ok'))"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"}
+        [sys.executable, "-c", code],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
     )
     assert (done.returncode, done.stdout) == (0, b"0.9? ? ok\n"), done.stderr

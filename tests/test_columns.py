@@ -40,7 +40,11 @@ def test_each_column_is_listed_once_with_a_sentence(table):
         (FLAG, [True, False], [0, 1, "True", None]),
         (COUNT, [1, LARGEST], [0, -1, LARGEST + 1, 1.0, True, "1"]),
         (WHOLE, [0, LARGEST], [-1, LARGEST + 1, 0.0, False]),
-        (NUMBER, [0, -LARGEST, 5e-324, math.inf, -math.inf, math.nan], [LARGEST + 1, True, "1", None, [1]]),
+        (
+            NUMBER,
+            [0, -LARGEST, 5e-324, math.inf, -math.inf, math.nan],
+            [LARGEST + 1, True, "1", None, [1]],
+        ),
         (SECONDS, [0, -1.0, 1e11, math.nan], [1.1e11, math.inf, True]),
         (RATE, [5e-324, 1, 1.7e308], [0, 0.0, -1.0, math.inf, math.nan, True]),
         (FACTOR, [1, 1.0, LARGEST], [0.5, 0, math.nan, math.inf]),
@@ -54,18 +58,31 @@ def test_what_each_kind_of_column_holds(kind, held, refused):
 @pytest.mark.parametrize(
     ("row", "wrong"),
     [
-        ({"a": 1, "c": "any"}, None), ({"a": 1, "b": None}, None), ({"a": None}, "a"), ({}, "a"), ({"a": 0}, "a"),
-        ({"a": 1, "b": True}, "b"), ({"b": 0}, "a"), ([1], "it"), (None, "it"),
+        ({"a": 1, "c": "any"}, None),
+        ({"a": 1, "b": None}, None),
+        ({"a": None}, "a"),
+        ({}, "a"),
+        ({"a": 0}, "a"),
+        ({"a": 1, "b": True}, "b"),
+        ({"b": 0}, "a"),
+        ([1], "it"),
+        (None, "it"),
     ],
-)  # fmt: skip
+)
 def test_the_first_value_that_is_wrong_is_named(row, wrong):
-    assert first_wrong(row, (Column("a", COUNT, needed=True), Column("b", COUNT))) == wrong
+    assert (
+        first_wrong(row, (Column("a", COUNT, needed=True), Column("b", COUNT))) == wrong
+    )
 
 
 @pytest.mark.parametrize("ended", [None, "now"])
-def test_every_column_of_an_epoch_reaches_the_tables(ended, new_writer, epoch_row, tmp_path):
+def test_every_column_of_an_epoch_reaches_the_tables(
+    ended, new_writer, epoch_row, tmp_path
+):
     values = {str: "text", bool: True}
-    row = epoch_row(1) | {column.name: values.get(column.kind.type, 1) for column in EPOCHS[1:]}
+    row = epoch_row(1) | {
+        column.name: values.get(column.kind.type, 1) for column in EPOCHS[1:]
+    }
     state = Checkpoint({}, row)
     state.save(tmp_path / "state.npz")
     assert Checkpoint.load(tmp_path / "state.npz") == state

@@ -7,15 +7,28 @@ from mnist_tune.errors import printable
 from mnist_tune.terminal import announce
 
 TEXTS = [
-    "s3://key:hidden@bucket/x?region=eu", "s3://bucket/x?token=hidden&secret_key=hidden&a=b", "plain text = 'x'",
-    "gs://me@b and s3://you@c", "PASSWORD=hidden 'signature-x=hidden'", "key = not hidden", "a@b", "http://a b@c",
-    "x-amz-credential=hidden\"", "two\nlines\x1b[2J", "\u202e \ud800 é – …", "://" + "a" * 501 + "@b",
-    "://" + "a" * 500 + "@b", "key" + "x" * 50 + "=hidden", "key" + "x" * 51 + "=told",
-]  # fmt: skip
+    "s3://key:hidden@bucket/x?region=eu",
+    "s3://bucket/x?token=hidden&secret_key=hidden&a=b",
+    "plain text = 'x'",
+    "gs://me@b and s3://you@c",
+    "PASSWORD=hidden 'signature-x=hidden'",
+    "key = not hidden",
+    "a@b",
+    "http://a b@c",
+    'x-amz-credential=hidden"',
+    "two\nlines\x1b[2J",
+    "\u202e \ud800 é – …",
+    "://" + "a" * 501 + "@b",
+    "://" + "a" * 500 + "@b",
+    "key" + "x" * 50 + "=hidden",
+    "key" + "x" * 51 + "=told",
+]
 
 
 def test_what_is_hidden_and_escaped(capsys):
-    lines = [f"{ascii(text)[:60]}: {ascii(str(UserError(text)))[-70:]}" for text in TEXTS]
+    lines = [
+        f"{ascii(text)[:60]}: {ascii(str(UserError(text)))[-70:]}" for text in TEXTS
+    ]
     value = {"a\n": ["b\x1b", {"c\t": 1.5}, None, ("d\n",)], "e": True}
     lines.append(f"{value}: {printable(value)}")
     assert_kept("hidden and escaped", "\n".join(lines) + "\n")
@@ -23,4 +36,7 @@ def test_what_is_hidden_and_escaped(capsys):
     announce("not told", quiet=True)
     announce("note: net.py has changed", quiet=True)
     announce("warning: it diverges", quiet=True)
-    assert capsys.readouterr() == ("", "told\nnote: net.py has changed\nwarning: it diverges\n")
+    assert capsys.readouterr() == (
+        "",
+        "told\nnote: net.py has changed\nwarning: it diverges\n",
+    )

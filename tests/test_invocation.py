@@ -9,23 +9,47 @@ from typing import Any
 import pytest
 
 from mnist_tune import invocation
-from mnist_tune.invocation import COMMANDS, arguments, called, command, module_of, resume, started_by, words
+from mnist_tune.invocation import (
+    COMMANDS,
+    arguments,
+    called,
+    command,
+    module_of,
+    resume,
+    started_by,
+    words,
+)
 
 ROOT = Path(__file__).parent.parent
 
 
 VALUES: list[tuple[Any, ...]] = [
-    ("output",), ("data_dir", "a b"), ("seeds", 1, 2), ("resume", "-x", "-y"), ("x", "", "-"),
-]  # fmt: skip
+    ("output",),
+    ("data_dir", "a b"),
+    ("seeds", 1, 2),
+    ("resume", "-x", "-y"),
+    ("x", "", "-"),
+]
 
 
 def test_a_printed_command_works_where_it_is_read(monkeypatch):
-    for argv, address in (("mnist-tune regimes --smoke", ""), ("sweeps/lr_regimes.py --address=auto;ls", "'auto;ls'")):
+    for argv, address in (
+        ("mnist-tune regimes --smoke", ""),
+        ("sweeps/lr_regimes.py --address=auto;ls", "'auto;ls'"),
+    ):
         monkeypatch.setattr(sys, "argv", shlex.split(argv))
-        monkeypatch.setattr(invocation.shutil, "which", lambda name: f"/venv/bin/{name}")
+        monkeypatch.setattr(
+            invocation.shutil, "which", lambda name: f"/venv/bin/{name}"
+        )
         assert command("show") == "mnist-tune show"
-        assert command("decide") == "mnist-tune decide" + f" --address {address}" * bool(address)
-        assert resume("-a b") == "mnist-tune resume './-a b'" + f" --address {address}" * bool(address), "folder first"
+        assert command(
+            "decide"
+        ) == "mnist-tune decide" + f" --address {address}" * bool(address)
+        assert resume(
+            "-a b"
+        ) == "mnist-tune resume './-a b'" + f" --address {address}" * bool(address), (
+            "folder first"
+        )
         monkeypatch.setattr(invocation.shutil, "which", lambda name: None)
         assert command("show") == "python -m mnist_tune show"
 
@@ -34,8 +58,16 @@ def test_a_printed_command_works_where_it_is_read(monkeypatch):
     ("argv", "words", "said"),
     [
         ("/venv/bin/mnist-tune regimes --smoke", ["--smoke"], "mnist-tune regimes"),
-        ("/venv/mnist_tune/__main__.py regimes --smoke", ["--smoke"], "mnist-tune regimes"),
-        ("'my sweeps/lr_regimes.py' --smoke", ["--smoke"], "python 'my sweeps/lr_regimes.py'"),
+        (
+            "/venv/mnist_tune/__main__.py regimes --smoke",
+            ["--smoke"],
+            "mnist-tune regimes",
+        ),
+        (
+            "'my sweeps/lr_regimes.py' --smoke",
+            ["--smoke"],
+            "python 'my sweeps/lr_regimes.py'",
+        ),
     ],
 )
 def test_how_a_command_was_called(monkeypatch, argv, words, said):
@@ -54,5 +86,7 @@ def test_every_command_has_a_module():
 
 def test_a_sweep_has_the_name_of_the_module_that_starts_it():
     assert started_by("lr_regimes") == "regimes"
-    assert [started_by(name) for name in ("show", "range_test", "mine", "")] == [None] * 4
+    assert [started_by(name) for name in ("show", "range_test", "mine", "")] == [
+        None
+    ] * 4
     assert invocation.PROGRAM not in COMMANDS

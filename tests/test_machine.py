@@ -12,8 +12,11 @@ LINES = {2: "0::/pod/job\n", 1: "9:cpuset:/elsewhere\n4:cpu,cpuacct:/pod/job\n0:
 
 @pytest.fixture(params=LINES)
 def limit(request, tmp_path, monkeypatch):
-    """A function that sets a control group's quota, on a machine of 64 cores with control groups of either version."""
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(0 if process else 64)))
+    """A function that sets a control group's quota, on a machine of 64 cores with
+    control groups of either version."""
+    monkeypatch.setattr(
+        os, "sched_getaffinity", lambda process: set(range(0 if process else 64))
+    )
     monkeypatch.setattr(machine, "CGROUPS", tmp_path)
     monkeypatch.setattr(machine, "OWN_CGROUPS", tmp_path / "own")
     (tmp_path / "own").write_text(LINES[request.param])
@@ -37,7 +40,13 @@ def test_usable_cpus_follow_the_affinity(limit):
 @pytest.mark.parametrize("group", ["pod/job", "pod", ""])
 @pytest.mark.parametrize(
     ("quota", "cores"),
-    [("200000 100000", 2), ("150000 100000", 2), ("50000 100000", 1), ("max 100000", 64), ("torn", 64)],
+    [
+        ("200000 100000", 2),
+        ("150000 100000", 2),
+        ("50000 100000", 1),
+        ("max 100000", 64),
+        ("torn", 64),
+    ],
 )
 def test_a_containers_quota_counts(limit, group, quota, cores):
     limit(group, quota)
@@ -59,17 +68,27 @@ def test_another_groups_quota_does_not_count(limit):
 
 def test_a_control_group_outside_the_containers_view(limit):
     limit("", "200000 100000")
-    machine.OWN_CGROUPS.write_text(machine.OWN_CGROUPS.read_text().replace("/pod/job", "/../../job"))
+    machine.OWN_CGROUPS.write_text(
+        machine.OWN_CGROUPS.read_text().replace("/pod/job", "/../../job")
+    )
     assert usable_cpus() == 2
 
 
 @pytest.mark.parametrize("version", LINES)
-def test_a_containers_memory_is_the_smallest_of_its_groups(version, tmp_path, monkeypatch):
+def test_a_containers_memory_is_the_smallest_of_its_groups(
+    version, tmp_path, monkeypatch
+):
     monkeypatch.setattr(machine, "CGROUPS", tmp_path)
     monkeypatch.setattr(machine, "OWN_CGROUPS", tmp_path / "own")
-    monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 2**12, "SC_PHYS_PAGES": 2**22}.__getitem__)
+    monkeypatch.setattr(
+        os, "sysconf", {"SC_PAGE_SIZE": 2**12, "SC_PHYS_PAGES": 2**22}.__getitem__
+    )
     (tmp_path / "own").write_text(LINES[version].replace("cpu,cpuacct", "cpu,memory"))
-    root, name = (tmp_path, "memory.max") if version == 2 else (tmp_path / "memory", "memory.limit_in_bytes")
+    root, name = (
+        (tmp_path, "memory.max")
+        if version == 2
+        else (tmp_path / "memory", "memory.limit_in_bytes")
+    )
     (root / "pod" / "job").mkdir(parents=True)
     assert usable_memory() == 2**34
     no_limit = "max\n" if version == 2 else "9223372036854771712\n"

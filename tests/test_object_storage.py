@@ -1,4 +1,5 @@
-"""Files in object storage: conditional writes, errors in a line, and how a URI is addressed."""
+"""Files in object storage: conditional writes, errors in a line, and how a URI is
+addressed."""
 
 import _thread
 import json
@@ -79,26 +80,37 @@ def test_what_is_not_there_can_be_copied_and_removed(bucket):
 
 def test_a_missing_bucket_is_no_missing_file(s3):
     place = s3.uri("no-such-bucket", "x")
-    for call in (object_storage.read, object_storage.below, lambda where: object_storage.write(where, b"1")):
-        with pytest.raises(OSError, match=r"^NoSuchBucket The specified bucket does not exist$") as error:
+    for call in (
+        object_storage.read,
+        object_storage.below,
+        lambda where: object_storage.write(where, b"1"),
+    ):
+        with pytest.raises(
+            OSError, match=r"^NoSuchBucket The specified bucket does not exist$"
+        ) as error:
             call(place)
         assert type(error.value) is OSError
 
 
 def test_storage_that_does_not_answer_is_an_error_in_a_line(silent_s3):
-    with pytest.raises(OSError, match=r"^error sending request \(Connection refused\)$"):
+    with pytest.raises(
+        OSError, match=r"^error sending request \(Connection refused\)$"
+    ):
         object_storage.read(silent_s3.uri("mnist-tune", "x"))
 
 
 @pytest.fixture
 def server():
-    """A server that answers as it is told, and keeps what was asked: the method, the path, the headers and the body."""
+    """A server that answers as it is told, and keeps what was asked: the method, the
+    path, the headers and the body."""
 
     class Handler(BaseHTTPRequestHandler):
         def answer(self):
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             told.asked.append((self.command, self.path, dict(self.headers), body))
-            status, headers, content = told.answers.pop(0) if len(told.answers) > 1 else told.answers[0]
+            status, headers, content = (
+                told.answers.pop(0) if len(told.answers) > 1 else told.answers[0]
+            )
             self.send_response(status)
             for name, value in {"Content-Length": len(content), **headers}.items():
                 self.send_header(name, value)
@@ -121,14 +133,26 @@ def server():
 @pytest.mark.parametrize(
     ("status", "content", "kind", "said"),
     [
-        (403, b"<Error><Code>NotYou</Code><Message>no\nyou</Message></Error>", PermissionError, "NotYou no"),
+        (
+            403,
+            b"<Error><Code>NotYou</Code><Message>no\nyou</Message></Error>",
+            PermissionError,
+            "NotYou no",
+        ),
         (401, b"who?", PermissionError, "401 Unauthorized: who?"),
-        (400, b"<Error><Code>ExpiredToken</Code><Message>old</Message></Error>", OSError, "ExpiredToken old"),
+        (
+            400,
+            b"<Error><Code>ExpiredToken</Code><Message>old</Message></Error>",
+            OSError,
+            "ExpiredToken old",
+        ),
         (503, b"", OSError, "503 Service Unavailable"),
         (404, b"", FileNotFoundError, "404 Not Found"),
     ],
 )
-def test_an_answer_of_the_storage_becomes_an_error_of_a_line(s3, server, status, content, kind, said):
+def test_an_answer_of_the_storage_becomes_an_error_of_a_line(
+    s3, server, status, content, kind, said
+):
     server.answers = [(status, {}, content)]
     with pytest.raises(OSError) as error:  # noqa: PT011
         object_storage.read(f"s3://bucket/x?{server.at}&region=us-east-1")
@@ -138,16 +162,21 @@ def test_an_answer_of_the_storage_becomes_an_error_of_a_line(s3, server, status,
 
 def test_google_is_told_the_number_of_the_version_that_was_seen(server, monkeypatch):
     """Its tag alone is refused."""
-    key = {"disable_oauth": True, "client_email": "", "private_key": "", "private_key_id": ""}
+    key = {
+        "disable_oauth": True,
+        "client_email": "",
+        "private_key": "",
+        "private_key_id": "",
+    }
     monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT_KEY", json.dumps(key))
     place = f"gs://bucket/a?{server.at}"
     server.answers = [(200, {"ETag": '"e"', "x-goog-generation": "7"}, b"")]
     version = object_storage.write_over(place, b"one", None, "one")
     object_storage.write_over(place, b"two", version, "one")
-    assert [(method, path, headers.get("x-goog-if-generation-match")) for method, path, headers, _ in server.asked] == [
-        ("PUT", "/bucket/a", "0"),
-        ("PUT", "/bucket/a", "7"),
-    ]
+    assert [
+        (method, path, headers.get("x-goog-if-generation-match"))
+        for method, path, headers, _ in server.asked
+    ] == [("PUT", "/bucket/a", "0"), ("PUT", "/bucket/a", "7")]
 
 
 ERRORS = {
@@ -163,24 +192,43 @@ ERRORS = {
     "no container": "<Code>ContainerNotFound</Code><Message>The container does not exist</Message>",
     "none of these": "Object at location a not found\n\nDebug",
 }
-RAISED = ("BaseError", "GenericError", "AlreadyExistsError", "PreconditionError", "PermissionDeniedError",
-    "UnauthenticatedError", "InvalidPathError")  # fmt: skip
+RAISED = (
+    "BaseError",
+    "GenericError",
+    "AlreadyExistsError",
+    "PreconditionError",
+    "PermissionDeniedError",
+    "UnauthenticatedError",
+    "InvalidPathError",
+)
 
 
 def test_errors_of_the_storage_become_errors_of_files_in_a_line():
-    raised = [(name, obstore.exceptions.GenericError(text)) for name, text in ERRORS.items()]
-    raised += [(f"{name}, not found", FileNotFoundError(ERRORS[name])) for name in [*ERRORS][-3:]]
+    raised = [
+        (name, obstore.exceptions.GenericError(text)) for name, text in ERRORS.items()
+    ]
+    raised += [
+        (f"{name}, not found", FileNotFoundError(ERRORS[name]))
+        for name in [*ERRORS][-3:]
+    ]
     raised += [(name, getattr(obstore.exceptions, name)("it")) for name in RAISED]
-    lines = [f"{name}: {outcome(object_storage._as_of_files, Mock(side_effect=error))}" for name, error in raised]
+    lines = [
+        f"{name}: {outcome(object_storage._as_of_files, Mock(side_effect=error))}"
+        for name, error in raised
+    ]
     assert_kept("storage errors", "\n".join(lines) + "\n")
 
 
 AWS = "[default]\naws_access_key_id = from-file\naws_secret_access_key = hidden\n"
 
 
-@pytest.mark.promise("Keys come from the environment or the machine, and from `~/.aws` with boto3")
+@pytest.mark.promise(
+    "Keys come from the environment or the machine, and from `~/.aws` with boto3"
+)
 @pytest.mark.parametrize("kept", ["environment", "file", "nowhere"])
-def test_keys_come_from_the_environment_or_from_the_file_of_aws_if_boto3_is_there(tmp_path, monkeypatch, kept):
+def test_keys_come_from_the_environment_or_from_the_file_of_aws_if_boto3_is_there(
+    tmp_path, monkeypatch, kept
+):
     file = tmp_path / "credentials"
     file.write_text(AWS if kept == "file" else "")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
@@ -191,15 +239,23 @@ def test_keys_come_from_the_environment_or_from_the_file_of_aws_if_boto3_is_ther
     if kept == "environment":
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "some")
     found = object_storage._keys_of_aws()
-    assert (found and found()["access_key_id"]) == ("from-file" if kept == "file" else None)
+    assert (found and found()["access_key_id"]) == (
+        "from-file" if kept == "file" else None
+    )
     monkeypatch.setattr(object_storage, "find_spec", lambda name: None)
     assert object_storage._keys_of_aws() is None
 
 
 def test_a_profile_that_is_missing_is_said_in_a_line(monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
-    monkeypatch.setattr("obstore.auth.boto3.Boto3CredentialProvider", Mock(side_effect=ProfileNotFound(profile="x")))
-    with pytest.raises(UserError, match=r"^can't read the configuration of AWS: .*profile \(x\) could not be found$"):
+    monkeypatch.setattr(
+        "obstore.auth.boto3.Boto3CredentialProvider",
+        Mock(side_effect=ProfileNotFound(profile="x")),
+    )
+    with pytest.raises(
+        UserError,
+        match=r"^can't read the configuration of AWS: .*profile \(x\) could not be found$",
+    ):
         object_storage._keys_of_aws()
 
 
@@ -209,8 +265,17 @@ def test_what_tune_writes_goes_with_the_folders_that_pyarrow_makes(bucket):
     with filesystem.open_output_stream(f"{path}/tune/file") as file:
         file.write(b"1")
     object_storage.write(storage.join(bucket, "a"), b"1")
-    assert object_storage.read(storage.join(bucket, ".ray", "1", "tune", "file"))[0] == b"1"
-    assert sorted(object_storage.below(bucket)) == [".ray", ".ray/1", ".ray/1/tune", ".ray/1/tune/file", "a"]
+    assert (
+        object_storage.read(storage.join(bucket, ".ray", "1", "tune", "file"))[0]
+        == b"1"
+    )
+    assert sorted(object_storage.below(bucket)) == [
+        ".ray",
+        ".ray/1",
+        ".ray/1/tune",
+        ".ray/1/tune/file",
+        "a",
+    ]
     object_storage.remove_tunes(storage.join(bucket, ".ray"))
     object_storage.remove_tunes(storage.join(bucket, "nothing"))
     assert object_storage.below(bucket) == [".ray", "a"]
@@ -228,7 +293,8 @@ def test_ctrl_c_during_an_upload_leaves_a_whole_file(file, monkeypatch):
         return put(*arguments, **options)
 
     monkeypatch.setattr(ObjectStoreMethods, "put", interrupted)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
+    # a shell's background ignores it
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
             object_storage.write(file, b"whole")

@@ -6,7 +6,15 @@ from dataclasses import fields
 import pytest
 
 import mnist_tune
-from mnist_tune import DecideOptions, EdgeOptions, RangeTestOptions, SweepOptions, TrialConfig, UserError, run_sweep
+from mnist_tune import (
+    DecideOptions,
+    EdgeOptions,
+    RangeTestOptions,
+    SweepOptions,
+    TrialConfig,
+    UserError,
+    run_sweep,
+)
 from mnist_tune.own_code.registry import ENTRIES
 
 
@@ -16,13 +24,21 @@ def test_each_public_name_is_there(name):
 
 
 def test_notebooks_complete_each_public_name():
-    assert {"run_sweep", "load_sweep", "TrialConfig"} <= {*dir(mnist_tune)} == {*mnist_tune.__all__}
+    assert (
+        {"run_sweep", "load_sweep", "TrialConfig"}
+        <= {*dir(mnist_tune)}
+        == {*mnist_tune.__all__}
+    )
 
 
-@pytest.mark.parametrize("kind", [TrialConfig, SweepOptions, EdgeOptions, DecideOptions, RangeTestOptions])
+@pytest.mark.parametrize(
+    "kind", [TrialConfig, SweepOptions, EdgeOptions, DecideOptions, RangeTestOptions]
+)
 def test_a_signature_names_each_field_and_no_other_is_taken(kind):
     assert [*inspect.signature(kind).parameters] == [one.name for one in fields(kind)]
-    with pytest.raises(UserError, match=rf"^{kind.__name__} has no field 'wrongly'; known are "):
+    with pytest.raises(
+        UserError, match=rf"^{kind.__name__} has no field 'wrongly'; known are "
+    ):
         kind(wrongly=1)
     with pytest.raises(UserError, match=f"^{kind.__name__} takes its values by name: "):
         kind(1)
@@ -32,9 +48,18 @@ def test_a_signature_names_each_field_and_no_other_is_taken(kind):
     ("trials", "said"),
     [
         ({"lr": [0.1]}, "TrialConfig has no field 'lr'; did you mean 'learning_rate'?"),
-        ({"learning_rate": []}, "a sweep needs at least one trial; the list of values is empty"),
-        ({"seed": range(1000), "learning_rate": [0.1] * 1000}, "1000000 trials are too many (combined)"),
-        ([{"learning_rate": 0.1}], "trials are TrialConfig(...), or fields of it with their values; got"),
+        (
+            {"learning_rate": []},
+            "a sweep needs at least one trial; the list of values is empty",
+        ),
+        (
+            {"seed": range(1000), "learning_rate": [0.1] * 1000},
+            "1000000 trials are too many (combined)",
+        ),
+        (
+            [{"learning_rate": 0.1}],
+            "trials are TrialConfig(...), or fields of it with their values; got",
+        ),
     ],
 )
 def test_trials_that_are_none_are_one_line(trials, said):
@@ -46,4 +71,6 @@ def test_trials_that_are_none_are_one_line(trials, said):
 def test_functions_that_register_are_those_of_their_kind():
     mnist_tune.register("mine")(len)
     mnist_tune.register_optimizer("mine")(max)
-    assert [ENTRIES[flag]["mine"].factory for flag in ("architecture", "optimizer")] == [len, max]
+    assert [
+        ENTRIES[flag]["mine"].factory for flag in ("architecture", "optimizer")
+    ] == [len, max]

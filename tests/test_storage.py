@@ -35,9 +35,13 @@ def test_written_files_are_read_back(folder):
 
 
 @pytest.mark.parametrize("sync", [True, False])
-def test_with_sync_a_file_is_on_disk_before_it_gets_its_name(tmp_path, monkeypatch, sync):
+def test_with_sync_a_file_is_on_disk_before_it_gets_its_name(
+    tmp_path, monkeypatch, sync
+):
     done = []
-    monkeypatch.setattr(os, "fsync", lambda descriptor: done.append(os.fstat(descriptor).st_size))
+    monkeypatch.setattr(
+        os, "fsync", lambda descriptor: done.append(os.fstat(descriptor).st_size)
+    )
     replace = os.replace
 
     def named(part, whole):
@@ -46,7 +50,9 @@ def test_with_sync_a_file_is_on_disk_before_it_gets_its_name(tmp_path, monkeypat
 
     monkeypatch.setattr(os, "replace", named)
     storage.write(tmp_path / "a", b"content", sync=sync)
-    assert (done[:2] == [7, "named"] and len(done) == 3) if sync else done == ["named"], "then the folder"
+    assert (
+        (done[:2] == [7, "named"] and len(done) == 3) if sync else done == ["named"]
+    ), "then the folder"
 
 
 def test_what_a_folder_below_holds_is_none_of_a_folders_files(folder):
@@ -60,48 +66,99 @@ def test_what_a_folder_below_holds_is_none_of_a_folders_files(folder):
 
 
 PLACES = (
-    "results/x", "/results/x", "file:///results/x", "file:results", "~/x", "a\0b", "a" * 256, "a" * 9000, "", "C:\\x",
-    "s3://bucket/x", "gs://bucket/x", "az://container/x", "s3://bucket/sweep/?region=eu-west-1&scheme=http", "s3://b//",
-    "nfs://host/x", "s3://", "s3:///folder", "s3://[/x", "gs://key:hidden@bucket/x", "s3://AKIA@bucket/x", "s3:b/x",
-    "s3://b/x?secret_key=hidden", "gs://b/x?access_token=hidden", "az://b/x?PASSWORD=hidden",
-    "s3://b/x?signature=hidden", "s3://b/x?X-Credential=hidden", "s3://b/x?region=key",
-    "s3://b/x?endpoint_override=http://key:hidden@host", "file://results/x", "file:///a%20b", "s3://b/run#1",
-)  # fmt: skip
+    "results/x",
+    "/results/x",
+    "file:///results/x",
+    "file:results",
+    "~/x",
+    "a\0b",
+    "a" * 256,
+    "a" * 9000,
+    "",
+    "C:\\x",
+    "s3://bucket/x",
+    "gs://bucket/x",
+    "az://container/x",
+    "s3://bucket/sweep/?region=eu-west-1&scheme=http",
+    "s3://b//",
+    "nfs://host/x",
+    "s3://",
+    "s3:///folder",
+    "s3://[/x",
+    "gs://key:hidden@bucket/x",
+    "s3://AKIA@bucket/x",
+    "s3:b/x",
+    "s3://b/x?secret_key=hidden",
+    "gs://b/x?access_token=hidden",
+    "az://b/x?PASSWORD=hidden",
+    "s3://b/x?signature=hidden",
+    "s3://b/x?X-Credential=hidden",
+    "s3://b/x?region=key",
+    "s3://b/x?endpoint_override=http://key:hidden@host",
+    "file://results/x",
+    "file:///a%20b",
+    "s3://b/run#1",
+)
 NAMES = ("a", "1/b", "..x", "...", "a b", "é")
-NO_NAMES = ("..", "../x", "a/../../x", "/x", "", "a/", ".", "a//b", "a\\b", "a\0b", "a\nb")
+NO_NAMES = (
+    "..",
+    "../x",
+    "a/../../x",
+    "/x",
+    "",
+    "a/",
+    ".",
+    "a//b",
+    "a\\b",
+    "a\0b",
+    "a\nb",
+)
 
 
 @pytest.mark.promise("A URI with keys in it is refused, and not shown")
-@pytest.mark.promise("No name leads out of the sweep's folder, and no export writes outside its own")
+@pytest.mark.promise(
+    "No name leads out of the sweep's folder, and no export writes outside its own"
+)
 def test_places_and_names_are_taken_or_refused(monkeypatch):
     monkeypatch.setenv("HOME", "/home/anna")
-    lines = [f"{where!r:.50}: {outcome(lambda: repr(storage.place(where)))}" for where in (*PLACES, Path("~/x"))]  # noqa: B023
+    lines = [
+        f"{where!r:.50}: {outcome(lambda: repr(storage.place(where)))}"  # noqa: B023
+        for where in (*PLACES, Path("~/x"))
+    ]
     assert "hidden" not in "".join(line.partition(": ")[2] for line in lines)
     for where in (Path("folder"), "s3://bucket/folder?region=x", "gs://bucket"):
         lines.append(f"in {where}: {outcome(storage.join, where, *NAMES)}")
         for name in NO_NAMES:
             said = outcome(storage.join, where, "states", name)
             assert said.endswith(f"is no name of a file below {where}; rename it")
-    lines.append(f"too long: {outcome(storage.join, Path('folder'), 'a' * 99 + chr(10))}")
+    lines.append(
+        f"too long: {outcome(storage.join, Path('folder'), 'a' * 99 + chr(10))}"
+    )
     full = OSError(errno.ENOSPC, "full", "a file")
     errors = OSError(), OSError("one\ntwo"), full, PermissionError("no"), OSError(1, "")
     lines += [f"{error!r}: {storage.reason(error)}" for error in errors]
     keys = "there are keys in this URI, which is written to files; set them in the environment of every node instead "
     text = said_once(
-        "\n".join(lines), f"{keys}(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, GOOGLE_APPLICATION_CREDENTIALS)"
+        "\n".join(lines),
+        f"{keys}(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, GOOGLE_APPLICATION_CREDENTIALS)",
     )
-    text = text.replace("stat: embedded null character in path", "embedded null byte")  # as Python 3.13 says it
+    # as Python 3.13 says it
+    text = text.replace("stat: embedded null character in path", "embedded null byte")
     assert_kept("places", text + "\n")
 
 
 def test_an_endpoint_may_be_written_as_other_tools_write_it(bucket):
-    where = bucket.replace("&scheme=http", "").replace("endpoint_override=", "endpoint_override=http://")
+    where = bucket.replace("&scheme=http", "").replace(
+        "endpoint_override=", "endpoint_override=http://"
+    )
     storage.write(storage.join(storage.place(where), "a"), b"there")
     assert storage.read(storage.join(bucket, "a")) == b"there"
 
 
 @pytest.mark.promise("Links, pipes and devices are not read")
-@pytest.mark.parametrize("kind", ["pipe", "device", "link", "large", "folder", "socket"])
+@pytest.mark.parametrize(
+    "kind", ["pipe", "device", "link", "large", "folder", "socket"]
+)
 def test_what_is_no_file_of_the_folder_is_not_read(tmp_path, kind):
     """To read a pipe or a device may never end."""
     path = Path("/dev/zero") if kind == "device" else tmp_path / "it"
@@ -118,7 +175,9 @@ def test_what_is_no_file_of_the_folder_is_not_read(tmp_path, kind):
             bound.bind(os.path.relpath(path))
     elif kind == "folder":
         path.mkdir()
-    refused = "pipe or a device|is a link|at most 4294967296|Is a directory|No such device"
+    refused = (
+        "pipe or a device|is a link|at most 4294967296|Is a directory|No such device"
+    )
     for call in (storage.read, storage.open_file):
         with pytest.raises(OSError, match=refused):
             call(path)
@@ -126,7 +185,10 @@ def test_what_is_no_file_of_the_folder_is_not_read(tmp_path, kind):
         with storage.open_file(path, links=True) as file:
             assert file.read() == b"1"
     if kind == "pipe":
-        for no_file, said in ((path, "a pipe or a device"), (Path(), "busy|exists|directory")):
+        for no_file, said in (
+            (path, "a pipe or a device"),
+            (Path(), "busy|exists|directory"),
+        ):
             with pytest.raises(OSError, match=said):
                 storage.write(no_file, b"1")
         with pytest.raises(OSError, match=r"Illegal seek|No such device|not seekable"):
@@ -135,8 +197,11 @@ def test_what_is_no_file_of_the_folder_is_not_read(tmp_path, kind):
 
 @pytest.mark.promise("Saving a state is tried again if the storage fails")
 @pytest.mark.parametrize("call", ["write", "read"])
-def test_requests_are_retried_until_the_storage_answers(bucket, silent_s3, tmp_path, call):
-    place = silent_s3.uri("mnist-tune", f"{tmp_path.name}/late")  # both servers have these files
+def test_requests_are_retried_until_the_storage_answers(
+    bucket, silent_s3, tmp_path, call
+):
+    # both servers have these files
+    place = silent_s3.uri("mnist-tune", f"{tmp_path.name}/late")
     storage.write(storage.join(bucket, "late"), b"1")
     threading.Timer(1.0, silent_s3.start).start()
     if call == "write":
@@ -193,10 +258,17 @@ def test_an_unfinished_file_is_never_one_that_is_there(tmp_path, monkeypatch):
     assert not (tmp_path / "outside").exists()
 
 
-@pytest.mark.parametrize(("error", "at"), [(KeyboardInterrupt, "replace"), (OSError, "replace"), (OSError, "fsync")])
-def test_a_write_that_is_interrupted_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, error, at):
+@pytest.mark.parametrize(
+    ("error", "at"),
+    [(KeyboardInterrupt, "replace"), (OSError, "replace"), (OSError, "fsync")],
+)
+def test_a_write_that_is_interrupted_leaves_the_old_file_and_nothing_else(
+    tmp_path, monkeypatch, error, at
+):
     storage.write(tmp_path / "file", b"old")
     monkeypatch.setattr(os, at, Mock(side_effect=error))
     with pytest.raises(error):
         storage.write(tmp_path / "file", b"new", sync=True)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"file": b"old"}
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
+        "file": b"old"
+    }

@@ -18,22 +18,42 @@ from mnist_tune.columns import LARGEST, SEED
 NOT_NUMBERS = [True, "0.5", None, [0.5], 1 + 0j]
 NOT_WHOLE = [True, "2", None, 2.0, math.nan, math.inf]
 BAD: dict[str, list[object]] = {
-    "architecture": [None, 3, b"convnet"], "label": [None, 3, b"slow"],
-    "learning_rate": [-1, 0, -0.0, math.nan, math.inf, -math.inf, 10**400, *NOT_NUMBERS],
-    "momentum": [-1e-9, 1, 1.5, math.nan, math.inf, *NOT_NUMBERS], "nesterov": [None, "no", 1, 0.0],
-    "drop_last": [None, "no", 1, 0.0], "batch_size": [0, -128, *NOT_WHOLE], "epochs": [0, -1, *NOT_WHOLE],
-    "label_noise": [-1, *NOT_WHOLE], "holdout": [-1, *filter(None, NOT_WHOLE)],
-    "seed": [-1, int(SEED.high) + 1, *NOT_WHOLE], "data_seed": [-1, int(SEED.high) + 1, *NOT_WHOLE],
+    "architecture": [None, 3, b"convnet"],
+    "label": [None, 3, b"slow"],
+    "learning_rate": [
+        -1,
+        0,
+        -0.0,
+        math.nan,
+        math.inf,
+        -math.inf,
+        10**400,
+        *NOT_NUMBERS,
+    ],
+    "momentum": [-1e-9, 1, 1.5, math.nan, math.inf, *NOT_NUMBERS],
+    "nesterov": [None, "no", 1, 0.0],
+    "drop_last": [None, "no", 1, 0.0],
+    "batch_size": [0, -128, *NOT_WHOLE],
+    "epochs": [0, -1, *NOT_WHOLE],
+    "label_noise": [-1, *NOT_WHOLE],
+    "holdout": [-1, *filter(None, NOT_WHOLE)],
+    "seed": [-1, int(SEED.high) + 1, *NOT_WHOLE],
+    "data_seed": [-1, int(SEED.high) + 1, *NOT_WHOLE],
     "stop_when_diverged": [None, "no", 1, 0.0],
-    "optimizer": [None, 1], "weight_decay": [-0.1, math.nan, math.inf, "1", None], "clip_norm": [-1, math.inf, None],
-    "schedule": ["cos", None, 1], "warmup_steps": [-1, *NOT_WHOLE], "loss": ["l2", None, 1],
-}  # fmt: skip
+    "optimizer": [None, 1],
+    "weight_decay": [-0.1, math.nan, math.inf, "1", None],
+    "clip_norm": [-1, math.inf, None],
+    "schedule": ["cos", None, 1],
+    "warmup_steps": [-1, *NOT_WHOLE],
+    "loss": ["l2", None, 1],
+}
 
 CONFIGS = st.builds(
     TrialConfig,
     architecture=st.text(),
     label=st.text(),
-    learning_rate=st.floats(0, exclude_min=True, allow_infinity=False) | st.integers(1, LARGEST),
+    learning_rate=st.floats(0, exclude_min=True, allow_infinity=False)
+    | st.integers(1, LARGEST),
     momentum=st.floats(0, 1, exclude_max=True, exclude_min=True),
     nesterov=st.booleans(),
     drop_last=st.booleans(),
@@ -97,18 +117,30 @@ def test_what_goes_together(values):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("learning_rate", 5e-324), ("weight_decay", sys.float_info.max), ("momentum", 0), ("momentum", 1 - 1e-16),
-        ("seed", int(SEED.high)), ("data_seed", int(SEED.high)), ("batch_size", 1), ("epochs", 1), ("label_noise", 0),
+        ("learning_rate", 5e-324),
+        ("weight_decay", sys.float_info.max),
+        ("momentum", 0),
+        ("momentum", 1 - 1e-16),
+        ("seed", int(SEED.high)),
+        ("data_seed", int(SEED.high)),
+        ("batch_size", 1),
+        ("epochs", 1),
+        ("label_noise", 0),
         ("holdout", 0),
     ],
-)  # fmt: skip
+)
 def test_ends_of_the_ranges_are_allowed(name, value):
     assert getattr(TrialConfig(**{name: value}), name) == value
 
 
 def test_whole_numbers_become_the_floats_that_are_trained_with():
     config = TrialConfig(learning_rate=1, momentum=0, weight_decay=1, clip_norm=2)
-    values = config.learning_rate, config.momentum, config.weight_decay, config.clip_norm
+    values = (
+        config.learning_rate,
+        config.momentum,
+        config.weight_decay,
+        config.clip_norm,
+    )
     assert values == (1, 0, 1, 2)
     assert {type(value) for value in values} == {float}
 
@@ -122,7 +154,8 @@ def test_json_round_trip(config):
 
 
 @pytest.mark.parametrize(
-    ("images", "steps", "whole"), [(1, 1, 0), (127, 1, 0), (128, 1, 1), (129, 2, 1), (255, 2, 1), (60_000, 469, 468)]
+    ("images", "steps", "whole"),
+    [(1, 1, 0), (127, 1, 0), (128, 1, 1), (129, 2, 1), (255, 2, 1), (60_000, 469, 468)],
 )
 def test_the_steps_of_an_epoch(images, steps, whole):
     assert TrialConfig().steps(images) == steps
@@ -131,19 +164,28 @@ def test_the_steps_of_an_epoch(images, steps, whole):
 
 @pytest.mark.parametrize("key", ["learning_rte", "learningrate", "learning-rate"])
 def test_an_unknown_key_names_the_closest(key):
-    with pytest.raises(UserError, match=f"^TrialConfig has no field '{key}'; did you mean 'learning_rate'\\?$"):
+    with pytest.raises(
+        UserError,
+        match=f"^TrialConfig has no field '{key}'; did you mean 'learning_rate'\\?$",
+    ):
         TrialConfig(**{"epochs": 1, key: 0.1})
 
 
 @pytest.mark.parametrize("key", ["xyz", "cls"])
 def test_an_unknown_key_close_to_none_lists_all(key):
-    with pytest.raises(UserError, match=rf"no field '{key}'; known are epochs, .*, architecture, .*, label"):
+    with pytest.raises(
+        UserError,
+        match=rf"no field '{key}'; known are epochs, .*, architecture, .*, label",
+    ):
         TrialConfig(**{key: 1})
 
 
 def test_a_number_of_numpy_is_a_number():
     trial = TrialConfig(
-        learning_rate=np.float32(0.5), seed=np.int64(3), nesterov=np.bool_(True), momentum=np.array(0.9)
+        learning_rate=np.float32(0.5),
+        seed=np.int64(3),
+        nesterov=np.bool_(True),
+        momentum=np.array(0.9),
     )
     assert trial == TrialConfig(learning_rate=0.5, seed=3, nesterov=True, momentum=0.9)
     assert json.loads(json.dumps(trial.to_dict()))["seed"] == 3
@@ -152,9 +194,18 @@ def test_a_number_of_numpy_is_a_number():
 @pytest.mark.parametrize(
     ("epoch", "diverged", "stops", "reason"),
     [
-        (1, False, True, ""), (3, False, True, "completed"), (1, True, True, "diverged"), (3, True, True, "diverged"),
-        (1, True, False, ""), (3, True, False, "completed"),
+        (1, False, True, ""),
+        (3, False, True, "completed"),
+        (1, True, True, "diverged"),
+        (3, True, True, "diverged"),
+        (1, True, False, ""),
+        (3, True, False, "completed"),
     ],
-)  # fmt: skip
-def test_a_trial_ends_itself_after_its_epochs_or_once_it_has_diverged(epoch, diverged, stops, reason):
-    assert TrialConfig(epochs=3, stop_when_diverged=stops).stop_reason(epoch, diverged) == reason
+)
+def test_a_trial_ends_itself_after_its_epochs_or_once_it_has_diverged(
+    epoch, diverged, stops, reason
+):
+    assert (
+        TrialConfig(epochs=3, stop_when_diverged=stops).stop_reason(epoch, diverged)
+        == reason
+    )

@@ -1,4 +1,5 @@
-"""Waiting for what another process or thread does: long, since the machine may be slow and busy."""
+"""Waiting for what another process or thread does: long, since the machine may be slow
+and busy."""
 
 import time
 
@@ -6,7 +7,8 @@ LONG_S = 300
 
 
 def wait_until(condition, said="it did not happen", process=None, every=0.05):
-    """Wait for a true result of a function, and return it; fail if this process ends before."""
+    """Wait for a true result of a function, and return it; fail if this process ends
+    before."""
     deadline = time.monotonic() + LONG_S
     while not (found := condition()):
         assert time.monotonic() < deadline, said() if callable(said) else said

@@ -1,4 +1,5 @@
-"""A process that writes a sweep in object storage. It takes one order a line, and may stop itself before it writes."""
+"""A process that writes a sweep in object storage. It takes one order a line, and may
+stop itself before it writes."""
 
 import json
 import os
@@ -42,7 +43,8 @@ class Writer:
         return "begun"
 
     def write(self, row, stop_before, ends):
-        """Record rows until another process has taken over, and stop before a file of this name is written, if any."""
+        """Record rows until another process has taken over, and stop before a file of
+        this name is written, if any."""
         self.before = stop_before
         for epoch in range(1, 1000):
             self.writer.epoch("00000", row | {"epoch": epoch, "step": epoch}, False)
@@ -86,7 +88,11 @@ class Process:
     def __init__(self, cache, keys):
         environment = os.environ | keys | {"MNIST_TUNE_CACHE": str(cache)}
         self._process = subprocess.Popen(
-            [sys.executable, __file__], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, __file__],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     def order(self, *order):
@@ -106,7 +112,11 @@ class Process:
 
     def wait_until_it_stopped(self):
         stat = Path(f"/proc/{self._process.pid}/stat")
-        wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", "it does not stop", every=0.01)
+        wait_until(
+            lambda: stat.read_text().rpartition(")")[2].split()[0] == "T",
+            "it does not stop",
+            every=0.01,
+        )
 
     def end(self):
         self._process.kill()

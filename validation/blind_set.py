@@ -1,16 +1,20 @@
-"""Are the labels right on curves that nobody looked at? Train a set of them, for a person to label before the rules do.
+"""Are the labels right on curves that nobody looked at? Train a set of them, for a
+person to label before the rules do.
 
     python validation/blind_set.py sweeps.py --set 10
 
-`sweeps.py` is a file that you write, with networks, data and optimisers that no earlier set has:
+`sweeps.py` is a file that you write, with networks, data and optimisers that no earlier
+set has:
 
     from validation.blind_set import Case
 
     SWEEPS = [Case("digits radam", "digits", "net.py:mlp", (0.001, 0.1, 10.0), 20, {"optimizer": "net.py:radam"})]
 
-For a set 10 it writes to `tests/regimes` the tables `unseen_10_trials.csv` and `unseen_10_epochs.csv`, without the
-rules' labels, and `unseen_10_labels.csv`. There a person fills in `expected`, and in `acceptable` other labels that a
-curve may have, as `a/b`. `docs/labels.md` says how labels were given; `label_cuts.py` compares them with the rules'.
+For a set 10 it writes to `tests/regimes` the tables `unseen_10_trials.csv` and
+`unseen_10_epochs.csv`, without the rules' labels, and `unseen_10_labels.csv`. There a
+person fills in `expected`, and in `acceptable` other labels that a curve may have, as
+`a/b`. `docs/labels.md` says how labels were given; `label_cuts.py` compares them with
+the rules'.
 """
 
 from __future__ import annotations
@@ -42,8 +46,8 @@ class Case:
 
     name: str
     data: str | Callable[[], tuple[np.ndarray, ...]] | None
-    """What `--dataset` takes, or a function that returns training images and labels, and those of the test. None for a
-    task."""
+    """What `--dataset` takes, or a function that returns training images and labels,
+    and those of the test. None for a task."""
     network: str
     """The network, or the task."""
     rates: tuple[float, ...]
@@ -56,8 +60,14 @@ class Case:
     """Epochs after which the sweep is looked at, while it runs."""
 
     def trials(self, longer: int = 1, **changes: Any) -> list[TrialConfig]:
-        """Return the trials, which train so many times as long, with some fields changed."""
-        shared = {"architecture": self.network, "epochs": longer * self.epochs, **self.config, **changes}
+        """Return the trials, which train so many times as long, with some fields
+        changed."""
+        shared = {
+            "architecture": self.network,
+            "epochs": longer * self.epochs,
+            **self.config,
+            **changes,
+        }
         return [
             TrialConfig(learning_rate=rate, seed=seed, data_seed=seed, **shared)
             for rate in self.rates
@@ -76,7 +86,8 @@ class BlindSet:
     output: Path = SETS
     """Folder for the tables."""
     longer: int = 1
-    """Train so many times the epochs, to see what comes later; sweeps with a schedule are left out then."""
+    """Train so many times the epochs, to see what comes later; sweeps with a schedule
+    are left out then."""
 
 
 def cases_of(path: Path) -> list[Case]:
@@ -84,28 +95,43 @@ def cases_of(path: Path) -> list[Case]:
     try:
         return list(runpy.run_path(str(path))["SWEEPS"])
     except (FileNotFoundError, KeyError) as error:
-        raise UserError(f"{path} must be a Python file with SWEEPS, a list of cases ({error})") from None
+        raise UserError(
+            f"{path} must be a Python file with SWEEPS, a list of cases ({error})"
+        ) from None
 
 
-def train(case: Case, folder: Path, trials: Sequence[TrialConfig], **options: Any) -> Sweep:
+def train(
+    case: Case, folder: Path, trials: Sequence[TrialConfig], **options: Any
+) -> Sweep:
     """Train a sweep as a user does."""
     if case.data is None:
-        return run_sweep(case.name, trials, SweepOptions(output=folder, quiet=True, **options), task=case.network)
+        return run_sweep(
+            case.name,
+            trials,
+            SweepOptions(output=folder, quiet=True, **options),
+            task=case.network,
+        )
     load_own({"architecture": trials[0].architecture})
     data = case.data if isinstance(case.data, str) else case.data()
     return run_sweep(
-        case.name, trials, SweepOptions(dataset=data, target=case.target, output=folder, quiet=True, **options)
+        case.name,
+        trials,
+        SweepOptions(
+            dataset=data, target=case.target, output=folder, quiet=True, **options
+        ),
     )
 
 
 def run(case: Case, folder: Path, longer: int) -> tuple[pd.DataFrame, ...]:
-    """Train a sweep. Return its trials and epochs without the rules' labels, and a person's labels, still empty."""
+    """Train a sweep. Return its trials and epochs without the rules' labels, and a
+    person's labels, still empty."""
     many: dict[str, Any] = {"execution": "lanes"} if longer > 1 else {}
     sweep = train(case, folder, case.trials(longer), scheduler="fifo", **many)
     meta = sweep.meta["dataset"]
     trials = sweep.trials[KEPT].assign(
         sweep=case.name,
-        optimizer=sweep.trials["optimizer"].str.rpartition("/")[2],  # without this machine's folders
+        # without this machine's folders
+        optimizer=sweep.trials["optimizer"].str.rpartition("/")[2],
         dataset=case.name if case.data is None else meta["name"],
         label_counts=" ".join(map(str, meta.get("label_counts", ()))),
         test_images=meta["test_images"],
@@ -114,19 +140,30 @@ def run(case: Case, folder: Path, longer: int) -> tuple[pd.DataFrame, ...]:
     )
     if case.data is None:
         trials = trials.assign(train_images=meta["train_images"], guess=meta["guess"])
-    epochs = sweep.epochs.reindex(columns=["trial_id", *COLUMNS]).assign(sweep=case.name)
+    epochs = sweep.epochs.reindex(columns=["trial_id", *COLUMNS]).assign(
+        sweep=case.name
+    )
     if case.cut:
         last = trials["trial_id"].map(epochs.groupby("trial_id")["epoch"].max())
         trials["stop_reason"] = trials["stop_reason"].mask(last > case.cut, "running")
         epochs = epochs[epochs["epoch"] <= case.cut]
-    return trials, epochs, trials[["sweep", "learning_rate", "seed"]].assign(expected="", acceptable="")
+    return (
+        trials,
+        epochs,
+        trials[["sweep", "learning_rate", "seed"]].assign(expected="", acceptable=""),
+    )
 
 
 def main() -> None:
     config = cli.parse(BlindSet)
-    paths = [config.output / f"unseen_{config.set}_{name}.csv" for name in ("trials", "epochs", "labels")]
+    paths = [
+        config.output / f"unseen_{config.set}_{name}.csv"
+        for name in ("trials", "epochs", "labels")
+    ]
     if there := [path.name for path in paths if path.exists()]:
-        raise UserError(f"set {config.set} is there already ({', '.join(there)}): choose another --set")
+        raise UserError(
+            f"set {config.set} is there already ({', '.join(there)}): choose another --set"
+        )
     cases, parts = cases_of(config.sweeps), []
     start_ray(None, None, False, 1)  # one Ray, of one core, for all sweeps
     for case in cases:

@@ -1,4 +1,5 @@
-"""What simulations of known truths share: cells that are printed as they are done, checked against 95% and recorded."""
+"""What simulations of known truths share: cells that are printed as they are done,
+checked against 95% and recorded."""
 
 from __future__ import annotations
 
@@ -29,17 +30,31 @@ def generator(seed: int, *cell: Any) -> np.random.Generator:
 
 
 def simulate_all(config: Recorded, cells: Iterable[Any]) -> pd.DataFrame:
-    """Print cells, which are dataclasses, as they are done, then the range of each figure. Write the record that
-    `config` may ask for, and return the cells as rows."""
-    machine, start, done = describe_machine(), time.perf_counter(), list[dict[str, Any]]()
+    """Print cells, which are dataclasses, as they are done, then the range of each
+    figure. Write the record that `config` may ask for, and return the cells as rows."""
+    machine, start, done = (
+        describe_machine(),
+        time.perf_counter(),
+        list[dict[str, Any]](),
+    )
     print(machine_line(machine))
     for cell in cells:
         done.append(asdict(cell))
         if len(done) == 1:
             print(*(f"{name:>12}" for name in done[0]))
-        print(*(f"{f'{of:.4g}' if isinstance(of, float) else of!s:>12}" for of in done[-1].values()), flush=True)
+        print(
+            *(
+                f"{f'{of:.4g}' if isinstance(of, float) else of!s:>12}"
+                for of in done[-1].values()
+            ),
+            flush=True,
+        )
     found = pd.DataFrame(done)
-    print(found.describe().loc[["min", "mean", "max"]].to_string(float_format="{:.4g}".format))
+    print(
+        found.describe()
+        .loc[["min", "mean", "max"]]
+        .to_string(float_format="{:.4g}".format)
+    )
     print(f"{time.perf_counter() - start:.0f} s")
     write_record(config, machine, {"cells": {"rounds": done, "targets": []}})
     return found

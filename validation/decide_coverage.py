@@ -1,21 +1,25 @@
-"""Is the best setting within the tolerance, as often as `Decision` says? Simulate decisions whose truth is known.
+"""Is the best setting within the tolerance, as often as `Decision` says? Simulate
+decisions whose truth is known.
 
     python validation/decide_coverage.py --record
 
-A cell is a truth (how much worse each setting is than the best), a kind of noise, the number of settings K and a
-tolerance, all in units of the standard deviation of a paired difference. Each has 2,000 decisions of up to 200 trials,
-without any training: accuracies are drawn.
+A cell is a truth (how much worse each setting is than the best), a kind of noise, the
+number of settings K and a tolerance, all in units of the standard deviation of a paired
+difference. Each has 2,000 decisions of up to 200 trials, without any training:
+accuracies are drawn.
 
-For each cell: how many decisions settle; of these, in how many the leader is within the tolerance of the best; of the
-others, in how many it loses no more than is said; in how many of all it is so, which is what is claimed; and in how
-many the best leads or is said to be a rival of the leader. Of equal settings, the first counts as the best.
+For each cell: how many decisions settle; of these, in how many the leader is within the
+tolerance of the best; of the others, in how many it loses no more than is said; in how
+many of all it is so, which is what is claimed; and in how many the best leads or is
+said to be a rival of the leader. Of equal settings, the first counts as the best.
 """
 
 from __future__ import annotations
 
 import os
 
-os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # NumPy reads them once
+# NumPy reads them once
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 
 from collections.abc import Callable
 from copy import copy
@@ -40,10 +44,12 @@ TRUTHS: dict[str, Callable[[int], np.ndarray]] = {
 
 IMAGES = 1 / 1000
 SPREAD = 0.01
-"""The standard deviation of a paired difference in accuracy where accuracies are rounded to one of 1,000 images."""
+"""The standard deviation of a paired difference in accuracy where accuracies are
+rounded to one of 1,000 images."""
 
 BATCH = 200
-"""Decisions that are simulated side by side: their arrays fit into the processor's cache."""
+"""Decisions that are simulated side by side: their arrays fit into the processor's
+cache."""
 
 EXACT = 1e-12
 """The rounding of sums that are equal."""
@@ -52,14 +58,16 @@ Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 
 
 def skewed(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Return noise of which the best setting's has a long tail to low accuracies, and the others' is Gaussian."""
+    """Return noise of which the best setting's has a long tail to low accuracies, and
+    the others' is Gaussian."""
     drawn = rng.normal(size=shape)
     drawn[..., 0] = 1 - rng.exponential(size=shape[:-1])
     return drawn
 
 
 def unequal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Return noise that falls from the first setting, the best, to the last one, by a factor of four."""
+    """Return noise that falls from the first setting, the best, to the last one, by a
+    factor of four."""
     falls = np.geomspace(2, 0.5, shape[-1])
     return np.asarray(rng.normal(size=shape) * falls / np.sqrt((falls**2).mean()))
 
@@ -71,7 +79,8 @@ NOISES: dict[str, Draw] = {
     "skewed": skewed,
     "rounded": lambda rng, shape: rng.normal(size=shape),
 }
-"""The noise of each setting's accuracies, [searches, K], of variance 1 in the mean over settings."""
+"""The noise of each setting's accuracies, [searches, K], of variance 1 in the mean over
+settings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +114,8 @@ class Cell:
     may_lose: float
     """Decisions that did not settle and whose leader loses no more than `may_lose`."""
     right: float
-    """Decisions of which what is said of the leader is right: within the tolerance, or by how much it loses."""
+    """Decisions of which what is said of the leader is right: within the tolerance, or
+    by how much it loses."""
     kept: float
     """Decisions in which the best setting leads, or is a rival."""
     trials: float
@@ -114,25 +124,41 @@ class Cell:
     """Whether fewer than 95% are right, or keep the best, beyond chance."""
 
 
-def simulate(truth: str, noise: str, settings: int, tolerance: float, config: DecideCoverage) -> Cell:
-    """Simulate the decisions of a cell, side by side. Each is read at the seed with which it ends."""
+def simulate(
+    truth: str, noise: str, settings: int, tolerance: float, config: DecideCoverage
+) -> Cell:
+    """Simulate the decisions of a cell, side by side. Each is read at the seed with
+    which it ends."""
     rng = generator(config.seed, truth, noise, settings, tolerance)
     rounded = noise == "rounded"
     unit, images = (SPREAD, IMAGES) if rounded else (1.0, 0.0)
     worse = TRUTHS[truth](settings) * unit
     found = []
     for first in range(0, config.searches, BATCH):
-        decision = Decision(settings, tolerance * unit, images, (min(BATCH, config.searches - first),))
+        decision = Decision(
+            settings, tolerance * unit, images, (min(BATCH, config.searches - first),)
+        )
         while len(decision.seeds):
-            values = NOISES[noise](rng, decision.seeds.shape) / np.sqrt(2) * unit - worse
+            values = (
+                NOISES[noise](rng, decision.seeds.shape) / np.sqrt(2) * unit - worse
+            )
             used = decision.seeds.sum(-1) + decision.active.sum(-1)
-            decision.add(np.round(values / IMAGES) * IMAGES if rounded else values, decision.active)
+            decision.add(
+                np.round(values / IMAGES) * IMAGES if rounded else values,
+                decision.active,
+            )
             over = decision.over
             ends = over | (used + decision.active.sum(-1) > config.trials)
             if ends.any():
                 ended = part(decision, ends)
-                lost, kept = worse[ended.leader], (ended.leader == 0) | ended.rivals[:, 0]
-                within, loses = lost <= tolerance * unit + EXACT, lost <= ended.may_lose + EXACT
+                lost, kept = (
+                    worse[ended.leader],
+                    (ended.leader == 0) | ended.rivals[:, 0],
+                )
+                within, loses = (
+                    lost <= tolerance * unit + EXACT,
+                    lost <= ended.may_lose + EXACT,
+                )
                 found.append(np.stack([over[ends], within, loses, kept, used[ends]]))
                 decision = part(decision, ~ends)
     settled, within, loses, kept, trials = np.concatenate(found, 1)
@@ -142,10 +168,18 @@ def simulate(truth: str, noise: str, settings: int, tolerance: float, config: De
         return float(of[among > 0].mean()) if among.any() else float("nan")
 
     return Cell(
-        truth, noise, settings, tolerance, float(settled.mean()), share(within, settled), share(loses, 1 - settled),
-        float(right.mean()), float(kept.mean()), float(trials.mean()),
+        truth,
+        noise,
+        settings,
+        tolerance,
+        float(settled.mean()),
+        share(within, settled),
+        share(loses, 1 - settled),
+        float(right.mean()),
+        float(kept.mean()),
+        float(trials.mean()),
         any(is_missed(float(of.mean()), config.searches) for of in (right, kept)),
-    )  # fmt: skip
+    )
 
 
 def part(decision: Decision, rows: np.ndarray) -> Decision:

@@ -1,21 +1,26 @@
-"""Does the list of a sweep hold the best setting, as often as it says? Simulate sweeps whose truth is known.
+"""Does the list of a sweep hold the best setting, as often as it says? Simulate sweeps
+whose truth is known.
 
     python validation/decide_lists.py --record
 
-A cell is a number of settings K, of seeds n, a truth, how much seeds vary, and what goes wrong: settings that jump, or
-seeds that fail. All is in units of the error of one accuracy (binomial). The truths are equal settings, and one that is
-better than the others by 2; the setting that is looked for is the first. Jumping settings, half of the others, lose an
-exponential amount of mean 5 in half of their seeds. Near its edge is the last setting, or the last half of them: its
-seeds vary ten times as much, about 20 less than the others, and no curve shows it.
+A cell is a number of settings K, of seeds n, a truth, how much seeds vary, and what
+goes wrong: settings that jump, or seeds that fail. All is in units of the error of one
+accuracy (binomial). The truths are equal settings, and one that is better than the
+others by 2; the setting that is looked for is the first. Jumping settings, half of the
+others, lose an exponential amount of mean 5 in half of their seeds. Near its edge is
+the last setting, or the last half of them: its seeds vary ten times as much, about 20
+less than the others, and no curve shows it.
 
-For each cell: how often the list holds the best of those that compete (`below_best`), and how many it names.
+For each cell: how often the list holds the best of those that compete (`below_best`),
+and how many it names.
 """
 
 from __future__ import annotations
 
 import os
 
-os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # NumPy reads them once
+# NumPy reads them once
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 
 from dataclasses import dataclass
 from itertools import product
@@ -59,16 +64,25 @@ class Cell:
     vary: float
     wrong: str
     included: bool
-    """Whether the line says that the list includes this noise: with one seed, what seeds vary by is not in it."""
+    """Whether the line says that the list includes this noise: with one seed, what
+    seeds vary by is not in it."""
     sweeps: int
-    """Those in which the first setting competes: it has a seed that did not fail, and was not set aside."""
+    """Those in which the first setting competes: it has a seed that did not fail, and
+    was not set aside."""
     held: float
     named: float
     missed: bool
     """Whether it holds the best in fewer sweeps than it says, beyond chance."""
 
 
-def simulate(settings: int, seeds: int, better: float, vary: float, wrong: str, config: DecideLists) -> Cell:
+def simulate(
+    settings: int,
+    seeds: int,
+    better: float,
+    vary: float,
+    wrong: str,
+    config: DecideLists,
+) -> Cell:
     """Simulate the sweeps of a cell."""
     rng = generator(config.seed, settings, seeds, better, vary, wrong)
     number = np.arange(settings)
@@ -76,7 +90,9 @@ def simulate(settings: int, seeds: int, better: float, vary: float, wrong: str, 
     edges = {"edge": 1, "half edge": settings // 2}.get(wrong, 0)
     near_edge = number >= settings - edges
     shape = (config.sweeps, settings, seeds)
-    values = rng.normal(size=shape) * np.hypot(1, vary) + better * (number == 0)[:, None]
+    values = (
+        rng.normal(size=shape) * np.hypot(1, vary) + better * (number == 0)[:, None]
+    )
     values -= jumping[:, None] * (rng.random(shape) < 0.5) * rng.exponential(5, shape)
     values = np.where(near_edge[:, None], 10 * values - 20, values)
     failed = rng.random(shape) < FAILS.get(wrong, 0.0)
@@ -89,17 +105,29 @@ def simulate(settings: int, seeds: int, better: float, vary: float, wrong: str, 
     held, named = map(float, np.mean(found, axis=0))
     included = (vary == 0 or seeds > 1) and wrong != "half jump"
     missed = included and is_missed(held, len(found))
-    return Cell(settings, seeds, better, vary, wrong, included, len(found), held, named, missed)
+    return Cell(
+        settings, seeds, better, vary, wrong, included, len(found), held, named, missed
+    )
 
 
 def listed(
-    value: np.ndarray, lost: np.ndarray, failures: np.ndarray, competes: np.ndarray, jumping: np.ndarray
+    value: np.ndarray,
+    lost: np.ndarray,
+    failures: np.ndarray,
+    competes: np.ndarray,
+    jumping: np.ndarray,
 ) -> tuple[bool, int]:
-    """Return whether the list of a sweep holds the first setting, and how many it names."""
+    """Return whether the list of a sweep holds the first setting, and how many it
+    names."""
     setting, seed = np.nonzero(~lost & competes[:, None])
-    leads, numbers = failures[setting] == failures[competes].min(), np.cumsum(competes)[setting] - 1
+    leads, numbers = (
+        failures[setting] == failures[competes].min(),
+        np.cumsum(competes)[setting] - 1,
+    )
     noise = np.ones(len(setting))
-    _, gap, limit = below_best(numbers, seed, value[setting, seed], noise, jumping[setting], leads)
+    _, gap, limit = below_best(
+        numbers, seed, value[setting, seed], noise, jumping[setting], leads
+    )
     close = gap <= limit
     return bool(close[0]), int(close.sum())
 
@@ -108,7 +136,9 @@ def main() -> None:
     config = cli.parse(DecideLists)
     cells = product(config.settings, config.seeds, config.better, config.vary, WRONG)
     found = simulate_all(config, (simulate(*cell, config) for cell in cells))
-    print(f"{found['missed'].sum()} of {found['included'].sum()} cells whose noise is included are below 95%")
+    print(
+        f"{found['missed'].sum()} of {found['included'].sum()} cells whose noise is included are below 95%"
+    )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
-"""What does early stopping save, and what does it cost? Train sweeps with the default scheduler, and again to the end.
+"""What does early stopping save, and what does it cost? Train sweeps with the default
+scheduler, and again to the end.
 
     python validation/stopping.py sweeps.py
 
-`sweeps.py` is a file as `blind_set.py` takes it. Each sweep is trained as a user trains it: every second one as lanes,
-whose trials advance side by side, the others one trial after the other, with the largest rate first. The second run has
-fifo for its scheduler, and goes on after a divergence. It prints what `label_cuts.py` prints of a replay. The epochs
-saved are those beside fifo as it is by default, which ends a trial when it diverges.
+`sweeps.py` is a file as `blind_set.py` takes it. Each sweep is trained as a user trains
+it: every second one as lanes, whose trials advance side by side, the others one trial
+after the other, with the largest rate first. The second run has fifo for its scheduler,
+and goes on after a divergence. It prints what `label_cuts.py` prints of a replay. The
+epochs saved are those beside fifo as it is by default, which ends a trial when it
+diverges.
 """
 
 from __future__ import annotations
@@ -36,14 +39,27 @@ class Stopping:
 
 
 def run(case: Case, lanes: bool, folder: Path) -> tuple[Sweep, Stops]:
-    """Train a sweep twice. Return it as it is to the end, and what early stopping stopped."""
+    """Train a sweep twice. Return it as it is to the end, and what early stopping
+    stopped."""
     options: dict[str, Any] = {"execution": "lanes" if lanes else "process"}
     stopping = train(case, folder / "default", case.trials(), **options)
-    whole = train(case, folder / "fifo", case.trials(stop_when_diverged=False), scheduler="fifo", **options)
+    whole = train(
+        case,
+        folder / "fifo",
+        case.trials(stop_when_diverged=False),
+        scheduler="fifo",
+        **options,
+    )
     names = ["trial_id", "learning_rate", "seed"]
     assert stopping.trials[names].equals(whole.trials[names])
     short = stopping.trials[stopping.trials["epochs_run"] < case.epochs]
-    stopped = dict(zip(short["trial_id"], zip(short["stop_reason"], short["epochs_run"], strict=True), strict=True))
+    stopped = dict(
+        zip(
+            short["trial_id"],
+            zip(short["stop_reason"], short["epochs_run"], strict=True),
+            strict=True,
+        )
+    )
     return Sweep(case.name, whole.trials, whole.epochs, data_facts(whole.meta)), stopped
 
 

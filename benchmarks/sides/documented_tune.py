@@ -1,4 +1,5 @@
-"""Ray Tune as in its documentation: a function that calls `tune.report` every epoch, and `Tuner(...).fit()`."""
+"""Ray Tune as in its documentation: a function that calls `tune.report` every epoch,
+and `Tuner(...).fit()`."""
 
 from __future__ import annotations
 
@@ -26,7 +27,9 @@ def run(work: SweepWork) -> Outcome:
         for epoch in range(trial.epochs):
             side.train(epoch)
             _, accuracy = side.evaluate()
-            tune.report(Epoch(str(trial.learning_rate), time.time(), accuracy)._asdict())
+            tune.report(
+                Epoch(str(trial.learning_rate), time.time(), accuracy)._asdict()
+            )
 
     meter = Meter()
     tuner = tune.Tuner(
@@ -35,7 +38,9 @@ def run(work: SweepWork) -> Outcome:
         run_config=tune.RunConfig(storage_path=str(Path.cwd()), callbacks=[meter]),
     )
     tables = [result.metrics_dataframe[[*Epoch._fields]] for result in tuner.fit()]
-    return meter.outcome(Epoch(*row) for table in tables for row in table.itertuples(index=False))
+    return meter.outcome(
+        Epoch(*row) for table in tables for row in table.itertuples(index=False)
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-"""Trials whose epochs cost nothing: what is left is what a row costs the driver, with bare Ray Tune or with ours.
+"""Trials whose epochs cost nothing: what is left is what a row costs the driver, with
+bare Ray Tune or with ours.
 
-The losses fall at a pace that follows from the learning rate, so some trials are slow, and early stopping judges them.
+The losses fall at a pace that follows from the learning rate, so some trials are slow,
+and early stopping judges them.
 """
 
 from __future__ import annotations
@@ -32,11 +34,35 @@ def made_up_row(rate: float, epoch: int) -> dict[str, Any]:
     """Return an epoch's row, with every column of the `epochs` table."""
     error = 0.9 * (1 + 40 * rate * epoch) ** -0.5
     loss = 2.3 * error / 0.9
-    known = {"train_loss": loss, "test_loss": loss, "train_accuracy": 1 - error, "test_accuracy": 1 - error}
-    steps = {"step_loss_first": loss, "step_loss_max": 1.1 * loss, "step_loss_last": loss, "window_loss_max": loss}
-    row = {column.name: EMPTY[column.kind.type] for column in EPOCHS[1:]} | known | steps
-    row |= {"epoch": epoch, "step": 40 * epoch, "learning_rate": rate, "finite": True, "ended_at": time.time()}
-    return row | {"untrained_loss": 2.3, "above_since": None, "guessing_since": None, "answers": 1.0, "lanes": 1}
+    known = {
+        "train_loss": loss,
+        "test_loss": loss,
+        "train_accuracy": 1 - error,
+        "test_accuracy": 1 - error,
+    }
+    steps = {
+        "step_loss_first": loss,
+        "step_loss_max": 1.1 * loss,
+        "step_loss_last": loss,
+        "window_loss_max": loss,
+    }
+    row = (
+        {column.name: EMPTY[column.kind.type] for column in EPOCHS[1:]} | known | steps
+    )
+    row |= {
+        "epoch": epoch,
+        "step": 40 * epoch,
+        "learning_rate": rate,
+        "finite": True,
+        "ended_at": time.time(),
+    }
+    return row | {
+        "untrained_loss": 2.3,
+        "above_since": None,
+        "guessing_since": None,
+        "answers": 1.0,
+        "lanes": 1,
+    }
 
 
 class Instant(TrialTrainable):
@@ -63,36 +89,57 @@ class Bare(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         self._epoch += 1
-        return {"loss": 1 / self._epoch, "epoch": self._epoch, "done": self._epoch >= self._epochs}
+        return {
+            "loss": 1 / self._epoch,
+            "epoch": self._epoch,
+            "done": self._epoch >= self._epochs,
+        }
 
 
 def cpu_seconds() -> float:
-    """Return the CPU seconds of this process and of those that it started, but for Ray's."""
+    """Return the CPU seconds of this process and of those that it started, but for
+    Ray's."""
     found = time.process_time()
     for child in psutil.Process().children():
-        if not {"raylet", "gcs_server"} & set(" ".join(child.cmdline()).replace("/", " ").split()):
+        if not {"raylet", "gcs_server"} & set(
+            " ".join(child.cmdline()).replace("/", " ").split()
+        ):
             times = child.cpu_times()
             found += times.user + times.system
     return float(found)
 
 
 def run(work: SweepWork, side: str) -> Outcome:
-    ray.init(address="local", num_cpus=work.trials, include_dashboard=False, log_to_driver=False)
+    ray.init(
+        address="local",
+        num_cpus=work.trials,
+        include_dashboard=False,
+        log_to_driver=False,
+    )
     meter = Meter(cpu_seconds, every=100)
     if side == "tune":
-        os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # its files of results would double the cost
+        # its files of results would double the cost
+        os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
         rates = [config.learning_rate for config in work.configs()]
         tuner_of_ray = tune.Tuner(
             Bare,
             param_space={"rate": tune.grid_search(rates), "epochs": work.epochs},
             tune_config=tune.TuneConfig(reuse_actors=True),
-            run_config=tune.RunConfig(storage_path=str(Path.cwd()), callbacks=[meter], verbose=0),
+            run_config=tune.RunConfig(
+                storage_path=str(Path.cwd()), callbacks=[meter], verbose=0
+            ),
         )
         tuner_of_ray.fit()
     else:
         vars(tuner)["TrialTrainable"] = Instant
-        given: dict[str, Any] = {"scheduler": side, "grace_period": work.epochs // 4, "cpus_per_trial": 1}
-        options = SweepOptions(dataset=work.dataset, output=Path("sweep"), quiet=True, **given)
+        given: dict[str, Any] = {
+            "scheduler": side,
+            "grace_period": work.epochs // 4,
+            "cpus_per_trial": 1,
+        }
+        options = SweepOptions(
+            dataset=work.dataset, output=Path("sweep"), quiet=True, **given
+        )
         run_sweep("rows", work.configs(), options, callbacks=[meter])
     return meter.outcome()
 

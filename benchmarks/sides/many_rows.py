@@ -5,10 +5,11 @@
     python -m benchmarks.sides.many_rows new TRIALS EPOCHS
     python -m benchmarks.sides.many_rows resume
 
-`make` writes the folder `sweep`, as a kill leaves it: each trial has EPOCHS rows, and nine in ten have one epoch to go.
-A copy of it, which has ended, is in `ended`. `read_journal` and `load_sweep` of both print the seconds that they took,
-and the MB at their peak, as JSON. `resume` resumes `sweep`, and `new` trains a sweep in the folder `new`, of mlp-4-tanh
-on mnist-5k, in processes.
+`make` writes the folder `sweep`, as a kill leaves it: each trial has EPOCHS rows, and
+nine in ten have one epoch to go. A copy of it, which has ended, is in `ended`.
+`read_journal` and `load_sweep` of both print the seconds that they took, and the MB at
+their peak, as JSON. `resume` resumes `sweep`, and `new` trains a sweep in the folder
+`new`, of mlp-4-tanh on mnist-5k, in processes.
 """
 
 from __future__ import annotations
@@ -32,13 +33,21 @@ from mnist_tune.tuning.opening import open_sweep
 
 
 def options(folder: str) -> SweepOptions:
-    return SweepOptions(dataset="mnist-5k", output=Path(folder), execution="process", quiet=True)
+    return SweepOptions(
+        dataset="mnist-5k", output=Path(folder), execution="process", quiet=True
+    )
 
 
 def configs(trials: int, epochs: int) -> list[TrialConfig]:
     rates = np.geomspace(1e-3, 4, trials)
     return [
-        TrialConfig(architecture="mlp-4-tanh", learning_rate=float(rate), epochs=epochs, holdout=0) for rate in rates
+        TrialConfig(
+            architecture="mlp-4-tanh",
+            learning_rate=float(rate),
+            epochs=epochs,
+            holdout=0,
+        )
+        for rate in rates
     ]
 
 
@@ -48,7 +57,10 @@ def make(trials: int, epochs: int) -> None:
     for number, (trial_id, config) in enumerate(named.items()):
         for epoch in range(1, epochs + 1):
             row = made_up_row(config.learning_rate, epoch).items()
-            writer.epoch(trial_id, {name: value for name, value in row if value == value}, False)  # nothing optional
+            # nothing optional
+            writer.epoch(
+                trial_id, {name: value for name, value in row if value == value}, False
+            )
         if number % 10 == 0:
             writer.end(trial_id, "slow")
     shutil.copytree("sweep", "ended")
@@ -71,7 +83,11 @@ def measured(read: Callable[[Path], Any], sweep: str) -> None:
 
 def memory_mb(name: str) -> float:
     """Return a value of this process from `/proc`, in MB."""
-    [line] = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(f"{name}:"))
+    [line] = (
+        line
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith(f"{name}:")
+    )
     return int(line.split()[1]) * 1024 / 1e6
 
 
@@ -86,4 +102,7 @@ if __name__ == "__main__":
         resume_sweep("sweep", quiet=True)
         stop_ray()
     else:
-        measured(read_journal if what == "read_journal" else load_sweep, "ended" if what == "load_ended" else "sweep")
+        measured(
+            read_journal if what == "read_journal" else load_sweep,
+            "ended" if what == "load_ended" else "sweep",
+        )

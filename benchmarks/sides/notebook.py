@@ -15,11 +15,15 @@ from benchmarks.sides.setting import Setting, floats
 
 
 class Notebook:
-    """A Python loop over jitted steps on NumPy batches. The evaluation is not jitted."""
+    """A Python loop over jitted steps on NumPy batches. The evaluation is not
+    jitted."""
 
     def __init__(self, setting: Setting) -> None:
         data = setting.data
-        self._learning_rate, self._batch_size = setting.config.learning_rate, setting.config.batch_size
+        self._learning_rate, self._batch_size = (
+            setting.config.learning_rate,
+            setting.config.batch_size,
+        )
         self._activation = getattr(jax.nn, setting.activation)
         self._params = setting.params
         self._train_set = floats(data.train_images), _one_hot(data.train_labels)
@@ -30,8 +34,13 @@ class Notebook:
     def compile(self) -> None:
         images, labels = self._train_set
         params = self._params
-        for size in (self._batch_size, self._batch_size, self._rest or self._batch_size):
-            params = self._update(params, (images[:size], labels[:size]))  # compiles again once params are JAX arrays
+        for size in (
+            self._batch_size,
+            self._batch_size,
+            self._rest or self._batch_size,
+        ):
+            # compiles again once params are JAX arrays
+            params = self._update(params, (images[:size], labels[:size]))
         jax.block_until_ready(params)
         self.evaluate()  # compiles each of its operations
 

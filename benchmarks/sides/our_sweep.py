@@ -1,5 +1,5 @@
-"""`run_sweep`, with the execution, and the most lanes, given on the command line. It alone saves every trial's state in
-every epoch."""
+"""`run_sweep`, with the execution, and the most lanes, given on the command line. It
+alone saves every trial's state in every epoch."""
 
 from __future__ import annotations
 
@@ -14,12 +14,26 @@ from mnist_tune import SweepOptions, run_sweep
 
 
 def run(work: SweepWork, execution: Any, lanes: int | None = None) -> Outcome:
-    options: dict[str, Any] = {"dataset": work.dataset, "output": Path("sweep"), "execution": execution, "lanes": lanes}
+    options: dict[str, Any] = {
+        "dataset": work.dataset,
+        "output": Path("sweep"),
+        "execution": execution,
+        "lanes": lanes,
+    }
     meter = Meter()
-    sweep = run_sweep("benchmark", work.configs(), SweepOptions(scheduler="fifo", quiet=True, **options), [meter])
+    sweep = run_sweep(
+        "benchmark",
+        work.configs(),
+        SweepOptions(scheduler="fifo", quiet=True, **options),
+        [meter],
+    )
     rows = sweep.epochs[["trial_id", "ended_at", "test_accuracy"]]
     return meter.outcome(Epoch(*row) for row in rows.itertuples(index=False))
 
 
 if __name__ == "__main__":
-    run_side(partial(run, execution=sys.argv[2], lanes=int(sys.argv[3]) if sys.argv[3:] else None))
+    run_side(
+        partial(
+            run, execution=sys.argv[2], lanes=int(sys.argv[3]) if sys.argv[3:] else None
+        )
+    )

@@ -1,4 +1,5 @@
-"""Ours: the jitted scan over an epoch and the jitted evaluation of `mnist_tune.training.program`."""
+"""Ours: the jitted scan over an epoch and the jitted evaluation of
+`mnist_tune.training.program`."""
 
 from __future__ import annotations
 
@@ -17,8 +18,13 @@ class Ours:
 
     def __init__(self, setting: Setting) -> None:
         self._data = DeviceData.put(setting.data, label_noise=0, holdout=0)
-        config, self._program = setting.config, Program.of(setting.config, setting.data.spec)
-        values = self._program.step.hyperparameters(config, config.steps(self._data.train_count))
+        config, self._program = (
+            setting.config,
+            Program.of(setting.config, setting.data.spec),
+        )
+        values = self._program.step.hyperparameters(
+            config, config.steps(self._data.train_count)
+        )
         hyper = {name: np.float32(value) for name, value in values.items()}
         start = self._program.init(config.seed, hyper), hyper, np.zeros(2, np.uint32)
         self._state, self._hyper, self._key = jax.device_put(start)
@@ -26,12 +32,20 @@ class Ours:
     def compile(self) -> None:
         data = self._data.arrays
         train = jax.jit(self._program.train_epoch, donate_argnums=(0,))
-        self._train_epoch = train.lower(self._state, self._hyper, self._key, data, self._order(0)).compile()
+        self._train_epoch = train.lower(
+            self._state, self._hyper, self._key, data, self._order(0)
+        ).compile()
         evaluate, split = jax.jit(self._program.evaluate), np.array([0, 1], np.int32)
         self._evaluate = evaluate.lower(self._state, data, split).compile()
 
     def train(self, epoch: int) -> None:
-        arguments = self._state, self._hyper, self._key, self._data.arrays, self._order(epoch)
+        arguments = (
+            self._state,
+            self._hyper,
+            self._key,
+            self._data.arrays,
+            self._order(epoch),
+        )
         self._state, _ = jax.block_until_ready(self._train_epoch(*arguments))
 
     def evaluate(self) -> tuple[float, float]:
@@ -39,7 +53,9 @@ class Ours:
 
     def accuracy(self, split: str) -> float:
         wanted = self._data.splits[split]
-        _, sums = self._evaluate(self._state, self._data.arrays, np.array(wanted, np.int32))
+        _, sums = self._evaluate(
+            self._state, self._data.arrays, np.array(wanted, np.int32)
+        )
         return int(sums["accuracy"][0]) / wanted[1]
 
     def _order(self, epoch: int) -> Array:

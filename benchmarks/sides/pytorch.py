@@ -12,18 +12,28 @@ from benchmarks.sides.setting import Setting, floats
 from mnist_tune.training.batch_order import batch_order
 
 EVALUATION_BLOCK = 250
-"""Images that are evaluated at a time. Among 128 to 10,000, this is fastest for convnet, and fast for MLPs."""
+"""Images that are evaluated at a time. Among 128 to 10,000, this is fastest for
+convnet, and fast for MLPs."""
 
 
 class PyTorch:
-    """Keeps the data in memory as float32, and uses fused SGD and, for convnet, channels_last."""
+    """Keeps the data in memory as float32, and uses fused SGD and, for convnet,
+    channels_last."""
 
     def __init__(self, setting: Setting) -> None:
         torch.set_num_threads(1)
         self._setting, self._config, data = setting, setting.config, setting.data
-        self._train_set = self._put(data.train_images), torch.from_numpy(data.train_labels.astype(np.int64))
-        self._test_set = self._put(data.test_images), torch.from_numpy(data.test_labels.astype(np.int64))
-        self._apply = self._convnet if self._config.architecture == "convnet" else self._mlp
+        self._train_set = (
+            self._put(data.train_images),
+            torch.from_numpy(data.train_labels.astype(np.int64)),
+        )
+        self._test_set = (
+            self._put(data.test_images),
+            torch.from_numpy(data.test_labels.astype(np.int64)),
+        )
+        self._apply = (
+            self._convnet if self._config.architecture == "convnet" else self._mlp
+        )
         self._reset()
 
     def compile(self) -> None:
@@ -46,9 +56,14 @@ class PyTorch:
         return x.view(-1, 1, 28, 28).contiguous(memory_format=torch.channels_last)
 
     def _reset(self) -> None:
-        self._params = [(_weight(w), torch.tensor(b.ravel()).requires_grad_()) for w, b in self._setting.params]
+        self._params = [
+            (_weight(w), torch.tensor(b.ravel()).requires_grad_())
+            for w, b in self._setting.params
+        ]
         flat = [x for layer in self._params for x in layer]
-        self._optimizer = torch.optim.SGD(flat, lr=self._config.learning_rate, fused=True)
+        self._optimizer = torch.optim.SGD(
+            flat, lr=self._config.learning_rate, fused=True
+        )
 
     def _step(self, index: np.ndarray) -> None:
         places, (images, labels) = torch.from_numpy(index), self._train_set
@@ -72,10 +87,15 @@ class PyTorch:
         return functional.linear(x, *self._params[-1])
 
     def _accuracy(self, images: Any, labels: Any) -> float:
-        """Return the accuracy. The loss is computed too, as our evaluation does, but not used."""
+        """Return the accuracy. The loss is computed too, as our evaluation does, but
+        not used."""
         right = loss = 0.0
         with torch.inference_mode():
-            for x, y in zip(images.split(EVALUATION_BLOCK), labels.split(EVALUATION_BLOCK), strict=True):
+            for x, y in zip(
+                images.split(EVALUATION_BLOCK),
+                labels.split(EVALUATION_BLOCK),
+                strict=True,
+            ):
                 logits = self._apply(x)
                 loss += float(functional.cross_entropy(logits, y, reduction="sum"))
                 right += float((logits.argmax(1) == y).sum())
@@ -83,8 +103,11 @@ class PyTorch:
 
 
 def _weight(w: np.ndarray) -> Any:
-    """Return a weight in PyTorch's layout: [out, in], or [out, in, height, width] with channels last in memory."""
+    """Return a weight in PyTorch's layout: [out, in], or [out, in, height, width] with
+    channels last in memory."""
     if w.ndim == 2:
         return torch.tensor(w.T.copy()).requires_grad_()
-    tensor = torch.tensor(w.transpose(3, 2, 0, 1)).contiguous(memory_format=torch.channels_last)
+    tensor = torch.tensor(w.transpose(3, 2, 0, 1)).contiguous(
+        memory_format=torch.channels_last
+    )
     return tensor.requires_grad_()

@@ -1,4 +1,5 @@
-"""What an implementation of training is given, and the methods that benchmarks call to time it."""
+"""What an implementation of training is given, and the methods that benchmarks call to
+time it."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ class Setting:
 
 
 class Side(Protocol):
-    """An implementation of training. Its methods return when the work is done, not when it is dispatched."""
+    """An implementation of training. Its methods return when the work is done, not when
+    it is dispatched."""
 
     def __init__(self, setting: Setting) -> None: ...
 

@@ -1,8 +1,8 @@
 """The sweep that every side runs, and the results that it returns.
 
-A side is a module with a function from `SweepWork` to `Outcome`. It runs in a process and an empty folder of its own:
-`python -m benchmarks.sides.<module> WORK ...`, with the work as JSON. It imports only what it needs, because imports
-are timed.
+A side is a module with a function from `SweepWork` to `Outcome`. It runs in a process
+and an empty folder of its own: `python -m benchmarks.sides.<module> WORK ...`, with the
+work as JSON. It imports only what it needs, because imports are timed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from mnist_tune import TrialConfig
 
 @dataclass(frozen=True)
 class SweepWork:
-    """The trials, which are the same for all sides: learning rates from 0.001 to 0.5, log-spaced."""
+    """The trials, which are the same for all sides: learning rates from 0.001 to 0.5,
+    log-spaced."""
 
     architecture: str
     trials: int
@@ -52,7 +53,8 @@ class Epoch(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """The results of a sweep, and what each costs the driver between the first and the last one."""
+    """The results of a sweep, and what each costs the driver between the first and the
+    last one."""
 
     epochs: Sequence[Epoch]
     driver_ms: float
@@ -63,13 +65,21 @@ class Outcome:
     def read(cls, folder: Path) -> Outcome:
         """Return what `run_side` wrote to its folder."""
         values = json.loads((folder / OUTCOME).read_text())
-        return cls(**values | {"epochs": sorted((Epoch(*one) for one in values["epochs"]), key=lambda one: one[1])})
+        return cls(
+            **values
+            | {
+                "epochs": sorted(
+                    (Epoch(*one) for one in values["epochs"]), key=lambda one: one[1]
+                )
+            }
+        )
 
 
 OUTCOME = "outcome.json"
 
 
 def run_side(side: Callable[[SweepWork], Outcome]) -> None:
-    """Run a side on the work given on the command line, and write its outcome to the current folder."""
+    """Run a side on the work given on the command line, and write its outcome to the
+    current folder."""
     outcome = side(SweepWork(**json.loads(sys.argv[1])))
     Path(OUTCOME).write_text(json.dumps(asdict(outcome)))

@@ -1,4 +1,5 @@
-"""Makes each process of Python's that finds this folder first note what it syncs (`power_cut`)."""
+"""Makes each process of Python's that finds this folder first note what it syncs
+(`power_cut`)."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""What people run: a typed config, a call, a print, and what only this command computes or draws.
+"""What people run: a typed config, a call, a print, and what only this command computes
+or draws.
 
 `sweeps/` and `analysis/` have a script for each command.
 """

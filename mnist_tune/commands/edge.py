@@ -1,4 +1,5 @@
-"""How large may the learning rate be? Find the rates at which 90, 50 and 10% of seeds learn, with intervals."""
+"""How large may the learning rate be? Find the rates at which 90, 50 and 10% of seeds
+learn, with intervals."""
 
 from __future__ import annotations
 

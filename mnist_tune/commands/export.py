@@ -1,4 +1,5 @@
-"""Copy a sweep into TensorBoard, MLflow, W&B, Optuna, CSV files or safetensors, once or while it runs."""
+"""Copy a sweep into TensorBoard, MLflow, W&B, Optuna, CSV files or safetensors, once or
+while it runs."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ SHARE = 10
 
 @dataclass(frozen=True)
 class Export:
-    """Copy a sweep into another tool. Copying again, also after a resume, adds what is new and doubles nothing."""
+    """Copy a sweep into another tool. Copying again, also after a resume, adds what is
+    new and doubles nothing."""
 
     EXAMPLES: ClassVar[dict[str, str]] = {
         "results/lr_regimes": "Two CSV files in the folder of the newest sweep there:",
@@ -37,15 +39,20 @@ class Export:
     }
 
     results: Annotated[str, tyro.conf.Positional]
-    """Folder of a sweep, or a folder above it, which stands for its newest sweep; or a URI such as s3://bucket/sweep."""
-    to: Literal["csv", "tensorboard", "mlflow", "wandb", "optuna", "safetensors"] = "csv"
+    """Folder of a sweep, or a folder above it, which stands for its newest sweep; or a
+    URI such as s3://bucket/sweep."""
+    to: Literal["csv", "tensorboard", "mlflow", "wandb", "optuna", "safetensors"] = (
+        "csv"
+    )
     """The tool."""
     output: str | None = None
-    """Where to. csv: a folder, by default the sweep's. safetensors: by default safetensors in that. tensorboard: a
-    folder, by default tensorboard. wandb: the folder that has or gets a folder wandb, by default the current one.
-    mlflow, optuna: a file or a URI, by default mlflow.db and optuna.db."""
+    """Where to. csv: a folder, by default the sweep's. safetensors: by default
+    safetensors in that. tensorboard: a folder, by default tensorboard. wandb: the
+    folder that has or gets a folder wandb, by default the current one. mlflow, optuna:
+    a file or a URI, by default mlflow.db and optuna.db."""
     follow: bool = False
-    """Repeat this until the sweep has ended, or nobody can say whether it runs. The sweep never waits for it."""
+    """Repeat this until the sweep has ended, or nobody can say whether it runs. The
+    sweep never waits for it."""
 
 
 def main() -> None:
@@ -54,7 +61,8 @@ def main() -> None:
     copy = mirror(config.to, config.output)
     while True:
         begun, said, unknown = time.monotonic(), "", False
-        more = config.follow and isinstance(sweep.path, str)  # object storage may fail for a moment
+        # object storage may fail for a moment
+        more = config.follow and isinstance(sweep.path, str)
         try:
             if config.follow:
                 written = is_being_written(sweep.path)  # look before it is read
@@ -69,7 +77,11 @@ def main() -> None:
             announce(f"note: {why(error)}; trying again")
         if not more:
             if unknown:
-                announce("note: nobody can say whether this sweep still runs, so it is followed no longer")
-            print(f"{counted(len(sweep.trials))}, {counted(len(sweep.epochs), 'epoch')}. {said}")
+                announce(
+                    "note: nobody can say whether this sweep still runs, so it is followed no longer"
+                )
+            print(
+                f"{counted(len(sweep.trials))}, {counted(len(sweep.epochs), 'epoch')}. {said}"
+            )
             return
         time.sleep(max(INTERVAL_S, SHARE * (time.monotonic() - begun)))

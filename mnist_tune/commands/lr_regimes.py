@@ -15,12 +15,30 @@ from mnist_tune.tuning.past import grown
 from mnist_tune.tuning.resuming import command_options
 from mnist_tune.tuning.sweep import run_or_resume
 
-DEFAULT_RATES = (0.001, 0.002, 0.004, 0.01, 0.02, 0.04, 0.1, 0.2, 0.4, 0.7, 1.0, 1.3, 1.6, 2.0, 2.8, 4.0)
+DEFAULT_RATES = (
+    0.001,
+    0.002,
+    0.004,
+    0.01,
+    0.02,
+    0.04,
+    0.1,
+    0.2,
+    0.4,
+    0.7,
+    1.0,
+    1.3,
+    1.6,
+    2.0,
+    2.8,
+    4.0,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LearningRateRegimes(CrossedOptions):
-    """Train one architecture at many learning rates and say which of them converge, are slow, oscillate or diverge.
+    """Train one architecture at many learning rates and say which of them converge, are
+    slow, oscillate or diverge.
 
     The results go to --output.
     """
@@ -35,14 +53,18 @@ class LearningRateRegimes(CrossedOptions):
     }
 
     learning_rates: Annotated[tuple[float | str, ...], InResume.ADDS] = DEFAULT_RATES
-    """Learning rates to compare, or a range FIRST:LAST:COUNT, log-spaced, such as 1e-3:4:16. The default rates run from
-    0.001 to 4 in about equal steps, denser near the edge, with the notebook's 0.001, 0.1, 1.6 and 2."""
+    """Learning rates to compare, or a range FIRST:LAST:COUNT, log-spaced, such as
+    1e-3:4:16. The default rates run from 0.001 to 4 in about equal steps, denser near
+    the edge, with the notebook's 0.001, 0.1, 1.6 and 2."""
     seeds: Annotated[tuple[int, ...], InResume.ADDS] = (0,)
-    """Replicates of every learning rate. A seed sets the initialisation and the batch order."""
+    """Replicates of every learning rate. A seed sets the initialisation and the batch
+    order."""
     smoke: Annotated[bool, InResume.HERE] = False
-    """Run a tiny real sweep to see that everything works: 4 rates, 784-16-10, 3 epochs. What is given counts first."""
+    """Run a tiny real sweep to see that everything works: 4 rates, 784-16-10, 3 epochs.
+    What is given counts first."""
     dry_run: Annotated[bool, InResume.HERE] = False
-    """Say what would be trained and about how long it would take. Nothing is started, and no folder is created."""
+    """Say what would be trained and about how long it would take. Nothing is started,
+    and no folder is created."""
 
     SMOKE: ClassVar[dict[str, Any]] = {
         "architecture": ("mlp-16-tanh",),
@@ -51,16 +73,21 @@ class LearningRateRegimes(CrossedOptions):
     }
 
     def trials(self, known: Collection[TrialConfig] = ()) -> list[TrialConfig]:
-        """Return the trials, from the middle of the range outwards: promising rates set the pace that ASHA compares the
-        others with, and the short, hopeless ones fill the end, when workers would wait. A sweep that is resumed, and
-        has those that are `known`, grows."""
+        """Return the trials, from the middle of the range outwards: promising rates set
+        the pace that ASHA compares the others with, and the short, hopeless ones fill
+        the end, when workers would wait. A sweep that is resumed, and has those that
+        are `known`, grows."""
         if known:
             return grown(known, self.epochs, all_rates(self.learning_rates), self.seeds)
-        found = self.combined(learning_rates=all_rates(self.learning_rates), seeds=self.seeds)
+        found = self.combined(
+            learning_rates=all_rates(self.learning_rates), seeds=self.seeds
+        )
         trials = [replace(trial, data_seed=trial.seed) for trial in found]
         logs = [math.log(trial.learning_rate) for trial in trials]
         middle = (min(logs) + max(logs)) / 2
-        return sorted(trials, key=lambda trial: abs(math.log(trial.learning_rate) - middle))
+        return sorted(
+            trials, key=lambda trial: abs(math.log(trial.learning_rate) - middle)
+        )
 
 
 OPTIONS, run = LearningRateRegimes, run_or_resume

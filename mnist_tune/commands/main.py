@@ -1,4 +1,5 @@
-"""`mnist-tune NAME ...`: the one command of an installed package, which has no `sweeps/` and no `analysis/`."""
+"""`mnist-tune NAME ...`: the one command of an installed package, which has no
+`sweeps/` and no `analysis/`."""
 
 from __future__ import annotations
 
@@ -25,10 +26,16 @@ def run() -> int | None:
         print(f"usage: {PROGRAM} NAME ...\n")
         for known, (_, question) in COMMANDS.items():
             print(f"  {PROGRAM} {known:{WIDTH}}  {question}")
-        print(f"\n{PROGRAM} NAME --help shows the flags of a command, {PROGRAM} --version the version.")
+        print(
+            f"\n{PROGRAM} NAME --help shows the flags of a command, {PROGRAM} --version the version."
+        )
         return 0
     if name == "--version":
-        print(PROGRAM, installed_version("mnist_tune") or "is not installed: its folder is on Python's path")
+        print(
+            PROGRAM,
+            installed_version("mnist_tune")
+            or "is not installed: its folder is on Python's path",
+        )
         return 0
     if name not in COMMANDS:
         raise UserError(f"there is no command {name!r}{closest(name, COMMANDS)}")

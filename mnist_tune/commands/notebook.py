@@ -1,4 +1,5 @@
-"""Do we get the notebook's numbers? Run its eight experiments and compare them with its printed tables."""
+"""Do we get the notebook's numbers? Run its eight experiments and compare them with its
+printed tables."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ from mnist_tune.tuning.sweep import run_or_resume
 
 @dataclass(frozen=True, kw_only=True)
 class Notebook(SweepOptions):
-    """Repeat the notebook's eight experiments and compare our numbers with every number that it prints."""
+    """Repeat the notebook's eight experiments and compare our numbers with every number
+    that it prints."""
 
     NAME: ClassVar[str] = "notebook"
     EXAMPLES: ClassVar[dict[str, str]] = {
@@ -36,16 +38,27 @@ class Notebook(SweepOptions):
     scheduler: Literal["fifo"] = "fifo"
     """Every experiment runs to its end."""
     epochs: Annotated[int | None, InResume.ADDS] = None
-    """Stop every experiment after this many epochs. oscillates needs 5 to show its outcome, diverges 3."""
+    """Stop every experiment after this many epochs. oscillates needs 5 to show its
+    outcome, diverges 3."""
     seeds: Annotated[tuple[int, ...], InResume.ADDS] = ()
-    """Other seeds of oscillates, diverges and convnet than the notebook's own; by default the first 20, 5 and 5."""
+    """Other seeds of oscillates, diverges and convnet than the notebook's own; by
+    default the first 20, 5 and 5."""
 
     def trials(self, known: Iterable[TrialConfig] = ()) -> list[TrialConfig]:
-        """Return the trials, the longest first, so that no worker is idle at the end; also of a resume, whichever are
-        `known`."""
+        """Return the trials, the longest first, so that no worker is idle at the end;
+        also of a resume, whichever are `known`."""
         refuse_too_many(len(self.seeds), "--seeds")
-        trials = [trial for one in experiments().values() for trial in one.trials(self.epochs, self.seeds)]
-        return sorted(trials, key=lambda trial: trial.label not in ("convnet", "convnet seeds", "overfit"))
+        trials = [
+            trial
+            for one in experiments().values()
+            for trial in one.trials(self.epochs, self.seeds)
+        ]
+        return sorted(
+            trials,
+            key=lambda trial: (
+                trial.label not in ("convnet", "convnet seeds", "overfit")
+            ),
+        )
 
 
 OPTIONS, run = Notebook, run_or_resume
@@ -62,7 +75,8 @@ def main() -> int:
 
 
 EXACT = 0.0005
-"""The largest difference of an accuracy from the notebook's if an experiment is reproduced exactly."""
+"""The largest difference of an accuracy from the notebook's if an experiment is
+reproduced exactly."""
 
 
 @dataclass(frozen=True)
@@ -72,21 +86,29 @@ class Experiment:
     name: str
     trial: TrialConfig
     seeds: int = 0
-    """The number of other seeds that are run. Each seeds the initialisation and the batch order."""
+    """The number of other seeds that are run. Each seeds the initialisation and the
+    batch order."""
     chaotic: bool = False
-    """Whether rounding decides the outcome of a run. If so, the outcomes of all seeds are judged."""
+    """Whether rounding decides the outcome of a run. If so, the outcomes of all seeds
+    are judged."""
     band: float = 0.0
-    """The largest difference of the final test accuracy from the notebook's if the run is not exact."""
+    """The largest difference of the final test accuracy from the notebook's if the run
+    is not exact."""
 
-    def trials(self, epochs: int | None = None, seeds: Sequence[int] = ()) -> list[TrialConfig]:
-        """Return the notebook's run, labelled with the experiment's name, then those of other seeds, labelled `<name>
-        seeds`, if the experiment has some."""
+    def trials(
+        self, epochs: int | None = None, seeds: Sequence[int] = ()
+    ) -> list[TrialConfig]:
+        """Return the notebook's run, labelled with the experiment's name, then those of
+        other seeds, labelled `<name> seeds`, if the experiment has some."""
         length = self.trial.epochs if epochs is None else min(epochs, self.trial.epochs)
         own = replace(self.trial, epochs=length, label=self.name)
         others = [seed for seed in seeds or range(self.seeds + 1) if seed != own.seed]
         other = replace(own, label=f"{self.name} seeds", stop_when_diverged=True)
         count = (len(seeds) or self.seeds) if self.seeds else 0
-        return [own, *(replace(other, seed=seed, data_seed=seed) for seed in others[:count])]
+        return [
+            own,
+            *(replace(other, seed=seed, data_seed=seed) for seed in others[:count]),
+        ]
 
 
 def experiments() -> dict[str, Experiment]:
@@ -98,33 +120,55 @@ def experiments() -> dict[str, Experiment]:
     found = [
         Experiment("converges", mlp),
         Experiment("slow", replace(mlp, learning_rate=0.001)),
-        # A fifth of the runs (16 of 80) do not diverge within two epochs; all of these oscillate. Measured on an AMD
-        # EPYC (AVX2) with 16 seeds, each with five orders of the images in a batch, which only changes the rounding.
-        # If runs are independent, none of 21 oscillates with probability 0.8**21 = 0.01.
-        Experiment("oscillates", replace(mlp, learning_rate=1.6), seeds=20, chaotic=True),
-        # On the same machine 10 of 12 seeds diverged, and the notebook's seed did so with each of 9 orders of the
-        # images. None of 6 seeds diverges with probability (2 / 12)**6 = 2e-5.
+        # A fifth of the runs (16 of 80) do not diverge within two epochs; all of these
+        # oscillate. Measured on an AMD EPYC (AVX2) with 16 seeds, each with five orders
+        # of the images in a batch, which only changes the rounding. If runs are
+        # independent, none of 21 oscillates with probability 0.8**21 = 0.01.
+        Experiment(
+            "oscillates", replace(mlp, learning_rate=1.6), seeds=20, chaotic=True
+        ),
+        # On the same machine 10 of 12 seeds diverged, and the notebook's seed did so
+        # with each of 9 orders of the images. None of 6 seeds diverges with probability
+        # (2 / 12)**6 = 2e-5.
         Experiment("diverges", replace(mlp, learning_rate=2.0), seeds=5, chaotic=True),
         Experiment("underfit", replace(mlp, architecture="mlp-4-tanh")),
         Experiment("overfit", replace(deep, learning_rate=0.01, label_noise=30_000)),
-        # The notebook had already drawn batches from its generator, so its batch order here is unknown.
-        Experiment("stax_mlp", replace(stax, architecture="stax-mlp", learning_rate=0.15, epochs=12), band=0.003),
-        Experiment("convnet", replace(stax, architecture="convnet", learning_rate=0.06), seeds=5, band=0.004),
+        # The notebook had already drawn batches from its generator, so its batch order
+        # here is unknown.
+        Experiment(
+            "stax_mlp",
+            replace(stax, architecture="stax-mlp", learning_rate=0.15, epochs=12),
+            band=0.003,
+        ),
+        Experiment(
+            "convnet",
+            replace(stax, architecture="convnet", learning_rate=0.06),
+            seeds=5,
+            band=0.004,
+        ),
     ]
     return {experiment.name: experiment for experiment in found}
 
 
 def section(name: str) -> pd.DataFrame:
     """Return the notebook's numbers of an experiment, by epoch."""
-    with resources.files("mnist_tune.commands").joinpath("notebook_tables.csv").open() as file:
+    with (
+        resources.files("mnist_tune.commands")
+        .joinpath("notebook_tables.csv")
+        .open() as file
+    ):
         found = pd.read_csv(file).query("section == @name").set_index("epoch")
     return found[["train_accuracy", "test_accuracy", "test_loss"]]
 
 
 def outcome(name: str) -> tuple[str, int]:
-    """Return the regime of the notebook's run of an experiment, and the first epoch after which its table shows it."""
+    """Return the regime of the notebook's run of an experiment, and the first epoch
+    after which its table shows it."""
     reference = section(name)
-    shown = [curve_regime(_reference_curve(reference.loc[:epoch]))[0] for epoch in reference.index]
+    shown = [
+        curve_regime(_reference_curve(reference.loc[:epoch]))[0]
+        for epoch in reference.index
+    ]
     return shown[-1], int(reference.index[shown.index(shown[-1])])
 
 
@@ -134,49 +178,79 @@ class Comparison:
 
     experiment: Experiment
     rows: pd.DataFrame
-    """One row per epoch of the notebook's own seed, with both numbers and their difference."""
+    """One row per epoch of the notebook's own seed, with both numbers and their
+    difference."""
     verdict: str
     reason: str
     others: pd.DataFrame
-    """Test accuracy of the other seeds of a chaotic experiment, of shape [epochs, trials]."""
+    """Test accuracy of the other seeds of a chaotic experiment, of shape [epochs,
+    trials]."""
 
 
 def compare_all(sweep: Tables) -> list[Comparison]:
-    """Compare each of the notebook's experiments that the sweep holds, by its run with the notebook's own seed.
+    """Compare each of the notebook's experiments that the sweep holds, by its run with
+    the notebook's own seed.
 
     Verdicts:
-        exact: every accuracy that the notebook printed for these epochs is within `EXACT`.
-        statistical: the regime is the notebook's, and the test accuracy after the last common epoch is within the
-            experiment's band. For a chaotic experiment: some run has the notebook's outcome, with any seed.
+        exact: every accuracy that the notebook printed for these epochs is within
+            `EXACT`.
+        statistical: the regime is the notebook's, and the test accuracy after the last
+            common epoch is within the experiment's band. For a chaotic experiment: some
+            run has the notebook's outcome, with any seed.
         differs: neither of these.
-        undecided: a chaotic experiment has too few epochs to show the outcome, or no run shows it but fewer have ended
-            than the experiment needs.
+        undecided: a chaotic experiment has too few epochs to show the outcome, or no
+            run shows it but fewer have ended than the experiment needs.
     """
     found = []
     for experiment in experiments().values():
-        trials = sweep.trials[sweep.trials["label"].isin([experiment.name, f"{experiment.name} seeds"])]
+        trials = sweep.trials[
+            sweep.trials["label"].isin([experiment.name, f"{experiment.name} seeds"])
+        ]
         if not (trials if experiment.chaotic else trials[:1])["epochs_run"].any():
             continue
         own = trials[trials["label"] == experiment.name].iloc[0]
-        ours, theirs = sweep.epochs[sweep.epochs["trial_id"] == own["trial_id"]], section(experiment.name)
+        ours, theirs = (
+            sweep.epochs[sweep.epochs["trial_id"] == own["trial_id"]],
+            section(experiment.name),
+        )
         ours = ours.set_index("epoch")[theirs.columns].add_suffix("_ours")
         rows = theirs.add_suffix("_notebook").join(ours, how="inner")
         for split in ("train_accuracy", "test_accuracy"):
-            rows[f"{split}_difference"] = rows[f"{split}_ours"] - rows[f"{split}_notebook"]
-        others = trials.loc[trials["epochs_run"].gt(0) & trials["trial_id"].ne(own["trial_id"]), "trial_id"]
-        curves = sweep.curves("test_accuracy")[others] if experiment.chaotic else pd.DataFrame()
+            rows[f"{split}_difference"] = (
+                rows[f"{split}_ours"] - rows[f"{split}_notebook"]
+            )
+        others = trials.loc[
+            trials["epochs_run"].gt(0) & trials["trial_id"].ne(own["trial_id"]),
+            "trial_id",
+        ]
+        curves = (
+            sweep.curves("test_accuracy")[others]
+            if experiment.chaotic
+            else pd.DataFrame()
+        )
         judged = (
-            _outcomes(experiment, trials) if experiment.chaotic else _figures(experiment, rows, own["curve_regime"])
+            _outcomes(experiment, trials)
+            if experiment.chaotic
+            else _figures(experiment, rows, own["curve_regime"])
         )
         found.append(Comparison(experiment, rows, *judged, curves))
     return found
 
 
-def _figures(experiment: Experiment, rows: pd.DataFrame, regime: str) -> tuple[str, str]:
-    largest = rows[["train_accuracy_difference", "test_accuracy_difference"]].abs().max().max()
+def _figures(
+    experiment: Experiment, rows: pd.DataFrame, regime: str
+) -> tuple[str, str]:
+    largest = (
+        rows[["train_accuracy_difference", "test_accuracy_difference"]]
+        .abs()
+        .max()
+        .max()
+    )
     if largest <= EXACT:
         return "exact", f"largest difference {largest:.5f} over {len(rows)} epochs"
-    expected, _ = curve_regime(_reference_curve(section(experiment.name).loc[: rows.index.max()]))
+    expected, _ = curve_regime(
+        _reference_curve(section(experiment.name).loc[: rows.index.max()])
+    )
     final = rows["test_accuracy_difference"].iloc[-1]
     reason = f"regime {regime} (notebook {expected}), final test accuracy {final:+.4f} (band {experiment.band:g})"
     same = regime == expected and abs(final) <= experiment.band
@@ -188,16 +262,25 @@ def _outcomes(experiment: Experiment, trials: pd.DataFrame) -> tuple[str, str]:
     expected, needed = outcome(experiment.name)
     ended = trials[~trials["stop_reason"].isin(UNFINISHED_REASONS)]
     same, rest = ended["curve_regime"] == expected, len(trials) - len(ended)
-    counts = [f"{same.sum()} of {len(ended)} {expected}", regime_counts(ended["curve_regime"][~same])]
+    counts = [
+        f"{same.sum()} of {len(ended)} {expected}",
+        regime_counts(ended["curve_regime"][~same]),
+    ]
     reason = f"{', '.join(filter(None, counts))}; the notebook's outcome: {expected}"
     reason += f"; {rest} not ended" * (rest > 0)
     asked = trials["epochs_asked"].max()
     if asked < needed:
-        return "undecided", f"{reason}, which needs {needed} epochs to show, not {asked}"
+        return (
+            "undecided",
+            f"{reason}, which needs {needed} epochs to show, not {asked}",
+        )
     if same.any():
         return "statistical", reason
     if len(ended) <= experiment.seeds:
-        return "undecided", f"{reason}; to tell that none has it, {experiment.seeds + 1} runs must have ended"
+        return (
+            "undecided",
+            f"{reason}; to tell that none has it, {experiment.seeds + 1} runs must have ended",
+        )
     return "differs", reason
 
 
@@ -211,11 +294,32 @@ def _reference_curve(reference: pd.DataFrame) -> Curve:
 
 
 def print_comparisons(comparisons: Sequence[Comparison]) -> None:
-    """Print the notebook's numbers beside ours, epoch by epoch, and the verdict on each experiment."""
-    sides = {"notebook": "{:.4f}".format, "ours": "{:.4f}".format, "difference": "{:+.5f}".format}
-    forms = {f"{split}_accuracy_{side}": form for split in ("train", "test") for side, form in sides.items()}
-    titles = ["experiment", "epoch", "train: notebook", "ours", "difference", "test: notebook", "ours", "difference"]
-    tables = [one.rows.reset_index().assign(experiment=one.experiment.name) for one in comparisons]
+    """Print the notebook's numbers beside ours, epoch by epoch, and the verdict on each
+    experiment."""
+    sides = {
+        "notebook": "{:.4f}".format,
+        "ours": "{:.4f}".format,
+        "difference": "{:+.5f}".format,
+    }
+    forms = {
+        f"{split}_accuracy_{side}": form
+        for split in ("train", "test")
+        for side, form in sides.items()
+    }
+    titles = [
+        "experiment",
+        "epoch",
+        "train: notebook",
+        "ours",
+        "difference",
+        "test: notebook",
+        "ours",
+        "difference",
+    ]
+    tables = [
+        one.rows.reset_index().assign(experiment=one.experiment.name)
+        for one in comparisons
+    ]
     rows = pd.concat(tables)[["experiment", "epoch", *forms]]
     print(rows.to_string(index=False, header=titles, formatters=forms, na_rep="-"))
     for one in comparisons:
@@ -223,14 +327,29 @@ def print_comparisons(comparisons: Sequence[Comparison]) -> None:
 
 
 def plot_notebook(comparisons: Sequence[Comparison], path: Path) -> None:
-    """Draw a panel per experiment: the notebook's curves (crosses, dashed), ours (dots), and thin those of other seeds
-    of a chaotic one."""
+    """Draw a panel per experiment: the notebook's curves (crosses, dashed), ours
+    (dots), and thin those of other seeds of a chaotic one."""
     figure, axes = panels((14.4, 6.4), 2, 4)
     for i, (axis, one) in enumerate(zip(axes.flat, comparisons, strict=False)):
         for split, colour in (("train", "#3a76c4"), ("test", "#d1342f")):
             said = (f"{split}, notebook", f"{split}, ours") if i == 0 else (None, None)
-            axis.plot(one.rows[f"{split}_accuracy_notebook"], "x--", color=colour, ms=8, lw=1, label=said[0])
-            axis.plot(one.rows[f"{split}_accuracy_ours"], ".-", color=colour, ms=5, lw=1, alpha=0.7, label=said[1])
+            axis.plot(
+                one.rows[f"{split}_accuracy_notebook"],
+                "x--",
+                color=colour,
+                ms=8,
+                lw=1,
+                label=said[0],
+            )
+            axis.plot(
+                one.rows[f"{split}_accuracy_ours"],
+                ".-",
+                color=colour,
+                ms=5,
+                lw=1,
+                alpha=0.7,
+                label=said[1],
+            )
         axis.plot(one.others, ".-", color="#8fb58f", ms=3, lw=0.7)
         axis.set_title(f"{one.experiment.name}: {one.verdict}", fontsize=10)
         axis.set(xlabel="epoch", ylabel="accuracy")

@@ -17,8 +17,8 @@ from mnist_tune.numbers import counted
 
 @dataclass(frozen=True)
 class Predict:
-    """Write the class of each new image, one a line, in the order of the images. For text, a line has the class of each
-    token."""
+    """Write the class of each new image, one a line, in the order of the images. For
+    text, a line has the class of each token."""
 
     EXAMPLES: ClassVar[dict[str, str]] = {
         "results/lr_regimes new.npy": "The best network of the newest sweep there, to classes.csv:",
@@ -26,13 +26,16 @@ class Predict:
     }
 
     results: Annotated[str, tyro.conf.Positional]
-    """Folder of a sweep, or a folder above it, which stands for its newest sweep; or a URI such as s3://bucket/sweep."""
+    """Folder of a sweep, or a folder above it, which stands for its newest sweep; or a
+    URI such as s3://bucket/sweep."""
     images: Annotated[Path, tyro.conf.Positional]
-    """File with the images as they are stored, [n, ...], as numpy.save or numpy.savez writes it."""
+    """File with the images as they are stored, [n, ...], as numpy.save or numpy.savez
+    writes it."""
     array: str | None = None
     """Name of the array, if the file has several, such as x_test."""
     architecture: str | None = None
-    """Network of your own that trained, FILE.py:FUNCTION: name it again, so that it is loaded."""
+    """Network of your own that trained, FILE.py:FUNCTION: name it again, so that it is
+    loaded."""
     trial: str | None = None
     """Id of the trial, by default one of the best setting."""
     output: Path | None = None
@@ -42,18 +45,31 @@ class Predict:
 def main() -> None:
     config = cli.parse(Predict)
     if config.images.is_dir():
-        raise UserError(f"{config.images} is a folder; give that of the sweep first, then the file of images")
+        raise UserError(
+            f"{config.images} is a folder; give that of the sweep first, then the file of images"
+        )
     with arrays_in(config.images) as file:
         names = [one for one in file if config.array in (None, one)]
         if len(names) != 1:
-            raise UserError(f"{config.images} has {', '.join(file) or 'no array'}; say which one: --array NAME")
+            raise UserError(
+                f"{config.images} has {', '.join(file) or 'no array'}; say which one: --array NAME"
+            )
         images = file[names[0]]
-    sweep, output = load_sweep(config.results), storage.local(config.output or "classes.csv")
+    sweep, output = (
+        load_sweep(config.results),
+        storage.local(config.output or "classes.csv"),
+    )
     if sweep.meta["options"].get("task"):
-        how = "from Python, call functions of your own with load_sweep(...).load().params"
-        raise UserError(f"{sweep.path} trained a task, and only networks predict classes; {how}")
+        how = (
+            "from Python, call functions of your own with load_sweep(...).load().params"
+        )
+        raise UserError(
+            f"{sweep.path} trained a task, and only networks predict classes; {how}"
+        )
     trained = sweep.load(config.trial, config.architecture)
     classes = trained.predict(images)
     with writing(output):
         np.savetxt(output, classes, "%d", ",")
-    print(f"{output} has {counted(len(classes), 'line')}, predicted by {trained}, of {sweep.path}")
+    print(
+        f"{output} has {counted(len(classes), 'line')}, predicted by {trained}, of {sweep.path}"
+    )

@@ -1,4 +1,5 @@
-"""At which learning rate does the loss blow up, if it grows as a network trains? Seconds, and no sweep."""
+"""At which learning rate does the loss blow up, if it grows as a network trains?
+Seconds, and no sweep."""
 
 from __future__ import annotations
 
@@ -18,8 +19,9 @@ OWN = ("architecture", "task", "sweep", "seeds", "picture")
 """The options that the command which measures the edge gets by itself, or lacks."""
 
 WITHIN = 2
-"""The measured edge was within this factor of the rate at which the loss blew up, in `CASES` of as many new cases
-of other data with cross-entropy (docs/edge_evidence.md)."""
+"""The measured edge was within this factor of the rate at which the loss blew up, in
+`CASES` of as many new cases of other data with cross-entropy
+(docs/edge_evidence.md)."""
 
 CASES = 12
 
@@ -33,7 +35,8 @@ def main() -> None:
 
 
 def print_range(found: RangeTest, options: RangeTestOptions) -> None:
-    """Print where the loss blows up, over seeds, and where the edge may be, as it was on other networks."""
+    """Print where the loss blows up, over seeds, and where the edge may be, as it was
+    on other networks."""
     rates = [curve.blow_up for curve in found.curves if curve.blew_up]
     if rates:
         middle = float(np.median(rates))
@@ -41,7 +44,9 @@ def print_range(found: RangeTest, options: RangeTestOptions) -> None:
         print(f"{found.architecture}: the loss blows up at {rate(middle, 3)}{seeds}")
         if not found.curves[0].of_task and found.loss == "cross-entropy":
             low, high = (f"{one:.2g}" for one in (middle / WITHIN, middle * WITHIN))
-            print(f"So expect half of the seeds to learn up to {low} to {high}, as in {CASES} of {CASES} new cases")
+            print(
+                f"So expect half of the seeds to learn up to {low} to {high}, as in {CASES} of {CASES} new cases"
+            )
     if stayed := len(found.curves) - len(rates):
         print(f"With {stayed} of {len(found.curves)} seeds it never leaves")
     if found.loss == "mse":
@@ -49,19 +54,30 @@ def print_range(found: RangeTest, options: RangeTestOptions) -> None:
     named = [words("task", *options.task)] if options.task else []
     if options.sweep:  # which lacks only code of one's own
         own = options.architecture != RangeTestOptions.architecture
-        named = [words("sweep", options.sweep), *named, *[words("architecture", options.architecture)] * own]
+        named = [
+            words("sweep", options.sweep),
+            *named,
+            *[words("architecture", options.architecture)] * own,
+        ]
     named = named or [words("architecture", found.architecture)]
-    print(f"To measure it here: {command('edge')} {' '.join(named)}{_repeated(options)}")
+    print(
+        f"To measure it here: {command('edge')} {' '.join(named)}{_repeated(options)}"
+    )
 
 
 def _repeated(options: RangeTestOptions) -> str:
-    """Return the flags of what else was tested, and on which data, for the command that measures the edge."""
+    """Return the flags of what else was tested, and on which data, for the command that
+    measures the edge."""
     given = {name: value for name, value in options.given().items() if name not in OWN}
-    return "".join(f" {words(name, *[value] * (value is not True))}" for name, value in given.items())
+    return "".join(
+        f" {words(name, *[value] * (value is not True))}"
+        for name, value in given.items()
+    )
 
 
 def plot_range_test(found: RangeTest, path: Path) -> None:
-    """Draw the losses of every seed by learning rate, smoothed, and where they leave."""
+    """Draw the losses of every seed by learning rate, smoothed, and where they
+    leave."""
     figure, axis = panels((8, 4.5))
     log_axis(axis, "x")
     first = (curve.smooth[np.isfinite(curve.smooth)][:20] for curve in found.curves)
@@ -70,9 +86,18 @@ def plot_range_test(found: RangeTest, path: Path) -> None:
         axis.plot(curve.rates, curve.losses, color=f"C{i}", lw=0.5, alpha=0.35)
         axis.plot(curve.rates, curve.smooth, color=f"C{i}", lw=1.4)
         label = None if i else "the loss blows up"
-        axis.axvline(curve.blow_up, color=COLOURS["diverged"], ls="--", lw=1, label=label)
-    least = 1.2 * min(float(curve.smooth[np.isfinite(curve.smooth)].min(initial=0)) for curve in found.curves)
-    axis.set(ylim=(least, max(top, 1e-6)), xlabel="learning rate", ylabel="training loss of a batch, and its mean")
+        axis.axvline(
+            curve.blow_up, color=COLOURS["diverged"], ls="--", lw=1, label=label
+        )
+    least = 1.2 * min(
+        float(curve.smooth[np.isfinite(curve.smooth)].min(initial=0))
+        for curve in found.curves
+    )
+    axis.set(
+        ylim=(least, max(top, 1e-6)),
+        xlabel="learning rate",
+        ylabel="training loss of a batch, and its mean",
+    )
     axis.set_title(f"range test of {found.architecture}", fontsize=10, parse_math=False)
     axis.legend(frameon=False)
     save(figure, path)

@@ -20,7 +20,13 @@ from mnist_tune.results.meta import read_meta
 from mnist_tune.sweep import Sweep
 from mnist_tune.training.task import Task
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, InResume, SweepOptions, all_rates
+from mnist_tune.tuning.options import (
+    ARCHITECTURE_HELP,
+    OPTIMIZER_HELP,
+    InResume,
+    SweepOptions,
+    all_rates,
+)
 from mnist_tune.tuning.past import grown
 from mnist_tune.tuning.resuming import command_options, is_made_by, resumed_with
 from mnist_tune.tuning.sweep import run_or_resume, shown
@@ -36,7 +42,8 @@ class PythonSweep(SweepOptions):
     """Resume a sweep that was started from Python."""
 
     epochs: Annotated[int, InResume.ADDS] = 0
-    """Train all trials for so many epochs, those that were to train longer for theirs."""
+    """Train all trials for so many epochs, those that were to train longer for
+    theirs."""
     learning_rates: Annotated[tuple[float | str, ...], InResume.ADDS] = ()
     """More learning rates, for all settings and seeds."""
     seeds: Annotated[tuple[int, ...], InResume.ADDS] = ()
@@ -58,30 +65,37 @@ def main() -> int | None:
         cli.fail("name the folder of a sweep first: mnist-tune resume RESULTS")
     meta = read_meta(storage.place(given[0]))
     if command_of(meta) is None:
-        return print_report(run_or_resume(command_options(PythonSweep, ["--resume", *given])))
+        return print_report(
+            run_or_resume(command_options(PythonSweep, ["--resume", *given]))
+        )
     sys.argv[1:] = [str(started_by(meta["name"])), "--resume", *given]
     return run()
 
 
 def command_of(meta: Mapping[str, Any]) -> Any:
-    """Return the module of the command that started a sweep; None if it was started from Python."""
+    """Return the module of the command that started a sweep; None if it was started
+    from Python."""
     name = started_by(meta["name"])
     module: Any = name and import_module(module_of(name))
     return module if module and is_made_by(module.OPTIONS, meta) else None
 
 
 def resume_sweep(path: str | Path, **given: Any) -> Sweep:
-    """Resume a sweep, a search or a decision: trials that had not ended go on from their last epoch.
+    """Resume a sweep, a search or a decision: trials that had not ended go on from
+    their last epoch.
 
     Args:
         path: the folder or URI.
-        given: options of the command that started it, such as `epochs=20`, `seeds=(3, 4)` or `quiet=True`. Those that
-            are left out are as recorded. Options that make trials add to what is recorded; of the others, those may
-            change that say how the sweep runs. A sweep that was started from Python takes `epochs`, `learning_rates`
-            and `seeds`, too. Code of your own is named again: `architecture="net.py:mlp"`, or `task=`, also a `Task`.
+        given: options of the command that started it, such as `epochs=20`, `seeds=(3,
+            4)` or `quiet=True`. Those that are left out are as recorded. Options that
+            make trials add to what is recorded; of the others, those may change that
+            say how the sweep runs. A sweep that was started from Python takes `epochs`,
+            `learning_rates` and `seeds`, too. Code of your own is named again:
+            `architecture="net.py:mlp"`, or `task=`, also a `Task`.
 
     Raises:
-        UserError: there is no sweep, the data have changed, or an option was given that can't change.
+        UserError: there is no sweep, the data have changed, or an option was given that
+            can't change.
     """
     where = storage.place(path)
     meta = read_meta(where)
@@ -89,5 +103,10 @@ def resume_sweep(path: str | Path, **given: Any) -> Sweep:
     if isinstance(task := given.get("task"), Task):
         register("task")(lambda: task)
         given["task"] = "task"
-    options = resumed_with(command.OPTIONS if command else PythonSweep, where, {"resume": where} | given, meta)
+    options = resumed_with(
+        command.OPTIONS if command else PythonSweep,
+        where,
+        {"resume": where} | given,
+        meta,
+    )
     return shown((command.run if command else run_or_resume)(options), options)

@@ -1,4 +1,5 @@
-"""Print the tables of sweeps and what they say, write their page, or draw their picture."""
+"""Print the tables of sweeps and what they say, write their page, or draw their
+picture."""
 
 from __future__ import annotations
 
@@ -24,16 +25,20 @@ class Show:
     }
 
     results: Annotated[tuple[str, ...], tyro.conf.Positional]
-    """Folders of sweeps, or folders above them, which stand for their newest sweep; or URIs such as s3://bucket/sweep."""
+    """Folders of sweeps, or folders above them, which stand for their newest sweep; or
+    URIs such as s3://bucket/sweep."""
     all: bool = False
-    """Print one line per trial. By default, seeds share a line, and a large sweep is summarised by ranges of rates."""
+    """Print one line per trial. By default, seeds share a line, and a large sweep is
+    summarised by ranges of rates."""
     page: str | None = None
-    """Write the page of the sweep, or of several side by side, into this file or URI."""
+    """Write the page of the sweep, or of several side by side, into this file or
+    URI."""
     picture: Path | None = None
     """Draw the picture of the sweep into this file."""
     stability: Path | None = None
-    """Print when the sharpness reached what the optimiser and its learning rate allow, and draw its course into this
-    file. The sweeps must have run with --sharpness or --sharpness-every."""
+    """Print when the sharpness reached what the optimiser and its learning rate allow,
+    and draw its course into this file. The sweeps must have run with --sharpness or
+    --sharpness-every."""
 
 
 def main() -> None:
@@ -44,11 +49,14 @@ def main() -> None:
     if config.picture and len(sweeps) > 1:
         raise UserError("a picture is of one sweep; --page takes several")
     for given, sweep in zip(config.results, sweeps, strict=True):
-        if isinstance(sweep.path, Path) and not sweep.path.samefile(storage.place(given)):
+        if isinstance(sweep.path, Path) and not sweep.path.samefile(
+            storage.place(given)
+        ):
             print(f"The newest sweep in {given}: {sweep.path}")
         print_report(sweep, config.all, picture=config.picture is not None)
     if config.stability:
-        from mnist_tune.commands.stability import show_stability  # matplotlib would delay all else
+        # matplotlib would delay all else
+        from mnist_tune.commands.stability import show_stability
 
         show_stability(sweeps, config.stability)
     if config.picture:

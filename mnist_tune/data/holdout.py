@@ -1,4 +1,5 @@
-"""How many training examples a sweep holds out where nobody says so: the best is then chosen without the test set."""
+"""How many training examples a sweep holds out where nobody says so: the best is then
+chosen without the test set."""
 
 from __future__ import annotations
 
@@ -14,22 +15,26 @@ SHARE = 10
 """One of so many training examples is held out."""
 
 FEWEST = 20
-"""The fewest examples that are held out: what guesses between two classes has an accuracy of up to 0.84 on so many
-(`chance_ceiling`)."""
+"""The fewest examples that are held out: what guesses between two classes has an
+accuracy of up to 0.84 on so many (`chance_ceiling`)."""
 
 BLOCKS = 8
-"""The blocks of held-out examples from which the noise of a task's loss follows (`learned_share.FEWEST`)."""
+"""The blocks of held-out examples from which the noise of a task's loss follows
+(`learned_share.FEWEST`)."""
 
 
 NONE = "note: no examples are held out, so the test set chooses the best"
 
 
-def default_holdout(data: Dataset | TaskData, trials: Sequence[TrialConfig]) -> tuple[int, str]:
-    """Return how many training examples are held out by those of some trials that do not say how many: a tenth. Also
-    return a line that says so, or why it is none; nothing if all trials say how many, or of MNIST.
+def default_holdout(
+    data: Dataset | TaskData, trials: Sequence[TrialConfig]
+) -> tuple[int, str]:
+    """Return how many training examples are held out by those of some trials that do
+    not say how many: a tenth. Also return a line that says so, or why it is none;
+        nothing if all trials say how many, or of MNIST.
 
-    MNIST is trained on as in the notebook, so none of it is held out. What would be a small last batch of an epoch is
-    held out as well, up to half as many more.
+    MNIST is trained on as in the notebook, so none of it is held out. What would be a
+    small last batch of an epoch is held out as well, up to half as many more.
     """
     if isinstance(data, Dataset) and data.name == "mnist":
         return 0, ""
@@ -46,7 +51,9 @@ def _tenth(data: Dataset | TaskData, trials: Sequence[TrialConfig]) -> tuple[int
     """Return how many examples about a tenth is, or why none can be held out."""
     images = data.spec.train_images
     count = images // SHARE
-    largest = max((trial.batch_size for trial in trials if not trial.drop_last), default=1)
+    largest = max(
+        (trial.batch_size for trial in trials if not trial.drop_last), default=1
+    )
     last = (images - count) % largest
     if last < SMALL * largest and last <= count // 2:
         count += last
@@ -54,13 +61,19 @@ def _tenth(data: Dataset | TaskData, trials: Sequence[TrialConfig]) -> tuple[int
     if count < max(FEWEST, BLOCKS * data.whole):
         return 0, f"a tenth of {images} training examples is too few"
     if isinstance(data, TaskData) and not data.spec.by_accuracy:
-        held_out, test = (-(-examples // data.block) for examples in (count, data.spec.test_images))
+        held_out, test = (
+            -(-examples // data.block) for examples in (count, data.spec.test_images)
+        )
         if held_out < BLOCKS <= test:
             return (
                 0,
                 f"of {BLOCKS} blocks, {data.block} examples each, the noise is known; give the task a smaller block",
             )
-    if isinstance(data, Dataset) and data.train_labels.ndim == 1 and order_note(data.train_labels):
+    if (
+        isinstance(data, Dataset)
+        and data.train_labels.ndim == 1
+        and order_note(data.train_labels)
+    ):
         return 0, "the training examples are in order of class; shuffle them"
     needed = max((_needed(trial) for trial in trials), default=0)
     if needed > images - count:

@@ -12,7 +12,8 @@ from mnist_tune.data_spec import TaskSpec
 
 
 def _as_path(array: np.memmap[Any, Any]) -> tuple[Any, ...]:
-    """Return how to open a part of a memory-mapped file again, where it is unpickled."""
+    """Return how to open a part of a memory-mapped file again, where it is
+    unpickled."""
     if array.filename is None or not array.flags.c_contiguous:
         return np.array, (np.asarray(array),)
     root = array
@@ -36,7 +37,8 @@ class TaskData:
     checksums: dict[str, str] = field(default_factory=dict)
     """SHA-256 of each part."""
     whole: int = 0
-    """The examples of a block, if `score` scores blocks as a whole, so that each split needs so many."""
+    """The examples of a block, if `score` scores blocks as a whole, so that each split
+    needs so many."""
     block: int = 1
     """The examples that are evaluated at a time."""
     shared: tuple[str, ...] = ()

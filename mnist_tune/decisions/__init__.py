@@ -1,1 +1,2 @@
-"""Decide which of some settings is best: train them on fresh seeds until that is settled."""
+"""Decide which of some settings is best: train them on fresh seeds until that is
+settled."""

@@ -1,4 +1,5 @@
-"""Which of some settings is best? Train all of them on fresh seeds, until that is settled."""
+"""Which of some settings is best? Train all of them on fresh seeds, until that is
+settled."""
 
 from __future__ import annotations
 
@@ -20,7 +21,13 @@ from mnist_tune.results.writer import SweepWriter
 from mnist_tune.sweep import Sweep
 from mnist_tune.trial import MOST_TRIALS, TrialConfig
 from mnist_tune.tuning.opening import HELD_OUT, open_sweep
-from mnist_tune.tuning.options import AUTO, CrossedOptions, InResume, all_rates, refuse_several_tasks
+from mnist_tune.tuning.options import (
+    AUTO,
+    CrossedOptions,
+    InResume,
+    all_rates,
+    refuse_several_tasks,
+)
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.resuming import python_options, trained_as
 from mnist_tune.tuning.sweep import processes, run_searcher, shown
@@ -29,10 +36,11 @@ from mnist_tune.tuning.tasks import load_data
 
 @dataclass(frozen=True, kw_only=True)
 class DecideOptions(CrossedOptions):
-    """Say which of some settings is best, and how sure that is: train all of them on fresh seeds until it is settled.
+    """Say which of some settings is best, and how sure that is: train all of them on
+    fresh seeds until it is settled.
 
-    Settings are compared on images that are held out of training. Name the folder of a sweep to decide between its best
-    settings, or list settings.
+    Settings are compared on images that are held out of training. Name the folder of a
+    sweep to decide between its best settings, or list settings.
     """
 
     EXAMPLES: ClassVar[dict[str, str]] = {
@@ -48,44 +56,56 @@ class DecideOptions(CrossedOptions):
     scheduler: Literal["fifo"] = "fifo"
     """Trials run to their end, unless they diverge."""
     sweep: Annotated[str | Path | None, InResume.HERE] = None
-    """The folder or URI of a sweep: compare the settings that may be its best, on its data. Name networks of your own
-    again with --architecture, so that they are loaded."""
+    """The folder or URI of a sweep: compare the settings that may be its best, on its
+    data. Name networks of your own again with --architecture, so that they are
+    loaded."""
     learning_rates: tuple[float | str, ...] = ()
-    """Learning rates to compare, or a range FIRST:LAST:COUNT, log-spaced; crossed with all others, too. Each
-    combination is a setting."""
+    """Learning rates to compare, or a range FIRST:LAST:COUNT, log-spaced; crossed with
+    all others, too. Each combination is a setting."""
     epochs: Annotated[int, COUNT] = 10
     """Epochs per trial; with --sweep, as there."""
     holdout: Annotated[int | None, COUNT] = None
-    """Training images that are held out, on which settings are compared; by default as in --sweep. If that held out
-    none, or settings are listed, it is a sixth, and up to half as many more if then no batch is smaller than the
-    others."""
+    """Training images that are held out, on which settings are compared; by default as
+    in --sweep. If that held out none, or settings are listed, it is a sixth, and up to
+    half as many more if then no batch is smaller than the others."""
     tolerance: Annotated[float | None, RATE] = None
-    """How much worse than the best the named setting may be, in accuracy or loss. By default it is half the standard
-    error of one trial's accuracy, or loss, on the images held out."""
+    """How much worse than the best the named setting may be, in accuracy or loss. By
+    default it is half the standard error of one trial's accuracy, or loss, on the
+    images held out."""
     trials: Annotated[int, InResume.ADDS, whole(1, MOST_TRIALS - CONFIRMED)] = TRIALS
     """The most trials until it is settled, without those that confirm."""
     confirm: Annotated[bool, InResume.CHANGES] = False
     """Train the best setting alone in the end, until it has 29 seeds."""
     at_a_time: Annotated[int | None, COUNT] = None
-    """Seeds that are trained at a time; by default enough for two settings to keep all cores busy, and one more."""
+    """Seeds that are trained at a time; by default enough for two settings to keep all
+    cores busy, and one more."""
     seed: Annotated[int, SEED] = 0
     """Another number gives the trials other seeds."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if (self.tolerance or 0) >= 1 and not (self.task or self.sweep):
-            raise UserError(f"--tolerance is a difference of accuracies, such as 0.002, got {self.tolerance}")
+            raise UserError(
+                f"--tolerance is a difference of accuracies, such as 0.002, got {self.tolerance}"
+            )
         if self.sweep is not None and self.resume not in (None, AUTO):
-            raise UserError("--sweep starts a new decision, and --resume goes on with one; leave one of them out")
+            raise UserError(
+                "--sweep starts a new decision, and --resume goes on with one; leave one of them out"
+            )
         if (self.at_a_time or 1) > self.trials:
-            raise UserError(f"--at-a-time {self.at_a_time} is more than --trials {self.trials}")
+            raise UserError(
+                f"--at-a-time {self.at_a_time} is more than --trials {self.trials}"
+            )
 
 
 def decide(options: DecideOptions) -> Sweep:
-    """Decide between settings under Ray Tune, print what was found unless `options.quiet`, and return the tables.
+    """Decide between settings under Ray Tune, print what was found unless
+    `options.quiet`, and return the tables.
 
-    After a sweep `s`: `decide(DecideOptions(sweep=s.path, trials=60))`. To resume an interrupted decision, give its
-    folder as `options.resume`. The same decision proposes the same trials, whenever it is interrupted.
+    After a sweep `s`: `decide(DecideOptions(sweep=s.path, trials=60))`. To resume an
+        interrupted decision, give its
+    folder as `options.resume`. The same decision proposes the same trials, whenever it
+    is interrupted.
 
     Raises:
         UserError: as in `run_sweep`; or there are fewer than two settings.
@@ -94,35 +114,53 @@ def decide(options: DecideOptions) -> Sweep:
 
 
 def decide_between(
-    options: DecideOptions, settings: Sequence[TrialConfig] = (), data: Dataset | TaskData | None = None
+    options: DecideOptions,
+    settings: Sequence[TrialConfig] = (),
+    data: Dataset | TaskData | None = None,
 ) -> Sweep:
-    """Decide, by default between the settings that the options name, and print nothing but progress. The `data` are
-    loaded unless they are given."""
+    """Decide, by default between the settings that the options name, and print nothing
+    but progress. The `data` are loaded unless they are given."""
     recorded = None
     if options.place_to_resume() is None:
         options, settings, recorded, data = _contenders(options, settings, data)
-    opened = open_sweep(options.NAME, options, search=True, templates=settings, recorded=recorded, data=data)
+    opened = open_sweep(
+        options.NAME,
+        options,
+        search=True,
+        templates=settings,
+        recorded=recorded,
+        data=data,
+    )
     writer = opened.writer
     with writer:
         if writer.meta["options"]["at_a_time"] is None:
             options.start_ray()
-            writer.update_options(at_a_time=min(1 + -(-processes(options) // 2), options.trials))
-        return run_searcher(opened, _searcher_of, options.trials + CONFIRMED * options.confirm)
+            writer.update_options(
+                at_a_time=min(1 + -(-processes(options) // 2), options.trials)
+            )
+        return run_searcher(
+            opened, _searcher_of, options.trials + CONFIRMED * options.confirm
+        )
 
 
 def _searcher_of(writer: SweepWriter, past: Past) -> Any:
     """Return the searcher that goes on from what was before."""
     from mnist_tune.decisions.searcher import ContestSearcher
 
-    return ContestSearcher(Contest.of(writer.meta), writer.meta["options"]["seed"], past.outcomes)
+    return ContestSearcher(
+        Contest.of(writer.meta), writer.meta["options"]["seed"], past.outcomes
+    )
 
 
 def _contenders(
-    options: DecideOptions, settings: Sequence[TrialConfig], data: Dataset | TaskData | None
+    options: DecideOptions,
+    settings: Sequence[TrialConfig],
+    data: Dataset | TaskData | None,
 ) -> tuple[DecideOptions, list[TrialConfig], dict[str, Any], Dataset | TaskData]:
-    """Return the options with what follows from the sweep and the data, the settings to decide between (by default,
-    those that the options name), what is recorded: these, and the split by which a sweep chose them; and the data.
-    Raises `UserError` if there are fewer than two settings, or the data are others."""
+    """Return the options with what follows from the sweep and the data, the settings to
+    decide between (by default, those that the options name), what is recorded: these,
+    and the split by which a sweep chose them; and the data. Raises `UserError` if there
+    are fewer than two settings, or the data are others."""
     sweep = None
     if options.sweep is not None:
         options, settings, sweep = _of_sweep(options, options.sweep)
@@ -131,11 +169,17 @@ def _contenders(
         settings = [*replace(options, holdout=None).combined(learning_rates=rates)]
     refuse_several_tasks(options)
     if len(settings) < 2:
-        raise UserError("a decision needs two settings; list more of them, such as --learning-rates 0.2 0.4")
+        raise UserError(
+            "a decision needs two settings; list more of them, such as --learning-rates 0.2 0.4"
+        )
     if len(settings) > MOST_SETTINGS:
-        raise UserError(f"{len(settings)} settings are too many for a decision: at most {MOST_SETTINGS}")
+        raise UserError(
+            f"{len(settings)} settings are too many for a decision: at most {MOST_SETTINGS}"
+        )
     if options.trials < 2 * len(settings):
-        raise UserError(f"{len(settings)} settings need --trials of at least {2 * len(settings)}")
+        raise UserError(
+            f"{len(settings)} settings need --trials of at least {2 * len(settings)}"
+        )
     data = data or load_data(options, settings, sweep)
     swept = None
     if sweep is not None:
@@ -144,33 +188,56 @@ def _contenders(
     check_counts(settings, data)
     examples = f"{options.holdout} of {data.spec.train_images} training examples"
     said = f"comparing {len(settings)} settings on {examples}, which are held out"
-    options.say(said + "; each epoch leaves out its last, smaller batch" * options.drop_last)
+    options.say(
+        said + "; each epoch leaves out its last, smaller batch" * options.drop_last
+    )
     if said := on_other_images(swept, data.spec.train_images - settings[0].held_out):
         options.say(f"note: {said}")
-    recorded = {"chosen_by": held_out(sweep.trials) if sweep else None, SWEPT_IMAGES: swept}
-    return options, settings, recorded | {CONTENDERS: [one.to_dict() for one in settings]}, data
+    recorded = {
+        "chosen_by": held_out(sweep.trials) if sweep else None,
+        SWEPT_IMAGES: swept,
+    }
+    return (
+        options,
+        settings,
+        recorded | {CONTENDERS: [one.to_dict() for one in settings]},
+        data,
+    )
 
 
-def _of_sweep(options: DecideOptions, folder: str | Path) -> tuple[DecideOptions, list[TrialConfig], Sweep]:
-    """Return the options with the data of a sweep, the settings that may be its best, and the sweep. Raises `UserError`
-    if an option is given that the settings have, or there are fewer than two."""
-    options, taken, sweep = trained_as(options, folder, Sweep.contenders, "holdout", "drop_last")
+def _of_sweep(
+    options: DecideOptions, folder: str | Path
+) -> tuple[DecideOptions, list[TrialConfig], Sweep]:
+    """Return the options with the data of a sweep, the settings that may be its best,
+    and the sweep. Raises `UserError` if an option is given that the settings have, or
+    there are fewer than two."""
+    options, taken, sweep = trained_as(
+        options, folder, Sweep.contenders, "holdout", "drop_last"
+    )
     if len(taken) < 2:
         instead = "list settings instead, such as --learning-rates 0.1 0.2"
-        raise UserError(f"fewer than two settings of {sweep.path} may be its best; {instead}")
+        raise UserError(
+            f"fewer than two settings of {sweep.path} may be its best; {instead}"
+        )
     trials = [sweep.meta["options"], *sweep.meta["trials"].values()]
     stops = all(one.get("stop_when_diverged", True) for one in trials)
     settings = [replace(one, label="", stop_when_diverged=stops) for one in taken]
-    return replace(options, epochs=settings[0].epochs, stop_when_diverged=stops), settings, sweep
+    return (
+        replace(options, epochs=settings[0].epochs, stop_when_diverged=stops),
+        settings,
+        sweep,
+    )
 
 
 def _with_images_held_out(
     options: DecideOptions, settings: Sequence[TrialConfig], images: int
 ) -> tuple[DecideOptions, list[TrialConfig]]:
-    """Return the options and settings with images held out: as many as they say, or a sixth.
+    """Return the options and settings with images held out: as many as they say, or a
+    sixth.
 
-    Settings that held out images in their sweep train as there. Else no batch should be smaller than the others: what
-    is left over by the largest batches is held out, too; by others it is left out of each epoch. Where that is more
+    Settings that held out images in their sweep train as there. Else no batch should be
+    smaller than the others: what is left over by the largest batches is held out, too;
+        by others it is left out of each epoch. Where that is more
     than half a sixth, as with full batches, it is trained on.
     """
     few = images // HELD_OUT // 2
@@ -180,12 +247,18 @@ def _with_images_held_out(
         over = (images - holdout) % max(one.batch_size for one in settings)
         holdout += over * (over <= few)
     left = images - holdout
-    some = not settings[0].held_out and any(0 < left % one.batch_size <= few for one in settings)
+    some = not settings[0].held_out and any(
+        0 < left % one.batch_size <= few for one in settings
+    )
 
     def drops_last(one: TrialConfig) -> bool:
         asked = options.drop_last or one.drop_last
-        return one.batch_size <= left and (asked or (some and left % one.batch_size <= few))
+        return one.batch_size <= left and (
+            asked or (some and left % one.batch_size <= few)
+        )
 
-    settings = [replace(one, holdout=holdout, drop_last=drops_last(one)) for one in settings]
+    settings = [
+        replace(one, holdout=holdout, drop_last=drops_last(one)) for one in settings
+    ]
     drop = any(one.drop_last for one in settings)
     return replace(options, holdout=holdout, drop_last=drop), settings

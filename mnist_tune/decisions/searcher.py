@@ -12,27 +12,34 @@ from mnist_tune.tuning.searcher import Unsaved, outcome_of, with_id
 
 
 class ContestSearcher(Unsaved):
-    """Proposes the trials that a contest asks for, which has not begun. `seed` makes the seeds of the trials other
-    ones; `ended` is as in `EdgeSearcher`."""
+    """Proposes the trials that a contest asks for, which has not begun. `seed` makes
+    the seeds of the trials other ones; `ended` is as in `EdgeSearcher`."""
 
     knows_the_past = True
 
-    def __init__(self, contest: Contest, seed: int, ended: Mapping[str, Mapping[str, Any] | None]) -> None:
+    def __init__(
+        self, contest: Contest, seed: int, ended: Mapping[str, Mapping[str, Any] | None]
+    ) -> None:
         super().__init__()
         self._contest, self._seed, self._ended = contest, seed, ended
         self._numbers: dict[str, int] = {}
         self._next = 0
 
     def suggest(self, trial_id: str) -> Any:
-        """Return the next trial; None if that depends on trials that still run; `FINISHED` at the end."""
+        """Return the next trial; None if that depends on trials that still run;
+        `FINISHED` at the end."""
         while self._next < len(self._contest.asked):
             number, own_id = self._next, f"{self._next:05d}"
             self._next += 1
             if own_id not in self._ended:
                 self._numbers[trial_id] = number
-                return {"trial": with_id(own_id, self._contest.trial(number, self._seed))}
+                return {
+                    "trial": with_id(own_id, self._contest.trial(number, self._seed))
+                }
             self._contest.tell(number, self._ended[own_id])
         return Searcher.FINISHED if self._contest.over else None
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
         self._contest.tell(self._numbers[trial_id], outcome_of(result, error))

@@ -1,4 +1,5 @@
-"""A range test of one network: one training run while the learning rate grows, for seconds."""
+"""A range test of one network: one training run while the learning rate grows, for
+seconds."""
 
 from __future__ import annotations
 
@@ -30,19 +31,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class RangeTestOptions(Data):
-    """Train once while the learning rate grows from 1e-5 to 100, and say at which rate the loss blows up."""
+    """Train once while the learning rate grows from 1e-5 to 100, and say at which rate
+    the loss blows up."""
 
-    architecture: Annotated[str, tyro.conf.arg(help=ARCHITECTURE_HELP)] = "mlp-1024-128-tanh"
+    architecture: Annotated[str, tyro.conf.arg(help=ARCHITECTURE_HELP)] = (
+        "mlp-1024-128-tanh"
+    )
     optimizer: Annotated[str, tyro.conf.arg(help=OPTIMIZER_HELP)] = "sgd"
     batch_size: int = 128
     """Images per step."""
     momentum: float = 0.0
     """Momentum of SGD, in [0, 1)."""
     loss: Literal["cross-entropy", "mse"] = "cross-entropy"
-    """The loss; mse is half the squared distance of the outputs from the one-hot label."""
+    """The loss; mse is half the squared distance of the outputs from the one-hot
+    label."""
     sweep: str | Path | None = None
-    """The folder or URI of a sweep: test its best setting, on its data. Name code of your own again, so that it is
-    loaded."""
+    """The folder or URI of a sweep: test its best setting, on its data. Name code of
+    your own again, so that it is loaded."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """A range test for each seed of initialisation and batch order."""
     picture: Path = Path("range_test.png")
@@ -52,7 +57,11 @@ class RangeTestOptions(Data):
         """Return the trial that is tested, without its seed."""
         names = "optimizer", "batch_size", "momentum", "loss"
         values = {name: getattr(self, name) for name in names}
-        return TrialConfig(**values, architecture=self.task[0] if self.task else self.architecture, holdout=0)
+        return TrialConfig(
+            **values,
+            architecture=self.task[0] if self.task else self.architecture,
+            holdout=0,
+        )
 
 
 @dataclass(frozen=True)
@@ -69,8 +78,9 @@ def range_test(options: RangeTestOptions, ramp: Ramp | None = None) -> RangeTest
 
     Args:
         options: what is tested.
-        ramp: the learning rates, by default 700 from 1e-5 to 100. With another ramp, such as those of libraries, a test
-            ends only where the loss exceeds four times its least.
+        ramp: the learning rates, by default 700 from 1e-5 to 100. With another ramp,
+            such as those of libraries, a test ends only where the loss exceeds four
+            times its least.
 
     Raises:
         UserError: the network or the data can't be used.
@@ -85,17 +95,25 @@ def range_test(options: RangeTestOptions, ramp: Ramp | None = None) -> RangeTest
     configure_jax(WorkerSettings(threads=None, cache_dir=str(cache_folder())))
     dataset = load_here(options, trials, sweep)
     check_counts(trials, dataset)
-    return RangeTest(one.architecture, tuple(_curve(trial, dataset, ramp) for trial in trials), one.loss)
+    return RangeTest(
+        one.architecture,
+        tuple(_curve(trial, dataset, ramp) for trial in trials),
+        one.loss,
+    )
 
 
 def _best(sweep: Sweep) -> list[TrialConfig]:
-    """Return the best setting of a sweep; if none competes to be that, one of a trial."""
+    """Return the best setting of a sweep; if none competes to be that, one of a
+    trial."""
     best = sweep.best().head(1)
     return settings_of(sweep.trials.head(1) if best.empty else best)
 
 
-def _curve(config: TrialConfig, dataset: Dataset | TaskData, ramp: Ramp | None = None) -> RangeCurve:
-    """Return the losses of a range test of a trial's network, with its seeds; schedule and warm-up don't count."""
+def _curve(
+    config: TrialConfig, dataset: Dataset | TaskData, ramp: Ramp | None = None
+) -> RangeCurve:
+    """Return the losses of a range test of a trial's network, with its seeds; schedule
+    and warm-up don't count."""
     from jax.errors import JaxRuntimeError
 
     from mnist_tune.execution.device_data import DeviceData
@@ -103,20 +121,36 @@ def _curve(config: TrialConfig, dataset: Dataset | TaskData, ramp: Ramp | None =
     from mnist_tune.training.range_test import Ramp, RangeCurve, range_curve
 
     data = DeviceData.put(dataset, config.label_noise, config.held_out, memory=math.inf)
-    program = Program.of(replace(config, schedule="constant", warmup_steps=0), dataset.spec)
+    program = Program.of(
+        replace(config, schedule="constant", warmup_steps=0), dataset.spec
+    )
     hyper = program.step.hyperparameters(config, config.steps(data.train_count))
-    facts, state = data_facts({"dataset": asdict(dataset.spec)}), program.init(config.seed, hyper)
-    test = RangeCurve(ramp or Ramp(), guess=math.inf if ramp else facts.guess(config), of_task=facts.flag == "task")
+    facts, state = (
+        data_facts({"dataset": asdict(dataset.spec)}),
+        program.init(config.seed, hyper),
+    )
+    test = RangeCurve(
+        ramp or Ramp(),
+        guess=math.inf if ramp else facts.guess(config),
+        of_task=facts.flag == "task",
+    )
     try:
-        return range_curve(program, state, hyper, config.data_seed, data.arrays, data.train_count, test)
-    except (JaxRuntimeError, ValueError) as error:  # before its last line, JAX has the traceback of one's own code
+        return range_curve(
+            program, state, hyper, config.data_seed, data.arrays, data.train_count, test
+        )
+    except (
+        JaxRuntimeError,
+        ValueError,
+    ) as error:  # before its last line, JAX has the traceback of one's own code
         said = str(error).strip().splitlines()[-1]
-        raise UserError(f"{config.architecture} raised as its learning rate grew: {said}") from None
+        raise UserError(
+            f"{config.architecture} raised as its learning rate grew: {said}"
+        ) from None
 
 
 def blow_ups(trials: Sequence[TrialConfig], dataset: Dataset | TaskData) -> list[float]:
-    """Return the rate at which the loss of each trial's network blows up in a range test, in processes of their own.
-    Raises `UserError` if a network raised."""
+    """Return the rate at which the loss of each trial's network blows up in a range
+    test, in processes of their own. Raises `UserError` if a network raised."""
     import ray
 
     held = dataset.held or ray.put(dataset)

@@ -1,8 +1,9 @@
 """The Tune searcher that looks for the edges of several networks at once.
 
-What a search proposes from what has ended would depend on which trial ends first, so on how busy the machine is. So the
-outcomes of a network's trials are taken up in the order in which they were proposed, and the n-th proposal sees those
-of the first n - L: the same search proposes the same trials on any day, and after a kill and a resume.
+What a search proposes from what has ended would depend on which trial ends first, so on
+how busy the machine is. So the outcomes of a network's trials are taken up in the order
+in which they were proposed, and the n-th proposal sees those of the first n - L: the
+same search proposes the same trials on any day, and after a kill and a resume.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from mnist_tune.tuning.past import new_ids
 from mnist_tune.tuning.searcher import Unsaved, outcome_of, with_id
 
 FIRST = 16
-"""L, how many trials of a search may be pending, is at most this, or as many as it knows outcomes if that is more,
-however many workers wait. Trials that are proposed with little known are far from the edge. With 64 pending from the
-start, a search of 100 trials ends after half the time, but its interval is up to three times as wide."""
+"""L, how many trials of a search may be pending, is at most this, or as many as it
+knows outcomes if that is more, however many workers wait. Trials that are proposed with
+little known are far from the edge. With 64 pending from the start, a search of 100
+trials ends after half the time, but its interval is up to three times as wide."""
 
 FURTHER = 1.5
 """How far a pilot looks if it goes on: a standard deviation in ln η."""
@@ -68,23 +70,31 @@ class _Search:
 
     @property
     def cost(self) -> float:
-        """Epochs of a trial that does not learn, relative to one that does; as if one had been seen that takes all."""
+        """Epochs of a trial that does not learn, relative to one that does; as if one
+        had been seen that takes all."""
         epochs = self.template.epochs
-        return (epochs + sum(self.failed_epochs)) / (epochs * (1 + len(self.failed_epochs)))
+        return (epochs + sum(self.failed_epochs)) / (
+            epochs * (1 + len(self.failed_epochs))
+        )
 
     @property
     def pilot(self) -> list[tuple[float, Mapping[str, Any] | None]]:
-        """The learning rates and the last rows of the trials whose outcomes have been taken up."""
-        return [(one.config.learning_rate, one.row) for one in self.trials[: self.taken]]
+        """The learning rates and the last rows of the trials whose outcomes have been
+        taken up."""
+        return [
+            (one.config.learning_rate, one.row) for one in self.trials[: self.taken]
+        ]
 
     def most_pending(self, workers: int) -> int:
-        """Return L of the next proposal. Trials of a pilot are proposed together, and the others after it."""
+        """Return L of the next proposal. Trials of a pilot are proposed together, and
+        the others after it."""
         if self.learned is None:
             return len(self.trials) % len(PILOT) + 1
         return min(workers, max(FIRST, self.posterior.count))
 
     def catch_up(self, workers: int) -> bool:
-        """Take up the outcomes that the next proposal sees, and return whether all of them are known."""
+        """Take up the outcomes that the next proposal sees, and return whether all of
+        them are known."""
         while len(self.trials) - self.taken >= self.most_pending(workers):
             if not self.trials[self.taken].ended:
                 return False
@@ -92,13 +102,18 @@ class _Search:
         return True
 
     def take_up(self) -> None:
-        """Take up the next trial's outcome; those of a pilot together, at its end. An error says nothing."""
+        """Take up the next trial's outcome; those of a pilot together, at its end. An
+        error says nothing."""
         self.taken += 1
         new = self.pilot[-1:]
         if self.learned is None:
             self.learned, new = self.asked.fixed_by(self.pilot), self.pilot
         for rate, row in new:
-            if self.learned is not None and row is not None and rate >= self.learned.least:
+            if (
+                self.learned is not None
+                and row is not None
+                and rate >= self.learned.least
+            ):
                 learned = self.learned.holds(row)
                 self.posterior.add(math.log(rate), learned)
                 self.failed_epochs += [] if learned else [row["epoch"]]
@@ -111,30 +126,46 @@ class _Search:
         if self.learned is None:
             x = self._pilot_rate(rng)
         else:
-            pending = sorted(math.log(one.config.learning_rate) for one in self.trials[self.taken :])
+            pending = sorted(
+                math.log(one.config.learning_rate) for one in self.trials[self.taken :]
+            )
             x = next_rate(self.posterior, number, pending, self.cost, rng)
             x = max(x, math.log(self.learned.least))
-        return replace(self.template, learning_rate=float(f"{math.exp(x):.4g}"), seed=seed, data_seed=seed)
+        return replace(
+            self.template,
+            learning_rate=float(f"{math.exp(x):.4g}"),
+            seed=seed,
+            data_seed=seed,
+        )
 
     def _pilot_rate(self, rng: Any) -> float:
-        """Return x of the pilot's next trial. If none of the first learned, it goes on about the most accurate one."""
+        """Return x of the pilot's next trial. If none of the first learned, it goes on
+        about the most accurate one."""
         number = len(self.trials)
         if number < len(PILOT):
             return math.log(self.expected * PILOT[number])
-        known = [(self.asked.gain(row), rate) for rate, row in self.pilot if row is not None]
-        return float(math.log(max(known, default=(0.0, self.expected))[1]) + FURTHER * rng.standard_normal())
+        known = [
+            (self.asked.gain(row), rate) for rate, row in self.pilot if row is not None
+        ]
+        return float(
+            math.log(max(known, default=(0.0, self.expected))[1])
+            + FURTHER * rng.standard_normal()
+        )
 
 
 class EdgeSearcher(Unsaved):
-    """Proposes trials, each with a fresh seed, until every edge is known as precisely as asked for.
+    """Proposes trials, each with a fresh seed, until every edge is known as precisely
+    as asked for.
 
-    What it proposes follows from its arguments and from outcomes, not from when these became known. So a resumed search
-    asks itself the same questions again: it takes what the journal knows as answers, has trials go on that had not
-    ended, and then proposes what it would have proposed.
+    What it proposes follows from its arguments and from outcomes, not from when these
+    became known. So a resumed search asks itself the same questions again: it takes
+    what the journal knows as answers, has trials go on that had not ended, and then
+    proposes what it would have proposed.
 
-    A template is what the trials of a network share. `known` are the trials before a resume, by id, and `ended` are the
-    last rows of those that had ended; None if one ended in an error. `learned` is what counts as that before the pilot,
-    for each template. The rest is as in `EdgeOptions`.
+    A template is what the trials of a network share. `known` are the trials before a
+    resume, by id, and `ended` are the last rows of those that had ended; None if one
+    ended in an error. `learned` is what counts as that before the pilot, for each
+    template. The rest is as in `EdgeOptions`.
     """
 
     knows_the_past = True
@@ -158,8 +189,12 @@ class EdgeSearcher(Unsaved):
         for trial_id in sorted(self._known):
             of_network.setdefault(_network(self._known[trial_id]), []).append(trial_id)
         self._searches = [
-            _Search(template, rate, asked, (seed, i), of_network.get(_network(template), ()))
-            for i, (template, rate, asked) in enumerate(zip(templates, expected, learned, strict=True))
+            _Search(
+                template, rate, asked, (seed, i), of_network.get(_network(template), ())
+            )
+            for i, (template, rate, asked) in enumerate(
+                zip(templates, expected, learned, strict=True)
+            )
         ]
         self._workers, self._precision, self._trials = workers, precision, trials
         self._ids = new_ids(self._known)
@@ -167,7 +202,8 @@ class EdgeSearcher(Unsaved):
         """The trials that Tune was given, by its id."""
 
     def suggest(self, trial_id: str) -> Any:
-        """Return the next trial; None if that depends on trials that still run; `FINISHED` at the end."""
+        """Return the next trial; None if that depends on trials that still run;
+        `FINISHED` at the end."""
         while True:
             ready = [one for one in self._searches if one.catch_up(self._workers)]
             open_ = [one for one in ready if not self._is_over(one)]
@@ -175,7 +211,9 @@ class EdgeSearcher(Unsaved):
                 return Searcher.FINISHED if len(ready) == len(self._searches) else None
             search = min(open_, key=lambda one: len(one.trials))
             number = len(search.trials)
-            own_id = search.known[number] if number < len(search.known) else next(self._ids)
+            own_id = (
+                search.known[number] if number < len(search.known) else next(self._ids)
+            )
             one = _Trial(self._known.get(own_id) or search.propose())
             search.trials.append(one)
             if own_id not in self._ended:
@@ -183,13 +221,18 @@ class EdgeSearcher(Unsaved):
                 return {"trial": with_id(own_id, one.config)}
             one.ended, one.row = True, self._ended[own_id]
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
         one = self._tunes[trial_id]
         one.ended, one.row = True, outcome_of(result, error)
 
     def _is_over(self, search: _Search) -> bool:
-        """Return whether a search proposes no more trials. Those before a resume go on, also if less is asked for."""
-        enough = len(search.trials) >= self._trials or search.posterior.has_settled(self._precision)
+        """Return whether a search proposes no more trials. Those before a resume go on,
+        also if less is asked for."""
+        enough = len(search.trials) >= self._trials or search.posterior.has_settled(
+            self._precision
+        )
         return enough and len(search.trials) >= len(search.known)
 
 

@@ -1,1 +1,2 @@
-"""Training many trials on one device: their stacked, vmapped state, and the actor that serves it."""
+"""Training many trials on one device: their stacked, vmapped state, and the actor that
+serves it."""

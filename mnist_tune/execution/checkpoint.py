@@ -1,4 +1,5 @@
-"""A trial's saved state: arrays with a schema. It is never a pickle, which could run code when it is loaded."""
+"""A trial's saved state: arrays with a schema. It is never a pickle, which could run
+code when it is loaded."""
 
 from __future__ import annotations
 
@@ -20,11 +21,13 @@ from mnist_tune.trial import TrialConfig
 SCHEMA = 2
 
 Row = dict[str, Any]
-"""An epoch's row of the `epochs` table. Before the first epoch, it has only `epoch`, 0, and `untrained_loss`."""
+"""An epoch's row of the `epochs` table. Before the first epoch, it has only `epoch`, 0,
+and `untrained_loss`."""
 
 
 class DamagedStateError(UserError):
-    """A file is not the state of a trial. The trial can only start again from the beginning."""
+    """A file is not the state of a trial. The trial can only start again from the
+    beginning."""
 
 
 class LanesFullError(UserError):
@@ -37,43 +40,62 @@ class DeviceFullError(LanesFullError):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A trial after an epoch: named arrays (`.params[0][1]`, ...) and the epoch's row."""
+    """A trial after an epoch: named arrays (`.params[0][1]`, ...) and the epoch's
+    row."""
 
     arrays: dict[str, np.ndarray]
     row: Row
-    """A resumed trial reports it again, in case it was killed between saving and reporting."""
+    """A resumed trial reports it again, in case it was killed between saving and
+    reporting."""
     config: TrialConfig | None = None
-    """What it was trained with, which a scheduler may have changed; None in states of older versions."""
+    """What it was trained with, which a scheduler may have changed; None in states of
+    older versions."""
 
     def save(self, where: Place) -> None:
-        """Write the state atomically: after a kill, or on a full disk, the file holds the old or the new state. Raises
-        `UserError` if it can't be written.
+        """Write the state atomically: after a kill, or on a full disk, the file holds
+        the old or the new state. Raises `UserError` if it can't be written.
 
-        After a power cut, too, if its epoch was no shorter than the time between two syncs of the rows. The state of a
-        shorter one would be newer than the rows that are left, and of no use.
+        After a power cut, too, if its epoch was no shorter than the time between two
+        syncs of the rows. The state of a shorter one would be newer than the rows that
+        are left, and of no use.
         """
         meta = {"schema": SCHEMA, "names": list(self.arrays), "row": self.row}
         meta["config"] = self.config and self.config.to_dict()
-        meta["types"] = {name: array.dtype.name for name, array in self.arrays.items() if array.dtype.kind == "V"}
-        members: dict[str, Any] = {f"array_{i:03d}": array for i, array in enumerate(self.arrays.values())}
+        meta["types"] = {
+            name: array.dtype.name
+            for name, array in self.arrays.items()
+            if array.dtype.kind == "V"
+        }
+        members: dict[str, Any] = {
+            f"array_{i:03d}": array for i, array in enumerate(self.arrays.values())
+        }
         members["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
         file = io.BytesIO()
         np.savez(file, allow_pickle=False, **members)
         sync = (self.row.get("batch_s") or 0) >= storage.SYNC_S
-        with storage.attempt(f"save the state of a trial to {where}", "; free space there"):
+        with storage.attempt(
+            f"save the state of a trial to {where}", "; free space there"
+        ):
             storage.write(where, file.getvalue(), storage.PATIENCE_S, sync)
 
     @classmethod
     def load(cls, where: Place) -> Checkpoint | None:
-        """Return what `save` wrote, or None if there is no such file, or a power cut left it empty, or only zeros.
-        Raises `UserError` if it can't be read; DamagedStateError if it is damaged, has another schema, or was never a
-        state."""
+        """Return what `save` wrote, or None if there is no such file, or a power cut
+        left it empty, or only zeros. Raises `UserError` if it can't be read;
+        DamagedStateError if it is damaged, has another schema, or was never a state."""
         with storage.attempt(f"read the state of a trial from {where}"):
             content = storage.read(where, storage.PATIENCE_S)
         try:
-            return None if content is None or content.count(0) == len(content) else _parsed(content)  # without a copy
+            # without a copy
+            return (
+                None
+                if content is None or content.count(0) == len(content)
+                else _parsed(content)
+            )
         except Exception as error:  # zipfile, numpy and json raise many kinds for files that they can't read
-            raise DamagedStateError(f"{where} is not a trial's state ({error})") from None
+            raise DamagedStateError(
+                f"{where} is not a trial's state ({error})"
+            ) from None
 
 
 def _parsed(content: bytes) -> Checkpoint:
@@ -88,11 +110,18 @@ def _parsed(content: bytes) -> Checkpoint:
         arrays = {name: file[f"array_{i:03d}"] for i, name in enumerate(meta["names"])}
     if not all(isinstance(array, np.ndarray) for array in arrays.values()):
         raise ValueError("it holds something that is not an array")
-    arrays |= {name: arrays[name].view(_small_float(kind)) for name, kind in meta["types"].items()}
+    arrays |= {
+        name: arrays[name].view(_small_float(kind))
+        for name, kind in meta["types"].items()
+    }
     row = meta["row"]
-    if bad := first_wrong(row, EPOCHS[1:]) or "untrained_loss" * (row.get("untrained_loss") is None):
+    if bad := first_wrong(row, EPOCHS[1:]) or "untrained_loss" * (
+        row.get("untrained_loss") is None
+    ):
         raise ValueError(f"{bad} in its row is missing or has the wrong type")
-    return Checkpoint(arrays, row, TrialConfig(**meta["config"]) if meta.get("config") else None)
+    return Checkpoint(
+        arrays, row, TrialConfig(**meta["config"]) if meta.get("config") else None
+    )
 
 
 def _small_float(name: str) -> np.dtype[Any]:

@@ -25,12 +25,14 @@ from mnist_tune.training.program import ERROR, PARTED, Program
 from mnist_tune.trial import TrialConfig, steps_of_epoch
 
 DRAWS = 0x9E3779B9
-"""Makes the random keys of training steps, such as those of dropout, other ones than that of the initialisation."""
+"""Makes the random keys of training steps, such as those of dropout, other ones than
+that of the initialisation."""
 
 
 @dataclass
 class Lane:
-    """A trial on the device: its slot in the stacked state of its group, and its last row."""
+    """A trial on the device: its slot in the stacked state of its group, and its last
+    row."""
 
     config: TrialConfig
     group: LaneGroup
@@ -42,14 +44,21 @@ class Lane:
     """When that was, or when it was attached."""
 
     def __post_init__(self) -> None:
-        self.hyper = self.group.executor.program.step.hyperparameters(self.config, self.group.steps)
+        self.hyper = self.group.executor.program.step.hyperparameters(
+            self.config, self.group.steps
+        )
         self.seconds = deque(filter(None, [self.row.get("batch_s")]), 100)
-        """What its last epochs took, with their batches; that of a saved state is known, too."""
+        """What its last epochs took, with their batches; that of a saved state is
+        known, too."""
 
     def take_seconds(self) -> dict[str, float]:
-        """Return the seconds that were spent since its last row, and those in which no batch of it ran."""
+        """Return the seconds that were spent since its last row, and those in which no
+        batch of it ran."""
         before, self.since = self.since, time.perf_counter()
-        found = {**self.spent, "wait_s": max(self.since - before - self.spent["batch_s"], 0.0)}
+        found = {
+            **self.spent,
+            "wait_s": max(self.since - before - self.spent["batch_s"], 0.0),
+        }
         self.spent.clear()
         return found
 
@@ -62,8 +71,9 @@ Lanes = dict[str, Lane]
 class BatchSizes:
     """The sizes of a group's batches: powers of two, and the largest one.
 
-    A batch is padded to its size. Each size must be compiled, which takes long, so a size that is compiled already is
-    used until its padding has cost as much time as a compilation.
+    A batch is padded to its size. Each size must be compiled, which takes long, so a
+    size that is compiled already is used until its padding has cost as much time as a
+    compilation.
     """
 
     largest: int
@@ -77,7 +87,9 @@ class BatchSizes:
         """Return the size of a batch of so many lanes, at most `largest`."""
         wanted = self._wanted(lanes)
         larger = [size for size in compiled if wanted <= size <= self.largest]
-        return wanted if self.padding_s > self.compile_s else min(larger, default=wanted)
+        return (
+            wanted if self.padding_s > self.compile_s else min(larger, default=wanted)
+        )
 
     def ran(self, lanes: int, size: int, compile_s: float, run_s: float) -> None:
         """Take note of a batch of so many lanes, and of its seconds."""
@@ -91,7 +103,8 @@ class BatchSizes:
 
 @dataclass(eq=False)
 class LaneGroup:
-    """The lanes of one program on the same data (label noise and held-out split). They can train in one batch."""
+    """The lanes of one program on the same data (label noise and held-out split). They
+    can train in one batch."""
 
     executor: Executor
     data: DeviceData
@@ -106,29 +119,38 @@ class LaneGroup:
     @property
     def steps(self) -> int:
         program = self.executor.program
-        return steps_of_epoch(self.data.train_count, program.batch_size, program.drop_last)
+        return steps_of_epoch(
+            self.data.train_count, program.batch_size, program.drop_last
+        )
 
     def untrained(self, lane: Lane) -> Row:
-        """Return the training loss of a lane's initial parameters, which are in its slot. Without an accuracy, also its
-        standard deviation over parts of the training set, and the losses of parts of the held-out examples."""
+        """Return the training loss of a lane's initial parameters, which are in its
+        slot. Without an accuracy, also its standard deviation over parts of the
+        training set, and the losses of parts of the held-out examples."""
         seed = lane.config.seed
         if seed not in self._untrained:
             [train] = self._evaluate(1, [lane], "train")
             self._untrained[seed] = {"untrained_loss": train["loss"]}
             if PARTED in train:
                 [held_out] = self._evaluate(1, [lane], list(self.data.splits)[-1])
-                parts = {"untrained_parts": held_out[PARTED], "untrained_deviation": float(np.std(train[PARTED]))}
+                parts = {
+                    "untrained_parts": held_out[PARTED],
+                    "untrained_deviation": float(np.std(train[PARTED])),
+                }
                 self._untrained[seed] |= parts
             self._share_seconds([lane])
         return self._untrained[seed]
 
     def run(self, lanes: Lanes) -> dict[str, Row | Exception]:
-        """Train and evaluate lanes for one epoch. Return their rows, or why they have none, as `LanePool.outcomes`."""
+        """Train and evaluate lanes for one epoch. Return their rows, or why they have
+        none, as `LanePool.outcomes`."""
         failed: dict[str, Exception] = {}
         trained, measured = self._train_epoch(lanes, failed)
-        # Evaluation has batches of its own: if it runs out of memory, the epoch must not be trained again.
+        # Evaluation has batches of its own: if it runs out of memory, the epoch must
+        # not be trained again.
         scores = {
-            split: self._in_batches(lanes, failed, partial(self._evaluate, split=split)) for split in self.data.splits
+            split: self._in_batches(lanes, failed, partial(self._evaluate, split=split))
+            for split in self.data.splits
         }
         fill = len(lanes) / self.executor.stack.capacity
         rows: dict[str, Row | Exception] = {**failed}
@@ -139,7 +161,9 @@ class LaneGroup:
             found = {split: of[lane_id] for split, of in scores.items()}
             curvature = measured[lane_id] if self.sharpness else None
             batch = lane.take_seconds() | {"lanes": together, "fill": fill}
-            row = epoch_row(lane.row, losses, found, lane.config, self.data, curvature, **batch)
+            row = epoch_row(
+                lane.row, losses, found, lane.config, self.data, curvature, **batch
+            )
             lane.row = rows[lane_id] = row
             lane.seconds.append(row["batch_s"])
         return rows
@@ -147,47 +171,89 @@ class LaneGroup:
     def _train_epoch(
         self, lanes: Lanes, failed: dict[str, Exception]
     ) -> tuple[dict[str, tuple[np.ndarray, int]], dict[str, list[Measured]]]:
-        """Train an epoch, which pauses where the sharpness of a lane is to be measured. Return the step losses of each
-        lane and the lanes in its last batch, and its measurements."""
+        """Train an epoch, which pauses where the sharpness of a lane is to be measured.
+        Return the step losses of each lane and the lanes in its last batch, and its
+        measurements."""
         measured: dict[str, list[Measured]] = {lane_id: [] for lane_id in lanes}
         if not self.sharpness:
             run = partial(self._train, first=0, last=self.steps)
             return self._in_batches(lanes, failed, run), measured
-        self._measure({i: lane for i, lane in lanes.items() if not lane.row["epoch"]}, failed, 0, measured)
-        due = {i: self.sharpness.due(lane.row.get("step", 0), self.steps) for i, lane in lanes.items()}
+        self._measure(
+            {i: lane for i, lane in lanes.items() if not lane.row["epoch"]},
+            failed,
+            0,
+            measured,
+        )
+        due = {
+            i: self.sharpness.due(lane.row.get("step", 0), self.steps)
+            for i, lane in lanes.items()
+        }
         parts = []
         for first, last in pairwise(sorted({0, self.steps}.union(*due.values()))):
             for begin, end in self.sharpness.parts(first, last, self.steps):
-                parts.append(self._in_batches(lanes, failed, partial(self._train, first=begin, last=end)))
-            self._measure({i: lane for i, lane in lanes.items() if last in due[i]}, failed, last, measured)
+                parts.append(
+                    self._in_batches(
+                        lanes, failed, partial(self._train, first=begin, last=end)
+                    )
+                )
+            self._measure(
+                {i: lane for i, lane in lanes.items() if last in due[i]},
+                failed,
+                last,
+                measured,
+            )
         left = [i for i in lanes if i not in failed]
         losses = {i: np.concatenate([part[i][0] for part in parts]) for i in left}
         return {i: (losses[i], parts[-1][i][1]) for i in left}, measured
 
     def _measure(
-        self, lanes: Lanes, failed: dict[str, Exception], step: int, measured: dict[str, list[Measured]]
+        self,
+        lanes: Lanes,
+        failed: dict[str, Exception],
+        step: int,
+        measured: dict[str, list[Measured]],
     ) -> None:
         assert self.sharpness is not None
         images = self.sharpness.images_at(step)
 
         def of(size: int, batch: list[Lane]) -> Iterable[Any]:
-            return measure(self.executor, self.data, size, [i.slot for i in batch], images, self._hyper(batch))
+            return measure(
+                self.executor,
+                self.data,
+                size,
+                [i.slot for i in batch],
+                images,
+                self._hyper(batch),
+            )
 
         found = self._in_batches(lanes, failed, of)
         for lane_id, values in found.items():
-            measured[lane_id].append((lanes[lane_id].row.get("step", 0) + step, *values))
+            measured[lane_id].append(
+                (lanes[lane_id].row.get("step", 0) + step, *values)
+            )
 
     def _in_batches(
-        self, lanes: Lanes, failed: dict[str, Exception], call: Callable[[int, list[Lane]], Iterable[Any]]
+        self,
+        lanes: Lanes,
+        failed: dict[str, Exception],
+        call: Callable[[int, list[Lane]], Iterable[Any]],
     ) -> dict[str, Any]:
-        """Return what `call` returns for each lane that has not `failed`. The lanes run in batches, which shrink if
-        memory runs out. If a batch fails by the program, each of its lanes runs alone, and those that fail then are
-        added to `failed`. Raises a DeviceError if no lane can go on."""
+        """Return what `call` returns for each lane that has not `failed`. The lanes run
+        in batches, which shrink if memory runs out. If a batch fails by the program,
+        each of its lanes runs alone, and those that fail then are added to `failed`.
+        Raises a DeviceError if no lane can go on."""
         done: dict[str, Any] = {}
         alone: set[str] = set()
-        while left := [lane_id for lane_id in lanes if lane_id not in done and lane_id not in failed]:
+        while left := [
+            lane_id
+            for lane_id in lanes
+            if lane_id not in done and lane_id not in failed
+        ]:
             members = left[: 1 if left[0] in alone else self.sizes.largest]
-            size, batch = self.sizes.choose(len(members), self.executor.sizes), [lanes[lane_id] for lane_id in members]
+            size, batch = (
+                self.sizes.choose(len(members), self.executor.sizes),
+                [lanes[lane_id] for lane_id in members],
+            )
             try:
                 done |= zip(members, call(size, batch), strict=True)
             except Exception as error:
@@ -203,25 +269,42 @@ class LaneGroup:
             self._share_seconds(batch, size)
         return done
 
-    def _train(self, size: int, batch: Sequence[Lane], first: int, last: int) -> Iterable[tuple[np.ndarray, int]]:
-        """Train a batch for the steps of an epoch after `first` up to `last`. Return the step losses of each lane, and
-        the number of lanes in the batch."""
+    def _train(
+        self, size: int, batch: Sequence[Lane], first: int, last: int
+    ) -> Iterable[tuple[np.ndarray, int]]:
+        """Train a batch for the steps of an epoch after `first` up to `last`. Return
+        the step losses of each lane, and the number of lanes in the batch."""
         slots, hyper = [lane.slot for lane in batch], self._hyper(batch)
-        keys = np.array([(lane.config.seed ^ DRAWS, lane.row["epoch"]) for lane in batch], np.uint32)
-        losses = self.executor.train(size, slots, hyper, keys, self._parts(batch, first, last))
+        keys = np.array(
+            [(lane.config.seed ^ DRAWS, lane.row["epoch"]) for lane in batch], np.uint32
+        )
+        losses = self.executor.train(
+            size, slots, hyper, keys, self._parts(batch, first, last)
+        )
         return [(row, len(batch)) for row in losses]
 
     def _parts(self, batch: Sequence[Lane], first: int, last: int) -> Iterator[Part]:
-        """Yield the steps of an epoch after `first` up to `last`, in parts if the device has no memory for all data.
-        Lanes in the same order share the examples."""
+        """Yield the steps of an epoch after `first` up to `last`, in parts if the
+        device has no memory for all data. Lanes in the same order share the
+        examples."""
         data, size = self.data, self.executor.program.batch_size
-        orders = [self.order(lane.config.data_seed, lane.row["epoch"], data.train_count) for lane in batch]
+        orders = [
+            self.order(lane.config.data_seed, lane.row["epoch"], data.train_count)
+            for lane in batch
+        ]
         if not data.part:
-            yield data.arrays, [order[first * size : last * size] for order in orders], first
+            yield (
+                data.arrays,
+                [order[first * size : last * size] for order in orders],
+                first,
+            )
             return
         different = {id(order): order[: last * size] for order in orders}
         mine = [list(different).index(id(order)) for order in orders]
-        begins, together = range(first, last, max(data.part // size, 1)), np.stack(list(different.values()))
+        begins, together = (
+            range(first, last, max(data.part // size, 1)),
+            np.stack(list(different.values())),
+        )
         wanted = [together[:, i * size : (i + begins.step) * size] for i in begins]
         for begin, (rows, inside) in zip(begins, data.brought(wanted), strict=True):
             yield rows, [inside[i] for i in mine], begin
@@ -229,49 +312,76 @@ class LaneGroup:
     def _hyper(self, batch: Sequence[Lane]) -> Hyperparameters:
         """Return the hyperparameters of a batch's lanes, float32 [lanes] by name."""
         names = self.executor.program.step.names
-        return {name: np.array([lane.hyper[name] for lane in batch], np.float32) for name in names}
+        return {
+            name: np.array([lane.hyper[name] for lane in batch], np.float32)
+            for name in names
+        }
 
-    def _evaluate(self, size: int, batch: Sequence[Lane], split: str) -> Iterable[dict[str, Any]]:
-        """Return the mean scores of each lane of a batch by name, and of tokens the `independent_answers`; without an
-        accuracy, the mean losses of parts of the split."""
+    def _evaluate(
+        self, size: int, batch: Sequence[Lane], split: str
+    ) -> Iterable[dict[str, Any]]:
+        """Return the mean scores of each lane of a batch by name, and of tokens the
+        `independent_answers`; without an accuracy, the mean losses of parts of the
+        split."""
         slots, (first, count) = [lane.slot for lane in batch], self.data.splits[split]
         if self.data.part:
             counts, sums = self._evaluate_parts(size, slots, first, count)
         else:
             index = np.array((first, count), np.int32)
-            counts, sums = self.executor.measure(Program.evaluate, size, slots, self.data.arrays, index)
+            counts, sums = self.executor.measure(
+                Program.evaluate, size, slots, self.data.arrays, index
+            )
         parts, found = sums.pop(PARTED, None), []
         for i, count in enumerate(counts.tolist()):
-            means: dict[str, Any] = {name: float(each[i]) / count for name, (each, _) in sums.items()}
+            means: dict[str, Any] = {
+                name: float(each[i]) / count for name, (each, _) in sums.items()
+            }
             if parts:
-                means[PARTED] = [float(loss / n) for loss, n in zip(*(of[i] for of in parts), strict=True) if n]
+                means[PARTED] = [
+                    float(loss / n)
+                    for loss, n in zip(*(of[i] for of in parts), strict=True)
+                    if n
+                ]
                 variance = float(sums["loss"][1][i]) / count - means["loss"] ** 2
                 means[ERROR] = standard_error(means[PARTED], max(variance, 0.0) / count)
             if self.data.positions > 1:
                 square = float(sums["accuracy"][1][i]) / count
-                means["answers"] = independent_answers(means["accuracy"], square, self.data.positions)
+                means["answers"] = independent_answers(
+                    means["accuracy"], square, self.data.positions
+                )
             found.append(means)
         return found
 
-    def _evaluate_parts(self, size: int, slots: list[int], first: int, count: int) -> Any:
-        """Return what `Program.evaluate` does, of examples that are brought to the device in parts of whole blocks."""
+    def _evaluate_parts(
+        self, size: int, slots: list[int], first: int, count: int
+    ) -> Any:
+        """Return what `Program.evaluate` does, of examples that are brought to the
+        device in parts of whole blocks."""
         total = sum(len(jax.tree.leaves(part)[0]) for part in self.data.arrays)
         block = min(self.executor.program.task.block, total)
-        # What does not change in the loop over blocks, XLA takes out of it. If a part is one block, that is what is
-        # computed of its examples, which is then rounded otherwise than in memory.
+        # What does not change in the loop over blocks, XLA takes out of it. If a part
+        # is one block, that is what is computed of its examples, which is then rounded
+        # otherwise than in memory.
         each = max(self.data.part // block, 2 if block < total else 1)
         begins, within = range(0, -(-count // block), each), np.arange(block)
-        starts = [np.minimum(first + block * np.arange(i, i + each), total - block) for i in begins]
+        starts = [
+            np.minimum(first + block * np.arange(i, i + each), total - block)
+            for i in begins
+        ]
         counts, sums = None, None
         parts = self.data.brought([start[:, None] + within for start in starts])
         for begin, (part, _) in zip(begins, parts, strict=True):
             index = np.array((first, count, total, begin, begin + each), np.int32)
-            counts, sums = self.executor.measure(Program.evaluate, size, slots, part, index, given=sums)
+            counts, sums = self.executor.measure(
+                Program.evaluate, size, slots, part, index, given=sums
+            )
         return counts, sums
 
     def _share_seconds(self, batch: Sequence[Lane], size: int = 1) -> None:
         spent = self.executor.take_seconds()
-        self.sizes.ran(len(batch), size, spent["compile_s"], spent["train_s"] + spent["eval_s"])
+        self.sizes.ran(
+            len(batch), size, spent["compile_s"], spent["train_s"] + spent["eval_s"]
+        )
         for lane in batch:
             share = {name: value / len(batch) for name, value in spent.items()}
             lane.spent.update(share | {"batch_s": sum(spent.values())})

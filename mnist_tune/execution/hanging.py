@@ -1,4 +1,5 @@
-"""An epoch that hangs: when it does, and the end of its process, which alone ends what hangs."""
+"""An epoch that hangs: when it does, and the end of its process, which alone ends what
+hangs."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from typing import Any, TypeVar
 from mnist_tune.execution.program_error import DeviceError
 
 FACTOR = 20
-"""An epoch that hangs takes so many times as long as the median of its trial's epochs, or longer."""
+"""An epoch that hangs takes so many times as long as the median of its trial's epochs,
+or longer."""
 
 WAITS = 100
 """Into how many waits a limit is divided."""
@@ -29,18 +31,27 @@ class HungError(DeviceError):
 
 
 def limit_s(epochs: int, seconds: Collection[float], least_s: float) -> float:
-    """Return after how many seconds a trial's next epoch hangs, given how many it has trained, and what some of the
-    last ones took. Before the third epoch, or if `least_s` is 0, none does."""
-    return max(least_s, FACTOR * median(seconds)) if epochs >= 2 and seconds and least_s else math.inf
+    """Return after how many seconds a trial's next epoch hangs, given how many it has
+    trained, and what some of the last ones took. Before the third epoch, or if
+    `least_s` is 0, none does."""
+    return (
+        max(least_s, FACTOR * median(seconds))
+        if epochs >= 2 and seconds and least_s
+        else math.inf
+    )
 
 
-def watched(call: Callable[[], Result], limit_s: float, pauses: Callable[[], bool] = lambda: False) -> Result:
-    """Return what a call returns, or raise what it raises. If there is a limit, the call runs in a thread of its own.
-    If it takes longer, not counting the time in which it `pauses`, HungError is raised, and this process ends after
-    `ANSWER_S`.
+def watched(
+    call: Callable[[], Result],
+    limit_s: float,
+    pauses: Callable[[], bool] = lambda: False,
+) -> Result:
+    """Return what a call returns, or raise what it raises. If there is a limit, the
+    call runs in a thread of its own. If it takes longer, not counting the time in which
+    it `pauses`, HungError is raised, and this process ends after `ANSWER_S`.
 
-    The limit is that of many short waits, not of a clock. So a machine that sleeps, or a process that is stopped, does
-    not hang: nobody waits meanwhile.
+    The limit is that of many short waits, not of a clock. So a machine that sleeps, or
+    a process that is stopped, does not hang: nobody waits meanwhile.
     """
     if limit_s == math.inf:
         return call()
@@ -52,11 +63,14 @@ def watched(call: Callable[[], Result], limit_s: float, pauses: Callable[[], boo
             return result.result()
         waits += not pauses()
     threading.Timer(ANSWER_S, os._exit, (1,)).start()
-    raise HungError(f"an epoch still ran after {limit_s / 60:.3g} minutes (--hang-minutes says how many it may take)")
+    raise HungError(
+        f"an epoch still ran after {limit_s / 60:.3g} minutes (--hang-minutes says how many it may take)"
+    )
 
 
 def answer(future: Future[Any], function: Callable[[], Any]) -> None:
-    """Set a future to what a function returns or raises, unless the future was cancelled."""
+    """Set a future to what a function returns or raises, unless the future was
+    cancelled."""
     if not future.set_running_or_notify_cancel():
         return
     try:

@@ -1,4 +1,5 @@
-"""The client of the lane servers, used by a trial's process. It never imports JAX, so the process stays small."""
+"""The client of the lane servers, used by a trial's process. It never imports JAX, so
+the process stays small."""
 
 from __future__ import annotations
 
@@ -20,34 +21,45 @@ from mnist_tune.trial import TrialConfig
 GONE = (RayActorError, ActorUnschedulableError)
 """What Ray raises when a server, or its node, has died."""
 FULL_S = 1.0
-"""Seconds to wait if a server still holds the lane of a client that has died or moved on."""
+"""Seconds to wait if a server still holds the lane of a client that has died or moved
+on."""
 
 
 class LaneLostError(Exception):
-    """This client has lost its lane: the server died, or another process of the same trial has taken the lane."""
+    """This client has lost its lane: the server died, or another process of the same
+    trial has taken the lane."""
 
 
 class LaneClient:
-    """Trains a trial on a lane server, with the methods of `OwnLane`. All but `detach` raise a `LaneLostError` if the
-    server has died, or another process of the trial has taken the lane, and a DeviceError before it dies of one."""
+    """Trains a trial on a lane server, with the methods of `OwnLane`. All but `detach`
+    raise a `LaneLostError` if the server has died, or another process of the trial has
+    taken the lane, and a DeviceError before it dies of one."""
 
     def __init__(self, directory: Any, dataset: Sequence[Any]) -> None:
         self._directory, self._dataset = directory, dataset
         self._server: Any = None
         self.token = ""
 
-    def attach(self, lane_id: str, config: TrialConfig, checkpoint: Checkpoint | None = None) -> None:
-        """Take a lane, as soon as a server has one. That takes as long as other jobs use all devices."""
+    def attach(
+        self, lane_id: str, config: TrialConfig, checkpoint: Checkpoint | None = None
+    ) -> None:
+        """Take a lane, as soon as a server has one. That takes as long as other jobs
+        use all devices."""
         self._server = None
         client = ray.get_runtime_context().current_actor
         while self._server is None:
-            # A new token for each attempt: a server whose reply we missed frees its lane once it sees the new one.
+            # A new token for each attempt: a server whose reply we missed frees its
+            # lane once it sees the new one.
             self.token = uuid.uuid4().hex
             server = _answer(self._directory.assign.remote(lane_id, self.token))
             if server is None:
                 continue
             try:
-                _answer(server.attach.remote(lane_id, self.token, config, checkpoint, self._dataset, client))
+                _answer(
+                    server.attach.remote(
+                        lane_id, self.token, config, checkpoint, self._dataset, client
+                    )
+                )
                 self._server = server
             except DeviceFullError:
                 self._directory.full.remote(lane_id)
@@ -62,7 +74,9 @@ class LaneClient:
 
     def epoch(self, lane_id: str, state: Place) -> dict[str, Any]:
         try:
-            row: dict[str, Any] = _answer(self._server.epoch.remote(lane_id, self.token, state))
+            row: dict[str, Any] = _answer(
+                self._server.epoch.remote(lane_id, self.token, state)
+            )
         except DeviceError:
             self._directory.lost.remote(lane_id)
             raise
@@ -81,7 +95,8 @@ class LaneClient:
 
 
 def _answer(call: Any) -> Any:
-    """Return or raise the server's answer. A `UserError` is unwrapped: Ray's wrapper prints a traceback instead."""
+    """Return or raise the server's answer. A `UserError` is unwrapped: Ray's wrapper
+    prints a traceback instead."""
     try:
         return ray.get(call)
     except GONE as error:

@@ -1,7 +1,8 @@
 """Continuous batching: the actor that trains many trials as lanes of one device.
 
-A trial's process is a client (`lane_client`): it attaches, asks for epochs, and detaches. One thread of the server does
-all computing and all changes of the stacked state, because donated buffers must not be used by two threads.
+A trial's process is a client (`lane_client`): it attaches, asks for epochs, and
+detaches. One thread of the server does all computing and all changes of the stacked
+state, because donated buffers must not be used by two threads.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ CLIENT_CHECK_S = 2.0
 """Seconds between checks that a client is alive and still holds its lane."""
 
 WAIT_SHARE = 0.5
-"""How long a batch waits for lanes that have not asked yet, as a share of the seconds that the last batch took. With a
-shorter wait, the lanes split into small batches. With a longer one, a slow client delays all others."""
+"""How long a batch waits for lanes that have not asked yet, as a share of the seconds
+that the last batch took. With a shorter wait, the lanes split into small batches. With
+a longer one, a slow client delays all others."""
 
 
 @dataclass
@@ -53,22 +55,28 @@ class Turn:
     """Seconds that the last batch took."""
 
     def ready(self, now: float) -> bool:
-        """Return whether the batch should run: all lanes wait, or some have waited long enough."""
+        """Return whether the batch should run: all lanes wait, or some have waited long
+        enough."""
         return bool(self.asking) and now >= self.wakes
 
     @property
     def wakes(self) -> float:
         """When the batch runs if no other lane asks."""
-        return self.since if self.attached <= self.asking.keys() else self.since + WAIT_SHARE * self.last_s
+        return (
+            self.since
+            if self.attached <= self.asking.keys()
+            else self.since + WAIT_SHARE * self.last_s
+        )
 
 
 class LaneServer:
-    """Serves the lanes of one device; use it through `ray.remote`, with `max_restarts=-1`.
+    """Serves the lanes of one device; use it through `ray.remote`, with
+    `max_restarts=-1`.
 
     It tells the directory, an actor that assigns lanes, when one is free again.
 
-    Every call names the lane (that is, the trial) and its client's token. Once a client has been replaced, its calls
-    are refused, and its `detach` is ignored.
+    Every call names the lane (that is, the trial) and its client's token. Once a client
+    has been replaced, its calls are refused, and its `detach` is ignored.
     """
 
     def __init__(self, settings: WorkerSettings, capacity: int, directory: Any) -> None:
@@ -83,15 +91,25 @@ class LaneServer:
         threading.Thread(target=self._serve, daemon=True, name="lanes").start()
 
     async def attach(
-        self, lane_id: str, token: str, config: TrialConfig, state: Checkpoint | None, dataset: Any, client: Any = None
+        self,
+        lane_id: str,
+        token: str,
+        config: TrialConfig,
+        state: Checkpoint | None,
+        dataset: Any,
+        client: Any = None,
     ) -> None:
-        """Give a client a lane. If the trial has a lane already, take it from its former client.
+        """Give a client a lane. If the trial has a lane already, take it from its
+        former client.
 
-        `dataset` is a list with a reference to the data set. Each client sends it, because an argument of the
-        constructor would have to stay alive for as long as Ray may restart the server. `client` is the actor that asks;
-        its `lane_token` returns the token that it holds now. Raises as `LanePool.attach`.
+        `dataset` is a list with a reference to the data set. Each client sends it,
+        because an argument of the constructor would have to stay alive for as long as
+        Ray may restart the server. `client` is the actor that asks; its `lane_token`
+        returns the token that it holds now. Raises as `LanePool.attach`.
         """
-        await self._in_compute_thread(lambda: self._attach(lane_id, token, config, state, dataset))
+        await self._in_compute_thread(
+            lambda: self._attach(lane_id, token, config, state, dataset)
+        )
         if client is not None:
             watch = asyncio.create_task(self._watch(lane_id, token, client))
             self._watches.add(watch)  # asyncio itself keeps no reference to a task
@@ -118,8 +136,11 @@ class LaneServer:
         await self._in_compute_thread(lambda: self._detach(lane_id, token))
 
     async def lanes(self) -> dict[str, str]:
-        """Return the token of each lane that is taken. A server that is about to end does not answer."""
-        found: dict[str, str] = await self._in_compute_thread(lambda: dict(self._tokens))
+        """Return the token of each lane that is taken. A server that is about to end
+        does not answer."""
+        found: dict[str, str] = await self._in_compute_thread(
+            lambda: dict(self._tokens)
+        )
         return found
 
     async def _saved(self, lane_id: str) -> None:
@@ -127,7 +148,9 @@ class LaneServer:
 
     async def _begin_to_save(self, lane_id: str, token: str, state: Place) -> None:
         await self._saved(lane_id)
-        await self._in_compute_thread(lambda: self._read_and_save(lane_id, token, state))
+        await self._in_compute_thread(
+            lambda: self._read_and_save(lane_id, token, state)
+        )
 
     async def _in_compute_thread(self, function: Callable[[], Any]) -> Any:
         future: Future[Any] = Future()
@@ -135,7 +158,8 @@ class LaneServer:
         return await asyncio.wrap_future(future)
 
     async def _watch(self, lane_id: str, token: str, client: Any) -> None:
-        """Free the lane once its client has died, or has missed our reply and moved on to another server."""
+        """Free the lane once its client has died, or has missed our reply and moved on
+        to another server."""
         held: str | None = token
         while held == token:
             await asyncio.sleep(CLIENT_CHECK_S)
@@ -148,8 +172,8 @@ class LaneServer:
     # All methods below run in the compute thread.
 
     def _serve(self) -> None:
-        """Answer calls and run batches. What is wrong with the device, or unexpected, ends the process: Ray restarts
-        it, and meanwhile its trials resume elsewhere."""
+        """Answer calls and run batches. What is wrong with the device, or unexpected,
+        ends the process: Ray restarts it, and meanwhile its trials resume elsewhere."""
         try:
             while True:
                 self._answer_calls()
@@ -162,7 +186,8 @@ class LaneServer:
             os._exit(1)
 
     def _answer_calls(self) -> None:
-        """Wait for a call, or until the next batch is due, then answer all calls that have come in."""
+        """Wait for a call, or until the next batch is due, then answer all calls that
+        have come in."""
         times = [turn.wakes for turn in self._turns.values() if turn.asking]
         timeout = max(min(times) - time.monotonic(), 0) if times else None
         with suppress(Empty):
@@ -187,7 +212,12 @@ class LaneServer:
         _end_if_broken(broken)
 
     def _attach(
-        self, lane_id: str, token: str, config: TrialConfig, checkpoint: Checkpoint | None, dataset: Any
+        self,
+        lane_id: str,
+        token: str,
+        config: TrialConfig,
+        checkpoint: Checkpoint | None,
+        dataset: Any,
     ) -> None:
         if self._pool is None:
             with classifying():
@@ -211,7 +241,9 @@ class LaneServer:
 
     def _check(self, lane_id: str, token: str) -> None:
         if self._tokens.get(lane_id) != token:
-            raise LaneLostError(f"{lane_id} has no lane here, or another process holds it")
+            raise LaneLostError(
+                f"{lane_id} has no lane here, or another process holds it"
+            )
 
     def _detach(self, lane_id: str, token: str) -> None:
         if self._tokens.get(lane_id) != token:
@@ -234,7 +266,8 @@ class LaneServer:
 
 
 def _end_if_broken(error: BaseException | None) -> None:
-    """End the compute thread, and so the process, if an error is the device's, once the answers have arrived."""
+    """End the compute thread, and so the process, if an error is the device's, once the
+    answers have arrived."""
     if isinstance(error, DeviceError):
         time.sleep(ANSWER_S)  # no more answers are given meanwhile
         raise error

@@ -1,7 +1,8 @@
 """The lanes of a device, and the epochs that they train together.
 
-A `LanePool` holds a data set, compiled programs, and the stacked states of lanes. A trial's own process uses a pool
-with one lane. A lane server (`lane_server`) uses one with many, for continuous batching.
+A `LanePool` holds a data set, compiled programs, and the stacked states of lanes. A
+trial's own process uses a pool with one lane. A lane server (`lane_server`) uses one
+with many, for continuous batching.
 """
 
 from __future__ import annotations
@@ -14,7 +15,12 @@ import jax
 from mnist_tune.data.dataset import Dataset, check_counts
 from mnist_tune.data.task_data import TaskData
 from mnist_tune.errors import UserError
-from mnist_tune.execution.checkpoint import Checkpoint, DeviceFullError, LanesFullError, Row
+from mnist_tune.execution.checkpoint import (
+    Checkpoint,
+    DeviceFullError,
+    LanesFullError,
+    Row,
+)
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.executor import Executor, Stack, shapes_key
 from mnist_tune.execution.group import BatchSizes, Lane, LaneGroup, Lanes
@@ -27,12 +33,14 @@ from mnist_tune.training.program import Program
 from mnist_tune.trial import TrialConfig
 
 IDLE_PROGRAMS = 2
-"""Programs that are kept without lanes: those used last. Others are loaded again from the compilation cache."""
+"""Programs that are kept without lanes: those used last. Others are loaded again from
+the compilation cache."""
 
 
 class LanePool:
-    """The lanes of one device, at most `capacity` of all programs together. The data set is without label noise and
-    held-out split, which each trial's config adds. The other arguments are as in `WorkerSettings`."""
+    """The lanes of one device, at most `capacity` of all programs together. The data
+    set is without label noise and held-out split, which each trial's config adds. The
+    other arguments are as in `WorkerSettings`."""
 
     def __init__(
         self,
@@ -43,39 +51,67 @@ class LanePool:
         hang_s: float = 0.0,
         data_memory: float | None = None,
     ) -> None:
-        self._dataset, self._capacity, self._train_evaluation = dataset, capacity, train_evaluation
-        self._sharpness, self._hang_s, self._data_memory = sharpness, hang_s, data_memory
-        self._order = lru_cache(2 * capacity)(batch_order)  # each lane's, and the one that it needs next
-        self._groups: dict[tuple[Program, int, int], LaneGroup] = {}  # those used last are last
+        self._dataset, self._capacity, self._train_evaluation = (
+            dataset,
+            capacity,
+            train_evaluation,
+        )
+        self._sharpness, self._hang_s, self._data_memory = (
+            sharpness,
+            hang_s,
+            data_memory,
+        )
+        # each lane's, and the one that it needs next
+        self._order = lru_cache(2 * capacity)(batch_order)
+        # those used last are last
+        self._groups: dict[tuple[Program, int, int], LaneGroup] = {}
         self.lanes: Lanes = {}
 
-    def attach(self, lane_id: str, config: TrialConfig, checkpoint: Checkpoint | None = None) -> None:
-        """Give a trial a lane, in its initial state or in a saved one. If it has a lane already, replace it. Raises
-        LanesFullError if no lane is free, or (DeviceFullError) there is no memory for another one; `UserError` if the
-        saved state does not fit, the program fails, or the device is too small for a single lane; DeviceError."""
+    def attach(
+        self, lane_id: str, config: TrialConfig, checkpoint: Checkpoint | None = None
+    ) -> None:
+        """Give a trial a lane, in its initial state or in a saved one. If it has a lane
+        already, replace it. Raises LanesFullError if no lane is free, or
+        (DeviceFullError) there is no memory for another one; `UserError` if the saved
+        state does not fit, the program fails, or the device is too small for a single
+        lane; DeviceError."""
         self.detach(lane_id)
         if len(self.lanes) == self._capacity:
-            raise LanesFullError(f"all {self._capacity} lanes are taken; ask for more lanes")
+            raise LanesFullError(
+                f"all {self._capacity} lanes are taken; ask for more lanes"
+            )
         try:
             with classifying():
                 group = self._group(config)
                 free = group.executor.stack.free
-                lane = Lane(config, group, free[-1], checkpoint.row if checkpoint else {"epoch": 0})
+                lane = Lane(
+                    config,
+                    group,
+                    free[-1],
+                    checkpoint.row if checkpoint else {"epoch": 0},
+                )
                 if checkpoint is None:
-                    group.executor.write(lane.slot, group.executor.program.init(config.seed, lane.hyper))
+                    group.executor.write(
+                        lane.slot, group.executor.program.init(config.seed, lane.hyper)
+                    )
                     lane.row |= group.untrained(lane)
                 else:
                     group.executor.restore(lane.slot, checkpoint.arrays)
         except OutOfMemoryError as error:
             self._drop_idle()
             if self.lanes:
-                raise DeviceFullError("the device has no memory for another lane") from error
-            raise UserError(f"{config.architecture} does not fit into the memory of the device") from error
+                raise DeviceFullError(
+                    "the device has no memory for another lane"
+                ) from error
+            raise UserError(
+                f"{config.architecture} does not fit into the memory of the device"
+            ) from error
         self.lanes[lane_id] = lane
         free.pop()
 
     def detach(self, lane_id: str) -> None:
-        """Free a trial's lane, if it has one. A stack that becomes empty frees its memory."""
+        """Free a trial's lane, if it has one. A stack that becomes empty frees its
+        memory."""
         if lane := self.lanes.pop(lane_id, None):
             stack = lane.group.executor.stack
             stack.free.append(lane.slot)
@@ -86,50 +122,86 @@ class LanePool:
         """Return the state of a lane, as host arrays."""
         lane = self.lanes[lane_id]
         with classifying():
-            return Checkpoint(lane.group.executor.read(lane.slot), lane.row, lane.config)
+            return Checkpoint(
+                lane.group.executor.read(lane.slot), lane.row, lane.config
+            )
 
     def run(self, lane_ids: Sequence[str]) -> dict[str, Row]:
-        """Train and evaluate some lanes of one group for one epoch, and return their rows of the `epochs` table. The
-        lanes of a batch share its seconds equally. Raises what ended the epoch of one of them, as `outcomes`."""
-        return {lane_id: returned_or_raised(found) for lane_id, found in self.outcomes(lane_ids).items()}
+        """Train and evaluate some lanes of one group for one epoch, and return their
+        rows of the `epochs` table. The lanes of a batch share its seconds equally.
+        Raises what ended the epoch of one of them, as `outcomes`."""
+        return {
+            lane_id: returned_or_raised(found)
+            for lane_id, found in self.outcomes(lane_ids).items()
+        }
 
     def outcomes(self, lane_ids: Sequence[str]) -> dict[str, Row | Exception]:
-        """Return the rows of `run`, or why a lane has none: a `UserError` of its own program, or an OutOfMemoryError.
-        Such a lane must be detached; the others go on. Raises a DeviceError if none can, or the epoch hangs, and this
-        process is about to end."""
+        """Return the rows of `run`, or why a lane has none: a `UserError` of its own
+        program, or an OutOfMemoryError. Such a lane must be detached; the others go on.
+        Raises a DeviceError if none can, or the epoch hangs, and this process is about
+        to end."""
         lanes = {lane_id: self.lanes[lane_id] for lane_id in lane_ids}
-        limit = min(limit_s(lane.row["epoch"], lane.seconds, self._hang_s) for lane in lanes.values())
+        limit = min(
+            limit_s(lane.row["epoch"], lane.seconds, self._hang_s)
+            for lane in lanes.values()
+        )
         group = lanes[lane_ids[0]].group
         with classifying():
-            return watched(lambda: group.run(lanes), limit, lambda: group.executor.compiles)
+            return watched(
+                lambda: group.run(lanes), limit, lambda: group.executor.compiles
+            )
 
     def _group(self, config: TrialConfig) -> LaneGroup:
-        key = Program.of(config, self._dataset.spec), config.label_noise, config.held_out
+        key = (
+            Program.of(config, self._dataset.spec),
+            config.label_noise,
+            config.held_out,
+        )
         if key in self._groups:
             self._groups[key] = self._groups.pop(key)
             return self._groups[key]
-        check_counts([config], self._dataset, self._train_evaluation)  # a search may propose anything
+        # a search may propose anything
+        check_counts([config], self._dataset, self._train_evaluation)
         program, version = key[0], key[1:]
         self._drop_idle(version)
         known = {key[1:]: one.data for key, one in self._groups.items()}
         data = known.get(version) or DeviceData.put(
-            self._dataset, *version, self._train_evaluation, self._data_memory, self._capacity
+            self._dataset,
+            *version,
+            self._train_evaluation,
+            self._data_memory,
+            self._capacity,
         )
-        stacks = {shapes_key(one.executor.program.shapes): one.executor.stack for one in self._groups.values()}
-        executor = Executor(program, stacks.get(shapes_key(program.shapes)) or Stack(self._capacity))
-        group = LaneGroup(executor, data, BatchSizes(self._capacity), self._order, self._sharpness)
-        if self._capacity > 1 and not data.part:  # compile while the other clients are still starting
-            executor.prepare(min(group.steps * program.batch_size, data.train_count), data.arrays)
+        stacks = {
+            shapes_key(one.executor.program.shapes): one.executor.stack
+            for one in self._groups.values()
+        }
+        executor = Executor(
+            program, stacks.get(shapes_key(program.shapes)) or Stack(self._capacity)
+        )
+        group = LaneGroup(
+            executor, data, BatchSizes(self._capacity), self._order, self._sharpness
+        )
+        # compile while the other clients are still starting
+        if self._capacity > 1 and not data.part:
+            executor.prepare(
+                min(group.steps * program.batch_size, data.train_count), data.arrays
+            )
         self._groups[key] = group
         return self._groups[key]
 
     def _drop_idle(self, version: tuple[int, int] | None = None) -> None:
-        """Drop groups without lanes, and so what only they used. The last ones on a version of the data may stay."""
+        """Drop groups without lanes, and so what only they used. The last ones on a
+        version of the data may stay."""
         busy = {id(lane.group) for lane in self.lanes.values()}
         idle = [key for key, group in self._groups.items() if id(group) not in busy]
-        dropped = set(idle).difference([key for key in idle if key[1:] == version][-IDLE_PROGRAMS:])
+        dropped = set(idle).difference(
+            [key for key in idle if key[1:] == version][-IDLE_PROGRAMS:]
+        )
         if not dropped:
             return
-        self._groups = {key: group for key, group in self._groups.items() if key not in dropped}
+        self._groups = {
+            key: group for key, group in self._groups.items() if key not in dropped
+        }
         jax.clear_caches()  # JAX itself keeps what was compiled
         give_memory_back()

@@ -1,4 +1,5 @@
-"""The set-up of a process that trains: its settings, JAX, and its pool of lanes. JAX is imported only when needed."""
+"""The set-up of a process that trains: its settings, JAX, and its pool of lanes. JAX is
+imported only when needed."""
 
 from __future__ import annotations
 
@@ -18,10 +19,12 @@ from mnist_tune.own_code.loading import Code, register_own
 from mnist_tune.storage import Place
 
 CACHE_BYTES = 2**30
-"""Size at which JAX's compilation cache drops its oldest programs. A limit also makes JAX lock the files, so that
-processes that start together never read a half-written one."""
+"""Size at which JAX's compilation cache drops its oldest programs. A limit also makes
+JAX lock the files, so that processes that start together never read a half-written
+one."""
 LOCK_S = 10.0
-"""Seconds for which another process's lock of the compilation cache is waited for, as JAX does."""
+"""Seconds for which another process's lock of the compilation cache is waited for, as
+JAX does."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +34,15 @@ class WorkerSettings:
     states: Place = Path()
     """Folder of the trials' states, reachable from every node."""
     token: str = ""
-    """The content of a file in that folder. If a node finds another content, it does not see the same folder."""
+    """The content of a file in that folder. If a node finds another content, it does
+    not see the same folder."""
     threads: int | None = 1
     """Threads of XLA's CPU backend; None lets XLA choose."""
     memory_fraction: float | None = None
     """Share of a GPU's memory that this process may take; None lets XLA choose."""
     cache_dir: str | None = None
-    """Folder of the compilation cache; nodes that can't write to it use a temporary folder."""
+    """Folder of the compilation cache; nodes that can't write to it use a temporary
+    folder."""
     lanes: Any = None
     """The actor that assigns lanes; None trains in the trial's own process."""
     train_evaluation: int | None = None
@@ -53,27 +58,33 @@ class WorkerSettings:
     own_code: Code = ({}, {})
     """The user's networks and optimisers."""
     umask: int | None = None
-    """The user's umask: a Ray that a sweep starts has a stricter one. None keeps the process's own."""
+    """The user's umask: a Ray that a sweep starts has a stricter one. None keeps the
+    process's own."""
 
 
 def make_pool(dataset: Any, settings: WorkerSettings, capacity: int = 1) -> Any:
-    """Configure JAX and return a `LanePool` for a `Dataset`, or for a list with Ray's reference to one."""
+    """Configure JAX and return a `LanePool` for a `Dataset`, or for a list with Ray's
+    reference to one."""
     if settings.umask is not None:
         os.umask(settings.umask)
     configure_jax(settings)
     from mnist_tune.execution.pool import LanePool
 
     register_own(settings.own_code)
-    if isinstance(dataset, list):  # only now: the types of a task's batch may be the user's own
+    # only now: the types of a task's batch may be the user's own
+    if isinstance(dataset, list):
         import ray
 
         [dataset] = ray.get(dataset)
     limits = settings.hang_s, settings.data_memory
-    return LanePool(dataset, capacity, settings.train_evaluation, settings.sharpness, *limits)
+    return LanePool(
+        dataset, capacity, settings.train_evaluation, settings.sharpness, *limits
+    )
 
 
 def configure_jax(settings: WorkerSettings) -> None:
-    """Set the environment variables that JAX reads when its backend starts, and its compilation cache."""
+    """Set the environment variables that JAX reads when its backend starts, and its
+    compilation cache."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     if settings.threads is not None:
         os.environ["PJRT_NPROC"] = str(settings.threads)
@@ -95,10 +106,13 @@ def configure_jax(settings: WorkerSettings) -> None:
 def remove_unfinished(cache: Path) -> None:
     """Remove what killed processes were writing to JAX's compilation cache.
 
-    JAX writes a program, then the time of its last use. Where that time is missing, it can't drop the oldest programs,
-    so it stores no others.
+    JAX writes a program, then the time of its last use. Where that time is missing, it
+    can't drop the oldest programs, so it stores no others.
     """
-    with suppress(OSError), FileLock(cache / ".lockfile", timeout=LOCK_S):  # a Timeout is an OSError, too
+    # a Timeout is an OSError, too
+    with suppress(OSError), FileLock(cache / ".lockfile", timeout=LOCK_S):
         for program in cache.glob("*-cache"):
-            if not program.with_name(program.name.removesuffix("-cache") + "-atime").exists():
+            if not program.with_name(
+                program.name.removesuffix("-cache") + "-atime"
+            ).exists():
                 program.unlink(missing_ok=True)

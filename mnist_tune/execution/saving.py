@@ -14,23 +14,28 @@ if TYPE_CHECKING:
     from mnist_tune.execution.pool import LanePool
 
 THREADS = 16
-"""States that a process writes at the same time, at most. Object storage takes many at once."""
+"""States that a process writes at the same time, at most. Object storage takes many at
+once."""
 
 
 class Saver:
-    """Writes states in threads, at most one of a trial at a time. It keeps what became of each trial's last save."""
+    """Writes states in threads, at most one of a trial at a time. It keeps what became
+    of each trial's last save."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, "save")
         self._last: dict[str, tuple[Row, Future[None]]] = {}
 
     def begin(self, lane_id: str, pool: LanePool, where: Place) -> None:
-        """Start to write a trial's state, unless it is the one written last, once its last save has ended. Raise what
-        that raised."""
+        """Start to write a trial's state, unless it is the one written last, once its
+        last save has ended. Raise what that raised."""
         self.last(lane_id).result()
         row = pool.lanes[lane_id].row
         if lane_id not in self._last or self._last[lane_id][0] is not row:
-            self._last[lane_id] = row, self._threads.submit(pool.checkpoint(lane_id).save, where)
+            self._last[lane_id] = (
+                row,
+                self._threads.submit(pool.checkpoint(lane_id).save, where),
+            )
 
     def last(self, lane_id: str) -> Future[None]:
         """Return the trial's last save; its result is None, or why it failed."""
@@ -44,35 +49,42 @@ class Saver:
 
 
 class OwnLane:
-    """Trains a trial, one epoch at a time, in a pool of one lane in its own process. `LaneClient` uses a server. A
-    state is written in the background while the next epoch trains."""
+    """Trains a trial, one epoch at a time, in a pool of one lane in its own process.
+    `LaneClient` uses a server. A state is written in the background while the next
+    epoch trains."""
 
     token = ""
-    """Proves to a server that this process holds its lane; empty if it holds none, or needs none."""
+    """Proves to a server that this process holds its lane; empty if it holds none, or
+    needs none."""
 
     def __init__(self, pool: LanePool, save_every: int = 1) -> None:
         self._pool, self._save_every, self._saver = pool, save_every, Saver()
 
-    def attach(self, lane_id: str, config: TrialConfig, checkpoint: Checkpoint | None = None) -> None:
-        """Take a lane for a trial, in its initial state or in a saved one. Raises a `UserError` if the saved state does
-        not fit, or the device is too small for a single lane."""
+    def attach(
+        self, lane_id: str, config: TrialConfig, checkpoint: Checkpoint | None = None
+    ) -> None:
+        """Take a lane for a trial, in its initial state or in a saved one. Raises a
+        `UserError` if the saved state does not fit, or the device is too small for a
+        single lane."""
         self._pool.attach(lane_id, config, checkpoint)
 
     def epoch(self, lane_id: str, state: Place) -> dict[str, Any]:
-        """Train an epoch and return its row. If a save is due, begin it, once the last one has ended. Raises a
-        `UserError` if the last save failed."""
+        """Train an epoch and return its row. If a save is due, begin it, once the last
+        one has ended. Raises a `UserError` if the last save failed."""
         row = self._pool.run([lane_id])[lane_id]
         if row["epoch"] % self._save_every == 0:
             self._saver.begin(lane_id, self._pool, state)
         return row
 
     def save(self, lane_id: str, state: Place) -> None:
-        """Wait until the state of the last epoch is at `state`. Raises a `UserError` if it can't be written."""
+        """Wait until the state of the last epoch is at `state`. Raises a `UserError` if
+        it can't be written."""
         self._saver.begin(lane_id, self._pool, state)
         self._saver.last(lane_id).result()
 
     def detach(self, lane_id: str) -> None:
-        """Free the lane, if this process holds one, and wait until its last save has ended."""
+        """Free the lane, if this process holds one, and wait until its last save has
+        ended."""
         self._pool.detach(lane_id)
         with suppress(Exception):  # the trial goes on from an older state, or has ended
             self._saver.last(lane_id).result()

@@ -16,7 +16,11 @@ class Mirror:
     def update(self, sweep: Tables) -> str:
         names = []
         for name, table in (("trials.csv", sweep.trials), ("epochs.csv", sweep.epochs)):
-            file = storage.join(self._output, name) if self._output else sweep.picture(name)
+            file = (
+                storage.join(self._output, name)
+                if self._output
+                else sweep.picture(name)
+            )
             write(file, as_csv(table).encode())
             names.append(str(file))
         return "Files: " + ", ".join(names)

@@ -1,5 +1,5 @@
-"""A sweep as an Optuna study in SQLite, which optuna-dashboard opens. Diverged trials have failed, with their label.
-Tasks whose losses don't compare have a study each."""
+"""A sweep as an Optuna study in SQLite, which optuna-dashboard opens. Diverged trials
+have failed, with their label. Tasks whose losses don't compare have a study each."""
 
 from __future__ import annotations
 
@@ -31,25 +31,41 @@ class Mirror:
 
     def update(self, sweep: Tables) -> str:
         ranking = data_facts(sweep.meta).ranking
-        objective, self._direction = ranking.column(held_out(sweep.trials)), "minimize" if ranking.less else "maximize"
+        objective, self._direction = (
+            ranking.column(held_out(sweep.trials)),
+            "minimize" if ranking.less else "maximize",
+        )
         with writing(self._url):
             if self._file:
                 self._file.parent.mkdir(parents=True, exist_ok=True)
             for name, compared in _studies(sweep).items():
                 params = self._distributions(compared)
-                # Trials that go on are left out until they end: with each epoch, the study would be written anew.
-                at_rest = [run for run in compared if run.labels["stop_reason"] not in LIVE_REASONS]
-                wanted = {run.trial_id: self._trial(run, params, objective) for run in at_rest}
+                # Trials that go on are left out until they end: with each epoch, the
+                # study would be written anew.
+                at_rest = [
+                    run
+                    for run in compared
+                    if run.labels["stop_reason"] not in LIVE_REASONS
+                ]
+                wanted = {
+                    run.trial_id: self._trial(run, params, objective) for run in at_rest
+                }
                 self._write(name, wanted, objective)
         return f"Look at it: optuna-dashboard {shlex.quote(self._url)}"
 
     def _write(self, name: str, wanted: dict[str, Any], objective: str) -> None:
-        """Add the trials that the study lacks. A trial that has ended can't be changed in Optuna, so if one
-        differs, as after a resume, the study is written anew."""
+        """Add the trials that the study lacks. A trial that has ended can't be changed
+        in Optuna, so if one differs, as after a resume, the study is written anew."""
         made = {"storage": self._url, "study_name": name, "direction": self._direction}
         study = self._optuna.create_study(**made, load_if_exists=True)
-        known = {trial.user_attrs.get(ID): trial for trial in study.get_trials(deepcopy=False)}
-        if any(key not in wanted or _content(trial) != _content(wanted[key]) for key, trial in known.items()):
+        known = {
+            trial.user_attrs.get(ID): trial
+            for trial in study.get_trials(deepcopy=False)
+        }
+        if any(
+            key not in wanted or _content(trial) != _content(wanted[key])
+            for key, trial in known.items()
+        ):
             self._optuna.delete_study(study_name=name, storage=self._url)
             study = self._optuna.create_study(**made)
             known = {}
@@ -59,7 +75,8 @@ class Mirror:
         study.add_trials([trial for key, trial in wanted.items() if key not in known])
 
     def _distributions(self, found: list[Run]) -> dict[str, Any]:
-        """Return Optuna's distribution for each field: the range or the values that the sweep has."""
+        """Return Optuna's distribution for each field: the range or the values that the
+        sweep has."""
         kinds, made = self._optuna.distributions, {}
         for name in found[0].params if found else ():
             values = [run.params[name] for run in found]
@@ -68,7 +85,9 @@ class Mirror:
             elif isinstance(values[0], int):
                 made[name] = kinds.IntDistribution(min(values), max(values))
             else:
-                made[name] = kinds.FloatDistribution(min(values), max(values), log=name == "learning_rate")
+                made[name] = kinds.FloatDistribution(
+                    min(values), max(values), log=name == "learning_rate"
+                )
         return made
 
     def _trial(self, run: Run, params: dict[str, Any], objective: str) -> Any:
@@ -77,7 +96,9 @@ class Mirror:
         value = curve[max(curve)] if curve else math.nan
         if reason in OPEN_REASONS:
             state = states.RUNNING if run.rows else states.WAITING
-        elif reason == "error" or run.labels["regime"] == "diverged" or math.isnan(value):
+        elif (
+            reason == "error" or run.labels["regime"] == "diverged" or math.isnan(value)
+        ):
             state = states.FAIL
         else:
             state = states.COMPLETE if reason == "completed" else states.PRUNED
@@ -97,8 +118,9 @@ class Mirror:
 
 
 def _studies(sweep: Tables) -> dict[str, list[Run]]:
-    """Return the trials that are compared with each other, by the name of their study. Those of a task whose loss
-    compares with no other one's are named by the task, also if there is only one."""
+    """Return the trials that are compared with each other, by the name of their study.
+    Those of a task whose loss compares with no other one's are named by the task, also
+    if there is only one."""
     if data_facts(sweep.meta).compares_tasks:
         return {title(sweep): runs(sweep)}
     found: dict[str, list[Run]] = {}
@@ -108,8 +130,20 @@ def _studies(sweep: Tables) -> dict[str, list[Run]]:
 
 
 def _content(trial: Any) -> str:
-    """Return what a trial says, for comparisons: NaN is equal to NaN here. All trials of a study have the same choices,
-    but each may have a range of its own."""
+    """Return what a trial says, for comparisons: NaN is equal to NaN here. All trials
+    of a study have the same choices, but each may have a range of its own."""
     attributes, params = sorted(trial.user_attrs.items()), sorted(trial.params.items())
-    choices = {name: getattr(kind, "choices", ()) for name, kind in sorted(trial.distributions.items())}
-    return repr((trial.state, trial.values, params, choices, attributes, trial.intermediate_values))
+    choices = {
+        name: getattr(kind, "choices", ())
+        for name, kind in sorted(trial.distributions.items())
+    }
+    return repr(
+        (
+            trial.state,
+            trial.values,
+            params,
+            choices,
+            attributes,
+            trial.intermediate_values,
+        )
+    )

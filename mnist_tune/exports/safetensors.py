@@ -14,7 +14,8 @@ from mnist_tune.results.tables import Tables
 
 
 class Mirror:
-    """A file for each trial whose state was kept, by default in the folder `safetensors` of the sweep's."""
+    """A file for each trial whose state was kept, by default in the folder
+    `safetensors` of the sweep's."""
 
     def __init__(self, output: str | None) -> None:
         self._output = storage.place(output) if output else None
@@ -25,17 +26,29 @@ class Mirror:
         for run in runs(sweep):
             file = storage.join(folder, f"{run.trial_id}.safetensors")
             if saved := Checkpoint.load(sweep.state(run.trial_id)):
-                # Arrays in another order than C's would be written as they lie in memory.
-                arrays = {plain(name): np.asarray(one, order="C") for name, one in saved.arrays.items()}
+                # Arrays in another order than C's would be written as they lie in
+                # memory.
+                arrays = {
+                    plain(name): np.asarray(one, order="C")
+                    for name, one in saved.arrays.items()
+                }
                 arrays.pop("", None)
-                about = {"trial": json.dumps(run.params), "epoch": json.dumps(saved.row)}
+                about = {
+                    "trial": json.dumps(run.params),
+                    "epoch": json.dumps(saved.row),
+                }
                 write(file, self._library.save(arrays, about))
                 count += 1
         return f"Files: {folder}, {count}; the best first: {', '.join(sweep.leading())}"
 
 
 def plain(name: str) -> str:
-    """Return the name of an array of a state, `.params['hidden'][0]`, as `params.hidden.0`; that of batch statistics
-    begins with `state`. Empty for arrays of the optimiser."""
+    """Return the name of an array of a state, `.params['hidden'][0]`, as
+    `params.hidden.0`; that of batch statistics begins with `state`. Empty for arrays of
+    the optimiser."""
     part, *keys = re.findall(r"[^][.'\"]+", name)
-    return "" if part == "optimizer" else ".".join(["state" if part == "extra" else part, *keys])
+    return (
+        ""
+        if part == "optimizer"
+        else ".".join(["state" if part == "extra" else part, *keys])
+    )

@@ -1,4 +1,5 @@
-"""A sweep as TensorBoard's logs: a run for each trial, with its curves and all its settings for the tab HParams."""
+"""A sweep as TensorBoard's logs: a run for each trial, with its curves and all its
+settings for the tab HParams."""
 
 from __future__ import annotations
 
@@ -26,13 +27,17 @@ class Mirror:
         with writing(self._output):
             for run in runs(sweep):
                 if run.rows:
-                    self._write(run, storage.join(self._output, title(sweep), run.trial_id))
+                    self._write(
+                        run, storage.join(self._output, title(sweep), run.trial_id)
+                    )
         return f"Look at it: tensorboard --logdir {shlex.quote(str(self._output))}"
 
     def _write(self, run: Run, folder: Path) -> None:
-        """Add the rows that a run lacks. TensorBoard would show what is written twice twice, so each process writes a
-        run from its beginning, in place of the logs that others left."""
-        before = self._written.pop(run.id, ())  # if this fails halfway, the run is written anew
+        """Add the rows that a run lacks. TensorBoard would show what is written twice
+        twice, so each process writes a run from its beginning, in place of the logs
+        that others left."""
+        # if this fails halfway, the run is written anew
+        before = self._written.pop(run.id, ())
         if run.rows != before:
             if not before or run.rows[: len(before)] != before:
                 before = ()
@@ -45,12 +50,23 @@ class Mirror:
 
 def _append(run: Run, first: int, folder: Path) -> None:
     """Write a file of logs with a run's rows from the first one on."""
-    writer = library("tensorboardX.event_file_writer").EventsWriter(str(folder / "events"), f".{len(run.rows):06d}")
-    summary, event = library("tensorboardX.summary"), library("tensorboardX.proto.event_pb2").Event
+    writer = library("tensorboardX.event_file_writer").EventsWriter(
+        str(folder / "events"), f".{len(run.rows):06d}"
+    )
+    summary, event = (
+        library("tensorboardX.summary"),
+        library("tensorboardX.proto.event_pb2").Event,
+    )
     with closing(writer):
         if not first:
             for part in summary.hparams({**run.params}, dict.fromkeys(RESULTS, 0.0)):
                 writer.write_event(event(summary=part, wall_time=run.rows[0].time))
         for row in run.rows[first:]:
             for name, value in row.metrics.items():
-                writer.write_event(event(summary=summary.scalar(name, value), step=row.epoch, wall_time=row.time))
+                writer.write_event(
+                    event(
+                        summary=summary.scalar(name, value),
+                        step=row.epoch,
+                        wall_time=row.time,
+                    )
+                )

@@ -1,4 +1,5 @@
-"""A sweep as offline runs of Weights & Biases, which `wandb sync` uploads: a run for each trial, in a group."""
+"""A sweep as offline runs of Weights & Biases, which `wandb sync` uploads: a run for
+each trial, in a group."""
 
 from __future__ import annotations
 
@@ -33,15 +34,25 @@ class Mirror:
         return f"Upload it: wandb sync --include-offline {shlex.quote(str(self._output / 'wandb'))}/offline-run-*"
 
     def _write(self, run: Run, group: str) -> None:
-        """Write a run in place of what an earlier export left of it: an offline run can't be continued."""
+        """Write a run in place of what an earlier export left of it: an offline run
+        can't be continued."""
         logs = storage.join(self._output, "wandb")
         for folder in logs.glob(f"offline-run-*-{storage.join(logs, run.id).name}"):
             shutil.rmtree(folder)
         with self._wandb.init(
-            project=PROJECT, group=group, name=run.trial_id, id=run.id, config={**run.params}, mode="offline",
-            dir=os.fspath(self._output), tags=[run.labels["regime"][:64]], reinit="finish_previous",
-            settings=self._wandb.Settings(silent=True, console="off", disable_git=True, x_disable_stats=True),
-        ) as opened:  # fmt: skip
+            project=PROJECT,
+            group=group,
+            name=run.trial_id,
+            id=run.id,
+            config={**run.params},
+            mode="offline",
+            dir=os.fspath(self._output),
+            tags=[run.labels["regime"][:64]],
+            reinit="finish_previous",
+            settings=self._wandb.Settings(
+                silent=True, console="off", disable_git=True, x_disable_stats=True
+            ),
+        ) as opened:
             for row in run.rows:
                 opened.log({"epoch": row.epoch, **row.metrics}, step=row.epoch)
             opened.summary.update(dict(run.labels))

@@ -1,7 +1,9 @@
-"""The user's own modules as texts. They are imported from these, here and in the processes that get them.
+"""The user's own modules as texts. They are imported from these, here and in the
+processes that get them.
 
-So what is recorded, what is sent and what trains is one text. Classes that libraries register, such as Equinox's
-modules or JAX's dataclasses, don't survive being pickled by value. A module that is imported anew is what it was.
+So what is recorded, what is sent and what trains is one text. Classes that libraries
+register, such as Equinox's modules or JAX's dataclasses, don't survive being pickled by
+value. A module that is imported anew is what it was.
 """
 
 from __future__ import annotations
@@ -40,30 +42,44 @@ TEXTS: dict[str, Source] = {}
 
 
 class _FromText(SourceFileLoader):
-    """Loads a module from a text that was read before, and sent by another process perhaps."""
+    """Loads a module from a text that was read before, and sent by another process
+    perhaps."""
 
     def __init__(self, name: str, source: Source) -> None:
         super().__init__(name, source.file)
         self._source = source
 
     def get_data(self, path: str) -> bytes:
-        return self._source.content if path == self._source.file else super().get_data(path)
+        return (
+            self._source.content
+            if path == self._source.file
+            else super().get_data(path)
+        )
 
     def path_stats(self, path: str) -> Mapping[str, Any]:
         raise OSError("what Python keeps compiled is of the file, not of this text")
 
 
 class _Finder(MetaPathFinder):
-    """Finds modules in `TEXTS`, and while `reads` is set, those in files that are not installed."""
+    """Finds modules in `TEXTS`, and while `reads` is set, those in files that are not
+    installed."""
 
     reads = False
 
-    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        spec = PathFinder.find_spec(name, path) if self.reads and name not in TEXTS else None
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        spec = (
+            PathFinder.find_spec(name, path)
+            if self.reads and name not in TEXTS
+            else None
+        )
         if spec is not None and is_own(name, spec.origin):
             TEXTS[name] = Source.of(str(spec.origin))
         if name in TEXTS:
-            return spec_from_file_location(name, TEXTS[name].file, loader=_FromText(name, TEXTS[name]))
+            return spec_from_file_location(
+                name, TEXTS[name].file, loader=_FromText(name, TEXTS[name])
+            )
         if spec is None and any(one.startswith(f"{name}.") for one in TEXTS):
             return ModuleSpec(name, None, is_package=True)  # a package without a file
         return None
@@ -84,7 +100,8 @@ class Attribute:
 
 
 def load(name: str) -> ModuleType:
-    """Import a module, and what it imports, from texts: those that are known, or those of their files."""
+    """Import a module, and what it imports, from texts: those that are known, or those
+    of their files."""
     sys.meta_path.insert(0, _FINDER)
     _FINDER.reads = True
     try:
@@ -95,17 +112,26 @@ def load(name: str) -> ModuleType:
 
 
 def belonging(module: ModuleType | None) -> list[str]:
-    """Return the names of a module and of those loaded from its folder or package, and below. They are in `TEXTS` then.
-    Modules that are installed, and those whose import goes on, belong to none."""
+    """Return the names of a module and of those loaded from its folder or package, and
+    below. They are in `TEXTS` then. Modules that are installed, and those whose import
+    goes on, belong to none."""
     if module is None:
         return []
     up = module.__name__.count(".") - (not hasattr(module, "__path__"))
-    folder = Path(getattr(module, "__file__", None) or "a session's").absolute().parents[max(up, 0)]
+    folder = (
+        Path(getattr(module, "__file__", None) or "a session's")
+        .absolute()
+        .parents[max(up, 0)]
+    )
     found = []
     for name, one in list(sys.modules.items()):
         file = str(getattr(one, "__file__", None))
         beside = file.startswith(os.path.join(folder, "")) and is_own(name, file)
-        if (beside or (one is module and name in TEXTS)) and name != "__main__" and not is_importing(one):
+        if (
+            (beside or (one is module and name in TEXTS))
+            and name != "__main__"
+            and not is_importing(one)
+        ):
             if name not in TEXTS and os.path.isfile(file):
                 TEXTS[name] = Source.of(file)
             found += [name] * (name in TEXTS)
@@ -118,33 +144,44 @@ def is_importing(module: Any) -> bool:
 
 
 def is_own(name: str, file: str | None) -> bool:
-    """Return whether a module is the user's: not Python's, from an installed package or ours, which all nodes have."""
+    """Return whether a module is the user's: not Python's, from an installed package or
+    ours, which all nodes have."""
     if not file or not file.endswith(".py") or name.partition(".")[0] == "mnist_tune":
         return False
     place = Path(file)
-    return not {"site-packages", "dist-packages"} & {*place.parts} and not any(map(place.is_relative_to, STANDARD))
+    return not {"site-packages", "dist-packages"} & {*place.parts} and not any(
+        map(place.is_relative_to, STANDARD)
+    )
 
 
 def in_a_line(error: BaseException) -> str:
-    """Return the type of an error, the first line of what it says, and where the user's own code raised it."""
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")[:300]
+    """Return the type of an error, the first line of what it says, and where the user's
+    own code raised it."""
+    text = next(
+        (line.strip() for line in str(error).splitlines() if line.strip()), "no message"
+    )[:300]
     own = [
         f" ({Path(frame.f_code.co_filename).name}, line {line})"
         for frame, line in traceback.walk_tb(error.__traceback__)
         if is_own(frame.f_globals.get("__name__", ""), frame.f_code.co_filename)
     ]
-    where = own[-1] if own and not isinstance(error, SyntaxError) else ""  # which says itself where it is
+    # which says itself where it is
+    where = own[-1] if own and not isinstance(error, SyntaxError) else ""
     return f"{type(error).__name__}: {text}{where}"
 
 
 def changed() -> set[str]:
-    """Return the names of the own modules whose files have changed since. A file that is gone has not changed."""
-    there = {name: source for name, source in TEXTS.items() if os.path.isfile(source.file)}
+    """Return the names of the own modules whose files have changed since. A file that
+    is gone has not changed."""
+    there = {
+        name: source for name, source in TEXTS.items() if os.path.isfile(source.file)
+    }
     return {name for name, source in there.items() if Source.of(source.file) != source}
 
 
 def forget(names: Collection[str]) -> None:
-    """Forget these modules, and all that were imported from texts: none may go on with another one's old text."""
+    """Forget these modules, and all that were imported from texts: none may go on with
+    another one's old text."""
     for name, module in list(sys.modules.items()):
         if name in names or isinstance(getattr(module, "__loader__", None), _FromText):
             del sys.modules[name]
@@ -152,14 +189,24 @@ def forget(names: Collection[str]) -> None:
 
 
 def receive(texts: Mapping[str, Source]) -> None:
-    """Have modules imported from these texts, from now on, in a process that may not see their files."""
-    other = {name for name, one in texts.items() if TEXTS.get(name) != one and (name in TEXTS or name in sys.modules)}
+    """Have modules imported from these texts, from now on, in a process that may not
+    see their files."""
+    other = {
+        name
+        for name, one in texts.items()
+        if TEXTS.get(name) != one and (name in TEXTS or name in sys.modules)
+    }
     if other:
         forget(other)
     TEXTS.update(texts)
     if _FINDER not in sys.meta_path:
         sys.meta_path.insert(0, _FINDER)
     for name, source in texts.items():
-        folder = str(Path(source.file).parents[name.count(".") + source.file.endswith("__init__.py")])
+        folder = str(
+            Path(source.file).parents[
+                name.count(".") + source.file.endswith("__init__.py")
+            ]
+        )
         if folder not in sys.path:
-            sys.path.append(folder)  # for what is imported later, where the folder is there
+            # for what is imported later, where the folder is there
+            sys.path.append(folder)

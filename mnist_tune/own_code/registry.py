@@ -11,12 +11,14 @@ from mnist_tune.data_spec import ARRAYS
 from mnist_tune.invocation import words
 
 Factory = Callable[..., Any]
-"""Makes a network from a `DataSpec`, or an optimiser from a learning rate, and from the arguments in the name."""
+"""Makes a network from a `DataSpec`, or an optimiser from a learning rate, and from the
+arguments in the name."""
 
 
 @dataclass(eq=False)
 class Entry:
-    """What a name stands for. No entry equals another, so a cache with entries in its keys notices a new factory."""
+    """What a name stands for. No entry equals another, so a cache with entries in its
+    keys notices a new factory."""
 
     load: Callable[[], Factory]
     """Returns the factory. It is called once, when the factory is first wanted."""
@@ -31,19 +33,25 @@ class Entry:
 
 
 _TRAINED: dict[str, Entry] = {}
-ENTRIES: dict[str, dict[str, Entry]] = {"task": _TRAINED, "architecture": _TRAINED, "optimizer": {}}
-"""By the option that names them, then by name. A task stands in the trials' field `architecture`."""
+ENTRIES: dict[str, dict[str, Entry]] = {
+    "task": _TRAINED,
+    "architecture": _TRAINED,
+    "optimizer": {},
+}
+"""By the option that names them, then by name. A task stands in the trials' field
+`architecture`."""
 
 OF_TRIALS = ("architecture", "optimizer")
 """The fields of trials that name code."""
 
 
 def register(name: str, flag: str = "architecture") -> Callable[[Factory], Factory]:
-    """Register a factory of networks or tasks: `register("mine")(factory)`, then `architecture="mine(width=128)"` or
-    `task="mine(width=128)"`.
+    """Register a factory of networks or tasks: `register("mine")(factory)`, then
+    `architecture="mine(width=128)"` or `task="mine(width=128)"`.
 
-    The factory is called with the arguments in the name; that of a network gets the `DataSpec` first. It returns a
-    `Network` or a `Task`. Processes and other nodes get it with the sweep: nothing has to be installed there.
+    The factory is called with the arguments in the name; that of a network gets the
+    `DataSpec` first. It returns a `Network` or a `Task`. Processes and other nodes get
+    it with the sweep: nothing has to be installed there.
     """
 
     def add(factory: Factory) -> Factory:
@@ -54,12 +62,14 @@ def register(name: str, flag: str = "architecture") -> Callable[[Factory], Facto
 
 
 def names_own_code(text: str) -> bool:
-    """Return whether a text, which may be a folder's, names code by its place. Its arguments are not looked at."""
+    """Return whether a text, which may be a folder's, names code by its place. Its
+    arguments are not looked at."""
     return ":" in text.partition("(")[0]
 
 
 def is_not_loaded(flag: str, text: str) -> bool:
-    """Return whether a text of a folder names code by its place that this process has not been told to load."""
+    """Return whether a text of a folder names code by its place that this process has
+    not been told to load."""
     return names_own_code(text) and text.partition("(")[0].strip() not in ENTRIES[flag]
 
 
@@ -68,18 +78,26 @@ FROM_PYTHON, NAMED_AGAIN = "from Python", "with your own code named again"
 
 
 def named_again(meta: Mapping[str, Any], trials: Any = None) -> tuple[str, str]:
-    """Return the flags that name the own code of a sweep again, or of some of its `trials` (a table). If flags are not
-    enough, return one of the words above as well, else an empty text.
+    """Return the flags that name the own code of a sweep again, or of some of its
+    `trials` (a table). If flags are not enough, return one of the words above as well,
+    else an empty text.
 
-    Arrays, and code that was registered by a plain name, are known to Python alone. Code that nobody has named in this
-    process is in no command: the folder may come from anybody.
+    Arrays, and code that was registered by a plain name, are known to Python alone.
+    Code that nobody has named in this process is in no command: the folder may come
+        from anybody.
     """
     listed = {(one["flag"], one["name"]) for one in meta.get("code", [])}
     used = listed
     if trials is not None and not meta.get("options", {}).get("task"):
-        used = {(flag, text.partition("(")[0].strip()) for flag in OF_TRIALS for text in trials[flag].unique()}
+        used = {
+            (flag, text.partition("(")[0].strip())
+            for flag in OF_TRIALS
+            for text in trials[flag].unique()
+        }
     own = sorted(one for one in used if one in listed or names_own_code(one[1]))
-    if meta.get("options", {}).get("dataset") == ARRAYS or not all(names_own_code(name) for _, name in own):
+    if meta.get("options", {}).get("dataset") == ARRAYS or not all(
+        names_own_code(name) for _, name in own
+    ):
         return "", FROM_PYTHON
     if any(is_not_loaded(flag, name) for flag, name in own):
         return "", NAMED_AGAIN
@@ -88,23 +106,37 @@ def named_again(meta: Mapping[str, Any], trials: Any = None) -> tuple[str, str]:
 
 def by_flag(code: Sequence[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
     """Return the names of code by flag, as they were loaded."""
-    found = {flag: tuple(as_loaded(flag, name) for of, name in code if of == flag) for flag in ENTRIES}
+    found = {
+        flag: tuple(as_loaded(flag, name) for of, name in code if of == flag)
+        for flag in ENTRIES
+    }
     return {flag: names for flag, names in found.items() if names}
 
 
 def as_loaded(flag: str, text: str) -> str:
-    """Return a text that names code, with the path from which this process has loaded it."""
+    """Return a text that names code, with the path from which this process has loaded
+    it."""
     name, bracket, arguments = text.partition("(")
     entry = ENTRIES[flag].get(name.strip())
-    return next((one for one, other in ENTRIES[flag].items() if other is entry), name) + bracket + arguments
+    return (
+        next((one for one, other in ENTRIES[flag].items() if other is entry), name)
+        + bracket
+        + arguments
+    )
 
 
 def is_named_again(flag: str, given: Iterable[str], known: Iterable[str]) -> bool:
-    """Return whether each of these names, without arguments, is one that is in these texts. A file that has moved may
-    be named by its new path, and the code that was loaded from there then has the old name, too."""
+    """Return whether each of these names, without arguments, is one that is in these
+    texts. A file that has moved may be named by its new path, and the code that was
+    loaded from there then has the old name, too."""
     names = {text.partition("(")[0].strip() for text in known}
     for one in {*given} - names:
-        same = [name for name in names if names_own_code(name) and name.rpartition("/")[2] == one.rpartition("/")[2]]
+        same = [
+            name
+            for name in names
+            if names_own_code(name)
+            and name.rpartition("/")[2] == one.rpartition("/")[2]
+        ]
         if len(same) != 1 or one not in ENTRIES[flag]:
             return False
         ENTRIES[flag].setdefault(same[0], ENTRIES[flag][one])
@@ -112,5 +144,6 @@ def is_named_again(flag: str, given: Iterable[str], known: Iterable[str]) -> boo
 
 
 def register_optimizer(name: str) -> Callable[[Factory], Factory]:
-    """Register a factory `factory(learning_rate, **arguments)` that returns an optax `GradientTransformation`."""
+    """Register a factory `factory(learning_rate, **arguments)` that returns an optax
+    `GradientTransformation`."""
     return register(name, "optimizer")

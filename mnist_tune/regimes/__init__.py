@@ -1,1 +1,2 @@
-"""What curves mean: regimes, summaries of replicates, the edge of convergence. Imports neither Ray nor JAX."""
+"""What curves mean: regimes, summaries of replicates, the edge of convergence. Imports
+neither Ray nor JAX."""

@@ -1,4 +1,5 @@
-"""The facts about a data set that the labels need: its counts, what guessing reaches, and its target accuracy."""
+"""The facts about a data set that the labels need: its counts, what guessing reaches,
+and its target accuracy."""
 
 from __future__ import annotations
 
@@ -25,13 +26,16 @@ class DataFacts:
     guess_losses: Mapping[str, float]
     """The loss of the best constant guess, by the name of the loss, or of the task."""
     target: float | None
-    """Accuracy of a network that has learned the data set. If it is None, the target follows from the best sibling."""
+    """Accuracy of a network that has learned the data set. If it is None, the target
+    follows from the best sibling."""
     evaluated: int | None = None
     """Training images that are evaluated after an epoch, at most; None means all."""
     name: str = ""
-    """The built-in data set that `target` was measured on; empty if it was asked for."""
+    """The built-in data set that `target` was measured on; empty if it was asked
+    for."""
     by_accuracy: bool = True
-    """Whether labels follow accuracy. If not, they follow the share of a task's loss that was learned."""
+    """Whether labels follow accuracy. If not, they follow the share of a task's loss
+    that was learned."""
     flag: str = "architecture"
     """The option that names what is trained: architecture, or task."""
     rank_by: str | None = None
@@ -39,7 +43,8 @@ class DataFacts:
     positions: int = 1
     """Labels of an example: more than one are those of its tokens."""
     own_steps: bool = False
-    """Whether each step is a task's own, so that its loss does not compare with evaluated ones."""
+    """Whether each step is a task's own, so that its loss does not compare with
+    evaluated ones."""
 
     @property
     def ranking(self) -> Ranking:
@@ -47,35 +52,56 @@ class DataFacts:
         return Ranking.of(self.by_accuracy, self.rank_by)
 
     @classmethod
-    def of(cls, label_counts: Sequence[int], test_images: int, target: float | None = None) -> DataFacts:
-        """Return the facts that follow from the number of training images of each class."""
-        guesses = {loss: guess_loss(label_counts, loss) for loss in ("cross-entropy", "mse")}
-        return cls(sum(label_counts), test_images, chance_of(label_counts), guesses, target)
+    def of(
+        cls, label_counts: Sequence[int], test_images: int, target: float | None = None
+    ) -> DataFacts:
+        """Return the facts that follow from the number of training images of each
+        class."""
+        guesses = {
+            loss: guess_loss(label_counts, loss) for loss in ("cross-entropy", "mse")
+        }
+        return cls(
+            sum(label_counts), test_images, chance_of(label_counts), guesses, target
+        )
 
     @classmethod
     def of_task(cls, data: Mapping[str, Any]) -> DataFacts:
-        """Return the facts of a task, as `sweep.json` records them. The target, if one was asked for, is a loss."""
+        """Return the facts of a task, as `sweep.json` records them. The target, if one
+        was asked for, is a loss."""
         chance, guesses = data.get("chance"), data.get("guesses") or {}
         counts = data["train_images"], data["test_images"]
-        facts = cls(*counts, chance or 0.0, guesses, None, by_accuracy=chance is not None, flag="task")
+        facts = cls(
+            *counts,
+            chance or 0.0,
+            guesses,
+            None,
+            by_accuracy=chance is not None,
+            flag="task",
+        )
         return replace(facts, own_steps=bool(data.get("own_step")))
 
     @property
     def compares_tasks(self) -> bool:
-        """Whether trials of several tasks are compared with each other. Their losses may have other scales."""
+        """Whether trials of several tasks are compared with each other. Their losses
+        may have other scales."""
         return self.flag != "task" or not self.ranking.is_loss
 
     def learned(self, accuracy: Any) -> Any:
-        """Return how much of what can be learned an accuracy a is: `(a - chance) / (1 - chance)`."""
+        """Return how much of what can be learned an accuracy a is: `(a - chance) / (1 -
+        chance)`."""
         return (accuracy - self.chance) / (1 - self.chance)
 
     def guess(self, trial: Any) -> float:
-        """Return the loss of the best constant guess for a trial, or for its settings; infinite if it is not known."""
-        return self.guess_losses.get(trial.architecture if self.flag == "task" else trial.loss, math.inf)
+        """Return the loss of the best constant guess for a trial, or for its settings;
+        infinite if it is not known."""
+        return self.guess_losses.get(
+            trial.architecture if self.flag == "task" else trial.loss, math.inf
+        )
 
     def with_wrong_labels(self, count: int) -> DataFacts:
-        """Return the facts if so many training images have random labels. Their share s weakens the mean gradient by
-        1 - s and leaves its noise, so the target is that of (1 - s)² as many images, unless it was asked for."""
+        """Return the facts if so many training images have random labels. Their share s
+        weakens the mean gradient by 1 - s and leaves its noise, so the target is that
+        of (1 - s)² as many images, unless it was asked for."""
         if not count or not self.name:
             return self
         right = 1 - count / self.train_images
@@ -88,16 +114,20 @@ TARGETS = {
     "mnist-5k": {4_000: 0.91},
     "digits": {300: 0.92, 1_500: 0.955},
 }
-"""The targets of the built-in data sets, by the number of training images. `docs/labels.md` says what they rest on."""
+"""The targets of the built-in data sets, by the number of training images.
+`docs/labels.md` says what they rest on."""
 
 
 def target(name: str, train_images: float) -> float | None:
-    """Return the target of a built-in data set of which so many images are trained on; between the numbers in `TARGETS`
-    it is linear in their logarithm. None if it was measured for more images only, or not at all."""
+    """Return the target of a built-in data set of which so many images are trained on;
+    between the numbers in `TARGETS` it is linear in their logarithm. None if it was
+    measured for more images only, or not at all."""
     known = TARGETS.get(name, {})
     if train_images < min(known, default=math.inf):
         return None
-    return round(float(np.interp(math.log(train_images), np.log([*known]), [*known.values()])), 4)
+    return round(
+        float(np.interp(math.log(train_images), np.log([*known]), [*known.values()])), 4
+    )
 
 
 _COUNTS = {
@@ -108,7 +138,9 @@ _COUNTS = {
 }
 
 DATA = {
-    name: replace(DataFacts.of(labels, test_images, target(name, sum(labels))), name=name)
+    name: replace(
+        DataFacts.of(labels, test_images, target(name, sum(labels))), name=name
+    )
     for name, (labels, test_images) in _COUNTS.items()
 }
 """The facts about the built-in data sets."""
@@ -117,14 +149,21 @@ MNIST = DATA["mnist"]
 
 
 def data_facts(meta: Mapping[str, Any]) -> DataFacts:
-    """Return the facts about a sweep's data set, as its `sweep.json` records them; `--target` overrides the target."""
+    """Return the facts about a sweep's data set, as its `sweep.json` records them;
+    `--target` overrides the target."""
     data, options = meta["dataset"], meta.get("options", {})
     if "train_images" in data:
-        facts = replace(DataFacts.of_task(data), evaluated=options.get("train_evaluation"))
+        facts = replace(
+            DataFacts.of_task(data), evaluated=options.get("train_evaluation")
+        )
         asked = None if facts.by_accuracy else options.get("target_loss")
         return replace(facts, target=asked, rank_by=options.get("rank_by"))
     asked = options.get("target")
-    facts = DataFacts.of(data["label_counts"], data["test_images"], asked or data.get("target"))
+    facts = DataFacts.of(
+        data["label_counts"], data["test_images"], asked or data.get("target")
+    )
     positions, name = data.get("positions") or 1, "" if asked else data["name"]
     images, evaluated = facts.train_images // positions, options.get("train_evaluation")
-    return replace(facts, evaluated=evaluated, train_images=images, name=name, positions=positions)
+    return replace(
+        facts, evaluated=evaluated, train_images=images, name=name, positions=positions
+    )

@@ -11,19 +11,22 @@ import numpy as np
 from mnist_tune.regimes.noise import SIGMAS, accuracy_noise, calm_limit
 
 PATIENCE = 1000
-"""Steps that a network may guess above its untrained loss before it counts as diverged, whatever the batch size. Runs
-of mlp-1024-128-tanh at rates from 1 to 2 that came back did so after 20 to 1,300 steps."""
+"""Steps that a network may guess above its untrained loss before it counts as diverged,
+whatever the batch size. Runs of mlp-1024-128-tanh at rates from 1 to 2 that came back
+did so after 20 to 1,300 steps."""
 
 BLOWN_UP = 100
-"""A loss of this many times the untrained loss counts as diverged after `PATIENCE` steps, whatever the accuracy, and a
-larger one after fewer, in proportion. Of 756 runs on digits, those that came back reached 40% of that."""
+"""A loss of this many times the untrained loss counts as diverged after `PATIENCE`
+steps, whatever the accuracy, and a larger one after fewer, in proportion. Of 756 runs
+on digits, those that came back reached 40% of that."""
 
 CHANCE_MARGIN = 1 / 20
-"""Up to this share of what can be learned, a network counts as guessing. The notebook's diverged networks are between
-0.09 and 0.104."""
+"""Up to this share of what can be learned, a network counts as guessing. The notebook's
+diverged networks are between 0.09 and 0.104."""
 
 LOSS_CEILING = 1e9
-"""The largest loss that schedulers see. It replaces NaN and infinity, since Tune's ASHA never stops a NaN."""
+"""The largest loss that schedulers see. It replaces NaN and infinity, since Tune's ASHA
+never stops a NaN."""
 
 
 def finite_loss(loss: float) -> float:
@@ -32,49 +35,75 @@ def finite_loss(loss: float) -> float:
 
 
 def chance_of(label_counts: np.ndarray | Sequence[int]) -> float:
-    """Return the accuracy of the best constant answer: the share of the most frequent label."""
+    """Return the accuracy of the best constant answer: the share of the most frequent
+    label."""
     return float(max(label_counts) / sum(label_counts))
 
 
-def guess_loss(label_counts: np.ndarray | Sequence[int], loss: str = "cross-entropy") -> float:
-    """Return the loss of the best constant guess, which gives each class its frequency f among the labels:
-    `-sum f ln f` nats, or `(1 - sum f²) / 2` for mse."""
+def guess_loss(
+    label_counts: np.ndarray | Sequence[int], loss: str = "cross-entropy"
+) -> float:
+    """Return the loss of the best constant guess, which gives each class its frequency
+    f among the labels: `-sum f ln f` nats, or `(1 - sum f²) / 2` for mse."""
     shares = np.asarray(label_counts, float)
     shares = shares[shares > 0] / shares.sum()
-    return float((1 - (shares**2).sum()) / 2 if loss == "mse" else -(shares * np.log(shares)).sum())
+    return float(
+        (1 - (shares**2).sum()) / 2
+        if loss == "mse"
+        else -(shares * np.log(shares)).sum()
+    )
 
 
 def chance_ceiling(chance: float, images: Any = math.inf) -> Any:
-    """Return the accuracy up to which a network counts as guessing: `chance + (1 - chance) / 20` or, if that is more,
-    what answers that do not depend on the images reach by luck on so many images.
+    """Return the accuracy up to which a network counts as guessing: `chance + (1 -
+    chance) / 20` or, if that is more, what answers that do not depend on the images
+    reach by luck on so many images.
 
-    With two classes, an answer that differs from the most frequent label with the share e loses `e (2 chance - 1)` on
-    average. Its standard error is `2 sqrt(e (1 - e) chance (1 - chance) / images)`. What is returned is the largest
-    sum of the mean and three standard errors, over all e. With a rare class, that is hardly above chance.
+    With two classes, an answer that differs from the most frequent label with the share
+    e loses `e (2 chance - 1)` on average. Its standard error is `2 sqrt(e (1 - e)
+    chance (1 - chance) / images)`. What is returned is the largest sum of the mean and
+    three standard errors, over all e. With a rare class, that is hardly above chance.
     """
     luck, loss = SIGMAS * accuracy_noise(chance, images), max(chance - 0.5, 0.0)
-    return chance + np.maximum((1 - chance) * CHANCE_MARGIN, np.hypot(luck, loss) - loss)
+    return chance + np.maximum(
+        (1 - chance) * CHANCE_MARGIN, np.hypot(luck, loss) - loss
+    )
 
 
 def has_diverged(row: Mapping[str, Any], chance: float, images: int) -> bool:
-    """Return whether a trial has diverged by the end of an epoch, given the epoch's row of the `epochs` table, the
-    share of the most frequent label, and the number of images that the training loss is measured on.
+    """Return whether a trial has diverged by the end of an epoch, given the epoch's row
+    of the `epochs` table, the share of the most frequent label, and the number of
+    images that the training loss is measured on.
 
-    It has if its loss is not finite. It also has if its loss is above the untrained loss by more than noise, no step
-    was below that for `PATIENCE` steps, and the network guesses or its loss is blown up (`BLOWN_UP`).
-    (Near the edge, a run may guess for some epochs and recover. With random labels, a network stays at its untrained
-    loss, up to the noise of its steps, and has not diverged.)
+    It has if its loss is not finite. It also has if its loss is above the untrained
+    loss by more than noise, no step was below that for `PATIENCE` steps, and the
+    network guesses or its loss is blown up (`BLOWN_UP`). (Near the edge, a run may
+    guess for some epochs and recover. With random labels, a network stays at its
+    untrained loss, up to the noise of its steps, and has not diverged.)
     """
     if not row["finite"]:
         return True
-    if row["above_since"] is None or row["train_loss"] <= calm_limit(row["untrained_loss"], images):
+    if row["above_since"] is None or row["train_loss"] <= calm_limit(
+        row["untrained_loss"], images
+    ):
         return False
-    steps, times = row["step"] - row["above_since"] + 1, row["train_loss"] / row["untrained_loss"]
+    steps, times = (
+        row["step"] - row["above_since"] + 1,
+        row["train_loss"] / row["untrained_loss"],
+    )
     guesses = row["train_accuracy"] <= chance_ceiling(chance, images)
-    return bool((guesses and steps >= PATIENCE) or (times >= BLOWN_UP and steps * times >= BLOWN_UP * PATIENCE))
+    return bool(
+        (guesses and steps >= PATIENCE)
+        or (times >= BLOWN_UP and steps * times >= BLOWN_UP * PATIENCE)
+    )
 
 
-def blown_up(loss: float, untrained: float, least: float, deviation: float = 0.0) -> bool:
-    """Return whether the loss of a task, of either sign, is too far above the untrained one, given the least so far and
-    the standard deviation of the untrained one over parts of the data."""
-    return loss - untrained > (BLOWN_UP - 1) * max(abs(untrained), deviation, untrained - least)
+def blown_up(
+    loss: float, untrained: float, least: float, deviation: float = 0.0
+) -> bool:
+    """Return whether the loss of a task, of either sign, is too far above the untrained
+    one, given the least so far and the standard deviation of the untrained one over
+    parts of the data."""
+    return loss - untrained > (BLOWN_UP - 1) * max(
+        abs(untrained), deviation, untrained - least
+    )

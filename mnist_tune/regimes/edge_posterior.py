@@ -1,12 +1,15 @@
-"""What trials that did or did not learn say about the edge: the learning rates at which 90, 50 and 10% of seeds learn.
+"""What trials that did or did not learn say about the edge: the learning rates at which
+90, 50 and 10% of seeds learn.
 
-A trial's outcome is a coin whose bias falls with the learning rate η. With x = ln η and the logistic function σ,
+A trial's outcome is a coin whose bias falls with the learning rate η. With x = ln η and
+the logistic function σ,
 
     P(learns | x) = γ + (1 - γ - δ) σ((μ - x) / s).
 
-s is the edge's width, δ the share of seeds that fail far below the edge (lapses), γ the share that learn far above it
-(luck). The posterior of the four is kept on a grid. The axis of the grid is not μ but the *half*, the x at which P = ½.
-So the posterior of the edge itself is a plain marginal.
+s is the edge's width, δ the share of seeds that fail far below the edge (lapses), γ the
+share that learn far above it (luck). The posterior of the four is kept on a grid. The
+axis of the grid is not μ but the *half*, the x at which P = ½. So the posterior of the
+edge itself is a plain marginal.
 """
 
 from __future__ import annotations
@@ -17,16 +20,19 @@ from typing import Any
 import numpy as np
 
 HALVES = 80
-"""Points on the grid's axis of halves, which is moved and rescaled as the posterior narrows."""
+"""Points on the grid's axis of halves, which is moved and rescaled as the posterior
+narrows."""
 
 WIDTHS = np.geomspace(0.006, 1.4, 11).astype(np.float32)
-"""The values of s. The smallest is a step, at any precision that a search asks for. With the largest, three quarters of
-the seeds learn at a quarter of the edge's rate: where the share of seeds that learn falls more than once, only such a
-width makes intervals wide enough."""
+"""The values of s. The smallest is a step, at any precision that a search asks for.
+With the largest, three quarters of the seeds learn at a quarter of the edge's rate:
+where the share of seeds that learn falls more than once, only such a width makes
+intervals wide enough."""
 
 WIDTH_PRIOR = WIDTHS ** np.float32(0.4)
-"""A prior that leans to wide edges. With equal weights, intervals at s = 0.05 to 0.1 hold the edge too seldom: searches
-see an edge as a step as long as they have few outcomes on its slope, and stop."""
+"""A prior that leans to wide edges. With equal weights, intervals at s = 0.05 to 0.1
+hold the edge too seldom: searches see an edge as a step as long as they have few
+outcomes on its slope, and stop."""
 
 LAPSES = {0.0: 0.5, 0.05: 0.3, 0.12: 0.2}
 """The values of δ, and their prior probabilities."""
@@ -35,30 +41,37 @@ LUCK = {0.0: 0.7, 0.1: 0.3}
 """The values of γ, and their prior probabilities."""
 
 FLAT = np.log(8)
-"""The prior of the half is flat up to this distance from where the search expects it, and falls as exp(-distance)
-beyond."""
+"""The prior of the half is flat up to this distance from where the search expects it,
+and falls as exp(-distance) beyond."""
 
 REACH = FLAT + 5
 """The largest distance: beyond are 0.2% of the prior."""
 
 ENDS = (0.025, 0.5, 0.975)
-"""The lower end, the median and the upper end of an interval that holds with a probability of 95%."""
+"""The lower end, the median and the upper end of an interval that holds with a
+probability of 95%."""
 
 LEAST_OUTCOMES = 32
-"""Outcomes from which on a search may end. With fewer, the searches that end are those that have underestimated s, and
-their intervals are too narrow."""
+"""Outcomes from which on a search may end. With fewer, the searches that end are those
+that have underestimated s, and their intervals are too narrow."""
 
 SETTLED = 0.15
-"""The share of a search's outcomes, the last ones, through which the interval must have been narrow enough for it to
-end. If it ended with the first such interval, a search of a wide edge might end because chance made it look sharp."""
+"""The share of a search's outcomes, the last ones, through which the interval must have
+been narrow enough for it to end. If it ended with the first such interval, a search of
+a wide edge might end because chance made it look sharp."""
 
 _PAIRS = [(lapse, luck) for lapse in LAPSES for luck in LUCK]
-_LAPSE, _LUCK = (np.array(values, np.float32)[:, None, None] for values in zip(*_PAIRS, strict=True))
-_PRIOR = np.array([LAPSES[lapse] * LUCK[luck] for lapse, luck in _PAIRS], np.float32)[:, None, None]
+_LAPSE, _LUCK = (
+    np.array(values, np.float32)[:, None, None] for values in zip(*_PAIRS, strict=True)
+)
+_PRIOR = np.array([LAPSES[lapse] * LUCK[luck] for lapse, luck in _PAIRS], np.float32)[
+    :, None, None
+]
 
 
 class EdgePosterior:
-    """The posterior of a search, which expects its half at ln η = `expected`, on a grid."""
+    """The posterior of a search, which expects its half at ln η = `expected`, on a
+    grid."""
 
     def __init__(self, expected: float) -> None:
         self._expected = expected
@@ -97,22 +110,25 @@ class EdgePosterior:
         return pairs @ _LAPSE[:, 0, 0], pairs @ _LUCK[:, 0, 0]
 
     def interval(self) -> np.ndarray:
-        """Return the lower end, the median and the upper end of the half's central 95% interval, ln η, [3]."""
+        """Return the lower end, the median and the upper end of the half's central 95%
+        interval, ln η, [3]."""
         return self._quantiles(ENDS)
 
     def has_settled(self, precision: float) -> bool:
-        """Return whether the search may end: some trials learned and others did not, and its interval has had at most
-        this half-width, as a share of the rate, through the last `SETTLED` of its outcomes."""
+        """Return whether the search may end: some trials learned and others did not,
+        and its interval has had at most this half-width, as a share of the rate,
+        through the last `SETTLED` of its outcomes."""
         if len({learned for _, learned in self._outcomes}) < 2:
             return False
         last = self._half_widths[int((1 - SETTLED) * self.count) :]
         return self.count >= LEAST_OUTCOMES and max(last) <= math.log1p(precision)
 
     def interval_of(self, share: float) -> np.ndarray:
-        """Return the interval, as `interval`, of the x at which this share of seeds learn, [3].
+        """Return the interval, as `interval`, of the x at which this share of seeds
+        learn, [3].
 
-        An end is -inf if it may be that fewer learn however small the rate, and inf if it may be that more learn
-        however large it is.
+        An end is -inf if it may be that fewer learn however small the rate, and inf if
+        it may be that more learn however large it is.
         """
         with np.errstate(divide="ignore", invalid="ignore"):
             odds = (share - _LUCK) / (1 - _LAPSE - share)
@@ -123,16 +139,29 @@ class EdgePosterior:
     def band(self, x: np.ndarray) -> np.ndarray:
         """Return the interval, as `interval`, of P(learns | x), [3, x]."""
         chances = (learns(self.halves - one, _LAPSE, _LUCK) for one in x)
-        return np.transpose([_weighted_quantiles(each, self._weights) for each in chances])
+        return np.transpose(
+            [_weighted_quantiles(each, self._weights) for each in chances]
+        )
 
     def _quantiles(self, shares: Any) -> np.ndarray:
-        """Return quantiles of the half. Between the points of a grid, the cumulative probability is a straight line."""
-        below = np.concatenate([[0], np.cumsum(self.halves_and_widths.sum(1), dtype=np.float64)])
-        return np.asarray(np.interp(shares, below / below[-1], self._low + self._step * np.arange(HALVES + 1)))
+        """Return quantiles of the half. Between the points of a grid, the cumulative
+        probability is a straight line."""
+        below = np.concatenate(
+            [[0], np.cumsum(self.halves_and_widths.sum(1), dtype=np.float64)]
+        )
+        return np.asarray(
+            np.interp(
+                shares,
+                below / below[-1],
+                self._low + self._step * np.arange(HALVES + 1),
+            )
+        )
 
     def _prior(self) -> np.ndarray:
         distance = np.abs(self.halves - self._expected)
-        density = np.where(distance <= REACH, np.exp(-np.maximum(distance - FLAT, 0)), 0).astype(np.float32)
+        density = np.where(
+            distance <= REACH, np.exp(-np.maximum(distance - FLAT, 0)), 0
+        ).astype(np.float32)
         return _normalised(_PRIOR * density[:, None] * WIDTH_PRIOR)
 
     def _with(self, weights: np.ndarray, x: float, learned: bool) -> np.ndarray:
@@ -140,10 +169,12 @@ class EdgePosterior:
         distance = (self.halves - x).astype(np.float32)[:, None]
         odds = np.exp(np.clip(distance / WIDTHS, -60, 60)) * _half_odds(_LAPSE, _LUCK)
         steep, luck = (1 - _LAPSE, _LUCK) if learned else (_LAPSE, 1 - _LUCK)
-        return _normalised(weights * (steep * odds + luck) / (odds + 1))  # `learns`, or 1 minus that, also where tiny
+        # `learns`, or 1 minus that, also where tiny
+        return _normalised(weights * (steep * odds + luck) / (odds + 1))
 
     def _fit_grid(self) -> None:
-        """Move and rescale the grid if the posterior fills too little of it, or is about to leave it."""
+        """Move and rescale the grid if the posterior fills too little of it, or is
+        about to leave it."""
         low, high = self._quantiles((1e-4, 1 - 1e-4))
         ends = self.halves_and_widths[[0, -1]].sum(1)
         leaves = self._step < 2 * REACH / HALVES and (ends > 3e-4).any()
@@ -156,13 +187,16 @@ class EdgePosterior:
 
 
 def learns(distance: np.ndarray, lapse: Any, luck: Any) -> np.ndarray:
-    """Return P(learns) at each of `WIDTHS`, a new last axis, at this distance of the half above ln η."""
+    """Return P(learns) at each of `WIDTHS`, a new last axis, at this distance of the
+    half above ln η."""
     return np.asarray(luck + (1 - luck - lapse) * steep_part(distance, lapse, luck))
 
 
 def steep_part(distance: np.ndarray, lapse: Any, luck: Any) -> np.ndarray:
     """Return σ of that, without lapses and luck."""
-    odds = distance.astype(np.float32)[..., None] / WIDTHS + np.log(_half_odds(lapse, luck))
+    odds = distance.astype(np.float32)[..., None] / WIDTHS + np.log(
+        _half_odds(lapse, luck)
+    )
     return np.asarray(1 / (1 + np.exp(np.minimum(-odds, 80))))
 
 
@@ -173,7 +207,9 @@ def _half_odds(lapse: Any, luck: Any) -> Any:
 
 def _weighted_quantiles(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     order = np.argsort(values, axis=None)
-    below = np.cumsum(np.broadcast_to(weights, values.shape).ravel()[order], dtype=np.float64)
+    below = np.cumsum(
+        np.broadcast_to(weights, values.shape).ravel()[order], dtype=np.float64
+    )
     return np.asarray(values.ravel()[order][np.searchsorted(below / below[-1], ENDS)])
 
 

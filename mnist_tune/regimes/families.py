@@ -1,4 +1,5 @@
-"""What is comparable with what: the families of a sweep, and the images that its trials are compared on."""
+"""What is comparable with what: the families of a sweep, and the images that its trials
+are compared on."""
 
 from __future__ import annotations
 
@@ -17,8 +18,9 @@ FAMILY = """
 """Trials that are equal in these differ in their learning rate and their seeds only."""
 
 SIBLINGS = ["architecture", "label_noise", "optimizer", "schedule", "loss", "drop_last"]
-"""Trials with equal values in these columns are siblings: one network on the same labels. If all columns of `FAMILY`
-are equal, they differ in their learning rate and their seeds only."""
+"""Trials with equal values in these columns are siblings: one network on the same
+labels. If all columns of `FAMILY` are equal, they differ in their learning rate and
+their seeds only."""
 
 
 def siblings_of(config: Any) -> tuple[Any, ...]:
@@ -27,33 +29,53 @@ def siblings_of(config: Any) -> tuple[Any, ...]:
 
 
 def groups_of_siblings(trials: pd.DataFrame) -> list[np.ndarray]:
-    """Return the rows of `trials` of each group of siblings. One whose settings a scheduler changed is alone, since
-    siblings are compared by their rates."""
+    """Return the rows of `trials` of each group of siblings. One whose settings a
+    scheduler changed is alone, since siblings are compared by their rates."""
     alone = trials["trial_id"].where(trials["changed"], "")
     return [*trials.groupby([*SIBLINGS, alone], sort=False).indices.values()]
 
 
 def varied(trials: pd.DataFrame) -> list[str]:
-    """Return the settings in which these trials differ, other than the learning rate: columns of `FAMILY`, and the
-    epochs asked for."""
-    return [name for name in (*FAMILY, "epochs_asked") if name in trials and trials[name].nunique() > 1]
+    """Return the settings in which these trials differ, other than the learning rate:
+    columns of `FAMILY`, and the epochs asked for."""
+    return [
+        name
+        for name in (*FAMILY, "epochs_asked")
+        if name in trials and trials[name].nunique() > 1
+    ]
 
 
 def families(trials: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield the trials of each family with its title, such as `mlp-16-tanh, batch size 64`, in order."""
-    names = ["architecture", *(name for name in varied(trials) if name != "architecture")]
+    """Yield the trials of each family with its title, such as `mlp-16-tanh, batch size
+    64`, in order."""
+    names = [
+        "architecture",
+        *(name for name in varied(trials) if name != "architecture"),
+    ]
     for values, family in trials.groupby(names):
         row = dict(zip(names, values, strict=True))
-        yield ", ".join(filter(None, (setting(name, row[name]) for name in names if has(row, name)))), family
+        yield (
+            ", ".join(
+                filter(
+                    None, (setting(name, row[name]) for name in names if has(row, name))
+                )
+            ),
+            family,
+        )
 
 
 def has(row: Mapping[str, Any], name: str) -> bool:
-    """Return whether a row of `trials` has a setting: momentum is SGD's. It may lack what all rows have in common."""
-    return name != "momentum" or str(row.get("optimizer", "sgd")).partition("(")[0].strip() == "sgd"
+    """Return whether a row of `trials` has a setting: momentum is SGD's. It may lack
+    what all rows have in common."""
+    return (
+        name != "momentum"
+        or str(row.get("optimizer", "sgd")).partition("(")[0].strip() == "sgd"
+    )
 
 
 def setting(name: str, value: Any) -> str:
-    """Return a setting in words, such as `batch size 64`; a flag that is not set is empty."""
+    """Return a setting in words, such as `batch size 64`; a flag that is not set is
+    empty."""
     if name in ("nesterov", "drop_last"):
         return name.replace("_", " ") * bool(value)
     if name in ("architecture", "optimizer", "loss"):
@@ -62,21 +84,31 @@ def setting(name: str, value: Any) -> str:
 
 
 def named(rows: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
-    """Return the name of each row's setting: its learning rate, after the other settings in which trials differ, such
-    as `mlp-64-relu, learning rate 0.1`."""
+    """Return the name of each row's setting: its learning rate, after the other
+    settings in which trials differ, such as `mlp-64-relu, learning rate 0.1`."""
     rates, names, said = told_apart(trials["learning_rate"]), varied(trials), []
-    texts = {name: told_apart(trials[name]) for name in names if pd.api.types.is_float_dtype(trials[name])}
+    texts = {
+        name: told_apart(trials[name])
+        for name in names
+        if pd.api.types.is_float_dtype(trials[name])
+    }
     for row in rows.to_dict("records"):
         own = row | {name: float(told[row[name]]) for name, told in texts.items()}
         known = (setting(name, own[name]) for name in names if has(row, name))
         others = [one for one in (row["label"], *known) if one]
-        said.append(", ".join([*others, "learning rate " * bool(others) + rates[row["learning_rate"]]]))
+        said.append(
+            ", ".join(
+                [*others, "learning rate " * bool(others) + rates[row["learning_rate"]]]
+            )
+        )
     return said
 
 
 def held_out(trials: pd.DataFrame) -> str:
-    """Return the split that these trials are compared on: validation if each that trained has it, else test."""
+    """Return the split that these trials are compared on: validation if each that
+    trained has it, else test."""
     trained = trials[trials["epochs_run"] > 0]
-    names = ("validation_accuracy", "validation_loss")  # of a task, perhaps a loss alone
+    # of a task, perhaps a loss alone
+    names = ("validation_accuracy", "validation_loss")
     measured = trained.reindex(columns=names).notna().any(axis=1)
     return "validation" if len(measured) and measured.all() else "test"

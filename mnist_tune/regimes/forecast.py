@@ -1,7 +1,8 @@
-"""When does a calm curve reach its target? Its error falls as a power of the epochs, which is fitted and continued.
+"""When does a calm curve reach its target? Its error falls as a power of the epochs,
+which is fitted and continued.
 
-How far that can be trusted was measured: complete curves were cut, and the epoch that the power law gave was compared
-with the one at which they got there (`docs/labels.md`).
+How far that can be trusted was measured: complete curves were cut, and the epoch that
+the power law gave was compared with the one at which they got there (`docs/labels.md`).
 """
 
 from __future__ import annotations
@@ -23,15 +24,19 @@ NINETY = 1.6449
 """Standard errors on either side of a 90% interval."""
 
 KNOWN = 1.5
-"""The power law says ln(t/n) = x, after n epochs, of the epoch t. If x is above this, too few of the curves that were
-cut got there to say how late: only the beginning of the interval is known."""
+"""The power law says ln(t/n) = x, after n epochs, of the epoch t. If x is above this,
+too few of the curves that were cut got there to say how late: only the beginning of the
+interval is known."""
 
 
 def interval(x: float) -> tuple[float, float]:
-    """Return the 80% interval of ln(t/n). It begins early, since young curves accelerate, and no later for what seems
-    never to get there. Fitted (Kaplan and Meier 1958) to 3,642 cuts of the curves of 69 sweeps; 389 of them got there.
+    """Return the 80% interval of ln(t/n). It begins early, since young curves
+    accelerate, and no later for what seems never to get there. Fitted (Kaplan and Meier
+    1958) to 3,642 cuts of the curves of 69 sweeps; 389 of them got there.
     """
-    return min(0.5 * x, 0.5 + 0.1 * x, math.log(SOONEST)), 1.1 * x + 0.2 if x <= KNOWN else math.inf
+    return min(
+        0.5 * x, 0.5 + 0.1 * x, math.log(SOONEST)
+    ), 1.1 * x + 0.2 if x <= KNOWN else math.inf
 
 
 SOONEST = math.e
@@ -40,7 +45,8 @@ SOONEST = math.e
 
 @dataclass(frozen=True)
 class Forecast:
-    """The epoch at which a curve reaches its target, from 1; infinite if it never does."""
+    """The epoch at which a curve reaches its target, from 1; infinite if it never
+    does."""
 
     likely: float
     earliest: float
@@ -76,15 +82,20 @@ class Forecast:
 
 
 def rounded(epoch: float) -> str:
-    """Return an epoch in four digits: with fewer, one that is to come may look as if it had been."""
+    """Return an epoch in four digits: with fewer, one that is to come may look as if it
+    had been."""
     return f"{float(f'{epoch:.4g}'):.0f}"
 
 
 def arrived(curve: Curve, target: float) -> int | None:
-    """Return the epoch since which a curve has been at the target, but for single epochs; None if it is not there."""
+    """Return the epoch since which a curve has been at the target, but for single
+    epochs; None if it is not there."""
     padded = np.concatenate([[-np.inf, np.inf], curve.accuracy])
     first, second, third = padded[:-2], padded[1:-1], padded[2:]
-    settled = np.maximum(np.minimum(first, second), np.minimum(np.maximum(first, second), third))  # the median of three
+    # the median of three
+    settled = np.maximum(
+        np.minimum(first, second), np.minimum(np.maximum(first, second), third)
+    )
     below = np.flatnonzero(settled < target)
     since = int(below[-1]) if len(below) else 0
     there = np.flatnonzero(curve.accuracy[since:] >= target)
@@ -92,7 +103,8 @@ def arrived(curve: Curve, target: float) -> int | None:
 
 
 def forecast(curve: Curve, target: float) -> Forecast:
-    """Return when a curve reached the target, or when it will: the power law of its late half, continued."""
+    """Return when a curve reached the target, or when it will: the power law of its
+    late half, continued."""
     epoch = arrived(curve, target)
     if epoch is not None:
         return Forecast(epoch, epoch, epoch)
@@ -102,18 +114,22 @@ def forecast(curve: Curve, target: float) -> Forecast:
     fitted, exponent, spread = law(curve)
     steps = math.log(max(fitted / error_of(target), 1.0))  # in logarithms of the error
     ahead = min(steps / exponent if exponent > 0 else math.inf, 99.0)
-    likely, earliest, latest = (max(n * math.exp(one), n + 1.0) for one in (ahead, *interval(ahead)))
+    likely, earliest, latest = (
+        max(n * math.exp(one), n + 1.0) for one in (ahead, *interval(ahead))
+    )
     return Forecast(likely, earliest, latest, exponent, spread)
 
 
 def error_of(accuracy: Any) -> Any:
-    """Return the error at an accuracy, but at least 1e-9: it is compared on a logarithmic scale."""
+    """Return the error at an accuracy, but at least 1e-9: it is compared on a
+    logarithmic scale."""
     return np.maximum(1 - accuracy, 1e-9)
 
 
 def law(curve: Curve) -> tuple[float, float, float]:
-    """Fit `error ~ epoch**-a` to the late half of a curve of at least `TREND` epochs. Return the fitted error of the
-    last epoch, a, and its standard error: the larger of those of the residuals and of the noise of the counts."""
+    """Fit `error ~ epoch**-a` to the late half of a curve of at least `TREND` epochs.
+    Return the fitted error of the last epoch, a, and its standard error: the larger of
+        those of the residuals and of the noise of the counts."""
     n, count = curve.epochs, max(curve.epochs // 2 + 1, min(curve.epochs, 4))
     error = error_of(curve.accuracy[-count:])
     x = np.log(np.arange(n - count + 1, n + 1))
@@ -122,12 +138,21 @@ def law(curve: Curve) -> tuple[float, float, float]:
     residuals = y - y.mean() - slope * x
     noise = curve.noise(curve.accuracy[-count:]) / error
     variance = max(float(residuals @ residuals) / (count - 2), float(np.mean(noise**2)))
-    return float(np.exp(y.mean() + slope * x[-1])), -slope, math.sqrt(variance / float(x @ x))
+    return (
+        float(np.exp(y.mean() + slope * x[-1])),
+        -slope,
+        math.sqrt(variance / float(x @ x)),
+    )
 
 
 def reached(curve: Curve, target: float | None, label: str) -> Forecast | None:
-    """Return when a curve reaches the target; None if it is not calm, or there are too few epochs to tell."""
-    if target is None or not curve.epochs or label in ("oscillating", "diverged", "overfit"):
+    """Return when a curve reaches the target; None if it is not calm, or there are too
+    few epochs to tell."""
+    if (
+        target is None
+        or not curve.epochs
+        or label in ("oscillating", "diverged", "overfit")
+    ):
         return None
     ahead = forecast(curve, target)
     if ahead.is_past:
@@ -136,26 +161,41 @@ def reached(curve: Curve, target: float | None, label: str) -> Forecast | None:
 
 
 def epochs_to(ahead: Forecast | None, label: str) -> tuple[float, float, float]:
-    """Return the epoch at which a trial is at the target, and the ends of its 80% interval."""
+    """Return the epoch at which a trial is at the target, and the ends of its 80%
+    interval."""
     if ahead is None:
         return (math.inf,) * 3 if label == "underfit" else (math.nan,) * 3
-    return (ahead.likely if ahead.latest < math.inf else math.nan), ahead.earliest, ahead.latest
+    return (
+        (ahead.likely if ahead.latest < math.inf else math.nan),
+        ahead.earliest,
+        ahead.latest,
+    )
 
 
-def target_of(curves: Sequence[Curve], running: bool = True) -> tuple[float | None, list[Curve]]:
-    """Return the target of siblings, and the curves that it follows from: with these alone it would be the same. It is
-    that of their data set or, if it has none, what follows from those that ran all their epochs; before there are any,
-    from those that are `running`, or it is None.
+def target_of(
+    curves: Sequence[Curve], running: bool = True
+) -> tuple[float | None, list[Curve]]:
+    """Return the target of siblings, and the curves that it follows from: with these
+    alone it would be the same. It is that of their data set or, if it has none, what
+    follows from those that ran all their epochs; before there are any, from those that
+    are `running`, or it is None.
 
-    It is the accuracy of the one that did best on held-out images, less `NEAR_BEST` of what can be learned, or its
-    noise if that is more, but at most half of what it learned. What memorised is no measure, and what still rises is
-    none: the target is None if such a curve ended higher than all that have levelled off, or if none has learned.
+    It is the accuracy of the one that did best on held-out images, less `NEAR_BEST` of
+    what can be learned, or its noise if that is more, but at most half of what it
+    learned. What memorised is no measure, and what still rises is none: the target is
+    None if such a curve ended higher than all that have levelled off, or if none has
+    learned.
     """
     data = curves[0].data.with_wrong_labels(curves[0].label_noise)
     if data.target is not None:
         return data.target, []
-    measures = [curve for curve in curves if curve.complete] or (curves if running else [])
-    ranked = sorted((curve for curve in measures if curve.epochs), key=lambda curve: -curve.held_out_settled)
+    measures = [curve for curve in curves if curve.complete] or (
+        curves if running else []
+    )
+    ranked = sorted(
+        (curve for curve in measures if curve.epochs),
+        key=lambda curve: -curve.held_out_settled,
+    )
     known = (curve for curve in ranked if not memorising(curve))
     if (highest := next(known, None)) is None:
         return None, []
@@ -168,17 +208,20 @@ def target_of(curves: Sequence[Curve], running: bool = True) -> tuple[float | No
 
 
 def margin(curve: Curve) -> float:
-    """Return by how much a target is below the accuracy of the curve that it follows from."""
+    """Return by how much a target is below the accuracy of the curve that it follows
+    from."""
     noise = SIGMAS * float(curve.noise(curve.settled))
     at_first = max(curve.data.chance, curve.begun)
     return max(NEAR_BEST * (1 - at_first), noise)
 
 
 def rises(curve: Curve) -> bool:
-    """Return whether a curve has not levelled off: its late pace is not below `HALF` of its mean pace, and by its law
-    it would pass a target that follows from it by twice the margin, within `FAR` times its epochs. Fewer epochs than
-    `PLATEAU` show no pace, so there the law decides alone, also where a schedule ended. Of a share that was learned,
-    nobody knows the most, so there is no law: it gained more than the margin in its late half."""
+    """Return whether a curve has not levelled off: its late pace is not below `HALF` of
+    its mean pace, and by its law it would pass a target that follows from it by twice
+    the margin, within `FAR` times its epochs. Fewer epochs than `PLATEAU` show no pace,
+    so there the law decides alone, also where a schedule ended. Of a share that was
+    learned, nobody knows the most, so there is no law: it gained more than the margin
+        in its late half."""
     error, gain = float(error_of(curve.settled)), margin(curve)
     is_short = curve.epochs < PLATEAU
     if (curve.ended and not is_short) or has_stopped(curve, gain):
@@ -191,12 +234,15 @@ def rises(curve: Curve) -> bool:
     if error <= gain or curve.epochs < TREND:
         return error > gain
     _, exponent, _ = law(curve)
-    return (is_short or late_pace(curve)[0] >= 1 / FAR) and error * (1 - FAR**-exponent) > 2 * gain
+    return (is_short or late_pace(curve)[0] >= 1 / FAR) and error * (
+        1 - FAR**-exponent
+    ) > 2 * gain
 
 
 def has_stopped(curve: Curve, gain: float) -> bool:
-    """Return whether a curve gained less than a third of this in its last quarter, as after the last step of a schedule
-    that falls in steps. While it follows a power law, it gains about three times as much until `FAR` times its epochs.
+    """Return whether a curve gained less than a third of this in its last quarter, as
+    after the last step of a schedule that falls in steps. While it follows a power law,
+    it gains about three times as much until `FAR` times its epochs.
     """
     quarter = curve.epochs // 4
     if quarter < TREND:

@@ -1,4 +1,5 @@
-"""The epochs so far of all trials: what their labels, and early stopping, are decided by."""
+"""The epochs so far of all trials: what their labels, and early stopping, are decided
+by."""
 
 from __future__ import annotations
 
@@ -25,8 +26,8 @@ class Histories:
 
     @classmethod
     def of(cls, epochs: pd.DataFrame, trials: Container[str]) -> Histories:
-        """Return the histories of these trials, given rows in the order in which they were recorded. A column that is
-        missing becomes NaN."""
+        """Return the histories of these trials, given rows in the order in which they
+        were recorded. A column that is missing becomes NaN."""
         found = cls()
         values = epochs.reindex(columns=COLUMNS).to_numpy(dtype=float, na_value=np.nan)
         for trial_id, at in epochs.groupby("trial_id", sort=False).indices.items():
@@ -37,20 +38,26 @@ class Histories:
                 found._rows[str(trial_id)] = array("d", rows[kept].tobytes())
         return found
 
-    def add(self, trial_id: str, row: Mapping[str, Any], repeated: bool = False) -> None:
-        """Add an epoch's row; one that is `repeated` only if it is not known. A trial that trains an epoch again begins
-        again there: later rows are forgotten."""
+    def add(
+        self, trial_id: str, row: Mapping[str, Any], repeated: bool = False
+    ) -> None:
+        """Add an epoch's row; one that is `repeated` only if it is not known. A trial
+        that trains an epoch again begins again there: later rows are forgotten."""
         if repeated and row["epoch"] <= self.last_epoch(trial_id):
             return
         rows = self._rows.setdefault(trial_id, array("d"))
         while rows and rows[-len(COLUMNS)] >= row["epoch"]:
             del rows[-len(COLUMNS) :]
-        rows.extend(math.nan if row.get(name) is None else row[name] for name in COLUMNS)
+        rows.extend(
+            math.nan if row.get(name) is None else row[name] for name in COLUMNS
+        )
 
     def columns(self, trial_id: str) -> dict[str, np.ndarray]:
-        """Return a trial's columns, as `Curve.of` takes them; they are empty if it has no row."""
+        """Return a trial's columns, as `Curve.of` takes them; they are empty if it has
+        no row."""
         values = np.array(self._rows.get(trial_id, ())).reshape(-1, len(COLUMNS))
-        return dict(zip(COLUMNS, map(np.array, values.T), strict=True))  # copies, of which a curve keeps some
+        # copies, of which a curve keeps some
+        return dict(zip(COLUMNS, map(np.array, values.T), strict=True))
 
     def last_epoch(self, trial_id: str) -> int:
         """Return the last epoch of a trial; 0 if it has none."""

@@ -1,5 +1,5 @@
-"""The regime of each trial: one ordered list of questions about its own curve, then one pass over its family, which
-changes what the curve left open (`docs/regimes.md`)."""
+"""The regime of each trial: one ordered list of questions about its own curve, then one
+pass over its family, which changes what the curve left open (`docs/regimes.md`)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,27 @@ from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.divergence import PATIENCE
 from mnist_tune.regimes.families import groups_of_siblings, setting, varied
-from mnist_tune.regimes.forecast import SOONEST, Forecast, epochs_to, forecast, reached, rises, target_of
+from mnist_tune.regimes.forecast import (
+    SOONEST,
+    Forecast,
+    epochs_to,
+    forecast,
+    reached,
+    rises,
+    target_of,
+)
 from mnist_tune.regimes.learned_share import Loss, as_share, least_loss
-from mnist_tune.regimes.limits import CLEARLY, FAR, HALF, LEARNED, LEVEL, OFTEN, PLATEAU, TREND, VISIBLE
+from mnist_tune.regimes.limits import (
+    CLEARLY,
+    FAR,
+    HALF,
+    LEARNED,
+    LEVEL,
+    OFTEN,
+    PLATEAU,
+    TREND,
+    VISIBLE,
+)
 from mnist_tune.regimes.noise import SIGMAS
 from mnist_tune.regimes.statistics import (
     above_for_good,
@@ -39,22 +57,41 @@ from mnist_tune.regimes.statistics import (
     unmoved,
 )
 
-REGIMES = ("converged", "slow", "oscillating", "diverged", "underfit", "overfit", "undecided")
+REGIMES = (
+    "converged",
+    "slow",
+    "oscillating",
+    "diverged",
+    "underfit",
+    "overfit",
+    "undecided",
+)
 
 ON_ITS_WAY, LEFT = "on its way", "left the target"
-"""How the evidence begins of a calm trial that is not at its target yet, and of one that was there, and is below it."""
+"""How the evidence begins of a calm trial that is not at its target yet, and of one
+that was there, and is below it."""
 
 NOTHING_KNOWN = "no trial ran all its epochs and learned more than noise"
 """How the evidence begins where nobody knows how much of a loss can be learned."""
 
-LABELLED = ("curve_regime", "regime", "regime_evidence", "target", "reaches", "reaches_from", "reaches_to")
+LABELLED = (
+    "curve_regime",
+    "regime",
+    "regime_evidence",
+    "target",
+    "reaches",
+    "reaches_from",
+    "reaches_to",
+)
 """The columns that `label_trials` adds."""
 
 STOPPED = {"slow": "slow", "dead": "diverged"}
-"""The label of a trial that early stopping has stopped, by the reason, where its curve alone can't tell."""
+"""The label of a trial that early stopping has stopped, by the reason, where its curve
+alone can't tell."""
 
 FEW_ENDS = 16
-"""Shares that were learned are made anew each time that one in so many trials has ended since."""
+"""Shares that were learned are made anew each time that one in so many trials has ended
+since."""
 
 Label = tuple[str, str]
 """A regime, and the evidence for it."""
@@ -64,12 +101,18 @@ Label = tuple[str, str]
 
 
 def curve_regime(curve: Curve, target: float | None = 0.95) -> Label:
-    """Return the regime that a trial's own curve shows, and the evidence, given the accuracy of a network that has
-    learned the data set. If that is None, no curve is converged."""
+    """Return the regime that a trial's own curve shows, and the evidence, given the
+    accuracy of a network that has learned the data set. If that is None, no curve is
+    converged."""
     if not curve.epochs:
         return "undecided", "no epoch finished"
     goal = math.inf if target is None else target
-    for name, ask in (("diverged", gone), ("overfit", memorising), ("oscillating", restless), ("converged", there)):
+    for name, ask in (
+        ("diverged", gone),
+        ("overfit", memorising),
+        ("oscillating", restless),
+        ("converged", there),
+    ):
         if evidence := ask(curve, goal):
             return name, evidence
     if curve.share_noise == math.inf:
@@ -86,7 +129,8 @@ def gone(curve: Curve, goal: float) -> str:
 
 
 def blown_up(curve: Curve) -> str:
-    """Is the training loss not finite, or above that of the untrained network for good?"""
+    """Is the training loss not finite, or above that of the untrained network for
+    good?"""
     loss = curve.train_loss
     if loss is None or loss[-1] <= curve.calm_limit:
         return ""
@@ -106,7 +150,8 @@ def blown_up(curve: Curve) -> str:
 
 
 def fell_back(curve: Curve) -> str:
-    """Is what was learned lost: is it back at chance, or has it kept less than `LEARNED` of it for `TREND` epochs?"""
+    """Is what was learned lost: is it back at chance, or has it kept less than
+    `LEARNED` of it for `TREND` epochs?"""
     best = curve.data.learned(curve.accuracy.max())
     if best < LEARNED or unmoved(curve) or not drop(curve, 0):
         return ""
@@ -124,17 +169,29 @@ def dead(curve: Curve) -> str:
     if not stuck(curve):
         return ""
     spiked = curve.complete if curve.train_loss is None else curve.spikes().any()
-    return f"dead{since_when(curve)}: accuracy {curve.accuracy[-1]:.4f} is that of guessing" if spiked else ""
+    return (
+        f"dead{since_when(curve)}: accuracy {curve.accuracy[-1]:.4f} is that of guessing"
+        if spiked
+        else ""
+    )
 
 
 def restless(curve: Curve, goal: float) -> str:
-    """Are spikes or drops frequent in the last half of the epochs, or, below the target, smaller falls twice as
-    frequent? Or did it end with a drop that it has not recovered from?"""
+    """Are spikes or drops frequent in the last half of the epochs, or, below the
+    target, smaller falls twice as frequent? Or did it end with a drop that it has not
+    recovered from?"""
     falls, spikes, loss = curve.falls, curve.spikes()[1:], curve.train_loss
-    falling = loss is not None and (np.diff(loss, prepend=curve.untrained) < 0).all() and not spikes.any()
+    falling = (
+        loss is not None
+        and (np.diff(loss, prepend=curve.untrained) < 0).all()
+        and not spikes.any()
+    )
     if falling or unmoved(curve):
-        return ""  # accuracy may still jump, as where the running statistics of batch norm lag
-    if curve.accuracy.max() <= curve.ceiling or (curve.accuracy[-1] <= curve.ceiling and not curve.complete):
+        # accuracy may still jump, as where the running statistics of batch norm lag
+        return ""
+    if curve.accuracy.max() <= curve.ceiling or (
+        curve.accuracy[-1] <= curve.ceiling and not curve.complete
+    ):
         return ""  # it may come back
     drops, small = falls > np.maximum(VISIBLE, curve.falls_noise), slips(curve)
     if loss is not None:  # it confirms what the noise of few images hides
@@ -142,57 +199,107 @@ def restless(curve: Curve, goal: float) -> str:
     events = spikes | drops
     late = events[-max(PLATEAU, int(HALF * len(events))) :]
     if late.sum() >= 2 and late.mean() > OFTEN:
-        said = curve.peaked(curve.peak[1:][spikes].max()) if spikes.any() else f"falls of {falls.max():.3f}"
+        said = (
+            curve.peaked(curve.peak[1:][spikes].max())
+            if spikes.any()
+            else f"falls of {falls.max():.3f}"
+        )
         return f"{events.sum()} of {len(falls)} epochs unstable ({said})"
-    if FAR * small.sum() >= max(2 * FAR, len(small)) and not (curve.accuracy[-TREND:] >= goal).all():
+    if (
+        FAR * small.sum() >= max(2 * FAR, len(small))
+        and not (curve.accuracy[-TREND:] >= goal).all()
+    ):
         low, high = curve.accuracy.min(), curve.accuracy.max()
         return f"accuracy clearly fell in {small.sum()} of {len(small)} epochs, between {low:.4f} and {high:.4f}"
-    lost = curve.complete and curve.epochs >= PLATEAU and drop(curve) and drops[curve.accuracy.argmax() :].any()
+    lost = (
+        curve.complete
+        and curve.epochs >= PLATEAU
+        and drop(curve)
+        and drops[curve.accuracy.argmax() :].any()
+    )
     return best_and_last(curve) if lost and goal - curve.accuracy[-1] > VISIBLE else ""
 
 
 def there(curve: Curve, goal: float) -> str:
-    """Is the median of the last three epochs at the target? Fewer epochs must be beyond it by more than noise."""
+    """Is the median of the last three epochs at the target? Fewer epochs must be beyond
+    it by more than noise."""
     noise = 0 if curve.epochs >= TREND else SIGMAS * curve.noise(curve.settled)
-    steady = curve.ended or not slips(curve)[-TREND + 1 :].any() or (curve.accuracy[-PLATEAU:] < goal).sum() <= 1
+    steady = (
+        curve.ended
+        or not slips(curve)[-TREND + 1 :].any()
+        or (curve.accuracy[-PLATEAU:] < goal).sum() <= 1
+    )
     settled = curve.settled
     if not steady or settled - noise < goal or goal - curve.accuracy[-1] > VISIBLE:
         return ""
-    middle = " (median of three epochs)" if curve.epochs >= TREND else " (mean of two epochs)"
+    middle = (
+        " (median of three epochs)"
+        if curve.epochs >= TREND
+        else " (mean of two epochs)"
+    )
     median = middle * bool(settled > curve.accuracy[-1])
-    early = f", {curve.peaked(curve.peak[0])} in epoch 1" if curve.spikes(CLEARLY)[0] else ""
-    return f"accuracy {max(settled, curve.accuracy[-1]):.4f}{median} >= {goal:.4g}{early}"
+    early = (
+        f", {curve.peaked(curve.peak[0])} in epoch 1"
+        if curve.spikes(CLEARLY)[0]
+        else ""
+    )
+    return (
+        f"accuracy {max(settled, curve.accuracy[-1]):.4f}{median} >= {goal:.4g}{early}"
+    )
 
 
 def below(curve: Curve, goal: float) -> Label:
     """Where does the law of a curve lead that is below the target?"""
     accuracy, final = curve.accuracy, curve.accuracy[-1]
     if curve.train_loss is not None and hardly_begun(curve):
-        return "slow", f"hardly begun: training loss {curve.train_loss[-1]:.4g} (untrained {curve.untrained:.4g})"
+        return (
+            "slow",
+            f"hardly begun: training loss {curve.train_loss[-1]:.4g} (untrained {curve.untrained:.4g})",
+        )
     if curve.complete and late_in_few(curve, goal):
-        return "slow", f"accuracy {final:.4f}; {goal:.4g} would take over {FAR * curve.epochs} epochs at best"
+        return (
+            "slow",
+            f"accuracy {final:.4f}; {goal:.4g} would take over {FAR * curve.epochs} epochs at best",
+        )
     if curve.ended and math.isinf(goal):
-        return "undecided", f"accuracy {final:.4f} when the schedule ended at rate 0, no target known"
+        return (
+            "undecided",
+            f"accuracy {final:.4f} when the schedule ended at rate 0, no target known",
+        )
     if curve.ended:
         return "underfit", f"accuracy {final:.4f} when the schedule ended at rate 0"
     if curve.epochs < PLATEAU:
-        return "undecided", f"{curve.epochs} epoch{'s' * (curve.epochs > 1)}, accuracy {final:.4f}: too few to tell"
+        return (
+            "undecided",
+            f"{curve.epochs} epoch{'s' * (curve.epochs > 1)}, accuracy {final:.4f}: too few to tell",
+        )
     if accuracy.max() >= goal:
         late = f"accuracy {final:.4f} >= {goal:.4g}, but not steadily so far"
         return "undecided", late if final >= goal else f"{LEFT}: {best_and_last(curve)}"
     ahead, level = forecast(curve, goal), flat(curve)
     pace, noise = late_pace(curve)
     if math.isinf(goal) and not level and rises(curve):
-        return "undecided", f"{ON_ITS_WAY}: accuracy {final:.4f}, not levelled off; no target before the best trial has"
+        return (
+            "undecided",
+            f"{ON_ITS_WAY}: accuracy {final:.4f}, not levelled off; no target before the best trial has",
+        )
     if curve.complete and (level or (ahead.fastest < LEVEL and pace < HALF)):
         if not drop(curve, 0):
             return "underfit", f"levelled off at accuracy {final:.4f}"
         early = accuracy.argmax() < HALF * curve.epochs
-        return ("underfit" if early else "undecided"), f"declining: {best_and_last(curve)}"
+        return (
+            "underfit" if early else "undecided"
+        ), f"declining: {best_and_last(curve)}"
     if level or (ahead.slowest < LEVEL and (pace - noise < HALF or not curve.complete)):
-        return "undecided", f"accuracy {final:.4f}: levelled off or slow, {curve.epochs} epochs can't tell"
+        return (
+            "undecided",
+            f"accuracy {final:.4f}: levelled off or slow, {curve.epochs} epochs can't tell",
+        )
     if shaken(curve):
-        return "undecided", f"accuracy {final:.4f}: jumps, but too rarely to be oscillating"
+        return (
+            "undecided",
+            f"accuracy {final:.4f}: jumps, but too rarely to be oscillating",
+        )
     if math.isinf(goal):
         return "undecided", f"accuracy {final:.4f}, no target known"
     if curve.complete and ahead.likely > FAR * curve.epochs:
@@ -210,18 +317,21 @@ def best_and_last(curve: Curve) -> str:
 
 @dataclass(frozen=True)
 class Trial:
-    """A trial among its siblings. What its own curve shows is worked out when it is asked for."""
+    """A trial among its siblings. What its own curve shows is worked out when it is
+    asked for."""
 
     rate: float
     momentum: float
     curve: Curve
     target: float | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)  # those in which siblings differ, but for the rate
+    # those in which siblings differ, but for the rate
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def speed(self) -> float:
-        """Learning rate per image, `rate / batch_size / (1 - momentum)`: at equal speeds, trials go equally far in an
-        epoch while steps are small (the linear scaling of Goyal et al. 2017)."""
+        """Learning rate per image, `rate / batch_size / (1 - momentum)`: at equal
+        speeds, trials go equally far in an epoch while steps are small (the linear
+        scaling of Goyal et al. 2017)."""
         speed = self.rate / self.curve.batch_size / (1 - self.momentum)
         return float(f"{speed:.12g}")  # equal but for rounding is equal
 
@@ -235,16 +345,22 @@ class Trial:
 
     @property
     def since(self) -> float:
-        """The epoch since which it has been at the target; infinite if it has not converged."""
-        return self.reaches.likely if self.own[0] == "converged" and self.reaches else math.inf
+        """The epoch since which it has been at the target; infinite if it has not
+        converged."""
+        return (
+            self.reaches.likely
+            if self.own[0] == "converged" and self.reaches
+            else math.inf
+        )
 
 
 class Family:
-    """The trials of one network on the same labels, by name, and what they say of each other. A verdict while they run
-    costs no more than the curves that are new.
+    """The trials of one network on the same labels, by name, and what they say of each
+    other. A verdict while they run costs no more than the curves that are new.
 
     Args:
-        running: whether their target may follow from trials that run, before any has run all its epochs (`target_of`).
+        running: whether their target may follow from trials that run, before any has
+            run all its epochs (`target_of`).
     """
 
     def __init__(self, running: bool = True) -> None:
@@ -259,27 +375,43 @@ class Family:
         self._target: float | None = None
         self._loss: Loss | None = None
         self._leading, self._ended, self._is_stale = list[int](), set[int](), True
-        """The trials that the target follows from, and those that have ended since it was asked for; whether it is to
-        be asked of all, as are the shares."""
+        """The trials that the target follows from, and those that have ended since it
+        was asked for; whether it is to be asked of all, as are the shares."""
         self._ends, self._shared = 0, 0
         """How many trials have ended, and how many had when the shares were made."""
 
     def put(self, name: Hashable, one: Trial) -> None:
         """Take up a trial as it is so far."""
         row, curve = self._rows.setdefault(name, len(self._rows)), one.curve
-        self._is_stale |= self._running or any(of.complete for of in self._curves[row : row + 1])
+        self._is_stale |= self._running or any(
+            of.complete for of in self._curves[row : row + 1]
+        )
         if curve.complete:
             self._ended.add(row)
             self._ends += 1
-            self._is_stale |= not curve.data.by_accuracy and FEW_ENDS * (self._ends - self._shared) >= self._ends
+            self._is_stale |= (
+                not curve.data.by_accuracy
+                and FEW_ENDS * (self._ends - self._shared) >= self._ends
+            )
         self._curves[row : row + 1] = [curve]
         self._set(row, replace(one, curve=as_share(curve, self._loss)))
 
     def _set(self, row: int, one: Trial) -> None:
         curve = one.curve
-        learned = bool(curve.epochs and curve.data.learned(curve.accuracy.max()) >= LEARNED and not unmoved(curve))
+        learned = bool(
+            curve.epochs
+            and curve.data.learned(curve.accuracy.max()) >= LEARNED
+            and not unmoved(curve)
+        )
         values = one, one.speed, curve.settled, curve.held_out_settled, learned, False
-        columns: Any = (self._trials, self._speed, self._settled, self._held_out, self._learned, self._no_measure)
+        columns: Any = (
+            self._trials,
+            self._speed,
+            self._settled,
+            self._held_out,
+            self._learned,
+            self._no_measure,
+        )
         for column, value in zip(columns, values, strict=True):
             if row == len(column):
                 column.append(value)
@@ -292,11 +424,20 @@ class Family:
             if not self._curves[0].data.by_accuracy:
                 self._loss = least_loss(self._curves)
                 for row, one in enumerate(self._trials):
-                    self._set(row, replace(one, curve=as_share(self._curves[row], self._loss)))
+                    self._set(
+                        row, replace(one, curve=as_share(self._curves[row], self._loss))
+                    )
         if self._ended:
-            asked = {row: self._trials[row].curve for row in sorted({*self._leading, *self._ended})}
+            asked = {
+                row: self._trials[row].curve
+                for row in sorted({*self._leading, *self._ended})
+            }
             self._target, leading = target_of([*asked.values()], self._running)
-            self._leading = [row for row, curve in asked.items() if any(curve is one for one in leading)]
+            self._leading = [
+                row
+                for row, curve in asked.items()
+                if any(curve is one for one in leading)
+            ]
             self._ended, self._is_stale = set(), False
         return self._at(self._rows[name])
 
@@ -312,35 +453,60 @@ class Family:
         label, curve = one.own[0], one.curve
         if any(self._learned) and (label == "diverged" or stuck(curve)):
             return self._lost(one)
-        there = one.target is not None and bool(curve.epochs) and curve.accuracy[-1] >= one.target
-        if not curve.data.by_accuracy and label != "diverged" and (lost := self._plateau(one)):
+        there = (
+            one.target is not None
+            and bool(curve.epochs)
+            and curve.accuracy[-1] >= one.target
+        )
+        if (
+            not curve.data.by_accuracy
+            and label != "diverged"
+            and (lost := self._plateau(one))
+        ):
             return lost
-        if label not in ("slow", "underfit", "undecided") or curve.epochs < TREND or there:
+        if (
+            label not in ("slow", "underfit", "undecided")
+            or curve.epochs < TREND
+            or there
+        ):
             return one.own
         return self._late(one) or self._outdone(one) or one.own
 
     def may_end(self, name: Hashable) -> bool:
-        """Return whether a trial that runs may be slow or diverged: it is at chance, or its loss is above that of a
-        guess, or it will be late. To ask costs little beside `label`; most are none of that."""
+        """Return whether a trial that runs may be slow or diverged: it is at chance, or
+        its loss is above that of a guess, or it will be late. To ask costs little
+        beside `label`; most are none of that."""
         one = self.trial(name)
         curve, loss = one.curve, one.curve.train_loss
         begun = loss is None or loss[-1] <= min(curve.untrained, curve.guess)
         return bool(not begun or curve.accuracy[-1] <= curve.ceiling or self._late(one))
 
     def _lost(self, one: Trial) -> Label:
-        """A trial at chance, while others learned: dead, but slow if its rate is not above the least that learned."""
+        """A trial at chance, while others learned: dead, but slow if its rate is not
+        above the least that learned."""
         learned = np.frombuffer(self._learned, bool)
-        best, slowest = self._at(self._first(learned, self._settled)), np.frombuffer(self._speed)[learned].min()
-        curve, by = one.curve, f"{named(best, one)} reached {best.curve.accuracy.max():.4f}"
+        best, slowest = (
+            self._at(self._first(learned, self._settled)),
+            np.frombuffer(self._speed)[learned].min(),
+        )
+        curve, by = (
+            one.curve,
+            f"{named(best, one)} reached {best.curve.accuracy.max():.4f}",
+        )
         said = f"{'at chance' if curve.accuracy[-1] <= curve.ceiling else one.own[1]}; {by}"
         finite = curve.train_loss is None or np.isfinite(curve.train_loss[-1])
         if one.own[0] == "diverged" and (one.speed >= slowest or not finite):
             return one.own
-        return ("slow", said) if one.speed <= slowest else ("diverged", f"dead{since_when(curve)}: {said}")
+        return (
+            ("slow", said)
+            if one.speed <= slowest
+            else ("diverged", f"dead{since_when(curve)}: {said}")
+        )
 
     def _plateau(self, one: Trial) -> Label | None:
-        """A trial of a task at a rate above the best one's that stays far below that: there a loss says no more than
-        that of a guess, which only a slower rate left."""
+        """A trial of a task at a rate above the best one's that stays far below that:
+        there a loss says no more than that of a guess, which only a slower rate
+        left."""
         curve = one.curve
         best = self._best(np.frombuffer(self._speed) < one.speed, self._settled)
         if best is None or not curve.complete or curve.epochs < PLATEAU:
@@ -353,8 +519,9 @@ class Family:
         return "diverged", f"stays at loss {loss:.4g}; {behind(one, best)}"
 
     def _late(self, one: Trial) -> Label | None:
-        """A calm trial will be late beside a faster one: it takes `FAR` times the epochs to the target or, while it
-        runs, will at its end neither be at the target nor as good as the other is on held-out images by now."""
+        """A calm trial will be late beside a faster one: it takes `FAR` times the
+        epochs to the target or, while it runs, will at its end neither be at the target
+        nor as good as the other is on held-out images by now."""
         curve, faster = one.curve, np.frombuffer(self._speed) > one.speed
         if not curve.complete:
             if curve.epochs * SOONEST <= curve.epochs_asked:
@@ -365,26 +532,39 @@ class Family:
             known = best.curve.held_out_settled
             known -= SIGMAS * float(curve.noise(known, images=curve.held_out_count))
             goal = min(known, math.inf if one.target is None else one.target)
-            late = forecast(curve, goal).earliest > curve.epochs_asked and not shaken(curve)
+            late = forecast(curve, goal).earliest > curve.epochs_asked and not shaken(
+                curve
+            )
             return ("slow", behind(one, best)) if late else None
         if shaken(curve):
             return None
         others = map(self._at, np.flatnonzero(faster).tolist())
         first = min(others, key=lambda other: (other.since, -other.speed), default=None)
-        if first is None or one.reaches is None or one.reaches.likely <= FAR * first.since:
+        if (
+            first is None
+            or one.reaches is None
+            or one.reaches.likely <= FAR * first.since
+        ):
             return None
-        return "slow", f"would reach {one.target:.4g} {one.reaches}; {named(first, one)} did {first.reaches}"
+        return (
+            "slow",
+            f"would reach {one.target:.4g} {one.reaches}; {named(first, one)} did {first.reaches}",
+        )
 
     def _outdone(self, one: Trial) -> Label | None:
-        """A trial that ended lower than the best: slow if that is faster and, if it is slower, oscillating where the
-        accuracy goes to and fro. A network of which a slower trial got there is not too small: its rate is too high."""
+        """A trial that ended lower than the best: slow if that is faster and, if it is
+        slower, oscillating where the accuracy goes to and fro. A network of which a
+        slower trial got there is not too small: its rate is too high."""
         curve, (label, evidence) = one.curve, one.own
         best = self._best(np.frombuffer(self._speed) != one.speed, self._settled)
         undecided = label == "undecided" and not curve.complete
         if undecided or not best:
             return None
         # Without a target, that of a trial on its way is what the best one has now.
-        in_time = one.target is not None or forecast(curve, best.curve.settled).likely <= FAR * curve.epochs
+        in_time = (
+            one.target is not None
+            or forecast(curve, best.curve.settled).likely <= FAR * curve.epochs
+        )
         if evidence.startswith(ON_ITS_WAY) and in_time:
             return None
         is_slower = best.speed < one.speed
@@ -394,21 +574,27 @@ class Family:
         if not is_slower:
             return "slow", behind(one, best)
         visible = curve.falls > VISIBLE / FAR
-        often = FAR * visible.sum() >= max(2 * FAR, len(visible)) or slips(curve).sum() >= 2
+        often = (
+            FAR * visible.sum() >= max(2 * FAR, len(visible)) or slips(curve).sum() >= 2
+        )
         if often and curve.accuracy.max() > curve.ceiling:
             return "oscillating", f"rises and falls: {behind(one, best)}"
         return "undecided", behind(one, best)
 
     def _best(self, rows: np.ndarray, accuracy: array[float]) -> Trial | None:
-        """Return which of these rows has the highest accuracy. What diverged or memorised is no measure."""
-        while (row := self._first(rows & ~np.frombuffer(self._no_measure, bool), accuracy)) >= 0:
+        """Return which of these rows has the highest accuracy. What diverged or
+        memorised is no measure."""
+        while (
+            row := self._first(rows & ~np.frombuffer(self._no_measure, bool), accuracy)
+        ) >= 0:
             if self._at(row).own[0] not in ("diverged", "overfit"):
                 return self._at(row)
             self._no_measure[row] = True
         return None
 
     def _first(self, rows: np.ndarray, accuracy: array[float]) -> int:
-        """Return which of these rows has the highest accuracy: of equal ones, the fastest; -1 if there is none."""
+        """Return which of these rows has the highest accuracy: of equal ones, the
+        fastest; -1 if there is none."""
         known = np.where(rows, np.frombuffer(accuracy), -np.inf)
         best = np.flatnonzero(rows & (known == np.fmax.reduce(known)))
         return int(best[np.frombuffer(self._speed)[best].argmax()]) if len(best) else -1
@@ -416,9 +602,18 @@ class Family:
 
 def named(best: Trial, one: Trial) -> str:
     """Return what a message calls a sibling; with the settings in which it differs."""
-    differ = {name: (value, one.settings[name]) for name, value in best.settings.items() if value != one.settings[name]}
-    values = {name: told_apart(of)[of[0]] if isinstance(of[0], float) else of[0] for name, of in differ.items()}
-    others = " and ".join(setting(name, value) or f"no {name}" for name, value in values.items())
+    differ = {
+        name: (value, one.settings[name])
+        for name, value in best.settings.items()
+        if value != one.settings[name]
+    }
+    values = {
+        name: told_apart(of)[of[0]] if isinstance(of[0], float) else of[0]
+        for name, of in differ.items()
+    }
+    others = " and ".join(
+        setting(name, value) or f"no {name}" for name, value in values.items()
+    )
     return f"rate {rate(best.rate)}" + f" with {others}" * bool(others)
 
 
@@ -428,26 +623,47 @@ def behind(one: Trial, best: Trial) -> str:
     return f"accuracy {ours:.4f} after {counted(epochs, 'epoch')}; {named(best, one)} had {theirs:.4f}"
 
 
-def label_trials(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts) -> pd.DataFrame:
-    """Return `trials` with `LABELLED`: the label that follows from a trial's own curve; the one that also uses its
-    siblings, and its evidence; the target, and when it is reached. Where the data set has no target, that follows from
-    the siblings that ran all their epochs; before there are any, from those that run."""
+def label_trials(
+    trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts
+) -> pd.DataFrame:
+    """Return `trials` with `LABELLED`: the label that follows from a trial's own curve;
+    the one that also uses its siblings, and its evidence; the target, and when it is
+    reached. Where the data set has no target, that follows from the siblings that ran
+    all their epochs; before there are any, from those that run."""
     curves = list(curves_of(trials, epochs, data))
     rates, momenta = list(trials["learning_rate"]), list(trials["momentum"])
-    # By "index", since pandas 2 makes no records of a table without columns: of a sweep over rates alone.
+    # By "index", since pandas 2 makes no records of a table without columns: of a sweep
+    # over rates alone.
     settings = trials[varied(trials)].reset_index(drop=True).to_dict("index")
     stopped = trials.get("stop_reason", pd.Series("", trials.index)).tolist()
     found: dict[int, tuple[Any, ...]] = {}
     for rows in groups_of_siblings(trials):
         family = Family()
         for row in rows:
-            family.put(row, Trial(rates[row], momenta[row], curves[row], settings=settings[row]))
+            family.put(
+                row,
+                Trial(rates[row], momenta[row], curves[row], settings=settings[row]),
+            )
         for row in rows:
             one, (label, evidence) = family.trial(row), family.label(row)
-            if label == "undecided" and (reason := stopped[row]) in STOPPED:  # a resume asks for more epochs
+            # a resume asks for more epochs
+            if label == "undecided" and (reason := stopped[row]) in STOPPED:
                 label, evidence = STOPPED[reason], f"{evidence}; stopped as {reason}"
-            evidence = evidence if data.by_accuracy else evidence.replace("accuracy", "learned share")
-            ahead = one.reaches if label == one.own[0] else reached(one.curve, one.target, label)
+            evidence = (
+                evidence
+                if data.by_accuracy
+                else evidence.replace("accuracy", "learned share")
+            )
+            ahead = (
+                one.reaches
+                if label == one.own[0]
+                else reached(one.curve, one.target, label)
+            )
             target = math.nan if one.target is None else one.target
             found[row] = (one.own[0], label, evidence, target, *epochs_to(ahead, label))
-    return trials.assign(**{name: [found[row][i] for row in range(len(trials))] for i, name in enumerate(LABELLED)})
+    return trials.assign(
+        **{
+            name: [found[row][i] for row in range(len(trials))]
+            for i, name in enumerate(LABELLED)
+        }
+    )

@@ -1,4 +1,5 @@
-"""The edge that a search measured: rates at which shares of the seeds learn, stay calm or diverge, with intervals."""
+"""The edge that a search measured: rates at which shares of the seeds learn, stay calm
+or diverge, with intervals."""
 
 from __future__ import annotations
 
@@ -23,23 +24,26 @@ from mnist_tune.regimes.statistics import shaken
 from mnist_tune.trial import TrialConfig, retried
 
 SEARCHES = "searches"
-"""The option in `sweep.json` that lists the edges which are looked for: for each, the fields of its trials, and
-`EXPECTED`."""
+"""The option in `sweep.json` that lists the edges which are looked for: for each, the
+fields of its trials, and `EXPECTED`."""
 
 EXPECTED = "expected"
 """The learning rate at which an edge is expected."""
 
 LEARNED_SHARE = 0.5
-"""A trial has learned if its final training loss is below this share of the untrained loss, or of a guess's if that is
-less. Measured on five networks, the edge of learning so defined is sharp; that of staying finite, or above chance, is
-not: ReLU networks die at the loss of a guess, and tanh networks get lost at finite losses."""
+"""A trial has learned if its final training loss is below this share of the untrained
+loss, or of a guess's if that is less. Measured on five networks, the edge of learning
+so defined is sharp; that of staying finite, or above chance, is not: ReLU networks die
+at the loss of a guess, and tanh networks get lost at finite losses."""
 
 IN_REACH, NOTHING = 0.4, 0.9
-"""Shares of that loss. If the best trial of a pilot ends above the first, `LEARNED_SHARE` is out of reach. If it ends
-above the second, no trial has learned anything."""
+"""Shares of that loss. If the best trial of a pilot ends above the first,
+`LEARNED_SHARE` is out of reach. If it ends above the second, no trial has learned
+anything."""
 
 PILOT = (1, 1 / 4, 1 / 16, 1 / 64)
-"""The learning rates of a search's first trials, as multiples of the rate at which it expects the edge."""
+"""The learning rates of a search's first trials, as multiples of the rate at which it
+expects the edge."""
 
 LEARNED, CALM, DIVERGED = "learned", "calm", "diverged"
 OUTCOMES = (LEARNED, CALM, DIVERGED)
@@ -47,24 +51,31 @@ OUTCOMES = (LEARNED, CALM, DIVERGED)
 
 @dataclass(frozen=True)
 class Learned:
-    """What counts as learned in a search. Its pilot fixes that before the search itself, so that no outcome turns."""
+    """What counts as learned in a search. Its pilot fixes that before the search
+    itself, so that no outcome turns."""
 
     guess: float
     """The loss of the best constant guess."""
     accuracy: float | None = None
     """The training accuracy of a trial that learned; None if its loss decides."""
     share: float = LEARNED_SHARE
-    """The final training loss of a trial that learned is below this share of the untrained loss, or of a guess's."""
+    """The final training loss of a trial that learned is below this share of the
+    untrained loss, or of a guess's."""
     best: float | None = 0.0
-    """The loss of one that has learned all, above which that share is. That of a task is the pilot's least; None before
-    that is known."""
+    """The loss of one that has learned all, above which that share is. That of a task
+    is the pilot's least; None before that is known."""
     least: float = 0.0
-    """Smaller learning rates are too slow to learn, so trials there say nothing of the edge."""
+    """Smaller learning rates are too slow to learn, so trials there say nothing of the
+    edge."""
 
     @classmethod
-    def before_pilot(cls, data: DataFacts, template: TrialConfig, accuracy: float | None) -> Learned:
+    def before_pilot(
+        cls, data: DataFacts, template: TrialConfig, accuracy: float | None
+    ) -> Learned:
         """Return what is known before a search's pilot."""
-        return cls(data.guess(template), accuracy, best=0.0 if data.by_accuracy else None)
+        return cls(
+            data.guess(template), accuracy, best=0.0 if data.by_accuracy else None
+        )
 
     def holds(self, row: Mapping[str, Any]) -> bool:
         """Return whether a trial whose last epoch has this row learned."""
@@ -75,38 +86,75 @@ class Learned:
         return self._left(row) < self.share
 
     def gain(self, row: Mapping[str, Any]) -> float:
-        """Return by what a pilot that goes on ranks trials: their accuracy, or their loss with the other sign."""
-        return float(row["train_accuracy"] if self.best is not None else -finite_loss(row["train_loss"]))
+        """Return by what a pilot that goes on ranks trials: their accuracy, or their
+        loss with the other sign."""
+        return float(
+            row["train_accuracy"]
+            if self.best is not None
+            else -finite_loss(row["train_loss"])
+        )
 
-    def fixed_by(self, trials: Sequence[tuple[float, Mapping[str, Any] | None]]) -> Learned | None:
-        """Return what a search's pilot has fixed, given the learning rates and the last rows of the first trials that
-        have ended (None for one without a row). It is None while no trial of the pilot has learned: then it goes on.
+    def fixed_by(
+        self, trials: Sequence[tuple[float, Mapping[str, Any] | None]]
+    ) -> Learned | None:
+        """Return what a search's pilot has fixed, given the learning rates and the last
+        rows of the first trials that have ended (None for one without a row). It is
+        None while no trial of the pilot has learned: then it goes on.
 
-        Where a loss of `LEARNED_SHARE` is out of reach, a trial has learned if it gained half of what the best trial of
-        the pilot did.
+        Where a loss of `LEARNED_SHARE` is out of reach, a trial has learned if it
+        gained half of what the best trial of the pilot did.
         """
         for end in range(len(PILOT), len(trials) + 1, len(PILOT)):
             pilot = [(tried, row) for tried, row in trials[:end] if row is not None]
-            least = min((row["train_loss"] for _, row in pilot if math.isfinite(row["train_loss"])), default=math.inf)
+            least = min(
+                (
+                    row["train_loss"]
+                    for _, row in pilot
+                    if math.isfinite(row["train_loss"])
+                ),
+                default=math.inf,
+            )
             asked = replace(self, best=least) if self.best is None else self
-            best = min((asked._left(row) for _, row in pilot if math.isfinite(row["train_loss"])), default=1.0)
+            best = min(
+                (
+                    asked._left(row)
+                    for _, row in pilot
+                    if math.isfinite(row["train_loss"])
+                ),
+                default=1.0,
+            )
             relative = self.accuracy is None and IN_REACH < best < NOTHING
             found = replace(asked, share=(1 + best) / 2) if relative else asked
             learned = {tried: row for tried, row in pilot if found.holds(row)}
             if learned:
-                # What has only just learned at a small rate was slow, and with another seed it would be too slow.
+                # What has only just learned at a small rate was slow, and with another
+                # seed it would be too slow.
                 most = max(row["train_accuracy"] for row in learned.values())
                 accuracy = self.accuracy and (self.accuracy + most) / 2
                 well = replace(found, accuracy=accuracy, share=(found.share + best) / 2)
-                return replace(found, least=min(tried for tried, row in learned.items() if well.holds(row)))
+                return replace(
+                    found,
+                    least=min(
+                        tried for tried, row in learned.items() if well.holds(row)
+                    ),
+                )
         return None
 
     def _left(self, row: Mapping[str, Any]) -> float:
-        """Return the share of the loss that is left: 1 if nothing was learned beyond noise, 0 if all."""
+        """Return the share of the loss that is left: 1 if nothing was learned beyond
+        noise, 0 if all."""
         assert self.best is not None
-        loss, first = max(row["train_loss"], self.best), min(self.guess, row["untrained_loss"])
-        fall, error = (math.nan if row.get(name) is None else row[name] for name in ("loss_noise", "loss_error"))
-        noise = noise_of_gain(fall, error, from_guess=self.guess < row["untrained_loss"])
+        loss, first = (
+            max(row["train_loss"], self.best),
+            min(self.guess, row["untrained_loss"]),
+        )
+        fall, error = (
+            math.nan if row.get(name) is None else row[name]
+            for name in ("loss_noise", "loss_error")
+        )
+        noise = noise_of_gain(
+            fall, error, from_guess=self.guess < row["untrained_loss"]
+        )
         if first - self.best <= SIGMAS * (noise if math.isfinite(noise) else 0):
             return 1.0
         if 0 < self.best < first / FAR_LESS:
@@ -115,21 +163,38 @@ class Learned:
 
 
 def outcomes(
-    trials: pd.DataFrame, epochs: pd.DataFrame, last: Mapping[str, Any], data: DataFacts, learned: Learned | None
+    trials: pd.DataFrame,
+    epochs: pd.DataFrame,
+    last: Mapping[str, Any],
+    data: DataFacts,
+    learned: Learned | None,
 ) -> pd.DataFrame:
-    """Return the columns `OUTCOMES` for the trials that have ended with an epoch, with the index of `trials`.
-    `last` has the `last_rows` of `epochs`.
+    """Return the columns `OUTCOMES` for the trials that have ended with an epoch, with
+    the index of `trials`. `last` has the `last_rows` of `epochs`.
 
-    No trial has learned as long as it is not fixed what counts as that. A trial is calm if its label is neither
-    diverged nor oscillating and its curve shows no spikes or falls.
+    No trial has learned as long as it is not fixed what counts as that. A trial is calm
+    if its label is neither diverged nor oscillating and its curve shows no spikes or
+    falls.
     """
     # A trial whose lines in the journal are damaged has no epoch.
-    ended = trials[trials["stop_reason"].isin(("completed", DIVERGED)) & trials["trial_id"].isin(last)]
-    holds = [learned is not None and learned.holds(last[trial_id]) for trial_id in ended["trial_id"]]
+    ended = trials[
+        trials["stop_reason"].isin(("completed", DIVERGED))
+        & trials["trial_id"].isin(last)
+    ]
+    holds = [
+        learned is not None and learned.holds(last[trial_id])
+        for trial_id in ended["trial_id"]
+    ]
     restless = ended["curve_regime"].isin(("diverged", "oscillating")).to_numpy()
-    spikes = np.array([*map(shaken, as_shares([*curves_of(ended, epochs, data)]))], bool)
+    spikes = np.array(
+        [*map(shaken, as_shares([*curves_of(ended, epochs, data)]))], bool
+    )
     diverged = ended["regime"].eq("diverged").to_numpy()
-    return pd.DataFrame({LEARNED: holds, CALM: ~(restless | spikes), DIVERGED: diverged}, index=ended.index, dtype=bool)
+    return pd.DataFrame(
+        {LEARNED: holds, CALM: ~(restless | spikes), DIVERGED: diverged},
+        index=ended.index,
+        dtype=bool,
+    )
 
 
 def last_rows(epochs: pd.DataFrame) -> dict[str, Any]:
@@ -139,7 +204,8 @@ def last_rows(epochs: pd.DataFrame) -> dict[str, Any]:
 
 
 class Interval(NamedTuple):
-    """A learning rate with its 95% interval. An end of 0 or infinity says that there may be no such rate."""
+    """A learning rate with its 95% interval. An end of 0 or infinity says that there
+    may be no such rate."""
 
     low: float
     median: float
@@ -152,7 +218,9 @@ class Interval(NamedTuple):
             return "any rate"
         if not self.median > 0:
             return "no rate"
-        return "{} [{}, {}]".format(*(rate(one, 3) for one in (self.median, self.low, self.high)))
+        return "{} [{}, {}]".format(
+            *(rate(one, 3) for one in (self.median, self.low, self.high))
+        )
 
     @property
     def is_known(self) -> bool:
@@ -174,11 +242,13 @@ class MeasuredEdge:
 
     Args:
         title: the family of trials.
-        outcomes: a row a trial that has ended: learning_rate, train_accuracy and the columns `OUTCOMES`.
+        outcomes: a row a trial that has ended: learning_rate, train_accuracy and the
+            columns `OUTCOMES`.
         expected: the rate at which the search expected the edge.
         precision: the half-width that was asked for.
         learned: what counts as learned; None while the search's pilot has not fixed it.
-        too_slow: how many more trials have ended, at rates so small that they say nothing of the edge.
+        too_slow: how many more trials have ended, at rates so small that they say
+            nothing of the edge.
     """
 
     title: str
@@ -203,16 +273,25 @@ class MeasuredEdge:
 
     @cached_property
     def is_bracketed(self) -> bool:
-        """Whether some trials learned and others did not, and the edge is not below all of them, where rates may be too
-        slow: else there is no interval."""
+        """Whether some trials learned and others did not, and the edge is not below all
+        of them, where rates may be too slow: else there is no interval."""
         both = self.outcomes[LEARNED].nunique() == 2
-        return bool(both and self.posterior.interval()[1] >= math.log(self.outcomes["learning_rate"].min()))
+        return bool(
+            both
+            and self.posterior.interval()[1]
+            >= math.log(self.outcomes["learning_rate"].min())
+        )
 
     def rate(self, share: float) -> Interval:
-        """Return the rate at which this share of seeds learn; NaN if there is no interval."""
+        """Return the rate at which this share of seeds learn; NaN if there is no
+        interval."""
         if not self.is_bracketed:
             return NONE
-        return self._as_rates(self.posterior.interval() if share == 0.5 else self.posterior.interval_of(share))
+        return self._as_rates(
+            self.posterior.interval()
+            if share == 0.5
+            else self.posterior.interval_of(share)
+        )
 
     @cached_property
     def calm(self) -> Interval:
@@ -226,14 +305,20 @@ class MeasuredEdge:
 
     @property
     def is_precise(self) -> bool:
-        """Whether the interval of the 50% rate is as narrow as asked for. The search ended by a posterior whose grid
-        had moved in another order, which changes a half-width by up to 2%."""
+        """Whether the interval of the 50% rate is as narrow as asked for. The search
+        ended by a posterior whose grid had moved in another order, which changes a
+        half-width by up to 2%."""
         enough = len(self.outcomes) >= LEAST_OUTCOMES
         return enough and self.rate(0.5).half_width <= math.log1p(1.02 * self.precision)
 
     def _half_of(self, holds: pd.Series) -> Interval:
-        """Return the rate at which half of the trials do it; none if all do, or none does."""
-        return NONE if holds.nunique() < 2 else self._as_rates(self._posterior(holds).interval())
+        """Return the rate at which half of the trials do it; none if all do, or none
+        does."""
+        return (
+            NONE
+            if holds.nunique() < 2
+            else self._as_rates(self._posterior(holds).interval())
+        )
 
     def _posterior(self, holds: pd.Series) -> EdgePosterior:
         posterior = EdgePosterior(math.log(self.expected))
@@ -248,12 +333,18 @@ class MeasuredEdge:
 
 
 def measured_edges(
-    families: Iterable[tuple[str, pd.DataFrame]], epochs: pd.DataFrame, meta: Mapping[str, Any]
+    families: Iterable[tuple[str, pd.DataFrame]],
+    epochs: pd.DataFrame,
+    meta: Mapping[str, Any],
 ) -> Iterator[MeasuredEdge]:
-    """Yield what each search of a sweep measured so far, given the trials of each family and its title; nothing if the
-    sweep was none."""
+    """Yield what each search of a sweep measured so far, given the trials of each
+    family and its title; nothing if the sweep was none."""
     options, data = meta.get("options", {}), data_facts(meta)
-    searches = {_family(vars(template_of(one))): one for one in options.get(SEARCHES, ()) if one[EXPECTED]}
+    searches = {
+        _family(vars(template_of(one))): one
+        for one in options.get(SEARCHES, ())
+        if one[EXPECTED]
+    }
     last = last_rows(epochs) if searches else {}
     for title, family in families if searches else ():
         search = searches.get(_family(family.iloc[0]))
@@ -261,20 +352,40 @@ def measured_edges(
             continue
         family = family.sort_values("trial_id")
         asked = Learned.before_pilot(data, template_of(search), options.get("learned"))
-        failed = family["stop_reason"].eq("error") | family["trial_id"].isin(retried(options))
-        ended = family[(failed | family["stop_reason"].isin(("completed", DIVERGED))).cummin()]
-        rows = [None if failed[i] else last.get(trial_id) for i, trial_id in ended["trial_id"].items()]
-        learned = asked.fixed_by([*zip(ended["learning_rate"], rows, strict=True)])  # by its first trials
-        said = family if learned else ended  # what a later trial did is not known before
-        found = outcomes(said, epochs, last, data, learned).join(said[["learning_rate", "train_accuracy"]])
+        failed = family["stop_reason"].eq("error") | family["trial_id"].isin(
+            retried(options)
+        )
+        ended = family[
+            (failed | family["stop_reason"].isin(("completed", DIVERGED))).cummin()
+        ]
+        rows = [
+            None if failed[i] else last.get(trial_id)
+            for i, trial_id in ended["trial_id"].items()
+        ]
+        # by its first trials
+        learned = asked.fixed_by([*zip(ended["learning_rate"], rows, strict=True)])
+        # what a later trial did is not known before
+        said = family if learned else ended
+        found = outcomes(said, epochs, last, data, learned).join(
+            said[["learning_rate", "train_accuracy"]]
+        )
         fast = found[found["learning_rate"] >= (learned or asked).least]
-        yield MeasuredEdge(title, fast, search[EXPECTED], options["precision"], learned, len(found) - len(fast))
+        yield MeasuredEdge(
+            title,
+            fast,
+            search[EXPECTED],
+            options["precision"],
+            learned,
+            len(found) - len(fast),
+        )
 
 
 def template_of(search: Mapping[str, Any]) -> TrialConfig:
     """Return a trial of a recorded search; its learning rate and seeds mean nothing."""
     others = EXPECTED, "predicted"  # which older searches have
-    return TrialConfig(**{name: value for name, value in search.items() if name not in others}).holding_out(0)
+    return TrialConfig(
+        **{name: value for name, value in search.items() if name not in others}
+    ).holding_out(0)
 
 
 def _family(values: Any) -> tuple[Any, ...]:

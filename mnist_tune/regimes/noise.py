@@ -13,25 +13,30 @@ SIGMAS = 3.0
 """Standard errors that a difference must exceed; by chance, 1 in 740 does."""
 
 CURVE_RISK = 0.01
-"""False-positive rate of a whole curve: the chance that any of its differences exceeds the limit."""
+"""False-positive rate of a whole curve: the chance that any of its differences exceeds
+the limit."""
 
 RISK = 1e-3
 """Chance that a calm network crosses a limit on its loss."""
 
 WINDOW_IMAGES = 128
-"""Images over which step losses are averaged to look for spikes. With this many, a calm network of mean loss 0.5 stays
-below ln 10 (`calm_limit`) even if it is six times too confident; with one image it does not."""
+"""Images over which step losses are averaged to look for spikes. With this many, a calm
+network of mean loss 0.5 stays below ln 10 (`calm_limit`) even if it is six times too
+confident; with one image it does not."""
 
 
 def calm_limit(loss: Any, images: float, draws: float = 1, risk: float = RISK) -> Any:
-    """Return a limit on the mean loss of a calm network, `(sqrt(L) + sqrt(ln(draws / risk) / images))**2`, nats.
+    """Return a limit on the mean loss of a calm network, `(sqrt(L) + sqrt(ln(draws /
+    risk) / images))**2`, nats.
 
-    L is its expected loss. The chance that any of `draws` means over `images` exceeds the limit is at most `risk`.
+    L is its expected loss. The chance that any of `draws` means over `images` exceeds
+    the limit is at most `risk`.
 
-    If a network's probabilities are right, its loss on an image has an exponential tail of rate 1. As a compound
-    Poisson sum of such losses, the mean has the rate function `(sqrt(x) - sqrt(L))**2`. Cramer's bound gives the limit.
-    Measured at batch size 128, 469 steps: largest calm losses of 0.55 at L = 0.25 (limit 0.67) and 0.14 at L = 0.035
-    (limit 0.26).
+    If a network's probabilities are right, its loss on an image has an exponential tail
+    of rate 1. As a compound Poisson sum of such losses, the mean has the rate function
+    `(sqrt(x) - sqrt(L))**2`. Cramer's bound gives the limit. Measured at batch size
+    128, 469 steps: largest calm losses of 0.55 at L = 0.25 (limit 0.67) and 0.14 at L =
+    0.035 (limit 0.26).
     """
     return (np.sqrt(loss) + np.sqrt(np.log(draws / risk) / images)) ** 2
 
@@ -42,36 +47,47 @@ def calm_floor(loss: Any, images: Any, draws: float = 1) -> Any:
 
 
 def accuracy_noise(accuracy: Any, images: float) -> Any:
-    """Return the standard error of an accuracy p over n images, `sqrt(p (1 - p) / n)`, but at least `1 / n`."""
+    """Return the standard error of an accuracy p over n images, `sqrt(p (1 - p) / n)`,
+    but at least `1 / n`."""
     p = np.asarray(accuracy)
     return np.sqrt(np.maximum(p * (1 - p), 1 / images) / images)
 
 
 def independent_answers(accuracy: float, square: float, positions: int) -> float:
-    """Return how many independent answers an example with so many tokens is worth: p (1 - p) over the variance of the
-    examples' shares of right answers, at least 1 and at most one for each token.
+    """Return how many independent answers an example with so many tokens is worth: p (1
+    - p) over the variance of the examples' shares of right answers, at least 1 and at
+      most one for each token.
 
-    Tokens of one example depend on each other, so there are fewer than tokens. `accuracy` is the mean p of the shares,
-    `square` that of their squares.
+    Tokens of one example depend on each other, so there are fewer than tokens.
+    `accuracy` is the mean p of the shares, `square` that of their squares.
     """
     one = accuracy * (1 - accuracy)
-    return max(one / max(square - accuracy**2, one / positions), 1.0) if one > 0 else 1.0
+    return (
+        max(one / max(square - accuracy**2, one / positions), 1.0) if one > 0 else 1.0
+    )
 
 
 @cache
 def sigmas(differences: int) -> float:
-    """Return how many standard errors a difference must exceed for a curve's false-positive rate of 1%; at least 3."""
+    """Return how many standard errors a difference must exceed for a curve's
+    false-positive rate of 1%; at least 3."""
     return max(SIGMAS, NormalDist().inv_cdf(1 - CURVE_RISK / max(differences, 1)))
 
 
 def window_images(batch_size: int) -> int:
-    """Return the number of images in a window: as many whole batches as hold at least `WINDOW_IMAGES` images."""
+    """Return the number of images in a window: as many whole batches as hold at least
+    `WINDOW_IMAGES` images."""
     return batch_size * -(-WINDOW_IMAGES // batch_size)
 
 
 def standard_error(parts: Any, variance: float) -> float:
-    """Return the standard error of a mean loss, given the losses of equal parts of the examples or, of one part, the
-    variance of the mean that follows from its examples."""
+    """Return the standard error of a mean loss, given the losses of equal parts of the
+    examples or, of one part, the variance of the mean that follows from its
+    examples."""
     with np.errstate(invalid="ignore", over="ignore"):
         several = len(parts) > 1
-        return float(np.std(parts, ddof=1) / math.sqrt(len(parts)) if several else math.sqrt(variance))
+        return float(
+            np.std(parts, ddof=1) / math.sqrt(len(parts))
+            if several
+            else math.sqrt(variance)
+        )

@@ -1,4 +1,5 @@
-"""What trials are compared by. Scores are such that higher is better, wherever trials are compared."""
+"""What trials are compared by. Scores are such that higher is better, wherever trials
+are compared."""
 
 from __future__ import annotations
 
@@ -14,7 +15,9 @@ import numpy as np
 from mnist_tune.columns import OWN_SCORE, matching
 from mnist_tune.numbers import LEAST_DIGITS
 
-RANK_BY = matching("score_NAME:min or score_NAME:max", f"{OWN_SCORE}[a-z0-9_]{{1,40}}:(min|max)")
+RANK_BY = matching(
+    "score_NAME:min or score_NAME:max", f"{OWN_SCORE}[a-z0-9_]{{1,40}}:(min|max)"
+)
 """What `--rank-by` may be."""
 
 
@@ -29,8 +32,11 @@ class Ranking:
 
     @classmethod
     def of(cls, by_accuracy: bool, asked: str | None = None) -> Ranking:
-        """Return what is compared: what `--rank-by` names, which is `RANK_BY`, else the accuracy or the loss."""
-        name, _, best = (asked or ("accuracy:max" if by_accuracy else "loss:min")).partition(":")
+        """Return what is compared: what `--rank-by` names, which is `RANK_BY`, else the
+        accuracy or the loss."""
+        name, _, best = (
+            asked or ("accuracy:max" if by_accuracy else "loss:min")
+        ).partition(":")
         return cls(name, best == "min")
 
     @property
@@ -47,19 +53,27 @@ class Ranking:
         return self.name.startswith(OWN_SCORE)
 
     def column(self, split: str) -> str:
-        """Return the column of the tables that holds it; own scores are those of the images held out."""
+        """Return the column of the tables that holds it; own scores are those of the
+        images held out."""
         return self.name if self.is_own else f"{split}_{self.name}"
 
     def scores(self, rows: Any, split: str) -> np.ndarray:
-        """Return the score of each row of a DataFrame, the higher the better; NaN where there is none."""
+        """Return the score of each row of a DataFrame, the higher the better; NaN where
+        there is none."""
         column = self.column(split)
-        values = rows[column].to_numpy(dtype=float, na_value=math.nan) if column in rows else np.full(len(rows), np.nan)
+        values = (
+            rows[column].to_numpy(dtype=float, na_value=math.nan)
+            if column in rows
+            else np.full(len(rows), np.nan)
+        )
         return np.asarray(self.score(np.where(np.isfinite(values), values, np.nan)))
 
     def score_of(self, row: Mapping[str, Any], split: str) -> float:
         """Return the score of an epoch's row, as `scores`."""
         value = row.get(self.column(split))
-        return float(self.score(math.nan if value is None or not math.isfinite(value) else value))
+        return float(
+            self.score(math.nan if value is None or not math.isfinite(value) else value)
+        )
 
     def score(self, values: Any) -> Any:
         """Return scores for values, or values for scores."""
@@ -76,12 +90,14 @@ class Ranking:
         return "above" if self.less else "below"
 
     def number(self, score: float, digits: int = LEAST_DIGITS) -> str:
-        """Return the value of a score as text: an accuracy in four decimal places, others in so many digits."""
+        """Return the value of a score as text: an accuracy in four decimal places,
+        others in so many digits."""
         value = self.score(score) + 0.0  # 0, not -0
         return f"{value:.4f}" if self.is_accuracy else f"{value:.{digits}g}"
 
     def difference(self, value: float) -> str:
-        """Return by how much one score is better than another, as text. Only what is 0 but for rounding reads as 0."""
+        """Return by how much one score is better than another, as text. Only what is 0
+        but for rounding reads as 0."""
         if self.is_accuracy and 1e-12 < abs(value) < 5e-5:
             value = math.copysign(5e-5, value)
         return f"{value:.4f}" if self.is_accuracy else f"{value + 0.0:.4g}"
@@ -91,7 +107,10 @@ ACCURACY = Ranking()
 
 
 def scores_in(text: Any) -> dict[str, float]:
-    """Return the own scores of a task, by column, from the text that an epoch's row holds; none if it holds none."""
+    """Return the own scores of a task, by column, from the text that an epoch's row
+    holds; none if it holds none."""
     with suppress(ValueError, TypeError, RecursionError, OverflowError, AttributeError):
-        return {OWN_SCORE + name: float(value) for name, value in json.loads(text).items()}
+        return {
+            OWN_SCORE + name: float(value) for name, value in json.loads(text).items()
+        }
     return {}

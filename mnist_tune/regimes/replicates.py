@@ -1,4 +1,5 @@
-"""Summaries of replicates (trials that differ only in their seeds): mean, standard deviation, confidence interval."""
+"""Summaries of replicates (trials that differ only in their seeds): mean, standard
+deviation, confidence interval."""
 
 from __future__ import annotations
 
@@ -13,66 +14,106 @@ from mnist_tune.regimes.families import FAMILY
 from mnist_tune.regimes.labels import REGIMES
 
 CONFIGURATION = ["label", *FAMILY, "epochs_asked", "learning_rate"]
-"""Trials with equal values in these columns are replicates: they differ only in their seeds."""
+"""Trials with equal values in these columns are replicates: they differ only in their
+seeds."""
 
-SUMMARISED = ("train_accuracy", "validation_accuracy", "test_accuracy", "train_loss", "test_loss")
+SUMMARISED = (
+    "train_accuracy",
+    "validation_accuracy",
+    "test_accuracy",
+    "train_loss",
+    "test_loss",
+)
 
 
 def regime_counts(labels: Iterable[str]) -> str:
-    """Return how many there are of each regime, in the order of `REGIMES`, such as `3 converged, 2 diverged`."""
+    """Return how many there are of each regime, in the order of `REGIMES`, such as `3
+    converged, 2 diverged`."""
     found = Counter(labels)
     return ", ".join(f"{found[name]} {name}" for name in REGIMES if name in found)
 
 
 def half_width(spread: Any, count: Any) -> Any:
-    """Return the half-width of Student's 95% interval of the mean, `t * s / sqrt(n)`, for one sample or for a column of
-    samples with standard deviation s. It is NaN for fewer than three values: that of two is up to 12.7 times as wide as
-    they are apart, or nothing, so the two themselves say more."""
-    from scipy.special import stdtrit  # its import takes a quarter of a second, that of scipy.stats three times as long
+    """Return the half-width of Student's 95% interval of the mean, `t * s / sqrt(n)`,
+    for one sample or for a column of samples with standard deviation s. It is NaN for
+    fewer than three values: that of two is up to 12.7 times as wide as they are apart,
+        or nothing, so the two themselves say more."""
+    # its import takes a quarter of a second, that of scipy.stats three times as long
+    from scipy.special import stdtrit
 
-    return np.where(np.asarray(count) > 2, stdtrit(count - 1, 0.975) * spread / np.sqrt(count), np.nan)
+    return np.where(
+        np.asarray(count) > 2,
+        stdtrit(count - 1, 0.975) * spread / np.sqrt(count),
+        np.nan,
+    )
 
 
-def clopper_pearson(successes: Any, count: Any, confidence: float = 0.95) -> tuple[Any, Any]:
-    """Return the exact confidence interval of a share, given k successes in n trials (Clopper and Pearson 1934).
+def clopper_pearson(
+    successes: Any, count: Any, confidence: float = 0.95
+) -> tuple[Any, Any]:
+    """Return the exact confidence interval of a share, given k successes in n trials
+    (Clopper and Pearson 1934).
 
-    At its lower end, k or more successes have the probability (1 - confidence) / 2; at its upper end, k or fewer have.
+    At its lower end, k or more successes have the probability (1 - confidence) / 2; at
+    its upper end, k or fewer have.
     """
     from scipy.special import betaincinv
 
-    k, n, tail = np.asarray(successes, float), np.asarray(count, float), (1 - confidence) / 2
+    k, n, tail = (
+        np.asarray(successes, float),
+        np.asarray(count, float),
+        (1 - confidence) / 2,
+    )
     low = np.where(k > 0, betaincinv(np.maximum(k, 1), n - k + 1, tail), 0.0)
     high = np.where(k < n, betaincinv(k + 1, np.maximum(n - k, 1), 1 - tail), 1.0)
     return low, high
 
 
-def summarise_replicates(trials: pd.DataFrame, by: Sequence[str] = CONFIGURATION) -> pd.DataFrame:
+def summarise_replicates(
+    trials: pd.DataFrame, by: Sequence[str] = CONFIGURATION
+) -> pd.DataFrame:
     """Return one row per configuration, or per combination of other columns.
 
     Args:
-        trials: the `trials` table. Values that are not finite, such as a diverged loss, are left out of the means.
-            `regimes` counts every replicate.
+        trials: the `trials` table. Values that are not finite, such as a diverged loss,
+            are left out of the means. `regimes` counts every replicate.
         by: trials with equal values in these columns are a row.
 
     Returns:
-        These columns; `replicates`; `regimes`, such as "3 converged, 2 diverged"; `converged`, such as "3
-        of 5"; `converged_share` and its 95% interval (`clopper_pearson`), `converged_low` to `converged_high`. Each of
-        `SUMMARISED` that `trials` has adds `<name>_mean`, `<name>_std` (n - 1 in the denominator), `<name>_min`,
-        `<name>_max` and `<name>_ci95`, the half-width of Student's 95% interval. Only seeds are a sample: a row whose
-        trials differ in more, such as in a grid of learning rates, has no intervals.
+        These columns; `replicates`; `regimes`, such as "3 converged, 2 diverged";
+        `converged`, such as "3 of 5"; `converged_share` and its 95% interval
+        (`clopper_pearson`), `converged_low` to `converged_high`. Each of `SUMMARISED`
+        that `trials` has adds `<name>_mean`, `<name>_std` (n - 1 in the denominator),
+        `<name>_min`, `<name>_max` and `<name>_ci95`, the half-width of Student's 95%
+        interval. Only seeds are a sample: a row whose trials differ in more, such as in
+        a grid of learning rates, has no intervals.
     """
     scores = trials[[name for name in SUMMARISED if name in trials]].astype(float)
-    finite = trials.assign(**scores.where(np.isfinite(scores)), converged=trials["regime"] == "converged")
+    finite = trials.assign(
+        **scores.where(np.isfinite(scores)), converged=trials["regime"] == "converged"
+    )
     groups = finite.groupby([*by])
-    summary = pd.DataFrame({"replicates": groups.size(), "regimes": groups["regime"].agg(regime_counts)})
+    summary = pd.DataFrame(
+        {"replicates": groups.size(), "regimes": groups["regime"].agg(regime_counts)}
+    )
     converged = groups["converged"].sum()
-    summary["converged"] = [f"{k} of {n}" for k, n in zip(converged, summary["replicates"], strict=True)]
+    summary["converged"] = [
+        f"{k} of {n}" for k, n in zip(converged, summary["replicates"], strict=True)
+    ]
     summary["converged_share"] = converged / summary["replicates"]
-    each = trials.drop_duplicates([*by, *(name for name in CONFIGURATION if name in trials)])
+    each = trials.drop_duplicates(
+        [*by, *(name for name in CONFIGURATION if name in trials)]
+    )
     sample = each.groupby([*by]).size() == 1
     ends = clopper_pearson(converged, summary["replicates"])
-    summary["converged_low"], summary["converged_high"] = (np.where(sample, end, np.nan) for end in ends)
+    summary["converged_low"], summary["converged_high"] = (
+        np.where(sample, end, np.nan) for end in ends
+    )
     for name in scores:
-        summary = summary.join(groups[name].agg(["mean", "std", "min", "max"]).add_prefix(f"{name}_"))
-        summary[f"{name}_ci95"] = np.where(sample, half_width(groups[name].std(), groups[name].count()), np.nan)
+        summary = summary.join(
+            groups[name].agg(["mean", "std", "min", "max"]).add_prefix(f"{name}_")
+        )
+        summary[f"{name}_ci95"] = np.where(
+            sample, half_width(groups[name].std(), groups[name].count()), np.nan
+        )
     return summary.reset_index()

@@ -1,6 +1,8 @@
-"""Do the running statistics of batch norm lag? A step takes the statistics of its batch, an evaluation running ones.
+"""Do the running statistics of batch norm lag? A step takes the statistics of its
+batch, an evaluation running ones.
 
-While these lag, a network is evaluated as worse than it is, and another learning rate may look best.
+While these lag, a network is evaluated as worse than it is, and another learning rate
+may look best.
 """
 
 from __future__ import annotations
@@ -13,14 +15,18 @@ from mnist_tune.regimes.noise import calm_floor
 
 
 def lagging(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts) -> np.ndarray:
-    """Return for each trial whether its evaluated training loss is above every batch's in half of its late epochs.
+    """Return for each trial whether its evaluated training loss is above every batch's
+    in half of its late epochs.
 
-    An epoch lies between two evaluations: one with the weights of its first batch, and one after its last step. If both
-    are above its largest batch loss by more than noise, the network did worse when it was evaluated than when it was
-    trained. Dropout and augmentation do the opposite. Late is the last half of the epochs, but not the first one,
-    before which nothing was trained.
+    An epoch lies between two evaluations: one with the weights of its first batch, and
+        one after its last step. If both
+    are above its largest batch loss by more than noise, the network did worse when it
+    was evaluated than when it was trained. Dropout and augmentation do the opposite.
+    Late is the last half of the epochs, but not the first one, before which nothing was
+    trained.
 
-    Tasks are left out, since their steps may minimise something else than what is evaluated.
+    Tasks are left out, since their steps may minimise something else than what is
+    evaluated.
 
     Args:
         trials: rows of the `trials` table.
@@ -30,18 +36,25 @@ def lagging(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts) -> np.n
     if data.flag == "task":
         return np.full(len(trials), False)
     names = ["trial_id", "epoch", "train_loss", "step_loss_max"]
-    rows = epochs.reindex(columns=names).astype({"train_loss": float, "step_loss_max": float})
+    rows = epochs.reindex(columns=names).astype(
+        {"train_loss": float, "step_loss_max": float}
+    )
     rows = rows.sort_values(["trial_id", "epoch"])
     of_trial = rows.groupby("trial_id")
 
-    # A batch's mean may be below the loss by chance, but the mean over an epoch's batches is that of all its images.
+    # A batch's mean may be below the loss by chance, but the mean over an epoch's
+    # batches is that of all its images.
     images = data.train_images - trials.set_index("trial_id")["holdout"].astype(float)
     if data.evaluated is not None:
         images = images.clip(upper=data.evaluated)
     evaluated = np.minimum(of_trial["train_loss"].shift(), rows["train_loss"])
-    floor = calm_floor(evaluated.clip(lower=0), rows["trial_id"].map(images).astype(float))
+    floor = calm_floor(
+        evaluated.clip(lower=0), rows["trial_id"].map(images).astype(float)
+    )
 
     above = floor > rows["step_loss_max"]
-    is_late = (rows["epoch"] > of_trial["epoch"].transform("max") // 2) & (rows["epoch"] > 1)
+    is_late = (rows["epoch"] > of_trial["epoch"].transform("max") // 2) & (
+        rows["epoch"] > 1
+    )
     share = above[is_late].groupby(rows["trial_id"]).mean()
     return np.asarray(trials["trial_id"].map(share).astype(float).fillna(0.0) >= 0.5)

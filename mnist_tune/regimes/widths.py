@@ -1,4 +1,5 @@
-"""How a learning rate, such as an edge, moves with the width of a network: the exponent of a power law."""
+"""How a learning rate, such as an edge, moves with the width of a network: the exponent
+of a power law."""
 
 from __future__ import annotations
 
@@ -12,10 +13,12 @@ import numpy as np
 from mnist_tune.regimes.measured_edge import Interval
 
 WIDTH = re.compile(r"(?<=mlp-)(\d+)(?:-\1)*(?=-[a-z])|(?<=\bwidth=)(\d+)")
-"""The width in a network's name: of all hidden layers of an MLP, or an argument of a network of one's own."""
+"""The width in a network's name: of all hidden layers of an MLP, or an argument of a
+network of one's own."""
 
 LEAST_WIDTHS = 3
-"""Widths from which on there is an exponent: through two points every line is straight."""
+"""Widths from which on there is an exponent: through two points every line is
+straight."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,15 @@ class Exponent:
 
 
 def exponents(rates: Iterable[tuple[str, Interval]]) -> Iterator[Exponent]:
-    """Yield an exponent for each set of networks that differ in their width only, of at least `LEAST_WIDTHS` widths.
+    """Yield an exponent for each set of networks that differ in their width only, of at
+    least `LEAST_WIDTHS` widths.
 
-    It is the slope of the least squares of ln rate on ln width. Of several rates at one width, such as those of seeds,
-    the mean counts: they share what the width has of its own. The interval is Student's, with two degrees of freedom
-    fewer than there are widths, but no narrower than the rates' own intervals allow: few may lie on a line by chance.
-    The rates come with the titles of their families; those that are not known are left out.
+    It is the slope of the least squares of ln rate on ln width. Of several rates at one
+    width, such as those of seeds, the mean counts: they share what the width has of its
+        own. The interval is Student's, with two degrees of freedom
+    fewer than there are widths, but no narrower than the rates' own intervals allow:
+    few may lie on a line by chance. The rates come with the titles of their families;
+    those that are not known are left out.
     """
     from scipy.special import stdtrit  # as in `replicates`
 
@@ -49,16 +55,31 @@ def exponents(rates: Iterable[tuple[str, Interval]]) -> Iterator[Exponent]:
     for title, rate in rates:
         if (match := WIDTH.search(title)) and rate.is_known:
             width = match[1] or match[2]
-            name = title[: match.start()] + match[0].replace(width, "N") + title[match.end() :]
+            name = (
+                title[: match.start()]
+                + match[0].replace(width, "N")
+                + title[match.end() :]
+            )
             found[name][int(width)].append(rate)
     for name, at in found.items():
         if len(at) < LEAST_WIDTHS:
             continue
         widths = sorted(at)
         x = np.log(widths) - np.log(widths).mean()
-        y = np.array([np.mean([np.log(rate.median) for rate in at[width]]) for width in widths])
-        own = np.array([np.linalg.norm([rate.half_width for rate in at[width]]) / len(at[width]) for width in widths])
+        y = np.array(
+            [np.mean([np.log(rate.median) for rate in at[width]]) for width in widths]
+        )
+        own = np.array(
+            [
+                np.linalg.norm([rate.half_width for rate in at[width]]) / len(at[width])
+                for width in widths
+            ]
+        )
         slope = x @ y / (x @ x)
-        scatter = np.linalg.norm(y - y.mean() - slope * x) / np.sqrt((len(x) - 2) * (x @ x))
-        half_width = max(stdtrit(len(x) - 2, 0.975) * scatter, np.linalg.norm(x * own) / (x @ x))
+        scatter = np.linalg.norm(y - y.mean() - slope * x) / np.sqrt(
+            (len(x) - 2) * (x @ x)
+        )
+        half_width = max(
+            stdtrit(len(x) - 2, 0.975) * scatter, np.linalg.norm(x * own) / (x @ x)
+        )
         yield Exponent(name, tuple(widths), float(slope), float(half_width))

@@ -1,4 +1,5 @@
-"""Axes and names: round ticks on logarithmic axes, and names beside their points that don't overlap."""
+"""Axes and names: round ticks on logarithmic axes, and names beside their points that
+don't overlap."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ import numpy as np
 from matplotlib.ticker import LogFormatter
 
 LINE, LETTER, AWAY = 1.25, 0.66, 2.2
-"""Height of a line, width of a wide letter and distance of a label from its point, in font sizes."""
+"""Height of a line, width of a wide letter and distance of a label from its point, in
+font sizes."""
 
 
 class Label(NamedTuple):
@@ -42,12 +44,25 @@ def log_axis(axis: Any, which: str) -> None:
 
 
 def log_ticks(low: float, high: float, most: int = 8) -> list[float]:
-    """Return round numbers for a logarithmic axis, at most `most`, none nearer to the next than if these were evenly
-    spread: in each decade the fewer, the more decades there are."""
+    """Return round numbers for a logarithmic axis, at most `most`, none nearer to the
+    next than if these were evenly spread: in each decade the fewer, the more decades
+        there are."""
     decades = math.log10(high / low)
     powers = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
-    for parts in (range(10, 100), range(10, 100, 5), (10, 20, 30, 50), (10, 20, 50), (10, 30), (10,)):
-        found = [one for power in powers for part in parts if low <= (one := float(f"{part}e{power - 1}")) <= high]
+    for parts in (
+        range(10, 100),
+        range(10, 100, 5),
+        (10, 20, 30, 50),
+        (10, 20, 50),
+        (10, 30),
+        (10,),
+    ):
+        found = [
+            one
+            for power in powers
+            for part in parts
+            if low <= (one := float(f"{part}e{power - 1}")) <= high
+        ]
         if np.diff(np.log10(found)).min(initial=decades) > 0.95 * decades / most:
             return found
     return found[:: math.ceil(len(found) / most)] if decades > 1 else found
@@ -61,9 +76,11 @@ def evenly(items: Any, most: int) -> list[Any]:
 
 
 def place_labels(axis: Any, labels: Sequence[Label], size: float) -> None:
-    """Write each label to the right of its point, in letters of this size, moved up or down if others are in the way.
+    """Write each label to the right of its point, in letters of this size, moved up or
+    down if others are in the way.
 
-    The axis must have its final position, scales and limits. If there is no room for all labels, some are left out.
+    The axis must have its final position, scales and limits. If there is no room for
+    all labels, some are left out.
     """
     if not labels:
         return
@@ -72,25 +89,53 @@ def place_labels(axis: Any, labels: Sequence[Label], size: float) -> None:
     gap, back = LINE * size * pixel, axis.transData.inverted()
     room = max(1, int((top - bottom) / gap) + 1)
     points = axis.transData.transform([(label.x, label.y) for label in labels])
-    wide = size * (AWAY + 0.5 + LETTER * np.array([len(label.text) for label in labels]))  # at most, and how far away
+    # at most, and how far away
+    wide = size * (
+        AWAY + 0.5 + LETTER * np.array([len(label.text) for label in labels])
+    )
     reached = np.maximum.accumulate(points[:, 0] + wide * pixel)
-    apart = np.flatnonzero(points[1:, 0] > reached[:-1]) + 1  # labels of different groups can't touch
+    # labels of different groups can't touch
+    apart = np.flatnonzero(points[1:, 0] > reached[:-1]) + 1
     for group in np.split(np.arange(len(labels)), apart):
         rows = evenly(sorted(group, key=lambda row: points[row, 1]), room)
-        for row, height in zip(rows, spread(points[rows, 1], gap, bottom, top), strict=True):
+        for row, height in zip(
+            rows, spread(points[rows, 1], gap, bottom, top), strict=True
+        ):
             label, (x, y) = labels[row], points[row]
             to = back.transform((x + AWAY * size * pixel, height))
-            look = {"size": size, "weight": "bold" if label.bold else "normal", "color": label.colour, "va": "center"}
-            axis.text(*to, label.text, gid=label.tag, parse_math=False, clip_on=False, **look)
-            if abs(height - y) > gap / 2:  # a line, since matplotlib's arrows take as long again
-                ends = back.transform([(x + 0.5 * size * pixel, y), (x + (AWAY - 0.3) * size * pixel, height)])
-                axis.plot(*ends.T, color=label.colour, lw=0.5, clip_on=False, scalex=False, scaley=False)
+            look = {
+                "size": size,
+                "weight": "bold" if label.bold else "normal",
+                "color": label.colour,
+                "va": "center",
+            }
+            axis.text(
+                *to, label.text, gid=label.tag, parse_math=False, clip_on=False, **look
+            )
+            # a line, since matplotlib's arrows take as long again
+            if abs(height - y) > gap / 2:
+                ends = back.transform(
+                    [
+                        (x + 0.5 * size * pixel, y),
+                        (x + (AWAY - 0.3) * size * pixel, height),
+                    ]
+                )
+                axis.plot(
+                    *ends.T,
+                    color=label.colour,
+                    lw=0.5,
+                    clip_on=False,
+                    scalex=False,
+                    scaley=False,
+                )
 
 
 def spread(wanted: np.ndarray, gap: float, low: float, high: float) -> np.ndarray:
-    """Return the positions [n] closest to `wanted` [n] in least squares, at least `gap` apart, in [`low`, `high`].
+    """Return the positions [n] closest to `wanted` [n] in least squares, at least `gap`
+    apart, in [`low`, `high`].
 
-    This is isotonic regression of `wanted[i] - i * gap`, by its max-min formula. `wanted` must be ascending.
+    This is isotonic regression of `wanted[i] - i * gap`, by its max-min formula.
+    `wanted` must be ascending.
     """
     count = len(wanted)
     steps, (first, last) = gap * np.arange(count), np.indices((count, count))

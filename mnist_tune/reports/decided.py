@@ -20,17 +20,20 @@ from mnist_tune.results.tables import Tables
 from mnist_tune.trial import LIVE_REASONS
 
 OF_ALL = "95% of all decisions are right, unsettled ones included"
-"""What the 95% of a decision that has settled are of: where few settle, fewer of these are right."""
+"""What the 95% of a decision that has settled are of: where few settle, fewer of these
+are right."""
 
 SWEPT_IMAGES = "swept_images"
-"""The option in `sweep.json` that says on how many images the sweep trained whose settings a decision compares."""
+"""The option in `sweep.json` that says on how many images the sweep trained whose
+settings a decision compares."""
 
 GAP = 0.1
 """A training accuracy that is so much above the one on other images is said."""
 
 
 def decided(sweep: Tables, contest: Contest) -> Iterator[str]:
-    """Yield what a decision found so far, a line each: the best setting, the others, failures, the test set."""
+    """Yield what a decision found so far, a line each: the best setting, the others,
+    failures, the test set."""
     found, names = contest.decision, named(contest.table, contest.table)
     if not found.seeds.any():
         return
@@ -43,7 +46,10 @@ def decided(sweep: Tables, contest: Contest) -> Iterator[str]:
         sure, of = "all others fail more often", ""
     elif contest.settled:
         others = "none as reliable is" if found.aside.any() else "none of the others is"
-        sure, of = f"{others} better{f' by more than {by(at_most)}' * bool(at_most)}", OF_ALL
+        sure, of = (
+            f"{others} better{f' by more than {by(at_most)}' * bool(at_most)}",
+            OF_ALL,
+        )
     elif math.isfinite(at_most):
         sure, of = f"another may be better by up to {by(at_most)} (95%)", ""
     else:
@@ -53,9 +59,18 @@ def decided(sweep: Tables, contest: Contest) -> Iterator[str]:
     yield f"{names[best]}: {sure}"
     trials = counted(int((~sweep.trials["stop_reason"].isin(LIVE_REASONS)).sum()))
     rest = f"not settled after {trials}" * (not contest.settled)
-    apart = f"may be as good: {listed([names[k] for k in left])}" * bool(left and at_most)
-    equal = [names[k] for k in left if found.differences[k, best] == 0 and found.failures[k] == found.failures[best]]
-    tie = f"a tie with {listed(equal)}: {names[best]} has the least held-out loss" * bool(equal)
+    apart = f"may be as good: {listed([names[k] for k in left])}" * bool(
+        left and at_most
+    )
+    equal = [
+        names[k]
+        for k in left
+        if found.differences[k, best] == 0 and found.failures[k] == found.failures[best]
+    ]
+    tie = (
+        f"a tie with {listed(equal)}: {names[best]} has the least held-out loss"
+        * bool(equal)
+    )
     yield "; ".join(filter(None, [rest, failed(failures, seeds), tie, apart, of]))
     yield from _calmer(sweep, contest, names, left if at_most else [])
     if contest.confirming:
@@ -68,23 +83,32 @@ def decided(sweep: Tables, contest: Contest) -> Iterator[str]:
     tested, word = scores(sweep, contest, "test"), contest.ranking.word
     if contest.ranking.is_own:  # which are those of the images held out
         return
-    chosen, in_all = sweep.meta["options"].get("chosen_by") == "test", f"; {trials} in all"
-    biased = f"; the settings were chosen by test {word}, so it is not an unbiased estimate"
-    trained = memorised(scores(sweep, contest, "train").mean(), tested.mean()) * contest.ranking.is_accuracy
+    chosen, in_all = (
+        sweep.meta["options"].get("chosen_by") == "test",
+        f"; {trials} in all",
+    )
+    biased = (
+        f"; the settings were chosen by test {word}, so it is not an unbiased estimate"
+    )
+    trained = (
+        memorised(scores(sweep, contest, "train").mean(), tested.mean())
+        * contest.ranking.is_accuracy
+    )
     said = f"test {word} of {names[best]}, {counted(len(tested), 'seed')}: {_mean(tested, contest.ranking)}{trained}"
     yield said + biased * chosen + in_all
 
 
 def on_other_images(swept: int | None, images: int) -> str:
-    """Return that a decision trains on so many images, if the sweep whose settings it compares trained on another
-    number of them (`swept`; None if there is no sweep)."""
+    """Return that a decision trains on so many images, if the sweep whose settings it
+    compares trained on another number of them (`swept`; None if there is no sweep)."""
     if swept is None or swept == images:
         return ""
     return f"this trains on {images:,} examples and the sweep trained on {swept:,}, so their scores do not compare"
 
 
 def memorised(trained: float, held_out: float) -> str:
-    """Return the training accuracy, to follow the other one, where it is clearly above that."""
+    """Return the training accuracy, to follow the other one, where it is clearly above
+    that."""
     return f", training accuracy {trained:.4f}" if trained - held_out > GAP else ""
 
 
@@ -96,7 +120,11 @@ def trials_of_leader(sweep: Tables, contest: Contest) -> pd.DataFrame:
 def scores(sweep: Tables, contest: Contest, split: str) -> pd.Series:
     """Return the scores of those trials of the best setting that compete."""
     rows = trials_of_leader(sweep, contest)
-    return pd.Series(contest.ranking.scores(rows[outcomes(rows, data_facts(sweep.meta)) == COMPETES], split))
+    return pd.Series(
+        contest.ranking.scores(
+            rows[outcomes(rows, data_facts(sweep.meta)) == COMPETES], split
+        )
+    )
 
 
 def failed(failures: int, seeds: int, how: str = "failed") -> str:
@@ -105,13 +133,24 @@ def failed(failures: int, seeds: int, how: str = "failed") -> str:
     return f"{failures} of its {counted(seeds, 'seed')} {how} (up to {most:.0%} of all may)"
 
 
-def _calmer(sweep: Tables, contest: Contest, names: Sequence[str], left: Sequence[int]) -> Iterator[str]:
-    """Yield which of the settings that are not told apart from the best is the calmest, if it failed or oscillated with
-    fewer seeds, of those that both have."""
-    best, ended, found = int(contest.decision.leader), outcomes(sweep.trials, data_facts(sweep.meta)), {}
-    calm = pd.Series((ended == COMPETES) & (sweep.trials["regime"] != "oscillating").to_numpy(), sweep.trials["seed"])
+def _calmer(
+    sweep: Tables, contest: Contest, names: Sequence[str], left: Sequence[int]
+) -> Iterator[str]:
+    """Yield which of the settings that are not told apart from the best is the calmest,
+    if it failed or oscillated with fewer seeds, of those that both have."""
+    best, ended, found = (
+        int(contest.decision.leader),
+        outcomes(sweep.trials, data_facts(sweep.meta)),
+        {},
+    )
+    calm = pd.Series(
+        (ended == COMPETES) & (sweep.trials["regime"] != "oscillating").to_numpy(),
+        sweep.trials["seed"],
+    )
     for k in (best, *left):
-        found[k] = calm[(ended != MISSING) & np.array(contest.is_of(k, sweep.trials))].astype(float)
+        found[k] = calm[
+            (ended != MISSING) & np.array(contest.is_of(k, sweep.trials))
+        ].astype(float)
     seeds = pd.DataFrame(found)
     gains = seeds.sub(seeds[best], axis=0).sum()  # over the seeds that both have
     if gains.max() > 0:

@@ -1,4 +1,5 @@
-"""The pictures of a sweep, for a notebook and for print: the charts of its page, in one figure."""
+"""The pictures of a sweep, for a notebook and for print: the charts of its page, in one
+figure."""
 
 from __future__ import annotations
 
@@ -7,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib import style
-from matplotlib.figure import Figure  # not pyplot: that takes longer to import, and keeps figures
+
+# not pyplot: that takes longer to import, and keeps figures
+from matplotlib.figure import Figure
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError
@@ -17,7 +20,8 @@ from mnist_tune.reports.view import View
 from mnist_tune.results.tables import Tables
 
 EDGE, HEAD = 12, 44
-"""The room on the left and on the right of a picture, and between its charts twice that; and above, for its title."""
+"""The room on the left and on the right of a picture, and between its charts twice
+that; and above, for its title."""
 
 
 class Picture(Figure):
@@ -30,17 +34,30 @@ class Picture(Figure):
 
 
 def picture(sweep: Tables) -> Picture:
-    """Return the picture of a sweep: the answer, and the charts that stand at the top of its page."""
+    """Return the picture of a sweep: the answer, and the charts that stand at the top
+    of its page."""
     view = View([sweep])
     with style.context(["default", FONT]):
         left, right = charts(view, 0)
         sides = left, [one for one in right if one.choice == right[0].choice]
         rows = max(map(len, sides))
-        heights, widths = [HEAD, *[HEIGHT] * rows], [EDGE, WIDTHS[0], 2 * EDGE, WIDTHS[1], EDGE]
+        heights, widths = (
+            [HEAD, *[HEIGHT] * rows],
+            [EDGE, WIDTHS[0], 2 * EDGE, WIDTHS[1], EDGE],
+        )
         figure = Picture(figsize=(sum(widths) / 72, sum(heights) / 72), dpi=110)
         place = EDGE / sum(widths), 1 - EDGE / sum(heights)
-        figure.text(*place, view.answers[0].headline, size=15, weight="bold", va="top", parse_math=False)
-        parts = figure.subfigures(len(heights), len(widths), False, height_ratios=heights, width_ratios=widths)
+        figure.text(
+            *place,
+            view.answers[0].headline,
+            size=15,
+            weight="bold",
+            va="top",
+            parse_math=False,
+        )
+        parts = figure.subfigures(
+            len(heights), len(widths), False, height_ratios=heights, width_ratios=widths
+        )
         for side, column in zip(sides, (1, 3), strict=True):
             for i, one in enumerate(side, start=1):
                 one.draw(parts[i, column], view.measures[0])
@@ -48,18 +65,22 @@ def picture(sweep: Tables) -> Picture:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure. Raises `UserError` if the file can't be written, or its format is unknown."""
+    """Write a figure. Raises `UserError` if the file can't be written, or its format is
+    unknown."""
     picture = io.BytesIO()
     try:
         figure.savefig(picture, format=path.suffix.removeprefix(".") or "png")
         storage.write(path, picture.getvalue())
     except (OSError, ValueError) as error:
         why = storage.reason(error) if isinstance(error, OSError) else error
-        raise UserError(f"can't write the picture {path}: {why}; name another file") from None
+        raise UserError(
+            f"can't write the picture {path}: {why}; name another file"
+        ) from None
 
 
 def panels(size: tuple[float, float], *of: Any, **how: Any) -> tuple[Figure, Any]:
-    """Return a new figure of this size, in inches, and its panels, as `Figure.subplots` does, with faint grids."""
+    """Return a new figure of this size, in inches, and its panels, as `Figure.subplots`
+    does, with faint grids."""
     figure = Figure(figsize=size, layout="constrained", dpi=110)
     axes = figure.subplots(*of, **how)
     for axis in figure.axes:

@@ -1,4 +1,5 @@
-"""What is true of a sweep beside its answer: what restricts it, what has not ended, what was trained, how that ran."""
+"""What is true of a sweep beside its answer: what restricts it, what has not ended,
+what was trained, how that ran."""
 
 from __future__ import annotations
 
@@ -17,21 +18,41 @@ from mnist_tune.regimes import limits
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.edge_posterior import LEAST_OUTCOMES
 from mnist_tune.regimes.families import FAMILY, SIBLINGS, has, held_out, setting, varied
-from mnist_tune.regimes.measured_edge import CALM, DIVERGED, LEARNED, LEARNED_SHARE, PILOT, Interval, MeasuredEdge
+from mnist_tune.regimes.measured_edge import (
+    CALM,
+    DIVERGED,
+    LEARNED,
+    LEARNED_SHARE,
+    PILOT,
+    Interval,
+    MeasuredEdge,
+)
 from mnist_tune.regimes.running_statistics import lagging
 from mnist_tune.regimes.widths import exponents
 from mnist_tune.reports.decided import SWEPT_IMAGES, on_other_images
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.tables import Tables
-from mnist_tune.trial import LIVE_REASONS, OPEN_REASONS, TrialConfig, retriable, small_last_batch
+from mnist_tune.trial import (
+    LIVE_REASONS,
+    OPEN_REASONS,
+    TrialConfig,
+    retriable,
+    small_last_batch,
+)
 
 SHARES = (0.9, 0.5, 0.1)
 """The shares of seeds whose rates are reported."""
 
 FAILURES = 10
-"""The most errors that are said. If more trials failed, their errors are mostly the same."""
+"""The most errors that are said. If more trials failed, their errors are mostly the
+same."""
 
-WORK = {"train_s": "training", "eval_s": "evaluating", "compile_s": "compiling", "wait_s": "waiting"}
+WORK = {
+    "train_s": "training",
+    "eval_s": "evaluating",
+    "compile_s": "compiling",
+    "wait_s": "waiting",
+}
 
 SPLITS = {"validation": "held-out", "test": "test", "train": "training"}
 """The examples of a split in words; trials are compared on one of the first two."""
@@ -45,17 +66,25 @@ class Question(NamedTuple):
 
 
 def so_far(trials: pd.DataFrame) -> str:
-    """Return how far a running sweep is, as `12 of 16 trials ended, 2 running, 2 waiting`; empty if it has ended."""
-    running, waiting, unknown = (trials["stop_reason"].eq(reason).sum() for reason in LIVE_REASONS)
+    """Return how far a running sweep is, as `12 of 16 trials ended, 2 running, 2
+    waiting`; empty if it has ended."""
+    running, waiting, unknown = (
+        trials["stop_reason"].eq(reason).sum() for reason in LIVE_REASONS
+    )
     live = running + waiting + unknown
     said = f"{unknown} unknown" if unknown else f"{running} running, {waiting} waiting"
     return f"{len(trials) - live} of {len(trials)} trials ended, {said}" if live else ""
 
 
 def time_left(sweep: Tables) -> str:
-    """Return about how long a running sweep still takes, to follow its progress; empty if too little is known."""
-    ended, live = sweep.epochs["ended_at"].astype(float), sweep.trials[sweep.trials["stop_reason"].isin(LIVE_REASONS)]
-    for last in sweep.meta.get("resumed", [])[-1:]:  # before it, nobody may have trained
+    """Return about how long a running sweep still takes, to follow its progress; empty
+    if too little is known."""
+    ended, live = (
+        sweep.epochs["ended_at"].astype(float),
+        sweep.trials[sweep.trials["stop_reason"].isin(LIVE_REASONS)],
+    )
+    # before it, nobody may have trained
+    for last in sweep.meta.get("resumed", [])[-1:]:
         ended = ended[ended > datetime.fromisoformat(last).timestamp()]
     span = ended.max() - ended.min() if len(ended) > 1 else 0
     left = float((live["epochs_asked"] - live["epochs_run"]).clip(lower=0).sum())
@@ -63,20 +92,27 @@ def time_left(sweep: Tables) -> str:
 
 
 def measured_edges(sweep: Tables) -> list[tuple[str, list[str]]]:
-    """Return what was measured of each edge, and how edges of several widths follow from these: a title, and lines."""
+    """Return what was measured of each edge, and how edges of several widths follow
+    from these: a title, and lines."""
     edges = sweep.edges()
     laws = exponents((edge.title, edge.rate(0.5)) for edge in edges)
     found = [(edge.title, measured(edge)) for edge in edges]
-    return [*found, *((law.title, [f"the rate at which 50% learn {law}"]) for law in laws)]
+    return [
+        *found,
+        *((law.title, [f"the rate at which 50% learn {law}"]) for law in laws),
+    ]
 
 
 def measured(edge: MeasuredEdge) -> list[str]:
-    """Return what was measured of an edge, with its neighbours and its cost, as lines."""
+    """Return what was measured of an edge, with its neighbours and its cost, as
+    lines."""
     if not edge.is_bracketed:
         return [_unbracketed(edge)]
     shares = "; ".join(f"{share:.0%} at {edge.rate(share)}" for share in SHARES)
     calm = _half(edge.calm, edge.outcomes[CALM], "half stay calm up to", "stayed calm")
-    diverged = _half(edge.diverges, edge.outcomes[DIVERGED], "half diverge from", "diverged")
+    diverged = _half(
+        edge.diverges, edge.outcomes[DIVERGED], "half diverge from", "diverged"
+    )
     half_width = math.expm1(edge.rate(0.5).half_width)
     asked = f"{100 * edge.precision:.3g}%"
     why = f"precise to {asked}" if edge.is_precise else f"precision {asked} not reached"
@@ -86,15 +122,22 @@ def measured(edge: MeasuredEdge) -> list[str]:
         why = f"fewer than {LEAST_OUTCOMES} trials may look more precise than they are"
     slow = f" ({edge.too_slow} at rates that are too slow)" * bool(edge.too_slow)
     cost = f"{counted(edge.trials)}{slow}, half-width {half_width:.1%}: {why}"
-    lines = [f"seeds that learn, by learning rate: {shares}", f"{calm}; {diverged}", cost]
+    lines = [
+        f"seeds that learn, by learning rate: {shares}",
+        f"{calm}; {diverged}",
+        cost,
+    ]
     if edge.learned and edge.learned.share != LEARNED_SHARE:
         share = f"{edge.learned.share:.0%} of a guess's or the untrained one"
-        lines.append(f"half was out of reach of the pilot, so learned is a final training loss below {share}")
+        lines.append(
+            f"half was out of reach of the pilot, so learned is a final training loss below {share}"
+        )
     return lines
 
 
 def _unbracketed(edge: MeasuredEdge) -> str:
-    """Return why there is no interval: too few trials learned, or all did, or the search has only begun."""
+    """Return why there is no interval: too few trials learned, or all did, or the
+    search has only begun."""
     trials = edge.outcomes
     count, rates = counted(len(trials)), trials["learning_rate"]
     if trials[LEARNED].nunique() == 2:
@@ -123,15 +166,28 @@ def _half(interval: Interval, holds: pd.Series, half: str, did: str) -> str:
 def notes(sweep: Tables) -> Iterator[str]:
     """Yield what restricts the answer."""
     data, trials = data_facts(sweep.meta), sweep.trials
-    labelled = sweep.decision is None and not sweep.edges()  # there regimes are beside the point
-    targets = [data.with_wrong_labels(count).target for count in trials["label_noise"].unique()]
-    if labelled and data.by_accuracy and (trials["epochs_run"] > 0).any() and None in targets:
+    # there regimes are beside the point
+    labelled = sweep.decision is None and not sweep.edges()
+    targets = [
+        data.with_wrong_labels(count).target for count in trials["label_noise"].unique()
+    ]
+    if (
+        labelled
+        and data.by_accuracy
+        and (trials["epochs_run"] > 0).any()
+        and None in targets
+    ):
         less = f"less {limits.NEAR_BEST * (1 - data.chance):.2g}"
         less += ", or less three times its noise if that is more; see --target"
         target = f"; each network's is the accuracy of its best trial (median of three epochs), {less}"
         if trials["target"].isna().all():
-            ended = trials[trials["epochs_run"].ge(trials["epochs_asked"]) & trials["regime"].ne("overfit")]
-            accuracy = ended["train_accuracy"].fillna(ended[f"{held_out(trials)}_accuracy"])
+            ended = trials[
+                trials["epochs_run"].ge(trials["epochs_asked"])
+                & trials["regime"].ne("overfit")
+            ]
+            accuracy = ended["train_accuracy"].fillna(
+                ended[f"{held_out(trials)}_accuracy"]
+            )
             why = "no trial has learned enough to set one;"
             if (data.learned(accuracy) >= limits.LEARNED).any():
                 why = "the best trial, which would set one, has not levelled off; try more --epochs, or"
@@ -146,7 +202,11 @@ def notes(sweep: Tables) -> Iterator[str]:
         if len(sweep.unlearned) < len(sweep.steady):
             which = f"no trial of {listed(_siblings(sweep.unlearned, sweep.steady))}"
         yield f"{which} has learned more than noise, so the best of them may be so by chance"
-    if not data.by_accuracy and data.ranking.is_loss and trials["test_accuracy"].notna().any():
+    if (
+        not data.by_accuracy
+        and data.ranking.is_loss
+        and trials["test_accuracy"].notna().any()
+    ):
         yield "labels and the best follow the loss; with a chance in its Task, they follow its accuracy"
     yield from _lagging_statistics(sweep)
     if changed := len(trials) - len(sweep.steady):
@@ -154,35 +214,46 @@ def notes(sweep: Tables) -> Iterator[str]:
         yield f"{said}, so that no setting has their regime or accuracy; tables and pictures show the last one"
     swept = sweep.meta.get("options", {}).get(SWEPT_IMAGES)
     if type(swept) is int and len(trials):
-        yield from filter(None, [on_other_images(swept, data.train_images - int(trials["holdout"].iloc[0]))])
+        yield from filter(
+            None,
+            [
+                on_other_images(
+                    swept, data.train_images - int(trials["holdout"].iloc[0])
+                )
+            ],
+        )
     if sweep.meta["dataset"]["note"]:
         yield sweep.meta["dataset"]["note"]
 
 
 def _siblings(some: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
-    """Return what siblings are called: their network or task, with the settings that set them apart from others."""
+    """Return what siblings are called: their network or task, with the settings that
+    set them apart from others."""
     names = ["architecture", *(name for name in SIBLINGS[1:] if name in varied(trials))]
     rows = some[names].drop_duplicates().to_dict("records")
-    return [", ".join(filter(None, (setting(name, row[name]) for name in names))) for row in rows]
+    return [
+        ", ".join(filter(None, (setting(name, row[name]) for name in names)))
+        for row in rows
+    ]
 
 
 def _lagging_statistics(sweep: Tables) -> Iterator[str]:
-    """Yield how many trials are evaluated as worse than they are, and at which rates."""
+    """Yield how many trials are evaluated as worse than they are, and at which
+    rates."""
     lags = lagging(sweep.trials, sweep.epochs, data_facts(sweep.meta))
     if not lags.any():
         return
     rates = sweep.trials["learning_rate"][lags]
     low, high = rate(rates.min()), rate(rates.max())
     where = f"learning rate {low}" if low == high else f"learning rates {low} to {high}"
-    above = (
-        f"in {lags.sum()} of {counted(len(lags))} ({where}) the evaluated training loss is above that of every batch"
-    )
+    above = f"in {lags.sum()} of {counted(len(lags))} ({where}) the evaluated training loss is above that of every batch"
     lag = "if the network has batch norm, its running statistics lag, and its accuracies are too low"
     yield f"{above}: {lag}; give it a smaller momentum, such as 0.9"
 
 
 def left_over(sweep: Tables, where: str) -> Iterator[Question]:
-    """Yield what has not ended or has failed, and how to go on; `where` is how the sweep's path is written."""
+    """Yield what has not ended or has failed, and how to go on; `where` is how the
+    sweep's path is written."""
     trials, meta = sweep.trials, sweep.meta
     failed = retriable(trials["error"][trials["stop_reason"] == "error"])
     left = int(trials["stop_reason"].isin(OPEN_REASONS).sum())
@@ -200,46 +271,75 @@ def left_over(sweep: Tables, where: str) -> Iterator[Question]:
 
 
 def failures(trials: pd.DataFrame, every: bool = False) -> list[str]:
-    """Return why trials failed: why some did, and how many more, or why `every` one did."""
+    """Return why trials failed: why some did, and how many more, or why `every` one
+    did."""
     failed = trials[trials["stop_reason"] == "error"]
-    each = zip(failed["trial_id"], failed["learning_rate"], failed["error"], strict=True)
-    said = [f"trial {name} (learning rate {rate(own)}) failed: {error}" for name, own, error in each]
+    each = zip(
+        failed["trial_id"], failed["learning_rate"], failed["error"], strict=True
+    )
+    said = [
+        f"trial {name} (learning rate {rate(own)}) failed: {error}"
+        for name, own, error in each
+    ]
     more = len(said) - FAILURES
-    return said if every or more <= 0 else [*said[:FAILURES], f"... and {more} more failed; see trials.error"]
+    return (
+        said
+        if every or more <= 0
+        else [*said[:FAILURES], f"... and {more} more failed; see trials.error"]
+    )
 
 
 def repeated(sweep: Tables) -> Iterator[Question]:
     """Yield the command that repeats a sweep, if its folder records one."""
-    if isinstance(typed := sweep.meta.get("command"), list) and typed:  # `sys.argv` lacks the interpreter
+    # `sys.argv` lacks the interpreter
+    if isinstance(typed := sweep.meta.get("command"), list) and typed:
         said = shlex.join(["python"] * typed[0].endswith(".py") + typed)
         yield Question("to repeat this sweep, as its folder records it:", said)
 
 
 def title(sweep: Tables) -> str:
     """Return what a sweep trained, and on which data."""
-    return _networks(sweep.trials) + f" on {sweep.meta['dataset']['name']}" * (data_facts(sweep.meta).flag != "task")
+    return _networks(sweep.trials) + f" on {sweep.meta['dataset']['name']}" * (
+        data_facts(sweep.meta).flag != "task"
+    )
 
 
 def facts(sweep: Tables) -> dict[str, str]:
     """Return what was trained, on what, where and when, by names."""
     meta, trials, data = sweep.meta, sweep.trials, data_facts(sweep.meta)
-    environment, tokens = meta.get("environment", {}), f" of {data.positions} tokens" * (data.positions > 1)
-    examples = f"{data.train_images:,} training and {data.test_images:,} test examples{tokens}"
+    environment, tokens = (
+        meta.get("environment", {}),
+        f" of {data.positions} tokens" * (data.positions > 1),
+    )
+    examples = (
+        f"{data.train_images:,} training and {data.test_images:,} test examples{tokens}"
+    )
     versions = environment.get("versions", {})
     processor = environment.get("processor", "")
     cores = f", {environment['cpus']} cores" if environment.get("cpus") else ""
     devices = ", ".join(sorted(trials["device"].dropna().astype(str).unique()))
     least, most = trials["epochs_run"].min(), trials["epochs_run"].max()
-    kinds = trials[["holdout", "batch_size", "drop_last"]].drop_duplicates().itertuples(index=False)
+    kinds = (
+        trials[["holdout", "batch_size", "drop_last"]]
+        .drop_duplicates()
+        .itertuples(index=False)
+    )
     found = {
         "networks": _networks(trials),
         "all with": _settings(trials, data.flag == "task"),
         "data": f"{meta['dataset']['name']} ({examples})",
-        "last batch": small_last_batch((data.train_images - held, size, dropped) for held, size, dropped in kinds),
+        "last batch": small_last_batch(
+            (data.train_images - held, size, dropped) for held, size, dropped in kinds
+        ),
         "trials": f"{counted(len(trials))} of {f'{least} to ' * bool(least < most)}{counted(most, 'epoch')}",
-        "trained on": devices + (f" ({processor}{cores})" if processor and processor != devices else ""),
+        "trained on": devices
+        + (f" ({processor}{cores})" if processor and processor != devices else ""),
         "time": _duration(meta),
-        "versions": ", ".join(f"{name} {versions[name]}" for name in ("jax", "ray", "python") if versions.get(name)),
+        "versions": ", ".join(
+            f"{name} {versions[name]}"
+            for name in ("jax", "ray", "python")
+            if versions.get(name)
+        ),
         "revision": str(environment.get("git_revision") or ""),
         "results": str(sweep.path),
     }
@@ -247,13 +347,28 @@ def facts(sweep: Tables) -> dict[str, str]:
 
 
 def _settings(trials: pd.DataFrame, is_task: bool) -> str:
-    """Return the settings that all trials share, those that are as usual left out. A task has a loss of its own."""
-    same = {name: trials[name].iloc[0] for name in FAMILY if name in trials and trials[name].nunique() == 1}
+    """Return the settings that all trials share, those that are as usual left out. A
+    task has a loss of its own."""
+    same = {
+        name: trials[name].iloc[0]
+        for name in FAMILY
+        if name in trials and trials[name].nunique() == 1
+    }
     usual = vars(TrialConfig(holdout=0))
-    sgd = all(has({"optimizer": one}, "momentum") for one in trials["optimizer"].unique())
+    sgd = all(
+        has({"optimizer": one}, "momentum") for one in trials["optimizer"].unique()
+    )
     always = ("optimizer", "batch_size", *["momentum"] * sgd, *["loss"] * (not is_task))
-    shown = {name: value for name, value in same.items() if name in always or value != usual[name]}
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items() if name != "architecture")
+    shown = {
+        name: value
+        for name, value in same.items()
+        if name in always or value != usual[name]
+    }
+    return ", ".join(
+        f"{name.replace('_', ' ')} {value}"
+        for name, value in shown.items()
+        if name != "architecture"
+    )
 
 
 def _networks(trials: pd.DataFrame) -> str:
@@ -264,24 +379,45 @@ def _networks(trials: pd.DataFrame) -> str:
 def _duration(meta: dict[str, Any]) -> str:
     try:
         start = datetime.fromisoformat(meta["started"])
-        if meta.get("ended") is None or meta.get("resumed"):  # in between, nobody may have trained
+        # in between, nobody may have trained
+        if meta.get("ended") is None or meta.get("resumed"):
             return f"started {start:%Y-%m-%d %H:%M} UTC"
         seconds = (datetime.fromisoformat(meta["ended"]) - start).total_seconds()
-    except (KeyError, ValueError, TypeError):  # older sweeps, and those of tests, have no times
+    except (
+        KeyError,
+        ValueError,
+        TypeError,
+    ):  # older sweeps, and those of tests, have no times
         return ""
     return f"{spoken(seconds)}, started {start:%Y-%m-%d %H:%M} UTC"
 
 
 def ran(sweep: Tables) -> dict[str, str]:
-    """Return where the time went, how many trials trained together, and how often the sweep was resumed, by names."""
+    """Return where the time went, how many trials trained together, and how often the
+    sweep was resumed, by names."""
     trials, resumed = sweep.trials, sweep.meta.get("resumed", [])
-    reasons = (f"{count:,} {reason}" for reason, count in trials["stop_reason"].value_counts().items())
+    reasons = (
+        f"{count:,} {reason}"
+        for reason, count in trials["stop_reason"].value_counts().items()
+    )
     said = {"trials so far" if so_far(trials) else "trials ended": ", ".join(reasons)}
-    spent = {name: float(np.nansum(trials[column].astype(float))) for column, name in WORK.items()}
+    spent = {
+        name: float(np.nansum(trials[column].astype(float)))
+        for column, name in WORK.items()
+    }
     if total := sum(spent.values()):
-        parts = (f"{name} {spoken(seconds)} ({seconds / total:.0%})" for name, seconds in spent.items())
+        parts = (
+            f"{name} {spoken(seconds)} ({seconds / total:.0%})"
+            for name, seconds in spent.items()
+        )
         said["time of all trials"] = ", ".join(parts)
     if ((lanes := sweep.epochs["lanes"].astype(float)) > 1).any():
-        said["lanes that trained together"] = f"{lanes.mean():.1f} on average, at most {lanes.max():.0f}"
-    said["resumed"] = f"{counted(len(resumed), 'time')}, last {resumed[-1][:16]}" if resumed else "never"
+        said["lanes that trained together"] = (
+            f"{lanes.mean():.1f} on average, at most {lanes.max():.0f}"
+        )
+    said["resumed"] = (
+        f"{counted(len(resumed), 'time')}, last {resumed[-1][:16]}"
+        if resumed
+        else "never"
+    )
     return said

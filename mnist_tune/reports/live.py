@@ -1,7 +1,9 @@
-"""Write the page of a running sweep, in a process of its own: what draws it has settings that a notebook shares.
+"""Write the page of a running sweep, in a process of its own: what draws it has
+settings that a notebook shares.
 
-The page is written again and again until the standard input ends. Each time a line of JSON says the headline of the
-page, after how many trials, since more may have ended when it is read, and why it was not written, if so.
+The page is written again and again until the standard input ends. Each time a line of
+JSON says the headline of the page, after how many trials, since more may have ended
+when it is read, and why it was not written, if so.
 """
 
 from __future__ import annotations
@@ -23,14 +25,17 @@ from mnist_tune.trial import LIVE_REASONS
 
 
 def main(folder: Path, place: str, interval: float, share: float) -> None:
-    """Write the page every so many seconds, or less often, so that it takes at most this share of a core's time."""
+    """Write the page every so many seconds, or less often, so that it takes at most
+    this share of a core's time."""
     spent = wait = 0.0
     while not select.select([sys.stdin], [], [], wait)[0]:
         said = {"why": ""}
         try:
             sweep = tables(folder, read_meta(folder), running=True)
             ended = int((~sweep.trials["stop_reason"].isin(LIVE_REASONS)).sum())
-            said["answer"] = f"after {counted(ended)}: {answer(sweep).headline}" * (ended > 0)
+            said["answer"] = f"after {counted(ended)}: {answer(sweep).headline}" * (
+                ended > 0
+            )
             write_page([sweep], storage.place(place))
         except Exception as error:  # of whatever kind: the rows are safe, and a page can be written again later
             said["why"] = why(error)

@@ -16,19 +16,25 @@ WORDS = re.compile(r"[^\s/:(),]+|[\s/:(),]")
 def shortened(names: Iterable[str], most: int) -> dict[str, str]:
     """Return each name in at most so many letters; names that differ are told apart.
 
-    A long name loses its folders and then its middle. Where names would become the same, they first lose the words that
-    they share. As a last resort they are numbered.
+    A long name loses its folders and then its middle. Where names would become the
+    same, they first lose the words that they share. As a last resort they are numbered.
 
     Args:
         names: in any number; equal ones count once.
         most: at least 6, for up to 999 names.
     """
     texts = {name: name for name in names}
-    without_folders = {name: _long(text, most, FOLDERS.sub(r"\1", text)) for name, text in texts.items()}
+    without_folders = {
+        name: _long(text, most, FOLDERS.sub(r"\1", text))
+        for name, text in texts.items()
+    }
     if _differ(without_folders):
         texts = without_folders
     for candidates in (texts, _without_shared_words(texts, most)):
-        cut = {name: _long(text, most, _without_middle(text, most)) for name, text in candidates.items()}
+        cut = {
+            name: _long(text, most, _without_middle(text, most))
+            for name, text in candidates.items()
+        }
         if _differ(cut):
             return cut
     return _numbered(texts, most)
@@ -51,7 +57,8 @@ def _without_middle(text: str, most: int) -> str:
 
 
 def _without_shared_words(texts: Mapping[str, str], most: int) -> dict[str, str]:
-    """Return the long texts without the words that others of equally many words have in the same place."""
+    """Return the long texts without the words that others of equally many words have in
+    the same place."""
     alike = defaultdict[int, dict[str, list[str]]](dict)
     for name, text in texts.items():
         if len(text) > most:
@@ -59,9 +66,14 @@ def _without_shared_words(texts: Mapping[str, str], most: int) -> dict[str, str]
             alike[len(words)][name] = words
     found = dict(texts)
     for group in alike.values():
-        is_shared = [len(set(column)) == 1 for column in zip(*group.values(), strict=True)]
+        is_shared = [
+            len(set(column)) == 1 for column in zip(*group.values(), strict=True)
+        ]
         for name, words in group.items():
-            kept = ("…" if shared else word for word, shared in zip(words, is_shared, strict=True))
+            kept = (
+                "…" if shared else word
+                for word, shared in zip(words, is_shared, strict=True)
+            )
             found[name] = re.sub("…+", "…", "".join(kept))
     return found
 

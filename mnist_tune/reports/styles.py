@@ -1,4 +1,5 @@
-"""The colour and the mark of each regime, the same in every figure and page, and the other colours of pages."""
+"""The colour and the mark of each regime, the same in every figure and page, and the
+other colours of pages."""
 
 from __future__ import annotations
 
@@ -14,9 +15,12 @@ _COLOURS, _DARK, _TERMINAL, _MARKERS = zip(
     ("#6b6b6b", "#a8a8a8", "default", "v"),
     strict=True,
 )
-COLOURS, TERMINAL_COLOURS, MARKERS = (dict(zip(REGIMES, each, strict=True)) for each in (_COLOURS, _TERMINAL, _MARKERS))
-"""By regime: its colour, whose contrast on a light and on a dark ground is at least 4.5, as WCAG 2.2 asks of words
-(1.4.3); its colour on a terminal that has sixteen; and its mark, for readers who don't see its colour."""
+COLOURS, TERMINAL_COLOURS, MARKERS = (
+    dict(zip(REGIMES, each, strict=True)) for each in (_COLOURS, _TERMINAL, _MARKERS)
+)
+"""By regime: its colour, whose contrast on a light and on a dark ground is at least
+4.5, as WCAG 2.2 asks of words (1.4.3); its colour on a terminal that has sixteen; and
+its mark, for readers who don't see its colour."""
 
 LINES = [
     ("#6f3fb5", "#c3a3f5"),
@@ -40,10 +44,13 @@ INKS = {
     "pick": ("#fff0b8", "#332d10"),
     "good": ("#e9f4ec", "#16301e"),
 }
-"""The other colours on a light and on a dark ground: the ground, what matters, words, curves in the background, grids,
-and the grounds of rows that are chosen, and of those that are best."""
+"""The other colours on a light and on a dark ground: the ground, what matters, words,
+curves in the background, grids, and the grounds of rows that are chosen, and of those
+that are best."""
 
 INK, DIM, FAINT, RULE = (INKS[name][0] for name in ("ink", "dim", "faint", "rule"))
 
-SHADES = INKS | dict(zip(LOOKS, [*zip(_COLOURS, _DARK, strict=True), *LINES], strict=True))
+SHADES = INKS | dict(
+    zip(LOOKS, [*zip(_COLOURS, _DARK, strict=True), *LINES], strict=True)
+)
 """All colours by their names on a page, on a light and on a dark ground."""

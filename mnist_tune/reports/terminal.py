@@ -43,14 +43,18 @@ MOST_LINES = 4
 
 
 def print_report(sweep: Tables, every_line: bool = False, picture: bool = False) -> int:
-    """Print a sweep's table and, below it, the answer, what to ask next and where the results are; return the command's
-    exit code (`exit_code`).
+    """Print a sweep's table and, below it, the answer, what to ask next and where the
+    results are; return the command's exit code (`exit_code`).
 
-    The table has a row for each setting; for each range of learning rates of more than `MANY` settings, or of an edge;
-    for each trial if `every_line` is set. Of a search it has the best `BEST`. Unless the caller draws the `picture`,
-    the command that does is printed.
+    The table has a row for each setting; for each range of learning rates of more than
+    `MANY` settings, or of an edge; for each trial if `every_line` is set. Of a search
+    it has the best `BEST`. Unless the caller draws the `picture`, the command that does
+    is printed.
     """
-    console, path = Console() if Console().is_terminal else Console(width=PLAIN_WIDTH), from_here(sweep.path)
+    console, path = (
+        Console() if Console().is_terminal else Console(width=PLAIN_WIDTH),
+        from_here(sweep.path),
+    )
     view = View([sweep], path, "trials" if every_line else "settings")
     if len(view.settings) > MANY and not (every_line or view.is_ranked(sweep)):
         view = replace(view, rows="ranges")
@@ -69,13 +73,17 @@ def print_report(sweep: Tables, every_line: bool = False, picture: bool = False)
         places.append(f"More: {again} --all")
     elif not (picture or view.running):
         places.append(f"Picture: {again} --picture regimes.png")
-    for line in (*(f"{one.text} {one.command}" for one in said.questions), "    ".join(places)):
+    for line in (
+        *(f"{one.text} {one.command}" for one in said.questions),
+        "    ".join(places),
+    ):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     return exit_code(sweep.trials)
 
 
 def from_here(place: Place) -> str:
-    """Return how the path of a sweep is written in commands: from the current folder, if it is below that."""
+    """Return how the path of a sweep is written in commands: from the current folder,
+    if it is below that."""
     relative = os.path.relpath(place) if isinstance(place, Path) else ".."
     return str(place) if relative.startswith("..") else relative
 
@@ -83,34 +91,56 @@ def from_here(place: Place) -> str:
 def _say(console: Console, said: Sequence[str], style: str | None = None) -> None:
     """Print prose. On a terminal it is wrapped between words."""
     for line in said:
-        console.print(line, soft_wrap=not console.is_terminal, highlight=False, markup=False, style=style)
+        console.print(
+            line,
+            soft_wrap=not console.is_terminal,
+            highlight=False,
+            markup=False,
+            style=style,
+        )
 
 
 def exit_code(trials: pd.DataFrame) -> int:
-    """Return a command's exit code: 1 if a trial ended in an error, as is usual 130 after Ctrl-C, else 0."""
+    """Return a command's exit code: 1 if a trial ended in an error, as is usual 130
+    after Ctrl-C, else 0."""
     reasons = set(trials["stop_reason"])
     return 1 if "error" in reasons else 130 if "interrupted" in reasons else 0
 
 
 def print_table(console: Console, view: View, most: int) -> None:
-    """Print the table, at most so many rows. Why a trial has its regime, and of several seeds the training accuracy,
-    are left out where they have no room; what has none then wraps, since no digit may be lost."""
-    shown, count = [one for one in columns(view) if one.look != "curve"], len(view.settings)
+    """Print the table, at most so many rows. Why a trial has its regime, and of several
+    seeds the training accuracy, are left out where they have no room; what has none
+    then wraps, since no digit may be lost."""
+    shown, count = (
+        [one for one in columns(view) if one.look != "curve"],
+        len(view.settings),
+    )
     if view.has_seeds:
         rows = "setting, without failed seeds: means ± 95%, or both of two:"
         if view.rows == "ranges" or view.sweeps[0].edges():
             rows = "range of learning rates, with means of what did not fail:"
         console.print(f"A line for each {rows}", style="dim", highlight=False)
     elif count > most:
-        console.print(f"The best {most} of {count} settings:", style="dim", highlight=False)
-    for left_out in ({"why", "number hide"}, {"train acc"}) if view.has_seeds else (set[str](), {"why"}):
+        console.print(
+            f"The best {most} of {count} settings:", style="dim", highlight=False
+        )
+    for left_out in (
+        ({"why", "number hide"}, {"train acc"})
+        if view.has_seeds
+        else (set[str](), {"why"})
+    ):
         shown = [one for one in shown if left_out.isdisjoint((one.look, one.title))]
         table = _table(console, shown, most)
-        table.width = width = Measurement.get(console, console.options.update_width(ENOUGH), table).maximum
+        table.width = width = Measurement.get(
+            console, console.options.update_width(ENOUGH), table
+        ).maximum
         if width <= console.width:
             break
     if shown[-1].look == "why":
-        table.columns[-1].width, table.width = LEAST_EVIDENCE + console.width - width, console.width
+        table.columns[-1].width, table.width = (
+            LEAST_EVIDENCE + console.width - width,
+            console.width,
+        )
     console.print(table, crop=False)
     if count > most and view.rows == "ranges":
         console.print(f"... and {count - most} more", highlight=False)
@@ -118,18 +148,35 @@ def print_table(console: Console, view: View, most: int) -> None:
 
 def _table(console: Console, shown: Sequence[Column], most: int) -> Table:
     narrow = console.width < NARROW
-    table = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=narrow)
+    table = Table(
+        box=None, header_style="bold", pad_edge=False, collapse_padding=narrow
+    )
     for one in shown:
-        title, wide = one.title.replace(" ", "\n" if narrow else " "), LEAST_EVIDENCE if one.look == "why" else None
-        side: Literal["right", "left"] = "right" if one.look.startswith("number") else "left"
-        table.add_column(title, justify=side, no_wrap=wide is None, overflow="fold", width=wide)
+        title, wide = (
+            one.title.replace(" ", "\n" if narrow else " "),
+            LEAST_EVIDENCE if one.look == "why" else None,
+        )
+        side: Literal["right", "left"] = (
+            "right" if one.look.startswith("number") else "left"
+        )
+        table.add_column(
+            title, justify=side, no_wrap=wide is None, overflow="fold", width=wide
+        )
     for cells in list(zip(*(one.cells for one in shown), strict=True))[:most]:
         named = zip(shown, cells, strict=True)
-        table.add_row(*(_coloured(cell) if one.look == "word" else escape(cell) for one, cell in named))
+        table.add_row(
+            *(
+                _coloured(cell) if one.look == "word" else escape(cell)
+                for one, cell in named
+            )
+        )
     return table
 
 
 def _coloured(regimes: str) -> str:
     """Return a regime, or several with their counts, each in its colour."""
-    each = [(one, TERMINAL_COLOURS.get(one.split()[-1], "default")) for one in regimes.split(", ")]
+    each = [
+        (one, TERMINAL_COLOURS.get(one.split()[-1], "default"))
+        for one in regimes.split(", ")
+    ]
     return ", ".join(f"[{colour}]{one}[/]" for one, colour in each)

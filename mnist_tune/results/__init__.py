@@ -1,1 +1,2 @@
-"""A sweep's files: writing them, reading them, and the tables made from them. Imports neither Ray nor JAX."""
+"""A sweep's files: writing them, reading them, and the tables made from them. Imports
+neither Ray nor JAX."""

@@ -1,4 +1,5 @@
-"""The folder of a sweep. A sweep in object storage is written in a local working folder and uploaded from there."""
+"""The folder of a sweep. A sweep in object storage is written in a local working folder
+and uploaded from there."""
 
 from __future__ import annotations
 
@@ -25,14 +26,16 @@ JOURNAL = "journal.jsonl"
 META = "sweep.json"
 TABLES = ("trials.parquet", "epochs.parquet")
 FILES = (*TABLES, META)
-"""The files that a sweep is read from, in the order in which they are written: once `sweep.json` says that a sweep has
-ended, its tables are there."""
+"""The files that a sweep is read from, in the order in which they are written: once
+`sweep.json` says that a sweep has ended, its tables are there."""
 
 SEGMENTS = "journal"
-"""The folder of the journal in object storage, where nothing can be appended to a file."""
+"""The folder of the journal in object storage, where nothing can be appended to a
+file."""
 
 SEGMENT_BYTES = 2**18
-"""Size of its segments. The journal only grows, so all segments but the last are uploaded once."""
+"""Size of its segments. The journal only grows, so all segments but the last are
+uploaded once."""
 
 MOST_JOURNAL_BYTES = 2**34
 """The largest journal that is read: 10 million epochs take about 7 GB."""
@@ -41,19 +44,26 @@ FETCHED = ".journal.jsonl.fetched"
 """A journal that is being downloaded."""
 
 LOOK_S = 0.1
-"""Seconds for which a folder's lock is waited for: whoever looks whether a folder is being written holds it briefly."""
+"""Seconds for which a folder's lock is waited for: whoever looks whether a folder is
+being written holds it briefly."""
 
 
 def exists(where: Place) -> bool:
-    """Return whether this place holds a sweep. Raises `UserError` if it can't be read."""
+    """Return whether this place holds a sweep. Raises `UserError` if it can't be
+    read."""
     with storage.attempt(f"read {where}"):
-        found = (where / META).exists() if isinstance(where, Path) else storage.read(storage.join(where, META))
+        found = (
+            (where / META).exists()
+            if isinstance(where, Path)
+            else storage.read(storage.join(where, META))
+        )
     return found not in (None, False)
 
 
 def fetched(where: Place) -> Path:
-    """Return the working folder of an existing sweep; download the sweep first if it is in object storage. Raises
-    `UserError` if there is none, it can't be read, or another process is writing it."""
+    """Return the working folder of an existing sweep; download the sweep first if it is
+    in object storage. Raises `UserError` if there is none, it can't be read, or another
+    process is writing it."""
     folder = working_folder(where)
     if isinstance(where, str):
         folder.mkdir(parents=True, exist_ok=True)
@@ -64,35 +74,53 @@ def fetched(where: Place) -> Path:
 
 
 def working_folder(where: Place) -> Path:
-    """Return the local folder in which a sweep is written: `where`, or for a URI a folder in the cache folder."""
+    """Return the local folder in which a sweep is written: `where`, or for a URI a
+    folder in the cache folder."""
     if isinstance(where, Path):
         return where
-    name = re.sub(r"\W+", "-", where)[:60] + hashlib.sha256(where.encode()).hexdigest()[:12]
+    name = (
+        re.sub(r"\W+", "-", where)[:60]
+        + hashlib.sha256(where.encode()).hexdigest()[:12]
+    )
     return writable_cache_folder() / "sweeps" / name
 
 
 def locked(folder: Path, where: Place) -> AbstractContextManager[Any]:
-    """Lock a working folder until the context ends. Raises `UserError` if another process holds the lock."""
+    """Lock a working folder until the context ends. Raises `UserError` if another
+    process holds the lock."""
     try:
-        return FileLock(folder / ".lock", timeout=LOOK_S).acquire(poll_interval=LOOK_S / 10)
+        return FileLock(folder / ".lock", timeout=LOOK_S).acquire(
+            poll_interval=LOOK_S / 10
+        )
     except Timeout:
-        raise UserError(f"another sweep is writing to {where}; wait for it, or stop it first") from None
-    except FileNotFoundError:  # at its end, a sweep in object storage removes its working folder
-        raise UserError(f"another process has just written to {where}; try again") from None
+        raise UserError(
+            f"another sweep is writing to {where}; wait for it, or stop it first"
+        ) from None
+    except (
+        FileNotFoundError
+    ):  # at its end, a sweep in object storage removes its working folder
+        raise UserError(
+            f"another process has just written to {where}; try again"
+        ) from None
 
 
 def refuse_links(*folders: Path) -> None:
-    """Raise a `UserError` if there is a link or a hard link in one of these folders of a sweep. Some may be missing."""
+    """Raise a `UserError` if there is a link or a hard link in one of these folders of
+    a sweep. Some may be missing."""
     for folder in folders:
         for file in folder.iterdir() if folder.is_dir() else ():
             there = file.lstat()
-            if S_ISLNK(there.st_mode) or (S_ISREG(there.st_mode) and there.st_nlink > 1):
-                raise UserError(f"{file} is a link, so a sweep would write outside its folder; remove it")
+            if S_ISLNK(there.st_mode) or (
+                S_ISREG(there.st_mode) and there.st_nlink > 1
+            ):
+                raise UserError(
+                    f"{file} is a link, so a sweep would write outside its folder; remove it"
+                )
 
 
 def new_folder(parent: Path, name: str) -> Path:
-    """Create `name` in `parent` and return it; if it exists, `name-2`, `name-3` and so on. Raises `UserError` if
-    `parent` can't be written."""
+    """Create `name` in `parent` and return it; if it exists, `name-2`, `name-3` and so
+    on. Raises `UserError` if `parent` can't be written."""
     path, number = parent / name, 1
     while True:
         try:
@@ -102,41 +130,61 @@ def new_folder(parent: Path, name: str) -> Path:
             number += 1
             path = parent / f"{name}-{number}"
         except OSError as error:
-            raise UserError(f"can't write results to {path}: {error.strerror}; name another --output") from None
+            raise UserError(
+                f"can't write results to {path}: {error.strerror}; name another --output"
+            ) from None
 
 
 def fetch(uri: str, folder: Path) -> None:
-    """Download a sweep from object storage into a local folder, but for its journal. Raises `UserError` if there is no
-    sweep, or the storage can't be read."""
-    for name in reversed(FILES):  # `sweep.json` first: it may say that the others are final
+    """Download a sweep from object storage into a local folder, but for its journal.
+    Raises `UserError` if there is no sweep, or the storage can't be read."""
+    # `sweep.json` first: it may say that the others are final
+    for name in reversed(FILES):
         (folder / name).unlink(missing_ok=True)
         with storage.attempt(f"read {uri}"), suppress(FileNotFoundError):
-            storage.write(folder / name, object_storage.read(storage.join(uri, name), MOST_BYTES)[0])
+            storage.write(
+                folder / name,
+                object_storage.read(storage.join(uri, name), MOST_BYTES)[0],
+            )
     if not (folder / META).exists():
-        raise UserError(f"no sweep in {uri} (no sweep.json there); name the folder of a sweep")
+        raise UserError(
+            f"no sweep in {uri} (no sweep.json there); name the folder of a sweep"
+        )
 
 
 def fetch_journal(uri: str, folder: Path) -> dict[str, Version]:
-    """Download a journal, and return the versions of its segments. A local journal is kept if it begins so and holds
-    more events. Raises `UserError` if the storage can't be read."""
+    """Download a journal, and return the versions of its segments. A local journal is
+    kept if it begins so and holds more events. Raises `UserError` if the storage can't
+    be read."""
     with storage.attempt(f"read {uri}"):
         listed = object_storage.files(storage.join(uri, SEGMENTS))
     if (size := sum(one["size"] for one in listed.values())) > MOST_JOURNAL_BYTES:
-        raise UserError(f"can't read {uri}: its journal has {size} bytes; at most {MOST_JOURNAL_BYTES} are read")
+        raise UserError(
+            f"can't read {uri}: its journal has {size} bytes; at most {MOST_JOURNAL_BYTES} are read"
+        )
     names = sorted(listed)
     starts = accumulate((listed[name]["size"] for name in names), initial=0)
     path, new = folder / JOURNAL, folder / FETCHED
     path.touch()
     versions = dict[str, Version]()
-    with storage.attempt(f"read {uri}"), path.open("rb") as here, open(new, "w+b", opener=storage.no_link) as file:
+    with (
+        storage.attempt(f"read {uri}"),
+        path.open("rb") as here,
+        open(new, "w+b", opener=storage.no_link) as file,
+    ):
 
         def get(name: str, start: int) -> None:
             segment = f"{SEGMENTS}/{name}"
-            content, versions[segment] = object_storage.read(storage.join(uri, segment), SEGMENT_BYTES)
+            content, versions[segment] = object_storage.read(
+                storage.join(uri, segment), SEGMENT_BYTES
+            )
             os.pwrite(file.fileno(), content, start)
 
         with ThreadPoolExecutor(16) as threads:
             list(threads.map(get, names, starts))
-        same = all(block == here.read(len(block)) for block in iter(partial(file.read, SEGMENT_BYTES), b""))
+        same = all(
+            block == here.read(len(block))
+            for block in iter(partial(file.read, SEGMENT_BYTES), b"")
+        )
     new.unlink() if versions and same else os.replace(new, path)
     return versions

@@ -1,4 +1,5 @@
-"""The journal of a sweep: an append-only file with one line per event, complete at any moment.
+"""The journal of a sweep: an append-only file with one line per event, complete at any
+moment.
 
 A line that is not a valid event is skipped when the journal is read.
 """
@@ -22,7 +23,13 @@ from mnist_tune.data_spec import ARRAYS
 from mnist_tune.errors import UserError, printable
 from mnist_tune.invocation import resume, started_by, words
 from mnist_tune.numbers import counted
-from mnist_tune.own_code.registry import FROM_PYTHON, by_flag, is_not_loaded, named_again, names_own_code
+from mnist_tune.own_code.registry import (
+    FROM_PYTHON,
+    by_flag,
+    is_not_loaded,
+    named_again,
+    names_own_code,
+)
 from mnist_tune.results.folder import JOURNAL, MOST_JOURNAL_BYTES, SEGMENTS
 from mnist_tune.trial import MOST_TRIALS, TrialConfig
 
@@ -44,9 +51,14 @@ TORN = b" (torn by a kill)\n"
 _log = logging.getLogger(__name__)
 
 
-def resume_command(meta: Mapping[str, Any], where: Path | str, retry_errored: bool = False, **given: Any) -> str:
-    """Return the command that resumes the sweep at `where` with more options or, if no command can, the call in
-    Python."""
+def resume_command(
+    meta: Mapping[str, Any],
+    where: Path | str,
+    retry_errored: bool = False,
+    **given: Any,
+) -> str:
+    """Return the command that resumes the sweep at `where` with more options or, if no
+    command can, the call in Python."""
     if meta.get("search") and not started_by(meta["name"]):
         retried = " and SweepOptions(retry_errored=True)" * retry_errored
         return f"the same run_search, with resume={str(where)!r}{retried}"
@@ -54,15 +66,27 @@ def resume_command(meta: Mapping[str, Any], where: Path | str, retry_errored: bo
     given |= {"retry_errored": True} if retry_errored else {}
     if by_hand == FROM_PYTHON:
         return python_call("resume_sweep", meta, repr(str(where)), **given)
-    values = {name: one if isinstance(one, tuple) else () if one is True else (one,) for name, one in given.items()}
-    return " ".join([f"{resume(where)}{flags}", *(words(name, *of) for name, of in values.items())])
+    values = {
+        name: one if isinstance(one, tuple) else () if one is True else (one,)
+        for name, one in given.items()
+    }
+    return " ".join(
+        [f"{resume(where)}{flags}", *(words(name, *of) for name, of in values.items())]
+    )
 
 
-def python_call(function: str, meta: Mapping[str, Any], *first: str, **given: Any) -> str:
-    """Return a call in Python that goes on with a sweep. Data that only Python has are one of its arguments, and so are
-    files of code that this process was told to load."""
+def python_call(
+    function: str, meta: Mapping[str, Any], *first: str, **given: Any
+) -> str:
+    """Return a call in Python that goes on with a sweep. Data that only Python has are
+    one of its arguments, and so are files of code that this process was told to
+    load."""
     of_data = ["dataset=..."] * (meta.get("options", {}).get("dataset") == ARRAYS)
-    code = [(one["flag"], one["name"]) for one in meta.get("code", []) if names_own_code(one["name"])]
+    code = [
+        (one["flag"], one["name"])
+        for one in meta.get("code", [])
+        if names_own_code(one["name"])
+    ]
     loaded = by_flag([one for one in code if not is_not_loaded(*one)])
     said = (f"{name}={value!r}" for name, value in (loaded | given).items())
     return f"{function}({', '.join([*first, *of_data, *said])})"
@@ -70,36 +94,50 @@ def python_call(function: str, meta: Mapping[str, Any], *first: str, **given: An
 
 @dataclass(frozen=True)
 class Journal:
-    """What a journal says: the rows of all epochs, and the last event of each other kind for each trial."""
+    """What a journal says: the rows of all epochs, and the last event of each other
+    kind for each trial."""
 
     epochs: pd.DataFrame
-    """The columns of `EPOCHS`, in the order in which they were recorded. An epoch that was recorded twice is there
-    twice."""
+    """The columns of `EPOCHS`, in the order in which they were recorded. An epoch that
+    was recorded twice is there twice."""
     trials: dict[str, TrialConfig]
     """The trials that `sweep.json` lacks, or has with other values."""
     changed: set[str]
     """Those that a scheduler has changed while they trained."""
     ends: dict[str, dict[str, Any]]
     undecided: bool
-    """Whether no trial's end follows the last row: a kill may have come before its trial was stopped."""
+    """Whether no trial's end follows the last row: a kill may have come before its
+    trial was stopped."""
 
     def known_trials(self, meta: Mapping[str, Any]) -> dict[str, TrialConfig]:
-        """Return every trial of a sweep by its id: those planned and those proposed later, with their latest values. A
-        resume that asks for more epochs plans them."""
+        """Return every trial of a sweep by its id: those planned and those proposed
+        later, with their latest values. A resume that asks for more epochs plans
+        them."""
         planned = {i: TrialConfig(**config) for i, config in meta["trials"].items()}
-        known = {i: one.holding_out(0) for i, one in planned.items()}  # as a file that says nothing did
-        return known | {i: one for i, one in self.trials.items() if i not in known or one.epochs >= known[i].epochs}
+        # as a file that says nothing did
+        known = {i: one.holding_out(0) for i, one in planned.items()}
+        return known | {
+            i: one
+            for i, one in self.trials.items()
+            if i not in known or one.epochs >= known[i].epochs
+        }
 
 
 def read_journal(path: Path) -> Journal:
-    """Return what the journal of a sweep says. Damaged lines are skipped, with one warning that counts them; a last
-    line that a kill cut short is skipped silently. Raises `UserError` if it can't be read."""
-    from mnist_tune.results.rows import Rows, rows_in  # imports pyarrow, and a new sweep has no journal to read
+    """Return what the journal of a sweep says. Damaged lines are skipped, with one
+    warning that counts them; a last line that a kill cut short is skipped silently.
+    Raises `UserError` if it can't be read."""
+    # imports pyarrow, and a new sweep has no journal to read
+    from mnist_tune.results.rows import Rows, rows_in
 
     file, first, undecided = path / JOURNAL, 1, False
     _refuse_parts(file)
     epochs, damaged, count = Rows(), list[int](), 0
-    trials, changed, ends = dict[str, TrialConfig](), set[str](), dict[str, dict[str, Any]]()
+    trials, changed, ends = (
+        dict[str, TrialConfig](),
+        set[str](),
+        dict[str, dict[str, Any]](),
+    )
     with (
         storage.attempt(f"read {file}"),
         suppress(FileNotFoundError),
@@ -110,39 +148,66 @@ def read_journal(path: Path) -> Journal:
             epochs.add(rows)
             for event in filter(None, others.values()):
                 if event["kind"] == "trial":
-                    trials[event["trial_id"]] = TrialConfig(**event["config"]).holding_out(0)
+                    trials[event["trial_id"]] = TrialConfig(
+                        **event["config"]
+                    ).holding_out(0)
                     changed |= {event["trial_id"]} if event.get("changed") else set()
                 elif event["kind"] == "end":
                     ends[event["trial_id"]] = event
             for i in range(len(lines)):
                 if i not in others or (others[i] or {}).get("kind") == "end":
                     undecided = i not in others
-            bad = [i for i, event in others.items() if event is None and lines[i].endswith(b"\n")]
+            bad = [
+                i
+                for i, event in others.items()
+                if event is None and lines[i].endswith(b"\n")
+            ]
             wrong = [first + i for i in bad if not lines[i].endswith(TORN)]
-            first, count, damaged = first + len(lines), count + len(wrong), (damaged + wrong)[:6]
+            first, count, damaged = (
+                first + len(lines),
+                count + len(wrong),
+                (damaged + wrong)[:6],
+            )
             if count > MOST_DAMAGED or max(len(trials), len(ends)) > MOST_TRIALS:
-                raise UserError(f"{file} was not written by a sweep: too many trials, or damaged lines; remove it")
+                raise UserError(
+                    f"{file} was not written by a sweep: too many trials, or damaged lines; remove it"
+                )
     if damaged:
-        where = "s" * (count > 1) + " " + ", ".join(map(str, damaged[:5])) + ", ..." * (count > 5)
-        _warn_once(f"{file}: skipped {counted(count, 'damaged line')} (line{where}) and read all others")
+        where = (
+            "s" * (count > 1)
+            + " "
+            + ", ".join(map(str, damaged[:5]))
+            + ", ..." * (count > 5)
+        )
+        _warn_once(
+            f"{file}: skipped {counted(count, 'damaged line')} (line{where}) and read all others"
+        )
     return Journal(epochs.taken(), trials, changed, ends, undecided)
 
 
 def mend_last_line(journal: Path) -> None:
-    """End a line that a kill cut short, so that the next event starts on a new line. Raises `UserError` if the journal
-    is in parts."""
+    """End a line that a kill cut short, so that the next event starts on a new line.
+    Raises `UserError` if the journal is in parts."""
     _refuse_parts(journal)
-    with suppress(FileNotFoundError), open(journal, "r+b", opener=storage.no_link) as file:
+    with (
+        suppress(FileNotFoundError),
+        open(journal, "r+b", opener=storage.no_link) as file,
+    ):
         file.seek(max(0, file.seek(0, os.SEEK_END) - MOST_LINE_BYTES))
         if tail := file.read().rpartition(b"\n")[2]:
             file.write(TORN if parse_event(tail) is None else b"\n")
 
 
 def _refuse_parts(journal: Path) -> None:
-    """Raise a `UserError` if the folder was downloaded from object storage, where journals are in parts."""
-    if (parts := journal.parent / SEGMENTS / "000000").exists() and not journal.exists():
+    """Raise a `UserError` if the folder was downloaded from object storage, where
+    journals are in parts."""
+    if (
+        parts := journal.parent / SEGMENTS / "000000"
+    ).exists() and not journal.exists():
         folder, whole = (shlex.quote(str(one)) for one in (parts.parent, journal))
-        raise UserError(f"{folder} is a journal in parts, from object storage; join them: cat {folder}/* > {whole}")
+        raise UserError(
+            f"{folder} is a journal in parts, from object storage; join them: cat {folder}/* > {whole}"
+        )
 
 
 def parse_event(line: bytes) -> dict[str, Any] | None:
@@ -157,9 +222,9 @@ def parse_event(line: bytes) -> dict[str, Any] | None:
 
 
 def _blocks(file: IO[bytes]) -> Iterator[list[bytes]]:
-    """Yield the lines of a file, about `BLOCK_BYTES` at a time. Of a line that is too long, there is only the last
-    byte, which is not a valid event. A line without an end is the last: a running sweep may have written the rest
-    since."""
+    """Yield the lines of a file, about `BLOCK_BYTES` at a time. Of a line that is too
+    long, there is only the last byte, which is not a valid event. A line without an end
+    is the last: a running sweep may have written the rest since."""
     lines, size, line = [], 0, b"\n"
     while line.endswith(b"\n") and (line := file.readline(MOST_LINE_BYTES)):
         if len(line) == MOST_LINE_BYTES:

@@ -1,4 +1,5 @@
-"""Read and check `sweep.json`, the record of what was asked for. The file may come from an untrusted source."""
+"""Read and check `sweep.json`, the record of what was asked for. The file may come from
+an untrusted source."""
 
 from __future__ import annotations
 
@@ -34,47 +35,72 @@ MOST_META_BYTES = 2**26
 """The largest `sweep.json` that is read. With 10,000 trials the file has 4 MB."""
 
 MOST_VALUES = 21 * MOST_TRIALS
-"""The most values that it may hold. A trial has 19. In memory, `[],[],[]` takes 30 times as much as in the file."""
+"""The most values that it may hold. A trial has 19. In memory, `[],[],[]` takes 30
+times as much as in the file."""
 
 
 def read_meta(folder: Place) -> dict[str, Any]:
-    """Return the content of a folder's `sweep.json`, with every value that we use checked. Raises `UserError` if it
-    can't be read, or a sweep did not write it."""
+    """Return the content of a folder's `sweep.json`, with every value that we use
+    checked. Raises `UserError` if it can't be read, or a sweep did not write it."""
     file = storage.join(folder, "sweep.json")
     refused = f"{file} was not written by a sweep"
     try:
         with storage.open_file(file, MOST_META_BYTES) as opened:
             content = opened.read()
         if sum(map(content.count, (b",", b"[", b"{"))) > MOST_VALUES:
-            raise UserError(f"{refused}: it has more than {MOST_VALUES} values; name the folder of a sweep")
+            raise UserError(
+                f"{refused}: it has more than {MOST_VALUES} values; name the folder of a sweep"
+            )
         meta = json.loads(content)
         # If no character is escaped or unprintable, none of its texts needs a change.
         if b"\\" in content or not content.decode().replace("\n", "").isprintable():
             meta = printable(meta)
     except FileNotFoundError:
-        raise UserError(f"no sweep in {folder} (no sweep.json there); name the folder of a sweep") from None
+        raise UserError(
+            f"no sweep in {folder} (no sweep.json there); name the folder of a sweep"
+        ) from None
     except OSError as error:
-        raise UserError(f"can't read {file}: {storage.reason(error)}; name the folder of a sweep") from None
+        raise UserError(
+            f"can't read {file}: {storage.reason(error)}; name the folder of a sweep"
+        ) from None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{refused}: it is not JSON ({error}); name the folder of a sweep") from None
+        raise UserError(
+            f"{refused}: it is not JSON ({error}); name the folder of a sweep"
+        ) from None
     bad = first_wrong(meta, _META)
     if bad:
-        raise UserError(f"{refused}: {bad} is missing or has the wrong type; name the folder of a sweep")
+        raise UserError(
+            f"{refused}: {bad} is missing or has the wrong type; name the folder of a sweep"
+        )
     if len(meta["trials"]) > MOST_TRIALS:
-        raise UserError(f"{refused}: it has more than {MOST_TRIALS} trials; name the folder of a sweep")
+        raise UserError(
+            f"{refused}: it has more than {MOST_TRIALS} trials; name the folder of a sweep"
+        )
     for trial_id, config in meta["trials"].items():
         _check_trial(trial_id, config, refused)
-    known = {name: value for name, value in meta.items() if value is not None or name not in ("options", "environment")}
-    return known | {name: usual for name, usual in (("options", {}), ("ended", None)) if name not in known}
+    known = {
+        name: value
+        for name, value in meta.items()
+        if value is not None or name not in ("options", "environment")
+    }
+    return known | {
+        name: usual
+        for name, usual in (("options", {}), ("ended", None))
+        if name not in known
+    }
 
 
 def _check_trial(trial_id: str, config: Any, refused: str) -> None:
     try:
         if not ID.holds(trial_id) or not isinstance(config, dict):
-            raise UserError("an id of letters, digits, - and _ must name a configuration")
+            raise UserError(
+                "an id of letters, digits, - and _ must name a configuration"
+            )
         TrialConfig(**config)
     except UserError as error:
-        raise UserError(f"{refused}: trial {trial_id[:64]!r}: {str(error)[:300]}") from None
+        raise UserError(
+            f"{refused}: trial {trial_id[:64]!r}: {str(error)[:300]}"
+        ) from None
 
 
 def _mapping(*columns: Column) -> Kind:
@@ -83,13 +109,23 @@ def _mapping(*columns: Column) -> Kind:
 
 
 def _list_of(kind: Kind, most: int = MOST_VALUES) -> Kind:
-    return Kind("a list", lambda value: isinstance(value, list) and len(value) <= most and all(map(kind.holds, value)))
+    return Kind(
+        "a list",
+        lambda value: (
+            isinstance(value, list)
+            and len(value) <= most
+            and all(map(kind.holds, value))
+        ),
+    )
 
 
 def _is_search(value: Any) -> bool:
-    """Return whether a value describes the search for an edge, which is expected nowhere before its range test."""
+    """Return whether a value describes the search for an edge, which is expected
+    nowhere before its range test."""
     try:
-        return (value[EXPECTED] is None or RATE.holds(value[EXPECTED])) and bool(template_of(value))
+        return (value[EXPECTED] is None or RATE.holds(value[EXPECTED])) and bool(
+            template_of(value)
+        )
     except (UserError, TypeError, AttributeError, KeyError):
         return False
 
@@ -99,7 +135,11 @@ _DATASET = _mapping(
     Column("name", NAME, needed=True),
     Column("note", NAME, needed=True),
     Column("checksums", _mapping(), needed=True),
-    Column("label_counts", Kind("counts", lambda value: _COUNTS.holds(value) and any(value)), needed=True),
+    Column(
+        "label_counts",
+        Kind("counts", lambda value: _COUNTS.holds(value) and any(value)),
+        needed=True,
+    ),
     Column("test_images", COUNT, needed=True),
     Column("shape", _COUNTS),
     Column("positions", COUNT),
@@ -108,7 +148,10 @@ _DATASET = _mapping(
     *(Column(name, _list_of(NUMBER)) for name in ("mean", "deviation")),
     Column("target", SHARE),
 )
-_GUESSES = Kind("numbers", lambda value: isinstance(value, dict) and all(map(NUMBER.holds, value.values())))
+_GUESSES = Kind(
+    "numbers",
+    lambda value: isinstance(value, dict) and all(map(NUMBER.holds, value.values())),
+)
 _OF_TASK = _mapping(
     *(Column(name, NAME, needed=True) for name in ("name", "note")),
     Column("checksums", _mapping(), needed=True),
@@ -129,20 +172,33 @@ _OPTIONS = _mapping(
     Column(SEARCHES, _list_of(Kind("a search", _is_search))),
 )
 _FILE = _mapping(Column("sha256", TEXT, needed=True), Column("lines", _list_of(TEXT)))
-_FILES = Kind("files", lambda value: isinstance(value, dict) and all(map(_FILE.holds, value.values())))
+_FILES = Kind(
+    "files",
+    lambda value: isinstance(value, dict) and all(map(_FILE.holds, value.values())),
+)
 _CODE = (
-    Column("flag", Kind("a flag", lambda value: isinstance(value, str) and value in ENTRIES), needed=True),
+    Column(
+        "flag",
+        Kind("a flag", lambda value: isinstance(value, str) and value in ENTRIES),
+        needed=True,
+    ),
     Column("name", NAME, needed=True),
     Column("files", _FILES, needed=True),
     Column("folder", NAME),
 )
-_COMMAND = Kind("a list of texts", lambda value: TEXT.holds(value) or _list_of(TEXT).holds(value))
+_COMMAND = Kind(
+    "a list of texts", lambda value: TEXT.holds(value) or _list_of(TEXT).holds(value)
+)
 """The arguments of a command. Older versions recorded a text, which is not shown."""
 
 _META = (
     Column("name", NAME, needed=True),
     Column("trials", _mapping(), needed=True),
-    Column("dataset", Kind("data", lambda value: _DATASET.holds(value) or _OF_TASK.holds(value)), needed=True),
+    Column(
+        "dataset",
+        Kind("data", lambda value: _DATASET.holds(value) or _OF_TASK.holds(value)),
+        needed=True,
+    ),
     Column("options", _OPTIONS),
     Column("environment", _mapping(Column("versions", _mapping()))),
     Column("search", FLAG),

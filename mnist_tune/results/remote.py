@@ -1,7 +1,9 @@
-"""A sweep in object storage: its one writer, who gives signs of life there and uploads the sweep's files.
+"""A sweep in object storage: its one writer, who gives signs of life there and uploads
+the sweep's files.
 
-Each file is written only if it still is what this writer last saw or wrote. A writer that takes the sweep over first
-changes each file that its predecessor may write next. So of two writers one goes on, and one that slept ends.
+Each file is written only if it still is what this writer last saw or wrote. A writer
+that takes the sweep over first changes each file that its predecessor may write next.
+So of two writers one goes on, and one that slept ends.
 """
 
 from __future__ import annotations
@@ -22,14 +24,24 @@ from mnist_tune import object_storage, storage
 from mnist_tune.errors import UserError
 from mnist_tune.invocation import command, words
 from mnist_tune.object_storage import ChangedError, Version
-from mnist_tune.results.folder import FILES, JOURNAL, META, SEGMENT_BYTES, SEGMENTS, TABLES, fetch_journal
+from mnist_tune.results.folder import (
+    FILES,
+    JOURNAL,
+    META,
+    SEGMENT_BYTES,
+    SEGMENTS,
+    TABLES,
+    fetch_journal,
+)
 from mnist_tune.results.signs import SIGN, last_sign
 
 SIGN_S = 20.0
-"""Seconds between two signs of life. One may be lost: a writer counts as silent after `ALIVE_S`."""
+"""Seconds between two signs of life. One may be lost: a writer counts as silent after
+`ALIVE_S`."""
 
 INTERVAL_S = 2.0
-"""Seconds between two uploads: rows arrive at most this late while the storage answers."""
+"""Seconds between two uploads: rows arrive at most this late while the storage
+answers."""
 
 PATIENCE_S = 60.0
 """Seconds for which the last upload of a sweep is retried."""
@@ -38,15 +50,19 @@ PATIENCE_S = 60.0
 class Remote:
     """The place of a sweep in object storage, for its one writer.
 
-    What is in `folder` is uploaded `to` a URI. The `token` tells its files from those of other writers. Lines are said
-    when uploads begin to fail, and when they work again.
+    What is in `folder` is uploaded `to` a URI. The `token` tells its files from those
+    of other writers. Lines are said when uploads begin to fail, and when they work
+    again.
     """
 
-    def __init__(self, folder: Path, to: str, token: str, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, folder: Path, to: str, token: str, say: Callable[[str], None]
+    ) -> None:
         self._folder, self._to, self._token, self._say = folder, to, token, say
         self._versions: dict[str, Version | None] = {}
         self.files: dict[str, bytes] = {}
-        """What the sweep's files hold, but for the journal, whose file is read. The writer says so in their order."""
+        """What the sweep's files hold, but for the journal, whose file is read. The
+        writer says so in their order."""
         self._uploaded: dict[str, bytes] = {}
         self._journal_bytes = 0
         self._signed, self._failing = False, False
@@ -56,39 +72,48 @@ class Remote:
         """Why nothing is uploaded any more: another process writes the sweep."""
 
     def look(self) -> None:
-        """Take note of what is there of a sweep that was fetched. Raises OSError; ChangedError if its `sweep.json` has
-        changed since."""
-        content, self._versions[META] = object_storage.read(storage.join(self._to, META))
+        """Take note of what is there of a sweep that was fetched. Raises OSError;
+        ChangedError if its `sweep.json` has changed since."""
+        content, self._versions[META] = object_storage.read(
+            storage.join(self._to, META)
+        )
         if content != storage.read(self._folder / META):
             raise self._changed()
         for name in TABLES:
             with suppress(FileNotFoundError):
-                self._versions[name] = object_storage.owner_of(storage.join(self._to, name))[1]
+                self._versions[name] = object_storage.owner_of(
+                    storage.join(self._to, name)
+                )[1]
 
     def claim(self) -> None:
-        """Become the writer of a sweep, by its `sweep.json`: of several that write it over what they saw, one succeeds.
-        From here on a former writer can't end the sweep, and its next sign fails. Raises OSError, ChangedError."""
+        """Become the writer of a sweep, by its `sweep.json`: of several that write it
+        over what they saw, one succeeds. From here on a former writer can't end the
+        sweep, and its next sign fails. Raises OSError, ChangedError."""
         self._put(META, self.files[META])
         self._uploaded[META] = self.files[META]
         while not self._signed:
             self._versions[SIGN] = last_sign(self._to).version
             self._refuse_if_taken()
-            with suppress(ChangedError):  # the former writer has just given another sign, or ended
+            # the former writer has just given another sign, or ended
+            with suppress(ChangedError):
                 self._give_sign()
                 self._signed = True
 
     def clear(self) -> None:
         """Remove what a sweep has left whose `sweep.json` is gone. Raises OSError."""
         segments = storage.join(self._to, SEGMENTS)
-        object_storage.remove(*(storage.join(segments, name) for name in object_storage.below(segments)))
+        object_storage.remove(
+            *(storage.join(segments, name) for name in object_storage.below(segments))
+        )
         object_storage.remove(*(storage.join(self._to, name) for name in TABLES))
 
     def take_over(self, begin: Callable[[], None]) -> None:
-        """Fetch the journal, and change the file that a former writer of it can write or create next, after which it
-        writes none. `begin` appends what is new to the local journal. Raises OSError, ChangedError if another process
-        has come first.
+        """Fetch the journal, and change the file that a former writer of it can write
+        or create next, after which it writes none. `begin` appends what is new to the
+        local journal. Raises OSError, ChangedError if another process has come first.
 
-        The former writer may upload rows until its journal is changed. So try again with these rows.
+        The former writer may upload rows until its journal is changed. So try again
+        with these rows.
         """
         before = None
         while before != (found := fetch_journal(self._to, self._folder)):
@@ -113,14 +138,19 @@ class Remote:
         return ChangedError(f"{self._to} was written since it was read")
 
     def start(self) -> None:
-        """Go on giving signs and uploading, each in a thread: an upload may take longer than silence is allowed."""
-        self._threads = [threading.Thread(target=one, daemon=True) for one in (self._sign_on, self._upload_on)]
+        """Go on giving signs and uploading, each in a thread: an upload may take longer
+        than silence is allowed."""
+        self._threads = [
+            threading.Thread(target=one, daemon=True)
+            for one in (self._sign_on, self._upload_on)
+        ]
         for thread in self._threads:
             thread.start()
 
     def close(self) -> None:
-        """Upload what is left and stop. Raises `UserError` if the upload failed for `PATIENCE_S`, or another process
-        writes the sweep. The files stay in the local folder."""
+        """Upload what is left and stop. Raises `UserError` if the upload failed for
+        `PATIENCE_S`, or another process writes the sweep. The files stay in the local
+        folder."""
         self._closed.set()
         for thread in self._threads[1:]:
             thread.join()
@@ -149,13 +179,20 @@ class Remote:
 
     def _give_sign(self, writer: dict[str, Any] | None = None) -> None:
         if writer is None:
-            writer = {"host": platform.node(), "folder": str(self._folder), "process": os.getpid()}
+            writer = {
+                "host": platform.node(),
+                "folder": str(self._folder),
+                "process": os.getpid(),
+            }
         self._put(SIGN, json.dumps(writer | {"nonce": secrets.token_hex(8)}).encode())
 
     def _put(self, name: str, content: bytes) -> None:
-        """Write a file, unless another process has written it. Raises OSError, ChangedError if one has."""
+        """Write a file, unless another process has written it. Raises OSError,
+        ChangedError if one has."""
         where, over = storage.join(self._to, name), self._versions.get(name)
-        self._versions[name] = object_storage.write_over(where, content, over, self._token)
+        self._versions[name] = object_storage.write_over(
+            where, content, over, self._token
+        )
 
     def _sign_on(self) -> None:
         while not self._withdrawn.wait(SIGN_S):
@@ -167,14 +204,17 @@ class Remote:
                 continue
 
     def _refuse(self) -> None:
-        self.refused = UserError(f"another process took over {self._to}; what this one did is in {self._folder}")
+        self.refused = UserError(
+            f"another process took over {self._to}; what this one did is in {self._folder}"
+        )
 
     def _upload_on(self) -> None:
         while not (self.refused or self._closed.wait(INTERVAL_S)):
             self._upload()
 
     def _upload(self) -> OSError | None:
-        """Upload what is new. If that fails, return the error; announce it unless the last upload failed too."""
+        """Upload what is new. If that fails, return the error; announce it unless the
+        last upload failed too."""
         try:
             if not self.refused:
                 self._upload_new()
@@ -183,7 +223,9 @@ class Remote:
         except OSError as error:
             if not self._failing:
                 why = storage.reason(error)
-                self._tell(f"can't upload to {self._to} ({why}); rows are kept in {self._folder} until an upload works")
+                self._tell(
+                    f"can't upload to {self._to} ({why}); rows are kept in {self._folder} until an upload works"
+                )
             self._failing = True
             return error
         if self._failing and not self.refused:
@@ -196,8 +238,10 @@ class Remote:
             self._say(line)
 
     def _upload_new(self) -> None:
-        files = dict(self.files)  # so that the tables are final if `sweep.json` says that the sweep has ended
-        runs = b'"ended": null' in files[META]  # then it comes first: rows are of trials that it plans
+        # so that the tables are final if `sweep.json` says that the sweep has ended
+        files = dict(self.files)
+        # then it comes first: rows are of trials that it plans
+        runs = b'"ended": null' in files[META]
         for name in (META, JOURNAL, *TABLES) if runs else (JOURNAL, *FILES):
             if name == JOURNAL:
                 self._upload_journal()

@@ -1,4 +1,5 @@
-"""Parse the epochs' rows of a journal into tables: line by line they take ten times as long."""
+"""Parse the epochs' rows of a journal into tables: line by line they take ten times as
+long."""
 
 from __future__ import annotations
 
@@ -20,19 +21,31 @@ BEGINS = b'{"kind": "epoch"'
 """How a sweep writes the line of an epoch."""
 
 ROOM = 2**18
-"""How many rows there is room for once there are many. It takes no memory until it is filled."""
+"""How many rows there is room for once there are many. It takes no memory until it is
+filled."""
 
 _TYPES = {int: pa.int64(), bool: pa.bool_(), float: pa.float64(), str: pa.string()}
 SCHEMA = pa.schema([(column.name, _TYPES[column.kind.type]) for column in EPOCHS])
-_OPTIONS = ParseOptions(SCHEMA.append(pa.field("kind", pa.string())), unexpected_field_behavior="ignore")
+_OPTIONS = ParseOptions(
+    SCHEMA.append(pa.field("kind", pa.string())), unexpected_field_behavior="ignore"
+)
 
 
-def rows_in(lines: Sequence[bytes], parse: Callable[[bytes], Event]) -> tuple[pa.Table, dict[int, Event]]:
-    """Return the rows in these lines, and what `parse` finds in the lines that hold none, by their position. If a row
-    is not as a sweep writes it, `parse` is asked about all lines."""
-    rows = {i for i, line in enumerate(lines) if line.startswith(BEGINS) and line.endswith(b"}\n") and line.isascii()}
+def rows_in(
+    lines: Sequence[bytes], parse: Callable[[bytes], Event]
+) -> tuple[pa.Table, dict[int, Event]]:
+    """Return the rows in these lines, and what `parse` finds in the lines that hold
+    none, by their position. If a row is not as a sweep writes it, `parse` is asked
+    about all lines."""
+    rows = {
+        i
+        for i, line in enumerate(lines)
+        if line.startswith(BEGINS) and line.endswith(b"}\n") and line.isascii()
+    }
     table = _parsed([lines[i] for i in sorted(rows)])
-    events = {i: parse(line) for i, line in enumerate(lines) if table is None or i not in rows}
+    events = {
+        i: parse(line) for i, line in enumerate(lines) if table is None or i not in rows
+    }
     if not any(map(_is_row, events.values())):
         return SCHEMA.empty_table() if table is None else table, events
     events = {i: parse(line) for i, line in enumerate(lines)}
@@ -41,12 +54,17 @@ def rows_in(lines: Sequence[bytes], parse: Callable[[bytes], Event]) -> tuple[pa
 
 
 class Rows:
-    """The rows of all blocks, in columns that have room for more. Kept block by block, they take twice the memory."""
+    """The rows of all blocks, in columns that have room for more. Kept block by block,
+    they take twice the memory."""
 
     def __init__(self) -> None:
         self._count = 0
-        self._numbers = {one.name: np.empty(0) for one in SCHEMA if one.type != pa.string()}
-        self._texts: dict[str, list[pa.Array]] = {one.name: [] for one in SCHEMA if one.type == pa.string()}
+        self._numbers = {
+            one.name: np.empty(0) for one in SCHEMA if one.type != pa.string()
+        }
+        self._texts: dict[str, list[pa.Array]] = {
+            one.name: [] for one in SCHEMA if one.type == pa.string()
+        }
 
     def add(self, rows: pa.Table) -> None:
         """Append rows that `rows_in` returned."""
@@ -62,12 +80,15 @@ class Rows:
         self._count = end
 
     def taken(self) -> pd.DataFrame:
-        """Return all rows. They leave this object, so that no more than one column is there twice."""
+        """Return all rows. They leave this object, so that no more than one column is
+        there twice."""
         return pd.DataFrame({one.name: self._taken(one) for one in SCHEMA}, copy=False)
 
     def _taken(self, field: pa.Field) -> pd.Series | np.ndarray:
         if field.type == pa.string():
-            encoded = pa.chunked_array(self._texts.pop(field.name), pa.dictionary(pa.int32(), field.type))
+            encoded = pa.chunked_array(
+                self._texts.pop(field.name), pa.dictionary(pa.int32(), field.type)
+            )
             return encoded.cast(field.type).to_pandas()
         column = self._numbers.pop(field.name)[: self._count]
         if field.type == pa.float64():
@@ -88,7 +109,8 @@ def _parsed(lines: Sequence[bytes]) -> pa.Table | None:
     except pa.ArrowInvalid:  # there is no line, or one is damaged
         return None
     sure = len(rows) == len(lines) and all(
-        fits(column, rows[column.name].combine_chunks(), True).all() for column in EPOCHS
+        fits(column, rows[column.name].combine_chunks(), True).all()
+        for column in EPOCHS
     )
     return rows if sure else None
 
@@ -96,14 +118,18 @@ def _parsed(lines: Sequence[bytes]) -> pa.Table | None:
 def fits(column: Column, values: pa.Array, from_json: bool = False) -> np.ndarray:
     """Return which values fit a column. Texts may be encoded as a dictionary.
 
-    What is `from_json` only counts if it surely fits: Arrow has rounded large numbers, and unprintable characters are
+    What is `from_json` only counts if it surely fits: Arrow has rounded large numbers,
+        and unprintable characters are
     still to be replaced.
     """
     if pa.types.is_string(values.type):
         values = values.dictionary_encode()
     if pa.types.is_dictionary(values.type):
         texts = values.dictionary.to_pylist()
-        fit = [column.kind.holds(text) and (text.isprintable() or not from_json) for text in texts]
+        fit = [
+            column.kind.holds(text) and (text.isprintable() or not from_json)
+            for text in texts
+        ]
         found = np.array([*fit, True])[values.indices.fill_null(-1).to_numpy()]
     elif pa.types.is_boolean(values.type) or pa.types.is_null(values.type):
         found = np.ones(len(values), bool)
@@ -113,6 +139,10 @@ def fits(column: Column, values: pa.Array, from_json: bool = False) -> np.ndarra
         if from_json:
             found &= ~(np.abs(numbers) >= LARGEST) | np.isinf(numbers)
         if not column.kind.nan:
-            found &= ~np.isnan(numbers) | values.is_null().to_numpy(zero_copy_only=False)
+            found &= ~np.isnan(numbers) | values.is_null().to_numpy(
+                zero_copy_only=False
+            )
     needed = column.needed if from_json else not column.gaps
-    return np.asarray(found & values.is_valid().to_numpy(zero_copy_only=False) if needed else found)
+    return np.asarray(
+        found & values.is_valid().to_numpy(zero_copy_only=False) if needed else found
+    )

@@ -1,4 +1,5 @@
-"""The tables of a sweep, read from its folder: one row per trial, and one row per epoch of a trial.
+"""The tables of a sweep, read from its folder: one row per trial, and one row per epoch
+of a trial.
 
 A sweep that is running, or was killed at any moment, can be read too.
 """
@@ -49,12 +50,14 @@ TIMES = ("compile_s", "train_s", "eval_s", "wait_s")
 
 MOST_ROWS = 10**7
 MOST_TABLE_BYTES, LEAST_BYTES, MOST_RATIO = 2**30, 2**26, 100
-"""The largest table that is read, and how many times as large as its file one beyond `LEAST_BYTES` is: a small file may
-claim to hold terabytes. The epochs of 10,000 trials x 200 epochs take half a gigabyte, ten times their file."""
+"""The largest table that is read, and how many times as large as its file one beyond
+`LEAST_BYTES` is: a small file may claim to hold terabytes. The epochs of 10,000 trials
+x 200 epochs take half a gigabyte, ten times their file."""
 
 FORMULA = re.compile(r"(^|[;,|\t\r\n])(?=\s*[=+@-])|^(?=[\t\r])")
-"""Where a spreadsheet would find a formula and run it: where a text begins, and after what separates cells in some
-country, whose spreadsheet heeds no quotes around several of its cells."""
+"""Where a spreadsheet would find a formula and run it: where a text begins, and after
+what separates cells in some country, whose spreadsheet heeds no quotes around several
+of its cells."""
 
 FINALISTS = 3
 """How many of its best settings a search decides between in the end."""
@@ -64,7 +67,8 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, repr=False)
 class Tables:
-    """The tables `trials` and `epochs` of a sweep, and the content of its `sweep.json` as `meta`."""
+    """The tables `trials` and `epochs` of a sweep, and the content of its `sweep.json`
+    as `meta`."""
 
     path: Place
     trials: pd.DataFrame
@@ -72,7 +76,8 @@ class Tables:
     meta: dict[str, Any]
 
     def edges(self) -> list[MeasuredEdge]:
-        """Return the edges that the sweep measured (`mnist_tune.find_edge`); none if it looked for none."""
+        """Return the edges that the sweep measured (`mnist_tune.find_edge`); none if it
+        looked for none."""
         return self._edges
 
     @cached_property
@@ -81,7 +86,8 @@ class Tables:
 
     @cached_property
     def decision(self) -> Contest | None:
-        """What `sweeps/decide.py` found so far; None for other sweeps, and for one that has not begun to train."""
+        """What `sweeps/decide.py` found so far; None for other sweeps, and for one that
+        has not begun to train."""
         asked = self.meta.get("options", {})
         begun = CONTENDERS in asked and asked.get("at_a_time") is not None
         return Contest.of(self.meta).replay(self.trials) if begun else None
@@ -93,50 +99,79 @@ class Tables:
 
     @cached_property
     def unlearned(self) -> pd.DataFrame:
-        """Those of `steady` whose task has no accuracy, and of which no sibling that ran all its epochs learned more
-        than noise."""
+        """Those of `steady` whose task has no accuracy, and of which no sibling that
+        ran all its epochs learned more than noise."""
         return self.steady[noise_alone(self.steady, self.epochs, data_facts(self.meta))]
 
     def best(self) -> pd.DataFrame:
-        """Return the settings that compete to be the best, the best first; of a decision, the one that leads. Of
-        equally accurate ones, that with the least loss is first. Tasks whose losses don't compare have a best setting
-        each.
+        """Return the settings that compete to be the best, the best first; of a
+        decision, the one that leads. Of equally accurate ones, that with the least loss
+        is first. Tasks whose losses don't compare have a best setting each.
 
-        `accuracy` is the mean on held-out images over `seeds`, and `train_accuracy` that on training images; where
-        losses are compared, `accuracy` is the mean loss with a minus, so that more is better. `failures` is how many
-        more seeds failed. `gap` is how far the setting is below the best, and `close` whether it may be as good.
-        `jumps` is by how much its accuracy still falls in a late epoch, 0 if noise explains it."""
+        `accuracy` is the mean on held-out images over `seeds`, and `train_accuracy`
+        that on training images; where losses are compared, `accuracy` is the mean loss
+        with a minus, so that more is better. `failures` is how many more seeds failed.
+        `gap` is how far the setting is below the best, and `close` whether it may be as
+        good. `jumps` is by how much its accuracy still falls in a late epoch, 0 if
+        noise explains it."""
         trials, facts = self.steady, data_facts(self.meta)
         if facts.ranking.is_own:
-            trials = trials.assign(loss_noise=trials["trial_id"].map(loss_noises(self.epochs, facts.ranking.name)))
+            trials = trials.assign(
+                loss_noise=trials["trial_id"].map(
+                    loss_noises(self.epochs, facts.ranking.name)
+                )
+            )
         if facts.compares_tasks or trials.empty:
             contest = self.decision
-            return standing(trials, facts, contest.is_of(int(contest.decision.leader), trials) if contest else False)
-        found = [standing(of_task, facts) for _, of_task in trials.groupby("architecture", sort=False)]
-        return pd.concat([one for one in found if len(one)] or found[:1], ignore_index=True)
+            return standing(
+                trials,
+                facts,
+                contest.is_of(int(contest.decision.leader), trials)
+                if contest
+                else False,
+            )
+        found = [
+            standing(of_task, facts)
+            for _, of_task in trials.groupby("architecture", sort=False)
+        ]
+        return pd.concat(
+            [one for one in found if len(one)] or found[:1], ignore_index=True
+        )
 
     def contenders(self) -> list[TrialConfig]:
-        """Return the settings between which a decision would decide, the best first, each with the seed 0: those that
-        are not told apart from the best, and those that are told apart by their largest jump alone."""
+        """Return the settings between which a decision would decide, the best first,
+        each with the seed 0: those that are not told apart from the best, and those
+            that are told apart by their largest jump alone."""
         return settings_of(to_decide(self.best()))
 
     def finalists(self) -> pd.DataFrame:
-        """Return the best three settings (`best`), between which the command `search` decides in the end."""
+        """Return the best three settings (`best`), between which the command `search`
+        decides in the end."""
         return self.best().head(FINALISTS)
 
     def leading(self) -> list[str]:
-        """Return the trials whose states are always kept: one of each of the best three settings, the best first, and
-        one of the best setting of each network."""
+        """Return the trials whose states are always kept: one of each of the best three
+        settings, the best first, and one of the best setting of each network."""
         best = self.finalists()["trial_id"].tolist()
         if self.final and self.final.decision:
             best.insert(0, best[int(self.final.decision.decision.leader)])
-        each = [standing(of, data_facts(self.meta)) for _, of in self.steady.groupby("architecture")]
-        return [*dict.fromkeys([*best, *(trial_id for of in each for trial_id in of["trial_id"][:1])])]
+        each = [
+            standing(of, data_facts(self.meta))
+            for _, of in self.steady.groupby("architecture")
+        ]
+        return [
+            *dict.fromkeys(
+                [*best, *(trial_id for of in each for trial_id in of["trial_id"][:1])]
+            )
+        ]
 
     @property
     def final_place(self) -> Place:
-        """Where a search has that decision. It is named by trials: with more of them, there is another one."""
-        return storage.join(self.path, "-".join(["decision", *self.finalists()["trial_id"]]))
+        """Where a search has that decision. It is named by trials: with more of them,
+        there is another one."""
+        return storage.join(
+            self.path, "-".join(["decision", *self.finalists()["trial_id"]])
+        )
 
     @cached_property
     def final(self) -> Tables | None:
@@ -144,13 +179,18 @@ class Tables:
         if self.meta["name"] == "search" and self.meta["ended"]:
             with suppress(UserError):
                 found = read_sweep(self.final_place)
-                return found if found.decision and found.decision.decision.seeds.any() else None
+                return (
+                    found
+                    if found.decision and found.decision.decision.seeds.any()
+                    else None
+                )
         return None
 
     def by(self, *names: str) -> pd.DataFrame:
-        """Return mean, standard deviation, range and 95% interval of each score, a row for each value of these columns,
-        such as `sweep.by("batch_size")`; by default for each configuration. What else differs is averaged over. Only
-        means over three or more seeds have an interval.
+        """Return mean, standard deviation, range and 95% interval of each score, a row
+        for each value of these columns, such as `sweep.by("batch_size")`; by default
+        for each configuration. What else differs is averaged over. Only means over
+        three or more seeds have an interval.
 
         Raises:
             UserError: `trials` has no such column.
@@ -160,12 +200,16 @@ class Tables:
         return summarise_replicates(trained, [*names] or CONFIGURATION)
 
     def picture(self, name: str) -> Path:
-        """Return the path for a picture: in the sweep's folder, or the current folder if that is in object storage."""
-        return storage.join(self.path, name) if isinstance(self.path, Path) else Path(name)
+        """Return the path for a picture: in the sweep's folder, or the current folder
+        if that is in object storage."""
+        return (
+            storage.join(self.path, name) if isinstance(self.path, Path) else Path(name)
+        )
 
     def state(self, trial_id: str) -> Place:
         """Return the file of a trial's saved state, where it was kept."""
-        own = [str(self.meta["writer"])] if "writer" in self.meta else []  # as `SweepWriter` does; it may be a copy
+        # as `SweepWriter` does; it may be a copy
+        own = [str(self.meta["writer"])] if "writer" in self.meta else []
         return storage.join(self.path, "states", *own, f"{trial_id}.npz")
 
     def curves(self, column: str) -> pd.DataFrame:
@@ -178,41 +222,62 @@ class Tables:
         return self.epochs.pivot(index="epoch", columns="trial_id", values=column)
 
     def with_settings(self, *names: str) -> pd.DataFrame:
-        """Return `epochs` with these columns of `trials` joined, by default the settings in which trials differ, and
-        the seed.
+        """Return `epochs` with these columns of `trials` joined, by default the
+        settings in which trials differ, and the seed.
 
         Raises:
             UserError: `trials` has no such column.
         """
         self._refuse_unknown("trials", *names)
-        wanted = [name for name in names or (*varied(self.trials), "seed") if name not in self.epochs]
-        return self.epochs.join(self.trials.set_index("trial_id")[wanted], on="trial_id")
+        wanted = [
+            name
+            for name in names or (*varied(self.trials), "seed")
+            if name not in self.epochs
+        ]
+        return self.epochs.join(
+            self.trials.set_index("trial_id")[wanted], on="trial_id"
+        )
 
     def _refuse_unknown(self, table: str, *names: str) -> None:
         known = getattr(self, table).columns
         if unknown := [name for name in names if name not in known]:
-            raise UserError(f"{table} has no column {unknown[0]!r}; it has {', '.join(known)}")
+            raise UserError(
+                f"{table} has no column {unknown[0]!r}; it has {', '.join(known)}"
+            )
 
     def sharpness(self) -> pd.DataFrame:
-        """Return every measurement of sharpness: `trial_id`, `step`, `sharpness`, `residual`, `batch_sharpness`, and
-        for Adam `preconditioned` and `preconditioned_residual`, else NaN. Step 0 is before training.
+        """Return every measurement of sharpness: `trial_id`, `step`, `sharpness`,
+        `residual`, `batch_sharpness`, and for Adam `preconditioned` and
+        `preconditioned_residual`, else NaN. Step 0 is before training.
 
         Raises:
             UserError: none was measured.
         """
         if "sharpness_steps" not in self.epochs:
-            raise UserError(f"no sharpness was measured in {self.path}; --sharpness does")
-        names = ("sharpness", "residual", "batch_sharpness", "preconditioned", "preconditioned_residual")
+            raise UserError(
+                f"no sharpness was measured in {self.path}; --sharpness does"
+            )
+        names = (
+            "sharpness",
+            "residual",
+            "batch_sharpness",
+            "preconditioned",
+            "preconditioned_residual",
+        )
         kinds = {"step": int} | dict.fromkeys(names, float)
         try:
             rows = [
                 (trial_id, *measured, *[np.nan] * (2 if len(measured) == 4 else 0))
-                for trial_id, steps in self.epochs[["trial_id", "sharpness_steps"]].dropna().itertuples(index=False)
+                for trial_id, steps in self.epochs[["trial_id", "sharpness_steps"]]
+                .dropna()
+                .itertuples(index=False)
                 for measured in json.loads(steps)
             ]
             return pd.DataFrame(rows, columns=["trial_id", *kinds]).astype(kinds)
         except (ValueError, TypeError, OverflowError, RecursionError):
-            raise UserError(f"sharpness_steps of epochs in {self.path} holds no measurements; it is damaged") from None
+            raise UserError(
+                f"sharpness_steps of epochs in {self.path} holds no measurements; it is damaged"
+            ) from None
 
 
 def settings_of(found: pd.DataFrame) -> list[TrialConfig]:
@@ -221,56 +286,80 @@ def settings_of(found: pd.DataFrame) -> list[TrialConfig]:
     return [TrialConfig(**row) for row in rows.to_dict("records")]
 
 
-def together(sweeps: Sequence[Tables]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Return the trials, the epochs and the measurements of sharpness of several sweeps, with ids that differ. Raises
-    `UserError` if no sharpness was measured in any."""
+def together(
+    sweeps: Sequence[Tables],
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return the trials, the epochs and the measurements of sharpness of several
+    sweeps, with ids that differ. Raises `UserError` if no sharpness was measured in
+    any."""
     sweeps = distinct(sweeps)
-    measured = [one for one in sweeps if "sharpness_steps" in one.epochs] or sweeps[:1]  # of which the first raises
-    parts = [one.trials for one in sweeps], [one.epochs for one in sweeps], [one.sharpness() for one in measured]
+    # of which the first raises
+    measured = [one for one in sweeps if "sharpness_steps" in one.epochs] or sweeps[:1]
+    parts = (
+        [one.trials for one in sweeps],
+        [one.epochs for one in sweeps],
+        [one.sharpness() for one in measured],
+    )
     trials, epochs, sharpness = (pd.concat(found, ignore_index=True) for found in parts)
     return trials, epochs, sharpness
 
 
 def distinct(sweeps: Sequence[Tables]) -> list[Tables]:
-    """Return these sweeps with ids of trials that differ: those of several begin with the number of their sweep."""
+    """Return these sweeps with ids of trials that differ: those of several begin with
+    the number of their sweep."""
 
     def numbered(table: pd.DataFrame, number: int) -> pd.DataFrame:
-        return table.assign(trial_id=f"{number}:" * (len(sweeps) > 1) + table["trial_id"])
+        return table.assign(
+            trial_id=f"{number}:" * (len(sweeps) > 1) + table["trial_id"]
+        )
 
     return [
-        replace(one, trials=numbered(one.trials, i), epochs=numbered(one.epochs, i)) for i, one in enumerate(sweeps)
+        replace(one, trials=numbered(one.trials, i), epochs=numbered(one.epochs, i))
+        for i, one in enumerate(sweeps)
     ]
 
 
 def as_csv(table: pd.DataFrame) -> str:
-    """Return a table as CSV, in which an apostrophe precedes what a spreadsheet would take for formulas."""
+    """Return a table as CSV, in which an apostrophe precedes what a spreadsheet would
+    take for formulas."""
     found = table.copy()
-    for name in found.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in found.dtypes]]:
-        found[name] = [FORMULA.sub(r"\1'", one) if isinstance(one, str) else one for one in found[name]]
+    for name in found.columns[
+        [not pd.api.types.is_numeric_dtype(kind) for kind in found.dtypes]
+    ]:
+        found[name] = [
+            FORMULA.sub(r"\1'", one) if isinstance(one, str) else one
+            for one in found[name]
+        ]
     text: str = found.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)
     return text
 
 
 def read_sweep(path: str | Path) -> Tables:
-    """Read the tables of a sweep, finished or not, as `mnist_tune.load_sweep` does. Raises `UserError`."""
+    """Read the tables of a sweep, finished or not, as `mnist_tune.load_sweep` does.
+    Raises `UserError`."""
     where = storage.place(path)
     if isinstance(where, str):
         with TemporaryDirectory() as folder:
             fetch(where, Path(folder))
             return replace(_read(Path(folder), where), path=where)
     if not exists(where):
-        found = [file for file in where.glob("**/sweep.json") if file.exists()]  # a link may lead nowhere
+        # a link may lead nowhere
+        found = [file for file in where.glob("**/sweep.json") if file.exists()]
         folders = {file.parent for file in found}
-        whole = [file for file in found if folders.isdisjoint(file.parent.parents)]  # a decision lies in its search's
+        # a decision lies in its search's
+        whole = [file for file in found if folders.isdisjoint(file.parent.parents)]
         if not whole:
-            raise UserError(f"no sweep in {where} (no sweep.json there or below); name the folder of a sweep")
+            raise UserError(
+                f"no sweep in {where} (no sweep.json there or below); name the folder of a sweep"
+            )
         where = max(whole, key=lambda file: file.stat().st_mtime).parent
     return _read(where, where)
 
 
 def _read(folder: Path, where: Place) -> Tables:
-    """Return the stored tables of the sweep at `where`, whose files but for its journal are in `folder`. Make them from
-    the journal if the sweep has not ended or their files are damaged."""
+    """Return the stored tables of the sweep at `where`, whose files but for its journal
+    are in `folder`. Make them from the journal if the sweep has not ended or their
+    files are damaged."""
     meta = read_meta(folder)
     if meta["ended"] is None:
         running = is_being_written(where)
@@ -280,8 +369,13 @@ def _read(folder: Path, where: Place) -> Tables:
     try:
         more = own_scores(meta)
         known = zip(TABLES, (TRIALS, EPOCHS), strict=True)
-        trials, epochs = (read_table(folder / name, (*columns, *more)) for name, columns in known)
-        twice = trials["trial_id"].duplicated().any() or epochs.duplicated(["trial_id", "epoch"]).any()
+        trials, epochs = (
+            read_table(folder / name, (*columns, *more)) for name, columns in known
+        )
+        twice = (
+            trials["trial_id"].duplicated().any()
+            or epochs.duplicated(["trial_id", "epoch"]).any()
+        )
         if twice or not {*trials["regime"], *trials["curve_regime"]} <= set(REGIMES):
             raise UserError(f"the tables in {folder} were not written by a sweep")
         return Tables(folder, trials, _without_unmeasured(epochs), meta)
@@ -295,106 +389,188 @@ def _read(folder: Path, where: Place) -> Tables:
 
 
 def tables(path: Path, meta: dict[str, Any], running: bool | None = False) -> Tables:
-    """Make the tables from the journal and label the regimes. If an epoch was recorded twice, the last row counts.
+    """Make the tables from the journal and label the regimes. If an epoch was recorded
+    twice, the last row counts.
 
-    While a process is `running` the sweep, trials that have not ended are running or waiting; unknown if that is None.
+    While a process is `running` the sweep, trials that have not ended are running or
+    waiting; unknown if that is None.
     """
     journal = read_journal(path)
     epochs = journal.epochs.drop_duplicates(["trial_id", "epoch"], keep="last")
-    epochs = with_nullable_counts(epochs.sort_values(["trial_id", "epoch"], ignore_index=True), EPOCHS)
+    epochs = with_nullable_counts(
+        epochs.sort_values(["trial_id", "epoch"], ignore_index=True), EPOCHS
+    )
     if more := [column.name for column in own_scores(meta)]:
-        epochs = epochs.join(pd.DataFrame([*map(scores_in, epochs["scores"])], epochs.index, more, float))
+        epochs = epochs.join(
+            pd.DataFrame([*map(scores_in, epochs["scores"])], epochs.index, more, float)
+        )
     rows = [
         {"stop_reason": "interrupted", "error": ""}
         | journal.ends.get(trial_id, {})
         | config.to_dict()
-        | {"trial_id": trial_id, "epochs_asked": config.epochs, "changed": trial_id in journal.changed}
+        | {
+            "trial_id": trial_id,
+            "epochs_asked": config.epochs,
+            "changed": trial_id in journal.changed,
+        }
         for trial_id, config in journal.known_trials(meta).items()
     ]
-    trials = pd.DataFrame(rows, columns=[*FIELDS, "trial_id", "epochs_asked", "changed", "stop_reason", "error"])
+    trials = pd.DataFrame(
+        rows,
+        columns=[
+            *FIELDS,
+            "trial_id",
+            "epochs_asked",
+            "changed",
+            "stop_reason",
+            "error",
+        ],
+    )
     trials = trials.join(_summary(epochs), on="trial_id")
-    without_epochs = dict.fromkeys(("epochs_run", "best_epoch"), 0) | dict.fromkeys(TIMES, 0.0)
-    trials = trials.fillna(without_epochs).astype({"epochs_run": int, "best_epoch": int})
+    without_epochs = dict.fromkeys(("epochs_run", "best_epoch"), 0) | dict.fromkeys(
+        TIMES, 0.0
+    )
+    trials = trials.fillna(without_epochs).astype(
+        {"epochs_run": int, "best_epoch": int}
+    )
     data = data_facts(meta)
-    # A completed trial that ended before the epochs asked for: a resume asked for more. (In population based training,
-    # a trial that copies another one leaves out epochs.)
-    short = trials["trial_id"].map(epochs.groupby("trial_id")["epoch"].max()) < trials["epochs_asked"]
-    open_ = trials["stop_reason"].eq("interrupted") | (trials["stop_reason"].eq("completed") & short)
+    # A completed trial that ended before the epochs asked for: a resume asked for more.
+    # (In population based training, a trial that copies another one leaves out epochs.)
+    short = (
+        trials["trial_id"].map(epochs.groupby("trial_id")["epoch"].max())
+        < trials["epochs_asked"]
+    )
+    open_ = trials["stop_reason"].eq("interrupted") | (
+        trials["stop_reason"].eq("completed") & short
+    )
     begun = np.where(trials["epochs_run"] > 0, "running", "waiting")
     live = "unknown" if running is None else begun if running else "interrupted"
     trials["stop_reason"] = trials["stop_reason"].mask(open_, live)
     trials = label_trials(trials, epochs, data).assign(dataset=meta["dataset"]["name"])
     trials["late_fall"] = trials["trial_id"].map(late_falls(trials, epochs, data))
-    trials["loss_noise"] = np.nan if data.by_accuracy else trials["trial_id"].map(loss_noises(epochs))
-    trials["diverged_at_step"] = trials["diverged_at_step"].where(trials["regime"] == "diverged")
+    trials["loss_noise"] = (
+        np.nan if data.by_accuracy else trials["trial_id"].map(loss_noises(epochs))
+    )
+    trials["diverged_at_step"] = trials["diverged_at_step"].where(
+        trials["regime"] == "diverged"
+    )
     trials = trials[[*(column.name for column in TRIALS), *more]]
     return Tables(path, trials, _without_unmeasured(epochs), meta)
 
 
 def own_scores(meta: Mapping[str, Any]) -> tuple[Column, ...]:
-    """Return the columns of both tables with what a task's `score` returns beside loss and accuracy, held out."""
-    return tuple(Column(OWN_SCORE + name, NUMBER) for name in meta["dataset"].get("scores", ()))
+    """Return the columns of both tables with what a task's `score` returns beside loss
+    and accuracy, held out."""
+    return tuple(
+        Column(OWN_SCORE + name, NUMBER) for name in meta["dataset"].get("scores", ())
+    )
 
 
 def _without_unmeasured(epochs: pd.DataFrame) -> pd.DataFrame:
-    """Return epochs without the columns of what only some sweeps measure, if this one did not."""
+    """Return epochs without the columns of what only some sweeps measure, if this one
+    did not."""
     measured = ("validation", "answers", "loss_noise", "loss_error")
     some = [name for name in epochs if name.startswith(measured) or "sharpness" in name]
-    return epochs.drop(columns=["scores", *(name for name in some if epochs[name].isna().all())])
+    return epochs.drop(
+        columns=["scores", *(name for name in some if epochs[name].isna().all())]
+    )
 
 
 def _summary(epochs: pd.DataFrame) -> pd.DataFrame:
-    """Summarise each trial's epochs: its total times, last scores, best epoch and the step at which it diverged.
+    """Summarise each trial's epochs: its total times, last scores, best epoch and the
+    step at which it diverged.
 
     All trials at once: pandas takes as long to sum ten rows as ten thousand.
     """
-    scores = ["train_loss", "train_accuracy", "test_loss", "test_accuracy", "validation_loss", "validation_accuracy"]
-    scores += ["untrained_loss", "answers", "loss_error", *(name for name in epochs if name.startswith(OWN_SCORE))]
+    scores = [
+        "train_loss",
+        "train_accuracy",
+        "test_loss",
+        "test_accuracy",
+        "validation_loss",
+        "validation_accuracy",
+    ]
+    scores += [
+        "untrained_loss",
+        "answers",
+        "loss_error",
+        *(name for name in epochs if name.startswith(OWN_SCORE)),
+    ]
     curves = epochs.groupby("trial_id")
     last = epochs.drop_duplicates("trial_id", keep="last").set_index("trial_id")
-    # A trial diverged with a loss above the untrained network's, or NaN; or its network is dead and guesses.
+    # A trial diverged with a loss above the untrained network's, or NaN; or its network
+    # is dead and guesses.
     lost = ~(last["train_loss"] <= last["untrained_loss"])
     above, guesses = last["above_since"], last["guessing_since"]
-    best = epochs[epochs["test_accuracy"] == curves["test_accuracy"].transform("max")].drop_duplicates("trial_id")
+    best = epochs[
+        epochs["test_accuracy"] == curves["test_accuracy"].transform("max")
+    ].drop_duplicates("trial_id")
     return last[[*scores, "node", "device"]].assign(
         **{name: curves[name].sum() for name in TIMES},
         epochs_run=curves.size(),
         best_test_accuracy=curves["test_accuracy"].max(),
         best_epoch=best.set_index("trial_id")["epoch"],
-        diverged_at_step=above.where(lost).fillna(guesses).fillna(above).fillna(last["step"].astype("Int64")),
+        diverged_at_step=above.where(lost)
+        .fillna(guesses)
+        .fillna(above)
+        .fillna(last["step"].astype("Int64")),
     )
 
 
 def read_table(path: Path, columns: Sequence[Column]) -> pd.DataFrame:
-    """Return these columns of a table that a sweep stored. Those with `gaps` may be missing, as in older versions, and
-    are NaN then. Raises `UserError` if the file is damaged, or a sweep did not write it."""
+    """Return these columns of a table that a sweep stored. Those with `gaps` may be
+    missing, as in older versions, and are NaN then. Raises `UserError` if the file is
+    damaged, or a sweep did not write it."""
     try:
         with storage.open_file(path) as opened:
-            return _table(opened, columns).reindex(columns=[column.name for column in columns])
+            return _table(opened, columns).reindex(
+                columns=[column.name for column in columns]
+            )
     except Exception as error:  # Arrow raises many kinds of errors
         raise UserError(f"{path} is not a table of a sweep ({error})") from None
 
 
 def _table(opened: IO[bytes], columns: Iterable[Column]) -> pd.DataFrame:
-    """Return columns of a table. Its sizes are looked at before it is decoded. Texts stay encoded until they have been
-    looked at, too: a long one that a small file names a thousand times would fill the memory."""
+    """Return columns of a table. Its sizes are looked at before it is decoded. Texts
+    stay encoded until they have been looked at, too: a long one that a small file names
+        a thousand times would fill the memory."""
     with ParquetFile(opened) as file:
         kinds = dict(zip(file.schema_arrow.names, file.schema_arrow.types, strict=True))
-        there = [column for column in columns if not column.gaps or column.name in kinds]
+        there = [
+            column for column in columns if not column.gaps or column.name in kinds
+        ]
         for column in there:
             _check_type(column, kinds[column.name])
         rows = file.metadata.num_rows
-        parts = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
-        packed = {part.column(i).compression for part in parts for i in range(part.num_columns)}
+        parts = [
+            file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)
+        ]
+        packed = {
+            part.column(i).compression
+            for part in parts
+            for i in range(part.num_columns)
+        }
         size = max(sum(part.total_byte_size for part in parts), 8 * rows * len(there))
-        most = min(MOST_TABLE_BYTES, max(LEAST_BYTES, MOST_RATIO * opened.seek(0, os.SEEK_END)))
+        most = min(
+            MOST_TABLE_BYTES, max(LEAST_BYTES, MOST_RATIO * opened.seek(0, os.SEEK_END))
+        )
         if rows > MOST_ROWS or size > most or packed - {"SNAPPY", "UNCOMPRESSED"}:
-            raise ValueError(f"it claims to hold {rows} rows in {size} bytes, packed by {', '.join(packed)}")
-        texts = [column.name for column in there if column.kind.type is str and not types.is_null(kinds[column.name])]
+            raise ValueError(
+                f"it claims to hold {rows} rows in {size} bytes, packed by {', '.join(packed)}"
+            )
+        texts = [
+            column.name
+            for column in there
+            if column.kind.type is str and not types.is_null(kinds[column.name])
+        ]
         meta = file.metadata
     with ParquetFile(opened, metadata=meta, read_dictionary=texts) as file:
-        table = file.read([column.name for column in there]).replace_schema_metadata(None)
-    found = {column.name: _checked(column, table[column.name], most) for column in there}
+        table = file.read([column.name for column in there]).replace_schema_metadata(
+            None
+        )
+    found = {
+        column.name: _checked(column, table[column.name], most) for column in there
+    }
     return with_nullable_counts(pa.table(found).to_pandas(), there)
 
 
@@ -410,7 +586,8 @@ def _check_type(column: Column, kind: Any) -> None:
 
 
 def _checked(column: Column, values: pa.ChunkedArray, most: int) -> pa.Array:
-    """Return the values of a column if each is one that a journal could hold, and they take at most so many bytes."""
+    """Return the values of a column if each is one that a journal could hold, and they
+    take at most so many bytes."""
     part = values.unify_dictionaries().combine_chunks()
     if not fits(column, part).all():
         raise ValueError(f"{column.name} is not always {column.kind.wanted}")
@@ -423,7 +600,10 @@ def _checked(column: Column, values: pa.ChunkedArray, most: int) -> pa.Array:
     return part
 
 
-def with_nullable_counts(table: pd.DataFrame, columns: Iterable[Column]) -> pd.DataFrame:
-    """Return the table with counts that have gaps as nullable integers; pandas would make them floats."""
+def with_nullable_counts(
+    table: pd.DataFrame, columns: Iterable[Column]
+) -> pd.DataFrame:
+    """Return the table with counts that have gaps as nullable integers; pandas would
+    make them floats."""
     counts = [one.name for one in columns if one.kind.type is int and one.gaps]
     return table.astype({name: "Int64" for name in counts if name in table})

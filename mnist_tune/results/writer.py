@@ -1,8 +1,9 @@
 """Write the folder of a running sweep.
 
-The folder holds `sweep.json` (the options, the environment and the trials), `journal.jsonl` (one line per event),
-`states/` (the trials' saved states) and, once the sweep has ended, `trials.parquet` and `epochs.parquet`. After a kill
-at any moment, `load_sweep` can read the folder.
+The folder holds `sweep.json` (the options, the environment and the trials),
+`journal.jsonl` (one line per event), `states/` (the trials' saved states) and, once the
+sweep has ended, `trials.parquet` and `epochs.parquet`. After a kill at any moment,
+`load_sweep` can read the folder.
 """
 
 from __future__ import annotations
@@ -23,7 +24,15 @@ from mnist_tune import object_storage, storage
 from mnist_tune.errors import UserError, redacted
 from mnist_tune.invocation import words
 from mnist_tune.object_storage import ChangedError
-from mnist_tune.results.folder import JOURNAL, META, TABLES, exists, locked, refuse_links, working_folder
+from mnist_tune.results.folder import (
+    JOURNAL,
+    META,
+    TABLES,
+    exists,
+    locked,
+    refuse_links,
+    working_folder,
+)
 from mnist_tune.results.journal import mend_last_line
 from mnist_tune.results.remote import Remote
 from mnist_tune.results.signs import Turn
@@ -36,17 +45,20 @@ if TYPE_CHECKING:
 TOKEN = "token"
 
 KEPT_BYTES = 2**28
-"""The most that the states of completed trials may take, together, unless those of the best take more."""
+"""The most that the states of completed trials may take, together, unless those of the
+best take more."""
 
 
 class SweepWriter(AbstractContextManager["SweepWriter"]):
-    """The only writer of a sweep's folder, which it owns: its lock and, in object storage, its upload and its signs of
-    life. They end with `finish`, or where the context is left without it. Raises `UserError` if the folder can't be
-    written, another process is writing it, or (without `resume`) it holds a sweep.
+    """The only writer of a sweep's folder, which it owns: its lock and, in object
+    storage, its upload and its signs of life. They end with `finish`, or where the
+    context is left without it. Raises `UserError` if the folder can't be written,
+    another process is writing it, or (without `resume`) it holds a sweep.
 
-    A sweep in object storage is written in a local folder, `path`, and uploaded from there. Only the states of the
-    trials are written to object storage directly, by the processes that train them. A sweep that is resumed there is
-    taken over from its former writer. Lines about uploads go to `say`.
+    A sweep in object storage is written in a local folder, `path`, and uploaded from
+    there. Only the states of the trials are written to object storage directly, by the
+    processes that train them. A sweep that is resumed there is taken over from its
+    former writer. Lines about uploads go to `say`.
     """
 
     def __init__(
@@ -60,40 +72,56 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
         self.path = working_folder(where)
         self.failure: UserError | None = None
         self.token = uuid.uuid4().hex
-        """Also written to a file in `states`. A node that does not find it there sees another folder."""
-        self._remote = Remote(self.path, where, self.token, say) if isinstance(where, str) else None
+        """Also written to a file in `states`. A node that does not find it there sees
+        another folder."""
+        self._remote = (
+            Remote(self.path, where, self.token, say)
+            if isinstance(where, str)
+            else None
+        )
         self._unsynced, self._released = False, threading.Event()
         self._say = say
         self._turn: Turn | None = None
         own: list[str] = []
         if self._remote:
-            # With the token, two writers' files differ, by which each knows its own. Each writer's processes have their
-            # own folders, too: those of a writer that was taken for dead may still write to theirs.
+            # With the token, two writers' files differ, by which each knows its own.
+            # Each writer's processes have their own folders, too: those of a writer
+            # that was taken for dead may still write to theirs.
             meta |= {"writer": meta.get("writer", 0) + 1, "token": self.token}
             own = [str(meta["writer"])]
         else:  # it may be a copy of one in object storage
             meta.pop("writer", None)
-        self.states, self.tunes = (storage.join(where, name, *own) for name in ("states", ".ray"))
+        self.states, self.tunes = (
+            storage.join(where, name, *own) for name in ("states", ".ray")
+        )
         """The folders of the trials' states, and of Tune's own files."""
-        with ExitStack() as self._held, storage.attempt(f"write results to {where}", "; name another --output"):
+        with (
+            ExitStack() as self._held,
+            storage.attempt(f"write results to {where}", "; name another --output"),
+        ):
             try:
                 self._begin(resume)
             except ChangedError:
-                raise UserError(f"another process has just written to {where}; try again") from None
+                raise UserError(
+                    f"another process has just written to {where}; try again"
+                ) from None
             self.last_epochs: dict[str, int] = {}
-            """The epoch that each trial recorded last. A resumed sweep takes it from its past."""
+            """The epoch that each trial recorded last. A resumed sweep takes it from
+            its past."""
             self._held = self._held.pop_all()
 
     def __exit__(self, *exception: Any) -> None:
         self.release()
 
     def release(self) -> None:
-        """Write nothing more, and let others go on from here, however the sweep ended. Rows stay where they are."""
+        """Write nothing more, and let others go on from here, however the sweep ended.
+        Rows stay where they are."""
         with suppress(OSError):  # what could not be written has been said
             self._held.close()
 
     def _begin(self, resume: bool) -> None:
-        """Lock the folder, remove what must not stay from before, and write the files that a sweep begins with."""
+        """Lock the folder, remove what must not stay from before, and write the files
+        that a sweep begins with."""
         if not resume and exists(self.where):
             held = f"{self.where} already holds a sweep; name another --output"
             raise UserError(f"{held} or resume with {words('resume', self.where)}")
@@ -116,7 +144,8 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
             for folder in (self.path, self.path / "states"):
                 storage.remove_parts(folder)
         if not resume:
-            for name in (JOURNAL, *TABLES):  # left by a sweep whose `sweep.json` is gone
+            # left by a sweep whose `sweep.json` is gone
+            for name in (JOURNAL, *TABLES):
                 (self.path / name).unlink(missing_ok=True)
         self._open_journal()
         self._held.callback(lambda: self._journal.close())
@@ -138,8 +167,13 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
                 self._sync()
                 if self._turn:
                     self._turn.go_on()
-            except (OSError, UserError) as error:  # the disk has lost rows, which a later sync would not bring back
-                self.failure = error if isinstance(error, UserError) else self._cannot_write(error)
+            except (
+                OSError,
+                UserError,
+            ) as error:  # the disk has lost rows, which a later sync would not bring back
+                self.failure = (
+                    error if isinstance(error, UserError) else self._cannot_write(error)
+                )
                 return
 
     def _sync(self) -> None:
@@ -155,42 +189,66 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
         self._journal = storage.open_to_append(self.path / JOURNAL)
 
     def _take_over(self, remote: Remote, resume: bool) -> None:
-        """Become the writer, take the states of a former one, and change each file that it may write next. Raises
-        OSError, ChangedError.
+        """Become the writer, take the states of a former one, and change each file that
+        it may write next. Raises OSError, ChangedError.
 
-        The former writer may still run. So the states come first: none is ahead of the rows then.
+        The former writer may still run. So the states come first: none is ahead of the
+        rows then.
         """
         remote.claim()
         former = self._take_states() if resume else []
         if not resume:
             remote.clear()
-        for name in TABLES if resume else ():  # those of before are none of a sweep that runs
+        # those of before are none of a sweep that runs
+        for name in TABLES if resume else ():
             self._write(name, f"writer {self.meta['writer']}".encode())
 
         def begin() -> None:
             self._journal.close()  # it may have been replaced
             self._open_journal()
-            # By the token, the journal differs from one that another sweep has left in the local folder.
-            self._append({"kind": "writer", "number": self.meta["writer"], "token": self.token})
+            # By the token, the journal differs from one that another sweep has left in
+            # the local folder.
+            self._append(
+                {"kind": "writer", "number": self.meta["writer"], "token": self.token}
+            )
 
         remote.take_over(begin)
         object_storage.remove(*former)
 
     def _take_states(self) -> list[str]:
-        """Copy the newest state of each trial that former writers saved, and return all of theirs."""
+        """Copy the newest state of each trial that former writers saved, and return all
+        of theirs."""
         number, root = self.meta["writer"], storage.join(str(self.where), "states")
-        former = {name: int(of) for name in self._all_states() if (of := name.partition("/")[0]).isdecimal()}
+        former = {
+            name: int(of)
+            for name in self._all_states()
+            if (of := name.partition("/")[0]).isdecimal()
+        }
         former = {name: of for name, of in former.items() if of < number}
-        newest = {name.rpartition("/")[2]: name for name in sorted(former, key=lambda name: former[name])}
+        newest = {
+            name.rpartition("/")[2]: name
+            for name in sorted(former, key=lambda name: former[name])
+        }
         with ThreadPoolExecutor(16) as threads:
             to = [storage.join(root, str(number), name) for name in newest]
-            list(threads.map(object_storage.copy, [storage.join(root, name) for name in newest.values()], to))
+            list(
+                threads.map(
+                    object_storage.copy,
+                    [storage.join(root, name) for name in newest.values()],
+                    to,
+                )
+            )
         return [storage.join(root, name) for name in former]
 
     def _all_states(self) -> Sequence[str]:
-        """Return the names of all files in the folder of states and, in object storage, in those below."""
+        """Return the names of all files in the folder of states and, in object storage,
+        in those below."""
         folder = storage.join(self.where, "states")
-        return [*storage.sizes(folder)] if isinstance(folder, Path) else object_storage.below(folder)
+        return (
+            [*storage.sizes(folder)]
+            if isinstance(folder, Path)
+            else object_storage.below(folder)
+        )
 
     def state(self, trial_id: str) -> Place:
         """Return the file of a trial's saved state."""
@@ -198,7 +256,11 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
 
     def saved(self) -> set[str]:
         """Return the trials that have a saved state."""
-        return {name.removesuffix(".npz") for name in storage.sizes(self.states) if name.endswith(".npz")}
+        return {
+            name.removesuffix(".npz")
+            for name in storage.sizes(self.states)
+            if name.endswith(".npz")
+        }
 
     def update_options(self, **options: Any) -> None:
         """Record the options whose values depend on the machine."""
@@ -211,11 +273,20 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
         self._write_meta()
 
     def trial(self, trial_id: str, config: TrialConfig, changed: bool = False) -> None:
-        """Record a trial that `sweep.json` lacks: proposed by a searcher, or changed by population based training."""
-        self._append({"kind": "trial", "trial_id": trial_id, "config": config.to_dict(), "changed": changed})
+        """Record a trial that `sweep.json` lacks: proposed by a searcher, or changed by
+        population based training."""
+        self._append(
+            {
+                "kind": "trial",
+                "trial_id": trial_id,
+                "config": config.to_dict(),
+                "changed": changed,
+            }
+        )
 
     def epoch(self, trial_id: str, row: Mapping[str, Any], repeated: bool) -> bool:
-        """Record an epoch's row, and return whether it was recorded: rows that a resumed trial repeats only if lost."""
+        """Record an epoch's row, and return whether it was recorded: rows that a
+        resumed trial repeats only if lost."""
         if repeated and row["epoch"] <= self.last_epochs.get(trial_id, 0):
             return False
         self.last_epochs[trial_id] = row["epoch"]
@@ -225,12 +296,20 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
 
     def end(self, trial_id: str, stop_reason: str, error: str = "") -> None:
         """Record that a trial ended, and why."""
-        self._append({"kind": "end", "trial_id": trial_id, "stop_reason": stop_reason, "error": redacted(error)})
+        self._append(
+            {
+                "kind": "end",
+                "trial_id": trial_id,
+                "stop_reason": stop_reason,
+                "error": redacted(error),
+            }
+        )
 
     def finish(self, **meta: Any) -> Tables:
-        """Write the tables and return them; `meta` is added to `sweep.json`. Raises `UserError` if they can't be
-        written. The journal keeps every event."""
-        from mnist_tune.results.tables import tables  # imports pandas, which would delay the start of a sweep
+        """Write the tables and return them; `meta` is added to `sweep.json`. Raises
+        `UserError` if they can't be written. The journal keeps every event."""
+        # imports pandas, which would delay the start of a sweep
+        from mnist_tune.results.tables import tables
 
         try:
             if self.failure:
@@ -255,27 +334,48 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
         return replace(sweep, path=self.where)
 
     def _tidy(self, sweep: Tables) -> None:
-        """Remove Tune's files, and the states that nobody needs. Those of trials that have not ended stay, and those of
-        the best (`Tables.leading`). Those of other completed trials stay while all together are small: a resume that
-        asks for more epochs goes on from them."""
+        """Remove Tune's files, and the states that nobody needs. Those of trials that
+        have not ended stay, and those of the best (`Tables.leading`). Those of other
+        completed trials stay while all together are small: a resume that asks for more
+            epochs goes on from them."""
         trials, kept = sweep.trials, set[str]()
-        with suppress(OSError), ThreadPoolExecutor(1 if isinstance(self.where, Path) else 16) as threads:
+        with (
+            suppress(OSError),
+            ThreadPoolExecutor(1 if isinstance(self.where, Path) else 16) as threads,
+        ):
             sizes, room = storage.sizes(self.states), KEPT_BYTES
             leading, reasons = sweep.leading(), trials["stop_reason"]
-            for trial_id in dict.fromkeys([*leading, *trials["trial_id"][reasons == "completed"]]):
+            for trial_id in dict.fromkeys(
+                [*leading, *trials["trial_id"][reasons == "completed"]]
+            ):
                 room -= sizes.get(f"{trial_id}.npz", 0)
                 kept |= {trial_id} if room >= 0 or trial_id in leading else set()
             ended = trials["trial_id"][~reasons.isin(UNFINISHED_REASONS)]
-            list(threads.map(storage.remove, [self.state(trial_id) for trial_id in ended if trial_id not in kept]))
+            list(
+                threads.map(
+                    storage.remove,
+                    [
+                        self.state(trial_id)
+                        for trial_id in ended
+                        if trial_id not in kept
+                    ],
+                )
+            )
             self._remove_tunes_files(self.tunes)
 
     def _remove_tunes_files(self, folder: Place) -> None:
-        """Tune's files are pickles. Tune must never load those of an earlier run, which anybody may have written."""
-        shutil.rmtree(folder, ignore_errors=True) if isinstance(folder, Path) else object_storage.remove_tunes(folder)
+        """Tune's files are pickles. Tune must never load those of an earlier run, which
+        anybody may have written."""
+        shutil.rmtree(folder, ignore_errors=True) if isinstance(
+            folder, Path
+        ) else object_storage.remove_tunes(folder)
 
     def _write_meta(self, final: bool = False) -> None:
-        """Write `sweep.json`. In object storage, a resumed sweep has not ended: its tables are none any more."""
-        content = self.meta if final or not self._remote else self.meta | {"ended": None}
+        """Write `sweep.json`. In object storage, a resumed sweep has not ended: its
+        tables are none any more."""
+        content = (
+            self.meta if final or not self._remote else self.meta | {"ended": None}
+        )
         self._write(META, _in_lines(content).encode())
 
     def _write(self, name: str, content: bytes) -> None:
@@ -303,8 +403,15 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
 
 
 def _in_lines(values: Any, deep: int = 2) -> str:
-    """Return JSON with a line for each entry of the outer mappings, so that a trial has one. With `indent=`, 10,000
-    trials would take four times as long."""
+    """Return JSON with a line for each entry of the outer mappings, so that a trial has
+    one. With `indent=`, 10,000 trials would take four times as long."""
     if not deep or not isinstance(values, dict) or not values:
         return json.dumps(values)
-    return "{\n" + ",\n".join(f"{json.dumps(name)}: {_in_lines(one, deep - 1)}" for name, one in values.items()) + "\n}"
+    return (
+        "{\n"
+        + ",\n".join(
+            f"{json.dumps(name)}: {_in_lines(one, deep - 1)}"
+            for name, one in values.items()
+        )
+        + "\n}"
+    )

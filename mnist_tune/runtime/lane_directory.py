@@ -1,4 +1,5 @@
-"""The directory of a sweep's lanes: it starts lane servers as lanes are needed, and assigns trials to them."""
+"""The directory of a sweep's lanes: it starts lane servers as lanes are needed, and
+assigns trials to them."""
 
 from __future__ import annotations
 
@@ -19,11 +20,13 @@ WAIT_S = 30.0
 """Seconds after which a trial that waits for a lane is told to ask again."""
 
 DEATHS = 2
-"""A server that died so often, and finished no trial in between, gets no lanes while there are better ones. Its trials
-may then die once more, elsewhere, before they are given up."""
+"""A server that died so often, and finished no trial in between, gets no lanes while
+there are better ones. Its trials may then die once more, elsewhere, before they are
+given up."""
 
 START_S = 20.0
-"""Seconds for which trials wait for a server that starts, if the others have their share of the lanes."""
+"""Seconds for which trials wait for a server that starts, if the others have their
+share of the lanes."""
 
 RESTART_S = 1.0
 """Seconds between two looks whether a dead server has been restarted."""
@@ -39,21 +42,35 @@ class Served:
     lanes: dict[str, str] = field(default_factory=dict)
     """Its lanes, and their tokens."""
     answers: bool = False
-    """False until it has started. It may wait for a device for as long as other jobs use all of them."""
+    """False until it has started. It may wait for a device for as long as other jobs
+    use all of them."""
     awaited: bool = True
-    """False once it has started, or did not in time: the others get its share of the lanes."""
+    """False once it has started, or did not in time: the others get its share of the
+    lanes."""
     deaths: int = 0
     """How often it died since it finished a trial."""
 
 
 class LaneDirectory:
-    """Spreads trials over servers, one a device. It is an actor, and its servers end with it: each has a device of this
-    kind for itself, these settings, and `capacity` lanes at most."""
+    """Spreads trials over servers, one a device. It is an actor, and its servers end
+    with it: each has a device of this kind for itself, these settings, and `capacity`
+        lanes at most."""
 
-    def __init__(self, settings: WorkerSettings, capacity: int, device: str, server: type = LaneServer) -> None:
-        # On CPUs the trials ask Ray for the cores, and the servers for nothing: it would put them all on one node.
-        options = {"num_gpus": 1} if device == "GPU" else {"scheduling_strategy": "SPREAD"}
-        self._server = ray.remote(server).options(num_cpus=0, max_restarts=-1, **options)
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        capacity: int,
+        device: str,
+        server: type = LaneServer,
+    ) -> None:
+        # On CPUs the trials ask Ray for the cores, and the servers for nothing: it
+        # would put them all on one node.
+        options = (
+            {"num_gpus": 1} if device == "GPU" else {"scheduling_strategy": "SPREAD"}
+        )
+        self._server = ray.remote(server).options(
+            num_cpus=0, max_restarts=-1, **options
+        )
         self._settings, self._capacity, self._device = settings, capacity, device
         self._servers: list[Served] = []
         self._waiting = 0
@@ -62,8 +79,9 @@ class LaneDirectory:
         self._watches: set[asyncio.Task[None]] = set()
 
     async def assign(self, lane_id: str, token: str) -> Any:
-        """Return the server on which a trial may attach with this token: of those that died least, the one with the
-        fewest lanes. Return None if none had room for a while."""
+        """Return the server on which a trial may attach with this token: of those that
+        died least, the one with the fewest lanes. Return None if none had room for a
+        while."""
         self._drop(lane_id)
         self._latest[lane_id] = token
         self._waiting += 1
@@ -72,15 +90,19 @@ class LaneDirectory:
             starting = self._starting()
             async with self._changed, asyncio.timeout(START_S if starting else WAIT_S):
                 found = await self._changed.wait_for(self._with_room)
-                if self._latest[lane_id] != token:  # the trial's process has died meanwhile, and another one asks
+                # the trial's process has died meanwhile, and another one asks
+                if self._latest[lane_id] != token:
                     return None
-                best: Served = min(found, key=lambda served: (served.deaths, len(served.lanes)))
+                best: Served = min(
+                    found, key=lambda served: (served.deaths, len(served.lanes))
+                )
                 best.lanes[lane_id] = token
                 return best.actor
         except TimeoutError:
             for served in self._servers:
                 served.awaited = False
-                if not starting:  # perhaps a process died between its lane's assignment and its use
+                # perhaps a process died between its lane's assignment and its use
+                if not starting:
                     self._ask_again(served)
             return None
         finally:
@@ -96,7 +118,8 @@ class LaneDirectory:
             self._changed.notify_all()
 
     async def full(self, lane_id: str) -> None:
-        """Take note that there was no memory for a lane: its server holds the others only."""
+        """Take note that there was no memory for a lane: its server holds the others
+        only."""
         for served in self._of(lane_id):
             served.room = max(len(served.lanes) - 1, 1)
 
@@ -110,10 +133,22 @@ class LaneDirectory:
         return self._waiting + sum(len(served.lanes) for served in self._servers)
 
     def _start_servers(self) -> None:
-        """Start servers until each trial or each device has one that does not fail. Ray finds free devices."""
-        devices, this = int(ray.cluster_resources().get(self._device, 0)), ray.get_runtime_context().current_actor
-        while len(self._servers) < devices and sum(one.deaths < DEATHS for one in self._servers) < self._needed():
-            self._servers.append(Served(self._server.remote(self._settings, self._capacity, this), self._capacity))
+        """Start servers until each trial or each device has one that does not fail. Ray
+        finds free devices."""
+        devices, this = (
+            int(ray.cluster_resources().get(self._device, 0)),
+            ray.get_runtime_context().current_actor,
+        )
+        while (
+            len(self._servers) < devices
+            and sum(one.deaths < DEATHS for one in self._servers) < self._needed()
+        ):
+            self._servers.append(
+                Served(
+                    self._server.remote(self._settings, self._capacity, this),
+                    self._capacity,
+                )
+            )
             self._watch(self._servers[-1])
 
     def _ask_again(self, served: Served) -> None:
@@ -138,11 +173,25 @@ class LaneDirectory:
             self._changed.notify_all()
 
     def _with_room(self) -> list[Served]:
-        """Return the servers that may get a lane. While others start, one gets no more than its share of the lanes."""
-        trusted = [served for served in self._servers if served.deaths < DEATHS] or self._servers
-        answering, starting = [served for served in trusted if served.answers], self._starting()
-        share = math.ceil(self._needed() / (len(answering) + starting)) if starting else self._capacity
-        return [served for served in answering if len(served.lanes) < min(served.room, share)]
+        """Return the servers that may get a lane. While others start, one gets no more
+        than its share of the lanes."""
+        trusted = [
+            served for served in self._servers if served.deaths < DEATHS
+        ] or self._servers
+        answering, starting = (
+            [served for served in trusted if served.answers],
+            self._starting(),
+        )
+        share = (
+            math.ceil(self._needed() / (len(answering) + starting))
+            if starting
+            else self._capacity
+        )
+        return [
+            served
+            for served in answering
+            if len(served.lanes) < min(served.room, share)
+        ]
 
     def _starting(self) -> int:
         return sum(served.awaited for served in self._servers)
@@ -157,9 +206,23 @@ class LaneDirectory:
 
 
 def start_directory(settings: WorkerSettings, capacity: int, device: str) -> Any:
-    """Start the directory, on the driver's node: without that node the sweep ends, too."""
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    options = {"num_cpus": 0, "max_restarts": -1, "max_concurrency": 10_000, "scheduling_strategy": here}
-    if keys := storage_keys():  # a cluster may have been started without them; the servers have those of the directory
+    """Start the directory, on the driver's node: without that node the sweep ends,
+    too."""
+    here = NodeAffinitySchedulingStrategy(
+        ray.get_runtime_context().get_node_id(), soft=True
+    )
+    options = {
+        "num_cpus": 0,
+        "max_restarts": -1,
+        "max_concurrency": 10_000,
+        "scheduling_strategy": here,
+    }
+    # a cluster may have been started without them; the servers have those of the
+    # directory
+    if keys := storage_keys():
         options["runtime_env"] = {"env_vars": keys}
-    return ray.remote(LaneDirectory).options(**options).remote(settings, capacity, device, LaneServer)
+    return (
+        ray.remote(LaneDirectory)
+        .options(**options)
+        .remote(settings, capacity, device, LaneServer)
+    )

@@ -1,5 +1,6 @@
-"""Where trials run: on the GPUs of the Ray cluster if JAX can use them, else on its cores; each in its own process, or
-as lanes on the devices of every node; and how many fit."""
+"""Where trials run: on the GPUs of the Ray cluster if JAX can use them, else on its
+cores; each in its own process, or as lanes on the devices of every node; and how many
+fit."""
 
 from __future__ import annotations
 
@@ -20,13 +21,16 @@ from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig
 
 MEMORY_SHARE = 0.8
-"""Share of a device's memory for lanes. The rest is for the data set, evaluation and compiled programs."""
+"""Share of a device's memory for lanes. The rest is for the data set, evaluation and
+compiled programs."""
 
 PROBE_TIMEOUT_S = 60.0
-"""Seconds to wait for a free GPU and its answer. Starting JAX on a GPU takes about 10 seconds."""
+"""Seconds to wait for a free GPU and its answer. Starting JAX on a GPU takes about 10
+seconds."""
 
 NODE_TIMEOUT_S = 1800.0
-"""Seconds to wait for the first node of an autoscaled cluster: its machine must start and install everything."""
+"""Seconds to wait for the first node of an autoscaled cluster: its machine must start
+and install everything."""
 
 
 @dataclass(frozen=True)
@@ -40,32 +44,44 @@ class Device:
 
 
 def find_device(quiet: bool) -> Device:
-    """Return the device of this Ray cluster. Warn if Ray has GPUs that JAX can't use. Raises `UserError` if all GPUs
-    are busy, or the cluster started no node in time."""
+    """Return the device of this Ray cluster. Warn if Ray has GPUs that JAX can't use.
+    Raises `UserError` if all GPUs are busy, or the cluster started no node in time."""
     _wait_for_a_node(quiet)
     cluster = ray.cluster_resources()
-    if cluster.get("GPU") and (memory := _gpu_memory(ray.get_runtime_context().get_node_id())) is not None:
+    if (
+        cluster.get("GPU")
+        and (memory := _gpu_memory(ray.get_runtime_context().get_node_id())) is not None
+    ):
         return Device("GPU", MEMORY_SHARE * memory)
-    return Device("CPU", MEMORY_SHARE * float(cluster["memory"] / max(cluster.get("CPU", 1), 1)))
+    return Device(
+        "CPU", MEMORY_SHARE * float(cluster["memory"] / max(cluster.get("CPU", 1), 1))
+    )
 
 
 def _wait_for_a_node(quiet: bool) -> None:
-    """If only a head without CPUs is up, run a task that needs a CPU, so that the autoscaler starts a node."""
+    """If only a head without CPUs is up, run a task that needs a CPU, so that the
+    autoscaler starts a node."""
     if ray.cluster_resources().get("CPU"):
         return
-    announce("no node that trains is up; waiting for the cluster to start one, which takes minutes", quiet)
+    announce(
+        "no node that trains is up; waiting for the cluster to start one, which takes minutes",
+        quiet,
+    )
     late = f"the cluster started no node within {NODE_TIMEOUT_S:g} s; ray status says what it is waiting for"
     _on_a_node(lambda: None, {"num_cpus": 1}, NODE_TIMEOUT_S, late)
 
 
 @cache
 def _gpu_memory(node: str) -> Any:
-    """Return the bytes of a GPU according to JAX, or None, with a warning. `node` is only a key of the cache."""
+    """Return the bytes of a GPU according to JAX, or None, with a warning. `node` is
+    only a key of the cache."""
     late = (
         f"no GPU of the cluster was free within {PROBE_TIMEOUT_S:g} s; wait for the jobs that use them "
         "(ray status), or start a Ray of its own with --address local"
     )
-    found = _on_a_node(_memory_by_jax, {"num_gpus": 1, "num_cpus": 0}, PROBE_TIMEOUT_S, late)
+    found = _on_a_node(
+        _memory_by_jax, {"num_gpus": 1, "num_cpus": 0}, PROBE_TIMEOUT_S, late
+    )
     if found is None:
         announce(
             "warning: Ray sees a GPU, but JAX does not, so trials run on CPUs; "
@@ -74,8 +90,11 @@ def _gpu_memory(node: str) -> Any:
     return found
 
 
-def _on_a_node(function: Callable[[], Any], resources: dict[str, int], timeout: float, late: str) -> Any:
-    """Run a function in a process with these resources. Raise `UserError(late)` if it takes longer than `timeout`."""
+def _on_a_node(
+    function: Callable[[], Any], resources: dict[str, int], timeout: float, late: str
+) -> Any:
+    """Run a function in a process with these resources. Raise `UserError(late)` if it
+    takes longer than `timeout`."""
     task = ray.remote(max_calls=1, **resources)(function).remote()
     try:
         return ray.get(task, timeout=timeout)
@@ -93,7 +112,8 @@ def _memory_by_jax() -> float | None:
 
 
 LANES = {"CPU": 4, "GPU": 64}
-"""Default number of lanes per device. On CPUs lanes are only there to be tried: processes are as fast."""
+"""Default number of lanes per device. On CPUs lanes are only there to be tried:
+processes are as fast."""
 CLIENT = 120e6
 """Bytes of a node's memory that a lane's client takes, the process of its trial."""
 
@@ -116,35 +136,48 @@ def choose_placement(
     cpus_per_trial: int = 1,
     trials_per_gpu: int = 1,
 ) -> Placement:
-    """Choose between lanes and processes, and start the directory of the lanes. Ray must be running. Raises `UserError`
-    if more lanes are asked for than fit.
+    """Choose between lanes and processes, and start the directory of the lanes. Ray
+    must be running. Raises `UserError` if more lanes are asked for than fit.
 
-    `trials` are those known in advance; there are none if a searcher proposes them. `execution` is lanes, process, or
-    auto: lanes on GPUs and processes on CPUs. By default there are `LANES` on a device, or fewer if these don't fit
+    `trials` are those known in advance; there are none if a searcher proposes them.
+    `execution` is lanes, process, or auto: lanes on GPUs and processes on CPUs. By
+        default there are `LANES` on a device, or fewer if these don't fit
     into its memory, or their clients into that of the nodes.
-    Without lanes, a process has `cpus_per_trial` cores, and `trials_per_gpu` share a GPU.
+    Without lanes, a process has `cpus_per_trial` cores, and `trials_per_gpu` share a
+    GPU.
     """
     on_gpu = device.kind == "GPU"
     if on_gpu:
         settings = replace(settings, threads=None)
     if not on_gpu and execution != "lanes":
-        return Placement({"CPU": cpus_per_trial}, replace(settings, threads=cpus_per_trial))
+        return Placement(
+            {"CPU": cpus_per_trial}, replace(settings, threads=cpus_per_trial)
+        )
     if execution == "process":
         share = _rounded_down(1 / trials_per_gpu)
-        return Placement({"CPU": cpus_per_trial, "GPU": share}, replace(settings, memory_fraction=0.9 * share))
-    capacity = lanes_that_fit(trials, data, lanes, device, settings.sharpness is not None)
+        return Placement(
+            {"CPU": cpus_per_trial, "GPU": share},
+            replace(settings, memory_fraction=0.9 * share),
+        )
+    capacity = lanes_that_fit(
+        trials, data, lanes, device, settings.sharpness is not None
+    )
     cluster = ray.cluster_resources()
     if lanes is None:
         clients = cluster.get("memory", math.inf) / cluster[device.kind] / CLIENT
         capacity = max(int(min(capacity, clients)), 1)
     cpus = cluster["CPU"] / cluster[device.kind] if on_gpu else 1.0
     lanes_of_all = start_directory(settings, capacity, device.kind)
-    return Placement({"CPU": max(_rounded_down(cpus / capacity), 1e-4)}, replace(settings, lanes=lanes_of_all))
+    return Placement(
+        {"CPU": max(_rounded_down(cpus / capacity), 1e-4)},
+        replace(settings, lanes=lanes_of_all),
+    )
 
 
 def refuse_unholdable(cpus: int | None, execution: str) -> None:
-    """Raise a `UserError` if no node that is up, and none that the autoscaler can start, has the cores that are asked
-    for a trial. Such trials would wait for ever, in silence."""
+    """Raise a `UserError` if no node that is up, and none that the autoscaler can
+    start, has the cores that are asked for a trial. Such trials would wait for ever, in
+    silence."""
     nodes = [*resources_of_nodes(), *kinds_of_nodes()]
     with_gpu = [node for node in nodes if node.get("GPU")]
     if execution == "lanes" or (execution == "auto" and with_gpu):
@@ -158,21 +191,32 @@ def refuse_unholdable(cpus: int | None, execution: str) -> None:
 
 
 def lanes_that_fit(
-    trials: Sequence[TrialConfig], data: DataSpec | TaskSpec, asked: int | None, device: Device, measured: bool
+    trials: Sequence[TrialConfig],
+    data: DataSpec | TaskSpec,
+    asked: int | None,
+    device: Device,
+    measured: bool,
 ) -> int:
-    """Return the number of lanes per device: `asked`, or by default `LANES` or as many as fit, where measuring
-    sharpness takes memory. Raise a `UserError` if more are asked for than fit."""
+    """Return the number of lanes per device: `asked`, or by default `LANES` or as many
+    as fit, where measuring sharpness takes memory. Raise a `UserError` if more are
+    asked for than fit."""
     from mnist_tune.execution.executor import lane_bytes  # imports JAX
     from mnist_tune.training.program import Program
 
     if isinstance(data, TaskSpec):
         bytes_ = data.lane_bytes
     else:
-        bytes_ = lane_bytes({Program.of(trial, data) for trial in trials}, measured) if trials else 0
+        bytes_ = (
+            lane_bytes({Program.of(trial, data) for trial in trials}, measured)
+            if trials
+            else 0
+        )
     room = int(device.memory // bytes_) if bytes_ else None
     if asked and room is not None and asked > room:
         does = f"--lanes {room} does" if room else "not even one lane does"
-        raise UserError(f"--lanes {asked} does not fit into the memory of a {device.kind}; {does}")
+        raise UserError(
+            f"--lanes {asked} does not fit into the memory of a {device.kind}; {does}"
+        )
     most = LANES[device.kind]
     return asked or (most if room is None else max(min(most, room), 1))
 
@@ -183,11 +227,19 @@ def resources_of_nodes() -> list[Mapping[str, float]]:
 
 
 def trial_slots(resources: Mapping[str, float]) -> int:
-    """Return how many trials with these resources fit on the nodes together; at least 1."""
-    # Ray counts in ten thousandths: without rounding, three thirds of a GPU would hold two trials.
+    """Return how many trials with these resources fit on the nodes together; at least
+    1."""
+    # Ray counts in ten thousandths: without rounding, three thirds of a GPU would hold
+    # two trials.
     units = {name: round(1e4 * each) for name, each in resources.items() if each}
     nodes = resources_of_nodes()
-    return max(1, sum(min(round(1e4 * node.get(name, 0)) // each for name, each in units.items()) for node in nodes))
+    return max(
+        1,
+        sum(
+            min(round(1e4 * node.get(name, 0)) // each for name, each in units.items())
+            for node in nodes
+        ),
+    )
 
 
 def _rounded_down(share: float) -> float:

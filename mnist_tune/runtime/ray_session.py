@@ -28,12 +28,16 @@ QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # `check_metric` has; a trial that failed has no score of its task
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # sweeps resume from their own journal, not from Tune's state
+    # `check_metric` has; a trial that failed has no score of its task
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    # sweeps resume from their own journal, not from Tune's state
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    # Tune's actors have a runtime environment, so they can't use workers that Ray starts in advance.
+    # Tune's actors have a runtime environment, so they can't use workers that Ray
+    # starts in advance.
     "RAY_prestart_worker_first_driver": "0",
-    # Ray prints a warning once 4 times this many processes have started. With lanes, each core has several clients.
+    # Ray prints a warning once 4 times this many processes have started. With lanes,
+    # each core has several clients.
     "RAY_worker_maximum_startup_concurrency": str(3 * usable_cpus()),
 }
 """Environment variables of Ray during a sweep. Those that the user has set are kept."""
@@ -43,19 +47,24 @@ _log = logging.getLogger(__name__)
 SILENT: Mapping[str, Any] = {"logging_level": "error", "log_to_driver": False}
 
 TRIALS = {"RAY_CHDIR_TO_TRIAL_DIR": "0"}
-"""Environment variables that Tune passes to its trials. Ray is not started with them: a user's own Tuner on the same
-Ray would get them, too."""
+"""Environment variables that Tune passes to its trials. Ray is not started with them: a
+user's own Tuner on the same Ray would get them, too."""
 
 PENDING = "TUNE_MAX_PENDING_TRIALS_PG"
-"""The number of trials that Tune keeps ready to start; we set about one per core. A free worker gets any of them, so
-with Tune's default of 200, trials would start in random order. With its default of 1 for searchers, the trials of a
-search would start one after the other."""
+"""The number of trials that Tune keeps ready to start; we set about one per core. A
+free worker gets any of them, so with Tune's default of 200, trials would start in
+random order. With its default of 1 for searchers, the trials of a search would start
+one after the other."""
 
 TRIAL_SLOT = "trial_slot"
-"""A Ray resource that limits concurrent trials. With Tune's own limit every trial would start a new actor."""
+"""A Ray resource that limits concurrent trials. With Tune's own limit every trial would
+start a new actor."""
 
-LONGEST = 107 - len("/session_2026-11-28_06-30-00_123456_1234567/sockets/plasma_store.1")
-"""The most bytes of the name of the folder of Ray's sessions: a socket's name may have 107."""
+LONGEST = 107 - len(
+    "/session_2026-11-28_06-30-00_123456_1234567/sockets/plasma_store.1"
+)
+"""The most bytes of the name of the folder of Ray's sessions: a socket's name may have
+107."""
 
 REACH_S = 5.0
 """Seconds within which the cluster's port must accept a connection."""
@@ -63,9 +72,14 @@ REACH_S = 5.0
 
 @contextmanager
 def variables(values: Mapping[str, str], override: bool = False) -> Iterator[None]:
-    """Set environment variables and restore them on exit, so that a user's own Tuner in this process gets none of them.
-    Those that are set already change only with `override`."""
-    changed = {name: os.environ.get(name) for name in values if override or name not in os.environ}
+    """Set environment variables and restore them on exit, so that a user's own Tuner in
+    this process gets none of them. Those that are set already change only with
+    `override`."""
+    changed = {
+        name: os.environ.get(name)
+        for name in values
+        if override or name not in os.environ
+    }
     os.environ.update({name: values[name] for name in changed})
     try:
         yield
@@ -79,11 +93,15 @@ def variables(values: Mapping[str, str], override: bool = False) -> Iterator[Non
 
 @contextmanager
 def failures_told_by_us() -> Iterator[None]:
-    """Silence what Ray and Tune print about dead processes and nodes, which `NodeWatch` announces, and about a disk on
-    which Tune can't save its own state: the sweep says so of its files there."""
+    """Silence what Ray and Tune print about dead processes and nodes, which `NodeWatch`
+    announces, and about a disk on which Tune can't save its own state: the sweep says
+    so of its files there."""
     from mnist_tune.runtime.ray_private import replaced, skipped_lines
 
-    tune, state = (logging.getLogger(f"ray.tune.{name}") for name in ("tune", "execution.experiment_state"))
+    tune, state = (
+        logging.getLogger(f"ray.tune.{name}")
+        for name in ("tune", "execution.experiment_state")
+    )
     with (
         skipped_lines("^A worker died or was killed|marked dead|^Raylet is terminated"),
         replaced(tune, "disabled", True),
@@ -94,8 +112,8 @@ def failures_told_by_us() -> Iterator[None]:
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """End a sweep by SIGTERM as by Ctrl-C, where Ray would abort this process. Restore both handlers on exit: Tune
-    leaves its own, which would swallow the next Ctrl-C."""
+    """End a sweep by SIGTERM as by Ctrl-C, where Ray would abort this process. Restore
+    both handlers on exit: Tune leaves its own, which would swallow the next Ctrl-C."""
     before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
     is_main = threading.current_thread() is threading.main_thread()
     if is_main:
@@ -105,28 +123,40 @@ def ended_by_signals() -> Iterator[None]:
     finally:
         if is_main:
             for one, handler in before.items():
-                signal.signal(one, handler or signal.SIG_DFL)  # none is told if C code has set it
+                # none is told if C code has set it
+                signal.signal(one, handler or signal.SIG_DFL)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Do what Ctrl-C does now, also where a shell had this process ignore it, as it does in the background."""
+    """Do what Ctrl-C does now, also where a shell had this process ignore it, as it
+    does in the background."""
     handler = signal.getsignal(signal.SIGINT)
     (handler if callable(handler) else signal.default_int_handler)(number, frame)
 
 
-def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool, cpus: int | None = None) -> None:
-    """Start Ray on this machine, or connect to the cluster at `address`. Do nothing if this process already has that
-    Ray. Raises `UserError` if it has another one, the cluster can't be joined (`_connect`), Ray does not start, or
-    `check_session` refuses."""
+def start_ray(
+    address: str | None,
+    max_concurrent: int | None,
+    dashboard: bool,
+    cpus: int | None = None,
+) -> None:
+    """Start Ray on this machine, or connect to the cluster at `address`. Do nothing if
+    this process already has that Ray. Raises `UserError` if it has another one, the
+    cluster can't be joined (`_connect`), Ray does not start, or `check_session`
+    refuses."""
     check_session(address, dashboard)
     import ray
 
     from mnist_tune.runtime.ray_private import gcs_address, own_parameters
 
     if ray.is_initialized():
-        if address is not None and gcs_address(address) != (here := ray.get_runtime_context().gcs_address):
+        if address is not None and gcs_address(address) != (
+            here := ray.get_runtime_context().gcs_address
+        ):
             how = "call ray.shutdown() before the sweep, or leave the address out"
-            raise UserError(f"--address {address}: this process has a Ray already, at {here}; {how}")
+            raise UserError(
+                f"--address {address}: this process has a Ray already, at {here}; {how}"
+            )
         return
     make_token_private()
     if address is not None:
@@ -134,9 +164,18 @@ def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool, 
             _connect(address)
         return
     try:
-        # Ray's workers inherit this environment, and import this package from a checkout that is not installed. (A
-        # runtime environment would do the same, but costs 0.3 CPU seconds per worker.)
-        path = os.pathsep.join(filter(None, [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")]))
+        # Ray's workers inherit this environment, and import this package from a
+        # checkout that is not installed. (A runtime environment would do the same, but
+        # costs 0.3 CPU seconds per worker.)
+        path = os.pathsep.join(
+            filter(
+                None,
+                [
+                    str(Path(__file__).resolve().parents[2]),
+                    os.environ.get("PYTHONPATH"),
+                ],
+            )
+        )
         with (
             variables(QUIET),
             variables({"PYTHONPATH": path}, override=True),
@@ -144,8 +183,11 @@ def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool, 
             own_parameters(dashboard),
             warnings.catch_warnings(),
         ):
-            # JAX warns of a deadlock where it runs already, but Ray's processes are forks that start another program.
-            warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
+            # JAX warns of a deadlock where it runs already, but Ray's processes are
+            # forks that start another program.
+            warnings.filterwarnings(
+                "ignore", r"os\.fork\(\) was called", RuntimeWarning
+            )
             ray.init(
                 address="local",
                 num_cpus=cpus or usable_cpus(),
@@ -163,17 +205,24 @@ def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool, 
 
 
 def session_folder() -> Path:
-    """Return the folder of Ray's sessions. Ray opens it to everybody, with its sockets, so it lies below a private one.
+    """Return the folder of Ray's sessions. Ray opens it to everybody, with its sockets,
+    so it lies below a private one.
 
-    It is where Ray's own would be ($RAY_TMPDIR, $TMPDIR or /tmp), unless the names of its sockets would be too long.
+    It is where Ray's own would be ($RAY_TMPDIR, $TMPDIR or /tmp), unless the names of
+    its sockets would be too long.
     """
     usual = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
     folder = own_folder(Path(usual).absolute()) / "ray"
-    return folder if len(os.fsencode(folder)) <= LONGEST else own_folder(Path("/tmp")) / "ray"
+    return (
+        folder
+        if len(os.fsencode(folder)) <= LONGEST
+        else own_folder(Path("/tmp")) / "ray"
+    )
 
 
 def _connect(address: str) -> None:
-    """Connect this process to the cluster at `address`, `auto` or `HOST:PORT`, or say in a `UserError` why not."""
+    """Connect this process to the cluster at `address`, `auto` or `HOST:PORT`, or say
+    in a `UserError` why not."""
     import ray
     from ray.exceptions import AuthenticationError, RpcError
 
@@ -188,14 +237,19 @@ def _connect(address: str) -> None:
             * (address == "auto")
         ) from None
     except (OSError, ValueError, RpcError) as error:
-        raise UserError(f"no Ray cluster at {address} ({_line(error)}); start one with: ray start --head") from None
+        raise UserError(
+            f"no Ray cluster at {address} ({_line(error)}); start one with: ray start --head"
+        ) from None
     except RuntimeError as error:
-        raise UserError(f"can't join the Ray cluster at {address}: {_line(error)}") from None
+        raise UserError(
+            f"can't join the Ray cluster at {address}: {_line(error)}"
+        ) from None
 
 
 def _check_reachable(address: str) -> None:
-    """Connect to the cluster once. `ray.init` would retry for a quarter of an hour if nobody listens, and 20 times,
-    with a line on standard error each, if the token is wrong."""
+    """Connect to the cluster once. `ray.init` would retry for a quarter of an hour if
+    nobody listens, and 20 times, with a line on standard error each, if the token is
+    wrong."""
     from mnist_tune.runtime.ray_private import gcs_address, greet
 
     gcs = gcs_address(address)
@@ -210,7 +264,8 @@ def _line(error: Exception) -> str:
 
 @contextmanager
 def private_files() -> Iterator[int]:
-    """Let this process, and those that it starts, make files that only the user can read. Gives the umask before."""
+    """Let this process, and those that it starts, make files that only the user can
+    read. Gives the umask before."""
     before = os.umask(0o077)
     try:
         yield before
@@ -225,23 +280,32 @@ def umask() -> int:
 
 
 def make_token_private() -> None:
-    """Make the file of Ray's token readable by the user only. Earlier runs of Ray left it open to everybody.
+    """Make the file of Ray's token readable by the user only. Earlier runs of Ray left
+    it open to everybody.
 
-    Ray listens on all interfaces of the machine, and whoever has the token can run code there as this user.
+    Ray listens on all interfaces of the machine, and whoever has the token can run code
+    there as this user.
     """
-    file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    file = Path(
+        os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token"
+    )
     try:
         if not file.exists() or not file.stat().st_mode & 0o077:
             return
         file.chmod(0o600)
-        announce(f"note: others could read Ray's token, {file}, and run code as you with it; it is private now")
+        announce(
+            f"note: others could read Ray's token, {file}, and run code as you with it; it is private now"
+        )
     except OSError as error:
-        announce(f"warning: others can read Ray's token, {file}, and run code as you with it ({error.strerror})")
+        announce(
+            f"warning: others can read Ray's token, {file}, and run code as you with it ({error.strerror})"
+        )
 
 
 def check_session(address: str | None, dashboard: bool) -> None:
-    """Raise a `UserError` for what can be known before anything is started: `address` is one of Ray Client's, the
-    dashboard is not installed, or `$MNIST_TUNE_CACHE` can't be written."""
+    """Raise a `UserError` for what can be known before anything is started: `address`
+    is one of Ray Client's, the dashboard is not installed, or `$MNIST_TUNE_CACHE` can't
+    be written."""
     writable_cache_folder()
     if address is not None and address.startswith("ray://"):
         raise UserError(
@@ -249,7 +313,9 @@ def check_session(address: str | None, dashboard: bool) -> None:
             "run the sweep on the cluster: ray job submit --working-dir . -- python sweeps/... --address auto"
         )
     if dashboard and importlib.util.find_spec("aiohttp_cors") is None:
-        raise UserError("Ray's dashboard is not installed; to install it: python -m pip install 'ray[default]'")
+        raise UserError(
+            "Ray's dashboard is not installed; to install it: python -m pip install 'ray[default]'"
+        )
 
 
 def stop_ray_at_exit() -> None:
@@ -259,10 +325,13 @@ def stop_ray_at_exit() -> None:
 
 
 def stop_ray() -> None:
-    """Shut Ray down, which takes over a second. An error of the shutdown is only logged: what was trained is saved.
+    """Shut Ray down, which takes over a second. An error of the shutdown is only
+    logged: what was trained is saved.
 
-    Nothing may touch Ray meanwhile, not even a reference that is freed: Ray would end the process, with exit code 1 and
-    no message. So this waits, comes after all else, and frees first what nobody uses any more.
+    Nothing may touch Ray meanwhile, not even a reference that is freed: Ray would end
+        the process, with exit code 1 and
+    no message. So this waits, comes after all else, and frees first what nobody uses
+    any more.
     """
     ray = sys.modules.get("ray")
     if ray is None:
@@ -271,4 +340,6 @@ def stop_ray() -> None:
     try:
         ray.shutdown()
     except (Exception, KeyboardInterrupt) as error:
-        _log.warning("Ray did not shut down properly (%s); the sweep is complete", error)
+        _log.warning(
+            "Ray did not shut down properly (%s); the sweep is complete", error
+        )

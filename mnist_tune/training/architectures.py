@@ -1,8 +1,9 @@
-"""Networks, each a few functions of its parameters, and the names by which trials ask for them.
+"""Networks, each a few functions of its parameters, and the names by which trials ask
+for them.
 
-A name is a registered kind with its arguments: `mlp-1024-128-tanh`, `stax-mlp`, `convnet`, or `net.py:mlp(width=128)`
-for one's own, which `own_code.registry` knows. Checking a name does not import JAX; only calling a network's functions
-does.
+A name is a registered kind with its arguments: `mlp-1024-128-tanh`, `stax-mlp`,
+`convnet`, or `net.py:mlp(width=128)` for one's own, which `own_code.registry` knows.
+Checking a name does not import JAX; only calling a network's functions does.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ INITIALISATIONS = ("glorot", "he", "he0")
 
 
 def kind_of(name: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
-    """Take a name apart: its kind, and the arguments. Raises `UserError` if there is no such kind."""
+    """Take a name apart: its kind, and the arguments. Raises `UserError` if there is no
+    such kind."""
     call = parse_call(name)
     if call.name in ENTRIES["architecture"] or call.name in BUILT_IN:
         return call.name, call.arguments, dict(call.keywords)
@@ -37,25 +39,35 @@ def kind_of(name: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
     if name.endswith(".py"):
         how = "name the function that makes the network, too"
         raise UserError(f"unknown architecture {name!r}; {how}: {name}:FUNCTION")
-    examples = ["mlp-1024-128-tanh", *sorted({*BUILT_IN, *ENTRIES["architecture"]} - {"mlp"})]
-    raise UserError(f"unknown architecture {name!r}{closest(name, examples)}; or FILE.py:FUNCTION")
+    examples = [
+        "mlp-1024-128-tanh",
+        *sorted({*BUILT_IN, *ENTRIES["architecture"]} - {"mlp"}),
+    ]
+    raise UserError(
+        f"unknown architecture {name!r}{closest(name, examples)}; or FILE.py:FUNCTION"
+    )
 
 
 def architecture(name: str, data: DataSpec) -> Network:
-    """Return the network with this name, for this data: the same one until its factory is another one. Raises
-    `UserError` if there is none, its arguments are wrong, or it can't take this data."""
+    """Return the network with this name, for this data: the same one until its factory
+    is another one. Raises `UserError` if there is none, its arguments are wrong, or it
+    can't take this data."""
     own = ENTRIES["architecture"].get(kind_of(name)[0])
     if own is None and data.positions > 1:
-        raise UserError(f"architecture {name!r} takes images, and {data.name} has tokens; give a network of your own")
+        raise UserError(
+            f"architecture {name!r} takes images, and {data.name} has tokens; give a network of your own"
+        )
     return cast(Network, _made(name, data, own))
 
 
 def task(name: str) -> Task:
-    """Return the task with this name: the same one until its factory is another one. Raises `UserError` if there is
-    none, or its arguments are wrong."""
+    """Return the task with this name: the same one until its factory is another one.
+    Raises `UserError` if there is none, or its arguments are wrong."""
     own = ENTRIES["architecture"].get(parse_call(name).name)
     if own is None:
-        raise UserError(f"unknown task {name!r}; name the function that makes it, FILE.py:FUNCTION")
+        raise UserError(
+            f"unknown task {name!r}; name the function that makes it, FILE.py:FUNCTION"
+        )
     return cast(Task, _made(name, None, own))
 
 
@@ -77,7 +89,9 @@ def _made(name: str, data: DataSpec | None, own: Entry | None) -> Network | Task
         raise UserError(f"{what} can't be made{where}, {said}") from error
     if not isinstance(made, Network if data else Task):
         wanted = "Network(init, apply)" if data else "Task(init, loss, data)"
-        raise UserError(f"{what}: {kind} returned a {type(made).__name__}; return mnist_tune.{wanted}")
+        raise UserError(
+            f"{what}: {kind} returned a {type(made).__name__}; return mnist_tune.{wanted}"
+        )
     return made
 
 
@@ -85,12 +99,16 @@ def mlp(data: DataSpec, *parts: str) -> Network:
     *rest, last = parts or ("",)
     rest, draw = (rest, last) if last in INITIALISATIONS else ([*rest, last], "normal")
     *widths, activation = rest or ("",)
-    if activation not in ACTIVATIONS or not all(width.isdecimal() and int(width) > 0 for width in widths):
+    if activation not in ACTIVATIONS or not all(
+        width.isdecimal() and int(width) > 0 for width in widths
+    ):
         form = f"mlp-<widths>-<activation>[-{'|'.join(INITIALISATIONS)}], such as mlp-1024-128-tanh"
         raise UserError(f"write {form} (activations: {', '.join(ACTIVATIONS)})")
     sizes = (data.size, *map(int, widths), data.classes)
     return Network(
-        lambda key: getattr(_networks(), f"{draw}_mlp")(sizes, _networks().seed_of(key)),
+        lambda key: getattr(_networks(), f"{draw}_mlp")(
+            sizes, _networks().seed_of(key)
+        ),
         lambda params, x: _networks().apply_mlp(activation, params, x),
     )
 
@@ -101,18 +119,27 @@ def stax_mlp(data: DataSpec) -> Network:
 
 
 def convnet(data: DataSpec) -> Network:
-    """The notebook's convnet: 5x5x12 valid convolution, ReLU, 2x2 max-pool of stride 1, 5x5x16 valid convolution, ReLU,
-    the same pool, then dense layers of 120, 84 and the classes."""
+    """The notebook's convnet: 5x5x12 valid convolution, ReLU, 2x2 max-pool of stride 1,
+    5x5x16 valid convolution, ReLU, the same pool, then dense layers of 120, 84 and the
+    classes."""
     if len(data.shape) not in (2, 3) or min(data.shape[:2]) < 11:
-        wanted = "images [height, width] or [height, width, channels] of at least 11 x 11"
-        raise UserError(f"convnet takes {wanted}; those of {data.name} are {list(data.shape)}")
+        wanted = (
+            "images [height, width] or [height, width, channels] of at least 11 x 11"
+        )
+        raise UserError(
+            f"convnet takes {wanted}; those of {data.name} are {list(data.shape)}"
+        )
     return Network(
         lambda key: _networks().glorot_convnet(data, _networks().seed_of(key)),
         lambda params, x: _networks().convnet_logits(params, x),
     )
 
 
-BUILT_IN: dict[str, Callable[..., Network]] = {"mlp": mlp, "stax-mlp": stax_mlp, "convnet": convnet}
+BUILT_IN: dict[str, Callable[..., Network]] = {
+    "mlp": mlp,
+    "stax-mlp": stax_mlp,
+    "convnet": convnet,
+}
 """Our factories: each takes a `DataSpec`, then the parts of the name."""
 
 

@@ -8,8 +8,8 @@ import numpy as np
 def batch_order(data_seed: int, epoch: int, count: int) -> np.ndarray:
     """Return the order of the images in an epoch (0-based), int32 [count].
 
-    It is draw `epoch + 1` of `RandomState(data_seed).permutation(count)`, as in the notebook's `data_stream`. A trial
-    that resumes needs to know only its epoch.
+    It is draw `epoch + 1` of `RandomState(data_seed).permutation(count)`, as in the
+    notebook's `data_stream`. A trial that resumes needs to know only its epoch.
     """
     rng = _streams.pop((data_seed, epoch, count), None)
     if rng is None:

@@ -16,7 +16,8 @@ from mnist_tune.training.task import Network, Task
 
 
 def cross_entropy(logits: Array, labels: Array) -> Array:
-    """`logsumexp(z) - z[label]` for each row of logits z [..., classes]; nats, [...]."""
+    """`logsumexp(z) - z[label]` for each row of logits z [..., classes]; nats,
+    [...]."""
     log_probabilities = logits - jax.nn.logsumexp(logits, axis=-1, keepdims=True)
     return -jnp.sum(log_probabilities * _one_hot(labels, logits), axis=-1)
 
@@ -30,32 +31,46 @@ def _one_hot(labels: Array, logits: Array) -> Array:
     return jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
 
 
-LOSSES: dict[str, Callable[[Array, Array], Array]] = {"cross-entropy": cross_entropy, "mse": half_squared_error}
-"""The losses that a network can be trained with: the terms of one label, whose mean counts."""
+LOSSES: dict[str, Callable[[Array, Array], Array]] = {
+    "cross-entropy": cross_entropy,
+    "mse": half_squared_error,
+}
+"""The losses that a network can be trained with: the terms of one label, whose mean
+counts."""
 
 
 @cache  # programs are told apart by their tasks
 def classifier(network: Network, data: DataSpec, loss: str) -> Task:
-    """Return the task of training a network on this data by one of `LOSSES`. A batch is images [n, *shape] as the data
-    set holds them, and labels [n], or [n, T] of tokens, over whose positions an example's scores are means."""
+    """Return the task of training a network on this data by one of `LOSSES`. A batch is
+    images [n, *shape] as the data set holds them, and labels [n], or [n, T] of tokens,
+    over whose positions an example's scores are means."""
     train_apply = network.train_apply
 
     def init(key: Any) -> tuple[Any, Any]:
         found = network.init(key)
         return found if train_apply else (found, ())
 
-    def loss_of(params: Any, state: Any, batch: tuple[Array, Array], key: Array) -> tuple[Array, Any]:
+    def loss_of(
+        params: Any, state: Any, batch: tuple[Array, Array], key: Array
+    ) -> tuple[Array, Any]:
         x = scale(batch[0], data)
         if train_apply is None:
             logits = network.apply(params, x)
         else:
             logits, state = train_apply(params, state, x, key)
-        return LOSSES[loss](logits.astype(np.promote_types(logits.dtype, np.float32)), batch[1]).mean(), state
+        return LOSSES[loss](
+            logits.astype(np.promote_types(logits.dtype, np.float32)), batch[1]
+        ).mean(), state
 
-    def score(params: Any, state: Any, batch: tuple[Array, Array], key: Array) -> dict[str, Array]:
+    def score(
+        params: Any, state: Any, batch: tuple[Array, Array], key: Array
+    ) -> dict[str, Array]:
         variables, y = (params, state) if train_apply else (params,), batch[1]
         logits = network.apply(*variables, scale(batch[0], data)).astype(jnp.float32)
-        right, losses = jnp.argmax(logits, axis=-1).astype(y.dtype) == y, LOSSES[loss](logits, y)
+        right, losses = (
+            jnp.argmax(logits, axis=-1).astype(y.dtype) == y,
+            LOSSES[loss](logits, y),
+        )
         if data.positions > 1:
             right, losses = right.mean(axis=1, dtype=jnp.float32), losses.mean(axis=1)
         return {"loss": losses, "accuracy": right}
@@ -64,13 +79,16 @@ def classifier(network: Network, data: DataSpec, loss: str) -> Task:
 
 
 def scale(images: Array, data: DataSpec) -> Array:
-    """Return float32 images: divided by their type's maximum if they are whole numbers, then standardised if asked.
-    Tokens are returned as int32."""
+    """Return float32 images: divided by their type's maximum if they are whole numbers,
+    then standardised if asked. Tokens are returned as int32."""
     if data.positions > 1:
         return images.astype(jnp.int32)
     x = images.astype(jnp.float32) / data.divisor
     if data.mean:
         shape = (1,) * (images.ndim - 1) + (len(data.mean),)
-        mean, deviation = (jnp.array(values, jnp.float32).reshape(shape) for values in (data.mean, data.deviation))
+        mean, deviation = (
+            jnp.array(values, jnp.float32).reshape(shape)
+            for values in (data.mean, data.deviation)
+        )
         x = (x - mean) / deviation
     return x

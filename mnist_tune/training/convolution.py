@@ -1,19 +1,23 @@
 """The notebook's convnet, with a convolution block that is fast on XLA's CPU backend.
 
-The CPU backend runs the gradients of `lax.conv` slowly where an array has few channels, as these images have one. It
-does run products of contiguous matrices at full speed. So the block here loops over the output positions and multiplies
-the weights with the window of the input at each position:
+The CPU backend runs the gradients of `lax.conv` slowly where an array has few channels,
+as these images have one. It does run products of contiguous matrices at full speed. So
+the block here loops over the output positions and multiplies the weights with the
+window of the input at each position:
 
-- Activations are [height, width, channels, batch]. With the batch last, a window [k, k, channels, batch] is a
-  matrix [k * k * channels, batch] without a transposition, and elementwise operations run over one long vector.
-- Convolution, ReLU and pool are one function with its own gradient. The forward pass keeps one byte per output: which
-  input won the pool. The backward pass uses it to compute the gradient at a position of the convolution just when its
+- Activations are [height, width, channels, batch]. With the batch last, a window [k, k,
+  channels, batch] is a matrix [k * k * channels, batch] without a transposition, and
+  elementwise operations run over one long vector.
+- Convolution, ReLU and pool are one function with its own gradient. The forward pass
+  keeps one byte per output: which input won the pool. The backward pass uses it to
+      compute the gradient at a position of the convolution just when its
   loop needs it, so that the gradient stays in the cache.
-- The gradient of the images, which is not used, needs no special case: JAX removes that part of the first layer's
-  backward loop.
+- The gradient of the images, which is not used, needs no special case: JAX removes that
+  part of the first layer's backward loop.
 
-An epoch of 60,000 images in batches of 128, on one core of a 2.6 GHz Xeon, takes 11 s with this module and 13 s with
-PyTorch; with `lax.conv` a step takes four times as long. Other backends than CPU use `lax.conv`.
+An epoch of 60,000 images in batches of 128, on one core of a 2.6 GHz Xeon, takes 11 s
+with this module and 13 s with PyTorch; with `lax.conv` a step takes four times as long.
+Other backends than CPU use `lax.conv`.
 """
 
 from __future__ import annotations
@@ -28,27 +32,34 @@ Params = tuple[tuple[Array, Array], ...]
 """`(weight, bias)` of each layer with parameters, first to last."""
 
 POOL_OFFSETS = ((0, 0), (0, 1), (1, 0), (1, 1))
-"""(row, column) of a pool's inputs relative to its output. A winner's code is its index in this list."""
+"""(row, column) of a pool's inputs relative to its output. A winner's code is its index
+in this list."""
 RELU_OFF = 4
 """The code of an output that has no positive input, so that its gradient is 0."""
 GROUP = 4
-"""Neighbouring outputs that share one product in the backward pass of a layer with one input channel. A product for a
-single output would be too small to run at full speed."""
+"""Neighbouring outputs that share one product in the backward pass of a layer with one
+input channel. A product for a single output would be too small to run at full speed."""
 
 
 def convnet_logits(params: Params, images: Array) -> Array:
-    """Return the logits of the convnet: [convolution, ReLU, 2x2 max-pool of stride 1] twice, dense layers with ReLU.
+    """Return the logits of the convnet: [convolution, ReLU, 2x2 max-pool of stride 1]
+    twice, dense layers with ReLU.
 
     Args:
-        params: `(weight, bias)` of two convolutions, [k, k, channels, filters] and [1, 1, 1, filters], then
-            of the dense layers, [inputs, outputs] and [outputs]; the shapes of `jax.example_libraries.stax`.
-        images: [n, height, width] or [n, height, width, channels], with the dtype of the parameters.
+        params: `(weight, bias)` of two convolutions, [k, k, channels, filters] and [1,
+            1, 1, filters], then of the dense layers, [inputs, outputs] and [outputs];
+            the shapes of `jax.example_libraries.stax`.
+        images: [n, height, width] or [n, height, width, channels], with the dtype of
+            the parameters.
 
     Returns:
         Logits, [n, outputs of the last layer].
     """
-    # This chooses when the program is lowered for its device, which may not be the one of `jax.default_backend()`.
-    logits: Array = lax.platform_dependent(params, images, cpu=_logits_cpu, default=convnet_logits_reference)
+    # This chooses when the program is lowered for its device, which may not be the one
+    # of `jax.default_backend()`.
+    logits: Array = lax.platform_dependent(
+        params, images, cpu=_logits_cpu, default=convnet_logits_reference
+    )
     return logits
 
 
@@ -64,11 +75,16 @@ def _logits_cpu(params: Params, images: Array) -> Array:
 
 
 def convnet_logits_reference(params: Params, images: Array) -> Array:
-    """Compute `convnet_logits` with `lax.conv_general_dilated` and `lax.reduce_window`."""
+    """Compute `convnet_logits` with `lax.conv_general_dilated` and
+    `lax.reduce_window`."""
     x = _with_channels(images)
     for w, b in params[:2]:
-        x = lax.conv_general_dilated(x, w, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-        x = lax.reduce_window(jax.nn.relu(x + b), -jnp.inf, lax.max, (1, 2, 2, 1), (1, 1, 1, 1), "VALID")
+        x = lax.conv_general_dilated(
+            x, w, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        x = lax.reduce_window(
+            jax.nn.relu(x + b), -jnp.inf, lax.max, (1, 2, 2, 1), (1, 1, 1, 1), "VALID"
+        )
     x = x.reshape(images.shape[0], -1)
     for w, b in params[2:-1]:
         x = jax.nn.relu(x @ w + b[None, :])
@@ -82,10 +98,11 @@ def _with_channels(images: Array) -> Array:
 
 @jax.custom_vjp
 def conv_relu_pool(x: Array, w: Array, b: Array) -> Array:
-    """Return `max_pool(relu(conv(x, w) + b))`, with a valid convolution of stride 1 and a 2x2 pool of stride 1.
+    """Return `max_pool(relu(conv(x, w) + b))`, with a valid convolution of stride 1 and
+    a 2x2 pool of stride 1.
 
-    Among equal inputs of a pool, the first in row-major order gets the gradient, as in JAX's own pool. If an input is
-    NaN, so is the output.
+    Among equal inputs of a pool, the first in row-major order gets the gradient, as in
+    JAX's own pool. If an input is NaN, so is the output.
 
     Args:
         x: [height, width, channels, batch].
@@ -107,8 +124,9 @@ def _forward(x: Array, w: Array, b: Array) -> tuple[Array, _Kept]:
 
 
 def _backward(kept: _Kept, g: Array) -> tuple[Array, Array, Array]:
-    """Sum over the positions of the convolution's output z: dx += w dz, dw += window dzᵀ, db += dz. Each step of the
-    loop does this for `group` neighbours in a row, with weights from `_spread`."""
+    """Sum over the positions of the convolution's output z: dx += w dz, dw += window
+    dzᵀ, db += dz. Each step of the loop does this for `group` neighbours in a row, with
+    weights from `_spread`."""
     x, w, winners = kept
     k, _, channels, filters = w.shape
     rows, columns, batch = x.shape[0] - k + 1, x.shape[1] - k + 1, x.shape[3]
@@ -120,16 +138,30 @@ def _backward(kept: _Kept, g: Array) -> tuple[Array, Array, Array]:
         dx, dw, db = sums
         row, column = i // (columns // group), i % (columns // group) * group
         dz = jnp.zeros((group * filters, batch), x.dtype)
-        for j in range(group):  # `jnp.concatenate` makes the first layer's pass seven times slower
-            dz = lax.dynamic_update_slice(dz, _unpool(g, winners, row, column + j), (j * filters, 0))
-        dz = lax.optimization_barrier(dz)  # without it, XLA computes dz again for each use
+        # `jnp.concatenate` makes the first layer's pass seven times slower
+        for j in range(group):
+            dz = lax.dynamic_update_slice(
+                dz, _unpool(g, winners, row, column + j), (j * filters, 0)
+            )
+        # without it, XLA computes dz again for each use
+        dz = lax.optimization_barrier(dz)
         here = window(dx, row, column)
-        dx = lax.dynamic_update_slice(dx, here + (weight @ dz).reshape(here.shape), (row, column, 0, 0))
+        dx = lax.dynamic_update_slice(
+            dx, here + (weight @ dz).reshape(here.shape), (row, column, 0, 0)
+        )
         return dx, dw + window(x, row, column).reshape(-1, batch) @ dz.T, db + dz
 
-    zeros = jnp.zeros_like(x), jnp.zeros_like(weight), jnp.zeros((group * filters, batch), x.dtype)
+    zeros = (
+        jnp.zeros_like(x),
+        jnp.zeros_like(weight),
+        jnp.zeros((group * filters, batch), x.dtype),
+    )
     dx, dw, db = lax.fori_loop(0, rows * columns // group, add, zeros)
-    return dx, *gather(dw), db.sum(1).reshape(group, filters).sum(0).reshape(1, 1, 1, filters)
+    return (
+        dx,
+        *gather(dw),
+        db.sum(1).reshape(group, filters).sum(0).reshape(1, 1, 1, filters),
+    )
 
 
 conv_relu_pool.defvjp(_forward, _backward)
@@ -146,7 +178,9 @@ def _convolve(x: Array, w: Array, b: Array) -> Array:
         here = weight @ _window(x, row, column, k, k).reshape(-1, batch) + bias
         return lax.dynamic_update_slice(z, here[None, None], (row, column, 0, 0))
 
-    z: Array = lax.fori_loop(0, rows * columns, write, jnp.zeros((rows, columns, filters, batch), x.dtype))
+    z: Array = lax.fori_loop(
+        0, rows * columns, write, jnp.zeros((rows, columns, filters, batch), x.dtype)
+    )
     return z
 
 
@@ -155,17 +189,24 @@ def _window(x: Array, row: Array, column: Array, height: int, width: int) -> Arr
 
 
 def _spread(w: Array, group: int) -> Array:
-    """Return the weights of `group` neighbouring outputs on a window that covers all of theirs, k rows by k + group - 1
-    columns: [k * (k + group - 1) * channels, group * filters]. Outside an output's own window they are 0."""
+    """Return the weights of `group` neighbouring outputs on a window that covers all of
+    theirs, k rows by k + group - 1 columns: [k * (k + group - 1) * channels, group *
+    filters]. Outside an output's own window they are 0."""
     filters = w.shape[3]
-    shifted = [jnp.pad(w, ((0, 0), (j, group - 1 - j), (0, 0), (0, 0))) for j in range(group)]
+    shifted = [
+        jnp.pad(w, ((0, 0), (j, group - 1 - j), (0, 0), (0, 0))) for j in range(group)
+    ]
     return jnp.stack(shifted, axis=3).reshape(-1, group * filters)
 
 
 def _relu_pool(z: Array) -> tuple[Array, Array]:
-    """Return the outputs and the codes of their winners (uint8), both [rows - 1, columns - 1, filters, batch]."""
+    """Return the outputs and the codes of their winners (uint8), both [rows - 1,
+    columns - 1, filters, batch]."""
     rows, columns = z.shape[0] - 1, z.shape[1] - 1
-    best, winner = z[:rows, :columns], jnp.zeros((rows, columns, *z.shape[2:]), jnp.uint8)
+    best, winner = (
+        z[:rows, :columns],
+        jnp.zeros((rows, columns, *z.shape[2:]), jnp.uint8),
+    )
     for code, (down, right) in enumerate(POOL_OFFSETS[1:], start=1):
         other = z[down : down + rows, right : right + columns]
         winner = jnp.where(best >= other, winner, jnp.uint8(code))
@@ -174,7 +215,8 @@ def _relu_pool(z: Array) -> tuple[Array, Array]:
 
 
 def _unpool(g: Array, winners: Array, row: Array, column: Array) -> Array:
-    """Return dz at a position, [filters, batch]: the sum of `g` over the pools that the position won."""
+    """Return dz at a position, [filters, batch]: the sum of `g` over the pools that the
+    position won."""
     rows, columns, filters, batch = g.shape
     total = jnp.zeros((filters, batch), g.dtype)
     for code, (down, right) in enumerate(POOL_OFFSETS):

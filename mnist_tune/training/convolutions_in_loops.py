@@ -1,10 +1,13 @@
-"""Convolutions in loops on CPUs, such as that over the steps of an epoch, at the speed that they have outside.
+"""Convolutions in loops on CPUs, such as that over the steps of an epoch, at the speed
+that they have outside.
 
-XLA's CPU backend is fast at convolutions whose arrays have their axes in one order: [batch, space, channels] and
-[space, channels, filters]. It transposes arrays of another order, as those of gradients are, but outside of loops only:
-its pass `ConvCanonicalization` looks nowhere else. In a loop such a convolution is computed number by number, which
-takes 20 to 60 times as long. So they are transposed here, as a program is lowered for a CPU. That holds for all that a
-process compiles once it has imported this module; JAX has no narrower place for it.
+XLA's CPU backend is fast at convolutions whose arrays have their axes in one order:
+[batch, space, channels] and [space, channels, filters]. It transposes arrays of another
+order, as those of gradients are, but outside of loops only: its pass
+`ConvCanonicalization` looks nowhere else. In a loop such a convolution is computed
+number by number, which takes 20 to 60 times as long. So they are transposed here, as a
+program is lowered for a CPU. That holds for all that a process compiles once it has
+imported this module; JAX has no narrower place for it.
 """
 
 from __future__ import annotations
@@ -18,18 +21,35 @@ from jax.interpreters import mlir
 
 _as_it_is = Primitive("convolution_as_it_is")
 """A convolution that is lowered as JAX lowers it by itself."""
-_as_it_is.def_abstract_eval(lambda *given, **how: lax.conv_general_dilated_p.abstract_eval(*given, **how)[0])
-mlir.register_lowering(_as_it_is, mlir._platform_specific_lowerings["cpu"][lax.conv_general_dilated_p].rule)
+_as_it_is.def_abstract_eval(
+    lambda *given, **how: lax.conv_general_dilated_p.abstract_eval(*given, **how)[0]
+)
+mlir.register_lowering(
+    _as_it_is, mlir._platform_specific_lowerings["cpu"][lax.conv_general_dilated_p].rule
+)
 
 
-def _in_order(x: Array, w: Array, *, dimension_numbers: lax.ConvDimensionNumbers, **how: Any) -> Array:
+def _in_order(
+    x: Array, w: Array, *, dimension_numbers: lax.ConvDimensionNumbers, **how: Any
+) -> Array:
     """Return a convolution of arrays in any order, computed in the one that is fast."""
-    (batch, channels, *space), (filters, inputs, *window), (rows, features, *places) = dimension_numbers
+    (batch, channels, *space), (filters, inputs, *window), (rows, features, *places) = (
+        dimension_numbers
+    )
     last, axes = x.ndim - 1, tuple(range(1, x.ndim - 1))
-    order = lax.ConvDimensionNumbers((0, last, *axes), (last, last - 1, *range(last - 1)), (0, last, *axes))
-    arrays = lax.transpose(x, (batch, *space, channels)), lax.transpose(w, (*window, inputs, filters))
+    order = lax.ConvDimensionNumbers(
+        (0, last, *axes), (last, last - 1, *range(last - 1)), (0, last, *axes)
+    )
+    arrays = (
+        lax.transpose(x, (batch, *space, channels)),
+        lax.transpose(w, (*window, inputs, filters)),
+    )
     y = _as_it_is.bind(*arrays, dimension_numbers=order, **how)
     return lax.transpose(y, np.argsort((rows, *places, features)))
 
 
-mlir.register_lowering(lax.conv_general_dilated_p, mlir.lower_fun(_in_order, multiple_results=False), platform="cpu")
+mlir.register_lowering(
+    lax.conv_general_dilated_p,
+    mlir.lower_fun(_in_order, multiple_results=False),
+    platform="cpu",
+)

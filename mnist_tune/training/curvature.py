@@ -1,8 +1,10 @@
-"""The sharpness of a training loss: the largest eigenvalue of its Hessian, by Lanczos' method.
+"""The sharpness of a training loss: the largest eigenvalue of its Hessian, by Lanczos'
+method.
 
-Gradient descent on a quadratic converges for learning rates below 2/λ, where λ is the sharpness. These are pure
-functions, for one trial and, under `vmap`, for many. Hessian-vector products are reverse over reverse, because the
-dense layers have a gradient of their own, through which JAX can't differentiate forward.
+Gradient descent on a quadratic converges for learning rates below 2/λ, where λ is the
+sharpness. These are pure functions, for one trial and, under `vmap`, for many.
+Hessian-vector products are reverse over reverse, because the dense layers have a
+gradient of their own, through which JAX can't differentiate forward.
 """
 
 from __future__ import annotations
@@ -25,9 +27,11 @@ PRODUCTS = 16
 MORE_PRODUCTS = 32
 """Lanczos steps where those were too few."""
 TOLERANCE = 1e-2
-"""Ritz residual above which `PRODUCTS` are too few: λ may be wrong by as much, relative to its value."""
+"""Ritz residual above which `PRODUCTS` are too few: λ may be wrong by as much, relative
+to its value."""
 BLOCK = 500
-"""Images that are differentiated at a time; the memory of their activations does not grow with the probe."""
+"""Images that are differentiated at a time; the memory of their activations does not
+grow with the probe."""
 ROUNDING = 10
 """A Lanczos vector that is shorter than so many rounding errors of the map is noise."""
 
@@ -38,7 +42,8 @@ class Sharpness(NamedTuple):
     value: Array
     """λ, the algebraically largest eigenvalue found."""
     residual: Array
-    """The Ritz residual `‖Hv - λv‖ / |λ|` with `‖v‖ = 1`: an eigenvalue of H is at most so far away, relative to λ."""
+    """The Ritz residual `‖Hv - λv‖ / |λ|` with `‖v‖ = 1`: an eigenvalue of H is at most
+    so far away, relative to λ."""
 
 
 def sharpness(
@@ -49,11 +54,12 @@ def sharpness(
     hyper: Hyperparameters | None = None,
     products: int = PRODUCTS,
 ) -> Sharpness:
-    """Return the sharpness of a trial's training loss on some images: the largest eigenvalue of its Hessian H, or with
-    hyperparameters that of P⁻¹H, with Adam's preconditioner P, which is that of P^-½ H P^-½.
+    """Return the sharpness of a trial's training loss on some images: the largest
+    eigenvalue of its Hessian H, or with hyperparameters that of P⁻¹H, with Adam's
+    preconditioner P, which is that of P^-½ H P^-½.
 
-    The loss is that of a training step. What is random in it, such as dropout, is drawn from fixed keys, and batch
-    normalisation sees `BLOCK` images at a time.
+    The loss is that of a training step. What is random in it, such as dropout, is drawn
+    from fixed keys, and batch normalisation sees `BLOCK` images at a time.
 
     Args:
         program: the trial's program; `state` and `data` are as in its `evaluate`.
@@ -65,7 +71,10 @@ def sharpness(
         return program.batch_loss(params, state.extra, data, block, number)
 
     if hyper:
-        scale = jax.tree.map(lambda p: 1 / jnp.sqrt(p), program.step.preconditioner(hyper, state.optimizer))
+        scale = jax.tree.map(
+            lambda p: 1 / jnp.sqrt(p),
+            program.step.preconditioner(hyper, state.optimizer),
+        )
 
     def scaled(vector: Any) -> Any:
         return jax.tree.map(jnp.multiply, scale, vector) if hyper else vector
@@ -76,16 +85,22 @@ def sharpness(
     return largest_eigenvalue(product, state.params, products)
 
 
-def batch_sharpness(program: Program, state: TrainState, data: Data, batches: Array, _: None = None) -> Array:
-    """Return the mean of `gᵀHg / ‖g‖²` over the batches whose gradient is not 0; NaN if it is 0 for all.
+def batch_sharpness(
+    program: Program, state: TrainState, data: Data, batches: Array, _: None = None
+) -> Array:
+    """Return the mean of `gᵀHg / ‖g‖²` over the batches whose gradient is not 0; NaN if
+    it is 0 for all.
 
-    g and H are the gradient and the Hessian of the loss of a batch; `batches` are the indices of their images, int32
-    [count, batch size]. With SGD it is this, rather than the sharpness of the whole training loss, that rises to
-    2 / learning rate (Andreyev and Beneventano 2024, arXiv 2412.20553).
+    g and H are the gradient and the Hessian of the loss of a batch; `batches` are the
+    indices of their images, int32 [count, batch size]. With SGD it is this, rather than
+    the sharpness of the whole training loss, that rises to 2 / learning rate (Andreyev
+    and Beneventano 2024, arXiv 2412.20553).
     """
     wide, narrow = _widened(state.params)
 
-    def along_gradient(_: None, batch: tuple[Array, Array]) -> tuple[None, tuple[Array, Array]]:
+    def along_gradient(
+        _: None, batch: tuple[Array, Array]
+    ) -> tuple[None, tuple[Array, Array]]:
         number, index = batch
 
         def loss(p: Any) -> Array:
@@ -95,71 +110,103 @@ def batch_sharpness(program: Program, state: TrainState, data: Data, batches: Ar
         curved = _dot(gradient, hessian_product(loss, wide, gradient))
         return None, (curved, _dot(gradient, gradient))
 
-    _, (curved, norms) = jax.lax.scan(along_gradient, None, (jnp.arange(len(batches), dtype=jnp.int32), batches))
-    return jnp.mean(curved / norms, where=norms != 0)  # NaN and infinity are not 0: what has diverged stays NaN
+    _, (curved, norms) = jax.lax.scan(
+        along_gradient, None, (jnp.arange(len(batches), dtype=jnp.int32), batches)
+    )
+    # NaN and infinity are not 0: what has diverged stays NaN
+    return jnp.mean(curved / norms, where=norms != 0)
 
 
 def probe_of(train_count: int, count: int | None = None) -> np.ndarray:
-    """Return the indices of the images that sharpness is measured on, int32: always the same for the same numbers. They
-    are drawn at random, because label noise is in the first images. Without a count it is the whole training set."""
+    """Return the indices of the images that sharpness is measured on, int32: always the
+    same for the same numbers. They are drawn at random, because label noise is in the
+    first images. Without a count it is the whole training set."""
     order = np.random.default_rng(0).permutation(train_count).astype(np.int32)
     return order[:count]
 
 
 def memory_of(params: Any) -> int:
-    """Return the bytes of the vectors that a measurement holds: one for each Lanczos step, and eight of a product. Only
-    the shapes and types of the parameters are used."""
+    """Return the bytes of the vectors that a measurement holds: one for each Lanczos
+    step, and eight of a product. Only the shapes and types of the parameters are
+    used."""
     sizes = (int(x.size) * max(x.dtype.itemsize, 4) for x in jax.tree.leaves(params))
     return int((MORE_PRODUCTS + 8) * sum(sizes))
 
 
-def largest_eigenvalue(product: Callable[[Any], Any], params: Any, products: int = PRODUCTS) -> Sharpness:
-    """Return the algebraically largest eigenvalue of a symmetric linear map, by Lanczos' method.
+def largest_eigenvalue(
+    product: Callable[[Any], Any], params: Any, products: int = PRODUCTS
+) -> Sharpness:
+    """Return the algebraically largest eigenvalue of a symmetric linear map, by
+    Lanczos' method.
 
-    Every step is orthogonalised against all earlier ones. The start vector is drawn from a fixed key. If the steps
-    exhaust what the start vector reaches, as with a Hessian of low rank, the residual is 0; NaN in the first product
-    gives NaN. The map is one on trees like the parameters, in float32 or wider.
+    Every step is orthogonalised against all earlier ones. The start vector is drawn
+    from a fixed key. If the steps exhaust what the start vector reaches, as with a
+    Hessian of low rank, the residual is 0; NaN in the first product gives NaN. The map
+    is one on trees like the parameters, in float32 or wider.
     """
     flat, back = ravel_pytree(_widened(params)[0])
-    start = jax.random.normal(jax.random.key(0), flat.shape, flat.dtype)  # leaf by leaf it takes seconds to compile
-    lanczos = decomp.tridiag_sym(min(products, flat.size), reortho="full", materialize=False, custom_vjp=False)
+    # leaf by leaf it takes seconds to compile
+    start = jax.random.normal(jax.random.key(0), flat.shape, flat.dtype)
+    lanczos = decomp.tridiag_sym(
+        min(products, flat.size), reortho="full", materialize=False, custom_vjp=False
+    )
     found = lanczos(product, back(start))
     diagonal, beside = found.J_small
-    # Where a step leaves only rounding errors, what follows is not orthogonal, and its eigenvalues are of any size.
+    # Where a step leaves only rounding errors, what follows is not orthogonal, and its
+    # eigenvalues are of any size.
     scale = jax.lax.cummax(jnp.abs(diagonal[:-1]) + beside)
-    reached = jnp.cumprod(beside > ROUNDING * np.finfo(beside.dtype).eps * scale) > 0  # False where NaN
-    diagonal = jnp.where(jnp.append(True, reached), diagonal, diagonal[0])  # a Rayleigh quotient, never above λ
+    # False where NaN
+    reached = jnp.cumprod(beside > ROUNDING * np.finfo(beside.dtype).eps * scale) > 0
+    # a Rayleigh quotient, never above λ
+    diagonal = jnp.where(jnp.append(True, reached), diagonal, diagonal[0])
     beside = jnp.where(reached, beside, 0)
-    values, vectors = jnp.linalg.eigh(jnp.diag(diagonal) + jnp.diag(beside, 1) + jnp.diag(beside, -1))
-    left = jnp.sqrt(_dot(found.residual, found.residual)) * jnp.abs(vectors[-1, -1] / values[-1])
+    values, vectors = jnp.linalg.eigh(
+        jnp.diag(diagonal) + jnp.diag(beside, 1) + jnp.diag(beside, -1)
+    )
+    left = jnp.sqrt(_dot(found.residual, found.residual)) * jnp.abs(
+        vectors[-1, -1] / values[-1]
+    )
     return Sharpness(values[-1], jnp.where(reached.all(), left, 0 * values[-1]))
 
 
 def hessian_product(loss: Callable[[Any], Array], params: Any, vector: Any) -> Any:
-    """Return the product of the Hessian of `loss` at `params` with a vector, a tree like the parameters."""
+    """Return the product of the Hessian of `loss` at `params` with a vector, a tree
+    like the parameters."""
     return jax.grad(lambda p: _dot(jax.grad(loss)(p), vector))(params)
 
 
-def mean_product(loss: Callable[[Any, Array, Array], Array], params: Any, probe: Array, vector: Any) -> Any:
-    """Return `hessian_product` of the mean over a probe's images, computed in blocks. `loss` takes the parameters, the
-    number of a block and the indices of its images, and returns the mean over these."""
+def mean_product(
+    loss: Callable[[Any, Array, Array], Array], params: Any, probe: Array, vector: Any
+) -> Any:
+    """Return `hessian_product` of the mean over a probe's images, computed in blocks.
+    `loss` takes the parameters, the number of a block and the indices of its images,
+    and returns the mean over these."""
     wide, narrow = _widened(params)
 
     def add(total: Any, block: tuple[Array, Array]) -> tuple[Any, None]:
         number, index = block
         found = hessian_product(lambda p: loss(narrow(p), number, index), wide, vector)
-        return jax.tree.map(lambda sums, x: sums + x * (len(index) / len(probe)), total, found), None
+        return jax.tree.map(
+            lambda sums, x: sums + x * (len(index) / len(probe)), total, found
+        ), None
 
     full = len(probe) // BLOCK
     whole = probe[: full * BLOCK].reshape(full, BLOCK)
-    total, _ = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, wide), (jnp.arange(full, dtype=jnp.int32), whole))
+    total, _ = jax.lax.scan(
+        add,
+        jax.tree.map(jnp.zeros_like, wide),
+        (jnp.arange(full, dtype=jnp.int32), whole),
+    )
     rest = probe[full * BLOCK :]
     return add(total, (jnp.int32(full), rest))[0] if len(rest) else total
 
 
 def _widened(params: Any) -> tuple[Any, Callable[[Any], Any]]:
-    """Return the parameters in float32 at least, and the function that gives them back their types."""
-    wide = jax.tree.map(lambda x: x.astype(np.promote_types(x.dtype, np.float32)), params)
+    """Return the parameters in float32 at least, and the function that gives them back
+    their types."""
+    wide = jax.tree.map(
+        lambda x: x.astype(np.promote_types(x.dtype, np.float32)), params
+    )
     return wide, lambda p: jax.tree.map(lambda x, like: x.astype(like.dtype), p, params)
 
 

@@ -1,4 +1,5 @@
-"""What can be said of a network and an optimiser before they train: shapes, types, NaN. Tried on a few images."""
+"""What can be said of a network and an optimiser before they train: shapes, types, NaN.
+Tried on a few images."""
 
 from __future__ import annotations
 
@@ -26,9 +27,15 @@ TRACED = (jax.errors.JAXTypeError, jax.errors.JAXIndexError)
 """Errors of code that looks at a value which JAX traces."""
 
 
-def check(config: TrialConfig, data: DataSpec, images: np.ndarray, labels: np.ndarray) -> None:
-    """Try a trial's network and optimiser on some images. Raise a `UserError`, with what to do, if they can't train."""
-    network, name = architecture(config.architecture, data), f"architecture {config.architecture!r}"
+def check(
+    config: TrialConfig, data: DataSpec, images: np.ndarray, labels: np.ndarray
+) -> None:
+    """Try a trial's network and optimiser on some images. Raise a `UserError`, with
+    what to do, if they can't train."""
+    network, name = (
+        architecture(config.architecture, data),
+        f"architecture {config.architecture!r}",
+    )
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
         x = scale(jnp.asarray(images[:BATCH]), data)
         parts = tried(f"{name}: init", network.init, jax.random.key(0), on=_on(x))
@@ -40,19 +47,27 @@ def check(config: TrialConfig, data: DataSpec, images: np.ndarray, labels: np.nd
             check_leaves(name, part, parameters=part is parts[0])
         logits = compiled(f"{name}: apply", network.apply, *parts, x, on=_on(x))
         _check_logits(f"{name}: apply", logits, x, data)
-        sums_to_1 = bool((logits >= 0).all() and jnp.allclose(logits.sum(-1), 1, atol=1e-3))
+        sums_to_1 = bool(
+            (logits >= 0).all() and jnp.allclose(logits.sum(-1), 1, atol=1e-3)
+        )
         if sums_to_1 and data.classes > 1 and config.loss == "cross-entropy":
-            raise UserError(f"{name}: apply returned probabilities, which sum to 1; return logits, without the softmax")
+            raise UserError(
+                f"{name}: apply returned probabilities, which sum to 1; return logits, without the softmax"
+            )
         if network.train_apply:
             what = f"{name}: train_apply"
-            found = compiled(what, network.train_apply, *parts, x, jax.random.key(0), on=_on(x))
+            found = compiled(
+                what, network.train_apply, *parts, x, jax.random.key(0), on=_on(x)
+            )
             check_tuple(what, "logits, state", found)
             _check_logits(what, found[0], x, data)
             check_same(f"{what} returned another state than it got", found[1], parts[1])
         check_program(config, data, (images, labels), name)
 
 
-def tried(what: str, function: Callable[..., Any], *arguments: Any, on: str = "") -> Any:
+def tried(
+    what: str, function: Callable[..., Any], *arguments: Any, on: str = ""
+) -> Any:
     try:
         return function(*arguments)
     except Exception as error:
@@ -61,7 +76,9 @@ def tried(what: str, function: Callable[..., Any], *arguments: Any, on: str = ""
         raise UserError(f"{what} fails{on}, {in_a_line(error)}{hint}") from error
 
 
-def compiled(what: str, function: Callable[..., Any], *arguments: Any, on: str = "") -> Any:
+def compiled(
+    what: str, function: Callable[..., Any], *arguments: Any, on: str = ""
+) -> Any:
     return tried(what, jax.jit(lambda *given: function(*given)), *arguments, on=on)
 
 
@@ -70,7 +87,11 @@ def _on(x: jax.Array) -> str:
 
 
 def type_of(value: Any) -> str:
-    return f"a tuple of {len(value)}" if isinstance(value, tuple) else f"a {type(value).__name__}"
+    return (
+        f"a tuple of {len(value)}"
+        if isinstance(value, tuple)
+        else f"a {type(value).__name__}"
+    )
 
 
 def check_tuple(what: str, names: str, found: Any) -> None:
@@ -79,20 +100,35 @@ def check_tuple(what: str, names: str, found: Any) -> None:
 
 
 def check_leaves(name: str, tree: Any, parameters: bool) -> None:
-    leaves = tried(f"{name}: taking apart what init returned", jax.tree_util.tree_leaves_with_path, tree)
+    leaves = tried(
+        f"{name}: taking apart what init returned",
+        jax.tree_util.tree_leaves_with_path,
+        tree,
+    )
     if parameters and not leaves:
-        raise UserError(f"{name}: init returned no array; return the parameters, a tree of arrays")
+        raise UserError(
+            f"{name}: init returned no array; return the parameters, a tree of arrays"
+        )
     for path, leaf in leaves:
         where = f"{name}: init returned {jax.tree_util.keystr(path) or 'a leaf'},"
         if not isinstance(leaf, (jax.Array, np.ndarray, np.generic)):
-            equinox = "; with Equinox, return eqx.partition(model, eqx.is_array)[0]" * ("equinox" in sys.modules)
+            equinox = "; with Equinox, return eqx.partition(model, eqx.is_array)[0]" * (
+                "equinox" in sys.modules
+            )
             kind = type(leaf).__name__
-            raise UserError(f"{where} which is of type {kind}; return arrays only, jnp.asarray(x){equinox}")
+            raise UserError(
+                f"{where} which is of type {kind}; return arrays only, jnp.asarray(x){equinox}"
+            )
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            raise UserError(f"{where} a random key; take the one that each step gets instead")
+            raise UserError(
+                f"{where} a random key; take the one that each step gets instead"
+            )
         if parameters and not jnp.issubdtype(leaf.dtype, jnp.floating):
-            raise UserError(f"{where} of type {leaf.dtype}; parameters are floats, other values belong in the state")
-        fine = jnp.isfinite(jnp.asarray(leaf)) if parameters else leaf == leaf  # a state may keep the least loss
+            raise UserError(
+                f"{where} of type {leaf.dtype}; parameters are floats, other values belong in the state"
+            )
+        # a state may keep the least loss
+        fine = jnp.isfinite(jnp.asarray(leaf)) if parameters else leaf == leaf
         if jnp.issubdtype(leaf.dtype, jnp.inexact) and not bool(fine.all()):
             raise UserError(f"{where} which holds NaN or infinity before training")
 
@@ -107,24 +143,42 @@ def _check_logits(what: str, logits: Any, x: jax.Array, data: DataSpec) -> None:
         raise UserError(f"{what} {must}; for {len(x)} images it returned {found}")
     if not bool(jnp.isfinite(logits).all()):
         unscaled = data.divisor == 1 and not data.mean and data.positions == 1
-        remedy = "scale the images (--standardize), or " * unscaled + "check that the network takes this shape"
-        raise UserError(f"{what} returned NaN or infinity for untrained parameters{_on(x)}; {remedy}")
+        remedy = (
+            "scale the images (--standardize), or " * unscaled
+            + "check that the network takes this shape"
+        )
+        raise UserError(
+            f"{what} returned NaN or infinity for untrained parameters{_on(x)}; {remedy}"
+        )
 
 
 def check_same(what: str, one: Any, other: Any, axes: int = 0) -> None:
-    """Raise a `UserError` if two trees differ in structure, types or shapes, beside their first axes."""
-    kinds = [jax.tree.map(lambda x: f"{jnp.result_type(x)}{list(jnp.shape(x)[axes:])}", tree) for tree in (one, other)]
-    if jax.tree.flatten(kinds[0]) != jax.tree.flatten(kinds[1]):  # some containers equal none but themselves
-        raise UserError(f"{what}: {short(kinds[0])} for {short(kinds[1])}; keep shapes and types")
+    """Raise a `UserError` if two trees differ in structure, types or shapes, beside
+    their first axes."""
+    kinds = [
+        jax.tree.map(lambda x: f"{jnp.result_type(x)}{list(jnp.shape(x)[axes:])}", tree)
+        for tree in (one, other)
+    ]
+    # some containers equal none but themselves
+    if jax.tree.flatten(kinds[0]) != jax.tree.flatten(kinds[1]):
+        raise UserError(
+            f"{what}: {short(kinds[0])} for {short(kinds[1])}; keep shapes and types"
+        )
 
 
 def short(value: Any) -> str:
     return f"{' '.join(str(value).split()):.150}"
 
 
-def check_program(config: TrialConfig, data: DataSpec | TaskSpec, examples: Any, name: str) -> None:
-    """Trace an epoch of one batch: what a network, a task or an optimiser can't do with traced values shows here."""
-    program, what = Program.of(config, data), f"{name} with optimizer {config.optimizer!r} can't train"
+def check_program(
+    config: TrialConfig, data: DataSpec | TaskSpec, examples: Any, name: str
+) -> None:
+    """Trace an epoch of one batch: what a network, a task or an optimiser can't do with
+    traced values shows here."""
+    program, what = (
+        Program.of(config, data),
+        f"{name} with optimizer {config.optimizer!r} can't train",
+    )
     hyper = dict.fromkeys(program.step.names, jnp.float32(1))
     order, key = jnp.zeros(program.batch_size, jnp.int32), jnp.zeros(2, jnp.uint32)
     some = jax.tree.map(lambda x: jnp.asarray(x[:BATCH]), examples)
@@ -133,6 +187,11 @@ def check_program(config: TrialConfig, data: DataSpec | TaskSpec, examples: Any,
     except UserError as error:
         raise UserError(f"{what}, {error}") from None
     except Exception as error:
-        remedy = "one program trains all rates: jnp.where, or --schedule and --warmup-steps"
-        hint = f"; the learning rate and the gradients are traced, as {remedy}" * isinstance(error, TRACED)
+        remedy = (
+            "one program trains all rates: jnp.where, or --schedule and --warmup-steps"
+        )
+        hint = (
+            f"; the learning rate and the gradients are traced, as {remedy}"
+            * isinstance(error, TRACED)
+        )
         raise UserError(f"{what}, {in_a_line(error)}{hint}") from error

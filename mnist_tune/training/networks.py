@@ -1,4 +1,5 @@
-"""Initial parameters, drawn as in the notebook, and the forward passes of the networks in JAX."""
+"""Initial parameters, drawn as in the notebook, and the forward passes of the networks
+in JAX."""
 
 from __future__ import annotations
 
@@ -27,28 +28,33 @@ def initial(made: Any, seed: int) -> Any:
 
 
 def seed_of(key: Array) -> int:
-    """Return the seed of a key, from which the notebook's networks are drawn by NumPy. While the key is traced, only
-    shapes are asked for, and any seed will do: JAX must not start on a device for them."""
+    """Return the seed of a key, from which the notebook's networks are drawn by NumPy.
+    While the key is traced, only shapes are asked for, and any seed will do: JAX must
+        not start on a device for them."""
     return 0 if isinstance(key, jax.core.Tracer) else int(jax.random.key_data(key)[-1])
 
 
 def normal_mlp(sizes: Sequence[int], seed: int) -> Any:
-    """Draw as the notebook's `init_random_params`: `0.1 * RandomState(seed).randn`, weights then bias of each layer."""
+    """Draw as the notebook's `init_random_params`: `0.1 * RandomState(seed).randn`,
+    weights then bias of each layer."""
     rng = np.random.RandomState(seed)
     return tuple(
-        tuple((0.1 * rng.randn(*shape)).astype(np.float32) for shape in ((m, n), (n,))) for m, n in pairwise(sizes)
+        tuple((0.1 * rng.randn(*shape)).astype(np.float32) for shape in ((m, n), (n,)))
+        for m, n in pairwise(sizes)
     )
 
 
 def glorot_mlp(sizes: Sequence[int], seed: int) -> Any:
-    """Draw the weights and biases of an MLP with these layer sizes, as `stax.Dense` does."""
+    """Draw the weights and biases of an MLP with these layer sizes, as `stax.Dense`
+    does."""
     layers = [layer for size in sizes[1:] for layer in (stax.Dense(size), stax.Relu)]
     return _drawn([stax.Flatten, *layers[:-1]], sizes[:1], seed)
 
 
 def he_mlp(sizes: Sequence[int], seed: int) -> Any:
-    """Draw the weights of an MLP without biases: `RandomState(seed).randn` with variance 2 / fan-in, in the last layer
-    1 / fan-in (He et al. 2015, arXiv 1502.01852)."""
+    """Draw the weights of an MLP without biases: `RandomState(seed).randn` with
+    variance 2 / fan-in, in the last layer 1 / fan-in (He et al. 2015, arXiv
+    1502.01852)."""
     rng, last = np.random.RandomState(seed), len(sizes) - 2
     return tuple(
         ((rng.randn(m, n) * np.sqrt((1 if i == last else 2) / m)).astype(np.float32),)
@@ -63,24 +69,40 @@ def he0_mlp(sizes: Sequence[int], seed: int) -> Any:
 
 
 def glorot_convnet(data: DataSpec, seed: int) -> Any:
-    """Draw the parameters of the notebook's convnet for images of this shape, as stax does."""
+    """Draw the parameters of the notebook's convnet for images of this shape, as stax
+    does."""
     pool = stax.MaxPool((2, 2))
-    layers = [stax.Conv(12, (5, 5)), stax.Relu, pool, stax.Conv(16, (5, 5)), stax.Relu, pool, stax.Flatten]
-    layers += [stax.Dense(120), stax.Relu, stax.Dense(84), stax.Relu, stax.Dense(data.classes)]
+    layers = [
+        stax.Conv(12, (5, 5)),
+        stax.Relu,
+        pool,
+        stax.Conv(16, (5, 5)),
+        stax.Relu,
+        pool,
+        stax.Flatten,
+    ]
+    layers += [
+        stax.Dense(120),
+        stax.Relu,
+        stax.Dense(84),
+        stax.Relu,
+        stax.Dense(data.classes),
+    ]
     return _drawn(layers, (*data.shape, 1)[:3], seed)
 
 
 def _drawn(layers: Sequence[Any], shape: Sequence[int], seed: int) -> Any:
     init, _ = stax.serial(*layers)
-    # JAX's random streams were other ones before partitionable threefry, which is newer than the notebook.
+    # JAX's random streams were other ones before partitionable threefry, which is newer
+    # than the notebook.
     with jax.threefry_partitionable(False):
         params = jax.jit(lambda key: init(key, (-1, *shape))[1])(jax.random.key(seed))
     return tuple(layer for layer in params if layer)
 
 
 def apply_mlp(activation: str, params: Params, x: Array) -> Array:
-    """Return the logits [n, classes] of images x [n, ...]: dense layers, with the activation between them. A layer is
-    (weight, bias), or (weight,) alone."""
+    """Return the logits [n, classes] of images x [n, ...]: dense layers, with the
+    activation between them. A layer is (weight, bias), or (weight,) alone."""
     x = x.reshape(len(x), -1)
     for layer in params[:-1]:
         x = getattr(jax.nn, activation)(_layer(x, *layer))
@@ -103,8 +125,9 @@ def _dense_forward(x: Array, w: Array, b: Array) -> tuple[Array, tuple[Array, Ar
 
 def _dense_backward(kept: tuple[Array, Array], g: Array) -> tuple[Array, Array, Array]:
     x, w = kept
-    # XLA's CPU product is slower if its left side is transposed: jax 0.10.2 loses 5% of a step of 784-16-10, and none
-    # with 1024 units. The barrier makes XLA copy x.T first.
+    # XLA's CPU product is slower if its left side is transposed: jax 0.10.2 loses 5% of
+    # a step of 784-16-10, and none with 1024 units. The barrier makes XLA copy x.T
+    # first.
     weight = jnp.dot(jax.lax.optimization_barrier(x.T), g)
     return jnp.dot(g, w.T), weight, g.sum(0)
 

@@ -1,4 +1,5 @@
-"""The learning-rate range test: train while the learning rate grows, and watch where the loss leaves (Smith 2015)."""
+"""The learning-rate range test: train while the learning rate grows, and watch where
+the loss leaves (Smith 2015)."""
 
 from __future__ import annotations
 
@@ -20,17 +21,20 @@ CHUNK = 50
 """Steps between two looks at the loss: a ramp ends soon after the loss has left."""
 
 RISE = 4.0
-"""A range test ends where its smoothed loss exceeds so many times its least: the factor of fastai and Lightning."""
+"""A range test ends where its smoothed loss exceeds so many times its least: the factor
+of fastai and Lightning."""
 
 BEGUN = 0.9
-"""A network has learned something once its smoothed loss is below this share of a guess's. From then on a range test
-also ends half-way from the least loss back to a guess's, as a dead network may stay there."""
+"""A network has learned something once its smoothed loss is below this share of a
+guess's. From then on a range test also ends half-way from the least loss back to a
+guess's, as a dead network may stay there."""
 
 
 @dataclass(frozen=True)
 class Ramp:
-    """The learning rates of a range test, in equal steps of ln η, and the smoothing of its losses. The default has a
-    hundred steps a decade, so that the mean lags by a factor of 1.26, and covers the edges of SGD and of Adam."""
+    """The learning rates of a range test, in equal steps of ln η, and the smoothing of
+    its losses. The default has a hundred steps a decade, so that the mean lags by a
+    factor of 1.26, and covers the edges of SGD and of Adam."""
 
     first: float = 1e-5
     last: float = 100.0
@@ -41,7 +45,9 @@ class Ramp:
     @property
     def rates(self) -> np.ndarray:
         """The learning rate of each step, [steps]."""
-        found: np.ndarray = self.first * (self.last / self.first) ** (np.arange(self.steps) / self.steps)
+        found: np.ndarray = self.first * (self.last / self.first) ** (
+            np.arange(self.steps) / self.steps
+        )
         return found
 
 
@@ -53,7 +59,8 @@ class RangeCurve:
     losses: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     """The loss of each step before its update; they may end in infinity or NaN."""
     guess: float = math.inf
-    """The loss of a constant guess; infinity if only the rise over the least loss counts."""
+    """The loss of a constant guess; infinity if only the rise over the least loss
+    counts."""
     of_task: bool = False
     """Whether it is a task's loss, which may have either sign and any scale."""
 
@@ -63,7 +70,8 @@ class RangeCurve:
 
     @property
     def smooth(self) -> np.ndarray:
-        """The exponential moving mean m of the losses, corrected for its start: `m_t / (1 - smoothing^t)`."""
+        """The exponential moving mean m of the losses, corrected for its start: `m_t /
+        (1 - smoothing^t)`."""
         kept, mean, found = self.ramp.smoothing, 0.0, np.empty(len(self.losses))
         for t, loss in enumerate(self.losses, start=1):
             mean = kept * mean + (1 - kept) * float(loss)
@@ -72,22 +80,31 @@ class RangeCurve:
 
     @property
     def limits(self) -> np.ndarray:
-        """The smoothed loss above which the test ends, at each step. That of a task rises by `RISE` beyond that of the
-        first steps, or returns half-way there after it fell by more than noise."""
+        """The smoothed loss above which the test ends, at each step. That of a task
+        rises by `RISE` beyond that of the first steps, or returns half-way there after
+        it fell by more than noise."""
         smooth = self.smooth
         least = np.minimum.accumulate(np.where(np.isfinite(smooth), smooth, np.inf))
         if self.of_task:
-            noise, first = float(self.losses[:CHUNK].std()), min(float(self.losses[:CHUNK].mean()), self.guess)
-            begun, most = first - least > SIGMAS * noise, np.array(first + (RISE - 1) * max(abs(first), noise))
+            noise, first = (
+                float(self.losses[:CHUNK].std()),
+                min(float(self.losses[:CHUNK].mean()), self.guess),
+            )
+            begun, most = (
+                first - least > SIGMAS * noise,
+                np.array(first + (RISE - 1) * max(abs(first), noise)),
+            )
         else:
             begun, first, most = least < BEGUN * self.guess, self.guess, RISE * least
-        found: np.ndarray = np.minimum(most, np.where(begun, (least + first) / 2, np.inf))
+        found: np.ndarray = np.minimum(
+            most, np.where(begun, (least + first) / 2, np.inf)
+        )
         return found
 
     @property
     def blow_up(self) -> float:
-        """The first rate at which the smoothed loss is above its limit, or not finite; the last rate if there is
-        none."""
+        """The first rate at which the smoothed loss is above its limit, or not finite;
+        the last rate if there is none."""
         gone = np.flatnonzero(~(self.smooth <= self.limits))
         return float(self.rates[gone[0]] if len(gone) else self.rates[-1])
 
@@ -106,16 +123,21 @@ def range_curve(
     train_count: int,
     found: RangeCurve,
 ) -> RangeCurve:
-    """Return a range test that has no losses so far with its losses. It is a pure function: parameters, optimiser, keys
-    and batch order stay. `seed` is that of the order of the `train_count` images, which goes on over epochs, and of
+    """Return a range test that has no losses so far with its losses. It is a pure
+    function: parameters, optimiser, keys and batch order stay. `seed` is that of the
+        order of the `train_count` images, which goes on over epochs, and of
     what is random in a step; the other arguments are those of `Program.train_epoch`."""
     rates = found.ramp.rates.astype(np.float32)
     orders = _batches(seed, program.batch_size, len(rates), train_count)
-    keys = np.stack([np.full(len(rates), seed), np.arange(len(rates))], 1).astype(np.uint32)
+    keys = np.stack([np.full(len(rates), seed), np.arange(len(rates))], 1).astype(
+        np.uint32
+    )
     fixed = {name: jnp.float32(value) for name, value in hyper.items()}
     for first in range(0, len(rates), CHUNK):
         part = slice(first, first + CHUNK)
-        state, some = _steps(program, state, fixed, rates[part], keys[part], orders[part], data)
+        state, some = _steps(
+            program, state, fixed, rates[part], keys[part], orders[part], data
+        )
         found = replace(found, losses=np.append(found.losses, np.asarray(some)))
         if not np.isfinite(found.losses).all() or found.smooth[-1] > found.limits[-1]:
             break
@@ -123,22 +145,36 @@ def range_curve(
 
 
 def _batches(seed: int, batch_size: int, steps: int, count: int) -> np.ndarray:
-    """Return the images of each step, int32 [steps, batch size]. The last batch of an epoch is left out if it is
-    smaller. If there are fewer images than a batch, each step takes all of them, as in an epoch."""
+    """Return the images of each step, int32 [steps, batch size]. The last batch of an
+    epoch is left out if it is smaller. If there are fewer images than a batch, each
+    step takes all of them, as in an epoch."""
     batch_size = min(batch_size, count)
     each = count // batch_size
     epochs = -(-steps // each)
-    orders = [batch_order(seed, epoch, count)[: each * batch_size].reshape(each, -1) for epoch in range(epochs)]
+    orders = [
+        batch_order(seed, epoch, count)[: each * batch_size].reshape(each, -1)
+        for epoch in range(epochs)
+    ]
     return np.concatenate(orders)[:steps]
 
 
 @partial(jax.jit, static_argnums=0)
 def _steps(
-    program: Program, state: TrainState, hyper: Hyperparameters, rates: Array, keys: Array, orders: Array, data: Data
+    program: Program,
+    state: TrainState,
+    hyper: Hyperparameters,
+    rates: Array,
+    keys: Array,
+    orders: Array,
+    data: Data,
 ) -> tuple[TrainState, Array]:
-    def step(state: TrainState, one: tuple[Array, Array, Array]) -> tuple[TrainState, Array]:
+    def step(
+        state: TrainState, one: tuple[Array, Array, Array]
+    ) -> tuple[TrainState, Array]:
         rate, key, order = one
-        state, loss = program.train_epoch(state, hyper | {"learning_rate": rate}, key, data, order)
+        state, loss = program.train_epoch(
+            state, hyper | {"learning_rate": rate}, key, data, order
+        )
         return state, loss[0]
 
     found: tuple[TrainState, Array] = jax.lax.scan(step, state, (rates, keys, orders))

@@ -1,4 +1,5 @@
-"""What is trained: a task, as two pure functions and their data; or a network, on labelled data."""
+"""What is trained: a task, as two pure functions and their data; or a network, on
+labelled data."""
 
 from __future__ import annotations
 
@@ -7,19 +8,21 @@ from dataclasses import dataclass
 from typing import Any
 
 BLOCK = 256
-"""Examples that are evaluated at a time. On a CPU a small network's activations stay in the cache: 40% faster than with
-10,000."""
+"""Examples that are evaluated at a time. On a CPU a small network's activations stay in
+the cache: 40% faster than with 10,000."""
 
 
 @dataclass(frozen=True, eq=False)
 class Network:
     """A network as functions.
 
-    - `init(key)` returns the initial parameters, a tree of arrays of any float type, for a key of `jax.random`.
-    - `apply(params, images)` returns the logits [n, classes] of float32 images [n, *shape], or [n, T, classes] of int32
-      tokens [n, T].
-    - `train_apply`, for batch normalisation, dropout and their like, replaces `apply` in a training step:
-      `train_apply(params, state, images, key)` returns the logits and the new state. `init` then returns
+    - `init(key)` returns the initial parameters, a tree of arrays of any float type,
+      for a key of `jax.random`.
+    - `apply(params, images)` returns the logits [n, classes] of float32 images [n,
+      *shape], or [n, T, classes] of int32 tokens [n, T].
+    - `train_apply`, for batch normalisation, dropout and their like, replaces `apply`
+      in a training step: `train_apply(params, state, images, key)` returns the logits
+          and the new state. `init` then returns
       `(params, state)`, and evaluation calls `apply(params, state, images)`.
     """
 
@@ -30,38 +33,50 @@ class Network:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What is trained, as pure functions. The optimiser, the order of the examples and the keys are the sweep's.
+    """What is trained, as pure functions. The optimiser, the order of the examples and
+    the keys are the sweep's.
 
-    A batch is a tree of arrays like those of `data`, `[n, ...]`. The key of a training step follows from the seed, the
-    epoch and the step. That of an evaluation follows from the split and the block alone. So all epochs, rates and seeds
-    see the same noise.
+    A batch is a tree of arrays like those of `data`, `[n, ...]`. The key of a training
+    step follows from the seed, the epoch and the step. That of an evaluation follows
+    from the split and the block alone. So all epochs, rates and seeds see the same
+    noise.
     """
 
     init: Callable[[Any], tuple[Any, Any]]
-    """`init(key)` returns `(params, state)`: a tree of float arrays, and one of any arrays, `()` for none."""
+    """`init(key)` returns `(params, state)`: a tree of float arrays, and one of any
+    arrays, `()` for none."""
     loss: Callable[..., tuple[Any, Any]] | None
-    """`loss(params, state, batch, key)` returns the mean loss of a step's batch, a scalar, and the new state."""
+    """`loss(params, state, batch, key)` returns the mean loss of a step's batch, a
+    scalar, and the new state."""
     data: Callable[[], tuple[Any, Any]] | None = None
-    """`data()` returns `(train, test)`, trees of arrays with one leading axis. Or two counts, if `loss` draws examples
-    itself: a batch is then the numbers of its examples, int32 [n]. None for networks: the sweep names their data."""
+    """`data()` returns `(train, test)`, trees of arrays with one leading axis. Or two
+    counts, if `loss` draws examples itself: a batch is then the numbers of its
+        examples, int32 [n]. None for networks: the sweep names their data."""
     score: Callable[..., Any] | None = None
-    """`score(params, state, batch, key)` returns the loss of each example, [n], or a scalar for the batch; or a
-    dictionary of such, with `loss` and perhaps `accuracy`. By default `loss` is the score."""
+    """`score(params, state, batch, key)` returns the loss of each example, [n], or a
+    scalar for the batch; or a dictionary of such, with `loss` and perhaps `accuracy`.
+    By default `loss` is the score."""
     step: Callable[..., tuple[Any, Any, Any, Any]] | None = None
-    """`step(params, opt, state, batch, key, tx)` returns `(params, opt, state, loss)`, in place of a step along the
-    gradient of `loss`; `tx` is an optimiser of optax."""
+    """`step(params, opt, state, batch, key, tx)` returns `(params, opt, state, loss)`,
+    in place of a step along the gradient of `loss`; `tx` is an optimiser of optax."""
     split: tuple[str, ...] = ()
-    """Names of parts of `params`: `opt` begins as `{name: tx.init(params[name])}`; without, as `tx.init(params)`."""
+    """Names of parts of `params`: `opt` begins as `{name: tx.init(params[name])}`;
+    without, as `tx.init(params)`."""
     guess: float | None = None
     """The loss of the best constant answer, if it is known."""
     chance: float | None = None
-    """The accuracy of guessing, if `score` returns an accuracy that labels are to follow."""
+    """The accuracy of guessing, if `score` returns an accuracy that labels are to
+    follow."""
     block: int = BLOCK
     """Examples that are evaluated at a time."""
 
     def begun(self, tx: Any, params: Any) -> Any:
         """Return the initial state of an optimiser, or one for each named part."""
-        return {name: tx.init(params[name]) for name in self.split} if self.split else tx.init(params)
+        return (
+            {name: tx.init(params[name]) for name in self.split}
+            if self.split
+            else tx.init(params)
+        )
 
     def scores(self, params: Any, state: Any, batch: Any, key: Any) -> dict[str, Any]:
         """Return what `score` returns, as a dictionary."""
@@ -69,4 +84,8 @@ class Task:
             assert self.loss is not None
             return {"loss": self.loss(params, state, batch, key)[0]}
         found = self.score(params, state, batch, key)
-        return {str(name): one for name, one in found.items()} if isinstance(found, dict) else {"loss": found}
+        return (
+            {str(name): one for name, one in found.items()}
+            if isinstance(found, dict)
+            else {"loss": found}
+        )

@@ -22,14 +22,20 @@ START_S = 8
 
 
 def dry_run(options: Any) -> Iterator[str]:
-    """Say what a sweep with these options would do, line by line: its trials, their steps, and how long it takes at
-    most. For that, an epoch of each network is trained in this process. No folder is created. Raises `UserError` as
-    `run_sweep` does, or if a sweep is to be resumed."""
+    """Say what a sweep with these options would do, line by line: its trials, their
+    steps, and how long it takes at most. For that, an epoch of each network is trained
+    in this process. No folder is created. Raises `UserError` as `run_sweep` does, or if
+    a sweep is to be resumed."""
     if options.resume is not None:
         raise UserError("--dry-run says what a new sweep would do; leave --resume out")
     trials, threads = options.trials(), options.cpus_per_trial or 1
-    measured = {"sharpness": options.measures(), "train_evaluation": options.train_evaluation}
-    settings = WorkerSettings(threads=threads, cache_dir=str(cache_folder()), own_code=own_code(), **measured)
+    measured = {
+        "sharpness": options.measures(),
+        "train_evaluation": options.train_evaluation,
+    }
+    settings = WorkerSettings(
+        threads=threads, cache_dir=str(cache_folder()), own_code=own_code(), **measured
+    )
     configure_jax(settings)
     data = load_here(options, trials)
     holdout, held_out = default_holdout(data, trials)
@@ -38,8 +44,15 @@ def dry_run(options: Any) -> Iterator[str]:
     yield f"{counted(len(trials))}, each of at most {counted(options.epochs, 'epoch')}, on {data.spec.name}"
     if held_out:
         yield held_out
-    pool, total, images = make_pool(data, settings), 0.0, data.spec.train_images - trials[0].held_out
-    equally_fast = {(one.architecture, one.optimizer, one.batch_size): one for one in trials}  # and equally many
+    pool, total, images = (
+        make_pool(data, settings),
+        0.0,
+        data.spec.train_images - trials[0].held_out,
+    )
+    # and equally many
+    equally_fast = {
+        (one.architecture, one.optimizer, one.batch_size): one for one in trials
+    }
     for name, one in equally_fast.items():
         pool.attach("one", one)
         row = pool.run(["one"])["one"]
@@ -48,13 +61,20 @@ def dry_run(options: Any) -> Iterator[str]:
         batches = f"{one.steps(images)} steps an epoch; the last batch has {last or one.batch_size} examples"
         yield f"{', '.join(map(str, name))}: {batches}{' and is left out' * (one.drop_last and bool(last))}"
         yield f"  measured: an epoch takes {seconds:.2g} s with its evaluation; compiling took {row['compile_s']:.2g} s"
-    if said := small_last_batch((images, one.batch_size, one.drop_last) for one in trials):
+    if said := small_last_batch(
+        (images, one.batch_size, one.drop_last) for one in trials
+    ):
         yield f"note: {said}"
     import jax  # which the pool has configured
 
     if jax.default_backend() == "gpu":
         yield f"at most {spoken(START_S + total)} on this machine, one trial at a time; on a GPU many train together"
         return
-    slots = max(min(usable_cpus() // threads, options.max_concurrent or len(trials), len(trials)), 1)
+    slots = max(
+        min(
+            usable_cpus() // threads, options.max_concurrent or len(trials), len(trials)
+        ),
+        1,
+    )
     said = spoken(START_S + total / slots)
     yield f"about {said} on this machine, {slots} at a time; less if trials are stopped early"

@@ -1,4 +1,5 @@
-"""The options that all sweeps share, each declared once with what a resume may do with it."""
+"""The options that all sweeps share, each declared once with what a resume may do with
+it."""
 
 from __future__ import annotations
 
@@ -10,7 +11,17 @@ from enum import Enum
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Optional, TypeVar, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    Optional,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import numpy as np
 import tyro
@@ -36,8 +47,8 @@ AUTO = "auto"
 
 
 class InResume(Enum):
-    """What a resume does with an option. One that is annotated with none of these is kept: another value than the
-    recorded one is refused."""
+    """What a resume does with an option. One that is annotated with none of these is
+    kept: another value than the recorded one is refused."""
 
     ADDS = "what is given now is added to what is recorded; nothing is taken away"
     CHANGES = "says how the sweep runs, or where the data are, which their checksums prove: it may change"
@@ -46,26 +57,40 @@ class InResume(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Options(Named):
-    """Options whose types are checked, and that each is of the `Kind` that annotates it. Lists become tuples, and a
-    value alone stands for a list of one. A list may only be empty if it is so by default."""
+    """Options whose types are checked, and that each is of the `Kind` that annotates
+    it. Lists become tuples, and a value alone stands for a list of one. A list may only
+    be empty if it is so by default."""
 
     def __post_init__(self) -> None:
         hints, kinds = hints_of(type(self)), annotated(type(self), Kind)
         for option in fields(self):
-            name, hint, value = option.name, hints[option.name], getattr(self, option.name)
-            if hint is not Any and hasattr(value, "tolist"):  # NumPy's numbers and arrays
+            name, hint, value = (
+                option.name,
+                hints[option.name],
+                getattr(self, option.name),
+            )
+            # NumPy's numbers and arrays
+            if hint is not Any and hasattr(value, "tolist"):
                 value = value.tolist()
             if isinstance(value, (list, range)):
                 value = tuple(value)
             if get_origin(hint) is tuple and isinstance(value, (str, int, float)):
                 value = (value,)
-            if isinstance(value, str) and not fits(value, hint) and fits(Path(value), hint):
+            if (
+                isinstance(value, str)
+                and not fits(value, hint)
+                and fits(Path(value), hint)
+            ):
                 value = Path(value)
             object.__setattr__(self, name, value)
             if not fits(value, hint):
-                raise UserError(f"{words(name)} can't be {value!r}; give {wanted(hint)}")
+                raise UserError(
+                    f"{words(name)} can't be {value!r}; give {wanted(hint)}"
+                )
             if get_origin(hint) is tuple and option.default and not value:
-                raise UserError(f"{words(name)} needs at least one value; the list is empty")
+                raise UserError(
+                    f"{words(name)} needs at least one value; the list is empty"
+                )
             for one in value if isinstance(value, tuple) else (value,):
                 if (kind := kinds[name]) and one is not None and not kind.holds(one):
                     raise UserError(f"{words(name)} must be {kind.wanted}, got {one}")
@@ -73,8 +98,16 @@ class Options(Named):
     def given(self) -> dict[str, Any]:
         """Return the options that differ from their defaults."""
         usual = {one.name: one.default for one in fields(self)}
-        found = {name: value for name, value in vars(self).items() if value is not usual[name]}
-        return {name: value for name, value in found.items() if usual[name] is None or value != usual[name]}
+        found = {
+            name: value
+            for name, value in vars(self).items()
+            if value is not usual[name]
+        }
+        return {
+            name: value
+            for name, value in found.items()
+            if usual[name] is None or value != usual[name]
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,26 +117,34 @@ class Data(Options):
     PANEL: ClassVar[str] = "data"
 
     dataset: Annotated[
-        Any, InResume.CHANGES, tyro.conf.arg(constructor=Optional[str], metavar="NAME|FILE.npz|FOLDER")
+        Any,
+        InResume.CHANGES,
+        tyro.conf.arg(constructor=Optional[str], metavar="NAME|FILE.npz|FOLDER"),
     ] = None
-    """mnist, fashion-mnist, mnist-5k or digits; a file with the arrays x_train, y_train, x_test, y_test; a folder with
-    four IDX files. By default mnist; if MNIST can't be downloaded, mnist-5k with a warning."""
+    """mnist, fashion-mnist, mnist-5k or digits; a file with the arrays x_train,
+    y_train, x_test, y_test; a folder with four IDX files. By default mnist; if MNIST
+    can't be downloaded, mnist-5k with a warning."""
     task: tuple[str, ...] = ()
-    """What is trained in place of a network on a data set: a function of yours that returns a mnist_tune.Task,
-    FILE.py:FUNCTION, with arguments if need be: "vae.py:vae(latent=10)". Several, with the same data, are crossed."""
+    """What is trained in place of a network on a data set: a function of yours that
+    returns a mnist_tune.Task, FILE.py:FUNCTION, with arguments if need be:
+    "vae.py:vae(latent=10)". Several, with the same data, are crossed."""
     data_dir: Annotated[Path | None, InResume.CHANGES] = None
-    """Folder with the four IDX files of mnist or fashion-mnist. By default mnist is downloaded into $MNIST_TUNE_DATA
-    or, without that, into $MNIST_TUNE_CACHE or the user's cache folder; fashion-mnist is that of Debian's package
+    """Folder with the four IDX files of mnist or fashion-mnist. By default mnist is
+    downloaded into $MNIST_TUNE_DATA or, without that, into $MNIST_TUNE_CACHE or the
+    user's cache folder; fashion-mnist is that of Debian's package
     dataset-fashion-mnist."""
     train_images: Annotated[int | None, COUNT] = None
     """Train on the first N training images only."""
     standardize: bool = False
-    """Subtract the training set's mean and divide by its standard deviation: of all pixels, of each channel of colour
-    images, or of each feature if an example is a vector."""
+    """Subtract the training set's mean and divide by its standard deviation: of all
+    pixels, of each channel of colour images, or of each feature if an example is a
+    vector."""
 
     def load(self) -> Dataset:
         """Load the data set. Raises `UserError` if it can't be loaded."""
-        return load_dataset(self.dataset, self.data_dir, self.standardize, self.train_images)
+        return load_dataset(
+            self.dataset, self.data_dir, self.standardize, self.train_images
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,74 +154,95 @@ class Run(Options):
     PANEL: ClassVar[str] = "run"
 
     scheduler: Literal["regimes", "asha", "fifo"] = "regimes"
-    """regimes stops a trial that ASHA would stop if its curve is slow or dead by then, so that every rate gets its
-    label; all seeds stop after the same epoch. asha stops trials whose training loss falls behind, as Ray Tune's
-    own does. fifo runs every trial to its end."""
+    """regimes stops a trial that ASHA would stop if its curve is slow or dead by then,
+    so that every rate gets its label; all seeds stop after the same epoch. asha stops
+    trials whose training loss falls behind, as Ray Tune's own does. fifo runs every
+    trial to its end."""
     grace_period: Annotated[int, COUNT] = 5
-    """Epochs before regimes or asha may stop a trial; fewer are too few to tell most curves apart."""
+    """Epochs before regimes or asha may stop a trial; fewer are too few to tell most
+    curves apart."""
     target: Annotated[float | None, SHARE] = None
-    """Accuracy of a network that has learned the data set, in (0, 1). A curve below it is not converged. Built-in data
-    have one, by the number of training images: 0.95 for mnist. For other data, it follows from the best trial."""
+    """Accuracy of a network that has learned the data set, in (0, 1). A curve below it
+    is not converged. Built-in data have one, by the number of training images: 0.95 for
+    mnist. For other data, it follows from the best trial."""
     target_loss: Annotated[float | None, LOSS] = None
-    """Held-out loss of a task that has learned its data. Without it, no curve of losses is underfit."""
+    """Held-out loss of a task that has learned its data. Without it, no curve of losses
+    is underfit."""
     rank_by: Annotated[str | None, RANK_BY] = None
-    """What trials of tasks are compared by, in place of their loss: score_NAME:min or score_NAME:max, where NAME is one
-    of those that the task's score returns."""
+    """What trials of tasks are compared by, in place of their loss: score_NAME:min or
+    score_NAME:max, where NAME is one of those that the task's score returns."""
     output: Annotated[str | Path | None, InResume.HERE] = None
-    """Folder for the results; by default results/<sweep>/<time>. Or a URI, with the keys in the environment:
-    s3://BUCKET/FOLDER (add ?endpoint_override=HOST:PORT if the server is not Amazon's) or gs://BUCKET/FOLDER."""
+    """Folder for the results; by default results/<sweep>/<time>. Or a URI, with the
+    keys in the environment: s3://BUCKET/FOLDER (add ?endpoint_override=HOST:PORT if the
+        server is not Amazon's) or gs://BUCKET/FOLDER."""
     max_concurrent: Annotated[int | None, InResume.CHANGES, COUNT] = None
-    """The most trials that run at the same time; by default one per CPU, or --trials-per-gpu per GPU."""
+    """The most trials that run at the same time; by default one per CPU, or
+    --trials-per-gpu per GPU."""
     execution: Annotated[Literal["auto", "lanes", "process"], InResume.CHANGES] = "auto"
-    """process trains each trial in its own process. lanes trains trials of the same architecture together on a device.
-    auto chooses lanes on GPUs and processes on CPUs."""
+    """process trains each trial in its own process. lanes trains trials of the same
+    architecture together on a device. auto chooses lanes on GPUs and processes on
+    CPUs."""
     lanes: Annotated[int | None, InResume.CHANGES, COUNT] = None
     """The most lanes per device; by default 4 per CPU core, 64 per GPU."""
     data_memory: Annotated[float | None, InResume.CHANGES, RATE] = None
-    """GiB of a device's memory that the data may take; by default half of a GPU's. Larger data stay on the host, and
-    come in parts while others are trained on, with the same numbers."""
+    """GiB of a device's memory that the data may take; by default half of a GPU's.
+    Larger data stay on the host, and come in parts while others are trained on, with
+    the same numbers."""
     cpus_per_trial: Annotated[int | None, COUNT] = None
-    """CPU cores per trial; by default all cores divided by the trials, at least 1. The last bits of a trial's numbers
-    depend on this, so a resumed sweep keeps it."""
+    """CPU cores per trial; by default all cores divided by the trials, at least 1. The
+    last bits of a trial's numbers depend on this, so a resumed sweep keeps it."""
     train_evaluation: Annotated[int | None, COUNT] = None
-    """Evaluate only this many training images after each epoch, with label noise in the same proportion.
-    By default all are evaluated, as in the notebook, which takes a third of an epoch."""
+    """Evaluate only this many training images after each epoch, with label noise in the
+    same proportion. By default all are evaluated, as in the notebook, which takes a
+    third of an epoch."""
     sharpness: bool = False
-    """Measure the sharpness, the largest eigenvalue of the training loss's Hessian, before training and after each
-    epoch."""
+    """Measure the sharpness, the largest eigenvalue of the training loss's Hessian,
+    before training and after each epoch."""
     sharpness_every: Annotated[int | None, COUNT] = None
-    """Measure it after the steps N, 2N, 3N and so on of a trial instead, within an epoch or every few epochs."""
+    """Measure it after the steps N, 2N, 3N and so on of a trial instead, within an
+    epoch or every few epochs."""
     sharpness_images: Annotated[int | None, COUNT] = None
-    """Measure it on this many training images; by default on 1,000 before training and 5,000 later, or on all if there
-    are fewer."""
+    """Measure it on this many training images; by default on 1,000 before training and
+    5,000 later, or on all if there are fewer."""
     save_every: Annotated[int, InResume.CHANGES, COUNT] = 1
-    """Save a trial's state after every N epochs, while the next ones train. A kill loses no finished epoch's row, but
-    each trial trains those since its last saved state again, with the same numbers: fewer than 2 N epochs."""
+    """Save a trial's state after every N epochs, while the next ones train. A kill
+    loses no finished epoch's row, but each trial trains those since its last saved
+    state again, with the same numbers: fewer than 2 N epochs."""
     hang_minutes: Annotated[float, InResume.CHANGES, FROM_0] = 10.0
-    """From a trial's third epoch on, an epoch hangs if it takes longer than this and 20 times the trial's median. Its
-    process or server of lanes is then replaced, and the trial continues; the third time it fails. 0 waits for ever."""
+    """From a trial's third epoch on, an epoch hangs if it takes longer than this and 20
+    times the trial's median. Its process or server of lanes is then replaced, and the
+    trial continues; the third time it fails. 0 waits for ever."""
     trials_per_gpu: Annotated[int, InResume.CHANGES, COUNT] = 1
-    """With --execution process: the number of trials that share a GPU, each with an equal part of its memory."""
+    """With --execution process: the number of trials that share a GPU, each with an
+    equal part of its memory."""
     address: Annotated[str | None, InResume.HERE] = None
-    """Ray cluster to run on: auto on one of its nodes, or HOST:PORT; by default that of $RAY_ADDRESS. With local, or
-    without either, Ray is started on this machine. A resume needs it again: a results folder may come from anybody."""
+    """Ray cluster to run on: auto on one of its nodes, or HOST:PORT; by default that of
+    $RAY_ADDRESS. With local, or without either, Ray is started on this machine. A
+    resume needs it again: a results folder may come from anybody."""
     dashboard: Annotated[bool, InResume.HERE] = False
     """Start Ray's dashboard; needs ray[default]."""
     time_budget: Annotated[float | None, InResume.CHANGES, RATE] = None
     """Seconds after which trials that still run are stopped."""
     resume: Annotated[str | Path | None, InResume.HERE] = None
-    """Resume the interrupted sweep in this folder or URI, with the trials recorded there. With auto: resume the sweep
-    in --output if there is one, else start it, so that the same command starts and resumes a sweep."""
+    """Resume the interrupted sweep in this folder or URI, with the trials recorded
+    there. With auto: resume the sweep in --output if there is one, else start it, so
+    that the same command starts and resumes a sweep."""
     retry_errored: Annotated[bool, InResume.HERE] = False
-    """With --resume: also resume the trials that ended in an error, each from its last epoch."""
+    """With --resume: also resume the trials that ended in an error, each from its last
+    epoch."""
     quiet: Annotated[bool, InResume.HERE] = False
     """Print no progress, only results; notes and warnings go to standard error."""
 
     def cluster(self) -> str | None:
-        """Return the address of the Ray cluster to run on, or None to start Ray on this machine. An address that begins
-        with http is that of Ray's job server, which `ray job submit` reads from $RAY_ADDRESS."""
+        """Return the address of the Ray cluster to run on, or None to start Ray on this
+        machine. An address that begins with http is that of Ray's job server, which
+        `ray job submit` reads from $RAY_ADDRESS."""
         address = self.address or os.environ.get("RAY_ADDRESS") or "local"
-        return None if address == "local" or (not self.address and address.startswith("http")) else address
+        return (
+            None
+            if address == "local" or (not self.address and address.startswith("http"))
+            else address
+        )
 
     def start_ray(self) -> None:
         """Start Ray, or connect to the cluster, unless that was done."""
@@ -213,7 +275,9 @@ class Run(Options):
             how = "and --output names another one; leave --output out"
             raise UserError(f"--resume {self.resume} goes on in that folder, {how}")
         if self.resume == AUTO and self.output is None:
-            raise UserError("--resume auto resumes the sweep in --output, so it needs --output, too")
+            raise UserError(
+                "--resume auto resumes the sweep in --output, so it needs --output, too"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,11 +302,20 @@ def hints_of(options: type[Any]) -> Mapping[str, Any]:
     return {one.name: hints[one.name] for one in fields(options)}
 
 
-def annotated(options: type[Any], kind: type[Annotation]) -> Mapping[str, Annotation | None]:
-    """Return what annotates each option: an `InResume`, or a `Kind`; None if nothing does."""
+def annotated(
+    options: type[Any], kind: type[Annotation]
+) -> Mapping[str, Annotation | None]:
+    """Return what annotates each option: an `InResume`, or a `Kind`; None if nothing
+    does."""
     hints = types_of(options, include_extras=True)
-    found = {one.name: getattr(hints[one.name], "__metadata__", ()) for one in fields(options)}
-    return {name: next((one for one in of if isinstance(one, kind)), None) for name, of in found.items()}
+    found = {
+        one.name: getattr(hints[one.name], "__metadata__", ())
+        for one in fields(options)
+    }
+    return {
+        name: next((one for one in of if isinstance(one, kind)), None)
+        for name, of in found.items()
+    }
 
 
 def fits(value: Any, hint: Any) -> bool:
@@ -261,12 +334,20 @@ def fits(value: Any, hint: Any) -> bool:
     return isinstance(value, (int, float) if hint is float else hint)
 
 
-KINDS = {int: "a whole number", float: "a number", bool: "True or False", str: "text", Path: "a path"}
+KINDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "True or False",
+    str: "text",
+    Path: "a path",
+}
 
 
 def wanted(hint: Any) -> str:
     """Return what has the type of an option, in words."""
-    parts = [part for part in get_args(hint) if part not in (None, type(None), Ellipsis)]
+    parts = [
+        part for part in get_args(hint) if part not in (None, type(None), Ellipsis)
+    ]
     if get_origin(hint) is tuple:
         return f"{wanted(parts[0])}, or several"
     if not parts:
@@ -283,43 +364,63 @@ OPTIMIZER_HELP = f'{", ".join(BUILT_IN)}, with arguments if need be: "adam(b1=0.
 
 @dataclass(frozen=True, kw_only=True)
 class CrossedOptions(Training, SweepOptions):
-    """How all trials of a sweep train, and settings that may have several values each."""
+    """How all trials of a sweep train, and settings that may have several values
+    each."""
 
     epochs: Annotated[int, InResume.ADDS, COUNT] = 10
     """Epochs per trial."""
-    architecture: Annotated[tuple[str, ...], tyro.conf.arg(help=ARCHITECTURE_HELP)] = ("mlp-1024-128-tanh",)
+    architecture: Annotated[tuple[str, ...], tyro.conf.arg(help=ARCHITECTURE_HELP)] = (
+        "mlp-1024-128-tanh",
+    )
     optimizer: Annotated[tuple[str, ...], tyro.conf.arg(help=OPTIMIZER_HELP)] = ("sgd",)
     batch_size: Annotated[tuple[int, ...], COUNT] = (128,)
-    """Images per step. Several values are crossed with all others, as are architectures, optimizers and momenta."""
+    """Images per step. Several values are crossed with all others, as are
+    architectures, optimizers and momenta."""
     momentum: Annotated[tuple[float, ...], BELOW_1] = (0.0,)
     """Momentum of SGD, in [0, 1)."""
 
     def combined(self, **more: Sequence[Any]) -> Iterator[TrialConfig]:
-        """Yield a trial of every combination of these, and of the values of `more` options."""
+        """Yield a trial of every combination of these, and of the values of `more`
+        options."""
         shared = {one.name: getattr(self, one.name) for one in fields(Training)}
-        own = {"optimizer": self.optimizer, "batch_size": self.batch_size, "momentum": self.momentum}
-        for chosen in crossed(architecture=self.task or self.architecture, **own, **more):
+        own = {
+            "optimizer": self.optimizer,
+            "batch_size": self.batch_size,
+            "momentum": self.momentum,
+        }
+        for chosen in crossed(
+            architecture=self.task or self.architecture, **own, **more
+        ):
             yield TrialConfig(**shared | chosen)
 
 
 def crossed(**options: Sequence[Any]) -> Iterator[dict[str, Any]]:
-    """Return every combination of the values of some options, once and in order, each by the name of one value: that of
-    `seeds` is `seed`. Raises `UserError` if there are more than `MOST_TRIALS` combinations."""
+    """Return every combination of the values of some options, once and in order, each
+    by the name of one value: that of `seeds` is `seed`. Raises `UserError` if there are
+        more than `MOST_TRIALS` combinations."""
     lists = {name: list(dict.fromkeys(values)) for name, values in options.items()}
-    said = " x ".join(f"{len(one)} {words(name)}" for name, one in lists.items() if len(one) > 1)
+    said = " x ".join(
+        f"{len(one)} {words(name)}" for name, one in lists.items() if len(one) > 1
+    )
     refuse_too_many(math.prod(map(len, lists.values())), said)
     names = [name.removesuffix("s") for name in lists]
-    return (dict(zip(names, chosen, strict=True)) for chosen in product(*lists.values()))
+    return (
+        dict(zip(names, chosen, strict=True)) for chosen in product(*lists.values())
+    )
 
 
 def refuse_too_many(count: int, said: str) -> None:
-    """Raise a `UserError` if options, in these words, make more than `MOST_TRIALS` trials. A folder may record any."""
+    """Raise a `UserError` if options, in these words, make more than `MOST_TRIALS`
+    trials. A folder may record any."""
     if count > MOST_TRIALS:
-        raise UserError(f"{count} trials are too many ({said}); at most {MOST_TRIALS} fit into a sweep")
+        raise UserError(
+            f"{count} trials are too many ({said}); at most {MOST_TRIALS} fit into a sweep"
+        )
 
 
 def all_rates(texts: Sequence[float | str]) -> list[float]:
-    """Return the learning rates that all values of --learning-rates mean. Raises `UserError`, as `rates_of`."""
+    """Return the learning rates that all values of --learning-rates mean. Raises
+    `UserError`, as `rates_of`."""
     found: list[float] = []
     for text in dict.fromkeys(texts):
         found += rates_of(text)
@@ -328,20 +429,27 @@ def all_rates(texts: Sequence[float | str]) -> list[float]:
 
 
 def rates_of(text: float | str, name: str = "--learning-rates") -> list[float]:
-    """Return the learning rates that one value of the flag `name` means: itself, or those of FIRST:LAST:COUNT, with
-    three digits between its ends. Raises `UserError` if it is neither a number nor such a range."""
+    """Return the learning rates that one value of the flag `name` means: itself, or
+    those of FIRST:LAST:COUNT, with three digits between its ends. Raises `UserError` if
+    it is neither a number nor such a range."""
     parts = str(text).split(":")
     try:
         if len(parts) == 1:
             return [float(text)]
-        first, last, count = (kind(part) for kind, part in zip((float, float, int), parts, strict=True))
+        first, last, count = (
+            kind(part) for kind, part in zip((float, float, int), parts, strict=True)
+        )
         if not (0 < first < math.inf and 0 < last < math.inf and count > 0):
             raise ValueError
         if first > last:
-            raise UserError(f"{name} can't be {text!r}; a range goes upwards: {parts[1]}:{parts[0]}:{count}")
+            raise UserError(
+                f"{name} can't be {text!r}; a range goes upwards: {parts[1]}:{parts[0]}:{count}"
+            )
     except ValueError:
         hint = "write numbers, such as 0.1 1, or a range FIRST:LAST:COUNT, such as 1e-3:4:16"
-        raise UserError(f"{name} can't be {text!r}; {suggestion([str(text)]) or hint}") from None
+        raise UserError(
+            f"{name} can't be {text!r}; {suggestion([str(text)]) or hint}"
+        ) from None
     refuse_too_many(count, f"{name} {text}")
     exact = np.geomspace(first, last, count).tolist()
     said = told_apart(exact, 3)
@@ -349,7 +457,8 @@ def rates_of(text: float | str, name: str = "--learning-rates") -> list[float]:
 
 
 def refuse_several_tasks(options: Any) -> None:
-    """Raise a `UserError` if several tasks are to be compared by their losses, which differ in scale."""
+    """Raise a `UserError` if several tasks are to be compared by their losses, which
+    differ in scale."""
     if len(options.task) > 1 and not options.rank_by:
         said = f"losses of {options.task[0]} and {options.task[1]} don't compare"
         raise UserError(f"{said}; name one --task, or give --rank-by score_NAME:min")
@@ -357,8 +466,18 @@ def refuse_several_tasks(options: Any) -> None:
 
 def refuse_beside_task(options: Options) -> None:
     """Raise a `UserError` if an option is given that a task has no use for."""
-    labelled = ["dataset", "data_dir", "architecture", "loss", "label_noise", "standardize", "target"]
+    labelled = [
+        "dataset",
+        "data_dir",
+        "architecture",
+        "loss",
+        "label_noise",
+        "standardize",
+        "target",
+    ]
     labelled += ["widths", "depths", "activations", "learned"]
     for name in options.given():
         if name in labelled:
-            raise UserError(f"{words(name)} is for networks on labelled data; leave it out beside --task")
+            raise UserError(
+                f"{words(name)} is for networks on labelled data; leave it out beside --task"
+            )

@@ -12,7 +12,8 @@ from mnist_tune.trial import TrialConfig
 
 @dataclass(frozen=True)
 class Plan:
-    """The trials that Tune runs: known in advance, in the order in which they start, then those that are proposed."""
+    """The trials that Tune runs: known in advance, in the order in which they start,
+    then those that are proposed."""
 
     trials: Mapping[str, TrialConfig] = field(default_factory=dict)
     """The known trials by id."""
@@ -28,7 +29,9 @@ class Plan:
     def __post_init__(self) -> None:
         for callback in self.callbacks:
             if not hasattr(callback, "on_trial_result"):
-                raise UserError(f"callbacks takes callbacks of Ray Tune, and {callback!r} is none")
+                raise UserError(
+                    f"callbacks takes callbacks of Ray Tune, and {callback!r} is none"
+                )
 
     @property
     def samples(self) -> int:
@@ -39,4 +42,6 @@ class Plan:
     def epochs(self) -> int:
         """The most epochs of a trial that is proposed."""
         asked = self.space.get("epochs", TrialConfig.epochs)
-        return int(getattr(asked, "upper", None) or max(getattr(asked, "categories", [asked])))
+        return int(
+            getattr(asked, "upper", None) or max(getattr(asked, "categories", [asked]))
+        )

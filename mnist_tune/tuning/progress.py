@@ -1,6 +1,8 @@
-"""Show the progress of a running sweep: on the terminal, and on its page, which a browser follows.
+"""Show the progress of a running sweep: on the terminal, and on its page, which a
+browser follows.
 
-The page costs little: it is written at most every half minute, and less often the longer writing takes.
+The page costs little: it is written at most every half minute, and less often the
+longer writing takes.
 """
 
 from __future__ import annotations
@@ -38,22 +40,35 @@ SHARE = 1 / 25
 
 
 class ProgressView:
-    """Shows how many trials are done, running and waiting, their ends and regimes, the answer so far and the time left.
-    On a terminal this is a live bar, elsewhere a line every `PLAIN_INTERVAL_S`."""
+    """Shows how many trials are done, running and waiting, their ends and regimes, the
+    answer so far and the time left. On a terminal this is a live bar, elsewhere a line
+    every `PLAIN_INTERVAL_S`."""
 
     def __init__(self, trials: int, epochs: int, epochs_done: int, quiet: bool) -> None:
-        self._trials, self._epochs, self._done, self._done_before = trials, epochs, epochs_done, epochs_done
+        self._trials, self._epochs, self._done, self._done_before = (
+            trials,
+            epochs,
+            epochs_done,
+            epochs_done,
+        )
         self._ends: Counter[str] = Counter()
         self._regimes: Counter[str] = Counter()
         self._running: set[str] = set()
         self.answer = ""
-        """The headline of the page, which is written meanwhile, and after how many trials it was."""
+        """The headline of the page, which is written meanwhile, and after how many
+        trials it was."""
         self._first, self._printed = 0.0, 0.0
         self._console = Console(stderr=True, quiet=quiet)
         self._has_bar = self._console.is_terminal and not quiet
-        self._bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"))
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[left]}"),
+        )
         self._task = self._bar.add_task("epochs", left="")
-        self._live = Live(console=self._console, transient=True, get_renderable=self._drawn)
+        self._live = Live(
+            console=self._console, transient=True, get_renderable=self._drawn
+        )
 
     def __enter__(self) -> ProgressView:
         if self._has_bar:
@@ -64,14 +79,16 @@ class ProgressView:
         self._live.stop()
 
     def epoch(self, trial_id: str, further: int = 1) -> None:
-        """Show that a trial finished an epoch, and is so many epochs further than before."""
+        """Show that a trial finished an epoch, and is so many epochs further than
+        before."""
         self._first = self._first or time.monotonic()
         self._running.add(trial_id)
         self._done += further
         self._print()
 
     def end(self, trial_id: str, reason: str, epochs_not_run: int, regime: str) -> None:
-        """Show that a trial ended. The epochs that it did not run no longer count. A regime may be empty: not known."""
+        """Show that a trial ended. The epochs that it did not run no longer count. A
+        regime may be empty: not known."""
         self._running.discard(trial_id)
         self._ends[reason] += 1
         if regime:
@@ -83,11 +100,16 @@ class ProgressView:
         now = time.monotonic()
         if not self._has_bar and now - self._printed > PLAIN_INTERVAL_S:
             self._printed = now
-            self._console.print(f"{self.said()}; {self._left()}", soft_wrap=True, markup=False)
+            self._console.print(
+                f"{self.said()}; {self._left()}", soft_wrap=True, markup=False
+            )
 
     def _drawn(self) -> Group:
-        """Return what a terminal shows. It asks four times a second, however many rows there are."""
-        self._bar.update(self._task, completed=self._done, total=self._epochs, left=self._left())
+        """Return what a terminal shows. It asks four times a second, however many rows
+        there are."""
+        self._bar.update(
+            self._task, completed=self._done, total=self._epochs, left=self._left()
+        )
         return Group(Text(self.said()), self._bar)
 
     def said(self) -> str:
@@ -95,8 +117,12 @@ class ProgressView:
         if not self._running and not self._ends:
             return "starting Ray and the first trials ..."
         done, running = sum(self._ends.values()), len(self._running)
-        ends = ", ".join(f"{count} {reason}" for reason, count in sorted(self._ends.items()))
-        regimes = ", ".join(f"{count} {name}" for name, count in sorted(self._regimes.items()))
+        ends = ", ".join(
+            f"{count} {reason}" for reason, count in sorted(self._ends.items())
+        )
+        regimes = ", ".join(
+            f"{count} {name}" for name, count in sorted(self._regimes.items())
+        )
         return (
             f"trials: {done} done{f' ({ends})' if ends else ''}, {running} running, "
             f"{max(self._trials - done - running, 0)} waiting"
@@ -105,7 +131,8 @@ class ProgressView:
 
     def _left(self) -> str:
         said = f"{self._done}/{self._epochs} epochs"
-        fresh = self._done - self._done_before - 1  # what came before the first is starting and compiling
+        # what came before the first is starting and compiling
+        fresh = self._done - self._done_before - 1
         if fresh < 2 * max(len(self._running), 1):
             return said
         seconds = (time.monotonic() - self._first) / fresh * (self._epochs - self._done)
@@ -113,10 +140,12 @@ class ProgressView:
 
 
 class LivePage:
-    """Has the page of a running sweep written, by a process of its own, says so, and gives the view its headline. One
-    that can't be written ends no sweep."""
+    """Has the page of a running sweep written, by a process of its own, says so, and
+    gives the view its headline. One that can't be written ends no sweep."""
 
-    def __init__(self, writer: SweepWriter, say: Callable[[str], None], view: ProgressView) -> None:
+    def __init__(
+        self, writer: SweepWriter, say: Callable[[str], None], view: ProgressView
+    ) -> None:
         self._folder, self._say, self._view = writer.path, say, view
         self._place = storage.join(writer.where, "report.html")
         self._ended = threading.Event()
@@ -151,13 +180,27 @@ class LivePage:
 
     def _follow(self) -> None:
         """Start the process that writes pages, and read what it says until it ends."""
-        # Modules are found as by this process, but none in the current folder, which may hold any.
+        # Modules are found as by this process, but none in the current folder, which
+        # may hold any.
         paths = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        line = [sys.executable, "-P", "-m", "mnist_tune.reports.live", *map(str, (self._folder, self._place))]
-        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        line = [
+            sys.executable,
+            "-P",
+            "-m",
+            "mnist_tune.reports.live",
+            *map(str, (self._folder, self._place)),
+        ]
+        pipes: dict[str, Any] = {
+            "stdin": subprocess.PIPE,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.DEVNULL,
+        }
         line += [str(INTERVAL_S), str(SHARE)]
-        # In a session of its own, it is not ended by Ctrl-C, but by the end of its input.
-        with subprocess.Popen(line, env=os.environ | paths, text=True, start_new_session=True, **pipes) as process:
+        # In a session of its own, it is not ended by Ctrl-C, but by the end of its
+        # input.
+        with subprocess.Popen(
+            line, env=os.environ | paths, text=True, start_new_session=True, **pipes
+        ) as process:
             self._process = process
             if self._ended.is_set():
                 process.kill()
@@ -169,10 +212,13 @@ class LivePage:
         self._view.answer = answer or self._view.answer
         self.pages += not why
         if self.pages == 1 and not why:
-            self._say(f"page: {self._place} (a browser that shows it follows the sweep)")
+            self._say(
+                f"page: {self._place} (a browser that shows it follows the sweep)"
+            )
 
     def last(self, sweep: Sweep) -> None:
-        """Write the page of the sweep that has ended: here, since nothing else runs any more."""
+        """Write the page of the sweep that has ended: here, since nothing else runs any
+        more."""
         try:
             sweep.report(self._place)
         except Exception as error:  # as above

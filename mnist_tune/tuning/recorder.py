@@ -1,4 +1,5 @@
-"""The Tune callback that records every epoch and every trial's end, and shows the progress."""
+"""The Tune callback that records every epoch and every trial's end, and shows the
+progress."""
 
 from __future__ import annotations
 
@@ -23,11 +24,16 @@ NAMES = [column.name for column in EPOCHS[1:]]
 
 
 class Recorder(UnsavedCallback):
-    """Records epochs and ends. A trial that ends without a reason was stopped by the scheduler, whose name it gets.
-    `trials` are those that are known in advance."""
+    """Records epochs and ends. A trial that ends without a reason was stopped by the
+    scheduler, whose name it gets. `trials` are those that are known in advance."""
 
     def __init__(
-        self, writer: SweepWriter, view: ProgressView, trials: Mapping[str, TrialConfig], past: Past, scheduler: str
+        self,
+        writer: SweepWriter,
+        view: ProgressView,
+        trials: Mapping[str, TrialConfig],
+        past: Past,
+        scheduler: str,
     ) -> None:
         self._scheduler = scheduler
         self.reasons: dict[str, str] = {}
@@ -40,12 +46,15 @@ class Recorder(UnsavedCallback):
         self._data = data_facts(writer.meta)
         self._ended: set[str] = set()
 
-    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any
+    ) -> None:
         if result["stop_reason"] == "error":
             self._fail(trial, result["error"])
             return
         trial_id = own_id(trial)
-        if config := result.get("trial_config"):  # the epoch's: `trial.config` may already hold the next one's values
+        # the epoch's: `trial.config` may already hold the next one's values
+        if config := result.get("trial_config"):
             self._record(trial_id, config)
         if warning := result.get("warning"):
             announce(f"warning: {warning}")
@@ -55,31 +64,39 @@ class Recorder(UnsavedCallback):
             self._histories.add(trial_id, row, result["repeated"])
             self._view.epoch(trial_id, row["epoch"] - before)
         if result["done"]:
-            self._end(trial_id, result["stop_reason"] or self.reasons.get(trial_id, self._scheduler))
+            self._end(
+                trial_id,
+                result["stop_reason"] or self.reasons.get(trial_id, self._scheduler),
+            )
 
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Record the end of a trial that a scheduler stopped while it waited: there is no result. HyperBand does this.
-        Then make Tune forget the trial."""
+    def on_trial_complete(
+        self, iteration: int, trials: list[Any], trial: Any, **info: Any
+    ) -> None:
+        """Record the end of a trial that a scheduler stopped while it waited: there is
+        no result. HyperBand does this. Then make Tune forget the trial."""
         trial_id = own_id(trial)
         if trial_id in self._configs and trial_id not in self._ended:
             self._end(trial_id, self._scheduler)
         forget(trial, trials)
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def on_trial_error(
+        self, iteration: int, trials: list[Any], trial: Any, **info: Any
+    ) -> None:
         deaths = f"its process died {trial.num_failures} times, the last time {last_death(trial)[1]}"
         self._fail(trial, deaths)
 
     def record(self, proposed: Mapping[str, Any]) -> None:
-        """Record a trial by its values and `trial_id`. One that a search proposes is recorded before it runs: after a
-        kill, the order of the proposals is known."""
+        """Record a trial by its values and `trial_id`. One that a search proposes is
+        recorded before it runs: after a kill, the order of the proposals is known."""
         values = dict(proposed)
         trial_id = values.pop("trial_id")
-        with suppress(UserError):  # of invalid values, the trial itself reports an error
+        # of invalid values, the trial itself reports an error
+        with suppress(UserError):
             self._record(trial_id, TrialConfig(**values))
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
-        """If all trials have ended, and a search had not, have it propose the next one: so the tables say that there is
-        something to resume."""
+        """If all trials have ended, and a search had not, have it propose the next one:
+        so the tables say that there is something to resume."""
         if self._ended.issuperset(self._configs):
             self.ask_search()
 
@@ -96,9 +113,11 @@ class Recorder(UnsavedCallback):
             self._configs[trial_id] = config
 
     def _fail(self, trial: Any, error: str) -> None:
-        """Record that a trial ended in an error. If its config is invalid, it has no row, so print the error."""
+        """Record that a trial ended in an error. If its config is invalid, it has no
+        row, so print the error."""
         trial_id = own_id(trial)
-        self.record(trial.config["trial"] | {"trial_id": trial_id})  # with the values that it has by now
+        # with the values that it has by now
+        self.record(trial.config["trial"] | {"trial_id": trial_id})
         if trial_id in self._configs:
             self._end(trial_id, "error", error)
         else:
@@ -110,8 +129,8 @@ class Recorder(UnsavedCallback):
         config = self._configs[trial_id]
         curve = Curve.of(self._histories.columns(trial_id), config, self._data)
         left = config.epochs - self._histories.last_epoch(trial_id)
-        # Why it was stopped may rest on other curves, which its own does not know of. Nor does it know a target that
-        # follows from these.
+        # Why it was stopped may rest on other curves, which its own does not know of.
+        # Nor does it know a target that follows from these.
         regime = reason if reason in REGIMES else ""
         target = self._data.with_wrong_labels(config.label_noise).target
         if not regime and target is not None and self._data.by_accuracy:
@@ -120,9 +139,14 @@ class Recorder(UnsavedCallback):
 
 
 def scheduler_name(scheduler: Any, otherwise: str) -> str:
-    """Return the stop reason of what a Tune scheduler stops: `asha`, `hyperband`, ...; without one, `otherwise`."""
+    """Return the stop reason of what a Tune scheduler stops: `asha`, `hyperband`, ...;
+    without one, `otherwise`."""
     if scheduler is None:
         return otherwise
-    if any(kind.__name__ == "AsyncHyperBandScheduler" for kind in type(scheduler).__mro__):
+    if any(
+        kind.__name__ == "AsyncHyperBandScheduler" for kind in type(scheduler).__mro__
+    ):
         return "asha"
-    return type(scheduler).__name__.removesuffix("Scheduler").removesuffix("Rule").lower()
+    return (
+        type(scheduler).__name__.removesuffix("Scheduler").removesuffix("Rule").lower()
+    )

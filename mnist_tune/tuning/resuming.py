@@ -1,4 +1,5 @@
-"""What the options of a resume are: what its folder records, and on top of it what is given now."""
+"""What the options of a resume are: what its folder records, and on top of it what is
+given now."""
 
 from __future__ import annotations
 
@@ -22,13 +23,25 @@ from mnist_tune.storage import Place
 from mnist_tune.sweep import Sweep, load_sweep
 from mnist_tune.terminal import announce
 from mnist_tune.trial import Training, TrialConfig, closest
-from mnist_tune.tuning.options import Data, InResume, Options, SomeOptions, SweepOptions, annotated, fits, hints_of
+from mnist_tune.tuning.options import (
+    Data,
+    InResume,
+    Options,
+    SomeOptions,
+    SweepOptions,
+    annotated,
+    fits,
+    hints_of,
+)
 
 
-def command_options(kind: type[SomeOptions], arguments: Sequence[str] | None = None) -> SomeOptions:
-    """Return the options of a command line, or of `arguments`. What is not given is as recorded in the folder that
-    --resume names; with --smoke, as a smoke test has it. On a mistake, print one line and exit with code 2. Ray is shut
-    down when the process ends, after the command has printed its tables."""
+def command_options(
+    kind: type[SomeOptions], arguments: Sequence[str] | None = None
+) -> SomeOptions:
+    """Return the options of a command line, or of `arguments`. What is not given is as
+    recorded in the folder that --resume names; with --smoke, as a smoke test has it. On
+    a mistake, print one line and exit with code 2. Ray is shut down when the process
+    ends, after the command has printed its tables."""
     stop_ray_at_exit()
     options = cli.parse(kind, arguments)
     load_own(options)  # only what is given: nothing is loaded because a folder names it
@@ -42,7 +55,8 @@ def command_options(kind: type[SomeOptions], arguments: Sequence[str] | None = N
 
 
 def python_options(options: SomeOptions) -> SomeOptions:
-    """Return the options of a call from Python. If they resume a sweep, those with their default are as recorded."""
+    """Return the options of a call from Python. If they resume a sweep, those with
+    their default are as recorded."""
     load_own(options)
     if (where := options.place_to_resume()) is None:
         return options
@@ -50,10 +64,14 @@ def python_options(options: SomeOptions) -> SomeOptions:
 
 
 def resumed_with(
-    kind: type[SomeOptions], where: Place, given: Mapping[str, Any], meta: Mapping[str, Any] | None = None
+    kind: type[SomeOptions],
+    where: Place,
+    given: Mapping[str, Any],
+    meta: Mapping[str, Any] | None = None,
 ) -> SomeOptions:
-    """Return the options of a sweep that is resumed with these `given`. Its `sweep.json` is read unless its content,
-    `meta`, is given. Raises `UserError`, as `continued`."""
+    """Return the options of a sweep that is resumed with these `given`. Its
+    `sweep.json` is read unless its content, `meta`, is given. Raises `UserError`, as
+    `continued`."""
     load_own(given)
     meta = meta or read_meta(where)
     recorded, known = recorded_options(kind, meta, where), hints_of(kind)
@@ -63,25 +81,43 @@ def resumed_with(
     return continued(recorded, replace(recorded, **given), meta, where)
 
 
-def recorded_options(kind: type[SomeOptions], meta: Mapping[str, Any], where: Place) -> SomeOptions:
-    """Return the options that the `sweep.json` of a folder records. Those that belong to a command line, or are not
-    recorded, have their defaults. Raises `UserError` if another command made the sweep."""
+def recorded_options(
+    kind: type[SomeOptions], meta: Mapping[str, Any], where: Place
+) -> SomeOptions:
+    """Return the options that the `sweep.json` of a folder records. Those that belong
+    to a command line, or are not recorded, have their defaults. Raises `UserError` if
+    another command made the sweep."""
     if kind.NAME and not is_made_by(kind, meta):
-        raise UserError(f"{where} was made by something else; resume it with: {resume_command(meta, where)}")
+        raise UserError(
+            f"{where} was made by something else; resume it with: {resume_command(meta, where)}"
+        )
     recorded, rules = values_of(kind, meta["options"], where), annotated(kind, InResume)
-    return kind(**{name: value for name, value in recorded.items() if rules[name] is not InResume.HERE})
+    return kind(
+        **{
+            name: value
+            for name, value in recorded.items()
+            if rules[name] is not InResume.HERE
+        }
+    )
 
 
 def is_made_by(kind: type[SweepOptions], meta: Mapping[str, Any]) -> bool:
-    """Return whether a sweep was made by the command that has these options, which are then recorded."""
-    of_folders = {name for name, rule in annotated(kind, InResume).items() if rule is not InResume.HERE}
+    """Return whether a sweep was made by the command that has these options, which are
+    then recorded."""
+    of_folders = {
+        name
+        for name, rule in annotated(kind, InResume).items()
+        if rule is not InResume.HERE
+    }
     own = vars(kind)["__annotations__"].keys() & of_folders
     return bool(meta["name"] == kind.NAME and own <= meta["options"].keys())
 
 
-def values_of(kind: type[Options], recorded: Mapping[str, Any], where: Place) -> dict[str, Any]:
-    """Return the recorded values of options, each of its type. Raises `UserError` if one is of another type: the folder
-    may come from anybody."""
+def values_of(
+    kind: type[Options], recorded: Mapping[str, Any], where: Place
+) -> dict[str, Any]:
+    """Return the recorded values of options, each of its type. Raises `UserError` if
+    one is of another type: the folder may come from anybody."""
     found, hints = dict[str, Any](), hints_of(kind)
     for name in [one for one in hints if one in recorded]:
         value, hint = recorded[name], hints[name]
@@ -89,23 +125,34 @@ def values_of(kind: type[Options], recorded: Mapping[str, Any], where: Place) ->
         if isinstance(value, str) and not fits(value, hint):
             value = Path(value)
         if not fits(value, hint):
-            raise UserError(f"{where} records that {words(name)} is {str(value)[:80]!r}, which it can't be")
+            raise UserError(
+                f"{where} records that {words(name)} is {str(value)[:80]!r}, which it can't be"
+            )
         found[name] = value
     return found
 
 
-OF_THE_SWEEP = {one.name for one in fields(Training)} | {"batch_size", "momentum", "learning_rates"}
-"""Options that can't be given beside `--sweep`: its settings have values of their own."""
+OF_THE_SWEEP = {one.name for one in fields(Training)} | {
+    "batch_size",
+    "momentum",
+    "learning_rates",
+}
+"""Options that can't be given beside `--sweep`: its settings have values of their
+own."""
 
 
 SomeData = TypeVar("SomeData", bound=Data)
 
 
 def trained_as(
-    options: SomeData, folder: str | Path, chosen: Callable[[Sweep], Sequence[TrialConfig]], *free: str
+    options: SomeData,
+    folder: str | Path,
+    chosen: Callable[[Sweep], Sequence[TrialConfig]],
+    *free: str,
 ) -> tuple[SomeData, list[TrialConfig], Sweep]:
-    """Return the options with the data of a sweep, the `chosen` ones of its settings, and the sweep. Raises `UserError`
-    if an option is given that the settings have, other than those that are `free`, or own code is not named again."""
+    """Return the options with the data of a sweep, the `chosen` ones of its settings,
+    and the sweep. Raises `UserError` if an option is given that the settings have,
+    other than those that are `free`, or own code is not named again."""
     for name in options.given():
         if name in OF_THE_SWEEP.difference(free):
             said = f"{typed(type(options), name)} and --sweep can't go together"
@@ -113,39 +160,71 @@ def trained_as(
     place = storage.place(folder)
     sweep = load_sweep(place)
     if rank_by := getattr(options, "rank_by", None):
-        sweep = replace(sweep, meta=sweep.meta | {"options": sweep.meta["options"] | {"rank_by": rank_by}})
+        sweep = replace(
+            sweep,
+            meta=sweep.meta | {"options": sweep.meta["options"] | {"rank_by": rank_by}},
+        )
     flag = data_facts(sweep.meta).flag
     for name in (flag, "optimizer"):
         known = set(sweep.trials["architecture" if name == flag else name])
         for other in sorted({*names_in(options.given())[name]} - known):
             if not is_named_again(name, [other], known):
-                raise UserError(f"{place} has no {name} {other}, and with --sweep, settings are those of the sweep")
+                raise UserError(
+                    f"{place} has no {name} {other}, and with --sweep, settings are those of the sweep"
+                )
     taken = list(chosen(sweep))
     tasks = dict.fromkeys(one.architecture for one in taken if flag == "task")
     if asked := [name for name in options.task if name in tasks]:
-        tasks, taken = dict.fromkeys(asked), [one for one in taken if one.architecture in asked]
-    names = {parse_call(text).name for texts in names_in(*taken).values() for text in texts}
+        tasks, taken = (
+            dict.fromkeys(asked),
+            [one for one in taken if one.architecture in asked],
+        )
+    names = {
+        parse_call(text).name for texts in names_in(*taken).values() for text in texts
+    }
     code = [one for one in sweep.meta.get("code", []) if one["name"] in names]
     check_again(code, place, announce, "sweep")
-    return replace(options, **data_of(options, sweep) | {"task": (*tasks,)}), taken, sweep
+    return (
+        replace(options, **data_of(options, sweep) | {"task": (*tasks,)}),
+        taken,
+        sweep,
+    )
 
 
 def data_of(options: Data, sweep: Sweep) -> dict[str, Any]:
-    """Return the data options of a new sweep that trains on the data of another one: as recorded there, unless they are
-    given. Raises `UserError` if these are arrays, which have to be given."""
+    """Return the data options of a new sweep that trains on the data of another one: as
+    recorded there, unless they are given. Raises `UserError` if these are arrays, which
+    have to be given."""
     given = {*options.given()}
     given |= {"data_dir"} if "dataset" in given else set()
-    wanted = {*hints_of(Data), "target", "target_loss", "rank_by", "train_evaluation"} - given
-    recorded = {name: value for name, value in sweep.meta["options"].items() if name in wanted}
+    wanted = {
+        *hints_of(Data),
+        "target",
+        "target_loss",
+        "rank_by",
+        "train_evaluation",
+    } - given
+    recorded = {
+        name: value for name, value in sweep.meta["options"].items() if name in wanted
+    }
     if recorded.get("dataset") == ARRAYS:
-        raise UserError(f"{sweep.path} was trained on arrays from Python, which it lacks; give them again: dataset=...")
+        raise UserError(
+            f"{sweep.path} was trained on arrays from Python, which it lacks; give them again: dataset=..."
+        )
     return values_of(type(options), recorded, sweep.path)
 
 
-def continued(recorded: SomeOptions, now: SomeOptions, meta: Mapping[str, Any], where: Place) -> SomeOptions:
-    """Return the options of a resume, given those that its folder records, and the same with what is given now. Raises
-    `UserError` if an option was given that can't change."""
-    values, code, rules = dict[str, Any](), meta.get("code", []), annotated(type(now), InResume)
+def continued(
+    recorded: SomeOptions, now: SomeOptions, meta: Mapping[str, Any], where: Place
+) -> SomeOptions:
+    """Return the options of a resume, given those that its folder records, and the same
+    with what is given now. Raises `UserError` if an option was given that can't
+    change."""
+    values, code, rules = (
+        dict[str, Any](),
+        meta.get("code", []),
+        annotated(type(now), InResume),
+    )
     for name, before in vars(recorded).items():
         after = getattr(now, name)
         if rules[name] in (InResume.HERE, InResume.CHANGES):
@@ -156,7 +235,8 @@ def continued(recorded: SomeOptions, now: SomeOptions, meta: Mapping[str, Any], 
             values[name] = _more(name, before, after, where)
         elif after != before:
             raise _cannot_change(type(now), name, before, where)
-    if now.data_dir == recorded.data_dir and str(now.dataset) != str(recorded.dataset):  # which may be arrays
+    # which may be arrays
+    if now.data_dir == recorded.data_dir and str(now.dataset) != str(recorded.dataset):
         values["data_dir"] = None  # it is the folder of the recorded data set
     return replace(now, **values)
 
@@ -167,7 +247,9 @@ def _more(name: str, before: Any, now: Any, where: Place) -> Any:
         return tuple(dict.fromkeys((*before, *now)))
     if before is not None and (now is None or now > before):
         return now
-    raise UserError(f"{words(name)} {now}: {where} was asked for {before} already; a resume can only add to that")
+    raise UserError(
+        f"{words(name)} {now}: {where} was asked for {before} already; a resume can only add to that"
+    )
 
 
 def typed(options: type[Options], name: str) -> str:
@@ -175,7 +257,9 @@ def typed(options: type[Options], name: str) -> str:
     return words("no_" * (getattr(options, name) is True) + name)
 
 
-def _cannot_change(kind: type[Options], name: str, before: Any, where: Place) -> UserError:
+def _cannot_change(
+    kind: type[Options], name: str, before: Any, where: Place
+) -> UserError:
     said = f"has {' '.join(map(str, before)) if isinstance(before, tuple) else before}"
     if isinstance(before, bool):
         said = f"was started with{'out' * (before is getattr(kind, name))} it"
@@ -183,10 +267,18 @@ def _cannot_change(kind: type[Options], name: str, before: Any, where: Place) ->
     return UserError(f"{change}: {where} {said}; leave it out, or start a new sweep")
 
 
-def _is_named_again(now: Any, before: Any, code: Sequence[Mapping[str, Any]], flag: str) -> bool:
-    """Return whether an option only names what the sweep runs again, without arguments, so that one's own code is
-    loaded. What that is stands in `code`: a sweep that was started from Python, or a decision between the settings of
-    another one, runs code that its options do not name, or name by another path."""
-    texts, again = (value if isinstance(value, tuple) else (value,) for value in (before or (), now or ()))
+def _is_named_again(
+    now: Any, before: Any, code: Sequence[Mapping[str, Any]], flag: str
+) -> bool:
+    """Return whether an option only names what the sweep runs again, without arguments,
+    so that one's own code is loaded. What that is stands in `code`: a sweep that was
+    started from Python, or a decision between the settings of another one, runs code
+    that its options do not name, or name by another path."""
+    texts, again = (
+        value if isinstance(value, tuple) else (value,)
+        for value in (before or (), now or ())
+    )
     known = [text for text in texts if not names_own_code(text)]
-    return bool(again) and is_named_again(flag, again, [*known, *(one["name"] for one in code if one["flag"] == flag)])
+    return bool(again) and is_named_again(
+        flag, again, [*known, *(one["name"] for one in code if one["flag"] == flag)]
+    )

@@ -1,4 +1,5 @@
-"""A Tune searcher that proposes known trials first, then those of another searcher, and as many as there are slots."""
+"""A Tune searcher that proposes known trials first, then those of another searcher, and
+as many as there are slots."""
 
 from __future__ import annotations
 
@@ -18,26 +19,46 @@ from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig, closest
 from mnist_tune.tuning.past import Past, new_ids
 
-METRICS = (*(column.name for column in EPOCHS), "scheduler_loss", "training_iteration", "time_total_s")
-"""What schedulers and searchers may look at: the columns of `epochs`, the finite training loss, and Tune's own."""
+METRICS = (
+    *(column.name for column in EPOCHS),
+    "scheduler_loss",
+    "training_iteration",
+    "time_total_s",
+)
+"""What schedulers and searchers may look at: the columns of `epochs`, the finite
+training loss, and Tune's own."""
 
 
-def check_metric(user: Any, trial: TrialConfig, measured: bool, rank_by: str | None = None) -> None:
-    """Raise a `UserError` if a scheduler or a searcher has a metric or a time that no result of such a trial has, whose
-    sharpness is `measured` or not. Tune would never stop a trial, and say so in pages of traceback at the end. Of a
-    task's own scores it may look at the one that trials are ranked by."""
+def check_metric(
+    user: Any, trial: TrialConfig, measured: bool, rank_by: str | None = None
+) -> None:
+    """Raise a `UserError` if a scheduler or a searcher has a metric or a time that no
+    result of such a trial has, whose sharpness is `measured` or not. Tune would never
+    stop a trial, and say so in pages of traceback at the end. Of a task's own scores it
+    may look at the one that trials are ranked by."""
     known = (*METRICS, rank_by.partition(":")[0]) if rank_by else METRICS
     for names in (("metric", "_metric"), ("time_attr", "_time_attr")):
-        found = next((value for name in names if isinstance(value := getattr(user, name, None), str)), None)
+        found = next(
+            (
+                value
+                for name in names
+                if isinstance(value := getattr(user, name, None), str)
+            ),
+            None,
+        )
         if found is None:
             continue
         looks = f"{type(user).__name__} looks at {found!r}, which no epoch"
         if found not in known:
             raise UserError(f"{looks} has{closest(found, known)}; see docs/tables.md")
         if found.startswith("validation_") and not trial.held_out:
-            raise UserError(f"{looks} of this sweep has: no examples are held out; give 'holdout' in the space")
+            raise UserError(
+                f"{looks} of this sweep has: no examples are held out; give 'holdout' in the space"
+            )
         if "sharpness" in found and not measured:
-            raise UserError(f"{looks} of this sweep has; measure it with SweepOptions(sharpness=True)")
+            raise UserError(
+                f"{looks} of this sweep has; measure it with SweepOptions(sharpness=True)"
+            )
 
 
 def with_id(trial_id: str, trial: TrialConfig) -> dict[str, Any]:
@@ -46,9 +67,12 @@ def with_id(trial_id: str, trial: TrialConfig) -> dict[str, Any]:
 
 
 class Unsaved(Searcher):  # type: ignore[misc]
-    """A searcher of which Tune saves nothing: sweeps are resumed from their journal. It needs no search space."""
+    """A searcher of which Tune saves nothing: sweeps are resumed from their journal. It
+    needs no search space."""
 
-    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
+    def set_search_properties(
+        self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
+    ) -> bool:
         return True
 
     def __getstate__(self) -> dict[str, Any]:
@@ -59,17 +83,25 @@ class Unsaved(Searcher):  # type: ignore[misc]
 
 
 def outcome_of(result: dict[str, Any] | None, error: bool) -> dict[str, Any] | None:
-    """Return the last row of a trial that Tune says has ended; None if it ended in an error."""
-    return None if error or result is None or result.get("stop_reason") == "error" else result
+    """Return the last row of a trial that Tune says has ended; None if it ended in an
+    error."""
+    return (
+        None
+        if error or result is None or result.get("stop_reason") == "error"
+        else result
+    )
 
 
 class KnownThenSearched(Unsaved):
-    """Proposes these trials in order, then the trials of another searcher, if there is one. (Tune's grid search would
-    take 10 seconds for 1,000 trials: it copies the whole grid for each.)
+    """Proposes these trials in order, then the trials of another searcher, if there is
+    one. (Tune's grid search would take 10 seconds for 1,000 trials: it copies the whole
+    grid for each.)
 
-    The other searcher is told how every trial ended, also those that it did not propose in this run. With `slots` for
-    trials, it is asked for one for each slot that is free, and for one more, which waits for the next slot: what it
-    proposes earlier, it proposes knowing less. At most so many `samples` are proposed. What the other one proposes is
+    The other searcher is told how every trial ended, also those that it did not propose
+    in this run. With `slots` for trials, it is asked for one for each slot that is
+    free, and for one more, which waits for the next slot: what it proposes earlier, it
+        proposes knowing less. At most so many `samples` are proposed. What the other
+        one proposes is
     passed to `record`.
     """
 
@@ -86,7 +118,9 @@ class KnownThenSearched(Unsaved):
         past = past or Past()
         self._samples, self._record = samples, record
         self._left, self._then, self._slots = iter(trials.items()), then, slots
-        self._finished = [(past.trials[trial_id], row) for trial_id, row in past.ended.items()]
+        self._finished = [
+            (past.trials[trial_id], row) for trial_id, row in past.ended.items()
+        ]
         self._ids = new_ids({*trials, *past.trials})
         self._own: dict[str, TrialConfig] = {}
         self._searched: list[str] = []
@@ -98,13 +132,22 @@ class KnownThenSearched(Unsaved):
         self._running: set[str] = set()
         """Those that have, and have not ended."""
 
-    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
-        """Pass the search space to the other searcher, and tell it the results of the trials that have ended."""
+    def set_search_properties(
+        self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
+    ) -> bool:
+        """Pass the search space to the other searcher, and tell it the results of the
+        trials that have ended."""
         if self._then is None:
             return True
         accepted = bool(self._then.set_search_properties(metric, mode, config, **spec))
-        self._searched = [name for name, value in config["trial"].items() if isinstance(value, Domain)]
-        self._fixed = {name: value for name, value in config["trial"].items() if name not in self._searched}
+        self._searched = [
+            name for name, value in config["trial"].items() if isinstance(value, Domain)
+        ]
+        self._fixed = {
+            name: value
+            for name, value in config["trial"].items()
+            if name not in self._searched
+        }
         for trial, row in self._finished:
             self._tell(trial, row)
         return accepted
@@ -120,11 +163,15 @@ class KnownThenSearched(Unsaved):
                 raise NotImplementedError
             if row.get("stop_reason") == "error":
                 self._then.add_evaluated_point(point, math.nan, error=True)
-            elif isinstance(row.get(metric), (int, float)) and math.isfinite(row[metric]):
+            elif isinstance(row.get(metric), (int, float)) and math.isfinite(
+                row[metric]
+            ):
                 self._then.add_evaluated_point(point, row[metric])
         except NotImplementedError:
             self._learns = False
-            announce("note: this searcher can't learn from the trials that ended before; it starts without them")
+            announce(
+                "note: this searcher can't learn from the trials that ended before; it starts without them"
+            )
 
     def suggest(self, trial_id: str) -> Any:
         if self._samples <= 0:
@@ -144,7 +191,11 @@ class KnownThenSearched(Unsaved):
         self._waiting.add(trial_id)
         self._samples -= 1
         values = found.get("trial", {})
-        proposed = values if "trial_id" in values else {"trial_id": next(self._ids)} | self._fixed | values
+        proposed = (
+            values
+            if "trial_id" in values
+            else {"trial_id": next(self._ids)} | self._fixed | values
+        )
         self._record(proposed)
         return found | {"trial": proposed}
 
@@ -157,13 +208,20 @@ class KnownThenSearched(Unsaved):
         self._running.add(trial_id)
         self._pass_on("on_trial_result", trial_id, result)
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
         self._waiting.discard(trial_id)
         self._running.discard(trial_id)
         failed = error or (result or {}).get("stop_reason") == "error"
         if trial_id in self._own:
-            self._tell(self._own[trial_id], {"stop_reason": "error"} if failed else result or {})
-        self._pass_on("on_trial_complete", trial_id, None if failed else result, error=failed)
+            self._tell(
+                self._own[trial_id],
+                {"stop_reason": "error"} if failed else result or {},
+            )
+        self._pass_on(
+            "on_trial_complete", trial_id, None if failed else result, error=failed
+        )
 
     def on_pause(self, trial_id: str) -> None:
         self._running.discard(trial_id)
@@ -174,9 +232,12 @@ class KnownThenSearched(Unsaved):
         self._pass_on("on_unpause", trial_id)
 
 
-def drawn(space: Mapping[str, Any], samples: int, rng: np.random.Generator | None = None) -> Iterator[TrialConfig]:
-    """Draw trials independently from a search space, as Tune does: `samples` times each combination of what is a
-    `tune.grid_search`. By default `rng` is NumPy's global generator. Raises `UserError` at one that can't train."""
+def drawn(
+    space: Mapping[str, Any], samples: int, rng: np.random.Generator | None = None
+) -> Iterator[TrialConfig]:
+    """Draw trials independently from a search space, as Tune does: `samples` times each
+    combination of what is a `tune.grid_search`. By default `rng` is NumPy's global
+    generator. Raises `UserError` at one that can't train."""
     spec = {"trial": dict(space)}
     for _ in range(samples):
         for _, variant in generate_variants(spec, random_state=rng):
@@ -184,12 +245,15 @@ def drawn(space: Mapping[str, Any], samples: int, rng: np.random.Generator | Non
 
 
 def ends_of(space: Mapping[str, Any], searched: bool) -> list[TrialConfig]:
-    """Return trials in which each end of each range of a search space occurs, and each value of each choice. Where some
-    values follow from others, return one draw. Raises `UserError` if one of them can't train, or has no values, or none
-    that a searcher can learn about, if the space is `searched`."""
+    """Return trials in which each end of each range of a search space occurs, and each
+    value of each choice. Where some values follow from others, return one draw. Raises
+    `UserError` if one of them can't train, or has no values, or none that a searcher
+    can learn about, if the space is `searched`."""
     for name, value in space.items():
         if searched and isinstance(value, (Mapping, Function)):
-            raise UserError(f"no searcher takes {name} as a tune.grid_search or tune.sample_from; give a tune.choice")
+            raise UserError(
+                f"no searcher takes {name} as a tune.grid_search or tune.sample_from; give a tune.choice"
+            )
         if isinstance(value, (Mapping, Categorical)) and not _ends(value):
             raise UserError(f"{name} has no values to choose from")
     one = next(drawn(space, 1, np.random.default_rng(0)))
@@ -197,16 +261,23 @@ def ends_of(space: Mapping[str, Any], searched: bool) -> list[TrialConfig]:
         return [one]
     ends = {name: _ends(value) or [getattr(one, name)] for name, value in space.items()}
     most = max(map(len, ends.values()), default=1)
-    trials = ({name: values[i % len(values)] for name, values in ends.items()} for i in range(most))
+    trials = (
+        {name: values[i % len(values)] for name, values in ends.items()}
+        for i in range(most)
+    )
     return [TrialConfig(**trial) for trial in trials]
 
 
 def _ends(value: Any) -> list[Any]:
-    """Return the ends of a range, which is open above, or the values of a choice; none if there are none."""
+    """Return the ends of a range, which is open above, or the values of a choice; none
+    if there are none."""
     if isinstance(value, Mapping):
         return list(value.get("grid_search", [value]))
     if isinstance(value, Integer):
         return [value.lower, value.upper - 1]
     if isinstance(value, Float) and math.isfinite(value.upper - value.lower):
-        return [math.nextafter(value.lower, value.upper), math.nextafter(value.upper, value.lower)]
+        return [
+            math.nextafter(value.lower, value.upper),
+            math.nextafter(value.upper, value.lower),
+        ]
     return list(getattr(value, "categories", ()))

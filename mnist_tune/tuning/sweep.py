@@ -24,12 +24,21 @@ from mnist_tune.own_code.loading import load_own
 from mnist_tune.own_code.registry import register
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.writer import SweepWriter
-from mnist_tune.runtime.ray_session import QUIET, failures_told_by_us, stop_ray, variables
+from mnist_tune.runtime.ray_session import (
+    QUIET,
+    failures_told_by_us,
+    stop_ray,
+    variables,
+)
 from mnist_tune.sweep import Sweep
 from mnist_tune.training.task import Task
 from mnist_tune.trial import MOST_TRIALS, TrialConfig
 from mnist_tune.tuning.opening import Opened, Wanted, now, open_sweep
-from mnist_tune.tuning.options import SweepOptions, refuse_several_tasks, refuse_too_many
+from mnist_tune.tuning.options import (
+    SweepOptions,
+    refuse_several_tasks,
+    refuse_too_many,
+)
 from mnist_tune.tuning.past import Past, additions, not_known
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import LivePage, ProgressView
@@ -43,24 +52,29 @@ def run_sweep(
     callbacks: Sequence[Any] = (),
     task: Task | str | tuple[str, ...] | None = None,
 ) -> Sweep:
-    """Train these trials under Ray Tune, print the table unless `options.quiet`, and return the tables. Ray is left
-    running for the next sweep of this process.
+    """Train these trials under Ray Tune, print the table unless `options.quiet`, and
+    return the tables. Ray is left running for the next sweep of this process.
 
     Args:
-        name: the name of the sweep. The results go to results/<name>/<time>, or to `options.output`.
-        trials: the trials, in the order in which they start. Or fields of `TrialConfig`, each a value or a list:
-            `{"learning_rate": [0.1, 0.2], "seed": [0, 1]}` are four trials. A seed then sets the batch order, too.
+        name: the name of the sweep. The results go to results/<name>/<time>, or to
+            `options.output`.
+        trials: the trials, in the order in which they start. Or fields of
+            `TrialConfig`, each a value or a list: `{"learning_rate": [0.1, 0.2],
+                "seed": [0, 1]}` are four trials. A seed then sets the batch order, too.
         options: how to run the sweep.
-        callbacks: callbacks of Ray Tune, such as a logger. Results have the columns of `epochs` (docs/tables.md).
-        task: what the trials train in place of their network: a `Task`, or the name of a function that makes one, as
-            `options.task`; or several names, each with all trials.
+        callbacks: callbacks of Ray Tune, such as a logger. Results have the columns of
+            `epochs` (docs/tables.md).
+        task: what the trials train in place of their network: a `Task`, or the name of
+            a function that makes one, as `options.task`; or several names, each with
+            all trials.
 
     Returns:
-        The sweep. After Ctrl-C or a spent time budget it holds the epochs trained so far; `stop_reason` says why.
+        The sweep. After Ctrl-C or a spent time budget it holds the epochs trained so
+        far; `stop_reason` says why.
 
     Raises:
-        UserError: the trials or options are bad, the data can't be loaded, or the folder can't be written. Nothing
-            has been started.
+        UserError: the trials or options are bad, the data can't be loaded, or the
+            folder can't be written. Nothing has been started.
     """
     options = options or SweepOptions()
     if isinstance(trials, Mapping):
@@ -68,7 +82,9 @@ def run_sweep(
     trials = [trials] if isinstance(trials, TrialConfig) else trials
     for trial in trials:
         if not isinstance(trial, TrialConfig):
-            raise UserError(f"trials are TrialConfig(...), or fields of it with their values; got {trial!r}")
+            raise UserError(
+                f"trials are TrialConfig(...), or fields of it with their values; got {trial!r}"
+            )
     if not trials and options.resume is None:
         raise UserError("a sweep needs at least one trial; the list of values is empty")
     plan = Plan(callbacks=tuple(callbacks))
@@ -79,31 +95,50 @@ def run_sweep(
         options = replace(options, task=names)
     options = python_options(options)
     if options.task:
-        trials = [replace(trial, architecture=name) for name in options.task for trial in trials]
+        trials = [
+            replace(trial, architecture=name)
+            for name in options.task
+            for trial in trials
+        ]
     load_own(*trials)
-    return shown(_train(name, options, lambda known, holdout: additions(known, trials, holdout), plan), options)
+    return shown(
+        _train(
+            name,
+            options,
+            lambda known, holdout: additions(known, trials, holdout),
+            plan,
+        ),
+        options,
+    )
 
 
 def combinations(values: Mapping[str, Any]) -> list[TrialConfig]:
-    """Return a trial of every combination of values, each a value alone or several. Raises `UserError`."""
-    lists = [list(value) if np.iterable(value) and not isinstance(value, str) else [value] for value in values.values()]
+    """Return a trial of every combination of values, each a value alone or several.
+    Raises `UserError`."""
+    lists = [
+        list(value) if np.iterable(value) and not isinstance(value, str) else [value]
+        for value in values.values()
+    ]
     refuse_too_many(math.prod(map(len, lists)), "combined")
     chosen = (dict(zip(values, one, strict=True)) for one in product(*lists))
     return [TrialConfig(**{"data_seed": one.get("seed", 0)} | one) for one in chosen]
 
 
 def run_or_resume(options: Any) -> Sweep:
-    """Run the sweep of a command, which trains `options.trials(known)`; none are known of a new one."""
+    """Run the sweep of a command, which trains `options.trials(known)`; none are known
+    of a new one."""
 
-    def wanted(known: Mapping[str, TrialConfig], holdout: int | None) -> dict[str, TrialConfig]:
+    def wanted(
+        known: Mapping[str, TrialConfig], holdout: int | None
+    ) -> dict[str, TrialConfig]:
         return additions(known, options.trials(known.values()), holdout)
 
     return _train(options.NAME, options, wanted, Plan())
 
 
 def _train(name: str, options: SweepOptions, wanted: Wanted, plan: Plan) -> Sweep:
-    """Run a new sweep, or the one that the options resume, and return its tables. The plan has no trials; the other
-    arguments are as in `open_sweep`."""
+    """Run a new sweep, or the one that the options resume, and return its tables. The
+    plan has no trials; the other arguments are as in `open_sweep`."""
     opened = open_sweep(name, options, wanted)
     past = opened.past
     if past.is_resumed:
@@ -129,34 +164,41 @@ def run_search(
     callbacks: Sequence[Any] = (),
     resume: str | Path | None = None,
 ) -> Sweep:
-    """Train trials that Tune proposes, print the table unless `options.quiet`, and return the tables.
+    """Train trials that Tune proposes, print the table unless `options.quiet`, and
+    return the tables.
 
-    To resume an interrupted search, call this again with its folder as `resume`. Trials that had not ended continue
-    with their latest values. The searcher learns the results of the others and proposes the missing trials. Options
-    that are left out are as recorded.
+    To resume an interrupted search, call this again with its folder as `resume`. Trials
+    that had not ended continue with their latest values. The searcher learns the
+    results of the others and proposes the missing trials. Options that are left out are
+    as recorded.
 
     Args:
         name: as in `run_sweep`.
-        space: fields of `TrialConfig`, each a value or one of Tune's distributions, such as
-            `{"learning_rate": tune.loguniform(1e-3, 1)}`.
-        samples: the number of trials; if fields are a `tune.grid_search`, that of each combination.
+        space: fields of `TrialConfig`, each a value or one of Tune's distributions,
+            such as `{"learning_rate": tune.loguniform(1e-3, 1)}`.
+        samples: the number of trials; if fields are a `tune.grid_search`, that of each
+            combination.
         options: as in `run_sweep`.
-        scheduler: a Tune scheduler that replaces `options.scheduler`, such as population based training with
-            `hyperparam_mutations={"trial": {"learning_rate": ...}}`, `metric="scheduler_loss"`, `mode="min"` and
+        scheduler: a Tune scheduler that replaces `options.scheduler`, such as
+            population based training with `hyperparam_mutations={"trial":
+            {"learning_rate": ...}}`, `metric="scheduler_loss"`, `mode="min"` and
             `time_attr="epoch"`.
         search_alg: a Tune searcher; by default values are drawn independently.
         callbacks: as in `run_sweep`.
         resume: the folder or URI of the search to resume; or `options.resume`.
 
     Returns:
-        The sweep. In `epochs`, `learning_rate` is the rate that was used, also if a scheduler changed it.
+        The sweep. In `epochs`, `learning_rate` is the rate that was used, also if a
+        scheduler changed it.
     """
     from ray.tune.search import Searcher
 
     if samples < 1:
         raise UserError(f"a search needs at least one sample, got samples={samples}")
     if not (search_alg is None or isinstance(search_alg, Searcher)):
-        raise UserError(f"search_alg takes a searcher of Ray Tune, and {search_alg!r} is none")
+        raise UserError(
+            f"search_alg takes a searcher of Ray Tune, and {search_alg!r} is none"
+        )
     if resume:
         options = replace(options, resume=resume, output=None)
     options = python_options(options)
@@ -164,9 +206,11 @@ def run_search(
     return shown(search(name, plan, options), options)
 
 
-def search(name: str, plan: Plan, options: SweepOptions, data: Dataset | TaskData | None = None) -> Sweep:
-    """Run a plan of which Tune proposes all trials, also those from before a resume, and return the tables. The data
-    are loaded unless they are given."""
+def search(
+    name: str, plan: Plan, options: SweepOptions, data: Dataset | TaskData | None = None
+) -> Sweep:
+    """Run a plan of which Tune proposes all trials, also those from before a resume,
+    and return the tables. The data are loaded unless they are given."""
     from ray import tune
 
     from mnist_tune.tuning.searcher import check_metric, drawn, ends_of
@@ -182,7 +226,9 @@ def search(name: str, plan: Plan, options: SweepOptions, data: Dataset | TaskDat
         refuse_too_many(len(found), f"samples={plan.proposals}")
     load_own(*ends, *found)
 
-    def wanted(known: Mapping[str, TrialConfig], holdout: int | None) -> dict[str, TrialConfig]:
+    def wanted(
+        known: Mapping[str, TrialConfig], holdout: int | None
+    ) -> dict[str, TrialConfig]:
         return not_known(known, found, holdout)
 
     def check(template: TrialConfig) -> None:
@@ -197,34 +243,57 @@ def search(name: str, plan: Plan, options: SweepOptions, data: Dataset | TaskDat
         return run_plan(opened, plan)
 
 
-def run_searcher(opened: Opened, searcher_of: Callable[[SweepWriter, Past], Any], most: int) -> Sweep:
-    """Run the trials that a searcher proposes, at most so many with those before a resume."""
+def run_searcher(
+    opened: Opened, searcher_of: Callable[[SweepWriter, Past], Any], most: int
+) -> Sweep:
+    """Run the trials that a searcher proposes, at most so many with those before a
+    resume."""
     from ray.tune.search import Searcher
 
     writer, past = opened.writer, opened.past
-    again = {trial_id: trial for trial_id, trial in past.open.items() if trial_id in past.retried}
+    again = {
+        trial_id: trial
+        for trial_id, trial in past.open.items()
+        if trial_id in past.retried
+    }
     if not again and searcher_of(writer, past).suggest("") == Searcher.FINISHED:
         return run_plan(opened, Plan())
-    space, proposals = {"epochs": opened.options.epochs}, max(most - len(past.outcomes), 1)
-    return run_plan(opened, Plan(again, space, proposals, search_alg=searcher_of(writer, past)))
+    space, proposals = (
+        {"epochs": opened.options.epochs},
+        max(most - len(past.outcomes), 1),
+    )
+    return run_plan(
+        opened, Plan(again, space, proposals, search_alg=searcher_of(writer, past))
+    )
 
 
 def run_plan(opened: Opened, plan: Plan) -> Sweep:
-    """Run a plan under Ray Tune in an opened folder, and return the tables. However it ends, others may write the
-    folder then. A resumed sweep that has nothing left to run keeps the time at which it ended."""
+    """Run a plan under Ray Tune in an opened folder, and return the tables. However it
+    ends, others may write the folder then. A resumed sweep that has nothing left to run
+    keeps the time at which it ended."""
     options, writer, past = opened.options, opened.writer, opened.past
     if not plan.samples:
         return Sweep.of(writer.finish(ended=writer.meta["ended"] or now()))
-    total = sum(trial.epochs for trial in plan.trials.values()) + plan.proposals * plan.epochs
+    total = (
+        sum(trial.epochs for trial in plan.trials.values())
+        + plan.proposals * plan.epochs
+    )
     done = sum(past.histories.last_epoch(trial_id) for trial_id in past.open)
     start = time.monotonic()
     again = f"no finished epoch is lost, resume with: {resume_command(writer.meta, writer.where)}"
     with writer, variables(QUIET), ExitStack() as context:
-        context.enter_context(last_words(f"error: the sweep was killed, or Ray was stopped beside it; {again}"))
+        context.enter_context(
+            last_words(
+                f"error: the sweep was killed, or Ray was stopped beside it; {again}"
+            )
+        )
         if past.is_resumed:
             writer.record_resumption(now())
-        view = context.enter_context(ProgressView(plan.samples, total, done, options.quiet))
-        # Import in a thread while Ray starts. Ray's processes die with the thread that started them: the main thread.
+        view = context.enter_context(
+            ProgressView(plan.samples, total, done, options.quiet)
+        )
+        # Import in a thread while Ray starts. Ray's processes die with the thread that
+        # started them: the main thread.
         with ThreadPoolExecutor(1) as thread:
             imported = thread.submit(import_module, "mnist_tune.tuning.tuner")
             options.start_ray()
@@ -234,17 +303,28 @@ def run_plan(opened: Opened, plan: Plan) -> Sweep:
         from mnist_tune.tuning.tuner import fit
 
         context.enter_context(failures_told_by_us())
-        recorder = Recorder(writer, view, plan.trials, past, scheduler_name(plan.scheduler, options.scheduler))
+        recorder = Recorder(
+            writer,
+            view,
+            plan.trials,
+            past,
+            scheduler_name(plan.scheduler, options.scheduler),
+        )
         live = context.enter_context(LivePage(writer, options.say, view))
         try:
             fit(opened, plan, recorder)
         except RayletDied:
             stop_ray()  # before Ray ends this process
             raise UserError(f"Ray's raylet on this machine died; {again}") from None
-        except Exception as error:  # Tune wraps the writer's error in one with a traceback
+        except (
+            Exception
+        ) as error:  # Tune wraps the writer's error in one with a traceback
             raise writer.failure or error from None
         finally:
-            spent = options.time_budget is not None and time.monotonic() - start >= options.time_budget
+            spent = (
+                options.time_budget is not None
+                and time.monotonic() - start >= options.time_budget
+            )
             recorder.close("time_budget" if spent else "interrupted")
             live.stop()
             sweep = Sweep.of(writer.finish(ended=now()))
@@ -262,10 +342,13 @@ def processes(options: SweepOptions) -> int:
 
 @contextmanager
 def last_words(said: str) -> Iterator[None]:
-    """Have a line printed if this process is killed meanwhile. Ray ends it without a message where `ray stop` ends Ray.
-    A shell, in a session of its own, reads a pipe from this process, and prints the line if nothing more comes."""
+    """Have a line printed if this process is killed meanwhile. Ray ends it without a
+    message where `ray stop` ends Ray. A shell, in a session of its own, reads a pipe
+    from this process, and prints the line if nothing more comes."""
     script = 'read -r said; read -r over || printf "%s\\n" "$said" >&2'
-    with subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, start_new_session=True, text=True) as shell:
+    with subprocess.Popen(
+        ["sh", "-c", script], stdin=subprocess.PIPE, start_new_session=True, text=True
+    ) as shell:
         print(said.replace("\n", " "), file=shell.stdin, flush=True)
         try:
             yield

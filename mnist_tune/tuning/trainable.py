@@ -1,4 +1,5 @@
-"""The `tune.Trainable` of a trial: one epoch per step. It does not import JAX itself."""
+"""The `tune.Trainable` of a trial: one epoch per step. It does not import JAX
+itself."""
 
 from __future__ import annotations
 
@@ -26,23 +27,30 @@ from mnist_tune.trial import TrialConfig
 STATE_FILE = "state.npz"
 
 LANE_TIMEOUT_S = 120.0
-"""Seconds for which a trial tries to get a lane again after its server died. Servers restart in about 10 seconds."""
+"""Seconds for which a trial tries to get a lane again after its server died. Servers
+restart in about 10 seconds."""
 
 _NOTHING = {int: 0, bool: False, str: "", float: math.nan}
-_NO_ROW = {column.name: _NOTHING[column.kind.type] for column in EPOCHS[1:]} | {"scheduler_loss": LOSS_CEILING}
-"""The row of a trial that can't train: all columns but the id, which Tune adds. Any may be a searcher's metric."""
+_NO_ROW = {column.name: _NOTHING[column.kind.type] for column in EPOCHS[1:]} | {
+    "scheduler_loss": LOSS_CEILING
+}
+"""The row of a trial that can't train: all columns but the id, which Tune adds. Any may
+be a searcher's metric."""
 
 
 class TrialTrainable(tune.Trainable):  # type: ignore[misc]
     """Trains the trial of `config["trial"]`, one epoch per `step()`.
 
-    A state is saved while the next epoch trains. So a kill may leave a state that is one epoch ahead of the last row,
-    or behind it. If a trial finds its own saved state, because its process, node or driver was killed, it continues
-    from there, and reports the rows from that of the state on again. They have the same numbers, and are recorded only
-    where they were lost.
+    A state is saved while the next epoch trains. So a kill may leave a state that is
+    one epoch ahead of the last row, or behind it. If a trial finds its own saved state,
+    because its process, node or driver was killed, it continues from there, and reports
+    the rows from that of the state on again. They have the same numbers, and are
+    recorded only where they were lost.
     """
 
-    def setup(self, config: dict[str, Any], dataset: Sequence[Any], settings: WorkerSettings) -> None:
+    def setup(
+        self, config: dict[str, Any], dataset: Sequence[Any], settings: WorkerSettings
+    ) -> None:
         self._settings = settings
         self._blind = blindness(settings.states, settings.token)
         self._pool: OwnLane | LaneClient = (
@@ -73,19 +81,24 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         """What is told once, with the next row."""
         try:
             self._news["trial_config"] = self._config = TrialConfig(**values)
-        except UserError as error:  # a scheduler or a searcher may propose invalid values
+        except (
+            UserError
+        ) as error:  # a scheduler or a searcher may propose invalid values
             self._refused = str(error)
         self._loaded: Checkpoint | None = None
         self._attached, self._reported, self._may_repeat = False, 0, True
 
     def step(self) -> dict[str, Any]:
-        """Train an epoch and return its row. A `UserError`, such as one of the program, ends the trial. Other errors
-        are raised: Tune tries the trial again in another process, or on another node."""
+        """Train an epoch and return its row. A `UserError`, such as one of the program,
+        ends the trial. Other errors are raised: Tune tries the trial again in another
+        process, or on another node."""
         try:
             if failed := self._blind or self._refused:
                 raise UserError(failed)
             return self._epoch()
-        except UserError as error:  # Tune would retry if this were raised, which would not help
+        except (
+            UserError
+        ) as error:  # Tune would retry if this were raised, which would not help
             return _NO_ROW | {"done": True, "stop_reason": "error", "error": str(error)}
 
     def _epoch(self) -> dict[str, Any]:
@@ -97,10 +110,12 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
                     if row is not None:
                         return self._report(row)
                 row = self._pool.epoch(self._lane_id, self._state)
-                if self._loaded:  # what was saved has another past: a kill must not go on from there
+                # what was saved has another past: a kill must not go on from there
+                if self._loaded:
                     self._pool.save(self._lane_id, self._state)
                     self._loaded = None
-                if row["epoch"] > self._reported:  # else this server trains again what another one did not save
+                # else this server trains again what another one did not save
+                if row["epoch"] > self._reported:
                     return self._report(row)
             except LaneLostError:
                 self._attached = False
@@ -110,16 +125,21 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
                 time.sleep(1)
 
     def _attach(self) -> dict[str, Any] | None:
-        """Attach the trial's lane, and return the row of its saved state if this process has not reported that epoch.
-        That row may have been lost with a killed process."""
+        """Attach the trial's lane, and return the row of its saved state if this
+        process has not reported that epoch. That row may have been lost with a killed
+        process."""
         own = None
         if self._loaded is None:
             try:
                 own = Checkpoint.load(self._state)
             except DamagedStateError as error:
-                self._news["warning"] = f"{error}; trial {self._lane_id} starts from its first epoch"
+                self._news["warning"] = (
+                    f"{error}; trial {self._lane_id} starts from its first epoch"
+                )
                 self._may_repeat = False
-        if own and own.config:  # a scheduler may have changed it, and a kill come before a row of it was written
+        # a scheduler may have changed it, and a kill come before a row of it was
+        # written
+        if own and own.config:
             self._config = replace(own.config, epochs=self._config.epochs)
             self._news["trial_config"] = self._config
         self._pool.attach(self._lane_id, self._config, self._loaded or own)
@@ -149,7 +169,8 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         del result["config"]
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Save the state of the last epoch for Tune, which never asks before the first one."""
+        """Save the state of the last epoch for Tune, which never asks before the first
+        one."""
         if self._loaded is None:
             self._pool.save(self._lane_id, self._state)
         state = self._loaded or Checkpoint.load(self._state)
@@ -157,8 +178,14 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         state.save(Path(checkpoint_dir) / STATE_FILE)
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:
-        """Continue from Tune's checkpoint (a paused trial, or PBT's donor) instead of the trial's own state."""
+        """Continue from Tune's checkpoint (a paused trial, or PBT's donor) instead of
+        the trial's own state."""
         self._pool.detach(self._lane_id)
-        self._attached, self._loaded = False, Checkpoint.load(Path(checkpoint_dir) / STATE_FILE)
-        assert self._loaded is not None, f"Tune's checkpoint {checkpoint_dir} holds no {STATE_FILE}"
+        self._attached, self._loaded = (
+            False,
+            Checkpoint.load(Path(checkpoint_dir) / STATE_FILE),
+        )
+        assert self._loaded is not None, (
+            f"Tune's checkpoint {checkpoint_dir} holds no {STATE_FILE}"
+        )
         self._reported, self._may_repeat = self._loaded.row["epoch"], False

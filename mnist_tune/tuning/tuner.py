@@ -15,7 +15,12 @@ from mnist_tune.cache import cache_folder
 from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.own_code.loading import own_code
 from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.runtime.nodes import NodeWatch, UnsavedCallback, check_nodes, is_nodes_death
+from mnist_tune.runtime.nodes import (
+    NodeWatch,
+    UnsavedCallback,
+    check_nodes,
+    is_nodes_death,
+)
 from mnist_tune.runtime.placement import (
     Placement,
     choose_placement,
@@ -25,7 +30,14 @@ from mnist_tune.runtime.placement import (
     trial_slots,
 )
 from mnist_tune.runtime.ray_private import calls_let_go, deaths_counted
-from mnist_tune.runtime.ray_session import PENDING, TRIAL_SLOT, TRIALS, ended_by_signals, umask, variables
+from mnist_tune.runtime.ray_session import (
+    PENDING,
+    TRIAL_SLOT,
+    TRIALS,
+    ended_by_signals,
+    umask,
+    variables,
+)
 from mnist_tune.terminal import announce
 from mnist_tune.trial import own_id
 from mnist_tune.tuning.early_stopping import Asha, RegimeStopping
@@ -38,11 +50,12 @@ from mnist_tune.tuning.trainable import TrialTrainable
 
 
 def fit(opened: Opened, plan: Plan, recorder: Recorder) -> None:
-    """Run a plan to its end. Ray must be running. The data are handed to Ray, and the rows of the past are released,
-    before the trials run."""
+    """Run a plan to its end. Ray must be running. The data are handed to Ray, and the
+    rows of the past are released, before the trials run."""
     options, writer, data = opened.options, opened.writer, opened.data
     spec = data[0].spec
-    dataset = [data[0].held or ray.put(data.pop())]  # in a list: Ray passes the reference on without loading it
+    # in a list: Ray passes the reference on without loading it
+    dataset = [data[0].held or ray.put(data.pop())]
     device = find_device(options.quiet)
     cpus = cpus_of(plan, device.kind, options)
     refuse_unholdable(cpus, options.execution)
@@ -55,17 +68,23 @@ def fit(opened: Opened, plan: Plan, recorder: Recorder) -> None:
         sharpness=options.measures(),
         save_every=options.save_every,
         hang_s=60 * options.hang_minutes,
-        data_memory=None if options.data_memory is None else options.data_memory * 2**30,
+        data_memory=None
+        if options.data_memory is None
+        else options.data_memory * 2**30,
         own_code=own_code(),
         umask=None if options.cluster() else umask(),
     )
     check_nodes(writer.states, writer.token)
     trials, shared = list(plan.trials.values()), options.trials_per_gpu
-    placement = choose_placement(trials, spec, settings, device, options.execution, options.lanes, cpus, shared)
+    placement = choose_placement(
+        trials, spec, settings, device, options.execution, options.lanes, cpus, shared
+    )
     tuner = make_tuner(opened, plan, placement, dataset, recorder)
     opened.past.release()
     slots = trial_slots(placement.resources)
-    pending = slots if plan.search_alg else max(4, int(ray.cluster_resources().get("CPU", 1)))
+    pending = (
+        slots if plan.search_alg else max(4, int(ray.cluster_resources().get("CPU", 1)))
+    )
     try:
         bounds = variables(TRIALS | {PENDING: str(pending)})
         with bounds, ended_by_signals(), deaths_counted(is_nodes_death), calls_let_go():
@@ -76,14 +95,20 @@ def fit(opened: Opened, plan: Plan, recorder: Recorder) -> None:
 
 
 def cpus_of(plan: Plan, device: str, options: SweepOptions) -> int:
-    """Return the CPU cores per trial: `options.cpus_per_trial`, or by default all cores divided by the trials.
+    """Return the CPU cores per trial: `options.cpus_per_trial`, or by default all cores
+    divided by the trials.
 
-    The default is at most the cores of one node. If this machine has fewer cores than asked for, return these: a trial
-    would wait for more forever. (A sweep may be resumed on a smaller machine.)
+    The default is at most the cores of one node. If this machine has fewer cores than
+    asked for, return these: a trial would wait for more forever. (A sweep may be
+        resumed on a smaller machine.)
     """
     if not options.cpus_per_trial:
         nodes = [node.get("CPU", 0) for node in resources_of_nodes()]
-        return 1 if device == "GPU" or not nodes else max(1, int(min(sum(nodes) // plan.samples, max(nodes))))
+        return (
+            1
+            if device == "GPU" or not nodes
+            else max(1, int(min(sum(nodes) // plan.samples, max(nodes))))
+        )
     most = int(ray.cluster_resources().get("CPU", 1))
     if options.cluster() or options.cpus_per_trial <= most:
         return options.cpus_per_trial
@@ -92,28 +117,48 @@ def cpus_of(plan: Plan, device: str, options: SweepOptions) -> int:
     return most
 
 
-def make_tuner(opened: Opened, plan: Plan, placement: Placement, data: Any, recorder: Recorder) -> tune.Tuner:
-    """Return the Tuner that runs a plan. `data` is a list with a reference to the data set."""
+def make_tuner(
+    opened: Opened, plan: Plan, placement: Placement, data: Any, recorder: Recorder
+) -> tune.Tuner:
+    """Return the Tuner that runs a plan. `data` is a list with a reference to the data
+    set."""
     options, writer, past = opened.options, opened.writer, opened.past
     folder = writer.tunes  # Tune writes there by pyarrow, all else by obstore
-    filesystem, path = object_storage.filesystem_of(folder) if isinstance(folder, str) else (None, str(folder))
+    filesystem, path = (
+        object_storage.filesystem_of(folder)
+        if isinstance(folder, str)
+        else (None, str(folder))
+    )
     limited = ray.cluster_resources().get(TRIAL_SLOT, 0) == options.max_concurrent
     resources = placement.resources | ({TRIAL_SLOT: 1} if limited else {})
     most = None if limited else options.max_concurrent
     scheduler = keeping_ids(plan.scheduler)
     if scheduler is None and options.scheduler != "fifo":
         asked = options.grace_period, recorder.reasons
-        scheduler = Asha(*asked) if options.scheduler == "asha" else RegimeStopping(*asked, data_facts(writer.meta))
+        scheduler = (
+            Asha(*asked)
+            if options.scheduler == "asha"
+            else RegimeStopping(*asked, data_facts(writer.meta))
+        )
         scheduler.replay(past)
     space, samples, search = plan.space, plan.samples, plan.search_alg
     if isinstance(search, Searcher):
-        search = KnownThenSearched(plan.trials, search, past, trial_slots(resources), samples, recorder.record)
+        search = KnownThenSearched(
+            plan.trials, search, past, trial_slots(resources), samples, recorder.record
+        )
         recorder.ask_search = lambda: search.suggest("next")
-    elif plan.trials and isinstance(scheduler, PopulationBasedTraining):  # which refuses searchers
-        space, samples = tune.grid_search([with_id(*known) for known in plan.trials.items()]), 1
+    elif plan.trials and isinstance(
+        scheduler, PopulationBasedTraining
+    ):  # which refuses searchers
+        space, samples = (
+            tune.grid_search([with_id(*known) for known in plan.trials.items()]),
+            1,
+        )
     elif plan.trials:
         search = KnownThenSearched(plan.trials)
-    trainable = tune.with_parameters(TrialTrainable, dataset=data, settings=placement.settings)
+    trainable = tune.with_parameters(
+        TrialTrainable, dataset=data, settings=placement.settings
+    )
     return tune.Tuner(
         tune.with_resources(trainable, resources),
         param_space={"trial": space},
@@ -131,7 +176,12 @@ def make_tuner(opened: Opened, plan: Plan, placement: Placement, data: Any, reco
             storage_path=path,
             storage_filesystem=filesystem,
             verbose=0,
-            callbacks=[recorder, NodeWatch(options.quiet), OldCheckpoints(), *plan.callbacks],
+            callbacks=[
+                recorder,
+                NodeWatch(options.quiet),
+                OldCheckpoints(),
+                *plan.callbacks,
+            ],
             # A trial ends in an error once its process has died three times.
             failure_config=tune.FailureConfig(max_failures=2),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
@@ -140,37 +190,53 @@ def make_tuner(opened: Opened, plan: Plan, placement: Placement, data: Any, reco
 
 
 def keeping_ids(scheduler: Any) -> Any:
-    """Return the scheduler, patched so that each trial keeps its own id. In population based training a trial copies
-    the config of another one, and so its id."""
+    """Return the scheduler, patched so that each trial keeps its own id. In population
+    based training a trial copies the config of another one, and so its id."""
     if (new_config := getattr(scheduler, "_get_new_config", None)) is None:
         return scheduler
 
     def with_own_id(trial: Any, donor: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         config, operations = new_config(trial, donor)
-        return config | {"trial": config["trial"] | {"trial_id": own_id(trial)}}, operations
+        return config | {
+            "trial": config["trial"] | {"trial_id": own_id(trial)}
+        }, operations
 
     scheduler._get_new_config = with_own_id
     return scheduler
 
 
 class OldCheckpoints(UnsavedCallback):
-    """Keeps the newest checkpoint of each trial, and those that trials were told to go on from: at most two a trial.
+    """Keeps the newest checkpoint of each trial, and those that trials were told to go
+    on from: at most two a trial.
 
-    In population based training good trials are saved, and bad ones go on from there. Tune's own limit, `num_to_keep`,
-    would delete what another trial is about to read, and write the state of the whole sweep with each deletion.
+    In population based training good trials are saved, and bad ones go on from there.
+    Tune's own limit, `num_to_keep`, would delete what another trial is about to read,
+    and write the state of the whole sweep with each deletion.
     """
 
     def __init__(self) -> None:
         self._there: dict[str, Any] = {}
         self._newest: dict[str, str] = {}
 
-    def on_checkpoint(self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **info: Any) -> None:
+    def on_checkpoint(
+        self,
+        iteration: int,
+        trials: list[Any],
+        trial: Any,
+        checkpoint: Any,
+        **info: Any,
+    ) -> None:
         self._there[checkpoint.path] = checkpoint
         self._newest[trial.trial_id] = checkpoint.path
-        needed = {*self._newest.values(), *(each.checkpoint.path for each in trials if each.checkpoint)}
+        needed = {
+            *self._newest.values(),
+            *(each.checkpoint.path for each in trials if each.checkpoint),
+        }
         for path in self._there.keys() - needed:
             with suppress(OSError):  # it only takes space
                 self._there.pop(path).filesystem.delete_dir(path)
 
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def on_trial_complete(
+        self, iteration: int, trials: list[Any], trial: Any, **info: Any
+    ) -> None:
         self._newest.pop(trial.trial_id, None)

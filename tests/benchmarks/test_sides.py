@@ -35,23 +35,32 @@ def after_an_epoch(mnist_5k):
     return train
 
 
-@pytest.mark.parametrize("other", [pytest.param(Notebook, marks=pytest.mark.slow), pytorch])
+@pytest.mark.parametrize(
+    "other", [pytest.param(Notebook, marks=pytest.mark.slow), pytorch]
+)
 def test_sides_train_the_same(after_an_epoch, other):
     with jax.numpy_rank_promotion("allow"):  # as the notebook adds its biases
         accuracies = [after_an_epoch(make, "mlp-16-relu") for make in (Ours, other)]
-    # They differ by rounding alone, which an image at the edge of two classes may feel: one in a thousand.
+    # They differ by rounding alone, which an image at the edge of two classes may feel:
+    # one in a thousand.
     assert accuracies[0] == pytest.approx(accuracies[1], abs=0.0015)
     assert accuracies[0][0] > 0.2  # twice chance: there was training to compare
 
 
 def test_figures_of_a_sweep():
-    """Two trials a core: each reports between 10 s and 11 s, and again two seconds later."""
+    """Two trials a core: each reports between 10 s and 11 s, and again two seconds
+    later."""
     trials = 2 * usable_cpus()
     first = [Epoch(str(i), 10 + i / trials, 0.8) for i in range(trials)]
     second = [Epoch(str(i), 12 + i / trials, 0.9) for i in range(trials)]
-    found = figures("process", 20.0, 100.0, Outcome(first + second, driver_ms=4.0, driver_bytes=0.0))
+    found = figures(
+        "process", 20.0, 100.0, Outcome(first + second, driver_ms=4.0, driver_bytes=0.0)
+    )
     last = 13 - 1 / trials
     assert found["trial_epochs_per_s"] == 2 * trials / 20
-    full = 10 + (usable_cpus() - 1) / trials  # when as many trials have reported as there are cores
-    assert found["steady_per_s"] == pytest.approx((2 * trials - usable_cpus()) / (last - full))
+    # when as many trials have reported as there are cores
+    full = 10 + (usable_cpus() - 1) / trials
+    assert found["steady_per_s"] == pytest.approx(
+        (2 * trials - usable_cpus()) / (last - full)
+    )
     assert found["test_accuracy"] == pytest.approx(0.85)

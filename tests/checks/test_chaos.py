@@ -20,7 +20,10 @@ def sweep(tmp_path, new_writer, epoch_row):
 
 
 def test_other_times_are_no_fault(sweep):
-    undisturbed, other = sweep("undisturbed"), sweep("other", **dict.fromkeys(TIMES, 7.0))
+    undisturbed, other = (
+        sweep("undisturbed"),
+        sweep("other", **dict.fromkeys(TIMES, 7.0)),
+    )
     assert faults(other.path, undisturbed, exact=True) == []
 
 

@@ -1,4 +1,5 @@
-"""The pairwise table of options, what is found wrong with its sweeps, and a few of its rows."""
+"""The pairwise table of options, what is found wrong with its sweeps, and a few of its
+rows."""
 
 import random
 from itertools import product
@@ -6,7 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from checks.combinations import COUNTS, OPTIONS, Fields, differing, flags, incomplete, table, tried, values, write_data
+from checks.combinations import (
+    COUNTS,
+    OPTIONS,
+    Fields,
+    differing,
+    flags,
+    incomplete,
+    table,
+    tried,
+    values,
+    write_data,
+)
 from checks.pairwise import every_pair, pairs, pairwise
 from mnist_tune import cli
 from mnist_tune.commands.lr_regimes import LearningRateRegimes
@@ -20,16 +32,25 @@ def met(rows):
 
 def refused(row):
     """Refuse all of a=1 but with b=2 and c=0, and c=1 with d=3."""
-    return (row["a"] == 1 and (row["b"], row["c"]) != (2, 0)) or (row["c"] == 1 and row["d"] == 3)
+    return (row["a"] == 1 and (row["b"], row["c"]) != (2, 0)) or (
+        row["c"] == 1 and row["d"] == 3
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_every_pair_meets_in_a_row_that_is_not_refused_where_there_is_one(seed):
     rows = pairwise(VALUES, refused, seed)
-    possible = [dict(zip(VALUES, row, strict=True)) for row in product(*map(range, VALUES.values()))]
+    possible = [
+        dict(zip(VALUES, row, strict=True))
+        for row in product(*map(range, VALUES.values()))
+    ]
     assert met(rows) == met(possible)
-    assert met(row for row in rows if not refused(row)) == met(row for row in possible if not refused(row))
-    assert len(rows) < 30, "432 rows are possible, 12 are the fewest that hold the pairs of a and d"
+    assert met(row for row in rows if not refused(row)) == met(
+        row for row in possible if not refused(row)
+    )
+    assert len(rows) < 30, (
+        "432 rows are possible, 12 are the fewest that hold the pairs of a and d"
+    )
 
 
 def test_the_table_holds_every_pair_of_the_options():
@@ -41,22 +62,34 @@ def test_the_flags_of_every_value_mean_that_value():
     for name, kinds in OPTIONS.items():
         for i in range(len(kinds)):
             given = values({"data": 0} | {name: i}, Path("folder"))
-            assert cli.parse(LearningRateRegimes, flags(given)) == LearningRateRegimes(**given), given
+            assert cli.parse(LearningRateRegimes, flags(given)) == LearningRateRegimes(
+                **given
+            ), given
 
 
-GIVEN: Fields = {"scheduler": "fifo", "execution": "process", "epochs": 4, "learning_rates": (0.1, 0.2)}
+GIVEN: Fields = {
+    "scheduler": "fifo",
+    "execution": "process",
+    "epochs": 4,
+    "learning_rates": (0.1, 0.2),
+}
 
 
 @pytest.fixture
 def sweep(tmp_path, new_writer, epoch_row):
-    """A function that makes a sweep of two trials of four epochs, and changes the last row."""
+    """A function that makes a sweep of two trials of four epochs, and changes the last
+    row."""
 
     def make(name, rows=4, stop_reason="completed", **last):
         writer = new_writer(tmp_path / name, data_seed=0)
         for trial_id in ("00000", "00001"):
             for epoch in range(1, rows + 1):
                 rate = 0.1 if trial_id == "00000" else 0.2
-                writer.epoch(trial_id, epoch_row(epoch, learning_rate=rate, **last), repeated=False)
+                writer.epoch(
+                    trial_id,
+                    epoch_row(epoch, learning_rate=rate, **last),
+                    repeated=False,
+                )
             writer.end(trial_id, stop_reason)
         return writer.finish()
 
@@ -75,10 +108,22 @@ def test_faults_are_found(sweep):
         "train_loss, test_loss differ from the undisturbed sweep's"
     ]
     assert differing(sweep("short", rows=1), once, GIVEN) == ["0 rows in place of 8"]
-    assert incomplete(sweep("short again", rows=1), GIVEN)[0] == "trial 00000 ended as interrupted"
-    assert incomplete(once, GIVEN | {"epochs": 5})[0] == "trial 00000, completed, has the epochs [1, 2, 3, 4]"
-    assert incomplete(sweep("failed", stop_reason="error"), GIVEN)[0] == "trial 00000 ended as error"
-    assert incomplete(once, GIVEN | {"learning_rates": (0.1,)})[0] == "2 trials in place of 1"
+    assert (
+        incomplete(sweep("short again", rows=1), GIVEN)[0]
+        == "trial 00000 ended as interrupted"
+    )
+    assert (
+        incomplete(once, GIVEN | {"epochs": 5})[0]
+        == "trial 00000, completed, has the epochs [1, 2, 3, 4]"
+    )
+    assert (
+        incomplete(sweep("failed", stop_reason="error"), GIVEN)[0]
+        == "trial 00000 ended as error"
+    )
+    assert (
+        incomplete(once, GIVEN | {"learning_rates": (0.1,)})[0]
+        == "2 trials in place of 1"
+    )
 
 
 def test_as_lanes_only_rounding_may_differ(sweep):
@@ -88,7 +133,15 @@ def test_as_lanes_only_rounding_may_differ(sweep):
 
 
 FEW = (
-    {"data": 3, "architecture": 3, "schedule": 1, "label noise": 1, "scheduler": 1, "rates": 2, "save every": 1},
+    {
+        "data": 3,
+        "architecture": 3,
+        "schedule": 1,
+        "label noise": 1,
+        "scheduler": 1,
+        "rates": 2,
+        "save every": 1,
+    },
     {"nesterov": 1},
 )
 """Rows of few trials: an own network with a state, and one that is refused."""
@@ -102,5 +155,7 @@ def test_rows_run_or_are_refused(tmp_path, one_core, as_users_have_it):
         (tmp_path / str(i)).mkdir()
         given = values(row, tmp_path / "data")
         what, found = tried("once", given, tmp_path / str(i), random.Random(0))
-        assert what.startswith("refused: nesterov needs momentum" if row["nesterov"] else "once"), given
+        assert what.startswith(
+            "refused: nesterov needs momentum" if row["nesterov"] else "once"
+        ), given
         assert found == [], given

@@ -12,7 +12,9 @@ from checks.emulated import cpuid, processor_seen
 
 
 @pytest.mark.portable
-@pytest.mark.skipif(cpuid() is None, reason="only glibc on x86-64 tells what the processor says")
+@pytest.mark.skipif(
+    cpuid() is None, reason="only glibc on x86-64 tells what the processor says"
+)
 def test_xla_compiles_for_the_processor_that_is_named():
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
         compiled = jax.jit(lambda x: 2 * x).lower(np.float32(1)).compile()

@@ -1,4 +1,5 @@
-"""The nodes that Ray's launcher starts from `cluster/aws.yaml` on an imitation of AWS, and their permissions."""
+"""The nodes that Ray's launcher starts from `cluster/aws.yaml` on an imitation of AWS,
+and their permissions."""
 
 import json
 from pathlib import Path
@@ -6,9 +7,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-POLICY = {"Path": "/", "Document": {}, "CreateDate": "2015-02-06", "UpdateDate": "2015-02-06"}
+POLICY = {
+    "Path": "/",
+    "Document": {},
+    "CreateDate": "2015-02-06",
+    "UpdateDate": "2015-02-06",
+}
 POLICIES = {"AmazonEC2FullAccess": POLICY, "AmazonS3FullAccess": POLICY}
-"""The policies of AWS's own that Ray's launcher names. Reading all 1,582 of them takes seconds."""
+"""The policies of AWS's own that Ray's launcher names. Reading all 1,582 of them takes
+seconds."""
 
 LAUNCHER = Path(__file__).parents[2] / "cluster" / "aws.yaml"
 
@@ -23,8 +30,12 @@ def aws(monkeypatch, tmp_path):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "imitation")
     monkeypatch.setenv("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
-    monkeypatch.setattr("moto.iam.models.aws_managed_policies_data", json.dumps(POLICIES))
-    monkeypatch.setattr("ray.autoscaler._private.aws.config.time.sleep", lambda seconds: None)
+    monkeypatch.setattr(
+        "moto.iam.models.aws_managed_policies_data", json.dumps(POLICIES)
+    )
+    monkeypatch.setattr(
+        "ray.autoscaler._private.aws.config.time.sleep", lambda seconds: None
+    )
     with moto.mock_aws():
         iam = boto3.client("iam")
         for name in ("mnist-tune-head", "mnist-tune-worker"):
@@ -34,7 +45,9 @@ def aws(monkeypatch, tmp_path):
         yield boto3.resource("ec2", "us-west-2")
 
 
-@pytest.mark.promise("Workers are spot nodes and go when idle, and nodes ask for the token")
+@pytest.mark.promise(
+    "Workers are spot nodes and go when idle, and nodes ask for the token"
+)
 def test_ray_starts_a_head_on_demand_and_a_worker_on_spot(aws):
     import boto3
     from ray.autoscaler._private.aws.config import bootstrap_aws
@@ -42,20 +55,36 @@ def test_ray_starts_a_head_on_demand_and_a_worker_on_spot(aws):
     from ray.autoscaler._private.util import prepare_config, validate_config
 
     image = aws.register_image(Name="ubuntu").id
-    config = prepare_config(yaml.safe_load(LAUNCHER.read_text().replace("AMI_ID", image)))
+    config = prepare_config(
+        yaml.safe_load(LAUNCHER.read_text().replace("AMI_ID", image))
+    )
     validate_config(config)
     config = bootstrap_aws(config)
     provider = AWSNodeProvider(config["provider"], config["cluster_name"])
-    nodes = {name: node["node_config"] for name, node in config["available_node_types"].items()}
+    nodes = {
+        name: node["node_config"]
+        for name, node in config["available_node_types"].items()
+    }
     provider.create_node(nodes["head"] | config["head_node"], {}, 1)
     provider.create_node(nodes["gpu"], {}, 1)
     started = [
-        (node.instance_type, node.instance_lifecycle, node.iam_instance_profile["Arn"].rsplit("/")[-1])
+        (
+            node.instance_type,
+            node.instance_lifecycle,
+            node.iam_instance_profile["Arn"].rsplit("/")[-1],
+        )
         for node in aws.instances.all()
     ]
-    assert started == [("m6i.large", None, "mnist-tune-head"), ("g6.xlarge", "spot", "mnist-tune-worker")]
+    assert started == [
+        ("m6i.large", None, "mnist-tune-head"),
+        ("g6.xlarge", "spot", "mnist-tune-worker"),
+    ]
     roles = [role["RoleName"] for role in boto3.client("iam").list_roles()["Roles"]]
-    assert sorted(roles) == ["mnist-tune-head", "mnist-tune-worker"], "Ray made one with full access"
+    assert sorted(roles) == ["mnist-tune-head", "mnist-tune-worker"], (
+        "Ray made one with full access"
+    )
     (group,) = aws.security_groups.filter(GroupNames=["ray-autoscaler-mnist-tune"])
-    from_outside = [rule["FromPort"] for rule in group.ip_permissions if rule["IpRanges"]]
+    from_outside = [
+        rule["FromPort"] for rule in group.ip_permissions if rule["IpRanges"]
+    ]
     assert from_outside == [22]

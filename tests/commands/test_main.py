@@ -12,7 +12,8 @@ from mnist_tune.invocation import COMMANDS
 
 @pytest.fixture
 def program(tmp_path, monkeypatch, capsys):
-    """A function that runs `mnist-tune` in an empty folder, and returns its exit code, stdout and stderr."""
+    """A function that runs `mnist-tune` in an empty folder, and returns its exit code,
+    stdout and stderr."""
     monkeypatch.chdir(tmp_path)
 
     def run(*words):
@@ -32,14 +33,23 @@ def test_without_a_name_it_lists_the_commands(program):
 
 
 def test_the_version_is_that_of_the_installed_package(program, monkeypatch):
-    monkeypatch.setattr(importlib.metadata, "version", {"mnist_tune": "1.2.3"}.__getitem__)
+    monkeypatch.setattr(
+        importlib.metadata, "version", {"mnist_tune": "1.2.3"}.__getitem__
+    )
     assert program("--version") == (0, "mnist-tune 1.2.3\n", "")
 
 
 def test_a_mistake_is_one_line(program):
     lines = []
     with_a_flag = (f"{name} --lr 0.1" for name in ("regimes", "decide", "edge"))
-    others = "resume", "resume .", "resume --x", "edge --expected 1:2", "export --to csv", "predict new.npy ."
+    others = (
+        "resume",
+        "resume .",
+        "resume --x",
+        "edge --expected 1:2",
+        "export --to csv",
+        "predict new.npy .",
+    )
     for words in ("regime", "qqq", *with_a_flag, *others):
         code, stdout, stderr = program(*words.split())
         assert (code, stdout, stderr.count("\n")) == (2, "", 1)
@@ -48,13 +58,20 @@ def test_a_mistake_is_one_line(program):
 
 
 @pytest.mark.parametrize("name", ["decide", "edge", "range", "regimes"])
-def test_a_bare_folder_of_a_sweep_is_taken_for_that_of_the_flag(program, name, new_writer, tmp_path):
+def test_a_bare_folder_of_a_sweep_is_taken_for_that_of_the_flag(
+    program, name, new_writer, tmp_path
+):
     meant = "mnist-tune resume" if name == "regimes" else "--sweep"
     new_writer(tmp_path / "my sweep").finish()
     seed = "--seeds" if name in ("range", "regimes") else "--seed"
     for words in (["my sweep"], [seed, "1", "my sweep"]):
-        assert program(name, *words)[2].endswith(f"; did you mean {meant} 'my sweep'?; --help lists all flags\n")
-    for words in (["nothing"], ["--output" if name == "regimes" else "--sweep", "my sweep", "nothing"]):
+        assert program(name, *words)[2].endswith(
+            f"; did you mean {meant} 'my sweep'?; --help lists all flags\n"
+        )
+    for words in (
+        ["nothing"],
+        ["--output" if name == "regimes" else "--sweep", "my sweep", "nothing"],
+    ):
         assert "did you mean" not in program(name, *words)[2]
 
 
@@ -65,7 +82,9 @@ def test_every_command_has_help(name, program):
     assert stdout.startswith(f"usage: mnist-tune {name} ")
 
 
-def test_the_table_names_commands_that_work_here(program, new_writer, epoch_row, tmp_path):
+def test_the_table_names_commands_that_work_here(
+    program, new_writer, epoch_row, tmp_path
+):
     writer = new_writer(tmp_path / "sweep")
     writer.epoch("00000", epoch_row(1), False)
     writer.end("00000", "interrupted")
@@ -76,8 +95,12 @@ def test_the_table_names_commands_that_work_here(program, new_writer, epoch_row,
     assert "python" not in stdout
 
 
-def test_resume_goes_on_with_the_command_that_started_the_sweep(program, new_writer, tmp_path, monkeypatch):
-    new_writer(tmp_path / "sweep").finish(name="lr_regimes", options=vars(lr_regimes.OPTIONS()))
+def test_resume_goes_on_with_the_command_that_started_the_sweep(
+    program, new_writer, tmp_path, monkeypatch
+):
+    new_writer(tmp_path / "sweep").finish(
+        name="lr_regimes", options=vars(lr_regimes.OPTIONS())
+    )
     seen = []
     monkeypatch.setattr(lr_regimes, "main", lambda: seen.extend(sys.argv[1:]))
     assert program("resume", "sweep", "--retry-errored")[0] == 0

@@ -1,4 +1,5 @@
-"""`mnist-tune predict`: which array it takes, and what it writes. What it predicts: tests/whole/test_predictions.py."""
+"""`mnist-tune predict`: which array it takes, and what it writes. What it predicts:
+tests/whole/test_predictions.py."""
 
 from types import SimpleNamespace
 
@@ -25,7 +26,9 @@ def files(tmp_path):
     (tmp_path / "photo.png").write_bytes(b"PNG")
 
 
-@pytest.mark.parametrize("given", [["one.npy"], ["one.npz"], ["two.npz", "--array", "x_test"]])
+@pytest.mark.parametrize(
+    "given", [["one.npy"], ["one.npz"], ["two.npz", "--array", "x_test"]]
+)
 def test_it_takes_the_array_of_a_file(files, main_of, tmp_path, given):
     code, out, _ = main_of(predict, "sweep", *given, load_sweep=SWEEP)
     assert (code, out.split(",")[0]) == (0, "classes.csv has 3 lines")
@@ -43,11 +46,23 @@ def test_a_line_has_all_tokens_of_an_example(files, main_of, tmp_path):
         (["two.npz"], "two.npz has x_test, y_test; say which one: --array NAME"),
         (["two.npz", "--array", "x"], "two.npz has x_test, y_test; say which one"),
         (["none.npz"], "none.npz has no array"),
-        (["one.npy", "--array", "x"], "one.npy has an array without a name; say which one"),
-        (["texts.npy"], "cannot read texts.npy: Object arrays cannot be loaded; write arrays of numbers"),
-        (["photo.png"], "cannot read photo.png: it is no file of NumPy; write arrays of numbers with numpy.savez"),
+        (
+            ["one.npy", "--array", "x"],
+            "one.npy has an array without a name; say which one",
+        ),
+        (
+            ["texts.npy"],
+            "cannot read texts.npy: Object arrays cannot be loaded; write arrays of numbers",
+        ),
+        (
+            ["photo.png"],
+            "cannot read photo.png: it is no file of NumPy; write arrays of numbers with numpy.savez",
+        ),
         (["gone.npy"], "cannot read gone.npy: No such file or directory; write"),
-        (["one.npy", "--output", "no/such/folder.csv"], "can't write no/such/folder.csv: .*; name another --output"),
+        (
+            ["one.npy", "--output", "no/such/folder.csv"],
+            "can't write no/such/folder.csv: .*; name another --output",
+        ),
     ],
 )
 def test_what_cannot_be_read_or_written_is_one_line(files, main_of, given, said):

@@ -1,4 +1,5 @@
-"""What commands print and a page holds, to the letter (`kept_texts`), for sweeps of every kind."""
+"""What commands print and a page holds, to the letter (`kept_texts`), for sweeps of
+every kind."""
 
 import pytest
 from kept_texts import assert_kept
@@ -29,19 +30,22 @@ def folders(tmp_path_factory, new_writer, epoch_row):
 
 @pytest.fixture
 def same(folders):
-    """A function that compares a text with the one that is kept under a name. The length of pytest's folder decides
-    whether a line breaks before `More:`."""
+    """A function that compares a text with the one that is kept under a name. The
+    length of pytest's folder decides whether a line breaks before `More:`."""
 
     def compare(name, text):
-        assert_kept(name, text.replace(str(folders), "HERE").replace("\nMore: ", "    More: "))
+        assert_kept(
+            name, text.replace(str(folders), "HERE").replace("\nMore: ", "    More: ")
+        )
 
     return compare
 
 
 @pytest.fixture
 def printed(main_of, monkeypatch):
-    """A function that runs a command, and returns all that it prints and its exit code. Pages and pictures, which other
-    tests look at, are not written: that would take most of the time."""
+    """A function that runs a command, and returns all that it prints and its exit code.
+    Pages and pictures, which other tests look at, are not written: that would take most
+        of the time."""
     monkeypatch.setattr(Figure, "savefig", lambda *_, **__: None)
     monkeypatch.setattr(page, "write_page", lambda *_: None)
 
@@ -65,7 +69,10 @@ def test_a_command_that_trains(name, folders, same, printed):
 @pytest.mark.parametrize("kind", KINDS)
 def test_summaries_of_what_is_there(kind, folders, same, printed, tmp_path):
     where = folders / kind
-    texts = [printed(show, where, "--picture", "a.png"), printed(show, where, "--all", "--page", "a.html")]
+    texts = [
+        printed(show, where, "--picture", "a.png"),
+        printed(show, where, "--all", "--page", "a.html"),
+    ]
     if kind in ("edge", "crossed"):
         texts.append(printed(show, where, "--stability", "stability.png"))
     texts.append(printed(export, where, "--to", "csv", "--output", tmp_path))

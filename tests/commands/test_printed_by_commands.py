@@ -1,4 +1,5 @@
-"""What commands print and write once trials have run: `main` of each, with a made-up sweep in place of training."""
+"""What commands print and write once trials have run: `main` of each, with a made-up
+sweep in place of training."""
 
 import sys
 from dataclasses import replace
@@ -31,8 +32,11 @@ def test_a_smoke_test_is_small(command, monkeypatch, made_up_sweep):
     assert {trial.architecture for trial in trials} == {"mlp-16-tanh"}
 
 
-def test_show_keeps_the_test_set_of_a_search_closed(command, made_up_sweep, monkeypatch):
-    """Trials that are compared on images held out; what was found on the test set is said of the winner alone."""
+def test_show_keeps_the_test_set_of_a_search_closed(
+    command, made_up_sweep, monkeypatch
+):
+    """Trials that are compared on images held out; what was found on the test set is
+    said of the winner alone."""
     found = made_up_sweep([0.1, 0.2], seeds=3, holdout=100)
     found.trials["validation_accuracy"], found.trials["validation_loss"] = 0.9, 0.3
     found.epochs["validation_accuracy"] = 0.9
@@ -54,34 +58,51 @@ def test_edge_draws_what_was_measured(command, edge_sweep, as_text):
 def test_notebook_prints_and_draws_the_comparison(command, made_up_sweep, as_text):
     sweep = made_up_sweep([0.01, 0.1], seeds=2)
     labels = ["converges", "converges", "convnet", "convnet"]
-    said = command(notebook, run_or_resume=replace(sweep, trials=sweep.trials.assign(label=labels)))
+    said = command(
+        notebook, run_or_resume=replace(sweep, trials=sweep.trials.assign(label=labels))
+    )
     assert "notebook.png" in said
     assert said.count("\nconverges: ") == said.count("\nconvnet: ") == 1  # the verdicts
     assert "convnet: differs" in (sweep.path / "notebook.png").read_text()
     assert said.startswith("A line for each setting, ")
     (sweep.path / "notebook.png").unlink()
-    command(notebook, run_or_resume=replace(sweep, trials=sweep.trials.assign(label="of another sweep")))
+    command(
+        notebook,
+        run_or_resume=replace(
+            sweep, trials=sweep.trials.assign(label="of another sweep")
+        ),
+    )
     assert not (sweep.path / "notebook.png").exists()
 
 
 @pytest.mark.parametrize("module", [lr_regimes, notebook])
 @pytest.mark.parametrize(("ended", "code"), [("interrupted", 130), ("error", 1)])
-def test_a_command_ends_with_the_code_of_its_trials(module, ended, code, made_up_sweep, monkeypatch):
+def test_a_command_ends_with_the_code_of_its_trials(
+    module, ended, code, made_up_sweep, monkeypatch
+):
     sweep = made_up_sweep([0.1, 1])
     trials = sweep.trials.assign(stop_reason=["completed", ended], error="")
-    monkeypatch.setattr(module, "run_or_resume", lambda options: replace(sweep, trials=trials))
+    monkeypatch.setattr(
+        module, "run_or_resume", lambda options: replace(sweep, trials=trials)
+    )
     monkeypatch.setattr(sys, "argv", ["a_command"])
     assert module.main() == code
 
 
 def test_show_draws_a_picture(command, edge_sweep, as_text, tmp_path):
-    assert "Picture: mine.png" in command(show, edge_sweep.path, "--picture", "mine.png")
+    assert "Picture: mine.png" in command(
+        show, edge_sweep.path, "--picture", "mine.png"
+    )
     assert (tmp_path / "mine.png").exists()
-    with pytest.raises(UserError, match="a picture is of one sweep; --page takes several"):
+    with pytest.raises(
+        UserError, match="a picture is of one sweep; --page takes several"
+    ):
         command(show, edge_sweep.path, edge_sweep.path, "--picture", "mine.png")
 
 
-def test_show_writes_a_page_of_one_sweep_or_several(command, made_up_sweep, edge_sweep, bucket, tmp_path):
+def test_show_writes_a_page_of_one_sweep_or_several(
+    command, made_up_sweep, edge_sweep, bucket, tmp_path
+):
     sweep = made_up_sweep([0.1, 1])
     said = command(show, sweep.path, edge_sweep.path, "--page", "both.html")
     assert said.count("\nResults: ") == 2

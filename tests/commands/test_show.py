@@ -16,7 +16,15 @@ SLOW = ("jax", "ray", "scipy.stats", "matplotlib.pyplot")
 
 def test_a_large_sweep(made_up_sweep, rates):
     sweep = made_up_sweep(rates(100), seeds=2, epochs=1)
-    command = [sys.executable, "-X", "importtime", SCRIPT, sweep.path, "--picture", sweep.path / "a.png"]
+    command = [
+        sys.executable,
+        "-X",
+        "importtime",
+        SCRIPT,
+        sweep.path,
+        "--picture",
+        sweep.path / "a.png",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=LONG_S)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) < 70
@@ -31,12 +39,19 @@ def test_the_flag_all_prints_every_trial(made_up_sweep, rates, monkeypatch, caps
     sweep = made_up_sweep(rates(MANY + 5), seeds=2, epochs=1)
     monkeypatch.setattr(sys, "argv", ["summarize.py", str(sweep.path), "--all"])
     main()
-    assert len(capsys.readouterr().out.partition("Train with")[0].splitlines()) > 2 * MANY
+    assert (
+        len(capsys.readouterr().out.partition("Train with")[0].splitlines()) > 2 * MANY
+    )
 
 
-def test_of_a_folder_above_sweeps_it_says_which_one_is_shown(made_up_sweep, monkeypatch, capsys):
+def test_of_a_folder_above_sweeps_it_says_which_one_is_shown(
+    made_up_sweep, monkeypatch, capsys
+):
     newest = made_up_sweep([0.1]).path
-    for where, said in ((newest.parent, f"The newest sweep in {newest.parent}: {newest}\n"), (newest.as_uri(), "")):
+    for where, said in (
+        (newest.parent, f"The newest sweep in {newest.parent}: {newest}\n"),
+        (newest.as_uri(), ""),
+    ):
         monkeypatch.setattr(sys, "argv", ["summarize.py", str(where)])
         before = sorted(newest.rglob("*"))
         main()

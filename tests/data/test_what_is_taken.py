@@ -1,4 +1,5 @@
-"""What becomes of data of many shapes, to the letter (`kept_texts`), and what is said of those that are refused."""
+"""What becomes of data of many shapes, to the letter (`kept_texts`), and what is said
+of those that are refused."""
 
 import gzip
 import shutil
@@ -41,9 +42,19 @@ def line(array):
 
 def described(dataset):
     """A data set in a line."""
-    parts = dataset.train_images, dataset.train_labels, dataset.test_images, dataset.test_labels
-    arrays, spec = "; ".join(map(line, parts)), str(dataset.spec).replace("DataSpec", "")
-    return f"{arrays}; {spec} from {dataset.source}, sums of {' '.join(dataset.checksums)}; {dataset.note}".strip("; ")
+    parts = (
+        dataset.train_images,
+        dataset.train_labels,
+        dataset.test_images,
+        dataset.test_labels,
+    )
+    arrays, spec = (
+        "; ".join(map(line, parts)),
+        str(dataset.spec).replace("DataSpec", ""),
+    )
+    return f"{arrays}; {spec} from {dataset.source}, sums of {' '.join(dataset.checksums)}; {dataset.note}".strip(
+        "; "
+    )
 
 
 IMAGES = {
@@ -108,47 +119,87 @@ TOKENS_OF = {
     "tokens above 255": (1000 * TOKENS, TOKENS, 1000 * TOKENS, TOKENS),
     "more labels than tokens": (TOKENS, np.hstack([TOKENS, TOKENS]), TOKENS, TOKENS),
     "tokens of floats": (TOKENS / 1.0, TOKENS, TOKENS / 1.0, TOKENS),
-    "labels that sum to 1": (TOKENS, np.eye(2, dtype=int)[Y % 2], TOKENS, np.eye(2, dtype=int)[Y % 2]),
+    "labels that sum to 1": (
+        TOKENS,
+        np.eye(2, dtype=int)[Y % 2],
+        TOKENS,
+        np.eye(2, dtype=int)[Y % 2],
+    ),
     "a label an example in the test part": (TOKENS, TOKENS, TOKENS, Y),
     "a label an example in the training part": (TOKENS, Y, TOKENS, TOKENS),
-    "labels as many as there are": (TOKENS, np.where(WHOLE == 23, 24, TOKENS), TOKENS, TOKENS),
+    "labels as many as there are": (
+        TOKENS,
+        np.where(WHOLE == 23, 24, TOKENS),
+        TOKENS,
+        TOKENS,
+    ),
     "labels one less": (TOKENS, np.where(WHOLE == 23, 23, TOKENS), TOKENS, TOKENS),
-    "a test part of labels beyond any vocabulary": (TOKENS, 2 * TOKENS, TOKENS, TOKENS + 2**20),
+    "a test part of labels beyond any vocabulary": (
+        TOKENS,
+        2 * TOKENS,
+        TOKENS,
+        TOKENS + 2**20,
+    ),
     "without a test part": (TOKENS, TOKENS),
 }
 PARTS = {
-    "no test part": (X, Y), "no test part, six examples": (X[:6], Y[:6]), "no test part, five examples": (X[:5], Y[:5]),
-    "three arrays": (X, Y, X), "a list of arrays": [X, Y, X[:4], Y[:4]], "other shapes": (X, Y, X[:, :1], Y),
-    "other shapes of the same size": (X.reshape(12, 1, 2), Y, X, Y), "floats and whole numbers": (X, Y, WHOLE, Y),
+    "no test part": (X, Y),
+    "no test part, six examples": (X[:6], Y[:6]),
+    "no test part, five examples": (X[:5], Y[:5]),
+    "three arrays": (X, Y, X),
+    "a list of arrays": [X, Y, X[:4], Y[:4]],
+    "other shapes": (X, Y, X[:, :1], Y),
+    "other shapes of the same size": (X.reshape(12, 1, 2), Y, X, Y),
+    "floats and whole numbers": (X, Y, WHOLE, Y),
     "bytes and floats": (WHOLE.astype(np.uint8), Y, X, Y),
     "parts of two ranges": (largest(100, int), Y, largest(300, int), Y),
-    "whole floats in one part": (largest(200), Y, X, Y), "a test part of one class more": (X, Y, X, labels(3)),
-    "a test part of a class less": (X, Y, X[:1], Y[:1]), "a test part without examples": (X, Y, X[:0], Y[:0]),
+    "whole floats in one part": (largest(200), Y, X, Y),
+    "a test part of one class more": (X, Y, X, labels(3)),
+    "a test part of a class less": (X, Y, X[:1], Y[:1]),
+    "a test part without examples": (X, Y, X[:0], Y[:0]),
     "a number": 7,
-}  # fmt: skip
+}
 
 
 @pytest.mark.promise("What is wrong with data is one line with a remedy")
 def test_arrays_are_taken_or_refused(caplog):
     """Each as the images, or the labels, of both parts."""
     lines = []
-    cases = {f"x of {name}": (images, Y[: len(images)], images, Y[: len(images)]) for name, images in IMAGES.items()}
+    cases = {
+        f"x of {name}": (images, Y[: len(images)], images, Y[: len(images)])
+        for name, images in IMAGES.items()
+    }
     cases["x of eleven"] = (X[:11], Y, X, Y)
     cases |= {f"y of {name}": (X, found, X, found) for name, found in LABELS.items()}
-    cases |= {f"y_test of {name}": (X, Y, X, LABELS[name]) for name in ("below 0", "eleven")}
+    cases |= {
+        f"y_test of {name}": (X, Y, X, LABELS[name]) for name in ("below 0", "eleven")
+    }
     for name, arrays in (cases | TOKENS_OF | PARTS).items():
         caplog.clear()
         lines.append(f"{name}: {outcome(lambda: described(load_dataset(arrays)))}")  # noqa: B023
         assert not caplog.messages or caplog.messages[0] in lines[-1]
         lines[-1] += "; warned" * len(caplog.messages)
-    for name in ("floats", "bytes", "whole numbers to 65536", "squares", "squares of channels", "one number each"):
+    for name in (
+        "floats",
+        "bytes",
+        "whole numbers to 65536",
+        "squares",
+        "squares of channels",
+        "one number each",
+    ):
         arrays = IMAGES[name], Y, IMAGES[name], Y
         spec = load_dataset(arrays, standardize=True).spec
-        lines.append(f"{name}, standardised: {np.round([spec.mean, spec.deviation], 4).tolist()}")
+        lines.append(
+            f"{name}, standardised: {np.round([spec.mean, spec.deviation], 4).tolist()}"
+        )
     tokens = TOKENS_OF["tokens above 255"]
-    lines.append(f"tokens, standardised: {outcome(load_dataset, tokens, standardize=True)}")
+    lines.append(
+        f"tokens, standardised: {outcome(load_dataset, tokens, standardize=True)}"
+    )
     for first in (1, 12, 13):
-        lines.append(f"first {first}: {outcome(lambda: described(load_dataset((X, Y, X, Y), train_images=first)))}")  # noqa: B023
+        lines.append(
+            f"first {first}: {outcome(lambda: described(load_dataset((X, Y, X, Y), train_images=first)))}"  # noqa: B023
+        )
     assert_kept("data arrays", "\n".join(lines) + "\n")
 
 
@@ -164,20 +215,34 @@ def test_the_scale_of_a_thousand_examples_is_looked_at():
 
 
 COUNTS = (
-    {"batch_size": 12}, {"batch_size": 13}, {"batch_size": 1, "holdout": 11}, {"batch_size": 1, "holdout": 12},
-    {"batch_size": 1, "label_noise": 12}, {"batch_size": 1, "label_noise": 13},
-    {"batch_size": 1, "label_noise": 6, "holdout": 6}, {"batch_size": 1, "label_noise": 6, "holdout": 7},
-    {"batch_size": 6, "holdout": 7}, {"batch_size": 6, "holdout": 7, "drop_last": True},
+    {"batch_size": 12},
+    {"batch_size": 13},
+    {"batch_size": 1, "holdout": 11},
+    {"batch_size": 1, "holdout": 12},
+    {"batch_size": 1, "label_noise": 12},
+    {"batch_size": 1, "label_noise": 13},
+    {"batch_size": 1, "label_noise": 6, "holdout": 6},
+    {"batch_size": 1, "label_noise": 6, "holdout": 7},
+    {"batch_size": 6, "holdout": 7},
+    {"batch_size": 6, "holdout": 7, "drop_last": True},
     {"batch_size": 6, "holdout": 6, "drop_last": True},
-)  # fmt: skip
+)
 
 
 def test_trials_that_need_too_many_images_are_refused():
-    plain, tokens = load_dataset((X, Y, X, Y)), load_dataset((TOKENS, TOKENS, TOKENS, TOKENS))
-    lines = [f"{one}: {outcome(check_counts, [TrialConfig(), TrialConfig(**one)][1:], plain)}" for one in COUNTS]
+    plain, tokens = (
+        load_dataset((X, Y, X, Y)),
+        load_dataset((TOKENS, TOKENS, TOKENS, TOKENS)),
+    )
+    lines = [
+        f"{one}: {outcome(check_counts, [TrialConfig(), TrialConfig(**one)][1:], plain)}"
+        for one in COUNTS
+    ]
     for noise in (0, 1):
         one = TrialConfig(batch_size=1, label_noise=noise)
-        lines.append(f"tokens, label_noise={noise}: {outcome(check_counts, [one], tokens)}")
+        lines.append(
+            f"tokens, label_noise={noise}: {outcome(check_counts, [one], tokens)}"
+        )
     assert_kept("data counts", "\n".join(lines) + "\n")
 
 
@@ -185,16 +250,21 @@ def test_trials_that_need_too_many_images_are_refused():
 
 
 IDX = {
-    "nothing": b"", "three bytes": b"\0\0\x08", "no dimensions": bytes([0, 0, 8, 0]),
+    "nothing": b"",
+    "three bytes": b"\0\0\x08",
+    "no dimensions": bytes([0, 0, 8, 0]),
     "one dimension": idx(np.arange(3, dtype=np.uint8)),
     "three dimensions": idx(np.arange(12, dtype=np.uint8).reshape(1, 3, 4)),
-    "four dimensions": idx(np.zeros((1, 1, 1, 1), np.uint8)), "another type": b"\0\0\x0d\x01\0\0\0\0",
-    "another magic number": b"\0\1\x08\x01\0\0\0\0", "a text": b"<html>", "no header": bytes([0, 0, 8, 2, 0, 0]),
+    "four dimensions": idx(np.zeros((1, 1, 1, 1), np.uint8)),
+    "another type": b"\0\0\x0d\x01\0\0\0\0",
+    "another magic number": b"\0\1\x08\x01\0\0\0\0",
+    "a text": b"<html>",
+    "no header": bytes([0, 0, 8, 2, 0, 0]),
     "one byte too few": idx(np.arange(6, dtype=np.uint8).reshape(2, 3))[:-1],
     "one byte too many": idx(np.arange(6, dtype=np.uint8).reshape(2, 3)) + b"\0",
     "dimensions that no array has": bytes([0, 0, 8, 3, 0, 0, 0, 0]) + b"\xff" * 8,
     "no elements": idx(np.zeros((0, 2), np.uint8)),
-}  # fmt: skip
+}
 NPZ: dict[str, dict[str, np.ndarray]] = {
     "whole": {"x_train": X, "y_train": Y, "x_test": X, "y_test": Y, "more": X},
     "without a test part": {"x_train": X, "y_train": Y},
@@ -217,10 +287,15 @@ def here(tmp_path, monkeypatch):
 
 
 def test_files_are_taken_or_refused(here, monkeypatch):
-    lines = [f"IDX of {name}: {outcome(lambda: line(read_idx(content, 'it')))}" for name, content in IDX.items()]  # noqa: B023
+    lines = [
+        f"IDX of {name}: {outcome(lambda: line(read_idx(content, 'it')))}"  # noqa: B023
+        for name, content in IDX.items()
+    ]
     for name, arrays in NPZ.items():
         np.savez(here / "mine.npz", **arrays)
-        lines.append(f"npz {name}: {outcome(lambda: described(load_dataset('mine.npz')))}")
+        lines.append(
+            f"npz {name}: {outcome(lambda: described(load_dataset('mine.npz')))}"
+        )
     whole = here / "whole.npz"
     np.savez(whole, **NPZ["whole"])
     sizes = [SimpleNamespace(file_size=2**30), SimpleNamespace(file_size=2**31)]
@@ -228,7 +303,9 @@ def test_files_are_taken_or_refused(here, monkeypatch):
         patch.setattr(zipfile.ZipFile, "infolist", lambda file: sizes)
         for memory in (3 * 2**30, 3 * 2**30 - 1, 2**29):
             patch.setattr(own, "usable_memory", lambda: memory)  # noqa: B023
-            lines.append(f"3 GiB, memory of {memory}: {outcome(lambda: load_dataset('whole.npz').name)}")
+            lines.append(
+                f"3 GiB, memory of {memory}: {outcome(lambda: load_dataset('whole.npz').name)}"
+            )
     monkeypatch.setattr(own, "usable_memory", lambda: 2**33)
     (here / "noise.npz").write_bytes(b"noise")
     (here / "array.npz").write_bytes(whole.read_bytes()[:-30])
@@ -237,22 +314,51 @@ def test_files_are_taken_or_refused(here, monkeypatch):
     shutil.copy(whole, here / "digits")
     (here / "linked.npz").symlink_to(whole)
     for name in (
-        *("noise.npz", "array.npz", "folder.npz", "missing.npz", "plain", "./digits", "linked.npz", "~/plain", whole),
-        *("minst", "emnist", "nowhere", "no/where", "./nowhere", "", here / "nowhere.npz", Path("digits"), "x" * 256),
+        *(
+            "noise.npz",
+            "array.npz",
+            "folder.npz",
+            "missing.npz",
+            "plain",
+            "./digits",
+            "linked.npz",
+            "~/plain",
+            whole,
+        ),
+        *(
+            "minst",
+            "emnist",
+            "nowhere",
+            "no/where",
+            "./nowhere",
+            "",
+            here / "nowhere.npz",
+            Path("digits"),
+            "x" * 256,
+        ),
     ):
         lines.append(f"{name}: {outcome(lambda: described(load_dataset(name)))}")  # noqa: B023
     for name in ("plain", "digits", "mnist-5k", "mnist", "fashion-mnist", "x.npz"):
-        lines.append(f"{name} of a folder: {outcome(load_dataset, name, here / 'nowhere')}")
+        lines.append(
+            f"{name} of a folder: {outcome(load_dataset, name, here / 'nowhere')}"
+        )
     (here / "raw").write_bytes(b"\x1f\x8b")
     for path in (here / "raw", here / "missing", here):
         lines.append(f"{path}: {outcome(read_raw, path)}")
-    text = "\n".join(lines).replace(str(here), "HERE").replace(", ".join(files.CHECKSUMS), "FOUR FILES")
+    text = (
+        "\n".join(lines)
+        .replace(str(here), "HERE")
+        .replace(", ".join(files.CHECKSUMS), "FOUR FILES")
+    )
     assert_kept("data files", text + "\n")
 
 
 def named(found, prefix="", test="t10k", dot="-", zipped=False):
     """Four IDX files by other names."""
-    names = {name.replace("t10k", test).replace("-idx", f"{dot}idx"): content for name, content in found.items()}
+    names = {
+        name.replace("t10k", test).replace("-idx", f"{dot}idx"): content
+        for name, content in found.items()
+    }
     return {
         f"{prefix}{name}{'.gz' * zipped}": gzip.compress(content) if zipped else content
         for name, content in names.items()
@@ -265,19 +371,33 @@ def test_folders_are_taken_or_refused(here, monkeypatch):
         monkeypatch.setitem(files.CHECKSUMS, name, files.checksum(content))
     monkeypatch.setattr("mnist_tune.data.dataset.DEBIAN", here / "debian")
     tiny = {
-        name: idx(np.arange(20, dtype=np.uint8) % 2 if "labels" in name else np.full((20, 1, 2), 200, np.uint8))
+        name: idx(
+            np.arange(20, dtype=np.uint8) % 2
+            if "labels" in name
+            else np.full((20, 1, 2), 200, np.uint8)
+        )
         for name in known
     }
     whole = small_mnist(200)
     folders = {
-        "empty": {}, "plain": named(tiny), "dotted": named(tiny, dot="."), "zipped": named(tiny, zipped=True),
-        "test": named(tiny, test="test"), "upper": {name.upper(): content for name, content in named(tiny).items()},
-        "three": dict(list(named(tiny).items())[1:]), "known": named(known), "one": named(tiny, "emnist-letters-"),
+        "empty": {},
+        "plain": named(tiny),
+        "dotted": named(tiny, dot="."),
+        "zipped": named(tiny, zipped=True),
+        "test": named(tiny, test="test"),
+        "upper": {name.upper(): content for name, content in named(tiny).items()},
+        "three": dict(list(named(tiny).items())[1:]),
+        "known": named(known),
+        "one": named(tiny, "emnist-letters-"),
         "two": named(tiny, "emnist-letters-") | named(tiny, "emnist-digits-"),
-        "two and plain": named(tiny, "emnist-letters-") | named(known), "both": named(tiny) | named(known, zipped=True),
-        "damaged": named(tiny) | {"train-labels-idx1-ubyte": b"\x1f\x8b"}, "fashion": named(whole),
-        "eleven": named(whole | {"train-labels-idx1-ubyte": idx(np.uint8(np.arange(200) % 11))}),
-    }  # fmt: skip
+        "two and plain": named(tiny, "emnist-letters-") | named(known),
+        "both": named(tiny) | named(known, zipped=True),
+        "damaged": named(tiny) | {"train-labels-idx1-ubyte": b"\x1f\x8b"},
+        "fashion": named(whole),
+        "eleven": named(
+            whole | {"train-labels-idx1-ubyte": idx(np.uint8(np.arange(200) % 11))}
+        ),
+    }
     lines = []
 
     def of(dataset):
@@ -295,7 +415,13 @@ def test_folders_are_taken_or_refused(here, monkeypatch):
             say(f"mnist in {name}", "mnist", folder)
         if name in ("known", "fashion", "plain", "eleven"):
             say(f"fashion-mnist in {name}", "fashion-mnist", folder)
-    for name in ("two/emnist-letters", "two/emnist", "two/kmnist", "two and plain/emnist", "two/emnist-letters-train"):
+    for name in (
+        "two/emnist-letters",
+        "two/emnist",
+        "two/kmnist",
+        "two and plain/emnist",
+        "two/emnist-letters-train",
+    ):
         say(name, name)
     monkeypatch.chdir(here / "plain")
     say(".", ".")
@@ -303,5 +429,7 @@ def test_folders_are_taken_or_refused(here, monkeypatch):
     say("fashion-mnist", "fashion-mnist")
     say("mnist in ~/known", "mnist", Path("~/known"))
     text = "\n".join(lines).replace(str(here), "HERE").replace(here.name, "NAME")
-    text = text.replace(", ".join(files.CHECKSUMS), "FOUR FILES").replace(" ".join(files.CHECKSUMS), "FOUR FILES")
+    text = text.replace(", ".join(files.CHECKSUMS), "FOUR FILES").replace(
+        " ".join(files.CHECKSUMS), "FOUR FILES"
+    )
     assert_kept("data folders", text + "\n")

@@ -10,7 +10,9 @@ from mnist_tune.regimes.labels import REGIMES
 
 def test_each_regime_is_shown_by_a_curve_that_has_its_label(tmp_path, monkeypatch):
     found = examples()
-    assert {regime: example.trial.regime for regime, example in found.items()} == {one: one for one in REGIMES}
+    assert {regime: example.trial.regime for regime, example in found.items()} == {
+        one: one for one in REGIMES
+    }
     monkeypatch.setattr("docs.pictures.examples", lambda: found)
     plot_seven(tmp_path / "seven.png")
     assert min(matplotlib.image.imread(tmp_path / "seven.png").shape[:2]) > 500
@@ -23,13 +25,22 @@ def test_a_picture_is_drawn_from_its_record(name, tmp_path):
     assert min(matplotlib.image.imread(tmp_path / file).shape[:2]) > 400
 
 
-def test_curves_of_new_sweeps_replace_the_record_of_sharpness(new_writer, epoch_row, tmp_path, monkeypatch):
+def test_curves_of_new_sweeps_replace_the_record_of_sharpness(
+    new_writer, epoch_row, tmp_path, monkeypatch
+):
     monkeypatch.setattr(pictures, "STABILITY", tmp_path / "record.csv")
     writer = new_writer(tmp_path / "sweep", count=1)
-    writer.epoch("00000", epoch_row(1, step=5, sharpness_steps="[[0, 20, 0, 10], [10, 30, 0, 20]]"), False)
+    writer.epoch(
+        "00000",
+        epoch_row(1, step=5, sharpness_steps="[[0, 20, 0, 10], [10, 30, 0, 20]]"),
+        False,
+    )
     writer.finish(ended="now")
     keep(Pictures(stability=(tmp_path / "sweep",)))
     [(name, sharpness, losses)] = stability_curves()
     assert name == "mlp-1024-128-tanh, rate 0.1"
-    assert sharpness[["step", "sharpness", "relative"]].to_numpy().tolist() == [[0, 20, 1], [10, 30, 1.5]]
+    assert sharpness[["step", "sharpness", "relative"]].to_numpy().tolist() == [
+        [0, 20, 1],
+        [10, 30, 1.5],
+    ]
     assert losses["step"].tolist() == [5]

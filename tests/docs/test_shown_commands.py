@@ -1,4 +1,5 @@
-"""The commands that the pages name: each exists, and takes the flags that it is shown with."""
+"""The commands that the pages name: each exists, and takes the flags that it is shown
+with."""
 
 import re
 import shlex
@@ -18,22 +19,37 @@ EXAMPLES = {"examples/phase_diagram.py": Diagram, "examples/predictors.py": Pred
 
 
 COMMAND = re.compile(
-    r"^(?: {4,}|\| `)(?:python ((?:sweeps|analysis|examples)/\w+\.py)|mnist-tune ([a-z]+))([^\n`]*)", re.MULTILINE
+    r"^(?: {4,}|\| `)(?:python ((?:sweeps|analysis|examples)/\w+\.py)|mnist-tune ([a-z]+))([^\n`]*)",
+    re.MULTILINE,
 )
 """A command in a block of code or in the first column of a table."""
 
 
 def shown():
-    for page in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("cluster/*.md"))):
+    for page in (
+        ROOT / "README.md",
+        *sorted(ROOT.glob("docs/*.md")),
+        *sorted(ROOT.glob("cluster/*.md")),
+    ):
         for found in COMMAND.finditer(page.read_text().replace("\\\n", " ")):
-            yield str(page.relative_to(ROOT)), found[1] or found[2], found[3].partition(" # ")[0].strip()
+            yield (
+                str(page.relative_to(ROOT)),
+                found[1] or found[2],
+                found[3].partition(" # ")[0].strip(),
+            )
 
 
 @pytest.mark.parametrize(("page", "name", "flags"), [*dict.fromkeys(shown())])
-def test_a_command_of_the_docs_takes_its_flags(page, name, flags, tmp_path, monkeypatch):
+def test_a_command_of_the_docs_takes_its_flags(
+    page, name, flags, tmp_path, monkeypatch
+):
     name = SCRIPTS.get(name, name)
     assert name in COMMANDS or name in EXAMPLES
     monkeypatch.chdir(tmp_path)
-    words = [{"TOOL": "csv"}.get(word, word) for word in shlex.split(flags) if word not in ("...", "[DIR")]
+    words = [
+        {"TOOL": "csv"}.get(word, word)
+        for word in shlex.split(flags)
+        if word not in ("...", "[DIR")
+    ]
     if name != "resume":
         cli.parse(EXAMPLES[name] if name in EXAMPLES else options_of(name), words)

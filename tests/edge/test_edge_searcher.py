@@ -1,4 +1,5 @@
-"""The searcher, driven by a stand-in for Tune with outcomes that follow from rate and seed."""
+"""The searcher, driven by a stand-in for Tune with outcomes that follow from rate and
+seed."""
 
 import itertools
 import math
@@ -12,7 +13,9 @@ from mnist_tune.edge.searcher import FIRST, EdgeSearcher
 from mnist_tune.regimes.measured_edge import Learned
 from mnist_tune.trial import TrialConfig
 
-TEMPLATES = [TrialConfig(architecture=name, epochs=3) for name in ("mlp-4-tanh", "mlp-8-tanh")]
+TEMPLATES = [
+    TrialConfig(architecture=name, epochs=3) for name in ("mlp-4-tanh", "mlp-8-tanh")
+]
 EDGES = {"mlp-4-tanh": 2.0, "mlp-8-tanh": 0.5}
 
 
@@ -23,28 +26,42 @@ def searcher(templates=TEMPLATES, trials=40, accuracy=None, **more):
 
 
 def rows_of(config):
-    """The rows of a trial: those that fail diverge after an epoch or after all three, or end in an error (None) in the
-    third, by the seed."""
+    """The rows of a trial: those that fail diverge after an epoch or after all three,
+    or end in an error (None) in the third, by the seed."""
     edge, rng = EDGES[config.architecture], np.random.default_rng(config.seed)
     learned = bool(rng.random() < 1 / (1 + (config.learning_rate / edge) ** (1 / 0.05)))
     epochs = 3 if learned or rng.random() < 0.3 else 1
     loss = 0.1 if learned else math.nan
-    row = {"train_loss": loss, "untrained_loss": 2.4, "train_accuracy": 0.9, "diverged": not learned, "stop_reason": ""}
+    row = {
+        "train_loss": loss,
+        "untrained_loss": 2.4,
+        "train_accuracy": 0.9,
+        "diverged": not learned,
+        "stop_reason": "",
+    }
     rows = [row | {"epoch": epoch} for epoch in range(1, epochs + 1)]
     return [*rows[:2], None] if rng.random() < 0.15 else rows
 
 
 class Sweep:
-    """Searches that are killed and resumed, with a stand-in for Tune: trials report an epoch in an order that is drawn,
-    so they are as fast as chance has it. `known` and `ended` are what the journal knows."""
+    """Searches that are killed and resumed, with a stand-in for Tune: trials report an
+    epoch in an order that is drawn, so they are as fast as chance has it. `known` and
+    `ended` are what the journal knows."""
 
     def __init__(self, order=0, **options):
-        self.rng, self.options, self.known, self.ended = random.Random(order), options, {}, {}
+        self.rng, self.options, self.known, self.ended = (
+            random.Random(order),
+            options,
+            {},
+            {},
+        )
 
     def run(self, slots=3, most=10**6, **more):
-        """Run trials until the search ends, or is killed once so many more have reported an epoch. Return whether it
-        has ended."""
-        search = searcher(ended=dict(self.ended), known=dict(self.known), **self.options | more)
+        """Run trials until the search ends, or is killed once so many more have
+        reported an epoch. Return whether it has ended."""
+        search = searcher(
+            ended=dict(self.ended), known=dict(self.known), **self.options | more
+        )
         running, ids, over = {}, itertools.count(), False
         while True:
             while not over and len(running) < slots:
@@ -71,9 +88,16 @@ class Sweep:
 
     @property
     def trials(self):
-        """The trials with their last rows, those of each network in the order in which they were proposed."""
-        found = [(self.known[own_id], str(self.ended[own_id])) for own_id in sorted(self.known)]
-        return {name: [one for one in found if one[0].architecture == name] for name in EDGES}
+        """The trials with their last rows, those of each network in the order in which
+        they were proposed."""
+        found = [
+            (self.known[own_id], str(self.ended[own_id]))
+            for own_id in sorted(self.known)
+        ]
+        return {
+            name: [one for one in found if one[0].architecture == name]
+            for name in EDGES
+        }
 
 
 def test_a_failure_costs_what_failures_took():
@@ -83,17 +107,25 @@ def test_a_failure_costs_what_failures_took():
     for last in (lost | {"epoch": 1}, *[calm] * 3):
         search.suggest("a")
         search.on_trial_complete("a", last)
-    for last, failed in ((calm, 1), (lost | {"epoch": 1}, 1 + 1), (lost | {"epoch": 2}, 1 + 1 + 2)):
+    for last, failed in (
+        (calm, 1),
+        (lost | {"epoch": 1}, 1 + 1),
+        (lost | {"epoch": 2}, 1 + 1 + 2),
+    ):
         search.suggest("b")
         search.on_trial_complete("b", last)
         search.suggest("c")
-        assert search._searches[0].cost == pytest.approx((3 + failed) / (3 * (2 + (failed > 1) + (failed > 2))))
+        assert search._searches[0].cost == pytest.approx(
+            (3 + failed) / (3 * (2 + (failed > 1) + (failed > 2)))
+        )
         search.on_trial_complete("c", calm)
 
 
 def test_a_search_begins_with_a_pilot_below_where_the_edge_is_expected():
     search = searcher(TEMPLATES[:1], workers=9)
-    rates = [search.suggest(str(number))["trial"]["learning_rate"] for number in range(4)]
+    rates = [
+        search.suggest(str(number))["trial"]["learning_rate"] for number in range(4)
+    ]
     assert rates == [1.0, 0.25, 0.0625, 0.01563]
     assert search.suggest("4") is None
     for number in range(4):
@@ -104,11 +136,18 @@ def test_a_search_begins_with_a_pilot_below_where_the_edge_is_expected():
 
 
 def row(loss, accuracy, epoch=3):
-    return {"epoch": epoch, "untrained_loss": 2.4, "train_loss": loss, "train_accuracy": accuracy, "diverged": False}
+    return {
+        "epoch": epoch,
+        "untrained_loss": 2.4,
+        "train_loss": loss,
+        "train_accuracy": accuracy,
+        "diverged": False,
+    }
 
 
 def one_by_one(trials, last_row, **options):
-    """Return the rates of a whole search whose trials run one after the other, given their last rows."""
+    """Return the rates of a whole search whose trials run one after the other, given
+    their last rows."""
     search, rates = searcher(TEMPLATES[:1], trials=trials, **options), []
     for number in range(trials):
         rates.append(search.suggest(str(number))["trial"]["learning_rate"])
@@ -118,8 +157,11 @@ def one_by_one(trials, last_row, **options):
 
 
 def test_a_search_in_which_nothing_learned_goes_on_where_accuracy_was_best():
-    """Accuracy rises to a rate a hundred times larger than expected, but no loss falls."""
-    rates = one_by_one(60, lambda rate: row(2.29, 0.4 - 0.05 * abs(math.log(rate / 100))))
+    """Accuracy rises to a rate a hundred times larger than expected, but no loss
+    falls."""
+    rates = one_by_one(
+        60, lambda rate: row(2.29, 0.4 - 0.05 * abs(math.log(rate / 100)))
+    )
     assert 30 < np.median(rates[30:]) < 300
 
 
@@ -145,8 +187,11 @@ def test_trials_do_not_depend_on_which_ends_first(whole):
 
 
 @pytest.mark.parametrize("order", range(20))
-def test_a_search_that_is_killed_and_resumed_makes_the_trials_of_one_that_was_not(whole, order):
-    """Some trials end in an error in their third epoch. What was proposed is recorded, also what had not begun."""
+def test_a_search_that_is_killed_and_resumed_makes_the_trials_of_one_that_was_not(
+    whole, order
+):
+    """Some trials end in an error in their third epoch. What was proposed is recorded,
+    also what had not begun."""
     killed = Sweep(order)
     while not killed.run(most=killed.rng.randrange(60)):
         pass
@@ -154,7 +199,9 @@ def test_a_search_that_is_killed_and_resumed_makes_the_trials_of_one_that_was_no
     assert None in killed.ended.values()
 
 
-def test_a_search_with_more_trials_or_more_precision_goes_on_with_those_of_each_network(whole):
+def test_a_search_with_more_trials_or_more_precision_goes_on_with_those_of_each_network(
+    whole,
+):
     """One of the networks had settled before the other."""
     coarse = Sweep(3, trials=60)
     coarse.run(precision=0.3)
@@ -193,9 +240,15 @@ def test_a_trial_that_hangs_holds_up_only_those_that_are_proposed_much_later():
 
 def test_a_trial_that_the_journal_knows_goes_on_as_it_was():
     """Another version may propose another rate."""
-    known = TrialConfig(architecture="mlp-4-tanh", learning_rate=0.123, seed=4, epochs=3)
+    known = TrialConfig(
+        architecture="mlp-4-tanh", learning_rate=0.123, seed=4, epochs=3
+    )
     found = searcher(known={"00000": known}).suggest("a")["trial"]
-    assert (found["trial_id"], found["learning_rate"], found["seed"]) == ("00000", 0.123, 4)
+    assert (found["trial_id"], found["learning_rate"], found["seed"]) == (
+        "00000",
+        0.123,
+        4,
+    )
 
 
 def test_a_search_starts_few_trials_while_it_knows_little():
@@ -205,7 +258,9 @@ def test_a_search_starts_few_trials_while_it_knows_little():
         while (found := search.suggest(str(number))) is None:
             most.append(len(running))
             for tune_id in running:  # all end together
-                search.on_trial_complete(tune_id, row(0.1 if len(most) % 2 else 2.3, 0.5))
+                search.on_trial_complete(
+                    tune_id, row(0.1 if len(most) % 2 else 2.3, 0.5)
+                )
             running = {}
         running[str(number)] = found["trial"]
     assert most[:3] == [4, 16, 20]
@@ -219,7 +274,10 @@ def test_networks_take_turns():
 
 
 def test_a_search_ends_once_its_edge_is_as_precise_as_asked_for():
-    exact, coarse = Sweep(templates=TEMPLATES[:1], trials=60), Sweep(templates=TEMPLATES[:1], trials=60)
+    exact, coarse = (
+        Sweep(templates=TEMPLATES[:1], trials=60),
+        Sweep(templates=TEMPLATES[:1], trials=60),
+    )
     exact.run(precision=1e-9)
     coarse.run(precision=0.5)
     assert len(exact.known) == 60
@@ -232,26 +290,37 @@ def test_an_accuracy_may_decide_what_has_learned():
         search.suggest(str(number))
         search.on_trial_complete(str(number), row(0.1, accuracy))
     search.suggest("4")
-    assert search._searches[0].learned.least == 1, "two trials of the pilot were as accurate, one of them barely"
+    assert search._searches[0].learned.least == 1, (
+        "two trials of the pilot were as accurate, one of them barely"
+    )
 
 
 def test_every_network_gets_its_edge_and_every_trial_a_seed(whole):
     configs = whole.known.values()
     assert len({config.seed for config in configs}) == len(configs)
     assert all(config.seed == config.data_seed for config in configs)
-    assert all(config.learning_rate == float(f"{config.learning_rate:.4g}") for config in configs)
+    assert all(
+        config.learning_rate == float(f"{config.learning_rate:.4g}")
+        for config in configs
+    )
     for name, edge in EDGES.items():
-        rates = [config.learning_rate for config in configs if config.architecture == name]
+        rates = [
+            config.learning_rate for config in configs if config.architecture == name
+        ]
         assert len(rates) <= 40
         assert np.median(rates[10:]) == pytest.approx(edge, rel=0.25)
     assert whole.known.keys() == whole.ended.keys()
-    assert sorted(whole.known) == [f"{number:05d}" for number in range(len(whole.known))]
+    assert sorted(whole.known) == [
+        f"{number:05d}" for number in range(len(whole.known))
+    ]
 
 
 def test_trials_that_end_in_an_error_say_nothing_and_count():
     search, trials = searcher(TEMPLATES[:1], trials=3), 0
     while (found := search.suggest(str(trials))) != Searcher.FINISHED:
-        search.on_trial_complete(str(trials), {"stop_reason": "error"} if trials else None, error=not trials)
+        search.on_trial_complete(
+            str(trials), {"stop_reason": "error"} if trials else None, error=not trials
+        )
         trials += 1
         assert found["trial"]["epochs"] == 3
     assert trials == 3

@@ -15,22 +15,34 @@ def test_it_trains_on_the_images_asked_for(tmp_path, monkeypatch):
         raise Loaded(name, data_dir, standardize, train_images)
 
     monkeypatch.setattr(options_module, "load_dataset", load)
-    options = RangeTestOptions(dataset="mnist", data_dir=tmp_path, standardize=True, train_images=300)
+    options = RangeTestOptions(
+        dataset="mnist", data_dir=tmp_path, standardize=True, train_images=300
+    )
     with pytest.raises(Loaded) as loaded:
         range_test(options)
     assert loaded.value.args == ("mnist", tmp_path, True, 300)
 
 
 def test_more_images_a_batch_than_there_are_is_one_line():
-    with pytest.raises(UserError, match="100 training examples; --batch-size 128 is too large, give at most 100"):
+    with pytest.raises(
+        UserError,
+        match="100 training examples; --batch-size 128 is too large, give at most 100",
+    ):
         range_test(RangeTestOptions(dataset="mnist-5k", train_images=100))
 
 
 def test_a_network_that_raises_as_its_rate_grows_is_one_line(tmp_path):
     (tmp_path / "net.py").write_text(RAISES)
     name = f"{tmp_path / 'net.py'}:fragile"
-    with pytest.raises(UserError, match=r"net.py:fragile raised as its learning rate grew: .*the loss left$"):
-        range_test(RangeTestOptions(architecture=name, dataset="mnist-5k", train_images=500, seeds=(0,)))
+    with pytest.raises(
+        UserError,
+        match=r"net.py:fragile raised as its learning rate grew: .*the loss left$",
+    ):
+        range_test(
+            RangeTestOptions(
+                architecture=name, dataset="mnist-5k", train_images=500, seeds=(0,)
+            )
+        )
 
 
 RAISES = """
@@ -55,24 +67,37 @@ def fragile(data):
 """
 
 
-def test_each_seed_has_a_curve_of_its_own_and_the_network_is_checked_once(mnist_5k, monkeypatch):
+def test_each_seed_has_a_curve_of_its_own_and_the_network_is_checked_once(
+    mnist_5k, monkeypatch
+):
     checked = []
     monkeypatch.setattr(RangeTestOptions, "load", lambda *_: mnist_5k)
     monkeypatch.setattr(network_check, "check", lambda trial, *_: checked.append(trial))
-    options = RangeTestOptions(architecture="mlp-4-tanh", momentum=0.9, batch_size=32, loss="mse", seeds=(3, 5))
+    options = RangeTestOptions(
+        architecture="mlp-4-tanh", momentum=0.9, batch_size=32, loss="mse", seeds=(3, 5)
+    )
     found = range_test(options)
     assert [(one.architecture, one.loss) for one in checked] == [("mlp-4-tanh", "mse")]
     assert len({curve.losses[0] for curve in found.curves}) == 2
     assert all(curve.blew_up for curve in found.curves)
     short = range_test(options, Ramp(0.01, 0.1, 9, 0.5))
     assert [len(curve.losses) for curve in short.curves] == [9, 9]
-    assert [curve.losses[0] for curve in short.curves] == [curve.losses[0] for curve in found.curves]
+    assert [curve.losses[0] for curve in short.curves] == [
+        curve.losses[0] for curve in found.curves
+    ]
 
 
-def test_the_loss_is_that_of_the_sweep(new_writer, epoch_row, mnist_5k, tmp_path, monkeypatch):
+def test_the_loss_is_that_of_the_sweep(
+    new_writer, epoch_row, mnist_5k, tmp_path, monkeypatch
+):
     monkeypatch.setattr(RangeTestOptions, "load", lambda *_: mnist_5k)
     writer = new_writer(tmp_path, count=1, architecture="mlp-4-tanh", loss="mse")
     writer.meta["dataset"]["checksums"] = mnist_5k.checksums
     writer.epoch("00000", epoch_row(1), False)
     writer.finish(ended="now")
-    assert range_test(RangeTestOptions(sweep=tmp_path, seeds=(0,)), Ramp(0.01, 0.1, 9, 0.5)).loss == "mse"
+    assert (
+        range_test(
+            RangeTestOptions(sweep=tmp_path, seeds=(0,)), Ramp(0.01, 0.1, 9, 0.5)
+        ).loss
+        == "mse"
+    )

@@ -15,7 +15,8 @@ def test_what_padding_costs_decides_whether_a_smaller_size_is_compiled():
     sizes.ran(2, 2, compile_s=0.5, run_s=0.1)
     for _ in range(3):
         assert [sizes.choose(lanes, [64, 2]) for lanes in (1, 2, 3)] == [2, 2, 64]
-        sizes.ran(2, 64, compile_s=0.0, run_s=0.6)  # the longest compilation counts, 2 s
+        # the longest compilation counts, 2 s
+        sizes.ran(2, 64, compile_s=0.0, run_s=0.6)
     sizes.ran(3, 4, compile_s=0.0, run_s=100.0)  # no batch of three lanes is smaller
     assert sizes.choose(3, [64, 2]) == 64
     sizes.largest = 33  # no power of two: as many as fit

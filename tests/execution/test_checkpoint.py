@@ -20,17 +20,31 @@ from mnist_tune import UserError, storage
 from mnist_tune.execution.checkpoint import SCHEMA, Checkpoint, DamagedStateError
 
 ROW = {
-    "epoch": 3, "step": 30, "learning_rate": 1, "train_loss": 0.1 + 0.2, "train_accuracy": 0.9, "test_loss": 0.5,
-    "test_accuracy": 0.9, "step_loss_max": math.inf, "finite": False, "diverged": True, "above_since": None,
-    "untrained_loss": 2.302585092994046, "batch_s": 1.0,
-}  # fmt: skip
+    "epoch": 3,
+    "step": 30,
+    "learning_rate": 1,
+    "train_loss": 0.1 + 0.2,
+    "train_accuracy": 0.9,
+    "test_loss": 0.5,
+    "test_accuracy": 0.9,
+    "step_loss_max": math.inf,
+    "finite": False,
+    "diverged": True,
+    "above_since": None,
+    "untrained_loss": 2.302585092994046,
+    "batch_s": 1.0,
+}
 
 
 def state(value=1.0):
     weights = np.full((3, 2), value, np.float32)
     weights[0] = [math.nan, -0.0]
     empty = np.empty((0, 4), np.float32)
-    arrays = {".params[0][0]": weights, ".params[0][1]": np.float32(value / 3), ".optimizer": empty}
+    arrays = {
+        ".params[0][0]": weights,
+        ".params[0][1]": np.float32(value / 3),
+        ".optimizer": empty,
+    }
     return Checkpoint(arrays, ROW)
 
 
@@ -56,25 +70,41 @@ def test_round_trip_is_exact(tmp_path):
 
 def test_a_folder_that_is_not_there_is_not_made(tmp_path):
     """It would be one that the other nodes of a cluster don't see."""
-    with pytest.raises(UserError, match=r"can't save the state of a trial to .*No such file or directory"):
+    with pytest.raises(
+        UserError,
+        match=r"can't save the state of a trial to .*No such file or directory",
+    ):
         state().save(tmp_path / "other" / "00000.npz")
     assert files(tmp_path) == []
 
 
-def test_a_state_that_cannot_be_read_is_not_taken_for_a_damaged_or_a_missing_one(tmp_path):
+def test_a_state_that_cannot_be_read_is_not_taken_for_a_damaged_or_a_missing_one(
+    tmp_path,
+):
     """The trial would start from its beginning."""
-    with pytest.raises(UserError, match=f"^can't read the state of a trial from {tmp_path}: Is a directory$") as error:
+    with pytest.raises(
+        UserError,
+        match=f"^can't read the state of a trial from {tmp_path}: Is a directory$",
+    ) as error:
         Checkpoint.load(tmp_path)
     assert not isinstance(error.value, DamagedStateError)
 
 
 @given(
-    st.lists(arrays.arrays(np.float32, arrays.array_shapes(min_dims=0, min_side=0, max_side=4)), max_size=4),
+    st.lists(
+        arrays.arrays(
+            np.float32, arrays.array_shapes(min_dims=0, min_side=0, max_side=4)
+        ),
+        max_size=4,
+    ),
     st.floats(allow_nan=False),
 )
 def test_round_trip_of_any_arrays(tmp_path_factory, values, loss):
     path = tmp_path_factory.getbasetemp() / "any.npz"
-    saved = Checkpoint({f"[{i}]/é": value for i, value in enumerate(values)}, ROW | {"untrained_loss": loss})
+    saved = Checkpoint(
+        {f"[{i}]/é": value for i, value in enumerate(values)},
+        ROW | {"untrained_loss": loss},
+    )
     saved.save(path)
     check_equal(Checkpoint.load(path), saved)
 
@@ -84,7 +114,8 @@ def test_round_trip_of_any_arrays(tmp_path_factory, values, loss):
 def test_storage_that_fails_once_ends_no_trial(bucket, silent_s3, tmp_path, first):
     if first == "read":
         state().save(storage.join(bucket, "00000.npz"))
-    place = silent_s3.uri("mnist-tune", f"{tmp_path.name}/00000.npz")  # both servers have these files
+    # both servers have these files
+    place = silent_s3.uri("mnist-tune", f"{tmp_path.name}/00000.npz")
     threading.Timer(0.5, silent_s3.start).start()
     if first == "write":
         state().save(place)
@@ -114,25 +145,43 @@ def test_a_pickle_is_never_executed(tmp_path, place):
 
 
 CHANGES = (
-    {"schema": SCHEMA + 1}, {"schema": "gone"}, {"names": "gone"}, {"types": "gone"}, {"types": {"a": "float16"}},
-    {"types": {".params[0][0]": "float16"}}, {"types": {".params[0][0]": "float"}}, {"types": {".bits": "os_float8"}},
-    {"row": None}, {"row": "gone"}, {"row": [1]}, {"row": {"epoch": 3}}, {"row": ROW | {"above_since": "17"}},
+    {"schema": SCHEMA + 1},
+    {"schema": "gone"},
+    {"names": "gone"},
+    {"types": "gone"},
+    {"types": {"a": "float16"}},
+    {"types": {".params[0][0]": "float16"}},
+    {"types": {".params[0][0]": "float"}},
+    {"types": {".bits": "os_float8"}},
+    {"row": None},
+    {"row": "gone"},
+    {"row": [1]},
+    {"row": {"epoch": 3}},
+    {"row": ROW | {"above_since": "17"}},
     {"row": {name: value for name, value in ROW.items() if name != "untrained_loss"}},
-    {"row": ROW | {"untrained_loss": None}}, *({"row": ROW | {"epoch": wrong}} for wrong in ("3", 0, -1, 3.5, None)),
-)  # fmt: skip
+    {"row": ROW | {"untrained_loss": None}},
+    *({"row": ROW | {"epoch": wrong}} for wrong in ("3", 0, -1, 3.5, None)),
+)
 
 
 @pytest.mark.parametrize("changes", CHANGES)
 def test_a_file_whose_facts_are_wrong_is_refused(changes, tmp_path):
     path = tmp_path / "00000.npz"
-    kept = replace(state(), arrays=state().arrays | {".bits": np.ones(3, ml_dtypes.bfloat16)})
+    kept = replace(
+        state(), arrays=state().arrays | {".bits": np.ones(3, ml_dtypes.bfloat16)}
+    )
     kept.save(path)
     assert Checkpoint.load(path).arrays[".bits"].dtype == ml_dtypes.bfloat16
     with np.load(path) as file:
         members = dict(file)
     meta = json.loads(members["meta"].tobytes())
-    changed = {name: value for name, value in (meta | changes).items() if value != "gone"}
-    np.savez(path, **(members | {"meta": np.frombuffer(json.dumps(changed).encode(), np.uint8)}))
+    changed = {
+        name: value for name, value in (meta | changes).items() if value != "gone"
+    }
+    np.savez(
+        path,
+        **(members | {"meta": np.frombuffer(json.dumps(changed).encode(), np.uint8)}),
+    )
     with pytest.raises(DamagedStateError):
         Checkpoint.load(path)
 
@@ -155,7 +204,9 @@ def test_a_truncated_file_is_refused(tmp_path, whole):
 def test_a_damaged_byte_is_refused_or_harmless(tmp_path, whole):
     path = tmp_path / "00000.npz"
     for place in range(len(whole)):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        path.write_bytes(
+            whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :]
+        )
         try:
             found = Checkpoint.load(path)
         except UserError:
@@ -166,7 +217,9 @@ def test_a_damaged_byte_is_refused_or_harmless(tmp_path, whole):
 def member(shape, descr="<f4", nested=0):
     """The header of an .npy file that promises so much, and nothing of it."""
     shape = "(" * nested + str(shape) + ")" * nested
-    header = f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': {shape}}}".encode()
+    header = (
+        f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': {shape}}}".encode()
+    )
     return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
 
 
@@ -174,7 +227,13 @@ def member(shape, descr="<f4", nested=0):
     "content",
     [
         *[member((2**power,)) for power in (31, 40, 61, 62, 70)],
-        *[member((2**31, 2**31, 0)), member((-1,)), member("x"), member((1,), nested=4000), member((1,), nested=60)],
+        *[
+            member((2**31, 2**31, 0)),
+            member((-1,)),
+            member("x"),
+            member((1,), nested=4000),
+            member((1,), nested=60),
+        ],
         *[member((3,), "|O"), member((3,), "<U999999999"), member((3,), [("a", "|O")])],
         *[b"\x93NUMPY\x09\x00", b"", b"\x93NUMPY\x01\x00\xff\xff{"],
     ],
@@ -194,7 +253,9 @@ def test_an_array_that_promises_too_much_is_refused(tmp_path, content):
 def test_a_zip_bomb_takes_no_memory(tmp_path):
     path = tmp_path / "00000.npz"
     with path.open("wb") as file:
-        np.savez_compressed(file, array_000=np.zeros(2**24, np.float32), meta=np.zeros(1, np.uint8))
+        np.savez_compressed(
+            file, array_000=np.zeros(2**24, np.float32), meta=np.zeros(1, np.uint8)
+        )
 
     def load():
         with pytest.raises(DamagedStateError, match="it claims to hold 67109121 bytes"):

@@ -1,4 +1,5 @@
-"""Data that are larger than the device's memory for them: the same bits as in memory."""
+"""Data that are larger than the device's memory for them: the same bits as in
+memory."""
 
 import pickle
 from dataclasses import replace
@@ -21,10 +22,18 @@ TIMES = "compile_s", "train_s", "eval_s", "batch_s", "wait_s", "ended_at"
 
 
 def trained(data, capacity, holdout, memory=None, sharpness=None):
-    """Return the rows and states of lanes, half of which begin again after an epoch, and all are killed and resumed."""
+    """Return the rows and states of lanes, half of which begin again after an epoch,
+    and all are killed and resumed."""
     pool, found = LanePool(data, capacity, sharpness=sharpness, data_memory=memory), []
-    configs = {str(i): TrialConfig(architecture=data.spec.name, learning_rate=rate, batch_size=24, holdout=holdout)
-               for i, rate in enumerate(RATES[:capacity])}  # fmt: skip
+    configs = {
+        str(i): TrialConfig(
+            architecture=data.spec.name,
+            learning_rate=rate,
+            batch_size=24,
+            holdout=holdout,
+        )
+        for i, rate in enumerate(RATES[:capacity])
+    }
     for names in (list(configs), list(configs)[1::2]):
         for name in names:
             pool.attach(name, configs[name])
@@ -32,11 +41,17 @@ def trained(data, capacity, holdout, memory=None, sharpness=None):
     for name, config in configs.items():
         pool.attach(name, config, pool.checkpoint(name))
     found += pool.run(list(configs)).values()
-    rows = [{name: value for name, value in row.items() if name not in TIMES} for row in found]
+    rows = [
+        {name: value for name, value in row.items() if name not in TIMES}
+        for row in found
+    ]
     return rows, [pool.checkpoint(name).arrays for name in configs]
 
 
-@pytest.mark.parametrize(("capacity", "factory", "holdout"), [(1, vae, 100), (8, vae, 100), (8, contrastive, 0)])
+@pytest.mark.parametrize(
+    ("capacity", "factory", "holdout"),
+    [(1, vae, 100), (8, vae, 100), (8, contrastive, 0)],
+)
 def test_data_three_times_the_memory_give_the_same_bits(capacity, factory, holdout):
     register(factory.__name__)(factory)
     data = check_task(factory.__name__, [TrialConfig(batch_size=24)])
@@ -49,7 +64,10 @@ def test_data_three_times_the_memory_give_the_same_bits(capacity, factory, holdo
 
 def test_the_sharpness_of_data_in_parts_is_that_of_data_in_memory():
     register("regression")(regression)
-    data, settings = check_task("regression", [TrialConfig(batch_size=24)]), SharpnessSettings(5, 50)
+    data, settings = (
+        check_task("regression", [TrialConfig(batch_size=24)]),
+        SharpnessSettings(5, 50),
+    )
     rows, _ = trained(data, 1, 100, sharpness=settings)
     assert rows[0]["sharpness"] > 0
     assert trained(data, 1, 100, 4_000, settings)[0] == rows

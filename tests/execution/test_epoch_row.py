@@ -1,5 +1,5 @@
-"""A row's judgements of an epoch, by hand: steps, windows of 128 images, limits of noise, and the step since which its
-losses are too high."""
+"""A row's judgements of an epoch, by hand: steps, windows of 128 images, limits of
+noise, and the step since which its losses are too high."""
 
 import math
 import platform
@@ -13,17 +13,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnist_tune.execution.device_data import DeviceData
-from mnist_tune.execution.epoch_row import epoch_row, left_for_good, node_name, window_means
+from mnist_tune.execution.epoch_row import (
+    epoch_row,
+    left_for_good,
+    node_name,
+    window_means,
+)
 from mnist_tune.trial import TrialConfig
 
 DATA = DeviceData((), 1280, {"train": (0, 640), "test": (1280, 100)}, (128,) * 10)
 SKEWED = replace(DATA, label_counts=(384,) + (100,) * 8 + (96,))
 CONFIG = TrialConfig(batch_size=64)
-"""Twenty steps of 64 images an epoch, in ten windows; half of the training images are evaluated."""
+"""Twenty steps of 64 images an epoch, in ten windows; half of the training images are
+evaluated."""
 
 
 def row_of(losses, before=None, train=(1.0, 0.5), data=DATA):
-    """The row of an epoch with these step losses; by default the second of a trial whose untrained loss is 2.4."""
+    """The row of an epoch with these step losses; by default the second of a trial
+    whose untrained loss is 2.4."""
     before = {"untrained_loss": 2.4, "step": 20} | (before or {"epoch": 1})
     scores = {
         split: dict(zip(("loss", "accuracy"), of, strict=True))
@@ -32,12 +39,17 @@ def row_of(losses, before=None, train=(1.0, 0.5), data=DATA):
     return epoch_row(before, np.array(losses, np.float32), scores, CONFIG, data)
 
 
-@pytest.mark.parametrize("before", [20, 35])  # a scheduler of Tune may change the batch size
+# a scheduler of Tune may change the batch size
+@pytest.mark.parametrize("before", [20, 35])
 def test_steps_are_counted_over_the_epochs(before):
     row = row_of([0.5] * 6 + [3.0] * 13 + [4.0], {"epoch": 1, "step": before})
     assert (row["epoch"], row["step"]) == (2, before + 20)
     assert (row["above_since"], row["guessing_since"]) == (before + 7, before + 7)
-    assert (row["step_loss_first"], row["step_loss_max"], row["step_loss_last"]) == (0.5, 4.0, 4.0)
+    assert (row["step_loss_first"], row["step_loss_max"], row["step_loss_last"]) == (
+        0.5,
+        4.0,
+        4.0,
+    )
     assert row["window_loss_max"] == 3.5
 
 
@@ -48,23 +60,36 @@ def test_each_run_of_steps_goes_on_where_it_began():
 
 @pytest.mark.parametrize(("loss", "since"), [(1.55, None), (1.57, 21)])
 def test_a_guess_is_a_loss_within_the_noise_of_a_window(loss, since):
-    """The limit is (sqrt(ln 10) - sqrt(ln(10 / 0.001) / 128))**2 = 1.560: a window has 128 images, an epoch ten."""
+    """The limit is (sqrt(ln 10) - sqrt(ln(10 / 0.001) / 128))**2 = 1.560: a window has
+    128 images, an epoch ten."""
     assert row_of([loss] * 20)["guessing_since"] == since
 
 
 @pytest.mark.parametrize(
     ("loss", "accuracy", "since", "diverged"),
-    [(2.74, 0.33, 1021, True), (2.72, 0.33, 1021, False), (2.74, 0.36, 1021, False), (2.74, 0.33, 1022, False)],
+    [
+        (2.74, 0.33, 1021, True),
+        (2.72, 0.33, 1021, False),
+        (2.74, 0.36, 1021, False),
+        (2.74, 0.33, 1022, False),
+    ],
 )
 def test_a_trial_is_lost_by_the_images_that_it_saw(loss, accuracy, since, diverged):
-    """Its loss is above (sqrt(2.4) + sqrt(ln(1 / 0.001) / 640))**2 = 2.733, it is right in at most 0.3 and three
-    standard errors of 640 images, and 1,000 steps have gone by."""
-    row = row_of([3.0] * 20, {"epoch": 100, "step": 2000, "above_since": since}, (loss, accuracy), SKEWED)
+    """Its loss is above (sqrt(2.4) + sqrt(ln(1 / 0.001) / 640))**2 = 2.733, it is right
+    in at most 0.3 and three standard errors of 640 images, and 1,000 steps have gone
+    by."""
+    row = row_of(
+        [3.0] * 20,
+        {"epoch": 100, "step": 2000, "above_since": since},
+        (loss, accuracy),
+        SKEWED,
+    )
     assert row["diverged"] is diverged
 
 
 @pytest.mark.parametrize(
-    ("step_loss", "train_loss"), [(math.nan, 1.0), (1.0, math.nan), (math.inf, 1.0), (1.0, math.inf)]
+    ("step_loss", "train_loss"),
+    [(math.nan, 1.0), (1.0, math.nan), (math.inf, 1.0), (1.0, math.inf)],
 )
 def test_a_loss_that_is_not_finite_is_told(step_loss, train_loss):
     row = row_of([1.0, step_loss, *[1.0] * 18], train=(train_loss, 0.5))
@@ -73,7 +98,8 @@ def test_a_loss_that_is_not_finite_is_told(step_loss, train_loss):
 
 
 def above_since_by_definition(above, first_step, since):
-    """Return the first step from which on all are above, or the step of an earlier epoch."""
+    """Return the first step from which on all are above, or the step of an earlier
+    epoch."""
     starts = [i for i in range(len(above)) if all(above[i:])]
     if not starts:
         return None
@@ -81,13 +107,19 @@ def above_since_by_definition(above, first_step, since):
 
 
 @given(
-    st.lists(st.sampled_from([0.5, 2.0, 2.1, 9.0, math.inf, math.nan]), min_size=1, max_size=12),
+    st.lists(
+        st.sampled_from([0.5, 2.0, 2.1, 9.0, math.inf, math.nan]),
+        min_size=1,
+        max_size=12,
+    ),
     st.integers(1, 5000),
     st.none() | st.integers(1, 5000),
 )
 def test_left_for_good(losses, first_step, since):
     above = [not loss <= 2.0 for loss in losses]
-    found = left_for_good(np.array(losses, np.float32), 2.0, first_step, since, range(len(losses)))
+    found = left_for_good(
+        np.array(losses, np.float32), 2.0, first_step, since, range(len(losses))
+    )
     assert found == above_since_by_definition(above, first_step, since)
 
 
@@ -104,13 +136,21 @@ def test_left_for_good_does_not_depend_on_where_epochs_end(losses):
     losses = np.array(losses, np.float32)
     since = None
     for start in (0, 2, 4):
-        since = left_for_good(losses[start : start + 2], 2.0, start + 1, since, range(2))
+        since = left_for_good(
+            losses[start : start + 2], 2.0, start + 1, since, range(2)
+        )
     assert since == left_for_good(losses, 2.0, 1, None, range(len(losses)))
 
 
-@pytest.mark.parametrize(("losses", "expected"), [([9.0, 0.5, 9.0, 9.0], 109), ([9.0] * 4, 101), ([0.5] * 4, None)])
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [([9.0, 0.5, 9.0, 9.0], 109), ([9.0] * 4, 101), ([0.5] * 4, None)],
+)
 def test_windows_are_told_by_their_first_steps(losses, expected):
-    assert left_for_good(np.array(losses), 2.0, 101, None, starts=np.array([0, 4, 8, 12])) == expected
+    assert (
+        left_for_good(np.array(losses), 2.0, 101, None, starts=np.array([0, 4, 8, 12]))
+        == expected
+    )
 
 
 @pytest.mark.parametrize(
@@ -125,7 +165,9 @@ def test_windows_are_told_by_their_first_steps(losses, expected):
         ([1, math.inf, 1, 1], 64, 256, [math.inf, 1], [0, 2]),
     ],
 )
-def test_a_window_has_128_images_or_more_and_every_image_counts_once(losses, batch_size, images, means, starts):
+def test_a_window_has_128_images_or_more_and_every_image_counts_once(
+    losses, batch_size, images, means, starts
+):
     found, first_steps = window_means(np.array(losses, np.float32), batch_size, images)
     np.testing.assert_allclose(found, means, rtol=1e-12)
     assert first_steps.tolist() == starts
@@ -135,7 +177,11 @@ def test_a_window_has_128_images_or_more_and_every_image_counts_once(losses, bat
 def test_nodes_of_one_machine_have_names_of_their_own(monkeypatch, nodes, name):
     monkeypatch.setattr(platform, "node", lambda: "here")
     others = [("there", True), ("here", False), *[("here", True)] * nodes]
-    ray = Mock(nodes=lambda: [{"NodeManagerHostname": host, "Alive": alive} for host, alive in others])
+    ray = Mock(
+        nodes=lambda: [
+            {"NodeManagerHostname": host, "Alive": alive} for host, alive in others
+        ]
+    )
     ray.get_runtime_context.return_value.get_node_id.return_value = "abcdef0123"
     monkeypatch.setitem(sys.modules, "ray", ray)
     assert node_name.__wrapped__() == name

@@ -1,4 +1,5 @@
-"""An epoch that hangs: when it does, and what becomes of its process, its lane server and its trial."""
+"""An epoch that hangs: when it does, and what becomes of its process, its lane server
+and its trial."""
 
 import itertools
 import math
@@ -24,12 +25,19 @@ from mnist_tune.tuning.sweep import run_sweep
 def ends(monkeypatch):
     """The seconds after which processes would have ended, and their exit codes."""
     codes = []
-    later = lambda seconds, end, codes_: SimpleNamespace(start=lambda: codes.append((seconds, *codes_)))  # noqa: E731
-    monkeypatch.setattr(hanging, "threading", SimpleNamespace(**vars(threading) | {"Timer": later}))
+
+    def later(seconds, end, codes_):
+        return SimpleNamespace(start=lambda: codes.append((seconds, *codes_)))
+
+    monkeypatch.setattr(
+        hanging, "threading", SimpleNamespace(**vars(threading) | {"Timer": later})
+    )
     return codes
 
 
-@pytest.mark.promise("From the third epoch on, an epoch hangs after `--hang-minutes` and 20 times the trial's median")
+@pytest.mark.promise(
+    "From the third epoch on, an epoch hangs after `--hang-minutes` and 20 times the trial's median"
+)
 @pytest.mark.parametrize(
     ("epochs", "seconds", "least", "limit"),
     [
@@ -47,7 +55,9 @@ def test_how_long_an_epoch_is_waited_for(epochs, seconds, least, limit):
     assert limit_s(epochs, seconds, least) == limit
 
 
-def test_how_long_a_trial_is_waited_for_follows_from_its_own_epochs(few_images, monkeypatch):
+def test_how_long_a_trial_is_waited_for_follows_from_its_own_epochs(
+    few_images, monkeypatch
+):
     limits = []
 
     def watched(call, limit, pauses):
@@ -63,7 +73,9 @@ def test_how_long_a_trial_is_waited_for_follows_from_its_own_epochs(few_images, 
 
 
 @pytest.mark.slow
-def test_a_resumed_trial_that_compiles_in_a_new_process_does_not_hang(few_images, epoch_row, ends, monkeypatch):
+def test_a_resumed_trial_that_compiles_in_a_new_process_does_not_hang(
+    few_images, epoch_row, ends, monkeypatch
+):
     jit, config = jax.jit, TrialConfig(architecture="mlp-4-tanh")
 
     def slow(*given, **more):
@@ -73,7 +85,11 @@ def test_a_resumed_trial_that_compiles_in_a_new_process_does_not_hang(few_images
     monkeypatch.setattr(jax, "jit", slow)
     lanes = pool.LanePool(few_images, 1, hang_s=0.5)
     lanes.attach("a", config)
-    lanes.attach("a", config, Checkpoint(lanes.checkpoint("a").arrays, epoch_row(5, batch_s=0.01)))
+    lanes.attach(
+        "a",
+        config,
+        Checkpoint(lanes.checkpoint("a").arrays, epoch_row(5, batch_s=0.01)),
+    )
     assert lanes.run(["a"])["a"]["epoch"] == 6
 
 
@@ -87,7 +103,9 @@ def test_what_ends_in_time_is_answered(ends):
 
 def test_what_hangs_is_said_and_ends_the_process(ends):
     end = threading.Event()
-    with pytest.raises(HungError, match=r"an epoch still ran after 0.001 minutes \(--hang-minutes"):
+    with pytest.raises(
+        HungError, match=r"an epoch still ran after 0.001 minutes \(--hang-minutes"
+    ):
         watched(end.wait, 0.06)
     assert ends == [(5.0, 1)]
     end.set()
@@ -104,11 +122,16 @@ def test_a_machine_that_sleeps_does_not_hang(monkeypatch, ends):
 
 
 def sleeping(folder):
-    """Return a factory of networks that sleep for ever, once, in an epoch after the third."""
+    """Return a factory of networks that sleep for ever, once, in an epoch after the
+    third."""
     journal, asleep = folder / "sweep" / "journal.jsonl", folder / "asleep"
 
     def sleep():
-        if not asleep.exists() and journal.exists() and '"epoch": 3,' in journal.read_text():
+        if (
+            not asleep.exists()
+            and journal.exists()
+            and '"epoch": 3,' in journal.read_text()
+        ):
             asleep.touch()
             time.sleep(10_000)
 
@@ -125,22 +148,32 @@ def sleeping(folder):
     return factory
 
 
-@pytest.mark.promise("The process or lane server of an epoch that hangs is replaced, a line says so, no row is lost")
+@pytest.mark.promise(
+    "The process or lane server of an epoch that hangs is replaced, a line says so, no row is lost"
+)
 @pytest.mark.promise("A trial whose process died goes on from its last saved state")
 @pytest.mark.ray
 @pytest.mark.parametrize("execution", ["process", "lanes"])
-def test_a_network_that_hangs_once_gets_another_process_and_goes_on(execution, tmp_path, one_core, capfd):
-    """It fails the third time, as after any three deaths. Compiling takes less than these 12 s on a busy machine."""
+def test_a_network_that_hangs_once_gets_another_process_and_goes_on(
+    execution, tmp_path, one_core, capfd
+):
+    """It fails the third time, as after any three deaths. Compiling takes less than
+    these 12 s on a busy machine."""
     mnist_tune.register("sleeping")(sleeping(tmp_path))
     options = SweepOptions(
-        dataset="mnist-5k", train_images=500, output=tmp_path / "sweep", execution=execution, scheduler="fifo",
-        hang_minutes=0.2, lanes=2 if execution == "lanes" else None,
-    )  # fmt: skip
-    sweep = run_sweep("hangs", [TrialConfig(architecture="sleeping", epochs=5)], options)
-    assert (tmp_path / "asleep").exists()
-    said = (
-        r"trial 00000 died, pid .*HungError: an epoch still ran after .* minutes .*; it continues from its last epoch"
+        dataset="mnist-5k",
+        train_images=500,
+        output=tmp_path / "sweep",
+        execution=execution,
+        scheduler="fifo",
+        hang_minutes=0.2,
+        lanes=2 if execution == "lanes" else None,
     )
+    sweep = run_sweep(
+        "hangs", [TrialConfig(architecture="sleeping", epochs=5)], options
+    )
+    assert (tmp_path / "asleep").exists()
+    said = r"trial 00000 died, pid .*HungError: an epoch still ran after .* minutes .*; it continues from its last epoch"
     assert re.search(said, capfd.readouterr().err)
     assert list(sweep.trials["stop_reason"]) == ["completed"]
     assert sweep.epochs["epoch"].tolist() == [1, 2, 3, 4, 5]

@@ -24,9 +24,16 @@ def test_a_trial_that_gets_no_lane_gives_up_after_a_while(monkeypatch, tmp_path)
         now[0] += seconds
         assert now[0] < 2 * LANE_TIMEOUT_S, "it still waits"
 
-    monkeypatch.setattr(trainable, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+    monkeypatch.setattr(
+        trainable, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep)
+    )
     trial = object.__new__(trainable.TrialTrainable)
-    trial._lane_id, trial._config, trial._loaded, trial._attached = "a", TrialConfig(), None, False
+    trial._lane_id, trial._config, trial._loaded, trial._attached = (
+        "a",
+        TrialConfig(),
+        None,
+        False,
+    )
     trial._state, trial._pool = tmp_path / "a.npz", MagicMock()
     trial._pool.attach.side_effect = lost
     with pytest.raises(LaneLostError, match="the server died"):
@@ -35,23 +42,30 @@ def test_a_trial_that_gets_no_lane_gives_up_after_a_while(monkeypatch, tmp_path)
 
 
 class Server:
-    """Answers `attach` with these errors, one after another, and then with success. A call is a function, which the
-    test's `ray.get` calls."""
+    """Answers `attach` with these errors, one after another, and then with success. A
+    call is a function, which the test's `ray.get` calls."""
 
     def __init__(self, *errors):
         self.errors, self.called = list(errors), []
-        self.attach = SimpleNamespace(remote=lambda *arguments: lambda: self._attach(*arguments[:2]))
-        self.detach = SimpleNamespace(remote=lambda *arguments: lambda: self.called.append(("detach", *arguments)))
+        self.attach = SimpleNamespace(
+            remote=lambda *arguments: lambda: self._attach(*arguments[:2])
+        )
+        self.detach = SimpleNamespace(
+            remote=lambda *arguments: lambda: self.called.append(("detach", *arguments))
+        )
 
     def _attach(self, lane_id, token):
         self.called.append(("attach", lane_id, token))
         if self.errors:
-            raise RayTaskError("attach", "Traceback: ...", self.errors.pop(0)).as_instanceof_cause()
+            raise RayTaskError(
+                "attach", "Traceback: ...", self.errors.pop(0)
+            ).as_instanceof_cause()
 
 
 @pytest.fixture
 def lanes(monkeypatch):
-    """A client, and the list of the servers that its directory assigns, one after another."""
+    """A client, and the list of the servers that its directory assigns, one after
+    another."""
     monkeypatch.setattr(lane_client.ray, "get_runtime_context", MagicMock())
     monkeypatch.setattr(lane_client.ray, "get", lambda made: made())
     found, assigned = LaneClient(MagicMock(), ["a reference"]), []
@@ -61,7 +75,10 @@ def lanes(monkeypatch):
 
 
 def test_a_trial_waits_for_a_lane_and_frees_it_once(lanes):
-    (lanes, assigned), server = lanes, Server(LanesFullError("full"), DeviceFullError("no memory"))
+    (lanes, assigned), server = (
+        lanes,
+        Server(LanesFullError("full"), DeviceFullError("no memory")),
+    )
     waited: Any = lane_client.time.sleep
     assigned += [None, server, server, server, server]
     lanes.attach("a", TrialConfig())
@@ -70,7 +87,8 @@ def test_a_trial_waits_for_a_lane_and_frees_it_once(lanes):
         lanes.detach("a")
     *refused, attached, detached = server.called
     assert [attached, detached] == [("attach", "a", token), ("detach", "a", token)]
-    assert len({token, "", *(used for *_, used in refused)}) == 4  # a new one for each attempt
+    # a new one for each attempt
+    assert len({token, "", *(used for *_, used in refused)}) == 4
     lanes._directory.full.remote.assert_called_once_with("a")
     lanes._directory.lost.remote.assert_not_called()
     assert lanes.token == ""
@@ -81,7 +99,9 @@ def test_a_trial_waits_for_a_lane_and_frees_it_once(lanes):
     assert server.detach.remote.call_count == 1
 
 
-def test_the_directory_hears_of_a_server_that_is_gone_and_of_a_lane_that_is_not_used(lanes):
+def test_the_directory_hears_of_a_server_that_is_gone_and_of_a_lane_that_is_not_used(
+    lanes,
+):
     lanes, assigned = lanes
     assigned += [Server(ProgramError("TypeError: my network takes no key"))]
     with pytest.raises(ProgramError, match=r"^TypeError: my network takes no key$"):

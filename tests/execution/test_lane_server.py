@@ -1,4 +1,5 @@
-"""The lane server in this process: its compute thread, and calls that nobody waits for any more."""
+"""The lane server in this process: its compute thread, and calls that nobody waits for
+any more."""
 
 import asyncio
 import threading
@@ -23,7 +24,11 @@ from mnist_tune.execution.lane_client import LaneLostError
 from mnist_tune.execution.lane_server import LaneServer
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.execution.process_setup import WorkerSettings
-from mnist_tune.execution.program_error import DeviceError, OutOfMemoryError, ProgramError
+from mnist_tune.execution.program_error import (
+    DeviceError,
+    OutOfMemoryError,
+    ProgramError,
+)
 from mnist_tune.trial import TrialConfig
 
 SMALL = TrialConfig(architecture="mlp-8-tanh", epochs=4)
@@ -67,11 +72,16 @@ def call(server, function):
 
 def epochs(server, path, *lanes, tokens=None):
     """The next epoch of each of these lanes, by its row."""
-    asked = [(lane, token, path / f"{lane}.npz") for lane, token in zip(lanes, tokens or lanes, strict=True)]
+    asked = [
+        (lane, token, path / f"{lane}.npz")
+        for lane, token in zip(lanes, tokens or lanes, strict=True)
+    ]
 
     async def ask():
         async with asyncio.timeout(60):
-            return await asyncio.gather(*(server.epoch(*arguments) for arguments in asked))
+            return await asyncio.gather(
+                *(server.epoch(*arguments) for arguments in asked)
+            )
 
     return [row["epoch"] for row in asyncio.run(ask())]
 
@@ -79,23 +89,31 @@ def epochs(server, path, *lanes, tokens=None):
 def save(server, path, *lanes):
     async def all_saved():
         async with asyncio.timeout(60):
-            await asyncio.gather(*(server.save(lane, lane, path / f"{lane}.npz") for lane in lanes))
+            await asyncio.gather(
+                *(server.save(lane, lane, path / f"{lane}.npz") for lane in lanes)
+            )
 
     asyncio.run(all_saved())
 
 
 def test_what_a_call_raises_is_its_callers(server, exits, tmp_path):
-    with pytest.raises(LaneLostError, match=r"^c has no lane here, or another process holds it$"):
+    with pytest.raises(
+        LaneLostError, match=r"^c has no lane here, or another process holds it$"
+    ):
         epochs(server, tmp_path, "c")
     assert epochs(server, tmp_path, "a", "b") == [1, 1]
     assert exits == []
 
 
-STICKY = jax.errors.JaxRuntimeError("INTERNAL: CUDA_ERROR_ILLEGAL_ADDRESS: an illegal memory access")
+STICKY = jax.errors.JaxRuntimeError(
+    "INTERNAL: CUDA_ERROR_ILLEGAL_ADDRESS: an illegal memory access"
+)
 """As long as its process lives, a GPU answers every call with such an error."""
 
 
-@pytest.mark.promise("A GPU that fails ends its server, and is not given trial after trial")
+@pytest.mark.promise(
+    "A GPU that fails ends its server, and is not given trial after trial"
+)
 @pytest.mark.parametrize(
     ("owner", "call", "error", "kind"),
     [
@@ -107,7 +125,8 @@ STICKY = jax.errors.JaxRuntimeError("INTERNAL: CUDA_ERROR_ILLEGAL_ADDRESS: an il
 def test_a_device_that_fails_or_hangs_is_told_and_ends_the_server(
     server, exits, monkeypatch, tmp_path, owner, call, error, kind
 ):
-    """Its trials go on elsewhere. Of an epoch that hangs, no other batch may train the states."""
+    """Its trials go on elsewhere. Of an epoch that hangs, no other batch may train the
+    states."""
     monkeypatch.setattr(module, "ANSWER_S", 0)
     monkeypatch.setattr(owner, call, Mock(side_effect=error))
 
@@ -118,7 +137,10 @@ def test_a_device_that_fails_or_hangs_is_told_and_ends_the_server(
 
     with pytest.raises(kind, match=str(error)):
         asyncio.run(ask())
-    for thread in [thread for thread in threading.enumerate() if thread.name == "lanes"]:  # it may have ended
+    # it may have ended
+    for thread in [
+        thread for thread in threading.enumerate() if thread.name == "lanes"
+    ]:
         thread.join(60)
     assert exits == [1]
 
@@ -144,7 +166,10 @@ def test_each_lanes_own_state_is_saved(server, tmp_path):
     epochs(server, tmp_path, "a", "b")
     save(server, tmp_path, "a", "b")
     saved = [Checkpoint.load(tmp_path / f"{lane}.npz") for lane in "ab"]
-    np.testing.assert_equal([vars(state) for state in saved], [vars(server._pool.checkpoint(lane)) for lane in "ab"])
+    np.testing.assert_equal(
+        [vars(state) for state in saved],
+        [vars(server._pool.checkpoint(lane)) for lane in "ab"],
+    )
 
 
 def test_the_group_that_asked_first_runs_first(server, monkeypatch, tmp_path):
@@ -165,7 +190,9 @@ def test_the_group_that_asked_first_runs_first(server, monkeypatch, tmp_path):
     assert ran == ["b", "a"]
 
 
-def test_anything_unexpected_in_the_compute_thread_ends_the_process(server, exits, capsys):
+def test_anything_unexpected_in_the_compute_thread_ends_the_process(
+    server, exits, capsys
+):
     server._turns["broken"] = None
     call(server, lambda: None)
     for thread in threading.enumerate():
@@ -202,7 +229,9 @@ def test_calls_that_were_cancelled_do_no_harm(server, exits, monkeypatch, tmp_pa
 
 
 @pytest.mark.parametrize("fate", ["moved on", "died"])
-def test_a_client_that_died_or_moved_on_leaves_no_lane_behind(server, monkeypatch, fate):
+def test_a_client_that_died_or_moved_on_leaves_no_lane_behind(
+    server, monkeypatch, fate
+):
     monkeypatch.setattr(module, "CLIENT_CHECK_S", 0.01)
     asked, go_on = [], asyncio.Event()
 
@@ -248,7 +277,8 @@ def test_a_failed_save_is_told_to_its_own_lane(server, exits, monkeypatch, tmp_p
     assert Checkpoint.load(tmp_path / "b.npz").row["epoch"] == 2
     asyncio.run(server.detach("a", "a"))
     asyncio.run(server.attach("a", "new", SMALL, None, []))
-    assert epochs(server, tmp_path, "a", tokens=["new"]) == [1]  # the failure was another client's
+    # the failure was another client's
+    assert epochs(server, tmp_path, "a", tokens=["new"]) == [1]
     assert exits == []
 
 
@@ -256,9 +286,22 @@ def test_a_failed_save_is_told_to_its_own_lane(server, exits, monkeypatch, tmp_p
     ("error", "kind", "said"),
     [
         (UserError("it does not fit"), UserError, "^it does not fit$"),
-        (ValueError("a bug"), ProgramError, r"^ValueError: a bug \(.*/test_lane_server.py:\d+\)$"),
-        (OSError("no file"), ProgramError, r"^OSError: no file \(.*/test_lane_server.py:\d+\)$"),  # of one's own code
-        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 1 byte"), OutOfMemoryError, "^RESOURCE_EXHAUSTED: 1 byte$"),
+        (
+            ValueError("a bug"),
+            ProgramError,
+            r"^ValueError: a bug \(.*/test_lane_server.py:\d+\)$",
+        ),
+        # of one's own code
+        (
+            OSError("no file"),
+            ProgramError,
+            r"^OSError: no file \(.*/test_lane_server.py:\d+\)$",
+        ),
+        (
+            jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 1 byte"),
+            OutOfMemoryError,
+            "^RESOURCE_EXHAUSTED: 1 byte$",
+        ),
     ],
 )
 def test_what_a_batch_raises_is_told_to_all_its_lanes_which_can_go_on(
@@ -269,7 +312,9 @@ def test_what_a_batch_raises_is_told_to_all_its_lanes_which_can_go_on(
 
     async def ask():
         asked = (server.epoch(lane, lane, tmp_path / f"{lane}.npz") for lane in "ab")
-        return await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 60)
+        return await asyncio.wait_for(
+            asyncio.gather(*asked, return_exceptions=True), 60
+        )
 
     with monkeypatch.context() as patch:
         patch.setattr(Executor, "train", noted)
@@ -280,7 +325,9 @@ def test_what_a_batch_raises_is_told_to_all_its_lanes_which_can_go_on(
     assert exits == []
 
 
-def test_states_are_saved_every_so_many_epochs_and_once_each(server, monkeypatch, tmp_path):
+def test_states_are_saved_every_so_many_epochs_and_once_each(
+    server, monkeypatch, tmp_path
+):
     written, save_state = [], Checkpoint.save
 
     def noted(state, where):
@@ -316,7 +363,10 @@ def test_no_lane_waits_for_another_ones_save(server, go_on, tmp_path):
 
     async def ask():
         waits = asyncio.create_task(server.epoch("a", "a", tmp_path / "a.npz"))
-        rows = [await asyncio.wait_for(server.epoch("b", "b", tmp_path / "b.npz"), 60) for _ in range(3)]
+        rows = [
+            await asyncio.wait_for(server.epoch("b", "b", tmp_path / "b.npz"), 60)
+            for _ in range(3)
+        ]
         assert not waits.done()  # one state of a trial is in flight at a time
         go_on.set()
         return [(await waits)["epoch"], *(row["epoch"] for row in rows)]
@@ -337,4 +387,5 @@ def test_a_lane_is_free_once_its_last_save_has_ended(server, go_on, tmp_path):
 
     asyncio.run(leave())
     assert Checkpoint.load(tmp_path / "a.npz").row["epoch"] == 1
-    server._directory.free.remote.assert_called_once_with("a", "a", True)  # the server has trained
+    # the server has trained
+    server._directory.free.remote.assert_called_once_with("a", "a", True)

@@ -19,7 +19,9 @@ from mnist_tune.trial import TrialConfig
 
 
 def out_of_memory():
-    return jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 byte")
+    return jax.errors.JaxRuntimeError(
+        "RESOURCE_EXHAUSTED: Out of memory allocating 1 byte"
+    )
 
 
 @pytest.fixture
@@ -39,7 +41,9 @@ def compilations():
 def test_sixteen_learning_rates_compile_once(few_images, compilations):
     pool = LanePool(few_images)
     for i, rate in enumerate(np.geomspace(0.001, 4, 16)):
-        pool.attach(str(i), TrialConfig(architecture="mlp-8-tanh", learning_rate=float(rate)))
+        pool.attach(
+            str(i), TrialConfig(architecture="mlp-8-tanh", learning_rate=float(rate))
+        )
         row = pool.run([str(i)])[str(i)]
         pool.run([str(i)])
         pool.detach(str(i))
@@ -51,14 +55,21 @@ def test_sixteen_learning_rates_compile_once(few_images, compilations):
 
 
 RATES = [0.01, 0.02, 0.04, 0.1, 0.15, 0.2, 0.3]
-CALM = {"train_loss": 1e-5, "test_loss": 1e-5, "train_accuracy": 5e-4, "test_accuracy": 2e-3}
+CALM = {
+    "train_loss": 1e-5,
+    "test_loss": 1e-5,
+    "train_accuracy": 5e-4,
+    "test_accuracy": 2e-3,
+}
 """Relative for losses; absolute for accuracies: two of so many images."""
 
 
 def attached(dataset, capacity, rates, **fields):
     pool = LanePool(dataset, capacity)
     for i, rate in enumerate(rates):
-        pool.attach(str(i), TrialConfig(architecture="mlp-8-tanh", learning_rate=rate, **fields))
+        pool.attach(
+            str(i), TrialConfig(architecture="mlp-8-tanh", learning_rate=rate, **fields)
+        )
     return pool
 
 
@@ -75,8 +86,16 @@ def assert_close(row, other, tolerances=CALM):
 @pytest.mark.numerical
 def test_a_lanes_numbers_are_the_same_to_rounding_in_company(mnist_5k):
     """Also of lanes at different epochs, with other seeds and in other orders."""
-    fields = {"architecture": "mlp-40-17-relu", "momentum": 0.5, "label_noise": 500, "batch_size": 100}
-    configs = [TrialConfig(learning_rate=rate, seed=i % 3, data_seed=i % 2, **fields) for i, rate in enumerate(RATES)]
+    fields = {
+        "architecture": "mlp-40-17-relu",
+        "momentum": 0.5,
+        "label_noise": 500,
+        "batch_size": 100,
+    }
+    configs = [
+        TrialConfig(learning_rate=rate, seed=i % 3, data_seed=i % 2, **fields)
+        for i, rate in enumerate(RATES)
+    ]
     pool, alone = LanePool(mnist_5k, 8), LanePool(mnist_5k)
     for i, config in enumerate(configs):
         pool.attach(str(i), config)
@@ -89,7 +108,9 @@ def test_a_lanes_numbers_are_the_same_to_rounding_in_company(mnist_5k):
         assert_close(together[str(i)], rows[-1])
 
 
-def test_of_lanes_at_forty_epochs_of_one_data_seed_only_the_first_draws_an_order(few_images, monkeypatch):
+def test_of_lanes_at_forty_epochs_of_one_data_seed_only_the_first_draws_an_order(
+    few_images, monkeypatch
+):
     """Each of the others needs the one that the lane before it has used."""
     draws = []
 
@@ -131,10 +152,14 @@ def test_the_seconds_of_all_rows_are_those_that_passed(few_images):
         assert row["batch_s"] == pytest.approx(3 * (row["train_s"] + row["eval_s"]))
 
 
-@pytest.mark.promise("An error of one's own code in a lane ends its trial alone, at once, and is named")
+@pytest.mark.promise(
+    "An error of one's own code in a lane ends its trial alone, at once, and is named"
+)
 @pytest.mark.parametrize("where", ["train", "evaluate"])
 @pytest.mark.parametrize("capacity", [1, 8])
-def test_own_code_that_raises_in_a_lane_ends_that_lane_alone_and_says_where(few_images, where, capacity):
+def test_own_code_that_raises_in_a_lane_ends_that_lane_alone_and_says_where(
+    few_images, where, capacity
+):
     """The others keep their states, and their numbers are those of a run without it."""
 
     def host(largest):
@@ -145,7 +170,11 @@ def test_own_code_that_raises_in_a_lane_ends_that_lane_alone_and_says_where(few_
     def refusing(data):
         def apply(params, x, looks):
             largest = jnp.abs(jax.lax.stop_gradient(params)).max()
-            zero = jax.pure_callback(host, largest, largest, vmap_method="sequential") if looks else 0
+            zero = (
+                jax.pure_callback(host, largest, largest, vmap_method="sequential")
+                if looks
+                else 0
+            )
             return x.reshape(len(x), -1) @ params + zero
 
         return Network(
@@ -159,7 +188,9 @@ def test_own_code_that_raises_in_a_lane_ends_that_lane_alone_and_says_where(few_
     for i, rate in enumerate([1e4, 0.01, 0.02][:capacity]):
         pool.attach(str(i), TrialConfig(architecture="refusing", learning_rate=rate))
     found = pool.outcomes(list(pool.lanes))
-    said = f"ValueError: {where} refuses ({__file__}:{host.__code__.co_firstlineno + 2})"
+    said = (
+        f"ValueError: {where} refuses ({__file__}:{host.__code__.co_firstlineno + 2})"
+    )
     assert str(found.pop("0")) == said
     with pytest.raises(ProgramError, match=re.escape(said)):
         pool.run(["0"])
@@ -199,7 +230,9 @@ def test_programs_that_no_lane_uses_any_more_take_no_memory(few_images):
 
 
 @pytest.mark.parametrize("compiled", [True, False])
-def test_lanes_that_a_failed_call_took_with_it_go_on_elsewhere(few_images, monkeypatch, compiled):
+def test_lanes_that_a_failed_call_took_with_it_go_on_elsewhere(
+    few_images, monkeypatch, compiled
+):
     """The program is not to blame: no trial ends."""
     pool = attached(few_images, 4, RATES[:3])
     if compiled:
@@ -224,7 +257,9 @@ def test_a_rate_changed_in_mid_flight_is_the_one_used(few_images):
     assert checkpoint.config == pool.lanes["a"].config
     after = {}
     for rate in (1e-12, 0.1, 0.2):
-        pool.attach("a", TrialConfig(architecture="mlp-8-tanh", learning_rate=rate), checkpoint)
+        pool.attach(
+            "a", TrialConfig(architecture="mlp-8-tanh", learning_rate=rate), checkpoint
+        )
         after[rate] = pool.run(["a"])["a"]
         assert after[rate]["learning_rate"] == rate
         assert after[rate]["epoch"] == 2

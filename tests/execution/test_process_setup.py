@@ -8,7 +8,11 @@ from filelock import FileLock
 from waiting import LONG_S
 
 from mnist_tune.execution import pool, process_setup
-from mnist_tune.execution.process_setup import WorkerSettings, make_pool, remove_unfinished
+from mnist_tune.execution.process_setup import (
+    WorkerSettings,
+    make_pool,
+    remove_unfinished,
+)
 from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.own_code.registry import ENTRIES
 
@@ -18,9 +22,23 @@ def test_a_pool_is_made_by_the_settings_of_its_sweep(monkeypatch):
     monkeypatch.setattr(process_setup, "configure_jax", lambda settings: None)
     monkeypatch.setattr(pool, "LanePool", lambda *given: made.append(given))
     monkeypatch.setattr(os, "umask", masks.append)
-    own = ({}, {("architecture", "my.py:net"): lambda: "a factory", ("optimizer", "my.py:rule"): lambda: "another"})
-    measured = {"train_evaluation": 500, "sharpness": SharpnessSettings(10), "hang_s": 9.0, "data_memory": 2}
-    for settings in (WorkerSettings(own_code=own, umask=0o27, **measured), WorkerSettings(**measured)):
+    own = (
+        {},
+        {
+            ("architecture", "my.py:net"): lambda: "a factory",
+            ("optimizer", "my.py:rule"): lambda: "another",
+        },
+    )
+    measured = {
+        "train_evaluation": 500,
+        "sharpness": SharpnessSettings(10),
+        "hang_s": 9.0,
+        "data_memory": 2,
+    }
+    for settings in (
+        WorkerSettings(own_code=own, umask=0o27, **measured),
+        WorkerSettings(**measured),
+    ):
         make_pool("data", settings, 7)
         assert made.pop() == ("data", 7, *measured.values())
     assert masks == [0o27]
@@ -37,7 +55,11 @@ def test_what_a_kill_left_in_the_compilation_cache_is_removed(tmp_path, monkeypa
         remove_unfinished(tmp_path)
     assert (tmp_path / "cut-cache").exists()
     remove_unfinished(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} - {".lockfile"} == {"whole-cache", "whole-atime", "another file"}
+    assert {path.name for path in tmp_path.iterdir()} - {".lockfile"} == {
+        "whole-cache",
+        "whole-atime",
+        "another file",
+    }
     remove_unfinished(tmp_path / "missing")
 
 
@@ -58,6 +80,11 @@ raise SystemExit(0 if {path.name for path in folder.glob("*-cache")} > before el
 """
     for number in (2, 3):
         command = [sys.executable, "-c", program, str(tmp_path), str(number)]
-        subprocess.run(command, check=True, env=os.environ | {"JAX_PLATFORMS": "cpu"}, timeout=LONG_S)
+        subprocess.run(
+            command,
+            check=True,
+            env=os.environ | {"JAX_PLATFORMS": "cpu"},
+            timeout=LONG_S,
+        )
         [folder] = (tmp_path / "xla").iterdir()
         (folder / "cut-cache").write_bytes(b"")

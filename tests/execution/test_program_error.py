@@ -1,4 +1,5 @@
-"""Whose an error is, and where those of the program say that they come from: kept to the letter."""
+"""Whose an error is, and where those of the program say that they come from: kept to
+the letter."""
 
 import subprocess
 import sys
@@ -13,8 +14,15 @@ from mnist_tune.execution.program_error import classified
 
 LIBRARIES = ("/usr/lib/python3.11", "/home/me/mnist_tune/.venv/lib")
 """The second is in a clone of ours, as CONTRIBUTING.md has it."""
-OWN, STANDARD, LIBRARY = "/home/me/net.py", f"{LIBRARIES[0]}/json/decoder.py", f"{LIBRARIES[1]}/jax/api.py"
-CLONED, INSTALLED = "/home/me/mnist_tune/mnist_tune/trial.py", f"{LIBRARIES[1]}/mnist_tune/trial.py"
+OWN, STANDARD, LIBRARY = (
+    "/home/me/net.py",
+    f"{LIBRARIES[0]}/json/decoder.py",
+    f"{LIBRARIES[1]}/jax/api.py",
+)
+CLONED, INSTALLED = (
+    "/home/me/mnist_tune/mnist_tune/trial.py",
+    f"{LIBRARIES[1]}/mnist_tune/trial.py",
+)
 
 
 class XlaRuntimeError(Exception):
@@ -45,15 +53,27 @@ ERRORS = {
     "a dead actor": RayActorError(),
     "an epoch that hangs": HungError("it hangs"),
     "no device": RuntimeError("Unable to initialize backend 'cuda': no GPU"),
-    "lanes that are lost": RuntimeError("Array has been deleted with shape=float32[4,3]."),
-    "lanes that are lost, as a call says": ValueError("INVALID_ARGUMENT: Invalid buffer: Buffer has been deleted."),
-    "a device": XlaRuntimeError("INTERNAL: CUDA_ERROR_ILLEGAL_ADDRESS: an illegal memory access\nwas encountered"),
+    "lanes that are lost": RuntimeError(
+        "Array has been deleted with shape=float32[4,3]."
+    ),
+    "lanes that are lost, as a call says": ValueError(
+        "INVALID_ARGUMENT: Invalid buffer: Buffer has been deleted."
+    ),
+    "a device": XlaRuntimeError(
+        "INTERNAL: CUDA_ERROR_ILLEGAL_ADDRESS: an illegal memory access\nwas encountered"
+    ),
     "a device, by its new name": JaxRuntimeError("UNKNOWN"),
-    "memory of a device": JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 byte"),
-    "memory, by CUDA's word": JaxRuntimeError("INTERNAL: CUDA_ERROR_OUT_OF_MEMORY: out of memory"),
+    "memory of a device": JaxRuntimeError(
+        "RESOURCE_EXHAUSTED: Out of memory allocating 1 byte"
+    ),
+    "memory, by CUDA's word": JaxRuntimeError(
+        "INTERNAL: CUDA_ERROR_OUT_OF_MEMORY: out of memory"
+    ),
     "what no device can do": JaxRuntimeError("UNIMPLEMENTED: convolutions of strings"),
     "own code that XLA calls": JaxRuntimeError(CALLED_BACK),
-    "own code without a message": JaxRuntimeError(CALLED_BACK.replace(": RESOURCE_EXHAUSTED is no word of mine", "")),
+    "own code without a message": JaxRuntimeError(
+        CALLED_BACK.replace(": RESOURCE_EXHAUSTED is no word of mine", "")
+    ),
 }
 PLACES = {
     "own code": [OWN],
@@ -68,7 +88,8 @@ PLACES = {
 
 
 def raised(error, files):
-    """Return an error as if raised on the third line of the last of these files, each called by the one before."""
+    """Return an error as if raised on the third line of the last of these files, each
+    called by the one before."""
     names = {"error": error}
     code = compile("\n\nraise error", files[-1], "exec")
     for file in reversed(files[:-1]):
@@ -83,10 +104,15 @@ def raised(error, files):
 def test_errors_of_the_program(monkeypatch):
     monkeypatch.setattr(module, "_LIBRARIES", LIBRARIES)
     monkeypatch.setattr(module, "_PACKAGE", f"{LIBRARIES[1]}/mnist_tune")
-    text = "".join(f"{name}: {said(raised(error, [INSTALLED]))}\n" for name, error in ERRORS.items())
+    text = "".join(
+        f"{name}: {said(raised(error, [INSTALLED]))}\n"
+        for name, error in ERRORS.items()
+    )
     for name, files in PLACES.items():
         text += f"{name}: {said(raised(ValueError('a bug'), files))}\n    {said(raised(OSError('no file'), files))}\n"
-    assert_kept("errors", f"{text}one that was never raised: {said(ValueError('a bug'))}\n")
+    assert_kept(
+        "errors", f"{text}one that was never raised: {said(ValueError('a bug'))}\n"
+    )
 
 
 def said(error):
@@ -95,6 +121,12 @@ def said(error):
 
 
 def test_what_trains_imports_ray_only_where_it_runs():
-    """A dry run, and the tests that train, would take 0.2 CPU seconds and 43 MB for it."""
+    """A dry run, and the tests that train, would take 0.2 CPU seconds and 43 MB for
+    it."""
     code = "import mnist_tune.execution.pool, sys; print('ray' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True
+        ).stdout
+        == "False\n"
+    )

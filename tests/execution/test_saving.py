@@ -1,4 +1,5 @@
-"""Saving while the next epoch trains: what is on disk at each moment, and what a kill then leaves to go on from."""
+"""Saving while the next epoch trains: what is on disk at each moment, and what a kill
+then leaves to go on from."""
 
 import random
 import threading
@@ -67,15 +68,23 @@ def test_a_failed_save_is_told_in_the_next_epoch_and_at_the_end(lane, tmp_path):
 
 
 class Sweep:
-    """A trial that runs without Tune, and what a kill would leave of it after each change on disk."""
+    """A trial that runs without Tune, and what a kill would leave of it after each
+    change on disk."""
 
     def __init__(self, folder, dataset, save_every=1, rows=()):
-        self.rows, self.moments, self._lock, self.folder = list(rows), [], threading.Lock(), folder
+        self.rows, self.moments, self._lock, self.folder = (
+            list(rows),
+            [],
+            threading.Lock(),
+            folder,
+        )
         self._trial = object.__new__(TrialTrainable)
         self._trial._trial_info = None
         (folder / "token").write_text("")
         settings = WorkerSettings(folder, save_every=save_every)
-        self._trial.setup({"trial": SMALL.to_dict() | {"trial_id": "a"}}, [dataset], settings)
+        self._trial.setup(
+            {"trial": SMALL.to_dict() | {"trial_id": "a"}}, [dataset], settings
+        )
 
     def run(self):
         done = False
@@ -83,8 +92,11 @@ class Sweep:
             result = self._trial.step()
             assert result["stop_reason"] != "error", result
             last = self.rows[-1]["epoch"] if self.rows else 0
-            if not result["repeated"] or result["epoch"] > last:  # as the sweep's writer decides
-                self.rows.append({name: value for name, value in result.items() if name not in TIMES})
+            # as the sweep's writer decides
+            if not result["repeated"] or result["epoch"] > last:
+                self.rows.append(
+                    {name: value for name, value in result.items() if name not in TIMES}
+                )
             self.look()
             done = result["done"]
         self._trial.cleanup()
@@ -95,7 +107,14 @@ class Sweep:
             self.moments.append((list(self.rows), storage.read(self.folder / "a.npz")))
 
     def numbers(self):
-        kept = ("epoch", "train_loss", "test_loss", "train_accuracy", "step_loss_last", "done")
+        kept = (
+            "epoch",
+            "train_loss",
+            "test_loss",
+            "train_accuracy",
+            "step_loss_last",
+            "done",
+        )
         return [{name: row[name] for name in kept} for row in self.rows]
 
 
@@ -112,17 +131,29 @@ def new_sweep(few_images, tmp_path, monkeypatch):
     return new
 
 
-@pytest.mark.promise("A kill at any moment loses no recorded row, and changes no number")
+@pytest.mark.promise(
+    "A kill at any moment loses no recorded row, and changes no number"
+)
 @pytest.mark.promise("A trial whose process died goes on from its last saved state")
-@pytest.mark.promise("With `--save-every N`, a kill costs fewer than 2 N epochs of a trial")
+@pytest.mark.promise(
+    "With `--save-every N`, a kill costs fewer than 2 N epochs of a trial"
+)
 @pytest.mark.parametrize("save_every", [1, 3])
-def test_a_kill_at_any_moment_loses_no_row_and_changes_no_number(new_sweep, monkeypatch, save_every):
-    """The state is written while the next epoch trains, so it is written before or after that one's row."""
-    undisturbed, save, random_ = new_sweep("calm").run().numbers(), Checkpoint.save, random.Random(0)
+def test_a_kill_at_any_moment_loses_no_row_and_changes_no_number(
+    new_sweep, monkeypatch, save_every
+):
+    """The state is written while the next epoch trains, so it is written before or
+    after that one's row."""
+    undisturbed, save, random_ = (
+        new_sweep("calm").run().numbers(),
+        Checkpoint.save,
+        random.Random(0),
+    )
     sweep = new_sweep("killed", save_every=save_every)
 
     def slow(state, where):
-        """Save at once, or as late as the trial lets it, and after somebody has looked."""
+        """Save at once, or as late as the trial lets it, and after somebody has
+        looked."""
         epoch = state.row["epoch"]
         late = epoch == save_every or random_.random() < 0.5
         rows = min(epoch + save_every, SMALL.epochs) - 1
@@ -146,19 +177,26 @@ def test_a_kill_at_any_moment_loses_no_row_and_changes_no_number(new_sweep, monk
     assert {0, 2 * save_every - 1} <= behind <= set(range(-1, 2 * save_every))
 
 
-def test_tunes_checkpoint_is_the_state_of_the_last_epoch(new_sweep, tmp_path, monkeypatch):
-    """A paused trial, or a donor of population based training. Nobody waits for it to be due."""
+def test_tunes_checkpoint_is_the_state_of_the_last_epoch(
+    new_sweep, tmp_path, monkeypatch
+):
+    """A paused trial, or a donor of population based training. Nobody waits for it to
+    be due."""
     trial = new_sweep("donor", save_every=5)._trial
     row = [trial.step() for _ in range(2)][-1]
     (tmp_path / "tune").mkdir()
     trial.save_checkpoint(str(tmp_path / "tune"))
     assert saved(tmp_path / "tune" / "state.npz") == 2
-    monkeypatch.setattr(trainable, "make_pool", lambda dataset, settings: LanePool(*dataset))
+    monkeypatch.setattr(
+        trainable, "make_pool", lambda dataset, settings: LanePool(*dataset)
+    )
     another = new_sweep("copies", save_every=5)._trial
     for _ in range(4):
         another.step()
     another.load_checkpoint(str(tmp_path / "tune"))
     found = another.step()
-    assert (found["epoch"], found["repeated"]) == (3, False)  # it replaces the row of its own past
-    assert saved(tmp_path / "copies" / "a.npz") == 3  # so that no kill goes on with that past
+    # it replaces the row of its own past
+    assert (found["epoch"], found["repeated"]) == (3, False)
+    # so that no kill goes on with that past
+    assert saved(tmp_path / "copies" / "a.npz") == 3
     assert found["train_loss"] == trial.step()["train_loss"] != row["train_loss"]

@@ -1,4 +1,5 @@
-"""Tasks of several kinds: alone and as lanes, killed and resumed, and what each step, evaluation and state gets."""
+"""Tasks of several kinds: alone and as lanes, killed and resumed, and what each step,
+evaluation and state gets."""
 
 from functools import cache
 
@@ -29,18 +30,36 @@ def made(factory, capacity):
 
 
 def pool_of(factory, capacity=1):
-    """Return the pool of lanes for a task: it compiles what the tests of the task share once."""
+    """Return the pool of lanes for a task: it compiles what the tests of the task share
+    once."""
     register(factory.__name__)(factory)
     return made(factory, capacity)
 
 
 def config_of(factory, rate, **fields):
-    return TrialConfig(architecture=factory.__name__, learning_rate=rate, batch_size=32, epochs=4, **fields)
+    return TrialConfig(
+        architecture=factory.__name__,
+        learning_rate=rate,
+        batch_size=32,
+        epochs=4,
+        **fields,
+    )
 
 
 def numbers_of(row):
-    """Return what an epoch's row says of its training, but for the time that it took."""
-    return {name: row.get(name) for name in ("epoch", "step", "train_loss", "test_loss", "step_loss_max", "scores")}
+    """Return what an epoch's row says of its training, but for the time that it
+    took."""
+    return {
+        name: row.get(name)
+        for name in (
+            "epoch",
+            "step",
+            "train_loss",
+            "test_loss",
+            "step_loss_max",
+            "scores",
+        )
+    }
 
 
 @pytest.mark.slow
@@ -61,11 +80,14 @@ def test_a_task_learns_and_goes_on_bit_for_bit_after_a_kill(factory, tmp_path):
         np.testing.assert_array_equal(array, last[name], strict=True)
     assert not any(row["diverged"] for row in rows)
     if factory.__name__ != "gan":  # its losses are a game's
-        assert rows[-1]["train_loss"] < rows[0]["train_loss"] < rows[0]["untrained_loss"]
+        assert (
+            rows[-1]["train_loss"] < rows[0]["train_loss"] < rows[0]["untrained_loss"]
+        )
         assert rows[-1]["test_loss"] < rows[0]["untrained_loss"]
 
 
-@pytest.mark.parametrize("factory", [vae, denoiser, pinn, contrastive, gan])  # a sweep does so with a regression
+# a sweep does so with a regression
+@pytest.mark.parametrize("factory", [vae, denoiser, pinn, contrastive, gan])
 def test_lanes_train_a_task_as_processes_do(factory):
     rates = [TASKS[factory] / 3, TASKS[factory], TASKS[factory] / 10]
     together, alone = pool_of(factory, capacity=4), pool_of(factory)
@@ -80,13 +102,19 @@ def test_lanes_train_a_task_as_processes_do(factory):
 
 
 def noting():
-    """Examples 0 to 39 to train on, 40 to 59 to test on. The state keeps what the keys draw."""
+    """Examples 0 to 39 to train on, 40 to 59 to test on. The state keeps what the keys
+    draw."""
 
     def loss(params, state, numbers, key):
-        return (params["w"] ** 2).sum(), {"drawn": jnp.roll(state["drawn"], 1).at[0].set(jax.random.uniform(key))}
+        return (params["w"] ** 2).sum(), {
+            "drawn": jnp.roll(state["drawn"], 1).at[0].set(jax.random.uniform(key))
+        }
 
     def score(params, state, numbers, key):
-        return {"loss": numbers.astype(jnp.float32), "drawn": jnp.full(len(numbers), jax.random.uniform(key))}
+        return {
+            "loss": numbers.astype(jnp.float32),
+            "drawn": jnp.full(len(numbers), jax.random.uniform(key)),
+        }
 
     init = lambda key: ({"w": jnp.ones(2)}, {"drawn": jnp.zeros(6)})  # noqa: E731
     return Task(init, loss, lambda: (40, 20), score, block=8)
@@ -96,18 +124,22 @@ def test_keys_follow_from_seed_epoch_and_step_and_in_evaluation_from_split_and_b
     register("noting")(noting)
     pool = LanePool(check_task("noting", [TrialConfig(batch_size=20)]), 2)
     for name, rate in (("a", 0.1), ("b", 0.2)):
-        pool.attach(name, TrialConfig(architecture="noting", batch_size=20, learning_rate=rate))
+        pool.attach(
+            name, TrialConfig(architecture="noting", batch_size=20, learning_rate=rate)
+        )
     rows = [pool.run(["a", "b"]) for _ in range(2)]
     drawn = [pool.checkpoint(name).arrays[".extra['drawn']"] for name in ("a", "b")]
     np.testing.assert_array_equal(drawn[0], drawn[1])  # of two rates with one seed
     assert len(np.unique(drawn[0][:4])) == 4  # each step of each epoch
     assert rows[0]["a"]["scores"] == rows[1]["a"]["scores"] == rows[1]["b"]["scores"]
     assert rows[0]["a"]["train_loss"] == np.arange(40).mean()
-    assert rows[0]["a"]["test_loss"] == np.arange(40, 60).mean()  # the last block is padded and masked
+    # the last block is padded and masked
+    assert rows[0]["a"]["test_loss"] == np.arange(40, 60).mean()
 
 
 def whole_batches():
-    """A score of whole batches of 8: 20 test examples are two of them, and four are left out."""
+    """A score of whole batches of 8: 20 test examples are two of them, and four are
+    left out."""
 
     def loss(params, state, x, key):
         return (params["w"] ** 2).sum() + x.mean(), state
@@ -128,16 +160,23 @@ def test_a_score_of_whole_batches_leaves_out_the_rest():
 @pytest.mark.parametrize(
     ("untrained", "least", "deviation", "loss", "diverged"),
     [
-        (-0.01, -47.0, 0.0, -46.0, False), (1.0, 1.0, 0.0, 99.0, False), (1.0, 1.0, 0.0, 101.0, True),
-        (-0.01, -40.0, 0.0, 3960.0, True), (0.0, 0.0, 2.0, 198.0, False), (0.0, 0.0, 2.0, 199.0, True),
+        (-0.01, -47.0, 0.0, -46.0, False),
+        (1.0, 1.0, 0.0, 99.0, False),
+        (1.0, 1.0, 0.0, 101.0, True),
+        (-0.01, -40.0, 0.0, 3960.0, True),
+        (0.0, 0.0, 2.0, 198.0, False),
+        (0.0, 0.0, 2.0, 199.0, True),
     ],
-)  # fmt: skip
-def test_a_task_diverges_by_the_scale_of_its_own_losses(untrained, least, deviation, loss, diverged):
+)
+def test_a_task_diverges_by_the_scale_of_its_own_losses(
+    untrained, least, deviation, loss, diverged
+):
     assert blown_up(loss, untrained, least, deviation) is diverged
 
 
 def cancels():
-    """A loss that is 0 on average before training, though not in each block; a step adds 50 at a rate of 1."""
+    """A loss that is 0 on average before training, though not in each block; a step
+    adds 50 at a rate of 1."""
 
     def loss(params, state, x, key):
         return params["w"] + x.mean(), state
@@ -146,7 +185,9 @@ def cancels():
     return Task(lambda key: ({"w": jnp.float32(0)}, ()), loss, lambda: (x, x), block=8)
 
 
-def test_blocks_of_the_untrained_loss_give_its_scale_and_the_noise_of_what_was_learned(tmp_path):
+def test_blocks_of_the_untrained_loss_give_its_scale_and_the_noise_of_what_was_learned(
+    tmp_path,
+):
     pool = pool_of(cancels)
     pool.attach("a", config_of(cancels, 0.5))
     pool.run(["a"])
@@ -155,4 +196,5 @@ def test_blocks_of_the_untrained_loss_give_its_scale_and_the_noise_of_what_was_l
     row = pool.run(["a"])["a"]
     assert row["untrained_loss"] == 0
     assert row["untrained_deviation"] == pytest.approx(1)
-    assert row["loss_noise"] == pytest.approx(0, abs=1e-6)  # each block's loss fell by as much
+    # each block's loss fell by as much
+    assert row["loss_noise"] == pytest.approx(0, abs=1e-6)

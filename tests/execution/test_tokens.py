@@ -1,4 +1,5 @@
-"""Labels of tokens, from arrays to rows: the network of docs/text.md on made-up text, at once and resumed."""
+"""Labels of tokens, from arrays to rows: the network of docs/text.md on made-up text,
+at once and resumed."""
 
 import math
 import re
@@ -21,31 +22,54 @@ from mnist_tune.trial import TrialConfig
 
 PAGE = Path(__file__).parents[2] / "docs" / "text.md"
 LENGTH, CLASSES = 6, 5
-CONFIG = TrialConfig(architecture="tiny", learning_rate=0.1, momentum=0.9, batch_size=16, epochs=3)
-SECONDS = ("compile_s", "train_s", "eval_s", "batch_s", "wait_s", "ended_at", "lanes", "fill")
+CONFIG = TrialConfig(
+    architecture="tiny", learning_rate=0.1, momentum=0.9, batch_size=16, epochs=3
+)
+SECONDS = (
+    "compile_s",
+    "train_s",
+    "eval_s",
+    "batch_s",
+    "wait_s",
+    "ended_at",
+    "lanes",
+    "fill",
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def tiny():
     names = {}
-    [block] = re.findall(r"```python\n(# transformer.py\n.*?)```", PAGE.read_text(), re.DOTALL)
+    [block] = re.findall(
+        r"```python\n(# transformer.py\n.*?)```", PAGE.read_text(), re.DOTALL
+    )
     exec(block, names)
-    register("tiny")(lambda data: names["transformer"](data, width=8, heads=2, layers=1))
+    register("tiny")(
+        lambda data: names["transformer"](data, width=8, heads=2, layers=1)
+    )
     yield
     del ENTRIES["architecture"]["tiny"]
 
 
 @pytest.fixture(scope="module")
 def dataset():
-    """Walks around a circle; some go on by one, others by two, so tokens of an example depend on each other."""
+    """Walks around a circle; some go on by one, others by two, so tokens of an example
+    depend on each other."""
     rng = np.random.default_rng(0)
-    rows = (rng.integers(0, CLASSES, (80, 1)) + np.arange(LENGTH + 1) * rng.integers(1, 3, (80, 1))) % CLASSES
+    rows = (
+        rng.integers(0, CLASSES, (80, 1))
+        + np.arange(LENGTH + 1) * rng.integers(1, 3, (80, 1))
+    ) % CLASSES
     x, y = rows[:, :-1], rows[:, 1:]
     return load_dataset((x[:64], y[:64], x[64:], y[64:]))
 
 
 def without_seconds(row):
-    return {name: value for name, value in row.items() if name not in SECONDS and "sharpness" not in name}
+    return {
+        name: value
+        for name, value in row.items()
+        if name not in SECONDS and "sharpness" not in name
+    }
 
 
 def test_the_description_has_a_label_for_each_token(dataset):
@@ -57,19 +81,34 @@ def test_the_description_has_a_label_for_each_token(dataset):
 
 @pytest.mark.usefixtures("as_users_have_it")
 def test_an_evaluation_is_the_mean_over_tokens_and_knows_how_examples_differ(dataset):
-    register("pairs")(lambda data: Network(lambda key: jax.random.normal(key, (CLASSES, CLASSES)), lambda w, x: w[x]))
+    register("pairs")(
+        lambda data: Network(
+            lambda key: jax.random.normal(key, (CLASSES, CLASSES)), lambda w, x: w[x]
+        )
+    )
     program = Program.of(replace(CONFIG, architecture="pairs"), dataset.spec)
     params, _ = initial(program.task, 0)
     x, y = dataset.train_images, dataset.train_labels
     logits = params[x].astype(np.float64)
-    losses = np.log(np.exp(logits).sum(-1)) - np.take_along_axis(logits, y[..., None], -1)[..., 0]
+    losses = (
+        np.log(np.exp(logits).sum(-1))
+        - np.take_along_axis(logits, y[..., None], -1)[..., 0]
+    )
     shares = (logits.argmax(-1) == y).mean(1)
-    _, sums = jax.jit(program.evaluate)(TrainState(params, ()), (x, y), np.array([3, 40], np.int32))
+    _, sums = jax.jit(program.evaluate)(
+        TrainState(params, ()), (x, y), np.array([3, 40], np.int32)
+    )
     found = sums["loss"][0], *sums["accuracy"]
     inside = slice(3, 43)
-    expected = losses[inside].mean(1).sum(), shares[inside].sum(), (shares[inside] ** 2).sum()
+    expected = (
+        losses[inside].mean(1).sum(),
+        shares[inside].sum(),
+        (shares[inside] ** 2).sum(),
+    )
     np.testing.assert_allclose(found, expected, rtol=1e-5)
-    loss = jax.jit(program.batch_loss)(params, (), (x, y), np.arange(16, dtype=np.int32), np.int32(0))
+    loss = jax.jit(program.batch_loss)(
+        params, (), (x, y), np.arange(16, dtype=np.int32), np.int32(0)
+    )
     np.testing.assert_allclose(loss, losses[:16].mean(), rtol=1e-5)
 
 
@@ -92,5 +131,8 @@ def test_the_network_of_the_docs_trains_and_a_killed_trial_goes_on_bit_for_bit(d
 
 
 def test_tokens_are_not_standardised(dataset):
-    with pytest.raises(UserError, match="arrays has a label for each token, and tokens have no scale; drop --standard"):
+    with pytest.raises(
+        UserError,
+        match="arrays has a label for each token, and tokens have no scale; drop --standard",
+    ):
         load_dataset((dataset.train_images, dataset.train_labels), standardize=True)

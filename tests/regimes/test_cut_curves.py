@@ -1,4 +1,5 @@
-"""What a curve that is cut may be labelled: what it shows so far, or undecided, never what later epochs will refute."""
+"""What a curve that is cut may be labelled: what it shows so far, or undecided, never
+what later epochs will refute."""
 
 from importlib import resources
 
@@ -14,10 +15,21 @@ from mnist_tune.regimes.limits import VISIBLE
 
 
 def notebook_curves():
-    with resources.files("mnist_tune.commands").joinpath("notebook_tables.csv").open() as file:
+    with (
+        resources.files("mnist_tune.commands")
+        .joinpath("notebook_tables.csv")
+        .open() as file
+    ):
         for name, table in pd.read_csv(file).groupby("section"):
             train = table["train_accuracy"].to_numpy()
-            yield name, Curve(table["test_accuracy"].to_numpy(), len(table), None if np.isnan(train).all() else train)
+            yield (
+                name,
+                Curve(
+                    table["test_accuracy"].to_numpy(),
+                    len(table),
+                    None if np.isnan(train).all() else train,
+                ),
+            )
 
 
 def every_curve():
@@ -25,7 +37,9 @@ def every_curve():
         yield name, curve
     yield from notebook_curves()
     for name, (trials, epochs) in SWEEPS.items():
-        for row, curve in zip(trials.itertuples(), curves_of(trials, epochs, data_of(trials)), strict=True):
+        for row, curve in zip(
+            trials.itertuples(), curves_of(trials, epochs, data_of(trials)), strict=True
+        ):
             yield f"{name} {row.learning_rate:g} {row.seed}", curve
 
 
@@ -35,7 +49,9 @@ EVERY_CURVE = dict(every_curve())
 def came_later(curve, epochs, label, whole):
     """Whether what refutes the label of a cut is in the epochs after it."""
     if label == "converged" and whole in ("diverged", "oscillating"):
-        return (curve.falls[epochs - 1 :] > VISIBLE).any() or curve.spikes()[epochs:].any()
+        return (curve.falls[epochs - 1 :] > VISIBLE).any() or curve.spikes()[
+            epochs:
+        ].any()
     if label in ("converged", "slow") and whole == "overfit":
         return curve.held_out[epochs:].min() < curve.held_out[:epochs].max()
     return (label, whole) == ("oscillating", "converged")  # it was calm since
@@ -51,20 +67,39 @@ def test_a_cut_curve_has_its_label_or_none_but_for_what_came_later(name):
             assert came_later(curve, epochs, label, whole), (epochs, label, evidence)
 
 
-MOST_UNDECIDED = {"slow": 0.98, "diverged": 0.6, "oscillating": 0.36, "converged": 0.18, "overfit": 0.6}
-"""The share of cuts, by the label of the whole curve. What is at chance may come back for 1,000 steps."""
+MOST_UNDECIDED = {
+    "slow": 0.98,
+    "diverged": 0.6,
+    "oscillating": 0.36,
+    "converged": 0.18,
+    "overfit": 0.6,
+}
+"""The share of cuts, by the label of the whole curve. What is at chance may come back
+for 1,000 steps."""
 
 
 @pytest.mark.parametrize("label", MOST_UNDECIDED)
 def test_a_cut_curve_is_not_undecided_more_often_than_it_was(label):
-    whole = [curve for curve in EVERY_CURVE.values() if curve_regime(curve, curve.data.target)[0] == label]
-    cuts = [curve_regime(cut(curve, n), curve.data.target)[0] for curve in whole for n in range(1, curve.epochs)]
+    whole = [
+        curve
+        for curve in EVERY_CURVE.values()
+        if curve_regime(curve, curve.data.target)[0] == label
+    ]
+    cuts = [
+        curve_regime(cut(curve, n), curve.data.target)[0]
+        for curve in whole
+        for n in range(1, curve.epochs)
+    ]
     assert cuts.count("undecided") <= MOST_UNDECIDED[label] * len(cuts)
 
 
-SO_FAR = {("slow", "converged"), ("oscillating", "converged"), ("overfit", "oscillating")}
-"""Labels of a cut sweep and of the whole one: far behind its siblings, or wild, it came there after all; or what
-memorising had cost came back."""
+SO_FAR = {
+    ("slow", "converged"),
+    ("oscillating", "converged"),
+    ("overfit", "oscillating"),
+}
+"""Labels of a cut sweep and of the whole one: far behind its siblings, or wild, it came
+there after all; or what memorising had cost came back."""
 
 
 @pytest.mark.parametrize("name", SWEEPS)
@@ -73,5 +108,7 @@ def test_a_cut_sweep_has_the_labels_of_the_whole_one_or_none(name):
     whole = labelled(trials, epochs)["regime"]
     for last in range(1, epochs["epoch"].max()):
         found = labelled(trials, epochs[epochs["epoch"] <= last])["regime"]
-        changed = set(zip(found, whole, strict=True)) - set(zip(whole, whole, strict=True))
+        changed = set(zip(found, whole, strict=True)) - set(
+            zip(whole, whole, strict=True)
+        )
         assert {pair for pair in changed if "undecided" not in pair} <= SO_FAR, last

@@ -1,4 +1,5 @@
-"""When a trial counts as diverged in training, what counts as guessing, and what schedulers see of a loss."""
+"""When a trial counts as diverged in training, what counts as guessing, and what
+schedulers see of a loss."""
 
 import math
 from types import SimpleNamespace
@@ -13,7 +14,12 @@ from mnist_tune.regimes.divergence import LOSS_CEILING, chance_ceiling, finite_l
 from mnist_tune.trial import TrialConfig
 
 
-@given(st.floats() | st.sampled_from([math.nan, math.inf, -math.inf, LOSS_CEILING, LOSS_CEILING * 1.01]))
+@given(
+    st.floats()
+    | st.sampled_from(
+        [math.nan, math.inf, -math.inf, LOSS_CEILING, LOSS_CEILING * 1.01]
+    )
+)
 def test_schedulers_see_finite_losses(loss):
     assert math.isfinite(finite_loss(loss))
     assert finite_loss(loss) <= LOSS_CEILING
@@ -21,24 +27,42 @@ def test_schedulers_see_finite_losses(loss):
         assert finite_loss(loss) == loss
 
 
-@pytest.mark.parametrize(("batch_size", "steps", "lost"), [(8, 900, False), (8, 1_200, True), (32, 1_260, True)])
+@pytest.mark.parametrize(
+    ("batch_size", "steps", "lost"),
+    [(8, 900, False), (8, 1_200, True), (32, 1_260, True)],
+)
 def test_patience_is_counted_in_steps_at_any_batch_size(batch_size, steps, lost):
     config = TrialConfig(batch_size=batch_size)
-    data = SimpleNamespace(train_count=steps * batch_size, label_counts=[10] * 10, splits={"train": (None, 1_000)})
+    data = SimpleNamespace(
+        train_count=steps * batch_size,
+        label_counts=[10] * 10,
+        splits={"train": (None, 1_000)},
+    )
     before = {"epoch": 0, "untrained_loss": 2.4}
-    row = row_of(before, np.full(steps, 9.0), {"train": {"loss": 9.0, "accuracy": 0.1}}, config, data)
+    row = row_of(
+        before,
+        np.full(steps, 9.0),
+        {"train": {"loss": 9.0, "accuracy": 0.1}},
+        config,
+        data,
+    )
     assert row["diverged"] == lost
 
 
 @pytest.mark.parametrize("shares", [[0.5, 0.5], [0.63, 0.37], [0.97, 0.03], [0.1] * 10])
 @pytest.mark.parametrize("images", [100, 1_000])
 def test_answers_that_do_not_depend_on_the_images_are_guesses(shares, images):
-    """Whatever part of the images is answered otherwise than by the most frequent label."""
+    """Whatever part of the images is answered otherwise than by the most frequent
+    label."""
     rng = np.random.default_rng(0)
-    labels = np.repeat(np.arange(len(shares)), np.round(np.array(shares) * images).astype(int))
+    labels = np.repeat(
+        np.arange(len(shares)), np.round(np.array(shares) * images).astype(int)
+    )
     ceiling = chance_ceiling(shares[0], len(labels))
     for other in (0, 0.02, 0.1, 0.5, 1):
-        answers = rng.integers(len(shares), size=(500, len(labels))) * (rng.random((500, len(labels))) < other)
+        answers = rng.integers(len(shares), size=(500, len(labels))) * (
+            rng.random((500, len(labels))) < other
+        )
         assert ((answers == labels).mean(1) > ceiling).mean() <= 0.01
 
 

@@ -1,10 +1,18 @@
-"""The posterior of the edge, against a dense one computed in the plainest way, and what follows from it."""
+"""The posterior of the edge, against a dense one computed in the plainest way, and what
+follows from it."""
 
 import numpy as np
 import pytest
 
 from mnist_tune.regimes import edge_posterior
-from mnist_tune.regimes.edge_posterior import LAPSES, LUCK, REACH, WIDTH_PRIOR, WIDTHS, EdgePosterior
+from mnist_tune.regimes.edge_posterior import (
+    LAPSES,
+    LUCK,
+    REACH,
+    WIDTH_PRIOR,
+    WIDTHS,
+    EdgePosterior,
+)
 
 
 def posterior_of(outcomes, expected=0.0):
@@ -15,18 +23,24 @@ def posterior_of(outcomes, expected=0.0):
 
 
 def dense_quantiles(outcomes, shares, expected=0.0):
-    """The same model in float64, on a grid of 4,001 halves, without any grid that moves."""
+    """The same model in float64, on a grid of 4,001 halves, without any grid that
+    moves."""
     half = np.linspace(-REACH, REACH, 4001)[:, None]
     s = WIDTHS[None].astype(float)
     total = np.zeros(len(half))
     for lapse, lapse_share in LAPSES.items():
         for luck, luck_share in LUCK.items():
             weights = (
-                lapse_share * luck_share * WIDTH_PRIOR * np.exp(-np.maximum(np.abs(half - expected) - np.log(8), 0))
+                lapse_share
+                * luck_share
+                * WIDTH_PRIOR
+                * np.exp(-np.maximum(np.abs(half - expected) - np.log(8), 0))
             )
             middle = half + s * np.log((0.5 - luck) / (0.5 - lapse))
             for x, learned in outcomes:
-                p = luck + (1 - luck - lapse) / (1 + np.exp(np.clip((x - middle) / s, -700, 700)))
+                p = luck + (1 - luck - lapse) / (
+                    1 + np.exp(np.clip((x - middle) / s, -700, 700))
+                )
                 weights = weights * (p if learned else 1 - p)
             total += weights.sum(1)
     below = np.cumsum(total) / total.sum()
@@ -34,18 +48,28 @@ def dense_quantiles(outcomes, shares, expected=0.0):
 
 
 RNG = np.random.default_rng(3)
-MANY = [(x, RNG.random() < 1 / (1 + np.exp((x - 0.4) / 0.1))) for x in RNG.normal(0.4, 0.2, 60)]
+MANY = [
+    (x, RNG.random() < 1 / (1 + np.exp((x - 0.4) / 0.1)))
+    for x in RNG.normal(0.4, 0.2, 60)
+]
 
 
 @pytest.mark.parametrize(
     "outcomes",
-    [[], [(0.0, True)], [(0.0, True), (0.7, False), (0.3, False)], [(-0.5, False), *MANY[:20]], MANY],
+    [
+        [],
+        [(0.0, True)],
+        [(0.0, True), (0.7, False), (0.3, False)],
+        [(-0.5, False), *MANY[:20]],
+        MANY,
+    ],
     ids=["prior", "one", "bracket", "with a lapse", "many"],
 )
 def test_it_is_the_posterior_of_the_model(outcomes):
     found = posterior_of(outcomes).interval()
     wanted = dense_quantiles(outcomes, [0.025, 0.5, 0.975])
-    coarse = 0.01 if len(outcomes) > 10 else 0.025  # with few outcomes the grid's points are up to 0.18 apart
+    # with few outcomes the grid's points are up to 0.18 apart
+    coarse = 0.01 if len(outcomes) > 10 else 0.025
     np.testing.assert_allclose(found, wanted, atol=coarse * (wanted[2] - wanted[0]))
 
 
@@ -69,13 +93,18 @@ def test_intervals_hold_95_percent():
     found = posterior_of(MANY)
     halves, weights = found.halves, found.halves_and_widths.sum(1)
     low, middle, high = found.interval()
-    assert weights[(low <= halves) & (halves <= high)].sum() == pytest.approx(0.95, abs=0.02)
+    assert weights[(low <= halves) & (halves <= high)].sum() == pytest.approx(
+        0.95, abs=0.02
+    )
     assert weights[halves <= middle].sum() == pytest.approx(0.5, abs=0.05)
     np.testing.assert_allclose(found.interval_of(0.5), [low, middle, high], atol=0.02)
 
 
 def test_a_search_with_few_outcomes_never_ends():
-    sharp = [(x, x < 0) for x in sorted(np.linspace(-0.2, 0.2, edge_posterior.LEAST_OUTCOMES), key=abs)]
+    sharp = [
+        (x, x < 0)
+        for x in sorted(np.linspace(-0.2, 0.2, edge_posterior.LEAST_OUTCOMES), key=abs)
+    ]
     assert not posterior_of(sharp[:-1]).has_settled(0.05)
     assert posterior_of(sharp).has_settled(0.05)
 
@@ -90,7 +119,8 @@ def test_a_search_ends_once_its_interval_was_narrow_for_a_while(precision):
         narrow.append(high - low <= 2 * np.log1p(precision))
         settled.append(posterior.has_settled(precision))
     assert settled == [
-        n >= edge_posterior.LEAST_OUTCOMES and all(narrow[int((1 - edge_posterior.SETTLED) * n) : n])
+        n >= edge_posterior.LEAST_OUTCOMES
+        and all(narrow[int((1 - edge_posterior.SETTLED) * n) : n])
         for n in range(1, len(narrow) + 1)
     ]
     assert any(settled)

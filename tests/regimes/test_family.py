@@ -15,8 +15,17 @@ from mnist_tune.regimes.labels import Family, Trial
 def test_no_rate_below_all_that_learned_is_diverged(untrained, falls, flagged):
     """Whatever its untrained loss was, and whether its loss fell."""
     course = np.full(10, 2.4) - 0.001 * np.minimum(np.arange(10), falls)
-    values = losses(course, [untrained + 1, *[2.5] * 9], untrained, diverged=[flagged] * 10, above_since=1)
-    assert sweep((0.001, AT_CHANCE, values), (0.01, FAST), (0.1, FAST))["regime"][0] != "diverged"
+    values = losses(
+        course,
+        [untrained + 1, *[2.5] * 9],
+        untrained,
+        diverged=[flagged] * 10,
+        above_since=1,
+    )
+    assert (
+        sweep((0.001, AT_CHANCE, values), (0.01, FAST), (0.1, FAST))["regime"][0]
+        != "diverged"
+    )
 
 
 # --- invariance

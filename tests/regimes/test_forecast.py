@@ -1,4 +1,5 @@
-"""When a curve reaches its target, and how often what was said of cut curves came true."""
+"""When a curve reaches its target, and how often what was said of cut curves came
+true."""
 
 import math
 from dataclasses import replace
@@ -10,7 +11,14 @@ from made_up_curves import sweep as labelled
 
 from mnist_tune.regimes.data_facts import DATA, DataFacts
 from mnist_tune.regimes.data_facts import target as target_of_data
-from mnist_tune.regimes.forecast import KNOWN, arrived, epochs_to, forecast, interval, reached
+from mnist_tune.regimes.forecast import (
+    KNOWN,
+    arrived,
+    epochs_to,
+    forecast,
+    interval,
+    reached,
+)
 from mnist_tune.regimes.labels import curve_regime
 from validation.label_cuts import projections, read_set
 
@@ -23,16 +31,26 @@ FASTER = 1 - 0.5 * np.arange(1, 9) ** -0.9
 @pytest.mark.parametrize(
     ("accuracy", "epoch"),
     [
-        ([0.9, 0.93, 0.94, 0.96, 0.97, 0.98], 4), ([0.96, 0.97, 0.93, 0.97, 0.97], 1), ([0.9, 0.9, 0.9, 0.99, 0.99], 4),
-        ([0.96, 0.97, 0.98, 0.97, 0.94], 1), ([0.96, 0.97, 0.93, 0.94, 0.93], None), ([0.9, 0.96], 2), ([0.96], 1),
-        ([0.9], None), ([0.9, 0.91, 0.92], None), ([0.9, 0.91, 0.96], 3), ([0.96, 0.93, 0.93, 0.93, 0.96], 5),
+        ([0.9, 0.93, 0.94, 0.96, 0.97, 0.98], 4),
+        ([0.96, 0.97, 0.93, 0.97, 0.97], 1),
+        ([0.9, 0.9, 0.9, 0.99, 0.99], 4),
+        ([0.96, 0.97, 0.98, 0.97, 0.94], 1),
+        ([0.96, 0.97, 0.93, 0.94, 0.93], None),
+        ([0.9, 0.96], 2),
+        ([0.96], 1),
+        ([0.9], None),
+        ([0.9, 0.91, 0.92], None),
+        ([0.9, 0.91, 0.96], 3),
+        ([0.96, 0.93, 0.93, 0.93, 0.96], 5),
     ],
-)  # fmt: skip
+)
 def test_single_epochs_below_the_target_are_passed_over(accuracy, epoch):
     found = curve(accuracy)
     assert arrived(found, 0.95) == epoch
     if curve_regime(found)[0] == "converged":
-        assert epochs_to(reached(found, 0.95, "converged"), "converged") == (epoch,) * 3, "never beside converged"
+        assert (
+            epochs_to(reached(found, 0.95, "converged"), "converged") == (epoch,) * 3
+        ), "never beside converged"
 
 
 def test_a_power_law_is_continued():
@@ -54,13 +72,18 @@ def test_few_images_make_the_exponent_less_sure():
     ("accuracy", "label", "epochs"),
     [
         ([0.5, 0.7], "undecided", (math.nan,) * 3),  # too few to tell
-        *((FASTER, label, (math.nan,) * 3) for label in ("oscillating", "diverged", "overfit")),
+        *(
+            (FASTER, label, (math.nan,) * 3)
+            for label in ("oscillating", "diverged", "overfit")
+        ),
         (FASTER, "underfit", (math.inf,) * 3),
         (POWER_LAW, "undecided", (math.nan, 19, math.inf)),  # too far
     ],
 )
 def test_what_is_not_calm_or_too_far_is_promised_no_epoch(accuracy, label, epochs):
-    np.testing.assert_equal(np.round(epochs_to(reached(curve(accuracy), 0.95, label), label)), epochs)
+    np.testing.assert_equal(
+        np.round(epochs_to(reached(curve(accuracy), 0.95, label), label)), epochs
+    )
 
 
 def test_intervals_begin_before_the_law_and_grow_with_it():
@@ -76,7 +99,10 @@ def test_intervals_begin_before_the_law_and_grow_with_it():
 
 
 def test_the_best_of_a_sweep_is_no_target_while_it_still_rises():
-    rising, level = 0.725 - 0.05 * np.arange(9, -1, -1), np.array([0.30, 0.40, 0.42, *[0.43] * 7])
+    rising, level = (
+        0.725 - 0.05 * np.arange(9, -1, -1),
+        np.array([0.30, 0.40, 0.42, *[0.43] * 7]),
+    )
     data = DataFacts.of([1_000] * 10, 1_000)
     course = {"untrained_loss": 2.4}
     found = labelled(
@@ -95,25 +121,41 @@ def test_the_best_of_a_sweep_is_no_target_while_it_still_rises():
 
 
 def test_behind_wrong_labels_held_out_accuracy_counts_and_the_target_knows_the_noise():
-    """The first learns, and memorises nothing; the second memorises the wrong labels."""
-    held_out, memorised = 0.88 - 0.4 * np.arange(1, 21) ** -1.5, 0.86 - 0.1 * np.arange(20) / 20
+    """The first learns, and memorises nothing; the second memorises the wrong
+    labels."""
+    held_out, memorised = (
+        0.88 - 0.4 * np.arange(1, 21) ** -1.5,
+        0.86 - 0.1 * np.arange(20) / 20,
+    )
     found = labelled(
         (0.1, 0.8 * held_out + 0.02, {"test_accuracy": held_out}),
         (1.0, np.linspace(0.7, 0.95, 20), {"test_accuracy": memorised}),
         data=DATA["mnist-5k"],
         label_noise=[800, 800],
     )
-    assert found["target"].tolist() == [pytest.approx(held_out[-2] - 0.03, abs=0.005)] * 2
+    assert (
+        found["target"].tolist() == [pytest.approx(held_out[-2] - 0.03, abs=0.005)] * 2
+    )
     assert found["regime"].tolist() == ["converged", "overfit"]
-    assert DATA["mnist"].with_wrong_labels(30_000).target == target_of_data("mnist", 15_000) == 0.9295
+    assert (
+        DATA["mnist"].with_wrong_labels(30_000).target
+        == target_of_data("mnist", 15_000)
+        == 0.9295
+    )
     asked = replace(DATA["mnist"], target=0.94, name="")
     assert asked.with_wrong_labels(30_000).target == 0.94, "what was asked for holds"
 
 
-@pytest.mark.parametrize(("sets", "how"), [((1, 4, 5), {"complete": False}), ([7], {"complete": True, "longer": 3})])
-def test_four_in_five_intervals_hold_the_epoch_and_what_was_said_to_be_later_was_later(sets, how):
-    """The interval was fitted to the first five sets, of which the second and third tell little. The seventh, which was
-    trained three times as long as asked, has nothing of these."""
+@pytest.mark.parametrize(
+    ("sets", "how"),
+    [((1, 4, 5), {"complete": False}), ([7], {"complete": True, "longer": 3})],
+)
+def test_four_in_five_intervals_hold_the_epoch_and_what_was_said_to_be_later_was_later(
+    sets, how
+):
+    """The interval was fitted to the first five sets, of which the second and third
+    tell little. The seventh, which was trained three times as long as asked, has
+    nothing of these."""
     found = [one for number in sets for one in projections(read_set(number), **how)]
     there = [one for one in found if one.epoch < math.inf]
     ranges = [one for one in there if one.finite]

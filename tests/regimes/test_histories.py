@@ -15,15 +15,23 @@ def table(rows):
 
 
 def test_a_history_has_the_columns_of_its_rows(epoch_row):
-    rows = [epoch_row(epoch, 1 / epoch, above_since=2 if epoch > 1 else None) for epoch in (1, 2, 3)]
+    rows = [
+        epoch_row(epoch, 1 / epoch, above_since=2 if epoch > 1 else None)
+        for epoch in (1, 2, 3)
+    ]
     histories = Histories()
     for row in rows:
         histories.add("a", row, repeated=True)  # it isn't known
     found, expected = histories.columns("a"), table(rows).astype({"above_since": float})
     for name in COLUMNS:
         np.testing.assert_array_equal(found[name], expected[name])
-    assert (histories.last_epoch("a"), len(found["epoch"]), len(histories.columns("b")["epoch"])) == (3, 3, 0)
-    assert all(column.base is None for column in found.values())  # who keeps one does not keep all
+    assert (
+        histories.last_epoch("a"),
+        len(found["epoch"]),
+        len(histories.columns("b")["epoch"]),
+    ) == (3, 3, 0)
+    # who keeps one does not keep all
+    assert all(column.base is None for column in found.values())
     histories.add("a", rows[1], repeated=True)
     assert histories.last_epoch("a") == 3
     histories.add("a", rows[1])
@@ -34,14 +42,20 @@ def test_a_history_has_the_columns_of_its_rows(epoch_row):
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 6)), max_size=20))
 def test_a_table_of_rows_makes_the_same_histories_as_row_after_row(epoch_row, epochs):
     """A trial that was killed repeats epochs. The rows after them count no more."""
-    rows = [{"trial_id": trial, **epoch_row(epoch, number)} for number, (trial, epoch) in enumerate(epochs)]
+    rows = [
+        {"trial_id": trial, **epoch_row(epoch, number)}
+        for number, (trial, epoch) in enumerate(epochs)
+    ]
     expected = Histories()
     for row in rows:
         if row["trial_id"] != "c":
             expected.add(row["trial_id"], row)
     found = Histories.of(table(rows), {"a", "b"})
     for trial in "abc":
-        assert found.columns(trial)["train_loss"].tolist() == expected.columns(trial)["train_loss"].tolist()
+        assert (
+            found.columns(trial)["train_loss"].tolist()
+            == expected.columns(trial)["train_loss"].tolist()
+        )
         assert (np.diff(found.columns(trial)["epoch"]) > 0).all()
 
 

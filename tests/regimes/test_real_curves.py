@@ -1,12 +1,18 @@
-"""The measured curves have the labels that a person gave them, but for the misses that are listed."""
+"""The measured curves have the labels that a person gave them, but for the misses that
+are listed."""
 
 import pytest
 from real_curves import SWEEPS, labelled
 
 MISSES = {
-    ("noise_large", 0.01, 0): "on its way: its epoch at the target, 29, is not quite three times the ten asked for",
+    (
+        "noise_large",
+        0.01,
+        0,
+    ): "on its way: its epoch at the target, 29, is not quite three times the ten asked for"
 }
-"""Sweep, learning rate and seed of trials that are labelled otherwise than a person does, each for the reason given."""
+"""Sweep, learning rate and seed of trials that are labelled otherwise than a person
+does, each for the reason given."""
 
 
 @pytest.mark.parametrize("name", SWEEPS)

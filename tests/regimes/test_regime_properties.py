@@ -1,4 +1,5 @@
-"""What may change about a curve without changing its label, with real noise: binomial accuracies, batches of images."""
+"""What may change about a curve without changing its label, with real noise: binomial
+accuracies, batches of images."""
 
 import math
 from dataclasses import replace
@@ -16,7 +17,13 @@ from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.data_facts import MNIST
 from mnist_tune.regimes.divergence import has_diverged
 from mnist_tune.regimes.labels import curve_regime
-from mnist_tune.regimes.noise import WINDOW_IMAGES, accuracy_noise, calm_floor, calm_limit, sigmas
+from mnist_tune.regimes.noise import (
+    WINDOW_IMAGES,
+    accuracy_noise,
+    calm_floor,
+    calm_limit,
+    sigmas,
+)
 
 LEARNED = {
     "converged": rise(0.94, 0.99, 10),
@@ -30,13 +37,18 @@ TRAIN, TEST = 60_000, 10_000
 
 
 def sampled(accuracy, rng, asked=None):
-    """A curve as images would show it: each accuracy a binomial count, the loss four times the error."""
-    train, test = rng.binomial(TRAIN, accuracy) / TRAIN, rng.binomial(TEST, accuracy - 0.01) / TEST
+    """A curve as images would show it: each accuracy a binomial count, the loss four
+    times the error."""
+    train, test = (
+        rng.binomial(TRAIN, accuracy) / TRAIN,
+        rng.binomial(TEST, accuracy - 0.01) / TEST,
+    )
     return Curve(test, asked or len(accuracy), train_accuracy=train)
 
 
 def batches(loss, batch_size, rng, images=20_000):
-    """Step losses of an epoch of a calm network: an image costs nothing, or Exp(1) with the probability `loss`."""
+    """Step losses of an epoch of a calm network: an image costs nothing, or Exp(1) with
+    the probability `loss`."""
     costs = rng.exponential(1.0, images) * (rng.random(images) < loss)
     return np.add.reduceat(costs, range(0, images, batch_size)) / batch_size
 
@@ -45,9 +57,23 @@ def with_steps(curve, batch_size, rng, window=True):
     losses = np.minimum(4 * (1 - curve.accuracy), 0.9)
     epochs = [batches(loss, batch_size, rng) for loss in losses]
     peaks = np.array([steps.max() for steps in epochs])
-    means = np.array([window_means(steps, batch_size, 20_000)[0].max() for steps in epochs]) if window else None
-    values = {"step_loss_max": peaks, "window_loss_max": means, "batch_size": batch_size}
-    return replace(curve, train_loss=losses, untrained_loss=2.4, diverged=np.zeros(len(losses), bool), **values)
+    means = (
+        np.array([window_means(steps, batch_size, 20_000)[0].max() for steps in epochs])
+        if window
+        else None
+    )
+    values = {
+        "step_loss_max": peaks,
+        "window_loss_max": means,
+        "batch_size": batch_size,
+    }
+    return replace(
+        curve,
+        train_loss=losses,
+        untrained_loss=2.4,
+        diverged=np.zeros(len(losses), bool),
+        **values,
+    )
 
 
 # --- metamorphic
@@ -55,7 +81,10 @@ def with_steps(curve, batch_size, rng, window=True):
 
 @pytest.mark.parametrize("name", CALM)
 def test_another_seeds_noise_leaves_the_label(name):
-    found = [curve_regime(sampled(CALM[name], np.random.default_rng(seed)))[0] for seed in range(300)]
+    found = [
+        curve_regime(sampled(CALM[name], np.random.default_rng(seed)))[0]
+        for seed in range(300)
+    ]
     assert found.count(name.removesuffix("er")) >= 297
 
 
@@ -68,11 +97,18 @@ def test_the_batch_size_of_a_calm_run_leaves_the_label(name, window):
         assert curve_regime(found)[0] == name.removesuffix("er"), batch_size
 
 
-@given(st.sampled_from(sorted(LEARNED)), st.floats(0, 0.155), st.integers(1, 4), st.integers(0, 99))
+@given(
+    st.sampled_from(sorted(LEARNED)),
+    st.floats(0, 0.155),
+    st.integers(1, 4),
+    st.integers(0, 99),
+)
 def test_an_appended_collapse_is_never_slow_or_underfit(name, level, epochs, seed):
     found = sampled(LEARNED[name], np.random.default_rng(seed))
     fallen = np.append(found.train_accuracy, np.full(epochs, level))
-    collapsed = replace(found, train_accuracy=fallen, held_out=fallen, epochs_asked=len(fallen))
+    collapsed = replace(
+        found, train_accuracy=fallen, held_out=fallen, epochs_asked=len(fallen)
+    )
     assert curve_regime(collapsed)[0] == "diverged"
 
 
@@ -80,12 +116,19 @@ def test_an_appended_collapse_is_never_slow_or_underfit(name, level, epochs, see
 def test_an_appended_drop_is_never_slow_or_underfit(name, level, epochs):
     fallen = np.append(CALM[name], np.full(epochs, level))
     if level < CALM[name][-1] - 0.05:
-        assert curve_regime(Curve(fallen, len(fallen), train_accuracy=fallen))[0] in ("oscillating", "diverged")
+        assert curve_regime(Curve(fallen, len(fallen), train_accuracy=fallen))[0] in (
+            "oscillating",
+            "diverged",
+        )
 
 
-@given(st.floats(0.3, 0.95), st.floats(0.05, 0.2), st.integers(5, 40), st.integers(0, 99))
+@given(
+    st.floats(0.3, 0.95), st.floats(0.05, 0.2), st.integers(5, 40), st.integers(0, 99)
+)
 def test_a_decline_is_never_levelled_off(first, fall, epochs, seed):
-    found = sampled(np.linspace(first, first - fall, epochs), np.random.default_rng(seed))
+    found = sampled(
+        np.linspace(first, first - fall, epochs), np.random.default_rng(seed)
+    )
     assert not curve_regime(found, 0.97)[1].startswith("levelled")
 
 
@@ -96,7 +139,12 @@ def test_more_epochs_of_one_run_never_turn_slow_into_underfit_and_back(exponent)
         whole = sampled(1 - 0.5 * np.arange(1, 41) ** -exponent, rng)
         asked = (10, 12, 15, 18, 20, 25, 30, 40)
         found = [curve_regime(replace(cut(whole, n), epochs_asked=n))[0] for n in asked]
-        decided = [name for name, _ in groupby(name for name in found if name in ("slow", "underfit"))]
+        decided = [
+            name
+            for name, _ in groupby(
+                name for name in found if name in ("slow", "underfit")
+            )
+        ]
         assert len(decided) <= 2, found
 
 
@@ -128,7 +176,8 @@ def again(accuracy, images, rng):
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "images"), [(1, 300), (3, 1000), (8, 130), (100, 50), (128, 4000), (2048, 4000)]
+    ("batch_size", "images"),
+    [(1, 300), (3, 1000), (8, 130), (100, 50), (128, 4000), (2048, 4000)],
 )
 def test_windows_hold_all_images_once(batch_size, images):
     losses = np.random.default_rng(0).random(-(-images // batch_size))
@@ -151,7 +200,9 @@ def test_calm_batches_stay_below_the_limit(batch_size, loss, seed):
 def test_differences_must_exceed_three_standard_errors_and_more_where_there_are_many():
     assert [sigmas(count) for count in (0, 1, 7)] == [3, 3, 3]
     assert (sigmas(100), sigmas(1000)) == pytest.approx((3.719, 4.265), abs=1e-3)
-    assert accuracy_noise(np.array([0.5, 1.0, 0.0]), 100) == pytest.approx([0.05, 0.01, 0.01])
+    assert accuracy_noise(np.array([0.5, 1.0, 0.0]), 100) == pytest.approx(
+        [0.05, 0.01, 0.01]
+    )
 
 
 @given(st.floats(0.5, 50), st.integers(128, 60_000), st.integers(1, 60_000))
@@ -159,7 +210,9 @@ def test_the_floor_is_where_the_limit_begins(loss, images, draws):
     floor = calm_floor(loss, images, draws)
     assert calm_limit(floor, images, draws) == pytest.approx(loss)
     assert calm_floor(0.01, 128) == 0
-    assert calm_limit(4.0, 6 * math.log(10), 1_000) == pytest.approx(9.0), "the square roots are 1 apart"
+    assert calm_limit(4.0, 6 * math.log(10), 1_000) == pytest.approx(9.0), (
+        "the square roots are 1 apart"
+    )
 
 
 # --- training
@@ -167,7 +220,8 @@ def test_the_floor_is_where_the_limit_begins(loss, images, draws):
 
 @pytest.mark.parametrize("batch_size", [1, 8, 128])
 def test_a_lost_network_is_lost_at_any_batch_size(epoch_row, batch_size):
-    """It answers one class: an image of that class costs nothing, the others 60 nats."""
+    """It answers one class: an image of that class costs nothing, the others 60
+    nats."""
     steps = np.where(np.random.default_rng(0).random(150_000) < 0.1, 0.0, 60.0)
     steps = np.add.reduceat(steps, range(0, 150_000, batch_size)) / batch_size
     means, starts = window_means(steps, batch_size, 150_000)

@@ -1,4 +1,5 @@
-"""Ticks, and positions of labels: apart, in order, in bounds, and as close as possible to the wanted ones."""
+"""Ticks, and positions of labels: apart, in order, in bounds, and as close as possible
+to the wanted ones."""
 
 from itertools import pairwise
 
@@ -8,11 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from mnist_tune.reports.axes import Label, evenly, log_axis, log_ticks, place_labels, spread
+from mnist_tune.reports.axes import (
+    Label,
+    evenly,
+    log_axis,
+    log_ticks,
+    place_labels,
+    spread,
+)
 from mnist_tune.reports.charts import ticks
 from mnist_tune.reports.view import Axis
 
-PLACES = st.lists(st.floats(-50, 150), min_size=1, max_size=12).map(lambda places: np.sort(places))
+PLACES = st.lists(st.floats(-50, 150), min_size=1, max_size=12).map(
+    lambda places: np.sort(places)
+)
 
 
 @given(PLACES)
@@ -53,7 +63,10 @@ def test_of_many_decades_powers_of_ten_have_numbers():
 
 
 def test_of_many_things_the_first_the_last_and_evenly_chosen_ones_are_shown():
-    assert [evenly(list("abcdefgh"), most) for most in (8, 3)] == [list("abcdefgh"), list("aeh")]
+    assert [evenly(list("abcdefgh"), most) for most in (8, 3)] == [
+        list("abcdefgh"),
+        list("aeh"),
+    ]
 
 
 SIZE = 7
@@ -61,8 +74,8 @@ SIZE = 7
 
 
 def placed(labels):
-    """The texts that are written for labels, from the bottom to the top, and the lines to their points, on an axis of
-    7.2 by 3.6 inches."""
+    """The texts that are written for labels, from the bottom to the top, and the lines
+    to their points, on an axis of 7.2 by 3.6 inches."""
     axis = Figure(figsize=(7.2, 3.6), dpi=144).add_axes((0, 0, 1, 1))
     axis.set(xlim=(0, 10), ylim=(0, 1))
     place_labels(axis, labels, SIZE)
@@ -78,8 +91,12 @@ def test_a_label_is_away_from_its_point_and_has_a_leader_if_it_was_moved():
     places = np.array([text.get_position() for text in texts])
     assert places[:, 1] == pytest.approx([0.5 - LINE, 0.5, 0.5 + LINE])
     assert places[:, 0] == pytest.approx([1 + 10 * 2.2 * SIZE / (7.2 * 72)] * 3)
-    assert [line.get_ydata()[0] for line in leaders] == pytest.approx([0.5, 0.5]), "of the first and the last"
-    _, leaders = placed([Label(1, 0.5, "", "black"), Label(1, 0.5 + 0.9 * LINE, "", "black")])
+    assert [line.get_ydata()[0] for line in leaders] == pytest.approx([0.5, 0.5]), (
+        "of the first and the last"
+    )
+    _, leaders = placed(
+        [Label(1, 0.5, "", "black"), Label(1, 0.5 + 0.9 * LINE, "", "black")]
+    )
     assert not leaders, "moved by less than half a line"
 
 
@@ -93,9 +110,13 @@ def test_of_too_many_labels_the_lowest_the_highest_and_some_between_are_written(
 
 def test_only_labels_that_might_touch_are_moved():
     long, short, inside, beyond = (
-        Label(x, 0.5, text, "black") for x, text in ((0, "x" * 60), (0.1, "y"), (4, "inside"), (9, "beyond"))
+        Label(x, 0.5, text, "black")
+        for x, text in ((0, "x" * 60), (0.1, "y"), (4, "inside"), (9, "beyond"))
     )
-    heights = {text.get_text(): text.get_position()[1] for text in placed([beyond, inside, short, long])[0]}
+    heights = {
+        text.get_text(): text.get_position()[1]
+        for text in placed([beyond, inside, short, long])[0]
+    }
     assert heights.pop("beyond") == pytest.approx(0.5)
     assert np.diff(sorted(heights.values())) == pytest.approx([LINE] * 2)
 
@@ -103,7 +124,10 @@ def test_only_labels_that_might_touch_are_moved():
 def test_each_label_is_beside_its_own_point():
     axis = Figure().subplots()
     axis.set(xlim=(0, 10), ylim=(0, 1))
-    labels = [Label(9 + 0.1 * i, y, f"curve {i}", "black") for i, y in enumerate((0.9, 0.1, 0.5, 0.3, 0.7))]
+    labels = [
+        Label(9 + 0.1 * i, y, f"curve {i}", "black")
+        for i, y in enumerate((0.9, 0.1, 0.5, 0.3, 0.7))
+    ]
     place_labels(axis, labels, SIZE)
     found = {text.get_text(): text.get_position()[1] for text in axis.texts}
     assert found == {one.text: pytest.approx(one.y) for one in labels}

@@ -1,4 +1,5 @@
-"""What is true of a family's learning rates: where each regime is found, its range, and what to try next."""
+"""What is true of a family's learning rates: where each regime is found, its range, and
+what to try next."""
 
 import math
 import shlex
@@ -8,7 +9,13 @@ import pytest
 from families import REPLICATES, family
 
 from mnist_tune.own_code.registry import ENTRIES, Entry, is_named_again, named_again
-from mnist_tune.reports.ranges import advice, converging, proposed, spans, where_the_edge_is
+from mnist_tune.reports.ranges import (
+    advice,
+    converging,
+    proposed,
+    spans,
+    where_the_edge_is,
+)
 from mnist_tune.results.journal import resume_command
 
 
@@ -18,7 +25,8 @@ def following(trials, best=math.nan, name="lr_regimes", **options):
 
 
 def test_a_rate_has_the_regime_of_most_of_its_seeds():
-    """If two regimes have equally many seeds, the less calm one counts. A range holds rates that have a seed in it."""
+    """If two regimes have equally many seeds, the less calm one counts. A range holds
+    rates that have a seed in it."""
     assert spans(REPLICATES) == ["converges to 1", "diverges from 1.3 (2 of 4 trials)"]
     mixed = {
         0.1: "slow slow slow",
@@ -27,7 +35,14 @@ def test_a_rate_has_the_regime_of_most_of_its_seeds():
         0.8: "slow slow slow",
     }
     mixed |= {1.6: "converged oscillating oscillating"}
-    assert spans(family({rate: [(name, 0.9) for name in names.split()] for rate, names in mixed.items()})) == [
+    assert spans(
+        family(
+            {
+                rate: [(name, 0.9) for name in names.split()]
+                for rate, names in mixed.items()
+            }
+        )
+    ) == [
         "slow 0.1, 0.8",
         "underfits 0.2 (2 of 3 seeds)",
         "converges 0.4 (2 of 3 seeds)",
@@ -38,14 +53,28 @@ def test_a_rate_has_the_regime_of_most_of_its_seeds():
 def test_rates_at_which_not_all_seeds_agree_are_named():
     some = {rate: [("converged", 0.9)] * 3 for rate in (0.1, 0.2, 0.4)}
     some[0.4][1] = ("diverged", 0.1)
-    assert spans(family(some)) == ["converges at all rates, 0.1–0.4 (8 of 9 trials, not all at 0.4)"]
+    assert spans(family(some)) == [
+        "converges at all rates, 0.1–0.4 (8 of 9 trials, not all at 0.4)"
+    ]
 
 
 def test_gaps_and_cut_trials_are_named():
-    rows = {0.1: "slow", 0.2: "undecided", 0.4: "converged", 0.7: "oscillating", 1.0: "converged", 1.3: "undecided"}
+    rows = {
+        0.1: "slow",
+        0.2: "undecided",
+        0.4: "converged",
+        0.7: "oscillating",
+        1.0: "converged",
+        1.3: "undecided",
+    }
     table = family({rate: [(regime, 0.9)] for rate, regime in rows.items()})
-    table.loc[1, "regime_evidence"] = "on its way: would reach 0.95 at epoch 14 (80%: 12 to 20)"
-    table.loc[5, ["epochs_run", "regime_evidence"]] = 5, "accuracy 0.9000: levelled off or slow, 5 epochs can't tell"
+    table.loc[1, "regime_evidence"] = (
+        "on its way: would reach 0.95 at epoch 14 (80%: 12 to 20)"
+    )
+    table.loc[5, ["epochs_run", "regime_evidence"]] = (
+        5,
+        "accuracy 0.9000: levelled off or slow, 5 epochs can't tell",
+    )
     assert spans(table) == [
         "slow 0.1",
         "on its way 0.2",
@@ -58,44 +87,83 @@ def test_gaps_and_cut_trials_are_named():
 @pytest.mark.parametrize(
     ("rows", "epochs", "said"),
     [
-        ({0.1: "uu", 0.2: "u"}, [5, 9, 7], ["undecided at all rates, 0.1–0.2 (cut after 5 to 9 epochs)"]),
-        ({0.1: "uu", 0.2: "u"}, [1, 3, 10], ["undecided at all rates, 0.1–0.2 (2 cut after 1 to 3 epochs)"]),
-        ({0.1: "c", 0.2: "su"}, [10, 2, 2], ["converges 0.1", "undecided 0.2 (1 of 2 seeds) (cut after 2 epochs)"]),
-        ({0.1: "s", 0.2: "u", 0.4: "uu"}, [3, 10, 4, 10], ["slow 0.1", "undecided from 0.2 (1 cut after 4 epochs)"]),
+        (
+            {0.1: "uu", 0.2: "u"},
+            [5, 9, 7],
+            ["undecided at all rates, 0.1–0.2 (cut after 5 to 9 epochs)"],
+        ),
+        (
+            {0.1: "uu", 0.2: "u"},
+            [1, 3, 10],
+            ["undecided at all rates, 0.1–0.2 (2 cut after 1 to 3 epochs)"],
+        ),
+        (
+            {0.1: "c", 0.2: "su"},
+            [10, 2, 2],
+            ["converges 0.1", "undecided 0.2 (1 of 2 seeds) (cut after 2 epochs)"],
+        ),
+        (
+            {0.1: "s", 0.2: "u", 0.4: "uu"},
+            [3, 10, 4, 10],
+            ["slow 0.1", "undecided from 0.2 (1 cut after 4 epochs)"],
+        ),
     ],
 )
 def test_only_undecided_trials_are_said_to_be_cut(rows, epochs, said):
     names = {"c": "converged", "s": "slow", "u": "undecided"}
-    table = family({rate: [(names[letter], 0.9) for letter in letters] for rate, letters in rows.items()})
+    table = family(
+        {
+            rate: [(names[letter], 0.9) for letter in letters]
+            for rate, letters in rows.items()
+        }
+    )
     assert spans(table.assign(epochs_run=epochs)) == said
 
 
 def test_many_runs_of_a_regime_are_counted():
     regimes = ["converged", "oscillating"] * 6
-    assert spans(family({rate: [(regimes[rate - 1], 0.9)] for rate in range(1, 13)})) == [
-        "converges at 6 of the 11 rates 1–11",
-        "oscillates at 6 of the 11 rates 2–12",
-    ]
+    assert spans(
+        family({rate: [(regimes[rate - 1], 0.9)] for rate in range(1, 13)})
+    ) == ["converges at 6 of the 11 rates 1–11", "oscillates at 6 of the 11 rates 2–12"]
 
 
 def test_rates_that_look_alike_are_told_apart_and_those_that_never_trained_are_not_claimed():
     table = family({1.0001: [("converged", 0.9)], 1.0002: [("diverged", 0.1)]})
     assert spans(table) == ["converges 1.0001", "diverges 1.0002"]
-    table = family({0.1: [("converged", 0.9)], 0.2: [("converged", 0.9)], 0.8: [("undecided", 0.1)]})
-    assert spans(table.assign(epochs_run=[10, 10, 0])) == ["converges at all rates that trained, 0.1–0.2"]
+    table = family(
+        {
+            0.1: [("converged", 0.9)],
+            0.2: [("converged", 0.9)],
+            0.8: [("undecided", 0.1)],
+        }
+    )
+    assert spans(table.assign(epochs_run=[10, 10, 0])) == [
+        "converges at all rates that trained, 0.1–0.2"
+    ]
     table = family({0.1: [("converged", 0.9), ("undecided", 0.9)]})
-    assert spans(table.assign(epochs_run=[10, 0])) == ["converges 0.1"], "nor is a seed that never trained counted"
+    assert spans(table.assign(epochs_run=[10, 0])) == ["converges 0.1"], (
+        "nor is a seed that never trained counted"
+    )
     rows = {0.1 * 2**k: [("slow" if k < 3 else "converged", 0.9)] for k in range(6)}
-    assert spans(family(rows).assign(epochs_run=[0, 10, 10, 10, 10, 0])) == ["slow 0.2–0.4", "converges 0.8–1.6"]
+    assert spans(family(rows).assign(epochs_run=[0, 10, 10, 10, 10, 0])) == [
+        "slow 0.2–0.4",
+        "converges 0.8–1.6",
+    ]
 
 
 def test_regimes_are_said_in_the_order_of_their_rates():
     regimes = ["diverged", "overfit", "converged", "undecided", "underfit", "slow"]
-    found = spans(family({0.1 * (i + 1): [(name, 0.9)] for i, name in enumerate(regimes)}))
-    assert [line.split()[0] for line in found] == "diverges overfits converges undecided underfits slow".split()
+    found = spans(
+        family({0.1 * (i + 1): [(name, 0.9)] for i, name in enumerate(regimes)})
+    )
+    assert [
+        line.split()[0] for line in found
+    ] == "diverges overfits converges undecided underfits slow".split()
 
 
-def test_a_trial_is_on_its_way_where_its_evidence_says_so(new_writer, epoch_row, tmp_path):
+def test_a_trial_is_on_its_way_where_its_evidence_says_so(
+    new_writer, epoch_row, tmp_path
+):
     """Also where no more is known than that it gets there later than some epoch."""
     writer = new_writer(tmp_path / "sweep", count=1)
     writer.meta["trials"]["00000"]["epochs"] = 20
@@ -103,7 +171,11 @@ def test_a_trial_is_on_its_way_where_its_evidence_says_so(new_writer, epoch_row,
         error = 0.55 * epoch**-0.45
         writer.epoch("00000", epoch_row(epoch, 3 * error, 1 - error), False)
     trials = writer.finish().trials
-    assert trials["regime_evidence"].item().startswith("on its way: would reach 0.91 later than epoch ")
+    assert (
+        trials["regime_evidence"]
+        .item()
+        .startswith("on its way: would reach 0.91 later than epoch ")
+    )
     assert np.isnan(trials["reaches"].item())
     assert spans(trials) == ["on its way 0.1"]
 
@@ -112,9 +184,16 @@ def test_up_to_three_runs_of_a_regime_are_named_each_with_its_own_share():
     regimes = ["converged", "slow", "converged", "slow", "converged"]
     rows = {rate: [(regime, 0.9)] for rate, regime in enumerate(regimes, start=1)}
     rows[5] = [("converged", 0.9), ("diverged", 0.1)]
-    assert spans(family(rows)) == ["converges 1, 3", "slow 2, 4", "diverges 5 (1 of 2 seeds)"]
+    assert spans(family(rows)) == [
+        "converges 1, 3",
+        "slow 2, 4",
+        "diverges 5 (1 of 2 seeds)",
+    ]
     more = {rate: [("slow" if rate % 2 else "converged", 0.9)] for rate in range(1, 8)}
-    assert spans(family(more).assign(seed=range(7))) == ["slow at 4 of the 7 rates 1–7", "converges 2, 4, 6"]
+    assert spans(family(more).assign(seed=range(7))) == [
+        "slow at 4 of the 7 rates 1–7",
+        "converges 2, 4, 6",
+    ]
 
 
 COMMAND = "mnist-tune resume 'a folder' --learning-rates"
@@ -135,17 +214,33 @@ COMMAND = "mnist-tune resume 'a folder' --learning-rates"
         ((0.1, 0.4, 0.44), "soo", "try rates between:", "0.132 0.174 0.23 0.303"),
         ((0.1,), "s", "no edge yet, try larger rates", "0.215 0.464 1"),
         ((0.1, 0.2, 0.22), "ssd", "", ""),
-        ((1e-6, 1e-5), "ss", "no edge yet, try larger rates", "2.15e-05 4.64e-05 0.0001"),
+        (
+            (1e-6, 1e-5),
+            "ss",
+            "no edge yet, try larger rates",
+            "2.15e-05 4.64e-05 0.0001",
+        ),
         ((1e-6, 1e-5), "uu", "", ""),
         ((1e-6, 1e-5), "ff", "", ""),
         ((1.0, 1.0001), "cd", "", ""),
         ((0.1, 1.0, 1.21), "cco", "try rates between:", "1.04 1.08 1.12 1.16"),
     ],
 )
-def test_the_next_question_follows_from_the_edge(made_up_sweep, rates, regimes, question, tried):
-    names = {"c": "converged", "o": "oscillating", "s": "slow", "d": "diverged", "u": "undecided", "f": "underfit"}
+def test_the_next_question_follows_from_the_edge(
+    made_up_sweep, rates, regimes, question, tried
+):
+    names = {
+        "c": "converged",
+        "o": "oscillating",
+        "s": "slow",
+        "d": "diverged",
+        "u": "undecided",
+        "f": "underfit",
+    }
     trials = made_up_sweep(list(rates)).trials.sort_values("learning_rate")
-    asked, command = following(trials.assign(regime=[names[letter] for letter in regimes]))
+    asked, command = following(
+        trials.assign(regime=[names[letter] for letter in regimes])
+    )
     assert asked.startswith(question)
     assert command == f"{COMMAND} {tried}" * bool(tried)
 
@@ -153,8 +248,12 @@ def test_the_next_question_follows_from_the_edge(made_up_sweep, rates, regimes, 
 @pytest.mark.parametrize("rates", [[4.0, 8.62], [4.0, 8.62, 18.6]])
 def test_the_edge_is_sought_below_the_rates_at_which_seeds_differ(made_up_sweep, rates):
     trials = made_up_sweep(rates, seeds=3).trials
-    same = (trials["learning_rate"] == 4) | (trials["learning_rate"] == 8.62) & (trials["seed"] == 0)
-    asked, command = following(trials.assign(regime=same.map({True: "converged", False: "diverged"})))
+    same = (trials["learning_rate"] == 4) | (trials["learning_rate"] == 8.62) & (
+        trials["seed"] == 0
+    )
+    asked, command = following(
+        trials.assign(regime=same.map({True: "converged", False: "diverged"}))
+    )
     assert asked == "try rates between:"
     assert command == f"{COMMAND} 4.66 5.44 6.34 7.39"
 
@@ -164,11 +263,15 @@ def test_trials_that_never_began_decide_nothing(made_up_sweep, others):
     """As after a Ctrl-C once the largest rate has diverged."""
     trials = made_up_sweep([0.1, 0.2, 3.0]).trials.sort_values("learning_rate")
     begun = [False, False, True]
-    trials = trials.assign(regime=["undecided", "undecided", "diverged"], epochs_run=[0, 0, 3])
+    trials = trials.assign(
+        regime=["undecided", "undecided", "diverged"], epochs_run=[0, 0, 3]
+    )
     trials["stop_reason"] = trials["stop_reason"].where(begun, others)
     assert spans(trials) == ["diverges 3"]
     assert following(trials)[1].startswith(f"{COMMAND} 1.39 ")
-    some = trials.assign(regime=["converged", "undecided", "undecided"], epochs_run=[4, 0, 0])
+    some = trials.assign(
+        regime=["converged", "undecided", "undecided"], epochs_run=[4, 0, 0]
+    )
     some["stop_reason"] = ["completed", others, others]
     assert spans(some) == ["converges 0.1"]
     assert following(some) == ("", ""), "0.2 and 3 may tell"
@@ -180,50 +283,92 @@ def test_where_seeds_differ_at_the_largest_rate_the_edge_is_no_further(made_up_s
     trials = made_up_sweep([0.1, 1.0], seeds=2).trials.sort_values("learning_rate")
     asked = following(trials.assign(regime=["slow", "slow", "converged", "diverged"]))
     assert asked[0] == "try rates between:"
-    alone = trials[trials["learning_rate"] == 1.0].assign(regime=["converged", "oscillating"])
+    alone = trials[trials["learning_rate"] == 1.0].assign(
+        regime=["converged", "oscillating"]
+    )
     assert following(alone)[0] == "try smaller rates:"
-    assert following(alone.assign(regime=["converged", "slow"]))[0] == "no edge yet, try larger rates:"
+    assert (
+        following(alone.assign(regime=["converged", "slow"]))[0]
+        == "no edge yet, try larger rates:"
+    )
 
 
-def test_a_best_at_the_end_of_what_was_tried_is_told_with_the_command_that_goes_on(made_up_sweep):
+def test_a_best_at_the_end_of_what_was_tried_is_told_with_the_command_that_goes_on(
+    made_up_sweep,
+):
     trials = made_up_sweep([0.1, 0.3, 1.0]).trials.assign(regime="converged")
-    assert following(trials, 1.0) == ("1 is the largest rate tried, so try larger ones:", f"{COMMAND} 2.15 4.64 10")
-    smaller = ("0.1 is the smallest rate tried, so try smaller ones:", f"{COMMAND} 0.0464 0.0215 0.01")
+    assert following(trials, 1.0) == (
+        "1 is the largest rate tried, so try larger ones:",
+        f"{COMMAND} 2.15 4.64 10",
+    )
+    smaller = (
+        "0.1 is the smallest rate tried, so try smaller ones:",
+        f"{COMMAND} 0.0464 0.0215 0.01",
+    )
     assert following(trials, 0.1) == smaller
-    assert following(trials.assign(regime="undecided"), 0.1) == smaller, "whether it converged or not"
-    assert following(trials.assign(regime="slow"), 0.1)[0] == "no edge yet, try larger rates:"
+    assert following(trials.assign(regime="undecided"), 0.1) == smaller, (
+        "whether it converged or not"
+    )
+    assert (
+        following(trials.assign(regime="slow"), 0.1)[0]
+        == "no edge yet, try larger rates:"
+    )
     assert following(trials, 0.3)[0] == "no edge yet, try larger rates:"
-    assert following(trials.assign(regime="oscillating"), 1.0)[0] == "try smaller rates:"
+    assert (
+        following(trials.assign(regime="oscillating"), 1.0)[0] == "try smaller rates:"
+    )
 
 
 def test_a_slow_rate_above_the_best_is_too_large(made_up_sweep):
-    """There training crawls on a plateau, so a larger rate is no advice. Below the best, a slow one is too small."""
+    """There training crawls on a plateau, so a larger rate is no advice. Below the
+    best, a slow one is too small."""
     made = made_up_sweep([0.1, 1.0, 10.0])
     trials = made.trials.sort_values("learning_rate")
     crawling = trials.assign(regime=["slow", "converged", "slow"])
-    assert following(crawling, 1.0) == ("try rates between:", f"{COMMAND} 1.58 2.51 3.98 6.31")
+    assert following(crawling, 1.0) == (
+        "try rates between:",
+        f"{COMMAND} 1.58 2.51 3.98 6.31",
+    )
     assert where_the_edge_is(crawling, made.meta)[0] == "where is the edge?"
-    assert following(trials.assign(regime=["slow", "slow", "converged"]), 10.0)[0].startswith("10 is the largest")
+    assert following(trials.assign(regime=["slow", "slow", "converged"]), 10.0)[
+        0
+    ].startswith("10 is the largest")
 
 
 @pytest.mark.parametrize("name", ["search", "notebook", "decide"])
 def test_rates_are_proposed_only_for_what_takes_more_of_them(made_up_sweep, name):
     trials = made_up_sweep([0.1, 1.0]).trials.assign(regime="converged")
-    assert following(trials, name="my own")[1] == following(trials)[1] == f"{COMMAND} 2.15 4.64 10"
+    assert (
+        following(trials, name="my own")[1]
+        == following(trials)[1]
+        == f"{COMMAND} 2.15 4.64 10"
+    )
     assert following(trials, name=name) == ("", "")
 
 
 def edge_of(trials, **options):
     """The command that measures the edge of a family."""
     rates = sorted(trials["learning_rate"].unique())
-    regimes = trials["learning_rate"].map(dict.fromkeys(rates, "converged") | {rates[-1]: "diverged"})
+    regimes = trials["learning_rate"].map(
+        dict.fromkeys(rates, "converged") | {rates[-1]: "diverged"}
+    )
     data = {"name": "mnist-5k", "label_counts": [400] * 10, "test_images": 1000}
-    return where_the_edge_is(trials.assign(regime=regimes), {"options": options, "dataset": data})[1]
+    return where_the_edge_is(
+        trials.assign(regime=regimes), {"options": options, "dataset": data}
+    )[1]
 
 
 def test_the_command_for_an_edge_trains_as_the_sweep_did(made_up_sweep):
-    found = made_up_sweep([0.1, 1.0], seeds=2, momentum=0.5, nesterov=True, batch_size=32)
-    asked = {"dataset": "mnist-5k", "data_dir": "my data", "train_images": 100, "standardize": True, "lanes": 3}
+    found = made_up_sweep(
+        [0.1, 1.0], seeds=2, momentum=0.5, nesterov=True, batch_size=32
+    )
+    asked = {
+        "dataset": "mnist-5k",
+        "data_dir": "my data",
+        "train_images": 100,
+        "standardize": True,
+        "lanes": 3,
+    }
     assert edge_of(found.trials, **asked) == (
         "mnist-tune edge --architecture mlp-4-tanh --expected 0.316 --batch-size 32 --momentum 0.5 --nesterov "
         "--epochs 4 --dataset mnist-5k --data-dir 'my data' --train-images 100 --standardize"
@@ -233,8 +378,16 @@ def test_the_command_for_an_edge_trains_as_the_sweep_did(made_up_sweep):
 @pytest.mark.parametrize(
     ("config", "options", "said"),
     [
-        ({"architectures": ["--address=evil"]}, {}, "--architecture=--address=evil --expected 0.0316 "),
-        ({"architectures": ["x; rm -rf ~"]}, {}, "--architecture 'x; rm -rf ~' --expected"),
+        (
+            {"architectures": ["--address=evil"]},
+            {},
+            "--architecture=--address=evil --expected 0.0316 ",
+        ),
+        (
+            {"architectures": ["x; rm -rf ~"]},
+            {},
+            "--architecture 'x; rm -rf ~' --expected",
+        ),
         ({"optimizer": "--smoke"}, {}, " --optimizer=--smoke"),
         ({}, {"dataset": "--smoke"}, " --dataset=--smoke"),
         ({}, {"data_dir": "-x y"}, " '--data-dir=-x y'"),
@@ -245,7 +398,10 @@ def test_no_value_of_a_folder_becomes_a_flag(made_up_sweep, config, options, sai
     assert said in edge_of(trials, **options) + " "
 
 
-@pytest.mark.parametrize("config", [{"architectures": ["/shared/evil/net.py:mlp(3)"]}, {"optimizer": "evil.opt:make"}])
+@pytest.mark.parametrize(
+    "config",
+    [{"architectures": ["/shared/evil/net.py:mlp(3)"]}, {"optimizer": "evil.opt:make"}],
+)
 def test_code_that_only_a_folder_names_is_in_no_command(made_up_sweep, config):
     trials = made_up_sweep([0.01, 0.1], **config).trials
     assert edge_of(trials) == ""
@@ -256,13 +412,19 @@ def test_code_that_only_a_folder_names_is_in_no_command(made_up_sweep, config):
     assert proposed(listed, "x", [0.1]) == "0.1, with your own code named again"
     ENTRIES[flag][name] = Entry(lambda: len)  # as in the process in which it was named
     assert name in edge_of(trials)
-    assert proposed(listed, "x", [0.1]) == f"mnist-tune resume x --{flag} {name} --learning-rates 0.1"
+    assert (
+        proposed(listed, "x", [0.1])
+        == f"mnist-tune resume x --{flag} {name} --learning-rates 0.1"
+    )
     assert shlex.split(named_again({}, trials)[0]) == [f"--{flag}", name]
 
 
 def test_code_that_has_moved_is_named_as_it_was_loaded(made_up_sweep):
     trials = made_up_sweep([0.01, 0.1], architectures=["net.py:mlp(8)"]).trials
-    meta = {"name": "mine", "code": [{"flag": "architecture", "name": "net.py:mlp", "files": {}}]}
+    meta = {
+        "name": "mine",
+        "code": [{"flag": "architecture", "name": "net.py:mlp", "files": {}}],
+    }
     ENTRIES["architecture"]["moved/net.py:mlp"] = Entry(lambda: len)
     assert is_named_again("architecture", ["moved/net.py:mlp"], ["net.py:mlp(8)"])
     assert "--architecture 'moved/net.py:mlp(8)' --expected" in edge_of(trials)
@@ -273,7 +435,9 @@ def test_code_that_has_moved_is_named_as_it_was_loaded(made_up_sweep):
 
 def test_a_sweep_over_arrays_has_calls_for_the_next_questions(made_up_sweep):
     """No command could run: a command line names no arrays."""
-    trials = made_up_sweep([0.1, 1.0]).trials.assign(regime="converged", dataset="arrays")
+    trials = made_up_sweep([0.1, 1.0]).trials.assign(
+        regime="converged", dataset="arrays"
+    )
     call = "resume_sweep('a folder', dataset=..., learning_rates=(2.15, 4.64, 10.0))"
     assert following(trials, dataset="arrays")[1] == call
     call = "find_edge(EdgeOptions(dataset=..., architecture=('mlp-4-tanh',), expected=0.316, epochs=4))"

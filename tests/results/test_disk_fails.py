@@ -1,4 +1,5 @@
-"""A disk that is full, or a folder that becomes read-only, at any write of a sweep: one line, and nothing is lost."""
+"""A disk that is full, or a folder that becomes read-only, at any write of a sweep: one
+line, and nothing is lost."""
 
 import errno
 import os
@@ -41,9 +42,13 @@ def sweep(writer, epoch_row, rows):
         Checkpoint({}, row).save(writer.state("00000"))
 
 
-@pytest.mark.promise("A full disk or a folder that becomes read-only ends the sweep with one line, and loses no row")
+@pytest.mark.promise(
+    "A full disk or a folder that becomes read-only ends the sweep with one line, and loses no row"
+)
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
-def test_a_disk_that_fails_at_a_random_moment_is_one_line_and_nothing_is_lost(code, tmp_path, new_writer, epoch_row):
+def test_a_disk_that_fails_at_a_random_moment_is_one_line_and_nothing_is_lost(
+    code, tmp_path, new_writer, epoch_row
+):
     chance, said = random.Random(code), list[str]()
     for number in range(MOMENTS):
         folder, rows = tmp_path / str(number), list[int]()

@@ -16,7 +16,8 @@ MOMENTS = 12
 
 
 def train(writer, trial_id, epoch_row, batch_s, until, written):
-    """Record rows and save states, as a driver and a trial do; note when each was written."""
+    """Record rows and save states, as a driver and a trial do; note when each was
+    written."""
     epoch = 0
     while time.monotonic() < until:
         epoch += 1
@@ -30,8 +31,12 @@ def train(writer, trial_id, epoch_row, batch_s, until, written):
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory, new_writer, epoch_row):
-    """A sweep of two trials, one of which counts as slow; what was synced, and what was written, with the times."""
-    folder, records = tmp_path_factory.mktemp("disk") / "a" / "sweep", tmp_path_factory.mktemp("records")
+    """A sweep of two trials, one of which counts as slow; what was synced, and what was
+    written, with the times."""
+    folder, records = (
+        tmp_path_factory.mktemp("disk") / "a" / "sweep",
+        tmp_path_factory.mktemp("records"),
+    )
     written = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", record(records, folder))
@@ -41,7 +46,17 @@ def sweep(tmp_path_factory, new_writer, epoch_row):
             opened = time.monotonic()
             trials = [("00000", 0.02), ("00001", 60.0)]
             threads = [
-                threading.Thread(target=train, args=(writer, *trial[:1], epoch_row, trial[1], opened + 1.2, written))
+                threading.Thread(
+                    target=train,
+                    args=(
+                        writer,
+                        *trial[:1],
+                        epoch_row,
+                        trial[1],
+                        opened + 1.2,
+                        written,
+                    ),
+                )
                 for trial in trials
             ]
             for thread in threads:
@@ -53,8 +68,12 @@ def sweep(tmp_path_factory, new_writer, epoch_row):
     return folder, recorded(records), written, start, opened, time.monotonic()
 
 
-@pytest.mark.promise("A power cut costs the rows of the last second, and nothing that was synced")
-def test_a_power_cut_costs_a_second_of_rows_and_nothing_that_was_synced(sweep, new_writer, epoch_row, tmp_path):
+@pytest.mark.promise(
+    "A power cut costs the rows of the last second, and nothing that was synced"
+)
+def test_a_power_cut_costs_a_second_of_rows_and_nothing_that_was_synced(
+    sweep, new_writer, epoch_row, tmp_path
+):
     folder, synced, written, start, opened, end = sweep
     chance = random.Random(0)
     for number in range(MOMENTS):
@@ -67,9 +86,17 @@ def test_a_power_cut_costs_a_second_of_rows_and_nothing_that_was_synced(sweep, n
             epochs = read_journal(there).epochs
             kept = set(zip(epochs["trial_id"], epochs["epoch"], strict=True))
             # A hundred milliseconds, and ten times as many for a machine that is busy.
-            assert kept >= {(trial, epoch) for when, trial, epoch in written if when < at - 1 and epoch}
-            before = [one for one in synced if one.at <= at and ".00001.npz." in one.path]
-            assert not before or Checkpoint.load(writer.state("00001")), "a state that was synced is lost"
+            assert kept >= {
+                (trial, epoch)
+                for when, trial, epoch in written
+                if when < at - 1 and epoch
+            }
+            before = [
+                one for one in synced if one.at <= at and ".00001.npz." in one.path
+            ]
+            assert not before or Checkpoint.load(writer.state("00001")), (
+                "a state that was synced is lost"
+            )
             assert writer.epoch("00000", epoch_row(999), repeated=True)
             if number % 6 == 0:
                 assert len(writer.finish(ended="now").epochs) == len(kept) + 1

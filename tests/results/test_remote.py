@@ -1,4 +1,5 @@
-"""A sweep in object storage: its uploads, downloads and resumes, and its one writer's signs of life."""
+"""A sweep in object storage: its uploads, downloads and resumes, and its one writer's
+signs of life."""
 
 import subprocess
 import threading
@@ -36,20 +37,28 @@ def names(place):
 
 
 @pytest.mark.promise("Rows are uploaded while the sweep runs")
-def test_rows_are_uploaded_while_the_sweep_runs(new_writer, epoch_row, bucket, monkeypatch):
+def test_rows_are_uploaded_while_the_sweep_runs(
+    new_writer, epoch_row, bucket, monkeypatch
+):
     """After what plans their trials."""
     writer = new_writer(bucket)
-    monkeypatch.setattr(writer._remote, "_put", uploads := mock.Mock(wraps=writer._remote._put))
+    monkeypatch.setattr(
+        writer._remote, "_put", uploads := mock.Mock(wraps=writer._remote._put)
+    )
     writer.update_options(seeds=[0, 1])
     writer.epoch("00000", epoch_row(1), False)
     wait_until(lambda: exists(bucket) and epochs(bucket) == [("00000", 1)])
-    assert [call.args[0] for call in uploads.call_args_list if call.args[0] != SIGN] == ["sweep.json", "journal/000000"]
+    assert [
+        call.args[0] for call in uploads.call_args_list if call.args[0] != SIGN
+    ] == ["sweep.json", "journal/000000"]
     assert load_sweep(bucket).path == bucket
     assert load_sweep(bucket).meta["ended"] is None
     writer.finish(ended="now")
 
 
-def test_a_finished_sweep_in_storage_equals_a_local_one(new_writer, epoch_row, bucket, tmp_path):
+def test_a_finished_sweep_in_storage_equals_a_local_one(
+    new_writer, epoch_row, bucket, tmp_path
+):
     sweeps = []
     for place in (bucket, tmp_path / "local"):
         writer = new_writer(place)
@@ -60,7 +69,12 @@ def test_a_finished_sweep_in_storage_equals_a_local_one(new_writer, epoch_row, b
     for sweep in sweeps[:3]:
         assert sweep.trials.equals(sweeps[3].trials)
         assert sweep.epochs.equals(sweeps[3].epochs)
-    assert [sweep.path for sweep in sweeps] == [bucket, bucket, tmp_path / "local", tmp_path / "local"]
+    assert [sweep.path for sweep in sweeps] == [
+        bucket,
+        bucket,
+        tmp_path / "local",
+        tmp_path / "local",
+    ]
     assert not working_folder(bucket).exists(), "files are left on the driver's machine"
     assert names(storage.join(bucket, "states")) == ["token"]
     assert last_sign(bucket).writer == {}
@@ -75,7 +89,11 @@ def test_a_local_journal_is_kept_only_if_it_begins_with_what_was_uploaded(bucket
     assert (fetched(bucket) / "journal.jsonl").read_bytes() == b""
     for number, segment in enumerate((b"[1]\n[", b"2]\n")):
         storage.write(storage.join(bucket, "journal", f"{number:06d}"), segment)
-    for local, kept in ((b"[1]\n[2]\n[3]\n", True), (b"[1]\n", False), (b"[1]\n[0]\n[3]\n", False)):
+    for local, kept in (
+        (b"[1]\n[2]\n[3]\n", True),
+        (b"[1]\n", False),
+        (b"[1]\n[0]\n[3]\n", False),
+    ):
         journal.write_bytes(local)
         fetched(bucket)
         assert journal.read_bytes() == (local if kept else b"[1]\n[2]\n")
@@ -86,23 +104,34 @@ def test_what_is_too_large_is_not_downloaded(bucket, monkeypatch, name):
     for other in ("sweep.json", "epochs.parquet", "journal/000000"):
         storage.write(storage.join(bucket, other), b"{}" + b" " * 100 * (other == name))
     monkeypatch.setattr(folder, "SEGMENT_BYTES" if "/" in name else "MOST_BYTES", 50)
-    with pytest.raises(UserError, match=r"^can't read s3://.* has 102 bytes; at most 50 are read$"):
+    with pytest.raises(
+        UserError, match=r"^can't read s3://.* has 102 bytes; at most 50 are read$"
+    ):
         fetched(bucket)
 
 
 def test_a_journal_may_be_larger_than_one_file(bucket, monkeypatch):
     storage.write(storage.join(bucket, "sweep.json"), b"{}")
     for number in range(5):
-        storage.write(storage.join(bucket, "journal", f"{number:06d}"), b"[%d]\n" % number * 10)
+        storage.write(
+            storage.join(bucket, "journal", f"{number:06d}"), b"[%d]\n" % number * 10
+        )
     monkeypatch.setattr(folder, "MOST_BYTES", 100)
     assert (fetched(bucket) / "journal.jsonl").stat().st_size == 200
     monkeypatch.setattr(folder, "MOST_JOURNAL_BYTES", 199)
-    with pytest.raises(UserError, match=r"^can't read s3://.*: its journal has 200 bytes; at most 199 are read$"):
+    with pytest.raises(
+        UserError,
+        match=r"^can't read s3://.*: its journal has 200 bytes; at most 199 are read$",
+    ):
         fetched(bucket)
 
 
-@pytest.mark.parametrize("into", [load_sweep, lambda copy: SweepWriter(copy, read_meta(copy), resume=True)])
-def test_a_downloaded_sweep_says_how_its_journal_is_joined(new_writer, epoch_row, bucket, tmp_path, into):
+@pytest.mark.parametrize(
+    "into", [load_sweep, lambda copy: SweepWriter(copy, read_meta(copy), resume=True)]
+)
+def test_a_downloaded_sweep_says_how_its_journal_is_joined(
+    new_writer, epoch_row, bucket, tmp_path, into
+):
     copy = tmp_path / "a copy"
     with new_writer(bucket, count=1) as writer:
         writer.epoch("00000", epoch_row(1), False)
@@ -110,13 +139,19 @@ def test_a_downloaded_sweep_says_how_its_journal_is_joined(new_writer, epoch_row
         for name in object_storage.below(bucket):  # as `aws s3 sync` does
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             (copy / name).write_bytes(storage.read(storage.join(bucket, name)))
-    with pytest.raises(UserError, match="is a journal in parts, from object storage; join them: cat ") as refused:
+    with pytest.raises(
+        UserError, match="is a journal in parts, from object storage; join them: cat "
+    ) as refused:
         into(copy)
-    subprocess.run(str(refused.value).partition("join them: ")[2], shell=True, check=True)
+    subprocess.run(
+        str(refused.value).partition("join them: ")[2], shell=True, check=True
+    )
     assert epochs(copy) == [("00000", 1)]
 
 
-def test_a_sweep_that_has_ended_is_read_without_its_journal(new_writer, epoch_row, bucket):
+def test_a_sweep_that_has_ended_is_read_without_its_journal(
+    new_writer, epoch_row, bucket
+):
     writer = new_writer(bucket)
     writer.epoch("00000", epoch_row(1), False)
     writer.finish(ended="now")
@@ -129,7 +164,9 @@ def test_a_sweep_that_has_ended_is_read_without_its_journal(new_writer, epoch_ro
 
 @pytest.mark.parametrize("look", [exists, fetched, load_sweep])
 def test_storage_that_cannot_be_read_is_said_in_one_line(monkeypatch, look):
-    monkeypatch.setattr(object_storage, "read", mock.Mock(side_effect=OSError("SlowDown no")))
+    monkeypatch.setattr(
+        object_storage, "read", mock.Mock(side_effect=OSError("SlowDown no"))
+    )
     with pytest.raises(UserError, match=r"^can't read s3://bucket/x: SlowDown no$"):
         look("s3://bucket/x")
 
@@ -143,13 +180,22 @@ def test_a_new_sweep_does_not_begin_with_what_an_earlier_one_left(new_writer, bu
     new = new_writer(bucket)
     assert b"[" not in (new.path / "journal.jsonl").read_bytes()
     # pyarrow leaves an empty folder.
-    assert sorted(names(bucket)) == [".ray", "000000", "sweep.json", "token", "writer.json"]
+    assert sorted(names(bucket)) == [
+        ".ray",
+        "000000",
+        "sweep.json",
+        "token",
+        "writer.json",
+    ]
     new.finish(ended="now")
 
 
 def test_states_without_a_sweep_are_not_overwritten(new_writer, bucket):
     storage.write(storage.join(bucket, "states/3/00000.npz"), b"state")
-    with pytest.raises(UserError, match=r"/states\S* has the states of a sweep whose sweep.json is gone"):
+    with pytest.raises(
+        UserError,
+        match=r"/states\S* has the states of a sweep whose sweep.json is gone",
+    ):
         new_writer(bucket)
 
 
@@ -172,7 +218,9 @@ def test_one_writer_at_a_time_on_this_machine(new_writer, bucket):
 
 
 @pytest.mark.promise("At the end, a line names what could not be uploaded")
-def test_a_failed_last_upload_is_an_error_and_keeps_the_local_files(new_writer, epoch_row, bucket, monkeypatch):
+def test_a_failed_last_upload_is_an_error_and_keeps_the_local_files(
+    new_writer, epoch_row, bucket, monkeypatch
+):
     writer = new_writer(bucket)
     writer.epoch("00000", epoch_row(1), False)
     wait_until(lambda: exists(bucket) and epochs(bucket))
@@ -180,7 +228,9 @@ def test_a_failed_last_upload_is_an_error_and_keeps_the_local_files(new_writer, 
     with monkeypatch.context() as patch:
         patch.setattr(object_storage, "write_over", refuse)
         writer.epoch("00000", epoch_row(2), False)
-        with pytest.raises(UserError, match=r"could not be uploaded to .*mnist-tune show .*--resume"):
+        with pytest.raises(
+            UserError, match=r"could not be uploaded to .*mnist-tune show .*--resume"
+        ):
             writer.finish(ended="now")
     assert epochs(working_folder(bucket)) == [("00000", 1), ("00000", 2)]
     assert epochs(bucket) == [("00000", 1)]
@@ -193,7 +243,9 @@ def refuse(*arguments):
     raise OSError("SlowDown later")
 
 
-@pytest.mark.promise("While the storage does not answer, rows are kept; they are uploaded later")
+@pytest.mark.promise(
+    "While the storage does not answer, rows are kept; they are uploaded later"
+)
 def test_rows_wait_until_the_storage_answers_again(bucket, tmp_path, monkeypatch):
     said = []
     place = Remote(tmp_path, bucket, "token", said.append)
@@ -206,8 +258,14 @@ def test_rows_wait_until_the_storage_answers_again(bucket, tmp_path, monkeypatch
             if not answers:
                 patch.setattr(object_storage, "write_over", refuse)
             assert (place._upload() is None) == answers
-    assert storage.read(storage.join(bucket, "journal", "000000")) == b"[1]\n[2]\n[3]\n[4]\n[5]\n"
-    assert [line.partition(" s3://")[0] for line in said] == ["can't upload to", "uploads to"]
+    assert (
+        storage.read(storage.join(bucket, "journal", "000000"))
+        == b"[1]\n[2]\n[3]\n[4]\n[5]\n"
+    )
+    assert [line.partition(" s3://")[0] for line in said] == [
+        "can't upload to",
+        "uploads to",
+    ]
     place.withdraw()
 
 
@@ -235,8 +293,11 @@ def test_others_wait_until_the_end_is_tidied_up(new_writer, bucket, monkeypatch)
 @pytest.mark.promise(
     "A process that was taken for dead, or from which a resume took over, ends with a line and writes nothing more"
 )
-def test_a_writer_whose_place_was_taken_ends_and_writes_nothing(new_writer, epoch_row, bucket, tmp_path, monkeypatch):
-    """As a laptop that slept for an hour. Its sign of life tells it, or the next file that it writes."""
+def test_a_writer_whose_place_was_taken_ends_and_writes_nothing(
+    new_writer, epoch_row, bucket, tmp_path, monkeypatch
+):
+    """As a laptop that slept for an hour. Its sign of life tells it, or the next file
+    that it writes."""
     first = new_writer(bucket)
     first.epoch("00000", epoch_row(1), False)
     wait_until(lambda: epochs(bucket))
@@ -246,7 +307,10 @@ def test_a_writer_whose_place_was_taken_ends_and_writes_nothing(new_writer, epoc
         second = new_writer(bucket, resume=True)
     first.epoch("00000", epoch_row(2), False)
     wait_until(lambda: first._remote.refused)
-    with pytest.raises(UserError, match=f"^another process took over {bucket[:20]}.* what this one did is in"):
+    with pytest.raises(
+        UserError,
+        match=f"^another process took over {bucket[:20]}.* what this one did is in",
+    ):
         first.epoch("00000", epoch_row(3), False)
     assert first.failure is first._remote.refused
     with pytest.raises(UserError, match="another process took over"):
@@ -260,8 +324,12 @@ def test_a_writer_whose_place_was_taken_ends_and_writes_nothing(new_writer, epoc
     assert epochs(bucket) == [("00000", 1), ("00000", 2)]
 
 
-@pytest.mark.promise("Trials of a process from which a resume took over can't overwrite the resume's states")
-def test_states_that_a_sleeping_writers_processes_save_are_not_the_next_ones(new_writer, bucket):
+@pytest.mark.promise(
+    "Trials of a process from which a resume took over can't overwrite the resume's states"
+)
+def test_states_that_a_sleeping_writers_processes_save_are_not_the_next_ones(
+    new_writer, bucket
+):
     places = []
     for number in (1, 2, 3):
         if number > 1:
@@ -284,7 +352,9 @@ def test_states_that_a_sleeping_writers_processes_save_are_not_the_next_ones(new
     last.release()
 
 
-def test_a_sweep_that_ended_has_not_ended_once_it_is_resumed(new_writer, epoch_row, bucket, caplog):
+def test_a_sweep_that_ended_has_not_ended_once_it_is_resumed(
+    new_writer, epoch_row, bucket, caplog
+):
     """Also if it is killed at once: its tables are made from the journal."""
     writer = new_writer(bucket)
     writer.epoch("00000", epoch_row(1), False)
@@ -295,14 +365,17 @@ def test_a_sweep_that_ended_has_not_ended_once_it_is_resumed(new_writer, epoch_r
     assert epochs(bucket) == [("00000", 1)]
     again.release()
     assert epochs(bucket) == [("00000", 1)]
-    assert not [record for record in caplog.records if record.name.startswith("mnist_tune")]
+    assert not [
+        record for record in caplog.records if record.name.startswith("mnist_tune")
+    ]
 
 
 # --- one owner
 
 
 def test_a_writer_that_is_left_without_an_end_gives_its_place_back(new_writer, bucket):
-    """As when Ray does not start: its lock, its upload and its signs of life end with it."""
+    """As when Ray does not start: its lock, its upload and its signs of life end with
+    it."""
     with new_writer(bucket) as writer:
         assert last_sign(bucket).writer
     assert last_sign(bucket).writer == {}
@@ -314,16 +387,23 @@ def test_a_writer_that_is_left_without_an_end_gives_its_place_back(new_writer, b
         again.release()
 
 
-def test_a_folder_that_is_left_without_an_end_is_not_locked(new_writer, tmp_path, monkeypatch):
+def test_a_folder_that_is_left_without_an_end_is_not_locked(
+    new_writer, tmp_path, monkeypatch
+):
     folder = tmp_path / "sweep"
     with new_writer(folder) as held:
         assert is_being_written(folder)
     assert not is_being_written(folder)
     with monkeypatch.context() as patch:
-        patch.setattr(SweepWriter, "_write_meta", mock.Mock(side_effect=OSError(28, "full")))
-        with pytest.raises(UserError, match=r"can't write results to .*full") as refused:
+        patch.setattr(
+            SweepWriter, "_write_meta", mock.Mock(side_effect=OSError(28, "full"))
+        )
+        with pytest.raises(
+            UserError, match=r"can't write results to .*full"
+        ) as refused:
             new_writer(folder, resume=True)
-    assert not is_being_written(folder), (held, refused)  # also while something refers to them
+    # also while something refers to them
+    assert not is_being_written(folder), (held, refused)
     new_writer(folder, resume=True).finish(ended="now")
 
 
@@ -356,7 +436,9 @@ def test_a_resume_is_refused_if_the_sweep_went_on_since_it_was_read(
         other = new_writer(bucket, resume=True)
         other.epoch("00000", epoch_row(2), False)
         other.finish(ended=None)
-    with pytest.raises(UserError, match=r"^another process has just written to s3://.*; try again$"):
+    with pytest.raises(
+        UserError, match=r"^another process has just written to s3://.*; try again$"
+    ):
         new_writer(bucket, resume=True)
     fetched(bucket)
     new_writer(bucket, resume=True).finish(ended="now")
@@ -372,12 +454,18 @@ def test_a_resume_is_refused_if_the_sweep_went_on_since_it_was_read(
 )
 @pytest.mark.parametrize(
     ("silent", "reason"),
-    [({"sweep.json": 300}, "running"), ({SIGN: 100}, "running"), ({SIGN: 122}, "unknown"), ({SIGN: 1e9}, "unknown")],
+    [
+        ({"sweep.json": 300}, "running"),
+        ({SIGN: 100}, "running"),
+        ({SIGN: 122}, "unknown"),
+        ({SIGN: 1e9}, "unknown"),
+    ],
 )
 def test_a_sweep_that_runs_elsewhere_is_running_while_it_gives_signs(
     new_writer, epoch_row, bucket, tmp_path, monkeypatch, silent, reason
 ):
-    """Also in an epoch of five minutes. `silent` are the seconds for which the storage got no such file."""
+    """Also in an epoch of five minutes. `silent` are the seconds for which the storage
+    got no such file."""
     writer = new_writer(bucket, count=1)
     writer.epoch("00000", epoch_row(1), False)
     wait_until(lambda: epochs(bucket))
@@ -396,35 +484,58 @@ def test_a_sweep_that_runs_elsewhere_is_running_while_it_gives_signs(
         sweep = load_sweep(bucket)
     assert sweep.trials["stop_reason"].tolist() == [reason]
     assert exit_code(sweep.trials) == 0
-    assert any("resume" in one.command for one in left_over(sweep, bucket)) == (reason == "unknown")
+    assert any("resume" in one.command for one in left_over(sweep, bucket)) == (
+        reason == "unknown"
+    )
     writer.release()
     assert load_sweep(bucket).trials["stop_reason"].tolist() == ["interrupted"]
 
 
-def test_who_may_only_read_is_not_told_that_a_running_sweep_was_interrupted(new_writer, bucket, tmp_path, monkeypatch):
+def test_who_may_only_read_is_not_told_that_a_running_sweep_was_interrupted(
+    new_writer, bucket, tmp_path, monkeypatch
+):
     with new_writer(bucket):
         monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "another"))
         with monkeypatch.context() as patch:
-            patch.setattr(object_storage, "write", mock.Mock(side_effect=PermissionError("AccessDenied")))
+            patch.setattr(
+                object_storage,
+                "write",
+                mock.Mock(side_effect=PermissionError("AccessDenied")),
+            )
             assert set(load_sweep(bucket).trials["stop_reason"]) == {"unknown"}
 
 
 @pytest.mark.parametrize(
-    "content", [b'{"host": 1}', b"[]", b"\xff", b"[" * 100_000, b'{"host": "x"}' + b" " * signs.SIGN_BYTES]
+    "content",
+    [
+        b'{"host": 1}',
+        b"[]",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"host": "x"}' + b" " * signs.SIGN_BYTES,
+    ],
 )
 def test_a_sign_that_cannot_be_read_says_nothing(bucket, content):
     storage.write(storage.join(bucket, SIGN), content)
     assert is_being_written(bucket) is None
 
 
-def test_a_new_sweep_ignores_the_sign_of_a_writer_that_left_no_sweep(new_writer, bucket):
+def test_a_new_sweep_ignores_the_sign_of_a_writer_that_left_no_sweep(
+    new_writer, bucket
+):
     storage.write(storage.join(bucket, SIGN), b'{"host": "elsewhere"}')
     new_writer(bucket).finish(ended="now")
 
 
-def test_a_writer_gives_signs_of_life_while_an_upload_takes_long(new_writer, epoch_row, bucket, monkeypatch):
+def test_a_writer_gives_signs_of_life_while_an_upload_takes_long(
+    new_writer, epoch_row, bucket, monkeypatch
+):
     monkeypatch.setattr(remote, "SIGN_S", 0.1)
-    writer, send, long = new_writer(bucket), object_storage.write_over, threading.Event()
+    writer, send, long = (
+        new_writer(bucket),
+        object_storage.write_over,
+        threading.Event(),
+    )
 
     def slow(where, *arguments):
         if "/journal/" in where:

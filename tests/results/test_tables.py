@@ -38,7 +38,11 @@ def record(writer, row, trial_id, epochs, repeated=False, **values):
 
 
 def keys(epochs):
-    return list(zip(epochs["trial_id"], epochs["epoch"], strict=True)) if len(epochs) else []
+    return (
+        list(zip(epochs["trial_id"], epochs["epoch"], strict=True))
+        if len(epochs)
+        else []
+    )
 
 
 # --- from the journal to the tables
@@ -58,12 +62,19 @@ def test_repeated_rows_are_recorded_only_if_lost(writer, epoch_row, new_writer):
     assert len(read_journal(writer.path).epochs) == 3
 
 
-def test_a_sweep_over_rates_alone_is_read_with_pandas_2_too(writer, epoch_row, monkeypatch):
-    """It makes no records of a table without columns, such as the one of the settings in which trials differ."""
+def test_a_sweep_over_rates_alone_is_read_with_pandas_2_too(
+    writer, epoch_row, monkeypatch
+):
+    """It makes no records of a table without columns, such as the one of the settings
+    in which trials differ."""
     made = pd.DataFrame.to_dict
 
     def to_dict(table, orient="dict", **how):
-        return [] if orient == "records" and table.columns.empty else made(table, orient, **how)
+        return (
+            []
+            if orient == "records" and table.columns.empty
+            else made(table, orient, **how)
+        )
 
     monkeypatch.setattr(pd.DataFrame, "to_dict", to_dict)
     record(writer, epoch_row, "00000", (1,))
@@ -77,11 +88,17 @@ def test_a_sweep_without_any_epoch(writer):
     assert list(sweep.trials.columns) == [column.name for column in TRIALS]
 
 
-def test_a_trial_diverged_when_its_loss_left_or_else_when_it_began_to_guess(new_writer, tmp_path, epoch_row):
+def test_a_trial_diverged_when_its_loss_left_or_else_when_it_began_to_guess(
+    new_writer, tmp_path, epoch_row
+):
     both, guesses = {"above_since": 4, "guessing_since": 3}, {"guessing_since": 3}
     with new_writer(tmp_path / "sweep", count=4) as writer:
-        for i, (loss, since) in enumerate([(math.nan, both), (7.0, both), (math.nan, guesses), (math.nan, {})]):
-            writer.epoch(f"{i:05d}", epoch_row(1, loss, 0.1, diverged=True, **since), False)
+        for i, (loss, since) in enumerate(
+            [(math.nan, both), (7.0, both), (math.nan, guesses), (math.nan, {})]
+        ):
+            writer.epoch(
+                f"{i:05d}", epoch_row(1, loss, 0.1, diverged=True, **since), False
+            )
     trials = load_sweep(writer.path).trials
     assert set(trials["regime"]) == {"diverged"}
     assert trials["diverged_at_step"].tolist() == [4, 4, 3, 10]
@@ -89,23 +106,40 @@ def test_a_trial_diverged_when_its_loss_left_or_else_when_it_began_to_guess(new_
 
 def test_nan_and_infinite_losses_are_stored(writer, epoch_row):
     """Also in a column that has no other value."""
-    values = {"train_loss": math.nan, "test_loss": math.inf, "step_loss_first": -math.inf}
+    values = {
+        "train_loss": math.nan,
+        "test_loss": math.inf,
+        "step_loss_first": -math.inf,
+    }
     writer.epoch("00000", epoch_row(1) | values, False)
-    for sweep in (load_sweep(writer.path), writer.finish(ended="now"), load_sweep(writer.path)):
+    for sweep in (
+        load_sweep(writer.path),
+        writer.finish(ended="now"),
+        load_sweep(writer.path),
+    ):
         row = sweep.epochs.iloc[0]
         assert math.isnan(row["train_loss"])
         assert (row["test_loss"], row["step_loss_first"]) == (math.inf, -math.inf)
 
 
-@pytest.mark.parametrize(("target", "regime"), [(None, "converged"), (0.99, "underfit")])
-def test_the_target_is_that_of_the_data_set_or_the_one_asked_for(writer, epoch_row, target, regime):
+@pytest.mark.parametrize(
+    ("target", "regime"), [(None, "converged"), (0.99, "underfit")]
+)
+def test_the_target_is_that_of_the_data_set_or_the_one_asked_for(
+    writer, epoch_row, target, regime
+):
     writer.meta["options"] = {"target": target}
     record(writer, epoch_row, "00000", (1, 2, 3, 4, 5), train_accuracy=0.93)
     assert tables(writer.path, writer.meta).trials["regime"][0] == regime
 
 
 def test_a_dead_network_diverged_at_the_step_since_which_it_guesses(writer, epoch_row):
-    dead = {"train_accuracy": 0.11, "train_loss": 2.302, "guessing_since": 3, "above_since": 5}
+    dead = {
+        "train_accuracy": 0.11,
+        "train_loss": 2.302,
+        "guessing_since": 3,
+        "above_since": 5,
+    }
     record(writer, epoch_row, "00000", (1, 2, 3, 4), **dead)
     record(writer, epoch_row, "00001", (1, 2, 3, 4), train_accuracy=0.97)
     writer.meta["trials"]["00000"]["learning_rate"] = 10.0
@@ -117,12 +151,19 @@ def test_a_dead_network_diverged_at_the_step_since_which_it_guesses(writer, epoc
 # --- the data contract
 
 
-def test_pages_are_written_into_the_folder_and_both_where_they_are_asked_for(writer, monkeypatch, tmp_path):
+def test_pages_are_written_into_the_folder_and_both_where_they_are_asked_for(
+    writer, monkeypatch, tmp_path
+):
     sweep, written = load_sweep(writer.path), []
     monkeypatch.setattr(page, "write_page", lambda shown, path: written.append(path))
     for one in (sweep, replace(sweep, path="s3://bucket/sweep")):
         assert [one.report(), one.report("s3://bucket/a.html")] == written[-2:]
-    assert written == [writer.path / "report.html", "s3://bucket/a.html", Path("report.html"), "s3://bucket/a.html"]
+    assert written == [
+        writer.path / "report.html",
+        "s3://bucket/a.html",
+        Path("report.html"),
+        "s3://bucket/a.html",
+    ]
     assert not list(writer.path.glob("*.png"))
     assert sweep.plot(tmp_path / "a.png")._repr_png_().startswith(b"\x89PNG")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
@@ -130,13 +171,17 @@ def test_pages_are_written_into_the_folder_and_both_where_they_are_asked_for(wri
 
 def test_scores_by_any_setting(made_up_sweep):
     sweep = made_up_sweep([0.1, 0.2], seeds=3)
-    trials = sweep.trials.assign(batch_size=[32] * 3 + [64] * 3, test_accuracy=[0.7, 0.8, 0.9, 0.8, 0.8, 0.8])
+    trials = sweep.trials.assign(
+        batch_size=[32] * 3 + [64] * 3, test_accuracy=[0.7, 0.8, 0.9, 0.8, 0.8, 0.8]
+    )
     trials.loc[5, "epochs_run"] = 0
     found = replace(sweep, trials=trials).by("batch_size")
     assert found["batch_size"].tolist() == [32, 64]
     assert found["replicates"].tolist() == [3, 2]
     assert found["test_accuracy_mean"].tolist() == pytest.approx([0.8, 0.8])
-    assert found["test_accuracy_ci95"].tolist() == pytest.approx([4.302653 * 0.1 / 3**0.5, math.nan], nan_ok=True)
+    assert found["test_accuracy_ci95"].tolist() == pytest.approx(
+        [4.302653 * 0.1 / 3**0.5, math.nan], nan_ok=True
+    )
     assert len(sweep.by()) == len(sweep.by("batch_size", "learning_rate")) == 2
     with pytest.raises(UserError, match="no column 'batchsize'"):
         sweep.by("batchsize")
@@ -145,7 +190,9 @@ def test_scores_by_any_setting(made_up_sweep):
 # --- folders
 
 
-def test_a_new_sweep_does_not_count_the_rows_of_one_whose_sweep_json_is_gone(writer, epoch_row, new_writer):
+def test_a_new_sweep_does_not_count_the_rows_of_one_whose_sweep_json_is_gone(
+    writer, epoch_row, new_writer
+):
     record(writer, epoch_row, "00000", (1, 2, 3, 4))
     writer.end("00000", "completed")
     writer.finish(ended="now")
@@ -155,8 +202,11 @@ def test_a_new_sweep_does_not_count_the_rows_of_one_whose_sweep_json_is_gone(wri
 
 
 @pytest.mark.parametrize("name", ["ended", "options"])
-def test_a_sweep_json_without_its_end_or_its_options_is_read(writer, epoch_row, capsys, name):
-    for trial_id in ("00000", "00001"):  # two that are not told apart, so a decision is proposed
+def test_a_sweep_json_without_its_end_or_its_options_is_read(
+    writer, epoch_row, capsys, name
+):
+    # two that are not told apart, so a decision is proposed
+    for trial_id in ("00000", "00001"):
         record(writer, epoch_row, trial_id, (1, 2, 3, 4))
         writer.end(trial_id, "completed")
     writer.finish(ended="now")
@@ -179,8 +229,12 @@ def test_a_lock_that_no_process_can_hold_is_nobodys(writer, tmp_path, monkeypatc
     assert not is_being_written(writer.path)
 
 
-@pytest.mark.promise("Trials are `unknown` where another user lets nobody look, and nobody is told to resume them")
-def test_without_a_right_to_look_nobody_is_told_to_resume(writer, epoch_row, monkeypatch):
+@pytest.mark.promise(
+    "Trials are `unknown` where another user lets nobody look, and nobody is told to resume them"
+)
+def test_without_a_right_to_look_nobody_is_told_to_resume(
+    writer, epoch_row, monkeypatch
+):
     record(writer, epoch_row, "00001", (1, 2))
     opened = os.open
 
@@ -207,25 +261,40 @@ def test_a_hard_link_is_refused_as_a_link_is(new_writer, tmp_path, name):
     (tmp_path / "other").write_text("of somebody else")
     (tmp_path / "sweep" / "states").mkdir(parents=True)
     (tmp_path / "sweep" / name).hardlink_to(tmp_path / "other")
-    with pytest.raises(UserError, match=f"{name} is a link, so a sweep would write outside its folder; remove it"):
+    with pytest.raises(
+        UserError,
+        match=f"{name} is a link, so a sweep would write outside its folder; remove it",
+    ):
         new_writer(tmp_path / "sweep", resume=True)
     assert (tmp_path / "other").read_text() == "of somebody else"
 
 
-@pytest.mark.promise("One process writes a folder at a time, on a disk, on a shared mount and in object storage")
+@pytest.mark.promise(
+    "One process writes a folder at a time, on a disk, on a shared mount and in object storage"
+)
 def test_a_new_sweep_does_not_overwrite_an_old_one(tmp_path, epoch_row, new_writer):
     writer = new_writer(tmp_path / "a sweep")
     record(writer, epoch_row, "00000", (1,))
-    before = {path: path.read_bytes() for path in writer.path.iterdir() if path.is_file()}
-    with pytest.raises(UserError, match=f"{writer.path} already holds a sweep; .* --resume '{writer.path}'"):
+    before = {
+        path: path.read_bytes() for path in writer.path.iterdir() if path.is_file()
+    }
+    with pytest.raises(
+        UserError,
+        match=f"{writer.path} already holds a sweep; .* --resume '{writer.path}'",
+    ):
         new_writer(writer.path)
-    assert {path: path.read_bytes() for path in writer.path.iterdir() if path.is_file()} == before
+    assert {
+        path: path.read_bytes() for path in writer.path.iterdir() if path.is_file()
+    } == before
 
 
 def test_versions_that_changed_are_told_as_they_are_now_and_were_then(monkeypatch):
     now = {"versions": {"jax": "0.11", "ray": "2.60"}, "processor": "new"}
     monkeypatch.setattr(machine, "describe_environment", lambda: now)
-    then = {"versions": {"jax": "0.10", "ray": "2.60", "gone": "1.0"}, "processor": "old"}
+    then = {
+        "versions": {"jax": "0.10", "ray": "2.60", "gone": "1.0"},
+        "processor": "old",
+    }
     assert machine.changed_versions({"environment": then}) == {
         "jax": "0.11 now, it was 0.10",
         "gone": "None now, it was 1.0",
@@ -237,18 +306,32 @@ def test_versions_that_changed_are_told_as_they_are_now_and_were_then(monkeypatc
 # --- journals cut short by a kill
 
 
-@pytest.mark.promise("The states of the best are kept, and those of other completed trials if they are small enough")
+@pytest.mark.promise(
+    "The states of the best are kept, and those of other completed trials if they are small enough"
+)
 @pytest.mark.parametrize("where", ["folder", "bucket"])
-@pytest.mark.parametrize(("most", "others"), [(30, {"3", "4"}), (25, {"3"}), (0, set())])
-def test_states_that_stay(new_writer, epoch_row, monkeypatch, tmp_path, request, where, most, others):
-    """Also after a resume that adds nothing: three settings of a network and the best of the other always do."""
+@pytest.mark.parametrize(
+    ("most", "others"), [(30, {"3", "4"}), (25, {"3"}), (0, set())]
+)
+def test_states_that_stay(
+    new_writer, epoch_row, monkeypatch, tmp_path, request, where, most, others
+):
+    """Also after a resume that adds nothing: three settings of a network and the best
+    of the other always do."""
     monkeypatch.setattr(writer_module, "KEPT_BYTES", most)
-    place = tmp_path / "sweep" if where == "folder" else request.getfixturevalue("bucket")
+    place = (
+        tmp_path / "sweep" if where == "folder" else request.getfixturevalue("bucket")
+    )
     writer = new_writer(place)
     ends = dict.fromkeys("01234x", "completed") | {"d": "diverged", "i": "interrupted"}
-    trials = {name: {"learning_rate": 0.1 + i / 100, "epochs": 1} for i, name in enumerate(ends)}
+    trials = {
+        name: {"learning_rate": 0.1 + i / 100, "epochs": 1}
+        for i, name in enumerate(ends)
+    }
     trials["x"] |= {"architecture": "mlp-4-tanh"}
-    writer.meta["trials"] = {name: TrialConfig(**values).to_dict() for name, values in trials.items()}
+    writer.meta["trials"] = {
+        name: TrialConfig(**values).to_dict() for name, values in trials.items()
+    }
     for i, (name, reason) in enumerate(ends.items()):
         storage.write(writer.state(name), b"state")
         writer.epoch(name, epoch_row(1, 0.5, 0.9 - i / 20), False)
@@ -256,21 +339,30 @@ def test_states_that_stay(new_writer, epoch_row, monkeypatch, tmp_path, request,
     assert Sweep.of(writer.finish(ended="now")).leading() == ["0", "1", "2", "x"]
     fetched(place)
     if where == "folder":  # copied from object storage
-        storage.write(place / "sweep.json", json.dumps(writer.meta | {"writer": 3}).encode())
+        storage.write(
+            place / "sweep.json", json.dumps(writer.meta | {"writer": 3}).encode()
+        )
     again = new_writer(place, resume=True)
     again.finish(ended="now")
     assert again.saved() == {"0", "1", "2", "x", "i"} | others
     found, copy = load_sweep(place), tmp_path / "copy"
     assert found.state("x") == again.state("x")
-    assert str(replace(found, path=copy).state("x").relative_to(copy)) in str(again.state("x"))
+    assert str(replace(found, path=copy).state("x").relative_to(copy)) in str(
+        again.state("x")
+    )
 
 
 @pytest.fixture(scope="module")
 def torn(new_writer, epoch_row, tmp_path_factory):
-    """The folder of a sweep, and the bytes of its journal, which has losses that are not finite."""
+    """The folder of a sweep, and the bytes of its journal, which has losses that are
+    not finite."""
     writer = new_writer(tmp_path_factory.mktemp("torn") / "sweep")
     record(writer, epoch_row, "00000", (1, 2, 3))
-    writer.epoch("00001", epoch_row(1, math.nan, 0.1, diverged=True, finite=False, above_since=10), False)
+    writer.epoch(
+        "00001",
+        epoch_row(1, math.nan, 0.1, diverged=True, finite=False, above_since=10),
+        False,
+    )
     writer.end("00001", "diverged")
     record(writer, epoch_row, "00000", (4,))
     writer.end("00000", "completed")
@@ -279,7 +371,8 @@ def torn(new_writer, epoch_row, tmp_path_factory):
 
 
 def whole_rows(journal, length):
-    """Return the (trial, epoch) of all rows that are complete in the first `length` bytes, but for their newline."""
+    """Return the (trial, epoch) of all rows that are complete in the first `length`
+    bytes, but for their newline."""
     end, found = -1, []
     for line in journal.splitlines():
         end += len(line) + 1
@@ -299,7 +392,9 @@ def test_a_torn_line_is_mended_by_a_resumed_sweep(torn, new_writer, epoch_row, d
     assert keys(sweep.epochs) == kept
     assert sweep.trials["epochs_run"].sum() == len(kept)
     writer = new_writer(path, resume=True)
-    writer.last_epochs = read_journal(writer.path).epochs.groupby("trial_id")["epoch"].last().to_dict()
+    writer.last_epochs = (
+        read_journal(writer.path).epochs.groupby("trial_id")["epoch"].last().to_dict()
+    )
     record(writer, epoch_row, "00000", (1, 2, 3, 4), repeated=True)
     record(writer, epoch_row, "00001", (2,))
     writer.release()

@@ -50,18 +50,25 @@ def files(place):
     return {one["path"]: one["e_tag"] for one in found}
 
 
-@pytest.mark.promise("One process writes a folder at a time, on a disk, on a shared mount and in object storage")
-def test_of_two_that_begin_at_the_same_moment_one_is_refused(server, processes, tmp_path):
+@pytest.mark.promise(
+    "One process writes a folder at a time, on a disk, on a shared mount and in object storage"
+)
+def test_of_two_that_begin_at_the_same_moment_one_is_refused(
+    server, processes, tmp_path
+):
     for number in range(ROUNDS):
         place = server[0](f"{tmp_path.name}-{number}")
         for how in ("new", "resume"):
             for one in processes:
                 one.order(how, place)
             answers = [one.answer() for one in processes]
-            if answers == ["begun", "begun"] and how == "resume":  # one after the other: it has taken over
+            # one after the other: it has taken over
+            if answers == ["begun", "begun"] and how == "resume":
                 answers = [one.does("finish") for one in processes]
                 assert sorted(answers)[0] == "finished"
-                assert sorted(answers)[1].startswith("refused: another process took over")
+                assert sorted(answers)[1].startswith(
+                    "refused: another process took over"
+                )
                 continue
             [first] = [i for i, answer in enumerate(answers) if answer == "begun"]
             assert answers[1 - first].startswith("refused: ")
@@ -72,7 +79,8 @@ def test_of_two_that_begin_at_the_same_moment_one_is_refused(server, processes, 
     "In object storage, `--resume URI` takes a sweep over, `--resume auto` refuses while another process writes it"
 )
 def test_a_resume_takes_a_running_sweep_over(server, processes, epoch_row, tmp_path):
-    """At any moment: the first is told, no row that was there is lost, and the table is that of the second."""
+    """At any moment: the first is told, no row that was there is lost, and the table is
+    that of the second."""
     runner, taker = processes
     chance = random.Random(1)
     for number in range(ROUNDS):
@@ -95,11 +103,15 @@ def test_a_resume_takes_a_running_sweep_over(server, processes, epoch_row, tmp_p
         assert set(ended.trials["stop_reason"]) == {"interrupted"}
 
 
-KINDS = [(file, False) for file in ("/journal/", "/sweep.json", "/writer.json", "anywhere")]
+KINDS = [
+    (file, False) for file in ("/journal/", "/sweep.json", "/writer.json", "anywhere")
+]
 KINDS[3:3] = [("/trials.parquet", True), ("/epochs.parquet", True)]
 
 
-def test_one_that_is_stopped_while_another_takes_over_writes_nothing_more(server, processes, epoch_row, tmp_path):
+def test_one_that_is_stopped_while_another_takes_over_writes_nothing_more(
+    server, processes, epoch_row, tmp_path
+):
     """Right before it writes a file, whichever it is, or at any moment."""
     sleeper, taker = processes
     chance = random.Random(0)

@@ -1,4 +1,5 @@
-"""What is read from a sweep's folder: the states of its trials, views of its tables, and what is taken or refused."""
+"""What is read from a sweep's folder: the states of its trials, views of its tables,
+and what is taken or refused."""
 
 import json
 import math
@@ -15,7 +16,12 @@ from mnist_tune import TrialConfig, UserError, load_sweep
 from mnist_tune.columns import EPOCHS, TRIALS
 from mnist_tune.own_code.registry import ENTRIES
 from mnist_tune.results import folder, journal, meta, tables
-from mnist_tune.results.journal import mend_last_line, parse_event, read_journal, resume_command
+from mnist_tune.results.journal import (
+    mend_last_line,
+    parse_event,
+    read_journal,
+    resume_command,
+)
 from mnist_tune.results.meta import read_meta
 
 
@@ -26,7 +32,8 @@ def warn_again():
 
 @pytest.fixture
 def sweep_of_two(new_writer, epoch_row, tmp_path):
-    """The folder of a sweep of a trial that has three epochs, and another that has none."""
+    """The folder of a sweep of a trial that has three epochs, and another that has
+    none."""
     with new_writer(tmp_path / "sweep") as writer:
         for epoch in (1, 2, 3):
             writer.epoch("00000", epoch_row(epoch, 1 / epoch, 0.5 + epoch / 10), False)
@@ -34,16 +41,27 @@ def sweep_of_two(new_writer, epoch_row, tmp_path):
     return writer.path
 
 
-@pytest.mark.promise("A running sweep can be read; its trials are `running` or `waiting`")
+@pytest.mark.promise(
+    "A running sweep can be read; its trials are `running` or `waiting`"
+)
 def test_the_tables_of_trials_in_each_state(new_writer, epoch_row, tmp_path):
     with new_writer(tmp_path / "sweep", count=6) as writer:
-        for epoch, accuracy in ((2, 0.3), (1, 0.5), (4, 0.96), (3, 0.98), (2, 0.97)):  # the second epoch twice
-            writer.epoch("00000", epoch_row(epoch, 1.02 - accuracy, accuracy, train_s=epoch), False)
+        # the second epoch twice
+        for epoch, accuracy in ((2, 0.3), (1, 0.5), (4, 0.96), (3, 0.98), (2, 0.97)):
+            writer.epoch(
+                "00000",
+                epoch_row(epoch, 1.02 - accuracy, accuracy, train_s=epoch),
+                False,
+            )
         writer.epoch("00001", epoch_row(1), False)
         for epoch in (1, 2):
             writer.epoch("00002", epoch_row(epoch), False)
         writer.trial("proposed", TrialConfig(learning_rate=0.7, epochs=2, seed=3))
-        for trial_id, reason in (("00000", "interrupted"), ("00000", "completed"), ("00002", "completed")):
+        for trial_id, reason in (
+            ("00000", "interrupted"),
+            ("00000", "completed"),
+            ("00002", "completed"),
+        ):
             writer.end(trial_id, reason)
         writer.end("00004", "error", "s3://key:hidden@bucket is full")
         writer.end("00005", "time_budget")
@@ -53,8 +71,12 @@ def test_the_tables_of_trials_in_each_state(new_writer, epoch_row, tmp_path):
             (None, ("unknown",) * 4),
             (False, ("interrupted",) * 4),
         ):
-            found = tables.tables(writer.path, writer.meta, running).trials["stop_reason"]
-            assert " ".join(found) == first.format(*open_), "one that completed fewer epochs than are asked for goes on"
+            found = tables.tables(writer.path, writer.meta, running).trials[
+                "stop_reason"
+            ]
+            assert " ".join(found) == first.format(*open_), (
+                "one that completed fewer epochs than are asked for goes on"
+            )
         assert load_sweep(writer.path).trials["stop_reason"][1] == "running"
         written = writer.finish(ended="now")
     read = load_sweep(writer.path)
@@ -63,11 +85,21 @@ def test_the_tables_of_trials_in_each_state(new_writer, epoch_row, tmp_path):
         pd.testing.assert_frame_equal(one.epochs, written.epochs, check_exact=True)
     assert read.meta == written.meta
     trial = read.trials.iloc[0]
-    assert (trial["epochs_run"], trial["train_s"], trial["best_epoch"]) == (4, 1 + 2 + 3 + 4, 3)
+    assert (trial["epochs_run"], trial["train_s"], trial["best_epoch"]) == (
+        4,
+        1 + 2 + 3 + 4,
+        3,
+    )
     assert (trial["train_accuracy"], trial["best_test_accuracy"]) == (0.96, 0.98 - 0.01)
     assert read.trials["error"][4] == "s3://***@bucket is full"
-    assert read.trials.iloc[-1][["trial_id", "learning_rate", "seed"]].tolist() == ["proposed", 0.7, 3]
-    assert not {"validation_loss", "sharpness", "answers"} & {*read.epochs}, "what no trial measured"
+    assert read.trials.iloc[-1][["trial_id", "learning_rate", "seed"]].tolist() == [
+        "proposed",
+        0.7,
+        3,
+    ]
+    assert not {"validation_loss", "sharpness", "answers"} & {*read.epochs}, (
+        "what no trial measured"
+    )
 
 
 def test_views_of_a_sweep(made_up_sweep, epoch_row):
@@ -90,15 +122,26 @@ def test_views_of_a_sweep(made_up_sweep, epoch_row):
         ): r"not kept; to train it again: run_sweep\('again', {'epochs': 2, .*'learning_rate': 0.19",
         lambda: sweep.load("0001"): "no trial '0001'; did you mean '00001'",
         lambda: sweep.load(3): "no trial 3; did you mean '00003'",
-        lambda: sweep.curves("accuracy"): "epochs has no column 'accuracy'; it has trial_id",
+        lambda: sweep.curves(
+            "accuracy"
+        ): "epochs has no column 'accuracy'; it has trial_id",
         lambda: sweep.with_settings("batchsize"): "trials has no column 'batchsize'",
         lambda: sweep.sharpness(): "--sharpness does",
     }.items():
         with pytest.raises(UserError, match=said):
             refused()
-    for wrong in ("[[1]]", "[", "7", '[["a", 1, 1, 1]]', "[[1e400, 1, 1, 1]]", "[" * 100_000):
+    for wrong in (
+        "[[1]]",
+        "[",
+        "7",
+        '[["a", 1, 1, 1]]',
+        "[[1e400, 1, 1, 1]]",
+        "[" * 100_000,
+    ):
         with pytest.raises(UserError, match="holds no measurements; it is damaged"):
-            replace(sharp, epochs=sweep.epochs.assign(sharpness_steps=wrong)).sharpness()
+            replace(
+                sharp, epochs=sweep.epochs.assign(sharpness_steps=wrong)
+            ).sharpness()
 
 
 # --- journals
@@ -107,18 +150,38 @@ def test_views_of_a_sweep(made_up_sweep, epoch_row):
 TRIAL = {"kind": "trial", "trial_id": "00007", "config": {"learning_rate": 0.2}}
 END = {"kind": "end", "trial_id": "00000", "stop_reason": "completed", "error": ""}
 ROW = {
-    "kind": "epoch", "trial_id": "00000", "epoch": 4, "step": 40, "learning_rate": 0.1, "train_loss": 0.5,
-    "train_accuracy": 0.9, "test_loss": 0.5, "test_accuracy": 0.9, "diverged": False,
-}  # fmt: skip
+    "kind": "epoch",
+    "trial_id": "00000",
+    "epoch": 4,
+    "step": 40,
+    "learning_rate": 0.1,
+    "train_loss": 0.5,
+    "train_accuracy": 0.9,
+    "test_loss": 0.5,
+    "test_accuracy": 0.9,
+    "diverged": False,
+}
 TAKEN = [
-    ROW, TRIAL, END, {"kind": "writer", "number": 2}, TRIAL | {"config": {}}, ROW | {"mine": 1, "finite": None},
+    ROW,
+    TRIAL,
+    END,
+    {"kind": "writer", "number": 2},
+    TRIAL | {"config": {}},
+    ROW | {"mine": 1, "finite": None},
     {"kind": "end", "trial_id": "00000", "stop_reason": "asha"},
-]  # fmt: skip
+]
 REFUSED = [
-    {"kind": "writer", "number": 0}, {"trial_id": "00000"}, ROW | {"kind": ["epoch"]}, [ROW],
-    TRIAL | {"trial_id": "../x"}, TRIAL | {"config": {"learning_rate": 0}}, TRIAL | {"config": [1]},
-    END | {"stop_reason": "no reason"}, {"kind": "end", "trial_id": "00000"}, END | {"error": 1},
-]  # fmt: skip
+    {"kind": "writer", "number": 0},
+    {"trial_id": "00000"},
+    ROW | {"kind": ["epoch"]},
+    [ROW],
+    TRIAL | {"trial_id": "../x"},
+    TRIAL | {"config": {"learning_rate": 0}},
+    TRIAL | {"config": [1]},
+    END | {"stop_reason": "no reason"},
+    {"kind": "end", "trial_id": "00000"},
+    END | {"error": 1},
+]
 """What a value of a row may be, is told by `test_columns.py` and `test_journal.py`."""
 
 
@@ -129,41 +192,82 @@ def test_lines_of_a_journal_are_taken_or_not(tmp_path):
         (tmp_path / "journal.jsonl").write_bytes(line + b"\n")
         found = read_journal(tmp_path)
         assert parse_event(line) == (event if event in TAKEN else None)
-        assert found.undecided == (len(found.epochs) == 1) == (event in TAKEN and event["kind"] == "epoch")
-    assert parse_event(json.dumps(END | {"error": "\x1b[2J"}).encode())["error"] == "\\x1b[2J"
+        assert (
+            found.undecided
+            == (len(found.epochs) == 1)
+            == (event in TAKEN and event["kind"] == "epoch")
+        )
+    assert (
+        parse_event(json.dumps(END | {"error": "\x1b[2J"}).encode())["error"]
+        == "\\x1b[2J"
+    )
 
 
 JOURNALS = {
-    "": "0 0 0", "R": "1 0 0 undecided", "RE": "1 0 1", "ER": "1 0 1 undecided", "REW": "1 0 1", "T": "0 1 0",
-    "EI": "1 0 1 undecided", "-R": "1 0 0 undecided, line (line 1)", "R-": "1 0 0 undecided, line (line 2)",
-    "R--------R": "2 0 0 undecided, lines (lines 2, 3, 4, 5, 6, ...)", "RR.": "2 0 0 undecided, ended",
-    "RR~": "2 0 0 undecided, torn", "R-.": "1 0 0 undecided, torn", "RtR": "2 0 0 undecided",
-    "LR": "1 0 0 undecided, line (line 1)", "RL.": "1 0 0 undecided, torn", "RRRIRRRRR": "9 0 0 undecided",
-}  # fmt: skip
-"""The number of rows, trials and ends, by the lines: R is a row, I one of an infinite loss, T a trial, E an end, W a
-writer, - no event, L a line that is too long, t one that was torn. The last one may be cut (~), or lack its end (.)."""
+    "": "0 0 0",
+    "R": "1 0 0 undecided",
+    "RE": "1 0 1",
+    "ER": "1 0 1 undecided",
+    "REW": "1 0 1",
+    "T": "0 1 0",
+    "EI": "1 0 1 undecided",
+    "-R": "1 0 0 undecided, line (line 1)",
+    "R-": "1 0 0 undecided, line (line 2)",
+    "R--------R": "2 0 0 undecided, lines (lines 2, 3, 4, 5, 6, ...)",
+    "RR.": "2 0 0 undecided, ended",
+    "RR~": "2 0 0 undecided, torn",
+    "R-.": "1 0 0 undecided, torn",
+    "RtR": "2 0 0 undecided",
+    "LR": "1 0 0 undecided, line (line 1)",
+    "RL.": "1 0 0 undecided, torn",
+    "RRRIRRRRR": "9 0 0 undecided",
+}
+"""The number of rows, trials and ends, by the lines: R is a row, I one of an infinite
+loss, T a trial, E an end, W a writer, - no event, L a line that is too long, t one that
+was torn. The last one may be cut (~), or lack its end (.)."""
 
 
 @pytest.mark.parametrize("block_lines", [2**13, 2])
-def test_what_a_journal_says_and_how_it_is_mended(tmp_path, caplog, monkeypatch, block_lines):
+def test_what_a_journal_says_and_how_it_is_mended(
+    tmp_path, caplog, monkeypatch, block_lines
+):
     row = json.dumps(ROW).encode()
     infinite = json.dumps(ROW | {"train_loss": math.inf}).encode()
-    lines = {"R": row, "I": infinite, "T": json.dumps(TRIAL).encode(), "E": json.dumps(END).encode(), "-": b"no event"}
-    lines |= {"W": b'{"kind": "writer", "number": 2}', "t": row[:30] + journal.TORN[:-1], "L": b"x" * 600}
+    lines = {
+        "R": row,
+        "I": infinite,
+        "T": json.dumps(TRIAL).encode(),
+        "E": json.dumps(END).encode(),
+        "-": b"no event",
+    }
+    lines |= {
+        "W": b'{"kind": "writer", "number": 2}',
+        "t": row[:30] + journal.TORN[:-1],
+        "L": b"x" * 600,
+    }
     monkeypatch.setattr(journal, "MOST_LINE_BYTES", 400)
     monkeypatch.setattr(journal, "BLOCK_LINES", block_lines)
     path = tmp_path / "journal.jsonl"
     for case, expected in JOURNALS.items():
         content = b"".join(lines[one] + b"\n" for one in case.rstrip("~."))
-        content = content[:-1] if case.endswith(".") else content + row[:40] * case.endswith("~")
+        content = (
+            content[:-1]
+            if case.endswith(".")
+            else content + row[:40] * case.endswith("~")
+        )
         path.write_bytes(content)
         journal._warn_once.cache_clear()
         caplog.clear()
         found = read_journal(tmp_path)
         mend_last_line(path)
         said = f"{len(found.epochs)} {len(found.trials)} {len(found.ends)}{' undecided' * found.undecided}"
-        said += {b"": "", b"\n": ", ended", journal.TORN: ", torn"}[path.read_bytes()[len(content) :]]
-        said += "".join(f", {one.partition('damaged ')[2].partition(' and')[0]}" for one in caplog.messages)
+        said += {b"": "", b"\n": ", ended", journal.TORN: ", torn"}[
+            path.read_bytes()[len(content) :]
+        ]
+        said += "".join(
+            f", {one.partition('damaged ')[2].partition(' and')[0]}"
+            for one in caplog.messages
+        )
         assert said == expected, case
 
 
@@ -179,7 +283,10 @@ def test_a_journal_that_no_sweep_wrote_is_refused(tmp_path, monkeypatch):
         path.write_bytes(b"\n".join([*lines[1:], b""]))
         read_journal(tmp_path)
         path.write_bytes(b"\n".join([*lines, b""]))
-        with pytest.raises(UserError, match=f"{path} was not written by a sweep: too many trials, or damaged"):
+        with pytest.raises(
+            UserError,
+            match=f"{path} was not written by a sweep: too many trials, or damaged",
+        ):
             read_journal(tmp_path)
     monkeypatch.setattr(journal, "MOST_JOURNAL_BYTES", path.stat().st_size - 1)
     with pytest.raises(UserError, match="at most"):
@@ -188,10 +295,17 @@ def test_a_journal_that_no_sweep_wrote_is_refused(tmp_path, monkeypatch):
 
 def test_the_command_that_resumes(tmp_path, monkeypatch):
     lines = []
-    known = (("architecture", "net.py:mlp"), ("architecture", "net.py:cnn"), ("optimizer", "net.py:opt"))
+    known = (
+        ("architecture", "net.py:mlp"),
+        ("architecture", "net.py:cnn"),
+        ("optimizer", "net.py:opt"),
+    )
     for flag, name in known:
         monkeypatch.setitem(ENTRIES[flag], name, None)
-    code = [{"flag": flag, "name": name} for flag, name in (*known, ("architecture", "unknown.py:mlp"))]
+    code = [
+        {"flag": flag, "name": name}
+        for flag, name in (*known, ("architecture", "unknown.py:mlp"))
+    ]
     for said in (
         {"name": "lr_regimes"},
         {"name": "mine"},
@@ -202,7 +316,10 @@ def test_the_command_that_resumes(tmp_path, monkeypatch):
     ):
         lines += [
             f"{said['name']}{', a search' * ('search' in said)}, of {len(said.get('code', []))} own:",
-            *(f"  {resume_command(said, tmp_path / 'a b', again)}" for again in (False, True)),
+            *(
+                f"  {resume_command(said, tmp_path / 'a b', again)}"
+                for again in (False, True)
+            ),
         ]
     assert_kept("resumes", "\n".join(lines).replace(str(tmp_path), "HERE") + "\n")
 
@@ -210,25 +327,67 @@ def test_the_command_that_resumes(tmp_path, monkeypatch):
 # --- sweep.json
 
 
-SEARCH = {"architecture": "mlp-4-tanh", "expected": 0.5, "predicted": {"2/λ0": [0.4, 0.6]}}  # as older ones have
-CODE = {"flag": "architecture", "name": "a.py:net", "files": {"a.py": {"sha256": "0", "lines": ["x"]}}, "folder": "/x"}
+# as older ones have
+SEARCH = {
+    "architecture": "mlp-4-tanh",
+    "expected": 0.5,
+    "predicted": {"2/λ0": [0.4, 0.6]},
+}
+CODE = {
+    "flag": "architecture",
+    "name": "a.py:net",
+    "files": {"a.py": {"sha256": "0", "lines": ["x"]}},
+    "folder": "/x",
+}
 RIGHT = {
-    "options": None, "options.target": 0.5, "options.searches": [SEARCH], "code": [CODE], "command": ["mnist-tune"],
-    "dataset.positions": None, "environment.versions": {"jax": None}, "mine": 1,
-}  # fmt: skip
+    "options": None,
+    "options.target": 0.5,
+    "options.searches": [SEARCH],
+    "code": [CODE],
+    "command": ["mnist-tune"],
+    "dataset.positions": None,
+    "environment.versions": {"jax": None},
+    "mine": 1,
+}
 WRONG = (
-    ("name", None), ("name", "x" * (2**14 + 1)), ("trials", []), ("trials", {"a/b": {}}), ("trials", {"a": 1}),
-    ("trials", {"a": {"learning_rate": -1}}), ("dataset", []), ("dataset.note", 1), ("dataset.checksums", []),
-    ("dataset.label_counts", [0]), ("dataset.label_counts", [-1, 2]), ("dataset.test_images", 0),
-    ("dataset.target", 1.0), ("dataset.target", True), ("options", []), ("options.target", 0), ("options.dataset", 5),
-    ("options.train_evaluation", 0), ("options.standardize", 1), ("options.precision", math.inf),
-    ("options.precision", math.nan), ("options.searches", [1]), ("options.searches", [SEARCH | {"expected": 0}]),
+    ("name", None),
+    ("name", "x" * (2**14 + 1)),
+    ("trials", []),
+    ("trials", {"a/b": {}}),
+    ("trials", {"a": 1}),
+    ("trials", {"a": {"learning_rate": -1}}),
+    ("dataset", []),
+    ("dataset.note", 1),
+    ("dataset.checksums", []),
+    ("dataset.label_counts", [0]),
+    ("dataset.label_counts", [-1, 2]),
+    ("dataset.test_images", 0),
+    ("dataset.target", 1.0),
+    ("dataset.target", True),
+    ("options", []),
+    ("options.target", 0),
+    ("options.dataset", 5),
+    ("options.train_evaluation", 0),
+    ("options.standardize", 1),
+    ("options.precision", math.inf),
+    ("options.precision", math.nan),
+    ("options.searches", [1]),
+    ("options.searches", [SEARCH | {"expected": 0}]),
     ("options.searches", [SEARCH | {"batch_size": 0}]),
-    ("environment", []), ("search", 1), ("code", [CODE | {"flag": "address"}]), ("code", [CODE | {"name": None}]),
-    ("code", [CODE | {"files": {"a.py": {}}}]), ("code", [CODE | {"folder": 1}]), ("writer", 0), ("resumed", [1]),
-    ("code", [CODE | {"files": {"a.py": {"sha256": "0", "lines": [3]}}}]), ("trials", {"a": {"cls": 1}}),
-    ("command", [1]), ("started", 1), ("ended", 1),
-)  # fmt: skip
+    ("environment", []),
+    ("search", 1),
+    ("code", [CODE | {"flag": "address"}]),
+    ("code", [CODE | {"name": None}]),
+    ("code", [CODE | {"files": {"a.py": {}}}]),
+    ("code", [CODE | {"folder": 1}]),
+    ("writer", 0),
+    ("resumed", [1]),
+    ("code", [CODE | {"files": {"a.py": {"sha256": "0", "lines": [3]}}}]),
+    ("trials", {"a": {"cls": 1}}),
+    ("command", [1]),
+    ("started", 1),
+    ("ended", 1),
+)
 
 
 def test_values_of_a_sweep_json_are_taken_or_refused(sweep_of_two, monkeypatch):
@@ -237,7 +396,11 @@ def test_values_of_a_sweep_json_are_taken_or_refused(sweep_of_two, monkeypatch):
 
     def write(name, value):
         part, _, inner = name.partition(".")
-        file.write_text(json.dumps(whole | {part: whole.get(part, {}) | {inner: value} if inner else value}))
+        file.write_text(
+            json.dumps(
+                whole | {part: whole.get(part, {}) | {inner: value} if inner else value}
+            )
+        )
 
     for name, value in RIGHT.items():
         write(name, value)
@@ -245,7 +408,8 @@ def test_values_of_a_sweep_json_are_taken_or_refused(sweep_of_two, monkeypatch):
     for name, value in WRONG:
         write(name, value)
         with pytest.raises(
-            UserError, match=rf"^{file} was not written by a sweep: .*{name.partition('.')[0].rstrip('s')}"
+            UserError,
+            match=rf"^{file} was not written by a sweep: .*{name.partition('.')[0].rstrip('s')}",
         ):
             read_meta(sweep_of_two)
     for text in ("", "7", "[]", "{", "[" * 100_000):
@@ -254,7 +418,11 @@ def test_values_of_a_sweep_json_are_taken_or_refused(sweep_of_two, monkeypatch):
             read_meta(sweep_of_two)
     file.write_bytes(content := json.dumps(whole).encode())
     counts = sum(content.count(one) for one in b",[{")
-    for name, limit in {"MOST_META_BYTES": len(content), "MOST_VALUES": counts, "MOST_TRIALS": 2}.items():
+    for name, limit in {
+        "MOST_META_BYTES": len(content),
+        "MOST_VALUES": counts,
+        "MOST_TRIALS": 2,
+    }.items():
         monkeypatch.setattr(meta, name, limit)
         read_meta(sweep_of_two)
         monkeypatch.setattr(meta, name, limit - 1)
@@ -267,14 +435,24 @@ def test_values_of_a_sweep_json_are_taken_or_refused(sweep_of_two, monkeypatch):
 
 
 WRONG_COLUMNS = (
-    ("trials", "trial_id", ["00000", "a/b"]), ("trials", "trial_id", ["00000", None]),
-    ("trials", "learning_rate", [0.1, math.nan]), ("trials", "learning_rate", ["1", "2"]),
-    ("trials", "momentum", [0.0, 1.0]), ("trials", "batch_size", [1, 0]), ("trials", "nesterov", [True, None]),
-    ("trials", "seed", [0, 2**32]), ("trials", "regime", [b"slow", b"slow"]),
-    ("trials", "stop_reason", ["asha", "a/b"]), ("trials", "error", [1, 2]), ("trials", "train_s", [1e11, 1e12]),
-    ("trials", "diverged_at_step", [0, 1]), ("epochs", "epoch", [1, 2, 2**53 + 1]), ("epochs", "finite", [1, 0, 1]),
-    ("epochs", "lanes", [0, 1, 2]), ("epochs", "learning_rate", [0.1, 0.1, None]),
-)  # fmt: skip
+    ("trials", "trial_id", ["00000", "a/b"]),
+    ("trials", "trial_id", ["00000", None]),
+    ("trials", "learning_rate", [0.1, math.nan]),
+    ("trials", "learning_rate", ["1", "2"]),
+    ("trials", "momentum", [0.0, 1.0]),
+    ("trials", "batch_size", [1, 0]),
+    ("trials", "nesterov", [True, None]),
+    ("trials", "seed", [0, 2**32]),
+    ("trials", "regime", [b"slow", b"slow"]),
+    ("trials", "stop_reason", ["asha", "a/b"]),
+    ("trials", "error", [1, 2]),
+    ("trials", "train_s", [1e11, 1e12]),
+    ("trials", "diverged_at_step", [0, 1]),
+    ("epochs", "epoch", [1, 2, 2**53 + 1]),
+    ("epochs", "finite", [1, 0, 1]),
+    ("epochs", "lanes", [0, 1, 2]),
+    ("epochs", "learning_rate", [0.1, 0.1, None]),
+)
 COLUMNS = {"trials": TRIALS, "epochs": EPOCHS}
 
 
@@ -283,12 +461,16 @@ def test_values_of_stored_tables_are_taken_or_refused(sweep_of_two, monkeypatch)
     whole = {name: pq.read_table(file) for name, file in files.items()}
 
     def refused(name, said):
-        with pytest.raises(UserError, match=f"{files[name]} is not a table of a sweep .*{said}"):
+        with pytest.raises(
+            UserError, match=f"{files[name]} is not a table of a sweep .*{said}"
+        ):
             tables.read_table(files[name], COLUMNS[name])
 
     for name, column, values in WRONG_COLUMNS:
         place = whole[name].schema.get_field_index(column)
-        pq.write_table(whole[name].set_column(place, column, pa.array(values)), files[name])
+        pq.write_table(
+            whole[name].set_column(place, column, pa.array(values)), files[name]
+        )
         refused(name, column)
     for name, needed in (("trials", "regime"), ("epochs", "epoch")):
         pq.write_table(whole[name].drop_columns([needed]), files[name])
@@ -301,8 +483,12 @@ def test_values_of_stored_tables_are_taken_or_refused(sweep_of_two, monkeypatch)
     refused("trials", "it claims to hold 2 rows")
 
 
-@pytest.mark.parametrize("twice", [{"trial_id": ["00000", "00000"]}, {"regime": ["slow", "mine"]}])
-def test_tables_that_cannot_be_a_sweeps_are_made_from_the_journal(sweep_of_two, twice, caplog):
+@pytest.mark.parametrize(
+    "twice", [{"trial_id": ["00000", "00000"]}, {"regime": ["slow", "mine"]}]
+)
+def test_tables_that_cannot_be_a_sweeps_are_made_from_the_journal(
+    sweep_of_two, twice, caplog
+):
     file = sweep_of_two / "trials.parquet"
     before = load_sweep(sweep_of_two).trials
     before.assign(**twice).to_parquet(file, index=False)
@@ -316,7 +502,9 @@ def test_tables_that_cannot_be_a_sweeps_are_made_from_the_journal(sweep_of_two, 
 # --- folders
 
 
-def test_the_newest_sweep_below_a_folder_is_read_but_none_within_another(new_writer, tmp_path):
+def test_the_newest_sweep_below_a_folder_is_read_but_none_within_another(
+    new_writer, tmp_path
+):
     for age, name in ((30, "2/winner"), (40, "2"), (50, "1")):
         new_writer(tmp_path / name).finish(ended="now")
         os.utime(tmp_path / name / "sweep.json", (1e9 - age, 1e9 - age))
@@ -325,14 +513,24 @@ def test_the_newest_sweep_below_a_folder_is_read_but_none_within_another(new_wri
     assert load_sweep(tmp_path).path == tmp_path / "2"
     assert load_sweep(tmp_path / "2" / "winner").path == tmp_path / "2" / "winner"
     for name in ("3", "4"):
-        with pytest.raises(UserError, match=f"^no sweep in {tmp_path / name} .*name the folder of a sweep$"):
+        with pytest.raises(
+            UserError,
+            match=f"^no sweep in {tmp_path / name} .*name the folder of a sweep$",
+        ):
             load_sweep(tmp_path / name)
 
 
 def test_new_folders_have_names_of_their_own(tmp_path):
-    assert [folder.new_folder(tmp_path, "a/b").name for _ in range(3)] == ["b", "b-2", "b-3"]
+    assert [folder.new_folder(tmp_path, "a/b").name for _ in range(3)] == [
+        "b",
+        "b-2",
+        "b-3",
+    ]
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"^can't write results to .*file/b: Not a directory; name another --output$"):
+    with pytest.raises(
+        UserError,
+        match=r"^can't write results to .*file/b: Not a directory; name another --output$",
+    ):
         folder.new_folder(tmp_path / "file", "b")
 
 
@@ -342,5 +540,8 @@ def test_one_writer_at_a_time_and_none_over_states_of_another(new_writer, tmp_pa
         new_writer(writer.path, resume=True)
     (tmp_path / "gone" / "states").mkdir(parents=True)
     (tmp_path / "gone" / "states" / "00000.npz").touch()
-    with pytest.raises(UserError, match=r"states has the states of a sweep whose sweep.json is gone; name another"):
+    with pytest.raises(
+        UserError,
+        match=r"states has the states of a sweep whose sweep.json is gone; name another",
+    ):
         new_writer(tmp_path / "gone")

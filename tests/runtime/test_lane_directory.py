@@ -65,7 +65,9 @@ async def assigned(directory, *lanes):
     return [await task for task in await begun(directory, *lanes)]
 
 
-@pytest.mark.parametrize(("devices", "lanes", "held"), [(2, 8, [4, 4]), (3, 8, [2, 3, 3]), (8, 64, [8] * 8)])
+@pytest.mark.parametrize(
+    ("devices", "lanes", "held"), [(2, 8, [4, 4]), (3, 8, [2, 3, 3]), (8, 64, [8] * 8)]
+)
 def test_lanes_are_spread_over_the_devices(servers, monkeypatch, devices, lanes, held):
     monkeypatch.setattr(module.ray, "cluster_resources", lambda: {"GPU": devices})
 
@@ -89,13 +91,17 @@ def test_a_server_that_does_not_start_delays_trials_for_a_moment(servers, monkey
         servers[0].started.set()
         found = await asyncio.gather(*waits)
         assert sorted(found, key=id) == sorted([servers[0], None, None], key=id)
-        again = [lane for lane, server in zip("abc", found, strict=True) if server is None]
+        again = [
+            lane for lane, server in zip("abc", found, strict=True) if server is None
+        ]
         assert await assigned(directory, *again) == [servers[0]] * 2
 
     with_directory(act, capacity=3)
 
 
-def test_a_lane_that_was_assigned_and_never_used_is_free_again_once_others_wait_long(servers, monkeypatch):
+def test_a_lane_that_was_assigned_and_never_used_is_free_again_once_others_wait_long(
+    servers, monkeypatch
+):
     """Its process died before it took the lane, and Tune gave the trial up."""
     monkeypatch.setattr(module.ray, "cluster_resources", lambda: {"GPU": 1.0})
 
@@ -133,9 +139,14 @@ def test_a_server_that_died_gets_no_lanes_until_it_is_back(servers):
     with_directory(act)
 
 
-@pytest.mark.promise("A GPU that fails ends its server, and is not given trial after trial")
-def test_a_server_that_fails_trial_after_trial_does_not_draw_them_all(servers, monkeypatch):
-    """It has the fewest lanes. As soon as it has finished a trial, it counts as the others do."""
+@pytest.mark.promise(
+    "A GPU that fails ends its server, and is not given trial after trial"
+)
+def test_a_server_that_fails_trial_after_trial_does_not_draw_them_all(
+    servers, monkeypatch
+):
+    """It has the fewest lanes. As soon as it has finished a trial, it counts as the
+    others do."""
     monkeypatch.setattr(module.ray, "cluster_resources", lambda: {"GPU": 2.0})
 
     async def dies(directory, lane):
@@ -148,7 +159,9 @@ def test_a_server_that_fails_trial_after_trial_does_not_draw_them_all(servers, m
         for server in servers:
             server.started.set()
         await begun(directory)
-        broken, healthy = sorted(directory._servers, key=lambda served: len(served.lanes))
+        broken, healthy = sorted(
+            directory._servers, key=lambda served: len(served.lanes)
+        )
         [lane] = broken.lanes
         await dies(directory, lane)
         [found] = await assigned(directory, lane)
@@ -163,7 +176,8 @@ def test_a_server_that_fails_trial_after_trial_does_not_draw_them_all(servers, m
         await dies(directory, lane)
         assert await assigned(directory, lane) == [healthy.actor]
         assert (broken.deaths, healthy.deaths) == (2, 1)
-        await directory.free(lane, lane)  # own code that raised, say: the server has trained nothing
+        # own code that raised, say: the server has trained nothing
+        await directory.free(lane, lane)
         assert healthy.deaths == 1
         assert await assigned(directory, lane) == [healthy.actor]
         await directory.free(lane, lane, True)

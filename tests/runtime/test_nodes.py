@@ -59,7 +59,9 @@ The actor died unexpectedly before finishing this task.
 The actor died because its node has died. Node Id: 2bdd26
 """
 
-UNAVAILABLE = "The actor 136fb8 is unavailable: RpcError: recvmsg:Connection reset by peer."
+UNAVAILABLE = (
+    "The actor 136fb8 is unavailable: RpcError: recvmsg:Connection reset by peer."
+)
 
 
 DEATHS = {
@@ -78,11 +80,14 @@ DEATHS = {
     "A trial ends as `error` with its process's third death, and says of what; deaths of its node don't count"
 )
 def test_the_cause_of_a_death_is_one_line(monkeypatch, tmp_path, capsys):
-    """By whose address it counts, what is said, and whether it is one of a trial's failures."""
+    """By whose address it counts, what is said, and whether it is one of a trial's
+    failures."""
     lines = []
     for name, text in DEATHS.items():
         Watched(monkeypatch, tmp_path).die("00001", text)
-        lines.append(f"{name}: {death(text)} {int(not is_nodes_death(Exception(text)))}")
+        lines.append(
+            f"{name}: {death(text)} {int(not is_nodes_death(Exception(text)))}"
+        )
         lines += capsys.readouterr().err.splitlines()
     assert_kept("deaths", "\n".join(lines) + "\n")
 
@@ -133,8 +138,14 @@ class Watched:
         self.watch.on_step_end(0, [])
 
     def die(self, trial_id, text=KILLED):
-        self.file.write_text(f"Failure # 1 (occurred at noon)\n{RAISED}\nFailure # 2 (occurred at one)\n{text}")
-        trial = SimpleNamespace(trial_id="tunes", config={"trial": {"trial_id": trial_id}}, error_file=str(self.file))
+        self.file.write_text(
+            f"Failure # 1 (occurred at noon)\n{RAISED}\nFailure # 2 (occurred at one)\n{text}"
+        )
+        trial = SimpleNamespace(
+            trial_id="tunes",
+            config={"trial": {"trial_id": trial_id}},
+            error_file=str(self.file),
+        )
         self.watch.on_trial_recover(0, [], trial)
 
     def epoch(self, address):
@@ -156,7 +167,10 @@ def test_what_is_said_of_nodes_and_deaths(monkeypatch, tmp_path, capsys, quiet):
     then("other nodes", lambda: watched.look(c="three (10.0.0.3)"))
     for trial_id in ("00001", "00001", "00002"):
         then(f"{trial_id} dies", lambda trial_id=trial_id: watched.die(trial_id))
-    then("an epoch on the node, which resets its count", lambda: watched.epoch("10.0.0.7"))
+    then(
+        "an epoch on the node, which resets its count",
+        lambda: watched.epoch("10.0.0.7"),
+    )
     then("00003 dies", lambda: watched.die("00003"))
     then("an epoch on another node", lambda: watched.epoch("10.0.0.8"))
     then("00004's node dies", lambda: watched.die("00004", NODE_DIED))
@@ -169,7 +183,9 @@ def test_what_is_said_of_nodes_and_deaths(monkeypatch, tmp_path, capsys, quiet):
         assert_kept("nodes and deaths", "\n".join(lines) + "\n")
 
 
-def test_a_dead_raylet_ends_the_sweep_at_once_and_nodes_are_looked_at_now_and_then(monkeypatch, tmp_path, capsys):
+def test_a_dead_raylet_ends_the_sweep_at_once_and_nodes_are_looked_at_now_and_then(
+    monkeypatch, tmp_path, capsys
+):
     watched = Watched(monkeypatch, tmp_path)
     monkeypatch.setattr(nodes, "NODE_CHECK_S", 1000.0)
     watched.look(b="two (10.0.0.2)")
@@ -200,26 +216,57 @@ def test_a_trial_ends_after_its_process_died_three_times_or_by_an_error_of_its_o
     (tmp_path / "net.py").write_text(BROKEN)
     names = ["mlp-4-tanh"] * 3 + [f"{tmp_path}/net.py:broken"]
     trials = [
-        TrialConfig(architecture=name, learning_rate=0.1 * (i + 1), epochs=3, holdout=0) for i, name in enumerate(names)
+        TrialConfig(architecture=name, learning_rate=0.1 * (i + 1), epochs=3, holdout=0)
+        for i, name in enumerate(names)
     ]
-    options = SweepOptions(dataset="mnist-5k", output=tmp_path / "sweep", scheduler="fifo", cpus_per_trial=1)
+    options = SweepOptions(
+        dataset="mnist-5k",
+        output=tmp_path / "sweep",
+        scheduler="fifo",
+        cpus_per_trial=1,
+    )
     sweep = run_sweep("dying", trials, options)
-    assert list(sweep.trials["stop_reason"]) == ["completed", "error", "completed", "error"]
-    assert sweep.trials["error"][1].startswith("its process died 3 times, the last time pid ")
+    assert list(sweep.trials["stop_reason"]) == [
+        "completed",
+        "error",
+        "completed",
+        "error",
+    ]
+    assert sweep.trials["error"][1].startswith(
+        "its process died 3 times, the last time pid "
+    )
     assert broken_by_itself(sweep.trials["error"][3])
     said = capfd.readouterr()
     assert "failed: its process died 3 times" in said.out
-    deaths = [line for line in said.err.splitlines() if not line.startswith(("trials: ", "page: "))]
+    deaths = [
+        line
+        for line in said.err.splitlines()
+        if not line.startswith(("trials: ", "page: "))
+    ]
     assert len(deaths) == 3
     assert all(line.startswith("trial 00001 died, pid ") for line in deaths)
-    assert [line.rpartition("; ")[2][:8] for line in deaths] == ["it conti", "it conti", "it is no"]
+    assert [line.rpartition("; ")[2][:8] for line in deaths] == [
+        "it conti",
+        "it conti",
+        "it is no",
+    ]
 
 
 @pytest.mark.ray
-def test_an_error_of_ones_own_network_in_a_lane_is_not_the_nodes(tmp_path, every_core, capfd):
+def test_an_error_of_ones_own_network_in_a_lane_is_not_the_nodes(
+    tmp_path, every_core, capfd
+):
     (tmp_path / "net.py").write_text(BROKEN)
-    trials = [TrialConfig(architecture=f"{tmp_path}/net.py:broken", learning_rate=rate) for rate in (0.1, 0.2, 0.3)]
-    options = SweepOptions(dataset="mnist-5k", output=tmp_path / "sweep", cpus_per_trial=1, execution="lanes")
+    trials = [
+        TrialConfig(architecture=f"{tmp_path}/net.py:broken", learning_rate=rate)
+        for rate in (0.1, 0.2, 0.3)
+    ]
+    options = SweepOptions(
+        dataset="mnist-5k",
+        output=tmp_path / "sweep",
+        cpus_per_trial=1,
+        execution="lanes",
+    )
     sweep = run_sweep("broken", trials, options)
     assert list(sweep.trials["stop_reason"]) == ["error"] * 3
     assert all(map(broken_by_itself, sweep.trials["error"]))
@@ -234,12 +281,19 @@ def head():
     from ray.cluster_utils import Cluster
 
     ray.shutdown()
-    # Usually a death is noticed after 15 s. Until then Ray may give trials to the dead node. A process that is gone
-    # fails each check at once; a slow one has 10 s.
+    # Usually a death is noticed after 15 s. Until then Ray may give trials to the dead
+    # node. A process that is gone fails each check at once; a slow one has 10 s.
     soon = {"health_check_period_ms": 500, "health_check_failure_threshold": 3}
     head = {"num_cpus": 0, "include_dashboard": False, "_system_config": soon}
-    with pytest.MonkeyPatch.context() as patch, own_parameters(dashboard=False), forks.workers():
-        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])))
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        own_parameters(dashboard=False),
+        forks.workers(),
+    ):
+        patch.setenv(
+            "PYTHONPATH",
+            os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+        )
         cluster = Cluster(initialize_head=True, head_node_args=head)
         yield cluster
         cluster.shutdown()
@@ -288,16 +342,35 @@ class Replaces(Callback):
 @pytest.mark.promise("If a node dies, one line says so, and its trials go on elsewhere")
 @pytest.mark.ray
 @pytest.mark.parametrize("execution", ["process", "lanes"])
-def test_a_new_node_finishes_the_sweep_of_a_dead_one(cluster, tmp_path, capfd, execution):
-    trials = [TrialConfig(architecture="mlp-4-tanh", learning_rate=rate, epochs=EPOCHS, holdout=0) for rate in RATES]
-    asked = {"dataset": "mnist-5k", "scheduler": "fifo", "address": cluster.address, "execution": execution}
+def test_a_new_node_finishes_the_sweep_of_a_dead_one(
+    cluster, tmp_path, capfd, execution
+):
+    trials = [
+        TrialConfig(
+            architecture="mlp-4-tanh", learning_rate=rate, epochs=EPOCHS, holdout=0
+        )
+        for rate in RATES
+    ]
+    asked = {
+        "dataset": "mnist-5k",
+        "scheduler": "fifo",
+        "address": cluster.address,
+        "execution": execution,
+    }
     options = SweepOptions(output=tmp_path / "sweep", **asked)
     sweep = run_sweep("nodes", trials, options, callbacks=[Replaces(cluster)])
     assert set(sweep.trials["stop_reason"]) == {"completed"}
     assert not sweep.epochs.duplicated(["trial_id", "epoch"]).any()
     assert len(sweep.epochs) == len(RATES) * EPOCHS
     said = capfd.readouterr()
-    lines = [line for line in said.err.splitlines() if not line.startswith(("trials: ", "page: "))]
+    lines = [
+        line
+        for line in said.err.splitlines()
+        if not line.startswith(("trials: ", "page: "))
+    ]
     said_of_nodes = sorted(line.split(") ")[-1] for line in lines)
-    assert said_of_nodes == ["died; its trials continue from their last epoch", "joined; trials will start there, too"]
+    assert said_of_nodes == [
+        "died; its trials continue from their last epoch",
+        "joined; trials will start there, too",
+    ]
     assert "raylet" not in said.out

@@ -1,4 +1,5 @@
-"""Starting Ray or joining a cluster: errors are one line, come at once, and say what to do."""
+"""Starting Ray or joining a cluster: errors are one line, come at once, and say what to
+do."""
 
 import logging
 import os
@@ -18,7 +19,9 @@ import pytest
 import ray
 from kept_texts import assert_kept
 from ray._private import parameter
-from ray._private.authentication.authentication_token_setup import generate_and_save_token
+from ray._private.authentication.authentication_token_setup import (
+    generate_and_save_token,
+)
 from ray._private.node import Node
 from ray._private.ray_logging import stdout_deduplicator
 from ray.exceptions import AuthenticationError, RpcError
@@ -57,8 +60,13 @@ def test_starts_of_ray(started, tmp_path, monkeypatch, dashboard):
 
     def init(**options):
         seen = vars(parameter.RayParams())
-        changed = {name for name, value in seen.items() if repr(usual[name]) != repr(value)}
-        assert changed - {"resource_isolation_config"} == {"dashboard_agent_listen_port"} | less
+        changed = {
+            name for name, value in seen.items() if repr(usual[name]) != repr(value)
+        }
+        assert (
+            changed - {"resource_isolation_config"}
+            == {"dashboard_agent_listen_port"} | less
+        )
         Node.start_api_server("a node")
         assert servers == ["a node"] * dashboard
         generate_and_save_token()
@@ -72,10 +80,21 @@ def test_starts_of_ray(started, tmp_path, monkeypatch, dashboard):
         assert (dict(os.environ), ray_session.umask()) == (before, 0o022)
     assert repr(usual["no_monitor"]) == repr(parameter.RayParams().no_monitor)
     [(options, environment, mask)] = started
-    assert (options["include_dashboard"], options["dashboard_host"]) == (dashboard, "127.0.0.1")
-    assert (options["num_cpus"], options["resources"], options["address"]) == (5, {"trial_slot": 3}, "local")
-    assert environment["PYTHONPATH"] == os.pathsep.join([str(Path(mnist_tune.__file__).parents[1]), "mine"])
-    assert environment.items() >= (ray_session.QUIET | {"RAY_AIR_NEW_OUTPUT": "1"}).items(), "the user has set one"
+    assert (options["include_dashboard"], options["dashboard_host"]) == (
+        dashboard,
+        "127.0.0.1",
+    )
+    assert (options["num_cpus"], options["resources"], options["address"]) == (
+        5,
+        {"trial_slot": 3},
+        "local",
+    )
+    assert environment["PYTHONPATH"] == os.pathsep.join(
+        [str(Path(mnist_tune.__file__).parents[1]), "mine"]
+    )
+    assert (
+        environment.items() >= (ray_session.QUIET | {"RAY_AIR_NEW_OUTPUT": "1"}).items()
+    ), "the user has set one"
     token = tmp_path / ".ray" / "auth_token"
     assert (mask, mode(token), mode(token.parent)) == (0o077, "600", "700")
 
@@ -90,10 +109,15 @@ def test_a_cluster_is_joined_as_it_is(started, monkeypatch):
 
 def test_a_process_that_has_a_ray_uses_no_other_one(started, monkeypatch):
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
-    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(gcs_address="10.0.0.7:6379"))
+    monkeypatch.setattr(
+        ray, "get_runtime_context", lambda: SimpleNamespace(gcs_address="10.0.0.7:6379")
+    )
     for address in (None, "10.0.0.7:6379"):
         start_ray(address, None, False)
-    with pytest.raises(UserError, match=r"^--address 10\.0\.0\.8:6379: this process has a Ray already, .*shutdown"):
+    with pytest.raises(
+        UserError,
+        match=r"^--address 10\.0\.0\.8:6379: this process has a Ray already, .*shutdown",
+    ):
         start_ray("10.0.0.8:6379", None, False)
 
 
@@ -135,7 +159,11 @@ def test_refusals_of_a_session(started, tmp_path, monkeypatch):
 
 def test_ray_starts_without_jaxs_warning_of_a_deadlock(monkeypatch):
     jax.devices()
-    monkeypatch.setattr(ray, "init", lambda **options: subprocess.run("true", preexec_fn=int, check=True))
+    monkeypatch.setattr(
+        ray,
+        "init",
+        lambda **options: subprocess.run("true", preexec_fn=int, check=True),
+    )
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         start_ray(None, None, False)
@@ -144,13 +172,17 @@ def test_ray_starts_without_jaxs_warning_of_a_deadlock(monkeypatch):
 
 @pytest.mark.parametrize("address", ["localhost:none", "localhost:99999999"])
 def test_an_address_without_a_port_is_one_line(address):
-    with pytest.raises(UserError, match=f"^no Ray cluster at {address} .*; start one with: ray start --head$"):
+    with pytest.raises(
+        UserError,
+        match=f"^no Ray cluster at {address} .*; start one with: ray start --head$",
+    ):
         start_ray(address, None, False)
 
 
 @pytest.mark.parametrize("usual", [signal.default_int_handler, signal.SIG_IGN])
 def test_sigterm_is_an_interrupt_and_both_handlers_are_restored(usual):
-    """A shell makes a process in the background ignore Ctrl-C. A kill must still end it."""
+    """A shell makes a process in the background ignore Ctrl-C. A kill must still end
+    it."""
     outside = signal.signal(signal.SIGINT, usual)
     before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
     with ray_session.ended_by_signals():
@@ -158,7 +190,8 @@ def test_sigterm_is_an_interrupt_and_both_handlers_are_restored(usual):
             signal.raise_signal(signal.SIGTERM)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == before
-    with ThreadPoolExecutor(1) as thread:  # Python lets only the main thread set handlers
+    # Python lets only the main thread set handlers
+    with ThreadPoolExecutor(1) as thread:
         thread.submit(ray_session.ended_by_signals()(lambda: None)).result()
     signal.signal(signal.SIGINT, outside)
 
@@ -168,15 +201,23 @@ def mode(file):
 
 
 @pytest.mark.promise("A token that others can read is made private")
-@pytest.mark.parametrize(("address", "bits"), [(None, 0o644), ("head:6379", 0o644), (None, 0o640), (None, 0o604)])
-def test_a_token_that_others_can_read_is_made_private(tmp_path, monkeypatch, capsys, address, bits):
+@pytest.mark.parametrize(
+    ("address", "bits"),
+    [(None, 0o644), ("head:6379", 0o644), (None, 0o640), (None, 0o604)],
+)
+def test_a_token_that_others_can_read_is_made_private(
+    tmp_path, monkeypatch, capsys, address, bits
+):
     monkeypatch.setattr(ray, "init", lambda **options: None)
     monkeypatch.setattr(ray_session, "_check_reachable", lambda address: None)
     file = tmp_path / "a token"
     file.write_text("token")
     file.chmod(bits)
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(file))
-    for said in (f"note: others could read Ray's token, {file}, and run code as you with it; it is private now\n", ""):
+    for said in (
+        f"note: others could read Ray's token, {file}, and run code as you with it; it is private now\n",
+        "",
+    ):
         start_ray(address, None, False)
         assert mode(file) == "600"
         assert capsys.readouterr().err == said
@@ -184,18 +225,27 @@ def test_a_token_that_others_can_read_is_made_private(tmp_path, monkeypatch, cap
 
 @pytest.fixture
 def started(monkeypatch):
-    """What `ray.init` is asked for, each with the environment that its processes inherit."""
+    """What `ray.init` is asked for, each with the environment that its processes
+    inherit."""
     calls = []
-    monkeypatch.setattr(ray, "init", lambda **options: calls.append((options, dict(os.environ))))
+    monkeypatch.setattr(
+        ray, "init", lambda **options: calls.append((options, dict(os.environ)))
+    )
     monkeypatch.setattr(ray_session, "_check_reachable", lambda address: None)
     for name in (*ray_session.QUIET, "PYTHONPATH"):
         monkeypatch.delenv(name, raising=False)
     return calls
 
 
-def test_rays_session_lies_in_a_folder_that_others_cannot_enter(started, tmp_path, monkeypatch):
+def test_rays_session_lies_in_a_folder_that_others_cannot_enter(
+    started, tmp_path, monkeypatch
+):
     long = tmp_path / ("long" * 20)
-    for variable, parent in (("RAY_TMPDIR", "/tmp/short"), ("TMPDIR", str(long)), ("TMPDIR", "")):
+    for variable, parent in (
+        ("RAY_TMPDIR", "/tmp/short"),
+        ("TMPDIR", str(long)),
+        ("TMPDIR", ""),
+    ):
         monkeypatch.delenv("RAY_TMPDIR", raising=False)
         monkeypatch.setenv(variable, parent)
         start_ray(None, None, False)
@@ -213,32 +263,50 @@ def test_rays_session_lies_in_a_folder_that_others_cannot_enter(started, tmp_pat
 def test_ray_is_stopped_once_at_exit_however_many_sweeps_there_were():
     stops = "from mnist_tune.runtime import ray_session as r\n"
     stops += "r.stop_ray = lambda: print('stopped')\n[r.stop_ray_at_exit() for _ in range(3)]"
-    printed = subprocess.run([sys.executable, "-c", stops], check=True, capture_output=True, text=True).stdout
+    printed = subprocess.run(
+        [sys.executable, "-c", stops], check=True, capture_output=True, text=True
+    ).stdout
     assert printed == "stopped\n"
 
 
 def test_what_ray_prints_about_failures_is_silenced_during_a_sweep_alone():
-    loggers = [logging.getLogger(f"ray.tune.{name}") for name in ("tune", "execution.experiment_state")]
-    lines = ["A worker died or was killed while", "node 7 is marked dead", "Raylet is terminated", "a raylet is up"]
+    loggers = [
+        logging.getLogger(f"ray.tune.{name}")
+        for name in ("tune", "execution.experiment_state")
+    ]
+    lines = [
+        "A worker died or was killed while",
+        "node 7 is marked dead",
+        "Raylet is terminated",
+        "a raylet is up",
+    ]
     with ray_session.failures_told_by_us():
         assert not any(logger.isEnabledFor(logging.CRITICAL) for logger in loggers)
-        assert [line for line in lines if stdout_deduplicator.skip_re.search(line)] == lines[:3]
+        assert [
+            line for line in lines if stdout_deduplicator.skip_re.search(line)
+        ] == lines[:3]
     assert all(logger.isEnabledFor(logging.CRITICAL) for logger in loggers)
 
 
-def test_a_token_that_cannot_be_made_private_is_a_warning(tmp_path, monkeypatch, capsys):
+def test_a_token_that_cannot_be_made_private_is_a_warning(
+    tmp_path, monkeypatch, capsys
+):
     file = tmp_path / ".ray" / "auth_token"
     file.parent.mkdir()
     file.write_text("token")
     file.chmod(0o644)
-    monkeypatch.setattr(Path, "chmod", Mock(side_effect=PermissionError(1, "Operation not permitted")))
+    monkeypatch.setattr(
+        Path, "chmod", Mock(side_effect=PermissionError(1, "Operation not permitted"))
+    )
     ray_session.make_token_private()
     assert capsys.readouterr().err == (
         f"warning: others can read Ray's token, {file}, and run code as you with it (Operation not permitted)\n"
     )
 
 
-def test_an_interrupt_during_the_shutdown_is_logged_and_without_ray_there_is_none(monkeypatch, caplog):
+def test_an_interrupt_during_the_shutdown_is_logged_and_without_ray_there_is_none(
+    monkeypatch, caplog
+):
     monkeypatch.setattr(ray, "shutdown", Mock(side_effect=KeyboardInterrupt))
     ray_session.stop_ray()
     assert "Ray did not shut down properly" in caplog.text

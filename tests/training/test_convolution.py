@@ -11,7 +11,11 @@ import numpy as np
 import pytest
 from jax import lax
 
-from mnist_tune.training.convolution import conv_relu_pool, convnet_logits, convnet_logits_reference
+from mnist_tune.training.convolution import (
+    conv_relu_pool,
+    convnet_logits,
+    convnet_logits_reference,
+)
 
 RELATIVE_TOLERANCE = 1e-5
 # height, width, channels, k, filters, batch
@@ -26,7 +30,9 @@ SHAPES = [
 
 
 def reference_block(x: Any, w: Any, b: Any) -> Any:
-    y = lax.conv_general_dilated(x, w, (1, 1), "VALID", dimension_numbers=("HWCN", "HWIO", "HWCN"))
+    y = lax.conv_general_dilated(
+        x, w, (1, 1), "VALID", dimension_numbers=("HWCN", "HWIO", "HWCN")
+    )
     y = jax.nn.relu(y + b.reshape(1, 1, -1, 1))
     return lax.reduce_window(y, -jnp.inf, lax.max, (2, 2, 1, 1), (1, 1, 1, 1), "VALID")
 
@@ -38,12 +44,15 @@ def value_and_gradients(block: Any, arguments: Any, cotangent: Any) -> tuple[Any
 
 
 def draw(shape: tuple[int, ...], integers: bool) -> tuple[Any, Any]:
-    """Arguments and cotangent of a block; small integers tie often and add up without rounding."""
+    """Arguments and cotangent of a block; small integers tie often and add up without
+    rounding."""
     height, width, channels, k, filters, batch = shape
     rng = np.random.default_rng(height * width)
 
     def array(*size: int) -> Any:
-        return np.float32(rng.integers(-2, 3, size) if integers else rng.normal(size=size))
+        return np.float32(
+            rng.integers(-2, 3, size) if integers else rng.normal(size=size)
+        )
 
     x, w = array(height, width, channels, batch), array(k, k, channels, filters)
     return (x, w, array(1, 1, 1, filters)), array(height - k, width - k, filters, batch)
@@ -83,22 +92,38 @@ def test_values_that_are_not_finite_pass_through(bad: float) -> None:
         assert np.isnan(y).sum(axis=(0, 1, 2)).tolist() == [1, 1, 1, 1, 4, 0, 0, 0, 0]
 
 
-def convnet(seed: int, batch: int, shape: tuple[int, ...] = (13, 14)) -> tuple[Any, Any, Any]:
+def convnet(
+    seed: int, batch: int, shape: tuple[int, ...] = (13, 14)
+) -> tuple[Any, Any, Any]:
     """Parameters, images and labels."""
     rng = np.random.default_rng(seed)
     params, channels = [], shape[2] if len(shape) == 3 else 1
     flat = (shape[0] - 10) * (shape[1] - 10) * 16
-    for shape_of in ((5, 5, channels, 12), (5, 5, 12, 16), (flat, 120), (120, 84), (84, 10)):
+    for shape_of in (
+        (5, 5, channels, 12),
+        (5, 5, 12, 16),
+        (flat, 120),
+        (120, 84),
+        (84, 10),
+    ):
         bias_shape = (1,) * 3 + shape_of[-1:] if len(shape_of) == 4 else shape_of[-1:]
         weight = rng.normal(size=shape_of) / np.sqrt(np.prod(shape_of[:-1]))
-        params.append((jnp.float32(weight), jnp.float32(0.1 * rng.normal(size=bias_shape))))
-    return tuple(params), jnp.float32(rng.random((batch, *shape))), jnp.int32(rng.integers(0, 10, batch))
+        params.append(
+            (jnp.float32(weight), jnp.float32(0.1 * rng.normal(size=bias_shape)))
+        )
+    return (
+        tuple(params),
+        jnp.float32(rng.random((batch, *shape))),
+        jnp.int32(rng.integers(0, 10, batch)),
+    )
 
 
 def loss(logits: Any, params: Any, images: Any, labels: Any) -> tuple[Any, Any]:
     """Cross-entropy, and the logits themselves."""
     z = logits(params, images)
-    return -(jax.nn.log_softmax(z) * jax.nn.one_hot(labels, 10, dtype=z.dtype)).sum() / z.shape[0], z
+    return -(
+        jax.nn.log_softmax(z) * jax.nn.one_hot(labels, 10, dtype=z.dtype)
+    ).sum() / z.shape[0], z
 
 
 def gradient(logits: Any, argnums: int | tuple[int, ...] = 0) -> Any:
@@ -106,7 +131,8 @@ def gradient(logits: Any, argnums: int | tuple[int, ...] = 0) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("batch", "shape"), [pytest.param(20, (28, 28), marks=pytest.mark.numerical), (1, (11, 16, 3))]
+    ("batch", "shape"),
+    [pytest.param(20, (28, 28), marks=pytest.mark.numerical), (1, (11, 16, 3))],
 )
 def test_convnet_equals_reference(batch: int, shape: tuple[int, ...]) -> None:
     inputs = convnet(batch, batch, shape)
@@ -128,5 +154,10 @@ def test_each_platform_gets_its_own_program() -> None:
 
 
 def test_the_gradient_of_the_images_is_left_out_when_nobody_asks_for_it() -> None:
-    without, with_it = (lowered(convnet_logits, "cpu", argnums) for argnums in (0, (0, 1)))
-    assert with_it.count("stablehlo.dot_general") - without.count("stablehlo.dot_general") == 1
+    without, with_it = (
+        lowered(convnet_logits, "cpu", argnums) for argnums in (0, (0, 1))
+    )
+    assert (
+        with_it.count("stablehlo.dot_general") - without.count("stablehlo.dot_general")
+        == 1
+    )

@@ -32,7 +32,13 @@ def cnn(data):
     def apply(params, images):
         x = images.reshape(len(images), 16, 16, 3)
         for name in ("first", "second"):
-            x = lax.conv_general_dilated(x, params[name], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+            x = lax.conv_general_dilated(
+                x,
+                params[name],
+                (1, 1),
+                "SAME",
+                dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            )
             x = jax.nn.relu(x)
         return x.mean((1, 2)) @ params["dense"]
 
@@ -40,14 +46,32 @@ def cnn(data):
 
 
 @pytest.mark.numerical
-def test_an_epoch_of_a_convolutional_network_takes_no_longer_than_a_loop_over_its_step(few_images):
-    """Within a factor of 3, as machines are busy. In a loop, XLA alone takes twenty times as long."""
+def test_an_epoch_of_a_convolutional_network_takes_no_longer_than_a_loop_over_its_step(
+    few_images,
+):
+    """Within a factor of 3, as machines are busy. In a loop, XLA alone takes twenty
+    times as long."""
     register("cnn")(cnn)
-    program = Program.of(TrialConfig(architecture="cnn", batch_size=64), few_images.spec)
+    program = Program.of(
+        TrialConfig(architecture="cnn", batch_size=64), few_images.spec
+    )
     rng, hyper = np.random.default_rng(0), {"learning_rate": jnp.float32(0.1)}
-    data = jax.device_put((rng.random((64 * STEPS, 768)).astype(np.float32), rng.integers(0, 10, 64 * STEPS)))
-    key, order, start = jnp.zeros(2, jnp.uint32), jnp.arange(64 * STEPS), jax.device_put(program.init(0, hyper))
-    loss = jax.jit(jax.value_and_grad(lambda p, index: program.batch_loss(p, (), data, index, jnp.int32(0))))
+    data = jax.device_put(
+        (
+            rng.random((64 * STEPS, 768)).astype(np.float32),
+            rng.integers(0, 10, 64 * STEPS),
+        )
+    )
+    key, order, start = (
+        jnp.zeros(2, jnp.uint32),
+        jnp.arange(64 * STEPS),
+        jax.device_put(program.init(0, hyper)),
+    )
+    loss = jax.jit(
+        jax.value_and_grad(
+            lambda p, index: program.batch_loss(p, (), data, index, jnp.int32(0))
+        )
+    )
 
     def by_hand():
         params = start.params
@@ -57,7 +81,10 @@ def test_an_epoch_of_a_convolutional_network_takes_no_longer_than_a_loop_over_it
         return params
 
     epoch = jax.jit(program.train_epoch)
-    calls = {"by hand": by_hand, "epoch": lambda: epoch(start, hyper, key, data, order)[0].params}
+    calls = {
+        "by hand": by_hand,
+        "epoch": lambda: epoch(start, hyper, key, data, order)[0].params,
+    }
     found, seconds = {}, {}
     for name, call in calls.items():
         jax.block_until_ready(call())
@@ -65,14 +92,32 @@ def test_an_epoch_of_a_convolutional_network_takes_no_longer_than_a_loop_over_it
         found[name] = jax.block_until_ready(call())
         seconds[name] = time.process_time() - before
     assert seconds["epoch"] < 3 * seconds["by hand"]
-    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), found["epoch"], found["by hand"])
+    jax.tree.map(
+        partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6),
+        found["epoch"],
+        found["by hand"],
+    )
     del ENTRIES["architecture"]["cnn"]
 
 
 KINDS = {
     "of text": ("NWC", "WIO", "NWC", (2, 9, 4), (3, 4, 6), {}),
-    "of channels first, with strides": ("NCHW", "OIHW", "NCHW", (2, 4, 9, 8), (6, 4, 3, 2), {"window_strides": (2, 1)}),
-    "a gradient's": ("CHWN", "IHWO", "NHWC", (4, 9, 8, 3), (4, 3, 2, 6), {"rhs_dilation": (1, 2)}),
+    "of channels first, with strides": (
+        "NCHW",
+        "OIHW",
+        "NCHW",
+        (2, 4, 9, 8),
+        (6, 4, 3, 2),
+        {"window_strides": (2, 1)},
+    ),
+    "a gradient's": (
+        "CHWN",
+        "IHWO",
+        "NHWC",
+        (4, 9, 8, 3),
+        (4, 3, 2, 6),
+        {"rhs_dilation": (1, 2)},
+    ),
     "transposed": (
         "NHWC",
         "HWIO",
@@ -81,8 +126,22 @@ KINDS = {
         (3, 3, 4, 6),
         {"lhs_dilation": (2, 2), "padding": ((1, 1), (2, 1))},
     ),
-    "of groups of channels": ("NHWC", "HWIO", "CHWN", (2, 5, 4, 4), (3, 3, 2, 6), {"feature_group_count": 2}),
-    "of groups of examples": ("CHWN", "HWIO", "NHWC", (4, 5, 5, 4), (3, 3, 4, 6), {"batch_group_count": 2}),
+    "of groups of channels": (
+        "NHWC",
+        "HWIO",
+        "CHWN",
+        (2, 5, 4, 4),
+        (3, 3, 2, 6),
+        {"feature_group_count": 2},
+    ),
+    "of groups of examples": (
+        "CHWN",
+        "HWIO",
+        "NHWC",
+        (4, 5, 5, 4),
+        (3, 3, 4, 6),
+        {"batch_group_count": 2},
+    ),
     "of volumes": ("NCDHW", "OIDHW", "NCDHW", (2, 4, 5, 4, 3), (6, 4, 2, 2, 2), {}),
 }
 
@@ -93,8 +152,15 @@ def test_convolutions_of_all_kinds_are_those_of_jax(kind, dtype):
     *order, x, w, how = KINDS[kind]
     rng = np.random.default_rng(0)
     arrays = [rng.normal(size=shape).astype(dtype) for shape in (x, w)]
-    how = {"window_strides": (1,) * (len(x) - 2), "padding": "VALID", "dimension_numbers": tuple(order), **how}
+    how = {
+        "window_strides": (1,) * (len(x) - 2),
+        "padding": "VALID",
+        "dimension_numbers": tuple(order),
+        **how,
+    }
     convolve = jax.jit(lambda x, w: lax.conv_general_dilated(x, w, **how))
     [equation] = jax.make_jaxpr(convolve)(*arrays).eqns[0].params["jaxpr"].eqns
     expected = jax.jit(lambda x, w: _as_it_is.bind(x, w, **equation.params))(*arrays)
-    np.testing.assert_allclose(convolve(*arrays), expected, rtol=1e-5, atol=1e-5, strict=True)
+    np.testing.assert_allclose(
+        convolve(*arrays), expected, rtol=1e-5, atol=1e-5, strict=True
+    )

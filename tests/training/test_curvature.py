@@ -1,4 +1,5 @@
-"""Sharpness: against dense Hessians in float64, with state and randomness, and where Lanczos breaks down."""
+"""Sharpness: against dense Hessians in float64, with state and randomness, and where
+Lanczos breaks down."""
 
 from functools import partial
 
@@ -36,7 +37,9 @@ def stateful(_):
     def train_apply(params, state, x, key):
         x = x.astype(params[0][0].dtype)
         hidden = jnp.tanh(x @ params[0][0] + params[0][1][None])
-        hidden = (hidden - hidden.mean(0, keepdims=True)) / jnp.sqrt(hidden.var(0, keepdims=True) + 0.1)
+        hidden = (hidden - hidden.mean(0, keepdims=True)) / jnp.sqrt(
+            hidden.var(0, keepdims=True) + 0.1
+        )
         kept = jax.random.bernoulli(key, 0.8, hidden.shape)
         return jnp.where(kept, hidden, 0) @ params[1][0] + params[1][1][None], state + 1
 
@@ -56,12 +59,23 @@ def networks():
 def problem():
     """70 images and labels, and the indices of 60 of them."""
     rng = np.random.RandomState(0)
-    return rng.randn(70, 4).astype(np.float32), rng.randint(0, 3, 70).astype(np.int32), np.arange(5, 65, dtype=np.int32)
+    return (
+        rng.randn(70, 4).astype(np.float32),
+        rng.randint(0, 3, 70).astype(np.int32),
+        np.arange(5, 65, dtype=np.int32),
+    )
 
 
 def derivatives(program, state, images, labels, number, index):
     """Return the gradient and the dense Hessian of the loss of a batch."""
-    return tuple(map(np.asarray, _derivatives(program, state, (images, labels), jnp.int32(number), jnp.asarray(index))))
+    return tuple(
+        map(
+            np.asarray,
+            _derivatives(
+                program, state, (images, labels), jnp.int32(number), jnp.asarray(index)
+            ),
+        )
+    )
 
 
 @partial(jax.jit, static_argnums=0)
@@ -76,19 +90,33 @@ def _derivatives(program, state, data, number, index):
 
 def float64_state(program):
     state = program.init(0, dict.fromkeys(program.step.names, 0.1))
-    return state._replace(params=jax.tree.map(lambda x: 3 * jnp.asarray(x, jnp.float64), state.params))
+    return state._replace(
+        params=jax.tree.map(lambda x: 3 * jnp.asarray(x, jnp.float64), state.params)
+    )
 
 
-@pytest.mark.parametrize(("name", "loss"), [("plain", "cross-entropy"), ("stateful", "mse")])
-def test_is_the_largest_eigenvalue_of_the_dense_hessian(name, loss, problem, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "loss"), [("plain", "cross-entropy"), ("stateful", "mse")]
+)
+def test_is_the_largest_eigenvalue_of_the_dense_hessian(
+    name, loss, problem, monkeypatch
+):
     """In two blocks and a smaller one."""
     monkeypatch.setattr(curvature, "BLOCK", 25)
     with jax.enable_x64(True):
         program = Program.of(TrialConfig(architecture=name, loss=loss), DATA)
-        state, (images, labels, probe) = float64_state(program), map(jnp.asarray, problem)
+        state, (images, labels, probe) = (
+            float64_state(program),
+            map(jnp.asarray, problem),
+        )
         parts = np.split(problem[2], [25, 50])
-        hessians = [derivatives(program, state, images, labels, *part)[1] for part in enumerate(parts)]
-        expected = np.linalg.eigvalsh(np.average(hessians, axis=0, weights=[25, 25, 10]))[-1]
+        hessians = [
+            derivatives(program, state, images, labels, *part)[1]
+            for part in enumerate(parts)
+        ]
+        expected = np.linalg.eigvalsh(
+            np.average(hessians, axis=0, weights=[25, 25, 10])
+        )[-1]
         measure = jax.jit(curvature.sharpness, static_argnums=(0, 5))
         found = measure(program, state, (images, labels), probe, None, 27)
         assert float(found.value) == pytest.approx(expected, rel=1e-6)
@@ -97,7 +125,11 @@ def test_is_the_largest_eigenvalue_of_the_dense_hessian(name, loss, problem, mon
 
 ADAMS = [
     {"optimizer": "adam"},
-    {"optimizer": "adam(b1=0.5, b2=0.9, eps=0.001, eps_root=0.01)", "clip_norm": 0.1, "weight_decay": 0.1},
+    {
+        "optimizer": "adam(b1=0.5, b2=0.9, eps=0.001, eps_root=0.01)",
+        "clip_norm": 0.1,
+        "weight_decay": 0.1,
+    },
     {"optimizer": "adamw", "weight_decay": 1e-9},
 ]
 
@@ -107,20 +139,31 @@ ADAMS = [
 def test_of_adam_it_is_that_of_the_dense_preconditioned_hessian(fields, problem):
     """P is what optax divides by: a step is the learning rate times its `mu` over P."""
     with jax.enable_x64(True):
-        config = TrialConfig(architecture="plain", batch_size=20, learning_rate=0.01, **fields)
+        config = TrialConfig(
+            architecture="plain", batch_size=20, learning_rate=0.01, **fields
+        )
         program = Program.of(config, DATA)
         images, labels, probe = map(jnp.asarray, problem)
-        hyper = {name: jnp.float64(value) for name, value in program.step.hyperparameters(config, 3).items()}
+        hyper = {
+            name: jnp.float64(value)
+            for name, value in program.step.hyperparameters(config, 3).items()
+        }
         start = float64_state(program)
-        start = start._replace(optimizer=program.step.transformation(hyper).init(start.params))
+        start = start._replace(
+            optimizer=program.step.transformation(hyper).init(start.params)
+        )
         train = jax.jit(program.train_epoch)
         key = jnp.zeros(2, jnp.uint32)
         before, _ = train(start, hyper, key, (images, labels), probe[:60])
         after, _ = train(before, hyper, key, (images, labels), probe[:20])
         flat = [np.asarray(ravel_pytree(of)[0]) for of in (before.params, after.params)]
         mu = np.asarray(ravel_pytree(optax.tree.get(after.optimizer, "mu"))[0])
-        divisors = np.asarray(ravel_pytree(program.step.preconditioner(hyper, after.optimizer))[0])
-        np.testing.assert_allclose(flat[1] - flat[0], -0.01 * mu / divisors, rtol=1e-6, atol=1e-9)
+        divisors = np.asarray(
+            ravel_pytree(program.step.preconditioner(hyper, after.optimizer))[0]
+        )
+        np.testing.assert_allclose(
+            flat[1] - flat[0], -0.01 * mu / divisors, rtol=1e-6, atol=1e-9
+        )
 
         [_, hessian] = derivatives(program, after, images, labels, 0, probe)
         expected = np.linalg.eigvals(hessian / divisors[:, None]).real.max()
@@ -128,7 +171,9 @@ def test_of_adam_it_is_that_of_the_dense_preconditioned_hessian(fields, problem)
         found = measure(program, after, (images, labels), probe, hyper, 27)
         assert float(found.value) == pytest.approx(expected, rel=1e-6)
         assert float(found.residual) < 1e-6
-        assert np.isnan(float(measure(program, start, (images, labels), probe, hyper, 27).value))
+        assert np.isnan(
+            float(measure(program, start, (images, labels), probe, hyper, 27).value)
+        )
 
 
 def test_each_kind_of_adam_has_its_preconditioner_compared():
@@ -138,9 +183,15 @@ def test_each_kind_of_adam_has_its_preconditioner_compared():
 def test_batch_sharpness_is_the_curvature_along_the_gradient(problem):
     with jax.enable_x64(True):
         program = Program.of(TrialConfig(architecture="stateful"), DATA)
-        state, (images, labels, probe) = float64_state(program), map(jnp.asarray, problem)
+        state, (images, labels, probe) = (
+            float64_state(program),
+            map(jnp.asarray, problem),
+        )
         batches = probe.reshape(3, 20)
-        parts = [derivatives(program, state, images, labels, *part) for part in enumerate(batches)]
+        parts = [
+            derivatives(program, state, images, labels, *part)
+            for part in enumerate(batches)
+        ]
         measure = jax.jit(curvature.batch_sharpness, static_argnums=0)
         found = measure(program, state, (images, labels), batches)
         expected = np.mean([g @ hessian @ g / (g @ g) for g, hessian in parts])
@@ -148,7 +199,8 @@ def test_batch_sharpness_is_the_curvature_along_the_gradient(problem):
 
 
 def test_a_batch_without_a_gradient_is_left_out_of_batch_sharpness():
-    """The batches are inputs of a quadratic loss, so each has its own curvature, and an input of 0 has no gradient."""
+    """The batches are inputs of a quadratic loss, so each has its own curvature, and an
+    input of 0 has no gradient."""
 
     class Quadratic:
         def batch_loss(self, params, extra, data, index, number):
@@ -157,7 +209,11 @@ def test_a_batch_without_a_gradient_is_left_out_of_batch_sharpness():
     def measured(images):
         batches = jnp.arange(len(images), dtype=jnp.int32).reshape(-1, 1)
         images = jnp.array(images, jnp.float32)
-        return float(curvature.batch_sharpness(Quadratic(), TrainState(jnp.float32(3), ()), (images, images), batches))
+        return float(
+            curvature.batch_sharpness(
+                Quadratic(), TrainState(jnp.float32(3), ()), (images, images), batches
+            )
+        )
 
     assert measured([4.0, 0.0, 2.0]) == 3
     assert np.isnan(measured([0.0, 0.0]))
@@ -177,12 +233,22 @@ def test_an_eigenvalue_is_within_the_residual():
 
 
 def of_diagonal(diagonal, products):
-    return jax.jit(lambda d: curvature.largest_eigenvalue(lambda v: d * v, d, products))(diagonal)
+    return jax.jit(
+        lambda d: curvature.largest_eigenvalue(lambda v: d * v, d, products)
+    )(diagonal)
 
 
 def test_breaks_down_where_the_start_vector_reaches_no_further():
-    """A saturated cross-entropy has a Hessian of 0, one example has a Hessian of low rank, what diverged one of NaN."""
-    for diagonal in (np.zeros(40), np.full(40, 2.0), np.full(40, -2.0), np.arange(40) % 3, [3.0], np.full(40, np.nan)):
+    """A saturated cross-entropy has a Hessian of 0, one example has a Hessian of low
+    rank, what diverged one of NaN."""
+    for diagonal in (
+        np.zeros(40),
+        np.full(40, 2.0),
+        np.full(40, -2.0),
+        np.arange(40) % 3,
+        [3.0],
+        np.full(40, np.nan),
+    ):
         diagonal = jnp.array(diagonal, jnp.float32)
         found = of_diagonal(diagonal, 16)
         np.testing.assert_allclose(found.value, diagonal.max(), rtol=1e-5)
@@ -198,7 +264,9 @@ def test_parameters_of_fewer_bits_are_multiplied_in_float32():
         return jnp.sum(curved * params.astype(jnp.float32) ** 2) / 2
 
     probe = jnp.zeros(3, jnp.int32)
-    found = curvature.largest_eigenvalue(lambda v: curvature.mean_product(loss, params, probe, v), params)
+    found = curvature.largest_eigenvalue(
+        lambda v: curvature.mean_product(loss, params, probe, v), params
+    )
     assert found.value.dtype == jnp.float32
     assert float(found.value) == pytest.approx(3, rel=1e-2)
 

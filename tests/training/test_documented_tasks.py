@@ -11,9 +11,20 @@ from mnist_tune.own_code.loading import load_own
 from mnist_tune.training.task_check import check_task
 
 PAGE = Path(__file__).parents[2] / "docs" / "own_training.md"
-BLOCKS = {block.split()[1].removesuffix(".py"): block for block in
-          re.findall(r"```python\n(# \w+\.py\n.*?)```", PAGE.read_text(), re.DOTALL)}  # fmt: skip
-RATES = {"regression": 0.01, "vae": 0.01, "pinn": 0.01, "gan": 0.05, "crops": 0.3, "contrastive": 0.3}
+BLOCKS = {
+    block.split()[1].removesuffix(".py"): block
+    for block in re.findall(
+        r"```python\n(# \w+\.py\n.*?)```", PAGE.read_text(), re.DOTALL
+    )
+}
+RATES = {
+    "regression": 0.01,
+    "vae": 0.01,
+    "pinn": 0.01,
+    "gan": 0.05,
+    "crops": 0.3,
+    "contrastive": 0.3,
+}
 RATES |= {"nnx_text": 0.3, "equinox_text": 0.3}
 
 

@@ -29,4 +29,6 @@ def test_no_constant_guess_is_better_than_the_frequencies(loss):
 
 def test_half_the_squared_distance_from_the_label():
     outputs = jnp.array([[0.5, 2.0], [0.0, 1.0]])
-    np.testing.assert_allclose(LOSSES["mse"](outputs, jnp.array([0, 1])), [(0.25 + 4) / 2, 0], rtol=1e-6)
+    np.testing.assert_allclose(
+        LOSSES["mse"](outputs, jnp.array([0, 1])), [(0.25 + 4) / 2, 0], rtol=1e-6
+    )

@@ -1,4 +1,5 @@
-"""What is said of networks and optimisers that can't train, before anything starts: kept to the letter."""
+"""What is said of networks and optimisers that can't train, before anything starts:
+kept to the letter."""
 
 import re
 import sys
@@ -76,12 +77,16 @@ def wide(data, width=2, name=""):
 
 
 def trained(train_apply, state=()):
-    return Network(lambda key: (init(key), state), lambda p, s, x: apply(p, x), train_apply)
+    return Network(
+        lambda key: (init(key), state), lambda p, s, x: apply(p, x), train_apply
+    )
 
 
 GOOD = Network(init, apply)
 STATEFUL = trained(lambda p, s, x, key: (apply(p, x), s))
-LIKE_EQUINOX = trained(lambda p, s, x, key: (apply(p, x), s), jax.tree_util.Partial(len, jnp.zeros(2)))
+LIKE_EQUINOX = trained(
+    lambda p, s, x, key: (apply(p, x), s), jax.tree_util.Partial(len, jnp.zeros(2))
+)
 """Its state equals none but itself, as the states of Equinox do."""
 THROUGH_NUMPY = Network(lambda key: jax.tree.map(np.asarray, init(key)), apply)
 LARGE = Network(lambda key: jnp.zeros((784, 7)), lambda p, x: product(x, p))
@@ -90,7 +95,12 @@ LARGE = Network(lambda key: jnp.zeros((784, 7)), lambda p, x: product(x, p))
 @pytest.mark.parametrize("network", [GOOD, STATEFUL, LIKE_EQUINOX, THROUGH_NUMPY])
 def test_a_network_that_can_train_passes(network, dataset):
     register("mine")(lambda data: network)
-    check(TrialConfig(architecture="mine", batch_size=8), dataset.spec, dataset.train_images, dataset.train_labels)
+    check(
+        TrialConfig(architecture="mine", batch_size=8),
+        dataset.spec,
+        dataset.train_images,
+        dataset.train_labels,
+    )
 
 
 WRONG = {
@@ -104,45 +114,92 @@ WRONG = {
     "an init that fails without a word": Network(silent, apply),
     "an init that fails with many": Network(speaks, apply),
     "no parameters": Network(lambda key: {}, lambda p, x: x),
-    "a function among the parameters": Network(lambda key: {"w": init(key)["w"], "activation": silent}, apply),
+    "a function among the parameters": Network(
+        lambda key: {"w": init(key)["w"], "activation": silent}, apply
+    ),
     "a number of Python's": Network(lambda key: {"w": 0.1}, apply),
     "one number of Python's": Network(lambda key: 0.1, apply),
     "a random key": Network(lambda key: {"k": key, **init(key)}, apply),
-    "whole numbers as parameters": Network(lambda key: {"count": jnp.int32(0), **init(key)}, apply),
+    "whole numbers as parameters": Network(
+        lambda key: {"count": jnp.int32(0), **init(key)}, apply
+    ),
     "NaN": Network(lambda key: {**init(key), "b": jnp.full(7, jnp.nan)}, apply),
-    "keys that cannot be sorted": Network(lambda key: {"w": init(key)["w"], 1: jnp.zeros(7)}, apply),
+    "keys that cannot be sorted": Network(
+        lambda key: {"w": init(key)["w"], 1: jnp.zeros(7)}, apply
+    ),
     "logits that overflow": Network(init, lambda p, x: apply(p, x) / jnp.zeros(1)),
     "NaN for one image": Network(init, lambda p, x: apply(p, x).at[1].set(jnp.nan)),
-    "no state": Network(init, lambda p, s, x: apply(p, x), lambda p, s, x, key: (apply(p, x), s)),
+    "no state": Network(
+        init, lambda p, s, x: apply(p, x), lambda p, s, x, key: (apply(p, x), s)
+    ),
     "no new state": trained(lambda p, s, x, key: {"logits": apply(p, x)}),
     "three things": trained(lambda p, s, x, key: (apply(p, x), s, s)),
-    "another number of classes in training": trained(lambda p, s, x, key: (apply(p, x)[:, :5], s)),
+    "another number of classes in training": trained(
+        lambda p, s, x, key: (apply(p, x)[:, :5], s)
+    ),
     "training that fails": trained(lambda p, s, x, key: 1 / 0),
-    "another state": trained(lambda p, s, x, key: (apply(p, x), {"n": jnp.zeros(3)}), {"n": jnp.zeros(2)}),
-    "NaN in the state": trained(lambda p, s, x, key: (apply(p, x), s), {"mean": jnp.full(2, jnp.nan)}),
-    "a key in the state": trained(lambda p, s, x, key: (apply(p, x), s), jax.random.key(0)),
+    "another state": trained(
+        lambda p, s, x, key: (apply(p, x), {"n": jnp.zeros(3)}), {"n": jnp.zeros(2)}
+    ),
+    "NaN in the state": trained(
+        lambda p, s, x, key: (apply(p, x), s), {"mean": jnp.full(2, jnp.nan)}
+    ),
+    "a key in the state": trained(
+        lambda p, s, x, key: (apply(p, x), s), jax.random.key(0)
+    ),
     "a factory that makes none": (init, apply),
     "an if on the images": Network(init, looks),
     "NumPy on the images": Network(init, through_numpy),
     "an if in training": trained(lambda p, s, x, key: (looks(p, x), s)),
 }
 OPTIMIZERS = {
-    "which looks at its learning rate": lambda rate: optax.sgd(rate if rate > 0.1 else 0.1),
-    "which looks at the gradients": lambda rate: optax.GradientTransformation(optax.sgd(0.1).init, looks_at_gradients),
+    "which looks at its learning rate": lambda rate: optax.sgd(
+        rate if rate > 0.1 else 0.1
+    ),
+    "which looks at the gradients": lambda rate: optax.GradientTransformation(
+        optax.sgd(0.1).init, looks_at_gradients
+    ),
     "a part of one": lambda rate: optax.adam(0.1)[:2],
     "none": lambda rate: None,
     "which fails": lambda rate: speaks(None),
 }
 NAMES = (
-    "mlp", "mlp-0-tanh", "mlp-8", "mlp-8-elu", "mlp-x-tanh", "mlp-8-he", "convnet-3", "stax-mlp-3", "resnet", "convnet",
-    "mlpx-8-tanh", "net.py", "wide(zzz=3)", "fixed(3)", "wide(width=0)", "wide(width=1)", "refuses",
-)  # fmt: skip
+    "mlp",
+    "mlp-0-tanh",
+    "mlp-8",
+    "mlp-8-elu",
+    "mlp-x-tanh",
+    "mlp-8-he",
+    "convnet-3",
+    "stax-mlp-3",
+    "resnet",
+    "convnet",
+    "mlpx-8-tanh",
+    "net.py",
+    "wide(zzz=3)",
+    "fixed(3)",
+    "wide(width=0)",
+    "wide(width=1)",
+    "refuses",
+)
 CALLS = (
-    "adam(b1=2.0)", "rmsprop(decay=1)", "adamm", "exact(beta1=0.9)", "adam(0.9)", "adam(learning_rate=0.1)",
-    "adamw(weight_decay=0.1)", "lion(weight_decay=0.1)", "sgd(momentum=0.9)", "sgd(nesterov=True)",
-    "rmsprop(momentum=0.9)", "any(clip_norm=1)", "any(schedule='cosine')", "any(warmup_steps=3)", "any(other=3)",
+    "adam(b1=2.0)",
+    "rmsprop(decay=1)",
+    "adamm",
+    "exact(beta1=0.9)",
+    "adam(0.9)",
+    "adam(learning_rate=0.1)",
+    "adamw(weight_decay=0.1)",
+    "lion(weight_decay=0.1)",
+    "sgd(momentum=0.9)",
+    "sgd(nesterov=True)",
+    "rmsprop(momentum=0.9)",
+    "any(clip_norm=1)",
+    "any(schedule='cosine')",
+    "any(warmup_steps=3)",
+    "any(other=3)",
     "exact(b1=0, eps=1)",
-)  # fmt: skip
+)
 
 
 def refusal(call, *arguments):
@@ -150,25 +207,41 @@ def refusal(call, *arguments):
     try:
         call(*arguments)
     except UserError as error:
-        said = re.sub(r"(TracerBoolConversionError): .*?( \(test_)", r"\1: ...\2", str(error))
+        said = re.sub(
+            r"(TracerBoolConversionError): .*?( \(test_)", r"\1: ...\2", str(error)
+        )
         assert "\n" not in said
-        return re.sub(r"x{20,}", lambda many: f"{len(many[0])} x", re.sub(r"(?<=, )line \d+", where, said))
+        return re.sub(
+            r"x{20,}",
+            lambda many: f"{len(many[0])} x",
+            re.sub(r"(?<=, )line \d+", where, said),
+        )
     return "nothing"
 
 
 def where(line):
     """Return what stands at a line of this file, `line 123`."""
-    return Path(__file__).read_text().splitlines()[int(line[0].split()[1]) - 1].strip(" ,")
+    return (
+        Path(__file__).read_text().splitlines()[int(line[0].split()[1]) - 1].strip(" ,")
+    )
 
 
-@pytest.mark.promise("Before the sweep's folder is made, what is wrong with a network is one line")
+@pytest.mark.promise(
+    "Before the sweep's folder is made, what is wrong with a network is one line"
+)
 def test_refusals(dataset, monkeypatch):
     images, labels = dataset.train_images[:8], dataset.train_labels[:8]
     monkeypatch.delitem(sys.modules, "equinox", raising=False)
 
     def tried(network, data=dataset, **fields):
         register("mine")(lambda data: network)
-        return refusal(check, TrialConfig(architecture="mine", batch_size=8, **fields), data.spec, images, labels)
+        return refusal(
+            check,
+            TrialConfig(architecture="mine", batch_size=8, **fields),
+            data.spec,
+            images,
+            labels,
+        )
 
     text = "".join(f"{name}: {tried(network)}\n" for name, network in WRONG.items())
     for name, optimizer in OPTIMIZERS.items():
@@ -183,7 +256,9 @@ def test_refusals(dataset, monkeypatch):
         text += f"logits that overflow for scaled images: {tried(WRONG['logits that overflow'], scaled)}\n"
     words = Dataset("words", *[np.zeros((8, 3), np.uint8)] * 4)
     text += f"logits for an example of tokens: {tried(Network(init, lambda p, x: x), words)}\n"
-    text += f"mlp-8-tanh for tokens: {refusal(architecture, 'mlp-8-tanh', words.spec)}\n"
+    text += (
+        f"mlp-8-tanh for tokens: {refusal(architecture, 'mlp-8-tanh', words.spec)}\n"
+    )
     for maker in (wide, refuses):
         register(maker.__name__)(maker)
     register("fixed")(lambda data: 1)
@@ -191,8 +266,12 @@ def test_refusals(dataset, monkeypatch):
         text += f"convnet for {shape}: {refusal(architecture, 'convnet', DataSpec('small', shape, (5, 5), 5))}\n"
     for name in NAMES:
         text += f"{name}: {refusal(architecture, name, DataSpec('small', (10, 14), (5, 5), 5))}\n"
-    register_optimizer("any")(lambda learning_rate, **arguments: optax.sgd(learning_rate))
-    register_optimizer("exact")(lambda learning_rate, b1=0.9, *, eps=1e-8: optax.sgd(learning_rate))
+    register_optimizer("any")(
+        lambda learning_rate, **arguments: optax.sgd(learning_rate)
+    )
+    register_optimizer("exact")(
+        lambda learning_rate, b1=0.9, *, eps=1e-8: optax.sgd(learning_rate)
+    )
     text += "".join(f"{call}: {refusal(check_optimizer, call)}\n" for call in CALLS)
     assert_kept("refusals", text)
 
@@ -200,4 +279,13 @@ def test_refusals(dataset, monkeypatch):
 def test_probabilities_have_a_squared_distance_too(dataset):
     register("mine")(lambda data: WRONG["probabilities"])
     trial = TrialConfig(architecture="mine", batch_size=8, loss="mse")
-    assert refusal(check, trial, dataset.spec, dataset.train_images[:8], dataset.train_labels[:8]) == "nothing"
+    assert (
+        refusal(
+            check,
+            trial,
+            dataset.spec,
+            dataset.train_images[:8],
+            dataset.train_labels[:8],
+        )
+        == "nothing"
+    )

@@ -1,4 +1,5 @@
-"""The pure training: the notebook's numbers, one compilation, gradients and losses by hand."""
+"""The pure training: the notebook's numbers, one compilation, gradients and losses by
+hand."""
 
 from dataclasses import replace
 from typing import Any
@@ -27,7 +28,8 @@ NOTEBOOK = {
     "mlp-1024-128-tanh at 0.1": [(0.94015, 0.9377)],
     "mlp-4-tanh at 0.1": [(0.68098, 0.6829), (0.74153, 0.7386), (0.79400, 0.7928)],
 }
-"""The first epochs that the notebook printed; `sweeps/notebook.py` compares all of them."""
+"""The first epochs that the notebook printed; `sweeps/notebook.py` compares all of
+them."""
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,11 @@ def pool(mnist):
 
 @pytest.mark.numerical
 @pytest.mark.parametrize(
-    "trial", [pytest.param(one, marks=pytest.mark.slow) if "1024" in one else one for one in NOTEBOOK]
+    "trial",
+    [
+        pytest.param(one, marks=pytest.mark.slow) if "1024" in one else one
+        for one in NOTEBOOK
+    ],
 )
 def test_reproduces_the_notebook(trial, pool):
     name, rate = trial.split(" at ")
@@ -51,7 +57,8 @@ def test_reproduces_the_notebook(trial, pool):
 @pytest.mark.parametrize("epochs", [(0, 1, 2, 3), (3, 1, 2, 0, 2, 3)])
 @pytest.mark.parametrize("between", [lambda: None, batch_orders.forget])
 def test_batch_order_is_the_notebooks_stream(epochs, between):
-    """In whatever order epochs are asked for, beside other streams, and from a cold start."""
+    """In whatever order epochs are asked for, beside other streams, and from a cold
+    start."""
     streams = {}
     for data_seed, count in [(7, 100), (8, 100), (7, 90)]:
         rng = np.random.RandomState(data_seed)
@@ -60,18 +67,40 @@ def test_batch_order_is_the_notebooks_stream(epochs, between):
     for epoch in epochs:
         for (data_seed, count), orders in streams.items():
             between()
-            np.testing.assert_array_equal(batch_order(data_seed, epoch, count), orders[epoch])
+            np.testing.assert_array_equal(
+                batch_order(data_seed, epoch, count), orders[epoch]
+            )
 
 
 def small_problem(count=70, seed=0):
     rng = np.random.RandomState(seed)
-    return rng.randint(0, 256, (count, 784)).astype(np.uint8), rng.randint(0, 10, count).astype(np.uint8)
+    return rng.randint(0, 256, (count, 784)).astype(np.uint8), rng.randint(
+        0, 10, count
+    ).astype(np.uint8)
 
 
 BY_HAND = {
-    "plain": [2.278760624365149, 2.3623887195505184, 2.3301950571529817, 2.3261704967511365, 2.3283046858509913],
-    "momentum": [2.278760624365149, 2.3623887195505184, 2.332710698450515, 2.3219320341379603, 2.333692767356539],
-    "nesterov": [2.278760624365149, 2.3629900761071174, 2.3350703317737906, 2.3214755790999, 2.326224842539041],
+    "plain": [
+        2.278760624365149,
+        2.3623887195505184,
+        2.3301950571529817,
+        2.3261704967511365,
+        2.3283046858509913,
+    ],
+    "momentum": [
+        2.278760624365149,
+        2.3623887195505184,
+        2.332710698450515,
+        2.3219320341379603,
+        2.333692767356539,
+    ],
+    "nesterov": [
+        2.278760624365149,
+        2.3629900761071174,
+        2.3350703317737906,
+        2.3214755790999,
+        2.326224842539041,
+    ],
 }
 """The losses of the steps of `small_problem`'s epoch, computed in float64."""
 
@@ -81,15 +110,21 @@ BY_HAND = {
 def test_epoch_is_sgd_with_a_partial_last_batch(form):
     images, labels = small_problem()
     momentum, nesterov = 0.0 if form == "plain" else 0.9, form == "nesterov"
-    config = TrialConfig(architecture="mlp-5-tanh", momentum=momentum, nesterov=nesterov, batch_size=16)
+    config = TrialConfig(
+        architecture="mlp-5-tanh", momentum=momentum, nesterov=nesterov, batch_size=16
+    )
     program = Program.of(config, DATA)
     order = np.random.RandomState(1).permutation(70).astype(np.int32)
     values = {"learning_rate": np.float32(0.05), "momentum": np.float32(momentum)}
     hyper = {name: values[name] for name in program.step.names}
     state, key = program.init(3, hyper), np.zeros(2, np.uint32)
-    got, losses = jax.jit(program.train_epoch)(state, hyper, key, (images, labels), order)
+    got, losses = jax.jit(program.train_epoch)(
+        state, hyper, key, (images, labels), order
+    )
     by_hand = SGD(state.params, 16, 0.05, momentum, nesterov)
-    np.testing.assert_allclose(by_hand.epoch(images, labels, order), BY_HAND[form], rtol=1e-9)
+    np.testing.assert_allclose(
+        by_hand.epoch(images, labels, order), BY_HAND[form], rtol=1e-9
+    )
     np.testing.assert_allclose(losses, BY_HAND[form], rtol=2e-6)
     for mine, reference in zip(leaves(got.params), leaves(by_hand.params), strict=True):
         np.testing.assert_allclose(mine, reference, rtol=0, atol=5e-7)
@@ -105,7 +140,9 @@ def test_step_i_draws_from_the_key_folded_with_i(first):
             return x @ params, (drawn.at[count].set(jax.random.uniform(key)), count + 1)
 
         zeros = jnp.zeros((784, 10)), (jnp.zeros(5), jnp.int32(0))
-        return Network(lambda key: zeros, lambda params, state, x: x @ params, train_apply)
+        return Network(
+            lambda key: zeros, lambda params, state, x: x @ params, train_apply
+        )
 
     register("noting")(noting)
     program = Program.of(TrialConfig(architecture="noting", batch_size=16), DATA)
@@ -115,8 +152,12 @@ def test_step_i_draws_from_the_key_folded_with_i(first):
     state, _ = jax.jit(program.train_epoch)(
         program.init(0, hyper), hyper, key, data, np.arange(70, dtype=np.int32), first
     )
-    keys = [jax.random.fold_in(jax.random.wrap_key_data(key), first + i) for i in range(5)]
-    np.testing.assert_array_equal(state.extra[0], [jax.random.uniform(one) for one in keys])
+    keys = [
+        jax.random.fold_in(jax.random.wrap_key_data(key), first + i) for i in range(5)
+    ]
+    np.testing.assert_array_equal(
+        state.extra[0], [jax.random.uniform(one) for one in keys]
+    )
 
 
 @pytest.mark.parametrize("total", [40, BLOCK, BLOCK + 5, 2 * BLOCK + 7, 1000])
@@ -125,7 +166,9 @@ def test_evaluation_counts_every_image_of_its_range_once(total):
     program = Program.of(TrialConfig(architecture="mlp-5-tanh"), DATA)
     network = architecture("mlp-5-tanh", DATA)
     params = initial(network, 0)
-    logits = np.asarray(jax.jit(network.apply)(params, np.float32(images) / np.float32(255)))
+    logits = np.asarray(
+        jax.jit(network.apply)(params, np.float32(images) / np.float32(255))
+    )
     losses, correct = cross_entropies(logits, labels), logits.argmax(1) == labels
     evaluate = jax.jit(program.evaluate)
     for first in (0, 3, BLOCK):
@@ -135,17 +178,31 @@ def test_evaluation_counts_every_image_of_its_range_once(total):
             evaluated, sums = evaluate(TrainState(params, ()), (images, labels), of)
             inside = slice(first, first + count)
             assert int(evaluated) == count
-            assert int(sums["accuracy"][0]) == int(sums["accuracy"][1]) == correct[inside].sum()
+            assert (
+                int(sums["accuracy"][0])
+                == int(sums["accuracy"][1])
+                == correct[inside].sum()
+            )
             np.testing.assert_allclose(sums["loss"][0], losses[inside].sum(), rtol=1e-5)
 
 
 def test_evaluation_is_of_the_loss_that_is_trained():
-    program = Program.of(TrialConfig(architecture="mlp-tanh", loss="mse"), DataSpec("made-up", (2,), (2, 1), 1))
-    images, labels = np.array([[1, 0], [0, 2], [1, 1]], np.float32), np.array([0, 1, 1], np.int32)
+    program = Program.of(
+        TrialConfig(architecture="mlp-tanh", loss="mse"),
+        DataSpec("made-up", (2,), (2, 1), 1),
+    )
+    images, labels = (
+        np.array([[1, 0], [0, 2], [1, 1]], np.float32),
+        np.array([0, 1, 1], np.int32),
+    )
     outputs = [[1, 0], [0, 2], [1, 1]]
     params = ((np.eye(2, dtype=np.float32), np.zeros(2, np.float32)),)
-    _, sums = program.evaluate(TrainState(params, ()), (images, labels), np.array([0, 3], np.int32))
-    assert float(sums["loss"][0]) == pytest.approx(np.sum((outputs - np.eye(2)[labels]) ** 2) / 2)
+    _, sums = program.evaluate(
+        TrainState(params, ()), (images, labels), np.array([0, 3], np.int32)
+    )
+    assert float(sums["loss"][0]) == pytest.approx(
+        np.sum((outputs - np.eye(2)[labels]) ** 2) / 2
+    )
     assert int(sums["accuracy"][0]) == 2
 
 
@@ -153,47 +210,79 @@ def test_losses_of_logits_in_few_bits_are_evaluated_in_float32():
     program = Program.of(TrialConfig(architecture="mlp-5-tanh"), DATA)
     images, labels = small_problem(40)
     network = architecture("mlp-5-tanh", DATA)
-    params, logits = initial(network, 0), jax.jit(lambda *given: network.apply(*given).astype(jnp.bfloat16))
-    coarse = replace(program, task=classifier(Network(network.init, logits), DATA, "cross-entropy"))
-    _, sums = jax.jit(coarse.evaluate)(TrainState(params, ()), (images, labels), np.array([0, 40], np.int32))
+    params, logits = (
+        initial(network, 0),
+        jax.jit(lambda *given: network.apply(*given).astype(jnp.bfloat16)),
+    )
+    coarse = replace(
+        program, task=classifier(Network(network.init, logits), DATA, "cross-entropy")
+    )
+    _, sums = jax.jit(coarse.evaluate)(
+        TrainState(params, ()), (images, labels), np.array([0, 40], np.int32)
+    )
     found = np.asarray(logits(params, np.float32(images) / np.float32(255)), np.float32)
-    np.testing.assert_allclose(sums["loss"][0], cross_entropies(found, labels).sum(), rtol=1e-5)
+    np.testing.assert_allclose(
+        sums["loss"][0], cross_entropies(found, labels).sum(), rtol=1e-5
+    )
 
 
 def test_cross_entropy_is_finite_for_large_logits():
     logits = jnp.array([[1e4] + [0.0] * 9], jnp.float32)
-    np.testing.assert_allclose(cross_entropy(logits, jnp.array([1], jnp.uint8)), [1e4], rtol=1e-6)
+    np.testing.assert_allclose(
+        cross_entropy(logits, jnp.array([1], jnp.uint8)), [1e4], rtol=1e-6
+    )
 
 
 def test_the_notebooks_second_network(monkeypatch):
     params = Program.of(TrialConfig(architecture="stax-mlp"), DATA).shapes.params
     assert [w.shape for w, _ in params] == [(784, 1024), (1024, 128), (128, 10)]
-    monkeypatch.setattr("mnist_tune.training.networks.glorot_mlp", lambda sizes, seed: (sizes, seed))
-    assert architecture("stax-mlp", DATA).init(jax.random.key(3)) == ((784, 1024, 128, 10), 3)
+    monkeypatch.setattr(
+        "mnist_tune.training.networks.glorot_mlp", lambda sizes, seed: (sizes, seed)
+    )
+    assert architecture("stax-mlp", DATA).init(jax.random.key(3)) == (
+        (784, 1024, 128, 10),
+        3,
+    )
 
 
 def test_images_are_divided_then_standardised():
     data = DataSpec("made-up", (2,), (1, 1), 1, 255.0, (0.2, 0.4), (0.5, 0.1))
     images = jnp.array([[51, 204], [204, 51]], jnp.uint8)
-    np.testing.assert_allclose(scale(images, data), [[0.0, 4.0], [1.2, -2.0]], atol=1e-5)
+    np.testing.assert_allclose(
+        scale(images, data), [[0.0, 4.0], [1.2, -2.0]], atol=1e-5
+    )
 
 
 TOKENS = DataSpec("words", (2,), (8, 8, 4), 2, positions=2)
-STANDARD = DataSpec("standard", (5,), (4, 3, 3), 2, 255.0, (0.4, 0.5, 0.6, 0.5, 0.4), (0.3, 0.2, 0.3, 0.2, 0.3))
+STANDARD = DataSpec(
+    "standard",
+    (5,),
+    (4, 3, 3),
+    2,
+    255.0,
+    (0.4, 0.5, 0.6, 0.5, 0.4),
+    (0.3, 0.2, 0.3, 0.2, 0.3),
+)
 INITIALISATIONS = {
-    "mlp-6-3-tanh": DATA, "mlp-24-relu-glorot": DATA, "mlp-300-200-relu-he": DATA, "mlp-300-200-relu-he0": DATA,
+    "mlp-6-3-tanh": DATA,
+    "mlp-24-relu-glorot": DATA,
+    "mlp-300-200-relu-he": DATA,
+    "mlp-300-200-relu-he0": DATA,
     "convnet": DataSpec("small", (11, 12, 3), (5, 5), 5),
-}  # fmt: skip
+}
 
 
 def drops_out(data):
-    """A network whose state counts its steps, and whose training forgets some of the images."""
+    """A network whose state counts its steps, and whose training forgets some of the
+    images."""
 
     def train_apply(params, state, x, key):
         return x * jax.random.bernoulli(key, 0.7, x.shape) @ params["w"], state + 1
 
     return Network(
-        lambda key: (draw(data, key), jnp.int32(0)), lambda p, s, x: x @ p["w"] + s.astype(float), train_apply
+        lambda key: (draw(data, key), jnp.int32(0)),
+        lambda p, s, x: x @ p["w"] + s.astype(float),
+        train_apply,
     )
 
 
@@ -209,7 +298,17 @@ def draw(data, key):
 
 
 TRAINED: dict[str, tuple[DataSpec, int, dict[str, Any]]] = {
-    "sgd": (STANDARD, 10, {"momentum": 0.5, "weight_decay": 0.1, "clip_norm": 0.5, "schedule": "cosine", "seed": 1}),
+    "sgd": (
+        STANDARD,
+        10,
+        {
+            "momentum": 0.5,
+            "weight_decay": 0.1,
+            "clip_norm": 0.5,
+            "schedule": "cosine",
+            "seed": 1,
+        },
+    ),
     "mse": (
         STANDARD,
         8,
@@ -222,8 +321,25 @@ TRAINED: dict[str, tuple[DataSpec, int, dict[str, Any]]] = {
             "nesterov": True,
         },
     ),
-    "dropout": (STANDARD, 8, {"architecture": "drops_out", "optimizer": "adam(b1=0.5)", "schedule": "linear"}),
-    "tokens": (TOKENS, 8, {"architecture": "tokens", "optimizer": "lion(b1=0.5)", "weight_decay": 0.1, "seed": 2}),
+    "dropout": (
+        STANDARD,
+        8,
+        {
+            "architecture": "drops_out",
+            "optimizer": "adam(b1=0.5)",
+            "schedule": "linear",
+        },
+    ),
+    "tokens": (
+        TOKENS,
+        8,
+        {
+            "architecture": "tokens",
+            "optimizer": "lion(b1=0.5)",
+            "weight_decay": 0.1,
+            "seed": 2,
+        },
+    ),
 }
 """By name: the data, how many of ten examples an epoch has, and the trial."""
 
@@ -235,8 +351,14 @@ def short(numbers):
 
 def leaves_of(tree):
     """Return the first three numbers of each array, and how large all are."""
-    leaves = [(jax.tree_util.keystr(path), np.asarray(x)) for path, x in jax.tree_util.tree_leaves_with_path(tree)]
-    return "".join(f"    {name} {x.dtype}{list(x.shape)} {short(x.flat[:3])}, {size(x):.3g}\n" for name, x in leaves)
+    leaves = [
+        (jax.tree_util.keystr(path), np.asarray(x))
+        for path, x in jax.tree_util.tree_leaves_with_path(tree)
+    ]
+    return "".join(
+        f"    {name} {x.dtype}{list(x.shape)} {short(x.flat[:3])}, {size(x):.3g}\n"
+        for name, x in leaves
+    )
 
 
 def size(x):
@@ -256,18 +378,34 @@ def test_what_is_drawn_and_trained():
     words = rng.randint(0, 5, (10, 2)), rng.randint(0, 3, (10, 2))
     for name, (data, count, fields) in TRAINED.items():
         config = TrialConfig(
-            **{"architecture": "mlp-3-tanh", "epochs": 2, "batch_size": 4, "learning_rate": 0.1} | fields
+            **{
+                "architecture": "mlp-3-tanh",
+                "epochs": 2,
+                "batch_size": 4,
+                "learning_rate": 0.1,
+            }
+            | fields
         )
-        program, examples = Program.of(config, data), words if data is TOKENS else images
-        hyper = {one: np.float32(value) for one, value in program.step.hyperparameters(config, 3).items()}
+        program, examples = (
+            Program.of(config, data),
+            words if data is TOKENS else images,
+        )
+        hyper = {
+            one: np.float32(value)
+            for one, value in program.step.hyperparameters(config, 3).items()
+        }
         state, key = program.init(config.seed, hyper), np.array([1, 2], np.uint32)
         text += f"{name}: { ({one: round(float(value), 6) for one, value in hyper.items()}) }, {program.step.static}\n"
         train, order = jax.jit(program.train_epoch), np.arange(count, dtype=np.int32)
         for epoch in range(2):
             state, losses = train(state, hyper, key, examples, np.roll(order, epoch))
             text += f"    losses {losses.dtype} {short(losses)}\n"
-        _, scores = jax.jit(program.evaluate)(state, examples, np.array([1, 7], np.int32))
+        _, scores = jax.jit(program.evaluate)(
+            state, examples, np.array([1, 7], np.int32)
+        )
         sums = scores["loss"][0], *scores["accuracy"]
         text += leaves_of(state._replace(optimizer=()))
-        text += f"    evaluated {', '.join(f'{one.dtype} {short(one)}' for one in sums)}\n"
+        text += (
+            f"    evaluated {', '.join(f'{one.dtype} {short(one)}' for one in sums)}\n"
+        )
     assert_kept("trained", text)

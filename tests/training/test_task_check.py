@@ -1,4 +1,5 @@
-"""What is said of a task that can't train, before its sweep's folder is made: a line with the function and the fix."""
+"""What is said of a task that can't train, before its sweep's folder is made: a line
+with the function and the fix."""
 
 from dataclasses import replace
 
@@ -25,12 +26,23 @@ LEAKED = []
 
 
 def loss(mend):
-    """Return the good task with another loss, which `mend` makes of the good one's return."""
-    return replace(GOOD, loss=lambda params, state, batch, key: mend(*GOOD.loss(params, state, batch, key)))
+    """Return the good task with another loss, which `mend` makes of the good one's
+    return."""
+    return replace(
+        GOOD,
+        loss=lambda params, state, batch, key: mend(
+            *GOOD.loss(params, state, batch, key)
+        ),
+    )
 
 
 def score(mend):
-    return replace(GOOD, score=lambda params, state, batch, key: mend(GOOD.score(params, state, batch, key)))
+    return replace(
+        GOOD,
+        score=lambda params, state, batch, key: mend(
+            GOOD.score(params, state, batch, key)
+        ),
+    )
 
 
 def data(train=TRAIN, test=TEST):
@@ -62,8 +74,12 @@ def draws(*given):
 
 
 def step(mend):
-    return replace(GAME, step=lambda params, opt, state, batch, key, tx: mend(
-        *GAME.step(params, opt, state, batch, key, tx)))  # fmt: skip
+    return replace(
+        GAME,
+        step=lambda params, opt, state, batch, key, tx: mend(
+            *GAME.step(params, opt, state, batch, key, tx)
+        ),
+    )
 
 
 def with_init(params, state=()):
@@ -79,81 +95,224 @@ def with_last(value):
 
 ZEROS = GOOD.init(jax.random.key(0))[0]
 MISTAKES = {
-    "a loss of each example": (loss(lambda x, s: (x * jnp.ones(8), s)), r"loss must return the mean .*\[8\]; use"),
-    "a loss without a state": (loss(lambda x, s: x), r"loss must return \(loss, state\), it returned a"),
-    "whole-number loss": (loss(lambda x, s: (x.astype(int), s)), "loss must return the mean over the batch, a float"),
-    "NaN from the first step": (loss(lambda x, s: (x * jnp.nan, s)), "loss is nan for untrained parameters; scale"),
-    "a gradient of NaN": (loss(lambda x, s: (x + jnp.sqrt(0 * x), s)), "loss has a gradient that is NaN or infinite"),
-    "a state that appears": (loss(lambda x, s: (x, {"n": x})), "loss returned another state than it got"),
+    "a loss of each example": (
+        loss(lambda x, s: (x * jnp.ones(8), s)),
+        r"loss must return the mean .*\[8\]; use",
+    ),
+    "a loss without a state": (
+        loss(lambda x, s: x),
+        r"loss must return \(loss, state\), it returned a",
+    ),
+    "whole-number loss": (
+        loss(lambda x, s: (x.astype(int), s)),
+        "loss must return the mean over the batch, a float",
+    ),
+    "NaN from the first step": (
+        loss(lambda x, s: (x * jnp.nan, s)),
+        "loss is nan for untrained parameters; scale",
+    ),
+    "a gradient of NaN": (
+        loss(lambda x, s: (x + jnp.sqrt(0 * x), s)),
+        "loss has a gradient that is NaN or infinite",
+    ),
+    "a state that appears": (
+        loss(lambda x, s: (x, {"n": x})),
+        "loss returned another state than it got",
+    ),
     "a state of another type": (
-        replace(with_init(ZEROS, {"n": jnp.int32(0)}), loss=lambda p, s, b, k: (GOOD.loss(p, s, b, k)[0], {"n": 1.5})),
+        replace(
+            with_init(ZEROS, {"n": jnp.int32(0)}),
+            loss=lambda p, s, b, k: (GOOD.loss(p, s, b, k)[0], {"n": 1.5}),
+        ),
         r"loss returned another state than it got: .*keep shapes and types",
     ),
-    "a tracer that leaks": (replace(GOOD, loss=leaks), "loss is another function each .*, and keep what changes"),
+    "a tracer that leaks": (
+        replace(GOOD, loss=leaks),
+        "loss is another function each .*, and keep what changes",
+    ),
     "a Python if": (replace(GOOD, loss=branches), "loss.* fails.*jnp.where"),
-    "random numbers of NumPy": (loss(lambda x, s: (x + sum(DRAWS.normal(size=3)), s)), "loss is another function each"),
-    "a shape that does not fit": (loss(lambda x, s: (x + jnp.ones(3) @ jnp.ones(4), s)), "loss.* fails.*TypeError"),
-    "a score that draws": (score(lambda x: x + float(DRAWS.normal())), "score is another function each time"),
-    "a score of another shape": (score(lambda x: x[:, None]), r"score must return loss as \[n\].*returned \[256, 1\]"),
-    "no loss among the scores": (score(lambda x: {"mse": x}), "score returned mse; its dictionary needs 'loss'"),
-    "a score's name": (score(lambda x: {"loss": x, "My score": x}), "score returned 'My score'; a score's name"),
-    "too many scores": (score(lambda x: {"loss": x} | {f"s{i}": x for i in range(17)}), "returned 17 beside loss"),
-    "NaN in one test example": (data(test=with_last(np.nan)), "score returned NaN.*; mend or scale data"),
-    "infinity in one": (data(with_last(np.inf)), "loss is (nan|inf) for untrained parameters; scale"),
-    "a chance without accuracy": (replace(GOOD, chance=0.1), "score returns no accuracy, whose chance is given"),
-    "data of unequal lengths": (data({"x": TRAIN["x"], "y": TRAIN["y"][:9]}), "of 9 and 300 examples as train; all"),
+    "random numbers of NumPy": (
+        loss(lambda x, s: (x + sum(DRAWS.normal(size=3)), s)),
+        "loss is another function each",
+    ),
+    "a shape that does not fit": (
+        loss(lambda x, s: (x + jnp.ones(3) @ jnp.ones(4), s)),
+        "loss.* fails.*TypeError",
+    ),
+    "a score that draws": (
+        score(lambda x: x + float(DRAWS.normal())),
+        "score is another function each time",
+    ),
+    "a score of another shape": (
+        score(lambda x: x[:, None]),
+        r"score must return loss as \[n\].*returned \[256, 1\]",
+    ),
+    "no loss among the scores": (
+        score(lambda x: {"mse": x}),
+        "score returned mse; its dictionary needs 'loss'",
+    ),
+    "a score's name": (
+        score(lambda x: {"loss": x, "My score": x}),
+        "score returned 'My score'; a score's name",
+    ),
+    "too many scores": (
+        score(lambda x: {"loss": x} | {f"s{i}": x for i in range(17)}),
+        "returned 17 beside loss",
+    ),
+    "NaN in one test example": (
+        data(test=with_last(np.nan)),
+        "score returned NaN.*; mend or scale data",
+    ),
+    "infinity in one": (
+        data(with_last(np.inf)),
+        "loss is (nan|inf) for untrained parameters; scale",
+    ),
+    "a chance without accuracy": (
+        replace(GOOD, chance=0.1),
+        "score returns no accuracy, whose chance is given",
+    ),
+    "data of unequal lengths": (
+        data({"x": TRAIN["x"], "y": TRAIN["y"][:9]}),
+        "of 9 and 300 examples as train; all",
+    ),
     "another test part": (
         data(test={"x": TEST["x"][:, :2], "y": TEST["y"]}),
         r"data must return \(train, test\), alike but for",
     ),
-    "data of Python": (data({"x": [[1.0]] * 300, "y": TRAIN["y"]}), r"data returned train\['x'\].* give arrays"),
-    "data without a test part": (replace(GOOD, data=lambda: TRAIN), r"data must return \(train, test\), it returned"),
+    "data of Python": (
+        data({"x": [[1.0]] * 300, "y": TRAIN["y"]}),
+        r"data returned train\['x'\].* give arrays",
+    ),
+    "data without a test part": (
+        replace(GOOD, data=lambda: TRAIN),
+        r"data must return \(train, test\), it returned",
+    ),
     "data that differ": (
-        replace(GOOD, data=lambda: ({"x": np.float32(DRAWS.normal(size=(9, 5))), "y": TRAIN["y"][:9]}, TEST)),
+        replace(
+            GOOD,
+            data=lambda: (
+                {"x": np.float32(DRAWS.normal(size=(9, 5))), "y": TRAIN["y"][:9]},
+                TEST,
+            ),
+        ),
         "data returns other arrays each time; seed",
     ),
-    "no examples": (replace(GOOD, data=lambda: (0, 5)), "give two whole numbers of examples above 0"),
-    "shares of examples": (replace(GOOD, data=lambda: (0.7 * 9, 0.3 * 9)), r"\(6.*\); give two whole numbers"),
-    "keys as data": (data(*np.split(jax.random.split(jax.random.key(0), 300), [200])), "a PRNGKeyArray of key<fry>"),
-    "a table with columns": (data(*[np.zeros(9, [("x", "f4")])] * 2), "which is a ndarray of .*; give arrays"),
-    "masked values": (data(*[np.ma.masked_less(np.zeros(9), 1)] * 2), r"masked values; say .*, such as x.filled\(0\)"),
-    "examples in a list": (data([*TRAIN["x"]], [*TEST["x"]]), "alike but for their lengths: .{300,400}; keep"),
-    "data and no function": (replace(GOOD, data=GOOD.data()), r"data is \({'x': array.*; give a function, data\(\)"),
-    "data that fail": (replace(GOOD, data=lambda: 1 / 0), r"data\(\) fails, ZeroDivisionError"),
-    "parameters alone": (replace(GOOD, init=lambda key: ZEROS), r"init must return \(params, state\)"),
-    "a number of Python's": (with_init({**ZEROS, "n": 1}), "init returned .*'n'.*; return arrays only"),
-    "a step without a score": (replace(GAME, score=None), "with step, score says how good it is"),
-    "a split without keys": (replace(GAME, split=("judge", "maker")), "split names judge, maker; init must"),
-    "a split without a step": (replace(GOOD, split=("w",)), "split is for tasks with a step"),
+    "no examples": (
+        replace(GOOD, data=lambda: (0, 5)),
+        "give two whole numbers of examples above 0",
+    ),
+    "shares of examples": (
+        replace(GOOD, data=lambda: (0.7 * 9, 0.3 * 9)),
+        r"\(6.*\); give two whole numbers",
+    ),
+    "keys as data": (
+        data(*np.split(jax.random.split(jax.random.key(0), 300), [200])),
+        "a PRNGKeyArray of key<fry>",
+    ),
+    "a table with columns": (
+        data(*[np.zeros(9, [("x", "f4")])] * 2),
+        "which is a ndarray of .*; give arrays",
+    ),
+    "masked values": (
+        data(*[np.ma.masked_less(np.zeros(9), 1)] * 2),
+        r"masked values; say .*, such as x.filled\(0\)",
+    ),
+    "examples in a list": (
+        data([*TRAIN["x"]], [*TEST["x"]]),
+        "alike but for their lengths: .{300,400}; keep",
+    ),
+    "data and no function": (
+        replace(GOOD, data=GOOD.data()),
+        r"data is \({'x': array.*; give a function, data\(\)",
+    ),
+    "data that fail": (
+        replace(GOOD, data=lambda: 1 / 0),
+        r"data\(\) fails, ZeroDivisionError",
+    ),
+    "parameters alone": (
+        replace(GOOD, init=lambda key: ZEROS),
+        r"init must return \(params, state\)",
+    ),
+    "a number of Python's": (
+        with_init({**ZEROS, "n": 1}),
+        "init returned .*'n'.*; return arrays only",
+    ),
+    "a step without a score": (
+        replace(GAME, score=None),
+        "with step, score says how good it is",
+    ),
+    "a split without keys": (
+        replace(GAME, split=("judge", "maker")),
+        "split names judge, maker; init must",
+    ),
+    "a split without a step": (
+        replace(GOOD, split=("w",)),
+        "split is for tasks with a step",
+    ),
     "a step of three": (
         replace(GAME, step=lambda *given: GAME.step(*given)[:3]),
         r"step must return \(params, opt, state, loss\), it returned a tuple of 3",
     ),
-    "a step in another order": (step(lambda p, opt, s, loss: (p, s, opt, loss)), "step returned another opt than it"),
-    "a step that draws": (replace(GAME, step=draws), "step is another function each time; draw from its key"),
-    "a step's loss of each example": (step(lambda p, o, s, x: (p, o, s, x * jnp.ones(8))), "step must .*mean over the"),
-    "a step of NaN": (step(lambda p, o, s, x: (p, o, s, x * jnp.nan)), "step is nan for untrained parameters; scale"),
+    "a step in another order": (
+        step(lambda p, opt, s, loss: (p, s, opt, loss)),
+        "step returned another opt than it",
+    ),
+    "a step that draws": (
+        replace(GAME, step=draws),
+        "step is another function each time; draw from its key",
+    ),
+    "a step's loss of each example": (
+        step(lambda p, o, s, x: (p, o, s, x * jnp.ones(8))),
+        "step must .*mean over the",
+    ),
+    "a step of NaN": (
+        step(lambda p, o, s, x: (p, o, s, x * jnp.nan)),
+        "step is nan for untrained parameters; scale",
+    ),
     "a loss of two arguments": (
         replace(GOOD, loss=lambda params, batch: (params["w"].mean(), ())),
         r"loss\(params, state, batch, key\) fails, TypeError: .* takes 2 positional arguments but 4 were given",
     ),
-    "a loss of some": (replace(GOOD, loss=chosen), "loss.* fails, NonConcreteBooleanIndexError: .*; .* use jnp.where"),
-    "a loss without a slope": (replace(GOOD, loss=is_wrong), "loss has a gradient of 0; it must depend on params, not"),
+    "a loss of some": (
+        replace(GOOD, loss=chosen),
+        "loss.* fails, NonConcreteBooleanIndexError: .*; .* use jnp.where",
+    ),
+    "a loss without a slope": (
+        replace(GOOD, loss=is_wrong),
+        "loss has a gradient of 0; it must depend on params, not",
+    ),
     "parameters of NumPy's": (
-        replace(GOOD, init=lambda key: ({"w": np.float32(DRAWS.normal(size=(5, 2)))}, ())),
+        replace(
+            GOOD, init=lambda key: ({"w": np.float32(DRAWS.normal(size=(5, 2)))}, ())
+        ),
         "init returns other values for the same key; draw from its key",
     ),
-    "a key in the state": (with_init(ZEROS, jax.random.key(0)), "a random key; take the one that each step gets"),
-    "a split of letters": (replace(GAME, split=("make")), r"split is 'make'; give a tuple of names, \('make',\)"),
-    "a chance in percent": (replace(GOOD, chance=10), "chance is 10; give a share, 0 to 1, or leave it out"),
+    "a key in the state": (
+        with_init(ZEROS, jax.random.key(0)),
+        "a random key; take the one that each step gets",
+    ),
+    "a split of letters": (
+        replace(GAME, split=("make")),
+        r"split is 'make'; give a tuple of names, \('make',\)",
+    ),
+    "a chance in percent": (
+        replace(GOOD, chance=10),
+        "chance is 10; give a share, 0 to 1, or leave it out",
+    ),
     "an accuracy in percent": (
         score(lambda x: {"loss": x, "accuracy": 100.0 * (x == x)}),
         "score returned accuracies up to 100; give shares, 0 to 1, or True and False",
     ),
     "no loss": (replace(GOOD, loss=None), "loss is None; give a function"),
     "a block of none": (replace(GOOD, block=0), "block is 0; give how many examples"),
-    "a guess in words": (replace(GOOD, guess="ln 7"), "guess is 'ln 7'; give a number, or leave it out"),
-    "another object": (optax.sgd(0.1), "returned a GradientTransformation.*; return mnist_tune.Task"),
+    "a guess in words": (
+        replace(GOOD, guess="ln 7"),
+        "guess is 'ln 7'; give a number, or leave it out",
+    ),
+    "another object": (
+        optax.sgd(0.1),
+        "returned a GradientTransformation.*; return mnist_tune.Task",
+    ),
 }
 
 
@@ -171,13 +330,18 @@ def test_a_mistake_is_one_line_with_the_function_and_the_fix(mistake):
 def test_tasks_that_can_train_pass(factory):
     """With Adam: `tests/execution/test_tasks.py` checks these and others with SGD."""
     register(factory.__name__)(factory)
-    found = check_task(factory.__name__, [TrialConfig(optimizer="adam(b1=0.8)", batch_size=32)], train_images=200)
+    found = check_task(
+        factory.__name__,
+        [TrialConfig(optimizer="adam(b1=0.8)", batch_size=32)],
+        train_images=200,
+    )
     assert found.spec.train_images == 200
     assert found.checksums["test"] == check_task(factory.__name__, []).checksums["test"]
 
 
 def test_numbers_of_numpy_and_jax_and_a_state_that_begins_at_infinity_are_taken():
-    """So are arrays of another machine's byte order, and a score of blocks that are larger than the test part."""
+    """So are arrays of another machine's byte order, and a score of blocks that are
+    larger than the test part."""
 
     def least(params, state, batch, key):
         found, _ = GOOD.loss(params, state, batch, key)
@@ -185,40 +349,79 @@ def test_numbers_of_numpy_and_jax_and_a_state_that_begins_at_infinity_are_taken(
 
     def scores(*given):
         each = GOOD.score(*given)
-        return {"loss": each, "accuracy": each < 1} | ({"large": each, 1: each} if len(each) > len(TEST["x"]) else {})
+        return {"loss": each, "accuracy": each < 1} | (
+            {"large": each, 1: each} if len(each) > len(TEST["x"]) else {}
+        )
 
-    made = replace(with_init(ZEROS, jnp.float32(jnp.inf)), loss=least, guess=jnp.log(7.0), chance=np.float32(0.5),
-                   score=scores, data=lambda: jax.tree.map(lambda x: x.astype(">f4"), (TRAIN, TEST)))  # fmt: skip
+    made = replace(
+        with_init(ZEROS, jnp.float32(jnp.inf)),
+        loss=least,
+        guess=jnp.log(7.0),
+        chance=np.float32(0.5),
+        score=scores,
+        data=lambda: jax.tree.map(lambda x: x.astype(">f4"), (TRAIN, TEST)),
+    )
     register("numbers")(lambda: made)
     spec = check_task("numbers", [TrialConfig(batch_size=8)]).spec
-    assert (spec.guesses, spec.chance) == ({"numbers": pytest.approx(1.9459, 1e-4)}, 0.5)
+    assert (spec.guesses, spec.chance) == (
+        {"numbers": pytest.approx(1.9459, 1e-4)},
+        0.5,
+    )
     assert spec.scores == ("1", "large")
     register("counts")(lambda: replace(pinn(), data=lambda: (np.int64(9), 0.5 * 8)))
     spec = check_task("counts", []).spec
     assert (spec.train_images, spec.test_images) == (9, 4)
 
 
-@pytest.mark.parametrize(("most", "some", "holdout"), [(100, None, 0), (99, 50, 0), (50, None, 40), (30, None, 275)])
-def test_a_score_of_whole_blocks_needs_a_block_in_each_split_and_says_what_it_leaves_out(most, some, holdout):
+@pytest.mark.parametrize(
+    ("most", "some", "holdout"),
+    [(100, None, 0), (99, 50, 0), (50, None, 40), (30, None, 275)],
+)
+def test_a_score_of_whole_blocks_needs_a_block_in_each_split_and_says_what_it_leaves_out(
+    most, some, holdout
+):
     register("whole")(lambda: replace(score(jnp.mean), block=most + 1))
-    trial, few = TrialConfig(batch_size=8, holdout=holdout), min(some or 100, holdout or 100, 300 - holdout)
+    trial, few = (
+        TrialConfig(batch_size=8, holdout=holdout),
+        min(some or 100, holdout or 100, 300 - holdout),
+    )
     data = check_task("whole", [trial])
-    with pytest.raises(UserError, match=rf"'whole': score .* block of {most + 1}, and a split has {few} examples; set"):
+    with pytest.raises(
+        UserError,
+        match=rf"'whole': score .* block of {most + 1}, and a split has {few} examples; set",
+    ):
         check_counts([trial], data, some)
     register("whole")(lambda: replace(score(jnp.mean), block=few))
     check_counts([trial], data := check_task("whole", [trial]), some)
     _note([trial], data, (said := []).append)
-    assert ("evaluations leave out 20 of 100 held-out or test" in "".join(said)) == (few == 40)
+    assert ("evaluations leave out 20 of 100 held-out or test" in "".join(said)) == (
+        few == 40
+    )
 
 
 def test_a_loss_of_pairs_says_what_leaves_out_an_odd_last_batch():
     def pairs(params, state, batch, key):
-        return GOOD.loss(params, state, jax.tree.map(lambda x: x.reshape(2, -1, *x.shape[1:])[0], batch), key)
+        return GOOD.loss(
+            params,
+            state,
+            jax.tree.map(lambda x: x.reshape(2, -1, *x.shape[1:])[0], batch),
+            key,
+        )
 
     register("pairs")(lambda: replace(GOOD, loss=pairs))
-    program = Program.of(TrialConfig(architecture="pairs", batch_size=8), check_task("pairs", []).spec)
-    given = program.shapes, dict.fromkeys(program.step.names, 0.1), jnp.zeros(2, jnp.uint32), TRAIN
-    with pytest.raises(UserError, match=r"the last batch of 3 fails, TypeError.*; in a new sweep, --drop-last"):
+    program = Program.of(
+        TrialConfig(architecture="pairs", batch_size=8), check_task("pairs", []).spec
+    )
+    given = (
+        program.shapes,
+        dict.fromkeys(program.step.names, 0.1),
+        jnp.zeros(2, jnp.uint32),
+        TRAIN,
+    )
+    with pytest.raises(
+        UserError,
+        match=r"the last batch of 3 fails, TypeError.*; in a new sweep, --drop-last",
+    ):
         jax.eval_shape(program.train_epoch, *given, jnp.arange(19))
 
 
@@ -233,10 +436,20 @@ def test_a_task_may_draw_from_a_key_that_is_always_the_same():
 def test_arguments_of_a_task_are_those_of_its_function():
     register("vae")(vae)
     assert check_task("vae(latent=3)", []).spec.scores == ("kl",)
-    register("two")(lambda: replace(vae(), score=lambda *given: vae().score(*given) | {"more": jnp.float32(1)}))
+    register("two")(
+        lambda: replace(
+            vae(), score=lambda *given: vae().score(*given) | {"more": jnp.float32(1)}
+        )
+    )
     data = check_tasks(["two", "vae"], [])
     assert (data.spec.scores, data.shared) == (("kl", "more"), ("kl",))
-    with pytest.raises(UserError, match=r"task 'vae.width=3.' can't be made, TypeError.*; it takes latent, beta"):
+    with pytest.raises(
+        UserError,
+        match=r"task 'vae.width=3.' can't be made, TypeError.*; it takes latent, beta",
+    ):
         check_task("vae(width=3)", [])
-    with pytest.raises(UserError, match=r"unknown task 'unheard'; name the function that makes it, FILE.py:FUNCTION"):
+    with pytest.raises(
+        UserError,
+        match=r"unknown task 'unheard'; name the function that makes it, FILE.py:FUNCTION",
+    ):
         check_task("unheard", [])

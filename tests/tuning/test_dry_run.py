@@ -19,10 +19,33 @@ from mnist_tune.tuning.dry_run import dry_run
 ONE = ("mlp-4-tanh",)
 ASKED: list[dict[str, Any]] = [
     {"learning_rates": (0.1, 1.0), "epochs": 3},
-    {"architecture": ONE, "batch_size": (100, 240), "holdout": 24, "epochs": 1, "quiet": True},
-    {"architecture": ONE, "batch_size": (96, 512), "max_concurrent": 2, "drop_last": True, "train_images": 1000},
-    {"architecture": ONE, "seeds": (0, 1, 2, 3), "cpus_per_trial": 2, "optimizer": ("adam",)},
-    {"architecture": ONE, "seeds": (0, 1), "cpus_per_trial": 9, "sharpness": True, "train_evaluation": 500},
+    {
+        "architecture": ONE,
+        "batch_size": (100, 240),
+        "holdout": 24,
+        "epochs": 1,
+        "quiet": True,
+    },
+    {
+        "architecture": ONE,
+        "batch_size": (96, 512),
+        "max_concurrent": 2,
+        "drop_last": True,
+        "train_images": 1000,
+    },
+    {
+        "architecture": ONE,
+        "seeds": (0, 1, 2, 3),
+        "cpus_per_trial": 2,
+        "optimizer": ("adam",),
+    },
+    {
+        "architecture": ONE,
+        "seeds": (0, 1),
+        "cpus_per_trial": 9,
+        "sharpness": True,
+        "train_evaluation": 500,
+    },
 ]
 
 
@@ -34,7 +57,8 @@ def test_a_dry_run_tries_what_would_train(few_images, monkeypatch):
     networks = {
         "fails": Network(lambda key: 1 / 0, lambda params, images: images),
         "five": Network(
-            lambda key: jnp.zeros((784, 5)), lambda params, images: images.reshape(len(images), -1) @ params
+            lambda key: jnp.zeros((784, 5)),
+            lambda params, images: images.reshape(len(images), -1) @ params,
         ),
     }
     monkeypatch.setattr(SweepOptions, "load", lambda *given: few_images)
@@ -46,9 +70,18 @@ def test_a_dry_run_tries_what_would_train(few_images, monkeypatch):
     for name, said in wrong.items():
         register(name)(lambda data, name=name: networks[name])
         with pytest.raises(UserError, match=f"^architecture '{name}'{said}"):
-            list(dry_run(LearningRateRegimes(architecture=(name,), learning_rates=(0.1,))))
-    with pytest.raises(UserError, match=r"^architecture 'mlp-4-tanh' with optimizer .* can't train, TypeError"):
-        list(dry_run(LearningRateRegimes(architecture=ONE, optimizer=("adam(b1='x')",))))
+            list(
+                dry_run(
+                    LearningRateRegimes(architecture=(name,), learning_rates=(0.1,))
+                )
+            )
+    with pytest.raises(
+        UserError,
+        match=r"^architecture 'mlp-4-tanh' with optimizer .* can't train, TypeError",
+    ):
+        list(
+            dry_run(LearningRateRegimes(architecture=ONE, optimizer=("adam(b1='x')",)))
+        )
 
 
 def test_what_a_dry_run_says(few_images, monkeypatch):
@@ -59,7 +92,11 @@ def test_what_a_dry_run_says(few_images, monkeypatch):
 
         def run(ids):
             one = trials[ids[0]]
-            seconds = {"mlp-4-tanh": 4.096, "mlp-8-tanh": 8.192}[one.architecture] / one.batch_size * 128
+            seconds = (
+                {"mlp-4-tanh": 4.096, "mlp-8-tanh": 8.192}[one.architecture]
+                / one.batch_size
+                * 128
+            )
             return {ids[0]: {"train_s": seconds, "eval_s": 0.5, "compile_s": 1.234}}
 
         return SimpleNamespace(attach=trials.__setitem__, run=run)
@@ -68,10 +105,16 @@ def test_what_a_dry_run_says(few_images, monkeypatch):
     monkeypatch.setattr(module, "make_pool", pool)
     monkeypatch.setattr(module, "configure_jax", lambda settings: None)
     monkeypatch.setattr(module, "usable_cpus", lambda: 4)
-    usual, lines = LearningRateRegimes(architecture=("mlp-4-tanh", "mlp-8-tanh"), learning_rates=(0.1,)), []
+    usual, lines = (
+        LearningRateRegimes(
+            architecture=("mlp-4-tanh", "mlp-8-tanh"), learning_rates=(0.1,)
+        ),
+        [],
+    )
     for asked in ASKED:
         lines += [f"=== {asked}", *dry_run(replace(usual, **asked))]
-    with monkeypatch.context() as patch:  # a lane's time says nothing of many lanes, and cores do not count
+    # a lane's time says nothing of many lanes, and cores do not count
+    with monkeypatch.context() as patch:
         patch.setattr(jax, "default_backend", lambda: "gpu")
         lines += ["=== on a GPU", *dry_run(usual)]
     for wrong in ({"resume": "auto", "output": "a"}, {"batch_size": (2000,)}):

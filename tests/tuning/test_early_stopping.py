@@ -41,21 +41,33 @@ class Sweep:
 
     def row(self, epoch, accuracy, held_out=None):
         held_out = accuracy if held_out is None else held_out
-        values = {"train_accuracy": float(accuracy), "test_accuracy": float(held_out), "untrained_loss": 2.4}
-        return self.epoch_row(epoch, 4 * (1 - float(accuracy)), **values, step_loss_max=1.0)
+        values = {
+            "train_accuracy": float(accuracy),
+            "test_accuracy": float(held_out),
+            "untrained_loss": 2.4,
+        }
+        return self.epoch_row(
+            epoch, 4 * (1 - float(accuracy)), **values, step_loss_max=1.0
+        )
 
     def report(self, trial, curve, epoch, rate=0.1, seed=0, proposed=False, **fields):
-        config = TrialConfig(learning_rate=rate, seed=seed, data_seed=seed, epochs=len(curve), **fields)
+        config = TrialConfig(
+            learning_rate=rate, seed=seed, data_seed=seed, epochs=len(curve), **fields
+        )
         self.proposed = proposed
-        new = config if self.configs.get(trial) != config else None  # as a trial's process tells it: once
+        # as a trial's process tells it: once
+        new = config if self.configs.get(trial) != config else None
         self.configs[trial] = config
         self.said = self.fates.take_up(trial, new, self.row(epoch, curve[epoch - 1]))
         return self.said
 
     def run(self, trial, curve, rate=0.1, seed=0, rung=5, **fields):
-        """Return the epoch after which a trial that ASHA would stop at a rung was stopped; None if it was not."""
+        """Return the epoch after which a trial that ASHA would stop at a rung was
+        stopped; None if it was not."""
         for epoch in range(1, len(curve) + 1):
-            if self.report(trial, curve, epoch, rate, seed, proposed=epoch == rung, **fields):
+            if self.report(
+                trial, curve, epoch, rate, seed, proposed=epoch == rung, **fields
+            ):
                 return epoch
         return None
 
@@ -73,18 +85,24 @@ def sweep(epoch_row):
 @pytest.mark.parametrize(
     ("curve", "rate", "stopped"),
     [
-        (SLOW, 0.01, (5, "slow")), (np.full(10, 0.1), 0.01, (5, "slow")), (np.full(10, 0.1), 2.0, (5, "dead")),
-        (ON_ITS_WAY, 0.01, (None, "")), (WILD, 0.01, (None, "")), (FAST, 0.01, (None, "")),
+        (SLOW, 0.01, (5, "slow")),
+        (np.full(10, 0.1), 0.01, (5, "slow")),
+        (np.full(10, 0.1), 2.0, (5, "dead")),
+        (ON_ITS_WAY, 0.01, (None, "")),
+        (WILD, 0.01, (None, "")),
+        (FAST, 0.01, (None, "")),
         (LEVEL - 0.1 * (EPOCHS == 3), 0.03, (None, "")),  # it is shaken
     ],
-)  # fmt: skip
+)
 def test_only_a_slow_or_dead_trial_is_stopped(sweep, curve, rate, stopped):
     sweep.run("fast", FAST, rate=1.0, rung=None)
     assert (sweep.run("trial", curve, rate), sweep.said) == stopped
     assert sweep.run("kept by ASHA", curve, rate / 2, rung=None) is None
 
 
-def test_what_would_be_there_after_the_end_goes_on_until_a_larger_rate_is_better_than_it_can_be(sweep):
+def test_what_would_be_there_after_the_end_goes_on_until_a_larger_rate_is_better_than_it_can_be(
+    sweep,
+):
     assert sweep.run("alone", LATE, rate=0.01) is None
     sweep.run("a little better", LATE + 0.01, rate=0.1, rung=None)
     assert sweep.run("beside it", LATE, rate=0.02) is None
@@ -102,9 +120,15 @@ def test_of_rates_that_were_fast_in_the_same_epoch_the_largest_counts(sweep, rat
 @pytest.mark.parametrize("curve", [LATE, LEVEL])
 @pytest.mark.parametrize(
     ("fast", "stopped"),
-    [({"rate": 1.0}, True), ({"rate": 0.001}, False), ({"rate": 1.0, "architecture": "convnet"}, False)],
+    [
+        ({"rate": 1.0}, True),
+        ({"rate": 0.001}, False),
+        ({"rate": 1.0, "architecture": "convnet"}, False),
+    ],
 )
-def test_only_a_larger_rate_of_the_same_configuration_shows_that_a_trial_is_slow(sweep, curve, fast, stopped):
+def test_only_a_larger_rate_of_the_same_configuration_shows_that_a_trial_is_slow(
+    sweep, curve, fast, stopped
+):
     sweep.run("fast", FAST, rung=None, **fast)
     assert (sweep.run("trial", curve, rate=0.03) is not None) == stopped
 
@@ -115,13 +139,19 @@ def test_what_turns_out_slow_after_the_rung_is_stopped_then(sweep):
     assert sweep.run("trial", stalled, rate=0.01) in (6, 7, 8, 9)
 
 
-def test_a_trial_of_many_epochs_stops_within_a_hundredth_of_when_it_turned_out_slow(epoch_row, monkeypatch):
+def test_a_trial_of_many_epochs_stops_within_a_hundredth_of_when_it_turned_out_slow(
+    epoch_row, monkeypatch
+):
     epochs, stopped = np.arange(1, 1001), []
     for judged in (100, 10_000):  # as it is, and after each epoch
         monkeypatch.setattr(early_stopping, "VERDICTS", judged)
         sweep = Sweep(epoch_row)
         sweep.run("fast", 1 - 0.02 * epochs**-0.1, rate=0.2, rung=250)
-        stopped.append(sweep.run("slow", 0.97 - 0.3 * (1 - epochs / 1100) ** 0.2, rate=0.1, rung=250))
+        stopped.append(
+            sweep.run(
+                "slow", 0.97 - 0.3 * (1 - epochs / 1100) ** 0.2, rate=0.1, rung=250
+            )
+        )
     assert stopped[1] <= stopped[0] <= 1.01 * stopped[1] + 1
 
 
@@ -137,7 +167,10 @@ def test_the_first_seed_to_get_there_decides_for_those_that_follow(sweep):
     for epoch in range(1, 7):
         assert sweep.report("first", SLOW, epoch, rate=0.01, seed=0) == ""
     for epoch in range(1, 7):
-        assert sweep.report("second", SLOW, epoch, rate=0.01, seed=1, proposed=epoch == 5) == ""
+        assert (
+            sweep.report("second", SLOW, epoch, rate=0.01, seed=1, proposed=epoch == 5)
+            == ""
+        )
     assert sweep.report("second", SLOW, 7, rate=0.01, seed=1) == "slow"
     assert sweep.report("first", SLOW, 7, rate=0.01, seed=0) == "slow"
 
@@ -150,32 +183,60 @@ def test_a_seed_that_oscillates_keeps_its_configuration_going(sweep):
 
 
 def test_a_seed_that_overfits_after_three_epochs_keeps_its_configuration_going(sweep):
-    for epoch, (accuracy, held_out) in enumerate([(0.9, 0.9), (0.93, 0.7), (0.95, 0.6)], start=1):
+    for epoch, (accuracy, held_out) in enumerate(
+        [(0.9, 0.9), (0.93, 0.7), (0.95, 0.6)], start=1
+    ):
         row = sweep.row(epoch, accuracy, held_out)
-        sweep.fates.take_up("overfit", TrialConfig(learning_rate=0.01, seed=1, data_seed=1), row)
+        sweep.fates.take_up(
+            "overfit", TrialConfig(learning_rate=0.01, seed=1, data_seed=1), row
+        )
     assert sweep.run("slow", SLOW, rate=0.01, seed=0) is None
 
 
 @pytest.mark.parametrize("reason", ["slow", "dead"])
 def test_a_resumed_sweep_keeps_its_decisions(sweep, reason):
-    trials = {name: TrialConfig(learning_rate=0.01, seed=seed, epochs=10) for seed, name in enumerate("abc")}
-    epochs = [{"trial_id": "a", **sweep.row(epoch, SLOW[epoch - 1])} for epoch in range(1, 6)]
-    epochs += [{"trial_id": "b", **sweep.row(epoch, SLOW[epoch - 1])} for epoch in range(1, 3)]
+    trials = {
+        name: TrialConfig(learning_rate=0.01, seed=seed, epochs=10)
+        for seed, name in enumerate("abc")
+    }
+    epochs = [
+        {"trial_id": "a", **sweep.row(epoch, SLOW[epoch - 1])} for epoch in range(1, 6)
+    ]
+    epochs += [
+        {"trial_id": "b", **sweep.row(epoch, SLOW[epoch - 1])} for epoch in range(1, 3)
+    ]
     ended = {"a": {"stop_reason": reason}}
     sweep.fates.replay(Past(trials, ended=ended, rows=table(epochs)))
     config = trials["b"]
-    found = [sweep.fates.take_up("b", config, sweep.row(epoch, SLOW[epoch - 1])) for epoch in (2, 3, 4, 5)]
+    found = [
+        sweep.fates.take_up("b", config, sweep.row(epoch, SLOW[epoch - 1]))
+        for epoch in (2, 3, 4, 5)
+    ]
     assert found == ["", "", "", reason]
 
 
-@given(st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.5, 2.0, math.nan]), min_size=2, max_size=12))
+@given(
+    st.lists(
+        st.sampled_from([0.1, 0.2, 0.3, 0.5, 2.0, math.nan]), min_size=2, max_size=12
+    )
+)
 def test_rungs_propose_what_tunes_asha_stops(losses):
-    rungs, asha = Asha(2, {}), ASHAScheduler("epoch", "loss", "min", max_t=9, grace_period=2, reduction_factor=2)
+    rungs, asha = (
+        Asha(2, {}),
+        ASHAScheduler(
+            "epoch", "loss", "min", max_t=9, grace_period=2, reduction_factor=2
+        ),
+    )
     for i, loss in enumerate(losses):
         trial = SimpleNamespace(trial_id=str(i))
         asha.on_trial_add(None, trial)
         for epoch in range(1, 9):
-            stops = asha.on_trial_result(None, trial, {"epoch": epoch, "loss": finite_loss(loss)}) == "STOP"
+            stops = (
+                asha.on_trial_result(
+                    None, trial, {"epoch": epoch, "loss": finite_loss(loss)}
+                )
+                == "STOP"
+            )
             assert rungs.propose(str(i), epoch, loss) == stops
 
 
@@ -186,14 +247,25 @@ def test_a_trial_that_ends_itself_is_not_judged_but_its_peers_know_it(sweep):
     assert [sweep.fates.take_up("slow", config, row) for row in rows] == [""] * 5
     config = replace(config, epochs=10)
     for epoch in range(1, 11):
-        sweep.fates.take_up("fast", replace(config, learning_rate=1.0), sweep.row(epoch, FAST[epoch - 1]))
-    assert [sweep.fates.take_up("longer", config, row) for row in rows] == ["", "", "", "", "slow"]
+        sweep.fates.take_up(
+            "fast",
+            replace(config, learning_rate=1.0),
+            sweep.row(epoch, FAST[epoch - 1]),
+        )
+    assert [sweep.fates.take_up("longer", config, row) for row in rows] == [
+        "",
+        "",
+        "",
+        "",
+        "slow",
+    ]
     assert sweep.fates.take_up("longer", config, rows[4], repeated=True) == "slow"
     assert sweep.fates.take_up("longer", config, rows[3], repeated=True) == ""
 
 
 def test_peers_are_those_by_which_labels_are_decided(sweep):
-    """Also where batch sizes are crossed: in the end a label is decided by all trials of the network."""
+    """Also where batch sizes are crossed: in the end a label is decided by all trials
+    of the network."""
     sweep.run("fast", FAST, rate=1.0, rung=None, batch_size=64)
     assert sweep.run("slow", SLOW, rate=0.01) == 5
     assert sweep.run("of another optimizer", SLOW, rate=0.01, optimizer="adam") is None
@@ -228,9 +300,15 @@ def test_rows_are_not_kept(sweep):
 
 
 def test_a_trial_that_cannot_train_is_no_peer():
-    scheduler, trial = Asha(1, {}), SimpleNamespace(trial_id="tunes", config={"trial": {"trial_id": "a"}})
-    scheduler.on_trial_complete(None, trial, _NO_ROW)  # Tune does not ask about what ends the trial itself
-    assert [scheduler.propose(name, 1, loss) for name, loss in (("b", 0.5), ("c", 0.6))] == [False, True]
+    scheduler, trial = (
+        Asha(1, {}),
+        SimpleNamespace(trial_id="tunes", config={"trial": {"trial_id": "a"}}),
+    )
+    # Tune does not ask about what ends the trial itself
+    scheduler.on_trial_complete(None, trial, _NO_ROW)
+    assert [
+        scheduler.propose(name, 1, loss) for name, loss in (("b", 0.5), ("c", 0.6))
+    ] == [False, True]
 
 
 class Stopped:
@@ -239,11 +317,17 @@ class Stopped:
     def __init__(self, past=()):
         self.asha = Asha(2, {})
         known = Past()
-        known.rows = pd.DataFrame(past, columns=["trial_id", "epoch", "train_loss"]) if past else None
+        known.rows = (
+            pd.DataFrame(past, columns=["trial_id", "epoch", "train_loss"])
+            if past
+            else None
+        )
         self.asha.replay(known)
 
     def decide(self, trial, epoch, loss):
-        return self.asha.take_up(trial, TrialConfig(), {"epoch": epoch, "train_loss": loss})
+        return self.asha.take_up(
+            trial, TrialConfig(), {"epoch": epoch, "train_loss": loss}
+        )
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, 1e30, 5.0])
@@ -256,20 +340,25 @@ def test_asha_stops_a_diverged_trial(loss):
 
 
 def run(trials, curves, stopped, epochs):
-    """Run one epoch of every trial after the other. Return the decisions by (trial, epoch), and the rows."""
+    """Run one epoch of every trial after the other. Return the decisions by (trial,
+    epoch), and the rows."""
     decisions, rows = {}, []
     for epoch in epochs:
         for trial, losses in curves.items():
             if trial in stopped:
                 continue
             decisions[trial, epoch] = trials.decide(trial, epoch, losses[epoch - 1])
-            rows.append({"trial_id": trial, "epoch": epoch, "train_loss": losses[epoch - 1]})
+            rows.append(
+                {"trial_id": trial, "epoch": epoch, "train_loss": losses[epoch - 1]}
+            )
             if decisions[trial, epoch]:
                 stopped.add(trial)
     return decisions, rows
 
 
-SOME_LOSSES = st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.5, 2.0, math.nan]), min_size=7, max_size=7)
+SOME_LOSSES = st.lists(
+    st.sampled_from([0.1, 0.2, 0.3, 0.5, 2.0, math.nan]), min_size=7, max_size=7
+)
 
 
 @settings(max_examples=50)
@@ -285,7 +374,8 @@ def test_asha_decides_the_same_after_a_resume(losses, cut):
 
 
 def test_what_a_verdict_costs_does_not_grow_with_its_peers(epoch_row, monkeypatch):
-    """The target is asked of few of those that have ended. Who learns and has much time left gets no label."""
+    """The target is asked of few of those that have ended. Who learns and has much time
+    left gets no label."""
     asked, sweep = [], Sweep(epoch_row, replace(MNIST, target=None))
 
     def asking(curves, running):
@@ -295,25 +385,43 @@ def test_what_a_verdict_costs_does_not_grow_with_its_peers(epoch_row, monkeypatc
     monkeypatch.setattr(labels, "target_of", asking)
     for i in range(20):
         for epoch in EPOCHS:
-            sweep.report(str(i), LATE + 0.001 * (i % 7), int(epoch), rate=1 / (i + 1), proposed=True)
+            sweep.report(
+                str(i),
+                LATE + 0.001 * (i % 7),
+                int(epoch),
+                rate=1 / (i + 1),
+                proposed=True,
+            )
     assert len(asked) >= 10 > 3 >= max(asked)
     monkeypatch.setattr(labels, "curve_regime", None)
-    assert [sweep.report("young", SLOW, epoch, rate=0.01, proposed=True) for epoch in (1, 2, 3)] == [""] * 3
+    assert [
+        sweep.report("young", SLOW, epoch, rate=0.01, proposed=True)
+        for epoch in (1, 2, 3)
+    ] == [""] * 3
 
 
-@pytest.mark.parametrize("data", [MNIST, replace(MNIST, target=None)], ids=["with a target", "without"])
+@pytest.mark.parametrize(
+    "data", [MNIST, replace(MNIST, target=None)], ids=["with a target", "without"]
+)
 @given(st.randoms(use_true_random=False))
 @settings(max_examples=5)
-def test_a_verdict_is_that_of_all_rows_so_far_however_often_one_was_asked_before(epoch_row, data, random):
-    """What is known of peers is kept from verdict to verdict; here it is also worked out at once."""
+def test_a_verdict_is_that_of_all_rows_so_far_however_often_one_was_asked_before(
+    epoch_row, data, random
+):
+    """What is known of peers is kept from verdict to verdict; here it is also worked
+    out at once."""
     curves = [
-        random.choice([FAST, SLOW, LATE, LEVEL, WILD, np.full(10, 0.1)])[: random.choice([6, 10])] for _ in range(9)
+        random.choice([FAST, SLOW, LATE, LEVEL, WILD, np.full(10, 0.1)])[
+            : random.choice([6, 10])
+        ]
+        for _ in range(9)
     ]
     sweep, rows, epochs = Sweep(epoch_row, data), [], [0] * len(curves)
     while waiting := [i for i, curve in enumerate(curves) if epochs[i] < len(curve)]:
         i = random.choice(waiting)
         epochs[i] += 1
-        rows.append((str(i), curves[i], epochs[i], 10.0 ** -(i // 2)))  # some at equal rates
+        # some at equal rates
+        rows.append((str(i), curves[i], epochs[i], 10.0 ** -(i // 2)))
         told = sweep.report(*rows[-1], seed=i, proposed=random.random() < 0.5)
         anew = Sweep(epoch_row, data)
         for row in rows[:-1]:
@@ -322,5 +430,6 @@ def test_a_verdict_is_that_of_all_rows_so_far_however_often_one_was_asked_before
             known = anew.fates._settings.setdefault(alike, Setting(setting.siblings))
             known.is_proposed |= setting.is_proposed
         epoch = rows[-1][2], rows[-1][3]
-        if sum((row[2], row[3]) == epoch for row in rows) == 1:  # else a seed decided before
+        # else a seed decided before
+        if sum((row[2], row[3]) == epoch for row in rows) == 1:
             assert anew.report(*rows[-1], seed=i) == told

@@ -1,4 +1,5 @@
-"""A sweep whose driver is killed at any moment and resumed does what it would have done."""
+"""A sweep whose driver is killed at any moment and resumed does what it would have
+done."""
 
 from types import SimpleNamespace
 
@@ -33,16 +34,20 @@ CURVES = {
     (3.0, 0): np.full(10, 0.1),  # diverges in its third epoch
     (0.02, 1): ON_ITS_WAY,
 }
-"""Training accuracies by learning rate and seed. What is stalled is proposed after epoch 5, and slow later."""
+"""Training accuracies by learning rate and seed. What is stalled is proposed after
+epoch 5, and slow later."""
 
 TRIALS = {
-    f"{i:05d}": TrialConfig(learning_rate=rate, seed=seed, data_seed=seed, epochs=10, holdout=0)
+    f"{i:05d}": TrialConfig(
+        learning_rate=rate, seed=seed, data_seed=seed, epochs=10, holdout=0
+    )
     for i, (rate, seed) in enumerate(CURVES)
 }
 
 
 class Driver:
-    """Tune's loop with one trial at a time, in this process, and with made-up processes.
+    """Tune's loop with one trial at a time, in this process, and with made-up
+    processes.
 
     Args:
         after: the driver is killed once it has written so many lines of the journal.
@@ -50,11 +55,17 @@ class Driver:
 
     def __init__(self, folder, new_writer, epoch_row, scheduler, states, after=None):
         resume = folder.exists()
-        self.writer, self.states, self.epoch_row = new_writer(folder, count=0, resume=resume), states, epoch_row
+        self.writer, self.states, self.epoch_row = (
+            new_writer(folder, count=0, resume=resume),
+            states,
+            epoch_row,
+        )
         self.writer.meta["dataset"] = recorded_data("mnist")
         if resume:
             past = Past.of(read_journal(self.writer.path), self.writer.meta)
-            self.writer.last_epochs = {i: past.histories.last_epoch(i) for i in past.trials}
+            self.writer.last_epochs = {
+                i: past.histories.last_epoch(i) for i in past.trials
+            }
         else:
             past = Past(open=TRIALS)
             for trial_id, config in TRIALS.items():
@@ -69,18 +80,34 @@ class Driver:
                 self.left -= 1
 
         self.writer._append = append_or_die
-        self.recorder = Recorder(self.writer, ProgressView(7, 70, 0, quiet=True), past.open, past, scheduler)
-        made, opened = [], Opened(SweepOptions(scheduler=scheduler, grace_period=5), self.writer, past, [])
+        self.recorder = Recorder(
+            self.writer, ProgressView(7, 70, 0, quiet=True), past.open, past, scheduler
+        )
+        made, opened = (
+            [],
+            Opened(
+                SweepOptions(scheduler=scheduler, grace_period=5), self.writer, past, []
+            ),
+        )
         placement = Placement({"CPU": 2}, WorkerSettings("states"))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(tuner.ray, "cluster_resources", dict)
             patch.setattr(tuner.ray, "nodes", list)
             patch.setattr(tuner, "NodeWatch", lambda quiet: "watch")
-            patch.setattr(tuner.tune, "Tuner", lambda trainable, **of: made.append(of["tune_config"].scheduler))
-            tuner.make_tuner(opened, Plan(past.open), placement, ["data"], self.recorder)
+            patch.setattr(
+                tuner.tune,
+                "Tuner",
+                lambda trainable, **of: made.append(of["tune_config"].scheduler),
+            )
+            tuner.make_tuner(
+                opened, Plan(past.open), placement, ["data"], self.recorder
+            )
         [self.scheduler] = made
         self.trials = {
-            i: SimpleNamespace(trial_id=f"tunes {i}", config={"trial": {"trial_id": i, **config.to_dict()}})
+            i: SimpleNamespace(
+                trial_id=f"tunes {i}",
+                config={"trial": {"trial_id": i, **config.to_dict()}},
+            )
             for i, config in past.open.items()
         }
         for trial in self.trials.values():
@@ -90,7 +117,8 @@ class Driver:
     def run(self):
         for trial_id, trial in self.trials.items():
             config, first = TRIALS[trial_id], self.states.get(trial_id, 0)
-            for epoch in range(max(first, 1), 11):  # a process that finds a state reports its row again
+            # a process that finds a state reports its row again
+            for epoch in range(max(first, 1), 11):
                 self.states[trial_id] = epoch
                 if self.report(trial, self.result(config, epoch)):
                     break
@@ -109,12 +137,21 @@ class Driver:
             learning_rate=config.learning_rate,
         )
         reason = config.stop_reason(epoch, diverged)
-        told = {"repeated": True, "trial_config": config, "stop_reason": reason, "done": bool(reason)}
+        told = {
+            "repeated": True,
+            "trial_config": config,
+            "stop_reason": reason,
+            "done": bool(reason),
+        }
         return row | told | {"scheduler_loss": finite_loss(row["train_loss"])}
 
     def report(self, trial, result):
-        """Do what Tune does with a result, in its order. Return whether the trial ends."""
-        if not result["done"] and self.scheduler.on_trial_result(None, trial, result) == "STOP":
+        """Do what Tune does with a result, in its order. Return whether the trial
+        ends."""
+        if (
+            not result["done"]
+            and self.scheduler.on_trial_result(None, trial, result) == "STOP"
+        ):
             result["done"] = True
         self.recorder.on_trial_result(0, [], trial, result)
         if result["done"]:
@@ -140,14 +177,23 @@ def summary(driver):
 def test_a_sweep_that_is_killed_after_any_line_and_resumed_stops_the_same_trials_after_the_same_epochs(
     new_writer, epoch_row, tmp_path, scheduler, kept
 ):
-    """The driver is killed after every third line, a row or an end, so also between a row and the decision on it. The
-    states of the trials that run are kept, or are lost (then after every seventh line)."""
+    """The driver is killed after every third line, a row or an end, so also between a
+    row and the decision on it. The states of the trials that run are kept, or are lost
+    (then after every seventh line)."""
     whole = Driver(tmp_path / "whole", new_writer, epoch_row, scheduler, {})
     whole.run()
     (rows, ends), trials = recorded(whole), summary(whole)
     reasons = trials.set_index("trial_id")["stop_reason"]
     if scheduler == "regimes":
-        assert reasons.tolist() == ["completed", "slow", "slow", "slow", "completed", "diverged", "slow"]
+        assert reasons.tolist() == [
+            "completed",
+            "slow",
+            "slow",
+            "slow",
+            "completed",
+            "diverged",
+            "slow",
+        ]
         assert trials["epochs_run"].tolist()[1] in (6, 7, 8)  # it was proposed after 5
     else:
         assert set(reasons) == {"completed", "asha", "diverged"}
@@ -157,12 +203,17 @@ def test_a_sweep_that_is_killed_after_any_line_and_resumed_stops_the_same_trials
         with pytest.raises(Killed):
             killed.run()
         killed.writer.release()
-        if after % 9 == 0:  # the tables are made of nothing else, and take most of the time
+        # the tables are made of nothing else, and take most of the time
+        if after % 9 == 0:
             assert len(summary(killed)) == len(trials)
-        resumed = Driver(folder, new_writer, epoch_row, scheduler, states if kept else {})
+        resumed = Driver(
+            folder, new_writer, epoch_row, scheduler, states if kept else {}
+        )
         resumed.run()
         again, reasons = recorded(resumed)
         pd.testing.assert_frame_equal(again, rows, obj=f"the rows after {after} lines")
         assert reasons == ends, f"after {after} lines"
         if after % 9 == 0:
-            pd.testing.assert_frame_equal(summary(resumed), trials, obj=f"the trials after {after} lines")
+            pd.testing.assert_frame_equal(
+                summary(resumed), trials, obj=f"the trials after {after} lines"
+            )

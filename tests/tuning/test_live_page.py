@@ -1,4 +1,5 @@
-"""The page of a running sweep: written now and then, at a bounded cost, and never the sweep's undoing."""
+"""The page of a running sweep: written now and then, at a bounded cost, and never the
+sweep's undoing."""
 
 import time
 from types import SimpleNamespace
@@ -47,7 +48,9 @@ def test_a_running_sweep_has_a_page_once_it_can_be_written_and_its_process_is_st
     html = place.read_text()
     assert "0 of 2 trials ended, 1 running, 1 waiting" in html
     assert "<progress" in html
-    assert said[0].startswith("note: the page of this sweep was not written (can't write the page")
+    assert said[0].startswith(
+        "note: the page of this sweep was not written (can't write the page"
+    )
     assert said[1:] == [
         f"page: {place} (a browser that shows it follows the sweep)",
         "note: the page of this sweep was not written (its process died)",
@@ -56,27 +59,35 @@ def test_a_running_sweep_has_a_page_once_it_can_be_written_and_its_process_is_st
 
 @pytest.mark.slow
 def test_progress_and_page_have_the_same_answer(writer, epoch_row, monkeypatch):
-    """That of all epochs, not the luckiest epoch of any trial. While no trial has ended, there is none."""
+    """That of all epochs, not the luckiest epoch of any trial. While no trial has
+    ended, there is none."""
     monkeypatch.setattr(progress, "INTERVAL_S", 0.05)
     view = ProgressView(2, 6, 0, quiet=True)
     with LivePage(writer, lambda line: None, view) as live:
         wait_until(lambda: live.pages)
     assert not view.answer
-    for trial_id, accuracies in (("00000", (0.8, 0.97, 0.9, 0.91)), ("00001", (0.8, 0.9, 0.9, 0.93))):
+    for trial_id, accuracies in (
+        ("00000", (0.8, 0.97, 0.9, 0.91)),
+        ("00001", (0.8, 0.9, 0.9, 0.93)),
+    ):
         for epoch, accuracy in enumerate(accuracies, start=1):
             writer.epoch(trial_id, epoch_row(epoch, train_accuracy=accuracy), False)
         writer.end(trial_id, "completed")
     with LivePage(writer, lambda line: None, view):
         wait_until(lambda: view.answer)
     view.end("00000", "completed", 0, "")
-    assert view.answer == f"after 2 trials: {answer(tables(writer.path, writer.meta)).headline}"
+    assert (
+        view.answer
+        == f"after 2 trials: {answer(tables(writer.path, writer.meta)).headline}"
+    )
     assert "accuracy 0.9200 (" in view.answer
     assert view.answer in view.said()
 
 
 @pytest.mark.promise("Writing the page takes a small share of the time")
 def test_pages_are_written_less_often_the_longer_they_take(tmp_path, monkeypatch):
-    """At most a twenty-fifth of a core's time is spent, also if they can't be written."""
+    """At most a twenty-fifth of a core's time is spent, also if they can't be
+    written."""
     waits, spent = [], iter([0.5, 1.7, 4.7, 4.8])
 
     def wait(inputs, *others):
@@ -101,4 +112,6 @@ def test_the_last_page_is_written_here_and_its_failure_is_told(writer):
     said = []
     live = LivePage(writer, said.append, VIEW)
     live.last(SimpleNamespace(report=Mock(side_effect=RuntimeError("a bug"))))
-    assert said == ["note: the page of this sweep was not written (RuntimeError: a bug)"]
+    assert said == [
+        "note: the page of this sweep was not written (RuntimeError: a bug)"
+    ]

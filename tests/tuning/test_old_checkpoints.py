@@ -10,7 +10,8 @@ from mnist_tune.tuning.tuner import OldCheckpoints
 
 @pytest.fixture
 def saved(tmp_path):
-    """A function that saves a trial: as Tune does, it writes a checkpoint and tells the callback before the trial."""
+    """A function that saves a trial: as Tune does, it writes a checkpoint and tells the
+    callback before the trial."""
     callback = OldCheckpoints()
 
     def save(trial, trials, name):
@@ -26,7 +27,9 @@ def saved(tmp_path):
 
 
 def test_what_no_trial_goes_on_from_is_deleted(saved):
-    good, bad = trials = [SimpleNamespace(trial_id=name, checkpoint=None) for name in ("good", "bad")]
+    good, bad = trials = [
+        SimpleNamespace(trial_id=name, checkpoint=None) for name in ("good", "bad")
+    ]
     assert saved(good, trials, "1") == ["1"]
     bad.checkpoint = good.checkpoint  # it will go on from there
     assert saved(good, trials, "2") == ["1", "2"]
@@ -36,8 +39,12 @@ def test_what_no_trial_goes_on_from_is_deleted(saved):
     assert saved(bad, trials, "6") == ["4", "5", "6"]
 
 
-def test_the_checkpoint_of_a_trial_that_has_ended_stays_while_another_goes_on_from_it(saved):
-    good, bad = (SimpleNamespace(trial_id=name, checkpoint=None) for name in ("good", "bad"))
+def test_the_checkpoint_of_a_trial_that_has_ended_stays_while_another_goes_on_from_it(
+    saved,
+):
+    good, bad = (
+        SimpleNamespace(trial_id=name, checkpoint=None) for name in ("good", "bad")
+    )
     saved(good, [good, bad], "1")
     bad.checkpoint = good.checkpoint
     saved.end(0, [bad], good)

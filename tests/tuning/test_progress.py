@@ -8,7 +8,9 @@ from rich.console import Console
 from mnist_tune.tuning.progress import ProgressView
 
 
-def test_the_time_left_is_said_once_each_trial_that_runs_has_trained_two_epochs(monkeypatch):
+def test_the_time_left_is_said_once_each_trial_that_runs_has_trained_two_epochs(
+    monkeypatch,
+):
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     view, said = ProgressView(2, 20, 0, quiet=True), []
@@ -17,7 +19,11 @@ def test_the_time_left_is_said_once_each_trial_that_runs_has_trained_two_epochs(
             now[0] += 10.0
             view.epoch(trial)
             said.append(view._left())
-    assert said[3:] == ["4/20 epochs", "5/20 epochs, at most 2 min 30 s left", "6/20 epochs, at most 2 min 20 s left"]
+    assert said[3:] == [
+        "4/20 epochs",
+        "5/20 epochs, at most 2 min 30 s left",
+        "6/20 epochs, at most 2 min 20 s left",
+    ]
 
 
 @pytest.mark.parametrize("quiet", [False, True])

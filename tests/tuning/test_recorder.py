@@ -1,10 +1,15 @@
-"""The recorder: ends, invalid proposals, repeated epochs, and the memory of ended trials."""
+"""The recorder: ends, invalid proposals, repeated epochs, and the memory of ended
+trials."""
 
 from dataclasses import replace
 
 import pytest
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import AsyncHyperBandScheduler, HyperBandScheduler, MedianStoppingRule
+from ray.tune.schedulers import (
+    AsyncHyperBandScheduler,
+    HyperBandScheduler,
+    MedianStoppingRule,
+)
 
 from mnist_tune.results.tables import tables
 from mnist_tune.trial import TrialConfig
@@ -19,7 +24,9 @@ def made_up(**values):
 
 def test_tune_forgets_a_trial_that_has_ended(new_writer, tmp_path):
     writer = new_writer(tmp_path / "sweep")
-    recorder = Recorder(writer, ProgressView(2, 2, 0, quiet=True), {}, Past(), "scheduler")
+    recorder = Recorder(
+        writer, ProgressView(2, 2, 0, quiet=True), {}, Past(), "scheduler"
+    )
     first, second = trials = [made_up() for _ in range(2)]
     for trial in (first, second):
         trial.update_last_result({"train_loss": 0.5, "node": "here"})
@@ -34,33 +41,54 @@ def test_tune_forgets_a_trial_that_has_ended(new_writer, tmp_path):
 def test_a_trial_stopped_while_it_waited_has_the_schedulers_name(new_writer, tmp_path):
     writer = new_writer(tmp_path / "sweep", count=2)
     known = {f"{i:05d}": TrialConfig() for i in range(2)}
-    recorder = Recorder(writer, ProgressView(2, 2, 0, quiet=True), known, Past(), "hyperband")
+    recorder = Recorder(
+        writer, ProgressView(2, 2, 0, quiet=True), known, Past(), "hyperband"
+    )
     recorder.on_trial_complete(0, [], made_up(trial_id="00000"))
     recorder.close("interrupted")
-    assert list(tables(writer.path, writer.meta).trials["stop_reason"]) == ["hyperband", "interrupted"]
+    assert list(tables(writer.path, writer.meta).trials["stop_reason"]) == [
+        "hyperband",
+        "interrupted",
+    ]
     writer.finish()
 
 
-def test_a_row_is_recorded_under_the_values_that_its_epoch_had(new_writer, epoch_row, tmp_path):
-    """Population based training has already given the trial the values of its next epoch."""
+def test_a_row_is_recorded_under_the_values_that_its_epoch_had(
+    new_writer, epoch_row, tmp_path
+):
+    """Population based training has already given the trial the values of its next
+    epoch."""
     writer = new_writer(tmp_path / "sweep", count=1)
     config = TrialConfig(learning_rate=0.1, epochs=4)
-    recorder = Recorder(writer, ProgressView(1, 4, 0, quiet=True), {"00000": config}, Past(), "scheduler")
+    recorder = Recorder(
+        writer,
+        ProgressView(1, 4, 0, quiet=True),
+        {"00000": config},
+        Past(),
+        "scheduler",
+    )
     trial = made_up(trial_id="00000", learning_rate=0.5, epochs=4)
     recorder.on_trial_result(0, [], trial, result_of(epoch_row(1), config))
     recorder.on_trial_result(0, [], trial, result_of(epoch_row(2), None))  # as before
     found = tables(writer.path, writer.meta)
     assert found.steady["learning_rate"].tolist() == [0.1]
-    recorder.on_trial_result(0, [], trial, result_of(epoch_row(3), replace(config, momentum=0.5)))
+    recorder.on_trial_result(
+        0, [], trial, result_of(epoch_row(3), replace(config, momentum=0.5))
+    )
     found = tables(writer.path, writer.meta)
     assert found.trials[["momentum", "changed"]].to_numpy().tolist() == [[0.5, True]]
     assert found.steady.empty
     writer.finish()
 
 
-def test_a_repeated_epoch_replaces_its_row_and_later_ones(new_writer, epoch_row, tmp_path):
+def test_a_repeated_epoch_replaces_its_row_and_later_ones(
+    new_writer, epoch_row, tmp_path
+):
     """If both falls from 0.9 to 0.5 counted, the regime would be oscillating."""
-    writer, view = new_writer(tmp_path / "sweep", count=1), ProgressView(1, 4, 0, quiet=True)
+    writer, view = (
+        new_writer(tmp_path / "sweep", count=1),
+        ProgressView(1, 4, 0, quiet=True),
+    )
     config = TrialConfig(epochs=4)
     recorder = Recorder(writer, view, {"00000": config}, Past(), "scheduler")
     for epoch, accuracy in ((1, 0.9), (2, 0.5), (1, 0.9), (2, 0.5)):
@@ -71,12 +99,19 @@ def test_a_repeated_epoch_replaces_its_row_and_later_ones(new_writer, epoch_row,
     writer.finish()
 
 
-def test_progress_names_no_regime_that_a_target_of_siblings_would_decide(new_writer, epoch_row, tmp_path):
-    writer, view = new_writer(tmp_path / "sweep", count=1), ProgressView(1, 4, 0, quiet=True)
+def test_progress_names_no_regime_that_a_target_of_siblings_would_decide(
+    new_writer, epoch_row, tmp_path
+):
+    writer, view = (
+        new_writer(tmp_path / "sweep", count=1),
+        ProgressView(1, 4, 0, quiet=True),
+    )
     config = TrialConfig(epochs=4)
     recorder = Recorder(writer, view, {"00000": config}, Past(), "scheduler")
     recorder._data = replace(recorder._data, target=None)
-    recorder.on_trial_result(0, [], made_up(trial_id="00000"), result_of(epoch_row(1), config))
+    recorder.on_trial_result(
+        0, [], made_up(trial_id="00000"), result_of(epoch_row(1), config)
+    )
     recorder.close("interrupted")
     assert "1 done (1 interrupted)" in view.said()
     assert "curves" not in view.said()
@@ -85,15 +120,22 @@ def test_progress_names_no_regime_that_a_target_of_siblings_would_decide(new_wri
 
 def result_of(row, config):
     """What a trial's process tells Tune after an epoch."""
-    return row | {"trial_config": config, "stop_reason": "", "repeated": False, "done": False}
+    return row | {
+        "trial_config": config,
+        "stop_reason": "",
+        "repeated": False,
+        "done": False,
+    }
 
 
 @pytest.mark.parametrize(
     ("scheduler", "name"),
     [
-        (None, "fifo"), (AsyncHyperBandScheduler(), "asha"), (HyperBandScheduler(), "hyperband"),
+        (None, "fifo"),
+        (AsyncHyperBandScheduler(), "asha"),
+        (HyperBandScheduler(), "hyperband"),
         (MedianStoppingRule(), "medianstopping"),
     ],
-)  # fmt: skip
+)
 def test_the_name_of_a_scheduler(scheduler, name):
     assert scheduler_name(scheduler, "fifo") == name

@@ -18,7 +18,14 @@ from ray.tune import Callback
 from seaweed import KEYS, seaweed
 from waiting import LONG_S, wait_until
 
-from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep, resume_sweep, run_sweep
+from mnist_tune import (
+    SweepOptions,
+    TrialConfig,
+    UserError,
+    load_sweep,
+    resume_sweep,
+    run_sweep,
+)
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.execution.pool import LanePool
@@ -30,23 +37,43 @@ pytestmark = pytest.mark.ray
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "sweeps" / "lr_regimes.py"
-NUMBERS = ["train_loss", "train_accuracy", "test_loss", "test_accuracy", "step_loss_max", "step", "above_since", "fill"]
+NUMBERS = [
+    "train_loss",
+    "train_accuracy",
+    "test_loss",
+    "test_accuracy",
+    "step_loss_max",
+    "step",
+    "above_since",
+    "fill",
+]
 
 
 def command(*flags):
-    return [sys.executable, str(SCRIPT), "--dataset", "mnist-5k", "--architecture", "mlp-8-tanh", *map(str, flags)]
+    return [
+        sys.executable,
+        str(SCRIPT),
+        "--dataset",
+        "mnist-5k",
+        "--architecture",
+        "mlp-8-tanh",
+        *map(str, flags),
+    ]
 
 
 @pytest.fixture
 def finish(one_core, monkeypatch, capfd):
-    """A function that runs the script to its end in this process, on the Ray that tests share."""
+    """A function that runs the script to its end in this process, on the Ray that tests
+    share."""
 
     def run(*flags, arguments=None):
         capfd.readouterr()
         monkeypatch.setattr(sys, "argv", arguments or command(*flags)[1:])
         with pytest.raises(SystemExit) as ended:
             runpy.run_path(str(SCRIPT), run_name="__main__")
-        return subprocess.CompletedProcess(sys.argv, ended.value.code, *capfd.readouterr())
+        return subprocess.CompletedProcess(
+            sys.argv, ended.value.code, *capfd.readouterr()
+        )
 
     return run
 
@@ -56,7 +83,11 @@ def kill(process):
 
 
 def kill_raylet(process):
-    (raylet,) = (child for child in psutil.Process(process.pid).children() if child.name() == "raylet")
+    (raylet,) = (
+        child
+        for child in psutil.Process(process.pid).children()
+        if child.name() == "raylet"
+    )
     raylet.kill()
 
 
@@ -81,11 +112,21 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def start(pause, *flags):
-    """Start a sweep in its own process group. It takes its time, and waits while there is a file `pause`."""
+    """Start a sweep in its own process group. It takes its time, and waits while there
+    is a file `pause`."""
     python, *arguments = command(*flags)
     path = os.pathsep.join([str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
-    own = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
-    return subprocess.Popen([python, "-c", PACED, str(pause), *arguments], env=os.environ | {"PYTHONPATH": path}, **own)
+    own = {
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "text": True,
+        "start_new_session": True,
+    }
+    return subprocess.Popen(
+        [python, "-c", PACED, str(pause), *arguments],
+        env=os.environ | {"PYTHONPATH": path},
+        **own,
+    )
 
 
 def rows(path):
@@ -95,11 +136,14 @@ def rows(path):
 
 
 def numbers(epochs):
-    return epochs.set_index(["learning_rate", "epoch"]).sort_index()[NUMBERS].astype(float)
+    return (
+        epochs.set_index(["learning_rate", "epoch"]).sort_index()[NUMBERS].astype(float)
+    )
 
 
 def trained_here(trials, train_images=None):
-    """Train trials one after another in this process, and return the rows of their epochs."""
+    """Train trials one after another in this process, and return the rows of their
+    epochs."""
     pool, found = LanePool(load_dataset("mnist-5k", train_images=train_images)), []
     for trial in trials:
         pool.attach("it", trial)
@@ -108,13 +152,27 @@ def trained_here(trials, train_images=None):
 
 
 RATES, EPOCHS, IMAGES = (0.01, 0.1, 0.5), 40, 1024
-FLAGS = ("--learning-rates", *RATES, "--epochs", EPOCHS, "--train-images", IMAGES, "--scheduler", "fifo")
+FLAGS = (
+    "--learning-rates",
+    *RATES,
+    "--epochs",
+    EPOCHS,
+    "--train-images",
+    IMAGES,
+    "--scheduler",
+    "fifo",
+)
 
 
-@pytest.mark.promise("Ctrl-C, a kill of the driver and one of Ray lose no recorded row; a line says how to go on")
-def test_a_sweep_in_object_storage_that_is_killed_again_and_again_loses_nothing(tmp_path, finish, monkeypatch):
-    """Restart its storage and kill it. Then, on another machine, interrupt it and kill its raylet. (That a sweep is
-    killed before its first row, or after any other line, is `test_killed_driver`'s.)"""
+@pytest.mark.promise(
+    "Ctrl-C, a kill of the driver and one of Ray lose no recorded row; a line says how to go on"
+)
+def test_a_sweep_in_object_storage_that_is_killed_again_and_again_loses_nothing(
+    tmp_path, finish, monkeypatch
+):
+    """Restart its storage and kill it. Then, on another machine, interrupt it and kill
+    its raylet. (That a sweep is killed before its first row, or after any other line,
+    is `test_killed_driver`'s.)"""
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
     with seaweed(tmp_path / "storage") as server:
@@ -124,12 +182,15 @@ def test_a_sweep_in_object_storage_that_is_killed_again_and_again_loses_nothing(
         with start(pause, *again) as driver:
             wait_for_rows(place, 10, driver)
             pause.touch()
-            time.sleep(2)  # until the driver waits, and the last states are saved: without them, no trial goes on
+            # until the driver waits, and the last states are saved: without them, no
+            # trial goes on
+            time.sleep(2)
             server.kill()
             before = recorded(working_folder(place))
             pause.unlink()
             wait_for_epochs(working_folder(place), before + 1, driver)
-            pause.touch()  # a fast machine would reach the last epoch before the storage is back
+            # a fast machine would reach the last epoch before the storage is back
+            pause.touch()
             assert server.start(), server.log()
             after = wait_for_rows(place, before + 1, driver)
             kill(driver)
@@ -140,7 +201,8 @@ def test_a_sweep_in_object_storage_that_is_killed_again_and_again_loses_nothing(
         monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "another machine"))
         with monkeypatch.context() as patch:
             patch.setattr(Recorder, "on_trial_result", interrupts_after(10))
-            interrupted = finish("--resume", place, *FLAGS)  # auto would wait until the killed one is silent
+            # auto would wait until the killed one is silent
+            interrupted = finish("--resume", place, *FLAGS)
         assert interrupted.returncode == 130, interrupted.stderr
         assert f"{RESUME} '{place}'" in interrupted.stdout
         assert_partial(place)
@@ -152,20 +214,26 @@ def test_a_sweep_in_object_storage_that_is_killed_again_and_again_loses_nothing(
         assert driver.returncode == 2
         assert "raylet" not in stdout
         last = "error: Ray's raylet on this machine died; no finished epoch is lost, resume with: "
-        first, *said = [line for line in stderr.splitlines() if not line.startswith(("trials: ", "page: "))]
+        first, *said = [
+            line
+            for line in stderr.splitlines()
+            if not line.startswith(("trials: ", "page: "))
+        ]
         assert first.startswith(f"resuming {place}: ")
         assert said == [f"{last}{RESUME} '{place}'"]
         assert_partial(place)
         done = finish(*again)
         assert done.returncode == 0, done.stderr
         assert set(load_sweep(place).trials["stop_reason"]) == {"completed"}
-        shared = {"architecture": "mlp-8-tanh", "epochs": EPOCHS, "holdout": 128}  # as by default
+        # as by default
+        shared = {"architecture": "mlp-8-tanh", "epochs": EPOCHS, "holdout": 128}
         uninterrupted = [TrialConfig(learning_rate=rate, **shared) for rate in RATES]
         assert rows(place).equals(numbers(trained_here(uninterrupted, IMAGES)))
 
 
 def interrupts_after(count):
-    """`Recorder.on_trial_result`, followed by a SIGTERM after so many results, which comes to Tune as Ctrl-C."""
+    """`Recorder.on_trial_result`, followed by a SIGTERM after so many results, which
+    comes to Tune as Ctrl-C."""
     record, left = Recorder.on_trial_result, iter([False] * (count - 1) + [True])
 
     def recorded(self, *arguments, **info):
@@ -198,7 +266,8 @@ def wait_for_rows(place, count, driver):
             rows = len(load_sweep(place).epochs)
             return rows if rows >= count else None
 
-    return wait_until(found, "no rows are uploaded", driver, every=1)  # each look takes time from the driver
+    # each look takes time from the driver
+    return wait_until(found, "no rows are uploaded", driver, every=1)
 
 
 def wait_for_epochs(folder, count, driver):
@@ -211,17 +280,40 @@ RESUME = "mnist-tune resume"
 def test_every_value_asked_for_is_the_value_used(tmp_path, one_core):
     """Training again with these values gives the same numbers as the sweep."""
     trials = [
-        TrialConfig(architecture="mlp-8-tanh", learning_rate=0.03, seed=5, data_seed=9, epochs=3, holdout=0),
         TrialConfig(
-            architecture="mlp-6-relu-glorot", learning_rate=0.2, momentum=0.5, nesterov=True, epochs=1, holdout=416
+            architecture="mlp-8-tanh",
+            learning_rate=0.03,
+            seed=5,
+            data_seed=9,
+            epochs=3,
+            holdout=0,
         ),
         TrialConfig(
-            architecture="mlp-8-tanh", learning_rate=0.0123456789, batch_size=50, holdout=100, label_noise=700, epochs=2
+            architecture="mlp-6-relu-glorot",
+            learning_rate=0.2,
+            momentum=0.5,
+            nesterov=True,
+            epochs=1,
+            holdout=416,
+        ),
+        TrialConfig(
+            architecture="mlp-8-tanh",
+            learning_rate=0.0123456789,
+            batch_size=50,
+            holdout=100,
+            label_noise=700,
+            epochs=2,
         ),
     ]
-    sweep = run_sweep("values", trials, SweepOptions(dataset="mnist-5k", output=tmp_path, scheduler="fifo", quiet=True))
+    sweep = run_sweep(
+        "values",
+        trials,
+        SweepOptions(dataset="mnist-5k", output=tmp_path, scheduler="fifo", quiet=True),
+    )
     assert list(read_journal(sweep.path).known_trials(sweep.meta).values()) == trials
-    for trial, (_, row) in zip(trials, sweep.trials.sort_values("trial_id").iterrows(), strict=True):
+    for trial, (_, row) in zip(
+        trials, sweep.trials.sort_values("trial_id").iterrows(), strict=True
+    ):
         for name, value in trial.to_dict().items():
             if name in row:
                 assert row[name] == value
@@ -230,18 +322,27 @@ def test_every_value_asked_for_is_the_value_used(tmp_path, one_core):
         assert list(trained_here([trial])["train_loss"]) == list(curve["train_loss"])
 
 
-@pytest.mark.promise("A sweep that was extended equals one that asked for everything at once")
-def test_a_sweep_grows_by_epochs_and_rates_as_if_it_had_been_asked_for_them_at_once(tmp_path, finish, monkeypatch):
+@pytest.mark.promise(
+    "A sweep that was extended equals one that asked for everything at once"
+)
+def test_a_sweep_grows_by_epochs_and_rates_as_if_it_had_been_asked_for_them_at_once(
+    tmp_path, finish, monkeypatch
+):
     """Also one that was ended between its two tables."""
     with monkeypatch.context() as patch:
-        patch.setattr(pd.DataFrame, "to_parquet", ends_at_second(pd.DataFrame.to_parquet))
+        patch.setattr(
+            pd.DataFrame, "to_parquet", ends_at_second(pd.DataFrame.to_parquet)
+        )
         flags = ("--scheduler", "fifo", "--output", tmp_path / "grown")
         assert finish("--learning-rates", 0.1, "--epochs", 2, *flags).returncode == 9
     assert len(load_sweep(tmp_path / "grown").epochs) == 2
-    grown = finish("--resume", tmp_path / "grown", "--learning-rates", 0.3, "--epochs", 4)
+    grown = finish(
+        "--resume", tmp_path / "grown", "--learning-rates", 0.3, "--epochs", 4
+    )
     assert "1 trials are added, 1 train for more epochs" in grown.stderr
     assert f"resuming {tmp_path / 'grown'}" in grown.stderr
-    shared = {"architecture": "mlp-8-tanh", "epochs": 4, "holdout": 416}  # as by default
+    # as by default
+    shared = {"architecture": "mlp-8-tanh", "epochs": 4, "holdout": 416}
     at_once = [TrialConfig(learning_rate=rate, **shared) for rate in (0.1, 0.3)]
     assert rows(tmp_path / "grown").equals(numbers(trained_here(at_once)))
     assert set(load_sweep(tmp_path / "grown").trials["stop_reason"]) == {"completed"}
@@ -254,7 +355,13 @@ def test_a_spent_time_budget_is_the_stop_reason(tmp_path, one_core):
     trials, epochs = [TrialConfig(architecture="mlp-8-tanh", epochs=100_000)], 0
     for budget in (6.0, 20.0, 60.0):  # a slow machine needs more to finish an epoch
         output = tmp_path / f"{budget}"
-        options = SweepOptions(dataset="mnist-5k", output=output, scheduler="fifo", time_budget=budget, quiet=True)
+        options = SweepOptions(
+            dataset="mnist-5k",
+            output=output,
+            scheduler="fifo",
+            time_budget=budget,
+            quiet=True,
+        )
         sweep = run_sweep("budget", trials, options)
         assert list(sweep.trials["stop_reason"]) == ["time_budget"]
         if epochs := sweep.trials["epochs_run"][0]:
@@ -263,7 +370,16 @@ def test_a_spent_time_budget_is_the_stop_reason(tmp_path, one_core):
 
 
 def test_smoke(tmp_path, finish):
-    done = finish(arguments=[str(SCRIPT), "--smoke", "--dataset", "mnist-5k", "--output", str(tmp_path / "smoke")])
+    done = finish(
+        arguments=[
+            str(SCRIPT),
+            "--smoke",
+            "--dataset",
+            "mnist-5k",
+            "--output",
+            str(tmp_path / "smoke"),
+        ]
+    )
     assert done.returncode == 0, done.stderr
     assert "\nTrain with " in done.stdout
     assert " · " in done.stdout
@@ -284,10 +400,22 @@ class Damages(Callback):
 
 
 @pytest.mark.promise("A state that can't be saved ends its trial alone")
-def test_a_failed_trial_says_why_and_does_not_end_the_others(tmp_path, one_core, epoch_row):
-    trials = [TrialConfig(architecture="mlp-8-tanh", epochs=1, learning_rate=rate) for rate in (0.1, 0.2)]
-    options = SweepOptions(dataset="mnist-5k", output=tmp_path, scheduler="fifo", quiet=True)
-    sweep = run_sweep("failing", trials, options, callbacks=[Damages(tmp_path / "states" / "00001.npz", epoch_row(1))])
+def test_a_failed_trial_says_why_and_does_not_end_the_others(
+    tmp_path, one_core, epoch_row
+):
+    trials = [
+        TrialConfig(architecture="mlp-8-tanh", epochs=1, learning_rate=rate)
+        for rate in (0.1, 0.2)
+    ]
+    options = SweepOptions(
+        dataset="mnist-5k", output=tmp_path, scheduler="fifo", quiet=True
+    )
+    sweep = run_sweep(
+        "failing",
+        trials,
+        options,
+        callbacks=[Damages(tmp_path / "states" / "00001.npz", epoch_row(1))],
+    )
     assert list(sweep.trials["stop_reason"]) == ["completed", "error"]
     assert (
         sweep.trials["error"][1] == "a saved state does not fit mlp-8-tanh: it holds {}"
@@ -302,15 +430,27 @@ def test_a_failed_trial_says_why_and_does_not_end_the_others(tmp_path, one_core,
 
 def test_asha_and_divergence_stop_hopeless_trials(tmp_path, every_core):
     rates = (0.3, 0.1, 0.03, 1e-4, 1e-5, 1e7)
-    trials = [TrialConfig(architecture="mlp-8-tanh", learning_rate=rate, epochs=4) for rate in rates]
-    options = SweepOptions(dataset="mnist-5k", output=tmp_path, scheduler="asha", grace_period=1, quiet=True)
+    trials = [
+        TrialConfig(architecture="mlp-8-tanh", learning_rate=rate, epochs=4)
+        for rate in rates
+    ]
+    options = SweepOptions(
+        dataset="mnist-5k",
+        output=tmp_path,
+        scheduler="asha",
+        grace_period=1,
+        quiet=True,
+    )
     sweep = run_sweep("stopping", trials, options)
     by_rate = sweep.trials.set_index("learning_rate")
     assert by_rate.loc[1e7, "stop_reason"] == "diverged"
     assert by_rate.loc[1e7, "regime"] == "diverged"
     assert by_rate.loc[1e7, "diverged_at_step"] >= 1
     assert by_rate.loc[0.3, "stop_reason"] == "completed"
-    assert "asha" in {by_rate.loc[1e-4, "stop_reason"], by_rate.loc[1e-5, "stop_reason"]}
+    assert "asha" in {
+        by_rate.loc[1e-4, "stop_reason"],
+        by_rate.loc[1e-5, "stop_reason"],
+    }
 
 
 class Count(Callback):
@@ -320,14 +460,25 @@ class Count(Callback):
         self.results += result["train_loss"] > 0
 
 
-def test_all_seeds_of_a_rate_stop_after_the_same_epoch_or_run_to_the_end(tmp_path, every_core):
+def test_all_seeds_of_a_rate_stop_after_the_same_epoch_or_run_to_the_end(
+    tmp_path, every_core
+):
     rates = (1.0, 0.3, 0.1, 0.01, 1e-3, 1e-4)
     trials = [
-        TrialConfig(architecture="mlp-16-tanh", learning_rate=rate, epochs=10, seed=seed, data_seed=seed)
+        TrialConfig(
+            architecture="mlp-16-tanh",
+            learning_rate=rate,
+            epochs=10,
+            seed=seed,
+            data_seed=seed,
+        )
         for seed in range(3)
         for rate in rates
     ]
-    options, count = SweepOptions(dataset="mnist-5k", output=tmp_path, quiet=True), Count()
+    options, count = (
+        SweepOptions(dataset="mnist-5k", output=tmp_path, quiet=True),
+        Count(),
+    )
     sweep = run_sweep("seeds", trials, options, callbacks=[count])
     assert count.results == len(sweep.epochs)
     epochs = sweep.trials.groupby("learning_rate")["epochs_run"]
@@ -337,4 +488,6 @@ def test_all_seeds_of_a_rate_stop_after_the_same_epoch_or_run_to_the_end(tmp_pat
     assert epochs.first()[1e-4] < 10
     assert epochs.first()[1.0] == 10
     assert set(sweep.trials["stop_reason"]) == {"completed", "slow"}
-    assert set(sweep.trials["regime"][sweep.trials["stop_reason"] == "slow"]) == {"slow"}
+    assert set(sweep.trials["regime"][sweep.trials["stop_reason"] == "slow"]) == {
+        "slow"
+    }

@@ -1,4 +1,5 @@
-"""The trainable of a trial, with a made-up pool: resume, lost lanes, reuse for another trial, what it tells Tune."""
+"""The trainable of a trial, with a made-up pool: resume, lost lanes, reuse for another
+trial, what it tells Tune."""
 
 import math
 from dataclasses import replace
@@ -18,10 +19,18 @@ EPOCHS = 4
 
 
 class Pool:
-    """Counts epochs instead of training. `calls` holds what was asked; `failures` is raised first."""
+    """Counts epochs instead of training. `calls` holds what was asked; `failures` is
+    raised first."""
 
     def __init__(self, row):
-        self.row, self.calls, self.failures, self.epochs, self.rates, self.rows = row, [], [], {}, {}, {}
+        self.row, self.calls, self.failures, self.epochs, self.rates, self.rows = (
+            row,
+            [],
+            [],
+            {},
+            {},
+            {},
+        )
 
     def attach(self, lane_id, config, checkpoint=None):
         epoch = checkpoint.row["epoch"] if checkpoint else 0
@@ -35,7 +44,9 @@ class Pool:
         if self.failures:
             raise self.failures.pop()
         self.epochs[lane_id] += 1
-        self.rows[lane_id] = self.row(self.epochs[lane_id]) | {"learning_rate": self.rates[lane_id]}
+        self.rows[lane_id] = self.row(self.epochs[lane_id]) | {
+            "learning_rate": self.rates[lane_id]
+        }
         self.save(lane_id, state)
         return self.rows[lane_id]
 
@@ -58,7 +69,9 @@ def clock(monkeypatch):
         clock.now += seconds
 
     now = lambda: clock.now  # noqa: E731
-    monkeypatch.setattr(trainable, "time", SimpleNamespace(monotonic=now, perf_counter=now, sleep=sleep))
+    monkeypatch.setattr(
+        trainable, "time", SimpleNamespace(monotonic=now, perf_counter=now, sleep=sleep)
+    )
     return clock
 
 
@@ -72,7 +85,9 @@ def start(pool, clock, tmp_path, monkeypatch):
     def run(trial_id="00000", **values):
         trial = object.__new__(trainable.TrialTrainable)
         trial._trial_info = SimpleNamespace(trial_id="tunes")
-        trial.setup(config(trial_id, **values), ["data"], WorkerSettings(tmp_path, "token"))
+        trial.setup(
+            config(trial_id, **values), ["data"], WorkerSettings(tmp_path, "token")
+        )
         return trial
 
     return run
@@ -90,17 +105,25 @@ def test_a_trial_trains_to_its_last_epoch_and_frees_its_lane(start, pool):
     assert [row["done"] for row in rows] == [False, False, False, True]
     assert [row["stop_reason"] for row in rows] == ["", "", "", "completed"]
     assert [row["scheduler_loss"] for row in rows] == [1, 1 / 2, 1 / 3, 1 / 4]
-    assert all(row["repeated"] and "warning" not in row for row in rows)  # recorded only where they were lost
-    assert [row.get("trial_config") for row in rows] == [TrialConfig(learning_rate=0.1, epochs=EPOCHS), *[None] * 3]
+    # recorded only where they were lost
+    assert all(row["repeated"] and "warning" not in row for row in rows)
+    assert [row.get("trial_config") for row in rows] == [
+        TrialConfig(learning_rate=0.1, epochs=EPOCHS),
+        *[None] * 3,
+    ]
     assert pool.calls == [("attach", "00000", 0.1, 0), ("detach", "00000")]
 
 
-def test_a_tasks_own_scores_are_told_as_the_columns_that_schedulers_and_searchers_look_at(start, pool, epoch_row):
+def test_a_tasks_own_scores_are_told_as_the_columns_that_schedulers_and_searchers_look_at(
+    start, pool, epoch_row
+):
     pool.row = lambda epoch: epoch_row(epoch, scores='{"kl": 0.25}')
     assert start().step()["score_kl"] == 0.25
 
 
-def test_a_lost_lane_is_had_again_with_the_saved_state_and_repeats_no_epoch(start, pool, clock):
+def test_a_lost_lane_is_had_again_with_the_saved_state_and_repeats_no_epoch(
+    start, pool, clock
+):
     trial = start()
     trial.step()
     pool.failures, before = [LaneLostError("its server died")], clock.now
@@ -121,15 +144,23 @@ def test_a_lane_that_stays_lost_is_tried_for_two_minutes(start, pool, clock):
     assert clock.now - before == pytest.approx(120, abs=2)
 
 
-def test_a_node_that_does_not_see_the_folder_ends_its_trial_before_it_trains(start, pool, tmp_path, monkeypatch):
-    monkeypatch.setattr(trainable, "blindness", lambda states, token: f"{states} with {token} is not seen")
+def test_a_node_that_does_not_see_the_folder_ends_its_trial_before_it_trains(
+    start, pool, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(
+        trainable,
+        "blindness",
+        lambda states, token: f"{states} with {token} is not seen",
+    )
     row = start().step()
     assert (row["done"], row["stop_reason"]) == (True, "error")
     assert row["error"] == f"{tmp_path} with token is not seen"
     assert pool.calls == []
 
 
-def test_epochs_that_no_server_saved_are_trained_again_and_not_reported_again(start, pool):
+def test_epochs_that_no_server_saved_are_trained_again_and_not_reported_again(
+    start, pool
+):
     pool.save, trial = lambda *given: None, start()
     assert [trial.step()["epoch"] for _ in range(2)] == [1, 2]
     pool.failures = [LaneLostError("its server died")]
@@ -137,14 +168,21 @@ def test_epochs_that_no_server_saved_are_trained_again_and_not_reported_again(st
     assert [call[-1] for call in pool.calls] == [0, 0]  # attached from the start again
 
 
-def test_an_epoch_that_was_saved_but_not_told_before_the_lane_was_lost_is_reported(start, pool, epoch_row, tmp_path):
+def test_an_epoch_that_was_saved_but_not_told_before_the_lane_was_lost_is_reported(
+    start, pool, epoch_row, tmp_path
+):
     trial = start()
     trial.step()
     pool.failures = [LaneLostError("its server died")]
-    changed = TrialConfig(learning_rate=0.4, momentum=0.9, epochs=3)  # by a population; then more epochs were asked for
+    # by a population; then more epochs were asked for
+    changed = TrialConfig(learning_rate=0.4, momentum=0.9, epochs=3)
     Checkpoint({}, epoch_row(2, train_loss=0.5), changed).save(tmp_path / "00000.npz")
     found = trial.step()
-    assert (found["epoch"], found["repeated"], found["trial_config"]) == (2, True, replace(changed, epochs=EPOCHS))
+    assert (found["epoch"], found["repeated"], found["trial_config"]) == (
+        2,
+        True,
+        replace(changed, epochs=EPOCHS),
+    )
     assert trial.step()["epoch"] == 3
     assert pool.calls[-1] == ("attach", "00000", 0.4, 2)  # and trains on with it
 
@@ -157,17 +195,27 @@ def test_a_process_that_tune_uses_again_starts_anew(start, pool):
     assert [trial.step()["epoch"] for _ in range(2)] == [1, 2]
     assert trial.reset_config(second)
     row = trial.step()
-    assert (row["epoch"], row["repeated"], row["trial_config"].learning_rate) == (1, True, 0.2)
+    assert (row["epoch"], row["repeated"], row["trial_config"].learning_rate) == (
+        1,
+        True,
+        0.2,
+    )
     trial.cleanup()
     attached, *calls = pool.calls
     assert attached == ("attach", "00000", 0.1, 0)
-    assert calls == [("detach", "00000"), ("attach", "00001", 0.2, 1), ("detach", "00001")]
+    assert calls == [
+        ("detach", "00000"),
+        ("attach", "00001", 0.2, 1),
+        ("detach", "00001"),
+    ]
     assert trial.reset_config(first)
     assert trial.step()["epoch"] == 2  # its own state again
     trial.cleanup()
 
 
-def test_a_trial_goes_on_from_another_ones_checkpoint_with_its_own_id(start, pool, tmp_path):
+def test_a_trial_goes_on_from_another_ones_checkpoint_with_its_own_id(
+    start, pool, tmp_path
+):
     """As population based training does it."""
     (tmp_path / "tune").mkdir()
     donor = start("00001", learning_rate=0.3)
@@ -179,7 +227,8 @@ def test_a_trial_goes_on_from_another_ones_checkpoint_with_its_own_id(start, poo
     trial.reset_config(config(learning_rate=0.3))
     trial.load_checkpoint(tmp_path / "tune")
     pool.calls.clear()
-    trial.save_checkpoint(tmp_path / "tune")  # before it has trained, its state is the donor's
+    # before it has trained, its state is the donor's
+    trial.save_checkpoint(tmp_path / "tune")
     assert Checkpoint.load(tmp_path / "tune" / "state.npz").row["epoch"] == 3
     row = trial.step()
     assert (row["epoch"], row["repeated"], row["done"]) == (4, False, True)
@@ -197,10 +246,19 @@ def test_a_diverged_trial_stops_if_it_is_asked_to(start, pool, epoch_row, stops,
     assert math.isnan(row["train_loss"])
 
 
-def test_an_error_of_the_program_ends_the_trial_at_once_and_others_are_left_to_tune(start, pool):
-    pool.failures = [DeviceError("INTERNAL"), ProgramError("ValueError: no shape (net.py:5)")]
+def test_an_error_of_the_program_ends_the_trial_at_once_and_others_are_left_to_tune(
+    start, pool
+):
+    pool.failures = [
+        DeviceError("INTERNAL"),
+        ProgramError("ValueError: no shape (net.py:5)"),
+    ]
     trial = start()
     row = trial.step()
-    assert (row["done"], row["stop_reason"], row["error"]) == (True, "error", "ValueError: no shape (net.py:5)")
+    assert (row["done"], row["stop_reason"], row["error"]) == (
+        True,
+        "error",
+        "ValueError: no shape (net.py:5)",
+    )
     with pytest.raises(DeviceError, match="INTERNAL"):
         trial.step()

@@ -27,7 +27,9 @@ def cluster(monkeypatch):
     """The resources of the cluster."""
     resources = {"CPU": 8.0}
     monkeypatch.setattr(tuner.ray, "cluster_resources", lambda: resources)
-    monkeypatch.setattr(tuner.ray, "nodes", lambda: [{"Alive": True, "Resources": resources}])
+    monkeypatch.setattr(
+        tuner.ray, "nodes", lambda: [{"Alive": True, "Resources": resources}]
+    )
     monkeypatch.setattr(tuner.ray, "put", lambda value: value)
     monkeypatch.setattr(tuner, "NodeWatch", lambda quiet: "watch")
     return resources
@@ -35,12 +37,24 @@ def cluster(monkeypatch):
 
 def test_the_scheduler_is_the_one_asked_for(cluster, new_writer, tmp_path, monkeypatch):
     made, writer = [], new_writer(tmp_path / "sweep")
-    monkeypatch.setattr(tuner.tune, "Tuner", lambda trainable, **of: made.append(of["tune_config"].scheduler))
-    recorder = Recorder(writer, ProgressView(2, 2, 0, quiet=True), {}, Past(), "scheduler")
+    monkeypatch.setattr(
+        tuner.tune,
+        "Tuner",
+        lambda trainable, **of: made.append(of["tune_config"].scheduler),
+    )
+    recorder = Recorder(
+        writer, ProgressView(2, 2, 0, quiet=True), {}, Past(), "scheduler"
+    )
 
     def asked(plan=PLAN, **options):
         opened = Opened(SweepOptions(**options), writer, Past(), [])
-        tuner.make_tuner(opened, plan, Placement({"CPU": 2}, WorkerSettings("states")), ["data"], recorder)
+        tuner.make_tuner(
+            opened,
+            plan,
+            Placement({"CPU": 2}, WorkerSettings("states")),
+            ["data"],
+            recorder,
+        )
         return made.pop()
 
     assert asked(scheduler="fifo") is None
@@ -53,7 +67,9 @@ def test_the_scheduler_is_the_one_asked_for(cluster, new_writer, tmp_path, monke
 
 
 @pytest.mark.parametrize("address", [None, "head:6379"])
-def test_processes_get_what_was_asked_for(cluster, new_writer, mnist_5k, tmp_path, monkeypatch, address):
+def test_processes_get_what_was_asked_for(
+    cluster, new_writer, mnist_5k, tmp_path, monkeypatch, address
+):
     checked, placed, pending, writer = [], [], [], new_writer(tmp_path / "sweep")
     cluster["CPU"] = 2.0
 
@@ -65,28 +81,50 @@ def test_processes_get_what_was_asked_for(cluster, new_writer, mnist_5k, tmp_pat
         pending.append(os.environ[PENDING])
 
     monkeypatch.setattr(tuner, "find_device", lambda quiet: Device("CPU", 1e9))
-    monkeypatch.setattr(tuner, "refuse_unholdable", lambda *given: checked.append(given))
+    monkeypatch.setattr(
+        tuner, "refuse_unholdable", lambda *given: checked.append(given)
+    )
     monkeypatch.setattr(tuner, "check_nodes", lambda *given: checked.append(given))
     monkeypatch.setattr(tuner, "own_code", lambda: "the code")
     monkeypatch.setattr(tuner, "umask", lambda: 0o27)
     monkeypatch.setattr(tuner, "choose_placement", place)
-    monkeypatch.setattr(tuner, "make_tuner", lambda *arguments: SimpleNamespace(fit=run))
-    options = SweepOptions(train_evaluation=500, sharpness_every=3, save_every=4, execution="process", address=address)
+    monkeypatch.setattr(
+        tuner, "make_tuner", lambda *arguments: SimpleNamespace(fit=run)
+    )
+    options = SweepOptions(
+        train_evaluation=500,
+        sharpness_every=3,
+        save_every=4,
+        execution="process",
+        address=address,
+    )
     options = replace(options, hang_minutes=2)
     tuner.fit(Opened(options, writer, Past(), [mnist_5k]), PLAN, None)
     assert pending == ["4"]  # more than there are cores
     assert checked == [(1, "process"), (writer.states, writer.token)]
     [settings] = placed
-    assert (settings.states, settings.token, settings.own_code) == (writer.states, writer.token, "the code")
-    assert (settings.train_evaluation, settings.sharpness.every, settings.save_every) == (500, 3, 4)
+    assert (settings.states, settings.token, settings.own_code) == (
+        writer.states,
+        writer.token,
+        "the code",
+    )
+    assert (
+        settings.train_evaluation,
+        settings.sharpness.every,
+        settings.save_every,
+    ) == (500, 3, 4)
     assert settings.hang_s == 120
-    assert settings.umask == (None if address else 0o27)  # another machine's umask is its own
+    # another machine's umask is its own
+    assert settings.umask == (None if address else 0o27)
     writer.finish()
 
 
 def test_cores_per_trial_are_those_of_the_largest_node_at_most(cluster, monkeypatch):
     one = Plan({"00000": TrialConfig()})
-    nodes = [{"Alive": alive, "Resources": {"CPU": cores}} for alive, cores in ((True, 3.0), (True, 6.0), (False, 9.0))]
+    nodes = [
+        {"Alive": alive, "Resources": {"CPU": cores}}
+        for alive, cores in ((True, 3.0), (True, 6.0), (False, 9.0))
+    ]
     monkeypatch.setattr(tuner.ray, "nodes", lambda: nodes)
     assert tuner.cpus_of(one, "CPU", SweepOptions()) == 6
     assert tuner.cpus_of(PLAN, "CPU", SweepOptions()) == 4

@@ -1,4 +1,5 @@
-"""A new set is trained from the file that a person writes, and read as the stored ones are."""
+"""A new set is trained from the file that a person writes, and read as the stored ones
+are."""
 
 import sys
 from pathlib import Path
@@ -37,23 +38,36 @@ def train_set(tmp_path, monkeypatch):
 
 
 @pytest.mark.ray
-def test_a_set_is_read_as_the_stored_ones_are(train_set, one_core, tmp_path, monkeypatch):
+def test_a_set_is_read_as_the_stored_ones_are(
+    train_set, one_core, tmp_path, monkeypatch
+):
     monkeypatch.setattr(blind_set, "start_ray", lambda *_: None)  # the tests' own runs
     train_set()
     stored = [
-        pd.read_csv(Path(__file__).parents[1] / "regimes" / f"unseen_10_{part}.csv") for part in ("trials", "epochs")
+        pd.read_csv(Path(__file__).parents[1] / "regimes" / f"unseen_10_{part}.csv")
+        for part in ("trials", "epochs")
     ]
     for part, like in zip(("trials", "epochs"), stored, strict=True):
         text = (tmp_path / f"unseen_10_{part}.csv").read_text()
-        of_networks = [name for name in like if name not in ("train_images", "guess")]  # set 10 has tasks
-        columns = [name for name in text.splitlines()[0].split(",") if name != "loss_error"]  # younger than set 10
+        # set 10 has tasks
+        of_networks = [name for name in like if name not in ("train_images", "guess")]
+        # younger than set 10
+        columns = [
+            name for name in text.splitlines()[0].split(",") if name != "loss_error"
+        ]
         assert columns == of_networks, part
         assert str(EXAMPLES.parent) not in text
     labels = pd.read_csv(tmp_path / "unseen_10_labels.csv")
     assert list(labels) == ["sweep", "learning_rate", "seed", "expected", "acceptable"]
-    labels.assign(expected="slow").to_csv(tmp_path / "unseen_10_labels.csv", index=False)
+    labels.assign(expected="slow").to_csv(
+        tmp_path / "unseen_10_labels.csv", index=False
+    )
     (sweep,) = label_cuts.read_set(10)
-    assert (sweep.name, len(sweep.epochs), list(sweep.labelled()["expected"])) == ("dots radam", 6, ["slow"] * 2)
+    assert (sweep.name, len(sweep.epochs), list(sweep.labelled()["expected"])) == (
+        "dots radam",
+        6,
+        ["slow"] * 2,
+    )
     with pytest.raises(UserError, match="set 10 is there already"):
         train_set()
 

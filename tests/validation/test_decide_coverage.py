@@ -1,4 +1,5 @@
-"""A small part of the benchmark: whether simulated decisions are right as often as they say."""
+"""A small part of the benchmark: whether simulated decisions are right as often as they
+say."""
 
 import pytest
 
@@ -7,10 +8,15 @@ from validation.decide_coverage import DecideCoverage, simulate
 
 @pytest.mark.parametrize(
     ("truth", "noise", "settings"),
-    [("ladder 0.6", "Gaussian", 4), ("one best 0.6", "unequal", 2), ("ties", "rounded", 4)],
+    [
+        ("ladder 0.6", "Gaussian", 4),
+        ("one best 0.6", "unequal", 2),
+        ("ties", "rounded", 4),
+    ],
 )
 def test_decisions_are_right(truth, noise, settings):
-    """If each of 200 decisions is right with a chance of 95%, one try in 1,000 has 179 or fewer that are."""
+    """If each of 200 decisions is right with a chance of 95%, one try in 1,000 has 179
+    or fewer that are."""
     cell = simulate(truth, noise, settings, 0.5, DecideCoverage(searches=200))
     assert cell.settled > 0.8
     for share in (cell.within, cell.right, cell.kept):

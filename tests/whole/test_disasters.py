@@ -21,19 +21,31 @@ from mnist_tune.tuning.opening import open_sweep
 
 SCRIPT = Path(__file__).parents[2] / "sweeps" / "lr_regimes.py"
 TRIALS = {
-    f"{i:05d}": TrialConfig(architecture="mlp-8-tanh", learning_rate=rate, epochs=3, holdout=0)
+    f"{i:05d}": TrialConfig(
+        architecture="mlp-8-tanh", learning_rate=rate, epochs=3, holdout=0
+    )
     for i, rate in enumerate((0.1, 0.3))
 }
-SECRETS = {"AWS_SECRET_ACCESS_KEY": "s3cr3t-aws", "AWS_SESSION_TOKEN": "s3cr3t-session", "HF_TOKEN": "s3cr3t-hf"}
+SECRETS = {
+    "AWS_SECRET_ACCESS_KEY": "s3cr3t-aws",
+    "AWS_SESSION_TOKEN": "s3cr3t-session",
+    "HF_TOKEN": "s3cr3t-hf",
+}
 
 
 @pytest.fixture
 def half_done(tmp_path, mnist_5k):
-    """A sweep killed after one epoch of each trial, and the training losses that each trial has without the kill."""
+    """A sweep killed after one epoch of each trial, and the training losses that each
+    trial has without the kill."""
     options = LearningRateRegimes(
-        dataset="mnist-5k", output=tmp_path / "sweep", scheduler="fifo", cpus_per_trial=1,
-        architecture=("mlp-8-tanh",), learning_rates=(0.1, 0.3), epochs=3,
-    )  # fmt: skip
+        dataset="mnist-5k",
+        output=tmp_path / "sweep",
+        scheduler="fifo",
+        cpus_per_trial=1,
+        architecture=("mlp-8-tanh",),
+        learning_rates=(0.1, 0.3),
+        epochs=3,
+    )
     writer = open_sweep("lr_regimes", options, lambda *given: TRIALS).writer
     pool, losses = LanePool(mnist_5k), {}
     for trial_id, config in TRIALS.items():
@@ -41,7 +53,10 @@ def half_done(tmp_path, mnist_5k):
         row = pool.run([trial_id])[trial_id]
         pool.checkpoint(trial_id).save(writer.states / f"{trial_id}.npz")
         writer.epoch(trial_id, row, repeated=False)
-        losses[trial_id] = [row["train_loss"], *(pool.run([trial_id])[trial_id]["train_loss"] for _ in range(2))]
+        losses[trial_id] = [
+            row["train_loss"],
+            *(pool.run([trial_id])[trial_id]["train_loss"] for _ in range(2)),
+        ]
         pool.detach(trial_id)
     writer.release()
     return writer.path, losses
@@ -51,16 +66,25 @@ def bury_traps(folder, sprung):
     """Put pickles where Tune looks for its own files."""
     bomb = pickle.dumps(Trap(sprung))
     (folder / "00000").mkdir(parents=True)
-    for name in ("tuner.pkl", "trainable.pkl", "searcher-state-9999.pkl", "00000/.metadata.pkl"):
+    for name in (
+        "tuner.pkl",
+        "trainable.pkl",
+        "searcher-state-9999.pkl",
+        "00000/.metadata.pkl",
+    ):
         (folder / name).write_bytes(bomb)
     fallback = {"_type": "CLOUDPICKLE_FALLBACK", "value": bomb.hex()}
-    for name in ("experiment_state-9999-12-31_23-59-59.json", "search_gen_state-9999.json"):
+    for name in (
+        "experiment_state-9999-12-31_23-59-59.json",
+        "search_gen_state-9999.json",
+    ):
         (folder / name).write_text(json.dumps(fallback))
 
 
 @pytest.fixture
 def run(monkeypatch, capfd, caplog):
-    """A function that runs the script, in this process and on the Ray that tests share."""
+    """A function that runs the script, in this process and on the Ray that tests
+    share."""
 
     def run(*flags):
         capfd.readouterr()
@@ -68,7 +92,9 @@ def run(monkeypatch, capfd, caplog):
         with pytest.raises(SystemExit) as ended:
             runpy.run_path(str(SCRIPT), run_name="__main__")
         said = capfd.readouterr()
-        return subprocess.CompletedProcess(sys.argv, ended.value.code, said.out, said.err + caplog.text)
+        return subprocess.CompletedProcess(
+            sys.argv, ended.value.code, said.out, said.err + caplog.text
+        )
 
     return run
 
@@ -76,12 +102,16 @@ def run(monkeypatch, capfd, caplog):
 @pytest.mark.promise("Nothing in a folder is unpickled or run")
 @pytest.mark.promise("A trial whose state is damaged starts again, and a line says so")
 @pytest.mark.ray
-def test_a_damaged_folder_with_hostile_pickles_is_resumed(half_done, tmp_path, run, one_core, monkeypatch):
+def test_a_damaged_folder_with_hostile_pickles_is_resumed(
+    half_done, tmp_path, run, one_core, monkeypatch
+):
     path, losses = half_done
     bury_traps(path / ".ray" / "tune", tmp_path / "sprung")
     (path / "states" / "00001.npz").write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
     journal = (path / "journal.jsonl").read_bytes()
-    (path / "journal.jsonl").write_bytes(journal[:-1] + b'\n{"kind": "epoch", "trial_id": "../x"}\n{"kind": "ep')
+    (path / "journal.jsonl").write_bytes(
+        journal[:-1] + b'\n{"kind": "epoch", "trial_id": "../x"}\n{"kind": "ep'
+    )
     for name, secret in SECRETS.items():
         monkeypatch.setenv(name, secret)
     done = run("--resume", path)
@@ -93,7 +123,11 @@ def test_a_damaged_folder_with_hostile_pickles_is_resumed(half_done, tmp_path, r
     curves = load_sweep(path).curves("train_loss")
     assert {trial_id: list(curves[trial_id]) for trial_id in curves} == losses
     assert not (tmp_path / "sprung").exists()
-    everything = [done.stdout, done.stderr, *(file.read_bytes().decode("latin1") for file in files(path))]
+    everything = [
+        done.stdout,
+        done.stderr,
+        *(file.read_bytes().decode("latin1") for file in files(path)),
+    ]
     assert not any("s3cr3t" in text for text in everything)
 
 
@@ -101,10 +135,16 @@ def files(path):
     return [file for file in path.rglob("*") if file.is_file()]
 
 
-@pytest.mark.promise("A full disk or a folder that becomes read-only ends the sweep with one line, and loses no row")
+@pytest.mark.promise(
+    "A full disk or a folder that becomes read-only ends the sweep with one line, and loses no row"
+)
 @pytest.mark.ray
 def test_a_sweep_resumes_after_a_full_disk(tmp_path, run, one_core, monkeypatch):
-    path, epoch, left = tmp_path / "sweep", SweepWriter.epoch, iter([False] * 5 + [True])
+    path, epoch, left = (
+        tmp_path / "sweep",
+        SweepWriter.epoch,
+        iter([False] * 5 + [True]),
+    )
 
     def epoch_on_a_disk_that_fills(self, *arguments, **fields):
         if next(left, False):
@@ -114,11 +154,15 @@ def test_a_sweep_resumes_after_a_full_disk(tmp_path, run, one_core, monkeypatch)
 
     with monkeypatch.context() as patch:
         patch.setattr(SweepWriter, "epoch", epoch_on_a_disk_that_fills)
-        patch.setattr(storage, "SYNC_S", 1000.0)  # which would fail otherwise: that device can't be synced
+        # which would fail otherwise: that device can't be synced
+        patch.setattr(storage, "SYNC_S", 1000.0)
         flags = "--dataset mnist-5k --architecture mlp-8-tanh --learning-rates 0.1 0.3 --epochs 6 --scheduler fifo"
         done = run(*flags.split(), "--output", path)
     assert done.returncode == 2, done.stderr
-    assert f"error: can't write to {path}: No space left on device; fix that, then --resume {path}" in done.stderr
+    assert (
+        f"error: can't write to {path}: No space left on device; fix that, then --resume {path}"
+        in done.stderr
+    )
     assert "Traceback" not in done.stderr
     before = load_sweep(path).epochs
     assert len(before) == 5
@@ -127,13 +171,19 @@ def test_a_sweep_resumes_after_a_full_disk(tmp_path, run, one_core, monkeypatch)
     after = load_sweep(path)
     assert set(after.trials["stop_reason"]) == {"completed"}
     assert len(after.epochs) == 12
-    kept = before.merge(after.epochs, on=["trial_id", "epoch", "train_loss", "test_loss", "ended_at"])
+    kept = before.merge(
+        after.epochs, on=["trial_id", "epoch", "train_loss", "test_loss", "ended_at"]
+    )
     assert len(kept) == len(before)
 
 
 @pytest.mark.promise("Passwords and keys in URIs are not recorded")
 def test_secrets_in_the_command_are_not_recorded(tmp_path, monkeypatch):
-    secrets = ["s3://AKIA:s3cr3t/a+b@bucket/x", "https://host/x?X-Amz-Signature=s3cr3t&region=r", "--token=s3cr3t"]
+    secrets = [
+        "s3://AKIA:s3cr3t/a+b@bucket/x",
+        "https://host/x?X-Amz-Signature=s3cr3t&region=r",
+        "--token=s3cr3t",
+    ]
     monkeypatch.setattr(sys, "argv", ["lr_regimes.py", "--data-dir", *secrets])
     options = SweepOptions(dataset="mnist-5k", output=tmp_path / "sweep")
     writer = open_sweep("secrets", options, lambda *given: TRIALS).writer
@@ -156,10 +206,19 @@ def test_redacting_a_long_text_is_fast(repeated):
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("no cluster at redis://me:s3cr3t@host:1; start one", "no cluster at redis://***@host:1; start one"),
+        (
+            "no cluster at redis://me:s3cr3t@host:1; start one",
+            "no cluster at redis://***@host:1; start one",
+        ),
         ("AWS_SECRET_ACCESS_KEY=s3cr3t sweep", "AWS_SECRET_ACCESS_KEY=*** sweep"),
-        ("'s3://b/x?session_token=s3cr3t&region=r'", "'s3://b/x?session_token=***&region=r'"),
-        ("'s3://b/x?password=s3cr3t' is no folder", "'s3://b/x?password=***' is no folder"),
+        (
+            "'s3://b/x?session_token=s3cr3t&region=r'",
+            "'s3://b/x?session_token=***&region=r'",
+        ),
+        (
+            "'s3://b/x?password=s3cr3t' is no folder",
+            "'s3://b/x?password=***' is no folder",
+        ),
     ],
 )
 def test_no_secret_is_in_an_error(text, shown):
@@ -185,7 +244,12 @@ assert pool.run(["a"])["a"]["epoch"] == 1
 
 @pytest.mark.slow
 def test_the_cache_folder_may_disappear_during_a_run(tmp_path):
-    done = subprocess.run([sys.executable, "-c", CACHE, str(tmp_path)], capture_output=True, text=True, timeout=LONG_S)
+    done = subprocess.run(
+        [sys.executable, "-c", CACHE, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=LONG_S,
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -223,12 +287,28 @@ def test_a_shutdown_that_is_slow_and_fails_takes_nothing_from_the_sweep(tmp_path
     """The driver reads from Ray while it writes its tables."""
     flags = "--dataset mnist-5k --architecture mlp-2-tanh --learning-rates 0.1 --epochs 1 --train-images 500".split()
     done = subprocess.run(
-        [sys.executable, "-c", SLOW.format(script=str(SCRIPT)), "--", *flags, "--output", str(tmp_path / "sweep")],
-        capture_output=True, text=True, timeout=LONG_S,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-c",
+            SLOW.format(script=str(SCRIPT)),
+            "--",
+            *flags,
+            "--output",
+            str(tmp_path / "sweep"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=LONG_S,
+    )
     assert done.returncode == 0, done.stderr
     assert "undecided 0.1" in done.stdout
-    assert "Ray did not shut down properly (a node did not answer); the sweep is complete" in done.stderr
-    modes = {(tmp_path / "sweep" / name).stat().st_mode for name in ("journal.jsonl", "states/00000.npz")}
+    assert (
+        "Ray did not shut down properly (a node did not answer); the sweep is complete"
+        in done.stderr
+    )
+    modes = {
+        (tmp_path / "sweep" / name).stat().st_mode
+        for name in ("journal.jsonl", "states/00000.npz")
+    }
     assert len(modes) == 1, "Ray's umask is not the user's, whose files these are"
     assert "Traceback" not in done.stderr

@@ -43,23 +43,43 @@ def solvable(data, width=1000):
 
 @pytest.fixture
 def solvable(tmp_path):
-    """The network's file, and data of which every example is its class's one-hot vector."""
+    """The network's file, and data of which every example is its class's one-hot
+    vector."""
     (tmp_path / "solvable.py").write_text(SOLVABLE)
     labels = np.arange(600) % 2
     one_hot = np.eye(2, dtype=np.float32)[labels]
-    np.savez(tmp_path / "data.npz", x_train=one_hot, y_train=labels, x_test=one_hot[:20], y_test=labels[:20])
-    return f"{tmp_path / 'solvable.py'}:solvable", str(tmp_path / "data.npz"), str(tmp_path / "sweep")
+    np.savez(
+        tmp_path / "data.npz",
+        x_train=one_hot,
+        y_train=labels,
+        x_test=one_hot[:20],
+        y_test=labels[:20],
+    )
+    return (
+        f"{tmp_path / 'solvable.py'}:solvable",
+        str(tmp_path / "data.npz"),
+        str(tmp_path / "sweep"),
+    )
 
 
 @pytest.mark.ray
-def test_the_edge_of_a_solvable_network_is_found_also_by_a_search_that_was_killed(solvable, one_core, capsys):
-    """Over seeds the edge is at 2.00: a step diverges for η λ > 4, and λ = (‖u‖² + ‖v‖²) / n is 2 on average."""
+def test_the_edge_of_a_solvable_network_is_found_also_by_a_search_that_was_killed(
+    solvable, one_core, capsys
+):
+    """Over seeds the edge is at 2.00: a step diverges for η λ > 4, and λ = (‖u‖² +
+    ‖v‖²) / n is 2 on average."""
     name, data, folder = solvable
     short = {"loss": "mse", "batch_size": (1,), "epochs": 2, "precision": 0.02}
-    find_edge(EdgeOptions(architecture=(name,), dataset=data, output=folder, quiet=True, **short))
+    find_edge(
+        EdgeOptions(
+            architecture=(name,), dataset=data, output=folder, quiet=True, **short
+        )
+    )
     as_killed(Path(folder), lambda text: text.count('"end"') >= 8)
     before = load_sweep(folder).trials.set_index("trial_id")
-    sweep = find_edge(EdgeOptions(architecture=(name,), dataset=data, resume=folder, quiet=True))
+    sweep = find_edge(
+        EdgeOptions(architecture=(name,), dataset=data, resume=folder, quiet=True)
+    )
     [edge] = sweep.edges()
     found = edge.rate(0.5)
     assert found.median == pytest.approx(2.0, rel=0.02)
@@ -68,9 +88,9 @@ def test_the_edge_of_a_solvable_network_is_found_also_by_a_search_that_was_kille
     after = sweep.trials.set_index("trial_id")
     ended = before.index[before["stop_reason"].isin(["completed", "diverged"])]
     assert len(ended) >= 5
-    assert after.loc[ended, ["learning_rate", "seed", "epochs_run", "train_loss"]].equals(
-        before.loc[ended, ["learning_rate", "seed", "epochs_run", "train_loss"]]
-    )
+    assert after.loc[
+        ended, ["learning_rate", "seed", "epochs_run", "train_loss"]
+    ].equals(before.loc[ended, ["learning_rate", "seed", "epochs_run", "train_loss"]])
     assert replayed(folder) == after["learning_rate"].sort_index().tolist()
     assert print_report(sweep) == 0
     said = capsys.readouterr().out
@@ -80,25 +100,36 @@ def test_the_edge_of_a_solvable_network_is_found_also_by_a_search_that_was_kille
     assert (Path(folder) / "edge.png").stat().st_size > 10_000
 
 
-def test_a_search_that_was_killed_in_its_range_test_makes_it_again(tmp_path, monkeypatch):
+def test_a_search_that_was_killed_in_its_range_test_makes_it_again(
+    tmp_path, monkeypatch
+):
     monkeypatch.setattr(EdgeOptions, "start_ray", lambda options: None)
     monkeypatch.setattr(search, "processes", lambda options: 2)
     monkeypatch.setattr(search, "run_searcher", run := mock.Mock())
     tested = mock.Mock(side_effect=[KeyboardInterrupt, [0.5, 2.0]])
     monkeypatch.setattr(search, "blow_ups", tested)
-    asked = EdgeOptions(architecture=("mlp-8-tanh", "mlp-8-relu"), dataset="digits", trials=7, output=tmp_path / "edge")
+    asked = EdgeOptions(
+        architecture=("mlp-8-tanh", "mlp-8-relu"),
+        dataset="digits",
+        trials=7,
+        output=tmp_path / "edge",
+    )
     with pytest.raises(KeyboardInterrupt):
         search.search_edge(asked)
     load_sweep(tmp_path / "edge").table()
     search.search_edge(python_options(EdgeOptions(resume=tmp_path / "edge")))
     opened, _, most = run.call_args.args
     found = opened.writer.meta["options"]
-    assert {one["architecture"]: one["expected"] for one in found["searches"]} == {"mlp-8-tanh": 0.5, "mlp-8-relu": 2}
+    assert {one["architecture"]: one["expected"] for one in found["searches"]} == {
+        "mlp-8-tanh": 0.5,
+        "mlp-8-relu": 2,
+    }
     assert (found["workers"], most) == (5, 14)
 
 
 def replayed(folder):
-    """The rates that an uninterrupted search proposes, given the outcomes but not the trials, in their order."""
+    """The rates that an uninterrupted search proposes, given the outcomes but not the
+    trials, in their order."""
     writer = SweepWriter(Path(folder), load_sweep(folder).meta, resume=True)
     again = searcher_of(writer, Past.of(read_journal(writer.path), writer.meta))
     writer.finish(ended="now")

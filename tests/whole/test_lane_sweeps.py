@@ -47,7 +47,9 @@ def test_lanes_and_processes_give_the_same_sweep(tmp_path):
     rates = [*np.geomspace(0.001, 0.5, 11).tolist(), 1e6]
     sweeps = {
         execution: run_sweep(
-            execution, trials(rates, epochs=6), options(tmp_path / execution, execution=execution, lanes=2)
+            execution,
+            trials(rates, epochs=6),
+            options(tmp_path / execution, execution=execution, lanes=2),
         )
         for execution in ("lanes", "process")
     }
@@ -57,12 +59,21 @@ def test_lanes_and_processes_give_the_same_sweep(tmp_path):
     assert process.trials["regime"].nunique() >= 3
     for name in ("regime", "stop_reason"):
         assert list(lanes.trials[name]) == list(process.trials[name])
-    calm = [sweep.epochs[sweep.epochs["learning_rate"] < 1].sort_values(NAMES) for sweep in sweeps.values()]
+    calm = [
+        sweep.epochs[sweep.epochs["learning_rate"] < 1].sort_values(NAMES)
+        for sweep in sweeps.values()
+    ]
     for name in ("train_loss", "test_loss"):
         np.testing.assert_allclose(*(rows[name].to_numpy() for rows in calm), rtol=1e-4)
-    started = process.epochs[process.epochs["epoch"] == 1].sort_values("ended_at")["trial_id"].astype(int).to_numpy()
+    started = (
+        process.epochs[process.epochs["epoch"] == 1]
+        .sort_values("ended_at")["trial_id"]
+        .astype(int)
+        .to_numpy()
+    )
     reused = started[started > 0]  # the first trial waited for the process to start
-    assert max(abs(reused - np.sort(reused))) <= 4  # in the given order, except for the 4 that Tune keeps ready
+    # in the given order, except for the 4 that Tune keeps ready
+    assert max(abs(reused - np.sort(reused))) <= 4
 
 
 NAMES = ["learning_rate", "epoch"]
@@ -70,7 +81,11 @@ NAMES = ["learning_rate", "epoch"]
 
 def test_asha_stops_single_lanes_and_other_trials_take_them(tmp_path):
     rates = [0.3 / 1.15**i for i in range(24)]
-    sweep = run_sweep("asha", trials(rates, epochs=12), options(tmp_path, scheduler="asha", grace_period=2, lanes=2))
+    sweep = run_sweep(
+        "asha",
+        trials(rates, epochs=12),
+        options(tmp_path, scheduler="asha", grace_period=2, lanes=2),
+    )
     reasons = sweep.trials["stop_reason"].value_counts()
     assert set(reasons.index) == {"asha", "completed"}
     assert reasons["asha"] >= 6
@@ -82,13 +97,16 @@ def processes(title):
     found, [raylet] = [], worker._global_node.all_processes[PROCESS_TYPE_RAYLET]
     for one in psutil.process_iter():
         with suppress(psutil.Error):  # it ended meanwhile
-            if title in " ".join(one.cmdline()) and one.environ().get("RAY_RAYLET_PID") == str(raylet.process.pid):
+            if title in " ".join(one.cmdline()) and one.environ().get(
+                "RAY_RAYLET_PID"
+            ) == str(raylet.process.pid):
                 found.append(one)
     return found
 
 
 def kill_when_running(folder, *rounds):
-    """In the background, for each round: wait for some epochs, then kill one process of each title in the round."""
+    """In the background, for each round: wait for some epochs, then kill one process of
+    each title in the round."""
     killed = []
 
     def wait_and_kill():
@@ -113,15 +131,21 @@ CLIENT, SERVER = "ray::ResourceTrainable", "ray::LaneServer"
 KILLED_EPOCHS = 60
 
 
-@pytest.mark.promise("The trials of a lane server that died go on from their last saved states")
-def test_neither_kills_nor_a_failed_server_lose_or_repeat_an_epoch(tmp_path, mnist_5k, monkeypatch):
+@pytest.mark.promise(
+    "The trials of a lane server that died go on from their last saved states"
+)
+def test_neither_kills_nor_a_failed_server_lose_or_repeat_an_epoch(
+    tmp_path, mnist_5k, monkeypatch
+):
     failed = tmp_path / "failed"
 
     class LaneServer(lane_server.LaneServer):  # under the name that its process has
         """Its compute thread fails once, after the first epoch."""
 
         def _answer_calls(self):
-            if not failed.exists() and any(turn.last_s for turn in self._turns.values()):
+            if not failed.exists() and any(
+                turn.last_s for turn in self._turns.values()
+            ):
                 failed.touch()
                 raise KeyError("unexpected")
             super()._answer_calls()
@@ -129,7 +153,11 @@ def test_neither_kills_nor_a_failed_server_lose_or_repeat_an_epoch(tmp_path, mni
     monkeypatch.setattr(lane_directory, "LaneServer", LaneServer)
     folder, rounds = tmp_path / "sweep", [(CLIENT,), (SERVER,), (CLIENT, SERVER)]
     thread, killed = kill_when_running(folder, *rounds)
-    sweep = run_sweep("kill", trials([0.01, 0.05, 0.1, 0.2], epochs=KILLED_EPOCHS), options(folder, lanes=2))
+    sweep = run_sweep(
+        "kill",
+        trials([0.01, 0.05, 0.1, 0.2], epochs=KILLED_EPOCHS),
+        options(folder, lanes=2),
+    )
     thread.join(timeout=1)
     assert failed.exists()
     assert killed == rounds
@@ -139,13 +167,20 @@ def test_neither_kills_nor_a_failed_server_lose_or_repeat_an_epoch(tmp_path, mni
     alone.attach("00000", *trials([0.01], holdout=416))  # as by default
     undisturbed = [alone.run(["00000"])["00000"] for _ in range(KILLED_EPOCHS)]
     for name in ("train_loss", "test_loss"):  # a lane equals a single trial to rounding
-        np.testing.assert_allclose(first[name].to_numpy(), [row[name] for row in undisturbed], rtol=1e-3)
+        np.testing.assert_allclose(
+            first[name].to_numpy(), [row[name] for row in undisturbed], rtol=1e-3
+        )
 
 
-def test_servers_have_the_keys_of_storage_with_which_a_cluster_was_not_started(monkeypatch):
+def test_servers_have_the_keys_of_storage_with_which_a_cluster_was_not_started(
+    monkeypatch,
+):
     monkeypatch.setenv("AWS_SESSION_TOKEN", "of the driver")
     directory = start_directory(WorkerSettings("states"), 1, "CPU")
     server = ray.get(directory.assign.remote("lane", "token"), timeout=LONG_S)
-    assert ray.get(server.__ray_call__.remote(lambda _: os.environ["AWS_SESSION_TOKEN"])) == "of the driver"
+    assert (
+        ray.get(server.__ray_call__.remote(lambda _: os.environ["AWS_SESSION_TOKEN"]))
+        == "of the driver"
+    )
     ray.kill(server)
     ray.kill(directory)

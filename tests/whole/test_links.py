@@ -1,4 +1,5 @@
-"""A folder from somebody else, with a link in it at any name that the package writes: nothing outside it changes."""
+"""A folder from somebody else, with a link in it at any name that the package writes:
+nothing outside it changes."""
 
 import shutil
 import sys
@@ -35,28 +36,41 @@ def resume(folder):
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
-    """The folder of a small sweep that looks interrupted, and every name that the package ever opened or made in it."""
+    """The folder of a small sweep that looks interrupted, and every name that the
+    package ever opened or made in it."""
     folder, seen, watching = tmp_path_factory.mktemp("swept") / "sweep", set(), [True]
 
     def see(event, arguments):
         if watching and event in ("open", "os.rename", "os.mkdir"):
-            seen.update(path for path in map(str, arguments[:2]) if path.startswith(f"{folder}/"))
+            seen.update(
+                path
+                for path in map(str, arguments[:2])
+                if path.startswith(f"{folder}/")
+            )
 
     sys.addaudithook(see)
     trials = [TrialConfig(architecture="mlp-2-tanh", batch_size=8, epochs=1)]
     data = folder.with_name("data.npz")
     data.write_bytes(GOOD)
-    run_sweep("links", trials, SweepOptions(dataset=str(data), output=folder, quiet=True))
+    run_sweep(
+        "links", trials, SweepOptions(dataset=str(data), output=folder, quiet=True)
+    )
     analyse(folder)
     watching.clear()
-    journal, lines = folder / "journal.jsonl", (folder / "journal.jsonl").read_text().splitlines(keepends=True)
+    journal, lines = (
+        folder / "journal.jsonl",
+        (folder / "journal.jsonl").read_text().splitlines(keepends=True),
+    )
     journal.write_text("".join(line for line in lines if '"end"' not in line))
-    names = {Path(path).relative_to(folder) for path in seen} | {path.relative_to(folder) for path in folder.rglob("*")}
+    names = {Path(path).relative_to(folder) for path in seen} | {
+        path.relative_to(folder) for path in folder.rglob("*")
+    }
     return folder, sorted(name for name in names if ".ray" not in name.parts[:-1])
 
 
 def outside_of(folder, name, kind):
-    """Replace a name in a folder by a link that leads out of it, and return what it leads to."""
+    """Replace a name in a folder by a link that leads out of it, and return what it
+    leads to."""
     outside = folder.parent / "outside"
     if kind == "folder":
         outside.mkdir()
@@ -82,10 +96,19 @@ def content(path):
 def test_no_link_leads_out_of_a_folder(swept, tmp_path, monkeypatch):
     folder, names = swept
     written = {str(name) for name in names}
-    assert written >= {"sweep.json", "journal.jsonl", "trials.parquet", "epochs.parquet", ".lock"}
+    assert written >= {
+        "sweep.json",
+        "journal.jsonl",
+        "trials.parquet",
+        "epochs.parquet",
+        ".lock",
+    }
     assert "report.html" in written
     assert written >= {"states", "states/token", "states/00000.npz", ".ray"}
-    monkeypatch.setattr("mnist_tune.tuning.sweep.run_plan", lambda opened, plan: opened.writer.finish(ended="now"))
+    monkeypatch.setattr(
+        "mnist_tune.tuning.sweep.run_plan",
+        lambda opened, plan: opened.writer.finish(ended="now"),
+    )
     monkeypatch.setattr("mnist_tune.reports.figures.picture", lambda sweep: Figure())
     monkeypatch.setattr("mnist_tune.reports.page.page", lambda sweeps: "")
     for i, name in enumerate(names):

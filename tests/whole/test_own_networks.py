@@ -23,8 +23,10 @@ from mnist_tune.tuning import opening, sweep
 
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory):
-    """The names of the networks by their files' names, loaded from a folder that is gone by then."""
-    folder = tmp_path_factory.mktemp("networks") / "gone"  # in a folder that stays, so that its name is not used again
+    """The names of the networks by their files' names, loaded from a folder that is
+    gone by then."""
+    # in a folder that stays, so that its name is not used again
+    folder = tmp_path_factory.mktemp("networks") / "gone"
     folder.mkdir()
     names = write_networks(folder)
     with pytest.MonkeyPatch.context() as patch, mock.patch.dict(modules.TEXTS):
@@ -41,7 +43,10 @@ def trained(pool, configs, epochs=2):
     for i, config in enumerate(configs):
         pool.attach(str(i), config)
     rows = [pool.run([str(i) for i in range(len(configs))]) for _ in range(epochs)]
-    return [([row[str(i)] for row in rows], pool.checkpoint(str(i))) for i in range(len(configs))]
+    return [
+        ([row[str(i)] for row in rows], pool.checkpoint(str(i)))
+        for i in range(len(configs))
+    ]
 
 
 PAIRS = [
@@ -57,12 +62,19 @@ PAIRS = [
 
 
 @pytest.mark.slow
-@pytest.mark.promise("Each documented network trains on data of any shape, alone and as lanes")
+@pytest.mark.promise(
+    "Each documented network trains on data of any shape, alone and as lanes"
+)
 @pytest.mark.parametrize(("network", "data"), PAIRS)
-def test_a_network_trains_on_any_data_alone_and_as_lanes(networks, as_users_have_it, network, data, tmp_path):
+def test_a_network_trains_on_any_data_alone_and_as_lanes(
+    networks, as_users_have_it, network, data, tmp_path
+):
     dataset = load_dataset(DATA_SETS[data]())
     configs = [
-        TrialConfig(architecture=networks[network], learning_rate=rate, batch_size=20, epochs=2) for rate in (0.05, 0.2)
+        TrialConfig(
+            architecture=networks[network], learning_rate=rate, batch_size=20, epochs=2
+        )
+        for rate in (0.05, 0.2)
     ]  # whole batches only: a partial one is compiled apart, as below
     pool = LanePool(dataset, capacity=2)
     together = trained(pool, configs)
@@ -70,17 +82,30 @@ def test_a_network_trains_on_any_data_alone_and_as_lanes(networks, as_users_have
     tolerance = 0.05 if network == "bfloat16_net" else 2e-4
     for (rows, state), (expected, single) in zip(together, alone, strict=True):
         for row, other in zip(rows, expected, strict=True):
-            assert row["train_loss"] == pytest.approx(other["train_loss"], rel=tolerance)
+            assert row["train_loss"] == pytest.approx(
+                other["train_loss"], rel=tolerance
+            )
         assert expected[-1]["train_loss"] < expected[-1]["untrained_loss"]
-        assert {array.dtype for array in state.arrays.values()} == {array.dtype for array in single.arrays.values()}
+        assert {array.dtype for array in state.arrays.values()} == {
+            array.dtype for array in single.arrays.values()
+        }
         single.save(tmp_path / "state.npz")
         for name, array in Checkpoint.load(tmp_path / "state.npz").arrays.items():
             np.testing.assert_array_equal(array, single.arrays[name], strict=True)
 
 
 STEPS = {
-    "adam in its warm-up, down a cosine": {"optimizer": "adam", "schedule": "cosine", "warmup_steps": 100},
-    "sgd, clipped and decayed": {"momentum": 0.9, "clip_norm": 0.5, "weight_decay": 1e-3, "schedule": "linear"},
+    "adam in its warm-up, down a cosine": {
+        "optimizer": "adam",
+        "schedule": "cosine",
+        "warmup_steps": 100,
+    },
+    "sgd, clipped and decayed": {
+        "momentum": 0.9,
+        "clip_norm": 0.5,
+        "weight_decay": 1e-3,
+        "schedule": "linear",
+    },
     "batch normalisation and dropout": {"architecture": "batch_norm_net"},
     "noise from a random key": {"optimizer": "noisy"},
 }
@@ -89,7 +114,9 @@ STEPS = {
 @pytest.mark.promise("A resumed trial has the same bits, also with dropout and noise")
 @pytest.mark.parametrize("step", STEPS)
 def test_a_restored_trial_is_bit_identical(networks, as_users_have_it, step, tmp_path):
-    register_optimizer("noisy")(lambda learning_rate: optax.noisy_sgd(learning_rate, 0.01, 0.55, key=0))
+    register_optimizer("noisy")(
+        lambda learning_rate: optax.noisy_sgd(learning_rate, 0.01, 0.55, key=0)
+    )
     dataset, values = load_dataset(digits()), dict(STEPS[step])
     values["architecture"] = networks[values.get("architecture", "net")]
     config = TrialConfig(learning_rate=0.01, batch_size=16, epochs=4, **values)
@@ -100,22 +127,31 @@ def test_a_restored_trial_is_bit_identical(networks, as_users_have_it, step, tmp
     pool = LanePool(dataset)
     pool.attach("again", config, Checkpoint.load(tmp_path / "state.npz"))
     resumed = [pool.run(["again"])["again"] for _ in range(2)]
-    assert [row["train_loss"] for row in resumed] == [row["train_loss"] for row in rows[1:]]
+    assert [row["train_loss"] for row in resumed] == [
+        row["train_loss"] for row in rows[1:]
+    ]
     for name, array in pool.checkpoint("again").arrays.items():
         np.testing.assert_array_equal(array, whole.arrays[name], strict=True)
 
 
 @pytest.mark.promise("A resume refuses other data")
-def test_a_resume_wants_the_same_code_and_the_same_data(networks, tmp_path, monkeypatch):
+def test_a_resume_wants_the_same_code_and_the_same_data(
+    networks, tmp_path, monkeypatch
+):
     output = tmp_path / "sweep"
     name = networks["net"]
     options = SweepOptions(dataset=digits(), output=output, quiet=True)
     # before any trial starts
-    monkeypatch.setattr(sweep, "run_plan", lambda opened, *rest: opened.writer.finish(ended="now"))
+    monkeypatch.setattr(
+        sweep, "run_plan", lambda opened, *rest: opened.writer.finish(ended="now")
+    )
     monkeypatch.setattr(SweepOptions, "start_ray", lambda options: None)
-    monkeypatch.setattr(opening, "check_networks", lambda *arguments: None)  # it runs in one of Ray's processes
+    # it runs in one of Ray's processes
+    monkeypatch.setattr(opening, "check_networks", lambda *arguments: None)
     run_sweep("own", [TrialConfig(architecture=name, epochs=50)] * 3, options)
-    with pytest.raises(UserError, match=r"trained on arrays from Python; .*SweepOptions\(dataset=...\)"):
+    with pytest.raises(
+        UserError, match=r"trained on arrays from Python; .*SweepOptions\(dataset=...\)"
+    ):
         resume_sweep(output)
     with pytest.raises(UserError, match="was trained on other data"):
         resume_sweep(output, dataset=patterns((8, 8), 10))

@@ -1,5 +1,6 @@
-"""Networks of one's own in a sweep: other processes train them though they don't see their files, and what was trained
-predicts on new images, in another process and another folder, by the lines that the docs show."""
+"""Networks of one's own in a sweep: other processes train them though they don't see
+their files, and what was trained predicts on new images, in another process and another
+folder, by the lines that the docs show."""
 
 import os
 import re
@@ -25,51 +26,89 @@ def images(seed):
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 3, COUNT)
     centres = np.random.default_rng(9).integers(60, 190, (3, 8, 8, 3))
-    return (centres[labels] + rng.integers(-60, 60, (COUNT, 8, 8, 3))).astype(np.uint8), labels
+    return (centres[labels] + rng.integers(-60, 60, (COUNT, 8, 8, 3))).astype(
+        np.uint8
+    ), labels
 
 
-RECIPE = re.search(r"```python\n(from mnist_tune import load_sweep\n\nbest = .*?)```", PAGE.read_text(), re.S)[1]
+RECIPE = re.search(
+    r"```python\n(from mnist_tune import load_sweep\n\nbest = .*?)```",
+    PAGE.read_text(),
+    re.S,
+)[1]
 
 
 def predicted_elsewhere(script, x, folder):
-    """Return the classes that a script finds for images, in another process and folder."""
+    """Return the classes that a script finds for images, in another process and
+    folder."""
     np.savez(folder / "images.npz", x=x)
     whole = f'import numpy as np\nimages = np.load("images.npz")["x"]\n{script}np.save("classes.npy", found)'
-    quick = {"XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"}
+    quick = {
+        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    }
     done = subprocess.run(
-        [sys.executable, "-c", whole], cwd=folder, env=os.environ | quick, capture_output=True, text=True
+        [sys.executable, "-c", whole],
+        cwd=folder,
+        env=os.environ | quick,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     return np.load(folder / "classes.npy")
 
 
 @pytest.mark.ray(apart=True)
-@pytest.mark.promise("Other processes train your network though they don't see its file")
-@pytest.mark.promise("Predictions are those of the evaluation, also in another process and folder")
+@pytest.mark.promise(
+    "Other processes train your network though they don't see its file"
+)
+@pytest.mark.promise(
+    "Predictions are those of the evaluation, also in another process and folder"
+)
 @pytest.mark.parametrize("execution", ["process", "lanes"])
 def test_networks_train_unseen_and_their_predictions_are_those_of_the_evaluation(
     as_users_have_it, one_core, execution, tmp_path
 ):
-    data, folder, elsewhere = (*images(0), *images(1)), tmp_path / "code", tmp_path / "elsewhere"
+    data, folder, elsewhere = (
+        (*images(0), *images(1)),
+        tmp_path / "code",
+        tmp_path / "elsewhere",
+    )
     folder.mkdir()
     elsewhere.mkdir()
     shown = {name.rpartition("/")[2]: name for name in write_networks(folder)}
     names = [shown["equinox_cnn.py:cnn"], shown["batch_norm_net.py:cnn"]]
-    names += [shown["net.py:mlp"], "mlp-8-tanh", "stax-mlp"] if execution == "process" else []
+    names += (
+        [shown["net.py:mlp"], "mlp-8-tanh", "stax-mlp"]
+        if execution == "process"
+        else []
+    )
     own = [name for name in names if ":" in name]
     load_own({"architecture": own})
     folder.rename(tmp_path / "unseen")
     asked = {"architecture": names, "learning_rate": 0.1, "batch_size": 20, "epochs": 2}
-    how = {"scheduler": "fifo", "execution": execution, "standardize": True, "quiet": True}
-    sweep = run_sweep("kinds", asked, SweepOptions(dataset=data, output=tmp_path / "sweep", **how))
+    how = {
+        "scheduler": "fifo",
+        "execution": execution,
+        "standardize": True,
+        "quiet": True,
+    }
+    sweep = run_sweep(
+        "kinds", asked, SweepOptions(dataset=data, output=tmp_path / "sweep", **how)
+    )
     assert set(sweep.trials["stop_reason"]) == {"completed"}
     assert sorted(one["name"] for one in sweep.meta["code"]) == sorted(own)
     (tmp_path / "unseen").rename(folder)
     assert sweep.load().trial.architecture == sweep.best()["architecture"][0]
     script = "found = []\n"
     for name, trial_id in zip(names, sweep.trials["trial_id"], strict=True):
-        lines = RECIPE.replace("results/lr_regimes", str(sweep.path)).replace(".load(", f".load({trial_id!r}, ")
-        lines = lines.replace("net.py:mlp", name) if ":" in name else re.sub(r"code=\S+\)", ")", lines)
+        lines = RECIPE.replace("results/lr_regimes", str(sweep.path)).replace(
+            ".load(", f".load({trial_id!r}, "
+        )
+        lines = (
+            lines.replace("net.py:mlp", name)
+            if ":" in name
+            else re.sub(r"code=\S+\)", ")", lines)
+        )
         script += lines + "found.append(classes)\n"
     if execution == "process":
         found = predicted_elsewhere(script, data[2], elsewhere)
@@ -83,8 +122,12 @@ def test_networks_train_unseen_and_their_predictions_are_those_of_the_evaluation
 
 
 @pytest.mark.ray
-@pytest.mark.promise("A results folder runs no code: you name yours again, and it has to be what trained")
-def test_code_is_named_again_and_is_what_trained(as_users_have_it, one_core, tmp_path, monkeypatch, capsys):
+@pytest.mark.promise(
+    "A results folder runs no code: you name yours again, and it has to be what trained"
+)
+def test_code_is_named_again_and_is_what_trained(
+    as_users_have_it, one_core, tmp_path, monkeypatch, capsys
+):
     x, y = images(0)
     file = tmp_path / "net.py"
     [name] = [one for one in write_networks(tmp_path) if one == f"{file}:mlp"]
@@ -97,12 +140,22 @@ def test_code_is_named_again_and_is_what_trained(as_users_have_it, one_core, tmp
             known.clear()
         return load_sweep(tmp_path / "sweep")
 
-    with pytest.raises(UserError, match=rf"which a results folder can't run; name it: \.load\(code='{name}'\), --arch"):
+    with pytest.raises(
+        UserError,
+        match=rf"which a results folder can't run; name it: \.load\(code='{name}'\), --arch",
+    ):
         forget().load()
     found = forget()
     code = [one | {"name": "plain"} for one in found.meta["code"]]
-    plain = replace(found, trials=found.trials.assign(architecture="plain"), meta=found.meta | {"code": code})
-    with pytest.raises(UserError, match=r"register it first, register\('plain'\)\(function\), or .*code=function\)$"):
+    plain = replace(
+        found,
+        trials=found.trials.assign(architecture="plain"),
+        meta=found.meta | {"code": code},
+    )
+    with pytest.raises(
+        UserError,
+        match=r"register it first, register\('plain'\)\(function\), or .*code=function\)$",
+    ):
         plain.load("00000", code="plain")
     with pytest.raises(UserError, match="did not train"):
         forget().load(code=f"{tmp_path / 'linen_net.py'}:mlp")
@@ -124,8 +177,15 @@ def test_code_is_named_again_and_is_what_trained(as_users_have_it, one_core, tmp
         with pytest.raises(UserError, match=said):
             best.predict(eval(wrong, {"np": np, "x": np.minimum(x, 250) * (x > 100)}))
     assert (best.predict(x.astype(int)) == best.predict(x)).all()
-    assert all((best.predict(x.astype(kind)) == best.predict(x)).all() for kind in (int, float)), "as training does"
-    many = pd.concat([found.trials.assign(trial_id=f"{i:05d}", stop_reason="waiting") for i in range(13)])
+    assert all(
+        (best.predict(x.astype(kind)) == best.predict(x)).all() for kind in (int, float)
+    ), "as training does"
+    many = pd.concat(
+        [
+            found.trials.assign(trial_id=f"{i:05d}", stop_reason="waiting")
+            for i in range(13)
+        ]
+    )
     for trials, asked, said in (
         (many, "12", "has no trial '12'; did you mean '00012'"),
         (many, "00012", "no state of trial 00012 has been saved so far"),
@@ -134,13 +194,19 @@ def test_code_is_named_again_and_is_what_trained(as_users_have_it, one_core, tmp
         with pytest.raises(UserError, match=said):
             replace(found, trials=trials).load(asked)
     np.save(tmp_path / "new.npy", x)
-    monkeypatch.setattr("sys.argv", f"predict {tmp_path}/sweep {tmp_path}/new.npy --architecture {moved}:mlp".split())
+    monkeypatch.setattr(
+        "sys.argv",
+        f"predict {tmp_path}/sweep {tmp_path}/new.npy --architecture {moved}:mlp".split(),
+    )
     monkeypatch.chdir(tmp_path)
     predict.main()
     assert np.loadtxt("classes.csv").tolist() == best.predict(x).tolist()
-    assert capsys.readouterr().out.endswith(f"test accuracy {(best.predict(x) == y).mean():.4f}, of {tmp_path}/sweep\n")
+    assert capsys.readouterr().out.endswith(
+        f"test accuracy {(best.predict(x) == y).mean():.4f}, of {tmp_path}/sweep\n"
+    )
     file.write_text(file.read_text().replace("tanh", "sin"))
     with pytest.raises(
-        UserError, match=r"net.py has changed since .*, first in line 21: x = jnp.sin.*; what trained is"
+        UserError,
+        match=r"net.py has changed since .*, first in line 21: x = jnp.sin.*; what trained is",
     ):
         forget().load(code=name)

@@ -12,7 +12,8 @@ TOUR = Path(__file__).parents[2] / "docs" / "tour.ipynb"
 
 
 def regimes(notebook):
-    """Return the regime of each learning rate up to 0.4, as the tour's table of trials shows it."""
+    """Return the regime of each learning rate up to 0.4, as the tour's table of trials
+    shows it."""
     shown = [
         output["data"]["text/plain"]
         for cell in notebook.cells
@@ -35,10 +36,24 @@ def test_the_tour_runs_from_a_fresh_kernel(tmp_path, monkeypatch):
     assert len(committed) == 6
     first = f"import sys; sys.path.append({str(Path(forks.__file__).parent)!r}); import forks; forks.workers().start()"
     notebook.cells.insert(0, nbformat.v4.new_code_cell(first))
-    monkeypatch.setenv(KNOWN, "[]")  # the notebook goes on with its diverging rates, which depend on rounding
-    NotebookClient(notebook, timeout=LONG_S, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    # the notebook goes on with its diverging rates, which depend on rounding
+    monkeypatch.setenv(KNOWN, "[]")
+    NotebookClient(
+        notebook, timeout=LONG_S, resources={"metadata": {"path": str(tmp_path)}}
+    ).execute()
     assert regimes(notebook) == committed
-    assert {path.parent.name for path in tmp_path.glob("tour/*/report.html")} == {"first", "edge", "own"}
-    shown = [str(output) for cell in notebook.cells for output in cell.get("outputs", [])]
-    for expected in ("Train with ", "image/png", "IFrame", "decide(DecideOptions(sweep="):
+    assert {path.parent.name for path in tmp_path.glob("tour/*/report.html")} == {
+        "first",
+        "edge",
+        "own",
+    }
+    shown = [
+        str(output) for cell in notebook.cells for output in cell.get("outputs", [])
+    ]
+    for expected in (
+        "Train with ",
+        "image/png",
+        "IFrame",
+        "decide(DecideOptions(sweep=",
+    ):
         assert any(expected in output for output in shown), expected

@@ -1,4 +1,5 @@
-"""Environment variables: a sweep changes none for good, and a user's own Tuner is not affected."""
+"""Environment variables: a sweep changes none for good, and a user's own Tuner is not
+affected."""
 
 import os
 from contextlib import suppress
@@ -25,7 +26,8 @@ def test_variables_are_set_and_restored(monkeypatch):
 
 @pytest.mark.ray
 def test_a_sweep_does_not_affect_a_users_own_tuner(tmp_path, one_core, monkeypatch):
-    """The user's Tuner runs in the same process, on a Ray that is started as a sweep does."""
+    """The user's Tuner runs in the same process, on a Ray that is started as a sweep
+    does."""
     ours = {*QUIET, *TRIALS, PENDING}
     for name in ours:
         monkeypatch.delenv(name, raising=False)
