@@ -22,7 +22,6 @@ from mnist_tune.regimes.contest import MOST_SETTINGS, TRIALS, Contest
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import rounded, to_decide
 from mnist_tune.regimes.families import families, held_out, named, varied
-from mnist_tune.regimes.labels import ON_ITS_WAY
 from mnist_tune.regimes.outcomes import (
     COMPETES,
     MISSING,
@@ -30,6 +29,7 @@ from mnist_tune.regimes.outcomes import (
     independent_answers_of,
     outcomes,
 )
+from mnist_tune.regimes.reasons import Reason
 from mnist_tune.regimes.replicates import CONFIGURATION
 from mnist_tune.reports.decided import (
     decided,
@@ -513,7 +513,7 @@ def _longer(sweep: Tables, where: str, best: pd.DataFrame) -> Iterator[Question]
         trials["epochs_run"].ge(trials["epochs_asked"])
         & trials["schedule"].eq("constant")
     ]
-    on_its_way = rows["regime_evidence"].fillna("").str.startswith(ON_ITS_WAY)
+    on_its_way = rows["reason"].eq(Reason.ON_ITS_WAY)
     is_best = rows["trial_id"].isin(best["trial_id"][:1])
     rows = rows[
         is_best & rows["regime"].isin(["slow", "undecided"])

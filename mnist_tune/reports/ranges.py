@@ -21,7 +21,7 @@ from mnist_tune.own_code.registry import (
 )
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import FAMILY
-from mnist_tune.regimes.labels import ON_ITS_WAY
+from mnist_tune.regimes.reasons import Reason
 from mnist_tune.results.journal import python_call, resume_command
 from mnist_tune.trial import LIVE_REASONS, OPEN_REASONS, TrialConfig
 
@@ -54,7 +54,7 @@ first and its last rate."""
 VERBS = {
     "slow": "slow",
     "underfit": "underfits",
-    ON_ITS_WAY: ON_ITS_WAY,
+    Reason.ON_ITS_WAY.value: "on its way",
     "undecided": "undecided",
     "converged": "converges",
     "overfit": "overfits",
@@ -90,10 +90,10 @@ def spans(family: pd.DataFrame) -> list[str]:
     cut = family["epochs_run"].lt(family["epochs_asked"]) & ~family["stop_reason"].isin(
         LIVE_REASONS
     )
-    on_its_way = family["regime_evidence"].fillna("").str.startswith(ON_ITS_WAY)
+    on_its_way = family["reason"].eq(Reason.ON_ITS_WAY)
     # no resume trains what was stopped early
     on_its_way &= ~cut | family["stop_reason"].isin(OPEN_REASONS)
-    found = family["regime"].mask(on_its_way, ON_ITS_WAY)
+    found = family["regime"].mask(on_its_way, Reason.ON_ITS_WAY.value)
     cut &= found == "undecided"
     counts = pd.crosstab(family["learning_rate"], found)
     most = (

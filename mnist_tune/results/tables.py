@@ -29,13 +29,14 @@ from mnist_tune import storage
 from mnist_tune.columns import EPOCHS, NUMBER, OWN_SCORE, TRIALS, Column
 from mnist_tune.errors import UserError, printable
 from mnist_tune.regimes.contest import CONTENDERS, Contest
-from mnist_tune.regimes.data_facts import data_facts
+from mnist_tune.regimes.data_facts import DataFacts, data_facts
 from mnist_tune.regimes.decision import late_falls, standing, to_decide
 from mnist_tune.regimes.families import families, varied
 from mnist_tune.regimes.labels import REGIMES, label_trials
 from mnist_tune.regimes.learned_share import loss_noises, noise_alone
 from mnist_tune.regimes.measured_edge import MeasuredEdge, measured_edges
 from mnist_tune.regimes.ranking import scores_in
+from mnist_tune.regimes.reasons import Reason
 from mnist_tune.regimes.replicates import CONFIGURATION, summarise_replicates
 from mnist_tune.results.folder import JOURNAL, TABLES, exists, fetch, fetch_journal
 from mnist_tune.results.journal import read_journal
@@ -376,8 +377,12 @@ def _read(folder: Path, where: Place) -> Tables:
             trials["trial_id"].duplicated().any()
             or epochs.duplicated(["trial_id", "epoch"]).any()
         )
-        if twice or not {*trials["regime"], *trials["curve_regime"]} <= set(REGIMES):
+        labels = {*trials["regime"], *trials["curve_regime"]}
+        reasons = {*trials["reason"].dropna()}
+        if twice or not (labels <= set(REGIMES) and reasons <= set(Reason)):
             raise UserError(f"the tables in {folder} were not written by a sweep")
+        if not reasons and len(trials):
+            trials = _with_reasons(trials, epochs, data_facts(meta))
         return Tables(folder, trials, _without_unmeasured(epochs), meta)
     except UserError as error:
         if isinstance(where, str):
@@ -386,6 +391,17 @@ def _read(folder: Path, where: Place) -> Tables:
             raise
         _log.warning("%s; the tables are made again from the journal", error)
         return tables(folder, meta)
+
+
+def _with_reasons(
+    trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts
+) -> pd.DataFrame:
+    """Return the trials of an older version, whose table has no reasons, with these.
+    They follow from the curves; where today's label is another one than the stored
+    one, the reason is not known."""
+    now = label_trials(trials, epochs, data)
+    is_same = now["regime"] == trials["regime"]
+    return trials.assign(reason=now["reason"].where(is_same))
 
 
 def tables(path: Path, meta: dict[str, Any], running: bool | None = False) -> Tables:
