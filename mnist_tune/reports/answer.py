@@ -202,9 +202,7 @@ def _answer(sweep: Tables, where: str) -> Answer:
         learned = best["trial_id"].iloc[0] not in {*sweep.unlearned["trial_id"]}
         lines = ["; ".join(how_sure(best, names, number, how_failed, learned))]
         wrong = warning(trials[[one == key[0] for one in keys(trials)]])
-        for k in best.index[~best["regime"].str.contains("|".join((*WARNED, "slow")))][
-            : bool(wrong)
-        ]:
+        for k in calm_settings(sweep, best)[: bool(wrong)]:
             wrong += f"; the best that does not: {names[k]} with {number(best['accuracy'][k])}"
     scored = f"{SPLITS[split]} {ranking.word} {number(accuracy)}"
     scored += (
@@ -225,6 +223,16 @@ def _answer(sweep: Tables, where: str) -> Answer:
         tuple(one for one, jumps in zip(key, best["jumps"], strict=True) if jumps > 0),
         digits,
     )
+
+
+def calm_settings(sweep: Tables, best: pd.DataFrame) -> list[int]:
+    """Return which of the best settings have no trial among those that compete that is
+    slow, oscillates or overfits."""
+    trials = sweep.steady
+    competing = trials[outcomes(trials, data_facts(sweep.meta)) == COMPETES]
+    restless = competing[competing["regime"].isin((*WARNED, "slow"))]
+    avoided = {*keys(restless)}
+    return [k for k, key in enumerate(keys(best)) if key not in avoided]
 
 
 def _digits_of(best: pd.DataFrame) -> int:
@@ -434,10 +442,10 @@ def _facts(sweep: Tables, best: pd.DataFrame) -> Iterator[str]:
             for one in family["trial_id"]
         }
         ends = map(_end, first["learning_rate"], first["trial_id"].map(tried.get))
-        each = zip(named(first, sweep.trials), ends, first["accuracy"], strict=True)
+        titles = named(first, sweep.trials, before_rate=": ")
+        each = zip(titles, ends, first["accuracy"], strict=True)
         said = " · ".join(
-            f"{one.replace(', learning rate ', ': ')}{end} ({number(score)})"
-            for one, end, score in each
+            f"{title}{end} ({number(score)})" for title, end, score in each
         )
         without = [
             title

@@ -255,11 +255,12 @@ def left_over(sweep: Tables, where: str) -> Iterator[Question]:
     """Yield what has not ended or has failed, and how to go on; `where` is how the
     sweep's path is written."""
     trials, meta = sweep.trials, sweep.meta
-    failed = retriable(trials["error"][trials["stop_reason"] == "error"])
+    failed = retriable(trials["error_kind"][trials["stop_reason"] == "error"])
     left = int(trials["stop_reason"].isin(OPEN_REASONS).sum())
     again = f", {NAMED_AGAIN}," * (named_again(meta)[1] == NAMED_AGAIN)
     said = so_far(trials)
-    if "unknown" in said and isinstance(sweep.path, str):
+    is_unknown = trials["stop_reason"].eq("unknown").any()
+    if is_unknown and isinstance(sweep.path, str):
         text = "it gave no sign of life for two minutes; if it was killed, resume with:"
         yield Question(text, resume_command(meta, where))
     if not said and (left or meta.get("ended") is None):

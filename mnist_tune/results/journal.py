@@ -18,9 +18,19 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from mnist_tune import storage
-from mnist_tune.columns import COUNT, EPOCHS, FLAG, ID, TEXT, Column, Kind, first_wrong
+from mnist_tune.columns import (
+    COUNT,
+    EPOCHS,
+    FLAG,
+    ID,
+    NAME,
+    TEXT,
+    Column,
+    Kind,
+    first_wrong,
+)
 from mnist_tune.data_spec import ARRAYS
-from mnist_tune.errors import UserError, printable
+from mnist_tune.errors import ErrorKind, UserError, printable
 from mnist_tune.invocation import resume, started_by, words
 from mnist_tune.numbers import counted
 from mnist_tune.own_code.registry import (
@@ -123,6 +133,14 @@ class Journal:
         }
 
 
+def older_kind(error: Any) -> str:
+    """Return the kind of a trial's error that an older version recorded, as a text
+    alone; empty if it is not known."""
+    if isinstance(error, str) and error.endswith("--drop-last leaves it out"):
+        return ErrorKind.LAST_BATCH.value
+    return ""
+
+
 def read_journal(path: Path) -> Journal:
     """Return what the journal of a sweep says. Damaged lines are skipped, with one
     warning that counts them; a last line that a kill cut short is skipped silently.
@@ -153,7 +171,8 @@ def read_journal(path: Path) -> Journal:
                     ).holding_out(0)
                     changed |= {event["trial_id"]} if event.get("changed") else set()
                 elif event["kind"] == "end":
-                    ends[event["trial_id"]] = event
+                    kind = older_kind(event.get("error"))
+                    ends[event["trial_id"]] = {"error_kind": kind} | event
             for i in range(len(lines)):
                 if i not in others or (others[i] or {}).get("kind") == "end":
                     undecided = i not in others
@@ -253,7 +272,12 @@ _EVENTS = {
     "trial": (_TRIAL_ID, _CONFIG, Column("changed", FLAG)),
     "epoch": EPOCHS,
     "writer": (Column("number", COUNT, needed=True),),
-    "end": (_TRIAL_ID, Column("stop_reason", ID, needed=True), Column("error", TEXT)),
+    "end": (
+        _TRIAL_ID,
+        Column("stop_reason", ID, needed=True),
+        Column("error", TEXT),
+        Column("error_kind", NAME),
+    ),
 }
 """The values of each kind of event."""
 

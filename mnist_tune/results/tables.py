@@ -39,7 +39,7 @@ from mnist_tune.regimes.ranking import scores_in
 from mnist_tune.regimes.reasons import Reason
 from mnist_tune.regimes.replicates import CONFIGURATION, summarise_replicates
 from mnist_tune.results.folder import JOURNAL, TABLES, exists, fetch, fetch_journal
-from mnist_tune.results.journal import read_journal
+from mnist_tune.results.journal import older_kind, read_journal
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.rows import fits
 from mnist_tune.results.signs import is_being_written
@@ -383,6 +383,7 @@ def _read(folder: Path, where: Place) -> Tables:
             raise UserError(f"the tables in {folder} were not written by a sweep")
         if not reasons and len(trials):
             trials = _with_reasons(trials, epochs, data_facts(meta))
+            trials["error_kind"] = trials["error"].map(older_kind)
         return Tables(folder, trials, _without_unmeasured(epochs), meta)
     except UserError as error:
         if isinstance(where, str):
@@ -421,7 +422,7 @@ def tables(path: Path, meta: dict[str, Any], running: bool | None = False) -> Ta
             pd.DataFrame([*map(scores_in, epochs["scores"])], epochs.index, more, float)
         )
     rows = [
-        {"stop_reason": "interrupted", "error": ""}
+        {"stop_reason": "interrupted", "error": "", "error_kind": ""}
         | journal.ends.get(trial_id, {})
         | config.to_dict()
         | {
@@ -440,6 +441,7 @@ def tables(path: Path, meta: dict[str, Any], running: bool | None = False) -> Ta
             "changed",
             "stop_reason",
             "error",
+            "error_kind",
         ],
     )
     trials = trials.join(_summary(epochs), on="trial_id")
