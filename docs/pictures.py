@@ -175,7 +175,7 @@ def decided(regime: str, curve: Curve) -> np.ndarray:
 
 def draw_example(axis: Any, regime: str, example: Example) -> None:
     trial, rows, curve = example
-    x, error, colour = rows["epoch"].to_numpy(), 1 - curve.accuracy, COLOURS[regime]
+    x, error, colour = rows["epoch"].to_numpy(), 1 - curve.score, COLOURS[regime]
     axis.plot(x, error, color=colour, lw=1.8)
     ring = {"ls": "", "marker": "o", "ms": 9, "mfc": "none", "mec": "0.15", "mew": 1.1}
     which = decided(regime, curve)

@@ -336,7 +336,7 @@ def projections(
         asked = sweep.asked // longer
         curves = curves_of(sweep.trials, sweep.epochs, sweep.data)
         accuracies = {
-            trial_id: one.accuracy
+            trial_id: one.score
             for trial_id, one in zip(sweep.trials["trial_id"], curves, strict=True)
         }
         cuts = (
@@ -464,12 +464,12 @@ def print_stops(sweeps: Iterable[tuple[Sweep, Stops]]) -> None:
                 f"{sweep.name}, {trial.learning_rate:g}: {reason} after epoch {epoch}",
             )
             reasons.append(reason)
-            after = pd.Series(curve.accuracy[epoch:]).rolling(TREND).median().max()
+            after = pd.Series(curve.score[epoch:]).rolling(TREND).median().max()
             if reason in ("dead", "diverged") and curve.data.learned(after) > LEARNED:
                 recovered.append(f"{name}, then {after:.3f}")
             if (
                 reason == "slow"
-                and (there := first_epoch(curve.accuracy, trial.target)) < math.inf
+                and (there := first_epoch(curve.score, trial.target)) < math.inf
             ):
                 arrived.append(f"{name}, there in {there:.0f}")
         best, kept = (

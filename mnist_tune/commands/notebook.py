@@ -289,7 +289,7 @@ def _reference_curve(reference: pd.DataFrame) -> Curve:
     return Curve(
         held_out=reference["test_accuracy"].to_numpy(dtype=float),
         epochs_asked=len(reference),
-        train_accuracy=None if np.isnan(train).all() else train,
+        train_score=None if np.isnan(train).all() else train,
     )
 
 

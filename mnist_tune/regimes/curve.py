@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
@@ -40,17 +41,25 @@ ENDS_AT_0 = ("cosine", "linear")
 """The schedules at whose end the learning rate is 0."""
 
 
+class Score(StrEnum):
+    """What the scores of a curve are."""
+
+    ACCURACY = "accuracy"
+    LEARNED_SHARE = "learned share"
+    """The share of the loss that was learned (`learned_share`)."""
+
+
 @dataclass(frozen=True)
 class Curve:
     """A trial's epochs, as arrays of equal length; what was not measured is None.
 
-    Losses are in nats, accuracies are fractions. `held_out` is the accuracy on the
+    Losses are in nats, scores are fractions (`measure`). `held_out` is the score on the
     validation split, or on the test set if there is no such split.
     """
 
     held_out: np.ndarray
     epochs_asked: int
-    train_accuracy: np.ndarray | None = None
+    train_score: np.ndarray | None = None
     train_loss: np.ndarray | None = None
     step_loss_max: np.ndarray | None = None
     diverged: np.ndarray | None = None
@@ -80,9 +89,10 @@ class Curve:
     schedule: str = "constant"
     """The course of the learning rate. After cosine and linear a run can't go on: they
     end at 0."""
+    measure: Score = Score.ACCURACY
+    """What its scores are."""
     share_noise: float | None = None
-    """Where accuracies are shares of the loss that were learned (`learned_share`), the
-    standard error of each; it is infinite if nobody knows how much can be learned."""
+    """The standard error of each share of the loss that was learned; it is infinite if nobody knows how much can be learned."""
     begun: float = 0.0
     """The share that each sibling there had learned after its first epoch."""
     loss_noise: float = 0.0
@@ -120,7 +130,7 @@ class Curve:
             held_out_loss=known[f"{split}_loss"],
             gain_noise=known["loss_noise"],
             loss_error=known["loss_error"],
-            train_accuracy=known["train_accuracy"],
+            train_score=known["train_accuracy"],
             train_loss=loss,
             step_loss_max=known["step_loss_max"],
             diverged=None if flags is None else flags == 1,
@@ -137,13 +147,13 @@ class Curve:
         )
 
     @cached_property
-    def accuracy(self) -> np.ndarray:
-        """Training accuracy if every epoch has one, and its labels are right; else
-        held-out accuracy. A gap repeats the value before it."""
+    def score(self) -> np.ndarray:
+        """The training score if every epoch has one, and its labels are right; else
+        the held-out score. A gap repeats the value before it."""
         train = (
             self.held_out
-            if self.train_accuracy is None or self.label_noise
-            else self.train_accuracy
+            if self.train_score is None or self.label_noise
+            else self.train_score
         )
         for found in (train, self.held_out):
             if not np.isnan(found).any():
@@ -154,13 +164,9 @@ class Curve:
 
     @cached_property
     def images(self) -> float:
-        """The number of images, or independent answers, that `accuracy` is measured
+        """The number of images, or independent answers, that `score` is measured
         on."""
-        return (
-            self.evaluated
-            if self.accuracy is self.train_accuracy
-            else self.held_out_count
-        )
+        return self.evaluated if self.score is self.train_score else self.held_out_count
 
     @property
     def held_out_count(self) -> float:
@@ -216,19 +222,19 @@ class Curve:
 
     @cached_property
     def ceiling(self) -> float:
-        """The accuracy up to which a network counts as guessing."""
+        """The score up to which a network counts as guessing."""
         return float(
             chance_ceiling(
                 self.data.chance, self.images if self.data.by_accuracy else math.inf
             )
         )
 
-    def noise(self, *accuracies: Any, images: float = 0) -> Any:
-        """Return the standard error of an accuracy, or of the difference of two, on so
-        many images; by default on those of `accuracy`."""
+    def noise(self, *scores: Any, images: float = 0) -> Any:
+        """Return the standard error of a score, or of the difference of two, on so
+        many images; by default on those of `score`."""
         if self.share_noise is not None:
-            return self.share_noise * math.sqrt(len(accuracies))
-        errors = [accuracy_noise(one, images or self.images) for one in accuracies]
+            return self.share_noise * math.sqrt(len(scores))
+        errors = [accuracy_noise(score, images or self.images) for score in scores]
         return errors[0] if len(errors) == 1 else np.hypot(*errors)
 
     @property
@@ -251,12 +257,12 @@ class Curve:
 
     @cached_property
     def settled(self) -> float:
-        """The accuracy at which the curve has settled (`settled_of`)."""
-        return self.settled_of(self.accuracy)
+        """The score at which the curve has settled (`settled_of`)."""
+        return self.settled_of(self.score)
 
     @cached_property
     def held_out_settled(self) -> float:
-        """The same of the held-out accuracies."""
+        """The same of the held-out scores."""
         return self.settled_of(self.held_out)
 
     def settled_of(self, values: np.ndarray) -> float:
@@ -270,15 +276,15 @@ class Curve:
 
     @cached_property
     def falls(self) -> np.ndarray:
-        """How much the accuracy fell from each epoch to the next; negative if it
+        """How much the score fell from each epoch to the next; negative if it
         rose."""
-        return -np.diff(self.accuracy)
+        return -np.diff(self.score)
 
     @cached_property
     def falls_noise(self) -> np.ndarray:
         """The limit that each of `falls` must exceed to be more than noise."""
         return np.asarray(
-            sigmas(self.epochs - 1) * self.noise(self.accuracy[1:], self.accuracy[:-1])
+            sigmas(self.epochs - 1) * self.noise(self.score[1:], self.score[:-1])
         )
 
     def spikes(self, factor: float = 1) -> np.ndarray:
@@ -320,9 +326,7 @@ class Curve:
         before and after it. An unknown cross-entropy is taken as four times the error:
         measured ratios are 3.4 to 3.8 for errors of 0.14 to 0.01."""
         factor = 4 if self.loss == "cross-entropy" else 1
-        loss = (
-            factor * (1 - self.accuracy) if self.train_loss is None else self.train_loss
-        )
+        loss = factor * (1 - self.score) if self.train_loss is None else self.train_loss
         before = np.concatenate([[self.untrained], loss[:-1]])
         return np.asarray(np.fmax(loss, before))
 

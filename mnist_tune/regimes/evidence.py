@@ -10,17 +10,18 @@ from collections.abc import Callable
 from typing import Any
 
 from mnist_tune.numbers import counted, rate, told_apart
+from mnist_tune.regimes.curve import Score
 from mnist_tune.regimes.divergence import PATIENCE
 from mnist_tune.regimes.families import setting
 from mnist_tune.regimes.forecast import Forecast
 from mnist_tune.regimes.reasons import Label, Peak, Reason, Sibling, Since
 
 
-def evidence(label: Label, score: str = "accuracy") -> str:
+def evidence(label: Label, score: Score = Score.ACCURACY) -> str:
     """Return the evidence for a label as text.
 
     Args:
-        score: what its scores are called: accuracy, or learned share.
+        score: what the scores among its numbers are.
     """
     text = TEXTS[label.reason](score, **label.numbers)
     if label.stopped:
@@ -41,7 +42,7 @@ MIDDLES = {2: "mean of two epochs", 3: "median of three epochs"}
 # --- parts of several texts
 
 
-def best_and_last(score: str, best: float, epoch: int, last: float) -> str:
+def best_and_last(score: Score, best: float, epoch: int, last: float) -> str:
     return f"{score} {best:.4f} in epoch {epoch}, {last:.4f} at the end"
 
 
@@ -86,17 +87,17 @@ def named(sibling: Sibling) -> str:
 # --- a text for each reason
 
 
-def no_epoch(score: str) -> str:
+def no_epoch(score: Score) -> str:
     return "no epoch finished"
 
 
-def nothing_known(score: str) -> str:
+def nothing_known(score: Score) -> str:
     learned = "no trial ran all its epochs and learned more than noise"
     return f"{learned}, so what can be learned is not known yet"
 
 
 def loss_above_untrained(
-    score: str, loss: float, untrained: float, above_since: int | None, goes_on: bool
+    score: Score, loss: float, untrained: float, above_since: int | None, goes_on: bool
 ) -> str:
     losses = told_apart((loss, untrained), 3)
     # NaN is equal to no key of another object
@@ -109,37 +110,43 @@ def loss_above_untrained(
     return text
 
 
-def fell_to_chance(score: str, best: float, epoch: int, last: float) -> str:
+def fell_to_chance(score: Score, best: float, epoch: int, last: float) -> str:
     return f"fell back to chance: {best_and_last(score, best, epoch, last)}"
 
 
-def collapsed(score: str, best: float, epoch: int, last: float) -> str:
+def collapsed(score: Score, best: float, epoch: int, last: float) -> str:
     return f"collapsed: {best_and_last(score, best, epoch, last)}"
 
 
-def dead(score: str, since: Since, last: float) -> str:
+def dead(score: Score, since: Since, last: float) -> str:
     begun = f"dead since {since.unit} {since.number}"
     return f"{begun}: {score} {last:.4f} is that of guessing"
 
 
-def beside_others(score: str, own: Label | None, best: float, sibling: Sibling) -> str:
+def beside_others(
+    score: Score, own: Label | None, best: float, sibling: Sibling
+) -> str:
     shown = "at chance" if own is None else evidence(own, score)
     return f"{shown}; {named(sibling)} reached {best:.4f}"
 
 
 def dead_beside_others(
-    score: str, since: Since, own: Label | None, best: float, sibling: Sibling
+    score: Score, since: Since, own: Label | None, best: float, sibling: Sibling
 ) -> str:
     begun = f"dead since {since.unit} {since.number}"
     return f"{begun}: {beside_others(score, own, best, sibling)}"
 
 
-def plateau_beside_others(score: str, loss: float, **others: Any) -> str:
+def plateau_beside_others(score: Score, loss: float, **others: Any) -> str:
     return f"stays at loss {loss:.4g}; {behind(score, **others)}"
 
 
 def held_out_fell(
-    score: str, best: float, epoch: int, last: float, losses: tuple[float, float] | None
+    score: Score,
+    best: float,
+    epoch: int,
+    last: float,
+    losses: tuple[float, float] | None,
 ) -> str:
     text = f"held out {best:.4f} in epoch {epoch}, then {last:.4f}"
     if losses is not None:
@@ -148,28 +155,28 @@ def held_out_fell(
     return text
 
 
-def held_out_at_chance(score: str, train: float, best: float) -> str:
+def held_out_at_chance(score: Score, train: float, best: float) -> str:
     return f"training {score} {train:.4f}, held out at chance (best {best:.4f})"
 
 
 def unstable(
-    score: str, events: int, epochs: int, fall: float, peak: Peak | None
+    score: Score, events: int, epochs: int, fall: float, peak: Peak | None
 ) -> str:
     largest = f"falls of {fall:.3f}" if peak is None else peaked(peak)
     return f"{events} of {epochs} epochs unstable ({largest})"
 
 
-def falls_often(score: str, falls: int, epochs: int, low: float, high: float) -> str:
+def falls_often(score: Score, falls: int, epochs: int, low: float, high: float) -> str:
     fell = f"{score} clearly fell in {falls} of {epochs} epochs"
     return f"{fell}, between {low:.4f} and {high:.4f}"
 
 
-def rises_and_falls(score: str, **others: Any) -> str:
+def rises_and_falls(score: Score, **others: Any) -> str:
     return f"rises and falls: {behind(score, **others)}"
 
 
 def at_target(
-    score: str, reached: float, goal: float, over: int, early: Peak | None
+    score: Score, reached: float, goal: float, over: int, early: Peak | None
 ) -> str:
     text = f"{score} {reached:.4f}"
     if over in MIDDLES:
@@ -180,77 +187,79 @@ def at_target(
     return text
 
 
-def hardly_begun(score: str, loss: float, untrained: float) -> str:
+def hardly_begun(score: Score, loss: float, untrained: float) -> str:
     return f"hardly begun: training loss {loss:.4g} (untrained {untrained:.4g})"
 
 
-def late_at_best(score: str, last: float, goal: float, epochs: int) -> str:
+def late_at_best(score: Score, last: float, goal: float, epochs: int) -> str:
     needed = f"{goal:.4g} would take over {epochs} epochs at best"
     return f"{score} {last:.4f}; {needed}"
 
 
-def late(score: str, last: float, goal: float, forecast: Forecast) -> str:
+def late(score: Score, last: float, goal: float, forecast: Forecast) -> str:
     return f"{score} {last:.4f}; would reach {goal:.4g} {when(forecast)}"
 
 
 def late_beside_faster(
-    score: str, goal: float, forecast: Forecast, sibling: Sibling, did: Forecast
+    score: Score, goal: float, forecast: Forecast, sibling: Sibling, did: Forecast
 ) -> str:
     ours = f"would reach {goal:.4g} {when(forecast)}"
     return f"{ours}; {named(sibling)} did {when(did)}"
 
 
 def behind(
-    score: str, last: float, epochs: int, sibling: Sibling, theirs: float
+    score: Score, last: float, epochs: int, sibling: Sibling, theirs: float
 ) -> str:
     ours = f"{score} {last:.4f} after {counted(epochs, 'epoch')}"
     return f"{ours}; {named(sibling)} had {theirs:.4f}"
 
 
-def schedule_ended(score: str, last: float) -> str:
+def schedule_ended(score: Score, last: float) -> str:
     return f"{score} {last:.4f} when the schedule ended at rate 0"
 
 
-def schedule_ended_without_target(score: str, last: float) -> str:
+def schedule_ended_without_target(score: Score, last: float) -> str:
     return f"{schedule_ended(score, last)}, no target known"
 
 
-def levelled_off(score: str, last: float) -> str:
+def levelled_off(score: Score, last: float) -> str:
     return f"levelled off at {score} {last:.4f}"
 
 
-def declining(score: str, best: float, epoch: int, last: float) -> str:
+def declining(score: Score, best: float, epoch: int, last: float) -> str:
     return f"declining: {best_and_last(score, best, epoch, last)}"
 
 
-def too_few_epochs(score: str, epochs: int, last: float) -> str:
+def too_few_epochs(score: Score, epochs: int, last: float) -> str:
     return f"{counted(epochs, 'epoch')}, {score} {last:.4f}: too few to tell"
 
 
-def not_steady(score: str, last: float, goal: float) -> str:
+def not_steady(score: Score, last: float, goal: float) -> str:
     return f"{score} {last:.4f} >= {goal:.4g}, but not steadily so far"
 
 
-def left_target(score: str, best: float, epoch: int, last: float) -> str:
+def left_target(score: Score, best: float, epoch: int, last: float) -> str:
     return f"left the target: {best_and_last(score, best, epoch, last)}"
 
 
-def on_its_way(score: str, last: float, goal: float, forecast: Forecast | None) -> str:
+def on_its_way(
+    score: Score, last: float, goal: float, forecast: Forecast | None
+) -> str:
     if forecast is None:
         level = f"{score} {last:.4f}, not levelled off"
         return f"on its way: {level}; no target before the best trial has"
     return f"on its way: would reach {goal:.4g} {when(forecast)}"
 
 
-def level_or_slow(score: str, last: float, epochs: int) -> str:
+def level_or_slow(score: Score, last: float, epochs: int) -> str:
     return f"{score} {last:.4f}: levelled off or slow, {epochs} epochs can't tell"
 
 
-def jumps_rarely(score: str, last: float) -> str:
+def jumps_rarely(score: Score, last: float) -> str:
     return f"{score} {last:.4f}: jumps, but too rarely to be oscillating"
 
 
-def no_target(score: str, last: float) -> str:
+def no_target(score: Score, last: float) -> str:
     return f"{score} {last:.4f}, no target known"
 
 

@@ -77,7 +77,7 @@ class Forecast:
 def arrived(curve: Curve, target: float) -> int | None:
     """Return the epoch since which a curve has been at the target, but for single
     epochs; None if it is not there."""
-    padded = np.concatenate([[-np.inf, np.inf], curve.accuracy])
+    padded = np.concatenate([[-np.inf, np.inf], curve.score])
     first, second, third = padded[:-2], padded[1:-1], padded[2:]
     # the median of three
     settled = np.maximum(
@@ -85,7 +85,7 @@ def arrived(curve: Curve, target: float) -> int | None:
     )
     below = np.flatnonzero(settled < target)
     since = int(below[-1]) if len(below) else 0
-    there = np.flatnonzero(curve.accuracy[since:] >= target)
+    there = np.flatnonzero(curve.score[since:] >= target)
     return since + int(there[0]) + 1 if len(there) else None
 
 
@@ -107,10 +107,10 @@ def forecast(curve: Curve, target: float) -> Forecast:
     return Forecast(likely, earliest, latest, exponent, spread)
 
 
-def error_of(accuracy: Any) -> Any:
-    """Return the error at an accuracy, but at least 1e-9: it is compared on a
+def error_of(score: Any) -> Any:
+    """Return the error at a score, but at least 1e-9: it is compared on a
     logarithmic scale."""
-    return np.maximum(1 - accuracy, 1e-9)
+    return np.maximum(1 - score, 1e-9)
 
 
 def law(curve: Curve) -> tuple[float, float, float]:
@@ -118,12 +118,12 @@ def law(curve: Curve) -> tuple[float, float, float]:
     Return the fitted error of the last epoch, a, and its standard error: the larger of
         those of the residuals and of the noise of the counts."""
     n, count = curve.epochs, max(curve.epochs // 2 + 1, min(curve.epochs, 4))
-    error = error_of(curve.accuracy[-count:])
+    error = error_of(curve.score[-count:])
     x = np.log(np.arange(n - count + 1, n + 1))
     x, y = x - x.mean(), np.log(error)
     slope = float(x @ y / (x @ x))
     residuals = y - y.mean() - slope * x
-    noise = curve.noise(curve.accuracy[-count:]) / error
+    noise = curve.noise(curve.score[-count:]) / error
     variance = max(float(residuals @ residuals) / (count - 2), float(np.mean(noise**2)))
     return (
         float(np.exp(y.mean() + slope * x[-1])),
@@ -167,7 +167,7 @@ def target_of(
     follows from those that ran all their epochs; before there are any, from those that
     are `running`, or it is None.
 
-    It is the accuracy of the one that did best on held-out images, less `NEAR_BEST` of
+    It is the score of the one that did best on held-out images, less `NEAR_BEST` of
     what can be learned, or its noise if that is more, but at most half of what it
     learned. What memorised is no measure, and what still rises is none: the target is
     None if such a curve ended higher than all that have levelled off, or if none has
@@ -195,7 +195,7 @@ def target_of(
 
 
 def margin(curve: Curve) -> float:
-    """Return by how much a target is below the accuracy of the curve that it follows
+    """Return by how much a target is below the score of the curve that it follows
     from."""
     noise = SIGMAS * float(curve.noise(curve.settled))
     at_first = max(curve.data.chance, curve.begun)
@@ -216,7 +216,7 @@ def rises(curve: Curve) -> bool:
     if not curve.data.by_accuracy:
         if curve.epochs < TREND:
             return not curve.ended
-        late = curve.accuracy[-1] - curve.accuracy[-1 - round(HALF * curve.epochs)]
+        late = curve.score[-1] - curve.score[-1 - round(HALF * curve.epochs)]
         return not curve.ended and bool(late_pace(curve)[0] >= HALF and late > gain)
     if error <= gain or curve.epochs < TREND:
         return error > gain
@@ -234,5 +234,5 @@ def has_stopped(curve: Curve, gain: float) -> bool:
     quarter = curve.epochs // 4
     if quarter < TREND:
         return False
-    before = median(curve.accuracy[-quarter - TREND : -quarter])
-    return median(curve.accuracy[-TREND:]) - before < gain / FAR
+    before = median(curve.score[-quarter - TREND : -quarter])
+    return median(curve.score[-TREND:]) - before < gain / FAR

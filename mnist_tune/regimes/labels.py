@@ -92,7 +92,7 @@ since."""
 
 
 def curve_regime(curve: Curve, target: float | None = 0.95) -> Label:
-    """Return the label that a trial's own curve shows, given the accuracy of a network
+    """Return the label that a trial's own curve shows, given the score of a network
     that has learned the data set. If that is None, no curve is converged."""
     if not curve.epochs:
         return Label.of("undecided", Reason.NO_EPOCH)
@@ -123,7 +123,7 @@ def blown_up(curve: Curve) -> Label | None:
     if loss is None or loss[-1] <= curve.calm_limit:
         return None
     flagged = curve.diverged is not None and bool(curve.diverged[-1])
-    guesses = curve.accuracy[-1] <= curve.ceiling
+    guesses = curve.score[-1] <= curve.ceiling
     ended_there = curve.complete and guesses and above_for_good(curve)
     if not (flagged or ended_there or not np.isfinite(loss[-1])):
         return None
@@ -143,12 +143,12 @@ def blown_up(curve: Curve) -> Label | None:
 def fell_back(curve: Curve) -> Label | None:
     """Is what was learned lost: is it back at chance, or has it kept less than
     `LEARNED` of it for `TREND` epochs?"""
-    best = curve.data.learned(curve.accuracy.max())
+    best = curve.data.learned(curve.score.max())
     if best < LEARNED or unmoved(curve) or not drop(curve, 0):
         return None
-    if curve.accuracy[-1] <= curve.ceiling and lasts(curve):
+    if curve.score[-1] <= curve.ceiling and lasts(curve):
         return Label("diverged", Reason.FELL_TO_CHANCE, best_and_last(curve))
-    late = curve.accuracy[-TREND:]
+    late = curve.score[-TREND:]
     kept_little = curve.data.learned(late.max()) < LEARNED * best
     if kept_little and (curve.complete or TREND * curve.steps >= PATIENCE):
         return Label("diverged", Reason.COLLAPSED, best_and_last(curve))
@@ -164,7 +164,7 @@ def dead(curve: Curve) -> Label | None:
         spiked = bool(curve.spikes().any())
     if not spiked:
         return None
-    since, last = since_when(curve), curve.accuracy[-1]
+    since, last = since_when(curve), curve.score[-1]
     return Label.of("diverged", Reason.DEAD, since=since, last=last)
 
 
@@ -179,10 +179,10 @@ def restless(curve: Curve, goal: float) -> Label | None:
         and not spikes.any()
     )
     if falling or unmoved(curve):
-        # accuracy may still jump, as where the running statistics of batch norm lag
+        # the score may still jump, as where the running statistics of batch norm lag
         return None
-    if curve.accuracy.max() <= curve.ceiling or (
-        curve.accuracy[-1] <= curve.ceiling and not curve.complete
+    if curve.score.max() <= curve.ceiling or (
+        curve.score[-1] <= curve.ceiling and not curve.complete
     ):
         return None  # it may come back
     drops, small = falls > np.maximum(VISIBLE, curve.falls_noise), slips(curve)
@@ -204,23 +204,23 @@ def restless(curve: Curve, goal: float) -> Label | None:
         )
     if (
         FAR * small.sum() >= max(2 * FAR, len(small))
-        and not (curve.accuracy[-TREND:] >= goal).all()
+        and not (curve.score[-TREND:] >= goal).all()
     ):
         return Label.of(
             "oscillating",
             Reason.FALLS_OFTEN,
             falls=small.sum(),
             epochs=len(small),
-            low=curve.accuracy.min(),
-            high=curve.accuracy.max(),
+            low=curve.score.min(),
+            high=curve.score.max(),
         )
     lost = (
         curve.complete
         and curve.epochs >= PLATEAU
         and drop(curve)
-        and drops[curve.accuracy.argmax() :].any()
+        and drops[curve.score.argmax() :].any()
     )
-    if lost and goal - curve.accuracy[-1] > VISIBLE:
+    if lost and goal - curve.score[-1] > VISIBLE:
         return Label("oscillating", Reason.ENDED_LOW, best_and_last(curve))
     return None
 
@@ -232,9 +232,9 @@ def there(curve: Curve, goal: float) -> Label | None:
     steady = (
         curve.ended
         or not slips(curve)[-TREND + 1 :].any()
-        or (curve.accuracy[-PLATEAU:] < goal).sum() <= 1
+        or (curve.score[-PLATEAU:] < goal).sum() <= 1
     )
-    settled, last = curve.settled, curve.accuracy[-1]
+    settled, last = curve.settled, curve.score[-1]
     if not steady or settled - noise < goal or goal - last > VISIBLE:
         return None
     over = 1
@@ -265,7 +265,7 @@ answer gives the label."""
 
 def below(curve: Curve, goal: float) -> Label:
     """Where does the law of a curve lead that is below the target?"""
-    accuracy, last = curve.accuracy, curve.accuracy[-1]
+    last = curve.score[-1]
     if curve.train_loss is not None and hardly_begun(curve):
         loss, untrained = curve.train_loss[-1], curve.untrained
         return Label.of("slow", Reason.HARDLY_BEGUN, loss=loss, untrained=untrained)
@@ -280,7 +280,7 @@ def below(curve: Curve, goal: float) -> Label:
     if curve.epochs < PLATEAU:
         reason, epochs = Reason.TOO_FEW_EPOCHS, curve.epochs
         return Label.of("undecided", reason, epochs=epochs, last=last)
-    if accuracy.max() >= goal:
+    if curve.score.max() >= goal:
         if last >= goal:
             return Label.of("undecided", Reason.NOT_STEADY, last=last, goal=goal)
         return Label("undecided", Reason.LEFT_TARGET, best_and_last(curve))
@@ -292,7 +292,7 @@ def below(curve: Curve, goal: float) -> Label:
     if curve.complete and (level or (ahead.fastest < LEVEL and pace < HALF)):
         if not drop(curve, 0):
             return Label.of("underfit", Reason.LEVELLED_OFF, last=last)
-        is_early = accuracy.argmax() < HALF * curve.epochs
+        is_early = curve.score.argmax() < HALF * curve.epochs
         regime = "underfit" if is_early else "undecided"
         return Label(regime, Reason.DECLINING, best_and_last(curve))
     if level or (ahead.slowest < LEVEL and (pace - noise < HALF or not curve.complete)):
@@ -309,9 +309,9 @@ def below(curve: Curve, goal: float) -> Label:
 
 
 def best_and_last(curve: Curve) -> dict[str, Any]:
-    """Return the best accuracy, its epoch, and the last one."""
-    best = int(curve.accuracy.argmax())
-    return {"best": curve.accuracy[best], "epoch": best + 1, "last": curve.accuracy[-1]}
+    """Return the best score, its epoch, and the last one."""
+    best = int(curve.score.argmax())
+    return {"best": curve.score[best], "epoch": best + 1, "last": curve.score[-1]}
 
 
 # --- what siblings show
@@ -400,7 +400,7 @@ class Family:
         curve = one.curve
         learned = bool(
             curve.epochs
-            and curve.data.learned(curve.accuracy.max()) >= LEARNED
+            and curve.data.learned(curve.score.max()) >= LEARNED
             and not unmoved(curve)
         )
         values = one, one.speed, curve.settled, curve.held_out_settled, learned, False
@@ -456,7 +456,7 @@ class Family:
         there = (
             one.target is not None
             and bool(curve.epochs)
-            and curve.accuracy[-1] >= one.target
+            and curve.score[-1] >= one.target
         )
         if (
             not curve.data.by_accuracy
@@ -479,7 +479,7 @@ class Family:
         one = self.trial(name)
         curve, loss = one.curve, one.curve.train_loss
         begun = loss is None or loss[-1] <= min(curve.untrained, curve.guess)
-        return bool(not begun or curve.accuracy[-1] <= curve.ceiling or self._late(one))
+        return bool(not begun or curve.score[-1] <= curve.ceiling or self._late(one))
 
     def _lost(self, one: Trial) -> Label:
         """A trial at chance, while others learned: dead, but slow if its rate is not
@@ -493,10 +493,10 @@ class Family:
         finite = curve.train_loss is None or np.isfinite(curve.train_loss[-1])
         if one.own.regime == "diverged" and (one.speed >= slowest or not finite):
             return one.own
-        is_at_chance = curve.accuracy[-1] <= curve.ceiling
+        is_at_chance = curve.score[-1] <= curve.ceiling
         numbers = {
             "own": None if is_at_chance else one.own,
-            "best": best.curve.accuracy.max(),
+            "best": best.curve.score.max(),
             "sibling": sibling(best, one),
         }
         if one.speed <= slowest:
@@ -512,7 +512,7 @@ class Family:
         best = self._best(np.frombuffer(self._speed) < one.speed, self._settled)
         if best is None or not curve.complete or curve.epochs < PLATEAU:
             return None
-        late = curve.accuracy[-1 - round(HALF * curve.epochs) :]
+        late = curve.score[-1 - round(HALF * curve.epochs) :]
         stays = np.ptp(late) <= FAR * VISIBLE
         if not stays or best.curve.settled - late.max() < LEARNED:
             return None
@@ -559,7 +559,7 @@ class Family:
 
     def _outdone(self, one: Trial) -> Label | None:
         """A trial that ended lower than the best: slow if that is faster and, if it is
-        slower, oscillating where the accuracy goes to and fro. A network of which a
+        slower, oscillating where the score goes to and fro. A network of which a
         slower trial got there is not too small: its rate is too high."""
         curve, label = one.curve, one.own.regime
         best = self._best(np.frombuffer(self._speed) != one.speed, self._settled)
@@ -583,25 +583,25 @@ class Family:
         often = (
             FAR * visible.sum() >= max(2 * FAR, len(visible)) or slips(curve).sum() >= 2
         )
-        if often and curve.accuracy.max() > curve.ceiling:
+        if often and curve.score.max() > curve.ceiling:
             return Label("oscillating", Reason.RISES_AND_FALLS, behind(one, best))
         return Label("undecided", Reason.BEHIND, behind(one, best))
 
-    def _best(self, rows: np.ndarray, accuracy: array[float]) -> Trial | None:
-        """Return which of these rows has the highest accuracy. What diverged or
+    def _best(self, rows: np.ndarray, scores: array[float]) -> Trial | None:
+        """Return which of these rows has the highest score. What diverged or
         memorised is no measure."""
         while (
-            row := self._first(rows & ~np.frombuffer(self._no_measure, bool), accuracy)
+            row := self._first(rows & ~np.frombuffer(self._no_measure, bool), scores)
         ) >= 0:
             if self._at(row).own.regime not in ("diverged", "overfit"):
                 return self._at(row)
             self._no_measure[row] = True
         return None
 
-    def _first(self, rows: np.ndarray, accuracy: array[float]) -> int:
-        """Return which of these rows has the highest accuracy: of equal ones, the
+    def _first(self, rows: np.ndarray, scores: array[float]) -> int:
+        """Return which of these rows has the highest score: of equal ones, the
         fastest; -1 if there is none."""
-        known = np.where(rows, np.frombuffer(accuracy), -np.inf)
+        known = np.where(rows, np.frombuffer(scores), -np.inf)
         best = np.flatnonzero(rows & (known == np.fmax.reduce(known)))
         return int(best[np.frombuffer(self._speed)[best].argmax()]) if len(best) else -1
 
@@ -617,13 +617,13 @@ def sibling(best: Trial, one: Trial) -> Sibling:
 
 
 def behind(one: Trial, best: Trial) -> dict[str, Any]:
-    """Return the accuracies of two trials after as many epochs."""
+    """Return the scores of two trials after as many epochs."""
     epochs = min(one.curve.epochs, best.curve.epochs)
     return {
-        "last": one.curve.accuracy[epochs - 1],
+        "last": one.curve.score[epochs - 1],
         "epochs": epochs,
         "sibling": sibling(best, one),
-        "theirs": best.curve.accuracy[epochs - 1],
+        "theirs": best.curve.score[epochs - 1],
     }
 
 
@@ -640,7 +640,6 @@ def label_trials(
     # over rates alone.
     settings = trials[varied(trials)].reset_index(drop=True).to_dict("index")
     stopped = trials.get("stop_reason", pd.Series("", trials.index)).tolist()
-    score = "accuracy" if data.by_accuracy else "learned share"
     found: dict[int, tuple[Any, ...]] = {}
     for rows in groups_of_siblings(trials):
         family = Family()
@@ -663,7 +662,7 @@ def label_trials(
                 one.own.regime,
                 label.regime,
                 label.reason.value,
-                evidence(label, score),
+                evidence(label, one.curve.measure),
                 math.nan if one.target is None else one.target,
                 *epochs_to(ahead, label.regime),
             )

@@ -1,5 +1,5 @@
 """Where there is no accuracy: the share of the loss that was learned, from 0 of one
-that has learned nothing to 1 of the best trial. With it in place of accuracy, all rules
+that has learned nothing to 1 of the best trial. With it as the score, all rules
 of labels hold for any loss, of either sign and in any unit."""
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from mnist_tune.regimes.curve import Curve, curves_of
+from mnist_tune.regimes.curve import Curve, Score, curves_of
 from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.families import groups_of_siblings
 from mnist_tune.regimes.limits import TREND, VISIBLE
@@ -92,7 +92,7 @@ class Loss:
 
 def as_shares(curves: Sequence[Curve]) -> list[Curve]:
     """Return the curves of all trials of one task and its arguments with the shares
-    that were learned as accuracies; those of trials that have an accuracy as they are.
+    that were learned as scores; those of trials that have an accuracy as they are.
 
     Args:
         curves: with training and held-out losses, in the order in which the trials
@@ -149,7 +149,8 @@ def as_share(curve: Curve, loss: Loss | None) -> Curve:
     return replace(
         curve,
         held_out=held_out,
-        train_accuracy=train,
+        train_score=train,
+        measure=Score.LEARNED_SHARE,
         share_noise=noise,
         loss_noise=0.0 if loss is None else loss.fall_noise,
         data=replace(curve.data, target=target),

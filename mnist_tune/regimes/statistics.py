@@ -22,10 +22,10 @@ from mnist_tune.regimes.reasons import Label, Reason, Since
 
 
 def memorising(curve: Curve, goal: float = math.inf) -> Label | None:
-    """Did held-out accuracy fall while training did not get worse? The fall, in units
+    """Did the held-out score fall while training did not get worse? The fall, in units
     of its limit, and the rise of the held-out loss, in units of `log(CLEARLY)`, add up
     to over 1."""
-    train, held_out, loss = curve.train_accuracy, curve.held_out, curve.held_out_loss
+    train, held_out, loss = curve.train_score, curve.held_out, curve.held_out_loss
     if (
         train is None
         or np.isnan(train).any()
@@ -100,7 +100,7 @@ def rises_late(values: np.ndarray) -> bool:
 
 def drop(curve: Curve, limit: float = VISIBLE) -> bool:
     """Return whether a curve ended below its best by more than a limit and noise."""
-    best, last = curve.accuracy.max(), curve.accuracy[-1]
+    best, last = curve.score.max(), curve.score[-1]
     return bool(best - last > max(limit, SIGMAS * curve.noise(best, last)))
 
 
@@ -123,9 +123,9 @@ def above_for_good(curve: Curve) -> bool:
 
 
 def at_chance(curve: Curve) -> int:
-    """Return for how many epochs, counted back from the last, the accuracy has been at
+    """Return for how many epochs, counted back from the last, the score has been at
     chance."""
-    others = np.flatnonzero(curve.accuracy > curve.ceiling)
+    others = np.flatnonzero(curve.score > curve.ceiling)
     return curve.epochs - (int(others[-1]) + 1 if len(others) else 0)
 
 
@@ -137,9 +137,9 @@ def lasts(curve: Curve) -> bool:
 
 def still(curve: Curve) -> bool:
     """Return whether nothing moved at chance for `PLATEAU` epochs after a spike: the
-    loss stayed within its noise, or each epoch had the same accuracy, to the image.
+    loss stayed within its noise, or each epoch had the same score, to the image.
     Such epochs are evidence even if they have few steps."""
-    loss, same = curve.train_loss, np.ptp(curve.accuracy[-PLATEAU:]) == 0
+    loss, same = curve.train_loss, np.ptp(curve.score[-PLATEAU:]) == 0
     if (
         loss is None
         or min(at_chance(curve), curve.epochs - 1) < PLATEAU
@@ -207,13 +207,13 @@ def late_in_few(curve: Curve, goal: float) -> bool:
     ):
         return False
     gain = float((curve.falls_noise - curve.falls).max())
-    return bool(goal - curve.accuracy[-1] > gain * (FAR - 1) * curve.epochs)
+    return bool(goal - curve.score[-1] > gain * (FAR - 1) * curve.epochs)
 
 
 def flat(curve: Curve) -> bool:
-    """Return whether the accuracy gained nothing beyond noise, and the loss did not
+    """Return whether the score gained nothing beyond noise, and the loss did not
     fall in each epoch or clearly."""
-    first, last, loss = curve.accuracy[0], curve.accuracy[-1], curve.train_loss
+    first, last, loss = curve.score[0], curve.score[-1], curve.train_loss
     still = (
         loss is None
         or not curve.data.by_accuracy
@@ -224,13 +224,13 @@ def flat(curve: Curve) -> bool:
 
 def late_pace(curve: Curve) -> tuple[float, float]:
     """Return the pace of the late half of a curve as a share of its mean pace, in loss
-    or, if that is unknown, in accuracy, and the noise of that share."""
+    or, if that is unknown, in score, and the noise of that share."""
     late = round(HALF * curve.epochs)
     loss = curve.train_loss
     by_loss = (
         loss is not None and curve.data.by_accuracy and loss[-1] < loss[0] < np.inf
     )
-    course = -loss if by_loss and loss is not None else curve.accuracy
+    course = -loss if by_loss and loss is not None else curve.score
     first, middle, last = course[0], course[-1 - late], course[-1]
     mean = (last - first) * late / (curve.epochs - 1)
     noise = 0.0 if by_loss else SIGMAS * curve.noise(middle, last)
@@ -238,7 +238,7 @@ def late_pace(curve: Curve) -> tuple[float, float]:
 
 
 def slips(curve: Curve) -> np.ndarray:
-    """Return, for each epoch but the first, whether the accuracy fell in it by more
+    """Return, for each epoch but the first, whether the score fell in it by more
     than noise and a third of what is visible."""
     return np.asarray(curve.falls > np.maximum(VISIBLE / FAR, curve.falls_noise))
 
@@ -257,7 +257,7 @@ def higher(other: Curve, one: Curve, target: float | None) -> bool:
     """Return whether another curve ended above this one by more than noise, at the
     target or by `VISIBLE`, and was above it after as many epochs."""
     epochs = min(other.epochs, one.epochs)
-    if not epochs or other.accuracy[epochs - 1] <= one.accuracy[epochs - 1]:
+    if not epochs or other.score[epochs - 1] <= one.score[epochs - 1]:
         return False
     theirs, ours = other.settled, one.settled
     noise = SIGMAS * float(one.noise(theirs, ours))

@@ -26,7 +26,7 @@ def curve(accuracy, held_out=None, asked=None, **values):
     }
     accuracy = np.array(accuracy, float)
     held_out = accuracy - 0.005 if held_out is None else np.array(held_out, float)
-    return Curve(held_out, asked or len(accuracy), train_accuracy=accuracy, **arrays)
+    return Curve(held_out, asked or len(accuracy), train_score=accuracy, **arrays)
 
 
 def cut(curve, epochs):

@@ -87,11 +87,11 @@ def test_gaps_of_the_training_accuracy_are_filled_from_the_held_out_one_or_the_e
         np.array([0.5, 0.58, math.nan, 0.69]),
     )
     train[gaps] = math.nan
-    found = Curve(held_out, 4, train_accuracy=train)
-    assert np.isfinite(found.accuracy).all()
-    assert np.abs(found.accuracy - [0.5, 0.6, 0.6, 0.7]).max() <= 0.021
+    found = Curve(held_out, 4, train_score=train)
+    assert np.isfinite(found.score).all()
+    assert np.abs(found.score - [0.5, 0.6, 0.6, 0.7]).max() <= 0.021
     assert found.complete
-    assert not Curve(held_out, 5, train_accuracy=train).complete
+    assert not Curve(held_out, 5, train_score=train).complete
 
 
 def test_a_loss_within_a_window_that_exceeds_the_calm_limit_is_a_spike():

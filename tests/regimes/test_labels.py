@@ -177,7 +177,7 @@ def test_labels_do_not_depend_on_the_order_of_rows(measured):
 def calm(accuracies, asked=10, **values):
     accuracies = np.array(accuracies, float)
     return Curve(
-        held_out=accuracies, epochs_asked=asked, train_accuracy=accuracies, **values
+        held_out=accuracies, epochs_asked=asked, train_score=accuracies, **values
     )
 
 

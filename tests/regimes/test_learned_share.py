@@ -178,7 +178,7 @@ def test_losses_of_many_sizes_are_compared_by_their_logarithms():
             curve(10 * 10 ** (-6 * (1 - np.exp(-T / 2))), untrained=10),
         ]
     )
-    assert found[0].accuracy[-1] == pytest.approx(0.5, abs=0.02)
+    assert found[0].score[-1] == pytest.approx(0.5, abs=0.02)
     assert least_loss([curve(falls(0.6))]).logarithmic is False
 
 

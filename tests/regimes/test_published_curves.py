@@ -52,7 +52,7 @@ def test_what_is_slow_beside_healthy_runs_is_not_converged():
     }
     slow = rise(0.25, 0.5, 100)
     behind = {"test_accuracy": slow, "test_loss": 2.3 - slow, "train_loss": 2.3 - slow}
-    found = sweep((0.1, good.train_accuracy, columns), (1e-4, slow, behind), data=CIFAR)
+    found = sweep((0.1, good.train_score, columns), (1e-4, slow, behind), data=CIFAR)
     assert found["regime"].tolist() == ["converged", "slow"]
 
 

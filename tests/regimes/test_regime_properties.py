@@ -44,7 +44,7 @@ def sampled(accuracy, rng, asked=None):
         rng.binomial(TRAIN, accuracy) / TRAIN,
         rng.binomial(TEST, accuracy - 0.01) / TEST,
     )
-    return Curve(test, asked or len(accuracy), train_accuracy=train)
+    return Curve(test, asked or len(accuracy), train_score=train)
 
 
 def batches(loss, batch_size, rng, images=20_000):
@@ -55,7 +55,7 @@ def batches(loss, batch_size, rng, images=20_000):
 
 
 def with_steps(curve, batch_size, rng, window=True):
-    losses = np.minimum(4 * (1 - curve.accuracy), 0.9)
+    losses = np.minimum(4 * (1 - curve.score), 0.9)
     epochs = [batches(loss, batch_size, rng) for loss in losses]
     peaks = np.array([steps.max() for steps in epochs])
     means = (
@@ -106,9 +106,9 @@ def test_the_batch_size_of_a_calm_run_leaves_the_label(name, window):
 )
 def test_an_appended_collapse_is_never_slow_or_underfit(name, level, epochs, seed):
     found = sampled(LEARNED[name], np.random.default_rng(seed))
-    fallen = np.append(found.train_accuracy, np.full(epochs, level))
+    fallen = np.append(found.train_score, np.full(epochs, level))
     collapsed = replace(
-        found, train_accuracy=fallen, held_out=fallen, epochs_asked=len(fallen)
+        found, train_score=fallen, held_out=fallen, epochs_asked=len(fallen)
     )
     assert curve_regime(collapsed).regime == "diverged"
 
@@ -117,9 +117,10 @@ def test_an_appended_collapse_is_never_slow_or_underfit(name, level, epochs, see
 def test_an_appended_drop_is_never_slow_or_underfit(name, level, epochs):
     fallen = np.append(CALM[name], np.full(epochs, level))
     if level < CALM[name][-1] - 0.05:
-        assert curve_regime(
-            Curve(fallen, len(fallen), train_accuracy=fallen)
-        ).regime in ("oscillating", "diverged")
+        assert curve_regime(Curve(fallen, len(fallen), train_score=fallen)).regime in (
+            "oscillating",
+            "diverged",
+        )
 
 
 @given(
@@ -160,7 +161,7 @@ def test_noise_of_the_counts_turns_no_decided_label_into_another():
             for _ in range(20):
                 noisy = replace(
                     curve,
-                    train_accuracy=again(curve.accuracy, curve.images, rng),
+                    train_score=again(curve.score, curve.images, rng),
                     held_out=again(curve.held_out, curve.held_out_count, rng),
                 )
                 other = curve_regime(noisy, data.target).regime

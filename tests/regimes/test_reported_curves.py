@@ -236,7 +236,7 @@ def test_a_held_out_loss_that_was_0_is_no_evidence_and_divides_nothing():
     curve = Curve(
         held_out,
         10,
-        train_accuracy=np.ones(10),
+        train_score=np.ones(10),
         held_out_loss=np.array(loss),
         train_loss=np.zeros(10),
     )

@@ -454,5 +454,5 @@ def test_level_climbing_or_on_its_way(label, found):
     shown = curve_regime(found)
     assert shown.regime == label
     assert (shown.reason is Reason.NOT_STEADY) == (
-        found.schedule == "constant" and list(found.accuracy) == LATE
+        found.schedule == "constant" and list(found.score) == LATE
     ), "after a schedule there is none"
