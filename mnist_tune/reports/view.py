@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+from mnist_tune.answers.settings import keys
 from mnist_tune.columns import OWN_SCORE
 from mnist_tune.numbers import LEAST_DIGITS, digits_showing, exactly, rate, told_apart
 from mnist_tune.regimes.contest import Contest
@@ -22,7 +23,7 @@ from mnist_tune.regimes.measured_edge import LEARNED
 from mnist_tune.regimes.noise import accuracy_noise
 from mnist_tune.regimes.outcomes import COMPETES, independent_answers_of, outcomes
 from mnist_tune.regimes.replicates import half_width
-from mnist_tune.reports.answer import Answer, answer, keys
+from mnist_tune.reports.answer import Answer, answer
 from mnist_tune.reports.findings import SPLITS
 from mnist_tune.reports.names import shortened
 from mnist_tune.reports.ranges import VERBS
