@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mnist_tune.continuation import python_call, resume_command
 from mnist_tune.invocation import command, words
 from mnist_tune.numbers import LEAST_DIGITS, counted, digits_showing, listed
 from mnist_tune.own_code.registry import FROM_PYTHON, NAMED_AGAIN, named_again
@@ -46,7 +47,6 @@ from mnist_tune.reports.findings import (
     so_far,
 )
 from mnist_tune.reports.ranges import VERBS, advice, can_grow, spans, where_the_edge_is
-from mnist_tune.results.journal import python_call, resume_command
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import LIVE_REASONS, OPEN_REASONS, UNDECIDED_REASONS
 

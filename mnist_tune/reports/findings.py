@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from mnist_tune.continuation import resume_command
 from mnist_tune.numbers import counted, listed, rate, spoken
 from mnist_tune.own_code.registry import NAMED_AGAIN, named_again
 from mnist_tune.regimes import limits
@@ -30,7 +31,6 @@ from mnist_tune.regimes.measured_edge import (
 from mnist_tune.regimes.running_statistics import lagging
 from mnist_tune.regimes.widths import exponents
 from mnist_tune.reports.decided import SWEPT_IMAGES, on_other_images
-from mnist_tune.results.journal import resume_command
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import (
     LIVE_REASONS,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mnist_tune.continuation import python_call, resume_command
 from mnist_tune.data_spec import ARRAYS
 from mnist_tune.invocation import command, started_by, words
 from mnist_tune.numbers import counted, rate, told_apart
@@ -22,7 +23,6 @@ from mnist_tune.own_code.registry import (
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import FAMILY
 from mnist_tune.regimes.labels import ON_ITS_WAY
-from mnist_tune.results.journal import python_call, resume_command
 from mnist_tune.trial import LIVE_REASONS, OPEN_REASONS, TrialConfig
 
 OF_AN_EDGE: dict[str, Any] = {

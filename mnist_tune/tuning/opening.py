@@ -16,6 +16,7 @@ from typing import Any
 from mnist_tune import storage
 from mnist_tune.cli import OPENED
 from mnist_tune.columns import OWN_SCORE, WHOLE
+from mnist_tune.continuation import resume_command
 from mnist_tune.data.dataset import Dataset, check_counts
 from mnist_tune.data.holdout import default_holdout
 from mnist_tune.data.task_data import TaskData
@@ -26,7 +27,7 @@ from mnist_tune.machine import changed_versions, describe_environment
 from mnist_tune.numbers import counted
 from mnist_tune.own_code.loading import check_again, names_in, sources
 from mnist_tune.results.folder import fetched, new_folder
-from mnist_tune.results.journal import read_journal, resume_command
+from mnist_tune.results.journal import read_journal
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.signs import is_being_written, last_sign
 from mnist_tune.results.tables import MOST_ROWS

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from families import REPLICATES, family
 
+from mnist_tune.continuation import resume_command
 from mnist_tune.own_code.registry import ENTRIES, Entry, is_named_again, named_again
 from mnist_tune.reports.ranges import (
     advice,
@@ -16,7 +17,6 @@ from mnist_tune.reports.ranges import (
     spans,
     where_the_edge_is,
 )
-from mnist_tune.results.journal import resume_command
 
 
 def following(trials, best=math.nan, name="lr_regimes", **options):

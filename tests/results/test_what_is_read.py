@@ -14,14 +14,10 @@ from kept_texts import assert_kept
 
 from mnist_tune import TrialConfig, UserError, load_sweep
 from mnist_tune.columns import EPOCHS, TRIALS
+from mnist_tune.continuation import resume_command
 from mnist_tune.own_code.registry import ENTRIES
 from mnist_tune.results import folder, journal, meta, tables
-from mnist_tune.results.journal import (
-    mend_last_line,
-    parse_event,
-    read_journal,
-    resume_command,
-)
+from mnist_tune.results.journal import mend_last_line, parse_event, read_journal
 from mnist_tune.results.meta import read_meta
 
 
