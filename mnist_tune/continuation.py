@@ -22,38 +22,55 @@ def resume_command(
     meta: Mapping[str, Any],
     where: Path | str,
     retry_errored: bool = False,
-    **given: Any,
+    **options: Any,
 ) -> str:
     """Return the command that resumes the sweep at `where` with more options or, if no
     command can, the call in Python."""
     if meta.get("search") and not started_by(meta["name"]):
-        retried = " and SweepOptions(retry_errored=True)" * retry_errored
-        return f"the same run_search, with resume={str(where)!r}{retried}"
+        call = f"the same run_search, with resume={str(where)!r}"
+        if retry_errored:
+            call += " and SweepOptions(retry_errored=True)"
+        return call
+    if retry_errored:
+        options["retry_errored"] = True
     flags, by_hand = named_again(meta)
-    given |= {"retry_errored": True} if retry_errored else {}
     if by_hand == FROM_PYTHON:
-        return python_call("resume_sweep", meta, repr(str(where)), **given)
-    values = {
-        name: one if isinstance(one, tuple) else () if one is True else (one,)
-        for name, one in given.items()
-    }
-    return " ".join(
-        [f"{resume(where)}{flags}", *(words(name, *of) for name, of in values.items())]
-    )
+        return python_call("resume_sweep", meta, repr(str(where)), **options)
+    parts = [resume(where) + flags]
+    for name, value in options.items():
+        parts.append(words(name, *_arguments(value)))
+    return " ".join(parts)
+
+
+def _arguments(value: Any) -> tuple[Any, ...]:
+    """Return what follows the flag of an option with this value."""
+    if isinstance(value, tuple):
+        return value
+    if value is True:
+        return ()
+    return (value,)
 
 
 def python_call(
-    function: str, meta: Mapping[str, Any], *first: str, **given: Any
+    function: str, meta: Mapping[str, Any], *arguments: str, **options: Any
 ) -> str:
     """Return a call in Python that goes on with a sweep. Data that only Python has are
     one of its arguments, and so are files of code that this process was told to
     load."""
-    of_data = ["dataset=..."] * (meta.get("options", {}).get("dataset") == ARRAYS)
-    code = [
-        (one["flag"], one["name"])
-        for one in meta.get("code", [])
-        if names_own_code(one["name"])
-    ]
-    loaded = by_flag([one for one in code if not is_not_loaded(*one)])
-    said = (f"{name}={value!r}" for name, value in (loaded | given).items())
-    return f"{function}({', '.join([*first, *of_data, *said])})"
+    parts = list(arguments)
+    if meta.get("options", {}).get("dataset") == ARRAYS:
+        parts.append("dataset=...")
+    named = loaded_code(meta) | options
+    parts += [f"{name}={value!r}" for name, value in named.items()]
+    return f"{function}({', '.join(parts)})"
+
+
+def loaded_code(meta: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Return by flag the names of a sweep's files of code that this process was told to
+    load."""
+    loaded = []
+    for code in meta.get("code", []):
+        flag, name = code["flag"], code["name"]
+        if names_own_code(name) and not is_not_loaded(flag, name):
+            loaded.append((flag, name))
+    return by_flag(loaded)
