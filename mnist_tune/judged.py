@@ -48,9 +48,10 @@ class Judged(Tables):
     def decision(self) -> Contest | None:
         """What `sweeps/decide.py` found so far; None for other sweeps, and for one that
         has not begun to train."""
-        asked = self.meta.get("options", {})
-        begun = CONTENDERS in asked and asked.get("at_a_time") is not None
-        return Contest.of(self.meta).replay(self.trials) if begun else None
+        options = self.meta.get("options", {})
+        if CONTENDERS not in options or options.get("at_a_time") is None:
+            return None
+        return Contest.of(self.meta).replay(self.trials)
 
     @cached_property
     def steady(self) -> pd.DataFrame:
@@ -76,27 +77,25 @@ class Judged(Tables):
         noise explains it."""
         trials, facts = self.steady, data_facts(self.meta)
         if facts.ranking.is_own:
-            trials = trials.assign(
-                loss_noise=trials["trial_id"].map(
-                    loss_noises(self.epochs, facts.ranking.name)
-                )
-            )
+            noises = loss_noises(self.epochs, facts.ranking.name)
+            trials = trials.assign(loss_noise=trials["trial_id"].map(noises))
         if facts.compares_tasks or trials.empty:
-            contest = self.decision
-            return standing(
-                trials,
-                facts,
-                contest.is_of(int(contest.decision.leader), trials)
-                if contest
-                else False,
-            )
-        found = [
+            return standing(trials, facts, self._is_of_leader(trials))
+        tables = [
             standing(of_task, facts)
             for _, of_task in trials.groupby("architecture", sort=False)
         ]
-        return pd.concat(
-            [one for one in found if len(one)] or found[:1], ignore_index=True
-        )
+        # an empty table has columns of other types
+        ranked = [table for table in tables if len(table)] or tables[:1]
+        return pd.concat(ranked, ignore_index=True)
+
+    def _is_of_leader(self, trials: pd.DataFrame) -> list[bool] | bool:
+        """Return for each trial whether the setting that leads a decision has it; False
+        if the sweep is no decision."""
+        contest = self.decision
+        if not contest:
+            return False
+        return contest.is_of(int(contest.decision.leader), trials)
 
     def contenders(self) -> list[TrialConfig]:
         """Return the settings between which a decision would decide, the best first,
@@ -112,18 +111,14 @@ class Judged(Tables):
     def leading(self) -> list[str]:
         """Return the trials whose states are always kept: one of each of the best three
         settings, the best first, and one of the best setting of each network."""
-        best = self.finalists()["trial_id"].tolist()
+        leading = self.finalists()["trial_id"].tolist()
         if self.final and self.final.decision:
-            best.insert(0, best[int(self.final.decision.decision.leader)])
-        each = [
-            standing(of, data_facts(self.meta))
-            for _, of in self.steady.groupby("architecture")
-        ]
-        return [
-            *dict.fromkeys(
-                [*best, *(trial_id for of in each for trial_id in of["trial_id"][:1])]
-            )
-        ]
+            winner = leading[int(self.final.decision.decision.leader)]
+            leading.insert(0, winner)
+        facts = data_facts(self.meta)
+        for _, trials in self.steady.groupby("architecture"):
+            leading += standing(trials, facts)["trial_id"][:1].tolist()
+        return list(dict.fromkeys(leading))
 
     @property
     def final_place(self) -> Place:
@@ -136,14 +131,12 @@ class Judged(Tables):
     @cached_property
     def final(self) -> Judged | None:
         """That decision; None if there is none."""
-        if self.meta["name"] == "search" and self.meta["ended"]:
-            with suppress(UserError):
-                found = read_judged(self.final_place)
-                return (
-                    found
-                    if found.decision and found.decision.decision.seeds.any()
-                    else None
-                )
+        if self.meta["name"] != "search" or not self.meta["ended"]:
+            return None
+        with suppress(UserError):
+            final = read_judged(self.final_place)
+            if final.decision and final.decision.decision.seeds.any():
+                return final
         return None
 
     def by(self, *names: str) -> pd.DataFrame:
@@ -160,9 +153,9 @@ class Judged(Tables):
         return summarise_replicates(trained, [*names] or CONFIGURATION)
 
 
-def settings_of(found: pd.DataFrame) -> list[TrialConfig]:
+def settings_of(settings: pd.DataFrame) -> list[TrialConfig]:
     """Return settings of `Judged.best`, each as a trial with the seed 0."""
-    rows = found[CONFIGURATION].rename(columns={"epochs_asked": "epochs"})
+    rows = settings[CONFIGURATION].rename(columns={"epochs_asked": "epochs"})
     return [TrialConfig(**row) for row in rows.to_dict("records")]
 
 
@@ -207,7 +200,9 @@ def _without_unmeasured(epochs: pd.DataFrame) -> pd.DataFrame:
     """Return epochs without the columns of what only some sweeps measure, if this one
     did not."""
     measured = ("validation", "answers", "loss_noise", "loss_error")
-    some = [name for name in epochs if name.startswith(measured) or "sharpness" in name]
-    return epochs.drop(
-        columns=["scores", *(name for name in some if epochs[name].isna().all())]
-    )
+    empty = ["scores"]
+    for name in epochs:
+        by_some = name.startswith(measured) or "sharpness" in name
+        if by_some and epochs[name].isna().all():
+            empty.append(name)
+    return epochs.drop(columns=empty)
