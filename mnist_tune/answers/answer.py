@@ -28,6 +28,7 @@ from mnist_tune.answers.rates import can_grow, edge_to_find, rates_to_try
 from mnist_tune.answers.settings import keys
 from mnist_tune.answers.spans import Spans, is_on_its_way, spans
 from mnist_tune.answers.steps import NextStep, Step, Why
+from mnist_tune.judged import Judged
 from mnist_tune.numbers import LEAST_DIGITS
 from mnist_tune.regimes.contest import MOST_SETTINGS, TRIALS, Contest
 from mnist_tune.regimes.data_facts import data_facts
@@ -41,7 +42,6 @@ from mnist_tune.regimes.outcomes import (
     outcomes,
 )
 from mnist_tune.regimes.widths import Exponent, exponents
-from mnist_tune.results.tables import Tables
 from mnist_tune.trial import retriable
 
 MOST_STEPS = 3
@@ -145,7 +145,7 @@ class EdgeAnswer(Said):
 AnyAnswer = SweepAnswer | SearchAnswer | DecisionAnswer | EdgeAnswer
 
 
-def find_answer(sweep: Tables) -> AnyAnswer:
+def find_answer(sweep: Judged) -> AnyAnswer:
     """Return the answer of a sweep, finished or running."""
     answer = _answer(sweep)
     waits = sweep.meta["ended"] is None or answer.progress.is_open
@@ -163,7 +163,7 @@ def _without_repeats(steps: Sequence[NextStep]) -> list[NextStep]:
     return distinct
 
 
-def _answer(sweep: Tables) -> AnyAnswer:
+def _answer(sweep: Judged) -> AnyAnswer:
     if (contest := sweep.decision) is not None:
         return _of_decision(sweep, contest)
     if sweep.edges() and (sweep.trials["epochs_run"] > 0).any():
@@ -171,7 +171,7 @@ def _answer(sweep: Tables) -> AnyAnswer:
     return _of_sweep(sweep)
 
 
-def _left_over(sweep: Tables, now: Progress) -> Iterator[NextStep]:
+def _left_over(sweep: Judged, now: Progress) -> Iterator[NextStep]:
     """Yield how to go on with what has not ended or has failed."""
     if now.unknown and isinstance(sweep.path, str):
         yield NextStep(Step.RESUME, Why.NO_SIGN_OF_LIFE)
@@ -190,7 +190,7 @@ def _left_over(sweep: Tables, now: Progress) -> Iterator[NextStep]:
 # --- a sweep, or a search
 
 
-def _of_sweep(sweep: Tables) -> SweepAnswer:
+def _of_sweep(sweep: Judged) -> SweepAnswer:
     now = progress(sweep.trials)
     settings = sweep.best()
     kind = SearchAnswer if sweep.meta.get("search") else SweepAnswer
@@ -230,12 +230,12 @@ def _of_sweep(sweep: Tables) -> SweepAnswer:
     return answer
 
 
-def _tried(sweep: Tables) -> int:
+def _tried(sweep: Judged) -> int:
     ended = sweep.steady[outcomes(sweep.steady, data_facts(sweep.meta)) != MISSING]
     return len({*keys(ended)})
 
 
-def _finding(sweep: Tables, settings: pd.DataFrame, now: Progress) -> Finding:
+def _finding(sweep: Judged, settings: pd.DataFrame, now: Progress) -> Finding:
     if settings.empty:
         return _why_none_is_best(sweep)
     tasks = sweep.trials["architecture"].nunique()
@@ -244,14 +244,14 @@ def _finding(sweep: Tables, settings: pd.DataFrame, now: Progress) -> Finding:
     return Finding.SO_FAR if now.is_open else Finding.FOUND
 
 
-def _why_none_is_best(sweep: Tables) -> Finding:
+def _why_none_is_best(sweep: Judged) -> Finding:
     completed = sweep.steady["stop_reason"] == "completed"
     if not completed.any():
         return Finding.NOTHING_COMPLETED
     return _unranked(sweep) or Finding.NO_BETTER_THAN_GUESSING
 
 
-def _unranked(sweep: Tables) -> Finding | None:
+def _unranked(sweep: Judged) -> Finding | None:
     """Return why settings can't be ranked, whatever they learned; None if they can."""
     facts, split = data_facts(sweep.meta), held_out(sweep.trials)
     completed = sweep.steady["stop_reason"].eq("completed")
@@ -266,7 +266,7 @@ def _unranked(sweep: Tables) -> Finding | None:
     return None
 
 
-def _spans(sweep: Tables) -> Iterator[Spans]:
+def _spans(sweep: Judged) -> Iterator[Spans]:
     """Yield where each regime is all_families in each family; of a search with several these
     are too small."""
     all_families = list(families(sweep.steady))
@@ -276,7 +276,7 @@ def _spans(sweep: Tables) -> Iterator[Spans]:
         yield spans(title, family)
 
 
-def _compared_families(sweep: Tables) -> list[tuple[str, pd.DataFrame]]:
+def _compared_families(sweep: Judged) -> list[tuple[str, pd.DataFrame]]:
     """Return the families whose best rates are compared; of a search they are too
     small."""
     all_families = list(families(sweep.steady))
@@ -285,7 +285,7 @@ def _compared_families(sweep: Tables) -> list[tuple[str, pd.DataFrame]]:
     return all_families
 
 
-def _best_rates(sweep: Tables, settings: pd.DataFrame) -> Iterator[BestRate]:
+def _best_rates(sweep: Judged, settings: pd.DataFrame) -> Iterator[BestRate]:
     """Yield the best rate of each of several families."""
     all_families = _compared_families(sweep)
     if not all_families:
@@ -306,7 +306,7 @@ def _best_rates(sweep: Tables, settings: pd.DataFrame) -> Iterator[BestRate]:
         )
 
 
-def _without_best(sweep: Tables, settings: pd.DataFrame) -> Iterator[str]:
+def _without_best(sweep: Judged, settings: pd.DataFrame) -> Iterator[str]:
     """Yield the families none of whose settings competes."""
     best = set(settings["trial_id"])
     for title, family in _compared_families(sweep):
@@ -314,7 +314,7 @@ def _without_best(sweep: Tables, settings: pd.DataFrame) -> Iterator[str]:
             yield title
 
 
-def _with_final(answer: SearchAnswer, final: Tables, contest: Contest) -> SearchAnswer:
+def _with_final(answer: SearchAnswer, final: Judged, contest: Contest) -> SearchAnswer:
     """Return the answer of a search with the decision that it ended with."""
     result = decided(final, contest)
     if result is None or answer.best is None:
@@ -340,7 +340,7 @@ def _with_final(answer: SearchAnswer, final: Tables, contest: Contest) -> Search
 # --- what to do next with it
 
 
-def _next_steps(sweep: Tables, settings: pd.DataFrame) -> Iterator[NextStep]:
+def _next_steps(sweep: Judged, settings: pd.DataFrame) -> Iterator[NextStep]:
     """Yield what to ask next: which of the best it is, and what the range of the best
     one's family leaves open. While the best are slow, other rates are better than any
     of them."""
@@ -372,7 +372,7 @@ def _to_decide(close: pd.DataFrame) -> NextStep:
     )
 
 
-def _longer(sweep: Tables, settings: pd.DataFrame) -> NextStep | None:
+def _longer(sweep: Judged, settings: pd.DataFrame) -> NextStep | None:
     """Return the step that trains a sweep for twice as many epochs if its best setting
     is slow or undecided or, without a best, if some still learn."""
     if not can_grow(sweep.meta):
@@ -396,7 +396,7 @@ def _longer(sweep: Tables, settings: pd.DataFrame) -> NextStep | None:
     )
 
 
-def _of_rates(sweep: Tables, settings: pd.DataFrame) -> Iterator[NextStep]:
+def _of_rates(sweep: Judged, settings: pd.DataFrame) -> Iterator[NextStep]:
     """Yield where the edge is and which rates to try next, in the best one's family or,
     without a best, in each."""
     trained = [
@@ -430,7 +430,7 @@ def _of_rates(sweep: Tables, settings: pd.DataFrame) -> Iterator[NextStep]:
 # --- a decision, or an edge
 
 
-def _of_decision(sweep: Tables, contest: Contest) -> DecisionAnswer:
+def _of_decision(sweep: Judged, contest: Contest) -> DecisionAnswer:
     now = progress(sweep.trials)
     answer = DecisionAnswer(
         finding=Finding.NOTHING_COMPARED, progress=now, settings=contest.table
@@ -452,7 +452,7 @@ def _of_decision(sweep: Tables, contest: Contest) -> DecisionAnswer:
     )
 
 
-def _of_edges(sweep: Tables) -> EdgeAnswer:
+def _of_edges(sweep: Judged) -> EdgeAnswer:
     edges = tuple(sweep.edges())
     bracketed = [edge for edge in edges if edge.is_bracketed]
     is_open = any(not edge.is_precise for edge in bracketed)
@@ -465,7 +465,7 @@ def _of_edges(sweep: Tables) -> EdgeAnswer:
     )
 
 
-def _more_trials(sweep: Tables, why: Why) -> NextStep:
+def _more_trials(sweep: Judged, why: Why) -> NextStep:
     """Return the step that doubles the trials of a decision or an edge."""
     most = sweep.meta["options"].get("trials")
     spent = most if type(most) is int else 0

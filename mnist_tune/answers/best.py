@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune.answers.settings import Key, keys
+from mnist_tune.judged import Judged
 from mnist_tune.numbers import LEAST_DIGITS, digits_showing
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import rounded, to_decide
 from mnist_tune.regimes.families import held_out, varied
 from mnist_tune.regimes.outcomes import COMPETES, outcomes
-from mnist_tune.results.tables import Tables
 from mnist_tune.trial import UNDECIDED_REASONS
 
 WARNED = ("oscillating", "overfit")
@@ -134,7 +134,7 @@ def _rows(holds: pd.Series) -> tuple[int, ...]:
     return tuple(np.flatnonzero(holds).tolist())
 
 
-def best_setting(sweep: Tables, settings: pd.DataFrame, is_open: bool) -> BestSetting:
+def best_setting(sweep: Judged, settings: pd.DataFrame, is_open: bool) -> BestSetting:
     """Return the first of these settings, and what is to be known of it.
 
     Args:
@@ -180,7 +180,7 @@ def warning(trials: pd.DataFrame) -> Warned | None:
     return None
 
 
-def test_score(sweep: Tables, best: Key) -> float:
+def test_score(sweep: Judged, best: Key) -> float:
     """Return the mean test score of a setting that was chosen on images that are held
     out; else NaN."""
     facts = data_facts(sweep.meta)

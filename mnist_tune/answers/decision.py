@@ -10,10 +10,10 @@ from enum import Enum
 import numpy as np
 import pandas as pd
 
+from mnist_tune.judged import Judged
 from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.outcomes import COMPETES, MISSING, outcomes
-from mnist_tune.results.tables import Tables
 from mnist_tune.trial import LIVE_REASONS
 
 
@@ -82,7 +82,7 @@ class Decided:
         return float(np.mean(self.scores)) if self.scores else math.nan
 
 
-def decided(sweep: Tables, contest: Contest) -> Decided | None:
+def decided(sweep: Judged, contest: Contest) -> Decided | None:
     """Return what a decision found so far; None before a seed has ended for all of its
     settings."""
     decision = contest.decision
@@ -139,19 +139,19 @@ def _ties(contest: Contest, leader: int, rivals: Sequence[int]) -> tuple[int, ..
     )
 
 
-def trials_of_leader(sweep: Tables, contest: Contest) -> pd.DataFrame:
+def trials_of_leader(sweep: Judged, contest: Contest) -> pd.DataFrame:
     """Return the trials of the setting that a decision found best."""
     return sweep.trials[contest.is_of(int(contest.decision.leader), sweep.trials)]
 
 
-def scores_of_leader(sweep: Tables, contest: Contest, split: str) -> pd.Series:
+def scores_of_leader(sweep: Judged, contest: Contest, split: str) -> pd.Series:
     """Return the scores of those trials of the best setting that compete."""
     rows = trials_of_leader(sweep, contest)
     rows = rows[outcomes(rows, data_facts(sweep.meta)) == COMPETES]
     return pd.Series(contest.ranking.scores(rows, split))
 
 
-def _calmer(sweep: Tables, contest: Contest, rivals: Sequence[int]) -> Calmer | None:
+def _calmer(sweep: Judged, contest: Contest, rivals: Sequence[int]) -> Calmer | None:
     """Return the calmest of the settings that are not told apart from the leader, if it
     failed or oscillated with fewer of the seeds that both have."""
     leader = int(contest.decision.leader)

@@ -21,6 +21,7 @@ from mnist_tune.answers.answer import (
 )
 from mnist_tune.answers.best import BestSetting, Standing, Warned
 from mnist_tune.answers.settings import Key, keys
+from mnist_tune.judged import Judged
 from mnist_tune.numbers import LEAST_DIGITS, counted, listed
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import held_out, named
@@ -29,7 +30,6 @@ from mnist_tune.reports.decided import decided_in_words, failed, memorised
 from mnist_tune.reports.findings import SPLITS, edges_in_words, so_far
 from mnist_tune.reports.questions import MOST_NAMED, ROOM, Question, questions
 from mnist_tune.reports.ranges import VERBS, all_spans, spans_in_words
-from mnist_tune.results.tables import Tables
 
 
 @dataclass(frozen=True, repr=False)
@@ -65,7 +65,7 @@ class Answer:
         return "\n".join([self.headline, *self.lines, *asked])
 
 
-def answer(sweep: Tables, where: str = "") -> Answer:
+def answer(sweep: Judged, where: str = "") -> Answer:
     """Return the answer of a sweep in words.
 
     Args:
@@ -101,13 +101,13 @@ class Wording:
     """What the sentences of a sweep need beside its answer."""
 
     found: SweepAnswer
-    sweep: Tables
+    sweep: Judged
     names: Sequence[str]
     """Of `found.settings`."""
     ranking: Ranking
 
     @classmethod
-    def of(cls, found: SweepAnswer, sweep: Tables) -> Wording:
+    def of(cls, found: SweepAnswer, sweep: Judged) -> Wording:
         names = named(found.settings, sweep.trials) if len(found.settings) else []
         return cls(found, sweep, names, data_facts(sweep.meta).ranking)
 
@@ -128,7 +128,7 @@ class Wording:
         return f"{SPLITS[self.found.split]} {self.ranking.word}"
 
 
-def _of_sweep(found: SweepAnswer, sweep: Tables, asked: tuple[Question, ...]) -> Answer:
+def _of_sweep(found: SweepAnswer, sweep: Judged, asked: tuple[Question, ...]) -> Answer:
     wording = Wording.of(found, sweep)
     if found.finding == Finding.NOTHING_TRAINED:
         return _worded(found, "No trial has finished an epoch", (), (), asked)
@@ -218,7 +218,7 @@ def warning(warned: Warned) -> str:
     return text
 
 
-def why_none_is_best(found: SweepAnswer | DecisionAnswer, sweep: Tables) -> str:
+def why_none_is_best(found: SweepAnswer | DecisionAnswer, sweep: Judged) -> str:
     """Return why no setting competes to be the best."""
     changed = isinstance(found, SweepAnswer) and found.changed
     if found.finding == Finding.NOTHING_COMPLETED:
@@ -371,7 +371,7 @@ def _best_rates(wording: Wording) -> Iterator[str]:
 
 
 def _of_decision(
-    found: DecisionAnswer, sweep: Tables, asked: tuple[Question, ...]
+    found: DecisionAnswer, sweep: Judged, asked: tuple[Question, ...]
 ) -> Answer:
     if found.finding == Finding.NOTHING_COMPARED:
         nothing = "No setting has been compared yet: no seed has ended for all of them"

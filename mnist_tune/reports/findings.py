@@ -14,6 +14,7 @@ import pandas as pd
 
 from mnist_tune.answers.answer import EdgeAnswer
 from mnist_tune.answers.progress import Progress, progress
+from mnist_tune.judged import Judged
 from mnist_tune.numbers import counted, listed, rate, spoken
 from mnist_tune.regimes import limits
 from mnist_tune.regimes.data_facts import data_facts
@@ -31,7 +32,6 @@ from mnist_tune.regimes.measured_edge import (
 from mnist_tune.regimes.running_statistics import lagging
 from mnist_tune.reports.decided import SWEPT_IMAGES, on_other_images
 from mnist_tune.reports.questions import Question
-from mnist_tune.results.tables import Tables
 from mnist_tune.trial import LIVE_REASONS, TrialConfig, small_last_batch
 
 SHARES = (0.9, 0.5, 0.1)
@@ -63,7 +63,7 @@ def so_far(now: Progress) -> str:
     return f"{now.trials - now.live} of {now.trials} trials ended, {live}"
 
 
-def time_left(sweep: Tables) -> str:
+def time_left(sweep: Judged) -> str:
     """Return about how long a running sweep still takes, to follow its progress; empty
     if too little is known."""
     ended, live = (
@@ -147,7 +147,7 @@ def _half(interval: Interval, holds: pd.Series, half: str, did: str) -> str:
     return f"{'all trials' if holds.all() else 'no trial'} {did}"
 
 
-def notes(sweep: Tables) -> Iterator[str]:
+def notes(sweep: Judged) -> Iterator[str]:
     """Yield what restricts the answer."""
     data, trials = data_facts(sweep.meta), sweep.trials
     # there regimes are beside the point
@@ -221,7 +221,7 @@ def _siblings(some: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
     ]
 
 
-def _lagging_statistics(sweep: Tables) -> Iterator[str]:
+def _lagging_statistics(sweep: Judged) -> Iterator[str]:
     """Yield how many trials are evaluated as worse than they are, and at which
     rates."""
     lags = lagging(sweep.trials, sweep.epochs, data_facts(sweep.meta))
@@ -254,7 +254,7 @@ def failures(trials: pd.DataFrame, every: bool = False) -> list[str]:
     )
 
 
-def repeated(sweep: Tables) -> Iterator[Question]:
+def repeated(sweep: Judged) -> Iterator[Question]:
     """Yield the command that repeats a sweep, if its folder records one."""
     # `sys.argv` lacks the interpreter
     if isinstance(typed := sweep.meta.get("command"), list) and typed:
@@ -262,14 +262,14 @@ def repeated(sweep: Tables) -> Iterator[Question]:
         yield Question("to repeat this sweep, as its folder records it:", said)
 
 
-def title(sweep: Tables) -> str:
+def title(sweep: Judged) -> str:
     """Return what a sweep trained, and on which data."""
     return _networks(sweep.trials) + f" on {sweep.meta['dataset']['name']}" * (
         data_facts(sweep.meta).flag != "task"
     )
 
 
-def facts(sweep: Tables) -> dict[str, str]:
+def facts(sweep: Judged) -> dict[str, str]:
     """Return what was trained, on what, where and when, by names."""
     meta, trials, data = sweep.meta, sweep.trials, data_facts(sweep.meta)
     environment, tokens = (
@@ -357,7 +357,7 @@ def _duration(meta: dict[str, Any]) -> str:
     return f"{spoken(seconds)}, started {start:%Y-%m-%d %H:%M} UTC"
 
 
-def ran(sweep: Tables) -> dict[str, str]:
+def ran(sweep: Judged) -> dict[str, str]:
     """Return where the time went, how many trials trained together, and how often the
     sweep was resumed, by names."""
     trials, resumed = sweep.trials, sweep.meta.get("resumed", [])

@@ -13,14 +13,14 @@ import pandas as pd
 
 from mnist_tune.answers.settings import keys
 from mnist_tune.answers.steps import NextStep, Step, Why
+from mnist_tune.continuation import python_call, resume_command
 from mnist_tune.data_spec import ARRAYS
 from mnist_tune.invocation import command, words
+from mnist_tune.judged import Judged
 from mnist_tune.numbers import counted, listed, rate, told_apart
 from mnist_tune.own_code.registry import FROM_PYTHON, NAMED_AGAIN, named_again
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import named
-from mnist_tune.results.journal import python_call, resume_command
-from mnist_tune.results.tables import Tables
 from mnist_tune.trial import TrialConfig
 
 MOST_NAMED = 6
@@ -64,7 +64,7 @@ class Question(NamedTuple):
 class Asked:
     """A sweep, and how its path is written in commands."""
 
-    sweep: Tables
+    sweep: Judged
     where: str
 
     @property
@@ -80,7 +80,7 @@ class Asked:
 
 
 def questions(
-    steps: Iterable[NextStep], sweep: Tables, where: str
+    steps: Iterable[NextStep], sweep: Judged, where: str
 ) -> tuple[Question, ...]:
     """Return the questions of steps.
 

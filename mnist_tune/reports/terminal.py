@@ -16,11 +16,11 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from mnist_tune.invocation import command
+from mnist_tune.judged import Judged
 from mnist_tune.reports.findings import failures, notes
 from mnist_tune.reports.styles import TERMINAL_COLOURS
 from mnist_tune.reports.table import MANY, Column, columns
 from mnist_tune.reports.view import View
-from mnist_tune.results.tables import Tables
 from mnist_tune.storage import Place
 
 PLAIN_WIDTH = 160
@@ -42,7 +42,7 @@ MOST_LINES = 4
 """The most lines that say how sure an answer is; with `--all`, there are more."""
 
 
-def print_report(sweep: Tables, every_line: bool = False, picture: bool = False) -> int:
+def print_report(sweep: Judged, every_line: bool = False, picture: bool = False) -> int:
     """Print a sweep's table and, below it, the answer, what to ask next and where the
     results are; return the command's exit code (`exit_code`).
 

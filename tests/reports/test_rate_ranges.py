@@ -11,10 +11,10 @@ from families import REPLICATES, family
 
 from mnist_tune.answers.rates import converging, edge_to_find, rates_to_try
 from mnist_tune.answers.spans import spans as found_spans
+from mnist_tune.continuation import resume_command
 from mnist_tune.own_code.registry import ENTRIES, Entry, is_named_again, named_again
 from mnist_tune.reports.questions import proposed, questions
 from mnist_tune.reports.ranges import spans_in_words
-from mnist_tune.results.journal import resume_command
 
 
 def following(trials, best=math.nan, name="lr_regimes", **options):
