@@ -419,6 +419,11 @@ TRIALS = (
         "The label, by the trial's curve and its siblings ([regimes](regimes.md)).",
         gaps=False,
     ),
+    Column(
+        "reason",
+        NAME,
+        "Why it has this label; of one that early stopping ended, what its curve shows ([regimes](regimes.md)).",
+    ),
     Column("regime_evidence", TEXT, "The numbers that decided the label.", gaps=False),
     Column(
         "reaches",

@@ -177,6 +177,8 @@ def judged(tables: Tables) -> Judged:
     trials = tables.trials
     if "regime" not in trials:
         trials = _with_labels(tables)
+    elif len(trials) and trials["reason"].isna().all():
+        trials = _with_reasons(tables)
     epochs = _without_unmeasured(tables.epochs)
     return Judged(tables.path, trials, epochs, tables.meta)
 
@@ -194,6 +196,15 @@ def _with_labels(tables: Tables) -> pd.DataFrame:
     trials["diverged_at_step"] = trials["diverged_at_step"].where(has_diverged)
     names = [column.name for column in (*TRIALS, *own_scores(tables.meta))]
     return trials[names]
+
+
+def _with_reasons(tables: Tables) -> pd.DataFrame:
+    """Return the trials of an older version, whose table has no reasons, with these.
+    They follow from the curves; where today's label is another one than the stored one,
+    the reason is not known."""
+    labels = label_trials(tables.trials, tables.epochs, data_facts(tables.meta))
+    is_same = labels["regime"] == tables.trials["regime"]
+    return tables.trials.assign(reason=labels["reason"].where(is_same))
 
 
 def _without_unmeasured(epochs: pd.DataFrame) -> pd.DataFrame:

@@ -17,7 +17,7 @@ def family(rows):
     table = pd.DataFrame(
         each, columns=["learning_rate", "seed", "regime", "test_accuracy"]
     )
-    return complete(table).assign(stop_reason="completed", regime_evidence="")
+    return complete(table).assign(stop_reason="completed", reason="")
 
 
 REPLICATES = family(

@@ -443,6 +443,7 @@ def of_parquet(files):
         "test_accuracy": [float("nan"), 1e308],
         "seed": [2**33],
         "curve_regime": ["x"],
+        "reason": ["x"],
     }
     for name, values in wrong.items():
         for i, value in enumerate(values):

@@ -49,6 +49,7 @@ from mnist_tune.regimes.curve import curves_of
 from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.labels import label_trials
 from mnist_tune.regimes.limits import FAR, LEARNED, TREND
+from mnist_tune.regimes.reasons import Reason
 from mnist_tune.regimes.replicates import clopper_pearson
 from mnist_tune.tuning.early_stopping import RegimeStopping
 
@@ -182,7 +183,7 @@ def arguable(trial: Any) -> bool:
 def score(trial: Any) -> float:
     """Return 1 for a label that the person accepts, else 0; slow and on its way are
     half right of each other."""
-    way = trial.regime == "undecided" and "on its way" in trial.regime_evidence
+    way = trial.regime == "undecided" and trial.reason == Reason.ON_ITS_WAY
     found = "on its way" if way else trial.regime
     accepted = set(trial.acceptable.split("/")) if arguable(trial) else {trial.expected}
     if found in accepted:

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from mnist_tune.regimes.labels import ON_ITS_WAY
+from mnist_tune.regimes.reasons import Reason
 from mnist_tune.trial import LIVE_REASONS, OPEN_REASONS
+
+ON_ITS_WAY = Reason.ON_ITS_WAY.value
+"""Stands for a regime: a trial that still learns is undecided, but not open."""
 
 ORDER = (
     "slow",
@@ -75,7 +78,7 @@ class Spans:
 
 def is_on_its_way(trials: pd.DataFrame) -> pd.Series:
     """Return whether each trial still learns, though it has not got there yet."""
-    return trials["regime_evidence"].fillna("").str.startswith(ON_ITS_WAY)
+    return trials["reason"].eq(Reason.ON_ITS_WAY)
 
 
 def spans(title: str, family: pd.DataFrame) -> Spans:

@@ -169,7 +169,7 @@ def outcome(name: str) -> tuple[str, int]:
     after which its table shows it."""
     reference = section(name)
     shown = [
-        curve_regime(_reference_curve(reference.loc[:epoch]))[0]
+        curve_regime(_reference_curve(reference.loc[:epoch])).regime
         for epoch in reference.index
     ]
     return shown[-1], int(reference.index[shown.index(shown[-1])])
@@ -251,9 +251,9 @@ def _figures(
     )
     if largest <= EXACT:
         return "exact", f"largest difference {largest:.5f} over {len(rows)} epochs"
-    expected, _ = curve_regime(
+    expected = curve_regime(
         _reference_curve(section(experiment.name).loc[: rows.index.max()])
-    )
+    ).regime
     final = rows["test_accuracy_difference"].iloc[-1]
     reason = f"regime {regime} (notebook {expected}), final test accuracy {final:+.4f} (band {experiment.band:g})"
     same = regime == expected and abs(final) <= experiment.band

@@ -22,6 +22,7 @@ from mnist_tune.regimes.noise import (
     sigmas,
     window_images,
 )
+from mnist_tune.regimes.reasons import Peak
 from mnist_tune.trial import steps_of_epoch
 
 SETTINGS = (
@@ -306,12 +307,13 @@ class Curve:
         )
         return np.full(self.epochs, np.nan) if peaks is None else peaks
 
-    def peaked(self, loss: float) -> str:
-        """Return what is said of the largest `peak`: with small batches, it is no
-        batch's loss."""
+    def peak_of(self, loss: float) -> Peak:
+        """Return one of `peak`, with the images that it is the mean of: with small
+        batches, it is no batch's loss."""
         images = window_images(self.batch_size)
-        windows = self.window_loss_max is not None and images > self.batch_size
-        return f"{f'loss over {images} images' if windows else 'batch loss'} up to {loss:.3g}"
+        if self.window_loss_max is None or images <= self.batch_size:
+            return Peak(loss, None)
+        return Peak(loss, images)
 
     def _expected_loss(self) -> np.ndarray:
         """Return an upper bound of each epoch's mean loss: the larger of the losses

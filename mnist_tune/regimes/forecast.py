@@ -73,19 +73,6 @@ class Forecast:
         """Whether it was reached, and when is known."""
         return self.spread == 0 and self.latest < math.inf
 
-    def __str__(self) -> str:
-        if self.is_past:
-            return f"in epoch {self.likely:.0f}"
-        if math.isinf(self.latest):
-            return f"later than epoch {rounded(self.earliest)}"
-        return f"at epoch {rounded(self.likely)} (80%: {rounded(self.earliest)} to {rounded(self.latest)})"
-
-
-def rounded(epoch: float) -> str:
-    """Return an epoch in four digits: with fewer, one that is to come may look as if it
-    had been."""
-    return f"{float(f'{epoch:.4g}'):.0f}"
-
 
 def arrived(curve: Curve, target: float) -> int | None:
     """Return the epoch since which a curve has been at the target, but for single

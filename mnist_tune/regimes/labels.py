@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnist_tune.numbers import counted, rate, told_apart
 from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.divergence import PATIENCE
-from mnist_tune.regimes.families import groups_of_siblings, setting, varied
+from mnist_tune.regimes.evidence import evidence
+from mnist_tune.regimes.families import groups_of_siblings, varied
 from mnist_tune.regimes.forecast import (
     SOONEST,
     Forecast,
@@ -40,6 +40,7 @@ from mnist_tune.regimes.limits import (
     VISIBLE,
 )
 from mnist_tune.regimes.noise import SIGMAS
+from mnist_tune.regimes.reasons import Label, Reason, Sibling
 from mnist_tune.regimes.statistics import (
     above_for_good,
     drop,
@@ -67,16 +68,10 @@ REGIMES = (
     "undecided",
 )
 
-ON_ITS_WAY, LEFT = "on its way", "left the target"
-"""How the evidence begins of a calm trial that is not at its target yet, and of one
-that was there, and is below it."""
-
-NOTHING_KNOWN = "no trial ran all its epochs and learned more than noise"
-"""How the evidence begins where nobody knows how much of a loss can be learned."""
-
 LABELLED = (
     "curve_regime",
     "regime",
+    "reason",
     "regime_evidence",
     "target",
     "reaches",
@@ -93,90 +88,87 @@ FEW_ENDS = 16
 """Shares that were learned are made anew each time that one in so many trials has ended
 since."""
 
-Label = tuple[str, str]
-"""A regime, and the evidence for it."""
-
-
 # --- what a curve shows
 
 
 def curve_regime(curve: Curve, target: float | None = 0.95) -> Label:
-    """Return the regime that a trial's own curve shows, and the evidence, given the
-    accuracy of a network that has learned the data set. If that is None, no curve is
-    converged."""
+    """Return the label that a trial's own curve shows, given the accuracy of a network
+    that has learned the data set. If that is None, no curve is converged."""
     if not curve.epochs:
-        return "undecided", "no epoch finished"
+        return Label.of("undecided", Reason.NO_EPOCH)
     goal = math.inf if target is None else target
-    for name, ask in (
-        ("diverged", gone),
-        ("overfit", memorising),
-        ("oscillating", restless),
-        ("converged", there),
-    ):
-        if evidence := ask(curve, goal):
-            return name, evidence
+    for _, ask in QUESTIONS:
+        label = ask(curve, goal)
+        if label is not None:
+            return label
     if curve.share_noise == math.inf:
-        return "undecided", f"{NOTHING_KNOWN}, so what can be learned is not known yet"
-    label, evidence = below(curve, goal)
-    if not curve.data.by_accuracy and label == "underfit" and curve.data.target is None:
-        label = "undecided"  # the best trial may have learned all there is
-    return label, evidence
+        return Label.of("undecided", Reason.NOTHING_KNOWN)
+    label = below(curve, goal)
+    is_best_known = not curve.data.by_accuracy and curve.data.target is None
+    if label.regime == "underfit" and is_best_known:
+        # the best trial may have learned all there is
+        return replace(label, regime="undecided")
+    return label
 
 
-def gone(curve: Curve, goal: float) -> str:
+def gone(curve: Curve, goal: float) -> Label | None:
     """Is the loss gone for good, or what was learned, or the network dead?"""
     return blown_up(curve) or fell_back(curve) or dead(curve)
 
 
-def blown_up(curve: Curve) -> str:
+def blown_up(curve: Curve) -> Label | None:
     """Is the training loss not finite, or above that of the untrained network for
     good?"""
     loss = curve.train_loss
     if loss is None or loss[-1] <= curve.calm_limit:
-        return ""
+        return None
     flagged = curve.diverged is not None and bool(curve.diverged[-1])
     guesses = curve.accuracy[-1] <= curve.ceiling
     ended_there = curve.complete and guesses and above_for_good(curve)
     if not (flagged or ended_there or not np.isfinite(loss[-1])):
-        return ""
-    since = ""
-    if curve.above_since:
-        since = f", above it since step {curve.above_since}"
-        if not flagged and curve.steps * curve.epochs - curve.above_since < PATIENCE:
-            since += f"; not stopped, as that takes {PATIENCE:,} steps"
-    pair = loss[-1], curve.untrained
-    last, untrained = map(told_apart(pair, 3).get, pair)
-    return f"training loss {last} (untrained {untrained}){since}"
+        return None
+    goes_on = False
+    if curve.above_since and not flagged:
+        goes_on = curve.steps * curve.epochs - curve.above_since < PATIENCE
+    return Label.of(
+        "diverged",
+        Reason.LOSS_ABOVE_UNTRAINED,
+        loss=loss[-1],
+        untrained=curve.untrained,
+        above_since=curve.above_since,
+        goes_on=goes_on,
+    )
 
 
-def fell_back(curve: Curve) -> str:
+def fell_back(curve: Curve) -> Label | None:
     """Is what was learned lost: is it back at chance, or has it kept less than
     `LEARNED` of it for `TREND` epochs?"""
     best = curve.data.learned(curve.accuracy.max())
     if best < LEARNED or unmoved(curve) or not drop(curve, 0):
-        return ""
+        return None
     if curve.accuracy[-1] <= curve.ceiling and lasts(curve):
-        return f"fell back to chance: {best_and_last(curve)}"
+        return Label("diverged", Reason.FELL_TO_CHANCE, best_and_last(curve))
     late = curve.accuracy[-TREND:]
     kept_little = curve.data.learned(late.max()) < LEARNED * best
     if kept_little and (curve.complete or TREND * curve.steps >= PATIENCE):
-        return f"collapsed: {best_and_last(curve)}"
-    return ""
+        return Label("diverged", Reason.COLLAPSED, best_and_last(curve))
+    return None
 
 
-def dead(curve: Curve) -> str:
+def dead(curve: Curve) -> Label | None:
     """Does the network guess, and learn nothing, after a spike?"""
     if not stuck(curve):
-        return ""
-    spiked = curve.complete if curve.train_loss is None else curve.spikes().any()
-    return (
-        f"dead{since_when(curve)}: accuracy {curve.accuracy[-1]:.4f} is that of guessing"
-        if spiked
-        else ""
-    )
+        return None
+    spiked = curve.complete
+    if curve.train_loss is not None:
+        spiked = bool(curve.spikes().any())
+    if not spiked:
+        return None
+    since, last = since_when(curve), curve.accuracy[-1]
+    return Label.of("diverged", Reason.DEAD, since=since, last=last)
 
 
-def restless(curve: Curve, goal: float) -> str:
+def restless(curve: Curve, goal: float) -> Label | None:
     """Are spikes or drops frequent in the last half of the epochs, or, below the
     target, smaller falls twice as frequent? Or did it end with a drop that it has not
     recovered from?"""
@@ -188,39 +180,52 @@ def restless(curve: Curve, goal: float) -> str:
     )
     if falling or unmoved(curve):
         # accuracy may still jump, as where the running statistics of batch norm lag
-        return ""
+        return None
     if curve.accuracy.max() <= curve.ceiling or (
         curve.accuracy[-1] <= curve.ceiling and not curve.complete
     ):
-        return ""  # it may come back
+        return None  # it may come back
     drops, small = falls > np.maximum(VISIBLE, curve.falls_noise), slips(curve)
     if loss is not None:  # it confirms what the noise of few images hides
         small |= (falls > VISIBLE) & (loss[1:] > loss[:-1])
     events = spikes | drops
     late = events[-max(PLATEAU, int(HALF * len(events))) :]
     if late.sum() >= 2 and late.mean() > OFTEN:
-        said = (
-            curve.peaked(curve.peak[1:][spikes].max())
-            if spikes.any()
-            else f"falls of {falls.max():.3f}"
+        peak = None
+        if spikes.any():
+            peak = curve.peak_of(curve.peak[1:][spikes].max())
+        return Label.of(
+            "oscillating",
+            Reason.UNSTABLE,
+            events=events.sum(),
+            epochs=len(falls),
+            fall=falls.max(),
+            peak=peak,
         )
-        return f"{events.sum()} of {len(falls)} epochs unstable ({said})"
     if (
         FAR * small.sum() >= max(2 * FAR, len(small))
         and not (curve.accuracy[-TREND:] >= goal).all()
     ):
-        low, high = curve.accuracy.min(), curve.accuracy.max()
-        return f"accuracy clearly fell in {small.sum()} of {len(small)} epochs, between {low:.4f} and {high:.4f}"
+        return Label.of(
+            "oscillating",
+            Reason.FALLS_OFTEN,
+            falls=small.sum(),
+            epochs=len(small),
+            low=curve.accuracy.min(),
+            high=curve.accuracy.max(),
+        )
     lost = (
         curve.complete
         and curve.epochs >= PLATEAU
         and drop(curve)
         and drops[curve.accuracy.argmax() :].any()
     )
-    return best_and_last(curve) if lost and goal - curve.accuracy[-1] > VISIBLE else ""
+    if lost and goal - curve.accuracy[-1] > VISIBLE:
+        return Label("oscillating", Reason.ENDED_LOW, best_and_last(curve))
+    return None
 
 
-def there(curve: Curve, goal: float) -> str:
+def there(curve: Curve, goal: float) -> Label | None:
     """Is the median of the last three epochs at the target? Fewer epochs must be beyond
     it by more than noise."""
     noise = 0 if curve.epochs >= TREND else SIGMAS * curve.noise(curve.settled)
@@ -229,87 +234,84 @@ def there(curve: Curve, goal: float) -> str:
         or not slips(curve)[-TREND + 1 :].any()
         or (curve.accuracy[-PLATEAU:] < goal).sum() <= 1
     )
-    settled = curve.settled
-    if not steady or settled - noise < goal or goal - curve.accuracy[-1] > VISIBLE:
-        return ""
-    middle = (
-        " (median of three epochs)"
-        if curve.epochs >= TREND
-        else " (mean of two epochs)"
+    settled, last = curve.settled, curve.accuracy[-1]
+    if not steady or settled - noise < goal or goal - last > VISIBLE:
+        return None
+    over = 1
+    if settled > last:
+        over = min(curve.epochs, TREND)
+    early = None
+    if curve.spikes(CLEARLY)[0]:
+        early = curve.peak_of(curve.peak[0])
+    return Label.of(
+        "converged",
+        Reason.AT_TARGET,
+        reached=max(settled, last),
+        goal=goal,
+        over=over,
+        early=early,
     )
-    median = middle * bool(settled > curve.accuracy[-1])
-    early = (
-        f", {curve.peaked(curve.peak[0])} in epoch 1"
-        if curve.spikes(CLEARLY)[0]
-        else ""
-    )
-    return (
-        f"accuracy {max(settled, curve.accuracy[-1]):.4f}{median} >= {goal:.4g}{early}"
-    )
+
+
+QUESTIONS: tuple[tuple[str, Callable[[Curve, float], Label | None]], ...] = (
+    ("diverged", gone),
+    ("overfit", memorising),
+    ("oscillating", restless),
+    ("converged", there),
+)
+"""The regimes that a curve is asked for, in this order. The first question that has an
+answer gives the label."""
 
 
 def below(curve: Curve, goal: float) -> Label:
     """Where does the law of a curve lead that is below the target?"""
-    accuracy, final = curve.accuracy, curve.accuracy[-1]
+    accuracy, last = curve.accuracy, curve.accuracy[-1]
     if curve.train_loss is not None and hardly_begun(curve):
-        return (
-            "slow",
-            f"hardly begun: training loss {curve.train_loss[-1]:.4g} (untrained {curve.untrained:.4g})",
-        )
+        loss, untrained = curve.train_loss[-1], curve.untrained
+        return Label.of("slow", Reason.HARDLY_BEGUN, loss=loss, untrained=untrained)
     if curve.complete and late_in_few(curve, goal):
-        return (
-            "slow",
-            f"accuracy {final:.4f}; {goal:.4g} would take over {FAR * curve.epochs} epochs at best",
-        )
+        far = FAR * curve.epochs
+        return Label.of("slow", Reason.LATE_AT_BEST, last=last, goal=goal, epochs=far)
     if curve.ended and math.isinf(goal):
-        return (
-            "undecided",
-            f"accuracy {final:.4f} when the schedule ended at rate 0, no target known",
-        )
+        reason = Reason.SCHEDULE_ENDED_WITHOUT_TARGET
+        return Label.of("undecided", reason, last=last)
     if curve.ended:
-        return "underfit", f"accuracy {final:.4f} when the schedule ended at rate 0"
+        return Label.of("underfit", Reason.SCHEDULE_ENDED, last=last)
     if curve.epochs < PLATEAU:
-        return (
-            "undecided",
-            f"{curve.epochs} epoch{'s' * (curve.epochs > 1)}, accuracy {final:.4f}: too few to tell",
-        )
+        reason, epochs = Reason.TOO_FEW_EPOCHS, curve.epochs
+        return Label.of("undecided", reason, epochs=epochs, last=last)
     if accuracy.max() >= goal:
-        late = f"accuracy {final:.4f} >= {goal:.4g}, but not steadily so far"
-        return "undecided", late if final >= goal else f"{LEFT}: {best_and_last(curve)}"
+        if last >= goal:
+            return Label.of("undecided", Reason.NOT_STEADY, last=last, goal=goal)
+        return Label("undecided", Reason.LEFT_TARGET, best_and_last(curve))
     ahead, level = forecast(curve, goal), flat(curve)
     pace, noise = late_pace(curve)
     if math.isinf(goal) and not level and rises(curve):
-        return (
-            "undecided",
-            f"{ON_ITS_WAY}: accuracy {final:.4f}, not levelled off; no target before the best trial has",
-        )
+        numbers = {"last": last, "goal": goal, "forecast": None}
+        return Label("undecided", Reason.ON_ITS_WAY, numbers)
     if curve.complete and (level or (ahead.fastest < LEVEL and pace < HALF)):
         if not drop(curve, 0):
-            return "underfit", f"levelled off at accuracy {final:.4f}"
-        early = accuracy.argmax() < HALF * curve.epochs
-        return (
-            "underfit" if early else "undecided"
-        ), f"declining: {best_and_last(curve)}"
+            return Label.of("underfit", Reason.LEVELLED_OFF, last=last)
+        is_early = accuracy.argmax() < HALF * curve.epochs
+        regime = "underfit" if is_early else "undecided"
+        return Label(regime, Reason.DECLINING, best_and_last(curve))
     if level or (ahead.slowest < LEVEL and (pace - noise < HALF or not curve.complete)):
-        return (
-            "undecided",
-            f"accuracy {final:.4f}: levelled off or slow, {curve.epochs} epochs can't tell",
-        )
+        reason, epochs = Reason.LEVEL_OR_SLOW, curve.epochs
+        return Label.of("undecided", reason, last=last, epochs=epochs)
     if shaken(curve):
-        return (
-            "undecided",
-            f"accuracy {final:.4f}: jumps, but too rarely to be oscillating",
-        )
+        return Label.of("undecided", Reason.JUMPS_RARELY, last=last)
     if math.isinf(goal):
-        return "undecided", f"accuracy {final:.4f}, no target known"
+        return Label.of("undecided", Reason.NO_TARGET, last=last)
+    numbers = {"last": last, "goal": goal, "forecast": ahead}
     if curve.complete and ahead.likely > FAR * curve.epochs:
-        return "slow", f"accuracy {final:.4f}; would reach {goal:.4g} {ahead}"
-    return "undecided", f"{ON_ITS_WAY}: would reach {goal:.4g} {ahead}"
+        return Label("slow", Reason.LATE, numbers)
+    return Label("undecided", Reason.ON_ITS_WAY, numbers)
 
 
-def best_and_last(curve: Curve) -> str:
+def best_and_last(curve: Curve) -> dict[str, Any]:
+    """Return the best accuracy, its epoch, and the last one."""
     best = int(curve.accuracy.argmax())
-    return f"accuracy {curve.accuracy[best]:.4f} in epoch {best + 1}, {curve.accuracy[-1]:.4f} at the end"
+    return {"best": curve.accuracy[best], "epoch": best + 1, "last": curve.accuracy[-1]}
 
 
 # --- what siblings show
@@ -341,17 +343,15 @@ class Trial:
 
     @cached_property
     def reaches(self) -> Forecast | None:
-        return reached(self.curve, self.target, self.own[0])
+        return reached(self.curve, self.target, self.own.regime)
 
     @property
     def since(self) -> float:
         """The epoch since which it has been at the target; infinite if it has not
         converged."""
-        return (
-            self.reaches.likely
-            if self.own[0] == "converged" and self.reaches
-            else math.inf
-        )
+        if self.own.regime != "converged" or self.reaches is None:
+            return math.inf
+        return self.reaches.likely
 
 
 class Family:
@@ -448,9 +448,9 @@ class Family:
         return self._trials[row]
 
     def label(self, name: Hashable) -> Label:
-        """Return the label of a trial, and the evidence."""
+        """Return the label of a trial."""
         one = self.trial(name)
-        label, curve = one.own[0], one.curve
+        label, curve = one.own.regime, one.curve
         if any(self._learned) and (label == "diverged" or stuck(curve)):
             return self._lost(one)
         there = (
@@ -489,19 +489,20 @@ class Family:
             self._at(self._first(learned, self._settled)),
             np.frombuffer(self._speed)[learned].min(),
         )
-        curve, by = (
-            one.curve,
-            f"{named(best, one)} reached {best.curve.accuracy.max():.4f}",
-        )
-        said = f"{'at chance' if curve.accuracy[-1] <= curve.ceiling else one.own[1]}; {by}"
+        curve = one.curve
         finite = curve.train_loss is None or np.isfinite(curve.train_loss[-1])
-        if one.own[0] == "diverged" and (one.speed >= slowest or not finite):
+        if one.own.regime == "diverged" and (one.speed >= slowest or not finite):
             return one.own
-        return (
-            ("slow", said)
-            if one.speed <= slowest
-            else ("diverged", f"dead{since_when(curve)}: {said}")
-        )
+        is_at_chance = curve.accuracy[-1] <= curve.ceiling
+        numbers = {
+            "own": None if is_at_chance else one.own,
+            "best": best.curve.accuracy.max(),
+            "sibling": sibling(best, one),
+        }
+        if one.speed <= slowest:
+            return Label("slow", Reason.AT_CHANCE_BESIDE_OTHERS, numbers)
+        numbers["since"] = since_when(curve)
+        return Label("diverged", Reason.DEAD_BESIDE_OTHERS, numbers)
 
     def _plateau(self, one: Trial) -> Label | None:
         """A trial of a task at a rate above the best one's that stays far below that:
@@ -516,7 +517,8 @@ class Family:
         if not stays or best.curve.settled - late.max() < LEARNED:
             return None
         loss = curve.train_loss[-1] if curve.train_loss is not None else math.nan
-        return "diverged", f"stays at loss {loss:.4g}; {behind(one, best)}"
+        numbers = {"loss": loss, **behind(one, best)}
+        return Label("diverged", Reason.PLATEAU_BESIDE_OTHERS, numbers)
 
     def _late(self, one: Trial) -> Label | None:
         """A calm trial will be late beside a faster one: it takes `FAR` times the
@@ -535,7 +537,7 @@ class Family:
             late = forecast(curve, goal).earliest > curve.epochs_asked and not shaken(
                 curve
             )
-            return ("slow", behind(one, best)) if late else None
+            return Label("slow", Reason.BEHIND, behind(one, best)) if late else None
         if shaken(curve):
             return None
         others = map(self._at, np.flatnonzero(faster).tolist())
@@ -546,16 +548,20 @@ class Family:
             or one.reaches.likely <= FAR * first.since
         ):
             return None
-        return (
+        return Label.of(
             "slow",
-            f"would reach {one.target:.4g} {one.reaches}; {named(first, one)} did {first.reaches}",
+            Reason.LATE_BESIDE_FASTER,
+            goal=one.target,
+            forecast=one.reaches,
+            sibling=sibling(first, one),
+            did=first.reaches,
         )
 
     def _outdone(self, one: Trial) -> Label | None:
         """A trial that ended lower than the best: slow if that is faster and, if it is
         slower, oscillating where the accuracy goes to and fro. A network of which a
         slower trial got there is not too small: its rate is too high."""
-        curve, (label, evidence) = one.curve, one.own
+        curve, label = one.curve, one.own.regime
         best = self._best(np.frombuffer(self._speed) != one.speed, self._settled)
         undecided = label == "undecided" and not curve.complete
         if undecided or not best:
@@ -565,21 +571,21 @@ class Family:
             one.target is not None
             or forecast(curve, best.curve.settled).likely <= FAR * curve.epochs
         )
-        if evidence.startswith(ON_ITS_WAY) and in_time:
+        if one.own.reason is Reason.ON_ITS_WAY and in_time:
             return None
         is_slower = best.speed < one.speed
-        got_there = is_slower and label == "underfit" and best.own[0] == "converged"
+        got_there = is_slower and label == "underfit" and best.own.regime == "converged"
         if not (got_there or higher(best.curve, curve, one.target)):
             return None
         if not is_slower:
-            return "slow", behind(one, best)
+            return Label("slow", Reason.BEHIND, behind(one, best))
         visible = curve.falls > VISIBLE / FAR
         often = (
             FAR * visible.sum() >= max(2 * FAR, len(visible)) or slips(curve).sum() >= 2
         )
         if often and curve.accuracy.max() > curve.ceiling:
-            return "oscillating", f"rises and falls: {behind(one, best)}"
-        return "undecided", behind(one, best)
+            return Label("oscillating", Reason.RISES_AND_FALLS, behind(one, best))
+        return Label("undecided", Reason.BEHIND, behind(one, best))
 
     def _best(self, rows: np.ndarray, accuracy: array[float]) -> Trial | None:
         """Return which of these rows has the highest accuracy. What diverged or
@@ -587,7 +593,7 @@ class Family:
         while (
             row := self._first(rows & ~np.frombuffer(self._no_measure, bool), accuracy)
         ) >= 0:
-            if self._at(row).own[0] not in ("diverged", "overfit"):
+            if self._at(row).own.regime not in ("diverged", "overfit"):
                 return self._at(row)
             self._no_measure[row] = True
         return None
@@ -600,34 +606,32 @@ class Family:
         return int(best[np.frombuffer(self._speed)[best].argmax()]) if len(best) else -1
 
 
-def named(best: Trial, one: Trial) -> str:
-    """Return what a message calls a sibling; with the settings in which it differs."""
-    differ = {
+def sibling(best: Trial, one: Trial) -> Sibling:
+    """Return a trial that another one is compared with."""
+    differing = {
         name: (value, one.settings[name])
         for name, value in best.settings.items()
         if value != one.settings[name]
     }
-    values = {
-        name: told_apart(of)[of[0]] if isinstance(of[0], float) else of[0]
-        for name, of in differ.items()
-    }
-    others = " and ".join(
-        setting(name, value) or f"no {name}" for name, value in values.items()
-    )
-    return f"rate {rate(best.rate)}" + f" with {others}" * bool(others)
+    return Sibling(best.rate, differing)
 
 
-def behind(one: Trial, best: Trial) -> str:
+def behind(one: Trial, best: Trial) -> dict[str, Any]:
+    """Return the accuracies of two trials after as many epochs."""
     epochs = min(one.curve.epochs, best.curve.epochs)
-    ours, theirs = one.curve.accuracy[epochs - 1], best.curve.accuracy[epochs - 1]
-    return f"accuracy {ours:.4f} after {counted(epochs, 'epoch')}; {named(best, one)} had {theirs:.4f}"
+    return {
+        "last": one.curve.accuracy[epochs - 1],
+        "epochs": epochs,
+        "sibling": sibling(best, one),
+        "theirs": best.curve.accuracy[epochs - 1],
+    }
 
 
 def label_trials(
     trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts
 ) -> pd.DataFrame:
     """Return `trials` with `LABELLED`: the label that follows from a trial's own curve;
-    the one that also uses its siblings, and its evidence; the target, and when it is
+    the one that also uses its siblings, its reason and the evidence; the target, and when it is
     reached. Where the data set has no target, that follows from the siblings that ran
     all their epochs; before there are any, from those that run."""
     curves = list(curves_of(trials, epochs, data))
@@ -636,6 +640,7 @@ def label_trials(
     # over rates alone.
     settings = trials[varied(trials)].reset_index(drop=True).to_dict("index")
     stopped = trials.get("stop_reason", pd.Series("", trials.index)).tolist()
+    score = "accuracy" if data.by_accuracy else "learned share"
     found: dict[int, tuple[Any, ...]] = {}
     for rows in groups_of_siblings(trials):
         family = Family()
@@ -645,22 +650,23 @@ def label_trials(
                 Trial(rates[row], momenta[row], curves[row], settings=settings[row]),
             )
         for row in rows:
-            one, (label, evidence) = family.trial(row), family.label(row)
+            one, label = family.trial(row), family.label(row)
             # a resume asks for more epochs
-            if label == "undecided" and (reason := stopped[row]) in STOPPED:
-                label, evidence = STOPPED[reason], f"{evidence}; stopped as {reason}"
-            evidence = (
-                evidence
-                if data.by_accuracy
-                else evidence.replace("accuracy", "learned share")
+            if label.regime == "undecided" and stopped[row] in STOPPED:
+                label = replace(
+                    label, regime=STOPPED[stopped[row]], stopped=stopped[row]
+                )
+            ahead = one.reaches
+            if label.regime != one.own.regime:
+                ahead = reached(one.curve, one.target, label.regime)
+            found[row] = (
+                one.own.regime,
+                label.regime,
+                label.reason.value,
+                evidence(label, score),
+                math.nan if one.target is None else one.target,
+                *epochs_to(ahead, label.regime),
             )
-            ahead = (
-                one.reaches
-                if label == one.own[0]
-                else reached(one.curve, one.target, label)
-            )
-            target = math.nan if one.target is None else one.target
-            found[row] = (one.own[0], label, evidence, target, *epochs_to(ahead, label))
     return trials.assign(
         **{
             name: [found[row][i] for row in range(len(trials))]

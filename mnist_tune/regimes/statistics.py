@@ -18,9 +18,10 @@ from mnist_tune.regimes.limits import (
     VISIBLE,
 )
 from mnist_tune.regimes.noise import SIGMAS, calm_floor, calm_limit, sigmas
+from mnist_tune.regimes.reasons import Label, Reason, Since
 
 
-def memorising(curve: Curve, goal: float = math.inf) -> str:
+def memorising(curve: Curve, goal: float = math.inf) -> Label | None:
     """Did held-out accuracy fall while training did not get worse? The fall, in units
     of its limit, and the rise of the held-out loss, in units of `log(CLEARLY)`, add up
     to over 1."""
@@ -31,12 +32,14 @@ def memorising(curve: Curve, goal: float = math.inf) -> str:
         or np.isnan(held_out).any()
         or curve.epochs < TREND
     ):
-        return ""
+        return None
     if (
         held_out.max() <= chance_ceiling(curve.data.chance)
         and curve.data.learned(train[-1]) >= LEARNED
     ):
-        return f"training accuracy {train[-1]:.4f}, held out at chance (best {held_out.max():.4f})"
+        return Label.of(
+            "overfit", Reason.HELD_OUT_AT_CHANCE, train=train[-1], best=held_out.max()
+        )
     best = int(held_out.argmax())
     now = max(curve.held_out_settled, held_out[-1])
     fall = held_out[best] - now
@@ -46,12 +49,12 @@ def memorising(curve: Curve, goal: float = math.inf) -> str:
     units = fall / (sigmas(curve.epochs) * noise)
     # else cross-entropy rises on a network that is too confident
     fell = fall > min(VISIBLE / FAR, SIGMAS * jumps)
-    said = f"held out {held_out[best]:.4f} in epoch {best + 1}, then {held_out[-1]:.4f}"
+    losses = None
     if loss is not None and np.isfinite(loss).all() and min(loss) > 0:
         late = median(loss[-TREND:])
         if late > calm_limit(min(loss), curve.held_out_count, risk=0.05):
             units += math.log(late / min(loss)) / math.log(CLEARLY)
-            said += f"; loss {min(loss):.3g} to {loss[-1]:.3g}"
+            losses = min(loss), loss[-1]
     fits = train[-1] - train[best] >= -curve.noise(
         train[-1], train[best], images=curve.evaluated
     )
@@ -60,7 +63,16 @@ def memorising(curve: Curve, goal: float = math.inf) -> str:
             median(curve.train_loss[-TREND:]) <= curve.train_loss[best]
         )
     # Over many epochs, the single best one is luck.
-    return said if fell and units > 1 and fits and not rises_late(held_out) else ""
+    if not (fell and units > 1 and fits) or rises_late(held_out):
+        return None
+    return Label.of(
+        "overfit",
+        Reason.HELD_OUT_FELL,
+        best=held_out[best],
+        epoch=best + 1,
+        last=held_out[-1],
+        losses=losses,
+    )
 
 
 def jitter(values: np.ndarray) -> float:
@@ -147,12 +159,12 @@ def stuck(curve: Curve) -> bool:
     return loss is None or bool((loss[-TREND:] >= curve.calm_floor).all())
 
 
-def since_when(curve: Curve) -> str:
-    """Return since when a curve is at chance, as text."""
+def since_when(curve: Curve) -> Since:
+    """Return since when a curve is at chance."""
     before = curve.epochs - at_chance(curve)
     if curve.guessing_since and curve.guessing_since > before * curve.steps:
-        return f" since step {curve.guessing_since}"
-    return f" since epoch {before + 1}"
+        return Since("step", curve.guessing_since)
+    return Since("epoch", before + 1)
 
 
 def unmoved(curve: Curve) -> bool:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from mnist_tune.answers.spans import Run, Span, Spans
+from mnist_tune.answers.spans import ON_ITS_WAY, Run, Span, Spans
 from mnist_tune.numbers import counted, told_apart
-from mnist_tune.regimes.labels import ON_ITS_WAY
 
 MOST_RUNS = 3
 """If a regime has more runs of learning rates than this, they are counted, between its
@@ -15,7 +14,7 @@ first and its last rate."""
 VERBS = {
     "slow": "slow",
     "underfit": "underfits",
-    ON_ITS_WAY: ON_ITS_WAY,
+    ON_ITS_WAY: "on its way",
     "undecided": "undecided",
     "converged": "converges",
     "overfit": "overfits",

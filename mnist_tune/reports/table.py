@@ -14,9 +14,10 @@ import pandas as pd
 
 from mnist_tune.numbers import counted, exactly, told_apart
 from mnist_tune.regimes.data_facts import data_facts
+from mnist_tune.regimes.evidence import beside_accuracy
 from mnist_tune.regimes.families import has, varied
-from mnist_tune.regimes.labels import LEFT
 from mnist_tune.regimes.limits import FAR
+from mnist_tune.regimes.reasons import Reason
 from mnist_tune.reports.names import shortened
 from mnist_tune.reports.view import Measure, View, words
 
@@ -263,8 +264,10 @@ def _reaches(trials: pd.DataFrame) -> list[str]:
     are projections. A trial that was there and is below it again has `left`."""
     names = ("reaches", "reaches_from", "epochs_run")
     found = map(_when, *(trials[name] for name in names), FAR * trials["epochs_asked"])
-    why = trials["regime_evidence"].fillna("").str.startswith(LEFT)
-    return ["left" if left else when for when, left in zip(found, why, strict=True)]
+    has_left = trials["reason"].eq(Reason.LEFT_TARGET)
+    return [
+        "left" if left else when for when, left in zip(found, has_left, strict=True)
+    ]
 
 
 def _when(epoch: float, first: float, run: int, limit: int) -> str:
@@ -284,14 +287,7 @@ def _when(epoch: float, first: float, run: int, limit: int) -> str:
 def evidence(trials: pd.DataFrame) -> list[str]:
     """Return why each trial has its regime, without the accuracy beside it; of one that
     failed, its error."""
-    errors, beside = (
-        trials["error"].fillna(""),
-        trials["train_accuracy"].map("accuracy {:.4f}".format),
-    )
-    found = zip(trials["regime_evidence"].fillna(""), beside, strict=True)
-    return list(
-        errors.where(
-            errors != "",
-            [why.removeprefix(known).lstrip(" ,;:") for why, known in found],
-        )
-    )
+    errors = trials["error"].fillna("")
+    texts = trials["regime_evidence"].fillna("")
+    shown = map(beside_accuracy, texts, trials["train_accuracy"])
+    return list(errors.where(errors != "", list(shown)))

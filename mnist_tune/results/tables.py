@@ -29,6 +29,7 @@ from mnist_tune.errors import UserError, printable
 from mnist_tune.regimes.families import varied
 from mnist_tune.regimes.labels import REGIMES
 from mnist_tune.regimes.ranking import scores_in
+from mnist_tune.regimes.reasons import Reason
 from mnist_tune.results.folder import JOURNAL, TABLES, exists, fetch, fetch_journal
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.meta import read_meta
@@ -235,7 +236,9 @@ def _read(folder: Path, where: Place) -> Tables:
             trials["trial_id"].duplicated().any()
             or epochs.duplicated(["trial_id", "epoch"]).any()
         )
-        if twice or not {*trials["regime"], *trials["curve_regime"]} <= set(REGIMES):
+        labels = {*trials["regime"], *trials["curve_regime"]}
+        reasons = {*trials["reason"].dropna()}
+        if twice or not (labels <= set(REGIMES) and reasons <= set(Reason)):
             raise UserError(f"the tables in {folder} were not written by a sweep")
         return Tables(folder, trials, epochs, meta)
     except UserError as error:

@@ -214,10 +214,10 @@ class RegimeStopping(Asha):
             family.put(name, Trial(config.learning_rate, config.momentum, curve))
         if not family.may_end(trial_id):
             return ""
-        label, _ = family.label(trial_id)
-        reason = {"slow": SLOW, "diverged": DEAD}.get(label, "")
+        regime = family.label(trial_id).regime
+        reason = {"slow": SLOW, "diverged": DEAD}.get(regime, "")
         for seed in map(family.trial, setting.seeds - {trial_id} if reason else ()):
-            if seed.curve.epochs >= TREND and seed.own[0] in (
+            if seed.curve.epochs >= TREND and seed.own.regime in (
                 "converged",
                 "oscillating",
                 "overfit",

@@ -134,7 +134,7 @@ class Recorder(UnsavedCallback):
         regime = reason if reason in REGIMES else ""
         target = self._data.with_wrong_labels(config.label_noise).target
         if not regime and target is not None and self._data.by_accuracy:
-            regime = curve_regime(curve, target)[0]
+            regime = curve_regime(curve, target).regime
         self._view.end(trial_id, reason, left, regime)
 
 

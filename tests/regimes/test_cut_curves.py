@@ -60,11 +60,11 @@ def came_later(curve, epochs, label, whole):
 @pytest.mark.parametrize("name", EVERY_CURVE)
 def test_a_cut_curve_has_its_label_or_none_but_for_what_came_later(name):
     curve = EVERY_CURVE[name]
-    whole, _ = curve_regime(curve, curve.data.target)
+    whole = curve_regime(curve, curve.data.target).regime
     for epochs in range(1, curve.epochs):
-        label, evidence = curve_regime(cut(curve, epochs), curve.data.target)
-        if "undecided" not in (label, whole) and label != whole:
-            assert came_later(curve, epochs, label, whole), (epochs, label, evidence)
+        label = curve_regime(cut(curve, epochs), curve.data.target)
+        if "undecided" not in (label.regime, whole) and label.regime != whole:
+            assert came_later(curve, epochs, label.regime, whole), (epochs, label)
 
 
 MOST_UNDECIDED = {
@@ -83,10 +83,10 @@ def test_a_cut_curve_is_not_undecided_more_often_than_it_was(label):
     whole = [
         curve
         for curve in EVERY_CURVE.values()
-        if curve_regime(curve, curve.data.target)[0] == label
+        if curve_regime(curve, curve.data.target).regime == label
     ]
     cuts = [
-        curve_regime(cut(curve, n), curve.data.target)[0]
+        curve_regime(cut(curve, n), curve.data.target).regime
         for curve in whole
         for n in range(1, curve.epochs)
     ]

@@ -7,6 +7,7 @@ from made_up_curves import AT_CHANCE, FAST, curve, level, losses, rise, sweep
 
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.labels import Family, Trial
+from mnist_tune.regimes.reasons import Label, Reason
 
 # --- at chance
 
@@ -52,5 +53,5 @@ def test_a_trial_without_an_epoch_is_undecided_and_says_nothing_of_others():
     both.put("empty", Trial(1.0, 0.0, Curve(np.array([]), 10)))
     for family in (both, alone):
         family.put("own", Trial(0.1, 0.0, curve(level(0.80))))
-    assert both.label("empty") == ("undecided", "no epoch finished")
+    assert both.label("empty") == Label.of("undecided", Reason.NO_EPOCH)
     assert both.label("own") == alone.label("own")

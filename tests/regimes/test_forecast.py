@@ -11,6 +11,7 @@ from made_up_curves import sweep as labelled
 
 from mnist_tune.regimes.data_facts import DATA, DataFacts
 from mnist_tune.regimes.data_facts import target as target_of_data
+from mnist_tune.regimes.evidence import when
 from mnist_tune.regimes.forecast import (
     KNOWN,
     arrived,
@@ -47,7 +48,7 @@ FASTER = 1 - 0.5 * np.arange(1, 9) ** -0.9
 def test_single_epochs_below_the_target_are_passed_over(accuracy, epoch):
     found = curve(accuracy)
     assert arrived(found, 0.95) == epoch
-    if curve_regime(found)[0] == "converged":
+    if curve_regime(found).regime == "converged":
         assert (
             epochs_to(reached(found, 0.95, "converged"), "converged") == (epoch,) * 3
         ), "never beside converged"
@@ -57,10 +58,10 @@ def test_a_power_law_is_continued():
     ahead = forecast(curve(FASTER), 0.95)
     assert ahead.likely == pytest.approx(10 ** (1 / 0.9), rel=1e-6)
     assert ahead.exponent == pytest.approx(0.9, abs=1e-9)
-    assert str(ahead) == "at epoch 13 (80%: 10 to 17)"
+    assert when(ahead) == "at epoch 13 (80%: 10 to 17)"
     far = forecast(curve(POWER_LAW), 0.95)
     assert (far.likely, far.latest) == (pytest.approx(10**2.5), math.inf)
-    assert str(far) == "later than epoch 19"
+    assert when(far) == "later than epoch 19"
 
 
 def test_few_images_make_the_exponent_less_sure():

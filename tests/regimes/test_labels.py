@@ -14,6 +14,7 @@ from mnist_tune import TrialConfig
 from mnist_tune.regimes.curve import SETTINGS, Curve
 from mnist_tune.regimes.data_facts import DATA, MNIST
 from mnist_tune.regimes.divergence import has_diverged
+from mnist_tune.regimes.evidence import evidence
 from mnist_tune.regimes.histories import Histories
 from mnist_tune.regimes.labels import REGIMES, curve_regime, label_trials
 from validation.label_cuts import complete
@@ -58,7 +59,7 @@ def trial(measured, rate, seed=0, architecture="mlp-1024-128-tanh"):
 
 
 @pytest.mark.parametrize(
-    ("rate", "seed", "regime", "evidence"),
+    ("rate", "seed", "regime", "begins"),
     [
         (0.001, 0, "slow", "accuracy 0.8603; would reach 0.95 later than epoch 2"),
         (0.003, 0, "slow", "accuracy 0.9074; would reach 0.95 later than epoch 1"),
@@ -120,23 +121,23 @@ def trial(measured, rate, seed=0, architecture="mlp-1024-128-tanh"):
         ),
     ],
 )
-def test_measured_curves(measured, rate, seed, regime, evidence):
-    found, why = curve_regime(curve_of(trial(measured, rate, seed), 10))
-    assert found == regime
-    assert why.startswith(evidence)
+def test_measured_curves(measured, rate, seed, regime, begins):
+    label = curve_regime(curve_of(trial(measured, rate, seed), 10))
+    assert label.regime == regime
+    assert evidence(label).startswith(begins)
 
 
 def test_a_first_epoch_above_the_untrained_loss_may_recover(measured):
     first = trial(measured, 1.6, 3)
     assert (first["train_loss"] > first["untrained_loss"]).all()
-    assert curve_regime(curve_of(first, 10))[0] == "undecided"
+    assert curve_regime(curve_of(first, 10)).regime == "undecided"
 
 
 def test_a_network_too_small_underfits(measured):
     curve = curve_of(trial(measured, 0.1, architecture="mlp-4-tanh"), 10)
-    regime, evidence = curve_regime(curve)
-    assert regime == "underfit"
-    assert evidence == "levelled off at accuracy 0.8402"
+    label = curve_regime(curve)
+    assert label.regime == "underfit"
+    assert evidence(label) == "levelled off at accuracy 0.8402"
 
 
 def test_labels_do_not_depend_on_the_order_of_rows(measured):
@@ -159,7 +160,9 @@ def test_labels_do_not_depend_on_the_order_of_rows(measured):
         epochs.iloc[::-1].sort_values("epoch"),
     ):
         found = label_trials(complete(trials), rows, MNIST)
-        assert found["curve_regime"].tolist()[:-1] == [label for label, _ in expected]
+        assert found["curve_regime"].tolist()[:-1] == [
+            label.regime for label in expected
+        ]
         own = (found["regime"] == found["curve_regime"]).tolist()[:-1]
         assert sum(own) >= 4
         assert found.iloc[-1][["curve_regime", "regime_evidence"]].tolist() == [
@@ -181,7 +184,7 @@ def calm(accuracies, asked=10, **values):
 @pytest.mark.parametrize("accuracies", [[1.0, 0.9, 0.9, 0.9], [0.9, 0.9, 1.0, 0.9]])
 @pytest.mark.parametrize("asked", [4, 6])
 def test_an_accuracy_of_one_is_no_division_by_zero(accuracies, asked):
-    assert curve_regime(calm(accuracies, asked))[0] in ("oscillating", "undecided")
+    assert curve_regime(calm(accuracies, asked)).regime in ("oscillating", "undecided")
 
 
 def test_validation_is_held_out_before_test(epoch_row):
@@ -245,13 +248,11 @@ ROWS = st.fixed_dictionaries(
 def test_any_curve_has_one_regime_with_its_evidence(rows, more, train_known):
     epochs = pd.DataFrame(rows).assign(untrained_loss=2.3)
     epochs["above_since"] = epochs["above_since"].astype("Int64")
-    regime, evidence = curve_regime(
+    label = curve_regime(
         curve_of(epochs if train_known else epochs.drop(columns="train_accuracy"), 12)
     )
-    assert regime in REGIMES
-    assert evidence.strip()
-    regime, evidence = curve_regime(
-        calm(epochs["test_accuracy"], asked=len(rows) + more)
-    )
-    assert regime in REGIMES
-    assert evidence.strip()
+    assert label.regime in REGIMES
+    assert evidence(label).strip()
+    label = curve_regime(calm(epochs["test_accuracy"], asked=len(rows) + more))
+    assert label.regime in REGIMES
+    assert evidence(label).strip()

@@ -12,6 +12,7 @@ import pytest
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.decision import standing
+from mnist_tune.regimes.evidence import evidence
 from mnist_tune.regimes.forecast import target_of
 from mnist_tune.regimes.labels import Family, Trial
 from mnist_tune.regimes.learned_share import as_shares, least_loss, paired_noise
@@ -65,7 +66,7 @@ def labels(*curves):
     family = Family(running=False)
     for i, one in enumerate(curves):
         family.put(i, Trial(0.01 * 2**i, 0.0, one))
-    return [family.label(i)[0] for i in range(len(curves))]
+    return [family.label(i).regime for i in range(len(curves))]
 
 
 def falls(rate, low=0.1, start=1.0):
@@ -226,9 +227,9 @@ def test_two_losses_in_a_sentence_are_told_apart():
         )
     ):
         family.put(i, Trial(0.1 * (2 - i), 0.0, one))
-    label, said = family.label(0)
-    assert label == "diverged"
-    assert said.startswith("training loss 1.392 (untrained 1.388)")
+    label = family.label(0)
+    assert label.regime == "diverged"
+    assert evidence(label).startswith("training loss 1.392 (untrained 1.388)")
 
 
 def test_a_larger_rate_that_stays_where_it_was_while_the_best_learned_is_lost():

@@ -35,8 +35,10 @@ def healthy_run(epochs=100, late_rise=0.05, seed=0):
 def test_a_run_whose_held_out_accuracy_still_rises_does_not_overfit(seed):
     """The best single epoch of a hundred is luck, and cross-entropy rises on networks
     that grow too confident."""
-    assert curve_regime(healthy_run(seed=seed), 0.6)[0] == "converged"
-    assert curve_regime(healthy_run(late_rise=-0.06, seed=seed), 0.6)[0] == "overfit"
+    assert curve_regime(healthy_run(seed=seed), 0.6).regime == "converged"
+    assert (
+        curve_regime(healthy_run(late_rise=-0.06, seed=seed), 0.6).regime == "overfit"
+    )
 
 
 def test_what_is_slow_beside_healthy_runs_is_not_converged():
@@ -64,9 +66,9 @@ def test_falls_that_nobody_sees_are_no_oscillation():
 
 @pytest.mark.parametrize("late", [0.19, 0.25])
 def test_a_collapse_to_little_above_chance_that_lasts_has_diverged(late):
-    assert curve_regime(curve([0.7, 0.8, 0.85, 0.85, *[late] * 4]))[0] == "diverged"
+    assert curve_regime(curve([0.7, 0.8, 0.85, 0.85, *[late] * 4])).regime == "diverged"
     back = [0.7, 0.8, 0.85, 0.85, late, late, 0.5, 0.6]
-    assert curve_regime(curve(back))[0] != "diverged"
+    assert curve_regime(curve(back)).regime != "diverged"
 
 
 LAGGING = {"train_loss": [12.0, 11.0, 9.5, 8.0], "untrained_loss": 4.7}
@@ -77,14 +79,14 @@ def test_evaluated_losses_alone_are_no_divergence():
     """At a tiny rate, running statistics of batch norm lag: after an epoch, the network
     evaluates above ln 100."""
     lagging = curve([0.010, 0.012, 0.015, 0.02], data=HUNDRED, **LAGGING)
-    assert curve_regime(lagging, None)[0] != "diverged"
+    assert curve_regime(lagging, None).regime != "diverged"
     known = replace(lagging, diverged=np.zeros(4, bool), above_since=3)
-    assert curve_regime(known, None)[0] == "diverged", (
+    assert curve_regime(known, None).regime == "diverged", (
         "here the losses of steps say so, too"
     )
     for gone in ([4.0, 3.9, 20.0, 21.0], [12.0, 500.0, 600.0, 800.0]):
         assert (
-            curve_regime(replace(lagging, train_loss=np.array(gone)), None)[0]
+            curve_regime(replace(lagging, train_loss=np.array(gone)), None).regime
             == "diverged"
         )
 
@@ -110,7 +112,7 @@ def test_of_a_task_steps_say_whether_the_loss_is_gone(above_since, own_steps):
         for loss in (above, falling)
     )
     shares = as_shares([replace(lagging, above_since=above_since), good])
-    assert (curve_regime(shares[0], None)[0] == "diverged") is (
+    assert (curve_regime(shares[0], None).regime == "diverged") is (
         own_steps or above_since is not None
     )
 

@@ -9,7 +9,9 @@ import pytest
 from made_up_curves import AT_CHANCE, FAST, curve, level, losses, rise, sweep
 
 from mnist_tune.regimes.data_facts import DATA, MNIST, DataFacts
+from mnist_tune.regimes.evidence import evidence
 from mnist_tune.regimes.labels import curve_regime
+from mnist_tune.regimes.reasons import Reason
 
 CLIMB = list(rise(0.58, 0.86, 10))
 WAY = list(rise(0.80, 0.94, 10))
@@ -297,7 +299,7 @@ def dipped(epochs, at, depth, top):
 def test_falls_are_oscillation_if_they_are_visible_often_and_late(
     label, epochs, dips, depth, top
 ):
-    assert curve_regime(curve(dipped(epochs, dips, depth, top)))[0] == label
+    assert curve_regime(curve(dipped(epochs, dips, depth, top))).regime == label
 
 
 @pytest.mark.parametrize(
@@ -316,7 +318,7 @@ def test_falls_are_oscillation_if_they_are_visible_often_and_late(
     ],
 )
 def test_who_is_at_the_target_steadily_has_converged(label, accuracy):
-    assert curve_regime(curve(accuracy, asked=9))[0] == label
+    assert curve_regime(curve(accuracy, asked=9)).regime == label
 
 
 @pytest.mark.parametrize(
@@ -337,7 +339,7 @@ def test_back_at_chance_for_a_thousand_windows_or_at_the_end_is_diverged(
         asked=asked,
         data=DataFacts.of([1_280] * 10, 1_000, 0.95),
     )
-    assert curve_regime(found)[0] == label
+    assert curve_regime(found).regime == label
 
 
 @pytest.mark.parametrize(
@@ -361,7 +363,7 @@ def test_a_loss_above_the_untrained_one_at_chance_is_diverged_at_the_end(
         above_since=7,
     )
     flags = None if asked == 3 else np.array([0, 0, not math.isfinite(loss)])
-    assert curve_regime(replace(found, diverged=flags))[0] == label
+    assert curve_regime(replace(found, diverged=flags)).regime == label
 
 
 def test_a_loss_above_the_untrained_one_says_why_training_was_not_stopped():
@@ -376,9 +378,14 @@ def test_a_loss_above_the_untrained_one_says_why_training_was_not_stopped():
         data=few,
     )
     said = "training loss 2.6 (untrained 2.4), above it since step 1"
-    assert curve_regime(found)[1] == f"{said}; not stopped, as that takes 1,000 steps"
-    assert curve_regime(replace(found, diverged=np.array([0] * 9 + [1])))[1] == said
-    assert curve_regime(replace(found, data=MNIST))[1] == said
+    assert (
+        evidence(curve_regime(found))
+        == f"{said}; not stopped, as that takes 1,000 steps"
+    )
+    assert (
+        evidence(curve_regime(replace(found, diverged=np.array([0] * 9 + [1])))) == said
+    )
+    assert evidence(curve_regime(replace(found, data=MNIST))) == said
 
 
 HELD_OUT = [0.96, 0.97, 0.975, 0.975, 0.97, 0.966, 0.963, 0.96]
@@ -415,7 +422,7 @@ TRAINED = [0.96, 0.97, 0.98, 0.985, 0.99, 0.995, 0.999, 1.0]
     ],
 )
 def test_memorised_is_what_got_worse_held_out_alone(label, trained, held_out, values):
-    assert curve_regime(curve(trained, held_out=held_out, **values))[0] == label
+    assert curve_regime(curve(trained, held_out=held_out, **values)).regime == label
 
 
 @pytest.mark.parametrize(
@@ -444,8 +451,8 @@ def test_memorised_is_what_got_worse_held_out_alone(label, trained, held_out, va
     ],
 )
 def test_level_climbing_or_on_its_way(label, found):
-    said, evidence = curve_regime(found)
-    assert said == label
-    assert ("so far" in evidence) == (
+    shown = curve_regime(found)
+    assert shown.regime == label
+    assert (shown.reason is Reason.NOT_STEADY) == (
         found.schedule == "constant" and list(found.accuracy) == LATE
     ), "after a schedule there is none"

@@ -91,6 +91,7 @@ def many_trials(count, epochs):
         epochs_asked=epochs,
         regime=regime,
         curve_regime=regime,
+        reason="late_beside_faster",
         regime_evidence=said,
         error="",
     )

@@ -335,8 +335,7 @@ def test_while_the_best_setting_still_learns_more_epochs_are_asked_for(made_up_s
 
     def asked(**own):
         trials = sweep.trials.assign(
-            **{"regime": "undecided", "regime_evidence": "on its way: it still rises"}
-            | own
+            **{"regime": "undecided", "reason": "on_its_way"} | own
         )
         return [
             one.command
@@ -350,11 +349,9 @@ def test_while_the_best_setting_still_learns_more_epochs_are_asked_for(made_up_s
         == [f"mnist-tune resume {sweep.path} --epochs 8"]
     )
     assert (
-        asked(schedule="cosine")
-        == asked(regime="converged", regime_evidence=">= 0.9")
-        == []
+        asked(schedule="cosine") == asked(regime="converged", reason="at_target") == []
     )
-    assert asked(regime_evidence="4 epochs: too few to tell"), "it may not have settled"
+    assert asked(reason="too_few_epochs"), "it may not have settled"
 
 
 def test_a_fall_of_accuracy_is_no_gap_of_another_score(made_up_sweep):

@@ -79,13 +79,8 @@ def test_gaps_and_cut_trials_are_named():
         1.3: "undecided",
     }
     table = family({rate: [(regime, 0.9)] for rate, regime in rows.items()})
-    table.loc[1, "regime_evidence"] = (
-        "on its way: would reach 0.95 at epoch 14 (80%: 12 to 20)"
-    )
-    table.loc[5, ["epochs_run", "regime_evidence"]] = (
-        5,
-        "accuracy 0.9000: levelled off or slow, 5 epochs can't tell",
-    )
+    table.loc[1, "reason"] = "on_its_way"
+    table.loc[5, ["epochs_run", "reason"]] = 5, "level_or_slow"
     assert spans(table) == [
         "slow 0.1",
         "on its way 0.2",
@@ -172,7 +167,7 @@ def test_regimes_are_said_in_the_order_of_their_rates():
     ] == "diverges overfits converges undecided underfits slow".split()
 
 
-def test_a_trial_is_on_its_way_where_its_evidence_says_so(
+def test_a_trial_is_on_its_way_where_its_reason_says_so(
     new_writer, epoch_row, tmp_path
 ):
     """Also where no more is known than that it gets there later than some epoch."""
@@ -182,6 +177,7 @@ def test_a_trial_is_on_its_way_where_its_evidence_says_so(
         error = 0.55 * epoch**-0.45
         writer.epoch("00000", epoch_row(epoch, 3 * error, 1 - error), False)
     trials = writer.finish().trials
+    assert trials["reason"].item() == "on_its_way"
     assert (
         trials["regime_evidence"]
         .item()

@@ -113,10 +113,7 @@ def test_a_trial_that_was_at_its_target_and_is_below_it_again_is_said_to_have_le
     made_up_sweep,
 ):
     sweep = made_up_sweep([0.1, 0.2])
-    left = "left the target: accuracy 0.9600 in epoch 3, 0.9300 at the end"
-    trials = sweep.trials.assign(
-        reaches=14.0, regime_evidence=[left, "on its way: would reach 0.95 at epoch 14"]
-    )
+    trials = sweep.trials.assign(reaches=14.0, reason=["left_target", "on_its_way"])
     assert shown(trials, sweep)["reaches 0.91"] == ["left", "> 12"]
 
 
