@@ -26,6 +26,7 @@ from mnist_tune.own_code.registry import (
 from mnist_tune.regimes.ranking import Ranking
 from mnist_tune.results.tables import Tables
 from mnist_tune.training.classifier import scale
+from mnist_tune.training.convolutions_in_loops import speed_up_convolutions
 from mnist_tune.training.networks import initial
 from mnist_tune.training.program import TrainState, task_of
 from mnist_tune.training.task import BLOCK, Network, Task
@@ -243,6 +244,7 @@ def _trained(
 ) -> Trained:
     """Return what a trial trained. Raises `UserError` if the saved state is of another
     network."""
+    speed_up_convolutions()  # it predicts with the bits that it was evaluated with
     made, of = task_of(trial, data)
     params, state = initial(of, trial.seed)
     leaves, tree = jax.tree_util.tree_flatten_with_path(TrainState(params, (), state))
