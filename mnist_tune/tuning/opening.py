@@ -68,12 +68,16 @@ class Opened:
     writer: SweepWriter
     past: Past
     """What it did before it was resumed. Its trials are open if it is new."""
-    data: list[Any]
-    """The data set, in a list: who hands it to Ray pops it, as the driver needs no
-    copy."""
+    data: Any
+    """The data set; None once it was taken."""
 
     def __post_init__(self) -> None:
         OPENED.append(resume_command(self.writer.meta, self.writer.where))
+
+    def take_data(self) -> Any:
+        """Return the data set for Ray to hold: the driver needs no copy of its own."""
+        data, self.data = self.data, None
+        return data
 
     @property
     def holdout(self) -> int:
@@ -190,7 +194,7 @@ def open_sweep(
     writer = SweepWriter(storage.absolute(storage.place(folder)), meta, say=options.say)
     if held_out:
         options.say(held_out)
-    return Opened(options, writer, Past(trials, open=trials), [dataset])
+    return Opened(options, writer, Past(trials, open=trials), dataset)
 
 
 def _check_names(trials: Sequence[TrialConfig], options: SweepOptions) -> None:
@@ -407,7 +411,7 @@ def _open_again(
         for trial_id in saved - past.trials.keys():
             storage.remove(writer.state(trial_id))
         held.pop_all()
-    return Opened(options, writer, past, [dataset])
+    return Opened(options, writer, past, dataset)
 
 
 def _note_writer(where: str, auto: bool, say: Callable[[str], None]) -> None:

@@ -33,8 +33,7 @@ class Past:
     """The last rows of those that have ended, with `stop_reason`, `scheduler_loss` and
     a task's own scores."""
     histories: Histories = field(init=False, default_factory=Histories)
-    """What curves are made of, for all trials. Who hears first of a row, also of one
-    that comes later, adds it."""
+    """What curves are made of, for all trials. `Run` adds the rows that come later."""
     rows: pd.DataFrame | None = None
     """All rows in the order in which they were recorded; None in a new sweep, and once
     the trials run (`release`)."""

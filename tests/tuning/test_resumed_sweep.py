@@ -341,7 +341,7 @@ def test_a_resume_trains_on_the_same_data_or_says_how_to_give_it(tmp_path, kind)
     def data(**given):
         found = opened(tmp_path / "sweep", **given)
         found.writer.finish()
-        return found.data[0]
+        return found.data
 
     how = r"give it with --dataset or --data-dir, or from Python with SweepOptions\(dataset=...\)$"
     if kind == "arrays":
@@ -410,7 +410,7 @@ def test_ones_own_data_are_found_again_and_have_no_target(
     trial = TrialConfig(architecture="mlp-4-tanh", batch_size=2)
     new = SweepOptions(dataset=given, output="sweep", quiet=True)
     found = open_sweep("mine", new, lambda *given: {"00000": trial})
-    writer, [dataset] = found.writer, found.data
+    writer, dataset = found.writer, found.data
     writer.epoch("00000", epoch_row(1, train_accuracy=0.9), False)
     writer.finish()
     recorded = load_sweep(tmp_path / "sweep").meta
@@ -420,7 +420,7 @@ def test_ones_own_data_are_found_again_and_have_no_target(
     again = {} if isinstance(given, (str, Path)) else {"dataset": given}
     found = opened(tmp_path / "sweep", **again)
     found.writer.finish()
-    assert found.data[0].checksums == dataset.checksums
+    assert found.data.checksums == dataset.checksums
 
 
 def test_a_resume_that_fails_leaves_the_folder_to_others(
