@@ -260,4 +260,4 @@ def _trained(
         said = f"{trial.architecture} is not what trained: its arrays have other names, shapes or types"
         raise UserError(f"{said} than the saved ones ({', '.join([*found][:3])}, ...)")
     params, _, state = jax.tree.unflatten(tree, [found[name] for name in wanted])
-    return Trained(trial, saved.row, made, params, state, data)
+    return Trained(trial, saved.row.report(), made, params, state, data)

@@ -35,7 +35,6 @@ from mnist_tune.regimes.families import families, varied
 from mnist_tune.regimes.labels import REGIMES, label_trials
 from mnist_tune.regimes.learned_share import loss_noises, noise_alone
 from mnist_tune.regimes.measured_edge import MeasuredEdge, measured_edges
-from mnist_tune.regimes.ranking import scores_in
 from mnist_tune.regimes.replicates import CONFIGURATION, summarise_replicates
 from mnist_tune.results.folder import JOURNAL, TABLES, exists, fetch, fetch_journal
 from mnist_tune.results.journal import read_journal
@@ -395,15 +394,12 @@ def tables(path: Path, meta: dict[str, Any], running: bool | None = False) -> Ta
     While a process is `running` the sweep, trials that have not ended are running or
     waiting; unknown if that is None.
     """
-    journal = read_journal(path)
+    journal = read_journal(path, meta["dataset"].get("scores", ()))
     epochs = journal.epochs.drop_duplicates(["trial_id", "epoch"], keep="last")
     epochs = with_nullable_counts(
         epochs.sort_values(["trial_id", "epoch"], ignore_index=True), EPOCHS
     )
-    if more := [column.name for column in own_scores(meta)]:
-        epochs = epochs.join(
-            pd.DataFrame([*map(scores_in, epochs["scores"])], epochs.index, more, float)
-        )
+    more = [column.name for column in own_scores(meta)]
     rows = [
         {"stop_reason": "interrupted", "error": ""}
         | journal.ends.get(trial_id, {})
@@ -471,9 +467,7 @@ def _without_unmeasured(epochs: pd.DataFrame) -> pd.DataFrame:
     did not."""
     measured = ("validation", "answers", "loss_noise", "loss_error")
     some = [name for name in epochs if name.startswith(measured) or "sharpness" in name]
-    return epochs.drop(
-        columns=["scores", *(name for name in some if epochs[name].isna().all())]
-    )
+    return epochs.drop(columns=[name for name in some if epochs[name].isna().all()])
 
 
 def _summary(epochs: pd.DataFrame) -> pd.DataFrame:

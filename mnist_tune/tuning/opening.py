@@ -353,7 +353,7 @@ def _open_again(
         options.start_ray()
     with ExitStack() as held:
         writer = held.enter_context(SweepWriter(where, meta, resume=True, say=say))
-        journal = read_journal(writer.path)
+        journal = read_journal(writer.path, meta["dataset"].get("scores", ()))
         known = journal.known_trials(meta)
         more = wanted(known, holdout)
         new = [trial for trial_id, trial in more.items() if trial_id not in known]
@@ -446,7 +446,7 @@ def _remove_states_without_rows(
     def check(trial_id: str) -> None:
         with suppress(UserError):  # the trial itself reports a damaged state
             state = Checkpoint.load(writer.state(trial_id))
-            if state and state.row["epoch"] > past.histories.last_epoch(trial_id) + 1:
+            if state and state.row.epoch > past.histories.last_epoch(trial_id) + 1:
                 storage.remove(writer.state(trial_id))
 
     with ThreadPoolExecutor(16) as threads:

@@ -15,7 +15,6 @@ import pandas as pd
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.divergence import finite_loss
 from mnist_tune.regimes.histories import Histories
-from mnist_tune.regimes.ranking import scores_in
 from mnist_tune.results.journal import Journal
 from mnist_tune.trial import OPEN_REASONS, TrialConfig, retried
 from mnist_tune.tuning.options import refuse_too_many
@@ -80,7 +79,7 @@ class Past:
                 "stop_reason": reason,
                 "scheduler_loss": finite_loss(row.get("train_loss", math.inf)),
             }
-            past.ended[trial_id] = row | scores_in(row.get("scores"))
+            past.ended[trial_id] = row
         return past
 
     @property

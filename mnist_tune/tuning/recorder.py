@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from mnist_tune.columns import EPOCHS
+from mnist_tune.epoch_row import EpochRow
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.data_facts import data_facts
@@ -20,8 +20,6 @@ from mnist_tune.trial import TrialConfig, own_id
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.progress import ProgressView
 from mnist_tune.tuning.run import Run
-
-NAMES = [column.name for column in EPOCHS[1:]]
 
 
 class Recorder(UnsavedCallback):
@@ -55,11 +53,11 @@ class Recorder(UnsavedCallback):
             self._record(trial_id, config)
         if warning := result.get("warning"):
             announce(f"warning: {warning}")
-        row = {name: result[name] for name in NAMES if name in result}
+        row = EpochRow.reported(result)
         before = self._writer.last_epochs.get(trial_id, 0)
         if self._writer.epoch(trial_id, row, result["repeated"]):
-            self.run.take_up(trial_id, row, result["repeated"])
-            self._view.epoch(trial_id, row["epoch"] - before)
+            self.run.take_up(trial_id, result, result["repeated"])
+            self._view.epoch(trial_id, row.epoch - before)
         if result["done"]:
             by_scheduler = self.run.stop_reasons.get(trial_id, self._scheduler)
             self._end(trial_id, result["stop_reason"] or by_scheduler)

@@ -108,7 +108,7 @@ from jax.interpreters import mlir
 
 def lowerings():
     rules = mlir._lowerings, *mlir._platform_specific_lowerings.values()
-    return [each.get(lax.conv_general_dilated_p) for each in rules]
+    return [known.get(lax.conv_general_dilated_p) for known in rules]
 
 """
 
