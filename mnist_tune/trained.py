@@ -15,6 +15,7 @@ from mnist_tune.data_spec import ARRAYS, DataSpec, TaskSpec
 from mnist_tune.errors import UserError
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.invocation import words
+from mnist_tune.judged import Judged
 from mnist_tune.named_code import parse_call
 from mnist_tune.own_code.loading import check_again, load_own
 from mnist_tune.own_code.registry import (
@@ -24,7 +25,6 @@ from mnist_tune.own_code.registry import (
     register,
 )
 from mnist_tune.regimes.ranking import Ranking
-from mnist_tune.results.tables import Tables
 from mnist_tune.training.classifier import scale
 from mnist_tune.training.convolutions_in_loops import speed_up_convolutions
 from mnist_tune.training.networks import initial
@@ -140,7 +140,7 @@ DATA = ("dataset", "data_dir", "train_images", "standardize", "task")
 """The options that say what was trained on."""
 
 
-def load(sweep: Tables, trial_id: str | None, code: Any) -> Trained:
+def load(sweep: Judged, trial_id: str | None, code: Any) -> Trained:
     """Return what a trial trained. The arguments are as in `Sweep.load`."""
     known, leading = sweep.trials["trial_id"], sweep.leading()
     if trial_id is None and not leading:
@@ -187,7 +187,7 @@ def _again(trial: TrialConfig, meta: Mapping[str, Any]) -> str:
     return f"run_sweep('again', {values}, SweepOptions({', '.join(given)}))"
 
 
-def _name_again(sweep: Tables, network: str, code: Any) -> None:
+def _name_again(sweep: Judged, network: str, code: Any) -> None:
     """Load what a trial's network or task is named by now. Raises `UserError` if nobody
     has named it in this process, or it is not what trained."""
     name = parse_call(network).name

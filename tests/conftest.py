@@ -40,6 +40,7 @@ from mnist_tune.data.dataset import load_dataset
 from mnist_tune.epoch_row import EpochRow, without_texts
 from mnist_tune.execution import executor
 from mnist_tune.execution.process_setup import WorkerSettings, configure_jax
+from mnist_tune.judged import judge
 from mnist_tune.machine import usable_cpus
 from mnist_tune.own_code import modules, registry
 from mnist_tune.results.folder import working_folder
@@ -379,7 +380,7 @@ def new_writer():
         if resume and (recorded := working_folder(path) / "sweep.json").exists():
             found = json.loads(recorded.read_text())
             meta |= {"writer": found["writer"]} if "writer" in found else {}
-        return MadeUpWriter(path, meta, resume)
+        return MadeUpWriter(path, meta, judge, resume)
 
     return start
 

@@ -14,6 +14,7 @@ from waiting import wait_until
 
 from mnist_tune import TrialConfig, UserError, object_storage
 from mnist_tune.epoch_row import EpochRow
+from mnist_tune.judged import judge
 from mnist_tune.results import folder, remote
 from mnist_tune.results.folder import fetched
 from mnist_tune.results.writer import SweepWriter
@@ -35,12 +36,12 @@ class Writer:
         self.before = None
 
     def new(self, uri):
-        self.writer = SweepWriter(uri, dict(META))
+        self.writer = SweepWriter(uri, dict(META), judge)
         return "begun"
 
     def resume(self, uri):
         meta = json.loads((fetched(uri) / "sweep.json").read_bytes())
-        self.writer = SweepWriter(uri, meta, resume=True)
+        self.writer = SweepWriter(uri, meta, judge, resume=True)
         return "begun"
 
     def write(self, row, stop_before, ends):

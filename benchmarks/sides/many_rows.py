@@ -27,6 +27,7 @@ import numpy as np
 from benchmarks.sides.instant_rows import made_up_row
 from mnist_tune import SweepOptions, TrialConfig, load_sweep, resume_sweep, run_sweep
 from mnist_tune.epoch_row import EpochRow
+from mnist_tune.judged import judge
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import stop_ray
@@ -64,7 +65,7 @@ def make(trials: int, epochs: int) -> None:
         if number % 10 == 0:
             writer.end(trial_id, "slow")
     shutil.copytree("sweep", "ended")
-    SweepWriter(Path("ended"), writer.meta, resume=True).finish(ended="now")
+    SweepWriter(Path("ended"), writer.meta, judge, resume=True).finish(ended="now")
 
 
 def measured(read: Callable[[Path], Any], sweep: str) -> None:

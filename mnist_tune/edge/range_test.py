@@ -16,9 +16,9 @@ from mnist_tune.data.dataset import Dataset, check_counts
 from mnist_tune.data.task_data import TaskData
 from mnist_tune.errors import UserError
 from mnist_tune.execution.process_setup import WorkerSettings, configure_jax
+from mnist_tune.judged import settings_of
 from mnist_tune.own_code.loading import load_own
 from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.results.tables import settings_of
 from mnist_tune.sweep import Sweep
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, Data

@@ -14,10 +14,10 @@ from mnist_tune.data.dataset import Dataset
 from mnist_tune.data.task_data import TaskData
 from mnist_tune.edge.range_test import blow_ups
 from mnist_tune.errors import UserError
+from mnist_tune.judged import settings_of
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import families
 from mnist_tune.regimes.measured_edge import EXPECTED, SEARCHES, Learned, template_of
-from mnist_tune.results.tables import settings_of
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.sweep import Sweep
 from mnist_tune.trial import TRIALS, TrialConfig

@@ -41,7 +41,11 @@ from mnist_tune.storage import Place
 from mnist_tune.trial import UNFINISHED_REASONS, TrialConfig
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from mnist_tune.results.tables import Tables
+
+    Judge = Callable[[Tables], tuple[Tables, Callable[[], list[str]]]]
 
 TOKEN = "token"
 
@@ -66,6 +70,7 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
         self,
         where: Place,
         meta: dict[str, Any],
+        judge: Judge,
         resume: bool = False,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
@@ -81,7 +86,7 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
             else None
         )
         self._unsynced, self._released = False, threading.Event()
-        self._say = say
+        self._say, self._judge = say, judge
         self._turn: Turn | None = None
         own: list[str] = []
         if self._remote:
@@ -309,7 +314,7 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
         """Write the tables and return them; `meta` is added to `sweep.json`. Raises
         `UserError` if they can't be written. The journal keeps every event."""
         # imports pandas, which would delay the start of a sweep
-        from mnist_tune.results.tables import tables
+        from mnist_tune.results.tables import journal_tables
 
         try:
             if self.failure:
@@ -317,13 +322,13 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
             self._journal.flush()
             self._sync()
             self.meta |= meta
-            sweep = tables(self.path, self.meta)
+            sweep, leading = self._judge(journal_tables(self.path, self.meta))
             for name, table in zip(TABLES, (sweep.trials, sweep.epochs), strict=True):
                 self._write(name, table.to_parquet(index=False))
             self._write_meta(final=True)
             if self._remote:
                 self._remote.close()
-            self._tidy(sweep)
+            self._tidy(sweep.trials, leading)
             if self._remote:
                 self._remote.withdraw()  # others may go on from here
                 shutil.rmtree(self.path, ignore_errors=True)
@@ -333,18 +338,20 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
             self.release()
         return replace(sweep, path=self.where)
 
-    def _tidy(self, sweep: Tables) -> None:
+    def _tidy(
+        self, trials: pd.DataFrame, leading_trials: Callable[[], list[str]]
+    ) -> None:
         """Remove Tune's files, and the states that nobody needs. Those of trials that
-        have not ended stay, and those of the best (`Tables.leading`). Those of other
+        have not ended stay, and those of the best. Those of other
         completed trials stay while all together are small: a resume that asks for more
             epochs goes on from them."""
-        trials, kept = sweep.trials, set[str]()
+        kept = set[str]()
         with (
             suppress(OSError),
             ThreadPoolExecutor(1 if isinstance(self.where, Path) else 16) as threads,
         ):
             sizes, room = storage.sizes(self.states), KEPT_BYTES
-            leading, reasons = sweep.leading(), trials["stop_reason"]
+            leading, reasons = leading_trials(), trials["stop_reason"]
             for trial_id in dict.fromkeys(
                 [*leading, *trials["trial_id"][reasons == "completed"]]
             ):

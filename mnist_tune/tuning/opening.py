@@ -16,17 +16,19 @@ from typing import Any
 from mnist_tune import storage
 from mnist_tune.cli import OPENED
 from mnist_tune.columns import OWN_SCORE, WHOLE
+from mnist_tune.continuation import resume_command
 from mnist_tune.data.dataset import Dataset, check_counts
 from mnist_tune.data.holdout import default_holdout
 from mnist_tune.data.task_data import TaskData
 from mnist_tune.data_spec import ARRAYS, TaskSpec
 from mnist_tune.errors import UserError, redacted
 from mnist_tune.execution.checkpoint import Checkpoint
+from mnist_tune.judged import judge
 from mnist_tune.machine import changed_versions, describe_environment
 from mnist_tune.numbers import counted
 from mnist_tune.own_code.loading import check_again, names_in, sources
 from mnist_tune.results.folder import fetched, new_folder
-from mnist_tune.results.journal import read_journal, resume_command
+from mnist_tune.results.journal import read_journal
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.signs import is_being_written, last_sign
 from mnist_tune.results.tables import MOST_ROWS
@@ -191,7 +193,9 @@ def open_sweep(
         "code": used,
         "environment": describe_environment(),
     }
-    writer = SweepWriter(storage.absolute(storage.place(folder)), meta, say=options.say)
+    writer = SweepWriter(
+        storage.absolute(storage.place(folder)), meta, judge, say=options.say
+    )
     if held_out:
         options.say(held_out)
     return Opened(options, writer, Past(trials, open=trials), dataset)
@@ -352,7 +356,9 @@ def _open_again(
     if options.cluster():
         options.start_ray()
     with ExitStack() as held:
-        writer = held.enter_context(SweepWriter(where, meta, resume=True, say=say))
+        writer = held.enter_context(
+            SweepWriter(where, meta, judge, resume=True, say=say)
+        )
         journal = read_journal(writer.path, meta["dataset"].get("scores", ()))
         known = journal.known_trials(meta)
         more = wanted(known, holdout)

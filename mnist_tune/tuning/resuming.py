@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mnist_tune import cli, storage
+from mnist_tune.continuation import resume_command
 from mnist_tune.data_spec import ARRAYS
 from mnist_tune.errors import UserError
 from mnist_tune.invocation import words
@@ -16,7 +17,6 @@ from mnist_tune.named_code import parse_call
 from mnist_tune.own_code.loading import check_again, load_own, names_in
 from mnist_tune.own_code.registry import ENTRIES, is_named_again, names_own_code
 from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.results.journal import resume_command
 from mnist_tune.results.meta import read_meta
 from mnist_tune.runtime.ray_session import stop_ray_at_exit
 from mnist_tune.storage import Place

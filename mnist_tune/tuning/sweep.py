@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from mnist_tune.continuation import resume_command
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.data.task_data import TaskData
 from mnist_tune.errors import UserError
 from mnist_tune.numbers import counted
 from mnist_tune.own_code.loading import load_own
 from mnist_tune.own_code.registry import register
-from mnist_tune.results.journal import resume_command
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import (
     QUIET,
@@ -148,8 +148,11 @@ def _train(name: str, options: SweepOptions, wanted: Wanted, plan: Plan) -> Swee
 
 
 def shown(sweep: Sweep, options: SweepOptions) -> Sweep:
-    """Print a sweep's table unless `options.quiet`, and return the sweep."""
-    if not options.quiet:
+    """Print a sweep's table unless `options.quiet`, or its object of JSON, and return
+    the sweep."""
+    if options.json:
+        print(sweep.to_json())
+    elif not options.quiet:
         sweep.table()
     return sweep
 

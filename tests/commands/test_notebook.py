@@ -18,6 +18,7 @@ from mnist_tune.commands.notebook import (
     print_comparisons,
     section,
 )
+from mnist_tune.judged import judge
 from mnist_tune.results.writer import SweepWriter
 
 PLAIN = TrialConfig().to_dict()
@@ -78,7 +79,9 @@ def new_sweep(tmp_path, epoch_row):
             }
         }
         meta |= {"name": "notebook", "dataset": recorded_data("mnist"), "ended": None}
-        writer = SweepWriter(tmp_path / f"sweep{len(list(tmp_path.iterdir()))}", meta)
+        writer = SweepWriter(
+            tmp_path / f"sweep{len(list(tmp_path.iterdir()))}", meta, judge
+        )
         for i, (_, epochs, reason) in enumerate(runs):
             for epoch, accuracy in enumerate(epochs, 1):
                 train, test = (

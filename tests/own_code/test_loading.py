@@ -14,6 +14,7 @@ from kept_texts import assert_kept
 from waiting import LONG_S
 
 from mnist_tune import TrialConfig, UserError
+from mnist_tune.continuation import resume_command
 from mnist_tune.errors import printable
 from mnist_tune.own_code import modules
 from mnist_tune.own_code.loading import (
@@ -26,7 +27,6 @@ from mnist_tune.own_code.loading import (
     sources,
 )
 from mnist_tune.own_code.registry import ENTRIES, Entry, is_named_again, register
-from mnist_tune.results.journal import resume_command
 
 NET = """from layers import WIDTH
 from mnist_tune import Network

@@ -11,9 +11,10 @@ from recorded_data import recorded_data
 
 from mnist_tune import SweepOptions, TrialConfig
 from mnist_tune.execution.process_setup import WorkerSettings
+from mnist_tune.judged import judged
 from mnist_tune.regimes.divergence import finite_loss
 from mnist_tune.results.journal import read_journal
-from mnist_tune.results.tables import tables
+from mnist_tune.results.tables import journal_tables
 from mnist_tune.runtime.placement import Placement
 from mnist_tune.tuning import tuner
 from mnist_tune.tuning.opening import Opened
@@ -170,7 +171,7 @@ def recorded(driver):
 
 
 def summary(driver):
-    trials = tables(driver.writer.path, driver.writer.meta).trials
+    trials = judged(journal_tables(driver.writer.path, driver.writer.meta)).trials
     return trials[["trial_id", "stop_reason", "epochs_run", "regime"]]
 
 

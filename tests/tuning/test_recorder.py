@@ -11,8 +11,9 @@ from ray.tune.schedulers import (
     MedianStoppingRule,
 )
 
+from mnist_tune.judged import judged
 from mnist_tune.regimes.data_facts import MNIST
-from mnist_tune.results.tables import tables
+from mnist_tune.results.tables import journal_tables
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.early_stopping import RegimeStopping
 from mnist_tune.tuning.past import Past
@@ -67,10 +68,9 @@ def test_a_trial_stopped_while_it_waited_has_the_schedulers_name(new_writer, tmp
     )
     recorder.on_trial_complete(0, [], made_up(trial_id="00000"))
     recorder.close("interrupted")
-    assert list(tables(writer.path, writer.meta).trials["stop_reason"]) == [
-        "hyperband",
-        "interrupted",
-    ]
+    assert list(
+        judged(journal_tables(writer.path, writer.meta)).trials["stop_reason"]
+    ) == ["hyperband", "interrupted"]
     writer.finish()
 
 
@@ -91,12 +91,12 @@ def test_a_row_is_recorded_under_the_values_that_its_epoch_had(
     trial = made_up(trial_id="00000", learning_rate=0.5, epochs=4)
     recorder.on_trial_result(0, [], trial, result_of(epoch_row(1), config))
     recorder.on_trial_result(0, [], trial, result_of(epoch_row(2), None))  # as before
-    found = tables(writer.path, writer.meta)
+    found = judged(journal_tables(writer.path, writer.meta))
     assert found.steady["learning_rate"].tolist() == [0.1]
     recorder.on_trial_result(
         0, [], trial, result_of(epoch_row(3), replace(config, momentum=0.5))
     )
-    found = tables(writer.path, writer.meta)
+    found = judged(journal_tables(writer.path, writer.meta))
     assert found.trials[["momentum", "changed"]].to_numpy().tolist() == [[0.5, True]]
     assert found.steady.empty
     writer.finish()

@@ -275,8 +275,8 @@ def slow(*arguments):
     time.sleep(3)
     raise RuntimeError("a node did not answer")
 
-fit, made, disconnect = tuner.fit, tables.tables, worker.disconnect
-tuner.fit, tables.tables, worker.disconnect = with_a_reference, read, slow
+fit, made, disconnect = tuner.fit, tables.journal_tables, worker.disconnect
+tuner.fit, tables.journal_tables, worker.disconnect = with_a_reference, read, slow
 sys.argv = ["lr_regimes.py", *sys.argv[2:]]
 runpy.run_path({script!r}, run_name="__main__")
 """
