@@ -390,7 +390,9 @@ class MadeUpWriter(SweepWriter):
     older versions stored them."""
 
     def epoch(self, trial_id, row, repeated):
-        return super().epoch(trial_id, EpochRow.of(without_texts(row)), repeated)
+        if not isinstance(row, EpochRow):
+            row = EpochRow.of(without_texts(row))
+        return super().epoch(trial_id, row, repeated)
 
 
 class MotoS3:

@@ -260,7 +260,6 @@ def journal_tables(
     epochs = with_nullable_counts(
         epochs.sort_values(["trial_id", "epoch"], ignore_index=True), EPOCHS
     )
-    more = [column.name for column in own_scores(meta)]
     rows = [
         {"stop_reason": "interrupted", "error": ""}
         | journal.ends.get(trial_id, {})
