@@ -211,7 +211,7 @@ def _without_unmeasured(epochs: pd.DataFrame) -> pd.DataFrame:
     """Return epochs without the columns of what only some sweeps measure, if this one
     did not."""
     measured = ("validation", "answers", "loss_noise", "loss_error")
-    empty = ["scores"]
+    empty = list[str]()
     for name in epochs:
         by_some = name.startswith(measured) or "sharpness" in name
         if by_some and epochs[name].isna().all():

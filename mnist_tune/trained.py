@@ -26,6 +26,7 @@ from mnist_tune.own_code.registry import (
 )
 from mnist_tune.regimes.ranking import Ranking
 from mnist_tune.training.classifier import scale
+from mnist_tune.training.convolutions_in_loops import speed_up_convolutions
 from mnist_tune.training.networks import initial
 from mnist_tune.training.program import TrainState, task_of
 from mnist_tune.training.task import BLOCK, Network, Task
@@ -243,6 +244,7 @@ def _trained(
 ) -> Trained:
     """Return what a trial trained. Raises `UserError` if the saved state is of another
     network."""
+    speed_up_convolutions()  # it predicts with the bits that it was evaluated with
     made, of = task_of(trial, data)
     params, state = initial(of, trial.seed)
     leaves, tree = jax.tree_util.tree_flatten_with_path(TrainState(params, (), state))
@@ -258,4 +260,4 @@ def _trained(
         said = f"{trial.architecture} is not what trained: its arrays have other names, shapes or types"
         raise UserError(f"{said} than the saved ones ({', '.join([*found][:3])}, ...)")
     params, _, state = jax.tree.unflatten(tree, [found[name] for name in wanted])
-    return Trained(trial, saved.row, made, params, state, data)
+    return Trained(trial, saved.row.report(), made, params, state, data)

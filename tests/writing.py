@@ -13,6 +13,7 @@ from recorded_data import recorded_data
 from waiting import wait_until
 
 from mnist_tune import TrialConfig, UserError, object_storage
+from mnist_tune.epoch_row import EpochRow
 from mnist_tune.judged import judge
 from mnist_tune.results import folder, remote
 from mnist_tune.results.folder import fetched
@@ -48,7 +49,8 @@ class Writer:
         this name is written, if any."""
         self.before = stop_before
         for epoch in range(1, 1000):
-            self.writer.epoch("00000", row | {"epoch": epoch, "step": epoch}, False)
+            values = row | {"epoch": epoch, "step": epoch}
+            self.writer.epoch("00000", EpochRow.of(values), False)
             if stop_before:
                 self.writer.update_options(epochs=epoch)
             if ends and epoch == 20:
@@ -57,7 +59,8 @@ class Writer:
         return "nobody came"
 
     def add(self, row, epoch):
-        self.writer.epoch("00000", row | {"epoch": epoch, "step": epoch}, False)
+        values = row | {"epoch": epoch, "step": epoch}
+        self.writer.epoch("00000", EpochRow.of(values), False)
         return "added"
 
     def finish(self):

@@ -118,7 +118,7 @@ def search_edge(options: EdgeOptions) -> Sweep:
         if None in (writer.meta["options"]["workers"], *known):
             options.start_ray()
             if None in known:
-                rates = blow_ups([*map(template_of, searches)], opened.data[0])
+                rates = blow_ups([*map(template_of, searches)], opened.data)
                 searches = [
                     one | {EXPECTED: rate}
                     for one, rate in zip(searches, rates, strict=True)

@@ -23,6 +23,7 @@ from typing import Any
 
 from ray.exceptions import RayActorError
 
+from mnist_tune.epoch_row import EpochRow
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.execution.hanging import ANSWER_S, answer, returned_or_raised
 from mnist_tune.execution.lane_client import LaneLostError
@@ -45,7 +46,7 @@ a longer one, a slow client delays all others."""
 class Turn:
     """The lanes of one group, and those among them that wait for their next epoch."""
 
-    asking: dict[str, Future[dict[str, Any]]] = field(default_factory=dict)
+    asking: dict[str, Future[EpochRow]] = field(default_factory=dict)
     """The waiting lanes, and the futures of their rows."""
     attached: set[str] = field(default_factory=set)
     """All lanes of the group."""
@@ -115,12 +116,12 @@ class LaneServer:
             self._watches.add(watch)  # asyncio itself keeps no reference to a task
             watch.add_done_callback(self._watches.discard)
 
-    async def epoch(self, lane_id: str, token: str, state: Place) -> dict[str, Any]:
+    async def epoch(self, lane_id: str, token: str, state: Place) -> EpochRow:
         """Train the lane for an epoch, together with others that ask."""
-        asked: Future[dict[str, Any]] = Future()
+        asked: Future[EpochRow] = Future()
         await self._in_compute_thread(lambda: self._ask(lane_id, token, asked))
         row = await asyncio.wrap_future(asked)
-        if row["epoch"] % self._settings.save_every == 0:
+        if row.epoch % self._settings.save_every == 0:
             await self._begin_to_save(lane_id, token, state)
         return row
 
@@ -205,7 +206,7 @@ class LaneServer:
             found = self._pool.outcomes(list(asking))
         except Exception as error:
             broken, found = error, dict.fromkeys(asking, error)
-        self._trained |= any(isinstance(row, dict) for row in found.values())
+        self._trained |= any(isinstance(row, EpochRow) for row in found.values())
         turn.last_s = time.monotonic() - start
         for lane_id, future in asking.items():
             answer(future, partial(returned_or_raised, found[lane_id]))
@@ -228,7 +229,7 @@ class LaneServer:
         self._tokens[lane_id] = token
         self._turn_of(lane_id).attached.add(lane_id)
 
-    def _ask(self, lane_id: str, token: str, row: Future[dict[str, Any]]) -> None:
+    def _ask(self, lane_id: str, token: str, row: Future[EpochRow]) -> None:
         self._check(lane_id, token)
         turn = self._turn_of(lane_id)
         if not turn.asking:

@@ -35,7 +35,7 @@ class Mirror:
                 arrays.pop("", None)
                 about = {
                     "trial": json.dumps(run.params),
-                    "epoch": json.dumps(saved.row),
+                    "epoch": json.dumps(saved.row.stored()),
                 }
                 write(file, self._library.save(arrays, about))
                 count += 1

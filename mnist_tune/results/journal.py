@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from mnist_tune import storage
-from mnist_tune.columns import COUNT, EPOCHS, FLAG, ID, TEXT, Column, Kind, first_wrong
+from mnist_tune.columns import COUNT, FLAG, ID, TEXT, Column, Kind, first_wrong
+from mnist_tune.epoch_row import ROW, without_texts
 from mnist_tune.errors import UserError, printable
 from mnist_tune.numbers import counted
 from mnist_tune.results.folder import JOURNAL, MOST_JOURNAL_BYTES, SEGMENTS
@@ -48,8 +49,8 @@ class Journal:
     kind for each trial."""
 
     epochs: pd.DataFrame
-    """The columns of `EPOCHS`, in the order in which they were recorded. An epoch that
-    was recorded twice is there twice."""
+    """The columns of `EPOCHS` and those of a task's own scores, in the order in which
+    they were recorded. An epoch that was recorded twice is there twice."""
     trials: dict[str, TrialConfig]
     """The trials that `sweep.json` lacks, or has with other values."""
     changed: set[str]
@@ -73,16 +74,18 @@ class Journal:
         }
 
 
-def read_journal(path: Path) -> Journal:
-    """Return what the journal of a sweep says. Damaged lines are skipped, with one
-    warning that counts them; a last line that a kill cut short is skipped silently.
-    Raises `UserError` if it can't be read."""
+def read_journal(path: Path, scores: Sequence[str] = ()) -> Journal:
+    """Return what the journal of a sweep says, whose tasks have these own scores.
+
+    Damaged lines are skipped, with one warning that counts them; a last line that a
+    kill cut short is skipped silently. Raises `UserError` if it can't be read.
+    """
     # imports pyarrow, and a new sweep has no journal to read
     from mnist_tune.results.rows import Rows, rows_in
 
     file, first, undecided = path / JOURNAL, 1, False
     _refuse_parts(file)
-    epochs, damaged, count = Rows(), list[int](), 0
+    epochs, damaged, count = Rows(scores), list[int](), 0
     trials, changed, ends = (
         dict[str, TrialConfig](),
         set[str](),
@@ -94,7 +97,7 @@ def read_journal(path: Path) -> Journal:
         storage.open_file(file, MOST_JOURNAL_BYTES) as opened,
     ):
         for lines in _blocks(opened):
-            rows, others = rows_in(lines, parse_event)
+            rows, others = rows_in(lines, parse_event, scores)
             epochs.add(rows)
             for event in filter(None, others.values()):
                 if event["kind"] == "trial":
@@ -164,6 +167,8 @@ def parse_event(line: bytes) -> dict[str, Any] | None:
     """Return the event in a line, or None if the line is not a valid event."""
     try:
         event = json.loads(line)
+        if event["kind"] == "epoch":
+            event = without_texts(event)
         if first_wrong(event, _EVENTS[event["kind"]]) is None:
             return {name: printable(value) for name, value in event.items()}
     except (ValueError, RecursionError, TypeError, LookupError):
@@ -201,7 +206,7 @@ _CONFIG = Column("config", Kind("a trial's configuration", _is_config), needed=T
 
 _EVENTS = {
     "trial": (_TRIAL_ID, _CONFIG, Column("changed", FLAG)),
-    "epoch": EPOCHS,
+    "epoch": ROW,
     "writer": (Column("number", COUNT, needed=True),),
     "end": (_TRIAL_ID, Column("stop_reason", ID, needed=True), Column("error", TEXT)),
 }

@@ -28,7 +28,6 @@ from mnist_tune.columns import EPOCHS, NUMBER, OWN_SCORE, TRIALS, Column
 from mnist_tune.errors import UserError, printable
 from mnist_tune.regimes.families import varied
 from mnist_tune.regimes.labels import REGIMES
-from mnist_tune.regimes.ranking import scores_in
 from mnist_tune.regimes.reasons import Reason
 from mnist_tune.results.folder import JOURNAL, TABLES, exists, fetch, fetch_journal
 from mnist_tune.results.journal import read_journal
@@ -259,15 +258,11 @@ def journal_tables(
     While a process is `running` the sweep, trials that have not ended are running or
     waiting; unknown if that is None.
     """
-    journal = read_journal(path)
+    journal = read_journal(path, meta["dataset"].get("scores", ()))
     epochs = journal.epochs.drop_duplicates(["trial_id", "epoch"], keep="last")
     epochs = with_nullable_counts(
         epochs.sort_values(["trial_id", "epoch"], ignore_index=True), EPOCHS
     )
-    if more := [column.name for column in own_scores(meta)]:
-        epochs = epochs.join(
-            pd.DataFrame([*map(scores_in, epochs["scores"])], epochs.index, more, float)
-        )
     rows = [
         {"stop_reason": "interrupted", "error": ""}
         | journal.ends.get(trial_id, {})

@@ -13,7 +13,7 @@ import os
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_tune import object_storage, storage
+from mnist_tune.epoch_row import EpochRow
 from mnist_tune.errors import UserError, redacted
 from mnist_tune.invocation import words
 from mnist_tune.object_storage import ChangedError
@@ -289,14 +290,13 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
             }
         )
 
-    def epoch(self, trial_id: str, row: Mapping[str, Any], repeated: bool) -> bool:
+    def epoch(self, trial_id: str, row: EpochRow, repeated: bool) -> bool:
         """Record an epoch's row, and return whether it was recorded: rows that a
         resumed trial repeats only if lost."""
-        if repeated and row["epoch"] <= self.last_epochs.get(trial_id, 0):
+        if repeated and row.epoch <= self.last_epochs.get(trial_id, 0):
             return False
-        self.last_epochs[trial_id] = row["epoch"]
-        known = {name: value for name, value in row.items() if value is not None}
-        self._append({"kind": "epoch", "trial_id": trial_id, **known})
+        self.last_epochs[trial_id] = row.epoch
+        self._append({"kind": "epoch", "trial_id": trial_id, **row.stored()})
         return True
 
     def end(self, trial_id: str, stop_reason: str, error: str = "") -> None:

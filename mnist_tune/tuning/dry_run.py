@@ -56,11 +56,11 @@ def dry_run(options: Any) -> Iterator[str]:
     for name, one in equally_fast.items():
         pool.attach("one", one)
         row = pool.run(["one"])["one"]
-        seconds, last = row["train_s"] + row["eval_s"], images % one.batch_size
+        seconds, last = row.train_s + row.eval_s, images % one.batch_size
         total += seconds * options.epochs * len(trials) / len(equally_fast)
         batches = f"{one.steps(images)} steps an epoch; the last batch has {last or one.batch_size} examples"
         yield f"{', '.join(map(str, name))}: {batches}{' and is left out' * (one.drop_last and bool(last))}"
-        yield f"  measured: an epoch takes {seconds:.2g} s with its evaluation; compiling took {row['compile_s']:.2g} s"
+        yield f"  measured: an epoch takes {seconds:.2g} s with its evaluation; compiling took {row.compile_s:.2g} s"
     if said := small_last_batch(
         (images, one.batch_size, one.drop_last) for one in trials
     ):

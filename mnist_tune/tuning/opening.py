@@ -70,12 +70,16 @@ class Opened:
     writer: SweepWriter
     past: Past
     """What it did before it was resumed. Its trials are open if it is new."""
-    data: list[Any]
-    """The data set, in a list: who hands it to Ray pops it, as the driver needs no
-    copy."""
+    data: Any
+    """The data set; None once it was taken."""
 
     def __post_init__(self) -> None:
         OPENED.append(resume_command(self.writer.meta, self.writer.where))
+
+    def take_data(self) -> Any:
+        """Return the data set for Ray to hold: the driver needs no copy of its own."""
+        data, self.data = self.data, None
+        return data
 
     @property
     def holdout(self) -> int:
@@ -194,7 +198,7 @@ def open_sweep(
     )
     if held_out:
         options.say(held_out)
-    return Opened(options, writer, Past(trials, open=trials), [dataset])
+    return Opened(options, writer, Past(trials, open=trials), dataset)
 
 
 def _check_names(trials: Sequence[TrialConfig], options: SweepOptions) -> None:
@@ -355,7 +359,7 @@ def _open_again(
         writer = held.enter_context(
             SweepWriter(where, meta, judge, resume=True, say=say)
         )
-        journal = read_journal(writer.path)
+        journal = read_journal(writer.path, meta["dataset"].get("scores", ()))
         known = journal.known_trials(meta)
         more = wanted(known, holdout)
         new = [trial for trial_id, trial in more.items() if trial_id not in known]
@@ -413,7 +417,7 @@ def _open_again(
         for trial_id in saved - past.trials.keys():
             storage.remove(writer.state(trial_id))
         held.pop_all()
-    return Opened(options, writer, past, [dataset])
+    return Opened(options, writer, past, dataset)
 
 
 def _note_writer(where: str, auto: bool, say: Callable[[str], None]) -> None:
@@ -448,7 +452,7 @@ def _remove_states_without_rows(
     def check(trial_id: str) -> None:
         with suppress(UserError):  # the trial itself reports a damaged state
             state = Checkpoint.load(writer.state(trial_id))
-            if state and state.row["epoch"] > past.histories.last_epoch(trial_id) + 1:
+            if state and state.row.epoch > past.histories.last_epoch(trial_id) + 1:
                 storage.remove(writer.state(trial_id))
 
     with ThreadPoolExecutor(16) as threads:

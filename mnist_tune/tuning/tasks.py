@@ -147,6 +147,9 @@ def _apart(
     import ray
 
     os.environ["JAX_PLATFORMS"] = "cpu"
+    from mnist_tune.training.convolutions_in_loops import speed_up_convolutions
+
+    speed_up_convolutions()
     register_own(code)
     try:
         # Only now, since the types of a task's batch may be the user's own. Ray fetches

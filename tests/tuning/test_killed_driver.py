@@ -87,7 +87,10 @@ class Driver:
         made, opened = (
             [],
             Opened(
-                SweepOptions(scheduler=scheduler, grace_period=5), self.writer, past, []
+                SweepOptions(scheduler=scheduler, grace_period=5),
+                self.writer,
+                past,
+                None,
             ),
         )
         placement = Placement({"CPU": 2}, WorkerSettings("states"))

@@ -49,7 +49,7 @@ def fitted(monkeypatch):
     def run(writer, plan, fit=lambda recorder: None, past=None, **options):
         monkeypatch.setattr(tuner, "fit", lambda opened, plan, recorder: fit(recorder))
         return sweep.run_plan(
-            Opened(SweepOptions(quiet=True, **options), writer, past or Past(), []),
+            Opened(SweepOptions(quiet=True, **options), writer, past or Past(), None),
             plan,
         )
 

@@ -47,7 +47,7 @@ def test_the_scheduler_is_the_one_asked_for(cluster, new_writer, tmp_path, monke
     )
 
     def asked(plan=PLAN, **options):
-        opened = Opened(SweepOptions(**options), writer, Past(), [])
+        opened = Opened(SweepOptions(**options), writer, Past(), None)
         tuner.make_tuner(
             opened,
             plan,
@@ -99,7 +99,7 @@ def test_processes_get_what_was_asked_for(
         address=address,
     )
     options = replace(options, hang_minutes=2)
-    tuner.fit(Opened(options, writer, Past(), [mnist_5k]), PLAN, None)
+    tuner.fit(Opened(options, writer, Past(), mnist_5k), PLAN, None)
     assert pending == ["4"]  # more than there are cores
     assert checked == [(1, "process"), (writer.states, writer.token)]
     [settings] = placed

@@ -82,9 +82,7 @@ def test_a_network_trains_on_any_data_alone_and_as_lanes(
     tolerance = 0.05 if network == "bfloat16_net" else 2e-4
     for (rows, state), (expected, single) in zip(together, alone, strict=True):
         for row, other in zip(rows, expected, strict=True):
-            assert row["train_loss"] == pytest.approx(
-                other["train_loss"], rel=tolerance
-            )
+            assert row.train_loss == pytest.approx(other["train_loss"], rel=tolerance)
         assert expected[-1]["train_loss"] < expected[-1]["untrained_loss"]
         assert {array.dtype for array in state.arrays.values()} == {
             array.dtype for array in single.arrays.values()
@@ -127,9 +125,7 @@ def test_a_restored_trial_is_bit_identical(networks, as_users_have_it, step, tmp
     pool = LanePool(dataset)
     pool.attach("again", config, Checkpoint.load(tmp_path / "state.npz"))
     resumed = [pool.run(["again"])["again"] for _ in range(2)]
-    assert [row["train_loss"] for row in resumed] == [
-        row["train_loss"] for row in rows[1:]
-    ]
+    assert [row.train_loss for row in resumed] == [row.train_loss for row in rows[1:]]
     for name, array in pool.checkpoint("again").arrays.items():
         np.testing.assert_array_equal(array, whole.arrays[name], strict=True)
 
