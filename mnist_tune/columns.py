@@ -539,5 +539,10 @@ TRIALS = (
         "What ended the trial where `stop_reason` is error, else empty.",
         gaps=False,
     ),
+    Column(
+        "error_kind",
+        NAME,
+        "The kind of this error: refused, program, last_batch or died; else empty.",
+    ),
 )
 """The table `trials`: a row a trial."""

@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from enum import StrEnum
+from typing import Any, ClassVar
+
+
+class ErrorKind(StrEnum):
+    """What ended a trial in an error."""
+
+    REFUSED = "refused"
+    """Its config, its data or its saved state."""
+    PROGRAM = "program"
+    """Its program, or the user's own code, raised an error."""
+    LAST_BATCH = "last_batch"
+    """Its program can't train on the smaller last batch of an epoch. No resume helps,
+    as a sweep keeps its options."""
+    DIED = "died"
+    """Its process died several times."""
 
 
 class UserError(Exception):
@@ -13,8 +28,17 @@ class UserError(Exception):
     prints it and exits with code 2.
     """
 
+    kind: ClassVar[ErrorKind] = ErrorKind.REFUSED
+    """Its kind, if it ends a trial."""
+
     def __init__(self, message: str = "") -> None:
         super().__init__(escaped(redacted(message)))
+
+
+class LastBatchError(UserError):
+    """A program can't train on the smaller last batch of an epoch."""
+
+    kind = ErrorKind.LAST_BATCH
 
 
 # The repetitions are bounded: a long text could be crafted to keep unbounded ones busy

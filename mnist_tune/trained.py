@@ -25,6 +25,7 @@ from mnist_tune.own_code.registry import (
     register,
 )
 from mnist_tune.regimes.ranking import Ranking
+from mnist_tune.terminal import Note
 from mnist_tune.training.classifier import scale
 from mnist_tune.training.convolutions_in_loops import speed_up_convolutions
 from mnist_tune.training.networks import initial
@@ -212,10 +213,8 @@ def _name_again(sweep: Judged, network: str, code: Any) -> None:
             f"{name} is code of your own, which a results folder can't run; {how}"
         )
 
-    def refuse(said: str) -> None:
-        raise UserError(
-            f"{said.removeprefix('note: ')}; what trained is in .meta['code'] of the sweep"
-        )
+    def refuse(change: Note) -> None:
+        raise UserError(f"{change.text}; what trained is in .meta['code'] of the sweep")
 
     check_again(recorded, sweep.path, refuse)
 

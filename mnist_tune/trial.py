@@ -30,7 +30,7 @@ from mnist_tune.columns import (
     Kind,
     whole,
 )
-from mnist_tune.errors import UserError
+from mnist_tune.errors import ErrorKind, UserError
 
 MOST_TRIALS = 100_000
 """The most trials of a sweep."""
@@ -242,15 +242,10 @@ def steps_of_epoch(images: int, batch_size: int, drop_last: bool) -> int:
     return images // batch_size if drop_last else -(-images // batch_size)
 
 
-IN_A_NEW_SWEEP = "; in a new sweep, --drop-last leaves it out"
-"""How the error of a trial ends that no resume can help, as a sweep keeps its
-options."""
-
-
-def retriable(errors: Iterable[Any]) -> int:
-    """Return how many of the errors of trials are not of that kind, so that training
-    again may help."""
-    return sum(IN_A_NEW_SWEEP not in str(error) for error in errors)
+def retriable(kinds: Iterable[Any]) -> int:
+    """Return how many errors of trials, given their kinds, may be gone if the trials
+    are trained again."""
+    return sum(kind != ErrorKind.LAST_BATCH for kind in kinds)
 
 
 SMALL = 1 / 4

@@ -105,6 +105,7 @@ class Loop:
             "trial_config": config,
             "stop_reason": "error",
             "error": found,
+            "error_kind": "refused",
         }
         if not isinstance(found, str):
             loss = {"scheduler_loss": finite_loss(found["train_loss"])}

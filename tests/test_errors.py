@@ -4,7 +4,7 @@ from kept_texts import assert_kept
 
 from mnist_tune import UserError
 from mnist_tune.errors import printable
-from mnist_tune.terminal import announce
+from mnist_tune.terminal import announce, note, warning
 
 TEXTS = [
     "s3://key:hidden@bucket/x?region=eu",
@@ -34,8 +34,8 @@ def test_what_is_hidden_and_escaped(capsys):
     assert_kept("hidden and escaped", "\n".join(lines) + "\n")
     announce("told")
     announce("not told", quiet=True)
-    announce("note: net.py has changed", quiet=True)
-    announce("warning: it diverges", quiet=True)
+    announce(note("net.py has changed"), quiet=True)
+    announce(warning("it diverges"), quiet=True)
     assert capsys.readouterr() == (
         "",
         "told\nnote: net.py has changed\nwarning: it diverges\n",

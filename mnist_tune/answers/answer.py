@@ -180,7 +180,7 @@ def _left_over(sweep: Judged, now: Progress) -> Iterator[NextStep]:
     if now.open or sweep.meta.get("ended") is None:
         yield NextStep(Step.RESUME, Why.NOT_ENDED, trials=now.open)
     trials = sweep.trials
-    failed = retriable(trials["error"][trials["stop_reason"] == "error"])
+    failed = retriable(trials["error_kind"][trials["stop_reason"] == "error"])
     if failed:
         yield NextStep(
             Step.RETRY, Why.FAILED, {"retry_errored": True}, trials=int(failed)

@@ -146,8 +146,7 @@ def best_setting(sweep: Judged, settings: pd.DataFrame, is_open: bool) -> BestSe
     warned = warning(own)
     calmer = None
     if warned is not None:
-        has_worse = settings["regime"].str.contains("|".join((*WARNED, "slow")))
-        calmer = next(iter(_rows(~has_worse)), None)
+        calmer = next(iter(calm_settings(sweep, settings)), None)
     # whose decision looks at the test set
     reports_test = not is_open and sweep.meta["name"] != "search"
     return BestSetting(
@@ -160,6 +159,15 @@ def best_setting(sweep: Judged, settings: pd.DataFrame, is_open: bool) -> BestSe
         warned=warned,
         calmer=calmer,
     )
+
+
+def calm_settings(sweep: Judged, settings: pd.DataFrame) -> list[int]:
+    """Return which of these settings have no trial among those that compete that is
+    slow, oscillates or overfits."""
+    trials = sweep.steady
+    competing = trials[outcomes(trials, data_facts(sweep.meta)) == COMPETES]
+    avoided = {*keys(competing[competing["regime"].isin((*WARNED, "slow"))])}
+    return [rank for rank, key in enumerate(keys(settings)) if key not in avoided]
 
 
 def ties(settings: pd.DataFrame) -> int:

@@ -14,7 +14,7 @@ from mnist_tune.errors import why
 from mnist_tune.exports import mirror
 from mnist_tune.numbers import counted
 from mnist_tune.results.signs import is_being_written
-from mnist_tune.terminal import announce
+from mnist_tune.terminal import announce, note
 from mnist_tune.trial import LIVE_REASONS
 
 INTERVAL_S = 10.0
@@ -74,11 +74,13 @@ def main() -> None:
         except Exception as error:  # a service that is down, or slow: the sweep's folder keeps everything
             if not more:
                 raise
-            announce(f"note: {why(error)}; trying again")
+            announce(note(f"{why(error)}; trying again"))
         if not more:
             if unknown:
                 announce(
-                    "note: nobody can say whether this sweep still runs, so it is followed no longer"
+                    note(
+                        "nobody can say whether this sweep still runs, so it is followed no longer"
+                    )
                 )
             print(
                 f"{counted(len(sweep.trials))}, {counted(len(sweep.epochs), 'epoch')}. {said}"

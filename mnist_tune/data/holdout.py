@@ -9,6 +9,7 @@ from mnist_tune.data.dataset import Dataset
 from mnist_tune.data.own import order_note
 from mnist_tune.data.task_data import TaskData
 from mnist_tune.invocation import words
+from mnist_tune.terminal import note
 from mnist_tune.trial import SMALL, TrialConfig
 
 SHARE = 10
@@ -23,7 +24,7 @@ BLOCKS = 8
 (`learned_share.FEWEST`)."""
 
 
-NONE = "note: no examples are held out, so the test set chooses the best"
+NONE = "no examples are held out, so the test set chooses the best"
 
 
 def default_holdout(
@@ -42,7 +43,7 @@ def default_holdout(
     if all(trial.holdout is not None for trial in trials):
         return count, ""
     if why:
-        return 0, f"{NONE}: {why}"
+        return 0, note(f"{NONE}: {why}")
     said = f"{count} of {data.spec.train_images} training examples are held out, and choose the best"
     return count, f"{said}; {words('holdout', 0)} holds out none"
 

@@ -19,6 +19,7 @@ from mnist_tune.regimes.families import held_out
 from mnist_tune.reports.decided import SWEPT_IMAGES, on_other_images
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.sweep import Sweep
+from mnist_tune.terminal import note
 from mnist_tune.trial import MOST_TRIALS, TrialConfig
 from mnist_tune.tuning.opening import HELD_OUT, open_sweep
 from mnist_tune.tuning.options import (
@@ -192,7 +193,7 @@ def _contenders(
         said + "; each epoch leaves out its last, smaller batch" * options.drop_last
     )
     if said := on_other_images(swept, data.spec.train_images - settings[0].held_out):
-        options.say(f"note: {said}")
+        options.say(note(said))
     recorded = {
         "chosen_by": held_out(sweep.trials) if sweep else None,
         SWEPT_IMAGES: swept,

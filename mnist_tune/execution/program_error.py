@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mnist_tune.errors import UserError
+from mnist_tune.errors import ErrorKind, UserError
 
 FRAME = re.compile(r'^ *File "([^"<]+)", line (\d+).*$', re.MULTILINE)
 
@@ -40,6 +40,8 @@ class ProgramError(UserError):
     """An error of the program or of the user's own code, which another process would
     meet, too. It says the type, the message in one line, and the innermost `file:line`
     outside libraries."""
+
+    kind = ErrorKind.PROGRAM
 
 
 class OutOfMemoryError(Exception):

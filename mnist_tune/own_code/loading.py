@@ -32,6 +32,7 @@ from mnist_tune.own_code.registry import (
     is_not_loaded,
     names_own_code,
 )
+from mnist_tune.terminal import Note, note
 from mnist_tune.trial import closest
 
 MOST_TEXT = 2**17
@@ -207,7 +208,7 @@ def refuse_unknown(where: Any, *owners: Any) -> None:
 def check_again(
     recorded: Iterable[Mapping[str, Any]],
     where: Any,
-    say: Callable[[str], None],
+    say: Callable[[Note], None],
     how: str = "resume",
 ) -> None:
     """Refuse to go on with a sweep, by the option `how`, that runs code which is
@@ -240,7 +241,9 @@ def check_again(
         for file, was in before["files"].items():
             if file in files and files[file]["sha256"] != was["sha256"]:
                 say(
-                    f"note: {file} has changed since the sweep started{_where(was, files[file])}"
+                    note(
+                        f"{file} has changed since the sweep started{_where(was, files[file])}"
+                    )
                 )
 
 

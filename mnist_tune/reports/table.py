@@ -105,8 +105,8 @@ def _columns(view: View) -> Iterator[Column]:
             [some / of for some, of in counts],
         )
     seeds = [
-        len(rows) * ("–" not in rates)
-        for rows, rates in zip(each, settings["rate"], strict=True)
+        0 if is_range else len(rows)
+        for rows, is_range in zip(each, settings["is_range"], strict=True)
     ]
     shown = view.losses
     if view.accuracies:

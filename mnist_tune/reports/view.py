@@ -503,7 +503,7 @@ class View:
     @cached_property
     def settings(self) -> pd.DataFrame:
         """A row for each setting, trial or range: `sweep`, `learning_rate`, `rate` as
-        text, `family`, what it has otherwise, `name`, `regime` (the most frequent one),
+        text, `is_range` (whether it has several rates), `family`, what it has otherwise, `name`, `regime` (the most frequent one),
         `said` of its trials' regimes, `role` (`best`, `rival`, or nothing), and
         `trials`, the rows of its trials."""
         names, rows = varied(self.trials), []
@@ -548,6 +548,7 @@ class View:
                     first["sweep"],
                     math.sqrt(low * high),
                     own,
+                    low < high,
                     family,
                     f"{family} {own}".strip(),
                     regime,
@@ -556,7 +557,7 @@ class View:
                     trials,
                 )
             )
-        columns = "sweep learning_rate rate family name regime said role trials".split()
+        columns = "sweep learning_rate rate is_range family name regime said role trials".split()
         settings = pd.DataFrame(rows, columns=columns)
         if settings.duplicated(["sweep", "name"]).any() and self.rows == "settings":
             labels = self.trials["label"].to_numpy()[
@@ -595,7 +596,7 @@ class View:
             values.mean().to_numpy(),
             half_width(values.std().to_numpy(), values.count().to_numpy()),
         )
-        wide[self.settings["rate"].str.contains("–")] = math.nan
+        wide[self.settings["is_range"].to_numpy(bool)] = math.nan
         if one in self.accuracies[:1]:
             first = self.trials.iloc[[rows[0] for rows in self.settings["trials"]]]
             images = independent_answers_of(

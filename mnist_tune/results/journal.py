@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from mnist_tune import storage
-from mnist_tune.columns import COUNT, FLAG, ID, TEXT, Column, Kind, first_wrong
+from mnist_tune.columns import COUNT, FLAG, ID, NAME, TEXT, Column, Kind, first_wrong
 from mnist_tune.epoch_row import ROW, without_texts
-from mnist_tune.errors import UserError, printable
+from mnist_tune.errors import ErrorKind, UserError, printable
 from mnist_tune.numbers import counted
 from mnist_tune.results.folder import JOURNAL, MOST_JOURNAL_BYTES, SEGMENTS
 from mnist_tune.trial import MOST_TRIALS, TrialConfig
@@ -74,6 +74,14 @@ class Journal:
         }
 
 
+def older_kind(error: Any) -> str:
+    """Return the kind of a trial's error that an older version recorded, as a text
+    alone; empty if it is not known."""
+    if isinstance(error, str) and error.endswith("--drop-last leaves it out"):
+        return ErrorKind.LAST_BATCH.value
+    return ""
+
+
 def read_journal(path: Path, scores: Sequence[str] = ()) -> Journal:
     """Return what the journal of a sweep says, whose tasks have these own scores.
 
@@ -106,7 +114,8 @@ def read_journal(path: Path, scores: Sequence[str] = ()) -> Journal:
                     ).holding_out(0)
                     changed |= {event["trial_id"]} if event.get("changed") else set()
                 elif event["kind"] == "end":
-                    ends[event["trial_id"]] = event
+                    kind = older_kind(event.get("error"))
+                    ends[event["trial_id"]] = {"error_kind": kind} | event
             for i in range(len(lines)):
                 if i not in others or (others[i] or {}).get("kind") == "end":
                     undecided = i not in others
@@ -208,7 +217,12 @@ _EVENTS = {
     "trial": (_TRIAL_ID, _CONFIG, Column("changed", FLAG)),
     "epoch": ROW,
     "writer": (Column("number", COUNT, needed=True),),
-    "end": (_TRIAL_ID, Column("stop_reason", ID, needed=True), Column("error", TEXT)),
+    "end": (
+        _TRIAL_ID,
+        Column("stop_reason", ID, needed=True),
+        Column("error", TEXT),
+        Column("error_kind", NAME),
+    ),
 }
 """The values of each kind of event."""
 

@@ -30,7 +30,7 @@ from mnist_tune.regimes.families import varied
 from mnist_tune.regimes.labels import REGIMES
 from mnist_tune.regimes.reasons import Reason
 from mnist_tune.results.folder import JOURNAL, TABLES, exists, fetch, fetch_journal
-from mnist_tune.results.journal import read_journal
+from mnist_tune.results.journal import older_kind, read_journal
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.rows import fits
 from mnist_tune.results.signs import is_being_written
@@ -239,6 +239,8 @@ def _read(folder: Path, where: Place) -> Tables:
         reasons = {*trials["reason"].dropna()}
         if twice or not (labels <= set(REGIMES) and reasons <= set(Reason)):
             raise UserError(f"the tables in {folder} were not written by a sweep")
+        if not reasons:
+            trials["error_kind"] = trials["error"].map(older_kind)
         return Tables(folder, trials, epochs, meta)
     except UserError as error:
         if isinstance(where, str):
@@ -264,7 +266,7 @@ def journal_tables(
         epochs.sort_values(["trial_id", "epoch"], ignore_index=True), EPOCHS
     )
     rows = [
-        {"stop_reason": "interrupted", "error": ""}
+        {"stop_reason": "interrupted", "error": "", "error_kind": ""}
         | journal.ends.get(trial_id, {})
         | config.to_dict()
         | {
@@ -283,6 +285,7 @@ def journal_tables(
             "changed",
             "stop_reason",
             "error",
+            "error_kind",
         ],
     )
     trials = trials.join(_summary(epochs), on="trial_id")

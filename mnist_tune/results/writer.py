@@ -299,14 +299,18 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
         self._append({"kind": "epoch", "trial_id": trial_id, **row.stored()})
         return True
 
-    def end(self, trial_id: str, stop_reason: str, error: str = "") -> None:
-        """Record that a trial ended, and why."""
+    def end(
+        self, trial_id: str, stop_reason: str, error: str = "", error_kind: str = ""
+    ) -> None:
+        """Record that a trial ended, and why; `error_kind` is an `ErrorKind`, or
+        empty."""
         self._append(
             {
                 "kind": "end",
                 "trial_id": trial_id,
                 "stop_reason": stop_reason,
                 "error": redacted(error),
+                "error_kind": str(error_kind),
             }
         )
 

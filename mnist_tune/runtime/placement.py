@@ -17,7 +17,7 @@ from mnist_tune.errors import UserError
 from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.runtime.lane_directory import start_directory
 from mnist_tune.runtime.ray_private import kinds_of_nodes
-from mnist_tune.terminal import announce
+from mnist_tune.terminal import announce, warning
 from mnist_tune.trial import TrialConfig
 
 MEMORY_SHARE = 0.8
@@ -84,8 +84,10 @@ def _gpu_memory(node: str) -> Any:
     )
     if found is None:
         announce(
-            "warning: Ray sees a GPU, but JAX does not, so trials run on CPUs; "
-            "for the GPU: python -m pip install 'jax[cuda12]'"
+            warning(
+                "Ray sees a GPU, but JAX does not, so trials run on CPUs; "
+                "for the GPU: python -m pip install 'jax[cuda12]'"
+            )
         )
     return found
 

@@ -21,7 +21,7 @@ from typing import Any
 from mnist_tune.cache import own_folder, writable_cache_folder
 from mnist_tune.errors import UserError
 from mnist_tune.machine import usable_cpus
-from mnist_tune.terminal import announce
+from mnist_tune.terminal import announce, note, warning
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -294,11 +294,15 @@ def make_token_private() -> None:
             return
         file.chmod(0o600)
         announce(
-            f"note: others could read Ray's token, {file}, and run code as you with it; it is private now"
+            note(
+                f"others could read Ray's token, {file}, and run code as you with it; it is private now"
+            )
         )
     except OSError as error:
         announce(
-            f"warning: others can read Ray's token, {file}, and run code as you with it ({error.strerror})"
+            warning(
+                f"others can read Ray's token, {file}, and run code as you with it ({error.strerror})"
+            )
         )
 
 

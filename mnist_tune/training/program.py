@@ -18,14 +18,14 @@ import optax
 from jax import Array
 
 from mnist_tune.data_spec import DataSpec, TaskSpec
-from mnist_tune.errors import UserError
+from mnist_tune.errors import LastBatchError
 from mnist_tune.own_code.modules import in_a_line
 from mnist_tune.training.architectures import architecture, task
 from mnist_tune.training.classifier import classifier
 from mnist_tune.training.networks import initial
 from mnist_tune.training.optimizers import Hyperparameters, Step
 from mnist_tune.training.task import Network, Task
-from mnist_tune.trial import IN_A_NEW_SWEEP, TrialConfig
+from mnist_tune.trial import TrialConfig
 
 Data = Any
 """The examples of all splits on the device, a tree of arrays with one leading axis: of
@@ -177,8 +177,9 @@ class Program:
                 state, (order[full * self.batch_size :], first + jnp.int32(full))
             )
         except Exception as error:  # as in a loss of pairs
-            raise UserError(
-                f"the last batch of {rest} fails, {in_a_line(error)}{IN_A_NEW_SWEEP}"
+            why = f"the last batch of {rest} fails, {in_a_line(error)}"
+            raise LastBatchError(
+                f"{why}; in a new sweep, --drop-last leaves it out"
             ) from error
         return state, jnp.append(losses, last)
 

@@ -13,6 +13,7 @@ from mnist_tune.execution.process_setup import WorkerSettings, configure_jax, ma
 from mnist_tune.machine import usable_cpus
 from mnist_tune.numbers import counted, spoken
 from mnist_tune.own_code.loading import own_code
+from mnist_tune.terminal import note
 from mnist_tune.trial import small_last_batch
 from mnist_tune.tuning.past import holding_out
 from mnist_tune.tuning.tasks import load_here
@@ -64,7 +65,7 @@ def dry_run(options: Any) -> Iterator[str]:
     if said := small_last_batch(
         (images, one.batch_size, one.drop_last) for one in trials
     ):
-        yield f"note: {said}"
+        yield note(said)
     import jax  # which the pool has configured
 
     if jax.default_backend() == "gpu":

@@ -35,6 +35,7 @@ from mnist_tune.results.tables import MOST_ROWS
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import check_session
 from mnist_tune.storage import Place
+from mnist_tune.terminal import note
 from mnist_tune.training.architectures import architecture, kind_of
 from mnist_tune.training.optimizers import check_optimizer
 from mnist_tune.trial import (
@@ -276,7 +277,7 @@ def _note(
     if said := small_last_batch(
         (images - trial.held_out, trial.batch_size, trial.drop_last) for trial in trials
     ):
-        say(f"note: {said}")
+        say(note(said))
     whole, counts = (
         dataset.whole,
         {dataset.spec.test_images, *(trial.held_out for trial in trials)},
@@ -285,7 +286,9 @@ def _note(
         f"{n % whole} of {n}" for n in sorted(counts) if whole and n % whole
     ):
         say(
-            f"note: score is one number for {whole} examples; evaluations leave out {left} held-out or test examples"
+            note(
+                f"score is one number for {whole} examples; evaluations leave out {left} held-out or test examples"
+            )
         )
     for name in sorted(
         {trial.architecture for trial in trials} if isinstance(dataset, Dataset) else ()
@@ -293,13 +296,17 @@ def _note(
         kind, parts, _ = kind_of(name)
         if kind == "mlp" and not parts[0].isdecimal():
             say(
-                f"note: {name} has no hidden layer, so it is linear; mlp-128-{parts[0]} has one of 128 units"
+                note(
+                    f"{name} has no hidden layer, so it is linear; mlp-128-{parts[0]} has one of 128 units"
+                )
             )
     for trial in trials:
         steps = trial.epochs * trial.steps(images - trial.held_out)
         if trial.warmup_steps >= steps:
             say(
-                f"note: a trial has {steps} steps, and warms up for {trial.warmup_steps}; its rate stays below"
+                note(
+                    f"a trial has {steps} steps, and warms up for {trial.warmup_steps}; its rate stays below"
+                )
             )
             return
 
@@ -333,7 +340,7 @@ def _open_again(
             else "this machine"
         )
         hint = f"--address {shlex.quote(str(before['address']))}"
-        say(f"note: on {now_on}; before, it ran on a Ray cluster: {hint}")
+        say(note(f"on {now_on}; before, it ran on a Ray cluster: {hint}"))
     check_again(meta.get("code", []), where, say)
     how = "give it with --dataset or --data-dir, or from Python with SweepOptions(dataset=...)"
     if isinstance(options.dataset, str) and options.dataset == ARRAYS:
@@ -350,7 +357,9 @@ def _open_again(
         check(template)
     for package, version in changed_versions(meta).items():
         say(
-            f"note: {package} is {version}; the last bits of the resumed trials may differ"
+            note(
+                f"{package} is {version}; the last bits of the resumed trials may differ"
+            )
         )
     # it may not be reached, so before it is written that the sweep runs there
     if options.cluster():
@@ -403,7 +412,7 @@ def _open_again(
                 f"{len(more) - len(asked_for)} trials are added, {longer} train for more epochs{also}"
             )
         if again := retriable(
-            journal.ends[trial_id].get("error") for trial_id in past.failed
+            journal.ends[trial_id].get("error_kind") for trial_id in past.failed
         ):
             say(
                 f"{counted(again)} ended in an error; --retry-errored trains what failed again"
@@ -434,7 +443,9 @@ def _note_writer(where: str, auto: bool, say: Callable[[str], None]) -> None:
                 f"a sweep on {host} is writing to {where}; wait for it, {taken}"
             )
         say(
-            f"note: a sweep on {host} is writing to {where}; this one takes over, and that one ends"
+            note(
+                f"a sweep on {host} is writing to {where}; this one takes over, and that one ends"
+            )
         )
 
 

@@ -27,6 +27,7 @@ from mnist_tune.errors import why
 from mnist_tune.numbers import spoken
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.sweep import Sweep
+from mnist_tune.terminal import note
 
 PLAIN_INTERVAL_S = 15.0
 """Seconds between two lines if standard error is not a terminal."""
@@ -226,5 +227,5 @@ class LivePage:
 
     def _tell(self, why: str) -> None:
         if why and not self._failing:
-            self._say(f"note: the page of this sweep was not written ({why})")
+            self._say(note(f"the page of this sweep was not written ({why})"))
         self._failing = bool(why)

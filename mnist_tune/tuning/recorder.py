@@ -8,14 +8,14 @@ from contextlib import suppress
 from typing import Any
 
 from mnist_tune.epoch_row import EpochRow
-from mnist_tune.errors import UserError
+from mnist_tune.errors import ErrorKind, UserError
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.labels import REGIMES, curve_regime
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.nodes import UnsavedCallback, last_death
 from mnist_tune.runtime.ray_private import forget
-from mnist_tune.terminal import announce
+from mnist_tune.terminal import announce, warning
 from mnist_tune.trial import TrialConfig, own_id
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.progress import ProgressView
@@ -45,14 +45,14 @@ class Recorder(UnsavedCallback):
         self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any
     ) -> None:
         if result["stop_reason"] == "error":
-            self._fail(trial, result["error"])
+            self._fail(trial, result["error"], result["error_kind"])
             return
         trial_id = own_id(trial)
         # the epoch's: `trial.config` may already hold the next one's values
         if config := result.get("trial_config"):
             self._record(trial_id, config)
-        if warning := result.get("warning"):
-            announce(f"warning: {warning}")
+        if problem := result.get("warning"):
+            announce(warning(problem))
         row = EpochRow.reported(result)
         before = self._writer.last_epochs.get(trial_id, 0)
         if self._writer.epoch(trial_id, row, result["repeated"]):
@@ -76,7 +76,7 @@ class Recorder(UnsavedCallback):
         self, iteration: int, trials: list[Any], trial: Any, **info: Any
     ) -> None:
         deaths = f"its process died {trial.num_failures} times, the last time {last_death(trial)[1]}"
-        self._fail(trial, deaths)
+        self._fail(trial, deaths, ErrorKind.DIED)
 
     def record(self, proposed: Mapping[str, Any]) -> None:
         """Record a trial by its values and `trial_id`. One that a search proposes is
@@ -105,20 +105,22 @@ class Recorder(UnsavedCallback):
             self._writer.trial(trial_id, config, changed=trial_id in self._configs)
             self._configs[trial_id] = config
 
-    def _fail(self, trial: Any, error: str) -> None:
+    def _fail(self, trial: Any, error: str, error_kind: str) -> None:
         """Record that a trial ended in an error. If its config is invalid, it has no
         row, so print the error."""
         trial_id = own_id(trial)
         # with the values that it has by now
         self.record(trial.config["trial"] | {"trial_id": trial_id})
         if trial_id in self._configs:
-            self._end(trial_id, "error", error)
+            self._end(trial_id, "error", error, error_kind)
         else:
             announce(f"error: a proposed trial was not started: {error}")
 
-    def _end(self, trial_id: str, reason: str, error: str = "") -> None:
+    def _end(
+        self, trial_id: str, reason: str, error: str = "", error_kind: str = ""
+    ) -> None:
         self._ended.add(trial_id)
-        self._writer.end(trial_id, reason, error)
+        self._writer.end(trial_id, reason, error, error_kind)
         config = self._configs[trial_id]
         histories = self.run.histories
         curve = Curve.of(histories.columns(trial_id), config, self._data)

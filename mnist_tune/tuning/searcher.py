@@ -15,7 +15,7 @@ from ray.tune.search.variant_generator import generate_variants
 
 from mnist_tune.columns import EPOCHS
 from mnist_tune.errors import UserError
-from mnist_tune.terminal import announce
+from mnist_tune.terminal import announce, note
 from mnist_tune.trial import TrialConfig, closest
 from mnist_tune.tuning.past import Past, new_ids
 
@@ -170,7 +170,9 @@ class KnownThenSearched(Unsaved):
         except NotImplementedError:
             self._learns = False
             announce(
-                "note: this searcher can't learn from the trials that ended before; it starts without them"
+                note(
+                    "this searcher can't learn from the trials that ended before; it starts without them"
+                )
             )
 
     def suggest(self, trial_id: str) -> Any:

@@ -99,7 +99,12 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         except (
             UserError
         ) as error:  # Tune would retry if this were raised, which would not help
-            return _NO_ROW | {"done": True, "stop_reason": "error", "error": str(error)}
+            return _NO_ROW | {
+                "done": True,
+                "stop_reason": "error",
+                "error": str(error),
+                "error_kind": error.kind.value,
+            }
 
     def _epoch(self) -> dict[str, Any]:
         deadline = math.inf

@@ -38,7 +38,7 @@ from mnist_tune.runtime.ray_session import (
     umask,
     variables,
 )
-from mnist_tune.terminal import announce
+from mnist_tune.terminal import announce, note
 from mnist_tune.trial import own_id
 from mnist_tune.tuning.early_stopping import Asha, RegimeStopping
 from mnist_tune.tuning.opening import Opened
@@ -116,7 +116,7 @@ def cpus_of(plan: Plan, device: str, options: SweepOptions) -> int:
     if options.cluster() or options.cpus_per_trial <= most:
         return options.cpus_per_trial
     change = f"a trial gets {most}, not {options.cpus_per_trial}"
-    announce(f"note: this machine has {most} cores, so {change}; last bits may differ")
+    announce(note(f"this machine has {most} cores, so {change}; last bits may differ"))
     return most
 
 

@@ -10,18 +10,19 @@ from made_up_sweeps import decision
 from rich.console import Console
 
 from mnist_tune import TrialConfig
+from mnist_tune.errors import ErrorKind
 from mnist_tune.reports import terminal
 from mnist_tune.reports.table import MANY
 from mnist_tune.reports.terminal import print_report
 from mnist_tune.reports.view import RANGES
-from mnist_tune.trial import IN_A_NEW_SWEEP
 
 DONE, DIVERGED, CUT = ("completed",), ("diverged",), ("interrupted",)
 
 
 def test_the_resume_command_depends_on_how_the_sweep_was_started(sweep, capsys):
     # no resume helps the first
-    found = sweep(DONE, ("error", f"as it is{IN_A_NEW_SWEEP}"), CUT, ("error", "full"))
+    hopeless = "error", "as it is", ErrorKind.LAST_BATCH
+    found = sweep(DONE, hopeless, CUT, ("error", "full"))
     by_command, by_call = (
         f"mnist-tune resume {found.path}",
         f"the same run_search, with resume='{found.path}'",

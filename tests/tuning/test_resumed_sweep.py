@@ -18,6 +18,7 @@ from mnist_tune import TrialConfig, UserError, storage
 from mnist_tune.data.dataset import DATASETS, load_dataset
 from mnist_tune.data.files import CHECKSUMS
 from mnist_tune.epoch_row import EpochRow
+from mnist_tune.errors import ErrorKind
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.results import journal
@@ -26,7 +27,6 @@ from mnist_tune.results.journal import read_journal
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.sweep import load_sweep
-from mnist_tune.trial import IN_A_NEW_SWEEP
 from mnist_tune.tuning import options
 from mnist_tune.tuning.opening import open_sweep
 from mnist_tune.tuning.options import SweepOptions
@@ -189,9 +189,9 @@ def ended(new_writer, epoch_row, mnist_5k, tmp_path, monkeypatch):
             loss = math.nan if reason == "diverged" else 0.5
             writer.epoch(trial_id, epoch_row(epoch, loss, scores={"kl": 0.25}), False)
         if reason:
-            writer.end(
-                trial_id, reason, "as it is" + IN_A_NEW_SWEEP * (trial_id == "00008")
-            )
+            is_hopeless = trial_id == "00008"
+            kind = ErrorKind.LAST_BATCH if is_hopeless else ErrorKind.REFUSED
+            writer.end(trial_id, reason, "as it is", kind)
     writer.trial("00001", TrialConfig(epochs=6, seed=1))
     writer.finish(ended="then")
     for trial_id in (*ENDS, "00010"):
