@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_tune.data_spec import ARRAYS
-from mnist_tune.invocation import resume, started_by, words
+from mnist_tune.invocation import resume, words
 from mnist_tune.own_code.registry import (
     FROM_PYTHON,
     by_flag,
@@ -16,6 +16,7 @@ from mnist_tune.own_code.registry import (
     named_again,
     names_own_code,
 )
+from mnist_tune.results.sweep_meta import SweepKind, SweepMeta
 
 
 def resume_command(
@@ -26,7 +27,8 @@ def resume_command(
 ) -> str:
     """Return the command that resumes the sweep at `where` with more options or, if no
     command can, the call in Python."""
-    if meta.get("search") and not started_by(meta["name"]):
+    record = SweepMeta.of(meta)
+    if record.kind is SweepKind.SEARCH and record.command is None:
         call = f"the same run_search, with resume={str(where)!r}"
         if retry_errored:
             call += " and SweepOptions(retry_errored=True)"

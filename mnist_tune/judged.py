@@ -131,7 +131,7 @@ class Judged(Tables):
     @cached_property
     def final(self) -> Judged | None:
         """That decision; None if there is none."""
-        if self.meta["name"] != "search" or not self.meta["ended"]:
+        if not self.record.ends_in_a_decision or not self.meta["ended"]:
             return None
         with suppress(UserError):
             final = read_judged(self.final_place)

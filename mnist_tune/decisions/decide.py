@@ -17,6 +17,7 @@ from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import CONFIRMED
 from mnist_tune.regimes.families import held_out
 from mnist_tune.reports.decided import SWEPT_IMAGES, on_other_images
+from mnist_tune.results.sweep_meta import SweepKind
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.sweep import Sweep
 from mnist_tune.trial import MOST_TRIALS, TrialConfig
@@ -126,7 +127,7 @@ def decide_between(
     opened = open_sweep(
         options.NAME,
         options,
-        search=True,
+        kind=SweepKind.DECISION,
         templates=settings,
         recorded=recorded,
         data=data,

@@ -18,6 +18,7 @@ from mnist_tune.judged import settings_of
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import families
 from mnist_tune.regimes.measured_edge import EXPECTED, SEARCHES, Learned, template_of
+from mnist_tune.results.sweep_meta import SweepKind
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.sweep import Sweep
 from mnist_tune.trial import TRIALS, TrialConfig
@@ -106,7 +107,7 @@ def search_edge(options: EdgeOptions) -> Sweep:
     opened = open_sweep(
         options.NAME,
         options,
-        search=True,
+        kind=SweepKind.EDGE,
         templates=templates,
         recorded=recorded,
         data=data,

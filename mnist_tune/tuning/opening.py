@@ -31,6 +31,7 @@ from mnist_tune.results.folder import fetched, new_folder
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.signs import is_being_written, last_sign
+from mnist_tune.results.sweep_meta import SweepKind, SweepMeta
 from mnist_tune.results.tables import MOST_ROWS
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import check_session
@@ -95,7 +96,7 @@ def open_sweep(
     name: str,
     options: SweepOptions,
     wanted: Wanted = lambda known, holdout: {},
-    search: bool = False,
+    kind: SweepKind = SweepKind.SWEEP,
     templates: Sequence[TrialConfig] = (),
     recorded: Mapping[str, Any] | None = None,
     data: Dataset | TaskData | None = None,
@@ -105,7 +106,7 @@ def open_sweep(
     Everything that can be checked is checked before anything is written.
 
     `wanted` returns the trials to add, or to train longer. `templates` are what a
-    `search` will propose, as far as it is known. What is `recorded` stands beside the
+    search will propose, as far as it is known. What is `recorded` stands beside the
     options of a new sweep. The `data` are loaded unless they are given. `check` is
     called with each template, once it is known how many examples it holds out, and may
     raise a `UserError`.
@@ -114,7 +115,7 @@ def open_sweep(
     where = options.place_to_resume()
     if where is not None:
         return _open_again(
-            storage.absolute(where), options, wanted, search, data, templates, check
+            storage.absolute(where), options, wanted, kind, data, templates, check
         )
     if options.retry_errored and options.resume is None:
         raise UserError(
@@ -183,7 +184,7 @@ def open_sweep(
         }
         | asdict(spec),
         "trials": {i: trial.to_dict() for i, trial in trials.items()},
-        "search": search,
+        "kind": kind,
         "started": now(),
         "ended": None,
         "code": used,
@@ -304,7 +305,7 @@ def _open_again(
     where: Place,
     options: SweepOptions,
     wanted: Wanted,
-    search: bool,
+    kind: SweepKind,
     data: Dataset | TaskData | None,
     templates: Sequence[TrialConfig],
     check: Callable[[TrialConfig], None],
@@ -316,11 +317,7 @@ def _open_again(
     if isinstance(where, str):
         _note_writer(where, options.resume == AUTO, say)
     meta = read_meta(path)
-    if meta.get("search", False) != search:
-        how = "run_search with resume=... and the same space, scheduler and searcher, from Python"
-        raise UserError(
-            f"{path} is {'not a search' if search else f'a search; resume it by {how}'}"
-        )
+    _refuse_other_kind(path, SweepMeta.of(meta).kind, kind)
     before = meta["options"]
     if before.get("address") not in (None, options.cluster()):
         now_on = (
@@ -414,6 +411,17 @@ def _open_again(
             storage.remove(writer.state(trial_id))
         held.pop_all()
     return Opened(options, writer, past, [dataset])
+
+
+def _refuse_other_kind(path: Path, kind: SweepKind, asked: SweepKind) -> None:
+    """Raise a `UserError` if a sweep of this kind can't be resumed as one that was
+    asked for."""
+    if kind is asked:
+        return
+    if asked is not SweepKind.SWEEP:
+        raise UserError(f"{path} is not a search")
+    how = "run_search with resume=... and the same space, scheduler and searcher, from Python"
+    raise UserError(f"{path} is a search; resume it by {how}")
 
 
 def _note_writer(where: str, auto: bool, say: Callable[[str], None]) -> None:

@@ -23,6 +23,7 @@ from mnist_tune.errors import UserError
 from mnist_tune.numbers import counted
 from mnist_tune.own_code.loading import load_own
 from mnist_tune.own_code.registry import register
+from mnist_tune.results.sweep_meta import SweepKind
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import (
     QUIET,
@@ -235,7 +236,9 @@ def search(
         for one in (plan.scheduler, searcher):
             check_metric(one, template, options.measures() is not None, options.rank_by)
 
-    opened = open_sweep(name, options, wanted, True, ends, data=data, check=check)
+    opened = open_sweep(
+        name, options, wanted, SweepKind.SEARCH, ends, data=data, check=check
+    )
     with opened.writer:
         left = max(plan.proposals - len(opened.past.trials), 0) if searcher else 0
         space = {"holdout": opened.holdout} | space if searcher else {}
