@@ -80,6 +80,14 @@ class Sweep(Judged):
 
         return answer(self)
 
+    def to_json(self) -> str:
+        """Return what the sweep says as one object of JSON, as `mnist-tune show --json`
+        prints it: the answer as data, trials with their labels, and questions with
+        their commands."""
+        from mnist_tune.reports.json_object import as_json
+
+        return as_json(self)
+
     def table(self) -> None:
         """Print the table of the trials, or of the settings, and the answer."""
         from mnist_tune.reports.terminal import print_report

@@ -4,7 +4,7 @@ learn, with intervals."""
 from __future__ import annotations
 
 from mnist_tune.edge.search import EdgeOptions, search_edge
-from mnist_tune.reports.terminal import print_report
+from mnist_tune.reports.terminal import print_report, print_result
 from mnist_tune.tuning.resuming import command_options
 
 OPTIONS, run = EdgeOptions, search_edge
@@ -13,6 +13,8 @@ OPTIONS, run = EdgeOptions, search_edge
 def main() -> int:
     options = command_options(OPTIONS)
     sweep = search_edge(options)
+    if options.json:
+        return print_result(sweep, options.json)
     code = print_report(sweep, picture=True)
     if sweep.edges():
         sweep.plot(sweep.picture("edge.png"))

@@ -16,7 +16,7 @@ from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.labels import curve_regime
 from mnist_tune.regimes.replicates import regime_counts
 from mnist_tune.reports.figures import panels, save
-from mnist_tune.reports.terminal import print_report
+from mnist_tune.reports.terminal import print_report, print_result
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import UNFINISHED_REASONS, TrialConfig
 from mnist_tune.tuning.options import InResume, SweepOptions, refuse_too_many
@@ -65,7 +65,10 @@ OPTIONS, run = Notebook, run_or_resume
 
 
 def main() -> int:
-    sweep = run_or_resume(command_options(OPTIONS))
+    options = command_options(OPTIONS)
+    sweep = run_or_resume(options)
+    if options.json:
+        return print_result(sweep, options.json)
     code = print_report(sweep)
     if comparisons := compare_all(sweep):
         print_comparisons(comparisons)

@@ -15,7 +15,7 @@ from mnist_tune import cli, storage
 from mnist_tune.commands.main import run
 from mnist_tune.invocation import arguments, called, module_of, started_by
 from mnist_tune.own_code.registry import register
-from mnist_tune.reports.terminal import print_report
+from mnist_tune.reports.terminal import print_result
 from mnist_tune.results.meta import read_meta
 from mnist_tune.sweep import Sweep
 from mnist_tune.training.task import Task
@@ -65,9 +65,8 @@ def main() -> int | None:
         cli.fail("name the folder of a sweep first: mnist-tune resume RESULTS")
     meta = read_meta(storage.place(given[0]))
     if command_of(meta) is None:
-        return print_report(
-            run_or_resume(command_options(PythonSweep, ["--resume", *given]))
-        )
+        options = command_options(PythonSweep, ["--resume", *given])
+        return print_result(run_or_resume(options), options.json)
     sys.argv[1:] = [str(started_by(meta["name"])), "--resume", *given]
     return run()
 

@@ -19,7 +19,7 @@ from mnist_tune.invocation import command, words
 from mnist_tune.judged import settings_of
 from mnist_tune.own_code.loading import refuse_unknown
 from mnist_tune.regimes.ranking import ACCURACY, Ranking
-from mnist_tune.reports.terminal import exit_code, from_here, print_report
+from mnist_tune.reports.terminal import exit_code, from_here, print_result
 from mnist_tune.results.folder import exists
 from mnist_tune.trial import OPEN_REASONS, TRIALS, Training, TrialConfig
 from mnist_tune.tuning.opening import HELD_OUT
@@ -229,13 +229,18 @@ def run(options: Search) -> Sweep:
 
 
 def main() -> int:
-    found, decided = search_and_decide(command_options(OPTIONS))
-    code = print_report(found)
+    options = command_options(OPTIONS)
+    found, decided = search_and_decide(options)
+    code = print_result(found, options.json)
+    if options.json and decided is not None:
+        return exit_code(decided.trials)
     if decided is None:
         if not found.trials["stop_reason"].isin(OPEN_REASONS).any():
-            print(
-                "Fewer than two settings ran to their end and learned, so there is nothing to decide between."
-            )
+            if not options.json:
+                print(
+                    "Fewer than two settings ran to their end and learned, so there is "
+                    "nothing to decide between."
+                )
             return 1
         return code
     print(f"Decision: {command('show')} {shlex.quote(from_here(decided.path))}")

@@ -83,7 +83,9 @@ def setting(name: str, value: Any) -> str:
     return f"{name.removesuffix('_asked').replace('_', ' ')} {exactly(value)}"
 
 
-def named(rows: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
+def named(
+    rows: pd.DataFrame, trials: pd.DataFrame, before_rate: str = ", learning rate "
+) -> list[str]:
     """Return the name of each row's setting: its learning rate, after the other
     settings in which trials differ, such as `mlp-64-relu, learning rate 0.1`."""
     rates, names, said = told_apart(trials["learning_rate"]), varied(trials), []
@@ -95,12 +97,9 @@ def named(rows: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
     for row in rows.to_dict("records"):
         own = row | {name: float(told[row[name]]) for name, told in texts.items()}
         known = (setting(name, own[name]) for name in names if has(row, name))
-        others = [one for one in (row["label"], *known) if one]
-        said.append(
-            ", ".join(
-                [*others, "learning rate " * bool(others) + rates[row["learning_rate"]]]
-            )
-        )
+        others = ", ".join(text for text in (row["label"], *known) if text)
+        rate = rates[row["learning_rate"]]
+        said.append(f"{others}{before_rate}{rate}" if others else rate)
     return said
 
 

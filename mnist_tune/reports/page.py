@@ -26,6 +26,7 @@ from matplotlib.figure import Figure
 
 from mnist_tune import storage
 from mnist_tune.errors import printable
+from mnist_tune.judged import Judged
 from mnist_tune.numbers import counted
 from mnist_tune.reports.charts import HEIGHT, LOW, NARROW, WIDTHS, Chart, charts
 from mnist_tune.reports.findings import (
@@ -41,7 +42,7 @@ from mnist_tune.reports.styles import LOOKS, SHADES
 from mnist_tune.reports.svg import FONT, inline
 from mnist_tune.reports.table import MANY, Column, columns
 from mnist_tune.reports.view import View
-from mnist_tune.results.tables import Tables, as_csv
+from mnist_tune.results.tables import as_csv
 from mnist_tune.storage import Place
 
 RELOAD_S = 30
@@ -61,7 +62,7 @@ ENVIRONMENT = jinja2.Environment(
 )
 
 
-def write_page(sweeps: Sequence[Tables], where: Place) -> None:
+def write_page(sweeps: Sequence[Judged], where: Place) -> None:
     """Write the page of one or several sweeps, finished or running. Raises `UserError`
     if it can't be written."""
     content = page(sweeps).encode()
@@ -69,7 +70,7 @@ def write_page(sweeps: Sequence[Tables], where: Place) -> None:
         storage.write(where, content)
 
 
-def page(sweeps: Sequence[Tables]) -> str:
+def page(sweeps: Sequence[Judged]) -> str:
     """Return the page of one or several sweeps as HTML."""
     view = View(sweeps)
     script, css, shown = (

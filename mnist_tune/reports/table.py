@@ -21,7 +21,7 @@ from mnist_tune.reports.names import shortened
 from mnist_tune.reports.view import Measure, View, words
 
 MANY = 60
-"""Tables and lists with more lines than this are condensed."""
+"""Judged and lists with more lines than this are condensed."""
 
 ROOM = 40
 """The most characters of a network's name in a table."""

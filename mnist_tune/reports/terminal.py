@@ -16,11 +16,12 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from mnist_tune.invocation import command
+from mnist_tune.judged import Judged
 from mnist_tune.reports.findings import failures, notes
+from mnist_tune.reports.json_object import as_json
 from mnist_tune.reports.styles import TERMINAL_COLOURS
 from mnist_tune.reports.table import MANY, Column, columns
 from mnist_tune.reports.view import View
-from mnist_tune.results.tables import Tables
 from mnist_tune.storage import Place
 
 PLAIN_WIDTH = 160
@@ -42,7 +43,7 @@ MOST_LINES = 4
 """The most lines that say how sure an answer is; with `--all`, there are more."""
 
 
-def print_report(sweep: Tables, every_line: bool = False, picture: bool = False) -> int:
+def print_report(sweep: Judged, every_line: bool = False, picture: bool = False) -> int:
     """Print a sweep's table and, below it, the answer, what to ask next and where the
     results are; return the command's exit code (`exit_code`).
 
@@ -78,6 +79,15 @@ def print_report(sweep: Tables, every_line: bool = False, picture: bool = False)
         "    ".join(places),
     ):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
+    return exit_code(sweep.trials)
+
+
+def print_result(sweep: Judged, as_object: bool) -> int:
+    """Print a sweep as a table, or as one object of JSON; return the command's exit
+    code."""
+    if not as_object:
+        return print_report(sweep)
+    print(as_json(sweep, from_here(sweep.path)))
     return exit_code(sweep.trials)
 
 

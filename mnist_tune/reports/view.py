@@ -13,7 +13,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+from mnist_tune.answers.settings import keys
 from mnist_tune.columns import OWN_SCORE
+from mnist_tune.judged import Judged
 from mnist_tune.numbers import LEAST_DIGITS, digits_showing, exactly, rate, told_apart
 from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.data_facts import data_facts
@@ -22,12 +24,12 @@ from mnist_tune.regimes.measured_edge import LEARNED
 from mnist_tune.regimes.noise import accuracy_noise
 from mnist_tune.regimes.outcomes import COMPETES, independent_answers_of, outcomes
 from mnist_tune.regimes.replicates import half_width
-from mnist_tune.reports.answer import Answer, answer, keys
+from mnist_tune.reports.answer import Answer, answer
 from mnist_tune.reports.findings import SPLITS
 from mnist_tune.reports.names import shortened
 from mnist_tune.reports.ranges import VERBS
 from mnist_tune.reports.styles import LINES
-from mnist_tune.results.tables import Tables, distinct
+from mnist_tune.results.tables import distinct
 from mnist_tune.trial import LIVE_REASONS
 
 FEW = 24
@@ -205,7 +207,7 @@ def range_of(rates: pd.Series, count: int) -> np.ndarray:
 class View:
     """One or several sweeps side by side, in one table of trials."""
 
-    sweeps: Sequence[Tables]
+    sweeps: Sequence[Judged]
     where: str = ""
     """How the path of the sweep is written in commands, by default in full."""
     rows: Literal["settings", "trials", "ranges"] = "settings"
@@ -239,7 +241,7 @@ class View:
             for i in range(len(self.sweeps))
         ]
 
-    def is_ranked(self, sweep: Tables) -> bool:
+    def is_ranked(self, sweep: Judged) -> bool:
         """Whether a sweep compares settings of any kind, so that its rows are best
         first: a search or a decision."""
         return sweep.decision is not None or bool(
@@ -301,7 +303,7 @@ class View:
             )[0]
         )
 
-    def _keys(self, rows: pd.DataFrame, sweep: Tables) -> list[Any]:
+    def _keys(self, rows: pd.DataFrame, sweep: Judged) -> list[Any]:
         """Return what the trials of a row have in common."""
         found, names = keys(rows), varied(rows) or ["label"]
         if self.rows == "trials":

@@ -232,6 +232,9 @@ class Run(Options):
     epoch."""
     quiet: Annotated[bool, InResume.HERE] = False
     """Print no progress, only results; notes and warnings go to standard error."""
+    json: Annotated[bool, InResume.HERE] = False
+    """Print one object of JSON in place of the table: the answer as data, trials with
+    their labels, and what to ask next."""
 
     def cluster(self) -> str | None:
         """Return the address of the Ray cluster to run on, or None to start Ray on this

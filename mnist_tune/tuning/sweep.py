@@ -149,8 +149,11 @@ def _train(name: str, options: SweepOptions, wanted: Wanted, plan: Plan) -> Swee
 
 
 def shown(sweep: Sweep, options: SweepOptions) -> Sweep:
-    """Print a sweep's table unless `options.quiet`, and return the sweep."""
-    if not options.quiet:
+    """Print a sweep's table unless `options.quiet`, or its object of JSON, and return
+    the sweep."""
+    if options.json:
+        print(sweep.to_json())
+    elif not options.quiet:
         sweep.table()
     return sweep
 

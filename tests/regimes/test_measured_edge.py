@@ -12,6 +12,7 @@ from mnist_tune import TrialConfig, UserError, load_sweep
 from mnist_tune.regimes.data_facts import DATA
 from mnist_tune.regimes.measured_edge import Learned, MeasuredEdge, last_rows, outcomes
 from mnist_tune.reports import findings
+from mnist_tune.reports.answer import answer
 from mnist_tune.reports.terminal import print_report
 
 EDGE = {"mlp-8-tanh": 1.5, "mlp-16-tanh": 3.0}
@@ -174,7 +175,7 @@ def test_edges_of_three_widths_have_an_exponent(folder):
     sweep = load_sweep(folder)
     two = sweep.edges()
     sweep.__dict__["_edges"] = [*two, dataclasses.replace(two[0], title="mlp-32-tanh")]
-    *_, (title, [last]) = findings.measured_edges(sweep)
+    *_, (title, [last]) = findings.edges_in_words(answer(sweep).data)
     assert title == "mlp-N-tanh"
     assert last.startswith("the rate at which 50% learn goes as width^")
 
@@ -340,7 +341,7 @@ def test_a_killed_search_whose_trials_have_all_ended_says_how_to_go_on(folder):
         trials=ended,
         meta=sweep.meta | {"ended": None, "search": True, "name": "edge"},
     )
-    [said] = findings.left_over(killed, "there")
+    [said] = answer(killed, "there").questions
     assert said.text == "the sweep had not ended; resume with:"
 
 

@@ -11,7 +11,7 @@ from waiting import wait_until
 
 from mnist_tune import UserError, load_sweep, object_storage, storage
 from mnist_tune.judged import judge
-from mnist_tune.reports.findings import left_over
+from mnist_tune.reports.answer import answer
 from mnist_tune.reports.terminal import exit_code
 from mnist_tune.results import folder, remote, signs
 from mnist_tune.results.folder import exists, fetched, working_folder
@@ -486,7 +486,7 @@ def test_a_sweep_that_runs_elsewhere_is_running_while_it_gives_signs(
         sweep = load_sweep(bucket)
     assert sweep.trials["stop_reason"].tolist() == [reason]
     assert exit_code(sweep.trials) == 0
-    assert any("resume" in one.command for one in left_over(sweep, bucket)) == (
+    assert any("resume" in one.command for one in answer(sweep, bucket).questions) == (
         reason == "unknown"
     )
     writer.release()

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnist_tune import Sweep, TrialConfig, UserError, load_sweep, machine, storage
+from mnist_tune.answers.progress import progress
 from mnist_tune.columns import TRIALS
 from mnist_tune.judged import judged
 from mnist_tune.reports import page
@@ -251,7 +252,7 @@ def test_without_a_right_to_look_nobody_is_told_to_resume(
     sweep = load_sweep(writer.path)
     monkeypatch.undo()
     assert set(sweep.trials["stop_reason"]) == {"unknown"}
-    assert so_far(sweep.trials) == "0 of 2 trials ended, 2 unknown"
+    assert so_far(progress(sweep.trials)) == "0 of 2 trials ended, 2 unknown"
     found = answer(sweep, "there")
     assert "0 of 2 trials ended, 2 unknown" in found.lines
     assert not [one for one in found.questions if "resume" in one.text]
