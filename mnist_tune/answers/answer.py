@@ -193,7 +193,7 @@ def _left_over(sweep: Judged, now: Progress) -> Iterator[NextStep]:
 def _of_sweep(sweep: Judged) -> SweepAnswer:
     now = progress(sweep.trials)
     settings = sweep.best()
-    kind = SearchAnswer if sweep.meta.get("search") else SweepAnswer
+    kind = SearchAnswer if sweep.record.is_search else SweepAnswer
     if not (sweep.trials["epochs_run"] > 0).any():
         return kind(finding=Finding.NOTHING_TRAINED, progress=now, settings=settings)
     answer = kind(
@@ -270,7 +270,7 @@ def _spans(sweep: Judged) -> Iterator[Spans]:
     """Yield where each regime is all_families in each family; of a search with several these
     are too small."""
     all_families = list(families(sweep.steady))
-    if sweep.meta.get("search") and len(all_families) > 1:
+    if sweep.record.is_search and len(all_families) > 1:
         return
     for title, family in all_families:
         yield spans(title, family)
@@ -280,7 +280,7 @@ def _compared_families(sweep: Judged) -> list[tuple[str, pd.DataFrame]]:
     """Return the families whose best rates are compared; of a search they are too
     small."""
     all_families = list(families(sweep.steady))
-    if len(all_families) < 2 or sweep.meta.get("search"):
+    if len(all_families) < 2 or sweep.record.is_search:
         return []
     return all_families
 

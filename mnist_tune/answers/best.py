@@ -149,7 +149,7 @@ def best_setting(sweep: Judged, settings: pd.DataFrame, is_open: bool) -> BestSe
         has_worse = settings["regime"].str.contains("|".join((*WARNED, "slow")))
         calmer = next(iter(_rows(~has_worse)), None)
     # whose decision looks at the test set
-    reports_test = not is_open and sweep.meta["name"] != "search"
+    reports_test = not is_open and not sweep.record.ends_in_a_decision
     return BestSetting(
         rank=0,
         score=float(first["accuracy"]),

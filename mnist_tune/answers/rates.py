@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 
 from mnist_tune.answers.steps import NextStep, Step, Why
-from mnist_tune.invocation import started_by
 from mnist_tune.numbers import told_apart
 from mnist_tune.own_code.registry import NAMED_AGAIN, as_loaded, named_again
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import FAMILY
+from mnist_tune.results.sweep_meta import SweepMeta
 from mnist_tune.trial import TrialConfig
 
 OF_AN_EDGE: dict[str, Any] = {
@@ -64,7 +64,8 @@ def too_large(family: pd.DataFrame, best: float = math.nan) -> set[float]:
 
 def can_grow(meta: Mapping[str, Any]) -> bool:
     """Return whether a resume can add learning rates and epochs to a sweep."""
-    return not meta.get("search") and started_by(meta["name"]) in (None, "regimes")
+    record = SweepMeta.of(meta)
+    return not record.is_search and record.command in (None, "regimes")
 
 
 def rates_to_try(
@@ -143,7 +144,7 @@ def edge_to_find(family: pd.DataFrame, meta: Mapping[str, Any]) -> NextStep | No
     """Return the step that measures the edge of a family; None unless it has trials on
     both sides of it, and a command or a call can name what it trains."""
     low, _ = converging(family)
-    if low is None or meta.get("search"):
+    if low is None or SweepMeta.of(meta).is_search:
         return None
     rates = family["learning_rate"]
     above = rates[rates.isin(too_large(family)) & rates.gt(low or math.inf)].min()

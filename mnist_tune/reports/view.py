@@ -244,9 +244,9 @@ class View:
     def is_ranked(self, sweep: Judged) -> bool:
         """Whether a sweep compares settings of any kind, so that its rows are best
         first: a search or a decision."""
-        return sweep.decision is not None or bool(
-            sweep.meta.get("search") and not sweep.edges()
-        )
+        if sweep.decision is not None:
+            return True
+        return sweep.record.is_search and not sweep.edges()
 
     @cached_property
     def _tables(self) -> list[list[pd.DataFrame]]:
@@ -255,7 +255,7 @@ class View:
         found = []
         for sweep in distinct(self.sweeps):
             tables, left_out = [sweep.trials, sweep.epochs], ("test_", "best_")
-            if sweep.meta.get("search") and held_out(sweep.trials) != "test":
+            if sweep.record.is_search and held_out(sweep.trials) != "test":
                 tables = [
                     one[[name for name in one if not name.startswith(left_out)]]
                     for one in tables

@@ -37,12 +37,17 @@ class SweepMeta:
     def of(cls, content: Mapping[str, Any]) -> SweepMeta:
         """Return what the content of a `sweep.json` records."""
         content = as_of_today(content)
-        return cls(name=content["name"], kind=SweepKind(content["kind"]))
+        return cls(name=content.get("name", ""), kind=SweepKind(content["kind"]))
 
     @property
     def command(self) -> str | None:
         """The command that starts such sweeps; None if it was started from Python."""
         return started_by(self.name)
+
+    @property
+    def is_search(self) -> bool:
+        """Whether trials are proposed while it runs."""
+        return self.kind is not SweepKind.SWEEP
 
     @property
     def ends_in_a_decision(self) -> bool:
