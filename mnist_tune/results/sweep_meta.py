@@ -72,11 +72,11 @@ def as_of_today(content: Mapping[str, Any]) -> dict[str, Any]:
 def _kind_in_older(content: Mapping[str, Any], options: Mapping[str, Any]) -> SweepKind:
     """Return the kind of a sweep that an older version wrote, which recorded whether
     something proposed its trials, and what."""
+    if not content.get("search"):
+        return SweepKind.SWEEP
     if CONTENDERS in options:
         return SweepKind.DECISION
     if SEARCHES in options:
         return SweepKind.EDGE
-    if not content.get("search"):
-        return SweepKind.SWEEP
     kinds = {"decide": SweepKind.DECISION, "edge": SweepKind.EDGE}
     return kinds.get(content.get("name", ""), SweepKind.SEARCH)
