@@ -11,7 +11,6 @@ import pandas as pd
 from mnist_tune.answers.settings import Key, keys
 from mnist_tune.judged import Judged
 from mnist_tune.numbers import LEAST_DIGITS, digits_showing
-from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import rounded, to_decide
 from mnist_tune.regimes.families import held_out, varied
 from mnist_tune.regimes.outcomes import COMPETES, outcomes
@@ -183,7 +182,7 @@ def warning(trials: pd.DataFrame) -> Warned | None:
 def test_score(sweep: Judged, best: Key) -> float:
     """Return the mean test score of a setting that was chosen on images that are held
     out; else NaN."""
-    facts = data_facts(sweep.meta)
+    facts = sweep.record.data
     # own scores are known of the images held out alone
     if held_out(sweep.trials) == "test" or facts.ranking.is_own:
         return math.nan

@@ -246,7 +246,7 @@ def main() -> int:
     print(f"Decision: {command('show')} {shlex.quote(from_here(decided.path))}")
     if decided.trials["stop_reason"].isin(OPEN_REASONS).any():
         print(
-            f"The decision had not ended; resume with: {resume_command(found.meta, from_here(found.path))}"
+            f"The decision had not ended; resume with: {resume_command(found.record, from_here(found.path))}"
         )
     return exit_code(decided.trials)
 

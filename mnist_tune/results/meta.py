@@ -28,7 +28,7 @@ from mnist_tune.errors import UserError, printable
 from mnist_tune.own_code.registry import ENTRIES
 from mnist_tune.regimes.measured_edge import EXPECTED, SEARCHES, template_of
 from mnist_tune.regimes.ranking import RANK_BY
-from mnist_tune.results.sweep_meta import SweepKind, as_of_today
+from mnist_tune.results.sweep_meta import SweepKind, SweepMeta, as_of_today
 from mnist_tune.storage import Place
 from mnist_tune.trial import MOST_TRIALS, TrialConfig
 
@@ -81,6 +81,12 @@ def read_meta(folder: Place) -> dict[str, Any]:
     for trial_id, config in meta["trials"].items():
         _check_trial(trial_id, config, refused)
     return as_of_today(meta)
+
+
+def read_record(folder: Place) -> SweepMeta:
+    """Return what a folder's `sweep.json` records, with types. Raises `UserError`, as
+    `read_meta`."""
+    return SweepMeta.of(read_meta(folder))
 
 
 def _check_trial(trial_id: str, config: Any, refused: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from mnist_tune import storage
 from mnist_tune.cli import OPENED
-from mnist_tune.columns import OWN_SCORE, WHOLE
+from mnist_tune.columns import OWN_SCORE
 from mnist_tune.continuation import resume_command
 from mnist_tune.data.dataset import Dataset, check_counts
 from mnist_tune.data.holdout import default_holdout
@@ -38,14 +38,7 @@ from mnist_tune.runtime.ray_session import check_session
 from mnist_tune.storage import Place
 from mnist_tune.training.architectures import architecture, kind_of
 from mnist_tune.training.optimizers import check_optimizer
-from mnist_tune.trial import (
-    RETRIED,
-    TrialConfig,
-    closest,
-    retriable,
-    retried,
-    small_last_batch,
-)
+from mnist_tune.trial import RETRIED, TrialConfig, closest, retriable, small_last_batch
 from mnist_tune.tuning.options import AUTO, SweepOptions
 from mnist_tune.tuning.past import Past, holding_out
 from mnist_tune.tuning.tasks import check_networks, load_data
@@ -76,20 +69,13 @@ class Opened:
     copy."""
 
     def __post_init__(self) -> None:
-        OPENED.append(resume_command(self.writer.meta, self.writer.where))
+        OPENED.append(resume_command(self.writer.record, self.writer.where))
 
     @property
     def holdout(self) -> int:
         """How many training examples are held out by trials that do not say how
         many."""
-        return recorded_holdout(self.writer.meta)
-
-
-def recorded_holdout(meta: Mapping[str, Any]) -> int:
-    """Return how many training examples a sweep holds out by default, as its
-    `sweep.json` records it. Sweeps of older versions held out none."""
-    recorded = meta["options"].get("holdout")
-    return recorded if WHOLE.holds(recorded) else 0
+        return self.writer.record.holdout
 
 
 def open_sweep(
@@ -317,8 +303,9 @@ def _open_again(
     if isinstance(where, str):
         _note_writer(where, options.resume == AUTO, say)
     meta = read_meta(path)
-    _refuse_other_kind(path, SweepMeta.of(meta).kind, kind)
-    before = meta["options"]
+    record = SweepMeta.of(meta)
+    _refuse_other_kind(path, record.kind, kind)
+    before = record.options
     if before.get("address") not in (None, options.cluster()):
         now_on = (
             f"the cluster at {options.cluster()}"
@@ -327,21 +314,21 @@ def _open_again(
         )
         hint = f"--address {shlex.quote(str(before['address']))}"
         say(f"note: on {now_on}; before, it ran on a Ray cluster: {hint}")
-    check_again(meta.get("code", []), where, say)
+    check_again(record.code, where, say)
     how = "give it with --dataset or --data-dir, or from Python with SweepOptions(dataset=...)"
     if isinstance(options.dataset, str) and options.dataset == ARRAYS:
         raise UserError(f"{path} was trained on arrays from Python; {how}")
     # a search may have proposed none yet
     trained = read_journal(path).known_trials(meta) if options.task else {}
     dataset = data or load_data(options, [*trained.values()] or [TrialConfig()])
-    if dataset.checksums != meta["dataset"]["checksums"]:
+    if dataset.checksums != record.dataset["checksums"]:
         raise UserError(
-            f"{path} was trained on other data ({meta['dataset']['name']}); {how}"
+            f"{path} was trained on other data ({record.dataset['name']}); {how}"
         )
-    holdout = recorded_holdout(meta)
+    holdout = record.holdout
     for template in holding_out(holdout, templates):
         check(template)
-    for package, version in changed_versions(meta).items():
+    for package, version in changed_versions(record.environment).items():
         say(
             f"note: {package} is {version}; the last bits of the resumed trials may differ"
         )
@@ -357,11 +344,9 @@ def _open_again(
         more = wanted(known, holdout)
         new = [trial for trial_id, trial in more.items() if trial_id not in known]
         _check_names(new, options)
-        rows, code = (
-            sum(trial.epochs for trial in (known | dict(more)).values()),
-            meta.get("code", []),
-        )
-        meta["code"] = code + _check(new, dataset, options, rows, code)
+        rows = sum(trial.epochs for trial in (known | dict(more)).values())
+        code = _check(new, dataset, options, rows, record.code)
+        meta["code"] = [*record.code, *code]
         meta["trials"] |= {
             trial_id: trial.to_dict() for trial_id, trial in more.items()
         }
@@ -379,7 +364,7 @@ def _open_again(
             name for name, end in journal.ends.items() if end["stop_reason"] == "error"
         )
         if options.retry_errored and failed:
-            writer.update_options(**{RETRIED: sorted({*retried(before), *failed})})
+            writer.update_options(**{RETRIED: sorted({*record.retried, *failed})})
             for trial_id in failed:
                 # so that it is resumed after another kill, too
                 writer.end(trial_id, "interrupted")

@@ -279,14 +279,14 @@ def run_plan(opened: Opened, plan: Plan) -> Sweep:
     keeps the time at which it ended."""
     options, writer, past = opened.options, opened.writer, opened.past
     if not plan.samples:
-        return Sweep.of(writer.finish(ended=writer.meta["ended"] or now()))
+        return Sweep.of(writer.finish(ended=writer.record.ended or now()))
     total = (
         sum(trial.epochs for trial in plan.trials.values())
         + plan.proposals * plan.epochs
     )
     done = sum(past.histories.last_epoch(trial_id) for trial_id in past.open)
     start = time.monotonic()
-    again = f"no finished epoch is lost, resume with: {resume_command(writer.meta, writer.where)}"
+    again = f"no finished epoch is lost, resume with: {resume_command(writer.record, writer.where)}"
     with writer, variables(QUIET), ExitStack() as context:
         context.enter_context(
             last_words(

@@ -14,7 +14,6 @@ from mnist_tune import object_storage
 from mnist_tune.cache import cache_folder
 from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.own_code.loading import own_code
-from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.runtime.nodes import (
     NodeWatch,
     UnsavedCallback,
@@ -138,7 +137,7 @@ def make_tuner(
         scheduler = (
             Asha(*asked)
             if options.scheduler == "asha"
-            else RegimeStopping(*asked, data_facts(writer.meta))
+            else RegimeStopping(*asked, writer.record.data)
         )
         scheduler.replay(past)
     space, samples, search = plan.space, plan.samples, plan.search_alg
