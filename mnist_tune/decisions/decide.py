@@ -20,7 +20,8 @@ from mnist_tune.results.sweep_meta import SWEPT_IMAGES, SweepKind
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.sweep import Sweep
 from mnist_tune.trial import MOST_TRIALS, TrialConfig
-from mnist_tune.tuning.opening import HELD_OUT, open_sweep
+from mnist_tune.tuning.opened import HELD_OUT
+from mnist_tune.tuning.opening import open_sweep
 from mnist_tune.tuning.options import (
     AUTO,
     CrossedOptions,

@@ -34,7 +34,8 @@ from mnist_tune.runtime.ray_session import (
 from mnist_tune.sweep import Sweep
 from mnist_tune.training.task import Task
 from mnist_tune.trial import MOST_TRIALS, TrialConfig
-from mnist_tune.tuning.opening import Opened, Wanted, now, open_sweep
+from mnist_tune.tuning.opened import Opened, Wanted, now
+from mnist_tune.tuning.opening import open_sweep
 from mnist_tune.tuning.options import (
     SweepOptions,
     refuse_several_tasks,

@@ -40,7 +40,7 @@ from mnist_tune.runtime.ray_session import (
 from mnist_tune.terminal import announce
 from mnist_tune.trial import own_id
 from mnist_tune.tuning.early_stopping import Asha, RegimeStopping
-from mnist_tune.tuning.opening import Opened
+from mnist_tune.tuning.opened import Opened
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.recorder import Recorder

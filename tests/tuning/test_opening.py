@@ -13,7 +13,7 @@ from mnist_tune.data.dataset import load_dataset
 from mnist_tune.own_code.registry import ENTRIES, register
 from mnist_tune.results.sweep_meta import SweepKind
 from mnist_tune.training.task import Network
-from mnist_tune.tuning import opening, options
+from mnist_tune.tuning import checks, opening, options
 from mnist_tune.tuning.opening import open_sweep
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.past import additions
@@ -27,8 +27,8 @@ def images(monkeypatch):
         load_dataset(patterns((4, 3), 3), train_images=100), source="data.npz"
     )
     monkeypatch.setattr(SweepOptions, "load", lambda *given: found)
-    for name in ("check_session", "check_networks"):
-        monkeypatch.setattr(opening, name, lambda *given: None)
+    monkeypatch.setattr(opening, "check_session", lambda *given: None)
+    monkeypatch.setattr(checks, "check_networks", lambda *given: None)
     monkeypatch.setattr(options, "start_ray", lambda *given: None)
 
 
