@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 from mnist_tune import storage
 from mnist_tune.data.dataset import Dataset
@@ -19,7 +20,7 @@ from mnist_tune.machine import changed_versions
 from mnist_tune.numbers import counted
 from mnist_tune.own_code.loading import check_again
 from mnist_tune.results.folder import fetched
-from mnist_tune.results.journal import read_journal
+from mnist_tune.results.journal import Journal, read_journal
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.signs import is_being_written, last_sign
 from mnist_tune.results.sweep_meta import SweepKind, SweepMeta
@@ -44,38 +45,20 @@ def open_again(
 ) -> Opened:
     """Open the folder of a sweep that is resumed. The arguments are as in
     `open_sweep`."""
-    say, path = options.say, fetched(where)
+    path = fetched(where)
     # once it is fetched: what another process writes since refuses this one
     if isinstance(where, str):
-        _note_writer(where, options.resume == AUTO, say)
+        _note_writer(where, options.resume == AUTO, options.say)
     meta = read_meta(path)
     record = SweepMeta.of(meta)
     _refuse_other_kind(path, record.kind, kind)
-    before = record.options
-    if before.get("address") not in (None, options.cluster()):
-        now_on = (
-            f"the cluster at {options.cluster()}"
-            if options.cluster()
-            else "this machine"
-        )
-        hint = f"--address {shlex.quote(str(before['address']))}"
-        say(f"note: on {now_on}; before, it ran on a Ray cluster: {hint}")
-    check_again(record.code, where, say)
-    how = "give it with --dataset or --data-dir, or from Python with SweepOptions(dataset=...)"
-    if isinstance(options.dataset, str) and options.dataset == ARRAYS:
-        raise UserError(f"{path} was trained on arrays from Python; {how}")
-    # a search may have proposed none yet
-    trained = read_journal(path).known_trials(meta) if options.task else {}
-    dataset = data or load_data(options, [*trained.values()] or [TrialConfig()])
-    if dataset.checksums != record.dataset["checksums"]:
-        raise UserError(
-            f"{path} was trained on other data ({record.dataset['name']}); {how}"
-        )
-    holdout = record.holdout
-    for template in holding_out(holdout, templates):
+    _note_machine(record, options)
+    check_again(record.code, where, options.say)
+    dataset = _same_data(path, meta, options, data)
+    for template in holding_out(record.holdout, templates):
         check(template)
     for package, version in changed_versions(record.environment).items():
-        say(
+        options.say(
             f"note: {package} is {version}; the last bits of the resumed trials may differ"
         )
     # it may not be reached, so before it is written that the sweep runs there
@@ -83,65 +66,137 @@ def open_again(
         options.start_ray()
     with ExitStack() as held:
         writer = held.enter_context(
-            SweepWriter(where, meta, judge, resume=True, say=say)
+            SweepWriter(where, meta, judge, resume=True, say=options.say)
         )
         journal = read_journal(writer.path)
-        known = journal.known_trials(meta)
-        more = wanted(known, holdout)
-        new = [trial for trial_id, trial in more.items() if trial_id not in known]
-        check_names(new, options)
-        rows = sum(trial.epochs for trial in (known | dict(more)).values())
-        code = check_trials(new, dataset, options, rows, record.code)
-        meta["code"] = [*record.code, *code]
-        meta["trials"] |= {
-            trial_id: trial.to_dict() for trial_id, trial in more.items()
-        }
-        # only now: what is refused must not be asked for again
-        plain = plain_options(options, dataset, holdout).items()
-        # One file: after a kill, either all is recorded that is asked for, or nothing.
-        writer.update_options(
-            **{
-                name: value
-                for name, value in plain
-                if name in before or name == "address"
-            }
-        )
-        failed = sorted(
-            name for name, end in journal.ends.items() if end["stop_reason"] == "error"
-        )
-        if options.retry_errored and failed:
-            writer.update_options(**{RETRIED: sorted({*record.retried, *failed})})
-            for trial_id in failed:
-                # so that it is resumed after another kill, too
-                writer.end(trial_id, "interrupted")
-                journal.ends[trial_id] = {"stop_reason": "interrupted"}
+        before = journal.known_trials(meta)
+        more = wanted(before, record.holdout)
+        _add(writer, before, more, dataset, options)
+        if options.retry_errored:
+            _open_failed(writer, journal)
         past = Past.of(journal, meta)
         if more:
-            asked_for = more.keys() & known.keys()
-            longer, stopped = (
-                len(asked_for & past.open.keys()),
-                len(asked_for & past.ended.keys() - past.failed),
-            )
-            also = f"; {stopped} that were stopped early do not" * bool(stopped)
-            say(
-                f"{len(more) - len(asked_for)} trials are added, {longer} train for more epochs{also}"
-            )
-        if again := retriable(
-            journal.ends[trial_id].get("error") for trial_id in past.failed
-        ):
-            say(
-                f"{counted(again)} ended in an error; --retry-errored trains what failed again"
-            )
-        writer.last_epochs = {
-            trial_id: past.histories.last_epoch(trial_id) for trial_id in past.trials
-        }
-        saved = writer.saved()
-        _remove_states_without_rows(writer, past, saved & past.open.keys())
-        # What was proposed but never recorded goes: other trials will get these ids.
-        for trial_id in saved - past.trials.keys():
-            storage.remove(writer.state(trial_id))
+            options.say(_what_is_added(past, before, more))
+        _note_failed(journal, past, options.say)
+        _match_states(writer, past)
         held.pop_all()
     return Opened(options, writer, past, [dataset])
+
+
+def _note_machine(record: SweepMeta, options: SweepOptions) -> None:
+    """Say where the sweep goes on, if it ran on another cluster before."""
+    cluster, address = options.cluster(), record.options.get("address")
+    if address in (None, cluster):
+        return
+    machine = f"the cluster at {cluster}" if cluster else "this machine"
+    hint = f"--address {shlex.quote(str(address))}"
+    options.say(f"note: on {machine}; before, it ran on a Ray cluster: {hint}")
+
+
+def _same_data(
+    path: Path,
+    meta: dict[str, Any],
+    options: SweepOptions,
+    data: Dataset | TaskData | None,
+) -> Dataset | TaskData:
+    """Return the data of the sweep, which are loaded unless they are given. Raises
+    `UserError` if these are others than those that it was trained on."""
+    record = SweepMeta.of(meta)
+    how = "give it with --dataset or --data-dir, or from Python with SweepOptions(dataset=...)"
+    if isinstance(options.dataset, str) and options.dataset == ARRAYS:
+        raise UserError(f"{path} was trained on arrays from Python; {how}")
+    if data is None:
+        trials: list[TrialConfig] = []
+        if options.task:
+            trials = list(read_journal(path).known_trials(meta).values())
+        # a search may have proposed none yet
+        data = load_data(options, trials or [TrialConfig()])
+    if data.checksums != record.dataset["checksums"]:
+        raise UserError(
+            f"{path} was trained on other data ({record.dataset['name']}); {how}"
+        )
+    return data
+
+
+def _add(
+    writer: SweepWriter,
+    before: Mapping[str, TrialConfig],
+    more: Mapping[str, TrialConfig],
+    dataset: Dataset | TaskData,
+    options: SweepOptions,
+) -> None:
+    """Record the trials that a resume adds or trains longer, and its options. Raises
+    `UserError` if they can't train."""
+    record = writer.record
+    new = [trial for trial_id, trial in more.items() if trial_id not in before]
+    check_names(new, options)
+    trials = dict(before) | dict(more)
+    rows = sum(trial.epochs for trial in trials.values())
+    code = check_trials(new, dataset, options, rows, record.code)
+    writer.meta["code"] = [*record.code, *code]
+    writer.meta["trials"] |= {
+        trial_id: trial.to_dict() for trial_id, trial in more.items()
+    }
+    # Only now: what is refused must not be asked for again. And in one file: after a
+    # kill, either all is recorded that is asked for, or nothing.
+    changed = {
+        name: value
+        for name, value in plain_options(options, dataset, record.holdout).items()
+        if name in record.options or name == "address"
+    }
+    writer.update_options(**changed)
+
+
+def _open_failed(writer: SweepWriter, journal: Journal) -> None:
+    """Have the trials train again that ended in an error."""
+    failed = [
+        trial_id
+        for trial_id, end in journal.ends.items()
+        if end["stop_reason"] == "error"
+    ]
+    if not failed:
+        return
+    again = sorted({*writer.record.retried, *failed})
+    writer.update_options(**{RETRIED: again})
+    for trial_id in sorted(failed):
+        # so that it is resumed after another kill, too
+        writer.end(trial_id, "interrupted")
+        journal.ends[trial_id] = {"stop_reason": "interrupted"}
+
+
+def _what_is_added(
+    past: Past, before: Mapping[str, TrialConfig], more: Mapping[str, TrialConfig]
+) -> str:
+    """Return how many trials a resume adds, and how many it trains for more epochs."""
+    longer = more.keys() & before.keys()
+    go_on = len(longer & past.open.keys())
+    stopped = len(longer & past.ended.keys() - past.failed)
+    added = len(more) - len(longer)
+    line = f"{added} trials are added, {go_on} train for more epochs"
+    if stopped:
+        line += f"; {stopped} that were stopped early do not"
+    return line
+
+
+def _note_failed(journal: Journal, past: Past, say: Callable[[str], None]) -> None:
+    """Say how many trials failed that may do better if they are trained again."""
+    errors = [journal.ends[trial_id].get("error") for trial_id in past.failed]
+    count = retriable(errors)
+    if count:
+        say(
+            f"{counted(count)} ended in an error; --retry-errored trains what failed again"
+        )
+
+
+def _match_states(writer: SweepWriter, past: Past) -> None:
+    """Have saved states and recorded rows fit each other."""
+    for trial_id in past.trials:
+        writer.last_epochs[trial_id] = past.histories.last_epoch(trial_id)
+    saved = writer.saved()
+    _remove_states_without_rows(writer, past, saved & past.open.keys())
+    # What was proposed but never recorded goes: other trials will get these ids.
+    for trial_id in saved - past.trials.keys():
+        storage.remove(writer.state(trial_id))
 
 
 def _refuse_other_kind(path: Path, kind: SweepKind, asked: SweepKind) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from mnist_tune.columns import OWN_SCORE
 from mnist_tune.data.dataset import Dataset, check_counts
 from mnist_tune.data.task_data import TaskData
+from mnist_tune.data_spec import TaskSpec
 from mnist_tune.errors import UserError
 from mnist_tune.own_code.loading import names_in, sources
 from mnist_tune.results.tables import MOST_ROWS
 from mnist_tune.training.architectures import architecture, kind_of
 from mnist_tune.training.optimizers import check_optimizer
-from mnist_tune.trial import TrialConfig, small_last_batch
+from mnist_tune.trial import TrialConfig, closest, small_last_batch
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.tasks import check_networks
 
@@ -26,17 +28,38 @@ def check_names(trials: Sequence[TrialConfig], options: SweepOptions) -> None:
         check_optimizer(trial.optimizer)
 
 
+def check_scores(options: SweepOptions, dataset: Dataset | TaskData) -> None:
+    """Raise a `UserError` if the options ask for a measure that the data, or the task,
+    do not have."""
+    spec = dataset.spec
+    if isinstance(spec, TaskSpec) and spec.own_step and options.measures():
+        raise UserError(
+            f"--sharpness is that of a loss, and {spec.name} makes steps of its own; leave it out"
+        )
+    ranked = (options.rank_by or "").partition(":")[0].removeprefix(OWN_SCORE)
+    if ranked and ranked not in dataset.shared:
+        hint = "; only a task's score may return it"
+        if dataset.shared:
+            hint = closest(ranked, dataset.shared)
+        raise UserError(
+            f"--rank-by {options.rank_by}: not every trial of {spec.name} has this score{hint}"
+        )
+    if options.target_loss is not None and spec.by_accuracy:
+        raise UserError(
+            "--target-loss is for tasks without an accuracy; leave it out (networks have --target)"
+        )
+
+
 def check_trials(
     trials: Sequence[TrialConfig],
     dataset: Dataset | TaskData,
     options: SweepOptions,
     rows: int,
-    known: Any = (),
+    listed: Sequence[Mapping[str, Any]] = (),
 ) -> list[dict[str, Any]]:
     """Return what `sweep.json` keeps of the own code of some trials, but for code that
-    it has, which is `known`. Say what is worth a word. Raises `UserError` if the trials
-    can't train on the data, or the whole sweep has too many `rows`, which are its
-    epochs."""
+    it `listed` before. Say what is worth a word. Raises `UserError` if the trials can't
+    train on the data, or the whole sweep has too many `rows`, which are its epochs."""
     check_counts(trials, dataset, options.train_evaluation)
     if rows > MOST_ROWS:
         raise UserError(
@@ -46,20 +69,20 @@ def check_trials(
     if isinstance(dataset, Dataset):
         for network in {trial.architecture for trial in trials}:
             architecture(network, dataset.spec)
-    named = (
-        {dataset.spec.flag: one.architecture, "optimizer": one.optimizer}
-        for one in trials
-    )
-    listed = {(one["flag"], one["name"]) for one in known}
-    code = [
-        one
-        for one in sources(names_in(*named))
-        if (one["flag"], one["name"]) not in listed
+    flag = dataset.spec.flag
+    names = [
+        {flag: trial.architecture, "optimizer": trial.optimizer} for trial in trials
     ]
-    if code and isinstance(dataset, Dataset):
+    before = {(code["flag"], code["name"]) for code in listed}
+    new = [
+        code
+        for code in sources(names_in(*names))
+        if (code["flag"], code["name"]) not in before
+    ]
+    if new and isinstance(dataset, Dataset):
         options.start_ray()
         check_networks(trials, dataset)
-    return code
+    return new
 
 
 def note_of_trials(

@@ -10,19 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from mnist_tune import storage
-from mnist_tune.columns import OWN_SCORE
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.data.holdout import default_holdout
 from mnist_tune.data.task_data import TaskData
-from mnist_tune.data_spec import TaskSpec
 from mnist_tune.errors import UserError, redacted
 from mnist_tune.judged import judge
 from mnist_tune.machine import describe_environment
 from mnist_tune.results.folder import new_folder
 from mnist_tune.results.sweep_meta import SweepKind
 from mnist_tune.results.writer import SweepWriter
-from mnist_tune.trial import TrialConfig, closest
-from mnist_tune.tuning.checks import check_names, check_trials
+from mnist_tune.storage import Place
+from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning.checks import check_names, check_scores, check_trials
 from mnist_tune.tuning.opened import Opened, Wanted, now, plain_options
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.past import Past, holding_out
@@ -45,77 +44,72 @@ def open_new(
             "--retry-errored resumes a sweep; name its folder: --resume DIR --retry-errored"
         )
     trials = dict(wanted({}, None))
-    checked = [*trials.values(), *templates]
-    check_names(checked, options)
-    dataset = data or load_data(options, checked)
-    holdout, held_out = default_holdout(dataset, checked)
-    trials = {
-        trial_id: trial.holding_out(holdout) for trial_id, trial in trials.items()
-    }
+    check_names([*trials.values(), *templates], options)
+    dataset = data or load_data(options, [*trials.values(), *templates])
+    holdout, held_out = default_holdout(dataset, [*trials.values(), *templates])
+    for trial_id, trial in trials.items():
+        trials[trial_id] = trial.holding_out(holdout)
     templates = holding_out(holdout, templates)
-    checked = [*trials.values(), *templates]
     for template in templates:
         check(template)
-    spec = dataset.spec
-    if isinstance(spec, TaskSpec) and spec.own_step and options.measures():
-        raise UserError(
-            f"--sharpness is that of a loss, and {spec.name} makes steps of its own; leave it out"
-        )
-    ranked = (options.rank_by or "").partition(":")[0].removeprefix(OWN_SCORE)
-    if ranked and ranked not in dataset.shared:
-        known = (
-            closest(ranked, dataset.shared)
-            if dataset.shared
-            else "; only a task's score may return it"
-        )
-        raise UserError(
-            f"--rank-by {options.rank_by}: not every trial of {spec.name} has this score{known}"
-        )
-    if options.target_loss is not None and spec.by_accuracy:
-        raise UserError(
-            "--target-loss is for tasks without an accuracy; leave it out (networks have --target)"
-        )
-    # it may be refused, and so may lanes, so check before anything is written
-    if options.cluster():
-        from mnist_tune.runtime.placement import refuse_unholdable
-
-        options.start_ray()
-        refuse_unholdable(options.cpus_per_trial, options.execution)
-    used = check_trials(
-        checked, dataset, options, sum(trial.epochs for trial in trials.values())
-    )
-    if options.lanes:
-        from mnist_tune.runtime.placement import find_device, lanes_that_fit
-
-        options.start_ray()
-        lanes_that_fit(
-            checked,
-            spec,
-            options.lanes,
-            find_device(quiet=True),
-            options.measures() is not None,
-        )
-    folder = options.output or new_folder(
-        Path("results") / name, f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
-    )
+    check_scores(options, dataset)
+    # Ray may refuse it, and so may lanes, so ask before anything is written.
+    _check_cluster(options)
+    checked = [*trials.values(), *templates]
+    epochs = sum(trial.epochs for trial in trials.values())
+    code = check_trials(checked, dataset, options, epochs)
+    _check_lanes(checked, dataset, options)
+    data_recorded = {
+        "target": dataset.target,
+        "note": dataset.note,
+        "checksums": dataset.checksums,
+    }
     meta = {
         "name": name,
         "command": [redacted(word) for word in sys.argv],
         "options": plain_options(options, dataset, holdout) | dict(recorded or {}),
-        "dataset": {
-            name: getattr(dataset, name) for name in ("target", "note", "checksums")
-        }
-        | asdict(spec),
+        "dataset": data_recorded | asdict(dataset.spec),
         "trials": {i: trial.to_dict() for i, trial in trials.items()},
         "kind": kind,
         "started": now(),
         "ended": None,
-        "code": used,
+        "code": code,
         "environment": describe_environment(),
     }
-    writer = SweepWriter(
-        storage.absolute(storage.place(folder)), meta, judge, say=options.say
-    )
+    writer = SweepWriter(_new_place(name, options), meta, judge, say=options.say)
     if held_out:
         options.say(held_out)
     return Opened(options, writer, Past(trials, open=trials), [dataset])
+
+
+def _check_cluster(options: SweepOptions) -> None:
+    """Raise a `UserError` if the options name a cluster that can't run a trial."""
+    if not options.cluster():
+        return
+    from mnist_tune.runtime.placement import refuse_unholdable
+
+    options.start_ray()
+    refuse_unholdable(options.cpus_per_trial, options.execution)
+
+
+def _check_lanes(
+    trials: Sequence[TrialConfig], dataset: Dataset | TaskData, options: SweepOptions
+) -> None:
+    """Raise a `UserError` if the options ask for more lanes than a device holds."""
+    if not options.lanes:
+        return
+    from mnist_tune.runtime.placement import find_device, lanes_that_fit
+
+    options.start_ray()
+    device = find_device(quiet=True)
+    measured = options.measures() is not None
+    lanes_that_fit(trials, dataset.spec, options.lanes, device, measured)
+
+
+def _new_place(name: str, options: SweepOptions) -> Place:
+    """Return where the sweep goes: where the options say, or to a new folder."""
+    folder = options.output
+    if not folder:
+        time = f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
+        folder = new_folder(Path("results") / name, time)
+    return storage.absolute(storage.place(folder))

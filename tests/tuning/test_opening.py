@@ -28,7 +28,7 @@ def images(monkeypatch):
     )
     monkeypatch.setattr(SweepOptions, "load", lambda *given: found)
     monkeypatch.setattr(opening, "check_session", lambda *given: None)
-    monkeypatch.setattr(checks, "check_networks", lambda *given: None)
+    monkeypatch.setattr(checks, "check_networks", lambda *arguments: None)
     monkeypatch.setattr(options, "start_ray", lambda *given: None)
 
 
