@@ -12,7 +12,7 @@ import numpy as np
 
 from mnist_tune.data.own import examples_of, type_of, unmasked
 from mnist_tune.data_spec import ARRAYS, DataSpec, TaskSpec
-from mnist_tune.errors import UserError
+from mnist_tune.errors import UserError, closest
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.invocation import words
 from mnist_tune.judged import Judged
@@ -30,7 +30,7 @@ from mnist_tune.training.classifier import scale
 from mnist_tune.training.networks import initial
 from mnist_tune.training.program import TrainState, task_of
 from mnist_tune.training.task import BLOCK, Network, Task
-from mnist_tune.trial import FIELDS, UNDECIDED_REASONS, TrialConfig, closest
+from mnist_tune.trial import FIELDS, UNDECIDED_REASONS, TrialConfig
 
 
 @dataclass(frozen=True, repr=False)

@@ -13,6 +13,7 @@ import pandas as pd
 
 from mnist_tune.answers.answer import EdgeAnswer
 from mnist_tune.answers.progress import Progress, progress
+from mnist_tune.data.last_batch import small_last_batch
 from mnist_tune.judged import Judged
 from mnist_tune.numbers import counted, listed, rate, spoken
 from mnist_tune.regimes import limits
@@ -31,7 +32,7 @@ from mnist_tune.regimes.running_statistics import lagging
 from mnist_tune.reports.decided import on_other_images
 from mnist_tune.reports.questions import Question
 from mnist_tune.results.sweep_meta import SweepMeta
-from mnist_tune.trial import LIVE_REASONS, TrialConfig, small_last_batch
+from mnist_tune.trial import LIVE_REASONS, TrialConfig
 
 SHARES = (0.9, 0.5, 0.1)
 """The shares of seeds whose rates are reported."""

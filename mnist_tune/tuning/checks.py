@@ -7,14 +7,15 @@ from typing import Any
 
 from mnist_tune.columns import OWN_SCORE
 from mnist_tune.data.dataset import Dataset, check_counts
+from mnist_tune.data.last_batch import small_last_batch
 from mnist_tune.data.task_data import TaskData
 from mnist_tune.data_spec import TaskSpec
-from mnist_tune.errors import UserError
+from mnist_tune.errors import UserError, closest
 from mnist_tune.own_code.loading import names_in, sources
 from mnist_tune.results.tables import MOST_ROWS
 from mnist_tune.training.architectures import architecture, kind_of
 from mnist_tune.training.optimizers import check_optimizer
-from mnist_tune.trial import TrialConfig, closest, small_last_batch
+from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.tasks import check_networks
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from mnist_tune import cli, storage
 from mnist_tune.continuation import resume_command
 from mnist_tune.data_spec import ARRAYS
-from mnist_tune.errors import UserError
+from mnist_tune.errors import UserError, closest
 from mnist_tune.invocation import words
 from mnist_tune.named_code import parse_call
 from mnist_tune.own_code.loading import check_again, load_own, names_in
@@ -22,7 +22,7 @@ from mnist_tune.runtime.ray_session import stop_ray_at_exit
 from mnist_tune.storage import Place
 from mnist_tune.sweep import Sweep, load_sweep
 from mnist_tune.terminal import announce
-from mnist_tune.trial import Training, TrialConfig, closest
+from mnist_tune.trial import Training, TrialConfig
 from mnist_tune.tuning.options import (
     Data,
     InResume,
