@@ -435,7 +435,7 @@ def again(
         ]
     if (sweep / META).exists():
         before = load_sweep(sweep)
-        printed = shlex.split(resume_command(before.meta, sweep))
+        printed = shlex.split(resume_command(before.record, sweep))
         words = [*printed[printed.index("resume") :], *flags(more)]
         what = f"{kind} after {len(before.epochs)} of {len(once.epochs)} rows, {shlex.join(words)}"
     else:  # there is nothing to resume, and the same command begins

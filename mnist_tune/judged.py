@@ -16,7 +16,6 @@ from mnist_tune import storage
 from mnist_tune.columns import TRIALS
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.contest import CONTENDERS, Contest
-from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import late_falls, standing, to_decide
 from mnist_tune.regimes.families import families
 from mnist_tune.regimes.labels import label_trials
@@ -48,7 +47,7 @@ class Judged(Tables):
     def decision(self) -> Contest | None:
         """What `sweeps/decide.py` found so far; None for other sweeps, and for one that
         has not begun to train."""
-        options = self.meta.get("options", {})
+        options = self.record.options
         if CONTENDERS not in options or options.get("at_a_time") is None:
             return None
         return Contest.of(self.meta).replay(self.trials)
@@ -62,7 +61,7 @@ class Judged(Tables):
     def unlearned(self) -> pd.DataFrame:
         """Those of `steady` whose task has no accuracy, and of which no sibling that
         ran all its epochs learned more than noise."""
-        return self.steady[noise_alone(self.steady, self.epochs, data_facts(self.meta))]
+        return self.steady[noise_alone(self.steady, self.epochs, self.record.data)]
 
     def best(self) -> pd.DataFrame:
         """Return the settings that compete to be the best, the best first; of a
@@ -75,7 +74,7 @@ class Judged(Tables):
         `gap` is how far the setting is below the best, and `close` whether it may be as
         good. `jumps` is by how much its accuracy still falls in a late epoch, 0 if
         noise explains it."""
-        trials, facts = self.steady, data_facts(self.meta)
+        trials, facts = self.steady, self.record.data
         if facts.ranking.is_own:
             noises = loss_noises(self.epochs, facts.ranking.name)
             trials = trials.assign(loss_noise=trials["trial_id"].map(noises))
@@ -115,7 +114,7 @@ class Judged(Tables):
         if self.final and self.final.decision:
             winner = leading[int(self.final.decision.decision.leader)]
             leading.insert(0, winner)
-        facts = data_facts(self.meta)
+        facts = self.record.data
         for _, trials in self.steady.groupby("architecture"):
             leading += standing(trials, facts)["trial_id"][:1].tolist()
         return list(dict.fromkeys(leading))
@@ -131,7 +130,7 @@ class Judged(Tables):
     @cached_property
     def final(self) -> Judged | None:
         """That decision; None if there is none."""
-        if self.meta["name"] != "search" or not self.meta["ended"]:
+        if not self.record.ends_in_a_decision or not self.record.ended:
             return None
         with suppress(UserError):
             final = read_judged(self.final_place)
@@ -185,9 +184,9 @@ def judged(tables: Tables) -> Judged:
 
 def _with_labels(tables: Tables) -> pd.DataFrame:
     """Return `trials` with the regimes, and what else is known once all have ended."""
-    epochs, data = tables.epochs, data_facts(tables.meta)
+    epochs, data = tables.epochs, tables.record.data
     trials = label_trials(tables.trials, epochs, data)
-    trials = trials.assign(dataset=tables.meta["dataset"]["name"])
+    trials = trials.assign(dataset=tables.record.dataset["name"])
     trials["late_fall"] = trials["trial_id"].map(late_falls(trials, epochs, data))
     trials["loss_noise"] = np.nan
     if not data.by_accuracy:
@@ -202,7 +201,7 @@ def _with_reasons(tables: Tables) -> pd.DataFrame:
     """Return the trials of an older version, whose table has no reasons, with these.
     They follow from the curves; where today's label is another one than the stored one,
     the reason is not known."""
-    labels = label_trials(tables.trials, tables.epochs, data_facts(tables.meta))
+    labels = label_trials(tables.trials, tables.epochs, tables.record.data)
     is_same = labels["regime"] == tables.trials["regime"]
     return tables.trials.assign(reason=labels["reason"].where(is_same))
 

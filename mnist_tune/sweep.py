@@ -37,7 +37,7 @@ class Sweep(Judged):
         )
         return "\n".join(
             [
-                f"Sweep {self.meta['name']} on {self.meta['dataset']['name']}: {self.path}",
+                f"Sweep {self.record.name} on {self.record.dataset['name']}: {self.path}",
                 self.answer().headline,
                 f"{counted(len(self.trials), 'trial')}: {regimes}",
                 ".trials .epochs .best() .answer() .table() .plot() .load()",

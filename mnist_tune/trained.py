@@ -12,7 +12,7 @@ import numpy as np
 
 from mnist_tune.data.own import examples_of, type_of, unmasked
 from mnist_tune.data_spec import ARRAYS, DataSpec, TaskSpec
-from mnist_tune.errors import UserError
+from mnist_tune.errors import UserError, closest
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.invocation import words
 from mnist_tune.judged import Judged
@@ -25,13 +25,14 @@ from mnist_tune.own_code.registry import (
     register,
 )
 from mnist_tune.regimes.ranking import Ranking
+from mnist_tune.results.sweep_meta import SweepMeta
 from mnist_tune.terminal import Note
 from mnist_tune.training.classifier import scale
 from mnist_tune.training.convolutions_in_loops import speed_up_convolutions
 from mnist_tune.training.networks import initial
 from mnist_tune.training.program import TrainState, task_of
 from mnist_tune.training.task import BLOCK, Network, Task
-from mnist_tune.trial import FIELDS, UNDECIDED_REASONS, TrialConfig, closest
+from mnist_tune.trial import FIELDS, UNDECIDED_REASONS, TrialConfig
 
 
 @dataclass(frozen=True, repr=False)
@@ -162,7 +163,7 @@ def load(sweep: Judged, trial_id: str | None, code: Any) -> Trained:
         raise UserError(f"no state of trial {wanted} has been saved so far")
     if saved is None:
         how = (
-            _again(trial, sweep.meta)
+            _again(trial, sweep.record)
             if wanted in {*sweep.steady["trial_id"]}
             else "nothing does, its values changed"
         )
@@ -170,17 +171,17 @@ def load(sweep: Judged, trial_id: str | None, code: Any) -> Trained:
             f"the state of trial {wanted} was not kept; to train it again: {how}"
         )
     _name_again(sweep, trial.architecture, code)
-    return _trained(trial, saved, _data(sweep.meta))
+    return _trained(trial, saved, _data(sweep.record))
 
 
-def _again(trial: TrialConfig, meta: Mapping[str, Any]) -> str:
+def _again(trial: TrialConfig, record: SweepMeta) -> str:
     """Return the call that trains a trial again."""
     values = {
         name: value
         for name, value in trial.to_dict().items()
         if value != getattr(TrialConfig, name)
     }
-    options = {name: value for name in DATA if (value := meta["options"].get(name))}
+    options = {name: value for name in DATA if (value := record.options.get(name))}
     given = [
         f"{name}={'...' if value == ARRAYS else repr(value)}"
         for name, value in options.items()
@@ -200,7 +201,7 @@ def _name_again(sweep: Judged, network: str, code: Any) -> None:
             raise UserError(f"{sweep.path} did not train {code}, but {network}")
     recorded = [
         one
-        for one in sweep.meta.get("code", [])
+        for one in sweep.record.code
         if one["name"] == name and one["flag"] != "optimizer"
     ]
     if (recorded or names_own_code(name)) and name not in ENTRIES["architecture"]:
@@ -219,13 +220,13 @@ def _name_again(sweep: Judged, network: str, code: Any) -> None:
     check_again(recorded, sweep.path, refuse)
 
 
-def _data(meta: Mapping[str, Any]) -> DataSpec | TaskSpec:
+def _data(record: SweepMeta) -> DataSpec | TaskSpec:
     """Return the description of the data that a sweep was trained on. Raises
     `UserError` if it does not record it."""
-    kind: Any = TaskSpec if meta["options"].get("task") else DataSpec
+    kind: Any = TaskSpec if record.trains_tasks else DataSpec
     known = {
         name: tuple(one) if isinstance(one, list) else one
-        for name, one in meta["dataset"].items()
+        for name, one in record.dataset.items()
     }
     known.setdefault("tokens", 0)  # older versions recorded none
     if missing := [one.name for one in fields(kind) if one.name not in known]:

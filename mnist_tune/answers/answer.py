@@ -31,7 +31,6 @@ from mnist_tune.answers.steps import NextStep, Step, Why
 from mnist_tune.judged import Judged
 from mnist_tune.numbers import LEAST_DIGITS
 from mnist_tune.regimes.contest import MOST_SETTINGS, TRIALS, Contest
-from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import to_decide
 from mnist_tune.regimes.families import families, held_out, varied
 from mnist_tune.regimes.measured_edge import MeasuredEdge
@@ -148,7 +147,7 @@ AnyAnswer = SweepAnswer | SearchAnswer | DecisionAnswer | EdgeAnswer
 def find_answer(sweep: Judged) -> AnyAnswer:
     """Return the answer of a sweep, finished or running."""
     answer = _answer(sweep)
-    waits = sweep.meta["ended"] is None or answer.progress.is_open
+    waits = sweep.record.ended is None or answer.progress.is_open
     # what has not ended comes first, and may be the best
     open_steps = () if waits else answer.next_steps
     steps = _without_repeats([*_left_over(sweep, answer.progress), *open_steps])
@@ -177,7 +176,7 @@ def _left_over(sweep: Judged, now: Progress) -> Iterator[NextStep]:
         yield NextStep(Step.RESUME, Why.NO_SIGN_OF_LIFE)
     if now.live:
         return
-    if now.open or sweep.meta.get("ended") is None:
+    if now.open or sweep.record.ended is None:
         yield NextStep(Step.RESUME, Why.NOT_ENDED, trials=now.open)
     trials = sweep.trials
     failed = retriable(trials["error_kind"][trials["stop_reason"] == "error"])
@@ -193,7 +192,7 @@ def _left_over(sweep: Judged, now: Progress) -> Iterator[NextStep]:
 def _of_sweep(sweep: Judged) -> SweepAnswer:
     now = progress(sweep.trials)
     settings = sweep.best()
-    kind = SearchAnswer if sweep.meta.get("search") else SweepAnswer
+    kind = SearchAnswer if sweep.record.is_search else SweepAnswer
     if not (sweep.trials["epochs_run"] > 0).any():
         return kind(finding=Finding.NOTHING_TRAINED, progress=now, settings=settings)
     answer = kind(
@@ -231,7 +230,7 @@ def _of_sweep(sweep: Judged) -> SweepAnswer:
 
 
 def _tried(sweep: Judged) -> int:
-    ended = sweep.steady[outcomes(sweep.steady, data_facts(sweep.meta)) != MISSING]
+    ended = sweep.steady[outcomes(sweep.steady, sweep.record.data) != MISSING]
     return len({*keys(ended)})
 
 
@@ -239,7 +238,7 @@ def _finding(sweep: Judged, settings: pd.DataFrame, now: Progress) -> Finding:
     if settings.empty:
         return _why_none_is_best(sweep)
     tasks = sweep.trials["architecture"].nunique()
-    if tasks > 1 and not data_facts(sweep.meta).compares_tasks:
+    if tasks > 1 and not sweep.record.data.compares_tasks:
         return Finding.BEST_OF_EACH_TASK
     return Finding.SO_FAR if now.is_open else Finding.FOUND
 
@@ -253,7 +252,7 @@ def _why_none_is_best(sweep: Judged) -> Finding:
 
 def _unranked(sweep: Judged) -> Finding | None:
     """Return why settings can't be ranked, whatever they learned; None if they can."""
-    facts, split = data_facts(sweep.meta), held_out(sweep.trials)
+    facts, split = sweep.record.data, held_out(sweep.trials)
     completed = sweep.steady["stop_reason"].eq("completed")
     calm = sweep.steady[completed & sweep.steady["regime"].ne("diverged")]
     if calm.empty:
@@ -270,7 +269,7 @@ def _spans(sweep: Judged) -> Iterator[Spans]:
     """Yield where each regime is all_families in each family; of a search with several these
     are too small."""
     all_families = list(families(sweep.steady))
-    if sweep.meta.get("search") and len(all_families) > 1:
+    if sweep.record.is_search and len(all_families) > 1:
         return
     for title, family in all_families:
         yield spans(title, family)
@@ -280,7 +279,7 @@ def _compared_families(sweep: Judged) -> list[tuple[str, pd.DataFrame]]:
     """Return the families whose best rates are compared; of a search they are too
     small."""
     all_families = list(families(sweep.steady))
-    if len(all_families) < 2 or sweep.meta.get("search"):
+    if len(all_families) < 2 or sweep.record.is_search:
         return []
     return all_families
 
@@ -375,7 +374,7 @@ def _to_decide(close: pd.DataFrame) -> NextStep:
 def _longer(sweep: Judged, settings: pd.DataFrame) -> NextStep | None:
     """Return the step that trains a sweep for twice as many epochs if its best setting
     is slow or undecided or, without a best, if some still learn."""
-    if not can_grow(sweep.meta):
+    if not can_grow(sweep.record):
         return None
     trials = sweep.trials
     has_ended = trials["epochs_run"].ge(trials["epochs_asked"])
@@ -413,8 +412,8 @@ def _of_rates(sweep: Judged, settings: pd.DataFrame) -> Iterator[NextStep]:
     titles: list[list[str]] = []
     for title, family in of_best or trained:
         for step in (
-            edge_to_find(family, sweep.meta),
-            rates_to_try(family, sweep.meta, best),
+            edge_to_find(family, sweep.record),
+            rates_to_try(family, sweep.record, best),
         ):
             if step is None:
                 continue
@@ -467,7 +466,5 @@ def _of_edges(sweep: Judged) -> EdgeAnswer:
 
 def _more_trials(sweep: Judged, why: Why) -> NextStep:
     """Return the step that doubles the trials of a decision or an edge."""
-    most = sweep.meta["options"].get("trials")
-    spent = most if type(most) is int else 0
-    trials = 2 * max(len(sweep.trials), spent)
+    trials = 2 * max(len(sweep.trials), sweep.record.most_trials)
     return NextStep(Step.ADD_TRIALS, why, {"trials": trials})

@@ -11,7 +11,6 @@ import pandas as pd
 from mnist_tune.answers.settings import Key, keys
 from mnist_tune.judged import Judged
 from mnist_tune.numbers import LEAST_DIGITS, digits_showing
-from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import rounded, to_decide
 from mnist_tune.regimes.families import held_out, varied
 from mnist_tune.regimes.outcomes import COMPETES, outcomes
@@ -148,7 +147,7 @@ def best_setting(sweep: Judged, settings: pd.DataFrame, is_open: bool) -> BestSe
     if warned is not None:
         calmer = next(iter(calm_settings(sweep, settings)), None)
     # whose decision looks at the test set
-    reports_test = not is_open and sweep.meta["name"] != "search"
+    reports_test = not is_open and not sweep.record.ends_in_a_decision
     return BestSetting(
         rank=0,
         score=float(first["accuracy"]),
@@ -165,7 +164,7 @@ def calm_settings(sweep: Judged, settings: pd.DataFrame) -> list[int]:
     """Return which of these settings have no trial among those that compete that is
     slow, oscillates or overfits."""
     trials = sweep.steady
-    competing = trials[outcomes(trials, data_facts(sweep.meta)) == COMPETES]
+    competing = trials[outcomes(trials, sweep.record.data) == COMPETES]
     avoided = {*keys(competing[competing["regime"].isin((*WARNED, "slow"))])}
     return [rank for rank, key in enumerate(keys(settings)) if key not in avoided]
 
@@ -191,7 +190,7 @@ def warning(trials: pd.DataFrame) -> Warned | None:
 def test_score(sweep: Judged, best: Key) -> float:
     """Return the mean test score of a setting that was chosen on images that are held
     out; else NaN."""
-    facts = data_facts(sweep.meta)
+    facts = sweep.record.data
     # own scores are known of the images held out alone
     if held_out(sweep.trials) == "test" or facts.ranking.is_own:
         return math.nan

@@ -12,7 +12,6 @@ import pandas as pd
 
 from mnist_tune.judged import Judged
 from mnist_tune.regimes.contest import Contest
-from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.outcomes import COMPETES, MISSING, outcomes
 from mnist_tune.trial import LIVE_REASONS
 
@@ -116,7 +115,7 @@ def decided(sweep: Judged, contest: Contest) -> Decided | None:
         confirming=tuple(further.dropna()),
         further_seeds=len(further),
         waits_to_confirm=asks_to_confirm and contest.over and not contest.settled,
-        chosen_by_test=sweep.meta["options"].get("chosen_by") == "test",
+        chosen_by_test=sweep.record.chosen_by == "test",
     )
 
 
@@ -147,7 +146,7 @@ def trials_of_leader(sweep: Judged, contest: Contest) -> pd.DataFrame:
 def scores_of_leader(sweep: Judged, contest: Contest, split: str) -> pd.Series:
     """Return the scores of those trials of the best setting that compete."""
     rows = trials_of_leader(sweep, contest)
-    rows = rows[outcomes(rows, data_facts(sweep.meta)) == COMPETES]
+    rows = rows[outcomes(rows, sweep.record.data) == COMPETES]
     return pd.Series(contest.ranking.scores(rows, split))
 
 
@@ -155,7 +154,7 @@ def _calmer(sweep: Judged, contest: Contest, rivals: Sequence[int]) -> Calmer | 
     """Return the calmest of the settings that are not told apart from the leader, if it
     failed or oscillated with fewer of the seeds that both have."""
     leader = int(contest.decision.leader)
-    ended = outcomes(sweep.trials, data_facts(sweep.meta))
+    ended = outcomes(sweep.trials, sweep.record.data)
     is_calm = (ended == COMPETES) & sweep.trials["regime"].ne("oscillating").to_numpy()
     calm = pd.Series(is_calm, sweep.trials["seed"])
     columns = {}

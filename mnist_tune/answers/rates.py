@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from mnist_tune.answers.steps import NextStep, Step, Why
-from mnist_tune.invocation import started_by
+from mnist_tune.continuation import NAMED_AGAIN, named_again
 from mnist_tune.numbers import told_apart
-from mnist_tune.own_code.registry import NAMED_AGAIN, as_loaded, named_again
-from mnist_tune.regimes.data_facts import data_facts
+from mnist_tune.own_code.registry import as_loaded
 from mnist_tune.regimes.families import FAMILY
+from mnist_tune.results.sweep_meta import SweepMeta
 from mnist_tune.trial import TrialConfig
 
 OF_AN_EDGE: dict[str, Any] = {
@@ -62,13 +62,13 @@ def too_large(family: pd.DataFrame, best: float = math.nan) -> set[float]:
     return {*rates[regimes.isin(RESTLESS) | crawls]}
 
 
-def can_grow(meta: Mapping[str, Any]) -> bool:
+def can_grow(record: SweepMeta) -> bool:
     """Return whether a resume can add learning rates and epochs to a sweep."""
-    return not meta.get("search") and started_by(meta["name"]) in (None, "regimes")
+    return not record.is_search and record.command in (None, "regimes")
 
 
 def rates_to_try(
-    family: pd.DataFrame, meta: Mapping[str, Any], best: float = math.nan
+    family: pd.DataFrame, record: SweepMeta, best: float = math.nan
 ) -> NextStep | None:
     """Return the step that adds learning rates to a family; None if nothing points
     anywhere, if rates that may tell have not been trained yet, or if no rate can be
@@ -77,7 +77,7 @@ def rates_to_try(
     Args:
         best: the most accurate setting's rate, if known.
     """
-    if not can_grow(meta):
+    if not can_grow(record):
         return None
     trained = family[family["epochs_run"] > 0]
     step = _beyond_the_best(trained, best) or _towards_the_edge(trained, best)
@@ -139,22 +139,22 @@ def _between(first: float, last: float, count: int = 4) -> list[float]:
     return [first * (last / first) ** (i / (count - 1)) for i in range(count)]
 
 
-def edge_to_find(family: pd.DataFrame, meta: Mapping[str, Any]) -> NextStep | None:
+def edge_to_find(family: pd.DataFrame, record: SweepMeta) -> NextStep | None:
     """Return the step that measures the edge of a family; None unless it has trials on
     both sides of it, and a command or a call can name what it trains."""
     low, _ = converging(family)
-    if low is None or meta.get("search"):
+    if low is None or record.is_search:
         return None
     rates = family["learning_rate"]
     above = rates[rates.isin(too_large(family)) & rates.gt(low or math.inf)].min()
-    if math.isnan(above) or named_again(meta, family)[1] == NAMED_AGAIN:
+    if math.isnan(above) or named_again(record, family)[1] == NAMED_AGAIN:
         return None
     overfit = rates[family["regime"].eq("overfit") & rates.lt(above)]
     low = max([low, *overfit])
     row = family.loc[(rates - low).abs().idxmin()].to_dict()
-    values = _values_of(row, meta)
+    values = _values_of(row, record)
     values["expected"] = float(f"{math.sqrt(low * above):.3g}")
-    flag = data_facts(meta).flag
+    flag = record.data.flag
     arguments = {name: values[name] for name in (flag, "expected")}
     for name, usual in OF_AN_EDGE.items():
         if values.get(name, usual) != usual:
@@ -162,11 +162,11 @@ def edge_to_find(family: pd.DataFrame, meta: Mapping[str, Any]) -> NextStep | No
     return NextStep(Step.FIND_EDGE, Why.EDGE_WITHIN, arguments)
 
 
-def _values_of(row: dict[str, Any], meta: Mapping[str, Any]) -> dict[str, Any]:
+def _values_of(row: dict[str, Any], record: SweepMeta) -> dict[str, Any]:
     """Return the options that train a row of `trials`, and those of its sweep."""
-    flag = data_facts(meta).flag
-    options = meta.get("options", {})
-    values = {name: value for name, value in options.items() if value is not None}
+    flag = record.data.flag
+    options = record.options.items()
+    values = {name: value for name, value in options if value is not None}
     dataset = values.get("dataset", "mnist")
     values |= row
     values["optimizer"] = as_loaded("optimizer", row["optimizer"])

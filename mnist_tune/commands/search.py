@@ -22,7 +22,7 @@ from mnist_tune.regimes.ranking import ACCURACY, Ranking
 from mnist_tune.reports.terminal import exit_code, from_here, print_result
 from mnist_tune.results.folder import exists
 from mnist_tune.trial import OPEN_REASONS, TRIALS, Training, TrialConfig
-from mnist_tune.tuning.opening import HELD_OUT
+from mnist_tune.tuning.opened import HELD_OUT
 from mnist_tune.tuning.options import (
     ARCHITECTURE_HELP,
     AUTO,
@@ -246,7 +246,7 @@ def main() -> int:
     print(f"Decision: {command('show')} {shlex.quote(from_here(decided.path))}")
     if decided.trials["stop_reason"].isin(OPEN_REASONS).any():
         print(
-            f"The decision had not ended; resume with: {resume_command(found.meta, from_here(found.path))}"
+            f"The decision had not ended; resume with: {resume_command(found.record, from_here(found.path))}"
         )
     return exit_code(decided.trials)
 

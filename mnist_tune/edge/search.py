@@ -15,9 +15,9 @@ from mnist_tune.data.task_data import TaskData
 from mnist_tune.edge.range_test import blow_ups
 from mnist_tune.errors import UserError
 from mnist_tune.judged import settings_of
-from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import families
 from mnist_tune.regimes.measured_edge import EXPECTED, SEARCHES, Learned, template_of
+from mnist_tune.results.sweep_meta import SweepKind
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.sweep import Sweep
 from mnist_tune.trial import TRIALS, TrialConfig
@@ -106,16 +106,16 @@ def search_edge(options: EdgeOptions) -> Sweep:
     opened = open_sweep(
         options.NAME,
         options,
-        search=True,
+        kind=SweepKind.EDGE,
         templates=templates,
         recorded=recorded,
         data=data,
     )
     writer, options = opened.writer, opened.options
     with writer:
-        searches = writer.meta["options"].setdefault(SEARCHES, [])
+        searches = writer.record.options.get(SEARCHES, [])
         known = [one[EXPECTED] for one in searches]
-        if None in (writer.meta["options"]["workers"], *known):
+        if None in (writer.record.options["workers"], *known):
             options.start_ray()
             if None in known:
                 rates = blow_ups([*map(template_of, searches)], opened.data)
@@ -127,7 +127,7 @@ def search_edge(options: EdgeOptions) -> Sweep:
             # pending that none waits for them.
             workers = options.workers or processes(options) + 2 * len(searches) - 1
             writer.update_options(workers=workers, **{SEARCHES: searches})
-        most = writer.meta["options"]["trials"] * len(searches)
+        most = writer.record.options["trials"] * len(searches)
         return run_searcher(opened, searcher_of, most)
 
 
@@ -161,11 +161,12 @@ def searcher_of(writer: SweepWriter, past: Past) -> Any:
     """Return the searcher that goes on from what was before."""
     from mnist_tune.edge.searcher import EdgeSearcher
 
-    asked, data = writer.meta["options"], data_facts(writer.meta)
-    templates = [template_of(search) for search in asked[SEARCHES]]
+    asked, data = writer.record.options, writer.record.data
+    searches = asked.get(SEARCHES, [])
+    templates = [template_of(search) for search in searches]
     return EdgeSearcher(
         templates,
-        [search[EXPECTED] for search in asked[SEARCHES]],
+        [search[EXPECTED] for search in searches],
         learned=[
             Learned.before_pilot(data, one, asked["learned"]) for one in templates
         ],

@@ -38,7 +38,7 @@ class Mirror:
         self._written: dict[str, Run] = {}
 
     def update(self, sweep: Tables) -> str:
-        name, top = f"mnist_tune {sweep.meta['name']}", sweep_id(sweep)
+        name, top = f"mnist_tune {sweep.record.name}", sweep_id(sweep)
         live = sweep.trials["stop_reason"].isin(LIVE_REASONS).any()
         with writing(self._uri):
             self._client = self._client or self._mlflow.MlflowClient(self._uri)

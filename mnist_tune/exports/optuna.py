@@ -11,7 +11,6 @@ from typing import Any
 
 from mnist_tune import storage
 from mnist_tune.exports.run import Run, library, runs, title, writing
-from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import held_out
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import LIVE_REASONS, OPEN_REASONS
@@ -30,7 +29,7 @@ class Mirror:
         self._optuna.logging.set_verbosity(self._optuna.logging.WARNING)
 
     def update(self, sweep: Tables) -> str:
-        ranking = data_facts(sweep.meta).ranking
+        ranking = sweep.record.data.ranking
         objective, self._direction = (
             ranking.column(held_out(sweep.trials)),
             "minimize" if ranking.less else "maximize",
@@ -121,7 +120,7 @@ def _studies(sweep: Tables) -> dict[str, list[Run]]:
     """Return the trials that are compared with each other, by the name of their study.
     Those of a task whose loss compares with no other one's are named by the task, also
     if there is only one."""
-    if data_facts(sweep.meta).compares_tasks:
+    if sweep.record.data.compares_tasks:
         return {title(sweep): runs(sweep)}
     found: dict[str, list[Run]] = {}
     for run in runs(sweep):

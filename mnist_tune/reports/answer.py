@@ -23,7 +23,6 @@ from mnist_tune.answers.best import BestSetting, Standing, Warned
 from mnist_tune.answers.settings import Key, keys
 from mnist_tune.judged import Judged
 from mnist_tune.numbers import LEAST_DIGITS, counted, listed
-from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import held_out, named
 from mnist_tune.regimes.ranking import Ranking
 from mnist_tune.reports.decided import decided_in_words, failed, memorised
@@ -109,7 +108,7 @@ class Wording:
     @classmethod
     def of(cls, found: SweepAnswer, sweep: Judged) -> Wording:
         names = named(found.settings, sweep.trials) if len(found.settings) else []
-        return cls(found, sweep, names, data_facts(sweep.meta).ranking)
+        return cls(found, sweep, names, sweep.record.data.ranking)
 
     def number(self, score: float) -> str:
         return self.ranking.number(score, digits=self.found.digits)
@@ -224,7 +223,7 @@ def why_none_is_best(found: SweepAnswer | DecisionAnswer, sweep: Judged) -> str:
     if found.finding == Finding.NOTHING_COMPLETED:
         unchanged = " unchanged" if changed else ""
         return f"No setting has run all its epochs{unchanged}"
-    facts, split = data_facts(sweep.meta), held_out(sweep.trials)
+    facts, split = sweep.record.data, held_out(sweep.trials)
     if found.finding == Finding.NOT_FINITE:
         score = f"{SPLITS[split]} {facts.ranking.word}"
         where = "in any trial that ended without diverging"

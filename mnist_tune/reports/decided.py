@@ -18,10 +18,6 @@ OF_ALL = "95% of all decisions are right, unsettled ones included"
 """What the 95% of a decision that has settled are of: where few settle, fewer of these
 are right."""
 
-SWEPT_IMAGES = "swept_images"
-"""The option in `sweep.json` that says on how many images the sweep trained whose
-settings a decision compares."""
-
 GAP = 0.1
 """A training accuracy that is so much above the one on other images is said."""
 

@@ -7,17 +7,16 @@ import math
 import shlex
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mnist_tune.answers.answer import EdgeAnswer
 from mnist_tune.answers.progress import Progress, progress
+from mnist_tune.data.last_batch import small_last_batch
 from mnist_tune.judged import Judged
 from mnist_tune.numbers import counted, listed, rate, spoken
 from mnist_tune.regimes import limits
-from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.edge_posterior import LEAST_OUTCOMES
 from mnist_tune.regimes.families import FAMILY, SIBLINGS, has, held_out, setting, varied
 from mnist_tune.regimes.measured_edge import (
@@ -30,9 +29,10 @@ from mnist_tune.regimes.measured_edge import (
     MeasuredEdge,
 )
 from mnist_tune.regimes.running_statistics import lagging
-from mnist_tune.reports.decided import SWEPT_IMAGES, on_other_images
+from mnist_tune.reports.decided import on_other_images
 from mnist_tune.reports.questions import Question
-from mnist_tune.trial import LIVE_REASONS, TrialConfig, small_last_batch
+from mnist_tune.results.sweep_meta import SweepMeta
+from mnist_tune.trial import LIVE_REASONS, TrialConfig
 
 SHARES = (0.9, 0.5, 0.1)
 """The shares of seeds whose rates are reported."""
@@ -71,7 +71,7 @@ def time_left(sweep: Judged) -> str:
         sweep.trials[sweep.trials["stop_reason"].isin(LIVE_REASONS)],
     )
     # before it, nobody may have trained
-    for last in sweep.meta.get("resumed", [])[-1:]:
+    for last in sweep.record.resumed[-1:]:
         ended = ended[ended > datetime.fromisoformat(last).timestamp()]
     span = ended.max() - ended.min() if len(ended) > 1 else 0
     left = float((live["epochs_asked"] - live["epochs_run"]).clip(lower=0).sum())
@@ -149,7 +149,7 @@ def _half(interval: Interval, holds: pd.Series, half: str, did: str) -> str:
 
 def notes(sweep: Judged) -> Iterator[str]:
     """Yield what restricts the answer."""
-    data, trials = data_facts(sweep.meta), sweep.trials
+    data, trials = sweep.record.data, sweep.trials
     # there regimes are beside the point
     labelled = sweep.decision is None and not sweep.edges()
     targets = [
@@ -177,7 +177,7 @@ def notes(sweep: Judged) -> Iterator[str]:
                 why = "the best trial, which would set one, has not levelled off; try more --epochs, or"
             target = f", and {why} see --target"
         yield f"no target is known for this data{' with wrong labels' * (data.target is not None)}{target}"
-    if data.ranking.is_loss and sweep.meta["dataset"].get("own_step"):
+    if data.ranking.is_loss and data.own_steps:
         yield "each step is the task's own, so this loss may say nothing of how good a setting is; see --rank-by"
     elif labelled and not data.by_accuracy and data.target is None:
         yield "no loss to reach is known, so trials that learn nearly as much as the best converge; see --target-loss"
@@ -196,8 +196,8 @@ def notes(sweep: Judged) -> Iterator[str]:
     if changed := len(trials) - len(sweep.steady):
         said = f"{counted(changed)} changed settings while training"
         yield f"{said}, so that no setting has their regime or accuracy; tables and pictures show the last one"
-    swept = sweep.meta.get("options", {}).get(SWEPT_IMAGES)
-    if type(swept) is int and len(trials):
+    swept = sweep.record.swept_images
+    if swept is not None and len(trials):
         yield from filter(
             None,
             [
@@ -206,8 +206,8 @@ def notes(sweep: Judged) -> Iterator[str]:
                 )
             ],
         )
-    if sweep.meta["dataset"]["note"]:
-        yield sweep.meta["dataset"]["note"]
+    if sweep.record.dataset["note"]:
+        yield sweep.record.dataset["note"]
 
 
 def _siblings(some: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
@@ -224,7 +224,7 @@ def _siblings(some: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
 def _lagging_statistics(sweep: Judged) -> Iterator[str]:
     """Yield how many trials are evaluated as worse than they are, and at which
     rates."""
-    lags = lagging(sweep.trials, sweep.epochs, data_facts(sweep.meta))
+    lags = lagging(sweep.trials, sweep.epochs, sweep.record.data)
     if not lags.any():
         return
     rates = sweep.trials["learning_rate"][lags]
@@ -257,23 +257,25 @@ def failures(trials: pd.DataFrame, every: bool = False) -> list[str]:
 def repeated(sweep: Judged) -> Iterator[Question]:
     """Yield the command that repeats a sweep, if its folder records one."""
     # `sys.argv` lacks the interpreter
-    if isinstance(typed := sweep.meta.get("command"), list) and typed:
-        said = shlex.join(["python"] * typed[0].endswith(".py") + typed)
+    typed = list(sweep.record.typed)
+    if typed:
+        interpreter = ["python"] if typed[0].endswith(".py") else []
+        said = shlex.join(interpreter + typed)
         yield Question("to repeat this sweep, as its folder records it:", said)
 
 
 def title(sweep: Judged) -> str:
     """Return what a sweep trained, and on which data."""
-    return _networks(sweep.trials) + f" on {sweep.meta['dataset']['name']}" * (
-        data_facts(sweep.meta).flag != "task"
+    return _networks(sweep.trials) + f" on {sweep.record.dataset['name']}" * (
+        sweep.record.data.flag != "task"
     )
 
 
 def facts(sweep: Judged) -> dict[str, str]:
     """Return what was trained, on what, where and when, by names."""
-    meta, trials, data = sweep.meta, sweep.trials, data_facts(sweep.meta)
+    record, trials, data = sweep.record, sweep.trials, sweep.record.data
     environment, tokens = (
-        meta.get("environment", {}),
+        record.environment,
         f" of {data.positions} tokens" * (data.positions > 1),
     )
     examples = (
@@ -292,14 +294,14 @@ def facts(sweep: Judged) -> dict[str, str]:
     found = {
         "networks": _networks(trials),
         "all with": _settings(trials, data.flag == "task"),
-        "data": f"{meta['dataset']['name']} ({examples})",
+        "data": f"{record.dataset['name']} ({examples})",
         "last batch": small_last_batch(
             (data.train_images - held, size, dropped) for held, size, dropped in kinds
         ),
         "trials": f"{counted(len(trials))} of {f'{least} to ' * bool(least < most)}{counted(most, 'epoch')}",
         "trained on": devices
         + (f" ({processor}{cores})" if processor and processor != devices else ""),
-        "time": _duration(meta),
+        "time": _duration(record),
         "versions": ", ".join(
             f"{name} {versions[name]}"
             for name in ("jax", "ray", "python")
@@ -341,18 +343,15 @@ def _networks(trials: pd.DataFrame) -> str:
     return ", ".join(names[:4]) + f" and {len(names) - 4} more" * (len(names) > 4)
 
 
-def _duration(meta: dict[str, Any]) -> str:
+def _duration(record: SweepMeta) -> str:
     try:
-        start = datetime.fromisoformat(meta["started"])
+        start = datetime.fromisoformat(record.started or "")
         # in between, nobody may have trained
-        if meta.get("ended") is None or meta.get("resumed"):
+        if record.ended is None or record.resumed:
             return f"started {start:%Y-%m-%d %H:%M} UTC"
-        seconds = (datetime.fromisoformat(meta["ended"]) - start).total_seconds()
-    except (
-        KeyError,
-        ValueError,
-        TypeError,
-    ):  # older sweeps, and those of tests, have no times
+        seconds = (datetime.fromisoformat(record.ended) - start).total_seconds()
+    # older sweeps, and those of tests, have no times
+    except (ValueError, TypeError):
         return ""
     return f"{spoken(seconds)}, started {start:%Y-%m-%d %H:%M} UTC"
 
@@ -360,7 +359,7 @@ def _duration(meta: dict[str, Any]) -> str:
 def ran(sweep: Judged) -> dict[str, str]:
     """Return where the time went, how many trials trained together, and how often the
     sweep was resumed, by names."""
-    trials, resumed = sweep.trials, sweep.meta.get("resumed", [])
+    trials, resumed = sweep.trials, sweep.record.resumed
     reasons = (
         f"{count:,} {reason}"
         for reason, count in trials["stop_reason"].value_counts().items()

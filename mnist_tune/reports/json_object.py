@@ -54,9 +54,9 @@ def json_object(sweep: Judged, where: str = "") -> dict[str, Any]:
     return {
         "version": VERSION,
         "kind": KINDS[type(data)],
-        "name": sweep.meta["name"],
+        "name": sweep.record.name,
         "path": str(sweep.path),
-        "has_ended": sweep.meta["ended"] is not None and not data.progress.is_open,
+        "has_ended": sweep.record.ended is not None and not data.progress.is_open,
         "answer": _answer(data),
         "settings": _settings(data),
         "trials": _plain(sweep.trials),

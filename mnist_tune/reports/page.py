@@ -148,7 +148,7 @@ def head(view: View, number: int) -> dict[str, Any]:
     )
     sides = charts(view, number)
     about = (found.get(one, "") for one in ("all with", "trials", "time"))
-    live = view.running and sweep.meta.get("ended") is None
+    live = view.running and sweep.record.ended is None
     return {
         "title": name,
         "context": " · ".join(filter(None, [name, title(sweep), *about])),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,14 +13,19 @@ import pandas as pd
 
 from mnist_tune.answers.settings import keys
 from mnist_tune.answers.steps import NextStep, Step, Why
-from mnist_tune.continuation import python_call, resume_command
+from mnist_tune.continuation import (
+    FROM_PYTHON,
+    NAMED_AGAIN,
+    named_again,
+    python_call,
+    resume_command,
+)
 from mnist_tune.data_spec import ARRAYS
 from mnist_tune.invocation import command, words
 from mnist_tune.judged import Judged
 from mnist_tune.numbers import counted, listed, rate, told_apart
-from mnist_tune.own_code.registry import FROM_PYTHON, NAMED_AGAIN, named_again
-from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import named
+from mnist_tune.results.sweep_meta import SweepMeta
 from mnist_tune.trial import TrialConfig
 
 MOST_NAMED = 6
@@ -70,12 +75,12 @@ class Asked:
     @property
     def names_code_again(self) -> bool:
         """Whether nobody has named its own code in this process: no command can."""
-        return named_again(self.sweep.meta)[1] == NAMED_AGAIN
+        return named_again(self.sweep.record)[1] == NAMED_AGAIN
 
     def resumed(self, text: str, **options: Any) -> Question:
         """Return a question whose command resumes the sweep with options."""
         by_hand = f" ({NAMED_AGAIN})" if self.names_code_again else ""
-        line = resume_command(self.sweep.meta, self.where, **options)
+        line = resume_command(self.sweep.record, self.where, **options)
         return Question(f"{text}{by_hand}:", line)
 
 
@@ -92,7 +97,7 @@ def questions(
 
 
 def _resume(asked: Asked, step: NextStep) -> Question:
-    line = resume_command(asked.sweep.meta, asked.where, **step.arguments)
+    line = resume_command(asked.sweep.record, asked.where, **step.arguments)
     if step.why == Why.NO_SIGN_OF_LIFE:
         silent = "it gave no sign of life for two minutes"
         return Question(f"{silent}; if it was killed, resume with:", line)
@@ -109,7 +114,7 @@ def _add_rates(asked: Asked, step: NextStep) -> Question:
     text = OF_RATES[step.why]
     if step.rate is not None:
         text = text.format(rate=rate(step.rate))
-    line = proposed(asked.sweep.meta, asked.where, step.arguments["learning_rates"])
+    line = proposed(asked.sweep.record, asked.where, step.arguments["learning_rates"])
     return Question(f"{text}{_of_families(step)}:", line)
 
 
@@ -117,18 +122,18 @@ def _of_families(step: NextStep) -> str:
     return f" ({', '.join(step.families)})" if step.families else ""
 
 
-def proposed(meta: Mapping[str, Any], where: str, rates: Sequence[float]) -> str:
+def proposed(record: SweepMeta, where: str, rates: Sequence[float]) -> str:
     """Return the command that adds learning rates to a sweep, or the rates alone if its
     code is to be named again."""
     names = told_apart(rates, 3)
     texts = tuple(names[rate] for rate in rates)
-    by_hand = named_again(meta)[1]
+    by_hand = named_again(record)[1]
     if by_hand == NAMED_AGAIN:
         return f"{' '.join(texts)}, {by_hand}"
     added: tuple[Any, ...] = texts
     if by_hand == FROM_PYTHON:
         added = tuple(map(float, texts))
-    return resume_command(meta, where, learning_rates=added)
+    return resume_command(record, where, learning_rates=added)
 
 
 def _train_longer(asked: Asked, step: NextStep) -> Question:
@@ -159,10 +164,10 @@ def _decide(asked: Asked, step: NextStep) -> Question:
         more = f", or {step.jumping} more, by a jump" if step.jumping else ""
         text = f"Which of these {len(names) - step.jumping}{more}?"
     rows = settings[[key in step.settings for key in keys(settings)]]
-    flags, by_hand = named_again(asked.sweep.meta, rows)
+    flags, by_hand = named_again(asked.sweep.record, rows)
     if by_hand == FROM_PYTHON:
         first = f"sweep={asked.where!r}"
-        call = python_call("DecideOptions", asked.sweep.meta, first, **step.arguments)
+        call = python_call("DecideOptions", asked.sweep.record, first, **step.arguments)
         return Question(text, f"decide({call})")
     line = f"{command('decide')} --sweep {shlex.quote(asked.where)}{flags}"
     line += "".join(f" {words(*option)}" for option in step.arguments.items())
@@ -173,16 +178,16 @@ def _decide(asked: Asked, step: NextStep) -> Question:
 
 def _find_edge(asked: Asked, step: NextStep) -> Question:
     text = f"Where is the edge{_of_families(step)}?"
-    flag = data_facts(asked.sweep.meta).flag
+    flag = asked.sweep.record.data.flag
     optimizer = step.arguments.get("optimizer", TrialConfig.optimizer)
     code = {"architecture": [step.arguments[flag]], "optimizer": [optimizer]}
-    if named_again(asked.sweep.meta, pd.DataFrame(code))[1] == FROM_PYTHON:
+    if named_again(asked.sweep.record, pd.DataFrame(code))[1] == FROM_PYTHON:
         values = {
             name: (value,) if name in SEVERAL else value
             for name, value in step.arguments.items()
             if value != ARRAYS
         }
-        options = python_call("EdgeOptions", asked.sweep.meta, **values)
+        options = python_call("EdgeOptions", asked.sweep.record, **values)
         return Question(text, f"find_edge({options})")
     line = command("edge")
     for name, value in step.arguments.items():

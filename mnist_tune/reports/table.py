@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune.numbers import counted, exactly, told_apart
-from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.evidence import beside_accuracy
 from mnist_tune.regimes.families import has, varied
 from mnist_tune.regimes.limits import FAR
@@ -138,7 +137,7 @@ def _columns(view: View) -> Iterator[Column]:
         ]
         # a network without one counts, too: the title stands above its row
         targets = trials["target"].unique()
-        of_share = "" if data_facts(view.sweeps[0].meta).by_accuracy else "share "
+        of_share = "" if view.sweeps[0].record.data.by_accuracy else "share "
         title = (
             f"reaches {of_share}{targets[0]:.4g}"
             if len(targets) == 1

@@ -18,7 +18,6 @@ from mnist_tune.columns import OWN_SCORE
 from mnist_tune.judged import Judged
 from mnist_tune.numbers import LEAST_DIGITS, digits_showing, exactly, rate, told_apart
 from mnist_tune.regimes.contest import Contest
-from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import has, held_out, setting, varied
 from mnist_tune.regimes.measured_edge import LEARNED
 from mnist_tune.regimes.noise import accuracy_noise
@@ -244,9 +243,9 @@ class View:
     def is_ranked(self, sweep: Judged) -> bool:
         """Whether a sweep compares settings of any kind, so that its rows are best
         first: a search or a decision."""
-        return sweep.decision is not None or bool(
-            sweep.meta.get("search") and not sweep.edges()
-        )
+        if sweep.decision is not None:
+            return True
+        return sweep.record.is_search and not sweep.edges()
 
     @cached_property
     def _tables(self) -> list[list[pd.DataFrame]]:
@@ -255,7 +254,7 @@ class View:
         found = []
         for sweep in distinct(self.sweeps):
             tables, left_out = [sweep.trials, sweep.epochs], ("test_", "best_")
-            if sweep.meta.get("search") and held_out(sweep.trials) != "test":
+            if sweep.record.is_search and held_out(sweep.trials) != "test":
                 tables = [
                     one[[name for name in one if not name.startswith(left_out)]]
                     for one in tables
@@ -275,7 +274,7 @@ class View:
         for i, (sweep, (rows, _)) in enumerate(
             zip(self.sweeps, self._tables, strict=True)
         ):
-            facts = data_facts(sweep.meta)
+            facts = sweep.record.data
             rows = rows.assign(
                 sweep=i, own_index=rows.index, key=self._keys(rows, sweep)
             )
@@ -372,18 +371,18 @@ class View:
     @cached_property
     def ranked(self) -> set[str]:
         """What settings are ranked by: accuracy, loss, or the columns of own scores."""
-        return {data_facts(sweep.meta).ranking.name for sweep in self.sweeps}
+        return {sweep.record.data.ranking.name for sweep in self.sweeps}
 
     @cached_property
     def by_accuracy(self) -> bool:
         """Whether the labels of a sweep follow accuracy."""
-        return any(data_facts(sweep.meta).by_accuracy for sweep in self.sweeps)
+        return any(sweep.record.data.by_accuracy for sweep in self.sweeps)
 
     @cached_property
     def by_loss(self) -> bool:
         """Whether those of a sweep follow the loss, though it may have accuracies,
         too."""
-        return not all(data_facts(sweep.meta).by_accuracy for sweep in self.sweeps)
+        return not all(sweep.record.data.by_accuracy for sweep in self.sweeps)
 
     @property
     def accuracies(self) -> list[Measure]:
@@ -398,7 +397,7 @@ class View:
     def of_tokens(self) -> bool:
         """Whether a sweep trained on tokens, whose loss is looked at as much as
         accuracy."""
-        return any(data_facts(sweep.meta).positions > 1 for sweep in self.sweeps)
+        return any(sweep.record.data.positions > 1 for sweep in self.sweeps)
 
     @cached_property
     def measures(self) -> list[Measure]:
@@ -419,7 +418,7 @@ class View:
         if not len(known):
             return None
         if kind_of(column) == "accuracy":
-            facts = [data_facts(sweep.meta) for sweep in self.sweeps]
+            facts = [sweep.record.data for sweep in self.sweeps]
             errors = np.maximum(1 - known, 0.5 / max(one.test_images for one in facts))
             # else nobody knows the chance
             guesses = [1 - one.chance for one in facts if one.by_accuracy][:1]
@@ -469,7 +468,7 @@ class View:
         column differ in it. If they are ranked by one loss, those of others have as
         many."""
         name = kind_of(column) or column
-        rankings = [data_facts(sweep.meta).ranking.name for sweep in self.sweeps]
+        rankings = [sweep.record.data.ranking.name for sweep in self.sweeps]
         digits = (
             one.digits
             for one, ranking in zip(self.answers, rankings, strict=True)
@@ -600,7 +599,7 @@ class View:
         if one in self.accuracies[:1]:
             first = self.trials.iloc[[rows[0] for rows in self.settings["trials"]]]
             images = independent_answers_of(
-                first, data_facts(self.sweeps[0].meta), held_out(self.trials)
+                first, self.sweeps[0].record.data, held_out(self.trials)
             )
             alone = (
                 self.settings["trials"].map(len).eq(1).to_numpy()

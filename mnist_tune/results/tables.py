@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
@@ -34,6 +35,7 @@ from mnist_tune.results.journal import older_kind, read_journal
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.rows import fits
 from mnist_tune.results.signs import is_being_written
+from mnist_tune.results.sweep_meta import SweepMeta
 from mnist_tune.storage import Place
 from mnist_tune.trial import FIELDS
 
@@ -63,6 +65,11 @@ class Tables:
     trials: pd.DataFrame
     epochs: pd.DataFrame
     meta: dict[str, Any]
+
+    @cached_property
+    def record(self) -> SweepMeta:
+        """What `sweep.json` records, with types."""
+        return SweepMeta.of(self.meta)
 
     def picture(self, name: str) -> Path:
         """Return the path for a picture: in the sweep's folder, or the current folder

@@ -37,6 +37,7 @@ from mnist_tune.results.folder import (
 from mnist_tune.results.journal import mend_last_line
 from mnist_tune.results.remote import Remote
 from mnist_tune.results.signs import Turn
+from mnist_tune.results.sweep_meta import SweepMeta
 from mnist_tune.storage import Place
 from mnist_tune.trial import UNFINISHED_REASONS, TrialConfig
 
@@ -255,6 +256,11 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
             if isinstance(folder, Path)
             else object_storage.below(folder)
         )
+
+    @property
+    def record(self) -> SweepMeta:
+        """What `sweep.json` records, with types."""
+        return SweepMeta.of(self.meta)
 
     def state(self, trial_id: str) -> Place:
         """Return the file of a trial's saved state."""

@@ -8,13 +8,13 @@ from typing import Any
 from mnist_tune.cache import cache_folder
 from mnist_tune.data.dataset import check_counts
 from mnist_tune.data.holdout import default_holdout
+from mnist_tune.data.last_batch import small_last_batch
 from mnist_tune.errors import UserError
 from mnist_tune.execution.process_setup import WorkerSettings, configure_jax, make_pool
 from mnist_tune.machine import usable_cpus
 from mnist_tune.numbers import counted, spoken
 from mnist_tune.own_code.loading import own_code
 from mnist_tune.terminal import note
-from mnist_tune.trial import small_last_batch
 from mnist_tune.tuning.past import holding_out
 from mnist_tune.tuning.tasks import load_here
 

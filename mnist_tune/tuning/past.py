@@ -16,7 +16,8 @@ from mnist_tune.errors import UserError
 from mnist_tune.regimes.divergence import finite_loss
 from mnist_tune.regimes.histories import Histories
 from mnist_tune.results.journal import Journal
-from mnist_tune.trial import OPEN_REASONS, TrialConfig, retried
+from mnist_tune.results.sweep_meta import SweepMeta
+from mnist_tune.trial import OPEN_REASONS, TrialConfig
 from mnist_tune.tuning.options import refuse_too_many
 
 
@@ -59,7 +60,7 @@ class Past:
         past = cls(
             trials, rows=journal.epochs, undecided=journal.undecided, is_resumed=True
         )
-        past.retried = retried(meta["options"])
+        past.retried = SweepMeta.of(meta).retried
         for trial_id, trial in trials.items():
             reason = (
                 journal.ends[trial_id]["stop_reason"]

@@ -10,7 +10,6 @@ from typing import Any
 from mnist_tune.epoch_row import EpochRow
 from mnist_tune.errors import ErrorKind, UserError
 from mnist_tune.regimes.curve import Curve
-from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.labels import REGIMES, curve_regime
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.nodes import UnsavedCallback, last_death
@@ -38,7 +37,7 @@ class Recorder(UnsavedCallback):
         self.run = Run(past)
         self._writer, self._view = writer, view
         self._configs = dict(trials)
-        self._data = data_facts(writer.meta)
+        self._data = writer.record.data
         self._ended: set[str] = set()
 
     def on_trial_result(

@@ -64,8 +64,8 @@ def load_here(
 
 
 def _as_in(sweep: Sweep | None, data: Loaded) -> Loaded:
-    if sweep and data.checksums != sweep.meta["dataset"]["checksums"]:
-        other = sweep.meta["dataset"]["name"]
+    if sweep and data.checksums != sweep.record.dataset["checksums"]:
+        other = sweep.record.dataset["name"]
         raise UserError(
             f"{sweep.path} was trained on other data ({other}); give it with --dataset or --data-dir"
         )

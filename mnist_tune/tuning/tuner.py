@@ -14,7 +14,6 @@ from mnist_tune import object_storage
 from mnist_tune.cache import cache_folder
 from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.own_code.loading import own_code
-from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.runtime.nodes import (
     NodeWatch,
     UnsavedCallback,
@@ -41,7 +40,7 @@ from mnist_tune.runtime.ray_session import (
 from mnist_tune.terminal import announce, note
 from mnist_tune.trial import own_id
 from mnist_tune.tuning.early_stopping import Asha, RegimeStopping
-from mnist_tune.tuning.opening import Opened
+from mnist_tune.tuning.opened import Opened
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.recorder import Recorder
@@ -138,10 +137,10 @@ def make_tuner(
     most = None if limited else options.max_concurrent
     scheduler = keeping_ids(plan.scheduler)
     if scheduler is None and options.scheduler != "fifo":
-        facts = data_facts(writer.meta)
         if options.scheduler == "asha":
             scheduler = Asha(options.grace_period, run)
         else:
+            facts = writer.record.data
             scheduler = RegimeStopping(options.grace_period, run, facts)
         scheduler.replay()
     space, samples, search = plan.space, plan.samples, plan.search_alg

@@ -11,23 +11,24 @@ from families import REPLICATES, family
 
 from mnist_tune.answers.rates import converging, edge_to_find, rates_to_try
 from mnist_tune.answers.spans import spans as found_spans
-from mnist_tune.continuation import resume_command
-from mnist_tune.own_code.registry import ENTRIES, Entry, is_named_again, named_again
+from mnist_tune.continuation import named_again, resume_command
+from mnist_tune.own_code.registry import ENTRIES, Entry, is_named_again
 from mnist_tune.reports.questions import proposed, questions
 from mnist_tune.reports.ranges import spans_in_words
+from mnist_tune.results.sweep_meta import SweepMeta
 
 
 def following(trials, best=math.nan, name="lr_regimes", **options):
     """What to try next with a family: the question, and the command."""
-    meta = {"name": name, "options": options}
-    return asked(rates_to_try(trials, meta, best), meta, "a folder")
+    record = SweepMeta.of({"name": name, "options": options})
+    return asked(rates_to_try(trials, record, best), record, "a folder")
 
 
-def asked(step, meta, where=""):
+def asked(step, record, where=""):
     """A step in words: the question, and the command."""
     if step is None:
         return "", ""
-    [question] = questions([step], SimpleNamespace(meta=meta, final=None), where)
+    [question] = questions([step], SimpleNamespace(record=record, final=None), where)
     return question
 
 
@@ -336,7 +337,7 @@ def test_a_slow_rate_above_the_best_is_too_large(made_up_sweep):
         "Try rates between:",
         f"{COMMAND} 1.58 2.51 3.98 6.31",
     )
-    assert edge_to_find(crawling, made.meta) is not None
+    assert edge_to_find(crawling, made.record) is not None
     assert following(trials.assign(regime=["slow", "slow", "converged"]), 10.0)[
         0
     ].startswith("10 is the largest")
@@ -360,8 +361,8 @@ def edge_of(trials, **options):
         dict.fromkeys(rates, "converged") | {rates[-1]: "diverged"}
     )
     data = {"name": "mnist-5k", "label_counts": [400] * 10, "test_images": 1000}
-    meta = {"options": options, "dataset": data}
-    return asked(edge_to_find(trials.assign(regime=regimes), meta), meta)[1]
+    record = SweepMeta.of({"name": "mine", "options": options, "dataset": data})
+    return asked(edge_to_find(trials.assign(regime=regimes), record), record)[1]
 
 
 def test_the_command_for_an_edge_trains_as_the_sweep_did(made_up_sweep):
@@ -411,10 +412,14 @@ def test_no_value_of_a_folder_becomes_a_flag(made_up_sweep, config, options, sai
 def test_code_that_only_a_folder_names_is_in_no_command(made_up_sweep, config):
     trials = made_up_sweep([0.01, 0.1], **config).trials
     assert edge_of(trials) == ""
-    assert named_again({}, trials) == ("", "with your own code named again")
+    assert named_again(SweepMeta.of({"name": "mine"}), trials) == (
+        "",
+        "with your own code named again",
+    )
     flag = "optimizer" if "optimizer" in config else "architecture"
     name = {"optimizer": "evil.opt:make"}.get(flag, "/shared/evil/net.py:mlp")
-    listed = {"name": "mine", "code": [{"flag": flag, "name": name}]}
+    code = [{"flag": flag, "name": name}]
+    listed = SweepMeta.of({"name": "mine", "code": code})
     assert proposed(listed, "x", (0.1,)) == "0.1, with your own code named again"
     ENTRIES[flag][name] = Entry(lambda: len)  # as in the process in which it was named
     assert name in edge_of(trials)
@@ -422,7 +427,10 @@ def test_code_that_only_a_folder_names_is_in_no_command(made_up_sweep, config):
         proposed(listed, "x", (0.1,))
         == f"mnist-tune resume x --{flag} {name} --learning-rates 0.1"
     )
-    assert shlex.split(named_again({}, trials)[0]) == [f"--{flag}", name]
+    assert shlex.split(named_again(SweepMeta.of({"name": "mine"}), trials)[0]) == [
+        f"--{flag}",
+        name,
+    ]
 
 
 def test_code_that_has_moved_is_named_as_it_was_loaded(made_up_sweep):
@@ -434,8 +442,10 @@ def test_code_that_has_moved_is_named_as_it_was_loaded(made_up_sweep):
     ENTRIES["architecture"]["moved/net.py:mlp"] = Entry(lambda: len)
     assert is_named_again("architecture", ["moved/net.py:mlp"], ["net.py:mlp(8)"])
     assert "--architecture 'moved/net.py:mlp(8)' --expected" in edge_of(trials)
-    assert resume_command(meta, "x").endswith(" x --architecture moved/net.py:mlp")
-    call = resume_command(meta | {"options": {"dataset": "arrays"}}, "x")
+    assert resume_command(SweepMeta.of(meta), "x").endswith(
+        " x --architecture moved/net.py:mlp"
+    )
+    call = resume_command(SweepMeta.of(meta | {"options": {"dataset": "arrays"}}), "x")
     assert call == "resume_sweep('x', dataset=..., architecture=('moved/net.py:mlp',))"
 
 

@@ -299,7 +299,7 @@ def test_versions_that_changed_are_told_as_they_are_now_and_were_then(monkeypatc
         "versions": {"jax": "0.10", "ray": "2.60", "gone": "1.0"},
         "processor": "old",
     }
-    assert machine.changed_versions({"environment": then}) == {
+    assert machine.changed_versions(then) == {
         "jax": "0.11 now, it was 0.10",
         "gone": "None now, it was 1.0",
         "processor": "new now, it was old",

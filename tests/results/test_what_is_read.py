@@ -20,6 +20,7 @@ from mnist_tune.own_code.registry import ENTRIES
 from mnist_tune.results import folder, journal, meta, tables
 from mnist_tune.results.journal import mend_last_line, parse_event, read_journal
 from mnist_tune.results.meta import read_meta
+from mnist_tune.results.sweep_meta import SweepMeta
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +81,7 @@ def test_the_tables_of_trials_in_each_state(new_writer, epoch_row, tmp_path):
     for one in (read, judged(tables.journal_tables(writer.path, read.meta))):
         pd.testing.assert_frame_equal(one.trials, written.trials, check_exact=True)
         pd.testing.assert_frame_equal(one.epochs, written.epochs, check_exact=True)
-    assert read.meta == written.meta
+    assert read.meta == written.meta | {"kind": "sweep"}
     trial = read.trials.iloc[0]
     assert (trial["epochs_run"], trial["train_s"], trial["best_epoch"]) == (
         4,
@@ -314,7 +315,7 @@ def test_the_command_that_resumes(tmp_path, monkeypatch):
         lines += [
             f"{said['name']}{', a search' * ('search' in said)}, of {len(said.get('code', []))} own:",
             *(
-                f"  {resume_command(said, tmp_path / 'a b', again)}"
+                f"  {resume_command(SweepMeta.of(said), tmp_path / 'a b', again)}"
                 for again in (False, True)
             ),
         ]

@@ -17,7 +17,7 @@ from mnist_tune.results.journal import read_journal
 from mnist_tune.results.tables import journal_tables
 from mnist_tune.runtime.placement import Placement
 from mnist_tune.tuning import tuner
-from mnist_tune.tuning.opening import Opened
+from mnist_tune.tuning.opened import Opened
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import ProgressView

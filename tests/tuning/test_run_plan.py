@@ -31,7 +31,7 @@ from mnist_tune.results.meta import read_meta
 from mnist_tune.runtime.nodes import RayletDied
 from mnist_tune.sweep import Sweep
 from mnist_tune.tuning import sweep, tuner
-from mnist_tune.tuning.opening import Opened
+from mnist_tune.tuning.opened import Opened
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import LivePage

@@ -13,7 +13,7 @@ from mnist_tune.runtime.placement import Device, Placement
 from mnist_tune.runtime.ray_session import PENDING
 from mnist_tune.tuning import tuner
 from mnist_tune.tuning.early_stopping import Asha, RegimeStopping
-from mnist_tune.tuning.opening import Opened
+from mnist_tune.tuning.opened import Opened
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import ProgressView

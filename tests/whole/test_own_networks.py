@@ -18,7 +18,7 @@ from mnist_tune.execution.pool import LanePool
 from mnist_tune.own_code import modules
 from mnist_tune.own_code.loading import load_own
 from mnist_tune.own_code.registry import ENTRIES, register_optimizer
-from mnist_tune.tuning import opening, sweep
+from mnist_tune.tuning import checks, sweep
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,7 @@ def test_a_resume_wants_the_same_code_and_the_same_data(
     )
     monkeypatch.setattr(SweepOptions, "start_ray", lambda options: None)
     # it runs in one of Ray's processes
-    monkeypatch.setattr(opening, "check_networks", lambda *arguments: None)
+    monkeypatch.setattr(checks, "check_networks", lambda *arguments: None)
     run_sweep("own", [TrialConfig(architecture=name, epochs=50)] * 3, options)
     with pytest.raises(
         UserError, match=r"trained on arrays from Python; .*SweepOptions\(dataset=...\)"
