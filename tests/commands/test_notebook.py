@@ -18,6 +18,7 @@ from mnist_tune.commands.notebook import (
     print_comparisons,
     section,
 )
+from mnist_tune.epoch_row import EpochRow
 from mnist_tune.judged import judge
 from mnist_tune.results.writer import SweepWriter
 
@@ -96,9 +97,11 @@ def new_sweep(tmp_path, epoch_row):
                 )
                 writer.epoch(
                     f"{i:05d}",
-                    epoch_row(epoch, train_accuracy=train)
-                    | {"test_accuracy": test}
-                    | lost,
+                    EpochRow.of(
+                        epoch_row(epoch, train_accuracy=train)
+                        | {"test_accuracy": test}
+                        | lost
+                    ),
                     False,
                 )
             writer.end(f"{i:05d}", reason, "out of memory" if reason == "error" else "")

@@ -376,7 +376,7 @@ def test_without_two_settings_nothing_more_is_trained(
     monkeypatch.setattr(search, "search", planned := Mock(return_value=done))
     asked, told = (
         ["--dataset", "mnist-5k", "--output", done.path],
-        {"print_report": exit_code(done.trials)},
+        {"print_result": exit_code(done.trials)},
     )
     for flags, drops_last in (([], False), (["--batch-size", 32, 48], True)):
         ended, said, _ = main_of(search, *asked, *flags, **told)

@@ -95,7 +95,7 @@ def by_hand(data):
 def without_seconds(row):
     return {
         name: value
-        for name, value in row.items()
+        for name, value in vars(row).items()
         if not name.endswith("_s") and name != "ended_at"
     }
 
@@ -172,8 +172,8 @@ def test_an_evaluation_counts_exactly(alone, data):
     ]:
         logits, _ = logits_of(((w1, b1), (w2, b2)), images / 255)
         assert (logits.argmax(1) == labels).sum() == count
-        assert row[f"{split}_accuracy"] == count / len(labels)
-        assert row[f"{split}_loss"] == pytest.approx(
+        assert getattr(row, f"{split}_accuracy") == count / len(labels)
+        assert getattr(row, f"{split}_loss") == pytest.approx(
             cross_entropies(logits, labels).mean(), rel=ROUNDING
         )
 
@@ -191,8 +191,8 @@ def test_a_far_too_large_rate_diverges_at_the_same_step(alone, data, learning_ra
     pool.attach("a", replace(noisy, learning_rate=learning_rate), calm)
     rows = [pool.run(["a"])["a"] for _ in range(2)]
     assert [row.above_since for row in rows] == [STEPS + 1] * 2
-    assert rows[1]["diverged"]
-    assert rows[1]["finite"] == (learning_rate < 1e38)
+    assert rows[1].diverged
+    assert rows[1].finite == (learning_rate < 1e38)
 
 
 def test_normal_parameters_are_the_same_bit_for_bit(data):
