@@ -3,9 +3,12 @@ Python."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mnist_tune.errors import InterruptedSweepError
 from mnist_tune.invocation import resume, words
 from mnist_tune.own_code.registry import (
     OF_TRIALS,
@@ -38,6 +41,18 @@ def resume_command(
     for name, value in options.items():
         parts.append(words(name, *_arguments(value)))
     return " ".join(parts)
+
+
+@contextmanager
+def resumable(record: SweepMeta, where: Path | str) -> Iterator[None]:
+    """Have Ctrl-C meanwhile say how the sweep at `where` goes on.
+
+    Of a sweep within another one, such as a search's decision, the outer one goes on.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise InterruptedSweepError(resume_command(record, where)) from None
 
 
 def _arguments(value: Any) -> tuple[Any, ...]:

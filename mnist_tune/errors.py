@@ -44,6 +44,14 @@ class LastBatchError(UserError):
     kind = ErrorKind.LAST_BATCH
 
 
+class InterruptedSweepError(KeyboardInterrupt):
+    """Ctrl-C, with the command that resumes the sweep whose folder was open."""
+
+    def __init__(self, resume: str) -> None:
+        super().__init__(f"resume with: {resume}")
+        self.resume = resume
+
+
 # The repetitions are bounded: a long text could be crafted to keep unbounded ones busy
 # for ever.
 _USER = re.compile(r"(?<=://)[^\s'\"]{1,500}(?=@)")

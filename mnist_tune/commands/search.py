@@ -13,7 +13,7 @@ import tyro
 
 from mnist_tune import Sweep, UserError, load_sweep, storage
 from mnist_tune.columns import COUNT, SEED, whole
-from mnist_tune.continuation import resume_command
+from mnist_tune.continuation import resumable, resume_command
 from mnist_tune.decisions.decide import DecideOptions, decide_between
 from mnist_tune.invocation import command, words
 from mnist_tune.judged import settings_of
@@ -283,13 +283,14 @@ def search_and_decide(config: Search) -> tuple[Sweep, Sweep | None]:
     contenders = settings_of(found.finalists())
     if found.trials["stop_reason"].isin(OPEN_REASONS).any() or len(contenders) < 2:
         return found, None
-    refuse_unknown(found.path, *contenders)
-    shared = {one.name: getattr(config, one.name) for one in fields(SweepOptions)}
-    shared |= {"scheduler": "fifo", "output": found.final_place, "resume": AUTO}
-    if not exists(found.final_place):  # else it may have been asked for more
-        shared["trials"] = FINAL_TRIALS
-    options = DecideOptions(**shared, epochs=config.epochs, holdout=config.holdout)
-    decided = decide_between(python_options(options), contenders, data)
-    found = load_sweep(found.path)  # which names what was decided
-    found.report(storage.join(found.path, "report.html"))
+    with resumable(found.record, found.path):
+        refuse_unknown(found.path, *contenders)
+        shared = {one.name: getattr(config, one.name) for one in fields(SweepOptions)}
+        shared |= {"scheduler": "fifo", "output": found.final_place, "resume": AUTO}
+        if not exists(found.final_place):  # else it may have been asked for more
+            shared["trials"] = FINAL_TRIALS
+        options = DecideOptions(**shared, epochs=config.epochs, holdout=config.holdout)
+        decided = decide_between(python_options(options), contenders, data)
+        found = load_sweep(found.path)  # which names what was decided
+        found.report(storage.join(found.path, "report.html"))
     return found, decided

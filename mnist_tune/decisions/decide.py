@@ -134,7 +134,7 @@ def decide_between(
         data=data,
     )
     writer = opened.writer
-    with writer:
+    with opened.owned():
         if writer.record.options["at_a_time"] is None:
             options.start_ray()
             writer.update_options(

@@ -112,7 +112,7 @@ def search_edge(options: EdgeOptions) -> Sweep:
         data=data,
     )
     writer, options = opened.writer, opened.options
-    with writer:
+    with opened.owned():
         searches = writer.record.options.get(SEARCHES, [])
         known = [one[EXPECTED] for one in searches]
         if None in (writer.record.options["workers"], *known):

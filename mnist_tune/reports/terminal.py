@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
+from mnist_tune.continuation import resumable
 from mnist_tune.invocation import command
 from mnist_tune.judged import Judged
 from mnist_tune.reports.findings import failures, notes
@@ -85,9 +86,10 @@ def print_report(sweep: Judged, every_line: bool = False, picture: bool = False)
 def print_result(sweep: Judged, as_object: bool) -> int:
     """Print a sweep as a table, or as one object of JSON; return the command's exit
     code."""
-    if not as_object:
-        return print_report(sweep)
-    print(as_json(sweep, from_here(sweep.path)))
+    with resumable(sweep.record, sweep.path):
+        if not as_object:
+            return print_report(sweep)
+        print(as_json(sweep, from_here(sweep.path)))
     return exit_code(sweep.trials)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mnist_tune.cli import OPENED
-from mnist_tune.continuation import resume_command
+from mnist_tune.continuation import resumable
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.data.task_data import TaskData
 from mnist_tune.errors import redacted
@@ -42,8 +42,12 @@ class Opened:
     data: Any
     """The data set; None once it was taken."""
 
-    def __post_init__(self) -> None:
-        OPENED.append(resume_command(self.writer.record, self.writer.where))
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Own the folder until the context is left. Ctrl-C meanwhile says how the sweep
+        goes on."""
+        with resumable(self.writer.record, self.writer.where), self.writer:
+            yield
 
     def take_data(self) -> Any:
         """Return the data set for Ray to hold: the driver needs no copy of its own."""

@@ -243,7 +243,7 @@ def search(
     opened = open_sweep(
         name, options, wanted, SweepKind.SEARCH, ends, data=data, check=check
     )
-    with opened.writer:
+    with opened.owned():
         left = max(plan.proposals - len(opened.past.trials), 0) if searcher else 0
         space = {"holdout": opened.holdout} | space if searcher else {}
         plan = replace(plan, trials=opened.past.open, space=space, proposals=left)
@@ -288,7 +288,7 @@ def run_plan(opened: Opened, plan: Plan) -> Sweep:
     done = sum(past.histories.last_epoch(trial_id) for trial_id in past.open)
     start = time.monotonic()
     again = f"no finished epoch is lost, resume with: {resume_command(writer.record, writer.where)}"
-    with writer, variables(QUIET), ExitStack() as context:
+    with opened.owned(), variables(QUIET), ExitStack() as context:
         context.enter_context(
             last_words(
                 f"error: the sweep was killed, or Ray was stopped beside it; {again}"
