@@ -27,7 +27,7 @@ from mnist_tune.answers.progress import Progress, progress
 from mnist_tune.answers.rates import can_grow, edge_to_find, rates_to_try
 from mnist_tune.answers.settings import keys
 from mnist_tune.answers.spans import Spans, is_on_its_way, spans
-from mnist_tune.answers.steps import NextStep, Step, Why
+from mnist_tune.answers.steps import NextStep, StepKind, Why
 from mnist_tune.judged import Judged
 from mnist_tune.numbers import LEAST_DIGITS
 from mnist_tune.regimes.contest import MOST_SETTINGS, TRIALS, Contest
@@ -173,16 +173,16 @@ def _answer(sweep: Judged) -> AnyAnswer:
 def _left_over(sweep: Judged, now: Progress) -> Iterator[NextStep]:
     """Yield how to go on with what has not ended or has failed."""
     if now.unknown and isinstance(sweep.path, str):
-        yield NextStep(Step.RESUME, Why.NO_SIGN_OF_LIFE)
+        yield NextStep(StepKind.RESUME, Why.NO_SIGN_OF_LIFE)
     if now.live:
         return
     if now.open or sweep.record.ended is None:
-        yield NextStep(Step.RESUME, Why.NOT_ENDED, trials=now.open)
+        yield NextStep(StepKind.RESUME, Why.NOT_ENDED, trials=now.open)
     trials = sweep.trials
     failed = retriable(trials["error_kind"][trials["stop_reason"] == "error"])
     if failed:
         yield NextStep(
-            Step.RETRY, Why.FAILED, {"retry_errored": True}, trials=int(failed)
+            StepKind.RETRY, Why.FAILED, {"retry_errored": True}, trials=int(failed)
         )
 
 
@@ -363,7 +363,7 @@ def _to_decide(close: pd.DataFrame) -> NextStep:
     by_rate = close.sort_values("learning_rate", kind="stable")
     arguments = {"trials": 4 * len(close)} if 2 * len(close) > TRIALS else {}
     return NextStep(
-        Step.DECIDE,
+        StepKind.DECIDE,
         Why.NOT_TOLD_APART,
         arguments,
         settings=tuple(keys(by_rate)),
@@ -391,7 +391,7 @@ def _longer(sweep: Judged, settings: pd.DataFrame) -> NextStep | None:
         return None
     epochs = 2 * int(rows["epochs_asked"][which].max())
     return NextStep(
-        Step.TRAIN_LONGER, why, {"epochs": epochs}, but_stopped=some_stopped(trials)
+        StepKind.TRAIN_LONGER, why, {"epochs": epochs}, but_stopped=some_stopped(trials)
     )
 
 
@@ -467,4 +467,4 @@ def _of_edges(sweep: Judged) -> EdgeAnswer:
 def _more_trials(sweep: Judged, why: Why) -> NextStep:
     """Return the step that doubles the trials of a decision or an edge."""
     trials = 2 * max(len(sweep.trials), sweep.record.most_trials)
-    return NextStep(Step.ADD_TRIALS, why, {"trials": trials})
+    return NextStep(StepKind.ADD_TRIALS, why, {"trials": trials})

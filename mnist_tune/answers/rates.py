@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from mnist_tune.answers.steps import NextStep, Step, Why
+from mnist_tune.answers.steps import NextStep, StepKind, Why
 from mnist_tune.continuation import NAMED_AGAIN, named_again
 from mnist_tune.numbers import told_apart
 from mnist_tune.own_code.registry import as_loaded
@@ -132,7 +132,7 @@ def _towards_the_edge(trained: pd.DataFrame, best: float) -> NextStep | None:
 
 
 def _try(why: Why, rates: Sequence[float], best: float | None = None) -> NextStep:
-    return NextStep(Step.ADD_RATES, why, {"learning_rates": rates}, rate=best)
+    return NextStep(StepKind.ADD_RATES, why, {"learning_rates": rates}, rate=best)
 
 
 def _between(first: float, last: float, count: int = 4) -> list[float]:
@@ -159,7 +159,7 @@ def edge_to_find(family: pd.DataFrame, record: SweepMeta) -> NextStep | None:
     for name, usual in OF_AN_EDGE.items():
         if values.get(name, usual) != usual:
             arguments[name] = values[name]
-    return NextStep(Step.FIND_EDGE, Why.EDGE_WITHIN, arguments)
+    return NextStep(StepKind.FIND_EDGE, Why.EDGE_WITHIN, arguments)
 
 
 def _values_of(row: dict[str, Any], record: SweepMeta) -> dict[str, Any]:

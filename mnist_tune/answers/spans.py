@@ -37,7 +37,7 @@ class Cut:
 
 
 @dataclass(frozen=True)
-class Run:
+class Stretch:
     """Neighbouring learning rates that have one regime."""
 
     rates: tuple[float, ...]
@@ -54,7 +54,7 @@ class Span:
     """Where a regime is found."""
 
     regime: str
-    runs: tuple[Run, ...]
+    runs: tuple[Stretch, ...]
     jumping: tuple[float, ...] = ()
     """The rates that converge though accuracy still falls late in a curve, beyond
     noise."""
@@ -130,7 +130,7 @@ def _neighbours(holds: pd.Series) -> Iterator[list[float]]:
 
 def _run(
     regime: str, trials: pd.DataFrame, regimes: pd.Series, is_cut: pd.Series
-) -> Run:
+) -> Stretch:
     agrees = regimes == regime
     all_agree = agrees.groupby(trials["learning_rate"]).all()
     cut = None
@@ -138,7 +138,7 @@ def _run(
         epochs = trials["epochs_run"][is_cut[trials.index] & agrees]
         if len(epochs):
             cut = Cut(len(epochs), int(epochs.min()), int(epochs.max()))
-    return Run(
+    return Stretch(
         rates=tuple(all_agree.index.tolist()),
         trials=len(trials),
         agreeing=int(agrees.sum()),

@@ -9,7 +9,7 @@ from typing import Any
 from mnist_tune.answers.settings import Key
 
 
-class Step(Enum):
+class StepKind(Enum):
     """What a next step does."""
 
     RESUME = "resume"
@@ -49,7 +49,7 @@ class Why(Enum):
 class NextStep:
     """A step, and what its command is given beside the sweep."""
 
-    kind: Step
+    kind: StepKind
     why: Why
     arguments: dict[str, Any] = field(default_factory=dict)
     """Options of the command, by the names that they have in Python."""

@@ -164,7 +164,7 @@ def section(name: str) -> pd.DataFrame:
     return found[["train_accuracy", "test_accuracy", "test_loss"]]
 
 
-def outcome(name: str) -> tuple[str, int]:
+def shown_regime(name: str) -> tuple[str, int]:
     """Return the regime of the notebook's run of an experiment, and the first epoch
     after which its table shows it."""
     reference = section(name)
@@ -262,7 +262,7 @@ def _figures(
 
 def _outcomes(experiment: Experiment, trials: pd.DataFrame) -> tuple[str, str]:
     """Judge by `curve_regime`, which does not depend on other trials of the sweep."""
-    expected, needed = outcome(experiment.name)
+    expected, needed = shown_regime(experiment.name)
     ended = trials[~trials["stop_reason"].isin(UNFINISHED_REASONS)]
     same, rest = ended["curve_regime"] == expected, len(trials) - len(ended)
     counts = [

@@ -147,7 +147,7 @@ def decide_between(
 
 def _searcher_of(writer: SweepWriter, past: Past) -> Any:
     """Return the searcher that goes on from what was before."""
-    from mnist_tune.decisions.searcher import ContestSearcher
+    from mnist_tune.decisions.contest_searcher import ContestSearcher
 
     return ContestSearcher(
         Contest.of(writer.meta), writer.record.options["seed"], past.outcomes
@@ -246,21 +246,26 @@ def _with_images_held_out(
     holdout = options.holdout or settings[0].held_out
     if not holdout:
         holdout = max(images // HELD_OUT, 1)
-        over = (images - holdout) % max(one.batch_size for one in settings)
-        holdout += over * (over <= few)
-    left = images - holdout
-    some = not settings[0].held_out and any(
-        0 < left % one.batch_size <= few for one in settings
-    )
+        largest = max(setting.batch_size for setting in settings)
+        over = (images - holdout) % largest
+        if over <= few:
+            holdout += over
+    trained = images - holdout
+    held_out_before = settings[0].held_out > 0
+    last_batches = [trained % setting.batch_size for setting in settings]
+    some_are_small = any(0 < last <= few for last in last_batches)
 
-    def drops_last(one: TrialConfig) -> bool:
-        asked = options.drop_last or one.drop_last
-        return one.batch_size <= left and (
-            asked or (some and left % one.batch_size <= few)
-        )
+    def drops_last(setting: TrialConfig) -> bool:
+        if setting.batch_size > trained:
+            return False
+        if options.drop_last or setting.drop_last:
+            return True
+        is_small = trained % setting.batch_size <= few
+        return is_small and some_are_small and not held_out_before
 
     settings = [
-        replace(one, holdout=holdout, drop_last=drops_last(one)) for one in settings
+        replace(setting, holdout=holdout, drop_last=drops_last(setting))
+        for setting in settings
     ]
     drop = any(one.drop_last for one in settings)
     return replace(options, holdout=holdout, drop_last=drop), settings

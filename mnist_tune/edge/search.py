@@ -12,7 +12,7 @@ import tyro
 from mnist_tune.columns import COUNT, PART, RATE, SEED, SHARE, WHOLE
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.data.task_data import TaskData
-from mnist_tune.edge.range_test import blow_ups
+from mnist_tune.edge.range_run import blow_ups
 from mnist_tune.errors import UserError
 from mnist_tune.judged import settings_of
 from mnist_tune.regimes.families import families
@@ -159,17 +159,19 @@ def _of_families(sweep: Sweep) -> list[TrialConfig]:
 
 def searcher_of(writer: SweepWriter, past: Past) -> Any:
     """Return the searcher that goes on from what was before."""
-    from mnist_tune.edge.searcher import EdgeSearcher
+    from mnist_tune.edge.edge_searcher import EdgeSearcher
 
     asked, data = writer.record.options, writer.record.data
     searches = asked.get(SEARCHES, [])
     templates = [template_of(search) for search in searches]
+    expected = [search[EXPECTED] for search in searches]
+    learned = []
+    for template in templates:
+        learned.append(Learned.before_pilot(data, template, asked["learned"]))
     return EdgeSearcher(
         templates,
-        [search[EXPECTED] for search in searches],
-        learned=[
-            Learned.before_pilot(data, one, asked["learned"]) for one in templates
-        ],
+        expected,
+        learned=learned,
         ended=past.outcomes,
         known=past.trials,
         **{name: asked[name] for name in ("workers", "precision", "trials", "seed")},

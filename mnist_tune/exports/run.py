@@ -50,7 +50,7 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Run:
+class ExportedRun:
     """A trial as experiment trackers see it."""
 
     id: str
@@ -90,7 +90,7 @@ def title(sweep: Tables) -> str:
     return re.sub(r"[^\w. -]", "-", " ".join(filter(None, said)), flags=re.ASCII)
 
 
-def runs(sweep: Tables) -> list[Run]:
+def runs(sweep: Tables) -> list[ExportedRun]:
     """Return the trials of a sweep, in the order of the table."""
     known = [one.name for one in fields(TrialConfig) if one.name in sweep.trials]
     epochs, prefix = sweep.epochs.sort_values("epoch", kind="stable"), sweep_id(sweep)
@@ -114,7 +114,9 @@ def runs(sweep: Tables) -> list[Run]:
             if isinstance(trial.get(name), str) and trial[name]
         }
         found.append(
-            Run(f"{prefix}-{key}", key, params, labels, tuple(curves.get(key, ())))
+            ExportedRun(
+                f"{prefix}-{key}", key, params, labels, tuple(curves.get(key, ()))
+            )
         )
     return found
 

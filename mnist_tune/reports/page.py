@@ -40,7 +40,7 @@ from mnist_tune.reports.findings import (
 )
 from mnist_tune.reports.styles import LOOKS, SHADES
 from mnist_tune.reports.svg import FONT, inline
-from mnist_tune.reports.table import MANY, Column, columns
+from mnist_tune.reports.table import MANY, ShownColumn, columns
 from mnist_tune.reports.view import View
 from mnist_tune.results.tables import as_csv
 from mnist_tune.storage import Place
@@ -191,7 +191,7 @@ def drawings(view: View, side: Sequence[Chart], salt: str, width: int) -> Any:
             yield shown | {"choice": chart.choice, "measure": measure, "hidden": hidden}
 
 
-def _page_data(view: View, shown: Sequence[Column]) -> dict[str, Any]:
+def _page_data(view: View, shown: Sequence[ShownColumn]) -> dict[str, Any]:
     """Return all that the page's script needs."""
     trials, cells = view.trials, zip(*(one.cells for one in shown), strict=True)
     rows = zip(view.settings.itertuples(), cells, strict=True)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from mnist_tune.answers.settings import keys
-from mnist_tune.answers.steps import NextStep, Step, Why
+from mnist_tune.answers.steps import NextStep, StepKind, Why
 from mnist_tune.continuation import (
     FROM_PYTHON,
     NAMED_AGAIN,
@@ -195,14 +195,14 @@ def _find_edge(asked: Asked, step: NextStep) -> Question:
     return Question(text, line)
 
 
-WORDED: dict[Step, Callable[[Asked, NextStep], Question]] = {
-    Step.RESUME: _resume,
-    Step.RETRY: _resume,
-    Step.ADD_RATES: _add_rates,
-    Step.TRAIN_LONGER: _train_longer,
-    Step.ADD_TRIALS: _add_trials,
-    Step.DECIDE: _decide,
-    Step.FIND_EDGE: _find_edge,
+WORDED: dict[StepKind, Callable[[Asked, NextStep], Question]] = {
+    StepKind.RESUME: _resume,
+    StepKind.RETRY: _resume,
+    StepKind.ADD_RATES: _add_rates,
+    StepKind.TRAIN_LONGER: _train_longer,
+    StepKind.ADD_TRIALS: _add_trials,
+    StepKind.DECIDE: _decide,
+    StepKind.FIND_EDGE: _find_edge,
 }
 
 

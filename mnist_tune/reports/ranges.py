@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from mnist_tune.answers.spans import ON_ITS_WAY, Run, Span, Spans
+from mnist_tune.answers.spans import ON_ITS_WAY, Span, Spans, Stretch
 from mnist_tune.numbers import counted, told_apart
 
 MOST_RUNS = 3
@@ -56,7 +56,7 @@ def _scattered(found: Spans, span: Span, names: Names) -> str:
     return f"at {len(span.rates)} of the {between} rates {names[first]}–{names[last]}"
 
 
-def _place(found: Spans, run: Run, names: Names) -> str:
+def _place(found: Spans, run: Stretch, names: Names) -> str:
     """Return where a run of the rates that trained lies."""
     first, last = run.rates[0], run.rates[-1]
     low, high = names[first], names[last]
@@ -73,7 +73,7 @@ def _place(found: Spans, run: Run, names: Names) -> str:
     return f"{low}–{high}"
 
 
-def _share(run: Run, names: Names) -> str:
+def _share(run: Stretch, names: Names) -> str:
     """Return how many trials of a run have its regime, and how many were cut."""
     text = ""
     if run.agreeing < run.trials:
@@ -87,7 +87,7 @@ def _share(run: Run, names: Names) -> str:
     return f"{text} ({few}cut after {least}{counted(run.cut.most_epochs, 'epoch')})"
 
 
-def _kind(run: Run, names: Names) -> str:
+def _kind(run: Stretch, names: Names) -> str:
     """Return what is counted, and at which rates not all have the regime."""
     kind = "seeds" if len(run.rates) == 1 else "trials"
     if len(run.mixed) > min(len(run.rates) - 1, MOST_RUNS):

@@ -21,7 +21,7 @@ from mnist_tune.judged import Judged
 from mnist_tune.reports.findings import failures, notes
 from mnist_tune.reports.json_object import as_json
 from mnist_tune.reports.styles import TERMINAL_COLOURS
-from mnist_tune.reports.table import MANY, Column, columns
+from mnist_tune.reports.table import MANY, ShownColumn, columns
 from mnist_tune.reports.view import View
 from mnist_tune.storage import Place
 
@@ -158,7 +158,7 @@ def print_table(console: Console, view: View, most: int) -> None:
         console.print(f"... and {count - most} more", highlight=False)
 
 
-def _table(console: Console, shown: Sequence[Column], most: int) -> Table:
+def _table(console: Console, shown: Sequence[ShownColumn], most: int) -> Table:
     narrow = console.width < NARROW
     table = Table(
         box=None, header_style="bold", pad_edge=False, collapse_padding=narrow

@@ -140,7 +140,9 @@ class Measure(NamedTuple):
                 self.axis.high,
             )
         return np.where(
-            np.isnan(found) & (kind_of(self.column) == "loss"), self.axis.high, found
+            np.isnan(found) & (measure_kind(self.column) == "loss"),
+            self.axis.high,
+            found,
         )
 
     def of(self, rows: pd.DataFrame) -> np.ndarray:
@@ -162,7 +164,7 @@ class Measure(NamedTuple):
         return f"{value:.4f}" if self.axis.accuracy else f"{value:.4g}"
 
 
-class Setting(NamedTuple):
+class SettingAxis(NamedTuple):
     """A setting in which trials differ, and where each trial is on its axis."""
 
     name: str
@@ -172,13 +174,13 @@ class Setting(NamedTuple):
     numbers."""
 
 
-def kind_of(column: str) -> str:
+def measure_kind(column: str) -> str:
     """Return `accuracy` or `loss`; nothing for a task's own score, whatever it is
     called."""
     return "" if column.startswith(OWN_SCORE) else column.rpartition("_")[2]
 
 
-def words(name: str) -> str:
+def spaced(name: str) -> str:
     """Return the name of a column as people say it."""
     return name.replace("_", " ")
 
@@ -361,7 +363,7 @@ class View:
         found = [*found, *losses] if self.by_accuracy else [*losses, *found]
         own = (name for name in self.epochs if name.startswith(OWN_SCORE))
         found += [
-            self._measure(words(name.removeprefix(OWN_SCORE)), name) for name in own
+            self._measure(spaced(name.removeprefix(OWN_SCORE)), name) for name in own
         ]
         return sorted(
             (one for one in found if one is not None),
@@ -391,7 +393,7 @@ class View:
 
     @property
     def losses(self) -> list[Measure]:
-        return [one for one in self.known if kind_of(one.column) == "loss"]
+        return [one for one in self.known if measure_kind(one.column) == "loss"]
 
     @property
     def of_tokens(self) -> bool:
@@ -417,7 +419,7 @@ class View:
         known = known[np.isfinite(known)]
         if not len(known):
             return None
-        if kind_of(column) == "accuracy":
+        if measure_kind(column) == "accuracy":
             facts = [sweep.record.data for sweep in self.sweeps]
             errors = np.maximum(1 - known, 0.5 / max(one.test_images for one in facts))
             # else nobody knows the chance
@@ -436,7 +438,7 @@ class View:
         )
         log, loss = (
             bool((known > 0).all()),
-            kind_of(column) == "loss" and bool(untrained > 0),
+            measure_kind(column) == "loss" and bool(untrained > 0),
         )
         # Where little can be learned, losses far above the untrained one would flatten
         # all others.
@@ -467,7 +469,7 @@ class View:
         """Return the significant digits with which settings that are told apart by a
         column differ in it. If they are ranked by one loss, those of others have as
         many."""
-        name = kind_of(column) or column
+        name = measure_kind(column) or column
         rankings = [sweep.record.data.ranking.name for sweep in self.sweeps]
         digits = (
             one.digits
@@ -608,7 +610,7 @@ class View:
             wide[alone] = Z * accuracy_noise(one.of(first), images)[alone]
         return np.column_stack([middle - wide, middle, middle + wide])
 
-    def maps(self, sweep: int) -> list[Setting]:
+    def maps(self, sweep: int) -> list[SettingAxis]:
         """Return what the last values of a search's trials can be drawn by: their rank,
         their learning rate, and the settings in which they differ."""
         own = self.trials[self.trials["sweep"] == sweep]
@@ -619,9 +621,12 @@ class View:
         ]
         rank = (self.trials["setting"] - own["setting"].min() + 1).to_numpy(float)
         count = own["setting"].nunique()
-        return [Setting("rank", rank, Axis.of([1, count], False, 1 / count)), *found]
+        return [
+            SettingAxis("rank", rank, Axis.of([1, count], False, 1 / count)),
+            *found,
+        ]
 
-    def _setting(self, name: str) -> Setting:
+    def _setting(self, name: str) -> SettingAxis:
         values = self.trials[name]
         numeric = pd.api.types.is_numeric_dtype(
             values
@@ -629,7 +634,7 @@ class View:
         if numeric and (values.nunique() > MOST_GROUPS or name == "learning_rate"):
             numbers = values.to_numpy(float)
             log = bool(numbers.min() > 0 and numbers.max() >= 10 * numbers.min())
-            return Setting(name, numbers, Axis.of(numbers, log))
+            return SettingAxis(name, numbers, Axis.of(numbers, log))
         codes, groups = pd.factorize(values, sort=True)
         # evenly within a group, by the golden ratio
         spread = np.arange(len(codes)) * 0.618034 % 1 - 0.5
@@ -637,7 +642,7 @@ class View:
             float(at): exactly(one.item() if hasattr(one, "item") else one)
             for at, one in enumerate(groups)
         }
-        return Setting(
+        return SettingAxis(
             name, codes + 0.5 * spread, Axis(-0.6, len(groups) - 0.4, False, ticks=said)
         )
 

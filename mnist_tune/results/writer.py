@@ -36,7 +36,7 @@ from mnist_tune.results.folder import (
 )
 from mnist_tune.results.journal import mend_last_line
 from mnist_tune.results.remote import Remote
-from mnist_tune.results.signs import Turn
+from mnist_tune.results.signs import WriterTurn
 from mnist_tune.results.sweep_meta import SweepMeta
 from mnist_tune.storage import Place
 from mnist_tune.trial import UNFINISHED_REASONS, TrialConfig
@@ -88,7 +88,7 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
         )
         self._unsynced, self._released = False, threading.Event()
         self._say, self._judge = say, judge
-        self._turn: Turn | None = None
+        self._turn: WriterTurn | None = None
         own: list[str] = []
         if self._remote:
             # With the token, two writers' files differ, by which each knows its own.
@@ -145,7 +145,7 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
             if resume:
                 self._remote.look()
         else:
-            self._turn = Turn(self.path, self._say)
+            self._turn = WriterTurn(self.path, self._say)
             self._held.callback(self._turn.end)
             (self.path / "states").mkdir(exist_ok=True)
             for folder in (self.path, self.path / "states"):

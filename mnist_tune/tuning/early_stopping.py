@@ -108,7 +108,7 @@ class Asha(FIFOScheduler):  # type: ignore[misc]
 
 
 @dataclass
-class Setting:
+class Configuration:
     """A configuration: its seeds share one fate."""
 
     siblings: Hashable
@@ -133,9 +133,9 @@ class RegimeStopping(Asha):
     def __init__(self, grace_period: int, run: Run, data: DataFacts) -> None:
         super().__init__(grace_period, run)
         self._data = data
-        self._settings: dict[TrialConfig, Setting] = {}
+        self._settings: dict[TrialConfig, Configuration] = {}
         """All configurations, by that of seed 0."""
-        self._trials: dict[str, tuple[TrialConfig, Setting]] = {}
+        self._trials: dict[str, tuple[TrialConfig, Configuration]] = {}
         self._families: dict[Hashable, Family] = defaultdict(
             partial(Family, running=False)
         )
@@ -144,7 +144,7 @@ class RegimeStopping(Asha):
 
     def _know(self, trial_id: str, config: TrialConfig) -> None:
         alike = replace(config, seed=0, data_seed=0)
-        setting = self._settings.setdefault(alike, Setting(siblings_of(config)))
+        setting = self._settings.setdefault(alike, Configuration(siblings_of(config)))
         setting.seeds.add(trial_id)
         self._changed[setting.siblings][trial_id] = None
         self._trials[trial_id] = config, setting
@@ -198,7 +198,7 @@ class RegimeStopping(Asha):
         setting.decided = max(setting.decided, epoch)
         return setting.stops.get(epoch, "")
 
-    def _verdict(self, trial_id: str, setting: Setting) -> str:
+    def _verdict(self, trial_id: str, setting: Configuration) -> str:
         """Return the reason to stop a trial, by its label among its peers so far. Where
         the data set has no target, that follows from the complete ones: what is best so
             far may yet be beaten."""

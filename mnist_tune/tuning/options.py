@@ -148,7 +148,7 @@ class Data(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run(Options):
+class RunOptions(Options):
     """How a sweep is run."""
 
     PANEL: ClassVar[str] = "run"
@@ -284,7 +284,7 @@ class Run(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepOptions(Data, Run):
+class SweepOptions(Data, RunOptions):
     """Which data are trained on, and how a sweep is run."""
 
     NAME: ClassVar[str] = ""

@@ -13,10 +13,10 @@ from mnist_tune.commands.notebook import (
     Notebook,
     compare_all,
     experiments,
-    outcome,
     plot_notebook,
     print_comparisons,
     section,
+    shown_regime,
 )
 from mnist_tune.epoch_row import EpochRow
 from mnist_tune.judged import judge
@@ -54,7 +54,7 @@ def said(trials):
 def test_what_is_run():
     lines = []
     for name, one in experiments().items():
-        shows = "shows {} from epoch {} on".format(*outcome(name))
+        shows = "shows {} from epoch {} on".format(*shown_regime(name))
         lines.append(f"{name}: chaotic {one.chaotic}, band {one.band:g}, {shows}")
     for flags in ({}, {"epochs": 11, "seeds": (0, 1, 7)}):
         lines += ["", f"asked for {flags}:", *said(Notebook(**flags).trials())]
@@ -206,7 +206,7 @@ def judged():
     for more in (0, 1):
         asked = {"oscillates": 4 + more, "diverges": 2 + more}
         runs = (
-            runs_of(name, *[outcome(name)[0]] * 2, epochs=epochs)
+            runs_of(name, *[shown_regime(name)[0]] * 2, epochs=epochs)
             for name, epochs in asked.items()
         )
         yield f"asked for {asked}", [*chain(*runs)]

@@ -10,7 +10,12 @@ import pytest
 
 from mnist_tune import TrialConfig, UserError, load_sweep
 from mnist_tune.regimes.data_facts import DATA
-from mnist_tune.regimes.measured_edge import Learned, MeasuredEdge, last_rows, outcomes
+from mnist_tune.regimes.measured_edge import (
+    Learned,
+    MeasuredEdge,
+    edge_outcomes,
+    last_rows,
+)
 from mnist_tune.reports import findings
 from mnist_tune.reports.answer import answer
 from mnist_tune.reports.terminal import print_report
@@ -231,7 +236,7 @@ def test_only_what_ended_by_itself_is_an_outcome_and_only_what_neither_slipped_n
     ] = 0.5
     epochs.loc[epochs["epoch"] == 1, "train_loss"] = 2.0
     ordered = epochs.sort_values("epoch", kind="stable")
-    found = outcomes(
+    found = edge_outcomes(
         trials, ordered, last_rows(ordered), DATA["mnist"], Learned(2.3, 0.6)
     )
     assert found.index.tolist() == [10, 11, 12, 13, 14]
@@ -240,7 +245,9 @@ def test_only_what_ended_by_itself_is_an_outcome_and_only_what_neither_slipped_n
     )
     assert found["calm"].tolist() == [True, False, False, False, False]
     assert found["diverged"].tolist() == [True, False, False, False, True]
-    by_loss = outcomes(trials, epochs, last_rows(epochs), DATA["mnist"], Learned(2.3))
+    by_loss = edge_outcomes(
+        trials, epochs, last_rows(epochs), DATA["mnist"], Learned(2.3)
+    )
     assert by_loss["learned"].all(), "the loss of the last epoch, wherever it is"
 
 

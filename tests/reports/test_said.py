@@ -12,7 +12,7 @@ from recorded_data import recorded_data
 
 from mnist_tune.answers.answer import EdgeAnswer
 from mnist_tune.answers.decision import decided
-from mnist_tune.answers.steps import Step
+from mnist_tune.answers.steps import StepKind
 from mnist_tune.reports import findings, terminal, view
 from mnist_tune.reports.answer import answer
 from mnist_tune.reports.decided import decided_in_words
@@ -214,7 +214,7 @@ def said(sweep):
     left_over = [
         question
         for question, step in zip(found.questions, found.data.next_steps, strict=True)
-        if step.kind in (Step.RESUME, Step.RETRY)
+        if step.kind in (StepKind.RESUME, StepKind.RETRY)
     ]
     yield from (" ".join(question) for question in (*left_over, *repeated(sweep)))
     yield from (f"{name}: {text}" for name, text in (facts(sweep) | ran(sweep)).items())

@@ -18,7 +18,7 @@ from mnist_tune.regimes.data_facts import MNIST
 from mnist_tune.regimes.divergence import finite_loss
 from mnist_tune.regimes.forecast import target_of
 from mnist_tune.tuning import early_stopping
-from mnist_tune.tuning.early_stopping import Asha, RegimeStopping, Setting
+from mnist_tune.tuning.early_stopping import Asha, Configuration, RegimeStopping
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.run import Run
 from mnist_tune.tuning.trainable import _NO_ROW
@@ -429,7 +429,9 @@ def test_a_verdict_is_that_of_all_rows_so_far_however_often_one_was_asked_before
         for row in rows[:-1]:
             anew.report(*row, seed=int(row[0]))
         for alike, setting in sweep.fates._settings.items():
-            known = anew.fates._settings.setdefault(alike, Setting(setting.siblings))
+            known = anew.fates._settings.setdefault(
+                alike, Configuration(setting.siblings)
+            )
             known.is_proposed |= setting.is_proposed
         epoch = rows[-1][2], rows[-1][3]
         # else a seed decided before

@@ -144,13 +144,10 @@ class _Search:
         number = len(self.trials)
         if number < len(PILOT):
             return math.log(self.expected * PILOT[number])
-        known = [
-            (self.asked.gain(row), rate) for rate, row in self.pilot if row is not None
-        ]
-        return float(
-            math.log(max(known, default=(0.0, self.expected))[1])
-            + FURTHER * rng.standard_normal()
-        )
+        ended = [(rate, row) for rate, row in self.pilot if row is not None]
+        gains = [(self.asked.gain(row), rate) for rate, row in ended]
+        _, best = max(gains, default=(0.0, self.expected))
+        return float(math.log(best) + FURTHER * rng.standard_normal())
 
 
 class EdgeSearcher(Unsaved):

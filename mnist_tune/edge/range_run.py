@@ -26,7 +26,7 @@ from mnist_tune.tuning.resuming import trained_as
 from mnist_tune.tuning.tasks import apart, load_here, returned
 
 if TYPE_CHECKING:
-    from mnist_tune.training.range_test import Ramp, RangeCurve
+    from mnist_tune.training.rising_rate import Ramp, RangeCurve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +118,7 @@ def _curve(
 
     from mnist_tune.execution.device_data import DeviceData
     from mnist_tune.training.program import Program
-    from mnist_tune.training.range_test import Ramp, RangeCurve, range_curve
+    from mnist_tune.training.rising_rate import Ramp, RangeCurve, range_curve
 
     data = DeviceData.put(dataset, config.label_noise, config.held_out, memory=math.inf)
     program = Program.of(
