@@ -41,6 +41,7 @@ from mnist_tune.regimes.outcomes import (
     outcomes,
 )
 from mnist_tune.regimes.widths import Exponent, exponents
+from mnist_tune.results.sweep_meta import SweepKind
 from mnist_tune.trial import retriable
 
 MOST_STEPS = 3
@@ -165,9 +166,26 @@ def _without_repeats(steps: Sequence[NextStep]) -> list[NextStep]:
 def _answer(sweep: Judged) -> AnyAnswer:
     if (contest := sweep.decision) is not None:
         return _of_decision(sweep, contest)
-    if sweep.edges() and (sweep.trials["epochs_run"] > 0).any():
+    if not (sweep.trials["epochs_run"] > 0).any():
+        return _of_nothing(sweep)
+    if sweep.edges():
         return _of_edges(sweep)
     return _of_sweep(sweep)
+
+
+def _of_nothing(sweep: Judged) -> AnyAnswer:
+    """Return the answer of a sweep of which no trial has finished an epoch."""
+    finding, now = Finding.NOTHING_TRAINED, progress(sweep.trials)
+    settings = sweep.best()
+    match sweep.record.kind:
+        case SweepKind.EDGE:
+            return EdgeAnswer(finding=finding, progress=now, edges=(), laws=())
+        case SweepKind.DECISION:
+            return DecisionAnswer(finding=finding, progress=now, settings=settings)
+        case SweepKind.SEARCH:
+            return SearchAnswer(finding=finding, progress=now, settings=settings)
+        case SweepKind.SWEEP:
+            return SweepAnswer(finding=finding, progress=now, settings=settings)
 
 
 def _left_over(sweep: Judged, now: Progress) -> Iterator[NextStep]:
@@ -193,8 +211,6 @@ def _of_sweep(sweep: Judged) -> SweepAnswer:
     now = progress(sweep.trials)
     settings = sweep.best()
     kind = SearchAnswer if sweep.record.is_search else SweepAnswer
-    if not (sweep.trials["epochs_run"] > 0).any():
-        return kind(finding=Finding.NOTHING_TRAINED, progress=now, settings=settings)
     answer = kind(
         finding=_finding(sweep, settings, now),
         progress=now,

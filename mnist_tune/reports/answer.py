@@ -73,6 +73,8 @@ def answer(sweep: Judged, where: str = "") -> Answer:
     """
     found = find_answer(sweep)
     asked = questions(found.next_steps, sweep, where or str(sweep.path))
+    if found.finding == Finding.NOTHING_TRAINED:
+        return _worded(found, "No trial has finished an epoch", (), (), asked)
     if isinstance(found, EdgeAnswer):
         headline, lines, more = _of_edges(found)
         return _worded(found, headline, lines, more, asked)
@@ -129,8 +131,6 @@ class Wording:
 
 def _of_sweep(found: SweepAnswer, sweep: Judged, asked: tuple[Question, ...]) -> Answer:
     wording = Wording.of(found, sweep)
-    if found.finding == Finding.NOTHING_TRAINED:
-        return _worded(found, "No trial has finished an epoch", (), (), asked)
     if found.finding == Finding.BEST_OF_EACH_TASK:
         return _of_tasks(wording, asked)
     if found.best is None or found.standing is None:

@@ -103,7 +103,7 @@ def _edge(edge: MeasuredEdge) -> dict[str, Any]:
         "trials": edge.trials,
         "is_bracketed": edge.is_bracketed,
         "is_precise": edge.is_precise,
-        "precision": edge.precision,
+        "precision": _plain(edge.precision),
         "learn": rates,
         "calm": _plain(edge.calm),
         "diverge": _plain(edge.diverges),
