@@ -434,19 +434,17 @@ def places(content):
 )
 def test_a_field_that_is_removed_or_renamed_is_an_error(name, make):
     content = object_of(make(name))
+    content["trials"] = content["trials"][:1]
     assert errors(content) == []
     count = 0
     for holder, field in list(places(content)):
         before = dict(holder)
-        value = holder.pop(field)
-        assert not VALIDATOR.is_valid(content), f"{field} may be missing"
-        holder[RENAMED] = value
+        holder[RENAMED] = holder.pop(field)
         assert not VALIDATOR.is_valid(content), f"{field} may have another name"
-        holder.clear()
-        holder.update(before)
-        holder[RENAMED] = value
+        holder[field] = before[field]
         assert not VALIDATOR.is_valid(content), f"there may be more beside {field}"
-        holder.clear()
+        del holder[RENAMED], holder[field]
+        assert not VALIDATOR.is_valid(content), f"{field} may be missing"
         holder.update(before)
         count += 1
     assert errors(content) == []
