@@ -3,9 +3,10 @@
 import json
 import shlex
 import subprocess
+from typing import Any
 
 
-def run(command):
+def run(command: str) -> Any:
     """Run a command, and return the object that it prints."""
     words = [*shlex.split(command), "--json"]
     done = subprocess.run(words, stdout=subprocess.PIPE, check=True)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mnist_tune import storage
 from mnist_tune.answers.answer import (
     AnyAnswer,
     DecisionAnswer,
@@ -55,7 +56,7 @@ def json_object(sweep: Judged, where: str = "") -> dict[str, Any]:
         "version": VERSION,
         "kind": KINDS[type(data)],
         "name": sweep.record.name,
-        "path": str(sweep.path),
+        "path": str(storage.absolute(sweep.path)),
         "has_ended": sweep.record.ended is not None and not data.progress.is_open,
         "answer": _answer(data),
         "settings": _settings(data),

@@ -508,6 +508,12 @@ def test_commands_name_the_path_as_it_is_asked_for(make):
     assert "--sweep results/mine" in content["questions"][0]["command"]
 
 
+def test_the_path_is_whole_wherever_it_is_read_from(make, monkeypatch):
+    path = make("settled").path
+    monkeypatch.chdir(path.parent)
+    assert object_of(load_sweep(path.name))["path"] == str(path)
+
+
 def test_show_prints_the_object_and_nothing_else(make, monkeypatch, capsys):
     sweep = make("settled")
     above = str(sweep.path.parent)  # else it says which sweep is the newest there
