@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
+from mnist_tune.errors import UserError
 from mnist_tune.reports.terminal import print_result
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.dry_run import dry_run
@@ -95,6 +96,8 @@ OPTIONS, run = LearningRateRegimes, run_or_resume
 
 def main() -> int:
     options = command_options(OPTIONS)
+    if options.dry_run and options.json:
+        raise UserError("--dry-run trains nothing, so --json has no object to print")
     if options.dry_run:
         for line in dry_run(options):
             print(line, flush=True)

@@ -31,9 +31,8 @@ from mnist_tune.reports.json_object import _plain, json_object
 from mnist_tune.results.sweep_meta import SweepKind
 from mnist_tune.sweep import Sweep
 
-SCHEMA = json.loads(
-    (Path(__file__).parents[2] / "docs" / "sweep.schema.json").read_text()
-)
+ROOT = Path(__file__).parents[2]
+SCHEMA = json.loads((ROOT / "docs" / "sweep.schema.json").read_text())
 DEFS = SCHEMA["$defs"]
 VALIDATOR = Draft202012Validator(SCHEMA)
 
@@ -555,3 +554,20 @@ def test_a_command_prints_the_object_and_ends_with_its_usual_code(
     monkeypatch.setattr(sys, "argv", ["lr_regimes.py", "--json"])
     assert lr_regimes.main() == code
     assert errors(json.loads(capsys.readouterr().out)) == []
+
+
+def test_a_dry_run_has_no_object(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["lr_regimes.py", "--dry-run", "--json"])
+    with pytest.raises(UserError, match="--dry-run trains nothing, so --json has no"):
+        lr_regimes.main()
+    assert capsys.readouterr().out == ""
+
+
+def test_the_page_shows_the_script_and_every_field():
+    page = (ROOT / "docs" / "json.md").read_text()
+    script = (ROOT / "examples" / "next_step.py").read_text().partition("\n\n")[2]
+    assert f"```python\n{script}```" in page
+    for name in SCHEMA["properties"]:
+        assert f"`{name}`" in page, name
+    for kind in SCHEMA["$defs"]["kind"]["enum"]:
+        assert f"\n| `{kind}` | " in page, kind
