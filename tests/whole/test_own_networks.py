@@ -82,8 +82,8 @@ def test_a_network_trains_on_any_data_alone_and_as_lanes(
     tolerance = 0.05 if network == "bfloat16_net" else 2e-4
     for (rows, state), (expected, single) in zip(together, alone, strict=True):
         for row, other in zip(rows, expected, strict=True):
-            assert row.train_loss == pytest.approx(other["train_loss"], rel=tolerance)
-        assert expected[-1]["train_loss"] < expected[-1]["untrained_loss"]
+            assert row.train_loss == pytest.approx(other.train_loss, rel=tolerance)
+        assert expected[-1].train_loss < expected[-1].untrained_loss
         assert {array.dtype for array in state.arrays.values()} == {
             array.dtype for array in single.arrays.values()
         }
