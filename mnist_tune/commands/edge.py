@@ -3,6 +3,7 @@ learn, with intervals."""
 
 from __future__ import annotations
 
+from mnist_tune.continuation import resumable
 from mnist_tune.edge.search import EdgeOptions, search_edge
 from mnist_tune.reports.terminal import print_report, print_result
 from mnist_tune.tuning.resuming import command_options
@@ -15,8 +16,9 @@ def main() -> int:
     sweep = search_edge(options)
     if options.json:
         return print_result(sweep, options.json)
-    code = print_report(sweep, picture=True)
-    if sweep.edges():
-        sweep.plot(sweep.picture("edge.png"))
-        print(f"Picture: {sweep.picture('edge.png')}")
+    with resumable(sweep.record, sweep.path):
+        code = print_report(sweep, picture=True)
+        if sweep.edges():
+            sweep.plot(sweep.picture("edge.png"))
+            print(f"Picture: {sweep.picture('edge.png')}")
     return code

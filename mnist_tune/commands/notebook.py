@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 import pandas as pd
 
+from mnist_tune.continuation import resumable
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.labels import curve_regime
 from mnist_tune.regimes.replicates import regime_counts
@@ -69,11 +70,12 @@ def main() -> int:
     sweep = run_or_resume(options)
     if options.json:
         return print_result(sweep, options.json)
-    code = print_report(sweep)
-    if comparisons := compare_all(sweep):
-        print_comparisons(comparisons)
-        plot_notebook(comparisons, sweep.picture("notebook.png"))
-        print(f"Picture: {sweep.picture('notebook.png')}")
+    with resumable(sweep.record, sweep.path):
+        code = print_report(sweep)
+        if comparisons := compare_all(sweep):
+            print_comparisons(comparisons)
+            plot_notebook(comparisons, sweep.picture("notebook.png"))
+            print(f"Picture: {sweep.picture('notebook.png')}")
     return code
 
 

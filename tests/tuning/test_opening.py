@@ -10,6 +10,7 @@ from own_networks import patterns
 
 from mnist_tune import TrialConfig, UserError
 from mnist_tune.data.dataset import load_dataset
+from mnist_tune.errors import InterruptedSweepError
 from mnist_tune.own_code.registry import ENTRIES, register
 from mnist_tune.results.sweep_meta import SweepKind
 from mnist_tune.training.task import Network
@@ -257,6 +258,20 @@ def many(count=300):
 def more_images(images, monkeypatch):
     """300 images, whatever data a sweep names."""
     monkeypatch.setattr(SweepOptions, "load", lambda *given: many())
+
+
+def test_ctrl_c_says_how_the_outermost_open_sweep_goes_on(more_images, tmp_path):
+    """A search's decision is a sweep within the search."""
+    outer, inner = (
+        open_sweep("regimes", SweepOptions(output=tmp_path / name), lambda *_: {})
+        for name in ("outer", "inner")
+    )
+    raises = pytest.raises(InterruptedSweepError)
+    with raises as interrupt, outer.owned(), inner.owned():
+        raise KeyboardInterrupt
+    assert interrupt.value.resume == f"mnist-tune resume {tmp_path / 'outer'}"
+    again = opened_again(tmp_path / "inner", SweepKind.SWEEP)  # its folder is free
+    again.writer.release()
 
 
 @pytest.mark.promise(
