@@ -27,6 +27,7 @@ from mnist_tune.execution.executor import Executor, Stack
 from mnist_tune.machine import processor_model
 from mnist_tune.training import curvature
 from mnist_tune.training.batch_order import batch_order
+from mnist_tune.training.convolutions_in_loops import speed_up_convolutions
 from mnist_tune.training.program import Program
 
 
@@ -48,6 +49,7 @@ class SharpnessBenchmark:
 
 def measurements(name: str, config: SharpnessBenchmark) -> pd.DataFrame:
     """Return a row for each measurement of a network."""
+    speed_up_convolutions()
     dataset = load_dataset("mnist")
     data = DeviceData.put(dataset, label_noise=0, holdout=0)
     program = Program.of(TrialConfig(architecture=name), dataset.spec)

@@ -41,11 +41,12 @@ from benchmarks.processes import REPOSITORY, start_python
 from checks.pairwise import Pair, Row, every_pair, pairs, pairwise
 from mnist_tune import Sweep, TrialConfig, UserError, cli, load_sweep, run_sweep
 from mnist_tune.commands.lr_regimes import LearningRateRegimes
+from mnist_tune.continuation import resume_command
 from mnist_tune.data.files import CHECKSUMS
 from mnist_tune.exports import mirror
 from mnist_tune.regimes.labels import REGIMES
 from mnist_tune.results.folder import META
-from mnist_tune.results.journal import read_journal, resume_command
+from mnist_tune.results.journal import read_journal
 from mnist_tune.results.tables import TIMES
 from mnist_tune.tuning.options import rates_of
 
@@ -434,7 +435,7 @@ def again(
         ]
     if (sweep / META).exists():
         before = load_sweep(sweep)
-        printed = shlex.split(resume_command(before.meta, sweep))
+        printed = shlex.split(resume_command(before.record, sweep))
         words = [*printed[printed.index("resume") :], *flags(more)]
         what = f"{kind} after {len(before.epochs)} of {len(once.epochs)} rows, {shlex.join(words)}"
     else:  # there is nothing to resume, and the same command begins

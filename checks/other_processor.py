@@ -26,7 +26,7 @@ from tempfile import TemporaryFile
 from benchmarks.comparison import Recorded, describe_machine, write_record
 from benchmarks.processes import REPOSITORY
 from mnist_tune import UserError, cli
-from mnist_tune.trial import closest
+from mnist_tune.errors import closest
 
 QEMU = "qemu-x86_64"
 TEST_TIMEOUT_S = 600

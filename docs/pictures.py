@@ -45,7 +45,7 @@ from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.data_facts import DATA, data_facts
 from mnist_tune.regimes.labels import REGIMES
 from mnist_tune.regimes.limits import HALF, TREND, VISIBLE
-from mnist_tune.reports.axes import Label, log_axis, place_labels
+from mnist_tune.reports.axes import PlacedName, log_axis, place_labels
 from mnist_tune.reports.figures import save
 from mnist_tune.reports.styles import COLOURS, MARKERS
 from mnist_tune.results.tables import together
@@ -257,7 +257,7 @@ def plot_labels(path: Path) -> None:
         figure.subplots(2, 3).ravel(), PANELS.items(), strict=True
     ):
         sweep = sweeps[name]
-        labels: list[Label] = []
+        labels: list[PlacedName] = []
         log_axis(axis, "y")
         axis.set(xlim=(0.6, sweep.asked * 1.22), ylim=(0.006, 1.2))
         for trial in sweep.labelled().itertuples():
@@ -267,7 +267,7 @@ def plot_labels(path: Path) -> None:
                 {"color": COLOURS[trial.regime], "marker": MARKERS[trial.regime]},
             )
             axis.plot(rows["epoch"], error, **style, lw=1.2, ms=4.5, mew=0, alpha=0.85)
-            label = Label(
+            label = PlacedName(
                 rows["epoch"].iloc[-1],
                 error.iloc[-1],
                 rate(trial.learning_rate),

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from mnist_tune.data_spec import DataSpec as DataSpec
     from mnist_tune.decisions.decide import DecideOptions as DecideOptions
     from mnist_tune.decisions.decide import decide as decide
-    from mnist_tune.edge.range_test import RangeTestOptions as RangeTestOptions
-    from mnist_tune.edge.range_test import range_test as range_test
+    from mnist_tune.edge.range_run import RangeTestOptions as RangeTestOptions
+    from mnist_tune.edge.range_run import range_test as range_test
     from mnist_tune.edge.search import EdgeOptions as EdgeOptions
     from mnist_tune.edge.search import find_edge as find_edge
     from mnist_tune.errors import UserError as UserError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mnist_tune.own_code.registry import register_optimizer as register_optimizer
     from mnist_tune.sweep import Sweep as Sweep
     from mnist_tune.sweep import load_sweep as load_sweep
-    from mnist_tune.training.range_test import Ramp as Ramp
+    from mnist_tune.training.rising_rate import Ramp as Ramp
     from mnist_tune.training.task import Network as Network
     from mnist_tune.training.task import Task as Task
     from mnist_tune.trial import TrialConfig as TrialConfig
@@ -33,9 +33,9 @@ _MODULE_OF = {
     "DataSpec": "data_spec",
     "DecideOptions": "decisions.decide",
     "decide": "decisions.decide",
-    "RangeTestOptions": "edge.range_test",
-    "range_test": "edge.range_test",
-    "Ramp": "training.range_test",
+    "RangeTestOptions": "edge.range_run",
+    "range_test": "edge.range_run",
+    "Ramp": "training.rising_rate",
     "EdgeOptions": "edge.search",
     "find_edge": "edge.search",
     "UserError": "errors",

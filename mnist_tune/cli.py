@@ -19,7 +19,7 @@ from typing import Annotated, Any, NoReturn, TypeVar, get_type_hints
 import tyro
 
 from mnist_tune import invocation
-from mnist_tune.errors import UserError, redacted
+from mnist_tune.errors import InterruptedSweepError, UserError, redacted
 
 Config = TypeVar("Config")
 
@@ -33,9 +33,6 @@ MISSING = r"Missing from .*?: [A-Z]+ (.*?)\.? \(required\)"
 """How tyro says which argument without a flag is not there, and what it is."""
 
 CONFIG = (tyro.conf.FlagCreatePairsOff,)
-
-OPENED: list[str] = []
-"""The commands that resume the sweeps which this process has opened."""
 
 
 def parse(
@@ -129,11 +126,13 @@ def run(main: Callable[[], int | None]) -> None:
         if error.errno == errno.ENOSPC:
             fail(f"can't write {error.filename or 'the output'}: {error.strerror}")
         sys.exit(PIPE_CLOSED)  # whoever read the output has stopped, as `head` does
-    except KeyboardInterrupt:
-        more = "; nothing was lost" + "".join(
-            f", resume with: {line}" for line in OPENED[:1]
-        )
-        print(f"interrupted{more * invocation.trains()}", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        line = "interrupted"
+        if invocation.trains():
+            line += "; nothing was lost"
+            if isinstance(interrupt, InterruptedSweepError):
+                line += f", resume with: {interrupt.resume}"
+        print(line, file=sys.stderr)
         sys.exit(130)
 
 

@@ -215,11 +215,6 @@ EPOCHS = (
         "loss_error", NUMBER, "Tasks: standard error of the held-out loss.", curve=True
     ),
     Column(
-        "scores",
-        TEXT,
-        "In the journal: a task's own scores, held out; in the table, columns `score_NAME`.",
-    ),
-    Column(
         "step_loss_first",
         NUMBER,
         "Loss of the epoch's first batch, before its update.",

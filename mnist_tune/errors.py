@@ -1,8 +1,11 @@
-"""The error for mistakes that the user can fix, and texts made safe to show."""
+"""The error for mistakes that the user can fix, texts made safe to show, and which name
+was meant."""
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -39,6 +42,14 @@ class LastBatchError(UserError):
     """A program can't train on the smaller last batch of an epoch."""
 
     kind = ErrorKind.LAST_BATCH
+
+
+class InterruptedSweepError(KeyboardInterrupt):
+    """Ctrl-C, with the command that resumes the sweep whose folder was open."""
+
+    def __init__(self, resume: str) -> None:
+        super().__init__(f"resume with: {resume}")
+        self.resume = resume
 
 
 # The repetitions are bounded: a long text could be crafted to keep unbounded ones busy
@@ -83,3 +94,19 @@ def redacted(text: str) -> str:
     """Return the text with users, passwords, keys and tokens of its URIs hidden:
     `s3://***@bucket/sweep?token=***`."""
     return _SECRET.sub(r"\1***", _USER.sub("***", text))
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """Return `"; did you mean 'x'?"` with the closest known name, or a list of all if
+    none is close. A name is close to the first letters of its words, as `learning_rate`
+    is to `lr`."""
+    names = list(known)
+    match = [
+        one for one in names if "".join(word[:1] for word in one.split("_")) == name
+    ]
+    match += difflib.get_close_matches(name, names)
+    return (
+        f"; did you mean {match[0]!r}?"
+        if match
+        else f"; known are {', '.join(names) or 'none'}"
+    )

@@ -130,10 +130,10 @@ def describe_environment() -> dict[str, Any]:
     }
 
 
-def changed_versions(meta: Mapping[str, Any]) -> dict[str, str]:
-    """Return the versions, and the processor, that differ from a `sweep.json`, each as
-    `<new> now, it was <old>`."""
-    before, now = meta.get("environment", {}), describe_environment()
+def changed_versions(before: Mapping[str, Any]) -> dict[str, str]:
+    """Return the versions, and the processor, that differ from those of an environment
+    `before`, each as `<new> now, it was <old>`."""
+    now = describe_environment()
     pairs = {
         name: (now["versions"].get(name), was)
         for name, was in before.get("versions", {}).items()

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from mnist_tune import storage
+from mnist_tune.judged import Judged, read_judged
 from mnist_tune.numbers import counted
 from mnist_tune.regimes.replicates import regime_counts
-from mnist_tune.results.tables import Tables, read_sweep
+from mnist_tune.results.tables import Tables
 from mnist_tune.storage import Place
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from mnist_tune.trained import Trained
 
 
-class Sweep(Tables):
+class Sweep(Judged):
     """The tables `trials` and `epochs` of a sweep, its folder or URI as `path`, the
     content of its `sweep.json` as `meta`, and what shows them."""
 
@@ -36,7 +37,7 @@ class Sweep(Tables):
         )
         return "\n".join(
             [
-                f"Sweep {self.meta['name']} on {self.meta['dataset']['name']}: {self.path}",
+                f"Sweep {self.record.name} on {self.record.dataset['name']}: {self.path}",
                 self.answer().headline,
                 f"{counted(len(self.trials), 'trial')}: {regimes}",
                 ".trials .epochs .best() .answer() .table() .plot() .load()",
@@ -78,6 +79,14 @@ class Sweep(Tables):
         from mnist_tune.reports.answer import answer
 
         return answer(self)
+
+    def to_json(self) -> str:
+        """Return what the sweep says as one object of JSON, as `mnist-tune show --json`
+        prints it: the answer as data, trials with their labels, and questions with
+        their commands."""
+        from mnist_tune.reports.json_object import as_json
+
+        return as_json(self)
 
     def table(self) -> None:
         """Print the table of the trials, or of the settings, and the answer."""
@@ -124,4 +133,4 @@ def load_sweep(path: str | Path) -> Sweep:
     Raises:
         UserError: there is no sweep, or it can't be read.
     """
-    return Sweep.of(read_sweep(path))
+    return Sweep.of(read_judged(path))

@@ -12,9 +12,10 @@ import numpy as np
 
 from mnist_tune.data.own import examples_of, type_of, unmasked
 from mnist_tune.data_spec import ARRAYS, DataSpec, TaskSpec
-from mnist_tune.errors import UserError
+from mnist_tune.errors import UserError, closest
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.invocation import words
+from mnist_tune.judged import Judged
 from mnist_tune.named_code import parse_call
 from mnist_tune.own_code.loading import check_again, load_own
 from mnist_tune.own_code.registry import (
@@ -24,13 +25,14 @@ from mnist_tune.own_code.registry import (
     register,
 )
 from mnist_tune.regimes.ranking import Ranking
-from mnist_tune.results.tables import Tables
+from mnist_tune.results.sweep_meta import SweepMeta
 from mnist_tune.terminal import Note
 from mnist_tune.training.classifier import scale
+from mnist_tune.training.convolutions_in_loops import speed_up_convolutions
 from mnist_tune.training.networks import initial
 from mnist_tune.training.program import TrainState, task_of
 from mnist_tune.training.task import BLOCK, Network, Task
-from mnist_tune.trial import FIELDS, UNDECIDED_REASONS, TrialConfig, closest
+from mnist_tune.trial import FIELDS, UNDECIDED_REASONS, TrialConfig
 
 
 @dataclass(frozen=True, repr=False)
@@ -140,7 +142,7 @@ DATA = ("dataset", "data_dir", "train_images", "standardize", "task")
 """The options that say what was trained on."""
 
 
-def load(sweep: Tables, trial_id: str | None, code: Any) -> Trained:
+def load(sweep: Judged, trial_id: str | None, code: Any) -> Trained:
     """Return what a trial trained. The arguments are as in `Sweep.load`."""
     known, leading = sweep.trials["trial_id"], sweep.leading()
     if trial_id is None and not leading:
@@ -161,7 +163,7 @@ def load(sweep: Tables, trial_id: str | None, code: Any) -> Trained:
         raise UserError(f"no state of trial {wanted} has been saved so far")
     if saved is None:
         how = (
-            _again(trial, sweep.meta)
+            _again(trial, sweep.record)
             if wanted in {*sweep.steady["trial_id"]}
             else "nothing does, its values changed"
         )
@@ -169,17 +171,17 @@ def load(sweep: Tables, trial_id: str | None, code: Any) -> Trained:
             f"the state of trial {wanted} was not kept; to train it again: {how}"
         )
     _name_again(sweep, trial.architecture, code)
-    return _trained(trial, saved, _data(sweep.meta))
+    return _trained(trial, saved, _data(sweep.record))
 
 
-def _again(trial: TrialConfig, meta: Mapping[str, Any]) -> str:
+def _again(trial: TrialConfig, record: SweepMeta) -> str:
     """Return the call that trains a trial again."""
     values = {
         name: value
         for name, value in trial.to_dict().items()
         if value != getattr(TrialConfig, name)
     }
-    options = {name: value for name in DATA if (value := meta["options"].get(name))}
+    options = {name: value for name in DATA if (value := record.options.get(name))}
     given = [
         f"{name}={'...' if value == ARRAYS else repr(value)}"
         for name, value in options.items()
@@ -187,7 +189,7 @@ def _again(trial: TrialConfig, meta: Mapping[str, Any]) -> str:
     return f"run_sweep('again', {values}, SweepOptions({', '.join(given)}))"
 
 
-def _name_again(sweep: Tables, network: str, code: Any) -> None:
+def _name_again(sweep: Judged, network: str, code: Any) -> None:
     """Load what a trial's network or task is named by now. Raises `UserError` if nobody
     has named it in this process, or it is not what trained."""
     name = parse_call(network).name
@@ -199,7 +201,7 @@ def _name_again(sweep: Tables, network: str, code: Any) -> None:
             raise UserError(f"{sweep.path} did not train {code}, but {network}")
     recorded = [
         one
-        for one in sweep.meta.get("code", [])
+        for one in sweep.record.code
         if one["name"] == name and one["flag"] != "optimizer"
     ]
     if (recorded or names_own_code(name)) and name not in ENTRIES["architecture"]:
@@ -218,13 +220,13 @@ def _name_again(sweep: Tables, network: str, code: Any) -> None:
     check_again(recorded, sweep.path, refuse)
 
 
-def _data(meta: Mapping[str, Any]) -> DataSpec | TaskSpec:
+def _data(record: SweepMeta) -> DataSpec | TaskSpec:
     """Return the description of the data that a sweep was trained on. Raises
     `UserError` if it does not record it."""
-    kind: Any = TaskSpec if meta["options"].get("task") else DataSpec
+    kind: Any = TaskSpec if record.trains_tasks else DataSpec
     known = {
         name: tuple(one) if isinstance(one, list) else one
-        for name, one in meta["dataset"].items()
+        for name, one in record.dataset.items()
     }
     known.setdefault("tokens", 0)  # older versions recorded none
     if missing := [one.name for one in fields(kind) if one.name not in known]:
@@ -242,6 +244,7 @@ def _trained(
 ) -> Trained:
     """Return what a trial trained. Raises `UserError` if the saved state is of another
     network."""
+    speed_up_convolutions()  # it predicts with the bits that it was evaluated with
     made, of = task_of(trial, data)
     params, state = initial(of, trial.seed)
     leaves, tree = jax.tree_util.tree_flatten_with_path(TrainState(params, (), state))
@@ -257,4 +260,4 @@ def _trained(
         said = f"{trial.architecture} is not what trained: its arrays have other names, shapes or types"
         raise UserError(f"{said} than the saved ones ({', '.join([*found][:3])}, ...)")
     params, _, state = jax.tree.unflatten(tree, [found[name] for name in wanted])
-    return Trained(trial, saved.row, made, params, state, data)
+    return Trained(trial, saved.row.report(), made, params, state, data)

@@ -3,7 +3,6 @@ through a Tune config."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
@@ -30,7 +29,7 @@ from mnist_tune.columns import (
     Kind,
     whole,
 )
-from mnist_tune.errors import ErrorKind, UserError
+from mnist_tune.errors import ErrorKind, UserError, closest
 
 MOST_TRIALS = 100_000
 """The most trials of a sweep."""
@@ -248,46 +247,7 @@ def retriable(kinds: Iterable[Any]) -> int:
     return sum(kind != ErrorKind.LAST_BATCH for kind in kinds)
 
 
-SMALL = 1 / 4
-"""A last batch of less than this share of a batch is worth a word. Its gradient is then
-twice as noisy as the others', or more, and its step is as large."""
-
-
-def small_last_batch(epochs: Iterable[tuple[int, int, bool]]) -> str:
-    """Return what follows from a small last batch, in a sentence; empty if no epoch has
-    one. An epoch is how many examples there are to train on, the batch size, and
-    whether the last batch is left out if it is smaller."""
-    lasts = {
-        (size, images % size)
-        for images, size, dropped in epochs
-        if images > size and not dropped
-    }
-    small = " or ".join(
-        f"{last} of {size}" for size, last in sorted(lasts) if 0 < last < SMALL * size
-    )
-    return small and (
-        f"the last batch of an epoch has {small} examples; its step is as large as the others', but its gradient is "
-        "noisy, which can make high learning rates oscillate; --drop-last leaves it out"
-    )
-
-
 def own_id(trial: Any) -> str:
     """Return the id of a Tune trial in our tables: the one in its config if there is
     one, else Tune's."""
     return str(trial.config["trial"].get("trial_id", trial.trial_id))
-
-
-def closest(name: str, known: Iterable[str]) -> str:
-    """Return `"; did you mean 'x'?"` with the closest known name, or a list of all if
-    none is close. A name is close to the first letters of its words, as `learning_rate`
-    is to `lr`."""
-    names = list(known)
-    match = [
-        one for one in names if "".join(word[:1] for word in one.split("_")) == name
-    ]
-    match += difflib.get_close_matches(name, names)
-    return (
-        f"; did you mean {match[0]!r}?"
-        if match
-        else f"; known are {', '.join(names) or 'none'}"
-    )

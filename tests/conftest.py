@@ -37,8 +37,10 @@ from mnist_tune import TrialConfig
 from mnist_tune.cache import writable_cache_folder
 from mnist_tune.data import dataset
 from mnist_tune.data.dataset import load_dataset
+from mnist_tune.epoch_row import EpochRow, without_texts
 from mnist_tune.execution import executor
 from mnist_tune.execution.process_setup import WorkerSettings, configure_jax
+from mnist_tune.judged import judge
 from mnist_tune.machine import usable_cpus
 from mnist_tune.own_code import modules, registry
 from mnist_tune.results.folder import working_folder
@@ -378,9 +380,19 @@ def new_writer():
         if resume and (recorded := working_folder(path) / "sweep.json").exists():
             found = json.loads(recorded.read_text())
             meta |= {"writer": found["writer"]} if "writer" in found else {}
-        return SweepWriter(path, meta, resume)
+        return MadeUpWriter(path, meta, judge, resume)
 
     return start
+
+
+class MadeUpWriter(SweepWriter):
+    """Takes rows as `epoch_row` makes them: by column, as a process reports them, or as
+    older versions stored them."""
+
+    def epoch(self, trial_id, row, repeated):
+        if not isinstance(row, EpochRow):
+            row = EpochRow.of(without_texts(row))
+        return super().epoch(trial_id, row, repeated)
 
 
 class MotoS3:

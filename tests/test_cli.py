@@ -18,6 +18,7 @@ from waiting import LONG_S
 import mnist_tune.tuning.sweep
 from mnist_tune import cli
 from mnist_tune.commands.lr_regimes import LearningRateRegimes
+from mnist_tune.errors import InterruptedSweepError
 
 SCRIPT = Path(__file__).parent.parent / "sweeps" / "lr_regimes.py"
 IMAGES = "train-images-idx3-ubyte"
@@ -337,17 +338,21 @@ def test_bad_input_does_not_wait_for_ray(here):
 
 
 @pytest.mark.parametrize(
-    ("command", "more"),
+    ("command", "interrupt", "more"),
     [
-        ("regimes", "; nothing was lost, resume with: mnist-tune resume DIR"),
-        ("export", ""),
+        (
+            "regimes",
+            InterruptedSweepError("mnist-tune resume DIR"),
+            "; nothing was lost, resume with: mnist-tune resume DIR",
+        ),
+        ("regimes", KeyboardInterrupt, "; nothing was lost"),
+        ("export", KeyboardInterrupt, ""),
     ],
 )
-def test_an_early_interrupt_is_one_line(capsys, monkeypatch, command, more):
+def test_an_early_interrupt_is_one_line(capsys, monkeypatch, command, interrupt, more):
     monkeypatch.setattr(sys, "argv", ["mnist-tune", command])
-    monkeypatch.setattr(cli, "OPENED", ["mnist-tune resume DIR"])
     with pytest.raises(SystemExit) as ended:
-        cli.run(Mock(side_effect=KeyboardInterrupt))
+        cli.run(Mock(side_effect=interrupt))
     assert (ended.value.code, *capsys.readouterr()) == (130, "", f"interrupted{more}\n")
 
 

@@ -21,7 +21,9 @@ from mnist_tune.columns import (
     Column,
     first_wrong,
 )
+from mnist_tune.epoch_row import FIELDS_OF_ROW, ROW, EpochRow
 from mnist_tune.execution.checkpoint import Checkpoint
+from mnist_tune.results.writer import SweepWriter
 from mnist_tune.sweep import load_sweep
 
 
@@ -80,16 +82,24 @@ def test_every_column_of_an_epoch_reaches_the_tables(
     ended, new_writer, epoch_row, tmp_path
 ):
     values = {str: "text", bool: True}
-    row = epoch_row(1) | {
-        column.name: values.get(column.kind.type, 1) for column in EPOCHS[1:]
-    }
-    state = Checkpoint({}, row)
-    state.save(tmp_path / "state.npz")
-    assert Checkpoint.load(tmp_path / "state.npz") == state
+    row = {column.name: values.get(column.kind.type, 1) for column in EPOCHS[1:]}
+    row["sharpness_steps"] = ((0, 1.5, 0.0, 1e-05), (10, math.inf, 2.0, 3))
+    epoch = EpochRow.of(row | {"scores": {"kl": 0.25}})
+    Checkpoint({}, epoch).save(tmp_path / "state.npz")
+    assert Checkpoint.load(tmp_path / "state.npz").row == epoch
+    assert EpochRow.reported(epoch.report()) == epoch
     writer = new_writer(tmp_path / "sweep")
-    writer.epoch("00000", row, False)
+    writer.meta["dataset"]["scores"] = ["kl"]
+    SweepWriter.epoch(writer, "00000", epoch, False)
     writer.end("00000", "completed")
     writer.finish(ended=ended)
     [found] = load_sweep(tmp_path / "sweep").epochs.to_dict("records")
-    del row["scores"]  # text of the journal alone: tables have a column for each score
-    assert found == row | {"trial_id": "00000"}
+    row["sharpness_steps"] = "[[0, 1.5, 0.0, 1e-05], [10, Infinity, 2.0, 3.0]]"
+    assert found == row | {"trial_id": "00000", "score_kl": 0.25}
+
+
+def test_a_row_has_a_field_for_each_column_of_the_table():
+    columns = {column.name for column in EPOCHS[1:]}
+    assert (
+        {*FIELDS_OF_ROW} == columns | {"scores"} == {column.name for column in ROW[1:]}
+    )

@@ -13,6 +13,8 @@ from recorded_data import recorded_data
 from waiting import wait_until
 
 from mnist_tune import TrialConfig, UserError, object_storage
+from mnist_tune.epoch_row import EpochRow
+from mnist_tune.judged import judge
 from mnist_tune.results import folder, remote
 from mnist_tune.results.folder import fetched
 from mnist_tune.results.writer import SweepWriter
@@ -34,12 +36,12 @@ class Writer:
         self.before = None
 
     def new(self, uri):
-        self.writer = SweepWriter(uri, dict(META))
+        self.writer = SweepWriter(uri, dict(META), judge)
         return "begun"
 
     def resume(self, uri):
         meta = json.loads((fetched(uri) / "sweep.json").read_bytes())
-        self.writer = SweepWriter(uri, meta, resume=True)
+        self.writer = SweepWriter(uri, meta, judge, resume=True)
         return "begun"
 
     def write(self, row, stop_before, ends):
@@ -47,7 +49,8 @@ class Writer:
         this name is written, if any."""
         self.before = stop_before
         for epoch in range(1, 1000):
-            self.writer.epoch("00000", row | {"epoch": epoch, "step": epoch}, False)
+            values = row | {"epoch": epoch, "step": epoch}
+            self.writer.epoch("00000", EpochRow.of(values), False)
             if stop_before:
                 self.writer.update_options(epochs=epoch)
             if ends and epoch == 20:
@@ -56,7 +59,8 @@ class Writer:
         return "nobody came"
 
     def add(self, row, epoch):
-        self.writer.epoch("00000", row | {"epoch": epoch, "step": epoch}, False)
+        values = row | {"epoch": epoch, "step": epoch}
+        self.writer.epoch("00000", EpochRow.of(values), False)
         return "added"
 
     def finish(self):

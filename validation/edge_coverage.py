@@ -37,7 +37,7 @@ from scipy.special import expit, ndtr
 
 from benchmarks.comparison import Recorded
 from mnist_tune import TrialConfig, cli
-from mnist_tune.edge.searcher import EdgeSearcher
+from mnist_tune.edge.edge_searcher import EdgeSearcher
 from mnist_tune.regimes.measured_edge import Learned
 from validation.cells import simulate_all
 

@@ -52,6 +52,7 @@ from mnist_tune.regimes.limits import FAR, LEARNED, TREND
 from mnist_tune.regimes.reasons import Reason
 from mnist_tune.regimes.replicates import clopper_pearson
 from mnist_tune.tuning.early_stopping import RegimeStopping
+from mnist_tune.tuning.run import Run
 
 SETS = Path(__file__).parents[1] / "tests" / "regimes"
 CUTS = 1 / 3, 1 / 2, 2 / 3
@@ -403,7 +404,7 @@ def stops(sweep: Sweep, largest_first: bool) -> Stops:
     """Return why, and after which epoch, the default scheduler stops trials of a
     sweep."""
     fates = RegimeStopping(
-        min(SweepOptions().grace_period, sweep.asked), {}, sweep.data
+        min(SweepOptions().grace_period, sweep.asked), Run(), sweep.data
     )
     known = "learning_rate", "seed", "momentum", "batch_size", "loss", "label_noise"
     names = [name for name in known if name in sweep.trials]

@@ -24,6 +24,7 @@ from benchmarks.sides.meter import Meter
 from benchmarks.sides.sweep_work import Outcome, SweepWork, run_side
 from mnist_tune import SweepOptions, run_sweep
 from mnist_tune.columns import EPOCHS
+from mnist_tune.epoch_row import EpochRow
 from mnist_tune.tuning import tuner
 from mnist_tune.tuning.trainable import TrialTrainable
 
@@ -49,6 +50,7 @@ def made_up_row(rate: float, epoch: int) -> dict[str, Any]:
     row = (
         {column.name: EMPTY[column.kind.type] for column in EPOCHS[1:]} | known | steps
     )
+    row["sharpness_steps"] = None
     row |= {
         "epoch": epoch,
         "step": 40 * epoch,
@@ -74,7 +76,8 @@ class Instant(TrialTrainable):
         self._begin(config)
 
     def _epoch(self) -> dict[str, Any]:
-        return self._report(made_up_row(self._config.learning_rate, self._reported + 1))
+        row = made_up_row(self._config.learning_rate, self._reported + 1)
+        return self._report(EpochRow.of(row))
 
 
 class Bare(tune.Trainable):  # type: ignore[misc]

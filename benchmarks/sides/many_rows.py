@@ -26,6 +26,8 @@ import numpy as np
 
 from benchmarks.sides.instant_rows import made_up_row
 from mnist_tune import SweepOptions, TrialConfig, load_sweep, resume_sweep, run_sweep
+from mnist_tune.epoch_row import EpochRow
+from mnist_tune.judged import judge
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import stop_ray
@@ -56,15 +58,14 @@ def make(trials: int, epochs: int) -> None:
     writer = open_sweep("scale", options("sweep"), lambda *given: named).writer
     for number, (trial_id, config) in enumerate(named.items()):
         for epoch in range(1, epochs + 1):
-            row = made_up_row(config.learning_rate, epoch).items()
+            values = made_up_row(config.learning_rate, epoch)
             # nothing optional
-            writer.epoch(
-                trial_id, {name: value for name, value in row if value == value}, False
-            )
+            columns = {name: x for name, x in values.items() if x == x}
+            writer.epoch(trial_id, EpochRow.of(columns), False)
         if number % 10 == 0:
             writer.end(trial_id, "slow")
     shutil.copytree("sweep", "ended")
-    SweepWriter(Path("ended"), writer.meta, resume=True).finish(ended="now")
+    SweepWriter(Path("ended"), writer.meta, judge, resume=True).finish(ended="now")
 
 
 def measured(read: Callable[[Path], Any], sweep: str) -> None:

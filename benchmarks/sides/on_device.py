@@ -61,7 +61,7 @@ def lanes(architecture: str, dataset: str, count: str, turns: str) -> dict[str, 
         "first_epoch_s": first_s,
         "epoch_s": median(seconds),
         "trial_epochs_per_s": len(lane_ids) / median(seconds),
-        "in_a_batch": rows["0"]["lanes"],  # fewer than all if memory ran out
+        "in_a_batch": rows["0"].lanes,  # fewer than all if memory ran out
         "peak_mib": memory_mib("peak_bytes_in_use"),
     }
 
@@ -88,7 +88,7 @@ def numbers(
             for rate in together:
                 pool.detach(rate)
     return {
-        f"{name} at {rate}": row[name]
+        f"{name} at {rate}": getattr(row, name)
         for rate, row in rows.items()
         for name in ("train_loss", "test_loss")
     }

@@ -10,6 +10,7 @@ from jax import Array
 from benchmarks.sides.setting import Setting
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.training.batch_order import batch_order
+from mnist_tune.training.convolutions_in_loops import speed_up_convolutions
 from mnist_tune.training.program import Program
 
 
@@ -17,6 +18,7 @@ class Ours:
     """One trial in this process, without lanes and without Ray."""
 
     def __init__(self, setting: Setting) -> None:
+        speed_up_convolutions()
         self._data = DeviceData.put(setting.data, label_noise=0, holdout=0)
         config, self._program = (
             setting.config,

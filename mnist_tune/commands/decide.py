@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mnist_tune.decisions.decide import DecideOptions, decide_between
-from mnist_tune.reports.terminal import print_report
+from mnist_tune.reports.terminal import print_result
 from mnist_tune.tuning.resuming import command_options
 
 OPTIONS, run = DecideOptions, decide_between
@@ -11,4 +11,4 @@ OPTIONS, run = DecideOptions, decide_between
 
 def main() -> int:
     options = command_options(OPTIONS)
-    return print_report(decide_between(options))
+    return print_result(decide_between(options), options.json)

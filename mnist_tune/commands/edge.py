@@ -3,8 +3,9 @@ learn, with intervals."""
 
 from __future__ import annotations
 
+from mnist_tune.continuation import resumable
 from mnist_tune.edge.search import EdgeOptions, search_edge
-from mnist_tune.reports.terminal import print_report
+from mnist_tune.reports.terminal import print_report, print_result
 from mnist_tune.tuning.resuming import command_options
 
 OPTIONS, run = EdgeOptions, search_edge
@@ -13,8 +14,11 @@ OPTIONS, run = EdgeOptions, search_edge
 def main() -> int:
     options = command_options(OPTIONS)
     sweep = search_edge(options)
-    code = print_report(sweep, picture=True)
-    if sweep.edges():
-        sweep.plot(sweep.picture("edge.png"))
-        print(f"Picture: {sweep.picture('edge.png')}")
+    if options.json:
+        return print_result(sweep, options.json)
+    with resumable(sweep.record, sweep.path):
+        code = print_report(sweep, picture=True)
+        if sweep.edges():
+            sweep.plot(sweep.picture("edge.png"))
+            print(f"Picture: {sweep.picture('edge.png')}")
     return code

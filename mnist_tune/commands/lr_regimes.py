@@ -7,7 +7,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
-from mnist_tune.reports.terminal import print_report
+from mnist_tune.errors import UserError
+from mnist_tune.reports.terminal import print_result
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.dry_run import dry_run
 from mnist_tune.tuning.options import CrossedOptions, InResume, all_rates
@@ -95,9 +96,10 @@ OPTIONS, run = LearningRateRegimes, run_or_resume
 
 def main() -> int:
     options = command_options(OPTIONS)
+    if options.dry_run and options.json:
+        raise UserError("--dry-run trains nothing, so --json has no object to print")
     if options.dry_run:
         for line in dry_run(options):
             print(line, flush=True)
         return 0
-    sweep = run_or_resume(options)
-    return print_report(sweep)
+    return print_result(run_or_resume(options), options.json)

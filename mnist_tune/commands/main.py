@@ -7,10 +7,9 @@ import sys
 from importlib import import_module
 
 from mnist_tune import cli
-from mnist_tune.errors import UserError
+from mnist_tune.errors import UserError, closest
 from mnist_tune.invocation import COMMANDS, PROGRAM, module_of
 from mnist_tune.machine import installed_version
-from mnist_tune.trial import closest
 
 WIDTH = max(map(len, COMMANDS))
 

@@ -12,11 +12,12 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 import pandas as pd
 
+from mnist_tune.continuation import resumable
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.labels import curve_regime
 from mnist_tune.regimes.replicates import regime_counts
 from mnist_tune.reports.figures import panels, save
-from mnist_tune.reports.terminal import print_report
+from mnist_tune.reports.terminal import print_report, print_result
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import UNFINISHED_REASONS, TrialConfig
 from mnist_tune.tuning.options import InResume, SweepOptions, refuse_too_many
@@ -65,12 +66,16 @@ OPTIONS, run = Notebook, run_or_resume
 
 
 def main() -> int:
-    sweep = run_or_resume(command_options(OPTIONS))
-    code = print_report(sweep)
-    if comparisons := compare_all(sweep):
-        print_comparisons(comparisons)
-        plot_notebook(comparisons, sweep.picture("notebook.png"))
-        print(f"Picture: {sweep.picture('notebook.png')}")
+    options = command_options(OPTIONS)
+    sweep = run_or_resume(options)
+    if options.json:
+        return print_result(sweep, options.json)
+    with resumable(sweep.record, sweep.path):
+        code = print_report(sweep)
+        if comparisons := compare_all(sweep):
+            print_comparisons(comparisons)
+            plot_notebook(comparisons, sweep.picture("notebook.png"))
+            print(f"Picture: {sweep.picture('notebook.png')}")
     return code
 
 
@@ -161,7 +166,7 @@ def section(name: str) -> pd.DataFrame:
     return found[["train_accuracy", "test_accuracy", "test_loss"]]
 
 
-def outcome(name: str) -> tuple[str, int]:
+def shown_regime(name: str) -> tuple[str, int]:
     """Return the regime of the notebook's run of an experiment, and the first epoch
     after which its table shows it."""
     reference = section(name)
@@ -259,7 +264,7 @@ def _figures(
 
 def _outcomes(experiment: Experiment, trials: pd.DataFrame) -> tuple[str, str]:
     """Judge by `curve_regime`, which does not depend on other trials of the sweep."""
-    expected, needed = outcome(experiment.name)
+    expected, needed = shown_regime(experiment.name)
     ended = trials[~trials["stop_reason"].isin(UNFINISHED_REASONS)]
     same, rest = ended["curve_regime"] == expected, len(trials) - len(ended)
     counts = [

@@ -59,7 +59,7 @@ def main() -> None:
         load_sweep(config.results),
         storage.local(config.output or "classes.csv"),
     )
-    if sweep.meta["options"].get("task"):
+    if sweep.record.trains_tasks:
         how = (
             "from Python, call functions of your own with load_sweep(...).load().params"
         )

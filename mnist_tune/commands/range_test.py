@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mnist_tune import RangeTestOptions, cli, range_test
-from mnist_tune.edge.range_test import RangeTest
+from mnist_tune.edge.range_run import RangeTest
 from mnist_tune.invocation import command, words
 from mnist_tune.numbers import rate
 from mnist_tune.reports.axes import log_axis

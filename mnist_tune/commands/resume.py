@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -13,10 +13,11 @@ import tyro
 
 from mnist_tune import cli, storage
 from mnist_tune.commands.main import run
-from mnist_tune.invocation import arguments, called, module_of, started_by
+from mnist_tune.invocation import arguments, called, module_of
 from mnist_tune.own_code.registry import register
-from mnist_tune.reports.terminal import print_report
-from mnist_tune.results.meta import read_meta
+from mnist_tune.reports.terminal import print_result
+from mnist_tune.results.meta import read_record
+from mnist_tune.results.sweep_meta import SweepMeta
 from mnist_tune.sweep import Sweep
 from mnist_tune.training.task import Task
 from mnist_tune.trial import TrialConfig
@@ -63,21 +64,21 @@ def main() -> int | None:
         return 0
     if not given or given[0].startswith("-"):
         cli.fail("name the folder of a sweep first: mnist-tune resume RESULTS")
-    meta = read_meta(storage.place(given[0]))
-    if command_of(meta) is None:
-        return print_report(
-            run_or_resume(command_options(PythonSweep, ["--resume", *given]))
-        )
-    sys.argv[1:] = [str(started_by(meta["name"])), "--resume", *given]
+    record = read_record(storage.place(given[0]))
+    if command_of(record) is None:
+        options = command_options(PythonSweep, ["--resume", *given])
+        return print_result(run_or_resume(options), options.json)
+    sys.argv[1:] = [str(record.command), "--resume", *given]
     return run()
 
 
-def command_of(meta: Mapping[str, Any]) -> Any:
+def command_of(record: SweepMeta) -> Any:
     """Return the module of the command that started a sweep; None if it was started
     from Python."""
-    name = started_by(meta["name"])
-    module: Any = name and import_module(module_of(name))
-    return module if module and is_made_by(module.OPTIONS, meta) else None
+    if record.command is None:
+        return None
+    module: Any = import_module(module_of(record.command))
+    return module if is_made_by(module.OPTIONS, record) else None
 
 
 def resume_sweep(path: str | Path, **given: Any) -> Sweep:
@@ -98,8 +99,8 @@ def resume_sweep(path: str | Path, **given: Any) -> Sweep:
             can't change.
     """
     where = storage.place(path)
-    meta = read_meta(where)
-    command = command_of(meta)
+    record = read_record(where)
+    command = command_of(record)
     if isinstance(task := given.get("task"), Task):
         register("task")(lambda: task)
         given["task"] = "task"
@@ -107,6 +108,6 @@ def resume_sweep(path: str | Path, **given: Any) -> Sweep:
         command.OPTIONS if command else PythonSweep,
         where,
         {"resume": where} | given,
-        meta,
+        record,
     )
     return shown((command.run if command else run_or_resume)(options), options)

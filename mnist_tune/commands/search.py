@@ -13,16 +13,16 @@ import tyro
 
 from mnist_tune import Sweep, UserError, load_sweep, storage
 from mnist_tune.columns import COUNT, SEED, whole
+from mnist_tune.continuation import resumable, resume_command
 from mnist_tune.decisions.decide import DecideOptions, decide_between
 from mnist_tune.invocation import command, words
+from mnist_tune.judged import settings_of
 from mnist_tune.own_code.loading import refuse_unknown
 from mnist_tune.regimes.ranking import ACCURACY, Ranking
-from mnist_tune.reports.terminal import exit_code, from_here, print_report
+from mnist_tune.reports.terminal import exit_code, from_here, print_result
 from mnist_tune.results.folder import exists
-from mnist_tune.results.journal import resume_command
-from mnist_tune.results.tables import settings_of
 from mnist_tune.trial import OPEN_REASONS, TRIALS, Training, TrialConfig
-from mnist_tune.tuning.opening import HELD_OUT
+from mnist_tune.tuning.opened import HELD_OUT
 from mnist_tune.tuning.options import (
     ARCHITECTURE_HELP,
     AUTO,
@@ -229,19 +229,24 @@ def run(options: Search) -> Sweep:
 
 
 def main() -> int:
-    found, decided = search_and_decide(command_options(OPTIONS))
-    code = print_report(found)
+    options = command_options(OPTIONS)
+    found, decided = search_and_decide(options)
+    code = print_result(found, options.json)
+    if options.json and decided is not None:
+        return exit_code(decided.trials)
     if decided is None:
         if not found.trials["stop_reason"].isin(OPEN_REASONS).any():
-            print(
-                "Fewer than two settings ran to their end and learned, so there is nothing to decide between."
-            )
+            if not options.json:
+                print(
+                    "Fewer than two settings ran to their end and learned, so there is "
+                    "nothing to decide between."
+                )
             return 1
         return code
     print(f"Decision: {command('show')} {shlex.quote(from_here(decided.path))}")
     if decided.trials["stop_reason"].isin(OPEN_REASONS).any():
         print(
-            f"The decision had not ended; resume with: {resume_command(found.meta, from_here(found.path))}"
+            f"The decision had not ended; resume with: {resume_command(found.record, from_here(found.path))}"
         )
     return exit_code(decided.trials)
 
@@ -278,13 +283,14 @@ def search_and_decide(config: Search) -> tuple[Sweep, Sweep | None]:
     contenders = settings_of(found.finalists())
     if found.trials["stop_reason"].isin(OPEN_REASONS).any() or len(contenders) < 2:
         return found, None
-    refuse_unknown(found.path, *contenders)
-    shared = {one.name: getattr(config, one.name) for one in fields(SweepOptions)}
-    shared |= {"scheduler": "fifo", "output": found.final_place, "resume": AUTO}
-    if not exists(found.final_place):  # else it may have been asked for more
-        shared["trials"] = FINAL_TRIALS
-    options = DecideOptions(**shared, epochs=config.epochs, holdout=config.holdout)
-    decided = decide_between(python_options(options), contenders, data)
-    found = load_sweep(found.path)  # which names what was decided
-    found.report(storage.join(found.path, "report.html"))
+    with resumable(found.record, found.path):
+        refuse_unknown(found.path, *contenders)
+        shared = {one.name: getattr(config, one.name) for one in fields(SweepOptions)}
+        shared |= {"scheduler": "fifo", "output": found.final_place, "resume": AUTO}
+        if not exists(found.final_place):  # else it may have been asked for more
+            shared["trials"] = FINAL_TRIALS
+        options = DecideOptions(**shared, epochs=config.epochs, holdout=config.holdout)
+        decided = decide_between(python_options(options), contenders, data)
+        found = load_sweep(found.path)  # which names what was decided
+        found.report(storage.join(found.path, "report.html"))
     return found, decided

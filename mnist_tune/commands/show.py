@@ -3,14 +3,15 @@ picture."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
 import tyro
 
-from mnist_tune import UserError, cli, load_sweep, storage
-from mnist_tune.reports.terminal import print_report
+from mnist_tune import Sweep, UserError, cli, load_sweep, storage
+from mnist_tune.reports.terminal import print_report, print_result
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,9 @@ class Show:
     all: bool = False
     """Print one line per trial. By default, seeds share a line, and a large sweep is
     summarised by ranges of rates."""
+    json: bool = False
+    """Print one object of JSON in place of the table: the answer as data, trials with
+    their labels, and what to ask next."""
     page: str | None = None
     """Write the page of the sweep, or of several side by side, into this file or
     URI."""
@@ -41,6 +45,18 @@ class Show:
     --sharpness-every."""
 
 
+def _show_object(config: Show, sweeps: Sequence[Sweep]) -> None:
+    """Print a sweep as JSON."""
+    if len(sweeps) > 1:
+        raise UserError("--json prints one object, of one sweep; name one")
+    if config.page or config.picture or config.stability:
+        raise UserError(
+            "--json prints one object and nothing else; ask for --page, --picture and "
+            "--stability without it"
+        )
+    print_result(sweeps[0], as_object=True)
+
+
 def main() -> None:
     config = cli.parse(Show)
     if not config.results:
@@ -48,6 +64,8 @@ def main() -> None:
     sweeps = [load_sweep(path) for path in config.results]
     if config.picture and len(sweeps) > 1:
         raise UserError("a picture is of one sweep; --page takes several")
+    if config.json:
+        return _show_object(config, sweeps)
     for given, sweep in zip(config.results, sweeps, strict=True):
         if isinstance(sweep.path, Path) and not sweep.path.samefile(
             storage.place(given)

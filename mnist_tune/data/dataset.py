@@ -27,10 +27,10 @@ from mnist_tune.data.idx import DataError, read_idx
 from mnist_tune.data.own import NAMES, checked, order_note, read_npz, scale_note
 from mnist_tune.data.task_data import TaskData
 from mnist_tune.data_spec import ARRAYS, DataSpec
-from mnist_tune.errors import UserError
+from mnist_tune.errors import UserError, closest
 from mnist_tune.invocation import words
 from mnist_tune.regimes.data_facts import target
-from mnist_tune.trial import TrialConfig, closest
+from mnist_tune.trial import TrialConfig
 
 DATASETS = ("mnist", "fashion-mnist", "mnist-5k", "digits")
 SUBSET_TRAIN = 4000

@@ -6,11 +6,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mnist_tune.data.dataset import Dataset
+from mnist_tune.data.last_batch import SMALL
 from mnist_tune.data.own import order_note
 from mnist_tune.data.task_data import TaskData
 from mnist_tune.invocation import words
 from mnist_tune.terminal import note
-from mnist_tune.trial import SMALL, TrialConfig
+from mnist_tune.trial import TrialConfig
 
 SHARE = 10
 """One of so many training examples is held out."""

@@ -13,15 +13,16 @@ from mnist_tune.data.dataset import Dataset, check_counts
 from mnist_tune.data.task_data import TaskData
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.contest import CONTENDERS, MOST_SETTINGS, TRIALS, Contest
-from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import CONFIRMED
 from mnist_tune.regimes.families import held_out
-from mnist_tune.reports.decided import SWEPT_IMAGES, on_other_images
+from mnist_tune.reports.decided import on_other_images
+from mnist_tune.results.sweep_meta import SWEPT_IMAGES, SweepKind
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.sweep import Sweep
 from mnist_tune.terminal import note
 from mnist_tune.trial import MOST_TRIALS, TrialConfig
-from mnist_tune.tuning.opening import HELD_OUT, open_sweep
+from mnist_tune.tuning.opened import HELD_OUT
+from mnist_tune.tuning.opening import open_sweep
 from mnist_tune.tuning.options import (
     AUTO,
     CrossedOptions,
@@ -127,14 +128,14 @@ def decide_between(
     opened = open_sweep(
         options.NAME,
         options,
-        search=True,
+        kind=SweepKind.DECISION,
         templates=settings,
         recorded=recorded,
         data=data,
     )
     writer = opened.writer
-    with writer:
-        if writer.meta["options"]["at_a_time"] is None:
+    with opened.owned():
+        if writer.record.options["at_a_time"] is None:
             options.start_ray()
             writer.update_options(
                 at_a_time=min(1 + -(-processes(options) // 2), options.trials)
@@ -146,10 +147,10 @@ def decide_between(
 
 def _searcher_of(writer: SweepWriter, past: Past) -> Any:
     """Return the searcher that goes on from what was before."""
-    from mnist_tune.decisions.searcher import ContestSearcher
+    from mnist_tune.decisions.contest_searcher import ContestSearcher
 
     return ContestSearcher(
-        Contest.of(writer.meta), writer.meta["options"]["seed"], past.outcomes
+        Contest.of(writer.meta), writer.record.options["seed"], past.outcomes
     )
 
 
@@ -184,7 +185,7 @@ def _contenders(
     data = data or load_data(options, settings, sweep)
     swept = None
     if sweep is not None:
-        swept = data_facts(sweep.meta).train_images - settings[0].held_out
+        swept = sweep.record.data.train_images - settings[0].held_out
     options, settings = _with_images_held_out(options, settings, data.spec.train_images)
     check_counts(settings, data)
     examples = f"{options.holdout} of {data.spec.train_images} training examples"
@@ -220,7 +221,7 @@ def _of_sweep(
         raise UserError(
             f"fewer than two settings of {sweep.path} may be its best; {instead}"
         )
-    trials = [sweep.meta["options"], *sweep.meta["trials"].values()]
+    trials = [sweep.record.options, *sweep.meta["trials"].values()]
     stops = all(one.get("stop_when_diverged", True) for one in trials)
     settings = [replace(one, label="", stop_when_diverged=stops) for one in taken]
     return (
@@ -245,21 +246,26 @@ def _with_images_held_out(
     holdout = options.holdout or settings[0].held_out
     if not holdout:
         holdout = max(images // HELD_OUT, 1)
-        over = (images - holdout) % max(one.batch_size for one in settings)
-        holdout += over * (over <= few)
-    left = images - holdout
-    some = not settings[0].held_out and any(
-        0 < left % one.batch_size <= few for one in settings
-    )
+        largest = max(setting.batch_size for setting in settings)
+        over = (images - holdout) % largest
+        if over <= few:
+            holdout += over
+    trained = images - holdout
+    held_out_before = settings[0].held_out > 0
+    last_batches = [trained % setting.batch_size for setting in settings]
+    some_are_small = any(0 < last <= few for last in last_batches)
 
-    def drops_last(one: TrialConfig) -> bool:
-        asked = options.drop_last or one.drop_last
-        return one.batch_size <= left and (
-            asked or (some and left % one.batch_size <= few)
-        )
+    def drops_last(setting: TrialConfig) -> bool:
+        if setting.batch_size > trained:
+            return False
+        if options.drop_last or setting.drop_last:
+            return True
+        is_small = trained % setting.batch_size <= few
+        return is_small and some_are_small and not held_out_before
 
     settings = [
-        replace(one, holdout=holdout, drop_last=drops_last(one)) for one in settings
+        replace(setting, holdout=holdout, drop_last=drops_last(setting))
+        for setting in settings
     ]
     drop = any(one.drop_last for one in settings)
     return replace(options, holdout=holdout, drop_last=drop), settings

@@ -12,12 +12,12 @@ import tyro
 from mnist_tune.columns import COUNT, PART, RATE, SEED, SHARE, WHOLE
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.data.task_data import TaskData
-from mnist_tune.edge.range_test import blow_ups
+from mnist_tune.edge.range_run import blow_ups
 from mnist_tune.errors import UserError
-from mnist_tune.regimes.data_facts import data_facts
+from mnist_tune.judged import settings_of
 from mnist_tune.regimes.families import families
 from mnist_tune.regimes.measured_edge import EXPECTED, SEARCHES, Learned, template_of
-from mnist_tune.results.tables import settings_of
+from mnist_tune.results.sweep_meta import SweepKind
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.sweep import Sweep
 from mnist_tune.trial import TRIALS, TrialConfig
@@ -106,19 +106,19 @@ def search_edge(options: EdgeOptions) -> Sweep:
     opened = open_sweep(
         options.NAME,
         options,
-        search=True,
+        kind=SweepKind.EDGE,
         templates=templates,
         recorded=recorded,
         data=data,
     )
     writer, options = opened.writer, opened.options
-    with writer:
-        searches = writer.meta["options"].setdefault(SEARCHES, [])
+    with opened.owned():
+        searches = writer.record.options.get(SEARCHES, [])
         known = [one[EXPECTED] for one in searches]
-        if None in (writer.meta["options"]["workers"], *known):
+        if None in (writer.record.options["workers"], *known):
             options.start_ray()
             if None in known:
-                rates = blow_ups([*map(template_of, searches)], opened.data[0])
+                rates = blow_ups([*map(template_of, searches)], opened.data)
                 searches = [
                     one | {EXPECTED: rate}
                     for one, rate in zip(searches, rates, strict=True)
@@ -127,7 +127,7 @@ def search_edge(options: EdgeOptions) -> Sweep:
             # pending that none waits for them.
             workers = options.workers or processes(options) + 2 * len(searches) - 1
             writer.update_options(workers=workers, **{SEARCHES: searches})
-        most = writer.meta["options"]["trials"] * len(searches)
+        most = writer.record.options["trials"] * len(searches)
         return run_searcher(opened, searcher_of, most)
 
 
@@ -159,16 +159,19 @@ def _of_families(sweep: Sweep) -> list[TrialConfig]:
 
 def searcher_of(writer: SweepWriter, past: Past) -> Any:
     """Return the searcher that goes on from what was before."""
-    from mnist_tune.edge.searcher import EdgeSearcher
+    from mnist_tune.edge.edge_searcher import EdgeSearcher
 
-    asked, data = writer.meta["options"], data_facts(writer.meta)
-    templates = [template_of(search) for search in asked[SEARCHES]]
+    asked, data = writer.record.options, writer.record.data
+    searches = asked.get(SEARCHES, [])
+    templates = [template_of(search) for search in searches]
+    expected = [search[EXPECTED] for search in searches]
+    learned = []
+    for template in templates:
+        learned.append(Learned.before_pilot(data, template, asked["learned"]))
     return EdgeSearcher(
         templates,
-        [search[EXPECTED] for search in asked[SEARCHES]],
-        learned=[
-            Learned.before_pilot(data, one, asked["learned"]) for one in templates
-        ],
+        expected,
+        learned=learned,
         ended=past.outcomes,
         known=past.trials,
         **{name: asked[name] for name in ("workers", "precision", "trials", "seed")},

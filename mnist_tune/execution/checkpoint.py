@@ -7,22 +7,21 @@ import io
 import json
 import re
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from mnist_tune import storage
-from mnist_tune.columns import EPOCHS, first_wrong
+from mnist_tune.columns import first_wrong
+from mnist_tune.epoch_row import ROW, EpochRow, without_texts
 from mnist_tune.errors import UserError
+from mnist_tune.execution.memory import IN_NO_ROW, Memory
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
 
 SCHEMA = 2
-
-Row = dict[str, Any]
-"""An epoch's row of the `epochs` table. Before the first epoch, it has only `epoch`, 0,
-and `untrained_loss`."""
 
 
 class DamagedStateError(UserError):
@@ -40,16 +39,18 @@ class DeviceFullError(LanesFullError):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A trial after an epoch: named arrays (`.params[0][1]`, ...) and the epoch's
-    row."""
+    """A trial after an epoch: named arrays (`.params[0][1]`, ...), the epoch's row, and
+    what the next epoch needs beside them."""
 
     arrays: dict[str, np.ndarray]
-    row: Row
+    row: EpochRow
     """A resumed trial reports it again, in case it was killed between saving and
     reporting."""
     config: TrialConfig | None = None
     """What it was trained with, which a scheduler may have changed; None in states of
     older versions."""
+    memory: Memory | None = None
+    """None is what follows from the row alone."""
 
     def save(self, where: Place) -> None:
         """Write the state atomically: after a kill, or on a full disk, the file holds
@@ -59,7 +60,9 @@ class Checkpoint:
         syncs of the rows. The state of a shorter one would be newer than the rows that
         are left, and of no use.
         """
-        meta = {"schema": SCHEMA, "names": list(self.arrays), "row": self.row}
+        row, memory = self.row.stored(), self.memory
+        meta = {"schema": SCHEMA, "names": list(self.arrays), "row": row}
+        meta["memory"] = memory.stored() if memory else {}
         meta["config"] = self.config and self.config.to_dict()
         meta["types"] = {
             name: array.dtype.name
@@ -72,7 +75,7 @@ class Checkpoint:
         members["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
         file = io.BytesIO()
         np.savez(file, allow_pickle=False, **members)
-        sync = (self.row.get("batch_s") or 0) >= storage.SYNC_S
+        sync = (self.row.batch_s or 0) >= storage.SYNC_S
         with storage.attempt(
             f"save the state of a trial to {where}", "; free space there"
         ):
@@ -114,14 +117,22 @@ def _parsed(content: bytes) -> Checkpoint:
         name: arrays[name].view(_small_float(kind))
         for name, kind in meta["types"].items()
     }
-    row = meta["row"]
-    if bad := first_wrong(row, EPOCHS[1:]) or "untrained_loss" * (
-        row.get("untrained_loss") is None
-    ):
+    row, memory = _row_and_memory(meta)
+    config = TrialConfig(**meta["config"]) if meta.get("config") else None
+    return Checkpoint(arrays, row, config, memory)
+
+
+def _row_and_memory(meta: Mapping[str, Any]) -> tuple[EpochRow, Memory]:
+    stored = without_texts(meta["row"])
+    # in older versions, the row held it, too
+    remembered = meta.get("memory", stored)
+    bad = first_wrong(stored, ROW[1:]) or first_wrong(remembered, IN_NO_ROW)
+    if bad is None and stored.get("untrained_loss") is None:
+        bad = "untrained_loss"
+    if bad:
         raise ValueError(f"{bad} in its row is missing or has the wrong type")
-    return Checkpoint(
-        arrays, row, TrialConfig(**meta["config"]) if meta.get("config") else None
-    )
+    row = EpochRow.of(stored)
+    return row, Memory.after(row, remembered)
 
 
 def _small_float(name: str) -> np.dtype[Any]:

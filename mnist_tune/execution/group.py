@@ -13,12 +13,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from mnist_tune.execution.checkpoint import Row
+from mnist_tune.epoch_row import EpochRow, Measured
+from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.execution.device_data import DeviceData
-from mnist_tune.execution.epoch_row import epoch_row
+from mnist_tune.execution.epoch_end import epoch_row
 from mnist_tune.execution.executor import Executor, Part
+from mnist_tune.execution.memory import Memory
 from mnist_tune.execution.program_error import DeviceError, OutOfMemoryError, classified
-from mnist_tune.execution.sharpness import Measured, SharpnessSettings, measure
+from mnist_tune.execution.sharpness import SharpnessSettings, measure
 from mnist_tune.regimes.noise import independent_answers, standard_error
 from mnist_tune.training.optimizers import Hyperparameters
 from mnist_tune.training.program import ERROR, PARTED, Program
@@ -31,13 +33,16 @@ that of the initialisation."""
 
 @dataclass
 class Lane:
-    """A trial on the device: its slot in the stacked state of its group, and its last
-    row."""
+    """A trial on the device: its slot in the stacked state of its group, its last row,
+    and what it remembers."""
 
     config: TrialConfig
     group: LaneGroup
     slot: int
-    row: Row
+    row: EpochRow | None = field(default=None, init=False)
+    """None before its first epoch."""
+    memory: Memory = field(init=False)
+    """What it remembers of its epochs, or of its initial state."""
     spent: Counter[str] = field(default_factory=Counter)
     """Its share of the seconds that its batches took since its last row."""
     since: float = field(default_factory=time.perf_counter)
@@ -47,9 +52,16 @@ class Lane:
         self.hyper = self.group.executor.program.step.hyperparameters(
             self.config, self.group.steps
         )
-        self.seconds = deque(filter(None, [self.row.get("batch_s")]), 100)
+        self.seconds: deque[float] = deque(maxlen=100)
         """What its last epochs took, with their batches; that of a saved state is
         known, too."""
+
+    def go_on(self, checkpoint: Checkpoint) -> None:
+        """Take up what was saved beside the arrays."""
+        self.row = checkpoint.row
+        self.memory = checkpoint.memory or Memory.after(self.row, {})
+        if self.row.batch_s:
+            self.seconds.append(self.row.batch_s)
 
     def take_seconds(self) -> dict[str, float]:
         """Return the seconds that were spent since its last row, and those in which no
@@ -113,7 +125,7 @@ class LaneGroup:
     """`batch_order`, which keeps what lanes need again."""
     sharpness: SharpnessSettings | None = None
     """When sharpness is measured; None never does."""
-    _untrained: dict[int, Row] = field(default_factory=dict)
+    _untrained: dict[int, Memory] = field(default_factory=dict)
     """What `untrained` returned, by seed."""
 
     @property
@@ -123,25 +135,27 @@ class LaneGroup:
             self.data.train_count, program.batch_size, program.drop_last
         )
 
-    def untrained(self, lane: Lane) -> Row:
-        """Return the training loss of a lane's initial parameters, which are in its
-        slot. Without an accuracy, also its standard deviation over parts of the
-        training set, and the losses of parts of the held-out examples."""
+    def untrained(self, lane: Lane) -> Memory:
+        """Return what is remembered of a lane's initial parameters, which are in its
+        slot."""
         seed = lane.config.seed
         if seed not in self._untrained:
             [train] = self._evaluate(1, [lane], "train")
-            self._untrained[seed] = {"untrained_loss": train["loss"]}
+            loss, deviation, parts = train["loss"], 0.0, []
             if PARTED in train:
                 [held_out] = self._evaluate(1, [lane], list(self.data.splits)[-1])
-                parts = {
-                    "untrained_parts": held_out[PARTED],
-                    "untrained_deviation": float(np.std(train[PARTED])),
-                }
-                self._untrained[seed] |= parts
+                deviation = float(np.std(train[PARTED]))
+                parts = held_out[PARTED]
+            self._untrained[seed] = Memory(
+                untrained_loss=loss,
+                least_loss=loss,
+                untrained_deviation=deviation,
+                untrained_parts=parts,
+            )
             self._share_seconds([lane])
         return self._untrained[seed]
 
-    def run(self, lanes: Lanes) -> dict[str, Row | Exception]:
+    def run(self, lanes: Lanes) -> dict[str, EpochRow | Exception]:
         """Train and evaluate lanes for one epoch. Return their rows, or why they have
         none, as `LanePool.outcomes`."""
         failed: dict[str, Exception] = {}
@@ -153,7 +167,7 @@ class LaneGroup:
             for split in self.data.splits
         }
         fill = len(lanes) / self.executor.stack.capacity
-        rows: dict[str, Row | Exception] = {**failed}
+        rows: dict[str, EpochRow | Exception] = {**failed}
         for lane_id, lane in lanes.items():
             if lane_id in failed:
                 continue
@@ -161,11 +175,11 @@ class LaneGroup:
             found = {split: of[lane_id] for split, of in scores.items()}
             curvature = measured[lane_id] if self.sharpness else None
             batch = lane.take_seconds() | {"lanes": together, "fill": fill}
-            row = epoch_row(
-                lane.row, losses, found, lane.config, self.data, curvature, **batch
+            row, lane.memory = epoch_row(
+                lane.memory, losses, found, lane.config, self.data, curvature, **batch
             )
             lane.row = rows[lane_id] = row
-            lane.seconds.append(row["batch_s"])
+            lane.seconds.append(batch["batch_s"])
         return rows
 
     def _train_epoch(
@@ -179,13 +193,13 @@ class LaneGroup:
             run = partial(self._train, first=0, last=self.steps)
             return self._in_batches(lanes, failed, run), measured
         self._measure(
-            {i: lane for i, lane in lanes.items() if not lane.row["epoch"]},
+            {i: lane for i, lane in lanes.items() if not lane.memory.epoch},
             failed,
             0,
             measured,
         )
         due = {
-            i: self.sharpness.due(lane.row.get("step", 0), self.steps)
+            i: self.sharpness.due(lane.memory.step, self.steps)
             for i, lane in lanes.items()
         }
         parts = []
@@ -228,9 +242,7 @@ class LaneGroup:
 
         found = self._in_batches(lanes, failed, of)
         for lane_id, values in found.items():
-            measured[lane_id].append(
-                (lanes[lane_id].row.get("step", 0) + step, *values)
-            )
+            measured[lane_id].append((lanes[lane_id].memory.step + step, *values))
 
     def _in_batches(
         self,
@@ -276,7 +288,7 @@ class LaneGroup:
         the step losses of each lane, and the number of lanes in the batch."""
         slots, hyper = [lane.slot for lane in batch], self._hyper(batch)
         keys = np.array(
-            [(lane.config.seed ^ DRAWS, lane.row["epoch"]) for lane in batch], np.uint32
+            [(lane.config.seed ^ DRAWS, lane.memory.epoch) for lane in batch], np.uint32
         )
         losses = self.executor.train(
             size, slots, hyper, keys, self._parts(batch, first, last)
@@ -289,7 +301,7 @@ class LaneGroup:
         examples."""
         data, size = self.data, self.executor.program.batch_size
         orders = [
-            self.order(lane.config.data_seed, lane.row["epoch"], data.train_count)
+            self.order(lane.config.data_seed, lane.memory.epoch, data.train_count)
             for lane in batch
         ]
         if not data.part:

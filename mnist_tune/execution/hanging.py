@@ -56,7 +56,7 @@ def watched(
     if limit_s == math.inf:
         return call()
     result: Future[Result] = Future()
-    threading.Thread(target=answer, args=(result, call), daemon=True).start()
+    threading.Thread(target=fulfil, args=(result, call), daemon=True).start()
     waits = 0
     while waits < WAITS:
         if wait([result], min(limit_s / WAITS, threading.TIMEOUT_MAX)).done:
@@ -68,7 +68,7 @@ def watched(
     )
 
 
-def answer(future: Future[Any], function: Callable[[], Any]) -> None:
+def fulfil(future: Future[Any], function: Callable[[], Any]) -> None:
     """Set a future to what a function returns or raises, unless the future was
     cancelled."""
     if not future.set_running_or_notify_cancel():

@@ -12,6 +12,7 @@ from typing import Any
 import ray
 from ray.exceptions import ActorUnschedulableError, RayActorError
 
+from mnist_tune.epoch_row import EpochRow
 from mnist_tune.errors import UserError
 from mnist_tune.execution.checkpoint import Checkpoint, DeviceFullError, LanesFullError
 from mnist_tune.execution.program_error import DeviceError
@@ -72,9 +73,9 @@ class LaneClient:
                 self._directory.lost.remote(lane_id)
                 raise
 
-    def epoch(self, lane_id: str, state: Place) -> dict[str, Any]:
+    def epoch(self, lane_id: str, state: Place) -> EpochRow:
         try:
-            row: dict[str, Any] = _answer(
+            row: EpochRow = _answer(
                 self._server.epoch.remote(lane_id, self.token, state)
             )
         except DeviceError:

@@ -23,8 +23,9 @@ from typing import Any
 
 from ray.exceptions import RayActorError
 
+from mnist_tune.epoch_row import EpochRow
 from mnist_tune.execution.checkpoint import Checkpoint
-from mnist_tune.execution.hanging import ANSWER_S, answer, returned_or_raised
+from mnist_tune.execution.hanging import ANSWER_S, fulfil, returned_or_raised
 from mnist_tune.execution.lane_client import LaneLostError
 from mnist_tune.execution.process_setup import WorkerSettings, make_pool
 from mnist_tune.execution.program_error import DeviceError, classifying
@@ -42,10 +43,10 @@ a longer one, a slow client delays all others."""
 
 
 @dataclass
-class Turn:
+class LaneTurn:
     """The lanes of one group, and those among them that wait for their next epoch."""
 
-    asking: dict[str, Future[dict[str, Any]]] = field(default_factory=dict)
+    asking: dict[str, Future[EpochRow]] = field(default_factory=dict)
     """The waiting lanes, and the futures of their rows."""
     attached: set[str] = field(default_factory=set)
     """All lanes of the group."""
@@ -85,7 +86,9 @@ class LaneServer:
         self._saver = Saver()
         self._tokens: dict[str, str] = {}
         self._trained = False
-        self._turns: defaultdict[Any, Turn] = defaultdict(Turn)  # by the pool's groups
+        self._turns: defaultdict[Any, LaneTurn] = defaultdict(
+            LaneTurn
+        )  # by the pool's groups
         self._calls: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
         self._watches: set[asyncio.Task[None]] = set()
         threading.Thread(target=self._serve, daemon=True, name="lanes").start()
@@ -115,12 +118,12 @@ class LaneServer:
             self._watches.add(watch)  # asyncio itself keeps no reference to a task
             watch.add_done_callback(self._watches.discard)
 
-    async def epoch(self, lane_id: str, token: str, state: Place) -> dict[str, Any]:
+    async def epoch(self, lane_id: str, token: str, state: Place) -> EpochRow:
         """Train the lane for an epoch, together with others that ask."""
-        asked: Future[dict[str, Any]] = Future()
+        asked: Future[EpochRow] = Future()
         await self._in_compute_thread(lambda: self._ask(lane_id, token, asked))
         row = await asyncio.wrap_future(asked)
-        if row["epoch"] % self._settings.save_every == 0:
+        if row.epoch % self._settings.save_every == 0:
             await self._begin_to_save(lane_id, token, state)
         return row
 
@@ -193,22 +196,22 @@ class LaneServer:
         with suppress(Empty):
             function, future = self._calls.get(timeout=timeout)
             while True:
-                answer(future, function)
+                fulfil(future, function)
                 if not future.cancelled():
                     _end_if_broken(future.exception())
                 function, future = self._calls.get_nowait()
 
-    def _run(self, turn: Turn) -> None:
+    def _run(self, turn: LaneTurn) -> None:
         asking, turn.asking = turn.asking, {}
         start, broken = time.monotonic(), None
         try:
             found = self._pool.outcomes(list(asking))
         except Exception as error:
             broken, found = error, dict.fromkeys(asking, error)
-        self._trained |= any(isinstance(row, dict) for row in found.values())
+        self._trained |= any(isinstance(row, EpochRow) for row in found.values())
         turn.last_s = time.monotonic() - start
         for lane_id, future in asking.items():
-            answer(future, partial(returned_or_raised, found[lane_id]))
+            fulfil(future, partial(returned_or_raised, found[lane_id]))
         _end_if_broken(broken)
 
     def _attach(
@@ -228,7 +231,7 @@ class LaneServer:
         self._tokens[lane_id] = token
         self._turn_of(lane_id).attached.add(lane_id)
 
-    def _ask(self, lane_id: str, token: str, row: Future[dict[str, Any]]) -> None:
+    def _ask(self, lane_id: str, token: str, row: Future[EpochRow]) -> None:
         self._check(lane_id, token)
         turn = self._turn_of(lane_id)
         if not turn.asking:
@@ -256,12 +259,12 @@ class LaneServer:
             del self._turns[self._pool.lanes[lane_id].group]
         if lane_id in turn.asking:
             error = LaneLostError(f"the lane of {lane_id} was taken over")
-            answer(turn.asking.pop(lane_id), partial(returned_or_raised, error))
+            fulfil(turn.asking.pop(lane_id), partial(returned_or_raised, error))
         self._pool.detach(lane_id)
         if self._saver.last(lane_id).done():
             self._saver.forget(lane_id)
 
-    def _turn_of(self, lane_id: str) -> Turn:
+    def _turn_of(self, lane_id: str) -> LaneTurn:
         return self._turns[self._pool.lanes[lane_id].group]
 
 

@@ -14,13 +14,9 @@ import jax
 
 from mnist_tune.data.dataset import Dataset, check_counts
 from mnist_tune.data.task_data import TaskData
+from mnist_tune.epoch_row import EpochRow
 from mnist_tune.errors import UserError
-from mnist_tune.execution.checkpoint import (
-    Checkpoint,
-    DeviceFullError,
-    LanesFullError,
-    Row,
-)
+from mnist_tune.execution.checkpoint import Checkpoint, DeviceFullError, LanesFullError
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.executor import Executor, Stack, shapes_key
 from mnist_tune.execution.group import BatchSizes, Lane, LaneGroup, Lanes
@@ -84,19 +80,14 @@ class LanePool:
             with classifying():
                 group = self._group(config)
                 free = group.executor.stack.free
-                lane = Lane(
-                    config,
-                    group,
-                    free[-1],
-                    checkpoint.row if checkpoint else {"epoch": 0},
-                )
+                lane = Lane(config, group, free[-1])
                 if checkpoint is None:
-                    group.executor.write(
-                        lane.slot, group.executor.program.init(config.seed, lane.hyper)
-                    )
-                    lane.row |= group.untrained(lane)
+                    state = group.executor.program.init(config.seed, lane.hyper)
+                    group.executor.write(lane.slot, state)
+                    lane.memory = group.untrained(lane)
                 else:
                     group.executor.restore(lane.slot, checkpoint.arrays)
+                    lane.go_on(checkpoint)
         except OutOfMemoryError as error:
             self._drop_idle()
             if self.lanes:
@@ -119,14 +110,14 @@ class LanePool:
                 stack.state = None
 
     def checkpoint(self, lane_id: str) -> Checkpoint:
-        """Return the state of a lane, as host arrays."""
+        """Return the state of a lane that has trained, as host arrays."""
         lane = self.lanes[lane_id]
+        assert lane.row is not None, f"{lane_id} has no epoch to save"
         with classifying():
-            return Checkpoint(
-                lane.group.executor.read(lane.slot), lane.row, lane.config
-            )
+            arrays = lane.group.executor.read(lane.slot)
+            return Checkpoint(arrays, lane.row, lane.config, lane.memory)
 
-    def run(self, lane_ids: Sequence[str]) -> dict[str, Row]:
+    def run(self, lane_ids: Sequence[str]) -> dict[str, EpochRow]:
         """Train and evaluate some lanes of one group for one epoch, and return their
         rows of the `epochs` table. The lanes of a batch share its seconds equally.
         Raises what ended the epoch of one of them, as `outcomes`."""
@@ -135,14 +126,14 @@ class LanePool:
             for lane_id, found in self.outcomes(lane_ids).items()
         }
 
-    def outcomes(self, lane_ids: Sequence[str]) -> dict[str, Row | Exception]:
+    def outcomes(self, lane_ids: Sequence[str]) -> dict[str, EpochRow | Exception]:
         """Return the rows of `run`, or why a lane has none: a `UserError` of its own
         program, or an OutOfMemoryError. Such a lane must be detached; the others go on.
         Raises a DeviceError if none can, or the epoch hangs, and this process is about
         to end."""
         lanes = {lane_id: self.lanes[lane_id] for lane_id in lane_ids}
         limit = min(
-            limit_s(lane.row["epoch"], lane.seconds, self._hang_s)
+            limit_s(lane.memory.epoch, lane.seconds, self._hang_s)
             for lane in lanes.values()
         )
         group = lanes[lane_ids[0]].group

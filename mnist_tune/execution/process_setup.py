@@ -83,8 +83,8 @@ def make_pool(dataset: Any, settings: WorkerSettings, capacity: int = 1) -> Any:
 
 
 def configure_jax(settings: WorkerSettings) -> None:
-    """Set the environment variables that JAX reads when its backend starts, and its
-    compilation cache."""
+    """Set the environment variables that JAX reads when its backend starts, its
+    compilation cache, and how it lowers convolutions."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     if settings.threads is not None:
         os.environ["PJRT_NPROC"] = str(settings.threads)
@@ -92,6 +92,9 @@ def configure_jax(settings: WorkerSettings) -> None:
         os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{settings.memory_fraction:.3f}"
     import jax
 
+    from mnist_tune.training.convolutions_in_loops import speed_up_convolutions
+
+    speed_up_convolutions()
     if settings.cache_dir is not None:
         # Code compiled for one processor may not run on another that shares the folder.
         processor = re.sub(r"\W+", "-", processor_model()).strip("-")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mnist_tune.execution.checkpoint import Checkpoint, Row
+from mnist_tune.epoch_row import EpochRow
+from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
 
@@ -24,7 +25,7 @@ class Saver:
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, "save")
-        self._last: dict[str, tuple[Row, Future[None]]] = {}
+        self._last: dict[str, tuple[EpochRow | None, Future[None]]] = {}
 
     def begin(self, lane_id: str, pool: LanePool, where: Place) -> None:
         """Start to write a trial's state, unless it is the one written last, once its
@@ -41,7 +42,7 @@ class Saver:
         """Return the trial's last save; its result is None, or why it failed."""
         nothing: Future[None] = Future()
         nothing.set_result(None)
-        return self._last.get(lane_id, ({}, nothing))[1]
+        return self._last.get(lane_id, (None, nothing))[1]
 
     def forget(self, lane_id: str) -> None:
         """Forget a trial's last save, which must have ended."""
@@ -68,11 +69,11 @@ class OwnLane:
         single lane."""
         self._pool.attach(lane_id, config, checkpoint)
 
-    def epoch(self, lane_id: str, state: Place) -> dict[str, Any]:
+    def epoch(self, lane_id: str, state: Place) -> EpochRow:
         """Train an epoch and return its row. If a save is due, begin it, once the last
         one has ended. Raises a `UserError` if the last save failed."""
         row = self._pool.run([lane_id])[lane_id]
-        if row["epoch"] % self._save_every == 0:
+        if row.epoch % self._save_every == 0:
             self._saver.begin(lane_id, self._pool, state)
         return row
 

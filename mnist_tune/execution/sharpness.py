@@ -3,15 +3,17 @@ does not import JAX itself."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mnist_tune.epoch_row import Measured
+
 if TYPE_CHECKING:
     from mnist_tune.execution.device_data import DeviceData
     from mnist_tune.execution.executor import Executor
+    from mnist_tune.execution.memory import Memory
 
 UNTRAINED_IMAGES = 1_000
 """Images that an untrained network is measured on: λ is 1 to 3% off."""
@@ -20,10 +22,6 @@ TRAINED_IMAGES = 5_000
 to 4%."""
 MOST_BATCHES = 100
 """Batches that batch sharpness is the mean of."""
-
-Measured = tuple[float, ...]
-"""Steps made, sharpness, its Ritz residual, batch sharpness; for Adam also the
-sharpness of P⁻¹H and its residual."""
 
 
 @dataclass(frozen=True)
@@ -122,20 +120,20 @@ def measure(
     ]
 
 
-def sharpness_columns(
-    measured: Sequence[Measured], before: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the columns of an epoch's row, given its measurements in order and the row
-    before it. The first epoch's begin with that before training."""
+def sharpness_columns(measured: Sequence[Measured], before: Memory) -> dict[str, Any]:
+    """Return the columns of an epoch's row, given its measurements in order and what
+    was remembered of the epochs before. The first epoch's begin with that before
+    training."""
     names = (
         "sharpness",
         "sharpness_residual",
         "batch_sharpness",
         "preconditioned_sharpness",
     )
-    row: dict[str, Any] = {"sharpness_steps": json.dumps(measured)}
-    row["untrained_sharpness"] = (
-        before.get("untrained_sharpness") if before["epoch"] else measured[0][1]
-    )
-    later = [one for one in measured if one[0]]
-    return row | (dict(zip(names, later[-1][1:], strict=False)) if later else {})
+    untrained = before.untrained_sharpness if before.epoch else measured[0][1]
+    columns: dict[str, Any] = {"sharpness_steps": tuple(measured)}
+    columns["untrained_sharpness"] = untrained
+    later = [values for steps, *values in measured if steps]
+    if later:
+        columns |= zip(names, later[-1], strict=False)
+    return columns

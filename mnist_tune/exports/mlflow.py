@@ -6,7 +6,15 @@ import shlex
 from typing import Any
 
 from mnist_tune import storage
-from mnist_tune.exports.run import LABELS, Run, library, runs, sweep_id, title, writing
+from mnist_tune.exports.run import (
+    LABELS,
+    ExportedRun,
+    library,
+    runs,
+    sweep_id,
+    title,
+    writing,
+)
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import LIVE_REASONS
 
@@ -35,10 +43,10 @@ class Mirror:
         output = output or "mlflow.db"
         self._uri = output if ":" in output else f"sqlite:///{storage.local(output)}"
         self._client: Any = None
-        self._written: dict[str, Run] = {}
+        self._written: dict[str, ExportedRun] = {}
 
     def update(self, sweep: Tables) -> str:
-        name, top = f"mnist_tune {sweep.meta['name']}", sweep_id(sweep)
+        name, top = f"mnist_tune {sweep.record.name}", sweep_id(sweep)
         live = sweep.trials["stop_reason"].isin(LIVE_REASONS).any()
         with writing(self._uri):
             self._client = self._client or self._mlflow.MlflowClient(self._uri)
@@ -78,7 +86,7 @@ class Mirror:
             )
         return f"Look at it: mlflow server --backend-store-uri {shlex.quote(self._uri)}"
 
-    def _write(self, run: Run, child: Any) -> None:
+    def _write(self, run: ExportedRun, child: Any) -> None:
         entities, key = self._mlflow.entities, child.info.run_id
         if not child.data.params:
             self._client.log_batch(

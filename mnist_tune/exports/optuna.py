@@ -10,8 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from mnist_tune import storage
-from mnist_tune.exports.run import Run, library, runs, title, writing
-from mnist_tune.regimes.data_facts import data_facts
+from mnist_tune.exports.run import ExportedRun, library, runs, title, writing
 from mnist_tune.regimes.families import held_out
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import LIVE_REASONS, OPEN_REASONS
@@ -30,7 +29,7 @@ class Mirror:
         self._optuna.logging.set_verbosity(self._optuna.logging.WARNING)
 
     def update(self, sweep: Tables) -> str:
-        ranking = data_facts(sweep.meta).ranking
+        ranking = sweep.record.data.ranking
         objective, self._direction = (
             ranking.column(held_out(sweep.trials)),
             "minimize" if ranking.less else "maximize",
@@ -74,7 +73,7 @@ class Mirror:
             study.set_metric_names([objective])
         study.add_trials([trial for key, trial in wanted.items() if key not in known])
 
-    def _distributions(self, found: list[Run]) -> dict[str, Any]:
+    def _distributions(self, found: list[ExportedRun]) -> dict[str, Any]:
         """Return Optuna's distribution for each field: the range or the values that the
         sweep has."""
         kinds, made = self._optuna.distributions, {}
@@ -90,7 +89,7 @@ class Mirror:
                 )
         return made
 
-    def _trial(self, run: Run, params: dict[str, Any], objective: str) -> Any:
+    def _trial(self, run: ExportedRun, params: dict[str, Any], objective: str) -> Any:
         states, reason = self._optuna.trial.TrialState, run.labels["stop_reason"]
         curve = {row.epoch: row.metrics.get(objective, math.nan) for row in run.rows}
         value = curve[max(curve)] if curve else math.nan
@@ -117,13 +116,13 @@ class Mirror:
         return trial
 
 
-def _studies(sweep: Tables) -> dict[str, list[Run]]:
+def _studies(sweep: Tables) -> dict[str, list[ExportedRun]]:
     """Return the trials that are compared with each other, by the name of their study.
     Those of a task whose loss compares with no other one's are named by the task, also
     if there is only one."""
-    if data_facts(sweep.meta).compares_tasks:
+    if sweep.record.data.compares_tasks:
         return {title(sweep): runs(sweep)}
-    found: dict[str, list[Run]] = {}
+    found: dict[str, list[ExportedRun]] = {}
     for run in runs(sweep):
         found.setdefault(f"{title(sweep)} {run.params['architecture']}", []).append(run)
     return found

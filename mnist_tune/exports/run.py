@@ -50,7 +50,7 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Run:
+class ExportedRun:
     """A trial as experiment trackers see it."""
 
     id: str
@@ -75,7 +75,7 @@ class Run:
 def sweep_id(sweep: Tables) -> str:
     """Return an id of the sweep that depends neither on where its folder is nor on what
     a resume adds."""
-    asked = [sweep.meta.get(name) for name in ("name", "started")]
+    asked = [sweep.record.name, sweep.record.started]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -83,14 +83,14 @@ def title(sweep: Tables) -> str:
     """Return what a sweep is called in trackers, some of which make a folder of it: its
     name, when it began and, since several may begin at once, its id."""
     said = (
-        sweep.meta["name"][:100],
-        str(sweep.meta.get("started") or "")[:19],
+        sweep.record.name[:100],
+        str(sweep.record.started or "")[:19],
         sweep_id(sweep),
     )
     return re.sub(r"[^\w. -]", "-", " ".join(filter(None, said)), flags=re.ASCII)
 
 
-def runs(sweep: Tables) -> list[Run]:
+def runs(sweep: Tables) -> list[ExportedRun]:
     """Return the trials of a sweep, in the order of the table."""
     known = [one.name for one in fields(TrialConfig) if one.name in sweep.trials]
     epochs, prefix = sweep.epochs.sort_values("epoch", kind="stable"), sweep_id(sweep)
@@ -114,7 +114,9 @@ def runs(sweep: Tables) -> list[Run]:
             if isinstance(trial.get(name), str) and trial[name]
         }
         found.append(
-            Run(f"{prefix}-{key}", key, params, labels, tuple(curves.get(key, ())))
+            ExportedRun(
+                f"{prefix}-{key}", key, params, labels, tuple(curves.get(key, ()))
+            )
         )
     return found
 

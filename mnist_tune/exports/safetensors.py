@@ -10,7 +10,7 @@ import numpy as np
 from mnist_tune import storage
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.exports.run import library, runs, write
-from mnist_tune.results.tables import Tables
+from mnist_tune.judged import Judged
 
 
 class Mirror:
@@ -21,7 +21,7 @@ class Mirror:
         self._output = storage.place(output) if output else None
         self._library = library("safetensors.numpy")
 
-    def update(self, sweep: Tables) -> str:
+    def update(self, sweep: Judged) -> str:
         folder, count = self._output or sweep.picture("safetensors"), 0
         for run in runs(sweep):
             file = storage.join(folder, f"{run.trial_id}.safetensors")
@@ -35,7 +35,7 @@ class Mirror:
                 arrays.pop("", None)
                 about = {
                     "trial": json.dumps(run.params),
-                    "epoch": json.dumps(saved.row),
+                    "epoch": json.dumps(saved.row.stored()),
                 }
                 write(file, self._library.save(arrays, about))
                 count += 1

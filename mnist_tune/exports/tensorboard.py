@@ -8,7 +8,15 @@ from contextlib import closing
 from pathlib import Path
 
 from mnist_tune import storage
-from mnist_tune.exports.run import Row, Run, library, local_folder, runs, title, writing
+from mnist_tune.exports.run import (
+    ExportedRun,
+    Row,
+    library,
+    local_folder,
+    runs,
+    title,
+    writing,
+)
 from mnist_tune.results.tables import Tables
 
 RESULTS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
@@ -32,7 +40,7 @@ class Mirror:
                     )
         return f"Look at it: tensorboard --logdir {shlex.quote(str(self._output))}"
 
-    def _write(self, run: Run, folder: Path) -> None:
+    def _write(self, run: ExportedRun, folder: Path) -> None:
         """Add the rows that a run lacks. TensorBoard would show what is written twice
         twice, so each process writes a run from its beginning, in place of the logs
         that others left."""
@@ -48,7 +56,7 @@ class Mirror:
         self._written[run.id] = run.rows
 
 
-def _append(run: Run, first: int, folder: Path) -> None:
+def _append(run: ExportedRun, first: int, folder: Path) -> None:
     """Write a file of logs with a run's rows from the first one on."""
     writer = library("tensorboardX.event_file_writer").EventsWriter(
         str(folder / "events"), f".{len(run.rows):06d}"

@@ -8,7 +8,14 @@ import shlex
 import shutil
 
 from mnist_tune import storage
-from mnist_tune.exports.run import Run, library, local_folder, runs, title, writing
+from mnist_tune.exports.run import (
+    ExportedRun,
+    library,
+    local_folder,
+    runs,
+    title,
+    writing,
+)
 from mnist_tune.results.tables import Tables
 
 PROJECT = "mnist_tune"
@@ -20,7 +27,7 @@ class Mirror:
     def __init__(self, output: str | None) -> None:
         self._wandb = library("wandb")
         self._output = local_folder(output or ".")
-        self._written: dict[str, Run] = {}
+        self._written: dict[str, ExportedRun] = {}
 
     def update(self, sweep: Tables) -> str:
         with writing(self._output):
@@ -33,7 +40,7 @@ class Mirror:
         self._written |= {run.id: run for run in changed}
         return f"Upload it: wandb sync --include-offline {shlex.quote(str(self._output / 'wandb'))}/offline-run-*"
 
-    def _write(self, run: Run, group: str) -> None:
+    def _write(self, run: ExportedRun, group: str) -> None:
         """Write a run in place of what an earlier export left of it: an offline run
         can't be continued."""
         logs = storage.join(self._output, "wandb")

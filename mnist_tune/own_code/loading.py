@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from mnist_tune import storage
-from mnist_tune.errors import UserError, printable
+from mnist_tune.errors import UserError, closest, printable
 from mnist_tune.invocation import resume, words
 from mnist_tune.named_code import Call, parse_call
 from mnist_tune.own_code import modules
@@ -33,7 +33,6 @@ from mnist_tune.own_code.registry import (
     names_own_code,
 )
 from mnist_tune.terminal import Note, note
-from mnist_tune.trial import closest
 
 MOST_TEXT = 2**17
 """Bytes of a source file that `sweep.json` keeps, so that a resume can say which line

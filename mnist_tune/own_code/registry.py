@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
-
-from mnist_tune.data_spec import ARRAYS
-from mnist_tune.invocation import words
 
 Factory = Callable[..., Any]
 """Makes a network from a `DataSpec`, or an optimiser from a learning rate, and from the
@@ -71,37 +68,6 @@ def is_not_loaded(flag: str, text: str) -> bool:
     """Return whether a text of a folder names code by its place that this process has
     not been told to load."""
     return names_own_code(text) and text.partition("(")[0].strip() not in ENTRIES[flag]
-
-
-FROM_PYTHON, NAMED_AGAIN = "from Python", "with your own code named again"
-"""How a sweep goes on whose code or data the flags of a printed command can't name."""
-
-
-def named_again(meta: Mapping[str, Any], trials: Any = None) -> tuple[str, str]:
-    """Return the flags that name the own code of a sweep again, or of some of its
-    `trials` (a table). If flags are not enough, return one of the words above as well,
-    else an empty text.
-
-    Arrays, and code that was registered by a plain name, are known to Python alone.
-    Code that nobody has named in this process is in no command: the folder may come
-        from anybody.
-    """
-    listed = {(one["flag"], one["name"]) for one in meta.get("code", [])}
-    used = listed
-    if trials is not None and not meta.get("options", {}).get("task"):
-        used = {
-            (flag, text.partition("(")[0].strip())
-            for flag in OF_TRIALS
-            for text in trials[flag].unique()
-        }
-    own = sorted(one for one in used if one in listed or names_own_code(one[1]))
-    if meta.get("options", {}).get("dataset") == ARRAYS or not all(
-        names_own_code(name) for _, name in own
-    ):
-        return "", FROM_PYTHON
-    if any(is_not_loaded(flag, name) for flag, name in own):
-        return "", NAMED_AGAIN
-    return "".join(f" {words(flag, *said)}" for flag, said in by_flag(own).items()), ""
 
 
 def by_flag(code: Sequence[tuple[str, str]]) -> dict[str, tuple[str, ...]]:

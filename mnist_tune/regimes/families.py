@@ -97,11 +97,9 @@ def named(
     for row in rows.to_dict("records"):
         own = row | {name: float(told[row[name]]) for name, told in texts.items()}
         known = (setting(name, own[name]) for name in names if has(row, name))
-        others = [one for one in (row["label"], *known) if one]
-        title = rates[row["learning_rate"]]
-        if others:
-            title = f"{', '.join(others)}{before_rate}{title}"
-        said.append(title)
+        others = ", ".join(text for text in (row["label"], *known) if text)
+        rate = rates[row["learning_rate"]]
+        said.append(f"{others}{before_rate}{rate}" if others else rate)
     return said
 
 

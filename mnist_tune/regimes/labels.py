@@ -113,10 +113,10 @@ def curve_regime(curve: Curve, target: float | None = 0.95) -> Label:
 
 def gone(curve: Curve, goal: float) -> Label | None:
     """Is the loss gone for good, or what was learned, or the network dead?"""
-    return blown_up(curve) or fell_back(curve) or dead(curve)
+    return is_blown_up(curve) or fell_back(curve) or dead(curve)
 
 
-def blown_up(curve: Curve) -> Label | None:
+def is_blown_up(curve: Curve) -> Label | None:
     """Is the training loss not finite, or above that of the untrained network for
     good?"""
     loss = curve.train_loss

@@ -162,7 +162,7 @@ class Learned:
         return float((loss - self.best) / (first - self.best))
 
 
-def outcomes(
+def edge_outcomes(
     trials: pd.DataFrame,
     epochs: pd.DataFrame,
     last: Mapping[str, Any],
@@ -366,7 +366,7 @@ def measured_edges(
         learned = asked.fixed_by([*zip(ended["learning_rate"], rows, strict=True)])
         # what a later trial did is not known before
         said = family if learned else ended
-        found = outcomes(said, epochs, last, data, learned).join(
+        found = edge_outcomes(said, epochs, last, data, learned).join(
             said[["learning_rate", "train_accuracy"]]
         )
         fast = found[found["learning_rate"] >= (learned or asked).least]

@@ -3,10 +3,8 @@ are compared."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,13 +102,3 @@ class Ranking:
 
 
 ACCURACY = Ranking()
-
-
-def scores_in(text: Any) -> dict[str, float]:
-    """Return the own scores of a task, by column, from the text that an epoch's row
-    holds; none if it holds none."""
-    with suppress(ValueError, TypeError, RecursionError, OverflowError, AttributeError):
-        return {
-            OWN_SCORE + name: float(value) for name, value in json.loads(text).items()
-        }
-    return {}

@@ -15,7 +15,7 @@ LINE, LETTER, AWAY = 1.25, 0.66, 2.2
 font sizes."""
 
 
-class Label(NamedTuple):
+class PlacedName(NamedTuple):
     """A text for the point (`x`, `y`), in data coordinates."""
 
     x: float
@@ -75,7 +75,7 @@ def evenly(items: Any, most: int) -> list[Any]:
     return [items[round(i)] for i in np.linspace(0, len(items) - 1, most)]
 
 
-def place_labels(axis: Any, labels: Sequence[Label], size: float) -> None:
+def place_labels(axis: Any, labels: Sequence[PlacedName], size: float) -> None:
     """Write each label to the right of its point, in letters of this size, moved up or
     down if others are in the way.
 

@@ -24,7 +24,7 @@ from mnist_tune.errors import printable
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.measured_edge import MeasuredEdge
-from mnist_tune.reports.axes import AWAY, Label, evenly, log_ticks, place_labels
+from mnist_tune.reports.axes import AWAY, PlacedName, evenly, log_ticks, place_labels
 from mnist_tune.reports.names import shortened
 from mnist_tune.reports.ranges import VERBS
 from mnist_tune.reports.styles import COLOURS, DIM, FAINT, INK, LOOKS, MARKERS, RULE
@@ -34,9 +34,9 @@ from mnist_tune.reports.view import (
     MOST_CURVES,
     Axis,
     Measure,
-    Setting,
+    SettingAxis,
     View,
-    words,
+    spaced,
 )
 
 Pair = tuple[float, float]
@@ -109,7 +109,7 @@ def charts(view: View, sweep: int) -> tuple[list[Chart], list[Chart]]:
         return found[:half], found[half:] or [curves]
     if view.is_ranked(tables):
         maps = [
-            Chart(partial(by_setting, view, sweep, one), words(one.name))
+            Chart(partial(by_setting, view, sweep, one), spaced(one.name))
             for one in view.maps(sweep)
         ]
         return [maps[0]._replace(choice="")], [*maps[1:], curves]
@@ -390,7 +390,7 @@ def by_rate(
     if wide:  # room for the names of the lines
         x = x._replace(high=x.high * (x.high / x.low) ** (wide / (width - LEFT - wide)))
         title += (
-            f"; lines: {shorter(', '.join(map(words, view.differ[sweep])), 40)}"
+            f"; lines: {shorter(', '.join(map(spaced, view.differ[sweep])), 40)}"
             * (width > NARROW)
         )
     axes = frame(figure, title, x, one.axis)
@@ -407,7 +407,11 @@ def by_rate(
         line = line.groupby("learning_rate")["value"].mean()
         axes.plot(line.index, line, color=colour, lw=1.6, zorder=2)
         ends += (
-            [Label(line.index[-1], line.iloc[-1], printable(name), colour, tag="name")]
+            [
+                PlacedName(
+                    line.index[-1], line.iloc[-1], printable(name), colour, tag="name"
+                )
+            ]
             if len(line)
             else []
         )
@@ -473,7 +477,9 @@ def by_rate(
     )
 
 
-def by_setting(view: View, sweep: int, of: Setting, figure: Any, one: Measure) -> None:
+def by_setting(
+    view: View, sweep: int, of: SettingAxis, figure: Any, one: Measure
+) -> None:
     """Draw the last value of each trial by its rank or a setting; of thousands, that of
     some, evenly chosen."""
     trials, settings = view.drawn(sweep), view.settings[view.settings["sweep"] == sweep]
@@ -487,7 +493,7 @@ def by_setting(view: View, sweep: int, of: Setting, figure: Any, one: Measure) -
         said = ticks(of.axis._replace(low=1), 10, **WHOLE)
     axes = frame(
         figure,
-        f"{one.title} by {words(of.name)}{some}",
+        f"{one.title} by {spaced(of.name)}{some}",
         of.axis._replace(ticks=said),
         one.axis,
     )
@@ -632,7 +638,7 @@ def curves_by_epoch(view: View, sweep: int, figure: Any, one: Measure) -> None:
         {"x": "mean", "y": "mean", "look": "first", "near": "first"}
     ).itertuples()
     labels = [
-        Label(
+        PlacedName(
             end.x,
             end.y,
             name[end.Index],
@@ -655,7 +661,7 @@ def curves_by_epoch(view: View, sweep: int, figure: Any, one: Measure) -> None:
 def names_are(view: View, sweep: int) -> str:
     """Return which settings the names in a chart consist of, to follow its title; empty
     if these are rates."""
-    differ = ", ".join(map(words, view.differ[sweep]))
+    differ = ", ".join(map(spaced, view.differ[sweep]))
     return f"; names: {shorter(f'{differ}, rate', 40)}" * bool(differ)
 
 

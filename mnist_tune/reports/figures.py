@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError
+from mnist_tune.judged import Judged
 from mnist_tune.reports.charts import HEIGHT, WIDTHS, charts
 from mnist_tune.reports.svg import FONT
 from mnist_tune.reports.view import View
-from mnist_tune.results.tables import Tables
 
 EDGE, HEAD = 12, 44
 """The room on the left and on the right of a picture, and between its charts twice
@@ -33,7 +33,7 @@ class Picture(Figure):
         return out.getvalue()
 
 
-def picture(sweep: Tables) -> Picture:
+def picture(sweep: Judged) -> Picture:
     """Return the picture of a sweep: the answer, and the charts that stand at the top
     of its page."""
     view = View([sweep])

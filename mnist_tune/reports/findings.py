@@ -7,15 +7,16 @@ import math
 import shlex
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from mnist_tune.answers.answer import EdgeAnswer
+from mnist_tune.answers.progress import Progress, progress
+from mnist_tune.data.last_batch import small_last_batch
+from mnist_tune.judged import Judged
 from mnist_tune.numbers import counted, listed, rate, spoken
-from mnist_tune.own_code.registry import NAMED_AGAIN, named_again
 from mnist_tune.regimes import limits
-from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.edge_posterior import LEAST_OUTCOMES
 from mnist_tune.regimes.families import FAMILY, SIBLINGS, has, held_out, setting, varied
 from mnist_tune.regimes.measured_edge import (
@@ -28,17 +29,10 @@ from mnist_tune.regimes.measured_edge import (
     MeasuredEdge,
 )
 from mnist_tune.regimes.running_statistics import lagging
-from mnist_tune.regimes.widths import exponents
-from mnist_tune.reports.decided import SWEPT_IMAGES, on_other_images
-from mnist_tune.results.journal import resume_command
-from mnist_tune.results.tables import Tables
-from mnist_tune.trial import (
-    LIVE_REASONS,
-    OPEN_REASONS,
-    TrialConfig,
-    retriable,
-    small_last_batch,
-)
+from mnist_tune.reports.decided import on_other_images
+from mnist_tune.reports.questions import Question
+from mnist_tune.results.sweep_meta import SweepMeta
+from mnist_tune.trial import LIVE_REASONS, TrialConfig
 
 SHARES = (0.9, 0.5, 0.1)
 """The shares of seeds whose rates are reported."""
@@ -58,25 +52,18 @@ SPLITS = {"validation": "held-out", "test": "test", "train": "training"}
 """The examples of a split in words; trials are compared on one of the first two."""
 
 
-class Question(NamedTuple):
-    """What to ask or to do next, and the command that does it."""
-
-    text: str
-    command: str
-
-
-def so_far(trials: pd.DataFrame) -> str:
+def so_far(now: Progress) -> str:
     """Return how far a running sweep is, as `12 of 16 trials ended, 2 running, 2
     waiting`; empty if it has ended."""
-    running, waiting, unknown = (
-        trials["stop_reason"].eq(reason).sum() for reason in LIVE_REASONS
-    )
-    live = running + waiting + unknown
-    said = f"{unknown} unknown" if unknown else f"{running} running, {waiting} waiting"
-    return f"{len(trials) - live} of {len(trials)} trials ended, {said}" if live else ""
+    if not now.live:
+        return ""
+    live = f"{now.running} running, {now.waiting} waiting"
+    if now.unknown:
+        live = f"{now.unknown} unknown"
+    return f"{now.trials - now.live} of {now.trials} trials ended, {live}"
 
 
-def time_left(sweep: Tables) -> str:
+def time_left(sweep: Judged) -> str:
     """Return about how long a running sweep still takes, to follow its progress; empty
     if too little is known."""
     ended, live = (
@@ -84,23 +71,20 @@ def time_left(sweep: Tables) -> str:
         sweep.trials[sweep.trials["stop_reason"].isin(LIVE_REASONS)],
     )
     # before it, nobody may have trained
-    for last in sweep.meta.get("resumed", [])[-1:]:
+    for last in sweep.record.resumed[-1:]:
         ended = ended[ended > datetime.fromisoformat(last).timestamp()]
     span = ended.max() - ended.min() if len(ended) > 1 else 0
     left = float((live["epochs_asked"] - live["epochs_run"]).clip(lower=0).sum())
     return f", about {spoken(left * span / (len(ended) - 1))} left" if span > 0 else ""
 
 
-def measured_edges(sweep: Tables) -> list[tuple[str, list[str]]]:
+def edges_in_words(found: EdgeAnswer) -> list[tuple[str, list[str]]]:
     """Return what was measured of each edge, and how edges of several widths follow
     from these: a title, and lines."""
-    edges = sweep.edges()
-    laws = exponents((edge.title, edge.rate(0.5)) for edge in edges)
-    found = [(edge.title, measured(edge)) for edge in edges]
-    return [
-        *found,
-        *((law.title, [f"the rate at which 50% learn {law}"]) for law in laws),
-    ]
+    lines = [(edge.title, measured(edge)) for edge in found.edges]
+    for law in found.laws:
+        lines.append((law.title, [f"the rate at which 50% learn {law}"]))
+    return lines
 
 
 def measured(edge: MeasuredEdge) -> list[str]:
@@ -163,9 +147,9 @@ def _half(interval: Interval, holds: pd.Series, half: str, did: str) -> str:
     return f"{'all trials' if holds.all() else 'no trial'} {did}"
 
 
-def notes(sweep: Tables) -> Iterator[str]:
+def notes(sweep: Judged) -> Iterator[str]:
     """Yield what restricts the answer."""
-    data, trials = data_facts(sweep.meta), sweep.trials
+    data, trials = sweep.record.data, sweep.trials
     # there regimes are beside the point
     labelled = sweep.decision is None and not sweep.edges()
     targets = [
@@ -193,7 +177,7 @@ def notes(sweep: Tables) -> Iterator[str]:
                 why = "the best trial, which would set one, has not levelled off; try more --epochs, or"
             target = f", and {why} see --target"
         yield f"no target is known for this data{' with wrong labels' * (data.target is not None)}{target}"
-    if data.ranking.is_loss and sweep.meta["dataset"].get("own_step"):
+    if data.ranking.is_loss and data.own_steps:
         yield "each step is the task's own, so this loss may say nothing of how good a setting is; see --rank-by"
     elif labelled and not data.by_accuracy and data.target is None:
         yield "no loss to reach is known, so trials that learn nearly as much as the best converge; see --target-loss"
@@ -212,8 +196,8 @@ def notes(sweep: Tables) -> Iterator[str]:
     if changed := len(trials) - len(sweep.steady):
         said = f"{counted(changed)} changed settings while training"
         yield f"{said}, so that no setting has their regime or accuracy; tables and pictures show the last one"
-    swept = sweep.meta.get("options", {}).get(SWEPT_IMAGES)
-    if type(swept) is int and len(trials):
+    swept = sweep.record.swept_images
+    if swept is not None and len(trials):
         yield from filter(
             None,
             [
@@ -222,8 +206,8 @@ def notes(sweep: Tables) -> Iterator[str]:
                 )
             ],
         )
-    if sweep.meta["dataset"]["note"]:
-        yield sweep.meta["dataset"]["note"]
+    if sweep.record.dataset["note"]:
+        yield sweep.record.dataset["note"]
 
 
 def _siblings(some: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
@@ -237,10 +221,10 @@ def _siblings(some: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
     ]
 
 
-def _lagging_statistics(sweep: Tables) -> Iterator[str]:
+def _lagging_statistics(sweep: Judged) -> Iterator[str]:
     """Yield how many trials are evaluated as worse than they are, and at which
     rates."""
-    lags = lagging(sweep.trials, sweep.epochs, data_facts(sweep.meta))
+    lags = lagging(sweep.trials, sweep.epochs, sweep.record.data)
     if not lags.any():
         return
     rates = sweep.trials["learning_rate"][lags]
@@ -249,26 +233,6 @@ def _lagging_statistics(sweep: Tables) -> Iterator[str]:
     above = f"in {lags.sum()} of {counted(len(lags))} ({where}) the evaluated training loss is above that of every batch"
     lag = "if the network has batch norm, its running statistics lag, and its accuracies are too low"
     yield f"{above}: {lag}; give it a smaller momentum, such as 0.9"
-
-
-def left_over(sweep: Tables, where: str) -> Iterator[Question]:
-    """Yield what has not ended or has failed, and how to go on; `where` is how the
-    sweep's path is written."""
-    trials, meta = sweep.trials, sweep.meta
-    failed = retriable(trials["error_kind"][trials["stop_reason"] == "error"])
-    left = int(trials["stop_reason"].isin(OPEN_REASONS).sum())
-    again = f", {NAMED_AGAIN}," * (named_again(meta)[1] == NAMED_AGAIN)
-    said = so_far(trials)
-    is_unknown = trials["stop_reason"].eq("unknown").any()
-    if is_unknown and isinstance(sweep.path, str):
-        text = "it gave no sign of life for two minutes; if it was killed, resume with:"
-        yield Question(text, resume_command(meta, where))
-    if not said and (left or meta.get("ended") is None):
-        text = f"{counted(left) if left else 'the sweep'} had not ended; resume{again} with:"
-        yield Question(text, resume_command(meta, where))
-    if not said and failed:
-        text = f"{counted(failed)} failed; train {'it' if failed == 1 else 'them'} again{again} with:"
-        yield Question(text, resume_command(meta, where, retry_errored=True))
 
 
 def failures(trials: pd.DataFrame, every: bool = False) -> list[str]:
@@ -290,26 +254,28 @@ def failures(trials: pd.DataFrame, every: bool = False) -> list[str]:
     )
 
 
-def repeated(sweep: Tables) -> Iterator[Question]:
+def repeated(sweep: Judged) -> Iterator[Question]:
     """Yield the command that repeats a sweep, if its folder records one."""
     # `sys.argv` lacks the interpreter
-    if isinstance(typed := sweep.meta.get("command"), list) and typed:
-        said = shlex.join(["python"] * typed[0].endswith(".py") + typed)
+    typed = list(sweep.record.typed)
+    if typed:
+        interpreter = ["python"] if typed[0].endswith(".py") else []
+        said = shlex.join(interpreter + typed)
         yield Question("to repeat this sweep, as its folder records it:", said)
 
 
-def title(sweep: Tables) -> str:
+def title(sweep: Judged) -> str:
     """Return what a sweep trained, and on which data."""
-    return _networks(sweep.trials) + f" on {sweep.meta['dataset']['name']}" * (
-        data_facts(sweep.meta).flag != "task"
+    return _networks(sweep.trials) + f" on {sweep.record.dataset['name']}" * (
+        sweep.record.data.flag != "task"
     )
 
 
-def facts(sweep: Tables) -> dict[str, str]:
+def facts(sweep: Judged) -> dict[str, str]:
     """Return what was trained, on what, where and when, by names."""
-    meta, trials, data = sweep.meta, sweep.trials, data_facts(sweep.meta)
+    record, trials, data = sweep.record, sweep.trials, sweep.record.data
     environment, tokens = (
-        meta.get("environment", {}),
+        record.environment,
         f" of {data.positions} tokens" * (data.positions > 1),
     )
     examples = (
@@ -328,14 +294,14 @@ def facts(sweep: Tables) -> dict[str, str]:
     found = {
         "networks": _networks(trials),
         "all with": _settings(trials, data.flag == "task"),
-        "data": f"{meta['dataset']['name']} ({examples})",
+        "data": f"{record.dataset['name']} ({examples})",
         "last batch": small_last_batch(
             (data.train_images - held, size, dropped) for held, size, dropped in kinds
         ),
         "trials": f"{counted(len(trials))} of {f'{least} to ' * bool(least < most)}{counted(most, 'epoch')}",
         "trained on": devices
         + (f" ({processor}{cores})" if processor and processor != devices else ""),
-        "time": _duration(meta),
+        "time": _duration(record),
         "versions": ", ".join(
             f"{name} {versions[name]}"
             for name in ("jax", "ray", "python")
@@ -377,31 +343,30 @@ def _networks(trials: pd.DataFrame) -> str:
     return ", ".join(names[:4]) + f" and {len(names) - 4} more" * (len(names) > 4)
 
 
-def _duration(meta: dict[str, Any]) -> str:
+def _duration(record: SweepMeta) -> str:
     try:
-        start = datetime.fromisoformat(meta["started"])
+        start = datetime.fromisoformat(record.started or "")
         # in between, nobody may have trained
-        if meta.get("ended") is None or meta.get("resumed"):
+        if record.ended is None or record.resumed:
             return f"started {start:%Y-%m-%d %H:%M} UTC"
-        seconds = (datetime.fromisoformat(meta["ended"]) - start).total_seconds()
-    except (
-        KeyError,
-        ValueError,
-        TypeError,
-    ):  # older sweeps, and those of tests, have no times
+        seconds = (datetime.fromisoformat(record.ended) - start).total_seconds()
+    # older sweeps, and those of tests, have no times
+    except (ValueError, TypeError):
         return ""
     return f"{spoken(seconds)}, started {start:%Y-%m-%d %H:%M} UTC"
 
 
-def ran(sweep: Tables) -> dict[str, str]:
+def ran(sweep: Judged) -> dict[str, str]:
     """Return where the time went, how many trials trained together, and how often the
     sweep was resumed, by names."""
-    trials, resumed = sweep.trials, sweep.meta.get("resumed", [])
+    trials, resumed = sweep.trials, sweep.record.resumed
     reasons = (
         f"{count:,} {reason}"
         for reason, count in trials["stop_reason"].value_counts().items()
     )
-    said = {"trials so far" if so_far(trials) else "trials ended": ", ".join(reasons)}
+    said = {
+        "trials so far" if progress(trials).live else "trials ended": ", ".join(reasons)
+    }
     spent = {
         name: float(np.nansum(trials[column].astype(float)))
         for column, name in WORK.items()

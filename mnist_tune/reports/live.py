@@ -16,11 +16,12 @@ from pathlib import Path
 
 from mnist_tune import storage
 from mnist_tune.errors import why
+from mnist_tune.judged import judged
 from mnist_tune.numbers import counted
 from mnist_tune.reports.answer import answer
 from mnist_tune.reports.page import write_page
 from mnist_tune.results.meta import read_meta
-from mnist_tune.results.tables import tables
+from mnist_tune.results.tables import journal_tables
 from mnist_tune.trial import LIVE_REASONS
 
 
@@ -31,7 +32,7 @@ def main(folder: Path, place: str, interval: float, share: float) -> None:
     while not select.select([sys.stdin], [], [], wait)[0]:
         said = {"why": ""}
         try:
-            sweep = tables(folder, read_meta(folder), running=True)
+            sweep = judged(journal_tables(folder, read_meta(folder), running=True))
             ended = int((~sweep.trials["stop_reason"].isin(LIVE_REASONS)).sum())
             said["answer"] = f"after {counted(ended)}: {answer(sweep).headline}" * (
                 ended > 0

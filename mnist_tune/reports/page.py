@@ -26,6 +26,7 @@ from matplotlib.figure import Figure
 
 from mnist_tune import storage
 from mnist_tune.errors import printable
+from mnist_tune.judged import Judged
 from mnist_tune.numbers import counted
 from mnist_tune.reports.charts import HEIGHT, LOW, NARROW, WIDTHS, Chart, charts
 from mnist_tune.reports.findings import (
@@ -39,9 +40,9 @@ from mnist_tune.reports.findings import (
 )
 from mnist_tune.reports.styles import LOOKS, SHADES
 from mnist_tune.reports.svg import FONT, inline
-from mnist_tune.reports.table import MANY, Column, columns
+from mnist_tune.reports.table import MANY, ShownColumn, columns
 from mnist_tune.reports.view import View
-from mnist_tune.results.tables import Tables, as_csv
+from mnist_tune.results.tables import as_csv
 from mnist_tune.storage import Place
 
 RELOAD_S = 30
@@ -61,7 +62,7 @@ ENVIRONMENT = jinja2.Environment(
 )
 
 
-def write_page(sweeps: Sequence[Tables], where: Place) -> None:
+def write_page(sweeps: Sequence[Judged], where: Place) -> None:
     """Write the page of one or several sweeps, finished or running. Raises `UserError`
     if it can't be written."""
     content = page(sweeps).encode()
@@ -69,7 +70,7 @@ def write_page(sweeps: Sequence[Tables], where: Place) -> None:
         storage.write(where, content)
 
 
-def page(sweeps: Sequence[Tables]) -> str:
+def page(sweeps: Sequence[Judged]) -> str:
     """Return the page of one or several sweeps as HTML."""
     view = View(sweeps)
     script, css, shown = (
@@ -147,7 +148,7 @@ def head(view: View, number: int) -> dict[str, Any]:
     )
     sides = charts(view, number)
     about = (found.get(one, "") for one in ("all with", "trials", "time"))
-    live = view.running and sweep.meta.get("ended") is None
+    live = view.running and sweep.record.ended is None
     return {
         "title": name,
         "context": " · ".join(filter(None, [name, title(sweep), *about])),
@@ -190,7 +191,7 @@ def drawings(view: View, side: Sequence[Chart], salt: str, width: int) -> Any:
             yield shown | {"choice": chart.choice, "measure": measure, "hidden": hidden}
 
 
-def _page_data(view: View, shown: Sequence[Column]) -> dict[str, Any]:
+def _page_data(view: View, shown: Sequence[ShownColumn]) -> dict[str, Any]:
     """Return all that the page's script needs."""
     trials, cells = view.trials, zip(*(one.cells for one in shown), strict=True)
     rows = zip(view.settings.itertuples(), cells, strict=True)

@@ -13,16 +13,15 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune.numbers import counted, exactly, told_apart
-from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.evidence import beside_accuracy
 from mnist_tune.regimes.families import has, varied
 from mnist_tune.regimes.limits import FAR
 from mnist_tune.regimes.reasons import Reason
 from mnist_tune.reports.names import shortened
-from mnist_tune.reports.view import Measure, View, words
+from mnist_tune.reports.view import Measure, View, spaced
 
 MANY = 60
-"""Tables and lists with more lines than this are condensed."""
+"""Judged and lists with more lines than this are condensed."""
 
 ROOM = 40
 """The most characters of a network's name in a table."""
@@ -31,7 +30,7 @@ SAID_BY_REGIME = {"completed", "diverged", "slow", "dead"}
 """Stop reasons that follow from the other columns."""
 
 
-class Column(NamedTuple):
+class ShownColumn(NamedTuple):
     """A column of the table, with a cell for each row of `View.settings`."""
 
     title: str
@@ -44,7 +43,7 @@ class Column(NamedTuple):
     """Whether it is shown also where all its cells are the same."""
 
 
-def columns(view: View) -> list[Column]:
+def columns(view: View) -> list[ShownColumn]:
     """Return the columns of the table: what tells rows apart, then what they did."""
     return [
         one
@@ -53,11 +52,11 @@ def columns(view: View) -> list[Column]:
     ]
 
 
-def _columns(view: View) -> Iterator[Column]:
+def _columns(view: View) -> Iterator[ShownColumn]:
     trials, settings = view.trials, view.settings
     each, first = settings["trials"].tolist(), [rows[0] for rows in settings["trials"]]
     if len(view.sweeps) > 1:
-        yield Column("sweep", [view.titles[i] for i in settings["sweep"]], look="")
+        yield ShownColumn("sweep", [view.titles[i] for i in settings["sweep"]], look="")
     for name in [
         *["label"] * bool(trials["label"].fillna("").ne("").any()),
         *varied(trials),
@@ -74,32 +73,34 @@ def _columns(view: View) -> Iterator[Column]:
             said[one] if has(row, name) else "–"
             for one, row in zip(values, rows, strict=True)
         ]
-        yield Column(
-            words(name), cells, values if numeric else (), "number" * numeric, False
+        yield ShownColumn(
+            spaced(name), cells, values if numeric else (), "number" * numeric, False
         )
-    yield Column("rate", settings["rate"].tolist(), settings["learning_rate"].tolist())
+    yield ShownColumn(
+        "rate", settings["rate"].tolist(), settings["learning_rate"].tolist()
+    )
     if view.rows == "trials":
-        yield Column(
+        yield ShownColumn(
             "seed",
             trials["seed"].astype(str).tolist(),
             trials["seed"].tolist(),
             must=False,
         )
     yield from _of_decisions(view)
-    yield Column("regime", settings["said"].tolist(), look="word")
+    yield ShownColumn("regime", settings["said"].tolist(), look="word")
     ran, asked = (
         [trials[name].to_numpy()[rows] for rows in each]
         for name in ("epochs_run", "epochs_asked")
     )
     epochs = [f"{_span(run)}/{_span(of)}" for run, of in zip(ran, asked, strict=True)]
     cut = bool((trials["epochs_run"] < trials["epochs_asked"]).any())
-    yield Column("epochs", epochs, [int(run.max()) for run in ran], must=cut)
+    yield ShownColumn("epochs", epochs, [int(run.max()) for run in ran], must=cut)
     if "learned" in trials and trials["learned"].any():
         counts = [
             (int(np.nansum(trials["learned"].to_numpy()[rows])), len(rows))
             for rows in each
         ]
-        yield Column(
+        yield ShownColumn(
             "learned",
             [f"{some} of {of}" for some, of in counts],
             [some / of for some, of in counts],
@@ -122,8 +123,10 @@ def _columns(view: View) -> Iterator[Column]:
             seeds,
             strict=True,
         )
-        yield Column(title, [_mean(one, *row) for row in found], means[:, 1].tolist())
-    yield Column("curve", [""] * len(each), look="curve")
+        yield ShownColumn(
+            title, [_mean(one, *row) for row in found], means[:, 1].tolist()
+        )
+    yield ShownColumn("curve", [""] * len(each), look="curve")
     if any(sweep.decision is not None for sweep in view.sweeps):
         return  # what is compared there are settings, not their regimes
     if trials["target"].notna().any() and trials[
@@ -138,13 +141,13 @@ def _columns(view: View) -> Iterator[Column]:
         ]
         # a network without one counts, too: the title stands above its row
         targets = trials["target"].unique()
-        of_share = "" if data_facts(view.sweeps[0].meta).by_accuracy else "share "
+        of_share = "" if view.sweeps[0].record.data.by_accuracy else "share "
         title = (
             f"reaches {of_share}{targets[0]:.4g}"
             if len(targets) == 1
             else "reaches target"
         )
-        yield Column(
+        yield ShownColumn(
             title,
             cells,
             [min(when[i] for i in rows) for rows in each],
@@ -153,7 +156,7 @@ def _columns(view: View) -> Iterator[Column]:
         )
     reasons = trials["stop_reason"].tolist()
     if not SAID_BY_REGIME.issuperset(reasons):
-        yield Column(
+        yield ShownColumn(
             "stopped", [_counted([reasons[i] for i in rows]) for rows in each], look=""
         )
     why, regimes = evidence(trials), trials["regime"].tolist()
@@ -162,7 +165,7 @@ def _columns(view: View) -> Iterator[Column]:
         next((i for i in rows if regimes[i] == regime), rows[0])
         for rows, regime in pairs
     ]
-    yield Column("why", [why[i] for i in typical], look="why")
+    yield ShownColumn("why", [why[i] for i in typical], look="why")
 
 
 def _texts(values: pd.Series) -> dict[Any, str]:
@@ -206,7 +209,7 @@ def _mean(
     return f"{one.said(mean[1], wide)} ± {one.error(wide)}"
 
 
-def _of_decisions(view: View) -> Iterator[Column]:
+def _of_decisions(view: View) -> Iterator[ShownColumn]:
     """Yield how far each setting of a decision is below the best, its seeds, how many
     of them failed, and whether it may be as good."""
     known, side = dict[int, tuple[Any, ...]](), "below"
@@ -253,10 +256,10 @@ def _of_decisions(view: View) -> Iterator[Column]:
             for number in view.settings.index
         )
         texts, states, by, seeds, failures = map(list, zip(*rows, strict=True))
-        yield Column(f"{side} the best", texts, by)
-        yield Column("seeds", [*map(str, seeds)], seeds, must=False)
-        yield Column("failed", [*map(str, failures)], failures, must=False)
-        yield Column("state", states, look="text", must=False)
+        yield ShownColumn(f"{side} the best", texts, by)
+        yield ShownColumn("seeds", [*map(str, seeds)], seeds, must=False)
+        yield ShownColumn("failed", [*map(str, failures)], failures, must=False)
+        yield ShownColumn("state", states, look="text", must=False)
 
 
 def _reaches(trials: pd.DataFrame) -> list[str]:

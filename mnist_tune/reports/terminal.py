@@ -15,12 +15,14 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
+from mnist_tune.continuation import resumable
 from mnist_tune.invocation import command
+from mnist_tune.judged import Judged
 from mnist_tune.reports.findings import failures, notes
+from mnist_tune.reports.json_object import as_json
 from mnist_tune.reports.styles import TERMINAL_COLOURS
-from mnist_tune.reports.table import MANY, Column, columns
+from mnist_tune.reports.table import MANY, ShownColumn, columns
 from mnist_tune.reports.view import View
-from mnist_tune.results.tables import Tables
 from mnist_tune.storage import Place
 
 PLAIN_WIDTH = 160
@@ -42,7 +44,7 @@ MOST_LINES = 4
 """The most lines that say how sure an answer is; with `--all`, there are more."""
 
 
-def print_report(sweep: Tables, every_line: bool = False, picture: bool = False) -> int:
+def print_report(sweep: Judged, every_line: bool = False, picture: bool = False) -> int:
     """Print a sweep's table and, below it, the answer, what to ask next and where the
     results are; return the command's exit code (`exit_code`).
 
@@ -78,6 +80,16 @@ def print_report(sweep: Tables, every_line: bool = False, picture: bool = False)
         "    ".join(places),
     ):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
+    return exit_code(sweep.trials)
+
+
+def print_result(sweep: Judged, as_object: bool) -> int:
+    """Print a sweep as a table, or as one object of JSON; return the command's exit
+    code."""
+    with resumable(sweep.record, sweep.path):
+        if not as_object:
+            return print_report(sweep)
+        print(as_json(sweep, from_here(sweep.path)))
     return exit_code(sweep.trials)
 
 
@@ -146,7 +158,7 @@ def print_table(console: Console, view: View, most: int) -> None:
         console.print(f"... and {count - most} more", highlight=False)
 
 
-def _table(console: Console, shown: Sequence[Column], most: int) -> Table:
+def _table(console: Console, shown: Sequence[ShownColumn], most: int) -> Table:
     narrow = console.width < NARROW
     table = Table(
         box=None, header_style="bold", pad_edge=False, collapse_padding=narrow

@@ -13,21 +13,22 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+from mnist_tune.answers.settings import keys
 from mnist_tune.columns import OWN_SCORE
+from mnist_tune.judged import Judged
 from mnist_tune.numbers import LEAST_DIGITS, digits_showing, exactly, rate, told_apart
 from mnist_tune.regimes.contest import Contest
-from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import has, held_out, setting, varied
 from mnist_tune.regimes.measured_edge import LEARNED
 from mnist_tune.regimes.noise import accuracy_noise
 from mnist_tune.regimes.outcomes import COMPETES, independent_answers_of, outcomes
 from mnist_tune.regimes.replicates import half_width
-from mnist_tune.reports.answer import Answer, answer, keys
+from mnist_tune.reports.answer import Answer, answer
 from mnist_tune.reports.findings import SPLITS
 from mnist_tune.reports.names import shortened
 from mnist_tune.reports.ranges import VERBS
 from mnist_tune.reports.styles import LINES
-from mnist_tune.results.tables import Tables, distinct
+from mnist_tune.results.tables import distinct
 from mnist_tune.trial import LIVE_REASONS
 
 FEW = 24
@@ -139,7 +140,9 @@ class Measure(NamedTuple):
                 self.axis.high,
             )
         return np.where(
-            np.isnan(found) & (kind_of(self.column) == "loss"), self.axis.high, found
+            np.isnan(found) & (measure_kind(self.column) == "loss"),
+            self.axis.high,
+            found,
         )
 
     def of(self, rows: pd.DataFrame) -> np.ndarray:
@@ -161,7 +164,7 @@ class Measure(NamedTuple):
         return f"{value:.4f}" if self.axis.accuracy else f"{value:.4g}"
 
 
-class Setting(NamedTuple):
+class SettingAxis(NamedTuple):
     """A setting in which trials differ, and where each trial is on its axis."""
 
     name: str
@@ -171,13 +174,13 @@ class Setting(NamedTuple):
     numbers."""
 
 
-def kind_of(column: str) -> str:
+def measure_kind(column: str) -> str:
     """Return `accuracy` or `loss`; nothing for a task's own score, whatever it is
     called."""
     return "" if column.startswith(OWN_SCORE) else column.rpartition("_")[2]
 
 
-def words(name: str) -> str:
+def spaced(name: str) -> str:
     """Return the name of a column as people say it."""
     return name.replace("_", " ")
 
@@ -205,7 +208,7 @@ def range_of(rates: pd.Series, count: int) -> np.ndarray:
 class View:
     """One or several sweeps side by side, in one table of trials."""
 
-    sweeps: Sequence[Tables]
+    sweeps: Sequence[Judged]
     where: str = ""
     """How the path of the sweep is written in commands, by default in full."""
     rows: Literal["settings", "trials", "ranges"] = "settings"
@@ -239,12 +242,12 @@ class View:
             for i in range(len(self.sweeps))
         ]
 
-    def is_ranked(self, sweep: Tables) -> bool:
+    def is_ranked(self, sweep: Judged) -> bool:
         """Whether a sweep compares settings of any kind, so that its rows are best
         first: a search or a decision."""
-        return sweep.decision is not None or bool(
-            sweep.meta.get("search") and not sweep.edges()
-        )
+        if sweep.decision is not None:
+            return True
+        return sweep.record.is_search and not sweep.edges()
 
     @cached_property
     def _tables(self) -> list[list[pd.DataFrame]]:
@@ -253,7 +256,7 @@ class View:
         found = []
         for sweep in distinct(self.sweeps):
             tables, left_out = [sweep.trials, sweep.epochs], ("test_", "best_")
-            if sweep.meta.get("search") and held_out(sweep.trials) != "test":
+            if sweep.record.is_search and held_out(sweep.trials) != "test":
                 tables = [
                     one[[name for name in one if not name.startswith(left_out)]]
                     for one in tables
@@ -273,7 +276,7 @@ class View:
         for i, (sweep, (rows, _)) in enumerate(
             zip(self.sweeps, self._tables, strict=True)
         ):
-            facts = data_facts(sweep.meta)
+            facts = sweep.record.data
             rows = rows.assign(
                 sweep=i, own_index=rows.index, key=self._keys(rows, sweep)
             )
@@ -301,7 +304,7 @@ class View:
             )[0]
         )
 
-    def _keys(self, rows: pd.DataFrame, sweep: Tables) -> list[Any]:
+    def _keys(self, rows: pd.DataFrame, sweep: Judged) -> list[Any]:
         """Return what the trials of a row have in common."""
         found, names = keys(rows), varied(rows) or ["label"]
         if self.rows == "trials":
@@ -360,7 +363,7 @@ class View:
         found = [*found, *losses] if self.by_accuracy else [*losses, *found]
         own = (name for name in self.epochs if name.startswith(OWN_SCORE))
         found += [
-            self._measure(words(name.removeprefix(OWN_SCORE)), name) for name in own
+            self._measure(spaced(name.removeprefix(OWN_SCORE)), name) for name in own
         ]
         return sorted(
             (one for one in found if one is not None),
@@ -370,18 +373,18 @@ class View:
     @cached_property
     def ranked(self) -> set[str]:
         """What settings are ranked by: accuracy, loss, or the columns of own scores."""
-        return {data_facts(sweep.meta).ranking.name for sweep in self.sweeps}
+        return {sweep.record.data.ranking.name for sweep in self.sweeps}
 
     @cached_property
     def by_accuracy(self) -> bool:
         """Whether the labels of a sweep follow accuracy."""
-        return any(data_facts(sweep.meta).by_accuracy for sweep in self.sweeps)
+        return any(sweep.record.data.by_accuracy for sweep in self.sweeps)
 
     @cached_property
     def by_loss(self) -> bool:
         """Whether those of a sweep follow the loss, though it may have accuracies,
         too."""
-        return not all(data_facts(sweep.meta).by_accuracy for sweep in self.sweeps)
+        return not all(sweep.record.data.by_accuracy for sweep in self.sweeps)
 
     @property
     def accuracies(self) -> list[Measure]:
@@ -390,13 +393,13 @@ class View:
 
     @property
     def losses(self) -> list[Measure]:
-        return [one for one in self.known if kind_of(one.column) == "loss"]
+        return [one for one in self.known if measure_kind(one.column) == "loss"]
 
     @property
     def of_tokens(self) -> bool:
         """Whether a sweep trained on tokens, whose loss is looked at as much as
         accuracy."""
-        return any(data_facts(sweep.meta).positions > 1 for sweep in self.sweeps)
+        return any(sweep.record.data.positions > 1 for sweep in self.sweeps)
 
     @cached_property
     def measures(self) -> list[Measure]:
@@ -416,8 +419,8 @@ class View:
         known = known[np.isfinite(known)]
         if not len(known):
             return None
-        if kind_of(column) == "accuracy":
-            facts = [data_facts(sweep.meta) for sweep in self.sweeps]
+        if measure_kind(column) == "accuracy":
+            facts = [sweep.record.data for sweep in self.sweeps]
             errors = np.maximum(1 - known, 0.5 / max(one.test_images for one in facts))
             # else nobody knows the chance
             guesses = [1 - one.chance for one in facts if one.by_accuracy][:1]
@@ -435,7 +438,7 @@ class View:
         )
         log, loss = (
             bool((known > 0).all()),
-            kind_of(column) == "loss" and bool(untrained > 0),
+            measure_kind(column) == "loss" and bool(untrained > 0),
         )
         # Where little can be learned, losses far above the untrained one would flatten
         # all others.
@@ -466,8 +469,8 @@ class View:
         """Return the significant digits with which settings that are told apart by a
         column differ in it. If they are ranked by one loss, those of others have as
         many."""
-        name = kind_of(column) or column
-        rankings = [data_facts(sweep.meta).ranking.name for sweep in self.sweeps]
+        name = measure_kind(column) or column
+        rankings = [sweep.record.data.ranking.name for sweep in self.sweeps]
         digits = (
             one.digits
             for one, ranking in zip(self.answers, rankings, strict=True)
@@ -598,7 +601,7 @@ class View:
         if one in self.accuracies[:1]:
             first = self.trials.iloc[[rows[0] for rows in self.settings["trials"]]]
             images = independent_answers_of(
-                first, data_facts(self.sweeps[0].meta), held_out(self.trials)
+                first, self.sweeps[0].record.data, held_out(self.trials)
             )
             alone = (
                 self.settings["trials"].map(len).eq(1).to_numpy()
@@ -607,7 +610,7 @@ class View:
             wide[alone] = Z * accuracy_noise(one.of(first), images)[alone]
         return np.column_stack([middle - wide, middle, middle + wide])
 
-    def maps(self, sweep: int) -> list[Setting]:
+    def maps(self, sweep: int) -> list[SettingAxis]:
         """Return what the last values of a search's trials can be drawn by: their rank,
         their learning rate, and the settings in which they differ."""
         own = self.trials[self.trials["sweep"] == sweep]
@@ -618,9 +621,12 @@ class View:
         ]
         rank = (self.trials["setting"] - own["setting"].min() + 1).to_numpy(float)
         count = own["setting"].nunique()
-        return [Setting("rank", rank, Axis.of([1, count], False, 1 / count)), *found]
+        return [
+            SettingAxis("rank", rank, Axis.of([1, count], False, 1 / count)),
+            *found,
+        ]
 
-    def _setting(self, name: str) -> Setting:
+    def _setting(self, name: str) -> SettingAxis:
         values = self.trials[name]
         numeric = pd.api.types.is_numeric_dtype(
             values
@@ -628,7 +634,7 @@ class View:
         if numeric and (values.nunique() > MOST_GROUPS or name == "learning_rate"):
             numbers = values.to_numpy(float)
             log = bool(numbers.min() > 0 and numbers.max() >= 10 * numbers.min())
-            return Setting(name, numbers, Axis.of(numbers, log))
+            return SettingAxis(name, numbers, Axis.of(numbers, log))
         codes, groups = pd.factorize(values, sort=True)
         # evenly within a group, by the golden ratio
         spread = np.arange(len(codes)) * 0.618034 % 1 - 0.5
@@ -636,7 +642,7 @@ class View:
             float(at): exactly(one.item() if hasattr(one, "item") else one)
             for at, one in enumerate(groups)
         }
-        return Setting(
+        return SettingAxis(
             name, codes + 0.5 * spread, Axis(-0.6, len(groups) - 0.4, False, ticks=said)
         )
 

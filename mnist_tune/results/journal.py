@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -18,28 +18,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from mnist_tune import storage
-from mnist_tune.columns import (
-    COUNT,
-    EPOCHS,
-    FLAG,
-    ID,
-    NAME,
-    TEXT,
-    Column,
-    Kind,
-    first_wrong,
-)
-from mnist_tune.data_spec import ARRAYS
+from mnist_tune.columns import COUNT, FLAG, ID, NAME, TEXT, Column, Kind, first_wrong
+from mnist_tune.epoch_row import ROW, without_texts
 from mnist_tune.errors import ErrorKind, UserError, printable
-from mnist_tune.invocation import resume, started_by, words
 from mnist_tune.numbers import counted
-from mnist_tune.own_code.registry import (
-    FROM_PYTHON,
-    by_flag,
-    is_not_loaded,
-    named_again,
-    names_own_code,
-)
 from mnist_tune.results.folder import JOURNAL, MOST_JOURNAL_BYTES, SEGMENTS
 from mnist_tune.trial import MOST_TRIALS, TrialConfig
 
@@ -61,55 +43,14 @@ TORN = b" (torn by a kill)\n"
 _log = logging.getLogger(__name__)
 
 
-def resume_command(
-    meta: Mapping[str, Any],
-    where: Path | str,
-    retry_errored: bool = False,
-    **given: Any,
-) -> str:
-    """Return the command that resumes the sweep at `where` with more options or, if no
-    command can, the call in Python."""
-    if meta.get("search") and not started_by(meta["name"]):
-        retried = " and SweepOptions(retry_errored=True)" * retry_errored
-        return f"the same run_search, with resume={str(where)!r}{retried}"
-    flags, by_hand = named_again(meta)
-    given |= {"retry_errored": True} if retry_errored else {}
-    if by_hand == FROM_PYTHON:
-        return python_call("resume_sweep", meta, repr(str(where)), **given)
-    values = {
-        name: one if isinstance(one, tuple) else () if one is True else (one,)
-        for name, one in given.items()
-    }
-    return " ".join(
-        [f"{resume(where)}{flags}", *(words(name, *of) for name, of in values.items())]
-    )
-
-
-def python_call(
-    function: str, meta: Mapping[str, Any], *first: str, **given: Any
-) -> str:
-    """Return a call in Python that goes on with a sweep. Data that only Python has are
-    one of its arguments, and so are files of code that this process was told to
-    load."""
-    of_data = ["dataset=..."] * (meta.get("options", {}).get("dataset") == ARRAYS)
-    code = [
-        (one["flag"], one["name"])
-        for one in meta.get("code", [])
-        if names_own_code(one["name"])
-    ]
-    loaded = by_flag([one for one in code if not is_not_loaded(*one)])
-    said = (f"{name}={value!r}" for name, value in (loaded | given).items())
-    return f"{function}({', '.join([*first, *of_data, *said])})"
-
-
 @dataclass(frozen=True)
 class Journal:
     """What a journal says: the rows of all epochs, and the last event of each other
     kind for each trial."""
 
     epochs: pd.DataFrame
-    """The columns of `EPOCHS`, in the order in which they were recorded. An epoch that
-    was recorded twice is there twice."""
+    """The columns of `EPOCHS` and those of a task's own scores, in the order in which
+    they were recorded. An epoch that was recorded twice is there twice."""
     trials: dict[str, TrialConfig]
     """The trials that `sweep.json` lacks, or has with other values."""
     changed: set[str]
@@ -141,16 +82,18 @@ def older_kind(error: Any) -> str:
     return ""
 
 
-def read_journal(path: Path) -> Journal:
-    """Return what the journal of a sweep says. Damaged lines are skipped, with one
-    warning that counts them; a last line that a kill cut short is skipped silently.
-    Raises `UserError` if it can't be read."""
+def read_journal(path: Path, scores: Sequence[str] = ()) -> Journal:
+    """Return what the journal of a sweep says, whose tasks have these own scores.
+
+    Damaged lines are skipped, with one warning that counts them; a last line that a
+    kill cut short is skipped silently. Raises `UserError` if it can't be read.
+    """
     # imports pyarrow, and a new sweep has no journal to read
     from mnist_tune.results.rows import Rows, rows_in
 
     file, first, undecided = path / JOURNAL, 1, False
     _refuse_parts(file)
-    epochs, damaged, count = Rows(), list[int](), 0
+    epochs, damaged, count = Rows(scores), list[int](), 0
     trials, changed, ends = (
         dict[str, TrialConfig](),
         set[str](),
@@ -162,7 +105,7 @@ def read_journal(path: Path) -> Journal:
         storage.open_file(file, MOST_JOURNAL_BYTES) as opened,
     ):
         for lines in _blocks(opened):
-            rows, others = rows_in(lines, parse_event)
+            rows, others = rows_in(lines, parse_event, scores)
             epochs.add(rows)
             for event in filter(None, others.values()):
                 if event["kind"] == "trial":
@@ -233,6 +176,8 @@ def parse_event(line: bytes) -> dict[str, Any] | None:
     """Return the event in a line, or None if the line is not a valid event."""
     try:
         event = json.loads(line)
+        if event["kind"] == "epoch":
+            event = without_texts(event)
         if first_wrong(event, _EVENTS[event["kind"]]) is None:
             return {name: printable(value) for name, value in event.items()}
     except (ValueError, RecursionError, TypeError, LookupError):
@@ -270,7 +215,7 @@ _CONFIG = Column("config", Kind("a trial's configuration", _is_config), needed=T
 
 _EVENTS = {
     "trial": (_TRIAL_ID, _CONFIG, Column("changed", FLAG)),
-    "epoch": EPOCHS,
+    "epoch": ROW,
     "writer": (Column("number", COUNT, needed=True),),
     "end": (
         _TRIAL_ID,

@@ -28,6 +28,7 @@ from mnist_tune.errors import UserError, printable
 from mnist_tune.own_code.registry import ENTRIES
 from mnist_tune.regimes.measured_edge import EXPECTED, SEARCHES, template_of
 from mnist_tune.regimes.ranking import RANK_BY
+from mnist_tune.results.sweep_meta import SweepKind, SweepMeta, as_of_today
 from mnist_tune.storage import Place
 from mnist_tune.trial import MOST_TRIALS, TrialConfig
 
@@ -41,7 +42,8 @@ times as much as in the file."""
 
 def read_meta(folder: Place) -> dict[str, Any]:
     """Return the content of a folder's `sweep.json`, with every value that we use
-    checked. Raises `UserError` if it can't be read, or a sweep did not write it."""
+    checked, as this version writes it. Raises `UserError` if it can't be read, or a
+    sweep did not write it."""
     file = storage.join(folder, "sweep.json")
     refused = f"{file} was not written by a sweep"
     try:
@@ -78,16 +80,13 @@ def read_meta(folder: Place) -> dict[str, Any]:
         )
     for trial_id, config in meta["trials"].items():
         _check_trial(trial_id, config, refused)
-    known = {
-        name: value
-        for name, value in meta.items()
-        if value is not None or name not in ("options", "environment")
-    }
-    return known | {
-        name: usual
-        for name, usual in (("options", {}), ("ended", None))
-        if name not in known
-    }
+    return as_of_today(meta)
+
+
+def read_record(folder: Place) -> SweepMeta:
+    """Return what a folder's `sweep.json` records, with types. Raises `UserError`, as
+    `read_meta`."""
+    return SweepMeta.of(read_meta(folder))
 
 
 def _check_trial(trial_id: str, config: Any, refused: str) -> None:
@@ -191,6 +190,8 @@ _COMMAND = Kind(
 )
 """The arguments of a command. Older versions recorded a text, which is not shown."""
 
+_KIND = Kind("a kind of sweep", lambda value: value in [*SweepKind])
+
 _META = (
     Column("name", NAME, needed=True),
     Column("trials", _mapping(), needed=True),
@@ -201,7 +202,8 @@ _META = (
     ),
     Column("options", _OPTIONS),
     Column("environment", _mapping(Column("versions", _mapping()))),
-    Column("search", FLAG),
+    Column("kind", _KIND),
+    Column("search", FLAG),  # which older versions wrote
     Column("code", _list_of(_mapping(*_CODE))),
     Column("writer", COUNT),
     Column("resumed", _list_of(NAME)),

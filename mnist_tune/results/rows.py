@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow.json import ParseOptions, ReadOptions, read_json
 
-from mnist_tune.columns import EPOCHS, LARGEST, Column
+from mnist_tune.columns import EPOCHS, LARGEST, NUMBER, OWN_SCORE, Column
+from mnist_tune.epoch_row import NESTED, ROW, measured_text
 
 Event = dict[str, Any] | None
 """An event of a journal; None for a line that holds none."""
@@ -26,45 +28,83 @@ filled."""
 
 _TYPES = {int: pa.int64(), bool: pa.bool_(), float: pa.float64(), str: pa.string()}
 SCHEMA = pa.schema([(column.name, _TYPES[column.kind.type]) for column in EPOCHS])
-_OPTIONS = ParseOptions(
-    SCHEMA.append(pa.field("kind", pa.string())), unexpected_field_behavior="ignore"
-)
+
+SCORES, MEASURED = (column.name for column in NESTED)
+MEASUREMENTS = NESTED[1].kind
+_MEASURED = pa.list_(pa.list_(pa.float64()))
+_PLAIN = [column for column in ROW if column not in NESTED]
+
+
+def table_schema(scores: Sequence[str]) -> pa.Schema:
+    """Return the columns of rows, of tasks with these own scores."""
+    own = [pa.field(OWN_SCORE + name, pa.float64()) for name in scores]
+    return pa.schema([*SCHEMA, *own])
+
+
+def _stored_schema(scores: Sequence[str]) -> pa.Schema:
+    """Return how a journal holds rows."""
+    fields = [pa.field(column.name, _TYPES[column.kind.type]) for column in _PLAIN]
+    fields.append(pa.field(MEASURED, _MEASURED))
+    if scores:
+        own = pa.struct([pa.field(name, pa.float64()) for name in scores])
+        fields.append(pa.field(SCORES, own))
+    return pa.schema(fields)
 
 
 def rows_in(
-    lines: Sequence[bytes], parse: Callable[[bytes], Event]
+    lines: Sequence[bytes], parse: Callable[[bytes], Event], scores: Sequence[str] = ()
 ) -> tuple[pa.Table, dict[int, Event]]:
     """Return the rows in these lines, and what `parse` finds in the lines that hold
     none, by their position. If a row is not as a sweep writes it, `parse` is asked
-    about all lines."""
+    about all lines. The rows have columns for these own scores of tasks."""
+    schema = _stored_schema(scores)
     rows = {
         i
         for i, line in enumerate(lines)
         if line.startswith(BEGINS) and line.endswith(b"}\n") and line.isascii()
     }
-    table = _parsed([lines[i] for i in sorted(rows)])
+    table = _parsed([lines[i] for i in sorted(rows)], schema)
     events = {
         i: parse(line) for i, line in enumerate(lines) if table is None or i not in rows
     }
     if not any(map(_is_row, events.values())):
-        return SCHEMA.empty_table() if table is None else table, events
+        table = schema.empty_table() if table is None else table
+        return _flat(table, scores), events
     events = {i: parse(line) for i, line in enumerate(lines)}
-    table = pa.Table.from_pylist(list(filter(_is_row, events.values())), SCHEMA)
-    return table, {i: event for i, event in events.items() if not _is_row(event)}
+    table = pa.Table.from_pylist(list(filter(_is_row, events.values())), schema)
+    others = {i: event for i, event in events.items() if not _is_row(event)}
+    return _flat(table, scores), others
+
+
+def _flat(rows: pa.Table, scores: Sequence[str]) -> pa.Table:
+    """Return rows as a table has them: with measurements as text, and a column for each
+    score."""
+    measured = rows[MEASURED]
+    texts = pa.nulls(len(rows), pa.string())
+    if measured.null_count < len(rows):
+        values = measured.to_pylist()
+        texts = [None if steps is None else measured_text(steps) for steps in values]
+    columns = {name: rows[name] for name in rows.column_names if name != SCORES}
+    columns[MEASURED] = pa.array(texts, pa.string())
+    for name in scores:
+        columns[OWN_SCORE + name] = pc.struct_field(rows[SCORES], name)
+    schema = table_schema(scores)
+    return pa.table({name: columns[name] for name in schema.names}, schema)
 
 
 class Rows:
     """The rows of all blocks, in columns that have room for more. Kept block by block,
     they take twice the memory."""
 
-    def __init__(self) -> None:
-        self._count = 0
-        self._numbers = {
-            one.name: np.empty(0) for one in SCHEMA if one.type != pa.string()
-        }
-        self._texts: dict[str, list[pa.Array]] = {
-            one.name: [] for one in SCHEMA if one.type == pa.string()
-        }
+    def __init__(self, scores: Sequence[str] = ()) -> None:
+        self._count, self._schema = 0, table_schema(scores)
+        self._numbers: dict[str, np.ndarray] = {}
+        self._texts: dict[str, list[pa.Array]] = {}
+        for column in self._schema:
+            if column.type == pa.string():
+                self._texts[column.name] = []
+            else:
+                self._numbers[column.name] = np.empty(0)
 
     def add(self, rows: pa.Table) -> None:
         """Append rows that `rows_in` returned."""
@@ -82,7 +122,8 @@ class Rows:
     def taken(self) -> pd.DataFrame:
         """Return all rows. They leave this object, so that no more than one column is
         there twice."""
-        return pd.DataFrame({one.name: self._taken(one) for one in SCHEMA}, copy=False)
+        columns = {column.name: self._taken(column) for column in self._schema}
+        return pd.DataFrame(columns, copy=False)
 
     def _taken(self, field: pa.Field) -> pd.Series | np.ndarray:
         if field.type == pa.string():
@@ -100,19 +141,40 @@ def _is_row(event: Event) -> bool:
     return event is not None and event["kind"] == "epoch"
 
 
-def _parsed(lines: Sequence[bytes]) -> pa.Table | None:
+def _parsed(lines: Sequence[bytes], schema: pa.Schema) -> pa.Table | None:
     """Return the rows in these lines; None if one of them may not be valid."""
     content = b"".join(lines)
     try:
         reading = ReadOptions(use_threads=False, block_size=len(content) + 1)
-        rows = read_json(io.BytesIO(content), reading, _OPTIONS).select(SCHEMA.names)
+        with_kind = schema.append(pa.field("kind", pa.string()))
+        parsing = ParseOptions(with_kind, unexpected_field_behavior="ignore")
+        rows = read_json(io.BytesIO(content), reading, parsing).select(schema.names)
     except pa.ArrowInvalid:  # there is no line, or one is damaged
         return None
     sure = len(rows) == len(lines) and all(
         fits(column, rows[column.name].combine_chunks(), True).all()
-        for column in EPOCHS
+        for column in _PLAIN
     )
-    return rows if sure else None
+    return rows if sure and _nested_fit(rows) else None
+
+
+def _nested_fit(rows: pa.Table) -> bool:
+    """Return whether what is nested in rows surely is as a sweep writes it."""
+    if SCORES in rows.column_names:
+        own = rows[SCORES].combine_chunks()
+        for field in own.type:
+            values = pc.struct_field(own, field.name)
+            if not fits(Column(field.name, NUMBER), values, True).all():
+                return False
+    measured = rows[MEASURED].drop_null().to_pylist()
+    return all(_is_measured(value) for steps in measured for value in steps)
+
+
+def _is_measured(value: list[float | None] | None) -> bool:
+    """Return whether this is a measurement, whose steps Arrow has made a float."""
+    if not value or value[0] is None or not value[0].is_integer():
+        return False
+    return MEASUREMENTS.holds([[int(value[0]), *value[1:]]])
 
 
 def fits(column: Column, values: pa.Array, from_json: bool = False) -> np.ndarray:

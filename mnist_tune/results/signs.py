@@ -122,7 +122,7 @@ def _age(uri: str) -> float:
     return written[name] - written.get(SIGN, -float("inf"))
 
 
-class Turn:
+class WriterTurn:
     """The turn of this process to write a folder, whose local lock it holds. Raises
     `UserError` if a process on another node is writing, or has just begun to, and
     OSError."""

@@ -1,5 +1,5 @@
 """The tables of a sweep, read from its folder: one row per trial, and one row per epoch
-of a trial.
+of a trial. What they mean is not known here (`mnist_tune.judged`).
 
 A sweep that is running, or was killed at any moment, can be read too.
 """
@@ -12,7 +12,6 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,23 +27,17 @@ from pyarrow.parquet import ParquetFile
 from mnist_tune import storage
 from mnist_tune.columns import EPOCHS, NUMBER, OWN_SCORE, TRIALS, Column
 from mnist_tune.errors import UserError, printable
-from mnist_tune.regimes.contest import CONTENDERS, Contest
-from mnist_tune.regimes.data_facts import DataFacts, data_facts
-from mnist_tune.regimes.decision import late_falls, standing, to_decide
-from mnist_tune.regimes.families import families, varied
-from mnist_tune.regimes.labels import REGIMES, label_trials
-from mnist_tune.regimes.learned_share import loss_noises, noise_alone
-from mnist_tune.regimes.measured_edge import MeasuredEdge, measured_edges
-from mnist_tune.regimes.ranking import scores_in
+from mnist_tune.regimes.families import varied
+from mnist_tune.regimes.labels import REGIMES
 from mnist_tune.regimes.reasons import Reason
-from mnist_tune.regimes.replicates import CONFIGURATION, summarise_replicates
 from mnist_tune.results.folder import JOURNAL, TABLES, exists, fetch, fetch_journal
 from mnist_tune.results.journal import older_kind, read_journal
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.rows import fits
 from mnist_tune.results.signs import is_being_written
+from mnist_tune.results.sweep_meta import SweepMeta
 from mnist_tune.storage import Place
-from mnist_tune.trial import FIELDS, TrialConfig
+from mnist_tune.trial import FIELDS
 
 TIMES = ("compile_s", "train_s", "eval_s", "wait_s")
 """Columns that `trials` sums over a trial's epochs."""
@@ -60,9 +53,6 @@ FORMULA = re.compile(r"(^|[;,|\t\r\n])(?=\s*[=+@-])|^(?=[\t\r])")
 what separates cells in some country, whose spreadsheet heeds no quotes around several
 of its cells."""
 
-FINALISTS = 3
-"""How many of its best settings a search decides between in the end."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -76,129 +66,10 @@ class Tables:
     epochs: pd.DataFrame
     meta: dict[str, Any]
 
-    def edges(self) -> list[MeasuredEdge]:
-        """Return the edges that the sweep measured (`mnist_tune.find_edge`); none if it
-        looked for none."""
-        return self._edges
-
     @cached_property
-    def _edges(self) -> list[MeasuredEdge]:
-        return list(measured_edges(families(self.trials), self.epochs, self.meta))
-
-    @cached_property
-    def decision(self) -> Contest | None:
-        """What `sweeps/decide.py` found so far; None for other sweeps, and for one that
-        has not begun to train."""
-        asked = self.meta.get("options", {})
-        begun = CONTENDERS in asked and asked.get("at_a_time") is not None
-        return Contest.of(self.meta).replay(self.trials) if begun else None
-
-    @cached_property
-    def steady(self) -> pd.DataFrame:
-        """The trials that kept their settings, and so say something of them."""
-        return self.trials[self.trials["changed"].ne(True)]
-
-    @cached_property
-    def unlearned(self) -> pd.DataFrame:
-        """Those of `steady` whose task has no accuracy, and of which no sibling that
-        ran all its epochs learned more than noise."""
-        return self.steady[noise_alone(self.steady, self.epochs, data_facts(self.meta))]
-
-    def best(self) -> pd.DataFrame:
-        """Return the settings that compete to be the best, the best first; of a
-        decision, the one that leads. Of equally accurate ones, that with the least loss
-        is first. Tasks whose losses don't compare have a best setting each.
-
-        `accuracy` is the mean on held-out images over `seeds`, and `train_accuracy`
-        that on training images; where losses are compared, `accuracy` is the mean loss
-        with a minus, so that more is better. `failures` is how many more seeds failed.
-        `gap` is how far the setting is below the best, and `close` whether it may be as
-        good. `jumps` is by how much its accuracy still falls in a late epoch, 0 if
-        noise explains it."""
-        trials, facts = self.steady, data_facts(self.meta)
-        if facts.ranking.is_own:
-            trials = trials.assign(
-                loss_noise=trials["trial_id"].map(
-                    loss_noises(self.epochs, facts.ranking.name)
-                )
-            )
-        if facts.compares_tasks or trials.empty:
-            contest = self.decision
-            return standing(
-                trials,
-                facts,
-                contest.is_of(int(contest.decision.leader), trials)
-                if contest
-                else False,
-            )
-        found = [
-            standing(of_task, facts)
-            for _, of_task in trials.groupby("architecture", sort=False)
-        ]
-        return pd.concat(
-            [one for one in found if len(one)] or found[:1], ignore_index=True
-        )
-
-    def contenders(self) -> list[TrialConfig]:
-        """Return the settings between which a decision would decide, the best first,
-        each with the seed 0: those that are not told apart from the best, and those
-            that are told apart by their largest jump alone."""
-        return settings_of(to_decide(self.best()))
-
-    def finalists(self) -> pd.DataFrame:
-        """Return the best three settings (`best`), between which the command `search`
-        decides in the end."""
-        return self.best().head(FINALISTS)
-
-    def leading(self) -> list[str]:
-        """Return the trials whose states are always kept: one of each of the best three
-        settings, the best first, and one of the best setting of each network."""
-        best = self.finalists()["trial_id"].tolist()
-        if self.final and self.final.decision:
-            best.insert(0, best[int(self.final.decision.decision.leader)])
-        each = [
-            standing(of, data_facts(self.meta))
-            for _, of in self.steady.groupby("architecture")
-        ]
-        return [
-            *dict.fromkeys(
-                [*best, *(trial_id for of in each for trial_id in of["trial_id"][:1])]
-            )
-        ]
-
-    @property
-    def final_place(self) -> Place:
-        """Where a search has that decision. It is named by trials: with more of them,
-        there is another one."""
-        return storage.join(
-            self.path, "-".join(["decision", *self.finalists()["trial_id"]])
-        )
-
-    @cached_property
-    def final(self) -> Tables | None:
-        """That decision; None if there is none."""
-        if self.meta["name"] == "search" and self.meta["ended"]:
-            with suppress(UserError):
-                found = read_sweep(self.final_place)
-                return (
-                    found
-                    if found.decision and found.decision.decision.seeds.any()
-                    else None
-                )
-        return None
-
-    def by(self, *names: str) -> pd.DataFrame:
-        """Return mean, standard deviation, range and 95% interval of each score, a row
-        for each value of these columns, such as `sweep.by("batch_size")`; by default
-        for each configuration. What else differs is averaged over. Only means over
-        three or more seeds have an interval.
-
-        Raises:
-            UserError: `trials` has no such column.
-        """
-        self._refuse_unknown("trials", *names)
-        trained = self.trials[self.trials["epochs_run"] > 0]
-        return summarise_replicates(trained, [*names] or CONFIGURATION)
+    def record(self) -> SweepMeta:
+        """What `sweep.json` records, with types."""
+        return SweepMeta.of(self.meta)
 
     def picture(self, name: str) -> Path:
         """Return the path for a picture: in the sweep's folder, or the current folder
@@ -281,12 +152,6 @@ class Tables:
             ) from None
 
 
-def settings_of(found: pd.DataFrame) -> list[TrialConfig]:
-    """Return settings of `Tables.best`, each as a trial with the seed 0."""
-    rows = found[CONFIGURATION].rename(columns={"epochs_asked": "epochs"})
-    return [TrialConfig(**row) for row in rows.to_dict("records")]
-
-
 def together(
     sweeps: Sequence[Tables],
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -335,9 +200,9 @@ def as_csv(table: pd.DataFrame) -> str:
     return text
 
 
-def read_sweep(path: str | Path) -> Tables:
-    """Read the tables of a sweep, finished or not, as `mnist_tune.load_sweep` does.
-    Raises `UserError`."""
+def read_tables(path: str | Path) -> Tables:
+    """Read the tables of a sweep, finished or not, from where `mnist_tune.load_sweep`
+    does. Raises `UserError`."""
     where = storage.place(path)
     if isinstance(where, str):
         with TemporaryDirectory() as folder:
@@ -366,7 +231,7 @@ def _read(folder: Path, where: Place) -> Tables:
         running = is_being_written(where)
         if isinstance(where, str):
             fetch_journal(where, folder)
-        return tables(folder, meta, running)
+        return journal_tables(folder, meta, running)
     try:
         more = own_scores(meta)
         known = zip(TABLES, (TRIALS, EPOCHS), strict=True)
@@ -381,46 +246,32 @@ def _read(folder: Path, where: Place) -> Tables:
         reasons = {*trials["reason"].dropna()}
         if twice or not (labels <= set(REGIMES) and reasons <= set(Reason)):
             raise UserError(f"the tables in {folder} were not written by a sweep")
-        if not reasons and len(trials):
-            trials = _with_reasons(trials, epochs, data_facts(meta))
+        if not reasons:
             trials["error_kind"] = trials["error"].map(older_kind)
-        return Tables(folder, trials, _without_unmeasured(epochs), meta)
+        return Tables(folder, trials, epochs, meta)
     except UserError as error:
         if isinstance(where, str):
             fetch_journal(where, folder)
         if not (folder / JOURNAL).exists():
             raise
         _log.warning("%s; the tables are made again from the journal", error)
-        return tables(folder, meta)
+        return journal_tables(folder, meta)
 
 
-def _with_reasons(
-    trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts
-) -> pd.DataFrame:
-    """Return the trials of an older version, whose table has no reasons, with these.
-    They follow from the curves; where today's label is another one than the stored
-    one, the reason is not known."""
-    now = label_trials(trials, epochs, data)
-    is_same = now["regime"] == trials["regime"]
-    return trials.assign(reason=now["reason"].where(is_same))
-
-
-def tables(path: Path, meta: dict[str, Any], running: bool | None = False) -> Tables:
-    """Make the tables from the journal and label the regimes. If an epoch was recorded
-    twice, the last row counts.
+def journal_tables(
+    path: Path, meta: dict[str, Any], running: bool | None = False
+) -> Tables:
+    """Make the tables from the journal. They have no labels yet. If an epoch was
+    recorded twice, the last row counts.
 
     While a process is `running` the sweep, trials that have not ended are running or
     waiting; unknown if that is None.
     """
-    journal = read_journal(path)
+    journal = read_journal(path, meta["dataset"].get("scores", ()))
     epochs = journal.epochs.drop_duplicates(["trial_id", "epoch"], keep="last")
     epochs = with_nullable_counts(
         epochs.sort_values(["trial_id", "epoch"], ignore_index=True), EPOCHS
     )
-    if more := [column.name for column in own_scores(meta)]:
-        epochs = epochs.join(
-            pd.DataFrame([*map(scores_in, epochs["scores"])], epochs.index, more, float)
-        )
     rows = [
         {"stop_reason": "interrupted", "error": "", "error_kind": ""}
         | journal.ends.get(trial_id, {})
@@ -451,7 +302,6 @@ def tables(path: Path, meta: dict[str, Any], running: bool | None = False) -> Ta
     trials = trials.fillna(without_epochs).astype(
         {"epochs_run": int, "best_epoch": int}
     )
-    data = data_facts(meta)
     # A completed trial that ended before the epochs asked for: a resume asked for more.
     # (In population based training, a trial that copies another one leaves out epochs.)
     short = (
@@ -464,16 +314,7 @@ def tables(path: Path, meta: dict[str, Any], running: bool | None = False) -> Ta
     begun = np.where(trials["epochs_run"] > 0, "running", "waiting")
     live = "unknown" if running is None else begun if running else "interrupted"
     trials["stop_reason"] = trials["stop_reason"].mask(open_, live)
-    trials = label_trials(trials, epochs, data).assign(dataset=meta["dataset"]["name"])
-    trials["late_fall"] = trials["trial_id"].map(late_falls(trials, epochs, data))
-    trials["loss_noise"] = (
-        np.nan if data.by_accuracy else trials["trial_id"].map(loss_noises(epochs))
-    )
-    trials["diverged_at_step"] = trials["diverged_at_step"].where(
-        trials["regime"] == "diverged"
-    )
-    trials = trials[[*(column.name for column in TRIALS), *more]]
-    return Tables(path, trials, _without_unmeasured(epochs), meta)
+    return Tables(path, trials, epochs, meta)
 
 
 def own_scores(meta: Mapping[str, Any]) -> tuple[Column, ...]:
@@ -481,16 +322,6 @@ def own_scores(meta: Mapping[str, Any]) -> tuple[Column, ...]:
     and accuracy, held out."""
     return tuple(
         Column(OWN_SCORE + name, NUMBER) for name in meta["dataset"].get("scores", ())
-    )
-
-
-def _without_unmeasured(epochs: pd.DataFrame) -> pd.DataFrame:
-    """Return epochs without the columns of what only some sweeps measure, if this one
-    did not."""
-    measured = ("validation", "answers", "loss_noise", "loss_error")
-    some = [name for name in epochs if name.startswith(measured) or "sharpness" in name]
-    return epochs.drop(
-        columns=["scores", *(name for name in some if epochs[name].isna().all())]
     )
 
 

@@ -13,7 +13,7 @@ import os
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_tune import object_storage, storage
+from mnist_tune.epoch_row import EpochRow
 from mnist_tune.errors import UserError, redacted
 from mnist_tune.invocation import words
 from mnist_tune.object_storage import ChangedError
@@ -35,12 +36,17 @@ from mnist_tune.results.folder import (
 )
 from mnist_tune.results.journal import mend_last_line
 from mnist_tune.results.remote import Remote
-from mnist_tune.results.signs import Turn
+from mnist_tune.results.signs import WriterTurn
+from mnist_tune.results.sweep_meta import SweepMeta
 from mnist_tune.storage import Place
 from mnist_tune.trial import UNFINISHED_REASONS, TrialConfig
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from mnist_tune.results.tables import Tables
+
+    Judge = Callable[[Tables], tuple[Tables, Callable[[], list[str]]]]
 
 TOKEN = "token"
 
@@ -65,6 +71,7 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
         self,
         where: Place,
         meta: dict[str, Any],
+        judge: Judge,
         resume: bool = False,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
@@ -80,8 +87,8 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
             else None
         )
         self._unsynced, self._released = False, threading.Event()
-        self._say = say
-        self._turn: Turn | None = None
+        self._say, self._judge = say, judge
+        self._turn: WriterTurn | None = None
         own: list[str] = []
         if self._remote:
             # With the token, two writers' files differ, by which each knows its own.
@@ -138,7 +145,7 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
             if resume:
                 self._remote.look()
         else:
-            self._turn = Turn(self.path, self._say)
+            self._turn = WriterTurn(self.path, self._say)
             self._held.callback(self._turn.end)
             (self.path / "states").mkdir(exist_ok=True)
             for folder in (self.path, self.path / "states"):
@@ -250,6 +257,11 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
             else object_storage.below(folder)
         )
 
+    @property
+    def record(self) -> SweepMeta:
+        """What `sweep.json` records, with types."""
+        return SweepMeta.of(self.meta)
+
     def state(self, trial_id: str) -> Place:
         """Return the file of a trial's saved state."""
         return storage.join(self.states, f"{trial_id}.npz")
@@ -284,14 +296,13 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
             }
         )
 
-    def epoch(self, trial_id: str, row: Mapping[str, Any], repeated: bool) -> bool:
+    def epoch(self, trial_id: str, row: EpochRow, repeated: bool) -> bool:
         """Record an epoch's row, and return whether it was recorded: rows that a
         resumed trial repeats only if lost."""
-        if repeated and row["epoch"] <= self.last_epochs.get(trial_id, 0):
+        if repeated and row.epoch <= self.last_epochs.get(trial_id, 0):
             return False
-        self.last_epochs[trial_id] = row["epoch"]
-        known = {name: value for name, value in row.items() if value is not None}
-        self._append({"kind": "epoch", "trial_id": trial_id, **known})
+        self.last_epochs[trial_id] = row.epoch
+        self._append({"kind": "epoch", "trial_id": trial_id, **row.stored()})
         return True
 
     def end(
@@ -313,7 +324,7 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
         """Write the tables and return them; `meta` is added to `sweep.json`. Raises
         `UserError` if they can't be written. The journal keeps every event."""
         # imports pandas, which would delay the start of a sweep
-        from mnist_tune.results.tables import tables
+        from mnist_tune.results.tables import journal_tables
 
         try:
             if self.failure:
@@ -321,13 +332,13 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
             self._journal.flush()
             self._sync()
             self.meta |= meta
-            sweep = tables(self.path, self.meta)
+            sweep, leading = self._judge(journal_tables(self.path, self.meta))
             for name, table in zip(TABLES, (sweep.trials, sweep.epochs), strict=True):
                 self._write(name, table.to_parquet(index=False))
             self._write_meta(final=True)
             if self._remote:
                 self._remote.close()
-            self._tidy(sweep)
+            self._tidy(sweep.trials, leading)
             if self._remote:
                 self._remote.withdraw()  # others may go on from here
                 shutil.rmtree(self.path, ignore_errors=True)
@@ -337,18 +348,20 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
             self.release()
         return replace(sweep, path=self.where)
 
-    def _tidy(self, sweep: Tables) -> None:
+    def _tidy(
+        self, trials: pd.DataFrame, leading_trials: Callable[[], list[str]]
+    ) -> None:
         """Remove Tune's files, and the states that nobody needs. Those of trials that
-        have not ended stay, and those of the best (`Tables.leading`). Those of other
+        have not ended stay, and those of the best. Those of other
         completed trials stay while all together are small: a resume that asks for more
             epochs goes on from them."""
-        trials, kept = sweep.trials, set[str]()
+        kept = set[str]()
         with (
             suppress(OSError),
             ThreadPoolExecutor(1 if isinstance(self.where, Path) else 16) as threads,
         ):
             sizes, room = storage.sizes(self.states), KEPT_BYTES
-            leading, reasons = sweep.leading(), trials["stop_reason"]
+            leading, reasons = leading_trials(), trials["stop_reason"]
             for trial_id in dict.fromkeys(
                 [*leading, *trials["trial_id"][reasons == "completed"]]
             ):

@@ -15,12 +15,11 @@ from types import ModuleType
 from typing import Any, cast
 
 from mnist_tune.data_spec import DataSpec
-from mnist_tune.errors import UserError
+from mnist_tune.errors import UserError, closest
 from mnist_tune.named_code import parse_call
 from mnist_tune.own_code.modules import in_a_line
 from mnist_tune.own_code.registry import ENTRIES, Entry
 from mnist_tune.training.task import Network, Task
-from mnist_tune.trial import closest
 
 ACTIVATIONS = ("tanh", "relu", "gelu", "silu")
 INITIALISATIONS = ("glorot", "he", "he0")

@@ -7,11 +7,12 @@ order, as those of gradients are, but outside of loops only: its pass
 `ConvCanonicalization` looks nowhere else. In a loop such a convolution is computed
 number by number, which takes 20 to 60 times as long. So they are transposed here, as a
 program is lowered for a CPU. That holds for all that a process compiles once it has
-imported this module; JAX has no narrower place for it.
+called `speed_up_convolutions`; JAX has no narrower place for it.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,16 @@ _as_it_is = Primitive("convolution_as_it_is")
 _as_it_is.def_abstract_eval(
     lambda *given, **how: lax.conv_general_dilated_p.abstract_eval(*given, **how)[0]
 )
-mlir.register_lowering(
-    _as_it_is, mlir._platform_specific_lowerings["cpu"][lax.conv_general_dilated_p].rule
-)
+
+
+@cache  # the second call would find its own lowering, not JAX's
+def speed_up_convolutions() -> None:
+    """Change how JAX lowers convolutions for CPUs, in this process and from now on."""
+    convolution = lax.conv_general_dilated_p
+    by_itself = mlir._platform_specific_lowerings["cpu"][convolution].rule
+    in_order = mlir.lower_fun(_in_order, multiple_results=False)
+    mlir.register_lowering(_as_it_is, by_itself)
+    mlir.register_lowering(convolution, in_order, platform="cpu")
 
 
 def _in_order(
@@ -46,10 +54,3 @@ def _in_order(
     )
     y = _as_it_is.bind(*arrays, dimension_numbers=order, **how)
     return lax.transpose(y, np.argsort((rows, *places, features)))
-
-
-mlir.register_lowering(
-    lax.conv_general_dilated_p,
-    mlir.lower_fun(_in_order, multiple_results=False),
-    platform="cpu",
-)

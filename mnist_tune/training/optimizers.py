@@ -13,10 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from mnist_tune.errors import UserError
+from mnist_tune.errors import UserError, closest
 from mnist_tune.named_code import Call, parse_call
 from mnist_tune.own_code.registry import ENTRIES, Entry
-from mnist_tune.trial import TrialConfig, closest
+from mnist_tune.trial import TrialConfig
 
 if TYPE_CHECKING:
     import optax

@@ -20,7 +20,6 @@ from jax import Array
 from mnist_tune.data_spec import DataSpec, TaskSpec
 from mnist_tune.errors import LastBatchError
 from mnist_tune.own_code.modules import in_a_line
-from mnist_tune.training import convolutions_in_loops  # noqa: F401 (it changes how JAX lowers them)
 from mnist_tune.training.architectures import architecture, task
 from mnist_tune.training.classifier import classifier
 from mnist_tune.training.networks import initial

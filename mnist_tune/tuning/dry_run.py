@@ -8,13 +8,13 @@ from typing import Any
 from mnist_tune.cache import cache_folder
 from mnist_tune.data.dataset import check_counts
 from mnist_tune.data.holdout import default_holdout
+from mnist_tune.data.last_batch import small_last_batch
 from mnist_tune.errors import UserError
 from mnist_tune.execution.process_setup import WorkerSettings, configure_jax, make_pool
 from mnist_tune.machine import usable_cpus
 from mnist_tune.numbers import counted, spoken
 from mnist_tune.own_code.loading import own_code
 from mnist_tune.terminal import note
-from mnist_tune.trial import small_last_batch
 from mnist_tune.tuning.past import holding_out
 from mnist_tune.tuning.tasks import load_here
 
@@ -57,11 +57,11 @@ def dry_run(options: Any) -> Iterator[str]:
     for name, one in equally_fast.items():
         pool.attach("one", one)
         row = pool.run(["one"])["one"]
-        seconds, last = row["train_s"] + row["eval_s"], images % one.batch_size
+        seconds, last = row.train_s + row.eval_s, images % one.batch_size
         total += seconds * options.epochs * len(trials) / len(equally_fast)
         batches = f"{one.steps(images)} steps an epoch; the last batch has {last or one.batch_size} examples"
         yield f"{', '.join(map(str, name))}: {batches}{' and is left out' * (one.drop_last and bool(last))}"
-        yield f"  measured: an epoch takes {seconds:.2g} s with its evaluation; compiling took {row['compile_s']:.2g} s"
+        yield f"  measured: an epoch takes {seconds:.2g} s with its evaluation; compiling took {row.compile_s:.2g} s"
     if said := small_last_batch(
         (images, one.batch_size, one.drop_last) for one in trials
     ):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, MutableMapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -20,11 +20,10 @@ from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.divergence import finite_loss
 from mnist_tune.regimes.families import siblings_of
-from mnist_tune.regimes.histories import Histories
 from mnist_tune.regimes.labels import Family, Trial
 from mnist_tune.regimes.limits import TREND
 from mnist_tune.trial import TrialConfig, own_id
-from mnist_tune.tuning.past import Past
+from mnist_tune.tuning.run import Run
 
 SLOW, DEAD, ASHA = "slow", "dead", "asha"
 """The reasons for which trials are stopped."""
@@ -44,12 +43,12 @@ class Asha(FIFOScheduler):  # type: ignore[misc]
     Rungs are at the grace period, the first epoch after which a trial may be stopped,
     at twice that, and so on. A trial is proposed for a stop if its training loss there
     is above the median of those that got there before it. Why a trial was stopped is
-    written to `reasons`, by its id.
+    one of the run's `stop_reasons`.
     """
 
-    def __init__(self, grace_period: int, reasons: MutableMapping[str, str]) -> None:
+    def __init__(self, grace_period: int, run: Run) -> None:
         super().__init__()
-        self._grace_period, self._reasons = grace_period, reasons
+        self._grace_period, self._run = grace_period, run
         self._losses: dict[int, list[float]] = defaultdict(list)
         self._passed: dict[int, set[str]] = defaultdict(set)
         self._stops: dict[str, int] = {}
@@ -78,7 +77,7 @@ class Asha(FIFOScheduler):  # type: ignore[misc]
             own_id(trial), result.get("trial_config"), result, result["repeated"]
         )
         if reason:
-            self._reasons[own_id(trial)] = reason
+            self._run.stop_reasons[own_id(trial)] = reason
         return self.STOP if reason else self.CONTINUE
 
     def on_trial_complete(
@@ -88,13 +87,12 @@ class Asha(FIFOScheduler):  # type: ignore[misc]
         if result.get("epoch"):  # 0 if the trial can't train
             self.take_up(own_id(trial), result.get("trial_config"), result, True)
 
-    def replay(self, past: Past) -> None:
+    def replay(self) -> None:
         """Take up the rows of a sweep that is resumed. A trial reports its last one
         again if it was not stopped."""
-        if past.rows is not None:
-            for row in past.rows[["trial_id", "epoch", "train_loss"]].to_dict(
-                "records"
-            ):
+        rows = self._run.past.rows
+        if rows is not None:
+            for row in rows[["trial_id", "epoch", "train_loss"]].to_dict("records"):
                 self.take_up(row["trial_id"], None, row)
 
     def take_up(
@@ -110,7 +108,7 @@ class Asha(FIFOScheduler):  # type: ignore[misc]
 
 
 @dataclass
-class Setting:
+class Configuration:
     """A configuration: its seeds share one fate."""
 
     siblings: Hashable
@@ -132,14 +130,12 @@ class RegimeStopping(Asha):
     then stops after the same epoch, or goes on, whenever it gets there.
     """
 
-    def __init__(
-        self, grace_period: int, reasons: MutableMapping[str, str], data: DataFacts
-    ) -> None:
-        super().__init__(grace_period, reasons)
-        self._data, self._histories = data, Histories()
-        self._settings: dict[TrialConfig, Setting] = {}
+    def __init__(self, grace_period: int, run: Run, data: DataFacts) -> None:
+        super().__init__(grace_period, run)
+        self._data = data
+        self._settings: dict[TrialConfig, Configuration] = {}
         """All configurations, by that of seed 0."""
-        self._trials: dict[str, tuple[TrialConfig, Setting]] = {}
+        self._trials: dict[str, tuple[TrialConfig, Configuration]] = {}
         self._families: dict[Hashable, Family] = defaultdict(
             partial(Family, running=False)
         )
@@ -148,21 +144,21 @@ class RegimeStopping(Asha):
 
     def _know(self, trial_id: str, config: TrialConfig) -> None:
         alike = replace(config, seed=0, data_seed=0)
-        setting = self._settings.setdefault(alike, Setting(siblings_of(config)))
+        setting = self._settings.setdefault(alike, Configuration(siblings_of(config)))
         setting.seeds.add(trial_id)
         self._changed[setting.siblings][trial_id] = None
         self._trials[trial_id] = config, setting
 
-    def replay(self, past: Past) -> None:
+    def replay(self) -> None:
         """Take up the rows of a sweep that is resumed. What they led to is known, but
         for a last one that is undecided: the kill may have come before its trial was
-            stopped."""
-        self._histories = past.histories
+        stopped."""
+        past, histories = self._run.past, self._run.histories
         if past.rows is None:
             return
         rows = past.rows[: len(past.rows) - past.undecided]
         for trial_id, config in past.trials.items():
-            if self._histories.last_epoch(trial_id):
+            if histories.last_epoch(trial_id):
                 self._know(trial_id, config)
         for trial_id, epoch, loss, diverged in zip(
             *(rows[name].tolist() for name in TAKEN), strict=True
@@ -175,9 +171,8 @@ class RegimeStopping(Asha):
                 setting.decided = max(setting.decided, epoch)
         for trial_id, row in past.ended.items():
             if row["stop_reason"] in (SLOW, DEAD) and trial_id in self._trials:
-                self._trials[trial_id][1].stops[
-                    self._histories.last_epoch(trial_id)
-                ] = row["stop_reason"]
+                last_epoch = histories.last_epoch(trial_id)
+                self._trials[trial_id][1].stops[last_epoch] = row["stop_reason"]
         for row in past.rows[len(rows) :].to_dict("records"):
             if row["trial_id"] in self._trials:
                 self.take_up(row["trial_id"], None, row)
@@ -193,7 +188,7 @@ class RegimeStopping(Asha):
         setting.is_proposed |= (
             self.propose(trial_id, epoch, row["train_loss"]) and not ends
         )
-        self._histories.add(trial_id, row, repeated)
+        self._run.take_up(trial_id, row, repeated)
         self._changed[setting.siblings][trial_id] = None
         judged = (
             setting.is_proposed and not ends and epoch % max(1, epoch // VERDICTS) == 0
@@ -203,14 +198,15 @@ class RegimeStopping(Asha):
         setting.decided = max(setting.decided, epoch)
         return setting.stops.get(epoch, "")
 
-    def _verdict(self, trial_id: str, setting: Setting) -> str:
+    def _verdict(self, trial_id: str, setting: Configuration) -> str:
         """Return the reason to stop a trial, by its label among its peers so far. Where
         the data set has no target, that follows from the complete ones: what is best so
             far may yet be beaten."""
         family = self._families[setting.siblings]
         for name in self._changed.pop(setting.siblings, ()):
             config, _ = self._trials[name]
-            curve = Curve.of(self._histories.columns(name), config, self._data)
+            columns = self._run.histories.columns(name)
+            curve = Curve.of(columns, config, self._data)
             family.put(name, Trial(config.learning_rate, config.momentum, curve))
         if not family.may_end(trial_id):
             return ""

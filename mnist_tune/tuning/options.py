@@ -148,7 +148,7 @@ class Data(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run(Options):
+class RunOptions(Options):
     """How a sweep is run."""
 
     PANEL: ClassVar[str] = "run"
@@ -232,6 +232,9 @@ class Run(Options):
     epoch."""
     quiet: Annotated[bool, InResume.HERE] = False
     """Print no progress, only results; notes and warnings go to standard error."""
+    json: Annotated[bool, InResume.HERE] = False
+    """Print one object of JSON in place of the table: the answer as data, trials with
+    their labels, and what to ask next."""
 
     def cluster(self) -> str | None:
         """Return the address of the Ray cluster to run on, or None to start Ray on this
@@ -281,7 +284,7 @@ class Run(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepOptions(Data, Run):
+class SweepOptions(Data, RunOptions):
     """Which data are trained on, and how a sweep is run."""
 
     NAME: ClassVar[str] = ""

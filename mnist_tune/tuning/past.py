@@ -15,9 +15,9 @@ import pandas as pd
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.divergence import finite_loss
 from mnist_tune.regimes.histories import Histories
-from mnist_tune.regimes.ranking import scores_in
 from mnist_tune.results.journal import Journal
-from mnist_tune.trial import OPEN_REASONS, TrialConfig, retried
+from mnist_tune.results.sweep_meta import SweepMeta
+from mnist_tune.trial import OPEN_REASONS, TrialConfig
 from mnist_tune.tuning.options import refuse_too_many
 
 
@@ -33,8 +33,7 @@ class Past:
     """The last rows of those that have ended, with `stop_reason`, `scheduler_loss` and
     a task's own scores."""
     histories: Histories = field(init=False, default_factory=Histories)
-    """What curves are made of, for all trials. Who hears first of a row, also of one
-    that comes later, adds it."""
+    """What curves are made of, for all trials. `Run` adds the rows that come later."""
     rows: pd.DataFrame | None = None
     """All rows in the order in which they were recorded; None in a new sweep, and once
     the trials run (`release`)."""
@@ -61,7 +60,7 @@ class Past:
         past = cls(
             trials, rows=journal.epochs, undecided=journal.undecided, is_resumed=True
         )
-        past.retried = retried(meta["options"])
+        past.retried = SweepMeta.of(meta).retried
         for trial_id, trial in trials.items():
             reason = (
                 journal.ends[trial_id]["stop_reason"]
@@ -81,7 +80,7 @@ class Past:
                 "stop_reason": reason,
                 "scheduler_loss": finite_loss(row.get("train_loss", math.inf)),
             }
-            past.ended[trial_id] = row | scores_in(row.get("scores"))
+            past.ended[trial_id] = row
         return past
 
     @property

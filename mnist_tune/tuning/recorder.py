@@ -3,14 +3,13 @@ progress."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from mnist_tune.columns import EPOCHS
+from mnist_tune.epoch_row import EpochRow
 from mnist_tune.errors import ErrorKind, UserError
 from mnist_tune.regimes.curve import Curve
-from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.labels import REGIMES, curve_regime
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.nodes import UnsavedCallback, last_death
@@ -19,8 +18,7 @@ from mnist_tune.terminal import announce, warning
 from mnist_tune.trial import TrialConfig, own_id
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.progress import ProgressView
-
-NAMES = [column.name for column in EPOCHS[1:]]
+from mnist_tune.tuning.run import Run
 
 
 class Recorder(UnsavedCallback):
@@ -36,14 +34,10 @@ class Recorder(UnsavedCallback):
         scheduler: str,
     ) -> None:
         self._scheduler = scheduler
-        self.reasons: dict[str, str] = {}
-        """Why the scheduler stopped a trial, if it says so."""
-        self.ask_search: Callable[[], Any] = lambda: None
-        """Has a search propose its next trial."""
+        self.run = Run(past)
         self._writer, self._view = writer, view
         self._configs = dict(trials)
-        self._histories = past.histories
-        self._data = data_facts(writer.meta)
+        self._data = writer.record.data
         self._ended: set[str] = set()
 
     def on_trial_result(
@@ -58,16 +52,14 @@ class Recorder(UnsavedCallback):
             self._record(trial_id, config)
         if problem := result.get("warning"):
             announce(warning(problem))
-        row = {name: result[name] for name in NAMES if name in result}
+        row = EpochRow.reported(result)
         before = self._writer.last_epochs.get(trial_id, 0)
         if self._writer.epoch(trial_id, row, result["repeated"]):
-            self._histories.add(trial_id, row, result["repeated"])
-            self._view.epoch(trial_id, row["epoch"] - before)
+            self.run.take_up(trial_id, result, result["repeated"])
+            self._view.epoch(trial_id, row.epoch - before)
         if result["done"]:
-            self._end(
-                trial_id,
-                result["stop_reason"] or self.reasons.get(trial_id, self._scheduler),
-            )
+            by_scheduler = self.run.stop_reasons.get(trial_id, self._scheduler)
+            self._end(trial_id, result["stop_reason"] or by_scheduler)
 
     def on_trial_complete(
         self, iteration: int, trials: list[Any], trial: Any, **info: Any
@@ -97,8 +89,8 @@ class Recorder(UnsavedCallback):
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """If all trials have ended, and a search had not, have it propose the next one:
         so the tables say that there is something to resume."""
-        if self._ended.issuperset(self._configs):
-            self.ask_search()
+        if self.run.search and self._ended.issuperset(self._configs):
+            self.run.search.suggest("next")
 
     def close(self, reason: str) -> None:
         """Record the end of all trials that were still running or waiting."""
@@ -129,8 +121,9 @@ class Recorder(UnsavedCallback):
         self._ended.add(trial_id)
         self._writer.end(trial_id, reason, error, error_kind)
         config = self._configs[trial_id]
-        curve = Curve.of(self._histories.columns(trial_id), config, self._data)
-        left = config.epochs - self._histories.last_epoch(trial_id)
+        histories = self.run.histories
+        curve = Curve.of(histories.columns(trial_id), config, self._data)
+        left = config.epochs - histories.last_epoch(trial_id)
         # Why it was stopped may rest on other curves, which its own does not know of.
         # Nor does it know a target that follows from these.
         regime = reason if reason in REGIMES else ""

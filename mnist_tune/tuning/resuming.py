@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mnist_tune import cli, storage
+from mnist_tune.continuation import resume_command
 from mnist_tune.data_spec import ARRAYS
-from mnist_tune.errors import UserError
+from mnist_tune.errors import UserError, closest
 from mnist_tune.invocation import words
 from mnist_tune.named_code import parse_call
 from mnist_tune.own_code.loading import check_again, load_own, names_in
 from mnist_tune.own_code.registry import ENTRIES, is_named_again, names_own_code
-from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.results.journal import resume_command
-from mnist_tune.results.meta import read_meta
+from mnist_tune.results.meta import read_record
+from mnist_tune.results.sweep_meta import SweepMeta
 from mnist_tune.runtime.ray_session import stop_ray_at_exit
 from mnist_tune.storage import Place
 from mnist_tune.sweep import Sweep, load_sweep
 from mnist_tune.terminal import announce
-from mnist_tune.trial import Training, TrialConfig, closest
+from mnist_tune.trial import Training, TrialConfig
 from mnist_tune.tuning.options import (
     Data,
     InResume,
@@ -46,8 +46,9 @@ def command_options(
     options = cli.parse(kind, arguments)
     load_own(options)  # only what is given: nothing is loaded because a folder names it
     if (where := options.place_to_resume()) is not None:
-        recorded = recorded_options(kind, meta := read_meta(where), where)
-        return continued(recorded, cli.parse(kind, arguments, recorded), meta, where)
+        record = read_record(where)
+        before = recorded_options(kind, record, where)
+        return continued(before, cli.parse(kind, arguments, before), record, where)
     if getattr(options, "smoke", False):
         smoke: Mapping[str, Any] = vars(kind)["SMOKE"]
         return cli.parse(kind, arguments, kind(**smoke))
@@ -67,31 +68,31 @@ def resumed_with(
     kind: type[SomeOptions],
     where: Place,
     given: Mapping[str, Any],
-    meta: Mapping[str, Any] | None = None,
+    record: SweepMeta | None = None,
 ) -> SomeOptions:
     """Return the options of a sweep that is resumed with these `given`. Its
-    `sweep.json` is read unless its content, `meta`, is given. Raises `UserError`, as
+    `sweep.json` is read unless what it records is given. Raises `UserError`, as
     `continued`."""
     load_own(given)
-    meta = meta or read_meta(where)
-    recorded, known = recorded_options(kind, meta, where), hints_of(kind)
+    record = record or read_record(where)
+    recorded, known = recorded_options(kind, record, where), hints_of(kind)
     for name in given:
         if name not in known:
             raise UserError(f"{where} has no option {name!r}{closest(name, known)}")
-    return continued(recorded, replace(recorded, **given), meta, where)
+    return continued(recorded, replace(recorded, **given), record, where)
 
 
 def recorded_options(
-    kind: type[SomeOptions], meta: Mapping[str, Any], where: Place
+    kind: type[SomeOptions], record: SweepMeta, where: Place
 ) -> SomeOptions:
     """Return the options that the `sweep.json` of a folder records. Those that belong
     to a command line, or are not recorded, have their defaults. Raises `UserError` if
     another command made the sweep."""
-    if kind.NAME and not is_made_by(kind, meta):
+    if kind.NAME and not is_made_by(kind, record):
         raise UserError(
-            f"{where} was made by something else; resume it with: {resume_command(meta, where)}"
+            f"{where} was made by something else; resume it with: {resume_command(record, where)}"
         )
-    recorded, rules = values_of(kind, meta["options"], where), annotated(kind, InResume)
+    recorded, rules = values_of(kind, record.options, where), annotated(kind, InResume)
     return kind(
         **{
             name: value
@@ -101,7 +102,7 @@ def recorded_options(
     )
 
 
-def is_made_by(kind: type[SweepOptions], meta: Mapping[str, Any]) -> bool:
+def is_made_by(kind: type[SweepOptions], record: SweepMeta) -> bool:
     """Return whether a sweep was made by the command that has these options, which are
     then recorded."""
     of_folders = {
@@ -110,7 +111,7 @@ def is_made_by(kind: type[SweepOptions], meta: Mapping[str, Any]) -> bool:
         if rule is not InResume.HERE
     }
     own = vars(kind)["__annotations__"].keys() & of_folders
-    return bool(meta["name"] == kind.NAME and own <= meta["options"].keys())
+    return bool(record.name == kind.NAME and own <= record.options.keys())
 
 
 def values_of(
@@ -164,7 +165,7 @@ def trained_as(
             sweep,
             meta=sweep.meta | {"options": sweep.meta["options"] | {"rank_by": rank_by}},
         )
-    flag = data_facts(sweep.meta).flag
+    flag = sweep.record.data.flag
     for name in (flag, "optimizer"):
         known = set(sweep.trials["architecture" if name == flag else name])
         for other in sorted({*names_in(options.given())[name]} - known):
@@ -182,7 +183,7 @@ def trained_as(
     names = {
         parse_call(text).name for texts in names_in(*taken).values() for text in texts
     }
-    code = [one for one in sweep.meta.get("code", []) if one["name"] in names]
+    code = [one for one in sweep.record.code if one["name"] in names]
     check_again(code, place, announce, "sweep")
     return (
         replace(options, **data_of(options, sweep) | {"task": (*tasks,)}),
@@ -205,7 +206,7 @@ def data_of(options: Data, sweep: Sweep) -> dict[str, Any]:
         "train_evaluation",
     } - given
     recorded = {
-        name: value for name, value in sweep.meta["options"].items() if name in wanted
+        name: value for name, value in sweep.record.options.items() if name in wanted
     }
     if recorded.get("dataset") == ARRAYS:
         raise UserError(
@@ -215,21 +216,17 @@ def data_of(options: Data, sweep: Sweep) -> dict[str, Any]:
 
 
 def continued(
-    recorded: SomeOptions, now: SomeOptions, meta: Mapping[str, Any], where: Place
+    recorded: SomeOptions, now: SomeOptions, record: SweepMeta, where: Place
 ) -> SomeOptions:
     """Return the options of a resume, given those that its folder records, and the same
     with what is given now. Raises `UserError` if an option was given that can't
     change."""
-    values, code, rules = (
-        dict[str, Any](),
-        meta.get("code", []),
-        annotated(type(now), InResume),
-    )
+    values, rules = dict[str, Any](), annotated(type(now), InResume)
     for name, before in vars(recorded).items():
         after = getattr(now, name)
         if rules[name] in (InResume.HERE, InResume.CHANGES):
             continue
-        if name in ENTRIES and _is_named_again(after, before, code, name):
+        if name in ENTRIES and _is_named_again(after, before, record.code, name):
             values[name] = before
         elif after != before and rules[name] is InResume.ADDS:
             values[name] = _more(name, before, after, where)

@@ -14,9 +14,9 @@ from ray.tune.search.sample import Categorical, Domain, Float, Function, Integer
 from ray.tune.search.variant_generator import generate_variants
 
 from mnist_tune.columns import EPOCHS
-from mnist_tune.errors import UserError
+from mnist_tune.errors import UserError, closest
 from mnist_tune.terminal import announce, note
-from mnist_tune.trial import TrialConfig, closest
+from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.past import Past, new_ids
 
 METRICS = (

@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from mnist_tune.continuation import resume_command
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.data.task_data import TaskData
 from mnist_tune.errors import UserError
 from mnist_tune.numbers import counted
 from mnist_tune.own_code.loading import load_own
 from mnist_tune.own_code.registry import register
-from mnist_tune.results.journal import resume_command
+from mnist_tune.results.sweep_meta import SweepKind
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import (
     QUIET,
@@ -33,7 +34,8 @@ from mnist_tune.runtime.ray_session import (
 from mnist_tune.sweep import Sweep
 from mnist_tune.training.task import Task
 from mnist_tune.trial import MOST_TRIALS, TrialConfig
-from mnist_tune.tuning.opening import Opened, Wanted, now, open_sweep
+from mnist_tune.tuning.opened import Opened, Wanted, now
+from mnist_tune.tuning.opening import open_sweep
 from mnist_tune.tuning.options import (
     SweepOptions,
     refuse_several_tasks,
@@ -148,8 +150,11 @@ def _train(name: str, options: SweepOptions, wanted: Wanted, plan: Plan) -> Swee
 
 
 def shown(sweep: Sweep, options: SweepOptions) -> Sweep:
-    """Print a sweep's table unless `options.quiet`, and return the sweep."""
-    if not options.quiet:
+    """Print a sweep's table unless `options.quiet`, or its object of JSON, and return
+    the sweep."""
+    if options.json:
+        print(sweep.to_json())
+    elif not options.quiet:
         sweep.table()
     return sweep
 
@@ -235,8 +240,10 @@ def search(
         for one in (plan.scheduler, searcher):
             check_metric(one, template, options.measures() is not None, options.rank_by)
 
-    opened = open_sweep(name, options, wanted, True, ends, data=data, check=check)
-    with opened.writer:
+    opened = open_sweep(
+        name, options, wanted, SweepKind.SEARCH, ends, data=data, check=check
+    )
+    with opened.owned():
         left = max(plan.proposals - len(opened.past.trials), 0) if searcher else 0
         space = {"holdout": opened.holdout} | space if searcher else {}
         plan = replace(plan, trials=opened.past.open, space=space, proposals=left)
@@ -273,15 +280,15 @@ def run_plan(opened: Opened, plan: Plan) -> Sweep:
     keeps the time at which it ended."""
     options, writer, past = opened.options, opened.writer, opened.past
     if not plan.samples:
-        return Sweep.of(writer.finish(ended=writer.meta["ended"] or now()))
+        return Sweep.of(writer.finish(ended=writer.record.ended or now()))
     total = (
         sum(trial.epochs for trial in plan.trials.values())
         + plan.proposals * plan.epochs
     )
     done = sum(past.histories.last_epoch(trial_id) for trial_id in past.open)
     start = time.monotonic()
-    again = f"no finished epoch is lost, resume with: {resume_command(writer.meta, writer.where)}"
-    with writer, variables(QUIET), ExitStack() as context:
+    again = f"no finished epoch is lost, resume with: {resume_command(writer.record, writer.where)}"
+    with opened.owned(), variables(QUIET), ExitStack() as context:
         context.enter_context(
             last_words(
                 f"error: the sweep was killed, or Ray was stopped beside it; {again}"

@@ -64,8 +64,8 @@ def load_here(
 
 
 def _as_in(sweep: Sweep | None, data: Loaded) -> Loaded:
-    if sweep and data.checksums != sweep.meta["dataset"]["checksums"]:
-        other = sweep.meta["dataset"]["name"]
+    if sweep and data.checksums != sweep.record.dataset["checksums"]:
+        other = sweep.record.dataset["name"]
         raise UserError(
             f"{sweep.path} was trained on other data ({other}); give it with --dataset or --data-dir"
         )
@@ -147,6 +147,9 @@ def _apart(
     import ray
 
     os.environ["JAX_PLATFORMS"] = "cpu"
+    from mnist_tune.training.convolutions_in_loops import speed_up_convolutions
+
+    speed_up_convolutions()
     register_own(code)
     try:
         # Only now, since the types of a task's batch may be the user's own. Ray fetches

@@ -14,13 +14,13 @@ from ray import tune
 
 from mnist_tune import storage
 from mnist_tune.columns import EPOCHS
+from mnist_tune.epoch_row import EpochRow
 from mnist_tune.errors import UserError
 from mnist_tune.execution.checkpoint import Checkpoint, DamagedStateError
 from mnist_tune.execution.lane_client import LaneClient, LaneLostError
 from mnist_tune.execution.process_setup import WorkerSettings, make_pool
 from mnist_tune.execution.saving import OwnLane
 from mnist_tune.regimes.divergence import LOSS_CEILING, finite_loss
-from mnist_tune.regimes.ranking import scores_in
 from mnist_tune.runtime.nodes import blindness
 from mnist_tune.trial import TrialConfig
 
@@ -120,7 +120,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
                     self._pool.save(self._lane_id, self._state)
                     self._loaded = None
                 # else this server trains again what another one did not save
-                if row["epoch"] > self._reported:
+                if row.epoch > self._reported:
                     return self._report(row)
             except LaneLostError:
                 self._attached = False
@@ -129,7 +129,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
                     raise
                 time.sleep(1)
 
-    def _attach(self) -> dict[str, Any] | None:
+    def _attach(self) -> EpochRow | None:
         """Attach the trial's lane, and return the row of its saved state if this
         process has not reported that epoch. That row may have been lost with a killed
         process."""
@@ -149,24 +149,23 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
             self._news["trial_config"] = self._config
         self._pool.attach(self._lane_id, self._config, self._loaded or own)
         self._attached = True
-        return own.row if own and own.row["epoch"] > self._reported else None
+        return own.row if own and own.row.epoch > self._reported else None
 
-    def _report(self, row: dict[str, Any]) -> dict[str, Any]:
-        reason = self._config.stop_reason(row["epoch"], row["diverged"])
+    def _report(self, row: EpochRow) -> dict[str, Any]:
+        reason = self._config.stop_reason(row.epoch, row.diverged)
         if reason:
             self._pool.save(self._lane_id, self._state)
-        self._reported = row["epoch"]
+        self._reported = row.epoch
         news, self._news = self._news, {}
         if reason:  # Tune may keep the process for another trial
             self._pool.detach(self._lane_id)
         return {
-            **row,
-            **scores_in(row.get("scores")),
+            **row.report(),
             **news,
             "repeated": self._may_repeat,
             "stop_reason": reason,
             "done": bool(reason),
-            "scheduler_loss": finite_loss(row["train_loss"]),
+            "scheduler_loss": finite_loss(row.train_loss),
         }
 
     def log_result(self, result: dict[str, Any]) -> None:
@@ -193,4 +192,4 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         assert self._loaded is not None, (
             f"Tune's checkpoint {checkpoint_dir} holds no {STATE_FILE}"
         )
-        self._reported, self._may_repeat = self._loaded.row["epoch"], False
+        self._reported, self._may_repeat = self._loaded.row.epoch, False

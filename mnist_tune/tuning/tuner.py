@@ -14,7 +14,6 @@ from mnist_tune import object_storage
 from mnist_tune.cache import cache_folder
 from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.own_code.loading import own_code
-from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.runtime.nodes import (
     NodeWatch,
     UnsavedCallback,
@@ -41,7 +40,7 @@ from mnist_tune.runtime.ray_session import (
 from mnist_tune.terminal import announce, note
 from mnist_tune.trial import own_id
 from mnist_tune.tuning.early_stopping import Asha, RegimeStopping
-from mnist_tune.tuning.opening import Opened
+from mnist_tune.tuning.opened import Opened
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.recorder import Recorder
@@ -52,10 +51,13 @@ from mnist_tune.tuning.trainable import TrialTrainable
 def fit(opened: Opened, plan: Plan, recorder: Recorder) -> None:
     """Run a plan to its end. Ray must be running. The data are handed to Ray, and the
     rows of the past are released, before the trials run."""
-    options, writer, data = opened.options, opened.writer, opened.data
-    spec = data[0].spec
-    # in a list: Ray passes the reference on without loading it
-    dataset = [data[0].held or ray.put(data.pop())]
+    options, writer = opened.options, opened.writer
+    spec, reference = opened.data.spec, opened.data.held
+    data = opened.take_data()
+    if reference is None:
+        reference = ray.put(data)
+    del data  # the driver needs no copy
+    dataset = [reference]  # in a list: Ray passes it on without loading it
     device = find_device(options.quiet)
     cpus = cpus_of(plan, device.kind, options)
     refuse_unholdable(cpus, options.execution)
@@ -123,6 +125,7 @@ def make_tuner(
     """Return the Tuner that runs a plan. `data` is a list with a reference to the data
     set."""
     options, writer, past = opened.options, opened.writer, opened.past
+    run = recorder.run
     folder = writer.tunes  # Tune writes there by pyarrow, all else by obstore
     filesystem, path = (
         object_storage.filesystem_of(folder)
@@ -134,19 +137,18 @@ def make_tuner(
     most = None if limited else options.max_concurrent
     scheduler = keeping_ids(plan.scheduler)
     if scheduler is None and options.scheduler != "fifo":
-        asked = options.grace_period, recorder.reasons
-        scheduler = (
-            Asha(*asked)
-            if options.scheduler == "asha"
-            else RegimeStopping(*asked, data_facts(writer.meta))
-        )
-        scheduler.replay(past)
+        if options.scheduler == "asha":
+            scheduler = Asha(options.grace_period, run)
+        else:
+            facts = writer.record.data
+            scheduler = RegimeStopping(options.grace_period, run, facts)
+        scheduler.replay()
     space, samples, search = plan.space, plan.samples, plan.search_alg
     if isinstance(search, Searcher):
         search = KnownThenSearched(
             plan.trials, search, past, trial_slots(resources), samples, recorder.record
         )
-        recorder.ask_search = lambda: search.suggest("next")
+        run.search = search
     elif plan.trials and isinstance(
         scheduler, PopulationBasedTraining
     ):  # which refuses searchers

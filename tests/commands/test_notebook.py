@@ -13,11 +13,13 @@ from mnist_tune.commands.notebook import (
     Notebook,
     compare_all,
     experiments,
-    outcome,
     plot_notebook,
     print_comparisons,
     section,
+    shown_regime,
 )
+from mnist_tune.epoch_row import EpochRow
+from mnist_tune.judged import judge
 from mnist_tune.results.writer import SweepWriter
 
 PLAIN = TrialConfig().to_dict()
@@ -52,7 +54,7 @@ def said(trials):
 def test_what_is_run():
     lines = []
     for name, one in experiments().items():
-        shows = "shows {} from epoch {} on".format(*outcome(name))
+        shows = "shows {} from epoch {} on".format(*shown_regime(name))
         lines.append(f"{name}: chaotic {one.chaotic}, band {one.band:g}, {shows}")
     for flags in ({}, {"epochs": 11, "seeds": (0, 1, 7)}):
         lines += ["", f"asked for {flags}:", *said(Notebook(**flags).trials())]
@@ -78,7 +80,9 @@ def new_sweep(tmp_path, epoch_row):
             }
         }
         meta |= {"name": "notebook", "dataset": recorded_data("mnist"), "ended": None}
-        writer = SweepWriter(tmp_path / f"sweep{len(list(tmp_path.iterdir()))}", meta)
+        writer = SweepWriter(
+            tmp_path / f"sweep{len(list(tmp_path.iterdir()))}", meta, judge
+        )
         for i, (_, epochs, reason) in enumerate(runs):
             for epoch, accuracy in enumerate(epochs, 1):
                 train, test = (
@@ -93,9 +97,11 @@ def new_sweep(tmp_path, epoch_row):
                 )
                 writer.epoch(
                     f"{i:05d}",
-                    epoch_row(epoch, train_accuracy=train)
-                    | {"test_accuracy": test}
-                    | lost,
+                    EpochRow.of(
+                        epoch_row(epoch, train_accuracy=train)
+                        | {"test_accuracy": test}
+                        | lost
+                    ),
                     False,
                 )
             writer.end(f"{i:05d}", reason, "out of memory" if reason == "error" else "")
@@ -200,7 +206,7 @@ def judged():
     for more in (0, 1):
         asked = {"oscillates": 4 + more, "diverges": 2 + more}
         runs = (
-            runs_of(name, *[outcome(name)[0]] * 2, epochs=epochs)
+            runs_of(name, *[shown_regime(name)[0]] * 2, epochs=epochs)
             for name, epochs in asked.items()
         )
         yield f"asked for {asked}", [*chain(*runs)]

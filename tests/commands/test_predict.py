@@ -10,7 +10,9 @@ from mnist_tune import UserError
 from mnist_tune.commands import predict
 
 LOADED = SimpleNamespace(predict=lambda x: np.asarray(x).argmax(-1))
-SWEEP = SimpleNamespace(path="sweep", meta={"options": {}}, load=lambda *_: LOADED)
+SWEEP = SimpleNamespace(
+    path="sweep", record=SimpleNamespace(trains_tasks=False), load=lambda *_: LOADED
+)
 X = np.eye(3)[[2, 0, 1]]
 TOKENS = np.eye(3)[[[2, 0], [1, 1]]]
 

@@ -7,8 +7,8 @@ from kept_texts import assert_kept
 
 from mnist_tune.commands import range_test
 from mnist_tune.commands.range_test import plot_range_test
-from mnist_tune.edge.range_test import RangeTest
-from mnist_tune.training.range_test import Ramp, RangeCurve
+from mnist_tune.edge.range_run import RangeTest
+from mnist_tune.training.rising_rate import Ramp, RangeCurve
 
 OURS = Ramp()
 

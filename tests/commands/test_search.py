@@ -13,8 +13,8 @@ from recorded_data import recorded_data
 from mnist_tune import UserError, load_sweep, resume_sweep
 from mnist_tune.commands import search
 from mnist_tune.commands.search import Search
+from mnist_tune.judged import Judged, settings_of
 from mnist_tune.reports.terminal import exit_code
-from mnist_tune.results.tables import Tables, settings_of
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.resuming import python_options, resumed_with
 from mnist_tune.tuning.searcher import drawn
@@ -54,7 +54,7 @@ def found(where, trials):
         "options": {},
         "dataset": recorded_data("mnist"),
     }
-    return Tables(where, trials, pd.DataFrame(), meta)
+    return Judged(where, trials, pd.DataFrame(), meta)
 
 
 def test_the_best_are_those_on_the_images_held_out_that_were_trained_to_their_end(
@@ -376,7 +376,7 @@ def test_without_two_settings_nothing_more_is_trained(
     monkeypatch.setattr(search, "search", planned := Mock(return_value=done))
     asked, told = (
         ["--dataset", "mnist-5k", "--output", done.path],
-        {"print_report": exit_code(done.trials)},
+        {"print_result": exit_code(done.trials)},
     )
     for flags, drops_last in (([], False), (["--batch-size", 32, 48], True)):
         ended, said, _ = main_of(search, *asked, *flags, **told)

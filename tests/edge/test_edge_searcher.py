@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from ray.tune.search import Searcher
 
-from mnist_tune.edge.searcher import FIRST, EdgeSearcher
+from mnist_tune.edge.edge_searcher import FIRST, EdgeSearcher
 from mnist_tune.regimes.measured_edge import Learned
 from mnist_tune.trial import TrialConfig
 

@@ -1,7 +1,7 @@
 """When a batch of lanes runs, and of which size it is."""
 
 from mnist_tune.execution.group import BatchSizes
-from mnist_tune.execution.lane_server import WAIT_SHARE, Turn
+from mnist_tune.execution.lane_server import WAIT_SHARE, LaneTurn
 
 
 def test_what_padding_costs_decides_whether_a_smaller_size_is_compiled():
@@ -25,7 +25,7 @@ def test_what_padding_costs_decides_whether_a_smaller_size_is_compiled():
 
 
 def test_a_batch_runs_when_all_lanes_ask_or_some_have_waited():
-    turn = Turn(attached={"a", "b"}, last_s=10.0)
+    turn = LaneTurn(attached={"a", "b"}, last_s=10.0)
     assert not turn.ready(100.0)
     turn.asking["a"], turn.since = None, 100.0
     assert not turn.ready(100.0)

@@ -17,7 +17,9 @@ from memory import peak_mb
 from trap import Trap
 
 from mnist_tune import UserError, storage
+from mnist_tune.epoch_row import EpochRow
 from mnist_tune.execution.checkpoint import SCHEMA, Checkpoint, DamagedStateError
+from mnist_tune.execution.memory import Memory
 
 ROW = {
     "epoch": 3,
@@ -45,7 +47,7 @@ def state(value=1.0):
         ".params[0][1]": np.float32(value / 3),
         ".optimizer": empty,
     }
-    return Checkpoint(arrays, ROW)
+    return Checkpoint(arrays, EpochRow.of(ROW))
 
 
 def check_equal(found, expected):
@@ -103,10 +105,37 @@ def test_round_trip_of_any_arrays(tmp_path_factory, values, loss):
     path = tmp_path_factory.getbasetemp() / "any.npz"
     saved = Checkpoint(
         {f"[{i}]/é": value for i, value in enumerate(values)},
-        ROW | {"untrained_loss": loss},
+        EpochRow.of(ROW | {"untrained_loss": loss}),
     )
     saved.save(path)
     check_equal(Checkpoint.load(path), saved)
+
+
+REMEMBERED = {
+    "least_loss": 0.25,
+    "untrained_deviation": 0.5,
+    "untrained_parts": [2.25, 2.5],
+}
+
+
+def test_what_a_trial_remembers_is_saved_with_its_state(tmp_path):
+    memory = Memory.after(EpochRow.of(ROW), REMEMBERED)
+    assert (memory.epoch, memory.least_loss) == (3, 0.25)
+    replace(state(), memory=memory).save(tmp_path / "00000.npz")
+    assert Checkpoint.load(tmp_path / "00000.npz").memory == memory
+
+
+def test_a_state_of_an_older_version_has_what_is_remembered_in_its_row(tmp_path):
+    """And texts of JSON in it."""
+    state().save(tmp_path / "00000.npz")
+    texts = {"scores": '{"kl": 0.25}', "sharpness_steps": "[[30, 1.5, 1e-05, NaN]]"}
+    rewrite(tmp_path / "00000.npz", row=ROW | REMEMBERED | texts, memory="gone")
+    older = Checkpoint.load(tmp_path / "00000.npz")
+    assert older.memory == Memory.after(EpochRow.of(ROW), REMEMBERED)
+    assert older.row.scores == {"kl": 0.25}
+    [measured] = older.row.sharpness_steps
+    assert measured[:3] == (30, 1.5, 1e-05)
+    assert math.isnan(measured[3])
 
 
 @pytest.mark.promise("Saving a state is tried again if the storage fails")
@@ -154,6 +183,8 @@ CHANGES = (
     {"types": {".params[0][0]": "float"}},
     {"types": {".bits": "os_float8"}},
     {"row": None},
+    {"memory": {"least_loss": "0"}},
+    {"memory": {"untrained_parts": [[1.0]]}},
     {"row": "gone"},
     {"row": [1]},
     {"row": {"epoch": 3}},
@@ -164,6 +195,16 @@ CHANGES = (
 )
 
 
+def rewrite(path, **changes):
+    """Change the facts in a file."""
+    with np.load(path) as file:
+        members = dict(file)
+    meta = json.loads(members["meta"].tobytes()) | changes
+    meta = {name: value for name, value in meta.items() if value != "gone"}
+    members["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+    np.savez(path, **members)
+
+
 @pytest.mark.parametrize("changes", CHANGES)
 def test_a_file_whose_facts_are_wrong_is_refused(changes, tmp_path):
     path = tmp_path / "00000.npz"
@@ -172,16 +213,7 @@ def test_a_file_whose_facts_are_wrong_is_refused(changes, tmp_path):
     )
     kept.save(path)
     assert Checkpoint.load(path).arrays[".bits"].dtype == ml_dtypes.bfloat16
-    with np.load(path) as file:
-        members = dict(file)
-    meta = json.loads(members["meta"].tobytes())
-    changed = {
-        name: value for name, value in (meta | changes).items() if value != "gone"
-    }
-    np.savez(
-        path,
-        **(members | {"meta": np.frombuffer(json.dumps(changed).encode(), np.uint8)}),
-    )
+    rewrite(path, **changes)
     with pytest.raises(DamagedStateError):
         Checkpoint.load(path)
 

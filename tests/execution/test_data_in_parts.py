@@ -42,7 +42,7 @@ def trained(data, capacity, holdout, memory=None, sharpness=None):
         pool.attach(name, config, pool.checkpoint(name))
     found += pool.run(list(configs)).values()
     rows = [
-        {name: value for name, value in row.items() if name not in TIMES}
+        {name: value for name, value in row.report().items() if name not in TIMES}
         for row in found
     ]
     return rows, [pool.checkpoint(name).arrays for name in configs]

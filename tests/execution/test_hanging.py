@@ -15,6 +15,7 @@ import pytest
 
 import mnist_tune
 from mnist_tune import Network, SweepOptions, TrialConfig
+from mnist_tune.epoch_row import EpochRow
 from mnist_tune.execution import hanging, pool
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.execution.hanging import HungError, limit_s, watched
@@ -85,12 +86,15 @@ def test_a_resumed_trial_that_compiles_in_a_new_process_does_not_hang(
     monkeypatch.setattr(jax, "jit", slow)
     lanes = pool.LanePool(few_images, 1, hang_s=0.5)
     lanes.attach("a", config)
+    lanes.run(["a"])
     lanes.attach(
         "a",
         config,
-        Checkpoint(lanes.checkpoint("a").arrays, epoch_row(5, batch_s=0.01)),
+        Checkpoint(
+            lanes.checkpoint("a").arrays, EpochRow.of(epoch_row(5, batch_s=0.01))
+        ),
     )
-    assert lanes.run(["a"])["a"]["epoch"] == 6
+    assert lanes.run(["a"])["a"].epoch == 6
 
 
 def test_what_ends_in_time_is_answered(ends):

@@ -83,7 +83,7 @@ def epochs(server, path, *lanes, tokens=None):
                 *(server.epoch(*arguments) for arguments in asked)
             )
 
-    return [row["epoch"] for row in asyncio.run(ask())]
+    return [row.epoch for row in asyncio.run(ask())]
 
 
 def save(server, path, *lanes):
@@ -274,7 +274,7 @@ def test_a_failed_save_is_told_to_its_own_lane(server, exits, monkeypatch, tmp_p
         epochs(server, tmp_path, "a")
     assert epochs(server, tmp_path, "b") == [2]
     save(server, tmp_path, "b")
-    assert Checkpoint.load(tmp_path / "b.npz").row["epoch"] == 2
+    assert Checkpoint.load(tmp_path / "b.npz").row.epoch == 2
     asyncio.run(server.detach("a", "a"))
     asyncio.run(server.attach("a", "new", SMALL, None, []))
     # the failure was another client's
@@ -331,7 +331,7 @@ def test_states_are_saved_every_so_many_epochs_and_once_each(
     written, save_state = [], Checkpoint.save
 
     def noted(state, where):
-        written.append((where.stem, state.row["epoch"]))
+        written.append((where.stem, state.row.epoch))
         save_state(state, where)
 
     monkeypatch.setattr(Checkpoint, "save", noted)
@@ -369,7 +369,7 @@ def test_no_lane_waits_for_another_ones_save(server, go_on, tmp_path):
         ]
         assert not waits.done()  # one state of a trial is in flight at a time
         go_on.set()
-        return [(await waits)["epoch"], *(row["epoch"] for row in rows)]
+        return [(await waits).epoch, *(row.epoch for row in rows)]
 
     assert asyncio.run(ask()) == [2, 2, 3, 4]
 
@@ -386,6 +386,6 @@ def test_a_lane_is_free_once_its_last_save_has_ended(server, go_on, tmp_path):
         assert list(await server.lanes()) == ["b"]
 
     asyncio.run(leave())
-    assert Checkpoint.load(tmp_path / "a.npz").row["epoch"] == 1
+    assert Checkpoint.load(tmp_path / "a.npz").row.epoch == 1
     # the server has trained
     server._directory.free.remote.assert_called_once_with("a", "a", True)

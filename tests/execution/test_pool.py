@@ -2,6 +2,7 @@
 
 import re
 import time
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -48,7 +49,7 @@ def test_sixteen_learning_rates_compile_once(few_images, compilations):
         pool.run([str(i)])
         pool.detach(str(i))
         if i == 0:
-            assert row["compile_s"] > 0
+            assert row.compile_s > 0
             assert len(compilations) > 0
             compilations.clear()
     assert compilations == []
@@ -77,9 +78,10 @@ def assert_close(row, other, tolerances=CALM):
     """Equal to rounding, as lanes of a batch and the same lanes by themselves are."""
     for name, tolerance in tolerances.items():
         kind = "rel" if name.endswith("loss") else "abs"
-        assert row[name] == pytest.approx(other[name], **{kind: tolerance}), name
-    assert row["epoch"] == other["epoch"]
-    assert row["diverged"] == other["diverged"]
+        expected = pytest.approx(getattr(other, name), **{kind: tolerance})
+        assert getattr(row, name) == expected, name
+    assert row.epoch == other.epoch
+    assert row.diverged == other.diverged
 
 
 @pytest.mark.slow
@@ -101,7 +103,7 @@ def test_a_lanes_numbers_are_the_same_to_rounding_in_company(mnist_5k):
         pool.attach(str(i), config)
     pool.run(["0", "1"])
     together = pool.run([*pool.lanes])
-    assert {(row["lanes"], row["fill"]) for row in together.values()} == {(7, 7 / 8)}
+    assert {(row.lanes, row.fill) for row in together.values()} == {(7, 7 / 8)}
     for i, config in enumerate(configs):
         alone.attach("a", config)
         rows = [alone.run(["a"])["a"] for _ in range(2 if i < 2 else 1)]
@@ -122,7 +124,7 @@ def test_of_lanes_at_forty_epochs_of_one_data_seed_only_the_first_draws_an_order
     monkeypatch.setattr(np.random, "RandomState", Counting)
     pool = attached(few_images, 40, [0.1] * 40)
     for epoch, lane in enumerate(pool.lanes.values()):
-        lane.row["epoch"] = epoch
+        lane.memory = replace(lane.memory, epoch=epoch)
     pool.run([*pool.lanes])
     assert len(draws) >= 40
     draws.clear()
@@ -134,8 +136,8 @@ def test_the_wait_is_the_time_in_which_no_batch_ran(few_images):
     pool = attached(few_images, 1, RATES[:1])
     pool.run(["0"])
     pool.lanes["0"].since -= 5
-    assert pool.run(["0"])["0"]["wait_s"] == pytest.approx(5, abs=0.5)
-    assert pool.run(["0"])["0"]["wait_s"] < 0.5
+    assert pool.run(["0"])["0"].wait_s == pytest.approx(5, abs=0.5)
+    assert pool.run(["0"])["0"].wait_s < 0.5
 
 
 def test_the_seconds_of_all_rows_are_those_that_passed(few_images):
@@ -144,12 +146,12 @@ def test_the_seconds_of_all_rows_are_those_that_passed(few_images):
     start = time.perf_counter()
     rows = [row for _ in range(3) for row in pool.run(["0", "1", "2"]).values()]
     passed = time.perf_counter() - start
-    assert [row["compile_s"] for row in rows] == [0.0] * 9
-    assert sum(row["train_s"] + row["eval_s"] for row in rows) <= passed
+    assert [row.compile_s for row in rows] == [0.0] * 9
+    assert sum(row.train_s + row.eval_s for row in rows) <= passed
     for row in rows:
-        assert row["train_s"] > 0
-        assert row["eval_s"] > 0
-        assert row["batch_s"] == pytest.approx(3 * (row["train_s"] + row["eval_s"]))
+        assert row.train_s > 0
+        assert row.eval_s > 0
+        assert row.batch_s == pytest.approx(3 * (row.train_s + row.eval_s))
 
 
 @pytest.mark.promise(
@@ -213,7 +215,7 @@ def test_a_lack_of_memory_costs_no_lane_its_state(few_images, monkeypatch, where
 
     monkeypatch.setattr(Executor, call.__name__, short_of_memory)
     rows = pool.run(["0", "1", "2"])
-    assert [row["lanes"] for row in rows.values()] == [1 if where == "train" else 3] * 3
+    assert [row.lanes for row in rows.values()] == [1 if where == "train" else 3] * 3
     assert_close(rows["0"], alone.run(["0"])["0"])
 
 
@@ -261,7 +263,7 @@ def test_a_rate_changed_in_mid_flight_is_the_one_used(few_images):
             "a", TrialConfig(architecture="mlp-8-tanh", learning_rate=rate), checkpoint
         )
         after[rate] = pool.run(["a"])["a"]
-        assert after[rate]["learning_rate"] == rate
-        assert after[rate]["epoch"] == 2
-    assert after[1e-12]["train_loss"] == pytest.approx(before["train_loss"], rel=1e-6)
-    assert after[0.2]["train_loss"] < after[0.1]["train_loss"] < before["train_loss"]
+        assert after[rate].learning_rate == rate
+        assert after[rate].epoch == 2
+    assert after[1e-12].train_loss == pytest.approx(before.train_loss, rel=1e-6)
+    assert after[0.2].train_loss < after[0.1].train_loss < before.train_loss

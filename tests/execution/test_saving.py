@@ -28,7 +28,7 @@ def lane(few_images):
 
 def saved(path):
     state = Checkpoint.load(path)
-    return state.row["epoch"] if state else 0
+    return state.row.epoch if state else 0
 
 
 def test_an_epoch_trains_while_the_last_state_is_written(lane, tmp_path, monkeypatch):
@@ -39,10 +39,10 @@ def test_an_epoch_trains_while_the_last_state_is_written(lane, tmp_path, monkeyp
         save(state, where)
 
     monkeypatch.setattr(Checkpoint, "save", slow)
-    assert lane.epoch("a", path)["epoch"] == 1
+    assert lane.epoch("a", path).epoch == 1
     second = threading.Thread(target=lane.epoch, args=("a", path))
     second.start()
-    while lane._pool.lanes["a"].row["epoch"] < 2:  # it trains ...
+    while lane._pool.lanes["a"].row.epoch < 2:  # it trains ...
         time.sleep(0.001)
     assert saved(path) == 0
     second.join(0.1)
@@ -154,7 +154,7 @@ def test_a_kill_at_any_moment_loses_no_row_and_changes_no_number(
     def slow(state, where):
         """Save at once, or as late as the trial lets it, and after somebody has
         looked."""
-        epoch = state.row["epoch"]
+        epoch = state.row.epoch
         late = epoch == save_every or random_.random() < 0.5
         rows = min(epoch + save_every, SMALL.epochs) - 1
         while late and (not sweep.moments or len(sweep.moments[-1][0]) < rows):

@@ -1,7 +1,6 @@
 """Sharpness in a pool: when it is measured, that training does not notice, and the rows
 that come of it."""
 
-import json
 import math
 from dataclasses import replace
 
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mnist_tune.execution.memory import Memory
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.execution.sharpness import SharpnessSettings, sharpness_columns
 from mnist_tune.own_code.registry import ENTRIES, register
@@ -82,12 +82,12 @@ def test_it_is_the_same_after_a_resume_and_among_lanes_of_another_age(few_images
         return pool
 
     def measured(row):
-        return json.loads(row["sharpness_steps"])
+        return row.sharpness_steps
 
     def without(row):
         return {
             name: value
-            for name, value in row.items()
+            for name, value in row.report().items()
             if "sharpness" not in name and name not in OF_THE_BATCH
         }
 
@@ -117,7 +117,7 @@ def test_it_is_the_same_after_a_resume_and_among_lanes_of_another_age(few_images
         [6, 8],
     ]
     assert {len(one) for row in rows for one in measured(row)} == {6}
-    assert [row.get("preconditioned_sharpness") for row in rows] == [
+    assert [row.preconditioned_sharpness for row in rows] == [
         (*measured(row)[-1], None)[4] for row in rows
     ]
 
@@ -130,7 +130,7 @@ def test_however_the_measurements_fall_few_programs_are_compiled(few_images):
     for settings in (SharpnessSettings(11, 50), None):
         pool = LanePool(few_images, sharpness=settings)
         pool.attach("a", config)
-        rows.append([pool.run(["a"])["a"]["train_loss"] for _ in range(5)])
+        rows.append([pool.run(["a"])["a"].train_loss for _ in range(5)])
         assert len(pool.lanes["a"].group.executor.sizes) <= (5 if settings else 1)
     assert rows[0] == rows[1]
 
@@ -142,7 +142,7 @@ def test_lanes_that_have_not_converged_are_measured_again(few_images, monkeypatc
         monkeypatch.setattr(curvature, "MORE_PRODUCTS", more)
         pool = LanePool(few_images, sharpness=SharpnessSettings(images=50))
         pool.attach("a", replace(CONFIG, batch_size=256))
-        converged = pool.run(["a"])["a"]["sharpness_residual"] <= curvature.TOLERANCE
+        converged = pool.run(["a"])["a"].sharpness_residual <= curvature.TOLERANCE
         assert converged == (more > 1)
 
 
@@ -156,8 +156,11 @@ def test_more_images_are_looked_at_once_a_network_is_trained():
 
 
 def test_an_epoch_without_a_measurement_has_none():
-    row = sharpness_columns([], {"epoch": 3, "untrained_sharpness": 1.5})
-    assert row == {"sharpness_steps": "[]", "untrained_sharpness": 1.5}
+    before = Memory(
+        epoch=3, untrained_loss=2.4, least_loss=2.4, untrained_sharpness=1.5
+    )
+    row = sharpness_columns([], before)
+    assert row == {"sharpness_steps": (), "untrained_sharpness": 1.5}
 
 
 def test_a_data_set_may_have_fewer_images_than_a_measurement_takes(few_images):
@@ -167,10 +170,10 @@ def test_a_data_set_may_have_fewer_images_than_a_measurement_takes(few_images):
         pool.attach(str(i), replace(CONFIG, batch_size=512, seed=i, holdout=900))
     for row in pool.run(["0", "1"]).values():
         assert all(
-            math.isfinite(row[name]) and row[name] > 0
+            0 < getattr(row, name) < math.inf
             for name in ("untrained_sharpness", *COLUMNS)
         )
-        assert row["untrained_sharpness"] == json.loads(row["sharpness_steps"])[0][1]
+        assert row.untrained_sharpness == row.sharpness_steps[0][1]
 
 
 def test_the_table_of_all_measurements(new_writer, epoch_row, tmp_path):

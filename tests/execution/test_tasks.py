@@ -50,7 +50,7 @@ def numbers_of(row):
     """Return what an epoch's row says of its training, but for the time that it
     took."""
     return {
-        name: row.get(name)
+        name: getattr(row, name)
         for name in (
             "epoch",
             "step",
@@ -78,12 +78,10 @@ def test_a_task_learns_and_goes_on_bit_for_bit_after_a_kill(factory, tmp_path):
         assert numbers_of(row) == numbers_of(other)
     for name, array in pool.checkpoint("a").arrays.items():
         np.testing.assert_array_equal(array, last[name], strict=True)
-    assert not any(row["diverged"] for row in rows)
+    assert not any(row.diverged for row in rows)
     if factory.__name__ != "gan":  # its losses are a game's
-        assert (
-            rows[-1]["train_loss"] < rows[0]["train_loss"] < rows[0]["untrained_loss"]
-        )
-        assert rows[-1]["test_loss"] < rows[0]["untrained_loss"]
+        assert rows[-1].train_loss < rows[0].train_loss < rows[0].untrained_loss
+        assert rows[-1].test_loss < rows[0].untrained_loss
 
 
 # a sweep does so with a regression
@@ -98,7 +96,8 @@ def test_lanes_train_a_task_as_processes_do(factory):
     found = together.run(["0", "1", "2"])
     for i, expected in enumerate(rates):
         for name in ("train_loss", "test_loss", "untrained_loss"):
-            assert found[str(i)][name] == pytest.approx(expected[name], rel=1e-4)
+            value = pytest.approx(getattr(expected, name), rel=1e-4)
+            assert getattr(found[str(i)], name) == value
 
 
 def noting():
@@ -131,10 +130,10 @@ def test_keys_follow_from_seed_epoch_and_step_and_in_evaluation_from_split_and_b
     drawn = [pool.checkpoint(name).arrays[".extra['drawn']"] for name in ("a", "b")]
     np.testing.assert_array_equal(drawn[0], drawn[1])  # of two rates with one seed
     assert len(np.unique(drawn[0][:4])) == 4  # each step of each epoch
-    assert rows[0]["a"]["scores"] == rows[1]["a"]["scores"] == rows[1]["b"]["scores"]
-    assert rows[0]["a"]["train_loss"] == np.arange(40).mean()
+    assert rows[0]["a"].scores == rows[1]["a"].scores == rows[1]["b"].scores
+    assert rows[0]["a"].train_loss == np.arange(40).mean()
     # the last block is padded and masked
-    assert rows[0]["a"]["test_loss"] == np.arange(40, 60).mean()
+    assert rows[0]["a"].test_loss == np.arange(40, 60).mean()
 
 
 def whole_batches():
@@ -153,8 +152,8 @@ def test_a_score_of_whole_batches_leaves_out_the_rest():
     pool = pool_of(whole_batches)
     pool.attach("a", config_of(whole_batches, 0.01))
     row = pool.run(["a"])["a"]
-    rest = row["train_loss"] - np.arange(40).mean()
-    assert row["test_loss"] == pytest.approx(rest + np.arange(40, 56).mean(), rel=1e-6)
+    rest = row.train_loss - np.arange(40).mean()
+    assert row.test_loss == pytest.approx(rest + np.arange(40, 56).mean(), rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +193,8 @@ def test_blocks_of_the_untrained_loss_give_its_scale_and_the_noise_of_what_was_l
     pool.checkpoint("a").save(tmp_path / "a.npz")
     pool.attach("a", config_of(cancels, 0.5), Checkpoint.load(tmp_path / "a.npz"))
     row = pool.run(["a"])["a"]
-    assert row["untrained_loss"] == 0
-    assert row["untrained_deviation"] == pytest.approx(1)
+    assert row.untrained_loss == 0
+    deviation = pool.lanes["a"].memory.untrained_deviation
+    assert deviation == pytest.approx(1)
     # each block's loss fell by as much
-    assert row["loss_noise"] == pytest.approx(0, abs=1e-6)
+    assert row.loss_noise == pytest.approx(0, abs=1e-6)

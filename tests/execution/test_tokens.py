@@ -67,7 +67,7 @@ def dataset():
 def without_seconds(row):
     return {
         name: value
-        for name, value in row.items()
+        for name, value in row.report().items()
         if name not in SECONDS and "sharpness" not in name
     }
 
@@ -124,10 +124,10 @@ def test_the_network_of_the_docs_trains_and_a_killed_trial_goes_on_bit_for_bit(d
     for row in rows[1:]:
         assert without_seconds(resumed.run(["a"])["a"]) == without_seconds(row)
     for row in rows:
-        assert row["sharpness"] > 0
-        assert math.isfinite(row["batch_sharpness"])
-    assert rows[0]["untrained_loss"] > rows[1]["train_loss"] > rows[2]["train_loss"]
-    assert all(1 <= row["answers"] <= LENGTH for row in rows)
+        assert row.sharpness > 0
+        assert math.isfinite(row.batch_sharpness)
+    assert rows[0].untrained_loss > rows[1].train_loss > rows[2].train_loss
+    assert all(1 <= row.answers <= LENGTH for row in rows)
 
 
 def test_tokens_are_not_standardised(dataset):

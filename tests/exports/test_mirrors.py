@@ -16,6 +16,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from mnist_tune import TrialConfig, UserError, load_sweep, storage
+from mnist_tune.epoch_row import EpochRow
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.exports import mirror
 from mnist_tune.exports.run import library, sweep_id
@@ -537,9 +538,9 @@ def test_safetensors_hold_the_parameters_and_the_state_of_each_kept_trial(
         ".params['hidden'][0]": np.arange(6.0).reshape(2, 3).T,
         ".optimizer[0]": np.zeros(3),
     }
-    Checkpoint(arrays | {".extra['mean']": np.array(3, np.int32)}, epoch_row(4)).save(
-        folder / "states" / "00000.npz"
-    )
+    Checkpoint(
+        arrays | {".extra['mean']": np.array(3, np.int32)}, EpochRow.of(epoch_row(4))
+    ).save(folder / "states" / "00000.npz")
     said = mirror("safetensors", None).update(load_sweep(folder))
     assert said == f"Files: {folder / 'safetensors'}, 1; the best first: 00000"
     found = load_file(folder / "safetensors" / "00000.safetensors")

@@ -14,6 +14,7 @@ from kept_texts import assert_kept
 from waiting import LONG_S
 
 from mnist_tune import TrialConfig, UserError
+from mnist_tune.continuation import resume_command
 from mnist_tune.errors import printable
 from mnist_tune.own_code import modules
 from mnist_tune.own_code.loading import (
@@ -26,7 +27,7 @@ from mnist_tune.own_code.loading import (
     sources,
 )
 from mnist_tune.own_code.registry import ENTRIES, Entry, is_named_again, register
-from mnist_tune.results.journal import resume_command
+from mnist_tune.results.sweep_meta import SweepMeta
 
 NET = """from layers import WIDTH
 from mnist_tune import Network
@@ -244,13 +245,15 @@ def test_what_a_resume_says_of_code_that_nobody_names(folder, monkeypatch):
     for retry_errored in (False, True):
         lines.append(
             resume_command(
-                {"name": "decide", "search": True, "code": registered},
+                SweepMeta.of({"name": "decide", "search": True, "code": registered}),
                 "it's",
                 retry_errored,
             )
         )
     lines.append(
-        resume_command({"name": "mine", "options": {"dataset": "arrays"}}, "x", True)
+        resume_command(
+            SweepMeta.of({"name": "mine", "options": {"dataset": "arrays"}}), "x", True
+        )
     )
     assert_kept(
         "code that nobody names", "\n".join(lines).replace(str(folder), "HERE") + "\n"
@@ -306,13 +309,13 @@ def test_a_resume_without_the_code_says_what_to_name(folder):
             {"flag": "optimizer", "name": "my opt.py:adam", "files": {}},
         ],
     }
-    assert resume_command(meta, "results/x") == "mnist-tune resume results/x", (
-        "nobody has named it here"
-    )
+    assert (
+        resume_command(SweepMeta.of(meta), "results/x") == "mnist-tune resume results/x"
+    ), "nobody has named it here"
     ENTRIES["architecture"]["net.py:mlp"] = ENTRIES["optimizer"]["my opt.py:adam"] = (
         Entry(lambda: len)
     )
-    command = resume_command(meta, "results/x")
+    command = resume_command(SweepMeta.of(meta), "results/x")
     assert (
         command
         == "mnist-tune resume results/x --architecture net.py:mlp --optimizer 'my opt.py:adam'"

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recorded_data import recorded_data
 
-from mnist_tune.decisions.searcher import ContestSearcher
+from mnist_tune.decisions.contest_searcher import ContestSearcher
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.data_facts import MNIST

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnist_tune import load_sweep
+from mnist_tune.answers.best import standing_of
 from mnist_tune.regimes.data_facts import MNIST
 from mnist_tune.regimes.decision import (
     RISK,
@@ -27,7 +28,6 @@ from mnist_tune.regimes.decision import (
 )
 from mnist_tune.regimes.divergence import chance_ceiling
 from mnist_tune.regimes.outcomes import COMPETES, FAILED, outcome
-from mnist_tune.reports.answer import how_sure
 from mnist_tune.trial import UNDECIDED_REASONS
 
 RECORDS = sorted(
@@ -474,7 +474,4 @@ def test_a_seed_at_chance_failed_and_one_that_fails_more_is_listed_but_not_named
     assert found[
         ["learning_rate", "seeds", "failures", "close"]
     ].to_numpy().tolist() == [[0.1, 3, 0, 1], [0.2, 2, 1, 1]]
-    assert (
-        list(how_sure(found, ["0.1", "0.2"], str))[-1]
-        == "Better, but failed with a seed more: 0.2"
-    )
+    assert standing_of(found).better == (1,)

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_tune.execution.epoch_row import epoch_row as row_of
+from mnist_tune.execution.epoch_end import epoch_row as row_of
+from mnist_tune.execution.memory import Memory
 from mnist_tune.regimes.divergence import LOSS_CEILING, chance_ceiling, finite_loss
 from mnist_tune.trial import TrialConfig
 
@@ -38,15 +39,14 @@ def test_patience_is_counted_in_steps_at_any_batch_size(batch_size, steps, lost)
         label_counts=[10] * 10,
         splits={"train": (None, 1_000)},
     )
-    before = {"epoch": 0, "untrained_loss": 2.4}
-    row = row_of(
-        before,
+    row, _ = row_of(
+        Memory(untrained_loss=2.4, least_loss=2.4),
         np.full(steps, 9.0),
-        {"train": {"loss": 9.0, "accuracy": 0.1}},
+        {split: {"loss": 9.0, "accuracy": 0.1} for split in ("train", "test")},
         config,
         data,
     )
-    assert row["diverged"] == lost
+    assert row.diverged == lost
 
 
 @pytest.mark.parametrize("shares", [[0.5, 0.5], [0.63, 0.37], [0.97, 0.03], [0.1] * 10])

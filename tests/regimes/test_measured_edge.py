@@ -10,8 +10,14 @@ import pytest
 
 from mnist_tune import TrialConfig, UserError, load_sweep
 from mnist_tune.regimes.data_facts import DATA
-from mnist_tune.regimes.measured_edge import Learned, MeasuredEdge, last_rows, outcomes
+from mnist_tune.regimes.measured_edge import (
+    Learned,
+    MeasuredEdge,
+    edge_outcomes,
+    last_rows,
+)
 from mnist_tune.reports import findings
+from mnist_tune.reports.answer import answer
 from mnist_tune.reports.terminal import print_report
 
 EDGE = {"mlp-8-tanh": 1.5, "mlp-16-tanh": 3.0}
@@ -174,7 +180,7 @@ def test_edges_of_three_widths_have_an_exponent(folder):
     sweep = load_sweep(folder)
     two = sweep.edges()
     sweep.__dict__["_edges"] = [*two, dataclasses.replace(two[0], title="mlp-32-tanh")]
-    *_, (title, [last]) = findings.measured_edges(sweep)
+    *_, (title, [last]) = findings.edges_in_words(answer(sweep).data)
     assert title == "mlp-N-tanh"
     assert last.startswith("the rate at which 50% learn goes as width^")
 
@@ -230,7 +236,7 @@ def test_only_what_ended_by_itself_is_an_outcome_and_only_what_neither_slipped_n
     ] = 0.5
     epochs.loc[epochs["epoch"] == 1, "train_loss"] = 2.0
     ordered = epochs.sort_values("epoch", kind="stable")
-    found = outcomes(
+    found = edge_outcomes(
         trials, ordered, last_rows(ordered), DATA["mnist"], Learned(2.3, 0.6)
     )
     assert found.index.tolist() == [10, 11, 12, 13, 14]
@@ -239,7 +245,9 @@ def test_only_what_ended_by_itself_is_an_outcome_and_only_what_neither_slipped_n
     )
     assert found["calm"].tolist() == [True, False, False, False, False]
     assert found["diverged"].tolist() == [True, False, False, False, True]
-    by_loss = outcomes(trials, epochs, last_rows(epochs), DATA["mnist"], Learned(2.3))
+    by_loss = edge_outcomes(
+        trials, epochs, last_rows(epochs), DATA["mnist"], Learned(2.3)
+    )
     assert by_loss["learned"].all(), "the loss of the last epoch, wherever it is"
 
 
@@ -340,7 +348,7 @@ def test_a_killed_search_whose_trials_have_all_ended_says_how_to_go_on(folder):
         trials=ended,
         meta=sweep.meta | {"ended": None, "search": True, "name": "edge"},
     )
-    [said] = findings.left_over(killed, "there")
+    [said] = answer(killed, "there").questions
     assert said.text == "the sweep had not ended; resume with:"
 
 

@@ -12,7 +12,7 @@ from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.measured_edge import PILOT, Learned
 from mnist_tune.regimes.ranking import Ranking
-from mnist_tune.training.range_test import Ramp, RangeCurve
+from mnist_tune.training.rising_rate import Ramp, RangeCurve
 from mnist_tune.trial import TrialConfig
 
 LOSS = Ranking.of(False)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from made_up_curves import cut, rise
 from real_curves import SWEEPS, data_of
 
-from mnist_tune.execution.epoch_row import left_for_good, window_means
+from mnist_tune.execution.epoch_end import left_for_good, window_means
 from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.data_facts import MNIST
 from mnist_tune.regimes.divergence import has_diverged

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from made_up_sweeps import decision
 
+from mnist_tune.judged import Judged
 from mnist_tune.regimes import measured_edge
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import families
@@ -15,7 +16,6 @@ from mnist_tune.reports.findings import notes
 from mnist_tune.reports.page import HINT, _hint
 from mnist_tune.reports.table import columns
 from mnist_tune.reports.view import View
-from mnist_tune.results.tables import Tables
 
 GUESSING = "No setting that ran all its epochs did better than guessing; try another --optimizer,"
 
@@ -965,7 +965,7 @@ def test_a_search_says_what_its_decision_found_and_asks_for_no_other_one(
     final = decision(
         base, settings, lambda seed, one: 0.9 + 0.001 * (seed + one), trials=6
     )
-    monkeypatch.setattr(Tables, "final", final)
+    monkeypatch.setattr(Judged, "final", final)
     found = answer(replace(sweep))
     assert found.headline.startswith("So far 0.1: ")
     asked = (
@@ -976,7 +976,7 @@ def test_a_search_says_what_its_decision_found_and_asks_for_no_other_one(
     final = decision(
         base, settings, lambda seed, one: (0.9, 0.95, 0.8)[one] + 0.001 * (seed % 3)
     )
-    monkeypatch.setattr(Tables, "final", final)
+    monkeypatch.setattr(Judged, "final", final)
     found = answer(replace(sweep))
     assert (
         found.headline

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from mnist_tune.reports.axes import (
-    Label,
+    PlacedName,
     evenly,
     log_axis,
     log_ticks,
@@ -87,7 +87,9 @@ LINE = 1.25 * SIZE / (3.6 * 72)
 
 
 def test_a_label_is_away_from_its_point_and_has_a_leader_if_it_was_moved():
-    texts, leaders = placed([Label(1, 0.5, f"curve {i}", "black") for i in range(3)])
+    texts, leaders = placed(
+        [PlacedName(1, 0.5, f"curve {i}", "black") for i in range(3)]
+    )
     places = np.array([text.get_position() for text in texts])
     assert places[:, 1] == pytest.approx([0.5 - LINE, 0.5, 0.5 + LINE])
     assert places[:, 0] == pytest.approx([1 + 10 * 2.2 * SIZE / (7.2 * 72)] * 3)
@@ -95,13 +97,13 @@ def test_a_label_is_away_from_its_point_and_has_a_leader_if_it_was_moved():
         "of the first and the last"
     )
     _, leaders = placed(
-        [Label(1, 0.5, "", "black"), Label(1, 0.5 + 0.9 * LINE, "", "black")]
+        [PlacedName(1, 0.5, "", "black"), PlacedName(1, 0.5 + 0.9 * LINE, "", "black")]
     )
     assert not leaders, "moved by less than half a line"
 
 
 def test_of_too_many_labels_the_lowest_the_highest_and_some_between_are_written():
-    texts, _ = placed([Label(1, i / 100, str(i), "black") for i in range(101)])
+    texts, _ = placed([PlacedName(1, i / 100, str(i), "black") for i in range(101)])
     said = [int(text.get_text()) for text in texts]
     assert said == sorted(said)
     assert (said[0], said[-1], len(said)) == (0, 100, 29)
@@ -110,7 +112,7 @@ def test_of_too_many_labels_the_lowest_the_highest_and_some_between_are_written(
 
 def test_only_labels_that_might_touch_are_moved():
     long, short, inside, beyond = (
-        Label(x, 0.5, text, "black")
+        PlacedName(x, 0.5, text, "black")
         for x, text in ((0, "x" * 60), (0.1, "y"), (4, "inside"), (9, "beyond"))
     )
     heights = {
@@ -125,7 +127,7 @@ def test_each_label_is_beside_its_own_point():
     axis = Figure().subplots()
     axis.set(xlim=(0, 10), ylim=(0, 1))
     labels = [
-        Label(9 + 0.1 * i, y, f"curve {i}", "black")
+        PlacedName(9 + 0.1 * i, y, f"curve {i}", "black")
         for i, y in enumerate((0.9, 0.1, 0.5, 0.3, 0.7))
     ]
     place_labels(axis, labels, SIZE)

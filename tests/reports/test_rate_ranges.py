@@ -3,25 +3,37 @@ what to try next."""
 
 import math
 import shlex
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from families import REPLICATES, family
 
-from mnist_tune.own_code.registry import ENTRIES, Entry, is_named_again, named_again
-from mnist_tune.reports.ranges import (
-    advice,
-    converging,
-    proposed,
-    spans,
-    where_the_edge_is,
-)
-from mnist_tune.results.journal import resume_command
+from mnist_tune.answers.rates import converging, edge_to_find, rates_to_try
+from mnist_tune.answers.spans import spans as found_spans
+from mnist_tune.continuation import named_again, resume_command
+from mnist_tune.own_code.registry import ENTRIES, Entry, is_named_again
+from mnist_tune.reports.questions import proposed, questions
+from mnist_tune.reports.ranges import spans_in_words
+from mnist_tune.results.sweep_meta import SweepMeta
 
 
 def following(trials, best=math.nan, name="lr_regimes", **options):
     """What to try next with a family: the question, and the command."""
-    return advice(trials, {"name": name, "options": options}, "a folder", best)
+    record = SweepMeta.of({"name": name, "options": options})
+    return asked(rates_to_try(trials, record, best), record, "a folder")
+
+
+def asked(step, record, where=""):
+    """A step in words: the question, and the command."""
+    if step is None:
+        return "", ""
+    [question] = questions([step], SimpleNamespace(record=record, final=None), where)
+    return question
+
+
+def spans(trials):
+    return spans_in_words(found_spans("", trials))
 
 
 def test_a_rate_has_the_regime_of_most_of_its_seeds():
@@ -198,28 +210,28 @@ COMMAND = "mnist-tune resume 'a folder' --learning-rates"
 @pytest.mark.parametrize(
     ("rates", "regimes", "question", "tried"),
     [
-        ((0.01, 0.1, 1.0), "ccc", "no edge yet, try larger rates", "2.15 4.64 10"),
-        ((0.1, 1.0, 3.0), "cco", "try rates between:", "1.25 1.55 1.93 2.41"),
+        ((0.01, 0.1, 1.0), "ccc", "No edge yet, try larger rates", "2.15 4.64 10"),
+        ((0.1, 1.0, 3.0), "cco", "Try rates between:", "1.25 1.55 1.93 2.41"),
         ((0.1, 1.0, 1.1), "cco", "", ""),
-        ((0.1, 0.4, 1.0, 3.0), "cuco", "try rates between:", "1.25 1.55 1.93 2.41"),
-        ((0.1, 0.4, 1.0, 3.0), "ccuo", "try rates between:", "1.25 1.55 1.93 2.41"),
-        ((0.1, 0.4, 1.0), "ccu", "no edge yet, try larger rates", "2.15 4.64 10"),
-        ((0.1, 0.2, 0.4), "sss", "no edge yet, try larger rates", "0.862 1.86 4"),
-        ((0.1, 0.2, 0.4), "ooo", "try smaller rates", "0.0464 0.0215 0.01"),
-        ((0.1, 0.2, 0.4), "sso", "try rates between:", "0.23 0.264 0.303 0.348"),
-        ((0.1, 0.4, 0.44), "soo", "try rates between:", "0.132 0.174 0.23 0.303"),
-        ((0.1,), "s", "no edge yet, try larger rates", "0.215 0.464 1"),
+        ((0.1, 0.4, 1.0, 3.0), "cuco", "Try rates between:", "1.25 1.55 1.93 2.41"),
+        ((0.1, 0.4, 1.0, 3.0), "ccuo", "Try rates between:", "1.25 1.55 1.93 2.41"),
+        ((0.1, 0.4, 1.0), "ccu", "No edge yet, try larger rates", "2.15 4.64 10"),
+        ((0.1, 0.2, 0.4), "sss", "No edge yet, try larger rates", "0.862 1.86 4"),
+        ((0.1, 0.2, 0.4), "ooo", "Try smaller rates", "0.0464 0.0215 0.01"),
+        ((0.1, 0.2, 0.4), "sso", "Try rates between:", "0.23 0.264 0.303 0.348"),
+        ((0.1, 0.4, 0.44), "soo", "Try rates between:", "0.132 0.174 0.23 0.303"),
+        ((0.1,), "s", "No edge yet, try larger rates", "0.215 0.464 1"),
         ((0.1, 0.2, 0.22), "ssd", "", ""),
         (
             (1e-6, 1e-5),
             "ss",
-            "no edge yet, try larger rates",
+            "No edge yet, try larger rates",
             "2.15e-05 4.64e-05 0.0001",
         ),
         ((1e-6, 1e-5), "uu", "", ""),
         ((1e-6, 1e-5), "ff", "", ""),
         ((1.0, 1.0001), "cd", "", ""),
-        ((0.1, 1.0, 1.21), "cco", "try rates between:", "1.04 1.08 1.12 1.16"),
+        ((0.1, 1.0, 1.21), "cco", "Try rates between:", "1.04 1.08 1.12 1.16"),
     ],
 )
 def test_the_next_question_follows_from_the_edge(
@@ -250,7 +262,7 @@ def test_the_edge_is_sought_below_the_rates_at_which_seeds_differ(made_up_sweep,
     asked, command = following(
         trials.assign(regime=same.map({True: "converged", False: "diverged"}))
     )
-    assert asked == "try rates between:"
+    assert asked == "Try rates between:"
     assert command == f"{COMMAND} 4.66 5.44 6.34 7.39"
 
 
@@ -278,14 +290,14 @@ def test_trials_that_never_began_decide_nothing(made_up_sweep, others):
 def test_where_seeds_differ_at_the_largest_rate_the_edge_is_no_further(made_up_sweep):
     trials = made_up_sweep([0.1, 1.0], seeds=2).trials.sort_values("learning_rate")
     asked = following(trials.assign(regime=["slow", "slow", "converged", "diverged"]))
-    assert asked[0] == "try rates between:"
+    assert asked[0] == "Try rates between:"
     alone = trials[trials["learning_rate"] == 1.0].assign(
         regime=["converged", "oscillating"]
     )
-    assert following(alone)[0] == "try smaller rates:"
+    assert following(alone)[0] == "Try smaller rates:"
     assert (
         following(alone.assign(regime=["converged", "slow"]))[0]
-        == "no edge yet, try larger rates:"
+        == "No edge yet, try larger rates:"
     )
 
 
@@ -307,11 +319,11 @@ def test_a_best_at_the_end_of_what_was_tried_is_told_with_the_command_that_goes_
     )
     assert (
         following(trials.assign(regime="slow"), 0.1)[0]
-        == "no edge yet, try larger rates:"
+        == "No edge yet, try larger rates:"
     )
-    assert following(trials, 0.3)[0] == "no edge yet, try larger rates:"
+    assert following(trials, 0.3)[0] == "No edge yet, try larger rates:"
     assert (
-        following(trials.assign(regime="oscillating"), 1.0)[0] == "try smaller rates:"
+        following(trials.assign(regime="oscillating"), 1.0)[0] == "Try smaller rates:"
     )
 
 
@@ -322,10 +334,10 @@ def test_a_slow_rate_above_the_best_is_too_large(made_up_sweep):
     trials = made.trials.sort_values("learning_rate")
     crawling = trials.assign(regime=["slow", "converged", "slow"])
     assert following(crawling, 1.0) == (
-        "try rates between:",
+        "Try rates between:",
         f"{COMMAND} 1.58 2.51 3.98 6.31",
     )
-    assert where_the_edge_is(crawling, made.meta)[0] == "where is the edge?"
+    assert edge_to_find(crawling, made.record) is not None
     assert following(trials.assign(regime=["slow", "slow", "converged"]), 10.0)[
         0
     ].startswith("10 is the largest")
@@ -349,9 +361,8 @@ def edge_of(trials, **options):
         dict.fromkeys(rates, "converged") | {rates[-1]: "diverged"}
     )
     data = {"name": "mnist-5k", "label_counts": [400] * 10, "test_images": 1000}
-    return where_the_edge_is(
-        trials.assign(regime=regimes), {"options": options, "dataset": data}
-    )[1]
+    record = SweepMeta.of({"name": "mine", "options": options, "dataset": data})
+    return asked(edge_to_find(trials.assign(regime=regimes), record), record)[1]
 
 
 def test_the_command_for_an_edge_trains_as_the_sweep_did(made_up_sweep):
@@ -401,18 +412,25 @@ def test_no_value_of_a_folder_becomes_a_flag(made_up_sweep, config, options, sai
 def test_code_that_only_a_folder_names_is_in_no_command(made_up_sweep, config):
     trials = made_up_sweep([0.01, 0.1], **config).trials
     assert edge_of(trials) == ""
-    assert named_again({}, trials) == ("", "with your own code named again")
+    assert named_again(SweepMeta.of({"name": "mine"}), trials) == (
+        "",
+        "with your own code named again",
+    )
     flag = "optimizer" if "optimizer" in config else "architecture"
     name = {"optimizer": "evil.opt:make"}.get(flag, "/shared/evil/net.py:mlp")
-    listed = {"name": "mine", "code": [{"flag": flag, "name": name}]}
-    assert proposed(listed, "x", [0.1]) == "0.1, with your own code named again"
+    code = [{"flag": flag, "name": name}]
+    listed = SweepMeta.of({"name": "mine", "code": code})
+    assert proposed(listed, "x", (0.1,)) == "0.1, with your own code named again"
     ENTRIES[flag][name] = Entry(lambda: len)  # as in the process in which it was named
     assert name in edge_of(trials)
     assert (
-        proposed(listed, "x", [0.1])
+        proposed(listed, "x", (0.1,))
         == f"mnist-tune resume x --{flag} {name} --learning-rates 0.1"
     )
-    assert shlex.split(named_again({}, trials)[0]) == [f"--{flag}", name]
+    assert shlex.split(named_again(SweepMeta.of({"name": "mine"}), trials)[0]) == [
+        f"--{flag}",
+        name,
+    ]
 
 
 def test_code_that_has_moved_is_named_as_it_was_loaded(made_up_sweep):
@@ -424,8 +442,10 @@ def test_code_that_has_moved_is_named_as_it_was_loaded(made_up_sweep):
     ENTRIES["architecture"]["moved/net.py:mlp"] = Entry(lambda: len)
     assert is_named_again("architecture", ["moved/net.py:mlp"], ["net.py:mlp(8)"])
     assert "--architecture 'moved/net.py:mlp(8)' --expected" in edge_of(trials)
-    assert resume_command(meta, "x").endswith(" x --architecture moved/net.py:mlp")
-    call = resume_command(meta | {"options": {"dataset": "arrays"}}, "x")
+    assert resume_command(SweepMeta.of(meta), "x").endswith(
+        " x --architecture moved/net.py:mlp"
+    )
+    call = resume_command(SweepMeta.of(meta | {"options": {"dataset": "arrays"}}), "x")
     assert call == "resume_sweep('x', dataset=..., architecture=('moved/net.py:mlp',))"
 
 

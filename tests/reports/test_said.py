@@ -10,14 +10,16 @@ from kept_texts import assert_kept
 from made_up_sweeps import decision
 from recorded_data import recorded_data
 
+from mnist_tune.answers.answer import EdgeAnswer
+from mnist_tune.answers.decision import decided
+from mnist_tune.answers.steps import StepKind
 from mnist_tune.reports import findings, terminal, view
 from mnist_tune.reports.answer import answer
-from mnist_tune.reports.decided import decided
+from mnist_tune.reports.decided import decided_in_words
 from mnist_tune.reports.findings import (
+    edges_in_words,
     facts,
     failures,
-    left_over,
-    measured_edges,
     notes,
     ran,
     repeated,
@@ -37,6 +39,12 @@ def same(tmp_path):
     return lambda name, lines: assert_kept(
         name, "\n".join(lines).replace(str(tmp_path), "HERE") + "\n"
     )
+
+
+def in_words(sweep):
+    """What a decision found."""
+    result = decided(sweep, sweep.decision)
+    return [] if result is None else list(decided_in_words(result, sweep.decision))
 
 
 def table(sweep):
@@ -132,7 +140,7 @@ def test_what_a_decision_found(made_up_sweep, same):
         sweep = decision(base, settings, accuracy, **options)
         lines += [
             f"== {name}",
-            *decided(sweep, sweep.decision),
+            *in_words(sweep),
             *map(" | ".join, zip(*table(sweep).values(), strict=True)),
         ]
     same("decisions said", lines)
@@ -149,7 +157,7 @@ def test_why_a_setting_left_is_said_as_it_was_then(made_up_sweep):
     sweep = decision(
         made_up_sweep([0.1], epochs=1), SETTINGS, accuracy, trials=40, tolerance=1e-4
     )
-    first, second, *_ = decided(sweep, sweep.decision)
+    first, second, *_ = in_words(sweep)
     assert first.startswith("0.1: none as reliable is ")
     assert second.startswith("1 of its 7 seeds failed (up to 52% of all may)")
     # as the answer
@@ -171,17 +179,13 @@ def test_a_calmer_setting_that_is_not_told_apart_is_named(made_up_sweep):
         made_up_sweep([0.1], epochs=1), SETTINGS[:2], accuracy, tolerance=0.02
     )
     best = sweep.decision.is_of(0, sweep.trials)
-    assert not [
-        line for line in decided(sweep, sweep.decision) if line.startswith("calmer")
-    ]
+    assert not [line for line in in_words(sweep) if line.startswith("calmer")]
     restless = replace(
         sweep,
         trials=sweep.trials.assign(regime=np.where(best, "oscillating", "converged")),
     )
     said = f"of {sum(best)} seeds, {sum(best)} neither failed nor oscillated, and 0 with 0.1"
-    assert f"calmer, and may be as good: 0.10001 ({said})" in list(
-        decided(restless, restless.decision)
-    )
+    assert f"calmer, and may be as good: 0.10001 ({said})" in list(in_words(restless))
 
 
 def test_a_seed_at_chance_is_no_part_of_the_test_accuracy(made_up_sweep):
@@ -192,11 +196,7 @@ def test_a_seed_at_chance_is_no_part_of_the_test_accuracy(made_up_sweep):
             0.1 if (order, k) == (1, 0) else 0.9 - 0.05 * k + noise(order, k)
         ),
     )
-    [said] = [
-        line
-        for line in decided(sweep, sweep.decision)
-        if line.startswith("test accuracy")
-    ]
+    [said] = [line for line in in_words(sweep) if line.startswith("test accuracy")]
     rows = sweep.trials[sweep.decision.is_of(0, sweep.trials)]
     seeds = len(rows) - 1
     assert said.startswith(
@@ -206,11 +206,17 @@ def test_a_seed_at_chance_is_no_part_of_the_test_accuracy(made_up_sweep):
 
 def said(sweep):
     """What is found of a sweep, a line each."""
-    yield from (": ".join((title, *lines)) for title, lines in measured_edges(sweep))
-    yield from (*answer(sweep).more, *notes(sweep), *failures(sweep.trials))
-    yield from (
-        " ".join(one) for one in (*left_over(sweep, str(sweep.path)), *repeated(sweep))
-    )
+    found = answer(sweep)
+    if isinstance(found.data, EdgeAnswer):
+        for title, lines in edges_in_words(found.data):
+            yield ": ".join((title, *lines))
+    yield from (*found.more, *notes(sweep), *failures(sweep.trials))
+    left_over = [
+        question
+        for question, step in zip(found.questions, found.data.next_steps, strict=True)
+        if step.kind in (StepKind.RESUME, StepKind.RETRY)
+    ]
+    yield from (" ".join(question) for question in (*left_over, *repeated(sweep)))
     yield from (f"{name}: {text}" for name, text in (facts(sweep) | ran(sweep)).items())
 
 

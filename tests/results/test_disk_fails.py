@@ -8,6 +8,7 @@ import random
 import pytest
 
 from mnist_tune import UserError, storage
+from mnist_tune.epoch_row import EpochRow
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.results.journal import read_journal
 
@@ -39,7 +40,7 @@ def sweep(writer, epoch_row, rows):
         row = epoch_row(epoch, batch_s=60.0)
         writer.epoch("00000", row, repeated=True)
         rows.append(epoch)
-        Checkpoint({}, row).save(writer.state("00000"))
+        Checkpoint({}, EpochRow.of(row)).save(writer.state("00000"))
 
 
 @pytest.mark.promise(

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnist_tune.columns import EPOCHS, LARGEST
+from mnist_tune.epoch_row import measured_text
 from mnist_tune.results import journal, rows
 from mnist_tune.results.journal import parse_event, read_journal
 
@@ -32,6 +33,11 @@ ODD = (
     "é",
     [1],
     {},
+    [[0, 1.5, 0.0, 1e-05]],
+    [[0, 1.5, None, 1.0]],
+    [[0, 1.5, 1.0]],
+    [None],
+    "[[0, 1.5, 0.0, 1e-05], [10, NaN, NaN, NaN]]",
 )
 PLAIN = '{"kind": "epoch", %s'
 FORMS = (
@@ -54,9 +60,9 @@ def line(epoch_row, form=PLAIN, **values):
 def read(tmp_path_factory):
     path = tmp_path_factory.mktemp("journal")
 
-    def read(lines):
+    def read(lines, scores=()):
         (path / "journal.jsonl").write_bytes(b"".join(lines))
-        return read_journal(path)
+        return read_journal(path, scores)
 
     return read
 
@@ -77,11 +83,17 @@ def odd_lines(draw, epoch_row):
     return changed.replace(b"\n", b"") + b"\n"
 
 
+def as_tabled(event):
+    measured = event.get("sharpness_steps")
+    text = None if measured is None else measured_text(measured)
+    return event | {"sharpness_steps": text}
+
+
 def check(read, lines):
     """Check that the columns hold what each line says, or nothing for a line that is
     not valid."""
     found = read(lines).epochs
-    expected = [event for event in map(parse_event, lines) if event]
+    expected = [as_tabled(event) for event in map(parse_event, lines) if event]
     assert list(found) == NAMES
     pd.testing.assert_frame_equal(
         found.astype(object).where(found.notna(), None),
@@ -140,6 +152,33 @@ def test_rows_stay_in_order_also_in_blocks_and_where_a_loss_is_infinite(
     ]
 
 
+OLDER = {
+    "scores": '{"kl": 0.25, "nan": NaN}',
+    "sharpness_steps": "[[0, 1.5, 0.0, 1e-05], [10, NaN, NaN, NaN]]",
+}
+TODAY = {name: json.loads(text) for name, text in OLDER.items()}
+
+
+def test_a_row_holds_no_text_of_json_and_those_of_older_versions_are_read(
+    read, epoch_row, new_writer, tmp_path
+):
+    writer = new_writer(tmp_path / "sweep")
+    writer.epoch("00000", epoch_row(1, **TODAY), False)
+    written = json.loads((tmp_path / "sweep" / "journal.jsonl").read_bytes())
+    assert (written["scores"]["kl"], written["sharpness_steps"][0][1]) == (0.25, 1.5)
+    writer.release()
+    rows_after = [line(epoch_row, epoch=2), line(epoch_row, epoch=3, scores={"b": 1.0})]
+    columns = [
+        read([line(epoch_row, **values), *rows_after], ["b", "kl", "nan"]).epochs
+        for values in (OLDER, TODAY)
+    ]
+    pd.testing.assert_frame_equal(*columns, check_exact=True)
+    measured = columns[0]["sharpness_steps"].dropna()
+    assert measured.to_dict() == {0: OLDER["sharpness_steps"]}
+    scores = columns[0][["score_kl", "score_nan", "score_b"]].fillna(-1)
+    assert scores.to_numpy().tolist() == [[0.25, -1, -1], [-1, -1, -1], [-1, -1, 1]]
+
+
 @pytest.mark.parametrize(("begun", "found"), [(0, 29), (1, 3), (60, 3), (-1, 4)])
 def test_a_journal_may_grow_while_it_is_read(
     epoch_row, tmp_path, monkeypatch, caplog, begun, found
@@ -153,11 +192,11 @@ def test_a_journal_may_grow_while_it_is_read(
     file.write_bytes(b"".join(lines[:3]) + begun)
     rows_in = rows.rows_in
 
-    def grow(block, parse):
+    def grow(block, *how):
         if block[-1:] == [begun or lines[2]]:
             with file.open("ab") as grown:
                 grown.write(b"".join(lines[3:])[len(begun) :])
-        return rows_in(block, parse)
+        return rows_in(block, *how)
 
     monkeypatch.setattr(rows, "rows_in", grow)
     monkeypatch.setattr(journal, "BLOCK_BYTES", 1)

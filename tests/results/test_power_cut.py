@@ -9,6 +9,7 @@ import pytest
 
 from checks.power_cut import disk, record, recorded
 from mnist_tune import storage
+from mnist_tune.epoch_row import EpochRow
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.results.journal import read_journal
 
@@ -23,7 +24,7 @@ def train(writer, trial_id, epoch_row, batch_s, until, written):
         epoch += 1
         row = epoch_row(epoch, batch_s=batch_s)
         if epoch > 1:
-            Checkpoint({}, row).save(writer.state(trial_id))
+            Checkpoint({}, EpochRow.of(row)).save(writer.state(trial_id))
         writer.epoch(trial_id, row, repeated=False)
         written.append((time.monotonic(), trial_id, epoch))
         time.sleep(0.02)
@@ -108,7 +109,9 @@ def test_the_state_of_a_short_epoch_costs_no_sync(tmp_path, epoch_row, monkeypat
     asked = []
     monkeypatch.setattr(os, "fsync", asked.append)
     for batch_s, count in ((storage.SYNC_S / 2, 0), (None, 0), (storage.SYNC_S, 2)):
-        Checkpoint({}, epoch_row(1, batch_s=batch_s)).save(tmp_path / "state.npz")
+        Checkpoint({}, EpochRow.of(epoch_row(1, batch_s=batch_s))).save(
+            tmp_path / "state.npz"
+        )
         assert len(asked) == count
 
 

@@ -10,7 +10,8 @@ import pytest
 from waiting import wait_until
 
 from mnist_tune import UserError, load_sweep, object_storage, storage
-from mnist_tune.reports.findings import left_over
+from mnist_tune.judged import judge
+from mnist_tune.reports.answer import answer
 from mnist_tune.reports.terminal import exit_code
 from mnist_tune.results import folder, remote, signs
 from mnist_tune.results.folder import exists, fetched, working_folder
@@ -127,7 +128,8 @@ def test_a_journal_may_be_larger_than_one_file(bucket, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "into", [load_sweep, lambda copy: SweepWriter(copy, read_meta(copy), resume=True)]
+    "into",
+    [load_sweep, lambda copy: SweepWriter(copy, read_meta(copy), judge, resume=True)],
 )
 def test_a_downloaded_sweep_says_how_its_journal_is_joined(
     new_writer, epoch_row, bucket, tmp_path, into
@@ -484,7 +486,7 @@ def test_a_sweep_that_runs_elsewhere_is_running_while_it_gives_signs(
         sweep = load_sweep(bucket)
     assert sweep.trials["stop_reason"].tolist() == [reason]
     assert exit_code(sweep.trials) == 0
-    assert any("resume" in one.command for one in left_over(sweep, bucket)) == (
+    assert any("resume" in one.command for one in answer(sweep, bucket).questions) == (
         reason == "unknown"
     )
     writer.release()

@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnist_tune import Sweep, TrialConfig, UserError, load_sweep, machine, storage
+from mnist_tune.answers.progress import progress
 from mnist_tune.columns import TRIALS
+from mnist_tune.judged import judged
 from mnist_tune.reports import page
 from mnist_tune.reports.answer import answer
 from mnist_tune.reports.findings import so_far
@@ -21,7 +23,7 @@ from mnist_tune.results import writer as writer_module
 from mnist_tune.results.folder import fetched
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.signs import is_being_written
-from mnist_tune.results.tables import tables
+from mnist_tune.results.tables import journal_tables
 
 
 @pytest.fixture
@@ -130,7 +132,9 @@ def test_the_target_is_that_of_the_data_set_or_the_one_asked_for(
 ):
     writer.meta["options"] = {"target": target}
     record(writer, epoch_row, "00000", (1, 2, 3, 4, 5), train_accuracy=0.93)
-    assert tables(writer.path, writer.meta).trials["regime"][0] == regime
+    assert (
+        judged(journal_tables(writer.path, writer.meta)).trials["regime"][0] == regime
+    )
 
 
 def test_a_dead_network_diverged_at_the_step_since_which_it_guesses(writer, epoch_row):
@@ -143,7 +147,7 @@ def test_a_dead_network_diverged_at_the_step_since_which_it_guesses(writer, epoc
     record(writer, epoch_row, "00000", (1, 2, 3, 4), **dead)
     record(writer, epoch_row, "00001", (1, 2, 3, 4), train_accuracy=0.97)
     writer.meta["trials"]["00000"]["learning_rate"] = 10.0
-    trials = tables(writer.path, writer.meta).trials
+    trials = judged(journal_tables(writer.path, writer.meta)).trials
     assert trials["regime"].tolist() == ["diverged", "converged"]
     assert trials["diverged_at_step"].tolist() == [3, pd.NA]
 
@@ -248,7 +252,7 @@ def test_without_a_right_to_look_nobody_is_told_to_resume(
     sweep = load_sweep(writer.path)
     monkeypatch.undo()
     assert set(sweep.trials["stop_reason"]) == {"unknown"}
-    assert so_far(sweep.trials) == "0 of 2 trials ended, 2 unknown"
+    assert so_far(progress(sweep.trials)) == "0 of 2 trials ended, 2 unknown"
     found = answer(sweep, "there")
     assert "0 of 2 trials ended, 2 unknown" in found.lines
     assert not [one for one in found.questions if "resume" in one.text]
@@ -295,7 +299,7 @@ def test_versions_that_changed_are_told_as_they_are_now_and_were_then(monkeypatc
         "versions": {"jax": "0.10", "ray": "2.60", "gone": "1.0"},
         "processor": "old",
     }
-    assert machine.changed_versions({"environment": then}) == {
+    assert machine.changed_versions(then) == {
         "jax": "0.11 now, it was 0.10",
         "gone": "None now, it was 1.0",
         "processor": "new now, it was old",

@@ -10,7 +10,7 @@ from waiting import wait_until
 from mnist_tune import UserError, storage
 from mnist_tune.results import signs, writer
 from mnist_tune.results.journal import read_journal
-from mnist_tune.results.signs import Turn, is_being_written
+from mnist_tune.results.signs import WriterTurn, is_being_written
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +65,7 @@ def test_one_that_slept_writes_nothing_more(
     (slept.path / ".lock").touch()
     slept.epoch("00000", epoch_row(1), repeated=False)
     with monkeypatch.context() as patch:
-        patch.setattr(Turn, "go_on", lambda turn: None)
+        patch.setattr(WriterTurn, "go_on", lambda turn: None)
         on("another")
         other = new_writer(tmp_path / "sweep", resume=True)
     with other:
@@ -94,18 +94,18 @@ def test_one_that_was_killed_is_waited_for_and_its_name_is_said(
     (tmp_path / ".lock").touch()
     said = []
     on("one")
-    killed = Turn(tmp_path, said.append)
+    killed = WriterTurn(tmp_path, said.append)
     on("another")
     start = time.monotonic()
-    Turn(tmp_path, said.append)
+    WriterTurn(tmp_path, said.append)
     assert 0.2 < time.monotonic() - start < 5
     assert [line.partition(" wrote")[0] for line in said] == ["one"]
     with pytest.raises(UserError, match="another process took over"):
         killed.go_on()
     # on the same node, its lock says that it has ended
-    Turn(tmp_path, said.append).end()
+    WriterTurn(tmp_path, said.append).end()
     on("a third")
-    Turn(tmp_path, said.append)
+    WriterTurn(tmp_path, said.append)
     assert len(said) == 1, "nobody waits for one that has ended"
 
 
@@ -117,6 +117,6 @@ def test_a_container_does_not_wait_for_one_that_had_another_name(tmp_path, monke
     said = []
     for name in ("one", "another"):
         monkeypatch.setattr(platform, "node", lambda name=name: name)
-        Turn(tmp_path, said.append)
+        WriterTurn(tmp_path, said.append)
     monkeypatch.setattr(platform, "node", lambda: "a third")
     assert (said, is_being_written(tmp_path)) == ([], False)

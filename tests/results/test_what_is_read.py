@@ -14,15 +14,13 @@ from kept_texts import assert_kept
 
 from mnist_tune import TrialConfig, UserError, load_sweep
 from mnist_tune.columns import EPOCHS, TRIALS
+from mnist_tune.continuation import resume_command
+from mnist_tune.judged import judged
 from mnist_tune.own_code.registry import ENTRIES
 from mnist_tune.results import folder, journal, meta, tables
-from mnist_tune.results.journal import (
-    mend_last_line,
-    parse_event,
-    read_journal,
-    resume_command,
-)
+from mnist_tune.results.journal import mend_last_line, parse_event, read_journal
 from mnist_tune.results.meta import read_meta
+from mnist_tune.results.sweep_meta import SweepMeta
 
 
 @pytest.fixture(autouse=True)
@@ -71,19 +69,19 @@ def test_the_tables_of_trials_in_each_state(new_writer, epoch_row, tmp_path):
             (None, ("unknown",) * 4),
             (False, ("interrupted",) * 4),
         ):
-            found = tables.tables(writer.path, writer.meta, running).trials[
-                "stop_reason"
-            ]
+            found = judged(
+                tables.journal_tables(writer.path, writer.meta, running)
+            ).trials["stop_reason"]
             assert " ".join(found) == first.format(*open_), (
                 "one that completed fewer epochs than are asked for goes on"
             )
         assert load_sweep(writer.path).trials["stop_reason"][1] == "running"
         written = writer.finish(ended="now")
     read = load_sweep(writer.path)
-    for one in (read, tables.tables(writer.path, read.meta)):
+    for one in (read, judged(tables.journal_tables(writer.path, read.meta))):
         pd.testing.assert_frame_equal(one.trials, written.trials, check_exact=True)
         pd.testing.assert_frame_equal(one.epochs, written.epochs, check_exact=True)
-    assert read.meta == written.meta
+    assert read.meta == written.meta | {"kind": "sweep"}
     trial = read.trials.iloc[0]
     assert (trial["epochs_run"], trial["train_s"], trial["best_epoch"]) == (
         4,
@@ -317,7 +315,7 @@ def test_the_command_that_resumes(tmp_path, monkeypatch):
         lines += [
             f"{said['name']}{', a search' * ('search' in said)}, of {len(said.get('code', []))} own:",
             *(
-                f"  {resume_command(said, tmp_path / 'a b', again)}"
+                f"  {resume_command(SweepMeta.of(said), tmp_path / 'a b', again)}"
                 for again in (False, True)
             ),
         ]

@@ -1,5 +1,7 @@
 """Convolutions in loops on a CPU: they are as fast as outside, and the same."""
 
+import subprocess
+import sys
 import time
 from functools import partial
 
@@ -98,6 +100,40 @@ def test_an_epoch_of_a_convolutional_network_takes_no_longer_than_a_loop_over_it
         found["by hand"],
     )
     del ENTRIES["architecture"]["cnn"]
+
+
+_LOWERINGS = """
+from jax import lax
+from jax.interpreters import mlir
+
+def lowerings():
+    rules = mlir._lowerings, *mlir._platform_specific_lowerings.values()
+    return [known.get(lax.conv_general_dilated_p) for known in rules]
+
+"""
+
+_IMPORTS = """
+before = lowerings()
+import mnist_tune.training.program
+import mnist_tune.execution.pool
+import mnist_tune.trained
+assert lowerings() == before
+"""
+
+_CALLS = """
+import mnist_tune.execution.process_setup as setup
+before = lowerings()
+setup.configure_jax(setup.WorkerSettings())
+after = lowerings()
+assert after != before
+setup.configure_jax(setup.WorkerSettings())
+assert lowerings() == after
+"""
+
+
+@pytest.mark.parametrize("code", [_IMPORTS, _CALLS], ids=["imports", "calls"])
+def test_how_convolutions_are_lowered_changes_by_a_call_not_by_an_import(code):
+    subprocess.run([sys.executable, "-c", _LOWERINGS + code], check=True)
 
 
 KINDS = {

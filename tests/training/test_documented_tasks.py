@@ -39,6 +39,6 @@ def test_a_documented_task_learns(name, tmp_path):
     pool = LanePool(check_task(task, [config]))
     pool.attach("a", config)
     rows = [pool.run(["a"])["a"] for _ in range(3)]
-    assert not rows[-1]["diverged"]
+    assert not rows[-1].diverged
     if name != "gan":  # its losses are a game's
-        assert rows[-1]["test_loss"] < rows[0]["test_loss"] < rows[0]["untrained_loss"]
+        assert rows[-1].test_loss < rows[0].test_loss < rows[0].untrained_loss

@@ -50,8 +50,8 @@ def test_reproduces_the_notebook(trial, pool):
     pool.attach("trial", TrialConfig(architecture=name, learning_rate=float(rate)))
     for train, test in NOTEBOOK[trial]:
         row = pool.run(["trial"])["trial"]
-        assert row["train_accuracy"] == pytest.approx(train, abs=3e-4)
-        assert row["test_accuracy"] == pytest.approx(test, abs=3e-4)
+        assert row.train_accuracy == pytest.approx(train, abs=3e-4)
+        assert row.test_accuracy == pytest.approx(test, abs=3e-4)
 
 
 @pytest.mark.parametrize("epochs", [(0, 1, 2, 3), (3, 1, 2, 0, 2, 3)])

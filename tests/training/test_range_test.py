@@ -11,12 +11,12 @@ import numpy as np
 import optax
 import pytest
 
-from mnist_tune.edge.range_test import _curve
+from mnist_tune.edge.range_run import _curve
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.own_code.registry import register, register_optimizer
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.program import Program
-from mnist_tune.training.range_test import Ramp, RangeCurve, _batches, range_curve
+from mnist_tune.training.rising_rate import Ramp, RangeCurve, _batches, range_curve
 from mnist_tune.training.task import Network
 from mnist_tune.trial import TrialConfig
 

@@ -15,7 +15,7 @@ from mnist_tune.data.dataset import check_counts
 from mnist_tune.own_code.registry import register
 from mnist_tune.training.program import Program
 from mnist_tune.training.task_check import check_task, check_tasks
-from mnist_tune.tuning.opening import _note
+from mnist_tune.tuning.checks import note_of_trials
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
@@ -393,7 +393,7 @@ def test_a_score_of_whole_blocks_needs_a_block_in_each_split_and_says_what_it_le
         check_counts([trial], data, some)
     register("whole")(lambda: replace(score(jnp.mean), block=few))
     check_counts([trial], data := check_task("whole", [trial]), some)
-    _note([trial], data, (said := []).append)
+    note_of_trials([trial], data, (said := []).append)
     assert ("evaluations leave out 20 of 100 held-out or test" in "".join(said)) == (
         few == 40
     )

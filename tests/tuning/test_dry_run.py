@@ -97,7 +97,8 @@ def test_what_a_dry_run_says(few_images, monkeypatch):
                 / one.batch_size
                 * 128
             )
-            return {ids[0]: {"train_s": seconds, "eval_s": 0.5, "compile_s": 1.234}}
+            spent = {"train_s": seconds, "eval_s": 0.5, "compile_s": 1.234}
+            return {ids[0]: SimpleNamespace(**spent)}
 
         return SimpleNamespace(attach=trials.__setitem__, run=run)
 

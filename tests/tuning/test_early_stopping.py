@@ -18,8 +18,9 @@ from mnist_tune.regimes.data_facts import MNIST
 from mnist_tune.regimes.divergence import finite_loss
 from mnist_tune.regimes.forecast import target_of
 from mnist_tune.tuning import early_stopping
-from mnist_tune.tuning.early_stopping import Asha, RegimeStopping, Setting
+from mnist_tune.tuning.early_stopping import Asha, Configuration, RegimeStopping
 from mnist_tune.tuning.past import Past
+from mnist_tune.tuning.run import Run
 from mnist_tune.tuning.trainable import _NO_ROW
 
 EPOCHS = np.arange(1, 11)
@@ -34,9 +35,9 @@ WILD = np.array([0.8, 0.6, 0.82, 0.55, 0.85, 0.6, 0.8, 0.5, 0.8, 0.7])
 class Sweep:
     """A made-up sweep: trials report their epochs, and are told whether they go on."""
 
-    def __init__(self, epoch_row, data=MNIST):
+    def __init__(self, epoch_row, data=MNIST, past=None):
         self.proposed, self.epoch_row, self.configs = False, epoch_row, {}
-        self.fates = RegimeStopping(5, {}, data)
+        self.fates = RegimeStopping(5, Run(past or Past()), data)
         self.fates.propose = lambda *row: self.proposed
 
     def row(self, epoch, accuracy, held_out=None):
@@ -194,7 +195,7 @@ def test_a_seed_that_overfits_after_three_epochs_keeps_its_configuration_going(s
 
 
 @pytest.mark.parametrize("reason", ["slow", "dead"])
-def test_a_resumed_sweep_keeps_its_decisions(sweep, reason):
+def test_a_resumed_sweep_keeps_its_decisions(sweep, epoch_row, reason):
     trials = {
         name: TrialConfig(learning_rate=0.01, seed=seed, epochs=10)
         for seed, name in enumerate("abc")
@@ -206,10 +207,11 @@ def test_a_resumed_sweep_keeps_its_decisions(sweep, reason):
         {"trial_id": "b", **sweep.row(epoch, SLOW[epoch - 1])} for epoch in range(1, 3)
     ]
     ended = {"a": {"stop_reason": reason}}
-    sweep.fates.replay(Past(trials, ended=ended, rows=table(epochs)))
+    resumed = Sweep(epoch_row, past=Past(trials, ended=ended, rows=table(epochs)))
+    resumed.fates.replay()
     config = trials["b"]
     found = [
-        sweep.fates.take_up("b", config, sweep.row(epoch, SLOW[epoch - 1]))
+        resumed.fates.take_up("b", config, sweep.row(epoch, SLOW[epoch - 1]))
         for epoch in (2, 3, 4, 5)
     ]
     assert found == ["", "", "", reason]
@@ -222,7 +224,7 @@ def test_a_resumed_sweep_keeps_its_decisions(sweep, reason):
 )
 def test_rungs_propose_what_tunes_asha_stops(losses):
     rungs, asha = (
-        Asha(2, {}),
+        Asha(2, Run()),
         ASHAScheduler(
             "epoch", "loss", "min", max_t=9, grace_period=2, reduction_factor=2
         ),
@@ -241,7 +243,7 @@ def test_rungs_propose_what_tunes_asha_stops(losses):
 
 
 def test_a_trial_that_ends_itself_is_not_judged_but_its_peers_know_it(sweep):
-    sweep.fates = RegimeStopping(5, {}, MNIST)
+    sweep.fates = RegimeStopping(5, Run(), MNIST)
     config = TrialConfig(learning_rate=0.01, epochs=5)
     rows = [sweep.row(epoch, SLOW[epoch - 1]) for epoch in range(1, 6)]
     assert [sweep.fates.take_up("slow", config, row) for row in rows] == [""] * 5
@@ -301,7 +303,7 @@ def test_rows_are_not_kept(sweep):
 
 def test_a_trial_that_cannot_train_is_no_peer():
     scheduler, trial = (
-        Asha(1, {}),
+        Asha(1, Run()),
         SimpleNamespace(trial_id="tunes", config={"trial": {"trial_id": "a"}}),
     )
     # Tune does not ask about what ends the trial itself
@@ -315,14 +317,14 @@ class Stopped:
     """Made-up trials under ASHA, after the rows of a sweep that is resumed."""
 
     def __init__(self, past=()):
-        self.asha = Asha(2, {})
         known = Past()
         known.rows = (
             pd.DataFrame(past, columns=["trial_id", "epoch", "train_loss"])
             if past
             else None
         )
-        self.asha.replay(known)
+        self.asha = Asha(2, Run(known))
+        self.asha.replay()
 
     def decide(self, trial, epoch, loss):
         return self.asha.take_up(
@@ -427,7 +429,9 @@ def test_a_verdict_is_that_of_all_rows_so_far_however_often_one_was_asked_before
         for row in rows[:-1]:
             anew.report(*row, seed=int(row[0]))
         for alike, setting in sweep.fates._settings.items():
-            known = anew.fates._settings.setdefault(alike, Setting(setting.siblings))
+            known = anew.fates._settings.setdefault(
+                alike, Configuration(setting.siblings)
+            )
             known.is_proposed |= setting.is_proposed
         epoch = rows[-1][2], rows[-1][3]
         # else a seed decided before

@@ -11,12 +11,13 @@ from recorded_data import recorded_data
 
 from mnist_tune import SweepOptions, TrialConfig
 from mnist_tune.execution.process_setup import WorkerSettings
+from mnist_tune.judged import judged
 from mnist_tune.regimes.divergence import finite_loss
 from mnist_tune.results.journal import read_journal
-from mnist_tune.results.tables import tables
+from mnist_tune.results.tables import journal_tables
 from mnist_tune.runtime.placement import Placement
 from mnist_tune.tuning import tuner
-from mnist_tune.tuning.opening import Opened
+from mnist_tune.tuning.opened import Opened
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import ProgressView
@@ -86,7 +87,10 @@ class Driver:
         made, opened = (
             [],
             Opened(
-                SweepOptions(scheduler=scheduler, grace_period=5), self.writer, past, []
+                SweepOptions(scheduler=scheduler, grace_period=5),
+                self.writer,
+                past,
+                None,
             ),
         )
         placement = Placement({"CPU": 2}, WorkerSettings("states"))
@@ -167,7 +171,7 @@ def recorded(driver):
 
 
 def summary(driver):
-    trials = tables(driver.writer.path, driver.writer.meta).trials
+    trials = judged(journal_tables(driver.writer.path, driver.writer.meta)).trials
     return trials[["trial_id", "stop_reason", "epochs_run", "regime"]]
 
 

@@ -8,7 +8,7 @@ from ray import tune
 
 from mnist_tune import DecideOptions, EdgeOptions, SweepOptions, decide, find_edge
 from mnist_tune.regimes.decision import CONFIRMED
-from mnist_tune.reports.findings import left_over
+from mnist_tune.reports.answer import answer
 from mnist_tune.reports.terminal import exit_code
 from mnist_tune.tuning.sweep import run_search
 
@@ -107,7 +107,7 @@ def test_interrupted_before_the_first_results_and_later(
         )
         found = run(tmp_path / "sweep", resume)
         assert "interrupted" in set(found.trials["stop_reason"])
-        [said] = left_over(found, str(tmp_path / "sweep"))
+        [said] = answer(found).questions
         assert run is draws or said.command == f"mnist-tune resume {tmp_path / 'sweep'}"
         assert exit_code(found.trials[found.trials["stop_reason"] != "error"]) == 130
     fails.interrupts = lambda proposed, running: False

@@ -8,9 +8,10 @@ from unittest.mock import Mock
 import pytest
 from waiting import wait_until
 
+from mnist_tune.judged import judged
 from mnist_tune.reports import live
 from mnist_tune.reports.answer import answer
-from mnist_tune.results.tables import tables
+from mnist_tune.results.tables import journal_tables
 from mnist_tune.tuning import progress
 from mnist_tune.tuning.progress import LivePage, ProgressView
 
@@ -78,7 +79,7 @@ def test_progress_and_page_have_the_same_answer(writer, epoch_row, monkeypatch):
     view.end("00000", "completed", 0, "")
     assert (
         view.answer
-        == f"after 2 trials: {answer(tables(writer.path, writer.meta)).headline}"
+        == f"after 2 trials: {answer(judged(journal_tables(writer.path, writer.meta))).headline}"
     )
     assert "accuracy 0.9200 (" in view.answer
     assert view.answer in view.said()

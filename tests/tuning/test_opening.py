@@ -10,9 +10,11 @@ from own_networks import patterns
 
 from mnist_tune import TrialConfig, UserError
 from mnist_tune.data.dataset import load_dataset
+from mnist_tune.errors import InterruptedSweepError
 from mnist_tune.own_code.registry import ENTRIES, register
+from mnist_tune.results.sweep_meta import SweepKind
 from mnist_tune.training.task import Network
-from mnist_tune.tuning import opening, options
+from mnist_tune.tuning import checks, opening, options
 from mnist_tune.tuning.opening import open_sweep
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.past import additions
@@ -26,14 +28,14 @@ def images(monkeypatch):
         load_dataset(patterns((4, 3), 3), train_images=100), source="data.npz"
     )
     monkeypatch.setattr(SweepOptions, "load", lambda *given: found)
-    for name in ("check_session", "check_networks"):
-        monkeypatch.setattr(opening, name, lambda *given: None)
+    monkeypatch.setattr(opening, "check_session", lambda *given: None)
+    monkeypatch.setattr(checks, "check_networks", lambda *arguments: None)
     monkeypatch.setattr(options, "start_ray", lambda *given: None)
 
 
-def opened_again(folder, search=True, **given):
+def opened_again(folder, kind=SweepKind.SEARCH, **given):
     return open_sweep(
-        "mine", python_options(SweepOptions(resume=folder, **given)), search=search
+        "mine", python_options(SweepOptions(resume=folder, **given)), kind=kind
     )
 
 
@@ -46,7 +48,8 @@ def opened(folder, fields, search=False, **given):
     ]
     named = {} if search else {f"{i:05d}": trial for i, trial in enumerate(trials)}
     options = SweepOptions(output=folder, **given)
-    open_sweep("mine", options, lambda *given: named, search, trials).writer.finish()
+    kind = SweepKind.SEARCH if search else SweepKind.SWEEP
+    open_sweep("mine", options, lambda *given: named, kind, trials).writer.finish()
     return json.loads((folder / "sweep.json").read_text())
 
 
@@ -160,7 +163,7 @@ def test_a_search_records_its_data_its_options_and_the_code_that_it_names(
     assert [(one["flag"], one["name"]) for one in meta["code"]] == [
         ("architecture", "mine")
     ]
-    assert (meta["trials"], meta["search"]) == ({}, True)
+    assert (meta["trials"], meta["kind"]) == ({}, "search")
 
 
 @pytest.mark.promise("A resume joins no cluster that the folder names")
@@ -205,7 +208,7 @@ def test_a_resume_loads_no_task_that_only_the_folder_names(
         options, "start_ray", Mock(side_effect=UserError("a process would try it"))
     )
     with pytest.raises(UserError, match="a process would try it"):
-        opened_again(tmp_path / "sweep", search=False)
+        opened_again(tmp_path / "sweep", SweepKind.SWEEP)
     assert not (tmp_path / "sprung").exists()
 
 
@@ -218,7 +221,7 @@ def test_a_resume_refuses_another_kind_of_sweep_and_networks_that_are_gone(
     opened(tmp_path / "search", [{"architecture": "mine"}], True)
     opened(tmp_path / "sweep", [{}])
     with pytest.raises(UserError, match="is a search; resume it by run_search"):
-        opened_again(tmp_path / "search", search=False)
+        opened_again(tmp_path / "search", SweepKind.SWEEP)
     with pytest.raises(UserError, match="is not a search"):
         opened_again(tmp_path / "sweep")
     ENTRIES["architecture"].pop("mine")
@@ -255,6 +258,20 @@ def many(count=300):
 def more_images(images, monkeypatch):
     """300 images, whatever data a sweep names."""
     monkeypatch.setattr(SweepOptions, "load", lambda *given: many())
+
+
+def test_ctrl_c_says_how_the_outermost_open_sweep_goes_on(more_images, tmp_path):
+    """A search's decision is a sweep within the search."""
+    outer, inner = (
+        open_sweep("regimes", SweepOptions(output=tmp_path / name), lambda *_: {})
+        for name in ("outer", "inner")
+    )
+    raises = pytest.raises(InterruptedSweepError)
+    with raises as interrupt, outer.owned(), inner.owned():
+        raise KeyboardInterrupt
+    assert interrupt.value.resume == f"mnist-tune resume {tmp_path / 'outer'}"
+    again = opened_again(tmp_path / "inner", SweepKind.SWEEP)  # its folder is free
+    again.writer.release()
 
 
 @pytest.mark.promise(

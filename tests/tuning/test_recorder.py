@@ -11,8 +11,11 @@ from ray.tune.schedulers import (
     MedianStoppingRule,
 )
 
-from mnist_tune.results.tables import tables
+from mnist_tune.judged import judged
+from mnist_tune.regimes.data_facts import MNIST
+from mnist_tune.results.tables import journal_tables
 from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning.early_stopping import RegimeStopping
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.progress import ProgressView
 from mnist_tune.tuning.recorder import Recorder, scheduler_name
@@ -20,6 +23,25 @@ from mnist_tune.tuning.recorder import Recorder, scheduler_name
 
 def made_up(**values):
     return Trial("made up", stub=True, config={"trial": values})
+
+
+def test_a_row_is_in_the_histories_once_whoever_hears_of_it_first(
+    new_writer, epoch_row, tmp_path
+):
+    """Tune tells a scheduler before it tells the recorder."""
+    writer = new_writer(tmp_path / "sweep")
+    config = TrialConfig(learning_rate=0.1)
+    view = ProgressView(1, 3, 0, quiet=True)
+    recorder = Recorder(writer, view, {"00000": config}, Past(), "asha")
+    scheduler = RegimeStopping(5, recorder.run, MNIST)
+    trial = made_up(trial_id="00000")
+    for epoch in (1, 2, 2, 3):  # a process that was killed repeats a row
+        result = result_of(epoch_row(epoch, 1 / epoch), config)
+        scheduler.on_trial_result(None, trial, result)
+        recorder.on_trial_result(0, [], trial, result)
+        columns = recorder.run.histories.columns("00000")
+        assert columns["epoch"].tolist() == list(range(1, epoch + 1))
+    writer.finish()
 
 
 def test_tune_forgets_a_trial_that_has_ended(new_writer, tmp_path):
@@ -46,10 +68,9 @@ def test_a_trial_stopped_while_it_waited_has_the_schedulers_name(new_writer, tmp
     )
     recorder.on_trial_complete(0, [], made_up(trial_id="00000"))
     recorder.close("interrupted")
-    assert list(tables(writer.path, writer.meta).trials["stop_reason"]) == [
-        "hyperband",
-        "interrupted",
-    ]
+    assert list(
+        judged(journal_tables(writer.path, writer.meta)).trials["stop_reason"]
+    ) == ["hyperband", "interrupted"]
     writer.finish()
 
 
@@ -70,12 +91,12 @@ def test_a_row_is_recorded_under_the_values_that_its_epoch_had(
     trial = made_up(trial_id="00000", learning_rate=0.5, epochs=4)
     recorder.on_trial_result(0, [], trial, result_of(epoch_row(1), config))
     recorder.on_trial_result(0, [], trial, result_of(epoch_row(2), None))  # as before
-    found = tables(writer.path, writer.meta)
+    found = judged(journal_tables(writer.path, writer.meta))
     assert found.steady["learning_rate"].tolist() == [0.1]
     recorder.on_trial_result(
         0, [], trial, result_of(epoch_row(3), replace(config, momentum=0.5))
     )
-    found = tables(writer.path, writer.meta)
+    found = judged(journal_tables(writer.path, writer.meta))
     assert found.trials[["momentum", "changed"]].to_numpy().tolist() == [[0.5, True]]
     assert found.steady.empty
     writer.finish()

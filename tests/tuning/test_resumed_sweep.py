@@ -17,6 +17,7 @@ from waiting import wait_until
 from mnist_tune import TrialConfig, UserError, storage
 from mnist_tune.data.dataset import DATASETS, load_dataset
 from mnist_tune.data.files import CHECKSUMS
+from mnist_tune.epoch_row import EpochRow
 from mnist_tune.errors import ErrorKind
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.regimes.data_facts import data_facts
@@ -65,7 +66,7 @@ def test_a_state_too_far_ahead_of_the_journal_is_removed(
     """With epoch 4 saved, the trial reports row 4 again. With epoch 5 saved, row 4 is
     lost, so it trains again."""
     state = storage.join(interrupted.states, "00000.npz")
-    Checkpoint({"a": np.zeros(3)}, epoch_row(saved)).save(state)
+    Checkpoint({"a": np.zeros(3)}, EpochRow.of(epoch_row(saved))).save(state)
     storage.write(
         storage.join(interrupted.states, "00002.npz"),
         b"of a proposal that was never recorded",
@@ -73,7 +74,7 @@ def test_a_state_too_far_ahead_of_the_journal_is_removed(
     interrupted.finish(ended=None)
     again = opened(place).writer
     state = Checkpoint.load(again.state("00000"))
-    assert (state.row["epoch"] if state else 0) == kept
+    assert (state.row.epoch if state else 0) == kept
     assert sorted(storage.sizes(again.states)) == ["00000.npz"] * bool(kept) + ["token"]
     assert read_journal(again.path).epochs["epoch"].tolist() == [1, 2, 3]
     again.finish(ended="now")
@@ -83,7 +84,7 @@ def test_a_resume_reads_its_journal_once_and_no_state_that_is_not_there(
     interrupted, place, epoch_row
 ):
     """Each look is a request where the sweep is in object storage."""
-    Checkpoint({"a": np.zeros(3)}, epoch_row(3)).save(
+    Checkpoint({"a": np.zeros(3)}, EpochRow.of(epoch_row(3))).save(
         storage.join(interrupted.states, "00000.npz")
     )
     interrupted.finish(ended=None)
@@ -186,7 +187,7 @@ def ended(new_writer, epoch_row, mnist_5k, tmp_path, monkeypatch):
         writer.trial(trial_id, TrialConfig(epochs=4, seed=number))
         for epoch in range(1, epochs + 1):
             loss = math.nan if reason == "diverged" else 0.5
-            writer.epoch(trial_id, epoch_row(epoch, loss, scores='{"kl": 0.25}'), False)
+            writer.epoch(trial_id, epoch_row(epoch, loss, scores={"kl": 0.25}), False)
         if reason:
             is_hopeless = trial_id == "00008"
             kind = ErrorKind.LAST_BATCH if is_hopeless else ErrorKind.REFUSED
@@ -194,14 +195,14 @@ def ended(new_writer, epoch_row, mnist_5k, tmp_path, monkeypatch):
     writer.trial("00001", TrialConfig(epochs=6, seed=1))
     writer.finish(ended="then")
     for trial_id in (*ENDS, "00010"):
-        Checkpoint({}, epoch_row(3)).save(
+        Checkpoint({}, EpochRow.of(epoch_row(3))).save(
             storage.join(writer.states, f"{trial_id}.npz")
         )
     return tmp_path / "sweep"
 
 
 def test_what_is_left_has_ended_or_failed(new_writer, ended):
-    past = Past.of(read_journal(ended), read_meta(ended))
+    past = Past.of(read_journal(ended, ["kl"]), read_meta(ended))
     assert sorted(past.open) == ["00001", "00004", "00005", "00006", "00007"]
     assert past.open["00001"].epochs == 6
     names = ("epoch", "stop_reason", "scheduler_loss", "score_kl")
@@ -341,7 +342,7 @@ def test_a_resume_trains_on_the_same_data_or_says_how_to_give_it(tmp_path, kind)
     def data(**given):
         found = opened(tmp_path / "sweep", **given)
         found.writer.finish()
-        return found.data[0]
+        return found.data
 
     how = r"give it with --dataset or --data-dir, or from Python with SweepOptions\(dataset=...\)$"
     if kind == "arrays":
@@ -410,8 +411,9 @@ def test_ones_own_data_are_found_again_and_have_no_target(
     trial = TrialConfig(architecture="mlp-4-tanh", batch_size=2)
     new = SweepOptions(dataset=given, output="sweep", quiet=True)
     found = open_sweep("mine", new, lambda *given: {"00000": trial})
-    writer, [dataset] = found.writer, found.data
-    writer.epoch("00000", epoch_row(1, train_accuracy=0.9), False)
+    writer, dataset = found.writer, found.data
+    row = EpochRow.of(epoch_row(1, train_accuracy=0.9))
+    writer.epoch("00000", row, False)
     writer.finish()
     recorded = load_sweep(tmp_path / "sweep").meta
     assert data_facts(recorded).target is None
@@ -420,7 +422,7 @@ def test_ones_own_data_are_found_again_and_have_no_target(
     again = {} if isinstance(given, (str, Path)) else {"dataset": given}
     found = opened(tmp_path / "sweep", **again)
     found.writer.finish()
-    assert found.data[0].checksums == dataset.checksums
+    assert found.data.checksums == dataset.checksums
 
 
 def test_a_resume_that_fails_leaves_the_folder_to_others(

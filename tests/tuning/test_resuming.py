@@ -33,6 +33,7 @@ HERE = {
     "resume",
     "retry_errored",
     "quiet",
+    "json",
     "smoke",
     "dry_run",
     "sweep",

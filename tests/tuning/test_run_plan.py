@@ -31,7 +31,7 @@ from mnist_tune.results.meta import read_meta
 from mnist_tune.runtime.nodes import RayletDied
 from mnist_tune.sweep import Sweep
 from mnist_tune.tuning import sweep, tuner
-from mnist_tune.tuning.opening import Opened
+from mnist_tune.tuning.opened import Opened
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import LivePage
@@ -49,7 +49,7 @@ def fitted(monkeypatch):
     def run(writer, plan, fit=lambda recorder: None, past=None, **options):
         monkeypatch.setattr(tuner, "fit", lambda opened, plan, recorder: fit(recorder))
         return sweep.run_plan(
-            Opened(SweepOptions(quiet=True, **options), writer, past or Past(), []),
+            Opened(SweepOptions(quiet=True, **options), writer, past or Past(), None),
             plan,
         )
 

@@ -27,6 +27,7 @@ from mnist_tune import (
     run_sweep,
 )
 from mnist_tune.data.dataset import load_dataset
+from mnist_tune.epoch_row import EpochRow
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.results.folder import working_folder
@@ -147,7 +148,7 @@ def trained_here(trials, train_images=None):
     pool, found = LanePool(load_dataset("mnist-5k", train_images=train_images)), []
     for trial in trials:
         pool.attach("it", trial)
-        found += [pool.run(["it"])["it"] for _ in range(trial.epochs)]
+        found += [pool.run(["it"])["it"].report() for _ in range(trial.epochs)]
     return pd.DataFrame(found)
 
 
@@ -396,7 +397,7 @@ class Damages(Callback):
         self.path, self.row = path, row
 
     def setup(self, **info):
-        Checkpoint({}, self.row).save(self.path)
+        Checkpoint({}, EpochRow.of(self.row)).save(self.path)
 
 
 @pytest.mark.promise("A state that can't be saved ends its trial alone")

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from mnist_tune.epoch_row import EpochRow
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.execution.lane_client import LaneLostError
 from mnist_tune.execution.process_setup import WorkerSettings
@@ -33,7 +34,7 @@ class Pool:
         )
 
     def attach(self, lane_id, config, checkpoint=None):
-        epoch = checkpoint.row["epoch"] if checkpoint else 0
+        epoch = checkpoint.row.epoch if checkpoint else 0
         self.calls.append(("attach", lane_id, config.learning_rate, epoch))
         self.epochs[lane_id], self.rates[lane_id] = epoch, config.learning_rate
 
@@ -44,9 +45,8 @@ class Pool:
         if self.failures:
             raise self.failures.pop()
         self.epochs[lane_id] += 1
-        self.rows[lane_id] = self.row(self.epochs[lane_id]) | {
-            "learning_rate": self.rates[lane_id]
-        }
+        rate = {"learning_rate": self.rates[lane_id]}
+        self.rows[lane_id] = EpochRow.of(self.row(self.epochs[lane_id]) | rate)
         self.save(lane_id, state)
         return self.rows[lane_id]
 
@@ -117,7 +117,7 @@ def test_a_trial_trains_to_its_last_epoch_and_frees_its_lane(start, pool):
 def test_a_tasks_own_scores_are_told_as_the_columns_that_schedulers_and_searchers_look_at(
     start, pool, epoch_row
 ):
-    pool.row = lambda epoch: epoch_row(epoch, scores='{"kl": 0.25}')
+    pool.row = lambda epoch: epoch_row(epoch, scores={"kl": 0.25})
     assert start().step()["score_kl"] == 0.25
 
 
@@ -176,7 +176,9 @@ def test_an_epoch_that_was_saved_but_not_told_before_the_lane_was_lost_is_report
     pool.failures = [LaneLostError("its server died")]
     # by a population; then more epochs were asked for
     changed = TrialConfig(learning_rate=0.4, momentum=0.9, epochs=3)
-    Checkpoint({}, epoch_row(2, train_loss=0.5), changed).save(tmp_path / "00000.npz")
+    Checkpoint({}, EpochRow.of(epoch_row(2, train_loss=0.5)), changed).save(
+        tmp_path / "00000.npz"
+    )
     found = trial.step()
     assert (found["epoch"], found["repeated"], found["trial_config"]) == (
         2,
@@ -229,12 +231,12 @@ def test_a_trial_goes_on_from_another_ones_checkpoint_with_its_own_id(
     pool.calls.clear()
     # before it has trained, its state is the donor's
     trial.save_checkpoint(tmp_path / "tune")
-    assert Checkpoint.load(tmp_path / "tune" / "state.npz").row["epoch"] == 3
+    assert Checkpoint.load(tmp_path / "tune" / "state.npz").row.epoch == 3
     row = trial.step()
     assert (row["epoch"], row["repeated"], row["done"]) == (4, False, True)
     assert pool.calls[0] == ("attach", "00000", 0.3, 3)
     trial.save_checkpoint(tmp_path / "tune")
-    assert Checkpoint.load(tmp_path / "tune" / "state.npz").row["epoch"] == 4
+    assert Checkpoint.load(tmp_path / "tune" / "state.npz").row.epoch == 4
 
 
 @pytest.mark.parametrize(("stops", "done"), [(True, True), (False, False)])

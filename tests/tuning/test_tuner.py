@@ -13,7 +13,7 @@ from mnist_tune.runtime.placement import Device, Placement
 from mnist_tune.runtime.ray_session import PENDING
 from mnist_tune.tuning import tuner
 from mnist_tune.tuning.early_stopping import Asha, RegimeStopping
-from mnist_tune.tuning.opening import Opened
+from mnist_tune.tuning.opened import Opened
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import ProgressView
@@ -47,7 +47,7 @@ def test_the_scheduler_is_the_one_asked_for(cluster, new_writer, tmp_path, monke
     )
 
     def asked(plan=PLAN, **options):
-        opened = Opened(SweepOptions(**options), writer, Past(), [])
+        opened = Opened(SweepOptions(**options), writer, Past(), None)
         tuner.make_tuner(
             opened,
             plan,
@@ -99,7 +99,7 @@ def test_processes_get_what_was_asked_for(
         address=address,
     )
     options = replace(options, hang_minutes=2)
-    tuner.fit(Opened(options, writer, Past(), [mnist_5k]), PLAN, None)
+    tuner.fit(Opened(options, writer, Past(), mnist_5k), PLAN, None)
     assert pending == ["4"]  # more than there are cores
     assert checked == [(1, "process"), (writer.states, writer.token)]
     [settings] = placed

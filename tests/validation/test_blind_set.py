@@ -62,7 +62,7 @@ def test_a_set_is_read_as_the_stored_ones_are(
     labels.assign(expected="slow").to_csv(
         tmp_path / "unseen_10_labels.csv", index=False
     )
-    (sweep,) = label_cuts.read_set(10)
+    (sweep,) = label_cuts.read_set(10, tmp_path)
     assert (sweep.name, len(sweep.epochs), list(sweep.labelled()["expected"])) == (
         "dots radam",
         6,

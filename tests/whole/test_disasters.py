@@ -54,8 +54,8 @@ def half_done(tmp_path, mnist_5k):
         pool.checkpoint(trial_id).save(writer.states / f"{trial_id}.npz")
         writer.epoch(trial_id, row, repeated=False)
         losses[trial_id] = [
-            row["train_loss"],
-            *(pool.run([trial_id])[trial_id]["train_loss"] for _ in range(2)),
+            row.train_loss,
+            *(pool.run([trial_id])[trial_id].train_loss for _ in range(2)),
         ]
         pool.detach(trial_id)
     writer.release()
@@ -238,7 +238,7 @@ pool = make_pool(load_dataset("mnist-5k"), WorkerSettings(str(folder), cache_dir
 pool.attach("a", TrialConfig(architecture="mlp-3-tanh", epochs=2))
 assert list((folder / "cache").rglob("*-cache")), "nothing was kept"
 shutil.rmtree(folder / "cache")
-assert pool.run(["a"])["a"]["epoch"] == 1
+assert pool.run(["a"])["a"].epoch == 1
 """
 
 
@@ -275,8 +275,8 @@ def slow(*arguments):
     time.sleep(3)
     raise RuntimeError("a node did not answer")
 
-fit, made, disconnect = tuner.fit, tables.tables, worker.disconnect
-tuner.fit, tables.tables, worker.disconnect = with_a_reference, read, slow
+fit, made, disconnect = tuner.fit, tables.journal_tables, worker.disconnect
+tuner.fit, tables.journal_tables, worker.disconnect = with_a_reference, read, slow
 sys.argv = ["lr_regimes.py", *sys.argv[2:]]
 runpy.run_path({script!r}, run_name="__main__")
 """

@@ -11,6 +11,7 @@ from ray.tune.search import Searcher
 from mnist_tune import EdgeOptions, UserError, find_edge, load_sweep
 from mnist_tune.edge import search
 from mnist_tune.edge.search import searcher_of
+from mnist_tune.judged import judge
 from mnist_tune.reports.terminal import print_report
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.writer import SweepWriter
@@ -130,7 +131,7 @@ def test_a_search_that_was_killed_in_its_range_test_makes_it_again(
 def replayed(folder):
     """The rates that an uninterrupted search proposes, given the outcomes but not the
     trials, in their order."""
-    writer = SweepWriter(Path(folder), load_sweep(folder).meta, resume=True)
+    writer = SweepWriter(Path(folder), load_sweep(folder).meta, judge, resume=True)
     again = searcher_of(writer, Past.of(read_journal(writer.path), writer.meta))
     writer.finish(ended="now")
     again._known = {}

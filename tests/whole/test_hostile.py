@@ -25,6 +25,7 @@ from trap import Trap
 
 from mnist_tune import Sweep, TrialConfig, UserError, load_sweep
 from mnist_tune.columns import EPOCHS, TRIALS
+from mnist_tune.judged import judge
 from mnist_tune.reports.terminal import print_report
 from mnist_tune.results import journal, tables
 from mnist_tune.results.journal import mend_last_line, read_journal
@@ -413,7 +414,7 @@ def test_tunes_files_are_removed_before_a_sweep_is_resumed(folder, ended):
     path = folder()
     (path / ".ray" / "tune").mkdir(parents=True)
     (path / ".ray" / "tune" / "tuner.pkl").write_bytes(b"")
-    writer = SweepWriter(path, json.loads(ended["sweep.json"]), resume=True)
+    writer = SweepWriter(path, json.loads(ended["sweep.json"]), judge, resume=True)
     assert not (path / ".ray").exists()
     writer.finish()
 

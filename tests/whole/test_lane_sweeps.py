@@ -168,7 +168,9 @@ def test_neither_kills_nor_a_failed_server_lose_or_repeat_an_epoch(
     undisturbed = [alone.run(["00000"])["00000"] for _ in range(KILLED_EPOCHS)]
     for name in ("train_loss", "test_loss"):  # a lane equals a single trial to rounding
         np.testing.assert_allclose(
-            first[name].to_numpy(), [row[name] for row in undisturbed], rtol=1e-3
+            first[name].to_numpy(),
+            [getattr(row, name) for row in undisturbed],
+            rtol=1e-3,
         )
 
 

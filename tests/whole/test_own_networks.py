@@ -18,7 +18,7 @@ from mnist_tune.execution.pool import LanePool
 from mnist_tune.own_code import modules
 from mnist_tune.own_code.loading import load_own
 from mnist_tune.own_code.registry import ENTRIES, register_optimizer
-from mnist_tune.tuning import opening, sweep
+from mnist_tune.tuning import checks, sweep
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +82,8 @@ def test_a_network_trains_on_any_data_alone_and_as_lanes(
     tolerance = 0.05 if network == "bfloat16_net" else 2e-4
     for (rows, state), (expected, single) in zip(together, alone, strict=True):
         for row, other in zip(rows, expected, strict=True):
-            assert row["train_loss"] == pytest.approx(
-                other["train_loss"], rel=tolerance
-            )
-        assert expected[-1]["train_loss"] < expected[-1]["untrained_loss"]
+            assert row.train_loss == pytest.approx(other.train_loss, rel=tolerance)
+        assert expected[-1].train_loss < expected[-1].untrained_loss
         assert {array.dtype for array in state.arrays.values()} == {
             array.dtype for array in single.arrays.values()
         }
@@ -127,9 +125,7 @@ def test_a_restored_trial_is_bit_identical(networks, as_users_have_it, step, tmp
     pool = LanePool(dataset)
     pool.attach("again", config, Checkpoint.load(tmp_path / "state.npz"))
     resumed = [pool.run(["again"])["again"] for _ in range(2)]
-    assert [row["train_loss"] for row in resumed] == [
-        row["train_loss"] for row in rows[1:]
-    ]
+    assert [row.train_loss for row in resumed] == [row.train_loss for row in rows[1:]]
     for name, array in pool.checkpoint("again").arrays.items():
         np.testing.assert_array_equal(array, whole.arrays[name], strict=True)
 
@@ -147,7 +143,7 @@ def test_a_resume_wants_the_same_code_and_the_same_data(
     )
     monkeypatch.setattr(SweepOptions, "start_ray", lambda options: None)
     # it runs in one of Ray's processes
-    monkeypatch.setattr(opening, "check_networks", lambda *arguments: None)
+    monkeypatch.setattr(checks, "check_networks", lambda *arguments: None)
     run_sweep("own", [TrialConfig(architecture=name, epochs=50)] * 3, options)
     with pytest.raises(
         UserError, match=r"trained on arrays from Python; .*SweepOptions\(dataset=...\)"

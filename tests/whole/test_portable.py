@@ -95,7 +95,7 @@ def by_hand(data):
 def without_seconds(row):
     return {
         name: value
-        for name, value in row.items()
+        for name, value in vars(row).items()
         if not name.endswith("_s") and name != "ended_at"
     }
 
@@ -128,11 +128,10 @@ def test_lanes_equal_single_trials_to_rounding(alone, data):
     rows = pool.run(list(configs))
     for lane_id, config in configs.items():
         row, state = alone(config)[0]
-        assert rows[lane_id]["lanes"] == 2
+        assert rows[lane_id].lanes == 2
         for name in ("train_loss", "test_loss", "step_loss_max", "step_loss_last"):
-            assert rows[lane_id][name] == pytest.approx(
-                row[name], rel=LANE_TOLERANCE
-            ), name
+            expected = pytest.approx(getattr(row, name), rel=LANE_TOLERANCE)
+            assert getattr(rows[lane_id], name) == expected, name
         assert_close(
             pool.checkpoint(lane_id).arrays.values(),
             state.arrays.values(),
@@ -142,7 +141,7 @@ def test_lanes_equal_single_trials_to_rounding(alone, data):
 
 def test_a_trial_equals_sgd_in_float64(alone, by_hand):
     for (row, state), (losses, params) in zip(alone(CALM), by_hand, strict=True):
-        told = [row["step_loss_first"], row["step_loss_max"], row["step_loss_last"]]
+        told = [row.step_loss_first, row.step_loss_max, row.step_loss_last]
         np.testing.assert_allclose(
             told, [losses[0], losses.max(), losses[-1]], rtol=ROUNDING
         )
@@ -156,7 +155,7 @@ def test_a_trial_equals_sgd_in_float64(alone, by_hand):
 def test_training_gives_the_recorded_losses(alone):
     for (row, _), losses in zip(alone(CALM), LOSSES, strict=True):
         np.testing.assert_allclose(
-            (row["train_loss"], row["test_loss"]), losses, rtol=ROUNDING
+            (row.train_loss, row.test_loss), losses, rtol=ROUNDING
         )
 
 
@@ -173,8 +172,8 @@ def test_an_evaluation_counts_exactly(alone, data):
     ]:
         logits, _ = logits_of(((w1, b1), (w2, b2)), images / 255)
         assert (logits.argmax(1) == labels).sum() == count
-        assert row[f"{split}_accuracy"] == count / len(labels)
-        assert row[f"{split}_loss"] == pytest.approx(
+        assert getattr(row, f"{split}_accuracy") == count / len(labels)
+        assert getattr(row, f"{split}_loss") == pytest.approx(
             cross_entropies(logits, labels).mean(), rel=ROUNDING
         )
 
@@ -191,9 +190,9 @@ def test_a_far_too_large_rate_diverges_at_the_same_step(alone, data, learning_ra
     pool = LanePool(data)
     pool.attach("a", replace(noisy, learning_rate=learning_rate), calm)
     rows = [pool.run(["a"])["a"] for _ in range(2)]
-    assert [row["above_since"] for row in rows] == [STEPS + 1] * 2
-    assert rows[1]["diverged"]
-    assert rows[1]["finite"] == (learning_rate < 1e38)
+    assert [row.above_since for row in rows] == [STEPS + 1] * 2
+    assert rows[1].diverged
+    assert rows[1].finite == (learning_rate < 1e38)
 
 
 def test_normal_parameters_are_the_same_bit_for_bit(data):

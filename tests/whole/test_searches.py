@@ -23,6 +23,7 @@ from mnist_tune import (
     storage,
 )
 from mnist_tune.results.folder import exists
+from mnist_tune.results.sweep_meta import SweepKind
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning import opening
 from mnist_tune.tuning.past import Past, not_known
@@ -198,7 +199,7 @@ def test_a_resumed_population_keeps_the_ids_of_its_trials(tmp_path, every_core):
     And checkpoints that nobody copies any more go.
     """
     options = SweepOptions(dataset="mnist-5k", quiet=True, output=tmp_path / "sweep")
-    writer = opening.open_sweep("pbt", options, search=True).writer
+    writer = opening.open_sweep("pbt", options, kind=SweepKind.SEARCH).writer
     rates = {"00000": 1e-5, "00001": 0.1, "00002": 2e-5, "00003": 0.2}
     for trial_id, rate in rates.items():
         writer.trial(

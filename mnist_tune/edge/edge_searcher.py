@@ -144,13 +144,10 @@ class _Search:
         number = len(self.trials)
         if number < len(PILOT):
             return math.log(self.expected * PILOT[number])
-        known = [
-            (self.asked.gain(row), rate) for rate, row in self.pilot if row is not None
-        ]
-        return float(
-            math.log(max(known, default=(0.0, self.expected))[1])
-            + FURTHER * rng.standard_normal()
-        )
+        ended = [(rate, row) for rate, row in self.pilot if row is not None]
+        gains = [(self.asked.gain(row), rate) for rate, row in ended]
+        _, best = max(gains, default=(0.0, self.expected))
+        return float(math.log(best) + FURTHER * rng.standard_normal())
 
 
 class EdgeSearcher(Unsaved):
@@ -188,14 +185,12 @@ class EdgeSearcher(Unsaved):
         of_network: dict[TrialConfig, list[str]] = {}
         for trial_id in sorted(self._known):
             of_network.setdefault(_network(self._known[trial_id]), []).append(trial_id)
-        self._searches = [
-            _Search(
-                template, rate, asked, (seed, i), of_network.get(_network(template), ())
-            )
-            for i, (template, rate, asked) in enumerate(
-                zip(templates, expected, learned, strict=True)
-            )
-        ]
+        self._searches = []
+        asked_for = zip(templates, expected, learned, strict=True)
+        for number, (template, rate, asked) in enumerate(asked_for):
+            ids = of_network.get(_network(template), ())
+            search = _Search(template, rate, asked, (seed, number), ids)
+            self._searches.append(search)
         self._workers, self._precision, self._trials = workers, precision, trials
         self._ids = new_ids(self._known)
         self._tunes: dict[str, _Trial] = {}

@@ -1,22 +1,23 @@
-"""A trial's row in the `epochs` table, all columns of which are put together here."""
+"""The end of an epoch: its row, all columns of which are put together here, and what the
+trial remembers for the next one."""
 
 from __future__ import annotations
 
-import json
 import math
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import jax
 import numpy as np
 
-from mnist_tune.execution.checkpoint import Row
+from mnist_tune.epoch_row import EpochRow, Measured
 from mnist_tune.execution.device_data import DeviceData
-from mnist_tune.execution.sharpness import Measured, sharpness_columns
+from mnist_tune.execution.memory import Memory
+from mnist_tune.execution.sharpness import sharpness_columns
 from mnist_tune.regimes.divergence import blown_up, chance_of, guess_loss, has_diverged
 from mnist_tune.regimes.learned_share import paired_noise
 from mnist_tune.regimes.noise import WINDOW_IMAGES, calm_floor, window_images
@@ -44,44 +45,46 @@ def node_name() -> str:
 
 
 def epoch_row(
-    before: Row,
+    before: Memory,
     losses: np.ndarray,
-    scores: dict[str, dict[str, Any]],
+    scores: Mapping[str, Mapping[str, Any]],
     config: TrialConfig,
     data: DeviceData,
     measured: Sequence[Measured] | None = None,
-    **batch: float,
-) -> Row:
-    """Return the row of an epoch that has just ended.
+    **batch: Any,
+) -> tuple[EpochRow, Memory]:
+    """Return the row of an epoch that has just ended, and what is remembered of it.
 
     Args:
-        before: the row before it.
+        before: what was remembered of the epochs before it.
         losses: the loss of each step.
         scores: the scores of each split by name.
         measured: the measurements of sharpness, if that is asked for.
         batch: what is known of the batch of lanes that the epoch was trained in:
             seconds, `lanes` and `fill`.
     """
-    done, batch_size = before.get("step", 0), config.batch_size
-    means, starts = window_means(losses, batch_size, data.train_count)
-    untrained: float = before["untrained_loss"]
+    means, starts = window_means(losses, config.batch_size, data.train_count)
+    first_step, untrained = before.step + 1, before.untrained_loss
     train_loss, counts = scores["train"]["loss"], data.label_counts
+    above_since = left_for_good(
+        means, untrained, first_step, before.above_since, starts
+    )
     guess = guess_loss(counts, config.loss) if counts else math.inf
-    guessing = calm_floor(guess, max(batch_size, WINDOW_IMAGES), len(means))
-    row: Row = {
-        "epoch": before["epoch"] + 1,
-        "step": done + len(losses),
+    guessing = calm_floor(guess, max(config.batch_size, WINDOW_IMAGES), len(means))
+    guessing_since = left_for_good(
+        means, guessing, first_step, before.guessing_since, starts
+    )
+    finite = bool(np.isfinite(losses).all() and math.isfinite(train_loss))
+    columns: dict[str, Any] = {
+        "epoch": before.epoch + 1,
+        "step": before.step + len(losses),
         "step_loss_first": float(losses[0]),
         "step_loss_max": float(losses.max()),
         "step_loss_last": float(losses[-1]),
         "window_loss_max": float(means.max()),
-        "finite": bool(np.isfinite(losses).all() and math.isfinite(train_loss)),
-        "above_since": left_for_good(
-            means, untrained, done + 1, before.get("above_since"), starts
-        ),
-        "guessing_since": left_for_good(
-            means, guessing, done + 1, before.get("guessing_since"), starts
-        ),
+        "finite": finite,
+        "above_since": above_since,
+        "guessing_since": guessing_since,
         "untrained_loss": untrained,
         "learning_rate": config.learning_rate,
         "node": node_name(),
@@ -90,37 +93,39 @@ def epoch_row(
         **batch,
     }
     if measured is not None:
-        row |= sharpness_columns(measured, before)
-    for split, of in scores.items():
-        row |= {
-            f"{split}_loss": of["loss"],
-            f"{split}_accuracy": of.get("accuracy", math.nan),
-        }
-        # of the last split, which trials are compared on
-        row |= {"answers": of["answers"]} if "answers" in of else {}
-        if more := {name: value for name, value in of.items() if name not in KNOWN}:
-            row["scores"] = json.dumps(more)  # likewise
+        columns |= sharpness_columns(measured, before)
+    for split, values in scores.items():
+        columns[f"{split}_loss"] = values["loss"]
+        columns[f"{split}_accuracy"] = values.get("accuracy", math.nan)
+    # trials are compared by the last split
+    held_out = [*scores.values()][-1]
+    columns |= compared_by(held_out, before)
+    least_loss = float(np.fmin(before.least_loss, train_loss))
+    deviation = before.untrained_deviation
     if counts:
-        return row | {
-            "diverged": has_diverged(row, chance_of(counts), data.splits["train"][1])
-        }
-    deviation, parts = (
-        before.get("untrained_deviation", 0.0),
-        before.get("untrained_parts", []),
-    )
-    least = float(np.fmin(before.get("least_loss", untrained), train_loss))
-    # for the next epoch
-    row |= {
-        "least_loss": least,
-        "untrained_deviation": deviation,
-        "untrained_parts": parts,
-    }
-    if PARTED in of:
-        row |= {"loss_noise": paired_noise(of[PARTED], parts), "loss_error": of[ERROR]}
-    return row | {
-        "diverged": not row["finite"]
-        or blown_up(train_loss, untrained, least, deviation)
-    }
+        chance, images = chance_of(counts), data.splits["train"][1]
+        diverged = has_diverged(columns, chance, images)
+    else:
+        exceeded = blown_up(train_loss, untrained, least_loss, deviation)
+        diverged = exceeded or not finite
+    row = EpochRow(diverged=diverged, **columns)
+    return row, Memory.after(row, before.stored() | {"least_loss": least_loss})
+
+
+def compared_by(held_out: Mapping[str, Any], before: Memory) -> dict[str, Any]:
+    """Return the columns that only the scores of held-out examples have: what trials
+    are compared by, beside loss and accuracy."""
+    columns = {}
+    if "answers" in held_out:
+        columns["answers"] = held_out["answers"]
+    if PARTED in held_out:
+        parts = before.untrained_parts
+        columns["loss_noise"] = paired_noise(held_out[PARTED], parts)
+        columns["loss_error"] = held_out[ERROR]
+    own = {name: held_out[name] for name in held_out if name not in KNOWN}
+    if own:
+        columns["scores"] = own
+    return columns
 
 
 KNOWN = ("loss", "accuracy", "answers", PARTED, ERROR)

@@ -16,9 +16,9 @@ from mnist_tune.data.dataset import Dataset, check_counts
 from mnist_tune.data.task_data import TaskData
 from mnist_tune.errors import UserError
 from mnist_tune.execution.process_setup import WorkerSettings, configure_jax
+from mnist_tune.judged import settings_of
 from mnist_tune.own_code.loading import load_own
 from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.results.tables import settings_of
 from mnist_tune.sweep import Sweep
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, Data
@@ -26,7 +26,7 @@ from mnist_tune.tuning.resuming import trained_as
 from mnist_tune.tuning.tasks import apart, load_here, returned
 
 if TYPE_CHECKING:
-    from mnist_tune.training.range_test import Ramp, RangeCurve
+    from mnist_tune.training.rising_rate import Ramp, RangeCurve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +118,7 @@ def _curve(
 
     from mnist_tune.execution.device_data import DeviceData
     from mnist_tune.training.program import Program
-    from mnist_tune.training.range_test import Ramp, RangeCurve, range_curve
+    from mnist_tune.training.rising_rate import Ramp, RangeCurve, range_curve
 
     data = DeviceData.put(dataset, config.label_noise, config.held_out, memory=math.inf)
     program = Program.of(

@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnist_tune.execution.device_data import DeviceData
-from mnist_tune.execution.epoch_row import (
+from mnist_tune.execution.epoch_end import (
     epoch_row,
     left_for_good,
     node_name,
     window_means,
 )
+from mnist_tune.execution.memory import Memory
 from mnist_tune.trial import TrialConfig
 
 DATA = DeviceData((), 1280, {"train": (0, 640), "test": (1280, 100)}, (128,) * 10)
@@ -31,38 +32,39 @@ evaluated."""
 def row_of(losses, before=None, train=(1.0, 0.5), data=DATA):
     """The row of an epoch with these step losses; by default the second of a trial
     whose untrained loss is 2.4."""
-    before = {"untrained_loss": 2.4, "step": 20} | (before or {"epoch": 1})
+    second = {"untrained_loss": 2.4, "least_loss": 2.4, "step": 20, "epoch": 1}
+    memory = Memory(**second | (before or {}))
     scores = {
         split: dict(zip(("loss", "accuracy"), of, strict=True))
         for split, of in (("train", train), ("test", (1.0, 0.5)))
     }
-    return epoch_row(before, np.array(losses, np.float32), scores, CONFIG, data)
+    return epoch_row(memory, np.array(losses, np.float32), scores, CONFIG, data)[0]
 
 
 # a scheduler of Tune may change the batch size
 @pytest.mark.parametrize("before", [20, 35])
 def test_steps_are_counted_over_the_epochs(before):
     row = row_of([0.5] * 6 + [3.0] * 13 + [4.0], {"epoch": 1, "step": before})
-    assert (row["epoch"], row["step"]) == (2, before + 20)
-    assert (row["above_since"], row["guessing_since"]) == (before + 7, before + 7)
-    assert (row["step_loss_first"], row["step_loss_max"], row["step_loss_last"]) == (
+    assert (row.epoch, row.step) == (2, before + 20)
+    assert (row.above_since, row.guessing_since) == (before + 7, before + 7)
+    assert (row.step_loss_first, row.step_loss_max, row.step_loss_last) == (
         0.5,
         4.0,
         4.0,
     )
-    assert row["window_loss_max"] == 3.5
+    assert row.window_loss_max == 3.5
 
 
 def test_each_run_of_steps_goes_on_where_it_began():
     row = row_of([3.0] * 20, {"epoch": 1, "above_since": 5, "guessing_since": 3})
-    assert (row["above_since"], row["guessing_since"]) == (5, 3)
+    assert (row.above_since, row.guessing_since) == (5, 3)
 
 
 @pytest.mark.parametrize(("loss", "since"), [(1.55, None), (1.57, 21)])
 def test_a_guess_is_a_loss_within_the_noise_of_a_window(loss, since):
     """The limit is (sqrt(ln 10) - sqrt(ln(10 / 0.001) / 128))**2 = 1.560: a window has
     128 images, an epoch ten."""
-    assert row_of([loss] * 20)["guessing_since"] == since
+    assert row_of([loss] * 20).guessing_since == since
 
 
 @pytest.mark.parametrize(
@@ -84,7 +86,7 @@ def test_a_trial_is_lost_by_the_images_that_it_saw(loss, accuracy, since, diverg
         (loss, accuracy),
         SKEWED,
     )
-    assert row["diverged"] is diverged
+    assert row.diverged is diverged
 
 
 @pytest.mark.parametrize(
@@ -93,8 +95,8 @@ def test_a_trial_is_lost_by_the_images_that_it_saw(loss, accuracy, since, diverg
 )
 def test_a_loss_that_is_not_finite_is_told(step_loss, train_loss):
     row = row_of([1.0, step_loss, *[1.0] * 18], train=(train_loss, 0.5))
-    assert row["finite"] is False
-    assert row["diverged"] is True
+    assert row.finite is False
+    assert row.diverged is True
 
 
 def above_since_by_definition(above, first_step, since):

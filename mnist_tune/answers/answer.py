@@ -1,0 +1,486 @@
+"""The answer of a sweep, as data: what to train with, how sure that is, and what to do
+next. `mnist_tune.reports` words it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+
+import numpy as np
+import pandas as pd
+
+from mnist_tune.answers.best import (
+    BestSetting,
+    Standing,
+    Warned,
+    best_setting,
+    better,
+    digits_for,
+    digits_of,
+    some_stopped,
+    standing_of,
+    warning,
+)
+from mnist_tune.answers.decision import Decided, decided, trials_of_leader
+from mnist_tune.answers.progress import Progress, progress
+from mnist_tune.answers.rates import can_grow, edge_to_find, rates_to_try
+from mnist_tune.answers.settings import keys
+from mnist_tune.answers.spans import Spans, is_on_its_way, spans
+from mnist_tune.answers.steps import NextStep, StepKind, Why
+from mnist_tune.judged import Judged
+from mnist_tune.numbers import LEAST_DIGITS
+from mnist_tune.regimes.contest import MOST_SETTINGS, TRIALS, Contest
+from mnist_tune.regimes.decision import to_decide
+from mnist_tune.regimes.families import families, held_out, varied
+from mnist_tune.regimes.measured_edge import MeasuredEdge
+from mnist_tune.regimes.outcomes import (
+    MISSING,
+    ceiling_of,
+    independent_answers_of,
+    outcomes,
+)
+from mnist_tune.regimes.widths import Exponent, exponents
+from mnist_tune.results.sweep_meta import SweepKind
+from mnist_tune.trial import retriable
+
+MOST_STEPS = 3
+
+
+class Finding(Enum):
+    """How far an answer is."""
+
+    NOTHING_TRAINED = "nothing_trained"
+    NOTHING_COMPLETED = "nothing_completed"
+    """No setting has run all its epochs."""
+    NOT_FINITE = "not_finite"
+    """What settings are ranked by is finite in no trial that did not diverge."""
+    TOO_FEW_EXAMPLES = "too_few_examples"
+    """By luck, guesses may all be right on the examples that are held out."""
+    NO_BETTER_THAN_GUESSING = "no_better_than_guessing"
+    NOTHING_COMPARED = "nothing_compared"
+    """No seed has ended for all settings of a decision."""
+    BEST_OF_EACH_TASK = "best_of_each_task"
+    """The losses of several tasks don't compare."""
+    SO_FAR = "so_far"
+    """There is a best setting, but trials go on, or a decision has not settled."""
+    FOUND = "found"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """What the answers of all kinds of sweeps have."""
+
+    finding: Finding
+    progress: Progress
+    next_steps: tuple[NextStep, ...] = ()
+    """At most three. What has not ended or has failed comes first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestRate:
+    """The best learning rate of a family."""
+
+    rank: int
+    """Its row in the answer's `settings`."""
+    is_largest: bool
+    """Whether no larger one was tried: beyond it, others may be better."""
+    is_smallest: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepAnswer(Said):
+    """What a sweep says."""
+
+    settings: pd.DataFrame
+    """Those that compete to be the best, as `Sweep.best` returns them. The others
+    name them by their rows."""
+    tried: int = 0
+    """How many settings have ended."""
+    split: str = "test"
+    """Which images chose the best: `validation` or `test`."""
+    best: BestSetting | None = None
+    standing: Standing | None = None
+    spans: tuple[Spans, ...] = ()
+    """Where the regimes of each family are found."""
+    best_rates: tuple[BestRate, ...] = ()
+    """Of several families, the best rate of each."""
+    without_best: tuple[str, ...] = ()
+    """The families that have none."""
+    changed: bool = False
+    """Whether a scheduler changed settings: these trials say nothing."""
+    digits: int = LEAST_DIGITS
+    """The significant digits with which losses are told apart."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchAnswer(SweepAnswer):
+    """What a search says; with the decision that it ended with, this chose the best."""
+
+    final: Decided | None = None
+    compared: int = 0
+    """How many settings that decision compared."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecisionAnswer(Said):
+    """What a decision says."""
+
+    settings: pd.DataFrame
+    """Those that it compares, as rows of `trials`."""
+    decided: Decided | None = None
+    warned: Warned | None = None
+    digits: int = LEAST_DIGITS
+
+
+@dataclass(frozen=True, kw_only=True)
+class EdgeAnswer(Said):
+    """What was measured of edges."""
+
+    edges: tuple[MeasuredEdge, ...]
+    laws: tuple[Exponent, ...]
+    """How edges of several widths follow from these."""
+
+
+AnyAnswer = SweepAnswer | SearchAnswer | DecisionAnswer | EdgeAnswer
+
+
+def find_answer(sweep: Judged) -> AnyAnswer:
+    """Return the answer of a sweep, finished or running."""
+    answer = _answer(sweep)
+    waits = sweep.record.ended is None or answer.progress.is_open
+    # what has not ended comes first, and may be the best
+    open_steps = () if waits else answer.next_steps
+    steps = _without_repeats([*_left_over(sweep, answer.progress), *open_steps])
+    return replace(answer, next_steps=tuple(steps[:MOST_STEPS]))
+
+
+def _without_repeats(steps: Sequence[NextStep]) -> list[NextStep]:
+    distinct: list[NextStep] = []
+    for step in steps:
+        if step not in distinct:
+            distinct.append(step)
+    return distinct
+
+
+def _answer(sweep: Judged) -> AnyAnswer:
+    if (contest := sweep.decision) is not None:
+        return _of_decision(sweep, contest)
+    if not (sweep.trials["epochs_run"] > 0).any():
+        return _of_nothing(sweep)
+    if sweep.edges():
+        return _of_edges(sweep)
+    return _of_sweep(sweep)
+
+
+def _of_nothing(sweep: Judged) -> AnyAnswer:
+    """Return the answer of a sweep of which no trial has finished an epoch."""
+    finding, now = Finding.NOTHING_TRAINED, progress(sweep.trials)
+    settings = sweep.best()
+    match sweep.record.kind:
+        case SweepKind.EDGE:
+            return EdgeAnswer(finding=finding, progress=now, edges=(), laws=())
+        case SweepKind.DECISION:
+            return DecisionAnswer(finding=finding, progress=now, settings=settings)
+        case SweepKind.SEARCH:
+            return SearchAnswer(finding=finding, progress=now, settings=settings)
+        case SweepKind.SWEEP:
+            return SweepAnswer(finding=finding, progress=now, settings=settings)
+
+
+def _left_over(sweep: Judged, now: Progress) -> Iterator[NextStep]:
+    """Yield how to go on with what has not ended or has failed."""
+    if now.unknown and isinstance(sweep.path, str):
+        yield NextStep(StepKind.RESUME, Why.NO_SIGN_OF_LIFE)
+    if now.live:
+        return
+    if now.open or sweep.record.ended is None:
+        yield NextStep(StepKind.RESUME, Why.NOT_ENDED, trials=now.open)
+    trials = sweep.trials
+    failed = retriable(trials["error_kind"][trials["stop_reason"] == "error"])
+    if failed:
+        yield NextStep(
+            StepKind.RETRY, Why.FAILED, {"retry_errored": True}, trials=int(failed)
+        )
+
+
+# --- a sweep, or a search
+
+
+def _of_sweep(sweep: Judged) -> SweepAnswer:
+    now = progress(sweep.trials)
+    settings = sweep.best()
+    kind = SearchAnswer if sweep.record.is_search else SweepAnswer
+    answer = kind(
+        finding=_finding(sweep, settings, now),
+        progress=now,
+        settings=settings,
+        tried=_tried(sweep),
+        split=held_out(sweep.trials),
+        spans=tuple(_spans(sweep)),
+        changed=len(sweep.steady) < len(sweep.trials),
+        next_steps=tuple(_next_steps(sweep, settings)),
+    )
+    if settings.empty:
+        return answer
+    if answer.finding == Finding.BEST_OF_EACH_TASK:
+        steps = tuple(_next_steps(sweep, settings[:0]))
+        return replace(answer, next_steps=steps)
+    first = settings["trial_id"].iloc[0]
+    standing = standing_of(
+        settings,
+        counts_stopped=some_stopped(sweep.steady),
+        learned=first not in {*sweep.unlearned["trial_id"]},
+    )
+    answer = replace(
+        answer,
+        best=best_setting(sweep, settings, now.is_open),
+        standing=standing,
+        digits=digits_of(settings),
+        best_rates=tuple(_best_rates(sweep, settings)),
+        without_best=tuple(_without_best(sweep, settings)),
+    )
+    if isinstance(answer, SearchAnswer) and sweep.final and sweep.final.decision:
+        return _with_final(answer, sweep.final, sweep.final.decision)
+    return answer
+
+
+def _tried(sweep: Judged) -> int:
+    ended = sweep.steady[outcomes(sweep.steady, sweep.record.data) != MISSING]
+    return len({*keys(ended)})
+
+
+def _finding(sweep: Judged, settings: pd.DataFrame, now: Progress) -> Finding:
+    if settings.empty:
+        return _why_none_is_best(sweep)
+    tasks = sweep.trials["architecture"].nunique()
+    if tasks > 1 and not sweep.record.data.compares_tasks:
+        return Finding.BEST_OF_EACH_TASK
+    return Finding.SO_FAR if now.is_open else Finding.FOUND
+
+
+def _why_none_is_best(sweep: Judged) -> Finding:
+    completed = sweep.steady["stop_reason"] == "completed"
+    if not completed.any():
+        return Finding.NOTHING_COMPLETED
+    return _unranked(sweep) or Finding.NO_BETTER_THAN_GUESSING
+
+
+def _unranked(sweep: Judged) -> Finding | None:
+    """Return why settings can't be ranked, whatever they learned; None if they can."""
+    facts, split = sweep.record.data, held_out(sweep.trials)
+    completed = sweep.steady["stop_reason"].eq("completed")
+    calm = sweep.steady[completed & sweep.steady["regime"].ne("diverged")]
+    if calm.empty:
+        return None
+    if not np.isfinite(facts.ranking.scores(calm, split)).any():
+        return Finding.NOT_FINITE
+    answers = independent_answers_of(calm, facts, split)
+    if np.all(ceiling_of(facts.ranking, facts.chance, answers) >= 1):
+        return Finding.TOO_FEW_EXAMPLES
+    return None
+
+
+def _spans(sweep: Judged) -> Iterator[Spans]:
+    """Yield where each regime is all_families in each family; of a search with several these
+    are too small."""
+    all_families = list(families(sweep.steady))
+    if sweep.record.is_search and len(all_families) > 1:
+        return
+    for title, family in all_families:
+        yield spans(title, family)
+
+
+def _compared_families(sweep: Judged) -> list[tuple[str, pd.DataFrame]]:
+    """Return the families whose best rates are compared; of a search they are too
+    small."""
+    all_families = list(families(sweep.steady))
+    if len(all_families) < 2 or sweep.record.is_search:
+        return []
+    return all_families
+
+
+def _best_rates(sweep: Judged, settings: pd.DataFrame) -> Iterator[BestRate]:
+    """Yield the best rate of each of several families."""
+    all_families = _compared_families(sweep)
+    if not all_families:
+        return
+    rates_of = {
+        trial_id: family["learning_rate"]
+        for _, family in all_families
+        for trial_id in family["trial_id"]
+    }
+    for rank, row in settings.drop_duplicates(varied(sweep.trials)).iterrows():
+        tried = rates_of[row["trial_id"]]
+        least, most = tried.min(), tried.max()
+        rate = row["learning_rate"]
+        yield BestRate(
+            rank=int(rank),
+            is_largest=bool(rate == most and least < most),
+            is_smallest=bool(rate == least and least < most),
+        )
+
+
+def _without_best(sweep: Judged, settings: pd.DataFrame) -> Iterator[str]:
+    """Yield the families none of whose settings competes."""
+    best = set(settings["trial_id"])
+    for title, family in _compared_families(sweep):
+        if best.isdisjoint(family["trial_id"]):
+            yield title
+
+
+def _with_final(answer: SearchAnswer, final: Judged, contest: Contest) -> SearchAnswer:
+    """Return the answer of a search with the decision that it ended with."""
+    result = decided(final, contest)
+    if result is None or answer.best is None:
+        return answer
+    row = answer.settings.iloc[result.leader]
+    best = replace(
+        answer.best,
+        rank=result.leader,
+        score=result.score,
+        train_accuracy=float(row["train_accuracy"]),
+        warned=warning(trials_of_leader(final, contest)),
+        calmer=None,
+    )
+    return replace(
+        answer,
+        finding=Finding.FOUND if result.settled else Finding.SO_FAR,
+        best=best,
+        final=result,
+        compared=len(contest.settings),
+    )
+
+
+# --- what to do next with it
+
+
+def _next_steps(sweep: Judged, settings: pd.DataFrame) -> Iterator[NextStep]:
+    """Yield what to ask next: which of the best it is, and what the range of the best
+    one's family leaves open. While the best are slow, other rates are better than any
+    of them."""
+    rates = list(_of_rates(sweep, settings))
+    longer = _longer(sweep, settings)
+    # more epochs may change what is decided
+    if longer is not None:
+        yield from rates
+        yield longer
+    close = to_decide(settings) if not sweep.final else settings[:0]
+    better_elsewhere = rates and close["regime"].eq("slow").all()
+    if 1 < len(close) <= MOST_SETTINGS and not better_elsewhere:
+        yield _to_decide(close)
+    if sweep.final and (contest := sweep.final.decision) and not contest.settled:
+        yield replace(_more_trials(sweep.final, Why.NOT_SETTLED), of_final=True)
+    if longer is None:
+        yield from rates
+
+
+def _to_decide(close: pd.DataFrame) -> NextStep:
+    by_rate = close.sort_values("learning_rate", kind="stable")
+    arguments = {"trials": 4 * len(close)} if 2 * len(close) > TRIALS else {}
+    return NextStep(
+        StepKind.DECIDE,
+        Why.NOT_TOLD_APART,
+        arguments,
+        settings=tuple(keys(by_rate)),
+        jumping=int((~close["close"]).sum()),
+    )
+
+
+def _longer(sweep: Judged, settings: pd.DataFrame) -> NextStep | None:
+    """Return the step that trains a sweep for twice as many epochs if its best setting
+    is slow or undecided or, without a best, if some still learn."""
+    if not can_grow(sweep.record):
+        return None
+    trials = sweep.trials
+    has_ended = trials["epochs_run"].ge(trials["epochs_asked"])
+    rows = trials[has_ended & trials["schedule"].eq("constant")]
+    learns = is_on_its_way(rows)
+    if len(settings):
+        is_best = rows["trial_id"].eq(settings["trial_id"].iloc[0])
+        which = is_best & rows["regime"].isin(["slow", "undecided"])
+        all_learn = bool((learns | rows["regime"].eq("slow"))[which].all())
+        why = Why.BEST_LEARNS if all_learn else Why.BEST_NOT_SETTLED
+    else:
+        which, why = learns, Why.SOME_LEARN
+    if not which.any():
+        return None
+    epochs = 2 * int(rows["epochs_asked"][which].max())
+    return NextStep(
+        StepKind.TRAIN_LONGER, why, {"epochs": epochs}, but_stopped=some_stopped(trials)
+    )
+
+
+def _of_rates(sweep: Judged, settings: pd.DataFrame) -> Iterator[NextStep]:
+    """Yield where the edge is and which rates to try next, in the best one's family or,
+    without a best, in each."""
+    trained = [
+        (title, family)
+        for title, family in families(sweep.steady)
+        if family["epochs_run"].any()
+    ]
+    first = set(settings["trial_id"][:1])
+    of_best = [(t, family) for t, family in trained if first & {*family["trial_id"]}]
+    best = float("nan")
+    if of_best and not better(settings).any():
+        best = float(settings["learning_rate"].iloc[0])
+    steps: list[NextStep] = []
+    titles: list[list[str]] = []
+    for title, family in of_best or trained:
+        for step in (
+            edge_to_find(family, sweep.record),
+            rates_to_try(family, sweep.record, best),
+        ):
+            if step is None:
+                continue
+            if step not in steps:
+                steps.append(step)
+                titles.append([])
+            titles[steps.index(step)].append(title)
+    for step, own in zip(steps, titles, strict=True):
+        is_of_all = len(own) == len(of_best or trained)
+        yield step if is_of_all else replace(step, families=tuple(own))
+
+
+# --- a decision, or an edge
+
+
+def _of_decision(sweep: Judged, contest: Contest) -> DecisionAnswer:
+    now = progress(sweep.trials)
+    answer = DecisionAnswer(
+        finding=Finding.NOTHING_COMPARED, progress=now, settings=contest.table
+    )
+    result = decided(sweep, contest)
+    if result is None:
+        return answer
+    if reason := _unranked(sweep):
+        return replace(answer, finding=reason)
+    worse = contest.decision.worse()[0][~contest.decision.rivals, 1]
+    steps = () if contest.settled else (_more_trials(sweep, Why.NOT_SETTLED),)
+    return replace(
+        answer,
+        finding=Finding.FOUND if contest.settled else Finding.SO_FAR,
+        decided=result,
+        warned=warning(trials_of_leader(sweep, contest)),
+        digits=digits_for(result.score, worse),
+        next_steps=steps,
+    )
+
+
+def _of_edges(sweep: Judged) -> EdgeAnswer:
+    edges = tuple(sweep.edges())
+    bracketed = [edge for edge in edges if edge.is_bracketed]
+    is_open = any(not edge.is_precise for edge in bracketed)
+    return EdgeAnswer(
+        finding=Finding.SO_FAR if is_open or not bracketed else Finding.FOUND,
+        progress=progress(sweep.trials),
+        edges=edges,
+        laws=tuple(exponents((edge.title, edge.rate(0.5)) for edge in edges)),
+        next_steps=(_more_trials(sweep, Why.NOT_PRECISE),) if is_open else (),
+    )
+
+
+def _more_trials(sweep: Judged, why: Why) -> NextStep:
+    """Return the step that doubles the trials of a decision or an edge."""
+    trials = 2 * max(len(sweep.trials), sweep.record.most_trials)
+    return NextStep(StepKind.ADD_TRIALS, why, {"trials": trials})

@@ -1,0 +1,64 @@
+"""What a trial's next epoch needs to know of those before it, beside its arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mnist_tune.columns import NUMBER, Column, Kind
+from mnist_tune.epoch_row import EpochRow
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(map(NUMBER.holds, value))
+
+
+IN_NO_ROW = (
+    Column("least_loss", NUMBER),
+    Column("untrained_deviation", NUMBER),
+    Column("untrained_parts", Kind("numbers", _are_numbers)),
+)
+"""What is saved of it beside the row, from which the rest follows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """What a trial remembers after an epoch, or before the first one."""
+
+    untrained_loss: float
+    least_loss: float
+    """The least loss on the training set so far, also before training."""
+    untrained_deviation: float = 0.0
+    """Without an accuracy, the standard deviation of the untrained loss over parts of
+    the training set."""
+    untrained_parts: Sequence[float] = ()
+    """Without an accuracy, the untrained losses of parts of the held-out examples."""
+    epoch: int = 0
+    step: int = 0
+    above_since: int | None = None
+    guessing_since: int | None = None
+    untrained_sharpness: float | None = None
+
+    @classmethod
+    def after(cls, row: EpochRow, stored: Mapping[str, Any]) -> Memory:
+        """Return what a trial remembers after the epoch of a row. Some of these
+        `stored` values are `IN_NO_ROW`."""
+        assert row.untrained_loss is not None
+        values: dict[str, Any] = {"least_loss": row.untrained_loss}
+        for column in IN_NO_ROW:
+            if stored.get(column.name) is not None:
+                values[column.name] = stored[column.name]
+        return cls(
+            untrained_loss=row.untrained_loss,
+            epoch=row.epoch,
+            step=row.step,
+            above_since=row.above_since,
+            guessing_since=row.guessing_since,
+            untrained_sharpness=row.untrained_sharpness,
+            **values,
+        )
+
+    def stored(self) -> dict[str, Any]:
+        """Return what no row has, for JSON."""
+        return {column.name: getattr(self, column.name) for column in IN_NO_ROW}

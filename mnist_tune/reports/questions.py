@@ -1,0 +1,212 @@
+"""The next steps of an answer in words, each with the command that does it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from mnist_tune.answers.settings import keys
+from mnist_tune.answers.steps import NextStep, StepKind, Why
+from mnist_tune.continuation import (
+    FROM_PYTHON,
+    NAMED_AGAIN,
+    named_again,
+    python_call,
+    resume_command,
+)
+from mnist_tune.data_spec import ARRAYS
+from mnist_tune.invocation import command, words
+from mnist_tune.judged import Judged
+from mnist_tune.numbers import counted, listed, rate, told_apart
+from mnist_tune.regimes.families import named
+from mnist_tune.results.sweep_meta import SweepMeta
+from mnist_tune.trial import TrialConfig
+
+MOST_NAMED = 6
+"""The most settings that a sentence names."""
+
+ROOM = 80
+"""The most characters that their names may have; of more, only their number is said."""
+
+SEVERAL = ("task", "architecture", "optimizer", "batch_size", "momentum")
+"""The options of a search for an edge that take several values."""
+
+OF_RATES = {
+    Why.LARGEST_IS_BEST: "{rate} is the largest rate tried, so try larger ones",
+    Why.SMALLEST_IS_BEST: "{rate} is the smallest rate tried, so try smaller ones",
+    Why.NO_EDGE_YET: "No edge yet, try larger rates",
+    Why.ALL_TOO_LARGE: "Try smaller rates",
+    Why.BETWEEN: "Try rates between",
+}
+"""Why other learning rates are worth a try."""
+
+OF_LENGTH = {
+    Why.BEST_LEARNS: "The best still learns",
+    Why.BEST_NOT_SETTLED: "The best may not have settled",
+    Why.SOME_LEARN: "Some still learn",
+}
+
+OF_TRIALS = {
+    Why.NOT_SETTLED: "More seeds may settle it",
+    Why.NOT_PRECISE: "More trials make it more precise",
+}
+
+
+class Question(NamedTuple):
+    """What to ask or to do next, and the command that does it."""
+
+    text: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A sweep, and how its path is written in commands."""
+
+    sweep: Judged
+    where: str
+
+    @property
+    def names_code_again(self) -> bool:
+        """Whether nobody has named its own code in this process: no command can."""
+        return named_again(self.sweep.record)[1] == NAMED_AGAIN
+
+    def resumed(self, text: str, **options: Any) -> Question:
+        """Return a question whose command resumes the sweep with options."""
+        by_hand = f" ({NAMED_AGAIN})" if self.names_code_again else ""
+        line = resume_command(self.sweep.record, self.where, **options)
+        return Question(f"{text}{by_hand}:", line)
+
+
+def questions(
+    steps: Iterable[NextStep], sweep: Judged, where: str
+) -> tuple[Question, ...]:
+    """Return the questions of steps.
+
+    Args:
+        where: how the sweep's path is written.
+    """
+    asked = Asked(sweep, where)
+    return tuple(WORDED[step.kind](asked, step) for step in steps)
+
+
+def _resume(asked: Asked, step: NextStep) -> Question:
+    line = resume_command(asked.sweep.record, asked.where, **step.arguments)
+    if step.why == Why.NO_SIGN_OF_LIFE:
+        silent = "it gave no sign of life for two minutes"
+        return Question(f"{silent}; if it was killed, resume with:", line)
+    again = f", {NAMED_AGAIN}," if asked.names_code_again else ""
+    if step.why == Why.FAILED:
+        them = "it" if step.trials == 1 else "them"
+        failed = f"{counted(step.trials)} failed; train {them} again{again} with:"
+        return Question(failed, line)
+    what = counted(step.trials) if step.trials else "the sweep"
+    return Question(f"{what} had not ended; resume{again} with:", line)
+
+
+def _add_rates(asked: Asked, step: NextStep) -> Question:
+    text = OF_RATES[step.why]
+    if step.rate is not None:
+        text = text.format(rate=rate(step.rate))
+    line = proposed(asked.sweep.record, asked.where, step.arguments["learning_rates"])
+    return Question(f"{text}{_of_families(step)}:", line)
+
+
+def _of_families(step: NextStep) -> str:
+    return f" ({', '.join(step.families)})" if step.families else ""
+
+
+def proposed(record: SweepMeta, where: str, rates: Sequence[float]) -> str:
+    """Return the command that adds learning rates to a sweep, or the rates alone if its
+    code is to be named again."""
+    names = told_apart(rates, 3)
+    texts = tuple(names[rate] for rate in rates)
+    by_hand = named_again(record)[1]
+    if by_hand == NAMED_AGAIN:
+        return f"{' '.join(texts)}, {by_hand}"
+    added: tuple[Any, ...] = texts
+    if by_hand == FROM_PYTHON:
+        added = tuple(map(float, texts))
+    return resume_command(record, where, learning_rates=added)
+
+
+def _train_longer(asked: Asked, step: NextStep) -> Question:
+    text = f"{OF_LENGTH[step.why]}; train longer"
+    if step.but_stopped:
+        text += ", but for what was stopped early"
+    return asked.resumed(text, **step.arguments)
+
+
+def _add_trials(asked: Asked, step: NextStep) -> Question:
+    final = asked.sweep.final
+    if step.of_final and final is not None:
+        place = final.path
+        where = str(place)
+        if isinstance(place, Path):
+            where = os.path.join(asked.where, place.name)
+        asked = Asked(final, where)
+    return asked.resumed(OF_TRIALS[step.why], **step.arguments)
+
+
+def _decide(asked: Asked, step: NextStep) -> Question:
+    settings = asked.sweep.best()
+    by_key = dict(zip(keys(settings), named(settings, asked.sweep.trials), strict=True))
+    names = [by_key[key] for key in step.settings]
+    if len(names) <= MOST_NAMED and len(", ".join(names)) <= ROOM:
+        text = f"Is it {', '.join(names[:-1])} or {names[-1]}?"
+    else:
+        more = f", or {step.jumping} more, by a jump" if step.jumping else ""
+        text = f"Which of these {len(names) - step.jumping}{more}?"
+    rows = settings[[key in step.settings for key in keys(settings)]]
+    flags, by_hand = named_again(asked.sweep.record, rows)
+    if by_hand == FROM_PYTHON:
+        first = f"sweep={asked.where!r}"
+        call = python_call("DecideOptions", asked.sweep.record, first, **step.arguments)
+        return Question(text, f"decide({call})")
+    line = f"{command('decide')} --sweep {shlex.quote(asked.where)}{flags}"
+    line += "".join(f" {words(*option)}" for option in step.arguments.items())
+    if by_hand == NAMED_AGAIN:
+        text += f" ({by_hand})"
+    return Question(text, line)
+
+
+def _find_edge(asked: Asked, step: NextStep) -> Question:
+    text = f"Where is the edge{_of_families(step)}?"
+    flag = asked.sweep.record.data.flag
+    optimizer = step.arguments.get("optimizer", TrialConfig.optimizer)
+    code = {"architecture": [step.arguments[flag]], "optimizer": [optimizer]}
+    if named_again(asked.sweep.record, pd.DataFrame(code))[1] == FROM_PYTHON:
+        values = {
+            name: (value,) if name in SEVERAL else value
+            for name, value in step.arguments.items()
+            if value != ARRAYS
+        }
+        options = python_call("EdgeOptions", asked.sweep.record, **values)
+        return Question(text, f"find_edge({options})")
+    line = command("edge")
+    for name, value in step.arguments.items():
+        line += f" {words(name) if value is True else words(name, value)}"
+    return Question(text, line)
+
+
+WORDED: dict[StepKind, Callable[[Asked, NextStep], Question]] = {
+    StepKind.RESUME: _resume,
+    StepKind.RETRY: _resume,
+    StepKind.ADD_RATES: _add_rates,
+    StepKind.TRAIN_LONGER: _train_longer,
+    StepKind.ADD_TRIALS: _add_trials,
+    StepKind.DECIDE: _decide,
+    StepKind.FIND_EDGE: _find_edge,
+}
+
+
+def some_named(names: list[str]) -> str:
+    """Return names in a list; empty if it is too long for a sentence."""
+    text = listed(names)
+    return text if len(names) <= MOST_NAMED and len(text) <= ROOM else ""

@@ -1,0 +1,254 @@
+"""Open the folder of a sweep again, to go on with it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+from mnist_tune import storage
+from mnist_tune.data.dataset import Dataset
+from mnist_tune.data.task_data import TaskData
+from mnist_tune.data_spec import ARRAYS
+from mnist_tune.errors import UserError
+from mnist_tune.execution.checkpoint import Checkpoint
+from mnist_tune.judged import judge
+from mnist_tune.machine import changed_versions
+from mnist_tune.numbers import counted
+from mnist_tune.own_code.loading import check_again
+from mnist_tune.results.folder import fetched
+from mnist_tune.results.journal import Journal, read_journal
+from mnist_tune.results.meta import read_meta
+from mnist_tune.results.signs import is_being_written, last_sign
+from mnist_tune.results.sweep_meta import SweepKind, SweepMeta
+from mnist_tune.results.writer import SweepWriter
+from mnist_tune.storage import Place
+from mnist_tune.terminal import note
+from mnist_tune.trial import RETRIED, TrialConfig, retriable
+from mnist_tune.tuning.checks import check_names, check_trials
+from mnist_tune.tuning.opened import Opened, Wanted, plain_options
+from mnist_tune.tuning.options import AUTO, SweepOptions
+from mnist_tune.tuning.past import Past, holding_out
+from mnist_tune.tuning.tasks import load_data
+
+
+def open_again(
+    where: Place,
+    options: SweepOptions,
+    wanted: Wanted,
+    kind: SweepKind,
+    data: Dataset | TaskData | None,
+    templates: Sequence[TrialConfig],
+    check: Callable[[TrialConfig], None],
+) -> Opened:
+    """Open the folder of a sweep that is resumed. The arguments are as in
+    `open_sweep`."""
+    path = fetched(where)
+    # once it is fetched: what another process writes since refuses this one
+    if isinstance(where, str):
+        _note_writer(where, options.resume == AUTO, options.say)
+    meta = read_meta(path)
+    record = SweepMeta.of(meta)
+    _refuse_other_kind(path, record.kind, kind)
+    _note_machine(record, options)
+    check_again(record.code, where, options.say)
+    dataset = _same_data(path, meta, options, data)
+    for template in holding_out(record.holdout, templates):
+        check(template)
+    for package, version in changed_versions(record.environment).items():
+        options.say(
+            note(
+                f"{package} is {version}; the last bits of the resumed trials may differ"
+            )
+        )
+    # it may not be reached, so before it is written that the sweep runs there
+    if options.cluster():
+        options.start_ray()
+    with ExitStack() as held:
+        writer = held.enter_context(
+            SweepWriter(where, meta, judge, resume=True, say=options.say)
+        )
+        journal = read_journal(writer.path, record.dataset.get("scores", ()))
+        before = journal.known_trials(meta)
+        more = wanted(before, record.holdout)
+        _add(writer, before, more, dataset, options)
+        if options.retry_errored:
+            _open_failed(writer, journal)
+        past = Past.of(journal, meta)
+        if more:
+            options.say(_what_is_added(past, before, more))
+        _note_failed(journal, past, options.say)
+        _match_states(writer, past)
+        held.pop_all()
+    return Opened(options, writer, past, dataset)
+
+
+def _note_machine(record: SweepMeta, options: SweepOptions) -> None:
+    """Say where the sweep goes on, if it ran on another cluster before."""
+    cluster, address = options.cluster(), record.options.get("address")
+    if address in (None, cluster):
+        return
+    machine = f"the cluster at {cluster}" if cluster else "this machine"
+    hint = f"--address {shlex.quote(str(address))}"
+    options.say(note(f"on {machine}; before, it ran on a Ray cluster: {hint}"))
+
+
+def _same_data(
+    path: Path,
+    meta: dict[str, Any],
+    options: SweepOptions,
+    data: Dataset | TaskData | None,
+) -> Dataset | TaskData:
+    """Return the data of the sweep, which are loaded unless they are given. Raises
+    `UserError` if these are others than those that it was trained on."""
+    record = SweepMeta.of(meta)
+    how = "give it with --dataset or --data-dir, or from Python with SweepOptions(dataset=...)"
+    if isinstance(options.dataset, str) and options.dataset == ARRAYS:
+        raise UserError(f"{path} was trained on arrays from Python; {how}")
+    if data is None:
+        trials: list[TrialConfig] = []
+        if options.task:
+            trials = list(read_journal(path).known_trials(meta).values())
+        # a search may have proposed none yet
+        data = load_data(options, trials or [TrialConfig()])
+    if data.checksums != record.dataset["checksums"]:
+        raise UserError(
+            f"{path} was trained on other data ({record.dataset['name']}); {how}"
+        )
+    return data
+
+
+def _add(
+    writer: SweepWriter,
+    before: Mapping[str, TrialConfig],
+    more: Mapping[str, TrialConfig],
+    dataset: Dataset | TaskData,
+    options: SweepOptions,
+) -> None:
+    """Record the trials that a resume adds or trains longer, and its options. Raises
+    `UserError` if they can't train."""
+    record = writer.record
+    new = [trial for trial_id, trial in more.items() if trial_id not in before]
+    check_names(new, options)
+    trials = dict(before) | dict(more)
+    rows = sum(trial.epochs for trial in trials.values())
+    code = check_trials(new, dataset, options, rows, record.code)
+    writer.meta["code"] = [*record.code, *code]
+    writer.meta["trials"] |= {
+        trial_id: trial.to_dict() for trial_id, trial in more.items()
+    }
+    # Only now: what is refused must not be asked for again. And in one file: after a
+    # kill, either all is recorded that is asked for, or nothing.
+    changed = {
+        name: value
+        for name, value in plain_options(options, dataset, record.holdout).items()
+        if name in record.options or name == "address"
+    }
+    writer.update_options(**changed)
+
+
+def _open_failed(writer: SweepWriter, journal: Journal) -> None:
+    """Have the trials train again that ended in an error."""
+    failed = [
+        trial_id
+        for trial_id, end in journal.ends.items()
+        if end["stop_reason"] == "error"
+    ]
+    if not failed:
+        return
+    again = sorted({*writer.record.retried, *failed})
+    writer.update_options(**{RETRIED: again})
+    for trial_id in sorted(failed):
+        # so that it is resumed after another kill, too
+        writer.end(trial_id, "interrupted")
+        journal.ends[trial_id] = {"stop_reason": "interrupted"}
+
+
+def _what_is_added(
+    past: Past, before: Mapping[str, TrialConfig], more: Mapping[str, TrialConfig]
+) -> str:
+    """Return how many trials a resume adds, and how many it trains for more epochs."""
+    longer = more.keys() & before.keys()
+    go_on = len(longer & past.open.keys())
+    stopped = len(longer & past.ended.keys() - past.failed)
+    added = len(more) - len(longer)
+    line = f"{added} trials are added, {go_on} train for more epochs"
+    if stopped:
+        line += f"; {stopped} that were stopped early do not"
+    return line
+
+
+def _note_failed(journal: Journal, past: Past, say: Callable[[str], None]) -> None:
+    """Say how many trials failed that may do better if they are trained again."""
+    kinds = [journal.ends[trial_id].get("error_kind") for trial_id in past.failed]
+    count = retriable(kinds)
+    if count:
+        say(
+            f"{counted(count)} ended in an error; --retry-errored trains what failed again"
+        )
+
+
+def _match_states(writer: SweepWriter, past: Past) -> None:
+    """Have saved states and recorded rows fit each other."""
+    for trial_id in past.trials:
+        writer.last_epochs[trial_id] = past.histories.last_epoch(trial_id)
+    saved = writer.saved()
+    _remove_states_without_rows(writer, past, saved & past.open.keys())
+    # What was proposed but never recorded goes: other trials will get these ids.
+    for trial_id in saved - past.trials.keys():
+        storage.remove(writer.state(trial_id))
+
+
+def _refuse_other_kind(path: Path, kind: SweepKind, asked: SweepKind) -> None:
+    """Raise a `UserError` if a sweep of this kind can't be resumed as one that was
+    asked for."""
+    if kind is asked:
+        return
+    if asked is not SweepKind.SWEEP:
+        raise UserError(f"{path} is not a search")
+    how = "run_search with resume=... and the same space, scheduler and searcher, from Python"
+    raise UserError(f"{path} is a search; resume it by {how}")
+
+
+def _note_writer(where: str, auto: bool, say: Callable[[str], None]) -> None:
+    """Say that a sweep has a writer, which loses it to a resume that names this place.
+    `--resume auto` is refused, else two launchers would take one sweep from each other
+    for ever."""
+    with storage.attempt(f"read {where}"):
+        writer = last_sign(where).writer
+    if writer and is_being_written(where):
+        host = writer["host"]
+        if auto:
+            taken = f"stop it first, or take it over with --resume {shlex.quote(where)}"
+            raise UserError(
+                f"a sweep on {host} is writing to {where}; wait for it, {taken}"
+            )
+        say(
+            note(
+                f"a sweep on {host} is writing to {where}; this one takes over, and that one ends"
+            )
+        )
+
+
+def _remove_states_without_rows(
+    writer: SweepWriter, past: Past, trials: Set[str]
+) -> None:
+    """Remove saved states that are more than one epoch ahead of the journal, so that
+    every epoch gets its row.
+
+    The rows in between were lost with the driver's machine, so the trial trains again
+    from its first epoch. If the state is one epoch ahead, the trial itself reports the
+    missing row.
+    """
+
+    def check(trial_id: str) -> None:
+        with suppress(UserError):  # the trial itself reports a damaged state
+            state = Checkpoint.load(writer.state(trial_id))
+            if state and state.row.epoch > past.histories.last_epoch(trial_id) + 1:
+                storage.remove(writer.state(trial_id))
+
+    with ThreadPoolExecutor(16) as threads:
+        list(threads.map(check, trials))

@@ -1,0 +1,132 @@
+"""What is checked of a sweep's trials before anything is started or written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from mnist_tune.columns import OWN_SCORE
+from mnist_tune.data.dataset import Dataset, check_counts
+from mnist_tune.data.last_batch import small_last_batch
+from mnist_tune.data.task_data import TaskData
+from mnist_tune.data_spec import TaskSpec
+from mnist_tune.errors import UserError, closest
+from mnist_tune.own_code.loading import names_in, sources
+from mnist_tune.results.tables import MOST_ROWS
+from mnist_tune.terminal import note
+from mnist_tune.training.architectures import architecture, kind_of
+from mnist_tune.training.optimizers import check_optimizer
+from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning.options import SweepOptions
+from mnist_tune.tuning.tasks import check_networks
+
+
+def check_names(trials: Sequence[TrialConfig], options: SweepOptions) -> None:
+    """Raise a `UserError` if there is no such network or optimiser, before the data are
+    loaded."""
+    for trial in trials:
+        if not options.task:
+            kind_of(trial.architecture)
+        check_optimizer(trial.optimizer)
+
+
+def check_scores(options: SweepOptions, dataset: Dataset | TaskData) -> None:
+    """Raise a `UserError` if the options ask for a measure that the data, or the task,
+    do not have."""
+    spec = dataset.spec
+    if isinstance(spec, TaskSpec) and spec.own_step and options.measures():
+        raise UserError(
+            f"--sharpness is that of a loss, and {spec.name} makes steps of its own; leave it out"
+        )
+    ranked = (options.rank_by or "").partition(":")[0].removeprefix(OWN_SCORE)
+    if ranked and ranked not in dataset.shared:
+        hint = "; only a task's score may return it"
+        if dataset.shared:
+            hint = closest(ranked, dataset.shared)
+        raise UserError(
+            f"--rank-by {options.rank_by}: not every trial of {spec.name} has this score{hint}"
+        )
+    if options.target_loss is not None and spec.by_accuracy:
+        raise UserError(
+            "--target-loss is for tasks without an accuracy; leave it out (networks have --target)"
+        )
+
+
+def check_trials(
+    trials: Sequence[TrialConfig],
+    dataset: Dataset | TaskData,
+    options: SweepOptions,
+    rows: int,
+    listed: Sequence[Mapping[str, Any]] = (),
+) -> list[dict[str, Any]]:
+    """Return what `sweep.json` keeps of the own code of some trials, but for code that
+    it `listed` before. Say what is worth a word. Raises `UserError` if the trials can't
+    train on the data, or the whole sweep has too many `rows`, which are its epochs."""
+    check_counts(trials, dataset, options.train_evaluation)
+    if rows > MOST_ROWS:
+        raise UserError(
+            f"{rows:,} epochs in all; at most {MOST_ROWS:,} can be read again: make several sweeps of them"
+        )
+    note_of_trials(trials, dataset, options.say)
+    if isinstance(dataset, Dataset):
+        for network in {trial.architecture for trial in trials}:
+            architecture(network, dataset.spec)
+    flag = dataset.spec.flag
+    names = [
+        {flag: trial.architecture, "optimizer": trial.optimizer} for trial in trials
+    ]
+    before = {(code["flag"], code["name"]) for code in listed}
+    new = [
+        code
+        for code in sources(names_in(*names))
+        if (code["flag"], code["name"]) not in before
+    ]
+    if new and isinstance(dataset, Dataset):
+        options.start_ray()
+        check_networks(trials, dataset)
+    return new
+
+
+def note_of_trials(
+    trials: Sequence[TrialConfig],
+    dataset: Dataset | TaskData,
+    say: Callable[[str], None],
+) -> None:
+    """Say where the last batch of an epoch is small, where a trial ends before its
+    warm-up, and which examples a score of whole blocks leaves out."""
+    images = dataset.spec.train_images
+    if said := small_last_batch(
+        (images - trial.held_out, trial.batch_size, trial.drop_last) for trial in trials
+    ):
+        say(note(said))
+    whole, counts = (
+        dataset.whole,
+        {dataset.spec.test_images, *(trial.held_out for trial in trials)},
+    )
+    if left := " and ".join(
+        f"{n % whole} of {n}" for n in sorted(counts) if whole and n % whole
+    ):
+        say(
+            note(
+                f"score is one number for {whole} examples; evaluations leave out {left} held-out or test examples"
+            )
+        )
+    for name in sorted(
+        {trial.architecture for trial in trials} if isinstance(dataset, Dataset) else ()
+    ):
+        kind, parts, _ = kind_of(name)
+        if kind == "mlp" and not parts[0].isdecimal():
+            say(
+                note(
+                    f"{name} has no hidden layer, so it is linear; mlp-128-{parts[0]} has one of 128 units"
+                )
+            )
+    for trial in trials:
+        steps = trial.epochs * trial.steps(images - trial.held_out)
+        if trial.warmup_steps >= steps:
+            say(
+                note(
+                    f"a trial has {steps} steps, and warms up for {trial.warmup_steps}; its rate stays below"
+                )
+            )
+            return

@@ -1,0 +1,573 @@
+"""The object of JSON that a sweep is for scripts, and its schema."""
+
+import copy
+import json
+import math
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from jsonschema import Draft202012Validator
+from made_up_sweeps import KINDS as MADE_UP
+from made_up_sweeps import decision, of_kind
+
+from mnist_tune import TrialConfig, UserError, load_sweep
+from mnist_tune.answers import answer as answers
+from mnist_tune.answers import best, progress, spans, steps
+from mnist_tune.answers import decision as decisions
+from mnist_tune.columns import TRIALS
+from mnist_tune.commands import lr_regimes, show
+from mnist_tune.errors import ErrorKind
+from mnist_tune.judged import Judged
+from mnist_tune.regimes.labels import REGIMES
+from mnist_tune.regimes.measured_edge import Interval
+from mnist_tune.regimes.reasons import Reason
+from mnist_tune.regimes.replicates import CONFIGURATION
+from mnist_tune.regimes.widths import Exponent
+from mnist_tune.reports.json_object import _plain, json_object
+from mnist_tune.results.sweep_meta import SweepKind
+from mnist_tune.sweep import Sweep
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = json.loads((ROOT / "docs" / "sweep.schema.json").read_text())
+DEFS = SCHEMA["$defs"]
+VALIDATOR = Draft202012Validator(SCHEMA)
+
+TWO_RATES = [
+    {"architecture": "mlp-4-tanh", "learning_rate": rate} for rate in (0.1, 0.2)
+]
+TASK = {
+    "name": "task",
+    "note": "",
+    "checksums": {},
+    "train_images": 300,
+    "test_images": 100,
+}
+RENAMED = "renamed"
+
+
+def object_of(sweep):
+    """Return the object as a script reads it. NaN and infinity are no JSON."""
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads(sweep.to_json(), parse_constant=refuse)
+
+
+def errors(content):
+    return [
+        f"{error.json_path}: {error.message}"
+        for error in VALIDATOR.iter_errors(content)
+    ]
+
+
+class Makers:
+    """Sweeps of all kinds and states, each made by a method."""
+
+    def __init__(self, request):
+        self._request = request
+
+    def _fixture(self, name):
+        return self._request.getfixturevalue(name)
+
+    def _sweep(self, *arguments, **options):
+        return self._fixture("made_up_sweep")(*arguments, **options)
+
+    def _writer(self, name="own", **options):
+        return self._fixture("new_writer")(self._fixture("tmp_path") / name, **options)
+
+    def _row(self, *values, **named):
+        return self._fixture("epoch_row")(*values, **named)
+
+    # --- sweeps
+
+    def settled(self):
+        return self._sweep([0.001, 0.2, 0.4, 4.0])
+
+    def one_rate(self):
+        return self._sweep([0.1])
+
+    def seeds(self):
+        return self._sweep([0.1, 0.2, 4.0], seeds=3)
+
+    def several_families(self):
+        return self._sweep([0.01, 0.2, 4.0], architectures=("mlp-4-tanh", "mlp-8-tanh"))
+
+    def warned_of(self):
+        sweep = self._sweep([0.1, 1.0])
+        by_rate = sweep.trials.sort_values("learning_rate")
+        scores = {"regime": ["converged", "oscillating"], "test_accuracy": [0.9, 0.95]}
+        return replace(sweep, trials=by_rate.assign(**scores))
+
+    def still_learning(self):
+        sweep = self._sweep([0.1, 0.2])
+        labels = {"regime": "undecided", "reason": "on_its_way"}
+        return replace(sweep, trials=sweep.trials.assign(**labels))
+
+    def all_diverged(self):
+        return self._sweep([3.0, 4.0], seeds=2)
+
+    def changed_by_a_scheduler(self):
+        sweep = self._sweep([0.1, 0.2])
+        return replace(sweep, trials=sweep.trials.assign(changed=True))
+
+    def held_out(self):
+        sweep = self._sweep([0.1, 0.2], seeds=2)
+        scores = {"validation_accuracy": 0.9, "validation_loss": 0.3, "holdout": 100}
+        return replace(sweep, trials=sweep.trials.assign(**scores))
+
+    def guesses(self):
+        sweep = self._sweep([0.1, 0.2])
+        return replace(sweep, trials=sweep.trials.assign(test_accuracy=0.1))
+
+    def failed(self):
+        sweep = self._sweep([0.1, 0.2, 0.4])
+        ends = {
+            "stop_reason": ["completed", "error", "completed"],
+            "error": ["", "its worker died", ""],
+            "error_kind": ["", "died", ""],
+        }
+        return replace(sweep, trials=sweep.trials.assign(**ends))
+
+    # --- what has not ended
+
+    def running(self):
+        writer = self._writer("running")
+        writer.epoch("00000", self._row(1), False)
+        sweep = load_sweep(writer.path)
+        self._request.addfinalizer(lambda: writer.finish(ended="now"))
+        return sweep
+
+    def interrupted(self):
+        writer = self._writer()
+        writer.epoch("00000", self._row(1), False)
+        return Sweep.of(writer.finish(ended="now"))
+
+    def nothing_trained(self):
+        return Sweep.of(self._writer().finish(ended="now"))
+
+    def no_trials(self):
+        return Sweep.of(self._writer(count=0).finish(ended="now"))
+
+    # --- scores that are no numbers
+
+    def not_finite(self):
+        sweep = self._sweep([0.1, 0.2, 0.4])
+        scores = {
+            "test_accuracy": [math.nan, math.inf, 0.9],
+            "test_loss": [math.inf, -math.inf, math.nan],
+            "train_accuracy": math.nan,
+        }
+        return replace(sweep, trials=sweep.trials.assign(**scores))
+
+    def none_finite(self):
+        sweep = self._sweep([0.1, 0.2])
+        return replace(sweep, trials=sweep.trials.assign(test_accuracy=math.nan))
+
+    # --- tasks
+
+    def task(self, architectures=("mlp-4-tanh",), **data):
+        sweep = self._sweep([0.1, 0.2, 0.4], architectures=architectures)
+        unknown = {"test_accuracy": math.nan, "train_accuracy": math.nan}
+        return replace(
+            sweep,
+            trials=sweep.trials.assign(**unknown, loss_noise=0.001),
+            epochs=sweep.epochs.assign(**unknown),
+            meta=sweep.meta | {"dataset": TASK | data},
+        )
+
+    def task_of_unknown_noise(self):
+        sweep = self.task()
+        return replace(sweep, trials=sweep.trials.assign(loss_noise=math.nan))
+
+    def several_tasks(self):
+        return self.task(architectures=("a.py:a", "a.py:b"))
+
+    def task_with_scores(self):
+        sweep = self.task(scores=["kl"])
+        scores = {"score_kl": [1.0, math.nan, 2.0]}
+        return replace(sweep, trials=sweep.trials.assign(**scores))
+
+    # --- searches
+
+    def search(self):
+        base = self._sweep([0.1, 0.2, 0.4])
+        scores = {"validation_accuracy": [0.9, 0.91, 0.92], "holdout": 100}
+        meta = base.meta | {"name": "search", "kind": "search"}
+        return replace(base, trials=base.trials.assign(**scores), meta=meta)
+
+    def search_with_a_decision(self, trials=40):
+        sweep = self.search()
+        settings = [
+            {"architecture": "mlp-4-tanh", "learning_rate": rate}
+            for rate in (0.4, 0.2, 0.1)
+        ]
+
+        def accuracy(seed, setting):
+            apart = (0, 0.05, -0.1)[setting] if trials == 40 else setting / 1000
+            return 0.9 + apart + 0.001 * (seed % 3)
+
+        final = decision(sweep, settings, accuracy, trials=trials)
+        self._fixture("monkeypatch").setattr(Judged, "final", final)
+        return sweep
+
+    def search_whose_decision_is_open(self):
+        return self.search_with_a_decision(trials=6)
+
+    def untrained_search(self):
+        writer = self._writer()
+        writer.meta["kind"] = "search"
+        return Sweep.of(writer.finish(ended="now"))
+
+    # --- decisions
+
+    def decision(self, score=lambda seed, setting: (0.9, 0.95)[setting], **options):
+        base = self._sweep([0.1])
+        meta = base.meta | {"name": "decide", "kind": "decision"}
+        return decision(replace(base, meta=meta), TWO_RATES, score, **options)
+
+    def open_decision(self):
+        return self.decision(lambda seed, setting: 0.9 + (seed + setting) % 2 / 100)
+
+    def decision_of_few_seeds(self):
+        return self.decision(lambda seed, setting: 0.9, trials=4)
+
+    def confirmed_decision(self):
+        return self.decision(confirm=True)
+
+    def decision_in_which_one_fails(self):
+        return self.decision(lambda seed, setting: (math.nan, 0.95)[setting])
+
+    def decision_without_seeds(self):
+        sweep = self.decision()
+        return replace(sweep, trials=sweep.trials[:1])
+
+    def decision_that_has_not_begun(self):
+        return self._untrained("decision", {"contenders": [], "at_a_time": None})
+
+    # --- edges
+
+    def edge(self):
+        sweep = self._fixture("edge_sweep")
+        return replace(sweep, meta=sweep.meta | {"name": "edge", "kind": "edge"})
+
+    def edge_that_none_learned(self):
+        sweep = self.edge()
+        return replace(sweep, epochs=sweep.epochs.assign(train_loss=2.39))
+
+    def several_edges(self):
+        """Of three widths, so that there is a law."""
+        sweep = self.edge()
+        widths = [f"mlp-{width}-tanh" for width in (16, 32, 64)]
+        [search] = sweep.meta["options"]["searches"]
+        searches = [search | {"architecture": name} for name in widths]
+        options = sweep.meta["options"] | {"searches": searches}
+        tables = []
+        for name in widths:
+            ids = f"{name}-" + sweep.trials["trial_id"]
+            trials = sweep.trials.assign(architecture=name, trial_id=ids)
+            ids = f"{name}-" + sweep.epochs["trial_id"]
+            tables.append((trials, sweep.epochs.assign(trial_id=ids)))
+        trials, epochs = (
+            pd.concat(parts, ignore_index=True) for parts in zip(*tables, strict=True)
+        )
+        meta = sweep.meta | {"options": options}
+        return replace(sweep, trials=trials, epochs=epochs, meta=meta)
+
+    def edge_that_has_not_begun(self):
+        search = TrialConfig().to_dict() | {"expected": None}
+        return self._untrained("edge", {"searches": [search], "precision": 0.05})
+
+    def untrained_edge(self):
+        search = TrialConfig().to_dict() | {"expected": 1.6}
+        return self._untrained("edge", {"searches": [search], "precision": 0.05})
+
+    def _untrained(self, kind, options):
+        writer = self._writer(count=0)
+        writer.meta |= {"name": kind, "kind": kind, "options": options}
+        return Sweep.of(writer.finish(ended=None))
+
+
+OF_KIND = {"search": "search", "decision": "decision", "edge": "edge", "edges": "edge"}
+"""The kind of a sweep, by a word in its maker's name; else it is a sweep."""
+
+NAMES = [name for name in vars(Makers) if not name.startswith("_")]
+
+
+@pytest.fixture
+def make(request):
+    makers = Makers(request)
+    return lambda name: getattr(makers, name)()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_object_of_a_sweep_in_each_state_is_as_the_schema_has_it(name, make):
+    sweep = make(name)
+    content = object_of(sweep)
+    assert errors(content) == []
+    kinds = [OF_KIND[word] for word in name.split("_") if word in OF_KIND]
+    assert content["kind"] == (kinds or ["sweep"])[0]
+    assert content["text"]["headline"] == sweep.answer().headline
+    assert len(content["trials"]) == len(sweep.trials)
+
+
+@pytest.mark.parametrize("kind", MADE_UP)
+def test_the_object_of_a_stored_sweep_is_as_the_schema_has_it(
+    kind, new_writer, epoch_row, tmp_path
+):
+    of_kind(kind, tmp_path / "a", new_writer, epoch_row)
+    assert errors(object_of(load_sweep(tmp_path / "a"))) == []
+
+
+def test_the_object_says_what_the_answer_says(make):
+    content = object_of(make("settled"))
+    answer, settings = content["answer"], content["settings"]
+    assert settings[answer["best"]["rank"]]["learning_rate"] == 0.4
+    assert answer["finding"] == "found"
+    assert content["has_ended"]
+    rates = {tuple(span["runs"][0]["rates"]) for span in answer["spans"][0]["spans"]}
+    assert (4.0,) in rates
+    assert {row["trial_id"]: row["reason"] for row in content["trials"]}["00003"] == (
+        "loss_above_untrained"
+    )
+    step = content["questions"][0]
+    assert (step["kind"], step["why"]) == ("decide", "not_told_apart")
+    assert [setting["learning_rate"] for setting in step["settings"]] == [0.2, 0.4]
+    assert step["command"].startswith("mnist-tune decide --sweep ")
+
+
+def test_what_has_not_ended_says_so_and_how_to_go_on(make):
+    for name in ("running", "interrupted"):
+        content = object_of(make(name))
+        assert not content["has_ended"]
+    step = content["questions"][0]
+    assert (step["kind"], step["trials"]) == ("resume", 2)
+
+
+def test_the_enums_of_the_schema_are_those_of_the_code():
+    enums = {
+        "kind": SweepKind,
+        "finding": answers.Finding,
+        "step_kind": steps.StepKind,
+        "why": steps.Why,
+        "sureness": decisions.Sureness,
+    }
+    for name, members in enums.items():
+        assert DEFS[name]["enum"] == [member.value for member in members], name
+    assert DEFS["reason"]["enum"] == [*(reason.value for reason in Reason), None]
+    assert DEFS["regime"]["enum"] == [*REGIMES]
+    assert set(DEFS["span"]["properties"]["regime"]["enum"]) == set(spans.ORDER)
+    assert DEFS["warned"]["properties"]["regime"]["enum"] == [*best.WARNED]
+    kinds = DEFS["trial"]["properties"]["error_kind"]["enum"]
+    assert kinds == [*(kind.value for kind in ErrorKind), "", None]
+
+
+BESIDE = {"settings", "next_steps"}
+"""The fields of answers that stand beside them in the object."""
+
+TYPES = {
+    "common": answers.Said,
+    "sweep_fields": answers.SweepAnswer,
+    "search": answers.SearchAnswer,
+    "decision": answers.DecisionAnswer,
+    "edges": answers.EdgeAnswer,
+    "progress": progress.Progress,
+    "warned": best.Warned,
+    "best": best.BestSetting,
+    "standing": best.Standing,
+    "cut": spans.Cut,
+    "stretch": spans.Stretch,
+    "span": spans.Span,
+    "spans": spans.Spans,
+    "best_rate": answers.BestRate,
+    "calmer": decisions.Calmer,
+    "decided": decisions.Decided,
+    "exponent": Exponent,
+}
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_the_fields_of_the_schema_are_those_of_the_answers(name):
+    names = {field.name for field in fields(TYPES[name])} - BESIDE
+    described = set(DEFS[name]["properties"])
+    base = DEFS[name].get("$ref", "").rpartition("/")[2]
+    while base:
+        described |= set(DEFS[base]["properties"])
+        base = DEFS[base].get("$ref", "").rpartition("/")[2]
+    assert described == names
+
+
+def test_the_columns_of_the_schema_are_those_of_the_tables():
+    described = DEFS["trial"]["properties"]
+    assert list(described) == [column.name for column in TRIALS]
+    types = {str: "string", bool: "boolean", int: "integer", float: "number"}
+    for column in TRIALS:
+        if "type" in described[column.name]:
+            kind = types[column.kind.type]
+            expected = [kind, "null"] if column.gaps else kind
+            assert described[column.name]["type"] == expected, column.name
+    assert list(DEFS["configuration"]["properties"]) == CONFIGURATION
+    assert set(DEFS["interval"]["properties"]) == set(Interval._fields)
+    step = {field.name for field in fields(steps.NextStep)}
+    assert set(DEFS["question"]["properties"]) == step | {"text", "command"}
+
+
+def places(content):
+    """Yield each field that an object of ours has: the object, and the field."""
+    if isinstance(content, list):
+        for item in content[:1]:
+            yield from places(item)
+    if isinstance(content, dict):
+        for name, value in content.items():
+            yield content, name
+            if name != "arguments":
+                yield from places(value)
+
+
+@pytest.mark.parametrize(
+    "name", ["warned_of", "search_with_a_decision", "open_decision", "several_edges"]
+)
+def test_a_field_that_is_removed_or_renamed_is_an_error(name, make):
+    content = object_of(make(name))
+    content["trials"] = content["trials"][:1]
+    assert errors(content) == []
+    count = 0
+    for holder, field in list(places(content)):
+        before = dict(holder)
+        holder[RENAMED] = holder.pop(field)
+        assert not VALIDATOR.is_valid(content), f"{field} may have another name"
+        holder[field] = before[field]
+        assert not VALIDATOR.is_valid(content), f"there may be more beside {field}"
+        del holder[RENAMED], holder[field]
+        assert not VALIDATOR.is_valid(content), f"{field} may be missing"
+        holder.update(before)
+        count += 1
+    assert errors(content) == []
+    assert count > 90
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("kind",), "contest"),
+        (("kind",), "decision"),
+        (("answer", "finding"), "perhaps"),
+        (("trials", 0, "learning_rate"), "0.1"),
+        (("trials", 0, "stop_reason"), None),
+        (("trials", 0, "reason"), "it is slow"),
+        (("trials", 0, "epochs_run"), 1.5),
+        (("questions", 0, "kind"), "rest"),
+        (("questions", 0, "arguments"), {"epochs": 3}),
+        (("version",), 2),
+    ],
+)
+def test_another_type_or_word_is_an_error(path, value, make):
+    content = copy.deepcopy(object_of(make("settled")))
+    holder = content
+    for key in path[:-1]:
+        holder = holder[key]
+    holder[path[-1]] = value
+    assert not VALIDATOR.is_valid(content)
+
+
+def test_a_column_of_a_tasks_own_score_is_allowed(make):
+    content = object_of(make("task_with_scores"))
+    assert [row["score_kl"] for row in content["trials"]] == [1.0, None, 2.0]
+
+
+def test_values_of_numpy_and_pandas_are_written_as_json():
+    values = {
+        np.int64(3): np.float32(0.5),
+        "flag": np.bool_(True),
+        "missing": pd.NA,
+        "never": pd.NaT,
+        "infinite": np.float64("inf"),
+        "rates": (np.float64(0.1), math.nan),
+        "table": pd.DataFrame({"step": pd.array([1, None], "Int64")}),
+        "kind": SweepKind.EDGE,
+    }
+    assert json.loads(json.dumps(_plain(values), allow_nan=False)) == {
+        "3": 0.5,
+        "flag": True,
+        "missing": None,
+        "never": None,
+        "infinite": None,
+        "rates": [0.1, None],
+        "table": [{"step": 1}, {"step": None}],
+        "kind": "edge",
+    }
+
+
+def test_commands_name_the_path_as_it_is_asked_for(make):
+    content = json_object(make("settled"), "results/mine")
+    assert "--sweep results/mine" in content["questions"][0]["command"]
+
+
+def test_the_path_is_whole_wherever_it_is_read_from(make, monkeypatch):
+    path = make("settled").path
+    monkeypatch.chdir(path.parent)
+    assert object_of(load_sweep(path.name))["path"] == str(path)
+
+
+def test_show_prints_the_object_and_nothing_else(make, monkeypatch, capsys):
+    sweep = make("settled")
+    above = str(sweep.path.parent)  # else it says which sweep is the newest there
+    monkeypatch.setattr(sys, "argv", ["show.py", above, "--json"])
+    show.main()
+    printed = capsys.readouterr()
+    assert errors(json.loads(printed.out)) == []
+    assert printed.err == ""
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["{0}"], "--json prints one object, of one sweep; name one"),
+        (["--page", "a.html"], "--json prints one object and nothing else; ask for"),
+        (["--picture", "a.png"], "--json prints one object and nothing else; ask for"),
+        (["--stability", "a.png"], "--json prints one object and nothing else"),
+    ],
+)
+def test_json_of_two_sweeps_or_beside_a_page_or_picture_is_an_error(
+    flags, message, make, monkeypatch, capsys
+):
+    path = str(make("settled").path)
+    words = [flag.format(path) for flag in flags]
+    monkeypatch.setattr(sys, "argv", ["show.py", path, *words, "--json"])
+    with pytest.raises(UserError, match=message):
+        show.main()
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("settled", 0), ("failed", 1), ("interrupted", 130)]
+)
+def test_a_command_prints_the_object_and_ends_with_its_usual_code(
+    name, code, make, monkeypatch, capsys
+):
+    sweep = make(name)
+    monkeypatch.setattr(lr_regimes, "run_or_resume", lambda options: sweep)
+    monkeypatch.setattr(sys, "argv", ["lr_regimes.py", "--json"])
+    assert lr_regimes.main() == code
+    assert errors(json.loads(capsys.readouterr().out)) == []
+
+
+def test_a_dry_run_has_no_object(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["lr_regimes.py", "--dry-run", "--json"])
+    with pytest.raises(UserError, match="--dry-run trains nothing, so --json has no"):
+        lr_regimes.main()
+    assert capsys.readouterr().out == ""
+
+
+def test_the_page_shows_the_script_and_every_field():
+    page = (ROOT / "docs" / "json.md").read_text()
+    script = (ROOT / "examples" / "next_step.py").read_text().partition("\n\n")[2]
+    assert f"```python\n{script}```" in page
+    for name in SCHEMA["properties"]:
+        assert f"`{name}`" in page, name
+    for kind in SCHEMA["$defs"]["kind"]["enum"]:
+        assert f"\n| `{kind}` | " in page, kind
