@@ -11,7 +11,7 @@ appended at the one place that makes each kind of text.
 from __future__ import annotations
 
 import runpy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -26,6 +26,18 @@ def marked(text: str) -> str:
     """Return a text with the marker at its end. An error that is copied to another
     process is made again there, of its marked text."""
     return text if text.endswith(MARK) else text + MARK
+
+
+def without_texts(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an object of `--json` without its texts."""
+    facts = {name: value for name, value in content.items() if name != "text"}
+    facts["trials"] = [_without(TEXTS, row) for row in content["trials"]]
+    facts["questions"] = [_without(["text"], row) for row in content["questions"]]
+    return facts
+
+
+def _without(names: Collection[str], row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in names}
 
 
 # --- the places that make texts
