@@ -103,7 +103,10 @@ def edge_sweep(new_writer, epoch_row, tmp_path):
         for i, rate in enumerate(rates)
     ]
     search = trials[0].to_dict() | {"expected": 1.6}
-    writer.meta["options"] = {"searches": [search], "precision": 0.05, "learned": None}
+    writer.meta |= {
+        "kind": "edge",
+        "options": {"searches": [search], "precision": 0.05, "learned": None},
+    }
     writer.meta["trials"] = {
         f"{i:05d}": trial.to_dict() for i, trial in enumerate(trials)
     }
@@ -161,6 +164,7 @@ def of_kind(kind, where, new_writer, epoch_row):
     }
     if kind == "edge":
         search = trials[0].to_dict() | {"expected": 1.6}
+        writer.meta["kind"] = "edge"
         writer.meta["options"] = {
             "searches": [search],
             "precision": 0.05,
@@ -169,7 +173,7 @@ def of_kind(kind, where, new_writer, epoch_row):
     if kind == "search":
         writer.meta |= {
             "name": "search",
-            "search": True,
+            "kind": "search",
             "options": {"by": "tpe", "samples": 3},
         }
     if kind == "own network":

@@ -13,13 +13,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune import storage
-from mnist_tune.answers.answer import (
-    AnyAnswer,
-    DecisionAnswer,
-    EdgeAnswer,
-    SearchAnswer,
-    SweepAnswer,
-)
+from mnist_tune.answers.answer import AnyAnswer, EdgeAnswer
 from mnist_tune.answers.settings import Key
 from mnist_tune.answers.steps import NextStep
 from mnist_tune.judged import Judged
@@ -30,13 +24,6 @@ from mnist_tune.reports.findings import SHARES, failures, notes
 
 VERSION = 1
 """Of the object: it grows by one when a field goes or changes its meaning."""
-
-KINDS: dict[type[AnyAnswer], str] = {
-    SweepAnswer: "sweep",
-    SearchAnswer: "search",
-    DecisionAnswer: "decision",
-    EdgeAnswer: "edge",
-}
 
 
 def json_object(sweep: Judged, where: str = "") -> dict[str, Any]:
@@ -54,7 +41,7 @@ def json_object(sweep: Judged, where: str = "") -> dict[str, Any]:
         questions.append(_step(step) | text)
     return {
         "version": VERSION,
-        "kind": KINDS[type(data)],
+        "kind": sweep.record.kind.value,
         "name": sweep.record.name,
         "path": str(storage.absolute(sweep.path)),
         "has_ended": sweep.record.ended is not None and not data.progress.is_open,
