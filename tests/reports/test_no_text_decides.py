@@ -57,14 +57,18 @@ def marked_line(kind, text):
 def without_texts(sweep):
     """What a sweep says, without texts: its answer, questions and commands, its table
     and its exit code."""
-    found = as_object(sweep)
-    del found["text"]
-    for row in found["trials"]:
+    entry = as_object(sweep)
+    del entry["text"]
+    for row in entry["trials"]:
         del row["regime_evidence"], row["error"]
-    for question in found["questions"]:
+    for question in entry["questions"]:
         del question["text"]
-    shown = [one for one in columns(View([sweep])) if one.title != "why"]
-    return found, [(one.title, one.cells) for one in shown], exit_code(sweep.trials)
+    shown = [column for column in columns(View([sweep])) if column.title != "why"]
+    return (
+        entry,
+        [(column.title, column.cells) for column in shown],
+        exit_code(sweep.trials),
+    )
 
 
 def said_twice(monkeypatch, make, path):
@@ -113,7 +117,7 @@ def test_other_words_change_nothing_however_trials_ended(
     make = lambda: load_sweep(sweep(*ENDS[ends]).path)  # noqa: E731
     plain, other = said_twice(monkeypatch, make, tmp_path / "sweep")
     assert other == plain
-    retried = [one["kind"] for one in plain[0]["questions"]].count("retry")
+    retried = [step["kind"] for step in plain[0]["questions"]].count("retry")
     assert retried == (ends == "failed")
 
 
@@ -154,7 +158,7 @@ def test_other_words_change_nothing_of_a_decision(monkeypatch, made_up_sweep, tm
         return decision(
             base,
             settings,
-            lambda seed, one: None if seed == one == 1 else 0.9 - 0.01 * one,
+            lambda seed, number: None if seed == number == 1 else 0.9 - 0.01 * number,
         )
 
     plain = without_texts(make())

@@ -427,9 +427,9 @@ def test_reasons_and_kinds_of_errors_are_made_for_a_table_of_an_older_version(
     older.to_parquet(file, index=False)
     pd.testing.assert_frame_equal(load_sweep(writer.path).trials, now)
     older.assign(regime=["slow", "undecided"]).to_parquet(file, index=False)
-    found = load_sweep(writer.path).trials
-    assert found["regime"].tolist() == ["slow", "undecided"]
-    assert found["reason"].isna().tolist() == [True, False]
+    trials = load_sweep(writer.path).trials
+    assert trials["regime"].tolist() == ["slow", "undecided"]
+    assert trials["reason"].isna().tolist() == [True, False]
 
 
 def test_the_kind_of_an_error_is_read_from_a_journal_that_has_the_text_alone(writer):
