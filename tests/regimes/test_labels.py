@@ -14,9 +14,10 @@ from mnist_tune import TrialConfig
 from mnist_tune.regimes.curve import SETTINGS, Curve
 from mnist_tune.regimes.data_facts import DATA, MNIST
 from mnist_tune.regimes.divergence import has_diverged
-from mnist_tune.regimes.evidence import evidence
+from mnist_tune.regimes.evidence import TEXTS, evidence
 from mnist_tune.regimes.histories import Histories
 from mnist_tune.regimes.labels import REGIMES, curve_regime, label_trials
+from mnist_tune.regimes.reasons import Reason
 from validation.label_cuts import complete
 
 
@@ -256,3 +257,7 @@ def test_any_curve_has_one_regime_with_its_evidence(rows, more, train_known):
     label = curve_regime(calm(epochs["test_accuracy"], asked=len(rows) + more))
     assert label.regime in REGIMES
     assert evidence(label).strip()
+
+
+def test_every_reason_has_a_text():
+    assert {*TEXTS} == {*Reason}

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mnist_tune.regimes.curve import Curve
-from mnist_tune.regimes.data_facts import DataFacts
+from mnist_tune.regimes.curve import Curve, Score
+from mnist_tune.regimes.data_facts import MNIST, DataFacts
 from mnist_tune.regimes.decision import standing
 from mnist_tune.regimes.evidence import evidence
 from mnist_tune.regimes.forecast import target_of
@@ -101,6 +101,15 @@ def test_where_all_rates_are_too_slow_none_has_converged():
     )
     assert "converged" not in found
     assert "oscillating" not in found
+
+
+def test_a_curve_says_whether_its_scores_are_accuracies_or_shares_that_were_learned():
+    losses = curve(1 - 0.025 * T)
+    [shares] = as_shares([losses])
+    assert shares.measure is Score.LEARNED_SHARE
+    classes = replace(losses, data=MNIST)
+    assert as_shares([classes]) == [classes]
+    assert classes.measure is Score.ACCURACY
 
 
 def test_a_lone_trial_halfway_down_a_line_is_on_its_way():

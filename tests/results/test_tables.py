@@ -405,3 +405,43 @@ def test_a_torn_line_is_mended_by_a_resumed_sweep(torn, new_writer, epoch_row, d
     assert sorted(keys(read_journal(path).epochs)) == sorted(
         {*kept, *(("00000", epoch) for epoch in (1, 2, 3, 4)), ("00001", 2)}
     )
+
+
+# --- folders of older versions
+
+
+def test_reasons_and_kinds_of_errors_are_made_for_a_table_of_an_older_version(
+    writer, epoch_row
+):
+    """As it had none, they follow from its curves and its errors. Labels that are
+    stored are kept, and have no reason where today's are others."""
+    record(writer, epoch_row, "00000", (1, 2, 3, 4), train_accuracy=0.97)
+    record(writer, epoch_row, "00001", (1,), train_accuracy=0.5)
+    writer.end("00000", "completed")
+    text = "ValueError; in a new sweep, --drop-last leaves it out"
+    writer.end("00001", "error", text, "last_batch")
+    now = Sweep.of(writer.finish(ended="now")).trials
+    assert now["reason"].tolist() == ["at_target", "too_few_epochs"]
+    file = writer.path / "trials.parquet"
+    older = pd.read_parquet(file).drop(columns=["reason", "error_kind"])
+    older.to_parquet(file, index=False)
+    pd.testing.assert_frame_equal(load_sweep(writer.path).trials, now)
+    older.assign(regime=["slow", "undecided"]).to_parquet(file, index=False)
+    trials = load_sweep(writer.path).trials
+    assert trials["regime"].tolist() == ["slow", "undecided"]
+    assert trials["reason"].isna().tolist() == [True, False]
+
+
+def test_the_kind_of_an_error_is_read_from_a_journal_that_has_the_text_alone(writer):
+    errors = {
+        "00000": "ValueError; in a new sweep, --drop-last leaves it out",
+        "00001": "its process died",
+    }
+    for trial_id, error in errors.items():
+        writer.end(trial_id, "error", error)
+    writer.release()
+    journal = writer.path / "journal.jsonl"
+    journal.write_text(journal.read_text().replace(', "error_kind": ""', ""))
+    assert "error_kind" not in journal.read_text()
+    ends = read_journal(writer.path).ends
+    assert [ends[name]["error_kind"] for name in errors] == ["last_batch", ""]

@@ -12,6 +12,7 @@ from tasks import gan, pinn, regression, vae
 
 from mnist_tune import TrialConfig, UserError
 from mnist_tune.data.dataset import check_counts
+from mnist_tune.errors import LastBatchError
 from mnist_tune.own_code.registry import register
 from mnist_tune.training.program import Program
 from mnist_tune.training.task_check import check_task, check_tasks
@@ -419,7 +420,7 @@ def test_a_loss_of_pairs_says_what_leaves_out_an_odd_last_batch():
         TRAIN,
     )
     with pytest.raises(
-        UserError,
+        LastBatchError,
         match=r"the last batch of 3 fails, TypeError.*; in a new sweep, --drop-last",
     ):
         jax.eval_shape(program.train_epoch, *given, jnp.arange(19))

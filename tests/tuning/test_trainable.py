@@ -262,5 +262,6 @@ def test_an_error_of_the_program_ends_the_trial_at_once_and_others_are_left_to_t
         "error",
         "ValueError: no shape (net.py:5)",
     )
+    assert row["error_kind"] == "program"
     with pytest.raises(DeviceError, match="INTERNAL"):
         trial.step()
