@@ -12,12 +12,20 @@ fewer epochs, rates or seeds and then extended with --resume. Both must end with
 numbers of the undisturbed sweep: bit for bit in processes, to rounding as lanes. Stops
 of early stopping depend on which trial is faster, so they are compared with --scheduler
 fifo only.
+
+    python checks/combinations.py --marked --rows 3 17
+
+runs each row twice by command: as it is, and with a marker at the end of every text
+that a person reads (`checks/markers.py`). Exit codes, tables without texts, answers and
+the commands of questions must be the same. Labels and answers of the first run are also
+made again, with markers: these are the same to the last bit in every row.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import random
 import shlex
@@ -25,8 +33,9 @@ import signal
 import time
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, get_args
@@ -38,6 +47,7 @@ import psutil
 
 from benchmarks.comparison import Recorded, describe_machine, machine_line, write_record
 from benchmarks.processes import REPOSITORY, start_python
+from checks.markers import MARK, TEXTS, without_texts
 from checks.pairwise import Pair, Row, every_pair, pairs, pairwise
 from mnist_tune import Sweep, TrialConfig, UserError, cli, load_sweep, run_sweep
 from mnist_tune.commands.lr_regimes import LearningRateRegimes
@@ -45,7 +55,7 @@ from mnist_tune.continuation import resume_command
 from mnist_tune.data.files import CHECKSUMS
 from mnist_tune.exports import mirror
 from mnist_tune.regimes.labels import REGIMES
-from mnist_tune.results.folder import META
+from mnist_tune.results.folder import META, TABLES
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.tables import TIMES
 from mnist_tune.tuning.options import rates_of
@@ -148,6 +158,8 @@ class Combinations(Recorded):
     """The numbers of the rows to run; by default all."""
     only: Kind | None = None
     """Run only the rows of this kind."""
+    marked: bool = False
+    """Compare each row with itself, with markers in all texts, in place of the rest."""
     seed: int = 0
     """Seed of the table, of the kills and of what is extended."""
     keep: Path | None = None
@@ -457,6 +469,93 @@ def again(
     ]
 
 
+@dataclass(frozen=True)
+class Printed:
+    """How a command with --json ended."""
+
+    code: int
+    content: dict[str, Any] | None
+    """The object that it printed; None if it printed none."""
+    lines: list[str]
+    """All that it wrote."""
+
+    def facts(self, leave_out: Collection[str] = ()) -> dict[str, Any]:
+        """Return the object without texts, its path, and these columns of trials."""
+        facts = without_texts(self.content or {"trials": [], "questions": []})
+        facts.pop("path", None)
+        for row in facts["trials"]:
+            for name in leave_out:
+                row.pop(name, None)
+        return facts
+
+
+def printed(words: Sequence[str], folder: Path, program: str) -> Printed:
+    """Run a command with --json in a folder, by `python -m program`."""
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir()
+    arguments = ["-m", program, *words, "--json"]
+    child = start_python(arguments, folder, own_group=True)
+    try:
+        code = child.wait(TIMEOUT_S)
+    except psutil.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
+        code = child.wait()
+    lines = (folder / "said").read_text(errors="replace").splitlines()
+    content = None
+    if "{" in lines and "}" in lines:
+        # notes on standard error stand before the object, or behind it
+        content = json.loads("\n".join(lines[lines.index("{") : lines.index("}") + 1]))
+    return Printed(int(code), content, lines)
+
+
+def compared(row: Fields, folder: Path) -> tuple[str, list[str]]:
+    """Run a row with markers in all texts, and without. Return what was done, and how
+    the two differ."""
+    words = ["regimes", *flags(row), "--output", "sweep", "--quiet"]
+    plain = printed(words, folder / "plain", "mnist_tune")
+    marked = printed(words, folder / "marked", "checks.markers")
+    if plain.code != marked.code:
+        last = " ".join(marked.lines[-3:])
+        return "marked", [f"exit code {marked.code} in place of {plain.code}: {last}"]
+    if plain.content is None or marked.content is None:
+        return f"refused: {plain.lines[-1]}", not_refused_alike(plain, marked)
+    sweep = load_sweep(folder / "marked" / "sweep")
+    undisturbed = load_sweep(folder / "plain" / "sweep")
+    faults = unmarked(marked.content) + differing(sweep, undisturbed, row)
+    # the same epochs have the same labels, whichever trial was faster
+    for name in TABLES:
+        (folder / "plain" / "sweep" / name).unlink()
+    again = printed(["show", "sweep"], folder / "plain", "checks.markers")
+    faults += [f"{fault}, made again" for fault in fields_apart(plain, again)]
+    if row["scheduler"] == "fifo" and row["execution"] == "process":
+        faults += fields_apart(plain, marked, leave_out=TIMES)
+    return "marked", faults
+
+
+def not_refused_alike(plain: Printed, marked: Printed) -> list[str]:
+    """Return what is wrong with the errors of a row that is refused."""
+    if plain.code == 2 and marked.lines == [f"{line}{MARK}" for line in plain.lines]:
+        return []
+    return [f"refused with {marked.lines[-3:]} in place of {plain.lines[-3:]}"]
+
+
+def unmarked(content: dict[str, Any]) -> list[str]:
+    """Return which texts of an object have no marker, though all should."""
+    texts = list(content["text"]["notes"])
+    for row in content["trials"]:
+        texts += [row[name] for name in TEXTS]
+    return [f"{text!r} has no marker" for text in texts if text and MARK not in text]
+
+
+def fields_apart(
+    plain: Printed, marked: Printed, leave_out: Collection[str] = ()
+) -> list[str]:
+    """Return which fields differ between the objects of two commands."""
+    before, after = plain.facts(leave_out), marked.facts(leave_out)
+    names = [name for name in before | after if before.get(name) != after.get(name)]
+    return [f"{name} differs with markers" for name in names]
+
+
 def tried(
     kind: Kind, given: Fields, folder: Path, random_: random.Random
 ) -> tuple[str, list[str]]:
@@ -508,8 +607,11 @@ def main() -> int:
         for i in chosen:
             start, given = time.perf_counter(), values(rows[i], folder)
             (folder / str(i)).mkdir()
+            run: Callable[[Fields, Path], tuple[str, list[str]]] = compared
+            if not config.marked:
+                run = partial(tried, kinds[i], random_=random.Random(i))
             try:
-                what, found = tried(kinds[i], given, folder / str(i), random.Random(i))
+                what, found = run(given, folder / str(i))
             except Exception:
                 what, found = kinds[i], [traceback.format_exc()]
             ran |= set() if what.startswith("refused") else pairs(rows[i])

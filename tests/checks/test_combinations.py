@@ -11,14 +11,19 @@ from checks.combinations import (
     COUNTS,
     OPTIONS,
     Fields,
+    Printed,
+    compared,
     differing,
+    fields_apart,
     flags,
     incomplete,
     table,
     tried,
+    unmarked,
     values,
     write_data,
 )
+from checks.markers import marked
 from checks.pairwise import every_pair, pairs, pairwise
 from mnist_tune import cli
 from mnist_tune.commands.lr_regimes import LearningRateRegimes
@@ -130,6 +135,41 @@ def test_as_lanes_only_rounding_may_differ(sweep):
     once, given = sweep("once"), GIVEN | {"execution": "lanes"}
     assert differing(sweep("rounded", train_loss=0.5000001), once, given) == []
     assert differing(sweep("other", train_loss=0.6), once, given)
+
+
+def printed(**row):
+    """Return a command's object with a trial, and a question."""
+    content = {
+        "path": "/sweep",
+        "answer": {"finding": "found"},
+        "trials": [{"trial_id": "00000", "regime_evidence": "slow", "error": ""} | row],
+        "questions": [{"text": "Try more:", "command": "mnist-tune resume sweep"}],
+        "text": {"notes": ["no target"]},
+    }
+    return Printed(0, content, [])
+
+
+def test_texts_with_markers_are_no_difference_and_facts_are():
+    plain, with_marker = printed(train_s=1.0), printed(regime_evidence=marked("slow"))
+    assert fields_apart(plain, with_marker, leave_out=["train_s"]) == []
+    assert fields_apart(plain, with_marker) == ["trials differs with markers"]
+    with_marker.content["questions"][0]["command"] = "mnist-tune show sweep"
+    assert fields_apart(plain, with_marker, leave_out=["train_s"]) == [
+        "questions differs with markers"
+    ]
+
+
+def test_texts_without_a_marker_are_noticed():
+    content = printed(regime_evidence=marked("slow"), error="died").content
+    assert unmarked(content) == ["'no target' has no marker", "'died' has no marker"]
+
+
+def test_a_refused_row_is_refused_alike_with_markers(tmp_path):
+    write_data(tmp_path / "data")
+    row = values(dict.fromkeys(OPTIONS, 0) | {"nesterov": 1}, tmp_path / "data")
+    what, faults = compared(row, tmp_path)
+    assert what.startswith("refused: error: nesterov needs momentum")
+    assert faults == []
 
 
 FEW = (
