@@ -72,7 +72,7 @@ def _why_unwritable(folder: Path) -> str | None:
 def own_folder(parent: Path) -> Path:
     """Return one folder for all processes of this user, which others can't enter. If
     another user has taken its name, make a new one: that user could replace the
-        compiled programs that this process runs."""
+    compiled programs that this process runs."""
     folder = parent / f"mnist_tune-{os.getuid()}"
     with suppress(OSError):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

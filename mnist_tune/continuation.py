@@ -96,7 +96,7 @@ def named_again(record: SweepMeta, trials: Any = None) -> tuple[str, str]:
 
     Arrays, and code that was registered by a plain name, are known to Python alone.
     Code that nobody has named in this process is in no command: the folder may come
-        from anybody.
+    from anybody.
     """
     listed = {(code["flag"], code["name"]) for code in record.code}
     used = listed

@@ -99,7 +99,7 @@ class Judged(Tables):
     def contenders(self) -> list[TrialConfig]:
         """Return the settings between which a decision would decide, the best first,
         each with the seed 0: those that are not told apart from the best, and those
-            that are told apart by their largest jump alone."""
+        that are told apart by their largest jump alone."""
         return settings_of(to_decide(self.best()))
 
     def finalists(self) -> pd.DataFrame:

@@ -226,8 +226,7 @@ def _in_a_line(text: str) -> str:
 def _store(uri: str, patience_s: float = 0) -> ObjectStore:
     """Return the store of a URI that has no path. It tries again what may pass, such as
     a server that does not answer: for `patience_s`, or twice. Raises `UserError` if its
-        query says what we don't know, or the
-    configuration of AWS can't be read."""
+    query says what we don't know, or the configuration of AWS can't be read."""
     from obstore.store import AzureStore, GCSStore, S3Store
 
     parts, known = urlsplit(uri), QUERIES[urlsplit(uri).scheme]
@@ -299,7 +298,7 @@ def _keys_of_aws() -> Any:
 def filesystem_of(uri: str) -> tuple[Any, str]:
     """Return pyarrow's filesystem of a URI, and the path in it. Only for Tune, which
     knows no other: it saves its own files, such as the checkpoints of population based
-        training."""
+    training."""
     from pyarrow.fs import AzureFileSystem, FileSystem
 
     if urlsplit(uri).scheme == "az":

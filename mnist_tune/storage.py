@@ -113,7 +113,7 @@ def absolute(where: Place) -> Place:
 def join(where: P, *names: str) -> P:
     """Return the place of a file or folder below `where`. Every name that is written to
     goes through here: some come from folders and buckets of others. Raises `UserError`
-        if a name could lead out of `where`."""
+    if a name could lead out of `where`."""
     for part in "/".join(names).split("/"):
         if part in ("", ".", "..") or not re.fullmatch(r"[^\x00-\x1f\\]+", part):
             raise UserError(

@@ -192,7 +192,7 @@ class TrialConfig(Training):
     def held_out(self) -> int:
         """The number of training images that are held out. None are if the trial says
         nothing of it: a sweep fills in what follows from its data (`holding_out`), and
-            records that."""
+        records that."""
         return self.holdout or 0
 
     def holding_out(self, count: int) -> Self:

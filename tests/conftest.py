@@ -399,7 +399,7 @@ class MotoS3:
     """An S3 server in this process's memory. It answers only after `start`.
 
     It answers one request after the other: moto looks at the condition of a write
-        first, and writes later.
+    first, and writes later.
     """
 
     def __init__(self):
@@ -477,7 +477,7 @@ want every core. Both queues take about the same time."""
 def pytest_collection_modifyitems(items):
     """Run the tests that start Ray in two queues, each with a Ray of its own, and begin
     with them: they take longest. Those of all cores come together. The longest of the
-        other files, `tests/whole`, are not to be the last."""
+    other files, `tests/whole`, are not to be the last."""
     items.sort(key=lambda item: item.path, reverse=True)
     items.sort(
         key=lambda item: (

@@ -71,7 +71,7 @@ def numbers(
 ) -> dict[str, float]:
     """Return the losses after an epoch at each of `RATES`, trained with 1 or 2 lanes,
     and with products of matrices of this precision: the default is TensorFloat32 on
-        newer GPUs, and `highest` is float32."""
+    newer GPUs, and `highest` is float32."""
     import jax
 
     pool = make_pool(load_dataset(dataset), WorkerSettings("states"), int(count))

@@ -63,8 +63,8 @@ def relative_sharpness(trials: pd.DataFrame, measured: pd.DataFrame) -> pd.DataF
 
     The columns are `trial_id`, `step`, `sharpness`, `relative` (of what the optimiser
     sees: for Adam the preconditioned sharpness, from step `AVERAGED` on) and
-        `batch_relative` (of the batch sharpness; NaN for Adam). Both are NaN where
-    no threshold is known, and with a schedule.
+    `batch_relative` (of the batch sharpness; NaN for Adam). Both are NaN where no
+    threshold is known, and with a schedule.
     """
     trials = trials.set_index("trial_id").loc[measured["trial_id"]]
     step = measured["step"].to_numpy()

@@ -72,7 +72,7 @@ def read_own_folder(folder: Path) -> dict[str, bytes]:
     """Return the raw bytes of four IDX files by path: training images and labels, then
     those of the test part. `folder` may be followed by how the names of its files
     begin: `emnist/emnist-balanced`. Raises DataError if there are not four such files,
-        or one can't be read."""
+    or one can't be read."""
     begin = ""
     if not folder.is_dir():
         folder, begin = folder.parent, folder.name

@@ -33,7 +33,7 @@ def default_holdout(
 ) -> tuple[int, str]:
     """Return how many training examples are held out by those of some trials that do
     not say how many: a tenth. Also return a line that says so, or why it is none;
-        nothing if all trials say how many, or of MNIST.
+    nothing if all trials say how many, or of MNIST.
 
     MNIST is trained on as in the notebook, so none of it is held out. What would be a
     small last batch of an epoch is held out as well, up to half as many more.

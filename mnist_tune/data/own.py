@@ -91,9 +91,8 @@ def checked(arrays: Mapping[str, Any], source: str) -> Arrays:
     is wrong with which array, and what to do.
 
     Whole numbers from 0 to 255 become uint8, whatever their type: they are pixels.
-        Larger ones become uint16, if they
-    fit, else float32. Floats become uint8 only if all are whole and the largest is
-    between 128 and 255.
+    Larger ones become uint16, if they fit, else float32. Floats become uint8 only if
+    all are whole and the largest is between 128 and 255.
 
     Without a test part, one image in `TEST_SHARE` of the training part becomes it,
     drawn by a fixed shuffle.

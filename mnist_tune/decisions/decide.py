@@ -105,9 +105,8 @@ def decide(options: DecideOptions) -> Sweep:
     `options.quiet`, and return the tables.
 
     After a sweep `s`: `decide(DecideOptions(sweep=s.path, trials=60))`. To resume an
-        interrupted decision, give its
-    folder as `options.resume`. The same decision proposes the same trials, whenever it
-    is interrupted.
+    interrupted decision, give its folder as `options.resume`. The same decision
+    proposes the same trials, whenever it is interrupted.
 
     Raises:
         UserError: as in `run_sweep`; or there are fewer than two settings.
@@ -239,8 +238,8 @@ def _with_images_held_out(
 
     Settings that held out images in their sweep train as there. Else no batch should be
     smaller than the others: what is left over by the largest batches is held out, too;
-        by others it is left out of each epoch. Where that is more
-    than half a sixth, as with full batches, it is trained on.
+    by others it is left out of each epoch. Where that is more than half a sixth, as
+    with full batches, it is trained on.
     """
     few = images // HELD_OUT // 2
     holdout = options.holdout or settings[0].held_out

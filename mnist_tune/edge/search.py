@@ -84,10 +84,9 @@ def find_edge(options: EdgeOptions) -> Sweep:
     return the tables.
 
     After a sweep `s`: `find_edge(EdgeOptions(sweep=s.path)).edges()` returns the edges.
-        To resume an interrupted
-    search, give its folder as `options.resume`. More `trials` or another `precision`
-    may be given then; options that are left out are as recorded. The same search
-    proposes the same trials, whenever it is interrupted.
+    To resume an interrupted search, give its folder as `options.resume`. More `trials`
+    or another `precision` may be given then; options that are left out are as recorded.
+    The same search proposes the same trials, whenever it is interrupted.
 
     Raises:
         UserError: as in `run_sweep`.

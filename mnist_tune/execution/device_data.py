@@ -40,7 +40,7 @@ class DeviceData:
     part: int = 0
     """If the device has no memory for all examples: how many it gets at a time. The
     `arrays` are then three such trees on the host: of the training set, the test set,
-        and what is held out."""
+    and what is held out."""
     buffers: list[Any] = field(default_factory=list)
     """The host's memory for parts, which is used again: new memory would take longer
     than copying the examples."""

@@ -149,9 +149,9 @@ class Executor:
         Return the loss of each step, [lanes, steps].
 
         If that fails, the stack is as before: training has a copy of these lanes, which
-            it may overwrite. Beyond the
-        lanes, a batch of this `size` is padding. `hyper`, `keys` and the orders of the
-        parts are as in `Program.train_epoch`, with a leading axis for the lanes.
+        it may overwrite. Beyond the lanes, a batch of this `size` is padding. `hyper`,
+        `keys` and the orders of the parts are as in `Program.train_epoch`, with a
+        leading axis for the lanes.
         """
         padded, keys, found = (
             {name: _pad(values, size) for name, values in hyper.items()},

@@ -47,7 +47,7 @@ class SharpnessSettings:
     def parts(self, first: int, last: int, steps: int) -> Iterator[tuple[int, int]]:
         """Divide the steps after `first` up to `last`, of an epoch's `steps`, into
         parts of few different lengths: each length compiles anew. An epoch's last step,
-            whose batch may be smaller, is one by itself."""
+        whose batch may be smaller, is one by itself."""
         lengths = (self.every or 1, math.isqrt(self.every or 1), 1)
         while first < last:
             left = min(last, steps - 1) - first

@@ -274,7 +274,7 @@ def standing(trials: pd.DataFrame, data: DataFacts, leads: Any = False) -> pd.Da
 def to_decide(found: pd.DataFrame) -> pd.DataFrame:
     """Return those settings of `standing` that may be the best, among which a decision
     is worth its seeds: those that are not told apart from it, and those that would not
-        be without their largest jump."""
+    be without their largest jump."""
     return found[found["gap"] <= found["limit"] + found["jumps"]]
 
 

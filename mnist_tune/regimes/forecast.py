@@ -116,7 +116,7 @@ def error_of(score: Any) -> Any:
 def law(curve: Curve) -> tuple[float, float, float]:
     """Fit `error ~ epoch**-a` to the late half of a curve of at least `TREND` epochs.
     Return the fitted error of the last epoch, a, and its standard error: the larger of
-        those of the residuals and of the noise of the counts."""
+    those of the residuals and of the noise of the counts."""
     n, count = curve.epochs, max(curve.epochs // 2 + 1, min(curve.epochs, 4))
     error = error_of(curve.score[-count:])
     x = np.log(np.arange(n - count + 1, n + 1))
@@ -208,7 +208,7 @@ def rises(curve: Curve) -> bool:
     the margin, within `FAR` times its epochs. Fewer epochs than `PLATEAU` show no pace,
     so there the law decides alone, also where a schedule ended. Of a share that was
     learned, nobody knows the most, so there is no law: it gained more than the margin
-        in its late half."""
+    in its late half."""
     error, gain = float(error_of(curve.settled)), margin(curve)
     is_short = curve.epochs < PLATEAU
     if (curve.ended and not is_short) or has_stopped(curve, gain):

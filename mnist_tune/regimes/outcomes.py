@@ -22,10 +22,9 @@ def outcome(reason: Any, score: Any, ceiling: Any, diverged: Any = False) -> Any
     """Return how trials ended: `COMPETES`, `FAILED` or `MISSING`.
 
     A trial failed if it collapsed: it diverged, or was at chance at its end. It also
-        failed if a scheduler or a rule
-    stopped it before its last epoch: a setting is not the better for those of its seeds
-        that were left. It is missing
-    if it has not ended, or something else ended it.
+    failed if a scheduler or a rule stopped it before its last epoch: a setting is not
+    the better for those of its seeds that were left. It is missing if it has not ended,
+    or something else ended it.
 
     Args:
         reason: its `stop_reason`.

@@ -37,7 +37,7 @@ def half_width(spread: Any, count: Any) -> Any:
     """Return the half-width of Student's 95% interval of the mean, `t * s / sqrt(n)`,
     for one sample or for a column of samples with standard deviation s. It is NaN for
     fewer than three values: that of two is up to 12.7 times as wide as they are apart,
-        or nothing, so the two themselves say more."""
+    or nothing, so the two themselves say more."""
     # its import takes a quarter of a second, that of scipy.stats three times as long
     from scipy.special import stdtrit
 

@@ -19,11 +19,10 @@ def lagging(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts) -> np.n
     in half of its late epochs.
 
     An epoch lies between two evaluations: one with the weights of its first batch, and
-        one after its last step. If both
-    are above its largest batch loss by more than noise, the network did worse when it
-    was evaluated than when it was trained. Dropout and augmentation do the opposite.
-    Late is the last half of the epochs, but not the first one, before which nothing was
-    trained.
+    one after its last step. If both are above its largest batch loss by more than
+    noise, the network did worse when it was evaluated than when it was trained. Dropout
+    and augmentation do the opposite. Late is the last half of the epochs, but not the
+    first one, before which nothing was trained.
 
     Tasks are left out, since their steps may minimise something else than what is
     evaluated.

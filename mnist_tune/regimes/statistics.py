@@ -107,7 +107,7 @@ def drop(curve: Curve, limit: float = VISIBLE) -> bool:
 def above_for_good(curve: Curve) -> bool:
     """Return whether the training loss is above the untrained one for good. The losses
     of steps decide that: evaluated ones also rise on a healthy network whose running
-        statistics, such as those of batch norm, lag behind its weights.
+    statistics, such as those of batch norm, lag behind its weights.
     """
     loss, limit = curve.train_loss, curve.calm_limit
     if loss is None:
@@ -198,7 +198,7 @@ def hardly_begun(curve: Curve) -> bool:
 def late_in_few(curve: Curve, goal: float) -> bool:
     """Return whether a calm curve of too few epochs for a law will be late even in a
     straight line: at its largest gain in an epoch, and noise, it needs over `FAR` times
-        its epochs to a goal. It must have begun to learn."""
+    its epochs to a goal. It must have begun to learn."""
     if (
         not TREND <= curve.epochs < PLATEAU
         or math.isinf(goal)

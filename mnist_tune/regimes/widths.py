@@ -44,10 +44,10 @@ def exponents(rates: Iterable[tuple[str, Interval]]) -> Iterator[Exponent]:
 
     It is the slope of the least squares of ln rate on ln width. Of several rates at one
     width, such as those of seeds, the mean counts: they share what the width has of its
-        own. The interval is Student's, with two degrees of freedom
-    fewer than there are widths, but no narrower than the rates' own intervals allow:
-    few may lie on a line by chance. The rates come with the titles of their families;
-    those that are not known are left out.
+    own. The interval is Student's, with two degrees of freedom fewer than there are
+    widths, but no narrower than the rates' own intervals allow: few may lie on a line
+    by chance. The rates come with the titles of their families; those that are not
+    known are left out.
     """
     from scipy.special import stdtrit  # as in `replicates`
 

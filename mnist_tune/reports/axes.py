@@ -46,7 +46,7 @@ def log_axis(axis: Any, which: str) -> None:
 def log_ticks(low: float, high: float, most: int = 8) -> list[float]:
     """Return round numbers for a logarithmic axis, at most `most`, none nearer to the
     next than if these were evenly spread: in each decade the fewer, the more decades
-        there are."""
+    there are."""
     decades = math.log10(high / low)
     powers = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
     for parts in (

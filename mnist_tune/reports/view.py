@@ -651,7 +651,7 @@ class View:
         """What drawings need of the trials: pandas takes long to choose rows of a wide
         table. `look` names the colour of each: that of its regime. Where there are
         several families, it is that of its family, and in a decision that of its
-            setting: there all have several seeds, and mostly one regime."""
+        setting: there all have several seeds, and mostly one regime."""
         looks = self.trials["regime"].to_numpy(object, copy=True)
         for i, sweep in enumerate(self.sweeps):
             for _, look, part in self.families(i):

@@ -181,8 +181,7 @@ def fits(column: Column, values: pa.Array, from_json: bool = False) -> np.ndarra
     """Return which values fit a column. Texts may be encoded as a dictionary.
 
     What is `from_json` only counts if it surely fits: Arrow has rounded large numbers,
-        and unprintable characters are
-    still to be replaced.
+    and unprintable characters are still to be replaced.
     """
     if pa.types.is_string(values.type):
         values = values.dictionary_encode()

@@ -382,7 +382,7 @@ def read_table(path: Path, columns: Sequence[Column]) -> pd.DataFrame:
 def _table(opened: IO[bytes], columns: Iterable[Column]) -> pd.DataFrame:
     """Return columns of a table. Its sizes are looked at before it is decoded. Texts
     stay encoded until they have been looked at, too: a long one that a small file names
-        a thousand times would fill the memory."""
+    a thousand times would fill the memory."""
     with ParquetFile(opened) as file:
         kinds = dict(zip(file.schema_arrow.names, file.schema_arrow.types, strict=True))
         there = [

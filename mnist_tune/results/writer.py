@@ -352,9 +352,9 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
         self, trials: pd.DataFrame, leading_trials: Callable[[], list[str]]
     ) -> None:
         """Remove Tune's files, and the states that nobody needs. Those of trials that
-        have not ended stay, and those of the best. Those of other
-        completed trials stay while all together are small: a resume that asks for more
-            epochs goes on from them."""
+        have not ended stay, and those of the best. Those of other completed trials stay
+        while all together are small: a resume that asks for more epochs goes on from
+        them."""
         kept = set[str]()
         with (
             suppress(OSError),

@@ -54,7 +54,7 @@ class Served:
 class LaneDirectory:
     """Spreads trials over servers, one a device. It is an actor, and its servers end
     with it: each has a device of this kind for itself, these settings, and `capacity`
-        lanes at most."""
+    lanes at most."""
 
     def __init__(
         self,

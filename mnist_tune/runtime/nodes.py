@@ -81,7 +81,7 @@ class RayletDied(BaseException):
     later, without a message.
 
     This is not an `Exception`: Tune would catch that and stop all trials first, which
-        takes longer.
+    takes longer.
     """
 
 

@@ -143,10 +143,9 @@ def choose_placement(
 
     `trials` are those known in advance; there are none if a searcher proposes them.
     `execution` is lanes, process, or auto: lanes on GPUs and processes on CPUs. By
-        default there are `LANES` on a device, or fewer if these don't fit
-    into its memory, or their clients into that of the nodes.
-    Without lanes, a process has `cpus_per_trial` cores, and `trials_per_gpu` share a
-    GPU.
+    default there are `LANES` on a device, or fewer if these don't fit into its memory,
+    or their clients into that of the nodes. Without lanes, a process has
+    `cpus_per_trial` cores, and `trials_per_gpu` share a GPU.
     """
     on_gpu = device.kind == "GPU"
     if on_gpu:

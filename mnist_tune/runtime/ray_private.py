@@ -62,9 +62,8 @@ def greet(gcs: str, auto: bool) -> None:
 def own_parameters(dashboard: bool) -> Iterator[None]:
     """Start Ray meanwhile as `ray.init` has no options for. Its agent listens at any
     free port: it would try its usual one for 4 s while another Ray has it. Without the
-        dashboard, nobody needs its server, the autoscaler's monitor and
-    the reader of log files. They take 3 CPU seconds to start, and `ray.init` waits for
-    the server."""
+    dashboard, nobody needs its server, the autoscaler's monitor and the reader of log
+    files. They take 3 CPU seconds to start, and `ray.init` waits for the server."""
     from ray._private import parameter
     from ray._private.node import Node
 
@@ -144,7 +143,7 @@ def deaths_counted(is_nodes: Callable[[Exception], bool]) -> Iterator[None]:
 
     A trial that waits is not given up either. If a process dies that it was about to
     take over, Tune hears of it twice: first it lets the trial wait for another process,
-        and then it would give it up.
+    and then it would give it up.
     """
     from ray.tune.execution.tune_controller import TuneController
     from ray.tune.experiment import Trial
@@ -174,10 +173,9 @@ def deaths_counted(is_nodes: Callable[[Exception], bool]) -> Iterator[None]:
 def calls_let_go() -> Iterator[None]:
     """Have Tune let go of a call to a trial's process once it has its result, which it
     would keep until the process ends: 3 KB a row. And have it look up its trainable
-        once, not in the cluster's store for each trial, and keep no
-    statistics of the numbers in rows, which nobody reads: they would take as long as
-        all else that it does with a
-    row, and 0.1 MB a trial."""
+    once, not in the cluster's store for each trial, and keep no statistics of the
+    numbers in rows, which nobody reads: they would take as long as all else that it
+    does with a row, and 0.1 MB a trial."""
     from ray.air.execution._internal import RayActorManager
     from ray.tune.experiment import trial
 

@@ -333,9 +333,8 @@ def stop_ray() -> None:
     logged: what was trained is saved.
 
     Nothing may touch Ray meanwhile, not even a reference that is freed: Ray would end
-        the process, with exit code 1 and
-    no message. So this waits, comes after all else, and frees first what nobody uses
-    any more.
+    the process, with exit code 1 and no message. So this waits, comes after all else,
+    and frees first what nobody uses any more.
     """
     ray = sys.modules.get("ray")
     if ray is None:

@@ -30,7 +30,7 @@ def initial(made: Any, seed: int) -> Any:
 def seed_of(key: Array) -> int:
     """Return the seed of a key, from which the notebook's networks are drawn by NumPy.
     While the key is traced, only shapes are asked for, and any seed will do: JAX must
-        not start on a device for them."""
+    not start on a device for them."""
     return 0 if isinstance(key, jax.core.Tracer) else int(jax.random.key_data(key)[-1])
 
 

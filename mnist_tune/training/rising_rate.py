@@ -125,8 +125,8 @@ def range_curve(
 ) -> RangeCurve:
     """Return a range test that has no losses so far with its losses. It is a pure
     function: parameters, optimiser, keys and batch order stay. `seed` is that of the
-        order of the `train_count` images, which goes on over epochs, and of
-    what is random in a step; the other arguments are those of `Program.train_epoch`."""
+    order of the `train_count` images, which goes on over epochs, and of what is random
+    in a step; the other arguments are those of `Program.train_epoch`."""
     rates = found.ramp.rates.astype(np.float32)
     orders = _batches(seed, program.batch_size, len(rates), train_count)
     keys = np.stack([np.full(len(rates), seed), np.arange(len(rates))], 1).astype(

@@ -51,7 +51,7 @@ class Task:
     data: Callable[[], tuple[Any, Any]] | None = None
     """`data()` returns `(train, test)`, trees of arrays with one leading axis. Or two
     counts, if `loss` draws examples itself: a batch is then the numbers of its
-        examples, int32 [n]. None for networks: the sweep names their data."""
+    examples, int32 [n]. None for networks: the sweep names their data."""
     score: Callable[..., Any] | None = None
     """`score(params, state, batch, key)` returns the loss of each example, [n], or a
     scalar for the batch; or a dictionary of such, with `loss` and perhaps `accuracy`.

@@ -201,7 +201,7 @@ class RegimeStopping(Asha):
     def _verdict(self, trial_id: str, setting: Configuration) -> str:
         """Return the reason to stop a trial, by its label among its peers so far. Where
         the data set has no target, that follows from the complete ones: what is best so
-            far may yet be beaten."""
+        far may yet be beaten."""
         family = self._families[setting.siblings]
         for name in self._changed.pop(setting.siblings, ()):
             config, _ = self._trials[name]

@@ -174,7 +174,7 @@ class RunOptions(Options):
     output: Annotated[str | Path | None, InResume.HERE] = None
     """Folder for the results; by default results/<sweep>/<time>. Or a URI, with the
     keys in the environment: s3://BUCKET/FOLDER (add ?endpoint_override=HOST:PORT if the
-        server is not Amazon's) or gs://BUCKET/FOLDER."""
+    server is not Amazon's) or gs://BUCKET/FOLDER."""
     max_concurrent: Annotated[int | None, InResume.CHANGES, COUNT] = None
     """The most trials that run at the same time; by default one per CPU, or
     --trials-per-gpu per GPU."""
@@ -400,7 +400,7 @@ class CrossedOptions(Training, SweepOptions):
 def crossed(**options: Sequence[Any]) -> Iterator[dict[str, Any]]:
     """Return every combination of the values of some options, once and in order, each
     by the name of one value: that of `seeds` is `seed`. Raises `UserError` if there are
-        more than `MOST_TRIALS` combinations."""
+    more than `MOST_TRIALS` combinations."""
     lists = {name: list(dict.fromkeys(values)) for name, values in options.items()}
     said = " x ".join(
         f"{len(one)} {words(name)}" for name, one in lists.items() if len(one) > 1

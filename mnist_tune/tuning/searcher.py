@@ -100,9 +100,8 @@ class KnownThenSearched(Unsaved):
     The other searcher is told how every trial ended, also those that it did not propose
     in this run. With `slots` for trials, it is asked for one for each slot that is
     free, and for one more, which waits for the next slot: what it proposes earlier, it
-        proposes knowing less. At most so many `samples` are proposed. What the other
-        one proposes is
-    passed to `record`.
+    proposes knowing less. At most so many `samples` are proposed. What the other one
+    proposes is passed to `record`.
     """
 
     def __init__(

@@ -102,7 +102,7 @@ def cpus_of(plan: Plan, device: str, options: SweepOptions) -> int:
 
     The default is at most the cores of one node. If this machine has fewer cores than
     asked for, return these: a trial would wait for more forever. (A sweep may be
-        resumed on a smaller machine.)
+    resumed on a smaller machine.)
     """
     if not options.cpus_per_trial:
         nodes = [node.get("CPU", 0) for node in resources_of_nodes()]

@@ -45,7 +45,7 @@ def same(folders):
 def printed(main_of, monkeypatch):
     """A function that runs a command, and returns all that it prints and its exit code.
     Pages and pictures, which other tests look at, are not written: that would take most
-        of the time."""
+    of the time."""
     monkeypatch.setattr(Figure, "savefig", lambda *_, **__: None)
     monkeypatch.setattr(page, "write_page", lambda *_: None)
 
