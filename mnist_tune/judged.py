@@ -74,6 +74,10 @@ class Judged(Tables):
         `gap` is how far the setting is below the best, and `close` whether it may be as
         good. `jumps` is by how much its accuracy still falls in a late epoch, 0 if
         noise explains it."""
+        return self._best.copy()
+
+    @cached_property
+    def _best(self) -> pd.DataFrame:
         trials, facts = self.steady, self.record.data
         if facts.ranking.is_own:
             noises = loss_noises(self.epochs, facts.ranking.name)

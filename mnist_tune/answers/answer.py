@@ -46,6 +46,9 @@ from mnist_tune.trial import retriable
 
 MOST_STEPS = 3
 
+Family = tuple[str, pd.DataFrame]
+"""The title of a family, and its trials."""
+
 
 class Finding(Enum):
     """How far an answer is."""
@@ -68,7 +71,7 @@ class Finding(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Said:
+class BaseAnswer:
     """What the answers of all kinds of sweeps have."""
 
     finding: Finding
@@ -89,7 +92,7 @@ class BestRate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepAnswer(Said):
+class SweepAnswer(BaseAnswer):
     """What a sweep says."""
 
     settings: pd.DataFrame
@@ -104,7 +107,7 @@ class SweepAnswer(Said):
     spans: tuple[Spans, ...] = ()
     """Where the regimes of each family are found."""
     best_rates: tuple[BestRate, ...] = ()
-    """Of several families, the best rate of each."""
+    """The best rate of each family, if there are several."""
     without_best: tuple[str, ...] = ()
     """The families that have none."""
     changed: bool = False
@@ -123,7 +126,7 @@ class SearchAnswer(SweepAnswer):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecisionAnswer(Said):
+class DecisionAnswer(BaseAnswer):
     """What a decision says."""
 
     settings: pd.DataFrame
@@ -134,7 +137,7 @@ class DecisionAnswer(Said):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EdgeAnswer(Said):
+class EdgeAnswer(BaseAnswer):
     """What was measured of edges."""
 
     edges: tuple[MeasuredEdge, ...]
@@ -210,22 +213,26 @@ def _left_over(sweep: Judged, now: Progress) -> Iterator[NextStep]:
 def _of_sweep(sweep: Judged) -> SweepAnswer:
     now = progress(sweep.trials)
     settings = sweep.best()
-    kind = SearchAnswer if sweep.record.is_search else SweepAnswer
+    finding = _finding(sweep, settings, now)
+    ranked = settings
+    if finding == Finding.BEST_OF_EACH_TASK:
+        ranked = settings[:0]
+    all_families = list(families(sweep.steady))
+    # of a search they are too small
+    shows_each = len(all_families) == 1 or not sweep.record.proposes_trials
+    kind = SearchAnswer if sweep.record.proposes_trials else SweepAnswer
     answer = kind(
-        finding=_finding(sweep, settings, now),
+        finding=finding,
         progress=now,
         settings=settings,
         tried=_tried(sweep),
         split=held_out(sweep.trials),
-        spans=tuple(_spans(sweep)),
+        spans=tuple(spans(*family) for family in all_families if shows_each),
         changed=len(sweep.steady) < len(sweep.trials),
-        next_steps=tuple(_next_steps(sweep, settings)),
+        next_steps=tuple(_next_steps(sweep, ranked, all_families)),
     )
-    if settings.empty:
+    if ranked.empty:
         return answer
-    if answer.finding == Finding.BEST_OF_EACH_TASK:
-        steps = tuple(_next_steps(sweep, settings[:0]))
-        return replace(answer, next_steps=steps)
     first = settings["trial_id"].iloc[0]
     standing = standing_of(
         settings,
@@ -237,9 +244,11 @@ def _of_sweep(sweep: Judged) -> SweepAnswer:
         best=best_setting(sweep, settings, now.is_open),
         standing=standing,
         digits=digits_of(settings),
-        best_rates=tuple(_best_rates(sweep, settings)),
-        without_best=tuple(_without_best(sweep, settings)),
     )
+    if len(all_families) > 1 and shows_each:
+        rates = tuple(_best_rates(sweep, settings, all_families))
+        without = tuple(_without_best(settings, all_families))
+        answer = replace(answer, best_rates=rates, without_best=without)
     if isinstance(answer, SearchAnswer) and sweep.final and sweep.final.decision:
         return _with_final(answer, sweep.final, sweep.final.decision)
     return answer
@@ -281,30 +290,10 @@ def _unranked(sweep: Judged) -> Finding | None:
     return None
 
 
-def _spans(sweep: Judged) -> Iterator[Spans]:
-    """Yield where each regime is all_families in each family; of a search with several these
-    are too small."""
-    all_families = list(families(sweep.steady))
-    if sweep.record.is_search and len(all_families) > 1:
-        return
-    for title, family in all_families:
-        yield spans(title, family)
-
-
-def _compared_families(sweep: Judged) -> list[tuple[str, pd.DataFrame]]:
-    """Return the families whose best rates are compared; of a search they are too
-    small."""
-    all_families = list(families(sweep.steady))
-    if len(all_families) < 2 or sweep.record.is_search:
-        return []
-    return all_families
-
-
-def _best_rates(sweep: Judged, settings: pd.DataFrame) -> Iterator[BestRate]:
+def _best_rates(
+    sweep: Judged, settings: pd.DataFrame, all_families: Sequence[Family]
+) -> Iterator[BestRate]:
     """Yield the best rate of each of several families."""
-    all_families = _compared_families(sweep)
-    if not all_families:
-        return
     rates_of = {
         trial_id: family["learning_rate"]
         for _, family in all_families
@@ -321,10 +310,12 @@ def _best_rates(sweep: Judged, settings: pd.DataFrame) -> Iterator[BestRate]:
         )
 
 
-def _without_best(sweep: Judged, settings: pd.DataFrame) -> Iterator[str]:
+def _without_best(
+    settings: pd.DataFrame, all_families: Sequence[Family]
+) -> Iterator[str]:
     """Yield the families none of whose settings competes."""
     best = set(settings["trial_id"])
-    for title, family in _compared_families(sweep):
+    for title, family in all_families:
         if best.isdisjoint(family["trial_id"]):
             yield title
 
@@ -355,11 +346,13 @@ def _with_final(answer: SearchAnswer, final: Judged, contest: Contest) -> Search
 # --- what to do next with it
 
 
-def _next_steps(sweep: Judged, settings: pd.DataFrame) -> Iterator[NextStep]:
+def _next_steps(
+    sweep: Judged, settings: pd.DataFrame, all_families: Sequence[Family]
+) -> Iterator[NextStep]:
     """Yield what to ask next: which of the best it is, and what the range of the best
     one's family leaves open. While the best are slow, other rates are better than any
     of them."""
-    rates = list(_of_rates(sweep, settings))
+    rates = list(_of_rates(sweep, settings, all_families))
     longer = _longer(sweep, settings)
     # more epochs may change what is decided
     if longer is not None:
@@ -411,13 +404,13 @@ def _longer(sweep: Judged, settings: pd.DataFrame) -> NextStep | None:
     )
 
 
-def _of_rates(sweep: Judged, settings: pd.DataFrame) -> Iterator[NextStep]:
+def _of_rates(
+    sweep: Judged, settings: pd.DataFrame, all_families: Sequence[Family]
+) -> Iterator[NextStep]:
     """Yield where the edge is and which rates to try next, in the best one's family or,
     without a best, in each."""
     trained = [
-        (title, family)
-        for title, family in families(sweep.steady)
-        if family["epochs_run"].any()
+        (title, family) for title, family in all_families if family["epochs_run"].any()
     ]
     first = set(settings["trial_id"][:1])
     of_best = [(t, family) for t, family in trained if first & {*family["trial_id"]}]

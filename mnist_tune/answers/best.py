@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from mnist_tune.answers.settings import Key, keys
+from mnist_tune.answers.settings import Key, keys, of_setting
 from mnist_tune.judged import Judged
 from mnist_tune.numbers import LEAST_DIGITS, digits_showing
 from mnist_tune.regimes.decision import rounded, to_decide
 from mnist_tune.regimes.families import held_out, varied
-from mnist_tune.regimes.outcomes import COMPETES, outcomes
+from mnist_tune.regimes.outcomes import competing
 from mnist_tune.trial import UNDECIDED_REASONS
 
 WARNED = ("oscillating", "overfit")
@@ -141,8 +141,7 @@ def best_setting(sweep: Judged, settings: pd.DataFrame, is_open: bool) -> BestSe
     """
     first = settings.iloc[0]
     key = keys(settings.iloc[:1])[0]
-    own = sweep.trials[[other == key for other in keys(sweep.trials)]]
-    warned = warning(own)
+    warned = warning(of_setting(sweep.trials, key))
     calmer = None
     if warned is not None:
         calmer = next(iter(calm_settings(sweep, settings)), None)
@@ -163,9 +162,9 @@ def best_setting(sweep: Judged, settings: pd.DataFrame, is_open: bool) -> BestSe
 def calm_settings(sweep: Judged, settings: pd.DataFrame) -> list[int]:
     """Return which of these settings have no trial among those that compete that is
     slow, oscillates or overfits."""
-    trials = sweep.steady
-    competing = trials[outcomes(trials, sweep.record.data) == COMPETES]
-    avoided = {*keys(competing[competing["regime"].isin((*WARNED, "slow"))])}
+    trials = competing(sweep.steady, sweep.record.data)
+    restless = trials[trials["regime"].isin((*WARNED, "slow"))]
+    avoided = {*keys(restless)}
     return [rank for rank, key in enumerate(keys(settings)) if key not in avoided]
 
 
@@ -194,8 +193,7 @@ def test_score(sweep: Judged, best: Key) -> float:
     # own scores are known of the images held out alone
     if held_out(sweep.trials) == "test" or facts.ranking.is_own:
         return math.nan
-    rows = sweep.steady[[key == best for key in keys(sweep.steady)]]
-    rows = rows[outcomes(rows, facts) == COMPETES]
+    rows = competing(of_setting(sweep.steady, best), facts)
     return float(np.mean(facts.ranking.scores(rows, "test")))
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from mnist_tune.judged import Judged
 from mnist_tune.regimes.contest import Contest
-from mnist_tune.regimes.outcomes import COMPETES, MISSING, outcomes
+from mnist_tune.regimes.outcomes import COMPETES, MISSING, competing, outcomes
 from mnist_tune.trial import LIVE_REASONS
 
 
@@ -63,11 +63,11 @@ class Decided:
     """Those of the rivals whose scores are the same; the leader has the least loss."""
     calmer: Calmer | None
     scores: tuple[float, ...]
-    """Of the leader on the images held out, one a seed."""
+    """The leader's scores on the images held out, one a seed."""
     test_scores: tuple[float, ...]
     train_scores: tuple[float, ...]
     confirming: tuple[float, ...]
-    """Of the leader with further seeds, which did not choose it."""
+    """The leader's scores with further seeds, which did not choose it."""
     further_seeds: int
     """How many of these there are, with those that failed."""
     waits_to_confirm: bool
@@ -145,8 +145,7 @@ def trials_of_leader(sweep: Judged, contest: Contest) -> pd.DataFrame:
 
 def scores_of_leader(sweep: Judged, contest: Contest, split: str) -> pd.Series:
     """Return the scores of those trials of the best setting that compete."""
-    rows = trials_of_leader(sweep, contest)
-    rows = rows[outcomes(rows, sweep.record.data) == COMPETES]
+    rows = competing(trials_of_leader(sweep, contest), sweep.record.data)
     return pd.Series(contest.ranking.scores(rows, split))
 
 

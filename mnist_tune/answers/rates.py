@@ -64,7 +64,7 @@ def too_large(family: pd.DataFrame, best: float = math.nan) -> set[float]:
 
 def can_grow(record: SweepMeta) -> bool:
     """Return whether a resume can add learning rates and epochs to a sweep."""
-    return not record.is_search and record.command in (None, "regimes")
+    return not record.proposes_trials and record.command in (None, "regimes")
 
 
 def rates_to_try(
@@ -143,7 +143,7 @@ def edge_to_find(family: pd.DataFrame, record: SweepMeta) -> NextStep | None:
     """Return the step that measures the edge of a family; None unless it has trials on
     both sides of it, and a command or a call can name what it trains."""
     low, _ = converging(family)
-    if low is None or record.is_search:
+    if low is None or record.proposes_trials:
         return None
     rates = family["learning_rate"]
     above = rates[rates.isin(too_large(family)) & rates.gt(low or math.inf)].min()

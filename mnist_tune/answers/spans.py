@@ -24,7 +24,7 @@ ORDER = (
     "oscillating",
     "diverged",
 )
-"""Of regimes that are equally frequent at a rate, it has the last one."""
+"""Where two regimes are equally frequent at a rate, the later one counts."""
 
 
 @dataclass(frozen=True)

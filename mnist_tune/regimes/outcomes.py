@@ -54,6 +54,11 @@ def is_above(row: Mapping[str, Any]) -> bool:
     )
 
 
+def competing(trials: pd.DataFrame, data: DataFacts) -> pd.DataFrame:
+    """Return those of these trials that compete."""
+    return trials[outcomes(trials, data) == COMPETES]
+
+
 def outcomes(trials: pd.DataFrame, data: DataFacts) -> np.ndarray:
     """Return how each trial of the `trials` table ended. It is judged on the images
     held out or, if there are none, on the test set. Without accuracy, a trial is at

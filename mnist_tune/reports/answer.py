@@ -27,7 +27,7 @@ from mnist_tune.regimes.families import held_out, named
 from mnist_tune.regimes.ranking import Ranking
 from mnist_tune.reports.decided import decided_in_words, failed, memorised
 from mnist_tune.reports.findings import SPLITS, edges_in_words, so_far
-from mnist_tune.reports.questions import MOST_NAMED, ROOM, Question, questions
+from mnist_tune.reports.questions import ROOM, Question, is_short, questions
 from mnist_tune.reports.ranges import VERBS, all_spans, spans_in_words
 
 
@@ -90,8 +90,12 @@ def _worded(
     more: Iterable[str],
     asked: tuple[Question, ...],
 ) -> Answer:
-    said = [line for line in (so_far(found.progress), *lines) if line]
-    return Answer(headline, found, tuple(said), tuple(more), asked)
+    return Answer(headline, found, _lines(found, lines), tuple(more), asked)
+
+
+def _lines(found: AnyAnswer, lines: Iterable[str]) -> tuple[str, ...]:
+    """Return the lines of an answer, after how far a running sweep is."""
+    return tuple(line for line in (so_far(found.progress), *lines) if line)
 
 
 # --- a sweep, or a search
@@ -104,7 +108,7 @@ class Wording:
     found: SweepAnswer
     sweep: Judged
     names: Sequence[str]
-    """Of `found.settings`."""
+    """The names of `found.settings`."""
     ranking: Ranking
 
     @classmethod
@@ -145,11 +149,11 @@ def _of_sweep(found: SweepAnswer, sweep: Judged, asked: tuple[Question, ...]) ->
     else:
         sure = ["; ".join(how_sure(found.standing, wording))]
     jumps = found.settings["jumps"] > 0
-    lines = [so_far(found.progress), *sure, *_spans(found), *_best_rates(wording)]
+    lines = [*sure, *_spans(found), *_best_rates(wording)]
     return Answer(
         _headline(wording, found.best),
         found,
-        tuple(line for line in lines if line),
+        _lines(found, lines),
         tuple(_families(found)),
         asked,
         wording.names[best],
@@ -245,7 +249,7 @@ def _of_tasks(wording: Wording, asked: tuple[Question, ...]) -> Answer:
     """Return the best setting of each task, where their losses don't compare."""
     found = wording.found
     each = found.settings.drop_duplicates("architecture")
-    lines = [so_far(found.progress)]
+    lines = []
     for rank, score in each["accuracy"].items():
         loss = wording.ranking.number(score)
         lines.append(f"{wording.names[rank]}: {SPLITS[found.split]} loss {loss}")
@@ -254,21 +258,18 @@ def _of_tasks(wording: Wording, asked: tuple[Question, ...]) -> Answer:
     return Answer(
         f"{known}{_by_test(found)}",
         found,
-        tuple(line for line in lines if line),
+        _lines(found, lines),
         questions=asked,
         rivals=tuple(keys(each)),
     )
 
 
-def how_sure(
-    standing: Standing, wording: Wording, failing: str = "failed"
-) -> Iterator[str]:
+def how_sure(standing: Standing, wording: Wording) -> Iterator[str]:
     """Yield which settings are better but failed more, which can't be ranked among how
     many, how many failed, and at which of those that can't accuracy jumps. Of one seed,
     also that its noise is not in this."""
     some = partial(_some, wording)
-    if standing.counts_stopped:
-        failing = f"{failing} or stopped early"
+    failing = "failed or stopped early" if standing.counts_stopped else "failed"
     if standing.better:
         yield f"Better, but {failing} with a seed more: {some(standing.better)}"
     if standing.compares:
@@ -321,7 +322,7 @@ def _some(wording: Wording, which: Sequence[int]) -> str:
     by_rate = rates.sort_values(kind="stable").index
     names = [wording.names[rank] for rank in by_rate]
     text = listed(names)
-    if len(names) <= MOST_NAMED and len(text) <= ROOM:
+    if is_short(names, text):
         return text
     last = which[-1]
     few = f"{len(names)} of " if len(names) <= last else ""
@@ -359,7 +360,7 @@ def _best_rates(wording: Wording) -> Iterator[str]:
     if len(text) > 6 * ROOM:
         return
     without = "; ".join(found.without_best)
-    if len(found.without_best) > MOST_NAMED or len(without) > ROOM:
+    if not is_short(found.without_best, without):
         without = counted(len(found.without_best), "setting")
     if found.without_best:
         text += f" · failed, or not ended: {without}"
@@ -383,11 +384,10 @@ def _of_decision(
     warned = warning(found.warned) if found.warned else ""
     key = keys(found.settings)
     names = named(found.settings, found.settings)
-    lines = [so_far(found.progress), *lines]
     return Answer(
         f"{begin} {first}{warned}",
         found,
-        tuple(line for line in lines if line),
+        _lines(found, lines),
         questions=asked,
         setting=names[found.decided.leader],
         best=key[found.decided.leader],

@@ -23,7 +23,7 @@ from mnist_tune.reports.answer import answer
 from mnist_tune.reports.findings import SHARES, failures, notes
 
 VERSION = 1
-"""Of the object: it grows by one when a field goes or changes its meaning."""
+"""The version of the object. It grows when a field goes or changes its meaning."""
 
 
 def json_object(sweep: Judged, where: str = "") -> dict[str, Any]:

@@ -23,7 +23,7 @@ from mnist_tune.continuation import (
 from mnist_tune.data_spec import ARRAYS
 from mnist_tune.invocation import command, words
 from mnist_tune.judged import Judged
-from mnist_tune.numbers import counted, listed, rate, told_apart
+from mnist_tune.numbers import counted, rate, told_apart
 from mnist_tune.regimes.families import named
 from mnist_tune.results.sweep_meta import SweepMeta
 from mnist_tune.trial import TrialConfig
@@ -96,6 +96,11 @@ def questions(
     return tuple(WORDED[step.kind](asked, step) for step in steps)
 
 
+def is_short(names: Sequence[str], text: str) -> bool:
+    """Return whether a sentence may name these, in this text, or only how many."""
+    return len(names) <= MOST_NAMED and len(text) <= ROOM
+
+
 def _resume(asked: Asked, step: NextStep) -> Question:
     line = resume_command(asked.sweep.record, asked.where, **step.arguments)
     if step.why == Why.NO_SIGN_OF_LIFE:
@@ -158,7 +163,7 @@ def _decide(asked: Asked, step: NextStep) -> Question:
     settings = asked.sweep.best()
     by_key = dict(zip(keys(settings), named(settings, asked.sweep.trials), strict=True))
     names = [by_key[key] for key in step.settings]
-    if len(names) <= MOST_NAMED and len(", ".join(names)) <= ROOM:
+    if is_short(names, ", ".join(names)):
         text = f"Is it {', '.join(names[:-1])} or {names[-1]}?"
     else:
         more = f", or {step.jumping} more, by a jump" if step.jumping else ""
@@ -204,9 +209,3 @@ WORDED: dict[StepKind, Callable[[Asked, NextStep], Question]] = {
     StepKind.DECIDE: _decide,
     StepKind.FIND_EDGE: _find_edge,
 }
-
-
-def some_named(names: list[str]) -> str:
-    """Return names in a list; empty if it is too long for a sentence."""
-    text = listed(names)
-    return text if len(names) <= MOST_NAMED and len(text) <= ROOM else ""

@@ -247,7 +247,7 @@ class View:
         first: a search or a decision."""
         if sweep.decision is not None:
             return True
-        return sweep.record.is_search and not sweep.edges()
+        return sweep.record.proposes_trials and not sweep.edges()
 
     @cached_property
     def _tables(self) -> list[list[pd.DataFrame]]:
@@ -256,7 +256,7 @@ class View:
         found = []
         for sweep in distinct(self.sweeps):
             tables, left_out = [sweep.trials, sweep.epochs], ("test_", "best_")
-            if sweep.record.is_search and held_out(sweep.trials) != "test":
+            if sweep.record.proposes_trials and held_out(sweep.trials) != "test":
                 tables = [
                     one[[name for name in one if not name.startswith(left_out)]]
                     for one in tables

@@ -129,7 +129,7 @@ class SweepMeta:
         return started_by(self.name)
 
     @property
-    def is_search(self) -> bool:
+    def proposes_trials(self) -> bool:
         """Whether trials are proposed while it runs."""
         return self.kind is not SweepKind.SWEEP
 

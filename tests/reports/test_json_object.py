@@ -124,7 +124,7 @@ BESIDE = {"settings", "next_steps"}
 """The fields of answers that stand beside them in the object."""
 
 TYPES = {
-    "common": answers.Said,
+    "common": answers.BaseAnswer,
     "sweep_fields": answers.SweepAnswer,
     "search": answers.SearchAnswer,
     "decision": answers.DecisionAnswer,
