@@ -17,6 +17,7 @@ from mnist_tune.own_code.modules import in_a_line
 from mnist_tune.training.architectures import architecture
 from mnist_tune.training.classifier import scale
 from mnist_tune.training.program import Program
+from mnist_tune.training.schedule_check import check_schedule
 from mnist_tune.trial import TrialConfig
 
 BATCH = 4
@@ -184,6 +185,7 @@ def check_program(
     some = jax.tree.map(lambda x: jnp.asarray(x[:BATCH]), examples)
     try:
         jax.eval_shape(program.train_epoch, program.shapes, hyper, key, some, order)
+        check_schedule(config, program, examples)
     except UserError as error:
         raise UserError(f"{what}, {error}") from None
     except Exception as error:
