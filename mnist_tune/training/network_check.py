@@ -28,6 +28,10 @@ TRACED = (jax.errors.JAXTypeError, jax.errors.JAXIndexError)
 """Errors of code that looks at a value which JAX traces."""
 
 
+IO_EFFECTS = ("IOEffect", "OrderedIOEffect")
+"""Effects of `io_callback`. JAX has no public names for them."""
+
+
 def check(
     config: TrialConfig, data: DataSpec, images: np.ndarray, labels: np.ndarray
 ) -> None:
@@ -80,7 +84,20 @@ def tried(
 def compiled(
     what: str, function: Callable[..., Any], *arguments: Any, on: str = ""
 ) -> Any:
-    return tried(what, jax.jit(lambda *given: function(*given)), *arguments, on=on)
+    jitted = jax.jit(lambda *given: function(*given))
+    traced = tried(what, jitted.trace, *arguments, on=on)
+    check_effects(what, traced.jaxpr)
+    return tried(what, jitted, *arguments, on=on)
+
+
+def check_effects(what: str, jaxpr: Any) -> None:
+    """Raise a `UserError` if a function reads or changes what is outside of it: another
+    trial, or the same one again, would see something else. Prints are harmless."""
+    if any(type(effect).__name__ in IO_EFFECTS for effect in jaxpr.effects):
+        raise UserError(
+            f"{what} calls io_callback, so no trial sees what another one saw; "
+            "use pure_callback, with a source that is indexed by step or example"
+        )
 
 
 def _on(x: jax.Array) -> str:
@@ -184,7 +201,9 @@ def check_program(
     order, key = jnp.zeros(program.batch_size, jnp.int32), jnp.zeros(2, jnp.uint32)
     some = jax.tree.map(lambda x: jnp.asarray(x[:BATCH]), examples)
     try:
-        jax.eval_shape(program.train_epoch, program.shapes, hyper, key, some, order)
+        trace = jax.make_jaxpr(program.train_epoch)
+        jaxpr = trace(program.shapes, hyper, key, some, order)
+        check_effects("since a step", jaxpr)
         check_schedule(config, program, examples)
     except UserError as error:
         raise UserError(f"{what}, {error}") from None

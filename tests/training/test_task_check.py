@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.experimental import io_callback
 from tasks import gan, pinn, regression, vae
 
 from mnist_tune import TrialConfig, UserError
 from mnist_tune.data.dataset import check_counts
 from mnist_tune.errors import LastBatchError
-from mnist_tune.own_code.registry import register
+from mnist_tune.own_code.registry import register, register_optimizer
 from mnist_tune.training.program import Program
 from mnist_tune.training.task_check import check_task, check_tasks
 from mnist_tune.tuning.checks import note_of_trials
@@ -325,6 +326,57 @@ def test_a_mistake_is_one_line_with_the_function_and_the_fix(mistake):
         check_tasks(["mistaken"], [TrialConfig(batch_size=8)])
     assert "\n" not in str(raised.value)
     assert "mistaken" in str(raised.value)
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+@pytest.mark.parametrize("place", ["loss", "score", "step", "optimizer"])
+def test_io_callbacks_are_refused_before_they_are_called(place, ordered):
+    calls = []
+
+    def read():
+        calls.append(0)
+        return np.float32(1)
+
+    def impure(factor=1.0):
+        kind = jax.ShapeDtypeStruct((), jnp.float32)
+        return factor * io_callback(read, kind, ordered=ordered)
+
+    def scaled(learning_rate):
+        change = optax.stateless(
+            lambda updates, _: jax.tree.map(lambda x: x * impure(), updates)
+        )
+        return optax.chain(change, optax.sgd(learning_rate))
+
+    made = {
+        "loss": loss(lambda x, s: (x * impure(), s)),
+        "score": score(lambda x: x * impure()),
+        "step": step(lambda p, opt, s, x: (p, opt, s, x * impure())),
+        "optimizer": GOOD,
+    }[place]
+    register("impure")(lambda: made)
+    register_optimizer("scaled")(scaled)
+    optimizer = "scaled" if place == "optimizer" else "sgd"
+    with pytest.raises(UserError, match="io_callback.*; use pure_callback") as raised:
+        check_task("impure", [TrialConfig(batch_size=8, optimizer=optimizer)])
+    assert "\n" not in str(raised.value)
+    assert not calls
+
+
+def test_a_pure_callback_with_a_source_indexed_by_example_and_prints_are_taken():
+    source = np.linspace(0.5, 1.5, 300, dtype="float32")
+
+    def weighted(params, state, batch, key):
+        number = jnp.int32(3)
+        kind = jax.ShapeDtypeStruct((), jnp.float32)
+        weight = jax.pure_callback(
+            lambda i: source[i], kind, number, vmap_method="sequential"
+        )
+        jax.debug.print("{}", number)
+        found, state = GOOD.loss(params, state, batch, key)
+        return weight * found, state
+
+    register("pure")(lambda: replace(GOOD, loss=weighted))
+    check_task("pure", [TrialConfig(batch_size=8)])
 
 
 @pytest.mark.parametrize("factory", [regression, pinn, gan])
