@@ -356,7 +356,7 @@ def test_io_callbacks_are_refused_before_they_are_called(place, ordered):
     register("impure")(lambda: made)
     register_optimizer("scaled")(scaled)
     optimizer = "scaled" if place == "optimizer" else "sgd"
-    with pytest.raises(UserError, match="io_callback.*; use pure_callback") as raised:
+    with pytest.raises(UserError, match=r"io_callback.*; use pure_callback") as raised:
         check_task("impure", [TrialConfig(batch_size=8, optimizer=optimizer)])
     assert "\n" not in str(raised.value)
     assert not calls
