@@ -449,35 +449,35 @@ class Family:
 
     def label(self, name: Hashable) -> Label:
         """Return the label of a trial."""
-        one = self.trial(name)
-        label = self._compared(one)
+        trial = self.trial(name)
+        label = self._compared(trial)
         if label.regime == "oscillating":
-            return self._level(one) or label
+            return self._level(trial) or label
         return label
 
     def level_loss(self, name: Hashable) -> float:
         """Return the loss at which a trial stays, as a guess of unknown loss would; NaN
         if it does not."""
-        one = self.trial(name)
-        loss = one.curve.train_loss
-        if loss is None or self._level(one) is None:
+        trial = self.trial(name)
+        loss = trial.curve.train_loss
+        if loss is None or self._level(trial) is None:
             return math.nan
         return median(loss[-TREND:])
 
-    def _level(self, one: Trial) -> Label | None:
+    def _level(self, trial: Trial) -> Label | None:
         """A trial of a task that is level within noise, and lower than one at a smaller
         rate: perhaps it guesses, but the loss of a guess is not known."""
-        curve = one.curve
+        curve = trial.curve
         if curve.data.by_accuracy or math.isfinite(curve.guess):
             return None
-        best = self._best(np.frombuffer(self._speed) < one.speed, self._settled)
+        best = self._best(np.frombuffer(self._speed) < trial.speed, self._settled)
         if best is None or not curve.complete or curve.epochs < PLATEAU:
             return None
         late = curve.score[-1 - round(HALF * curve.epochs) :]
         noise = SIGMAS * curve.noise(late[0], late[-1])
-        if np.ptp(late) > noise or not higher(best.curve, curve, one.target):
+        if np.ptp(late) > noise or not higher(best.curve, curve, trial.target):
             return None
-        return Label("undecided", Reason.BEHIND, behind(one, best))
+        return Label("undecided", Reason.BEHIND, behind(trial, best))
 
     def _compared(self, one: Trial) -> Label:
         label, curve = one.own.regime, one.curve

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import keystr, tree_leaves_with_path
 
 from mnist_tune.data_spec import DataSpec, TaskSpec
 from mnist_tune.errors import UserError
@@ -78,7 +79,7 @@ def tried(
     except Exception as error:
         hint = "; it is compiled for traced values: use jnp.where or jax.lax.cond, and keep none of them"
         hint *= isinstance(error, TRACED)
-        raise UserError(f"{what} fails{on}, {in_a_line(error)}{hint}") from error
+        raise UserError(f"{what} fails{on}, {error_line(error)}{hint}") from error
 
 
 def compiled(
@@ -178,10 +179,30 @@ def check_same(what: str, one: Any, other: Any, axes: int = 0) -> None:
         for tree in (one, other)
     ]
     # some containers equal none but themselves
-    if jax.tree.flatten(kinds[0]) != jax.tree.flatten(kinds[1]):
-        raise UserError(
-            f"{what}: {short(kinds[0])} for {short(kinds[1])}; keep shapes and types"
-        )
+    if jax.tree.flatten(kinds[0]) == jax.tree.flatten(kinds[1]):
+        return
+    leaves, other_leaves = (
+        {keystr(path): kind for path, kind in tree_leaves_with_path(tree)}
+        for tree in kinds
+    )
+    remedy = "keep shapes and types"
+    for path in (*leaves, *other_leaves):
+        kind = leaves.get(path, "nothing")
+        other_kind = other_leaves.get(path, "nothing")
+        if kind != other_kind:
+            where = f" at {short(path)}" if path else ""
+            raise UserError(f"{what}: {kind} for {other_kind}{where}; {remedy}")
+    structures = [short(jax.tree.structure(tree)) for tree in kinds]
+    raise UserError(f"{what}: {structures[0]} for {structures[1]}; {remedy}")
+
+
+def error_line(error: Exception) -> str:
+    """Return an error in a line. JAX writes a key path on a line of its own."""
+    line = in_a_line(error)
+    rows = [row.strip() for row in str(error).splitlines() if row.strip()]
+    if len(rows) > 1 and rows[0].endswith("at key path"):
+        return line.replace("at key path", f"at key path {short(rows[1])}", 1)
+    return line
 
 
 def short(value: Any) -> str:
@@ -215,4 +236,4 @@ def check_program(
             f"; the learning rate and the gradients are traced, as {remedy}"
             * isinstance(error, TRACED)
         )
-        raise UserError(f"{what}, {in_a_line(error)}{hint}") from error
+        raise UserError(f"{what}, {error_line(error)}{hint}") from error

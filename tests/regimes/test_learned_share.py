@@ -256,8 +256,8 @@ def test_a_larger_rate_that_stays_at_a_guess_within_noise_does_not_oscillate():
     """As at ln 127 in eight epochs, of a task that does not say its guess."""
     guess = math.log(127)
     wobble = 0.004 * (-1) ** np.arange(8)
-    for known, regime in ((None, "undecided"), (guess, "diverged")):
-        data = facts(known)
+    for named, regime in ((None, "undecided"), (guess, "diverged")):
+        data = facts(named)
         learns = curve(np.linspace(5.4, 4.5, 8), untrained=5.5, asked=8, data=data)
         stays = curve(guess + wobble, untrained=5.5, asked=8, data=data)
         assert labels(learns, stays)[1] == regime

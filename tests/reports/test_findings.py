@@ -243,10 +243,10 @@ def test_a_rate_that_stays_where_smaller_ones_learn_asks_for_the_loss_of_a_guess
 ):
     fall = [46.2 - 2.1 * epoch for epoch in range(1, 9)]
     stay = [34.02, 34.021] * 4
-    said = "rate 0.2 stays at 34.02; if that is a constant guess's loss, give guess=34.02 in the Task"
+    note = "rate 0.2 stays at 34.02; if that is a constant guess's loss, give guess=34.02 in the Task"
     sweep = task_sweep([fall, stay])
     assert sweep.trials["regime"].iloc[1] == "undecided"
-    assert said in notes(sweep)
+    assert note in notes(sweep)
     assert "guess=" not in repr([*notes(task_sweep([fall, fall]))])
     assert "guess=" not in repr([*notes(task_sweep([stay, stay]))])
     # a smaller rate may be slow

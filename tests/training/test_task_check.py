@@ -1,7 +1,7 @@
 """What is said of a task that can't train, before its sweep's folder is made: a line
 with the function and the fix."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import jax
 import jax.numpy as jnp
@@ -221,7 +221,7 @@ MISTAKES = {
     ),
     "examples in a list": (
         data([*TRAIN["x"]], [*TEST["x"]]),
-        "alike but for their lengths: .{300,400}; keep",
+        r"alike but for their lengths: float32\[\] for nothing at \[100\]; keep",
     ),
     "data and no function": (
         replace(GOOD, data=GOOD.data()),
@@ -328,6 +328,58 @@ def test_a_mistake_is_one_line_with_the_function_and_the_fix(mistake):
     assert "mistaken" in str(raised.value)
 
 
+def test_the_first_leaf_that_differs_is_named_with_both_sides():
+    """Not two trees, cut off before they differ."""
+    names = [f"block_{i}" for i in range(20)]
+    state = {name: {"mean": jnp.zeros(64), "scale": jnp.ones(64)} for name in names}
+
+    def changes(params, state, batch, key):
+        value, _ = GOOD.loss(params, (), batch, key)
+        return value, {**state, "block_7": {"mean": jnp.zeros(32), "scale": 1}}
+
+    register("deep")(lambda: replace(with_init(ZEROS, state), loss=changes))
+    message = r"got: float32\[32\] for float32\[64\] at \['block_7'\]\['mean'\]; keep"
+    with pytest.raises(UserError, match=message):
+        check_task("deep", [])
+
+
+def test_an_error_inside_a_factory_is_told_with_its_own_line():
+    """Not as a wrong argument of the factory."""
+
+    def inner(a):
+        return a
+
+    def fails(width=3):
+        return inner(1, 2)
+
+    register("fails")(fails)
+    with pytest.raises(UserError, match=r"TypeError.*inner\(\) takes 1") as raised:
+        check_task("fails", [])
+    assert "it takes" not in str(raised.value)
+    line = fails.__code__.co_firstlineno + 1
+    assert f"(test_task_check.py, line {line})" in str(raised.value)
+    with pytest.raises(UserError, match="it takes width"):
+        check_task("fails(depth=1)", [])
+
+
+def test_a_key_path_of_jax_is_not_cut_off():
+    @jax.tree_util.register_dataclass
+    @dataclass
+    class Model:
+        weights: jax.Array
+        name: str = field(metadata={"static": True})
+
+    def renames(params, state, batch, key):
+        trees = {"net": Model(jnp.zeros(2), "a")}, {"net": Model(jnp.zeros(2), "b")}
+        jax.tree.map(jnp.add, *trees)
+        return GOOD.loss(params, state, batch, key)
+
+    register("renames")(lambda: replace(GOOD, loss=renames))
+    with pytest.raises(UserError, match=r"at key path .*\['net'\]") as raised:
+        check_task("renames", [])
+    assert "\n" not in str(raised.value)
+
+
 @pytest.mark.parametrize("ordered", [False, True])
 @pytest.mark.parametrize("place", ["loss", "score", "step", "optimizer"])
 def test_io_callbacks_are_refused_before_they_are_called(place, ordered):
@@ -372,8 +424,8 @@ def test_a_pure_callback_with_a_source_indexed_by_example_and_prints_are_taken()
             lambda i: source[i], kind, number, vmap_method="sequential"
         )
         jax.debug.print("{}", number)
-        found, state = GOOD.loss(params, state, batch, key)
-        return weight * found, state
+        value, state = GOOD.loss(params, state, batch, key)
+        return weight * value, state
 
     register("pure")(lambda: replace(GOOD, loss=weighted))
     check_task("pure", [TrialConfig(batch_size=8)])
