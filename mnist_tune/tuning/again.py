@@ -160,8 +160,10 @@ def _add(
     trials = dict(before) | dict(more)
     rows = sum(trial.epochs for trial in trials.values())
     check_trials(new, dataset, options, rows, record.code)
-    named = [trial.named(dataset.spec.flag) for trial in trials.values()]
-    writer.meta["code"] = sources(names_in(*named))
+    # A search may propose later what no trial has named so far.
+    names = [{code["flag"]: code["name"]} for code in record.code]
+    names += [trial.named(dataset.spec.flag) for trial in trials.values()]
+    writer.meta["code"] = sources(names_in(*names))
     writer.keep(files_of(writer.meta["code"]))
     sign(writer.meta, [options, *trials.values()])
     note_unsigned(writer.meta, options.say)

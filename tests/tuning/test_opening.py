@@ -222,6 +222,11 @@ def test_a_resume_refuses_another_kind_of_sweep_and_networks_that_are_gone(
         opened_again(tmp_path / "search", SweepKind.SWEEP)
     with pytest.raises(UserError, match="is not a search"):
         opened_again(tmp_path / "sweep")
+    writer = opened_again(tmp_path / "search").writer
+    writer.release()
+    assert [code["name"] for code in writer.record.code] == ["mine"], (
+        "it may propose it"
+    )
     ENTRIES["architecture"].pop("mine")
     with pytest.raises(
         UserError,
