@@ -350,7 +350,7 @@ def test_an_error_inside_a_factory_is_told_with_its_own_line():
         return a
 
     def fails(width=3):
-        return inner(1, 2)
+        return inner(1, 2)  # type: ignore[call-arg]
 
     register("fails")(fails)
     with pytest.raises(UserError, match=r"TypeError.*inner\(\) takes 1") as raised:
