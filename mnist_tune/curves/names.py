@@ -5,79 +5,55 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
 
 from mnist_tune.errors import UserError, closest
 
-OF_SETTING = "config/"
+SETTING = "config/"
 """How the column of a setting begins."""
 
-NAMES = {
-    "learning_rate": ("lr", "base_lr", "initial_lr", "eta"),
-    "epoch": ("epochs", "training_iteration"),
-    "step": ("global_step", "trainer_global_step", "iteration", "iter", "steps"),
-    "run": ("run_id", "run_name", "trial", "trial_id", "experiment", "id"),
-    "seed": ("random_seed", "random_state"),
-    "test_accuracy": ("test_acc", "accuracy_test", "acc_test"),
-    "test_loss": ("loss_test",),
-    "validation_accuracy": (
-        "val_acc",
-        "val_accuracy",
-        "valid_acc",
-        "valid_accuracy",
-        "validation_acc",
-        "eval_acc",
-        "eval_accuracy",
-        "dev_accuracy",
-    ),
-    "validation_loss": ("val_loss", "valid_loss", "eval_loss", "dev_loss"),
-    "train_loss": ("loss", "training_loss", "train_loss_epoch"),
-    "train_accuracy": (
-        "accuracy",
-        "acc",
-        "train_acc",
-        "training_accuracy",
-        "train_acc_epoch",
-    ),
-    "train_loss_examples": (),
-    "untrained_loss": ("initial_loss",),
-    "diverged": (),
-    "epochs_asked": ("max_epochs", "num_epochs", "num_train_epochs", "n_epochs"),
-    "batch_size": ("batch", "train_batch_size"),
-    "schedule": ("lr_schedule", "lr_scheduler", "lr_scheduler_type"),
-    "stop_reason": (),
-}
+LIST = """
+learning_rate: lr base_lr initial_lr eta
+epoch: epochs training_iteration
+step: global_step trainer_global_step iteration iter steps
+run: run_id run_name trial trial_id experiment id
+seed: random_seed random_state
+test_accuracy: test_acc accuracy_test acc_test
+test_loss: loss_test
+validation_accuracy: val_acc val_accuracy valid_acc valid_accuracy eval_acc eval_accuracy
+validation_loss: val_loss valid_loss eval_loss
+train_loss: training_loss loss
+train_accuracy: train_acc training_accuracy accuracy acc
+train_loss_examples:
+untrained_loss: initial_loss
+diverged:
+epochs_asked: max_epochs num_epochs num_train_epochs n_epochs
+batch_size: train_batch_size batch
+schedule: lr_schedule lr_scheduler lr_scheduler_type
+stop_reason:
+"""
 """Our names, each with those of other tools, in small letters and with `_` for all
-other signs: `val/acc` is `val_acc`."""
+other signs: `val/acc` is `val_acc`. `docs/curves_of_others.md` has the list."""
+
+NAMES = {}
+for line in LIST.split("\n")[1:-1]:
+    ours, _, others = line.partition(":")
+    NAMES[ours] = others.split()
 
 PLACES = ("epoch", "step")
-HELD_OUT = ("accuracy", "loss")
-SCORES = tuple(f"{split}_{of}" for split in ("test", "validation") for of in HELD_OUT)
+ACCURACIES = ("test_accuracy", "validation_accuracy")
+SCORES = (*ACCURACIES, "test_loss", "validation_loss")
 """The scores by which runs are compared."""
 
 ALIKE = 0.85
-"""From here on, the names of two columns are as alike as one with a typing error."""
+"""From here on, two names are as alike as one and the same with a typing error."""
 
 
-@dataclass(frozen=True)
-class Columns:
-    """The columns of a table that are read."""
-
-    known: Mapping[str, str]
-    """The column of each of our names that the table has."""
-    settings: Mapping[str, str]
-    """The column of each setting."""
-    asked: frozenset[str]
-    """The settings that were named, so that they are settings whatever they hold."""
-    unread: tuple[str, ...]
-    """Columns that are not read."""
-
-
-def find_columns(
-    names: Sequence[str], renamed: Mapping[str, str], settings: Iterable[str]
-) -> Columns:
-    """Return which columns of a table are read.
+def our_names(
+    names: Collection[str], renamed: Mapping[str, str], settings: Iterable[str]
+) -> dict[str, str]:
+    """Return our name of each column that is read, by the name that the table has. That
+    of a setting begins with `SETTING`.
 
     Args:
         names: the columns of the table.
@@ -85,66 +61,43 @@ def find_columns(
         settings: those that are settings.
 
     Raises:
-        UserError: a column is missing, or not known, or two hold the same.
+        UserError: a column is missing, or not known.
     """
-    for name in (*renamed, *settings):
-        if name not in names:
-            raise UserError(f"the table has no column {name!r}{closest(name, names)}")
-    for name in renamed.values():
-        if name not in NAMES:
-            raise UserError(f"columns: {name!r} is no name here{closest(name, NAMES)}")
-    known = {ours: theirs for theirs, ours in renamed.items()}
-    own = {name.removeprefix(OF_SETTING): name for name in settings}
-    unread = []
-    for name in names:
-        if name in renamed or name in own.values():
-            continue
-        ours = _ours(name, names)
-        if ours is not None and ours not in renamed.values():
-            _refuse_second(ours, name, known)
-            known[ours] = name
-        elif ours is None and name.startswith(OF_SETTING):
-            own[name.removeprefix(OF_SETTING)] = name
-        else:
-            unread.append(name)
-    _refuse_misspelt(unread, known)
-    _refuse_missing(known, unread)
-    return Columns(known, own, frozenset(settings), tuple(unread))
+    named = {**renamed, **{name: SETTING + name for name in settings}}
+    for theirs, ours in named.items():
+        if theirs not in names:
+            raise UserError(
+                f"the table has no column {theirs!r}{closest(theirs, names)}"
+            )
+        if theirs in renamed and ours not in NAMES:
+            raise UserError(f"no column is called {ours!r} here{closest(ours, NAMES)}")
+    # where two columns could be the same, that with our own name is
+    for name in sorted(names, key=lambda name: name not in NAMES):
+        ours = _meaning(name)
+        if ours and name not in named and ours not in named.values():
+            named[name] = ours
+    _refuse_missing(named, [name for name in names if name not in named])
+    return named
 
 
-def _ours(name: str, names: Sequence[str]) -> str | None:
-    """Return our name of a column; None if it has none, or if another column has that
-    very name."""
-    plain = name.removeprefix(OF_SETTING)
-    small = re.sub(r"[^a-z0-9]+", "_", plain.lower()).strip("_")
+def _meaning(name: str) -> str | None:
+    plain = name.removeprefix(SETTING)
+    small = re.sub(r"\W+", "_", plain.lower())
     for ours, others in NAMES.items():
-        if name == ours:
+        if small == ours or small in others:
             return ours
-        if (small == ours or small in others) and ours not in names:
-            return ours
-    return None
+    return name if name.startswith(SETTING) else None
 
 
-def _refuse_second(ours: str, name: str, known: Mapping[str, str]) -> None:
-    if ours in known:
-        both = f"the columns {known[ours]!r} and {name!r} are both {ours}"
-        raise UserError(f"{both}; say which one is: columns={{{name!r}: {ours!r}}}")
-
-
-def _refuse_misspelt(unread: Sequence[str], known: Mapping[str, str]) -> None:
-    """Refuse a column that is nearly one that the table lacks."""
-    lacking = [name for name in NAMES if name not in known]
+def _refuse_missing(named: Mapping[str, str], unread: Collection[str]) -> None:
+    """Refuse a table without a column that is needed, or with a misspelt one."""
+    lacking = set(NAMES).difference(named.values())
     for name in unread:
         for meant in difflib.get_close_matches(name, lacking, 1, ALIKE):
             hint = f"did you mean {meant!r}? Rename it, or leave it out"
             raise UserError(f"the column {name!r} is not known; {hint}")
-
-
-def _refuse_missing(known: Mapping[str, str], unread: Sequence[str]) -> None:
-    needed = (("learning_rate",), PLACES, SCORES)
-    for names in needed:
-        if known.keys().isdisjoint(names):
-            wanted = " or ".join(names)
-            near = closest(names[0], unread) if unread else ""
-            hint = f"name it with columns={{NAME: {names[0]!r}}}"
-            raise UserError(f"the table has no column {wanted}{near}; {hint}")
+    for needed in (["learning_rate"], PLACES, SCORES):
+        if lacking.issuperset(needed):
+            what = f"the table has no column {' or '.join(needed)}"
+            hint = f"name it with columns={{NAME: {needed[0]!r}}}"
+            raise UserError(f"{what}; {hint}; it has {', '.join(unread) or 'no other'}")

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from mnist_tune import storage
-from mnist_tune.columns import BELOW_1, COUNT, EPOCHS, LOSS, SHARE, Kind
+from mnist_tune.columns import BELOW_1, COUNT, EPOCHS, LOSS, SHARE
 from mnist_tune.curves.files import read_file
-from mnist_tune.curves.names import SCORES, Columns, find_columns
-from mnist_tune.curves.reports import LOSSES, Run, numbered
+from mnist_tune.curves.names import ACCURACIES, SETTING, our_names
+from mnist_tune.curves.reports import notes, numbered, of_runs
 from mnist_tune.errors import UserError
 from mnist_tune.judged import judged
+from mnist_tune.numbers import listed
 from mnist_tune.results.journal import Journal
 from mnist_tune.results.sweep_meta import SweepKind
 from mnist_tune.results.tables import tables_of
@@ -24,7 +23,7 @@ from mnist_tune.storage import Place
 from mnist_tune.sweep import Sweep
 from mnist_tune.trial import TrialConfig
 
-FACTS: dict[str, Kind] = {
+KINDS = {
     "chance": BELOW_1,
     "test_examples": COUNT,
     "train_examples": COUNT,
@@ -32,47 +31,7 @@ FACTS: dict[str, Kind] = {
     "target": SHARE,
     "target_loss": LOSS,
 }
-
-MEASURED = (*SCORES, "train_loss", "train_accuracy", "untrained_loss", "diverged")
-"""The columns of reports that are columns of `epochs`."""
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a table does not say of its data."""
-
-    chance: float | None
-    test_examples: int | None
-    train_examples: int | None
-    guess: float | None
-    target: float | None
-    target_loss: float | None
-
-    def __post_init__(self) -> None:
-        for name, kind in FACTS.items():
-            value = getattr(self, name)
-            if value is not None and not kind.holds(value):
-                raise UserError(f"{name} must be {kind.wanted}, got {value!r}")
-
-    def refuse_gaps(self, columns: Columns) -> bool:
-        """Return whether runs are compared by accuracy. Raise a `UserError` if what is
-        needed for that, or for losses, is not given."""
-        accuracies = [name for name in SCORES if "accuracy" in name]
-        there = [name for name in accuracies if name in columns.known]
-        if there and (self.chance is None or self.test_examples is None):
-            lacking = "chance" if self.chance is None else "test_examples"
-            what = ", the accuracy of guessing" if lacking == "chance" else ""
-            example = "chance=0.1" if lacking == "chance" else "test_examples=10_000"
-            line = f"{there[0]} needs {lacking}{what}; give it, such as {example}"
-            raise UserError(line)
-        if not there and self.guess is None and "untrained_loss" not in columns.known:
-            line = "losses alone need guess, the loss of the best constant answer"
-            raise UserError(f"{line}, or a column untrained_loss; give one of them")
-        if there and self.target_loss is not None:
-            raise UserError("target_loss is for losses alone; accuracies have target")
-        if not there and self.target is not None:
-            raise UserError("target is an accuracy; losses alone have target_loss")
-        return bool(there)
+"""What is said of the data beside the table."""
 
 
 def read_curves(
@@ -112,141 +71,149 @@ def read_curves(
         UserError: something is missing, not known, or no number; the line names what
             and where.
     """
-    facts = Facts(chance, test_examples, train_examples, guess, target, target_loss)
+    facts = {
+        "chance": chance,
+        "test_examples": test_examples,
+        "train_examples": train_examples,
+        "guess": guess,
+        "target": target,
+        "target_loss": target_loss,
+    }
+    for fact, value in facts.items():
+        if value is not None and not KINDS[fact].holds(value):
+            raise UserError(f"{fact} must be {KINDS[fact].wanted}, got {value!r}")
     place: Place = Path(name)
     if not isinstance(table, pd.DataFrame):
         place = storage.place(table)
         table = read_file(place)
-    found = find_columns([*map(str, table)], columns or {}, tuple(settings))
-    by_accuracy = facts.refuse_gaps(found)
-    runs, notes = numbered(table.set_axis([*map(str, table)], axis=1), found)
-    trials, ends = _trials(runs, facts, name)
-    meta = _meta(name, facts, runs, trials, notes)
-    if not by_accuracy:
-        meta["dataset"]["chance"] = None
-    epochs = _epochs(runs)
-    journal = Journal(epochs, trials, set(), ends, undecided=False)
-    return Sweep.of(judged(tables_of(place, meta, journal)))
-
-
-def _trials(
-    runs: Sequence[Run], facts: Facts, name: str
-) -> tuple[dict[str, TrialConfig], dict[str, dict[str, Any]]]:
-    """Return the trial that each run is, and how it ended."""
-    longest = max(run.last for run in runs)
-    trials = dict[str, TrialConfig]()
-    ends = dict[str, dict[str, Any]]()
-    replicates = dict[TrialConfig, int]()
-    for run in runs:
-        epochs, reason = _end(run, longest)
-        config = _config(run, facts, name, epochs)
-        # without seeds, runs are told apart by their numbers
-        number = replicates.setdefault(config, 0)
-        replicates[config] += 1
-        if run.values["seed"] is None:
-            config = _config(run, facts, name, epochs, number)
-        trials[run.name] = config
-        ends[run.name] = {"stop_reason": reason}
-    return trials, ends
-
-
-def _end(run: Run, longest: float) -> tuple[int, str]:
-    """Return of how many reports a run was to be, and why it ended."""
-    reports = len(run.reports)
-    asked = run.values["epochs_asked"]
-    if asked is None:
-        asked = longest
-        if run.stop_reason == "completed":
-            asked = run.last
-    elif run.reports["place"].iloc[0] == 0:
-        asked -= 1  # the first one is 0
-    missing = math.ceil((asked - run.last) / run.spacing - 0.5)
-    whole = reports + max(missing, 0)
-    if run.stop_reason is not None:
-        return whole, run.stop_reason
-    if run.is_lost:
-        return whole, "diverged"
-    return whole, "completed" if whole == reports else "interrupted"
-
-
-def _config(
-    run: Run, facts: Facts, name: str, epochs: int, number: int = 0
-) -> TrialConfig:
-    values = run.values
-    seed = number if values["seed"] is None else int(values["seed"])
-    # of an unknown size, an epoch is a step: no rule counts more than there are
-    batch_size = values["batch_size"] or facts.train_examples or 1
-    try:
-        return TrialConfig(
-            architecture=_trained(run, name),
-            learning_rate=values["learning_rate"],
-            batch_size=int(batch_size),
-            schedule=values["schedule"] or TrialConfig.schedule,
-            seed=seed,
-            data_seed=seed,
-            epochs=epochs,
-            holdout=0,
-        )
-    except UserError as error:
-        raise UserError(f"run {run.name!r}: {error}") from None
-
-
-def _trained(run: Run, name: str) -> str:
-    """Return what a run trained, with its settings as arguments."""
-    arguments = [f"{key}={value}" for key, value in run.settings.items()]
-    return f"{name}({', '.join(arguments)})" if arguments else name
-
-
-def _meta(
-    name: str,
-    facts: Facts,
-    runs: Sequence[Run],
-    trials: Mapping[str, TrialConfig],
-    notes: Sequence[str],
-) -> dict[str, Any]:
-    """Return what a `sweep.json` of these runs records."""
-    trained = {trial.architecture for trial in trials.values()}
-    guesses = {} if facts.guess is None else dict.fromkeys(trained, facts.guess)
-    evaluated = {run.values["train_loss_examples"] for run in runs} - {None}
-    data = {
-        "name": name,
-        "note": "; ".join(notes),
-        "checksums": {},
-        "train_images": facts.train_examples or facts.test_examples or 1,
-        "test_images": facts.test_examples or 1,
-        "chance": facts.chance,
-        "guesses": guesses,
-        "target": facts.target,
-    }
-    options = {
-        "target_loss": facts.target_loss,
-        "train_evaluation": int(min(evaluated)) if evaluated else None,
-    }
-    return {
+    table = table.rename(columns=str)
+    asked = tuple(settings)
+    named = our_names([*table], columns or {}, asked)
+    _refuse_gaps(facts, named.values())
+    rows = numbered(table, named)
+    runs = of_runs(rows)
+    own = _own_values(runs, asked)
+    trials = _trials(runs.drop(columns=own), name, train_examples or test_examples or 1)
+    said = [*notes(rows), *_unread(own, [name for name in table if name not in named])]
+    meta = {
         "name": name,
         "kind": SweepKind.CURVES,
         "trials": {},
         "ended": "",
-        "dataset": data,
-        "options": options,
+        "dataset": _data(facts, name, trials, said),
+        "options": {"target_loss": target_loss},
+    }
+    if runs["train_loss_examples"].notna().all():
+        meta["options"]["train_evaluation"] = int(runs["train_loss_examples"].min())
+    ends = {run: {"stop_reason": reason} for run, reason in runs["reason"].items()}
+    journal = Journal(_epochs(rows), trials, set(), ends, undecided=False)
+    return Sweep.of(judged(tables_of(place, meta, journal)))
+
+
+def _refuse_gaps(facts: Mapping[str, Any], known: Collection[str]) -> None:
+    """Raise a `UserError` if the table lacks what its accuracies or losses need."""
+    accuracies = [name for name in ACCURACIES if name in known]
+    for fact, example in (("chance", "0.1"), ("test_examples", "10000")):
+        if accuracies and facts[fact] is None:
+            needs = f"{accuracies[0]} needs {fact}"
+            raise UserError(f"{needs}; give it, such as {fact}={example}")
+    if not accuracies and facts["guess"] is None and "untrained_loss" not in known:
+        what = "losses alone need guess, the loss of the best constant answer"
+        raise UserError(f"{what}; give it, or a column untrained_loss")
+    if not accuracies and facts["chance"] is not None:
+        raise UserError("chance is of accuracies, and there are none; leave it out")
+
+
+def _own_values(runs: pd.DataFrame, asked: Collection[str]) -> list[str]:
+    """Return the settings that nobody named and that differ in all runs, such as the
+    number of a process: they are none."""
+    settings = [name for name in runs if name.startswith(SETTING)]
+    return [
+        name
+        for name in settings
+        if name.removeprefix(SETTING) not in asked
+        and runs[name].nunique() == len(runs) > 1
+    ]
+
+
+def _unread(own: Collection[str], unread: Collection[str]) -> Iterator[str]:
+    if own:
+        yield f"{listed([*own])} differs in all runs, so it is no setting; see --settings"
+    if unread:
+        yield f"columns that are not read: {listed([*unread])}"
+
+
+def _trials(runs: pd.DataFrame, name: str, examples: int) -> dict[str, TrialConfig]:
+    """Return the trial that each run is."""
+    settings = [column for column in runs if column.startswith(SETTING)]
+    # of an unknown size, a batch is an epoch: no rule counts more steps than there are
+    usual = {"batch_size": examples, "schedule": "constant"}
+    runs = runs.fillna(usual).assign(architecture=name)
+    if settings:
+        arguments = runs[settings].apply(_arguments, axis=1)
+        runs["architecture"] = name + arguments
+    alike = ["architecture", "learning_rate", "batch_size", "schedule", "epochs"]
+    # seeds that are not known are told apart by numbers
+    runs["seed"] = runs["seed"].fillna(runs.groupby(alike).cumcount())
+    trials = dict[str, TrialConfig]()
+    for run, row in runs[[*alike, "seed"]].to_dict("index").items():
+        values = {key: _whole(value) for key, value in row.items()}
+        try:
+            trials[str(run)] = TrialConfig(
+                **values, data_seed=values["seed"], holdout=0
+            )
+        except UserError as error:
+            raise UserError(f"run {run!r}: {error}") from None
+    return trials
+
+
+def _arguments(settings: pd.Series) -> str:
+    """Return the settings of a run as arguments of what it trained."""
+    texts = [
+        f"{column.removeprefix(SETTING)}={value}"
+        for column, value in settings.dropna().items()
+    ]
+    return f"({', '.join(texts)})"
+
+
+def _whole(value: Any) -> Any:
+    """Return a whole number as one: tables with gaps have floats alone."""
+    is_whole = isinstance(value, float) and value.is_integer()
+    return int(value) if is_whole else value
+
+
+def _data(
+    facts: Mapping[str, Any],
+    name: str,
+    trials: Mapping[str, TrialConfig],
+    said: Iterable[str],
+) -> dict[str, Any]:
+    """Return what a `sweep.json` records of the data."""
+    tested = facts["test_examples"] or 1
+    guesses = {}
+    if facts["guess"] is not None:
+        trained = [trial.architecture for trial in trials.values()]
+        guesses = dict.fromkeys(trained, facts["guess"])
+    return {
+        "name": name,
+        "note": "; ".join(said),
+        "checksums": {},
+        "train_images": facts["train_examples"] or tested,
+        "test_images": tested,
+        "chance": facts["chance"],
+        "guesses": guesses,
+        "target": facts["target"],
     }
 
 
-def _epochs(runs: Sequence[Run]) -> pd.DataFrame:
-    """Return the reports as the table `epochs`, with where each was as
-    `reported_at`."""
-    parts = []
-    for run in runs:
-        rows = run.reports[["learning_rate", *MEASURED]].assign(
-            trial_id=run.name,
-            epoch=range(1, len(run.reports) + 1),
-            untrained_loss=run.values["untrained_loss"],
-            reported_at=run.reports["place"],
-        )
-        parts.append(rows)
-    rows = pd.concat(parts, ignore_index=True)
+def _epochs(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the reports as the table `epochs`."""
+    untrained = rows.groupby("run")["untrained_loss"].transform("first")
+    rows = rows.assign(
+        trial_id=rows["run"],
+        untrained_loss=untrained,
+        reported_at=rows["place"],
+        step=None,
+    )
     columns = [column.name for column in EPOCHS]
-    table = rows.reindex(columns=[*columns, "reported_at"])
-    texts = [column.name for column in EPOCHS if column.kind.type is str]
-    numbers = ["untrained_loss", *LOSSES]
-    return table.astype(dict.fromkeys(texts, object) | dict.fromkeys(numbers, float))
+    return rows.reindex(columns=[*columns, "reported_at"]).reset_index(drop=True)

@@ -4,269 +4,139 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mnist_tune.columns import COUNT, FROM_0, ID, LOSS, NUMBER, RATE, SEED, Kind, number
-from mnist_tune.curves.names import PLACES, Columns
+from mnist_tune.curves.names import NAMES, PLACES, SETTING
 from mnist_tune.errors import UserError
-from mnist_tune.numbers import exactly, listed
+from mnist_tune.numbers import exactly
 
-ACCURACY = number("a share from 0 to 1; divide percents by 100", 0, 1, nan=True)
+TEXTS = ("run", "schedule", "stop_reason")
+LOSSES = ["train_loss", "test_loss", "validation_loss"]
+SHARES = ["train_accuracy", "test_accuracy", "validation_accuracy"]
+OF_REPORTS = (*SHARES, *LOSSES, *PLACES, "diverged", "stop_reason")
+"""What each report has. Of all else, a run has one value."""
 
-NUMBERS: dict[str, Kind] = {
-    "learning_rate": RATE,
-    "epoch": FROM_0,
-    "step": FROM_0,
-    "seed": SEED,
-    "test_accuracy": ACCURACY,
-    "validation_accuracy": ACCURACY,
-    "train_accuracy": ACCURACY,
-    "test_loss": NUMBER,
-    "validation_loss": NUMBER,
-    "train_loss": NUMBER,
-    "untrained_loss": LOSS,
-    "train_loss_examples": COUNT,
-    "epochs_asked": FROM_0,
-    "batch_size": COUNT,
-}
-"""The columns of numbers, and which numbers each may hold."""
-
-LOSSES = ("train_loss", "test_loss", "validation_loss")
-
-OF_A_RUN = (
-    "learning_rate",
-    "seed",
-    "batch_size",
-    "schedule",
-    "epochs_asked",
-    "untrained_loss",
-    "train_loss_examples",
-)
-"""What has one value in each run."""
-
-FLAGS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
+MISSING = ("", "nan", "none", "null", "<na>")
+FLAGS = {"True": "1", "true": "1", "False": "0", "false": "0"}
 
 
-@dataclass(frozen=True)
-class Run:
-    """A run of somebody else's."""
-
-    name: str
-    values: Mapping[str, Any]
-    """What is known of it, of `OF_A_RUN`; None for what is not."""
-    settings: Mapping[str, str]
-    reports: pd.DataFrame
-    """Its rows, in order; `place` is the epoch or step of each."""
-    stop_reason: str | None
-
-    @property
-    def last(self) -> float:
-        return float(self.reports["place"].iloc[-1])
-
-    @property
-    def spacing(self) -> float:
-        """How far its reports are apart."""
-        places = self.reports["place"]
-        if len(places) < 2:
-            return max(self.last, 1.0)
-        return float(places.diff().median())
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether its last report says that it diverged."""
-        last = self.reports.iloc[-1]
-        return last["diverged"] is True or any(map(math.isinf, last[list(LOSSES)]))
-
-
-def numbered(
-    table: pd.DataFrame, columns: Columns
-) -> tuple[list[Run], tuple[str, ...]]:
-    """Return the runs of a table, and the notes that its reader needs.
+def numbered(table: pd.DataFrame, named: Mapping[str, str]) -> pd.DataFrame:
+    """Return the reports of all runs in order, by our names: `place` is the epoch or
+    step of each, and `epoch` its number. The index is the number of the row.
 
     Raises:
         UserError: a value is none that its column may hold, a run has two values of
             what has one, or two reports of a run have the same place.
     """
-    if table.empty:
+    rows = table[[*named]].set_axis([*named.values()], axis=1)
+    if rows.empty:
         raise UserError("the table has no rows; a row is a report of a run")
-    rows = _rows(table, columns)
-    settings = _settings(table, columns)
-    by = ["run"] if "run" in columns.known else ["learning_rate", "seed", "batch_size"]
-    keys = [rows[name].fillna("") for name in by]
-    if "run" not in columns.known:
-        keys += [settings[name].fillna("") for name in settings]
-    groups = rows.groupby(keys, sort=False).indices.values()
-    names = [str(rows["run"].iloc[at[0]]) for at in groups]
-    if "run" not in columns.known:
-        names = [f"{number:05d}" for number in range(len(groups))]
-    own = _own_values(settings, list(groups), columns)
-    runs = [
-        _run(name, rows.iloc[at], settings.drop(columns=own).iloc[at], columns)
-        for name, at in zip(names, groups, strict=True)
-    ]
-    return runs, (*_not_read(columns, own), *_places(runs, columns))
+    rows.index = pd.RangeIndex(1, len(rows) + 1)
+    for theirs, ours in named.items():
+        is_text = ours in TEXTS or ours.startswith(SETTING)
+        texts = rows[ours].map(_text).astype(object)
+        rows[ours] = texts if is_text else _numbers(texts, theirs)
+    rows["place"] = rows[next(name for name in PLACES if name in named.values())]
+    _refuse(rows["place"].isna(), "has no epoch or step")
+    _refuse(rows["learning_rate"].isna(), "has no learning rate")
+    shares = rows[rows.columns.intersection(SHARES)]
+    percent = "has an accuracy above 1 or below 0; divide percents by 100"
+    _refuse(((shares > 1) | (shares < 0)).any(axis=1), percent)
+    if "run" in rows:
+        _refuse(rows["run"].isna(), "has no run")
+    else:
+        of_a_run = rows[[name for name in rows if name not in (*OF_REPORTS, "place")]]
+        numbers = of_a_run.groupby([*of_a_run], dropna=False, sort=False).ngroup()
+        rows["run"] = numbers.map("{:05d}".format)
+    _refuse_two_values(rows)
+    rows = rows.sort_values(["run", "place"], kind="stable")
+    twice = rows.duplicated(["run", "place"])
+    _refuse(twice, "repeats a report; keep one, or name runs in a column run")
+    rows["epoch"] = rows.groupby("run").cumcount() + 1
+    every = rows.reindex(columns=[*dict.fromkeys([*rows, *NAMES])])
+    return _with_lost_losses(every)
 
 
-def _rows(table: pd.DataFrame, columns: Columns) -> pd.DataFrame:
-    """Return the columns that are known by our names. Missing ones hold nothing."""
-    names = [*NUMBERS, "run", "schedule", "stop_reason", "diverged"]
-    values = dict[str, Any]()
-    for name in names:
-        theirs = columns.known.get(name)
-        if theirs is None:
-            kind = float if name in NUMBERS else object
-            values[name] = pd.Series([None] * len(table), table.index, dtype=kind)
-        elif name in NUMBERS:
-            values[name] = _numbers(table[theirs], name, theirs)
-        else:
-            values[name] = _texts(table[theirs])
-    rows = pd.DataFrame(values).reset_index(drop=True)
-    rows["row"] = np.arange(1, len(rows) + 1)
-    for name in ("run", "learning_rate"):
-        if name in columns.known:
-            _refuse_gaps(rows, name, columns)
-    place = next(name for name in PLACES if name in columns.known)
-    _refuse_gaps(rows, place, columns)
-    rows["place"] = rows[place]
-    rows["diverged"] = _flags(rows["diverged"], columns)
-    return rows
+def _text(value: object) -> str | None:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # in pandas, a gap makes all whole numbers floats
+    text = str(value).strip()
+    return None if text.lower() in MISSING else text
 
 
-def _texts(values: pd.Series) -> pd.Series:
-    """Return values as texts; None for what is missing or empty."""
-    texts = list[str | None]()
-    for value in values.tolist():
-        text = "" if pd.isna(value) else str(value).strip()
-        texts.append(text or None)
-    return pd.Series(texts, values.index, dtype=object)
-
-
-def _numbers(values: pd.Series, name: str, theirs: str) -> pd.Series:
-    """Return a column's values as numbers. A loss that was logged as `nan` is not
-    finite; a missing one is not known."""
-    texts = _texts(values)
-    is_nan = texts.isin(["nan", "NaN", "NAN", "-nan"]).to_numpy()
-    numbers = pd.to_numeric(texts.where(~is_nan, None), errors="coerce").astype(float)
-    if name in LOSSES:
-        numbers = numbers.mask(is_nan, math.inf)
-    kind = NUMBERS[name]
-    is_wrong = (numbers.isna() & texts.notna()).to_numpy() & ~is_nan
-    is_wrong |= ((numbers < kind.low) | (numbers > kind.high)).to_numpy()
-    if kind.type is int:
-        is_wrong |= (numbers % 1 > 0).to_numpy()
-    for row in np.flatnonzero(is_wrong)[:1]:
-        wrong = f"{_named(name, theirs)} is {texts.iloc[row]!r} in row {row + 1}"
-        raise UserError(f"{wrong}; it must be {kind.wanted}")
+def _numbers(texts: pd.Series, theirs: str) -> pd.Series:
+    numbers = pd.to_numeric(texts.replace(FLAGS), errors="coerce").astype(float)
+    is_wrong = numbers.isna() & texts.notna()
+    _refuse(is_wrong, f"has {theirs!r} that is no number; mend it, or leave it empty")
     return numbers
 
 
-def _flags(values: pd.Series, columns: Columns) -> pd.Series:
-    """Return flags as True, False or None."""
-    flags = list[bool | None]()
-    for row, text in enumerate(values.tolist(), start=1):
-        if text is not None and text.lower() not in FLAGS:
-            wrong = f"{columns.known['diverged']} is {text!r} in row {row}"
-            raise UserError(f"{wrong}; it must be true or false")
-        flags.append(None if text is None else FLAGS[text.lower()])
-    return pd.Series(flags, values.index, dtype=object)
+def _refuse(is_wrong: pd.Series, what: str) -> None:
+    """Refuse a table, naming the first row of which something holds."""
+    if is_wrong.any():
+        raise UserError(f"row {is_wrong.idxmax()} {what}")
 
 
-def _refuse_gaps(rows: pd.DataFrame, name: str, columns: Columns) -> None:
-    for row in np.flatnonzero(rows[name].isna().to_numpy())[:1]:
-        named = _named(name, columns.known[name])
-        raise UserError(
-            f"{named} is missing in row {row + 1}; fill it in, or drop the row"
-        )
+def _refuse_two_values(rows: pd.DataFrame) -> None:
+    by_run = rows.groupby("run")
+    for name in rows.columns.difference([*OF_REPORTS, "place", "run"]):
+        is_other = rows[name].notna() & (rows[name] != by_run[name].transform("first"))
+        hint = "give the one that was asked for, or name runs in a column run"
+        _refuse(is_other, f"has another {name} than its run had before; {hint}")
 
 
-def _named(name: str, theirs: str) -> str:
-    return name if name == theirs else f"{name} ({theirs!r})"
-
-
-def _settings(table: pd.DataFrame, columns: Columns) -> pd.DataFrame:
-    """Return the settings of each row as texts, without `.0` at the end of whole
-    numbers."""
-    settings = {
-        name: _texts(table[theirs]) for name, theirs in columns.settings.items()
-    }
-    frame = pd.DataFrame(settings, index=table.index).reset_index(drop=True)
-    return frame.map(lambda text: text.removesuffix(".0") if text else None)
-
-
-def _own_values(
-    settings: pd.DataFrame, groups: list[np.ndarray], columns: Columns
-) -> list[str]:
-    """Return the settings that nobody named and that have a value of their own in each
-    run, such as the number of its process: they are none."""
-    if len(groups) < 2:
-        return []
-    first = settings.iloc[[at[0] for at in groups]]
-    own = []
-    for name, theirs in columns.settings.items():
-        if theirs not in columns.asked and first[name].nunique() == len(groups):
-            own.append(name)
-    return own
-
-
-def _run(
-    name: str, rows: pd.DataFrame, settings: pd.DataFrame, columns: Columns
-) -> Run:
-    values = {
-        key: _one_value(rows, rows[key], _named(key, columns.known.get(key, key)), name)
-        for key in OF_A_RUN
-    }
-    texts = {
-        key: _one_value(rows, settings[key], key, name) for key in settings.columns
-    }
-    reports = rows.sort_values("place", kind="stable")
-    twice = reports["place"].duplicated()
-    if twice.any():
-        place = reports["place"][twice].iloc[0]
-        same = reports["row"][reports["place"] == place].astype(str).tolist()
-        what = f"run {name!r} has two reports of {exactly(place)} (rows {listed(same)})"
-        hint = "keep one, or tell runs apart by a column run, or seed"
-        raise UserError(f"{what}; {hint}")
-    reasons = rows["stop_reason"].dropna()
-    reason = reasons.iloc[-1] if len(reasons) else None
-    if reason is not None and not ID.holds(reason):
-        wrong = f"stop_reason of run {name!r} is {reason!r}"
-        raise UserError(f"{wrong}; it must be {ID.wanted}, such as completed")
-    known = {key: value for key, value in texts.items() if value is not None}
-    return Run(name, values, known, reports, reason)
-
-
-def _one_value(rows: pd.DataFrame, values: pd.Series, named: str, run: str) -> Any:
-    """Return the one value of a run; None if it has none."""
-    distinct = values.dropna().drop_duplicates()
-    if len(distinct) > 1:
-        first, second = distinct.iloc[:2]
-        at = rows["row"].loc[distinct.index[1]]
-        what = f"run {run!r} has two values of {named}: {first} and {second} (row {at})"
-        hint = "give the one that was asked for, or tell runs apart by a column run"
-        raise UserError(f"{what}; {hint}")
-    return distinct.iloc[0] if len(distinct) else None
-
-
-def _not_read(columns: Columns, own: list[str]) -> Iterator[str]:
-    if own:
-        each = "have values of their own in each run, so they are no settings"
-        yield f"{listed(own)} {each}; --settings makes them some"
-    if columns.unread:
-        yield f"columns that were not read: {listed(columns.unread)}"
-
-
-def _places(runs: list[Run], columns: Columns) -> Iterator[str]:
+def notes(rows: pd.DataFrame) -> Iterator[str]:
     """Yield what the epochs of texts are, unless these are those of the table."""
-    unit = next(name for name in PLACES if name in columns.known)
-    first = {float(run.reports["place"].iloc[0]) for run in runs}
-    gaps = {gap for run in runs for gap in run.reports["place"].diff().dropna()}
-    if len(first) > 1 or len(gaps) > 1:
-        where = f"reported_at of sweep.epochs has the {unit} of each"
-        yield f"reports are spaced irregularly: an epoch here is a report, and {where}"
-    elif unit == "step" or first != {1.0} or gaps - {1.0}:
-        begin, gap = exactly(min(first)), exactly(max(gaps, default=1.0))
-        yield f"an epoch here is a report: the first is {unit} {begin}, then every {gap}"
+    places = rows["place"]
+    if places.eq(rows["epoch"]).all():
+        return
+    gaps = places.groupby(rows["run"]).diff().dropna()
+    first = places[rows["epoch"] == 1]
+    if first.nunique() > 1 or gaps.nunique() > 1:
+        where = "reported_at of sweep.epochs says where each was"
+        yield f"an epoch here is a report, at irregular distances; {where}"
+    else:
+        last = exactly(places.max())
+        yield f"an epoch here is a report: the first was at {exactly(first.iloc[0])}, the last at {last}"
+
+
+def of_runs(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each run: what has one value, of how many reports it was to be
+    (`epochs`), and why it ended (`reason`)."""
+    by_run = rows.groupby("run", sort=False)
+    runs = by_run.last()
+    first, reports = by_run["place"].min(), by_run["place"].size()
+    asked, begins_at_0 = runs["epochs_asked"], first.eq(0)
+    # of epochs from 0 on, the last one of ten is 9
+    asked = asked.mask(begins_at_0, asked - 1)
+    longest = runs["place"].mask(
+        runs["stop_reason"] != "completed", runs["place"].max()
+    )
+    ahead = asked.fillna(longest) - runs["place"]
+    spacing = (runs["place"] - first) / (reports - 1)
+    spacing = spacing.fillna(runs["place"].clip(lower=1))
+    missing = np.ceil(ahead / spacing - 0.5).clip(lower=0)
+    runs["epochs"] = (reports + missing).astype(int)
+    reason = pd.Series("completed", runs.index).mask(missing > 0, "interrupted")
+    is_infinite = np.isinf(rows[LOSSES].astype(float)).any(axis=1)
+    is_lost = is_infinite | rows["diverged"].eq(1)
+    reason = reason.mask(is_lost.groupby(rows["run"]).last(), "diverged")
+    runs["reason"] = runs["stop_reason"].fillna(reason)
+    return runs
+
+
+def _with_lost_losses(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return reports with infinite losses from where a run, which had them in all
+    reports before, has none any more: pandas writes NaN as nothing."""
+    run, epoch = rows["run"], rows["epoch"]
+    has_loss = rows[LOSSES].notna()
+    is_known = has_loss.any(axis=1)
+    last = epoch.where(is_known).groupby(run).transform("max")
+    count = is_known.groupby(run).transform("sum")
+    is_lost = (epoch > last) & (count == last)
+    for name in LOSSES:
+        had = has_loss[name].groupby(run).transform("any")
+        rows[name] = rows[name].mask(is_lost & had, math.inf)
+    return rows
