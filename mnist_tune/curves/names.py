@@ -63,7 +63,9 @@ def our_names(
     Raises:
         UserError: a column is missing, or not known.
     """
-    named = {**renamed, **{name: SETTING + name for name in settings}}
+    named = dict(renamed)
+    for name in settings:
+        named[name] = SETTING + name.removeprefix(SETTING)
     for theirs, ours in named.items():
         if theirs not in names:
             raise UserError(

@@ -87,7 +87,7 @@ def read_curves(
         place = storage.place(table)
         table = read_file(place)
     table = table.rename(columns=str)
-    asked = tuple(settings)
+    asked = frozenset(settings)
     named = our_names([*table], columns or {}, asked)
     _refuse_gaps(facts, named.values())
     rows = numbered(table, named)
@@ -124,14 +124,14 @@ def _refuse_gaps(facts: Mapping[str, Any], known: Collection[str]) -> None:
         raise UserError("chance is of accuracies, and there are none; leave it out")
 
 
-def _own_values(runs: pd.DataFrame, asked: Collection[str]) -> list[str]:
+def _own_values(runs: pd.DataFrame, asked: frozenset[str]) -> list[str]:
     """Return the settings that nobody named and that differ in all runs, such as the
     number of a process: they are none."""
     settings = [name for name in runs if name.startswith(SETTING)]
     return [
         name
         for name in settings
-        if name.removeprefix(SETTING) not in asked
+        if asked.isdisjoint({name, name.removeprefix(SETTING)})
         and runs[name].nunique() == len(runs) > 1
     ]
 

@@ -24,7 +24,8 @@ FLAGS = {"True": "1", "true": "1", "False": "0", "false": "0"}
 
 def numbered(table: pd.DataFrame, named: Mapping[str, str]) -> pd.DataFrame:
     """Return the reports of all runs in order, by our names: `place` is the epoch or
-    step of each, and `epoch` its number. The index is the number of the row.
+    step of each, and `epoch` its number. The index is the number of the row. A row
+    without a score is no report. A gap repeats the score before it.
 
     Raises:
         UserError: a value is none that its column may hold, a run has two values of
@@ -39,13 +40,15 @@ def numbered(table: pd.DataFrame, named: Mapping[str, str]) -> pd.DataFrame:
         texts = rows[ours].map(_text).astype(object)
         rows[ours] = texts if is_text else _numbers(texts, theirs)
     rows["place"] = rows[next(name for name in PLACES if name in named.values())]
-    _refuse(rows["place"].isna(), "has no epoch or step")
-    _refuse(rows["learning_rate"].isna(), "has no learning rate")
+    _refuse(rows["place"].isna(), "has no epoch or step; fill it in")
+    rates = rows["learning_rate"]
+    _refuse(rates.isna(), "has no learning rate; fill it in")
+    _refuse(rates <= 0, "has a learning rate that is not above 0; drop it, or mend it")
     shares = rows[rows.columns.intersection(SHARES)]
     percent = "has an accuracy above 1 or below 0; divide percents by 100"
     _refuse(((shares > 1) | (shares < 0)).any(axis=1), percent)
     if "run" in rows:
-        _refuse(rows["run"].isna(), "has no run")
+        _refuse(rows["run"].isna(), "has no run; fill it in")
     else:
         of_a_run = rows[[name for name in rows if name not in (*OF_REPORTS, "place")]]
         numbers = of_a_run.groupby([*of_a_run], dropna=False, sort=False).ngroup()
@@ -54,9 +57,12 @@ def numbered(table: pd.DataFrame, named: Mapping[str, str]) -> pd.DataFrame:
     rows = rows.sort_values(["run", "place"], kind="stable")
     twice = rows.duplicated(["run", "place"])
     _refuse(twice, "repeats a report; keep one, or name runs in a column run")
-    rows["epoch"] = rows.groupby("run").cumcount() + 1
-    every = rows.reindex(columns=[*dict.fromkeys([*rows, *NAMES])])
-    return _with_lost_losses(every)
+    rows = rows.reindex(columns=[*dict.fromkeys([*rows, *NAMES])])
+    rows = _with_lost_losses(rows.astype(dict.fromkeys(TEXTS, object)))
+    measured = [*SHARES, *LOSSES]
+    rows = rows.dropna(subset=measured, how="all")
+    rows[measured] = rows.groupby("run")[measured].ffill()
+    return rows.assign(epoch=rows.groupby("run").cumcount() + 1)
 
 
 def _text(value: object) -> str | None:
@@ -129,14 +135,19 @@ def of_runs(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _with_lost_losses(rows: pd.DataFrame) -> pd.DataFrame:
     """Return reports with infinite losses from where a run, which had them in all
-    reports before, has none any more: pandas writes NaN as nothing."""
-    run, epoch = rows["run"], rows["epoch"]
+    reports before, has none any more: pandas writes NaN as nothing. One report that has
+    an accuracy alone is left: it may be a last test."""
+    run = rows["run"]
+    number = rows.groupby("run").cumcount() + 1
     has_loss = rows[LOSSES].notna()
     is_known = has_loss.any(axis=1)
-    last = epoch.where(is_known).groupby(run).transform("max")
+    last = number.where(is_known).groupby(run).transform("max")
     count = is_known.groupby(run).transform("sum")
-    is_lost = (epoch > last) & (count == last)
+    is_lost = (number > last) & (count == last)
+    is_test = rows[SHARES].notna().any(axis=1) & (
+        run.map(run.value_counts()) == last + 1
+    )
     for name in LOSSES:
         had = has_loss[name].groupby(run).transform("any")
-        rows[name] = rows[name].mask(is_lost & had, math.inf)
+        rows[name] = rows[name].mask(is_lost & had & ~is_test, math.inf)
     return rows
