@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mnist_tune.commands.resume import resume_sweep as resume_sweep
+    from mnist_tune.curves.read import read_curves as read_curves
     from mnist_tune.data_spec import DataSpec as DataSpec
     from mnist_tune.decisions.decide import DecideOptions as DecideOptions
     from mnist_tune.decisions.decide import decide as decide
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _MODULE_OF = {
     "resume_sweep": "commands.resume",
+    "read_curves": "curves.read",
     "DataSpec": "data_spec",
     "DecideOptions": "decisions.decide",
     "decide": "decisions.decide",

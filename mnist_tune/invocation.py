@@ -28,6 +28,7 @@ COMMANDS = {
     "edge": ("edge", "How large may the learning rate be, with an interval?"),
     "range": ("range_test", "At which learning rate does the loss blow up? Seconds."),
     "show": ("show", "What does a sweep say? Its table, its page, its picture."),
+    "read": ("read", "What do curves say that another tool trained?"),
     "predict": ("predict", "Which classes do new images have?"),
     "export": (
         "export",
@@ -74,7 +75,7 @@ def program() -> list[str]:
 
 def command(name: str) -> str:
     """Return what the user types for a command."""
-    return f"{shlex.join([*program(), name])}{_cluster() * (name not in ('show', 'predict', 'export'))}"
+    return f"{shlex.join([*program(), name])}{_cluster() * (name not in ('show', 'read', 'predict', 'export'))}"
 
 
 def resume(where: object) -> str:

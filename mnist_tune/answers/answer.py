@@ -187,7 +187,7 @@ def _of_nothing(sweep: Judged) -> AnyAnswer:
             return DecisionAnswer(finding=finding, progress=now, settings=settings)
         case SweepKind.SEARCH:
             return SearchAnswer(finding=finding, progress=now, settings=settings)
-        case SweepKind.SWEEP:
+        case SweepKind.SWEEP | SweepKind.CURVES:
             return SweepAnswer(finding=finding, progress=now, settings=settings)
 
 

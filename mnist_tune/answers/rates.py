@@ -142,7 +142,7 @@ def edge_to_find(family: pd.DataFrame, record: SweepMeta) -> NextStep | None:
     """Return the step that measures the edge of a family; None unless it has trials on
     both sides of it, and a command or a call can name what it trains."""
     low, _ = converging(family)
-    if low is None or record.proposes_trials:
+    if low is None or record.proposes_trials or record.is_elsewhere:
         return None
     rates = family["learning_rate"]
     above = rates[rates.isin(too_large(family)) & rates.gt(low or math.inf)].min()

@@ -156,7 +156,10 @@ def data_facts(meta: Mapping[str, Any]) -> DataFacts:
         facts = replace(
             DataFacts.of_task(data), evaluated=options.get("train_evaluation")
         )
-        asked = None if facts.by_accuracy else options.get("target_loss")
+        # curves of others have an accuracy to reach, too
+        asked = data.get("target")
+        if not facts.by_accuracy:
+            asked = options.get("target_loss")
         return replace(facts, target=asked, rank_by=options.get("rank_by"))
     asked = options.get("target")
     facts = DataFacts.of(

@@ -60,7 +60,7 @@ class Answer:
     best one differ from it."""
 
     def __repr__(self) -> str:
-        asked = (f"{question.text} {question.command}" for question in self.questions)
+        asked = map(str, self.questions)
         return "\n".join([self.headline, *self.lines, *asked])
 
 
@@ -228,13 +228,16 @@ def why_none_is_best(found: SweepAnswer | DecisionAnswer, sweep: Judged) -> str:
         unchanged = " unchanged" if changed else ""
         return f"No setting has run all its epochs{unchanged}"
     facts, split = sweep.record.data, held_out(sweep.trials)
+    elsewhere = sweep.record.is_elsewhere
     if found.finding == Finding.NOT_FINITE:
         score = f"{SPLITS[split]} {facts.ranking.word}"
         where = "in any trial that ended without diverging"
         return f"No setting can be ranked: {score} is not finite {where}"
     if found.finding == Finding.TOO_FEW_EXAMPLES:
         count, remedy = facts.test_images, "test on more, or give --holdout"
-        if split == "validation":
+        if elsewhere:
+            remedy = "test on more"
+        elif split == "validation":
             held = sweep.steady["holdout"][sweep.steady["stop_reason"] == "completed"]
             count, remedy = int(held.max()), "give a larger --holdout"
         examples = counted(count, f"{SPLITS[split]} example")
@@ -242,6 +245,8 @@ def why_none_is_best(found: SweepAnswer | DecisionAnswer, sweep: Judged) -> str:
         return f"No setting can be ranked: {luck}; {remedy}"
     which = "stayed unchanged and " if changed else ""
     head = f"No setting that {which}ran all its epochs did better than guessing"
+    if elsewhere:
+        return f"{head}; try another optimizer, such as Adam, or more epochs"
     return f"{head}; try another --optimizer, such as adam, or more --epochs"
 
 

@@ -174,8 +174,9 @@ def notes(sweep: Judged) -> Iterator[str]:
                 ended[f"{held_out(trials)}_accuracy"]
             )
             why = "no trial has learned enough to set one;"
+            longer = "epochs" if sweep.record.is_elsewhere else "--epochs"
             if (data.learned(accuracy) >= limits.LEARNED).any():
-                why = "the best trial, which would set one, has not levelled off; try more --epochs, or"
+                why = f"the best trial, which would set one, has not levelled off; try more {longer}, or"
             target = f", and {why} see --target"
         yield f"no target is known for this data{' with wrong labels' * (data.target is not None)}{target}"
     if data.ranking.is_loss and data.own_steps:
@@ -276,7 +277,7 @@ def repeated(sweep: Judged) -> Iterator[Question]:
     """Yield the command that repeats a sweep, if its folder records one."""
     # `sys.argv` lacks the interpreter
     typed = list(sweep.record.typed)
-    if typed:
+    if typed and not sweep.record.is_elsewhere:
         interpreter = ["python"] if typed[0].endswith(".py") else []
         said = shlex.join(interpreter + typed)
         yield Question("to repeat this sweep, as its folder records it:", said)
@@ -292,6 +293,8 @@ def title(sweep: Judged) -> str:
 def facts(sweep: Judged) -> dict[str, str]:
     """Return what was trained, on what, where and when, by names."""
     record, trials, data = sweep.record, sweep.trials, sweep.record.data
+    if record.is_elsewhere:
+        return _facts_elsewhere(sweep)
     environment, tokens = (
         record.environment,
         f" of {data.positions} tokens" * (data.positions > 1),
@@ -329,6 +332,20 @@ def facts(sweep: Judged) -> dict[str, str]:
         "results": str(sweep.path),
     }
     return {name: text for name, text in found.items() if text}
+
+
+def _facts_elsewhere(sweep: Judged) -> dict[str, str]:
+    """Return what a table of curves says of its runs: not what was trained, on what."""
+    trials = sweep.trials
+    least, most = trials["epochs_run"].min(), trials["epochs_run"].max()
+    reports = counted(most, "report")
+    if least < most:
+        reports = f"{least} to {reports}"
+    return {
+        "trained": f"elsewhere: {_networks(trials)}",
+        "trials": f"{counted(len(trials))} of {reports}",
+        "curves": str(sweep.path),
+    }
 
 
 def _settings(trials: pd.DataFrame, is_task: bool) -> str:

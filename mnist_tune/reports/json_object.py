@@ -37,7 +37,7 @@ def json_object(sweep: Judged, where: str = "") -> dict[str, Any]:
     data = worded.data
     questions = []
     for step, question in zip(data.next_steps, worded.questions, strict=True):
-        text = {"text": question.text, "command": question.command}
+        text = {"text": question.text, "command": question.command or None}
         questions.append(_step(step) | text)
     return {
         "version": VERSION,

@@ -19,6 +19,11 @@ from mnist_tune.invocation import command, words
 from mnist_tune.judged import Judged
 from mnist_tune.numbers import counted, rate, told_apart
 from mnist_tune.regimes.families import named
+from mnist_tune.reports.elsewhere import (
+    left_elsewhere,
+    rates_elsewhere,
+    seeds_elsewhere,
+)
 from mnist_tune.results.sweep_meta import SweepMeta
 from mnist_tune.trial import TrialConfig
 
@@ -53,10 +58,13 @@ OF_TRIALS = {
 
 
 class Question(NamedTuple):
-    """What to ask or to do next, and the command that does it."""
+    """What to ask or to do next, and the command that does it; empty if none can."""
 
     text: str
     command: str
+
+    def __str__(self) -> str:
+        return f"{self.text} {self.command}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,22 @@ def questions(
         where: how the sweep's path is written.
     """
     asked = Asked(sweep, where)
+    if sweep.record.is_elsewhere:
+        return tuple(_elsewhere(sweep, step) for step in steps)
     return tuple(WORDED[step.kind](asked, step) for step in steps)
+
+
+def _elsewhere(sweep: Judged, step: NextStep) -> Question:
+    """Return a next step of what was trained elsewhere: no command here trains it."""
+    if step.kind is StepKind.DECIDE:
+        text = f"Which is best? To decide, {seeds_elsewhere(sweep, step)}"
+    elif step.kind is StepKind.ADD_RATES:
+        text = f"{_why_rates(step)}: {rates_elsewhere(step)}"
+    elif step.kind is StepKind.TRAIN_LONGER:
+        text = f"{OF_LENGTH[step.why]}: train for twice as many epochs"
+    else:
+        text = left_elsewhere(step)
+    return Question(text, "")
 
 
 def is_short(names: Sequence[str], text: str) -> bool:
@@ -103,11 +126,16 @@ def _resume(asked: Asked, step: NextStep) -> Question:
 
 
 def _add_rates(asked: Asked, step: NextStep) -> Question:
+    line = proposed(asked.sweep.record, asked.where, step.arguments["learning_rates"])
+    return Question(f"{_why_rates(step)}:", line)
+
+
+def _why_rates(step: NextStep) -> str:
+    """Return why other learning rates are worth a try, and of which families."""
     text = OF_RATES[step.why]
     if step.rate is not None:
         text = text.format(rate=rate(step.rate))
-    line = proposed(asked.sweep.record, asked.where, step.arguments["learning_rates"])
-    return Question(f"{text}{_of_families(step)}:", line)
+    return f"{text}{_of_families(step)}"
 
 
 def _of_families(step: NextStep) -> str:

@@ -63,24 +63,32 @@ def print_report(sweep: Judged, every_line: bool = False, picture: bool = False)
     most = BEST if view.is_ranked(sweep) and sweep.decision is None else MANY
     most = len(view.settings) if every_line else most
     print_table(console, view, most)
-    said, again = view.answers[0], f"{command('show')} {shlex.quote(path)}"
+    said, again = view.answers[0], shown_again(sweep, path)
     _say(console, failures(sweep.trials, every_line))
     _say(console, [said.headline], "bold")
     _say(console, (*said.lines, *said.more) if every_line else said.lines[:MOST_LINES])
     _say(console, [f"Note: {one}" for one in notes(sweep)], "yellow")
     places = [f"Results: {path}"]
-    if isinstance(sweep.path, Path) and (sweep.path / "report.html").exists():
+    if sweep.record.is_elsewhere:
+        places = [f"Curves: {path}"]
+    elif isinstance(sweep.path, Path) and (sweep.path / "report.html").exists():
         places.append(f"Page: {os.path.join(path, 'report.html')}")
-    if len(view.settings) < len(sweep.trials) or len(view.settings) > most:
+    if not again:
+        pass  # a table of Python's
+    elif len(view.settings) < len(sweep.trials) or len(view.settings) > most:
         places.append(f"More: {again} --all")
     elif not (picture or view.running):
         places.append(f"Picture: {again} --picture regimes.png")
-    for line in (
-        *(f"{one.text} {one.command}" for one in said.questions),
-        "    ".join(places),
-    ):
+    for line in (*map(str, said.questions), "    ".join(places)):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     return exit_code(sweep.trials)
+
+
+def shown_again(sweep: Judged, path: str) -> str:
+    """Return the command that prints a sweep; empty if none does."""
+    if sweep.record.is_elsewhere:
+        return shlex.join(sweep.record.typed)
+    return f"{command('show')} {shlex.quote(path)}"
 
 
 def print_result(sweep: Judged, as_object: bool) -> int:

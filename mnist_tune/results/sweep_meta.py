@@ -33,6 +33,8 @@ class SweepKind(StrEnum):
     """Decides between settings, on fresh seeds."""
     EDGE = "edge"
     """Searches for the learning rate up to which networks learn."""
+    CURVES = "curves"
+    """Was trained elsewhere, so that nothing here can go on with it."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,12 @@ class SweepMeta:
     @property
     def proposes_trials(self) -> bool:
         """Whether trials are proposed while it runs."""
-        return self.kind is not SweepKind.SWEEP
+        return self.kind not in (SweepKind.SWEEP, SweepKind.CURVES)
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it was trained elsewhere."""
+        return self.kind is SweepKind.CURVES
 
     @property
     def ends_in_a_decision(self) -> bool:

@@ -31,7 +31,7 @@ from mnist_tune.regimes.families import varied
 from mnist_tune.regimes.labels import REGIMES
 from mnist_tune.regimes.reasons import Reason
 from mnist_tune.results.folder import JOURNAL, TABLES, exists, fetch, fetch_journal
-from mnist_tune.results.journal import older_kind, read_journal
+from mnist_tune.results.journal import Journal, older_kind, read_journal
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.rows import fits
 from mnist_tune.results.signs import is_being_written
@@ -73,9 +73,11 @@ class Tables:
 
     def picture(self, name: str) -> Path:
         """Return the path for a picture: in the sweep's folder, or the current folder
-        if that is in object storage."""
+        if that is in object storage, or if it has none."""
         return (
-            storage.join(self.path, name) if isinstance(self.path, Path) else Path(name)
+            storage.join(self.path, name)
+            if isinstance(self.path, Path) and not self.record.is_elsewhere
+            else Path(name)
         )
 
     def state(self, trial_id: str) -> Place:
@@ -268,6 +270,13 @@ def journal_tables(
     waiting; unknown if that is None.
     """
     journal = read_journal(path, meta["dataset"].get("scores", ()))
+    return tables_of(path, meta, journal, running)
+
+
+def tables_of(
+    path: Place, meta: dict[str, Any], journal: Journal, running: bool | None = False
+) -> Tables:
+    """Make the tables from what a journal says, as `journal_tables`."""
     epochs = journal.epochs.drop_duplicates(["trial_id", "epoch"], keep="last")
     epochs = with_nullable_counts(
         epochs.sort_values(["trial_id", "epoch"], ignore_index=True), EPOCHS

@@ -1,0 +1,219 @@
+"""Make a sweep of the curves that somebody else's tool wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mnist_tune import storage
+from mnist_tune.columns import BELOW_1, COUNT, EPOCHS, LOSS, SHARE
+from mnist_tune.curves.files import read_file
+from mnist_tune.curves.names import ACCURACIES, SETTING, our_names
+from mnist_tune.curves.reports import notes, numbered, of_runs
+from mnist_tune.errors import UserError
+from mnist_tune.judged import judged
+from mnist_tune.numbers import listed
+from mnist_tune.results.journal import Journal
+from mnist_tune.results.sweep_meta import SweepKind
+from mnist_tune.results.tables import tables_of
+from mnist_tune.storage import Place
+from mnist_tune.sweep import Sweep
+from mnist_tune.trial import TrialConfig
+
+KINDS = {
+    "chance": BELOW_1,
+    "test_examples": COUNT,
+    "train_examples": COUNT,
+    "guess": LOSS,
+    "target": SHARE,
+    "target_loss": LOSS,
+}
+"""What is said of the data beside the table."""
+
+
+def read_curves(
+    table: pd.DataFrame | str | Path,
+    *,
+    chance: float | None = None,
+    test_examples: int | None = None,
+    train_examples: int | None = None,
+    guess: float | None = None,
+    target: float | None = None,
+    target_loss: float | None = None,
+    columns: Mapping[str, str] | None = None,
+    settings: Iterable[str] = (),
+    name: str = "curves",
+) -> Sweep:
+    """Return the sweep of runs that were trained elsewhere, in whatever framework:
+    labels, the answer, the page, the picture.
+
+    Args:
+        table: a row for each report of a run, as a DataFrame or the name of a file:
+            CSV, Parquet or JSON lines. Needed are `learning_rate`, `epoch` or `step`,
+            and `test_accuracy`, `test_loss`, `validation_accuracy` or
+            `validation_loss`.
+        chance: the accuracy of guessing, which accuracies need.
+        test_examples: on how many examples these were measured, which they need, too.
+        train_examples: how many there are to train on. If it is not known, accuracies
+            on these count as no more precise than the others.
+        guess: the loss of the best constant answer. Losses alone need it, or a column
+            `untrained_loss`.
+        target: the accuracy to reach; by default it follows from the best run.
+        target_loss: with losses alone, the loss to reach.
+        columns: our names of columns, such as `{"top1": "test_accuracy"}`.
+        settings: columns that are settings, beside those named `config/...`.
+        name: what tables call it.
+
+    Raises:
+        UserError: something is missing, not known, or no number; the line names what
+            and where.
+    """
+    facts = {
+        "chance": chance,
+        "test_examples": test_examples,
+        "train_examples": train_examples,
+        "guess": guess,
+        "target": target,
+        "target_loss": target_loss,
+    }
+    for fact, value in facts.items():
+        if value is not None and not KINDS[fact].holds(value):
+            raise UserError(f"{fact} must be {KINDS[fact].wanted}, got {value!r}")
+    place: Place = Path(name)
+    if not isinstance(table, pd.DataFrame):
+        place = storage.place(table)
+        table = read_file(place)
+    table = table.rename(columns=str)
+    asked = frozenset(settings)
+    named = our_names([*table], columns or {}, asked)
+    _refuse_gaps(facts, named.values())
+    rows = numbered(table, named)
+    runs = of_runs(rows)
+    own = _own_values(runs, asked)
+    trials = _trials(runs.drop(columns=own), name, train_examples or test_examples or 1)
+    said = [*notes(rows), *_unread(own, [name for name in table if name not in named])]
+    meta = {
+        "name": name,
+        "kind": SweepKind.CURVES,
+        "trials": {},
+        "ended": "",
+        "dataset": _data(facts, name, trials, said),
+        "options": {"target_loss": target_loss},
+    }
+    if runs["train_loss_examples"].notna().all():
+        meta["options"]["train_evaluation"] = int(runs["train_loss_examples"].min())
+    ends = {run: {"stop_reason": reason} for run, reason in runs["reason"].items()}
+    journal = Journal(_epochs(rows), trials, set(), ends, undecided=False)
+    return Sweep.of(judged(tables_of(place, meta, journal)))
+
+
+def _refuse_gaps(facts: Mapping[str, Any], known: Collection[str]) -> None:
+    """Raise a `UserError` if the table lacks what its accuracies or losses need."""
+    accuracies = [name for name in ACCURACIES if name in known]
+    for fact, example in (("chance", "0.1"), ("test_examples", "10000")):
+        if accuracies and facts[fact] is None:
+            needs = f"{accuracies[0]} needs {fact}"
+            raise UserError(f"{needs}; give it, such as {fact}={example}")
+    if not accuracies and facts["guess"] is None and "untrained_loss" not in known:
+        what = "losses alone need guess, the loss of the best constant answer"
+        raise UserError(f"{what}; give it, or a column untrained_loss")
+    if not accuracies and facts["chance"] is not None:
+        raise UserError("chance is of accuracies, and there are none; leave it out")
+
+
+def _own_values(runs: pd.DataFrame, asked: frozenset[str]) -> list[str]:
+    """Return the settings that nobody named and that differ in all runs, such as the
+    number of a process: they are none."""
+    settings = [name for name in runs if name.startswith(SETTING)]
+    return [
+        name
+        for name in settings
+        if asked.isdisjoint({name, name.removeprefix(SETTING)})
+        and runs[name].nunique() == len(runs) > 1
+    ]
+
+
+def _unread(own: Collection[str], unread: Collection[str]) -> Iterator[str]:
+    if own:
+        yield f"{listed([*own])} differs in all runs, so it is no setting; see --settings"
+    if unread:
+        yield f"columns that are not read: {listed([*unread])}"
+
+
+def _trials(runs: pd.DataFrame, name: str, examples: int) -> dict[str, TrialConfig]:
+    """Return the trial that each run is."""
+    settings = [column for column in runs if column.startswith(SETTING)]
+    # of an unknown size, a batch is an epoch: no rule counts more steps than there are
+    usual = {"batch_size": examples, "schedule": "constant"}
+    runs = runs.fillna(usual).assign(architecture=name)
+    if settings:
+        arguments = runs[settings].apply(_arguments, axis=1)
+        runs["architecture"] = name + arguments
+    alike = ["architecture", "learning_rate", "batch_size", "schedule", "epochs"]
+    # seeds that are not known are told apart by numbers
+    runs["seed"] = runs["seed"].fillna(runs.groupby(alike).cumcount())
+    trials = dict[str, TrialConfig]()
+    for run, row in runs[[*alike, "seed"]].to_dict("index").items():
+        values = {key: _whole(value) for key, value in row.items()}
+        try:
+            trials[str(run)] = TrialConfig(
+                **values, data_seed=values["seed"], holdout=0
+            )
+        except UserError as error:
+            raise UserError(f"run {run!r}: {error}") from None
+    return trials
+
+
+def _arguments(settings: pd.Series) -> str:
+    """Return the settings of a run as arguments of what it trained."""
+    texts = [
+        f"{column.removeprefix(SETTING)}={value}"
+        for column, value in settings.dropna().items()
+    ]
+    return f"({', '.join(texts)})"
+
+
+def _whole(value: Any) -> Any:
+    """Return a whole number as one: tables with gaps have floats alone."""
+    is_whole = isinstance(value, float) and value.is_integer()
+    return int(value) if is_whole else value
+
+
+def _data(
+    facts: Mapping[str, Any],
+    name: str,
+    trials: Mapping[str, TrialConfig],
+    said: Iterable[str],
+) -> dict[str, Any]:
+    """Return what a `sweep.json` records of the data."""
+    tested = facts["test_examples"] or 1
+    guesses = {}
+    if facts["guess"] is not None:
+        trained = [trial.architecture for trial in trials.values()]
+        guesses = dict.fromkeys(trained, facts["guess"])
+    return {
+        "name": name,
+        "note": "; ".join(said),
+        "checksums": {},
+        "train_images": facts["train_examples"] or tested,
+        "test_images": tested,
+        "chance": facts["chance"],
+        "guesses": guesses,
+        "target": facts["target"],
+    }
+
+
+def _epochs(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the reports as the table `epochs`."""
+    untrained = rows.groupby("run")["untrained_loss"].transform("first")
+    rows = rows.assign(
+        trial_id=rows["run"],
+        untrained_loss=untrained,
+        reported_at=rows["place"],
+        step=None,
+    )
+    columns = [column.name for column in EPOCHS]
+    return rows.reindex(columns=[*columns, "reported_at"]).reset_index(drop=True)

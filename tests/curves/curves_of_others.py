@@ -1,0 +1,37 @@
+"""Tables as other tools write them."""
+
+import math
+
+import numpy as np
+import pandas as pd
+
+ACCURACY = {"chance": 0.1, "test_examples": 10_000}
+SHAPES = {
+    0.001: lambda epoch: 0.1 + 0.02 * epoch,
+    0.01: lambda epoch: 0.9 - 0.5 * math.exp(-epoch / 3),
+    0.1: lambda epoch: 0.97 - 0.6 * math.exp(-epoch / 1.5),
+    1.0: lambda epoch: 0.1,
+}
+"""The accuracy at each rate."""
+
+
+def table(seeds=(0, 1), epochs=15, rates=tuple(SHAPES), **columns):
+    """Return runs that are slow at small rates, converge at 0.1 and are at chance at
+    1."""
+    rows = []
+    for rate in rates:
+        for seed in seeds:
+            noise = np.random.default_rng(seed).normal(0, 0.002, epochs)
+            for epoch in range(1, epochs + 1):
+                accuracy = SHAPES[rate](epoch) + noise[epoch - 1]
+                loss = 2.35 if rate == 1.0 else 2.3 * (1 - accuracy)
+                row = {"learning_rate": rate, "seed": seed, "epoch": epoch}
+                row |= {"test_accuracy": accuracy, "train_loss": loss}
+                rows.append(row)
+    return pd.DataFrame(rows).assign(**columns)
+
+
+def losses(**columns):
+    """Return the same runs with losses alone."""
+    rows = table(**columns)
+    return rows.assign(test_loss=rows["train_loss"]).drop(columns="test_accuracy")

@@ -1,0 +1,165 @@
+"""Each mistake in a table of others' curves is one line, which names what is wrong,
+where, and what to do."""
+
+import pytest
+from curves_of_others import ACCURACY, losses, table
+
+from mnist_tune import UserError, read_curves
+
+
+def changed(column, row, value):
+    """Return the table with another value in a row, counted from 1."""
+    rows = table().astype({column: object})
+    rows.loc[row - 1, column] = value
+    return rows
+
+
+MISTAKES = {
+    "no rate": (
+        table().rename(columns={"learning_rate": "rate"}),
+        {},
+        "the table has no column learning_rate; name it with columns={NAME: "
+        "'learning_rate'}; it has rate",
+    ),
+    "no place": (
+        table().drop(columns="epoch"),
+        {},
+        "the table has no column epoch or step; name it with columns={NAME: 'epoch'}; "
+        "it has no other",
+    ),
+    "no score": (
+        table().drop(columns="test_accuracy"),
+        {},
+        "the table has no column test_accuracy or validation_accuracy or test_loss or "
+        "validation_loss; name it with columns={NAME: 'test_accuracy'}; it has no other",
+    ),
+    "a misspelt column": (
+        table().rename(columns={"test_accuracy": "tset_accuracy"}),
+        {},
+        "the column 'tset_accuracy' is not known; did you mean 'test_accuracy'? Rename "
+        "it, or leave it out",
+    ),
+    "a column that is not there": (
+        table(),
+        {"columns": {"top1_acc": "test_accuracy"}},
+        "the table has no column 'top1_acc'; known are learning_rate, seed, epoch, "
+        "test_accuracy, train_loss",
+    ),
+    "a setting that is not there": (
+        table(width=64),
+        {"settings": ["widht"]},
+        "the table has no column 'widht'; did you mean 'width'?",
+    ),
+    "a name that is none": (
+        table(top1=0.5),
+        {"columns": {"top1": "test_acuracy"}},
+        "no column is called 'test_acuracy' here; did you mean 'test_accuracy'?",
+    ),
+    "no chance": (
+        table(),
+        {"chance": None},
+        "test_accuracy needs chance; give it, such as chance=0.1",
+    ),
+    "no number of examples": (
+        table(),
+        {"test_examples": None},
+        "test_accuracy needs test_examples; give it, such as test_examples=10000",
+    ),
+    "a chance that is none": (
+        table(),
+        {"chance": 10},
+        "chance must be in [0, 1), got 10",
+    ),
+    "losses alone": (
+        losses(),
+        {"chance": None},
+        "losses alone need guess, the loss of the best constant answer; give it, or a "
+        "column untrained_loss",
+    ),
+    "a chance of losses": (
+        losses(),
+        {"guess": 2.3},
+        "chance is of accuracies, and there are none; leave it out",
+    ),
+    "the same report twice": (
+        changed("epoch", 3, 2),
+        {},
+        "row 3 repeats a report; keep one, or name runs in a column run",
+    ),
+    "no number": (
+        changed("train_loss", 7, "1,5"),
+        {},
+        "row 7 has 'train_loss' that is no number; mend it, or leave it empty",
+    ),
+    "a rate of 0": (
+        changed("learning_rate", 1, 0.0),
+        {},
+        "row 1 has a learning rate that is not above 0; drop it, or mend it",
+    ),
+    "no rate in a row": (
+        changed("learning_rate", 4, None),
+        {},
+        "row 4 has no learning rate; fill it in",
+    ),
+    "no epoch in a row": (
+        changed("epoch", 4, None),
+        {},
+        "row 4 has no epoch or step; fill it in",
+    ),
+    "percents": (
+        changed("test_accuracy", 5, 81.2),
+        {},
+        "row 5 has an accuracy above 1 or below 0; divide percents by 100",
+    ),
+    "a rate that a schedule changes": (
+        changed("learning_rate", 2, 0.0005).assign(run="first").head(15),
+        {},
+        "row 2 has another learning_rate than its run had before; give the one that was "
+        "asked for, or name runs in a column run",
+    ),
+    "a schedule of another name": (
+        table(schedule="step"),
+        {},
+        "run '00000': schedule must be one of constant, cosine, linear, got 'step'",
+    ),
+    "no rows": (
+        table().head(0),
+        {},
+        "the table has no rows; a row is a report of a run",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_a_line_that_names_what_where_and_the_fix(name):
+    rows, changes, line = MISTAKES[name]
+    with pytest.raises(UserError) as error:
+        read_curves(rows, **ACCURACY | changes)
+    assert str(error.value) == line
+
+
+FILES = {
+    "curves.txt": (
+        "",
+        "can't tell what {} holds; its name must end in csv, parquet, jsonl",
+    ),
+    "curves.jsonl": ('{"lr": 0.1}\n{"lr"\n', "{} is no table in jsonl: "),
+    "curves.parquet": ("no parquet", "{} is no table in parquet: "),
+    "curves.csv": ("", "{} is no table in csv: "),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_is_no_table_is_a_line(name, tmp_path):
+    content, line = FILES[name]
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(UserError) as error:
+        read_curves(path, **ACCURACY)
+    assert str(error.value).startswith(line.format(path))
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_not_there_is_a_line(tmp_path):
+    with pytest.raises(UserError, match=r"^can't read .*none\.csv: No such file"):
+        read_curves(tmp_path / "none.csv", **ACCURACY)
