@@ -34,9 +34,11 @@ def _csv(file: IO[bytes]) -> pd.DataFrame:
 
 
 def _json_lines(file: IO[bytes]) -> pd.DataFrame:
-    return pd.json_normalize(
-        [json.loads(line) for line in file if line.strip()], sep="/"
-    )
+    rows = []
+    for line in file:
+        if line.strip():
+            rows.append(json.loads(line))
+    return pd.json_normalize(rows, sep="/")
 
 
 READERS = {"csv": _csv, "parquet": pd.read_parquet, "jsonl": _json_lines}

@@ -87,51 +87,59 @@ def read_curves(
         place = storage.place(table)
         table = read_file(place)
     table = table.rename(columns=str)
-    asked = frozenset(settings)
-    named = our_names([*table], columns or {}, asked)
+    setting_names = frozenset(settings)
+    named = our_names([*table], columns or {}, setting_names)
     _refuse_gaps(facts, named.values())
     rows = numbered(table, named)
     runs = of_runs(rows)
-    own = _own_values(runs, asked)
-    trials = _trials(runs.drop(columns=own), name, train_examples or test_examples or 1)
-    said = [*notes(rows), *_unread(own, [name for name in table if name not in named])]
-    meta = {
+    own = _own_values(runs, setting_names)
+    examples = train_examples or test_examples or 1
+    trials = _trials(runs.drop(columns=own), name, examples)
+    unread = [column for column in table if column not in named]
+    remarks = [*notes(rows), *_unread(own, unread)]
+    meta: dict[str, Any] = {
         "name": name,
         "kind": SweepKind.CURVES,
         "trials": {},
         "ended": "",
-        "dataset": _data(facts, name, trials, said),
+        "dataset": _data(facts, name, trials, remarks),
         "options": {"target_loss": target_loss},
     }
-    if runs["train_loss_examples"].notna().all():
-        meta["options"]["train_evaluation"] = int(runs["train_loss_examples"].min())
+    evaluated = runs["train_loss_examples"]
+    if evaluated.notna().all():
+        least = evaluated.min()
+        meta["options"]["train_evaluation"] = int(least)
     ends = {run: {"stop_reason": reason} for run, reason in runs["reason"].items()}
     journal = Journal(_epochs(rows), trials, set(), ends, undecided=False)
     return Sweep.of(judged(tables_of(place, meta, journal)))
 
 
-def _refuse_gaps(facts: Mapping[str, Any], known: Collection[str]) -> None:
+def _refuse_gaps(facts: Mapping[str, Any], column_names: Collection[str]) -> None:
     """Raise a `UserError` if the table lacks what its accuracies or losses need."""
-    accuracies = [name for name in ACCURACIES if name in known]
+    accuracies = [name for name in ACCURACIES if name in column_names]
     for fact, example in (("chance", "0.1"), ("test_examples", "10000")):
         if accuracies and facts[fact] is None:
             needs = f"{accuracies[0]} needs {fact}"
             raise UserError(f"{needs}; give it, such as {fact}={example}")
-    if not accuracies and facts["guess"] is None and "untrained_loss" not in known:
+    if (
+        not accuracies
+        and facts["guess"] is None
+        and "untrained_loss" not in column_names
+    ):
         what = "losses alone need guess, the loss of the best constant answer"
         raise UserError(f"{what}; give it, or a column untrained_loss")
     if not accuracies and facts["chance"] is not None:
         raise UserError("chance is of accuracies, and there are none; leave it out")
 
 
-def _own_values(runs: pd.DataFrame, asked: frozenset[str]) -> list[str]:
+def _own_values(runs: pd.DataFrame, setting_names: frozenset[str]) -> list[str]:
     """Return the settings that nobody named and that differ in all runs, such as the
     number of a process: they are none."""
     settings = [name for name in runs if name.startswith(SETTING)]
     return [
         name
         for name in settings
-        if asked.isdisjoint({name, name.removeprefix(SETTING)})
+        if setting_names.isdisjoint({name, name.removeprefix(SETTING)})
         and runs[name].nunique() == len(runs) > 1
     ]
 
@@ -186,7 +194,7 @@ def _data(
     facts: Mapping[str, Any],
     name: str,
     trials: Mapping[str, TrialConfig],
-    said: Iterable[str],
+    remarks: Iterable[str],
 ) -> dict[str, Any]:
     """Return what a `sweep.json` records of the data."""
     tested = facts["test_examples"] or 1
@@ -196,7 +204,7 @@ def _data(
         guesses = dict.fromkeys(trained, facts["guess"])
     return {
         "name": name,
-        "note": "; ".join(said),
+        "note": "; ".join(remarks),
         "checksums": {},
         "train_images": facts["train_examples"] or tested,
         "test_images": tested,

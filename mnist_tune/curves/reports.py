@@ -88,7 +88,8 @@ def _refuse(is_wrong: pd.Series, what: str) -> None:
 def _refuse_two_values(rows: pd.DataFrame) -> None:
     by_run = rows.groupby("run")
     for name in rows.columns.difference([*OF_REPORTS, "place", "run"]):
-        is_other = rows[name].notna() & (rows[name] != by_run[name].transform("first"))
+        first = by_run[name].transform("first")
+        is_other = rows[name].notna() & (rows[name] != first)
         hint = "give the one that was asked for, or name runs in a column run"
         _refuse(is_other, f"has another {name} than its run had before; {hint}")
 
@@ -114,13 +115,13 @@ def of_runs(rows: pd.DataFrame) -> pd.DataFrame:
     by_run = rows.groupby("run", sort=False)
     runs = by_run.last()
     first, reports = by_run["place"].min(), by_run["place"].size()
-    asked, begins_at_0 = runs["epochs_asked"], first.eq(0)
+    length, begins_at_0 = runs["epochs_asked"], first.eq(0)
     # of epochs from 0 on, the last one of ten is 9
-    asked = asked.mask(begins_at_0, asked - 1)
+    length = length.mask(begins_at_0, length - 1)
     longest = runs["place"].mask(
         runs["stop_reason"] != "completed", runs["place"].max()
     )
-    ahead = asked.fillna(longest) - runs["place"]
+    ahead = length.fillna(longest) - runs["place"]
     spacing = (runs["place"] - first) / (reports - 1)
     spacing = spacing.fillna(runs["place"].clip(lower=1))
     missing = np.ceil(ahead / spacing - 0.5).clip(lower=0)
