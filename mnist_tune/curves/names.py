@@ -35,10 +35,10 @@ stop_reason:
 """Our names, each with those of other tools, in small letters and with `_` for all
 other signs: `val/acc` is `val_acc`. `docs/curves_of_others.md` has the list."""
 
-NAMES = {}
+NAMES = dict[str, list[str]]()
 for line in LIST.split("\n")[1:-1]:
-    ours, _, others = line.partition(":")
-    NAMES[ours] = others.split()
+    name, _, theirs = line.partition(":")
+    NAMES[name] = theirs.split()
 
 PLACES = ("epoch", "step")
 ACCURACIES = ("test_accuracy", "validation_accuracy")
@@ -75,9 +75,9 @@ def our_names(
             raise UserError(f"no column is called {ours!r} here{closest(ours, NAMES)}")
     # where two columns could be the same, that with our own name is
     for name in sorted(names, key=lambda name: name not in NAMES):
-        ours = _meaning(name)
-        if ours and name not in named and ours not in named.values():
-            named[name] = ours
+        meaning = _meaning(name)
+        if meaning and name not in named and meaning not in named.values():
+            named[name] = meaning
     _refuse_missing(named, [name for name in names if name not in named])
     return named
 
@@ -85,8 +85,8 @@ def our_names(
 def _meaning(name: str) -> str | None:
     plain = name.removeprefix(SETTING)
     small = re.sub(r"\W+", "_", plain.lower())
-    for ours, others in NAMES.items():
-        if small == ours or small in others:
+    for ours, theirs in NAMES.items():
+        if small == ours or small in theirs:
             return ours
     return name if name.startswith(SETTING) else None
 

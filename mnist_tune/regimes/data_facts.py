@@ -157,10 +157,10 @@ def data_facts(meta: Mapping[str, Any]) -> DataFacts:
             DataFacts.of_task(data), evaluated=options.get("train_evaluation")
         )
         # curves of others have an accuracy to reach, too
-        asked = data.get("target")
+        target = data.get("target")
         if not facts.by_accuracy:
-            asked = options.get("target_loss")
-        return replace(facts, target=asked, rank_by=options.get("rank_by"))
+            target = options.get("target_loss")
+        return replace(facts, target=target, rank_by=options.get("rank_by"))
     asked = options.get("target")
     facts = DataFacts.of(
         data["label_counts"], data["test_images"], asked or data.get("target")
