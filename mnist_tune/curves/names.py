@@ -35,10 +35,10 @@ stop_reason:
 """Our names, each with those of other tools, in small letters and with `_` for all
 other signs: `val/acc` is `val_acc`. `docs/curves_of_others.md` has the list."""
 
-NAMES = {}
+NAMES = dict[str, list[str]]()
 for line in LIST.split("\n")[1:-1]:
-    ours, _, theirs = line.partition(":")
-    NAMES[ours] = theirs.split()
+    name, _, theirs = line.partition(":")
+    NAMES[name] = theirs.split()
 
 PLACES = ("epoch", "step")
 ACCURACIES = ("test_accuracy", "validation_accuracy")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import math
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def read_curves(
     target: float | None = None,
     target_loss: float | None = None,
     columns: Mapping[str, str] | None = None,
-    settings: Iterable[str] = (),
+    settings: Collection[str] = (),
     name: str = "curves",
 ) -> Sweep:
     """Return the sweep of runs that were trained elsewhere, in whatever framework:
@@ -87,61 +88,65 @@ def read_curves(
         place = storage.place(table)
         table = read_file(place)
     table = table.rename(columns=str)
-    setting_names = frozenset(settings)
-    named = our_names([*table], columns or {}, setting_names)
+    named = our_names([*table], columns or {}, settings)
     _refuse_gaps(facts, named.values())
     rows = numbered(table, named)
     runs = of_runs(rows)
-    own = _own_values(runs, setting_names)
-    examples = train_examples or test_examples or 1
-    trials = _trials(runs.drop(columns=own), name, examples)
+    own = _own_values(runs, settings)
+    trials = _trials(runs.drop(columns=own), name, train_examples or test_examples or 1)
     unread = [column for column in table if column not in named]
-    remarks = [*notes(rows), *_unread(own, unread)]
-    meta: dict[str, Any] = {
+    data = _data(facts, name, trials)
+    data["note"] = "; ".join([*notes(rows), *_unread(own, unread)])
+    examples = runs["train_loss_examples"].min()
+    options = {"target_loss": target_loss}
+    if not math.isnan(examples):
+        options["train_evaluation"] = int(examples)
+    meta = {
         "name": name,
         "kind": SweepKind.CURVES,
         "trials": {},
         "ended": "",
-        "dataset": _data(facts, name, trials, remarks),
-        "options": {"target_loss": target_loss},
+        "dataset": data,
+        "options": options,
     }
-    evaluated = runs["train_loss_examples"]
-    if evaluated.notna().all():
-        least = evaluated.min()
-        meta["options"]["train_evaluation"] = int(least)
     ends = {run: {"stop_reason": reason} for run, reason in runs["reason"].items()}
     journal = Journal(_epochs(rows), trials, set(), ends, undecided=False)
     return Sweep.of(judged(tables_of(place, meta, journal)))
 
 
-def _refuse_gaps(facts: Mapping[str, Any], column_names: Collection[str]) -> None:
-    """Raise a `UserError` if the table lacks what its accuracies or losses need."""
-    accuracies = [name for name in ACCURACIES if name in column_names]
-    for fact, example in (("chance", "0.1"), ("test_examples", "10000")):
-        if accuracies and facts[fact] is None:
+def _refuse_gaps(facts: Mapping[str, Any], columns: Collection[str]) -> None:
+    """Raise a `UserError` if accuracies or losses lack what they need, or are given
+    what is not theirs."""
+    accuracies = [name for name in ACCURACIES if name in columns]
+    if accuracies:
+        needed, foreign = {"chance": 0.1, "test_examples": 10000}, ["target_loss"]
+    else:
+        needed, foreign = {}, ["chance", "target"]
+    for fact, example in needed.items():
+        if facts[fact] is None:
             needs = f"{accuracies[0]} needs {fact}"
             raise UserError(f"{needs}; give it, such as {fact}={example}")
-    if (
-        not accuracies
-        and facts["guess"] is None
-        and "untrained_loss" not in column_names
-    ):
+    for fact in foreign:
+        if facts[fact] is not None:
+            what = "losses alone" if accuracies else "accuracies"
+            raise UserError(
+                f"{fact} is of {what}, which this table has not; leave it out"
+            )
+    if not accuracies and facts["guess"] is None and "untrained_loss" not in columns:
         what = "losses alone need guess, the loss of the best constant answer"
         raise UserError(f"{what}; give it, or a column untrained_loss")
-    if not accuracies and facts["chance"] is not None:
-        raise UserError("chance is of accuracies, and there are none; leave it out")
 
 
-def _own_values(runs: pd.DataFrame, setting_names: frozenset[str]) -> list[str]:
+def _own_values(runs: pd.DataFrame, settings: Collection[str]) -> list[str]:
     """Return the settings that nobody named and that differ in all runs, such as the
     number of a process: they are none."""
-    settings = [name for name in runs if name.startswith(SETTING)]
-    return [
-        name
-        for name in settings
-        if setting_names.isdisjoint({name, name.removeprefix(SETTING)})
-        and runs[name].nunique() == len(runs) > 1
-    ]
+    own = []
+    named = {SETTING + name.removeprefix(SETTING) for name in settings}
+    for name in runs.columns.difference(named):
+        differs = runs[name].nunique() == len(runs) > 1
+        if name.startswith(SETTING) and differs:
+            own.append(name)
+    return own
 
 
 def _unread(own: Collection[str], unread: Collection[str]) -> Iterator[str]:
@@ -191,10 +196,7 @@ def _whole(value: Any) -> Any:
 
 
 def _data(
-    facts: Mapping[str, Any],
-    name: str,
-    trials: Mapping[str, TrialConfig],
-    remarks: Iterable[str],
+    facts: Mapping[str, Any], name: str, trials: Mapping[str, TrialConfig]
 ) -> dict[str, Any]:
     """Return what a `sweep.json` records of the data."""
     tested = facts["test_examples"] or 1
@@ -204,7 +206,6 @@ def _data(
         guesses = dict.fromkeys(trained, facts["guess"])
     return {
         "name": name,
-        "note": "; ".join(remarks),
         "checksums": {},
         "train_images": facts["train_examples"] or tested,
         "test_images": tested,
@@ -216,12 +217,10 @@ def _data(
 
 def _epochs(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the reports as the table `epochs`."""
-    untrained = rows.groupby("run")["untrained_loss"].transform("first")
-    rows = rows.assign(
-        trial_id=rows["run"],
-        untrained_loss=untrained,
-        reported_at=rows["place"],
-        step=None,
-    )
+    names = {"run": "trial_id", "place": "reported_at"}
+    epochs = rows.drop(columns="step").rename(columns=names)
+    untrained = epochs.groupby("trial_id")["untrained_loss"]
+    epochs["untrained_loss"] = untrained.transform("first")
     columns = [column.name for column in EPOCHS]
-    return rows.reindex(columns=[*columns, "reported_at"]).reset_index(drop=True)
+    epochs = epochs.reindex(columns=[*columns, "reported_at"])
+    return epochs.reset_index(drop=True)

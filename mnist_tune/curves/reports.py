@@ -15,7 +15,8 @@ from mnist_tune.numbers import exactly
 TEXTS = ("run", "schedule", "stop_reason")
 LOSSES = ["train_loss", "test_loss", "validation_loss"]
 SHARES = ["train_accuracy", "test_accuracy", "validation_accuracy"]
-OF_REPORTS = (*SHARES, *LOSSES, *PLACES, "diverged", "stop_reason")
+SCORES = [*SHARES, *LOSSES]
+OF_REPORTS = [*SCORES, *PLACES, "place", "diverged", "stop_reason"]
 """What each report has. Of all else, a run has one value."""
 
 MISSING = ("", "nan", "none", "null", "<na>")
@@ -31,38 +32,56 @@ def numbered(table: pd.DataFrame, named: Mapping[str, str]) -> pd.DataFrame:
         UserError: a value is none that its column may hold, a run has two values of
             what has one, or two reports of a run have the same place.
     """
+    rows = _by_our_names(table, named)
+    _refuse_wrong(rows)
+    if "run" not in rows:
+        rows["run"] = _numbers_of_runs(rows)
+    _refuse(rows["run"].isna(), "has no run; fill it in")
+    _refuse_two_values(rows)
+    rows = rows.sort_values(["run", "place"], kind="stable")
+    twice = rows.duplicated(["run", "place"])
+    _refuse(twice, "repeats a report; keep one, or name runs in a column run")
+    columns = dict.fromkeys([*rows, *NAMES])
+    rows = rows.reindex(columns=[*columns])
+    rows = rows.astype(dict.fromkeys(TEXTS, object))
+    rows = _with_lost_losses(rows)
+    rows = rows.dropna(subset=SCORES, how="all")
+    rows[SCORES] = rows.groupby("run")[SCORES].ffill()
+    rows["epoch"] = rows.groupby("run").cumcount() + 1
+    return rows
+
+
+def _by_our_names(table: pd.DataFrame, named: Mapping[str, str]) -> pd.DataFrame:
     rows = table[[*named]].set_axis([*named.values()], axis=1)
     if rows.empty:
         raise UserError("the table has no rows; a row is a report of a run")
     rows.index = pd.RangeIndex(1, len(rows) + 1)
     for theirs, ours in named.items():
-        is_text = ours in TEXTS or ours.startswith(SETTING)
         texts = rows[ours].map(_text).astype(object)
+        is_text = ours in TEXTS or ours.startswith(SETTING)
         rows[ours] = texts if is_text else _numbers(texts, theirs)
-    rows["place"] = rows[next(name for name in PLACES if name in named.values())]
+    place = next(name for name in PLACES if name in rows)
+    rows["place"] = rows[place]
+    return rows
+
+
+def _refuse_wrong(rows: pd.DataFrame) -> None:
     _refuse(rows["place"].isna(), "has no epoch or step; fill it in")
     rates = rows["learning_rate"]
     _refuse(rates.isna(), "has no learning rate; fill it in")
     _refuse(rates <= 0, "has a learning rate that is not above 0; drop it, or mend it")
     shares = rows[rows.columns.intersection(SHARES)]
-    percent = "has an accuracy above 1 or below 0; divide percents by 100"
-    _refuse(((shares > 1) | (shares < 0)).any(axis=1), percent)
-    if "run" in rows:
-        _refuse(rows["run"].isna(), "has no run; fill it in")
-    else:
-        of_a_run = rows[[name for name in rows if name not in (*OF_REPORTS, "place")]]
-        numbers = of_a_run.groupby([*of_a_run], dropna=False, sort=False).ngroup()
-        rows["run"] = numbers.map("{:05d}".format)
-    _refuse_two_values(rows)
-    rows = rows.sort_values(["run", "place"], kind="stable")
-    twice = rows.duplicated(["run", "place"])
-    _refuse(twice, "repeats a report; keep one, or name runs in a column run")
-    rows = rows.reindex(columns=[*dict.fromkeys([*rows, *NAMES])])
-    rows = _with_lost_losses(rows.astype(dict.fromkeys(TEXTS, object)))
-    measured = [*SHARES, *LOSSES]
-    rows = rows.dropna(subset=measured, how="all")
-    rows[measured] = rows.groupby("run")[measured].ffill()
-    return rows.assign(epoch=rows.groupby("run").cumcount() + 1)
+    is_none = (shares > 1) | (shares < 0)
+    percents = "has an accuracy above 1 or below 0; divide percents by 100"
+    _refuse(is_none.any(axis=1), percents)
+
+
+def _numbers_of_runs(rows: pd.DataFrame) -> pd.Series:
+    """Return a number for each run, where runs have no names: all that has one value in
+    a run tells them apart."""
+    names = rows.columns.difference(OF_REPORTS).tolist()
+    numbers = rows.groupby(names, dropna=False, sort=False).ngroup()
+    return numbers.map("{:05d}".format)
 
 
 def _text(value: object) -> str | None:
@@ -87,9 +106,8 @@ def _refuse(is_wrong: pd.Series, what: str) -> None:
 
 def _refuse_two_values(rows: pd.DataFrame) -> None:
     by_run = rows.groupby("run")
-    for name in rows.columns.difference([*OF_REPORTS, "place", "run"]):
-        first = by_run[name].transform("first")
-        is_other = rows[name].notna() & (rows[name] != first)
+    for name in rows.columns.difference([*OF_REPORTS, "run"]):
+        is_other = rows[name].notna() & (rows[name] != by_run[name].transform("first"))
         hint = "give the one that was asked for, or name runs in a column run"
         _refuse(is_other, f"has another {name} than its run had before; {hint}")
 
@@ -97,16 +115,12 @@ def _refuse_two_values(rows: pd.DataFrame) -> None:
 def notes(rows: pd.DataFrame) -> Iterator[str]:
     """Yield what the epochs of texts are, unless these are those of the table."""
     places = rows["place"]
-    if places.eq(rows["epoch"]).all():
-        return
-    gaps = places.groupby(rows["run"]).diff().dropna()
-    first = places[rows["epoch"] == 1]
-    if first.nunique() > 1 or gaps.nunique() > 1:
-        where = "reported_at of sweep.epochs says where each was"
-        yield f"an epoch here is a report, at irregular distances; {where}"
-    else:
-        last = exactly(places.max())
-        yield f"an epoch here is a report: the first was at {exactly(first.iloc[0])}, the last at {last}"
+    if places.ne(rows["epoch"]).any():
+        first, last = exactly(places.min()), exactly(places.max())
+        where = (
+            f"reported_at of sweep.epochs has its own epoch or step, {first} to {last}"
+        )
+        yield f"an epoch here is a report; {where}"
 
 
 def of_runs(rows: pd.DataFrame) -> pd.DataFrame:
@@ -114,24 +128,32 @@ def of_runs(rows: pd.DataFrame) -> pd.DataFrame:
     (`epochs`), and why it ended (`reason`)."""
     by_run = rows.groupby("run", sort=False)
     runs = by_run.last()
-    first, reports = by_run["place"].min(), by_run["place"].size()
-    length, begins_at_0 = runs["epochs_asked"], first.eq(0)
-    # of epochs from 0 on, the last one of ten is 9
-    length = length.mask(begins_at_0, length - 1)
-    longest = runs["place"].mask(
-        runs["stop_reason"] != "completed", runs["place"].max()
-    )
-    ahead = length.fillna(longest) - runs["place"]
-    spacing = (runs["place"] - first) / (reports - 1)
-    spacing = spacing.fillna(runs["place"].clip(lower=1))
-    missing = np.ceil(ahead / spacing - 0.5).clip(lower=0)
+    last, reports = runs["place"], runs["epoch"]
+    missing = _missing(runs, by_run["place"].min())
     runs["epochs"] = (reports + missing).astype(int)
-    reason = pd.Series("completed", runs.index).mask(missing > 0, "interrupted")
-    is_infinite = np.isinf(rows[LOSSES].astype(float)).any(axis=1)
+    is_infinite = np.isinf(rows[LOSSES]).any(axis=1)
     is_lost = is_infinite | rows["diverged"].eq(1)
+    reason = pd.Series("completed", last.index)
+    reason = reason.mask(missing > 0, "interrupted")
     reason = reason.mask(is_lost.groupby(rows["run"]).last(), "diverged")
     runs["reason"] = runs["stop_reason"].fillna(reason)
     return runs
+
+
+def _missing(runs: pd.DataFrame, first: pd.Series) -> pd.Series:
+    """Return how many reports each run lacks of those that it was to have: as many as
+    the longest run has, if nothing else is known."""
+    last, wanted = runs["place"], runs["epochs_asked"]
+    # of epochs from 0 on, the last one of ten is 9
+    wanted = wanted.mask(first == 0, wanted - 1)
+    is_whole = runs["stop_reason"] == "completed"
+    longest = last.where(is_whole, last.max())
+    ahead = wanted.fillna(longest) - last
+    spacing = (last - first) / (runs["epoch"] - 1)
+    # of one report alone, the beginning is the one before
+    spacing = spacing.fillna(last.clip(lower=1))
+    reports = np.ceil(ahead / spacing - 0.5)
+    return reports.clip(lower=0)
 
 
 def _with_lost_losses(rows: pd.DataFrame) -> pd.DataFrame:
@@ -140,15 +162,14 @@ def _with_lost_losses(rows: pd.DataFrame) -> pd.DataFrame:
     an accuracy alone is left: it may be a last test."""
     run = rows["run"]
     number = rows.groupby("run").cumcount() + 1
+    reports = number.groupby(run).transform("max")
     has_loss = rows[LOSSES].notna()
     is_known = has_loss.any(axis=1)
     last = number.where(is_known).groupby(run).transform("max")
     count = is_known.groupby(run).transform("sum")
-    is_lost = (number > last) & (count == last)
-    is_test = rows[SHARES].notna().any(axis=1) & (
-        run.map(run.value_counts()) == last + 1
-    )
+    is_test = (reports == last + 1) & rows[SHARES].notna().any(axis=1)
+    is_lost = (number > last) & (count == last) & ~is_test
     for name in LOSSES:
         had = has_loss[name].groupby(run).transform("any")
-        rows[name] = rows[name].mask(is_lost & had & ~is_test, math.inf)
+        rows[name] = rows[name].mask(is_lost & had, math.inf)
     return rows

@@ -79,7 +79,12 @@ MISTAKES = {
     "a chance of losses": (
         losses(),
         {"guess": 2.3},
-        "chance is of accuracies, and there are none; leave it out",
+        "chance is of accuracies, which this table has not; leave it out",
+    ),
+    "a loss to reach of accuracies": (
+        table(),
+        {"target_loss": 0.1},
+        "target_loss is of losses alone, which this table has not; leave it out",
     ),
     "the same report twice": (
         changed("epoch", 3, 2),

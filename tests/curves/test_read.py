@@ -168,12 +168,13 @@ def test_reports_are_numbered_and_a_line_says_so():
     sweep = read_curves(every_fifth, **ACCURACY)
     assert sweep.trials["epochs_asked"].unique().tolist() == [15]
     assert sweep.record.dataset["note"] == (
-        "an epoch here is a report: the first was at 5, the last at 75"
+        "an epoch here is a report; reported_at of sweep.epochs has its own epoch or "
+        "step, 5 to 75"
     )
     assert sweep.epochs["reported_at"].max() == 75
     irregular = rows.assign(epoch=rows["epoch"] ** 2)
     note = read_curves(irregular, **ACCURACY).record.dataset["note"]
-    assert note.startswith("an epoch here is a report, at irregular distances")
+    assert note.endswith("has its own epoch or step, 1 to 225")
     assert read_curves(rows, **ACCURACY).record.dataset["note"] == ""
 
 
