@@ -34,11 +34,9 @@ def _csv(file: IO[bytes]) -> pd.DataFrame:
 
 
 def _json_lines(file: IO[bytes]) -> pd.DataFrame:
-    rows = []
-    for line in file:
-        if line.strip():
-            rows.append(json.loads(line))
-    return pd.json_normalize(rows, sep="/")
+    return pd.json_normalize(
+        [json.loads(line) for line in file if line.strip()], sep="/"
+    )
 
 
 READERS = {"csv": _csv, "parquet": pd.read_parquet, "jsonl": _json_lines}
