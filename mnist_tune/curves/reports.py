@@ -145,7 +145,7 @@ def _missing(runs: pd.DataFrame, first: pd.Series) -> pd.Series:
     the longest run has, if nothing else is known."""
     last, requested = runs["place"], runs["epochs_asked"]
     # of epochs from 0 on, the last one of ten is 9
-    requested = requested.mask(first == 0, wanted - 1)
+    requested = requested.mask(first == 0, requested - 1)
     is_whole = runs["stop_reason"] == "completed"
     longest = last.where(is_whole, last.max())
     ahead = requested.fillna(longest) - last
