@@ -3,6 +3,7 @@ Python."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,14 +13,12 @@ from mnist_tune.errors import InterruptedSweepError
 from mnist_tune.invocation import resume, words
 from mnist_tune.own_code.registry import (
     OF_TRIALS,
+    as_loaded,
     by_flag,
     is_not_loaded,
     names_own_code,
 )
 from mnist_tune.results.sweep_meta import SweepKind, SweepMeta
-
-FROM_PYTHON, NAMED_AGAIN = "from Python", "with your own code named again"
-"""How a sweep goes on whose code or data the flags of a printed command can't name."""
 
 
 def resume_command(
@@ -34,8 +33,8 @@ def resume_command(
         return call
     if retry_errored:
         options["retry_errored"] = True
-    flags, by_hand = named_again(record)
-    if by_hand == FROM_PYTHON:
+    flags = code_flags(record)
+    if flags is None:
         return python_call("resume_sweep", record, repr(str(where)), **options)
     parts = [resume(where) + flags]
     for name, value in options.items():
@@ -89,16 +88,19 @@ def loaded_code(record: SweepMeta) -> dict[str, tuple[str, ...]]:
     return by_flag(loaded)
 
 
-def named_again(record: SweepMeta, trials: Any = None) -> tuple[str, str]:
-    """Return the flags that name the own code of a sweep again, or of some of its
-    `trials` (a table). If flags are not enough, return one of the words above as well,
-    else an empty text.
+def code_flags(record: SweepMeta, trials: Any = None) -> str | None:
+    """Return the flags that name the own code of a sweep, or of some of its `trials` (a
+    table), in a command that goes on with it; None if only Python can name it.
 
-    Arrays, and code that was registered by a plain name, are known to Python alone.
-    Code that nobody has named in this process is in no command: the folder may come
-    from anybody.
+    What this user has signed need not be named. Arrays, and functions that are in no
+    file, are known to Python alone.
     """
+    if record.has_arrays:
+        return None
     listed = {(code["flag"], code["name"]) for code in record.code}
+    recorded = {
+        (code["flag"], code["name"]) for code in record.code if "module" in code
+    }
     used = listed
     if trials is not None and not record.trains_tasks:
         used = {
@@ -106,11 +108,55 @@ def named_again(record: SweepMeta, trials: Any = None) -> tuple[str, str]:
             for flag in OF_TRIALS
             for text in trials[flag].unique()
         }
-    own = [code for code in sorted(used) if code in listed or names_own_code(code[1])]
-    is_registered = any(not names_own_code(name) for _, name in own)
-    if record.has_arrays or is_registered:
-        return "", FROM_PYTHON
-    if any(is_not_loaded(flag, name) for flag, name in own):
-        return "", NAMED_AGAIN
-    flags = [f" {words(flag, *names)}" for flag, names in by_flag(own).items()]
-    return "".join(flags), ""
+    own = {code for code in used if code in listed or names_own_code(code[1])}
+    if any(not names_own_code(name) for _, name in own - recorded):
+        return None
+    if record.own_code.is_signed:
+        own -= recorded
+    if any(is_not_loaded(*code) for code in own):
+        return ""
+    loaded = [code for code in sorted(own) if names_own_code(code[1])]
+    flags = [f" {words(flag, *names)}" for flag, names in by_flag(loaded).items()]
+    return "".join(flags)
+
+
+def code_is_there(record: SweepMeta, trials: Any) -> bool:
+    """Return whether the own code of some of a sweep's `trials` (a table) is loaded, or
+    its files are there, so that a new sweep may name it."""
+    for flag in OF_TRIALS:
+        for text in trials[flag].unique():
+            if not names_own_code(text) or not is_not_loaded(flag, text):
+                continue
+            file = _recorded_file(record, flag, text)
+            # A folder of somebody else's must not name a file that a user would run.
+            if not record.own_code.is_signed or file is None or not file.is_file():
+                return False
+    return True
+
+
+def named_from_here(record: SweepMeta, flag: str, text: str) -> str:
+    """Return a text that names own code, with the path of its file from here."""
+    name, bracket, arguments = text.partition("(")
+    place, _, function = name.strip().rpartition(":")
+    if not is_not_loaded(flag, text):
+        return as_loaded(flag, text)
+    file = _recorded_file(record, flag, text)
+    if file is None or Path(os.path.abspath(place)) == file:
+        return text
+    return f"{file}:{function}{bracket}{arguments}"
+
+
+def _recorded_file(record: SweepMeta, flag: str, text: str) -> Path | None:
+    """Return the file from which code was loaded that a text names by its file."""
+    name = text.partition("(")[0].strip()
+    place = name.rpartition(":")[0]
+    is_optimizer = flag == "optimizer"
+    for code in record.code:
+        if code["name"] != name or (code["flag"] == "optimizer") != is_optimizer:
+            continue
+        if "module" not in code or not place.endswith(".py"):
+            continue
+        for file in code["files"].values():
+            if file["module"] == code["module"]:
+                return Path(file["path"])
+    return None

@@ -54,22 +54,31 @@ class Sweep(Judged):
         table: str = pd.DataFrame(shown).head(MANY).to_html(index=False)
         return f"<pre>{escape(str(self))}</pre>{table}"
 
-    def load(self, trial: str | None = None, code: Any = None) -> Trained:
+    def load(
+        self,
+        trial: str | None = None,
+        code: Any = None,
+        *,
+        trust_code: bool = False,
+        changed_code: bool = False,
+    ) -> Trained:
         """Return what a trial trained: `net`, `params`, `state`, `data`, and
         `predict(x)` for new examples.
 
         Args:
             trial: its id, as in `trials`; by default one of the best setting.
-            code: your own network or task, if another process trained it: its function,
-                or `FILE.py:FUNCTION`. A results folder runs no code.
+            code: your own network or task, as it is now: its function, or
+                `FILE.py:FUNCTION`. By default, what the sweep has recorded.
+            trust_code: run what somebody else's sweep has recorded.
+            changed_code: take `code` although it has changed since.
 
         Raises:
-            UserError: there is no such trial, its state was not kept, or its code is
-                not named or has changed.
+            UserError: there is no such trial, its state was not kept, or its code was
+                recorded by somebody else or has changed.
         """
         from mnist_tune.trained import load
 
-        return load(self, trial, code)
+        return load(self, trial, code, trust_code, changed_code)
 
     def answer(self) -> Answer:
         """Return what the sweep says, as the terminal and the page do: `headline`, such

@@ -17,7 +17,8 @@ from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.invocation import words
 from mnist_tune.judged import Judged
 from mnist_tune.named_code import parse_call
-from mnist_tune.own_code.loading import check_again, load_own
+from mnist_tune.own_code.loading import load_own
+from mnist_tune.own_code.recorded import load_recorded
 from mnist_tune.own_code.registry import (
     ENTRIES,
     is_named_again,
@@ -26,7 +27,7 @@ from mnist_tune.own_code.registry import (
 )
 from mnist_tune.regimes.ranking import Ranking
 from mnist_tune.results.sweep_meta import SweepMeta
-from mnist_tune.terminal import Note
+from mnist_tune.terminal import announce
 from mnist_tune.training.classifier import scale
 from mnist_tune.training.convolutions_in_loops import speed_up_convolutions
 from mnist_tune.training.networks import initial
@@ -142,7 +143,13 @@ DATA = ("dataset", "data_dir", "train_images", "standardize", "task")
 """The options that say what was trained on."""
 
 
-def load(sweep: Judged, trial_id: str | None, code: Any) -> Trained:
+def load(
+    sweep: Judged,
+    trial_id: str | None,
+    code: Any,
+    trust_code: bool = False,
+    changed_code: bool = False,
+) -> Trained:
     """Return what a trial trained. The arguments are as in `Sweep.load`."""
     known, leading = sweep.trials["trial_id"], sweep.leading()
     if trial_id is None and not leading:
@@ -170,7 +177,7 @@ def load(sweep: Judged, trial_id: str | None, code: Any) -> Trained:
         raise UserError(
             f"the state of trial {wanted} was not kept; to train it again: {how}"
         )
-    _name_again(sweep, trial.architecture, code)
+    _load_code(sweep, trial.architecture, code, trust_code, changed_code)
     return _trained(trial, saved, _data(sweep.record))
 
 
@@ -189,35 +196,45 @@ def _again(trial: TrialConfig, record: SweepMeta) -> str:
     return f"run_sweep('again', {values}, SweepOptions({', '.join(given)}))"
 
 
-def _name_again(sweep: Judged, network: str, code: Any) -> None:
-    """Load what a trial's network or task is named by now. Raises `UserError` if nobody
-    has named it in this process, or it is not what trained."""
+def _load_code(
+    sweep: Judged, network: str, code: Any, trust_code: bool, changed_code: bool
+) -> None:
+    """Load a trial's network or task: what `code` names now, else what the sweep has
+    recorded. Raises `UserError` if that can't run, or `code` is not what trained."""
     name = parse_call(network).name
+    named_now: dict[str, list[str]] = {}
     if callable(code):
         register(name)(code)
+        named_now["architecture"] = [name]
     elif code is not None:
         load_own({"architecture": code})
         if not is_named_again("architecture", [parse_call(code).name], [name]):
             raise UserError(f"{sweep.path} did not train {code}, but {network}")
-    recorded = [
-        one
-        for one in sweep.record.code
-        if one["name"] == name and one["flag"] != "optimizer"
-    ]
-    if (recorded or names_own_code(name)) and name not in ENTRIES["architecture"]:
-        how = (
-            f"name it: .load(code={name!r}), {words('architecture', name)} in a command"
-        )
-        if not names_own_code(name):
-            how = f"register it first, register({name!r})(function), or pass the function: .load(code=function)"
-        raise UserError(
-            f"{name} is code of your own, which a results folder can't run; {how}"
-        )
-
-    def refuse(change: Note) -> None:
-        raise UserError(f"{change.text}; what trained is in .meta['code'] of the sweep")
-
-    check_again(recorded, sweep.path, refuse)
+        named_now["architecture"] = [code]
+    load_recorded(
+        sweep.record.own_code,
+        sweep.path,
+        [{"architecture": network}],
+        named_now,
+        names_needed={name},
+        say=announce,
+        trust_code=trust_code,
+        changed_code=changed_code,
+    )
+    recorded = {
+        factory["name"]
+        for factory in sweep.record.code
+        if factory["flag"] != "optimizer"
+    }
+    is_own = name in recorded or names_own_code(name)
+    if not is_own or name in ENTRIES["architecture"]:
+        return
+    how = f"name it: .load(code={name!r}), {words('architecture', name)} in a command"
+    if not names_own_code(name):
+        how = f"register it first, register({name!r})(function), or pass the function: .load(code=function)"
+    raise UserError(
+        f"{name} is code of your own, which the sweep has not recorded; {how}"
+    )
 
 
 def _data(record: SweepMeta) -> DataSpec | TaskSpec:

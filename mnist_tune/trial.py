@@ -219,6 +219,11 @@ class TrialConfig(Training):
         """Return the fields as JSON values; `TrialConfig(**values)` is the inverse."""
         return dict(vars(self))
 
+    def named(self, flag: str) -> dict[str, str]:
+        """Return the names of what it trains, and with which optimiser, where `flag`
+        names what is trained: architecture or task."""
+        return {flag: self.architecture, "optimizer": self.optimizer}
+
 
 def _kind(hint: Any) -> Kind:
     """Return the valid values of a field: those that its annotation names, or those of

@@ -26,7 +26,6 @@ from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.exports import mirror
 from mnist_tune.named_code import parse_call
-from mnist_tune.own_code.loading import check_again
 from mnist_tune.reports.page import write_page
 from mnist_tune.reports.terminal import print_report
 from mnist_tune.results.journal import read_journal
@@ -675,11 +674,7 @@ def names_code(name, folder):
     meta["trials"]["00000"]["architecture"] = name
     (folder / "sweep.json").write_text(json.dumps(meta))
 
-    def resume():
-        act()
-        check_again(code, folder, print)
-
-    return resume
+    return act
 
 
 # --- texts

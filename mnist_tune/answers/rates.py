@@ -9,9 +9,8 @@ from typing import Any
 import pandas as pd
 
 from mnist_tune.answers.steps import NextStep, StepKind, Why
-from mnist_tune.continuation import NAMED_AGAIN, named_again
+from mnist_tune.continuation import code_is_there, named_from_here
 from mnist_tune.numbers import told_apart
-from mnist_tune.own_code.registry import as_loaded
 from mnist_tune.regimes.families import FAMILY
 from mnist_tune.results.sweep_meta import SweepMeta
 from mnist_tune.trial import TrialConfig
@@ -147,7 +146,7 @@ def edge_to_find(family: pd.DataFrame, record: SweepMeta) -> NextStep | None:
         return None
     rates = family["learning_rate"]
     above = rates[rates.isin(too_large(family)) & rates.gt(low or math.inf)].min()
-    if math.isnan(above) or named_again(record, family)[1] == NAMED_AGAIN:
+    if math.isnan(above) or not code_is_there(record, family):
         return None
     overfit = rates[family["regime"].eq("overfit") & rates.lt(above)]
     low = max([low, *overfit])
@@ -169,8 +168,8 @@ def _values_of(row: dict[str, Any], record: SweepMeta) -> dict[str, Any]:
     values = {name: value for name, value in options if value is not None}
     dataset = values.get("dataset", "mnist")
     values |= row
-    values["optimizer"] = as_loaded("optimizer", row["optimizer"])
-    values[flag] = as_loaded(flag, row["architecture"])
+    values["optimizer"] = named_from_here(record, "optimizer", row["optimizer"])
+    values[flag] = named_from_here(record, flag, row["architecture"])
     values["epochs"] = row["epochs_asked"]
     values["dataset"] = dataset
     return values

@@ -34,8 +34,13 @@ class Predict:
     array: str | None = None
     """Name of the array, if the file has several, such as x_test."""
     architecture: str | None = None
-    """Network of your own that trained, FILE.py:FUNCTION: name it again, so that it is
-    loaded."""
+    """Network of your own that trained, FILE.py:FUNCTION, as the file is now. By default
+    it is what the sweep has recorded."""
+    trust_code: bool = False
+    """Run the network that somebody else's sweep has recorded in code/ of its folder.
+    Yours run without it."""
+    changed_code: bool = False
+    """Take the network of --architecture although its file has changed since."""
     trial: str | None = None
     """Id of the trial, by default one of the best setting."""
     output: Path | None = None
@@ -66,7 +71,12 @@ def main() -> None:
         raise UserError(
             f"{sweep.path} trained a task, and only networks predict classes; {how}"
         )
-    trained = sweep.load(config.trial, config.architecture)
+    trained = sweep.load(
+        config.trial,
+        config.architecture,
+        trust_code=config.trust_code,
+        changed_code=config.changed_code,
+    )
     classes = trained.predict(images)
     with writing(output):
         np.savetxt(output, classes, "%d", ",")

@@ -91,8 +91,8 @@ def resume_sweep(path: str | Path, **given: Any) -> Sweep:
             4)` or `quiet=True`. Those that are left out are as recorded. Options that
             make trials add to what is recorded; of the others, those may change that
             say how the sweep runs. A sweep that was started from Python takes `epochs`,
-            `learning_rates` and `seeds`, too. Code of your own is named again:
-            `architecture="net.py:mlp"`, or `task=`, also a `Task`.
+            `learning_rates` and `seeds`, too. `architecture="net.py:mlp"` takes a file
+            as it is now, in place of what was recorded; `task=` may be a `Task`.
 
     Raises:
         UserError: there is no sweep, the data have changed, or an option was given that

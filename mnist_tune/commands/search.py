@@ -17,7 +17,7 @@ from mnist_tune.continuation import resumable, resume_command
 from mnist_tune.decisions.decide import DecideOptions, decide_between
 from mnist_tune.invocation import command, words
 from mnist_tune.judged import settings_of
-from mnist_tune.own_code.loading import refuse_unknown
+from mnist_tune.own_code.loading import refuse_unloaded
 from mnist_tune.regimes.ranking import ACCURACY, Ranking
 from mnist_tune.reports.terminal import exit_code, from_here, print_result
 from mnist_tune.results.folder import exists
@@ -256,7 +256,8 @@ def search_and_decide(config: Search) -> tuple[Sweep, Sweep | None]:
     the search has not ended, or fewer than two settings were trained to their end."""
     known, where = 0, config.place_to_resume()
     if where is not None:
-        refuse_unknown(where, config)  # before anything loads what it names
+        # before anything loads what it names
+        refuse_unloaded(where, (), config)
         known = len(load_sweep(where).trials)
     data = load_data(config, [TrialConfig(optimizer=one) for one in config.optimizer])
     ranking = Ranking.of(data.spec.by_accuracy, config.rank_by)
@@ -284,7 +285,7 @@ def search_and_decide(config: Search) -> tuple[Sweep, Sweep | None]:
     if found.trials["stop_reason"].isin(OPEN_REASONS).any() or len(contenders) < 2:
         return found, None
     with resumable(found.record, found.path):
-        refuse_unknown(found.path, *contenders)
+        refuse_unloaded(found.path, found.record.code, *contenders)
         shared = {one.name: getattr(config, one.name) for one in fields(SweepOptions)}
         shared |= {"scheduler": "fifo", "output": found.final_place, "resume": AUTO}
         if not exists(found.final_place):  # else it may have been asked for more

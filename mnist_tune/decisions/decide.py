@@ -59,8 +59,7 @@ class DecideOptions(CrossedOptions):
     """Trials run to their end, unless they diverge."""
     sweep: Annotated[str | Path | None, InResume.HERE] = None
     """The folder or URI of a sweep: compare the settings that may be its best, on its
-    data. Name networks of your own again with --architecture, so that they are
-    loaded."""
+    data."""
     learning_rates: tuple[float | str, ...] = ()
     """Learning rates to compare, or a range FIRST:LAST:COUNT, log-spaced; crossed with
     all others, too. Each combination is a setting."""

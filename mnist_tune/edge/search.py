@@ -41,7 +41,7 @@ class EdgeOptions(CrossedOptions):
     """Trials run to their end, unless they diverge."""
     sweep: Annotated[str | Path | None, InResume.HERE] = None
     """The folder or URI of a sweep: measure the edge of each network and optimiser that
-    it trained, on its data. Name code of your own again, so that it is loaded."""
+    it trained, on its data."""
     architecture: Annotated[tuple[str, ...], tyro.conf.arg(help=ARCHITECTURE_HELP)] = (
         "mlp-64-relu-glorot",
     )

@@ -1,8 +1,8 @@
 """The user's networks and optimisers: loaded where they are named, recorded, and sent
 to the processes that train.
 
-Code runs because somebody named it on the command line, or registered it from Python;
-never because a results folder names it.
+Code runs because somebody named it on the command line, or registered it from Python.
+What a results folder has recorded is in `recorded`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from mnist_tune import storage
-from mnist_tune.errors import UserError, closest, printable
+from mnist_tune.errors import UserError, closest
 from mnist_tune.invocation import resume, words
 from mnist_tune.named_code import Call, parse_call
 from mnist_tune.own_code import modules
@@ -29,15 +29,8 @@ from mnist_tune.own_code.registry import (
     OF_TRIALS,
     Entry,
     Factory,
-    is_not_loaded,
     names_own_code,
 )
-from mnist_tune.terminal import Note, note
-
-MOST_TEXT = 2**17
-"""Bytes of a source file that `sweep.json` keeps, so that a resume can say which line
-has changed."""
-
 
 Code = tuple[Mapping[str, Source], Mapping[tuple[str, str], Callable[[], Factory]]]
 """Own code for other processes: the texts of its modules, and by flag and name what
@@ -77,14 +70,22 @@ def load_own(*owners: Any) -> None:
                 modules.load(name)
     for flag, texts in names_in(*owners).items():
         for call in map(parse_call, texts):
-            if names_own_code(call.name) and not (
-                call.name in ENTRIES[flag] and ENTRIES[flag][call.name].is_loaded
-            ):
+            if names_own_code(call.name) and not _is_from_file(flag, call.name):
                 ENTRIES[flag][call.name] = Entry(_named(flag, call))
             if entry := ENTRIES[flag].get(call.name):
                 with _telling(flag, call, call.name):
                     entry.factory  # noqa: B018
                 belonging(_module(entry))  # to know their texts from now on
+
+
+def _is_from_file(flag: str, name: str) -> bool:
+    """Return whether code is loaded, and not from what a folder recorded."""
+    entry = ENTRIES[flag].get(name)
+    if entry is None or not entry.is_loaded:
+        return False
+    place = entry.load
+    source = TEXTS.get(place.module) if isinstance(place, Attribute) else None
+    return source is None or not source.is_recorded
 
 
 def own_code() -> Code:
@@ -158,119 +159,73 @@ def _module(entry: Entry) -> ModuleType | None:
 
 def sources(used: Mapping[str, Iterable[str]]) -> list[dict[str, Any]]:
     """What `sweep.json` keeps of the own code that trials name in these texts, by flag:
-    flag, name, and each file's SHA-256 and text."""
-    found = []
+    flag, name, where the factory is, and the SHA-256 of each file."""
+    recorded = []
     for flag, texts in used.items():
-        for name in sorted(
-            {parse_call(text).name for text in texts} & ENTRIES[flag].keys()
-        ):
-            files = {
-                Path(TEXTS[one].file): TEXTS[one].content
-                for one in belonging(_module(ENTRIES[flag][name]))
-            }
-            top = min(
-                (file.parent for file in files),
-                key=lambda folder: len(folder.parts),
-                default=Path(),
-            )
-            known = {
-                str(file.relative_to(top))
-                if file.is_relative_to(top)
-                else file.name: _source(content)
-                for file, content in files.items()
-            }
-            found.append(
-                {"flag": flag, "name": name, "folder": os.getcwd(), "files": known}
-            )
-    return found
+        names = {parse_call(text).name for text in texts}
+        for name in sorted(names & ENTRIES[flag].keys()):
+            recorded.append(_source(flag, name))
+    return recorded
 
 
-def refuse_unknown(where: Any, *owners: Any) -> None:
-    """Raise a `UserError` if a folder names code in its options or trials that nobody
-    has named in this process."""
-    named = (
-        (flag, text)
-        for flag, texts in names_in(*owners).items()
-        for text in texts
-        if is_not_loaded(flag, text)
-    )
-    check_again(
-        [
-            {"flag": flag, "name": parse_call(text).name, "files": {}}
-            for flag, text in named
-        ],
-        where,
-        print,
-    )
+def _source(flag: str, name: str) -> dict[str, Any]:
+    entry = ENTRIES[flag][name]
+    own = belonging(_module(entry))
+    paths = {module: Path(TEXTS[module].file) for module in own}
+    folders = {path.parent for path in paths.values()}
+    top = min(folders, key=lambda folder: len(folder.parts), default=Path())
+    files = {}
+    for module, path in paths.items():
+        file = str(path.relative_to(top)) if path.is_relative_to(top) else path.name
+        digest = hashlib.sha256(TEXTS[module].content).hexdigest()
+        files[file] = {"sha256": digest, "module": module, "path": str(path)}
+    recorded = {"flag": flag, "name": name, "folder": os.getcwd(), "files": files}
+    place = _place(entry)
+    if place is not None:
+        recorded |= {"module": place.module, "attribute": place.name}
+    return recorded
 
 
-def check_again(
-    recorded: Iterable[Mapping[str, Any]],
-    where: Any,
-    say: Callable[[Note], None],
-    how: str = "resume",
+def contents(code: Iterable[Mapping[str, Any]]) -> list[bytes]:
+    """Return the contents of the files that `sources` lists."""
+    names = {file["module"] for factory in code for file in factory["files"].values()}
+    return [TEXTS[name].content for name in sorted(names)]
+
+
+def refuse_unloaded(
+    where: Any, recorded: Iterable[Mapping[str, Any]], *owners: Any, how: str = "resume"
 ) -> None:
-    """Refuse to go on with a sweep, by the option `how`, that runs code which is
-    lacking, and say which of its files have changed, and where. Raises `UserError` if a
-    factory has not been named again."""
-    missing = [
-        one for one in recorded if one["name"] not in ENTRIES.get(one["flag"], ())
-    ]
-    if missing:
-        untold = f"{where} trains code of your own, which a results folder can't run"
-        if plain := [one["name"] for one in missing if not names_own_code(one["name"])]:
-            raise UserError(
-                f"{untold}; register {', '.join(map(repr, plain))} again, and give {how}=... from Python"
-            )
-        folder = missing[0].get("folder")
-        names = " ".join(words(one["flag"], one["name"]) for one in missing)
+    """Raise a `UserError` if options or trials of a folder name code, or the folder
+    has `recorded` some that they name, and it is not loaded in this process.
+
+    Args:
+        how: the option that names the folder.
+    """
+    listed = {(factory["flag"], factory["name"]): factory for factory in recorded}
+    missing = []
+    for flag, texts in names_in(*owners).items():
+        for name in sorted({text.partition("(")[0].strip() for text in texts}):
+            is_own = names_own_code(name) or (flag, name) in listed
+            if is_own and name not in ENTRIES[flag]:
+                missing.append((flag, name))
+    if not missing:
+        return
+    untold = f"{where} trains code of your own, which it has not recorded"
+    plain = [name for _, name in missing if not names_own_code(name)]
+    if plain:
+        names = ", ".join(map(repr, plain))
         raise UserError(
-            f"{untold}; name it again"
-            + f", in {folder}" * (isinstance(folder, str) and folder != os.getcwd())
-            + f": {resume(where) if how == 'resume' else words(how, where)} {names}, or register it from Python"
+            f"{untold}; register {names} again, and give {how}=... from Python"
         )
-    used = {
-        flag: [one["name"] for one in recorded if one["flag"] == flag]
-        for flag in ENTRIES
-    }
-    load_own(used)
-    now = {(one["flag"], one["name"]): one for one in sources(used)}
-    for before in recorded:
-        files = now[before["flag"], before["name"]]["files"]
-        for file, was in before["files"].items():
-            if file in files and files[file]["sha256"] != was["sha256"]:
-                say(
-                    note(
-                        f"{file} has changed since the sweep started{_where(was, files[file])}"
-                    )
-                )
-
-
-def _where(was: Mapping[str, Any], is_now: Mapping[str, Any]) -> str:
-    # `sweep.json` is read with its control characters escaped, such as tabs.
-    before, now = (printable(one.get("lines", [])) for one in (was, is_now))
-    if before == now or not (before and now):
-        return ""
-    same = (
-        number
-        for number, (one, other) in enumerate(zip(before, now, strict=False))
-        if one != other
+    folder = listed.get(missing[0], {}).get("folder")
+    place = ""
+    if isinstance(folder, str) and folder != os.getcwd():
+        place = f", in {folder}"
+    flags = " ".join(words(flag, name) for flag, name in missing)
+    command = resume(where) if how == "resume" else words(how, where)
+    raise UserError(
+        f"{untold}; name it{place}: {command} {flags}, or register it from Python"
     )
-    first, fewer = next(same, min(len(before), len(now))), len(before) - len(now)
-    gone = fewer > 0 and before[first + fewer :] == now[first:]
-    line = (
-        f"without {before[first].strip()!r}" if gone else is_now["lines"][first].strip()
-    )
-    return f", first in line {first + 1}: {line[:80]}"
-
-
-def _source(content: bytes) -> dict[str, Any]:
-    lines = (
-        {"lines": content.decode(errors="replace").splitlines()}
-        if len(content) <= MOST_TEXT
-        else {}
-    )
-    return {"sha256": hashlib.sha256(content).hexdigest(), **lines}
 
 
 def _named(flag: str, call: Call) -> Attribute:
@@ -302,6 +257,8 @@ def _named(flag: str, call: Call) -> Attribute:
 def _known(file: Path) -> str:
     """Return the name of a file's module, whose text is in `TEXTS` then."""
     name = re.sub(r"\W", "_", file.stem)  # a dot would make it a module of a package
+    if name in TEXTS and TEXTS[name].is_recorded:
+        modules.forget({name})
     if name in sys.modules and getattr(sys.modules[name], "__file__", None) != str(
         file
     ):

@@ -31,6 +31,8 @@ class Source(NamedTuple):
 
     file: str
     content: bytes
+    is_recorded: bool = False
+    """Whether it was read from a sweep's folder, and not from the file."""
 
     @classmethod
     def of(cls, file: str) -> Source:
@@ -174,7 +176,9 @@ def changed() -> set[str]:
     """Return the names of the own modules whose files have changed since. A file that
     is gone has not changed."""
     there = {
-        name: source for name, source in TEXTS.items() if os.path.isfile(source.file)
+        name: source
+        for name, source in TEXTS.items()
+        if not source.is_recorded and os.path.isfile(source.file)
     }
     return {name for name, source in there.items() if Source.of(source.file) != source}
 

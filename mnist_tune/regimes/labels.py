@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnist_tune.regimes.curve import Curve, curves_of
+from mnist_tune.regimes.curve import Curve, curves_of, median
 from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.divergence import PATIENCE
 from mnist_tune.regimes.evidence import evidence
@@ -449,7 +449,37 @@ class Family:
 
     def label(self, name: Hashable) -> Label:
         """Return the label of a trial."""
-        one = self.trial(name)
+        trial = self.trial(name)
+        label = self._compared(trial)
+        if label.regime == "oscillating":
+            return self._level(trial) or label
+        return label
+
+    def level_loss(self, name: Hashable) -> float:
+        """Return the loss at which a trial stays, as a guess of unknown loss would; NaN
+        if it does not."""
+        trial = self.trial(name)
+        loss = trial.curve.train_loss
+        if loss is None or self._level(trial) is None:
+            return math.nan
+        return median(loss[-TREND:])
+
+    def _level(self, trial: Trial) -> Label | None:
+        """A trial of a task that is level within noise, and lower than one at a smaller
+        rate: perhaps it guesses, but the loss of a guess is not known."""
+        curve = trial.curve
+        if curve.data.by_accuracy or math.isfinite(curve.guess):
+            return None
+        best = self._best(np.frombuffer(self._speed) < trial.speed, self._settled)
+        if best is None or not curve.complete or curve.epochs < PLATEAU:
+            return None
+        late = curve.score[-1 - round(HALF * curve.epochs) :]
+        noise = SIGMAS * curve.noise(late[0], late[-1])
+        if np.ptp(late) > noise or not higher(best.curve, curve, trial.target):
+            return None
+        return Label("undecided", Reason.BEHIND, behind(trial, best))
+
+    def _compared(self, one: Trial) -> Label:
         label, curve = one.own.regime, one.curve
         if any(self._learned) and (label == "diverged" or stuck(curve)):
             return self._lost(one)
@@ -634,20 +664,9 @@ def label_trials(
     the one that also uses its siblings, its reason and the evidence; the target, and when it is
     reached. Where the data set has no target, that follows from the siblings that ran
     all their epochs; before there are any, from those that run."""
-    curves = list(curves_of(trials, epochs, data))
-    rates, momenta = list(trials["learning_rate"]), list(trials["momentum"])
-    # By "index", since pandas 2 makes no records of a table without columns: of a sweep
-    # over rates alone.
-    settings = trials[varied(trials)].reset_index(drop=True).to_dict("index")
     stopped = trials.get("stop_reason", pd.Series("", trials.index)).tolist()
     found: dict[int, tuple[Any, ...]] = {}
-    for rows in groups_of_siblings(trials):
-        family = Family()
-        for row in rows:
-            family.put(
-                row,
-                Trial(rates[row], momenta[row], curves[row], settings=settings[row]),
-            )
+    for rows, family in _families(trials, epochs, data):
         for row in rows:
             one, label = family.trial(row), family.label(row)
             # a resume asks for more epochs
@@ -672,3 +691,36 @@ def label_trials(
             for i, name in enumerate(LABELLED)
         }
     )
+
+
+def level_losses(
+    trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts
+) -> np.ndarray:
+    """Return for each row of `trials` the loss at which it stays while smaller rates
+    learn, where that may be a guess's of unknown loss; NaN for the others."""
+    losses = np.full(len(trials), math.nan)
+    if data.by_accuracy:
+        return losses
+    for rows, family in _families(trials, epochs, data):
+        for row in rows:
+            losses[row] = family.level_loss(row)
+    return losses
+
+
+def _families(
+    trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts
+) -> Iterator[tuple[Any, Family]]:
+    """Yield the rows of each family of `trials`, and the family with their curves."""
+    curves = list(curves_of(trials, epochs, data))
+    rates, momenta = list(trials["learning_rate"]), list(trials["momentum"])
+    # By "index", since pandas 2 makes no records of a table without columns: of a sweep
+    # over rates alone.
+    settings = trials[varied(trials)].reset_index(drop=True).to_dict("index")
+    for rows in groups_of_siblings(trials):
+        family = Family()
+        for row in rows:
+            family.put(
+                row,
+                Trial(rates[row], momenta[row], curves[row], settings=settings[row]),
+            )
+        yield rows, family

@@ -19,6 +19,7 @@ from mnist_tune.numbers import counted, listed, rate, spoken
 from mnist_tune.regimes import limits
 from mnist_tune.regimes.edge_posterior import LEAST_OUTCOMES
 from mnist_tune.regimes.families import FAMILY, SIBLINGS, has, held_out, setting, varied
+from mnist_tune.regimes.labels import level_losses
 from mnist_tune.regimes.measured_edge import (
     CALM,
     DIVERGED,
@@ -193,6 +194,8 @@ def notes(sweep: Judged) -> Iterator[str]:
         and trials["test_accuracy"].notna().any()
     ):
         yield "labels and the best follow the loss; with a chance in its Task, they follow its accuracy"
+    if labelled:
+        yield from _unknown_guess(sweep)
     yield from _lagging_statistics(sweep)
     if changed := len(trials) - len(sweep.steady):
         said = f"{counted(changed)} changed settings while training"
@@ -220,6 +223,21 @@ def _siblings(some: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
         ", ".join(filter(None, (setting(name, row[name]) for name in names)))
         for row in rows
     ]
+
+
+def _unknown_guess(sweep: Judged) -> Iterator[str]:
+    """Yield at which rate a task seems to guess, if it does not say what a guess's loss
+    is: with it, such trials are known to have diverged."""
+    trials = sweep.steady
+    losses = level_losses(trials, sweep.epochs, sweep.record.data)
+    is_open = trials["regime"].isin(["undecided", "oscillating"]).to_numpy(bool)
+    levels = trials.assign(level=losses)[np.isfinite(losses) & is_open]
+    if levels.empty:
+        return
+    row = levels.sort_values("learning_rate", kind="stable").iloc[0]
+    loss = f"{row['level']:.4g}"
+    where = f"rate {rate(row['learning_rate'])} stays at {loss}"
+    yield f"{where}; if that is a constant guess's loss, give guess={loss} in the Task"
 
 
 def _lagging_statistics(sweep: Judged) -> Iterator[str]:

@@ -13,13 +13,7 @@ import pandas as pd
 
 from mnist_tune.answers.settings import keys
 from mnist_tune.answers.steps import NextStep, StepKind, Why
-from mnist_tune.continuation import (
-    FROM_PYTHON,
-    NAMED_AGAIN,
-    named_again,
-    python_call,
-    resume_command,
-)
+from mnist_tune.continuation import code_flags, python_call, resume_command
 from mnist_tune.data_spec import ARRAYS
 from mnist_tune.invocation import command, words
 from mnist_tune.judged import Judged
@@ -80,16 +74,10 @@ class Asked:
     sweep: Judged
     where: str
 
-    @property
-    def names_code_again(self) -> bool:
-        """Whether nobody has named its own code in this process: no command can."""
-        return named_again(self.sweep.record)[1] == NAMED_AGAIN
-
     def resumed(self, text: str, **options: Any) -> Question:
         """Return a question whose command resumes the sweep with options."""
-        by_hand = f" ({NAMED_AGAIN})" if self.names_code_again else ""
         line = resume_command(self.sweep.record, self.where, **options)
-        return Question(f"{text}{by_hand}:", line)
+        return Question(f"{text}:", line)
 
 
 def questions(
@@ -129,13 +117,12 @@ def _resume(asked: Asked, step: NextStep) -> Question:
     if step.why == Why.NO_SIGN_OF_LIFE:
         silent = "it gave no sign of life for two minutes"
         return Question(f"{silent}; if it was killed, resume with:", line)
-    again = f", {NAMED_AGAIN}," if asked.names_code_again else ""
     if step.why == Why.FAILED:
         them = "it" if step.trials == 1 else "them"
-        failed = f"{counted(step.trials)} failed; train {them} again{again} with:"
+        failed = f"{counted(step.trials)} failed; train {them} again with:"
         return Question(failed, line)
     what = counted(step.trials) if step.trials else "the sweep"
-    return Question(f"{what} had not ended; resume{again} with:", line)
+    return Question(f"{what} had not ended; resume with:", line)
 
 
 def _add_rates(asked: Asked, step: NextStep) -> Question:
@@ -156,15 +143,12 @@ def _of_families(step: NextStep) -> str:
 
 
 def proposed(record: SweepMeta, where: str, rates: Sequence[float]) -> str:
-    """Return the command that adds learning rates to a sweep, or the rates alone if its
-    code is to be named again."""
+    """Return the command that adds learning rates to a sweep, or the call in
+    Python."""
     names = told_apart(rates, 3)
     texts = tuple(names[rate] for rate in rates)
-    by_hand = named_again(record)[1]
-    if by_hand == NAMED_AGAIN:
-        return f"{' '.join(texts)}, {by_hand}"
     added: tuple[Any, ...] = texts
-    if by_hand == FROM_PYTHON:
+    if code_flags(record) is None:
         added = tuple(map(float, texts))
     return resume_command(record, where, learning_rates=added)
 
@@ -197,15 +181,13 @@ def _decide(asked: Asked, step: NextStep) -> Question:
         more = f", or {step.jumping} more, by a jump" if step.jumping else ""
         text = f"Which of these {len(names) - step.jumping}{more}?"
     rows = settings[[key in step.settings for key in keys(settings)]]
-    flags, by_hand = named_again(asked.sweep.record, rows)
-    if by_hand == FROM_PYTHON:
+    flags = code_flags(asked.sweep.record, rows)
+    if flags is None:
         first = f"sweep={asked.where!r}"
         call = python_call("DecideOptions", asked.sweep.record, first, **step.arguments)
         return Question(text, f"decide({call})")
     line = f"{command('decide')} --sweep {shlex.quote(asked.where)}{flags}"
     line += "".join(f" {words(*option)}" for option in step.arguments.items())
-    if by_hand == NAMED_AGAIN:
-        text += f" ({by_hand})"
     return Question(text, line)
 
 
@@ -214,7 +196,7 @@ def _find_edge(asked: Asked, step: NextStep) -> Question:
     flag = asked.sweep.record.data.flag
     optimizer = step.arguments.get("optimizer", TrialConfig.optimizer)
     code = {"architecture": [step.arguments[flag]], "optimizer": [optimizer]}
-    if named_again(asked.sweep.record, pd.DataFrame(code))[1] == FROM_PYTHON:
+    if code_flags(asked.sweep.record, pd.DataFrame(code)) is None:
         values = {
             name: (value,) if name in SEVERAL else value
             for name, value in step.arguments.items()

@@ -170,7 +170,11 @@ _OPTIONS = _mapping(
     *(Column(name, RATE) for name in ("precision", "learned")),
     Column(SEARCHES, _list_of(Kind("a search", _is_search))),
 )
-_FILE = _mapping(Column("sha256", TEXT, needed=True), Column("lines", _list_of(TEXT)))
+_FILE = _mapping(
+    Column("sha256", NAME, needed=True),
+    *(Column(name, NAME) for name in ("module", "path")),
+    Column("lines", _list_of(TEXT)),  # which older versions wrote
+)
 _FILES = Kind(
     "files",
     lambda value: isinstance(value, dict) and all(map(_FILE.holds, value.values())),
@@ -183,7 +187,30 @@ _CODE = (
     ),
     Column("name", NAME, needed=True),
     Column("files", _FILES, needed=True),
-    Column("folder", NAME),
+    *(Column(name, NAME) for name in ("folder", "module", "attribute")),
+)
+
+
+def _is_code(value: Any) -> bool:
+    """Return whether a value describes own code: all of its files, if one of them says
+    how it is imported."""
+    if first_wrong(value, _CODE) is not None:
+        return False
+    if "module" not in value:
+        return True
+    needed = [value.get("attribute")]
+    for file in value["files"].values():
+        needed += [file.get("module"), file.get("path")]
+    return None not in needed
+
+
+_CALLS = Kind(
+    "calls of own code",
+    lambda value: (
+        isinstance(value, dict)
+        and all(flag in ENTRIES for flag in value)
+        and all(map(_list_of(NAME).holds, value.values()))
+    ),
 )
 _COMMAND = Kind(
     "a list of texts", lambda value: TEXT.holds(value) or _list_of(TEXT).holds(value)
@@ -204,7 +231,9 @@ _META = (
     Column("environment", _mapping(Column("versions", _mapping()))),
     Column("kind", _KIND),
     Column("search", FLAG),  # which older versions wrote
-    Column("code", _list_of(_mapping(*_CODE))),
+    Column("code", _list_of(Kind("own code", _is_code))),
+    Column("code_calls", _CALLS),
+    *(Column(name, NAME) for name in ("id", "code_signature")),
     Column("writer", COUNT),
     Column("resumed", _list_of(NAME)),
     Column("command", _COMMAND),

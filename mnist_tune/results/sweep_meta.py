@@ -12,6 +12,7 @@ from typing import Any
 from mnist_tune.columns import WHOLE
 from mnist_tune.data_spec import ARRAYS
 from mnist_tune.invocation import started_by
+from mnist_tune.own_code.signature import RecordedCode
 from mnist_tune.regimes.contest import CONTENDERS
 from mnist_tune.regimes.data_facts import DataFacts, data_facts
 from mnist_tune.regimes.measured_edge import SEARCHES
@@ -50,8 +51,8 @@ class SweepMeta:
     typed: tuple[str, ...]
     """The words of the command that started it; none if an older version recorded them
     as one text."""
-    code: tuple[Mapping[str, Any], ...]
-    """The own code that it runs: for each, `flag`, `name` and `files`."""
+    own_code: RecordedCode
+    """The own code that it runs."""
     environment: Mapping[str, Any]
     """Versions, machine and git revision; empty if none are recorded."""
     dataset: Mapping[str, Any]
@@ -72,11 +73,16 @@ class SweepMeta:
             ended=content["ended"],
             resumed=tuple(content.get("resumed") or ()),
             typed=tuple(words) if isinstance(words, list) else (),
-            code=tuple(content.get("code") or ()),
+            own_code=RecordedCode.of(content),
             environment=content.get("environment", {}),
             dataset=content.get("dataset", {}),
             options=content["options"],
         )
+
+    @property
+    def code(self) -> tuple[Mapping[str, Any], ...]:
+        """The own code that it runs: for each, `flag`, `name` and `files`."""
+        return self.own_code.factories
 
     @cached_property
     def data(self) -> DataFacts:

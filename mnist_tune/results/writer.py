@@ -13,7 +13,7 @@ import os
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
@@ -64,7 +64,8 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
     A sweep in object storage is written in a local folder, `path`, and uploaded from
     there. Only the states of the trials are written to object storage directly, by the
     processes that train them. A sweep that is resumed there is taken over from its
-    former writer. Lines about uploads go to `say`.
+    former writer. Lines about uploads go to `say`. What `sweep.json` refers to, such as
+    own code, is in `files`, by their names in the folder.
     """
 
     def __init__(
@@ -74,8 +75,10 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
         judge: Judge,
         resume: bool = False,
         say: Callable[[str], None] = lambda line: None,
+        files: Mapping[str, bytes] | None = None,
     ) -> None:
         self.where, self.meta = where, meta
+        self._files = files or {}
         self.path = working_folder(where)
         self.failure: UserError | None = None
         self.token = uuid.uuid4().hex
@@ -138,7 +141,7 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
         self.path.mkdir(parents=True, exist_ok=True)
         for parent in self.path.parents:
             storage.sync_folder(parent)
-        refuse_links(self.path, self.path / "states")
+        refuse_links(self.path, self.path / "states", self.path / "code")
         self._held.enter_context(locked(self.path, self.where))
         if self._remote:
             self._held.callback(self._remote.withdraw)
@@ -156,6 +159,7 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
                 (self.path / name).unlink(missing_ok=True)
         self._open_journal()
         self._held.callback(lambda: self._journal.close())
+        self.keep(self._files)
         self._write_meta()
         if self._remote:
             self._take_over(self._remote, resume)
@@ -273,6 +277,15 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
             for name in storage.sizes(self.states)
             if name.endswith(".npz")
         }
+
+    def keep(self, files: Mapping[str, bytes]) -> None:
+        """Write files that `sweep.json` will refer to, by their names in the folder."""
+        with storage.attempt(f"write results to {self.where}"):
+            for name, content in files.items():
+                place = storage.join(self.where, *name.split("/"))
+                if isinstance(place, Path):
+                    place.parent.mkdir(exist_ok=True)
+                storage.write(place, content, sync=True)
 
     def update_options(self, **options: Any) -> None:
         """Record the options whose values depend on the machine."""

@@ -83,7 +83,10 @@ def _made(name: str, data: DataSpec | None, own: Entry | None) -> Network | Task
         raise UserError(f"{what}: {error}") from None
     except Exception as error:
         said, where = in_a_line(error), f" for {data.name}" if data else ""
-        if isinstance(error, TypeError) and "argument" in said:
+        trace = error.__traceback__
+        # the call itself fails, not what the factory does
+        is_of_call = trace is not None and trace.tb_next is None
+        if is_of_call and isinstance(error, TypeError) and "argument" in said:
             said += f"; it takes {', '.join([*inspect.signature(factory).parameters][len(given) :]) or 'none'}"
         raise UserError(f"{what} can't be made{where}, {said}") from error
     if not isinstance(made, Network if data else Task):

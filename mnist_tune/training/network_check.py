@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import keystr, tree_leaves_with_path
 
 from mnist_tune.data_spec import DataSpec, TaskSpec
 from mnist_tune.errors import UserError
@@ -17,6 +18,7 @@ from mnist_tune.own_code.modules import in_a_line
 from mnist_tune.training.architectures import architecture
 from mnist_tune.training.classifier import scale
 from mnist_tune.training.program import Program
+from mnist_tune.training.schedule_check import check_schedule
 from mnist_tune.trial import TrialConfig
 
 BATCH = 4
@@ -25,6 +27,10 @@ BATCH = 4
 
 TRACED = (jax.errors.JAXTypeError, jax.errors.JAXIndexError)
 """Errors of code that looks at a value which JAX traces."""
+
+
+IO_EFFECTS = ("IOEffect", "OrderedIOEffect")
+"""Effects of `io_callback`. JAX has no public names for them."""
 
 
 def check(
@@ -73,13 +79,26 @@ def tried(
     except Exception as error:
         hint = "; it is compiled for traced values: use jnp.where or jax.lax.cond, and keep none of them"
         hint *= isinstance(error, TRACED)
-        raise UserError(f"{what} fails{on}, {in_a_line(error)}{hint}") from error
+        raise UserError(f"{what} fails{on}, {error_line(error)}{hint}") from error
 
 
 def compiled(
     what: str, function: Callable[..., Any], *arguments: Any, on: str = ""
 ) -> Any:
-    return tried(what, jax.jit(lambda *given: function(*given)), *arguments, on=on)
+    jitted = jax.jit(lambda *given: function(*given))
+    traced = tried(what, jitted.trace, *arguments, on=on)
+    check_effects(what, traced.jaxpr)
+    return tried(what, jitted, *arguments, on=on)
+
+
+def check_effects(what: str, jaxpr: Any) -> None:
+    """Raise a `UserError` if a function reads or changes what is outside of it: another
+    trial, or the same one again, would see something else. Prints are harmless."""
+    if any(type(effect).__name__ in IO_EFFECTS for effect in jaxpr.effects):
+        raise UserError(
+            f"{what} calls io_callback, so no trial sees what another one saw; "
+            "use pure_callback, with a source that is indexed by step or example"
+        )
 
 
 def _on(x: jax.Array) -> str:
@@ -160,10 +179,30 @@ def check_same(what: str, one: Any, other: Any, axes: int = 0) -> None:
         for tree in (one, other)
     ]
     # some containers equal none but themselves
-    if jax.tree.flatten(kinds[0]) != jax.tree.flatten(kinds[1]):
-        raise UserError(
-            f"{what}: {short(kinds[0])} for {short(kinds[1])}; keep shapes and types"
-        )
+    if jax.tree.flatten(kinds[0]) == jax.tree.flatten(kinds[1]):
+        return
+    leaves, other_leaves = (
+        {keystr(path): kind for path, kind in tree_leaves_with_path(tree)}
+        for tree in kinds
+    )
+    remedy = "keep shapes and types"
+    for path in (*leaves, *other_leaves):
+        kind = leaves.get(path, "nothing")
+        other_kind = other_leaves.get(path, "nothing")
+        if kind != other_kind:
+            where = f" at {short(path)}" if path else ""
+            raise UserError(f"{what}: {kind} for {other_kind}{where}; {remedy}")
+    structures = [short(jax.tree.structure(tree)) for tree in kinds]
+    raise UserError(f"{what}: {structures[0]} for {structures[1]}; {remedy}")
+
+
+def error_line(error: Exception) -> str:
+    """Return an error in a line. JAX writes a key path on a line of its own."""
+    line = in_a_line(error)
+    rows = [row.strip() for row in str(error).splitlines() if row.strip()]
+    if len(rows) > 1 and rows[0].endswith("at key path"):
+        return line.replace("at key path", f"at key path {short(rows[1])}", 1)
+    return line
 
 
 def short(value: Any) -> str:
@@ -183,7 +222,10 @@ def check_program(
     order, key = jnp.zeros(program.batch_size, jnp.int32), jnp.zeros(2, jnp.uint32)
     some = jax.tree.map(lambda x: jnp.asarray(x[:BATCH]), examples)
     try:
-        jax.eval_shape(program.train_epoch, program.shapes, hyper, key, some, order)
+        trace = jax.make_jaxpr(program.train_epoch)
+        jaxpr = trace(program.shapes, hyper, key, some, order)
+        check_effects("since a step", jaxpr)
+        check_schedule(config, program, examples)
     except UserError as error:
         raise UserError(f"{what}, {error}") from None
     except Exception as error:
@@ -194,4 +236,4 @@ def check_program(
             f"; the learning rate and the gradients are traced, as {remedy}"
             * isinstance(error, TRACED)
         )
-        raise UserError(f"{what}, {in_a_line(error)}{hint}") from error
+        raise UserError(f"{what}, {error_line(error)}{hint}") from error

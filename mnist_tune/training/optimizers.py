@@ -113,6 +113,8 @@ class Step:
         last = _factory(self.optimizer, self.own)(
             self._learning_rate(hyper), **arguments
         )
+        if isinstance(last, optax.MultiSteps):
+            last = last.gradient_transformation()
         if not isinstance(last, optax.GradientTransformation):
             kind = type(last).__name__
             raise UserError(

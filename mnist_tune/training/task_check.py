@@ -20,6 +20,7 @@ from mnist_tune.data_spec import TaskSpec
 from mnist_tune.errors import UserError
 from mnist_tune.training.architectures import task as made_task
 from mnist_tune.training.network_check import (
+    check_effects,
     check_leaves,
     check_program,
     check_same,
@@ -388,6 +389,7 @@ def _pure(said: str, name: str, function: Any, *arguments: Any) -> None:
         tried(called, jax.make_jaxpr(lambda *given: function(*given)), *arguments)
         for _ in range(2)
     )
+    check_effects(what, one)
     if (
         str(one) != str(other)
         or len({_checksum(as_numbers(jaxpr.consts)) for jaxpr in (one, other)}) > 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -18,7 +18,13 @@ from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.judged import judge
 from mnist_tune.machine import changed_versions
 from mnist_tune.numbers import counted
-from mnist_tune.own_code.loading import check_again
+from mnist_tune.own_code.loading import names_in, refuse_unloaded, sources
+from mnist_tune.own_code.recorded import (
+    files_of,
+    note_unsigned,
+    refuse_other_calls,
+    sign,
+)
 from mnist_tune.results.folder import fetched
 from mnist_tune.results.journal import Journal, read_journal
 from mnist_tune.results.meta import read_meta
@@ -54,7 +60,8 @@ def open_again(
     record = SweepMeta.of(meta)
     _refuse_other_kind(path, record.kind, kind)
     _note_machine(record, options)
-    check_again(record.code, where, options.say)
+    trials = [TrialConfig(**values) for values in meta["trials"].values()]
+    _refuse_code(record, where, options, trials)
     dataset = _same_data(path, meta, options, data)
     for template in holding_out(record.holdout, templates):
         check(template)
@@ -73,6 +80,7 @@ def open_again(
         )
         journal = read_journal(writer.path, record.dataset.get("scores", ()))
         before = journal.known_trials(meta)
+        _refuse_code(record, where, options, before.values())
         more = wanted(before, record.holdout)
         _add(writer, before, more, dataset, options)
         if options.retry_errored:
@@ -84,6 +92,22 @@ def open_again(
         _match_states(writer, past)
         held.pop_all()
     return Opened(options, writer, past, dataset)
+
+
+def _refuse_code(
+    record: SweepMeta,
+    where: Place,
+    options: SweepOptions,
+    trials: Iterable[TrialConfig],
+) -> None:
+    """Raise a `UserError` if trials of the folder call code that is not loaded, or in
+    another way than the user has signed."""
+    # A search may have proposed nothing yet.
+    recorded = [{code["flag"]: code["name"]} for code in record.code]
+    called = [options, *recorded, *trials]
+    refuse_unloaded(where, record.code, *called)
+    calls = [options, *trials]
+    refuse_other_calls(record.own_code, where, calls, options.trust_code)
 
 
 def _note_machine(record: SweepMeta, options: SweepOptions) -> None:
@@ -135,8 +159,14 @@ def _add(
     check_names(new, options)
     trials = dict(before) | dict(more)
     rows = sum(trial.epochs for trial in trials.values())
-    code = check_trials(new, dataset, options, rows, record.code)
-    writer.meta["code"] = [*record.code, *code]
+    check_trials(new, dataset, options, rows, record.code)
+    # A search may propose later what no trial has named so far.
+    names = [{code["flag"]: code["name"]} for code in record.code]
+    names += [trial.named(dataset.spec.flag) for trial in trials.values()]
+    writer.meta["code"] = sources(names_in(*names))
+    writer.keep(files_of(writer.meta["code"]))
+    sign(writer.meta, [options, *trials.values()])
+    note_unsigned(writer.meta, options.say)
     writer.meta["trials"] |= {
         trial_id: trial.to_dict() for trial_id, trial in more.items()
     }

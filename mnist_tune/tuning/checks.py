@@ -71,10 +71,7 @@ def check_trials(
     if isinstance(dataset, Dataset):
         for network in {trial.architecture for trial in trials}:
             architecture(network, dataset.spec)
-    flag = dataset.spec.flag
-    names = [
-        {flag: trial.architecture, "optimizer": trial.optimizer} for trial in trials
-    ]
+    names = [trial.named(dataset.spec.flag) for trial in trials]
     before = {(code["flag"], code["name"]) for code in listed}
     new = [
         code

@@ -16,6 +16,7 @@ from mnist_tune.data.task_data import TaskData
 from mnist_tune.errors import UserError, redacted
 from mnist_tune.judged import judge
 from mnist_tune.machine import describe_environment
+from mnist_tune.own_code.recorded import files_of, note_unsigned, sign
 from mnist_tune.results.folder import new_folder
 from mnist_tune.results.sweep_meta import SweepKind
 from mnist_tune.results.writer import SweepWriter
@@ -64,7 +65,7 @@ def open_new(
         "note": dataset.note,
         "checksums": dataset.checksums,
     }
-    meta = {
+    meta: dict[str, Any] = {
         "name": name,
         "command": [redacted(word) for word in sys.argv],
         "options": plain_options(options, dataset, holdout) | dict(recorded or {}),
@@ -76,7 +77,10 @@ def open_new(
         "code": code,
         "environment": describe_environment(),
     }
-    writer = SweepWriter(_new_place(name, options), meta, judge, say=options.say)
+    sign(meta, [options, *checked])
+    note_unsigned(meta, options.say)
+    place = _new_place(name, options)
+    writer = SweepWriter(place, meta, judge, say=options.say, files=files_of(code))
     if held_out:
         options.say(held_out)
     return Opened(options, writer, Past(trials, open=trials), dataset)

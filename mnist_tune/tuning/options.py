@@ -139,6 +139,9 @@ class Data(Options):
     """Subtract the training set's mean and divide by its standard deviation: of all
     pixels, of each channel of colour images, or of each feature if an example is a
     vector."""
+    trust_code: Annotated[bool, InResume.HERE] = False
+    """With a sweep that somebody else recorded: run its networks, tasks and optimisers,
+    as code/ in its folder has them. Yours run without it."""
 
     def load(self) -> Dataset:
         """Load the data set. Raises `UserError` if it can't be loaded."""
@@ -230,6 +233,8 @@ class RunOptions(Options):
     retry_errored: Annotated[bool, InResume.HERE] = False
     """With --resume: also resume the trials that ended in an error, each from its last
     epoch."""
+    changed_code: Annotated[bool, InResume.HERE] = False
+    """With --resume and a file of yours: go on although the file has changed."""
     quiet: Annotated[bool, InResume.HERE] = False
     """Print no progress, only results; notes and warnings go to standard error."""
     json: Annotated[bool, InResume.HERE] = False

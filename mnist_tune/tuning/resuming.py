@@ -14,7 +14,8 @@ from mnist_tune.data_spec import ARRAYS
 from mnist_tune.errors import UserError, closest
 from mnist_tune.invocation import words
 from mnist_tune.named_code import parse_call
-from mnist_tune.own_code.loading import check_again, load_own, names_in
+from mnist_tune.own_code.loading import load_own, names_in, refuse_unloaded
+from mnist_tune.own_code.recorded import load_recorded
 from mnist_tune.own_code.registry import ENTRIES, is_named_again, names_own_code
 from mnist_tune.results.meta import read_record
 from mnist_tune.results.sweep_meta import SweepMeta
@@ -48,7 +49,8 @@ def command_options(
     if (where := options.place_to_resume()) is not None:
         record = read_record(where)
         before = recorded_options(kind, record, where)
-        return continued(before, cli.parse(kind, arguments, before), record, where)
+        now = cli.parse(kind, arguments, before)
+        return continued(before, now, record, where, options.given())
     if getattr(options, "smoke", False):
         smoke: Mapping[str, Any] = vars(kind)["SMOKE"]
         return cli.parse(kind, arguments, kind(**smoke))
@@ -79,7 +81,8 @@ def resumed_with(
     for name in given:
         if name not in known:
             raise UserError(f"{where} has no option {name!r}{closest(name, known)}")
-    return continued(recorded, replace(recorded, **given), record, where)
+    now = replace(recorded, **given)
+    return continued(recorded, now, record, where, given)
 
 
 def recorded_options(
@@ -153,7 +156,7 @@ def trained_as(
 ) -> tuple[SomeData, list[TrialConfig], Sweep]:
     """Return the options with the data of a sweep, the `chosen` ones of its settings,
     and the sweep. Raises `UserError` if an option is given that the settings have,
-    other than those that are `free`, or own code is not named again."""
+    other than those that are `free`, or own code can't be run."""
     for name in options.given():
         if name in OF_THE_SWEEP.difference(free):
             said = f"{typed(type(options), name)} and --sweep can't go together"
@@ -180,11 +183,19 @@ def trained_as(
             dict.fromkeys(asked),
             [one for one in taken if one.architecture in asked],
         )
-    names = {
-        parse_call(text).name for texts in names_in(*taken).values() for text in texts
-    }
-    code = [one for one in sweep.record.code if one["name"] in names]
-    check_again(code, place, announce, "sweep")
+    called = names_in(*taken)
+    load_recorded(
+        sweep.record.own_code,
+        place,
+        taken,
+        names_in(options.given()),
+        names_needed={
+            parse_call(text).name for texts in called.values() for text in texts
+        },
+        say=announce,
+        trust_code=options.trust_code,
+    )
+    refuse_unloaded(place, sweep.record.code, *taken, how="sweep")
     return (
         replace(options, **data_of(options, sweep) | {"task": (*tasks,)}),
         taken,
@@ -216,11 +227,22 @@ def data_of(options: Data, sweep: Sweep) -> dict[str, Any]:
 
 
 def continued(
-    recorded: SomeOptions, now: SomeOptions, record: SweepMeta, where: Place
+    recorded: SomeOptions,
+    now: SomeOptions,
+    record: SweepMeta,
+    where: Place,
+    given: Mapping[str, Any],
 ) -> SomeOptions:
-    """Return the options of a resume, given those that its folder records, and the same
-    with what is given now. Raises `UserError` if an option was given that can't
-    change."""
+    """Return the options of a resume, and load the own code that it recorded.
+
+    Args:
+        recorded: those that its folder records.
+        now: the same with what is given now.
+        given: what is given now alone.
+
+    Raises:
+        UserError: an option was given that can't change, or the code can't be run.
+    """
     values, rules = dict[str, Any](), annotated(type(now), InResume)
     for name, before in vars(recorded).items():
         after = getattr(now, name)
@@ -235,6 +257,15 @@ def continued(
     # which may be arrays
     if now.data_dir == recorded.data_dir and str(now.dataset) != str(recorded.dataset):
         values["data_dir"] = None  # it is the folder of the recorded data set
+    load_recorded(
+        record.own_code,
+        where,
+        [recorded],
+        names_in(given),
+        say=now.say,
+        trust_code=now.trust_code,
+        changed_code=now.changed_code,
+    )
     return replace(now, **values)
 
 

@@ -73,7 +73,14 @@ def _as_in(sweep: Sweep | None, data: Loaded) -> Loaded:
 
 
 def _different(trials: Sequence[TrialConfig]) -> list[TrialConfig]:
-    return list({(one.optimizer, one.schedule): one for one in trials}.values())
+    """Return a trial for each optimiser and schedule. How often a step calls
+    `tx.update`, which a schedule counts, may depend on the batch size."""
+    different = {}
+    for trial in trials:
+        is_scheduled = trial.schedule != "constant" or trial.warmup_steps > 0
+        size = trial.batch_size if is_scheduled else None
+        different[trial.optimizer, trial.schedule, size] = trial
+    return list(different.values())
 
 
 def _checked(
@@ -112,7 +119,13 @@ def _few(
     """Return a trial for each network and optimiser, and the data on which `_try` tries
     them."""
     different = {
-        (trial.architecture, trial.optimizer, trial.schedule, trial.loss): trial
+        (
+            trial.architecture,
+            trial.optimizer,
+            trial.schedule,
+            trial.warmup_steps > 0,
+            trial.loss,
+        ): trial
         for trial in trials
     }
     return (

@@ -11,7 +11,9 @@ from mnist_tune.commands import predict
 
 LOADED = SimpleNamespace(predict=lambda x: np.asarray(x).argmax(-1))
 SWEEP = SimpleNamespace(
-    path="sweep", record=SimpleNamespace(trains_tasks=False), load=lambda *_: LOADED
+    path="sweep",
+    record=SimpleNamespace(trains_tasks=False),
+    load=lambda *_, **options: LOADED,
 )
 X = np.eye(3)[[2, 0, 1]]
 TOKENS = np.eye(3)[[[2, 0], [1, 1]]]

@@ -271,9 +271,7 @@ def test_a_resume_searches_the_same_space_and_may_add_trials(new_writer, tmp_pat
         resumed_with(Search, tmp_path / "from Python", {})
 
 
-@pytest.mark.promise(
-    "A results folder runs no code: you name yours again, and it has to be what trained"
-)
+@pytest.mark.promise("A folder runs no code but what you have signed, or trust")
 @pytest.mark.parametrize("flag", ["architecture", "task"])
 def test_a_resume_loads_no_code_that_only_the_folder_names(
     new_writer, tmp_path, monkeypatch, flag
@@ -294,8 +292,7 @@ def test_a_resume_loads_no_code_that_only_the_folder_names(
         "mnist_tune.tuning.sweep.open_sweep", Mock(side_effect=UserError("too late"))
     )
     with pytest.raises(
-        UserError,
-        match=rf"name it again: mnist-tune resume \S+ --{flag} evil\.py:mlp, or",
+        UserError, match=rf"name it: mnist-tune resume \S+ --{flag} evil\.py:mlp, or"
     ):
         search.main()
     assert not (tmp_path / "sprung").exists()

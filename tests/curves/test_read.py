@@ -1,4 +1,4 @@
-"""Curves of others are judged as those of this package are."""
+"""Curves of theirs are judged as those of this package are."""
 
 import json
 import subprocess
@@ -25,8 +25,8 @@ def regimes(sweep):
 def test_curves_of_others_have_labels_and_an_answer():
     sweep = read_curves(table(), **ACCURACY, guess=2.3026)
     assert isinstance(sweep, Sweep)
-    slow, found = dict.fromkeys((0.001, 0.01), "slow"), regimes(sweep)
-    assert found == slow | {0.1: "converged", 1.0: "diverged"}
+    slow, shown = dict.fromkeys((0.001, 0.01), "slow"), regimes(sweep)
+    assert shown == slow | {0.1: "converged", 1.0: "diverged"}
     headline = sweep.answer().headline
     assert headline.startswith("Train with 0.1: test accuracy 0.9")
     assert headline.endswith("(best of 4, mean of 2 seeds, chosen on the test set)")
@@ -122,9 +122,9 @@ def short(**columns):
 
 def test_a_run_shorter_than_the_longest_has_not_ended():
     assert ends(short()) == {0.01: ("interrupted", 9, 15), 0.1: ("completed", 15, 15)}
-    asked = read_curves(short(), **ACCURACY).answer().questions
-    assert asked[0].text.startswith("1 run ended before the longest one; train on")
-    assert not asked[0].command
+    steps = read_curves(short(), **ACCURACY).answer().questions
+    assert steps[0].text.startswith("1 run ended before the longest one; train on")
+    assert not steps[0].command
 
 
 def test_a_run_that_says_why_it_ended_is_as_it_says():
@@ -268,10 +268,10 @@ def test_the_command_prints_table_and_answer_and_writes_page_and_picture(
 
 def test_the_command_prints_json(csv, monkeypatch, capsys):
     run(monkeypatch, csv, *FLAGS, "--json")
-    found = json.loads(capsys.readouterr().out)
-    assert found["kind"] == "curves"
-    assert found["has_ended"]
-    assert all(question["command"] is None for question in found["questions"])
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["kind"] == "curves"
+    assert shown["has_ended"]
+    assert all(question["command"] is None for question in shown["questions"])
 
 
 def test_the_command_takes_names_of_columns(csv, monkeypatch, capsys):
@@ -284,6 +284,6 @@ def test_the_command_takes_names_of_columns(csv, monkeypatch, capsys):
 def test_the_docs_have_the_list_of_names():
     names = Path(__file__).parents[2] / "docs" / "curves_of_others.md"
     text = names.read_text()
-    for ours, others in NAMES.items():
-        for name in (ours, *others):
+    for ours, theirs in NAMES.items():
+        for name in (ours, *theirs):
             assert f"`{name}`" in text, name

@@ -282,7 +282,7 @@ def test_the_same_command_starts_a_decision_of_a_sweep_and_resumes_it(tmp_path):
     [
         (
             "net.py:mlp",
-            r"name it again: --sweep \S+ --architecture net\.py:mlp, or register it from Python",
+            r"name it: --sweep \S+ --architecture net\.py:mlp, or register it from Python",
         ),
         ("mine", r"register 'mine' again, and give sweep=\.\.\. from Python"),
     ],

@@ -15,18 +15,18 @@ from waiting import LONG_S
 
 from mnist_tune import TrialConfig, UserError
 from mnist_tune.continuation import resume_command
-from mnist_tune.errors import printable
 from mnist_tune.own_code import modules
 from mnist_tune.own_code.loading import (
-    check_again,
     load_own,
     names_in,
     own_code,
-    refuse_unknown,
+    refuse_unloaded,
     register_own,
     sources,
 )
+from mnist_tune.own_code.recorded import files_of, load_recorded
 from mnist_tune.own_code.registry import ENTRIES, Entry, is_named_again, register
+from mnist_tune.own_code.signature import RecordedCode
 from mnist_tune.results.sweep_meta import SweepMeta
 
 NET = """from layers import WIDTH
@@ -84,7 +84,6 @@ def test_a_file_whose_module_has_the_name_of_another(folder):
     (folder / "json.py").write_text("def adam(learning_rate):\n    pass\n")
     load_own({"optimizer": ["json.py:adam"]})
     assert list(ENTRIES["optimizer"]) == ["json.py:adam"]
-    import json
 
     assert json.dumps([1]) == "[1]"
 
@@ -160,12 +159,31 @@ def test_what_is_loaded_recorded_and_refused(folder, monkeypatch):
 
 
 def recorded_of(entry):
-    files = {
-        file: len(one.get("lines", [])) for file, one in sorted(entry["files"].items())
-    }
+    files = {file: kept["module"] for file, kept in sorted(entry["files"].items())}
+    place = f"{entry.get('module')}.{entry.get('attribute')}"
     return (
-        f"    of {entry['flag']} {entry['name']} in {entry['folder']}, lines of {files}"
+        f"    of {entry['flag']} {entry['name']}: {place} in {entry['folder']}, {files}"
     )
+
+
+def lines_of(entry, file):
+    """Return the lines of a file that a sweep keeps."""
+    digest = entry["files"][file]["sha256"]
+    return files_of([entry])[f"code/{digest}"].decode().splitlines()
+
+
+def keep(folder, code):
+    """Keep the files of code as a sweep does."""
+    (folder / "code").mkdir(exist_ok=True)
+    for name, content in files_of(code).items():
+        (folder / name).write_bytes(content)
+
+
+def compare(recorded, folder, say, flag="architecture", name="net.py:mlp", **options):
+    """Go on with a sweep that has recorded this code, whose file is named now."""
+    load_own({flag: [name]})
+    code = RecordedCode(None, tuple(recorded), {}, None)
+    load_recorded(code, folder, [], {flag: [name]}, say=say, **options)
 
 
 CHANGES = {
@@ -182,18 +200,16 @@ CHANGES = {
 
 
 @pytest.mark.promise("A resume says in which line your code has changed")
-def test_what_a_resume_says_of_changed_code(folder, monkeypatch):
+def test_what_a_resume_says_of_changed_code(folder):
     load_own({"architecture": ["net.py:mlp"]})
-    # as it is read
-    recorded = printable(
-        json.loads(json.dumps(sources({"architecture": ["net.py:mlp"]})))
-    )
+    recorded = sources({"architecture": ["net.py:mlp"]})
+    keep(folder, recorded)
     recorded[0]["files"]["no_longer_loaded.py"] = {"sha256": "0"}
     lines = []
 
     def say(what):
         lines.append(f"--- {what}")
-        check_again(recorded, "results/x", lines.append)
+        compare(recorded, folder, lines.append)
 
     for what, text in CHANGES.items():
         (folder / "net.py").write_bytes(text.encode())
@@ -202,10 +218,9 @@ def test_what_a_resume_says_of_changed_code(folder, monkeypatch):
     (folder / "layers.py").write_text("WIDTH = 32\n")
     say("another file")
     recorded[0]["files"]["net.py"] = {"sha256": "0"}
-    say("what was too large to keep")
+    say("what an older version did not keep")
     recorded[0]["files"]["net.py"] = {"sha256": "0", "lines": ["size = 3"]}
-    monkeypatch.setattr("mnist_tune.own_code.loading.MOST_TEXT", 10)
-    say("what has grown too large")
+    say("what an older version kept as lines")
     assert_kept("code of a resume", "\n".join(lines) + "\n")
 
 
@@ -221,7 +236,7 @@ def test_what_a_resume_says_of_code_that_nobody_names(folder, monkeypatch):
     ]
     entries += [
         {"flag": "optimizer", "name": "my opt.py:adam", "folder": 3, "files": {}},
-        {"flag": "data", "name": "x.py:f"},
+        {"flag": "optimizer", "name": "x.py:f", "files": {}},
     ]
     for there, first in (
         (folder, 0),
@@ -230,17 +245,18 @@ def test_what_a_resume_says_of_code_that_nobody_names(folder, monkeypatch):
         (folder.parent, 2),
     ):
         monkeypatch.chdir(there)
+        names = [{one["flag"]: one["name"]} for one in entries[first:]]
         with pytest.raises(UserError) as refused:
-            check_again(entries[first:], "results/x", pytest.fail)
+            refuse_unloaded("results/x", entries, *names)
         lines.append(str(refused.value))
     trial = TrialConfig(architecture="net.py:mlp(3)", optimizer="my opt.py:adam")
     with pytest.raises(UserError) as refused:
-        refuse_unknown("results/x", {"architecture": ["mlp-4-tanh"]}, trial)
-    refuse_unknown("results/x", {"architecture": ["mlp-4-tanh"]}, TrialConfig())
+        refuse_unloaded("results/x", [], {"architecture": ["mlp-4-tanh"]}, trial)
+    refuse_unloaded("results/x", [], {"architecture": ["mlp-4-tanh"]}, TrialConfig())
     lines.append(str(refused.value))
     registered = [{"flag": "architecture", "name": "mine", "files": {}}, *entries[:1]]
     with pytest.raises(UserError) as refused:
-        check_again(registered, "results/x", pytest.fail)
+        refuse_unloaded("results/x", registered, {"architecture": "mine"})
     lines.append(str(refused.value))
     for retry_errored in (False, True):
         lines.append(
@@ -281,10 +297,10 @@ def test_code_is_named_again_without_arguments_also_where_its_file_has_moved(fol
         "nobody has loaded it"
     )
     recorded = [{"flag": "architecture", "name": "net.py:mlp", "files": {}}]
-    with pytest.raises(UserError, match="name it again"):
-        check_again(recorded, "results/x", pytest.fail)
+    with pytest.raises(UserError, match="name it"):
+        refuse_unloaded("results/x", recorded, {"architecture": "net.py:mlp"})
     assert is_named_again("architecture", ["moved/net.py:mlp"], known)
-    check_again(recorded, "results/x", pytest.fail)
+    refuse_unloaded("results/x", recorded, {"architecture": "net.py:mlp"})
     load_own({"architecture": ["net.py:mlp(width=8)"]})
     assert ("architecture", "net.py:mlp") in own_code()[1]
 
@@ -292,16 +308,15 @@ def test_code_is_named_again_without_arguments_also_where_its_file_has_moved(fol
 @pytest.mark.promise(
     "Printed commands are words for the shell, and name no code that only the folder names"
 )
-@pytest.mark.promise("A resume takes no code from a folder, and says what to name")
-def test_a_resume_without_the_code_says_what_to_name(folder):
+def test_a_resume_of_code_that_was_not_recorded_says_what_to_name(folder):
     load_own({"architecture": ["net.py:mlp"]})
-    recorded = sources({"architecture": ["net.py:mlp"]})
+    recorded = [{"flag": "architecture", "name": "net.py:mlp", "files": {}}]
     ENTRIES["architecture"].pop("net.py:mlp")
     with pytest.raises(
         UserError,
-        match=r"name it again: mnist-tune resume results/x --architecture net\.py:mlp, or register it",
+        match=r"name it: mnist-tune resume results/x --architecture net\.py:mlp, or register it",
     ):
-        check_again(recorded, "results/x", print)
+        refuse_unloaded("results/x", recorded, {"architecture": "net.py:mlp"})
     meta = {
         "name": "lr_regimes",
         "code": [
@@ -331,10 +346,8 @@ def test_a_resume_without_the_code_says_what_to_name(folder):
 def test_the_name_of_recorded_code_is_a_word_for_the_shell(folder, name):
     recorded = [{"flag": "architecture", "name": name, "files": {}}]
     with pytest.raises(UserError) as caught:
-        check_again(recorded, "results/x y", print)
-    given = (
-        str(caught.value).partition("name it again: ")[2].partition(", or register")[0]
-    )
+        refuse_unloaded("results/x y", recorded, {"architecture": name})
+    given = str(caught.value).partition("name it: ")[2].partition(", or register")[0]
     words = [
         "mnist-tune",
         "resume",
@@ -360,11 +373,7 @@ def test_what_is_changed_in_a_session_is_loaded_recorded_and_sent(folder):
             .parameters["width"]
             .default
         )
-        return (
-            width,
-            entry["files"]["layers.py"]["lines"],
-            entry["files"]["net.py"]["lines"][-1],
-        )
+        return (width, lines_of(entry, "layers.py"), lines_of(entry, "net.py")[-1])
 
     assert seen() == (64, ["WIDTH = 64"], "size = 3")
     before = ENTRIES["architecture"]["net.py:mlp"].factory
@@ -388,7 +397,7 @@ def test_a_function_registered_from_a_module_is_as_its_file_says(folder):
     load_own({"architecture": "mine"})
     assert ENTRIES["architecture"]["mine"].factory is not factory
     [entry] = sources({"architecture": ["mine"]})
-    assert entry["files"]["net.py"]["lines"][-1] == "size = 4"
+    assert lines_of(entry, "net.py")[-1] == "size = 4"
     (folder / "net.py").write_text("x = undefined\n")
     with pytest.raises(
         UserError,
@@ -423,12 +432,13 @@ def test_a_sweep_after_a_file_was_edited_sends_the_new_text_though_only_the_othe
     session still finds it."""
     (folder / "opt.py").write_text("def sgd(learning_rate):\n    return 1\n")
     load_own({"architecture": "net.py:mlp", "optimizer": "opt.py:sgd"})
-    recorded, said = sources({"optimizer": ["opt.py:sgd"]}), []
+    recorded, lines = sources({"optimizer": ["opt.py:sgd"]}), []
+    keep(folder, recorded)
     (folder / "opt.py").write_text("def sgd(learning_rate):\n    return 2\n")
     load_own({"architecture": "net.py:mlp"})
     assert list(own_code()[1]) == [("architecture", "net.py:mlp")]
-    check_again(recorded, "results/x", said.append)
-    assert said == [
+    compare(recorded, folder, lines.append, "optimizer", "opt.py:sgd")
+    assert lines == [
         "note: opt.py has changed since the sweep started, first in line 2: return 2"
     ]
     assert own_code()[1]["optimizer", "opt.py:sgd"]()(0.1) == 2

@@ -252,6 +252,20 @@ def test_a_larger_rate_that_stays_where_it_was_while_the_best_learned_is_lost():
         assert (above, below) == (["converged", "diverged"], ["slow", "converged"])
 
 
+def test_a_larger_rate_that_stays_at_a_guess_within_noise_does_not_oscillate():
+    """As at ln 127 in eight epochs, of a task that does not say its guess."""
+    guess = math.log(127)
+    wobble = 0.004 * (-1) ** np.arange(8)
+    for named, regime in ((None, "undecided"), (guess, "diverged")):
+        data = facts(named)
+        learns = curve(np.linspace(5.4, 4.5, 8), untrained=5.5, asked=8, data=data)
+        stays = curve(guess + wobble, untrained=5.5, asked=8, data=data)
+        assert labels(learns, stays)[1] == regime
+        # one that jumps by more than noise still does
+        jumps = curve(guess + 20 * wobble, untrained=5.5, asked=8, data=facts())
+        assert labels(learns, jumps)[1] == "oscillating"
+
+
 def test_a_guess_far_below_the_untrained_loss_leaves_what_was_learned_known():
     """How far the loss fell from 66 differs much between examples. How far it lies
     below the guess of 4 does not."""

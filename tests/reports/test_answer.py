@@ -764,9 +764,7 @@ def test_an_edge_and_a_decision_answer_their_own_questions(edge_sweep, made_up_s
     assert found.rivals == ()
 
 
-def test_an_open_decision_between_ones_own_code_or_over_arrays_says_how_these_are_named_again(
-    made_up_sweep,
-):
+def test_an_open_decision_over_arrays_says_how_these_are_given_again(made_up_sweep):
     base, settings = (
         made_up_sweep([0.1]),
         [{"learning_rate": one} for one in (0.1, 0.2)],
@@ -788,10 +786,7 @@ def test_an_open_decision_between_ones_own_code_or_over_arrays_says_how_these_ar
             )
         )
 
-    assert (
-        asked(coded).questions[0].text
-        == "More seeds may settle it (with your own code named again):"
-    )
+    assert asked(coded).questions[0].text == "More seeds may settle it:"
     call = f"resume_sweep({str(base.path)!r}, dataset=..., trials=8)"
     assert asked(base, dataset="arrays").questions == (
         ("More seeds may settle it:", call),

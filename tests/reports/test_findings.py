@@ -238,6 +238,21 @@ def test_of_trials_that_were_interrupted_while_they_learned_nothing_is_said_of_n
     assert answer(sweep).headline == "No setting has run all its epochs"
 
 
+def test_a_rate_that_stays_where_smaller_ones_learn_asks_for_the_loss_of_a_guess(
+    task_sweep,
+):
+    fall = [46.2 - 2.1 * epoch for epoch in range(1, 9)]
+    stay = [34.02, 34.021] * 4
+    note = "rate 0.2 stays at 34.02; if that is a constant guess's loss, give guess=34.02 in the Task"
+    sweep = task_sweep([fall, stay])
+    assert sweep.trials["regime"].iloc[1] == "undecided"
+    assert note in notes(sweep)
+    assert "guess=" not in repr([*notes(task_sweep([fall, fall]))])
+    assert "guess=" not in repr([*notes(task_sweep([stay, stay]))])
+    # a smaller rate may be slow
+    assert "guess=" not in repr([*notes(task_sweep([stay, fall]))])
+
+
 def test_a_task_of_several_that_learned_nothing_is_named(task_sweep):
     fall, stay = [46.2 - 2.1 * epoch for epoch in range(1, 9)], [46.2, 46.19] * 4
     sweep = task_sweep([fall, fall, stay, stay], names=("vae", "gan"))

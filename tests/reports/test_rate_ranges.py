@@ -11,7 +11,7 @@ from families import REPLICATES, family
 
 from mnist_tune.answers.rates import converging, edge_to_find, rates_to_try
 from mnist_tune.answers.spans import spans as found_spans
-from mnist_tune.continuation import named_again, resume_command
+from mnist_tune.continuation import code_flags, resume_command
 from mnist_tune.own_code.registry import ENTRIES, Entry, is_named_again
 from mnist_tune.reports.questions import proposed, questions
 from mnist_tune.reports.ranges import spans_in_words
@@ -412,22 +412,20 @@ def test_no_value_of_a_folder_becomes_a_flag(made_up_sweep, config, options, sai
 def test_code_that_only_a_folder_names_is_in_no_command(made_up_sweep, config):
     trials = made_up_sweep([0.01, 0.1], **config).trials
     assert edge_of(trials) == ""
-    assert named_again(SweepMeta.of({"name": "mine"}), trials) == (
-        "",
-        "with your own code named again",
-    )
+    assert code_flags(SweepMeta.of({"name": "mine"}), trials) == ""
     flag = "optimizer" if "optimizer" in config else "architecture"
     name = {"optimizer": "evil.opt:make"}.get(flag, "/shared/evil/net.py:mlp")
-    code = [{"flag": flag, "name": name}]
+    code = [{"flag": flag, "name": name, "files": {}}]
     listed = SweepMeta.of({"name": "mine", "code": code})
-    assert proposed(listed, "x", (0.1,)) == "0.1, with your own code named again"
+    plain = "mnist-tune resume x --learning-rates 0.1"
+    assert proposed(listed, "x", (0.1,)) == plain
     ENTRIES[flag][name] = Entry(lambda: len)  # as in the process in which it was named
     assert name in edge_of(trials)
     assert (
         proposed(listed, "x", (0.1,))
         == f"mnist-tune resume x --{flag} {name} --learning-rates 0.1"
     )
-    assert shlex.split(named_again(SweepMeta.of({"name": "mine"}), trials)[0]) == [
+    assert shlex.split(code_flags(SweepMeta.of({"name": "mine"}), trials)) == [
         f"--{flag}",
         name,
     ]

@@ -326,3 +326,19 @@ def test_an_optimizer_that_takes_any_argument_gets_it(monkeypatch):
     step = Step.of(TrialConfig(optimizer="any(scale=2.0, name='a', momentum=0.5)"))
     step.transformation({"learning_rate": 0.1, "scale=": 2.0, "momentum=": 0.5})
     assert given == [(2.0, {"name": "a", "momentum": 0.5})]
+
+
+def test_multi_steps_of_optax_is_taken_as_it_is():
+    def accumulating(learning_rate):
+        return optax.MultiSteps(optax.sgd(learning_rate), every_k_schedule=2)
+
+    register_optimizer("accumulating")(accumulating)
+    tx = Step.of(TrialConfig(optimizer="accumulating")).transformation(
+        {"learning_rate": 0.1}
+    )
+    params = {"w": jnp.zeros(3)}
+    state = tx.init(params)
+    first, state = tx.update({"w": jnp.ones(3)}, state, params)
+    second, state = tx.update({"w": 3 * jnp.ones(3)}, state, params)
+    np.testing.assert_array_equal(first["w"], np.zeros(3))
+    np.testing.assert_allclose(second["w"], np.full(3, -0.2), rtol=1e-6)

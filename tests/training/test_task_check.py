@@ -1,19 +1,20 @@
 """What is said of a task that can't train, before its sweep's folder is made: a line
 with the function and the fix."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.experimental import io_callback
 from tasks import gan, pinn, regression, vae
 
 from mnist_tune import TrialConfig, UserError
 from mnist_tune.data.dataset import check_counts
 from mnist_tune.errors import LastBatchError
-from mnist_tune.own_code.registry import register
+from mnist_tune.own_code.registry import register, register_optimizer
 from mnist_tune.training.program import Program
 from mnist_tune.training.task_check import check_task, check_tasks
 from mnist_tune.tuning.checks import note_of_trials
@@ -220,7 +221,7 @@ MISTAKES = {
     ),
     "examples in a list": (
         data([*TRAIN["x"]], [*TEST["x"]]),
-        "alike but for their lengths: .{300,400}; keep",
+        r"alike but for their lengths: float32\[\] for nothing at \[100\]; keep",
     ),
     "data and no function": (
         replace(GOOD, data=GOOD.data()),
@@ -325,6 +326,109 @@ def test_a_mistake_is_one_line_with_the_function_and_the_fix(mistake):
         check_tasks(["mistaken"], [TrialConfig(batch_size=8)])
     assert "\n" not in str(raised.value)
     assert "mistaken" in str(raised.value)
+
+
+def test_the_first_leaf_that_differs_is_named_with_both_sides():
+    """Not two trees, cut off before they differ."""
+    names = [f"block_{i}" for i in range(20)]
+    state = {name: {"mean": jnp.zeros(64), "scale": jnp.ones(64)} for name in names}
+
+    def changes(params, state, batch, key):
+        value, _ = GOOD.loss(params, (), batch, key)
+        return value, {**state, "block_7": {"mean": jnp.zeros(32), "scale": 1}}
+
+    register("deep")(lambda: replace(with_init(ZEROS, state), loss=changes))
+    message = r"got: float32\[32\] for float32\[64\] at \['block_7'\]\['mean'\]; keep"
+    with pytest.raises(UserError, match=message):
+        check_task("deep", [])
+
+
+def test_an_error_inside_a_factory_is_told_with_its_own_line():
+    """Not as a wrong argument of the factory."""
+
+    def inner(a):
+        return a
+
+    def fails(width=3):
+        return inner(1, 2)  # type: ignore[call-arg]
+
+    register("fails")(fails)
+    with pytest.raises(UserError, match=r"TypeError.*inner\(\) takes 1") as raised:
+        check_task("fails", [])
+    assert "it takes" not in str(raised.value)
+    line = fails.__code__.co_firstlineno + 1
+    assert f"(test_task_check.py, line {line})" in str(raised.value)
+    with pytest.raises(UserError, match="it takes width"):
+        check_task("fails(depth=1)", [])
+
+
+def test_a_key_path_of_jax_is_not_cut_off():
+    @jax.tree_util.register_dataclass
+    @dataclass
+    class Model:
+        weights: jax.Array
+        name: str = field(metadata={"static": True})
+
+    def renames(params, state, batch, key):
+        trees = {"net": Model(jnp.zeros(2), "a")}, {"net": Model(jnp.zeros(2), "b")}
+        jax.tree.map(jnp.add, *trees)
+        return GOOD.loss(params, state, batch, key)
+
+    register("renames")(lambda: replace(GOOD, loss=renames))
+    with pytest.raises(UserError, match=r"at key path .*\['net'\]") as raised:
+        check_task("renames", [])
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+@pytest.mark.parametrize("place", ["loss", "score", "step", "optimizer"])
+def test_io_callbacks_are_refused_before_they_are_called(place, ordered):
+    calls = []
+
+    def read():
+        calls.append(0)
+        return np.float32(1)
+
+    def impure(factor=1.0):
+        kind = jax.ShapeDtypeStruct((), jnp.float32)
+        return factor * io_callback(read, kind, ordered=ordered)
+
+    def scaled(learning_rate):
+        change = optax.stateless(
+            lambda updates, _: jax.tree.map(lambda x: x * impure(), updates)
+        )
+        return optax.chain(change, optax.sgd(learning_rate))
+
+    made = {
+        "loss": loss(lambda x, s: (x * impure(), s)),
+        "score": score(lambda x: x * impure()),
+        "step": step(lambda p, opt, s, x: (p, opt, s, x * impure())),
+        "optimizer": GOOD,
+    }[place]
+    register("impure")(lambda: made)
+    register_optimizer("scaled")(scaled)
+    optimizer = "scaled" if place == "optimizer" else "sgd"
+    with pytest.raises(UserError, match=r"io_callback.*; use pure_callback") as raised:
+        check_task("impure", [TrialConfig(batch_size=8, optimizer=optimizer)])
+    assert "\n" not in str(raised.value)
+    assert not calls
+
+
+def test_a_pure_callback_with_a_source_indexed_by_example_and_prints_are_taken():
+    source = np.linspace(0.5, 1.5, 300, dtype="float32")
+
+    def weighted(params, state, batch, key):
+        number = jnp.int32(3)
+        kind = jax.ShapeDtypeStruct((), jnp.float32)
+        weight = jax.pure_callback(
+            lambda i: source[i], kind, number, vmap_method="sequential"
+        )
+        jax.debug.print("{}", number)
+        value, state = GOOD.loss(params, state, batch, key)
+        return weight * value, state
+
+    register("pure")(lambda: replace(GOOD, loss=weighted))
+    check_task("pure", [TrialConfig(batch_size=8)])
 
 
 @pytest.mark.parametrize("factory", [regression, pinn, gan])

@@ -195,9 +195,7 @@ def test_a_resume_joins_no_cluster_that_the_folder_names(
         )
 
 
-@pytest.mark.promise(
-    "A results folder runs no code: you name yours again, and it has to be what trained"
-)
+@pytest.mark.promise("A folder runs no code but what you have signed, or trust")
 def test_a_resume_loads_no_task_that_only_the_folder_names(
     new_writer, tmp_path, monkeypatch
 ):
@@ -207,7 +205,7 @@ def test_a_resume_loads_no_task_that_only_the_folder_names(
     monkeypatch.setattr(
         options, "start_ray", Mock(side_effect=UserError("a process would try it"))
     )
-    with pytest.raises(UserError, match="a process would try it"):
+    with pytest.raises(UserError, match=r"has not recorded; name it: .* --task"):
         opened_again(tmp_path / "sweep", SweepKind.SWEEP)
     assert not (tmp_path / "sprung").exists()
 
@@ -224,10 +222,15 @@ def test_a_resume_refuses_another_kind_of_sweep_and_networks_that_are_gone(
         opened_again(tmp_path / "search", SweepKind.SWEEP)
     with pytest.raises(UserError, match="is not a search"):
         opened_again(tmp_path / "sweep")
+    writer = opened_again(tmp_path / "search").writer
+    writer.release()
+    assert [code["name"] for code in writer.record.code] == ["mine"], (
+        "it may propose it"
+    )
     ENTRIES["architecture"].pop("mine")
     with pytest.raises(
         UserError,
-        match="code of your own, which a results folder can't run; register 'mine' again",
+        match="code of your own, which it has not recorded; register 'mine' again",
     ):
         opened_again(tmp_path / "search")
 

@@ -32,6 +32,8 @@ HERE = {
     "output",
     "resume",
     "retry_errored",
+    "trust_code",
+    "changed_code",
     "quiet",
     "json",
     "smoke",

@@ -152,6 +152,15 @@ def test_a_resume_wants_the_same_code_and_the_same_data(
     with pytest.raises(UserError, match="was trained on other data"):
         resume_sweep(output, dataset=patterns((8, 8), 10))
     ENTRIES["architecture"].clear()
-    again = rf"trains code of your own.* mnist-tune resume {output} --architecture .*net.py:mlp"
+    resume_sweep(output, dataset=digits(), quiet=True)
+    assert name in ENTRIES["architecture"]
+    ENTRIES["architecture"].clear()
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "another user"))
+    again = (
+        rf"{output} would run .*net.py:mlp, which is not signed by you; .*--trust-code"
+    )
     with pytest.raises(UserError, match=again):
         resume_sweep(output, dataset=digits())
+    resume_sweep(output, dataset=digits(), trust_code=True, quiet=True)
+    ENTRIES["architecture"].clear()
+    resume_sweep(output, dataset=digits(), quiet=True)  # trusted once, it is signed

@@ -122,10 +122,8 @@ def test_networks_train_unseen_and_their_predictions_are_those_of_the_evaluation
 
 
 @pytest.mark.ray
-@pytest.mark.promise(
-    "A results folder runs no code: you name yours again, and it has to be what trained"
-)
-def test_code_is_named_again_and_is_what_trained(
+@pytest.mark.promise("A folder runs no code but what you have signed, or trust")
+def test_code_is_what_was_recorded_or_is_named(
     as_users_have_it, one_core, tmp_path, monkeypatch, capsys
 ):
     x, y = images(0)
@@ -140,11 +138,11 @@ def test_code_is_named_again_and_is_what_trained(
             known.clear()
         return load_sweep(tmp_path / "sweep")
 
-    with pytest.raises(
-        UserError,
-        match=rf"which a results folder can't run; name it: \.load\(code='{name}'\), --arch",
-    ):
-        forget().load()
+    assert forget().load().params["output"][1].shape == (3,)
+    with monkeypatch.context() as other:
+        other.setenv("XDG_CONFIG_HOME", str(tmp_path / "another user"))
+        with pytest.raises(UserError, match=r"not signed by you; .*trust_code=True"):
+            forget().load()
     found = forget()
     code = [one | {"name": "plain"} for one in found.meta["code"]]
     plain = replace(
@@ -207,6 +205,9 @@ def test_code_is_named_again_and_is_what_trained(
     file.write_text(file.read_text().replace("tanh", "sin"))
     with pytest.raises(
         UserError,
-        match=r"net.py has changed since .*, first in line 21: x = jnp.sin.*; what trained is",
+        match=r"net.py has changed since .*, first in line 21: x = jnp.sin.*--changed-code",
     ):
         forget().load(code=name)
+    assert (forget().load().logits(x) == best.logits(x)).all()
+    changed = forget().load(code=name, changed_code=True)
+    assert (changed.logits(x) != best.logits(x)).any()

@@ -1,0 +1,157 @@
+"""Which sweeps are this user's: what a sweep records of own code is signed by a key that
+this user alone can read.
+
+The signature is an HMAC (RFC 2104) with SHA-256. It covers the sweep's id, the code and
+the calls of it. The key is made at first use. It never leaves the process that starts a
+sweep.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import stat
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+KEY_BYTES = 32
+"""The length of a key: that of SHA-256."""
+
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
+"""The permissions that others than the owner have."""
+
+
+@dataclass(frozen=True)
+class RecordedCode:
+    """What `sweep.json` records of own code."""
+
+    id: str | None
+    """The sweep's. Older versions gave it none."""
+    factories: tuple[Mapping[str, Any], ...]
+    """Of each: `flag`, `name`, `module`, `attribute`, and its modules as `files`. What
+    is in no file has no module."""
+    calls: Mapping[str, Sequence[str]]
+    """The names with their arguments that may be called, by flag."""
+    signature: str | None
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> RecordedCode:
+        """Return what the content of a `sweep.json` records."""
+        return cls(
+            content.get("id"),
+            tuple(content.get("code") or ()),
+            content.get("code_calls") or {},
+            content.get("code_signature"),
+        )
+
+    @cached_property
+    def is_signed(self) -> bool:
+        """Whether this user has signed it."""
+        return is_signed(
+            {
+                "id": self.id,
+                "code": list(self.factories),
+                "code_calls": self.calls,
+                "code_signature": self.signature,
+            }
+        )
+
+
+def key_file() -> Path | None:
+    """Return where the key is: `mnist_tune/key` in the user's configuration folder
+    (`XDG_CONFIG_HOME`, else `~/.config`); None if there is no home."""
+    configured = os.environ.get("XDG_CONFIG_HOME")
+    if configured and os.path.isabs(configured):
+        return Path(configured) / "mnist_tune" / "key"
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return None
+    return home / ".config" / "mnist_tune" / "key"
+
+
+def user_key() -> bytes | None:
+    """Return this user's key, which is made if there is none. Return None if no file
+    here is private: no home, a folder that can't be written, or that others write."""
+    file = key_file()
+    if file is None:
+        return None
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not _is_private_folder(file.parent):
+            return None
+        key = _read(file)
+        if key is None:
+            _make(file)
+            key = _read(file)
+        return key
+    return None
+
+
+def _is_private_folder(folder: Path) -> bool:
+    """Return whether no one else can put files into a folder."""
+    status = folder.stat()
+    return status.st_uid == os.getuid() and not status.st_mode & 0o022
+
+
+def _read(file: Path) -> bytes | None:
+    """Return a key from its file; None if there is none that only this user can
+    read."""
+    try:
+        opened = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    with os.fdopen(opened, "rb") as stream:
+        status = os.fstat(stream.fileno())
+        is_private = status.st_uid == os.getuid() and not status.st_mode & OTHERS
+        if not stat.S_ISREG(status.st_mode) or not is_private:
+            return None
+        key = stream.read(KEY_BYTES + 1)
+    if len(key) != KEY_BYTES:
+        return None
+    return key
+
+
+def _make(file: Path) -> None:
+    """Write a new key, in place of one that can't be used. Of two processes that do so
+    at once, both read the key of the one that was last."""
+    part = file.with_name(f".key-{secrets.token_hex(8)}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    opened = os.open(part, flags, 0o600)
+    with os.fdopen(opened, "wb") as stream:
+        stream.write(secrets.token_bytes(KEY_BYTES))
+        os.fsync(stream.fileno())
+    if file.is_dir() and not file.is_symlink():
+        part.unlink()
+        return
+    os.replace(part, file)
+
+
+def signature_of(content: Mapping[str, Any]) -> str | None:
+    """Return this user's signature of what a `sweep.json` records of own code; None if
+    there is no private key."""
+    key = user_key()
+    if key is None:
+        return None
+    return hmac.new(key, _signed_bytes(content), hashlib.sha256).hexdigest()
+
+
+def is_signed(content: Mapping[str, Any]) -> bool:
+    """Return whether this user has signed what a `sweep.json` records of own code."""
+    signature = content.get("code_signature")
+    if not signature:
+        return False
+    expected = signature_of(content)
+    return expected is not None and hmac.compare_digest(expected, signature)
+
+
+def _signed_bytes(content: Mapping[str, Any]) -> bytes:
+    covered = {name: content.get(name) for name in ("id", "code", "code_calls")}
+    return json.dumps(covered, sort_keys=True).encode()
