@@ -98,7 +98,7 @@ def read_curves(
     data = _data(facts, name, trials)
     data["note"] = "; ".join([*notes(rows), *_unread(own, unread)])
     examples = runs["train_loss_examples"].min()
-    options = {"target_loss": target_loss}
+    options = {"target_loss": target_loss, "has_seeds": "seed" in named.values()}
     if not math.isnan(examples):
         options["train_evaluation"] = int(examples)
     meta = {

@@ -97,12 +97,19 @@ def nothing_known(score: Score) -> str:
 
 
 def loss_above_untrained(
-    score: Score, loss: float, untrained: float, above_since: int | None, goes_on: bool
+    score: Score,
+    loss: float,
+    untrained: float | None,
+    above_since: int | None,
+    goes_on: bool,
 ) -> str:
-    losses = told_apart((loss, untrained), 3)
-    # NaN is equal to no key of another object
-    last, before = map(losses.get, (loss, untrained))
-    text = f"training loss {last} (untrained {before})"
+    if untrained is None:
+        text = f"training loss {loss:.3g}"
+    else:
+        losses = told_apart((loss, untrained), 3)
+        # NaN is equal to no key of another object
+        last, before = map(losses.get, (loss, untrained))
+        text = f"training loss {last} (untrained {before})"
     if above_since:
         text += f", above it since step {above_since}"
     if goes_on:
@@ -187,8 +194,11 @@ def at_target(
     return text
 
 
-def hardly_begun(score: Score, loss: float, untrained: float) -> str:
-    return f"hardly begun: training loss {loss:.4g} (untrained {untrained:.4g})"
+def hardly_begun(score: Score, loss: float, untrained: float | None) -> str:
+    text = f"hardly begun: training loss {loss:.4g}"
+    if untrained is not None:
+        text += f" (untrained {untrained:.4g})"
+    return text
 
 
 def late_at_best(score: Score, last: float, goal: float, epochs: int) -> str:

@@ -134,7 +134,7 @@ def is_blown_up(curve: Curve) -> Label | None:
         "diverged",
         Reason.LOSS_ABOVE_UNTRAINED,
         loss=loss[-1],
-        untrained=curve.untrained,
+        untrained=curve.untrained_loss,
         above_since=curve.above_since,
         goes_on=goes_on,
     )
@@ -267,7 +267,7 @@ def below(curve: Curve, goal: float) -> Label:
     """Where does the law of a curve lead that is below the target?"""
     last = curve.score[-1]
     if curve.train_loss is not None and hardly_begun(curve):
-        loss, untrained = curve.train_loss[-1], curve.untrained
+        loss, untrained = curve.train_loss[-1], curve.untrained_loss
         return Label.of("slow", Reason.HARDLY_BEGUN, loss=loss, untrained=untrained)
     if curve.complete and late_in_few(curve, goal):
         far = FAR * curve.epochs

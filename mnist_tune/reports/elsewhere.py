@@ -27,10 +27,14 @@ def seeds_elsewhere(sweep: Judged, step: NextStep) -> str:
     settings = sweep.best()
     compared = settings[[key in step.settings for key in keys(settings)]]
     names = named(compared.sort_values("learning_rate"), sweep.trials)
+    if not sweep.record.options.get("has_seeds"):
+        return (
+            f"train each of {listed(names)} with {FRESH} fresh seeds, and add the rows"
+        )
     used = set(sweep.trials["seed"])
     fresh = islice((seed for seed in count() if seed not in used), FRESH)
     seeds = listed([str(seed) for seed in fresh])
-    return f"train {listed(names)} with the seeds {seeds}, each with each, and add the rows"
+    return f"train each of {listed(names)} with the seeds {seeds}, and add the rows"
 
 
 def left_elsewhere(step: NextStep) -> str:

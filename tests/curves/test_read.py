@@ -151,6 +151,16 @@ def test_a_run_without_losses_from_some_report_on_has_diverged():
     assert regimes(read_curves(rows, guess=2.3026))[1.0] == "diverged"
 
 
+@pytest.mark.parametrize("lost", [np.nan, np.inf])
+def test_an_untrained_loss_that_is_not_known_is_not_stated(lost):
+    rows = table(seeds=[0])
+    is_lost = (rows["learning_rate"] == 1.0) & (rows["epoch"] > 4)
+    rows.loc[is_lost, "train_loss"] = lost
+    trial = read_curves(rows, **ACCURACY).trials.iloc[-1]
+    assert trial["regime"] == "diverged"
+    assert trial["regime_evidence"] == "training loss nan"
+
+
 def test_gaps_of_losses_are_no_divergence():
     """Some are written now and then, and a last test has an accuracy alone."""
     rows = losses(seeds=[0])
@@ -192,8 +202,8 @@ def test_what_no_command_can_train_is_said_in_words():
     sweep = read_curves(pd.concat([close, other]), **ACCURACY)
     texts = [question.text for question in sweep.answer().questions]
     assert (
-        "Which is best? To decide, train 0.1, 0.2 with the seeds 1, 3, 4, each with each, "
-        "and add the rows" in texts
+        "Which is best? To decide, train each of 0.1, 0.2 with the seeds 1, 3, 4, and add "
+        "the rows" in texts
     )
     assert not any(question.command for question in sweep.answer().questions)
     assert "mnist-tune" not in repr(sweep.answer())
