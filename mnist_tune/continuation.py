@@ -3,7 +3,6 @@ Python."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -127,7 +126,8 @@ def code_is_there(record: SweepMeta, trials: Any) -> bool:
         for text in trials[flag].unique():
             if not names_own_code(text) or not is_not_loaded(flag, text):
                 continue
-            file = _recorded_file(record, flag, text)
+            name = text.partition("(")[0].strip()
+            file = record.own_code.file_of(flag, name)
             # A folder of somebody else's must not name a file that a user would run.
             if not record.own_code.is_signed or file is None or not file.is_file():
                 return False
@@ -135,28 +135,7 @@ def code_is_there(record: SweepMeta, trials: Any) -> bool:
 
 
 def named_from_here(record: SweepMeta, flag: str, text: str) -> str:
-    """Return a text that names own code, with the path of its file from here."""
-    name, bracket, arguments = text.partition("(")
-    place, _, function = name.strip().rpartition(":")
+    """Return a text that names own code, with the path from which it was loaded."""
     if not is_not_loaded(flag, text):
         return as_loaded(flag, text)
-    file = _recorded_file(record, flag, text)
-    if file is None or Path(os.path.abspath(place)) == file:
-        return text
-    return f"{file}:{function}{bracket}{arguments}"
-
-
-def _recorded_file(record: SweepMeta, flag: str, text: str) -> Path | None:
-    """Return the file from which code was loaded that a text names by its file."""
-    name = text.partition("(")[0].strip()
-    place = name.rpartition(":")[0]
-    is_optimizer = flag == "optimizer"
-    for code in record.code:
-        if code["name"] != name or (code["flag"] == "optimizer") != is_optimizer:
-            continue
-        if "module" not in code or not place.endswith(".py"):
-            continue
-        for file in code["files"].values():
-            if file["module"] == code["module"]:
-                return Path(file["path"])
-    return None
+    return record.own_code.named_from_here(flag, text)

@@ -59,7 +59,7 @@ def load_own(*owners: Any) -> None:
         for known in ENTRIES.values():
             known.update(
                 {
-                    name: Entry(place)
+                    name: Entry(place, one.is_recorded)
                     for name, one in known.items()
                     if (place := _place(one))
                 }
@@ -81,11 +81,7 @@ def load_own(*owners: Any) -> None:
 def _is_from_file(flag: str, name: str) -> bool:
     """Return whether code is loaded, and not from what a folder recorded."""
     entry = ENTRIES[flag].get(name)
-    if entry is None or not entry.is_loaded:
-        return False
-    place = entry.load
-    source = TEXTS.get(place.module) if isinstance(place, Attribute) else None
-    return source is None or not source.is_recorded
+    return entry is not None and entry.is_loaded and not entry.is_recorded
 
 
 def own_code() -> Code:
@@ -186,10 +182,13 @@ def _source(flag: str, name: str) -> dict[str, Any]:
     return recorded
 
 
-def contents(code: Iterable[Mapping[str, Any]]) -> list[bytes]:
-    """Return the contents of the files that `sources` lists."""
-    names = {file["module"] for factory in code for file in factory["files"].values()}
-    return [TEXTS[name].content for name in sorted(names)]
+def contents(code: Iterable[Mapping[str, Any]]) -> dict[str, bytes]:
+    """Return the contents of the files that `sources` lists, by their SHA-256."""
+    by_digest = {}
+    for factory in code:
+        for file in factory["files"].values():
+            by_digest[file["sha256"]] = TEXTS[file["module"]].content
+    return by_digest
 
 
 def refuse_unloaded(

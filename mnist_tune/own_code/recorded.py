@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import os
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
@@ -23,7 +22,7 @@ from mnist_tune.own_code import modules
 from mnist_tune.own_code.loading import contents, names_in, sources
 from mnist_tune.own_code.modules import TEXTS, Attribute, Source
 from mnist_tune.own_code.registry import ENTRIES, Entry, names_own_code
-from mnist_tune.own_code.signature import RecordedCode, signature_of
+from mnist_tune.own_code.signature import RecordedCode, made_by, user_key
 from mnist_tune.storage import Place
 from mnist_tune.terminal import Note, note
 
@@ -34,9 +33,12 @@ MOST_SOURCE = 2**24
 """The most bytes of a module that are read."""
 
 
-def sign(content: dict[str, Any], owners: Iterable[Any]) -> None:
+def sign(
+    content: dict[str, Any], owners: Iterable[Any], say: Callable[[Note], None]
+) -> None:
     """Record in the content of a `sweep.json` how its trials and options (`owners`)
-    call own code, and this user's signature of it and of `code`.
+    call own code, and this user's signature of it and of `code`. Say if there is no
+    private key.
 
     Call it only if all of the code was read from a file that the user named, or was
     trusted.
@@ -45,7 +47,16 @@ def sign(content: dict[str, Any], owners: Iterable[Any]) -> None:
         return
     content.setdefault("id", uuid.uuid4().hex)
     content["code_calls"] = _calls_of(content["code"], owners)
-    content["code_signature"] = signature_of(content)
+    content["code_signature"] = None
+    key = user_key()
+    if key is None:
+        say(
+            note(
+                "no private file can be kept in your configuration folder, so your code is not signed; a later command asks for --trust-code"
+            )
+        )
+        return
+    content["code_signature"] = RecordedCode.of(content).signed_by(key)
 
 
 def _calls_of(
@@ -53,37 +64,19 @@ def _calls_of(
 ) -> dict[str, list[str]]:
     """Return the texts with which trials or options call this code, by what they make:
     tasks stand in the field `architecture` of trials."""
-    names = {(_kind(factory["flag"]), factory["name"]) for factory in code}
+    names = {(made_by(factory["flag"]), factory["name"]) for factory in code}
     calls: dict[str, set[str]] = {kind: set() for kind, _ in names}
     for flag, texts in names_in(*owners).items():
-        kind = _kind(flag)
+        kind = made_by(flag)
         for text in set(texts):
             if (kind, parse_call(text).name) in names:
                 calls[kind].add(text)
     return {kind: sorted(texts) for kind, texts in calls.items()}
 
 
-def _kind(flag: str) -> str:
-    return "architecture" if flag == "task" else flag
-
-
 def files_of(code: Iterable[Mapping[str, Any]]) -> dict[str, bytes]:
     """Return the files of a sweep's folder that keep this code, by their names."""
-    files = {}
-    for content in contents(code):
-        digest = hashlib.sha256(content).hexdigest()
-        files[f"{FOLDER}/{digest}"] = content
-    return files
-
-
-def note_unsigned(content: Mapping[str, Any], say: Callable[[Note], None]) -> None:
-    """Say that own code could not be signed."""
-    if content["code"] and content["code_signature"] is None:
-        say(
-            note(
-                "no private file can be kept in your configuration folder, so your code is not signed; a later command asks for --trust-code"
-            )
-        )
+    return {f"{FOLDER}/{digest}": text for digest, text in contents(code).items()}
 
 
 def load_recorded(
@@ -117,7 +110,7 @@ def load_recorded(
     for factory in recorded.factories:
         if names_needed is not None and factory["name"] not in names_needed:
             continue
-        if (_kind(factory["flag"]), factory["name"]) in named:
+        if (made_by(factory["flag"]), factory["name"]) in named:
             _compare(factory, where, say, changed_code)
         elif factory.get("module"):
             to_load.append(factory)
@@ -127,7 +120,7 @@ def load_recorded(
         _refuse_untrusted(recorded, where, to_load, list(owners))
     _load(where, to_load)
     for factory in to_load:
-        _note_changed_file(factory, say)
+        _note_changed_file(recorded, factory, say)
 
 
 def _named(
@@ -136,13 +129,13 @@ def _named(
     """Return which of this code the user names now, perhaps by another path."""
     named = set()
     for factory in code:
-        kind, name = _kind(factory["flag"]), factory["name"]
+        kind, name = made_by(factory["flag"]), factory["name"]
         loaded = ENTRIES[kind].get(name)
         for flag, texts in named_now.items():
             names = {parse_call(text).name for text in texts}
             entries = [ENTRIES[flag].get(other) for other in names]
             is_same = loaded is not None and loaded in entries
-            if _kind(flag) == kind and (name in names or is_same):
+            if made_by(flag) == kind and (name in names or is_same):
                 named.add((kind, name))
     return named
 
@@ -155,19 +148,13 @@ def refuse_other_calls(
 ) -> None:
     """Raise a `UserError` if trials of a folder call the code that it records in
     another way than is signed. Code that the user has named is not looked at."""
-    to_load = [
-        factory
-        for factory in recorded.factories
-        if factory.get("module") and _is_kept(factory)
-    ]
-    if to_load and not trust_code:
-        _refuse_untrusted(recorded, where, to_load, list(owners))
-
-
-def _is_kept(code: Mapping[str, Any]) -> bool:
-    """Return whether code was loaded from what a folder recorded."""
-    source = TEXTS.get(code["module"])
-    return source is not None and source.is_recorded
+    loaded = []
+    for factory in recorded.factories:
+        entry = ENTRIES[factory["flag"]].get(factory["name"])
+        if entry is not None and entry.is_recorded:
+            loaded.append(factory)
+    if loaded and not trust_code:
+        _refuse_untrusted(recorded, where, loaded, list(owners))
 
 
 def _refuse_untrusted(
@@ -225,7 +212,7 @@ def _load(where: Place, code: Iterable[Mapping[str, Any]]) -> None:
         entry = ENTRIES[factory["flag"]].get(factory["name"])
         # A new entry would have its programs compiled again.
         if entry is None or entry.load != place or not is_loaded:
-            ENTRIES[factory["flag"]][factory["name"]] = Entry(place)
+            ENTRIES[factory["flag"]][factory["name"]] = Entry(place, is_recorded=True)
 
 
 def _kept(where: Place, digest: str, file: str) -> bytes:
@@ -257,9 +244,7 @@ def _compare(
     """Say what has changed in the named files since a sweep started, or refuse it."""
     flag, name = factory["flag"], factory["name"]
     [now] = sources({flag: [name]}) or [{"files": {}}]
-    by_digest = {
-        hashlib.sha256(content).hexdigest(): content for content in contents([now])
-    }
+    by_digest = contents([now])
     for file, before in factory["files"].items():
         after = now["files"].get(file)
         if after is None or after["sha256"] == before["sha256"]:
@@ -312,32 +297,25 @@ def _where(before: bytes | None, now: bytes) -> str:
     return f", first in line {first + 1}: {line[:80]}"
 
 
-def _note_changed_file(factory: Mapping[str, Any], say: Callable[[Note], None]) -> None:
+def _note_changed_file(
+    recorded: RecordedCode, factory: Mapping[str, Any], say: Callable[[Note], None]
+) -> None:
     """Say that the recorded text runs, if the user's file is another by now."""
     for file, record in factory["files"].items():
         path = Path(record["path"])
         try:
-            now = path.read_bytes()
+            with storage.open_file(path, MOST_SOURCE, links=True) as opened:
+                now = opened.read()
         except OSError:
             continue
         content = TEXTS[record["module"]].content
         if _is_same_program(content, now):
             continue
-        flags = words(factory["flag"], _from_here(factory))
+        flag = factory["flag"]
+        flags = words(flag, recorded.named_from_here(flag, factory["name"]))
         say(
             note(
                 f"{file} has changed since{_where(content, now)}; what was recorded runs, and {flags} takes the file"
             )
         )
         return
-
-
-def _from_here(factory: Mapping[str, Any]) -> str:
-    """Return the name of code, with the path of its file from here."""
-    name: str = factory["name"]
-    place, _, function = name.rpartition(":")
-    for record in factory["files"].values():
-        is_its_file = record["module"] == factory["module"] and place.endswith(".py")
-        if is_its_file and os.path.abspath(place) != record["path"]:
-            return f"{record['path']}:{function}"
-    return name

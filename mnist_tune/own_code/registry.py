@@ -19,6 +19,8 @@ class Entry:
 
     load: Callable[[], Factory]
     """Returns the factory. It is called once, when the factory is first wanted."""
+    is_recorded: bool = False
+    """Whether a sweep's folder has kept it, and it was not named by its file."""
 
     @cached_property
     def factory(self) -> Factory:

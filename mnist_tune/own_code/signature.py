@@ -35,8 +35,9 @@ class RecordedCode:
     id: str | None
     """The sweep's. Older versions gave it none."""
     factories: tuple[Mapping[str, Any], ...]
-    """Of each: `flag`, `name`, `module`, `attribute`, and its modules as `files`. What
-    is in no file has no module."""
+    """The networks, tasks and optimisers. Each has `flag`, `name`, `module`,
+    `attribute`, and its modules as `files`. A function that is in no file has no
+    `module`."""
     calls: Mapping[str, Sequence[str]]
     """The names with their arguments that may be called, by flag."""
     signature: str | None
@@ -53,15 +54,48 @@ class RecordedCode:
 
     @cached_property
     def is_signed(self) -> bool:
-        """Whether this user has signed it."""
-        return is_signed(
-            {
-                "id": self.id,
-                "code": list(self.factories),
-                "code_calls": self.calls,
-                "code_signature": self.signature,
-            }
+        """Whether this user has signed it. Makes no key."""
+        file = key_file()
+        if not self.signature or file is None:
+            return False
+        key = _read(file)
+        return key is not None and hmac.compare_digest(
+            self.signed_by(key), self.signature
         )
+
+    def signed_by(self, key: bytes) -> str:
+        """Return the signature by a key."""
+        covered = {"id": self.id, "code": self.factories, "code_calls": self.calls}
+        content = json.dumps(covered, sort_keys=True).encode()
+        return hmac.new(key, content, hashlib.sha256).hexdigest()
+
+    def file_of(self, flag: str, name: str) -> Path | None:
+        """Return the file from which code was loaded that is named by its file."""
+        is_file = name.rpartition(":")[0].endswith(".py")
+        for factory in self.factories:
+            is_it = (
+                made_by(factory["flag"]) == made_by(flag) and factory["name"] == name
+            )
+            if not (is_file and is_it and "module" in factory):
+                continue
+            for record in factory["files"].values():
+                if record["module"] == factory["module"]:
+                    return Path(record["path"])
+        return None
+
+    def named_from_here(self, flag: str, text: str) -> str:
+        """Return a text that names code, with the path of its file from here."""
+        name, bracket, arguments = text.partition("(")
+        place, _, function = name.strip().rpartition(":")
+        file = self.file_of(flag, name.strip())
+        if file is None or Path(os.path.abspath(place)) == file:
+            return text
+        return f"{file}:{function}{bracket}{arguments}"
+
+
+def made_by(flag: str) -> str:
+    """Return the field of trials that names what a flag names."""
+    return "architecture" if flag == "task" else flag
 
 
 def key_file() -> Path | None:
@@ -132,26 +166,3 @@ def _make(file: Path) -> None:
         part.unlink()
         return
     os.replace(part, file)
-
-
-def signature_of(content: Mapping[str, Any]) -> str | None:
-    """Return this user's signature of what a `sweep.json` records of own code; None if
-    there is no private key."""
-    key = user_key()
-    if key is None:
-        return None
-    return hmac.new(key, _signed_bytes(content), hashlib.sha256).hexdigest()
-
-
-def is_signed(content: Mapping[str, Any]) -> bool:
-    """Return whether this user has signed what a `sweep.json` records of own code."""
-    signature = content.get("code_signature")
-    if not signature:
-        return False
-    expected = signature_of(content)
-    return expected is not None and hmac.compare_digest(expected, signature)
-
-
-def _signed_bytes(content: Mapping[str, Any]) -> bytes:
-    covered = {name: content.get(name) for name in ("id", "code", "code_calls")}
-    return json.dumps(covered, sort_keys=True).encode()

@@ -229,8 +229,10 @@ def _unknown_guess(sweep: Judged) -> Iterator[str]:
     """Yield at which rate a task seems to guess, if it does not say what a guess's loss
     is: with it, such trials are known to have diverged."""
     trials = sweep.steady
-    losses = level_losses(trials, sweep.epochs, sweep.record.data)
     is_open = trials["regime"].isin(["undecided", "oscillating"]).to_numpy(bool)
+    if not is_open.any():
+        return
+    losses = level_losses(trials, sweep.epochs, sweep.record.data)
     levels = trials.assign(level=losses)[np.isfinite(losses) & is_open]
     if levels.empty:
         return

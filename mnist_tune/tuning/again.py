@@ -19,12 +19,7 @@ from mnist_tune.judged import judge
 from mnist_tune.machine import changed_versions
 from mnist_tune.numbers import counted
 from mnist_tune.own_code.loading import names_in, refuse_unloaded, sources
-from mnist_tune.own_code.recorded import (
-    files_of,
-    note_unsigned,
-    refuse_other_calls,
-    sign,
-)
+from mnist_tune.own_code.recorded import files_of, refuse_other_calls, sign
 from mnist_tune.results.folder import fetched
 from mnist_tune.results.journal import Journal, read_journal
 from mnist_tune.results.meta import read_meta
@@ -60,8 +55,7 @@ def open_again(
     record = SweepMeta.of(meta)
     _refuse_other_kind(path, record.kind, kind)
     _note_machine(record, options)
-    trials = [TrialConfig(**values) for values in meta["trials"].values()]
-    _refuse_code(record, where, options, trials)
+    _refuse_code(record, where, options, meta["trials"].values())
     dataset = _same_data(path, meta, options, data)
     for template in holding_out(record.holdout, templates):
         check(template)
@@ -95,10 +89,7 @@ def open_again(
 
 
 def _refuse_code(
-    record: SweepMeta,
-    where: Place,
-    options: SweepOptions,
-    trials: Iterable[TrialConfig],
+    record: SweepMeta, where: Place, options: SweepOptions, trials: Iterable[Any]
 ) -> None:
     """Raise a `UserError` if trials of the folder call code that is not loaded, or in
     another way than the user has signed."""
@@ -165,8 +156,7 @@ def _add(
     names += [trial.named(dataset.spec.flag) for trial in trials.values()]
     writer.meta["code"] = sources(names_in(*names))
     writer.keep(files_of(writer.meta["code"]))
-    sign(writer.meta, [options, *trials.values()])
-    note_unsigned(writer.meta, options.say)
+    sign(writer.meta, [options, *trials.values()], options.say)
     writer.meta["trials"] |= {
         trial_id: trial.to_dict() for trial_id, trial in more.items()
     }

@@ -16,7 +16,7 @@ from mnist_tune.data.task_data import TaskData
 from mnist_tune.errors import UserError, redacted
 from mnist_tune.judged import judge
 from mnist_tune.machine import describe_environment
-from mnist_tune.own_code.recorded import files_of, note_unsigned, sign
+from mnist_tune.own_code.recorded import files_of, sign
 from mnist_tune.results.folder import new_folder
 from mnist_tune.results.sweep_meta import SweepKind
 from mnist_tune.results.writer import SweepWriter
@@ -77,8 +77,7 @@ def open_new(
         "code": code,
         "environment": describe_environment(),
     }
-    sign(meta, [options, *checked])
-    note_unsigned(meta, options.say)
+    sign(meta, [options, *checked], options.say)
     place = _new_place(name, options)
     writer = SweepWriter(place, meta, judge, say=options.say, files=files_of(code))
     if held_out:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,6 @@ from mnist_tune.own_code.loading import load_own, names_in, refuse_unloaded, sou
 from mnist_tune.own_code.recorded import (
     files_of,
     load_recorded,
-    note_unsigned,
     refuse_other_calls,
     sign,
 )
@@ -53,7 +53,7 @@ def swept(user):
     before = set(sys.modules)
     load_own(CALLED)
     content = {"code": sources(names_in(CALLED))}
-    sign(content, [CALLED])
+    sign(content, [CALLED], pytest.fail)
     folder = user / "sweep"
     (folder / "code").mkdir(parents=True)
     for name, source in files_of(content["code"]).items():
@@ -234,8 +234,7 @@ def test_without_a_private_place_a_line_says_that_code_is_not_signed(
         key_file().mkdir()
     load_own(CALLED)
     content, lines = {"code": sources(names_in(CALLED))}, []
-    sign(content, [CALLED])
-    note_unsigned(content, lines.append)
+    sign(content, [CALLED], lines.append)
     [line] = lines
     assert "--trust-code" in line
     assert not RecordedCode.of(content).is_signed
@@ -244,3 +243,25 @@ def test_without_a_private_place_a_line_says_that_code_is_not_signed(
 def test_the_files_are_named_by_their_content(swept):
     for file in (swept / "code").iterdir():
         assert hashlib.sha256(file.read_bytes()).hexdigest() == file.name
+
+
+@pytest.mark.promise("A folder runs no code but what you have signed, or trust")
+def test_an_installed_function_is_not_called_in_another_way_than_signed():
+    """No module of it is kept, since every node has it."""
+    called = {"architecture": "json:dumps(1)"}
+    before = set(sys.modules)
+    load_own(called)
+    content = {"code": sources(names_in(called))}
+    sign(content, [called], pytest.fail)
+    recorded = RecordedCode.of(content)
+    forget_all(before)
+    load_recorded(recorded, Path("x"), [called], {}, say=pytest.fail)
+    refuse_other_calls(recorded, Path("x"), [called])
+    with pytest.raises(UserError, match="none of the calls you signed"):
+        refuse_other_calls(recorded, Path("x"), [{"architecture": "json:dumps(2)"}])
+
+
+def test_to_ask_who_signed_makes_no_key(swept, user, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(user / "another user"))
+    assert not recorded_in(swept).is_signed
+    assert not (user / "another user").exists()

@@ -217,7 +217,7 @@ class Makers:
         return replace(sweep, epochs=sweep.epochs.assign(train_loss=2.39))
 
     def several_edges(self):
-        """Of three widths, so that there is a law."""
+        """Return the edges of three widths, from which a law follows."""
         sweep = self.edge()
         widths = [f"mlp-{width}-tanh" for width in (16, 32, 64)]
         [search] = sweep.meta["options"]["searches"]
