@@ -143,12 +143,12 @@ def of_runs(rows: pd.DataFrame) -> pd.DataFrame:
 def _missing(runs: pd.DataFrame, first: pd.Series) -> pd.Series:
     """Return how many reports each run lacks of those that it was to have: as many as
     the longest run has, if nothing else is known."""
-    last, wanted = runs["place"], runs["epochs_asked"]
+    last, intended = runs["place"], runs["epochs_asked"]
     # of epochs from 0 on, the last one of ten is 9
-    wanted = wanted.mask(first == 0, wanted - 1)
+    intended = intended.mask(first == 0, intended - 1)
     is_whole = runs["stop_reason"] == "completed"
     longest = last.where(is_whole, last.max())
-    ahead = wanted.fillna(longest) - last
+    ahead = intended.fillna(longest) - last
     spacing = (last - first) / (runs["epoch"] - 1)
     # of one report alone, the beginning is the one before
     spacing = spacing.fillna(last.clip(lower=1))
