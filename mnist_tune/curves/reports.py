@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -43,11 +44,9 @@ def numbered(table: pd.DataFrame, named: Mapping[str, str]) -> pd.DataFrame:
     columns = dict.fromkeys([*rows, *NAMES])
     rows = rows.reindex(columns=[*columns])
     rows = rows.astype(dict.fromkeys(TEXTS, object))
-    rows["lost"] = _has_lost_losses(rows)
-    rows = rows[rows["lost"] | rows[SCORES].notna().any(axis=1)].copy()
-    is_finite = ~rows["lost"]
+    rows = _with_lost_losses(rows)
+    rows = rows.dropna(subset=SCORES, how="all")
     rows[SCORES] = rows.groupby("run")[SCORES].ffill()
-    rows[LOSSES] = rows[LOSSES].where(is_finite)
     rows["epoch"] = rows.groupby("run").cumcount() + 1
     return rows
 
@@ -132,7 +131,8 @@ def of_runs(rows: pd.DataFrame) -> pd.DataFrame:
     last, reports = runs["place"], runs["epoch"]
     missing = _missing(runs, by_run["place"].min())
     runs["epochs"] = (reports + missing).astype(int)
-    is_lost = rows["lost"] | rows["diverged"].eq(1)
+    is_infinite = np.isinf(rows[LOSSES]).any(axis=1)
+    is_lost = is_infinite | rows["diverged"].eq(1)
     reason = pd.Series("completed", last.index)
     reason = reason.mask(missing > 0, "interrupted")
     reason = reason.mask(is_lost.groupby(rows["run"]).last(), "diverged")
@@ -143,12 +143,12 @@ def of_runs(rows: pd.DataFrame) -> pd.DataFrame:
 def _missing(runs: pd.DataFrame, first: pd.Series) -> pd.Series:
     """Return how many reports each run lacks of those that it was to have: as many as
     the longest run has, if nothing else is known."""
-    last, intended = runs["place"], runs["epochs_asked"]
+    last, requested = runs["place"], runs["epochs_asked"]
     # of epochs from 0 on, the last one of ten is 9
-    intended = intended.mask(first == 0, intended - 1)
+    requested = requested.mask(first == 0, requested - 1)
     is_whole = runs["stop_reason"] == "completed"
     longest = last.where(is_whole, last.max())
-    ahead = intended.fillna(longest) - last
+    ahead = requested.fillna(longest) - last
     spacing = (last - first) / (runs["epoch"] - 1)
     # of one report alone, the beginning is the one before
     spacing = spacing.fillna(last.clip(lower=1))
@@ -156,16 +156,20 @@ def _missing(runs: pd.DataFrame, first: pd.Series) -> pd.Series:
     return reports.clip(lower=0)
 
 
-def _has_lost_losses(rows: pd.DataFrame) -> pd.Series:
-    """Return which reports have a loss that is not finite: it is infinite, or the run,
-    which had one in all reports before, has none any more, as pandas writes NaN as
-    nothing. One report that has an accuracy alone is left: it may be a last test."""
+def _with_lost_losses(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return reports with infinite losses from where a run, which had them in all
+    reports before, has none any more: pandas writes NaN as nothing. One report that has
+    an accuracy alone is left: it may be a last test."""
     run = rows["run"]
     number = rows.groupby("run").cumcount() + 1
     reports = number.groupby(run).transform("max")
-    has_loss = rows[LOSSES].notna().any(axis=1)
-    last = number.where(has_loss).groupby(run).transform("max")
-    count = has_loss.groupby(run).transform("sum")
+    has_loss = rows[LOSSES].notna()
+    is_known = has_loss.any(axis=1)
+    last = number.where(is_known).groupby(run).transform("max")
+    count = is_known.groupby(run).transform("sum")
     is_test = (reports == last + 1) & rows[SHARES].notna().any(axis=1)
-    is_gone = (number > last) & (count == last) & ~is_test
-    return is_gone | np.isinf(rows[LOSSES]).any(axis=1)
+    is_lost = (number > last) & (count == last) & ~is_test
+    for name in LOSSES:
+        had = has_loss[name].groupby(run).transform("any")
+        rows[name] = rows[name].mask(is_lost & had, math.inf)
+    return rows
