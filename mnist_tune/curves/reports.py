@@ -1,0 +1,171 @@
+"""The reports of runs, from the rows of a table: checked, in order, and numbered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+
+from mnist_tune.curves.names import NAMES, PLACES, SETTING
+from mnist_tune.errors import UserError
+from mnist_tune.numbers import exactly
+
+TEXTS = ("run", "schedule", "stop_reason")
+LOSSES = ["train_loss", "test_loss", "validation_loss"]
+SHARES = ["train_accuracy", "test_accuracy", "validation_accuracy"]
+SCORES = [*SHARES, *LOSSES]
+OF_REPORTS = [*SCORES, *PLACES, "place", "diverged", "stop_reason"]
+"""What each report has. Of all else, a run has one value."""
+
+MISSING = ("", "nan", "none", "null", "<na>")
+FLAGS = {"True": "1", "true": "1", "False": "0", "false": "0"}
+
+
+def numbered(table: pd.DataFrame, named: Mapping[str, str]) -> pd.DataFrame:
+    """Return the reports of all runs in order, by our names: `place` is the epoch or
+    step of each, and `epoch` its number. The index is the number of the row. A row
+    without a score is no report. A gap repeats the score before it.
+
+    Raises:
+        UserError: a value is none that its column may hold, a run has two values of
+            what has one, or two reports of a run have the same place.
+    """
+    rows = _by_our_names(table, named)
+    _refuse_wrong(rows)
+    if "run" not in rows:
+        rows["run"] = _numbers_of_runs(rows)
+    _refuse(rows["run"].isna(), "has no run; fill it in")
+    _refuse_two_values(rows)
+    rows = rows.sort_values(["run", "place"], kind="stable")
+    twice = rows.duplicated(["run", "place"])
+    _refuse(twice, "repeats a report; keep one, or name runs in a column run")
+    columns = dict.fromkeys([*rows, *NAMES])
+    rows = rows.reindex(columns=[*columns])
+    rows = rows.astype(dict.fromkeys(TEXTS, object))
+    rows["lost"] = _has_lost_losses(rows)
+    rows = rows[rows["lost"] | rows[SCORES].notna().any(axis=1)].copy()
+    is_finite = ~rows["lost"]
+    rows[SCORES] = rows.groupby("run")[SCORES].ffill()
+    rows[LOSSES] = rows[LOSSES].where(is_finite)
+    rows["epoch"] = rows.groupby("run").cumcount() + 1
+    return rows
+
+
+def _by_our_names(table: pd.DataFrame, named: Mapping[str, str]) -> pd.DataFrame:
+    rows = table[[*named]].set_axis([*named.values()], axis=1)
+    if rows.empty:
+        raise UserError("the table has no rows; a row is a report of a run")
+    rows.index = pd.RangeIndex(1, len(rows) + 1)
+    for theirs, ours in named.items():
+        texts = rows[ours].map(_text).astype(object)
+        is_text = ours in TEXTS or ours.startswith(SETTING)
+        rows[ours] = texts if is_text else _numbers(texts, theirs)
+    place = next(name for name in PLACES if name in rows)
+    rows["place"] = rows[place]
+    return rows
+
+
+def _refuse_wrong(rows: pd.DataFrame) -> None:
+    _refuse(rows["place"].isna(), "has no epoch or step; fill it in")
+    rates = rows["learning_rate"]
+    _refuse(rates.isna(), "has no learning rate; fill it in")
+    _refuse(rates <= 0, "has a learning rate that is not above 0; drop it, or mend it")
+    shares = rows[rows.columns.intersection(SHARES)]
+    is_none = (shares > 1) | (shares < 0)
+    percents = "has an accuracy above 1 or below 0; divide percents by 100"
+    _refuse(is_none.any(axis=1), percents)
+
+
+def _numbers_of_runs(rows: pd.DataFrame) -> pd.Series:
+    """Return a number for each run, where runs have no names: all that has one value in
+    a run tells them apart."""
+    names = rows.columns.difference(OF_REPORTS).tolist()
+    numbers = rows.groupby(names, dropna=False, sort=False).ngroup()
+    return numbers.map("{:05d}".format)
+
+
+def _text(value: object) -> str | None:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # in pandas, a gap makes all whole numbers floats
+    text = str(value).strip()
+    return None if text.lower() in MISSING else text
+
+
+def _numbers(texts: pd.Series, theirs: str) -> pd.Series:
+    numbers = pd.to_numeric(texts.replace(FLAGS), errors="coerce").astype(float)
+    is_wrong = numbers.isna() & texts.notna()
+    _refuse(is_wrong, f"has {theirs!r} that is no number; mend it, or leave it empty")
+    return numbers
+
+
+def _refuse(is_wrong: pd.Series, what: str) -> None:
+    """Refuse a table, naming the first row of which something holds."""
+    if is_wrong.any():
+        raise UserError(f"row {is_wrong.idxmax()} {what}")
+
+
+def _refuse_two_values(rows: pd.DataFrame) -> None:
+    by_run = rows.groupby("run")
+    for name in rows.columns.difference([*OF_REPORTS, "run"]):
+        is_other = rows[name].notna() & (rows[name] != by_run[name].transform("first"))
+        hint = "give the one that was asked for, or name runs in a column run"
+        _refuse(is_other, f"has another {name} than its run had before; {hint}")
+
+
+def notes(rows: pd.DataFrame) -> Iterator[str]:
+    """Yield what the epochs of texts are, unless these are those of the table."""
+    places = rows["place"]
+    if places.ne(rows["epoch"]).any():
+        first, last = exactly(places.min()), exactly(places.max())
+        where = (
+            f"reported_at of sweep.epochs has its own epoch or step, {first} to {last}"
+        )
+        yield f"an epoch here is a report; {where}"
+
+
+def of_runs(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each run: what has one value, of how many reports it was to be
+    (`epochs`), and why it ended (`reason`)."""
+    by_run = rows.groupby("run", sort=False)
+    runs = by_run.last()
+    last, reports = runs["place"], runs["epoch"]
+    missing = _missing(runs, by_run["place"].min())
+    runs["epochs"] = (reports + missing).astype(int)
+    is_lost = rows["lost"] | rows["diverged"].eq(1)
+    reason = pd.Series("completed", last.index)
+    reason = reason.mask(missing > 0, "interrupted")
+    reason = reason.mask(is_lost.groupby(rows["run"]).last(), "diverged")
+    runs["reason"] = runs["stop_reason"].fillna(reason)
+    return runs
+
+
+def _missing(runs: pd.DataFrame, first: pd.Series) -> pd.Series:
+    """Return how many reports each run lacks of those that it was to have: as many as
+    the longest run has, if nothing else is known."""
+    last, requested = runs["place"], runs["epochs_asked"]
+    # of epochs from 0 on, the last one of ten is 9
+    requested = requested.mask(first == 0, requested - 1)
+    is_whole = runs["stop_reason"] == "completed"
+    longest = last.where(is_whole, last.max())
+    ahead = requested.fillna(longest) - last
+    spacing = (last - first) / (runs["epoch"] - 1)
+    # of one report alone, the beginning is the one before
+    spacing = spacing.fillna(last.clip(lower=1))
+    reports = np.ceil(ahead / spacing - 0.5)
+    return reports.clip(lower=0)
+
+
+def _has_lost_losses(rows: pd.DataFrame) -> pd.Series:
+    """Return which reports have a loss that is not finite: it is infinite, or the run,
+    which had one in all reports before, has none any more, as pandas writes NaN as
+    nothing. One report that has an accuracy alone is left: it may be a last test."""
+    run = rows["run"]
+    number = rows.groupby("run").cumcount() + 1
+    reports = number.groupby(run).transform("max")
+    has_loss = rows[LOSSES].notna().any(axis=1)
+    last = number.where(has_loss).groupby(run).transform("max")
+    count = has_loss.groupby(run).transform("sum")
+    is_test = (reports == last + 1) & rows[SHARES].notna().any(axis=1)
+    is_gone = (number > last) & (count == last) & ~is_test
+    return is_gone | np.isinf(rows[LOSSES]).any(axis=1)
