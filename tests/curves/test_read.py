@@ -172,6 +172,14 @@ def test_gaps_of_losses_are_no_divergence():
     assert "diverged" not in regimes(read_curves(rows, **ACCURACY)).values()
 
 
+def test_an_infinite_test_loss_is_no_infinite_training_loss():
+    rows = table(rates=(0.01, 0.1)).assign(test_loss=np.inf)
+    sweep = read_curves(rows, **ACCURACY)
+    assert "diverged" not in regimes(sweep).values()
+    assert sweep.trials["train_loss"].notna().all()
+    assert {*sweep.trials["stop_reason"]} == {"completed"}
+
+
 def test_reports_are_numbered_and_a_line_says_so():
     rows = table()
     every_fifth = rows.assign(epoch=5 * rows["epoch"], epochs_asked=75)
