@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from curves_of_others import ACCURACY, losses, table
 
-from mnist_tune import Sweep, read_curves
+from mnist_tune import Sweep, UserError, read_curves
 from mnist_tune.commands import read
 from mnist_tune.curves.names import NAMES
 from mnist_tune.reports.page import page
@@ -215,6 +215,11 @@ def test_what_no_command_can_train_is_said_in_words():
     )
     assert not any(question.command for question in sweep.answer().questions)
     assert "mnist-tune" not in repr(sweep.answer())
+
+
+def test_no_state_is_here_to_load():
+    with pytest.raises(UserError, match="^these runs were trained elsewhere"):
+        read_curves(table(), **ACCURACY).load()
 
 
 def test_the_target_that_was_asked_for_counts():
