@@ -14,13 +14,12 @@ class Mirror:
         self._output = storage.place(output) if output else None
 
     def update(self, sweep: Tables) -> str:
-        names = []
-        for name, table in (("trials.csv", sweep.trials), ("epochs.csv", sweep.epochs)):
-            file = (
-                storage.join(self._output, name)
-                if self._output
-                else sweep.picture(name)
-            )
+        tables = {"trials.csv": sweep.trials, "epochs.csv": sweep.epochs}
+        files = []
+        for name, table in tables.items():
+            file = sweep.picture(name)
+            if self._output:
+                file = storage.join(self._output, name)
             write(file, as_csv(table).encode())
-            names.append(str(file))
-        return "Files: " + ", ".join(names)
+            files.append(str(file))
+        return "Files: " + ", ".join(files)
