@@ -5,6 +5,7 @@ from __future__ import annotations
 from mnist_tune import storage
 from mnist_tune.exports.run import write
 from mnist_tune.results.tables import Tables, as_csv
+from mnist_tune.storage import Place
 
 
 class Mirror:
@@ -17,7 +18,7 @@ class Mirror:
         tables = {"trials.csv": sweep.trials, "epochs.csv": sweep.epochs}
         files = []
         for name, table in tables.items():
-            file = sweep.picture(name)
+            file: Place = sweep.picture(name)
             if self._output:
                 file = storage.join(self._output, name)
             write(file, as_csv(table).encode())
