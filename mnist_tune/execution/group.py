@@ -385,7 +385,7 @@ class LaneGroup:
         for begin, (part, _) in zip(begins, parts, strict=True):
             index = np.array((first, count, total, begin, begin + each), np.int32)
             counts, sums = self.executor.measure(
-                Program.evaluate, size, slots, part, index, given=sums
+                Program.evaluate, size, slots, part, index, inputs=sums
             )
         return counts, sums
 

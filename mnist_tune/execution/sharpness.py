@@ -85,7 +85,7 @@ def measure(
             [slots[i] for i in lanes],
         )
         found = executor.measure(
-            curvature.sharpness, size, chosen, *data.of(probe), products, given=some
+            curvature.sharpness, size, chosen, *data.of(probe), products, inputs=some
         )
         return [
             (float(value), float(residual))
