@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -375,7 +374,7 @@ class LaneGroup:
         # otherwise than in memory.
         least = 2 if block < total else 1
         blocks_of_part = max(self.data.part // block, least)
-        block_count = math.ceil(count / block)
+        block_count = -(-count // block)
         begins = range(0, block_count, blocks_of_part)
         indices = []
         for begin in begins:
