@@ -279,10 +279,12 @@ def _store(uri: str, patience_s: float = 0) -> ObjectStore:
     )
 
 
-def _refuse_unknown(uri: str, names: AbstractSet[str], known: Collection[str]) -> None:
-    unknown = ", ".join(names - set(known))
+def _refuse_unknown(
+    uri: str, names: AbstractSet[str], of_scheme: Collection[str]
+) -> None:
+    unknown = ", ".join(names - set(of_scheme))
     if unknown:
-        only = ", ".join(known) or "nothing"
+        only = ", ".join(of_scheme) or "nothing"
         raise UserError(f"{uri}: {unknown} after the ? is not known, only {only} is")
 
 

@@ -223,7 +223,6 @@ class TrialConfig(Training):
         return {flag: self.architecture, "optimizer": self.optimizer}
 
 
-
 def _kind(hint: Any) -> Kind:
     """Return the valid values of a field: those that its annotation names, or those of
     its type."""

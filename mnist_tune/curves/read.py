@@ -81,8 +81,9 @@ def read_curves(
         "target_loss": target_loss,
     }
     for fact, value in facts.items():
-        if value is not None and not KINDS[fact].holds(value):
-            raise UserError(f"{fact} must be {KINDS[fact].wanted}, got {value!r}")
+        kind = KINDS[fact]
+        if value is not None and not kind.holds(value):
+            raise UserError(f"{fact} must be {kind.wanted}, got {value!r}")
     place: Place = Path(name)
     if not isinstance(table, pd.DataFrame):
         place = storage.place(table)
@@ -93,14 +94,15 @@ def read_curves(
     rows = numbered(table, named)
     runs = of_runs(rows)
     own = _own_values(runs, settings)
-    trials = _trials(runs.drop(columns=own), name, train_examples or test_examples or 1)
+    examples = train_examples or test_examples or 1
+    trials = _trials(runs.drop(columns=own), name, examples)
     unread = [column for column in table if column not in named]
     data = _data(facts, name, trials)
     data["note"] = "; ".join([*notes(rows), *_unread(own, unread)])
-    examples = runs["train_loss_examples"].min()
     options = {"target_loss": target_loss, "has_seeds": "seed" in named.values()}
-    if not math.isnan(examples):
-        options["train_evaluation"] = int(examples)
+    evaluated = runs["train_loss_examples"].min()
+    if not math.isnan(evaluated):
+        options["train_evaluation"] = int(evaluated)
     meta = {
         "name": name,
         "kind": SweepKind.CURVES,
@@ -111,7 +113,8 @@ def read_curves(
     }
     ends = {run: {"stop_reason": reason} for run, reason in runs["reason"].items()}
     journal = Journal(_epochs(rows), trials, set(), ends, undecided=False)
-    return Sweep.of(judged(tables_of(place, meta, journal)))
+    tables = tables_of(place, meta, journal)
+    return Sweep.of(judged(tables))
 
 
 def _refuse_gaps(facts: Mapping[str, Any], columns: Collection[str]) -> None:
@@ -119,22 +122,25 @@ def _refuse_gaps(facts: Mapping[str, Any], columns: Collection[str]) -> None:
     what is not theirs."""
     accuracies = [name for name in ACCURACIES if name in columns]
     if accuracies:
-        needed, foreign = {"chance": 0.1, "test_examples": 10000}, ["target_loss"]
-    else:
-        needed, foreign = {}, ["chance", "target"]
-    for fact, example in needed.items():
-        if facts[fact] is None:
-            needs = f"{accuracies[0]} needs {fact}"
-            raise UserError(f"{needs}; give it, such as {fact}={example}")
-    for fact in foreign:
-        if facts[fact] is not None:
-            what = "losses alone" if accuracies else "accuracies"
-            raise UserError(
-                f"{fact} is of {what}, which this table has not; leave it out"
-            )
-    if not accuracies and facts["guess"] is None and "untrained_loss" not in columns:
+        for fact, example in {"chance": 0.1, "test_examples": 10000}.items():
+            if facts[fact] is None:
+                needs = f"{accuracies[0]} needs {fact}"
+                raise UserError(f"{needs}; give it, such as {fact}={example}")
+        _refuse_foreign(facts, ["target_loss"], "losses alone")
+        return
+    _refuse_foreign(facts, ["chance", "target"], "accuracies")
+    if facts["guess"] is None and "untrained_loss" not in columns:
         what = "losses alone need guess, the loss of the best constant answer"
         raise UserError(f"{what}; give it, or a column untrained_loss")
+
+
+def _refuse_foreign(
+    facts: Mapping[str, Any], names: Collection[str], scores: str
+) -> None:
+    for name in names:
+        if facts[name] is not None:
+            what = f"{name} is of {scores}, which this table has not"
+            raise UserError(f"{what}; leave it out")
 
 
 def _own_values(runs: pd.DataFrame, settings: Collection[str]) -> list[str]:
@@ -171,10 +177,9 @@ def _trials(runs: pd.DataFrame, name: str, examples: int) -> dict[str, TrialConf
     trials = dict[str, TrialConfig]()
     for run, row in runs[[*alike, "seed"]].to_dict("index").items():
         values = {key: _whole(value) for key, value in row.items()}
+        values["data_seed"] = values["seed"]
         try:
-            trials[str(run)] = TrialConfig(
-                **values, data_seed=values["seed"], holdout=0
-            )
+            trials[str(run)] = TrialConfig(**values, holdout=0)
         except UserError as error:
             raise UserError(f"run {run!r}: {error}") from None
     return trials
@@ -191,8 +196,9 @@ def _arguments(settings: pd.Series) -> str:
 
 def _whole(value: Any) -> Any:
     """Return a whole number as one: tables with gaps have floats alone."""
-    is_whole = isinstance(value, float) and value.is_integer()
-    return int(value) if is_whole else value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
 
 
 def _data(

@@ -47,9 +47,10 @@ def numbered(table: pd.DataFrame, named: Mapping[str, str]) -> pd.DataFrame:
     trained = LOSSES
     if rows["train_loss"].notna().any():
         trained = ["train_loss"]
-    is_lost = is_gone | np.isinf(rows[trained]).any(axis=1)
-    rows["diverged"] = rows["diverged"].mask(is_lost, 1.0)
-    rows = rows[is_gone | rows[SCORES].notna().any(axis=1)].copy()
+    is_infinite = np.isinf(rows[trained]).any(axis=1)
+    rows["diverged"] = rows["diverged"].mask(is_gone | is_infinite, 1.0)
+    has_score = rows[SCORES].notna().any(axis=1)
+    rows = rows[is_gone | has_score].copy()
     rows[SCORES] = rows.groupby("run")[SCORES].ffill()
     # NaN is a loss that is not finite
     losses = rows[LOSSES].mask(is_gone)
@@ -64,9 +65,11 @@ def _by_our_names(table: pd.DataFrame, named: Mapping[str, str]) -> pd.DataFrame
         raise UserError("the table has no rows; a row is a report of a run")
     rows.index = pd.RangeIndex(1, len(rows) + 1)
     for theirs, ours in named.items():
-        texts = rows[ours].map(_text).astype(object)
+        values = rows[ours].map(_text).astype(object)
         is_text = ours in TEXTS or ours.startswith(SETTING)
-        rows[ours] = texts if is_text else _numbers(texts, theirs)
+        if not is_text:
+            values = _numbers(values, theirs)
+        rows[ours] = values
     place = next(name for name in PLACES if name in rows)
     rows["place"] = rows[place]
     return rows
@@ -95,7 +98,9 @@ def _text(value: object) -> str | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # in pandas, a gap makes all whole numbers floats
     text = str(value).strip()
-    return None if text.lower() in MISSING else text
+    if text.lower() in MISSING:
+        return None
+    return text
 
 
 def _numbers(texts: pd.Series, theirs: str) -> pd.Series:
@@ -124,10 +129,8 @@ def notes(rows: pd.DataFrame) -> Iterator[str]:
     places = rows["place"]
     if places.ne(rows["epoch"]).any():
         first, last = exactly(places.min()), exactly(places.max())
-        where = (
-            f"reported_at of sweep.epochs has its own epoch or step, {first} to {last}"
-        )
-        yield f"an epoch here is a report; {where}"
+        own = f"has its own epoch or step, {first} to {last}"
+        yield f"an epoch here is a report; reported_at of sweep.epochs {own}"
 
 
 def of_runs(rows: pd.DataFrame) -> pd.DataFrame:
@@ -157,7 +160,8 @@ def _missing(runs: pd.DataFrame, first: pd.Series) -> pd.Series:
     is_whole = runs["stop_reason"] == "completed"
     longest = last.where(is_whole, last.max())
     ahead = requested.fillna(longest) - last
-    spacing = (last - first) / (runs["epoch"] - 1)
+    gaps = runs["epoch"] - 1
+    spacing = (last - first) / gaps
     # of one report alone, the beginning is the one before
     spacing = spacing.fillna(last.clip(lower=1))
     reports = np.ceil(ahead / spacing - 0.5)
@@ -170,9 +174,12 @@ def _has_lost_losses(rows: pd.DataFrame) -> pd.Series:
     is left: it may be a last test."""
     run = rows["run"]
     number = rows.groupby("run").cumcount() + 1
-    reports = number.groupby(run).transform("max")
     has_loss = rows[LOSSES].notna().any(axis=1)
-    last = number.where(has_loss).groupby(run).transform("max")
-    count = has_loss.groupby(run).transform("sum")
-    is_test = (reports == last + 1) & rows[SHARES].notna().any(axis=1)
-    return (number > last) & (count == last) & ~is_test
+    has_share = rows[SHARES].notna().any(axis=1)
+    reports = number.groupby(run).transform("max")
+    losses = has_loss.groupby(run).transform("sum")
+    last_with_loss = number.where(has_loss).groupby(run).transform("max")
+    is_behind = number > last_with_loss
+    had_all_before = losses == last_with_loss
+    is_test = has_share & (reports == last_with_loss + 1)
+    return is_behind & had_all_before & ~is_test
