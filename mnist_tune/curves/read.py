@@ -98,7 +98,8 @@ def read_curves(
     trials = _trials(runs.drop(columns=own), name, examples)
     unread = [column for column in table if column not in named]
     data = _data(facts, name, trials)
-    data["note"] = "; ".join([*notes(rows), *_unread(own, unread)])
+    remarks = [*notes(rows), *_unread(own, unread)]
+    data["note"] = "; ".join(remarks)
     options = {"target_loss": target_loss, "has_seeds": "seed" in named.values()}
     evaluated = runs["train_loss_examples"].min()
     if not math.isnan(evaluated):
@@ -187,10 +188,10 @@ def _trials(runs: pd.DataFrame, name: str, examples: int) -> dict[str, TrialConf
 
 def _arguments(settings: pd.Series) -> str:
     """Return the settings of a run as arguments of what it trained."""
-    texts = [
-        f"{column.removeprefix(SETTING)}={value}"
-        for column, value in settings.dropna().items()
-    ]
+    texts = []
+    for column, value in settings.dropna().items():
+        name = str(column).removeprefix(SETTING)
+        texts.append(f"{name}={value}")
     return f"({', '.join(texts)})"
 
 
@@ -205,16 +206,18 @@ def _data(
     facts: Mapping[str, Any], name: str, trials: Mapping[str, TrialConfig]
 ) -> dict[str, Any]:
     """Return what a `sweep.json` records of the data."""
-    tested = facts["test_examples"] or 1
+    test_images = facts["test_examples"] or 1
+    train_images = facts["train_examples"] or test_images
     guesses = {}
-    if facts["guess"] is not None:
-        trained = [trial.architecture for trial in trials.values()]
-        guesses = dict.fromkeys(trained, facts["guess"])
+    guess = facts["guess"]
+    if guess is not None:
+        for trial in trials.values():
+            guesses[trial.architecture] = guess
     return {
         "name": name,
         "checksums": {},
-        "train_images": facts["train_examples"] or tested,
-        "test_images": tested,
+        "train_images": train_images,
+        "test_images": test_images,
         "chance": facts["chance"],
         "guesses": guesses,
         "target": facts["target"],
@@ -224,9 +227,11 @@ def _data(
 def _epochs(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the reports as the table `epochs`."""
     names = {"run": "trial_id", "place": "reported_at"}
-    epochs = rows.drop(columns="step").rename(columns=names)
+    epochs = rows.drop(columns="step")
+    epochs = epochs.rename(columns=names)
     untrained = epochs.groupby("trial_id")["untrained_loss"]
     epochs["untrained_loss"] = untrained.transform("first")
     columns = [column.name for column in EPOCHS]
-    epochs = epochs.reindex(columns=[*columns, "reported_at"])
+    columns.append("reported_at")
+    epochs = epochs.reindex(columns=columns)
     return epochs.reset_index(drop=True)

@@ -81,9 +81,9 @@ def _refuse_wrong(rows: pd.DataFrame) -> None:
     _refuse(rates.isna(), "has no learning rate; fill it in")
     _refuse(rates <= 0, "has a learning rate that is not above 0; drop it, or mend it")
     shares = rows[rows.columns.intersection(SHARES)]
-    is_none = (shares > 1) | (shares < 0)
-    percents = "has an accuracy above 1 or below 0; divide percents by 100"
-    _refuse(is_none.any(axis=1), percents)
+    is_outside = (shares > 1) | (shares < 0)
+    what = "has an accuracy above 1 or below 0"
+    _refuse(is_outside.any(axis=1), f"{what}; divide percents by 100")
 
 
 def _numbers_of_runs(rows: pd.DataFrame) -> pd.Series:
@@ -104,7 +104,8 @@ def _text(value: object) -> str | None:
 
 
 def _numbers(texts: pd.Series, theirs: str) -> pd.Series:
-    numbers = pd.to_numeric(texts.replace(FLAGS), errors="coerce").astype(float)
+    texts = texts.replace(FLAGS)
+    numbers = pd.to_numeric(texts, errors="coerce").astype(float)
     is_wrong = numbers.isna() & texts.notna()
     _refuse(is_wrong, f"has {theirs!r} that is no number; mend it, or leave it empty")
     return numbers
@@ -119,7 +120,9 @@ def _refuse(is_wrong: pd.Series, what: str) -> None:
 def _refuse_two_values(rows: pd.DataFrame) -> None:
     by_run = rows.groupby("run")
     for name in rows.columns.difference([*OF_REPORTS, "run"]):
-        is_other = rows[name].notna() & (rows[name] != by_run[name].transform("first"))
+        values = rows[name]
+        first = by_run[name].transform("first")
+        is_other = values.notna() & (values != first)
         hint = "give the one that was asked for, or name runs in a column run"
         _refuse(is_other, f"has another {name} than its run had before; {hint}")
 
@@ -141,9 +144,9 @@ def of_runs(rows: pd.DataFrame) -> pd.DataFrame:
     last, reports = runs["place"], runs["epoch"]
     missing = _missing(runs, by_run["place"].min())
     runs["epochs"] = (reports + missing).astype(int)
-    is_lost = rows["diverged"] == 1
     reason = pd.Series("completed", last.index)
     is_short = missing > 0
+    is_lost = rows["diverged"] == 1
     has_diverged = is_short & is_lost.groupby(rows["run"]).last()
     reason = reason.mask(is_short, "interrupted")
     reason = reason.mask(has_diverged, "diverged")
