@@ -44,10 +44,8 @@ def number(
     True and False."""
 
     def holds(value: Any) -> bool:
-        if isinstance(value, float) and math.isnan(value):
-            return nan
         if isinstance(value, float):
-            return low <= value <= high
+            return low <= value <= high or (nan and math.isnan(value))
         return type(value) is int and low <= value <= high and abs(value) <= LARGEST
 
     return Kind(name, holds, float, low, high, nan)

@@ -60,10 +60,8 @@ class Trained:
         trial = self.trial
         ranking = Ranking.of(self.data.by_accuracy)
         score = ranking.number(ranking.score_of(self.row, "test"))
-        return (
-            f"{trial.architecture}, learning rate {trial.learning_rate:g}, "
-            f"epoch {self.row['epoch']}: test {ranking.word} {score}"
-        )
+        what = f"{trial.architecture}, learning rate {trial.learning_rate:g}"
+        return f"{what}, epoch {self.row['epoch']}: test {ranking.word} {score}"
 
     def __repr__(self) -> str:
         attributes = ".params .state .net"
@@ -91,11 +89,12 @@ class Trained:
 
     def _logits(self, x: Any) -> Iterator[np.ndarray]:
         examples = self._checked(x)
-        params, state = jax.device_put((self.params, self.state))
+        variables = jax.device_put((self.params, self.state))
         kind = np.int32 if self.data.positions > 1 else np.float32
         for first in range(0, len(examples), BLOCK):
-            block = examples[first : first + BLOCK].astype(kind)
-            yield np.asarray(self._apply(params, state, block), np.float32)
+            block = examples[first : first + BLOCK]
+            logits = self._apply(*variables, block.astype(kind))
+            yield np.asarray(logits, np.float32)
 
     @cached_property
     def _apply(self) -> Any:
@@ -192,7 +191,8 @@ def _row_of(sweep: Judged, trial_id: str) -> dict[str, Any]:
     rows = sweep.trials[ids == trial_id].rename(columns={"epochs_asked": "epochs"})
     if rows.empty:
         padded = f"{trial_id:0>5}"
-        hint = closest(padded, [*ids[ids == padded], *ids[:10]])
+        candidates = [*ids[ids == padded], *ids[:10]]
+        hint = closest(padded, candidates)
         raise UserError(f"{sweep.path} has no trial {trial_id!r}{hint}")
     [row] = rows.head(1).to_dict("records")
     return {str(name): value for name, value in row.items()}

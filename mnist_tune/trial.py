@@ -228,9 +228,12 @@ def _kind(hint: Any) -> Kind:
     its type."""
     if get_origin(hint) is Annotated:
         return next(kind for kind in hint.__metadata__ if isinstance(kind, Kind))
+    if hint is bool:
+        return FLAG
+    if hint is str:
+        return NAME
     names = get_args(hint)  # of a Literal
-    one_of = Kind(f"one of {', '.join(names)}", lambda value: value in names)
-    return {bool: FLAG, str: NAME}.get(hint, one_of)
+    return Kind(f"one of {', '.join(names)}", lambda value: value in names)
 
 
 _HINTS = get_type_hints(TrialConfig, include_extras=True)
