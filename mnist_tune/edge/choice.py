@@ -39,6 +39,12 @@ def next_rate(
     expected time. To count the trials that are pending, their outcomes are imagined:
     one draw from the posterior stands for the truth, and all are drawn from that. So
     trials that are proposed together spread over what is still possible.
+
+    At each point of the posterior, a trial learns with the probability
+    luck + (1 - luck - lapse) * steep. Over all points, the candidate has the largest
+
+        gain / duration = (explained(learned) + explained(failed))
+                          / (P(learned) + cost * P(failed)).
     """
     halves = posterior.halves.astype(np.float32)
     weights = posterior.halves_and_widths

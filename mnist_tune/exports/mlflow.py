@@ -83,31 +83,28 @@ class Mirror:
         is_live = sweep.trials["stop_reason"].isin(LIVE_REASONS).any()
         self._client.update_run(parent_key, "RUNNING" if is_live else "FINISHED")
 
-    def _experiment_id(self, name: str) -> str:
+    def _experiment_id(self, name: str) -> Any:
         experiment = self._client.get_experiment_by_name(name)
         if experiment:
-            return str(experiment.experiment_id)
-        return str(self._client.create_experiment(name))
+            return experiment.experiment_id
+        return self._client.create_experiment(name)
 
     def _stored(self, experiment_id: str, prefix: str) -> dict[str, Any]:
         """Return the runs that the store has of a sweep, by their fixed ids."""
         query = f"tags.`{ID}` LIKE '{prefix}%'"
         stored = {}
-        page = self._client.search_runs([experiment_id], query)
+        token = None
         while True:
+            page = self._client.search_runs([experiment_id], query, page_token=token)
             for run in page:
                 stored[run.data.tags[ID]] = run
-            if not page.token:
+            token = page.token
+            if not token:
                 return stored
-            page = self._client.search_runs(
-                [experiment_id], query, page_token=page.token
-            )
 
     def _create_child(self, run: ExportedRun, experiment_id: str, parent: str) -> Any:
         tags = {ID: run.id, "mlflow.parentRunId": parent}
-        began = None
-        if run.began is not None:
-            began = _milliseconds(run.began)
+        began = _milliseconds(run.began)
         return self._client.create_run(experiment_id, began, tags, run.trial_id)
 
     def _write(self, run: ExportedRun, child: Any) -> None:
@@ -150,5 +147,7 @@ def _params(run: ExportedRun) -> dict[str, str]:
     return {name: str(value) for name, value in run.params.items()}
 
 
-def _milliseconds(seconds: float) -> int:
+def _milliseconds(seconds: float | None) -> int | None:
+    if seconds is None:
+        return None
     return int(seconds * 1000)

@@ -81,8 +81,9 @@ class Mirror:
             elif isinstance(example, int):
                 distribution = kinds.IntDistribution(low, high)
             else:
-                is_log = name == "learning_rate"
-                distribution = kinds.FloatDistribution(low, high, log=is_log)
+                distribution = kinds.FloatDistribution(
+                    low, high, log=name == "learning_rate"
+                )
             distributions[name] = distribution
         return distributions
 
