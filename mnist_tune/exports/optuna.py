@@ -54,9 +54,8 @@ class Mirror:
         in Optuna, so if one differs, as after a resume, the study is written anew."""
         made = {"storage": self._url, "study_name": name, "direction": self._direction}
         study = self._optuna.create_study(**made, load_if_exists=True)
-        stored = {}
-        for trial in study.get_trials(deepcopy=False):
-            stored[trial.user_attrs.get(ID)] = trial
+        there = study.get_trials(deepcopy=False)
+        stored = {trial.user_attrs.get(ID): trial for trial in there}
         if any(_differs(trial, trials.get(key)) for key, trial in stored.items()):
             self._optuna.delete_study(study_name=name, storage=self._url)
             study = self._optuna.create_study(**made)
@@ -146,12 +145,7 @@ def _content(trial: Any) -> str:
     choices = {}
     for name, distribution in sorted(trial.distributions.items()):
         choices[name] = getattr(distribution, "choices", ())
-    content = (
-        trial.state,
-        trial.values,
-        sorted(trial.params.items()),
-        choices,
-        sorted(trial.user_attrs.items()),
-        trial.intermediate_values,
-    )
-    return repr(content)
+    params = sorted(trial.params.items())
+    labels = sorted(trial.user_attrs.items())
+    curve = trial.intermediate_values
+    return repr((trial.state, trial.values, params, choices, labels, curve))

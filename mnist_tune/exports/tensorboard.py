@@ -60,14 +60,13 @@ def _append(run: ExportedRun, first: int, folder: Path) -> None:
     event_files = library("tensorboardX.event_file_writer")
     summary = library("tensorboardX.summary")
     event = library("tensorboardX.proto.event_pb2").Event
-    name = str(folder / "events")
-    writer = event_files.EventsWriter(name, f".{len(run.rows):06d}")
+    ending = f".{len(run.rows):06d}"
+    writer = event_files.EventsWriter(str(folder / "events"), ending)
     with closing(writer):
         if not first:
-            began = run.rows[0].time
             results = dict.fromkeys(RESULTS, 0.0)
             for part in summary.hparams({**run.params}, results):
-                writer.write_event(event(summary=part, wall_time=began))
+                writer.write_event(event(summary=part, wall_time=run.rows[0].time))
         for row in run.rows[first:]:
             at = {"step": row.epoch, "wall_time": row.time}
             for metric, value in row.metrics.items():
