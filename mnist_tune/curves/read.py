@@ -28,7 +28,7 @@ from mnist_tune.trial import TrialConfig
 
 
 def read_curves(
-    table: pd.DataFrame | str | Path,
+    table: pd.DataFrame | str | Path | Any,
     *,
     chance: float | None = None,
     test_examples: int | None = None,
@@ -45,7 +45,8 @@ def read_curves(
 
     Args:
         table: a row for each report of a run, as a DataFrame or the name of a file:
-            CSV, Parquet or JSON lines. Needed are `learning_rate`, `epoch` or `step`,
+            CSV, Parquet or JSON lines. Or an experiment of Ray Tune: its folder, or
+            what `Tuner.fit` returns. Needed are `learning_rate`, `epoch` or `step`,
             and `test_accuracy`, `test_loss`, `validation_accuracy` or
             `validation_loss`.
         chance: the accuracy of guessing, which accuracies need.
@@ -73,6 +74,8 @@ def read_curves(
         target_loss=target_loss,
     )
     place: Place = Path(name)
+    # a ResultGrid of Ray Tune
+    table = getattr(table, "experiment_path", table)
     if not isinstance(table, pd.DataFrame):
         place = storage.place(table)
         table = read_file(place)

@@ -17,6 +17,7 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.utils import flatten_dict
 
 from mnist_tune.curves.facts import CurveFacts
+from mnist_tune.curves.files import REASONS
 from mnist_tune.curves.names import meaning
 from mnist_tune.curves.settings import trial_of, usual_settings, with_arguments
 from mnist_tune.errors import UserError, closest
@@ -26,9 +27,6 @@ from mnist_tune.regimes.evidence import evidence
 from mnist_tune.regimes.histories import Histories
 from mnist_tune.regimes.stopping import RegimeRules
 from mnist_tune.trial import TrialConfig
-
-FILE = "regimes.jsonl"
-"""The file in the experiment's folder with the rows and reasons."""
 
 SHARES = ("train_accuracy", "test_accuracy", "validation_accuracy")
 LOSSES = ("train_loss", "test_loss", "validation_loss")
@@ -308,12 +306,12 @@ class RegimeScheduler(RegimeRules, FIFOScheduler):  # type: ignore[misc]
         """Find the file of the experiment, and take up what it holds if the experiment
         is restored."""
         storage = trial.storage
-        source = Path(storage.experiment_fs_path, FILE)
+        source = Path(storage.experiment_fs_path, REASONS)
         filesystem = storage.storage_filesystem
         self._file = source
         if not isinstance(filesystem, LocalFileSystem):
             # Tune copies it from there, with its own state.
-            self._file = Path(storage.experiment_driver_staging_path, FILE)
+            self._file = Path(storage.experiment_driver_staging_path, REASONS)
         text = ""
         if filesystem.get_file_info(str(source)).type is FileType.File:
             with filesystem.open_input_stream(str(source)) as stream:

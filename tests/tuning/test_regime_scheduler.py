@@ -11,10 +11,10 @@ from pyarrow.fs import LocalFileSystem
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
-from mnist_tune import RegimeScheduler, TrialConfig, UserError
+from mnist_tune import RegimeScheduler, TrialConfig, UserError, read_curves
+from mnist_tune.curves.files import REASONS
 from mnist_tune.tuning.early_stopping import RegimeStopping
 from mnist_tune.tuning.past import Past
-from mnist_tune.tuning.regime_scheduler import FILE
 from mnist_tune.tuning.run import Run
 from validation.label_cuts import read_set
 
@@ -112,10 +112,10 @@ def test_seeds_stop_after_the_same_report(experiment):
 def test_a_report_that_is_repeated_is_answered_as_before(experiment):
     experiment.run("fast", FAST, lr=1.0)
     assert experiment.run("slow", SLOW, lr=0.01) == 5
-    before = (experiment.folder / FILE).read_text()
+    before = (experiment.folder / REASONS).read_text()
     assert not experiment.report("slow", 4, val_acc=0.99)
     assert experiment.report("slow", 5, val_acc=0.99)
-    assert (experiment.folder / FILE).read_text() == before
+    assert (experiment.folder / REASONS).read_text() == before
 
 
 @pytest.mark.parametrize("cut", [1.0, 0.6])
@@ -127,7 +127,7 @@ def test_an_experiment_that_is_restored_goes_on_as_it_would_have(tmp_path, cut):
         experiment.run("fast", FAST, lr=1.0)
         experiment.add("slow", lr=0.01)
         experiment.run("slow", SLOW[:4])
-    file = killed.folder / FILE
+    file = killed.folder / REASONS
     text = file.read_text()
     lines = text.splitlines(keepends=True)
     file.write_text("".join(lines[:-1]) + lines[-1][: int(cut * len(lines[-1]))])
@@ -137,7 +137,7 @@ def test_an_experiment_that_is_restored_goes_on_as_it_would_have(tmp_path, cut):
     restored.iterations["slow"] = 3 if cut < 1 else 4
     assert whole.run("slow", SLOW) == restored.run("slow", SLOW) == 5
     assert restored.scheduler.reasons == whole.scheduler.reasons
-    assert file.read_text() == (whole.folder / FILE).read_text()
+    assert file.read_text() == (whole.folder / REASONS).read_text()
 
 
 def test_a_stop_is_known_after_a_restore(experiment):
@@ -154,7 +154,7 @@ def test_another_experiment_in_the_same_folder_begins_anew(experiment):
     experiment.run("fast", FAST, lr=1.0)
     other = Experiment(experiment.folder)
     other.add("new", lr=0.1)
-    lines = (other.folder / FILE).read_text().splitlines()
+    lines = (other.folder / REASONS).read_text().splitlines()
     assert [json.loads(line)["trial"] for line in lines] == ["new"]
 
 
@@ -312,7 +312,12 @@ def test_a_function_of_anybodys_is_stopped_by_its_regime_in_ray_tune(tmp_path):
         ),
         run_config=tune.RunConfig("mine", storage_path=str(tmp_path), verbose=0),
     )
-    table = tuner.fit().get_dataframe().set_index("config/opt/rate")
+    results = tuner.fit()
+    table = results.get_dataframe().set_index("config/opt/rate")
     assert table["training_iteration"].to_dict() == {1.0: 10, 0.9: 10, 0.01: 5, 0.02: 5}
     assert set(scheduler.reasons) == {table["trial_id"][0.01], table["trial_id"][0.02]}
-    assert (tmp_path / "mine" / FILE).exists()
+    assert (tmp_path / "mine" / REASONS).exists()
+    columns = {"config/opt/rate": "learning_rate"}
+    sweep = read_curves(results, columns=columns, **FACTS)
+    regimes = sweep.trials.set_index("learning_rate")["regime"].to_dict()
+    assert regimes == {1.0: "converged", 0.9: "converged", 0.01: "slow", 0.02: "slow"}
