@@ -79,15 +79,17 @@ def our_names(
     # where two columns could be the same, that with our own name is
     own_first = sorted(names, key=lambda name: name not in NAMES)
     for name in own_first:
-        meaning = _meaning(name)
-        if meaning and name not in named and meaning not in named.values():
-            named[name] = meaning
+        our_name = meaning(name)
+        if our_name and name not in named and our_name not in named.values():
+            named[name] = our_name
     unread = [name for name in names if name not in named]
     _refuse_missing(named, unread)
     return named
 
 
-def _meaning(name: str) -> str | None:
+def meaning(name: str) -> str | None:
+    """Return our name of a column; that of a setting is its own. None if it is not
+    known."""
     plain = name.removeprefix(SETTING)
     small = re.sub(r"\W+", "_", plain.lower())
     for ours, theirs in NAMES.items():

@@ -383,7 +383,7 @@ def trap(tmp_path):
     assert (tmp_path / "sprung").exists(), "the trap does not work"
 
 
-@pytest.mark.promise("Nothing in a folder is unpickled or run")
+@pytest.mark.promise("Nothing in a folder is unpickled")
 def test_pickles_in_a_folder_are_never_executed(folder, ended, trap):
     for name in ("journal_jsonl", "sweep_json", "trials_parquet", "epochs_parquet"):
         try:
@@ -392,7 +392,7 @@ def test_pickles_in_a_folder_are_never_executed(folder, ended, trap):
             assert name == "sweep_json"
 
 
-@pytest.mark.promise("Nothing in a folder is unpickled or run")
+@pytest.mark.promise("Nothing in a folder is unpickled")
 def test_pickles_in_a_table_are_never_executed(folder, ended, trap):
     """Old versions of Arrow unpickled the metadata of such a column (CVE-2023-47248).
     Arrow 18 refuses it itself."""
