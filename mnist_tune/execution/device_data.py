@@ -71,9 +71,8 @@ class DeviceData:
         splits = {"train": (first, evaluated), "test": (train_count, test_count)}
         if holdout:
             splits["validation"] = (train_count + test_count, holdout)
+        # the examples in the order of these splits, still on the host
         train, test = dataset.parts(label_noise)
-        leaves = jax.tree.leaves((train, test))
-        data_bytes = sum(leaf.nbytes for leaf in leaves)
         parts = (
             jax.tree.map(lambda x: x[:train_count], train),
             test,
@@ -86,6 +85,8 @@ class DeviceData:
             dataset.counts(train_count),
             dataset.spec.positions,
         )
+        leaves = jax.tree.leaves((train, test))
+        data_bytes = sum(leaf.nbytes for leaf in leaves)
         memory = memory or _usual_memory(leaves)
         if data_bytes > memory:
             count = dataset.spec.train_images + test_count

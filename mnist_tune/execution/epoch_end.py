@@ -82,6 +82,7 @@ def epoch_row(
     held_out = [*scores.values()][-1]
     columns |= compared_by(held_out, before)
     least_loss = float(np.fmin(before.least_loss, train_loss))
+    # with labels, a loss is compared with a guess's, else with the untrained one
     counts = data.label_counts
     if counts:
         _, images = data.splits["train"]
@@ -104,6 +105,7 @@ def step_columns(
     above_since = left_for_good(
         means, before.untrained_loss, first_step, before.above_since, starts
     )
+    # what is above this floor is no better than a guess, up to noise
     guess = math.inf
     if data.label_counts:
         guess = guess_loss(data.label_counts, config.loss)

@@ -196,6 +196,7 @@ class LaneGroup:
         if not self.sharpness:
             run = partial(self._train, first=0, last=self.steps)
             return self._in_batches(lanes, failed, run), measured
+        # before its first step, a lane is measured once
         untrained = {
             lane_id: lane for lane_id, lane in lanes.items() if not lane.memory.epoch
         }
@@ -204,6 +205,7 @@ class LaneGroup:
             lane_id: self.sharpness.due(lane.memory.step, self.steps)
             for lane_id, lane in lanes.items()
         }
+        # all lanes pause where one of them is to be measured
         pauses = {0, self.steps}.union(*due.values())
         parts = []
         for first, last in pairwise(sorted(pauses)):
@@ -212,6 +214,7 @@ class LaneGroup:
                 parts.append(self._in_batches(lanes, failed, run))
             due_here = {i: lane for i, lane in lanes.items() if last in due[i]}
             self._measure(due_here, failed, last, measured)
+        # the losses of an epoch's parts, one after the other
         trained = {}
         for lane_id in lanes:
             if lane_id in failed:
@@ -307,9 +310,11 @@ class LaneGroup:
             steps = slice(first * size, last * size)
             yield data.arrays, [order[steps] for order in orders], first
             return
+        # the different orders, and which of them each lane has
         different = {id(order): order[: last * size] for order in orders}
         numbers = [list(different).index(id(order)) for order in orders]
         stacked = np.stack(list(different.values()))
+        # the examples of as many steps as a part holds
         begins = range(first, last, max(data.part // size, 1))
         indices = []
         for begin in begins:

@@ -79,7 +79,9 @@ class LaneServer:
     """
 
     def __init__(self, settings: WorkerSettings, capacity: int, directory: Any) -> None:
-        self._settings, self._capacity, self._directory = settings, capacity, directory
+        self._settings = settings
+        self._capacity = capacity
+        self._directory = directory
         self._pool: Any = None
         self._saver = Saver()
         self._tokens: dict[str, str] = {}
