@@ -73,7 +73,5 @@ def test_summaries_of_what_is_there(kind, folders, same, printed, tmp_path):
         printed(show, where, "--picture", "a.png"),
         printed(show, where, "--all", "--page", "a.html"),
     ]
-    if kind in ("edge", "crossed"):
-        texts.append(printed(show, where, "--stability", "stability.png"))
     texts.append(printed(export, where, "--to", "csv", "--output", tmp_path))
     same(f"summary {kind}", "\n".join(texts).replace(str(tmp_path), "THERE"))
