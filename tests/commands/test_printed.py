@@ -7,8 +7,9 @@ from made_up_sweeps import KINDS, of_kind
 from matplotlib.figure import Figure
 
 from mnist_tune import load_sweep
-from mnist_tune.commands import edge, export, lr_regimes, notebook, show
+from mnist_tune.commands import edge, export, lr_regimes, show
 from mnist_tune.reports import page
+from validation import notebook
 
 TRAINS = {
     "regimes": (lr_regimes, "run_or_resume"),
