@@ -212,7 +212,8 @@ def _load(where: Place, code: Iterable[Mapping[str, Any]]) -> None:
         entry = ENTRIES[factory["flag"]].get(factory["name"])
         # A new entry would have its programs compiled again.
         if entry is None or entry.load != place or not is_loaded:
-            ENTRIES[factory["flag"]][factory["name"]] = Entry(place, is_recorded=True)
+            entry = Entry(place, is_recorded=True)
+            ENTRIES[factory["flag"]][factory["name"]] = entry
 
 
 def _kept(where: Place, digest: str, file: str) -> bytes:
