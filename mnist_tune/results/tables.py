@@ -376,17 +376,20 @@ def read_table(path: Path, columns: Sequence[Column]) -> pd.DataFrame:
 def _typed(stored: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
     """Return these columns of a table, each of its type, and texts without effects.
     Raises an error if that can't be done."""
-    full = [column.name for column in columns if not column.gaps]
-    if stored[full].isna().any(axis=None):
-        raise ValueError("it lacks values")
-    table = stored.reindex(columns=[column.name for column in columns])
+    names = [column.name for column in columns]
+    # made anew: a file also names its index and its columns
+    stored_columns = {name: stored.get(name, np.nan) for name in names}
+    table = pd.DataFrame(stored_columns, index=range(len(stored)))
     for column in columns:
+        kind = column.kind
         values = table[column.name]
-        if column.kind.type in (str, bool):
-            if not all(map(column.kind.holds, values.dropna().unique().tolist())):
-                raise ValueError(f"{column.name} is not always {column.kind.wanted}")
-        elif column.kind.type is float or not column.gaps:
-            table[column.name] = values.astype(column.kind.type)
+        if not column.gaps and values.isna().any():
+            raise ValueError(f"{column.name} lacks values")
+        if kind.type in (str, bool):
+            if not all(map(kind.holds, values.dropna().unique().tolist())):
+                raise ValueError(f"{column.name} is not always {kind.wanted}")
+        elif kind.type is float or not column.gaps:
+            table[column.name] = values.astype(kind.type)
     return with_nullable_counts(without_effects(table, columns), columns)
 
 
