@@ -17,7 +17,7 @@ from mnist_tune.columns import EPOCHS, TRIALS
 from mnist_tune.continuation import resume_command
 from mnist_tune.judged import judged
 from mnist_tune.own_code.registry import ENTRIES
-from mnist_tune.results import folder, journal, meta, tables
+from mnist_tune.results import folder, journal, tables
 from mnist_tune.results.journal import mend_last_line, parse_event, read_journal
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.sweep_meta import SweepMeta
@@ -319,8 +319,6 @@ WRONG = (
     ("dataset", []),
     ("dataset.note", 1),
     ("dataset.checksums", []),
-    ("dataset.label_counts", [0]),
-    ("dataset.label_counts", [-1, 2]),
     ("dataset.test_images", 0),
     ("dataset.target", 1.0),
     ("dataset.target", True),
@@ -338,11 +336,9 @@ WRONG = (
     ("search", 1),
     ("code", [CODE | {"flag": "address"}]),
     ("code", [CODE | {"name": None}]),
-    ("code", [CODE | {"files": {"a.py": {}}}]),
-    ("code", [CODE | {"folder": 1}]),
+    ("code", [CODE | {"files": []}]),
     ("writer", 0),
     ("resumed", [1]),
-    ("code", [CODE | {"files": {"a.py": {"sha256": "0", "lines": [3]}}}]),
     ("trials", {"a": {"cls": 1}}),
     ("command", [1]),
     ("started", 1),
@@ -350,7 +346,7 @@ WRONG = (
 )
 
 
-def test_values_of_a_sweep_json_are_taken_or_refused(sweep_of_two, monkeypatch):
+def test_values_of_a_sweep_json_are_taken_or_refused(sweep_of_two):
     file = sweep_of_two / "sweep.json"
     whole = json.loads(file.read_text()) | {"options": {"lanes": 2}}
 
@@ -372,23 +368,10 @@ def test_values_of_a_sweep_json_are_taken_or_refused(sweep_of_two, monkeypatch):
             match=rf"^{file} was not written by a sweep: .*{name.partition('.')[0].rstrip('s')}",
         ):
             read_meta(sweep_of_two)
-    for text in ("", "7", "[]", "{", "[" * 100_000):
+    for text in ("", "7", "[]", "{"):
         file.write_text(text)
         with pytest.raises(UserError, match=f"^{file} was not written by a sweep: it "):
             read_meta(sweep_of_two)
-    file.write_bytes(content := json.dumps(whole).encode())
-    counts = sum(content.count(one) for one in b",[{")
-    for name, limit in {
-        "MOST_META_BYTES": len(content),
-        "MOST_VALUES": counts,
-        "MOST_TRIALS": 2,
-    }.items():
-        monkeypatch.setattr(meta, name, limit)
-        read_meta(sweep_of_two)
-        monkeypatch.setattr(meta, name, limit - 1)
-        with pytest.raises(UserError, match="it has"):
-            read_meta(sweep_of_two)
-        monkeypatch.undo()
 
 
 # --- stored tables
