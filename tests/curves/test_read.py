@@ -4,13 +4,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from curves_of_others import ACCURACY, losses, table
 
-from mnist_tune import Sweep, read_curves
+from mnist_tune import Sweep, UserError, read_curves
 from mnist_tune.commands import read
 from mnist_tune.curves.names import NAMES
 from mnist_tune.reports.page import page
@@ -172,6 +173,14 @@ def test_gaps_of_losses_are_no_divergence():
     assert "diverged" not in regimes(read_curves(rows, **ACCURACY)).values()
 
 
+def test_an_infinite_test_loss_is_no_infinite_training_loss():
+    rows = table(rates=(0.01, 0.1)).assign(test_loss=np.inf)
+    sweep = read_curves(rows, **ACCURACY)
+    assert "diverged" not in regimes(sweep).values()
+    assert sweep.trials["train_loss"].notna().all()
+    assert {*sweep.trials["stop_reason"]} == {"completed"}
+
+
 def test_reports_are_numbered_and_a_line_says_so():
     rows = table()
     every_fifth = rows.assign(epoch=5 * rows["epoch"], epochs_asked=75)
@@ -207,6 +216,11 @@ def test_what_no_command_can_train_is_said_in_words():
     )
     assert not any(question.command for question in sweep.answer().questions)
     assert "mnist-tune" not in repr(sweep.answer())
+
+
+def test_no_state_is_here_to_load():
+    with pytest.raises(UserError, match="these runs were trained elsewhere"):
+        read_curves(table(), **ACCURACY).load()
 
 
 def test_the_target_that_was_asked_for_counts():
@@ -287,3 +301,62 @@ def test_the_docs_have_the_list_of_names():
     for ours, theirs in NAMES.items():
         for name in (ours, *theirs):
             assert f"`{name}`" in text, name
+
+
+def tunes_folder(folder, epochs=4):
+    """An experiment of Ray Tune, as it lies on a disk."""
+    for number, rate in enumerate((0.1, 0.2)):
+        trial = folder / f"train_{number}"
+        trial.mkdir(parents=True)
+        reports = [
+            {
+                "val_acc": 0.5 + 0.1 * rate * epoch,
+                "training_iteration": epoch,
+                "trial_id": f"a_{number}",
+                "pid": epoch,
+                "timestamp": 1,
+                "config": {"lr": rate, "net": {"width": 8}},
+            }
+            for epoch in range(1, epochs + 1)
+        ]
+        lines = "".join(json.dumps(report) + "\n" for report in reports)
+        (trial / "result.json").write_text(lines + lines.split("\n")[-2] + "\n")
+        (trial / "params.pkl").write_bytes(EVIL)
+    (folder / "tuner.pkl").write_bytes(EVIL)
+    return folder
+
+
+EVIL = b"cbuiltins\neval\n(Vopen('ran', 'w')\ntR."
+
+
+def test_an_experiment_of_ray_tune_is_read_from_its_folder(tmp_path, monkeypatch):
+    """Without Ray, and nothing there is unpickled. A report that is there twice, after
+    a restore, counts once."""
+    monkeypatch.chdir(tmp_path)
+    folder = tunes_folder(tmp_path / "experiment")
+    sweep = read_curves(folder, chance=0.1, test_examples=100)
+    assert sweep.trials["learning_rate"].tolist() == [0.1, 0.2]
+    assert sweep.trials["epochs_run"].tolist() == [4, 4]
+    assert set(sweep.trials["architecture"]) == {"curves(net/width=8)"}
+    assert not (tmp_path / "ran").exists()
+    results = SimpleNamespace(experiment_path=str(folder))
+    assert len(read_curves(results, chance=0.1, test_examples=100).trials) == 2
+
+
+def test_what_our_scheduler_stopped_has_its_reason(tmp_path):
+    folder = tunes_folder(tmp_path / "experiment")
+    line = {"trial": "a_0", "iteration": 4, "stopped": "slow", "reason": "slow: late"}
+    (folder / "regimes.jsonl").write_text(json.dumps(line) + "\n")
+    sweep = read_curves(folder, chance=0.1, test_examples=100)
+    assert sweep.trials["stop_reason"].tolist() == ["slow", "completed"]
+
+
+def test_a_folder_that_is_no_experiment_is_a_line(tmp_path):
+    with pytest.raises(UserError, match=r"no trial of Ray Tune has a result.json in"):
+        read_curves(tmp_path, chance=0.1, test_examples=100)
+    folder = tunes_folder(tmp_path / "experiment")
+    rows = folder / "train_0" / "result.json"
+    rows.rename(tmp_path / "elsewhere.json")
+    rows.symlink_to(tmp_path / "elsewhere.json")
+    with pytest.raises(UserError, match=r"can't read .*result.json"):
+        read_curves(folder, chance=0.1, test_examples=100)
