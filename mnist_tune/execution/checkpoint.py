@@ -12,7 +12,7 @@ import numpy as np
 
 from mnist_tune import storage
 from mnist_tune.epoch_row import EpochRow, without_texts
-from mnist_tune.errors import UserError
+from mnist_tune.errors import UserError, printable
 from mnist_tune.execution.memory import Memory
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
@@ -105,7 +105,7 @@ def _parsed(content: bytes) -> Checkpoint:
         arrays = {name: file[f"array_{i:03d}"] for i, name in enumerate(meta["names"])}
     for name, kind in meta["types"].items():
         arrays[name] = arrays[name].view(_small_float(kind))
-    row = EpochRow.of(without_texts(meta["row"]))
+    row = EpochRow.of(printable(without_texts(meta["row"])))
     # in older versions, the row held it, too
     memory = Memory.after(row, meta.get("memory", meta["row"]))
     config = TrialConfig(**meta["config"]) if meta.get("config") else None

@@ -212,6 +212,14 @@ def test_a_file_whose_facts_are_wrong_is_refused(changes, tmp_path):
         Checkpoint.load(path)
 
 
+def test_texts_of_a_row_have_no_effects(tmp_path):
+    path = tmp_path / "00000.npz"
+    state().save(path)
+    rewrite(path, row=ROW | {"epoch": "\x1b[2J", "node": "a\n"})
+    row = Checkpoint.load(path).row
+    assert (row.epoch, row.node) == ("\\x1b[2J", "a\\n")
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     path = tmp_path_factory.mktemp("whole") / "00000.npz"
