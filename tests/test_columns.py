@@ -7,14 +7,12 @@ import pytest
 from mnist_tune.columns import (
     COUNT,
     EPOCHS,
-    FACTOR,
     FLAG,
     ID,
     LARGEST,
     NAME,
     NUMBER,
     RATE,
-    SECONDS,
     TEXT,
     TRIALS,
     WHOLE,
@@ -47,9 +45,7 @@ def test_each_column_is_listed_once_with_a_sentence(table):
             [0, -LARGEST, 5e-324, math.inf, -math.inf, math.nan],
             [LARGEST + 1, True, "1", None, [1]],
         ),
-        (SECONDS, [0, -1.0, 1e11, math.nan], [1.1e11, math.inf, True]),
         (RATE, [5e-324, 1, 1.7e308], [0, 0.0, -1.0, math.inf, math.nan, True]),
-        (FACTOR, [1, 1.0, LARGEST], [0.5, 0, math.nan, math.inf]),
     ],
 )
 def test_what_each_kind_of_column_holds(kind, held, refused):
