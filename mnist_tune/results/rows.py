@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import io
 import json
-from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
@@ -22,6 +21,9 @@ from mnist_tune.errors import escaped
 BEGINS = b'{"kind": "epoch"'
 """How a sweep writes the line of an epoch."""
 
+ROOM = 2**18
+"""How many rows there is room for at first. It takes no memory until it is filled."""
+
 SCORES, MEASURED = NESTED
 OLDER = [f'"{name}": "'.encode() for name in NESTED]
 """What is in lines of older versions, which stored texts of JSON."""
@@ -31,8 +33,8 @@ _NEEDED = [column.name for column in EPOCHS if column.needed]
 
 
 class Rows:
-    """The rows of a journal, of tasks with these own scores, column by column. Kept row
-    by row, or block by block, they take twice the memory."""
+    """The rows of a journal, of tasks with these own scores. Their columns have room
+    for more: put together from blocks, they take twice the memory."""
 
     def __init__(self, scores: Sequence[str] = ()) -> None:
         self._scores = {OWN_SCORE + name: name for name in scores}
@@ -42,13 +44,11 @@ class Rows:
         if scores:
             kinds[SCORES] = pa.struct([(name, pa.float64()) for name in scores])
         self._stored = pa.schema(kinds)
-        self._numbers: dict[str, array[float]] = {}
-        self._texts: dict[str, list[pa.Array]] = {}
-        for name, kind in self._kinds.items():
-            if kind == pa.string():
-                self._texts[name] = []
-            else:
-                self._numbers[name] = array("d")
+        texts = [name for name, kind in self._kinds.items() if kind == pa.string()]
+        self._texts: dict[str, list[pa.Array]] = {name: [] for name in texts}
+        numbers = [name for name in self._kinds if name not in texts]
+        self._numbers = {name: np.empty(ROOM) for name in numbers}
+        self._count = 0
 
     def add(self, lines: Mapping[int, bytes]) -> list[int]:
         """Add the rows in lines, which are given by their numbers. Return the numbers
@@ -89,27 +89,34 @@ class Rows:
         columns[MEASURED] = pa.chunked_array([texts], pa.string())
         for column, name in self._scores.items():
             columns[column] = pc.struct_field(rows[SCORES], name)
+        end = self._count + len(rows)
         for name, numbers in self._numbers.items():
+            if len(numbers) < end:
+                self._numbers[name] = np.empty(2 * end)
+                self._numbers[name][: self._count] = numbers[: self._count]
             values = columns[name].cast(pa.float64()).to_numpy()
-            numbers.frombytes(values.tobytes())
+            self._numbers[name][self._count : end] = values
+        self._count = end
         for name, blocks in self._texts.items():
             blocks += columns[name].dictionary_encode().chunks
 
     def table(self) -> pd.DataFrame:
         """Return all rows. They leave this object, so that no more than one column is
         there twice."""
-        columns = {name: self._column(name, kind) for name, kind in self._kinds.items()}
+        columns = {}
+        for name, kind in self._kinds.items():
+            if name in self._texts:
+                encoded = pa.dictionary(pa.int32(), kind)
+                texts = pa.chunked_array(self._texts.pop(name), encoded)
+                columns[name] = texts.cast(kind).to_pandas()
+                continue
+            columns[name] = numbers = self._numbers.pop(name)[: self._count]
+            gaps = np.isnan(numbers)
+            if kind == pa.bool_():
+                columns[name] = pa.array(numbers, mask=gaps).cast(kind).to_pandas()
+            elif kind == pa.int64() and not gaps.any():
+                columns[name] = numbers.astype(np.int64)
         return without_effects(pd.DataFrame(columns, copy=False), EPOCHS)
-
-    def _column(self, name: str, kind: pa.DataType) -> pd.Series | np.ndarray:
-        if name in self._texts:
-            encoded = pa.dictionary(pa.int32(), kind)
-            texts = pa.chunked_array(self._texts.pop(name), encoded)
-            return texts.cast(kind).to_pandas()
-        numbers = np.frombuffer(self._numbers.pop(name))
-        if kind == pa.float64():
-            return numbers
-        return pa.array(numbers, mask=np.isnan(numbers)).cast(kind).to_pandas()
 
 
 def _as_of_today(line: bytes) -> bytes:
