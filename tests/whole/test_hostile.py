@@ -505,10 +505,10 @@ def content_of(folder, without):
 def groups():
     """Return what is done with folders, by group and name. Each is a function that
     makes a folder hostile, and returns what reads it."""
-    options = [
+    names = [
         name for name in vars(LearningRateRegimes()) if name not in ("output", "resume")
     ]
-    options = {name: {name: NASTY[i % len(NASTY)]} for i, name in enumerate(options)}
+    options = {name: {name: NASTY[i % len(NASTY)]} for i, name in enumerate(names)}
     all_texts = "".join(text[:50] for text in TEXTS)
     texts = {text[:20]: partial(everywhere, text, look) for text in TEXTS}
     return {
