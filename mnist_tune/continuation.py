@@ -36,7 +36,7 @@ def resume_command(
     flags = code_flags(record)
     if flags is None:
         return python_call("resume_sweep", record, repr(str(where)), **options)
-    parts = [resume(where) + flags]
+    parts = [resume(where, record.script) + flags]
     for name, value in options.items():
         parts.append(words(name, *_arguments(value)))
     return " ".join(parts)

@@ -28,7 +28,7 @@ def parse_call(text: str) -> Call:
         return Call(text.strip())
     try:
         arguments, keywords = _arguments(rest)
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
+    except (SyntaxError, ValueError, TypeError) as error:
         # without the address of an object
         why = str(error).partition(": <")[0]
         if isinstance(error, SyntaxError):

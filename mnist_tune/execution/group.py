@@ -142,7 +142,8 @@ class LaneGroup:
         if seed in self._untrained:
             return self._untrained[seed]
         [train] = self._evaluate(1, [lane], "train")
-        memory = Memory(untrained_loss=train["loss"], least_loss=train["loss"])
+        loss = train["loss"]
+        memory = Memory(untrained_loss=loss, least_loss=loss, untrained_parts=[])
         if PARTED in train:
             [held_out] = self._evaluate(1, [lane], list(self.data.splits)[-1])
             memory = replace(

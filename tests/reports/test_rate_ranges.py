@@ -345,15 +345,19 @@ def test_a_slow_rate_above_the_best_is_too_large(made_up_sweep):
     ].startswith("10 is the largest")
 
 
-@pytest.mark.parametrize("name", ["search", "notebook", "decide"])
-def test_rates_are_proposed_only_for_what_takes_more_of_them(made_up_sweep, name):
+@pytest.mark.parametrize(
+    ("name", "options"), [("search", {}), ("notebook", {"seeds": []}), ("decide", {})]
+)
+def test_rates_are_proposed_only_for_what_takes_more_of_them(
+    made_up_sweep, name, options
+):
     trials = made_up_sweep([0.1, 1.0]).trials.assign(regime="converged")
     assert (
         following(trials, name="my own")[1]
         == following(trials)[1]
         == f"{COMMAND} 2.15 4.64 10"
     )
-    assert following(trials, name=name) == ("", "")
+    assert following(trials, name=name, **options) == ("", "")
 
 
 def edge_of(trials, **options):
