@@ -12,6 +12,8 @@ import numpy as np
 from jax import Array
 
 from mnist_tune.data_spec import DataSpec
+from mnist_tune.errors import UserError
+from mnist_tune.training.refusals import check_tuple, kind_of
 from mnist_tune.training.task import Network, Task
 
 
@@ -45,33 +47,48 @@ def classifier(network: Network, data: DataSpec, loss: str) -> Task:
     images [n, *shape] as the data set holds them, and labels [n], or [n, T] of tokens,
     over whose positions an example's scores are means."""
     train_apply = network.train_apply
+    is_of_tokens = data.positions > 1
 
     def init(key: Any) -> tuple[Any, Any]:
-        found = network.init(key)
-        return found if train_apply else (found, ())
+        variables: tuple[Any, Any] = network.init(key)
+        if train_apply is None:
+            return variables, ()
+        check_tuple("with train_apply, init", "params, state", variables)
+        return variables
+
+    def checked(function: str, logits: Any, x: Array) -> Any:
+        """Return logits in float32 or wider. Raises `UserError` if they are none."""
+        each = (*data.shape, data.classes) if is_of_tokens else (data.classes,)
+        if getattr(logits, "shape", None) != (len(x), *each):
+            shape = ", ".join(map(str, ("n", *each)))
+            raise UserError(
+                f"{function} must return logits [{shape}], since {data.name} has "
+                f"{data.classes} classes; "
+                f"for {len(x)} images it returned {kind_of(logits)}"
+            )
+        return logits.astype(np.promote_types(logits.dtype, np.float32))
 
     def loss_of(
         params: Any, state: Any, batch: tuple[Array, Array], key: Array
     ) -> tuple[Array, Any]:
         x = scale(batch[0], data)
         if train_apply is None:
-            logits = network.apply(params, x)
+            logits = checked("apply", network.apply(params, x), x)
         else:
-            logits, state = train_apply(params, state, x, key)
-        return LOSSES[loss](
-            logits.astype(np.promote_types(logits.dtype, np.float32)), batch[1]
-        ).mean(), state
+            outputs = train_apply(params, state, x, key)
+            check_tuple("train_apply", "logits, state", outputs)
+            logits, state = checked("train_apply", outputs[0], x), outputs[1]
+        return LOSSES[loss](logits, batch[1]).mean(), state
 
     def score(
         params: Any, state: Any, batch: tuple[Array, Array], key: Array
     ) -> dict[str, Array]:
-        variables, y = (params, state) if train_apply else (params,), batch[1]
-        logits = network.apply(*variables, scale(batch[0], data)).astype(jnp.float32)
-        right, losses = (
-            jnp.argmax(logits, axis=-1).astype(y.dtype) == y,
-            LOSSES[loss](logits, y),
-        )
-        if data.positions > 1:
+        variables = (params, state) if train_apply else (params,)
+        x, labels = scale(batch[0], data), batch[1]
+        logits = checked("apply", network.apply(*variables, x), x).astype(jnp.float32)
+        right = jnp.argmax(logits, axis=-1).astype(labels.dtype) == labels
+        losses = LOSSES[loss](logits, labels)
+        if is_of_tokens:
             right, losses = right.mean(axis=1, dtype=jnp.float32), losses.mean(axis=1)
         return {"loss": losses, "accuracy": right}
 

@@ -4,24 +4,23 @@ their own."""
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.data.task_data import TaskData
 from mnist_tune.data_spec import DataSpec
 from mnist_tune.errors import UserError
 from mnist_tune.own_code.loading import own_code, register_own
+from mnist_tune.results.sweep_meta import SweepMeta
+from mnist_tune.storage import Place
 from mnist_tune.sweep import Sweep
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import Data, SweepOptions, refuse_beside_task
 
-CHECKED = 8
+EXAMPLES = 8
 """The examples on which networks are tried."""
-
-
-Loaded = TypeVar("Loaded", bound=Dataset | TaskData)
 
 
 def load_data(
@@ -31,19 +30,19 @@ def load_data(
     the optimisers of some trials; Ray holds them then. JAX does not start in this
     process, which may fork. Raises `UserError` if they can't be loaded, differ from
     those of another `sweep`, or a task can't train."""
-    if not options.task:
-        return _as_in(sweep, options.load())
-    refuse_beside_task(options)
-    options.start_ray()
-    given = (
-        options.task,
-        _different(trials),
-        options.train_images,
-        options.measures() is not None,
-    )
-    without_examples, held = apart(_checked, *given, returns=2)
-    found: TaskData = returned(without_examples)[0]
-    return _as_in(sweep, replace(found, held=held))
+    data: Dataset | TaskData
+    if options.task:
+        refuse_beside_task(options)
+        options.start_ray()
+        measured = options.measures() is not None
+        given = options.task, trials, options.train_images, measured
+        without_examples, held = apart(_made, *given, returns=2)
+        data = replace(returned(without_examples)[0], held=held)
+    else:
+        data = options.load()
+    if sweep:
+        refuse_other_data(data, sweep.path, sweep.record)
+    return data
 
 
 def load_here(
@@ -51,96 +50,78 @@ def load_here(
 ) -> Dataset | TaskData:
     """Load the data, as `load_data`, and try what is trained in this process, where JAX
     may start."""
+    data: Dataset | TaskData
     if options.task:
-        from mnist_tune.training.task_check import check_tasks
-
         refuse_beside_task(options)
-        return _as_in(
-            sweep, check_tasks(options.task, _different(trials), options.train_images)
-        )
-    data = _as_in(sweep, options.load())
-    _try(*_few(trials, data))
+        data = _tried_tasks(options.task, trials, options.train_images)
+    else:
+        data = options.load()
+    if sweep:
+        refuse_other_data(data, sweep.path, sweep.record)
+    if isinstance(data, Dataset):
+        _try_networks(trials, data.spec, _few(data))
     return data
 
 
-def _as_in(sweep: Sweep | None, data: Loaded) -> Loaded:
-    if sweep and data.checksums != sweep.record.dataset["checksums"]:
-        other = sweep.record.dataset["name"]
-        raise UserError(
-            f"{sweep.path} was trained on other data ({other}); give it with --dataset or --data-dir"
-        )
-    return data
+def refuse_other_data(data: Dataset | TaskData, path: Place, record: SweepMeta) -> None:
+    """Raise a `UserError` if these are not the data that a sweep was trained on."""
+    if data.checksums != record.dataset["checksums"]:
+        name = record.dataset["name"]
+        raise UserError(f"{path} was trained on other data ({name}); {GIVE_DATA}")
 
 
-def _different(trials: Sequence[TrialConfig]) -> list[TrialConfig]:
-    """Return a trial for each optimiser and schedule. How often a step calls
-    `tx.update`, which a schedule counts, may depend on the batch size."""
-    different = {}
-    for trial in trials:
-        is_scheduled = trial.schedule != "constant" or trial.warmup_steps > 0
-        size = trial.batch_size if is_scheduled else None
-        different[trial.optimizer, trial.schedule, size] = trial
-    return list(different.values())
+GIVE_DATA = (
+    "give it with --dataset or --data-dir, "
+    "or from Python with SweepOptions(dataset=...)"
+)
 
 
-def _checked(
+def _tried_tasks(
+    names: Sequence[str], trials: Sequence[TrialConfig], train_images: int | None
+) -> TaskData:
+    from mnist_tune.training.check import check_tasks  # imports JAX
+
+    return check_tasks(names, trials, train_images)
+
+
+def _made(
     names: Sequence[str],
-    trials: list[TrialConfig],
+    trials: Sequence[TrialConfig],
     train_images: int | None,
     measured: bool,
 ) -> tuple[TaskData, TaskData]:
     """Return the data of tasks without the examples, and with them. Their lanes take
-    more memory if sharpness is `measured`. Raises `UserError`, as `check_tasks`."""
+    more memory if sharpness is `measured`."""
     from mnist_tune.execution.executor import lane_bytes
     from mnist_tune.training.program import Program
-    from mnist_tune.training.task_check import check_tasks
 
-    found = check_tasks(names, trials, train_images)
+    data = _tried_tasks(names, trials, train_images)
     programs = {
-        Program.of(replace(trial, architecture=name), found.spec)
+        Program.of(replace(trial, architecture=name), data.spec)
         for trial in trials
         for name in names
     }
-    found = replace(
-        found, spec=replace(found.spec, lane_bytes=lane_bytes(programs, measured))
-    )
-    return replace(found, train=None, test=None), found
+    spec = replace(data.spec, lane_bytes=lane_bytes(programs, measured))
+    data = replace(data, spec=spec)
+    return replace(data, train=None, test=None), data
 
 
-def check_networks(trials: Iterable[TrialConfig], dataset: Dataset) -> None:
+def check_networks(trials: Sequence[TrialConfig], data: Dataset) -> None:
     """Try the networks and optimisers of some trials on a few examples. Ray must be
     running. Raises `UserError` if one of them can't train on this data."""
-    returned(apart(_try, *_few(trials, dataset)))
+    returned(apart(_try_networks, trials, data.spec, _few(data)))
 
 
-def _few(
-    trials: Iterable[TrialConfig], dataset: Dataset
-) -> tuple[list[TrialConfig], DataSpec, Any, Any]:
-    """Return a trial for each network and optimiser, and the data on which `_try` tries
-    them."""
-    different = {
-        (
-            trial.architecture,
-            trial.optimizer,
-            trial.schedule,
-            trial.warmup_steps > 0,
-            trial.loss,
-        ): trial
-        for trial in trials
-    }
-    return (
-        list(different.values()),
-        dataset.spec,
-        dataset.train_images[:CHECKED],
-        dataset.train_labels[:CHECKED],
-    )
+def _few(data: Dataset) -> tuple[Any, Any]:
+    return data.train_images[:EXAMPLES], data.train_labels[:EXAMPLES]
 
 
-def _try(trials: list[TrialConfig], data: DataSpec, images: Any, labels: Any) -> None:
-    from mnist_tune.training.network_check import check  # imports JAX
+def _try_networks(
+    trials: Sequence[TrialConfig], data: DataSpec, examples: tuple[Any, Any]
+) -> None:
+    from mnist_tune.training.check import check_networks  # imports JAX
 
-    for trial in trials:
-        check(trial, data, images, labels)
+    check_networks(trials, data, examples)
 
 
 def apart(function: Callable[..., Any], *given: Any, returns: int = 1) -> Any:

@@ -19,7 +19,7 @@ from mnist_tune.data.dataset import Dataset, load_dataset
 from mnist_tune.data_spec import DataSpec
 from mnist_tune.own_code.registry import register, register_optimizer
 from mnist_tune.training.architectures import architecture
-from mnist_tune.training.network_check import check
+from mnist_tune.training.check import check_networks
 from mnist_tune.training.optimizers import check_optimizer
 from mnist_tune.training.task import Network
 from mnist_tune.trial import TrialConfig
@@ -30,6 +30,10 @@ pytestmark = pytest.mark.usefixtures("as_users_have_it")
 @pytest.fixture(scope="module")
 def dataset():
     return load_dataset(DATA_SETS["three channels, seven classes"]())
+
+
+def examples_of(dataset):
+    return dataset.train_images[:8], dataset.train_labels[:8]
 
 
 def init(key):
@@ -95,12 +99,8 @@ LARGE = Network(lambda key: jnp.zeros((784, 7)), lambda p, x: product(x, p))
 @pytest.mark.parametrize("network", [GOOD, STATEFUL, LIKE_EQUINOX, THROUGH_NUMPY])
 def test_a_network_that_can_train_passes(network, dataset):
     register("mine")(lambda data: network)
-    check(
-        TrialConfig(architecture="mine", batch_size=8),
-        dataset.spec,
-        dataset.train_images,
-        dataset.train_labels,
-    )
+    trial = TrialConfig(architecture="mine", batch_size=8)
+    check_networks([trial], dataset.spec, examples_of(dataset))
 
 
 WRONG = {
@@ -230,18 +230,13 @@ def where(line):
     "Before the sweep's folder is made, what is wrong with a network is one line"
 )
 def test_refusals(dataset, monkeypatch):
-    images, labels = dataset.train_images[:8], dataset.train_labels[:8]
+    examples = examples_of(dataset)
     monkeypatch.delitem(sys.modules, "equinox", raising=False)
 
     def tried(network, data=dataset, **fields):
         register("mine")(lambda data: network)
-        return refusal(
-            check,
-            TrialConfig(architecture="mine", batch_size=8, **fields),
-            data.spec,
-            images,
-            labels,
-        )
+        trial = TrialConfig(architecture="mine", batch_size=8, **fields)
+        return refusal(check_networks, [trial], data.spec, examples)
 
     text = "".join(f"{name}: {tried(network)}\n" for name, network in WRONG.items())
     for name, optimizer in OPTIMIZERS.items():
@@ -279,13 +274,5 @@ def test_refusals(dataset, monkeypatch):
 def test_probabilities_have_a_squared_distance_too(dataset):
     register("mine")(lambda data: WRONG["probabilities"])
     trial = TrialConfig(architecture="mine", batch_size=8, loss="mse")
-    assert (
-        refusal(
-            check,
-            trial,
-            dataset.spec,
-            dataset.train_images[:8],
-            dataset.train_labels[:8],
-        )
-        == "nothing"
-    )
+    examples = examples_of(dataset)
+    assert refusal(check_networks, [trial], dataset.spec, examples) == "nothing"
