@@ -46,7 +46,7 @@ class TaskData:
     held: Any = None
     """Ray's reference to the whole of it."""
 
-    source, note, target = None, "", None
+    name, source, note, target, order_note = "", None, "", None, ""
 
     def parts(self, label_noise: int) -> tuple[Any, Any]:
         """Return the training and the test examples."""

@@ -53,7 +53,7 @@ CALLS = {
 FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     **{name: (callable, f"a function, {call}") for name, call in CALLS.items()},
     "split": (
-        lambda names: isinstance(names, tuple),
+        lambda names: not isinstance(names, str),
         "a tuple of names, such as ('actor', 'critic')",
     ),
     "block": (COUNT.holds, "how many examples are evaluated at a time, such as 256"),
@@ -117,7 +117,7 @@ def _check_task(
         halves = examples_of(train, (size + 1) // 2), examples_of(test, size // 2)
         block = jax.tree.map(lambda *halves: np.concatenate(halves), *halves)
         scores, of_blocks = _check_scores(task, CALLS, params, state, block)
-        guesses = {} if task.guess is None else {name: plain(task.guess)}
+        guesses = {} if task.guess is None else {name: float(task.guess)}
         spec = TaskSpec(
             name,
             train_images=count,
@@ -149,10 +149,8 @@ def _calls_of(network: Network, images: Any) -> dict[str, str]:
     if network.train_apply is None:
         call = f"apply(params, {given})"
         return {"loss": call, "score": call}
-    return {
-        "loss": f"train_apply(params, state, {given}, key)",
-        "score": f"apply(params, state, {given})",
-    }
+    given = f"params, state, {given}"
+    return {"loss": f"train_apply({given}, key)", "score": f"apply({given})"}
 
 
 def _check_fields(task: Task) -> None:
@@ -223,22 +221,20 @@ def _check_leaves(tree: Any, are_parameters: bool) -> None:
 def _traced(call: str, function: Callable[..., Any], *arguments: Any) -> Any:
     """Return the shapes and types of what a function returns. Raise a `UserError` if it
     can't be traced, or is another one each time that it is."""
-    traces = [
-        tried(call, jax.jit(lambda *given: function(*given)).trace, *arguments)
-        for _ in range(2)
-    ]
     name = _name(call)
-    sums = set()
-    for trace in traces:
+    versions = set()
+    for _ in range(2):
+        jitted = jax.jit(lambda *given: function(*given))  # which is not cached
+        trace = tried(call, jitted.trace, *arguments)
         check_effects(name, trace.jaxpr)
-        constants = checksum(as_numbers(trace.jaxpr.consts))
-        sums.add((str(trace.jaxpr), constants))
-    if len(sums) > 1:
+        constants = as_numbers(trace.jaxpr.consts)
+        versions.add((str(trace.jaxpr), checksum(constants)))
+    if len(versions) > 1:
         raise UserError(
             f"{name} is another function each time; "
             "draw from its key, and keep what changes in the state"
         )
-    return traces[0].out_info
+    return trace.out_info
 
 
 def _name(call: str) -> str:

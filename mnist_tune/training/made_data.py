@@ -90,11 +90,9 @@ def examples_of(part: Any, count: int) -> Any:
     """Return so many examples; again from the first on, if there are fewer. One that
     holds NaN or infinity comes first, if there is one."""
     order = np.arange(len_of(part))
-    is_finite = np.ones(len(order), bool)
     with np.errstate(all="ignore"):
-        for array in jax.tree.leaves(part):
-            is_finite &= np.isfinite(array.reshape(len(order), -1).sum(1))
-    order[0] = is_finite.argmin()
+        sums = [x.reshape(len(x), -1).sum(1) for x in jax.tree.leaves(part)]
+        order[0] = np.all([np.isfinite(each) for each in sums], axis=0).argmin()
     order = np.resize(order, count)
     return jax.tree.map(lambda x: x[order], part)
 

@@ -86,6 +86,7 @@ def trained(train_apply, state=()):
     )
 
 
+DRAWS = np.random.default_rng(0)
 GOOD = Network(init, apply)
 STATEFUL = trained(lambda p, s, x, key: (apply(p, x), s))
 LIKE_EQUINOX = trained(
@@ -151,6 +152,13 @@ WRONG = {
     "an if on the images": Network(init, looks),
     "NumPy on the images": Network(init, through_numpy),
     "an if in training": trained(lambda p, s, x, key: (looks(p, x), s)),
+    "random numbers of NumPy": Network(
+        init, lambda p, x: apply(p, x) + float(DRAWS.normal())
+    ),
+    "an init that takes no heed of its key": Network(
+        lambda key: {**init(key), "b": DRAWS.normal(size=7).astype("f4")}, apply
+    ),
+    "logits without a slope": Network(init, lambda p, x: jnp.sign(apply(p, x))),
 }
 OPTIMIZERS = {
     "which looks at its learning rate": lambda rate: optax.sgd(
