@@ -22,7 +22,7 @@ from mnist_tune.data_spec import DataSpec, TaskSpec
 from mnist_tune.errors import UserError
 from mnist_tune.training.architectures import architecture
 from mnist_tune.training.architectures import task as made_task
-from mnist_tune.training.classifier import classifier, scale
+from mnist_tune.training.classifier import classifier, logits_of
 from mnist_tune.training.made_data import checksum, examples_of, len_of, made_data
 from mnist_tune.training.optimizers import Step
 from mnist_tune.training.program import Program, as_numbers
@@ -50,17 +50,12 @@ CALLS = {
 }
 """How each function of a task is called."""
 
-FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    **{name: (callable, f"a function, {call}") for name, call in CALLS.items()},
-    "split": (
-        lambda names: not isinstance(names, str),
-        "a tuple of names, such as ('actor', 'critic')",
-    ),
-    "block": (COUNT.holds, "how many examples are evaluated at a time, such as 256"),
-    "guess": (LOSS.holds, "a number, or leave it out"),
-    "chance": (BELOW_1.holds, "a share, 0 to 1, or leave it out"),
+FIELDS = {
+    "block": (COUNT, "how many examples are evaluated at a time, such as 256"),
+    "guess": (LOSS, "a number, or leave it out"),
+    "chance": (BELOW_1, "a share, 0 to 1, or leave it out"),
 }
-"""What each field of a task may be, and how that is said."""
+"""What the numbers of a task may be, and how that is said."""
 
 
 def check_networks(
@@ -77,8 +72,9 @@ def check_networks(
             _check_step(task, calls, params, state, examples)
             _check_scores(task, calls, params, state, examples)
             if loss == "cross-entropy" and data.classes > 1:
-                images = scale(jnp.asarray(examples[0]), data)
-                _refuse_probabilities(network, params, state, images)
+                _refuse_probabilities(
+                    logits_of(network, data, params, state, jnp.asarray(examples[0]))
+                )
     _check_programs(trials, data, examples)
 
 
@@ -154,19 +150,21 @@ def _calls_of(network: Network, images: Any) -> dict[str, str]:
 
 
 def _check_fields(task: Task) -> None:
-    """Raise a `UserError` if a field of a task is of another type, or goes with no
-    other."""
-    needed = {"init", "data", "block"}
-    needed |= {"loss"} if task.step is None else {"score"}
+    """Raise a `UserError` if a field of a task has another type, or lacks another one.
+    What is no function is told where it is called."""
     for name, (kind, wanted) in FIELDS.items():
         value = plain(getattr(task, name))
-        is_left_out = value is None and name not in needed
-        if not (is_left_out or kind(value)):
+        if value != getattr(Task, name) and not kind.holds(value):
             raise UserError(f"{name} is {short(repr(value))}; give {wanted}")
+    if isinstance(task.split, str):
+        raise UserError(f"split is {task.split!r}; give a tuple, ({task.split!r},)")
     if task.split and task.step is None:
         raise UserError(
             "split is for tasks with a step of their own; give step, or leave split out"
         )
+    if task.step is not None and task.score is None:
+        how = f"give {CALLS['score']}"
+        raise UserError(f"with step, score says how good it is; {how}")
 
 
 def plain(value: Any) -> Any:
@@ -350,12 +348,8 @@ def _check_scores(
     return own, any(not kind.shape for kind in kinds.values())
 
 
-def _refuse_probabilities(
-    network: Network, params: Any, state: Any, images: jax.Array
-) -> None:
+def _refuse_probabilities(logits: jax.Array) -> None:
     """Raise a `UserError` if a network returns probabilities in place of logits."""
-    variables = (params, state) if network.train_apply else (params,)
-    logits = network.apply(*variables, images)
     sums_to_1 = jnp.allclose(logits.sum(-1), 1, atol=1e-3)
     if sums_to_1 and (logits >= 0).all():
         raise UserError(
@@ -387,16 +381,19 @@ def _check_program(
     what = f"a step with optimizer {config.optimizer!r}"
     some = jax.tree.map(lambda x: jnp.asarray(x[:EXAMPLES]), examples)
 
-    def traced() -> None:
+    def run() -> None:
         program = Program.of(config, data)
-        hyper = dict.fromkeys(program.step.names, jnp.float32(1))
-        order, key = jnp.zeros(program.batch_size, jnp.int32), jnp.zeros(2, jnp.uint32)
+        values = program.step.hyperparameters(config, steps=1)
+        hyper = {name: jnp.float32(value) for name, value in values.items()}
+        order = jnp.arange(program.batch_size, dtype=jnp.int32) % len_of(some)
+        key = jnp.zeros(2, jnp.uint32)
+        arguments = hyper, key, some, order
         trace = jax.make_jaxpr(program.train_epoch)
-        check_effects(what, trace(program.shapes, hyper, key, some, order))
-        check_schedule(config, program, examples)
+        check_effects(what, trace(program.shapes, *arguments))
+        check_schedule(config, program, *arguments)
 
     hint = (
         "the learning rate and the gradients are traced, as one program trains "
         "all rates: jnp.where, or --schedule and --warmup-steps"
     )
-    tried(what, traced, hint=hint)
+    tried(what, run, hint=hint)

@@ -83,9 +83,9 @@ def classifier(network: Network, data: DataSpec, loss: str) -> Task:
     def score(
         params: Any, state: Any, batch: tuple[Array, Array], key: Array
     ) -> dict[str, Array]:
-        variables = (params, state) if train_apply else (params,)
-        x, labels = scale(batch[0], data), batch[1]
-        logits = checked("apply", network.apply(*variables, x), x).astype(jnp.float32)
+        x, labels = batch
+        logits = checked("apply", logits_of(network, data, params, state, x), x)
+        logits = logits.astype(jnp.float32)
         right = jnp.argmax(logits, axis=-1).astype(labels.dtype) == labels
         losses = LOSSES[loss](logits, labels)
         if is_of_tokens:
@@ -93,6 +93,14 @@ def classifier(network: Network, data: DataSpec, loss: str) -> Task:
         return {"loss": losses, "accuracy": right}
 
     return Task(init, loss_of, score=score)
+
+
+def logits_of(
+    network: Network, data: DataSpec, params: Any, state: Any, images: Array
+) -> Any:
+    """Return what a network returns for images as the data set holds them."""
+    variables = (params, state) if network.train_apply else (params,)
+    return network.apply(*variables, scale(images, data))
 
 
 def scale(images: Array, data: DataSpec) -> Array:

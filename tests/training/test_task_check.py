@@ -225,7 +225,7 @@ MISTAKES = {
     ),
     "data and no function": (
         replace(GOOD, data=GOOD.data()),
-        r"data is \({'x': array.*; give a function, data\(\)",
+        r"data\(\) fails, TypeError: 'tuple' object is not callable",
     ),
     "data that fail": (
         replace(GOOD, data=lambda: 1 / 0),
@@ -241,7 +241,7 @@ MISTAKES = {
     ),
     "a step without a score": (
         replace(GAME, score=None),
-        r"score is None; give a function, score\(params",
+        r"with step, score says how good it is; give score\(params",
     ),
     "a split without keys": (
         replace(GAME, split=("judge", "maker")),
@@ -295,7 +295,7 @@ MISTAKES = {
     ),
     "a split of letters": (
         replace(GAME, split=("make")),
-        "split is 'make'; give a tuple of names",
+        r"split is 'make'; give a tuple, \('make',\)",
     ),
     "a chance in percent": (
         replace(GOOD, chance=10),
@@ -305,7 +305,10 @@ MISTAKES = {
         score(lambda x: {"loss": x, "accuracy": 100.0 * (x == x)}),
         "score returned accuracies up to 100; give shares, 0 to 1, or True and False",
     ),
-    "no loss": (replace(GOOD, loss=None), "loss is None; give a function"),
+    "no loss": (
+        replace(GOOD, loss=None),
+        r"loss\(params, state, batch, key\) fails, TypeError: 'NoneType' object is not",
+    ),
     "a block of none": (replace(GOOD, block=0), "block is 0; give how many examples"),
     "a guess in words": (
         replace(GOOD, guess="ln 7"),
