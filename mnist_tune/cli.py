@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import field, fields, make_dataclass
 from functools import partial
@@ -66,6 +66,19 @@ def parse(
         _one_line(output.read()),
     )
     fail("; ".join(filter(None, [said, meant, "--help lists all flags"])))
+
+
+def given(options: Config, args: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return those of the options that `parse` read from the command line (or `args`),
+    also where they are as by default."""
+    values = {}
+    for word in invocation.arguments() if args is None else args:
+        name = word.partition("=")[0].removeprefix("--").replace("-", "_")
+        if name not in vars(options):
+            name = name.removeprefix("no_")
+        if word.startswith("--") and name in vars(options):
+            values[name] = getattr(options, name)
+    return values
 
 
 def _of_numbers(config: type[Any], error: re.Match[str]) -> str:
@@ -166,16 +179,29 @@ def _one_line(box: str) -> str:
     )
 
 
-def print_help(config: type[Any]) -> NoReturn:
+def print_help(
+    config: type[Any], shown: Collection[str] | None = None, program: str = ""
+) -> NoReturn:
     """Print the flags that a dataclass defines, and exit with code 0.
 
     A class of the config's may have `PANEL`, the name of the panel for the fields that
     it adds. The config may have `EXAMPLES`: what may follow the command's name, and
     what it does.
+
+    Args:
+        shown: the fields whose flags a resume takes; by default all are printed, with
+            what the command does and examples.
+        program: what the flags follow; by default how this process was called.
     """
+    program = program or invocation.called()
     hints = get_type_hints(config, include_extras=True)
     nested = []
-    for title, names in panels(config).items():
+    for title, fields_of_panel in panels(config).items():
+        names = fields_of_panel
+        if shown is not None:
+            names = [name for name in fields_of_panel if name in shown]
+        if not names:
+            continue
         hidden = [
             (
                 one.name,
@@ -196,19 +222,19 @@ def print_help(config: type[Any]) -> NoReturn:
                 ],
             )
         )
-    examples: dict[str, str] = getattr(config, "EXAMPLES", {})
+    examples: dict[str, str] = {}
+    description: str | None = "All else is as recorded."
+    if shown is None:
+        examples = getattr(config, "EXAMPLES", {})
+        description = getdoc(config)
     try:
         top = config if len(nested) == 1 else make_dataclass(config.__name__, nested)
         tyro.cli(
-            top,
-            args=["--help"],
-            config=CONFIG,
-            prog=invocation.called(),
-            description=getdoc(config),
+            top, args=["--help"], config=CONFIG, prog=program, description=description
         )
     finally:
         for flags, about in examples.items():
-            print(f"{about}\n    {invocation.called()} {flags}".rstrip())
+            print(f"{about}\n    {program} {flags}".rstrip())
     raise AssertionError("unreachable")
 
 

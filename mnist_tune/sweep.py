@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from mnist_tune import storage
+from mnist_tune.errors import UserError
 from mnist_tune.judged import Judged, read_judged
 from mnist_tune.numbers import counted
 from mnist_tune.regimes.replicates import regime_counts
@@ -78,6 +79,9 @@ class Sweep(Judged):
         """
         from mnist_tune.trained import load
 
+        if self.record.is_elsewhere:
+            what = "these runs were trained elsewhere, so no state of theirs is here"
+            raise UserError(f"{what}; load it with what trained them")
         return load(self, trial, code, trust_code, changed_code)
 
     def answer(self) -> Answer:

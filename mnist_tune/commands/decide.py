@@ -10,5 +10,9 @@ OPTIONS, run = DecideOptions, decide_between
 
 
 def main() -> int:
-    options = command_options(OPTIONS)
+    return finish(command_options(OPTIONS))
+
+
+def finish(options: DecideOptions) -> int:
+    """Train what is left, and print the decision."""
     return print_result(decide_between(options), options.json)

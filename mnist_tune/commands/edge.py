@@ -12,7 +12,11 @@ OPTIONS, run = EdgeOptions, search_edge
 
 
 def main() -> int:
-    options = command_options(OPTIONS)
+    return finish(command_options(OPTIONS))
+
+
+def finish(options: EdgeOptions) -> int:
+    """Train what is left, and print the edges."""
     sweep = search_edge(options)
     if options.json:
         return print_result(sweep, options.json)

@@ -95,7 +95,11 @@ OPTIONS, run = LearningRateRegimes, run_or_resume
 
 
 def main() -> int:
-    options = command_options(OPTIONS)
+    return finish(command_options(OPTIONS))
+
+
+def finish(options: LearningRateRegimes) -> int:
+    """Train what is left, and print the regimes."""
     if options.dry_run and options.json:
         raise UserError("--dry-run trains nothing, so --json has no object to print")
     if options.dry_run:

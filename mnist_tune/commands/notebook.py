@@ -66,7 +66,11 @@ OPTIONS, run = Notebook, run_or_resume
 
 
 def main() -> int:
-    options = command_options(OPTIONS)
+    return finish(command_options(OPTIONS))
+
+
+def finish(options: Notebook) -> int:
+    """Train what is left, and print how it compares with the notebook."""
     sweep = run_or_resume(options)
     if options.json:
         return print_result(sweep, options.json)

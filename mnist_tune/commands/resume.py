@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
@@ -12,7 +11,6 @@ from typing import Annotated, Any
 import tyro
 
 from mnist_tune import cli, storage
-from mnist_tune.commands.main import run
 from mnist_tune.invocation import arguments, called, module_of
 from mnist_tune.own_code.registry import register
 from mnist_tune.reports.terminal import print_result
@@ -29,13 +27,18 @@ from mnist_tune.tuning.options import (
     all_rates,
 )
 from mnist_tune.tuning.past import grown
-from mnist_tune.tuning.resuming import command_options, is_made_by, resumed_with
+from mnist_tune.tuning.resuming import (
+    command_options,
+    flags_of_a_resume,
+    is_made_by,
+    resumed_with,
+)
 from mnist_tune.tuning.sweep import run_or_resume, shown
 
 USAGE = """usage: {} RESULTS [flags]
 
 Go on with the interrupted sweep in RESULTS, a folder or a URI such as s3://bucket/sweep, or have it train more.
-The flags are those of the command that started the sweep: NAME --help shows them."""
+All is as recorded there, but for the flags that RESULTS --help shows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,17 +62,26 @@ class PythonSweep(SweepOptions):
 
 def main() -> int | None:
     given = arguments()
-    if {"-h", "--help"} & {*given}:
+    asks_for_help = not {"-h", "--help"}.isdisjoint(given)
+    is_named = bool(given) and not given[0].startswith("-")
+    if asks_for_help and not is_named:
         print(USAGE.format(called()))
         return 0
-    if not given or given[0].startswith("-"):
+    if not is_named:
         cli.fail("name the folder of a sweep first: mnist-tune resume RESULTS")
     record = read_record(storage.place(given[0]))
-    if command_of(record) is None:
-        options = command_options(PythonSweep, ["--resume", *given])
-        return print_result(run_or_resume(options), options.json)
-    sys.argv[1:] = [str(record.command), "--resume", *given]
-    return run()
+    command = command_of(record)
+    kind = PythonSweep if command is None else command.OPTIONS
+    if asks_for_help:
+        cli.print_help(kind, flags_of_a_resume(kind), f"{called()} {given[0]}")
+    options = command_options(kind, ["--resume", *given], record)
+    code: int = finish(options) if command is None else command.finish(options)
+    return code
+
+
+def finish(options: PythonSweep) -> int:
+    """Train what is left of a sweep that was started from Python, and print it."""
+    return print_result(run_or_resume(options), options.json)
 
 
 def command_of(record: SweepMeta) -> Any:

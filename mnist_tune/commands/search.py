@@ -229,7 +229,11 @@ def run(options: Search) -> Sweep:
 
 
 def main() -> int:
-    options = command_options(OPTIONS)
+    return finish(command_options(OPTIONS))
+
+
+def finish(options: Search) -> int:
+    """Train what is left, and print what was found and decided."""
     found, decided = search_and_decide(options)
     code = print_result(found, options.json)
     if options.json and decided is not None:

@@ -50,7 +50,7 @@ ALIKE = 0.85
 
 
 def our_names(
-    names: Collection[str], renamed: Mapping[str, str], settings: Iterable[str]
+    names: list[str], renamed: Mapping[str, str], settings: Iterable[str]
 ) -> dict[str, str]:
     """Return our name of each column that is read, by the name that the table has. That
     of a setting begins with `SETTING`.
@@ -73,6 +73,9 @@ def our_names(
             )
         if theirs in renamed and ours not in NAMES:
             raise UserError(f"no column is called {ours!r} here{closest(ours, NAMES)}")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"the table has two columns {twice!r}; rename one")
     # where two columns could be the same, that with our own name is
     for name in sorted(names, key=lambda name: name not in NAMES):
         meaning = _meaning(name)

@@ -43,11 +43,17 @@ def numbered(table: pd.DataFrame, named: Mapping[str, str]) -> pd.DataFrame:
     columns = dict.fromkeys([*rows, *NAMES])
     rows = rows.reindex(columns=[*columns])
     rows = rows.astype(dict.fromkeys(TEXTS, object))
-    rows["lost"] = _has_lost_losses(rows)
-    rows = rows[rows["lost"] | rows[SCORES].notna().any(axis=1)].copy()
-    is_finite = ~rows["lost"]
+    is_gone = _has_lost_losses(rows)
+    trained = LOSSES
+    if rows["train_loss"].notna().any():
+        trained = ["train_loss"]
+    is_lost = is_gone | np.isinf(rows[trained]).any(axis=1)
+    rows["diverged"] = rows["diverged"].mask(is_lost, 1.0)
+    rows = rows[is_gone | rows[SCORES].notna().any(axis=1)].copy()
     rows[SCORES] = rows.groupby("run")[SCORES].ffill()
-    rows[LOSSES] = rows[LOSSES].where(is_finite)
+    # NaN is a loss that is not finite
+    losses = rows[LOSSES].mask(is_gone)
+    rows[LOSSES] = losses.mask(np.isinf(losses))
     rows["epoch"] = rows.groupby("run").cumcount() + 1
     return rows
 
@@ -132,10 +138,12 @@ def of_runs(rows: pd.DataFrame) -> pd.DataFrame:
     last, reports = runs["place"], runs["epoch"]
     missing = _missing(runs, by_run["place"].min())
     runs["epochs"] = (reports + missing).astype(int)
-    is_lost = rows["lost"] | rows["diverged"].eq(1)
+    is_lost = rows["diverged"] == 1
     reason = pd.Series("completed", last.index)
-    reason = reason.mask(missing > 0, "interrupted")
-    reason = reason.mask(is_lost.groupby(rows["run"]).last(), "diverged")
+    is_short = missing > 0
+    has_diverged = is_short & is_lost.groupby(rows["run"]).last()
+    reason = reason.mask(is_short, "interrupted")
+    reason = reason.mask(has_diverged, "diverged")
     runs["reason"] = runs["stop_reason"].fillna(reason)
     return runs
 
@@ -157,9 +165,9 @@ def _missing(runs: pd.DataFrame, first: pd.Series) -> pd.Series:
 
 
 def _has_lost_losses(rows: pd.DataFrame) -> pd.Series:
-    """Return which reports have a loss that is not finite: it is infinite, or the run,
-    which had one in all reports before, has none any more, as pandas writes NaN as
-    nothing. One report that has an accuracy alone is left: it may be a last test."""
+    """Return the reports from where a run, which had a loss in all reports before, has
+    none any more: pandas writes NaN as nothing. One report that has an accuracy alone
+    is left: it may be a last test."""
     run = rows["run"]
     number = rows.groupby("run").cumcount() + 1
     reports = number.groupby(run).transform("max")
@@ -167,5 +175,4 @@ def _has_lost_losses(rows: pd.DataFrame) -> pd.Series:
     last = number.where(has_loss).groupby(run).transform("max")
     count = has_loss.groupby(run).transform("sum")
     is_test = (reports == last + 1) & rows[SHARES].notna().any(axis=1)
-    is_gone = (number > last) & (count == last) & ~is_test
-    return is_gone | np.isinf(rows[LOSSES]).any(axis=1)
+    return (number > last) & (count == last) & ~is_test

@@ -73,7 +73,7 @@ def load_own(*owners: Any) -> None:
             if names_own_code(call.name) and not _is_from_file(flag, call.name):
                 ENTRIES[flag][call.name] = Entry(_named(flag, call))
             if entry := ENTRIES[flag].get(call.name):
-                with _telling(flag, call, call.name):
+                with telling_why(flag, call.name, call.name):
                     entry.factory  # noqa: B018
                 belonging(_module(entry))  # to know their texts from now on
 
@@ -239,7 +239,7 @@ def _named(flag: str, call: Call) -> Attribute:
     folder = str(file.parent) if is_file else ""
     if folder not in sys.path:
         sys.path.append(folder)  # for the modules beside it that it imports
-    with _telling(flag, call, place):
+    with telling_why(flag, call.name, place):
         module = modules.load(_known(file) if is_file else place)
     if not callable(there := getattr(module, name, None)):
         known = [
@@ -268,7 +268,7 @@ def _known(file: Path) -> str:
 
 
 @contextmanager
-def _telling(flag: str, call: Call, place: str) -> Iterator[None]:
+def telling_why(flag: str, name: str, place: str) -> Iterator[None]:
     """Say in one line what can't be loaded, and why."""
     try:
         yield
@@ -277,6 +277,6 @@ def _telling(flag: str, call: Call, place: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and not place.endswith(".py"):
             how = "write FILE.py:FUNCTION or package.module:FUNCTION"
-            raise UserError(f"--{flag} {call.name}: {error}; {how}") from None
+            raise UserError(f"--{flag} {name}: {error}; {how}") from None
         said = f"{Path(place).name} can't be loaded, {modules.in_a_line(error)}"
-        raise UserError(f"--{flag} {call.name}: {said}") from None
+        raise UserError(f"--{flag} {name}: {said}") from None

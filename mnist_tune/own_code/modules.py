@@ -9,6 +9,7 @@ value. A module that is imported anew is what it was.
 from __future__ import annotations
 
 import importlib
+import linecache
 import os
 import sys
 import sysconfig
@@ -17,7 +18,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
-from importlib.util import spec_from_file_location
+from importlib.util import decode_source, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -60,6 +61,14 @@ class _FromText(SourceFileLoader):
 
     def path_stats(self, path: str) -> Mapping[str, Any]:
         raise OSError("what Python keeps compiled is of the file, not of this text")
+
+    def exec_module(self, module: ModuleType) -> None:
+        # Tracebacks and `inspect` read the file, which may be gone or another by now.
+        text = decode_source(self._source.content)
+        lines = text.splitlines(keepends=True)
+        file = self._source.file
+        linecache.cache[file] = (len(text), None, lines, file)
+        super().exec_module(module)
 
 
 class _Finder(MetaPathFinder):

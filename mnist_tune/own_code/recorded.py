@@ -19,9 +19,9 @@ from mnist_tune.errors import UserError
 from mnist_tune.invocation import words
 from mnist_tune.named_code import parse_call
 from mnist_tune.own_code import modules
-from mnist_tune.own_code.loading import contents, names_in, sources
+from mnist_tune.own_code.loading import contents, names_in, sources, telling_why
 from mnist_tune.own_code.modules import TEXTS, Attribute, Source
-from mnist_tune.own_code.registry import ENTRIES, Entry, names_own_code
+from mnist_tune.own_code.registry import ENTRIES, Entry, names_own_code, recorded_name
 from mnist_tune.own_code.signature import RecordedCode, made_by, user_key
 from mnist_tune.storage import Place
 from mnist_tune.terminal import Note, note
@@ -127,15 +127,15 @@ def _named(
     code: Iterable[Mapping[str, Any]], named_now: Mapping[str, Iterable[str]]
 ) -> set[tuple[str, str]]:
     """Return which of this code the user names now, perhaps by another path."""
-    named = set()
+    recorded: dict[str, set[str]] = {}
     for factory in code:
-        kind, name = made_by(factory["flag"]), factory["name"]
-        loaded = ENTRIES[kind].get(name)
-        for flag, texts in named_now.items():
-            names = {parse_call(text).name for text in texts}
-            entries = [ENTRIES[flag].get(other) for other in names]
-            is_same = loaded is not None and loaded in entries
-            if made_by(flag) == kind and (name in names or is_same):
+        recorded.setdefault(made_by(factory["flag"]), set()).add(factory["name"])
+    named = set()
+    for flag, texts in named_now.items():
+        kind = made_by(flag)
+        for text in texts:
+            name = recorded_name(flag, parse_call(text).name, recorded.get(kind, ()))
+            if name is not None:
                 named.add((kind, name))
     return named
 
@@ -212,7 +212,12 @@ def _load(where: Place, code: Iterable[Mapping[str, Any]]) -> None:
         entry = ENTRIES[factory["flag"]].get(factory["name"])
         # A new entry would have its programs compiled again.
         if entry is None or entry.load != place or not is_loaded:
-            ENTRIES[factory["flag"]][factory["name"]] = Entry(place, is_recorded=True)
+            entry = Entry(place, is_recorded=True)
+            ENTRIES[factory["flag"]][factory["name"]] = entry
+        # Only what is loaded goes to the processes that train.
+        file = f"{place.module.rpartition('.')[2]}.py"
+        with telling_why(factory["flag"], factory["name"], file):
+            entry.factory  # noqa: B018
 
 
 def _kept(where: Place, digest: str, file: str) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -93,22 +93,31 @@ def as_loaded(flag: str, text: str) -> str:
     )
 
 
-def is_named_again(flag: str, given: Iterable[str], known: Iterable[str]) -> bool:
-    """Return whether each of these names, without arguments, is one that is in these
-    texts. A file that has moved may be named by its new path, and the code that was
-    loaded from there then has the old name, too."""
-    names = {text.partition("(")[0].strip() for text in known}
-    for one in {*given} - names:
-        same = [
-            name
-            for name in names
-            if names_own_code(name)
-            and name.rpartition("/")[2] == one.rpartition("/")[2]
-        ]
-        if len(same) != 1 or one not in ENTRIES[flag]:
-            return False
-        ENTRIES[flag].setdefault(same[0], ENTRIES[flag][one])
-    return True
+def recorded_name(flag: str, name: str, recorded: Collection[str]) -> str | None:
+    """Return which of the `recorded` names stands for code that is named now; None if
+    none does. A file that has moved may be named by its new path. What was loaded from
+    there then has the recorded name, too."""
+    if name in recorded:
+        return name
+    entry = ENTRIES[flag].get(name)
+    if entry is None:
+        return None
+    ending = name.rpartition("/")[2]
+    moved = [
+        before
+        for before in recorded
+        if names_own_code(before) and before.rpartition("/")[2] == ending
+    ]
+    if len(moved) != 1:
+        return None
+    ENTRIES[flag][moved[0]] = entry
+    return moved[0]
+
+
+def is_named_again(flag: str, names: Iterable[str], texts: Iterable[str]) -> bool:
+    """Return whether each of these names stands for code that these texts name."""
+    recorded = {text.partition("(")[0].strip() for text in texts}
+    return all(recorded_name(flag, name, recorded) is not None for name in names)
 
 
 def register_optimizer(name: str) -> Callable[[Factory], Factory]:

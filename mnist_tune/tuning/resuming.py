@@ -37,7 +37,9 @@ from mnist_tune.tuning.options import (
 
 
 def command_options(
-    kind: type[SomeOptions], arguments: Sequence[str] | None = None
+    kind: type[SomeOptions],
+    arguments: Sequence[str] | None = None,
+    record: SweepMeta | None = None,
 ) -> SomeOptions:
     """Return the options of a command line, or of `arguments`. What is not given is as
     recorded in the folder that --resume names; with --smoke, as a smoke test has it. On
@@ -45,15 +47,14 @@ def command_options(
     ends, after the command has printed its tables."""
     stop_ray_at_exit()
     options = cli.parse(kind, arguments)
-    load_own(options)  # only what is given: nothing is loaded because a folder names it
-    if (where := options.place_to_resume()) is not None:
-        record = read_record(where)
-        before = recorded_options(kind, record, where)
-        now = cli.parse(kind, arguments, before)
-        return continued(before, now, record, where, options.given())
+    values = cli.given(options, arguments)
+    where = options.place_to_resume()
+    if where is not None:
+        return resumed_with(kind, where, values, record)
+    load_own(values)
     if getattr(options, "smoke", False):
         smoke: Mapping[str, Any] = vars(kind)["SMOKE"]
-        return cli.parse(kind, arguments, kind(**smoke))
+        return kind(**{**smoke, **values})
     return options
 
 
@@ -103,6 +104,18 @@ def recorded_options(
             if rules[name] is not InResume.HERE
         }
     )
+
+
+OF_A_START = {"output", "resume", "smoke", "sweep"}
+"""Options of a command line that say what a new sweep is, or where."""
+
+
+def flags_of_a_resume(kind: type[SweepOptions]) -> set[str]:
+    """Return the options that a resume may be given: those that add to what is
+    recorded, that may change or are of this run, and those that name own code."""
+    rules = annotated(kind, InResume)
+    names = {name for name, rule in rules.items() if rule is not None}
+    return names - OF_A_START | ENTRIES.keys()
 
 
 def is_made_by(kind: type[SweepOptions], record: SweepMeta) -> bool:

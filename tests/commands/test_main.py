@@ -1,6 +1,7 @@
 """`mnist-tune NAME ...`, which an installed package has in place of scripts."""
 
 import importlib.metadata
+import re
 import sys
 
 import pytest
@@ -102,6 +103,21 @@ def test_resume_goes_on_with_the_command_that_started_the_sweep(
         name="lr_regimes", options=vars(lr_regimes.OPTIONS())
     )
     seen = []
-    monkeypatch.setattr(lr_regimes, "main", lambda: seen.extend(sys.argv[1:]))
+    monkeypatch.setattr(lr_regimes, "finish", lambda options: seen.append(options))
     assert program("resume", "sweep", "--retry-errored")[0] == 0
-    assert seen == ["regimes", "--resume", "sweep", "--retry-errored"]
+    [options] = seen
+    assert str(options.resume) == "sweep"
+    assert options.retry_errored
+
+
+def test_the_help_of_a_resume_shows_what_it_takes(program, new_writer, tmp_path):
+    new_writer(tmp_path / "sweep").finish(
+        name="lr_regimes", options=vars(lr_regimes.OPTIONS())
+    )
+    code, stdout, _ = program("resume", "sweep", "--help")
+    assert code == 0
+    flags = set(re.findall(r"--[a-z][a-z-]*", stdout))
+    assert flags >= {"--epochs", "--seeds", "--architecture", "--changed-code"}
+    assert flags >= {"--quiet", "--time-budget", "--trust-code"}
+    assert flags.isdisjoint({"--momentum", "--output", "--scheduler", "--smoke"})
+    assert "RESULTS --help" in program("resume", "--help")[1]

@@ -127,6 +127,11 @@ MISTAKES = {
         {},
         "run '00000': schedule must be one of constant, cosine, linear, got 'step'",
     ),
+    "two columns of a name": (
+        table(loss=1.0).rename(columns={"loss": "train_loss"}),
+        {},
+        "the table has two columns 'train_loss'; rename one",
+    ),
     "no rows": (
         table().head(0),
         {},

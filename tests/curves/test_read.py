@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from curves_of_others import ACCURACY, losses, table
 
-from mnist_tune import Sweep, read_curves
+from mnist_tune import Sweep, UserError, read_curves
 from mnist_tune.commands import read
 from mnist_tune.curves.names import NAMES
 from mnist_tune.reports.page import page
@@ -172,6 +172,14 @@ def test_gaps_of_losses_are_no_divergence():
     assert "diverged" not in regimes(read_curves(rows, **ACCURACY)).values()
 
 
+def test_an_infinite_test_loss_is_no_infinite_training_loss():
+    rows = table(rates=(0.01, 0.1)).assign(test_loss=np.inf)
+    sweep = read_curves(rows, **ACCURACY)
+    assert "diverged" not in regimes(sweep).values()
+    assert sweep.trials["train_loss"].notna().all()
+    assert {*sweep.trials["stop_reason"]} == {"completed"}
+
+
 def test_reports_are_numbered_and_a_line_says_so():
     rows = table()
     every_fifth = rows.assign(epoch=5 * rows["epoch"], epochs_asked=75)
@@ -207,6 +215,11 @@ def test_what_no_command_can_train_is_said_in_words():
     )
     assert not any(question.command for question in sweep.answer().questions)
     assert "mnist-tune" not in repr(sweep.answer())
+
+
+def test_no_state_is_here_to_load():
+    with pytest.raises(UserError, match="these runs were trained elsewhere"):
+        read_curves(table(), **ACCURACY).load()
 
 
 def test_the_target_that_was_asked_for_counts():

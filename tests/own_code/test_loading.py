@@ -25,7 +25,13 @@ from mnist_tune.own_code.loading import (
     sources,
 )
 from mnist_tune.own_code.recorded import files_of, load_recorded
-from mnist_tune.own_code.registry import ENTRIES, Entry, is_named_again, register
+from mnist_tune.own_code.registry import (
+    ENTRIES,
+    Entry,
+    is_named_again,
+    recorded_name,
+    register,
+)
 from mnist_tune.own_code.signature import RecordedCode
 from mnist_tune.results.sweep_meta import SweepMeta
 
@@ -303,6 +309,15 @@ def test_code_is_named_again_without_arguments_also_where_its_file_has_moved(fol
     refuse_unloaded("results/x", recorded, {"architecture": "net.py:mlp"})
     load_own({"architecture": ["net.py:mlp(width=8)"]})
     assert ("architecture", "net.py:mlp") in own_code()[1]
+
+
+def test_a_file_that_is_named_by_its_new_path_takes_the_place_of_what_was_recorded():
+    recorded = Entry(lambda: lambda data: data, is_recorded=True)
+    now = Entry(lambda: lambda data: data)
+    ENTRIES["architecture"] |= {"net.py:mlp": recorded, "moved/net.py:mlp": now}
+    named = recorded_name("architecture", "moved/net.py:mlp", ["net.py:mlp"])
+    assert named == "net.py:mlp"
+    assert ENTRIES["architecture"]["net.py:mlp"] is now
 
 
 @pytest.mark.promise(

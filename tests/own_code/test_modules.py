@@ -1,11 +1,13 @@
 """The user's modules in another process, which does not see their files."""
 
 import importlib
+import inspect
 import json
 import pickle
 import shutil
 import subprocess
 import sys
+import traceback
 
 import pytest
 from waiting import LONG_S
@@ -148,6 +150,26 @@ def test_a_module_that_was_imported_from_a_file_is_imported_again_from_the_text(
         assert importlib.import_module("imported_before").VALUE == 2
     finally:
         del sys.modules["imported_before"]
+
+
+@pytest.mark.parametrize("now", ["# another line\nVALUE = 2\n", None])
+def test_tracebacks_and_inspect_show_the_text_that_runs(folder, monkeypatch, now):
+    """Also where the user's file is another by now, or is not on this machine."""
+    monkeypatch.setattr(modules, "TEXTS", {})
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    text = b"def width():\n    raise ArithmeticError\n"
+    file = folder / "recorded_net.py"
+    if now is not None:
+        file.write_text(now)
+    modules.receive({"recorded_net": modules.Source(str(file), text, True)})
+    module = importlib.import_module("recorded_net")
+    with pytest.raises(ArithmeticError) as raised:
+        module.width()
+    assert "    raise ArithmeticError\n" in "".join(
+        traceback.format_exception(raised.value)
+    )
+    assert inspect.getsource(module.width) == text.decode()
+    assert module.__file__ == str(file)
 
 
 def test_a_class_that_its_library_registers_is_what_it_was(folder, elsewhere):

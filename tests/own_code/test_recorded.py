@@ -10,7 +10,13 @@ import pytest
 
 from mnist_tune import UserError
 from mnist_tune.own_code import modules
-from mnist_tune.own_code.loading import load_own, names_in, refuse_unloaded, sources
+from mnist_tune.own_code.loading import (
+    load_own,
+    names_in,
+    own_code,
+    refuse_unloaded,
+    sources,
+)
 from mnist_tune.own_code.recorded import (
     files_of,
     load_recorded,
@@ -81,6 +87,25 @@ def load(folder, recorded=None, called=CALLED, named_now=None, **options):
         **options,
     )
     return lines, ENTRIES["architecture"]["net.py:mlp"].factory(None)
+
+
+def test_what_is_recorded_goes_to_the_processes_that_train(swept, user):
+    """Also where nothing but these has called it yet, as in a resume without new
+    trials."""
+    recorded = recorded_in(swept)
+    load_recorded(recorded, swept, [CALLED], {}, say=print)
+    texts, loads = own_code()
+    assert ("architecture", "net.py:mlp") in loads
+    assert set(texts) == {"net", "layers"}
+
+
+def test_what_can_not_be_imported_is_a_line(swept, user, monkeypatch):
+    def load_module(name):
+        raise ModuleNotFoundError("No module named 'flax'")
+
+    monkeypatch.setattr(modules, "load", load_module)
+    with pytest.raises(UserError, match=r"--architecture net.py:mlp: net.py can't be"):
+        load_recorded(recorded_in(swept), swept, [CALLED], {}, say=print)
 
 
 def is_imported():

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from ray.tune.schedulers import ASHAScheduler
 
 from mnist_tune import TrialConfig, columns
-from mnist_tune.regimes import labels
+from mnist_tune.regimes import labels, stopping
 from mnist_tune.regimes.data_facts import MNIST
 from mnist_tune.regimes.divergence import finite_loss
 from mnist_tune.regimes.forecast import target_of
-from mnist_tune.tuning import early_stopping
-from mnist_tune.tuning.early_stopping import Asha, Configuration, RegimeStopping
+from mnist_tune.regimes.stopping import Configuration
+from mnist_tune.tuning.early_stopping import Asha, RegimeStopping
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.run import Run
 from mnist_tune.tuning.trainable import _NO_ROW
@@ -145,7 +145,7 @@ def test_a_trial_of_many_epochs_stops_within_a_hundredth_of_when_it_turned_out_s
 ):
     epochs, stopped = np.arange(1, 1001), []
     for judged in (100, 10_000):  # as it is, and after each epoch
-        monkeypatch.setattr(early_stopping, "VERDICTS", judged)
+        monkeypatch.setattr(stopping, "VERDICTS", judged)
         sweep = Sweep(epoch_row)
         sweep.run("fast", 1 - 0.02 * epochs**-0.1, rate=0.2, rung=250)
         stopped.append(
