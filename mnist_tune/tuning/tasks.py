@@ -17,48 +17,35 @@ from mnist_tune.results.sweep_meta import SweepMeta
 from mnist_tune.storage import Place
 from mnist_tune.sweep import Sweep
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.options import Data, SweepOptions, refuse_beside_task
+from mnist_tune.tuning.options import SweepOptions, refuse_beside_task
 
 EXAMPLES = 8
 """The examples on which networks are tried."""
 
 
 def load_data(
-    options: SweepOptions, trials: Sequence[TrialConfig], sweep: Sweep | None = None
+    options: Any,
+    trials: Sequence[TrialConfig],
+    sweep: Sweep | None = None,
+    here: bool = False,
 ) -> Dataset | TaskData:
-    """Load the data of a sweep, or have its tasks make them, once they were tried with
-    the optimisers of some trials; Ray holds them then. JAX does not start in this
-    process, which may fork. Raises `UserError` if they can't be loaded, differ from
-    those of another `sweep`, or a task can't train."""
+    """Load the data that a `Data` of options names, or have its tasks make them, once
+    they were tried with the optimisers of some trials; Ray holds them then. JAX does
+    not start in this process, which may fork.
+
+    With `here`, for which `options` need not be of a sweep, networks or tasks are tried
+    in this process. Raises `UserError` if the data can't be loaded, differ from those
+    of another `sweep`, or what is tried can't train."""
     data: Dataset | TaskData
-    if options.task:
-        refuse_beside_task(options)
-        options.start_ray()
-        measured = options.measures() is not None
-        given = options.task, trials, options.train_images, measured
-        without_examples, held = apart(_made, *given, returns=2)
-        data = replace(returned(without_examples)[0], held=held)
-    else:
+    if not options.task:
         data = options.load()
+    else:
+        refuse_beside_task(options)
+        named = options.task, trials, options.train_images
+        data = _made_here(*named) if here else _made_apart(options, *named)
     if sweep:
         refuse_other_data(data, sweep.path, sweep.record)
-    return data
-
-
-def load_here(
-    options: Data, trials: Sequence[TrialConfig], sweep: Sweep | None = None
-) -> Dataset | TaskData:
-    """Load the data, as `load_data`, and try what is trained in this process, where JAX
-    may start."""
-    data: Dataset | TaskData
-    if options.task:
-        refuse_beside_task(options)
-        data = _tried_tasks(options.task, trials, options.train_images)
-    else:
-        data = options.load()
-    if sweep:
-        refuse_other_data(data, sweep.path, sweep.record)
-    if isinstance(data, Dataset):
+    if here and isinstance(data, Dataset):
         _try_networks(trials, data.spec, _few(data))
     return data
 
@@ -76,7 +63,7 @@ GIVE_DATA = (
 )
 
 
-def _tried_tasks(
+def _made_here(
     names: Sequence[str], trials: Sequence[TrialConfig], train_images: int | None
 ) -> TaskData:
     from mnist_tune.training.check import check_tasks  # imports JAX
@@ -84,24 +71,30 @@ def _tried_tasks(
     return check_tasks(names, trials, train_images)
 
 
-def _made(
-    names: Sequence[str],
-    trials: Sequence[TrialConfig],
-    train_images: int | None,
-    measured: bool,
+def _made_apart(options: SweepOptions, *named: Any) -> TaskData:
+    """Return the data of tasks without the examples, which Ray holds."""
+    options.start_ray()
+    is_measured = options.measures() is not None
+    without_examples, held = apart(_made_with_size, is_measured, *named, returns=2)
+    data: TaskData = returned(without_examples)[0]
+    return replace(data, held=held)
+
+
+def _made_with_size(
+    is_measured: bool, names: Sequence[str], trials: Sequence[TrialConfig], *more: Any
 ) -> tuple[TaskData, TaskData]:
-    """Return the data of tasks without the examples, and with them. Their lanes take
-    more memory if sharpness is `measured`."""
+    """Return the data of tasks without the examples, and with them. They say how much
+    memory a lane takes, if sharpness is measured or not."""
     from mnist_tune.execution.executor import lane_bytes
     from mnist_tune.training.program import Program
 
-    data = _tried_tasks(names, trials, train_images)
+    data = _made_here(names, trials, *more)
     programs = {
         Program.of(replace(trial, architecture=name), data.spec)
         for trial in trials
         for name in names
     }
-    spec = replace(data.spec, lane_bytes=lane_bytes(programs, measured))
+    spec = replace(data.spec, lane_bytes=lane_bytes(programs, is_measured))
     data = replace(data, spec=spec)
     return replace(data, train=None, test=None), data
 
