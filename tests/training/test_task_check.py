@@ -219,6 +219,10 @@ MISTAKES = {
         data(*[np.ma.masked_less(np.zeros(9), 1)] * 2),
         r"masked values; say .*, such as x.filled\(0\)",
     ),
+    "arrays without examples": (
+        data(*[np.zeros((0, 5), np.float32)] * 2),
+        r"data returned train, of shape \[0, 5\]; give arrays \[n, ...\] of at least",
+    ),
     "examples in a list": (
         data([*TRAIN["x"]], [*TEST["x"]]),
         r"alike but for their lengths: float32\[\] for nothing at \[100\]; keep",
@@ -329,6 +333,14 @@ def test_a_mistake_is_one_line_with_the_function_and_the_fix(mistake):
         check_tasks(["mistaken"], [TrialConfig(batch_size=8)])
     assert "\n" not in str(raised.value)
     assert "mistaken" in str(raised.value)
+
+
+def test_tasks_of_a_sweep_share_their_data_and_their_chance():
+    register("good")(lambda: GOOD)
+    register("fewer")(lambda: data({name: x[:200] for name, x in TRAIN.items()}))
+    told = "tasks 'good' and 'fewer' differ in data or chance; sweep each alone"
+    with pytest.raises(UserError, match=told):
+        check_tasks(["good", "fewer"], [])
 
 
 def test_the_first_leaf_that_differs_is_named_with_both_sides():
