@@ -5,7 +5,7 @@ trains it. A line names the function that is wrong, and what to do."""
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -35,7 +35,7 @@ from mnist_tune.training.refusals import (
     tried,
 )
 from mnist_tune.training.schedule_check import check_schedule
-from mnist_tune.training.task import Network, Task
+from mnist_tune.training.task import Task
 from mnist_tune.trial import TrialConfig
 
 EXAMPLES = 8
@@ -67,10 +67,9 @@ def check_networks(
         network = architecture(name, data)
         task = classifier(network, data, loss)
         with _trying(f"architecture {name!r}"):
-            calls = _calls_of(network, examples[0])
             params, state = _check_init(task)
-            _check_step(task, calls, params, state, examples)
-            _check_scores(task, calls, params, state, examples)
+            _check_step(task, params, state, examples)
+            _check_scores(task, params, state, examples)
             if loss == "cross-entropy" and data.classes > 1:
                 _refuse_probabilities(
                     logits_of(network, data, params, state, jnp.asarray(examples[0]))
@@ -106,13 +105,13 @@ def _check_task(
         train, test = made_data(task)
         train = jax.tree.map(lambda x: x[:train_images], train)
         params, state = _check_init(task)
-        _check_step(task, CALLS, params, state, examples_of(train, EXAMPLES))
+        _check_step(task, params, state, examples_of(train, EXAMPLES))
         # a score may depend on how many examples are evaluated at a time
         count, test_count = len_of(train), len_of(test)
         size = min(task.block, count + test_count)
         halves = examples_of(train, (size + 1) // 2), examples_of(test, size // 2)
         block = jax.tree.map(lambda *halves: np.concatenate(halves), *halves)
-        scores, of_blocks = _check_scores(task, CALLS, params, state, block)
+        scores, of_blocks = _check_scores(task, params, state, block)
         guesses = {} if task.guess is None else {name: float(task.guess)}
         spec = TaskSpec(
             name,
@@ -137,16 +136,6 @@ def _trying(what: str) -> Iterator[None]:
             yield
         except UserError as error:
             raise UserError(f"{what}: {error}") from error
-
-
-def _calls_of(network: Network, images: Any) -> dict[str, str]:
-    """Return how a network's functions are called that are behind those of its task."""
-    given = f"images {list(images.shape)}"
-    if network.train_apply is None:
-        call = f"apply(params, {given})"
-        return {"loss": call, "score": call}
-    given = f"params, state, {given}"
-    return {"loss": f"train_apply({given}, key)", "score": f"apply({given})"}
 
 
 def _check_fields(task: Task) -> None:
@@ -216,14 +205,13 @@ def _check_leaves(tree: Any, are_parameters: bool) -> None:
             raise UserError(f"{where} which holds NaN before training")
 
 
-def _traced(call: str, function: Callable[..., Any], *arguments: Any) -> Any:
+def _traced(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
     """Return the shapes and types of what a function returns. Raise a `UserError` if it
     can't be traced, or is another one each time that it is."""
-    name = _name(call)
     versions = set()
     for _ in range(2):
         jitted = jax.jit(lambda *given: function(*given))  # which is not cached
-        trace = tried(call, jitted.trace, *arguments)
+        trace = tried(CALLS[name], jitted.trace, *arguments)
         check_effects(name, trace.jaxpr)
         constants = as_numbers(trace.jaxpr.consts)
         versions.add((str(trace.jaxpr), checksum(constants)))
@@ -235,27 +223,19 @@ def _traced(call: str, function: Callable[..., Any], *arguments: Any) -> Any:
     return trace.out_info
 
 
-def _name(call: str) -> str:
-    """Return the name of the function that is called."""
-    return call.partition("(")[0]
-
-
-def _check_step(
-    task: Task, calls: Mapping[str, str], params: Any, state: Any, examples: Any
-) -> None:
+def _check_step(task: Task, params: Any, state: Any, examples: Any) -> None:
     """Try `step`, or else `loss` and its gradient, on a few examples."""
     function: Any = task.loss
     given = {"params": params, "state": state}
-    call, returns = calls["loss"], "loss, state"
+    name, returns = "loss", "loss, state"
     if task.step is not None:
         tx = optax.sgd(0.1)
         function = _with_optimizer(task.step, tx)
         given = {"params": params, "opt": task.begun(tx, params), "state": state}
-        call, returns = calls["step"], "params, opt, state, loss"
-    name = _name(call)
+        name, returns = "step", "params, opt, state, loss"
     batch = jax.tree.map(jnp.asarray, examples)
     arguments = (*given.values(), batch, jax.random.key(1))
-    kinds = _traced(call, function, *arguments)
+    kinds = _traced(name, function, *arguments)
     check_tuple(name, returns, kinds)
     returned = dict(zip(returns.split(", "), kinds, strict=True))
     loss = returned.pop("loss")
@@ -268,11 +248,11 @@ def _check_step(
     for part, tree in returned.items():
         check_same(f"{name} returned another {part} than it got", tree, given[part])
     if task.step is not None:
-        *_, loss = tried(call, jax.jit(function), *arguments)
+        *_, loss = tried(CALLS[name], jax.jit(function), *arguments)
         _check_finite(loss)
         return
     slope_of = jax.jit(jax.value_and_grad(function, has_aux=True))
-    (loss, _), slope = tried(call, slope_of, *arguments)
+    (loss, _), slope = tried(CALLS[name], slope_of, *arguments)
     _check_finite(loss)
     slopes = jax.tree.leaves(slope)
     if not all(jnp.isfinite(leaf).all() for leaf in slopes):
@@ -282,7 +262,7 @@ def _check_step(
         )
     # at zeros, the gradient of a network that learns may be 0
     moved = jax.tree.map(lambda x: x + 0.125, params)
-    slopes += jax.tree.leaves(tried(call, slope_of, moved, *arguments[1:])[1])
+    slopes += jax.tree.leaves(tried(CALLS[name], slope_of, moved, *arguments[1:])[1])
     if not any(leaf.any() for leaf in slopes):
         raise UserError(
             f"{name} has a gradient of 0; "
@@ -303,15 +283,14 @@ def _check_finite(loss: jax.Array) -> None:
 
 
 def _check_scores(
-    task: Task, calls: Mapping[str, str], params: Any, state: Any, examples: Any
+    task: Task, params: Any, state: Any, examples: Any
 ) -> tuple[tuple[str, ...], bool]:
     """Return the names of a task's scores beside loss and accuracy, and whether some
     are of whole blocks."""
-    call = calls["score" if task.score else "loss"]
-    name = _name(call)
+    name = "score" if task.score else "loss"
     batch = jax.tree.map(jnp.asarray, examples)
     arguments = params, state, batch, jax.random.key(1)
-    kinds = _traced(call, task.scores, *arguments)
+    kinds = _traced(name, task.scores, *arguments)
     if "loss" not in kinds:
         scores = ", ".join(kinds) or "nothing"
         raise UserError(f"{name} returned {scores}; its dictionary needs 'loss'")
@@ -327,7 +306,7 @@ def _check_scores(
                 "or a scalar for the whole batch; "
                 f"for {size} examples it returned {kind_of(kind)}"
             )
-    values = tried(call, jax.jit(task.scores), *arguments)
+    values = tried(CALLS[name], jax.jit(task.scores), *arguments)
     if not jnp.isfinite(values["loss"]).all():
         raise UserError(
             f"{name} returned NaN or infinity for untrained parameters; "

@@ -13,7 +13,7 @@ from jax import Array
 
 from mnist_tune.data_spec import DataSpec
 from mnist_tune.errors import UserError
-from mnist_tune.training.refusals import check_tuple, kind_of
+from mnist_tune.training.refusals import check_same, check_tuple, kind_of, tried
 from mnist_tune.training.task import Network, Task
 
 
@@ -47,7 +47,6 @@ def classifier(network: Network, data: DataSpec, loss: str) -> Task:
     images [n, *shape] as the data set holds them, and labels [n], or [n, T] of tokens,
     over whose positions an example's scores are means."""
     train_apply = network.train_apply
-    is_of_tokens = data.positions > 1
 
     def init(key: Any) -> tuple[Any, Any]:
         variables: tuple[Any, Any] = network.init(key)
@@ -56,39 +55,33 @@ def classifier(network: Network, data: DataSpec, loss: str) -> Task:
         check_tuple("with train_apply, init", "params, state", variables)
         return variables
 
-    def checked(function: str, logits: Any, x: Array) -> Any:
-        """Return logits in float32 or wider. Raises `UserError` if they are none."""
-        each = (*data.shape, data.classes) if is_of_tokens else (data.classes,)
-        if getattr(logits, "shape", None) != (len(x), *each):
-            shape = ", ".join(map(str, ("n", *each)))
-            raise UserError(
-                f"{function} must return logits [{shape}], since {data.name} has "
-                f"{data.classes} classes; "
-                f"for {len(x)} images it returned {kind_of(logits)}"
-            )
-        return logits.astype(np.promote_types(logits.dtype, np.float32))
-
     def loss_of(
         params: Any, state: Any, batch: tuple[Array, Array], key: Array
     ) -> tuple[Array, Any]:
-        x = scale(batch[0], data)
+        images, labels = batch
         if train_apply is None:
-            logits = checked("apply", network.apply(params, x), x)
+            logits = logits_of(network, data, params, state, images)
         else:
-            outputs = train_apply(params, state, x, key)
+            x = scale(images, data)
+            call = f"train_apply on images {list(x.shape)}"
+            outputs = tried(call, train_apply, params, state, x, key)
             check_tuple("train_apply", "logits, state", outputs)
-            logits, state = checked("train_apply", outputs[0], x), outputs[1]
-        return LOSSES[loss](logits, batch[1]).mean(), state
+            logits, new_state = outputs
+            _check_logits("train_apply", logits, x, data)
+            what = "train_apply returned another state than it got"
+            check_same(what, new_state, state)
+            state = new_state
+        logits = logits.astype(np.promote_types(logits.dtype, np.float32))
+        return LOSSES[loss](logits, labels).mean(), state
 
     def score(
         params: Any, state: Any, batch: tuple[Array, Array], key: Array
     ) -> dict[str, Array]:
-        x, labels = batch
-        logits = checked("apply", logits_of(network, data, params, state, x), x)
-        logits = logits.astype(jnp.float32)
+        images, labels = batch
+        logits = logits_of(network, data, params, state, images).astype(jnp.float32)
         right = jnp.argmax(logits, axis=-1).astype(labels.dtype) == labels
         losses = LOSSES[loss](logits, labels)
-        if is_of_tokens:
+        if data.positions > 1:
             right, losses = right.mean(axis=1, dtype=jnp.float32), losses.mean(axis=1)
         return {"loss": losses, "accuracy": right}
 
@@ -98,9 +91,24 @@ def classifier(network: Network, data: DataSpec, loss: str) -> Task:
 def logits_of(
     network: Network, data: DataSpec, params: Any, state: Any, images: Array
 ) -> Any:
-    """Return what a network returns for images as the data set holds them."""
+    """Return what a network returns for images as the data set holds them. Raises
+    `UserError` if these are no logits."""
     variables = (params, state) if network.train_apply else (params,)
-    return network.apply(*variables, scale(images, data))
+    x = scale(images, data)
+    call = f"apply on images {list(x.shape)}"
+    logits = tried(call, network.apply, *variables, x)
+    _check_logits("apply", logits, x, data)
+    return logits
+
+
+def _check_logits(name: str, logits: Any, x: Array, data: DataSpec) -> None:
+    each = (*data.shape, data.classes) if data.positions > 1 else (data.classes,)
+    if getattr(logits, "shape", None) != (len(x), *each):
+        shape = ", ".join(map(str, ("n", *each)))
+        raise UserError(
+            f"{name} must return logits [{shape}], since {data.name} has "
+            f"{data.classes} classes; for {len(x)} images it returned {kind_of(logits)}"
+        )
 
 
 def scale(images: Array, data: DataSpec) -> Array:
