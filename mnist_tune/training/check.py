@@ -82,18 +82,17 @@ def check_tasks(
 ) -> TaskData:
     """Try tasks with the optimisers of some trials, and return the data that they
     share. Raise a `UserError`, with what to do, if one of them can't train."""
-    first, *others = (_check_task(name, trials, train_images) for name in names)
-    both = first
+    data, *others = (_check_task(name, trials, train_images) for name in names)
     for other in others:
-        if (other.checksums, other.spec.chance) != (first.checksums, first.spec.chance):
-            pair = f"{first.spec.name!r} and {other.spec.name!r}"
+        if (other.checksums, other.spec.chance) != (data.checksums, data.spec.chance):
+            pair = f"{names[0]!r} and {other.spec.name!r}"
             raise UserError(f"tasks {pair} differ in data or chance; sweep each alone")
-        both = both.shared_with(other)
-    count = len(both.spec.scores)
+        data = data.shared_with(other)
+    count = len(data.spec.scores)
     if count > MOST_SCORES:
         beside = f"{count} beside loss; {MOST_SCORES} at most"
-        raise UserError(f"task {both.spec.name!r}: score returned {beside}")
-    return both
+        raise UserError(f"task {data.spec.name!r}: score returned {beside}")
+    return data
 
 
 def _check_task(
@@ -187,22 +186,20 @@ def _check_leaves(tree: Any, are_parameters: bool) -> None:
             "init returned no array; return the parameters, a tree of arrays"
         )
     for path, leaf in leaves:
-        where = f"init returned {keystr(path) or 'a leaf'},"
+        what = f"init returned {keystr(path) or 'a leaf'}, which is {kind_of(leaf)}"
         if not isinstance(leaf, (jax.Array, np.ndarray, np.generic)):
             how = "return arrays only, jnp.asarray(x)"
             if "equinox" in sys.modules:
                 how += "; with Equinox, return eqx.partition(model, eqx.is_array)[0]"
-            raise UserError(f"{where} which is of type {type(leaf).__name__}; {how}")
+            raise UserError(f"{what}; {how}")
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            raise UserError(
-                f"{where} a random key; take the one that each step gets instead"
-            )
+            raise UserError(f"{what}; take the key that each step gets instead")
         if are_parameters and not jnp.issubdtype(leaf.dtype, jnp.floating):
             how = "parameters are floats, other values belong in the state"
-            raise UserError(f"{where} of type {leaf.dtype}; {how}")
+            raise UserError(f"{what}; {how}")
         # infinity may stand for the least loss of a state so far
         if jnp.issubdtype(leaf.dtype, jnp.inexact) and (leaf != leaf).any():
-            raise UserError(f"{where} which holds NaN before training")
+            raise UserError(f"{what}, and holds NaN before training")
 
 
 def _traced(name: str, function: Callable[..., Any], *arguments: Any) -> Any:

@@ -51,16 +51,14 @@ def _check_part(part: Any, name: str) -> None:
     one leading axis."""
     lengths = set()
     for path, leaf in tree_leaves_with_path(part):
-        where = f"data returned {name}{keystr(path)},"
+        what = f"data returned {name}{keystr(path)}, which is {kind_of(leaf)}"
         if not _is_of_numbers(leaf):
-            how = "give arrays of numbers, such as np.asarray(x)"
-            raise UserError(f"{where} which is {kind_of(leaf)}; {how}")
+            raise UserError(f"{what}; give arrays of numbers, such as np.asarray(x)")
         if np.ma.is_masked(leaf):
             how = "say what they are, such as x.filled(0)"
-            raise UserError(f"{where} which has masked values; {how}")
+            raise UserError(f"{what} with masked values; {how}")
         if not leaf.ndim or not len(leaf):
-            how = "give arrays [n, ...] of at least one example"
-            raise UserError(f"{where} of shape {list(leaf.shape)}; {how}")
+            raise UserError(f"{what}; give arrays [n, ...] of at least one example")
         lengths.add(len(leaf))
     if len(lengths) != 1:
         counts = " and ".join(map(str, sorted(lengths))) or "no"

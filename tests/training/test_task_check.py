@@ -221,7 +221,7 @@ MISTAKES = {
     ),
     "arrays without examples": (
         data(*[np.zeros((0, 5), np.float32)] * 2),
-        r"data returned train, of shape \[0, 5\]; give arrays \[n, ...\] of at least",
+        r"data returned train, which is float32\[0, 5\]; give arrays \[n, ...\] of at least",
     ),
     "examples in a list": (
         data([*TRAIN["x"]], [*TEST["x"]]),
@@ -295,7 +295,7 @@ MISTAKES = {
     ),
     "a key in the state": (
         with_init(ZEROS, jax.random.key(0)),
-        "a random key; take the one that each step gets",
+        r"which is key<fry>\[\]; take the key that each step gets instead",
     ),
     "a split of letters": (
         replace(GAME, split=("make")),
