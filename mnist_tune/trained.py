@@ -98,7 +98,7 @@ class Trained:
     def _apply(self) -> Any:
         net: Any = self.net
         data: Any = self.data
-        return jax.jit(lambda *given: logits_of(net, data, *given))
+        return jax.jit(lambda *variables: logits_of(net, data, *variables))
 
     def _checked(self, x: Any) -> np.ndarray:
         """Return examples as the data are that were trained on, or as `checked` would

@@ -338,8 +338,8 @@ def test_a_mistake_is_one_line_with_the_function_and_the_fix(mistake):
 def test_tasks_of_a_sweep_share_their_data_and_their_chance():
     register("good")(lambda: GOOD)
     register("fewer")(lambda: data({name: x[:200] for name, x in TRAIN.items()}))
-    told = "tasks 'good' and 'fewer' differ in data or chance; sweep each alone"
-    with pytest.raises(UserError, match=told):
+    line = "tasks 'good' and 'fewer' differ in data or chance; sweep each alone"
+    with pytest.raises(UserError, match=line):
         check_tasks(["good", "fewer"], [])
 
 
