@@ -69,22 +69,25 @@ def check_tuple(what: str, names: str, value: Any) -> None:
 def check_same(what: str, new: Any, old: Any, axes: int = 0) -> None:
     """Raise a `UserError` if two trees differ in structure, types or shapes, beside
     their first axes."""
+    remedy = "keep shapes and types"
     kinds, old_kinds = _kinds(new, axes), _kinds(old, axes)
     for path in (*kinds, *old_kinds):
         kind, old_kind = (tree.get(path, "nothing") for tree in (kinds, old_kinds))
         if kind != old_kind:
             where = f" at {short(path)}" if path else ""
-            trees = f"{short(kind)} for {short(old_kind)}{where}"
-            raise UserError(f"{what}: {trees}; keep shapes and types")
+            raise UserError(f"{what}: {kind} for {old_kind}{where}; {remedy}")
+    structure, old_structure = jax.tree.structure(new), jax.tree.structure(old)
+    if structure != old_structure:
+        trees = f"{short(structure)} for {short(old_structure)}"
+        raise UserError(f"{what}: {trees}; {remedy}")
 
 
 def _kinds(tree: Any, axes: int) -> dict[str, str]:
-    """Return the type and the shape of each leaf by its path, then the structure, as a
-    text: some containers equal none but themselves."""
-    kinds = {}
-    for path, leaf in tree_leaves_with_path(tree):
-        kinds[keystr(path)] = f"{jnp.result_type(leaf)}{list(jnp.shape(leaf)[axes:])}"
-    return kinds | {"its root": str(jax.tree.structure(tree))}
+    """Return the type and the shape of each leaf by its path."""
+    return {
+        keystr(path): f"{jnp.result_type(leaf)}{list(jnp.shape(leaf)[axes:])}"
+        for path, leaf in tree_leaves_with_path(tree)
+    }
 
 
 def kind_of(value: Any) -> str:

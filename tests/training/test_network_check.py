@@ -93,11 +93,34 @@ LIKE_EQUINOX = trained(
     lambda p, s, x, key: (apply(p, x), s), jax.tree_util.Partial(len, jnp.zeros(2))
 )
 """Its state equals none but itself, as the states of Equinox do."""
+
+
+class Static:
+    """What a container keeps beside its arrays: a new one each time, which is equal."""
+
+    def __eq__(self, other):
+        return isinstance(other, Static)
+
+    def __hash__(self):
+        return 0
+
+
+class Box:
+    def __init__(self, x):
+        self.x = x
+
+
+jax.tree_util.register_pytree_node(
+    Box, lambda box: ((box.x,), Static()), lambda static, children: Box(*children)
+)
+BOXED = trained(lambda p, s, x, key: (apply(p, x), Box(s.x)), Box(jnp.zeros(2)))
 THROUGH_NUMPY = Network(lambda key: jax.tree.map(np.asarray, init(key)), apply)
 LARGE = Network(lambda key: jnp.zeros((784, 7)), lambda p, x: product(x, p))
 
 
-@pytest.mark.parametrize("network", [GOOD, STATEFUL, LIKE_EQUINOX, THROUGH_NUMPY])
+@pytest.mark.parametrize(
+    "network", [GOOD, STATEFUL, LIKE_EQUINOX, BOXED, THROUGH_NUMPY]
+)
 def test_a_network_that_can_train_passes(network, dataset):
     register("mine")(lambda data: network)
     trial = TrialConfig(architecture="mine", batch_size=8)
