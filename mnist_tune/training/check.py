@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -71,9 +72,8 @@ def check_networks(
             _check_step(task, params, state, examples)
             _check_scores(task, params, state, examples)
             if loss == "cross-entropy" and data.classes > 1:
-                _refuse_probabilities(
-                    logits_of(network, data, params, state, jnp.asarray(examples[0]))
-                )
+                logits = _quickly(partial(logits_of, network, data))
+                _refuse_probabilities(logits(params, state, examples[0]))
     _check_programs(trials, data, examples)
 
 
@@ -198,7 +198,7 @@ def _check_leaves(tree: Any, are_parameters: bool) -> None:
             how = "parameters are floats, other values belong in the state"
             raise UserError(f"{what}; {how}")
         # infinity may stand for the least loss of a state so far
-        if jnp.issubdtype(leaf.dtype, jnp.inexact) and (leaf != leaf).any():
+        if jnp.issubdtype(leaf.dtype, jnp.inexact) and np.isnan(leaf).any():
             raise UserError(f"{what}, and holds NaN before training")
 
 
@@ -218,6 +218,11 @@ def _traced(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
             "draw from its key, and keep what changes in the state"
         )
     return trace.out_info
+
+
+def _quickly(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that is compiled quickly, to slow code."""
+    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def _check_step(task: Task, params: Any, state: Any, examples: Any) -> None:
@@ -245,22 +250,23 @@ def _check_step(task: Task, params: Any, state: Any, examples: Any) -> None:
     for part, tree in returned.items():
         check_same(f"{name} returned another {part} than it got", tree, given[part])
     if task.step is not None:
-        *_, loss = tried(CALLS[name], jax.jit(function), *arguments)
+        *_, loss = tried(CALLS[name], _quickly(function), *arguments)
         _check_finite(loss)
         return
-    slope_of = jax.jit(jax.value_and_grad(function, has_aux=True))
+    slope_of = _quickly(jax.value_and_grad(function, has_aux=True))
     (loss, _), slope = tried(CALLS[name], slope_of, *arguments)
     _check_finite(loss)
-    slopes = jax.tree.leaves(slope)
-    if not all(jnp.isfinite(leaf).all() for leaf in slopes):
+    # with NumPy: JAX would compile each operation
+    slopes = [np.asarray(leaf) for leaf in jax.tree.leaves(slope)]
+    if not all(np.isfinite(leaf).all() for leaf in slopes):
         raise UserError(
             f"{name} has a gradient that is NaN or infinite; "
             "jnp.sqrt and jnp.linalg.norm have one at 0"
         )
     # at zeros, the gradient of a network that learns may be 0
-    moved = jax.tree.map(lambda x: x + 0.125, params)
+    moved = jax.tree.map(lambda x: np.asarray(x) + x.dtype.type(0.125), params)
     slopes += jax.tree.leaves(tried(CALLS[name], slope_of, moved, *arguments[1:])[1])
-    if not any(leaf.any() for leaf in slopes):
+    if not any(np.any(leaf) for leaf in slopes):
         raise UserError(
             f"{name} has a gradient of 0; "
             "it must depend on params, not by argmax or comparisons alone"
@@ -272,7 +278,7 @@ def _with_optimizer(step: Callable[..., Any], tx: Any) -> Callable[..., Any]:
 
 
 def _check_finite(loss: jax.Array) -> None:
-    if not jnp.isfinite(loss):
+    if not np.isfinite(loss):
         raise UserError(
             f"the loss is {float(loss)} for untrained parameters; "
             "scale the data (a network's: --standardize), or the initial parameters"
@@ -303,8 +309,8 @@ def _check_scores(
                 "or a scalar for the whole batch; "
                 f"for {size} examples it returned {kind_of(kind)}"
             )
-    values = tried(CALLS[name], jax.jit(task.scores), *arguments)
-    if not jnp.isfinite(values["loss"]).all():
+    values = tried(CALLS[name], _quickly(task.scores), *arguments)
+    if not np.isfinite(values["loss"]).all():
         raise UserError(
             f"{name} returned NaN or infinity for untrained parameters; "
             "mend or scale data or parameters"
@@ -324,9 +330,10 @@ def _check_scores(
     return own, any(not kind.shape for kind in kinds.values())
 
 
-def _refuse_probabilities(logits: jax.Array) -> None:
+def _refuse_probabilities(logits: Any) -> None:
     """Raise a `UserError` if a network returns probabilities in place of logits."""
-    sums_to_1 = jnp.allclose(logits.sum(-1), 1, atol=1e-3)
+    logits = np.asarray(logits, np.float32)
+    sums_to_1 = np.allclose(logits.sum(-1), 1, atol=1e-3)
     if sums_to_1 and (logits >= 0).all():
         raise UserError(
             "apply returned probabilities, which sum to 1; "

@@ -76,7 +76,8 @@ def check_same(what: str, new: Any, old: Any, axes: int = 0) -> None:
         if kind != old_kind:
             where = f" at {short(path)}" if path else ""
             raise UserError(f"{what}: {kind} for {old_kind}{where}; {remedy}")
-    structure, old_structure = jax.tree.structure(new), jax.tree.structure(old)
+    structure: Any = jax.tree.structure(new)
+    old_structure: Any = jax.tree.structure(old)
     if structure != old_structure:
         trees = f"{short(structure)} for {short(old_structure)}"
         raise UserError(f"{what}: {trees}; {remedy}")
