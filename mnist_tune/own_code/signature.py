@@ -45,12 +45,10 @@ class RecordedCode:
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> RecordedCode:
         """Return what the content of a `sweep.json` records."""
-        return cls(
-            content.get("id"),
-            tuple(content.get("code") or ()),
-            content.get("code_calls") or {},
-            content.get("code_signature"),
-        )
+        factories = content.get("code") or ()
+        calls = content.get("code_calls") or {}
+        signature = content.get("code_signature")
+        return cls(content.get("id"), tuple(factories), calls, signature)
 
     @cached_property
     def is_signed(self) -> bool:
