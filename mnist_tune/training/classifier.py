@@ -55,12 +55,17 @@ def classifier(network: Network, data: DataSpec, loss: str) -> Task:
         check_tuple("with train_apply, init", "params, state", variables)
         return variables
 
+    def evaluated(params: Any, state: Any, images: Array) -> Any:
+        logits = logits_of(network, data, params, state, images)
+        _check_logits("apply", logits, images, data)
+        return logits
+
     def loss_of(
         params: Any, state: Any, batch: tuple[Array, Array], key: Array
     ) -> tuple[Array, Any]:
         images, labels = batch
         if train_apply is None:
-            logits = logits_of(network, data, params, state, images)
+            logits = evaluated(params, state, images)
         else:
             x = scale(images, data)
             call = f"train_apply on images {list(x.shape)}"
@@ -78,7 +83,7 @@ def classifier(network: Network, data: DataSpec, loss: str) -> Task:
         params: Any, state: Any, batch: tuple[Array, Array], key: Array
     ) -> dict[str, Array]:
         images, labels = batch
-        logits = logits_of(network, data, params, state, images).astype(jnp.float32)
+        logits = evaluated(params, state, images).astype(jnp.float32)
         right = jnp.argmax(logits, axis=-1).astype(labels.dtype) == labels
         losses = LOSSES[loss](logits, labels)
         if data.positions > 1:
@@ -91,14 +96,11 @@ def classifier(network: Network, data: DataSpec, loss: str) -> Task:
 def logits_of(
     network: Network, data: DataSpec, params: Any, state: Any, images: Array
 ) -> Any:
-    """Return what a network returns for images as the data set holds them. Raises
-    `UserError` if these are no logits."""
+    """Return what a network returns for images as the data set holds them."""
     variables = (params, state) if network.train_apply else (params,)
     x = scale(images, data)
     call = f"apply on images {list(x.shape)}"
-    logits = tried(call, network.apply, *variables, x)
-    _check_logits("apply", logits, x, data)
-    return logits
+    return tried(call, network.apply, *variables, x)
 
 
 def _check_logits(name: str, logits: Any, x: Array, data: DataSpec) -> None:
