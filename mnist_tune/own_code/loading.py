@@ -93,9 +93,9 @@ def own_code() -> Code:
     loads: dict[tuple[str, str], Callable[[], Factory]] = {}
     for flag in OF_TRIALS:
         for name, entry in ENTRIES[flag].items():
-            if not entry.is_loaded:
+            if not entry.is_loaded and not entry.is_recorded:
                 continue
-            for module in belonging(_module(entry)):
+            for module in belonging(_loaded(flag, name, entry)):
                 texts[module] = TEXTS[module]
             loads[flag, name] = _place(entry) or _by_value(flag, name, entry)
     return texts, loads
@@ -142,6 +142,16 @@ def _refuse(line: str) -> Factory:
     raise UserError(line)
 
 
+def _loaded(flag: str, name: str, entry: Entry) -> ModuleType | None:
+    """Load a factory, and return its module."""
+    place = name.rpartition(":")[0]
+    if isinstance(entry.load, Attribute):
+        place = f"{entry.load.module.rpartition('.')[2]}.py"
+    with telling_why(flag, name, place):
+        entry.factory  # noqa: B018
+    return _module(entry)
+
+
 def _module(entry: Entry) -> ModuleType | None:
     if isinstance(entry.load, Attribute):
         return sys.modules.get(entry.load.module)
@@ -162,7 +172,7 @@ def sources(used: Mapping[str, Iterable[str]]) -> list[dict[str, Any]]:
 
 def _source(flag: str, name: str) -> dict[str, Any]:
     entry = ENTRIES[flag][name]
-    own = belonging(_module(entry))
+    own = belonging(_loaded(flag, name, entry))
     paths = {module: Path(TEXTS[module].file) for module in own}
     folders = {path.parent for path in paths.values()}
     top = min(folders, key=lambda folder: len(folder.parts), default=Path())

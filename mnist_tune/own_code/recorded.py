@@ -19,7 +19,7 @@ from mnist_tune.errors import UserError
 from mnist_tune.invocation import words
 from mnist_tune.named_code import parse_call
 from mnist_tune.own_code import modules
-from mnist_tune.own_code.loading import contents, names_in, sources, telling_why
+from mnist_tune.own_code.loading import contents, names_in, sources
 from mnist_tune.own_code.modules import TEXTS, Attribute, Source
 from mnist_tune.own_code.registry import ENTRIES, Entry, names_own_code, recorded_name
 from mnist_tune.own_code.signature import RecordedCode, made_by, user_key
@@ -214,10 +214,6 @@ def _load(where: Place, code: Iterable[Mapping[str, Any]]) -> None:
         if entry is None or entry.load != place or not is_loaded:
             entry = Entry(place, is_recorded=True)
             ENTRIES[factory["flag"]][factory["name"]] = entry
-        # Only what is loaded goes to the processes that train.
-        file = f"{place.module.rpartition('.')[2]}.py"
-        with telling_why(factory["flag"], factory["name"], file):
-            entry.factory  # noqa: B018
 
 
 def _kept(where: Place, digest: str, file: str) -> bytes:

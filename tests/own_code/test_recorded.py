@@ -99,13 +99,23 @@ def test_what_is_recorded_goes_to_the_processes_that_train(swept, user):
     assert set(texts) == {"net", "layers"}
 
 
+def test_nothing_is_imported_before_a_sweep_goes_on_or_records_it(swept, user):
+    """What trials call is looked at before, and may yet be refused."""
+    recorded = recorded_in(swept)
+    load_recorded(recorded, swept, [CALLED], {}, say=print)
+    assert not is_imported()
+    [now] = sources(names_in(CALLED))
+    assert now["files"] == recorded.factories[0]["files"]
+
+
 def test_what_can_not_be_imported_is_a_line(swept, user, monkeypatch):
     def load_module(name):
         raise ModuleNotFoundError("No module named 'flax'")
 
     monkeypatch.setattr(modules, "load", load_module)
+    load_recorded(recorded_in(swept), swept, [CALLED], {}, say=print)
     with pytest.raises(UserError, match=r"--architecture net.py:mlp: net.py can't be"):
-        load_recorded(recorded_in(swept), swept, [CALLED], {}, say=print)
+        own_code()
 
 
 def is_imported():
