@@ -78,9 +78,9 @@ def our_names(
         raise UserError(f"the table has two columns {twice!r}; rename one")
     # where two columns could be the same, that with our own name is
     for name in sorted(names, key=lambda name: name not in NAMES):
-        ours = meaning(name)
-        if ours and name not in named and ours not in named.values():
-            named[name] = ours
+        known_as = meaning(name)
+        if known_as and name not in named and known_as not in named.values():
+            named[name] = known_as
     _refuse_missing(named, [name for name in names if name not in named])
     return named
 
