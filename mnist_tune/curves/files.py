@@ -41,7 +41,7 @@ def read_file(where: Place) -> pd.DataFrame:
     except OSError as error:
         why = storage.reason(error)
         raise UserError(f"can't read {where}: {why}; name a table of curves") from None
-    except (ValueError, RecursionError) as error:  # also those of Arrow
+    except ValueError as error:  # also those of Arrow
         why = " ".join(str(error).split())
         raise UserError(f"{where} is no table in {kind}: {why}; mend it") from None
 

@@ -29,6 +29,7 @@ from mnist_tune.own_code.registry import (
     OF_TRIALS,
     Entry,
     Factory,
+    is_from_file,
     names_own_code,
 )
 
@@ -58,7 +59,8 @@ def load_own(*owners: Any) -> None:
         _forget(outdated)
     for flag, texts in names_in(*owners).items():
         for call in map(parse_call, texts):
-            if names_own_code(call.name) and not _is_from_file(flag, call.name):
+            is_there = is_from_file(flag, call.name) and _is_loaded(flag, call.name)
+            if names_own_code(call.name) and not is_there:
                 ENTRIES[flag][call.name] = Entry(_named(flag, call))
             if entry := ENTRIES[flag].get(call.name):
                 with telling_why(flag, call.name, call.name):
@@ -79,10 +81,9 @@ def _forget(outdated: Collection[str]) -> None:
             modules.load(name)
 
 
-def _is_from_file(flag: str, name: str) -> bool:
-    """Return whether code is loaded, and not from what a folder recorded."""
+def _is_loaded(flag: str, name: str) -> bool:
     entry = ENTRIES[flag].get(name)
-    return entry is not None and entry.is_loaded and not entry.is_recorded
+    return entry is not None and entry.is_loaded
 
 
 def own_code() -> Code:

@@ -95,10 +95,9 @@ def _refuse_code(
     another way than the user has signed."""
     # A search may have proposed nothing yet.
     recorded = [{code["flag"]: code["name"]} for code in record.code]
-    called = [options, *recorded, *trials]
-    refuse_unloaded(where, record.code, *called)
     calls = [options, *trials]
     refuse_other_calls(record.own_code, where, calls, options.trust_code)
+    refuse_unloaded(where, record.code, *recorded, *calls)
 
 
 def _note_machine(record: SweepMeta, options: SweepOptions) -> None:
@@ -149,8 +148,7 @@ def _add(
     new = [trial for trial_id, trial in more.items() if trial_id not in before]
     check_names(new, options)
     trials = dict(before) | dict(more)
-    rows = sum(trial.epochs for trial in trials.values())
-    check_trials(new, dataset, options, rows, record.code)
+    check_trials(new, dataset, options, record.code)
     # A search may propose later what no trial has named so far.
     names = [{code["flag"]: code["name"]} for code in record.code]
     names += [trial.named(dataset.spec.flag) for trial in trials.values()]
