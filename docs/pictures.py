@@ -34,7 +34,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 import examples.phase_diagram as phase_diagram
-from examples.stability import plot_stability, relative_sharpness, trial_names
+from examples.stability import plot_stability, relative_sharpness, together, trial_names
 from mnist_tune import UserError, cli, load_sweep
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.curve import Curve, curves_of
@@ -44,7 +44,6 @@ from mnist_tune.regimes.limits import HALF, TREND, VISIBLE
 from mnist_tune.reports.axes import PlacedName, log_axis, place_labels
 from mnist_tune.reports.figures import save
 from mnist_tune.reports.styles import COLOURS, MARKERS
-from mnist_tune.results.tables import together
 from validation.label_cuts import SETS, Sweep, complete, read_set
 
 ROOT = Path(__file__).parents[1]

@@ -17,20 +17,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 import tyro
 from matplotlib import colormaps
 
-from mnist_tune import UserError, cli, load_sweep
+from mnist_tune import Sweep, UserError, cli, load_sweep
 from mnist_tune.named_code import parse_call
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.families import families
 from mnist_tune.reports.axes import log_axis
 from mnist_tune.reports.figures import panels, save
-from mnist_tune.results.tables import Tables, together
 from mnist_tune.training.optimizers import ADAM, threshold
 
 ARRIVED = 0.95
@@ -73,7 +72,7 @@ def main() -> None:
     show_stability([load_sweep(path) for path in config.results], config.picture)
 
 
-def show_stability(sweeps: Sequence[Tables], path: Path) -> None:
+def show_stability(sweeps: Sequence[Sweep], path: Path) -> None:
     """Print and draw the sharpness over training, as a multiple of what the optimiser
     and its learning rate allow."""
     trials, epochs, measured = together(sweeps)
@@ -81,14 +80,34 @@ def show_stability(sweeps: Sequence[Tables], path: Path) -> None:
     names = trial_names(trials[trials["trial_id"].isin(relative["trial_id"])])
     print_stability(names, summarise_stability(relative))
     losses = dict(iter(epochs.groupby("trial_id")))
-    plot_stability(
-        [
-            (names[one], curve, losses[one])
-            for one, curve in relative.groupby("trial_id", sort=False)
-        ],
-        path,
-    )
+    curves = []
+    for trial_id, curve in relative.groupby("trial_id", sort=False):
+        curves.append((names[trial_id], curve, losses[trial_id]))
+    plot_stability(curves, path)
     print(f"Picture: {path}")
+
+
+def together(
+    sweeps: Sequence[Sweep],
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return the trials, the epochs and the measurements of sharpness of several
+    sweeps. If there is more than one, ids begin with the number of their sweep. Raises
+    `UserError` if no sharpness was measured in any."""
+    if not any("sharpness_steps" in sweep.epochs for sweep in sweeps):
+        sweeps[0].sharpness()  # raises
+    trials, epochs, measured = [], [], []
+    for number, sweep in enumerate(sweeps):
+        prefix = f"{number}:" if len(sweeps) > 1 else ""
+        trials.append(sweep.trials.assign(trial_id=prefix + sweep.trials["trial_id"]))
+        epochs.append(sweep.epochs.assign(trial_id=prefix + sweep.epochs["trial_id"]))
+        if "sharpness_steps" in sweep.epochs:
+            table = sweep.sharpness()
+            measured.append(table.assign(trial_id=prefix + table["trial_id"]))
+    return (
+        pd.concat(trials, ignore_index=True),
+        pd.concat(epochs, ignore_index=True),
+        pd.concat(measured, ignore_index=True),
+    )
 
 
 def relative_sharpness(trials: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
@@ -101,27 +120,24 @@ def relative_sharpness(trials: pd.DataFrame, measured: pd.DataFrame) -> pd.DataF
     threshold is known, and with a schedule.
     """
     trials = trials.set_index("trial_id").loc[measured["trial_id"]]
+    settings = zip(
+        trials["optimizer"], trials["momentum"], trials["nesterov"], strict=True
+    )
+    limits = [threshold(*setting) for setting in settings]
+    adam = np.array([parse_call(name).name in ADAM for name in trials["optimizer"]])
+
+    # The learning rate at each step, of those that have no schedule.
     step = measured["step"].to_numpy()
-    limits = [
-        threshold(*of)
-        for of in zip(
-            trials["optimizer"], trials["momentum"], trials["nesterov"], strict=True
-        )
-    ]
     warmup = trials["warmup_steps"].to_numpy()
     share = np.where(warmup > 0, np.minimum(step / np.maximum(warmup, 1), 1), 1)
-    rate = np.where(
-        trials["schedule"] == "constant",
-        share * trials["learning_rate"] / limits,
-        np.nan,
-    )
-    adam = np.array([parse_call(name).name in ADAM for name in trials["optimizer"]])
-    seen = np.where(
-        adam, measured["preconditioned"].where(step >= AVERAGED), measured["sharpness"]
-    )
+    rates = trials["learning_rate"].where(trials["schedule"] == "constant")
+    scale = share * rates.to_numpy() / limits
+
+    averaged = measured["preconditioned"].where(step >= AVERAGED)
+    seen = np.where(adam, averaged, measured["sharpness"])
     batch = np.where(adam, np.nan, measured["batch_sharpness"])
     return measured[["trial_id", "step", "sharpness"]].assign(
-        relative=rate * seen, batch_relative=rate * batch
+        relative=scale * seen, batch_relative=scale * batch
     )
 
 
@@ -137,13 +153,15 @@ def summarise_stability(relative: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for trial_id, curve in relative.groupby("trial_id", sort=False):
-        alone = curve["relative"].isna().all()
+        alone = is_alone(curve)
         shown = curve["sharpness" if alone else "relative"]
-        arrives = (shown >= ARRIVED) & (shown < ARRIVED).cummax() & ~alone
+        was_below = (shown < ARRIVED).cummax()
+        arrives = (shown >= ARRIVED) & was_below & (not alone)
         arrived = curve["step"][arrives].min()
-        after = curve["step"] >= (
-            (1 - SETTLED) * curve["step"].max() if np.isnan(arrived) else arrived
-        )
+        first = arrived
+        if np.isnan(arrived):
+            first = (1 - SETTLED) * curve["step"].max()
+        after = curve["step"] >= first
         row = {
             "trial_id": trial_id,
             "alone": alone,
@@ -151,107 +169,104 @@ def summarise_stability(relative: pd.DataFrame) -> pd.DataFrame:
             "arrived": arrived,
         }
         row |= shown[after].dropna().agg(low="min", median="median", high="max")
-        rows.append(
-            row | {"batch_median": curve["batch_relative"][after].dropna().median()}
-        )
+        row["batch_median"] = curve["batch_relative"][after].dropna().median()
+        rows.append(row)
     return pd.DataFrame(rows)
+
+
+def is_alone(curve: pd.DataFrame) -> bool:
+    """Return whether a trial's sharpness is drawn alone: its edge is not known."""
+    return bool(curve["relative"].isna().all())
 
 
 def trial_names(trials: pd.DataFrame) -> dict[str, str]:
     """Return a name for each trial by its id: what distinguishes its family, its rate,
     and its seed if there are more. Those that would have the same name, such as of two
     data sets, have their id, too."""
+    has_seeds = trials["seed"].nunique() > 1
     names = {}
     for title, family in families(trials):
         for row in family.itertuples():
-            seed = f", seed {row.seed}" if trials["seed"].nunique() > 1 else ""
-            names[row.trial_id] = f"{title}, rate {rate(row.learning_rate)}{seed}"
+            name = f"{title}, rate {rate(row.learning_rate)}"
+            names[row.trial_id] = f"{name}, seed {row.seed}" if has_seeds else name
     counts = Counter(names.values())
-    return {one: name + f" ({one})" * (counts[name] > 1) for one, name in names.items()}
+    for trial_id, name in names.items():
+        if counts[name] > 1:
+            names[trial_id] = f"{name} ({trial_id})"
+    return names
 
 
 def print_stability(names: Mapping[str, str], summary: pd.DataFrame) -> None:
     """Print a line for each trial of what `summarise_stability` returns."""
-    shown = summary.drop(columns=["trial_id", "alone"]).rename(
-        columns=lambda name: name.replace("_", " ")
-    )
+    shown = summary.drop(columns=["trial_id", "alone"])
+    shown.columns = shown.columns.str.replace("_", " ")
     shown.insert(0, "trial", summary["trial_id"].map(names))
     shown["arrived"] = [
         "never" if pd.isna(step) else f"step {step:.0f}" for step in summary["arrived"]
     ]
-    at_edge, alone = (
-        shown[~summary["alone"]],
-        shown[summary["alone"]].drop(columns=["arrived", "batch median"]),
-    )
-    for table, said in ((at_edge, RELATIVE), (alone, ALONE)):
+    at_edge = shown[~summary["alone"]]
+    alone = shown[summary["alone"]].drop(columns=["arrived", "batch median"])
+    for title, table in ((RELATIVE, at_edge), (ALONE, alone)):
         if len(table):
-            print(said)
+            print(title)
             print(
-                table.to_string(
-                    index=False, float_format=lambda x: f"{x:.3f}", na_rep="-"
-                )
+                table.to_string(index=False, float_format="{:.3f}".format, na_rep="-")
             )
 
 
-def plot_stability(
-    curves: Sequence[tuple[str, pd.DataFrame, pd.DataFrame]], path: Path
-) -> None:
+Curve = tuple[str, pd.DataFrame, pd.DataFrame]
+"""A trial's name, its sharpness and its epochs."""
+
+
+def plot_stability(curves: Sequence[Curve], path: Path) -> None:
     """Draw the relative sharpness of each trial by step, with its name, and thin and
     dashed the batch sharpness. Where it is not known, draw the sharpness, in a panel of
     its own. Below is the training loss, from the trial's epochs. More than `MOST_NAMED`
     trials have no names; their colours go from dark to light in the order of the
     table."""
-    count, named = len(curves), len(curves) <= MOST_NAMED
-    colours = [
-        f"C{i}" if named else colormaps["viridis"](0.9 * i / count)
-        for i in range(count)
-    ]
-    kinds = [curve["relative"].isna().all() for _, curve, _ in curves]
-    heights = [4.0 for _ in set(kinds)] + [2.2]
+    count = len(curves)
+    colours: list[Any] = [f"C{i}" for i in range(count)]
+    if count > MOST_NAMED:
+        colours = [colormaps["viridis"](0.9 * i / count) for i in range(count)]
+    kinds = sorted({is_alone(curve) for _, curve, _ in curves})
+    heights = [*[4.0 for _ in kinds], 2.2]
     figure, (*axes, below) = panels(
         (7, sum(heights)), len(heights), height_ratios=heights, sharex=True
     )
-    for axis, alone in zip(axes, sorted(set(kinds)), strict=True):
-        shown = "sharpness" if alone else "relative"
-        for i, (name, curve, _) in enumerate(curves):
-            if kinds[i] == alone:
-                axis.plot(
-                    curve["step"],
-                    curve[shown],
-                    color=colours[i],
-                    lw=1.4,
-                    label=name if named else None,
-                )
-                axis.plot(
-                    curve["step"],
-                    curve["batch_relative"],
-                    color=colours[i],
-                    lw=0.9,
-                    ls="--",
-                    alpha=0.7,
-                )
+    for axis, alone in zip(axes, kinds, strict=True):
+        drawn = [
+            (*curve, colour)
+            for curve, colour in zip(curves, colours, strict=True)
+            if is_alone(curve[1]) == alone
+        ]
+        for name, curve, _, colour in drawn:
+            shown = curve["sharpness" if alone else "relative"]
+            label = name if count <= MOST_NAMED else None
+            axis.plot(curve["step"], shown, color=colour, lw=1.4, label=label)
+            thin: dict[str, Any] = {"lw": 0.9, "ls": "--", "alpha": 0.7}
+            axis.plot(curve["step"], curve["batch_relative"], color=colour, **thin)
         if alone:
             axis.set(ylabel="sharpness", ylim=(0, None))
         else:
-            axis.axhline(1, color="0.3", lw=1)
-            if any(curve["batch_relative"].notna().any() for _, curve, _ in curves):
-                axis.plot([], [], color="0.4", lw=0.9, ls="--", label="batch sharpness")
-            axis.set_ylim(
-                0,
-                min(
-                    2.5,
-                    1.15
-                    * max(1.2, *(curve["relative"].max() for _, curve, _ in curves)),
-                ),
-            )
-            axis.set_ylabel("sharpness, relative to the edge of stability")
+            label_edge(axis, [curve for _, curve, _, _ in drawn])
         if axis.get_legend_handles_labels()[1]:
             axis.legend(frameon=False, fontsize=9)
-    for i, (_, _, epochs) in enumerate(curves):
-        below.plot(epochs["step"], epochs["train_loss"], color=colours[i], lw=1.2)
+    for (_, _, epochs), colour in zip(curves, colours, strict=True):
+        below.plot(epochs["step"], epochs["train_loss"], color=colour, lw=1.2)
     log_axis(below, "y")
     below.set(xlabel="step", ylabel="training loss")
     save(figure, path)
+
+
+def label_edge(axis: Any, curves: Sequence[pd.DataFrame]) -> None:
+    """Draw the edge into the panel of what is relative to it, and choose limits that
+    hold the curves unless they would hide what is near the edge."""
+    axis.axhline(1, color="0.3", lw=1)
+    if any(curve["batch_relative"].notna().any() for curve in curves):
+        axis.plot([], [], color="0.4", lw=0.9, ls="--", label="batch sharpness")
+    largest = max(1.2, *(curve["relative"].max() for curve in curves))
+    axis.set_ylim(0, min(2.5, 1.15 * largest))
+    axis.set_ylabel("sharpness, relative to the edge of stability")
 
 
 if __name__ == "__main__":

@@ -212,7 +212,7 @@ def print_help(
         hidden = []
         for option in fields(config):
             if option.name not in names:
-                hint = Annotated[hints[option.name], tyro.conf.Suppress]
+                hint: Any = Annotated[hints[option.name], tyro.conf.Suppress]
                 hidden.append((option.name, hint, field(default=option.default)))
         panel = make_dataclass(
             title.title(), hidden, bases=(config,), frozen=True, kw_only=True

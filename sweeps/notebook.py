@@ -13,14 +13,15 @@ docs/notebook.md has what came out, with its record.
 """
 
 import sys
-from pathlib import Path
+from os.path import dirname
 
 from mnist_tune import cli
 
-# The clone's `validation` is found also where the package was installed without it.
-sys.path.append(str(Path(__file__).resolve().parents[1]))
-
-from validation.notebook import main
-
 if __name__ == "__main__":
+    # The clone's `validation` is found also where the package was installed without it.
+    folder = dirname(__file__)
+    clone = dirname(folder)
+    sys.path.append(clone)
+    from validation.notebook import main
+
     cli.run(main)

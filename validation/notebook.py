@@ -44,14 +44,14 @@ class Notebook(SweepOptions):
     """Other seeds of oscillates, diverges and convnet than the notebook's own; by
     default the first 20, 5 and 5."""
 
-    def trials(self, known: Iterable[TrialConfig] = ()) -> list[TrialConfig]:
+    def trials(self, recorded: Iterable[TrialConfig] = ()) -> list[TrialConfig]:
         """Return the trials, the longest first, so that no worker is idle at the end;
-        also of a resume, whichever are `known`."""
+        also of a resume, whichever are `recorded`."""
         refuse_too_many(len(self.seeds), "--seeds")
         trials = [
             trial
-            for one in experiments().values()
-            for trial in one.trials(self.epochs, self.seeds)
+            for experiment in experiments().values()
+            for trial in experiment.trials(self.epochs, self.seeds)
         ]
         return sorted(
             trials,
@@ -106,12 +106,17 @@ class Experiment:
         other seeds, labelled `<name> seeds`, if the experiment has some."""
         length = self.trial.epochs if epochs is None else min(epochs, self.trial.epochs)
         own = replace(self.trial, epochs=length, label=self.name)
-        others = [seed for seed in seeds or range(self.seeds + 1) if seed != own.seed]
+        other_seeds = [
+            seed for seed in seeds or range(self.seeds + 1) if seed != own.seed
+        ]
         other = replace(own, label=f"{self.name} seeds", stop_when_diverged=True)
         count = (len(seeds) or self.seeds) if self.seeds else 0
         return [
             own,
-            *(replace(other, seed=seed, data_seed=seed) for seed in others[:count]),
+            *(
+                replace(other, seed=seed, data_seed=seed)
+                for seed in other_seeds[:count]
+            ),
         ]
 
 
@@ -121,7 +126,7 @@ def experiments() -> dict[str, Experiment]:
     mlp = replace(usual, epochs=10, holdout=0, stop_when_diverged=False)
     deep = replace(mlp, architecture="mlp-2048-1024-512-1024-512-128-tanh", epochs=30)
     stax = replace(mlp, seed=123, epochs=20)
-    found = [
+    in_order = [
         Experiment("converges", mlp),
         Experiment("slow", replace(mlp, learning_rate=0.001)),
         # A fifth of the runs (16 of 80) do not diverge within two epochs; all of these
@@ -151,7 +156,7 @@ def experiments() -> dict[str, Experiment]:
             band=0.004,
         ),
     ]
-    return {experiment.name: experiment for experiment in found}
+    return {experiment.name: experiment for experiment in in_order}
 
 
 def section(name: str) -> pd.DataFrame:
@@ -181,7 +186,7 @@ class Comparison:
     difference."""
     verdict: str
     reason: str
-    others: pd.DataFrame
+    other_seeds: pd.DataFrame
     """Test accuracy of the other seeds of a chaotic experiment, of shape [epochs,
     trials]."""
 
@@ -200,7 +205,7 @@ def compare_all(sweep: Tables) -> list[Comparison]:
         undecided: a chaotic experiment has too few epochs to show the outcome, or no
             run shows it but fewer have ended than the experiment needs.
     """
-    found = []
+    comparisons = []
     for experiment in experiments().values():
         trials = sweep.trials[
             sweep.trials["label"].isin([experiment.name, f"{experiment.name} seeds"])
@@ -218,12 +223,12 @@ def compare_all(sweep: Tables) -> list[Comparison]:
             rows[f"{split}_difference"] = (
                 rows[f"{split}_ours"] - rows[f"{split}_notebook"]
             )
-        others = trials.loc[
+        other_seeds = trials.loc[
             trials["epochs_run"].gt(0) & trials["trial_id"].ne(own["trial_id"]),
             "trial_id",
         ]
         curves = (
-            sweep.curves("test_accuracy")[others]
+            sweep.curves("test_accuracy")[other_seeds]
             if experiment.chaotic
             else pd.DataFrame()
         )
@@ -232,8 +237,8 @@ def compare_all(sweep: Tables) -> list[Comparison]:
             if experiment.chaotic
             else _figures(experiment, rows, own["curve_regime"])
         )
-        found.append(Comparison(experiment, rows, *judged, curves))
-    return found
+        comparisons.append(Comparison(experiment, rows, *judged, curves))
+    return comparisons
 
 
 def _figures(
@@ -260,18 +265,20 @@ def _outcomes(experiment: Experiment, trials: pd.DataFrame) -> tuple[str, str]:
     """Judge by `curve_regime`, which does not depend on other trials of the sweep."""
     expected, needed = shown_regime(experiment.name)
     ended = trials[~trials["stop_reason"].isin(UNFINISHED_REASONS)]
-    same, rest = ended["curve_regime"] == expected, len(trials) - len(ended)
+    same = ended["curve_regime"] == expected
+    rest = len(trials) - len(ended)
     counts = [
         f"{same.sum()} of {len(ended)} {expected}",
         regime_counts(ended["curve_regime"][~same]),
     ]
     reason = f"{', '.join(filter(None, counts))}; the notebook's outcome: {expected}"
-    reason += f"; {rest} not ended" * (rest > 0)
-    asked = trials["epochs_asked"].max()
-    if asked < needed:
+    if rest:
+        reason += f"; {rest} not ended"
+    epochs = trials["epochs_asked"].max()
+    if epochs < needed:
         return (
             "undecided",
-            f"{reason}, which needs {needed} epochs to show, not {asked}",
+            f"{reason}, which needs {needed} epochs to show, not {epochs}",
         )
     if same.any():
         return "statistical", reason
@@ -316,41 +323,32 @@ def print_comparisons(comparisons: Sequence[Comparison]) -> None:
         "difference",
     ]
     tables = [
-        one.rows.reset_index().assign(experiment=one.experiment.name)
-        for one in comparisons
+        comparison.rows.reset_index().assign(experiment=comparison.experiment.name)
+        for comparison in comparisons
     ]
     rows = pd.concat(tables)[["experiment", "epoch", *forms]]
     print(rows.to_string(index=False, header=titles, formatters=forms, na_rep="-"))
-    for one in comparisons:
-        print(f"{one.experiment.name}: {one.verdict}; {one.reason}")
+    for comparison in comparisons:
+        name = comparison.experiment.name
+        print(f"{name}: {comparison.verdict}; {comparison.reason}")
 
 
 def plot_notebook(comparisons: Sequence[Comparison], path: Path) -> None:
     """Draw a panel per experiment: the notebook's curves (crosses, dashed), ours
     (dots), and thin those of other seeds of a chaotic one."""
     figure, axes = panels((14.4, 6.4), 2, 4)
-    for i, (axis, one) in enumerate(zip(axes.flat, comparisons, strict=False)):
+    for axis, comparison in zip(axes.flat, comparisons, strict=False):
+        is_first = axis is axes.flat[0]
         for split, colour in (("train", "#3a76c4"), ("test", "#d1342f")):
-            said = (f"{split}, notebook", f"{split}, ours") if i == 0 else (None, None)
-            axis.plot(
-                one.rows[f"{split}_accuracy_notebook"],
-                "x--",
-                color=colour,
-                ms=8,
-                lw=1,
-                label=said[0],
-            )
-            axis.plot(
-                one.rows[f"{split}_accuracy_ours"],
-                ".-",
-                color=colour,
-                ms=5,
-                lw=1,
-                alpha=0.7,
-                label=said[1],
-            )
-        axis.plot(one.others, ".-", color="#8fb58f", ms=3, lw=0.7)
-        axis.set_title(f"{one.experiment.name}: {one.verdict}", fontsize=10)
+            theirs = comparison.rows[f"{split}_accuracy_notebook"]
+            ours = comparison.rows[f"{split}_accuracy_ours"]
+            label = f"{split}, notebook" if is_first else None
+            axis.plot(theirs, "x--", color=colour, ms=8, lw=1, label=label)
+            label = f"{split}, ours" if is_first else None
+            axis.plot(ours, ".-", color=colour, ms=5, lw=1, alpha=0.7, label=label)
+        axis.plot(comparison.other_seeds, ".-", color="#8fb58f", ms=3, lw=0.7)
+        title = f"{comparison.experiment.name}: {comparison.verdict}"
+        axis.set_title(title, fontsize=10)
         axis.set(xlabel="epoch", ylabel="accuracy")
         axis.xaxis.get_major_locator().set_params(integer=True)
     for axis in axes.flat[len(comparisons) :]:

@@ -23,7 +23,7 @@ from mnist_tune.sweep import Sweep
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, Data
 from mnist_tune.tuning.resuming import trained_as
-from mnist_tune.tuning.tasks import apart, load_here, returned
+from mnist_tune.tuning.tasks import apart, load_data, returned
 
 if TYPE_CHECKING:
     from mnist_tune.training.rising_rate import Ramp, RangeCurve
@@ -94,7 +94,7 @@ def range_test(options: RangeTestOptions, ramp: Ramp | None = None) -> RangeTest
         raise UserError("a range test is of one task; name one with --task")
     trials = [replace(setting, seed=seed, data_seed=seed) for seed in options.seeds]
     configure_jax(WorkerSettings(threads=None, cache_dir=str(cache_folder())))
-    dataset = load_here(options, trials, sweep)
+    dataset = load_data(options, trials, sweep, here=True)
     check_counts(trials, dataset)
     curves = tuple(_curve(trial, dataset, ramp) for trial in trials)
     return RangeTest(setting.architecture, curves, setting.loss)

@@ -144,24 +144,6 @@ class Tables:
             ) from None
 
 
-def together(
-    sweeps: Sequence[Tables],
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Return the trials, the epochs and the measurements of sharpness of several
-    sweeps, with ids that differ. Raises `UserError` if no sharpness was measured in
-    any."""
-    sweeps = distinct(sweeps)
-    # of which the first raises
-    measured = [one for one in sweeps if "sharpness_steps" in one.epochs] or sweeps[:1]
-    parts = (
-        [one.trials for one in sweeps],
-        [one.epochs for one in sweeps],
-        [one.sharpness() for one in measured],
-    )
-    trials, epochs, sharpness = (pd.concat(found, ignore_index=True) for found in parts)
-    return trials, epochs, sharpness
-
-
 def distinct(sweeps: Sequence[Tables]) -> list[Tables]:
     """Return these sweeps with ids of trials that differ: those of several begin with
     the number of their sweep."""

@@ -198,10 +198,8 @@ def lanes_that_fit(
     from mnist_tune.execution.executor import lane_bytes  # imports JAX
     from mnist_tune.training.program import Program
 
-    bytes_of_lane = 0
-    if isinstance(data, TaskSpec):
-        bytes_of_lane = data.lane_bytes
-    elif trials:
+    bytes_of_lane = data.lane_bytes
+    if trials and not bytes_of_lane:
         programs = {Program.of(trial, data) for trial in trials}
         bytes_of_lane = lane_bytes(programs, measured)
     usual = LANES[device.kind]

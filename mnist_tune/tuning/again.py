@@ -33,7 +33,7 @@ from mnist_tune.tuning.checks import check_names, check_trials
 from mnist_tune.tuning.opened import Opened, Wanted, plain_options
 from mnist_tune.tuning.options import AUTO, SweepOptions
 from mnist_tune.tuning.past import Past, holding_out
-from mnist_tune.tuning.tasks import load_data
+from mnist_tune.tuning.tasks import GIVE_DATA, load_data, refuse_other_data
 
 
 def open_again(
@@ -118,20 +118,15 @@ def _same_data(
 ) -> Dataset | TaskData:
     """Return the data of the sweep, which are loaded unless they are given. Raises
     `UserError` if these are others than those that it was trained on."""
-    record = SweepMeta.of(meta)
-    how = "give it with --dataset or --data-dir, or from Python with SweepOptions(dataset=...)"
     if isinstance(options.dataset, str) and options.dataset == ARRAYS:
-        raise UserError(f"{path} was trained on arrays from Python; {how}")
+        raise UserError(f"{path} was trained on arrays from Python; {GIVE_DATA}")
     if data is None:
         trials: list[TrialConfig] = []
         if options.task:
             trials = list(read_journal(path).known_trials(meta).values())
         # a search may have proposed none yet
         data = load_data(options, trials or [TrialConfig()])
-    if data.checksums != record.dataset["checksums"]:
-        raise UserError(
-            f"{path} was trained on other data ({record.dataset['name']}); {how}"
-        )
+    refuse_other_data(data, path, SweepMeta.of(meta))
     return data
 
 

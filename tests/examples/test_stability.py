@@ -164,6 +164,17 @@ def test_what_is_said_of_a_crossed_sweep(
     assert_kept("stability of a crossed sweep", said)
 
 
+def test_a_sweep_without_measurements_beside_one_with_them_is_left_out(
+    two_sweeps, as_text, main_of, new_writer, epoch_row, tmp_path
+):
+    writer = new_writer(tmp_path / "plain", count=1)
+    writer.epoch("00000", epoch_row(1), False)
+    writer.finish(ended="now")
+    _, said, _ = main_of(stability, tmp_path / "plain", two_sweeps[1])
+    [line] = [line for line in said.splitlines() if "rate" in line]
+    assert line.endswith("1.300 step 19 0.940   0.960 1.200         1.920")
+
+
 def test_a_sweep_has_to_be_named(main_of):
     with pytest.raises(UserError, match="name the folder of a sweep"):
         main_of(stability)

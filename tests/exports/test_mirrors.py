@@ -13,6 +13,7 @@ from unittest import mock
 import numpy as np
 import pandas as pd
 import pytest
+from recorded_data import OF_A_TASK
 from safetensors.numpy import load_file
 
 from mnist_tune import TrialConfig, UserError, load_sweep, storage
@@ -431,20 +432,13 @@ def test_optuna_knows_when_a_trial_ran_and_what_is_maximised(folder, tmp_path):
 
 def test_tasks_whose_losses_dont_compare_are_a_study_each(folder, tmp_path):
     sweep = load_sweep(folder)
-    data = {
-        "name": "task",
-        "note": "",
-        "checksums": {},
-        "train_images": 300,
-        "test_images": 100,
-    }
     names = ["vae", "vae", "gan", "gan"]
     trials = sweep.trials.assign(
         architecture=names, stop_reason="completed", regime="converged"
     )
 
     def studies(name, trials=trials, **options):
-        meta = sweep.meta | {"dataset": data, "options": options}
+        meta = sweep.meta | {"dataset": OF_A_TASK, "options": options}
         both = {"trials": trials, "epochs": sweep.epochs.assign(score_kl=0.5)}
         url = f"sqlite:///{tmp_path / name}"
         for _ in range(2):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from recorded_data import OF_A_TASK
 
 from mnist_tune import Sweep, TrialConfig, UserError
 from mnist_tune.numbers import spoken
@@ -194,14 +195,7 @@ def task_sweep(new_writer, epoch_row, tmp_path):
         writer.meta["trials"] = {
             f"{i:05d}": one.to_dict() for i, one in enumerate(trials)
         }
-        data = {
-            "name": "task",
-            "note": "",
-            "checksums": {},
-            "train_images": 300,
-            "test_images": 100,
-        }
-        writer.meta |= {"dataset": data, "options": {}}
+        writer.meta |= {"dataset": OF_A_TASK, "options": {}}
         for i, curve in enumerate(losses):
             nan = {
                 "train_accuracy": math.nan,
@@ -279,14 +273,7 @@ def test_a_loss_that_a_task_does_not_minimise_itself_is_said_to_mean_little(
     made_up_sweep,
 ):
     sweep = made_up_sweep([0.2])
-    data = {
-        "name": "gan",
-        "note": "",
-        "checksums": {},
-        "train_images": 300,
-        "test_images": 100,
-        "own_step": True,
-    }
+    data = OF_A_TASK | {"name": "gan", "own_step": True}
     assert next(notes(replace(sweep, meta=sweep.meta | {"dataset": data}))).startswith(
         "each step is the task's own"
     )

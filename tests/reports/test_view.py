@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from recorded_data import OF_A_TASK
 
 from mnist_tune.reports.page import page
 from mnist_tune.reports.table import columns
@@ -159,13 +160,6 @@ def test_of_a_task_whose_labels_follow_the_loss_losses_are_shown_and_accuracies_
     made_up_sweep,
 ):
     sweep = made_up_sweep([0.1, 1], architectures=("with", "without"))
-    data = {
-        "name": "task",
-        "note": "",
-        "checksums": {},
-        "train_images": 300,
-        "test_images": 100,
-    }
     lacks = {
         name: table.assign(
             test_accuracy=table["test_accuracy"].mask(table["trial_id"] > "00001")
@@ -173,7 +167,7 @@ def test_of_a_task_whose_labels_follow_the_loss_losses_are_shown_and_accuracies_
         for name, table in vars(sweep).items()
         if name in ("trials", "epochs")
     }
-    by_loss = replace(sweep, meta=sweep.meta | {"dataset": data}, **lacks)
+    by_loss = replace(sweep, meta=sweep.meta | {"dataset": OF_A_TASK}, **lacks)
     view = View([by_loss])
     assert [one.title for one in columns(view)][2:5] == [
         "regime",

@@ -102,33 +102,30 @@ def test_a_row_is_recorded_under_the_values_that_its_epoch_had(
     writer.finish()
 
 
-def test_a_repeated_epoch_replaces_its_row_and_later_ones(
-    new_writer, epoch_row, tmp_path
-):
-    """If both falls from 0.9 to 0.5 counted, the regime would be oscillating."""
-    writer, view = (
-        new_writer(tmp_path / "sweep", count=1),
-        ProgressView(1, 4, 0, quiet=True),
-    )
+@pytest.fixture
+def of_one_trial(new_writer, tmp_path):
+    """The recorder of a sweep of one trial, the trial's config, and the progress."""
+    writer = new_writer(tmp_path / "sweep", count=1)
+    view = ProgressView(1, 4, 0, quiet=True)
     config = TrialConfig(epochs=4)
-    recorder = Recorder(writer, view, {"00000": config}, Past(), "scheduler")
+    yield Recorder(writer, view, {"00000": config}, Past(), "scheduler"), config, view
+    writer.finish()
+
+
+def test_a_repeated_epoch_replaces_its_row_and_later_ones(of_one_trial, epoch_row):
+    """If both falls from 0.9 to 0.5 counted, the regime would be oscillating."""
+    recorder, config, view = of_one_trial
     for epoch, accuracy in ((1, 0.9), (2, 0.5), (1, 0.9), (2, 0.5)):
         result = result_of(epoch_row(epoch, train_accuracy=accuracy), config)
         recorder.on_trial_result(0, [], made_up(trial_id="00000"), result)
     recorder.close("interrupted")
     assert "curves: 1 undecided" in view.said()
-    writer.finish()
 
 
 def test_progress_names_no_regime_that_a_target_of_siblings_would_decide(
-    new_writer, epoch_row, tmp_path
+    of_one_trial, epoch_row
 ):
-    writer, view = (
-        new_writer(tmp_path / "sweep", count=1),
-        ProgressView(1, 4, 0, quiet=True),
-    )
-    config = TrialConfig(epochs=4)
-    recorder = Recorder(writer, view, {"00000": config}, Past(), "scheduler")
+    recorder, config, view = of_one_trial
     recorder._data = replace(recorder._data, target=None)
     recorder.on_trial_result(
         0, [], made_up(trial_id="00000"), result_of(epoch_row(1), config)
@@ -136,7 +133,6 @@ def test_progress_names_no_regime_that_a_target_of_siblings_would_decide(
     recorder.close("interrupted")
     assert "1 done (1 interrupted)" in view.said()
     assert "curves" not in view.said()
-    writer.finish()
 
 
 def result_of(row, config):

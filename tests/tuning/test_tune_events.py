@@ -15,8 +15,8 @@ def heard_by(heard):
     whether it is of a trial's last epoch."""
 
     def hear(who, what, result=None):
-        ends = "" if result is None else ", the last" * bool(result["done"])
-        heard.append(f"{who}: {what}{ends}")
+        is_last = result is not None and result["done"]
+        heard.append((who, what, is_last))
 
     class Schedules(FIFOScheduler):
         def on_trial_add(self, controller, trial):
