@@ -136,9 +136,10 @@ class Mirror:
     def _log(self, key: str, row: Row) -> None:
         entities = self._mlflow.entities
         time = _milliseconds(row.time)
-        metrics = []
-        for name, value in row.metrics.items():
-            metrics.append(entities.Metric(name, value, time, row.epoch))
+        metrics = [
+            entities.Metric(name, value, time, row.epoch)
+            for name, value in row.metrics.items()
+        ]
         mark = entities.RunTag(MARK, str(row.epoch))
         self._client.log_batch(key, metrics=metrics, tags=[mark])
 

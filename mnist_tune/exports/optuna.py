@@ -112,7 +112,9 @@ class Mirror:
         states = self._optuna.trial.TrialState
         stop_reason = run.labels["stop_reason"]
         if stop_reason in OPEN_REASONS:
-            return states.RUNNING if run.rows else states.WAITING
+            if run.rows:
+                return states.RUNNING
+            return states.WAITING
         has_diverged = run.labels["regime"] == "diverged" or math.isnan(last_value)
         if stop_reason == "error" or has_diverged:
             return states.FAIL

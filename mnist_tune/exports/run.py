@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from mnist_tune.columns import EPOCHS, OWN_SCORE
 from mnist_tune.errors import UserError
 from mnist_tune.results.tables import Tables
 from mnist_tune.storage import Place
-from mnist_tune.trial import TrialConfig
+from mnist_tune.trial import FIELDS
 
 METRICS = tuple(
     column.name
@@ -99,8 +99,7 @@ def title(sweep: Tables) -> str:
 def runs(sweep: Tables) -> list[ExportedRun]:
     """Return the trials of a sweep, in the order of the table."""
     prefix = sweep_id(sweep)
-    settings = [field.name for field in fields(TrialConfig)]
-    settings = [name for name in settings if name in sweep.trials]
+    settings = [name for name in FIELDS if name in sweep.trials]
     rows = _rows(sweep.epochs)
     exported = []
     for trial in sweep.trials.to_dict("records"):
