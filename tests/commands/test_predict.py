@@ -41,7 +41,7 @@ def test_it_takes_the_array_of_a_file(files, main_of, tmp_path, given):
 
 def test_a_line_has_all_tokens_of_an_example(files, main_of, tmp_path):
     main_of(predict, "sweep", "tokens.npy", "--output", "out.csv", load_sweep=SWEEP)
-    assert (tmp_path / "out.csv").read_text() == "2,0\n1,1\n"
+    assert (tmp_path / "out.csv").read_text() == "class_0,class_1\n2,0\n1,1\n"
 
 
 @pytest.mark.parametrize(
