@@ -99,6 +99,21 @@ def redacted(text: str) -> str:
     return _SECRET.sub(r"\1***", _USER.sub("***", text))
 
 
+def registering(option: str, value: Any) -> str:
+    """Return how to hand over code of one's own, for where it was given in place of its
+    name; empty if the value is no such code, or the option names none."""
+    register = {
+        "architecture": "register",
+        "task": "register",
+        "optimizer": "register_optimizer",
+    }
+    values = value if isinstance(value, (tuple, list)) else [value]
+    is_code = any(callable(item) or hasattr(item, "init") for item in values)
+    if option not in register or not is_code:
+        return ""
+    return f"; register it, {register[option]}('mine')(function that returns it), and give {option}='mine'"
+
+
 def closest(name: str, candidates: Iterable[str]) -> str:
     """Return `"; did you mean 'x'?"` with the closest known name, or a list of all if
     none is close. A name is close to the first letters of its words, as `learning_rate`

@@ -215,7 +215,10 @@ def _load_code(
     recorded. Raises `UserError` if that can't run, or `code` is not what trained."""
     name = parse_call(network).name
     named_now: dict[str, list[str]] = {}
-    if callable(code):
+    if isinstance(code, (Network, Task)):
+        register(name)(lambda *arguments, **settings: code)
+        named_now["architecture"] = [name]
+    elif callable(code):
         register(name)(code)
         named_now["architecture"] = [name]
     elif code is not None:

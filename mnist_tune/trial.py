@@ -29,7 +29,7 @@ from mnist_tune.columns import (
     Kind,
     whole,
 )
-from mnist_tune.errors import ErrorKind, UserError, closest
+from mnist_tune.errors import ErrorKind, UserError, closest, registering
 
 MOST_TRIALS = 100_000
 """The most trials of a sweep."""
@@ -163,7 +163,8 @@ class TrialConfig(Training):
                 value = value.item()
                 object.__setattr__(self, name, value)
             if not kind.holds(value) and value is not getattr(type(self), name):
-                raise UserError(f"{name} must be {kind.wanted}, got {value!r}")
+                hint = registering(name, value)
+                raise UserError(f"{name} must be {kind.wanted}, got {value!r}{hint}")
         # as they are trained and journaled
         for name in ("learning_rate", "momentum", "weight_decay", "clip_norm"):
             object.__setattr__(self, name, float(getattr(self, name)))
