@@ -144,20 +144,18 @@ def open_file(
     if not isinstance(where, Path):
         return io.BytesIO(object_storage.read(where, most, patience_s)[0])
 
-    def opener(path: str, flags: int) -> int:
-        file = os.open(path, flags | os.O_NONBLOCK) if links else no_link(path, flags)
-        kind, size = os.fstat(file).st_mode, os.fstat(file).st_size
-        if stat.S_ISDIR(kind) or (stat.S_ISREG(kind) and size <= most):
-            return file
-        os.close(file)
-        why = (
-            f"it has {size} bytes; at most {most} are read"
-            if stat.S_ISREG(kind)
-            else "it is a pipe or a device"
-        )
-        raise OSError(errno.EINVAL, why, path)
-
-    return open(where, "rb", opener=opener)
+    opener = no_wait if links else no_link
+    file = open(where, "rb", opener=opener)  # noqa: SIM115 -- the caller closes it
+    about = os.fstat(file.fileno())
+    why = ""
+    if not stat.S_ISREG(about.st_mode):
+        why = "it is a pipe or a device"
+    elif about.st_size > most:
+        why = f"it has {about.st_size} bytes; at most {most} are read"
+    if why:
+        file.close()
+        raise OSError(errno.EINVAL, why, str(where))
+    return file
 
 
 def write(
@@ -209,8 +207,12 @@ def no_link(path: str, flags: int) -> int:
     """Open a file: the opener of `open` for local files that are not the user's own.
     Raises OSError, also if it is a link."""
     refuse_link(Path(path))
-    # a pipe may never open
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    return no_wait(path, flags | os.O_NOFOLLOW)
+
+
+def no_wait(path: str, flags: int) -> int:
+    """Open a file, which may be a pipe that never opens: the opener of `open`."""
+    return os.open(path, flags | os.O_NONBLOCK, 0o666)
 
 
 def refuse_link(path: Path) -> None:
