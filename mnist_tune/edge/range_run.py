@@ -46,8 +46,7 @@ class RangeTestOptions(Data):
     """The loss; mse is half the squared distance of the outputs from the one-hot
     label."""
     sweep: str | Path | None = None
-    """The folder or URI of a sweep: test its best setting, on its data. Name code of
-    your own again, so that it is loaded."""
+    """The folder or URI of a sweep: test its best setting, on its data."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """A range test for each seed of initialisation and batch order."""
     picture: Path = Path("range_test.png")

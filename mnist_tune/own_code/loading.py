@@ -29,6 +29,7 @@ from mnist_tune.own_code.registry import (
     OF_TRIALS,
     Entry,
     Factory,
+    is_from_file,
     names_own_code,
 )
 
@@ -58,7 +59,8 @@ def load_own(*owners: Any) -> None:
         _forget(outdated)
     for flag, texts in names_in(*owners).items():
         for call in map(parse_call, texts):
-            if names_own_code(call.name) and not _is_from_file(flag, call.name):
+            is_there = is_from_file(flag, call.name) and _is_loaded(flag, call.name)
+            if names_own_code(call.name) and not is_there:
                 ENTRIES[flag][call.name] = Entry(_named(flag, call))
             if entry := ENTRIES[flag].get(call.name):
                 with telling_why(flag, call.name, call.name):
@@ -79,10 +81,9 @@ def _forget(outdated: Collection[str]) -> None:
             modules.load(name)
 
 
-def _is_from_file(flag: str, name: str) -> bool:
-    """Return whether code is loaded, and not from what a folder recorded."""
+def _is_loaded(flag: str, name: str) -> bool:
     entry = ENTRIES[flag].get(name)
-    return entry is not None and entry.is_loaded and not entry.is_recorded
+    return entry is not None and entry.is_loaded
 
 
 def own_code() -> Code:
@@ -93,9 +94,9 @@ def own_code() -> Code:
     loads: dict[tuple[str, str], Callable[[], Factory]] = {}
     for flag in OF_TRIALS:
         for name, entry in ENTRIES[flag].items():
-            if not entry.is_loaded:
+            if not entry.is_loaded and not entry.is_recorded:
                 continue
-            for module in belonging(_module(entry)):
+            for module in belonging(_loaded(flag, name, entry)):
                 texts[module] = TEXTS[module]
             loads[flag, name] = _place(entry) or _by_value(flag, name, entry)
     return texts, loads
@@ -142,6 +143,16 @@ def _refuse(line: str) -> Factory:
     raise UserError(line)
 
 
+def _loaded(flag: str, name: str, entry: Entry) -> ModuleType | None:
+    """Load a factory, and return its module."""
+    place = name.rpartition(":")[0]
+    if isinstance(entry.load, Attribute):
+        place = f"{entry.load.module.rpartition('.')[2]}.py"
+    with telling_why(flag, name, place):
+        entry.factory  # noqa: B018
+    return _module(entry)
+
+
 def _module(entry: Entry) -> ModuleType | None:
     if isinstance(entry.load, Attribute):
         return sys.modules.get(entry.load.module)
@@ -162,7 +173,7 @@ def sources(used: Mapping[str, Iterable[str]]) -> list[dict[str, Any]]:
 
 def _source(flag: str, name: str) -> dict[str, Any]:
     entry = ENTRIES[flag][name]
-    own = belonging(_module(entry))
+    own = belonging(_loaded(flag, name, entry))
     paths = {module: Path(TEXTS[module].file) for module in own}
     folders = {path.parent for path in paths.values()}
     top = min(folders, key=lambda folder: len(folder.parts), default=Path())

@@ -72,6 +72,13 @@ def is_not_loaded(flag: str, text: str) -> bool:
     return names_own_code(text) and text.partition("(")[0].strip() not in ENTRIES[flag]
 
 
+def is_from_file(flag: str, text: str) -> bool:
+    """Return whether this process has loaded the code that a text names, and not from
+    what a folder recorded."""
+    entry = ENTRIES[flag].get(text.partition("(")[0].strip())
+    return entry is not None and not entry.is_recorded
+
+
 def by_flag(code: Sequence[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
     """Return the names of code by flag, as they were loaded."""
     names: dict[str, tuple[str, ...]] = {}

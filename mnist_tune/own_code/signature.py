@@ -109,6 +109,17 @@ def key_file() -> Path | None:
     return home / ".config" / "mnist_tune" / "key"
 
 
+def exposed_key() -> Path | None:
+    """Return the file of a key that others than this user can read or write; None if
+    there is none."""
+    file = key_file()
+    if file is None or not file.is_file():
+        return None
+    status = file.lstat()
+    is_private = status.st_uid == os.getuid() and not status.st_mode & OTHERS
+    return None if is_private else file
+
+
 def user_key() -> bytes | None:
     """Return this user's key, which is made if there is none. Return None if no file
     here is private: no home, a folder that can't be written, or that others write."""

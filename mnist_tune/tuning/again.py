@@ -95,10 +95,9 @@ def _refuse_code(
     another way than the user has signed."""
     # A search may have proposed nothing yet.
     recorded = [{code["flag"]: code["name"]} for code in record.code]
-    called = [options, *recorded, *trials]
-    refuse_unloaded(where, record.code, *called)
     calls = [options, *trials]
     refuse_other_calls(record.own_code, where, calls, options.trust_code)
+    refuse_unloaded(where, record.code, *recorded, *calls)
 
 
 def _note_machine(record: SweepMeta, options: SweepOptions) -> None:

@@ -260,7 +260,7 @@ def trap(tmp_path):
     assert (tmp_path / "sprung").exists(), "the trap does not work"
 
 
-@pytest.mark.promise("Nothing in a folder is unpickled or run")
+@pytest.mark.promise("Nothing in a folder is unpickled")
 def test_pickles_in_a_folder_are_never_executed(folder, ended, trap):
     for name in ("journal_jsonl", "sweep_json", "trials_parquet", "epochs_parquet"):
         try:
@@ -269,7 +269,7 @@ def test_pickles_in_a_folder_are_never_executed(folder, ended, trap):
             assert name == "sweep_json"
 
 
-@pytest.mark.promise("Nothing in a folder is unpickled or run")
+@pytest.mark.promise("Nothing in a folder is unpickled")
 def test_pickles_in_a_table_are_never_executed(folder, ended, trap):
     """Old versions of Arrow unpickled the metadata of such a column (CVE-2023-47248).
     Arrow 18 refuses it itself."""
@@ -505,10 +505,10 @@ def content_of(folder, without):
 def groups():
     """Return what is done with folders, by group and name. Each is a function that
     makes a folder hostile, and returns what reads it."""
-    options = [
+    names = [
         name for name in vars(LearningRateRegimes()) if name not in ("output", "resume")
     ]
-    options = {name: {name: NASTY[i % len(NASTY)]} for i, name in enumerate(options)}
+    options = {name: {name: NASTY[i % len(NASTY)]} for i, name in enumerate(names)}
     all_texts = "".join(text[:50] for text in TEXTS)
     texts = {text[:20]: partial(everywhere, text, look) for text in TEXTS}
     return {
