@@ -153,24 +153,18 @@ def open_file(
         content, _ = object_storage.read(where, most, patience_s)
         return io.BytesIO(content)
 
-    def opener(path: str, flags: int) -> int:
-        open_it = _open_link if links else no_link
-        file = open_it(path, flags)
-        status = os.fstat(file)
-        is_file = stat.S_ISREG(status.st_mode)
-        if stat.S_ISDIR(status.st_mode) or (is_file and status.st_size <= most):
-            return file
-        os.close(file)
+    opener = no_wait if links else no_link
+    file = open(where, "rb", opener=opener)  # noqa: SIM115 -- the caller closes it
+    about = os.fstat(file.fileno())
+    why = ""
+    if not stat.S_ISREG(about.st_mode):
         why = "it is a pipe or a device"
-        if is_file:
-            why = f"it has {status.st_size} bytes; at most {most} are read"
-        raise OSError(errno.EINVAL, why, path)
-
-    return open(where, "rb", opener=opener)
-
-
-def _open_link(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
+    elif about.st_size > most:
+        why = f"it has {about.st_size} bytes; at most {most} are read"
+    if why:
+        file.close()
+        raise OSError(errno.EINVAL, why, str(where))
+    return file
 
 
 def write(
@@ -222,8 +216,12 @@ def no_link(path: str, flags: int) -> int:
     """Open a file: the opener of `open` for local files that are not the user's own.
     Raises OSError, also if it is a link."""
     refuse_link(Path(path))
-    # a pipe may never open
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    return no_wait(path, flags | os.O_NOFOLLOW)
+
+
+def no_wait(path: str, flags: int) -> int:
+    """Open a file, which may be a pipe that never opens: the opener of `open`."""
+    return os.open(path, flags | os.O_NONBLOCK, 0o666)
 
 
 def refuse_link(path: Path) -> None:
