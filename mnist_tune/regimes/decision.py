@@ -570,7 +570,8 @@ class Decision:
         count = self.seeds - self.failures
         mean = self._total / np.maximum(count, 1)
         spread = self._spread(count, mean, self._total, self._total_of_squares)
-        return self.most - mean + radius(count, spread, RISK)
+        room = self.most - mean + radius(count, spread, RISK)
+        return np.asarray(room)
 
     @property
     def active(self) -> np.ndarray:
@@ -600,12 +601,15 @@ class Decision:
         """Return for each setting by how much it is worse than the leader, [K, 3]: the
         lower end of an interval, the mean, and the upper end; and how many seeds both
         have, [K]. Each end holds in 95%."""
+        mean = self._of_leader(self.differences)
+        wide = self._of_leader(self._radius)
+        ends = np.stack([mean - wide, mean, mean + wide], -1)
+        return ends, self._of_leader(self._count)
+
+    def _of_leader(self, pairs: np.ndarray) -> np.ndarray:
+        """Return the values of the pairs of which the leader is the first, [K]."""
         leader = self.leader[..., None, None]
-        mean, wide, count = (
-            np.take_along_axis(pairs, leader, -2)[..., 0, :]
-            for pairs in (self.differences, self._radius, self._count)
-        )
-        return np.stack([mean - wide, mean, mean + wide], -1), count
+        return np.asarray(np.take_along_axis(pairs, leader, -2)[..., 0, :])
 
     @property
     def differences(self) -> np.ndarray:
