@@ -271,27 +271,33 @@ def _ranked(
         setting, seed, accuracy, noise, falls > 0, may_lead, compared
     )
 
-    rows_of_setting = [*pd.Series(setting).groupby(setting).indices.values()]
-    first_rows = [rows[0] for rows in rows_of_setting]
-    loss = f"{split}_loss"
-    measured = trials.reindex(columns=[loss, "train_accuracy"]).astype(float)
-    means = measured.groupby(setting).mean()
+    rows_of_settings = [*pd.Series(setting).groupby(setting).indices.values()]
     labels = trials["regime"].to_numpy(str).astype(object)
+    first_rows, regimes, jumps = [], [], []
+    for rows in rows_of_settings:
+        first_rows.append(rows[0])
+        regimes.append(_regime(labels[rows]))
+        jumps.append(falls[rows].max())
+    failures = failures[first_rows]
+    is_behind = ~leads[first_rows]
+    measured = trials.reindex(columns=[f"{split}_loss", "train_accuracy"])
+    means = measured.astype(float).groupby(setting).mean()
     settings = trials[[*CONFIGURATION, "trial_id"]].iloc[first_rows]
     settings = settings.assign(
         seeds=np.bincount(setting),
-        failures=failures[first_rows],
+        failures=failures,
         accuracy=mean,
         train_accuracy=means["train_accuracy"].to_numpy(),
-        regime=[_regime(labels[rows]) for rows in rows_of_setting],
+        regime=regimes,
         gap=gap,
         limit=limit,
         close=gap <= limit,
-        jumps=[falls[rows].max() for rows in rows_of_setting],
+        jumps=jumps,
     )
-    # by the last key first
-    keys = means[loss], -rounded(mean), failures[first_rows], ~leads[first_rows]
-    return settings.iloc[np.lexsort(keys)].reset_index(drop=True)
+    # the last one counts first
+    keys = means[f"{split}_loss"], -rounded(mean), failures, is_behind
+    order = np.lexsort(keys)
+    return settings.iloc[order].reset_index(drop=True)
 
 
 def _comparable(
@@ -350,10 +356,11 @@ def late_falls(
     answers = pd.Series(independent_answers_of(trials, data), trials["trial_id"])
     images = trial_id.map(answers).astype(float)
     noise = np.hypot(accuracy_noise(before, images), accuracy_noise(accuracy, images))
+    limit = (count // 2).map(sigmas) * noise
     fall = before - accuracy
     is_late = 2 * of_trial.cumcount() >= count
-    is_no_noise = fall > (count // 2).map(sigmas) * noise
-    return fall.where(is_late & is_no_noise, 0.0).groupby(trial_id).max()
+    late_fall = fall.where(is_late & (fall > limit), 0.0)
+    return late_fall.groupby(trial_id).max()
 
 
 def _moments(
@@ -387,11 +394,12 @@ def _medians(group: np.ndarray, values: np.ndarray) -> np.ndarray:
     count = np.bincount(group)
     first = np.cumsum(count) - count
     # an even count has two in the middle; an empty group may lie beyond the end
+    last = len(values) - 1
     low = first + np.maximum(count - 1, 0) // 2
     high = first + count // 2
-    last = len(values) - 1
-    middles = ordered[np.minimum(low, last)] + ordered[np.minimum(high, last)]
-    return np.asarray(middles / 2)
+    lower = ordered[np.minimum(low, last)]
+    upper = ordered[np.minimum(high, last)]
+    return np.asarray((lower + upper) / 2)
 
 
 def _along_pairs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -424,11 +432,14 @@ def radius(count: Any, spread: Any, risk: float) -> np.ndarray:
     n = np.arange(2, most + 1)
     q = (np.sqrt(n + 1) / risk) ** (2 / n)
     with np.errstate(divide="ignore", invalid="ignore"):
+        above = (n - 1) / n * (q - 1)
         below = np.maximum(1 - q / (n + 1), 0)
-        factors = np.sqrt((n - 1) / n * (q - 1) / below)
+        factors = np.sqrt(above / below)
         # one for each n: many pairs have the same n
-        factor = np.concatenate([[np.inf, np.inf], factors])[count]
-        return np.where(np.isinf(factor), np.inf, factor * spread)
+        factors = np.concatenate([[np.inf, np.inf], factors])
+        factor = factors[count]
+        wide = factor * spread
+    return np.where(np.isinf(factor), np.inf, wide)
 
 
 def most_failures(failed: Any, seeds: Any) -> Any:
@@ -515,13 +526,15 @@ class Decision:
 
     def _set_aside(self) -> None:
         """Set aside what failed more often than another one that is in the running."""
-        failed_of_other = np.swapaxes(self._failed, -1, -2)
+        failed = self._failed
+        failed_of_other = np.swapaxes(failed, -1, -2)
         _, other_is_aside = _along_pairs(self.aside)
-        is_worse = (self._failed >= failed_of_other + TOO_MANY) & ~other_is_aside
+        is_worse = failed >= failed_of_other + TOO_MANY
+        is_worse &= ~other_is_aside
         unlimited = self.seeds.max() + 1
-        allowed = np.where(is_worse, failed_of_other, unlimited).min(-1)
+        allowed = np.where(is_worse, failed_of_other, unlimited)
         is_new = is_worse.any(-1) & ~self.aside
-        self.allowed = np.where(is_new, allowed, self.allowed)
+        self.allowed = np.where(is_new, allowed.min(-1), self.allowed)
 
     @property
     def failures(self) -> np.ndarray:
@@ -539,16 +552,19 @@ class Decision:
         differences, or by least; of equal ones, one that failed less, and of these that
         with the least loss."""
         failures = self.failures
+        trained = self.seeds - failures
         _, rival_is_aside = _along_pairs(self.aside)
         # by how much each is better than its strongest rival
-        score = np.where(rival_is_aside, np.inf, self._mean).min(-1)
-        is_out = self.aside | (failures == self.seeds)
-        score = np.where(is_out, -np.inf, score)
-        size = np.sqrt(self._total_of_squares / np.maximum(self.seeds - failures, 1))
-        first = score >= score.max(-1, keepdims=True) - 10.0**-EQUAL * size
-        failures = np.where(first, failures, self.seeds.max() + 1)
-        first &= failures == failures.min(-1, keepdims=True)
-        return np.asarray(np.where(first, self.losses, np.inf).argmin(-1))
+        lead = np.where(rival_is_aside, np.inf, self._mean)
+        score = lead.min(-1)
+        score = np.where(self.aside | (trained == 0), -np.inf, score)
+        size = np.sqrt(self._total_of_squares / np.maximum(trained, 1))
+        rounding = 10.0**-EQUAL * size
+        is_first = score >= score.max(-1, keepdims=True) - rounding
+        failures = np.where(is_first, failures, self.seeds.max() + 1)
+        is_first &= failures == failures.min(-1, keepdims=True)
+        losses = np.where(is_first, self.losses, np.inf)
+        return np.asarray(losses.argmin(-1))
 
     @property
     def _may_gain(self) -> np.ndarray:
@@ -556,13 +572,15 @@ class Decision:
         -inf for the leader and those that were set aside, [K]."""
         leader = self.leader[..., None]
         upper_ends = self._mean + self._radius
-        gain = np.take_along_axis(upper_ends, leader[..., None], -1)[..., 0]
+        over_leader = np.take_along_axis(upper_ends, leader[..., None], -1)
+        gain = over_leader[..., 0]
         # nobody is better than the leader by more than is left above it
         if np.isfinite(self.most):
             room = np.take_along_axis(self._room, leader, -1)
             gain = np.minimum(gain, room)
-        is_leader = np.arange(gain.shape[-1]) == leader
-        return np.where(self.aside | is_leader, -np.inf, gain)
+        settings = np.arange(gain.shape[-1])
+        is_out = self.aside | (settings == leader)
+        return np.where(is_out, -np.inf, gain)
 
     @property
     def _room(self) -> np.ndarray:
@@ -637,5 +655,7 @@ class Decision:
         squares: np.ndarray,
     ) -> Any:
         """Return the standard deviation of so many values, given their sums."""
-        variance = (squares - total * mean) / np.maximum(count - 1, 1)
-        return np.sqrt(np.maximum(variance, self.least**2))
+        degrees = np.maximum(count - 1, 1)
+        variance = (squares - total * mean) / degrees
+        variance = np.maximum(variance, self.least**2)
+        return np.sqrt(variance)

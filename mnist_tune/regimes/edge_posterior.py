@@ -157,14 +157,17 @@ class EdgePosterior:
         """Return quantiles of the half. Between the points of a grid, the cumulative
         probability is a straight line."""
         chances = self.halves_and_widths.sum(1)
-        below = np.concatenate([[0], np.cumsum(chances, dtype=np.float64)])
+        below = np.cumsum(chances, dtype=np.float64)
+        below = np.concatenate([[0], below])
+        below = below / below[-1]
         edges = self._low + self._step * np.arange(HALVES + 1)
-        return np.asarray(np.interp(shares, below / below[-1], edges))
+        return np.asarray(np.interp(shares, below, edges))
 
     def _prior(self) -> np.ndarray:
         distance = np.abs(self.halves - self._expected)
-        density = np.exp(-np.maximum(distance - FLAT, 0))
-        density = np.where(distance <= REACH, density, 0).astype(np.float32)
+        beyond = np.maximum(distance - FLAT, 0)
+        density = np.where(distance <= REACH, np.exp(-beyond), 0)
+        density = density.astype(np.float32)
         return _normalised(_PRIOR * density[:, None] * WIDTH_PRIOR)
 
     def _with(self, weights: np.ndarray, x: float, learned: bool) -> np.ndarray:
@@ -172,12 +175,13 @@ class EdgePosterior:
         distance = (self.halves - x).astype(np.float32)
         steps = np.clip(distance[:, None] / WIDTHS, -60, 60)
         odds = np.exp(steps) * _half_odds(_LAPSE, _LUCK)
-        if learned:
-            near, far = 1 - _LAPSE, _LUCK
-        else:
-            near, far = _LAPSE, 1 - _LUCK
-        # `learns`, or 1 minus that, also where tiny
-        return _normalised(weights * (near * odds + far) / (odds + 1))
+        # P(learns) where the odds are large and where they are 0, or 1 minus these
+        large, small = 1 - _LAPSE, _LUCK
+        if not learned:
+            large, small = _LAPSE, 1 - _LUCK
+        # as `learns`, also where tiny
+        weights = weights * (large * odds + small)
+        return _normalised(weights / (odds + 1))
 
     def _fit_grid(self) -> None:
         """Move and rescale the grid if the posterior fills too little of it, or is
@@ -207,9 +211,12 @@ def learns(distance: np.ndarray, lapse: Any, luck: Any) -> np.ndarray:
 
 def steep_part(distance: np.ndarray, lapse: Any, luck: Any) -> np.ndarray:
     """Return σ of that, without lapses and luck."""
-    steps = distance.astype(np.float32)[..., None] / WIDTHS
-    odds = steps + np.log(_half_odds(lapse, luck))
-    return np.asarray(1 / (1 + np.exp(np.minimum(-odds, 80))))
+    distance = distance.astype(np.float32)
+    steps = distance[..., None] / WIDTHS
+    log_odds = steps + np.log(_half_odds(lapse, luck))
+    # the limit keeps exp finite
+    inverse = np.exp(np.minimum(-log_odds, 80))
+    return np.asarray(1 / (1 + inverse))
 
 
 def _half_odds(lapse: Any, luck: Any) -> Any:
@@ -219,10 +226,12 @@ def _half_odds(lapse: Any, luck: Any) -> Any:
 
 def _weighted_quantiles(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     order = np.argsort(values, axis=None)
-    ordered = values.ravel()[order]
-    weights = np.broadcast_to(weights, values.shape).ravel()[order]
-    below = np.cumsum(weights, dtype=np.float64)
-    return np.asarray(ordered[np.searchsorted(below / below[-1], ENDS)])
+    values_in_order = values.ravel()[order]
+    weights = np.broadcast_to(weights, values.shape)
+    weights_in_order = weights.ravel()[order]
+    below = np.cumsum(weights_in_order, dtype=np.float64)
+    at_ends = np.searchsorted(below / below[-1], ENDS)
+    return np.asarray(values_in_order[at_ends])
 
 
 def _normalised(weights: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ import numpy as np
 from mnist_tune.regimes.curve import Curve, median
 from mnist_tune.regimes.limits import FAR, HALF, LEARNED, NEAR_BEST, PLATEAU, TREND
 from mnist_tune.regimes.noise import SIGMAS
-from mnist_tune.regimes.statistics import higher, late_pace, memorising
+from mnist_tune.regimes.statistics import higher, late_pace, line_through, memorising
 
 NINETY = 1.6449
 """Standard errors on either side of a 90% interval."""
@@ -78,7 +78,8 @@ class Forecast:
 def arrived(curve: Curve, target: float) -> int | None:
     """Return the epoch since which a curve has been at the target, but for single
     epochs; None if it is not there."""
-    padded = np.concatenate([[-np.inf, np.inf], curve.score])
+    score = curve.score
+    padded = np.concatenate([[-np.inf, np.inf], score])
     first, second, third = padded[:-2], padded[1:-1], padded[2:]
     # the median of three
     lower = np.minimum(first, second)
@@ -88,7 +89,7 @@ def arrived(curve: Curve, target: float) -> int | None:
     since = 0
     if len(below):
         since = int(below[-1])
-    there = np.flatnonzero(curve.score[since:] >= target)
+    there = np.flatnonzero(score[since:] >= target)
     if not len(there):
         return None
     return since + int(there[0]) + 1
@@ -133,13 +134,12 @@ def law(curve: Curve) -> tuple[float, float, float]:
     x = np.log(np.arange(n - count + 1, n + 1))
     x = x - x.mean()
     y = np.log(error)
-    squares = float(x @ x)
-    slope = float(x @ y / (x @ x))
-    residuals = y - y.mean() - slope * x
+    slope, residuals = line_through(x, y)
+    fitted = float(np.exp(y.mean() + slope * x[-1]))
     of_residuals = float(residuals @ residuals) / (count - 2)
     of_counts = float(np.mean((curve.noise(score) / error) ** 2))
-    fitted = float(np.exp(y.mean() + slope * x[-1]))
-    return fitted, -slope, math.sqrt(max(of_residuals, of_counts) / squares)
+    variance = max(of_residuals, of_counts)
+    return fitted, -slope, math.sqrt(variance / float(x @ x))
 
 
 def reached(curve: Curve, target: float | None, label: str) -> Forecast | None:

@@ -145,12 +145,13 @@ def is_blown_up(curve: Curve) -> Label | None:
 def fell_back(curve: Curve) -> Label | None:
     """Is what was learned lost: is it back at chance, or has it kept less than
     `LEARNED` of it for `TREND` epochs?"""
-    best = curve.data.learned(curve.score.max())
+    score = curve.score
+    best = curve.data.learned(score.max())
     if best < LEARNED or unmoved(curve) or not drop(curve, 0):
         return None
-    if curve.score[-1] <= curve.ceiling and lasts(curve):
+    if score[-1] <= curve.ceiling and lasts(curve):
         return Label("diverged", Reason.FELL_TO_CHANCE, best_and_last(curve))
-    late = curve.data.learned(curve.score[-TREND:].max())
+    late = curve.data.learned(score[-TREND:].max())
     is_for_good = curve.complete or TREND * curve.steps >= PATIENCE
     if late < LEARNED * best and is_for_good:
         return Label("diverged", Reason.COLLAPSED, best_and_last(curve))
@@ -293,46 +294,64 @@ answer gives the label."""
 def below(curve: Curve, goal: float) -> Label:
     """Where does the law of a curve lead that is below the target?"""
     last = curve.score[-1]
-    if curve.train_loss is not None and hardly_begun(curve):
-        loss, untrained = curve.train_loss[-1], curve.untrained_loss
-        return Label.of("slow", Reason.HARDLY_BEGUN, loss=loss, untrained=untrained)
+    loss = curve.train_loss
+    if loss is not None and hardly_begun(curve):
+        untrained = curve.untrained_loss
+        return Label.of("slow", Reason.HARDLY_BEGUN, loss=loss[-1], untrained=untrained)
     if curve.complete and late_in_few(curve, goal):
         far = FAR * curve.epochs
         return Label.of("slow", Reason.LATE_AT_BEST, last=last, goal=goal, epochs=far)
-    if curve.ended and math.isinf(goal):
+    if curve.ended:
+        if math.isfinite(goal):
+            return Label.of("underfit", Reason.SCHEDULE_ENDED, last=last)
         reason = Reason.SCHEDULE_ENDED_WITHOUT_TARGET
         return Label.of("undecided", reason, last=last)
-    if curve.ended:
-        return Label.of("underfit", Reason.SCHEDULE_ENDED, last=last)
     if curve.epochs < PLATEAU:
-        reason, epochs = Reason.TOO_FEW_EPOCHS, curve.epochs
-        return Label.of("undecided", reason, epochs=epochs, last=last)
-    if curve.score.max() >= goal:
-        if last >= goal:
-            return Label.of("undecided", Reason.NOT_STEADY, last=last, goal=goal)
-        return Label("undecided", Reason.LEFT_TARGET, best_and_last(curve))
-    ahead, level = forecast(curve, goal), flat(curve)
+        reason = Reason.TOO_FEW_EPOCHS
+        return Label.of("undecided", reason, epochs=curve.epochs, last=last)
+    if curve.score.max() < goal:
+        return _by_law(curve, goal)
+    if last >= goal:
+        return Label.of("undecided", Reason.NOT_STEADY, last=last, goal=goal)
+    return Label("undecided", Reason.LEFT_TARGET, best_and_last(curve))
+
+
+def _by_law(curve: Curve, goal: float) -> Label:
+    """Return the label of a curve with enough epochs for a law, which has never been at
+    the target."""
+    last = curve.score[-1]
+    ahead = forecast(curve, goal)
+    is_flat = flat(curve)
     pace, noise = late_pace(curve)
-    if math.isinf(goal) and not level and rises(curve):
-        numbers = {"last": last, "goal": goal, "forecast": None}
+    numbers = {"last": last, "goal": goal, "forecast": None}
+    if math.isinf(goal) and not is_flat and rises(curve):
         return Label("undecided", Reason.ON_ITS_WAY, numbers)
-    if curve.complete and (level or (ahead.fastest < LEVEL and pace < HALF)):
-        if not drop(curve, 0):
-            return Label.of("underfit", Reason.LEVELLED_OFF, last=last)
-        is_early = curve.score.argmax() < HALF * curve.epochs
-        regime = "underfit" if is_early else "undecided"
-        return Label(regime, Reason.DECLINING, best_and_last(curve))
-    if level or (ahead.slowest < LEVEL and (pace - noise < HALF or not curve.complete)):
-        reason, epochs = Reason.LEVEL_OR_SLOW, curve.epochs
-        return Label.of("undecided", reason, last=last, epochs=epochs)
+    levels_off = ahead.fastest < LEVEL and pace < HALF
+    if curve.complete and (is_flat or levels_off):
+        return _levelled_off(curve)
+    may_slow_down = pace - noise < HALF or not curve.complete
+    may_level_off = ahead.slowest < LEVEL and may_slow_down
+    if is_flat or may_level_off:
+        reason = Reason.LEVEL_OR_SLOW
+        return Label.of("undecided", reason, last=last, epochs=curve.epochs)
     if shaken(curve):
         return Label.of("undecided", Reason.JUMPS_RARELY, last=last)
     if math.isinf(goal):
         return Label.of("undecided", Reason.NO_TARGET, last=last)
-    numbers = {"last": last, "goal": goal, "forecast": ahead}
+    numbers["forecast"] = ahead
     if curve.complete and ahead.likely > FAR * curve.epochs:
         return Label("slow", Reason.LATE, numbers)
     return Label("undecided", Reason.ON_ITS_WAY, numbers)
+
+
+def _levelled_off(curve: Curve) -> Label:
+    """Return the label of a complete curve that is level at its end."""
+    if not drop(curve, 0):
+        return Label.of("underfit", Reason.LEVELLED_OFF, last=curve.score[-1])
+    regime = "undecided"
+    if curve.score.argmax() < HALF * curve.epochs:
+        regime = "underfit"
+    return Label(regime, Reason.DECLINING, best_and_last(curve))
 
 
 def best_and_last(curve: Curve) -> dict[str, Any]:
@@ -481,9 +500,10 @@ class Family:
         curves = [self._trials[row].curve for row in rows]
         self._target, leading = target_of(curves, self._running)
         leaders = {id(curve) for curve in leading}
-        self._leading = [
-            row for row, curve in zip(rows, curves, strict=True) if id(curve) in leaders
-        ]
+        self._leading = []
+        for row, curve in zip(rows, curves, strict=True):
+            if id(curve) in leaders:
+                self._leading.append(row)
 
     def _at(self, row: int) -> Trial:
         """Return a trial with the target that is known now."""
@@ -724,8 +744,10 @@ def goes_to_and_fro(curve: Curve) -> bool:
     """Return whether a score falls visibly in a third of the epochs, or clearly in
     two."""
     visible = curve.falls > VISIBLE / FAR
-    is_often = FAR * visible.sum() >= max(2 * FAR, len(visible))
-    return bool(is_often or slips(curve).sum() >= 2)
+    least = max(2 * FAR, len(visible))
+    if FAR * visible.sum() >= least:
+        return True
+    return bool(slips(curve).sum() >= 2)
 
 
 def sibling(best: Trial, trial: Trial) -> Sibling:

@@ -60,10 +60,14 @@ def clopper_pearson(
 
     k = np.asarray(successes, float)
     n = np.asarray(count, float)
+    failures = n - k
     tail = (1 - confidence) / 2
-    low = betaincinv(np.maximum(k, 1), n - k + 1, tail)
-    high = betaincinv(k + 1, np.maximum(n - k, 1), 1 - tail)
-    return np.where(k > 0, low, 0.0), np.where(k < n, high, 1.0)
+    # with no success the lower end is 0, with no failure the upper end is 1
+    low = betaincinv(np.maximum(k, 1), failures + 1, tail)
+    low = np.where(k > 0, low, 0.0)
+    high = betaincinv(k + 1, np.maximum(failures, 1), 1 - tail)
+    high = np.where(k < n, high, 1.0)
+    return low, high
 
 
 def summarise_replicates(

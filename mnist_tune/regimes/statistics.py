@@ -96,12 +96,14 @@ def _risen_loss(curve: Curve) -> float | None:
 def _fits_as_in(curve: Curve, train: np.ndarray, epoch: int) -> bool:
     """Return whether training ended no worse than it was in an epoch, counted from
     0."""
-    last = train[-1]
-    noise = curve.noise(last, train[epoch], images=curve.evaluated)
-    if last - train[epoch] < -noise:
+    last, before = train[-1], train[epoch]
+    noise = curve.noise(last, before, images=curve.evaluated)
+    if last - before < -noise:
         return False
     loss = curve.train_loss
-    return loss is None or bool(median(loss[-TREND:]) <= loss[epoch])
+    if loss is None:
+        return True
+    return bool(median(loss[-TREND:]) <= loss[epoch])
 
 
 def jitter(values: np.ndarray) -> float:
@@ -123,13 +125,16 @@ def rises_late(values: np.ndarray) -> bool:
     if len(values) < TREND:
         return False
     count = max(round(HALF * len(values)), TREND)
-    late = values[-count:]
     x = np.arange(count) - (count - 1) / 2
-    squares = float(x @ x)
-    slope = float(x @ late / (x @ x))
-    residuals = late - late.mean() - slope * x
+    slope, residuals = line_through(x, values[-count:])
     variance = float(residuals @ residuals) / (count - 2)
-    return slope > SIGMAS * math.sqrt(variance / squares)
+    return slope > SIGMAS * math.sqrt(variance / float(x @ x))
+
+
+def line_through(x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return the slope of least squares and the residuals, given x of mean 0."""
+    slope = float(x @ y / (x @ x))
+    return slope, y - y.mean() - slope * x
 
 
 def drop(curve: Curve, limit: float = VISIBLE) -> bool:
@@ -233,9 +238,11 @@ def hardly_begun(curve: Curve) -> bool:
     loss = curve.train_loss
     if loss is None or curve.epochs < TREND or not falling(curve):
         return False
+    if loss[0] > curve.calm_limit:
+        return False
     last = loss[-1]
     pace = (curve.untrained - last) / curve.epochs
-    return bool(loss[0] <= curve.calm_limit and last - curve.guess > pace)
+    return bool(last - curve.guess > pace)
 
 
 def late_in_few(curve: Curve, goal: float) -> bool:
@@ -308,9 +315,9 @@ def higher(other: Curve, curve: Curve, target: float | None) -> bool:
     epochs = min(other.epochs, curve.epochs)
     if not epochs or other.score[epochs - 1] <= curve.score[epochs - 1]:
         return False
-    lead = other.settled - curve.settled
-    limit = SIGMAS * float(curve.noise(other.settled, curve.settled))
-    is_there = target is not None and other.settled >= target
+    theirs, ours = other.settled, curve.settled
+    limit = SIGMAS * float(curve.noise(theirs, ours))
+    is_there = target is not None and theirs >= target
     if not is_there:
         limit = max(VISIBLE, limit)
-    return lead > limit
+    return theirs - ours > limit
