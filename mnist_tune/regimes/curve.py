@@ -109,16 +109,16 @@ class Curve:
         cls, columns: Mapping[str, np.ndarray], config: Any, data: DataFacts
     ) -> Curve:
         """Make a curve from a trial's columns (`Histories.columns`) and its config."""
-        measured = {
-            name: values for name, values in columns.items() if _is_measured(values)
-        }
+        measured = {}
+        for name, values in columns.items():
+            if _is_measured(values):
+                measured[name] = values
         split = "test"
         if "validation_accuracy" in measured:
             split = "validation"
-        flags = measured.get("diverged")
         diverged = None
-        if flags is not None:
-            diverged = flags == 1
+        if "diverged" in measured:
+            diverged = measured["diverged"] == 1
         train_loss = measured.get("train_loss")
         # it is NaN because the trial diverged
         if train_loss is None and diverged is not None and diverged.any():
@@ -215,6 +215,11 @@ class Curve:
         """Whether its learning rate has come down to 0: it can't go on, and has arrived
         wherever it is."""
         return self.complete and self.schedule in ENDS_AT_0
+
+    @property
+    def has_diverged(self) -> bool:
+        """Whether its last epoch is flagged as diverged."""
+        return self.diverged is not None and bool(self.diverged[-1])
 
     @cached_property
     def untrained(self) -> float:
@@ -360,7 +365,9 @@ def _is_measured(values: np.ndarray) -> bool:
     if not len(values):
         return False
     # most have one in the last epoch, so that the others need no look
-    return not math.isnan(values[-1]) or not np.isnan(values).all()
+    if not math.isnan(values[-1]):
+        return True
+    return not np.isnan(values).all()
 
 
 def _last(values: np.ndarray) -> float | None:

@@ -131,15 +131,16 @@ def law(curve: Curve) -> tuple[float, float, float]:
     count = max(n // 2 + 1, min(n, 4))
     score = curve.score[-count:]
     error = error_of(score)
+    noise = curve.noise(score) / error
     x = np.log(np.arange(n - count + 1, n + 1))
     x = x - x.mean()
     y = np.log(error)
     slope, residuals = line_through(x, y)
-    fitted = float(np.exp(y.mean() + slope * x[-1]))
+    fitted = y.mean() + slope * x[-1]
     of_residuals = float(residuals @ residuals) / (count - 2)
-    of_counts = float(np.mean((curve.noise(score) / error) ** 2))
-    variance = max(of_residuals, of_counts)
-    return fitted, -slope, math.sqrt(variance / float(x @ x))
+    of_counts = float(np.mean(noise**2))
+    variance = max(of_residuals, of_counts) / float(x @ x)
+    return float(np.exp(fitted)), -slope, math.sqrt(variance)
 
 
 def reached(curve: Curve, target: float | None, label: str) -> Forecast | None:

@@ -119,27 +119,32 @@ def gone(curve: Curve, goal: float) -> Label | None:
 def is_blown_up(curve: Curve) -> Label | None:
     """Is the training loss not finite, or above that of the untrained network for
     good?"""
-    loss = curve.train_loss
-    if loss is None or loss[-1] <= curve.calm_limit:
+    losses = curve.train_loss
+    if losses is None:
         return None
-    flagged = curve.diverged is not None and bool(curve.diverged[-1])
-    guesses = curve.score[-1] <= curve.ceiling
-    ended_there = curve.complete and guesses and above_for_good(curve)
-    is_finite = np.isfinite(loss[-1])
-    if is_finite and not flagged and not ended_there:
+    loss = losses[-1]
+    if loss <= curve.calm_limit:
+        return None
+    if np.isfinite(loss) and not curve.has_diverged and not _ended_above(curve):
         return None
     goes_on = False
-    if curve.above_since and not flagged:
-        steps = curve.steps * curve.epochs - curve.above_since
-        goes_on = steps < PATIENCE
+    since = curve.above_since
+    if since and not curve.has_diverged:
+        goes_on = curve.steps * curve.epochs - since < PATIENCE
     return Label.of(
         "diverged",
         Reason.LOSS_ABOVE_UNTRAINED,
-        loss=loss[-1],
+        loss=loss,
         untrained=curve.untrained_loss,
-        above_since=curve.above_since,
+        above_since=since,
         goes_on=goes_on,
     )
+
+
+def _ended_above(curve: Curve) -> bool:
+    """Return whether a trial ended guessing, with its loss above the untrained one."""
+    guesses = curve.score[-1] <= curve.ceiling
+    return bool(curve.complete and guesses and above_for_good(curve))
 
 
 def fell_back(curve: Curve) -> Label | None:
@@ -587,12 +592,13 @@ class Family:
         above the least that learned."""
         curve, own = trial.curve, trial.own
         learned = np.frombuffer(self._learned, bool)
-        best = self._at(self._first(learned, self._settled))
         slowest = self._speeds[learned].min()
-        is_finite = curve.train_loss is None or np.isfinite(curve.train_loss[-1])
-        is_slower = trial.speed < slowest
-        if own.regime == "diverged" and not (is_slower and is_finite):
-            return own
+        if own.regime == "diverged":
+            loss = curve.train_loss
+            is_finite = loss is None or np.isfinite(loss[-1])
+            if trial.speed >= slowest or not is_finite:
+                return own
+        best = self._at(self._first(learned, self._settled))
         numbers = {
             "own": own,
             "best": best.curve.score.max(),
@@ -633,6 +639,8 @@ class Family:
         return self._will_be_late(trial, faster)
 
     def _will_be_late(self, trial: Trial, faster: np.ndarray) -> Label | None:
+        """A trial that runs will, at its end, neither be at the target nor as good as
+        the best faster one is by now."""
         curve = trial.curve
         if curve.epochs * SOONEST <= curve.epochs_asked:
             return None
@@ -643,11 +651,13 @@ class Family:
         goal -= SIGMAS * float(curve.noise(goal, images=curve.held_out_count))
         if trial.target is not None:
             goal = min(goal, trial.target)
-        if forecast(curve, goal).earliest <= curve.epochs_asked or shaken(curve):
+        ahead = forecast(curve, goal)
+        if ahead.earliest <= curve.epochs_asked or shaken(curve):
             return None
         return Label("slow", Reason.BEHIND, behind(trial, best))
 
     def _late_beside(self, trial: Trial, faster: np.ndarray) -> Label | None:
+        """A trial that ended takes far more epochs to the target than a faster one."""
         reaches = trial.reaches
         if reaches is None or shaken(trial.curve):
             return None

@@ -81,18 +81,20 @@ class Loss:
         best = self.train
         if held_out:
             best = self.held_out
-        finite = np.where(np.isfinite(loss), loss, self.untrained)
+        untrained = self.untrained
+        finite = np.where(np.isfinite(loss), loss, untrained)
         if self.logarithmic and best > 0:
             limited = np.maximum(finite, best / FAR_LESS)
-            fall = np.log(limited / self.untrained)
-            share = fall / math.log(best / self.untrained)
+            fall = np.log(limited / untrained)
+            share = fall / math.log(best / untrained)
         else:
-            learnable = max(self.untrained - best, 1e-300)
-            share = (self.untrained - finite) / learnable
+            learnable = max(untrained - best, 1e-300)
+            share = (untrained - finite) / learnable
         share = np.maximum(share, 0)
         # the best epoch of a trial must be known there, too
         beyond = np.maximum(share - 1 + LEAST_NOISE, 0)
-        return np.minimum(share, 1 - LEAST_NOISE**2 / (LEAST_NOISE + beyond))
+        most = 1 - LEAST_NOISE**2 / (LEAST_NOISE + beyond)
+        return np.minimum(share, most)
 
 
 def as_shares(curves: Sequence[Curve]) -> list[Curve]:
@@ -212,7 +214,8 @@ def least_loss(curves: Sequence[Curve]) -> Loss | None:
     if not courses:
         return None
     guess = curves[0].guess
-    beginning = float(np.median([course.curve.untrained for course in courses]))
+    beginnings = [course.curve.untrained for course in courses]
+    beginning = float(np.median(beginnings))
     untrained = min(beginning, guess)
     if not math.isfinite(untrained):
         return None
@@ -224,8 +227,8 @@ def least_loss(curves: Sequence[Curve]) -> Loss | None:
 
     # The best one may have been lucky at a rate that is restless. All are measured on
     # the same examples.
-    typical = float(np.median([jitter(course.held_out) for course in courses]))
-    noise = min(jitter(lowest.held_out), typical)
+    jitters = [jitter(course.held_out) for course in courses]
+    noise = min(jitter(lowest.held_out), float(np.median(jitters)))
     epochs = len(lowest.held_out)
     paired = _settled_error(lowest.curve.gain_noise, epochs)
     error = _settled_error(lowest.curve.loss_error, epochs)
@@ -249,9 +252,7 @@ def least_loss(curves: Sequence[Curve]) -> Loss | None:
 def _courses(curves: Sequence[Curve]) -> Iterator[Course]:
     """Yield the losses of each trial that can be a measure for others."""
     for curve in curves:
-        if not curve.complete:
-            continue
-        if curve.diverged is not None and curve.diverged[-1]:
+        if not curve.complete or curve.has_diverged:
             continue
         train, held_out = _losses(curve)
         late = np.concatenate([train[-TREND:], held_out[-TREND:]])

@@ -183,15 +183,21 @@ def edge_outcomes(
     if learned is not None:
         rows = [last[trial_id] for trial_id in ended["trial_id"]]
         holds = np.array([learned.holds(row) for row in rows], bool)
-    restless = ended["curve_regime"].isin(("diverged", "oscillating")).to_numpy()
-    curves = as_shares([*curves_of(ended, epochs, data)])
+    outcomes = pd.DataFrame(index=ended.index)
+    outcomes[LEARNED] = holds
+    outcomes[CALM] = _are_calm(ended, epochs, data)
+    outcomes[DIVERGED] = ended["regime"].eq("diverged").to_numpy()
+    return outcomes.astype(bool)
+
+
+def _are_calm(
+    trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts
+) -> np.ndarray:
+    """Return whether each trial is calm, by its label and by its curve."""
+    restless = trials["curve_regime"].isin(("diverged", "oscillating")).to_numpy()
+    curves = as_shares([*curves_of(trials, epochs, data)])
     spikes = np.array([shaken(curve) for curve in curves], bool)
-    diverged = ended["regime"].eq("diverged").to_numpy()
-    return pd.DataFrame(
-        {LEARNED: holds, CALM: ~(restless | spikes), DIVERGED: diverged},
-        index=ended.index,
-        dtype=bool,
-    )
+    return np.asarray(~(restless | spikes))
 
 
 def last_rows(epochs: pd.DataFrame) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mnist_tune.regimes.measured_edge import Interval
+from mnist_tune.regimes.statistics import line_through
 
 WIDTH = re.compile(r"(?<=mlp-)(\d+)(?:-\1)*(?=-[a-z])|(?<=\bwidth=)(\d+)")
 """The width in a network's name: of all hidden layers of an MLP, or an argument of a
@@ -68,21 +69,19 @@ def _exponent(title: str, rates: Mapping[int, Sequence[Interval]]) -> Exponent:
     from scipy.special import stdtrit  # as in `replicates`
 
     widths = sorted(rates)
-    x = np.log(widths)
-    x = x - x.mean()
     means, errors = [], []
     for width in widths:
         medians = [np.log(rate.median) for rate in rates[width]]
         half_widths = [rate.half_width for rate in rates[width]]
         means.append(np.mean(medians))
         errors.append(np.linalg.norm(half_widths) / len(half_widths))
-    y = np.array(means)
+    x = np.log(widths)
+    x = x - x.mean()
     squares = x @ x
-    slope = x @ y / squares
-    residuals = y - y.mean() - slope * x
-    free = len(x) - 2
+    slope, residuals = line_through(x, np.array(means))
+    free = len(widths) - 2
     error = np.linalg.norm(residuals) / np.sqrt(free * squares)
     of_scatter = stdtrit(free, 0.975) * error
     of_rates = np.linalg.norm(x * np.array(errors)) / squares
     half_width = float(max(of_scatter, of_rates))
-    return Exponent(title, tuple(widths), float(slope), half_width)
+    return Exponent(title, tuple(widths), slope, half_width)
