@@ -139,7 +139,7 @@ def run(suite: str, tests: list[str], numbers: list[int]) -> None:
         place, before, after = lines[number - 1].split("\t")
         path, at = place.split(":")
         with TemporaryDirectory() as folder:
-            for of in ([commit], [suite or commit, "tests"]):
+            for of in ([commit], [suite or commit, "tests", "pyproject.toml"]):
                 shutil.rmtree(Path(folder, "tests"), ignore_errors=True)
                 subprocess.run(
                     ["tar", "-x", "-C", folder], input=git("archive", *of), check=True

@@ -103,15 +103,15 @@ def flag(kind: type, one: Field[Any]) -> str:
 
 
 DIFFERS = {
-    "--scheduler": "a label needs no whole curve; edges, decisions and the notebook compare whole ones",
+    "--scheduler": "a label needs no whole curve; edges and decisions compare whole ones",
     "--architecture": "an edge of a small network takes minutes; a search makes its own from widths and depths",
     "--holdout": "decisions and searches compare what lies closer; an edge is about learning the training images",
-    "--epochs": "an edge shows within three; the notebook has its own",
+    "--epochs": "an edge shows within three",
     "--batch-size": "a search chooses among several",
     "--momentum": "a search chooses from a range",
     "--weight-decay": "a search chooses from a range",
     "--learning-rates": "a decision is between those that are named",
-    "--seeds": "a range test takes seconds, so it has three; the notebook has its own seeds",
+    "--seeds": "a range test takes seconds, so it has three",
     "--trials": "an edge needs some 60, a decision between a few settings up to 200",
     "--picture": "a range test is seen in its picture alone",
 }

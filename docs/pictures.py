@@ -34,12 +34,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 import examples.phase_diagram as phase_diagram
+from examples.stability import plot_stability, relative_sharpness, trial_names
 from mnist_tune import UserError, cli, load_sweep
-from mnist_tune.commands.stability import (
-    plot_stability,
-    relative_sharpness,
-    trial_names,
-)
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.data_facts import DATA, data_facts

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mnist_tune.training.task import Task as Task
     from mnist_tune.trial import TrialConfig as TrialConfig
     from mnist_tune.tuning.options import SweepOptions as SweepOptions
+    from mnist_tune.tuning.regime_scheduler import RegimeScheduler as RegimeScheduler
     from mnist_tune.tuning.sweep import run_search as run_search
     from mnist_tune.tuning.sweep import run_sweep as run_sweep
 
@@ -49,6 +50,7 @@ _MODULE_OF = {
     "Task": "training.task",
     "TrialConfig": "trial",
     "SweepOptions": "tuning.options",
+    "RegimeScheduler": "tuning.regime_scheduler",
     "run_search": "tuning.sweep",
     "run_sweep": "tuning.sweep",
 }

@@ -32,6 +32,9 @@ LEARNING_RATE = ("learning_rates", "learning_rate", "expected")
 MISSING = r"Missing from .*?: [A-Z]+ (.*?)\.? \(required\)"
 """How tyro says which argument without a flag is not there, and what it is."""
 
+HINT = r"(?:Perhaps you meant|Arguments similar to \S+): (--[\w-]+).*"
+"""How tyro says which flags are alike."""
+
 CONFIG = (tyro.conf.FlagCreatePairsOff,)
 
 
@@ -45,13 +48,15 @@ def parse(
     # tyro draws other boxes in other encodings
     output = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     arguments = list(invocation.arguments() if args is None else args)
-    of_before: dict[str, Any] = {} if default is None else {"default": default}
+    settings: dict[str, Any] = {"args": arguments, "config": CONFIG}
+    if default is not None:
+        settings["default"] = default
     if "-h" in arguments or "--help" in arguments:
         print_help(config)
     try:
         with redirect_stderr(output), redirect_stdout(output):
-            found: Config = tyro.cli(config, args=arguments, config=CONFIG, **of_before)
-            return found
+            options: Config = tyro.cli(config, **settings)
+            return options
     except SystemExit as exit_:
         output.seek(0)
         if exit_.code != 2:  # tyro printed a shell's completion script
@@ -59,13 +64,14 @@ def parse(
             raise
     except UserError as error:  # from the dataclass's own checks
         fail(str(error))
-    meant = suggestion(arguments, [one.name for one in fields(config)])  # type: ignore[arg-type]
-    said = re.sub(
+    names = [option.name for option in fields(config)]  # type: ignore[arg-type]
+    message = re.sub(
         r"Error parsing --([\w-]+): .*?('[^']*'(?:, '[^']*')*)[^;]*",
         partial(_of_numbers, config),
         _one_line(output.read()),
     )
-    fail("; ".join(filter(None, [said, meant, "--help lists all flags"])))
+    parts = [message, suggestion(arguments, names), "--help lists all flags"]
+    fail("; ".join(part for part in parts if part))
 
 
 def given(options: Config, args: Sequence[str] | None = None) -> dict[str, Any]:
@@ -84,34 +90,47 @@ def given(options: Config, args: Sequence[str] | None = None) -> dict[str, Any]:
 def _of_numbers(config: type[Any], error: re.Match[str]) -> str:
     """Return tyro's error about a flag that takes numbers, in plain words; others as
     they are."""
-    hint = str(get_type_hints(config).get(error[1].replace("-", "_"), ""))
-    kind = "numbers" if "float" in hint else "whole numbers" if "int" in hint else ""
-    return f"--{error[1]} takes {kind}, got {error[2]}" if kind else error[0]
+    name = error[1].replace("-", "_")
+    hint = str(get_type_hints(config).get(name, ""))
+    if "float" in hint:
+        return f"--{error[1]} takes numbers, got {error[2]}"
+    if "int" in hint:
+        return f"--{error[1]} takes whole numbers, got {error[2]}"
+    return error[0]
 
 
 def suggestion(arguments: Sequence[str], options: Sequence[str] = ()) -> str:
     """Return what was likely meant by lists, folders, and flags of a command with these
     options, that are written as elsewhere; empty if nothing comes to mind."""
+    rates = [name for name in LEARNING_RATE if name in options]
     for before, word in zip(("", *arguments), arguments, strict=False):
         name, equals, value = word.partition("=")
-        meant = [one for one in LEARNING_RATE if one in options]
-        if name in ("--lr", "-lr", "--lrs") and meant:
-            return f"did you mean --{meant[0].replace('_', '-')}?"
-        takes = (
-            {"sweep", "resume"}.intersection(options)
-            if not before.startswith("-")
-            else ()
-        )
-        if takes and os.path.isfile(os.path.join(word, "sweep.json")):
-            return f"did you mean {invocation.words('sweep', word) if 'sweep' in takes else invocation.resume(word)}?"
-        value = value if equals else word
-        if re.fullmatch(r"[\d.eE+-]+(,[\d.eE+-]+)+", value):
-            return f"did you mean {value.replace(',', ' ')}?"
-        if found := re.fullmatch(r"(\d{1,4})(?:-|\.\.)(\d{1,4})", value):
-            first, last = map(int, found.groups())
-            if first < last < first + 100:
-                return f"did you mean {' '.join(map(str, range(first, last + 1)))}?"
+        if name in ("--lr", "-lr", "--lrs") and rates:
+            return f"did you mean --{rates[0].replace('_', '-')}?"
+        is_alone = not before.startswith("-")
+        if is_alone and os.path.isfile(os.path.join(word, "sweep.json")):
+            if "sweep" in options:
+                return f"did you mean {invocation.words('sweep', word)}?"
+            if "resume" in options:
+                return f"did you mean {invocation.resume(word)}?"
+        values = _values_meant(value if equals else word)
+        if values:
+            return f"did you mean {values}?"
     return ""
+
+
+def _values_meant(text: str) -> str:
+    """Return the values that are meant by a list with commas, or by a range of whole
+    numbers; empty if the text is neither."""
+    if re.fullmatch(r"[\d.eE+-]+(,[\d.eE+-]+)+", text):
+        return text.replace(",", " ")
+    bounds = re.fullmatch(r"(\d{1,4})(?:-|\.\.)(\d{1,4})", text)
+    if bounds is None:
+        return ""
+    first, last = int(bounds[1]), int(bounds[2])
+    if not first < last < first + 100:
+        return ""
+    return " ".join(map(str, range(first, last + 1)))
 
 
 def run(main: Callable[[], int | None]) -> None:
@@ -159,24 +178,14 @@ def _one_line(box: str) -> str:
     """Return tyro's message without its box and the help texts that it repeats."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", box)
     lines = [line.strip("│ ") for line in text.splitlines() if line.startswith("│")]
-    parts = [
-        re.sub(r"\s+", " ", part).strip(" .")
-        for part in re.split(r"─+", " ".join(lines))
-    ]
-    hint = r"(?:Perhaps you meant|Arguments similar to \S+): (--[\w-]+).*"
-    kept = [
-        re.sub(
-            hint,
-            r"did you mean \1?",
-            re.sub(MISSING, r"name what is missing: \1", part),
-        )
-        for part in parts
-    ]
-    return "; ".join(
-        part
-        for part in kept
-        if not re.match(r"Argument helptext|For full helptext|$", part)
-    )
+    kept = []
+    for part in re.split(r"─+", " ".join(lines)):
+        plain = re.sub(r"\s+", " ", part).strip(" .")
+        if re.match(r"Argument helptext|For full helptext|$", plain):
+            continue
+        plain = re.sub(MISSING, r"name what is missing: \1", plain)
+        kept.append(re.sub(HINT, r"did you mean \1?", plain))
+    return "; ".join(kept)
 
 
 def print_help(
@@ -196,32 +205,20 @@ def print_help(
     program = program or invocation.called()
     hints = get_type_hints(config, include_extras=True)
     nested = []
-    for title, fields_of_panel in panels(config).items():
-        names = fields_of_panel
-        if shown is not None:
-            names = [name for name in fields_of_panel if name in shown]
+    for title, of_panel in panels(config).items():
+        names = [name for name in of_panel if shown is None or name in shown]
         if not names:
             continue
-        hidden = [
-            (
-                one.name,
-                Annotated[hints[one.name], tyro.conf.Suppress],
-                field(default=one.default),
-            )
-            for one in fields(config)
-            if one.name not in names
-        ]
+        hidden = []
+        for option in fields(config):
+            if option.name not in names:
+                hint = Annotated[hints[option.name], tyro.conf.Suppress]
+                hidden.append((option.name, hint, field(default=option.default)))
         panel = make_dataclass(
             title.title(), hidden, bases=(config,), frozen=True, kw_only=True
         )
-        nested.append(
-            (
-                title,
-                Annotated[
-                    panel, tyro.conf.OmitArgPrefixes, tyro.conf.arg(name=title, help="")
-                ],
-            )
-        )
+        named = tyro.conf.arg(name=title, help="")
+        nested.append((title, Annotated[panel, tyro.conf.OmitArgPrefixes, named]))
     examples: dict[str, str] = {}
     description: str | None = "All else is as recorded."
     if shown is None:
@@ -241,10 +238,12 @@ def print_help(
 def panels(config: type[Any]) -> dict[str, list[str]]:
     """Return the names of a config's fields by panel; those that its own class adds
     come first."""
-    titles, found = dict[str, str](), defaultdict(list)
+    titles: dict[str, str] = {}
     for kind in reversed(config.__mro__):
+        title = vars(kind).get("PANEL", "training")
         for name in vars(kind).get("__annotations__", {}):
-            titles.setdefault(name, vars(kind).get("PANEL", "training"))
-    for one in fields(config):
-        found[titles[one.name]].append(one.name)
-    return dict(reversed(found.items()))
+            titles.setdefault(name, title)
+    names = defaultdict(list)
+    for option in fields(config):
+        names[titles[option.name]].append(option.name)
+    return dict(reversed(names.items()))

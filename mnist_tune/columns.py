@@ -18,9 +18,6 @@ from typing import Any
 LARGEST = 2**53
 """The largest whole number up to which all are exact as floats."""
 
-LONGEST = 10**11
-"""The most seconds, 3,000 years: also of a time since 1970."""
-
 
 @dataclass(frozen=True)
 class Kind:
@@ -30,25 +27,20 @@ class Kind:
     holds: Callable[[Any], bool]
     type: type = object
     """How it is stored: as str, bool, int or float; other kinds are in no table."""
-    low: float = -math.inf
-    high: float = math.inf
-    """The least and the largest number, for kinds of numbers."""
-    nan: bool = False
-    """Whether NaN, the loss of what diverged, is such a number."""
 
 
 def number(
     wanted: str, low: float = -math.inf, high: float = math.inf, nan: bool = False
 ) -> Kind:
     """Return the kind of the numbers from `low` to `high`, also whole ones, but not
-    True and False."""
+    True and False. With `nan`, NaN is one, the loss of what diverged."""
 
     def holds(value: Any) -> bool:
         if isinstance(value, float):
             return low <= value <= high or (nan and math.isnan(value))
         return type(value) is int and low <= value <= high and abs(value) <= LARGEST
 
-    return Kind(wanted, holds, float, low, high, nan)
+    return Kind(wanted, holds, float)
 
 
 def whole(low: int, high: int = LARGEST) -> Kind:
@@ -56,9 +48,7 @@ def whole(low: int, high: int = LARGEST) -> Kind:
     False."""
     top = "" if high == LARGEST else f" and at most {high}"
     said = f"a whole number of at least {low}{top}"
-    return Kind(
-        said, lambda value: type(value) is int and low <= value <= high, int, low, high
-    )
+    return Kind(said, lambda value: type(value) is int and low <= value <= high, int)
 
 
 def text(wanted: str, most: int) -> Kind:
@@ -101,13 +91,12 @@ COUNT, WHOLE = whole(1), whole(0)
 SEED = whole(0, 2**32 - 1)  # numpy's RandomState accepts no more
 NUMBER = number("a number", nan=True)
 LOSS = number("a finite number", -FINITE, FINITE)
-SECONDS = number("a number of seconds", -LONGEST, LONGEST, nan=True)
 RATE = number("a finite number above 0", LEAST, FINITE)
 FROM_0 = number("a finite number of at least 0", 0, FINITE)
-SHARE = number("between 0 and 1", LEAST, math.nextafter(1, 0))
-BELOW_1 = number("in [0, 1)", 0, SHARE.high)
+JUST_BELOW_1 = math.nextafter(1, 0)
+SHARE = number("between 0 and 1", LEAST, JUST_BELOW_1)
+BELOW_1 = number("in [0, 1)", 0, JUST_BELOW_1)
 PART = number("above 0 and at most 1", LEAST, 1)
-FACTOR = number("a finite number of at least 1", 1, LARGEST)
 
 
 @dataclass(frozen=True)
@@ -201,7 +190,7 @@ EPOCHS = (
     ),
     Column(
         "answers",
-        FACTOR,
+        NUMBER,
         "With tokens: how many independent answers an example is worth, held out.",
         curve=True,
     ),
@@ -292,21 +281,21 @@ EPOCHS = (
     ),
     Column(
         "compile_s",
-        SECONDS,
+        NUMBER,
         "Time spent compiling: the trial's share of its batches of lanes.",
         "s",
     ),
-    Column("train_s", SECONDS, "Time spent training, shared likewise.", "s"),
+    Column("train_s", NUMBER, "Time spent training, shared likewise.", "s"),
     Column(
         "eval_s",
-        SECONDS,
+        NUMBER,
         "Time spent evaluating and measuring sharpness, shared likewise.",
         "s",
     ),
-    Column("batch_s", SECONDS, "Time that the trial's whole batch of lanes took.", "s"),
+    Column("batch_s", NUMBER, "Time that the trial's whole batch of lanes took.", "s"),
     Column(
         "wait_s",
-        SECONDS,
+        NUMBER,
         "Time between two epochs in which the trial did not compute.",
         "s",
     ),
@@ -321,7 +310,7 @@ EPOCHS = (
     Column("device", NAME, "The processor or GPU that trained it."),
     Column(
         "ended_at",
-        SECONDS,
+        NUMBER,
         "When the epoch ended, by the clock of its node.",
         "Unix time",
     ),
@@ -495,7 +484,7 @@ TRIALS = (
     ),
     Column(
         "answers",
-        FACTOR,
+        NUMBER,
         "With tokens: how many independent answers an example is worth, held out.",
     ),
     Column(
@@ -526,10 +515,10 @@ TRIALS = (
         "The first epoch with the best test accuracy; 0 if there is none.",
         gaps=False,
     ),
-    Column("compile_s", SECONDS, "Time spent compiling, over all epochs.", "s"),
-    Column("train_s", SECONDS, "Time spent training, over all epochs.", "s"),
-    Column("eval_s", SECONDS, "Time spent evaluating, over all epochs.", "s"),
-    Column("wait_s", SECONDS, "Time spent waiting, over all epochs.", "s"),
+    Column("compile_s", NUMBER, "Time spent compiling, over all epochs.", "s"),
+    Column("train_s", NUMBER, "Time spent training, over all epochs.", "s"),
+    Column("eval_s", NUMBER, "Time spent evaluating, over all epochs.", "s"),
+    Column("wait_s", NUMBER, "Time spent waiting, over all epochs.", "s"),
     Column("node", NAME, "The machine that trained the last epoch."),
     Column("device", NAME, "The processor or GPU that trained it."),
     Column("dataset", NAME, "The data set.", gaps=False),

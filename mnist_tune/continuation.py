@@ -14,6 +14,7 @@ from mnist_tune.own_code.registry import (
     OF_TRIALS,
     as_loaded,
     by_flag,
+    is_from_file,
     is_not_loaded,
     names_own_code,
 )
@@ -35,7 +36,7 @@ def resume_command(
     flags = code_flags(record)
     if flags is None:
         return python_call("resume_sweep", record, repr(str(where)), **options)
-    parts = [resume(where) + flags]
+    parts = [resume(where, record.script) + flags]
     for name, value in options.items():
         parts.append(words(name, *_arguments(value)))
     return " ".join(parts)
@@ -82,7 +83,7 @@ def loaded_code(record: SweepMeta) -> dict[str, tuple[str, ...]]:
     loaded = []
     for code in record.code:
         flag, name = code["flag"], code["name"]
-        if names_own_code(name) and not is_not_loaded(flag, name):
+        if names_own_code(name) and is_from_file(flag, name):
             loaded.append((flag, name))
     return by_flag(loaded)
 
@@ -135,7 +136,7 @@ def code_is_there(record: SweepMeta, trials: Any) -> bool:
 
 
 def named_from_here(record: SweepMeta, flag: str, text: str) -> str:
-    """Return a text that names own code, with the path from which it was loaded."""
-    if not is_not_loaded(flag, text):
+    """Return a text that names own code, with the path of its file from here."""
+    if is_from_file(flag, text):
         return as_loaded(flag, text)
     return record.own_code.named_from_here(flag, text)

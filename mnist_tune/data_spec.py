@@ -18,7 +18,8 @@ class TaskSpec:
 
     flag: ClassVar[str] = "task"
     """The option that names what is trained."""
-    positions: ClassVar[int] = 1
+    positions: ClassVar[int] = 0
+    """Labels of an example."""
 
     name: str
     """The task's name with its arguments; of several the names, which share their
@@ -50,6 +51,8 @@ class DataSpec:
 
     flag: ClassVar[str] = "architecture"
     by_accuracy: ClassVar[bool] = True
+    own_step: ClassVar[bool] = False
+    lane_bytes: ClassVar[int] = 0
 
     name: str
     """What tables call it. The user's own data never have the name of a built-in

@@ -12,51 +12,15 @@ from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any
 
-from mnist_tune.columns import (
-    EPOCHS,
-    MOST_SCORES,
-    NUMBER,
-    OWN_SCORE,
-    SCORE,
-    WHOLE,
-    Column,
-    Kind,
-)
+from mnist_tune.columns import OWN_SCORE
 
 Measured = tuple[float, ...]
 """A measurement of sharpness: steps made, sharpness, its Ritz residual, batch
 sharpness; for Adam also the sharpness of P⁻¹H and its residual."""
 
-MEASURED_LENGTHS = (4, 6)
-"""How many numbers that are, without and with Adam."""
-
-
-def _are_scores(value: Any) -> bool:
-    if not isinstance(value, Mapping) or len(value) > MOST_SCORES:
-        return False
-    return all(map(SCORE.holds, value)) and all(map(NUMBER.holds, value.values()))
-
-
-def _is_measured(value: Any) -> bool:
-    if not isinstance(value, (list, tuple)) or len(value) not in MEASURED_LENGTHS:
-        return False
-    return WHOLE.holds(value[0]) and all(map(NUMBER.holds, value))
-
-
-def _are_measured(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and all(map(_is_measured, value))
-
-
-NESTED = (
-    Column("scores", Kind("scores by their names", _are_scores)),
-    Column("sharpness_steps", Kind("measurements of sharpness", _are_measured)),
-)
+NESTED = ("scores", "sharpness_steps")
 """What an epoch's row holds as a structure. The table has a column for each score, and
 the measurements as text."""
-
-_TABLED = {column.name for column in NESTED}
-ROW = (*(column for column in EPOCHS if column.name not in _TABLED), *NESTED)
-"""The values of an epoch's row in a journal, with the trial's id."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +28,8 @@ class EpochRow:
     """What is known of an epoch of a trial, from the device that trained it to the
     journal.
 
-    Its fields are the columns of `ROW` but for the trial's id. None stands for what was
-    not measured.
+    Its fields are the columns of `EPOCHS` but for the trial's id, and `scores`. None
+    stands for what was not measured.
     """
 
     epoch: int
@@ -147,15 +111,12 @@ FIELDS_OF_ROW = tuple(field.name for field in fields(EpochRow))
 def without_texts(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the values of an epoch's row, which older versions stored with texts of
     JSON in them, as they are stored now. What such a text does not hold is None."""
-    texts = [column for column in NESTED if isinstance(values.get(column.name), str)]
-    if not texts:
-        return values
     today = dict(values)
-    for column in texts:
-        value = None
-        with suppress(ValueError, RecursionError):
-            value = json.loads(values[column.name])
-        today[column.name] = value if column.kind.holds(value) else None
+    for name in NESTED:
+        if isinstance(text := values.get(name), str):
+            today[name] = None
+            with suppress(ValueError):
+                today[name] = json.loads(text)
     return today
 
 

@@ -19,7 +19,6 @@ COMMANDS = {
         "lr_regimes",
         "Which learning rates converge, are slow, oscillate or diverge?",
     ),
-    "notebook": ("notebook", "Do we get the numbers of the notebook?"),
     "search": (
         "search",
         "Which network and which settings do best on held-out images?",
@@ -38,9 +37,12 @@ COMMANDS = {
 }
 """For each name, its module in `mnist_tune/commands/`, and its question."""
 
-RESUMED = ("regimes", "notebook", "search", "decide", "edge")
+RESUMED = ("regimes", "search", "decide", "edge")
 """The commands that start sweeps, each of which has the name of its command's
 module."""
+
+SCRIPTS = {"notebook": "sweeps/notebook.py"}
+"""The scripts of a clone that start sweeps that no command starts, by their names."""
 
 
 def module_of(name: str) -> str:
@@ -78,12 +80,15 @@ def command(name: str) -> str:
     return f"{shlex.join([*program(), name])}{_cluster() * (name not in ('show', 'read', 'predict', 'export'))}"
 
 
-def resume(where: object) -> str:
-    """Return what the user types to resume the sweep in a folder. Its name may come
-    from somebody else's folder."""
+def resume(where: object, script: str | None = None) -> str:
+    """Return what the user types to resume the sweep in a folder, by the one command,
+    or by a script. The folder's name may come from somebody else's folder."""
     # which is no flag
     text = f"./{where}" if str(where).startswith("-") else str(where)
-    return f"{shlex.join([*program(), 'resume', text])}{_cluster()}"
+    call = [*program(), "resume", text]
+    if script is not None:
+        call = ["python", _from_here(script), "--resume", text]
+    return f"{shlex.join(call)}{_cluster()}"
 
 
 def trains() -> bool:
@@ -106,6 +111,12 @@ def words(option: str, *values: object) -> str:
     if texts and texts[0].startswith("-"):
         flag, texts = f"{flag}={texts[0]}", texts[1:]
     return shlex.join([flag, *texts])
+
+
+def _from_here(script: str) -> str:
+    """Return the path of a script of a clone: as this process was called, if it runs
+    it, else as it is from the clone's folder."""
+    return sys.argv[0] if Path(sys.argv[0]).name == Path(script).name else script
 
 
 def _is_program() -> bool:

@@ -38,7 +38,7 @@ def parse_call(text: str) -> Call:
         }
         if len(keywords) < len(call.keywords):
             raise ValueError("an argument is given twice, or by **")
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
+    except (SyntaxError, ValueError, TypeError) as error:
         # and an address
         why = (
             error.msg

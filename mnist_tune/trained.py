@@ -28,7 +28,7 @@ from mnist_tune.own_code.registry import (
 from mnist_tune.regimes.ranking import Ranking
 from mnist_tune.results.sweep_meta import SweepMeta
 from mnist_tune.terminal import announce
-from mnist_tune.training.classifier import scale
+from mnist_tune.training.classifier import logits_of
 from mnist_tune.training.convolutions_in_loops import speed_up_convolutions
 from mnist_tune.training.networks import initial
 from mnist_tune.training.program import TrainState, task_of
@@ -96,11 +96,9 @@ class Trained:
 
     @cached_property
     def _apply(self) -> Any:
-        def apply(params: Any, state: Any, x: Any) -> Any:
-            variables = (params, state) if self.net.train_apply else (params,)  # type: ignore[union-attr]
-            return self.net.apply(*variables, scale(x, self.data))  # type: ignore[union-attr, arg-type]
-
-        return jax.jit(apply)
+        net: Any = self.net
+        data: Any = self.data
+        return jax.jit(lambda *variables: logits_of(net, data, *variables))
 
     def _checked(self, x: Any) -> np.ndarray:
         """Return examples as the data are that were trained on, or as `checked` would

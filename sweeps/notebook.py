@@ -12,8 +12,15 @@ are judged by the outcomes of many seeds.
 docs/notebook.md has what came out, with its record.
 """
 
+import sys
+from pathlib import Path
+
 from mnist_tune import cli
-from mnist_tune.commands.notebook import main
+
+# The clone's `validation` is found also where the package was installed without it.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from validation.notebook import main
 
 if __name__ == "__main__":
     cli.run(main)

@@ -55,6 +55,20 @@ def test_a_printed_command_works_where_it_is_read(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("argv", "script", "flags"),
+    [
+        ("mnist-tune show -a", "sweeps/notebook.py", ""),
+        ("'../my clone/sweeps/notebook.py'", "'../my clone/sweeps/notebook.py'", ""),
+        ("sweeps/notebook.py --address a", "sweeps/notebook.py", " --address a"),
+    ],
+)
+def test_a_script_goes_on_from_where_it_was_called(monkeypatch, argv, script, flags):
+    monkeypatch.setattr(sys, "argv", shlex.split(argv))
+    found = resume("-a", "sweeps/notebook.py")
+    assert found == f"python {script} --resume ./-a{flags}"
+
+
+@pytest.mark.parametrize(
     ("argv", "words", "said"),
     [
         ("/venv/bin/mnist-tune regimes --smoke", ["--smoke"], "mnist-tune regimes"),

@@ -63,7 +63,9 @@ def too_large(family: pd.DataFrame, best: float = math.nan) -> set[float]:
 
 def can_grow(record: SweepMeta) -> bool:
     """Return whether a resume can add learning rates and epochs to a sweep."""
-    return not record.proposes_trials and record.command in (None, "regimes")
+    if record.proposes_trials or record.script is not None:
+        return False
+    return record.command in (None, "regimes")
 
 
 def rates_to_try(

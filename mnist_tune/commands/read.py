@@ -24,8 +24,8 @@ class Read:
     }
 
     curves: Annotated[str, tyro.conf.Positional]
-    """The table: a file that ends in .csv, .parquet or .jsonl (JSON lines). Needed are
-    the columns learning_rate, epoch or step, and test_accuracy or test_loss."""
+    """The table: a file that ends in .csv, .parquet or .jsonl (JSON lines), or the
+    folder of an experiment of Ray Tune. Needed are the columns learning_rate, epoch or step, and test_accuracy or test_loss."""
     chance: float | None = None
     """The accuracy of guessing, such as 0.1 for ten equal classes; accuracies need
     it."""

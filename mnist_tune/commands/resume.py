@@ -11,6 +11,8 @@ from typing import Annotated, Any
 import tyro
 
 from mnist_tune import cli, storage
+from mnist_tune.continuation import resume_command
+from mnist_tune.errors import UserError
 from mnist_tune.invocation import arguments, called, module_of
 from mnist_tune.own_code.registry import register
 from mnist_tune.reports.terminal import print_result
@@ -69,8 +71,9 @@ def main() -> int | None:
         return 0
     if not is_named:
         cli.fail("name the folder of a sweep first: mnist-tune resume RESULTS")
-    record = read_record(storage.place(given[0]))
-    command = command_of(record)
+    where = storage.place(given[0])
+    record = read_record(where)
+    command = command_of(record, where)
     kind = PythonSweep if command is None else command.OPTIONS
     if asks_for_help:
         cli.print_help(kind, flags_of_a_resume(kind), f"{called()} {given[0]}")
@@ -84,9 +87,13 @@ def finish(options: PythonSweep) -> int:
     return print_result(run_or_resume(options), options.json)
 
 
-def command_of(record: SweepMeta) -> Any:
-    """Return the module of the command that started a sweep; None if it was started
-    from Python."""
+def command_of(record: SweepMeta, where: storage.Place) -> Any:
+    """Return the module of the command that started the sweep in a folder; None if it
+    was started from Python. Raises `UserError` if a script goes on with it."""
+    if record.script is not None:
+        raise UserError(
+            f"{where} goes on with its script: {resume_command(record, where)}"
+        )
     if record.command is None:
         return None
     module: Any = import_module(module_of(record.command))
@@ -112,7 +119,7 @@ def resume_sweep(path: str | Path, **given: Any) -> Sweep:
     """
     where = storage.place(path)
     record = read_record(where)
-    command = command_of(record)
+    command = command_of(record, where)
     if isinstance(task := given.get("task"), Task):
         register("task")(lambda: task)
         given["task"] = "task"

@@ -22,7 +22,6 @@ class Show:
         "results/lr_regimes": "The newest sweep there:",
         "results/first results/second --page both.html": "Two sweeps, and a page with both side by side:",
         "results/lr_regimes --picture regimes.png": "A picture for print:",
-        "full thousand small --stability stability.png": "How the sharpness of three sweeps grew:",
     }
 
     results: Annotated[tuple[str, ...], tyro.conf.Positional]
@@ -39,20 +38,16 @@ class Show:
     URI."""
     picture: Path | None = None
     """Draw the picture of the sweep into this file."""
-    stability: Path | None = None
-    """Print when the sharpness reached what the optimiser and its learning rate allow,
-    and draw its course into this file. The sweeps must have run with --sharpness or
-    --sharpness-every."""
 
 
 def _show_object(config: Show, sweeps: Sequence[Sweep]) -> None:
     """Print a sweep as JSON."""
     if len(sweeps) > 1:
         raise UserError("--json prints one object, of one sweep; name one")
-    if config.page or config.picture or config.stability:
+    if config.page or config.picture:
         raise UserError(
-            "--json prints one object and nothing else; ask for --page, --picture and "
-            "--stability without it"
+            "--json prints one object and nothing else; ask for --page and --picture "
+            "without it"
         )
     print_result(sweeps[0], as_object=True)
 
@@ -72,11 +67,6 @@ def main() -> None:
         ):
             print(f"The newest sweep in {given}: {sweep.path}")
         print_report(sweep, config.all, picture=config.picture is not None)
-    if config.stability:
-        # matplotlib would delay all else
-        from mnist_tune.commands.stability import show_stability
-
-        show_stability(sweeps, config.stability)
     if config.picture:
         sweeps[0].plot(config.picture)
         print(f"Picture: {config.picture}")

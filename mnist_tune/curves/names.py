@@ -78,14 +78,16 @@ def our_names(
         raise UserError(f"the table has two columns {twice!r}; rename one")
     # where two columns could be the same, that with our own name is
     for name in sorted(names, key=lambda name: name not in NAMES):
-        meaning = _meaning(name)
-        if meaning and name not in named and meaning not in named.values():
-            named[name] = meaning
+        ours = meaning(name)
+        if ours and name not in named and ours not in named.values():
+            named[name] = ours
     _refuse_missing(named, [name for name in names if name not in named])
     return named
 
 
-def _meaning(name: str) -> str | None:
+def meaning(name: str) -> str | None:
+    """Return our name of a column; that of a setting is its own. None if it is not
+    known."""
     plain = name.removeprefix(SETTING)
     small = re.sub(r"\W+", "_", plain.lower())
     for ours, theirs in NAMES.items():

@@ -10,10 +10,12 @@ from typing import Any
 import pandas as pd
 
 from mnist_tune import storage
-from mnist_tune.columns import BELOW_1, COUNT, EPOCHS, LOSS, SHARE
+from mnist_tune.columns import EPOCHS
+from mnist_tune.curves.facts import CurveFacts
 from mnist_tune.curves.files import read_file
-from mnist_tune.curves.names import ACCURACIES, SETTING, our_names
+from mnist_tune.curves.names import SETTING, our_names
 from mnist_tune.curves.reports import notes, numbered, of_runs
+from mnist_tune.curves.settings import trial_of, usual_settings, with_arguments
 from mnist_tune.errors import UserError
 from mnist_tune.judged import judged
 from mnist_tune.numbers import listed
@@ -24,19 +26,9 @@ from mnist_tune.storage import Place
 from mnist_tune.sweep import Sweep
 from mnist_tune.trial import TrialConfig
 
-KINDS = {
-    "chance": BELOW_1,
-    "test_examples": COUNT,
-    "train_examples": COUNT,
-    "guess": LOSS,
-    "target": SHARE,
-    "target_loss": LOSS,
-}
-"""What is said of the data beside the table."""
-
 
 def read_curves(
-    table: pd.DataFrame | str | Path,
+    table: pd.DataFrame | str | Path | Any,
     *,
     chance: float | None = None,
     test_examples: int | None = None,
@@ -53,7 +45,8 @@ def read_curves(
 
     Args:
         table: a row for each report of a run, as a DataFrame or the name of a file:
-            CSV, Parquet or JSON lines. Needed are `learning_rate`, `epoch` or `step`,
+            CSV, Parquet or JSON lines. Or an experiment of Ray Tune: its folder, or
+            what `Tuner.fit` returns. Needed are `learning_rate`, `epoch` or `step`,
             and `test_accuracy`, `test_loss`, `validation_accuracy` or
             `validation_loss`.
         chance: the accuracy of guessing, which accuracies need.
@@ -72,28 +65,27 @@ def read_curves(
         UserError: something is missing, not known, or no number; the line names what
             and where.
     """
-    facts = {
-        "chance": chance,
-        "test_examples": test_examples,
-        "train_examples": train_examples,
-        "guess": guess,
-        "target": target,
-        "target_loss": target_loss,
-    }
-    for fact, value in facts.items():
-        if value is not None and not KINDS[fact].holds(value):
-            raise UserError(f"{fact} must be {KINDS[fact].wanted}, got {value!r}")
+    facts = CurveFacts(
+        chance=chance,
+        test_examples=test_examples,
+        train_examples=train_examples,
+        guess=guess,
+        target=target,
+        target_loss=target_loss,
+    )
     place: Place = Path(name)
+    # a ResultGrid of Ray Tune
+    table = getattr(table, "experiment_path", table)
     if not isinstance(table, pd.DataFrame):
         place = storage.place(table)
         table = read_file(place)
     table = table.rename(columns=str)
     named = our_names([*table], columns or {}, settings)
-    _refuse_gaps(facts, named.values())
+    facts.refuse_gaps(named.values())
     rows = numbered(table, named)
     runs = of_runs(rows)
     own = _own_values(runs, settings)
-    trials = _trials(runs.drop(columns=own), name, train_examples or test_examples or 1)
+    trials = _trials(runs.drop(columns=own), name, facts.train_count)
     unread = [column for column in table if column not in named]
     data = _data(facts, name, trials)
     data["note"] = "; ".join([*notes(rows), *_unread(own, unread)])
@@ -112,29 +104,6 @@ def read_curves(
     ends = {run: {"stop_reason": reason} for run, reason in runs["reason"].items()}
     journal = Journal(_epochs(rows), trials, set(), ends, undecided=False)
     return Sweep.of(judged(tables_of(place, meta, journal)))
-
-
-def _refuse_gaps(facts: Mapping[str, Any], columns: Collection[str]) -> None:
-    """Raise a `UserError` if accuracies or losses lack what they need, or are given
-    what is not theirs."""
-    accuracies = [name for name in ACCURACIES if name in columns]
-    if accuracies:
-        needed, foreign = {"chance": 0.1, "test_examples": 10000}, ["target_loss"]
-    else:
-        needed, foreign = {}, ["chance", "target"]
-    for fact, example in needed.items():
-        if facts[fact] is None:
-            needs = f"{accuracies[0]} needs {fact}"
-            raise UserError(f"{needs}; give it, such as {fact}={example}")
-    for fact in foreign:
-        if facts[fact] is not None:
-            what = "losses alone" if accuracies else "accuracies"
-            raise UserError(
-                f"{fact} is of {what}, which this table has not; leave it out"
-            )
-    if not accuracies and facts["guess"] is None and "untrained_loss" not in columns:
-        what = "losses alone need guess, the loss of the best constant answer"
-        raise UserError(f"{what}; give it, or a column untrained_loss")
 
 
 def _own_values(runs: pd.DataFrame, settings: Collection[str]) -> list[str]:
@@ -159,12 +128,11 @@ def _unread(own: Collection[str], unread: Collection[str]) -> Iterator[str]:
 def _trials(runs: pd.DataFrame, name: str, examples: int) -> dict[str, TrialConfig]:
     """Return the trial that each run is."""
     settings = [column for column in runs if column.startswith(SETTING)]
-    # of an unknown size, a batch is an epoch: no rule counts more steps than there are
-    usual = {"batch_size": examples, "schedule": "constant"}
-    runs = runs.fillna(usual).assign(architecture=name)
+    runs = runs.fillna(usual_settings(examples)).assign(architecture=name)
     if settings:
-        arguments = runs[settings].apply(_arguments, axis=1)
-        runs["architecture"] = name + arguments
+        plain = runs[settings].rename(columns=lambda text: text.removeprefix(SETTING))
+        texts = plain.apply(lambda run: with_arguments(name, run.dropna()), axis=1)
+        runs["architecture"] = texts
     alike = ["architecture", "learning_rate", "batch_size", "schedule", "epochs"]
     # seeds that are not known are told apart by numbers
     runs["seed"] = runs["seed"].fillna(runs.groupby(alike).cumcount())
@@ -172,21 +140,10 @@ def _trials(runs: pd.DataFrame, name: str, examples: int) -> dict[str, TrialConf
     for run, row in runs[[*alike, "seed"]].to_dict("index").items():
         values = {key: _whole(value) for key, value in row.items()}
         try:
-            trials[str(run)] = TrialConfig(
-                **values, data_seed=values["seed"], holdout=0
-            )
+            trials[str(run)] = trial_of(values)
         except UserError as error:
             raise UserError(f"run {run!r}: {error}") from None
     return trials
-
-
-def _arguments(settings: pd.Series) -> str:
-    """Return the settings of a run as arguments of what it trained."""
-    texts = [
-        f"{column.removeprefix(SETTING)}={value}"
-        for column, value in settings.dropna().items()
-    ]
-    return f"({', '.join(texts)})"
 
 
 def _whole(value: Any) -> Any:
@@ -196,22 +153,21 @@ def _whole(value: Any) -> Any:
 
 
 def _data(
-    facts: Mapping[str, Any], name: str, trials: Mapping[str, TrialConfig]
+    facts: CurveFacts, name: str, trials: Mapping[str, TrialConfig]
 ) -> dict[str, Any]:
     """Return what a `sweep.json` records of the data."""
-    tested = facts["test_examples"] or 1
     guesses = {}
-    if facts["guess"] is not None:
+    if facts.guess is not None:
         trained = [trial.architecture for trial in trials.values()]
-        guesses = dict.fromkeys(trained, facts["guess"])
+        guesses = dict.fromkeys(trained, facts.guess)
     return {
         "name": name,
         "checksums": {},
-        "train_images": facts["train_examples"] or tested,
-        "test_images": tested,
-        "chance": facts["chance"],
+        "train_images": facts.train_count,
+        "test_images": facts.test_count,
+        "chance": facts.chance,
         "guesses": guesses,
-        "target": facts["target"],
+        "target": facts.target,
     }
 
 

@@ -94,6 +94,15 @@ class Dataset:
         )
 
     @property
+    def order_note(self) -> str:
+        """A line if the training examples are not shuffled; else nothing."""
+        return "" if self.is_of_tokens else order_note(self.train_labels)
+
+    @property
+    def is_of_tokens(self) -> bool:
+        return self.train_labels.ndim > 1
+
+    @property
     def target(self) -> float | None:
         """The accuracy of a network that has learned so many of its training images;
         known for `DATASETS` only."""
@@ -183,24 +192,17 @@ def load_dataset(
     name, or it does not take a folder.
     """
     found = replace(_loaded(name, data_dir), standardize=standardize)
-    tokens = found.train_labels.ndim > 1
-    if standardize and tokens:
+    if standardize and found.is_of_tokens:
         raise UserError(
             f"{found.name} has a label for each token, and tokens have no scale; drop --standardize"
         )
-    notes = (
-        ()
-        if tokens
-        else (
-            "" if standardize else scale_note(found.train_images),
-            order_note(found.train_labels),
-        )
-    )
-    for said in filter(None, notes):
-        _log.warning("%s: %s", found.name, said)
-        found = replace(
-            found, note="; ".join(filter(None, [found.note, f"{found.name}: {said}"]))
-        )
+    notes = [found.order_note]
+    if not standardize and not found.is_of_tokens:
+        notes = [scale_note(found.train_images), *notes]
+    for note in filter(None, notes):
+        _log.warning("%s: %s", found.name, note)
+        notes_so_far = filter(None, [found.note, f"{found.name}: {note}"])
+        found = replace(found, note="; ".join(notes_so_far))
     if train_images is None:
         return found
     if train_images > (most := len(found.train_labels)):
@@ -337,9 +339,7 @@ def check_counts(
     training are `evaluated`."""
     count = dataset.spec.train_images
     for trial in trials:
-        if trial.label_noise and (
-            isinstance(dataset, TaskData) or dataset.train_labels.ndim > 1
-        ):
+        if trial.label_noise and dataset.spec.positions != 1:
             raise UserError(
                 f"label noise is for data with one label an example, unlike {dataset.spec.name}"
             )

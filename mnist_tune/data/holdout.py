@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.data.last_batch import SMALL
-from mnist_tune.data.own import order_note
 from mnist_tune.data.task_data import TaskData
 from mnist_tune.invocation import words
 from mnist_tune.terminal import note
@@ -38,7 +37,7 @@ def default_holdout(
     MNIST is trained on as in the notebook, so none of it is held out. What would be a
     small last batch of an epoch is held out as well, up to half as many more.
     """
-    if isinstance(data, Dataset) and data.name == "mnist":
+    if data.name == "mnist":
         return 0, ""
     count, why = _tenth(data, trials)
     if all(trial.holdout is not None for trial in trials):
@@ -71,11 +70,7 @@ def _tenth(data: Dataset | TaskData, trials: Sequence[TrialConfig]) -> tuple[int
                 0,
                 f"of {BLOCKS} blocks, {data.block} examples each, the noise is known; give the task a smaller block",
             )
-    if (
-        isinstance(data, Dataset)
-        and data.train_labels.ndim == 1
-        and order_note(data.train_labels)
-    ):
+    if data.order_note:
         return 0, "the training examples are in order of class; shuffle them"
     needed = max((_needed(trial) for trial in trials), default=0)
     if needed > images - count:

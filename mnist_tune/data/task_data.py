@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copyreg
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,7 @@ class TaskData:
     held: Any = None
     """Ray's reference to the whole of it."""
 
-    source, note, target = None, "", None
+    name, source, note, target, order_note = "", None, "", None, ""
 
     def parts(self, label_noise: int) -> tuple[Any, Any]:
         """Return the training and the test examples."""
@@ -54,3 +54,17 @@ class TaskData:
 
     def counts(self, kept: int) -> tuple[int, ...]:
         return ()
+
+    def shared_with(self, other: TaskData) -> TaskData:
+        """Return the data of two tasks, which are the same."""
+        spec, others = self.spec, other.spec
+        spec = replace(
+            spec,
+            name=f"{spec.name}, {others.name}",
+            guesses={**spec.guesses, **others.guesses},
+            scores=tuple(dict.fromkeys(spec.scores + others.scores)),
+            own_step=spec.own_step or others.own_step,
+        )
+        shared = tuple(name for name in self.shared if name in other.shared)
+        whole, block = max(self.whole, other.whole), max(self.block, other.block)
+        return replace(self, spec=spec, shared=shared, whole=whole, block=block)

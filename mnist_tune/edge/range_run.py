@@ -23,7 +23,7 @@ from mnist_tune.sweep import Sweep
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, Data
 from mnist_tune.tuning.resuming import trained_as
-from mnist_tune.tuning.tasks import apart, load_here, returned
+from mnist_tune.tuning.tasks import apart, load_data, returned
 
 if TYPE_CHECKING:
     from mnist_tune.training.rising_rate import Ramp, RangeCurve
@@ -46,8 +46,7 @@ class RangeTestOptions(Data):
     """The loss; mse is half the squared distance of the outputs from the one-hot
     label."""
     sweep: str | Path | None = None
-    """The folder or URI of a sweep: test its best setting, on its data. Name code of
-    your own again, so that it is loaded."""
+    """The folder or URI of a sweep: test its best setting, on its data."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """A range test for each seed of initialisation and batch order."""
     picture: Path = Path("range_test.png")
@@ -93,7 +92,7 @@ def range_test(options: RangeTestOptions, ramp: Ramp | None = None) -> RangeTest
         raise UserError("a range test is of one task; name one with --task")
     trials = [replace(one, seed=seed, data_seed=seed) for seed in options.seeds]
     configure_jax(WorkerSettings(threads=None, cache_dir=str(cache_folder())))
-    dataset = load_here(options, trials, sweep)
+    dataset = load_data(options, trials, sweep, here=True)
     check_counts(trials, dataset)
     return RangeTest(
         one.architecture,

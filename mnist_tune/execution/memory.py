@@ -6,19 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mnist_tune.columns import NUMBER, Column, Kind
 from mnist_tune.epoch_row import EpochRow
 
-
-def _are_numbers(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and all(map(NUMBER.holds, value))
-
-
-IN_NO_ROW = (
-    Column("least_loss", NUMBER),
-    Column("untrained_deviation", NUMBER),
-    Column("untrained_parts", Kind("numbers", _are_numbers)),
-)
+IN_NO_ROW = ("least_loss", "untrained_deviation", "untrained_parts")
 """What is saved of it beside the row, from which the rest follows."""
 
 
@@ -46,9 +36,9 @@ class Memory:
         `stored` values are `IN_NO_ROW`."""
         assert row.untrained_loss is not None
         values: dict[str, Any] = {"least_loss": row.untrained_loss}
-        for column in IN_NO_ROW:
-            if stored.get(column.name) is not None:
-                values[column.name] = stored[column.name]
+        for name in IN_NO_ROW:
+            if stored.get(name) is not None:
+                values[name] = stored[name]
         return cls(
             untrained_loss=row.untrained_loss,
             epoch=row.epoch,
@@ -61,4 +51,4 @@ class Memory:
 
     def stored(self) -> dict[str, Any]:
         """Return what no row has, for JSON."""
-        return {column.name: getattr(self, column.name) for column in IN_NO_ROW}
+        return {name: getattr(self, name) for name in IN_NO_ROW}

@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from mnist_tune.own_code.registry import (
     OF_TRIALS,
     Entry,
     Factory,
+    is_from_file,
     names_own_code,
 )
 
@@ -39,15 +40,13 @@ returns each factory."""
 
 def names_in(*owners: Any) -> dict[str, list[str]]:
     """Return the networks and optimisers that trials or options name, by flag."""
-    fields = [one if isinstance(one, Mapping) else vars(one) for one in owners]
-    return {
-        flag: [text for one in fields for text in _texts(one.get(flag))]
-        for flag in ENTRIES
-    }
-
-
-def _texts(value: Any) -> Sequence[str]:
-    return [value] if isinstance(value, str) else value or ()
+    names: dict[str, list[str]] = {flag: [] for flag in ENTRIES}
+    for owner in owners:
+        fields = owner if isinstance(owner, Mapping) else vars(owner)
+        for flag, texts in names.items():
+            value = fields.get(flag) or ()
+            texts += [value] if isinstance(value, str) else value
+    return names
 
 
 def load_own(*owners: Any) -> None:
@@ -55,74 +54,73 @@ def load_own(*owners: Any) -> None:
     `package.module:FUNCTION`. If a file has changed since it was loaded, all named code
     is loaded anew. Raises `UserError` if there is no such file, module or function, or
     it can't be loaded."""
-    if other := modules.changed():
-        for known in ENTRIES.values():
-            known.update(
-                {
-                    name: Entry(place, one.is_recorded)
-                    for name, one in known.items()
-                    if (place := _place(one))
-                }
-            )
-        modules.forget(other)
-        for name in other:  # a function of the session may still refer to it
-            with suppress(Exception, SystemExit):
-                modules.load(name)
+    outdated = modules.changed()
+    if outdated:
+        _forget(outdated)
     for flag, texts in names_in(*owners).items():
         for call in map(parse_call, texts):
-            if names_own_code(call.name) and not _is_from_file(flag, call.name):
+            is_there = is_from_file(flag, call.name) and _is_loaded(flag, call.name)
+            if names_own_code(call.name) and not is_there:
                 ENTRIES[flag][call.name] = Entry(_named(flag, call))
             if entry := ENTRIES[flag].get(call.name):
-                with _telling(flag, call, call.name):
+                with telling_why(flag, call.name, call.name):
                     entry.factory  # noqa: B018
                 belonging(_module(entry))  # to know their texts from now on
 
 
-def _is_from_file(flag: str, name: str) -> bool:
-    """Return whether code is loaded, and not from what a folder recorded."""
+def _forget(outdated: Collection[str]) -> None:
+    """Have all code that is in modules loaded anew, since these have changed."""
+    for entries in ENTRIES.values():
+        for name, entry in entries.items():
+            place = _place(entry)
+            if place is not None:
+                entries[name] = Entry(place, entry.is_recorded)
+    modules.forget(outdated)
+    for name in outdated:  # a function of the session may still refer to it
+        with suppress(Exception, SystemExit):
+            modules.load(name)
+
+
+def _is_loaded(flag: str, name: str) -> bool:
     entry = ENTRIES[flag].get(name)
-    return entry is not None and entry.is_loaded and not entry.is_recorded
+    return entry is not None and entry.is_loaded
 
 
 def own_code() -> Code:
     """Return the code that is loaded or registered, for other processes. What is in a
     module of the user's goes with the texts of its modules, and what is in no file by
     value."""
-    loaded = {
-        (flag, name): one
-        for flag in OF_TRIALS
-        for name, one in ENTRIES[flag].items()
-        if one.is_loaded
-    }
-    texts = {
-        module: TEXTS[module]
-        for entry in loaded.values()
-        for module in belonging(_module(entry))
-    }
-    return texts, {
-        key: _place(entry) or _by_value(*key, entry) for key, entry in loaded.items()
-    }
+    texts: dict[str, Source] = {}
+    loads: dict[tuple[str, str], Callable[[], Factory]] = {}
+    for flag in OF_TRIALS:
+        for name, entry in ENTRIES[flag].items():
+            if not entry.is_loaded and not entry.is_recorded:
+                continue
+            for module in belonging(_loaded(flag, name, entry)):
+                texts[module] = TEXTS[module]
+            loads[flag, name] = _place(entry) or _by_value(flag, name, entry)
+    return texts, loads
 
 
 def register_own(code: Code) -> None:
     """Register what `own_code` returned, in another process."""
     texts, loads = code
     modules.receive(texts)
-    for (flag, name), one in loads.items():
-        ENTRIES[flag][name] = Entry(one)
+    for (flag, name), load in loads.items():
+        ENTRIES[flag][name] = Entry(load)
 
 
 def _place(entry: Entry) -> Attribute | None:
     """Return where a factory is, if it is in a module that others can import, too."""
     if isinstance(entry.load, Attribute):
         return entry.load
-    name, module = getattr(entry.factory, "__qualname__", ""), _module(entry)
-    own = module is not None and module.__name__ in belonging(module)
-    return (
-        Attribute(module.__name__, name)
-        if module and own and getattr(module, name, None) is entry.factory
-        else None
-    )
+    module = _module(entry)
+    if module is None or module.__name__ not in belonging(module):
+        return None
+    name = getattr(entry.factory, "__qualname__", "")
+    if getattr(module, name, None) is not entry.factory:
+        return None
+    return Attribute(module.__name__, name)
 
 
 def _by_value(flag: str, name: str, entry: Entry) -> Callable[[], Factory]:
@@ -137,13 +135,22 @@ def _by_value(flag: str, name: str, entry: Entry) -> Callable[[], Factory]:
         return partial(cloudpickle.loads, cloudpickle.dumps(entry.factory))
     except Exception as error:  # of any kind, by what it refers to
         why = f"{modules.in_a_line(error)}; make what it refers to inside it"
-        return partial(
-            _refuse, f"{flag} {name!r} can't be sent to other processes, {why}"
-        )
+        line = f"{flag} {name!r} can't be sent to other processes, {why}"
+        return partial(_refuse, line)
 
 
-def _refuse(said: str) -> Factory:
-    raise UserError(said)
+def _refuse(line: str) -> Factory:
+    raise UserError(line)
+
+
+def _loaded(flag: str, name: str, entry: Entry) -> ModuleType | None:
+    """Load a factory, and return its module."""
+    place = name.rpartition(":")[0]
+    if isinstance(entry.load, Attribute):
+        place = f"{entry.load.module.rpartition('.')[2]}.py"
+    with telling_why(flag, name, place):
+        entry.factory  # noqa: B018
+    return _module(entry)
 
 
 def _module(entry: Entry) -> ModuleType | None:
@@ -166,7 +173,7 @@ def sources(used: Mapping[str, Iterable[str]]) -> list[dict[str, Any]]:
 
 def _source(flag: str, name: str) -> dict[str, Any]:
     entry = ENTRIES[flag][name]
-    own = belonging(_module(entry))
+    own = belonging(_loaded(flag, name, entry))
     paths = {module: Path(TEXTS[module].file) for module in own}
     folders = {path.parent for path in paths.values()}
     top = min(folders, key=lambda folder: len(folder.parts), default=Path())
@@ -230,45 +237,59 @@ def refuse_unloaded(
 def _named(flag: str, call: Call) -> Attribute:
     """Return where a factory is, in a module that is loaded now."""
     place, _, name = call.name.rpartition(":")
-    # without "..": one name each
-    file, is_file = Path(os.path.abspath(storage.local(place))), place.endswith(".py")
-    if is_file and not file.is_file():
-        raise UserError(
-            f"--{flag} {call.name}: there is no file {file}; write FILE.py:FUNCTION"
-        )
-    folder = str(file.parent) if is_file else ""
+    to_import = place
+    if place.endswith(".py"):
+        # without "..": one name each
+        file = Path(os.path.abspath(storage.local(place)))
+        if not file.is_file():
+            raise UserError(
+                f"--{flag} {call.name}: there is no file {file}; write FILE.py:FUNCTION"
+            )
+        to_import = _module_of(file)
+        folder = str(file.parent)
+    else:
+        folder = ""
     if folder not in sys.path:
         sys.path.append(folder)  # for the modules beside it that it imports
-    with _telling(flag, call, place):
-        module = modules.load(_known(file) if is_file else place)
-    if not callable(there := getattr(module, name, None)):
-        known = [
-            one
-            for one, value in vars(module).items()
-            if callable(value) and not one.startswith("_")
-        ]
-        made = f"; it is of type {type(there).__name__}, so write a function that returns it"
-        said = closest(name, known) if there is None else made
-        raise UserError(f"--{flag} {call.name}: {place} has no function {name!r}{said}")
+    with telling_why(flag, call.name, place):
+        module = modules.load(to_import)
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise _no_function(f"--{flag} {call.name}: {place}", module, name)
     return Attribute(module.__name__, name)
 
 
-def _known(file: Path) -> str:
+def _no_function(where: str, module: ModuleType, name: str) -> UserError:
+    """Return the error that a module has no function of this name."""
+    value = getattr(module, name, None)
+    hint = (
+        f"; it is of type {type(value).__name__}, so write a function that returns it"
+    )
+    if value is None:
+        functions = [
+            other
+            for other, function in vars(module).items()
+            if callable(function) and not other.startswith("_")
+        ]
+        hint = closest(name, functions)
+    return UserError(f"{where} has no function {name!r}{hint}")
+
+
+def _module_of(file: Path) -> str:
     """Return the name of a file's module, whose text is in `TEXTS` then."""
     name = re.sub(r"\W", "_", file.stem)  # a dot would make it a module of a package
     if name in TEXTS and TEXTS[name].is_recorded:
         modules.forget({name})
-    if name in sys.modules and getattr(sys.modules[name], "__file__", None) != str(
-        file
-    ):
-        name = f"{name}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+    loaded = sys.modules.get(name)
+    if loaded is not None and getattr(loaded, "__file__", None) != str(file):
+        name += f"_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
     if name not in sys.modules or name not in TEXTS:
         TEXTS[name] = Source.of(str(file))
     return name
 
 
 @contextmanager
-def _telling(flag: str, call: Call, place: str) -> Iterator[None]:
+def telling_why(flag: str, name: str, place: str) -> Iterator[None]:
     """Say in one line what can't be loaded, and why."""
     try:
         yield
@@ -277,6 +298,6 @@ def _telling(flag: str, call: Call, place: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and not place.endswith(".py"):
             how = "write FILE.py:FUNCTION or package.module:FUNCTION"
-            raise UserError(f"--{flag} {call.name}: {error}; {how}") from None
-        said = f"{Path(place).name} can't be loaded, {modules.in_a_line(error)}"
-        raise UserError(f"--{flag} {call.name}: {said}") from None
+            raise UserError(f"--{flag} {name}: {error}; {how}") from None
+        why = f"{Path(place).name} can't be loaded, {modules.in_a_line(error)}"
+        raise UserError(f"--{flag} {name}: {why}") from None

@@ -53,11 +53,9 @@ class _FromText(SourceFileLoader):
         self._source = source
 
     def get_data(self, path: str) -> bytes:
-        return (
-            self._source.content
-            if path == self._source.file
-            else super().get_data(path)
-        )
+        if path == self._source.file:
+            return self._source.content
+        return super().get_data(path)
 
     def path_stats(self, path: str) -> Mapping[str, Any]:
         raise OSError("what Python keeps compiled is of the file, not of this text")
@@ -80,18 +78,17 @@ class _Finder(MetaPathFinder):
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        spec = (
-            PathFinder.find_spec(name, path)
-            if self.reads and name not in TEXTS
-            else None
-        )
+        spec = None
+        if self.reads and name not in TEXTS:
+            spec = PathFinder.find_spec(name, path)
         if spec is not None and is_own(name, spec.origin):
             TEXTS[name] = Source.of(str(spec.origin))
-        if name in TEXTS:
-            return spec_from_file_location(
-                name, TEXTS[name].file, loader=_FromText(name, TEXTS[name])
-            )
-        if spec is None and any(one.startswith(f"{name}.") for one in TEXTS):
+        source = TEXTS.get(name)
+        if source is not None:
+            loader = _FromText(name, source)
+            return spec_from_file_location(name, source.file, loader=loader)
+        has_modules = any(module.startswith(f"{name}.") for module in TEXTS)
+        if spec is None and has_modules:
             return ModuleSpec(name, None, is_package=True)  # a package without a file
         return None
 
@@ -128,25 +125,27 @@ def belonging(module: ModuleType | None) -> list[str]:
     goes on, belong to none."""
     if module is None:
         return []
-    up = module.__name__.count(".") - (not hasattr(module, "__path__"))
-    folder = (
-        Path(getattr(module, "__file__", None) or "a session's")
-        .absolute()
-        .parents[max(up, 0)]
-    )
-    found = []
-    for name, one in list(sys.modules.items()):
-        file = str(getattr(one, "__file__", None))
-        beside = file.startswith(os.path.join(folder, "")) and is_own(name, file)
-        if (
-            (beside or (one is module and name in TEXTS))
-            and name != "__main__"
-            and not is_importing(one)
-        ):
-            if name not in TEXTS and os.path.isfile(file):
-                TEXTS[name] = Source.of(file)
-            found += [name] * (name in TEXTS)
-    return found
+    top = os.path.join(_top_folder(module), "")
+    names = []
+    for name, other in list(sys.modules.items()):
+        if name == "__main__" or is_importing(other):
+            continue
+        file = str(getattr(other, "__file__", None))
+        is_beside = file.startswith(top) and is_own(name, file)
+        if is_beside and name not in TEXTS and os.path.isfile(file):
+            TEXTS[name] = Source.of(file)
+        if name in TEXTS and (is_beside or other is module):
+            names.append(name)
+    return names
+
+
+def _top_folder(module: ModuleType) -> Path:
+    """Return the folder that a module, or its top package, is in."""
+    levels = module.__name__.count(".")
+    if not hasattr(module, "__path__"):
+        levels -= 1
+    file = getattr(module, "__file__", None) or "a session's"
+    return Path(file).absolute().parents[max(levels, 0)]
 
 
 def is_importing(module: Any) -> bool:
@@ -160,36 +159,42 @@ def is_own(name: str, file: str | None) -> bool:
     if not file or not file.endswith(".py") or name.partition(".")[0] == "mnist_tune":
         return False
     place = Path(file)
-    return not {"site-packages", "dist-packages"} & {*place.parts} and not any(
-        map(place.is_relative_to, STANDARD)
-    )
+    if {"site-packages", "dist-packages"}.intersection(place.parts):
+        return False
+    return not any(place.is_relative_to(folder) for folder in STANDARD)
 
 
 def in_a_line(error: BaseException) -> str:
     """Return the type of an error, the first line of what it says, and where the user's
     own code raised it."""
-    text = next(
-        (line.strip() for line in str(error).splitlines() if line.strip()), "no message"
-    )[:300]
-    own = [
-        f" ({Path(frame.f_code.co_filename).name}, line {line})"
-        for frame, line in traceback.walk_tb(error.__traceback__)
-        if is_own(frame.f_globals.get("__name__", ""), frame.f_code.co_filename)
-    ]
-    # which says itself where it is
-    where = own[-1] if own and not isinstance(error, SyntaxError) else ""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0][:300] if lines else "no message"
+    where = ""
+    # a syntax error says itself where it is
+    if not isinstance(error, SyntaxError):
+        where = _where_raised(error)
     return f"{type(error).__name__}: {text}{where}"
+
+
+def _where_raised(error: BaseException) -> str:
+    """Return the last line of the user's own code that an error came through."""
+    where = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        file = frame.f_code.co_filename
+        if is_own(frame.f_globals.get("__name__", ""), file):
+            where = f" ({Path(file).name}, line {line})"
+    return where
 
 
 def changed() -> set[str]:
     """Return the names of the own modules whose files have changed since. A file that
     is gone has not changed."""
-    there = {
-        name: source
-        for name, source in TEXTS.items()
-        if not source.is_recorded and os.path.isfile(source.file)
-    }
-    return {name for name, source in there.items() if Source.of(source.file) != source}
+    names = set()
+    for name, source in TEXTS.items():
+        is_there = not source.is_recorded and os.path.isfile(source.file)
+        if is_there and Source.of(source.file) != source:
+            names.add(name)
+    return names
 
 
 def forget(names: Collection[str]) -> None:
@@ -204,22 +209,21 @@ def forget(names: Collection[str]) -> None:
 def receive(texts: Mapping[str, Source]) -> None:
     """Have modules imported from these texts, from now on, in a process that may not
     see their files."""
-    other = {
-        name
-        for name, one in texts.items()
-        if TEXTS.get(name) != one and (name in TEXTS or name in sys.modules)
-    }
-    if other:
-        forget(other)
+    outdated = set()
+    for name, source in texts.items():
+        is_there = name in TEXTS or name in sys.modules
+        if is_there and TEXTS.get(name) != source:
+            outdated.add(name)
+    if outdated:
+        forget(outdated)
     TEXTS.update(texts)
     if _FINDER not in sys.meta_path:
         sys.meta_path.insert(0, _FINDER)
     for name, source in texts.items():
-        folder = str(
-            Path(source.file).parents[
-                name.count(".") + source.file.endswith("__init__.py")
-            ]
-        )
+        levels = name.count(".")
+        if source.file.endswith("__init__.py"):
+            levels += 1
+        folder = str(Path(source.file).parents[levels])
         if folder not in sys.path:
             # for what is imported later, where the folder is there
             sys.path.append(folder)

@@ -22,7 +22,7 @@ from mnist_tune.own_code import modules
 from mnist_tune.own_code.loading import contents, names_in, sources
 from mnist_tune.own_code.modules import TEXTS, Attribute, Source
 from mnist_tune.own_code.registry import ENTRIES, Entry, names_own_code, recorded_name
-from mnist_tune.own_code.signature import RecordedCode, made_by, user_key
+from mnist_tune.own_code.signature import RecordedCode, exposed_key, made_by, user_key
 from mnist_tune.storage import Place
 from mnist_tune.terminal import Note, note
 
@@ -48,7 +48,14 @@ def sign(
     content.setdefault("id", uuid.uuid4().hex)
     content["code_calls"] = _calls_of(content["code"], owners)
     content["code_signature"] = None
+    exposed = exposed_key()
     key = user_key()
+    if exposed is not None and key is not None:
+        say(
+            note(
+                f"others could read your key {exposed}, so a new one signs from now on; older sweeps of yours ask for --trust-code once"
+            )
+        )
     if key is None:
         say(
             note(
@@ -147,14 +154,36 @@ def refuse_other_calls(
     trust_code: bool = False,
 ) -> None:
     """Raise a `UserError` if trials of a folder call the code that it records in
-    another way than is signed. Code that the user has named is not looked at."""
+    another way than is signed, or code that it does not record. Code that the user has
+    named is not looked at."""
+    owners = list(owners)
+    if recorded.signature:
+        _refuse_strangers(recorded, where, owners)
     loaded = []
     for factory in recorded.factories:
         entry = ENTRIES[factory["flag"]].get(factory["name"])
         if entry is not None and entry.is_recorded:
             loaded.append(factory)
     if loaded and not trust_code:
-        _refuse_untrusted(recorded, where, loaded, list(owners))
+        _refuse_untrusted(recorded, where, loaded, owners)
+
+
+def _refuse_strangers(
+    recorded: RecordedCode, where: Place, owners: Iterable[Any]
+) -> None:
+    """Raise a `UserError` if trials of a signed sweep call code that it does not
+    record."""
+    names = {
+        (made_by(factory["flag"]), factory["name"]) for factory in recorded.factories
+    }
+    for flag, texts in names_in(*owners).items():
+        for text in texts:
+            name = parse_call(text).name
+            is_known = name in ENTRIES[flag] or (made_by(flag), name) in names
+            if names_own_code(name) and not is_known:
+                raise UserError(
+                    f"{where} would run {name[:200]}, which its sweep did not record; somebody has changed the folder"
+                )
 
 
 def _refuse_untrusted(
@@ -173,6 +202,9 @@ def _refuse_untrusted(
             untrusted |= set(texts).difference(recorded.calls.get(kind, ()))
     else:
         why = "is not signed by you"
+        exposed = exposed_key()
+        if exposed is not None:
+            why = f"can't be told to be yours, since others can read your key {exposed}"
         untrusted = called or {factory["name"] for factory in code}
     if not untrusted:
         return
@@ -212,7 +244,8 @@ def _load(where: Place, code: Iterable[Mapping[str, Any]]) -> None:
         entry = ENTRIES[factory["flag"]].get(factory["name"])
         # A new entry would have its programs compiled again.
         if entry is None or entry.load != place or not is_loaded:
-            ENTRIES[factory["flag"]][factory["name"]] = Entry(place, is_recorded=True)
+            entry = Entry(place, is_recorded=True)
+            ENTRIES[factory["flag"]][factory["name"]] = entry
 
 
 def _kept(where: Place, digest: str, file: str) -> bytes:
@@ -221,7 +254,10 @@ def _kept(where: Place, digest: str, file: str) -> bytes:
     damaged = f"{place}, which keeps {file}"
     if len(digest) != 64 or not all(letter in "0123456789abcdef" for letter in digest):
         raise UserError(f"{where} names no file of {FOLDER} for {file}")
+    folder = storage.join(where, FOLDER)
     try:
+        if isinstance(folder, Path):
+            storage.refuse_link(folder)
         with storage.open_file(place, MOST_SOURCE) as opened:
             content = opened.read()
     except OSError as error:
@@ -282,8 +318,8 @@ def _where(before: bytes | None, now: bytes) -> str:
     """Return where two texts differ first, for a sentence."""
     if before is None:
         return ""
-    old = before.decode(errors="replace").splitlines()
-    new = now.decode(errors="replace").splitlines()
+    _, old = _code_lines(before)
+    numbers, new = _code_lines(now)
     first = 0
     while first < min(len(old), len(new)) and old[first] == new[first]:
         first += 1
@@ -292,9 +328,24 @@ def _where(before: bytes | None, now: bytes) -> str:
     gone = len(old) - len(new)
     if gone > 0 and old[first + gone :] == new[first:]:
         line = f"without {old[first].strip()!r}"
+        number = 1
+        if first:
+            number = numbers[first - 1] + 1
     else:
         line = new[first].strip()
-    return f", first in line {first + 1}: {line[:80]}"
+        number = numbers[first]
+    return f", first in line {number}: {line[:80]}"
+
+
+def _code_lines(content: bytes) -> tuple[list[int], list[str]]:
+    """Return the lines of a text that are neither blank nor comments, with their
+    numbers before them."""
+    numbers, lines = [], []
+    for number, line in enumerate(content.decode(errors="replace").splitlines(), 1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            numbers.append(number)
+            lines.append(line)
+    return numbers, lines
 
 
 def _note_changed_file(
@@ -315,7 +366,7 @@ def _note_changed_file(
         flags = words(flag, recorded.named_from_here(flag, factory["name"]))
         say(
             note(
-                f"{file} has changed since{_where(content, now)}; what was recorded runs, and {flags} takes the file"
+                f"{file} has changed since{_where(content, now)}; what was recorded runs, and {flags} --changed-code takes the file"
             )
         )
         return

@@ -72,13 +72,21 @@ def is_not_loaded(flag: str, text: str) -> bool:
     return names_own_code(text) and text.partition("(")[0].strip() not in ENTRIES[flag]
 
 
+def is_from_file(flag: str, text: str) -> bool:
+    """Return whether this process has loaded the code that a text names, and not from
+    what a folder recorded."""
+    entry = ENTRIES[flag].get(text.partition("(")[0].strip())
+    return entry is not None and not entry.is_recorded
+
+
 def by_flag(code: Sequence[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
     """Return the names of code by flag, as they were loaded."""
-    found = {
-        flag: tuple(as_loaded(flag, name) for of, name in code if of == flag)
-        for flag in ENTRIES
-    }
-    return {flag: names for flag, names in found.items() if names}
+    names: dict[str, tuple[str, ...]] = {}
+    for flag in ENTRIES:
+        of_flag = [as_loaded(flag, name) for other, name in code if other == flag]
+        if of_flag:
+            names[flag] = tuple(of_flag)
+    return names
 
 
 def as_loaded(flag: str, text: str) -> str:
@@ -86,11 +94,10 @@ def as_loaded(flag: str, text: str) -> str:
     it."""
     name, bracket, arguments = text.partition("(")
     entry = ENTRIES[flag].get(name.strip())
-    return (
-        next((one for one, other in ENTRIES[flag].items() if other is entry), name)
-        + bracket
-        + arguments
-    )
+    for loaded, other in ENTRIES[flag].items():
+        if other is entry:
+            return f"{loaded}{bracket}{arguments}"
+    return text
 
 
 def recorded_name(flag: str, name: str, recorded: Collection[str]) -> str | None:

@@ -45,12 +45,10 @@ class RecordedCode:
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> RecordedCode:
         """Return what the content of a `sweep.json` records."""
-        return cls(
-            content.get("id"),
-            tuple(content.get("code") or ()),
-            content.get("code_calls") or {},
-            content.get("code_signature"),
-        )
+        factories = content.get("code") or ()
+        calls = content.get("code_calls") or {}
+        signature = content.get("code_signature")
+        return cls(content.get("id"), tuple(factories), calls, signature)
 
     @cached_property
     def is_signed(self) -> bool:
@@ -109,6 +107,17 @@ def key_file() -> Path | None:
     except RuntimeError:
         return None
     return home / ".config" / "mnist_tune" / "key"
+
+
+def exposed_key() -> Path | None:
+    """Return the file of a key that others than this user can read or write; None if
+    there is none."""
+    file = key_file()
+    if file is None or not file.is_file():
+        return None
+    status = file.lstat()
+    is_private = status.st_uid == os.getuid() and not status.st_mode & OTHERS
+    return None if is_private else file
 
 
 def user_key() -> bytes | None:

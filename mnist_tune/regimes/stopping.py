@@ -82,6 +82,8 @@ class Configuration:
     stops: dict[int, str] = field(default_factory=dict)
     """The reason for which it does not, by the epochs after which it was judged; empty
     if it does."""
+    label: Label | None = None
+    """That for which it is stopped."""
 
 
 class RegimeRules(Halving):
@@ -146,11 +148,6 @@ class RegimeRules(Halving):
         setting.decided = max(setting.decided, epoch)
         return setting.stops.get(epoch, "")
 
-    def label(self, trial_id: str) -> Label:
-        """Return the label of a trial among its peers so far."""
-        _, setting = self._trials[trial_id]
-        return self._families[setting.siblings].label(trial_id)
-
     def _verdict(self, trial_id: str, setting: Configuration) -> str:
         """Return the reason to stop a trial, by its label among its peers so far. Where
         the data set has no target, that follows from the complete ones: what is best so
@@ -163,11 +160,13 @@ class RegimeRules(Halving):
             family.put(name, Trial(config.learning_rate, config.momentum, curve))
         if not family.may_end(trial_id):
             return ""
-        reason = REASONS.get(family.label(trial_id).regime, "")
+        label = family.label(trial_id)
+        reason = REASONS.get(label.regime, "")
         if not reason:
             return ""
         for name in setting.seeds - {trial_id}:
             seed = family.trial(name)
             if seed.curve.epochs >= TREND and seed.own.regime in LEARNED:
                 return ""
+        setting.label = label
         return reason

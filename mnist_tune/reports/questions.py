@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +18,8 @@ from mnist_tune.data_spec import ARRAYS
 from mnist_tune.invocation import command, words
 from mnist_tune.judged import Judged
 from mnist_tune.numbers import counted, rate, told_apart
-from mnist_tune.regimes.families import named
+from mnist_tune.own_code.registry import names_own_code
+from mnist_tune.regimes.families import families, named
 from mnist_tune.reports.elsewhere import (
     left_elsewhere,
     rates_elsewhere,
@@ -204,10 +205,23 @@ def _find_edge(asked: Asked, step: NextStep) -> Question:
         }
         options = python_call("EdgeOptions", asked.sweep.record, **values)
         return Question(text, f"find_edge({options})")
+    if _sweep_names_code(asked.sweep, code):
+        expected = words("expected", step.arguments["expected"])
+        line = f"{command('edge')} --sweep {shlex.quote(asked.where)} {expected}"
+        return Question(text, line)
     line = command("edge")
     for name, value in step.arguments.items():
         line += f" {words(name) if value is True else words(name, value)}"
     return Question(text, line)
+
+
+def _sweep_names_code(sweep: Judged, code: Mapping[str, Sequence[str]]) -> bool:
+    """Return whether a command that names the sweep trains this code as it was
+    recorded: the user has signed it, and nothing else was trained there."""
+    is_own = any(names_own_code(text) for texts in code.values() for text in texts)
+    if not is_own or not sweep.record.own_code.is_signed:
+        return False
+    return len(list(families(sweep.trials))) == 1
 
 
 WORDED: dict[StepKind, Callable[[Asked, NextStep], Question]] = {

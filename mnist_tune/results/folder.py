@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from mnist_tune import object_storage, storage
 from mnist_tune.cache import writable_cache_folder
 from mnist_tune.errors import UserError
-from mnist_tune.object_storage import MOST_BYTES, Version
+from mnist_tune.object_storage import Version
 from mnist_tune.storage import Place
 
 JOURNAL = "journal.jsonl"
@@ -143,8 +143,7 @@ def fetch(uri: str, folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
         with storage.attempt(f"read {uri}"), suppress(FileNotFoundError):
             storage.write(
-                folder / name,
-                object_storage.read(storage.join(uri, name), MOST_BYTES)[0],
+                folder / name, object_storage.read(storage.join(uri, name))[0]
             )
     if not (folder / META).exists():
         raise UserError(
@@ -158,10 +157,6 @@ def fetch_journal(uri: str, folder: Path) -> dict[str, Version]:
     be read."""
     with storage.attempt(f"read {uri}"):
         listed = object_storage.files(storage.join(uri, SEGMENTS))
-    if (size := sum(one["size"] for one in listed.values())) > MOST_JOURNAL_BYTES:
-        raise UserError(
-            f"can't read {uri}: its journal has {size} bytes; at most {MOST_JOURNAL_BYTES} are read"
-        )
     names = sorted(listed)
     starts = accumulate((listed[name]["size"] for name in names), initial=0)
     path, new = folder / JOURNAL, folder / FETCHED
@@ -175,9 +170,8 @@ def fetch_journal(uri: str, folder: Path) -> dict[str, Version]:
 
         def get(name: str, start: int) -> None:
             segment = f"{SEGMENTS}/{name}"
-            content, versions[segment] = object_storage.read(
-                storage.join(uri, segment), SEGMENT_BYTES
-            )
+            place = storage.join(uri, segment)
+            content, versions[segment] = object_storage.read(place)
             os.pwrite(file.fileno(), content, start)
 
         with ThreadPoolExecutor(16) as threads:

@@ -14,28 +14,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from mnist_tune import storage
-from mnist_tune.columns import COUNT, FLAG, ID, NAME, TEXT, Column, Kind, first_wrong
-from mnist_tune.epoch_row import ROW, without_texts
+from mnist_tune.columns import COUNT, FLAG, ID, NAME, TEXT, Column, first_wrong
 from mnist_tune.errors import ErrorKind, UserError, printable
 from mnist_tune.numbers import counted
 from mnist_tune.results.folder import JOURNAL, MOST_JOURNAL_BYTES, SEGMENTS
-from mnist_tune.trial import MOST_TRIALS, TrialConfig
+from mnist_tune.trial import TrialConfig
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_LINE_BYTES = 2**20
-"""The longest line that is read, about a thousand times an epoch's row."""
+LAST_BYTES = 2**20
+"""How much of a journal's end surely holds its last line, about a thousand rows."""
 
-MOST_DAMAGED = 10_000
-"""The most damaged lines. A file with more was not damaged, it is no journal."""
-
-BLOCK_BYTES, BLOCK_LINES = 2**20, 2**13
-"""About how much of a journal is read at a time."""
+BLOCK_LINES = 2**11
+"""How many lines are read at a time."""
 
 TORN = b" (torn by a kill)\n"
 """Appended to a line that a kill has cut short."""
@@ -89,62 +86,61 @@ def read_journal(path: Path, scores: Sequence[str] = ()) -> Journal:
     kill cut short is skipped silently. Raises `UserError` if it can't be read.
     """
     # imports pyarrow, and a new sweep has no journal to read
-    from mnist_tune.results.rows import Rows, rows_in
+    from mnist_tune.results.rows import BEGINS, Rows
 
-    file, first, undecided = path / JOURNAL, 1, False
+    file = path / JOURNAL
     _refuse_parts(file)
-    epochs, damaged, count = Rows(scores), list[int](), 0
-    trials, changed, ends = (
-        dict[str, TrialConfig](),
-        set[str](),
-        dict[str, dict[str, Any]](),
-    )
+    epochs, last_row = Rows(scores), 0
+    events: dict[int, dict[str, Any]] = {}
+    damaged: list[int] = []
     with (
         storage.attempt(f"read {file}"),
         suppress(FileNotFoundError),
         storage.open_file(file, MOST_JOURNAL_BYTES) as opened,
     ):
-        for lines in _blocks(opened):
-            rows, others = rows_in(lines, parse_event, scores)
-            epochs.add(rows)
-            for event in filter(None, others.values()):
-                if event["kind"] == "trial":
-                    trials[event["trial_id"]] = TrialConfig(
-                        **event["config"]
-                    ).holding_out(0)
-                    changed |= {event["trial_id"]} if event.get("changed") else set()
-                elif event["kind"] == "end":
-                    kind = older_kind(event.get("error"))
-                    ends[event["trial_id"]] = {"error_kind": kind} | event
-            for i in range(len(lines)):
-                if i not in others or (others[i] or {}).get("kind") == "end":
-                    undecided = i not in others
-            bad = [
-                i
-                for i, event in others.items()
-                if event is None and lines[i].endswith(b"\n")
-            ]
-            wrong = [first + i for i in bad if not lines[i].endswith(TORN)]
-            first, count, damaged = (
-                first + len(lines),
-                count + len(wrong),
-                (damaged + wrong)[:6],
-            )
-            if count > MOST_DAMAGED or max(len(trials), len(ends)) > MOST_TRIALS:
-                raise UserError(
-                    f"{file} was not written by a sweep: too many trials, or damaged lines; remove it"
-                )
+        numbered = enumerate(_lines(opened), 1)
+        while block := dict(islice(numbered, BLOCK_LINES)):
+            rows = {i: line for i, line in block.items() if line.startswith(BEGINS)}
+            bad = epochs.add(rows)
+            last_row = max(rows.keys() - bad, default=last_row)
+            for number in sorted(block.keys() - rows.keys()):
+                if event := parse_event(block[number]):
+                    events[number] = event
+                else:
+                    bad.append(number)
+            damaged += [number for number in sorted(bad) if _is_whole(block[number])]
     if damaged:
-        where = (
-            "s" * (count > 1)
-            + " "
-            + ", ".join(map(str, damaged[:5]))
-            + ", ..." * (count > 5)
-        )
-        _warn_once(
-            f"{file}: skipped {counted(count, 'damaged line')} (line{where}) and read all others"
-        )
-    return Journal(epochs.taken(), trials, changed, ends, undecided)
+        lines = "line" if len(damaged) == 1 else "lines"
+        shown = ", ".join(map(str, damaged[:5]))
+        if len(damaged) > 5:
+            shown += ", ..."
+        count = counted(len(damaged), "damaged line")
+        _warn_once(f"{file}: skipped {count} ({lines} {shown}) and read all others")
+    proposed = [event for event in events.values() if event["kind"] == "trial"]
+    ends = {i: event for i, event in events.items() if event["kind"] == "end"}
+    for event in ends.values():
+        event.setdefault("error_kind", older_kind(event.get("error")))
+    return Journal(
+        epochs.table(),
+        trials={event["trial_id"]: event["config"] for event in proposed},
+        changed={event["trial_id"] for event in proposed if event.get("changed")},
+        ends={event["trial_id"]: event for event in ends.values()},
+        undecided=last_row > max(ends, default=0),
+    )
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield the lines of a file. One without an end is the last: a running sweep may
+    have written the rest since."""
+    for line in iter(file.readline, b""):
+        yield line
+        if not line.endswith(b"\n"):
+            return
+
+
+def _is_whole(line: bytes) -> bool:
+    """Return whether no kill has cut a line short."""
+    return line.endswith(b"\n") and not line.endswith(TORN)
 
 
 def mend_last_line(journal: Path) -> None:
@@ -155,9 +151,15 @@ def mend_last_line(journal: Path) -> None:
         suppress(FileNotFoundError),
         open(journal, "r+b", opener=storage.no_link) as file,
     ):
-        file.seek(max(0, file.seek(0, os.SEEK_END) - MOST_LINE_BYTES))
-        if tail := file.read().rpartition(b"\n")[2]:
-            file.write(TORN if parse_event(tail) is None else b"\n")
+        file.seek(max(0, file.seek(0, os.SEEK_END) - LAST_BYTES))
+        tail = file.read().rpartition(b"\n")[2]
+        if not tail:
+            return
+        try:
+            json.loads(tail)
+            file.write(b"\n")
+        except ValueError:
+            file.write(TORN)
 
 
 def _refuse_parts(journal: Path) -> None:
@@ -173,49 +175,22 @@ def _refuse_parts(journal: Path) -> None:
 
 
 def parse_event(line: bytes) -> dict[str, Any] | None:
-    """Return the event in a line, or None if the line is not a valid event."""
+    """Return the event in a line, which is no row; None if there is none."""
     try:
-        event = json.loads(line)
-        if event["kind"] == "epoch":
-            event = without_texts(event)
-        if first_wrong(event, _EVENTS[event["kind"]]) is None:
-            return {name: printable(value) for name, value in event.items()}
-    except (ValueError, RecursionError, TypeError, LookupError):
-        pass
-    return None
-
-
-def _blocks(file: IO[bytes]) -> Iterator[list[bytes]]:
-    """Yield the lines of a file, about `BLOCK_BYTES` at a time. Of a line that is too
-    long, there is only the last byte, which is not a valid event. A line without an end
-    is the last: a running sweep may have written the rest since."""
-    lines, size, line = [], 0, b"\n"
-    while line.endswith(b"\n") and (line := file.readline(MOST_LINE_BYTES)):
-        if len(line) == MOST_LINE_BYTES:
-            while line and not line.endswith(b"\n"):
-                line = file.readline(MOST_LINE_BYTES)
-            line = line[-1:]
-        lines.append(line)
-        size += len(line)
-        if size >= BLOCK_BYTES or len(lines) == BLOCK_LINES:
-            yield lines
-            lines, size = [], 0
-    yield lines
-
-
-def _is_config(value: Any) -> bool:
-    try:
-        return isinstance(value, dict) and bool(TrialConfig(**value))
-    except UserError:
-        return False
+        event: dict[str, Any] = printable(json.loads(line))
+        if first_wrong(event, _EVENTS[event["kind"]]) is not None:
+            return None
+        if event["kind"] == "trial":
+            event["config"] = TrialConfig(**event["config"]).holding_out(0)
+    except (ValueError, TypeError, LookupError, UserError):
+        return None
+    return event
 
 
 _TRIAL_ID = Column("trial_id", ID, needed=True)
-_CONFIG = Column("config", Kind("a trial's configuration", _is_config), needed=True)
 
 _EVENTS = {
-    "trial": (_TRIAL_ID, _CONFIG, Column("changed", FLAG)),
-    "epoch": ROW,
+    "trial": (_TRIAL_ID, Column("changed", FLAG)),
     "writer": (Column("number", COUNT, needed=True),),
     "end": (
         _TRIAL_ID,

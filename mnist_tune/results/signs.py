@@ -31,8 +31,6 @@ from mnist_tune.storage import Place
 
 SIGN = "writer.json"
 
-SIGN_BYTES = 2**20
-
 ALIVE_S = 120.0
 """How old the last sign of life of a writer that runs may be, in seconds by the clock
 of the storage."""
@@ -95,10 +93,10 @@ def _is_locked(folder: Path) -> bool | None:
 def last_sign(uri: str) -> Sign:
     """Return the last sign of life. Raises OSError."""
     try:
-        content, version = object_storage.read(storage.join(uri, SIGN), SIGN_BYTES)
+        content, version = object_storage.read(storage.join(uri, SIGN))
     except FileNotFoundError:
         return Sign(None, None)
-    with suppress(ValueError, RecursionError):
+    with suppress(ValueError):
         found = printable(json.loads(content))
         if first_wrong(found, (Column("host", NAME), Column("folder", NAME))) is None:
             return Sign(found if "host" in found else {}, version)

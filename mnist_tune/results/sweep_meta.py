@@ -11,7 +11,7 @@ from typing import Any
 
 from mnist_tune.columns import WHOLE
 from mnist_tune.data_spec import ARRAYS
-from mnist_tune.invocation import started_by
+from mnist_tune.invocation import SCRIPTS, started_by
 from mnist_tune.own_code.signature import RecordedCode
 from mnist_tune.regimes.contest import CONTENDERS
 from mnist_tune.regimes.data_facts import DataFacts, data_facts
@@ -135,6 +135,12 @@ class SweepMeta:
     def command(self) -> str | None:
         """The command that starts such sweeps; None if it was started from Python."""
         return started_by(self.name)
+
+    @property
+    def script(self) -> str | None:
+        """The script of a clone that started it, and goes on with it; None if a command
+        or a call from Python did, whose sweeps have no option `seeds`."""
+        return SCRIPTS.get(self.name) if "seeds" in self.options else None
 
     @property
     def proposes_trials(self) -> bool:

@@ -9,31 +9,27 @@ from __future__ import annotations
 import csv
 import json
 import logging
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-from pyarrow import types
-from pyarrow.parquet import ParquetFile
 
 from mnist_tune import storage
 from mnist_tune.columns import EPOCHS, NUMBER, OWN_SCORE, TRIALS, Column
-from mnist_tune.errors import UserError, printable
+from mnist_tune.errors import UserError
 from mnist_tune.regimes.families import varied
 from mnist_tune.regimes.labels import REGIMES
 from mnist_tune.regimes.reasons import Reason
 from mnist_tune.results.folder import JOURNAL, TABLES, exists, fetch, fetch_journal
 from mnist_tune.results.journal import Journal, older_kind, read_journal
 from mnist_tune.results.meta import read_meta
-from mnist_tune.results.rows import fits
+from mnist_tune.results.rows import without_effects
 from mnist_tune.results.signs import is_being_written
 from mnist_tune.results.sweep_meta import SweepMeta
 from mnist_tune.storage import Place
@@ -41,12 +37,6 @@ from mnist_tune.trial import FIELDS
 
 TIMES = ("compile_s", "train_s", "eval_s", "wait_s")
 """Columns that `trials` sums over a trial's epochs."""
-
-MOST_ROWS = 10**7
-MOST_TABLE_BYTES, LEAST_BYTES, MOST_RATIO = 2**30, 2**26, 100
-"""The largest table that is read, and how many times as large as its file one beyond
-`LEAST_BYTES` is: a small file may claim to hold terabytes. The epochs of 10,000 trials
-x 200 epochs take half a gigabyte, ten times their file."""
 
 FORMULA = re.compile(r"(^|[;,|\t\r\n])(?=\s*[=+@-])|^(?=[\t\r])")
 """Where a spreadsheet would find a formula and run it: where a text begins, and after
@@ -148,7 +138,7 @@ class Tables:
                 for measured in json.loads(steps)
             ]
             return pd.DataFrame(rows, columns=["trial_id", *kinds]).astype(kinds)
-        except (ValueError, TypeError, OverflowError, RecursionError):
+        except (ValueError, TypeError):
             raise UserError(
                 f"sharpness_steps of epochs in {self.path} holds no measurements; it is damaged"
             ) from None
@@ -240,13 +230,9 @@ def _read(folder: Path, where: Place) -> Tables:
         trials, epochs = (
             read_table(folder / name, (*columns, *more)) for name, columns in known
         )
-        twice = (
-            trials["trial_id"].duplicated().any()
-            or epochs.duplicated(["trial_id", "epoch"]).any()
-        )
         labels = {*trials["regime"], *trials["curve_regime"]}
         reasons = {*trials["reason"].dropna()}
-        if twice or not (labels <= set(REGIMES) and reasons <= set(Reason)):
+        if not (labels <= set(REGIMES) and reasons <= set(Reason)):
             raise UserError(f"the tables in {folder} were not written by a sweep")
         if not reasons:
             trials["error_kind"] = trials["error"].map(older_kind)
@@ -381,81 +367,30 @@ def read_table(path: Path, columns: Sequence[Column]) -> pd.DataFrame:
     damaged, or a sweep did not write it."""
     try:
         with storage.open_file(path) as opened:
-            return _table(opened, columns).reindex(
-                columns=[column.name for column in columns]
-            )
-    except Exception as error:  # Arrow raises many kinds of errors
+            stored = pd.read_parquet(opened)
+        return _typed(stored, columns)
+    except Exception as error:  # pandas and Arrow raise many kinds of errors
         raise UserError(f"{path} is not a table of a sweep ({error})") from None
 
 
-def _table(opened: IO[bytes], columns: Iterable[Column]) -> pd.DataFrame:
-    """Return columns of a table. Its sizes are looked at before it is decoded. Texts
-    stay encoded until they have been looked at, too: a long one that a small file names
-    a thousand times would fill the memory."""
-    with ParquetFile(opened) as file:
-        kinds = dict(zip(file.schema_arrow.names, file.schema_arrow.types, strict=True))
-        there = [
-            column for column in columns if not column.gaps or column.name in kinds
-        ]
-        for column in there:
-            _check_type(column, kinds[column.name])
-        rows = file.metadata.num_rows
-        parts = [
-            file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)
-        ]
-        packed = {
-            part.column(i).compression
-            for part in parts
-            for i in range(part.num_columns)
-        }
-        size = max(sum(part.total_byte_size for part in parts), 8 * rows * len(there))
-        most = min(
-            MOST_TABLE_BYTES, max(LEAST_BYTES, MOST_RATIO * opened.seek(0, os.SEEK_END))
-        )
-        if rows > MOST_ROWS or size > most or packed - {"SNAPPY", "UNCOMPRESSED"}:
-            raise ValueError(
-                f"it claims to hold {rows} rows in {size} bytes, packed by {', '.join(packed)}"
-            )
-        texts = [
-            column.name
-            for column in there
-            if column.kind.type is str and not types.is_null(kinds[column.name])
-        ]
-        meta = file.metadata
-    with ParquetFile(opened, metadata=meta, read_dictionary=texts) as file:
-        table = file.read([column.name for column in there]).replace_schema_metadata(
-            None
-        )
-    found = {
-        column.name: _checked(column, table[column.name], most) for column in there
-    }
-    return with_nullable_counts(pa.table(found).to_pandas(), there)
-
-
-def _check_type(column: Column, kind: Any) -> None:
-    right = {
-        str: types.is_string(kind) or types.is_large_string(kind),
-        bool: types.is_boolean(kind),
-        int: types.is_integer(kind) or (types.is_floating(kind) and column.gaps),
-        float: types.is_integer(kind) or types.is_floating(kind),
-    }[column.kind.type]
-    if not (right or (types.is_null(kind) and column.gaps)):
-        raise ValueError(f"{column.name} is of type {kind}")
-
-
-def _checked(column: Column, values: pa.ChunkedArray, most: int) -> pa.Array:
-    """Return the values of a column if each is one that a journal could hold, and they
-    take at most so many bytes."""
-    part = values.unify_dictionaries().combine_chunks()
-    if not fits(column, part).all():
-        raise ValueError(f"{column.name} is not always {column.kind.wanted}")
-    if types.is_dictionary(part.type):
-        texts = pa.array(map(printable, part.dictionary.to_pylist()), pa.string())
-        counts = np.bincount(part.indices.drop_null().to_numpy(), minlength=len(texts))
-        if counts @ np.array([len(text) for text in texts.to_pylist()], int) > most:
-            raise ValueError(f"{column.name} holds more than {most} bytes")
-        part = pa.DictionaryArray.from_arrays(part.indices, texts).cast(pa.string())
-    return part
+def _typed(stored: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
+    """Return these columns of a table, each of its type, and texts without effects.
+    Raises an error if that can't be done."""
+    names = [column.name for column in columns]
+    # made anew: a file also names its index and its columns
+    stored_columns = {name: stored.get(name, np.nan) for name in names}
+    table = pd.DataFrame(stored_columns, index=range(len(stored)))
+    for column in columns:
+        kind = column.kind
+        values = table[column.name]
+        if not column.gaps and values.isna().any():
+            raise ValueError(f"{column.name} lacks values")
+        if kind.type in (str, bool):
+            if not all(map(kind.holds, values.dropna().unique().tolist())):
+                raise ValueError(f"{column.name} is not always {kind.wanted}")
+        elif kind.type is float or not column.gaps:
+            table[column.name] = values.astype(kind.type)
+    return with_nullable_counts(without_effects(table, columns), columns)
 
 
 def with_nullable_counts(

@@ -204,14 +204,9 @@ def lanes_that_fit(
     from mnist_tune.execution.executor import lane_bytes  # imports JAX
     from mnist_tune.training.program import Program
 
-    if isinstance(data, TaskSpec):
-        bytes_ = data.lane_bytes
-    else:
-        bytes_ = (
-            lane_bytes({Program.of(trial, data) for trial in trials}, measured)
-            if trials
-            else 0
-        )
+    bytes_ = data.lane_bytes
+    if trials and not bytes_:
+        bytes_ = lane_bytes({Program.of(trial, data) for trial in trials}, measured)
     room = int(device.memory // bytes_) if bytes_ else None
     if asked and room is not None and asked > room:
         does = f"--lanes {room} does" if room else "not even one lane does"

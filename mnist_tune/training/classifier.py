@@ -12,6 +12,8 @@ import numpy as np
 from jax import Array
 
 from mnist_tune.data_spec import DataSpec
+from mnist_tune.errors import UserError
+from mnist_tune.training.refusals import check_same, check_tuple, kind_of, tried
 from mnist_tune.training.task import Network, Task
 
 
@@ -47,35 +49,68 @@ def classifier(network: Network, data: DataSpec, loss: str) -> Task:
     train_apply = network.train_apply
 
     def init(key: Any) -> tuple[Any, Any]:
-        found = network.init(key)
-        return found if train_apply else (found, ())
+        variables: tuple[Any, Any] = network.init(key)
+        if train_apply is None:
+            return variables, ()
+        check_tuple("with train_apply, init", "params, state", variables)
+        return variables
+
+    def evaluated(params: Any, state: Any, images: Array) -> Any:
+        logits = logits_of(network, data, params, state, images)
+        _check_logits("apply", logits, images, data)
+        return logits
 
     def loss_of(
         params: Any, state: Any, batch: tuple[Array, Array], key: Array
     ) -> tuple[Array, Any]:
-        x = scale(batch[0], data)
+        images, labels = batch
         if train_apply is None:
-            logits = network.apply(params, x)
+            logits = evaluated(params, state, images)
         else:
-            logits, state = train_apply(params, state, x, key)
-        return LOSSES[loss](
-            logits.astype(np.promote_types(logits.dtype, np.float32)), batch[1]
-        ).mean(), state
+            x = scale(images, data)
+            call = f"train_apply on images {list(x.shape)}"
+            outputs = tried(call, train_apply, params, state, x, key)
+            check_tuple("train_apply", "logits, state", outputs)
+            logits, new_state = outputs
+            _check_logits("train_apply", logits, x, data)
+            what = "train_apply returned another state than it got"
+            check_same(what, new_state, state)
+            state = new_state
+        logits = logits.astype(np.promote_types(logits.dtype, np.float32))
+        return LOSSES[loss](logits, labels).mean(), state
 
     def score(
         params: Any, state: Any, batch: tuple[Array, Array], key: Array
     ) -> dict[str, Array]:
-        variables, y = (params, state) if train_apply else (params,), batch[1]
-        logits = network.apply(*variables, scale(batch[0], data)).astype(jnp.float32)
-        right, losses = (
-            jnp.argmax(logits, axis=-1).astype(y.dtype) == y,
-            LOSSES[loss](logits, y),
-        )
+        images, labels = batch
+        logits = evaluated(params, state, images).astype(jnp.float32)
+        right = jnp.argmax(logits, axis=-1).astype(labels.dtype) == labels
+        losses = LOSSES[loss](logits, labels)
         if data.positions > 1:
             right, losses = right.mean(axis=1, dtype=jnp.float32), losses.mean(axis=1)
         return {"loss": losses, "accuracy": right}
 
     return Task(init, loss_of, score=score)
+
+
+def logits_of(
+    network: Network, data: DataSpec, params: Any, state: Any, images: Array
+) -> Any:
+    """Return what a network returns for images as the data set holds them."""
+    variables = (params, state) if network.train_apply else (params,)
+    x = scale(images, data)
+    call = f"apply on images {list(x.shape)}"
+    return tried(call, network.apply, *variables, x)
+
+
+def _check_logits(name: str, logits: Any, x: Array, data: DataSpec) -> None:
+    each = (*data.shape, data.classes) if data.positions > 1 else (data.classes,)
+    if getattr(logits, "shape", None) != (len(x), *each):
+        shape = ", ".join(map(str, ("n", *each)))
+        raise UserError(
+            f"{name} must return logits [{shape}], since {data.name} has "
+            f"{data.classes} classes; for {len(x)} images it returned {kind_of(logits)}"
+        )
 
 
 def scale(images: Array, data: DataSpec) -> Array:

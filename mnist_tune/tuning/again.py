@@ -33,7 +33,7 @@ from mnist_tune.tuning.checks import check_names, check_trials
 from mnist_tune.tuning.opened import Opened, Wanted, plain_options
 from mnist_tune.tuning.options import AUTO, SweepOptions
 from mnist_tune.tuning.past import Past, holding_out
-from mnist_tune.tuning.tasks import load_data
+from mnist_tune.tuning.tasks import GIVE_DATA, load_data, refuse_other_data
 
 
 def open_again(
@@ -95,10 +95,9 @@ def _refuse_code(
     another way than the user has signed."""
     # A search may have proposed nothing yet.
     recorded = [{code["flag"]: code["name"]} for code in record.code]
-    called = [options, *recorded, *trials]
-    refuse_unloaded(where, record.code, *called)
     calls = [options, *trials]
     refuse_other_calls(record.own_code, where, calls, options.trust_code)
+    refuse_unloaded(where, record.code, *recorded, *calls)
 
 
 def _note_machine(record: SweepMeta, options: SweepOptions) -> None:
@@ -119,20 +118,15 @@ def _same_data(
 ) -> Dataset | TaskData:
     """Return the data of the sweep, which are loaded unless they are given. Raises
     `UserError` if these are others than those that it was trained on."""
-    record = SweepMeta.of(meta)
-    how = "give it with --dataset or --data-dir, or from Python with SweepOptions(dataset=...)"
     if isinstance(options.dataset, str) and options.dataset == ARRAYS:
-        raise UserError(f"{path} was trained on arrays from Python; {how}")
+        raise UserError(f"{path} was trained on arrays from Python; {GIVE_DATA}")
     if data is None:
         trials: list[TrialConfig] = []
         if options.task:
             trials = list(read_journal(path).known_trials(meta).values())
         # a search may have proposed none yet
         data = load_data(options, trials or [TrialConfig()])
-    if data.checksums != record.dataset["checksums"]:
-        raise UserError(
-            f"{path} was trained on other data ({record.dataset['name']}); {how}"
-        )
+    refuse_other_data(data, path, SweepMeta.of(meta))
     return data
 
 
@@ -149,8 +143,7 @@ def _add(
     new = [trial for trial_id, trial in more.items() if trial_id not in before]
     check_names(new, options)
     trials = dict(before) | dict(more)
-    rows = sum(trial.epochs for trial in trials.values())
-    check_trials(new, dataset, options, rows, record.code)
+    check_trials(new, dataset, options, record.code)
     # A search may propose later what no trial has named so far.
     names = [{code["flag"]: code["name"]} for code in record.code]
     names += [trial.named(dataset.spec.flag) for trial in trials.values()]

@@ -9,10 +9,8 @@ from mnist_tune.columns import OWN_SCORE
 from mnist_tune.data.dataset import Dataset, check_counts
 from mnist_tune.data.last_batch import small_last_batch
 from mnist_tune.data.task_data import TaskData
-from mnist_tune.data_spec import TaskSpec
 from mnist_tune.errors import UserError, closest
 from mnist_tune.own_code.loading import names_in, sources
-from mnist_tune.results.tables import MOST_ROWS
 from mnist_tune.terminal import note
 from mnist_tune.training.architectures import architecture, kind_of
 from mnist_tune.training.optimizers import check_optimizer
@@ -34,7 +32,7 @@ def check_scores(options: SweepOptions, dataset: Dataset | TaskData) -> None:
     """Raise a `UserError` if the options ask for a measure that the data, or the task,
     do not have."""
     spec = dataset.spec
-    if isinstance(spec, TaskSpec) and spec.own_step and options.measures():
+    if spec.own_step and options.measures():
         raise UserError(
             f"--sharpness is that of a loss, and {spec.name} makes steps of its own; leave it out"
         )
@@ -56,17 +54,12 @@ def check_trials(
     trials: Sequence[TrialConfig],
     dataset: Dataset | TaskData,
     options: SweepOptions,
-    rows: int,
     listed: Sequence[Mapping[str, Any]] = (),
 ) -> list[dict[str, Any]]:
     """Return what `sweep.json` keeps of the own code of some trials, but for code that
     it `listed` before. Say what is worth a word. Raises `UserError` if the trials can't
-    train on the data, or the whole sweep has too many `rows`, which are its epochs."""
+    train on the data."""
     check_counts(trials, dataset, options.train_evaluation)
-    if rows > MOST_ROWS:
-        raise UserError(
-            f"{rows:,} epochs in all; at most {MOST_ROWS:,} can be read again: make several sweeps of them"
-        )
     note_of_trials(trials, dataset, options.say)
     if isinstance(dataset, Dataset):
         for network in {trial.architecture for trial in trials}:

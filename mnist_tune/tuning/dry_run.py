@@ -16,7 +16,7 @@ from mnist_tune.numbers import counted, spoken
 from mnist_tune.own_code.loading import own_code
 from mnist_tune.terminal import note
 from mnist_tune.tuning.past import holding_out
-from mnist_tune.tuning.tasks import load_here
+from mnist_tune.tuning.tasks import load_data
 
 START_S = 8
 """About what Ray takes to start, and the first processes that train."""
@@ -38,7 +38,7 @@ def dry_run(options: Any) -> Iterator[str]:
         threads=threads, cache_dir=str(cache_folder()), own_code=own_code(), **measured
     )
     configure_jax(settings)
-    data = load_here(options, trials)
+    data = load_data(options, trials, here=True)
     holdout, held_out = default_holdout(data, trials)
     trials = holding_out(holdout, trials)
     check_counts(trials, data)

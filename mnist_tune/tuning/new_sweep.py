@@ -57,8 +57,7 @@ def open_new(
     # Ray may refuse it, and so may lanes, so ask before anything is written.
     _check_cluster(options)
     checked = [*trials.values(), *templates]
-    epochs = sum(trial.epochs for trial in trials.values())
-    code = check_trials(checked, dataset, options, epochs)
+    code = check_trials(checked, dataset, options)
     _check_lanes(checked, dataset, options)
     data_recorded = {
         "target": dataset.target,

@@ -4,143 +4,117 @@ their own."""
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.data.task_data import TaskData
 from mnist_tune.data_spec import DataSpec
 from mnist_tune.errors import UserError
 from mnist_tune.own_code.loading import own_code, register_own
+from mnist_tune.results.sweep_meta import SweepMeta
+from mnist_tune.storage import Place
 from mnist_tune.sweep import Sweep
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.options import Data, SweepOptions, refuse_beside_task
+from mnist_tune.tuning.options import SweepOptions, refuse_beside_task
 
-CHECKED = 8
+EXAMPLES = 8
 """The examples on which networks are tried."""
 
 
-Loaded = TypeVar("Loaded", bound=Dataset | TaskData)
-
-
 def load_data(
-    options: SweepOptions, trials: Sequence[TrialConfig], sweep: Sweep | None = None
+    options: Any,
+    trials: Sequence[TrialConfig],
+    sweep: Sweep | None = None,
+    here: bool = False,
 ) -> Dataset | TaskData:
-    """Load the data of a sweep, or have its tasks make them, once they were tried with
-    the optimisers of some trials; Ray holds them then. JAX does not start in this
-    process, which may fork. Raises `UserError` if they can't be loaded, differ from
-    those of another `sweep`, or a task can't train."""
+    """Load the data that a `Data` of options names, or have its tasks make them, once
+    they were tried with the optimisers of some trials; Ray holds them then. JAX does
+    not start in this process, which may fork.
+
+    With `here`, for which `options` need not be of a sweep, networks or tasks are tried
+    in this process. Raises `UserError` if the data can't be loaded, differ from those
+    of another `sweep`, or what is tried can't train."""
+    data: Dataset | TaskData
     if not options.task:
-        return _as_in(sweep, options.load())
-    refuse_beside_task(options)
-    options.start_ray()
-    given = (
-        options.task,
-        _different(trials),
-        options.train_images,
-        options.measures() is not None,
-    )
-    without_examples, held = apart(_checked, *given, returns=2)
-    found: TaskData = returned(without_examples)[0]
-    return _as_in(sweep, replace(found, held=held))
-
-
-def load_here(
-    options: Data, trials: Sequence[TrialConfig], sweep: Sweep | None = None
-) -> Dataset | TaskData:
-    """Load the data, as `load_data`, and try what is trained in this process, where JAX
-    may start."""
-    if options.task:
-        from mnist_tune.training.task_check import check_tasks
-
+        data = options.load()
+    else:
         refuse_beside_task(options)
-        return _as_in(
-            sweep, check_tasks(options.task, _different(trials), options.train_images)
-        )
-    data = _as_in(sweep, options.load())
-    _try(*_few(trials, data))
+        named = options.task, trials, options.train_images
+        data = _made_here(*named) if here else _made_apart(options, *named)
+    if sweep:
+        refuse_other_data(data, sweep.path, sweep.record)
+    if here and isinstance(data, Dataset):
+        _try_networks(trials, data.spec, _few(data))
     return data
 
 
-def _as_in(sweep: Sweep | None, data: Loaded) -> Loaded:
-    if sweep and data.checksums != sweep.record.dataset["checksums"]:
-        other = sweep.record.dataset["name"]
-        raise UserError(
-            f"{sweep.path} was trained on other data ({other}); give it with --dataset or --data-dir"
-        )
-    return data
+def refuse_other_data(data: Dataset | TaskData, path: Place, record: SweepMeta) -> None:
+    """Raise a `UserError` if these are not the data that a sweep was trained on."""
+    if data.checksums != record.dataset["checksums"]:
+        name = record.dataset["name"]
+        raise UserError(f"{path} was trained on other data ({name}); {GIVE_DATA}")
 
 
-def _different(trials: Sequence[TrialConfig]) -> list[TrialConfig]:
-    """Return a trial for each optimiser and schedule. How often a step calls
-    `tx.update`, which a schedule counts, may depend on the batch size."""
-    different = {}
-    for trial in trials:
-        is_scheduled = trial.schedule != "constant" or trial.warmup_steps > 0
-        size = trial.batch_size if is_scheduled else None
-        different[trial.optimizer, trial.schedule, size] = trial
-    return list(different.values())
+GIVE_DATA = (
+    "give it with --dataset or --data-dir, "
+    "or from Python with SweepOptions(dataset=...)"
+)
 
 
-def _checked(
-    names: Sequence[str],
-    trials: list[TrialConfig],
-    train_images: int | None,
-    measured: bool,
+def _made_here(
+    names: Sequence[str], trials: Sequence[TrialConfig], train_images: int | None
+) -> TaskData:
+    from mnist_tune.training.check import check_tasks  # imports JAX
+
+    return check_tasks(names, trials, train_images)
+
+
+def _made_apart(options: SweepOptions, *named: Any) -> TaskData:
+    """Return the data of tasks without the examples, which Ray holds."""
+    options.start_ray()
+    is_measured = options.measures() is not None
+    without_examples, held = apart(_made_with_size, is_measured, *named, returns=2)
+    data: TaskData = returned(without_examples)[0]
+    return replace(data, held=held)
+
+
+def _made_with_size(
+    is_measured: bool, names: Sequence[str], trials: Sequence[TrialConfig], *more: Any
 ) -> tuple[TaskData, TaskData]:
-    """Return the data of tasks without the examples, and with them. Their lanes take
-    more memory if sharpness is `measured`. Raises `UserError`, as `check_tasks`."""
+    """Return the data of tasks without the examples, and with them. They say how much
+    memory a lane takes, if sharpness is measured or not."""
     from mnist_tune.execution.executor import lane_bytes
     from mnist_tune.training.program import Program
-    from mnist_tune.training.task_check import check_tasks
 
-    found = check_tasks(names, trials, train_images)
+    data = _made_here(names, trials, *more)
     programs = {
-        Program.of(replace(trial, architecture=name), found.spec)
+        Program.of(replace(trial, architecture=name), data.spec)
         for trial in trials
         for name in names
     }
-    found = replace(
-        found, spec=replace(found.spec, lane_bytes=lane_bytes(programs, measured))
-    )
-    return replace(found, train=None, test=None), found
+    spec = replace(data.spec, lane_bytes=lane_bytes(programs, is_measured))
+    data = replace(data, spec=spec)
+    return replace(data, train=None, test=None), data
 
 
-def check_networks(trials: Iterable[TrialConfig], dataset: Dataset) -> None:
+def check_networks(trials: Sequence[TrialConfig], data: Dataset) -> None:
     """Try the networks and optimisers of some trials on a few examples. Ray must be
     running. Raises `UserError` if one of them can't train on this data."""
-    returned(apart(_try, *_few(trials, dataset)))
+    returned(apart(_try_networks, trials, data.spec, _few(data)))
 
 
-def _few(
-    trials: Iterable[TrialConfig], dataset: Dataset
-) -> tuple[list[TrialConfig], DataSpec, Any, Any]:
-    """Return a trial for each network and optimiser, and the data on which `_try` tries
-    them."""
-    different = {
-        (
-            trial.architecture,
-            trial.optimizer,
-            trial.schedule,
-            trial.warmup_steps > 0,
-            trial.loss,
-        ): trial
-        for trial in trials
-    }
-    return (
-        list(different.values()),
-        dataset.spec,
-        dataset.train_images[:CHECKED],
-        dataset.train_labels[:CHECKED],
-    )
+def _few(data: Dataset) -> tuple[Any, Any]:
+    return data.train_images[:EXAMPLES], data.train_labels[:EXAMPLES]
 
 
-def _try(trials: list[TrialConfig], data: DataSpec, images: Any, labels: Any) -> None:
-    from mnist_tune.training.network_check import check  # imports JAX
+def _try_networks(
+    trials: Sequence[TrialConfig], data: DataSpec, examples: tuple[Any, Any]
+) -> None:
+    from mnist_tune.training.check import check_networks  # imports JAX
 
-    for trial in trials:
-        check(trial, data, images, labels)
+    check_networks(trials, data, examples)
 
 
 def apart(function: Callable[..., Any], *given: Any, returns: int = 1) -> Any:

@@ -9,6 +9,7 @@ import pytest
 
 from docs.pages import options_of
 from mnist_tune import cli, invocation
+from validation.notebook import Notebook
 
 ROOT = Path(__file__).parents[2]
 COMMAND = re.compile(r"python \S*((?:sweeps|analysis)/\w+\.py)((?: +[^\s`|;&']+)*)")
@@ -35,6 +36,8 @@ def commands(text):
 def parsed(script, arguments):
     """Return the config that a script parses from its arguments. Raises `SystemExit` if
     they are invalid."""
+    if script == "sweeps/notebook.py":
+        return cli.parse(Notebook, arguments)
     name = next(
         name
         for name, (known, _) in invocation.COMMANDS.items()

@@ -7,8 +7,10 @@ import sys
 import pytest
 from kept_texts import assert_kept
 
-from mnist_tune.commands import lr_regimes, main
+from mnist_tune import UserError
+from mnist_tune.commands import lr_regimes, main, resume
 from mnist_tune.invocation import COMMANDS
+from validation.notebook import Notebook
 
 
 @pytest.fixture
@@ -121,3 +123,22 @@ def test_the_help_of_a_resume_shows_what_it_takes(program, new_writer, tmp_path)
     assert flags >= {"--quiet", "--time-budget", "--trust-code"}
     assert flags.isdisjoint({"--momentum", "--output", "--scheduler", "--smoke"})
     assert "RESULTS --help" in program("resume", "--help")[1]
+
+
+def test_a_sweep_of_a_script_goes_on_with_it(program, new_writer, tmp_path):
+    asked = vars(Notebook(epochs=3)) | {"dataset": None, "output": "there"}
+    new_writer(tmp_path / "sweep").finish(name="notebook", options=asked)
+    goes_on = "sweep goes on with its script: python sweeps/notebook.py --resume sweep"
+    for words in (["sweep"], ["sweep", "--epochs", "5"], ["sweep", "--help"]):
+        assert program("resume", *words) == (2, "", f"error: {goes_on}\n")
+    with pytest.raises(UserError, match=goes_on):
+        resume.resume_sweep("sweep", epochs=5)
+
+
+def test_a_sweep_from_python_may_have_the_name_of_a_script(
+    program, new_writer, tmp_path
+):
+    new_writer(tmp_path / "sweep").finish(name="notebook", options={})
+    code, said, _ = program("resume", "sweep", "--help")
+    assert code == 0
+    assert "--learning-rates" in said

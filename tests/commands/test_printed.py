@@ -7,8 +7,9 @@ from made_up_sweeps import KINDS, of_kind
 from matplotlib.figure import Figure
 
 from mnist_tune import load_sweep
-from mnist_tune.commands import edge, export, lr_regimes, notebook, show
+from mnist_tune.commands import edge, export, lr_regimes, show
 from mnist_tune.reports import page
+from validation import notebook
 
 TRAINS = {
     "regimes": (lr_regimes, "run_or_resume"),
@@ -73,7 +74,5 @@ def test_summaries_of_what_is_there(kind, folders, same, printed, tmp_path):
         printed(show, where, "--picture", "a.png"),
         printed(show, where, "--all", "--page", "a.html"),
     ]
-    if kind in ("edge", "crossed"):
-        texts.append(printed(show, where, "--stability", "stability.png"))
     texts.append(printed(export, where, "--to", "csv", "--output", tmp_path))
     same(f"summary {kind}", "\n".join(texts).replace(str(tmp_path), "THERE"))

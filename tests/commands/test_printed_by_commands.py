@@ -8,7 +8,8 @@ from unittest.mock import Mock
 import pytest
 
 from mnist_tune import UserError, storage
-from mnist_tune.commands import edge, lr_regimes, notebook, show
+from mnist_tune.commands import edge, lr_regimes, show
+from validation import notebook
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -300,3 +301,62 @@ def test_the_docs_have_the_list_of_names():
     for ours, theirs in NAMES.items():
         for name in (ours, *theirs):
             assert f"`{name}`" in text, name
+
+
+def tunes_folder(folder, epochs=4):
+    """An experiment of Ray Tune, as it lies on a disk."""
+    for number, rate in enumerate((0.1, 0.2)):
+        trial = folder / f"train_{number}"
+        trial.mkdir(parents=True)
+        reports = [
+            {
+                "val_acc": 0.5 + 0.1 * rate * epoch,
+                "training_iteration": epoch,
+                "trial_id": f"a_{number}",
+                "pid": epoch,
+                "timestamp": 1,
+                "config": {"lr": rate, "net": {"width": 8}},
+            }
+            for epoch in range(1, epochs + 1)
+        ]
+        lines = "".join(json.dumps(report) + "\n" for report in reports)
+        (trial / "result.json").write_text(lines + lines.split("\n")[-2] + "\n")
+        (trial / "params.pkl").write_bytes(EVIL)
+    (folder / "tuner.pkl").write_bytes(EVIL)
+    return folder
+
+
+EVIL = b"cbuiltins\neval\n(Vopen('ran', 'w')\ntR."
+
+
+def test_an_experiment_of_ray_tune_is_read_from_its_folder(tmp_path, monkeypatch):
+    """Without Ray, and nothing there is unpickled. A report that is there twice, after
+    a restore, counts once."""
+    monkeypatch.chdir(tmp_path)
+    folder = tunes_folder(tmp_path / "experiment")
+    sweep = read_curves(folder, chance=0.1, test_examples=100)
+    assert sweep.trials["learning_rate"].tolist() == [0.1, 0.2]
+    assert sweep.trials["epochs_run"].tolist() == [4, 4]
+    assert set(sweep.trials["architecture"]) == {"curves(net/width=8)"}
+    assert not (tmp_path / "ran").exists()
+    results = SimpleNamespace(experiment_path=str(folder))
+    assert len(read_curves(results, chance=0.1, test_examples=100).trials) == 2
+
+
+def test_what_our_scheduler_stopped_has_its_reason(tmp_path):
+    folder = tunes_folder(tmp_path / "experiment")
+    line = {"trial": "a_0", "iteration": 4, "stopped": "slow", "reason": "slow: late"}
+    (folder / "regimes.jsonl").write_text(json.dumps(line) + "\n")
+    sweep = read_curves(folder, chance=0.1, test_examples=100)
+    assert sweep.trials["stop_reason"].tolist() == ["slow", "completed"]
+
+
+def test_a_folder_that_is_no_experiment_is_a_line(tmp_path):
+    with pytest.raises(UserError, match=r"no trial of Ray Tune has a result.json in"):
+        read_curves(tmp_path, chance=0.1, test_examples=100)
+    folder = tunes_folder(tmp_path / "experiment")
+    rows = folder / "train_0" / "result.json"
+    rows.rename(tmp_path / "elsewhere.json")
+    rows.symlink_to(tmp_path / "elsewhere.json")
+    with pytest.raises(UserError, match=r"can't read .*result.json"):
+        read_curves(folder, chance=0.1, test_examples=100)

@@ -262,7 +262,6 @@ IDX = {
     "no header": bytes([0, 0, 8, 2, 0, 0]),
     "one byte too few": idx(np.arange(6, dtype=np.uint8).reshape(2, 3))[:-1],
     "one byte too many": idx(np.arange(6, dtype=np.uint8).reshape(2, 3)) + b"\0",
-    "dimensions that no array has": bytes([0, 0, 8, 3, 0, 0, 0, 0]) + b"\xff" * 8,
     "no elements": idx(np.zeros((0, 2), np.uint8)),
 }
 NPZ: dict[str, dict[str, np.ndarray]] = {

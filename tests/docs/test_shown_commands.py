@@ -10,12 +10,19 @@ import pytest
 from docs.pages import options_of
 from examples.phase_diagram import Diagram
 from examples.predictors import Predictors
+from examples.stability import Stability
 from mnist_tune import cli
 from mnist_tune.invocation import COMMANDS
+from validation.notebook import Notebook
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = {"sweeps/lr_regimes.py": "regimes"}
-EXAMPLES = {"examples/phase_diagram.py": Diagram, "examples/predictors.py": Predictors}
+EXAMPLES = {
+    "sweeps/notebook.py": Notebook,
+    "examples/phase_diagram.py": Diagram,
+    "examples/predictors.py": Predictors,
+    "examples/stability.py": Stability,
+}
 
 
 COMMAND = re.compile(

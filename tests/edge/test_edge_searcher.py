@@ -8,6 +8,7 @@ import random
 import numpy as np
 import pytest
 from ray.tune.search import Searcher
+from tune_events import TuneEvents, made_up_trial
 
 from mnist_tune.edge.edge_searcher import FIRST, EdgeSearcher
 from mnist_tune.regimes.measured_edge import Learned
@@ -62,28 +63,33 @@ class Sweep:
         search = searcher(
             ended=dict(self.ended), known=dict(self.known), **self.options | more
         )
+        events = TuneEvents(search=search)
         running, ids, over = {}, itertools.count(), False
         while True:
             while not over and len(running) < slots:
-                found = search.suggest(tune_id := str(next(ids)))
+                found = search.suggest(f"tunes {(tune_id := next(ids))}")
                 over = found == Searcher.FINISHED
                 if found is None or over:
                     break
                 values = dict(found["trial"])
                 own_id = values.pop("trial_id")
                 self.known[own_id] = TrialConfig(**values)
-                running[tune_id] = own_id, rows_of(self.known[own_id])
+                trial = made_up_trial(tune_id)
+                running[tune_id] = trial, own_id, rows_of(self.known[own_id])
+                events.add(trial)
             if not running or not most:
                 assert over or not most, "the searcher waits for nothing"
                 return over and not running
             most -= 1
-            own_id, rows = running[one := self.rng.choice(list(running))]
+            tune_id = self.rng.choice(list(running))
+            trial, own_id, rows = running[tune_id]
             row = rows.pop(0)
-            if rows:
-                search.on_trial_result(one, row)
+            if row is None:
+                events.fail(trial)
             else:
-                del running[one]
-                search.on_trial_complete(one, row, error=row is None)
+                events.report(trial, row | {"done": not rows})
+            if not rows:
+                del running[tune_id]
                 self.ended[own_id] = row
 
     @property

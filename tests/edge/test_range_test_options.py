@@ -3,7 +3,7 @@
 import pytest
 
 from mnist_tune import Ramp, RangeTestOptions, UserError, range_test
-from mnist_tune.training import network_check
+from mnist_tune.training import check
 from mnist_tune.tuning import options as options_module
 
 
@@ -72,7 +72,9 @@ def test_each_seed_has_a_curve_of_its_own_and_the_network_is_checked_once(
 ):
     checked = []
     monkeypatch.setattr(RangeTestOptions, "load", lambda *_: mnist_5k)
-    monkeypatch.setattr(network_check, "check", lambda trial, *_: checked.append(trial))
+    monkeypatch.setattr(
+        check, "_check_program", lambda trial, *_: checked.append(trial)
+    )
     options = RangeTestOptions(
         architecture="mlp-4-tanh", momentum=0.9, batch_size=32, loss="mse", seeds=(3, 5)
     )

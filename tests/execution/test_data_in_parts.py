@@ -14,7 +14,7 @@ from mnist_tune import TrialConfig
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.own_code.registry import register
-from mnist_tune.training.task_check import check_task
+from mnist_tune.training.check import check_tasks
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("as_users_have_it")]
 RATES = np.geomspace(1e-3, 1e-2, 8)
@@ -54,7 +54,7 @@ def trained(data, capacity, holdout, memory=None, sharpness=None):
 )
 def test_data_three_times_the_memory_give_the_same_bits(capacity, factory, holdout):
     register(factory.__name__)(factory)
-    data = check_task(factory.__name__, [TrialConfig(batch_size=24)])
+    data = check_tasks([factory.__name__], [TrialConfig(batch_size=24)])
     size = sum(leaf.nbytes for leaf in jax.tree.leaves((data.train, data.test)))
     rows, states = trained(data, capacity, holdout)
     again, others = trained(data, capacity, holdout, size / 3)
@@ -65,7 +65,7 @@ def test_data_three_times_the_memory_give_the_same_bits(capacity, factory, holdo
 def test_the_sharpness_of_data_in_parts_is_that_of_data_in_memory():
     register("regression")(regression)
     data, settings = (
-        check_task("regression", [TrialConfig(batch_size=24)]),
+        check_tasks(["regression"], [TrialConfig(batch_size=24)]),
         SharpnessSettings(5, 50),
     )
     rows, _ = trained(data, 1, 100, sharpness=settings)
@@ -84,7 +84,7 @@ def test_memory_mapped_files_travel_as_paths_and_give_in_parts_the_same_bits(tmp
             return replace(contrastive(), data=lambda: (x[:300], x[300:]))
 
         register(f"mapped_{mode}")(mapped)
-        found = check_task(f"mapped_{mode}", [TrialConfig(batch_size=24)])
+        found = check_tasks([f"mapped_{mode}"], [TrialConfig(batch_size=24)])
         data = pickle.loads(pickle.dumps(found))
         assert isinstance(data.test, np.memmap) == (mode == "r")
         rows[mode] = trained(data, 1, 0, 3_000 if mode else None)

@@ -14,14 +14,14 @@ from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.own_code.registry import register
 from mnist_tune.regimes.divergence import blown_up
-from mnist_tune.training.task_check import check_task
+from mnist_tune.training.check import check_tasks
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
 
 @cache
 def examples_of(factory):
-    return check_task(factory.__name__, [TrialConfig(batch_size=32)])
+    return check_tasks([factory.__name__], [TrialConfig(batch_size=32)])
 
 
 @cache
@@ -121,7 +121,7 @@ def noting():
 
 def test_keys_follow_from_seed_epoch_and_step_and_in_evaluation_from_split_and_block_alone():
     register("noting")(noting)
-    pool = LanePool(check_task("noting", [TrialConfig(batch_size=20)]), 2)
+    pool = LanePool(check_tasks(["noting"], [TrialConfig(batch_size=20)]), 2)
     for name, rate in (("a", 0.1), ("b", 0.2)):
         pool.attach(
             name, TrialConfig(architecture="noting", batch_size=20, learning_rate=rate)

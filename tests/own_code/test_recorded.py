@@ -10,7 +10,13 @@ import pytest
 
 from mnist_tune import UserError
 from mnist_tune.own_code import modules
-from mnist_tune.own_code.loading import load_own, names_in, refuse_unloaded, sources
+from mnist_tune.own_code.loading import (
+    load_own,
+    names_in,
+    own_code,
+    refuse_unloaded,
+    sources,
+)
 from mnist_tune.own_code.recorded import (
     files_of,
     load_recorded,
@@ -83,6 +89,35 @@ def load(folder, recorded=None, called=CALLED, named_now=None, **options):
     return lines, ENTRIES["architecture"]["net.py:mlp"].factory(None)
 
 
+def test_what_is_recorded_goes_to_the_processes_that_train(swept, user):
+    """Also where nothing but these has called it yet, as in a resume without new
+    trials."""
+    recorded = recorded_in(swept)
+    load_recorded(recorded, swept, [CALLED], {}, say=print)
+    texts, loads = own_code()
+    assert ("architecture", "net.py:mlp") in loads
+    assert set(texts) == {"net", "layers"}
+
+
+def test_nothing_is_imported_before_a_sweep_goes_on_or_records_it(swept, user):
+    """What trials call is looked at before, and may yet be refused."""
+    recorded = recorded_in(swept)
+    load_recorded(recorded, swept, [CALLED], {}, say=print)
+    assert not is_imported()
+    [now] = sources(names_in(CALLED))
+    assert now["files"] == recorded.factories[0]["files"]
+
+
+def test_what_can_not_be_imported_is_a_line(swept, user, monkeypatch):
+    def load_module(name):
+        raise ModuleNotFoundError("No module named 'flax'")
+
+    monkeypatch.setattr(modules, "load", load_module)
+    load_recorded(recorded_in(swept), swept, [CALLED], {}, say=print)
+    with pytest.raises(UserError, match=r"--architecture net.py:mlp: net.py can't be"):
+        own_code()
+
+
 def is_imported():
     return "net" in sys.modules or "layers" in sys.modules
 
@@ -107,10 +142,13 @@ def test_the_recorded_text_runs_and_a_line_names_the_flag_that_takes_the_file(
     assert network == (64, 4)
     assert lines == [
         "note: layers.py has changed since, first in line 1: WIDTH = 1; what was "
-        "recorded runs, and --architecture net.py:mlp takes the file"
+        "recorded runs, and --architecture net.py:mlp --changed-code takes the file"
     ]
     (user / "code of mine" / "layers.py").write_text("# wide\nWIDTH = 64\n\n")
     assert load(swept) == ([], (64, 4)), "a comment is no change"
+    (user / "code of mine" / "layers.py").write_text("# narrow\n\nWIDTH = 8\n")
+    [line] = load(swept)[0]
+    assert "first in line 3: WIDTH = 8;" in line, "and is not where it changed"
 
 
 def test_a_named_file_is_used_as_it_is_now(swept, user):
@@ -171,7 +209,9 @@ def test_neither_another_factory_nor_other_arguments_run(swept):
 
 
 @pytest.mark.promise("A folder runs no code but what you have signed, or trust")
-@pytest.mark.parametrize("harm", ["a letter", "a link", "a pipe", "gone", "a module"])
+@pytest.mark.parametrize(
+    "harm", ["a letter", "a link", "a pipe", "gone", "a module", "a folder elsewhere"]
+)
 def test_what_is_not_the_file_that_was_signed_is_not_imported(swept, harm):
     [source] = [
         file for file in (swept / "code").iterdir() if b"def" in file.read_bytes()
@@ -184,6 +224,9 @@ def test_what_is_not_the_file_that_was_signed_is_not_imported(swept, harm):
         code = json.loads((swept / "sweep.json").read_text())["code"]
         code[0]["files"]["net.py"]["module"] = "../../etc"
         recorded, trust = recorded_in(swept, code=code), True
+    elif harm == "a folder elsewhere":
+        (swept / "code").rename(swept.parent / "elsewhere")
+        (swept / "code").symlink_to(swept.parent / "elsewhere")
     else:
         source.unlink()
     if harm == "a link":
@@ -193,6 +236,14 @@ def test_what_is_not_the_file_that_was_signed_is_not_imported(swept, harm):
     with pytest.raises(UserError):
         load(swept, recorded, trust_code=trust)
     assert not is_imported()
+
+
+def test_code_that_a_signed_sweep_does_not_record_is_not_offered_in_a_command(swept):
+    with pytest.raises(UserError, match="os:system, which its sweep did not") as error:
+        refuse_other_calls(
+            recorded_in(swept), swept, [{"architecture": "os:system('x')"}]
+        )
+    assert "--architecture" not in str(error.value)
 
 
 def test_bytecode_beside_a_file_is_not_read(swept, user):
@@ -213,6 +264,12 @@ def test_a_key_that_others_can_read_is_replaced(swept):
     key = user_key()
     assert key_file().stat().st_mode & 0o777 == 0o600
     key_file().chmod(0o644)
+    with pytest.raises(UserError, match=r"others can read your key .*key; read .*code"):
+        load(swept)
+    lines = []
+    sign({"code": sources(names_in(CALLED))}, [CALLED], lines.append)
+    assert len(lines) == 1
+    assert "a new one signs from now on" in lines[0]
     assert user_key() != key
     assert key_file().stat().st_mode & 0o777 == 0o600
     with pytest.raises(UserError, match="not signed by you"):

@@ -1,8 +1,6 @@
 """What a curve that is cut may be labelled: what it shows so far, or undecided, never
 what later epochs will refute."""
 
-from importlib import resources
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,24 +10,20 @@ from real_curves import SWEEPS, data_of, labelled
 from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.labels import curve_regime
 from mnist_tune.regimes.limits import VISIBLE
+from validation.notebook import TABLES
 
 
 def notebook_curves():
-    with (
-        resources.files("mnist_tune.commands")
-        .joinpath("notebook_tables.csv")
-        .open() as file
-    ):
-        for name, table in pd.read_csv(file).groupby("section"):
-            train = table["train_accuracy"].to_numpy()
-            yield (
-                name,
-                Curve(
-                    table["test_accuracy"].to_numpy(),
-                    len(table),
-                    None if np.isnan(train).all() else train,
-                ),
-            )
+    for name, table in pd.read_csv(TABLES).groupby("section"):
+        train = table["train_accuracy"].to_numpy()
+        yield (
+            name,
+            Curve(
+                table["test_accuracy"].to_numpy(),
+                len(table),
+                None if np.isnan(train).all() else train,
+            ),
+        )
 
 
 def every_curve():

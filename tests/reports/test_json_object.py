@@ -283,7 +283,6 @@ def test_show_prints_the_object_and_nothing_else(make, monkeypatch, capsys):
         (["{0}"], "--json prints one object, of one sweep; name one"),
         (["--page", "a.html"], "--json prints one object and nothing else; ask for"),
         (["--picture", "a.png"], "--json prints one object and nothing else; ask for"),
-        (["--stability", "a.png"], "--json prints one object and nothing else"),
     ],
 )
 def test_json_of_two_sweeps_or_beside_a_page_or_picture_is_an_error(

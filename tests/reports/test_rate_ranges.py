@@ -11,8 +11,10 @@ from families import REPLICATES, family
 
 from mnist_tune.answers.rates import converging, edge_to_find, rates_to_try
 from mnist_tune.answers.spans import spans as found_spans
+from mnist_tune.answers.steps import NextStep, StepKind, Why
 from mnist_tune.continuation import code_flags, resume_command
 from mnist_tune.own_code.registry import ENTRIES, Entry, is_named_again
+from mnist_tune.own_code.signature import RecordedCode
 from mnist_tune.reports.questions import proposed, questions
 from mnist_tune.reports.ranges import spans_in_words
 from mnist_tune.results.sweep_meta import SweepMeta
@@ -343,15 +345,19 @@ def test_a_slow_rate_above_the_best_is_too_large(made_up_sweep):
     ].startswith("10 is the largest")
 
 
-@pytest.mark.parametrize("name", ["search", "notebook", "decide"])
-def test_rates_are_proposed_only_for_what_takes_more_of_them(made_up_sweep, name):
+@pytest.mark.parametrize(
+    ("name", "options"), [("search", {}), ("notebook", {"seeds": []}), ("decide", {})]
+)
+def test_rates_are_proposed_only_for_what_takes_more_of_them(
+    made_up_sweep, name, options
+):
     trials = made_up_sweep([0.1, 1.0]).trials.assign(regime="converged")
     assert (
         following(trials, name="my own")[1]
         == following(trials)[1]
         == f"{COMMAND} 2.15 4.64 10"
     )
-    assert following(trials, name=name) == ("", "")
+    assert following(trials, name=name, **options) == ("", "")
 
 
 def edge_of(trials, **options):
@@ -429,6 +435,23 @@ def test_code_that_only_a_folder_names_is_in_no_command(made_up_sweep, config):
         f"--{flag}",
         name,
     ]
+
+
+@pytest.mark.parametrize("beside", [(), ("mlp-4-tanh",)])
+def test_the_edge_of_code_that_the_user_has_signed_is_that_of_the_sweep(
+    made_up_sweep, monkeypatch, beside
+):
+    """So that no command names code again, unless the sweep trained something else,
+    too."""
+    monkeypatch.setattr(RecordedCode, "is_signed", True)
+    sweep = made_up_sweep([0.01, 0.1], architectures=["net.py:mlp(8)", *beside])
+    arguments = {"architecture": "net.py:mlp(8)", "expected": 0.03}
+    step = NextStep(StepKind.FIND_EDGE, Why.EDGE_WITHIN, arguments)
+    [question] = questions([step], sweep, "my sweep")
+    names = "--sweep 'my sweep' --expected 0.03"
+    if beside:
+        names = "--architecture 'net.py:mlp(8)' --expected 0.03"
+    assert question.command == f"mnist-tune edge {names}"
 
 
 def test_code_that_has_moved_is_named_as_it_was_loaded(made_up_sweep):

@@ -1,54 +1,18 @@
-"""The journal as columns: what a line-by-line reader finds, in less time."""
+"""The journal as a table: damaged lines are left out, and change no other."""
 
 import json
 import math
 
 import pandas as pd
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnist_tune.columns import EPOCHS, LARGEST
-from mnist_tune.epoch_row import measured_text
-from mnist_tune.results import journal, rows
-from mnist_tune.results.journal import parse_event, read_journal
+from mnist_tune.columns import EPOCHS
+from mnist_tune.results import journal
+from mnist_tune.results.journal import read_journal
 
-NAMES = [column.name for column in EPOCHS]
-ODD = (
-    None,
-    True,
-    0,
-    -1,
-    3.0,
-    1e300,
-    2**53,
-    2**53 + 1,
-    10**30,
-    math.nan,
-    math.inf,
-    -math.inf,
-    "1",
-    "\x1b[2J",
-    "é",
-    [1],
-    {},
-    [[0, 1.5, 0.0, 1e-05]],
-    [[0, 1.5, None, 1.0]],
-    [[0, 1.5, 1.0]],
-    [None],
-    "[[0, 1.5, 0.0, 1e-05], [10, NaN, NaN, NaN]]",
-)
 PLAIN = '{"kind": "epoch", %s'
-FORMS = (
-    PLAIN,
-    '{"above_since": 1, "kind": "epoch", %s',
-    '{"kind": "epoch", "kind": "epoch", %s',
-    '{"kind": "epoch", "epoch": 7, %s',
-    '{"kind": "epoch", "of another version": {"a": [NaN, {}]}, %s',
-    '{"kind":"epoch", %s',
-    '{"kind": "epoch"} {"kind": "epoch", %s',
-)
 
 
 def line(epoch_row, form=PLAIN, **values):
@@ -67,72 +31,71 @@ def read(tmp_path_factory):
     return read
 
 
-@st.composite
-def odd_lines(draw, epoch_row):
-    """Draw the line of an epoch in which a value, the form, or some bytes are not as a
-    sweep writes them."""
-    values = draw(
-        st.dictionaries(st.sampled_from(NAMES), st.sampled_from(ODD), max_size=2)
-    )
-    found = line(epoch_row, form=draw(st.sampled_from((PLAIN,) * 3 + FORMS)), **values)
-    place, length = (
-        draw(st.integers(0, len(found) - 2)),
-        draw(st.sampled_from([0, 0, 1, 9])),
-    )
-    changed = found[:place] + draw(st.binary(max_size=length)) + found[place + length :]
-    return changed.replace(b"\n", b"") + b"\n"
+WRONG = [
+    {"trial_id": "../x"},
+    {"trial_id": None},
+    {"trial_id": 1},
+    {"epoch": None},
+    {"epoch": "1"},
+    {"epoch": 10**30},
+    {"learning_rate": None},
+    {"train_loss": "1"},
+    {"train_loss": [1]},
+    {"diverged": 1},
+    {"node": 1},
+    {"node": "\ud800"},
+    {"lanes": 0.5},
+    {"sharpness_steps": [1]},
+    {"form": '{"kind": "epoch"} {"kind": "epoch", %s'},
+    {"form": '{"kind": "epoch", "a": [%s'},
+]
+RIGHT = [
+    {"train_loss": math.nan},
+    {"train_loss": -math.inf},
+    {"train_loss": 1},
+    {"lanes": None},
+    {"above_since": 3},
+    {"form": '{"kind": "epoch", "of another version": {"a": [NaN, {}]}, %s'},
+]
 
 
-def as_tabled(event):
-    measured = event.get("sharpness_steps")
-    text = None if measured is None else measured_text(measured)
-    return event | {"sharpness_steps": text}
-
-
-def check(read, lines):
-    """Check that the columns hold what each line says, or nothing for a line that is
-    not valid."""
-    found = read(lines).epochs
-    expected = [as_tabled(event) for event in map(parse_event, lines) if event]
-    assert list(found) == NAMES
-    pd.testing.assert_frame_equal(
-        found.astype(object).where(found.notna(), None),
-        pd.DataFrame(expected, columns=NAMES)
-        .astype(object)
-        .where(lambda table: table.notna(), None),
-        check_dtype=False,
-        check_exact=True,
-    )
-
-
-@pytest.mark.parametrize(
-    "name", {(one.kind, one.needed): one.name for one in EPOCHS}.values()
-)
-def test_a_value_that_no_sweep_writes_is_taken_or_refused_as_in_a_line(
-    read, epoch_row, name
+def test_rows_that_no_sweep_writes_are_left_out_and_change_no_other(
+    read, epoch_row, caplog
 ):
-    for value in ODD:
-        check(
-            read, [line(epoch_row), line(epoch_row, **{name: value}), line(epoch_row)]
-        )
+    good = [line(epoch_row, epoch=epoch) for epoch in (1, 2)]
+    before = read(good).epochs
+    assert list(before) == [column.name for column in EPOCHS]
+    for values in WRONG:
+        found = read([good[0], line(epoch_row, **values), good[1]]).epochs
+        pd.testing.assert_frame_equal(found, before, check_exact=True)
+    assert len(caplog.messages) == 1
+    assert "skipped 1 damaged line (line 2)" in caplog.text
+    for values in RIGHT:
+        epochs = read([good[0], line(epoch_row, epoch=7, **values), good[1]]).epochs
+        assert epochs["epoch"].tolist() == [1, 7, 2]
+    found = read([line(epoch_row, node="\x1b[2J"), good[0]]).epochs
+    assert found["node"].tolist() == ["\\x1b[2J", "here"]
 
 
 @settings(max_examples=60)
 @given(data=st.data())
-def test_columns_hold_what_each_line_says(read, epoch_row, data):
-    lines = data.draw(st.lists(odd_lines(epoch_row), max_size=4))
-    lines.insert(
-        data.draw(st.integers(0, len(lines))),
-        line(epoch_row, trial_id="good", train_loss=math.nan),
-    )
-    check(read, lines)
+def test_damaged_bytes_change_no_other_row(read, epoch_row, data):
+    good = [line(epoch_row, trial_id="good", epoch=epoch) for epoch in (1, 2, 3)]
+    whole = line(epoch_row)
+    start = data.draw(st.integers(0, len(whole) - 2))
+    length = data.draw(st.sampled_from([0, 1, 9]))
+    damage = data.draw(st.binary(max_size=length + 1)).replace(b"\n", b"")
+    damaged = whole[:start] + damage + whole[start + length : -1] + b"\n"
+    found = read([*good[:2], damaged, *good[2:]]).epochs
+    kept = found[found["trial_id"] == "good"]
+    assert kept["epoch"].tolist() == [1, 2, 3]
+    assert len(found) <= 4
 
 
 def test_rows_stay_in_order_also_in_blocks_and_where_a_loss_is_infinite(
     read, epoch_row, monkeypatch
 ):
-    monkeypatch.setattr(journal, "BLOCK_BYTES", 1500)
-    monkeypatch.setattr(rows, "ROOM", 3)
+    monkeypatch.setattr(journal, "BLOCK_LINES", 2)
     losses = [0.5, math.inf, 0.3, math.nan, -math.inf, 0.2, 0.1]
     lines = [
         line(epoch_row, epoch=epoch, train_loss=loss)
@@ -190,38 +153,17 @@ def test_a_journal_may_grow_while_it_is_read(
     )
     begun = lines[3][:begun]
     file.write_bytes(b"".join(lines[:3]) + begun)
-    rows_in = rows.rows_in
+    lines_of = journal._lines
 
-    def grow(block, *how):
-        if block[-1:] == [begun or lines[2]]:
-            with file.open("ab") as grown:
-                grown.write(b"".join(lines[3:])[len(begun) :])
-        return rows_in(block, *how)
+    def growing(opened):
+        for text in lines_of(opened):
+            if text == (begun or lines[2]):
+                with file.open("ab") as grown:
+                    grown.write(b"".join(lines[3:])[len(begun) :])
+            yield text
 
-    monkeypatch.setattr(rows, "rows_in", grow)
-    monkeypatch.setattr(journal, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(journal, "_lines", growing)
     assert read_journal(tmp_path).epochs["epoch"].tolist() == list(range(1, found + 1))
     monkeypatch.undo()
     assert len(read_journal(tmp_path).epochs) == 29
     assert caplog.text == ""
-
-
-def test_a_line_that_is_no_text_is_damaged_and_one_in_another_language_is_read(
-    read, epoch_row
-):
-    whole = line(epoch_row)
-    foreign = whole.replace(b'"here"', '"hieré"'.encode())
-    lines = [whole, foreign, whole.replace(b'"here"', b'"her\xff"'), whole]
-    check(read, lines)
-    assert read(lines).epochs["node"].tolist() == ["here", "hieré", "here"]
-
-
-@pytest.mark.parametrize("from_json", [False, True])
-def test_a_column_holds_its_least_and_its_largest_value(from_json):
-    for column in EPOCHS:
-        limits = [
-            one for one in (column.kind.low, column.kind.high) if abs(one) < LARGEST
-        ]
-        assert rows.fits(column, pa.array(limits, pa.float64()), from_json).all(), (
-            column.name
-        )

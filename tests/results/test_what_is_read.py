@@ -17,7 +17,7 @@ from mnist_tune.columns import EPOCHS, TRIALS
 from mnist_tune.continuation import resume_command
 from mnist_tune.judged import judged
 from mnist_tune.own_code.registry import ENTRIES
-from mnist_tune.results import folder, journal, meta, tables
+from mnist_tune.results import folder, journal, tables
 from mnist_tune.results.journal import mend_last_line, parse_event, read_journal
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.sweep_meta import SweepMeta
@@ -128,14 +128,7 @@ def test_views_of_a_sweep(made_up_sweep, epoch_row):
     }.items():
         with pytest.raises(UserError, match=said):
             refused()
-    for wrong in (
-        "[[1]]",
-        "[",
-        "7",
-        '[["a", 1, 1, 1]]',
-        "[[1e400, 1, 1, 1]]",
-        "[" * 100_000,
-    ):
+    for wrong in ("[[1]]", "[", "7", '[["a", 1, 1, 1]]'):
         with pytest.raises(UserError, match="holds no measurements; it is damaged"):
             replace(
                 sharp, epochs=sweep.epochs.assign(sharpness_steps=wrong)
@@ -180,25 +173,21 @@ REFUSED = [
     {"kind": "end", "trial_id": "00000"},
     END | {"error": 1},
 ]
-"""What a value of a row may be, is told by `test_columns.py` and `test_journal.py`."""
+"""What a value of a row may be, is told by `test_journal.py`."""
 
 
-def test_lines_of_a_journal_are_taken_or_not(tmp_path):
-    """Each line by itself, as an event, and as columns read it."""
+def test_lines_of_a_journal_are_taken_or_not(tmp_path, caplog):
     for event in (*TAKEN, *REFUSED):
         line = json.dumps(event).encode()
         (tmp_path / "journal.jsonl").write_bytes(line + b"\n")
+        journal._warn_once.cache_clear()
+        caplog.clear()
         found = read_journal(tmp_path)
-        assert parse_event(line) == (event if event in TAKEN else None)
-        assert (
-            found.undecided
-            == (len(found.epochs) == 1)
-            == (event in TAKEN and event["kind"] == "epoch")
-        )
-    assert (
-        parse_event(json.dumps(END | {"error": "\x1b[2J"}).encode())["error"]
-        == "\\x1b[2J"
-    )
+        assert ("damaged" in caplog.text) == (event in REFUSED), event
+        is_row = event in TAKEN and event["kind"] == "epoch"
+        assert found.undecided == (len(found.epochs) == 1) == is_row
+    text = json.dumps(END | {"error": "\x1b[2J"})
+    assert parse_event(text.encode())["error"] == "\\x1b[2J"
 
 
 JOURNALS = {
@@ -216,13 +205,10 @@ JOURNALS = {
     "RR~": "2 0 0 undecided, torn",
     "R-.": "1 0 0 undecided, torn",
     "RtR": "2 0 0 undecided",
-    "LR": "1 0 0 undecided, line (line 1)",
-    "RL.": "1 0 0 undecided, torn",
     "RRRIRRRRR": "9 0 0 undecided",
 }
 """The number of rows, trials and ends, by the lines: R is a row, I one of an infinite
-loss, T a trial, E an end, W a writer, - no event, L a line that is too long, t one that
-was torn. The last one may be cut (~), or lack its end (.)."""
+loss, T a trial, E an end, W a writer, - no event, t a line that was torn. The last one may be cut (~), or lack its end (.)."""
 
 
 @pytest.mark.parametrize("block_lines", [2**13, 2])
@@ -241,9 +227,7 @@ def test_what_a_journal_says_and_how_it_is_mended(
     lines |= {
         "W": b'{"kind": "writer", "number": 2}',
         "t": row[:30] + journal.TORN[:-1],
-        "L": b"x" * 600,
     }
-    monkeypatch.setattr(journal, "MOST_LINE_BYTES", 400)
     monkeypatch.setattr(journal, "BLOCK_LINES", block_lines)
     path = tmp_path / "journal.jsonl"
     for case, expected in JOURNALS.items():
@@ -267,28 +251,6 @@ def test_what_a_journal_says_and_how_it_is_mended(
             for one in caplog.messages
         )
         assert said == expected, case
-
-
-def test_a_journal_that_no_sweep_wrote_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(journal, "MOST_DAMAGED", 2)
-    monkeypatch.setattr(journal, "MOST_TRIALS", 1)
-    path = tmp_path / "journal.jsonl"
-    for lines in (
-        [b"-"] * 3,
-        [json.dumps(TRIAL | {"trial_id": f"{i}"}).encode() for i in (1, 2)],
-        [json.dumps(END | {"trial_id": f"{i}"}).encode() for i in (1, 2)],
-    ):
-        path.write_bytes(b"\n".join([*lines[1:], b""]))
-        read_journal(tmp_path)
-        path.write_bytes(b"\n".join([*lines, b""]))
-        with pytest.raises(
-            UserError,
-            match=f"{path} was not written by a sweep: too many trials, or damaged",
-        ):
-            read_journal(tmp_path)
-    monkeypatch.setattr(journal, "MOST_JOURNAL_BYTES", path.stat().st_size - 1)
-    with pytest.raises(UserError, match="at most"):
-        read_journal(tmp_path)
 
 
 def test_the_command_that_resumes(tmp_path, monkeypatch):
@@ -357,8 +319,6 @@ WRONG = (
     ("dataset", []),
     ("dataset.note", 1),
     ("dataset.checksums", []),
-    ("dataset.label_counts", [0]),
-    ("dataset.label_counts", [-1, 2]),
     ("dataset.test_images", 0),
     ("dataset.target", 1.0),
     ("dataset.target", True),
@@ -376,11 +336,9 @@ WRONG = (
     ("search", 1),
     ("code", [CODE | {"flag": "address"}]),
     ("code", [CODE | {"name": None}]),
-    ("code", [CODE | {"files": {"a.py": {}}}]),
-    ("code", [CODE | {"folder": 1}]),
+    ("code", [CODE | {"files": []}]),
     ("writer", 0),
     ("resumed", [1]),
-    ("code", [CODE | {"files": {"a.py": {"sha256": "0", "lines": [3]}}}]),
     ("trials", {"a": {"cls": 1}}),
     ("command", [1]),
     ("started", 1),
@@ -388,7 +346,7 @@ WRONG = (
 )
 
 
-def test_values_of_a_sweep_json_are_taken_or_refused(sweep_of_two, monkeypatch):
+def test_values_of_a_sweep_json_are_taken_or_refused(sweep_of_two):
     file = sweep_of_two / "sweep.json"
     whole = json.loads(file.read_text()) | {"options": {"lanes": 2}}
 
@@ -410,23 +368,10 @@ def test_values_of_a_sweep_json_are_taken_or_refused(sweep_of_two, monkeypatch):
             match=rf"^{file} was not written by a sweep: .*{name.partition('.')[0].rstrip('s')}",
         ):
             read_meta(sweep_of_two)
-    for text in ("", "7", "[]", "{", "[" * 100_000):
+    for text in ("", "7", "[]", "{"):
         file.write_text(text)
         with pytest.raises(UserError, match=f"^{file} was not written by a sweep: it "):
             read_meta(sweep_of_two)
-    file.write_bytes(content := json.dumps(whole).encode())
-    counts = sum(content.count(one) for one in b",[{")
-    for name, limit in {
-        "MOST_META_BYTES": len(content),
-        "MOST_VALUES": counts,
-        "MOST_TRIALS": 2,
-    }.items():
-        monkeypatch.setattr(meta, name, limit)
-        read_meta(sweep_of_two)
-        monkeypatch.setattr(meta, name, limit - 1)
-        with pytest.raises(UserError, match="it has"):
-            read_meta(sweep_of_two)
-        monkeypatch.undo()
 
 
 # --- stored tables
@@ -434,27 +379,23 @@ def test_values_of_a_sweep_json_are_taken_or_refused(sweep_of_two, monkeypatch):
 
 WRONG_COLUMNS = (
     ("trials", "trial_id", ["00000", "a/b"]),
+    ("trials", "stop_reason", ["asha", "a/b"]),
+    ("epochs", "finite", [1, 0, 1]),
+    ("trials", "changed", ["\x1b[2J", "x"]),
+)
+WRONG_NUMBERS = (
     ("trials", "trial_id", ["00000", None]),
     ("trials", "learning_rate", [0.1, math.nan]),
-    ("trials", "learning_rate", ["1", "2"]),
-    ("trials", "momentum", [0.0, 1.0]),
-    ("trials", "batch_size", [1, 0]),
+    ("trials", "learning_rate", ["a", "b"]),
+    ("trials", "train_s", ["a", "b"]),
     ("trials", "nesterov", [True, None]),
-    ("trials", "seed", [0, 2**32]),
-    ("trials", "regime", [b"slow", b"slow"]),
-    ("trials", "stop_reason", ["asha", "a/b"]),
-    ("trials", "error", [1, 2]),
-    ("trials", "train_s", [1e11, 1e12]),
-    ("trials", "diverged_at_step", [0, 1]),
-    ("epochs", "epoch", [1, 2, 2**53 + 1]),
-    ("epochs", "finite", [1, 0, 1]),
-    ("epochs", "lanes", [0, 1, 2]),
+    ("trials", "diverged_at_step", ["a", "b"]),
     ("epochs", "learning_rate", [0.1, 0.1, None]),
 )
 COLUMNS = {"trials": TRIALS, "epochs": EPOCHS}
 
 
-def test_values_of_stored_tables_are_taken_or_refused(sweep_of_two, monkeypatch):
+def test_values_of_stored_tables_are_taken_or_refused(sweep_of_two):
     files = {name: sweep_of_two / f"{name}.parquet" for name in COLUMNS}
     whole = {name: pq.read_table(file) for name, file in files.items()}
 
@@ -464,32 +405,23 @@ def test_values_of_stored_tables_are_taken_or_refused(sweep_of_two, monkeypatch)
         ):
             tables.read_table(files[name], COLUMNS[name])
 
-    for name, column, values in WRONG_COLUMNS:
+    for name, column, values in (*WRONG_COLUMNS, *WRONG_NUMBERS):
         place = whole[name].schema.get_field_index(column)
         pq.write_table(
             whole[name].set_column(place, column, pa.array(values)), files[name]
         )
-        refused(name, column)
+        refused(name, column if (name, column, values) in WRONG_COLUMNS else "")
     for name, needed in (("trials", "regime"), ("epochs", "epoch")):
         pq.write_table(whole[name].drop_columns([needed]), files[name])
         refused(name, needed)
-        pq.write_table(whole[name], files[name], compression="zstd")
-        refused(name, "packed by ZSTD")
         pq.write_table(whole[name].drop_columns(["node"]), files[name])
         assert tables.read_table(files[name], COLUMNS[name])["node"].isna().all()
-    monkeypatch.setattr(tables, "MOST_ROWS", 1)
-    refused("trials", "it claims to hold 2 rows")
 
 
-@pytest.mark.parametrize(
-    "twice", [{"trial_id": ["00000", "00000"]}, {"regime": ["slow", "mine"]}]
-)
-def test_tables_that_cannot_be_a_sweeps_are_made_from_the_journal(
-    sweep_of_two, twice, caplog
-):
+def test_tables_that_cannot_be_a_sweeps_are_made_from_the_journal(sweep_of_two, caplog):
     file = sweep_of_two / "trials.parquet"
     before = load_sweep(sweep_of_two).trials
-    before.assign(**twice).to_parquet(file, index=False)
+    before.assign(regime=["slow", "mine"]).to_parquet(file, index=False)
     assert load_sweep(sweep_of_two).trials.equals(before)
     assert "the tables are made again from the journal" in caplog.text
     (sweep_of_two / "journal.jsonl").unlink()

@@ -8,7 +8,7 @@ import pytest
 from mnist_tune import TrialConfig
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.own_code.loading import load_own
-from mnist_tune.training.task_check import check_task
+from mnist_tune.training.check import check_tasks
 
 PAGE = Path(__file__).parents[2] / "docs" / "own_training.md"
 BLOCKS = {
@@ -36,7 +36,7 @@ def test_a_documented_task_learns(name, tmp_path):
     task = f"{tmp_path}/documented_{name}.py:{name}"
     load_own({"task": task})
     config = TrialConfig(architecture=task, learning_rate=RATES[name], batch_size=50)
-    pool = LanePool(check_task(task, [config]))
+    pool = LanePool(check_tasks([task], [config]))
     pool.attach("a", config)
     rows = [pool.run(["a"])["a"] for _ in range(3)]
     assert not rows[-1].diverged

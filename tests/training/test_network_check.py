@@ -19,7 +19,7 @@ from mnist_tune.data.dataset import Dataset, load_dataset
 from mnist_tune.data_spec import DataSpec
 from mnist_tune.own_code.registry import register, register_optimizer
 from mnist_tune.training.architectures import architecture
-from mnist_tune.training.network_check import check
+from mnist_tune.training.check import check_networks
 from mnist_tune.training.optimizers import check_optimizer
 from mnist_tune.training.task import Network
 from mnist_tune.trial import TrialConfig
@@ -30,6 +30,10 @@ pytestmark = pytest.mark.usefixtures("as_users_have_it")
 @pytest.fixture(scope="module")
 def dataset():
     return load_dataset(DATA_SETS["three channels, seven classes"]())
+
+
+def examples_of(dataset):
+    return dataset.train_images[:8], dataset.train_labels[:8]
 
 
 def init(key):
@@ -82,25 +86,45 @@ def trained(train_apply, state=()):
     )
 
 
+DRAWS = np.random.default_rng(0)
 GOOD = Network(init, apply)
 STATEFUL = trained(lambda p, s, x, key: (apply(p, x), s))
 LIKE_EQUINOX = trained(
     lambda p, s, x, key: (apply(p, x), s), jax.tree_util.Partial(len, jnp.zeros(2))
 )
 """Its state equals none but itself, as the states of Equinox do."""
+
+
+class Static:
+    """What a container keeps beside its arrays: a new one each time, which is equal."""
+
+    def __eq__(self, other):
+        return isinstance(other, Static)
+
+    def __hash__(self):
+        return 0
+
+
+class Box:
+    def __init__(self, x):
+        self.x = x
+
+
+jax.tree_util.register_pytree_node(
+    Box, lambda box: ((box.x,), Static()), lambda static, children: Box(*children)
+)
+BOXED = trained(lambda p, s, x, key: (apply(p, x), Box(s.x)), Box(jnp.zeros(2)))
 THROUGH_NUMPY = Network(lambda key: jax.tree.map(np.asarray, init(key)), apply)
 LARGE = Network(lambda key: jnp.zeros((784, 7)), lambda p, x: product(x, p))
 
 
-@pytest.mark.parametrize("network", [GOOD, STATEFUL, LIKE_EQUINOX, THROUGH_NUMPY])
+@pytest.mark.parametrize(
+    "network", [GOOD, STATEFUL, LIKE_EQUINOX, BOXED, THROUGH_NUMPY]
+)
 def test_a_network_that_can_train_passes(network, dataset):
     register("mine")(lambda data: network)
-    check(
-        TrialConfig(architecture="mine", batch_size=8),
-        dataset.spec,
-        dataset.train_images,
-        dataset.train_labels,
-    )
+    trial = TrialConfig(architecture="mine", batch_size=8)
+    check_networks([trial], dataset.spec, examples_of(dataset))
 
 
 WRONG = {
@@ -151,6 +175,13 @@ WRONG = {
     "an if on the images": Network(init, looks),
     "NumPy on the images": Network(init, through_numpy),
     "an if in training": trained(lambda p, s, x, key: (looks(p, x), s)),
+    "random numbers of NumPy": Network(
+        init, lambda p, x: apply(p, x) + float(DRAWS.normal())
+    ),
+    "an init that takes no heed of its key": Network(
+        lambda key: {**init(key), "b": DRAWS.normal(size=7).astype("f4")}, apply
+    ),
+    "logits without a slope": Network(init, lambda p, x: jnp.sign(apply(p, x))),
 }
 OPTIMIZERS = {
     "which looks at its learning rate": lambda rate: optax.sgd(
@@ -230,18 +261,13 @@ def where(line):
     "Before the sweep's folder is made, what is wrong with a network is one line"
 )
 def test_refusals(dataset, monkeypatch):
-    images, labels = dataset.train_images[:8], dataset.train_labels[:8]
+    examples = examples_of(dataset)
     monkeypatch.delitem(sys.modules, "equinox", raising=False)
 
     def tried(network, data=dataset, **fields):
         register("mine")(lambda data: network)
-        return refusal(
-            check,
-            TrialConfig(architecture="mine", batch_size=8, **fields),
-            data.spec,
-            images,
-            labels,
-        )
+        trial = TrialConfig(architecture="mine", batch_size=8, **fields)
+        return refusal(check_networks, [trial], data.spec, examples)
 
     text = "".join(f"{name}: {tried(network)}\n" for name, network in WRONG.items())
     for name, optimizer in OPTIMIZERS.items():
@@ -279,13 +305,5 @@ def test_refusals(dataset, monkeypatch):
 def test_probabilities_have_a_squared_distance_too(dataset):
     register("mine")(lambda data: WRONG["probabilities"])
     trial = TrialConfig(architecture="mine", batch_size=8, loss="mse")
-    assert (
-        refusal(
-            check,
-            trial,
-            dataset.spec,
-            dataset.train_images[:8],
-            dataset.train_labels[:8],
-        )
-        == "nothing"
-    )
+    examples = examples_of(dataset)
+    assert refusal(check_networks, [trial], dataset.spec, examples) == "nothing"

@@ -13,7 +13,7 @@ from tasks import gan, regression
 
 from mnist_tune import TrialConfig, UserError
 from mnist_tune.own_code.registry import register, register_optimizer
-from mnist_tune.training.task_check import check_task
+from mnist_tune.training.check import check_tasks
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
@@ -41,7 +41,7 @@ def with_calls(calls):
 
 def checked(task, **fields):
     register("counted")(lambda: task)
-    check_task("counted", [TrialConfig(batch_size=8, **fields)])
+    check_tasks(["counted"], [TrialConfig(batch_size=8, **fields)])
 
 
 @settings(max_examples=12, deadline=None)

@@ -15,8 +15,8 @@ from mnist_tune import TrialConfig, UserError
 from mnist_tune.data.dataset import check_counts
 from mnist_tune.errors import LastBatchError
 from mnist_tune.own_code.registry import register, register_optimizer
+from mnist_tune.training.check import check_tasks
 from mnist_tune.training.program import Program
-from mnist_tune.training.task_check import check_task, check_tasks
 from mnist_tune.tuning.checks import note_of_trials
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
@@ -103,7 +103,7 @@ MISTAKES = {
     ),
     "a loss without a state": (
         loss(lambda x, s: x),
-        r"loss must return \(loss, state\), it returned a",
+        r"loss must return \(loss, state\), it returned float32\[\]",
     ),
     "whole-number loss": (
         loss(lambda x, s: (x.astype(int), s)),
@@ -147,7 +147,7 @@ MISTAKES = {
     ),
     "a score of another shape": (
         score(lambda x: x[:, None]),
-        r"score must return loss as \[n\].*returned \[256, 1\]",
+        r"score must return loss as \[n\].*returned float32\[256, 1\]",
     ),
     "no loss among the scores": (
         score(lambda x: {"mse": x}),
@@ -209,15 +209,19 @@ MISTAKES = {
     ),
     "keys as data": (
         data(*np.split(jax.random.split(jax.random.key(0), 300), [200])),
-        "a PRNGKeyArray of key<fry>",
+        r"data returned train, which is key<fry>\[200\]; give arrays",
     ),
     "a table with columns": (
         data(*[np.zeros(9, [("x", "f4")])] * 2),
-        "which is a ndarray of .*; give arrays",
+        r"which is \[\('x', '<f4'\)\]\[9\]; give arrays",
     ),
     "masked values": (
         data(*[np.ma.masked_less(np.zeros(9), 1)] * 2),
         r"masked values; say .*, such as x.filled\(0\)",
+    ),
+    "arrays without examples": (
+        data(*[np.zeros((0, 5), np.float32)] * 2),
+        r"data returned train, which is float32\[0, 5\]; give arrays \[n, ...\] of at least",
     ),
     "examples in a list": (
         data([*TRAIN["x"]], [*TEST["x"]]),
@@ -225,7 +229,7 @@ MISTAKES = {
     ),
     "data and no function": (
         replace(GOOD, data=GOOD.data()),
-        r"data is \({'x': array.*; give a function, data\(\)",
+        r"data\(\) fails, TypeError: 'tuple' object is not callable",
     ),
     "data that fail": (
         replace(GOOD, data=lambda: 1 / 0),
@@ -241,7 +245,7 @@ MISTAKES = {
     ),
     "a step without a score": (
         replace(GAME, score=None),
-        "with step, score says how good it is",
+        r"with step, score says how good it is; give score\(params",
     ),
     "a split without keys": (
         replace(GAME, split=("judge", "maker")),
@@ -269,7 +273,7 @@ MISTAKES = {
     ),
     "a step of NaN": (
         step(lambda p, o, s, x: (p, o, s, x * jnp.nan)),
-        "step is nan for untrained parameters; scale",
+        "the loss is nan for untrained parameters; scale",
     ),
     "a loss of two arguments": (
         replace(GOOD, loss=lambda params, batch: (params["w"].mean(), ())),
@@ -291,11 +295,11 @@ MISTAKES = {
     ),
     "a key in the state": (
         with_init(ZEROS, jax.random.key(0)),
-        "a random key; take the one that each step gets",
+        r"which is key<fry>\[\]; take the key that each step gets instead",
     ),
     "a split of letters": (
         replace(GAME, split=("make")),
-        r"split is 'make'; give a tuple of names, \('make',\)",
+        r"split is 'make'; give a tuple, \('make',\)",
     ),
     "a chance in percent": (
         replace(GOOD, chance=10),
@@ -305,7 +309,10 @@ MISTAKES = {
         score(lambda x: {"loss": x, "accuracy": 100.0 * (x == x)}),
         "score returned accuracies up to 100; give shares, 0 to 1, or True and False",
     ),
-    "no loss": (replace(GOOD, loss=None), "loss is None; give a function"),
+    "no loss": (
+        replace(GOOD, loss=None),
+        r"loss\(params, state, batch, key\) fails, TypeError: 'NoneType' object is not",
+    ),
     "a block of none": (replace(GOOD, block=0), "block is 0; give how many examples"),
     "a guess in words": (
         replace(GOOD, guess="ln 7"),
@@ -328,6 +335,14 @@ def test_a_mistake_is_one_line_with_the_function_and_the_fix(mistake):
     assert "mistaken" in str(raised.value)
 
 
+def test_tasks_of_a_sweep_share_their_data_and_their_chance():
+    register("good")(lambda: GOOD)
+    register("fewer")(lambda: data({name: x[:200] for name, x in TRAIN.items()}))
+    line = "tasks 'good' and 'fewer' differ in data or chance; sweep each alone"
+    with pytest.raises(UserError, match=line):
+        check_tasks(["good", "fewer"], [])
+
+
 def test_the_first_leaf_that_differs_is_named_with_both_sides():
     """Not two trees, cut off before they differ."""
     names = [f"block_{i}" for i in range(20)]
@@ -340,7 +355,7 @@ def test_the_first_leaf_that_differs_is_named_with_both_sides():
     register("deep")(lambda: replace(with_init(ZEROS, state), loss=changes))
     message = r"got: float32\[32\] for float32\[64\] at \['block_7'\]\['mean'\]; keep"
     with pytest.raises(UserError, match=message):
-        check_task("deep", [])
+        check_tasks(["deep"], [])
 
 
 def test_an_error_inside_a_factory_is_told_with_its_own_line():
@@ -354,12 +369,12 @@ def test_an_error_inside_a_factory_is_told_with_its_own_line():
 
     register("fails")(fails)
     with pytest.raises(UserError, match=r"TypeError.*inner\(\) takes 1") as raised:
-        check_task("fails", [])
+        check_tasks(["fails"], [])
     assert "it takes" not in str(raised.value)
     line = fails.__code__.co_firstlineno + 1
     assert f"(test_task_check.py, line {line})" in str(raised.value)
     with pytest.raises(UserError, match="it takes width"):
-        check_task("fails(depth=1)", [])
+        check_tasks(["fails(depth=1)"], [])
 
 
 def test_a_key_path_of_jax_is_not_cut_off():
@@ -376,7 +391,7 @@ def test_a_key_path_of_jax_is_not_cut_off():
 
     register("renames")(lambda: replace(GOOD, loss=renames))
     with pytest.raises(UserError, match=r"at key path .*\['net'\]") as raised:
-        check_task("renames", [])
+        check_tasks(["renames"], [])
     assert "\n" not in str(raised.value)
 
 
@@ -409,7 +424,7 @@ def test_io_callbacks_are_refused_before_they_are_called(place, ordered):
     register_optimizer("scaled")(scaled)
     optimizer = "scaled" if place == "optimizer" else "sgd"
     with pytest.raises(UserError, match=r"io_callback.*; use pure_callback") as raised:
-        check_task("impure", [TrialConfig(batch_size=8, optimizer=optimizer)])
+        check_tasks(["impure"], [TrialConfig(batch_size=8, optimizer=optimizer)])
     assert "\n" not in str(raised.value)
     assert not calls
 
@@ -428,20 +443,22 @@ def test_a_pure_callback_with_a_source_indexed_by_example_and_prints_are_taken()
         return weight * value, state
 
     register("pure")(lambda: replace(GOOD, loss=weighted))
-    check_task("pure", [TrialConfig(batch_size=8)])
+    check_tasks(["pure"], [TrialConfig(batch_size=8)])
 
 
 @pytest.mark.parametrize("factory", [regression, pinn, gan])
 def test_tasks_that_can_train_pass(factory):
     """With Adam: `tests/execution/test_tasks.py` checks these and others with SGD."""
     register(factory.__name__)(factory)
-    found = check_task(
-        factory.__name__,
+    found = check_tasks(
+        [factory.__name__],
         [TrialConfig(optimizer="adam(b1=0.8)", batch_size=32)],
         train_images=200,
     )
     assert found.spec.train_images == 200
-    assert found.checksums["test"] == check_task(factory.__name__, []).checksums["test"]
+    assert (
+        found.checksums["test"] == check_tasks([factory.__name__], []).checksums["test"]
+    )
 
 
 def test_numbers_of_numpy_and_jax_and_a_state_that_begins_at_infinity_are_taken():
@@ -467,14 +484,14 @@ def test_numbers_of_numpy_and_jax_and_a_state_that_begins_at_infinity_are_taken(
         data=lambda: jax.tree.map(lambda x: x.astype(">f4"), (TRAIN, TEST)),
     )
     register("numbers")(lambda: made)
-    spec = check_task("numbers", [TrialConfig(batch_size=8)]).spec
+    spec = check_tasks(["numbers"], [TrialConfig(batch_size=8)]).spec
     assert (spec.guesses, spec.chance) == (
         {"numbers": pytest.approx(1.9459, 1e-4)},
         0.5,
     )
     assert spec.scores == ("1", "large")
     register("counts")(lambda: replace(pinn(), data=lambda: (np.int64(9), 0.5 * 8)))
-    spec = check_task("counts", []).spec
+    spec = check_tasks(["counts"], []).spec
     assert (spec.train_images, spec.test_images) == (9, 4)
 
 
@@ -490,14 +507,14 @@ def test_a_score_of_whole_blocks_needs_a_block_in_each_split_and_says_what_it_le
         TrialConfig(batch_size=8, holdout=holdout),
         min(some or 100, holdout or 100, 300 - holdout),
     )
-    data = check_task("whole", [trial])
+    data = check_tasks(["whole"], [trial])
     with pytest.raises(
         UserError,
         match=rf"'whole': score .* block of {most + 1}, and a split has {few} examples; set",
     ):
         check_counts([trial], data, some)
     register("whole")(lambda: replace(score(jnp.mean), block=few))
-    check_counts([trial], data := check_task("whole", [trial]), some)
+    check_counts([trial], data := check_tasks(["whole"], [trial]), some)
     note_of_trials([trial], data, (said := []).append)
     assert ("evaluations leave out 20 of 100 held-out or test" in "".join(said)) == (
         few == 40
@@ -515,7 +532,7 @@ def test_a_loss_of_pairs_says_what_leaves_out_an_odd_last_batch():
 
     register("pairs")(lambda: replace(GOOD, loss=pairs))
     program = Program.of(
-        TrialConfig(architecture="pairs", batch_size=8), check_task("pairs", []).spec
+        TrialConfig(architecture="pairs", batch_size=8), check_tasks(["pairs"], []).spec
     )
     given = (
         program.shapes,
@@ -534,13 +551,13 @@ def test_a_task_may_draw_from_a_key_that_is_always_the_same():
     always = jax.random.key(0)
     made = loss(lambda x, state: (x + jax.random.uniform(always), state))
     register("constant")(lambda: made)
-    check_task("constant", [TrialConfig(batch_size=8)])
+    check_tasks(["constant"], [TrialConfig(batch_size=8)])
 
 
 @pytest.mark.slow
 def test_arguments_of_a_task_are_those_of_its_function():
     register("vae")(vae)
-    assert check_task("vae(latent=3)", []).spec.scores == ("kl",)
+    assert check_tasks(["vae(latent=3)"], []).spec.scores == ("kl",)
     register("two")(
         lambda: replace(
             vae(), score=lambda *given: vae().score(*given) | {"more": jnp.float32(1)}
@@ -552,9 +569,9 @@ def test_arguments_of_a_task_are_those_of_its_function():
         UserError,
         match=r"task 'vae.width=3.' can't be made, TypeError.*; it takes latent, beta",
     ):
-        check_task("vae(width=3)", [])
+        check_tasks(["vae(width=3)"], [])
     with pytest.raises(
         UserError,
         match=r"unknown task 'unheard'; name the function that makes it, FILE.py:FUNCTION",
     ):
-        check_task("unheard", [])
+        check_tasks(["unheard"], [])

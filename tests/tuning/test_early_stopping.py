@@ -1,7 +1,6 @@
 """Which configurations early stopping lets go on."""
 
 import math
-import weakref
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -13,10 +12,9 @@ from hypothesis import strategies as st
 from ray.tune.schedulers import ASHAScheduler
 
 from mnist_tune import TrialConfig, columns
-from mnist_tune.regimes import labels, stopping
+from mnist_tune.regimes import stopping
 from mnist_tune.regimes.data_facts import MNIST
 from mnist_tune.regimes.divergence import finite_loss
-from mnist_tune.regimes.forecast import target_of
 from mnist_tune.regimes.stopping import Configuration
 from mnist_tune.tuning.early_stopping import Asha, RegimeStopping
 from mnist_tune.tuning.past import Past
@@ -288,19 +286,6 @@ def test_without_a_target_what_levels_off_below_the_best_is_stopped(epoch_row):
     assert sweep.run("level", LEVEL, rate=0.02) in (6, 7, 8)
 
 
-def test_rows_are_not_kept(sweep):
-    """Tune's results take 4 KB each; a sweep of 10,000 trials has millions."""
-
-    class Row(dict):
-        """A dictionary that can be weakly referenced."""
-
-    row = Row(sweep.row(1, SLOW[0]))
-    gone = weakref.ref(row)
-    sweep.fates.take_up("a", TrialConfig(), row)
-    del row
-    assert gone() is None
-
-
 def test_a_trial_that_cannot_train_is_no_peer():
     scheduler, trial = (
         Asha(1, Run()),
@@ -373,33 +358,6 @@ def test_asha_decides_the_same_after_a_resume(losses, cut):
     expected, _ = run(uninterrupted, left, set(), range(cut + 1, 8))
     found, _ = run(Stopped(rows), left, set(), range(cut + 1, 8))
     assert found == expected
-
-
-def test_what_a_verdict_costs_does_not_grow_with_its_peers(epoch_row, monkeypatch):
-    """The target is asked of few of those that have ended. Who learns and has much time
-    left gets no label."""
-    asked, sweep = [], Sweep(epoch_row, replace(MNIST, target=None))
-
-    def asking(curves, running):
-        asked.append(len(curves))
-        return target_of(curves, running)
-
-    monkeypatch.setattr(labels, "target_of", asking)
-    for i in range(20):
-        for epoch in EPOCHS:
-            sweep.report(
-                str(i),
-                LATE + 0.001 * (i % 7),
-                int(epoch),
-                rate=1 / (i + 1),
-                proposed=True,
-            )
-    assert len(asked) >= 10 > 3 >= max(asked)
-    monkeypatch.setattr(labels, "curve_regime", None)
-    assert [
-        sweep.report("young", SLOW, epoch, rate=0.01, proposed=True)
-        for epoch in (1, 2, 3)
-    ] == [""] * 3
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,12 @@
 """A sweep whose driver is killed at any moment and resumed does what it would have
 done."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pandas as pd
 import pytest
 from loop import Killed
 from recorded_data import recorded_data
+from tune_events import TuneEvents, made_up_trial
 
 from mnist_tune import SweepOptions, TrialConfig
 from mnist_tune.execution.process_setup import WorkerSettings
@@ -106,16 +105,13 @@ class Driver:
             tuner.make_tuner(
                 opened, Plan(past.open), placement, ["data"], self.recorder
             )
-        [self.scheduler] = made
+        self.events = TuneEvents(made[0], callback=self.recorder)
         self.trials = {
-            i: SimpleNamespace(
-                trial_id=f"tunes {i}",
-                config={"trial": {"trial_id": i, **config.to_dict()}},
-            )
+            i: made_up_trial(i, trial={"trial_id": i, **config.to_dict()})
             for i, config in past.open.items()
         }
         for trial in self.trials.values():
-            self.scheduler.on_trial_add(None, trial)
+            self.events.add(trial)
         past.release()
 
     def run(self):
@@ -124,7 +120,7 @@ class Driver:
             # a process that finds a state reports its row again
             for epoch in range(max(first, 1), 11):
                 self.states[trial_id] = epoch
-                if self.report(trial, self.result(config, epoch)):
+                if self.events.report(trial, self.result(config, epoch)):
                     break
         self.writer.release()  # as the end of the process does
 
@@ -148,19 +144,6 @@ class Driver:
             "done": bool(reason),
         }
         return row | told | {"scheduler_loss": finite_loss(row["train_loss"])}
-
-    def report(self, trial, result):
-        """Do what Tune does with a result, in its order. Return whether the trial
-        ends."""
-        if (
-            not result["done"]
-            and self.scheduler.on_trial_result(None, trial, result) == "STOP"
-        ):
-            result["done"] = True
-        self.recorder.on_trial_result(0, [], trial, result)
-        if result["done"]:
-            self.scheduler.on_trial_complete(None, trial, result)
-        return result["done"]
 
 
 def recorded(driver):

@@ -10,6 +10,7 @@ from ray.tune.schedulers import (
     HyperBandScheduler,
     MedianStoppingRule,
 )
+from tune_events import TuneEvents
 
 from mnist_tune.judged import judged
 from mnist_tune.regimes.data_facts import MNIST
@@ -33,12 +34,11 @@ def test_a_row_is_in_the_histories_once_whoever_hears_of_it_first(
     config = TrialConfig(learning_rate=0.1)
     view = ProgressView(1, 3, 0, quiet=True)
     recorder = Recorder(writer, view, {"00000": config}, Past(), "asha")
-    scheduler = RegimeStopping(5, recorder.run, MNIST)
+    events = TuneEvents(RegimeStopping(5, recorder.run, MNIST), callback=recorder)
     trial = made_up(trial_id="00000")
     for epoch in (1, 2, 2, 3):  # a process that was killed repeats a row
         result = result_of(epoch_row(epoch, 1 / epoch), config)
-        scheduler.on_trial_result(None, trial, result)
-        recorder.on_trial_result(0, [], trial, result)
+        events.report(trial, result)
         columns = recorder.run.histories.columns("00000")
         assert columns["epoch"].tolist() == list(range(1, epoch + 1))
     writer.finish()

@@ -89,7 +89,7 @@ def test_a_resume_reads_its_journal_once_and_no_state_that_is_not_there(
     )
     interrupted.finish(ended=None)
     looked = mock.patch.object(Checkpoint, "load", wraps=Checkpoint.load)
-    read = mock.patch.object(journal, "_blocks", wraps=journal._blocks)
+    read = mock.patch.object(journal, "_lines", wraps=journal._lines)
     with looked as looks, read as reads:
         found = opened(place)
     looks.assert_called_once_with(found.writer.state("00000"))

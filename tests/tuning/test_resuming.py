@@ -10,13 +10,13 @@ from recorded_data import recorded_data
 
 from mnist_tune import DecideOptions, EdgeOptions, SweepOptions, TrialConfig, UserError
 from mnist_tune.commands.lr_regimes import LearningRateRegimes
-from mnist_tune.commands.notebook import Notebook
 from mnist_tune.commands.resume import PythonSweep
 from mnist_tune.commands.search import Search
 from mnist_tune.own_code.registry import ENTRIES, Entry
 from mnist_tune.tuning.options import MOST_TRIALS, crossed
 from mnist_tune.tuning.past import additions
 from mnist_tune.tuning.resuming import command_options, python_options, resumed_with
+from validation.notebook import Notebook
 
 COMMANDS = {
     one.NAME: one

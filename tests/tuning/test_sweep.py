@@ -116,7 +116,9 @@ def start(pause, *flags):
     """Start a sweep in its own process group. It takes its time, and waits while there
     is a file `pause`."""
     python, *arguments = command(*flags)
-    path = os.pathsep.join([str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join(
+        [str(ROOT / "tests" / "helpers"), os.environ.get("PYTHONPATH", "")]
+    )
     own = {
         "stdout": subprocess.PIPE,
         "stderr": subprocess.PIPE,

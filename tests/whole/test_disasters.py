@@ -99,7 +99,7 @@ def run(monkeypatch, capfd, caplog):
     return run
 
 
-@pytest.mark.promise("Nothing in a folder is unpickled or run")
+@pytest.mark.promise("Nothing in a folder is unpickled")
 @pytest.mark.promise("A trial whose state is damaged starts again, and a line says so")
 @pytest.mark.ray
 def test_a_damaged_folder_with_hostile_pickles_is_resumed(

@@ -10,7 +10,6 @@ import pytest
 
 from docs.words import ROOT, shelves, warnings, without_code
 from mnist_tune.data_spec import TaskSpec
-from mnist_tune.epoch_row import ROW
 from mnist_tune.regimes.labels import QUESTIONS
 from mnist_tune.results.folder import JOURNAL, META, SEGMENTS, TABLES
 from mnist_tune.results.journal import _EVENTS
@@ -91,9 +90,7 @@ def test_every_field_of_the_files_is_on_their_page():
         meta["dataset"],
         meta["environment"],
     ]
-    names = {
-        getattr(one, "name", one) for part in parts if part is not ROW for one in part
-    }
+    names = {getattr(one, "name", one) for part in parts for one in part}
     names |= {one.name for one in fields(TaskSpec)} | {
         META,
         JOURNAL,

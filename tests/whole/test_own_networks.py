@@ -16,7 +16,7 @@ from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.own_code import modules
-from mnist_tune.own_code.loading import load_own
+from mnist_tune.own_code.loading import load_own, own_code
 from mnist_tune.own_code.registry import ENTRIES, register_optimizer
 from mnist_tune.tuning import checks, sweep
 
@@ -153,7 +153,7 @@ def test_a_resume_wants_the_same_code_and_the_same_data(
         resume_sweep(output, dataset=patterns((8, 8), 10))
     ENTRIES["architecture"].clear()
     resume_sweep(output, dataset=digits(), quiet=True)
-    assert name in ENTRIES["architecture"]
+    assert ("architecture", name) in own_code()[1], "the trials' processes get it"
     ENTRIES["architecture"].clear()
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "another user"))
     again = (

@@ -31,7 +31,7 @@ from mnist_tune.reports.view import View
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("one_core")]
 
-TASKS = Path(__file__).parents[1] / "tasks.py"
+TASKS = Path(__file__).parents[1] / "helpers" / "tasks.py"
 RATES = (1e-4, 0.1, 0.5, 3.0)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-PAGE = Path(__file__).parents[1] / "docs" / "own_network.md"
+PAGE = Path(__file__).parents[2] / "docs" / "own_network.md"
 
 BFLOAT16 = """# bfloat16_net.py
 import jax

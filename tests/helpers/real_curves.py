@@ -38,7 +38,7 @@ from mnist_tune.regimes.data_facts import DATA
 from mnist_tune.regimes.labels import label_trials
 from validation.label_cuts import complete
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1] / "regimes"
 
 
 def real_sweeps():

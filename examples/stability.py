@@ -1,15 +1,30 @@
-"""Does the sharpness rise to the edge of stability, and stay there?"""
+"""A table and a picture of one's own from measurements: does the sharpness rise to the
+edge of stability, and stay there?
+
+    python examples/stability.py results/sharp
+    python examples/stability.py full thousand small --picture stability.png
+
+Prints for each trial of the sweeps when its sharpness reached what the optimiser and
+its learning rate allow, and how large it was from then on, and draws its course. The
+sweeps must have run with --sharpness or --sharpness-every. Trains nothing.
+
+docs/sharpness_evidence.md has what came out.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
+import tyro
 from matplotlib import colormaps
 
+from mnist_tune import UserError, cli, load_sweep
 from mnist_tune.named_code import parse_call
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.families import families
@@ -37,6 +52,25 @@ at 0.95 on (over the last quarter of the steps if it never did); and of the batc
 
 ALONE = """Sharpness of trials whose edge of stability is not known: before training, and over the last quarter of the
 steps"""
+
+
+@dataclass(frozen=True)
+class Stability:
+    """Say when the sharpness reached what the optimiser and its learning rate allow,
+    and draw its course."""
+
+    results: Annotated[tuple[str, ...], tyro.conf.Positional]
+    """Folders of sweeps, or folders above them, which stand for their newest sweep; or
+    URIs."""
+    picture: Path = Path("stability.png")
+    """The file of the picture."""
+
+
+def main() -> None:
+    config = cli.parse(Stability)
+    if not config.results:
+        raise UserError("name the folder of a sweep, or of several")
+    show_stability([load_sweep(path) for path in config.results], config.picture)
 
 
 def show_stability(sweeps: Sequence[Tables], path: Path) -> None:
@@ -218,3 +252,7 @@ def plot_stability(
     log_axis(below, "y")
     below.set(xlabel="step", ylabel="training loss")
     save(figure, path)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -9,7 +9,7 @@ import os
 import re
 from pathlib import Path
 
-KEPT = Path(__file__).parent / "kept"
+KEPT = Path(__file__).parents[1] / "kept"
 WRITES = os.environ.get("MNIST_TUNE_KEPT") == "write"
 
 

@@ -1,11 +1,10 @@
-"""Do we get the notebook's numbers? Run its eight experiments and compare them with its
-printed tables."""
+"""The notebook's eight experiments, its printed tables, and how our numbers compare with
+these. `sweeps/notebook.py` runs it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -62,15 +61,8 @@ class Notebook(SweepOptions):
         )
 
 
-OPTIONS, run = Notebook, run_or_resume
-
-
 def main() -> int:
-    return finish(command_options(OPTIONS))
-
-
-def finish(options: Notebook) -> int:
-    """Train what is left, and print how it compares with the notebook."""
+    options = command_options(Notebook)
     sweep = run_or_resume(options)
     if options.json:
         return print_result(sweep, options.json)
@@ -82,6 +74,9 @@ def finish(options: Notebook) -> int:
             print(f"Picture: {sweep.picture('notebook.png')}")
     return code
 
+
+TABLES = Path(__file__).with_name("notebook_tables.csv")
+"""All that the notebook printed."""
 
 EXACT = 0.0005
 """The largest difference of an accuracy from the notebook's if an experiment is
@@ -161,13 +156,8 @@ def experiments() -> dict[str, Experiment]:
 
 def section(name: str) -> pd.DataFrame:
     """Return the notebook's numbers of an experiment, by epoch."""
-    with (
-        resources.files("mnist_tune.commands")
-        .joinpath("notebook_tables.csv")
-        .open() as file
-    ):
-        found = pd.read_csv(file).query("section == @name").set_index("epoch")
-    return found[["train_accuracy", "test_accuracy", "test_loss"]]
+    table = pd.read_csv(TABLES).query("section == @name").set_index("epoch")
+    return table[["train_accuracy", "test_accuracy", "test_loss"]]
 
 
 def shown_regime(name: str) -> tuple[str, int]:

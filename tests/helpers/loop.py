@@ -7,12 +7,11 @@ training are left out.
 
 import math
 from contextlib import contextmanager, suppress
-from types import SimpleNamespace
 
 import pytest
 import ray
-from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
+from tune_events import TuneEvents, made_up_trial
 
 from mnist_tune import SweepOptions, TrialConfig
 from mnist_tune.execution.process_setup import WorkerSettings
@@ -62,7 +61,7 @@ class Loop:
         opened.past.release()
         search, scheduler = (
             asked["tune_config"].search_alg,
-            asked["tune_config"].scheduler or FIFOScheduler(),
+            asked["tune_config"].scheduler,
         )
         search.set_search_properties(None, None, asked["param_space"])
         saved, samples = (
@@ -70,31 +69,26 @@ class Loop:
             asked["tune_config"].num_samples,
         )
         # the recorder removes from `trials` what has ended
-        trials, running, proposed = [], [], 0
+        events = TuneEvents(scheduler, search, recorder)
+        running, proposed = [], 0
         while not self.interrupts(proposed, len(running)):
             while len(running) < self.slots and proposed < samples:
                 config = search.suggest(f"tunes {proposed}")
                 if config in (None, Searcher.FINISHED):
                     break
-                started = {
-                    "trial_id": f"tunes {proposed}",
-                    "config": config,
-                    "run_metadata": SimpleNamespace(),
-                }
-                running.append(SimpleNamespace(**started))
-                trials.append(running[-1])
-                scheduler.on_trial_add(None, running[-1])
+                trial = made_up_trial(proposed, **config)
+                running.append(trial)
+                events.add(trial)
                 proposed += 1
             if not running or self.interrupts(proposed, len(running)):
                 break
             for trial in list(running):
-                if self.report(trial, saved, search, scheduler, recorder, trials):
+                if events.report(trial, self.result(trial, saved)):
                     running.remove(trial)
-        recorder.on_experiment_end(trials)
+        recorder.on_experiment_end(events.trials)
 
-    def report(self, trial, saved, search, scheduler, recorder, trials):
-        """Report a trial's next epoch, first the saved one again. Do what Tune does
-        then, in its order, and return whether the trial has ended."""
+    def result(self, trial, saved):
+        """Return the result of a trial's next epoch, first the saved one again."""
         values = dict(trial.config["trial"])
         trial_id, config = values.pop("trial_id"), TrialConfig(**values)
         before = saved.get(trial_id, 0)
@@ -114,17 +108,7 @@ class Loop:
                 | loss
                 | {"stop_reason": config.stop_reason(epoch, found["diverged"])}
             )
-        told["done"] = bool(told["stop_reason"])
-        if not told["done"] and scheduler.on_trial_result(None, trial, told) == "STOP":
-            told["done"] = True
-        elif not told["done"]:
-            search.on_trial_result(trial.trial_id, told)
-        recorder.on_trial_result(0, trials, trial, told)
-        if told["done"]:
-            scheduler.on_trial_complete(None, trial, told)
-            search.on_trial_complete(trial.trial_id, told)
-            recorder.on_trial_complete(0, trials, trial)
-        return told["done"]
+        return told | {"done": bool(told["stop_reason"])}
 
 
 @pytest.fixture

@@ -7,14 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from kept_texts import assert_kept
+from made_up_sweeps import of_kind
 
+from examples import stability
+from examples.stability import plot_stability, relative_sharpness, summarise_stability
 from mnist_tune import TrialConfig, UserError
-from mnist_tune.commands import show, stability
-from mnist_tune.commands.stability import (
-    plot_stability,
-    relative_sharpness,
-    summarise_stability,
-)
 
 SGD = {
     "optimizer": "sgd",
@@ -102,7 +99,7 @@ def test_a_sweep_without_measurements_is_named(
     with pytest.raises(
         UserError, match=r"no sharpness was measured in .*sweep; --sharpness does"
     ):
-        main_of(show, tmp_path / "sweep", "--stability", "a.png")
+        main_of(stability, tmp_path / "sweep")
 
 
 CONFIGS = {
@@ -153,11 +150,23 @@ def two_sweeps(tmp_path, new_writer, epoch_row):
 
 
 def test_what_is_said_and_drawn_of_ten_trials(two_sweeps, as_text, main_of, tmp_path):
-    _, said, notes = main_of(show, *two_sweeps, "--stability", "stability.png")
-    said = said[said.index("Sharpness relative") :]
-    assert_kept(
-        "stability", f"{said}{notes}\n{(tmp_path / 'stability.png').read_text()}"
-    )
+    _, said, notes = main_of(stability, *two_sweeps, "--picture", "sharp.png")
+    drawn = (tmp_path / "sharp.png").read_text()
+    assert_kept("stability", f"{said}{notes}\n{drawn}")
+
+
+def test_what_is_said_of_a_crossed_sweep(
+    main_of, as_text, new_writer, epoch_row, tmp_path
+):
+    of_kind("crossed", tmp_path / "crossed", new_writer, epoch_row)
+    code, said, notes = main_of(stability, "crossed")
+    assert (code, notes) == (0, "")
+    assert_kept("stability of a crossed sweep", said)
+
+
+def test_a_sweep_has_to_be_named(main_of):
+    with pytest.raises(UserError, match="name the folder of a sweep"):
+        main_of(stability)
 
 
 @pytest.mark.parametrize(

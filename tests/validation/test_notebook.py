@@ -8,7 +8,10 @@ from kept_texts import assert_kept
 from recorded_data import recorded_data
 
 from mnist_tune import TrialConfig
-from mnist_tune.commands.notebook import (
+from mnist_tune.epoch_row import EpochRow
+from mnist_tune.judged import judge
+from mnist_tune.results.writer import SweepWriter
+from validation.notebook import (
     EXACT,
     Notebook,
     compare_all,
@@ -18,9 +21,6 @@ from mnist_tune.commands.notebook import (
     section,
     shown_regime,
 )
-from mnist_tune.epoch_row import EpochRow
-from mnist_tune.judged import judge
-from mnist_tune.results.writer import SweepWriter
 
 PLAIN = TrialConfig().to_dict()
 CHAOTIC = ("oscillates", "diverges")

@@ -1,0 +1,105 @@
+"""The data that a task makes: checked, as NumPy arrays."""
+
+from __future__ import annotations
+
+import hashlib
+from numbers import Real
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import keystr, tree_leaves_with_path
+
+from mnist_tune.errors import UserError
+from mnist_tune.training.refusals import check_same, check_tuple, kind_of, tried
+from mnist_tune.training.task import Task
+
+
+def made_data(task: Task) -> tuple[Any, Any]:
+    """Return the training and the test examples of a task, trees of NumPy arrays.
+    Raise a `UserError` if `data` does not return such, or others each time."""
+    train, test = _made_once(task)
+    again = _made_once(task)
+    if checksum(again) != checksum((train, test)):
+        raise UserError(
+            "data returns other arrays each time; seed its random numbers, or save them"
+        )
+    return train, test
+
+
+def _made_once(task: Task) -> tuple[Any, Any]:
+    parts = tried("data()", task.data)  # type: ignore[arg-type]
+    check_tuple("data", "train, test", parts)
+    if all(isinstance(part, Real) for part in parts):
+        if any(part < 1 or part % 1 for part in parts):
+            how = "give two whole numbers of examples above 0"
+            raise UserError(f"data returned {parts}; {how}")
+        train_count, test_count = map(int, parts)
+        numbers = np.arange(train_count + test_count, dtype=np.int32)
+        return numbers[:train_count], numbers[train_count:]
+    for part, name in zip(parts, ("train", "test"), strict=True):
+        _check_part(part, name)
+    train, test = jax.tree.map(_in_native_order, parts)
+    alike = "data must return (train, test), alike but for their lengths"
+    check_same(alike, train, test, axes=1)
+    return train, test
+
+
+def _check_part(part: Any, name: str) -> None:
+    """Raise a `UserError` if a part of the data is no tree of arrays of numbers with
+    one leading axis."""
+    lengths = set()
+    for path, leaf in tree_leaves_with_path(part):
+        what = f"data returned {name}{keystr(path)}, which is {kind_of(leaf)}"
+        if not _is_of_numbers(leaf):
+            raise UserError(f"{what}; give arrays of numbers, such as np.asarray(x)")
+        if np.ma.is_masked(leaf):
+            how = "say what they are, such as x.filled(0)"
+            raise UserError(f"{what} with masked values; {how}")
+        if not leaf.ndim or not len(leaf):
+            raise UserError(f"{what}; give arrays [n, ...] of at least one example")
+        lengths.add(len(leaf))
+    if len(lengths) != 1:
+        counts = " and ".join(map(str, sorted(lengths))) or "no"
+        raise UserError(
+            f"data returned arrays of {counts} examples as {name}; "
+            "all need the same first axis"
+        )
+
+
+def _is_of_numbers(leaf: Any) -> bool:
+    if not isinstance(leaf, (np.ndarray, jax.Array)):
+        return False
+    return any(jnp.issubdtype(leaf.dtype, kind) for kind in (np.number, np.bool_))
+
+
+def _in_native_order(array: Any) -> Any:
+    """Return an array of NumPy in this machine's byte order."""
+    return np.asanyarray(array).astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def len_of(part: Any) -> int:
+    """Return the number of examples."""
+    return len(jax.tree.leaves(part)[0])
+
+
+def examples_of(part: Any, count: int) -> Any:
+    """Return so many examples; again from the first on, if there are fewer. One that
+    holds NaN or infinity comes first, if there is one."""
+    order = np.arange(len_of(part))
+    with np.errstate(all="ignore"):
+        sums = [x.reshape(len(x), -1).sum(1) for x in jax.tree.leaves(part)]
+        order[0] = np.all([np.isfinite(each) for each in sums], axis=0).argmin()
+    order = np.resize(order, count)
+    return jax.tree.map(lambda x: x[order], part)
+
+
+def checksum(tree: Any) -> str:
+    """Return the SHA-256 of a tree's arrays, with their paths, types and shapes."""
+    sums = hashlib.sha256()
+    for path, leaf in tree_leaves_with_path(tree):
+        sums.update(f"{keystr(path)} {leaf.dtype} {np.shape(leaf)} ".encode())
+        # no copy: it may not fit
+        sums.update(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
+    return sums.hexdigest()

@@ -1,0 +1,24 @@
+"""Command lines, run in this process."""
+
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def main_of(monkeypatch, capsys, tmp_path):
+    """A function that runs a command's `main` in an empty folder, and returns its exit
+    code and what it printed to stdout and stderr. `run` replaces what would train."""
+
+    def call(module, *arguments, **run):
+        for name, found in run.items():
+            monkeypatch.setattr(module, name, lambda *_, found=found, **__: found)
+        monkeypatch.setattr(
+            sys,
+            "argv",
+            [f"{module.__name__.rpartition('.')[2]}.py", *map(str, arguments)],
+        )
+        monkeypatch.chdir(tmp_path)
+        return module.main() or 0, *capsys.readouterr()
+
+    return call

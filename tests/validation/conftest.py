@@ -1,0 +1,3 @@
+"""Pictures as texts."""
+
+from drawn import as_text  # noqa: F401
