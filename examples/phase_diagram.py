@@ -232,10 +232,10 @@ def open_between(cell: pd.DataFrame, grid: Sequence[float]) -> list[float]:
     measured next; none at the end. They lie between the smallest c at which it rises,
     or all is lost, and the largest one below that at which it falls."""
     c = cell["c"]
-    is_above = (cell["sharpness_rises"] == 1) | cell["lost"]
-    high = c[is_above].min()
-    is_below = (cell["sharpness_rises"] == 0) & ~(c >= high)
-    low = c[is_below].max()
+    rises = cell["sharpness_rises"] == 1
+    falls = cell["sharpness_rises"] == 0
+    high = c[rises | cell["lost"]].min()
+    low = c[falls & ~(c >= high)].max()
     if np.isnan(low):
         low = BELOW * c[cell["loss_rises"]].min()
     # NaN compares as false: a limit that is not there leaves nothing out.
@@ -255,14 +255,12 @@ def thresholds(steps: pd.DataFrame) -> pd.DataFrame:
     for (width, seed), cell in steps.groupby(CELL):
         c = cell["c"]
         first_lost = c[cell["lost"]].min()
-        row = {
-            "width": width,
-            "seed": seed,
-            "sharpness": cell["sharpness"].iloc[0],
-            "c_loss": c[cell["loss_rises"]].min(),
-            "c_sharp": c[cell["sharpness_rises"] == 1].min(),
-            "c_max": c[c < first_lost].max(),
-        }
+        sharpness_rises = cell["sharpness_rises"] == 1
+        row = {"width": width, "seed": seed}
+        row["sharpness"] = cell["sharpness"].iloc[0]
+        row["c_loss"] = c[cell["loss_rises"]].min()
+        row["c_sharp"] = c[sharpness_rises].min()
+        row["c_max"] = c[c < first_lost].max()
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -52,6 +52,7 @@ NEVER = 10**9
 BRACKET = "forward-only bracket"
 ONE_STEP = {BRACKET: 2000, "critical sharpness": 128}
 """Predictors that look at the loss before and after one step, and the images in it."""
+COLUMNS = ["network", "predictor", "seed", "predicted", "measured"]
 STEP_RATES = [2.0**power for power in range(-12, 11)]
 
 
@@ -297,16 +298,9 @@ def main() -> None:
     rows = []
     predictions = [*config.from_steps(), *config.from_range_tests()]
     for setting, predictor, seed, rate in predictions:
-        row = {
-            "network": str(setting),
-            "predictor": predictor,
-            "seed": seed,
-            "predicted": rate,
-            "measured": measured[setting],
-        }
-        rows.append(row)
+        rows.append((str(setting), predictor, seed, rate, measured[setting]))
     # Where no edge was found, or a rule suggests nothing, there is nothing to compare.
-    table = pd.DataFrame(rows).dropna()
+    table = pd.DataFrame(rows, columns=COLUMNS).dropna()
     for setting, rate in measured.items():
         print(f"half of the seeds of {setting} learn up to {rate:.3g}")
     print("predicted / measured, of networks, and the median of |log2| of it:")
