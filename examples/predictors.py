@@ -87,26 +87,26 @@ def slide(rates: np.ndarray, losses: np.ndarray) -> float:
 
 def tenth_of_minimum(rates: np.ndarray, losses: np.ndarray) -> float:
     """Return a tenth of the rate at which the loss is least."""
-    return rates[losses.argmin()] / 10
+    return float(rates[losses.argmin()] / 10)
 
 
 def steepest_per_log_rate(rates: np.ndarray, losses: np.ndarray) -> float:
     """Return the rate at which the loss falls most per ln η."""
     slopes = np.diff(losses) / np.diff(np.log(rates))
-    return rates[slopes.argmin()]
+    return float(rates[slopes.argmin()])
 
 
 def steepest_per_step(rates: np.ndarray, losses: np.ndarray) -> float:
     """Return the rate at which the loss falls most per step."""
     slopes = np.gradient(losses)
-    return rates[slopes.argmin()]
+    return float(rates[slopes.argmin()])
 
 
 def steepest_per_rate(rates: np.ndarray, losses: np.ndarray) -> float:
     """Return the rate at which the loss falls most per η. There, the noise at the
     smallest rates is steepest."""
     slopes = np.gradient(losses, rates)
-    return rates[slopes.argmin()]
+    return float(rates[slopes.argmin()])
 
 
 FASTAI = Ramp(1e-7, 10.0, 100, 0.98)

@@ -108,11 +108,11 @@ def train(
         options_of_task = SweepOptions(output=folder, quiet=True, **options)
         return run_sweep(case.name, trials, options_of_task, task=case.network)
     load_own({"architecture": trials[0].architecture})
-    data = case.data
-    if callable(data):
-        data = data()
+    dataset: Any = case.data
+    if callable(dataset):
+        dataset = dataset()
     options_of_network = SweepOptions(
-        dataset=data, target=case.target, output=folder, quiet=True, **options
+        dataset=dataset, target=case.target, output=folder, quiet=True, **options
     )
     return run_sweep(case.name, trials, options_of_network)
 

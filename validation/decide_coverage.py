@@ -90,7 +90,7 @@ def gaussian(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 def heavy_tailed(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Return noise of Student's t with three degrees of freedom."""
-    return rng.standard_t(3, shape) / np.sqrt(3)
+    return np.asarray(rng.standard_t(3, shape) / np.sqrt(3))
 
 
 NOISES: dict[str, Draw] = {

@@ -272,7 +272,8 @@ def recorded_tables(parts: list[Table]) -> dict[str, Any]:
 
 
 def rounded(trials: pd.DataFrame) -> dict[str, Any]:
-    return values(trials).round(5).reset_index().to_dict("list")
+    table = values(trials).round(5).reset_index()
+    return dict(table.to_dict("list"))
 
 
 if __name__ == "__main__":

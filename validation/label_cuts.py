@@ -484,7 +484,8 @@ def rows_in_order(
     rows = rows.sort_values(["epoch", "rate"], kind="stable").drop(columns="rate")
     # The scheduler expects None where a number is missing.
     rows = rows.astype(object)
-    return rows.where(rows.notna(), None).to_dict("records")
+    rows = rows.where(rows.notna(), None)
+    return list(rows.to_dict("records"))
 
 
 @dataclass
