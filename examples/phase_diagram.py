@@ -275,7 +275,9 @@ def plot(table: pd.DataFrame) -> Figure:
     axis = figure.subplots()
     for name, (colour, marker, label) in STYLES.items():
         seeds = table[name]
-        axis.scatter(table["width"], seeds, 22, colour, marker, alpha=0.7)
+        axis.scatter(
+            table["width"], seeds, color=colour, marker=marker, s=22, alpha=0.7
+        )
         mean = means[name]
         axis.plot(mean, color=colour, lw=1.2, label=f"{name}: {label}")
         axis.fill_between(mean.index, mean, top, color=colour, alpha=0.1, lw=0)
