@@ -78,8 +78,10 @@ class Target:
     other: str | None = None
 
     def __str__(self) -> str:
-        of = self.side if self.other is None else f"{self.side}/{self.other}"
-        return f"{of} {self.figure} {self.sense} {self.bound:g}"
+        name = self.side
+        if self.other is not None:
+            name += f"/{self.other}"
+        return f"{name} {self.figure} {self.sense} {self.bound:g}"
 
     def values(self, measured: Measured) -> list[float]:
         """Return the figure or ratio of each round; empty if a side did not run."""
@@ -88,7 +90,9 @@ class Target:
         return ratios(measured, self.side, self.other, self.figure)
 
     def met(self, value: float) -> bool:
-        return value >= self.bound if self.sense == "at least" else value <= self.bound
+        if self.sense == "at least":
+            return value >= self.bound
+        return value <= self.bound
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,25 +143,23 @@ def write_record(
         return
     script, *flags = sys.argv
     now = datetime.now(UTC)
+    program = "/".join(Path(script).resolve().parts[-2:])
     content = {
-        "command": shlex.join(
-            ["python", "/".join(Path(script).resolve().parts[-2:]), *flags]
-        ),
+        "command": shlex.join(["python", program, *flags]),
         "date": now.isoformat(timespec="seconds"),
         "environment": machine,
         "asked": asdict(config),
         "results": results,
     }
-    title = (
-        f"{now:%Y-%m-%d} {Path(script).stem} {machine.get('gpu', machine['processor'])}"
-    )
+    processor = machine.get("gpu", machine["processor"])
+    title = f"{now:%Y-%m-%d} {Path(script).stem} {processor}"
     name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
-    names = itertools.chain(
-        [name], (f"{name}-{number}" for number in itertools.count(2))
-    )
-    path = next(
-        path for name in names if not (path := RECORDS / f"{name}.json").exists()
-    )
+    path = RECORDS / f"{name}.json"
+    # No record is overwritten.
+    for number in itertools.count(2):
+        if not path.exists():
+            break
+        path = RECORDS / f"{name}-{number}.json"
     RECORDS.mkdir(exist_ok=True)
     path.write_text(redacted(json.dumps(content, indent=1, default=str)) + "\n")
     print(f"recorded in benchmarks/records/{path.name}")
@@ -168,38 +170,36 @@ def describe_machine() -> dict[str, Any]:
     name."""
     environment = describe_environment()
     del environment["host"]  # records are published
-    found = importlib.util.find_spec("torch") is not None
-    environment["versions"]["torch"] = (
-        importlib.metadata.version("torch") if found else None
-    )
+    torch_version = None
+    if importlib.util.find_spec("torch") is not None:
+        torch_version = importlib.metadata.version("torch")
+    environment["versions"]["torch"] = torch_version
     return environment
 
 
 def machine_line(machine: Mapping[str, Any]) -> str:
     """Return the processor, cores and versions, from `describe_machine`, in one
     line."""
-    versions = [
-        f"{name} {machine['versions'][name]}"
-        for name in ("jax", "ray", "torch")
-        if machine["versions"][name]
-    ]
-    return f"{machine['processor']}, {machine['cpus']} cores, {', '.join(versions)}"
+    versions = machine["versions"]
+    names = [name for name in ("jax", "ray", "torch") if versions[name]]
+    versions_text = ", ".join(f"{name} {versions[name]}" for name in names)
+    return f"{machine['processor']}, {machine['cpus']} cores, {versions_text}"
 
 
 def take_turns(comparison: Comparison, rounds: int) -> Measured:
     """Run all sides in each round, in order and then backwards in turn, so that a drift
     favours no side."""
     measured: Measured = {side: [] for side in comparison.sides}
-    for turn in range(rounds):
-        for side in list(measured)[:: -1 if turn % 2 else 1]:
+    for turn in range(1, rounds + 1):
+        sides = list(measured)
+        if turn % 2 == 0:
+            sides.reverse()
+        for side in sides:
             start = time.perf_counter()
             measured[side].append(comparison.sides[side]())
             spent = time.perf_counter() - start
-            print(
-                f"round {turn + 1} of {rounds}, {side}: {spent:.1f} s",
-                file=sys.stderr,
-                flush=True,
-            )
+            text = f"round {turn} of {rounds}, {side}: {spent:.1f} s"
+            print(text, file=sys.stderr, flush=True)
     return measured
 
 
@@ -221,39 +221,36 @@ def ratios(measured: Measured, side: str, other: str, figure: str) -> list[float
 def report(comparison: Comparison, measured: Measured) -> list[str]:
     """Return the lines to print: medians, ratios (median, smallest, largest),
     targets."""
-    sides = max(map(len, measured))
-    lines = [
-        comparison.title,
-        " " * sides + "".join(f"  {figure:>8}" for figure in comparison.formats),
-    ]
+    width = max(map(len, measured))
+    figures = comparison.formats
+    titles = "".join(f"  {figure:>8}" for figure in figures)
+    lines = [comparison.title, " " * width + titles]
     for side in measured:
-        cells = (
-            cell(measured_values(measured, side, figure), form)
-            for figure, form in comparison.formats.items()
-        )
-        padded = (
-            f"  {text:>{max(8, len(figure))}}"
-            for figure, text in zip(comparison.formats, cells, strict=True)
-        )
-        lines.append(f"{side:{sides}}" + "".join(padded))
+        line = f"{side:{width}}"
+        for figure, form in figures.items():
+            text = cell(measured_values(measured, side, figure), form)
+            line += "  " + text.rjust(max(8, len(figure)))
+        lines.append(line)
     for side, other in comparison.pairs:
-        found = {
-            figure: ratios(measured, side, other, figure)
-            for figure in comparison.ratio_figures
-        }
-        shown = [
-            f"{figure} {spread(values)}" for figure, values in found.items() if values
-        ]
-        lines += [f"{side}/{other}: {', '.join(shown)}"] if shown else []
+        spreads = []
+        for figure in comparison.ratio_figures:
+            values = ratios(measured, side, other, figure)
+            if values:
+                spreads.append(f"{figure} {spread(values)}")
+        if spreads:
+            lines.append(f"{side}/{other}: {', '.join(spreads)}")
     for target in checked(comparison.targets, measured):
-        lines.append(
-            f"target {target['target']}: {target['median']:.3f}, {'met' if target['met'] else 'missed'}"
-        )
+        verdict = "missed"
+        if target["met"]:
+            verdict = "met"
+        lines.append(f"target {target['target']}: {target['median']:.3f}, {verdict}")
     return lines
 
 
 def cell(values: Sequence[float], form: str) -> str:
-    return form.format(median(values)) if values else "-"
+    if not values:
+        return "-"
+    return form.format(median(values))
 
 
 def spread(values: Sequence[float]) -> str:
@@ -262,12 +259,11 @@ def spread(values: Sequence[float]) -> str:
 
 def checked(targets: Sequence[Target], measured: Measured) -> list[dict[str, Any]]:
     """Return the median of each target whose sides ran, and whether it was met."""
-    medians = {
-        target: median(values)
-        for target in targets
-        if (values := target.values(measured))
-    }
-    return [
-        {"target": str(target), "median": value, "met": target.met(value)}
-        for target, value in medians.items()
-    ]
+    results = []
+    for target in targets:
+        values = target.values(measured)
+        if values:
+            value = median(values)
+            met = target.met(value)
+            results.append({"target": str(target), "median": value, "met": met})
+    return results

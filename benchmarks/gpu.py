@@ -22,6 +22,7 @@ Without a GPU it says so, with exit code 2. The same code runs small on a CPU:
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -77,7 +78,7 @@ SWEEPS = {
 }
 
 Part = Literal["lanes", "numbers", "sweeps"]
-Found = dict[str, Any]
+Measurement = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,16 +113,13 @@ def ran(
     on the CPU. Yield the folder it ran in, and its times."""
     with TemporaryDirectory(prefix="gpu-") as name:
         folder = Path(name)
-        on = ON_CPU if cpu or config.device == "cpu" else ON_GPU
-        variables = (
-            {"RAY_ADDRESS": "local", "PJRT_NPROC": "1"} | empty_cache(folder) | on
-        )
-        yield (
-            folder,
-            run_python(
-                arguments, folder, variables, partial(wait, limit_s=config.limit_s)
-            ),
-        )
+        variables = {"RAY_ADDRESS": "local", "PJRT_NPROC": "1"} | empty_cache(folder)
+        if cpu or config.device == "cpu":
+            variables |= ON_CPU
+        else:
+            variables |= ON_GPU
+        wait_for = partial(wait, limit_s=config.limit_s)
+        yield folder, run_python(arguments, folder, variables, wait_for)
 
 
 def wait(child: psutil.Popen, limit_s: float) -> None:
@@ -137,7 +135,7 @@ def wait(child: psutil.Popen, limit_s: float) -> None:
         raise UserError(f"it took more than {limit_s:g} s") from None
 
 
-def on_device(config: GPUBenchmark, *arguments: str, cpu: bool = False) -> Found:
+def on_device(config: GPUBenchmark, *arguments: str, cpu: bool = False) -> Measurement:
     """Return the figures of `benchmarks.sides.on_device`, on the device or on the
     CPU."""
     with ran(config, "-m", "benchmarks.sides.on_device", *arguments, cpu=cpu) as (
@@ -147,20 +145,23 @@ def on_device(config: GPUBenchmark, *arguments: str, cpu: bool = False) -> Found
         return dict(json.loads((folder / FIGURES).read_text()))
 
 
-def sweep(config: GPUBenchmark, architecture: str, lanes: int | None) -> Found:
+def sweep(config: GPUBenchmark, architecture: str, lanes: int | None) -> Measurement:
     """Run a sweep with so many lanes, or with None in processes, and return its trials
     a second: of the whole command, and since as many reported as train at a time."""
-    work = SweepWork(
-        architecture, max(config.trials, lanes or 0), config.epochs, config.dataset
-    )
-    how = ["process"] if lanes is None else ["lanes", str(lanes)]
-    with ran(
-        config, "-m", "benchmarks.sides.our_sweep", json.dumps(asdict(work)), *how
-    ) as (folder, finished):
+    trials = max(config.trials, lanes or 0)
+    work = SweepWork(architecture, trials, config.epochs, config.dataset)
+    command = ["-m", "benchmarks.sides.our_sweep", json.dumps(asdict(work))]
+    at_a_time = 1
+    if lanes is not None:
+        command += ["lanes", str(lanes)]
+        at_a_time = lanes
+    else:
+        command.append("process")
+        if config.device == "cpu":
+            at_a_time = usable_cpus()
+    with ran(config, *command) as (folder, finished):
         epochs = Outcome.read(folder).epochs
-    steady = steady_rate(
-        epochs, lanes or (usable_cpus() if config.device == "cpu" else 1)
-    )
+    steady = steady_rate(epochs, at_a_time)
     rates = {
         "steady_trials_per_s": steady and steady / work.epochs,
         "trials_per_s": work.trials / finished.wall_s,
@@ -170,7 +171,7 @@ def sweep(config: GPUBenchmark, architecture: str, lanes: int | None) -> Found:
 
 
 @cache
-def losses_of_cpu(config: GPUBenchmark, architecture: str) -> Found:
+def losses_of_cpu(config: GPUBenchmark, architecture: str) -> Measurement:
     return on_device(
         config, "numbers", architecture, config.dataset, *WAYS["1 lane"], cpu=True
     )
@@ -180,11 +181,13 @@ def differences(config: GPUBenchmark, architecture: str, way: str) -> Figures:
     """Return by how much losses after an epoch differ from the CPU's at most, relative
     to these; infinity if one is not finite."""
     losses = on_device(config, "numbers", architecture, config.dataset, *WAYS[way])
-    found = [
-        abs(losses[name] - loss) / abs(loss)
-        for name, loss in losses_of_cpu(config, architecture).items()
-    ]
-    return {"differ": max(value if value == value else float("inf") for value in found)}
+    largest = 0.0
+    for name, loss in losses_of_cpu(config, architecture).items():
+        difference = abs(losses[name] - loss) / abs(loss)
+        if math.isnan(difference):
+            difference = math.inf
+        largest = max(largest, difference)
+    return {"differ": largest}
 
 
 def tried(measure: Callable[..., Figures], *arguments: Any) -> Figures:
@@ -197,40 +200,38 @@ def tried(measure: Callable[..., Figures], *arguments: Any) -> Figures:
 
 
 def comparisons(config: GPUBenchmark) -> Iterator[Comparison]:
-    counts = {f"{count} lanes": count for count in config.lanes}
+    makers = {"lanes": lanes_without_ray, "numbers": numbers, "sweeps": sweeps}
     for name in config.architectures:
-        lanes = partial(tried, on_device, config, "lanes", name, config.dataset)
-        parts = {
-            "lanes": Comparison(
-                title=f"{name}: lanes without Ray",
-                sides={
-                    side: partial(lanes, str(count), str(TURNS))
-                    for side, count in counts.items()
-                },
-                formats=LANES,
-            ),
-            "numbers": Comparison(
-                title=f"{name}: losses after an epoch, compared with the CPU's",
-                sides={
-                    way: partial(tried, differences, config, name, way) for way in WAYS
-                },
-                formats={"differ": "{:.1e}"},
-                targets=[
-                    Target(way, "differ", "at most", ROUNDING)
-                    for way in WAYS
-                    if way.endswith("float32")
-                ],
-            ),
-            "sweeps": Comparison(
-                title=f"{name}: sweeps",
-                sides={
-                    side: partial(tried, sweep, config, name, count)
-                    for side, count in ({"processes": None} | counts).items()
-                },
-                formats=SWEEPS,
-            ),
-        }
-        yield from (parts[part] for part in config.parts)
+        for part in config.parts:
+            yield makers[part](config, name)
+
+
+def lanes_without_ray(config: GPUBenchmark, name: str) -> Comparison:
+    lanes = partial(tried, on_device, config, "lanes", name, config.dataset)
+    sides = {}
+    for count in config.lanes:
+        sides[f"{count} lanes"] = partial(lanes, str(count), str(TURNS))
+    title = f"{name}: lanes without Ray"
+    return Comparison(title=title, sides=sides, formats=LANES)
+
+
+def numbers(config: GPUBenchmark, name: str) -> Comparison:
+    # Only products in float32 are compared to rounding.
+    exact = [way for way in WAYS if way.endswith("float32")]
+    return Comparison(
+        title=f"{name}: losses after an epoch, compared with the CPU's",
+        sides={way: partial(tried, differences, config, name, way) for way in WAYS},
+        formats={"differ": "{:.1e}"},
+        targets=[Target(way, "differ", "at most", ROUNDING) for way in exact],
+    )
+
+
+def sweeps(config: GPUBenchmark, name: str) -> Comparison:
+    run_lanes = partial(tried, sweep, config, name)
+    sides = {"processes": partial(run_lanes, None)}
+    for count in config.lanes:
+        sides[f"{count} lanes"] = partial(run_lanes, count)
+    return Comparison(title=f"{name}: sweeps", sides=sides, formats=SWEEPS)
 
 
 def main() -> None:
@@ -245,11 +246,10 @@ def main() -> None:
             "without one --device cpu runs the same code"
         )
     print(", ".join(f"{name} {value}" for name, value in device.items()))
-    run(
-        config,
-        comparisons(config),
-        **({"gpu": device["kind"]} if config.device == "gpu" else {}),
-    )
+    if config.device == "gpu":
+        run(config, comparisons(config), gpu=device["kind"])
+    else:
+        run(config, comparisons(config))
 
 
 if __name__ == "__main__":

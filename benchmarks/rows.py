@@ -25,6 +25,7 @@ from benchmarks.sides.sweep_work import Outcome, SweepWork
 from mnist_tune import cli
 from mnist_tune.data.dataset import load_dataset
 
+SIDES = ("tune", "regimes", "fifo")
 FORMATS = {"driver_ms": "{:.2f}", "bytes": "{:.0f}"}  # a row
 TARGETS = (
     Target("regimes", "driver_ms", "at most", 1.5, "tune"),
@@ -47,10 +48,7 @@ def comparisons(config: RowsBenchmark) -> Iterator[Comparison]:
         work = SweepWork("mlp-4-tanh", trials, config.epochs, "mnist-5k")
         yield Comparison(
             title=f"{trials} trials x {config.epochs} rows",
-            sides={
-                side: partial(measure, side, work)
-                for side in ("tune", "regimes", "fifo")
-            },
+            sides={side: partial(measure, side, work) for side in SIDES},
             formats=FORMATS,
             pairs=[("regimes", "tune"), ("fifo", "tune")],
             ratio_figures=("driver_ms",),
@@ -61,10 +59,8 @@ def comparisons(config: RowsBenchmark) -> Iterator[Comparison]:
 def measure(side: str, work: SweepWork) -> Figures:
     with TemporaryDirectory(prefix="rows-") as name:
         folder = Path(name)
-        run_python(
-            ["-m", "benchmarks.sides.instant_rows", json.dumps(asdict(work)), side],
-            folder,
-        )
+        work_text = json.dumps(asdict(work))
+        run_python(["-m", "benchmarks.sides.instant_rows", work_text, side], folder)
         outcome = Outcome.read(folder)
         return {"driver_ms": outcome.driver_ms, "bytes": outcome.driver_bytes}
 

@@ -67,21 +67,20 @@ def comparisons() -> Iterator[Comparison]:
 
 def hello_world(trainable: str) -> Figures:
     command = ["-m", "benchmarks.sides.hello_world", trainable, "first_result"]
-    return timed(command, lambda folder: float((folder / "first_result").read_text()))
+    return timed(command, written_time)
+
+
+def written_time(folder: Path) -> float:
+    return float((folder / "first_result").read_text())
 
 
 def smoke() -> Figures:
-    command = [
-        str(REPOSITORY / "sweeps" / "lr_regimes.py"),
-        "--smoke",
-        "--quiet",
-        "--output",
-        "sweep",
-    ]
-    return timed(
-        command,
-        lambda folder: float(load_sweep(folder / "sweep").epochs["ended_at"].min()),
-    )
+    program = str(REPOSITORY / "sweeps" / "lr_regimes.py")
+    return timed([program, "--smoke", "--quiet", "--output", "sweep"], first_row)
+
+
+def first_row(folder: Path) -> float:
+    return float(load_sweep(folder / "sweep").epochs["ended_at"].min())
 
 
 def timed(command: list[str], first_result_at: Callable[[Path], float]) -> Figures:

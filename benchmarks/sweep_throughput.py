@@ -110,13 +110,15 @@ def variables(folder: Path) -> dict[str, str]:
 
 def figures(side: str, wall_s: float, peak_mib: float, outcome: Outcome) -> Figures:
     epochs = outcome.epochs
+    at_a_time = usable_cpus() * CLIENTS.get(side, 1)
+    accuracy = sum(epoch.test_accuracy for epoch in epochs) / len(epochs)
     return {
         "wall_s": wall_s,
         "trial_epochs_per_s": len(epochs) / wall_s,
-        "steady_per_s": steady_rate(epochs, usable_cpus() * CLIENTS.get(side, 1)),
+        "steady_per_s": steady_rate(epochs, at_a_time),
         "peak_mib": peak_mib,
         "driver_ms": outcome.driver_ms,
-        "test_accuracy": sum(epoch.test_accuracy for epoch in epochs) / len(epochs),
+        "test_accuracy": accuracy,
     }
 
 
@@ -128,7 +130,9 @@ def steady_rate(epochs: Sequence[Epoch], at_a_time: int) -> float | None:
         started.setdefault(epoch.trial, epoch.ended_at)
     begin = sorted(started.values())[min(at_a_time, len(started)) - 1]
     later = [epoch for epoch in epochs if epoch.ended_at > begin]
-    return len(later) / (epochs[-1].ended_at - begin) if later else None
+    if not later:
+        return None
+    return len(later) / (epochs[-1].ended_at - begin)
 
 
 def main() -> None:

@@ -56,14 +56,13 @@ class PyTorch:
         return x.view(-1, 1, 28, 28).contiguous(memory_format=torch.channels_last)
 
     def _reset(self) -> None:
-        self._params = [
-            (_weight(w), torch.tensor(b.ravel()).requires_grad_())
-            for w, b in self._setting.params
-        ]
+        self._params = []
+        for weights, biases in self._setting.params:
+            b = torch.tensor(biases.ravel()).requires_grad_()
+            self._params.append((_weight(weights), b))
         flat = [x for layer in self._params for x in layer]
-        self._optimizer = torch.optim.SGD(
-            flat, lr=self._config.learning_rate, fused=True
-        )
+        rate = self._config.learning_rate
+        self._optimizer = torch.optim.SGD(flat, lr=rate, fused=True)
 
     def _step(self, index: np.ndarray) -> None:
         places, (images, labels) = torch.from_numpy(index), self._train_set

@@ -30,16 +30,17 @@ class SweepWork:
     dataset: str
 
     def configs(self) -> list[TrialConfig]:
-        return [
-            TrialConfig(
+        trials = []
+        for rate in np.geomspace(0.001, 0.5, self.trials):
+            trial = TrialConfig(
                 architecture=self.architecture,
                 learning_rate=float(rate),
                 epochs=self.epochs,
                 holdout=0,
                 stop_when_diverged=False,
             )
-            for rate in np.geomspace(0.001, 0.5, self.trials)
-        ]
+            trials.append(trial)
+        return trials
 
 
 class Epoch(NamedTuple):
@@ -65,14 +66,9 @@ class Outcome:
     def read(cls, folder: Path) -> Outcome:
         """Return what `run_side` wrote to its folder."""
         values = json.loads((folder / OUTCOME).read_text())
-        return cls(
-            **values
-            | {
-                "epochs": sorted(
-                    (Epoch(*one) for one in values["epochs"]), key=lambda one: one[1]
-                )
-            }
-        )
+        epochs = [Epoch(*row) for row in values["epochs"]]
+        values["epochs"] = sorted(epochs, key=lambda epoch: epoch.ended_at)
+        return cls(**values)
 
 
 OUTCOME = "outcome.json"
