@@ -39,7 +39,7 @@ from mnist_tune.tuning.tasks import GIVE_DATA, load_data, refuse_other_data
 def open_again(
     where: Place,
     options: SweepOptions,
-    wanted: Wanted,
+    lacking: Wanted,
     kind: SweepKind,
     data: Dataset | TaskData | None,
     templates: Sequence[TrialConfig],
@@ -75,7 +75,7 @@ def open_again(
         journal = read_journal(writer.path, record.dataset.get("scores", ()))
         before = journal.known_trials(meta)
         _refuse_code(record, where, options, before.values())
-        additions = wanted(before, record.holdout)
+        additions = lacking(before, record.holdout)
         _add(writer, before, additions, dataset, options)
         if options.retry_errored:
             _open_failed(writer, journal)

@@ -114,13 +114,15 @@ def _note_of_blocks(
     say: Callable[[str], None],
 ) -> None:
     counts = {dataset.spec.test_images} | {trial.held_out for trial in trials}
-    remainders = [
-        f"{count % block} of {count}" for count in sorted(counts) if count % block
-    ]
+    remainders = list[str]()
+    for count in sorted(counts):
+        if count % block:
+            remainders.append(f"{count % block} of {count}")
     if remainders:
+        remainder = " and ".join(remainders)
         say(
             note(
-                f"score is one number for {block} examples; evaluations leave out {' and '.join(remainders)} held-out or test examples"
+                f"score is one number for {block} examples; evaluations leave out {remainder} held-out or test examples"
             )
         )
 

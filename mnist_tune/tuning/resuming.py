@@ -71,21 +71,21 @@ def python_options(options: SomeOptions) -> SomeOptions:
 def resumed_with(
     kind: type[SomeOptions],
     where: Place,
-    given: Mapping[str, Any],
+    changes: Mapping[str, Any],
     record: SweepMeta | None = None,
 ) -> SomeOptions:
-    """Return the options of a sweep that is resumed with these `given`. Its
+    """Return the options of a sweep that is resumed with these `changes`. Its
     `sweep.json` is read unless what it records is given. Raises `UserError`, as
     `continued`."""
-    load_own(given)
+    load_own(changes)
     record = record or read_record(where)
     recorded = recorded_options(kind, record, where)
     names = hints_of(kind)
-    for name in given:
+    for name in changes:
         if name not in names:
             raise UserError(f"{where} has no option {name!r}{closest(name, names)}")
-    now = replace(recorded, **given)
-    return continued(recorded, now, record, where, given)
+    now = replace(recorded, **changes)
+    return continued(recorded, now, record, where, changes)
 
 
 def recorded_options(
@@ -215,7 +215,9 @@ def _refuse_other_names(options: Data, sweep: Sweep, place: Place) -> None:
     flag = sweep.record.data.flag
     names_of_flags = names_in(options.given())
     for name in (flag, "optimizer"):
-        column = "architecture" if name == flag else name
+        column = name
+        if name == flag:
+            column = "architecture"
         trained = set(sweep.trials[column])
         for other in sorted({*names_of_flags[name]} - trained):
             if not is_named_again(name, [other], trained):
@@ -253,14 +255,14 @@ def continued(
     now: SomeOptions,
     record: SweepMeta,
     where: Place,
-    given: Mapping[str, Any],
+    changes: Mapping[str, Any],
 ) -> SomeOptions:
     """Return the options of a resume, and load the own code that it recorded.
 
     Args:
         recorded: those that its folder records.
         now: the same with what is given now.
-        given: what is given now alone.
+        changes: what is given now alone.
 
     Raises:
         UserError: an option was given that can't change, or the code can't be run.
@@ -285,7 +287,7 @@ def continued(
         record.own_code,
         where,
         [recorded],
-        names_in(given),
+        names_in(changes),
         say=now.say,
         trust_code=now.trust_code,
         changed_code=now.changed_code,
