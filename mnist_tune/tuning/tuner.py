@@ -147,26 +147,8 @@ def make_tuner(
     scheduler = keeping_ids(plan.scheduler)
     if scheduler is None:
         scheduler = _own_scheduler(opened, run)
-    space = plan.space
-    samples = plan.samples
-    search = plan.search_alg
-    if isinstance(search, Searcher):
-        search = KnownThenSearched(
-            plan.trials,
-            search,
-            opened.past,
-            trial_slots(resources),
-            samples,
-            recorder.record,
-        )
-        run.search = search
-    elif isinstance(scheduler, PopulationBasedTraining) and plan.trials:
-        # It refuses searchers.
-        trials = [with_id(*item) for item in plan.trials.items()]
-        space = tune.grid_search(trials)
-        samples = 1
-    elif plan.trials:
-        search = KnownThenSearched(plan.trials)
+    slots = trial_slots(resources)
+    space, samples, search = _proposals(opened, plan, scheduler, recorder, slots)
     trainable = tune.with_parameters(
         TrialTrainable, dataset=data, settings=placement.settings
     )
@@ -198,6 +180,27 @@ def make_tuner(
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
+
+
+def _proposals(
+    opened: Opened, plan: Plan, scheduler: Any, recorder: Recorder, slots: int
+) -> tuple[Any, int, Any]:
+    """Return Tune's search space, how many trials it draws, and its searcher."""
+    trials = plan.trials
+    search = plan.search_alg
+    if isinstance(search, Searcher):
+        search = KnownThenSearched(
+            trials, search, opened.past, slots, plan.samples, recorder.record
+        )
+        recorder.run.search = search
+        return plan.space, plan.samples, search
+    if isinstance(scheduler, PopulationBasedTraining) and trials:
+        # It refuses searchers.
+        grid = [with_id(trial_id, trial) for trial_id, trial in trials.items()]
+        return tune.grid_search(grid), 1, search
+    if trials:
+        search = KnownThenSearched(trials)
+    return plan.space, plan.samples, search
 
 
 def _tune_storage(folder: Place) -> tuple[Any, str]:
