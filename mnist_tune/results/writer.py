@@ -370,11 +370,11 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
         have not ended stay, and those of the best. Those of other completed trials stay
         while all together are small: a resume that asks for more epochs goes on from
         them."""
-        threads_count = 16  # object storage answers slowly
+        thread_count = 16  # object storage answers slowly
         if isinstance(self.where, Path):
-            threads_count = 1
+            thread_count = 1
         needed = set[str]()
-        with suppress(OSError), ThreadPoolExecutor(threads_count) as threads:
+        with suppress(OSError), ThreadPoolExecutor(thread_count) as threads:
             sizes = storage.sizes(self.states)
             room = KEPT_BYTES
             leading = leading_trials()
