@@ -140,6 +140,7 @@ class Search(CrossedOptions):
         rates: list[Any] = list(self.rates().values())
         rates_of_all = rates[0]
         if isinstance(rates_of_all, tuple):
+            # `NetworkSearch` moves each rate into its optimizer's own range.
             lowest = min(low for low, _ in rates)
             highest = max(high for _, high in rates)
             rates_of_all = lowest, highest
@@ -286,6 +287,7 @@ def search_and_decide(config: Search) -> tuple[Sweep, Sweep | None]:
         refuse_unloaded(place, (), config)
         trials_before = len(load_sweep(place).trials)
     templates = [TrialConfig(optimizer=name) for name in config.optimizer]
+    # Loaded once, for the search and the decision.
     data = load_data(config, templates)
     ranking = Ranking.of(data.spec.by_accuracy, config.rank_by)
     if place is None:

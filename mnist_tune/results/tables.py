@@ -262,6 +262,7 @@ def tables_of(
     rows = []
     for trial_id, config in journal.known_trials(meta).items():
         row: dict[str, Any] = dict.fromkeys(_OF_AN_END, "")
+        # A trial without an end is interrupted, until it is known whether it runs.
         row["stop_reason"] = "interrupted"
         row |= journal.ends.get(trial_id, {})
         row |= config.to_dict()

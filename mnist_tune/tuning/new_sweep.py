@@ -48,6 +48,7 @@ def open_new(
     all_trials = [*trials.values(), *templates]
     check_names(all_trials, options)
     dataset = data or load_data(options, all_trials)
+    # How many examples are held out by default is known only with the data.
     holdout, held_out = default_holdout(dataset, all_trials)
     for trial_id, trial in trials.items():
         trials[trial_id] = trial.holding_out(holdout)
@@ -78,6 +79,7 @@ def open_new(
         "code": code,
         "environment": describe_environment(),
     }
+    # A resume runs the code that the folder has if the user signed it.
     sign(meta, [options, *all_trials], options.say)
     place = _new_place(name, options)
     writer = SweepWriter(place, meta, judge, say=options.say, files=files_of(code))

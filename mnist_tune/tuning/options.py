@@ -68,6 +68,7 @@ class Options(Named):
             name = option.name
             hint = hints[name]
             value = _plain(getattr(self, name), hint)
+            # The options are frozen, but they begin with plain values.
             object.__setattr__(self, name, value)
             if not fits(value, hint):
                 raise UserError(

@@ -126,6 +126,7 @@ def additions(
     def but_for_epochs(trial: TrialConfig) -> tuple[Any, ...]:
         return tuple((trial.to_dict() | {"epochs": 1}).values())
 
+    # The same trial may be recorded several times: each is taken once.
     ids = defaultdict(list)
     for trial_id, trial in recorded.items():
         ids[but_for_epochs(trial)].append(trial_id)
@@ -185,6 +186,8 @@ def grown(
     for i, trial in enumerate(trials):
         if trial.epochs < epochs:
             trials[i] = replace(trial, epochs=epochs)
+    # New rates get all settings and seeds, then new seeds get all rates, the new ones
+    # among them.
     rates = set(learning_rates) - {trial.learning_rate for trial in trials}
     trials += _with_each(trials, [{"learning_rate": rate} for rate in sorted(rates)])
     new_seeds = set(seeds) - {trial.seed for trial in trials}

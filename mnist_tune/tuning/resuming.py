@@ -180,6 +180,7 @@ def trained_as(
     sweep = load_sweep(place)
     rank_by = getattr(options, "rank_by", None)
     if rank_by:
+        # Which settings are the best is asked of the sweep, so it has to know.
         recorded = sweep.meta["options"] | {"rank_by": rank_by}
         sweep = replace(sweep, meta=sweep.meta | {"options": recorded})
     _refuse_other_names(options, sweep, place)
@@ -187,6 +188,7 @@ def trained_as(
     tasks: list[str] = []
     if sweep.record.data.flag == "task":
         tasks = list(dict.fromkeys(trial.architecture for trial in trials))
+    # A task that is named again stands for its own trials alone.
     named_tasks = [name for name in options.task if name in tasks]
     if named_tasks:
         tasks = list(dict.fromkeys(named_tasks))
@@ -267,6 +269,8 @@ def continued(
     Raises:
         UserError: an option was given that can't change, or the code can't be run.
     """
+    # Options that make trials add to what is recorded. Others that make them what they
+    # are can't change: rows of before would not be comparable.
     values = dict[str, Any]()
     rules = annotated(type(now), InResume)
     for name, before in vars(recorded).items():

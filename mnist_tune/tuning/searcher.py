@@ -192,6 +192,7 @@ class KnownThenSearched(Unsaved):
             return {"trial": with_id(own_id, trial)}
         if self._then is None:
             return Searcher.FINISHED
+        # One proposal may wait for the next slot, so that no slot waits for a proposal.
         if len(self._waiting) >= max(1, self._slots - len(self._running)):
             return None
         proposal = self._then.suggest(trial_id)

@@ -235,6 +235,8 @@ def search(
         space = {"architecture": tune.choice([*options.task])} | space
     # What it may propose is refused before anything starts.
     ends = ends_of(space, searcher is not None)
+    # Without a searcher, all values are drawn now: each trial is recorded from the
+    # start, and a resume draws the same.
     trials = list[TrialConfig]()
     if not searcher:
         trials += islice(drawn(space, plan.proposals), MOST_TRIALS + 1)
@@ -259,6 +261,7 @@ def search(
         if not searcher:
             plan = replace(plan, trials=past.open, space={}, proposals=0)
             return run_plan(opened, plan)
+        # Proposals hold out as many as all others, unless the space says how many.
         space = {"holdout": opened.holdout} | space
         proposals = max(plan.proposals - len(past.trials), 0)
         plan = replace(plan, trials=past.open, space=space, proposals=proposals)

@@ -83,6 +83,7 @@ def fit(opened: Opened, plan: Plan, recorder: Recorder) -> None:
         umask=worker_umask,
     )
     check_nodes(writer.states, writer.token)
+    # Where trials run follows from the nodes, which have to see the folder first.
     placement = choose_placement(
         list(plan.trials.values()),
         spec,
@@ -94,7 +95,9 @@ def fit(opened: Opened, plan: Plan, recorder: Recorder) -> None:
         options.trials_per_gpu,
     )
     tuner = make_tuner(opened, plan, placement, dataset, recorder)
+    # The schedulers have taken up the rows of before, which take much memory.
     opened.past.release()
+    # A searcher that proposes early knows less. Trials that are known may wait.
     if plan.search_alg:
         pending = trial_slots(placement.resources)
     else:
