@@ -235,8 +235,8 @@ def search(
         space = {"architecture": tune.choice([*options.task])} | space
     # What it may propose is refused before anything starts.
     ends = ends_of(space, searcher is not None)
-    # Without a searcher, all values are drawn now: each trial is recorded from the
-    # start, and a resume draws the same.
+    # Without a searcher, all values are drawn now, so that all trials are recorded
+    # before one runs.
     trials = list[TrialConfig]()
     if not searcher:
         trials += islice(drawn(space, plan.proposals), MOST_TRIALS + 1)
