@@ -36,6 +36,9 @@ STEPS = ("step_loss_max", "window_loss_max", "above_since", "guessing_since")
 MEASURED = (*ACCURACIES, *LOSSES, *STEPS, "untrained_loss", "diverged")
 """What a report may hold, by our names."""
 
+TUNES = {"trial_id", "experiment_id", "timestamp", "iterations_since_restore"}
+"""What Ray Tune itself writes into a result, and no metric is."""
+
 
 class RegimeScheduler(RegimeRules, FIFOScheduler):  # type: ignore[misc]
     """Stops trials of any Ray Tune trainable, with any searcher, whose curves are slow
@@ -132,12 +135,12 @@ class RegimeScheduler(RegimeRules, FIFOScheduler):  # type: ignore[misc]
         others of its own."""
         self._metric = self._metric or metric
         self._mode = self._mode or mode
+        if metric not in (None, self._metric) or mode not in (None, self._mode):
+            return False
         if self._metric is None or self._mode is None:
             raise UserError(
                 "RegimeScheduler needs a metric and a mode; give metric='val_acc', mode='max', or those of TuneConfig"
             )
-        if metric not in (None, self._metric) or mode not in (None, self._mode):
-            return False
         held_out = meaning(self._metric)
         if held_out not in MEASURED:
             held_out = "test_loss"
@@ -252,8 +255,9 @@ class RegimeScheduler(RegimeRules, FIFOScheduler):  # type: ignore[misc]
         """Return our names of the numbers in the first report."""
         for theirs in self._columns:
             if theirs not in numbers:
+                reported = sorted(numbers.keys() - TUNES)
                 raise UserError(
-                    f"a report has no {theirs!r}{closest(theirs, numbers)}; it has {', '.join(sorted(numbers))}"
+                    f"a report has no {theirs!r}{closest(theirs, reported)}; it has {', '.join(reported)}"
                 )
         names = dict(self._columns)
         for theirs in numbers:
