@@ -402,11 +402,12 @@ def _subset() -> Dataset:
     pixels = np.ascontiguousarray(rows[:, :-1])
     images, labels = pixels.reshape(-1, 28, 28), rows[:, -1]
     parts = _shuffled(images, labels, SUBSET_TRAIN)
+    name = "mnist-5k"
     sums = {
-        "mnist-5k-images": checksum(images.tobytes()),
-        "mnist-5k-labels": checksum(labels.tobytes()),
+        f"{name}-images": checksum(images.tobytes()),
+        f"{name}-labels": checksum(labels.tobytes()),
     }
-    return Dataset("mnist-5k", *parts, checksums=sums, source="mnist-5k")
+    return Dataset(name, *parts, checksums=sums, source=name)
 
 
 def _shuffled(images: Array, labels: Array, count: int) -> list[Array]:

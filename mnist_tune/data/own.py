@@ -132,10 +132,12 @@ def _checked_part(arrays: Mapping[str, Any], x: str, y: str, source: str) -> Arr
     for name in (x, y):
         if name not in arrays:
             raise DataError(f"{source} has no {name}; give both {x} and {y}")
-    examples = examples_of(arrays[x], f"{x} of {source}")
-    labels = _labels(arrays[y], f"{y} of {source}", np.asarray(arrays[x]))
-    if len(examples) != len(labels):
-        counts = f"{x} has {len(examples)} examples, {y} {len(labels)} labels"
+    images = arrays[x]
+    examples = examples_of(images, f"{x} of {source}")
+    labels = _labels(arrays[y], f"{y} of {source}", np.asarray(images))
+    count, label_count = len(examples), len(labels)
+    if count != label_count:
+        counts = f"{x} has {count} examples, {y} {label_count} labels"
         raise DataError(f"{source}: {counts}; give a label each")
     return {x: examples, y: labels}
 

@@ -64,14 +64,16 @@ def convnet_logits(params: Params, images: Array) -> Array:
 
 
 def _logits_cpu(params: Params, images: Array) -> Array:
+    *layers, (w, b) = params
     x = jnp.moveaxis(_with_channels(images), 0, -1)
-    for w, b in params[:2]:
-        x = conv_relu_pool(x, w, b)
+    for kernel, bias in layers[:2]:
+        x = conv_relu_pool(x, kernel, bias)
     x = x.reshape(-1, images.shape[0])
-    for w, b in params[2:-1]:
-        x = jax.nn.relu(w.T @ x + b[:, None])
-    w, b = params[-1]
-    return (w.T @ x + b[:, None]).T
+    for weight, bias in layers[2:]:
+        x = weight.T @ x + bias[:, None]
+        x = jax.nn.relu(x)
+    logits = w.T @ x + b[:, None]
+    return logits.T
 
 
 def convnet_logits_reference(params: Params, images: Array) -> Array:
@@ -80,14 +82,18 @@ def convnet_logits_reference(params: Params, images: Array) -> Array:
     x = _with_channels(images)
     layout = ("NHWC", "HWIO", "NHWC")
     pool = (1, 2, 2, 1)
-    for w, b in params[:2]:
-        x = lax.conv_general_dilated(x, w, (1, 1), "VALID", dimension_numbers=layout)
-        x = jax.nn.relu(x + b)
-        x = lax.reduce_window(x, -jnp.inf, lax.max, pool, (1, 1, 1, 1), "VALID")
+    stride = (1, 1, 1, 1)
+    *layers, (w, b) = params
+    for kernel, bias in layers[:2]:
+        x = lax.conv_general_dilated(
+            x, kernel, (1, 1), "VALID", dimension_numbers=layout
+        )
+        x = jax.nn.relu(x + bias)
+        x = lax.reduce_window(x, -jnp.inf, lax.max, pool, stride, "VALID")
     x = x.reshape(images.shape[0], -1)
-    for w, b in params[2:-1]:
-        x = jax.nn.relu(x @ w + b[None, :])
-    w, b = params[-1]
+    for weight, bias in layers[2:]:
+        x = x @ weight + bias[None, :]
+        x = jax.nn.relu(x)
     return x @ w + b[None, :]
 
 
@@ -153,7 +159,8 @@ def _backward(residuals: _Residuals, g: Array) -> tuple[Array, Array, Array]:
         dz = lax.optimization_barrier(dz)
         # Windows overlap: the input's gradient is added to what earlier ones wrote.
         dx_window = window(dx, row, column)
-        dx_window = dx_window + (weight @ dz).reshape(dx_window.shape)
+        gradient = (weight @ dz).reshape(dx_window.shape)
+        dx_window = dx_window + gradient
         dx = lax.dynamic_update_slice(dx, dx_window, (row, column, 0, 0))
         x_window = window(x, row, column).reshape(-1, batch)
         dw = dw + x_window @ dz.T
@@ -220,11 +227,14 @@ def _relu_pool(z: Array) -> tuple[Array, Array]:
     best = z[:rows, :columns]
     winner = jnp.zeros(best.shape, jnp.uint8)
     for code, (down, right) in enumerate(POOL_OFFSETS[1:], start=1):
-        other = z[down : down + rows, right : right + columns]
+        bottom = down + rows
+        end = right + columns
+        other = z[down:bottom, right:end]
         winner = jnp.where(best >= other, winner, jnp.uint8(code))
         best = jnp.maximum(best, other)
     y = jax.nn.relu(best)
-    return y, jnp.where(best > 0, winner, jnp.uint8(RELU_OFF))
+    is_on = best > 0
+    return y, jnp.where(is_on, winner, jnp.uint8(RELU_OFF))
 
 
 def _unpool(g: Array, winners: Array, row: Array, column: Array) -> Array:
@@ -236,9 +246,10 @@ def _unpool(g: Array, winners: Array, row: Array, column: Array) -> Array:
         i = row - down
         j = column - right
         # If no pool starts at (i, j), the slices below are clipped to another pool.
-        inside = (i >= 0) & (i < rows) & (j >= 0) & (j < columns)
+        is_pool = (i >= 0) & (i < rows) & (j >= 0) & (j < columns)
         winner = _window(winners, i, j, 1, 1)[0, 0]
-        won = (winner == code) & inside
+        won = (winner == code) & is_pool
         gradient = _window(g, i, j, 1, 1)[0, 0]
-        total += jnp.where(won, gradient, jnp.zeros_like(total))
+        zeros = jnp.zeros_like(total)
+        total += jnp.where(won, gradient, zeros)
     return total

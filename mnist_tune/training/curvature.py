@@ -109,13 +109,16 @@ def batch_sharpness(
             return program.batch_loss(narrow(p), state.extra, data, index, number)
 
         gradient = jax.grad(loss)(wide)
-        curved = _dot(gradient, hessian_product(loss, wide, gradient))
-        return None, (curved, _dot(gradient, gradient))
+        product = hessian_product(loss, wide, gradient)
+        curved = _dot(gradient, product)
+        norm = _dot(gradient, gradient)
+        return None, (curved, norm)
 
     numbers = jnp.arange(len(batches), dtype=jnp.int32)
     _, (curved, norms) = jax.lax.scan(along_gradient, None, (numbers, batches))
+    quotients = curved / norms
     # NaN and infinity are not 0: what has diverged stays NaN
-    return jnp.mean(curved / norms, where=norms != 0)
+    return jnp.mean(quotients, where=norms != 0)
 
 
 def probe_of(train_count: int, count: int | None = None) -> np.ndarray:
@@ -158,12 +161,14 @@ def largest_eigenvalue(
     diagonal, beside = basis.J_small
     # Where a step leaves only rounding errors, what follows is not orthogonal, and its
     # eigenvalues are of any size.
-    scale = jax.lax.cummax(jnp.abs(diagonal[:-1]) + beside)
+    row_sums = jnp.abs(diagonal[:-1]) + beside
+    scale = jax.lax.cummax(row_sums)
     rounding = ROUNDING * np.finfo(beside.dtype).eps
     # False where NaN
     reached = jnp.cumprod(beside > rounding * scale) > 0
     # a Rayleigh quotient, never above λ
-    diagonal = jnp.where(jnp.append(True, reached), diagonal, diagonal[0])
+    is_used = jnp.append(True, reached)
+    diagonal = jnp.where(is_used, diagonal, diagonal[0])
     beside = jnp.where(reached, beside, 0)
     tridiagonal = jnp.diag(diagonal) + jnp.diag(beside, 1) + jnp.diag(beside, -1)
     values, vectors = jnp.linalg.eigh(tridiagonal)
@@ -178,7 +183,12 @@ def largest_eigenvalue(
 def hessian_product(loss: Callable[[Any], Array], params: Any, vector: Any) -> Any:
     """Return the product of the Hessian of `loss` at `params` with a vector, a tree
     like the parameters."""
-    return jax.grad(lambda p: _dot(jax.grad(loss)(p), vector))(params)
+
+    def along_vector(p: Any) -> Array:
+        gradient = jax.grad(loss)(p)
+        return _dot(gradient, vector)
+
+    return jax.grad(along_vector)(params)
 
 
 def mean_product(
