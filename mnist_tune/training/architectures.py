@@ -119,7 +119,8 @@ def mlp(data: DataSpec, *parts: str) -> Network:
     if activation not in ACTIVATIONS or not are_widths:
         names = "|".join(INITIALISATIONS)
         form = f"mlp-<widths>-<activation>[-{names}], such as mlp-1024-128-tanh"
-        raise UserError(f"write {form} (activations: {', '.join(ACTIVATIONS)})")
+        activations = ", ".join(ACTIVATIONS)
+        raise UserError(f"write {form} (activations: {activations})")
     sizes = (data.size, *map(int, widths), data.classes)
 
     def init(key: Any) -> Any:
@@ -139,7 +140,8 @@ def convnet(data: DataSpec) -> Network:
     """The notebook's convnet: 5x5x12 valid convolution, ReLU, 2x2 max-pool of stride 1,
     5x5x16 valid convolution, ReLU, the same pool, then dense layers of 120, 84 and the
     classes."""
-    if len(data.shape) not in (2, 3) or min(data.shape[:2]) < 11:
+    are_images = len(data.shape) in (2, 3)
+    if not are_images or min(data.shape[:2]) < 11:
         images = (
             "images [height, width] or [height, width, channels] of at least 11 x 11"
         )

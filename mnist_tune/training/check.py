@@ -262,7 +262,8 @@ def _check_step(task: Task, params: Any, state: Any, examples: Any) -> None:
     returned = dict(zip(returns.split(", "), kinds, strict=True))
     loss = returned.pop("loss")
     is_scalar = getattr(loss, "shape", None) == ()
-    if not is_scalar or not jnp.issubdtype(loss.dtype, jnp.floating):
+    is_mean = is_scalar and jnp.issubdtype(loss.dtype, jnp.floating)
+    if not is_mean:
         raise UserError(
             f"{name} must return the mean over the batch, a float, "
             f"it returned {kind_of(loss)}; use .mean()"
@@ -291,7 +292,7 @@ def _check_gradient(loss_of: Callable[..., Any], params: Any, *arguments: Any) -
             "jnp.sqrt and jnp.linalg.norm have one at 0"
         )
     # at zeros, the gradient of a network that learns may be 0
-    moved = jax.tree.map(lambda x: np.asarray(x) + x.dtype.type(0.125), params)
+    moved = jax.tree.map(_moved, params)
     _, moved_slope = tried(call, slope_of, moved, *arguments)
     slopes += jax.tree.leaves(moved_slope)
     if not any(np.any(leaf) for leaf in slopes):
@@ -299,6 +300,10 @@ def _check_gradient(loss_of: Callable[..., Any], params: Any, *arguments: Any) -
             "loss has a gradient of 0; "
             "it must depend on params, not by argmax or comparisons alone"
         )
+
+
+def _moved(x: Any) -> Any:
+    return np.asarray(x) + x.dtype.type(0.125)
 
 
 def _with_optimizer(step: Callable[..., Any], tx: Any) -> Callable[..., Any]:
@@ -327,8 +332,9 @@ def _check_scores(
     _check_score_kinds(name, kinds, len_of(batch))
     values = tried(CALLS[name], _quickly(task.scores), *arguments)
     _check_score_values(name, values, task.chance)
-    own = tuple(score for score in kinds if score not in ("loss", "accuracy"))
-    return own, any(not kind.shape for kind in kinds.values())
+    own = [score for score in kinds if score not in ("loss", "accuracy")]
+    are_of_blocks = [kind.shape == () for kind in kinds.values()]
+    return tuple(own), any(are_of_blocks)
 
 
 def _check_score_kinds(name: str, kinds: dict[str, Any], size: int) -> None:

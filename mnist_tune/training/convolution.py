@@ -169,7 +169,8 @@ def _backward(residuals: _Residuals, g: Array) -> tuple[Array, Array, Array]:
     dx = jnp.zeros_like(x)
     dw = jnp.zeros_like(weight)
     db = jnp.zeros((group * filters, batch), x.dtype)
-    dx, dw, db = lax.fori_loop(0, rows * groups, add, (dx, dw, db))
+    positions = rows * groups
+    dx, dw, db = lax.fori_loop(0, positions, add, (dx, dw, db))
     # Neighbours share a filter's weights and bias: their gradients add up.
     (dw,) = gather(dw)
     db = db.sum(1).reshape(group, filters).sum(0)

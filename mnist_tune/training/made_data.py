@@ -96,8 +96,8 @@ def examples_of(part: Any, count: int) -> Any:
     with np.errstate(all="ignore"):
         # the sum of an example is finite only if all its numbers are
         sums = [x.reshape(len(x), -1).sum(1) for x in jax.tree.leaves(part)]
-        are_finite = np.all([np.isfinite(leaf_sums) for leaf_sums in sums], axis=0)
-        order[0] = are_finite.argmin()
+        are_finite = [np.isfinite(leaf_sums) for leaf_sums in sums]
+        order[0] = np.all(are_finite, axis=0).argmin()
     order = np.resize(order, count)
     return jax.tree.map(lambda x: x[order], part)
 

@@ -159,7 +159,8 @@ class Step:
             v = nu.astype(jnp.promote_types(nu.dtype, jnp.float32))
             b1, b2, eps, root, t = (jnp.asarray(x).astype(v.dtype) for x in numbers)
             bias = 1 - b1**t
-            return bias * (jnp.sqrt(v / (1 - b2**t) + root) + eps)
+            deviation = jnp.sqrt(v / (1 - b2**t) + root)
+            return bias * (deviation + eps)
 
         return jax.tree.map(diagonal, adam.nu)
 
@@ -178,11 +179,13 @@ class Step:
             factor = jnp.float32(1)
             if self.schedule != "constant":
                 length = jnp.maximum(hyper["total_steps"] - warmup, 1)
-                share = jnp.clip((count - warmup) / length, 0, 1)
+                progress = (count - warmup) / length
+                share = jnp.clip(progress, 0, 1)
                 if self.schedule == "linear":
                     factor = 1 - share
                 else:
-                    factor = (1 + jnp.cos(jnp.pi * share)) / 2
+                    cosine = jnp.cos(jnp.pi * share)
+                    factor = (1 + cosine) / 2
             if "warmup_steps" in self.names:
                 factor = jnp.where(count < warmup, count / warmup, factor)
             return hyper["learning_rate"] * factor
@@ -210,7 +213,10 @@ def threshold(optimizer: str, momentum: float, nesterov: bool) -> float:
         share = 1 - momentum
     if call.name not in ("sgd", *ADAM) or share == 0:
         return math.nan
-    return (2 + 2 * momentum) / (1 + 2 * momentum * nesterov) / share
+    plain = 2 + 2 * momentum
+    if nesterov:
+        plain /= 1 + 2 * momentum
+    return plain / share
 
 
 def _factory(name: str, own: Entry | None) -> Callable[..., Any]:

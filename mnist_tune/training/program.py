@@ -148,7 +148,8 @@ class Program:
             params, opt, extra, loss = update(
                 state.params, opt, state.extra, batch, draws, tx
             )
-            new = TrainState(params, as_numbers(opt), extra)
+            opt = as_numbers(opt)
+            new = TrainState(params, opt, extra)
             # Float32 hyperparameters promote parameters of fewer bits.
             new = jax.tree.map(lambda old, x: x.astype(old.dtype), state, new)
             return new, _wide(loss)
@@ -234,22 +235,20 @@ class Program:
             return self.task.scores(state.params, state.extra, batch, key)
 
         def block(i: Array, sums: Scores) -> Scores:
-            begins = first + i * size
+            block_start = first + i * size
             # dynamic_slice clips its start in the same way
-            start = jnp.minimum(begins, total - size)
+            start = jnp.minimum(block_start, total - size)
             at = start
             if in_parts:
                 at = (i - begin) * size
             # An example that a clipped block shares with the one before counts once.
             index = start + jnp.arange(size, dtype=jnp.int32)
-            inside = (index >= begins) & (index < first + count)
+            inside = (index >= block_start) & (index < first + count)
             new_sums = {}
             for name, values in scores(i, at).items():
-                counted = jnp.where(inside, values.astype(jnp.float32), 0)
-                total_score, total_square = sums[name]
-                total_score = total_score + counted.sum()
-                total_square = total_square + (counted * counted).sum()
-                new_sums[name] = total_score, total_square
+                values = values.astype(jnp.float32)
+                counted = jnp.where(inside, values, 0)
+                new_sums[name] = _added(sums[name], counted)
                 if name == "loss" and PARTED in sums:
                     of_block = counted.sum(), inside.sum()
                     new_sums[PARTED] = jax.tree.map(
@@ -292,6 +291,14 @@ def task_of(
 def _examples(data: Data, index: Array) -> Any:
     """Return the batch of the examples with these indices."""
     return jax.tree.map(lambda x: x[index], data)
+
+
+def _added(sums: tuple[Array, Array], values: Array) -> tuple[Array, Array]:
+    """Return a score's two sums with those of more values."""
+    total, total_square = sums
+    total = total + values.sum()
+    squares = values * values
+    return total, total_square + squares.sum()
 
 
 def _key(key: Array, number: Array) -> Array:

@@ -85,7 +85,8 @@ class RangeCurve:
         rises by `RISE` beyond that of the first steps, or returns half-way there after
         it fell by more than noise."""
         smooth = self.smooth
-        least = np.minimum.accumulate(np.where(np.isfinite(smooth), smooth, np.inf))
+        finite = np.where(np.isfinite(smooth), smooth, np.inf)
+        least = np.minimum.accumulate(finite)
         untrained = self.guess
         has_learned = least < BEGUN * untrained
         highest = RISE * least
@@ -99,9 +100,8 @@ class RangeCurve:
             scale = max(abs(untrained), noise)
             highest = np.array(untrained + (RISE - 1) * scale)
         half_way = (least + untrained) / 2
-        limits: np.ndarray = np.minimum(
-            highest, np.where(has_learned, half_way, np.inf)
-        )
+        returned = np.where(has_learned, half_way, np.inf)
+        limits: np.ndarray = np.minimum(highest, returned)
         return limits
 
     @property
@@ -137,7 +137,8 @@ def range_curve(
     rates = curve.ramp.rates.astype(np.float32)
     steps = len(rates)
     orders = _batches(seed, program.batch_size, steps, train_count)
-    keys = np.stack([np.full(steps, seed), np.arange(steps)], 1).astype(np.uint32)
+    keys = np.stack([np.full(steps, seed), np.arange(steps)], axis=1)
+    keys = keys.astype(np.uint32)
     fixed = {name: jnp.float32(value) for name, value in hyper.items()}
     for first in range(0, steps, CHUNK):
         part = slice(first, first + CHUNK)
@@ -145,7 +146,8 @@ def range_curve(
         state, losses = _steps(program, state, fixed, *ramp, data)
         losses = np.append(curve.losses, np.asarray(losses))
         curve = replace(curve, losses=losses)
-        if not np.isfinite(losses).all() or curve.smooth[-1] > curve.limits[-1]:
+        has_diverged = not np.isfinite(losses).all()
+        if has_diverged or curve.smooth[-1] > curve.limits[-1]:
             break
     return curve
 
