@@ -23,21 +23,20 @@ def cache_folder() -> Path:
     """Return `$MNIST_TUNE_CACHE`, or the user's cache folder if that is unset or empty.
     It may be missing."""
     chosen = os.environ.get(CACHE_VARIABLE)
-    return (
-        Path(chosen).expanduser()
-        if chosen
-        else platformdirs.user_cache_path("mnist_tune")
-    ).absolute()
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    return platformdirs.user_cache_path("mnist_tune").absolute()
 
 
 def writable_cache_folder() -> Path:
     """Return the cache folder, created if missing. If the default one is not writable,
     return a temporary folder; if `$MNIST_TUNE_CACHE` is not, raise a `UserError`."""
     folder = cache_folder()
-    if os.environ.get(CACHE_VARIABLE) and (reason := _why_unwritable(folder)):
-        raise UserError(
-            f"can't write to ${CACHE_VARIABLE}, {folder}: {reason}; set it to a writable folder"
-        )
+    if os.environ.get(CACHE_VARIABLE):
+        reason = _why_unwritable(folder)
+        if reason:
+            what = f"can't write to ${CACHE_VARIABLE}, {folder}: {reason}"
+            raise UserError(f"{what}; set it to a writable folder")
     return writable_or_temporary(folder)
 
 

@@ -30,7 +30,7 @@ class Kind:
 
 
 def number(
-    wanted: str, low: float = -math.inf, high: float = math.inf, nan: bool = False
+    name: str, low: float = -math.inf, high: float = math.inf, nan: bool = False
 ) -> Kind:
     """Return the kind of the numbers from `low` to `high`, also whole ones, but not
     True and False. With `nan`, NaN is one, the loss of what diverged."""
@@ -40,32 +40,39 @@ def number(
             return low <= value <= high or (nan and math.isnan(value))
         return type(value) is int and low <= value <= high and abs(value) <= LARGEST
 
-    return Kind(wanted, holds, float)
+    return Kind(name, holds, float)
 
 
 def whole(low: int, high: int = LARGEST) -> Kind:
     """Return the kind of the whole numbers from `low` to `high`, which are not True and
     False."""
-    top = "" if high == LARGEST else f" and at most {high}"
-    said = f"a whole number of at least {low}{top}"
-    return Kind(said, lambda value: type(value) is int and low <= value <= high, int)
+    name = f"a whole number of at least {low}"
+    if high != LARGEST:
+        name += f" and at most {high}"
+
+    def holds(value: Any) -> bool:
+        return type(value) is int and low <= value <= high
+
+    return Kind(name, holds, int)
 
 
-def text(wanted: str, most: int) -> Kind:
+def text(name: str, longest: int) -> Kind:
     """Return the kind of the texts of at most so many characters."""
-    return Kind(
-        wanted, lambda value: isinstance(value, str) and len(value) <= most, str
-    )
+
+    def holds(value: Any) -> bool:
+        return isinstance(value, str) and len(value) <= longest
+
+    return Kind(name, holds, str)
 
 
-def matching(wanted: str, pattern: str) -> Kind:
+def matching(name: str, pattern: str) -> Kind:
     """Return the kind of the texts that match a pattern as a whole."""
-    found = re.compile(pattern, re.ASCII)
-    return Kind(
-        wanted,
-        lambda value: isinstance(value, str) and found.fullmatch(value) is not None,
-        str,
-    )
+    compiled = re.compile(pattern, re.ASCII)
+
+    def holds(value: Any) -> bool:
+        return isinstance(value, str) and compiled.fullmatch(value) is not None
+
+    return Kind(name, holds, str)
 
 
 FINITE = sys.float_info.max
@@ -126,7 +133,10 @@ def first_wrong(values: Any, columns: Iterable[Column]) -> str | None:
         return "it"
     for column in columns:
         value = values.get(column.name)
-        if column.needed if value is None else not column.kind.holds(value):
+        is_missing = value is None
+        if is_missing and column.needed:
+            return column.name
+        if not is_missing and not column.kind.holds(value):
             return column.name
     return None
 

@@ -72,8 +72,8 @@ def python_call(
     parts = list(arguments)
     if record.has_arrays:
         parts.append("dataset=...")
-    named = loaded_code(record) | options
-    parts += [f"{name}={value!r}" for name, value in named.items()]
+    keywords = loaded_code(record) | options
+    parts += [f"{name}={value!r}" for name, value in keywords.items()]
     return f"{function}({', '.join(parts)})"
 
 
@@ -97,27 +97,39 @@ def code_flags(record: SweepMeta, trials: Any = None) -> str | None:
     """
     if record.has_arrays:
         return None
-    listed = {(code["flag"], code["name"]) for code in record.code}
-    recorded = {
-        (code["flag"], code["name"]) for code in record.code if "module" in code
-    }
+    listed, recorded = set(), set()
+    for code in record.code:
+        listed.add((code["flag"], code["name"]))
+        if "module" in code:
+            recorded.add((code["flag"], code["name"]))
     used = listed
     if trials is not None and not record.trains_tasks:
-        used = {
-            (flag, text.partition("(")[0].strip())
-            for flag in OF_TRIALS
-            for text in trials[flag].unique()
-        }
-    own = {code for code in used if code in listed or names_own_code(code[1])}
-    if any(not names_own_code(name) for _, name in own - recorded):
+        used = _used(trials)
+    own = set()
+    for flag, name in used:
+        if (flag, name) in listed or names_own_code(name):
+            own.add((flag, name))
+    if not all(names_own_code(name) for _, name in own - recorded):
         return None
     if record.own_code.is_signed:
         own -= recorded
-    if any(is_not_loaded(*code) for code in own):
+    if any(is_not_loaded(flag, name) for flag, name in own):
         return ""
-    loaded = [code for code in sorted(own) if names_own_code(code[1])]
-    flags = [f" {words(flag, *names)}" for flag, names in by_flag(loaded).items()]
-    return "".join(flags)
+    loaded = [(flag, name) for flag, name in sorted(own) if names_own_code(name)]
+    flags = ""
+    for flag, names in by_flag(loaded).items():
+        flags += f" {words(flag, *names)}"
+    return flags
+
+
+def _used(trials: Any) -> set[tuple[str, str]]:
+    """Return what the `trials` (a table) use, each with its flag."""
+    used = set()
+    for flag in OF_TRIALS:
+        for text in trials[flag].unique():
+            name = text.partition("(")[0].strip()
+            used.add((flag, name))
+    return used
 
 
 def code_is_there(record: SweepMeta, trials: Any) -> bool:

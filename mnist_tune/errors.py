@@ -63,21 +63,22 @@ _SECRET = re.compile(
 
 def why(error: Exception) -> str:
     """Return what an error says, and of what kind it is unless it is a `UserError`."""
-    return (
-        str(error)
-        if isinstance(error, UserError)
-        else f"{type(error).__name__}: {error}"
-    )
+    if isinstance(error, UserError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
 
 
 def escaped(text: str) -> str:
     """Return the text with every unprintable character replaced by its escape
     sequence."""
-    escapes = (
-        one if one.isprintable() else one.encode("unicode_escape").decode()
-        for one in text
-    )
-    return text if text.isprintable() else "".join(escapes)
+    if text.isprintable():
+        return text
+    escapes = []
+    for character in text:
+        if not character.isprintable():
+            character = character.encode("unicode_escape").decode()
+        escapes.append(character)
+    return "".join(escapes)
 
 
 def printable(value: Any) -> Any:
@@ -87,7 +88,9 @@ def printable(value: Any) -> Any:
         return escaped(value)
     if isinstance(value, dict):
         return {printable(name): printable(item) for name, item in value.items()}
-    return [printable(item) for item in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [printable(item) for item in value]
+    return value
 
 
 def redacted(text: str) -> str:
@@ -96,17 +99,32 @@ def redacted(text: str) -> str:
     return _SECRET.sub(r"\1***", _USER.sub("***", text))
 
 
-def closest(name: str, known: Iterable[str]) -> str:
+def registering(option: str, value: Any) -> str:
+    """Return how to hand over code of one's own, for where it was given in place of its
+    name; empty if the value is no such code, or the option names none."""
+    register = {
+        "architecture": "register",
+        "task": "register",
+        "optimizer": "register_optimizer",
+    }
+    values = value if isinstance(value, (tuple, list)) else [value]
+    is_code = any(callable(item) or hasattr(item, "init") for item in values)
+    if option not in register or not is_code:
+        return ""
+    return f"; register it, {register[option]}('mine')(function that returns it), and give {option}='mine'"
+
+
+def closest(name: str, candidates: Iterable[str]) -> str:
     """Return `"; did you mean 'x'?"` with the closest known name, or a list of all if
     none is close. A name is close to the first letters of its words, as `learning_rate`
     is to `lr`."""
-    names = list(known)
-    match = [
-        one for one in names if "".join(word[:1] for word in one.split("_")) == name
-    ]
-    match += difflib.get_close_matches(name, names)
-    return (
-        f"; did you mean {match[0]!r}?"
-        if match
-        else f"; known are {', '.join(names) or 'none'}"
-    )
+    names = list(candidates)
+    matches = [candidate for candidate in names if _initials(candidate) == name]
+    matches += difflib.get_close_matches(name, names)
+    if matches:
+        return f"; did you mean {matches[0]!r}?"
+    return f"; known are {', '.join(names) or 'none'}"
+
+
+def _initials(name: str) -> str:
+    return "".join(word[:1] for word in name.split("_"))

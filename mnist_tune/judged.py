@@ -84,13 +84,11 @@ class Judged(Tables):
             trials = trials.assign(loss_noise=trials["trial_id"].map(noises))
         if facts.compares_tasks or trials.empty:
             return standing(trials, facts, self._is_of_leader(trials))
-        tables = [
-            standing(of_task, facts)
-            for _, of_task in trials.groupby("architecture", sort=False)
-        ]
+        by_task = trials.groupby("architecture", sort=False)
+        tables = [standing(of_task, facts) for _, of_task in by_task]
         # an empty table has columns of other types
-        ranked = [table for table in tables if len(table)] or tables[:1]
-        return pd.concat(ranked, ignore_index=True)
+        ranked = [table for table in tables if len(table)]
+        return pd.concat(ranked or tables[:1], ignore_index=True)
 
     def _is_of_leader(self, trials: pd.DataFrame) -> list[bool] | bool:
         """Return for each trial whether the setting that leads a decision has it; False
@@ -127,9 +125,8 @@ class Judged(Tables):
     def final_place(self) -> Place:
         """Where a search has that decision. It is named by trials: with more of them,
         there is another one."""
-        return storage.join(
-            self.path, "-".join(["decision", *self.finalists()["trial_id"]])
-        )
+        name = "-".join(["decision", *self.finalists()["trial_id"]])
+        return storage.join(self.path, name)
 
     @cached_property
     def final(self) -> Judged | None:
@@ -191,14 +188,15 @@ def _with_labels(tables: Tables) -> pd.DataFrame:
     epochs, data = tables.epochs, tables.record.data
     trials = label_trials(tables.trials, epochs, data)
     trials = trials.assign(dataset=tables.record.dataset["name"])
-    trials["late_fall"] = trials["trial_id"].map(late_falls(trials, epochs, data))
+    ids = trials["trial_id"]
+    trials["late_fall"] = ids.map(late_falls(trials, epochs, data))
     trials["loss_noise"] = np.nan
     if not data.by_accuracy:
-        trials["loss_noise"] = trials["trial_id"].map(loss_noises(epochs))
+        trials["loss_noise"] = ids.map(loss_noises(epochs))
     has_diverged = trials["regime"] == "diverged"
     trials["diverged_at_step"] = trials["diverged_at_step"].where(has_diverged)
-    names = [column.name for column in (*TRIALS, *own_scores(tables.meta))]
-    return trials[names]
+    columns = (*TRIALS, *own_scores(tables.meta))
+    return trials[[column.name for column in columns]]
 
 
 def _with_reasons(tables: Tables) -> pd.DataFrame:

@@ -30,36 +30,23 @@ def give_memory_back() -> None:
 def usable_cpus() -> int:
     """Return the number of CPU cores that this process may use: at most its container's
     quota, rounded up."""
-    visible = (
-        len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count() or 1
-    )
-    quotas = [*_limits("cpu.max"), *_limits("cpu.cfs_quota_us", "cpu.cfs_period_us")]
-    return max(
-        1,
-        math.ceil(
-            min([visible, *(quota / period for quota, period in quotas if quota > 0)])
-        ),
-    )
+    cpus: float = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        cpus = len(os.sched_getaffinity(0))
+    limits = [*_limits("cpu.max"), *_limits("cpu.cfs_quota_us", "cpu.cfs_period_us")]
+    for quota, period in limits:
+        if quota > 0:
+            cpus = min(cpus, quota / period)
+    return max(1, math.ceil(cpus))
 
 
 def usable_memory() -> int:
     """Return the bytes of memory that this process may use: at most those of its
     container."""
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min(
-        [
-            there,
-            *(
-                limit
-                for [limit] in [
-                    *_limits("memory.max"),
-                    *_limits("memory.limit_in_bytes"),
-                ]
-            ),
-        ]
-    )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for [limit] in [*_limits("memory.max"), *_limits("memory.limit_in_bytes")]:
+        memory = min(memory, limit)
+    return memory
 
 
 def _limits(*files: str) -> Iterator[list[int]]:
@@ -69,20 +56,22 @@ def _limits(*files: str) -> Iterator[list[int]]:
     Inside a container, the group's folder may be mounted as the root, so that the
     group's own path does not exist.
     """
+    for group in _control_groups():
+        with suppress(OSError, ValueError):
+            texts = [(group / file).read_text() for file in files]
+            yield [int(word) for word in " ".join(texts).split()]
+
+
+def _control_groups() -> Iterator[Path]:
+    """Yield the folders of this process's control groups and of their parents."""
     with suppress(OSError):
-        for controllers, path in re.findall(
-            r"^\d+:(.*?):/(.*)$", OWN_CGROUPS.read_text(), re.MULTILINE
-        ):
-            for folder in (
-                CGROUPS / controller / path for controller in controllers.split(",")
-            ):
-                for group in (folder, *folder.parents):
-                    with suppress(OSError, ValueError):
-                        yield [
-                            int(word)
-                            for file in files
-                            for word in (group / file).read_text().split()
-                        ]
+        text = OWN_CGROUPS.read_text()
+        groups = re.findall(r"^\d+:(.*?):/(.*)$", text, re.MULTILINE)
+        for controllers, path in groups:
+            for controller in controllers.split(","):
+                folder = CGROUPS / controller / path
+                yield folder
+                yield from folder.parents
 
 
 def processor_model() -> str:
@@ -92,36 +81,33 @@ def processor_model() -> str:
         info = cpu_info()
     except OSError:
         return platform.processor() or platform.machine()
-    return with_vectors(
-        info.get("model name", platform.machine()).strip(),
-        info.get("flags", "").split(),
-    )
+    name = info.get("model name", platform.machine()).strip()
+    return with_vectors(name, info.get("flags", "").split())
 
 
 def cpu_info() -> dict[str, str]:
     """Return the fields that Linux lists for a core in /proc/cpuinfo. Raises OSError on
     other systems."""
-    return dict(
-        re.findall(
-            r"^(\w[\w ]*\w)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE
-        )
-    )
+    text = Path("/proc/cpuinfo").read_text()
+    return dict(re.findall(r"^(\w[\w ]*\w)\s*: (.*)$", text, re.MULTILINE))
 
 
 def with_vectors(name: str, flags: Sequence[str]) -> str:
     """Return a processor's name followed by the widest vectors among its flags."""
     widths = {"avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX"}
-    return next(
-        (f"{name} ({label})" for flag, label in widths.items() if flag in flags), name
-    )
+    for flag, label in widths.items():
+        if flag in flags:
+            return f"{name} ({label})"
+    return name
 
 
 def describe_environment() -> dict[str, Any]:
     """Return versions, machine and git revision, for `sweep.json`."""
     names = ("mnist_tune", "jax", "jaxlib", "optax", "ray", "numpy", "pandas")
+    versions = {name: installed_version(name) for name in names}
+    versions["python"] = platform.python_version()
     return {
-        "versions": {name: installed_version(name) for name in names}
-        | {"python": platform.python_version()},
+        "versions": versions,
         "git_revision": _git_revision(),
         "host": platform.node(),
         "platform": platform.platform(),
@@ -134,16 +120,15 @@ def changed_versions(before: Mapping[str, Any]) -> dict[str, str]:
     """Return the versions, and the processor, that differ from those of an environment
     `before`, each as `<new> now, it was <old>`."""
     now = describe_environment()
-    pairs = {
-        name: (now["versions"].get(name), was)
-        for name, was in before.get("versions", {}).items()
-    }
-    pairs["processor"] = now["processor"], before.get("processor", now["processor"])
-    return {
-        name: f"{new} now, it was {old}"
-        for name, (new, old) in pairs.items()
-        if new != old
-    }
+    new_versions = now["versions"] | {"processor": now["processor"]}
+    old_versions = dict(before.get("versions", {}))
+    old_versions["processor"] = before.get("processor", now["processor"])
+    changed = {}
+    for name, old in old_versions.items():
+        new = new_versions.get(name)
+        if new != old:
+            changed[name] = f"{new} now, it was {old}"
+    return changed
 
 
 def installed_version(name: str) -> str | None:
@@ -157,15 +142,18 @@ def installed_version(name: str) -> str | None:
 def _git_revision() -> str | None:
     """Return the revision of the folder above the package; None if only a folder
     further above is of Git: that one may have this package installed."""
-    here, command = (
-        Path(__file__).resolve().parent,
-        ["git", "describe", "--always", "--dirty", "--abbrev=40"],
-    )
-    only = os.environ | {"GIT_CEILING_DIRECTORIES": str(here.parents[1])}
+    package = Path(__file__).resolve().parent
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
+    ceiling = {"GIT_CEILING_DIRECTORIES": str(package.parents[1])}
     try:
-        done = subprocess.run(
-            command, cwd=here, env=only, capture_output=True, text=True, timeout=10
+        described = subprocess.run(
+            command,
+            cwd=package,
+            env=os.environ | ceiling,
+            capture_output=True,
+            text=True,
+            timeout=10,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() or None
+    return described.stdout.strip() or None

@@ -27,29 +27,31 @@ def parse_call(text: str) -> Call:
     if not opening:
         return Call(text.strip())
     try:
-        call = ast.parse(f"f({rest}", mode="eval").body
-        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
-            raise ValueError("something follows the closing parenthesis")
-        arguments = tuple(_literal(node) for node in call.args)
-        keywords = {
-            str(keyword.arg): _literal(keyword.value)
-            for keyword in call.keywords
-            if keyword.arg
-        }
-        if len(keywords) < len(call.keywords):
-            raise ValueError("an argument is given twice, or by **")
+        arguments, keywords = _arguments(rest)
     except (SyntaxError, ValueError, TypeError) as error:
-        # and an address
-        why = (
-            error.msg
-            if isinstance(error, SyntaxError)
-            else str(error).partition(": <")[0]
-        )
+        # without the address of an object
+        why = str(error).partition(": <")[0]
+        if isinstance(error, SyntaxError):
+            why = error.msg
         example = f"write numbers and texts, as in '{name.strip()}(width=128)'"
-        raise UserError(
-            f"{text[:200]!r} is no name with arguments ({why}); {example}"
-        ) from None
+        what = f"{text[:200]!r} is no name with arguments ({why})"
+        raise UserError(f"{what}; {example}") from None
     return Call(name.strip(), arguments, tuple(keywords.items()))
+
+
+def _arguments(text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments in a text that ends in the closing parenthesis."""
+    call = ast.parse(f"f({text}", mode="eval").body
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+        raise ValueError("something follows the closing parenthesis")
+    arguments = tuple(_literal(node) for node in call.args)
+    keywords = {}
+    for keyword in call.keywords:
+        if keyword.arg is not None:
+            keywords[keyword.arg] = _literal(keyword.value)
+    if len(keywords) < len(call.keywords):
+        raise ValueError("an argument is given twice, or by **")
+    return arguments, keywords
 
 
 def _literal(node: ast.expr) -> Any:

@@ -15,7 +15,9 @@ MOST_DIGITS = 15
 
 def exactly(value: Any) -> str:
     """Return a setting as it was asked for: a batch size of 16384 is not 1.638e+04."""
-    return str(value) if isinstance(value, (str, Integral)) else f"{value:.12g}"
+    if isinstance(value, (str, Integral)):
+        return str(value)
+    return f"{value:.12g}"
 
 
 def rate(value: float, digits: int = LEAST_DIGITS) -> str:
@@ -26,38 +28,40 @@ def rate(value: float, digits: int = LEAST_DIGITS) -> str:
 def digits_showing(difference: float, value: float) -> int:
     """Return the number of significant digits, at least `LEAST_DIGITS`, with which a
     value is written so that such a difference from it shows."""
-    if not (
-        difference and value and math.isfinite(difference) and math.isfinite(value)
-    ):
-        return LEAST_DIGITS
-    places = math.floor(math.log10(abs(value))) - math.floor(
-        math.log10(abs(difference))
-    )
+    for number in (difference, value):
+        if number == 0 or not math.isfinite(number):
+            return LEAST_DIGITS
+    places = _magnitude(value) - _magnitude(difference)
     return min(max(places + 1, LEAST_DIGITS), MOST_DIGITS)
+
+
+def _magnitude(value: float) -> int:
+    return math.floor(math.log10(abs(value)))
 
 
 def told_apart(values: Iterable[float], digits: int = LEAST_DIGITS) -> dict[float, str]:
     """Return each number with so many significant digits, or with more where two would
     be the same."""
     different = sorted(set(values))
-    found = {value: rate(value, digits) for value in different}
-    if len(set(found.values())) == len(different):
-        return found
-    return (
-        told_apart(different, digits + 1)
-        if digits < 16
-        else {value: repr(float(value)) for value in different}
-    )
+    texts = {value: rate(value, digits) for value in different}
+    if len(set(texts.values())) == len(different):
+        return texts
+    if digits < 16:
+        return told_apart(different, digits + 1)
+    return {value: repr(float(value)) for value in different}
 
 
 def counted(count: int, noun: str = "trial") -> str:
     """Return a count with its noun: `1 trial`, `2 trials`."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+    ending = "" if count == 1 else "s"
+    return f"{count:,} {noun}{ending}"
 
 
 def listed(names: Sequence[str]) -> str:
     """Return some names in a row; where one has commas, `and` is between them."""
-    return (" and " if any("," in one for one in names) else ", ").join(names)
+    some_have_commas = any("," in name for name in names)
+    separator = " and " if some_have_commas else ", "
+    return separator.join(names)
 
 
 def spoken(seconds: float) -> str:
@@ -66,10 +70,8 @@ def spoken(seconds: float) -> str:
     hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
     if hours:
         return f"{hours} h {minutes} min"
-    return (
-        f"{minutes} min {rest} s"
-        if minutes
-        else f"{seconds:.1f} s"
-        if seconds < 10
-        else f"{rest} s"
-    )
+    if minutes:
+        return f"{minutes} min {rest} s"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    return f"{rest} s"

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
@@ -54,6 +55,10 @@ MOST_BYTES = 2**32
 that have a limit of their own."""
 
 
+NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
+"""How the storage's error begins where there is no bucket at all."""
+
+
 class ChangedError(OSError):
     """A file is not what a conditional write expected: another process has written
     it."""
@@ -67,12 +72,11 @@ def read(
     is larger than `most` bytes."""
 
     def get(store: ObjectStore, path: str) -> tuple[bytes, Version]:
-        found = store.get(path)
-        if found.meta["size"] > most:
-            raise OSError(
-                f"{path} has {found.meta['size']} bytes; at most {most} are read"
-            )
-        return bytes(found.bytes()), _version(found.meta)
+        response = store.get(path)
+        size = response.meta["size"]
+        if size > most:
+            raise OSError(f"{path} has {size} bytes; at most {most} are read")
+        return bytes(response.bytes()), _version(response.meta)
 
     return _call(where, get, patience_s)
 
@@ -80,11 +84,11 @@ def read(
 def write(where: str, content: bytes, patience_s: float = 0) -> None:
     """Write a file, whole or not at all. `patience_s` is as in `read`. Raises
     OSError."""
-    _call(
-        where,
-        lambda store, path: store.put(path, content, max_concurrency=AT_ONCE),
-        patience_s,
-    )
+
+    def put(store: ObjectStore, path: str) -> None:
+        store.put(path, content, max_concurrency=AT_ONCE)
+
+    _call(where, put, patience_s)
 
 
 def write_over(where: str, content: bytes, over: Version | None, owner: str) -> Version:
@@ -94,26 +98,26 @@ def write_over(where: str, content: bytes, over: Version | None, owner: str) -> 
 
     Raises OSError, and ChangedError if another one has written the file.
     """
-    how: Any = {"mode": over or "create", "attributes": {"owner": owner}}
+    mode: Any = over or "create"
+    attributes: Any = {"owner": owner}
+
+    def put(store: ObjectStore, path: str) -> Any:
+        return store.put(
+            path, content, max_concurrency=AT_ONCE, mode=mode, attributes=attributes
+        )
+
     for _ in range(3):
         try:
-            return _version(
-                _call(
-                    where,
-                    lambda store, path: store.put(
-                        path, content, max_concurrency=AT_ONCE, **how
-                    ),
-                )
-            )
+            return _version(_call(where, put))
         except ChangedError as error:
             changed = error
         try:
-            found, how["mode"] = owner_of(where)
+            last_owner, mode = owner_of(where)
         except FileNotFoundError:
             if over:
                 raise changed from None
             continue  # two requests of ours met, and neither was heard
-        if found != owner:
+        if last_owner != owner:
             raise changed
     raise changed
 
@@ -121,12 +125,12 @@ def write_over(where: str, content: bytes, over: Version | None, owner: str) -> 
 def owner_of(where: str) -> tuple[str | None, Version]:
     """Return who wrote a file by `write_over`, and what identifies its content. Raises
     OSError."""
-    found = _call(where, lambda store, path: store.get(path))
-    return found.attributes.get("owner"), _version(found.meta)
+    response = _call(where, lambda store, path: store.get(path))
+    return response.attributes.get("owner"), _version(response.meta)
 
 
-def _version(found: Any) -> Version:
-    return {name: found[name] for name in ("e_tag", "version") if found[name]}
+def _version(meta: Any) -> Version:
+    return {name: meta[name] for name in ("e_tag", "version") if meta[name]}
 
 
 def copy(where: str, to: str) -> None:
@@ -137,33 +141,33 @@ def copy(where: str, to: str) -> None:
 
 def remove(*where: str) -> None:
     """Delete files of one bucket, if they exist. Raises OSError."""
-    if where:
-        with suppress(FileNotFoundError):
-            _call(
-                where[0], lambda store, _: store.delete([_path(one) for one in where])
-            )
+    if not where:
+        return
+    paths = [_path(file) for file in where]
+    with suppress(FileNotFoundError):
+        _call(where[0], lambda store, _: store.delete(paths))
 
 
 def files(where: str) -> dict[str, ObjectMeta]:
     """Return what is known of each file in a folder, by name; empty if it does not
     exist. Raises OSError."""
-    found = _call(where, lambda store, path: store.list_with_delimiter(path))["objects"]
-    return {
-        one["path"].rpartition("/")[2]: one
-        for one in found
-        if one["path"] != _path(where)
-    }
+    listing = _call(where, lambda store, path: store.list_with_delimiter(path))
+    folder = _path(where)
+    objects = {}
+    for file in listing["objects"]:
+        if file["path"] != folder:
+            _, _, name = file["path"].rpartition("/")
+            objects[name] = file
+    return objects
 
 
 def below(where: str) -> list[str]:
     """Return the names of all files in a folder and in those below, relative to it.
     Raises OSError."""
-    found = _call(where, lambda store, path: store.list(path).collect())
-    return [
-        one["path"].removeprefix(f"{_path(where)}/")
-        for one in found
-        if one["path"] != _path(where)
-    ]
+    listing = _call(where, lambda store, path: store.list(path).collect())
+    folder = _path(where)
+    paths = [file["path"] for file in listing if file["path"] != folder]
+    return [path.removeprefix(f"{folder}/") for path in paths]
 
 
 def _call(
@@ -172,14 +176,16 @@ def _call(
     """Call a function with the store of a URI and the path in it. Raises OSError.
     Nothing interrupts it. So the main thread waits for another one, and Ctrl-C comes
     through once that has ended."""
-    store, path = (
-        _store(urlunsplit(urlsplit(where)._replace(path="")), patience_s),
-        _path(where),
-    )
+    store = _store(_without_path(where), patience_s)
+    call = partial(_as_of_files, partial(function, store, _path(where)))
     if threading.current_thread() is not threading.main_thread():
-        return _as_of_files(lambda: function(store, path))
+        return call()
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(_as_of_files, lambda: function(store, path)).result()
+        return thread.submit(call).result()
+
+
+def _without_path(uri: str) -> str:
+    return urlunsplit(urlsplit(uri)._replace(path=""))
 
 
 def _path(where: str) -> str:
@@ -194,32 +200,36 @@ def _as_of_files(function: Callable[[], T]) -> T:
     try:
         return function()
     except (exceptions.BaseError, OSError) as error:
-        kind, said = OSError, _in_a_line(str(error))
-        if isinstance(
-            error, (exceptions.AlreadyExistsError, exceptions.PreconditionError)
-        ):
+        line = _in_a_line(str(error))
+        changed = (exceptions.AlreadyExistsError, exceptions.PreconditionError)
+        refused = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)
+        kind = OSError
+        if isinstance(error, changed):
             kind = ChangedError
-        elif isinstance(
-            error, (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)
-        ):
+        elif isinstance(error, refused):
             kind = PermissionError
-        elif isinstance(error, FileNotFoundError) and not re.match(
-            "NoSuchBucket|ContainerNotFound", said
-        ):
+        elif isinstance(error, FileNotFoundError) and not line.startswith(NO_BUCKET):
             kind = FileNotFoundError
-        raise kind(said) from None
+        raise kind(line) from None
 
 
 def _in_a_line(text: str) -> str:
     """Return what matters in an error of obstore: the storage's code and words, or why
     there was no answer."""
     if METADATA in text:
-        return "no keys are in the environment, nor does this machine have any; ~/.aws is read if boto3 is installed"
-    if found := re.search(r"<Code>([^<]*)</Code>\s*<Message>([^<\n]*)", text):
-        return " ".join(found.groups())
-    said = re.search(r"(?:HTTP error: |status code: )([^\n<]*?):? *(?:\n|<|$)", text)
+        hint = "~/.aws is read if boto3 is installed"
+        return f"no keys are in the environment, nor does this machine have any; {hint}"
+    answer = re.search(r"<Code>([^<]*)</Code>\s*<Message>([^<\n]*)", text)
+    if answer:
+        return " ".join(answer.groups())
+    line = text.splitlines()[0]
+    status = re.search(r"(?:HTTP error: |status code: )([^\n<]*?):? *(?:\n|<|$)", text)
+    if status:
+        line = status[1]
     why = re.search(r'message: "([^"]*)"|(TimedOut)', text)
-    return f"{said[1] if said else text.splitlines()[0]}{f' ({why[1] or why[2]})' if why else ''}"
+    if why:
+        line += f" ({why[1] or why[2]})"
+    return line
 
 
 @lru_cache
@@ -229,14 +239,15 @@ def _store(uri: str, patience_s: float = 0) -> ObjectStore:
     query says what we don't know, or the configuration of AWS can't be read."""
     from obstore.store import AzureStore, GCSStore, S3Store
 
-    parts, known = urlsplit(uri), QUERIES[urlsplit(uri).scheme]
-    bucket, query = parts.hostname or "", dict(parse_qsl(parts.query))
-    if unknown := ", ".join(query.keys() - set(known)):
-        raise UserError(
-            f"{uri}: {unknown} after the ? is not known, only {', '.join(known) or 'nothing'} is"
-        )
-    scheme, host = query.get("scheme", "https"), query.get("endpoint_override")
-    endpoint = f"{scheme}://{host}" if host else None
+    parts = urlsplit(uri)
+    bucket = parts.hostname or ""
+    query = dict(parse_qsl(parts.query))
+    _refuse_unknown(uri, query.keys(), QUERIES[parts.scheme])
+    scheme = query.get("scheme", "https")
+    host = query.get("endpoint_override")
+    endpoint = None
+    if host:
+        endpoint = f"{scheme}://{host}"
     settings: dict[str, Any] = {
         "client_options": {
             "timeout": "1h",
@@ -251,19 +262,30 @@ def _store(uri: str, patience_s: float = 0) -> ObjectStore:
     }
     if parts.scheme == "az":
         return AzureStore(bucket, **settings)
+    config: Any = {}
     if parts.scheme == "gs":
-        return GCSStore(
-            bucket, config={"base_url": endpoint} if endpoint else {}, **settings
-        )
-    region = query.get("region") or (None if host else _region(bucket))
-    config: Any = {
-        name: value
-        for name, value in (("endpoint", endpoint), ("region", region))
-        if value
-    }
+        if endpoint:
+            config["base_url"] = endpoint
+        return GCSStore(bucket, config=config, **settings)
+    region = query.get("region")
+    if endpoint:
+        config["endpoint"] = endpoint
+    elif not region:
+        region = _region(bucket)
+    if region:
+        config["region"] = region
     return S3Store(
         bucket, config=config, credential_provider=_keys_of_aws(), **settings
     )
+
+
+def _refuse_unknown(
+    uri: str, names: AbstractSet[str], of_scheme: Collection[str]
+) -> None:
+    unknown = ", ".join(names - set(of_scheme))
+    if unknown:
+        only = ", ".join(of_scheme) or "nothing"
+        raise UserError(f"{uri}: {unknown} after the ? is not known, only {only} is")
 
 
 def _region(bucket: str) -> str | None:
@@ -302,13 +324,11 @@ def filesystem_of(uri: str) -> tuple[Any, str]:
     from pyarrow.fs import AzureFileSystem, FileSystem
 
     if urlsplit(uri).scheme == "az":
-        account, key = (
-            os.environ.get(f"AZURE_STORAGE_ACCOUNT_{name}") for name in ("NAME", "KEY")
-        )
-        return AzureFileSystem(
-            account or "", account_key=key
-        ), f"{urlsplit(uri).hostname}/{_path(uri)}"
-    filesystem, root = FileSystem.from_uri(urlunsplit(urlsplit(uri)._replace(path="")))
+        account = os.environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
+        key = os.environ.get("AZURE_STORAGE_ACCOUNT_KEY")
+        azure = AzureFileSystem(account, account_key=key)
+        return azure, f"{urlsplit(uri).hostname}/{_path(uri)}"
+    filesystem, root = FileSystem.from_uri(_without_path(uri))
     return filesystem, f"{root.rstrip('/')}/{_path(uri)}"
 
 

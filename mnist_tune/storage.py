@@ -19,7 +19,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TypeVar
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import (
+    SplitResult,
+    parse_qsl,
+    unquote,
+    urlencode,
+    urlsplit,
+    urlunsplit,
+)
 
 from mnist_tune import object_storage
 from mnist_tune.errors import UserError
@@ -43,6 +50,10 @@ behind."""
 SECRETS = re.compile(r"key|secret|token|password|signature|credential", re.IGNORECASE)
 
 
+ENDPOINT = "endpoint_override"
+"""Says in the query of a URI which server has the bucket."""
+
+
 def place(where: str | Path) -> Place:
     """Return the place that a user typed: a folder as a `Path`, with its `~` expanded,
     or a URI. Raises `UserError` if its scheme is unknown, it names no bucket, or it
@@ -53,38 +64,38 @@ def place(where: str | Path) -> Place:
     try:
         parts = urlsplit(str(where))
     except ValueError as error:  # "s3://[/x"
-        raise UserError(
-            f"{str(where)[:80]!r} is no URI ({error}); write {scheme}://BUCKET/FOLDER"
-        ) from None
+        what = f"{str(where)[:80]!r} is no URI ({error})"
+        raise UserError(f"{what}; write {scheme}://BUCKET/FOLDER") from None
     if scheme == "file" and parts.netloc in ("", "localhost"):
         return local(unquote(parts.path))
-    shown, query = (
-        f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}",
-        dict(parse_qsl(parts.query)),
-    )
+    address = rest.partition("?")[0]
+    without_user = address.rpartition("@")[2]
+    _refuse_uri(parts, f"{scheme}://{without_user}", scheme)
+    query = dict(parse_qsl(parts.query))
+    kind, separator, host = query.get(ENDPOINT, "").partition("://")
+    if separator:  # as other tools write an endpoint
+        query |= {ENDPOINT: host.rstrip("/"), "scheme": kind}
+        parts = parts._replace(query=urlencode(query, safe=":"))
+    return urlunsplit(parts._replace(path=parts.path.rstrip("/")))
+
+
+def _refuse_uri(parts: SplitResult, shown: str, scheme: str) -> None:
+    """Refuse a URI whose scheme is unknown, that names no bucket, or that holds keys;
+    the error has what may be shown of it."""
     if scheme not in object_storage.QUERIES:
-        raise UserError(
-            f"{shown}: results go to a folder or to one of {'://, '.join(object_storage.QUERIES)}://"
-        )
-    if not parts.hostname or parts.fragment:  # what follows a # would be left out
-        raise UserError(
-            f"{shown} {'has a #' if parts.hostname else 'names no bucket'}; write {scheme}://BUCKET/FOLDER"
-        )
-    kind, separator, host = query.get("endpoint_override", "").partition("://")
-    if (
-        parts.username
-        or parts.password
-        or "@" in kind + host
-        or any(map(SECRETS.search, query))
-    ):
+        schemes = "://, ".join(object_storage.QUERIES)
+        raise UserError(f"{shown}: results go to a folder or to one of {schemes}://")
+    if not parts.hostname:
+        raise UserError(f"{shown} names no bucket; write {scheme}://BUCKET/FOLDER")
+    if parts.fragment:  # what follows a # would be left out
+        raise UserError(f"{shown} has a #; write {scheme}://BUCKET/FOLDER")
+    query = dict(parse_qsl(parts.query))
+    has_user = parts.username or parts.password or "@" in query.get(ENDPOINT, "")
+    if has_user or any(map(SECRETS.search, query)):
         raise UserError(
             f"{shown}: there are keys in this URI, which is written to files; set them in the environment of every "
             "node instead (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, GOOGLE_APPLICATION_CREDENTIALS)"
         )
-    if separator:  # as other tools write an endpoint
-        query |= {"endpoint_override": host.rstrip("/"), "scheme": kind}
-        parts = parts._replace(query=urlencode(query, safe=":"))
-    return urlunsplit(parts._replace(path=parts.path.rstrip("/")))
 
 
 def local(text: str | Path) -> Path:
@@ -94,14 +105,11 @@ def local(text: str | Path) -> Path:
     try:
         with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
             path.lstat()
-    except (
-        OSError,
-        ValueError,
-    ) as error:  # it is too long, or has characters that no name may have
+    except (OSError, ValueError) as error:
+        # it is too long, or has characters that no name may have
         why = error.strerror if isinstance(error, OSError) else error
-        raise UserError(
-            f"there can be no file {str(path)[:80]!r} ({why}); name another one"
-        ) from None
+        what = f"there can be no file {str(path)[:80]!r} ({why})"
+        raise UserError(f"{what}; name another one") from None
     return path
 
 
@@ -116,13 +124,13 @@ def join(where: P, *names: str) -> P:
     if a name could lead out of `where`."""
     for part in "/".join(names).split("/"):
         if part in ("", ".", "..") or not re.fullmatch(r"[^\x00-\x1f\\]+", part):
-            raise UserError(
-                f"{part[:80]!r} is no name of a file below {where}; rename it"
-            )
+            what = f"{part[:80]!r} is no name of a file below {where}"
+            raise UserError(f"{what}; rename it")
     if isinstance(where, Path):
         return where.joinpath(*names)
     parts = urlsplit(where)
-    return urlunsplit(parts._replace(path="/".join((parts.path, *names))))
+    path = "/".join((parts.path, *names))
+    return urlunsplit(parts._replace(path=path))
 
 
 def read(where: Place, patience_s: float = 0) -> bytes | None:
@@ -142,22 +150,21 @@ def open_file(
     FileNotFoundError, or OSError if it can't be read, is larger than `most` bytes, or
     is a pipe, a device or (without `links`) a link."""
     if not isinstance(where, Path):
-        return io.BytesIO(object_storage.read(where, most, patience_s)[0])
+        content, _ = object_storage.read(where, most, patience_s)
+        return io.BytesIO(content)
 
-    def opener(path: str, flags: int) -> int:
-        file = os.open(path, flags | os.O_NONBLOCK) if links else no_link(path, flags)
-        kind, size = os.fstat(file).st_mode, os.fstat(file).st_size
-        if stat.S_ISDIR(kind) or (stat.S_ISREG(kind) and size <= most):
-            return file
-        os.close(file)
-        why = (
-            f"it has {size} bytes; at most {most} are read"
-            if stat.S_ISREG(kind)
-            else "it is a pipe or a device"
-        )
-        raise OSError(errno.EINVAL, why, path)
-
-    return open(where, "rb", opener=opener)
+    opener = no_wait if links else no_link
+    file = open(where, "rb", opener=opener)  # noqa: SIM115 -- the caller closes it
+    about = os.fstat(file.fileno())
+    why = ""
+    if not stat.S_ISREG(about.st_mode):
+        why = "it is a pipe or a device"
+    elif about.st_size > most:
+        why = f"it has {about.st_size} bytes; at most {most} are read"
+    if why:
+        file.close()
+        raise OSError(errno.EINVAL, why, str(where))
+    return file
 
 
 def write(
@@ -209,18 +216,19 @@ def no_link(path: str, flags: int) -> int:
     """Open a file: the opener of `open` for local files that are not the user's own.
     Raises OSError, also if it is a link."""
     refuse_link(Path(path))
-    # a pipe may never open
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    return no_wait(path, flags | os.O_NOFOLLOW)
+
+
+def no_wait(path: str, flags: int) -> int:
+    """Open a file, which may be a pipe that never opens: the opener of `open`."""
+    return os.open(path, flags | os.O_NONBLOCK, 0o666)
 
 
 def refuse_link(path: Path) -> None:
     """Raise an OSError that says so if this is a link."""
     if path.is_symlink():
-        raise OSError(
-            errno.ELOOP,
-            "it is a link, and what we read or write must not be elsewhere; remove it",
-            str(path),
-        )
+        why = "it is a link, and what we read or write must not be elsewhere"
+        raise OSError(errno.ELOOP, f"{why}; remove it", str(path))
 
 
 def remove_parts(folder: Path) -> None:
@@ -242,10 +250,10 @@ def sizes(where: Place) -> dict[str, int]:
     """Return the size of each file in a folder by its name; none if it does not exist.
     Raises OSError."""
     if isinstance(where, Path):
-        return {
-            file.name: file.stat().st_size for file in where.glob("*") if file.is_file()
-        }
-    return {name: file["size"] for name, file in object_storage.files(where).items()}
+        files = [file for file in where.glob("*") if file.is_file()]
+        return {file.name: file.stat().st_size for file in files}
+    objects = object_storage.files(where)
+    return {name: file["size"] for name, file in objects.items()}
 
 
 @contextmanager
@@ -262,4 +270,5 @@ def reason(error: OSError) -> str:
     """Return an error of a file in a few words."""
     if error.strerror and error.errno:
         return error.strerror
-    return (str(error) or type(error).__name__).splitlines()[0]
+    text = str(error) or type(error).__name__
+    return text.splitlines()[0]

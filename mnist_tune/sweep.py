@@ -32,27 +32,30 @@ class Sweep(Judged):
 
     def __repr__(self) -> str:
         trained = self.trials["epochs_run"] > 0
-        without = f"{(~trained).sum()} without an epoch" * bool((~trained).any())
-        regimes = ", ".join(
-            filter(None, [regime_counts(self.trials["regime"][trained]), without])
-        )
-        return "\n".join(
-            [
-                f"Sweep {self.record.name} on {self.record.dataset['name']}: {self.path}",
-                self.answer().headline,
-                f"{counted(len(self.trials), 'trial')}: {regimes}",
-                ".trials .epochs .best() .answer() .table() .plot() .load()",
-            ]
-        )
+        counts = []
+        regimes = regime_counts(self.trials["regime"][trained])
+        if regimes:
+            counts.append(regimes)
+        if not trained.all():
+            counts.append(f"{(~trained).sum()} without an epoch")
+        lines = [
+            f"Sweep {self.record.name} on {self.record.dataset['name']}: {self.path}",
+            self.answer().headline,
+            f"{counted(len(self.trials), 'trial')}: {', '.join(counts)}",
+            ".trials .epochs .best() .answer() .table() .plot() .load()",
+        ]
+        return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the answer, and the table."""
         from mnist_tune.reports.table import MANY, columns
         from mnist_tune.reports.view import View
 
-        found = columns(View([self], str(self.path), "settings"))
-        shown = {one.title: one.cells for one in found if one.look != "curve"}
-        table: str = pd.DataFrame(shown).head(MANY).to_html(index=False)
+        cells = {}
+        for column in columns(View([self], str(self.path), "settings")):
+            if column.look != "curve":
+                cells[column.title] = column.cells
+        table: str = pd.DataFrame(cells).head(MANY).to_html(index=False)
         return f"<pre>{escape(str(self))}</pre>{table}"
 
     def load(
@@ -119,19 +122,21 @@ class Sweep(Judged):
         """
         from mnist_tune.reports.figures import picture, save
 
-        found = picture(self)
+        figure = picture(self)
         if path is not None:
-            save(found, Path(path))
-        return found
+            save(figure, Path(path))
+        return figure
 
     def report(self, path: str | Path | None = None) -> Place:
         """Write the page of the sweep; return where it is, by default `report.html` in
         the folder."""
         from mnist_tune.reports.page import write_page
 
-        found = self.picture("report.html") if path is None else storage.place(path)
-        write_page([self], found)
-        return found
+        page: Place = self.picture("report.html")
+        if path is not None:
+            page = storage.place(path)
+        write_page([self], page)
+        return page
 
 
 def load_sweep(path: str | Path) -> Sweep:

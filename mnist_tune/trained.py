@@ -57,12 +57,17 @@ class Trained:
     standardised by `mean` and `deviation` if these are not empty."""
 
     def __str__(self) -> str:
-        score, trial = Ranking.of(self.data.by_accuracy), self.trial
-        said = f"test {score.word} {score.number(score.score_of(self.row, 'test'))}"
-        return f"{trial.architecture}, learning rate {trial.learning_rate:g}, epoch {self.row['epoch']}: {said}"
+        trial = self.trial
+        ranking = Ranking.of(self.data.by_accuracy)
+        score = ranking.number(ranking.score_of(self.row, "test"))
+        what = f"{trial.architecture}, learning rate {trial.learning_rate:g}"
+        return f"{what}, epoch {self.row['epoch']}: test {ranking.word} {score}"
 
     def __repr__(self) -> str:
-        return f"<{self}; {'.predict(x) ' * isinstance(self.data, DataSpec)}.params .state .net>"
+        attributes = ".params .state .net"
+        if isinstance(self.data, DataSpec):
+            attributes = f".predict(x) {attributes}"
+        return f"<{self}; {attributes}>"
 
     def predict(self, x: Any) -> np.ndarray:
         """Return the class of each example, [n], or of each token, [n, T].
@@ -83,16 +88,13 @@ class Trained:
         return np.concatenate([*self._logits(x)])
 
     def _logits(self, x: Any) -> Iterator[np.ndarray]:
-        examples, variables = (
-            self._checked(x),
-            jax.device_put((self.params, self.state)),
-        )
+        examples = self._checked(x)
+        variables = jax.device_put((self.params, self.state))
         kind = np.int32 if self.data.positions > 1 else np.float32
         for first in range(0, len(examples), BLOCK):
-            yield np.asarray(
-                self._apply(*variables, examples[first : first + BLOCK].astype(kind)),
-                np.float32,
-            )
+            block = examples[first : first + BLOCK]
+            logits = self._apply(*variables, block.astype(kind))
+            yield np.asarray(logits, np.float32)
 
     @cached_property
     def _apply(self) -> Any:
@@ -104,37 +106,37 @@ class Trained:
         """Return examples as the data are that were trained on, or as `checked` would
         take them."""
         if not isinstance(self.data, DataSpec):
-            raise UserError(
-                "only networks predict classes; call functions of your own with .params and .state"
-            )
-        given, shape = unmasked(x, "x"), self.data.shape
-        if given.shape[1:] != shape or not given.ndim:
-            one = "; of one example, give x[None]" * (given.shape == shape)
-            said = f"it was trained on [n, {', '.join(map(str, shape))}]"
-            raise UserError(f"x has shape {list(given.shape)}, {said}{one}")
-        found = (
-            given
-            if given.dtype.kind in "iu" and given.size
-            else examples_of(given, "x")
-        )
-        most = (
-            self.data.divisor
-            if self.data.positions == 1
-            else (self.data.tokens or 2**31) - 1
-        )
-        if most == 1 and found.dtype.kind != "f":
-            raise UserError(
-                f"x is of type {given.dtype}, it was trained on floats; give floats, scaled as they were"
-            )
-        fits = 0 <= found.min() <= found.max() <= most and (
-            found.dtype.kind in "iu" or type_of([found]) is np.uint8
-        )
-        if most > 1 and not fits:
-            said = f"x is of type {given.dtype}, {given.min():.6g} to {given.max():.6g}"
-            raise UserError(
-                f"{said}, it was trained on whole numbers from 0 to {most:.0f}; give x as it is stored"
-            )
-        return found
+            hint = "call functions of your own with .params and .state"
+            raise UserError(f"only networks predict classes; {hint}")
+        array, shape = unmasked(x, "x"), self.data.shape
+        if array.shape[1:] != shape or not array.ndim:
+            trained = f"it was trained on [n, {', '.join(map(str, shape))}]"
+            hint = ""
+            if array.shape == shape:
+                hint = "; of one example, give x[None]"
+            raise UserError(f"x has shape {list(array.shape)}, {trained}{hint}")
+        examples = array
+        if array.dtype.kind not in "iu" or not array.size:
+            examples = examples_of(array, "x")
+        largest = self.data.divisor
+        if self.data.positions > 1:
+            largest = (self.data.tokens or 2**31) - 1
+        if largest == 1 and examples.dtype.kind != "f":
+            hint = "it was trained on floats; give floats, scaled as they were"
+            raise UserError(f"x is of type {array.dtype}, {hint}")
+        if largest > 1 and not _are_whole(examples, largest):
+            what = f"x is of type {array.dtype}, {array.min():.6g} to {array.max():.6g}"
+            trained = f"it was trained on whole numbers from 0 to {largest:.0f}"
+            raise UserError(f"{what}, {trained}; give x as it is stored")
+        return examples
+
+
+def _are_whole(examples: np.ndarray, largest: float) -> bool:
+    """Return whether these are whole numbers from 0 to the largest one, perhaps as
+    floats."""
+    if not 0 <= examples.min() <= examples.max() <= largest:
+        return False
+    return examples.dtype.kind in "iu" or type_of([examples]) is np.uint8
 
 
 DATA = ("dataset", "data_dir", "train_images", "standardize", "task")
@@ -149,49 +151,61 @@ def load(
     changed_code: bool = False,
 ) -> Trained:
     """Return what a trial trained. The arguments are as in `Sweep.load`."""
-    known, leading = sweep.trials["trial_id"], sweep.leading()
-    if trial_id is None and not leading:
-        such = "".join(f"; name a trial, such as {one!r}" for one in known[:1])
-        raise UserError(f"no setting of {sweep.path} is known to be best{such}")
-    wanted = leading[0] if trial_id is None else trial_id
-    found = sweep.trials[known == wanted].rename(columns={"epochs_asked": "epochs"})
-    if found.empty:
-        meant = f"{wanted:0>5}"
+    if trial_id is None:
+        trial_id = _best_trial(sweep)
+    row = _row_of(sweep, trial_id)
+    trial = TrialConfig(**{name: row[name] for name in FIELDS if name in row})
+    checkpoint = Checkpoint.load(sweep.state(trial_id))
+    if checkpoint is None and row["stop_reason"] in UNDECIDED_REASONS:
+        raise UserError(f"no state of trial {trial_id} has been saved so far")
+    if checkpoint is None:
+        how = "nothing does, its values changed"
+        if trial_id in {*sweep.steady["trial_id"]}:
+            how = _again(trial, sweep.record)
         raise UserError(
-            f"{sweep.path} has no trial {wanted!r}{closest(meant, [*known[known == meant], *known[:10]])}"
-        )
-    trial = TrialConfig(
-        **found[found.columns.intersection([*FIELDS])].to_dict("records")[0]
-    )
-    saved = Checkpoint.load(sweep.state(wanted))
-    if saved is None and found["stop_reason"].isin(UNDECIDED_REASONS).any():
-        raise UserError(f"no state of trial {wanted} has been saved so far")
-    if saved is None:
-        how = (
-            _again(trial, sweep.record)
-            if wanted in {*sweep.steady["trial_id"]}
-            else "nothing does, its values changed"
-        )
-        raise UserError(
-            f"the state of trial {wanted} was not kept; to train it again: {how}"
+            f"the state of trial {trial_id} was not kept; to train it again: {how}"
         )
     _load_code(sweep, trial.architecture, code, trust_code, changed_code)
-    return _trained(trial, saved, _data(sweep.record))
+    return _trained(trial, checkpoint, _data(sweep.record))
+
+
+def _best_trial(sweep: Judged) -> str:
+    leading = sweep.leading()
+    if leading:
+        return leading[0]
+    hint = ""
+    if len(sweep.trials):
+        hint = f"; name a trial, such as {sweep.trials['trial_id'].iloc[0]!r}"
+    raise UserError(f"no setting of {sweep.path} is known to be best{hint}")
+
+
+def _row_of(sweep: Judged, trial_id: str) -> dict[str, Any]:
+    """Return a trial's row of `trials`, with the epochs that were asked for as
+    `epochs`."""
+    ids = sweep.trials["trial_id"]
+    rows = sweep.trials[ids == trial_id].rename(columns={"epochs_asked": "epochs"})
+    if rows.empty:
+        padded = f"{trial_id:0>5}"
+        candidates = [*ids[ids == padded], *ids[:10]]
+        hint = closest(padded, candidates)
+        raise UserError(f"{sweep.path} has no trial {trial_id!r}{hint}")
+    [row] = rows.head(1).to_dict("records")
+    return {str(name): value for name, value in row.items()}
 
 
 def _again(trial: TrialConfig, record: SweepMeta) -> str:
     """Return the call that trains a trial again."""
-    values = {
-        name: value
-        for name, value in trial.to_dict().items()
-        if value != getattr(TrialConfig, name)
-    }
-    options = {name: value for name in DATA if (value := record.options.get(name))}
-    given = [
-        f"{name}={'...' if value == ARRAYS else repr(value)}"
-        for name, value in options.items()
-    ]
-    return f"run_sweep('again', {values}, SweepOptions({', '.join(given)}))"
+    values = {}
+    for name, value in trial.to_dict().items():
+        if value != getattr(TrialConfig, name):
+            values[name] = value
+    options = []
+    for name in DATA:
+        option = record.options.get(name)
+        if option:
+            text = "..." if option == ARRAYS else repr(option)
+            options.append(f"{name}={text}")
+    return f"run_sweep('again', {values}, SweepOptions({', '.join(options)}))"
 
 
 def _load_code(
@@ -201,7 +215,10 @@ def _load_code(
     recorded. Raises `UserError` if that can't run, or `code` is not what trained."""
     name = parse_call(network).name
     named_now: dict[str, list[str]] = {}
-    if callable(code):
+    if isinstance(code, (Network, Task)):
+        register(name)(lambda *arguments, **settings: code)
+        named_now["architecture"] = [name]
+    elif callable(code):
         register(name)(code)
         named_now["architecture"] = [name]
     elif code is not None:
@@ -219,60 +236,61 @@ def _load_code(
         trust_code=trust_code,
         changed_code=changed_code,
     )
-    recorded = {
-        factory["name"]
-        for factory in sweep.record.code
-        if factory["flag"] != "optimizer"
-    }
+    recorded = set()
+    for factory in sweep.record.code:
+        if factory["flag"] != "optimizer":
+            recorded.add(factory["name"])
     is_own = name in recorded or names_own_code(name)
     if not is_own or name in ENTRIES["architecture"]:
         return
     how = f"name it: .load(code={name!r}), {words('architecture', name)} in a command"
     if not names_own_code(name):
-        how = f"register it first, register({name!r})(function), or pass the function: .load(code=function)"
-    raise UserError(
-        f"{name} is code of your own, which the sweep has not recorded; {how}"
-    )
+        function = "or pass the function: .load(code=function)"
+        how = f"register it first, register({name!r})(function), {function}"
+    what = f"{name} is code of your own, which the sweep has not recorded"
+    raise UserError(f"{what}; {how}")
 
 
 def _data(record: SweepMeta) -> DataSpec | TaskSpec:
     """Return the description of the data that a sweep was trained on. Raises
     `UserError` if it does not record it."""
     kind: Any = TaskSpec if record.trains_tasks else DataSpec
-    known = {
-        name: tuple(one) if isinstance(one, list) else one
-        for name, one in record.dataset.items()
-    }
-    known.setdefault("tokens", 0)  # older versions recorded none
-    if missing := [one.name for one in fields(kind) if one.name not in known]:
-        raise UserError(
-            f"the sweep is of an older version, which did not record {missing[0]}; train it again"
-        )
-    found: DataSpec | TaskSpec = kind(
-        **{one.name: known[one.name] for one in fields(kind)}
-    )
-    return found
+    recorded = {"tokens": 0, **record.dataset}  # older versions recorded no tokens
+    values = {}
+    for field in fields(kind):
+        if field.name not in recorded:
+            what = f"which did not record {field.name}"
+            raise UserError(f"the sweep is of an older version, {what}; train it again")
+        value = recorded[field.name]
+        if isinstance(value, list):
+            value = tuple(value)
+        values[field.name] = value
+    spec: DataSpec | TaskSpec = kind(**values)
+    return spec
 
 
 def _trained(
-    trial: TrialConfig, saved: Checkpoint, data: DataSpec | TaskSpec
+    trial: TrialConfig, checkpoint: Checkpoint, data: DataSpec | TaskSpec
 ) -> Trained:
     """Return what a trial trained. Raises `UserError` if the saved state is of another
     network."""
     speed_up_convolutions()  # it predicts with the bits that it was evaluated with
-    made, of = task_of(trial, data)
-    params, state = initial(of, trial.seed)
+    net, task = task_of(trial, data)
+    params, state = initial(task, trial.seed)
     leaves, tree = jax.tree_util.tree_flatten_with_path(TrainState(params, (), state))
-    wanted = {
-        jax.tree_util.keystr(path): (leaf.shape, leaf.dtype) for path, leaf in leaves
-    }
-    found = {
-        name: one
-        for name, one in saved.arrays.items()
-        if not name.startswith(".optimizer")
-    }
-    if wanted != {name: (one.shape, one.dtype) for name, one in found.items()}:
-        said = f"{trial.architecture} is not what trained: its arrays have other names, shapes or types"
-        raise UserError(f"{said} than the saved ones ({', '.join([*found][:3])}, ...)")
-    params, _, state = jax.tree.unflatten(tree, [found[name] for name in wanted])
-    return Trained(trial, saved.row.report(), made, params, state, data)
+    kinds = {}
+    for path, leaf in leaves:
+        kinds[jax.tree_util.keystr(path)] = (leaf.shape, leaf.dtype)
+    saved = {}
+    saved_kinds = {}
+    for name, array in checkpoint.arrays.items():
+        if not name.startswith(".optimizer"):
+            saved[name] = array
+            saved_kinds[name] = (array.shape, array.dtype)
+    if kinds != saved_kinds:
+        what = f"{trial.architecture} is not what trained"
+        names = ", ".join([*saved][:3])
+        differ = "its arrays have other names, shapes or types than the saved ones"
+        raise UserError(f"{what}: {differ} ({names}, ...)")
+    params, _, state = jax.tree.unflatten(tree, [saved[name] for name in kinds])
+    return Trained(trial, checkpoint.row.report(), net, params, state, data)

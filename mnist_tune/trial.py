@@ -29,7 +29,7 @@ from mnist_tune.columns import (
     Kind,
     whole,
 )
-from mnist_tune.errors import ErrorKind, UserError, closest
+from mnist_tune.errors import ErrorKind, UserError, closest, registering
 
 MOST_TRIALS = 100_000
 """The most trials of a sweep."""
@@ -64,24 +64,23 @@ def retried(options: Mapping[str, Any]) -> frozenset[str]:
 
 @cache
 def _names(kind: Any) -> list[str]:
-    return [one.name for one in fields(kind)]
+    return [field.name for field in fields(kind)]
 
 
 class Named:
     """Values that are given by their names."""
 
     # a file may have a field `cls`
-    def __new__(cls, /, *positional: Any, **given: Any) -> Self:
-        known = _names(cls)  # type: ignore[arg-type]
+    def __new__(cls, /, *positional: Any, **values: Any) -> Self:
+        names = _names(cls)  # type: ignore[arg-type]
+        title = cls.__name__
         if positional:
             raise UserError(
-                f"{cls.__name__} takes its values by name: {cls.__name__}({known[0]}=...)"
+                f"{title} takes its values by name: {title}({names[0]}=...)"
             )
-        for name in given:
-            if name not in known:
-                raise UserError(
-                    f"{cls.__name__} has no field {name!r}{closest(name, known)}"
-                )
+        for name in values:
+            if name not in names:
+                raise UserError(f"{title} has no field {name!r}{closest(name, names)}")
         return super().__new__(cls)
 
 
@@ -158,35 +157,39 @@ class TrialConfig(Training):
         values = vars(self)
         for name, kind in FIELDS.items():
             value = values[name]
+            is_of_numpy = type(value).__module__ == "numpy"
             # a number of NumPy is one
-            if (
-                type(value).__module__ == "numpy"
-                and getattr(value, "shape", None) == ()
-            ):
-                object.__setattr__(self, name, value := value.item())
+            if is_of_numpy and getattr(value, "shape", None) == ():
+                value = value.item()
+                object.__setattr__(self, name, value)
             if not kind.holds(value) and value is not getattr(type(self), name):
-                raise UserError(f"{name} must be {kind.wanted}, got {value!r}")
+                hint = registering(name, value)
+                raise UserError(f"{name} must be {kind.wanted}, got {value!r}{hint}")
         # as they are trained and journaled
         for name in ("learning_rate", "momentum", "weight_decay", "clip_norm"):
             object.__setattr__(self, name, float(getattr(self, name)))
         optimizer = self.optimizer.partition("(")[0].strip()  # without its arguments
-        for name, own in (
-            ("momentum", "rmsprop(momentum=0.9)"),
-            ("nesterov", "adam(nesterov=True)"),
-        ):
-            if getattr(self, name) and optimizer != "sgd":
-                hint = f"give other optimizers their own arguments, as in {own!r}"
+        if optimizer != "sgd":
+            self._refuse_options_of_sgd()
+        if self.nesterov and not self.momentum:
+            hint = "give a momentum, 0.9 is usual"
+            raise UserError(f"nesterov needs momentum above 0, got momentum=0; {hint}")
+        if optimizer == "adamw" and not self.weight_decay:
+            without = "without which it is adam; 0.01 is usual"
+            raise UserError(f"adamw needs weight_decay above 0, {without}")
+
+    def _refuse_options_of_sgd(self) -> None:
+        """Refuse what other optimisers take as arguments of their own."""
+        examples = {
+            "momentum": "rmsprop(momentum=0.9)",
+            "nesterov": "adam(nesterov=True)",
+        }
+        for name, example in examples.items():
+            if getattr(self, name):
+                hint = f"give other optimizers their own arguments, as in {example!r}"
                 raise UserError(
                     f"{name} is SGD's, got optimizer={self.optimizer!r}; {hint}"
                 )
-        if self.nesterov and not self.momentum:
-            raise UserError(
-                "nesterov needs momentum above 0, got momentum=0; give a momentum, 0.9 is usual"
-            )
-        if optimizer == "adamw" and not self.weight_decay:
-            raise UserError(
-                "adamw needs weight_decay above 0, without which it is adam; 0.01 is usual"
-            )
 
     @property
     def held_out(self) -> int:
@@ -207,13 +210,9 @@ class TrialConfig(Training):
 
     def stop_reason(self, epoch: int, diverged: bool) -> str:
         """Return why the trial ends itself after this epoch; empty if it goes on."""
-        return (
-            "diverged"
-            if diverged and self.stop_when_diverged
-            else "completed"
-            if epoch >= self.epochs
-            else ""
-        )
+        if diverged and self.stop_when_diverged:
+            return "diverged"
+        return "completed" if epoch >= self.epochs else ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values; `TrialConfig(**values)` is the inverse."""
@@ -230,20 +229,25 @@ def _kind(hint: Any) -> Kind:
     its type."""
     if get_origin(hint) is Annotated:
         return next(kind for kind in hint.__metadata__ if isinstance(kind, Kind))
+    if hint is bool:
+        return FLAG
+    if hint is str:
+        return NAME
     names = get_args(hint)  # of a Literal
-    one_of = Kind(f"one of {', '.join(names)}", lambda value: value in names)
-    return {bool: FLAG, str: NAME}.get(hint, one_of)
+    return Kind(f"one of {', '.join(names)}", lambda value: value in names)
 
 
 _HINTS = get_type_hints(TrialConfig, include_extras=True)
-FIELDS = {one.name: _kind(_HINTS[one.name]) for one in fields(TrialConfig)}
+FIELDS = {name: _kind(_HINTS[name]) for name in _names(TrialConfig)}
 """The valid values of each field of a trial's config."""
 
 
 def steps_of_epoch(images: int, batch_size: int, drop_last: bool) -> int:
     """Return the number of steps of an epoch, given how many images there are to train
     on."""
-    return images // batch_size if drop_last else -(-images // batch_size)
+    if drop_last:
+        return images // batch_size
+    return -(-images // batch_size)
 
 
 def retriable(kinds: Iterable[Any]) -> int:

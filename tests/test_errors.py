@@ -1,8 +1,9 @@
 """Secrets and unprintable characters in messages."""
 
+import pytest
 from kept_texts import assert_kept
 
-from mnist_tune import UserError
+from mnist_tune import EdgeOptions, TrialConfig, UserError
 from mnist_tune.errors import printable
 from mnist_tune.terminal import announce, note, warning
 
@@ -40,3 +41,21 @@ def test_what_is_hidden_and_escaped(capsys):
         "",
         "told\nnote: net.py has changed\nwarning: it diverges\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("make", "line"),
+    [
+        (
+            lambda: TrialConfig(architecture=len),
+            r"architecture must .*; register it, reg",
+        ),
+        (lambda: TrialConfig(optimizer=len), r"register_optimizer\('mine'\)\(function"),
+        (lambda: EdgeOptions(architecture=len), "give architecture='mine'"),
+        (lambda: EdgeOptions(task=(len,)), "give task='mine'"),
+        (lambda: TrialConfig(architecture=3), r"got 3$"),
+    ],
+)
+def test_code_in_place_of_its_name_is_told_how_to_be_named(make, line):
+    with pytest.raises(UserError, match=line):
+        make()

@@ -187,7 +187,7 @@ def _search(
         now, number, row = heapq.heappop(running)
         searcher.on_trial_complete(str(number), row)
     [search] = searcher._searches
-    while search.taken < len(search.trials):
+    while search.seen < len(search.trials):
         search.take_up()
     precise = search.posterior.has_settled(config.precision)
     return *search.posterior.interval(), len(search.trials), precise, now

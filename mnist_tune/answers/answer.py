@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import starmap
 
 import numpy as np
 import pandas as pd
@@ -167,7 +168,8 @@ def _without_repeats(steps: Sequence[NextStep]) -> list[NextStep]:
 
 
 def _answer(sweep: Judged) -> AnyAnswer:
-    if (contest := sweep.decision) is not None:
+    contest = sweep.decision
+    if contest is not None:
         return _of_decision(sweep, contest)
     if not (sweep.trials["epochs_run"] > 0).any():
         return _of_nothing(sweep)
@@ -178,17 +180,17 @@ def _answer(sweep: Judged) -> AnyAnswer:
 
 def _of_nothing(sweep: Judged) -> AnyAnswer:
     """Return the answer of a sweep of which no trial has finished an epoch."""
-    finding, now = Finding.NOTHING_TRAINED, progress(sweep.trials)
+    finding = Finding.NOTHING_TRAINED
+    now = progress(sweep.trials)
     settings = sweep.best()
-    match sweep.record.kind:
-        case SweepKind.EDGE:
-            return EdgeAnswer(finding=finding, progress=now, edges=(), laws=())
-        case SweepKind.DECISION:
-            return DecisionAnswer(finding=finding, progress=now, settings=settings)
-        case SweepKind.SEARCH:
-            return SearchAnswer(finding=finding, progress=now, settings=settings)
-        case SweepKind.SWEEP | SweepKind.CURVES:
-            return SweepAnswer(finding=finding, progress=now, settings=settings)
+    kind = sweep.record.kind
+    if kind is SweepKind.EDGE:
+        return EdgeAnswer(finding=finding, progress=now, edges=(), laws=())
+    if kind is SweepKind.DECISION:
+        return DecisionAnswer(finding=finding, progress=now, settings=settings)
+    if kind is SweepKind.SEARCH:
+        return SearchAnswer(finding=finding, progress=now, settings=settings)
+    return SweepAnswer(finding=finding, progress=now, settings=settings)
 
 
 def _left_over(sweep: Judged, now: Progress) -> Iterator[NextStep]:
@@ -200,11 +202,11 @@ def _left_over(sweep: Judged, now: Progress) -> Iterator[NextStep]:
     if now.open or sweep.record.ended is None:
         yield NextStep(StepKind.RESUME, Why.NOT_ENDED, trials=now.open)
     trials = sweep.trials
-    failed = retriable(trials["error_kind"][trials["stop_reason"] == "error"])
+    error_kinds = trials["error_kind"][trials["stop_reason"] == "error"]
+    failed = int(retriable(error_kinds))
     if failed:
-        yield NextStep(
-            StepKind.RETRY, Why.FAILED, {"retry_errored": True}, trials=int(failed)
-        )
+        options = {"retry_errored": True}
+        yield NextStep(StepKind.RETRY, Why.FAILED, options, trials=failed)
 
 
 # --- a sweep, or a search
@@ -218,19 +220,21 @@ def _of_sweep(sweep: Judged) -> SweepAnswer:
     if finding == Finding.BEST_OF_EACH_TASK:
         ranked = settings[:0]
     all_families = list(families(sweep.steady))
-    # of a search they are too small
-    shows_each = len(all_families) == 1 or not sweep.record.proposes_trials
-    kind = SearchAnswer if sweep.record.proposes_trials else SweepAnswer
+    is_search = sweep.record.proposes_trials
+    kind = SearchAnswer if is_search else SweepAnswer
     answer = kind(
         finding=finding,
         progress=now,
         settings=settings,
         tried=_tried(sweep),
         split=held_out(sweep.trials),
-        spans=tuple(spans(*family) for family in all_families if shows_each),
         changed=len(sweep.steady) < len(sweep.trials),
         next_steps=tuple(_next_steps(sweep, ranked, all_families)),
     )
+    # the families of a search are too small
+    shows_each = len(all_families) == 1 or not is_search
+    if shows_each:
+        answer = replace(answer, spans=tuple(starmap(spans, all_families)))
     if ranked.empty:
         return answer
     first = settings["trial_id"].iloc[0]
@@ -294,19 +298,18 @@ def _best_rates(
     sweep: Judged, settings: pd.DataFrame, all_families: Sequence[Family]
 ) -> Iterator[BestRate]:
     """Yield the best rate of each of several families."""
-    rates_of = {
-        trial_id: family["learning_rate"]
-        for _, family in all_families
-        for trial_id in family["trial_id"]
-    }
-    for rank, row in settings.drop_duplicates(varied(sweep.trials)).iterrows():
-        tried = rates_of[row["trial_id"]]
-        least, most = tried.min(), tried.max()
-        rate = row["learning_rate"]
+    rates_of_trial = dict[str, pd.Series]()
+    for _, family in all_families:
+        rates_of_trial |= dict.fromkeys(family["trial_id"], family["learning_rate"])
+    best_of_each = settings.drop_duplicates(varied(sweep.trials))
+    for rank, row in best_of_each.iterrows():
+        rates = rates_of_trial[row["trial_id"]]
+        least, most = rates.min(), rates.max()
+        differ = least < most
+        is_largest = differ and row["learning_rate"] == most
+        is_smallest = differ and row["learning_rate"] == least
         yield BestRate(
-            rank=int(rank),
-            is_largest=bool(rate == most and least < most),
-            is_smallest=bool(rate == least and least < most),
+            rank=int(rank), is_largest=bool(is_largest), is_smallest=bool(is_smallest)
         )
 
 
@@ -334,13 +337,9 @@ def _with_final(answer: SearchAnswer, final: Judged, contest: Contest) -> Search
         warned=warning(trials_of_leader(final, contest)),
         calmer=None,
     )
-    return replace(
-        answer,
-        finding=Finding.FOUND if result.settled else Finding.SO_FAR,
-        best=best,
-        final=result,
-        compared=len(contest.settings),
-    )
+    finding = Finding.FOUND if result.settled else Finding.SO_FAR
+    compared = len(contest.settings)
+    return replace(answer, finding=finding, best=best, final=result, compared=compared)
 
 
 # --- what to do next with it
@@ -358,25 +357,31 @@ def _next_steps(
     if longer is not None:
         yield from rates
         yield longer
-    close = to_decide(settings) if not sweep.final else settings[:0]
-    better_elsewhere = rates and close["regime"].eq("slow").all()
-    if 1 < len(close) <= MOST_SETTINGS and not better_elsewhere:
-        yield _to_decide(close)
-    if sweep.final and (contest := sweep.final.decision) and not contest.settled:
-        yield replace(_more_trials(sweep.final, Why.NOT_SETTLED), of_final=True)
+    final = sweep.final
+    if final is None:
+        close = to_decide(settings)
+        better_elsewhere = rates and close["regime"].eq("slow").all()
+        if 1 < len(close) <= MOST_SETTINGS and not better_elsewhere:
+            yield _to_decide(close)
+    elif final.decision and not final.decision.settled:
+        yield replace(_more_trials(final, Why.NOT_SETTLED), of_final=True)
     if longer is None:
         yield from rates
 
 
 def _to_decide(close: pd.DataFrame) -> NextStep:
+    arguments = {}
+    if 2 * len(close) > TRIALS:
+        arguments["trials"] = 4 * len(close)
     by_rate = close.sort_values("learning_rate", kind="stable")
-    arguments = {"trials": 4 * len(close)} if 2 * len(close) > TRIALS else {}
+    settings = tuple(keys(by_rate))
+    jumping = int((~close["close"]).sum())
     return NextStep(
         StepKind.DECIDE,
         Why.NOT_TOLD_APART,
         arguments,
-        settings=tuple(keys(by_rate)),
-        jumping=int((~close["close"]).sum()),
+        settings=settings,
+        jumping=jumping,
     )
 
 
@@ -389,19 +394,20 @@ def _longer(sweep: Judged, settings: pd.DataFrame) -> NextStep | None:
     has_ended = trials["epochs_run"].ge(trials["epochs_asked"])
     rows = trials[has_ended & trials["schedule"].eq("constant")]
     learns = is_on_its_way(rows)
-    if len(settings):
-        is_best = rows["trial_id"].eq(settings["trial_id"].iloc[0])
-        which = is_best & rows["regime"].isin(["slow", "undecided"])
-        all_learn = bool((learns | rows["regime"].eq("slow"))[which].all())
-        why = Why.BEST_LEARNS if all_learn else Why.BEST_NOT_SETTLED
+    if settings.empty:
+        open_rows, why = rows[learns], Why.SOME_LEARN
     else:
-        which, why = learns, Why.SOME_LEARN
-    if not which.any():
+        is_best = rows["trial_id"].eq(settings["trial_id"].iloc[0])
+        is_slow = rows["regime"].eq("slow")
+        is_open = is_best & (is_slow | rows["regime"].eq("undecided"))
+        open_rows, why = rows[is_open], Why.BEST_NOT_SETTLED
+        if (learns | is_slow)[is_open].all():
+            why = Why.BEST_LEARNS
+    if open_rows.empty:
         return None
-    epochs = 2 * int(rows["epochs_asked"][which].max())
-    return NextStep(
-        StepKind.TRAIN_LONGER, why, {"epochs": epochs}, but_stopped=some_stopped(trials)
-    )
+    epochs = 2 * int(open_rows["epochs_asked"].max())
+    stopped = some_stopped(trials)
+    return NextStep(StepKind.TRAIN_LONGER, why, {"epochs": epochs}, but_stopped=stopped)
 
 
 def _of_rates(
@@ -409,30 +415,32 @@ def _of_rates(
 ) -> Iterator[NextStep]:
     """Yield where the edge is and which rates to try next, in the best one's family or,
     without a best, in each."""
-    trained = [
-        (title, family) for title, family in all_families if family["epochs_run"].any()
-    ]
     first = set(settings["trial_id"][:1])
-    of_best = [(t, family) for t, family in trained if first & {*family["trial_id"]}]
+    trained: list[Family] = []
+    of_best: list[Family] = []
+    for title, family in all_families:
+        if family["epochs_run"].any():
+            trained.append((title, family))
+            if not first.isdisjoint(family["trial_id"]):
+                of_best.append((title, family))
     best = float("nan")
     if of_best and not better(settings).any():
         best = float(settings["learning_rate"].iloc[0])
     steps: list[NextStep] = []
     titles: list[list[str]] = []
     for title, family in of_best or trained:
-        for step in (
-            edge_to_find(family, sweep.record),
-            rates_to_try(family, sweep.record, best),
-        ):
-            if step is None:
-                continue
+        edge = edge_to_find(family, sweep.record)
+        rates = rates_to_try(family, sweep.record, best)
+        for step in filter(None, (edge, rates)):
             if step not in steps:
                 steps.append(step)
                 titles.append([])
             titles[steps.index(step)].append(title)
-    for step, own in zip(steps, titles, strict=True):
-        is_of_all = len(own) == len(of_best or trained)
-        yield step if is_of_all else replace(step, families=tuple(own))
+    for step, of_step in zip(steps, titles, strict=True):
+        is_of_all = len(of_step) == len(of_best or trained)
+        if not is_of_all:
+            step = replace(step, families=tuple(of_step))
+        yield step
 
 
 # --- a decision, or an edge
@@ -446,17 +454,23 @@ def _of_decision(sweep: Judged, contest: Contest) -> DecisionAnswer:
     result = decided(sweep, contest)
     if result is None:
         return answer
-    if reason := _unranked(sweep):
+    reason = _unranked(sweep)
+    if reason is not None:
         return replace(answer, finding=reason)
-    worse = contest.decision.worse()[0][~contest.decision.rivals, 1]
-    steps = () if contest.settled else (_more_trials(sweep, Why.NOT_SETTLED),)
+    finding = Finding.FOUND
+    steps = list[NextStep]()
+    if not contest.settled:
+        finding = Finding.SO_FAR
+        steps.append(_more_trials(sweep, Why.NOT_SETTLED))
+    by_how_much, *_ = contest.decision.worse()
+    gaps = by_how_much[~contest.decision.rivals, 1]
     return replace(
         answer,
-        finding=Finding.FOUND if contest.settled else Finding.SO_FAR,
+        finding=finding,
         decided=result,
         warned=warning(trials_of_leader(sweep, contest)),
-        digits=digits_for(result.score, worse),
-        next_steps=steps,
+        digits=digits_for(result.score, gaps),
+        next_steps=tuple(steps),
     )
 
 
@@ -464,12 +478,17 @@ def _of_edges(sweep: Judged) -> EdgeAnswer:
     edges = tuple(sweep.edges())
     bracketed = [edge for edge in edges if edge.is_bracketed]
     is_open = any(not edge.is_precise for edge in bracketed)
+    steps = list[NextStep]()
+    if is_open:
+        steps.append(_more_trials(sweep, Why.NOT_PRECISE))
+    halves = [(edge.title, edge.rate(0.5)) for edge in edges]
+    is_found = bracketed and not is_open
     return EdgeAnswer(
-        finding=Finding.SO_FAR if is_open or not bracketed else Finding.FOUND,
+        finding=Finding.FOUND if is_found else Finding.SO_FAR,
         progress=progress(sweep.trials),
         edges=edges,
-        laws=tuple(exponents((edge.title, edge.rate(0.5)) for edge in edges)),
-        next_steps=(_more_trials(sweep, Why.NOT_PRECISE),) if is_open else (),
+        laws=tuple(exponents(halves)),
+        next_steps=tuple(steps),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -102,20 +102,21 @@ def standing_of(
 ) -> Standing:
     """Return what is told apart among settings, as `Sweep.best` returns them."""
     is_better = better(settings)
-    close = settings["close"] & ~is_better
+    is_close = settings["close"] & ~is_better
     may_be_best = settings.index.isin(to_decide(settings).index) & ~is_better
-    failures = settings["failures"]
     jumps = may_be_best & (settings["jumps"] > 0)
+    has_known_noise = ~np.isinf(settings["limit"])
+    seeds = settings["seeds"]
     return Standing(
-        least_seeds=int(settings["seeds"].min()),
-        most_seeds=int(settings["seeds"].max()),
+        least_seeds=int(seeds.min()),
+        most_seeds=int(seeds.max()),
         compared=len(settings),
-        noise_is_known=not np.isinf(settings["limit"]).all(),
+        noise_is_known=bool(has_known_noise.any()),
         better=_rows(is_better),
-        close=_rows(close),
+        close=_rows(is_close),
         rest=int((~is_better).sum()) - 1,
-        may_jump=_rows(pd.Series(may_be_best, settings.index))[1:],
-        failed_more=_rows(close & (failures > failures.iloc[0])),
+        may_jump=_rows(may_be_best)[1:],
+        failed_more=_rows(is_close & _fails_more(settings)),
         jumping=_rows(jumps) if varied(settings) else (),
         counts_stopped=counts_stopped,
         learned=learned,
@@ -125,11 +126,15 @@ def standing_of(
 def better(settings: pd.DataFrame) -> pd.Series:
     """Return whether each setting is better than the first one, though it failed with a
     seed more."""
-    fails_more = settings["failures"] > settings["failures"].iloc[0]
-    return fails_more & (settings["gap"] < -settings["limit"])
+    return _fails_more(settings) & (settings["gap"] < -settings["limit"])
 
 
-def _rows(holds: pd.Series) -> tuple[int, ...]:
+def _fails_more(settings: pd.DataFrame) -> pd.Series:
+    """Return whether each setting failed more often than the first one."""
+    return settings["failures"] > settings["failures"].iloc[0]
+
+
+def _rows(holds: pd.Series | np.ndarray) -> tuple[int, ...]:
     return tuple(np.flatnonzero(holds).tolist())
 
 
@@ -140,23 +145,22 @@ def best_setting(sweep: Judged, settings: pd.DataFrame, is_open: bool) -> BestSe
         is_open: some trials have not ended, so that its test score does not count yet.
     """
     first = settings.iloc[0]
-    key = keys(settings.iloc[:1])[0]
-    warned = warning(of_setting(sweep.trials, key))
-    calmer = None
-    if warned is not None:
-        calmer = next(iter(calm_settings(sweep, settings)), None)
-    # whose decision looks at the test set
-    reports_test = not is_open and not sweep.record.ends_in_a_decision
-    return BestSetting(
+    [key] = keys(settings.head(1))
+    best = BestSetting(
         rank=0,
         score=float(first["accuracy"]),
         train_accuracy=float(first["train_accuracy"]),
         seeds=int(first["seeds"]),
-        test_score=test_score(sweep, key) if reports_test else math.nan,
         ties=ties(settings),
-        warned=warned,
-        calmer=calmer,
     )
+    # a decision looks at the test set itself
+    if not is_open and not sweep.record.ends_in_a_decision:
+        best = replace(best, test_score=test_score(sweep, key))
+    warned = warning(of_setting(sweep.trials, key))
+    if warned is not None:
+        calmer = next(iter(calm_settings(sweep, settings)), None)
+        best = replace(best, warned=warned, calmer=calmer)
+    return best
 
 
 def calm_settings(sweep: Judged, settings: pd.DataFrame) -> list[int]:

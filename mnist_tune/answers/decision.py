@@ -97,6 +97,7 @@ def decided(sweep: Judged, contest: Contest) -> Decided | None:
     failed_further = int(further.isna().sum())
     ended = ~sweep.trials["stop_reason"].isin(LIVE_REASONS)
     asks_to_confirm = bool(contest.confirm and not contest.confirming)
+    close_rivals = rivals if by else []
     return Decided(
         leader=leader,
         settled=contest.settled,
@@ -108,7 +109,7 @@ def decided(sweep: Judged, contest: Contest) -> Decided | None:
         trials=int(ended.sum()),
         rivals=tuple(rivals),
         ties=_ties(contest, leader, rivals),
-        calmer=_calmer(sweep, contest, rivals if by else []),
+        calmer=_calmer(sweep, contest, close_rivals),
         scores=tuple(scores),
         test_scores=tuple(scores_of_leader(sweep, contest, "test")),
         train_scores=tuple(scores_of_leader(sweep, contest, "train")),
@@ -121,8 +122,10 @@ def decided(sweep: Judged, contest: Contest) -> Decided | None:
 
 def _sureness(contest: Contest, by: float) -> Sureness:
     if contest.settled:
-        all_aside = contest.decision.aside.sum() == len(contest.settings) - 1
-        return Sureness.OTHERS_FAIL if all_aside else Sureness.NONE_BETTER
+        aside = contest.decision.aside.sum()
+        if aside == len(contest.settings) - 1:
+            return Sureness.OTHERS_FAIL
+        return Sureness.NONE_BETTER
     if math.isfinite(by):
         return Sureness.MAY_BE_BETTER
     return Sureness.TOO_FEW_SEEDS
@@ -130,12 +133,10 @@ def _sureness(contest: Contest, by: float) -> Sureness:
 
 def _ties(contest: Contest, leader: int, rivals: Sequence[int]) -> tuple[int, ...]:
     decision = contest.decision
-    return tuple(
-        rival
-        for rival in rivals
-        if decision.differences[rival, leader] == 0
-        and decision.failures[rival] == decision.failures[leader]
-    )
+    has_same_score = decision.differences[:, leader] == 0
+    fails_as_often = decision.failures == decision.failures[leader]
+    is_tie = has_same_score & fails_as_often
+    return tuple(rival for rival in rivals if is_tie[rival])
 
 
 def trials_of_leader(sweep: Judged, contest: Contest) -> pd.DataFrame:

@@ -24,8 +24,9 @@ OF_AN_EDGE |= {
     "data_dir": None,
     "train_images": None,
     "train_evaluation": None,
+    "standardize": False,
+    "holdout": 0,
 }
-OF_AN_EDGE |= {"standardize": False, "holdout": 0}
 """The options of a search for an edge that a step repeats unless they have these
 defaults."""
 
@@ -44,10 +45,12 @@ def converging(family: pd.DataFrame) -> tuple[float | None, float | None]:
     say nothing."""
     trained = family[family["epochs_run"] > 0]
     converged = trained["regime"].eq("converged").groupby(trained["learning_rate"])
-    all_converged, some_converged = converged.all(), converged.any()
-    every = all_converged[all_converged].index
-    some = some_converged[some_converged].index
-    return max(every, default=None), max(some, default=None)
+    return _largest(converged.all()), _largest(converged.any())
+
+
+def _largest(holds: pd.Series) -> float | None:
+    """Return the largest learning rate of which something holds."""
+    return max(holds[holds].index, default=None)
 
 
 def too_large(family: pd.DataFrame, best: float = math.nan) -> set[float]:
@@ -84,27 +87,26 @@ def rates_to_try(
     step = _beyond_the_best(trained, best) or _towards_the_edge(trained, best)
     if step is None:
         return None
-    # from the rate beside the first of these
-    tried: list[float] = step.arguments["learning_rates"]
-    low, high = sorted((tried[0] ** 2 / tried[1], tried[-1]))
+    rates: list[float] = step.arguments["learning_rates"]
+    before_first = rates[0] ** 2 / rates[1]
+    low, high = sorted((before_first, rates[-1]))
     untrained = set(family["learning_rate"]).difference(trained["learning_rate"])
     if any(low <= rate <= high for rate in untrained):
         return None
-    names = told_apart(tried, 3)
-    rounded = tuple(float(names[rate]) for rate in tried)
+    texts = told_apart(rates, 3)
+    rounded = tuple(float(texts[rate]) for rate in rates)
     return NextStep(step.kind, step.why, {"learning_rates": rounded}, rate=step.rate)
 
 
 def _beyond_the_best(trained: pd.DataFrame, best: float) -> NextStep | None:
     """Return larger or smaller rates, where the best one is the last that was tried."""
     rates = sorted(trained["learning_rate"].unique())
-    too_large_ones = too_large(trained, best)
-    slow = {*trained["learning_rate"][trained["regime"].eq("slow")]} - too_large_ones
-    if len(rates) < 2 or best in too_large_ones:
+    if len(rates) < 2 or best in too_large(trained, best):
         return None
     if best == rates[-1]:
         return _try(Why.LARGEST_IS_BEST, _between(best, DECADE * best)[1:], best)
-    if best == rates[0] and best not in slow:
+    slow = trained["learning_rate"][trained["regime"].eq("slow")]
+    if best == rates[0] and best not in {*slow}:
         return _try(Why.SMALLEST_IS_BEST, _between(best, best / DECADE)[1:], best)
     return None
 
@@ -113,14 +115,15 @@ def _towards_the_edge(trained: pd.DataFrame, best: float) -> NextStep | None:
     """Return rates between the last that is not too large and the first that is, or
     beyond all that were tried."""
     rates = sorted(trained["learning_rate"].unique())
-    too_large_ones = too_large(trained, best)
-    slow = {*trained["learning_rate"][trained["regime"].eq("slow")]} - too_large_ones
-    every, some = converging(trained)
-    last = some if every is None else every
-    top = max((rate for rate in rates if rate not in too_large_ones), default=0.0)
-    if last is None and top and top not in slow:
+    too_large_rates = too_large(trained, best)
+    usable = [rate for rate in rates if rate not in too_large_rates]
+    top = max(usable, default=0.0)
+    slow = trained["learning_rate"][trained["regime"].eq("slow")]
+    all_converge, some_converge = converging(trained)
+    last = all_converge or some_converge
+    if last is None and top and top not in {*slow}:
         return None
-    beyond = [rate for rate in too_large_ones if rate >= (last or top)]
+    beyond = [rate for rate in too_large_rates if rate >= (last or top)]
     above = min(beyond, default=math.inf)
     if above == math.inf:
         return _try(Why.NO_EDGE_YET, _between(rates[-1], DECADE * rates[-1])[1:])
@@ -137,7 +140,8 @@ def _try(why: Why, rates: Sequence[float], best: float | None = None) -> NextSte
 
 
 def _between(first: float, last: float, count: int = 4) -> list[float]:
-    return [first * (last / first) ** (i / (count - 1)) for i in range(count)]
+    ratio = last / first
+    return [first * ratio ** (i / (count - 1)) for i in range(count)]
 
 
 def edge_to_find(family: pd.DataFrame, record: SweepMeta) -> NextStep | None:
@@ -147,16 +151,17 @@ def edge_to_find(family: pd.DataFrame, record: SweepMeta) -> NextStep | None:
     if low is None or record.proposes_trials or record.is_elsewhere:
         return None
     rates = family["learning_rate"]
-    above = rates[rates.isin(too_large(family)) & rates.gt(low or math.inf)].min()
+    is_above = rates.isin(too_large(family)) & rates.gt(low)
+    above = rates[is_above].min()
     if math.isnan(above) or not code_is_there(record, family):
         return None
     overfit = rates[family["regime"].eq("overfit") & rates.lt(above)]
     low = max([low, *overfit])
-    row = family.loc[(rates - low).abs().idxmin()].to_dict()
-    values = _values_of(row, record)
-    values["expected"] = float(f"{math.sqrt(low * above):.3g}")
+    nearest = (rates - low).abs().idxmin()
+    values = _values_of(family.loc[nearest].to_dict(), record)
     flag = record.data.flag
-    arguments = {name: values[name] for name in (flag, "expected")}
+    expected = math.sqrt(low * above)
+    arguments = {flag: values[flag], "expected": float(f"{expected:.3g}")}
     for name, usual in OF_AN_EDGE.items():
         if values.get(name, usual) != usual:
             arguments[name] = values[name]

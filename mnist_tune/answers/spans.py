@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -133,18 +133,18 @@ def _run(
 ) -> Stretch:
     agrees = regimes == regime
     all_agree = agrees.groupby(trials["learning_rate"]).all()
-    cut = None
-    if regime == "undecided":
-        epochs = trials["epochs_run"][is_cut[trials.index] & agrees]
-        if len(epochs):
-            cut = Cut(len(epochs), int(epochs.min()), int(epochs.max()))
-    return Stretch(
-        rates=tuple(all_agree.index.tolist()),
+    rates = all_agree.index
+    stretch = Stretch(
+        rates=tuple(rates.tolist()),
         trials=len(trials),
         agreeing=int(agrees.sum()),
-        mixed=tuple(all_agree[~all_agree].index.tolist()),
-        cut=cut,
+        mixed=tuple(rates[~all_agree].tolist()),
     )
+    epochs = trials["epochs_run"][is_cut[trials.index] & agrees]
+    if regime == "undecided" and len(epochs):
+        cut = Cut(len(epochs), int(epochs.min()), int(epochs.max()))
+        return replace(stretch, cut=cut)
+    return stretch
 
 
 def _jumping(trained: pd.DataFrame, most: pd.Series, regime: str) -> tuple[float, ...]:

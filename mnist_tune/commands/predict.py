@@ -79,7 +79,10 @@ def main() -> None:
     )
     classes = trained.predict(images)
     with writing(output):
-        np.savetxt(output, classes, "%d", ",")
+        names = ["class"]
+        if classes.ndim > 1:
+            names = [f"class_{token}" for token in range(classes.shape[1])]
+        np.savetxt(output, classes, "%d", ",", header=",".join(names), comments="")
     print(
-        f"{output} has {counted(len(classes), 'line')}, predicted by {trained}, of {sweep.path}"
+        f"{output} has the classes of {counted(len(classes), 'image')}, predicted by {trained}, of {sweep.path}"
     )

@@ -74,9 +74,8 @@ def _csv(file: IO[bytes]) -> pd.DataFrame:
 
 
 def _json_lines(file: IO[bytes]) -> pd.DataFrame:
-    return pd.json_normalize(
-        [json.loads(line) for line in file if line.strip()], sep="/"
-    )
+    rows = [json.loads(line) for line in file if line.strip()]
+    return pd.json_normalize(rows, sep="/")
 
 
 READERS = {"csv": _csv, "parquet": pd.read_parquet, "jsonl": _json_lines}

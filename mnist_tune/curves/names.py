@@ -68,20 +68,22 @@ def our_names(
         named[name] = SETTING + name.removeprefix(SETTING)
     for theirs, ours in named.items():
         if theirs not in names:
-            raise UserError(
-                f"the table has no column {theirs!r}{closest(theirs, names)}"
-            )
+            hint = closest(theirs, names)
+            raise UserError(f"the table has no column {theirs!r}{hint}")
         if theirs in renamed and ours not in NAMES:
-            raise UserError(f"no column is called {ours!r} here{closest(ours, NAMES)}")
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise UserError(f"the table has two columns {twice!r}; rename one")
+            hint = closest(ours, NAMES)
+            raise UserError(f"no column is called {ours!r} here{hint}")
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"the table has two columns {name!r}; rename one")
     # where two columns could be the same, that with our own name is
-    for name in sorted(names, key=lambda name: name not in NAMES):
-        known_as = meaning(name)
-        if known_as and name not in named and known_as not in named.values():
-            named[name] = known_as
-    _refuse_missing(named, [name for name in names if name not in named])
+    own_first = sorted(names, key=lambda name: name not in NAMES)
+    for name in own_first:
+        our_name = meaning(name)
+        if our_name and name not in named and our_name not in named.values():
+            named[name] = our_name
+    unread = [name for name in names if name not in named]
+    _refuse_missing(named, unread)
     return named
 
 
@@ -93,7 +95,9 @@ def meaning(name: str) -> str | None:
     for ours, theirs in NAMES.items():
         if small == ours or small in theirs:
             return ours
-    return name if name.startswith(SETTING) else None
+    if name.startswith(SETTING):
+        return name
+    return None
 
 
 def _refuse_missing(named: Mapping[str, str], unread: Collection[str]) -> None:
@@ -107,4 +111,5 @@ def _refuse_missing(named: Mapping[str, str], unread: Collection[str]) -> None:
         if lacking.issuperset(needed):
             what = f"the table has no column {' or '.join(needed)}"
             hint = f"name it with columns={{NAME: {needed[0]!r}}}"
-            raise UserError(f"{what}; {hint}; it has {', '.join(unread) or 'no other'}")
+            columns = ", ".join(unread) or "no other"
+            raise UserError(f"{what}; {hint}; it has {columns}")

@@ -88,11 +88,12 @@ def read_curves(
     trials = _trials(runs.drop(columns=own), name, facts.train_count)
     unread = [column for column in table if column not in named]
     data = _data(facts, name, trials)
-    data["note"] = "; ".join([*notes(rows), *_unread(own, unread)])
-    examples = runs["train_loss_examples"].min()
+    remarks = [*notes(rows), *_unread(own, unread)]
+    data["note"] = "; ".join(remarks)
     options = {"target_loss": target_loss, "has_seeds": "seed" in named.values()}
-    if not math.isnan(examples):
-        options["train_evaluation"] = int(examples)
+    evaluated = runs["train_loss_examples"].min()
+    if not math.isnan(evaluated):
+        options["train_evaluation"] = int(evaluated)
     meta = {
         "name": name,
         "kind": SweepKind.CURVES,
@@ -103,7 +104,8 @@ def read_curves(
     }
     ends = {run: {"stop_reason": reason} for run, reason in runs["reason"].items()}
     journal = Journal(_epochs(rows), trials, set(), ends, undecided=False)
-    return Sweep.of(judged(tables_of(place, meta, journal)))
+    tables = tables_of(place, meta, journal)
+    return Sweep.of(judged(tables))
 
 
 def _own_values(runs: pd.DataFrame, settings: Collection[str]) -> list[str]:
@@ -148,8 +150,9 @@ def _trials(runs: pd.DataFrame, name: str, examples: int) -> dict[str, TrialConf
 
 def _whole(value: Any) -> Any:
     """Return a whole number as one: tables with gaps have floats alone."""
-    is_whole = isinstance(value, float) and value.is_integer()
-    return int(value) if is_whole else value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
 
 
 def _data(
@@ -174,9 +177,11 @@ def _data(
 def _epochs(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the reports as the table `epochs`."""
     names = {"run": "trial_id", "place": "reported_at"}
-    epochs = rows.drop(columns="step").rename(columns=names)
+    epochs = rows.drop(columns="step")
+    epochs = epochs.rename(columns=names)
     untrained = epochs.groupby("trial_id")["untrained_loss"]
     epochs["untrained_loss"] = untrained.transform("first")
     columns = [column.name for column in EPOCHS]
-    epochs = epochs.reindex(columns=[*columns, "reported_at"])
+    columns.append("reported_at")
+    epochs = epochs.reindex(columns=columns)
     return epochs.reset_index(drop=True)

@@ -47,9 +47,10 @@ def numbered(table: pd.DataFrame, named: Mapping[str, str]) -> pd.DataFrame:
     trained = LOSSES
     if rows["train_loss"].notna().any():
         trained = ["train_loss"]
-    is_lost = is_gone | np.isinf(rows[trained]).any(axis=1)
-    rows["diverged"] = rows["diverged"].mask(is_lost, 1.0)
-    rows = rows[is_gone | rows[SCORES].notna().any(axis=1)].copy()
+    is_infinite = np.isinf(rows[trained]).any(axis=1)
+    rows["diverged"] = rows["diverged"].mask(is_gone | is_infinite, 1.0)
+    has_score = rows[SCORES].notna().any(axis=1)
+    rows = rows[is_gone | has_score].copy()
     rows[SCORES] = rows.groupby("run")[SCORES].ffill()
     # NaN is a loss that is not finite
     losses = rows[LOSSES].mask(is_gone)
@@ -64,9 +65,11 @@ def _by_our_names(table: pd.DataFrame, named: Mapping[str, str]) -> pd.DataFrame
         raise UserError("the table has no rows; a row is a report of a run")
     rows.index = pd.RangeIndex(1, len(rows) + 1)
     for theirs, ours in named.items():
-        texts = rows[ours].map(_text).astype(object)
+        values = rows[ours].map(_text).astype(object)
         is_text = ours in TEXTS or ours.startswith(SETTING)
-        rows[ours] = texts if is_text else _numbers(texts, theirs)
+        if not is_text:
+            values = _numbers(values, theirs)
+        rows[ours] = values
     place = next(name for name in PLACES if name in rows)
     rows["place"] = rows[place]
     return rows
@@ -78,9 +81,9 @@ def _refuse_wrong(rows: pd.DataFrame) -> None:
     _refuse(rates.isna(), "has no learning rate; fill it in")
     _refuse(rates <= 0, "has a learning rate that is not above 0; drop it, or mend it")
     shares = rows[rows.columns.intersection(SHARES)]
-    is_none = (shares > 1) | (shares < 0)
-    percents = "has an accuracy above 1 or below 0; divide percents by 100"
-    _refuse(is_none.any(axis=1), percents)
+    is_outside = (shares > 1) | (shares < 0)
+    what = "has an accuracy above 1 or below 0"
+    _refuse(is_outside.any(axis=1), f"{what}; divide percents by 100")
 
 
 def _numbers_of_runs(rows: pd.DataFrame) -> pd.Series:
@@ -95,11 +98,14 @@ def _text(value: object) -> str | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # in pandas, a gap makes all whole numbers floats
     text = str(value).strip()
-    return None if text.lower() in MISSING else text
+    if text.lower() in MISSING:
+        return None
+    return text
 
 
 def _numbers(texts: pd.Series, theirs: str) -> pd.Series:
-    numbers = pd.to_numeric(texts.replace(FLAGS), errors="coerce").astype(float)
+    texts = texts.replace(FLAGS)
+    numbers = pd.to_numeric(texts, errors="coerce").astype(float)
     is_wrong = numbers.isna() & texts.notna()
     _refuse(is_wrong, f"has {theirs!r} that is no number; mend it, or leave it empty")
     return numbers
@@ -114,7 +120,9 @@ def _refuse(is_wrong: pd.Series, what: str) -> None:
 def _refuse_two_values(rows: pd.DataFrame) -> None:
     by_run = rows.groupby("run")
     for name in rows.columns.difference([*OF_REPORTS, "run"]):
-        is_other = rows[name].notna() & (rows[name] != by_run[name].transform("first"))
+        values = rows[name]
+        first = by_run[name].transform("first")
+        is_other = values.notna() & (values != first)
         hint = "give the one that was asked for, or name runs in a column run"
         _refuse(is_other, f"has another {name} than its run had before; {hint}")
 
@@ -124,10 +132,8 @@ def notes(rows: pd.DataFrame) -> Iterator[str]:
     places = rows["place"]
     if places.ne(rows["epoch"]).any():
         first, last = exactly(places.min()), exactly(places.max())
-        where = (
-            f"reported_at of sweep.epochs has its own epoch or step, {first} to {last}"
-        )
-        yield f"an epoch here is a report; {where}"
+        own = f"has its own epoch or step, {first} to {last}"
+        yield f"an epoch here is a report; reported_at of sweep.epochs {own}"
 
 
 def of_runs(rows: pd.DataFrame) -> pd.DataFrame:
@@ -138,9 +144,9 @@ def of_runs(rows: pd.DataFrame) -> pd.DataFrame:
     last, reports = runs["place"], runs["epoch"]
     missing = _missing(runs, by_run["place"].min())
     runs["epochs"] = (reports + missing).astype(int)
-    is_lost = rows["diverged"] == 1
     reason = pd.Series("completed", last.index)
     is_short = missing > 0
+    is_lost = rows["diverged"] == 1
     has_diverged = is_short & is_lost.groupby(rows["run"]).last()
     reason = reason.mask(is_short, "interrupted")
     reason = reason.mask(has_diverged, "diverged")
@@ -157,7 +163,8 @@ def _missing(runs: pd.DataFrame, first: pd.Series) -> pd.Series:
     is_whole = runs["stop_reason"] == "completed"
     longest = last.where(is_whole, last.max())
     ahead = requested.fillna(longest) - last
-    spacing = (last - first) / (runs["epoch"] - 1)
+    gaps = runs["epoch"] - 1
+    spacing = (last - first) / gaps
     # of one report alone, the beginning is the one before
     spacing = spacing.fillna(last.clip(lower=1))
     reports = np.ceil(ahead / spacing - 0.5)
@@ -170,9 +177,12 @@ def _has_lost_losses(rows: pd.DataFrame) -> pd.Series:
     is left: it may be a last test."""
     run = rows["run"]
     number = rows.groupby("run").cumcount() + 1
-    reports = number.groupby(run).transform("max")
     has_loss = rows[LOSSES].notna().any(axis=1)
-    last = number.where(has_loss).groupby(run).transform("max")
-    count = has_loss.groupby(run).transform("sum")
-    is_test = (reports == last + 1) & rows[SHARES].notna().any(axis=1)
-    return (number > last) & (count == last) & ~is_test
+    has_share = rows[SHARES].notna().any(axis=1)
+    reports = number.groupby(run).transform("max")
+    losses = has_loss.groupby(run).transform("sum")
+    last_with_loss = number.where(has_loss).groupby(run).transform("max")
+    is_behind = number > last_with_loss
+    had_all_before = losses == last_with_loss
+    is_test = has_share & (reports == last_with_loss + 1)
+    return is_behind & had_all_before & ~is_test

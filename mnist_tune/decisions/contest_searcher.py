@@ -21,7 +21,9 @@ class ContestSearcher(Unsaved):
         self, contest: Contest, seed: int, ended: Mapping[str, Mapping[str, Any] | None]
     ) -> None:
         super().__init__()
-        self._contest, self._seed, self._ended = contest, seed, ended
+        self._contest = contest
+        self._seed = seed
+        self._ended = ended
         self._numbers: dict[str, int] = {}
         self._next = 0
 
@@ -29,13 +31,13 @@ class ContestSearcher(Unsaved):
         """Return the next trial; None if that depends on trials that still run;
         `FINISHED` at the end."""
         while self._next < len(self._contest.asked):
-            number, own_id = self._next, f"{self._next:05d}"
+            number = self._next
+            own_id = f"{number:05d}"
             self._next += 1
             if own_id not in self._ended:
                 self._numbers[trial_id] = number
-                return {
-                    "trial": with_id(own_id, self._contest.trial(number, self._seed))
-                }
+                trial = self._contest.trial(number, self._seed)
+                return {"trial": with_id(own_id, trial)}
             self._contest.tell(number, self._ended[own_id])
         return Searcher.FINISHED if self._contest.over else None
 

@@ -3,6 +3,7 @@ settled."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -90,8 +91,9 @@ class DecideOptions(CrossedOptions):
                 f"--tolerance is a difference of accuracies, such as 0.002, got {self.tolerance}"
             )
         if self.sweep is not None and self.resume not in (None, AUTO):
+            hint = "leave one of them out"
             raise UserError(
-                "--sweep starts a new decision, and --resume goes on with one; leave one of them out"
+                f"--sweep starts a new decision, and --resume goes on with one; {hint}"
             )
         if (self.at_a_time or 1) > self.trials:
             raise UserError(
@@ -135,21 +137,21 @@ def decide_between(
     with opened.owned():
         if writer.record.options["at_a_time"] is None:
             options.start_ray()
-            writer.update_options(
-                at_a_time=min(1 + -(-processes(options) // 2), options.trials)
-            )
-        return run_searcher(
-            opened, _searcher_of, options.trials + CONFIRMED * options.confirm
-        )
+            # two settings keep all cores busy
+            enough = math.ceil(processes(options) / 2) + 1
+            writer.update_options(at_a_time=min(enough, options.trials))
+        most_trials = options.trials
+        if options.confirm:
+            most_trials += CONFIRMED
+        return run_searcher(opened, _searcher_of, most_trials)
 
 
 def _searcher_of(writer: SweepWriter, past: Past) -> Any:
     """Return the searcher that goes on from what was before."""
     from mnist_tune.decisions.contest_searcher import ContestSearcher
 
-    return ContestSearcher(
-        Contest.of(writer.meta), writer.record.options["seed"], past.outcomes
-    )
+    seed = writer.record.options["seed"]
+    return ContestSearcher(Contest.of(writer.meta), seed, past.outcomes)
 
 
 def _contenders(
@@ -168,41 +170,42 @@ def _contenders(
         rates = all_rates(options.learning_rates)
         settings = [*replace(options, holdout=None).combined(learning_rates=rates)]
     refuse_several_tasks(options)
-    if len(settings) < 2:
-        raise UserError(
-            "a decision needs two settings; list more of them, such as --learning-rates 0.2 0.4"
-        )
-    if len(settings) > MOST_SETTINGS:
-        raise UserError(
-            f"{len(settings)} settings are too many for a decision: at most {MOST_SETTINGS}"
-        )
-    if options.trials < 2 * len(settings):
-        raise UserError(
-            f"{len(settings)} settings need --trials of at least {2 * len(settings)}"
-        )
+    _refuse_count(len(settings), options.trials)
     data = data or load_data(options, settings, sweep)
     swept = None
+    chosen_by = None
     if sweep is not None:
         swept = sweep.record.data.train_images - settings[0].held_out
-    options, settings = _with_images_held_out(options, settings, data.spec.train_images)
+        chosen_by = held_out(sweep.trials)
+    images = data.spec.train_images
+    options, settings = _with_images_held_out(options, settings, images)
     check_counts(settings, data)
-    examples = f"{options.holdout} of {data.spec.train_images} training examples"
-    said = f"comparing {len(settings)} settings on {examples}, which are held out"
-    options.say(
-        said + "; each epoch leaves out its last, smaller batch" * options.drop_last
-    )
-    if said := on_other_images(swept, data.spec.train_images - settings[0].held_out):
-        options.say(note(said))
+    compared = f"comparing {len(settings)} settings on {options.holdout} of {images}"
+    line = f"{compared} training examples, which are held out"
+    if options.drop_last:
+        line += "; each epoch leaves out its last, smaller batch"
+    options.say(line)
+    warning = on_other_images(swept, images - settings[0].held_out)
+    if warning:
+        options.say(note(warning))
     recorded = {
-        "chosen_by": held_out(sweep.trials) if sweep else None,
+        "chosen_by": chosen_by,
         SWEPT_IMAGES: swept,
+        CONTENDERS: [setting.to_dict() for setting in settings],
     }
-    return (
-        options,
-        settings,
-        recorded | {CONTENDERS: [one.to_dict() for one in settings]},
-        data,
-    )
+    return options, settings, recorded, data
+
+
+def _refuse_count(count: int, trials: int) -> None:
+    """Refuse too few or too many settings, and too few trials for them."""
+    if count < 2:
+        hint = "list more of them, such as --learning-rates 0.2 0.4"
+        raise UserError(f"a decision needs two settings; {hint}")
+    if count > MOST_SETTINGS:
+        limit = f"at most {MOST_SETTINGS}"
+        raise UserError(f"{count} settings are too many for a decision: {limit}")
+    if trials < 2 * count:
+        raise UserError(f"{count} settings need --trials of at least {2 * count}")
 
 
 def _of_sweep(
@@ -211,22 +214,22 @@ def _of_sweep(
     """Return the options with the data of a sweep, the settings that may be its best,
     and the sweep. Raises `UserError` if an option is given that the settings have, or
     there are fewer than two."""
-    options, taken, sweep = trained_as(
+    options, contenders, sweep = trained_as(
         options, folder, Sweep.contenders, "holdout", "drop_last"
     )
-    if len(taken) < 2:
+    if len(contenders) < 2:
         instead = "list settings instead, such as --learning-rates 0.1 0.2"
         raise UserError(
             f"fewer than two settings of {sweep.path} may be its best; {instead}"
         )
-    trials = [sweep.record.options, *sweep.meta["trials"].values()]
-    stops = all(one.get("stop_when_diverged", True) for one in trials)
-    settings = [replace(one, label="", stop_when_diverged=stops) for one in taken]
-    return (
-        replace(options, epochs=settings[0].epochs, stop_when_diverged=stops),
-        settings,
-        sweep,
-    )
+    recorded = [sweep.record.options, *sweep.meta["trials"].values()]
+    stops = all(values.get("stop_when_diverged", True) for values in recorded)
+    settings = [
+        replace(setting, label="", stop_when_diverged=stops) for setting in contenders
+    ]
+    epochs = settings[0].epochs
+    options = replace(options, epochs=epochs, stop_when_diverged=stops)
+    return options, settings, sweep
 
 
 def _with_images_held_out(
@@ -265,5 +268,5 @@ def _with_images_held_out(
         replace(setting, holdout=holdout, drop_last=drops_last(setting))
         for setting in settings
     ]
-    drop = any(one.drop_last for one in settings)
-    return replace(options, holdout=holdout, drop_last=drop), settings
+    drop_last = any(setting.drop_last for setting in settings)
+    return replace(options, holdout=holdout, drop_last=drop_last), settings

@@ -39,27 +39,39 @@ def next_rate(
     expected time. To count the trials that are pending, their outcomes are imagined:
     one draw from the posterior stands for the truth, and all are drawn from that. So
     trials that are proposed together spread over what is still possible.
+
+    At each point of the posterior, a trial learns with the probability
+    luck + (1 - luck - lapse) * steep. Over all points, the candidate has the largest
+
+        gain / duration = (explained(learned) + explained(failed))
+                          / (P(learned) + cost * P(failed)).
     """
-    halves, weights = posterior.halves.astype(np.float32), posterior.halves_and_widths
+    halves = posterior.halves.astype(np.float32)
+    weights = posterior.halves_and_widths
     lapse, luck = posterior.lapse_and_luck
     mean, spread, width = _moments(halves, weights)
     below = mean - 2 * spread - 4 * width
     weights = _imagined(weights, halves, pending, lapse, luck, rng)
     if number % FAR_BELOW == FAR_BELOW - 1:
         return float(below)
+    # candidates, over what the posterior holds possible
     mean, spread, width = _moments(halves, weights)
-    x = mean + (2 * spread + width) * np.linspace(-1, 1, CANDIDATES, dtype=np.float32)
+    steps = np.linspace(-1, 1, CANDIDATES, dtype=np.float32)
+    x = mean + (2 * spread + width) * steps
     steep = steep_part(halves - x[:, None], lapse, luck)
-    # from the means
-    apart = np.broadcast_arrays(np.float32(1), (halves - mean)[:, None], WIDTHS - width)
-    moments = np.stack(apart, 2) * weights[..., None]
+    # 1, half and width of each point of the posterior, as differences from the means
+    from_half = (halves - mean)[:, None]
+    from_width = WIDTHS - width
+    points = np.broadcast_arrays(np.float32(1), from_half, from_width)
+    moments = np.stack(points, 2) * weights[..., None]
     before = moments.sum((0, 1))
-    # probability times moments, [x, 3]
-    yes = luck * before + (1 - luck - lapse) * np.tensordot(steep, moments, 2)
-    no = before - yes
-    return float(
-        x[((_explained(yes) + _explained(no)) / (yes[:, 0] + cost * no[:, 0])).argmax()]
-    )
+    # probability of each outcome times moments, [x, 3]
+    learned = luck * before + (1 - luck - lapse) * np.tensordot(steep, moments, 2)
+    failed = before - learned
+    gain = _explained(learned) + _explained(failed)
+    duration = learned[:, 0] + cost * failed[:, 0]
+    best = (gain / duration).argmax()
+    return float(x[best])
 
 
 def _explained(moments: np.ndarray) -> Any:
@@ -74,7 +86,8 @@ def _moments(halves: np.ndarray, weights: np.ndarray) -> tuple[Any, Any, Any]:
     """Return the mean and the standard deviation of the half, and the mean of s."""
     marginal = weights.sum(1)
     mean = marginal @ halves
-    return mean, np.sqrt(marginal @ (halves - mean) ** 2), weights.sum(0) @ WIDTHS
+    variance = marginal @ (halves - mean) ** 2
+    return mean, np.sqrt(variance), weights.sum(0) @ WIDTHS
 
 
 def _imagined(
@@ -87,12 +100,13 @@ def _imagined(
 ) -> np.ndarray:
     """Return the weights after imagined outcomes of the pending trials, drawn from one
     draw of the posterior."""
-    below = np.cumsum(weights)
-    drawn = np.searchsorted(below, rng.random() * below[-1])
-    at = np.unravel_index(min(drawn, below.size - 1), weights.shape)
-    for chances in learns(
-        halves - np.asarray(pending, np.float32)[:, None], lapse, luck
-    ):
-        weights = weights * (chances if rng.random() < chances[at] else 1 - chances)
+    cumulated = np.cumsum(weights)
+    drawn = np.searchsorted(cumulated, rng.random() * cumulated[-1])
+    truth = np.unravel_index(min(drawn, cumulated.size - 1), weights.shape)
+    distances = halves - np.asarray(pending, np.float32)[:, None]
+    for likelihood in learns(distances, lapse, luck):
+        if rng.random() >= likelihood[truth]:
+            likelihood = 1 - likelihood
+        weights = weights * likelihood
         weights = weights / weights.sum()
     return weights

@@ -49,18 +49,18 @@ class _Search:
 
     template: TrialConfig
     expected: float
-    asked: Learned
+    before_pilot: Learned
     """What counts as learned, before the pilot."""
     seeds: tuple[int, int]
     """What the seeds of its proposals follow from, with their number."""
-    known: Sequence[str]
+    past_ids: Sequence[str]
     """Its trials before a resume, in the order in which they were proposed."""
     posterior: EdgePosterior = field(init=False)
     learned: Learned | None = None
     """What the pilot has fixed."""
     trials: list[_Trial] = field(default_factory=list)
     """Its trials so far."""
-    taken: int = 0
+    seen: int = 0
     """The outcomes of so many of them, the first ones, have been taken up."""
     failed_epochs: list[int] = field(default_factory=list)
     """Epochs of the trials that did not learn."""
@@ -72,18 +72,16 @@ class _Search:
     def cost(self) -> float:
         """Epochs of a trial that does not learn, relative to one that does; as if one
         had been seen that takes all."""
-        epochs = self.template.epochs
-        return (epochs + sum(self.failed_epochs)) / (
-            epochs * (1 + len(self.failed_epochs))
-        )
+        of_one = self.template.epochs
+        failed_epochs = [of_one, *self.failed_epochs]
+        return sum(failed_epochs) / (of_one * len(failed_epochs))
 
     @property
     def pilot(self) -> list[tuple[float, Mapping[str, Any] | None]]:
         """The learning rates and the last rows of the trials whose outcomes have been
         taken up."""
-        return [
-            (one.config.learning_rate, one.row) for one in self.trials[: self.taken]
-        ]
+        seen = self.trials[: self.seen]
+        return [(trial.config.learning_rate, trial.row) for trial in seen]
 
     def most_pending(self, workers: int) -> int:
         """Return L of the next proposal. Trials of a pilot are proposed together, and
@@ -95,8 +93,8 @@ class _Search:
     def catch_up(self, workers: int) -> bool:
         """Take up the outcomes that the next proposal sees, and return whether all of
         them are known."""
-        while len(self.trials) - self.taken >= self.most_pending(workers):
-            if not self.trials[self.taken].ended:
+        while len(self.trials) - self.seen >= self.most_pending(workers):
+            if not self.trials[self.seen].ended:
                 return False
             self.take_up()
         return True
@@ -104,19 +102,20 @@ class _Search:
     def take_up(self) -> None:
         """Take up the next trial's outcome; those of a pilot together, at its end. An
         error says nothing."""
-        self.taken += 1
+        self.seen += 1
         new = self.pilot[-1:]
         if self.learned is None:
-            self.learned, new = self.asked.fixed_by(self.pilot), self.pilot
+            new = self.pilot
+            self.learned = self.before_pilot.fixed_by(new)
+        if self.learned is None:
+            return
         for rate, row in new:
-            if (
-                self.learned is not None
-                and row is not None
-                and rate >= self.learned.least
-            ):
-                learned = self.learned.holds(row)
-                self.posterior.add(math.log(rate), learned)
-                self.failed_epochs += [] if learned else [row["epoch"]]
+            if row is None or rate < self.learned.least:
+                continue
+            has_learned = self.learned.holds(row)
+            self.posterior.add(math.log(rate), has_learned)
+            if not has_learned:
+                self.failed_epochs.append(row["epoch"])
 
     def propose(self) -> TrialConfig:
         """Return the next trial."""
@@ -126,17 +125,12 @@ class _Search:
         if self.learned is None:
             x = self._pilot_rate(rng)
         else:
-            pending = sorted(
-                math.log(one.config.learning_rate) for one in self.trials[self.taken :]
-            )
-            x = next_rate(self.posterior, number, pending, self.cost, rng)
+            unseen = self.trials[self.seen :]
+            pending = [math.log(trial.config.learning_rate) for trial in unseen]
+            x = next_rate(self.posterior, number, sorted(pending), self.cost, rng)
             x = max(x, math.log(self.learned.least))
-        return replace(
-            self.template,
-            learning_rate=float(f"{math.exp(x):.4g}"),
-            seed=seed,
-            data_seed=seed,
-        )
+        rate = float(f"{math.exp(x):.4g}")
+        return replace(self.template, learning_rate=rate, seed=seed, data_seed=seed)
 
     def _pilot_rate(self, rng: Any) -> float:
         """Return x of the pilot's next trial. If none of the first learned, it goes on
@@ -144,8 +138,10 @@ class _Search:
         number = len(self.trials)
         if number < len(PILOT):
             return math.log(self.expected * PILOT[number])
-        ended = [(rate, row) for rate, row in self.pilot if row is not None]
-        gains = [(self.asked.gain(row), rate) for rate, row in ended]
+        gains = []
+        for rate, row in self.pilot:
+            if row is not None:
+                gains.append((self.before_pilot.gain(row), rate))
         _, best = max(gains, default=(0.0, self.expected))
         return float(math.log(best) + FURTHER * rng.standard_normal())
 
@@ -159,7 +155,7 @@ class EdgeSearcher(Unsaved):
     what the journal knows as answers, has trials go on that had not ended, and then
     proposes what it would have proposed.
 
-    A template is what the trials of a network share. `known` are the trials before a
+    A template is what the trials of a network share. `past` are the trials before a
     resume, by id, and `ended` are the last rows of those that had ended; None if one
     ended in an error. `learned` is what counts as that before the pilot, for each
     template. The rest is as in `EdgeOptions`.
@@ -178,21 +174,22 @@ class EdgeSearcher(Unsaved):
         learned: Sequence[Learned],
         seed: int = 0,
         ended: Mapping[str, Mapping[str, Any] | None] | None = None,
-        known: Mapping[str, TrialConfig] | None = None,
+        past: Mapping[str, TrialConfig] | None = None,
     ) -> None:
         super().__init__()
-        self._ended, self._known = dict(ended or {}), dict(known or {})
-        of_network: dict[TrialConfig, list[str]] = {}
-        for trial_id in sorted(self._known):
-            of_network.setdefault(_network(self._known[trial_id]), []).append(trial_id)
+        self._ended = dict(ended or {})
+        self._past = dict(past or {})
+        ids_of_network: dict[TrialConfig, list[str]] = {}
+        for trial_id, trial in sorted(self._past.items()):
+            ids_of_network.setdefault(_network(trial), []).append(trial_id)
         self._searches = []
-        asked_for = zip(templates, expected, learned, strict=True)
-        for number, (template, rate, asked) in enumerate(asked_for):
-            ids = of_network.get(_network(template), ())
-            search = _Search(template, rate, asked, (seed, number), ids)
+        networks = zip(templates, expected, learned, strict=True)
+        for number, (template, rate, before_pilot) in enumerate(networks):
+            ids = ids_of_network.get(_network(template), ())
+            search = _Search(template, rate, before_pilot, (seed, number), ids)
             self._searches.append(search)
         self._workers, self._precision, self._trials = workers, precision, trials
-        self._ids = new_ids(self._known)
+        self._ids = new_ids(self._past)
         self._tunes: dict[str, _Trial] = {}
         """The trials that Tune was given, by its id."""
 
@@ -200,35 +197,43 @@ class EdgeSearcher(Unsaved):
         """Return the next trial; None if that depends on trials that still run;
         `FINISHED` at the end."""
         while True:
-            ready = [one for one in self._searches if one.catch_up(self._workers)]
-            open_ = [one for one in ready if not self._is_over(one)]
+            searches = self._searches
+            ready = [search for search in searches if search.catch_up(self._workers)]
+            open_ = [search for search in ready if not self._is_over(search)]
             if not open_:
-                return Searcher.FINISHED if len(ready) == len(self._searches) else None
-            search = min(open_, key=lambda one: len(one.trials))
-            number = len(search.trials)
-            own_id = (
-                search.known[number] if number < len(search.known) else next(self._ids)
-            )
-            one = _Trial(self._known.get(own_id) or search.propose())
-            search.trials.append(one)
+                has_ended = len(ready) == len(searches)
+                return Searcher.FINISHED if has_ended else None
+            search = min(open_, key=lambda search: len(search.trials))
+            own_id, trial = self._next_trial(search)
+            search.trials.append(trial)
             if own_id not in self._ended:
-                self._tunes[trial_id] = one
-                return {"trial": with_id(own_id, one.config)}
-            one.ended, one.row = True, self._ended[own_id]
+                self._tunes[trial_id] = trial
+                return {"trial": with_id(own_id, trial.config)}
+            trial.ended = True
+            trial.row = self._ended[own_id]
+
+    def _next_trial(self, search: _Search) -> tuple[str, _Trial]:
+        """Return the next trial of a search, with its id: those before a resume first."""
+        number = len(search.trials)
+        if number < len(search.past_ids):
+            own_id = search.past_ids[number]
+            return own_id, _Trial(self._past[own_id])
+        return next(self._ids), _Trial(search.propose())
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        one = self._tunes[trial_id]
-        one.ended, one.row = True, outcome_of(result, error)
+        trial = self._tunes[trial_id]
+        trial.ended = True
+        trial.row = outcome_of(result, error)
 
     def _is_over(self, search: _Search) -> bool:
         """Return whether a search proposes no more trials. Those before a resume go on,
         also if less is asked for."""
-        enough = len(search.trials) >= self._trials or search.posterior.has_settled(
-            self._precision
-        )
-        return enough and len(search.trials) >= len(search.known)
+        count = len(search.trials)
+        if count < len(search.past_ids):
+            return False
+        return count >= self._trials or search.posterior.has_settled(self._precision)
 
 
 def _network(trial: TrialConfig) -> TrialConfig:

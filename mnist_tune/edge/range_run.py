@@ -54,11 +54,12 @@ class RangeTestOptions(Data):
 
     def trial(self) -> TrialConfig:
         """Return the trial that is tested, without its seed."""
-        names = "optimizer", "batch_size", "momentum", "loss"
-        values = {name: getattr(self, name) for name in names}
         return TrialConfig(
-            **values,
             architecture=self.task[0] if self.task else self.architecture,
+            optimizer=self.optimizer,
+            batch_size=self.batch_size,
+            momentum=self.momentum,
+            loss=self.loss,
             holdout=0,
         )
 
@@ -85,27 +86,27 @@ def range_test(options: RangeTestOptions, ramp: Ramp | None = None) -> RangeTest
         UserError: the network or the data can't be used.
     """
     load_own(options)
-    one, sweep = options.trial(), None
+    setting = options.trial()
+    sweep = None
     if options.sweep is not None:
-        options, (one, *_), sweep = trained_as(options, options.sweep, _best)
+        options, (setting, *_), sweep = trained_as(options, options.sweep, _best)
     elif len(options.task) > 1:
         raise UserError("a range test is of one task; name one with --task")
-    trials = [replace(one, seed=seed, data_seed=seed) for seed in options.seeds]
+    trials = [replace(setting, seed=seed, data_seed=seed) for seed in options.seeds]
     configure_jax(WorkerSettings(threads=None, cache_dir=str(cache_folder())))
     dataset = load_data(options, trials, sweep, here=True)
     check_counts(trials, dataset)
-    return RangeTest(
-        one.architecture,
-        tuple(_curve(trial, dataset, ramp) for trial in trials),
-        one.loss,
-    )
+    curves = tuple(_curve(trial, dataset, ramp) for trial in trials)
+    return RangeTest(setting.architecture, curves, setting.loss)
 
 
 def _best(sweep: Sweep) -> list[TrialConfig]:
     """Return the best setting of a sweep; if none competes to be that, one of a
     trial."""
     best = sweep.best().head(1)
-    return settings_of(sweep.trials.head(1) if best.empty else best)
+    if best.empty:
+        best = sweep.trials.head(1)
+    return settings_of(best)
 
 
 def _curve(
@@ -120,31 +121,24 @@ def _curve(
     from mnist_tune.training.rising_rate import Ramp, RangeCurve, range_curve
 
     data = DeviceData.put(dataset, config.label_noise, config.held_out, memory=math.inf)
-    program = Program.of(
-        replace(config, schedule="constant", warmup_steps=0), dataset.spec
-    )
+    trained = replace(config, schedule="constant", warmup_steps=0)
+    program = Program.of(trained, dataset.spec)
     hyper = program.step.hyperparameters(config, config.steps(data.train_count))
-    facts, state = (
-        data_facts({"dataset": asdict(dataset.spec)}),
-        program.init(config.seed, hyper),
-    )
-    test = RangeCurve(
-        ramp or Ramp(),
-        guess=math.inf if ramp else facts.guess(config),
-        of_task=facts.flag == "task",
-    )
+    state = program.init(config.seed, hyper)
+    facts = data_facts({"dataset": asdict(dataset.spec)})
+    guess = facts.guess(config)
+    if ramp:
+        guess = math.inf
+    test = RangeCurve(ramp or Ramp(), guess=guess, of_task=facts.flag == "task")
     try:
         return range_curve(
             program, state, hyper, config.data_seed, data.arrays, data.train_count, test
         )
-    except (
-        JaxRuntimeError,
-        ValueError,
-    ) as error:  # before its last line, JAX has the traceback of one's own code
-        said = str(error).strip().splitlines()[-1]
-        raise UserError(
-            f"{config.architecture} raised as its learning rate grew: {said}"
-        ) from None
+    except (JaxRuntimeError, ValueError) as error:
+        # before its last line, JAX has the traceback of one's own code
+        message = str(error).strip().splitlines()[-1]
+        what = f"{config.architecture} raised as its learning rate grew"
+        raise UserError(f"{what}: {message}") from None
 
 
 def blow_ups(trials: Sequence[TrialConfig], dataset: Dataset | TaskData) -> list[float]:
@@ -152,9 +146,10 @@ def blow_ups(trials: Sequence[TrialConfig], dataset: Dataset | TaskData) -> list
     test, in processes of their own. Raises `UserError` if a network raised."""
     import ray
 
-    held = dataset.held or ray.put(dataset)
+    shared = dataset.held or ray.put(dataset)
     try:
-        return returned(*[apart(_blow_up, trial, held) for trial in trials])
+        references = [apart(_blow_up, trial, shared) for trial in trials]
+        return returned(*references)
     except UserError as error:
         raise UserError(f"{error}; give a learning rate with --expected") from None
 

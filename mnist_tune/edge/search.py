@@ -74,8 +74,9 @@ class EdgeOptions(CrossedOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.sweep is not None and self.resume not in (None, AUTO):
+            hint = "leave one of them out"
             raise UserError(
-                "--sweep starts a new search, and --resume goes on with one; leave one of them out"
+                f"--sweep starts a new search, and --resume goes on with one; {hint}"
             )
 
 
@@ -96,38 +97,39 @@ def find_edge(options: EdgeOptions) -> Sweep:
 
 def search_edge(options: EdgeOptions) -> Sweep:
     """Search for edges, and print nothing but progress."""
-    templates, data = list[TrialConfig](), None
+    templates = list[TrialConfig]()
+    data = None
     if options.place_to_resume() is None:
         options, templates, data = _begun(options)
-    recorded = {
-        SEARCHES: [one.to_dict() | {EXPECTED: options.expected} for one in templates]
-    }
+    searches = []
+    for template in templates:
+        searches.append({**template.to_dict(), EXPECTED: options.expected})
     opened = open_sweep(
         options.NAME,
         options,
         kind=SweepKind.EDGE,
         templates=templates,
-        recorded=recorded,
+        recorded={SEARCHES: searches},
         data=data,
     )
     writer, options = opened.writer, opened.options
     with opened.owned():
         searches = writer.record.options.get(SEARCHES, [])
-        known = [one[EXPECTED] for one in searches]
-        if None in (writer.record.options["workers"], *known):
+        expected = [search[EXPECTED] for search in searches]
+        if None in (writer.record.options["workers"], *expected):
             options.start_ray()
-            if None in known:
-                rates = blow_ups([*map(template_of, searches)], opened.data)
-                searches = [
-                    one | {EXPECTED: rate}
-                    for one, rate in zip(searches, rates, strict=True)
-                ]
+            if None in expected:
+                expected = blow_ups([*map(template_of, searches)], opened.data)
+            searches = [
+                {**search, EXPECTED: rate}
+                for search, rate in zip(searches, expected, strict=True)
+            ]
             # One network's trials may take much longer than another's: enough are
             # pending that none waits for them.
             workers = options.workers or processes(options) + 2 * len(searches) - 1
             writer.update_options(workers=workers, **{SEARCHES: searches})
-        most = writer.record.options["trials"] * len(searches)
-        return run_searcher(opened, searcher_of, most)
+        most_trials = writer.record.options["trials"] * len(searches)
+        return run_searcher(opened, searcher_of, most_trials)
 
 
 def _begun(
@@ -138,40 +140,46 @@ def _begun(
     if options.sweep is None:
         templates = list(options.combined())
         return options, templates, load_data(options, templates)
-    epochs = options.epochs if options.epochs != EdgeOptions.epochs else None
-    options, taken, sweep = trained_as(options, options.sweep, _of_families, "epochs")
-    templates = [
-        replace(one, epochs=epochs or one.epochs, stop_when_diverged=True)
-        for one in taken
-    ]
-    options = replace(options, epochs=max(one.epochs for one in templates))
+    epochs = options.epochs
+    options, settings, sweep = trained_as(
+        options, options.sweep, _of_families, "epochs"
+    )
+    templates = [replace(setting, stop_when_diverged=True) for setting in settings]
+    if epochs != EdgeOptions.epochs:
+        templates = [replace(template, epochs=epochs) for template in templates]
+    longest = max(template.epochs for template in templates)
+    options = replace(options, epochs=longest)
     return options, templates, load_data(options, templates, sweep)
 
 
 def _of_families(sweep: Sweep) -> list[TrialConfig]:
     """Return a setting of each family of a sweep."""
-    return [
-        replace(settings_of(family.head(1))[0], label="")
-        for _, family in families(sweep.trials)
-    ]
+    settings = []
+    for _, family in families(sweep.trials):
+        [first] = settings_of(family.head(1))
+        settings.append(replace(first, label=""))
+    return settings
 
 
 def searcher_of(writer: SweepWriter, past: Past) -> Any:
     """Return the searcher that goes on from what was before."""
     from mnist_tune.edge.edge_searcher import EdgeSearcher
 
-    asked, data = writer.record.options, writer.record.data
-    searches = asked.get(SEARCHES, [])
-    templates = [template_of(search) for search in searches]
-    expected = [search[EXPECTED] for search in searches]
-    learned = []
-    for template in templates:
-        learned.append(Learned.before_pilot(data, template, asked["learned"]))
+    options, data = writer.record.options, writer.record.data
+    templates, expected, learned = [], [], []
+    for search in options.get(SEARCHES, []):
+        template = template_of(search)
+        templates.append(template)
+        expected.append(search[EXPECTED])
+        learned.append(Learned.before_pilot(data, template, options["learned"]))
     return EdgeSearcher(
         templates,
         expected,
         learned=learned,
         ended=past.outcomes,
-        known=past.trials,
-        **{name: asked[name] for name in ("workers", "precision", "trials", "seed")},
+        past=past.trials,
+        workers=options["workers"],
+        precision=options["precision"],
+        trials=options["trials"],
+        seed=options["seed"],
     )

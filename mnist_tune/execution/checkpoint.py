@@ -56,25 +56,26 @@ class Checkpoint:
         syncs of the rows. The state of a shorter one would be newer than the rows that
         are left, and of no use.
         """
-        row, memory = self.row.stored(), self.memory
-        meta = {"schema": SCHEMA, "names": list(self.arrays), "row": row}
-        meta["memory"] = memory.stored() if memory else {}
-        meta["config"] = self.config and self.config.to_dict()
-        meta["types"] = {
-            name: array.dtype.name
-            for name, array in self.arrays.items()
-            if array.dtype.kind == "V"
-        }
-        members: dict[str, Any] = {
-            f"array_{i:03d}": array for i, array in enumerate(self.arrays.values())
+        members: dict[str, Any] = {}
+        types = {}
+        for number, (name, array) in enumerate(self.arrays.items()):
+            members[f"array_{number:03d}"] = array
+            if array.dtype.kind == "V":
+                types[name] = array.dtype.name
+        meta = {
+            "schema": SCHEMA,
+            "names": list(self.arrays),
+            "row": self.row.stored(),
+            "memory": self.memory.stored() if self.memory else {},
+            "config": self.config and self.config.to_dict(),
+            "types": types,
         }
         members["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
         file = io.BytesIO()
         np.savez(file, allow_pickle=False, **members)
         sync = (self.row.batch_s or 0) >= storage.SYNC_S
-        with storage.attempt(
-            f"save the state of a trial to {where}", "; free space there"
-        ):
+        what = f"save the state of a trial to {where}"
+        with storage.attempt(what, "; free space there"):
             storage.write(where, file.getvalue(), storage.PATIENCE_S, sync)
 
     @classmethod
@@ -84,17 +85,17 @@ class Checkpoint:
         DamagedStateError if it is damaged, has another schema, or was never a state."""
         with storage.attempt(f"read the state of a trial from {where}"):
             content = storage.read(where, storage.PATIENCE_S)
+        if content is None:
+            return None
+        zeros = content.count(0)  # without a copy
+        if zeros == len(content):
+            return None
+        # zipfile, numpy and json raise many kinds for files that they can't read
         try:
-            # without a copy
-            return (
-                None
-                if content is None or content.count(0) == len(content)
-                else _parsed(content)
-            )
-        except Exception as error:  # zipfile, numpy and json raise many kinds for files that they can't read
-            raise DamagedStateError(
-                f"{where} is not a trial's state ({error})"
-            ) from None
+            return _parsed(content)
+        except Exception as error:
+            what = f"{where} is not a trial's state ({error})"
+            raise DamagedStateError(what) from None
 
 
 def _parsed(content: bytes) -> Checkpoint:
@@ -102,13 +103,17 @@ def _parsed(content: bytes) -> Checkpoint:
         meta = json.loads(file["meta"].tobytes())
         if meta["schema"] != SCHEMA:
             raise ValueError("another schema")
-        arrays = {name: file[f"array_{i:03d}"] for i, name in enumerate(meta["names"])}
-    for name, kind in meta["types"].items():
-        arrays[name] = arrays[name].view(_small_float(kind))
+        arrays = {}
+        for number, name in enumerate(meta["names"]):
+            arrays[name] = file[f"array_{number:03d}"]
+    for name, type_name in meta["types"].items():
+        arrays[name] = arrays[name].view(_small_float(type_name))
     row = EpochRow.of(printable(without_texts(meta["row"])))
     # in older versions, the row held it, too
     memory = Memory.after(row, meta.get("memory", meta["row"]))
-    config = TrialConfig(**meta["config"]) if meta.get("config") else None
+    config = None
+    if meta.get("config"):
+        config = TrialConfig(**meta["config"])
     return Checkpoint(arrays, row, config, memory)
 
 
@@ -116,5 +121,5 @@ def _small_float(name: str) -> np.dtype[Any]:
     """Return a type such as bfloat16, which NumPy stores as bytes of no meaning."""
     import ml_dtypes  # JAX's; imported only where it is needed
 
-    kind: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
-    return kind
+    dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
+    return dtype

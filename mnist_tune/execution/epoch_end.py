@@ -29,19 +29,16 @@ from mnist_tune.trial import TrialConfig
 def node_name() -> str:
     """Return the name of this machine; where several nodes of Ray's are on it, with how
     this one's id begins."""
-    name, ray = platform.node(), sys.modules.get("ray")
+    name = platform.node()
+    ray = sys.modules.get("ray")
     if ray is None or not ray.is_initialized():
         return name
-    here = [
-        one
-        for one in ray.nodes()
-        if one["NodeManagerHostname"] == name and one["Alive"]
-    ]
-    return (
-        f"{name} ({ray.get_runtime_context().get_node_id()[:6]})"
-        if len(here) > 1
-        else name
-    )
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    names = [node["NodeManagerHostname"] for node in nodes]
+    if names.count(name) < 2:
+        return name
+    node_id = ray.get_runtime_context().get_node_id()
+    return f"{name} ({node_id[:6]})"
 
 
 def epoch_row(
@@ -63,35 +60,19 @@ def epoch_row(
         batch: what is known of the batch of lanes that the epoch was trained in:
             seconds, `lanes` and `fill`.
     """
-    means, starts = window_means(losses, config.batch_size, data.train_count)
-    first_step, untrained = before.step + 1, before.untrained_loss
-    train_loss, counts = scores["train"]["loss"], data.label_counts
-    above_since = left_for_good(
-        means, untrained, first_step, before.above_since, starts
-    )
-    guess = guess_loss(counts, config.loss) if counts else math.inf
-    guessing = calm_floor(guess, max(config.batch_size, WINDOW_IMAGES), len(means))
-    guessing_since = left_for_good(
-        means, guessing, first_step, before.guessing_since, starts
-    )
-    finite = bool(np.isfinite(losses).all() and math.isfinite(train_loss))
+    train_loss = scores["train"]["loss"]
     columns: dict[str, Any] = {
         "epoch": before.epoch + 1,
         "step": before.step + len(losses),
-        "step_loss_first": float(losses[0]),
-        "step_loss_max": float(losses.max()),
-        "step_loss_last": float(losses[-1]),
-        "window_loss_max": float(means.max()),
-        "finite": finite,
-        "above_since": above_since,
-        "guessing_since": guessing_since,
-        "untrained_loss": untrained,
+        "untrained_loss": before.untrained_loss,
         "learning_rate": config.learning_rate,
         "node": node_name(),
         "device": jax.devices()[0].device_kind,
         "ended_at": time.time(),
         **batch,
     }
+    columns |= step_columns(losses, before, config, data)
+    columns["finite"] = bool(np.isfinite(losses).all() and math.isfinite(train_loss))
     if measured is not None:
         columns |= sharpness_columns(measured, before)
     for split, values in scores.items():
@@ -101,15 +82,46 @@ def epoch_row(
     held_out = [*scores.values()][-1]
     columns |= compared_by(held_out, before)
     least_loss = float(np.fmin(before.least_loss, train_loss))
-    deviation = before.untrained_deviation
+    # with labels, a loss is compared with a guess's, else with the untrained one
+    counts = data.label_counts
     if counts:
-        chance, images = chance_of(counts), data.splits["train"][1]
-        diverged = has_diverged(columns, chance, images)
+        _, images = data.splits["train"]
+        diverged = has_diverged(columns, chance_of(counts), images)
     else:
-        exceeded = blown_up(train_loss, untrained, least_loss, deviation)
-        diverged = exceeded or not finite
+        diverged = not columns["finite"] or blown_up(
+            train_loss, before.untrained_loss, least_loss, before.untrained_deviation
+        )
     row = EpochRow(diverged=diverged, **columns)
     return row, Memory.after(row, before.stored() | {"least_loss": least_loss})
+
+
+def step_columns(
+    losses: np.ndarray, before: Memory, config: TrialConfig, data: DeviceData
+) -> dict[str, Any]:
+    """Return the columns that the losses of an epoch's steps have. The arguments are as
+    in `epoch_row`."""
+    means, starts = window_means(losses, config.batch_size, data.train_count)
+    first_step = before.step + 1
+    above_since = left_for_good(
+        means, before.untrained_loss, first_step, before.above_since, starts
+    )
+    # what is above this floor is no better than a guess, up to noise
+    guess = math.inf
+    if data.label_counts:
+        guess = guess_loss(data.label_counts, config.loss)
+    window = max(config.batch_size, WINDOW_IMAGES)
+    floor = calm_floor(guess, window, len(means))
+    guessing_since = left_for_good(
+        means, floor, first_step, before.guessing_since, starts
+    )
+    return {
+        "step_loss_first": float(losses[0]),
+        "step_loss_max": float(losses.max()),
+        "step_loss_last": float(losses[-1]),
+        "window_loss_max": float(means.max()),
+        "above_since": above_since,
+        "guessing_since": guessing_since,
+    }
 
 
 def compared_by(held_out: Mapping[str, Any], before: Memory) -> dict[str, Any]:
@@ -141,13 +153,17 @@ def window_means(
     There are `images` images. The last step may have fewer than `batch_size`, or have
     left out the rest; an incomplete window is added to the one before it.
     """
-    images = min(images, batch_size * len(losses))
-    sizes = np.full(len(losses), float(batch_size))
-    sizes[-1] = images - batch_size * (len(losses) - 1)
-    span = window_images(batch_size) // batch_size
-    starts = np.arange(
-        0, max(len(losses) - span * (images % (span * batch_size) > 0), 1), span
-    )
+    steps = len(losses)
+    images = min(images, batch_size * steps)
+    sizes = np.full(steps, float(batch_size))
+    sizes[-1] = images - batch_size * (steps - 1)
+    window = window_images(batch_size)
+    span = window // batch_size
+    end = steps
+    if images % window:
+        # no window begins at what is left over
+        end = max(steps - span, 1)
+    starts = np.arange(0, end, span)
     with np.errstate(invalid="ignore", over="ignore"):
         sums = np.add.reduceat(losses.astype(np.float64) * sizes, starts)
     return sums / np.add.reduceat(sizes, starts), starts
@@ -164,4 +180,6 @@ def left_for_good(
     if not len(below):
         return first_step if since is None else since
     after = int(below[-1]) + 1
-    return None if after == len(means) else first_step + int(starts[after])
+    if after == len(means):
+        return None
+    return first_step + int(starts[after])

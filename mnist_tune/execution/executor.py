@@ -29,6 +29,12 @@ Part = tuple[Data, Sequence[np.ndarray], int]
 """A part of an epoch: examples on the device, each lane's order of them, and the steps
 of the epoch before it."""
 
+Kinds = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
+"""The shape and the type of each array by its name."""
+
+TYPES_BY_WIDTH = ({"float32", "float64"}, {"int32", "int64"})
+"""Types of which JAX has the first one, or the second with `JAX_ENABLE_X64`."""
+
 COPIES = 4
 """Copies of a lane's state that training may hold: in the stack, gathered from it, as
 gradients and as updates."""
@@ -60,20 +66,19 @@ def lane_bytes(programs: Iterable[Program], measured: bool) -> int:
     """Return the memory that a lane takes, whichever of these programs it has, if
     sharpness is `measured` or not. There is at least one program. Those whose states
     have the same shapes, such as for other batch sizes, share a stack."""
-    shapes = {
-        shapes_key(found): found for found in (program.shapes for program in programs)
-    }.values()
-    states = [
-        sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(found))
-        for found in shapes
-    ]
-    lane: int = sum(states) + (COPIES - 1) * max(states)
+    shapes = {shapes_key(program.shapes): program.shapes for program in programs}
+    states = [_state_bytes(state) for state in shapes.values()]
+    lane = sum(states) + (COPIES - 1) * max(states)
     if measured:
         # matfree is imported only where it is used
         from mnist_tune.training.curvature import memory_of
 
-        lane += max(memory_of(found.params) for found in shapes)
+        lane += max(memory_of(state.params) for state in shapes.values())
     return lane
+
+
+def _state_bytes(shapes: TrainState) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
 
 
 class Executor:
@@ -81,10 +86,11 @@ class Executor:
 
     def __init__(self, program: Program, stack: Stack) -> None:
         self.program, self.stack = program, stack
-        self._stacked: TrainState = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct((stack.capacity, *x.shape), x.dtype),
-            program.shapes,
-        )
+
+        def stacked(leaf: Any) -> Any:
+            return _shape(leaf.dtype, stack.capacity, *leaf.shape)
+
+        self._stacked: TrainState = jax.tree.map(stacked, program.shapes)
         self._compiled: dict[tuple[Any, ...], Any] = {}
         self._seconds = dict.fromkeys(("compile_s", "train_s", "eval_s"), 0.0)
         self.compiles = False
@@ -98,44 +104,37 @@ class Executor:
     def write(self, slot: int, state: TrainState) -> None:
         """Put a lane's state, NumPy or device arrays, into its slot."""
         if self.stack.state is None:
-            self.stack.state = jax.tree.map(
-                lambda x: jnp.zeros(x.shape, x.dtype), self._stacked
-            )
+            self.stack.state = jax.tree.map(jnp.zeros_like, self._stacked)
         self._put([slot], 1, jax.device_put(state))
 
     def read(self, slot: int) -> dict[str, np.ndarray]:
         """Return a lane's leaves by name, as host arrays."""
-        return {
-            name: np.asarray(leaf)
-            for name, leaf in _by_name(self._take([slot], 1)).items()
-        }
+        leaves = _by_name(self._take([slot], 1))
+        return {name: np.asarray(leaf) for name, leaf in leaves.items()}
 
     def restore(self, slot: int, arrays: Mapping[str, np.ndarray]) -> None:
         """Put what `read` returned into a slot. Raises `UserError` if the names, shapes
         or types are not those of this program."""
-        wanted = {
-            name: (leaf.shape, leaf.dtype)
-            for name, leaf in _by_name(self.program.shapes).items()
-        }
-        found = {name: (array.shape, array.dtype) for name, array in arrays.items()}
-        if wanted != found:
-            misfit = f"a saved state does not fit {self.program.architecture}"
-            kinds = {
-                (found[name][1].name, wanted[name][1].name)
-                for name in found.keys() & wanted.keys()
-            }
-            wide = sorted(
-                one
-                for one, other in kinds
-                if {one, other} in ({"float32", "float64"}, {"int32", "int64"})
-            )
-            if wide:
-                raise UserError(
-                    f"{misfit}: it holds {wide[0]}; set JAX_ENABLE_X64 as it was when the trial was saved"
-                )
-            raise UserError(f"{misfit}: it holds {found}")
+        kinds = _kinds(_by_name(self.program.shapes))
+        saved_kinds = _kinds(arrays)
+        if kinds != saved_kinds:
+            self._refuse(saved_kinds, kinds)
         tree = jax.tree.structure(self.program.shapes)
-        self.write(slot, jax.tree.unflatten(tree, [arrays[name] for name in wanted]))
+        self.write(slot, jax.tree.unflatten(tree, [arrays[name] for name in kinds]))
+
+    def _refuse(self, saved_kinds: Kinds, kinds: Kinds) -> None:
+        misfit = f"a saved state does not fit {self.program.architecture}"
+        types_of_other_width = []
+        for name in saved_kinds.keys() & kinds.keys():
+            saved_type = saved_kinds[name][1].name
+            if {saved_type, kinds[name][1].name} in TYPES_BY_WIDTH:
+                types_of_other_width.append(saved_type)
+        if types_of_other_width:
+            what = f"{misfit}: it holds {min(types_of_other_width)}"
+            raise UserError(
+                f"{what}; set JAX_ENABLE_X64 as it was when the trial was saved"
+            )
+        raise UserError(f"{misfit}: it holds {saved_kinds}")
 
     def train(
         self,
@@ -153,29 +152,22 @@ class Executor:
         `keys` and the orders of the parts are as in `Program.train_epoch`, with a
         leading axis for the lanes.
         """
-        padded, keys, found = (
-            {name: _pad(values, size) for name, values in hyper.items()},
-            _pad(keys, size),
-            [],
-        )
+        settings = {name: _pad(values, size) for name, values in hyper.items()}
+        keys = _pad(keys, size)
+        function = partial(_train, self.program)
+        losses_of_parts = []
         lanes = self._take(slots, size)
         for data, orders, first in parts:
-            call = (
-                lanes,
-                *jax.device_put(
-                    (padded, keys, _pad(np.stack(orders), size), np.int32(first))
-                ),
-                data,
-            )
+            order = _pad(np.stack(orders), size)
+            arguments = jax.device_put((settings, keys, order, np.int32(first)))
+            call = (lanes, *arguments, data)
             key = "train", size, len(orders[0]), _count(data)
-            run = self._executable(
-                key, partial(_train, self.program), call, donate=(0,)
-            )
+            run = self._executable(key, function, call, donate=(0,))
             with jax.transfer_guard("disallow"), self._timed("train_s"):
                 lanes, losses = jax.block_until_ready(run(*call))
-            found.append(np.asarray(losses)[: len(slots)])
+            losses_of_parts.append(np.asarray(losses)[: len(slots)])
         self._put(slots, size, lanes)
-        return np.concatenate(found, axis=1)
+        return np.concatenate(losses_of_parts, axis=1)
 
     def measure(
         self,
@@ -185,81 +177,69 @@ class Executor:
         data: Data,
         index: np.ndarray,
         *static: Hashable,
-        given: Any = None,
+        inputs: Any = None,
     ) -> Any:
-        """Return `function(program, state, data, index, given, *static)` of each lane,
-        a pure function of one lane. `index` says which images, int32; `given` is a tree
-        of arrays with a leading axis for the lanes; `static` is compiled in. The rest
-        is as in `train`."""
-        given = jax.tree.map(lambda values: _pad(values, size), given)
-        call = (
-            self.stack.state,
-            *jax.device_put((_pad(np.array(slots, np.int32), size), given, index)),
-            data,
-        )
+        """Return `function(program, state, data, index, inputs, *static)` of each lane,
+        a pure function of one lane. `index` says which images, int32; `inputs` is a
+        tree of arrays with a leading axis for the lanes; `static` is compiled in. The
+        rest is as in `train`."""
+        inputs = jax.tree.map(lambda values: _pad(values, size), inputs)
+        padded_slots = _pad(np.array(slots, np.int32), size)
+        arguments = jax.device_put((padded_slots, inputs, index))
+        call = (self.stack.state, *arguments, data)
         run = self._measuring(function, size, call, static)
         with jax.transfer_guard("disallow"), self._timed("eval_s"):
-            found = jax.block_until_ready(run(*call))
-        return jax.tree.map(lambda x: np.asarray(x)[: len(slots)], found)
+            measured = jax.block_until_ready(run(*call))
+        return jax.tree.map(lambda x: np.asarray(x)[: len(slots)], measured)
 
     def prepare(self, images: int, data: Any) -> None:
         """Compile ahead of time what a batch of all lanes needs, for epochs of so many
         images; only the shapes and types of `data` are used."""
         size, lanes = self.stack.capacity, self._stacked
-        slots, scalar = (
-            jax.ShapeDtypeStruct((size,), jnp.int32),
-            jax.ShapeDtypeStruct((), jnp.int32),
-        )
-        hyper = dict.fromkeys(
-            self.program.step.names, jax.ShapeDtypeStruct((size,), jnp.float32)
-        )
-        keys, order = (
-            jax.ShapeDtypeStruct((size, 2), jnp.uint32),
-            jax.ShapeDtypeStruct((size, images), jnp.int32),
-        )
+        slots = _shape(jnp.int32, size)
         self._executable(("take", size), take, (lanes, slots))
-        call = (lanes, hyper, keys, order, scalar, data)
-        self._executable(
-            ("train", size, images, _count(data)),
-            partial(_train, self.program),
-            call,
-            donate=(0,),
-        )
+        hyper = dict.fromkeys(self.program.step.names, _shape(jnp.float32, size))
+        keys = _shape(jnp.uint32, size, 2)
+        order = _shape(jnp.int32, size, images)
+        first = _shape(jnp.int32)
+        call = (lanes, hyper, keys, order, first, data)
+        key = "train", size, images, _count(data)
+        self._executable(key, partial(_train, self.program), call, donate=(0,))
         self._executable(("put", size), put, (lanes, slots, lanes), donate=(0,))
-        split = jax.ShapeDtypeStruct((2,), jnp.int32)
+        split = _shape(jnp.int32, 2)
         self._measuring(Program.evaluate, size, (lanes, slots, None, split, data), ())
 
     def take_seconds(self) -> dict[str, float]:
         """Return the seconds spent compiling, training and evaluating since the last
         call."""
-        taken, self._seconds = self._seconds, dict.fromkeys(self._seconds, 0.0)
-        return taken
+        seconds = self._seconds
+        self._seconds = dict.fromkeys(seconds, 0.0)
+        return seconds
 
     def _take(self, slots: Sequence[int], size: int) -> TrainState:
         """Return a copy of the lanes in these slots, padded with the first one; a
         single lane has no leading axis."""
-        call = (self.stack.state, jax.device_put(_pad(np.array(slots, np.int32), size)))
+        padded_slots = _pad(np.array(slots, np.int32), size)
+        call = (self.stack.state, jax.device_put(padded_slots))
         lanes: TrainState = self._executable(("take", size), take, call)(*call)
         return lanes
 
     def _put(self, slots: Sequence[int], size: int, lanes: TrainState) -> None:
         """Put lanes, as `_take` returns them, into these slots. The padding goes to one
         that does not exist."""
-        index = np.array(
-            [*slots, *[self.stack.capacity] * (size - len(slots))], np.int32
-        )
+        index = np.full(size, self.stack.capacity, np.int32)
+        index[: len(slots)] = slots
         call = (self.stack.state, jax.device_put(index), lanes)
-        self.stack.state = self._executable(("put", size), put, call, donate=(0,))(
-            *call
-        )
+        run = self._executable(("put", size), put, call, donate=(0,))
+        self.stack.state = run(*call)
 
     def _measuring(
         self, function: Any, size: int, call: Any, static: tuple[Hashable, ...]
     ) -> Any:
-        key = (function, size, bool(call[2]), call[3].shape, static, _count(call[4]))
-        return self._executable(
-            key, partial(_measure, self.program, function, static), call
-        )
+        _, _, inputs, index, data = call
+        key = (function, size, bool(inputs), index.shape, static, _count(data))
+        run = partial(_measure, self.program, function, static)
+        return self._executable(key, run, call)
 
     def _executable(
         self,
@@ -272,14 +252,14 @@ class Executor:
         never counts as training time."""
         if key not in self._compiled:
             with self._timed("compile_s"):
-                self._compiled[key] = (
-                    jax.jit(function, donate_argnums=donate).lower(*call).compile()
-                )
+                lowered = jax.jit(function, donate_argnums=donate).lower(*call)
+                self._compiled[key] = lowered.compile()
         return self._compiled[key]
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:
-        start, self.compiles = time.perf_counter(), name == "compile_s"
+        self.compiles = name == "compile_s"
+        start = time.perf_counter()
         try:
             yield
         finally:
@@ -311,24 +291,31 @@ def _measure(
     static: Any,
     states: Any,
     slots: Array,
-    given: Any,
+    inputs: Any,
     index: Array,
     data: Data,
 ) -> Any:
-    def run(state: Any, given: Any) -> Any:
-        return function(program, state, data, index, given, *static)
+    def run(state: Any, inputs: Any) -> Any:
+        return function(program, state, data, index, inputs, *static)
 
+    lanes = take(states, slots)
     if len(slots) > 1:
-        return jax.vmap(run)(take(states, slots), given)
-    found = run(take(states, slots), jax.tree.map(lambda x: x[0], given))
-    return jax.tree.map(lambda x: jnp.expand_dims(x, 0), found)
+        return jax.vmap(run)(lanes, inputs)
+    measured = run(lanes, jax.tree.map(lambda x: x[0], inputs))
+    return jax.tree.map(lambda x: jnp.expand_dims(x, 0), measured)
 
 
 def _by_name(state: TrainState) -> dict[str, Any]:
-    return {
-        jax.tree_util.keystr(path): leaf
-        for path, leaf in jax.tree_util.tree_leaves_with_path(state)
-    }
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+
+
+def _kinds(arrays: Mapping[str, Any]) -> Kinds:
+    return {name: (array.shape, array.dtype) for name, array in arrays.items()}
+
+
+def _shape(dtype: Any, *sizes: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(sizes, dtype)
 
 
 def _count(data: Data) -> int:
@@ -337,12 +324,15 @@ def _count(data: Data) -> int:
 
 def _pad(values: np.ndarray, size: int) -> np.ndarray:
     """Repeat the first row until there are `size` rows."""
-    return np.concatenate([values, np.repeat(values[:1], size - len(values), axis=0)])
+    padding = np.repeat(values[:1], size - len(values), axis=0)
+    return np.concatenate([values, padding])
 
 
 def take(stack: Any, slots: Array) -> Any:
     """Return the states in some slots."""
-    return jax.tree.map(lambda s: s[slots[0]] if len(slots) == 1 else s[slots], stack)
+    if len(slots) == 1:
+        return jax.tree.map(lambda leaf: leaf[slots[0]], stack)
+    return jax.tree.map(lambda leaf: leaf[slots], stack)
 
 
 def put(stack: Any, slots: Array, state: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -49,9 +49,8 @@ class Lane:
     """When that was, or when it was attached."""
 
     def __post_init__(self) -> None:
-        self.hyper = self.group.executor.program.step.hyperparameters(
-            self.config, self.group.steps
-        )
+        step = self.group.executor.program.step
+        self.hyper = step.hyperparameters(self.config, self.group.steps)
         self.seconds: deque[float] = deque(maxlen=100)
         """What its last epochs took, with their batches; that of a saved state is
         known, too."""
@@ -67,12 +66,10 @@ class Lane:
         """Return the seconds that were spent since its last row, and those in which no
         batch of it ran."""
         before, self.since = self.since, time.perf_counter()
-        found = {
-            **self.spent,
-            "wait_s": max(self.since - before - self.spent["batch_s"], 0.0),
-        }
+        wait = self.since - before - self.spent["batch_s"]
+        seconds = {**self.spent, "wait_s": max(wait, 0.0)}
         self.spent.clear()
-        return found
+        return seconds
 
 
 Lanes = dict[str, Lane]
@@ -97,20 +94,23 @@ class BatchSizes:
 
     def choose(self, lanes: int, compiled: Iterable[int]) -> int:
         """Return the size of a batch of so many lanes, at most `largest`."""
-        wanted = self._wanted(lanes)
-        larger = [size for size in compiled if wanted <= size <= self.largest]
-        return (
-            wanted if self.padding_s > self.compile_s else min(larger, default=wanted)
-        )
+        least = self._least(lanes)
+        if self.padding_s > self.compile_s:
+            return least
+        larger = [size for size in compiled if least <= size <= self.largest]
+        return min(larger, default=least)
 
     def ran(self, lanes: int, size: int, compile_s: float, run_s: float) -> None:
         """Take note of a batch of so many lanes, and of its seconds."""
         if compile_s:
-            self.padding_s, self.compile_s = 0.0, max(self.compile_s, compile_s)
-        self.padding_s += run_s * max(size - self._wanted(lanes), 0) / size
+            self.padding_s = 0.0
+            self.compile_s = max(self.compile_s, compile_s)
+        padding = max(size - self._least(lanes), 0)
+        self.padding_s += run_s * padding / size
 
-    def _wanted(self, lanes: int) -> int:
-        return min(1 << (lanes - 1).bit_length(), self.largest)
+    def _least(self, lanes: int) -> int:
+        power_of_two = 1 << (lanes - 1).bit_length()
+        return min(power_of_two, self.largest)
 
 
 @dataclass(eq=False)
@@ -139,21 +139,21 @@ class LaneGroup:
         """Return what is remembered of a lane's initial parameters, which are in its
         slot."""
         seed = lane.config.seed
-        if seed not in self._untrained:
-            [train] = self._evaluate(1, [lane], "train")
-            loss, deviation, parts = train["loss"], 0.0, []
-            if PARTED in train:
-                [held_out] = self._evaluate(1, [lane], list(self.data.splits)[-1])
-                deviation = float(np.std(train[PARTED]))
-                parts = held_out[PARTED]
-            self._untrained[seed] = Memory(
-                untrained_loss=loss,
-                least_loss=loss,
-                untrained_deviation=deviation,
-                untrained_parts=parts,
+        if seed in self._untrained:
+            return self._untrained[seed]
+        [train] = self._evaluate(1, [lane], "train")
+        loss = train["loss"]
+        memory = Memory(untrained_loss=loss, least_loss=loss, untrained_parts=[])
+        if PARTED in train:
+            [held_out] = self._evaluate(1, [lane], list(self.data.splits)[-1])
+            memory = replace(
+                memory,
+                untrained_deviation=float(np.std(train[PARTED])),
+                untrained_parts=held_out[PARTED],
             )
-            self._share_seconds([lane])
-        return self._untrained[seed]
+        self._untrained[seed] = memory
+        self._share_seconds([lane])
+        return memory
 
     def run(self, lanes: Lanes) -> dict[str, EpochRow | Exception]:
         """Train and evaluate lanes for one epoch. Return their rows, or why they have
@@ -162,21 +162,26 @@ class LaneGroup:
         trained, measured = self._train_epoch(lanes, failed)
         # Evaluation has batches of its own: if it runs out of memory, the epoch must
         # not be trained again.
-        scores = {
-            split: self._in_batches(lanes, failed, partial(self._evaluate, split=split))
-            for split in self.data.splits
-        }
+        evaluated = {}
+        for split in self.data.splits:
+            evaluate = partial(self._evaluate, split=split)
+            evaluated[split] = self._in_batches(lanes, failed, evaluate)
         fill = len(lanes) / self.executor.stack.capacity
         rows: dict[str, EpochRow | Exception] = {**failed}
         for lane_id, lane in lanes.items():
             if lane_id in failed:
                 continue
-            losses, together = trained[lane_id]
-            found = {split: of[lane_id] for split, of in scores.items()}
-            curvature = measured[lane_id] if self.sharpness else None
-            batch = lane.take_seconds() | {"lanes": together, "fill": fill}
+            losses, lane_count = trained[lane_id]
+            scores = {split: of_all[lane_id] for split, of_all in evaluated.items()}
+            batch = lane.take_seconds() | {"lanes": lane_count, "fill": fill}
             row, lane.memory = epoch_row(
-                lane.memory, losses, found, lane.config, self.data, curvature, **batch
+                lane.memory,
+                losses,
+                scores,
+                lane.config,
+                self.data,
+                measured[lane_id] if self.sharpness else None,
+                **batch,
             )
             lane.row = rows[lane_id] = row
             lane.seconds.append(batch["batch_s"])
@@ -192,33 +197,33 @@ class LaneGroup:
         if not self.sharpness:
             run = partial(self._train, first=0, last=self.steps)
             return self._in_batches(lanes, failed, run), measured
-        self._measure(
-            {i: lane for i, lane in lanes.items() if not lane.memory.epoch},
-            failed,
-            0,
-            measured,
-        )
-        due = {
-            i: self.sharpness.due(lane.memory.step, self.steps)
-            for i, lane in lanes.items()
+        # before its first step, a lane is measured once
+        untrained = {
+            lane_id: lane for lane_id, lane in lanes.items() if not lane.memory.epoch
         }
+        self._measure(untrained, failed, 0, measured)
+        due = {
+            lane_id: self.sharpness.due(lane.memory.step, self.steps)
+            for lane_id, lane in lanes.items()
+        }
+        # all lanes pause where one of them is to be measured
+        pauses = {0, self.steps}.union(*due.values())
         parts = []
-        for first, last in pairwise(sorted({0, self.steps}.union(*due.values()))):
+        for first, last in pairwise(sorted(pauses)):
             for begin, end in self.sharpness.parts(first, last, self.steps):
-                parts.append(
-                    self._in_batches(
-                        lanes, failed, partial(self._train, first=begin, last=end)
-                    )
-                )
-            self._measure(
-                {i: lane for i, lane in lanes.items() if last in due[i]},
-                failed,
-                last,
-                measured,
-            )
-        left = [i for i in lanes if i not in failed]
-        losses = {i: np.concatenate([part[i][0] for part in parts]) for i in left}
-        return {i: (losses[i], parts[-1][i][1]) for i in left}, measured
+                run = partial(self._train, first=begin, last=end)
+                parts.append(self._in_batches(lanes, failed, run))
+            due_here = {i: lane for i, lane in lanes.items() if last in due[i]}
+            self._measure(due_here, failed, last, measured)
+        # the losses of an epoch's parts, one after the other
+        trained = {}
+        for lane_id in lanes:
+            if lane_id in failed:
+                continue
+            losses = np.concatenate([part[lane_id][0] for part in parts])
+            _, lane_count = parts[-1][lane_id]
+            trained[lane_id] = (losses, lane_count)
+        return trained, measured
 
     def _measure(
         self,
@@ -230,19 +235,14 @@ class LaneGroup:
         assert self.sharpness is not None
         images = self.sharpness.images_at(step)
 
-        def of(size: int, batch: list[Lane]) -> Iterable[Any]:
-            return measure(
-                self.executor,
-                self.data,
-                size,
-                [i.slot for i in batch],
-                images,
-                self._hyper(batch),
-            )
+        def of_batch(size: int, batch: list[Lane]) -> Iterable[Any]:
+            slots, hyper = _slots(batch), self._hyper(batch)
+            return measure(self.executor, self.data, size, slots, images, hyper)
 
-        found = self._in_batches(lanes, failed, of)
-        for lane_id, values in found.items():
-            measured[lane_id].append((lanes[lane_id].memory.step + step, *values))
+        sharpness = self._in_batches(lanes, failed, of_batch)
+        for lane_id, values in sharpness.items():
+            steps_made = lanes[lane_id].memory.step + step
+            measured[lane_id].append((steps_made, *values))
 
     def _in_batches(
         self,
@@ -256,16 +256,19 @@ class LaneGroup:
         Raises a DeviceError if no lane can go on."""
         done: dict[str, Any] = {}
         alone: set[str] = set()
-        while left := [
-            lane_id
-            for lane_id in lanes
-            if lane_id not in done and lane_id not in failed
-        ]:
-            members = left[: 1 if left[0] in alone else self.sizes.largest]
-            size, batch = (
-                self.sizes.choose(len(members), self.executor.sizes),
-                [lanes[lane_id] for lane_id in members],
-            )
+        while True:
+            waiting = [
+                lane_id
+                for lane_id in lanes
+                if lane_id not in done and lane_id not in failed
+            ]
+            if not waiting:
+                return done
+            members = waiting[: self.sizes.largest]
+            if waiting[0] in alone:
+                members = waiting[:1]
+            batch = [lanes[lane_id] for lane_id in members]
+            size = self.sizes.choose(len(members), self.executor.sizes)
             try:
                 done |= zip(members, call(size, batch), strict=True)
             except Exception as error:
@@ -279,21 +282,21 @@ class LaneGroup:
                 else:
                     failed[members[0]] = kind
             self._share_seconds(batch, size)
-        return done
 
     def _train(
         self, size: int, batch: Sequence[Lane], first: int, last: int
     ) -> Iterable[tuple[np.ndarray, int]]:
         """Train a batch for the steps of an epoch after `first` up to `last`. Return
         the step losses of each lane, and the number of lanes in the batch."""
-        slots, hyper = [lane.slot for lane in batch], self._hyper(batch)
-        keys = np.array(
-            [(lane.config.seed ^ DRAWS, lane.memory.epoch) for lane in batch], np.uint32
-        )
+        keys = [(lane.config.seed ^ DRAWS, lane.memory.epoch) for lane in batch]
         losses = self.executor.train(
-            size, slots, hyper, keys, self._parts(batch, first, last)
+            size,
+            _slots(batch),
+            self._hyper(batch),
+            np.array(keys, np.uint32),
+            self._parts(batch, first, last),
         )
-        return [(row, len(batch)) for row in losses]
+        return [(of_lane, len(batch)) for of_lane in losses]
 
     def _parts(self, batch: Sequence[Lane], first: int, last: int) -> Iterator[Part]:
         """Yield the steps of an epoch after `first` up to `last`, in parts if the
@@ -305,29 +308,30 @@ class LaneGroup:
             for lane in batch
         ]
         if not data.part:
-            yield (
-                data.arrays,
-                [order[first * size : last * size] for order in orders],
-                first,
-            )
+            steps = slice(first * size, last * size)
+            yield data.arrays, [order[steps] for order in orders], first
             return
+        # the different orders, and which of them each lane has
         different = {id(order): order[: last * size] for order in orders}
-        mine = [list(different).index(id(order)) for order in orders]
-        begins, together = (
-            range(first, last, max(data.part // size, 1)),
-            np.stack(list(different.values())),
-        )
-        wanted = [together[:, i * size : (i + begins.step) * size] for i in begins]
-        for begin, (rows, inside) in zip(begins, data.brought(wanted), strict=True):
-            yield rows, [inside[i] for i in mine], begin
+        numbers = [list(different).index(id(order)) for order in orders]
+        stacked = np.stack(list(different.values()))
+        # the examples of as many steps as a part holds
+        begins = range(first, last, max(data.part // size, 1))
+        indices = []
+        for begin in begins:
+            end = begin + begins.step
+            indices.append(stacked[:, begin * size : end * size])
+        brought = zip(begins, data.brought(indices), strict=True)
+        for begin, (rows, inside) in brought:
+            yield rows, [inside[number] for number in numbers], begin
 
     def _hyper(self, batch: Sequence[Lane]) -> Hyperparameters:
         """Return the hyperparameters of a batch's lanes, float32 [lanes] by name."""
-        names = self.executor.program.step.names
-        return {
-            name: np.array([lane.hyper[name] for lane in batch], np.float32)
-            for name in names
-        }
+        hyper = {}
+        for name in self.executor.program.step.names:
+            values = [lane.hyper[name] for lane in batch]
+            hyper[name] = np.array(values, np.float32)
+        return hyper
 
     def _evaluate(
         self, size: int, batch: Sequence[Lane], split: str
@@ -335,7 +339,8 @@ class LaneGroup:
         """Return the mean scores of each lane of a batch by name, and of tokens the
         `independent_answers`; without an accuracy, the mean losses of parts of the
         split."""
-        slots, (first, count) = [lane.slot for lane in batch], self.data.splits[split]
+        slots = _slots(batch)
+        first, count = self.data.splits[split]
         if self.data.part:
             counts, sums = self._evaluate_parts(size, slots, first, count)
         else:
@@ -343,26 +348,25 @@ class LaneGroup:
             counts, sums = self.executor.measure(
                 Program.evaluate, size, slots, self.data.arrays, index
             )
-        parts, found = sums.pop(PARTED, None), []
-        for i, count in enumerate(counts.tolist()):
-            means: dict[str, Any] = {
-                name: float(each[i]) / count for name, (each, _) in sums.items()
-            }
+        parts = sums.pop(PARTED, None)
+        scores = []
+        for lane, count in enumerate(counts.tolist()):
+            means = dict[str, Any]()
+            squares = dict[str, float]()
+            for name, (totals, totals_of_squares) in sums.items():
+                means[name] = float(totals[lane]) / count
+                squares[name] = float(totals_of_squares[lane]) / count
             if parts:
-                means[PARTED] = [
-                    float(loss / n)
-                    for loss, n in zip(*(of[i] for of in parts), strict=True)
-                    if n
-                ]
-                variance = float(sums["loss"][1][i]) / count - means["loss"] ** 2
-                means[ERROR] = standard_error(means[PARTED], max(variance, 0.0) / count)
+                losses, examples = parts
+                means[PARTED] = _means_of_parts(losses[lane], examples[lane])
+                variance = max(squares["loss"] - means["loss"] ** 2, 0.0)
+                means[ERROR] = standard_error(means[PARTED], variance / count)
             if self.data.positions > 1:
-                square = float(sums["accuracy"][1][i]) / count
                 means["answers"] = independent_answers(
-                    means["accuracy"], square, self.data.positions
+                    means["accuracy"], squares["accuracy"], self.data.positions
                 )
-            found.append(means)
-        return found
+            scores.append(means)
+        return scores
 
     def _evaluate_parts(
         self, size: int, slots: list[int], first: int, count: int
@@ -374,26 +378,40 @@ class LaneGroup:
         # What does not change in the loop over blocks, XLA takes out of it. If a part
         # is one block, that is what is computed of its examples, which is then rounded
         # otherwise than in memory.
-        each = max(self.data.part // block, 2 if block < total else 1)
-        begins, within = range(0, -(-count // block), each), np.arange(block)
-        starts = [
-            np.minimum(first + block * np.arange(i, i + each), total - block)
-            for i in begins
-        ]
+        least = 2 if block < total else 1
+        blocks_of_part = max(self.data.part // block, least)
+        block_count = -(-count // block)
+        begins = range(0, block_count, blocks_of_part)
+        indices = []
+        for begin in begins:
+            blocks = np.arange(begin, begin + blocks_of_part)
+            starts = np.minimum(first + block * blocks, total - block)
+            indices.append(starts[:, None] + np.arange(block))
         counts, sums = None, None
-        parts = self.data.brought([start[:, None] + within for start in starts])
-        for begin, (part, _) in zip(begins, parts, strict=True):
-            index = np.array((first, count, total, begin, begin + each), np.int32)
+        brought = zip(begins, self.data.brought(indices), strict=True)
+        for begin, (part, _) in brought:
+            end = begin + blocks_of_part
+            index = np.array((first, count, total, begin, end), np.int32)
             counts, sums = self.executor.measure(
-                Program.evaluate, size, slots, part, index, given=sums
+                Program.evaluate, size, slots, part, index, inputs=sums
             )
         return counts, sums
 
     def _share_seconds(self, batch: Sequence[Lane], size: int = 1) -> None:
         spent = self.executor.take_seconds()
-        self.sizes.ran(
-            len(batch), size, spent["compile_s"], spent["train_s"] + spent["eval_s"]
-        )
+        run_s = spent["train_s"] + spent["eval_s"]
+        self.sizes.ran(len(batch), size, spent["compile_s"], run_s)
+        share = {name: seconds / len(batch) for name, seconds in spent.items()}
+        share["batch_s"] = sum(spent.values())
         for lane in batch:
-            share = {name: value / len(batch) for name, value in spent.items()}
-            lane.spent.update(share | {"batch_s": sum(spent.values())})
+            lane.spent.update(share)
+
+
+def _slots(batch: Sequence[Lane]) -> list[int]:
+    return [lane.slot for lane in batch]
+
+
+def _means_of_parts(sums: np.ndarray, counts: np.ndarray) -> list[float]:
+    """Return the mean loss of each part that has examples."""
+    pairs = zip(sums, counts, strict=True)
+    return [float(total / count) for total, count in pairs if count]

@@ -34,11 +34,9 @@ def limit_s(epochs: int, seconds: Collection[float], least_s: float) -> float:
     """Return after how many seconds a trial's next epoch hangs, given how many it has
     trained, and what some of the last ones took. Before the third epoch, or if
     `least_s` is 0, none does."""
-    return (
-        max(least_s, FACTOR * median(seconds))
-        if epochs >= 2 and seconds and least_s
-        else math.inf
-    )
+    if epochs < 2 or not seconds or not least_s:
+        return math.inf
+    return max(least_s, FACTOR * median(seconds))
 
 
 def watched(
@@ -63,9 +61,8 @@ def watched(
             return result.result()
         waits += not pauses()
     threading.Timer(ANSWER_S, os._exit, (1,)).start()
-    raise HungError(
-        f"an epoch still ran after {limit_s / 60:.3g} minutes (--hang-minutes says how many it may take)"
-    )
+    minutes = f"{limit_s / 60:.3g} minutes (--hang-minutes says how many it may take)"
+    raise HungError(f"an epoch still ran after {minutes}")
 
 
 def fulfil(future: Future[Any], function: Callable[[], Any]) -> None:
@@ -79,8 +76,8 @@ def fulfil(future: Future[Any], function: Callable[[], Any]) -> None:
         future.set_exception(error)
 
 
-def returned_or_raised(found: Any) -> Any:
+def returned_or_raised(outcome: Any) -> Any:
     """Raise an exception; return anything else."""
-    if isinstance(found, Exception):
-        raise found
-    return found
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome

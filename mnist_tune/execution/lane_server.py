@@ -63,11 +63,9 @@ class LaneTurn:
     @property
     def wakes(self) -> float:
         """When the batch runs if no other lane asks."""
-        return (
-            self.since
-            if self.attached <= self.asking.keys()
-            else self.since + WAIT_SHARE * self.last_s
-        )
+        if self.attached <= self.asking.keys():
+            return self.since
+        return self.since + WAIT_SHARE * self.last_s
 
 
 class LaneServer:
@@ -81,14 +79,15 @@ class LaneServer:
     """
 
     def __init__(self, settings: WorkerSettings, capacity: int, directory: Any) -> None:
-        self._settings, self._capacity, self._directory = settings, capacity, directory
+        self._settings = settings
+        self._capacity = capacity
+        self._directory = directory
         self._pool: Any = None
         self._saver = Saver()
         self._tokens: dict[str, str] = {}
         self._trained = False
-        self._turns: defaultdict[Any, LaneTurn] = defaultdict(
-            LaneTurn
-        )  # by the pool's groups
+        # by the pool's groups
+        self._turns: defaultdict[Any, LaneTurn] = defaultdict(LaneTurn)
         self._calls: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
         self._watches: set[asyncio.Task[None]] = set()
         threading.Thread(target=self._serve, daemon=True, name="lanes").start()
@@ -120,9 +119,9 @@ class LaneServer:
 
     async def epoch(self, lane_id: str, token: str, state: Place) -> EpochRow:
         """Train the lane for an epoch, together with others that ask."""
-        asked: Future[EpochRow] = Future()
-        await self._in_compute_thread(lambda: self._ask(lane_id, token, asked))
-        row = await asyncio.wrap_future(asked)
+        promise: Future[EpochRow] = Future()
+        await self._in_compute_thread(lambda: self._ask(lane_id, token, promise))
+        row = await asyncio.wrap_future(promise)
         if row.epoch % self._settings.save_every == 0:
             await self._begin_to_save(lane_id, token, state)
         return row
@@ -141,10 +140,8 @@ class LaneServer:
     async def lanes(self) -> dict[str, str]:
         """Return the token of each lane that is taken. A server that is about to end
         does not answer."""
-        found: dict[str, str] = await self._in_compute_thread(
-            lambda: dict(self._tokens)
-        )
-        return found
+        tokens: dict[str, str] = await self._in_compute_thread(self._tokens.copy)
+        return tokens
 
     async def _saved(self, lane_id: str) -> None:
         await asyncio.shield(asyncio.wrap_future(self._saver.last(lane_id)))
@@ -192,7 +189,9 @@ class LaneServer:
         """Wait for a call, or until the next batch is due, then answer all calls that
         have come in."""
         times = [turn.wakes for turn in self._turns.values() if turn.asking]
-        timeout = max(min(times) - time.monotonic(), 0) if times else None
+        timeout = None
+        if times:
+            timeout = max(min(times) - time.monotonic(), 0)
         with suppress(Empty):
             function, future = self._calls.get(timeout=timeout)
             while True:
@@ -203,16 +202,19 @@ class LaneServer:
 
     def _run(self, turn: LaneTurn) -> None:
         asking, turn.asking = turn.asking, {}
-        start, broken = time.monotonic(), None
+        start = time.monotonic()
+        failure = None
         try:
-            found = self._pool.outcomes(list(asking))
+            outcomes = self._pool.outcomes(list(asking))
         except Exception as error:
-            broken, found = error, dict.fromkeys(asking, error)
-        self._trained |= any(isinstance(row, EpochRow) for row in found.values())
+            failure = error
+            outcomes = dict.fromkeys(asking, error)
+        if any(isinstance(outcome, EpochRow) for outcome in outcomes.values()):
+            self._trained = True
         turn.last_s = time.monotonic() - start
         for lane_id, future in asking.items():
-            fulfil(future, partial(returned_or_raised, found[lane_id]))
-        _end_if_broken(broken)
+            fulfil(future, partial(returned_or_raised, outcomes[lane_id]))
+        _end_if_broken(failure)
 
     def _attach(
         self,

@@ -47,16 +47,12 @@ class LanePool:
         hang_s: float = 0.0,
         data_memory: float | None = None,
     ) -> None:
-        self._dataset, self._capacity, self._train_evaluation = (
-            dataset,
-            capacity,
-            train_evaluation,
-        )
-        self._sharpness, self._hang_s, self._data_memory = (
-            sharpness,
-            hang_s,
-            data_memory,
-        )
+        self._dataset = dataset
+        self._capacity = capacity
+        self._train_evaluation = train_evaluation
+        self._sharpness = sharpness
+        self._hang_s = hang_s
+        self._data_memory = data_memory
         # each lane's, and the one that it needs next
         self._order = lru_cache(2 * capacity)(batch_order)
         # those used last are last
@@ -103,11 +99,13 @@ class LanePool:
     def detach(self, lane_id: str) -> None:
         """Free a trial's lane, if it has one. A stack that becomes empty frees its
         memory."""
-        if lane := self.lanes.pop(lane_id, None):
-            stack = lane.group.executor.stack
-            stack.free.append(lane.slot)
-            if len(stack.free) == self._capacity:
-                stack.state = None
+        lane = self.lanes.pop(lane_id, None)
+        if lane is None:
+            return
+        stack = lane.group.executor.stack
+        stack.free.append(lane.slot)
+        if len(stack.free) == self._capacity:
+            stack.state = None
 
     def checkpoint(self, lane_id: str) -> Checkpoint:
         """Return the state of a lane that has trained, as host arrays."""
@@ -121,10 +119,8 @@ class LanePool:
         """Train and evaluate some lanes of one group for one epoch, and return their
         rows of the `epochs` table. The lanes of a batch share its seconds equally.
         Raises what ended the epoch of one of them, as `outcomes`."""
-        return {
-            lane_id: returned_or_raised(found)
-            for lane_id, found in self.outcomes(lane_ids).items()
-        }
+        outcomes = self.outcomes(lane_ids)
+        return {key: returned_or_raised(outcome) for key, outcome in outcomes.items()}
 
     def outcomes(self, lane_ids: Sequence[str]) -> dict[str, EpochRow | Exception]:
         """Return the rows of `run`, or why a lane has none: a `UserError` of its own
@@ -132,67 +128,71 @@ class LanePool:
         Raises a DeviceError if none can, or the epoch hangs, and this process is about
         to end."""
         lanes = {lane_id: self.lanes[lane_id] for lane_id in lane_ids}
-        limit = min(
-            limit_s(lane.memory.epoch, lane.seconds, self._hang_s)
-            for lane in lanes.values()
-        )
+        limits = []
+        for lane in lanes.values():
+            limits.append(limit_s(lane.memory.epoch, lane.seconds, self._hang_s))
         group = lanes[lane_ids[0]].group
         with classifying():
             return watched(
-                lambda: group.run(lanes), limit, lambda: group.executor.compiles
+                lambda: group.run(lanes), min(limits), lambda: group.executor.compiles
             )
 
     def _group(self, config: TrialConfig) -> LaneGroup:
-        key = (
-            Program.of(config, self._dataset.spec),
-            config.label_noise,
-            config.held_out,
-        )
+        program = Program.of(config, self._dataset.spec)
+        version = (config.label_noise, config.held_out)
+        key = (program, *version)
         if key in self._groups:
             self._groups[key] = self._groups.pop(key)
             return self._groups[key]
         # a search may propose anything
         check_counts([config], self._dataset, self._train_evaluation)
-        program, version = key[0], key[1:]
         self._drop_idle(version)
-        known = {key[1:]: one.data for key, one in self._groups.items()}
-        data = known.get(version) or DeviceData.put(
+        group = LaneGroup(
+            Executor(program, self._stack(program)),
+            self._data(version),
+            BatchSizes(self._capacity),
+            self._order,
+            self._sharpness,
+        )
+        # compile while the other clients are still starting
+        data = group.data
+        if self._capacity > 1 and not data.part:
+            images = min(group.steps * program.batch_size, data.train_count)
+            group.executor.prepare(images, data.arrays)
+        self._groups[key] = group
+        return group
+
+    def _stack(self, program: Program) -> Stack:
+        """Return the stack that a program's states fit into, or a new one."""
+        shapes = shapes_key(program.shapes)
+        for group in self._groups.values():
+            if shapes_key(group.executor.program.shapes) == shapes:
+                return group.executor.stack
+        return Stack(self._capacity)
+
+    def _data(self, version: tuple[int, int]) -> DeviceData:
+        """Return the data with so many wrong labels and images held out."""
+        for (_, *other), group in self._groups.items():
+            if tuple(other) == version:
+                return group.data
+        return DeviceData.put(
             self._dataset,
             *version,
             self._train_evaluation,
             self._data_memory,
             self._capacity,
         )
-        stacks = {
-            shapes_key(one.executor.program.shapes): one.executor.stack
-            for one in self._groups.values()
-        }
-        executor = Executor(
-            program, stacks.get(shapes_key(program.shapes)) or Stack(self._capacity)
-        )
-        group = LaneGroup(
-            executor, data, BatchSizes(self._capacity), self._order, self._sharpness
-        )
-        # compile while the other clients are still starting
-        if self._capacity > 1 and not data.part:
-            executor.prepare(
-                min(group.steps * program.batch_size, data.train_count), data.arrays
-            )
-        self._groups[key] = group
-        return self._groups[key]
 
     def _drop_idle(self, version: tuple[int, int] | None = None) -> None:
         """Drop groups without lanes, and so what only they used. The last ones on a
         version of the data may stay."""
         busy = {id(lane.group) for lane in self.lanes.values()}
         idle = [key for key, group in self._groups.items() if id(group) not in busy]
-        dropped = set(idle).difference(
-            [key for key in idle if key[1:] == version][-IDLE_PROGRAMS:]
-        )
+        on_version = [key for key in idle if key[1:] == version]
+        dropped = set(idle).difference(on_version[-IDLE_PROGRAMS:])
         if not dropped:
             return
-        self._groups = {
-            key: group for key, group in self._groups.items() if key not in dropped
-        }
+        for key in dropped:
+            del self._groups[key]
         jax.clear_caches()  # JAX itself keeps what was compiled
         give_memory_back()

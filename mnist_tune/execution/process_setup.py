@@ -76,9 +76,13 @@ def make_pool(dataset: Any, settings: WorkerSettings, capacity: int = 1) -> Any:
         import ray
 
         [dataset] = ray.get(dataset)
-    limits = settings.hang_s, settings.data_memory
     return LanePool(
-        dataset, capacity, settings.train_evaluation, settings.sharpness, *limits
+        dataset,
+        capacity,
+        settings.train_evaluation,
+        settings.sharpness,
+        settings.hang_s,
+        settings.data_memory,
     )
 
 
@@ -115,7 +119,7 @@ def remove_unfinished(cache: Path) -> None:
     # a Timeout is an OSError, too
     with suppress(OSError), FileLock(cache / ".lockfile", timeout=LOCK_S):
         for program in cache.glob("*-cache"):
-            if not program.with_name(
-                program.name.removesuffix("-cache") + "-atime"
-            ).exists():
+            name = program.name.removesuffix("-cache")
+            last_use = program.with_name(f"{name}-atime")
+            if not last_use.exists():
                 program.unlink(missing_ok=True)

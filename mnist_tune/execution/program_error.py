@@ -59,39 +59,52 @@ def classified(error: Exception) -> UserError | OutOfMemoryError | DeviceError:
     and its trials go on elsewhere."""
     if isinstance(error, (UserError, OutOfMemoryError, DeviceError)):
         return error
-    text, of_xla, kind = (
-        str(error).strip() or "no message",
-        type(error).__name__ in OF_XLA,
-        type(error).__name__,
-    )
-    message, quotes = text.splitlines()[0], of_xla and QUOTED in text
-    if of_xla and not quotes:
-        if NO_MEMORY.search(text):
+    text = str(error).strip() or "no message"
+    message = text.splitlines()[0]
+    kind = type(error).__name__
+    is_of_xla = kind in OF_XLA
+    if is_of_xla and QUOTED in text:
+        trace = text
+        quoted = _last_line(trace)
+        if quoted:
+            kind, message = quoted
+    else:
+        if is_of_xla and NO_MEMORY.search(text):
             return OutOfMemoryError(message)
-        if not text.startswith(OF_NO_DEVICE):
+        if is_of_xla and not text.startswith(OF_NO_DEVICE):
             return DeviceError(message)
-    trace = text if quotes else "".join(traceback.format_exception(error))
+        trace = "".join(traceback.format_exception(error))
     frames = [*FRAME.finditer(trace)]
-    if quotes and frames:
-        raised = re.search(
-            r"^([\w.]+)(?:: (.*))?$", trace[frames[-1].end() :], re.MULTILINE
-        )
-        kind, message = (
-            (raised[1].rpartition(".")[2], raised[2] or "no message")
-            if raised
-            else (kind, message)
-        )
-    own = [
-        frame
-        for frame in frames
-        if frame[1].startswith(_PACKAGE) or not frame[1].startswith(_LIBRARIES)
-    ]
-    users = bool(own) and not own[-1][1].startswith(_PACKAGE)
-    of_the_machine = OF_THE_MACHINE & {base.__name__ for base in type(error).__mro__}
-    if NO_DEVICE.search(text) or (of_the_machine and not users):
+    outside = [frame for frame in frames if not _is_of_library(frame[1])]
+    is_of_user = bool(outside) and not outside[-1][1].startswith(_PACKAGE)
+    types = {base.__name__ for base in type(error).__mro__}
+    is_of_machine = not is_of_user and not OF_THE_MACHINE.isdisjoint(types)
+    if is_of_machine or NO_DEVICE.search(text):
         return DeviceError(f"{kind}: {message}")
-    place = ":".join((own or frames)[-1].groups()) if frames else "?:?"
+    place = "?:?"
+    if frames:
+        innermost = (outside or frames)[-1]
+        place = ":".join(innermost.groups())
     return ProgramError(f"{kind}: {message} ({place})")
+
+
+def _last_line(trace: str) -> tuple[str, str] | None:
+    """Return the type and the message of the exception that a traceback quotes; None if
+    it has no frame, or no such line."""
+    frames = [*FRAME.finditer(trace)]
+    if not frames:
+        return None
+    tail = trace[frames[-1].end() :]
+    raised = re.search(r"^([\w.]+)(?:: (.*))?$", tail, re.MULTILINE)
+    if raised is None:
+        return None
+    kind = raised[1].rpartition(".")[2]
+    return kind, raised[2] or "no message"
+
+
+def _is_of_library(file: str) -> bool:
+    """Return whether a file is a library's; this package may be among these."""
+    return file.startswith(_LIBRARIES) and not file.startswith(_PACKAGE)
 
 
 @contextmanager
@@ -100,12 +113,12 @@ def classifying() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if (kind := classified(error)) is error:
+        classified_error = classified(error)
+        if classified_error is error:
             raise
-        raise kind from error
+        raise classified_error from error
 
 
 _PACKAGE = str(Path(__file__).parents[1])
-_LIBRARIES = tuple(
-    sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")
-)
+_PATHS = sysconfig.get_paths()
+_LIBRARIES = (_PATHS["stdlib"], _PATHS["purelib"], _PATHS["platlib"])

@@ -32,17 +32,18 @@ class Saver:
         last save has ended. Raise what that raised."""
         self.last(lane_id).result()
         row = pool.lanes[lane_id].row
-        if lane_id not in self._last or self._last[lane_id][0] is not row:
-            self._last[lane_id] = (
-                row,
-                self._threads.submit(pool.checkpoint(lane_id).save, where),
-            )
+        if lane_id in self._last and self._last[lane_id][0] is row:
+            return
+        save = self._threads.submit(pool.checkpoint(lane_id).save, where)
+        self._last[lane_id] = (row, save)
 
     def last(self, lane_id: str) -> Future[None]:
         """Return the trial's last save; its result is None, or why it failed."""
+        if lane_id in self._last:
+            return self._last[lane_id][1]
         nothing: Future[None] = Future()
         nothing.set_result(None)
-        return self._last.get(lane_id, (None, nothing))[1]
+        return nothing
 
     def forget(self, lane_id: str) -> None:
         """Forget a trial's last save, which must have ended."""

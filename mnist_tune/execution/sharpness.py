@@ -38,29 +38,31 @@ class SharpnessSettings:
     def due(self, done: int, steps: int) -> list[int]:
         """Return the steps of an epoch, from 1 to `steps`, after which to measure a
         trial with `done` earlier steps."""
-        return (
-            [*range(self.every - done % self.every, steps + 1, self.every)]
-            if self.every
-            else [steps]
-        )
+        if not self.every:
+            return [steps]
+        first = self.every - done % self.every
+        return [*range(first, steps + 1, self.every)]
 
     def parts(self, first: int, last: int, steps: int) -> Iterator[tuple[int, int]]:
         """Divide the steps after `first` up to `last`, of an epoch's `steps`, into
         parts of few different lengths: each length compiles anew. An epoch's last step,
         whose batch may be smaller, is one by itself."""
-        lengths = (self.every or 1, math.isqrt(self.every or 1), 1)
+        if last - first == steps:
+            yield first, last
+            return
+        longest = self.every or 1
+        lengths = (longest, math.isqrt(longest), 1)
         while first < last:
-            left = min(last, steps - 1) - first
-            length = (
-                last
-                if last - first == steps
-                else next((one for one in lengths if one <= left), 1)
-            )
-            yield first, first + length
-            first += length
+            remaining = min(last, steps - 1) - first
+            fitting = (length for length in lengths if length <= remaining)
+            end = first + next(fitting, 1)
+            yield first, end
+            first = end
 
     def images_at(self, step: int) -> int:
-        return self.images or (TRAINED_IMAGES if step else UNTRAINED_IMAGES)
+        if self.images:
+            return self.images
+        return TRAINED_IMAGES if step else UNTRAINED_IMAGES
 
 
 def measure(
@@ -77,47 +79,47 @@ def measure(
     from mnist_tune.training import curvature
     from mnist_tune.training.optimizers import ADAM
 
+    probe = curvature.probe_of(data.train_count, images)
+
     def of_lanes(
         hyper: Mapping[str, Any], lanes: list[int], products: int
     ) -> list[Any]:
-        some, chosen = (
-            {name: values[lanes] for name, values in hyper.items()},
-            [slots[i] for i in lanes],
+        inputs = {name: values[lanes] for name, values in hyper.items()}
+        values, residuals = executor.measure(
+            curvature.sharpness,
+            size,
+            [slots[lane] for lane in lanes],
+            *data.of(probe),
+            products,
+            inputs=inputs,
         )
-        found = executor.measure(
-            curvature.sharpness, size, chosen, *data.of(probe), products, given=some
-        )
-        return [
-            (float(value), float(residual))
-            for value, residual in zip(*found, strict=True)
-        ]
+        return list(zip(values.tolist(), residuals.tolist(), strict=True))
 
     def converged(hyper: Mapping[str, Any]) -> list[Any]:
-        found = of_lanes(hyper, [*range(len(slots))], curvature.PRODUCTS)
-        again = [
-            i for i, (_, residual) in enumerate(found) if residual > curvature.TOLERANCE
-        ]
-        if again:
-            for i, better in zip(
-                again, of_lanes(hyper, again, curvature.MORE_PRODUCTS), strict=True
-            ):
-                found[i] = better
-        return found
+        measured = of_lanes(hyper, [*range(len(slots))], curvature.PRODUCTS)
+        coarse = []
+        for lane, (_, residual) in enumerate(measured):
+            if residual > curvature.TOLERANCE:
+                coarse.append(lane)
+        if coarse:
+            finer = of_lanes(hyper, coarse, curvature.MORE_PRODUCTS)
+            for lane, values in zip(coarse, finer, strict=True):
+                measured[lane] = values
+        return measured
 
-    probe = curvature.probe_of(data.train_count, images)
     batch_size = min(executor.program.batch_size, data.train_count)
     count = min(max(len(probe) // batch_size, 1), MOST_BATCHES)
-    batches = curvature.probe_of(data.train_count)[: count * batch_size].reshape(
-        -1, batch_size
+    images_of_batches = curvature.probe_of(data.train_count)[: count * batch_size]
+    batches = images_of_batches.reshape(-1, batch_size)
+    of_loss = converged({})
+    of_batches = executor.measure(
+        curvature.batch_sharpness, size, slots, *data.of(batches)
     )
-    found = converged({})
-    along = executor.measure(curvature.batch_sharpness, size, slots, *data.of(batches))
-    adam = executor.program.step.optimizer in ADAM
-    seen = converged(hyper) if adam else [()] * len(slots)
-    return [
-        (*plain, float(one), *more)
-        for plain, one, more in zip(found, along, seen, strict=True)
-    ]
+    preconditioned: list[tuple[float, ...]] = [()] * len(slots)
+    if executor.program.step.optimizer in ADAM:
+        preconditioned = converged(hyper)
+    columns = zip(of_loss, of_batches.tolist(), preconditioned, strict=True)
+    return [(*plain, along, *other) for plain, along, other in columns]
 
 
 def sharpness_columns(measured: Sequence[Measured], before: Memory) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mnist_tune import storage
 from mnist_tune.exports.run import write
 from mnist_tune.results.tables import Tables, as_csv
+from mnist_tune.storage import Place
 
 
 class Mirror:
@@ -14,13 +15,12 @@ class Mirror:
         self._output = storage.place(output) if output else None
 
     def update(self, sweep: Tables) -> str:
-        names = []
-        for name, table in (("trials.csv", sweep.trials), ("epochs.csv", sweep.epochs)):
-            file = (
-                storage.join(self._output, name)
-                if self._output
-                else sweep.picture(name)
-            )
+        tables = {"trials.csv": sweep.trials, "epochs.csv": sweep.epochs}
+        files = []
+        for name, table in tables.items():
+            file: Place = sweep.picture(name)
+            if self._output:
+                file = storage.join(self._output, name)
             write(file, as_csv(table).encode())
-            names.append(str(file))
-        return "Files: " + ", ".join(names)
+            files.append(str(file))
+        return "Files: " + ", ".join(files)

@@ -9,6 +9,7 @@ from mnist_tune import storage
 from mnist_tune.exports.run import (
     LABELS,
     ExportedRun,
+    Row,
     library,
     runs,
     sweep_id,
@@ -34,89 +35,120 @@ STATUS = {
 """MLflow's status by stop reason; all others are FINISHED."""
 
 
+LONGEST_TAG = 5000
+"""Characters that MLflow takes of a tag."""
+
+
 class Mirror:
     """Runs in an MLflow store, by default the file `mlflow.db`, which `mlflow server`
     opens by default."""
 
     def __init__(self, output: str | None) -> None:
         self._mlflow = library("mlflow")
-        output = output or "mlflow.db"
-        self._uri = output if ":" in output else f"sqlite:///{storage.local(output)}"
+        self._uri = output or "mlflow.db"
+        if ":" not in self._uri:
+            self._uri = f"sqlite:///{storage.local(self._uri)}"
         self._client: Any = None
         self._written: dict[str, ExportedRun] = {}
 
     def update(self, sweep: Tables) -> str:
-        name, top = f"mnist_tune {sweep.record.name}", sweep_id(sweep)
-        live = sweep.trials["stop_reason"].isin(LIVE_REASONS).any()
         with writing(self._uri):
-            self._client = self._client or self._mlflow.MlflowClient(self._uri)
-            experiment = self._client.get_experiment_by_name(name)
-            place = (
-                experiment.experiment_id
-                if experiment
-                else self._client.create_experiment(name)
-            )
-            ours = f"tags.`{ID}` LIKE '{top}%'"
-            known, page = dict[str, Any](), None
-            while page is None or page.token:
-                page = self._client.search_runs(
-                    [place], ours, page_token=page and page.token
-                )
-                known |= {run.data.tags[ID]: run for run in page}
-            parent = known.get(top) or self._client.create_run(
-                place, tags={ID: top}, run_name=title(sweep)
-            )
-            for run in runs(sweep):
-                if run != self._written.get(run.id):
-                    child = known.get(run.id)
-                    params = {name: str(value) for name, value in run.params.items()}
-                    if child and child.data.params not in ({}, params):
-                        # no parameter of a run can change
-                        child = self._client.delete_run(child.info.run_id)
-                    tags = {ID: run.id, "mlflow.parentRunId": parent.info.run_id}
-                    began = int(run.began * 1000) if run.began is not None else None
-                    self._write(
-                        run,
-                        child
-                        or self._client.create_run(place, began, tags, run.trial_id),
-                    )
-                    self._written[run.id] = run
-            self._client.update_run(
-                parent.info.run_id, "RUNNING" if live else "FINISHED"
-            )
+            if self._client is None:
+                self._client = self._mlflow.MlflowClient(self._uri)
+            self._update(sweep)
         return f"Look at it: mlflow server --backend-store-uri {shlex.quote(self._uri)}"
 
-    def _write(self, run: ExportedRun, child: Any) -> None:
-        entities, key = self._mlflow.entities, child.info.run_id
-        if not child.data.params:
-            self._client.log_batch(
-                key,
-                params=[entities.Param(name, str(v)) for name, v in run.params.items()],
+    def _update(self, sweep: Tables) -> None:
+        experiment_id = self._experiment_id(f"mnist_tune {sweep.record.name}")
+        parent_id = sweep_id(sweep)
+        stored = self._stored(experiment_id, parent_id)
+        parent = stored.get(parent_id)
+        if parent is None:
+            parent = self._client.create_run(
+                experiment_id, tags={ID: parent_id}, run_name=title(sweep)
             )
-        done = int(child.data.tags.get(MARK, 0))
+        parent_key = parent.info.run_id
+        for run in runs(sweep):
+            if run == self._written.get(run.id):
+                continue
+            child = stored.get(run.id)
+            # no parameter of a run can change
+            if child and child.data.params not in ({}, _params(run)):
+                self._client.delete_run(child.info.run_id)
+                child = None
+            if child is None:
+                child = self._create_child(run, experiment_id, parent_key)
+            self._write(run, child)
+            self._written[run.id] = run
+        is_live = sweep.trials["stop_reason"].isin(LIVE_REASONS).any()
+        self._client.update_run(parent_key, "RUNNING" if is_live else "FINISHED")
+
+    def _experiment_id(self, name: str) -> Any:
+        experiment = self._client.get_experiment_by_name(name)
+        if experiment:
+            return experiment.experiment_id
+        return self._client.create_experiment(name)
+
+    def _stored(self, experiment_id: str, prefix: str) -> dict[str, Any]:
+        """Return the runs that the store has of a sweep, by their fixed ids."""
+        query = f"tags.`{ID}` LIKE '{prefix}%'"
+        stored = {}
+        token = None
+        while True:
+            page = self._client.search_runs([experiment_id], query, page_token=token)
+            for run in page:
+                stored[run.data.tags[ID]] = run
+            token = page.token
+            if not token:
+                return stored
+
+    def _create_child(self, run: ExportedRun, experiment_id: str, parent: str) -> Any:
+        tags = {ID: run.id, "mlflow.parentRunId": parent}
+        began = _milliseconds(run.began)
+        return self._client.create_run(experiment_id, began, tags, run.trial_id)
+
+    def _write(self, run: ExportedRun, child: Any) -> None:
+        """Add what a run in the store lacks."""
+        entities = self._mlflow.entities
+        key = child.info.run_id
+        if not child.data.params:
+            params = [entities.Param(*pair) for pair in _params(run).items()]
+            self._client.log_batch(key, params=params)
+        last_epoch = int(child.data.tags.get(MARK, 0))
         for row in run.rows:
-            if row.epoch > done:
-                at = int(row.time * 1000)
-                metrics = [
-                    entities.Metric(name, value, at, row.epoch)
-                    for name, value in row.metrics.items()
-                ]
-                self._client.log_batch(
-                    key, metrics=metrics, tags=[entities.RunTag(MARK, str(row.epoch))]
-                )
-        self._client.log_batch(
-            key,
-            tags=[
-                entities.RunTag(name, text[:5000]) for name, text in run.labels.items()
-            ],
-        )
+            if row.epoch > last_epoch:
+                self._log(key, row)
+        labels = {name: text[:LONGEST_TAG] for name, text in run.labels.items()}
+        tags = [entities.RunTag(*pair) for pair in labels.items()]
+        self._client.log_batch(key, tags=tags)
         # such as the error of a trial that goes on
         for name in {*LABELS} & child.data.tags.keys() - run.labels.keys():
             self._client.delete_tag(key, name)
         status = STATUS.get(run.labels["stop_reason"], "FINISHED")
         if status in ("RUNNING", "SCHEDULED"):
             self._client.update_run(key, status)
-        else:
-            self._client.set_terminated(
-                key, status, int(run.rows[-1].time * 1000) if run.rows else None
-            )
+            return
+        ended = None
+        if run.rows:
+            ended = _milliseconds(run.rows[-1].time)
+        self._client.set_terminated(key, status, ended)
+
+    def _log(self, key: str, row: Row) -> None:
+        entities = self._mlflow.entities
+        time = _milliseconds(row.time)
+        metrics = [
+            entities.Metric(name, value, time, row.epoch)
+            for name, value in row.metrics.items()
+        ]
+        mark = entities.RunTag(MARK, str(row.epoch))
+        self._client.log_batch(key, metrics=metrics, tags=[mark])
+
+
+def _params(run: ExportedRun) -> dict[str, str]:
+    return {name: str(value) for name, value in run.params.items()}
+
+
+def _milliseconds(seconds: float | None) -> int | None:
+    if seconds is None:
+        return None
+    return int(seconds * 1000)

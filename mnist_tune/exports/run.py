@@ -9,20 +9,24 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import pandas as pd
 
 from mnist_tune import storage
 from mnist_tune.columns import EPOCHS, OWN_SCORE
 from mnist_tune.errors import UserError
 from mnist_tune.results.tables import Tables
 from mnist_tune.storage import Place
-from mnist_tune.trial import TrialConfig
+from mnist_tune.trial import FIELDS
 
 METRICS = tuple(
-    one.name for one in EPOCHS if one.kind.type is float and one.name != "ended_at"
+    column.name
+    for column in EPOCHS
+    if column.kind.type is float and column.name != "ended_at"
 )
 """The columns of `epochs` that become curves."""
 
@@ -36,6 +40,9 @@ LABELS = (
     "error",
 )
 """The columns of `trials` that become tags."""
+
+TOOLS = ("sqlalchemy", "optuna", "mlflow")
+"""The packages whose errors say that nothing can be written."""
 
 
 class Row(NamedTuple):
@@ -65,70 +72,78 @@ class ExportedRun:
     @property
     def began(self) -> float | None:
         """When its first epoch began, in seconds; None before that has ended."""
-        first = self.rows[0] if self.rows else None
-        took = ("compile_s", "train_s", "eval_s")
-        return first and max(
-            0.0, first.time - sum(first.metrics.get(name, 0.0) for name in took)
-        )
+        if not self.rows:
+            return None
+        ended, metrics = self.rows[0].time, self.rows[0].metrics
+        parts = ("compile_s", "train_s", "eval_s")
+        duration = sum(metrics.get(name, 0.0) for name in parts)
+        return max(0.0, ended - duration)
 
 
 def sweep_id(sweep: Tables) -> str:
     """Return an id of the sweep that depends neither on where its folder is nor on what
     a resume adds."""
-    asked = [sweep.record.name, sweep.record.started]
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
+    identity = json.dumps([sweep.record.name, sweep.record.started])
+    return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
 
 def title(sweep: Tables) -> str:
     """Return what a sweep is called in trackers, some of which make a folder of it: its
     name, when it began and, since several may begin at once, its id."""
-    said = (
-        sweep.record.name[:100],
-        str(sweep.record.started or "")[:19],
-        sweep_id(sweep),
-    )
-    return re.sub(r"[^\w. -]", "-", " ".join(filter(None, said)), flags=re.ASCII)
+    name = sweep.record.name[:100]
+    began = str(sweep.record.started or "")[:19]
+    parts = filter(None, [name, began, sweep_id(sweep)])
+    return re.sub(r"[^\w. -]", "-", " ".join(parts), flags=re.ASCII)
 
 
 def runs(sweep: Tables) -> list[ExportedRun]:
     """Return the trials of a sweep, in the order of the table."""
-    known = [one.name for one in fields(TrialConfig) if one.name in sweep.trials]
-    epochs, prefix = sweep.epochs.sort_values("epoch", kind="stable"), sweep_id(sweep)
-    curves, found = dict[str, list[Row]](), []
-    names = (*METRICS, *(name for name in epochs if name.startswith(OWN_SCORE)))
-    for row in epochs.to_dict("records"):
-        time = row.get("ended_at", 0.0)
-        metrics = {
-            name: row[name] for name in names if math.isfinite(row.get(name, math.nan))
-        }
-        one = Row(int(row["epoch"]), time if math.isfinite(time) else 0.0, metrics)
-        curves.setdefault(row["trial_id"], []).append(one)
+    prefix = sweep_id(sweep)
+    settings = [name for name in FIELDS if name in sweep.trials]
+    rows = _rows(sweep.epochs)
+    exported = []
     for trial in sweep.trials.to_dict("records"):
-        key = trial["trial_id"]
-        params = {name: trial[name] for name in known} | {
-            "epochs": int(trial["epochs_asked"])
-        }
-        labels = {
-            name: trial[name]
-            for name in LABELS
-            if isinstance(trial.get(name), str) and trial[name]
-        }
-        found.append(
-            ExportedRun(
-                f"{prefix}-{key}", key, params, labels, tuple(curves.get(key, ()))
-            )
-        )
-    return found
+        trial_id = trial["trial_id"]
+        params = {name: trial[name] for name in settings}
+        params["epochs"] = int(trial["epochs_asked"])
+        labels = {}
+        for name in LABELS:
+            label = trial.get(name)
+            if label and isinstance(label, str):
+                labels[name] = label
+        run_id = f"{prefix}-{trial_id}"
+        own_rows = tuple(rows.get(trial_id, ()))
+        exported.append(ExportedRun(run_id, trial_id, params, labels, own_rows))
+    return exported
+
+
+def _rows(epochs: pd.DataFrame) -> dict[str, list[Row]]:
+    """Return the rows of each trial, in order, by its id."""
+    own_scores = [name for name in epochs if name.startswith(OWN_SCORE)]
+    rows = dict[str, list[Row]]()
+    ordered = epochs.sort_values("epoch", kind="stable")
+    for values in ordered.to_dict("records"):
+        time = values.get("ended_at", 0.0)
+        if not math.isfinite(time):
+            time = 0.0
+        metrics = {}
+        for name in (*METRICS, *own_scores):
+            value = values.get(name, math.nan)
+            if math.isfinite(value):
+                metrics[name] = value
+        row = Row(int(values["epoch"]), time, metrics)
+        rows.setdefault(values["trial_id"], []).append(row)
+    return rows
 
 
 def local_folder(output: str) -> Path:
     """Return the folder that a tool is to write. Raises `UserError` if it is a URI,
     which the tool can't."""
-    if not isinstance(where := storage.place(output), Path):
-        raise UserError(
-            f"this export writes files that are appended to, so --output can't be {output}; name a folder"
-        )
-    return where
+    folder = storage.place(output)
+    if not isinstance(folder, Path):
+        what = "this export writes files that are appended to"
+        raise UserError(f"{what}, so --output can't be {output}; name a folder")
+    return folder
 
 
 @contextmanager
@@ -138,10 +153,8 @@ def writing(output: Place) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not (
-            isinstance(error, OSError)
-            or type(error).__module__.startswith(("sqlalchemy", "optuna", "mlflow"))
-        ):
+        is_of_tool = type(error).__module__.startswith(TOOLS)
+        if not is_of_tool and not isinstance(error, OSError):
             raise
         why = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise UserError(f"can't write {output}: {why}; name another --output") from None
@@ -162,6 +175,5 @@ def library(name: str) -> Any:
         return import_module(name)
     except ImportError:
         package = name.partition(".")[0]
-        raise UserError(
-            f"this export needs {package}; to install it: python -m pip install {package}"
-        ) from None
+        how = f"to install it: python -m pip install {package}"
+        raise UserError(f"this export needs {package}; {how}") from None

@@ -22,23 +22,25 @@ class Mirror:
         self._library = library("safetensors.numpy")
 
     def update(self, sweep: Judged) -> str:
-        folder, count = self._output or sweep.picture("safetensors"), 0
+        folder = self._output or sweep.picture("safetensors")
+        count = 0
         for run in runs(sweep):
-            file = storage.join(folder, f"{run.trial_id}.safetensors")
-            if saved := Checkpoint.load(sweep.state(run.trial_id)):
+            checkpoint = Checkpoint.load(sweep.state(run.trial_id))
+            if checkpoint is None:
+                continue
+            arrays = {}
+            for name, array in checkpoint.arrays.items():
                 # Arrays in another order than C's would be written as they lie in
                 # memory.
-                arrays = {
-                    plain(name): np.asarray(one, order="C")
-                    for name, one in saved.arrays.items()
-                }
-                arrays.pop("", None)
-                about = {
-                    "trial": json.dumps(run.params),
-                    "epoch": json.dumps(saved.row.stored()),
-                }
-                write(file, self._library.save(arrays, about))
-                count += 1
+                arrays[plain(name)] = np.asarray(array, order="C")
+            arrays.pop("", None)
+            about = {
+                "trial": json.dumps(run.params),
+                "epoch": json.dumps(checkpoint.row.stored()),
+            }
+            file = storage.join(folder, f"{run.trial_id}.safetensors")
+            write(file, self._library.save(arrays, about))
+            count += 1
         return f"Files: {folder}, {count}; the best first: {', '.join(sweep.leading())}"
 
 
@@ -47,8 +49,8 @@ def plain(name: str) -> str:
     `params.hidden.0`; that of batch statistics begins with `state`. Empty for arrays of
     the optimiser."""
     part, *keys = re.findall(r"[^][.'\"]+", name)
-    return (
-        ""
-        if part == "optimizer"
-        else ".".join(["state" if part == "extra" else part, *keys])
-    )
+    if part == "optimizer":
+        return ""
+    if part == "extra":
+        part = "state"
+    return ".".join([part, *keys])

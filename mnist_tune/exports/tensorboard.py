@@ -33,11 +33,10 @@ class Mirror:
 
     def update(self, sweep: Tables) -> str:
         with writing(self._output):
+            folder = storage.join(self._output, title(sweep))
             for run in runs(sweep):
                 if run.rows:
-                    self._write(
-                        run, storage.join(self._output, title(sweep), run.trial_id)
-                    )
+                    self._write(run, storage.join(folder, run.trial_id))
         return f"Look at it: tensorboard --logdir {shlex.quote(str(self._output))}"
 
     def _write(self, run: ExportedRun, folder: Path) -> None:
@@ -58,23 +57,18 @@ class Mirror:
 
 def _append(run: ExportedRun, first: int, folder: Path) -> None:
     """Write a file of logs with a run's rows from the first one on."""
-    writer = library("tensorboardX.event_file_writer").EventsWriter(
-        str(folder / "events"), f".{len(run.rows):06d}"
-    )
-    summary, event = (
-        library("tensorboardX.summary"),
-        library("tensorboardX.proto.event_pb2").Event,
-    )
+    event_files = library("tensorboardX.event_file_writer")
+    summary = library("tensorboardX.summary")
+    event = library("tensorboardX.proto.event_pb2").Event
+    ending = f".{len(run.rows):06d}"
+    writer = event_files.EventsWriter(str(folder / "events"), ending)
     with closing(writer):
         if not first:
-            for part in summary.hparams({**run.params}, dict.fromkeys(RESULTS, 0.0)):
+            results = dict.fromkeys(RESULTS, 0.0)
+            for part in summary.hparams({**run.params}, results):
                 writer.write_event(event(summary=part, wall_time=run.rows[0].time))
         for row in run.rows[first:]:
-            for name, value in row.metrics.items():
-                writer.write_event(
-                    event(
-                        summary=summary.scalar(name, value),
-                        step=row.epoch,
-                        wall_time=row.time,
-                    )
-                )
+            at = {"step": row.epoch, "wall_time": row.time}
+            for metric, value in row.metrics.items():
+                scalar = summary.scalar(metric, value)
+                writer.write_event(event(summary=scalar, **at))

@@ -38,15 +38,20 @@ class Mirror:
         if changed:
             self._wandb.teardown()  # waits until the last run is on the disk, too
         self._written |= {run.id: run for run in changed}
-        return f"Upload it: wandb sync --include-offline {shlex.quote(str(self._output / 'wandb'))}/offline-run-*"
+        logs = shlex.quote(str(self._output / "wandb"))
+        return f"Upload it: wandb sync --include-offline {logs}/offline-run-*"
 
     def _write(self, run: ExportedRun, group: str) -> None:
         """Write a run in place of what an earlier export left of it: an offline run
         can't be continued."""
         logs = storage.join(self._output, "wandb")
-        for folder in logs.glob(f"offline-run-*-{storage.join(logs, run.id).name}"):
+        name = storage.join(logs, run.id).name
+        for folder in logs.glob(f"offline-run-*-{name}"):
             shutil.rmtree(folder)
-        with self._wandb.init(
+        settings = self._wandb.Settings(
+            silent=True, console="off", disable_git=True, x_disable_stats=True
+        )
+        opened = self._wandb.init(
             project=PROJECT,
             group=group,
             name=run.trial_id,
@@ -56,10 +61,9 @@ class Mirror:
             dir=os.fspath(self._output),
             tags=[run.labels["regime"][:64]],
             reinit="finish_previous",
-            settings=self._wandb.Settings(
-                silent=True, console="off", disable_git=True, x_disable_stats=True
-            ),
-        ) as opened:
+            settings=settings,
+        )
+        with opened:
             for row in run.rows:
                 opened.log({"epoch": row.epoch, **row.metrics}, step=row.epoch)
             opened.summary.update(dict(run.labels))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -39,11 +39,19 @@ TOLERANCE = 1 / 2
 """By default settings count as equal if they differ by this share of the standard error
 of one trial's accuracy on the images held out."""
 
-Told = tuple[float, float, float]
-"""The score of a trial; how many answers an image is worth or, of a loss, its standard
-error; and the held-out loss."""
 
-PENDING: Told = (-1.0, -1.0, -1.0)
+class Outcome(NamedTuple):
+    """What the end of a trial says."""
+
+    score: float
+    """NaN if it failed."""
+    worth: float
+    """How many answers an image is worth or, of a loss, its standard error."""
+    loss: float
+    """The held-out loss."""
+
+
+PENDING = Outcome(-1.0, -1.0, -1.0)
 """That of a trial that has not ended."""
 
 
@@ -80,118 +88,133 @@ class Contest:
         tolerance: float | None = None,
         confirm: bool = False,
     ) -> None:
-        self.settings, self._chance, self._trials = list(settings), data.chance, trials
-        self.ranking, self._by_accuracy = data.ranking, data.by_accuracy
-        self._ceilings = -np.array(
-            [data.guess(one) if self.ranking.is_loss else math.inf for one in settings]
-        )
-        self._images, self.confirm = settings[0].held_out, confirm
-        self.decision = Decision(len(settings), tolerance or 0.0)
-        self.decision.most = 1.0 if self.ranking.is_accuracy else math.inf
+        count = len(settings)
+        self.settings = list(settings)
+        self.ranking = data.ranking
+        self.confirm = confirm
+        self.decision = Decision(count, tolerance or 0.0)
         self.asked: list[tuple[int, int]] = []
         self.confirming: list[float] = []
-        self._seeds: list[dict[int, Told | None]] = []
-        """For each seed, what was told of each setting; None of a trial that says
+        self._by_accuracy = data.by_accuracy
+        self._chance = data.chance
+        self._images = settings[0].held_out
+        self._trials = trials
+        self._ceilings = np.full(count, -math.inf)
+        """The score of a guess; later that up to which a setting guesses."""
+        if self.ranking.is_loss:
+            guesses = [data.guess(setting) for setting in settings]
+            self._ceilings = -np.array(guesses)
+        self.decision.most = math.inf
+        if self.ranking.is_accuracy:
+            self.decision.most = 1.0
+        self._seeds: list[dict[int, Outcome | None]] = []
+        """For each seed, the outcome of each setting; None of a trial that says
         nothing."""
-        self._losses = np.zeros((2, len(settings)))
+        self._losses = np.zeros(count)
+        self._loss_counts = np.zeros(count)
         """The sum of each setting's held-out losses, and how many there are."""
-        self._taken, self._spent, self._begun = 0, False, False
+        self._counted = 0
+        """How many seeds have been taken up."""
+        self._is_spent = False
+        """Whether all trials have been asked for."""
+        self._has_begun = False
+        """Whether a seed has said what the tolerance is."""
         self._retried: frozenset[str] = frozenset()
         self._confirmed_from = math.inf
         for _ in range(at_a_time):
-            self._ask(np.flatnonzero(self.decision.active).tolist())
+            self._ask(self._active)
 
     def __repr__(self) -> str:
-        best, count = self.settings[int(self.decision.leader)], len(self.settings)
-        differ = [
-            name
-            for name in FIELDS
-            if len({getattr(one, name) for one in self.settings}) > 1
-        ]
-        said = ", ".join(f"{name}={getattr(best, name)}" for name in differ)
-        return f"<contest of {count} settings: {said} {'is best' if self.settled else 'leads'}, {self._taken} seeds>"
+        best = self.settings[int(self.decision.leader)]
+        differing = []
+        for name in FIELDS:
+            values = {getattr(setting, name) for setting in self.settings}
+            if len(values) > 1:
+                differing.append(f"{name}={getattr(best, name)}")
+        verdict = "leads"
+        if self.settled:
+            verdict = "is best"
+        contest = f"contest of {len(self.settings)} settings"
+        return f"<{contest}: {', '.join(differing)} {verdict}, {self._counted} seeds>"
 
     @property
     def table(self) -> pd.DataFrame:
         """The settings as rows of `trials`."""
-        return pd.DataFrame([one.to_dict() for one in self.settings]).rename(
-            columns={"epochs": "epochs_asked"}
-        )
+        rows = [setting.to_dict() for setting in self.settings]
+        return pd.DataFrame(rows).rename(columns={"epochs": "epochs_asked"})
 
     @classmethod
     def of(cls, meta: Mapping[str, Any]) -> Contest:
         """Return the contest that a sweep's `sweep.json` records, before its first
         trial. Raises `UserError` if it can't be one; the folder may come from
         anybody."""
-        asked = meta["options"]
+        options = meta["options"]
         try:
-            settings = [
-                TrialConfig(**one) for one in asked[CONTENDERS][: MOST_SETTINGS + 1]
-            ]
+            fields = options[CONTENDERS][: MOST_SETTINGS + 1]
+            settings = [TrialConfig(**setting) for setting in fields]
             data = data_facts(meta)
-            most = 1 if data.ranking.is_accuracy else LARGEST
-            at_a_time, trials, tolerance = (
-                asked[name] for name in ("at_a_time", "trials", "tolerance")
-            )
-            counts = (
-                type(at_a_time) is type(trials) is int
-                and 0 < at_a_time <= trials <= MOST_TRIALS
-            )
-            held_out = all(0 < one.held_out == settings[0].held_out for one in settings)
-            if not (
-                1 < len(settings) <= MOST_SETTINGS
-                and counts
-                and held_out
-                and 0 <= (tolerance or 0) <= most
-            ):
-                raise TypeError("counts")
+            is_valid = _can_compare(settings, options, data)
         except (KeyError, TypeError, AttributeError, UserError):
+            is_valid = False
+        if not is_valid:
             raise UserError(
                 "sweep.json records a decision between settings that can't be one"
-            ) from None
-        found = cls(
-            settings, data, at_a_time, trials, tolerance, asked.get("confirm") is True
+            )
+        contest = cls(
+            settings,
+            data,
+            options["at_a_time"],
+            options["trials"],
+            options["tolerance"],
+            options.get("confirm") is True,
         )
-        found._retried = retried(asked)
-        return found
+        contest._retried = retried(options)
+        return contest
 
     def replay(self, trials: pd.DataFrame) -> Contest:
         """Take up the `trials` table of the contest, as far as trials have ended. The
         seed of a trial that ended in an error is dropped when it is asked what is next.
         If the trial was trained again, its seed counts in the end."""
         ended = trials[trials["stop_reason"].isin(("completed", "diverged", "error"))]
-        rows = {
-            row["trial_id"]: row if row["stop_reason"] != "error" else None
-            for row in ended.to_dict("records")
-        }
+        rows: dict[str, Mapping[str, Any] | None] = {}
+        for row in ended.to_dict("records"):
+            has_failed = row["stop_reason"] == "error"
+            rows[row["trial_id"]] = None if has_failed else row
         for number, _ in enumerate(self.asked):  # which grows meanwhile
-            if (trial_id := f"{number:05d}") in rows or trial_id in self._retried:
-                self.tell(number, None if trial_id in self._retried else rows[trial_id])
-        late = set[int]()
-        for number, (order, setting) in enumerate(self.asked):
-            if (trial_id := f"{number:05d}") in self._retried and (
-                row := rows.get(trial_id)
-            ):
-                self._seeds[order][setting] = self._told(row)
-                late.add(order)
-        for order in sorted(late):
-            if order < self._taken and None not in self._seeds[order].values():
-                self._count(order)
+            trial_id = _id_of(number)
+            if trial_id in self._retried:
+                self.tell(number, None)
+            elif trial_id in rows:
+                self.tell(number, rows[trial_id])
+        self._count_retried(rows)
         return self
+
+    def _count_retried(self, rows: Mapping[str, Mapping[str, Any] | None]) -> None:
+        """Count the seeds that were dropped, and whose trials have been trained again,
+        given the last row of each trial."""
+        orders = set[int]()
+        for number, (order, setting) in enumerate(self.asked):
+            trial_id = _id_of(number)
+            row = rows.get(trial_id)
+            if trial_id in self._retried and row is not None:
+                self._seeds[order][setting] = self._outcome(row)
+                orders.add(order)
+        for order in sorted(orders):
+            if order < self._counted and None not in self._seeds[order].values():
+                self._count(order)
 
     def is_of(self, setting: int, trials: pd.DataFrame) -> list[bool]:
         """Return for each row of the `trials` table whether it is of this setting."""
-        own = {
-            f"{number:05d}"
-            for number, (_, one) in enumerate(self.asked)
-            if one == setting
-        }
+        own = set[str]()
+        for number, (_, its_setting) in enumerate(self.asked):
+            if its_setting == setting:
+                own.add(_id_of(number))
         return [trial_id in own for trial_id in trials["trial_id"]]
 
     @property
     def over(self) -> bool:
         """Whether all trials that were asked have been told."""
-        return self._taken == len(self._seeds)
+        return self._counted == len(self._seeds)
 
     @property
     def settled(self) -> bool:
@@ -202,56 +225,52 @@ class Contest:
         """Return a trial by its number. All settings have the same seed in turn, which
         follows from `seed`."""
         order, setting = self.asked[number]
-        drawn = int(np.random.default_rng([seed, order]).integers(2**32))
+        generator = np.random.default_rng([seed, order])
+        drawn = int(generator.integers(2**32))
         return replace(self.settings[setting], seed=drawn, data_seed=drawn)
 
     def tell(self, number: int, row: Mapping[str, Any] | None) -> None:
         """Tell how a trial ended: its last row, None if in an error, which drops its
         seed for all settings."""
         order, setting = self.asked[number]
-        self._seeds[order][setting] = None if row is None else self._told(row)
-        while not self.over and PENDING not in self._seeds[self._taken].values():
+        ending = None
+        if row is not None:
+            ending = self._outcome(row)
+        self._seeds[order][setting] = ending
+        while not self.over and PENDING not in self._seeds[self._counted].values():
             self._take_up()
 
-    def _told(self, row: Mapping[str, Any]) -> Told | None:
-        score, worth = (
-            self.ranking.score_of(row, "validation"),
-            float(self.ranking.is_accuracy),
-        )
-        known, loss = (
-            row.get(name)
-            for name in ("answers" if worth else "loss_error", "validation_loss")
-        )
-        if known is not None and math.isfinite(known):
-            worth = float(known)
+    def _outcome(self, row: Mapping[str, Any]) -> Outcome | None:
+        """Return the outcome of a trial, given its last row; None if it says nothing."""
+        score = self.ranking.score_of(row, "validation")
+        if self.ranking.is_accuracy:
+            worth, recorded = 1.0, row.get("answers")
+        else:
+            worth, recorded = 0.0, row.get("loss_error")
+        if recorded is not None and math.isfinite(recorded):
+            worth = float(recorded)
         ceiling = ceiling_of(self.ranking, self._chance, self._images * worth)
-        ended = outcome(
-            row["stop_reason"],
-            score,
-            ceiling,
-            diverged=not self._by_accuracy and is_above(row),
-        )
-        told = (
-            score if ended == COMPETES else np.nan,
-            worth,
-            finite_loss(math.nan if loss is None else loss),
-        )
-        return None if ended == MISSING else told
+        diverged = not self._by_accuracy and is_above(row)
+        ended = outcome(row["stop_reason"], score, ceiling, diverged)
+        if ended == MISSING:
+            return None
+        if ended != COMPETES:
+            score = math.nan
+        loss = row.get("validation_loss")
+        if loss is None:
+            loss = math.nan
+        return Outcome(score, worth, finite_loss(loss))
 
     def _take_up(self) -> None:
         """Take up the next seed, and ask for another one if it is not settled yet."""
-        order = self._taken
-        self._taken += 1
+        order = self._counted
+        self._counted += 1
         if None not in self._seeds[order].values():
             self._count(order)
+        is_confirming = self._confirmed_from < math.inf
         if order < self._confirmed_from and not self.settled:
-            self._ask(np.flatnonzero(self.decision.active).tolist())
-        if (
-            self.over
-            and self.settled
-            and self.confirm
-            and self._confirmed_from == math.inf
-        ):
+            self._ask(self._active)
+        if self.over and self.settled and self.confirm and not is_confirming:
             self._confirmed_from = len(self._seeds)
             leader = int(self.decision.leader)
             for _ in range(CONFIRMED - int(self.decision.seeds[leader])):
@@ -259,47 +278,85 @@ class Contest:
 
     def _count(self, order: int) -> None:
         """Count the scores with a seed."""
-        seed = {
-            setting: told
-            for setting, told in self._seeds[order].items()
-            if told is not None
-        }
+        endings = {}
+        for setting, ending in self._seeds[order].items():
+            if ending is not None:
+                endings[setting] = ending
         if order >= self._confirmed_from:
-            self.confirming += [accuracy for accuracy, *_ in seed.values()]
+            self.confirming += [ending.score for ending in endings.values()]
             return
-        values, worth = (np.full(len(self.settings), np.nan) for _ in range(2))
-        values[list(seed)], worth[list(seed)], losses = np.transpose(
-            list(seed.values())
-        )
-        self._losses[:, list(seed)] += losses, np.ones(len(seed))
-        self.decision.losses = self._losses[0] / np.maximum(self._losses[1], 1)
-        if not self._begun and np.isfinite(values).any():
-            self._begun, first = True, np.nanargmax(values)
-            self.decision.least, error = self._errors(values[first], worth[first])
-            self.decision.tolerance = self.decision.tolerance or max(
-                TOLERANCE * error, self.decision.least
-            )
-            # what can be learned lies between a guess and the best
-            known = np.isfinite(self._ceilings)
-            self._ceilings[known] += CHANCE_MARGIN * (
-                values[first] - self._ceilings[known]
-            )
-        self.decision.add(
-            np.where(values > self._ceilings, values, np.nan), ~np.isnan(worth)
-        )
+        scores = np.full(len(self.settings), np.nan)
+        worth = np.full(len(self.settings), np.nan)
+        for setting, ending in endings.items():
+            scores[setting] = ending.score
+            worth[setting] = ending.worth
+            self._losses[setting] += ending.loss
+            self._loss_counts[setting] += 1
+        self.decision.losses = self._losses / np.maximum(self._loss_counts, 1)
+        if not self._has_begun and np.isfinite(scores).any():
+            self._begin(scores, worth)
+        scores = np.where(scores > self._ceilings, scores, np.nan)
+        self.decision.add(scores, ~np.isnan(worth))
+
+    def _begin(self, scores: np.ndarray, worth: np.ndarray) -> None:
+        """Fix what follows from the first seed."""
+        self._has_begun = True
+        first = np.nanargmax(scores)
+        best = scores[first]
+        least, error = self._errors(best, worth[first])
+        self.decision.least = least
+        if not self.decision.tolerance:
+            self.decision.tolerance = max(TOLERANCE * error, least)
+        # what can be learned lies between a guess and the best
+        is_known = np.isfinite(self._ceilings)
+        self._ceilings[is_known] += CHANCE_MARGIN * (best - self._ceilings[is_known])
 
     def _errors(self, best: float, worth: float) -> tuple[float, float]:
         """Return what one held-out example changes, and the standard error of the best
         score of the first seed."""
         if not self.ranking.is_accuracy:
             return worth / math.sqrt(self._images), worth
-        images = self._images * worth
-        return 1 / images, math.sqrt(best * (1 - best) / images)
+        answers = self._images * worth
+        return 1 / answers, math.sqrt(best * (1 - best) / answers)
+
+    @property
+    def _active(self) -> list[int]:
+        """The settings that train the next seed."""
+        active: list[int] = np.flatnonzero(self.decision.active).tolist()
+        return active
 
     def _ask(self, settings: Sequence[int], within: bool = True) -> None:
-        self._spent |= within and len(self.asked) + len(settings) > self._trials
-        # for good: with more trials, a resume asks the same until here
-        if within and self._spent:
+        """Ask for one more seed of these settings, `within` the most trials."""
+        if within and len(self.asked) + len(settings) > self._trials:
+            # for good: with more trials, a resume asks the same until here
+            self._is_spent = True
+        if within and self._is_spent:
             return
-        self.asked += [(len(self._seeds), setting) for setting in settings]
+        order = len(self._seeds)
+        self.asked += [(order, setting) for setting in settings]
         self._seeds.append(dict.fromkeys(settings, PENDING))
+
+
+def _can_compare(
+    settings: Sequence[TrialConfig], options: Mapping[str, Any], data: DataFacts
+) -> bool:
+    """Return whether recorded settings and options can be those of a contest."""
+    at_a_time = options["at_a_time"]
+    trials = options["trials"]
+    tolerance = options["tolerance"] or 0
+    if not type(at_a_time) is type(trials) is int:
+        return False
+    if not 0 < at_a_time <= trials <= MOST_TRIALS:
+        return False
+    if not 1 < len(settings) <= MOST_SETTINGS:
+        return False
+    held_out = {setting.held_out for setting in settings}
+    if len(held_out) > 1 or min(held_out) <= 0:
+        return False
+    most = 1 if data.ranking.is_accuracy else LARGEST
+    return bool(0 <= tolerance <= most)
+
+
+def _id_of(number: int) -> str:
+    """Return the id of a trial, given its number."""
+    return f"{number:05d}"

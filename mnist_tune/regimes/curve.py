@@ -109,83 +109,87 @@ class Curve:
         cls, columns: Mapping[str, np.ndarray], config: Any, data: DataFacts
     ) -> Curve:
         """Make a curve from a trial's columns (`Histories.columns`) and its config."""
-        last = {
-            name: float(values[-1]) if len(values) else math.nan
-            for name, values in columns.items()
-        }
-        known = {
-            name: None if math.isnan(last[name]) and np.isnan(of).all() else of
-            for name, of in columns.items()
-        }
-        last = {name: value for name, value in last.items() if math.isfinite(value)}
-        split = "test" if known["validation_accuracy"] is None else "validation"
-        loss, flags = known["train_loss"], known["diverged"]
+        measured = {}
+        for name, values in columns.items():
+            if _is_measured(values):
+                measured[name] = values
+        split = "test"
+        if "validation_accuracy" in measured:
+            split = "validation"
+        diverged = None
+        if "diverged" in measured:
+            diverged = measured["diverged"] == 1
+        train_loss = measured.get("train_loss")
         # it is NaN because the trial diverged
-        if loss is None and flags is not None and (flags == 1).any():
-            loss = columns["train_loss"]
-        since, guessing = (last.get(name) for name in ("above_since", "guessing_since"))
+        if train_loss is None and diverged is not None and diverged.any():
+            train_loss = columns["train_loss"]
+        answers = 1.0
+        if "answers" in measured:
+            counts = measured["answers"]
+            answers = median(counts[~np.isnan(counts)])
+        settings = {name: getattr(config, name) for name in SETTINGS}
+        settings["holdout"] = config.holdout or 0
         return cls(
             held_out=columns[f"{split}_accuracy"],
             epochs_asked=config.epochs,
-            held_out_loss=known[f"{split}_loss"],
-            gain_noise=known["loss_noise"],
-            loss_error=known["loss_error"],
-            train_score=known["train_accuracy"],
-            train_loss=loss,
-            step_loss_max=known["step_loss_max"],
-            diverged=None if flags is None else flags == 1,
-            untrained_loss=last.get("untrained_loss"),
-            above_since=None if since is None else int(since),
-            window_loss_max=known["window_loss_max"],
-            guessing_since=None if guessing is None else int(guessing),
-            answers=1.0
-            if known["answers"] is None
-            else median(known["answers"][~np.isnan(known["answers"])]),
+            held_out_loss=measured.get(f"{split}_loss"),
+            gain_noise=measured.get("loss_noise"),
+            loss_error=measured.get("loss_error"),
+            train_score=measured.get("train_accuracy"),
+            train_loss=train_loss,
+            step_loss_max=measured.get("step_loss_max"),
+            diverged=diverged,
+            untrained_loss=_last(columns["untrained_loss"]),
+            above_since=_last_step(columns["above_since"]),
+            window_loss_max=measured.get("window_loss_max"),
+            guessing_since=_last_step(columns["guessing_since"]),
+            answers=answers,
             data=data,
-            **{name: getattr(config, name) for name in SETTINGS if name != "holdout"},
-            holdout=config.holdout or 0,
+            **settings,
         )
 
     @cached_property
     def score(self) -> np.ndarray:
         """The training score if every epoch has one, and its labels are right; else
         the held-out score. A gap repeats the value before it."""
-        train = (
-            self.held_out
-            if self.train_score is None or self.label_noise
-            else self.train_score
-        )
-        for found in (train, self.held_out):
-            if not np.isnan(found).any():
-                return found
-        return np.asarray(
-            pd.Series(train).fillna(pd.Series(self.held_out)).ffill().bfill()
-        )
+        train = self.train_score
+        if train is None or self.label_noise:
+            train = self.held_out
+        if not np.isnan(train).any():
+            return train
+        if not np.isnan(self.held_out).any():
+            return self.held_out
+        scores = pd.Series(train).fillna(pd.Series(self.held_out))
+        return np.asarray(scores.ffill().bfill())
 
     @cached_property
     def images(self) -> float:
         """The number of images, or independent answers, that `score` is measured
         on."""
-        return self.evaluated if self.score is self.train_score else self.held_out_count
+        if self.score is self.train_score:
+            return self.evaluated
+        return self.held_out_count
 
     @property
     def held_out_count(self) -> float:
         """The number of images, or independent answers, that `held_out` is measured
         on."""
-        return (self.holdout or self.data.test_images) * self.answers
+        images = self.holdout or self.data.test_images
+        return images * self.answers
 
     @property
     def trained(self) -> int:
         """The number of images in an epoch."""
-        return max(min(self._kept, self.steps * self.batch_size), 1)
+        in_batches = self.steps * self.batch_size
+        return max(min(self._for_training, in_batches), 1)
 
     @property
     def steps(self) -> int:
         """The number of steps in an epoch."""
-        return steps_of_epoch(self._kept, self.batch_size, self.drop_last)
+        return steps_of_epoch(self._for_training, self.batch_size, self.drop_last)
 
     @property
-    def _kept(self) -> int:
+    def _for_training(self) -> int:
         """The number of training images that are not held out."""
         return max(self.data.train_images - self.holdout, 1)
 
@@ -193,7 +197,10 @@ class Curve:
     def evaluated(self) -> float:
         """The number of training images, or independent answers, that `train_loss` is
         measured on: the first ones."""
-        return min(self._kept, self.data.evaluated or self._kept) * self.answers
+        images = self._for_training
+        if self.data.evaluated:
+            images = min(images, self.data.evaluated)
+        return images * self.answers
 
     @property
     def epochs(self) -> int:
@@ -209,11 +216,18 @@ class Curve:
         wherever it is."""
         return self.complete and self.schedule in ENDS_AT_0
 
+    @property
+    def has_diverged(self) -> bool:
+        """Whether its last epoch is flagged as diverged."""
+        return self.diverged is not None and bool(self.diverged[-1])
+
     @cached_property
     def untrained(self) -> float:
         """The loss of the untrained network. If unknown, that of a constant guess,
         which is close."""
-        return self.guess if self.untrained_loss is None else self.untrained_loss
+        if self.untrained_loss is None:
+            return self.guess
+        return self.untrained_loss
 
     @property
     def guess(self) -> float:
@@ -223,19 +237,21 @@ class Curve:
     @cached_property
     def ceiling(self) -> float:
         """The score up to which a network counts as guessing."""
-        return float(
-            chance_ceiling(
-                self.data.chance, self.images if self.data.by_accuracy else math.inf
-            )
-        )
+        images = math.inf
+        if self.data.by_accuracy:
+            images = self.images
+        return float(chance_ceiling(self.data.chance, images))
 
     def noise(self, *scores: Any, images: float = 0) -> Any:
         """Return the standard error of a score, or of the difference of two, on so
         many images; by default on those of `score`."""
         if self.share_noise is not None:
             return self.share_noise * math.sqrt(len(scores))
-        errors = [accuracy_noise(score, images or self.images) for score in scores]
-        return errors[0] if len(errors) == 1 else np.hypot(*errors)
+        count = images or self.images
+        errors = [accuracy_noise(score, count) for score in scores]
+        if len(errors) == 1:
+            return errors[0]
+        return np.hypot(*errors)
 
     @property
     def calm_limit(self) -> float:
@@ -247,13 +263,11 @@ class Curve:
     @property
     def calm_floor(self) -> float:
         """The least training loss of a network that guesses."""
-        if not self.data.by_accuracy:
-            return (
-                self.guess - SIGMAS * self.loss_noise
-                if self.share_noise != math.inf
-                else math.inf
-            )
-        return float(calm_floor(self.guess, self.evaluated))
+        if self.data.by_accuracy:
+            return float(calm_floor(self.guess, self.evaluated))
+        if self.share_noise == math.inf:
+            return math.inf
+        return self.guess - SIGMAS * self.loss_noise
 
     @cached_property
     def settled(self) -> float:
@@ -272,7 +286,9 @@ class Curve:
         """
         if not self.epochs:
             return 0.0
-        return float(values[-1]) if self.ended else median(values[-3:])
+        if self.ended:
+            return float(values[-1])
+        return median(values[-3:])
 
     @cached_property
     def falls(self) -> np.ndarray:
@@ -283,35 +299,32 @@ class Curve:
     @cached_property
     def falls_noise(self) -> np.ndarray:
         """The limit that each of `falls` must exceed to be more than noise."""
-        return np.asarray(
-            sigmas(self.epochs - 1) * self.noise(self.score[1:], self.score[:-1])
-        )
+        noise = self.noise(self.score[1:], self.score[:-1])
+        return np.asarray(sigmas(self.epochs - 1) * noise)
 
     def spikes(self, factor: float = 1) -> np.ndarray:
         """Return which epochs have a spike: a window whose loss is above `factor` times
         the untrained loss, and above what a calm network with that epoch's loss reaches
         by chance."""
-        images = (
-            self.batch_size
-            if self.window_loss_max is None
-            else window_images(self.batch_size)
-        )
+        images = self.batch_size
+        if self.window_loss_max is not None:
+            images = window_images(self.batch_size)
+        windows = max(self.trained / images, 1)
         with np.errstate(invalid="ignore"):
-            limit = calm_limit(
-                np.minimum(self._expected_loss(), 1e9),
-                images,
-                max(self.trained / images, 1),
-            )
-            return np.asarray(self.peak > np.maximum(limit, factor * self.untrained))
+            expected = np.minimum(self._expected_loss(), 1e9)
+            limit = calm_limit(expected, images, windows)
+            limit = np.maximum(limit, factor * self.untrained)
+            return np.asarray(self.peak > limit)
 
     @cached_property
     def peak(self) -> np.ndarray:
         """The loss of each epoch that `spikes` compares with its limits; NaN if it is
         not known."""
-        peaks = (
-            self.step_loss_max if self.window_loss_max is None else self.window_loss_max
-        )
-        return np.full(self.epochs, np.nan) if peaks is None else peaks
+        if self.window_loss_max is not None:
+            return self.window_loss_max
+        if self.step_loss_max is not None:
+            return self.step_loss_max
+        return np.full(self.epochs, np.nan)
 
     def peak_of(self, loss: float) -> Peak:
         """Return one of `peak`, with the images that it is the mean of: with small
@@ -325,8 +338,11 @@ class Curve:
         """Return an upper bound of each epoch's mean loss: the larger of the losses
         before and after it. An unknown cross-entropy is taken as four times the error:
         measured ratios are 3.4 to 3.8 for errors of 0.14 to 0.01."""
-        factor = 4 if self.loss == "cross-entropy" else 1
-        loss = factor * (1 - self.score) if self.train_loss is None else self.train_loss
+        loss = self.train_loss
+        if loss is None:
+            loss = 1 - self.score
+            if self.loss == "cross-entropy":
+                loss = 4 * loss
         before = np.concatenate([[self.untrained], loss[:-1]])
         return np.asarray(np.fmax(loss, before))
 
@@ -334,14 +350,39 @@ class Curve:
 def median(values: np.ndarray) -> float:
     """Return the median, NaN if a value is NaN, in a tenth of the time that NumPy takes
     for a few."""
-    known, half = np.sort(values).tolist(), len(values) // 2
-    return (
-        math.nan
-        if math.isnan(known[-1])
-        else known[half]
-        if len(known) % 2
-        else (known[half - 1] + known[half]) / 2
-    )
+    ordered: list[float] = np.sort(values).tolist()
+    # NumPy sorts NaN to the end
+    if math.isnan(ordered[-1]):
+        return math.nan
+    half = len(ordered) // 2
+    if len(ordered) % 2:
+        return ordered[half]
+    return (ordered[half - 1] + ordered[half]) / 2
+
+
+def _is_measured(values: np.ndarray) -> bool:
+    """Return whether a column has a number in some epoch."""
+    if not len(values):
+        return False
+    # most have one in the last epoch, so that the others need no look
+    if not math.isnan(values[-1]):
+        return True
+    return not np.isnan(values).all()
+
+
+def _last(values: np.ndarray) -> float | None:
+    """Return a column's last value; None if it is not finite."""
+    if not len(values) or not math.isfinite(values[-1]):
+        return None
+    return float(values[-1])
+
+
+def _last_step(values: np.ndarray) -> int | None:
+    """Return a column's last value as a step; None if there is none."""
+    step = _last(values)
+    if step is None:
+        return None
+    return int(step)
 
 
 def curves_of(

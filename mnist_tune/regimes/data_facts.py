@@ -68,17 +68,17 @@ class DataFacts:
     def of_task(cls, data: Mapping[str, Any]) -> DataFacts:
         """Return the facts of a task, as `sweep.json` records them. The target, if one
         was asked for, is a loss."""
-        chance, guesses = data.get("chance"), data.get("guesses") or {}
-        counts = data["train_images"], data["test_images"]
-        facts = cls(
-            *counts,
+        chance = data.get("chance")
+        return cls(
+            data["train_images"],
+            data["test_images"],
             chance or 0.0,
-            guesses,
-            None,
+            data.get("guesses") or {},
+            target=None,
             by_accuracy=chance is not None,
             flag="task",
+            own_steps=bool(data.get("own_step")),
         )
-        return replace(facts, own_steps=bool(data.get("own_step")))
 
     @property
     def compares_tasks(self) -> bool:
@@ -94,9 +94,10 @@ class DataFacts:
     def guess(self, trial: Any) -> float:
         """Return the loss of the best constant guess for a trial, or for its settings;
         infinite if it is not known."""
-        return self.guess_losses.get(
-            trial.architecture if self.flag == "task" else trial.loss, math.inf
-        )
+        name = trial.loss
+        if self.flag == "task":
+            name = trial.architecture
+        return self.guess_losses.get(name, math.inf)
 
     def with_wrong_labels(self, count: int) -> DataFacts:
         """Return the facts if so many training images have random labels. Their share s
@@ -105,7 +106,8 @@ class DataFacts:
         if not count or not self.name:
             return self
         right = 1 - count / self.train_images
-        return replace(self, target=target(self.name, self.train_images * right**2))
+        images = self.train_images * right**2
+        return replace(self, target=target(self.name, images))
 
 
 TARGETS = {
@@ -122,12 +124,12 @@ def target(name: str, train_images: float) -> float | None:
     """Return the target of a built-in data set of which so many images are trained on;
     between the numbers in `TARGETS` it is linear in their logarithm. None if it was
     measured for more images only, or not at all."""
-    known = TARGETS.get(name, {})
-    if train_images < min(known, default=math.inf):
+    measured = TARGETS.get(name, {})
+    if train_images < min(measured, default=math.inf):
         return None
-    return round(
-        float(np.interp(math.log(train_images), np.log([*known]), [*known.values()])), 4
-    )
+    counts = np.log([*measured])
+    accuracy = np.interp(math.log(train_images), counts, [*measured.values()])
+    return round(float(accuracy), 4)
 
 
 _COUNTS = {
@@ -152,21 +154,24 @@ def data_facts(meta: Mapping[str, Any]) -> DataFacts:
     """Return the facts about a sweep's data set, as its `sweep.json` records them;
     `--target` overrides the target."""
     data, options = meta["dataset"], meta.get("options", {})
+    evaluated = options.get("train_evaluation")
     if "train_images" in data:
-        facts = replace(
-            DataFacts.of_task(data), evaluated=options.get("train_evaluation")
-        )
+        facts = DataFacts.of_task(data)
         # curves of others have an accuracy to reach, too
         target = data.get("target")
         if not facts.by_accuracy:
             target = options.get("target_loss")
-        return replace(facts, target=target, rank_by=options.get("rank_by"))
-    asked = options.get("target")
-    facts = DataFacts.of(
-        data["label_counts"], data["test_images"], asked or data.get("target")
-    )
-    positions, name = data.get("positions") or 1, "" if asked else data["name"]
-    images, evaluated = facts.train_images // positions, options.get("train_evaluation")
+        rank_by = options.get("rank_by")
+        return replace(facts, evaluated=evaluated, target=target, rank_by=rank_by)
+    name, target = data["name"], data.get("target")
+    if options.get("target"):
+        name, target = "", options["target"]
+    positions = data.get("positions") or 1
+    facts = DataFacts.of(data["label_counts"], data["test_images"], target)
     return replace(
-        facts, evaluated=evaluated, train_images=images, name=name, positions=positions
+        facts,
+        evaluated=evaluated,
+        train_images=facts.train_images // positions,
+        name=name,
+        positions=positions,
     )

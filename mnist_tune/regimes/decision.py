@@ -41,6 +41,19 @@ CONFIRMED = 29
 that is not, with both risks at 5%: `(z + z)² / (6 (3/4 - 1/2)²)`, z = 1.645 (Noether
 1987; Bouthillier et al. 2021, arXiv 2103.03098)."""
 
+STANDING = (
+    "seeds",
+    "failures",
+    "accuracy",
+    "train_accuracy",
+    "regime",
+    "gap",
+    "limit",
+    "close",
+    "jumps",
+)
+"""The columns that `standing` adds to those of a trial."""
+
 
 def chance_gap(
     spread: Any, pooled: Any, noise: Any, seeds: Any, free: int, settings: int
@@ -68,16 +81,22 @@ def chance_gap(
     from scipy.special import stdtrit  # as in `replicates`
 
     level = 1 - RISK / max(settings - 1, 1)
-    several = stdtrit(free, level) if free else np.nan
-    quantile = np.where(seeds > 1, several, NormalDist().inv_cdf(level))
-    variance = np.fmax(np.fmax(spread, 2 * pooled), noise)
-    return np.where(np.isnan(variance), np.inf, quantile * np.sqrt(variance / seeds))
+    normal = NormalDist().inv_cdf(level)
+    student = np.nan
+    if free:
+        student = stdtrit(free, level)
+    quantile = np.where(seeds > 1, student, normal)
+    variance = np.fmax(spread, 2 * pooled)
+    variance = np.fmax(variance, noise)
+    gap = quantile * np.sqrt(variance / seeds)
+    return np.where(np.isnan(variance), np.inf, gap)
 
 
 def rounded(scores: Any) -> np.ndarray:
     """Return scores such that equal ones (`EQUAL`) are the same, whatever their
     size."""
-    return np.array([float(f"{score:.{EQUAL}g}") for score in scores])
+    texts = (f"{score:.{EQUAL}g}" for score in scores)
+    return np.array([float(text) for text in texts])
 
 
 def below_best(
@@ -104,30 +123,33 @@ def below_best(
         compared: what differences are those of, if not of the accuracy, such as the
             logarithm of a loss.
     """
-    compared = accuracy if compared is None else compared
-    mean, (count, middle, own) = (
-        _moments(setting, accuracy)[1],
-        _moments(setting, compared),
-    )
-    error = _moments(setting, noise**2)[1]
-    best = setting[leads][mean[setting[leads]].argmax()]
-    of_best = _moments(
-        np.append(seed[setting == best], seed.max()),
-        np.append(compared[setting == best], np.nan),
-    )[1]
-    shared, gap, spread = _moments(setting, of_best[seed] - compared)
+    if compared is None:
+        compared = accuracy
+    mean = _means(setting, accuracy)
+    error = _means(setting, noise**2)
+    count, middle, own = _moments(setting, compared)
+
+    leading = setting[leads]
+    best = leading[mean[leading].argmax()]
+    is_of_best = setting == best
+    # The NaN at the end makes room for seeds that the best setting has not.
+    seeds_of_best = np.append(seed[is_of_best], seed.max())
+    values_of_best = np.append(compared[is_of_best], np.nan)
+    best_by_seed = _means(seeds_of_best, values_of_best)
+    shared, gap, spread = _moments(setting, best_by_seed[seed] - compared)
+
     # Without seeds in common, a difference varies as both settings do.
-    gap = np.where(shared > 0, gap, middle[best] - middle)
-    spread = np.where(shared > 0, spread, own + own[best])
-    shared = np.where(shared > 0, shared, np.minimum(count, count[best]))
-    pooled, free = _residual(setting[~jumps], seed[~jumps], compared[~jumps])
+    is_paired = shared > 0
+    gap = np.where(is_paired, gap, middle[best] - middle)
+    spread = np.where(is_paired, spread, own + own[best])
+    shared = np.where(is_paired, shared, np.minimum(count, count[best]))
+
+    is_calm = ~jumps
+    pooled, free = _residual(setting[is_calm], seed[is_calm], compared[is_calm])
     if not free:
         pooled, free = _residual(setting, seed, compared)
-    return (
-        mean,
-        gap,
-        chance_gap(spread, pooled, error + error[best], shared, free, len(count)),
-    )
+    limit = chance_gap(spread, pooled, error + error[best], shared, free, len(count))
+    return mean, gap, limit
 
 
 def _residual(
@@ -141,25 +163,32 @@ def _residual(
     1931). So a rate near its edge, whose seeds differ far more, does not widen all
     others' limits.
     """
-    several = np.bincount(setting)[setting] > 1
-    setting, seed, accuracy = setting[several], seed[several], accuracy[several]
+    has_several = np.bincount(setting)[setting] > 1
+    setting = setting[has_several]
+    seed = seed[has_several]
+    accuracy = accuracy[has_several]
     if not len(setting):
         return np.nan, 0
-    settings, seeds = len(np.unique(setting)), len(np.unique(seed))
+    settings = len(np.unique(setting))
+    seeds = len(np.unique(seed))
     free = len(accuracy) - settings
     scale = 1.0
     # some settings have seeds in common: what these share is no noise
     if free > seeds - 1:
-        about_setting = accuracy - _moments(setting, accuracy)[1][setting]
+        about_setting = accuracy - _means(setting, accuracy)[setting]
         accuracy = accuracy - _medians(seed, about_setting)[seed]
         scale = free / (free - seeds + 1)  # each seed's own share went with it
         free -= seeds - 1
     count, _, variance = _moments(setting, accuracy)
-    known = count > 1
-    degrees, variance = count[known] - 1, variance[known]
+    degrees = count - 1
+    has_variance = degrees > 0
+    degrees = degrees[has_variance]
+    variance = variance[has_variance]
     mean = float(degrees @ variance / degrees.sum())
+    # Wilson and Hilferty's median of chi-squared, by its mean
     median_to_mean = (1 - 2 / (9 * float(np.median(degrees)))) ** 3
-    return scale * min(mean, float(np.median(variance)) / median_to_mean), free
+    median = float(np.median(variance)) / median_to_mean
+    return scale * min(mean, median), free
 
 
 def standing(trials: pd.DataFrame, data: DataFacts, leads: Any = False) -> pd.DataFrame:
@@ -187,95 +216,130 @@ def standing(trials: pd.DataFrame, data: DataFacts, leads: Any = False) -> pd.Da
         ones, that with the least loss on these images is first. Losses are compared by
         their logarithms if the least one is below a tenth of the untrained one.
     """
-    ended, columns = outcomes(trials, data), [*CONFIGURATION, "trial_id"]
-    # pandas takes milliseconds for each
+    ended = outcomes(trials, data)
+    # pandas takes milliseconds for each column that it groups by
     differ = [name for name in CONFIGURATION if trials[name].nunique() > 1]
     setting = trials.groupby(differ or ["label"]).ngroup().to_numpy()
     failures = np.bincount(setting, ended == FAILED)[setting].astype(int)
     competes = ended == COMPETES
     if not competes.any():
-        columns += [
-            "seeds",
-            "failures",
-            "accuracy",
-            "train_accuracy",
-            "regime",
-            "gap",
-            "limit",
-            "close",
-            "jumps",
-        ]
-        return pd.DataFrame(columns=columns).astype(
-            {"close": bool, "gap": float, "limit": float, "jumps": float}
-        )
+        return _nobody_competes()
     leads = np.broadcast_to(leads, competes.shape)
-    competes &= leads | (failures < failures[competes].min() + TOO_MANY)
-    ran, failures, behind = trials[competes], failures[competes], ~leads[competes]
-    setting = np.unique(setting[competes], return_inverse=True)[1]
+    fewest = failures[competes].min()
+    competes &= leads | (failures < fewest + TOO_MANY)
+
+    trials_left = trials[competes]
+    failures = failures[competes]
+    leads = leads[competes]
+    _, setting = np.unique(setting[competes], return_inverse=True)
     split = held_out(trials)
-    compared = accuracy = data.ranking.scores(ran, split)
-    falls = ran["late_fall"].fillna(0.0).to_numpy(float) * data.ranking.is_accuracy
-    seed = ran.groupby(["seed", "data_seed"]).ngroup().to_numpy()
-    if data.ranking.is_accuracy:
-        noise = accuracy_noise(accuracy, independent_answers_of(ran, data, split))
-    else:
-        noise, untrained = (
-            ran[name].fillna(0.0).to_numpy(float)
-            for name in ("loss_noise", "untrained_loss")
-        )
-        # ratios are what compares
-        if (
-            data.ranking.is_loss
-            and 0 < -accuracy.max() < np.median(untrained) / FAR_LESS
-        ):
-            compared, noise = -np.log(-accuracy), noise / -accuracy
-        # else what jumps is told apart from nothing
-        noise = np.minimum(noise, np.median(noise))
-        if not noise.any():
-            noise[:] = np.nan
-    first = failures == failures.min() if behind.all() else ~behind
+    return _ranked(trials_left, setting, failures, leads, split, data)
+
+
+def _nobody_competes() -> pd.DataFrame:
+    """Return what `standing` does if no setting competes."""
+    empty = pd.DataFrame(columns=[*CONFIGURATION, "trial_id", *STANDING])
+    return empty.astype({"close": bool, "gap": float, "limit": float, "jumps": float})
+
+
+def _ranked(
+    trials: pd.DataFrame,
+    setting: np.ndarray,
+    failures: np.ndarray,
+    leads: np.ndarray,
+    split: str,
+    data: DataFacts,
+) -> pd.DataFrame:
+    """Return what `standing` does, given the trials that compete.
+
+    Args:
+        setting: of each trial, by number from 0.
+        failures: with how many seeds its setting failed.
+        leads: whether its setting leads a decision.
+        split: where scores are measured.
+    """
+    accuracy = data.ranking.scores(trials, split)
+    compared, noise = _comparable(trials, accuracy, split, data)
+    falls = _numbers(trials, "late_fall")
+    if not data.ranking.is_accuracy:
+        falls = np.zeros(len(trials))
+    seed = trials.groupby(["seed", "data_seed"]).ngroup().to_numpy()
+    may_lead = leads
+    if not leads.any():
+        may_lead = failures == failures.min()
     mean, gap, limit = below_best(
-        setting, seed, accuracy, noise, falls > 0, first, compared
+        setting, seed, accuracy, noise, falls > 0, may_lead, compared
     )
-    rows = list(pd.Series(setting).groupby(setting).indices.values())
-    at = [of[0] for of in rows]
-    each = (
-        ran.reindex(columns=[f"{split}_loss", "train_accuracy"])
-        .astype(float)
-        .groupby(setting)
-        .mean()
+
+    rows_of_settings = [*pd.Series(setting).groupby(setting).indices.values()]
+    labels = trials["regime"].to_numpy(str).astype(object)
+    first_rows, regimes, jumps = [], [], []
+    for rows in rows_of_settings:
+        first_rows.append(rows[0])
+        regimes.append(_regime(labels[rows]))
+        jumps.append(falls[rows].max())
+    failures = failures[first_rows]
+    is_behind = ~leads[first_rows]
+    measured = trials.reindex(columns=[f"{split}_loss", "train_accuracy"])
+    means = measured.astype(float).groupby(setting).mean()
+    settings = trials[[*CONFIGURATION, "trial_id"]].iloc[first_rows]
+    settings = settings.assign(
+        seeds=np.bincount(setting),
+        failures=failures,
+        accuracy=mean,
+        train_accuracy=means["train_accuracy"].to_numpy(),
+        regime=regimes,
+        gap=gap,
+        limit=limit,
+        close=gap <= limit,
+        jumps=jumps,
     )
-    labels = ran["regime"].to_numpy(str).astype(object)
-    regimes = [
-        of[0] if (of == of[0]).all() else regime_counts(of)
-        for of in (labels[one] for one in rows)
-    ]
-    found = (
-        ran[columns]
-        .iloc[at]
-        .assign(
-            seeds=np.bincount(setting),
-            failures=failures[at],
-            accuracy=mean,
-            train_accuracy=each["train_accuracy"].to_numpy(),
-            regime=regimes,
-            gap=gap,
-            limit=limit,
-            close=gap <= limit,
-            jumps=[falls[of].max() for of in rows],
-        )
-    )
-    order = np.lexsort(
-        (each[f"{split}_loss"], -rounded(mean), failures[at], behind[at])
-    )
-    return found.iloc[order].reset_index(drop=True)
+    # the last one counts first
+    keys = means[f"{split}_loss"], -rounded(mean), failures, is_behind
+    order = np.lexsort(keys)
+    return settings.iloc[order].reset_index(drop=True)
 
 
-def to_decide(found: pd.DataFrame) -> pd.DataFrame:
+def _comparable(
+    trials: pd.DataFrame, accuracy: np.ndarray, split: str, data: DataFacts
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each trial what is compared with others, and its standard error."""
+    ranking = data.ranking
+    if ranking.is_accuracy:
+        answers = independent_answers_of(trials, data, split)
+        return accuracy, accuracy_noise(accuracy, answers)
+    compared = accuracy
+    noise = _numbers(trials, "loss_noise")
+    untrained = np.median(_numbers(trials, "untrained_loss"))
+    least_loss = -accuracy.max()
+    if ranking.is_loss and 0 < least_loss < untrained / FAR_LESS:
+        # ratios are what compares
+        compared = -np.log(-accuracy)
+        noise = noise / -accuracy
+    # else what jumps is told apart from nothing
+    noise = np.minimum(noise, np.median(noise))
+    if not noise.any():
+        noise[:] = np.nan
+    return compared, noise
+
+
+def _numbers(trials: pd.DataFrame, name: str) -> np.ndarray:
+    """Return a column as numbers, with 0 where there is none."""
+    return np.asarray(trials[name].fillna(0.0).to_numpy(float))
+
+
+def _regime(labels: np.ndarray) -> str:
+    """Return the regime of a setting, or how many of its trials have which."""
+    if (labels == labels[0]).all():
+        return str(labels[0])
+    return regime_counts(labels)
+
+
+def to_decide(settings: pd.DataFrame) -> pd.DataFrame:
     """Return those settings of `standing` that may be the best, among which a decision
     is worth its seeds: those that are not told apart from it, and those that would not
     be without their largest jump."""
-    return found[found["gap"] <= found["limit"] + found["jumps"]]
+    return settings[settings["gap"] <= settings["limit"] + settings["jumps"]]
 
 
 def late_falls(
@@ -283,23 +347,20 @@ def late_falls(
 ) -> pd.Series:
     """Return the largest fall of each trial's held-out (else test) accuracy in an epoch
     of the last half, by its id; 0 if noise explains it (`sigmas`)."""
-    accuracy = (
-        epochs["validation_accuracy"]
-        .astype(float)
-        .fillna(epochs["test_accuracy"].astype(float))
-    )
-    trial = accuracy.groupby(epochs["trial_id"])
-    before, count = trial.shift(), trial.transform("size")
-    images = (
-        epochs["trial_id"]
-        .map(pd.Series(independent_answers_of(trials, data), trials["trial_id"]))
-        .astype(float)
-    )
+    trial_id = epochs["trial_id"]
+    test = epochs["test_accuracy"].astype(float)
+    accuracy = epochs["validation_accuracy"].astype(float).fillna(test)
+    of_trial = accuracy.groupby(trial_id)
+    before = of_trial.shift()
+    count = of_trial.transform("size")
+    answers = pd.Series(independent_answers_of(trials, data), trials["trial_id"])
+    images = trial_id.map(answers).astype(float)
     noise = np.hypot(accuracy_noise(before, images), accuracy_noise(accuracy, images))
-    late = (2 * trial.cumcount() >= count) & (
-        before - accuracy > (count // 2).map(sigmas) * noise
-    )
-    return (before - accuracy).where(late, 0.0).groupby(epochs["trial_id"]).max()
+    limit = (count // 2).map(sigmas) * noise
+    fall = before - accuracy
+    is_late = 2 * of_trial.cumcount() >= count
+    late_fall = fall.where(is_late & (fall > limit), 0.0)
+    return late_fall.groupby(trial_id).max()
 
 
 def _moments(
@@ -307,15 +368,23 @@ def _moments(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the count, the mean and the variance of the values of each group that are
     numbers."""
-    known, size = ~np.isnan(values), group.max() + 1
-    group, values = group[known], values[known]
+    size = group.max() + 1
+    is_number = ~np.isnan(values)
+    group = group[is_number]
+    values = values[is_number]
     count = np.bincount(group, minlength=size)
+    degrees = np.where(count > 1, count - 1, np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.bincount(group, values, size) / count
-        variance = np.bincount(group, (values - mean[group]) ** 2, size) / np.where(
-            count > 1, count - 1, np.nan
-        )
+        squares = (values - mean[group]) ** 2
+        variance = np.bincount(group, squares, size) / degrees
     return count, mean, variance
+
+
+def _means(group: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the mean of the values of each group that are numbers."""
+    _, mean, _ = _moments(group, values)
+    return mean
 
 
 def _medians(group: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -324,11 +393,19 @@ def _medians(group: np.ndarray, values: np.ndarray) -> np.ndarray:
     ordered = values[np.lexsort((values, group))]
     count = np.bincount(group)
     first = np.cumsum(count) - count
-    low, high = first + np.maximum(count - 1, 0) // 2, first + count // 2
+    # an even count has two in the middle; an empty group may lie beyond the end
     last = len(values) - 1
-    return np.asarray(
-        (ordered[np.minimum(low, last)] + ordered[np.minimum(high, last)]) / 2
-    )
+    low = first + np.maximum(count - 1, 0) // 2
+    high = first + count // 2
+    lower = ordered[np.minimum(low, last)]
+    upper = ordered[np.minimum(high, last)]
+    return np.asarray((lower + upper) / 2)
+
+
+def _along_pairs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return values of settings, [K], as those of the first and of the second setting
+    of each pair, [K, 1] and [1, K]."""
+    return values[..., :, None], values[..., None, :]
 
 
 def radius(count: Any, spread: Any, risk: float) -> np.ndarray:
@@ -351,13 +428,18 @@ def radius(count: Any, spread: Any, risk: float) -> np.ndarray:
         spread: s, their standard deviation.
         risk: the chance of any error, in (0, 1).
     """
-    n = np.arange(2, max(np.max(count), 2) + 1)
+    most = max(np.max(count), 2)
+    n = np.arange(2, most + 1)
     q = (np.sqrt(n + 1) / risk) ** (2 / n)
     with np.errstate(divide="ignore", invalid="ignore"):
-        factors = np.sqrt((n - 1) / n * (q - 1) / np.maximum(1 - q / (n + 1), 0))
+        above = (n - 1) / n * (q - 1)
+        below = np.maximum(1 - q / (n + 1), 0)
+        factors = np.sqrt(above / below)
         # one for each n: many pairs have the same n
-        factor = np.concatenate([[np.inf, np.inf], factors])[count]
-        return np.where(np.isinf(factor), np.inf, factor * spread)
+        factors = np.concatenate([[np.inf, np.inf], factors])
+        factor = factors[count]
+        wide = factor * spread
+    return np.where(np.isinf(factor), np.inf, wide)
 
 
 def most_failures(failed: Any, seeds: Any) -> Any:
@@ -398,46 +480,61 @@ class Decision:
         least: float = 0.0,
         searches: tuple[int, ...] = (),
     ) -> None:
-        self.tolerance, self.least, self.losses = (
-            tolerance,
-            least,
-            np.zeros((*searches, settings)),
-        )
-        self.seeds, self.allowed = (
-            np.full((*searches, settings), of) for of in (0, -1)
-        )
-        self.most, self._own = np.inf, np.zeros((*searches, settings, 2))
-        """The sum of each setting's values, and that of their squares, [K, 2]."""
-        self._sum, self._squares = (
-            np.zeros((*searches, settings, settings)) for _ in range(2)
-        )
-        self._count, self._failed = (
-            np.zeros((*searches, settings, settings), int) for _ in range(2)
-        )
+        shape = (*searches, settings)
+        pairs = (*shape, settings)
+        self.tolerance = tolerance
+        self.least = least
+        self.most = np.inf
+        self.losses = np.zeros(shape)
+        self.seeds = np.full(shape, 0)
+        self.allowed = np.full(shape, -1)
+        self._total = np.zeros(shape)
+        self._total_of_squares = np.zeros(shape)
+        """The sum of each setting's values, and that of their squares, [K]."""
+        self._count = np.zeros(pairs, int)
+        self._failed = np.zeros(pairs, int)
         """For each pair of settings, how many of their common seeds neither failed
-        with, and how many the first did."""
+        with, and how many the first did, [K, K]."""
+        self._sum = np.zeros(pairs)
+        self._squares = np.zeros(pairs)
+        """The sum of the differences of each pair, and that of their squares, [K, K]."""
 
     def add(self, values: Any, trained: Any = True) -> None:
         """Take up one seed: the held-out accuracy of each setting, [K]; NaN if it
         failed. Those that were not `trained` with it, [K], are left out, and so are
         those that were set aside."""
-        values, took = np.asarray(values, float), ~self.aside & trained
+        values = np.asarray(values, float)
+        is_nan = np.isnan(values)
+        took = ~self.aside & trained
         self.seeds += took
-        self._failed += (took & np.isnan(values))[..., :, None] & took[..., None, :]
-        known = took & ~np.isnan(values)
-        pairs, values = (
-            known[..., :, None] & known[..., None, :],
-            np.where(known, values, 0),
-        )
-        self._own += np.stack([values, values**2], -1)
-        differences = np.where(pairs, values[..., :, None] - values[..., None, :], 0)
+        failed, _ = _along_pairs(took & is_nan)
+        _, both_took = _along_pairs(took)
+        self._failed += failed & both_took
+
+        competes = took & ~is_nan
+        values = np.where(competes, values, 0)
+        self._total += values
+        self._total_of_squares += values**2
+        one_competes, other_competes = _along_pairs(competes)
+        pairs = one_competes & other_competes
+        better, worse = _along_pairs(values)
+        differences = np.where(pairs, better - worse, 0)
         self._count += pairs
         self._sum += differences
         self._squares += differences**2
-        others = np.swapaxes(self._failed, -1, -2)
-        more = (self._failed >= others + TOO_MANY) & ~self.aside[..., None, :]
-        least = np.where(more, others, self.seeds.max() + 1).min(-1)
-        self.allowed = np.where(more.any(-1) & ~self.aside, least, self.allowed)
+        self._set_aside()
+
+    def _set_aside(self) -> None:
+        """Set aside what failed more often than another one that is in the running."""
+        failed = self._failed
+        failed_of_other = np.swapaxes(failed, -1, -2)
+        _, other_is_aside = _along_pairs(self.aside)
+        is_worse = failed >= failed_of_other + TOO_MANY
+        is_worse &= ~other_is_aside
+        unlimited = self.seeds.max() + 1
+        allowed = np.where(is_worse, failed_of_other, unlimited)
+        is_new = is_worse.any(-1) & ~self.aside
+        self.allowed = np.where(is_new, allowed.min(-1), self.allowed)
 
     @property
     def failures(self) -> np.ndarray:
@@ -454,37 +551,45 @@ class Decision:
         """The setting that no other one is better than, by the mean of their
         differences, or by least; of equal ones, one that failed less, and of these that
         with the least loss."""
-        score = np.where(self.aside[..., None, :], np.inf, self._mean).min(-1)
-        score = np.where(self.aside | (self.failures == self.seeds), -np.inf, score)
-        size = np.sqrt(self._own[..., 1] / np.maximum(self.seeds - self.failures, 1))
-        first = score >= score.max(-1, keepdims=True) - 10.0**-EQUAL * size
-        failures = np.where(first, self.failures, self.seeds.max() + 1)
-        first &= failures == failures.min(-1, keepdims=True)
-        return np.asarray(np.where(first, self.losses, np.inf).argmin(-1))
+        failures = self.failures
+        trained = self.seeds - failures
+        _, rival_is_aside = _along_pairs(self.aside)
+        # by how much each is better than its strongest rival
+        lead = np.where(rival_is_aside, np.inf, self._mean)
+        score = lead.min(-1)
+        score = np.where(self.aside | (trained == 0), -np.inf, score)
+        size = np.sqrt(self._total_of_squares / np.maximum(trained, 1))
+        rounding = 10.0**-EQUAL * size
+        is_first = score >= score.max(-1, keepdims=True) - rounding
+        failures = np.where(is_first, failures, self.seeds.max() + 1)
+        is_first &= failures == failures.min(-1, keepdims=True)
+        losses = np.where(is_first, self.losses, np.inf)
+        return np.asarray(losses.argmin(-1))
 
     @property
     def _may_gain(self) -> np.ndarray:
         """By how much each setting may be better than the leader, with 95% confidence;
         -inf for the leader and those that were set aside, [K]."""
-        lead = self.leader[..., None]
-        most = np.take_along_axis(self._mean + self._radius, lead[..., None], -1)[
-            ..., 0
-        ]
+        leader = self.leader[..., None]
+        upper_ends = self._mean + self._radius
+        over_leader = np.take_along_axis(upper_ends, leader[..., None], -1)
+        gain = over_leader[..., 0]
         # nobody is better than the leader by more than is left above it
         if np.isfinite(self.most):
-            count, (total, squares) = (
-                self.seeds - self.failures,
-                np.moveaxis(self._own, -1, 0),
-            )
-            mean = total / np.maximum(count, 1)
-            variance = (squares - total * mean) / np.maximum(count - 1, 1)
-            left = (
-                self.most
-                - mean
-                + radius(count, np.sqrt(np.maximum(variance, self.least**2)), RISK)
-            )
-            most = np.minimum(most, np.take_along_axis(left, lead, -1))
-        return np.where(self.aside | (np.arange(most.shape[-1]) == lead), -np.inf, most)
+            room = np.take_along_axis(self._room, leader, -1)
+            gain = np.minimum(gain, room)
+        settings = np.arange(gain.shape[-1])
+        is_out = self.aside | (settings == leader)
+        return np.where(is_out, -np.inf, gain)
+
+    @property
+    def _room(self) -> np.ndarray:
+        """By how much `most` may exceed the true mean of each setting, [K]."""
+        count = self.seeds - self.failures
+        mean = self._total / np.maximum(count, 1)
+        spread = self._spread(count, mean, self._total, self._total_of_squares)
+        room = self.most - mean + radius(count, spread, RISK)
+        return np.asarray(room)
 
     @property
     def active(self) -> np.ndarray:
@@ -514,14 +619,15 @@ class Decision:
         """Return for each setting by how much it is worse than the leader, [K, 3]: the
         lower end of an interval, the mean, and the upper end; and how many seeds both
         have, [K]. Each end holds in 95%."""
-        lead, of = (
-            self.leader[..., None, None],
-            (self.differences, self._radius, self._count),
-        )
-        mean, wide, count = (
-            np.take_along_axis(each, lead, -2)[..., 0, :] for each in of
-        )
-        return np.stack([mean - wide, mean, mean + wide], -1), count
+        mean = self._of_leader(self.differences)
+        wide = self._of_leader(self._radius)
+        ends = np.stack([mean - wide, mean, mean + wide], -1)
+        return ends, self._of_leader(self._count)
+
+    def _of_leader(self, pairs: np.ndarray) -> np.ndarray:
+        """Return the values of the pairs of which the leader is the first, [K]."""
+        leader = self.leader[..., None, None]
+        return np.asarray(np.take_along_axis(pairs, leader, -2)[..., 0, :])
 
     @property
     def differences(self) -> np.ndarray:
@@ -538,9 +644,18 @@ class Decision:
     def _radius(self) -> np.ndarray:
         """The half-width of the interval of each of these, for any number of seeds;
         infinite while there are too few. Each end holds in 95%."""
-        variance = (self._squares - self._sum * self._mean) / np.maximum(
-            self._count - 1, 1
-        )
-        return radius(
-            self._count, np.sqrt(np.maximum(variance, self.least**2)), 2 * RISK
-        )
+        spread = self._spread(self._count, self._mean, self._sum, self._squares)
+        return radius(self._count, spread, 2 * RISK)
+
+    def _spread(
+        self,
+        count: np.ndarray,
+        mean: np.ndarray,
+        total: np.ndarray,
+        squares: np.ndarray,
+    ) -> Any:
+        """Return the standard deviation of so many values, given their sums."""
+        degrees = np.maximum(count - 1, 1)
+        variance = (squares - total * mean) / degrees
+        variance = np.maximum(variance, self.least**2)
+        return np.sqrt(variance)

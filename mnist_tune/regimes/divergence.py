@@ -31,7 +31,9 @@ never stops a NaN."""
 
 def finite_loss(loss: float) -> float:
     """Return the loss for schedulers: finite, at most `LOSS_CEILING`."""
-    return min(loss, LOSS_CEILING) if math.isfinite(loss) else LOSS_CEILING
+    if not math.isfinite(loss):
+        return LOSS_CEILING
+    return min(loss, LOSS_CEILING)
 
 
 def chance_of(label_counts: np.ndarray | Sequence[int]) -> float:
@@ -45,13 +47,12 @@ def guess_loss(
 ) -> float:
     """Return the loss of the best constant guess, which gives each class its frequency
     f among the labels: `-sum f ln f` nats, or `(1 - sum f²) / 2` for mse."""
-    shares = np.asarray(label_counts, float)
-    shares = shares[shares > 0] / shares.sum()
-    return float(
-        (1 - (shares**2).sum()) / 2
-        if loss == "mse"
-        else -(shares * np.log(shares)).sum()
-    )
+    counts = np.asarray(label_counts, float)
+    shares = counts / counts.sum()
+    shares = shares[shares > 0]
+    if loss == "mse":
+        return float((1 - (shares**2).sum()) / 2)
+    return float(-(shares * np.log(shares)).sum())
 
 
 def chance_ceiling(chance: float, images: Any = math.inf) -> Any:
@@ -64,10 +65,10 @@ def chance_ceiling(chance: float, images: Any = math.inf) -> Any:
     chance (1 - chance) / images)`. What is returned is the largest sum of the mean and
     three standard errors, over all e. With a rare class, that is hardly above chance.
     """
-    luck, loss = SIGMAS * accuracy_noise(chance, images), max(chance - 0.5, 0.0)
-    return chance + np.maximum(
-        (1 - chance) * CHANCE_MARGIN, np.hypot(luck, loss) - loss
-    )
+    luck = SIGMAS * accuracy_noise(chance, images)
+    loss = max(chance - 0.5, 0.0)
+    by_luck = np.hypot(luck, loss) - loss
+    return chance + np.maximum((1 - chance) * CHANCE_MARGIN, by_luck)
 
 
 def has_diverged(row: Mapping[str, Any], chance: float, images: int) -> bool:
@@ -83,19 +84,14 @@ def has_diverged(row: Mapping[str, Any], chance: float, images: int) -> bool:
     """
     if not row["finite"]:
         return True
-    if row["above_since"] is None or row["train_loss"] <= calm_limit(
-        row["untrained_loss"], images
-    ):
+    loss, untrained = row["train_loss"], row["untrained_loss"]
+    if row["above_since"] is None or loss <= calm_limit(untrained, images):
         return False
-    steps, times = (
-        row["step"] - row["above_since"] + 1,
-        row["train_loss"] / row["untrained_loss"],
-    )
-    guesses = row["train_accuracy"] <= chance_ceiling(chance, images)
-    return bool(
-        (guesses and steps >= PATIENCE)
-        or (times >= BLOWN_UP and steps * times >= BLOWN_UP * PATIENCE)
-    )
+    steps = row["step"] - row["above_since"] + 1
+    if steps >= PATIENCE and row["train_accuracy"] <= chance_ceiling(chance, images):
+        return True
+    times = loss / untrained
+    return bool(times >= BLOWN_UP and steps * times >= BLOWN_UP * PATIENCE)
 
 
 def blown_up(
@@ -104,6 +100,5 @@ def blown_up(
     """Return whether the loss of a task, of either sign, is too far above the untrained
     one, given the least so far and the standard deviation of the untrained one over
     parts of the data."""
-    return loss - untrained > (BLOWN_UP - 1) * max(
-        abs(untrained), deviation, untrained - least
-    )
+    scale = max(abs(untrained), deviation, untrained - least)
+    return loss - untrained > (BLOWN_UP - 1) * scale

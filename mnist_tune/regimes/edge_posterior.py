@@ -60,13 +60,16 @@ SETTLED = 0.15
 been narrow enough for it to end. If it ended with the first such interval, a search of
 a wide edge might end because chance made it look sharp."""
 
+
+def _along_pairs(values: list[float]) -> np.ndarray:
+    """Return a value of each pair of δ and γ for the grid, [pairs, 1, 1]."""
+    return np.array(values, np.float32)[:, None, None]
+
+
 _PAIRS = [(lapse, luck) for lapse in LAPSES for luck in LUCK]
-_LAPSE, _LUCK = (
-    np.array(values, np.float32)[:, None, None] for values in zip(*_PAIRS, strict=True)
-)
-_PRIOR = np.array([LAPSES[lapse] * LUCK[luck] for lapse, luck in _PAIRS], np.float32)[
-    :, None, None
-]
+_LAPSE = _along_pairs([lapse for lapse, _ in _PAIRS])
+_LUCK = _along_pairs([luck for _, luck in _PAIRS])
+_PRIOR = _along_pairs([LAPSES[lapse] * LUCK[luck] for lapse, luck in _PAIRS])
 
 
 class EdgePosterior:
@@ -75,7 +78,9 @@ class EdgePosterior:
 
     def __init__(self, expected: float) -> None:
         self._expected = expected
-        self._low, self._step = expected - REACH, 2 * REACH / HALVES
+        # the lower end of the grid, and the distance of its points
+        self._low = expected - REACH
+        self._step = 2 * REACH / HALVES
         self._outcomes: list[tuple[float, bool]] = []
         self._half_widths: list[float] = []  # after each outcome
         self._weights = self._prior()  # [pairs of δ and γ, halves, widths]
@@ -96,7 +101,8 @@ class EdgePosterior:
     @property
     def halves(self) -> np.ndarray:
         """The halves of the grid, [halves]."""
-        return np.asarray(self._low + self._step * (np.arange(HALVES) + 0.5))
+        steps = np.arange(HALVES) + 0.5
+        return np.asarray(self._low + self._step * steps)
 
     @property
     def halves_and_widths(self) -> np.ndarray:
@@ -118,10 +124,11 @@ class EdgePosterior:
         """Return whether the search may end: some trials learned and others did not,
         and its interval has had at most this half-width, as a share of the rate,
         through the last `SETTLED` of its outcomes."""
-        if len({learned for _, learned in self._outcomes}) < 2:
+        outcomes = {learned for _, learned in self._outcomes}
+        if len(outcomes) < 2 or self.count < LEAST_OUTCOMES:
             return False
-        last = self._half_widths[int((1 - SETTLED) * self.count) :]
-        return self.count >= LEAST_OUTCOMES and max(last) <= math.log1p(precision)
+        first = int((1 - SETTLED) * self.count)
+        return max(self._half_widths[first:]) <= math.log1p(precision)
 
     def interval_of(self, share: float) -> np.ndarray:
         """Return the interval, as `interval`, of the x at which this share of seeds
@@ -132,58 +139,68 @@ class EdgePosterior:
         """
         with np.errstate(divide="ignore", invalid="ignore"):
             odds = (share - _LUCK) / (1 - _LAPSE - share)
-            known = np.where(odds > 0, np.log(odds / _half_odds(_LAPSE, _LUCK)), np.inf)
-            shift = np.where(share <= _LUCK, -np.inf, known)
-        return _weighted_quantiles(self.halves[:, None] - WIDTHS * shift, self._weights)
+            shift = np.log(odds / _half_odds(_LAPSE, _LUCK))
+        shift = np.where(odds > 0, shift, np.inf)
+        shift = np.where(share <= _LUCK, -np.inf, shift)
+        rates = self.halves[:, None] - WIDTHS * shift
+        return _weighted_quantiles(rates, self._weights)
 
     def band(self, x: np.ndarray) -> np.ndarray:
         """Return the interval, as `interval`, of P(learns | x), [3, x]."""
-        chances = (learns(self.halves - one, _LAPSE, _LUCK) for one in x)
-        return np.transpose(
-            [_weighted_quantiles(each, self._weights) for each in chances]
-        )
+        intervals = []
+        for point in x:
+            chances = learns(self.halves - point, _LAPSE, _LUCK)
+            intervals.append(_weighted_quantiles(chances, self._weights))
+        return np.transpose(intervals)
 
     def _quantiles(self, shares: Any) -> np.ndarray:
         """Return quantiles of the half. Between the points of a grid, the cumulative
         probability is a straight line."""
-        below = np.concatenate(
-            [[0], np.cumsum(self.halves_and_widths.sum(1), dtype=np.float64)]
-        )
-        return np.asarray(
-            np.interp(
-                shares,
-                below / below[-1],
-                self._low + self._step * np.arange(HALVES + 1),
-            )
-        )
+        chances = self.halves_and_widths.sum(1)
+        below = np.cumsum(chances, dtype=np.float64)
+        below = np.concatenate([[0], below])
+        below = below / below[-1]
+        edges = self._low + self._step * np.arange(HALVES + 1)
+        return np.asarray(np.interp(shares, below, edges))
 
     def _prior(self) -> np.ndarray:
         distance = np.abs(self.halves - self._expected)
-        density = np.where(
-            distance <= REACH, np.exp(-np.maximum(distance - FLAT, 0)), 0
-        ).astype(np.float32)
+        beyond = np.maximum(distance - FLAT, 0)
+        density = np.where(distance <= REACH, np.exp(-beyond), 0)
+        density = density.astype(np.float32)
         return _normalised(_PRIOR * density[:, None] * WIDTH_PRIOR)
 
     def _with(self, weights: np.ndarray, x: float, learned: bool) -> np.ndarray:
         """Return the weights after one more outcome."""
-        distance = (self.halves - x).astype(np.float32)[:, None]
-        odds = np.exp(np.clip(distance / WIDTHS, -60, 60)) * _half_odds(_LAPSE, _LUCK)
-        steep, luck = (1 - _LAPSE, _LUCK) if learned else (_LAPSE, 1 - _LUCK)
-        # `learns`, or 1 minus that, also where tiny
-        return _normalised(weights * (steep * odds + luck) / (odds + 1))
+        distance = (self.halves - x).astype(np.float32)
+        steps = np.clip(distance[:, None] / WIDTHS, -60, 60)
+        odds = np.exp(steps) * _half_odds(_LAPSE, _LUCK)
+        # P(learns) where the odds are large and where they are 0, or 1 minus these
+        large, small = 1 - _LAPSE, _LUCK
+        if not learned:
+            large, small = _LAPSE, 1 - _LUCK
+        # as `learns`, also where tiny
+        weights = weights * (large * odds + small)
+        return _normalised(weights / (odds + 1))
 
     def _fit_grid(self) -> None:
         """Move and rescale the grid if the posterior fills too little of it, or is
         about to leave it."""
         low, high = self._quantiles((1e-4, 1 - 1e-4))
         ends = self.halves_and_widths[[0, -1]].sum(1)
-        leaves = self._step < 2 * REACH / HALVES and (ends > 3e-4).any()
-        if leaves or high - low < 0.3 * HALVES * self._step:
-            wide = (2.0 if leaves else 1.7) * (high - low)
-            self._low, self._step = (low + high - wide) / 2, wide / HALVES
-            self._weights = self._prior()
-            for outcome in self._outcomes:
-                self._weights = self._with(self._weights, *outcome)
+        is_narrower = self._step < 2 * REACH / HALVES
+        leaves = is_narrower and (ends > 3e-4).any()
+        if not leaves and high - low >= 0.3 * HALVES * self._step:
+            return
+        room = 1.7
+        if leaves:
+            room = 2.0
+        width = room * (high - low)
+        self._low = (low + high - width) / 2
+        self._step = width / HALVES
+        self._weights = self._prior()
+        for x, learned in self._outcomes:
+            self._weights = self._with(self._weights, x, learned)
 
 
 def learns(distance: np.ndarray, lapse: Any, luck: Any) -> np.ndarray:
@@ -194,10 +211,12 @@ def learns(distance: np.ndarray, lapse: Any, luck: Any) -> np.ndarray:
 
 def steep_part(distance: np.ndarray, lapse: Any, luck: Any) -> np.ndarray:
     """Return σ of that, without lapses and luck."""
-    odds = distance.astype(np.float32)[..., None] / WIDTHS + np.log(
-        _half_odds(lapse, luck)
-    )
-    return np.asarray(1 / (1 + np.exp(np.minimum(-odds, 80))))
+    distance = distance.astype(np.float32)
+    steps = distance[..., None] / WIDTHS
+    log_odds = steps + np.log(_half_odds(lapse, luck))
+    # the limit keeps exp finite
+    inverse = np.exp(np.minimum(-log_odds, 80))
+    return np.asarray(1 / (1 + inverse))
 
 
 def _half_odds(lapse: Any, luck: Any) -> Any:
@@ -207,10 +226,12 @@ def _half_odds(lapse: Any, luck: Any) -> Any:
 
 def _weighted_quantiles(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     order = np.argsort(values, axis=None)
-    below = np.cumsum(
-        np.broadcast_to(weights, values.shape).ravel()[order], dtype=np.float64
-    )
-    return np.asarray(values.ravel()[order][np.searchsorted(below / below[-1], ENDS)])
+    values_in_order = values.ravel()[order]
+    weights = np.broadcast_to(weights, values.shape)
+    weights_in_order = weights.ravel()[order]
+    below = np.cumsum(weights_in_order, dtype=np.float64)
+    at_ends = np.searchsorted(below / below[-1], ENDS)
+    return np.asarray(values_in_order[at_ends])
 
 
 def _normalised(weights: np.ndarray) -> np.ndarray:

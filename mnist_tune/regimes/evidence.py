@@ -73,14 +73,14 @@ def peaked(peak: Peak) -> str:
 def named(sibling: Sibling) -> str:
     """Return what a sibling is called; with the settings in which it differs."""
     name = f"rate {rate(sibling.rate)}"
-    others = []
+    settings = []
     for differing, (theirs, ours) in sibling.differing.items():
         value = theirs
         if isinstance(theirs, float):
             value = told_apart((theirs, ours))[theirs]
-        others.append(setting(differing, value) or f"no {differing}")
-    if others:
-        return f"{name} with {' and '.join(others)}"
+        settings.append(setting(differing, value) or f"no {differing}")
+    if settings:
+        return f"{name} with {' and '.join(settings)}"
     return name
 
 
@@ -144,8 +144,8 @@ def dead_beside_others(
     return f"{begun}: {beside_others(score, own, best, sibling)}"
 
 
-def plateau_beside_others(score: Score, loss: float, **others: Any) -> str:
-    return f"stays at loss {loss:.4g}; {behind(score, **others)}"
+def plateau_beside_others(score: Score, loss: float, **numbers: Any) -> str:
+    return f"stays at loss {loss:.4g}; {behind(score, **numbers)}"
 
 
 def held_out_fell(
@@ -178,8 +178,8 @@ def falls_often(score: Score, falls: int, epochs: int, low: float, high: float) 
     return f"{fell}, between {low:.4f} and {high:.4f}"
 
 
-def rises_and_falls(score: Score, **others: Any) -> str:
-    return f"rises and falls: {behind(score, **others)}"
+def rises_and_falls(score: Score, **numbers: Any) -> str:
+    return f"rises and falls: {behind(score, **numbers)}"
 
 
 def at_target(

@@ -38,49 +38,39 @@ def groups_of_siblings(trials: pd.DataFrame) -> list[np.ndarray]:
 def varied(trials: pd.DataFrame) -> list[str]:
     """Return the settings in which these trials differ, other than the learning rate:
     columns of `FAMILY`, and the epochs asked for."""
-    return [
-        name
-        for name in (*FAMILY, "epochs_asked")
-        if name in trials and trials[name].nunique() > 1
-    ]
+    names = [name for name in (*FAMILY, "epochs_asked") if name in trials]
+    return [name for name in names if trials[name].nunique() > 1]
 
 
 def families(trials: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the trials of each family with its title, such as `mlp-16-tanh, batch size
     64`, in order."""
-    names = [
-        "architecture",
-        *(name for name in varied(trials) if name != "architecture"),
-    ]
+    names = ["architecture"]
+    names += [name for name in varied(trials) if name != "architecture"]
     for values, family in trials.groupby(names):
         row = dict(zip(names, values, strict=True))
-        yield (
-            ", ".join(
-                filter(
-                    None, (setting(name, row[name]) for name in names if has(row, name))
-                )
-            ),
-            family,
-        )
+        settings = [setting(name, row[name]) for name in names if has(row, name)]
+        yield ", ".join(filter(None, settings)), family
 
 
 def has(row: Mapping[str, Any], name: str) -> bool:
     """Return whether a row of `trials` has a setting: momentum is SGD's. It may lack
     what all rows have in common."""
-    return (
-        name != "momentum"
-        or str(row.get("optimizer", "sgd")).partition("(")[0].strip() == "sgd"
-    )
+    if name != "momentum":
+        return True
+    optimizer, _, _ = str(row.get("optimizer", "sgd")).partition("(")
+    return optimizer.strip() == "sgd"
 
 
 def setting(name: str, value: Any) -> str:
     """Return a setting in words, such as `batch size 64`; a flag that is not set is
     empty."""
+    words = name.removesuffix("_asked").replace("_", " ")
     if name in ("nesterov", "drop_last"):
-        return name.replace("_", " ") * bool(value)
+        return words if value else ""
     if name in ("architecture", "optimizer", "loss"):
         return str(value)
-    return f"{name.removesuffix('_asked').replace('_', ' ')} {exactly(value)}"
+    return f"{words} {exactly(value)}"
 
 
 def named(
@@ -88,19 +78,24 @@ def named(
 ) -> list[str]:
     """Return the name of each row's setting: its learning rate, after the other
     settings in which trials differ, such as `mlp-64-relu, learning rate 0.1`."""
-    rates, names, said = told_apart(trials["learning_rate"]), varied(trials), []
-    texts = {
-        name: told_apart(trials[name])
-        for name in names
-        if pd.api.types.is_float_dtype(trials[name])
-    }
+    rates = told_apart(trials["learning_rate"])
+    names = varied(trials)
+    numbers = {}
+    for name in names:
+        if pd.api.types.is_float_dtype(trials[name]):
+            numbers[name] = told_apart(trials[name])
+    texts = []
     for row in rows.to_dict("records"):
-        own = row | {name: float(told[row[name]]) for name, told in texts.items()}
-        known = (setting(name, own[name]) for name in names if has(row, name))
-        others = ", ".join(text for text in (row["label"], *known) if text)
+        rounded = {name: float(words[row[name]]) for name, words in numbers.items()}
+        shown = row | rounded
+        settings = [setting(name, shown[name]) for name in names if has(row, name)]
         rate = rates[row["learning_rate"]]
-        said.append(f"{others}{before_rate}{rate}" if others else rate)
-    return said
+        settings = [text for text in (row["label"], *settings) if text]
+        if settings:
+            texts.append(f"{', '.join(settings)}{before_rate}{rate}")
+        else:
+            texts.append(rate)
+    return texts
 
 
 def held_out(trials: pd.DataFrame) -> str:
@@ -109,5 +104,7 @@ def held_out(trials: pd.DataFrame) -> str:
     trained = trials[trials["epochs_run"] > 0]
     # of a task, perhaps a loss alone
     names = ("validation_accuracy", "validation_loss")
-    measured = trained.reindex(columns=names).notna().any(axis=1)
-    return "validation" if len(measured) and measured.all() else "test"
+    is_measured = trained.reindex(columns=names).notna().any(axis=1)
+    if len(trained) and is_measured.all():
+        return "validation"
+    return "test"

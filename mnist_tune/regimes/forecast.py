@@ -18,7 +18,7 @@ import numpy as np
 from mnist_tune.regimes.curve import Curve, median
 from mnist_tune.regimes.limits import FAR, HALF, LEARNED, NEAR_BEST, PLATEAU, TREND
 from mnist_tune.regimes.noise import SIGMAS
-from mnist_tune.regimes.statistics import higher, late_pace, memorising
+from mnist_tune.regimes.statistics import higher, late_pace, line_through, memorising
 
 NINETY = 1.6449
 """Standard errors on either side of a 90% interval."""
@@ -34,9 +34,10 @@ def interval(x: float) -> tuple[float, float]:
     accelerate, and no later for what seems never to get there. Fitted (Kaplan and Meier
     1958) to 3,642 cuts of the curves of 69 sweeps; 389 of them got there.
     """
-    return min(
-        0.5 * x, 0.5 + 0.1 * x, math.log(SOONEST)
-    ), 1.1 * x + 0.2 if x <= KNOWN else math.inf
+    start = min(0.5 * x, 0.5 + 0.1 * x, math.log(SOONEST))
+    if x > KNOWN:
+        return start, math.inf
+    return start, 1.1 * x + 0.2
 
 
 SOONEST = math.e
@@ -77,16 +78,21 @@ class Forecast:
 def arrived(curve: Curve, target: float) -> int | None:
     """Return the epoch since which a curve has been at the target, but for single
     epochs; None if it is not there."""
-    padded = np.concatenate([[-np.inf, np.inf], curve.score])
+    score = curve.score
+    padded = np.concatenate([[-np.inf, np.inf], score])
     first, second, third = padded[:-2], padded[1:-1], padded[2:]
     # the median of three
-    settled = np.maximum(
-        np.minimum(first, second), np.minimum(np.maximum(first, second), third)
-    )
+    lower = np.minimum(first, second)
+    upper = np.maximum(first, second)
+    settled = np.maximum(lower, np.minimum(upper, third))
     below = np.flatnonzero(settled < target)
-    since = int(below[-1]) if len(below) else 0
-    there = np.flatnonzero(curve.score[since:] >= target)
-    return since + int(there[0]) + 1 if len(there) else None
+    since = 0
+    if len(below):
+        since = int(below[-1])
+    there = np.flatnonzero(score[since:] >= target)
+    if not len(there):
+        return None
+    return since + int(there[0]) + 1
 
 
 def forecast(curve: Curve, target: float) -> Forecast:
@@ -98,11 +104,15 @@ def forecast(curve: Curve, target: float) -> Forecast:
     n = curve.epochs
     if n < TREND:
         return Forecast(math.inf, n + 1, math.inf)
-    fitted, exponent, spread = law(curve)
-    steps = math.log(max(fitted / error_of(target), 1.0))  # in logarithms of the error
-    ahead = min(steps / exponent if exponent > 0 else math.inf, 99.0)
+    error, exponent, spread = law(curve)
+    # from here on in logarithms, of the error and of the epochs
+    missing = math.log(max(error / error_of(target), 1.0))
+    ahead = 99.0
+    if exponent > 0:
+        ahead = min(missing / exponent, 99.0)
+    start, end = interval(ahead)
     likely, earliest, latest = (
-        max(n * math.exp(one), n + 1.0) for one in (ahead, *interval(ahead))
+        max(n * math.exp(x), n + 1.0) for x in (ahead, start, end)
     )
     return Forecast(likely, earliest, latest, exponent, spread)
 
@@ -117,46 +127,48 @@ def law(curve: Curve) -> tuple[float, float, float]:
     """Fit `error ~ epoch**-a` to the late half of a curve of at least `TREND` epochs.
     Return the fitted error of the last epoch, a, and its standard error: the larger of
     those of the residuals and of the noise of the counts."""
-    n, count = curve.epochs, max(curve.epochs // 2 + 1, min(curve.epochs, 4))
-    error = error_of(curve.score[-count:])
+    n = curve.epochs
+    count = max(n // 2 + 1, min(n, 4))
+    score = curve.score[-count:]
+    error = error_of(score)
+    noise = curve.noise(score) / error
     x = np.log(np.arange(n - count + 1, n + 1))
-    x, y = x - x.mean(), np.log(error)
-    slope = float(x @ y / (x @ x))
-    residuals = y - y.mean() - slope * x
-    noise = curve.noise(curve.score[-count:]) / error
-    variance = max(float(residuals @ residuals) / (count - 2), float(np.mean(noise**2)))
-    return (
-        float(np.exp(y.mean() + slope * x[-1])),
-        -slope,
-        math.sqrt(variance / float(x @ x)),
-    )
+    x = x - x.mean()
+    y = np.log(error)
+    slope, residuals = line_through(x, y)
+    fitted = y.mean() + slope * x[-1]
+    of_residuals = float(residuals @ residuals) / (count - 2)
+    of_counts = float(np.mean(noise**2))
+    variance = max(of_residuals, of_counts) / float(x @ x)
+    return float(np.exp(fitted)), -slope, math.sqrt(variance)
 
 
 def reached(curve: Curve, target: float | None, label: str) -> Forecast | None:
     """Return when a curve reaches the target; None if it is not calm, or there are too
     few epochs to tell."""
-    if (
-        target is None
-        or not curve.epochs
-        or label in ("oscillating", "diverged", "overfit")
-    ):
+    if target is None or not curve.epochs:
+        return None
+    if label in ("oscillating", "diverged", "overfit"):
         return None
     ahead = forecast(curve, target)
     if ahead.is_past:
         return ahead
-    return None if label == "underfit" or curve.ended or curve.epochs < TREND else ahead
+    if label == "underfit" or curve.ended or curve.epochs < TREND:
+        return None
+    return ahead
 
 
 def epochs_to(ahead: Forecast | None, label: str) -> tuple[float, float, float]:
     """Return the epoch at which a trial is at the target, and the ends of its 80%
     interval."""
-    if ahead is None:
-        return (math.inf,) * 3 if label == "underfit" else (math.nan,) * 3
-    return (
-        (ahead.likely if ahead.latest < math.inf else math.nan),
-        ahead.earliest,
-        ahead.latest,
-    )
+    if ahead is not None:
+        likely = math.nan
+        if ahead.latest < math.inf:
+            likely = ahead.likely
+        return likely, ahead.earliest, ahead.latest
+    if label == "underfit":
+        return math.inf, math.inf, math.inf
+    return math.nan, math.nan, math.nan
 
 
 def target_of(
@@ -176,22 +188,25 @@ def target_of(
     data = curves[0].data.with_wrong_labels(curves[0].label_noise)
     if data.target is not None:
         return data.target, []
-    measures = [curve for curve in curves if curve.complete] or (
-        curves if running else []
-    )
-    ranked = sorted(
-        (curve for curve in measures if curve.epochs),
-        key=lambda curve: -curve.held_out_settled,
-    )
-    known = (curve for curve in ranked if not memorising(curve))
-    if (highest := next(known, None)) is None:
+    measures: Sequence[Curve] = [curve for curve in curves if curve.complete]
+    if not measures and running:
+        measures = curves
+    trained = [curve for curve in measures if curve.epochs]
+    ranked = sorted(trained, key=lambda curve: -curve.held_out_settled)
+    # one after the other, since both questions take time
+    generalising = (curve for curve in ranked if not memorising(curve))
+    highest = next(generalising, None)
+    if highest is None:
         return None, []
-    best = next((curve for curve in chain([highest], known) if not rises(curve)), None)
+    level = (curve for curve in chain([highest], generalising) if not rises(curve))
+    best = next(level, None)
     if best is None:
         return None, [highest]
-    unknown = best.data.learned(best.settled) < LEARNED or higher(highest, best, None)
-    less = min(margin(best), HALF * (best.settled - best.data.chance))
-    return None if unknown else best.settled - less, [highest, best]
+    has_learned = best.data.learned(best.settled) >= LEARNED
+    if not has_learned or higher(highest, best, None):
+        return None, [highest, best]
+    half = HALF * (best.settled - best.data.chance)
+    return best.settled - min(margin(best), half), [highest, best]
 
 
 def margin(curve: Curve) -> float:
@@ -209,21 +224,37 @@ def rises(curve: Curve) -> bool:
     so there the law decides alone, also where a schedule ended. Of a share that was
     learned, nobody knows the most, so there is no law: it gained more than the margin
     in its late half."""
-    error, gain = float(error_of(curve.settled)), margin(curve)
+    gain = margin(curve)
     is_short = curve.epochs < PLATEAU
-    if (curve.ended and not is_short) or has_stopped(curve, gain):
+    if curve.ended and not is_short:
+        return False
+    if has_stopped(curve, gain):
         return False
     if not curve.data.by_accuracy:
-        if curve.epochs < TREND:
-            return not curve.ended
-        late = curve.score[-1] - curve.score[-1 - round(HALF * curve.epochs)]
-        return not curve.ended and bool(late_pace(curve)[0] >= HALF and late > gain)
-    if error <= gain or curve.epochs < TREND:
-        return error > gain
+        return not curve.ended and _gains_late(curve, gain)
+    error = float(error_of(curve.settled))
+    if error <= gain:
+        return False
+    if curve.epochs < TREND:
+        return True
     _, exponent, _ = law(curve)
-    return (is_short or late_pace(curve)[0] >= 1 / FAR) and error * (
-        1 - FAR**-exponent
-    ) > 2 * gain
+    will_gain = error * (1 - FAR**-exponent)
+    if not will_gain > 2 * gain:
+        return False
+    pace, _ = late_pace(curve)
+    return is_short or bool(pace >= 1 / FAR)
+
+
+def _gains_late(curve: Curve, gain: float) -> bool:
+    """Return whether a curve gained more than this in its late half, at no less than
+    `HALF` of its mean pace."""
+    if curve.epochs < TREND:
+        return True
+    start = curve.score[-1 - round(HALF * curve.epochs)]
+    if not curve.score[-1] - start > gain:
+        return False
+    pace, _ = late_pace(curve)
+    return bool(pace >= HALF)
 
 
 def has_stopped(curve: Curve, gain: float) -> bool:

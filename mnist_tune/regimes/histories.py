@@ -28,38 +28,47 @@ class Histories:
     def of(cls, epochs: pd.DataFrame, trials: Container[str]) -> Histories:
         """Return the histories of these trials, given rows in the order in which they
         were recorded. A column that is missing becomes NaN."""
-        found = cls()
+        histories = cls()
         values = epochs.reindex(columns=COLUMNS).to_numpy(dtype=float, na_value=np.nan)
-        for trial_id, at in epochs.groupby("trial_id", sort=False).indices.items():
-            if trial_id in trials:
-                rows = values[at]
-                least_after = np.minimum.accumulate(rows[::-1, 0])[::-1]
-                kept = np.append(rows[:-1, 0] < least_after[1:], True)
-                found._rows[str(trial_id)] = array("d", rows[kept].tobytes())
-        return found
+        rows_of_trials = epochs.groupby("trial_id", sort=False).indices
+        for trial_id, at in rows_of_trials.items():
+            if trial_id not in trials:
+                continue
+            rows = values[at]
+            # what was trained again later does not count
+            epoch = rows[:, 0]
+            least_after = np.minimum.accumulate(epoch[::-1])[::-1]
+            is_last = np.append(epoch[:-1] < least_after[1:], True)
+            histories._rows[str(trial_id)] = array("d", rows[is_last].tobytes())
+        return histories
 
     def add(
         self, trial_id: str, row: Mapping[str, Any], repeated: bool = False
     ) -> None:
         """Add an epoch's row; one that is `repeated` only if it is not known. A trial
         that trains an epoch again begins again there: later rows are forgotten."""
-        if repeated and row["epoch"] <= self.last_epoch(trial_id):
+        epoch = row["epoch"]
+        if repeated and epoch <= self.last_epoch(trial_id):
             return
         rows = self._rows.setdefault(trial_id, array("d"))
-        while rows and rows[-len(COLUMNS)] >= row["epoch"]:
+        while rows and rows[-len(COLUMNS)] >= epoch:
             del rows[-len(COLUMNS) :]
-        rows.extend(
-            math.nan if row.get(name) is None else row[name] for name in COLUMNS
-        )
+        for name in COLUMNS:
+            value = row.get(name)
+            rows.append(math.nan if value is None else value)
 
     def columns(self, trial_id: str) -> dict[str, np.ndarray]:
         """Return a trial's columns, as `Curve.of` takes them; they are empty if it has
         no row."""
-        values = np.array(self._rows.get(trial_id, ())).reshape(-1, len(COLUMNS))
+        rows = self._rows.get(trial_id, ())
+        values = np.array(rows).reshape(-1, len(COLUMNS))
         # copies, of which a curve keeps some
-        return dict(zip(COLUMNS, map(np.array, values.T), strict=True))
+        columns = [np.array(column) for column in values.T]
+        return dict(zip(COLUMNS, columns, strict=True))
 
     def last_epoch(self, trial_id: str) -> int:
         """Return the last epoch of a trial; 0 if it has none."""
         rows = self._rows.get(trial_id)
-        return int(rows[-len(COLUMNS)]) if rows else 0
+        if not rows:
+            return 0
+        return int(rows[-len(COLUMNS)])

@@ -119,38 +119,46 @@ def gone(curve: Curve, goal: float) -> Label | None:
 def is_blown_up(curve: Curve) -> Label | None:
     """Is the training loss not finite, or above that of the untrained network for
     good?"""
-    loss = curve.train_loss
-    if loss is None or loss[-1] <= curve.calm_limit:
+    losses = curve.train_loss
+    if losses is None:
         return None
-    flagged = curve.diverged is not None and bool(curve.diverged[-1])
-    guesses = curve.score[-1] <= curve.ceiling
-    ended_there = curve.complete and guesses and above_for_good(curve)
-    if not (flagged or ended_there or not np.isfinite(loss[-1])):
+    loss = losses[-1]
+    if loss <= curve.calm_limit:
+        return None
+    if np.isfinite(loss) and not curve.has_diverged and not _ended_above(curve):
         return None
     goes_on = False
-    if curve.above_since and not flagged:
-        goes_on = curve.steps * curve.epochs - curve.above_since < PATIENCE
+    since = curve.above_since
+    if since and not curve.has_diverged:
+        goes_on = curve.steps * curve.epochs - since < PATIENCE
     return Label.of(
         "diverged",
         Reason.LOSS_ABOVE_UNTRAINED,
-        loss=loss[-1],
+        loss=loss,
         untrained=curve.untrained_loss,
-        above_since=curve.above_since,
+        above_since=since,
         goes_on=goes_on,
     )
+
+
+def _ended_above(curve: Curve) -> bool:
+    """Return whether a trial ended guessing, with its loss above the untrained one."""
+    guesses = curve.score[-1] <= curve.ceiling
+    return bool(curve.complete and guesses and above_for_good(curve))
 
 
 def fell_back(curve: Curve) -> Label | None:
     """Is what was learned lost: is it back at chance, or has it kept less than
     `LEARNED` of it for `TREND` epochs?"""
-    best = curve.data.learned(curve.score.max())
+    score = curve.score
+    best = curve.data.learned(score.max())
     if best < LEARNED or unmoved(curve) or not drop(curve, 0):
         return None
-    if curve.score[-1] <= curve.ceiling and lasts(curve):
+    if score[-1] <= curve.ceiling and lasts(curve):
         return Label("diverged", Reason.FELL_TO_CHANCE, best_and_last(curve))
-    late = curve.score[-TREND:]
-    kept_little = curve.data.learned(late.max()) < LEARNED * best
-    if kept_little and (curve.complete or TREND * curve.steps >= PATIENCE):
+    late = curve.data.learned(score[-TREND:].max())
+    is_for_good = curve.complete or TREND * curve.steps >= PATIENCE
+    if late < LEARNED * best and is_for_good:
         return Label("diverged", Reason.COLLAPSED, best_and_last(curve))
     return None
 
@@ -164,78 +172,95 @@ def dead(curve: Curve) -> Label | None:
         spiked = bool(curve.spikes().any())
     if not spiked:
         return None
-    since, last = since_when(curve), curve.score[-1]
-    return Label.of("diverged", Reason.DEAD, since=since, last=last)
+    since = since_when(curve)
+    return Label.of("diverged", Reason.DEAD, since=since, last=curve.score[-1])
 
 
 def restless(curve: Curve, goal: float) -> Label | None:
     """Are spikes or drops frequent in the last half of the epochs, or, below the
     target, smaller falls twice as frequent? Or did it end with a drop that it has not
     recovered from?"""
-    falls, spikes, loss = curve.falls, curve.spikes()[1:], curve.train_loss
-    falling = (
-        loss is not None
-        and (np.diff(loss, prepend=curve.untrained) < 0).all()
-        and not spikes.any()
-    )
-    if falling or unmoved(curve):
-        # the score may still jump, as where the running statistics of batch norm lag
+    spikes = curve.spikes()[1:]
+    loss = curve.train_loss
+    if loss is not None and not spikes.any():
+        gains = np.diff(loss, prepend=curve.untrained)
+        if (gains < 0).all():
+            # the score may still jump, as where the running statistics of batch norm
+            # lag
+            return None
+    if unmoved(curve):
         return None
-    if curve.score.max() <= curve.ceiling or (
-        curve.score[-1] <= curve.ceiling and not curve.complete
-    ):
+    if curve.score.max() <= curve.ceiling:
+        return None
+    if curve.score[-1] <= curve.ceiling and not curve.complete:
         return None  # it may come back
-    drops, small = falls > np.maximum(VISIBLE, curve.falls_noise), slips(curve)
-    if loss is not None:  # it confirms what the noise of few images hides
-        small |= (falls > VISIBLE) & (loss[1:] > loss[:-1])
+    drops = curve.falls > np.maximum(VISIBLE, curve.falls_noise)
+    label = _unstable(curve, spikes, drops) or _falling_often(curve, goal)
+    return label or _ended_low(curve, goal, drops)
+
+
+def _unstable(curve: Curve, spikes: np.ndarray, drops: np.ndarray) -> Label | None:
+    """Are spikes or drops frequent in the last half of the epochs?"""
     events = spikes | drops
-    late = events[-max(PLATEAU, int(HALF * len(events))) :]
-    if late.sum() >= 2 and late.mean() > OFTEN:
-        peak = None
-        if spikes.any():
-            peak = curve.peak_of(curve.peak[1:][spikes].max())
-        return Label.of(
-            "oscillating",
-            Reason.UNSTABLE,
-            events=events.sum(),
-            epochs=len(falls),
-            fall=falls.max(),
-            peak=peak,
-        )
-    if (
-        FAR * small.sum() >= max(2 * FAR, len(small))
-        and not (curve.score[-TREND:] >= goal).all()
-    ):
-        return Label.of(
-            "oscillating",
-            Reason.FALLS_OFTEN,
-            falls=small.sum(),
-            epochs=len(small),
-            low=curve.score.min(),
-            high=curve.score.max(),
-        )
-    lost = (
-        curve.complete
-        and curve.epochs >= PLATEAU
-        and drop(curve)
-        and drops[curve.score.argmax() :].any()
+    half = int(HALF * len(events))
+    late = events[-max(PLATEAU, half) :]
+    if late.sum() < 2 or late.mean() <= OFTEN:
+        return None
+    peak = None
+    if spikes.any():
+        losses = curve.peak[1:]
+        peak = curve.peak_of(losses[spikes].max())
+    return Label.of(
+        "oscillating",
+        Reason.UNSTABLE,
+        events=events.sum(),
+        epochs=len(events),
+        fall=curve.falls.max(),
+        peak=peak,
     )
-    if lost and goal - curve.score[-1] > VISIBLE:
-        return Label("oscillating", Reason.ENDED_LOW, best_and_last(curve))
-    return None
+
+
+def _falling_often(curve: Curve, goal: float) -> Label | None:
+    """Are falls, of which some are small, frequent below the target?"""
+    falls = slips(curve)
+    loss = curve.train_loss
+    if loss is not None:  # it confirms what the noise of few images hides
+        rises = loss[1:] > loss[:-1]
+        falls |= (curve.falls > VISIBLE) & rises
+    epochs = len(falls)
+    count = falls.sum()
+    if FAR * count < max(2 * FAR, epochs):
+        return None
+    if (curve.score[-TREND:] >= goal).all():
+        return None
+    return Label.of(
+        "oscillating",
+        Reason.FALLS_OFTEN,
+        falls=count,
+        epochs=epochs,
+        low=curve.score.min(),
+        high=curve.score.max(),
+    )
+
+
+def _ended_low(curve: Curve, goal: float, drops: np.ndarray) -> Label | None:
+    """Did it end below the target with a drop that it has not recovered from?"""
+    if not curve.complete or curve.epochs < PLATEAU or not drop(curve):
+        return None
+    since_best = drops[curve.score.argmax() :]
+    if not since_best.any() or goal - curve.score[-1] <= VISIBLE:
+        return None
+    return Label("oscillating", Reason.ENDED_LOW, best_and_last(curve))
 
 
 def there(curve: Curve, goal: float) -> Label | None:
     """Is the median of the last three epochs at the target? Fewer epochs must be beyond
     it by more than noise."""
-    noise = 0 if curve.epochs >= TREND else SIGMAS * curve.noise(curve.settled)
-    steady = (
-        curve.ended
-        or not slips(curve)[-TREND + 1 :].any()
-        or (curve.score[-PLATEAU:] < goal).sum() <= 1
-    )
     settled, last = curve.settled, curve.score[-1]
-    if not steady or settled - noise < goal or goal - last > VISIBLE:
+    sure = settled
+    if curve.epochs < TREND:
+        sure = settled - SIGMAS * curve.noise(settled)
+    if sure < goal or goal - last > VISIBLE or not _is_steady(curve, goal):
         return None
     over = 1
     if settled > last:
@@ -253,6 +278,14 @@ def there(curve: Curve, goal: float) -> Label | None:
     )
 
 
+def _is_steady(curve: Curve, goal: float) -> bool:
+    """Return whether a curve has not slipped of late, or hardly left its target."""
+    if curve.ended or not slips(curve)[-TREND + 1 :].any():
+        return True
+    below = curve.score[-PLATEAU:] < goal
+    return bool(below.sum() <= 1)
+
+
 QUESTIONS: tuple[tuple[str, Callable[[Curve, float], Label | None]], ...] = (
     ("diverged", gone),
     ("overfit", memorising),
@@ -266,46 +299,64 @@ answer gives the label."""
 def below(curve: Curve, goal: float) -> Label:
     """Where does the law of a curve lead that is below the target?"""
     last = curve.score[-1]
-    if curve.train_loss is not None and hardly_begun(curve):
-        loss, untrained = curve.train_loss[-1], curve.untrained_loss
-        return Label.of("slow", Reason.HARDLY_BEGUN, loss=loss, untrained=untrained)
+    loss = curve.train_loss
+    if loss is not None and hardly_begun(curve):
+        untrained = curve.untrained_loss
+        return Label.of("slow", Reason.HARDLY_BEGUN, loss=loss[-1], untrained=untrained)
     if curve.complete and late_in_few(curve, goal):
         far = FAR * curve.epochs
         return Label.of("slow", Reason.LATE_AT_BEST, last=last, goal=goal, epochs=far)
-    if curve.ended and math.isinf(goal):
+    if curve.ended:
+        if math.isfinite(goal):
+            return Label.of("underfit", Reason.SCHEDULE_ENDED, last=last)
         reason = Reason.SCHEDULE_ENDED_WITHOUT_TARGET
         return Label.of("undecided", reason, last=last)
-    if curve.ended:
-        return Label.of("underfit", Reason.SCHEDULE_ENDED, last=last)
     if curve.epochs < PLATEAU:
-        reason, epochs = Reason.TOO_FEW_EPOCHS, curve.epochs
-        return Label.of("undecided", reason, epochs=epochs, last=last)
-    if curve.score.max() >= goal:
-        if last >= goal:
-            return Label.of("undecided", Reason.NOT_STEADY, last=last, goal=goal)
-        return Label("undecided", Reason.LEFT_TARGET, best_and_last(curve))
-    ahead, level = forecast(curve, goal), flat(curve)
+        reason = Reason.TOO_FEW_EPOCHS
+        return Label.of("undecided", reason, epochs=curve.epochs, last=last)
+    if curve.score.max() < goal:
+        return _by_law(curve, goal)
+    if last >= goal:
+        return Label.of("undecided", Reason.NOT_STEADY, last=last, goal=goal)
+    return Label("undecided", Reason.LEFT_TARGET, best_and_last(curve))
+
+
+def _by_law(curve: Curve, goal: float) -> Label:
+    """Return the label of a curve with enough epochs for a law, which has never been at
+    the target."""
+    last = curve.score[-1]
+    ahead = forecast(curve, goal)
+    is_flat = flat(curve)
     pace, noise = late_pace(curve)
-    if math.isinf(goal) and not level and rises(curve):
-        numbers = {"last": last, "goal": goal, "forecast": None}
+    numbers = {"last": last, "goal": goal, "forecast": None}
+    if math.isinf(goal) and not is_flat and rises(curve):
         return Label("undecided", Reason.ON_ITS_WAY, numbers)
-    if curve.complete and (level or (ahead.fastest < LEVEL and pace < HALF)):
-        if not drop(curve, 0):
-            return Label.of("underfit", Reason.LEVELLED_OFF, last=last)
-        is_early = curve.score.argmax() < HALF * curve.epochs
-        regime = "underfit" if is_early else "undecided"
-        return Label(regime, Reason.DECLINING, best_and_last(curve))
-    if level or (ahead.slowest < LEVEL and (pace - noise < HALF or not curve.complete)):
-        reason, epochs = Reason.LEVEL_OR_SLOW, curve.epochs
-        return Label.of("undecided", reason, last=last, epochs=epochs)
+    levels_off = ahead.fastest < LEVEL and pace < HALF
+    if curve.complete and (is_flat or levels_off):
+        return _levelled_off(curve)
+    may_slow_down = pace - noise < HALF or not curve.complete
+    may_level_off = ahead.slowest < LEVEL and may_slow_down
+    if is_flat or may_level_off:
+        reason = Reason.LEVEL_OR_SLOW
+        return Label.of("undecided", reason, last=last, epochs=curve.epochs)
     if shaken(curve):
         return Label.of("undecided", Reason.JUMPS_RARELY, last=last)
     if math.isinf(goal):
         return Label.of("undecided", Reason.NO_TARGET, last=last)
-    numbers = {"last": last, "goal": goal, "forecast": ahead}
+    numbers["forecast"] = ahead
     if curve.complete and ahead.likely > FAR * curve.epochs:
         return Label("slow", Reason.LATE, numbers)
     return Label("undecided", Reason.ON_ITS_WAY, numbers)
+
+
+def _levelled_off(curve: Curve) -> Label:
+    """Return the label of a complete curve that is level at its end."""
+    if not drop(curve, 0):
+        return Label.of("underfit", Reason.LEVELLED_OFF, last=curve.score[-1])
+    regime = "undecided"
+    if curve.score.argmax() < HALF * curve.epochs:
+        regime = "underfit"
+    return Label(regime, Reason.DECLINING, best_and_last(curve))
 
 
 def best_and_last(curve: Curve) -> dict[str, Any]:
@@ -370,82 +421,102 @@ class Family:
         self._trials: list[Trial] = []
         """Where there is no accuracy, with shares that were learned."""
         # Of each trial, as arrays: a sweep asks while its trials run, at every row.
-        self._speed, self._settled, self._held_out = (array("d") for _ in range(3))
-        self._learned, self._no_measure = bytearray(), bytearray()
+        self._speed = array("d")
+        self._settled = array("d")
+        self._held_out = array("d")
+        self._learned = bytearray()
+        self._no_measure = bytearray()
         self._target: float | None = None
         self._loss: Loss | None = None
-        self._leading, self._ended, self._is_stale = list[int](), set[int](), True
-        """The trials that the target follows from, and those that have ended since it
-        was asked for; whether it is to be asked of all, as are the shares."""
-        self._ends, self._shared = 0, 0
-        """How many trials have ended, and how many had when the shares were made."""
+        self._leading: list[int] = []
+        """The trials that the target follows from."""
+        self._ended: set[int] = set()
+        """Those that have ended since it was asked for."""
+        self._is_stale = True
+        """Whether it is to be asked of all, as are the shares."""
+        self._ends = 0
+        """How many trials have ended."""
+        self._shared = 0
+        """How many had when the shares were made."""
 
-    def put(self, name: Hashable, one: Trial) -> None:
+    def put(self, name: Hashable, trial: Trial) -> None:
         """Take up a trial as it is so far."""
-        row, curve = self._rows.setdefault(name, len(self._rows)), one.curve
-        self._is_stale |= self._running or any(
-            of.complete for of in self._curves[row : row + 1]
-        )
+        curve = trial.curve
+        row = self._rows.get(name)
+        if row is None:
+            row = self._add(name, trial)
+        elif self._curves[row].complete:
+            # the target may follow from what it was
+            self._is_stale = True
+        self._is_stale |= self._running
         if curve.complete:
             self._ended.add(row)
             self._ends += 1
-            self._is_stale |= (
-                not curve.data.by_accuracy
-                and FEW_ENDS * (self._ends - self._shared) >= self._ends
-            )
-        self._curves[row : row + 1] = [curve]
-        self._set(row, replace(one, curve=as_share(curve, self._loss)))
+            ends_since = self._ends - self._shared
+            if not curve.data.by_accuracy and FEW_ENDS * ends_since >= self._ends:
+                self._is_stale = True
+        self._curves[row] = curve
+        self._set(row, replace(trial, curve=as_share(curve, self._loss)))
 
-    def _set(self, row: int, one: Trial) -> None:
-        curve = one.curve
-        learned = bool(
-            curve.epochs
-            and curve.data.learned(curve.score.max()) >= LEARNED
-            and not unmoved(curve)
-        )
-        values = one, one.speed, curve.settled, curve.held_out_settled, learned, False
-        columns: Any = (
-            self._trials,
-            self._speed,
-            self._settled,
-            self._held_out,
-            self._learned,
-            self._no_measure,
-        )
-        for column, value in zip(columns, values, strict=True):
-            if row == len(column):
-                column.append(value)
-            column[row] = value
+    def _add(self, name: Hashable, trial: Trial) -> int:
+        """Make room for a trial, and return its row."""
+        row = self._rows[name] = len(self._rows)
+        self._curves.append(trial.curve)
+        self._trials.append(trial)
+        for column in (self._speed, self._settled, self._held_out):
+            column.append(0.0)
+        self._learned.append(False)
+        self._no_measure.append(False)
+        return row
+
+    def _set(self, row: int, trial: Trial) -> None:
+        curve = trial.curve
+        self._trials[row] = trial
+        self._speed[row] = trial.speed
+        self._settled[row] = curve.settled
+        self._held_out[row] = curve.held_out_settled
+        self._learned[row] = has_learned(curve)
+        self._no_measure[row] = False
 
     def trial(self, name: Hashable) -> Trial:
         """Return a trial with what its family says of its target."""
         if self._is_stale:
-            self._ended, self._shared = set(self._rows.values()), self._ends
+            self._ended.update(self._rows.values())
+            self._shared = self._ends
             if not self._curves[0].data.by_accuracy:
-                self._loss = least_loss(self._curves)
-                for row, one in enumerate(self._trials):
-                    self._set(
-                        row, replace(one, curve=as_share(self._curves[row], self._loss))
-                    )
+                self._make_shares()
         if self._ended:
-            asked = {
-                row: self._trials[row].curve
-                for row in sorted({*self._leading, *self._ended})
-            }
-            self._target, leading = target_of([*asked.values()], self._running)
-            self._leading = [
-                row
-                for row, curve in asked.items()
-                if any(curve is one for one in leading)
-            ]
-            self._ended, self._is_stale = set(), False
+            self._ask_for_target()
+            self._ended.clear()
+            self._is_stale = False
         return self._at(self._rows[name])
+
+    def _make_shares(self) -> None:
+        """Make the shares that were learned anew, by the losses so far."""
+        self._loss = least_loss(self._curves)
+        for row, curve in enumerate(self._curves):
+            share = as_share(curve, self._loss)
+            self._set(row, replace(self._trials[row], curve=share))
+
+    def _ask_for_target(self) -> None:
+        """Work out the target: it can only follow from what it followed from before, or
+        from what has ended since."""
+        rows = sorted({*self._leading, *self._ended})
+        curves = [self._trials[row].curve for row in rows]
+        self._target, leading = target_of(curves, self._running)
+        leaders = {id(curve) for curve in leading}
+        self._leading = []
+        for row, curve in zip(rows, curves, strict=True):
+            if id(curve) in leaders:
+                self._leading.append(row)
 
     def _at(self, row: int) -> Trial:
         """Return a trial with the target that is known now."""
-        if self._trials[row].target != self._target:
-            self._trials[row] = replace(self._trials[row], target=self._target)
-        return self._trials[row]
+        trial = self._trials[row]
+        if trial.target != self._target:
+            trial = replace(trial, target=self._target)
+            self._trials[row] = trial
+        return trial
 
     def label(self, name: Hashable) -> Label:
         """Return the label of a trial."""
@@ -470,190 +541,244 @@ class Family:
         curve = trial.curve
         if curve.data.by_accuracy or math.isfinite(curve.guess):
             return None
-        best = self._best(np.frombuffer(self._speed) < trial.speed, self._settled)
-        if best is None or not curve.complete or curve.epochs < PLATEAU:
+        best = self._best_slower(trial)
+        if best is None:
             return None
-        late = curve.score[-1 - round(HALF * curve.epochs) :]
+        late = late_half(curve)
         noise = SIGMAS * curve.noise(late[0], late[-1])
         if np.ptp(late) > noise or not higher(best.curve, curve, trial.target):
             return None
         return Label("undecided", Reason.BEHIND, behind(trial, best))
 
-    def _compared(self, one: Trial) -> Label:
-        label, curve = one.own.regime, one.curve
-        if any(self._learned) and (label == "diverged" or stuck(curve)):
-            return self._lost(one)
-        there = (
-            one.target is not None
-            and bool(curve.epochs)
-            and curve.score[-1] >= one.target
-        )
-        if (
-            not curve.data.by_accuracy
-            and label != "diverged"
-            and (lost := self._plateau(one))
-        ):
-            return lost
-        if (
-            label not in ("slow", "underfit", "undecided")
-            or curve.epochs < TREND
-            or there
-        ):
-            return one.own
-        return self._late(one) or self._outdone(one) or one.own
+    def _best_slower(self, trial: Trial) -> Trial | None:
+        """Return the best trial at a smaller rate than one that ran all its epochs, if
+        these are enough for a plateau."""
+        curve = trial.curve
+        if not curve.complete or curve.epochs < PLATEAU:
+            return None
+        return self._best(self._speeds < trial.speed, self._settled)
+
+    def _compared(self, trial: Trial) -> Label:
+        """Return the label of a trial among its siblings."""
+        own, curve = trial.own, trial.curve
+        diverged = own.regime == "diverged"
+        if any(self._learned) and (diverged or stuck(curve)):
+            return self._lost(trial)
+        if not diverged and not curve.data.by_accuracy:
+            lost = self._plateau(trial)
+            if lost is not None:
+                return lost
+        is_open = own.regime in ("slow", "underfit", "undecided")
+        if not is_open or curve.epochs < TREND:
+            return own
+        if trial.target is not None and curve.score[-1] >= trial.target:
+            return own
+        return self._late(trial) or self._outdone(trial) or own
 
     def may_end(self, name: Hashable) -> bool:
         """Return whether a trial that runs may be slow or diverged: it is at chance, or
         its loss is above that of a guess, or it will be late. To ask costs little
         beside `label`; most are none of that."""
-        one = self.trial(name)
-        curve, loss = one.curve, one.curve.train_loss
-        begun = loss is None or loss[-1] <= min(curve.untrained, curve.guess)
-        return bool(not begun or curve.score[-1] <= curve.ceiling or self._late(one))
+        trial = self.trial(name)
+        curve = trial.curve
+        loss = curve.train_loss
+        has_begun = loss is None or loss[-1] <= min(curve.untrained, curve.guess)
+        if not has_begun or curve.score[-1] <= curve.ceiling:
+            return True
+        return self._late(trial) is not None
 
-    def _lost(self, one: Trial) -> Label:
+    def _lost(self, trial: Trial) -> Label:
         """A trial at chance, while others learned: dead, but slow if its rate is not
         above the least that learned."""
+        curve, own = trial.curve, trial.own
         learned = np.frombuffer(self._learned, bool)
-        best, slowest = (
-            self._at(self._first(learned, self._settled)),
-            np.frombuffer(self._speed)[learned].min(),
-        )
-        curve = one.curve
-        finite = curve.train_loss is None or np.isfinite(curve.train_loss[-1])
-        if one.own.regime == "diverged" and (one.speed >= slowest or not finite):
-            return one.own
-        is_at_chance = curve.score[-1] <= curve.ceiling
+        slowest = self._speeds[learned].min()
+        if own.regime == "diverged":
+            loss = curve.train_loss
+            is_finite = loss is None or np.isfinite(loss[-1])
+            if trial.speed >= slowest or not is_finite:
+                return own
+        best = self._at(self._first(learned, self._settled))
         numbers = {
-            "own": None if is_at_chance else one.own,
+            "own": own,
             "best": best.curve.score.max(),
-            "sibling": sibling(best, one),
+            "sibling": sibling(best, trial),
         }
-        if one.speed <= slowest:
+        if curve.score[-1] <= curve.ceiling:
+            numbers["own"] = None
+        if trial.speed <= slowest:
             return Label("slow", Reason.AT_CHANCE_BESIDE_OTHERS, numbers)
         numbers["since"] = since_when(curve)
         return Label("diverged", Reason.DEAD_BESIDE_OTHERS, numbers)
 
-    def _plateau(self, one: Trial) -> Label | None:
+    def _plateau(self, trial: Trial) -> Label | None:
         """A trial of a task at a rate above the best one's that stays far below that:
         there a loss says no more than that of a guess, which only a slower rate
         left."""
-        curve = one.curve
-        best = self._best(np.frombuffer(self._speed) < one.speed, self._settled)
-        if best is None or not curve.complete or curve.epochs < PLATEAU:
+        best = self._best_slower(trial)
+        if best is None:
             return None
-        late = curve.score[-1 - round(HALF * curve.epochs) :]
-        stays = np.ptp(late) <= FAR * VISIBLE
-        if not stays or best.curve.settled - late.max() < LEARNED:
+        late = late_half(trial.curve)
+        moves = np.ptp(late) > FAR * VISIBLE
+        if moves or best.curve.settled - late.max() < LEARNED:
             return None
-        loss = curve.train_loss[-1] if curve.train_loss is not None else math.nan
-        numbers = {"loss": loss, **behind(one, best)}
+        losses = trial.curve.train_loss
+        loss = math.nan
+        if losses is not None:
+            loss = losses[-1]
+        numbers = {"loss": loss, **behind(trial, best)}
         return Label("diverged", Reason.PLATEAU_BESIDE_OTHERS, numbers)
 
-    def _late(self, one: Trial) -> Label | None:
+    def _late(self, trial: Trial) -> Label | None:
         """A calm trial will be late beside a faster one: it takes `FAR` times the
         epochs to the target or, while it runs, will at its end neither be at the target
         nor as good as the other is on held-out images by now."""
-        curve, faster = one.curve, np.frombuffer(self._speed) > one.speed
-        if not curve.complete:
-            if curve.epochs * SOONEST <= curve.epochs_asked:
-                return None
-            best = self._best(faster, self._held_out)
-            if not best or not higher(best.curve, curve, one.target):
-                return None
-            known = best.curve.held_out_settled
-            known -= SIGMAS * float(curve.noise(known, images=curve.held_out_count))
-            goal = min(known, math.inf if one.target is None else one.target)
-            late = forecast(curve, goal).earliest > curve.epochs_asked and not shaken(
-                curve
-            )
-            return Label("slow", Reason.BEHIND, behind(one, best)) if late else None
-        if shaken(curve):
+        faster = self._speeds > trial.speed
+        if trial.curve.complete:
+            return self._late_beside(trial, faster)
+        return self._will_be_late(trial, faster)
+
+    def _will_be_late(self, trial: Trial, faster: np.ndarray) -> Label | None:
+        """A trial that runs will, at its end, neither be at the target nor as good as
+        the best faster one is by now."""
+        curve = trial.curve
+        if curve.epochs * SOONEST <= curve.epochs_asked:
             return None
-        others = map(self._at, np.flatnonzero(faster).tolist())
-        first = min(others, key=lambda other: (other.since, -other.speed), default=None)
-        if (
-            first is None
-            or one.reaches is None
-            or one.reaches.likely <= FAR * first.since
-        ):
+        best = self._best(faster, self._held_out)
+        if best is None or not higher(best.curve, curve, trial.target):
+            return None
+        goal = best.curve.held_out_settled
+        goal -= SIGMAS * float(curve.noise(goal, images=curve.held_out_count))
+        if trial.target is not None:
+            goal = min(goal, trial.target)
+        ahead = forecast(curve, goal)
+        if ahead.earliest <= curve.epochs_asked or shaken(curve):
+            return None
+        return Label("slow", Reason.BEHIND, behind(trial, best))
+
+    def _late_beside(self, trial: Trial, faster: np.ndarray) -> Label | None:
+        """A trial that ended takes far more epochs to the target than a faster one."""
+        reaches = trial.reaches
+        if reaches is None or shaken(trial.curve):
+            return None
+        rivals = [self._at(row) for row in np.flatnonzero(faster).tolist()]
+        if not rivals:
+            return None
+        # of those that got there at once, the fastest
+        first = min(rivals, key=lambda rival: (rival.since, -rival.speed))
+        if reaches.likely <= FAR * first.since:
             return None
         return Label.of(
             "slow",
             Reason.LATE_BESIDE_FASTER,
-            goal=one.target,
-            forecast=one.reaches,
-            sibling=sibling(first, one),
+            goal=trial.target,
+            forecast=reaches,
+            sibling=sibling(first, trial),
             did=first.reaches,
         )
 
-    def _outdone(self, one: Trial) -> Label | None:
+    def _outdone(self, trial: Trial) -> Label | None:
         """A trial that ended lower than the best: slow if that is faster and, if it is
         slower, oscillating where the score goes to and fro. A network of which a
         slower trial got there is not too small: its rate is too high."""
-        curve, label = one.curve, one.own.regime
-        best = self._best(np.frombuffer(self._speed) != one.speed, self._settled)
-        undecided = label == "undecided" and not curve.complete
-        if undecided or not best:
+        curve, own = trial.curve, trial.own
+        if own.regime == "undecided" and not curve.complete:
             return None
-        # Without a target, that of a trial on its way is what the best one has now.
-        in_time = (
-            one.target is not None
-            or forecast(curve, best.curve.settled).likely <= FAR * curve.epochs
-        )
-        if one.own.reason is Reason.ON_ITS_WAY and in_time:
+        best = self._best(self._speeds != trial.speed, self._settled)
+        if best is None:
             return None
-        is_slower = best.speed < one.speed
-        got_there = is_slower and label == "underfit" and best.own.regime == "converged"
-        if not (got_there or higher(best.curve, curve, one.target)):
+        if own.reason is Reason.ON_ITS_WAY and self._is_in_time(trial, best):
             return None
+        is_slower = best.speed < trial.speed
+        is_underfit = own.regime == "underfit"
+        got_there = is_slower and is_underfit and best.own.regime == "converged"
+        if not got_there and not higher(best.curve, curve, trial.target):
+            return None
+        numbers = behind(trial, best)
         if not is_slower:
-            return Label("slow", Reason.BEHIND, behind(one, best))
-        visible = curve.falls > VISIBLE / FAR
-        often = (
-            FAR * visible.sum() >= max(2 * FAR, len(visible)) or slips(curve).sum() >= 2
-        )
-        if often and curve.score.max() > curve.ceiling:
-            return Label("oscillating", Reason.RISES_AND_FALLS, behind(one, best))
-        return Label("undecided", Reason.BEHIND, behind(one, best))
+            return Label("slow", Reason.BEHIND, numbers)
+        if goes_to_and_fro(curve) and curve.score.max() > curve.ceiling:
+            return Label("oscillating", Reason.RISES_AND_FALLS, numbers)
+        return Label("undecided", Reason.BEHIND, numbers)
+
+    def _is_in_time(self, trial: Trial, best: Trial) -> bool:
+        """Return whether a trial on its way gets there in time. Without a target, that is
+        what the best one has now."""
+        if trial.target is not None:
+            return True
+        ahead = forecast(trial.curve, best.curve.settled)
+        return ahead.likely <= FAR * trial.curve.epochs
 
     def _best(self, rows: np.ndarray, scores: array[float]) -> Trial | None:
         """Return which of these rows has the highest score. What diverged or
         memorised is no measure."""
-        while (
-            row := self._first(rows & ~np.frombuffer(self._no_measure, bool), scores)
-        ) >= 0:
-            if self._at(row).own.regime not in ("diverged", "overfit"):
-                return self._at(row)
+        while True:
+            no_measure = np.frombuffer(self._no_measure, bool)
+            row = self._first(rows & ~no_measure, scores)
+            if row < 0:
+                return None
+            trial = self._at(row)
+            if trial.own.regime not in ("diverged", "overfit"):
+                return trial
             self._no_measure[row] = True
-        return None
 
     def _first(self, rows: np.ndarray, scores: array[float]) -> int:
         """Return which of these rows has the highest score: of equal ones, the
         fastest; -1 if there is none."""
-        known = np.where(rows, np.frombuffer(scores), -np.inf)
-        best = np.flatnonzero(rows & (known == np.fmax.reduce(known)))
-        return int(best[np.frombuffer(self._speed)[best].argmax()]) if len(best) else -1
+        score = np.where(rows, np.frombuffer(scores), -np.inf)
+        is_best = rows & (score == np.fmax.reduce(score))
+        best = np.flatnonzero(is_best)
+        if not len(best):
+            return -1
+        return int(best[self._speeds[best].argmax()])
+
+    @property
+    def _speeds(self) -> np.ndarray:
+        return np.frombuffer(self._speed)
 
 
-def sibling(best: Trial, one: Trial) -> Sibling:
+def has_learned(curve: Curve) -> bool:
+    """Return whether a curve shows that the network has learned something."""
+    if not curve.epochs:
+        return False
+    share = curve.data.learned(curve.score.max())
+    return bool(share >= LEARNED) and not unmoved(curve)
+
+
+def late_half(curve: Curve) -> np.ndarray:
+    """Return the scores of the late half of a curve, and the one before."""
+    return curve.score[-1 - round(HALF * curve.epochs) :]
+
+
+def goes_to_and_fro(curve: Curve) -> bool:
+    """Return whether a score falls visibly in a third of the epochs, or clearly in
+    two."""
+    visible = curve.falls > VISIBLE / FAR
+    least = max(2 * FAR, len(visible))
+    if FAR * visible.sum() >= least:
+        return True
+    return bool(slips(curve).sum() >= 2)
+
+
+def sibling(best: Trial, trial: Trial) -> Sibling:
     """Return a trial that another one is compared with."""
-    differing = {
-        name: (value, one.settings[name])
-        for name, value in best.settings.items()
-        if value != one.settings[name]
-    }
+    differing = {}
+    for name, theirs in best.settings.items():
+        ours = trial.settings[name]
+        if theirs != ours:
+            differing[name] = theirs, ours
     return Sibling(best.rate, differing)
 
 
-def behind(one: Trial, best: Trial) -> dict[str, Any]:
+def behind(trial: Trial, best: Trial) -> dict[str, Any]:
     """Return the scores of two trials after as many epochs."""
-    epochs = min(one.curve.epochs, best.curve.epochs)
+    epochs = min(trial.curve.epochs, best.curve.epochs)
+    last = epochs - 1
     return {
-        "last": one.curve.score[epochs - 1],
+        "last": trial.curve.score[last],
         "epochs": epochs,
-        "sibling": sibling(best, one),
-        "theirs": best.curve.score[epochs - 1],
+        "sibling": sibling(best, trial),
+        "theirs": best.curve.score[last],
     }
 
 
@@ -664,32 +789,43 @@ def label_trials(
     the one that also uses its siblings, its reason and the evidence; the target, and when it is
     reached. Where the data set has no target, that follows from the siblings that ran
     all their epochs; before there are any, from those that run."""
-    stopped = trials.get("stop_reason", pd.Series("", trials.index)).tolist()
-    found: dict[int, tuple[Any, ...]] = {}
+    running = pd.Series("", trials.index)
+    stopped = trials.get("stop_reason", running).tolist()
+    answers: list[tuple[Any, ...]] = [()] * len(trials)
     for rows, family in _families(trials, epochs, data):
         for row in rows:
-            one, label = family.trial(row), family.label(row)
-            # a resume asks for more epochs
-            if label.regime == "undecided" and stopped[row] in STOPPED:
-                label = replace(
-                    label, regime=STOPPED[stopped[row]], stopped=stopped[row]
-                )
-            ahead = one.reaches
-            if label.regime != one.own.regime:
-                ahead = reached(one.curve, one.target, label.regime)
-            found[row] = (
-                one.own.regime,
-                label.regime,
-                label.reason.value,
-                evidence(label, one.curve.measure),
-                math.nan if one.target is None else one.target,
-                *epochs_to(ahead, label.regime),
-            )
-    return trials.assign(
-        **{
-            name: [found[row][i] for row in range(len(trials))]
-            for i, name in enumerate(LABELLED)
-        }
+            answers[row] = _answer(family, row, stopped[row])
+    columns = {}
+    for i, name in enumerate(LABELLED):
+        columns[name] = [answer[i] for answer in answers]
+    return trials.assign(**columns)
+
+
+def _answer(family: Family, row: int, stopped: Any) -> tuple[Any, ...]:
+    """Return the values of `LABELLED` for a trial, given why it stopped."""
+    trial = family.trial(row)
+    label = family.label(row)
+    # a resume asks for more epochs
+    if label.regime == "undecided" and stopped in STOPPED:
+        label = replace(label, regime=STOPPED[stopped], stopped=stopped)
+    own = trial.own.regime
+    reaches = trial.reaches
+    if label.regime != own:
+        reaches = reached(trial.curve, trial.target, label.regime)
+    target = trial.target
+    if target is None:
+        target = math.nan
+    text = evidence(label, trial.curve.measure)
+    likely, earliest, latest = epochs_to(reaches, label.regime)
+    return (
+        own,
+        label.regime,
+        label.reason.value,
+        text,
+        target,
+        likely,
+        earliest,
+        latest,
     )
 
 
@@ -712,15 +848,14 @@ def _families(
 ) -> Iterator[tuple[Any, Family]]:
     """Yield the rows of each family of `trials`, and the family with their curves."""
     curves = list(curves_of(trials, epochs, data))
-    rates, momenta = list(trials["learning_rate"]), list(trials["momentum"])
+    rates = list(trials["learning_rate"])
+    momenta = list(trials["momentum"])
     # By "index", since pandas 2 makes no records of a table without columns: of a sweep
     # over rates alone.
     settings = trials[varied(trials)].reset_index(drop=True).to_dict("index")
     for rows in groups_of_siblings(trials):
         family = Family()
         for row in rows:
-            family.put(
-                row,
-                Trial(rates[row], momenta[row], curves[row], settings=settings[row]),
-            )
+            trial = Trial(rates[row], momenta[row], curves[row], settings=settings[row])
+            family.put(row, trial)
         yield rows, family

@@ -5,8 +5,9 @@ of labels hold for any loss, of either sign and in any unit."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -71,23 +72,29 @@ class Loss:
         learned = self.untrained - self.held_out
         if self.logarithmic:
             learned = self.held_out * math.log(self.untrained / self.held_out)
-        return min(max(self.noise / learned, LEAST_NOISE), MOST_NOISE)
+        noise = max(self.noise / learned, LEAST_NOISE)
+        return min(noise, MOST_NOISE)
 
     def share(self, loss: np.ndarray, held_out: bool = False) -> np.ndarray:
         """Return the share that was learned at each loss, from 0 to almost 1: the less
         the loss, the more. A loss that is not finite has none."""
-        best = self.held_out if held_out else self.train
-        known = np.where(np.isfinite(loss), loss, self.untrained)
+        best = self.train
+        if held_out:
+            best = self.held_out
+        untrained = self.untrained
+        finite = np.where(np.isfinite(loss), loss, untrained)
         if self.logarithmic and best > 0:
-            share = np.log(
-                np.maximum(known, best / FAR_LESS) / self.untrained
-            ) / math.log(best / self.untrained)
+            limited = np.maximum(finite, best / FAR_LESS)
+            fall = np.log(limited / untrained)
+            share = fall / math.log(best / untrained)
         else:
-            share = (self.untrained - known) / max(self.untrained - best, 1e-300)
+            learnable = max(untrained - best, 1e-300)
+            share = (untrained - finite) / learnable
         share = np.maximum(share, 0)
         # the best epoch of a trial must be known there, too
         beyond = np.maximum(share - 1 + LEAST_NOISE, 0)
-        return np.minimum(share, 1 - LEAST_NOISE**2 / (LEAST_NOISE + beyond))
+        most = 1 - LEAST_NOISE**2 / (LEAST_NOISE + beyond)
+        return np.minimum(share, most)
 
 
 def as_shares(curves: Sequence[Curve]) -> list[Curve]:
@@ -98,8 +105,10 @@ def as_shares(curves: Sequence[Curve]) -> list[Curve]:
         curves: with training and held-out losses, in the order in which the trials
             ended. The target of their data is a held-out loss.
     """
-    loss = None if not curves or curves[0].data.by_accuracy else least_loss(curves)
-    return [as_share(one, loss) for one in curves]
+    loss = None
+    if curves and not curves[0].data.by_accuracy:
+        loss = least_loss(curves)
+    return [as_share(curve, loss) for curve in curves]
 
 
 def noise_alone(
@@ -108,14 +117,14 @@ def noise_alone(
     """Return for each row of `trials` whether some of its siblings ran all their
     epochs, and none of these learned more than noise. It is known of tasks without an
     accuracy only."""
-    found = np.zeros(len(trials), bool)
+    is_noise = np.zeros(len(trials), bool)
     if data.by_accuracy:
-        return found
+        return is_noise
     curves = [*curves_of(trials, epochs, data)]
     for rows in groups_of_siblings(trials):
         loss = least_loss([curves[row] for row in rows])
-        found[rows] = loss is not None and not loss.is_known
-    return found
+        is_noise[rows] = loss is not None and not loss.is_known
+    return is_noise
 
 
 def as_share(curve: Curve, loss: Loss | None) -> Curve:
@@ -123,27 +132,23 @@ def as_share(curve: Curve, loss: Loss | None) -> Curve:
     is not known to be learnable, shares are 0 with an infinite noise."""
     if curve.data.by_accuracy:
         return curve
-    if loss is None or not loss.is_known:
-        train, held_out, noise, target = (
-            np.zeros(curve.epochs),
-            np.zeros(curve.epochs),
-            math.inf,
-            None,
-        )
-        begun = 0.0
-    else:
+    train = np.zeros(curve.epochs)
+    held_out = np.zeros(curve.epochs)
+    share_noise = math.inf
+    loss_noise = 0.0
+    begun = 0.0
+    target = None
+    if loss is not None:
+        loss_noise = loss.fall_noise
+    if loss is not None and loss.is_known:
+        train_loss, held_out_loss = _losses(curve)
+        train = loss.share(train_loss)
+        held_out = loss.share(held_out_loss, held_out=True)
+        share_noise = loss.share_noise
         begun = float(loss.share(np.array(loss.first)))
-        asked, noise, (train, held_out) = (
-            curve.data.target,
-            loss.share_noise,
-            _losses(curve),
-        )
-        target = (
-            None
-            if asked is None
-            else float(loss.share(np.array(asked), held_out=True)) - LEAST_NOISE
-        )
-        train, held_out = loss.share(train), loss.share(held_out, held_out=True)
+        if curve.data.target is not None:
+            goal = np.array(curve.data.target)
+            target = float(loss.share(goal, held_out=True)) - LEAST_NOISE
     # What rules read of the losses of single steps, in nats, and beside a held-out
     # accuracy, is left out.
     return replace(
@@ -151,8 +156,8 @@ def as_share(curve: Curve, loss: Loss | None) -> Curve:
         held_out=held_out,
         train_score=train,
         measure=Score.LEARNED_SHARE,
-        share_noise=noise,
-        loss_noise=0.0 if loss is None else loss.fall_noise,
+        share_noise=share_noise,
+        loss_noise=loss_noise,
         data=replace(curve.data, target=target),
         begun=begun,
         held_out_loss=None,
@@ -165,9 +170,12 @@ def as_share(curve: Curve, loss: Loss | None) -> Curve:
 def _losses(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
     """Return the training and the held-out losses; if one of them is unknown, the other
     one."""
+    train, held_out = curve.train_loss, curve.held_out_loss
     unknown = np.full(curve.epochs, math.nan)
-    train = unknown if curve.train_loss is None else curve.train_loss
-    held_out = unknown if curve.held_out_loss is None else curve.held_out_loss
+    if train is None:
+        train = unknown
+    if held_out is None:
+        held_out = unknown
     if np.isnan(train).all():
         train = held_out
     if np.isnan(held_out).all():
@@ -175,8 +183,22 @@ def _losses(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
     # as where only some epochs are evaluated
     gaps = np.isnan(held_out) & np.isfinite(train)
     if gaps.any():
-        held_out = np.where(gaps, pd.Series(held_out).ffill().bfill(), held_out)
+        filled = pd.Series(held_out).ffill().bfill()
+        held_out = np.where(gaps, filled, held_out)
     return train, held_out
+
+
+class Course(NamedTuple):
+    """The losses of a trial that ran all its epochs without diverging."""
+
+    curve: Curve
+    train: np.ndarray
+    held_out: np.ndarray
+
+    @property
+    def settled(self) -> float:
+        """The settled held-out loss."""
+        return _settled(self.held_out)
 
 
 def least_loss(curves: Sequence[Curve]) -> Loss | None:
@@ -188,85 +210,108 @@ def least_loss(curves: Sequence[Curve]) -> Loss | None:
     all their epochs and did not memorise. If all memorised, they are measured before. A
     held-out loss that was asked for counts if it is less.
     """
-    calm = [
-        one
-        for one in curves
-        if one.complete and (one.diverged is None or not one.diverged[-1])
-    ]
-    ended = [(one, *_losses(one)) for one in calm]
-    ended = [
-        of
-        for of in ended
-        if np.isfinite(of[1][-TREND:]).all() and np.isfinite(of[2][-TREND:]).all()
-    ]
-    if not ended:
+    courses = [*_courses(curves)]
+    if not courses:
         return None
-    beginning, guess = (
-        float(np.median([one.untrained for one, *_ in ended])),
-        curves[0].guess,
-    )
+    guess = curves[0].guess
+    beginnings = [course.curve.untrained for course in courses]
+    beginning = float(np.median(beginnings))
     untrained = min(beginning, guess)
     if not math.isfinite(untrained):
         return None
-    kept = [of for of in ended if not _memorised(of[1], of[2], untrained)]
-    if not kept:
-        ends = [int(np.nanargmin(held_out)) + 1 for *_, held_out in ended]
-        kept = [
-            (one, of[:end], held[:end])
-            for (one, of, held), end in zip(ended, ends, strict=True)
-        ]
-    lowest, train, held_out = min(kept, key=lambda of: float(np.median(of[2][-TREND:])))
-    best = float(np.median(held_out[-TREND:]))
+    measures = [course for course in courses if not _memorised(course, untrained)]
+    if not measures:
+        measures = [_until_least(course) for course in courses]
+    lowest = min(measures, key=lambda course: course.settled)
+    least = lowest.settled
+
     # The best one may have been lucky at a rate that is restless. All are measured on
     # the same examples.
-    noise = min(jitter(held_out), float(np.median([jitter(of[2]) for of in ended])))
-    paired, error = (
-        _late(lowest.gain_noise, len(held_out)),
-        _late(lowest.loss_error, len(held_out)),
-    )
-    fall_noise = float(np.fmax(noise, paired))
-    gain_noise = float(
-        np.fmax(noise, noise_of_gain(paired, error, from_guess=guess < beginning))
-    )
-    logarithmic = 0 < best < untrained / FAR_LESS
-    train_loss = float(np.median(train[-TREND:]))
-    first = max(float(of[1][0]) for of in ended)
+    jitters = [jitter(course.held_out) for course in courses]
+    noise = min(jitter(lowest.held_out), float(np.median(jitters)))
+    epochs = len(lowest.held_out)
+    paired = _settled_error(lowest.curve.gain_noise, epochs)
+    error = _settled_error(lowest.curve.loss_error, epochs)
+    examples = noise_of_gain(paired, error, from_guess=guess < beginning)
     loss = Loss(
-        untrained, train_loss, best, noise, gain_noise, fall_noise, logarithmic, first
+        untrained=untrained,
+        train=_settled(lowest.train),
+        held_out=least,
+        noise=noise,
+        gain_noise=float(np.fmax(noise, examples)),
+        fall_noise=float(np.fmax(noise, paired)),
+        logarithmic=0 < least < untrained / FAR_LESS,
+        first=max(float(course.train[0]) for course in courses),
     )
-    asked = curves[0].data.target
-    if asked is None or asked >= best or not loss.is_known:
+    target = curves[0].data.target
+    if target is None or target >= least or not loss.is_known:
         return loss
-    least, logarithmic = loss.train + asked - best, logarithmic and asked > 0
-    if logarithmic:  # then ratios are what stays the same
-        least, noise = (one * asked / best for one in (loss.train, noise))
-    return replace(
-        loss, held_out=asked, train=least, noise=noise, logarithmic=logarithmic
-    )
+    return _down_to(target, loss)
 
 
-def _late(errors: np.ndarray | None, epochs: int) -> float:
+def _courses(curves: Sequence[Curve]) -> Iterator[Course]:
+    """Yield the losses of each trial that can be a measure for others."""
+    for curve in curves:
+        if not curve.complete or curve.has_diverged:
+            continue
+        train, held_out = _losses(curve)
+        late = np.concatenate([train[-TREND:], held_out[-TREND:]])
+        if np.isfinite(late).all():
+            yield Course(curve, train, held_out)
+
+
+def _until_least(course: Course) -> Course:
+    """Return the losses until the least held-out one, before it memorised."""
+    end = int(np.nanargmin(course.held_out)) + 1
+    return Course(course.curve, course.train[:end], course.held_out[:end])
+
+
+def _down_to(target: float, loss: Loss) -> Loss:
+    """Return the losses if they can be learned down to a held-out one that was asked
+    for."""
+    best = loss.held_out
+    if loss.logarithmic and target > 0:
+        # then ratios are what stays the same
+        train = loss.train * target / best
+        noise = loss.noise * target / best
+        return replace(loss, held_out=target, train=train, noise=noise)
+    train = loss.train + target - best
+    return replace(loss, held_out=target, train=train, logarithmic=False)
+
+
+def _settled(losses: np.ndarray) -> float:
+    return float(np.median(losses[-TREND:]))
+
+
+def _settled_error(errors: np.ndarray | None, epochs: int) -> float:
     """Return the settled standard error after so many epochs; NaN if it is not
     known."""
-    return math.nan if errors is None else float(np.median(errors[:epochs][-TREND:]))
+    if errors is None:
+        return math.nan
+    return _settled(errors[:epochs])
 
 
-def _memorised(train: np.ndarray, held_out: np.ndarray, untrained: float) -> bool:
+def _memorised(course: Course, untrained: float) -> bool:
     """Return whether the held-out loss rose from its least one by more than noise, and
     visibly, while the training loss did not."""
-    least, now = int(np.nanargmin(held_out)), float(np.median(held_out[-TREND:]))
-    rise, noise = now - held_out[least], SIGMAS * math.sqrt(2) * jitter(held_out)
-    visible = VISIBLE * (untrained - held_out[least])
-    fits = np.median(train[-TREND:]) <= train[least]
-    return bool(rise > max(noise, visible) and fits and not rises_late(-held_out))
+    train, held_out = course.train, course.held_out
+    epoch = int(np.nanargmin(held_out))
+    least = held_out[epoch]
+    rise = course.settled - least
+    noise = SIGMAS * math.sqrt(2) * jitter(held_out)
+    visible = VISIBLE * (untrained - least)
+    if not rise > max(noise, visible):
+        return False
+    fits = _settled(train) <= train[epoch]
+    return bool(fits and not rises_late(-held_out))
 
 
-def paired_noise(losses: Sequence[float], others: Sequence[float]) -> float:
+def paired_noise(losses: Sequence[float], base: Sequence[float]) -> float:
     """Return the standard error of the difference of two losses, given those of the
     same parts of the examples; NaN if there are fewer than `FEWEST`."""
-    if len(losses) != len(others) or len(losses) < FEWEST:
+    if len(losses) != len(base) or len(losses) < FEWEST:
         return math.nan
-    return standard_error(np.subtract(losses, others), math.nan)
+    return standard_error(np.subtract(losses, base), math.nan)
 
 
 def noise_of_gain(fall: float, error: float, from_guess: bool) -> float:
@@ -280,25 +325,24 @@ def noise_of_gain(fall: float, error: float, from_guess: bool) -> float:
             depend on the examples. Then the error of the loss is all there is, however
             much the fall from a larger untrained loss differs.
     """
-    return float(np.fmin(fall, error)) if from_guess else fall
+    if from_guess:
+        return float(np.fmin(fall, error))
+    return fall
 
 
 def loss_noises(epochs: pd.DataFrame, own_score: str | None = None) -> pd.Series:
     """Return the standard error of each trial's held-out loss (else that on the test
     set), by its id; or that of its own score. It follows from what the curve still does
     at its end, or from the examples if that is more."""
+    trial_id = epochs["trial_id"]
     if own_score:
-        return (
-            epochs[own_score]
-            .groupby(epochs["trial_id"])
-            .agg(lambda of: jitter(of.to_numpy(float)))
-        )
-    loss = (
-        epochs["validation_loss"]
-        .astype(float)
-        .fillna(epochs["test_loss"].astype(float))
-    )
-    still = loss.groupby(epochs["trial_id"]).agg(lambda of: jitter(of.to_numpy()))
-    return np.fmax(
-        still, epochs["loss_error"].astype(float).groupby(epochs["trial_id"]).last()
-    )
+        return epochs[own_score].groupby(trial_id).agg(_jitter)
+    test = epochs["test_loss"].astype(float)
+    loss = epochs["validation_loss"].astype(float).fillna(test)
+    still = loss.groupby(trial_id).agg(_jitter)
+    errors = epochs["loss_error"].astype(float)
+    return np.fmax(still, errors.groupby(trial_id).last())
+
+
+def _jitter(losses: pd.Series) -> float:
+    return jitter(losses.to_numpy(float))

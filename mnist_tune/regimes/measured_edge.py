@@ -73,9 +73,10 @@ class Learned:
         cls, data: DataFacts, template: TrialConfig, accuracy: float | None
     ) -> Learned:
         """Return what is known before a search's pilot."""
-        return cls(
-            data.guess(template), accuracy, best=0.0 if data.by_accuracy else None
-        )
+        best = None
+        if data.by_accuracy:
+            best = 0.0
+        return cls(data.guess(template), accuracy, best=best)
 
     def holds(self, row: Mapping[str, Any]) -> bool:
         """Return whether a trial whose last epoch has this row learned."""
@@ -83,16 +84,14 @@ class Learned:
             return False
         if self.accuracy is not None:
             return bool(row["train_accuracy"] >= self.accuracy)
-        return self._left(row) < self.share
+        return self._remaining(row) < self.share
 
     def gain(self, row: Mapping[str, Any]) -> float:
         """Return by what a pilot that goes on ranks trials: their accuracy, or their
         loss with the other sign."""
-        return float(
-            row["train_accuracy"]
-            if self.best is not None
-            else -finite_loss(row["train_loss"])
-        )
+        if self.best is None:
+            return -finite_loss(row["train_loss"])
+        return float(row["train_accuracy"])
 
     def fixed_by(
         self, trials: Sequence[tuple[float, Mapping[str, Any] | None]]
@@ -106,60 +105,61 @@ class Learned:
         """
         for end in range(len(PILOT), len(trials) + 1, len(PILOT)):
             pilot = [(tried, row) for tried, row in trials[:end] if row is not None]
-            least = min(
-                (
-                    row["train_loss"]
-                    for _, row in pilot
-                    if math.isfinite(row["train_loss"])
-                ),
-                default=math.inf,
-            )
-            asked = replace(self, best=least) if self.best is None else self
-            best = min(
-                (
-                    asked._left(row)
-                    for _, row in pilot
-                    if math.isfinite(row["train_loss"])
-                ),
-                default=1.0,
-            )
-            relative = self.accuracy is None and IN_REACH < best < NOTHING
-            found = replace(asked, share=(1 + best) / 2) if relative else asked
-            learned = {tried: row for tried, row in pilot if found.holds(row)}
-            if learned:
-                # What has only just learned at a small rate was slow, and with another
-                # seed it would be too slow.
-                most = max(row["train_accuracy"] for row in learned.values())
-                accuracy = self.accuracy and (self.accuracy + most) / 2
-                well = replace(found, accuracy=accuracy, share=(found.share + best) / 2)
-                return replace(
-                    found,
-                    least=min(
-                        tried for tried, row in learned.items() if well.holds(row)
-                    ),
-                )
+            learned = self._fixed_by_pilot(pilot)
+            if learned is not None:
+                return learned
         return None
 
-    def _left(self, row: Mapping[str, Any]) -> float:
+    def _fixed_by_pilot(
+        self, trials: Sequence[tuple[float, Mapping[str, Any]]]
+    ) -> Learned | None:
+        """Return what these trials of a pilot fix; None if none of them has learned."""
+        finite = [row for _, row in trials if math.isfinite(row["train_loss"])]
+        fixed = self
+        if self.best is None:
+            least = min((row["train_loss"] for row in finite), default=math.inf)
+            fixed = replace(self, best=least)
+        best = min((fixed._remaining(row) for row in finite), default=1.0)
+        if self.accuracy is None and IN_REACH < best < NOTHING:
+            fixed = replace(fixed, share=(1 + best) / 2)
+        learned = {tried: row for tried, row in trials if fixed.holds(row)}
+        if not learned:
+            return None
+        # What has only just learned at a small rate was slow, and with another seed it
+        # would be too slow.
+        accuracy = self.accuracy
+        if accuracy:
+            highest = max(row["train_accuracy"] for row in learned.values())
+            accuracy = (accuracy + highest) / 2
+        well = replace(fixed, accuracy=accuracy, share=(fixed.share + best) / 2)
+        rates = [tried for tried, row in learned.items() if well.holds(row)]
+        return replace(fixed, least=min(rates))
+
+    def _remaining(self, row: Mapping[str, Any]) -> float:
         """Return the share of the loss that is left: 1 if nothing was learned beyond
         noise, 0 if all."""
         assert self.best is not None
-        loss, first = (
-            max(row["train_loss"], self.best),
-            min(self.guess, row["untrained_loss"]),
-        )
-        fall, error = (
-            math.nan if row.get(name) is None else row[name]
-            for name in ("loss_noise", "loss_error")
-        )
-        noise = noise_of_gain(
-            fall, error, from_guess=self.guess < row["untrained_loss"]
-        )
-        if first - self.best <= SIGMAS * (noise if math.isfinite(noise) else 0):
+        loss = max(row["train_loss"], self.best)
+        untrained = row["untrained_loss"]
+        first = min(self.guess, untrained)
+        fall = _number(row, "loss_noise")
+        error = _number(row, "loss_error")
+        noise = noise_of_gain(fall, error, from_guess=self.guess < untrained)
+        if not math.isfinite(noise):
+            noise = 0
+        if first - self.best <= SIGMAS * noise:
             return 1.0
         if 0 < self.best < first / FAR_LESS:
             return math.log(loss / self.best) / math.log(first / self.best)
         return float((loss - self.best) / (first - self.best))
+
+
+def _number(row: Mapping[str, Any], name: str) -> float:
+    """Return a number of a row; NaN if there is none."""
+    number = row.get(name)
+    if number is None:
+        return math.nan
+    return float(number)
 
 
 def edge_outcomes(
@@ -176,25 +176,28 @@ def edge_outcomes(
     if its label is neither diverged nor oscillating and its curve shows no spikes or
     falls.
     """
+    has_ended = trials["stop_reason"].isin(("completed", DIVERGED))
     # A trial whose lines in the journal are damaged has no epoch.
-    ended = trials[
-        trials["stop_reason"].isin(("completed", DIVERGED))
-        & trials["trial_id"].isin(last)
-    ]
-    holds = [
-        learned is not None and learned.holds(last[trial_id])
-        for trial_id in ended["trial_id"]
-    ]
-    restless = ended["curve_regime"].isin(("diverged", "oscillating")).to_numpy()
-    spikes = np.array(
-        [*map(shaken, as_shares([*curves_of(ended, epochs, data)]))], bool
-    )
-    diverged = ended["regime"].eq("diverged").to_numpy()
-    return pd.DataFrame(
-        {LEARNED: holds, CALM: ~(restless | spikes), DIVERGED: diverged},
-        index=ended.index,
-        dtype=bool,
-    )
+    ended = trials[has_ended & trials["trial_id"].isin(last)]
+    holds = np.zeros(len(ended), bool)
+    if learned is not None:
+        rows = [last[trial_id] for trial_id in ended["trial_id"]]
+        holds = np.array([learned.holds(row) for row in rows], bool)
+    outcomes = pd.DataFrame(index=ended.index)
+    outcomes[LEARNED] = holds
+    outcomes[CALM] = _are_calm(ended, epochs, data)
+    outcomes[DIVERGED] = ended["regime"].eq("diverged").to_numpy()
+    return outcomes.astype(bool)
+
+
+def _are_calm(
+    trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts
+) -> np.ndarray:
+    """Return whether each trial is calm, by its label and by its curve."""
+    restless = trials["curve_regime"].isin(("diverged", "oscillating")).to_numpy()
+    curves = as_shares([*curves_of(trials, epochs, data)])
+    spikes = np.array([shaken(curve) for curve in curves], bool)
+    return np.asarray(~(restless | spikes))
 
 
 def last_rows(epochs: pd.DataFrame) -> dict[str, Any]:
@@ -218,9 +221,7 @@ class Interval(NamedTuple):
             return "any rate"
         if not self.median > 0:
             return "no rate"
-        return "{} [{}, {}]".format(
-            *(rate(one, 3) for one in (self.median, self.low, self.high))
-        )
+        return f"{rate(self.median, 3)} [{rate(self.low, 3)}, {rate(self.high, 3)}]"
 
     @property
     def is_known(self) -> bool:
@@ -230,7 +231,9 @@ class Interval(NamedTuple):
     @property
     def half_width(self) -> float:
         """Half of the interval's length in ln η; 0.05 is 5%."""
-        return math.log(self.high / self.low) / 2 if self.is_known else math.inf
+        if not self.is_known:
+            return math.inf
+        return math.log(self.high / self.low) / 2
 
 
 NONE = Interval(math.nan, math.nan, math.nan)
@@ -275,23 +278,20 @@ class MeasuredEdge:
     def is_bracketed(self) -> bool:
         """Whether some trials learned and others did not, and the edge is not below all
         of them, where rates may be too slow: else there is no interval."""
-        both = self.outcomes[LEARNED].nunique() == 2
-        return bool(
-            both
-            and self.posterior.interval()[1]
-            >= math.log(self.outcomes["learning_rate"].min())
-        )
+        if self.outcomes[LEARNED].nunique() != 2:
+            return False
+        _, median, _ = self.posterior.interval()
+        least = self.outcomes["learning_rate"].min()
+        return bool(median >= math.log(least))
 
     def rate(self, share: float) -> Interval:
         """Return the rate at which this share of seeds learn; NaN if there is no
         interval."""
         if not self.is_bracketed:
             return NONE
-        return self._as_rates(
-            self.posterior.interval()
-            if share == 0.5
-            else self.posterior.interval_of(share)
-        )
+        if share == 0.5:
+            return self._as_rates(self.posterior.interval())
+        return self._as_rates(self.posterior.interval_of(share))
 
     @cached_property
     def calm(self) -> Interval:
@@ -308,28 +308,29 @@ class MeasuredEdge:
         """Whether the interval of the 50% rate is as narrow as asked for. The search
         ended by a posterior whose grid had moved in another order, which changes a
         half-width by up to 2%."""
-        enough = len(self.outcomes) >= LEAST_OUTCOMES
-        return enough and self.rate(0.5).half_width <= math.log1p(1.02 * self.precision)
+        if len(self.outcomes) < LEAST_OUTCOMES:
+            return False
+        return self.rate(0.5).half_width <= math.log1p(1.02 * self.precision)
 
     def _half_of(self, holds: pd.Series) -> Interval:
         """Return the rate at which half of the trials do it; none if all do, or none
         does."""
-        return (
-            NONE
-            if holds.nunique() < 2
-            else self._as_rates(self._posterior(holds).interval())
-        )
+        if holds.nunique() < 2:
+            return NONE
+        return self._as_rates(self._posterior(holds).interval())
 
-    def _posterior(self, holds: pd.Series) -> EdgePosterior:
+    def _posterior(self, outcomes: pd.Series) -> EdgePosterior:
         posterior = EdgePosterior(math.log(self.expected))
-        for tried, one in zip(self.outcomes["learning_rate"], holds, strict=True):
-            posterior.add(math.log(tried), bool(one))
+        rates = self.outcomes["learning_rate"]
+        for tried, holds in zip(rates, outcomes, strict=True):
+            posterior.add(math.log(tried), bool(holds))
         return posterior
 
     @staticmethod
     def _as_rates(ends: np.ndarray) -> Interval:
         with np.errstate(over="ignore"):
-            return Interval(*map(float, np.exp(ends)))
+            low, median, high = np.exp(ends)
+        return Interval(float(low), float(median), float(high))
 
 
 def measured_edges(
@@ -339,53 +340,67 @@ def measured_edges(
 ) -> Iterator[MeasuredEdge]:
     """Yield what each search of a sweep measured so far, given the trials of each
     family and its title; nothing if the sweep was none."""
-    options, data = meta.get("options", {}), data_facts(meta)
-    searches = {
-        _family(vars(template_of(one))): one
-        for one in options.get(SEARCHES, ())
-        if one[EXPECTED]
-    }
-    last = last_rows(epochs) if searches else {}
-    for title, family in families if searches else ():
+    searches = {}
+    for search in meta.get("options", {}).get(SEARCHES, ()):
+        if search[EXPECTED]:
+            searches[_family(vars(template_of(search)))] = search
+    if not searches:
+        return
+    last = last_rows(epochs)
+    for title, family in families:
         search = searches.get(_family(family.iloc[0]))
-        if search is None:
-            continue
-        family = family.sort_values("trial_id")
-        asked = Learned.before_pilot(data, template_of(search), options.get("learned"))
-        failed = family["stop_reason"].eq("error") | family["trial_id"].isin(
-            retried(options)
-        )
-        ended = family[
-            (failed | family["stop_reason"].isin(("completed", DIVERGED))).cummin()
-        ]
-        rows = [
-            None if failed[i] else last.get(trial_id)
-            for i, trial_id in ended["trial_id"].items()
-        ]
-        # by its first trials
-        learned = asked.fixed_by([*zip(ended["learning_rate"], rows, strict=True)])
-        # what a later trial did is not known before
-        said = family if learned else ended
-        found = edge_outcomes(said, epochs, last, data, learned).join(
-            said[["learning_rate", "train_accuracy"]]
-        )
-        fast = found[found["learning_rate"] >= (learned or asked).least]
-        yield MeasuredEdge(
-            title,
-            fast,
-            search[EXPECTED],
-            options["precision"],
-            learned,
-            len(found) - len(fast),
-        )
+        if search is not None:
+            family = family.sort_values("trial_id")
+            yield _measured_edge(title, family, epochs, last, search, meta)
+
+
+def _measured_edge(
+    title: str,
+    family: pd.DataFrame,
+    epochs: pd.DataFrame,
+    last: Mapping[str, Any],
+    search: Mapping[str, Any],
+    meta: Mapping[str, Any],
+) -> MeasuredEdge:
+    """Return what a search measured, given its trials in order."""
+    options = meta["options"]
+    data = data_facts(meta)
+    before = Learned.before_pilot(data, template_of(search), options.get("learned"))
+    has_ended = family["stop_reason"].isin(("completed", DIVERGED))
+    is_retried = family["trial_id"].isin(retried(options))
+    has_failed = family["stop_reason"].eq("error") | is_retried
+    # what a later trial did is not known before
+    ended = family[(has_failed | has_ended).cummin()]
+    rows = [last.get(trial_id) for trial_id in ended["trial_id"]]
+    for i, failed in enumerate(has_failed[ended.index]):
+        if failed:
+            rows[i] = None
+    pilot = [*zip(ended["learning_rate"], rows, strict=True)]
+    # by its first trials
+    learned = before.fixed_by(pilot)
+    if learned is not None:
+        ended = family
+    outcomes = edge_outcomes(ended, epochs, last, data, learned)
+    outcomes = outcomes.join(ended[["learning_rate", "train_accuracy"]])
+    least = before.least
+    if learned is not None:
+        least = learned.least
+    fast = outcomes[outcomes["learning_rate"] >= least]
+    return MeasuredEdge(
+        title,
+        fast,
+        search[EXPECTED],
+        options["precision"],
+        learned,
+        too_slow=len(outcomes) - len(fast),
+    )
 
 
 def template_of(search: Mapping[str, Any]) -> TrialConfig:
     """Return a trial of a recorded search; its learning rate and seeds mean nothing."""
-    others = EXPECTED, "predicted"  # which older searches have
-    return TrialConfig(
-        **{name: value for name, value in search.items() if name not in others}
-    ).holding_out(0)
+    no_fields = EXPECTED, "predicted"  # which older searches have
+    fields = {name: value for name, value in search.items() if name not in no_fields}
+    return TrialConfig(**fields).holding_out(0)
 
 
 def _family(values: Any) -> tuple[Any, ...]:

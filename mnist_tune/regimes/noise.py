@@ -38,19 +38,22 @@ def calm_limit(loss: Any, images: float, draws: float = 1, risk: float = RISK) -
     128, 469 steps: largest calm losses of 0.55 at L = 0.25 (limit 0.67) and 0.14 at L =
     0.035 (limit 0.26).
     """
-    return (np.sqrt(loss) + np.sqrt(np.log(draws / risk) / images)) ** 2
+    luck = np.sqrt(np.log(draws / risk) / images)
+    return (np.sqrt(loss) + luck) ** 2
 
 
 def calm_floor(loss: Any, images: Any, draws: float = 1) -> Any:
     """Return the counterpart of `calm_limit` below the expected loss, at least 0."""
-    return np.maximum(np.sqrt(loss) - np.sqrt(np.log(draws / RISK) / images), 0.0) ** 2
+    luck = np.sqrt(np.log(draws / RISK) / images)
+    return np.maximum(np.sqrt(loss) - luck, 0.0) ** 2
 
 
 def accuracy_noise(accuracy: Any, images: float) -> Any:
     """Return the standard error of an accuracy p over n images, `sqrt(p (1 - p) / n)`,
     but at least `1 / n`."""
     p = np.asarray(accuracy)
-    return np.sqrt(np.maximum(p * (1 - p), 1 / images) / images)
+    variance = np.maximum(p * (1 - p), 1 / images)
+    return np.sqrt(variance / images)
 
 
 def independent_answers(accuracy: float, square: float, positions: int) -> float:
@@ -61,17 +64,19 @@ def independent_answers(accuracy: float, square: float, positions: int) -> float
     Tokens of one example depend on each other, so there are fewer than tokens.
     `accuracy` is the mean p of the shares, `square` that of their squares.
     """
-    one = accuracy * (1 - accuracy)
-    return (
-        max(one / max(square - accuracy**2, one / positions), 1.0) if one > 0 else 1.0
-    )
+    of_answer = accuracy * (1 - accuracy)
+    if not of_answer > 0:
+        return 1.0
+    of_example = max(square - accuracy**2, of_answer / positions)
+    return max(of_answer / of_example, 1.0)
 
 
 @cache
 def sigmas(differences: int) -> float:
     """Return how many standard errors a difference must exceed for a curve's
     false-positive rate of 1%; at least 3."""
-    return max(SIGMAS, NormalDist().inv_cdf(1 - CURVE_RISK / max(differences, 1)))
+    risk = CURVE_RISK / max(differences, 1)
+    return max(SIGMAS, NormalDist().inv_cdf(1 - risk))
 
 
 def window_images(batch_size: int) -> int:
@@ -84,10 +89,8 @@ def standard_error(parts: Any, variance: float) -> float:
     """Return the standard error of a mean loss, given the losses of equal parts of the
     examples or, of one part, the variance of the mean that follows from its
     examples."""
+    count = len(parts)
     with np.errstate(invalid="ignore", over="ignore"):
-        several = len(parts) > 1
-        return float(
-            np.std(parts, ddof=1) / math.sqrt(len(parts))
-            if several
-            else math.sqrt(variance)
-        )
+        if count > 1:
+            return float(np.std(parts, ddof=1) / math.sqrt(count))
+        return float(math.sqrt(variance))

@@ -33,9 +33,9 @@ def outcome(reason: Any, score: Any, ceiling: Any, diverged: Any = False) -> Any
         diverged: whether its label says so, or its last row (`is_above`).
     """
     reason = np.asarray(reason, str)
-    collapsed = (
-        diverged | (reason == "diverged") | ~(np.asarray(score, float) > ceiling)
-    )
+    # a score that is NaN is above nothing
+    is_above_chance = np.asarray(score, float) > ceiling
+    collapsed = diverged | (reason == "diverged") | ~is_above_chance
     ended = np.where(collapsed | (reason != "completed"), FAILED, COMPETES)
     return np.where(np.isin(reason, UNDECIDED_REASONS), MISSING, ended)
 
@@ -44,14 +44,11 @@ def is_above(row: Mapping[str, Any]) -> bool:
     """Return whether the trial of a task without accuracy, given its last row, has a
     loss above the untrained one by more than noise. A table has NaN where a row has
     nothing."""
-    loss, untrained, error = (
-        row.get(name) for name in ("train_loss", "untrained_loss", "loss_error")
-    )
-    return (
-        loss is not None
-        and untrained is not None
-        and loss - untrained > SIGMAS * np.nan_to_num(error or 0.0)
-    )
+    loss, untrained = row.get("train_loss"), row.get("untrained_loss")
+    if loss is None or untrained is None:
+        return False
+    error = np.nan_to_num(row.get("loss_error") or 0.0)
+    return bool(loss - untrained > SIGMAS * error)
 
 
 def competing(trials: pd.DataFrame, data: DataFacts) -> pd.DataFrame:
@@ -63,21 +60,21 @@ def outcomes(trials: pd.DataFrame, data: DataFacts) -> np.ndarray:
     """Return how each trial of the `trials` table ended. It is judged on the images
     held out or, if there are none, on the test set. Without accuracy, a trial is at
     chance if its label says so."""
-    split, diverged = held_out(trials), trials["regime"].eq("diverged").to_numpy()
-    ceiling = ceiling_of(
-        data.ranking, data.chance, independent_answers_of(trials, data, split)
-    )
-    return np.asarray(
-        outcome(
-            trials["stop_reason"], data.ranking.scores(trials, split), ceiling, diverged
-        )
-    )
+    ranking = data.ranking
+    split = held_out(trials)
+    scores = ranking.scores(trials, split)
+    answers = independent_answers_of(trials, data, split)
+    ceiling = ceiling_of(ranking, data.chance, answers)
+    diverged = trials["regime"].eq("diverged").to_numpy()
+    return np.asarray(outcome(trials["stop_reason"], scores, ceiling, diverged))
 
 
 def ceiling_of(ranking: Ranking, chance: float, images: Any) -> Any:
     """Return the score up to which trials guess, given how many independent answers an
     accuracy is worth."""
-    return chance_ceiling(chance, images) if ranking.is_accuracy else -np.inf
+    if not ranking.is_accuracy:
+        return -np.inf
+    return chance_ceiling(chance, images)
 
 
 def independent_answers_of(
@@ -85,7 +82,8 @@ def independent_answers_of(
 ) -> Any:
     """Return how many independent answers the accuracy of each trial is worth; on the
     test set without a hold-out."""
-    held = trials["holdout"].to_numpy() * (split == "validation")
-    return np.where(held > 0, held, data.test_images) * trials["answers"].fillna(
-        1.0
-    ).to_numpy(float)
+    answers = trials["answers"].fillna(1.0).to_numpy(float)
+    holdout = trials["holdout"].to_numpy()
+    if split != "validation":
+        holdout = np.zeros_like(holdout)
+    return np.where(holdout > 0, holdout, data.test_images) * answers

@@ -29,12 +29,12 @@ class Ranking:
     """Whether less of it is better."""
 
     @classmethod
-    def of(cls, by_accuracy: bool, asked: str | None = None) -> Ranking:
+    def of(cls, by_accuracy: bool, rank_by: str | None = None) -> Ranking:
         """Return what is compared: what `--rank-by` names, which is `RANK_BY`, else the
         accuracy or the loss."""
-        name, _, best = (
-            asked or ("accuracy:max" if by_accuracy else "loss:min")
-        ).partition(":")
+        if not rank_by:
+            rank_by = "accuracy:max" if by_accuracy else "loss:min"
+        name, _, best = rank_by.partition(":")
         return cls(name, best == "min")
 
     @property
@@ -53,29 +53,32 @@ class Ranking:
     def column(self, split: str) -> str:
         """Return the column of the tables that holds it; own scores are those of the
         images held out."""
-        return self.name if self.is_own else f"{split}_{self.name}"
+        if self.is_own:
+            return self.name
+        return f"{split}_{self.name}"
 
     def scores(self, rows: Any, split: str) -> np.ndarray:
         """Return the score of each row of a DataFrame, the higher the better; NaN where
         there is none."""
         column = self.column(split)
-        values = (
-            rows[column].to_numpy(dtype=float, na_value=math.nan)
-            if column in rows
-            else np.full(len(rows), np.nan)
-        )
-        return np.asarray(self.score(np.where(np.isfinite(values), values, np.nan)))
+        if column not in rows:
+            return np.full(len(rows), np.nan)
+        values = rows[column].to_numpy(dtype=float, na_value=math.nan)
+        finite = np.where(np.isfinite(values), values, np.nan)
+        return np.asarray(self.score(finite))
 
     def score_of(self, row: Mapping[str, Any], split: str) -> float:
         """Return the score of an epoch's row, as `scores`."""
         value = row.get(self.column(split))
-        return float(
-            self.score(math.nan if value is None or not math.isfinite(value) else value)
-        )
+        if value is None or not math.isfinite(value):
+            return math.nan
+        return float(self.score(value))
 
     def score(self, values: Any) -> Any:
         """Return scores for values, or values for scores."""
-        return -values if self.less else values
+        if self.less:
+            return -values
+        return values
 
     @property
     def word(self) -> str:
@@ -85,20 +88,26 @@ class Ranking:
     @property
     def worse(self) -> str:
         """Where the values of what is worse lie."""
-        return "above" if self.less else "below"
+        if self.less:
+            return "above"
+        return "below"
 
     def number(self, score: float, digits: int = LEAST_DIGITS) -> str:
         """Return the value of a score as text: an accuracy in four decimal places,
         others in so many digits."""
         value = self.score(score) + 0.0  # 0, not -0
-        return f"{value:.4f}" if self.is_accuracy else f"{value:.{digits}g}"
+        if self.is_accuracy:
+            return f"{value:.4f}"
+        return f"{value:.{digits}g}"
 
     def difference(self, value: float) -> str:
         """Return by how much one score is better than another, as text. Only what is 0
         but for rounding reads as 0."""
-        if self.is_accuracy and 1e-12 < abs(value) < 5e-5:
+        if not self.is_accuracy:
+            return f"{value + 0.0:.4g}"
+        if 1e-12 < abs(value) < 5e-5:
             value = math.copysign(5e-5, value)
-        return f"{value:.4f}" if self.is_accuracy else f"{value + 0.0:.4g}"
+        return f"{value:.4f}"
 
 
 ACCURACY = Ranking()

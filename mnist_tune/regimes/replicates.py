@@ -29,8 +29,9 @@ SUMMARISED = (
 def regime_counts(labels: Iterable[str]) -> str:
     """Return how many there are of each regime, in the order of `REGIMES`, such as `3
     converged, 2 diverged`."""
-    found = Counter(labels)
-    return ", ".join(f"{found[name]} {name}" for name in REGIMES if name in found)
+    counts = Counter(labels)
+    names = [name for name in REGIMES if name in counts]
+    return ", ".join(f"{counts[name]} {name}" for name in names)
 
 
 def half_width(spread: Any, count: Any) -> Any:
@@ -41,11 +42,9 @@ def half_width(spread: Any, count: Any) -> Any:
     # its import takes a quarter of a second, that of scipy.stats three times as long
     from scipy.special import stdtrit
 
-    return np.where(
-        np.asarray(count) > 2,
-        stdtrit(count - 1, 0.975) * spread / np.sqrt(count),
-        np.nan,
-    )
+    is_enough = np.asarray(count) > 2
+    width = stdtrit(count - 1, 0.975) * spread / np.sqrt(count)
+    return np.where(is_enough, width, np.nan)
 
 
 def clopper_pearson(
@@ -59,13 +58,15 @@ def clopper_pearson(
     """
     from scipy.special import betaincinv
 
-    k, n, tail = (
-        np.asarray(successes, float),
-        np.asarray(count, float),
-        (1 - confidence) / 2,
-    )
-    low = np.where(k > 0, betaincinv(np.maximum(k, 1), n - k + 1, tail), 0.0)
-    high = np.where(k < n, betaincinv(k + 1, np.maximum(n - k, 1), 1 - tail), 1.0)
+    k = np.asarray(successes, float)
+    n = np.asarray(count, float)
+    failures = n - k
+    tail = (1 - confidence) / 2
+    # with no success the lower end is 0, with no failure the upper end is 1
+    low = betaincinv(np.maximum(k, 1), failures + 1, tail)
+    low = np.where(k > 0, low, 0.0)
+    high = betaincinv(k + 1, np.maximum(failures, 1), 1 - tail)
+    high = np.where(k < n, high, 1.0)
     return low, high
 
 
@@ -88,32 +89,35 @@ def summarise_replicates(
         interval. Only seeds are a sample: a row whose trials differ in more, such as in
         a grid of learning rates, has no intervals.
     """
+    by = [*by]
     scores = trials[[name for name in SUMMARISED if name in trials]].astype(float)
-    finite = trials.assign(
-        **scores.where(np.isfinite(scores)), converged=trials["regime"] == "converged"
-    )
-    groups = finite.groupby([*by])
-    summary = pd.DataFrame(
-        {"replicates": groups.size(), "regimes": groups["regime"].agg(regime_counts)}
-    )
-    converged = groups["converged"].sum()
-    summary["converged"] = [
-        f"{k} of {n}" for k, n in zip(converged, summary["replicates"], strict=True)
-    ]
-    summary["converged_share"] = converged / summary["replicates"]
-    each = trials.drop_duplicates(
-        [*by, *(name for name in CONFIGURATION if name in trials)]
-    )
-    sample = each.groupby([*by]).size() == 1
-    ends = clopper_pearson(converged, summary["replicates"])
-    summary["converged_low"], summary["converged_high"] = (
-        np.where(sample, end, np.nan) for end in ends
-    )
+    finite = scores.where(np.isfinite(scores))
+    converged = trials["regime"] == "converged"
+    groups = trials.assign(**finite, converged=converged).groupby(by)
+    regimes = groups["regime"].agg(regime_counts)
+    summary = pd.DataFrame({"replicates": groups.size(), "regimes": regimes})
+
+    replicates = summary["replicates"]
+    successes = groups["converged"].sum()
+    pairs = zip(successes, replicates, strict=True)
+    summary["converged"] = [f"{k} of {n}" for k, n in pairs]
+    summary["converged_share"] = successes / replicates
+    is_sample = _differs_in_seeds_only(trials, by)
+    low, high = clopper_pearson(successes, replicates)
+    summary["converged_low"] = np.where(is_sample, low, np.nan)
+    summary["converged_high"] = np.where(is_sample, high, np.nan)
+
     for name in scores:
-        summary = summary.join(
-            groups[name].agg(["mean", "std", "min", "max"]).add_prefix(f"{name}_")
-        )
-        summary[f"{name}_ci95"] = np.where(
-            sample, half_width(groups[name].std(), groups[name].count()), np.nan
-        )
+        column = groups[name]
+        figures = column.agg(["mean", "std", "min", "max"])
+        summary = summary.join(figures.add_prefix(f"{name}_"))
+        width = half_width(column.std(), column.count())
+        summary[f"{name}_ci95"] = np.where(is_sample, width, np.nan)
     return summary.reset_index()
+
+
+def _differs_in_seeds_only(trials: pd.DataFrame, by: list[str]) -> pd.Series:
+    """Return for each row of a summary whether its trials have one configuration."""
+    settings = [name for name in CONFIGURATION if name in trials]
+    configurations = trials.drop_duplicates([*by, *settings])
+    return configurations.groupby(by).size() == 1

@@ -35,25 +35,23 @@ def lagging(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts) -> np.n
     if data.flag == "task":
         return np.full(len(trials), False)
     names = ["trial_id", "epoch", "train_loss", "step_loss_max"]
-    rows = epochs.reindex(columns=names).astype(
-        {"train_loss": float, "step_loss_max": float}
-    )
-    rows = rows.sort_values(["trial_id", "epoch"])
-    of_trial = rows.groupby("trial_id")
+    rows = epochs.reindex(columns=names).sort_values(["trial_id", "epoch"])
+    trial_id = rows["trial_id"]
+    loss = rows["train_loss"].astype(float)
+    largest = rows["step_loss_max"].astype(float)
 
     # A batch's mean may be below the loss by chance, but the mean over an epoch's
     # batches is that of all its images.
-    images = data.train_images - trials.set_index("trial_id")["holdout"].astype(float)
+    held_out = trials.set_index("trial_id")["holdout"].astype(float)
+    images = data.train_images - held_out
     if data.evaluated is not None:
         images = images.clip(upper=data.evaluated)
-    evaluated = np.minimum(of_trial["train_loss"].shift(), rows["train_loss"])
-    floor = calm_floor(
-        evaluated.clip(lower=0), rows["trial_id"].map(images).astype(float)
-    )
+    evaluated = np.minimum(loss.groupby(trial_id).shift(), loss)
+    floor = calm_floor(evaluated.clip(lower=0), trial_id.map(images).astype(float))
 
-    above = floor > rows["step_loss_max"]
-    is_late = (rows["epoch"] > of_trial["epoch"].transform("max") // 2) & (
-        rows["epoch"] > 1
-    )
-    share = above[is_late].groupby(rows["trial_id"]).mean()
+    is_above = floor > largest
+    epoch = rows["epoch"]
+    half = epoch.groupby(trial_id).transform("max") // 2
+    is_late = (epoch > half) & (epoch > 1)
+    share = is_above[is_late].groupby(trial_id).mean()
     return np.asarray(trials["trial_id"].map(share).astype(float).fillna(0.0) >= 0.5)

@@ -25,45 +25,38 @@ def memorising(curve: Curve, goal: float = math.inf) -> Label | None:
     """Did the held-out score fall while training did not get worse? The fall, in units
     of its limit, and the rise of the held-out loss, in units of `log(CLEARLY)`, add up
     to over 1."""
-    train, held_out, loss = curve.train_score, curve.held_out, curve.held_out_loss
-    if (
-        train is None
-        or np.isnan(train).any()
-        or np.isnan(held_out).any()
-        or curve.epochs < TREND
-    ):
+    train = curve.train_score
+    held_out = curve.held_out
+    if train is None or curve.epochs < TREND:
         return None
-    if (
-        held_out.max() <= chance_ceiling(curve.data.chance)
-        and curve.data.learned(train[-1]) >= LEARNED
-    ):
-        return Label.of(
-            "overfit", Reason.HELD_OUT_AT_CHANCE, train=train[-1], best=held_out.max()
-        )
+    if np.isnan(train).any() or np.isnan(held_out).any():
+        return None
+    highest = held_out.max()
+    guesses = highest <= chance_ceiling(curve.data.chance)
+    if guesses and curve.data.learned(train[-1]) >= LEARNED:
+        reason = Reason.HELD_OUT_AT_CHANCE
+        return Label.of("overfit", reason, train=train[-1], best=highest)
+
     best = int(held_out.argmax())
     now = max(curve.held_out_settled, held_out[-1])
     fall = held_out[best] - now
-    level = held_out[min(best, curve.epochs // 2) :]  # before, the rise bends it
-    jumps = math.sqrt(2) * jitter(level) if len(level) >= 2 * PLATEAU else 0.0
+    jumps = _held_out_jumps(curve, best)
+    # else cross-entropy rises on a network that is too confident
+    if fall <= min(VISIBLE / FAR, SIGMAS * jumps):
+        return None
     noise = max(curve.noise(held_out[best], now, images=curve.held_out_count), jumps)
     units = fall / (sigmas(curve.epochs) * noise)
-    # else cross-entropy rises on a network that is too confident
-    fell = fall > min(VISIBLE / FAR, SIGMAS * jumps)
+    loss = curve.held_out_loss
+    late_loss = _risen_loss(curve)
     losses = None
-    if loss is not None and np.isfinite(loss).all() and min(loss) > 0:
-        late = median(loss[-TREND:])
-        if late > calm_limit(min(loss), curve.held_out_count, risk=0.05):
-            units += math.log(late / min(loss)) / math.log(CLEARLY)
-            losses = min(loss), loss[-1]
-    fits = train[-1] - train[best] >= -curve.noise(
-        train[-1], train[best], images=curve.evaluated
-    )
-    if curve.train_loss is not None:
-        fits = fits and bool(
-            median(curve.train_loss[-TREND:]) <= curve.train_loss[best]
-        )
+    if loss is not None and late_loss is not None:
+        least = loss.min()
+        units += math.log(late_loss / least) / math.log(CLEARLY)
+        losses = least, loss[-1]
+    if units <= 1 or not _fits_as_in(curve, train, best):
+        return None
     # Over many epochs, the single best one is luck.
-    if not (fell and units > 1 and fits) or rises_late(held_out):
+    if rises_late(held_out):
         return None
     return Label.of(
         "overfit",
@@ -75,13 +68,54 @@ def memorising(curve: Curve, goal: float = math.inf) -> Label | None:
     )
 
 
+def _held_out_jumps(curve: Curve, best: int) -> float:
+    """Return the noise of the difference of two held-out scores that the curve shows; 0
+    if it has too few epochs to show one."""
+    # before, the rise bends it
+    level = curve.held_out[min(best, curve.epochs // 2) :]
+    if len(level) < 2 * PLATEAU:
+        return 0.0
+    return math.sqrt(2) * jitter(level)
+
+
+def _risen_loss(curve: Curve) -> float | None:
+    """Return the late held-out loss; None if it is not above the least one by more than
+    noise."""
+    loss = curve.held_out_loss
+    if loss is None or not np.isfinite(loss).all():
+        return None
+    least = loss.min()
+    if least <= 0:
+        return None
+    late = median(loss[-TREND:])
+    if late > calm_limit(least, curve.held_out_count, risk=0.05):
+        return late
+    return None
+
+
+def _fits_as_in(curve: Curve, train: np.ndarray, epoch: int) -> bool:
+    """Return whether training ended no worse than it was in an epoch, counted from
+    0."""
+    last, before = train[-1], train[epoch]
+    noise = curve.noise(last, before, images=curve.evaluated)
+    if last - before < -noise:
+        return False
+    loss = curve.train_loss
+    if loss is None:
+        return True
+    return bool(median(loss[-TREND:]) <= loss[epoch])
+
+
 def jitter(values: np.ndarray) -> float:
     """Return the standard deviation with which values go to and fro in their late half:
     from their second differences, so that a trend is none. Of fewer than five values,
     none is known."""
     late = values[-max(PLATEAU, len(values) // 2) :]
     bends = np.diff(late[np.isfinite(late)], 2)
-    return float(np.sqrt(np.mean(bends**2) / 6)) if len(bends) >= TREND else 0.0
+    if len(bends) < TREND:
+        return 0.0
+    # the variance of a second difference is 1 + 4 + 1 times that of a value
+    return float(np.sqrt(np.mean(bends**2) / 6))
 
 
 def rises_late(values: np.ndarray) -> bool:
@@ -90,18 +124,25 @@ def rises_late(values: np.ndarray) -> bool:
     `TREND` values show none."""
     if len(values) < TREND:
         return False
-    late = values[-max(round(HALF * len(values)), TREND) :]
-    x = np.arange(len(late)) - (len(late) - 1) / 2
-    slope = float(x @ late / (x @ x))
-    residuals = late - late.mean() - slope * x
-    error = math.sqrt(float(residuals @ residuals) / (len(late) - 2) / float(x @ x))
-    return slope > SIGMAS * error
+    count = max(round(HALF * len(values)), TREND)
+    x = np.arange(count) - (count - 1) / 2
+    slope, residuals = line_through(x, values[-count:])
+    variance = float(residuals @ residuals) / (count - 2)
+    return slope > SIGMAS * math.sqrt(variance / float(x @ x))
+
+
+def line_through(x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return the slope of least squares and the residuals, given x of mean 0."""
+    slope = float(x @ y / (x @ x))
+    return slope, y - y.mean() - slope * x
 
 
 def drop(curve: Curve, limit: float = VISIBLE) -> bool:
     """Return whether a curve ended below its best by more than a limit and noise."""
-    best, last = curve.score.max(), curve.score[-1]
-    return bool(best - last > max(limit, SIGMAS * curve.noise(best, last)))
+    best = curve.score.max()
+    last = curve.score[-1]
+    noise = SIGMAS * curve.noise(best, last)
+    return bool(best - last > max(limit, noise))
 
 
 def above_for_good(curve: Curve) -> bool:
@@ -109,14 +150,16 @@ def above_for_good(curve: Curve) -> bool:
     of steps decide that: evaluated ones also rise on a healthy network whose running
     statistics, such as those of batch norm, lag behind its weights.
     """
-    loss, limit = curve.train_loss, curve.calm_limit
+    loss = curve.train_loss
     if loss is None:
         return False
+    limit = curve.calm_limit
     lasts = bool(np.median(loss[-TREND:]) > limit)
     # no step is known: it must have been lower before, or be far above any such lag
     if curve.diverged is None:
         fell_before = bool((loss <= limit).any())
-        return lasts and (fell_before or bool(loss[-1] >= BLOWN_UP * curve.untrained))
+        is_far_above = bool(loss[-1] >= BLOWN_UP * curve.untrained)
+        return lasts and (fell_before or is_far_above)
     if curve.data.own_steps:
         return lasts
     return curve.above_since is not None and (lasts or curve.data.by_accuracy)
@@ -125,29 +168,31 @@ def above_for_good(curve: Curve) -> bool:
 def at_chance(curve: Curve) -> int:
     """Return for how many epochs, counted back from the last, the score has been at
     chance."""
-    others = np.flatnonzero(curve.score > curve.ceiling)
-    return curve.epochs - (int(others[-1]) + 1 if len(others) else 0)
+    better = np.flatnonzero(curve.score > curve.ceiling)
+    if not len(better):
+        return curve.epochs
+    return curve.epochs - int(better[-1]) - 1
 
 
 def lasts(curve: Curve) -> bool:
     """Return whether it will stay at chance: it ran all its epochs, was there for
     `PATIENCE` steps, or is still."""
-    return curve.complete or at_chance(curve) * curve.steps >= PATIENCE or still(curve)
+    steps = at_chance(curve) * curve.steps
+    return curve.complete or steps >= PATIENCE or still(curve)
 
 
 def still(curve: Curve) -> bool:
     """Return whether nothing moved at chance for `PLATEAU` epochs after a spike: the
     loss stayed within its noise, or each epoch had the same score, to the image.
     Such epochs are evidence even if they have few steps."""
-    loss, same = curve.train_loss, np.ptp(curve.score[-PLATEAU:]) == 0
-    if (
-        loss is None
-        or min(at_chance(curve), curve.epochs - 1) < PLATEAU
-        or not curve.spikes().any()
-    ):
+    loss = curve.train_loss
+    epochs = min(at_chance(curve), curve.epochs - 1)
+    if loss is None or epochs < PLATEAU or not curve.spikes().any():
         return False
-    least, most = loss[-PLATEAU:].min(), loss[-PLATEAU:].max()
-    return bool(same or most <= calm_limit(least, curve.evaluated))
+    if np.ptp(curve.score[-PLATEAU:]) == 0:
+        return True
+    late = loss[-PLATEAU:]
+    return bool(late.max() <= calm_limit(late.min(), curve.evaluated))
 
 
 def stuck(curve: Curve) -> bool:
@@ -156,14 +201,17 @@ def stuck(curve: Curve) -> bool:
     if at_chance(curve) < TREND or not lasts(curve) or hardly_begun(curve):
         return False
     loss = curve.train_loss
-    return loss is None or bool((loss[-TREND:] >= curve.calm_floor).all())
+    if loss is None:
+        return True
+    return bool((loss[-TREND:] >= curve.calm_floor).all())
 
 
 def since_when(curve: Curve) -> Since:
     """Return since when a curve is at chance."""
     before = curve.epochs - at_chance(curve)
-    if curve.guessing_since and curve.guessing_since > before * curve.steps:
-        return Since("step", curve.guessing_since)
+    step = curve.guessing_since
+    if step and step > before * curve.steps:
+        return Since("step", step)
     return Since("epoch", before + 1)
 
 
@@ -174,7 +222,8 @@ def unmoved(curve: Curve) -> bool:
     if loss is None or not curve.data.by_accuracy:
         return False
     floor = calm_floor(min(curve.guess, curve.untrained), curve.evaluated)
-    return bool(((floor <= loss) & (loss <= curve.calm_limit)).all())
+    guesses = (floor <= loss) & (loss <= curve.calm_limit)
+    return bool(guesses.all())
 
 
 def falling(curve: Curve) -> bool:
@@ -189,78 +238,86 @@ def hardly_begun(curve: Curve) -> bool:
     loss = curve.train_loss
     if loss is None or curve.epochs < TREND or not falling(curve):
         return False
-    return bool(
-        loss[0] <= curve.calm_limit
-        and loss[-1] - curve.guess > (curve.untrained - loss[-1]) / curve.epochs
-    )
+    if loss[0] > curve.calm_limit:
+        return False
+    last = loss[-1]
+    pace = (curve.untrained - last) / curve.epochs
+    return bool(last - curve.guess > pace)
 
 
 def late_in_few(curve: Curve, goal: float) -> bool:
     """Return whether a calm curve of too few epochs for a law will be late even in a
     straight line: at its largest gain in an epoch, and noise, it needs over `FAR` times
     its epochs to a goal. It must have begun to learn."""
-    if (
-        not TREND <= curve.epochs < PLATEAU
-        or math.isinf(goal)
-        or flat(curve)
-        or shaken(curve)
-    ):
+    is_short = TREND <= curve.epochs < PLATEAU
+    if not is_short or math.isinf(goal):
+        return False
+    if flat(curve) or shaken(curve):
         return False
     gain = float((curve.falls_noise - curve.falls).max())
-    return bool(goal - curve.score[-1] > gain * (FAR - 1) * curve.epochs)
+    missing = goal - curve.score[-1]
+    return bool(missing > gain * (FAR - 1) * curve.epochs)
 
 
 def flat(curve: Curve) -> bool:
     """Return whether the score gained nothing beyond noise, and the loss did not
     fall in each epoch or clearly."""
-    first, last, loss = curve.score[0], curve.score[-1], curve.train_loss
-    still = (
-        loss is None
-        or not curve.data.by_accuracy
-        or (loss[0] < CLEARLY * loss[-1] and not falling(curve))
-    )
-    return bool(still and last - first <= SIGMAS * curve.noise(first, last))
+    loss = curve.train_loss
+    if loss is not None and curve.data.by_accuracy:
+        fell_clearly = not loss[0] < CLEARLY * loss[-1]
+        if fell_clearly or falling(curve):
+            return False
+    first = curve.score[0]
+    last = curve.score[-1]
+    return bool(last - first <= SIGMAS * curve.noise(first, last))
 
 
 def late_pace(curve: Curve) -> tuple[float, float]:
     """Return the pace of the late half of a curve as a share of its mean pace, in loss
     or, if that is unknown, in score, and the noise of that share."""
-    late = round(HALF * curve.epochs)
     loss = curve.train_loss
-    by_loss = (
-        loss is not None and curve.data.by_accuracy and loss[-1] < loss[0] < np.inf
-    )
-    course = -loss if by_loss and loss is not None else curve.score
-    first, middle, last = course[0], course[-1 - late], course[-1]
-    mean = (last - first) * late / (curve.epochs - 1)
-    noise = 0.0 if by_loss else SIGMAS * curve.noise(middle, last)
-    return ((last - middle) / mean, noise / mean) if mean > 0 else (0.0, 0.0)
+    course = curve.score
+    by_loss = False
+    if loss is not None and curve.data.by_accuracy:
+        by_loss = bool(loss[-1] < loss[0] < np.inf)
+        if by_loss:
+            course = -loss
+    late = round(HALF * curve.epochs)
+    middle = course[-1 - late]
+    last = course[-1]
+    mean = (last - course[0]) * late / (curve.epochs - 1)
+    if not mean > 0:
+        return 0.0, 0.0
+    noise = 0.0
+    if not by_loss:
+        noise = SIGMAS * curve.noise(middle, last)
+    return (last - middle) / mean, noise / mean
 
 
 def slips(curve: Curve) -> np.ndarray:
     """Return, for each epoch but the first, whether the score fell in it by more
     than noise and a third of what is visible."""
-    return np.asarray(curve.falls > np.maximum(VISIBLE / FAR, curve.falls_noise))
+    limit = np.maximum(VISIBLE / FAR, curve.falls_noise)
+    return np.asarray(curve.falls > limit)
 
 
 def shaken(curve: Curve) -> bool:
     """Return whether a curve has a spike or a fall; at small learning rates curves have
     neither."""
-    return bool(
-        curve.spikes()[1:].any()
-        or curve.spikes(CLEARLY)[:1].any()
-        or slips(curve).any()
-    )
+    # the first epoch begins at the untrained loss itself
+    starts_high = curve.spikes(CLEARLY)[:1].any()
+    return bool(starts_high or curve.spikes()[1:].any() or slips(curve).any())
 
 
-def higher(other: Curve, one: Curve, target: float | None) -> bool:
+def higher(other: Curve, curve: Curve, target: float | None) -> bool:
     """Return whether another curve ended above this one by more than noise, at the
     target or by `VISIBLE`, and was above it after as many epochs."""
-    epochs = min(other.epochs, one.epochs)
-    if not epochs or other.score[epochs - 1] <= one.score[epochs - 1]:
+    epochs = min(other.epochs, curve.epochs)
+    if not epochs or other.score[epochs - 1] <= curve.score[epochs - 1]:
         return False
-    theirs, ours = other.settled, one.settled
-    noise = SIGMAS * float(one.noise(theirs, ours))
-    return theirs - ours > (
-        noise if target is not None and theirs >= target else max(VISIBLE, noise)
-    )
+    theirs, ours = other.settled, curve.settled
+    limit = SIGMAS * float(curve.noise(theirs, ours))
+    is_there = target is not None and theirs >= target
+    if not is_there:
+        limit = max(VISIBLE, limit)
+    return theirs - ours > limit

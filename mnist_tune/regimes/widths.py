@@ -4,13 +4,13 @@ of a power law."""
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mnist_tune.regimes.measured_edge import Interval
+from mnist_tune.regimes.statistics import line_through
 
 WIDTH = re.compile(r"(?<=mlp-)(\d+)(?:-\1)*(?=-[a-z])|(?<=\bwidth=)(\d+)")
 """The width in a network's name: of all hidden layers of an MLP, or an argument of a
@@ -49,37 +49,39 @@ def exponents(rates: Iterable[tuple[str, Interval]]) -> Iterator[Exponent]:
     by chance. The rates come with the titles of their families; those that are not
     known are left out.
     """
+    networks: dict[str, dict[int, list[Interval]]] = {}
+    for title, rate in rates:
+        match = WIDTH.search(title)
+        if match is None or not rate.is_known:
+            continue
+        width = match[1] or match[2]
+        shape = match[0].replace(width, "N")
+        name = title[: match.start()] + shape + title[match.end() :]
+        at_width = networks.setdefault(name, {}).setdefault(int(width), [])
+        at_width.append(rate)
+    for name, by_width in networks.items():
+        if len(by_width) >= LEAST_WIDTHS:
+            yield _exponent(name, by_width)
+
+
+def _exponent(title: str, rates: Mapping[int, Sequence[Interval]]) -> Exponent:
+    """Return the exponent of the rates that there are at each width."""
     from scipy.special import stdtrit  # as in `replicates`
 
-    found: dict[str, dict[int, list[Interval]]] = defaultdict(lambda: defaultdict(list))
-    for title, rate in rates:
-        if (match := WIDTH.search(title)) and rate.is_known:
-            width = match[1] or match[2]
-            name = (
-                title[: match.start()]
-                + match[0].replace(width, "N")
-                + title[match.end() :]
-            )
-            found[name][int(width)].append(rate)
-    for name, at in found.items():
-        if len(at) < LEAST_WIDTHS:
-            continue
-        widths = sorted(at)
-        x = np.log(widths) - np.log(widths).mean()
-        y = np.array(
-            [np.mean([np.log(rate.median) for rate in at[width]]) for width in widths]
-        )
-        own = np.array(
-            [
-                np.linalg.norm([rate.half_width for rate in at[width]]) / len(at[width])
-                for width in widths
-            ]
-        )
-        slope = x @ y / (x @ x)
-        scatter = np.linalg.norm(y - y.mean() - slope * x) / np.sqrt(
-            (len(x) - 2) * (x @ x)
-        )
-        half_width = max(
-            stdtrit(len(x) - 2, 0.975) * scatter, np.linalg.norm(x * own) / (x @ x)
-        )
-        yield Exponent(name, tuple(widths), float(slope), float(half_width))
+    widths = sorted(rates)
+    means, errors = [], []
+    for width in widths:
+        medians = [np.log(rate.median) for rate in rates[width]]
+        half_widths = [rate.half_width for rate in rates[width]]
+        means.append(np.mean(medians))
+        errors.append(np.linalg.norm(half_widths) / len(half_widths))
+    x = np.log(widths)
+    x = x - x.mean()
+    squares = x @ x
+    slope, residuals = line_through(x, np.array(means))
+    free = len(widths) - 2
+    error = np.linalg.norm(residuals) / np.sqrt(free * squares)
+    of_scatter = stdtrit(free, 0.975) * error
+    of_rates = np.linalg.norm(x * np.array(errors)) / squares
+    half_width = float(max(of_scatter, of_rates))
+    return Exponent(title, tuple(widths), slope, half_width)

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mnist_tune import object_storage, storage
-from mnist_tune.columns import NAME, Column, first_wrong
 from mnist_tune.errors import UserError, printable
 from mnist_tune.object_storage import Version
 from mnist_tune.results.folder import working_folder
@@ -97,9 +96,8 @@ def last_sign(uri: str) -> Sign:
     except FileNotFoundError:
         return Sign(None, None)
     with suppress(ValueError):
-        found = printable(json.loads(content))
-        if first_wrong(found, (Column("host", NAME), Column("folder", NAME))) is None:
-            return Sign(found if "host" in found else {}, version)
+        writer = printable(json.loads(content))
+        return Sign(writer if "host" in writer else {}, version)
     return Sign(None, version)
 
 

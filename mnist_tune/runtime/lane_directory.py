@@ -65,13 +65,15 @@ class LaneDirectory:
     ) -> None:
         # On CPUs the trials ask Ray for the cores, and the servers for nothing: it
         # would put them all on one node.
-        options = (
-            {"num_gpus": 1} if device == "GPU" else {"scheduling_strategy": "SPREAD"}
-        )
-        self._server = ray.remote(server).options(
-            num_cpus=0, max_restarts=-1, **options
-        )
-        self._settings, self._capacity, self._device = settings, capacity, device
+        options: dict[str, Any] = {"num_cpus": 0, "max_restarts": -1}
+        if device == "GPU":
+            options["num_gpus"] = 1
+        else:
+            options["scheduling_strategy"] = "SPREAD"
+        self._server = ray.remote(server).options(**options)
+        self._settings = settings
+        self._capacity = capacity
+        self._device = device
         self._servers: list[Served] = []
         self._waiting = 0
         self._latest: dict[str, str] = {}  # the token with which each trial asked last
@@ -88,14 +90,13 @@ class LaneDirectory:
         try:
             self._start_servers()
             starting = self._starting()
-            async with self._changed, asyncio.timeout(START_S if starting else WAIT_S):
-                found = await self._changed.wait_for(self._with_room)
+            patience = START_S if starting else WAIT_S
+            async with self._changed, asyncio.timeout(patience):
+                servers = await self._changed.wait_for(self._with_room)
                 # the trial's process has died meanwhile, and another one asks
                 if self._latest[lane_id] != token:
                     return None
-                best: Served = min(
-                    found, key=lambda served: (served.deaths, len(served.lanes))
-                )
+                best: Served = min(servers, key=_preference)
                 best.lanes[lane_id] = token
                 return best.actor
         except TimeoutError:
@@ -135,21 +136,18 @@ class LaneDirectory:
     def _start_servers(self) -> None:
         """Start servers until each trial or each device has one that does not fail. Ray
         finds free devices."""
-        devices, this = (
-            int(ray.cluster_resources().get(self._device, 0)),
-            ray.get_runtime_context().current_actor,
-        )
-        while (
-            len(self._servers) < devices
-            and sum(one.deaths < DEATHS for one in self._servers) < self._needed()
-        ):
-            self._servers.append(
-                Served(
-                    self._server.remote(self._settings, self._capacity, this),
-                    self._capacity,
-                )
-            )
-            self._watch(self._servers[-1])
+        devices = int(ray.cluster_resources().get(self._device, 0))
+        directory = ray.get_runtime_context().current_actor
+        missing = self._needed() - len(self._trusted())
+        free = devices - len(self._servers)
+        for _ in range(min(missing, free)):
+            actor = self._server.remote(self._settings, self._capacity, directory)
+            served = Served(actor, self._capacity)
+            self._servers.append(served)
+            self._watch(served)
+
+    def _trusted(self) -> list[Served]:
+        return [served for served in self._servers if served.deaths < DEATHS]
 
     def _ask_again(self, served: Served) -> None:
         """Have a server say which lanes it has, if it is not being asked already."""
@@ -166,7 +164,8 @@ class LaneDirectory:
         while not served.answers:
             try:
                 served.lanes = await served.actor.lanes.remote()
-                served.answers, served.awaited = True, False
+                served.answers = True
+                served.awaited = False
             except RayActorError:
                 await asyncio.sleep(RESTART_S)
         async with self._changed:
@@ -175,23 +174,17 @@ class LaneDirectory:
     def _with_room(self) -> list[Served]:
         """Return the servers that may get a lane. While others start, one gets no more
         than its share of the lanes."""
-        trusted = [
-            served for served in self._servers if served.deaths < DEATHS
-        ] or self._servers
-        answering, starting = (
-            [served for served in trusted if served.answers],
-            self._starting(),
-        )
-        share = (
-            math.ceil(self._needed() / (len(answering) + starting))
-            if starting
-            else self._capacity
-        )
-        return [
-            served
-            for served in answering
-            if len(served.lanes) < min(served.room, share)
-        ]
+        trusted = self._trusted() or self._servers
+        answering = [served for served in trusted if served.answers]
+        starting = self._starting()
+        share = self._capacity
+        if starting:
+            share = math.ceil(self._needed() / (len(answering) + starting))
+        with_room = []
+        for served in answering:
+            if len(served.lanes) < min(served.room, share):
+                with_room.append(served)
+        return with_room
 
     def _starting(self) -> int:
         return sum(served.awaited for served in self._servers)
@@ -205,24 +198,24 @@ class LaneDirectory:
                 del served.lanes[lane_id]
 
 
+def _preference(served: Served) -> tuple[int, int]:
+    return served.deaths, len(served.lanes)
+
+
 def start_directory(settings: WorkerSettings, capacity: int, device: str) -> Any:
     """Start the directory, on the driver's node: without that node the sweep ends,
     too."""
-    here = NodeAffinitySchedulingStrategy(
-        ray.get_runtime_context().get_node_id(), soft=True
-    )
+    node = ray.get_runtime_context().get_node_id()
     options = {
         "num_cpus": 0,
         "max_restarts": -1,
         "max_concurrency": 10_000,
-        "scheduling_strategy": here,
+        "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=True),
     }
     # a cluster may have been started without them; the servers have those of the
     # directory
-    if keys := storage_keys():
+    keys = storage_keys()
+    if keys:
         options["runtime_env"] = {"env_vars": keys}
-    return (
-        ray.remote(LaneDirectory)
-        .options(**options)
-        .remote(settings, capacity, device, LaneServer)
-    )
+    directory = ray.remote(LaneDirectory).options(**options)
+    return directory.remote(settings, capacity, device, LaneServer)

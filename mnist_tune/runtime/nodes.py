@@ -47,33 +47,39 @@ def last_death(trial: Any) -> tuple[str | None, str]:
     """Return the last failure of a Tune trial, from Tune's error file, as `death`
     does."""
     file = trial.error_file
-    text = (
-        Path(file).read_text(errors="replace") if file and Path(file).exists() else ""
-    )
-    return death(re.split(r"^Failure # .*$", text, flags=re.MULTILINE)[-1])
+    text = ""
+    if file and Path(file).exists():
+        text = Path(file).read_text(errors="replace")
+    failures = re.split(r"^Failure # .*$", text, flags=re.MULTILINE)
+    return death(failures[-1])
 
 
 def death(text: str) -> tuple[str | None, str]:
     """Return how a trial's process ended, by an error of Ray: the address of its node,
     and the cause in one line. If errors are nested, the innermost comes last and
     counts. There is no address if Ray names none, or the node died."""
-    where = dict(re.findall(r"\b(pid|ip)[=:]\s*([\w.:]*\w)", text))
-    exits, exceptions = EXIT.findall(text), EXCEPTION.findall(text)
+    process = dict(re.findall(r"\b(pid|ip)[=:]\s*([\w.:]*\w)", text))
+    address = process.get("ip")
+    exits = EXIT.findall(text)
+    exceptions = EXCEPTION.findall(text)
     if exits:
         cause = ": ".join(exits[-1])
+    elif exceptions:
+        cause = exceptions[-1]
     else:
-        cause = (
-            exceptions[-1]
-            if exceptions
-            else (text.strip() or "Ray does not say why").splitlines()[-1].strip()
-        )
-    place = f"pid {where['pid']} on {where['ip']}: " if len(where) == 2 else ""
-    return where.get("ip") if exits or exceptions else None, place + cause.rstrip(".")
+        address = None
+        message = text.strip() or "Ray does not say why"
+        cause = message.splitlines()[-1].strip()
+    cause = cause.rstrip(".")
+    if len(process) == 2:
+        cause = f"pid {process['pid']} on {process['ip']}: {cause}"
+    return address, cause
 
 
 def is_nodes_death(error: Exception) -> bool:
     """Return whether a trial's process died because its node did."""
-    return NODE_DIED.search(death(str(error))[1]) is not None
+    _, cause = death(str(error))
+    return NODE_DIED.search(cause) is not None
 
 
 class RayletDied(BaseException):
@@ -99,7 +105,8 @@ class NodeWatch(UnsavedCallback):
 
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
-        self._alive, self._checked = alive_nodes(), time.monotonic()
+        self._alive = alive_nodes()
+        self._checked = time.monotonic()
         # the trials that died in a row, by address
         self._dead: defaultdict[str, set[str]] = defaultdict(set)
 
@@ -108,26 +115,21 @@ class NodeWatch(UnsavedCallback):
             raise RayletDied
         if time.monotonic() - self._checked < NODE_CHECK_S:
             return
-        before, self._alive, self._checked = (
-            self._alive,
-            alive_nodes(),
-            time.monotonic(),
-        )
-        for node_id in before.keys() - self._alive.keys():
-            announce(
-                f"node {before[node_id]} died; its trials continue from their last epoch",
-                self._quiet,
-            )
-        for node_id in self._alive.keys() - before.keys():
-            announce(
-                f"node {self._alive[node_id]} joined; trials will start there, too",
-                self._quiet,
-            )
+        before, now = self._alive, alive_nodes()
+        self._alive = now
+        self._checked = time.monotonic()
+        for node_id in before.keys() - now.keys():
+            what = "its trials continue from their last epoch"
+            announce(f"node {before[node_id]} died; {what}", self._quiet)
+        for node_id in now.keys() - before.keys():
+            what = "trials will start there, too"
+            announce(f"node {now[node_id]} joined; {what}", self._quiet)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any
     ) -> None:
-        if len(dead := self._dead[result[NODE_IP]]) < SUSPICIOUS:
+        dead = self._dead[result[NODE_IP]]
+        if len(dead) < SUSPICIOUS:
             dead.clear()
 
     def on_trial_recover(
@@ -141,26 +143,26 @@ class NodeWatch(UnsavedCallback):
         self._died(trial, "it is not started again")
 
     def _died(self, trial: Any, then: str) -> None:
-        trial_id, (address, said) = own_id(trial), last_death(trial)
-        if address is None or len(dead := self._dead[address]) == SUSPICIOUS:
+        address, cause = last_death(trial)
+        if address is None or len(self._dead[address]) == SUSPICIOUS:
             return
-        announce(f"trial {trial_id} died, {said}; {then}", self._quiet)
-        dead.add(trial_id)
-        if len(dead) == SUSPICIOUS:
+        trial_id = own_id(trial)
+        announce(f"trial {trial_id} died, {cause}; {then}", self._quiet)
+        self._dead[address].add(trial_id)
+        if len(self._dead[address]) == SUSPICIOUS:
             problem = f"node {address}: {SUSPICIOUS} trials in a row died there"
-            announce(
-                f"{problem}; remove it or look at its log; further deaths there are not reported",
-                self._quiet,
-            )
+            what = "remove it or look at its log; further deaths there are not reported"
+            announce(f"{problem}; {what}", self._quiet)
 
 
 def alive_nodes() -> dict[str, str]:
     """Return the names of the live nodes, by Ray's ids: `<host> (<address>)`."""
-    nodes = [one for one in ray.nodes() if one["Alive"]]
-    return {
-        one["NodeID"]: f"{one['NodeManagerHostname']} ({one['NodeManagerAddress']})"
-        for one in nodes
-    }
+    names = {}
+    for node in ray.nodes():
+        if node["Alive"]:
+            host, address = node["NodeManagerHostname"], node["NodeManagerAddress"]
+            names[node["NodeID"]] = f"{host} ({address})"
+    return names
 
 
 CHECK_TIMEOUT_S = 60.0
@@ -174,33 +176,35 @@ def check_nodes(states: Place, token: str) -> None:
     nodes = alive_nodes()
     if len(nodes) < 2:
         return
-    asked = []
+    checks = []
     for node_id in nodes:
         there = NodeAffinitySchedulingStrategy(node_id, soft=False)
-        asked.append(
-            ray.remote(num_cpus=0, scheduling_strategy=there)(blindness).remote(
-                states, token, 0
-            )
-        )
-    answered, _ = ray.wait(asked, num_returns=len(asked), timeout=CHECK_TIMEOUT_S)
+        check = ray.remote(num_cpus=0, scheduling_strategy=there)(blindness)
+        checks.append(check.remote(states, token, 0))
+    answered, _ = ray.wait(checks, num_returns=len(checks), timeout=CHECK_TIMEOUT_S)
     for answer in answered:
         with suppress(ray.exceptions.RayError):
-            if blind := ray.get(answer):
-                raise UserError(blind)
+            error = ray.get(answer)
+            if error:
+                raise UserError(error)
 
 
 def blindness(states: Place, token: str, patience_s: float = storage.PATIENCE_S) -> str:
     """Return the error message if this node does not see a folder with this token, else
     an empty text. Object storage that does not answer is asked again for
     `patience_s`."""
+    why = "another folder"
     try:
-        found = storage.read(storage.join(states, TOKEN), patience_s)
-        why = "there is no such folder" if found is None else "another folder"
+        content = storage.read(storage.join(states, TOKEN), patience_s)
+        if content == token.encode():
+            return ""
+        if content is None:
+            why = "there is no such folder"
     except OSError as error:
-        found, why = None, storage.reason(error)
-    if found == token.encode():
-        return ""
+        why = storage.reason(error)
+    node = platform.node()
+    hint = "give --output a folder that all of them share, or object storage"
     return (
-        f"not every node of the cluster reaches {states} ({platform.node()}: {why}); give --output a folder that all "
-        "of them share, or object storage, such as s3://BUCKET/FOLDER"
+        f"not every node of the cluster reaches {states} ({node}: {why}); {hint}, such "
+        "as s3://BUCKET/FOLDER"
     )

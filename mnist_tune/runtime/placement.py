@@ -48,14 +48,12 @@ def find_device(quiet: bool) -> Device:
     Raises `UserError` if all GPUs are busy, or the cluster started no node in time."""
     _wait_for_a_node(quiet)
     cluster = ray.cluster_resources()
-    if (
-        cluster.get("GPU")
-        and (memory := _gpu_memory(ray.get_runtime_context().get_node_id())) is not None
-    ):
-        return Device("GPU", MEMORY_SHARE * memory)
-    return Device(
-        "CPU", MEMORY_SHARE * float(cluster["memory"] / max(cluster.get("CPU", 1), 1))
-    )
+    if cluster.get("GPU"):
+        memory = _gpu_memory(ray.get_runtime_context().get_node_id())
+        if memory is not None:
+            return Device("GPU", MEMORY_SHARE * memory)
+    cores = max(cluster.get("CPU", 1), 1)
+    return Device("CPU", MEMORY_SHARE * float(cluster["memory"] / cores))
 
 
 def _wait_for_a_node(quiet: bool) -> None:
@@ -63,12 +61,11 @@ def _wait_for_a_node(quiet: bool) -> None:
     autoscaler starts a node."""
     if ray.cluster_resources().get("CPU"):
         return
-    announce(
-        "no node that trains is up; waiting for the cluster to start one, which takes minutes",
-        quiet,
-    )
-    late = f"the cluster started no node within {NODE_TIMEOUT_S:g} s; ray status says what it is waiting for"
-    _on_a_node(lambda: None, {"num_cpus": 1}, NODE_TIMEOUT_S, late)
+    what = "waiting for the cluster to start one, which takes minutes"
+    announce(f"no node that trains is up; {what}", quiet)
+    late = f"the cluster started no node within {NODE_TIMEOUT_S:g} s"
+    hint = "ray status says what it is waiting for"
+    _on_a_node(lambda: None, {"num_cpus": 1}, NODE_TIMEOUT_S, f"{late}; {hint}")
 
 
 @cache
@@ -79,17 +76,13 @@ def _gpu_memory(node: str) -> Any:
         f"no GPU of the cluster was free within {PROBE_TIMEOUT_S:g} s; wait for the jobs that use them "
         "(ray status), or start a Ray of its own with --address local"
     )
-    found = _on_a_node(
-        _memory_by_jax, {"num_gpus": 1, "num_cpus": 0}, PROBE_TIMEOUT_S, late
-    )
-    if found is None:
-        announce(
-            warning(
-                "Ray sees a GPU, but JAX does not, so trials run on CPUs; "
-                "for the GPU: python -m pip install 'jax[cuda12]'"
-            )
-        )
-    return found
+    resources = {"num_gpus": 1, "num_cpus": 0}
+    memory = _on_a_node(_memory_by_jax, resources, PROBE_TIMEOUT_S, late)
+    if memory is None:
+        problem = "Ray sees a GPU, but JAX does not, so trials run on CPUs"
+        how = "for the GPU: python -m pip install 'jax[cuda12]'"
+        announce(warning(f"{problem}; {how}"))
+    return memory
 
 
 def _on_a_node(
@@ -109,7 +102,9 @@ def _memory_by_jax() -> float | None:
     import jax
 
     device = jax.local_devices()[0]
-    stats = device.memory_stats() if device.platform == "gpu" else None
+    if device.platform != "gpu":
+        return None
+    stats = device.memory_stats()
     return float(stats["bytes_limit"]) if stats else None
 
 
@@ -151,28 +146,25 @@ def choose_placement(
     if on_gpu:
         settings = replace(settings, threads=None)
     if not on_gpu and execution != "lanes":
-        return Placement(
-            {"CPU": cpus_per_trial}, replace(settings, threads=cpus_per_trial)
-        )
+        settings = replace(settings, threads=cpus_per_trial)
+        return Placement({"CPU": cpus_per_trial}, settings)
     if execution == "process":
         share = _rounded_down(1 / trials_per_gpu)
-        return Placement(
-            {"CPU": cpus_per_trial, "GPU": share},
-            replace(settings, memory_fraction=0.9 * share),
-        )
-    capacity = lanes_that_fit(
-        trials, data, lanes, device, settings.sharpness is not None
-    )
+        settings = replace(settings, memory_fraction=0.9 * share)
+        return Placement({"CPU": cpus_per_trial, "GPU": share}, settings)
+    measured = settings.sharpness is not None
+    capacity = lanes_that_fit(trials, data, lanes, device, measured)
     cluster = ray.cluster_resources()
+    devices = cluster.get(device.kind, 1)
     if lanes is None:
-        clients = cluster.get("memory", math.inf) / cluster[device.kind] / CLIENT
+        clients = cluster.get("memory", math.inf) / devices / CLIENT
         capacity = max(int(min(capacity, clients)), 1)
-    cpus = cluster["CPU"] / cluster[device.kind] if on_gpu else 1.0
-    lanes_of_all = start_directory(settings, capacity, device.kind)
-    return Placement(
-        {"CPU": max(_rounded_down(cpus / capacity), 1e-4)},
-        replace(settings, lanes=lanes_of_all),
-    )
+    cpus = 1.0
+    if on_gpu:
+        cpus = cluster["CPU"] / devices
+    directory = start_directory(settings, capacity, device.kind)
+    cpus_of_client = max(_rounded_down(cpus / capacity), 1e-4)
+    return Placement({"CPU": cpus_of_client}, replace(settings, lanes=directory))
 
 
 def refuse_unholdable(cpus: int | None, execution: str) -> None:
@@ -183,38 +175,45 @@ def refuse_unholdable(cpus: int | None, execution: str) -> None:
     with_gpu = [node for node in nodes if node.get("GPU")]
     if execution == "lanes" or (execution == "auto" and with_gpu):
         return  # clients of lanes take fractions of a core
-    largest = int(max((node.get("CPU", 0) for node in with_gpu or nodes), default=0))
+    cores = [node.get("CPU", 0) for node in with_gpu or nodes]
+    largest = int(max(cores, default=0))
     if cpus and largest and cpus > largest:
+        problem = "no node of the cluster has that many, so no trial could start"
+        hint = f"start a sweep with --cpus-per-trial {largest}, or add a larger node"
         raise UserError(
-            f"--cpus-per-trial {cpus}: no node of the cluster has that many, so no trial could start; the largest has "
-            f"{largest}: start a sweep with --cpus-per-trial {largest}, or add a larger node"
+            f"--cpus-per-trial {cpus}: {problem}; the largest has {largest}: {hint}"
         )
 
 
 def lanes_that_fit(
     trials: Sequence[TrialConfig],
     data: DataSpec | TaskSpec,
-    asked: int | None,
+    lanes: int | None,
     device: Device,
     measured: bool,
 ) -> int:
-    """Return the number of lanes per device: `asked`, or by default `LANES` or as many
+    """Return the number of lanes per device: `lanes`, or by default `LANES` or as many
     as fit, where measuring sharpness takes memory. Raise a `UserError` if more are
     asked for than fit."""
     from mnist_tune.execution.executor import lane_bytes  # imports JAX
     from mnist_tune.training.program import Program
 
-    bytes_ = data.lane_bytes
-    if trials and not bytes_:
-        bytes_ = lane_bytes({Program.of(trial, data) for trial in trials}, measured)
-    room = int(device.memory // bytes_) if bytes_ else None
-    if asked and room is not None and asked > room:
+    bytes_of_lane = data.lane_bytes
+    if trials and not bytes_of_lane:
+        programs = {Program.of(trial, data) for trial in trials}
+        bytes_of_lane = lane_bytes(programs, measured)
+    usual = LANES[device.kind]
+    if not bytes_of_lane:
+        return lanes or usual
+    room = int(device.memory // bytes_of_lane)
+    if not lanes:
+        return max(min(usual, room), 1)
+    if lanes > room:
         does = f"--lanes {room} does" if room else "not even one lane does"
         raise UserError(
-            f"--lanes {asked} does not fit into the memory of a {device.kind}; {does}"
+            f"--lanes {lanes} does not fit into the memory of a {device.kind}; {does}"
         )
-    most = LANES[device.kind]
-    return asked or (most if room is None else max(min(most, room), 1))
+    return lanes
 
 
 def resources_of_nodes() -> list[Mapping[str, float]]:
@@ -227,15 +226,15 @@ def trial_slots(resources: Mapping[str, float]) -> int:
     1."""
     # Ray counts in ten thousandths: without rounding, three thirds of a GPU would hold
     # two trials.
-    units = {name: round(1e4 * each) for name, each in resources.items() if each}
-    nodes = resources_of_nodes()
-    return max(
-        1,
-        sum(
-            min(round(1e4 * node.get(name, 0)) // each for name, each in units.items())
-            for node in nodes
-        ),
-    )
+    units = {name: round(1e4 * amount) for name, amount in resources.items() if amount}
+    slots = 0
+    for node in resources_of_nodes():
+        fitting = []
+        for name, needed in units.items():
+            there = round(1e4 * node.get(name, 0))
+            fitting.append(there // needed)
+        slots += min(fitting)
+    return max(slots, 1)
 
 
 def _rounded_down(share: float) -> float:

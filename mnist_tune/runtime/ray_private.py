@@ -67,30 +67,33 @@ def own_parameters(dashboard: bool) -> Iterator[None]:
     from ray._private import parameter
     from ray._private.node import Node
 
-    less = {} if dashboard else {"no_monitor": True, "include_log_monitor": False}
-    server = Node.start_api_server if dashboard else lambda *_, **__: None
+    parameters = partial(parameter.RayParams, dashboard_agent_listen_port=0)
+    server = Node.start_api_server
+    if not dashboard:
+        parameters = partial(parameters, no_monitor=True, include_log_monitor=False)
+        server = _nothing
     with (
-        replaced(
-            parameter,
-            "RayParams",
-            partial(parameter.RayParams, dashboard_agent_listen_port=0, **less),
-        ),
+        replaced(parameter, "RayParams", parameters),
         replaced(Node, "start_api_server", server),
     ):
         yield
 
 
+def _nothing(*arguments: Any, **options: Any) -> None:
+    pass
+
+
 @contextmanager
 def _no_stderr() -> Iterator[None]:
     sys.stderr.flush()
-    kept = os.dup(2)
+    stderr = os.dup(2)
     with open(os.devnull, "wb") as nothing:
         os.dup2(nothing.fileno(), 2)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 def raylet_is_dead() -> bool:
@@ -107,11 +110,9 @@ def kinds_of_nodes() -> list[Mapping[str, float]]:
     from ray._private.state import state
 
     config = state.get_cluster_config()
-    return (
-        []
-        if config is None
-        else [dict(group.resources) for group in config.node_group_configs]
-    )
+    if config is None:
+        return []
+    return [dict(group.resources) for group in config.node_group_configs]
 
 
 def storage_keys() -> dict[str, str]:
@@ -151,10 +152,10 @@ def deaths_counted(is_nodes: Callable[[Exception], bool]) -> Iterator[None]:
     fails, counts = TuneController._process_trial_failure, Trial.handle_error
 
     def fail(controller: Any, trial: Any, exception: Exception) -> None:
-        if trial.status != "PENDING" or not isinstance(
-            exception, ray.exceptions.RayActorError
-        ):
-            fails(controller, trial, exception)
+        waits = trial.status == "PENDING"
+        if waits and isinstance(exception, ray.exceptions.RayActorError):
+            return
+        fails(controller, trial, exception)
 
     def count(trial: Any, exception: Exception) -> None:
         before = trial.run_metadata.num_failures
@@ -184,12 +185,10 @@ def calls_let_go() -> Iterator[None]:
     def schedule_next(
         manager: Any, tracked_actor_task: Any, *args: Any, **options: Any
     ) -> Any:
-        kept, waiting = (
-            manager._tracked_actors_to_task_futures,
-            manager._actor_task_events._tracked_futures,
-        )
+        calls = manager._tracked_actors_to_task_futures
+        waiting = manager._actor_task_events._tracked_futures
         actor = tracked_actor_task._tracked_actor
-        kept[actor] = {call for call in kept[actor] if call in waiting}
+        calls[actor] = {call for call in calls[actor] if call in waiting}
         return schedule(manager, tracked_actor_task, *args, **options)
 
     with (

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from mnist_tune import invocation
 from mnist_tune.cache import own_folder, writable_cache_folder
 from mnist_tune.errors import UserError
 from mnist_tune.machine import usable_cpus
@@ -60,9 +61,8 @@ TRIAL_SLOT = "trial_slot"
 """A Ray resource that limits concurrent trials. With Tune's own limit every trial would
 start a new actor."""
 
-LONGEST = 107 - len(
-    "/session_2026-11-28_06-30-00_123456_1234567/sockets/plasma_store.1"
-)
+_SOCKET = "/session_2026-11-28_06-30-00_123456_1234567/sockets/plasma_store.1"
+LONGEST = 107 - len(_SOCKET)
 """The most bytes of the name of the folder of Ray's sessions: a socket's name may have
 107."""
 
@@ -75,12 +75,11 @@ def variables(values: Mapping[str, str], override: bool = False) -> Iterator[Non
     """Set environment variables and restore them on exit, so that a user's own Tuner in
     this process gets none of them. Those that are set already change only with
     `override`."""
-    changed = {
-        name: os.environ.get(name)
-        for name in values
-        if override or name not in os.environ
-    }
-    os.environ.update({name: values[name] for name in changed})
+    changed = {}
+    for name, value in values.items():
+        if override or name not in os.environ:
+            changed[name] = os.environ.get(name)
+            os.environ[name] = value
     try:
         yield
     finally:
@@ -98,10 +97,8 @@ def failures_told_by_us() -> Iterator[None]:
     so of its files there."""
     from mnist_tune.runtime.ray_private import replaced, skipped_lines
 
-    tune, state = (
-        logging.getLogger(f"ray.tune.{name}")
-        for name in ("tune", "execution.experiment_state")
-    )
+    tune = logging.getLogger("ray.tune.tune")
+    state = logging.getLogger("ray.tune.execution.experiment_state")
     with (
         skipped_lines("^A worker died or was killed|marked dead|^Raylet is terminated"),
         replaced(tune, "disabled", True),
@@ -114,7 +111,8 @@ def failures_told_by_us() -> Iterator[None]:
 def ended_by_signals() -> Iterator[None]:
     """End a sweep by SIGTERM as by Ctrl-C, where Ray would abort this process. Restore
     both handlers on exit: Tune leaves its own, which would swallow the next Ctrl-C."""
-    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in signals}
     is_main = threading.current_thread() is threading.main_thread()
     if is_main:
         signal.signal(signal.SIGTERM, _interrupt)
@@ -122,16 +120,44 @@ def ended_by_signals() -> Iterator[None]:
         yield
     finally:
         if is_main:
-            for one, handler in before.items():
-                # none is told if C code has set it
-                signal.signal(one, handler or signal.SIG_DFL)
+            for number, handler in before.items():
+                # it is None if C code has set it
+                signal.signal(number, handler or signal.SIG_DFL)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """Do what Ctrl-C does now, also where a shell had this process ignore it, as it
     does in the background."""
+    invocation.TERMINATED.set()
     handler = signal.getsignal(signal.SIGINT)
-    (handler if callable(handler) else signal.default_int_handler)(number, frame)
+    if not callable(handler):
+        handler = signal.default_int_handler
+    handler(number, frame)
+
+
+_in_groups_of_their_own = threading.Event()
+
+
+def _leave_the_group() -> None:
+    if _in_groups_of_their_own.is_set():
+        os.setpgrp()
+
+
+# Python calls it in a child between fork and exec where there is a `preexec_fn`, as
+# Ray's processes have.
+os.register_at_fork(after_in_child=_leave_the_group)
+
+
+@contextmanager
+def own_process_groups() -> Iterator[None]:
+    """Have the processes that are started meanwhile leave this process's group. A signal
+    to the group, as `timeout` sends it, then ends this process, which ends them: without
+    Ray's it would wait for a minute, and print no table."""
+    _in_groups_of_their_own.set()
+    try:
+        yield
+    finally:
+        _in_groups_of_their_own.clear()
 
 
 def start_ray(
@@ -150,9 +176,10 @@ def start_ray(
     from mnist_tune.runtime.ray_private import gcs_address, own_parameters
 
     if ray.is_initialized():
-        if address is not None and gcs_address(address) != (
-            here := ray.get_runtime_context().gcs_address
-        ):
+        if address is None:
+            return
+        here = ray.get_runtime_context().gcs_address
+        if gcs_address(address) != here:
             how = "call ray.shutdown() before the sweep, or leave the address out"
             raise UserError(
                 f"--address {address}: this process has a Ray already, at {here}; {how}"
@@ -163,24 +190,23 @@ def start_ray(
         with variables(QUIET):
             _connect(address)
         return
+    # Ray's workers inherit this environment, and import this package from a checkout
+    # that is not installed. (A runtime environment would do the same, but costs 0.3 CPU
+    # seconds per worker.)
+    folders = [str(Path(__file__).resolve().parents[2])]
+    if os.environ.get("PYTHONPATH"):
+        folders.append(os.environ["PYTHONPATH"])
+    path = os.pathsep.join(folders)
+    resources = None
+    if max_concurrent:
+        resources = {TRIAL_SLOT: max_concurrent}
     try:
-        # Ray's workers inherit this environment, and import this package from a
-        # checkout that is not installed. (A runtime environment would do the same, but
-        # costs 0.3 CPU seconds per worker.)
-        path = os.pathsep.join(
-            filter(
-                None,
-                [
-                    str(Path(__file__).resolve().parents[2]),
-                    os.environ.get("PYTHONPATH"),
-                ],
-            )
-        )
         with (
             variables(QUIET),
             variables({"PYTHONPATH": path}, override=True),
             private_files(),
             own_parameters(dashboard),
+            own_process_groups(),
             warnings.catch_warnings(),
         ):
             # JAX warns of a deadlock where it runs already, but Ray's processes are
@@ -191,13 +217,14 @@ def start_ray(
             ray.init(
                 address="local",
                 num_cpus=cpus or usable_cpus(),
-                resources={TRIAL_SLOT: max_concurrent} if max_concurrent else None,
+                resources=resources,
                 include_dashboard=dashboard,
                 dashboard_host="127.0.0.1",
                 _temp_dir=str(session_folder()),
                 **SILENT,
             )
-    except Exception as error:  # Ray raises a bare Exception if its processes take more than half a minute
+    except Exception as error:
+        # Ray raises a bare Exception if its processes take more than half a minute
         raise UserError(
             f"Ray did not start on this machine ({_line(error)}); check whether it is very busy, or its disk or memory "
             "is full, then try again, with --resume if the sweep's folder exists"
@@ -213,11 +240,9 @@ def session_folder() -> Path:
     """
     usual = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
     folder = own_folder(Path(usual).absolute()) / "ray"
-    return (
-        folder
-        if len(os.fsencode(folder)) <= LONGEST
-        else own_folder(Path("/tmp")) / "ray"
-    )
+    if len(os.fsencode(folder)) > LONGEST:
+        folder = own_folder(Path("/tmp")) / "ray"
+    return folder
 
 
 def _connect(address: str) -> None:
@@ -230,20 +255,20 @@ def _connect(address: str) -> None:
         _check_reachable(address)
         ray.init(address=address, **SILENT)
     except AuthenticationError:
-        raise UserError(
-            f"the Ray cluster at {address} requires its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to the "
-            "file that holds it (by default ~/.ray/auth_token), or RAY_AUTH_TOKEN to the token itself"
-            + "; if several clusters run here, name yours: --address HOST:PORT"
-            * (address == "auto")
-        ) from None
+        hint = (
+            "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to the file that holds it "
+            "(by default ~/.ray/auth_token), or RAY_AUTH_TOKEN to the token itself"
+        )
+        if address == "auto":
+            hint += "; if several clusters run here, name yours: --address HOST:PORT"
+        what = f"the Ray cluster at {address} requires its token"
+        raise UserError(f"{what}: {hint}") from None
     except (OSError, ValueError, RpcError) as error:
-        raise UserError(
-            f"no Ray cluster at {address} ({_line(error)}); start one with: ray start --head"
-        ) from None
+        what = f"no Ray cluster at {address} ({_line(error)})"
+        raise UserError(f"{what}; start one with: ray start --head") from None
     except RuntimeError as error:
-        raise UserError(
-            f"can't join the Ray cluster at {address}: {_line(error)}"
-        ) from None
+        what = f"can't join the Ray cluster at {address}"
+        raise UserError(f"{what}: {_line(error)}") from None
 
 
 def _check_reachable(address: str) -> None:
@@ -286,24 +311,16 @@ def make_token_private() -> None:
     Ray listens on all interfaces of the machine, and whoever has the token can run code
     there as this user.
     """
-    file = Path(
-        os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token"
-    )
+    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    file = Path(named) if named else Path.home() / ".ray" / "auth_token"
+    what = f"read Ray's token, {file}, and run code as you with it"
     try:
         if not file.exists() or not file.stat().st_mode & 0o077:
             return
         file.chmod(0o600)
-        announce(
-            note(
-                f"others could read Ray's token, {file}, and run code as you with it; it is private now"
-            )
-        )
+        announce(note(f"others could {what}; it is private now"))
     except OSError as error:
-        announce(
-            warning(
-                f"others can read Ray's token, {file}, and run code as you with it ({error.strerror})"
-            )
-        )
+        announce(warning(f"others can {what} ({error.strerror})"))
 
 
 def check_session(address: str | None, dashboard: bool) -> None:

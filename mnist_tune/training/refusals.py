@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import keystr, tree_leaves_with_path
 
-from mnist_tune.errors import UserError
+from mnist_tune.errors import ErrorKind, UserError
 from mnist_tune.own_code.modules import in_a_line
 
 TRACED = (jax.errors.JAXTypeError, jax.errors.JAXIndexError)
@@ -23,6 +23,12 @@ IS_TRACED = (
 
 IO_EFFECTS = ("IOEffect", "OrderedIOEffect")
 """Effects of `io_callback`. JAX has no public names for them."""
+
+
+class OwnCodeError(UserError):
+    """A function of the user's has failed."""
+
+    kind = ErrorKind.PROGRAM
 
 
 def tried(
@@ -38,7 +44,7 @@ def tried(
         message = f"{call} fails, {_line(error)}"
         if isinstance(error, TRACED):
             message += f"; {hint}"
-        raise UserError(message) from error
+        raise OwnCodeError(message) from error
 
 
 def _line(error: Exception) -> str:

@@ -30,7 +30,7 @@ from mnist_tune import storage
 from mnist_tune.cli import suggestion
 from mnist_tune.columns import BELOW_1, COUNT, FROM_0, LOSS, RATE, SHARE, Kind
 from mnist_tune.data.dataset import Dataset, load_dataset
-from mnist_tune.errors import UserError
+from mnist_tune.errors import UserError, registering
 from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.invocation import words
 from mnist_tune.numbers import told_apart
@@ -85,7 +85,7 @@ class Options(Named):
             object.__setattr__(self, name, value)
             if not fits(value, hint):
                 raise UserError(
-                    f"{words(name)} can't be {value!r}; give {wanted(hint)}"
+                    f"{words(name)} can't be {value!r}; give {wanted(hint)}{registering(name, value)}"
                 )
             if get_origin(hint) is tuple and option.default and not value:
                 raise UserError(

@@ -35,13 +35,13 @@ def files(tmp_path):
 )
 def test_it_takes_the_array_of_a_file(files, main_of, tmp_path, given):
     code, out, _ = main_of(predict, "sweep", *given, load_sweep=SWEEP)
-    assert (code, out.split(",")[0]) == (0, "classes.csv has 3 lines")
-    assert (tmp_path / "classes.csv").read_text() == "2\n0\n1\n"
+    assert (code, out.split(",")[0]) == (0, "classes.csv has the classes of 3 images")
+    assert (tmp_path / "classes.csv").read_text() == "class\n2\n0\n1\n"
 
 
 def test_a_line_has_all_tokens_of_an_example(files, main_of, tmp_path):
     main_of(predict, "sweep", "tokens.npy", "--output", "out.csv", load_sweep=SWEEP)
-    assert (tmp_path / "out.csv").read_text() == "2,0\n1,1\n"
+    assert (tmp_path / "out.csv").read_text() == "class_0,class_1\n2,0\n1,1\n"
 
 
 @pytest.mark.parametrize(

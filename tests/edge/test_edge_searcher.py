@@ -61,7 +61,7 @@ class Sweep:
         """Run trials until the search ends, or is killed once so many more have
         reported an epoch. Return whether it has ended."""
         search = searcher(
-            ended=dict(self.ended), known=dict(self.known), **self.options | more
+            ended=dict(self.ended), past=dict(self.known), **self.options | more
         )
         events = TuneEvents(search=search)
         running, ids, over = {}, itertools.count(), False
@@ -249,7 +249,7 @@ def test_a_trial_that_the_journal_knows_goes_on_as_it_was():
     known = TrialConfig(
         architecture="mlp-4-tanh", learning_rate=0.123, seed=4, epochs=3
     )
-    found = searcher(known={"00000": known}).suggest("a")["trial"]
+    found = searcher(past={"00000": known}).suggest("a")["trial"]
     assert (found["trial_id"], found["learning_rate"], found["seed"]) == (
         "00000",
         0.123,

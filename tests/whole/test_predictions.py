@@ -198,7 +198,7 @@ def test_code_is_what_was_recorded_or_is_named(
     )
     monkeypatch.chdir(tmp_path)
     predict.main()
-    assert np.loadtxt("classes.csv").tolist() == best.predict(x).tolist()
+    assert np.loadtxt("classes.csv", skiprows=1).tolist() == best.predict(x).tolist()
     assert capsys.readouterr().out.endswith(
         f"test accuracy {(best.predict(x) == y).mean():.4f}, of {tmp_path}/sweep\n"
     )

@@ -99,7 +99,10 @@ def test_a_task_may_be_given_from_python_and_mistakes_make_no_folder(
     assert sweep.trials["test_loss"].item() < 6
     assert load_sweep(tmp_path / "a").trials["stop_reason"].tolist() == ["completed"]
     resume_sweep(tmp_path / "a", epochs=3, quiet=True, task=regression())
-    best = load_sweep(tmp_path / "a").load()
+    sweep = load_sweep(tmp_path / "a")
+    best = sweep.load()
+    again = sweep.load(code=regression())
+    np.testing.assert_array_equal(again.params["w"], best.params["w"])
     assert (best.row["epoch"], best.params["w"].shape, best.state) == (3, (5, 2), ())
     assert repr(best).endswith(
         f"epoch 3: test loss {best.row['test_loss']:.4g}; .params .state .net>"
