@@ -385,7 +385,8 @@ def _refuse_probabilities(logits: Any) -> None:
     """Raise a `UserError` if a network returns probabilities in place of logits."""
     logits = np.asarray(logits, np.float32)
     sums_to_1 = np.allclose(logits.sum(-1), 1, atol=1e-3)
-    if sums_to_1 and (logits >= 0).all():
+    are_positive = logits >= 0
+    if sums_to_1 and are_positive.all():
         raise UserError(
             "apply returned probabilities, which sum to 1; "
             "return logits, without the softmax"

@@ -214,10 +214,11 @@ def _spread(w: Array, group: int) -> Array:
     theirs, k rows by k + group - 1 columns: [k * (k + group - 1) * channels, group *
     filters]. Outside an output's own window they are 0."""
     filters = w.shape[3]
+    none = (0, 0)
     shifted = []
     for j in range(group):
         beside = (j, group - 1 - j)
-        shifted.append(jnp.pad(w, ((0, 0), beside, (0, 0), (0, 0))))
+        shifted.append(jnp.pad(w, (none, beside, none, none)))
     return jnp.stack(shifted, axis=3).reshape(-1, group * filters)
 
 
@@ -249,7 +250,8 @@ def _unpool(g: Array, winners: Array, row: Array, column: Array) -> Array:
         # If no pool starts at (i, j), the slices below are clipped to another pool.
         is_pool = (i >= 0) & (i < rows) & (j >= 0) & (j < columns)
         winner = _window(winners, i, j, 1, 1)[0, 0]
-        won = (winner == code) & is_pool
+        is_winner = winner == code
+        won = is_winner & is_pool
         gradient = _window(g, i, j, 1, 1)[0, 0]
         zeros = jnp.zeros_like(total)
         total += jnp.where(won, gradient, zeros)

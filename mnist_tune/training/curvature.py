@@ -175,7 +175,8 @@ def largest_eigenvalue(
     # The Ritz residual: the last Lanczos residual's norm times the eigenvector's share
     # in the last step.
     norm = jnp.sqrt(_dot(basis.residual, basis.residual))
-    residual = norm * jnp.abs(vectors[-1, -1] / values[-1])
+    share = vectors[-1, -1] / values[-1]
+    residual = norm * jnp.abs(share)
     largest = values[-1]
     return Sharpness(largest, jnp.where(reached.all(), residual, 0 * values[-1]))
 

@@ -47,7 +47,8 @@ def _numbered(counts: Any) -> tuple[np.ndarray, np.ndarray]:
         how = "give two whole numbers of examples above 0"
         raise UserError(f"data returned {counts}; {how}")
     train_count, test_count = map(int, counts)
-    numbers = np.arange(train_count + test_count, dtype=np.int32)
+    total = train_count + test_count
+    numbers = np.arange(total, dtype=np.int32)
     return numbers[:train_count], numbers[train_count:]
 
 

@@ -66,7 +66,8 @@ def he_mlp(sizes: Sequence[int], seed: int) -> Any:
     gains = [2] * (len(sizes) - 2) + [1]
     layers = []
     for (m, n), gain in zip(pairwise(sizes), gains, strict=True):
-        weight = rng.randn(m, n) * np.sqrt(gain / m)
+        scale = np.sqrt(gain / m)
+        weight = rng.randn(m, n) * scale
         layers.append((weight.astype(np.float32),))
     return tuple(layers)
 

@@ -243,7 +243,8 @@ class Program:
                 at = (i - begin) * size
             # An example that a clipped block shares with the one before counts once.
             index = start + jnp.arange(size, dtype=jnp.int32)
-            inside = (index >= block_start) & (index < first + count)
+            is_new = index >= block_start
+            inside = is_new & (index < first + count)
             new_sums = {}
             for name, values in scores(i, at).items():
                 values = values.astype(jnp.float32)
