@@ -41,10 +41,10 @@ def tried(
     except UserError:
         raise
     except Exception as error:
-        said = f"{call} fails, {_line(error)}"
+        message = f"{call} fails, {_line(error)}"
         if isinstance(error, TRACED):
-            said += f"; {hint}"
-        raise OwnCodeError(said) from error
+            message += f"; {hint}"
+        raise OwnCodeError(message) from error
 
 
 def _line(error: Exception) -> str:
@@ -78,10 +78,14 @@ def check_same(what: str, new: Any, old: Any, axes: int = 0) -> None:
     remedy = "keep shapes and types"
     kinds, old_kinds = _kinds(new, axes), _kinds(old, axes)
     for path in (*kinds, *old_kinds):
-        kind, old_kind = (tree.get(path, "nothing") for tree in (kinds, old_kinds))
-        if kind != old_kind:
-            where = f" at {short(path)}" if path else ""
-            raise UserError(f"{what}: {kind} for {old_kind}{where}; {remedy}")
+        kind = kinds.get(path, "nothing")
+        old_kind = old_kinds.get(path, "nothing")
+        if kind == old_kind:
+            continue
+        where = ""
+        if path:
+            where = f" at {short(path)}"
+        raise UserError(f"{what}: {kind} for {old_kind}{where}; {remedy}")
     structure: Any = jax.tree.structure(new)
     old_structure: Any = jax.tree.structure(old)
     if structure != old_structure:
@@ -91,10 +95,11 @@ def check_same(what: str, new: Any, old: Any, axes: int = 0) -> None:
 
 def _kinds(tree: Any, axes: int) -> dict[str, str]:
     """Return the type and the shape of each leaf by its path."""
-    return {
-        keystr(path): f"{jnp.result_type(leaf)}{list(jnp.shape(leaf)[axes:])}"
-        for path, leaf in tree_leaves_with_path(tree)
-    }
+    kinds = {}
+    for path, leaf in tree_leaves_with_path(tree):
+        shape = jnp.shape(leaf)[axes:]
+        kinds[keystr(path)] = f"{jnp.result_type(leaf)}{list(shape)}"
+    return kinds
 
 
 def kind_of(value: Any) -> str:
@@ -107,4 +112,6 @@ def kind_of(value: Any) -> str:
 
 
 def short(value: Any) -> str:
-    return f"{' '.join(str(value).split()):.150}"
+    """Return a value as text: its first 150 characters, in a line."""
+    line = " ".join(str(value).split())
+    return line[:150]
