@@ -25,19 +25,12 @@ from mnist_tune.numbers import rate
 from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.measured_edge import MeasuredEdge
 from mnist_tune.reports.axes import AWAY, PlacedName, evenly, log_ticks, place_labels
+from mnist_tune.reports.measures import Axis, Measure, SettingAxis
 from mnist_tune.reports.names import shortened
 from mnist_tune.reports.ranges import VERBS
 from mnist_tune.reports.styles import COLOURS, DIM, FAINT, INK, LOOKS, MARKERS, RULE
 from mnist_tune.reports.svg import tagged
-from mnist_tune.reports.view import (
-    FEW,
-    MOST_CURVES,
-    Axis,
-    Measure,
-    SettingAxis,
-    View,
-    spaced,
-)
+from mnist_tune.reports.view import FEW, MOST_CURVES, View, spaced
 
 Pair = tuple[float, float]
 

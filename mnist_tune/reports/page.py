@@ -39,10 +39,11 @@ from mnist_tune.reports.findings import (
     time_left,
     title,
 )
+from mnist_tune.reports.measures import Measure
 from mnist_tune.reports.styles import LOOKS, SHADES
 from mnist_tune.reports.svg import FONT, inline
 from mnist_tune.reports.table import MANY, ShownColumn, columns
-from mnist_tune.reports.view import Measure, View
+from mnist_tune.reports.view import View
 from mnist_tune.results.tables import as_csv
 from mnist_tune.storage import Place
 

@@ -18,8 +18,9 @@ from mnist_tune.regimes.evidence import beside_accuracy
 from mnist_tune.regimes.families import has, varied
 from mnist_tune.regimes.limits import FAR
 from mnist_tune.regimes.reasons import Reason
+from mnist_tune.reports.measures import Measure
 from mnist_tune.reports.names import shortened
-from mnist_tune.reports.view import Measure, View, spaced
+from mnist_tune.reports.view import View, spaced
 
 MANY = 60
 """Judged and lists with more lines than this are condensed."""
@@ -69,7 +70,7 @@ def _columns(view: View) -> Iterator[ShownColumn]:
         seeds = trials["seed"].tolist()
         yield ShownColumn("seed", [*map(str, seeds)], seeds, must=False)
     yield from _of_decisions(view)
-    yield ShownColumn("regime", settings["said"].tolist(), look="word")
+    yield ShownColumn("regime", settings["regimes"].tolist(), look="word")
     yield _epochs(view)
     if "learned" in trials and trials["learned"].any():
         yield _learned(view)
