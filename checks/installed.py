@@ -48,8 +48,8 @@ mnist-tune edge --architecture mlp-16-relu-glorot --dataset mnist-5k --epochs 1 
 mnist-tune search --by random --widths 16 --trials 2 --epochs 1 --dataset mnist-5k
 python make_data.py
 mnist-tune regimes --architecture net.py:mlp --dataset data.npz --learning-rates 0.1 1 --epochs 2 --output results/own
-mnist-tune resume results/own --architecture net.py:mlp --epochs 3
-mnist-tune predict results/own data.npz --array x_test --architecture net.py:mlp
+mnist-tune resume results/own --epochs 3
+mnist-tune predict results/own data.npz --array x_test
 python tour.py
 """.strip().splitlines()
 """What is run, in this order."""

@@ -23,6 +23,12 @@ from mnist_tune.errors import InterruptedSweepError, UserError, redacted
 
 Config = TypeVar("Config")
 
+INTERRUPTED = 130
+"""A shell's exit code of a program that Ctrl-C ended: 128 + SIGINT."""
+
+TERMINATED = 143
+"""That of one that SIGTERM ended."""
+
 PIPE_CLOSED = 141
 """A shell's exit code of a program that wrote into a closed pipe: 128 + SIGPIPE."""
 
@@ -137,7 +143,7 @@ def run(main: Callable[[], int | None]) -> None:
     """Run a command's main function and exit with its code.
 
     A `UserError` becomes one line and exit code 2. Ctrl-C before training begins
-    becomes one line and 130. Where nobody reads the output any more, the command ends
+    becomes one line and 130; what SIGTERM ended has 143. Where nobody reads the output any more, the command ends
     in silence with 141; a full disk is one line, too.
     """
     for stream in (sys.stdout, sys.stderr):
@@ -146,6 +152,8 @@ def run(main: Callable[[], int | None]) -> None:
             stream.reconfigure(errors="replace")
     try:
         code = main() or 0
+        if code == INTERRUPTED and invocation.TERMINATED.is_set():
+            code = TERMINATED
         print(end="", flush=True)  # at exit, Python itself would say that nobody reads
         sys.exit(code)
     except UserError as error:
@@ -165,7 +173,7 @@ def run(main: Callable[[], int | None]) -> None:
             if isinstance(interrupt, InterruptedSweepError):
                 line += f", resume with: {interrupt.resume}"
         print(line, file=sys.stderr)
-        sys.exit(130)
+        sys.exit(TERMINATED if invocation.TERMINATED.is_set() else INTERRUPTED)
 
 
 def fail(message: str) -> NoReturn:

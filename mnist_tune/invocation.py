@@ -10,6 +10,7 @@ import re
 import shlex
 import shutil
 import sys
+import threading
 from pathlib import Path
 
 PROGRAM = "mnist-tune"
@@ -43,6 +44,10 @@ module."""
 
 SCRIPTS = {"notebook": "sweeps/notebook.py"}
 """The scripts of a clone that start sweeps that no command starts, by their names."""
+
+
+TERMINATED = threading.Event()
+"""Set once a SIGTERM has ended the sweep of this process, as Ctrl-C would have."""
 
 
 def module_of(name: str) -> str:

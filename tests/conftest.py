@@ -33,7 +33,7 @@ from pyarrow.fs import FileSystem
 from recorded_data import recorded_data
 
 from checks.emulated import processor_seen
-from mnist_tune import TrialConfig
+from mnist_tune import TrialConfig, invocation
 from mnist_tune.cache import writable_cache_folder
 from mnist_tune.data import dataset
 from mnist_tune.data.dataset import load_dataset
@@ -209,6 +209,12 @@ def forgotten():
         table.update(known)
     if modules._FINDER in sys.meta_path:
         sys.meta_path.remove(modules._FINDER)
+
+
+@pytest.fixture(autouse=True)
+def not_terminated(monkeypatch):
+    """A SIGTERM that a test sends is not one that ended another test's command."""
+    monkeypatch.setattr(invocation, "TERMINATED", threading.Event())
 
 
 @pytest.fixture(autouse=True)

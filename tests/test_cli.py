@@ -16,7 +16,7 @@ from kept_texts import assert_kept
 from waiting import LONG_S
 
 import mnist_tune.tuning.sweep
-from mnist_tune import cli
+from mnist_tune import cli, invocation
 from mnist_tune.commands.lr_regimes import LearningRateRegimes
 from mnist_tune.errors import InterruptedSweepError
 
@@ -253,6 +253,13 @@ def test_a_shell_gets_the_script_that_completes_flags(capsys, shell):
     out, err = capsys.readouterr()
     assert "learning-rates" in out
     assert (ended.value.code or 0, err) == (0, "")
+
+
+def test_what_sigterm_ended_has_its_own_code():
+    invocation.TERMINATED.set()
+    with pytest.raises(SystemExit) as ended:
+        cli.run(lambda: 130)
+    assert ended.value.code == 143
 
 
 @pytest.mark.parametrize(("returned", "code"), [(None, 0), (0, 0), (1, 1), (130, 130)])

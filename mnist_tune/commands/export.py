@@ -60,30 +60,33 @@ def main() -> None:
     sweep = load_sweep(config.results)
     copy = mirror(config.to, config.output)
     while True:
-        begun, said, unknown = time.monotonic(), "", False
+        begun = time.monotonic()
+        copied = ""
+        is_unknown = False
         # object storage may fail for a moment
-        more = config.follow and isinstance(sweep.path, str)
+        goes_on = config.follow and isinstance(sweep.path, str)
         try:
             if config.follow:
-                written = is_being_written(sweep.path)  # look before it is read
+                is_written = is_being_written(sweep.path)  # look before it is read
                 sweep = load_sweep(sweep.path)
                 live = {*LIVE_REASONS}.intersection(sweep.trials["stop_reason"])
-                unknown = written is None and "unknown" in live
-                more = bool(written or live) and not unknown
-            said = copy.update(sweep)
-        except Exception as error:  # a service that is down, or slow: the sweep's folder keeps everything
-            if not more:
+                is_unknown = is_written is None and "unknown" in live
+                goes_on = bool(is_written or live) and not is_unknown
+            copied = copy.update(sweep)
+        except Exception as error:
+            # A service is down, or slow: the sweep's folder keeps everything.
+            if not goes_on:
                 raise
             announce(note(f"{why(error)}; trying again"))
-        if not more:
-            if unknown:
-                announce(
-                    note(
-                        "nobody can say whether this sweep still runs, so it is followed no longer"
-                    )
-                )
-            print(
-                f"{counted(len(sweep.trials))}, {counted(len(sweep.epochs), 'epoch')}. {said}"
+        if not goes_on:
+            break
+        copying_s = time.monotonic() - begun
+        time.sleep(max(INTERVAL_S, SHARE * copying_s))
+    if is_unknown:
+        announce(
+            note(
+                "nobody can say whether this sweep still runs, so it is followed no longer"
             )
-            return
-        time.sleep(max(INTERVAL_S, SHARE * (time.monotonic() - begun)))
+        )
+    epochs = counted(len(sweep.epochs), "epoch")
+    print(f"{counted(len(sweep.trials))}, {epochs}. {copied}")

@@ -73,22 +73,25 @@ class LearningRateRegimes(CrossedOptions):
         "learning_rates": (0.01, 0.1, 1.0, 100.0),
     }
 
-    def trials(self, known: Collection[TrialConfig] = ()) -> list[TrialConfig]:
+    def trials(self, recorded: Collection[TrialConfig] = ()) -> list[TrialConfig]:
         """Return the trials, from the middle of the range outwards: promising rates set
         the pace that ASHA compares the others with, and the short, hopeless ones fill
-        the end, when workers would wait. A sweep that is resumed, and has those that
-        are `known`, grows."""
-        if known:
-            return grown(known, self.epochs, all_rates(self.learning_rates), self.seeds)
-        found = self.combined(
-            learning_rates=all_rates(self.learning_rates), seeds=self.seeds
-        )
-        trials = [replace(trial, data_seed=trial.seed) for trial in found]
+        the end, when workers would wait. A sweep that is resumed, and has `recorded`
+        trials, grows."""
+        rates = all_rates(self.learning_rates)
+        if recorded:
+            return grown(recorded, self.epochs, rates, self.seeds)
+        trials = [
+            replace(trial, data_seed=trial.seed)
+            for trial in self.combined(learning_rates=rates, seeds=self.seeds)
+        ]
         logs = [math.log(trial.learning_rate) for trial in trials]
         middle = (min(logs) + max(logs)) / 2
-        return sorted(
-            trials, key=lambda trial: abs(math.log(trial.learning_rate) - middle)
-        )
+
+        def distance(trial: TrialConfig) -> float:
+            return abs(math.log(trial.learning_rate) - middle)
+
+        return sorted(trials, key=distance)
 
 
 OPTIONS, run = LearningRateRegimes, run_or_resume

@@ -23,18 +23,17 @@ def run() -> int | None:
     name = next(iter(sys.argv[1:]), "--help")
     if name in ("-h", "--help"):
         print(f"usage: {PROGRAM} NAME ...\n")
-        for known, (_, question) in COMMANDS.items():
-            print(f"  {PROGRAM} {known:{WIDTH}}  {question}")
+        for command, (_, question) in COMMANDS.items():
+            print(f"  {PROGRAM} {command:{WIDTH}}  {question}")
         print(
             f"\n{PROGRAM} NAME --help shows the flags of a command, {PROGRAM} --version the version."
         )
         return 0
     if name == "--version":
-        print(
-            PROGRAM,
-            installed_version("mnist_tune")
-            or "is not installed: its folder is on Python's path",
-        )
+        version = installed_version("mnist_tune")
+        if not version:
+            version = "is not installed: its folder is on Python's path"
+        print(PROGRAM, version)
         return 0
     if name not in COMMANDS:
         raise UserError(f"there is no command {name!r}{closest(name, COMMANDS)}")

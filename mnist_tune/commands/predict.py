@@ -54,16 +54,15 @@ def main() -> None:
             f"{config.images} is a folder; give that of the sweep first, then the file of images"
         )
     with arrays_in(config.images) as file:
-        names = [one for one in file if config.array in (None, one)]
+        names = [name for name in file if config.array in (None, name)]
         if len(names) != 1:
+            arrays = ", ".join(file) or "no array"
             raise UserError(
-                f"{config.images} has {', '.join(file) or 'no array'}; say which one: --array NAME"
+                f"{config.images} has {arrays}; say which one: --array NAME"
             )
         images = file[names[0]]
-    sweep, output = (
-        load_sweep(config.results),
-        storage.local(config.output or "classes.csv"),
-    )
+    sweep = load_sweep(config.results)
+    output = storage.local(config.output or "classes.csv")
     if sweep.record.trains_tasks:
         how = (
             "from Python, call functions of your own with load_sweep(...).load().params"

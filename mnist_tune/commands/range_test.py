@@ -28,76 +28,89 @@ CASES = 12
 
 def main() -> None:
     options = cli.parse(RangeTestOptions)
-    found = range_test(options)
-    print_range(found, options)
-    plot_range_test(found, options.picture)
+    test = range_test(options)
+    print_range(test, options)
+    plot_range_test(test, options.picture)
     print(f"Picture: {options.picture}")
 
 
-def print_range(found: RangeTest, options: RangeTestOptions) -> None:
+def print_range(test: RangeTest, options: RangeTestOptions) -> None:
     """Print where the loss blows up, over seeds, and where the edge may be, as it was
     on other networks."""
-    rates = [curve.blow_up for curve in found.curves if curve.blew_up]
+    rates = [curve.blow_up for curve in test.curves if curve.blew_up]
     if rates:
         middle = float(np.median(rates))
-        seeds = f" [{rate(min(rates), 3)} to {rate(max(rates), 3)}]" * (len(rates) > 1)
-        print(f"{found.architecture}: the loss blows up at {rate(middle, 3)}{seeds}")
-        if not found.curves[0].of_task and found.loss == "cross-entropy":
-            low, high = (f"{one:.2g}" for one in (middle / WITHIN, middle * WITHIN))
+        line = f"{test.architecture}: the loss blows up at {rate(middle, 3)}"
+        if len(rates) > 1:
+            line += f" [{rate(min(rates), 3)} to {rate(max(rates), 3)}]"
+        print(line)
+        if not test.curves[0].of_task and test.loss == "cross-entropy":
+            low = f"{middle / WITHIN:.2g}"
+            high = f"{middle * WITHIN:.2g}"
             print(
                 f"So expect half of the seeds to learn up to {low} to {high}, as in {CASES} of {CASES} new cases"
             )
-    if stayed := len(found.curves) - len(rates):
-        print(f"With {stayed} of {len(found.curves)} seeds it never leaves")
-    if found.loss == "mse":
+    stayed = len(test.curves) - len(rates)
+    if stayed:
+        print(f"With {stayed} of {len(test.curves)} seeds it never leaves")
+    if test.loss == "mse":
         print("With mse, no range test is to be trusted")
-    named = [words("task", *options.task)] if options.task else []
-    if options.sweep:  # which lacks only code of one's own
-        own = options.architecture != RangeTestOptions.architecture
-        named = [
-            words("sweep", options.sweep),
-            *named,
-            *[words("architecture", options.architecture)] * own,
-        ]
-    named = named or [words("architecture", found.architecture)]
-    print(
-        f"To measure it here: {command('edge')} {' '.join(named)}{_repeated(options)}"
-    )
+    flags = [command("edge"), *_what_is_tested(test, options), *_repeated(options)]
+    print(f"To measure it here: {' '.join(flags)}")
 
 
-def _repeated(options: RangeTestOptions) -> str:
+def _what_is_tested(test: RangeTest, options: RangeTestOptions) -> list[str]:
+    """Return the flags that name what was tested."""
+    flags: list[str] = []
+    if options.sweep:
+        flags.append(words("sweep", options.sweep))
+    if options.task:
+        flags.append(words("task", *options.task))
+    # A sweep lacks only code of one's own.
+    own = options.architecture != RangeTestOptions.architecture
+    if options.sweep and own:
+        flags.append(words("architecture", options.architecture))
+    if not flags:
+        flags.append(words("architecture", test.architecture))
+    return flags
+
+
+def _repeated(options: RangeTestOptions) -> list[str]:
     """Return the flags of what else was tested, and on which data, for the command that
     measures the edge."""
-    given = {name: value for name, value in options.given().items() if name not in OWN}
-    return "".join(
-        f" {words(name, *[value] * (value is not True))}"
-        for name, value in given.items()
-    )
+    flags: list[str] = []
+    for name, value in options.given().items():
+        if name in OWN:
+            continue
+        if value is True:
+            flags.append(words(name))
+        else:
+            flags.append(words(name, value))
+    return flags
 
 
-def plot_range_test(found: RangeTest, path: Path) -> None:
+def plot_range_test(test: RangeTest, path: Path) -> None:
     """Draw the losses of every seed by learning rate, smoothed, and where they
     leave."""
     figure, axis = panels((8, 4.5))
     log_axis(axis, "x")
-    first = (curve.smooth[np.isfinite(curve.smooth)][:20] for curve in found.curves)
-    top = 1.2 * max(float(losses.max(initial=0)) for losses in first)
-    for i, curve in enumerate(found.curves):
-        axis.plot(curve.rates, curve.losses, color=f"C{i}", lw=0.5, alpha=0.35)
-        axis.plot(curve.rates, curve.smooth, color=f"C{i}", lw=1.4)
-        label = None if i else "the loss blows up"
+    finite = [curve.smooth[np.isfinite(curve.smooth)] for curve in test.curves]
+    top = 1.2 * max(float(losses[:20].max(initial=0)) for losses in finite)
+    least = 1.2 * min(float(losses.min(initial=0)) for losses in finite)
+    label: str | None = "the loss blows up"
+    for i, curve in enumerate(test.curves):
+        colour = f"C{i}"
+        axis.plot(curve.rates, curve.losses, color=colour, lw=0.5, alpha=0.35)
+        axis.plot(curve.rates, curve.smooth, color=colour, lw=1.4)
         axis.axvline(
             curve.blow_up, color=COLOURS["diverged"], ls="--", lw=1, label=label
         )
-    least = 1.2 * min(
-        float(curve.smooth[np.isfinite(curve.smooth)].min(initial=0))
-        for curve in found.curves
-    )
+        label = None  # the legend names it once
     axis.set(
         ylim=(least, max(top, 1e-6)),
         xlabel="learning rate",
         ylabel="training loss of a batch, and its mean",
     )
-    axis.set_title(f"range test of {found.architecture}", fontsize=10, parse_math=False)
+    axis.set_title(f"range test of {test.architecture}", fontsize=10, parse_math=False)
     axis.legend(frameon=False)
     save(figure, path)

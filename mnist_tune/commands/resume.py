@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
@@ -57,29 +58,33 @@ class PythonSweep(SweepOptions):
     architecture: Annotated[tuple[str, ...], tyro.conf.arg(help=ARCHITECTURE_HELP)] = ()
     optimizer: Annotated[tuple[str, ...], tyro.conf.arg(help=OPTIMIZER_HELP)] = ()
 
-    def trials(self, known: Iterable[TrialConfig]) -> list[TrialConfig]:
-        """Return the trials of the sweep, of which some are `known`."""
-        return grown(known, self.epochs, all_rates(self.learning_rates), self.seeds)
+    def trials(self, recorded: Iterable[TrialConfig]) -> list[TrialConfig]:
+        """Return the trials of the sweep, of which some are `recorded`."""
+        rates = all_rates(self.learning_rates)
+        return grown(recorded, self.epochs, rates, self.seeds)
 
 
 def main() -> int | None:
-    given = arguments()
-    asks_for_help = not {"-h", "--help"}.isdisjoint(given)
-    is_named = bool(given) and not given[0].startswith("-")
+    words = arguments()
+    asks_for_help = not {"-h", "--help"}.isdisjoint(words)
+    is_named = bool(words) and not words[0].startswith("-")
     if asks_for_help and not is_named:
         print(USAGE.format(called()))
         return 0
     if not is_named:
         cli.fail("name the folder of a sweep first: mnist-tune resume RESULTS")
-    where = storage.place(given[0])
+    where = storage.place(words[0])
     record = read_record(where)
     command = command_of(record, where)
-    kind = PythonSweep if command is None else command.OPTIONS
     if asks_for_help:
-        cli.print_help(kind, flags_of_a_resume(kind), f"{called()} {given[0]}")
-    options = command_options(kind, ["--resume", *given], record)
-    code: int = finish(options) if command is None else command.finish(options)
+        kind = command.OPTIONS
+        cli.print_help(kind, flags_of_a_resume(kind), f"{called()} {words[0]}")
+    options = command_options(command.OPTIONS, ["--resume", *words], record)
+    code: int = command.finish(options)
     return code
+
+
+OPTIONS, run = PythonSweep, run_or_resume
 
 
 def finish(options: PythonSweep) -> int:
@@ -88,25 +93,27 @@ def finish(options: PythonSweep) -> int:
 
 
 def command_of(record: SweepMeta, where: storage.Place) -> Any:
-    """Return the module of the command that started the sweep in a folder; None if it
-    was started from Python. Raises `UserError` if a script goes on with it."""
+    """Return the module of the command that goes on with the sweep in a folder: that
+    which started it, or this one if it was started from Python. Raises `UserError` if a
+    script goes on with it."""
     if record.script is not None:
         raise UserError(
             f"{where} goes on with its script: {resume_command(record, where)}"
         )
-    if record.command is None:
-        return None
-    module: Any = import_module(module_of(record.command))
-    return module if is_made_by(module.OPTIONS, record) else None
+    if record.command is not None:
+        module: Any = import_module(module_of(record.command))
+        if is_made_by(module.OPTIONS, record):
+            return module
+    return sys.modules[__name__]
 
 
-def resume_sweep(path: str | Path, **given: Any) -> Sweep:
+def resume_sweep(path: str | Path, **changes: Any) -> Sweep:
     """Resume a sweep, a search or a decision: trials that had not ended go on from
     their last epoch.
 
     Args:
         path: the folder or URI.
-        given: options of the command that started it, such as `epochs=20`, `seeds=(3,
+        changes: options of the command that started it, such as `epochs=20`, `seeds=(3,
             4)` or `quiet=True`. Those that are left out are as recorded. Options that
             make trials add to what is recorded; of the others, those may change that
             say how the sweep runs. A sweep that was started from Python takes `epochs`,
@@ -120,13 +127,10 @@ def resume_sweep(path: str | Path, **given: Any) -> Sweep:
     where = storage.place(path)
     record = read_record(where)
     command = command_of(record, where)
-    if isinstance(task := given.get("task"), Task):
+    task = changes.get("task")
+    if isinstance(task, Task):
         register("task")(lambda: task)
-        given["task"] = "task"
-    options = resumed_with(
-        command.OPTIONS if command else PythonSweep,
-        where,
-        {"resume": where} | given,
-        record,
-    )
-    return shown((command.run if command else run_or_resume)(options), options)
+        changes["task"] = "task"
+    changes = {"resume": where} | changes
+    options = resumed_with(command.OPTIONS, where, changes, record)
+    return shown(command.run(options), options)

@@ -101,71 +101,71 @@ class Search(CrossedOptions):
     def networks(self) -> dict[str, dict[str, Any]]:
         """Return the networks to choose among by name, each with its parts, which are
         settings of their own."""
-        if named := self.task or self.architecture:
-            return {name: {"name": name} for name in named}
-        kinds = [
-            f"{name}-glorot" if name == "relu" else name for name in self.activations
-        ]
-        parts = crossed(widths=self.widths, depths=self.depths, activations=kinds)
-        return {
-            "-".join(
-                ["mlp", *[str(one["width"])] * one["depth"], one["activation"]]
-            ): one
-            for one in parts
-        }
+        names = self.task or self.architecture
+        if names:
+            return {name: {"name": name} for name in names}
+        kinds = list[str]()
+        for activation in self.activations:
+            if activation == "relu":
+                kinds.append("relu-glorot")
+            else:
+                kinds.append(activation)
+        networks = dict[str, dict[str, Any]]()
+        for parts in crossed(widths=self.widths, depths=self.depths, activations=kinds):
+            widths = [str(parts["width"])] * parts["depth"]
+            name = "-".join(["mlp", *widths, parts["activation"]])
+            networks[name] = parts
+        return networks
 
     def rates(self) -> dict[str, Any]:
         """Return the learning rates to choose among (`choices`) by optimizer."""
-        own = self.learning_rates or [
-            RANGES["learning_rates"] if one == "sgd" else "1e-5:0.1"
-            for one in self.optimizer
-        ]
-        if len(own) == len(self.optimizer) and all(
-            str(one).count(":") == 1 for one in own
-        ):
-            return {
-                name: choices("learning_rates", one)
-                for name, one in zip(self.optimizer, own, strict=True)
-            }
-        return dict.fromkeys(
-            self.optimizer, choices("learning_rates", self.learning_rates)
-        )
+        ranges = list(self.learning_rates)
+        if not ranges:
+            usual = {"sgd": RANGES["learning_rates"]}
+            ranges = [usual.get(name, "1e-5:0.1") for name in self.optimizer]
+        are_ranges = all(str(value).count(":") == 1 for value in ranges)
+        if not are_ranges or len(ranges) != len(self.optimizer):
+            rates = choices("learning_rates", self.learning_rates)
+            return dict.fromkeys(self.optimizer, rates)
+        return {
+            name: choices("learning_rates", value)
+            for name, value in zip(self.optimizer, ranges, strict=True)
+        }
 
     def space(self) -> dict[str, Any]:
         """Return the search space for Tune, with the range that holds the rates of all
         optimizers. Raises UserError if it has trials that are none."""
         from ray import tune
 
-        def drawn(found: tuple[float, float] | list[float], how: Any) -> Any:
-            if isinstance(found, list):
-                return tune.choice(found) if len(found) > 1 else found[0]
-            return how(*found) if found[0] < found[1] else found[0]
-
         rates: list[Any] = list(self.rates().values())
-        if isinstance(rates[0], tuple):
-            rates = [(min(low for low, _ in rates), max(high for _, high in rates))]
-        momentum = drawn(choices("momentum", self.momentum), tune.uniform)
-        others = [one for one in self.optimizer if one.partition("(")[0] != "sgd"]
-        if others and momentum != 0:
-            raise UserError(
-                f"momentum is SGD's alone; to try {others[0]}, too, give --momentum 0"
-            )
-        return {
+        rates_of_all = rates[0]
+        if isinstance(rates_of_all, tuple):
+            # `NetworkSearch` moves each rate into its optimizer's own range.
+            lowest = min(low for low, _ in rates)
+            highest = max(high for _, high in rates)
+            rates_of_all = lowest, highest
+        momentum = _drawn(choices("momentum", self.momentum), tune.uniform)
+        for optimizer in self.optimizer:
+            name, _, _ = optimizer.partition("(")
+            if name != "sgd" and momentum != 0:
+                raise UserError(
+                    f"momentum is SGD's alone; to try {optimizer}, too, give --momentum 0"
+                )
+        decays = choices("weight_decay", self.weight_decay)
+        space: dict[str, Any] = {
             "architecture": tune.choice(list(self.networks())),
             "optimizer": tune.choice(list(self.optimizer)),
-            "learning_rate": drawn(rates[0], tune.loguniform),
+            "learning_rate": _drawn(rates_of_all, tune.loguniform),
             "momentum": momentum,
             "batch_size": tune.choice(list(self.batch_size)),
-            "weight_decay": drawn(
-                choices("weight_decay", self.weight_decay), tune.loguniform
-            ),
-        } | {
-            one.name: getattr(self, one.name)
-            for one in fields(Training)
-            if one.name not in RANGES
+            "weight_decay": _drawn(decays, tune.loguniform),
         }
+        for field in fields(Training):
+            if field.name not in RANGES:
+                space[field.name] = getattr(self, field.name)
+        return space
 
-    def searcher(self, known: int = 0, ranking: Ranking = ACCURACY) -> Any:
+    def searcher(self, trials_before: int = 0, ranking: Ranking = ACCURACY) -> Any:
         """Return Optuna's searcher. After a resume that knows so many trials, it has
         another seed: it would propose them again."""
         import optuna
@@ -173,39 +173,57 @@ class Search(CrossedOptions):
         from mnist_tune.tuning.tpe import NetworkSearch
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        seed = (
-            np.random.SeedSequence([self.seed, known]).generate_state(1)[0]
-            if known
-            else self.seed
-        )
-        kind = {
+        seed = self.seed
+        if trials_before:
+            seeds = np.random.SeedSequence([self.seed, trials_before])
+            seed = int(seeds.generate_state(1)[0])
+        kinds = {
             "tpe": optuna.samplers.TPESampler,
             "random": optuna.samplers.RandomSampler,
-        }[self.by]
-        best = {
-            "metric": ranking.column("validation"),
-            "mode": "min" if ranking.less else "max",
         }
+        sampler = kinds[self.by](seed=seed)
+        mode = "min" if ranking.less else "max"
         return NetworkSearch(
-            self.networks(), self.rates(), **best, sampler=kind(seed=int(seed))
+            self.networks(),
+            self.rates(),
+            metric=ranking.column("validation"),
+            mode=mode,
+            sampler=sampler,
         )
 
 
-def choices(name: str, given: Any) -> tuple[float, float] | list[float]:
+def _drawn(choice: tuple[float, float] | list[float], distribution: Any) -> Any:
+    """Return the search space of one setting: a range with Tune's distribution, a
+    choice, or one value alone."""
+    if isinstance(choice, list):
+        if len(choice) > 1:
+            from ray import tune
+
+            return tune.choice(choice)
+        return choice[0]
+    low, high = choice
+    if low < high:
+        return distribution(low, high)
+    return low
+
+
+def choices(name: str, option: Any) -> tuple[float, float] | list[float]:
     """Return the ends of an option that is a range FIRST:LAST, or the values that it
     lists. A range that is drawn on a log scale has no 0. Raises `UserError` if it is
     neither."""
-    values = given if isinstance(given, tuple) else (given,)
+    values = (option,)
+    if isinstance(option, tuple):
+        values = option
     text = str(values[0])
     if len(values) > 1 or text.count(":") != 1:
-        return [one for value in values for one in rates_of(value, words(name))]
+        return [rate for value in values for rate in rates_of(value, words(name))]
     with suppress(ValueError):
         first, last = map(float, text.split(":"))
-        if first <= last and (
-            first >= 0 and last < 1
-            if name == "momentum"
-            else first > 0 and last < math.inf
-        ):
+        if name == "momentum":
+            is_in_bounds = first >= 0 and last < 1
+        else:
+            is_in_bounds = first > 0 and last < math.inf
+        if first <= last and is_in_bounds:
             return first, last
     raise UserError(
         f"{words(name)} can't be {text!r}; write values, or a range FIRST:LAST, such as {RANGES[name]}"
@@ -234,68 +252,94 @@ def main() -> int:
 
 def finish(options: Search) -> int:
     """Train what is left, and print what was found and decided."""
-    found, decided = search_and_decide(options)
-    code = print_result(found, options.json)
-    if options.json and decided is not None:
-        return exit_code(decided.trials)
-    if decided is None:
-        if not found.trials["stop_reason"].isin(OPEN_REASONS).any():
-            if not options.json:
-                print(
-                    "Fewer than two settings ran to their end and learned, so there is "
-                    "nothing to decide between."
-                )
-            return 1
-        return code
-    print(f"Decision: {command('show')} {shlex.quote(from_here(decided.path))}")
-    if decided.trials["stop_reason"].isin(OPEN_REASONS).any():
-        print(
-            f"The decision had not ended; resume with: {resume_command(found.record, from_here(found.path))}"
-        )
-    return exit_code(decided.trials)
+    sweep, decision = search_and_decide(options)
+    code = print_result(sweep, options.json)
+    if decision is None:
+        if _is_open(sweep):
+            return code
+        if not options.json:
+            print(
+                "Fewer than two settings ran to their end and learned, so there is "
+                "nothing to decide between."
+            )
+        return 1
+    if not options.json:
+        place = from_here(decision.path)
+        print(f"Decision: {command('show')} {shlex.quote(place)}")
+        if _is_open(decision):
+            resume = resume_command(sweep.record, from_here(sweep.path))
+            print(f"The decision had not ended; resume with: {resume}")
+    return exit_code(decision.trials)
+
+
+def _is_open(sweep: Sweep) -> bool:
+    """Return whether a resume would train something."""
+    return bool(sweep.trials["stop_reason"].isin(OPEN_REASONS).any())
 
 
 def search_and_decide(config: Search) -> tuple[Sweep, Sweep | None]:
     """Search, then decide between the best. Return the search and the decision; None if
     the search has not ended, or fewer than two settings were trained to their end."""
-    known, where = 0, config.place_to_resume()
-    if where is not None:
+    trials_before = 0
+    place = config.place_to_resume()
+    if place is not None:
         # before anything loads what it names
-        refuse_unloaded(where, (), config)
-        known = len(load_sweep(where).trials)
-    data = load_data(config, [TrialConfig(optimizer=one) for one in config.optimizer])
+        refuse_unloaded(place, (), config)
+        trials_before = len(load_sweep(place).trials)
+    templates = [TrialConfig(optimizer=name) for name in config.optimizer]
+    # Loaded once, for the search and the decision.
+    data = load_data(config, templates)
     ranking = Ranking.of(data.spec.by_accuracy, config.rank_by)
-    if where is None:
-        held_out, rates = (
-            max(data.spec.train_images // HELD_OUT, 1),
-            config.learning_rates,
-        )
-        rates = rates or tuple(
-            f"{first:g}:{last:g}" for first, last in config.rates().values()
-        )
-        # as decisions do
-        drop_last = config.drop_last or max(config.batch_size) <= held_out // 2
-        config = replace(
-            config,
-            holdout=config.holdout or held_out,
-            learning_rates=rates,
-            drop_last=drop_last,
-        )
+    if place is None:
+        config = _with_defaults(config, data.spec.train_images)
     plan = Plan(
-        {}, config.space(), config.trials, search_alg=config.searcher(known, ranking)
+        space=config.space(),
+        proposals=config.trials,
+        search_alg=config.searcher(trials_before, ranking),
     )
-    found = search(config.NAME, plan, config, data)
-    contenders = settings_of(found.finalists())
-    if found.trials["stop_reason"].isin(OPEN_REASONS).any() or len(contenders) < 2:
-        return found, None
-    with resumable(found.record, found.path):
-        refuse_unloaded(found.path, found.record.code, *contenders)
-        shared = {one.name: getattr(config, one.name) for one in fields(SweepOptions)}
-        shared |= {"scheduler": "fifo", "output": found.final_place, "resume": AUTO}
-        if not exists(found.final_place):  # else it may have been asked for more
-            shared["trials"] = FINAL_TRIALS
-        options = DecideOptions(**shared, epochs=config.epochs, holdout=config.holdout)
-        decided = decide_between(python_options(options), contenders, data)
-        found = load_sweep(found.path)  # which names what was decided
-        found.report(storage.join(found.path, "report.html"))
-    return found, decided
+    sweep = search(config.NAME, plan, config, data)
+    contenders = settings_of(sweep.finalists())
+    if _is_open(sweep) or len(contenders) < 2:
+        return sweep, None
+    with resumable(sweep.record, sweep.path):
+        refuse_unloaded(sweep.path, sweep.record.code, *contenders)
+        options = python_options(_decide_options(config, sweep))
+        decision = decide_between(options, contenders, data)
+        sweep = load_sweep(sweep.path)  # which names what was decided
+        sweep.report(storage.join(sweep.path, "report.html"))
+    return sweep, decision
+
+
+def _with_defaults(config: Search, train_images: int) -> Search:
+    """Return the options of a new search, with the defaults that follow from its
+    data."""
+    held_out = max(train_images // HELD_OUT, 1)
+    rates = config.learning_rates
+    if not rates:
+        ends = config.rates().values()
+        rates = tuple(f"{first:g}:{last:g}" for first, last in ends)
+    # as decisions do
+    drop_last = config.drop_last or max(config.batch_size) <= held_out // 2
+    return replace(
+        config,
+        holdout=config.holdout or held_out,
+        learning_rates=rates,
+        drop_last=drop_last,
+    )
+
+
+def _decide_options(config: Search, sweep: Sweep) -> DecideOptions:
+    """Return the options of the decision between the best settings of a search."""
+    options = {
+        field.name: getattr(config, field.name) for field in fields(SweepOptions)
+    }
+    options |= {
+        "scheduler": "fifo",
+        "output": sweep.final_place,
+        "resume": AUTO,
+        "epochs": config.epochs,
+        "holdout": config.holdout,
+    }
+    if not exists(sweep.final_place):  # else it may have been asked for more
+        options["trials"] = FINAL_TRIALS
+    return DecideOptions(**options)

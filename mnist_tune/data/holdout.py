@@ -3,6 +3,7 @@ chosen without the test set."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from mnist_tune.data.dataset import Dataset
@@ -44,17 +45,17 @@ def default_holdout(
         return count, ""
     if why:
         return 0, note(f"{NONE}: {why}")
-    said = f"{count} of {data.spec.train_images} training examples are held out, and choose the best"
-    return count, f"{said}; {words('holdout', 0)} holds out none"
+    choice = f"{count} of {data.spec.train_images} training examples are held out, and choose the best"
+    return count, f"{choice}; {words('holdout', 0)} holds out none"
 
 
 def _tenth(data: Dataset | TaskData, trials: Sequence[TrialConfig]) -> tuple[int, str]:
     """Return how many examples about a tenth is, or why none can be held out."""
     images = data.spec.train_images
     count = images // SHARE
-    largest = max(
-        (trial.batch_size for trial in trials if not trial.drop_last), default=1
-    )
+    sizes = [trial.batch_size for trial in trials if not trial.drop_last]
+    largest = max(sizes, default=1)
+    # what would be a small last batch is held out, too
     last = (images - count) % largest
     if last < SMALL * largest and last <= count // 2:
         count += last
@@ -62,14 +63,12 @@ def _tenth(data: Dataset | TaskData, trials: Sequence[TrialConfig]) -> tuple[int
     if count < max(FEWEST, BLOCKS * data.whole):
         return 0, f"a tenth of {images} training examples is too few"
     if isinstance(data, TaskData) and not data.spec.by_accuracy:
-        held_out, test = (
-            -(-examples // data.block) for examples in (count, data.spec.test_images)
-        )
+        held_out = math.ceil(count / data.block)
+        test = math.ceil(data.spec.test_images / data.block)
         if held_out < BLOCKS <= test:
-            return (
-                0,
-                f"of {BLOCKS} blocks, {data.block} examples each, the noise is known; give the task a smaller block",
-            )
+            blocks = f"{BLOCKS} blocks, {data.block} examples each"
+            why = f"of {blocks}, the noise is known; give the task a smaller block"
+            return 0, why
     if data.order_note:
         return 0, "the training examples are in order of class; shuffle them"
     needed = max((_needed(trial) for trial in trials), default=0)
@@ -80,5 +79,6 @@ def _tenth(data: Dataset | TaskData, trials: Sequence[TrialConfig]) -> tuple[int
 
 def _needed(trial: TrialConfig) -> int:
     """Return how many training examples a trial can't do without."""
-    batch = trial.batch_size if trial.drop_last else 0
-    return max(trial.label_noise, batch)
+    if trial.drop_last:
+        return max(trial.label_noise, trial.batch_size)
+    return trial.label_noise

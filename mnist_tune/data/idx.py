@@ -14,6 +14,9 @@ import numpy.typing as npt
 from mnist_tune import storage
 from mnist_tune.errors import UserError
 
+MAGIC = tuple(bytes((0, 0, 8, rank)) for rank in (1, 2, 3))
+"""How a file of unsigned bytes begins: the last byte is the number of dimensions."""
+
 
 class DataError(UserError):
     """A data set can't be found or read. The message names the file or the source, and
@@ -29,25 +32,22 @@ def read_idx(content: bytes, name: str) -> npt.NDArray[np.uint8]:
     uint32. Format: "THE IDX FILE FORMAT" in LeCun, Cortes and Burges,
     http://yann.lecun.com/exdb/mnist/.
     """
-    rank = content[3] if content[:3] == b"\0\0\x08" and len(content) > 3 else 0
-    if not 1 <= rank <= 3:
-        raise _malformed(
-            name,
-            "magic number 00000801, 00000802 or 00000803",
-            content[:4].hex() or "nothing",
-        )
+    magic = content[:4]
+    if magic not in MAGIC:
+        numbers = "magic number 00000801, 00000802 or 00000803"
+        raise _malformed(name, numbers, magic.hex() or "nothing")
+    rank = magic[3]
     header = 4 + 4 * rank
-    shape = [
-        int.from_bytes(content[start : start + 4], "big")
-        for start in range(4, header, 4)
-    ]
-    length, dimensions = header + math.prod(shape), " x ".join(map(str, shape))
+    # Where a header is cut off, the length does not fit.
+    shape = []
+    for start in range(4, header, 4):
+        dimension = content[start : start + 4]
+        shape.append(int.from_bytes(dimension, "big"))
+    length = header + math.prod(shape)
     if len(content) != length:
-        raise _malformed(
-            name,
-            f"{length} bytes, as its header promises {dimensions}",
-            f"{len(content)}",
-        )
+        dimensions = " x ".join(map(str, shape))
+        promise = f"{length} bytes, as its header promises {dimensions}"
+        raise _malformed(name, promise, f"{len(content)}")
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
@@ -69,12 +69,11 @@ def gunzip(content: bytes, name: str) -> bytes:
     try:
         return gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
-        raise _malformed(
-            name, "a complete gzip stream", f"a truncated or damaged one ({error})"
-        ) from error
+        damage = f"a truncated or damaged one ({error})"
+        raise _malformed(name, "a complete gzip stream", damage) from error
 
 
-def _malformed(name: str, expected: str, found: str) -> DataError:
+def _malformed(name: str, expected: str, actual: str) -> DataError:
     return DataError(
-        f"{name}: expected {expected}, found {found}; fetch the file again"
+        f"{name}: expected {expected}, found {actual}; fetch the file again"
     )

@@ -13,15 +13,15 @@ def small_last_batch(epochs: Iterable[tuple[int, int, bool]]) -> str:
     """Return what follows from a small last batch, in a sentence; empty if no epoch has
     one. An epoch is how many examples there are to train on, the batch size, and
     whether the last batch is left out if it is smaller."""
-    lasts = {
-        (size, images % size)
-        for images, size, dropped in epochs
-        if images > size and not dropped
-    }
-    small = " or ".join(
-        f"{last} of {size}" for size, last in sorted(lasts) if 0 < last < SMALL * size
-    )
-    return small and (
-        f"the last batch of an epoch has {small} examples; its step is as large as the others', but its gradient is "
+    small = set()
+    for images, size, dropped in epochs:
+        last = images % size
+        if images > size and not dropped and 0 < last < SMALL * size:
+            small.add((size, last))
+    if not small:
+        return ""
+    batches = " or ".join(f"{last} of {size}" for size, last in sorted(small))
+    return (
+        f"the last batch of an epoch has {batches} examples; its step is as large as the others', but its gradient is "
         "noisy, which can make high learning rates oscillate; --drop-last leaves it out"
     )

@@ -52,19 +52,25 @@ class TaskData:
         """Return the training and the test examples."""
         return self.train, self.test
 
-    def counts(self, kept: int) -> tuple[int, ...]:
+    def counts(self, count: int) -> tuple[int, ...]:
         return ()
 
     def shared_with(self, other: TaskData) -> TaskData:
         """Return the data of two tasks, which are the same."""
-        spec, others = self.spec, other.spec
+        first, second = self.spec, other.spec
+        scores = dict.fromkeys(first.scores + second.scores)
         spec = replace(
-            spec,
-            name=f"{spec.name}, {others.name}",
-            guesses={**spec.guesses, **others.guesses},
-            scores=tuple(dict.fromkeys(spec.scores + others.scores)),
-            own_step=spec.own_step or others.own_step,
+            first,
+            name=f"{first.name}, {second.name}",
+            guesses={**first.guesses, **second.guesses},
+            scores=tuple(scores),
+            own_step=first.own_step or second.own_step,
         )
-        shared = tuple(name for name in self.shared if name in other.shared)
-        whole, block = max(self.whole, other.whole), max(self.block, other.block)
-        return replace(self, spec=spec, shared=shared, whole=whole, block=block)
+        shared = [name for name in self.shared if name in other.shared]
+        return replace(
+            self,
+            spec=spec,
+            shared=tuple(shared),
+            whole=max(self.whole, other.whole),
+            block=max(self.block, other.block),
+        )

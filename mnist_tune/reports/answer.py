@@ -60,8 +60,8 @@ class Answer:
     best one differ from it."""
 
     def __repr__(self) -> str:
-        asked = map(str, self.questions)
-        return "\n".join([self.headline, *self.lines, *asked])
+        next_steps = map(str, self.questions)
+        return "\n".join([self.headline, *self.lines, *next_steps])
 
 
 def answer(sweep: Judged, where: str = "") -> Answer:
@@ -71,31 +71,31 @@ def answer(sweep: Judged, where: str = "") -> Answer:
         sweep: finished or running.
         where: how its path is written in commands, by default in full.
     """
-    found = find_answer(sweep)
-    asked = questions(found.next_steps, sweep, where or str(sweep.path))
-    if found.finding == Finding.NOTHING_TRAINED:
-        return _worded(found, "No trial has finished an epoch", (), (), asked)
-    if isinstance(found, EdgeAnswer):
-        headline, lines, more = _of_edges(found)
-        return _worded(found, headline, lines, more, asked)
-    if isinstance(found, DecisionAnswer):
-        return _of_decision(found, sweep, asked)
-    return _of_sweep(found, sweep, asked)
+    data = find_answer(sweep)
+    next_steps = questions(data.next_steps, sweep, where or str(sweep.path))
+    if data.finding == Finding.NOTHING_TRAINED:
+        return _worded(data, "No trial has finished an epoch", (), (), next_steps)
+    if isinstance(data, EdgeAnswer):
+        headline, lines, details = _of_edges(data)
+        return _worded(data, headline, lines, details, next_steps)
+    if isinstance(data, DecisionAnswer):
+        return _of_decision(data, sweep, next_steps)
+    return _of_sweep(data, sweep, next_steps)
 
 
 def _worded(
-    found: AnyAnswer,
+    data: AnyAnswer,
     headline: str,
     lines: Iterable[str],
-    more: Iterable[str],
-    asked: tuple[Question, ...],
+    details: Iterable[str],
+    next_steps: tuple[Question, ...],
 ) -> Answer:
-    return Answer(headline, found, _lines(found, lines), tuple(more), asked)
+    return Answer(headline, data, _lines(data, lines), tuple(details), next_steps)
 
 
-def _lines(found: AnyAnswer, lines: Iterable[str]) -> tuple[str, ...]:
+def _lines(data: AnyAnswer, lines: Iterable[str]) -> tuple[str, ...]:
     """Return the lines of an answer, after how far a running sweep is."""
-    return tuple(line for line in (so_far(found.progress), *lines) if line)
+    return tuple(line for line in (so_far(data.progress), *lines) if line)
 
 
 # --- a sweep, or a search
@@ -105,62 +105,64 @@ def _lines(found: AnyAnswer, lines: Iterable[str]) -> tuple[str, ...]:
 class Wording:
     """What the sentences of a sweep need beside its answer."""
 
-    found: SweepAnswer
+    data: SweepAnswer
     sweep: Judged
     names: Sequence[str]
-    """The names of `found.settings`."""
+    """The names of `data.settings`."""
     ranking: Ranking
 
     @classmethod
-    def of(cls, found: SweepAnswer, sweep: Judged) -> Wording:
-        names = named(found.settings, sweep.trials) if len(found.settings) else []
-        return cls(found, sweep, names, sweep.record.data.ranking)
+    def of(cls, data: SweepAnswer, sweep: Judged) -> Wording:
+        names = named(data.settings, sweep.trials) if len(data.settings) else []
+        return cls(data, sweep, names, sweep.record.data.ranking)
 
     def number(self, score: float) -> str:
-        return self.ranking.number(score, digits=self.found.digits)
+        return self.ranking.number(score, digits=self.data.digits)
 
     def score(self, rank: int) -> float:
-        return float(self.found.settings["accuracy"].iloc[rank])
+        return float(self.data.settings["accuracy"].iloc[rank])
 
     @property
     def names_of_best_rates(self) -> list[str]:
         """The names of the settings, with a colon before the rate."""
-        return named(self.found.settings, self.sweep.trials, before_rate=": ")
+        return named(self.data.settings, self.sweep.trials, before_rate=": ")
 
     @property
     def scored(self) -> str:
         """What settings are compared by."""
-        return f"{SPLITS[self.found.split]} {self.ranking.word}"
+        return f"{SPLITS[self.data.split]} {self.ranking.word}"
 
 
-def _of_sweep(found: SweepAnswer, sweep: Judged, asked: tuple[Question, ...]) -> Answer:
-    wording = Wording.of(found, sweep)
-    if found.finding == Finding.BEST_OF_EACH_TASK:
-        return _of_tasks(wording, asked)
-    if found.best is None or found.standing is None:
-        headline = why_none_is_best(found, sweep)
-        return _worded(found, headline, _spans(found), _families(found), asked)
-    key, best = keys(found.settings), found.best.rank
-    close: Sequence[int] = _close(found.settings)
+def _of_sweep(
+    data: SweepAnswer, sweep: Judged, next_steps: tuple[Question, ...]
+) -> Answer:
+    wording = Wording.of(data, sweep)
+    if data.finding == Finding.BEST_OF_EACH_TASK:
+        return _of_tasks(wording, next_steps)
+    if data.best is None or data.standing is None:
+        headline = why_none_is_best(data, sweep)
+        return _worded(data, headline, _spans(data), _families(data), next_steps)
+    key, best = keys(data.settings), data.best.rank
+    close: Sequence[int] = _close(data.settings)
     contest = sweep.final.decision if sweep.final else None
-    if isinstance(found, SearchAnswer) and found.final and contest is not None:
-        close = found.final.rivals
-        sure = list(decided_in_words(found.final, contest))
+    if isinstance(data, SearchAnswer) and data.final and contest is not None:
+        close = data.final.rivals
+        sure = list(decided_in_words(data.final, contest))
     else:
-        sure = ["; ".join(how_sure(found.standing, wording))]
-    jumps = found.settings["jumps"] > 0
-    lines = [*sure, *_spans(found), *_best_rates(wording)]
+        sure = ["; ".join(how_sure(data.standing, wording))]
+    jumps = data.settings["jumps"] > 0
+    lines = [*sure, *_spans(data), *_best_rates(wording)]
     return Answer(
-        _headline(wording, found.best),
-        found,
-        _lines(found, lines),
-        tuple(_families(found)),
-        asked,
+        _headline(wording, data.best),
+        data,
+        _lines(data, lines),
+        tuple(_families(data)),
+        next_steps,
         wording.names[best],
         key[best],
         tuple(key[rank] for rank in close if rank != best),
         tuple(own for own, has_jump in zip(key, jumps, strict=True) if has_jump),
-        found.digits,
+        data.digits,
     )
 
 
@@ -170,7 +172,7 @@ def _close(settings: pd.DataFrame) -> list[int]:
 
 def _headline(wording: Wording, best: BestSetting) -> str:
     """Return what to train with, how good that is, and what it was chosen from."""
-    found, ranking = wording.found, wording.ranking
+    data, ranking = wording.data, wording.ranking
     name = wording.names[best.rank]
     scored = f"{wording.scored} {wording.number(best.score)}"
     if ranking.is_accuracy:
@@ -185,21 +187,21 @@ def _headline(wording: Wording, best: BestSetting) -> str:
     if not math.isnan(best.test_score):
         number = wording.number(best.test_score)
         tested = f"; test {ranking.word} {number}"
-    begin = "So far" if found.finding == Finding.SO_FAR else "Train with"
+    begin = "So far" if data.finding == Finding.SO_FAR else "Train with"
     return f"{begin} {name}: {scored} ({how}){tested}"
 
 
 def _how_chosen(wording: Wording, best: BestSetting) -> str:
     """Return among how many settings the best was chosen, and by what."""
-    found = wording.found
-    if isinstance(found, SearchAnswer) and found.final:
-        compared = f"the best {found.compared} compared on fresh seeds"
-        return f"of {found.tried}, {compared}"
-    if found.tried > 1:
-        how = f"best of {found.tried}"
+    data = wording.data
+    if isinstance(data, SearchAnswer) and data.final:
+        compared = f"the best {data.compared} compared on fresh seeds"
+        return f"of {data.tried}, {compared}"
+    if data.tried > 1:
+        how = f"best of {data.tried}"
         if best.seeds > 1:
             how += f", mean of {best.seeds} seeds"
-        how += _by_test(found)
+        how += _by_test(data)
     else:
         how = counted(best.seeds, "seed")
     if best.ties < 2:
@@ -209,8 +211,8 @@ def _how_chosen(wording: Wording, best: BestSetting) -> str:
     return f"{how}; least loss of {best.ties} that tie"
 
 
-def _by_test(found: SweepAnswer) -> str:
-    return ", chosen on the test set" if found.split == "test" else ""
+def _by_test(data: SweepAnswer) -> str:
+    return ", chosen on the test set" if data.split == "test" else ""
 
 
 def warning(warned: Warned) -> str:
@@ -221,19 +223,19 @@ def warning(warned: Warned) -> str:
     return text
 
 
-def why_none_is_best(found: SweepAnswer | DecisionAnswer, sweep: Judged) -> str:
+def why_none_is_best(data: SweepAnswer | DecisionAnswer, sweep: Judged) -> str:
     """Return why no setting competes to be the best."""
-    changed = isinstance(found, SweepAnswer) and found.changed
-    if found.finding == Finding.NOTHING_COMPLETED:
+    changed = isinstance(data, SweepAnswer) and data.changed
+    if data.finding == Finding.NOTHING_COMPLETED:
         unchanged = " unchanged" if changed else ""
         return f"No setting has run all its epochs{unchanged}"
     facts, split = sweep.record.data, held_out(sweep.trials)
     elsewhere = sweep.record.is_elsewhere
-    if found.finding == Finding.NOT_FINITE:
+    if data.finding == Finding.NOT_FINITE:
         score = f"{SPLITS[split]} {facts.ranking.word}"
         where = "in any trial that ended without diverging"
         return f"No setting can be ranked: {score} is not finite {where}"
-    if found.finding == Finding.TOO_FEW_EXAMPLES:
+    if data.finding == Finding.TOO_FEW_EXAMPLES:
         count, remedy = facts.test_images, "test on more, or give --holdout"
         if elsewhere:
             remedy = "test on more"
@@ -250,22 +252,22 @@ def why_none_is_best(found: SweepAnswer | DecisionAnswer, sweep: Judged) -> str:
     return f"{head}; try another --optimizer, such as adam, or more --epochs"
 
 
-def _of_tasks(wording: Wording, asked: tuple[Question, ...]) -> Answer:
+def _of_tasks(wording: Wording, next_steps: tuple[Question, ...]) -> Answer:
     """Return the best setting of each task, where their losses don't compare."""
-    found = wording.found
-    each = found.settings.drop_duplicates("architecture")
+    data = wording.data
+    best_of_each = data.settings.drop_duplicates("architecture")
     lines = []
-    for rank, score in each["accuracy"].items():
+    for rank, score in best_of_each["accuracy"].items():
         loss = wording.ranking.number(score)
-        lines.append(f"{wording.names[rank]}: {SPLITS[found.split]} loss {loss}")
+        lines.append(f"{wording.names[rank]}: {SPLITS[data.split]} loss {loss}")
     tasks = wording.sweep.trials["architecture"].nunique()
-    known = f"A best setting is known for {len(each)} of {tasks} tasks"
+    best = f"A best setting is known for {len(best_of_each)} of {tasks} tasks"
     return Answer(
-        f"{known}{_by_test(found)}",
-        found,
-        _lines(found, lines),
-        questions=asked,
-        rivals=tuple(keys(each)),
+        f"{best}{_by_test(data)}",
+        data,
+        _lines(data, lines),
+        questions=next_steps,
+        rivals=tuple(keys(best_of_each)),
     )
 
 
@@ -279,7 +281,7 @@ def how_sure(standing: Standing, wording: Wording) -> Iterator[str]:
         yield f"Better, but {failing} with a seed more: {some(standing.better)}"
     if standing.compares:
         yield f"{_by_seeds(standing)} {_told_apart(standing, some)}"
-    first = wording.found.settings.iloc[0]
+    first = wording.data.settings.iloc[0]
     if first["failures"]:
         yield failed(first["failures"], first["failures"] + first["seeds"], failing)
     if standing.failed_more:
@@ -323,7 +325,7 @@ def _some(wording: Wording, which: Sequence[int]) -> str:
     """Return the names of some settings, by their rates. If these are too long, return
     how many of the best they are, and the accuracy of the last of them, by which the
     table tells them."""
-    rates = wording.found.settings["learning_rate"].iloc[list(which)]
+    rates = wording.data.settings["learning_rate"].iloc[list(which)]
     by_rate = rates.sort_values(kind="stable").index
     names = [wording.names[rank] for rank in by_rate]
     text = listed(names)
@@ -335,39 +337,39 @@ def _some(wording: Wording, which: Sequence[int]) -> str:
     return f"{few}the best {last + 1} (the last has {score})"
 
 
-def _spans(found: SweepAnswer) -> Iterator[str]:
+def _spans(data: SweepAnswer) -> Iterator[str]:
     """Yield where the regimes are found, if there is one family."""
-    if len(found.spans) == 1:
-        yield " · ".join(spans_in_words(found.spans[0]))
+    if len(data.spans) == 1:
+        yield " · ".join(spans_in_words(data.spans[0]))
 
 
-def _families(found: SweepAnswer) -> Iterator[str]:
+def _families(data: SweepAnswer) -> Iterator[str]:
     """Yield where the regimes of several families are found."""
-    if len(found.spans) > 1:
-        yield from all_spans(found.spans)
+    if len(data.spans) > 1:
+        yield from all_spans(data.spans)
 
 
 def _best_rates(wording: Wording) -> Iterator[str]:
     """Yield the best rate of each of several families."""
-    found = wording.found
-    if not found.best_rates:
+    data = wording.data
+    if not data.best_rates:
         return
-    each, names = [], wording.names_of_best_rates
-    for best in found.best_rates:
+    texts, names = [], wording.names_of_best_rates
+    for best in data.best_rates:
         name = names[best.rank]
         end = ""
         if best.is_largest:
             end = ", the largest"
         elif best.is_smallest:
             end = ", the smallest"
-        each.append(f"{name}{end} ({wording.number(wording.score(best.rank))})")
-    text = " · ".join(each)
+        texts.append(f"{name}{end} ({wording.number(wording.score(best.rank))})")
+    text = " · ".join(texts)
     if len(text) > 6 * ROOM:
         return
-    without = "; ".join(found.without_best)
-    if not is_short(found.without_best, without):
-        without = counted(len(found.without_best), "setting")
-    if found.without_best:
+    without = "; ".join(data.without_best)
+    if not is_short(data.without_best, without):
+        without = counted(len(data.without_best), "setting")
+    if data.without_best:
         text += f" · failed, or not ended: {without}"
     yield f"Best rate of each: {text}"
 
@@ -376,43 +378,43 @@ def _best_rates(wording: Wording) -> Iterator[str]:
 
 
 def _of_decision(
-    found: DecisionAnswer, sweep: Judged, asked: tuple[Question, ...]
+    data: DecisionAnswer, sweep: Judged, next_steps: tuple[Question, ...]
 ) -> Answer:
-    if found.finding == Finding.NOTHING_COMPARED:
+    if data.finding == Finding.NOTHING_COMPARED:
         nothing = "No setting has been compared yet: no seed has ended for all of them"
-        return _worded(found, nothing, (), (), asked)
+        return _worded(data, nothing, (), (), next_steps)
     contest = sweep.decision
-    if found.decided is None or contest is None:
-        return _worded(found, why_none_is_best(found, sweep), (), (), asked)
-    first, *lines = decided_in_words(found.decided, contest)
-    begin = "Train with" if found.decided.settled else "So far"
-    warned = warning(found.warned) if found.warned else ""
-    key = keys(found.settings)
-    names = named(found.settings, found.settings)
+    if data.decided is None or contest is None:
+        return _worded(data, why_none_is_best(data, sweep), (), (), next_steps)
+    first, *lines = decided_in_words(data.decided, contest)
+    begin = "Train with" if data.decided.settled else "So far"
+    warned = warning(data.warned) if data.warned else ""
+    key = keys(data.settings)
+    names = named(data.settings, data.settings)
     return Answer(
         f"{begin} {first}{warned}",
-        found,
-        _lines(found, lines),
-        questions=asked,
-        setting=names[found.decided.leader],
-        best=key[found.decided.leader],
-        rivals=tuple(key[rival] for rival in found.decided.rivals),
-        digits=found.digits,
+        data,
+        _lines(data, lines),
+        questions=next_steps,
+        setting=names[data.decided.leader],
+        best=key[data.decided.leader],
+        rivals=tuple(key[rival] for rival in data.decided.rivals),
+        digits=data.digits,
     )
 
 
-def _of_edges(found: EdgeAnswer) -> tuple[str, Sequence[str], Sequence[str]]:
+def _of_edges(data: EdgeAnswer) -> tuple[str, Sequence[str], Sequence[str]]:
     """Return what was measured of one edge, or of several."""
-    known = [edge for edge in found.edges if edge.is_bracketed]
-    worded = edges_in_words(found)
-    if len(found.edges) > 1:
+    measured = [edge for edge in data.edges if edge.is_bracketed]
+    worded = edges_in_words(data)
+    if len(data.edges) > 1:
         lines = [f"{title}: {first}" for title, (first, *_) in worded]
-        more = [f"{title}: {line}" for title, (_, *rest) in worded for line in rest]
-        headline = f"{len(known)} of {counted(len(found.edges), 'edge')} measured"
-        return headline, lines, more
+        details = [f"{title}: {line}" for title, (_, *rest) in worded for line in rest]
+        headline = f"{len(measured)} of {counted(len(data.edges), 'edge')} measured"
+        return headline, lines, details
     [(_, (text, *rest))] = worded
     text = text[0].upper() + text[1:]
-    if not known:
+    if not measured:
         return text, (), ()
-    half = found.edges[0].rate(0.5)
+    half = data.edges[0].rate(0.5)
     return f"Half of the seeds learn up to {half}", (text, *rest), ()

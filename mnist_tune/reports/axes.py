@@ -4,7 +4,7 @@ don't overlap."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +13,17 @@ from matplotlib.ticker import LogFormatter
 LINE, LETTER, AWAY = 1.25, 0.66, 2.2
 """Height of a line, width of a wide letter and distance of a label from its point, in
 font sizes."""
+
+
+PARTS_OF_A_DECADE = (
+    range(10, 100),
+    range(10, 100, 5),
+    (10, 20, 30, 50),
+    (10, 20, 50),
+    (10, 30),
+    (10,),
+)
+"""The two digits that round numbers may have, the more the better."""
 
 
 class PlacedName(NamedTuple):
@@ -48,24 +59,22 @@ def log_ticks(low: float, high: float, most: int = 8) -> list[float]:
     next than if these were evenly spread: in each decade the fewer, the more decades
     there are."""
     decades = math.log10(high / low)
+    ticks: list[float] = []
+    for parts in PARTS_OF_A_DECADE:
+        ticks = _round_numbers(low, high, parts)
+        steps = np.diff(np.log10(ticks))
+        if steps.min(initial=decades) > 0.95 * decades / most:
+            return ticks
+    if decades <= 1:
+        return ticks
+    return ticks[:: math.ceil(len(ticks) / most)]
+
+
+def _round_numbers(low: float, high: float, parts: Iterable[int]) -> list[float]:
+    """Return the numbers from `low` to `high` that have one of these two digits."""
     powers = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
-    for parts in (
-        range(10, 100),
-        range(10, 100, 5),
-        (10, 20, 30, 50),
-        (10, 20, 50),
-        (10, 30),
-        (10,),
-    ):
-        found = [
-            one
-            for power in powers
-            for part in parts
-            if low <= (one := float(f"{part}e{power - 1}")) <= high
-        ]
-        if np.diff(np.log10(found)).min(initial=decades) > 0.95 * decades / most:
-            return found
-    return found[:: math.ceil(len(found) / most)] if decades > 1 else found
+    numbers = [float(f"{part}e{power - 1}") for power in powers for part in parts]
+    return [number for number in numbers if low <= number <= high]
 
 
 def evenly(items: Any, most: int) -> list[Any]:
@@ -84,62 +93,55 @@ def place_labels(axis: Any, labels: Sequence[PlacedName], size: float) -> None:
     """
     if not labels:
         return
-    labels, pixel = sorted(labels, key=lambda label: label.x), axis.figure.dpi / 72
+    labels = sorted(labels, key=lambda label: label.x)
+    pixel = axis.figure.dpi / 72
     bottom, top = (axis.bbox.y0 + size * pixel / 2, axis.bbox.y1 - size * pixel / 2)
-    gap, back = LINE * size * pixel, axis.transData.inverted()
+    gap = LINE * size * pixel
     room = max(1, int((top - bottom) / gap) + 1)
     points = axis.transData.transform([(label.x, label.y) for label in labels])
     # at most, and how far away
-    wide = size * (
-        AWAY + 0.5 + LETTER * np.array([len(label.text) for label in labels])
-    )
-    reached = np.maximum.accumulate(points[:, 0] + wide * pixel)
+    letters = np.array([len(label.text) for label in labels])
+    wide = size * (AWAY + 0.5 + LETTER * letters)
+    ends = np.maximum.accumulate(points[:, 0] + wide * pixel)
     # labels of different groups can't touch
-    apart = np.flatnonzero(points[1:, 0] > reached[:-1]) + 1
+    apart = np.flatnonzero(points[1:, 0] > ends[:-1]) + 1
     for group in np.split(np.arange(len(labels)), apart):
         rows = evenly(sorted(group, key=lambda row: points[row, 1]), room)
-        for row, height in zip(
-            rows, spread(points[rows, 1], gap, bottom, top), strict=True
-        ):
-            label, (x, y) = labels[row], points[row]
-            to = back.transform((x + AWAY * size * pixel, height))
-            look = {
-                "size": size,
-                "weight": "bold" if label.bold else "normal",
-                "color": label.colour,
-                "va": "center",
-            }
-            axis.text(
-                *to, label.text, gid=label.tag, parse_math=False, clip_on=False, **look
-            )
-            # a line, since matplotlib's arrows take as long again
-            if abs(height - y) > gap / 2:
-                ends = back.transform(
-                    [
-                        (x + 0.5 * size * pixel, y),
-                        (x + (AWAY - 0.3) * size * pixel, height),
-                    ]
-                )
-                axis.plot(
-                    *ends.T,
-                    color=label.colour,
-                    lw=0.5,
-                    clip_on=False,
-                    scalex=False,
-                    scaley=False,
-                )
+        heights = spread(points[rows, 1], gap, bottom, top)
+        for row, height in zip(rows, heights, strict=True):
+            _write_label(axis, labels[row], points[row], height, size)
 
 
-def spread(wanted: np.ndarray, gap: float, low: float, high: float) -> np.ndarray:
-    """Return the positions [n] closest to `wanted` [n] in least squares, at least `gap`
+def _write_label(
+    axis: Any, label: PlacedName, point: np.ndarray, height: float, size: float
+) -> None:
+    """Write a label beside its point, at this height, both in pixels; with a line to
+    the point if it was moved."""
+    (x, y), pixel, back = point, axis.figure.dpi / 72, axis.transData.inverted()
+    place = back.transform((x + AWAY * size * pixel, height))
+    text = axis.text(*place, label.text, gid=label.tag, parse_math=False, clip_on=False)
+    weight = "bold" if label.bold else "normal"
+    text.set(size=size, weight=weight, color=label.colour, va="center")
+    if abs(height - y) <= LINE * size * pixel / 2:
+        return
+    # a line, since matplotlib's arrows take as long again
+    begin = x + 0.5 * size * pixel, y
+    end = x + (AWAY - 0.3) * size * pixel, height
+    look = {"color": label.colour, "lw": 0.5, "clip_on": False}
+    line = back.transform([begin, end])
+    axis.plot(*line.T, scalex=False, scaley=False, **look)
+
+
+def spread(heights: np.ndarray, gap: float, low: float, high: float) -> np.ndarray:
+    """Return the positions [n] closest to `heights` [n] in least squares, at least `gap`
     apart, in [`low`, `high`].
 
-    This is isotonic regression of `wanted[i] - i * gap`, by its max-min formula.
-    `wanted` must be ascending.
+    This is isotonic regression of `heights[i] - i * gap`, by its max-min formula.
+    `heights` must be ascending.
     """
-    count = len(wanted)
+    count = len(heights)
     steps, (first, last) = gap * np.arange(count), np.indices((count, count))
-    total = np.cumsum([0, *(wanted - steps)])
+    total = np.cumsum([0, *(heights - steps)])
     means = (total[last + 1] - total[first]) / np.maximum(last - first + 1, 1)
     fitted = np.array([means[: i + 1, i:].min(1).max() for i in range(count)])
     return np.asarray(np.clip(fitted, low, high - gap * (count - 1)) + steps)

@@ -22,55 +22,55 @@ GAP = 0.1
 """A training accuracy that is so much above the one on other images is said."""
 
 
-def decided_in_words(found: Decided, contest: Contest) -> Iterator[str]:
+def decided_in_words(decided: Decided, contest: Contest) -> Iterator[str]:
     """Yield what a decision found so far, a line each: the best setting, the others,
     failures, the test set."""
     names, ranking = named(contest.table, contest.table), contest.ranking
-    leader = names[found.leader]
-    yield f"{leader}: {_sureness(found, ranking)}"
-    yield _others(found, names)
-    if found.calmer is not None:
-        yield _calmer(found.calmer, names, leader)
-    if found.further_seeds:
-        further = counted(len(found.confirming), "further seed")
-        mean = _mean(found.confirming, ranking)
+    leader = names[decided.leader]
+    yield f"{leader}: {_sureness(decided, ranking)}"
+    yield _others(decided, names)
+    if decided.calmer is not None:
+        yield _calmer(decided.calmer, names, leader)
+    if decided.further_seeds:
+        further = counted(len(decided.confirming), "further seed")
+        mean = _mean(decided.confirming, ranking)
         yield f"held-out {ranking.word} of {leader}, with {further}: {mean}"
-    elif found.waits_to_confirm:
+    elif decided.waits_to_confirm:
         yield (
             "--confirm trains the best once that is settled, so it has not begun; "
             "give more --trials"
         )
     if not ranking.is_own:  # which are those of the images held out
-        yield _tested(found, leader, ranking)
+        yield _tested(decided, leader, ranking)
 
 
-def _sureness(found: Decided, ranking: Ranking) -> str:
-    if found.sureness == Sureness.OTHERS_FAIL:
+def _sureness(decided: Decided, ranking: Ranking) -> str:
+    if decided.sureness == Sureness.OTHERS_FAIL:
         return "all others fail more often"
-    if found.sureness == Sureness.TOO_FEW_SEEDS:
+    if decided.sureness == Sureness.TOO_FEW_SEEDS:
         return "too few seeds to tell"
-    if found.sureness == Sureness.MAY_BE_BETTER:
-        return f"another may be better by up to {ranking.difference(found.by)} (95%)"
-    others = "none as reliable is" if found.some_aside else "none of the others is"
-    if found.by:
-        return f"{others} better by more than {ranking.difference(found.by)}"
-    return f"{others} better"
+    if decided.sureness == Sureness.MAY_BE_BETTER:
+        return f"another may be better by up to {ranking.difference(decided.by)} (95%)"
+    rest = "none as reliable is" if decided.some_aside else "none of the others is"
+    if decided.by:
+        return f"{rest} better by more than {ranking.difference(decided.by)}"
+    return f"{rest} better"
 
 
-def _others(found: Decided, names: Sequence[str]) -> str:
+def _others(decided: Decided, names: Sequence[str]) -> str:
     """Return how the leader stands to the others, and how often it failed."""
     parts = []
-    if not found.settled:
-        parts.append(f"not settled after {counted(found.trials)}")
-    parts.append(failed(found.failures, found.seeds))
-    if found.ties:
-        tied = listed([names[rival] for rival in found.ties])
-        least = f"{names[found.leader]} has the least held-out loss"
+    if not decided.settled:
+        parts.append(f"not settled after {counted(decided.trials)}")
+    parts.append(failed(decided.failures, decided.seeds))
+    if decided.ties:
+        tied = listed([names[rival] for rival in decided.ties])
+        least = f"{names[decided.leader]} has the least held-out loss"
         parts.append(f"a tie with {tied}: {least}")
-    if found.rivals and found.by:
-        rivals = listed([names[rival] for rival in found.rivals])
+    if decided.rivals and decided.by:
+        rivals = listed([names[rival] for rival in decided.rivals])
         parts.append(f"may be as good: {rivals}")
-    if found.sureness == Sureness.NONE_BETTER:
+    if decided.sureness == Sureness.NONE_BETTER:
         parts.append(OF_ALL)
     return "; ".join(parts)
 
@@ -82,17 +82,17 @@ def _calmer(calmer: Calmer, names: Sequence[str], leader: str) -> str:
     return f"calmer, and may be as good: {setting} ({counts} with {leader})"
 
 
-def _tested(found: Decided, leader: str, ranking: Ranking) -> str:
-    seeds = counted(len(found.test_scores), "seed")
-    mean = _mean(found.test_scores, ranking)
+def _tested(decided: Decided, leader: str, ranking: Ranking) -> str:
+    seeds = counted(len(decided.test_scores), "seed")
+    mean = _mean(decided.test_scores, ranking)
     text = f"test {ranking.word} of {leader}, {seeds}: {mean}"
-    if ranking.is_accuracy and found.test_scores:
-        trained = float(np.mean(found.train_scores))
-        text += memorised(trained, float(np.mean(found.test_scores)))
-    if found.chosen_by_test:
+    if ranking.is_accuracy and decided.test_scores:
+        trained = float(np.mean(decided.train_scores))
+        text += memorised(trained, float(np.mean(decided.test_scores)))
+    if decided.chosen_by_test:
         chosen = f"the settings were chosen by test {ranking.word}"
         text += f"; {chosen}, so it is not an unbiased estimate"
-    return f"{text}; {counted(found.trials)} in all"
+    return f"{text}; {counted(decided.trials)} in all"
 
 
 def on_other_images(swept: int | None, images: int) -> str:

@@ -39,28 +39,25 @@ def picture(sweep: Judged) -> Picture:
     view = View([sweep])
     with style.context(["default", FONT]):
         left, right = charts(view, 0)
-        sides = left, [one for one in right if one.choice == right[0].choice]
-        rows = max(map(len, sides))
-        heights, widths = (
-            [HEAD, *[HEIGHT] * rows],
-            [EDGE, WIDTHS[0], 2 * EDGE, WIDTHS[1], EDGE],
-        )
+        first = [chart for chart in right if chart.choice == right[0].choice]
+        rows = max(len(left), len(first))
+        heights = [HEAD, *[HEIGHT] * rows]
+        widths = [EDGE, WIDTHS[0], 2 * EDGE, WIDTHS[1], EDGE]
         figure = Picture(figsize=(sum(widths) / 72, sum(heights) / 72), dpi=110)
-        place = EDGE / sum(widths), 1 - EDGE / sum(heights)
-        figure.text(
-            *place,
-            view.answers[0].headline,
-            size=15,
-            weight="bold",
-            va="top",
-            parse_math=False,
-        )
+        x, y = EDGE / sum(widths), 1 - EDGE / sum(heights)
+        look: dict[str, Any] = {
+            "size": 15,
+            "weight": "bold",
+            "va": "top",
+            "parse_math": False,
+        }
+        figure.text(x, y, view.answers[0].headline, **look)
         parts = figure.subfigures(
             len(heights), len(widths), False, height_ratios=heights, width_ratios=widths
         )
-        for side, column in zip(sides, (1, 3), strict=True):
-            for i, one in enumerate(side, start=1):
-                one.draw(parts[i, column], view.measures[0])
+        for column, side in ((1, left), (3, first)):
+            for i, chart in enumerate(side, start=1):
+                chart.draw(parts[i, column], view.measures[0])
     return figure
 
 
@@ -78,11 +75,11 @@ def save(figure: Figure, path: Path) -> None:
         ) from None
 
 
-def panels(size: tuple[float, float], *of: Any, **how: Any) -> tuple[Figure, Any]:
+def panels(size: tuple[float, float], *shape: Any, **how: Any) -> tuple[Figure, Any]:
     """Return a new figure of this size, in inches, and its panels, as `Figure.subplots`
     does, with faint grids."""
     figure = Figure(figsize=size, layout="constrained", dpi=110)
-    axes = figure.subplots(*of, **how)
+    axes = figure.subplots(*shape, **how)
     for axis in figure.axes:
         axis.grid(alpha=0.25)
     return figure, axes

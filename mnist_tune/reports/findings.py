@@ -67,23 +67,23 @@ def so_far(now: Progress) -> str:
 def time_left(sweep: Judged) -> str:
     """Return about how long a running sweep still takes, to follow its progress; empty
     if too little is known."""
-    ended, live = (
-        sweep.epochs["ended_at"].astype(float),
-        sweep.trials[sweep.trials["stop_reason"].isin(LIVE_REASONS)],
-    )
-    # before it, nobody may have trained
-    for last in sweep.record.resumed[-1:]:
-        ended = ended[ended > datetime.fromisoformat(last).timestamp()]
-    span = ended.max() - ended.min() if len(ended) > 1 else 0
-    left = float((live["epochs_asked"] - live["epochs_run"]).clip(lower=0).sum())
-    return f", about {spoken(left * span / (len(ended) - 1))} left" if span > 0 else ""
+    ended = sweep.epochs["ended_at"].astype(float)
+    if sweep.record.resumed:  # before it, nobody may have trained
+        resumed = datetime.fromisoformat(sweep.record.resumed[-1]).timestamp()
+        ended = ended[ended > resumed]
+    if len(ended) < 2 or not ended.max() > ended.min():
+        return ""
+    live = sweep.trials[sweep.trials["stop_reason"].isin(LIVE_REASONS)]
+    epochs = float((live["epochs_asked"] - live["epochs_run"]).clip(lower=0).sum())
+    span = ended.max() - ended.min()
+    return f", about {spoken(epochs * span / (len(ended) - 1))} left"
 
 
-def edges_in_words(found: EdgeAnswer) -> list[tuple[str, list[str]]]:
+def edges_in_words(answer: EdgeAnswer) -> list[tuple[str, list[str]]]:
     """Return what was measured of each edge, and how edges of several widths follow
     from these: a title, and lines."""
-    lines = [(edge.title, measured(edge)) for edge in found.edges]
-    for law in found.laws:
+    lines = [(edge.title, measured(edge)) for edge in answer.edges]
+    for law in answer.laws:
         lines.append((law.title, [f"the rate at which 50% learn {law}"]))
     return lines
 
@@ -98,26 +98,32 @@ def measured(edge: MeasuredEdge) -> list[str]:
     diverged = _half(
         edge.diverges, edge.outcomes[DIVERGED], "half diverge from", "diverged"
     )
-    half_width = math.expm1(edge.rate(0.5).half_width)
-    asked = f"{100 * edge.precision:.3g}%"
-    why = f"precise to {asked}" if edge.is_precise else f"precision {asked} not reached"
-    if edge.is_precise:
-        half_width = min(half_width, edge.precision)  # as it was when the search ended
-    elif half_width <= edge.precision:
-        why = f"fewer than {LEAST_OUTCOMES} trials may look more precise than they are"
-    slow = f" ({edge.too_slow} at rates that are too slow)" * bool(edge.too_slow)
-    cost = f"{counted(edge.trials)}{slow}, half-width {half_width:.1%}: {why}"
     lines = [
         f"seeds that learn, by learning rate: {shares}",
         f"{calm}; {diverged}",
-        cost,
+        _cost(edge),
     ]
     if edge.learned and edge.learned.share != LEARNED_SHARE:
-        share = f"{edge.learned.share:.0%} of a guess's or the untrained one"
-        lines.append(
-            f"half was out of reach of the pilot, so learned is a final training loss below {share}"
-        )
+        pilot = "half was out of reach of the pilot"
+        below = f"{edge.learned.share:.0%} of a guess's or the untrained one"
+        lines.append(f"{pilot}, so learned is a final training loss below {below}")
     return lines
+
+
+def _cost(edge: MeasuredEdge) -> str:
+    """Return how many trials an edge took, and how precise it is."""
+    half_width = math.expm1(edge.rate(0.5).half_width)
+    precision = f"{100 * edge.precision:.3g}%"
+    why = f"precision {precision} not reached"
+    if edge.is_precise:
+        why = f"precise to {precision}"
+        half_width = min(half_width, edge.precision)  # as it was when the search ended
+    elif half_width <= edge.precision:
+        why = f"fewer than {LEAST_OUTCOMES} trials may look more precise than they are"
+    trials = counted(edge.trials)
+    if edge.too_slow:
+        trials += f" ({edge.too_slow} at rates that are too slow)"
+    return f"{trials}, half-width {half_width:.1%}: {why}"
 
 
 def _unbracketed(edge: MeasuredEdge) -> str:
@@ -125,18 +131,24 @@ def _unbracketed(edge: MeasuredEdge) -> str:
     search has only begun."""
     trials = edge.outcomes
     count, rates = counted(len(trials)), trials["learning_rate"]
+    least, most = rate(rates.min()), rate(rates.max())
+    accuracies = trials["train_accuracy"]
     if trials[LEARNED].nunique() == 2:
-        why = f"less than half learned at {rate(rates.min())}, and smaller rates may be too slow; try more --epochs"
+        slow = "and smaller rates may be too slow"
+        why = f"less than half learned at {least}, {slow}; try more --epochs"
     elif trials[LEARNED].any():
-        why = f"all of {count} at rates {rate(rates.min())} to {rate(rates.max())} learned; try a larger --expected"
+        learned = f"all of {count} at rates {least} to {most} learned"
+        why = f"{learned}; try a larger --expected"
     elif len(trials) < len(PILOT):
         why = f"fewer than the {len(PILOT)} trials that say what counts as learned"
     elif trials[DIVERGED].all():
-        why = f"all of {count} diverged, also at {rate(rates.min())}; try a smaller --expected"
-    elif math.isnan(most := trials["train_accuracy"].max()):
+        diverged = f"all of {count} diverged, also at {least}"
+        why = f"{diverged}; try a smaller --expected"
+    elif accuracies.isna().all():
         why = f"none of {count} learned; try more --epochs"
     else:
-        best = f"the most accurate, at rate {rate(rates[trials['train_accuracy'].idxmax()])}, reached {most:.4f}"
+        where = f"rate {rate(rates[accuracies.idxmax()])}"
+        best = f"the most accurate, at {where}, reached {accuracies.max():.4f}"
         why = f"none of {count} learned; {best}; try more --epochs, or --learned"
     return f"no edge so far: {why}"
 
@@ -145,7 +157,7 @@ def _half(interval: Interval, holds: pd.Series, half: str, did: str) -> str:
     """Return where half of the trials do something, or that all did, or none."""
     if not math.isnan(interval.median):
         return f"{half} {interval}"
-    return f"{'all trials' if holds.all() else 'no trial'} {did}"
+    return f"all trials {did}" if holds.all() else f"no trial {did}"
 
 
 def notes(sweep: Judged) -> Iterator[str]:
@@ -153,76 +165,83 @@ def notes(sweep: Judged) -> Iterator[str]:
     data, trials = sweep.record.data, sweep.trials
     # there regimes are beside the point
     labelled = sweep.decision is None and not sweep.edges()
-    targets = [
-        data.with_wrong_labels(count).target for count in trials["label_noise"].unique()
-    ]
-    if (
-        labelled
-        and data.by_accuracy
-        and (trials["epochs_run"] > 0).any()
-        and None in targets
-    ):
-        less = f"less {limits.NEAR_BEST * (1 - data.chance):.2g}"
-        less += ", or less three times its noise if that is more; see --target"
-        target = f"; each network's is the accuracy of its best trial (median of three epochs), {less}"
-        if trials["target"].isna().all():
-            ended = trials[
-                trials["epochs_run"].ge(trials["epochs_asked"])
-                & trials["regime"].ne("overfit")
-            ]
-            accuracy = ended["train_accuracy"].fillna(
-                ended[f"{held_out(trials)}_accuracy"]
-            )
-            why = "no trial has learned enough to set one;"
-            longer = "epochs" if sweep.record.is_elsewhere else "--epochs"
-            if (data.learned(accuracy) >= limits.LEARNED).any():
-                why = f"the best trial, which would set one, has not levelled off; try more {longer}, or"
-            target = f", and {why} see --target"
-        yield f"no target is known for this data{' with wrong labels' * (data.target is not None)}{target}"
+    has_begun = (trials["epochs_run"] > 0).any()
+    if labelled and data.by_accuracy and has_begun:
+        wrong_labels = trials["label_noise"].unique()
+        targets = [data.with_wrong_labels(count).target for count in wrong_labels]
+        if None in targets:
+            yield _unknown_target(sweep)
     if data.ranking.is_loss and data.own_steps:
-        yield "each step is the task's own, so this loss may say nothing of how good a setting is; see --rank-by"
+        step = "each step is the task's own"
+        yield f"{step}, so this loss may say nothing of how good a setting is; see --rank-by"
     elif labelled and not data.by_accuracy and data.target is None:
-        yield "no loss to reach is known, so trials that learn nearly as much as the best converge; see --target-loss"
+        converge = "trials that learn nearly as much as the best converge"
+        yield f"no loss to reach is known, so {converge}; see --target-loss"
     if len(sweep.unlearned):
         which = "no trial"
         if len(sweep.unlearned) < len(sweep.steady):
             which = f"no trial of {listed(_siblings(sweep.unlearned, sweep.steady))}"
-        yield f"{which} has learned more than noise, so the best of them may be so by chance"
-    if (
-        not data.by_accuracy
-        and data.ranking.is_loss
-        and trials["test_accuracy"].notna().any()
-    ):
-        yield "labels and the best follow the loss; with a chance in its Task, they follow its accuracy"
+        chance = "so the best of them may be so by chance"
+        yield f"{which} has learned more than noise, {chance}"
+    follow_loss = not data.by_accuracy and data.ranking.is_loss
+    if follow_loss and trials["test_accuracy"].notna().any():
+        with_chance = "with a chance in its Task, they follow its accuracy"
+        yield f"labels and the best follow the loss; {with_chance}"
     if labelled:
         yield from _unknown_guess(sweep)
     yield from _lagging_statistics(sweep)
-    if changed := len(trials) - len(sweep.steady):
-        said = f"{counted(changed)} changed settings while training"
-        yield f"{said}, so that no setting has their regime or accuracy; tables and pictures show the last one"
+    changed = len(trials) - len(sweep.steady)
+    if changed:
+        text = f"{counted(changed)} changed settings while training"
+        without = "so that no setting has their regime or accuracy"
+        yield f"{text}, {without}; tables and pictures show the last one"
     swept = sweep.record.swept_images
     if swept is not None and len(trials):
-        yield from filter(
-            None,
-            [
-                on_other_images(
-                    swept, data.train_images - int(trials["holdout"].iloc[0])
-                )
-            ],
-        )
+        images = data.train_images - int(trials["holdout"].iloc[0])
+        differs = on_other_images(swept, images)
+        if differs:
+            yield differs
     if sweep.record.dataset["note"]:
         yield sweep.record.dataset["note"]
+
+
+def _unknown_target(sweep: Judged) -> str:
+    """Return that no target is known, and what takes its place."""
+    data, trials = sweep.record.data, sweep.trials
+    text = "no target is known for this data"
+    if data.target is not None:
+        text += " with wrong labels"
+    if trials["target"].isna().all():
+        return f"{text}, and {_why_no_trial_sets_one(sweep)} see --target"
+    best = "the accuracy of its best trial (median of three epochs)"
+    less = f"less {limits.NEAR_BEST * (1 - data.chance):.2g}"
+    noise = "or less three times its noise if that is more"
+    return f"{text}; each network's is {best}, {less}, {noise}; see --target"
+
+
+def _why_no_trial_sets_one(sweep: Judged) -> str:
+    trials = sweep.trials
+    has_ended = trials["epochs_run"].ge(trials["epochs_asked"])
+    ended = trials[has_ended & trials["regime"].ne("overfit")]
+    judged_by = ended[f"{held_out(trials)}_accuracy"]
+    accuracy = ended["train_accuracy"].fillna(judged_by)
+    if not (sweep.record.data.learned(accuracy) >= limits.LEARNED).any():
+        return "no trial has learned enough to set one;"
+    longer = "epochs" if sweep.record.is_elsewhere else "--epochs"
+    best = "the best trial, which would set one, has not levelled off"
+    return f"{best}; try more {longer}, or"
 
 
 def _siblings(some: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
     """Return what siblings are called: their network or task, with the settings that
     set them apart from others."""
-    names = ["architecture", *(name for name in SIBLINGS[1:] if name in varied(trials))]
-    rows = some[names].drop_duplicates().to_dict("records")
-    return [
-        ", ".join(filter(None, (setting(name, row[name]) for name in names)))
-        for row in rows
-    ]
+    differ = varied(trials)
+    names = ["architecture", *(name for name in SIBLINGS[1:] if name in differ)]
+    texts = []
+    for row in some[names].drop_duplicates().to_dict("records"):
+        settings = [setting(name, row[name]) for name in names]
+        texts.append(", ".join(filter(None, settings)))
+    return texts
 
 
 def _unknown_guess(sweep: Judged) -> Iterator[str]:
@@ -251,28 +270,26 @@ def _lagging_statistics(sweep: Judged) -> Iterator[str]:
     rates = sweep.trials["learning_rate"][lags]
     low, high = rate(rates.min()), rate(rates.max())
     where = f"learning rate {low}" if low == high else f"learning rates {low} to {high}"
-    above = f"in {lags.sum()} of {counted(len(lags))} ({where}) the evaluated training loss is above that of every batch"
-    lag = "if the network has batch norm, its running statistics lag, and its accuracies are too low"
-    yield f"{above}: {lag}; give it a smaller momentum, such as 0.9"
+    loss = "the evaluated training loss is above that of every batch"
+    above = f"in {lags.sum()} of {counted(len(lags))} ({where}) {loss}"
+    lag = "its running statistics lag, and its accuracies are too low"
+    remedy = "give it a smaller momentum, such as 0.9"
+    yield f"{above}: if the network has batch norm, {lag}; {remedy}"
 
 
 def failures(trials: pd.DataFrame, every: bool = False) -> list[str]:
     """Return why trials failed: why some did, and how many more, or why `every` one
     did."""
     failed = trials[trials["stop_reason"] == "error"]
-    each = zip(
-        failed["trial_id"], failed["learning_rate"], failed["error"], strict=True
-    )
-    said = [
-        f"trial {name} (learning rate {rate(own)}) failed: {error}"
-        for name, own, error in each
+    lines = [
+        f"trial {row.trial_id} (learning rate {rate(row.learning_rate)}) "
+        f"failed: {row.error}"
+        for row in failed.itertuples()
     ]
-    more = len(said) - FAILURES
-    return (
-        said
-        if every or more <= 0
-        else [*said[:FAILURES], f"... and {more} more failed; see trials.error"]
-    )
+    rest = len(lines) - FAILURES
+    if every or rest <= 0:
+        return lines
+    return [*lines[:FAILURES], f"... and {rest} more failed; see trials.error"]
 
 
 def repeated(sweep: Judged) -> Iterator[Question]:
@@ -281,15 +298,16 @@ def repeated(sweep: Judged) -> Iterator[Question]:
     typed = list(sweep.record.typed)
     if typed and not sweep.record.is_elsewhere:
         interpreter = ["python"] if typed[0].endswith(".py") else []
-        said = shlex.join(interpreter + typed)
-        yield Question("to repeat this sweep, as its folder records it:", said)
+        line = shlex.join(interpreter + typed)
+        yield Question("to repeat this sweep, as its folder records it:", line)
 
 
 def title(sweep: Judged) -> str:
     """Return what a sweep trained, and on which data."""
-    return _networks(sweep.trials) + f" on {sweep.record.dataset['name']}" * (
-        sweep.record.data.flag != "task"
-    )
+    networks = _networks(sweep.trials)
+    if sweep.record.data.flag == "task":
+        return networks
+    return f"{networks} on {sweep.record.dataset['name']}"
 
 
 def facts(sweep: Judged) -> dict[str, str]:
@@ -297,52 +315,56 @@ def facts(sweep: Judged) -> dict[str, str]:
     record, trials, data = sweep.record, sweep.trials, sweep.record.data
     if record.is_elsewhere:
         return _facts_elsewhere(sweep)
-    environment, tokens = (
-        record.environment,
-        f" of {data.positions} tokens" * (data.positions > 1),
+    examples = f"{data.train_images:,} training and {data.test_images:,} test examples"
+    if data.positions > 1:
+        examples += f" of {data.positions} tokens"
+    epochs = _from_to(trials["epochs_run"], "epoch")
+    kinds = trials[["holdout", "batch_size", "drop_last"]].drop_duplicates()
+    batches = (
+        (data.train_images - holdout, size, dropped)
+        for holdout, size, dropped in kinds.itertuples(index=False)
     )
-    examples = (
-        f"{data.train_images:,} training and {data.test_images:,} test examples{tokens}"
-    )
-    versions = environment.get("versions", {})
-    processor = environment.get("processor", "")
-    cores = f", {environment['cpus']} cores" if environment.get("cpus") else ""
-    devices = ", ".join(sorted(trials["device"].dropna().astype(str).unique()))
-    least, most = trials["epochs_run"].min(), trials["epochs_run"].max()
-    kinds = (
-        trials[["holdout", "batch_size", "drop_last"]]
-        .drop_duplicates()
-        .itertuples(index=False)
-    )
-    found = {
+    versions = record.environment.get("versions", {})
+    programs = [name for name in ("jax", "ray", "python") if versions.get(name)]
+    texts = {
         "networks": _networks(trials),
         "all with": _settings(trials, data.flag == "task"),
         "data": f"{record.dataset['name']} ({examples})",
-        "last batch": small_last_batch(
-            (data.train_images - held, size, dropped) for held, size, dropped in kinds
-        ),
-        "trials": f"{counted(len(trials))} of {f'{least} to ' * bool(least < most)}{counted(most, 'epoch')}",
-        "trained on": devices
-        + (f" ({processor}{cores})" if processor and processor != devices else ""),
+        "last batch": small_last_batch(batches),
+        "trials": f"{counted(len(trials))} of {epochs}",
+        "trained on": _devices(sweep),
         "time": _duration(record),
-        "versions": ", ".join(
-            f"{name} {versions[name]}"
-            for name in ("jax", "ray", "python")
-            if versions.get(name)
-        ),
-        "revision": str(environment.get("git_revision") or ""),
+        "versions": ", ".join(f"{name} {versions[name]}" for name in programs),
+        "revision": str(record.environment.get("git_revision") or ""),
         "results": str(sweep.path),
     }
-    return {name: text for name, text in found.items() if text}
+    return {name: text for name, text in texts.items() if text}
+
+
+def _from_to(epochs: pd.Series, unit: str) -> str:
+    """Return the least and the greatest number of epochs, such as `3 to 5 epochs`."""
+    least, most = epochs.min(), epochs.max()
+    text = counted(most, unit)
+    return f"{least} to {text}" if least < most else text
+
+
+def _devices(sweep: Judged) -> str:
+    """Return on what a sweep trained, with the processor and its cores."""
+    environment = sweep.record.environment
+    devices = sweep.trials["device"].dropna().astype(str).unique()
+    text = ", ".join(sorted(devices))
+    processor = environment.get("processor", "")
+    if not processor or processor == text:
+        return text
+    if environment.get("cpus"):
+        processor += f", {environment['cpus']} cores"
+    return f"{text} ({processor})"
 
 
 def _facts_elsewhere(sweep: Judged) -> dict[str, str]:
     """Return what a table of curves says of its runs: not what was trained, on what."""
     trials = sweep.trials
-    least, most = trials["epochs_run"].min(), trials["epochs_run"].max()
-    reports = counted(most, "report")
-    if least < most:
-        reports = f"{least} to {reports}"
+    reports = _from_to(trials["epochs_run"], "report")
     return {
         "trained": f"elsewhere: {_networks(trials)}",
         "trials": f"{counted(len(trials))} of {reports}",
@@ -353,31 +375,30 @@ def _facts_elsewhere(sweep: Judged) -> dict[str, str]:
 def _settings(trials: pd.DataFrame, is_task: bool) -> str:
     """Return the settings that all trials share, those that are as usual left out. A
     task has a loss of its own."""
-    same = {
-        name: trials[name].iloc[0]
-        for name in FAMILY
-        if name in trials and trials[name].nunique() == 1
-    }
     usual = vars(TrialConfig(holdout=0))
-    sgd = all(
-        has({"optimizer": one}, "momentum") for one in trials["optimizer"].unique()
-    )
-    always = ("optimizer", "batch_size", *["momentum"] * sgd, *["loss"] * (not is_task))
-    shown = {
-        name: value
-        for name, value in same.items()
-        if name in always or value != usual[name]
-    }
-    return ", ".join(
-        f"{name.replace('_', ' ')} {value}"
-        for name, value in shown.items()
-        if name != "architecture"
-    )
+    always = {"optimizer", "batch_size"}
+    optimizers = trials["optimizer"].unique()
+    if all(has({"optimizer": name}, "momentum") for name in optimizers):
+        always.add("momentum")
+    if not is_task:
+        always.add("loss")
+    texts = []
+    for name in FAMILY:
+        is_shared = name in trials and trials[name].nunique() == 1
+        if name == "architecture" or not is_shared:
+            continue
+        value = trials[name].iloc[0]
+        if name in always or value != usual[name]:
+            texts.append(f"{name.replace('_', ' ')} {value}")
+    return ", ".join(texts)
 
 
 def _networks(trials: pd.DataFrame) -> str:
     names = sorted(trials["architecture"].unique())
-    return ", ".join(names[:4]) + f" and {len(names) - 4} more" * (len(names) > 4)
+    text = ", ".join(names[:4])
+    if len(names) > 4:
+        text += f" and {len(names) - 4} more"
+    return text
 
 
 def _duration(record: SweepMeta) -> str:
@@ -397,30 +418,27 @@ def ran(sweep: Judged) -> dict[str, str]:
     """Return where the time went, how many trials trained together, and how often the
     sweep was resumed, by names."""
     trials, resumed = sweep.trials, sweep.record.resumed
-    reasons = (
-        f"{count:,} {reason}"
-        for reason, count in trials["stop_reason"].value_counts().items()
-    )
-    said = {
-        "trials so far" if progress(trials).live else "trials ended": ", ".join(reasons)
-    }
+    counts = trials["stop_reason"].value_counts().items()
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts)
+    name = "trials so far" if progress(trials).live else "trials ended"
+    texts = {name: reasons}
     spent = {
         name: float(np.nansum(trials[column].astype(float)))
         for column, name in WORK.items()
     }
-    if total := sum(spent.values()):
-        parts = (
+    total = sum(spent.values())
+    if total:
+        parts = [
             f"{name} {spoken(seconds)} ({seconds / total:.0%})"
             for name, seconds in spent.items()
-        )
-        said["time of all trials"] = ", ".join(parts)
-    if ((lanes := sweep.epochs["lanes"].astype(float)) > 1).any():
-        said["lanes that trained together"] = (
-            f"{lanes.mean():.1f} on average, at most {lanes.max():.0f}"
-        )
-    said["resumed"] = (
-        f"{counted(len(resumed), 'time')}, last {resumed[-1][:16]}"
-        if resumed
-        else "never"
-    )
-    return said
+        ]
+        texts["time of all trials"] = ", ".join(parts)
+    lanes = sweep.epochs["lanes"].astype(float)
+    if (lanes > 1).any():
+        average, most = f"{lanes.mean():.1f} on average", f"{lanes.max():.0f}"
+        texts["lanes that trained together"] = f"{average}, at most {most}"
+    texts["resumed"] = "never"
+    if resumed:
+        times = counted(len(resumed), "time")
+        texts["resumed"] = f"{times}, last {resumed[-1][:16]}"
+    return texts

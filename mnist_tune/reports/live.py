@@ -30,17 +30,19 @@ def main(folder: Path, place: str, interval: float, share: float) -> None:
     this share of a core's time."""
     spent = wait = 0.0
     while not select.select([sys.stdin], [], [], wait)[0]:
-        said = {"why": ""}
+        line = {"why": ""}
         try:
             sweep = judged(journal_tables(folder, read_meta(folder), running=True))
-            ended = int((~sweep.trials["stop_reason"].isin(LIVE_REASONS)).sum())
-            said["answer"] = f"after {counted(ended)}: {answer(sweep).headline}" * (
-                ended > 0
-            )
+            is_live = sweep.trials["stop_reason"].isin(LIVE_REASONS)
+            ended = int((~is_live).sum())
+            headline = ""
+            if ended:
+                headline = f"after {counted(ended)}: {answer(sweep).headline}"
+            line["answer"] = headline
             write_page([sweep], storage.place(place))
         except Exception as error:  # of whatever kind: the rows are safe, and a page can be written again later
-            said["why"] = why(error)
-        print(json.dumps(said), flush=True)
+            line["why"] = why(error)
+        print(json.dumps(line), flush=True)
         before, spent = spent, time.process_time()
         wait = max(interval, (spent - before) / share)
 

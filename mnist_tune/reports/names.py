@@ -64,27 +64,26 @@ def _without_shared_words(texts: Mapping[str, str], most: int) -> dict[str, str]
         if len(text) > most:
             words = WORDS.findall(text)
             alike[len(words)][name] = words
-    found = dict(texts)
+    shorter = dict(texts)
     for group in alike.values():
         is_shared = [
             len(set(column)) == 1 for column in zip(*group.values(), strict=True)
         ]
         for name, words in group.items():
-            kept = (
+            parts = [
                 "…" if shared else word
                 for word, shared in zip(words, is_shared, strict=True)
-            )
-            found[name] = re.sub("…+", "…", "".join(kept))
-    return found
+            ]
+            shorter[name] = re.sub("…+", "…", "".join(parts))
+    return shorter
 
 
 def _numbered(texts: Mapping[str, str], most: int) -> dict[str, str]:
     """Return the long texts cut at their ends, with a number each."""
-    found, count = {}, 0
+    numbered, count = dict(texts), 0
     for name, text in texts.items():
-        found[name] = text
         if len(text) > most:
             count += 1
             number = f"…#{count}"
-            found[name] = text[: most - len(number)] + number
-    return found
+            numbered[name] = text[: most - len(number)] + number
+    return numbered

@@ -14,12 +14,13 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import Any
 
 import jinja2
 import numpy as np
+import pandas as pd
 from markupsafe import Markup
 from matplotlib import style
 from matplotlib.figure import Figure
@@ -38,6 +39,7 @@ from mnist_tune.reports.findings import (
     time_left,
     title,
 )
+from mnist_tune.reports.measures import Measure
 from mnist_tune.reports.styles import LOOKS, SHADES
 from mnist_tune.reports.svg import FONT, inline
 from mnist_tune.reports.table import MANY, ShownColumn, columns
@@ -73,93 +75,91 @@ def write_page(sweeps: Sequence[Judged], where: Place) -> None:
 def page(sweeps: Sequence[Judged]) -> str:
     """Return the page of one or several sweeps as HTML."""
     view = View(sweeps)
-    script, css, shown = (
-        "".join(map(part, SCRIPTS)),
-        looks() + part("page.css"),
-        columns(view),
-    )
+    script = "".join(map(part, SCRIPTS))
+    css = looks() + part("page.css")
+    shown = columns(view)
     with style.context(["default", FONT]):
         heads = [head(view, i) for i in range(len(sweeps))]
-    noted = sum(len(one["notes"]) + len(one["failures"]) for one in heads)
-    packed = gzip.compress(
-        json.dumps(_page_data(view, shown), allow_nan=False).encode(), 6, mtime=0
-    )
+    pictures = [picture for head in heads for side in head["sides"] for picture in side]
+    health = "How it ran: data, options, versions, times"
+    note_count = sum(len(head["notes"]) + len(head["failures"]) for head in heads)
+    if note_count:
+        health += f" ({counted(note_count, 'note')})"
+    row = "range of rates" if sweeps[0].edges() else "setting"
+    data = json.dumps(_page_data(view, shown), allow_nan=False).encode()
     html: str = ENVIRONMENT.get_template("page.html").render(
         title=" · ".join(view.titles) if len(sweeps) > 1 else title(sweeps[0]),
         heads=heads,
         measures=view.measures,
         by_measure=any(
-            one["hidden"] and one["measure"]
-            for head in heads
-            for side in head["sides"]
-            for one in side
+            picture["hidden"] and picture["measure"] for picture in pictures
         ),
         hint=_hint(view),
-        rows_are=f"{len(view.settings)} rows, one for each {'range of rates' if sweeps[0].edges() else 'setting'}",
+        rows_are=f"{len(view.settings)} rows, one for each {row}",
         columns=shown,
-        health="How it ran: data, options, versions, times"
-        + f" ({counted(noted, 'note')})" * bool(noted),
+        health=health,
         css=Markup(css),
         css_hash=_hash(css),
         script=Markup(script),
         script_hash=_hash(script),
-        data=base64.b64encode(packed).decode(),
+        data=base64.b64encode(gzip.compress(data, 6, mtime=0)).decode(),
     )
     return html
 
 
 def part(name: str) -> str:
     """Return the text of a part of the page."""
-    return (files("mnist_tune.reports") / "page_parts" / name).read_text(
-        encoding="utf-8"
-    )
+    path = files("mnist_tune.reports") / "page_parts" / name
+    return path.read_text(encoding="utf-8")
 
 
 def looks() -> str:
     """Return the colours of the page as CSS variables, for a light and for a dark
     ground."""
-    light, dark = (
-        "; ".join(f"--{name}: {one[ground]}" for name, one in SHADES.items())
-        for ground in (0, 1)
-    )
+    light = "; ".join(f"--{name}: {shades[0]}" for name, shades in SHADES.items())
+    dark = "; ".join(f"--{name}: {shades[1]}" for name, shades in SHADES.items())
     own = "".join(f".{look} {{ --own: var(--{look}) }}\n" for look in LOOKS)
-    return f":root {{ {light} }}\n@media screen and (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n{own}"
+    return (
+        f":root {{ {light} }}\n"
+        f"@media screen and (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n"
+        f"{own}"
+    )
 
 
 def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    digest = hashlib.sha256(text.encode()).digest()
+    return "sha256-" + base64.b64encode(digest).decode()
 
 
 def _hint(view: View) -> str:
-    if any(view.is_ranked(sweep) or sweep.edges() for sweep in view.sweeps) or not (
-        view.has_seeds or view.accuracies
-    ):
+    if any(view.is_ranked(sweep) or sweep.edges() for sweep in view.sweeps):
         return HINT
-    bars = "where 95% of other sets of so many examples would put it"
-    return f"{HINT} {'Dots are seeds; bars: 95% intervals of their means' if view.has_seeds else f'Pale bars: {bars}'}."
+    if view.has_seeds:
+        return f"{HINT} Dots are seeds; bars: 95% intervals of their means."
+    if view.accuracies:
+        bars = "where 95% of other sets of so many examples would put it"
+        return f"{HINT} Pale bars: {bars}."
+    return HINT
 
 
 def head(view: View, number: int) -> dict[str, Any]:
     """Return what the page says and draws of one sweep."""
-    sweep, found, name = (
-        view.sweeps[number],
-        facts(view.sweeps[number]),
-        view.titles[number],
-    )
+    sweep, name = view.sweeps[number], view.titles[number]
+    setup = facts(sweep)
+    about = [setup.get(fact, "") for fact in ("all with", "trials", "time")]
+    epochs: Sequence[int] = ()
+    if view.running and sweep.record.ended is None:
+        epochs = sweep.trials[["epochs_run", "epochs_asked"]].sum().tolist()
     sides = charts(view, number)
-    about = (found.get(one, "") for one in ("all with", "trials", "time"))
-    live = view.running and sweep.record.ended is None
     return {
         "title": name,
         "context": " · ".join(filter(None, [name, title(sweep), *about])),
         "answer": view.answers[number],
         "notes": [*notes(sweep)],
         "failures": tuple(failures(sweep.trials)),
-        "facts": found | ran(sweep),
+        "facts": setup | ran(sweep),
         "repeated": [*repeated(sweep)],
-        "epochs": sweep.trials[["epochs_run", "epochs_asked"]].sum().tolist()
-        if live
-        else (),
+        "epochs": epochs,
         "left": time_left(sweep),
         "choices": [chart.choice for chart in sides[1] if chart.choice],
         "sides": [
@@ -169,47 +169,43 @@ def head(view: View, number: int) -> dict[str, Any]:
     }
 
 
-def drawings(view: View, side: Sequence[Chart], salt: str, width: int) -> Any:
+def drawings(
+    view: View, side: Sequence[Chart], salt: str, width: int
+) -> Iterator[dict[str, Any]]:
     """Yield each chart of a side as SVG, for a screen and for a phone: for each
     measure, if the sweep has ended, else for the first one."""
+    first = view.measures[:1]
     for i, chart in enumerate(side):
-        chosen = chart.choice == side[0].choice
-        for one in (
-            view.measures
-            if chart.by_measure and not view.running
-            else view.measures[:1]
-        ):
-            shown = {}
-            for name, size in (("wide", (width, HEIGHT)), ("narrow", (NARROW, LOW))):
-                figure = Figure(figsize=(size[0] / 72, size[1] / 72), dpi=72)
-                chart.draw(figure, one)
-                shown[name] = Markup(inline(figure, f"{salt}{i}{one.column}{name}"))
-            measure, hidden = (
-                one.column if chart.by_measure else "",
-                not chosen or one != view.measures[0],
-            )
-            yield shown | {"choice": chart.choice, "measure": measure, "hidden": hidden}
+        changes = chart.by_measure and not view.running
+        for measure in view.measures if changes else first:
+            own = f"{salt}{i}{measure.column}"
+            is_chosen = chart.choice == side[0].choice and measure == first[0]
+            yield {
+                "wide": _svg(chart, measure, f"{own}wide", width, HEIGHT),
+                "narrow": _svg(chart, measure, f"{own}narrow", NARROW, LOW),
+                "choice": chart.choice,
+                "measure": measure.column if chart.by_measure else "",
+                "hidden": not is_chosen,
+            }
+
+
+def _svg(chart: Chart, measure: Measure, salt: str, width: int, height: int) -> Markup:
+    figure = Figure(figsize=(width / 72, height / 72), dpi=72)
+    chart.draw(figure, measure)
+    return Markup(inline(figure, salt))
 
 
 def _page_data(view: View, shown: Sequence[ShownColumn]) -> dict[str, Any]:
     """Return all that the page's script needs."""
-    trials, cells = view.trials, zip(*(one.cells for one in shown), strict=True)
+    trials = view.trials
+    cells = zip(*(column.cells for column in shown), strict=True)
     rows = zip(view.settings.itertuples(), cells, strict=True)
-    names = [
-        name for name in trials if any(name in sweep.trials for sweep in view.sweeps)
-    ]
-    known = trials[
-        [name for name in names if (trials[name].notna() & trials[name].ne("")).any()]
-    ]
-    errors, evidence = trials["error"].fillna(""), trials["regime_evidence"].fillna("")
-    seeds, epochs = (trials[name].astype(str) for name in ("seed", "epochs_run"))
-    said = zip(
-        "seed " + seeds,
-        "epoch " + epochs,
-        trials["regime"],
-        errors.mask(errors == "", evidence),
-        strict=True,
-    )
+    values, curves = {}, {}
+    for measure in view.measures:
+        texts = map(measure.said, measure.of(trials))
+        values[measure.column] = [f"{measure.title} {text}" for text in texts]
+        curves[measure.column] = _short(view.curves[measure.column], measure.axis.log)
+    ends = [(measure.axis.ends, measure.axis.log) for measure in view.measures[:1]]
     return {
         "running": view.running,
         "written": round(1000 * time.time()) if view.running else 0,
@@ -219,34 +215,48 @@ def _page_data(view: View, shown: Sequence[ShownColumn]) -> dict[str, Any]:
         "of": trials["setting"].tolist(),
         "looks": view.points["look"].tolist(),
         "rows": ENVIRONMENT.get_template("rows.html").render(rows=rows, columns=shown),
-        "keys": [[*map(_number, one.keys or one.cells)] for one in shown],
+        "keys": [[*map(_number, column.keys or column.cells)] for column in shown],
         "rates": trials["learning_rate"].tolist(),
-        "said": [printable(" · ".join(filter(None, one))) for one in said],
-        "values": {
-            one.column: [f"{one.title} {one.said(value)}" for value in one.of(trials)]
-            for one in view.measures
-        },
-        "csv": printable(as_csv(known).split("\n")),
-        "ends": [
-            _short(np.array([one.axis.ends]), one.axis.log)[0]
-            for one in view.measures[:1]
-        ],
-        "curves": {
-            one.column: _short(view.curves[one.column], one.axis.log)
-            for one in view.measures
-        },
+        "said": _about_trials(trials),
+        "values": values,
+        "csv": printable(as_csv(_recorded(view)).split("\n")),
+        "ends": [_short(np.array([pair]), log)[0] for pair, log in ends],
+        "curves": curves,
         "epochs": view.kept_epochs.tolist(),
     }
+
+
+def _about_trials(trials: pd.DataFrame) -> list[str]:
+    """Return what is said of each trial where its mark or its curve is pointed at."""
+    seeds = "seed " + trials["seed"].astype(str)
+    epochs = "epoch " + trials["epochs_run"].astype(str)
+    errors, evidence = trials["error"].fillna(""), trials["regime_evidence"].fillna("")
+    reasons = errors.mask(errors == "", evidence)
+    parts = zip(seeds, epochs, trials["regime"], reasons, strict=True)
+    return [printable(" · ".join(filter(None, texts))) for texts in parts]
+
+
+def _recorded(view: View) -> pd.DataFrame:
+    """Return the trials with the columns of their sweeps that say something."""
+    trials = view.trials
+    recorded = {name for sweep in view.sweeps for name in sweep.trials}
+    names = [name for name in trials if name in recorded]
+    has_any = [(trials[name].notna() & trials[name].ne("")).any() for name in names]
+    return trials[
+        [name for name, has_values in zip(names, has_any, strict=True) if has_values]
+    ]
 
 
 def _number(key: Any) -> Any:
     """Return a value, or None if it is no finite number: JSON has no others, and the
     script sorts None last."""
-    return None if isinstance(key, float) and not math.isfinite(key) else key
+    if isinstance(key, float) and not math.isfinite(key):
+        return None
+    return key
 
 
 def _short(values: np.ndarray, log: bool) -> list[list[float | None]]:
     """Return the values, or their logarithms to the base 10, in as few digits as are
     less than a pixel away."""
-    found = np.round(np.log10(values) if log else values, 4)
-    return [[*map(_number, row)] for row in found.tolist()]
+    places = np.log10(values) if log else values
+    return [[*map(_number, row)] for row in np.round(places, 4).tolist()]

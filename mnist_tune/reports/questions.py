@@ -69,7 +69,7 @@ class Question(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Asked:
+class Source:
     """A sweep, and how its path is written in commands."""
 
     sweep: Judged
@@ -89,10 +89,10 @@ def questions(
     Args:
         where: how the sweep's path is written.
     """
-    asked = Asked(sweep, where)
+    source = Source(sweep, where)
     if sweep.record.is_elsewhere:
         return tuple(_elsewhere(sweep, step) for step in steps)
-    return tuple(WORDED[step.kind](asked, step) for step in steps)
+    return tuple(WORDED[step.kind](source, step) for step in steps)
 
 
 def _elsewhere(sweep: Judged, step: NextStep) -> Question:
@@ -113,8 +113,8 @@ def is_short(names: Sequence[str], text: str) -> bool:
     return len(names) <= MOST_NAMED and len(text) <= ROOM
 
 
-def _resume(asked: Asked, step: NextStep) -> Question:
-    line = resume_command(asked.sweep.record, asked.where, **step.arguments)
+def _resume(source: Source, step: NextStep) -> Question:
+    line = resume_command(source.sweep.record, source.where, **step.arguments)
     if step.why == Why.NO_SIGN_OF_LIFE:
         silent = "it gave no sign of life for two minutes"
         return Question(f"{silent}; if it was killed, resume with:", line)
@@ -126,8 +126,8 @@ def _resume(asked: Asked, step: NextStep) -> Question:
     return Question(f"{what} had not ended; resume with:", line)
 
 
-def _add_rates(asked: Asked, step: NextStep) -> Question:
-    line = proposed(asked.sweep.record, asked.where, step.arguments["learning_rates"])
+def _add_rates(source: Source, step: NextStep) -> Question:
+    line = proposed(source.sweep.record, source.where, step.arguments["learning_rates"])
     return Question(f"{_why_rates(step)}:", line)
 
 
@@ -154,60 +154,65 @@ def proposed(record: SweepMeta, where: str, rates: Sequence[float]) -> str:
     return resume_command(record, where, learning_rates=added)
 
 
-def _train_longer(asked: Asked, step: NextStep) -> Question:
+def _train_longer(source: Source, step: NextStep) -> Question:
     text = f"{OF_LENGTH[step.why]}; train longer"
     if step.but_stopped:
         text += ", but for what was stopped early"
-    return asked.resumed(text, **step.arguments)
+    return source.resumed(text, **step.arguments)
 
 
-def _add_trials(asked: Asked, step: NextStep) -> Question:
-    final = asked.sweep.final
+def _add_trials(source: Source, step: NextStep) -> Question:
+    final = source.sweep.final
     if step.of_final and final is not None:
         place = final.path
         where = str(place)
         if isinstance(place, Path):
-            where = os.path.join(asked.where, place.name)
-        asked = Asked(final, where)
-    return asked.resumed(OF_TRIALS[step.why], **step.arguments)
+            where = os.path.join(source.where, place.name)
+        source = Source(final, where)
+    return source.resumed(OF_TRIALS[step.why], **step.arguments)
 
 
-def _decide(asked: Asked, step: NextStep) -> Question:
-    settings = asked.sweep.best()
-    by_key = dict(zip(keys(settings), named(settings, asked.sweep.trials), strict=True))
+def _decide(source: Source, step: NextStep) -> Question:
+    settings = source.sweep.best()
+    names_of_all = named(settings, source.sweep.trials)
+    by_key = dict(zip(keys(settings), names_of_all, strict=True))
     names = [by_key[key] for key in step.settings]
     if is_short(names, ", ".join(names)):
         text = f"Is it {', '.join(names[:-1])} or {names[-1]}?"
     else:
-        more = f", or {step.jumping} more, by a jump" if step.jumping else ""
-        text = f"Which of these {len(names) - step.jumping}{more}?"
+        text = f"Which of these {len(names) - step.jumping}"
+        if step.jumping:
+            text += f", or {step.jumping} more, by a jump"
+        text += "?"
     rows = settings[[key in step.settings for key in keys(settings)]]
-    flags = code_flags(asked.sweep.record, rows)
+    flags = code_flags(source.sweep.record, rows)
     if flags is None:
-        first = f"sweep={asked.where!r}"
-        call = python_call("DecideOptions", asked.sweep.record, first, **step.arguments)
+        first = f"sweep={source.where!r}"
+        call = python_call(
+            "DecideOptions", source.sweep.record, first, **step.arguments
+        )
         return Question(text, f"decide({call})")
-    line = f"{command('decide')} --sweep {shlex.quote(asked.where)}{flags}"
+    line = f"{command('decide')} --sweep {shlex.quote(source.where)}{flags}"
     line += "".join(f" {words(*option)}" for option in step.arguments.items())
     return Question(text, line)
 
 
-def _find_edge(asked: Asked, step: NextStep) -> Question:
+def _find_edge(source: Source, step: NextStep) -> Question:
     text = f"Where is the edge{_of_families(step)}?"
-    flag = asked.sweep.record.data.flag
+    flag = source.sweep.record.data.flag
     optimizer = step.arguments.get("optimizer", TrialConfig.optimizer)
     code = {"architecture": [step.arguments[flag]], "optimizer": [optimizer]}
-    if code_flags(asked.sweep.record, pd.DataFrame(code)) is None:
+    if code_flags(source.sweep.record, pd.DataFrame(code)) is None:
         values = {
             name: (value,) if name in SEVERAL else value
             for name, value in step.arguments.items()
             if value != ARRAYS
         }
-        options = python_call("EdgeOptions", asked.sweep.record, **values)
+        options = python_call("EdgeOptions", source.sweep.record, **values)
         return Question(text, f"find_edge({options})")
-    if _sweep_names_code(asked.sweep, code):
+    if _sweep_names_code(source.sweep, code):
         expected = words("expected", step.arguments["expected"])
-        line = f"{command('edge')} --sweep {shlex.quote(asked.where)} {expected}"
+        line = f"{command('edge')} --sweep {shlex.quote(source.where)} {expected}"
         return Question(text, line)
     line = command("edge")
     for name, value in step.arguments.items():
@@ -224,7 +229,7 @@ def _sweep_names_code(sweep: Judged, code: Mapping[str, Sequence[str]]) -> bool:
     return len(list(families(sweep.trials))) == 1
 
 
-WORDED: dict[StepKind, Callable[[Asked, NextStep], Question]] = {
+WORDED: dict[StepKind, Callable[[Source, NextStep], Question]] = {
     StepKind.RESUME: _resume,
     StepKind.RETRY: _resume,
     StepKind.ADD_RATES: _add_rates,

@@ -26,7 +26,7 @@ Names = Mapping[float, str]
 """How learning rates are written, so that they are told apart."""
 
 
-def spans_in_words(found: Spans) -> list[str]:
+def spans_in_words(spans: Spans) -> list[str]:
     """Return at which learning rates each regime is found, such as `converges
     0.04–0.7`.
 
@@ -34,14 +34,14 @@ def spans_in_words(found: Spans) -> list[str]:
     between are those that were tried. A trial that was cut before it could be decided
     is named so, and so are rates that converge though accuracy jumps.
     """
-    names = told_apart(found.trained)
+    names = told_apart(spans.trained)
     lines = []
-    for span in found.spans:
+    for span in spans.spans:
         if len(span.runs) > MOST_RUNS:
-            places = [_scattered(found, span, names)]
+            places = [_scattered(spans, span, names)]
         else:
             places = [
-                _place(found, run, names) + _share(run, names) for run in span.runs
+                _place(spans, run, names) + _share(run, names) for run in span.runs
             ]
         line = f"{VERBS[span.regime]} {', '.join(places)}"
         if span.jumping:
@@ -50,25 +50,25 @@ def spans_in_words(found: Spans) -> list[str]:
     return lines
 
 
-def _scattered(found: Spans, span: Span, names: Names) -> str:
+def _scattered(spans: Spans, span: Span, names: Names) -> str:
     first, last = span.rates[0], span.rates[-1]
-    between = found.trained.index(last) - found.trained.index(first) + 1
+    between = spans.trained.index(last) - spans.trained.index(first) + 1
     return f"at {len(span.rates)} of the {between} rates {names[first]}–{names[last]}"
 
 
-def _place(found: Spans, run: Stretch, names: Names) -> str:
+def _place(spans: Spans, run: Stretch, names: Names) -> str:
     """Return where a run of the rates that trained lies."""
     first, last = run.rates[0], run.rates[-1]
     low, high = names[first], names[last]
     if first == last:
         return low
-    is_lowest, is_highest = first == found.trained[0], last == found.trained[-1]
+    is_lowest, is_highest = first == spans.trained[0], last == spans.trained[-1]
     if is_lowest and is_highest:
-        which = "" if found.trained == found.tried else " that trained"
+        which = "" if spans.trained == spans.tried else " that trained"
         return f"at all rates{which}, {low}–{high}"
-    if is_lowest and first == found.tried[0]:
+    if is_lowest and first == spans.tried[0]:
         return f"to {high}"
-    if is_highest and last == found.tried[-1]:
+    if is_highest and last == spans.tried[-1]:
         return f"from {low}"
     return f"{low}–{high}"
 
@@ -104,8 +104,8 @@ def _where_accuracy_jumps(span: Span, names: Names) -> str:
     return f"{text}, ..." if len(span.jumping) > MOST_RUNS else text
 
 
-def all_spans(found: tuple[Spans, ...]) -> Iterator[str]:
+def all_spans(spans: tuple[Spans, ...]) -> Iterator[str]:
     """Yield where each regime is found in each of several families."""
-    for family in found:
+    for family in spans:
         lines = " · ".join(spans_in_words(family))
         yield f"{family.family}: {lines or 'no learning rate finished an epoch'}"

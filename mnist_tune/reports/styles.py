@@ -16,7 +16,7 @@ _COLOURS, _DARK, _TERMINAL, _MARKERS = zip(
     strict=True,
 )
 COLOURS, TERMINAL_COLOURS, MARKERS = (
-    dict(zip(REGIMES, each, strict=True)) for each in (_COLOURS, _TERMINAL, _MARKERS)
+    dict(zip(REGIMES, looks, strict=True)) for looks in (_COLOURS, _TERMINAL, _MARKERS)
 )
 """By regime: its colour, whose contrast on a light and on a dark ground is at least
 4.5, as WCAG 2.2 asks of words (1.4.3); its colour on a terminal that has sixteen; and

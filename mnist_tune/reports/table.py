@@ -13,12 +13,14 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune.numbers import counted, exactly, told_apart
+from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.evidence import beside_accuracy
 from mnist_tune.regimes.families import has, varied
 from mnist_tune.regimes.limits import FAR
 from mnist_tune.regimes.reasons import Reason
+from mnist_tune.reports.measures import Measure
 from mnist_tune.reports.names import shortened
-from mnist_tune.reports.view import Measure, View, spaced
+from mnist_tune.reports.view import View, spaced
 
 MANY = 60
 """Judged and lists with more lines than this are condensed."""
@@ -45,154 +47,169 @@ class ShownColumn(NamedTuple):
 
 def columns(view: View) -> list[ShownColumn]:
     """Return the columns of the table: what tells rows apart, then what they did."""
+    if len(view.settings) == 1:
+        return list(_columns(view))
     return [
-        one
-        for one in _columns(view)
-        if one.must or len(one.cells) == 1 or len({*one.cells}) > 1
+        column for column in _columns(view) if column.must or len({*column.cells}) > 1
     ]
 
 
 def _columns(view: View) -> Iterator[ShownColumn]:
     trials, settings = view.trials, view.settings
-    each, first = settings["trials"].tolist(), [rows[0] for rows in settings["trials"]]
+    rows = settings["trials"].tolist()
     if len(view.sweeps) > 1:
         yield ShownColumn("sweep", [view.titles[i] for i in settings["sweep"]], look="")
-    for name in [
-        *["label"] * bool(trials["label"].fillna("").ne("").any()),
-        *varied(trials),
-    ]:
-        values, numeric = (
-            trials[name].iloc[first].tolist(),
-            pd.api.types.is_numeric_dtype(trials[name]),
-        )
-        said, rows = (
-            _texts(trials[name]),
-            trials.loc[first, ["optimizer"]].to_dict("records"),
-        )
-        cells = [
-            said[one] if has(row, name) else "–"
-            for one, row in zip(values, rows, strict=True)
-        ]
-        yield ShownColumn(
-            spaced(name), cells, values if numeric else (), "number" * numeric, False
-        )
-    yield ShownColumn(
-        "rate", settings["rate"].tolist(), settings["learning_rate"].tolist()
-    )
+    names = varied(trials)
+    if trials["label"].fillna("").ne("").any():
+        names = ["label", *names]
+    for name in names:
+        yield _of_setting(view, name)
+    rates = settings["learning_rate"].tolist()
+    yield ShownColumn("rate", settings["rate"].tolist(), rates)
     if view.rows == "trials":
-        yield ShownColumn(
-            "seed",
-            trials["seed"].astype(str).tolist(),
-            trials["seed"].tolist(),
-            must=False,
-        )
+        seeds = trials["seed"].tolist()
+        yield ShownColumn("seed", [*map(str, seeds)], seeds, must=False)
     yield from _of_decisions(view)
-    yield ShownColumn("regime", settings["said"].tolist(), look="word")
-    ran, asked = (
-        [trials[name].to_numpy()[rows] for rows in each]
-        for name in ("epochs_run", "epochs_asked")
-    )
-    epochs = [f"{_span(run)}/{_span(of)}" for run, of in zip(ran, asked, strict=True)]
-    cut = bool((trials["epochs_run"] < trials["epochs_asked"]).any())
-    yield ShownColumn("epochs", epochs, [int(run.max()) for run in ran], must=cut)
+    yield ShownColumn("regime", settings["regimes"].tolist(), look="word")
+    yield _epochs(view)
     if "learned" in trials and trials["learned"].any():
-        counts = [
-            (int(np.nansum(trials["learned"].to_numpy()[rows])), len(rows))
-            for rows in each
-        ]
-        yield ShownColumn(
-            "learned",
-            [f"{some} of {of}" for some, of in counts],
-            [some / of for some, of in counts],
-        )
-    seeds = [
-        0 if is_range else len(rows)
-        for rows, is_range in zip(each, settings["is_range"], strict=True)
-    ]
-    shown = view.losses
-    if view.accuracies:
-        shown = [*view.accuracies, *view.losses[: view.of_tokens or view.by_loss]]
-    for one in [*shown, *(one for one in view.known if one.column in view.ranked)]:
-        means, values = view.means[one.column], view.values(one)
-        title = one.title.replace("training", "train").replace("accuracy", "acc")
-        found = zip(
-            values.count(),
-            values.min(),
-            values.max(),
-            means.tolist(),
-            seeds,
-            strict=True,
-        )
-        yield ShownColumn(
-            title, [_mean(one, *row) for row in found], means[:, 1].tolist()
-        )
-    yield ShownColumn("curve", [""] * len(each), look="curve")
+        yield _learned(view)
+    for measure in _measures(view):
+        yield _of_measure(view, measure)
+    yield ShownColumn("curve", [""] * len(rows), look="curve")
     if any(sweep.decision is not None for sweep in view.sweeps):
         return  # what is compared there are settings, not their regimes
-    if trials["target"].notna().any() and trials[
-        ["reaches", "reaches_from"]
-    ].notna().any(axis=None):
-        texts, when = (
-            _reaches(trials),
-            trials["reaches"].astype(float).fillna(math.inf).tolist(),
-        )
-        cells = [
-            ", ".join([*dict.fromkeys(texts[i] for i in rows)][:3]) for rows in each
-        ]
-        # a network without one counts, too: the title stands above its row
-        targets = trials["target"].unique()
-        of_share = "" if view.sweeps[0].record.data.by_accuracy else "share "
-        title = (
-            f"reaches {of_share}{targets[0]:.4g}"
-            if len(targets) == 1
-            else "reaches target"
-        )
-        yield ShownColumn(
-            title,
-            cells,
-            [min(when[i] for i in rows) for rows in each],
-            "number hide",
-            False,
-        )
+    reached = trials[["reaches", "reaches_from"]].notna().any(axis=None)
+    if reached and trials["target"].notna().any():
+        yield _target(view)
     reasons = trials["stop_reason"].tolist()
     if not SAID_BY_REGIME.issuperset(reasons):
-        yield ShownColumn(
-            "stopped", [_counted([reasons[i] for i in rows]) for rows in each], look=""
-        )
-    why, regimes = evidence(trials), trials["regime"].tolist()
-    pairs = zip(each, settings["regime"], strict=True)
-    typical = [
-        next((i for i in rows if regimes[i] == regime), rows[0])
-        for rows, regime in pairs
+        cells = [_counted([reasons[i] for i in row]) for row in rows]
+        yield ShownColumn("stopped", cells, look="")
+    yield _why(view)
+
+
+def _of_setting(view: View, name: str) -> ShownColumn:
+    """Return the column of a setting in which trials differ."""
+    column = view.trials[name]
+    first = [row[0] for row in view.settings["trials"]]
+    values = column.iloc[first].tolist()
+    optimizers = view.trials["optimizer"].iloc[first]
+    texts = _texts(column)
+    cells = [
+        texts[value] if has({"optimizer": optimizer}, name) else "–"
+        for value, optimizer in zip(values, optimizers, strict=True)
     ]
-    yield ShownColumn("why", [why[i] for i in typical], look="why")
+    if pd.api.types.is_numeric_dtype(column):
+        return ShownColumn(spaced(name), cells, values, must=False)
+    return ShownColumn(spaced(name), cells, look="", must=False)
+
+
+def _epochs(view: View) -> ShownColumn:
+    """Return how many epochs ran of those that were asked for."""
+    ran = view.trials["epochs_run"].to_numpy()
+    asked_for = view.trials["epochs_asked"].to_numpy()
+    rows = view.settings["trials"].tolist()
+    cells = [f"{_span(ran[row])}/{_span(asked_for[row])}" for row in rows]
+    longest = [int(ran[row].max()) for row in rows]
+    return ShownColumn("epochs", cells, longest, must=bool((ran < asked_for).any()))
+
+
+def _learned(view: View) -> ShownColumn:
+    """Return how many trials of each row learned."""
+    learned = view.trials["learned"].to_numpy()
+    cells, shares = [], []
+    for row in view.settings["trials"]:
+        count = int(np.nansum(learned[row]))
+        cells.append(f"{count} of {len(row)}")
+        shares.append(count / len(row))
+    return ShownColumn("learned", cells, shares)
+
+
+def _measures(view: View) -> list[Measure]:
+    """Return the measures that have a column, first those that labels follow."""
+    measures = view.losses
+    if view.accuracies:
+        measures = list(view.accuracies)
+        if view.of_tokens or view.by_loss:
+            measures += view.losses[:1]
+    ranked = [measure for measure in view.known if measure.column in view.ranked]
+    return [*measures, *ranked]
+
+
+def _of_measure(view: View, measure: Measure) -> ShownColumn:
+    means, values = view.means[measure.column], view.values(measure)
+    # the trials of a range differ in more than their seeds
+    seeds = view.settings["trials"].map(len).mask(view.settings["is_range"], 0)
+    rows = zip(
+        values.count(), values.min(), values.max(), means.tolist(), seeds, strict=True
+    )
+    cells = [_mean(measure, *row) for row in rows]
+    title = measure.title.replace("training", "train").replace("accuracy", "acc")
+    return ShownColumn(title, cells, means[:, 1].tolist())
+
+
+def _target(view: View) -> ShownColumn:
+    """Return when the trials of each row reach their target."""
+    trials, rows = view.trials, view.settings["trials"].tolist()
+    texts = _reaches(trials)
+    epochs = trials["reaches"].astype(float).fillna(math.inf).tolist()
+    cells = []
+    for row in rows:
+        different = list(dict.fromkeys(texts[i] for i in row))
+        cells.append(", ".join(different[:3]))
+    earliest = [min(epochs[i] for i in row) for row in rows]
+    return ShownColumn(_target_title(view), cells, earliest, "number hide", False)
+
+
+def _target_title(view: View) -> str:
+    # a network without a target counts, too: the title stands above its row
+    targets = view.trials["target"].unique()
+    if len(targets) > 1:
+        return "reaches target"
+    if view.sweeps[0].record.data.by_accuracy:
+        return f"reaches {targets[0]:.4g}"
+    return f"reaches share {targets[0]:.4g}"
+
+
+def _why(view: View) -> ShownColumn:
+    """Return the evidence of a trial that has the regime of its row."""
+    texts = evidence(view.trials)
+    regimes = view.trials["regime"].tolist()
+    cells = []
+    for row, regime in zip(
+        view.settings["trials"], view.settings["regime"], strict=True
+    ):
+        typical = next((i for i in row if regimes[i] == regime), row[0])
+        cells.append(texts[typical])
+    return ShownColumn("why", cells, look="why")
 
 
 def _texts(values: pd.Series) -> dict[Any, str]:
-    known = values.unique().tolist()
+    different = values.unique().tolist()
     if pd.api.types.is_float_dtype(values):
-        return dict(told_apart(known))
-    if all(isinstance(value, str) for value in known):
-        return shortened(known, ROOM)
-    return {value: exactly(value) for value in known}
+        return dict(told_apart(different))
+    if all(isinstance(value, str) for value in different):
+        return shortened(different, ROOM)
+    return {value: exactly(value) for value in different}
 
 
 def _span(values: np.ndarray) -> str:
     low, high = values.min(), values.max()
-    return f"{low}" if low == high else f"{low}–{high}"
+    if low == high:
+        return f"{low}"
+    return f"{low}–{high}"
 
 
 def _counted(texts: Sequence[str]) -> str:
-    found = Counter(texts)
-    return (
-        texts[0]
-        if len(texts) == 1
-        else ", ".join(f"{count} {text}" for text, count in found.most_common())
-    )
+    if len(texts) == 1:
+        return texts[0]
+    counts = Counter(texts).most_common()
+    return ", ".join(f"{count} {text}" for text, count in counts)
 
 
 def _mean(
-    one: Measure,
+    measure: Measure,
     count: int,
     least: float,
     most: float,
@@ -202,89 +219,88 @@ def _mean(
     """Return the accuracy or loss of a row: that of one seed, both of two, or the mean
     with its interval, if known."""
     if count == 2 <= seeds:
-        return f"{one.said(least)}, {one.said(most)}"
-    if seeds < 2 or math.isnan(mean[2]):
-        return one.said(mean[1])
-    wide = mean[2] - mean[1]
-    return f"{one.said(mean[1], wide)} ± {one.error(wide)}"
+        return f"{measure.said(least)}, {measure.said(most)}"
+    _, middle, high = mean
+    if seeds < 2 or math.isnan(high):
+        return measure.said(middle)
+    half = high - middle
+    return f"{measure.said(middle, half)} ± {measure.error(half)}"
+
+
+class Standing(NamedTuple):
+    """Where a setting stands in a decision."""
+
+    below: str
+    """How far it is below the best."""
+    worse: float
+    """The same as a number, to sort by."""
+    seeds: int
+    failures: int
+    state: str
 
 
 def _of_decisions(view: View) -> Iterator[ShownColumn]:
     """Yield how far each setting of a decision is below the best, its seeds, how many
     of them failed, and whether it may be as good."""
-    known, side = dict[int, tuple[Any, ...]](), "below"
+    standings = dict[int, Standing]()
+    side = "below"
     for i, sweep in enumerate(view.sweeps):
-        if (contest := sweep.decision) is None or not contest.decision.seeds.any():
-            continue
-        found, best, said = (
-            contest.decision,
-            int(contest.decision.leader),
-            contest.ranking.difference,
-        )
-        each = zip(view.of_contest(i, contest), *found.worse(), strict=True)
-        side = contest.ranking.worse
-        for k, (number, (low, mean, high), both) in enumerate(each):
-            # of few seeds there is none
-            interval = f" [{said(low)}, {said(high)}]" * math.isfinite(low)
-            below = (
-                "–"
-                if k == best
-                else f"{said(mean)}{interval}"
-                if both
-                else "no seed in common"
-            )
-            state = (
-                "best"
-                if k == best
-                else "may be as good"
-                if found.rivals[k]
-                else "worse"
-            )
-            if found.aside[k]:
-                state = f"set aside, as another had failed with {counted(int(found.allowed[k]), 'seed')}"
-            worse = -1.0 if k == best else float(mean)
-            known[number] = (
-                below,
-                state,
-                worse,
-                int(found.seeds[k]),
-                int(found.failures[k]),
-            )
-    if known:
-        rows = (
-            known.get(number, ("–", "–", math.inf, 0, 0))
-            for number in view.settings.index
-        )
-        texts, states, by, seeds, failures = map(list, zip(*rows, strict=True))
-        yield ShownColumn(f"{side} the best", texts, by)
-        yield ShownColumn("seeds", [*map(str, seeds)], seeds, must=False)
-        yield ShownColumn("failed", [*map(str, failures)], failures, must=False)
-        yield ShownColumn("state", states, look="text", must=False)
+        contest = sweep.decision
+        if contest is not None and contest.decision.seeds.any():
+            settings = view.of_contest(i, contest)
+            standings |= dict(zip(settings, _standings(contest), strict=True))
+            side = contest.ranking.worse
+    if not standings:
+        return
+    outside = Standing("–", math.inf, 0, 0, "–")
+    rows = [standings.get(setting, outside) for setting in view.settings.index]
+    below, worse, seeds, failures, states = map(list, zip(*rows, strict=True))
+    yield ShownColumn(f"{side} the best", below, worse)
+    yield ShownColumn("seeds", [*map(str, seeds)], seeds, must=False)
+    yield ShownColumn("failed", [*map(str, failures)], failures, must=False)
+    yield ShownColumn("state", states, look="text", must=False)
+
+
+def _standings(contest: Contest) -> Iterator[Standing]:
+    """Yield the standing of each setting of a contest."""
+    decision, text = contest.decision, contest.ranking.difference
+    differences, have_seeds_in_common = decision.worse()
+    for k, (low, mean, high) in enumerate(differences):
+        below, worse = "no seed in common", float(mean)
+        if have_seeds_in_common[k]:
+            below = text(mean)
+            if math.isfinite(low):  # of few seeds there is no interval
+                below += f" [{text(low)}, {text(high)}]"
+        state = "worse"
+        if decision.rivals[k]:
+            state = "may be as good"
+        if k == decision.leader:
+            below, worse, state = "–", -1.0, "best"
+        if decision.aside[k]:
+            allowed = counted(int(decision.allowed[k]), "seed")
+            state = f"set aside, as another had failed with {allowed}"
+        seeds, failures = int(decision.seeds[k]), int(decision.failures[k])
+        yield Standing(below, worse, seeds, failures, state)
 
 
 def _reaches(trials: pd.DataFrame) -> list[str]:
     """Return when each trial reaches its target: `epoch 4` has been, `~14` and `> 22`
     are projections. A trial that was there and is below it again has `left`."""
-    names = ("reaches", "reaches_from", "epochs_run")
-    found = map(_when, *(trials[name] for name in names), FAR * trials["epochs_asked"])
-    has_left = trials["reason"].eq(Reason.LEFT_TARGET)
-    return [
-        "left" if left else when for when, left in zip(found, has_left, strict=True)
-    ]
+    names = ["reaches", "reaches_from", "epochs_run", "epochs_asked", "reason"]
+    return [_when(*row) for row in zip(*(trials[name] for name in names), strict=True)]
 
 
-def _when(epoch: float, first: float, run: int, limit: int) -> str:
+def _when(epoch: float, first: float, run: int, whole: int, reason: str) -> str:
+    limit = FAR * whole
+    if reason == Reason.LEFT_TARGET:
+        return "left"
     if math.isnan(epoch):  # then it may be known that it is later than `first`
         return "–" if pd.isna(first) else f"> {min(first, limit):.0f}"
     if math.isinf(epoch):
         return "never"
-    return (
-        f"epoch {epoch:.0f}"
-        if epoch <= run
-        else f"> {limit}"
-        if epoch > limit
-        else f"~{epoch:.0f}"
-    )
+    if epoch <= run:
+        return f"epoch {epoch:.0f}"
+    return f"> {limit}" if epoch > limit else f"~{epoch:.0f}"
 
 
 def evidence(trials: pd.DataFrame) -> list[str]:

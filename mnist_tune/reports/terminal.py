@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -53,35 +53,53 @@ def print_report(sweep: Judged, every_line: bool = False, picture: bool = False)
     it has the best `BEST`. Unless the caller draws the `picture`, the command that does
     is printed.
     """
-    console, path = (
-        Console() if Console().is_terminal else Console(width=PLAIN_WIDTH),
-        from_here(sweep.path),
-    )
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PLAIN_WIDTH)
+    path = from_here(sweep.path)
     view = View([sweep], path, "trials" if every_line else "settings")
-    if len(view.settings) > MANY and not (every_line or view.is_ranked(sweep)):
+    is_ranked = view.is_ranked(sweep)
+    if len(view.settings) > MANY and not (every_line or is_ranked):
         view = replace(view, rows="ranges")
-    most = BEST if view.is_ranked(sweep) and sweep.decision is None else MANY
-    most = len(view.settings) if every_line else most
+    most = MANY
+    if every_line:
+        most = len(view.settings)
+    elif is_ranked and sweep.decision is None:
+        most = BEST
     print_table(console, view, most)
-    said, again = view.answers[0], shown_again(sweep, path)
+    answer = view.answers[0]
+    lines = answer.lines[:MOST_LINES]
+    if every_line:
+        lines = (*answer.lines, *answer.more)
     _say(console, failures(sweep.trials, every_line))
-    _say(console, [said.headline], "bold")
-    _say(console, (*said.lines, *said.more) if every_line else said.lines[:MOST_LINES])
-    _say(console, [f"Note: {one}" for one in notes(sweep)], "yellow")
-    places = [f"Results: {path}"]
-    if sweep.record.is_elsewhere:
-        places = [f"Curves: {path}"]
-    elif isinstance(sweep.path, Path) and (sweep.path / "report.html").exists():
-        places.append(f"Page: {os.path.join(path, 'report.html')}")
-    if not again:
-        pass  # a table of Python's
-    elif len(view.settings) < len(sweep.trials) or len(view.settings) > most:
-        places.append(f"More: {again} --all")
-    elif not (picture or view.running):
-        places.append(f"Picture: {again} --picture regimes.png")
-    for line in (*map(str, said.questions), "    ".join(places)):
+    _say(console, [answer.headline], "bold")
+    _say(console, lines)
+    _say(console, [f"Note: {note}" for note in notes(sweep)], "yellow")
+    has_further = len(view.settings) < len(sweep.trials) or len(view.settings) > most
+    places = _places(sweep, path, has_further, picture or view.running)
+    for line in (*map(str, answer.questions), "    ".join(places)):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     return exit_code(sweep.trials)
+
+
+def _places(
+    sweep: Judged, path: str, has_further: bool, has_picture: bool
+) -> Iterator[str]:
+    """Yield where the results are, and the command that shows further trials, or draws
+    the picture that a sweep does not have."""
+    if sweep.record.is_elsewhere:
+        yield f"Curves: {path}"
+    else:
+        yield f"Results: {path}"
+        if isinstance(sweep.path, Path) and (sweep.path / "report.html").exists():
+            yield f"Page: {os.path.join(path, 'report.html')}"
+    again = shown_again(sweep, path)
+    if not again:
+        return  # a table of Python's
+    if has_further:
+        yield f"More: {again} --all"
+    elif not has_picture:
+        yield f"Picture: {again} --picture regimes.png"
 
 
 def shown_again(sweep: Judged, path: str) -> str:
@@ -104,19 +122,18 @@ def print_result(sweep: Judged, as_object: bool) -> int:
 def from_here(place: Place) -> str:
     """Return how the path of a sweep is written in commands: from the current folder,
     if it is below that."""
-    relative = os.path.relpath(place) if isinstance(place, Path) else ".."
+    if not isinstance(place, Path):
+        return str(place)
+    relative = os.path.relpath(place)
     return str(place) if relative.startswith("..") else relative
 
 
-def _say(console: Console, said: Sequence[str], style: str | None = None) -> None:
+def _say(console: Console, lines: Iterable[str], style: str | None = None) -> None:
     """Print prose. On a terminal it is wrapped between words."""
-    for line in said:
+    is_wide = not console.is_terminal
+    for line in lines:
         console.print(
-            line,
-            soft_wrap=not console.is_terminal,
-            highlight=False,
-            markup=False,
-            style=style,
+            line, soft_wrap=is_wide, highlight=False, markup=False, style=style
         )
 
 
@@ -124,79 +141,76 @@ def exit_code(trials: pd.DataFrame) -> int:
     """Return a command's exit code: 1 if a trial ended in an error, as is usual 130
     after Ctrl-C, else 0."""
     reasons = set(trials["stop_reason"])
-    return 1 if "error" in reasons else 130 if "interrupted" in reasons else 0
+    if "error" in reasons:
+        return 1
+    return 130 if "interrupted" in reasons else 0
 
 
 def print_table(console: Console, view: View, most: int) -> None:
     """Print the table, at most so many rows. Why a trial has its regime, and of several
     seeds the training accuracy, are left out where they have no room; what has none
     then wraps, since no digit may be lost."""
-    shown, count = (
-        [one for one in columns(view) if one.look != "curve"],
-        len(view.settings),
-    )
+    count = len(view.settings)
     if view.has_seeds:
         rows = "setting, without failed seeds: means ± 95%, or both of two:"
         if view.rows == "ranges" or view.sweeps[0].edges():
             rows = "range of learning rates, with means of what did not fail:"
         console.print(f"A line for each {rows}", style="dim", highlight=False)
     elif count > most:
-        console.print(
-            f"The best {most} of {count} settings:", style="dim", highlight=False
-        )
-    for left_out in (
-        ({"why", "number hide"}, {"train acc"})
-        if view.has_seeds
-        else (set[str](), {"why"})
-    ):
-        shown = [one for one in shown if left_out.isdisjoint((one.look, one.title))]
+        best = f"The best {most} of {count} settings:"
+        console.print(best, style="dim", highlight=False)
+    # what is left out first, and what then, by its look or its title
+    cuts: list[set[str]] = [set(), {"why"}]
+    if view.has_seeds:
+        cuts = [{"why", "number hide"}, {"train acc"}]
+    shown = [column for column in columns(view) if column.look != "curve"]
+    unbounded = console.options.update_width(ENOUGH)
+    for cut in cuts:
+        shown = [
+            column for column in shown if cut.isdisjoint((column.look, column.title))
+        ]
         table = _table(console, shown, most)
-        table.width = width = Measurement.get(
-            console, console.options.update_width(ENOUGH), table
-        ).maximum
+        width = Measurement.get(console, unbounded, table).maximum
+        table.width = width
         if width <= console.width:
             break
     if shown[-1].look == "why":
-        table.columns[-1].width, table.width = (
-            LEAST_EVIDENCE + console.width - width,
-            console.width,
-        )
+        table.columns[-1].width = LEAST_EVIDENCE + console.width - width
+        table.width = console.width
     console.print(table, crop=False)
     if count > most and view.rows == "ranges":
         console.print(f"... and {count - most} more", highlight=False)
 
 
 def _table(console: Console, shown: Sequence[ShownColumn], most: int) -> Table:
-    narrow = console.width < NARROW
+    is_narrow = console.width < NARROW
     table = Table(
-        box=None, header_style="bold", pad_edge=False, collapse_padding=narrow
+        box=None, header_style="bold", pad_edge=False, collapse_padding=is_narrow
     )
-    for one in shown:
-        title, wide = (
-            one.title.replace(" ", "\n" if narrow else " "),
-            LEAST_EVIDENCE if one.look == "why" else None,
-        )
-        side: Literal["right", "left"] = (
-            "right" if one.look.startswith("number") else "left"
-        )
+    for column in shown:
+        title = column.title
+        if is_narrow:
+            title = title.replace(" ", "\n")
+        side: Literal["right", "left"] = "left"
+        if column.look.startswith("number"):
+            side = "right"
+        wide = LEAST_EVIDENCE if column.look == "why" else None
         table.add_column(
             title, justify=side, no_wrap=wide is None, overflow="fold", width=wide
         )
-    for cells in list(zip(*(one.cells for one in shown), strict=True))[:most]:
-        named = zip(shown, cells, strict=True)
-        table.add_row(
-            *(
-                _coloured(cell) if one.look == "word" else escape(cell)
-                for one, cell in named
-            )
-        )
+    texts = []
+    for column in shown:
+        marked_up = _coloured if column.look == "word" else escape
+        texts.append([marked_up(cell) for cell in column.cells[:most]])
+    for row in zip(*texts, strict=True):
+        table.add_row(*row)
     return table
 
 
 def _coloured(regimes: str) -> str:
     """Return a regime, or several with their counts, each in its colour."""
-    each = [
-        (one, TERMINAL_COLOURS.get(one.split()[-1], "default"))
-        for one in regimes.split(", ")
-    ]
-    return ", ".join(f"[{colour}]{one}[/]" for one, colour in each)
+    texts = []
+    for text in regimes.split(", "):
+        colour = TERMINAL_COLOURS.get(text.split()[-1], "default")
+        texts.append(f"[{colour}]{text}[/]")
+    return ", ".join(texts)

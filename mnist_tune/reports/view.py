@@ -1,11 +1,11 @@
-"""What the tables and the pictures of sweeps show: trials, rows, measures and axes,
-before anything is drawn."""
+"""What the tables and the pictures of sweeps show: trials, rows and measures, before
+anything is drawn."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -16,7 +16,7 @@ import pandas as pd
 from mnist_tune.answers.settings import keys
 from mnist_tune.columns import OWN_SCORE
 from mnist_tune.judged import Judged
-from mnist_tune.numbers import LEAST_DIGITS, digits_showing, exactly, rate, told_apart
+from mnist_tune.numbers import LEAST_DIGITS, exactly, rate, told_apart
 from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.families import has, held_out, setting, varied
 from mnist_tune.regimes.measured_edge import LEARNED
@@ -25,6 +25,16 @@ from mnist_tune.regimes.outcomes import COMPETES, independent_answers_of, outcom
 from mnist_tune.regimes.replicates import half_width
 from mnist_tune.reports.answer import Answer, answer
 from mnist_tune.reports.findings import SPLITS
+from mnist_tune.reports.measures import (
+    Axis,
+    Measure,
+    SettingAxis,
+    accuracy_axis,
+    loss_axis,
+    measure_kind,
+    numbers_of,
+    score_axis,
+)
 from mnist_tune.reports.names import shortened
 from mnist_tune.reports.ranges import VERBS
 from mnist_tune.reports.styles import LINES
@@ -48,15 +58,6 @@ MOST_GROUPS = 12
 """The most different values of a setting that are shown as groups, or as lines; of more
 numbers there is an axis."""
 
-BEYOND = 3.0
-"""Losses above so many times the untrained one, and those that are not finite, lie at
-the top of their axis."""
-
-LEAST_SPAN = 1e-3
-"""The least length of a linear axis of losses, as a share of the largest: what is less
-may be rounding. Where losses may be negative, their zero means nothing, so that they
-may differ by little of their size."""
-
 RANGES = 24
 """Ranges of learning rates, shared among the families; of an edge half as many."""
 
@@ -65,119 +66,6 @@ NAME_LETTERS = 18
 
 Z = 1.96
 """Half-width of a 95% interval, in standard errors."""
-
-
-class Axis(NamedTuple):
-    """An axis: its ends, and whether it is logarithmic."""
-
-    low: float
-    high: float
-    log: bool = True
-    accuracy: bool = False
-    """Whether it is one of errors, which are written as accuracies: the smaller the
-    error, the higher it lies."""
-    ticks: dict[float, str] | None = None
-    """What is written along it, if that is not round numbers."""
-    marked: dict[float, str] | None = None
-    """Heights that have a line, and what is written there: where guessing is, or what
-    is off the scale."""
-
-    @property
-    def ends(self) -> tuple[float, float]:
-        """Its left or lower end, and the other one."""
-        return (self.high, self.low) if self.accuracy else (self.low, self.high)
-
-    def share(self, value: Any) -> Any:
-        """Return where a value lies on it: 0 at its left or at its bottom, 1 at the
-        other end."""
-        first, last, found = (
-            np.log(one) if self.log else one for one in (*self.ends, value)
-        )
-        return (found - first) / (last - first)
-
-    @classmethod
-    def of(
-        cls, values: Any, log: bool = True, least: float = 0.3, room: float = 0.06
-    ) -> Axis:
-        """Return the axis that holds these values with some room. What has no place on
-        it is left out.
-
-        Args:
-            least: how long it is at least: in decades if it is logarithmic, else as a
-                share of the largest value, since values have any unit.
-        """
-        found = np.asarray(values, dtype=float)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            found = np.log10(found) if log else found
-        found = found[np.isfinite(found)]
-        low, high = (
-            (float(found.min()), float(found.max())) if len(found) else (-1.0, 0.0)
-        )
-        if not log:
-            least *= max(abs(low), abs(high)) or 1.0
-        middle, half = (low + high) / 2, max(high - low, least) * (0.5 + room)
-        low, high = middle - half, middle + half
-        return cls(10**low, 10**high) if log else cls(low, high, False)
-
-
-class Measure(NamedTuple):
-    """A measure of trials and epochs, and its axis."""
-
-    title: str
-    column: str
-    """The column of `trials` and `epochs` that it comes from."""
-    axis: Axis
-    digits: int = LEAST_DIGITS
-    """The significant digits of its values, unless it is an accuracy."""
-
-    def place(self, values: np.ndarray) -> np.ndarray:
-        """Return the heights of values: what is off the scale lies at its end, as do
-        losses that are not finite."""
-        with np.errstate(invalid="ignore"):
-            found = np.clip(
-                1 - values if self.axis.accuracy else values,
-                self.axis.low,
-                self.axis.high,
-            )
-        return np.where(
-            np.isnan(found) & (measure_kind(self.column) == "loss"),
-            self.axis.high,
-            found,
-        )
-
-    def of(self, rows: pd.DataFrame) -> np.ndarray:
-        """Return its values in rows of `trials` or `epochs`."""
-        values: np.ndarray = rows.reindex(columns=[self.column])[self.column].to_numpy(
-            dtype=float, na_value=math.nan
-        )
-        return values
-
-    def said(self, value: float, error: float = 0.0) -> str:
-        """Return a value as text, with the digits that such an error leaves to it."""
-        if math.isnan(value):
-            return "–"
-        digits = max(self.digits, digits_showing(error, value))
-        return f"{value:.4f}" if self.axis.accuracy else f"{value + 0.0:.{digits}g}"
-
-    def error(self, value: float) -> str:
-        """Return the half-width of an interval as text."""
-        return f"{value:.4f}" if self.axis.accuracy else f"{value:.4g}"
-
-
-class SettingAxis(NamedTuple):
-    """A setting in which trials differ, and where each trial is on its axis."""
-
-    name: str
-    places: np.ndarray
-    axis: Axis
-    """Its ticks are the groups at the places 0, 1, 2, ..., unless it is one of
-    numbers."""
-
-
-def measure_kind(column: str) -> str:
-    """Return `accuracy` or `loss`; nothing for a task's own score, whatever it is
-    called."""
-    return "" if column.startswith(OWN_SCORE) else column.rpartition("_")[2]
 
 
 def spaced(name: str) -> str:
@@ -191,8 +79,29 @@ def _texts(values: pd.Series) -> dict[Any, str]:
     different = values.unique().tolist()
     if pd.api.types.is_float_dtype(values):
         return told_apart(different, 3)
-    cut = shortened(map(str, different), NAME_LETTERS)
-    return {value: cut[str(value)] for value in different}
+    texts = shortened(map(str, different), NAME_LETTERS)
+    return {value: texts[str(value)] for value in different}
+
+
+def _without_test(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table without the scores on the test set."""
+    return table[[name for name in table if not name.startswith(("test_", "best_"))]]
+
+
+def _regimes(trials: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    """Return the most frequent regime of the trials of a row, and how many of them have
+    each regime, in words."""
+    begun = [trial["regime"] for trial in trials if trial["epochs_run"] > 0]
+    if not begun:
+        return "", "–"
+    # as in the sentence: of equally frequent regimes, the later one there
+    order, counts = [*VERBS], Counter(begun)
+    regimes = sorted(counts, key=lambda name: (-counts[name], -order.index(name)))
+    texts = [f"{counts[name]} {name}" for name in regimes]
+    texts[0] = regimes[0]
+    if len(trials) > 1:
+        texts[0] = f"{counts[regimes[0]]} of {len(trials)} {regimes[0]}"
+    return regimes[0], ", ".join(texts)
 
 
 def range_of(rates: pd.Series, count: int) -> np.ndarray:
@@ -202,6 +111,28 @@ def range_of(rates: pd.Series, count: int) -> np.ndarray:
     different = np.unique(rates)
     starts = [part[0] for part in np.array_split(different, min(count, len(different)))]
     return np.asarray(np.searchsorted(starts, rates, side="right"))
+
+
+class _Row(NamedTuple):
+    """A row of the table: a setting, a trial, or a range of learning rates."""
+
+    sweep: int
+    learning_rate: float
+    rate: str
+    """The learning rate as text."""
+    is_range: bool
+    """Whether its trials have several learning rates."""
+    family: str
+    """What it has otherwise."""
+    name: str
+    regime: str
+    """The most frequent one."""
+    regimes: str
+    """Those of its trials, in words."""
+    role: str
+    """`best`, `rival`, or nothing."""
+    trials: np.ndarray
+    """The rows of its trials."""
 
 
 @dataclass(frozen=True)
@@ -253,16 +184,13 @@ class View:
     def _tables(self) -> list[list[pd.DataFrame]]:
         """The trials and the epochs of each sweep, with ids that differ; without the
         test set's scores if a search compares its trials on images held out."""
-        found = []
+        tables = []
         for sweep in distinct(self.sweeps):
-            tables, left_out = [sweep.trials, sweep.epochs], ("test_", "best_")
-            if sweep.record.proposes_trials and held_out(sweep.trials) != "test":
-                tables = [
-                    one[[name for name in one if not name.startswith(left_out)]]
-                    for one in tables
-                ]
-            found.append(tables)
-        return found
+            trials, epochs = sweep.trials, sweep.epochs
+            if sweep.record.proposes_trials and held_out(trials) != "test":
+                trials, epochs = _without_test(trials), _without_test(epochs)
+            tables.append([trials, epochs])
+        return tables
 
     @cached_property
     def trials(self) -> pd.DataFrame:
@@ -272,68 +200,65 @@ class View:
         the row's number in `settings`; a `trial_id` is unique. For `competes` see
         `outcomes`. Of an edge, `learned` is 1 or 0, or NaN if a trial says nothing of
         it."""
-        tables = []
-        for i, (sweep, (rows, _)) in enumerate(
-            zip(self.sweeps, self._tables, strict=True)
-        ):
-            facts = sweep.record.data
-            rows = rows.assign(
-                sweep=i, own_index=rows.index, key=self._keys(rows, sweep)
-            )
-            rows["competes"] = outcomes(sweep.trials, facts) == COMPETES
-            if edges := sweep.edges():
-                rows["learned"] = pd.concat(
-                    [edge.outcomes[LEARNED] for edge in edges]
-                ).astype(float)
-            order = ["label", *varied(rows), "learning_rate", "seed"]
-            if self.is_ranked(sweep):
-                scores = facts.ranking.scores(rows, held_out(rows))
-                failed = rows["regime"].eq("diverged") | np.isnan(scores)
-                score = pd.Series(
-                    np.where(failed, np.fmin.reduce(scores, initial=0) - 1, scores),
-                    rows.index,
-                )
-                rows["behind"] = [key != self.answers[i].best for key in rows["key"]]
-                rows["rank"] = -score.groupby(rows["key"]).transform("mean")
-                order = ["behind", "rank", *order]
-            tables.append(rows.sort_values(order, kind="stable"))
-        trials = pd.concat(tables, ignore_index=True)
-        return trials.assign(
-            setting=pd.factorize(
-                pd.Series(list(zip(trials["sweep"], trials["key"], strict=True)))
-            )[0]
+        trials = pd.concat(
+            map(self._trials, range(len(self.sweeps))), ignore_index=True
         )
+        rows = pd.Series(list(zip(trials["sweep"], trials["key"], strict=True)))
+        return trials.assign(setting=pd.factorize(rows)[0])
 
-    def _keys(self, rows: pd.DataFrame, sweep: Judged) -> list[Any]:
+    def _trials(self, number: int) -> pd.DataFrame:
+        """Return the trials of a sweep in the order of their rows."""
+        sweep, (trials, _) = self.sweeps[number], self._tables[number]
+        facts = sweep.record.data
+        trials = trials.assign(
+            sweep=number, own_index=trials.index, key=self._keys(trials, sweep)
+        )
+        trials["competes"] = outcomes(sweep.trials, facts) == COMPETES
+        edges = sweep.edges()
+        if edges:
+            learned = pd.concat([edge.outcomes[LEARNED] for edge in edges])
+            trials["learned"] = learned.astype(float)
+        order = ["label", *varied(trials), "learning_rate", "seed"]
+        if self.is_ranked(sweep):
+            scores = facts.ranking.scores(trials, held_out(trials))
+            failed = trials["regime"].eq("diverged") | np.isnan(scores)
+            worst = np.fmin.reduce(scores, initial=0)
+            score = pd.Series(np.where(failed, worst - 1, scores), trials.index)
+            best = self.answers[number].best
+            trials["behind"] = [key != best for key in trials["key"]]
+            trials["rank"] = -score.groupby(trials["key"]).transform("mean")
+            order = ["behind", "rank", *order]
+        return trials.sort_values(order, kind="stable")
+
+    def _keys(self, trials: pd.DataFrame, sweep: Judged) -> list[Any]:
         """Return what the trials of a row have in common."""
-        found, names = keys(rows), varied(rows) or ["label"]
         if self.rows == "trials":
-            return [*rows["trial_id"]]
-        if self.rows == "ranges" or sweep.edges():
-            groups = rows.groupby(names, dropna=False)["learning_rate"]
-            count = max(
-                1, (RANGES // 2 if sweep.edges() else RANGES) // max(groups.ngroups, 1)
-            )
-            ranges = groups.transform(range_of, count=count)
-            return [
-                (*key[:-1], f"range {one}")
-                for key, one in zip(found, ranges, strict=True)
-            ]
-        return found
+            return [*trials["trial_id"]]
+        settings, is_edge = keys(trials), bool(sweep.edges())
+        if self.rows != "ranges" and not is_edge:
+            return settings
+        names = varied(trials) or ["label"]
+        groups = trials.groupby(names, dropna=False)["learning_rate"]
+        most = RANGES // 2 if is_edge else RANGES
+        count = max(most // max(groups.ngroups, 1), 1)
+        ranges = groups.transform(range_of, count=count)
+        return [
+            (*key[:-1], f"range {number}")
+            for key, number in zip(settings, ranges, strict=True)
+        ]
 
     def of_contest(self, sweep: int, contest: Contest) -> list[int]:
         """Return the row of each setting of a contest; -1 for one without a trial."""
         own = self.trials[self.trials["sweep"] == sweep]
-        known = dict(zip(own["key"], own["setting"], strict=True))
-        return [known.get(key, -1) for key in keys(contest.table)]
+        rows = dict(zip(own["key"], own["setting"], strict=True))
+        return [rows.get(key, -1) for key in keys(contest.table)]
 
     @cached_property
     def epochs(self) -> pd.DataFrame:
         """The epochs of all sweeps, with `row`, that of their trial in `trials`."""
         epochs = pd.concat([epochs for _, epochs in self._tables], ignore_index=True)
-        epochs = epochs.assign(
-            row=pd.Index(self.trials["trial_id"]).get_indexer(epochs["trial_id"])
-        )
+        row = pd.Index(self.trials["trial_id"]).get_indexer(epochs["trial_id"])
+        epochs = epochs.assign(row=row)
         return epochs[epochs["row"] >= 0]
 
     @cached_property
@@ -349,25 +274,31 @@ class View:
         loss and, where labels follow them or they are those of tokens, before it that
         of the images or tokens by which trials are judged. They come before accuracies
         that no label follows."""
-        split, unit = held_out(self.trials), ", nats per token" * self.of_tokens
+        split = held_out(self.trials)
         splits = sorted(SPLITS, key=lambda name: name != split)
-        found = [
-            self._measure(f"{SPLITS[one]} accuracy", f"{one}_accuracy")
-            for one in splits
+        accuracies = [
+            self._measure(f"{SPLITS[name]} accuracy", f"{name}_accuracy")
+            for name in splits
         ]
-        judged = [split] * (self.of_tokens or self.by_loss or not any(found))
+        unit = ", nats per token" if self.of_tokens else ""
+        of_losses = ["train"]
+        if self.of_tokens or self.by_loss or not any(accuracies):
+            of_losses = [split, "train"]
         losses = [
-            self._measure(f"{SPLITS[one]} loss{unit}", f"{one}_loss")
-            for one in (*judged, "train")
+            self._measure(f"{SPLITS[name]} loss{unit}", f"{name}_loss")
+            for name in of_losses
         ]
-        found = [*found, *losses] if self.by_accuracy else [*losses, *found]
-        own = (name for name in self.epochs if name.startswith(OWN_SCORE))
-        found += [
-            self._measure(spaced(name.removeprefix(OWN_SCORE)), name) for name in own
+        scores = [
+            self._measure(spaced(name.removeprefix(OWN_SCORE)), name)
+            for name in self.epochs
+            if name.startswith(OWN_SCORE)
         ]
+        measures = [*losses, *accuracies, *scores]
+        if self.by_accuracy:
+            measures = [*accuracies, *losses, *scores]
         return sorted(
-            (one for one in found if one is not None),
-            key=lambda one: one.column not in self.ranked,
+            filter(None, measures),
+            key=lambda measure: measure.column not in self.ranked,
         )
 
     @cached_property
@@ -389,11 +320,15 @@ class View:
     @property
     def accuracies(self) -> list[Measure]:
         """The accuracies; none if no label follows them."""
-        return [one for one in self.known if one.axis.accuracy and self.by_accuracy]
+        if not self.by_accuracy:
+            return []
+        return [measure for measure in self.known if measure.axis.accuracy]
 
     @property
     def losses(self) -> list[Measure]:
-        return [one for one in self.known if measure_kind(one.column) == "loss"]
+        return [
+            measure for measure in self.known if measure_kind(measure.column) == "loss"
+        ]
 
     @property
     def of_tokens(self) -> bool:
@@ -405,85 +340,58 @@ class View:
     def measures(self) -> list[Measure]:
         """What the charts can show: of a large sweep the first accuracy and loss, and
         the scores that rank settings."""
+        if len(self.trials) <= LARGE:
+            return list(self.known)
         few = [*self.accuracies[:1], *self.losses[:1]]
         return [
-            one
-            for one in self.known
-            if len(self.trials) <= LARGE or one in few or one.column in self.ranked
+            measure
+            for measure in self.known
+            if measure in few or measure.column in self.ranked
         ]
 
     def _measure(self, title: str, column: str) -> Measure | None:
-        known = self.epochs.get(column, pd.Series(dtype=float)).to_numpy(
-            dtype=float, na_value=math.nan
-        )
-        known = known[np.isfinite(known)]
-        if not len(known):
+        values = numbers_of(self.epochs, column)
+        values = values[np.isfinite(values)]
+        if not len(values):
             return None
-        if measure_kind(column) == "accuracy":
+        kind = measure_kind(column)
+        if kind == "accuracy":
             facts = [sweep.record.data for sweep in self.sweeps]
-            errors = np.maximum(1 - known, 0.5 / max(one.test_images for one in facts))
-            # else nobody knows the chance
-            guesses = [1 - one.chance for one in facts if one.by_accuracy][:1]
-            high = min(1.2 * max([errors.max(), *guesses]), 1.15)
-            marked = dict.fromkeys(guesses, "guess") or None
-            axis = Axis(
-                min(0.6 * errors.min(), high / 20), high, accuracy=True, marked=marked
-            )
+            images = max(data.test_images for data in facts)
+            # without labels that follow accuracy nobody knows the chance
+            chances = [data.chance for data in facts if data.by_accuracy]
+            axis = accuracy_axis(values, images, chances[0] if chances else None)
             return Measure(title, column, axis)
-        untrained = (
-            self.epochs.get("untrained_loss", pd.Series(dtype=float))
-            .dropna()
-            .astype(float)
-            .median()
-        )
-        log, loss = (
-            bool((known > 0).all()),
-            measure_kind(column) == "loss" and bool(untrained > 0),
-        )
-        # Where little can be learned, losses far above the untrained one would flatten
-        # all others.
-        beyond = (
-            min(BEYOND, math.sqrt(max(untrained / known.min(), 1)))
-            if log and loss
-            else 1
-        )
-        most = beyond * untrained if loss else math.inf
-        axis = Axis.of(
-            known[known <= most] if (known <= most).any() else [most],
-            log,
-            0.3 if log else LEAST_SPAN,
-        )
-        last = self.trials.loc[self.trials["epochs_run"] > 0, column].to_numpy(
-            float, na_value=math.nan
-        )
-        marked = (
-            {axis.high: f"> {axis.high:.2g}"}
-            if loss and not (last <= most).all()
-            else None
-        )
-        return Measure(
-            title, column, axis._replace(marked=marked), self._digits(column)
-        )
+        untrained = self.epochs.get("untrained_loss", pd.Series(dtype=float))
+        untrained = untrained.dropna().astype(float).median()
+        if kind == "loss" and untrained > 0:
+            ran = self.trials[self.trials["epochs_run"] > 0]
+            axis = loss_axis(values, numbers_of(ran, column), untrained)
+        else:
+            axis = score_axis(values)
+        return Measure(title, column, axis, self._digits(column))
 
     def _digits(self, column: str) -> int:
         """Return the significant digits with which settings that are told apart by a
         column differ in it. If they are ranked by one loss, those of others have as
         many."""
         name = measure_kind(column) or column
-        rankings = [sweep.record.data.ranking.name for sweep in self.sweeps]
-        digits = (
-            one.digits
-            for one, ranking in zip(self.answers, rankings, strict=True)
-            if ranking == name
-        )
+        digits = [
+            answer.digits
+            for answer, sweep in zip(self.answers, self.sweeps, strict=True)
+            if sweep.record.data.ranking.name == name
+        ]
         return max(digits, default=LEAST_DIGITS)
 
     @cached_property
     def kept_epochs(self) -> np.ndarray:
         """The epochs of which a page holds the curves: all, or every second, third, ...
         and the last one."""
-        last = max(int(self.epochs["epoch"].max()) if len(self.epochs) else 0, 1)
-        every = -(-max(len(self.trials), 1) * last // MOST_CELLS)
+        last = 1
+        if len(self.epochs):
+            last = max(int(self.epochs["epoch"].max()), 1)
+        cells = max(len(self.trials), 1) * last
+        every = math.ceil(cells / MOST_CELLS)
         return np.arange(last, 0, -every)[::-1]
 
     @cached_property
@@ -491,97 +399,76 @@ class View:
         """The curves of each measure, of shape [trials, kept epochs]; NaN where there
         is no value."""
         column = pd.Index(self.kept_epochs).get_indexer(self.epochs["epoch"])
-        row, known, found = self.epochs["row"].to_numpy(), column >= 0, {}
-        for one in self.measures:
-            found[one.column] = np.full(
-                (len(self.trials), len(self.kept_epochs)), np.nan
-            )
-            found[one.column][row[known], column[known]] = one.place(
-                one.of(self.epochs)
-            )[known]
-        return found
+        row, is_held = self.epochs["row"].to_numpy(), column >= 0
+        curves = {}
+        for measure in self.measures:
+            heights = measure.place(measure.of(self.epochs))
+            curve = np.full((len(self.trials), len(self.kept_epochs)), np.nan)
+            curve[row[is_held], column[is_held]] = heights[is_held]
+            curves[measure.column] = curve
+        return curves
 
     @cached_property
     def settings(self) -> pd.DataFrame:
-        """A row for each setting, trial or range: `sweep`, `learning_rate`, `rate` as
-        text, `is_range` (whether it has several rates), `family`, what it has otherwise, `name`, `regime` (the most frequent one),
-        `said` of its trials' regimes, `role` (`best`, `rival`, or nothing), and
-        `trials`, the rows of its trials."""
-        names, rows = varied(self.trials), []
-        rates = told_apart(self.trials["learning_rate"])
+        """A row for each setting, trial or range (`_Row`)."""
+        names, rates = varied(self.trials), told_apart(self.trials["learning_rate"])
         texts = {name: _texts(self.trials[name]) for name in names}
-        roles: dict[Any, str] = {}
-        for i, one in enumerate(self.answers):
-            # marking hundreds would mark none
-            rivals = one.rivals if len(one.rivals) <= FEW else ()
-            roles |= {(i, key): "rival" for key in rivals} | {(i, one.best): "best"}
-        # as in the sentence: of equally frequent regimes, the later one there
-        order = [*VERBS]
         # As Python's own rows: pandas takes milliseconds for each of thousands of
         # groups.
-        records = self.trials[
-            ["sweep", "key", "learning_rate", "regime", "epochs_run", *names]
-        ].to_dict("records")
+        columns = ["sweep", "key", "learning_rate", "regime", "epochs_run", *names]
+        records = self.trials[columns].to_dict("records")
+        rows = []
         for trials in self.trials.groupby("setting").indices.values():
-            first, of_rates = (
-                records[trials[0]],
-                [records[i]["learning_rate"] for i in trials],
-            )
-            regimes = Counter(
-                records[i]["regime"] for i in trials if records[i]["epochs_run"] > 0
-            )
-            regime, *others = sorted(
-                regimes, key=lambda one: (-regimes[one], -order.index(one))
-            ) or [""]
-            said = (
-                [f"{regimes[regime]} of {len(trials)} {regime}"]
-                if len(trials) > 1 and regime
-                else [regime or "–"]
-            )
-            said += [f"{regimes[one]} {one}" for one in others]
-            low, high = min(of_rates), max(of_rates)
-            own = rates[low] if low == high else f"{rate(low, 3)}–{rate(high, 3)}"
+            own = [records[i] for i in trials]
+            first = own[0]
+            low = min(trial["learning_rate"] for trial in own)
+            high = max(trial["learning_rate"] for trial in own)
+            text = rates[low] if low == high else f"{rate(low, 3)}–{rate(high, 3)}"
             differ = [name for name in self.differ[first["sweep"]] if has(first, name)]
             family = " ".join(texts[name][first[name]] for name in differ)
-            role = roles.get((first["sweep"], first["key"]), "")
-            rows.append(
-                (
-                    first["sweep"],
-                    math.sqrt(low * high),
-                    own,
-                    low < high,
-                    family,
-                    f"{family} {own}".strip(),
-                    regime,
-                    ", ".join(said),
-                    role,
-                    trials,
-                )
+            regime, counts = _regimes(own)
+            row = _Row(
+                sweep=first["sweep"],
+                learning_rate=math.sqrt(low * high),
+                rate=text,
+                is_range=low < high,
+                family=family,
+                name=f"{family} {text}".strip(),
+                regime=regime,
+                regimes=counts,
+                role=self._roles.get((first["sweep"], first["key"]), ""),
+                trials=trials,
             )
-        columns = "sweep learning_rate rate is_range family name regime said role trials".split()
-        settings = pd.DataFrame(rows, columns=columns)
+            rows.append(row)
+        settings = pd.DataFrame(rows, columns=_Row._fields)
         if settings.duplicated(["sweep", "name"]).any() and self.rows == "settings":
-            labels = self.trials["label"].to_numpy()[
-                [trials[0] for trials in settings["trials"]]
-            ]
-            settings["name"] = [
-                f"{label} {name}".strip()
-                for label, name in zip(labels, settings["name"], strict=True)
-            ]
+            first = [trials[0] for trials in settings["trials"]]
+            labels = self.trials["label"].to_numpy()[first]
+            named = zip(labels, settings["name"], strict=True)
+            settings["name"] = [f"{label} {name}".strip() for label, name in named]
         return settings
+
+    @cached_property
+    def _roles(self) -> dict[tuple[int, Any], str]:
+        """What settings are, by their sweep and key: `best`, or `rival`."""
+        roles: dict[tuple[int, Any], str] = {}
+        for i, outcome in enumerate(self.answers):
+            if len(outcome.rivals) <= FEW:  # marking hundreds would mark none
+                roles |= {(i, key): "rival" for key in outcome.rivals}
+            roles[i, outcome.best] = "best"
+        return roles
 
     @cached_property
     def has_seeds(self) -> bool:
         return any(len(rows) > 1 for rows in self.settings["trials"])
 
-    def values(self, one: Measure) -> Any:
+    def values(self, measure: Measure) -> Any:
         """Return, grouped by rows, the values of the trials that compete or, if none of
         a row does, of all that trained."""
         competes, row = self.trials["competes"], self.trials["setting"]
-        counts = (self.trials["epochs_run"] > 0) & (
-            competes | ~competes.groupby(row).transform("any")
-        )
-        return pd.Series(one.of(self.trials)).where(counts).groupby(row)
+        none_competes = ~competes.groupby(row).transform("any")
+        counts = (self.trials["epochs_run"] > 0) & (competes | none_competes)
+        return pd.Series(measure.of(self.trials)).where(counts).groupby(row)
 
     @cached_property
     def means(self) -> dict[str, np.ndarray]:
@@ -589,62 +476,51 @@ class View:
         [rows, 3]. The interval is Student's; two values have none. One seed's is that
         of as many images as were judged, for the measure by which settings compete.
         What differs in more than its seeds has none."""
-        return {one.column: self._means(one) for one in self.known}
+        return {measure.column: self._means(measure) for measure in self.known}
 
-    def _means(self, one: Measure) -> np.ndarray:
-        values = self.values(one)
-        middle, wide = (
-            values.mean().to_numpy(),
-            half_width(values.std().to_numpy(), values.count().to_numpy()),
-        )
-        wide[self.settings["is_range"].to_numpy(bool)] = math.nan
-        if one in self.accuracies[:1]:
+    def _means(self, measure: Measure) -> np.ndarray:
+        values = self.values(measure)
+        middle = values.mean().to_numpy()
+        half = half_width(values.std().to_numpy(), values.count().to_numpy())
+        half[self.settings["is_range"].to_numpy(bool)] = math.nan
+        if measure in self.accuracies[:1]:
             first = self.trials.iloc[[rows[0] for rows in self.settings["trials"]]]
-            images = independent_answers_of(
-                first, self.sweeps[0].record.data, held_out(self.trials)
-            )
-            alone = (
-                self.settings["trials"].map(len).eq(1).to_numpy()
-                & first["competes"].to_numpy()
-            )
-            wide[alone] = Z * accuracy_noise(one.of(first), images)[alone]
-        return np.column_stack([middle - wide, middle, middle + wide])
+            data = self.sweeps[0].record.data
+            images = independent_answers_of(first, data, held_out(self.trials))
+            has_one_seed = self.settings["trials"].map(len).eq(1).to_numpy()
+            one_seed = has_one_seed & first["competes"].to_numpy()
+            half[one_seed] = Z * accuracy_noise(measure.of(first), images)[one_seed]
+        return np.column_stack([middle - half, middle, middle + half])
 
     def maps(self, sweep: int) -> list[SettingAxis]:
         """Return what the last values of a search's trials can be drawn by: their rank,
         their learning rate, and the settings in which they differ."""
         own = self.trials[self.trials["sweep"] == sweep]
-        found = [
-            self._setting(name)
-            for name in ("learning_rate", *self.differ[sweep])
-            if own[name].nunique() > 1
-        ]
         rank = (self.trials["setting"] - own["setting"].min() + 1).to_numpy(float)
         count = own["setting"].nunique()
-        return [
-            SettingAxis("rank", rank, Axis.of([1, count], False, 1 / count)),
-            *found,
-        ]
+        axis = Axis.of([1, count], False, 1 / count)
+        names = ["learning_rate", *self.differ[sweep]]
+        settings = [self._setting(name) for name in names if own[name].nunique() > 1]
+        return [SettingAxis("rank", rank, axis), *settings]
 
     def _setting(self, name: str) -> SettingAxis:
         values = self.trials[name]
-        numeric = pd.api.types.is_numeric_dtype(
-            values
-        ) and not pd.api.types.is_bool_dtype(values)
-        if numeric and (values.nunique() > MOST_GROUPS or name == "learning_rate"):
+        is_number = pd.api.types.is_numeric_dtype(values)
+        is_number &= not pd.api.types.is_bool_dtype(values)
+        if is_number and (values.nunique() > MOST_GROUPS or name == "learning_rate"):
             numbers = values.to_numpy(float)
-            log = bool(numbers.min() > 0 and numbers.max() >= 10 * numbers.min())
-            return SettingAxis(name, numbers, Axis.of(numbers, log))
+            low, high = numbers.min(), numbers.max()
+            is_wide = bool(low > 0 and high >= 10 * low)
+            return SettingAxis(name, numbers, Axis.of(numbers, log=is_wide))
         codes, groups = pd.factorize(values, sort=True)
         # evenly within a group, by the golden ratio
         spread = np.arange(len(codes)) * 0.618034 % 1 - 0.5
-        said = {
-            float(at): exactly(one.item() if hasattr(one, "item") else one)
-            for at, one in enumerate(groups)
-        }
-        return SettingAxis(
-            name, codes + 0.5 * spread, Axis(-0.6, len(groups) - 0.4, False, ticks=said)
-        )
+        ticks = {}
+        for place, group in enumerate(groups):
+            value = group.item() if hasattr(group, "item") else group
+            ticks[float(place)] = exactly(value)
+        axis = Axis(-0.6, len(groups) - 0.4, False, ticks=ticks)
+        return SettingAxis(name, codes + 0.5 * spread, axis)
 
     @cached_property
     def points(self) -> pd.DataFrame:
@@ -654,24 +530,21 @@ class View:
         setting: there all have several seeds, and mostly one regime."""
         looks = self.trials["regime"].to_numpy(object, copy=True)
         for i, sweep in enumerate(self.sweeps):
-            for _, look, part in self.families(i):
-                looks[np.concatenate([*part["trials"]])] = look
+            for _, look, family in self.families(i):
+                looks[np.concatenate([*family["trials"]])] = look
             if sweep.decision is not None:
                 own = (self.trials["sweep"] == i).to_numpy()
-                # the best first
-                places = self.trials["setting"][own] - self.trials["setting"][own].min()
+                settings = self.trials["setting"][own]
+                places = settings - settings.min()  # the best first
                 looks[own] = [f"line{place % len(LINES)}" for place in places]
-        return self.trials[
-            ["sweep", "setting", "learning_rate", "regime", "epochs_run"]
-        ].assign(look=looks)
+        names = ["sweep", "setting", "learning_rate", "regime", "epochs_run"]
+        return self.trials[names].assign(look=looks)
 
     def drawn(self, sweep: int) -> pd.DataFrame:
         """Return those of a sweep that have something to draw."""
-        return self.points[
-            (
-                (self.points["sweep"] == sweep) & (self.points["epochs_run"] > 0)
-            ).to_numpy()
-        ]
+        is_own = self.points["sweep"] == sweep
+        has_begun = self.points["epochs_run"] > 0
+        return self.points[(is_own & has_begun).to_numpy()]
 
     def crowded(self, sweep: int) -> tuple[float, float] | None:
         """Return the learning rates about the best and its rivals, two more on either
@@ -679,36 +552,34 @@ class View:
         of them."""
         settings = self.settings[self.settings["sweep"] == sweep]
         rates = np.unique(settings["learning_rate"])
-        places = np.searchsorted(
-            rates, settings["learning_rate"][settings["role"] != ""]
-        )
-        if len(rates) <= FEW or not len(places):
+        near = settings["learning_rate"][settings["role"] != ""]
+        if len(rates) <= FEW or not len(near):
             return None
+        places = np.searchsorted(rates, near)
         low, high = max(places.min() - 2, 0), min(places.max() + 2, len(rates) - 1)
-        return (
-            (float(rates[low]), float(rates[high]))
-            if high - low < len(rates) / 2
-            else None
-        )
+        if high - low >= len(rates) / 2:
+            return None
+        return float(rates[low]), float(rates[high])
 
     def families(self, sweep: int) -> list[tuple[str, str, pd.DataFrame]]:
         """Return the settings of a sweep by what they share but for the learning rate,
         with its name and its look, at most `MOST_GROUPS`; of more, those with equal
         values of the first setting that varies. Those that are ranked, or are one
         family, are not divided: they have the looks of their regimes."""
+        if self.is_ranked(self.sweeps[sweep]):
+            return []
         settings = self.settings[self.settings["sweep"] == sweep]
         names = self.differ[sweep]
         if settings["family"].nunique() > MOST_GROUPS and names:
-            first = self.trials.loc[
-                [rows[0] for rows in settings["trials"]], names[0]
-            ].to_numpy()
+            first = [rows[0] for rows in settings["trials"]]
+            values = self.trials.loc[first, names[0]].to_numpy()
             settings = settings.assign(
-                family=[setting(names[0], value) for value in first]
+                family=[setting(names[0], value) for value in values]
             )
-        found = list(settings.groupby("family", sort=False))
-        if self.is_ranked(self.sweeps[sweep]) or not 1 < len(found) <= MOST_GROUPS:
+        families = list(settings.groupby("family", sort=False))
+        if not 1 < len(families) <= MOST_GROUPS:
             return []
         return [
             (name, f"line{i % len(LINES)}", family)
-            for i, (name, family) in enumerate(found)
+            for i, (name, family) in enumerate(families)
         ]

@@ -52,12 +52,9 @@ def exists(where: Place) -> bool:
     """Return whether this place holds a sweep. Raises `UserError` if it can't be
     read."""
     with storage.attempt(f"read {where}"):
-        found = (
-            (where / META).exists()
-            if isinstance(where, Path)
-            else storage.read(storage.join(where, META))
-        )
-    return found not in (None, False)
+        if isinstance(where, Path):
+            return (where / META).exists()
+        return storage.read(storage.join(where, META)) is not None
 
 
 def fetched(where: Place) -> Path:
@@ -78,11 +75,9 @@ def working_folder(where: Place) -> Path:
     folder in the cache folder."""
     if isinstance(where, Path):
         return where
-    name = (
-        re.sub(r"\W+", "-", where)[:60]
-        + hashlib.sha256(where.encode()).hexdigest()[:12]
-    )
-    return writable_cache_folder() / "sweeps" / name
+    readable = re.sub(r"\W+", "-", where)[:60]
+    digest = hashlib.sha256(where.encode()).hexdigest()[:12]
+    return writable_cache_folder() / "sweeps" / (readable + digest)
 
 
 def locked(folder: Path, where: Place) -> AbstractContextManager[Any]:
@@ -96,9 +91,8 @@ def locked(folder: Path, where: Place) -> AbstractContextManager[Any]:
         raise UserError(
             f"another sweep is writing to {where}; wait for it, or stop it first"
         ) from None
-    except (
-        FileNotFoundError
-    ):  # at its end, a sweep in object storage removes its working folder
+    except FileNotFoundError:
+        # At its end, a sweep in object storage removes its working folder.
         raise UserError(
             f"another process has just written to {where}; try again"
         ) from None
@@ -108,11 +102,12 @@ def refuse_links(*folders: Path) -> None:
     """Raise a `UserError` if there is a link or a hard link in one of these folders of
     a sweep. Some may be missing."""
     for folder in folders:
-        for file in folder.iterdir() if folder.is_dir() else ():
-            there = file.lstat()
-            if S_ISLNK(there.st_mode) or (
-                S_ISREG(there.st_mode) and there.st_nlink > 1
-            ):
+        if not folder.is_dir():
+            continue
+        for file in folder.iterdir():
+            status = file.lstat()
+            is_hard_link = S_ISREG(status.st_mode) and status.st_nlink > 1
+            if S_ISLNK(status.st_mode) or is_hard_link:
                 raise UserError(
                     f"{file} is a link, so a sweep would write outside its folder; remove it"
                 )
@@ -121,7 +116,8 @@ def refuse_links(*folders: Path) -> None:
 def new_folder(parent: Path, name: str) -> Path:
     """Create `name` in `parent` and return it; if it exists, `name-2`, `name-3` and so
     on. Raises `UserError` if `parent` can't be written."""
-    path, number = parent / name, 1
+    path = parent / name
+    number = 1
     while True:
         try:
             path.mkdir(parents=True)
@@ -142,9 +138,8 @@ def fetch(uri: str, folder: Path) -> None:
     for name in reversed(FILES):
         (folder / name).unlink(missing_ok=True)
         with storage.attempt(f"read {uri}"), suppress(FileNotFoundError):
-            storage.write(
-                folder / name, object_storage.read(storage.join(uri, name))[0]
-            )
+            content, _ = object_storage.read(storage.join(uri, name))
+            storage.write(folder / name, content)
     if not (folder / META).exists():
         raise UserError(
             f"no sweep in {uri} (no sweep.json there); name the folder of a sweep"
@@ -158,8 +153,10 @@ def fetch_journal(uri: str, folder: Path) -> dict[str, Version]:
     with storage.attempt(f"read {uri}"):
         listed = object_storage.files(storage.join(uri, SEGMENTS))
     names = sorted(listed)
-    starts = accumulate((listed[name]["size"] for name in names), initial=0)
-    path, new = folder / JOURNAL, folder / FETCHED
+    sizes = [listed[name]["size"] for name in names]
+    starts = accumulate(sizes, initial=0)
+    path = folder / JOURNAL
+    new = folder / FETCHED
     path.touch()
     versions = dict[str, Version]()
     with (
@@ -176,9 +173,10 @@ def fetch_journal(uri: str, folder: Path) -> dict[str, Version]:
 
         with ThreadPoolExecutor(16) as threads:
             list(threads.map(get, names, starts))
-        same = all(
-            block == here.read(len(block))
-            for block in iter(partial(file.read, SEGMENT_BYTES), b"")
-        )
-    new.unlink() if versions and same else os.replace(new, path)
+        blocks = iter(partial(file.read, SEGMENT_BYTES), b"")
+        begins_so = all(block == here.read(len(block)) for block in blocks)
+    if versions and begins_so:
+        new.unlink()
+    else:
+        os.replace(new, path)
     return versions

@@ -61,14 +61,15 @@ class Journal:
         """Return every trial of a sweep by its id: those planned and those proposed
         later, with their latest values. A resume that asks for more epochs plans
         them."""
-        planned = {i: TrialConfig(**config) for i, config in meta["trials"].items()}
-        # as a file that says nothing did
-        known = {i: one.holding_out(0) for i, one in planned.items()}
-        return known | {
-            i: one
-            for i, one in self.trials.items()
-            if i not in known or one.epochs >= known[i].epochs
-        }
+        trials = dict[str, TrialConfig]()
+        for trial_id, values in meta["trials"].items():
+            # A file that says nothing of a hold-out had none.
+            trials[trial_id] = TrialConfig(**values).holding_out(0)
+        for trial_id, trial in self.trials.items():
+            planned = trials.get(trial_id)
+            if planned is None or trial.epochs >= planned.epochs:
+                trials[trial_id] = trial
+        return trials
 
 
 def older_kind(error: Any) -> str:
@@ -90,7 +91,8 @@ def read_journal(path: Path, scores: Sequence[str] = ()) -> Journal:
 
     file = path / JOURNAL
     _refuse_parts(file)
-    epochs, last_row = Rows(scores), 0
+    epochs = Rows(scores)
+    last_row = 0
     events: dict[int, dict[str, Any]] = {}
     damaged: list[int] = []
     with (
@@ -100,33 +102,45 @@ def read_journal(path: Path, scores: Sequence[str] = ()) -> Journal:
     ):
         numbered = enumerate(_lines(opened), 1)
         while block := dict(islice(numbered, BLOCK_LINES)):
+            # Rows are parsed together, other events one by one.
             rows = {i: line for i, line in block.items() if line.startswith(BEGINS)}
             bad = epochs.add(rows)
             last_row = max(rows.keys() - bad, default=last_row)
             for number in sorted(block.keys() - rows.keys()):
-                if event := parse_event(block[number]):
-                    events[number] = event
-                else:
+                event = parse_event(block[number])
+                if event is None:
                     bad.append(number)
+                else:
+                    events[number] = event
             damaged += [number for number in sorted(bad) if _is_whole(block[number])]
     if damaged:
-        lines = "line" if len(damaged) == 1 else "lines"
-        shown = ", ".join(map(str, damaged[:5]))
-        if len(damaged) > 5:
-            shown += ", ..."
-        count = counted(len(damaged), "damaged line")
-        _warn_once(f"{file}: skipped {count} ({lines} {shown}) and read all others")
-    proposed = [event for event in events.values() if event["kind"] == "trial"]
-    ends = {i: event for i, event in events.items() if event["kind"] == "end"}
-    for event in ends.values():
-        event.setdefault("error_kind", older_kind(event.get("error")))
-    return Journal(
-        epochs.table(),
-        trials={event["trial_id"]: event["config"] for event in proposed},
-        changed={event["trial_id"] for event in proposed if event.get("changed")},
-        ends={event["trial_id"]: event for event in ends.values()},
-        undecided=last_row > max(ends, default=0),
-    )
+        _warn_of_damage(file, damaged)
+    trials = dict[str, TrialConfig]()
+    changed = set[str]()
+    ends = dict[str, dict[str, Any]]()
+    last_end = 0
+    for number, event in events.items():
+        if event["kind"] == "trial":
+            trials[event["trial_id"]] = event["config"]
+            if event.get("changed"):
+                changed.add(event["trial_id"])
+        if event["kind"] == "end":
+            event.setdefault("error_kind", older_kind(event.get("error")))
+            ends[event["trial_id"]] = event
+            last_end = number
+    undecided = last_row > last_end
+    return Journal(epochs.table(), trials, changed, ends, undecided)
+
+
+def _warn_of_damage(file: Path, damaged: Sequence[int]) -> None:
+    lines = "lines"
+    if len(damaged) == 1:
+        lines = "line"
+    numbers = ", ".join(map(str, damaged[:5]))
+    if len(damaged) > 5:
+        numbers += ", ..."
+    count = counted(len(damaged), "damaged line")
+    _warn_once(f"{file}: skipped {count} ({lines} {numbers}) and read all others")
 
 
 def _lines(file: IO[bytes]) -> Iterator[bytes]:
@@ -152,7 +166,7 @@ def mend_last_line(journal: Path) -> None:
         open(journal, "r+b", opener=storage.no_link) as file,
     ):
         file.seek(max(0, file.seek(0, os.SEEK_END) - LAST_BYTES))
-        tail = file.read().rpartition(b"\n")[2]
+        _, _, tail = file.read().rpartition(b"\n")
         if not tail:
             return
         try:
@@ -165,12 +179,13 @@ def mend_last_line(journal: Path) -> None:
 def _refuse_parts(journal: Path) -> None:
     """Raise a `UserError` if the folder was downloaded from object storage, where
     journals are in parts."""
-    if (
-        parts := journal.parent / SEGMENTS / "000000"
-    ).exists() and not journal.exists():
-        folder, whole = (shlex.quote(str(one)) for one in (parts.parent, journal))
+    folder = journal.parent / SEGMENTS
+    is_in_parts = (folder / "000000").exists()
+    if is_in_parts and not journal.exists():
+        parts = shlex.quote(str(folder))
+        whole = shlex.quote(str(journal))
         raise UserError(
-            f"{folder} is a journal in parts, from object storage; join them: cat {folder}/* > {whole}"
+            f"{parts} is a journal in parts, from object storage; join them: cat {parts}/* > {whole}"
         )
 
 

@@ -58,15 +58,20 @@ class Remote:
     def __init__(
         self, folder: Path, to: str, token: str, say: Callable[[str], None]
     ) -> None:
-        self._folder, self._to, self._token, self._say = folder, to, token, say
+        self._folder = folder
+        self._to = to
+        self._token = token
+        self._say = say
         self._versions: dict[str, Version | None] = {}
         self.files: dict[str, bytes] = {}
         """What the sweep's files hold, but for the journal, whose file is read. The
         writer says so in their order."""
         self._uploaded: dict[str, bytes] = {}
         self._journal_bytes = 0
-        self._signed, self._failing = False, False
-        self._closed, self._withdrawn = threading.Event(), threading.Event()
+        self._signed = False
+        self._failing = False
+        self._closed = threading.Event()
+        self._withdrawn = threading.Event()
         self._threads: list[threading.Thread] = []
         self.refused: UserError | None = None
         """Why nothing is uploaded any more: another process writes the sweep."""
@@ -74,16 +79,14 @@ class Remote:
     def look(self) -> None:
         """Take note of what is there of a sweep that was fetched. Raises OSError;
         ChangedError if its `sweep.json` has changed since."""
-        content, self._versions[META] = object_storage.read(
-            storage.join(self._to, META)
-        )
+        content, version = object_storage.read(storage.join(self._to, META))
+        self._versions[META] = version
         if content != storage.read(self._folder / META):
             raise self._changed()
         for name in TABLES:
             with suppress(FileNotFoundError):
-                self._versions[name] = object_storage.owner_of(
-                    storage.join(self._to, name)
-                )[1]
+                place = storage.join(self._to, name)
+                _, self._versions[name] = object_storage.owner_of(place)
 
     def claim(self) -> None:
         """Become the writer of a sweep, by its `sweep.json`: of several that write it
@@ -102,9 +105,8 @@ class Remote:
     def clear(self) -> None:
         """Remove what a sweep has left whose `sweep.json` is gone. Raises OSError."""
         segments = storage.join(self._to, SEGMENTS)
-        object_storage.remove(
-            *(storage.join(segments, name) for name in object_storage.below(segments))
-        )
+        names = object_storage.below(segments)
+        object_storage.remove(*(storage.join(segments, name) for name in names))
         object_storage.remove(*(storage.join(self._to, name) for name in TABLES))
 
     def take_over(self, begin: Callable[[], None]) -> None:
@@ -116,22 +118,26 @@ class Remote:
         with these rows.
         """
         before = None
-        while before != (found := fetch_journal(self._to, self._folder)):
-            before = found
-            self._versions |= found
+        segments = fetch_journal(self._to, self._folder)
+        while segments != before:
+            self._versions |= segments
             self._refuse_if_taken()
-            self._journal_bytes = max(len(found) - 1, 0) * SEGMENT_BYTES
+            # All segments but the last are full, and never change.
+            self._journal_bytes = max(len(segments) - 1, 0) * SEGMENT_BYTES
             begin()
             try:
                 self._upload_journal()
             except ChangedError:
+                before = segments
+                segments = fetch_journal(self._to, self._folder)
                 continue
             return self._upload_new()
         raise self._changed()
 
     def _refuse_if_taken(self) -> None:
         """Raise a ChangedError if another process has become the writer since."""
-        if object_storage.owner_of(storage.join(self._to, META))[0] != self._token:
+        owner, _ = object_storage.owner_of(storage.join(self._to, META))
+        if owner != self._token:
             raise self._changed()
 
     def _changed(self) -> ChangedError:
@@ -140,10 +146,9 @@ class Remote:
     def start(self) -> None:
         """Go on giving signs and uploading, each in a thread: an upload may take longer
         than silence is allowed."""
-        self._threads = [
-            threading.Thread(target=one, daemon=True)
-            for one in (self._sign_on, self._upload_on)
-        ]
+        for work in (self._sign_on, self._upload_on):
+            thread = threading.Thread(target=work, daemon=True)
+            self._threads.append(thread)
         for thread in self._threads:
             thread.start()
 
@@ -155,14 +160,18 @@ class Remote:
         for thread in self._threads[1:]:
             thread.join()
         deadline = time.monotonic() + PATIENCE_S
-        while (error := self._upload()) and time.monotonic() <= deadline:
+        error = self._upload()
+        while error and time.monotonic() <= deadline:
             time.sleep(INTERVAL_S)
+            error = self._upload()
         if self.refused:
             raise self.refused
         if error:
+            folder = shlex.quote(str(self._folder))
+            why = storage.reason(error)
             raise UserError(
-                f"the end of the sweep could not be uploaded to {self._to} ({storage.reason(error)}); the whole sweep "
-                f"is in {self._folder}: {command('show')} {shlex.quote(str(self._folder))}; "
+                f"the end of the sweep could not be uploaded to {self._to} ({why}); the whole sweep "
+                f"is in {self._folder}: {command('show')} {folder}; "
                 f"once the storage answers, {words('resume', self._to)} on this machine uploads it"
             )
 
@@ -184,14 +193,17 @@ class Remote:
                 "folder": str(self._folder),
                 "process": os.getpid(),
             }
-        self._put(SIGN, json.dumps(writer | {"nonce": secrets.token_hex(8)}).encode())
+        # No two signs are equal.
+        sign = writer | {"nonce": secrets.token_hex(8)}
+        self._put(SIGN, json.dumps(sign).encode())
 
     def _put(self, name: str, content: bytes) -> None:
         """Write a file, unless another process has written it. Raises OSError,
         ChangedError if one has."""
-        where, over = storage.join(self._to, name), self._versions.get(name)
+        place = storage.join(self._to, name)
+        version = self._versions.get(name)
         self._versions[name] = object_storage.write_over(
-            where, content, over, self._token
+            place, content, version, self._token
         )
 
     def _sign_on(self) -> None:
@@ -238,11 +250,13 @@ class Remote:
             self._say(line)
 
     def _upload_new(self) -> None:
-        # so that the tables are final if `sweep.json` says that the sweep has ended
         files = dict(self.files)
-        # then it comes first: rows are of trials that it plans
-        runs = b'"ended": null' in files[META]
-        for name in (META, JOURNAL, *TABLES) if runs else (JOURNAL, *FILES):
+        # The tables are final if `sweep.json` says that the sweep has ended.
+        names = (JOURNAL, *FILES)
+        if b'"ended": null' in files[META]:
+            # Rows are of trials that it plans.
+            names = (META, JOURNAL, *TABLES)
+        for name in names:
             if name == JOURNAL:
                 self._upload_journal()
             elif files.get(name) is not self._uploaded.get(name):

@@ -58,9 +58,12 @@ class Rows:
         if rows is None and len(lines) < 2:
             return numbers
         if rows is None:
+            # Look in each half for the lines that are no rows.
             half = len(lines) // 2
-            parts = numbers[:half], numbers[half:]
-            return [i for part in parts for i in self.add({i: lines[i] for i in part})]
+            damaged = list[int]()
+            for part in (numbers[:half], numbers[half:]):
+                damaged += self.add({number: lines[number] for number in part})
+            return damaged
         valid = _are_valid(rows)
         self._append(rows.filter(valid))
         is_valid = zip(numbers, valid.to_pylist(), strict=True)
@@ -79,13 +82,18 @@ class Rows:
             rows = read_json(io.BytesIO(content), reading, parsing)
         except pa.ArrowInvalid:
             return None
-        # two rows may stand in a line
-        return rows if len(rows) == len(lines) else None
+        if len(rows) != len(lines):  # two rows may stand in a line
+            return None
+        return rows
 
     def _append(self, rows: pa.Table) -> None:
         columns = dict(zip(rows.column_names, rows.columns, strict=True))
-        measured = rows[MEASURED].to_pylist()
-        texts = [None if steps is None else measured_text(steps) for steps in measured]
+        texts: list[str | None] = []
+        for steps in rows[MEASURED].to_pylist():
+            if steps is None:
+                texts.append(None)
+            else:
+                texts.append(measured_text(steps))
         columns[MEASURED] = pa.chunked_array([texts], pa.string())
         for column, name in self._scores.items():
             columns[column] = pc.struct_field(rows[SCORES], name)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import platform
 import re
@@ -59,14 +60,17 @@ def is_being_written(where: Place) -> bool | None:
         return _is_locked(where)
     try:
         writer = last_sign(where).writer
+        if writer is None:
+            return None
         if not writer:
-            return None if writer is None else False
-        if (writer["host"], writer.get("folder")) == (
-            platform.node(),
-            str(working_folder(where)),
-        ):
-            return _is_locked(working_folder(where))
-        return True if _age(where) < ALIVE_S else None
+            return False
+        folder = working_folder(where)
+        place = writer["host"], writer.get("folder")
+        if place == (platform.node(), str(folder)):
+            return _is_locked(folder)
+        if _age(where) < ALIVE_S:
+            return True
+        return None
     except OSError:
         return None
 
@@ -83,8 +87,10 @@ def _is_locked(folder: Path) -> bool | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return _lives_elsewhere(folder)
-    except OSError as error:
-        return True if isinstance(error, BlockingIOError) else None
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
     finally:
         os.close(descriptor)
 
@@ -97,7 +103,9 @@ def last_sign(uri: str) -> Sign:
         return Sign(None, None)
     with suppress(ValueError):
         writer = printable(json.loads(content))
-        return Sign(writer if "host" in writer else {}, version)
+        if "host" not in writer:
+            writer = {}
+        return Sign(writer, version)
     return Sign(None, version)
 
 
@@ -111,11 +119,14 @@ def _age(uri: str) -> float:
     probe = storage.join(uri, name)
     storage.write(probe, b"")
     try:
-        found = object_storage.files(uri)
+        files = object_storage.files(uri)
     finally:
         storage.remove(probe)
-    written = {one: meta["last_modified"].timestamp() for one, meta in found.items()}
-    return written[name] - written.get(SIGN, -float("inf"))
+    if SIGN not in files:
+        return math.inf
+    signed = files[SIGN]["last_modified"].timestamp()
+    now: float = files[name]["last_modified"].timestamp()
+    return now - signed
 
 
 class WriterTurn:
@@ -125,7 +136,8 @@ class WriterTurn:
 
     def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
         self._folder = folder
-        if before := _files(folder):
+        before = _files(folder)
+        if before:
             self._await_silence(before[max(before)], say)
         self._number = max(before, default=0) + 1
         self._file = folder / f".writer-{self._number}"
@@ -136,9 +148,9 @@ class WriterTurn:
             raise UserError(
                 f"another process has just written to {folder}; try again"
             ) from None
-        for number, of_before in _files(folder).items():
+        for number, file_of_before in _files(folder).items():
             if number < self._number:
-                of_before.unlink(missing_ok=True)
+                file_of_before.unlink(missing_ok=True)
 
     def go_on(self) -> None:
         """Show that this process lives. Raises `UserError` if another one took over, or
@@ -161,24 +173,29 @@ class WriterTurn:
         One new sign may be of a process that was killed since, which the mount shows
         late. Two are from one that lives.
         """
-        lock, heard = self._folder / ".lock", 0
+        lock = self._folder / ".lock"
+        new_signs = 0
         try:
             who, last = _sign(file)
             # the lock that we hold says that it has ended
             if _is_here(who, self._folder):
                 return
             os.utime(lock)  # by the clock of the mount
-            age = max((lock.stat().st_mtime_ns - last) / 1e9, 0)
-            if (left := SILENCE_S - age) >= 0:
-                said = f"{who[0]} wrote to {self._folder} {age:.0f} s ago"
-                say(f"{said}; waiting {left:.0f} s to see whether it still does")
-            while left > 0 and who:
-                time.sleep(pause := min(LOOK_S, left))
-                left -= pause
+            age_s = max((lock.stat().st_mtime_ns - last) / 1e9, 0)
+            wait_s = SILENCE_S - age_s
+            if wait_s >= 0:
+                sign = f"{who[0]} wrote to {self._folder} {age_s:.0f} s ago"
+                say(f"{sign}; waiting {wait_s:.0f} s to see whether it still does")
+            while wait_s > 0 and who:
+                pause_s = min(LOOK_S, wait_s)
+                time.sleep(pause_s)
+                wait_s -= pause_s
                 who, now = _sign(file)
                 if who and now != last:
-                    heard, last, left = heard + 1, now, SILENCE_S
-                if heard == 2:
+                    new_signs += 1
+                    last = now
+                    wait_s = SILENCE_S
+                if new_signs == 2:
                     raise UserError(
                         f"a sweep on {who[0]} is writing to {self._folder}; wait for it, or stop it first"
                     )
@@ -192,36 +209,41 @@ def _lives_elsewhere(folder: Path) -> bool:
     """Return whether a process on another node, whose lock may hold there only, is
     writing a folder."""
     with suppress(OSError, ValueError):  # there is no file
-        who, touched = _sign(max(_files(folder).items())[1])
-        return not _is_here(who, folder) and time.time() - touched / 1e9 < SILENCE_S
+        _, newest = max(_files(folder).items())
+        who, touched = _sign(newest)
+        silence_s = time.time() - touched / 1e9
+        return not _is_here(who, folder) and silence_s < SILENCE_S
     return False
 
 
 def _files(folder: Path) -> dict[int, Path]:
     """Return the writers' files by their numbers."""
-    found = (re.fullmatch(r"\.writer-(\d{1,9})", name) for name in os.listdir(folder))
-    return {int(one[1]): folder / one[0] for one in found if one}
+    files = dict[int, Path]()
+    for name in os.listdir(folder):
+        match = re.fullmatch(r"\.writer-(\d{1,9})", name)
+        if match:
+            files[int(match[1])] = folder / name
+    return files
 
 
 def _sign(file: Path) -> tuple[list[str], int]:
     """Return where a writer is, as `_here` of its own, empty if it has ended, and when
     it touched its file."""
     with storage.open_file(file) as opened:
-        return opened.read().decode(errors="replace").splitlines(), os.fstat(
-            opened.fileno()
-        ).st_mtime_ns
+        text = opened.read().decode(errors="replace")
+        status = os.fstat(opened.fileno())
+        return text.splitlines(), status.st_mtime_ns
 
 
 def _here(folder: Path) -> list[str]:
     """Return the name of this host, and what names the mount of a folder: the boot of
     this machine, and the device. For containers of one machine the second is the same,
     whatever they are called."""
-    found = [platform.node()]
+    names = [platform.node()]
     with suppress(OSError):
-        found.append(
-            f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {folder.stat().st_dev}"
-        )
-    return found
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        names.append(f"{boot} {folder.stat().st_dev}")
+    return names
 
 
 def _is_here(who: list[str], folder: Path) -> bool:

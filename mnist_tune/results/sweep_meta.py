@@ -66,13 +66,15 @@ class SweepMeta:
         it."""
         content = as_of_today(content)
         words = content.get("command")
+        if not isinstance(words, list):
+            words = []
         return cls(
             name=content["name"],
             kind=SweepKind(content["kind"]),
             started=content.get("started"),
             ended=content["ended"],
             resumed=tuple(content.get("resumed") or ()),
-            typed=tuple(words) if isinstance(words, list) else (),
+            typed=tuple(words),
             own_code=RecordedCode.of(content),
             environment=content.get("environment", {}),
             dataset=content.get("dataset", {}),
@@ -112,7 +114,9 @@ class SweepMeta:
     def most_trials(self) -> int:
         """How many trials it was asked for at most; 0 if nobody asked for a number."""
         count = self.options.get("trials")
-        return count if type(count) is int else 0
+        if type(count) is not int:
+            return 0
+        return count
 
     @property
     def retried(self) -> frozenset[str]:
@@ -124,7 +128,9 @@ class SweepMeta:
         """How many examples the sweep trained on whose settings a decision compares;
         None if that is not known."""
         count = self.options.get(SWEPT_IMAGES)
-        return count if type(count) is int else None
+        if type(count) is not int:
+            return None
+        return count
 
     @property
     def chosen_by(self) -> str | None:
@@ -140,7 +146,9 @@ class SweepMeta:
     def script(self) -> str | None:
         """The script of a clone that started it, and goes on with it; None if a command
         or a call from Python did, whose sweeps have no option `seeds`."""
-        return SCRIPTS.get(self.name) if "seeds" in self.options else None
+        if "seeds" not in self.options:
+            return None
+        return SCRIPTS.get(self.name)
 
     @property
     def proposes_trials(self) -> bool:

@@ -38,6 +38,28 @@ from mnist_tune.trial import FIELDS
 TIMES = ("compile_s", "train_s", "eval_s", "wait_s")
 """Columns that `trials` sums over a trial's epochs."""
 
+SHARPNESS = (
+    "sharpness",
+    "residual",
+    "batch_sharpness",
+    "preconditioned",
+    "preconditioned_residual",
+)
+"""What is measured of the sharpness at a step; the last two for Adam alone."""
+
+LAST_SCORES = (
+    "train_loss",
+    "train_accuracy",
+    "test_loss",
+    "test_accuracy",
+    "validation_loss",
+    "validation_accuracy",
+    "untrained_loss",
+    "answers",
+    "loss_error",
+)
+"""Columns of which `trials` has those of a trial's last epoch."""
+
 FORMULA = re.compile(r"(^|[;,|\t\r\n])(?=\s*[=+@-])|^(?=[\t\r])")
 """Where a spreadsheet would find a formula and run it: where a text begins, and after
 what separates cells in some country, whose spreadsheet heeds no quotes around several
@@ -64,17 +86,17 @@ class Tables:
     def picture(self, name: str) -> Path:
         """Return the path for a picture: in the sweep's folder, or the current folder
         if that is in object storage, or if it has none."""
-        return (
-            storage.join(self.path, name)
-            if isinstance(self.path, Path) and not self.record.is_elsewhere
-            else Path(name)
-        )
+        if isinstance(self.path, Path) and not self.record.is_elsewhere:
+            return storage.join(self.path, name)
+        return Path(name)
 
     def state(self, trial_id: str) -> Place:
         """Return the file of a trial's saved state, where it was kept."""
+        folder = storage.join(self.path, "states")
         # as `SweepWriter` does; it may be a copy
-        own = [str(self.meta["writer"])] if "writer" in self.meta else []
-        return storage.join(self.path, "states", *own, f"{trial_id}.npz")
+        if "writer" in self.meta:
+            folder = storage.join(folder, str(self.meta["writer"]))
+        return storage.join(folder, f"{trial_id}.npz")
 
     def curves(self, column: str) -> pd.DataFrame:
         """Return a column of `epochs` as a table of shape [epochs, trials].
@@ -93,21 +115,19 @@ class Tables:
             UserError: `trials` has no such column.
         """
         self._refuse_unknown("trials", *names)
-        wanted = [
-            name
-            for name in names or (*varied(self.trials), "seed")
-            if name not in self.epochs
-        ]
-        return self.epochs.join(
-            self.trials.set_index("trial_id")[wanted], on="trial_id"
-        )
+        if not names:
+            names = (*varied(self.trials), "seed")
+        missing = [name for name in names if name not in self.epochs]
+        settings = self.trials.set_index("trial_id")[missing]
+        return self.epochs.join(settings, on="trial_id")
 
     def _refuse_unknown(self, table: str, *names: str) -> None:
-        known = getattr(self, table).columns
-        if unknown := [name for name in names if name not in known]:
-            raise UserError(
-                f"{table} has no column {unknown[0]!r}; it has {', '.join(known)}"
-            )
+        columns = getattr(self, table).columns
+        for name in names:
+            if name not in columns:
+                raise UserError(
+                    f"{table} has no column {name!r}; it has {', '.join(columns)}"
+                )
 
     def sharpness(self) -> pd.DataFrame:
         """Return every measurement of sharpness: `trial_id`, `step`, `sharpness`,
@@ -121,51 +141,47 @@ class Tables:
             raise UserError(
                 f"no sharpness was measured in {self.path}; --sharpness does"
             )
-        names = (
-            "sharpness",
-            "residual",
-            "batch_sharpness",
-            "preconditioned",
-            "preconditioned_residual",
-        )
-        kinds = {"step": int} | dict.fromkeys(names, float)
+        kinds = {"step": int} | dict.fromkeys(SHARPNESS, float)
         steps = self.epochs[["trial_id", "sharpness_steps"]].dropna()
         rows = []
         for trial_id, texts in steps.itertuples(index=False):
-            for measured in json.loads(texts):
-                without_adam = [np.nan] * (2 if len(measured) == 4 else 0)
-                rows.append((trial_id, *measured, *without_adam))
+            for measurement in json.loads(texts):
+                row = [trial_id, *measurement]
+                if len(measurement) == 4:  # those of other optimisers than Adam
+                    row += [np.nan, np.nan]
+                rows.append(row)
         return pd.DataFrame(rows, columns=["trial_id", *kinds]).astype(kinds)
 
 
 def distinct(sweeps: Sequence[Tables]) -> list[Tables]:
     """Return these sweeps with ids of trials that differ: those of several begin with
     the number of their sweep."""
-
-    def numbered(table: pd.DataFrame, number: int) -> pd.DataFrame:
-        return table.assign(
-            trial_id=f"{number}:" * (len(sweeps) > 1) + table["trial_id"]
-        )
-
-    return [
-        replace(one, trials=numbered(one.trials, i), epochs=numbered(one.epochs, i))
-        for i, one in enumerate(sweeps)
-    ]
+    numbered = []
+    for i, sweep in enumerate(sweeps):
+        prefix = ""
+        if len(sweeps) > 1:
+            prefix = f"{i}:"
+        trials = sweep.trials.assign(trial_id=prefix + sweep.trials["trial_id"])
+        epochs = sweep.epochs.assign(trial_id=prefix + sweep.epochs["trial_id"])
+        numbered.append(replace(sweep, trials=trials, epochs=epochs))
+    return numbered
 
 
 def as_csv(table: pd.DataFrame) -> str:
     """Return a table as CSV, in which an apostrophe precedes what a spreadsheet would
     take for formulas."""
-    found = table.copy()
-    for name in found.columns[
-        [not pd.api.types.is_numeric_dtype(kind) for kind in found.dtypes]
-    ]:
-        found[name] = [
-            FORMULA.sub(r"\1'", one) if isinstance(one, str) else one
-            for one in found[name]
-        ]
-    text: str = found.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)
+    harmless = table.copy()
+    for name, kind in table.dtypes.items():
+        if not pd.api.types.is_numeric_dtype(kind):
+            harmless[name] = [_without_formula(value) for value in table[name]]
+    text: str = harmless.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)
     return text
+
+
+def _without_formula(value: Any) -> Any:
+    if isinstance(value, str):
+        return FORMULA.sub(r"\1'", value)
+    return value
 
 
 def read_tables(path: str | Path) -> Tables:
@@ -178,15 +194,16 @@ def read_tables(path: str | Path) -> Tables:
             return replace(_read(Path(folder), where), path=where)
     if not exists(where):
         # a link may lead nowhere
-        found = [file for file in where.glob("**/sweep.json") if file.exists()]
-        folders = {file.parent for file in found}
+        files = [file for file in where.glob("**/sweep.json") if file.exists()]
+        folders = {file.parent for file in files}
         # a decision lies in its search's
-        whole = [file for file in found if folders.isdisjoint(file.parent.parents)]
-        if not whole:
+        files = [file for file in files if folders.isdisjoint(file.parent.parents)]
+        if not files:
             raise UserError(
                 f"no sweep in {where} (no sweep.json there or below); name the folder of a sweep"
             )
-        where = max(whole, key=lambda file: file.stat().st_mtime).parent
+        newest = max(files, key=lambda file: file.stat().st_mtime)
+        where = newest.parent
     return _read(where, where)
 
 
@@ -201,14 +218,14 @@ def _read(folder: Path, where: Place) -> Tables:
             fetch_journal(where, folder)
         return journal_tables(folder, meta, running)
     try:
-        more = own_scores(meta)
-        known = zip(TABLES, (TRIALS, EPOCHS), strict=True)
-        trials, epochs = (
-            read_table(folder / name, (*columns, *more)) for name, columns in known
-        )
+        scores = own_scores(meta)
+        of_trials, of_epochs = TABLES
+        trials = read_table(folder / of_trials, (*TRIALS, *scores))
+        epochs = read_table(folder / of_epochs, (*EPOCHS, *scores))
         labels = {*trials["regime"], *trials["curve_regime"]}
-        reasons = {*trials["reason"].dropna()}
-        if not (labels <= set(REGIMES) and reasons <= set(Reason)):
+        reasons = set(trials["reason"].dropna())
+        are_ours = labels <= set(REGIMES) and reasons <= set(Reason)
+        if not are_ours:
             raise UserError(f"the tables in {folder} were not written by a sweep")
         if not reasons:
             trials["error_kind"] = trials["error"].map(older_kind)
@@ -240,60 +257,49 @@ def tables_of(
 ) -> Tables:
     """Make the tables from what a journal says, as `journal_tables`."""
     epochs = journal.epochs.drop_duplicates(["trial_id", "epoch"], keep="last")
-    epochs = with_nullable_counts(
-        epochs.sort_values(["trial_id", "epoch"], ignore_index=True), EPOCHS
-    )
-    rows = [
-        {"stop_reason": "interrupted", "error": "", "error_kind": ""}
-        | journal.ends.get(trial_id, {})
-        | config.to_dict()
-        | {
-            "trial_id": trial_id,
-            "epochs_asked": config.epochs,
-            "changed": trial_id in journal.changed,
-        }
-        for trial_id, config in journal.known_trials(meta).items()
-    ]
-    trials = pd.DataFrame(
-        rows,
-        columns=[
-            *FIELDS,
-            "trial_id",
-            "epochs_asked",
-            "changed",
-            "stop_reason",
-            "error",
-            "error_kind",
-        ],
-    )
+    epochs = epochs.sort_values(["trial_id", "epoch"], ignore_index=True)
+    epochs = with_nullable_counts(epochs, EPOCHS)
+    rows = []
+    for trial_id, config in journal.known_trials(meta).items():
+        row: dict[str, Any] = dict.fromkeys(_OF_AN_END, "")
+        # A trial without an end is interrupted, until it is known whether it runs.
+        row["stop_reason"] = "interrupted"
+        row |= journal.ends.get(trial_id, {})
+        row |= config.to_dict()
+        row["trial_id"] = trial_id
+        row["epochs_asked"] = config.epochs
+        row["changed"] = trial_id in journal.changed
+        rows.append(row)
+    columns = [*FIELDS, "trial_id", "epochs_asked", "changed", *_OF_AN_END]
+    trials = pd.DataFrame(rows, columns=columns)
     trials = trials.join(_summary(epochs), on="trial_id")
-    without_epochs = dict.fromkeys(("epochs_run", "best_epoch"), 0) | dict.fromkeys(
-        TIMES, 0.0
-    )
-    trials = trials.fillna(without_epochs).astype(
-        {"epochs_run": int, "best_epoch": int}
-    )
+    without_epochs = {"epochs_run": 0, "best_epoch": 0} | dict.fromkeys(TIMES, 0.0)
+    trials = trials.fillna(without_epochs)
+    trials = trials.astype({"epochs_run": int, "best_epoch": int})
     # A completed trial that ended before the epochs asked for: a resume asked for more.
     # (In population based training, a trial that copies another one leaves out epochs.)
-    short = (
-        trials["trial_id"].map(epochs.groupby("trial_id")["epoch"].max())
-        < trials["epochs_asked"]
-    )
-    open_ = trials["stop_reason"].eq("interrupted") | (
-        trials["stop_reason"].eq("completed") & short
-    )
-    begun = np.where(trials["epochs_run"] > 0, "running", "waiting")
-    live = "unknown" if running is None else begun if running else "interrupted"
-    trials["stop_reason"] = trials["stop_reason"].mask(open_, live)
+    last_epochs = epochs.groupby("trial_id")["epoch"].max()
+    is_short = trials["trial_id"].map(last_epochs) < trials["epochs_asked"]
+    is_completed = trials["stop_reason"].eq("completed")
+    is_open = trials["stop_reason"].eq("interrupted") | (is_completed & is_short)
+    live: Any = "interrupted"
+    if running is None:
+        live = "unknown"
+    elif running:
+        live = np.where(trials["epochs_run"] > 0, "running", "waiting")
+    trials["stop_reason"] = trials["stop_reason"].mask(is_open, live)
     return Tables(path, trials, epochs, meta)
+
+
+_OF_AN_END = ("stop_reason", "error", "error_kind")
+"""The columns of `trials` that the journal has of a trial's end."""
 
 
 def own_scores(meta: Mapping[str, Any]) -> tuple[Column, ...]:
     """Return the columns of both tables with what a task's `score` returns beside loss
     and accuracy, held out."""
-    return tuple(
-        Column(OWN_SCORE + name, NUMBER) for name in meta["dataset"].get("scores", ())
-    )
+    scores = meta["dataset"].get("scores", ())
+    return tuple(Column(OWN_SCORE + name, NUMBER) for name in scores)
 
 
 def _summary(epochs: pd.DataFrame) -> pd.DataFrame:
@@ -302,38 +308,25 @@ def _summary(epochs: pd.DataFrame) -> pd.DataFrame:
 
     All trials at once: pandas takes as long to sum ten rows as ten thousand.
     """
-    scores = [
-        "train_loss",
-        "train_accuracy",
-        "test_loss",
-        "test_accuracy",
-        "validation_loss",
-        "validation_accuracy",
-    ]
-    scores += [
-        "untrained_loss",
-        "answers",
-        "loss_error",
-        *(name for name in epochs if name.startswith(OWN_SCORE)),
-    ]
+    own = [name for name in epochs if name.startswith(OWN_SCORE)]
     curves = epochs.groupby("trial_id")
     last = epochs.drop_duplicates("trial_id", keep="last").set_index("trial_id")
+    best_accuracy = curves["test_accuracy"].transform("max")
+    best = epochs[epochs["test_accuracy"] == best_accuracy]
+    best = best.drop_duplicates("trial_id").set_index("trial_id")
     # A trial diverged with a loss above the untrained network's, or NaN; or its network
     # is dead and guesses.
-    lost = ~(last["train_loss"] <= last["untrained_loss"])
-    above, guesses = last["above_since"], last["guessing_since"]
-    best = epochs[
-        epochs["test_accuracy"] == curves["test_accuracy"].transform("max")
-    ].drop_duplicates("trial_id")
-    return last[[*scores, "node", "device"]].assign(
+    is_lost = ~(last["train_loss"] <= last["untrained_loss"])
+    diverged_at = last["above_since"].where(is_lost)
+    for steps in (last["guessing_since"], last["above_since"]):
+        diverged_at = diverged_at.fillna(steps)
+    diverged_at = diverged_at.fillna(last["step"].astype("Int64"))
+    return last[[*LAST_SCORES, *own, "node", "device"]].assign(
         **{name: curves[name].sum() for name in TIMES},
         epochs_run=curves.size(),
         best_test_accuracy=curves["test_accuracy"].max(),
-        best_epoch=best.set_index("trial_id")["epoch"],
-        diverged_at_step=above.where(lost)
-        .fillna(guesses)
-        .fillna(above)
-        .fillna(last["step"].astype("Int64")),
+        best_epoch=best["epoch"],
+        diverged_at_step=diverged_at,
     )
 
 
@@ -374,5 +367,9 @@ def with_nullable_counts(
 ) -> pd.DataFrame:
     """Return the table with counts that have gaps as nullable integers; pandas would
     make them floats."""
-    counts = [one.name for one in columns if one.kind.type is int and one.gaps]
-    return table.astype({name: "Int64" for name in counts if name in table})
+    kinds = {
+        column.name: "Int64"
+        for column in columns
+        if column.kind.type is int and column.gaps and column.name in table
+    }
+    return table.astype(kinds)

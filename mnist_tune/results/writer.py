@@ -77,23 +77,23 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
         say: Callable[[str], None] = lambda line: None,
         files: Mapping[str, bytes] | None = None,
     ) -> None:
-        self.where, self.meta = where, meta
+        self.where = where
+        self.meta = meta
         self._files = files or {}
         self.path = working_folder(where)
         self.failure: UserError | None = None
         self.token = uuid.uuid4().hex
         """Also written to a file in `states`. A node that does not find it there sees
         another folder."""
-        self._remote = (
-            Remote(self.path, where, self.token, say)
-            if isinstance(where, str)
-            else None
-        )
-        self._unsynced, self._released = False, threading.Event()
-        self._say, self._judge = say, judge
+        self._remote: Remote | None = None
+        self._unsynced = False
+        self._released = threading.Event()
+        self._say = say
+        self._judge = judge
         self._turn: WriterTurn | None = None
         own: list[str] = []
-        if self._remote:
+        if isinstance(where, str):
+            self._remote = Remote(self.path, where, self.token, say)
             # With the token, two writers' files differ, by which each knows its own.
             # Each writer's processes have their own folders, too: those of a writer
             # that was taken for dead may still write to theirs.
@@ -101,10 +101,10 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
             own = [str(meta["writer"])]
         else:  # it may be a copy of one in object storage
             meta.pop("writer", None)
-        self.states, self.tunes = (
-            storage.join(where, name, *own) for name in ("states", ".ray")
-        )
-        """The folders of the trials' states, and of Tune's own files."""
+        self.states = storage.join(where, "states", *own)
+        """The folder of the trials' states."""
+        self.tunes = storage.join(where, ".ray", *own)
+        """The folder of Tune's own files."""
         with (
             ExitStack() as self._held,
             storage.attempt(f"write results to {where}", "; name another --output"),
@@ -132,12 +132,8 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
     def _begin(self, resume: bool) -> None:
         """Lock the folder, remove what must not stay from before, and write the files
         that a sweep begins with."""
-        if not resume and exists(self.where):
-            held = f"{self.where} already holds a sweep; name another --output"
-            raise UserError(f"{held} or resume with {words('resume', self.where)}")
-        if not resume and any(name.endswith(".npz") for name in self._all_states()):
-            said = f"{storage.join(self.where, 'states')} has the states of a sweep whose {META} is gone"
-            raise UserError(f"{said}; name another --output, or remove them")
+        if not resume:
+            self._refuse_older()
         self.path.mkdir(parents=True, exist_ok=True)
         for parent in self.path.parents:
             storage.sync_folder(parent)
@@ -172,19 +168,29 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
         self._held.callback(thread.join)
         self._held.callback(self._released.set)
 
+    def _refuse_older(self) -> None:
+        """Raise a `UserError` if the folder of a new sweep holds one."""
+        if exists(self.where):
+            problem = f"{self.where} already holds a sweep; name another --output"
+            raise UserError(f"{problem} or resume with {words('resume', self.where)}")
+        if any(name.endswith(".npz") for name in self._all_states()):
+            states = storage.join(self.where, "states")
+            raise UserError(
+                f"{states} has the states of a sweep whose {META} is gone; name another --output, or remove them"
+            )
+
     def _sync_on(self) -> None:
         while not self._released.wait(storage.SYNC_S):
             try:
                 self._sync()
                 if self._turn:
                     self._turn.go_on()
-            except (
-                OSError,
-                UserError,
-            ) as error:  # the disk has lost rows, which a later sync would not bring back
-                self.failure = (
-                    error if isinstance(error, UserError) else self._cannot_write(error)
-                )
+            except UserError as error:
+                self.failure = error
+                return
+            except OSError as error:
+                # The disk has lost rows, which a later sync would not bring back.
+                self.failure = self._cannot_write(error)
                 return
 
     def _sync(self) -> None:
@@ -207,21 +213,22 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
         rows then.
         """
         remote.claim()
-        former = self._take_states() if resume else []
-        if not resume:
+        former: list[str] = []
+        if resume:
+            former = self._take_states()
+            # those of before are none of a sweep that runs
+            for name in TABLES:
+                self._write(name, f"writer {self.meta['writer']}".encode())
+        else:
             remote.clear()
-        # those of before are none of a sweep that runs
-        for name in TABLES if resume else ():
-            self._write(name, f"writer {self.meta['writer']}".encode())
 
         def begin() -> None:
             self._journal.close()  # it may have been replaced
             self._open_journal()
             # By the token, the journal differs from one that another sweep has left in
             # the local folder.
-            self._append(
-                {"kind": "writer", "number": self.meta["writer"], "token": self.token}
-            )
+            number = self.meta["writer"]
+            self._append({"kind": "writer", "number": number, "token": self.token})
 
         remote.take_over(begin)
         object_storage.remove(*former)
@@ -229,37 +236,31 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
     def _take_states(self) -> list[str]:
         """Copy the newest state of each trial that former writers saved, and return all
         of theirs."""
-        number, root = self.meta["writer"], storage.join(str(self.where), "states")
-        former = {
-            name: int(of)
-            for name in self._all_states()
-            if (of := name.partition("/")[0]).isdecimal()
-        }
-        former = {name: of for name, of in former.items() if of < number}
-        newest = {
-            name.rpartition("/")[2]: name
-            for name in sorted(former, key=lambda name: former[name])
-        }
+        number = self.meta["writer"]
+        root = storage.join(str(self.where), "states")
+        # Each former writer has a folder, by its number.
+        former: list[tuple[int, str]] = []
+        for name in self._all_states():
+            folder, _, _ = name.partition("/")
+            if folder.isdecimal() and int(folder) < number:
+                former.append((int(folder), name))
+        newest: dict[str, str] = {}
+        for _, name in sorted(former):
+            _, _, file = name.rpartition("/")
+            newest[file] = name
+        sources = [storage.join(root, name) for name in newest.values()]
+        targets = [storage.join(root, str(number), file) for file in newest]
         with ThreadPoolExecutor(16) as threads:
-            to = [storage.join(root, str(number), name) for name in newest]
-            list(
-                threads.map(
-                    object_storage.copy,
-                    [storage.join(root, name) for name in newest.values()],
-                    to,
-                )
-            )
-        return [storage.join(root, name) for name in former]
+            list(threads.map(object_storage.copy, sources, targets))
+        return [storage.join(root, name) for _, name in former]
 
     def _all_states(self) -> Sequence[str]:
         """Return the names of all files in the folder of states and, in object storage,
         in those below."""
         folder = storage.join(self.where, "states")
-        return (
-            [*storage.sizes(folder)]
-            if isinstance(folder, Path)
-            else object_storage.below(folder)
-        )
+        if isinstance(folder, Path):
+            return list(storage.sizes(folder))
+        return object_storage.below(folder)
 
     @property
     def record(self) -> SweepMeta:
@@ -294,7 +295,8 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
 
     def record_resumption(self, at: str) -> None:
         """Record when trials of a resumed sweep begin to run again."""
-        self.meta |= {"ended": None, "resumed": [*self.meta.get("resumed", []), at]}
+        times = [*self.meta.get("resumed", []), at]
+        self.meta |= {"ended": None, "resumed": times}
         self._write_meta()
 
     def trial(self, trial_id: str, config: TrialConfig, changed: bool = False) -> None:
@@ -368,44 +370,41 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
         have not ended stay, and those of the best. Those of other completed trials stay
         while all together are small: a resume that asks for more epochs goes on from
         them."""
-        kept = set[str]()
-        with (
-            suppress(OSError),
-            ThreadPoolExecutor(1 if isinstance(self.where, Path) else 16) as threads,
-        ):
-            sizes, room = storage.sizes(self.states), KEPT_BYTES
-            leading, reasons = leading_trials(), trials["stop_reason"]
-            for trial_id in dict.fromkeys(
-                [*leading, *trials["trial_id"][reasons == "completed"]]
-            ):
+        thread_count = 16  # object storage answers slowly
+        if isinstance(self.where, Path):
+            thread_count = 1
+        needed = set[str]()
+        with suppress(OSError), ThreadPoolExecutor(thread_count) as threads:
+            sizes = storage.sizes(self.states)
+            room = KEPT_BYTES
+            leading = leading_trials()
+            reasons = trials["stop_reason"]
+            completed = trials["trial_id"][reasons == "completed"]
+            for trial_id in dict.fromkeys([*leading, *completed]):
                 room -= sizes.get(f"{trial_id}.npz", 0)
-                kept |= {trial_id} if room >= 0 or trial_id in leading else set()
+                if room >= 0 or trial_id in leading:
+                    needed.add(trial_id)
             ended = trials["trial_id"][~reasons.isin(UNFINISHED_REASONS)]
-            list(
-                threads.map(
-                    storage.remove,
-                    [
-                        self.state(trial_id)
-                        for trial_id in ended
-                        if trial_id not in kept
-                    ],
-                )
-            )
+            states = [
+                self.state(trial_id) for trial_id in ended if trial_id not in needed
+            ]
+            list(threads.map(storage.remove, states))
             self._remove_tunes_files(self.tunes)
 
     def _remove_tunes_files(self, folder: Place) -> None:
         """Tune's files are pickles. Tune must never load those of an earlier run, which
         anybody may have written."""
-        shutil.rmtree(folder, ignore_errors=True) if isinstance(
-            folder, Path
-        ) else object_storage.remove_tunes(folder)
+        if isinstance(folder, Path):
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            object_storage.remove_tunes(folder)
 
     def _write_meta(self, final: bool = False) -> None:
         """Write `sweep.json`. In object storage, a resumed sweep has not ended: its
         tables are none any more."""
-        content = (
-            self.meta if final or not self._remote else self.meta | {"ended": None}
-        )
+        content = self.meta
+        if self._remote and not final:
+            content = self.meta | {"ended": None}
         self._write(META, _in_lines(content).encode())
 
     def _write(self, name: str, content: bytes) -> None:
@@ -427,21 +426,17 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
             raise self.failure from None
 
     def _cannot_write(self, error: OSError) -> UserError:
-        return UserError(
-            f"can't write to {self.path}: {storage.reason(error)}; fix that, then {words('resume', self.where)}"
-        )
+        why = storage.reason(error)
+        hint = f"fix that, then {words('resume', self.where)}"
+        return UserError(f"can't write to {self.path}: {why}; {hint}")
 
 
-def _in_lines(values: Any, deep: int = 2) -> str:
+def _in_lines(values: Any, depth: int = 2) -> str:
     """Return JSON with a line for each entry of the outer mappings, so that a trial has
     one. With `indent=`, 10,000 trials would take four times as long."""
-    if not deep or not isinstance(values, dict) or not values:
+    if depth == 0 or not isinstance(values, dict) or not values:
         return json.dumps(values)
-    return (
-        "{\n"
-        + ",\n".join(
-            f"{json.dumps(name)}: {_in_lines(one, deep - 1)}"
-            for name, one in values.items()
-        )
-        + "\n}"
-    )
+    lines = []
+    for name, value in values.items():
+        lines.append(f"{json.dumps(name)}: {_in_lines(value, depth - 1)}")
+    return "{\n" + ",\n".join(lines) + "\n}"

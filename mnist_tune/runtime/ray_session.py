@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from mnist_tune import invocation
 from mnist_tune.cache import own_folder, writable_cache_folder
 from mnist_tune.errors import UserError
 from mnist_tune.machine import usable_cpus
@@ -127,10 +128,36 @@ def ended_by_signals() -> Iterator[None]:
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """Do what Ctrl-C does now, also where a shell had this process ignore it, as it
     does in the background."""
+    invocation.TERMINATED.set()
     handler = signal.getsignal(signal.SIGINT)
     if not callable(handler):
         handler = signal.default_int_handler
     handler(number, frame)
+
+
+_in_groups_of_their_own = threading.Event()
+
+
+def _leave_the_group() -> None:
+    if _in_groups_of_their_own.is_set():
+        os.setpgrp()
+
+
+# Python calls it in a child between fork and exec where there is a `preexec_fn`, as
+# Ray's processes have.
+os.register_at_fork(after_in_child=_leave_the_group)
+
+
+@contextmanager
+def own_process_groups() -> Iterator[None]:
+    """Have the processes that are started meanwhile leave this process's group. A signal
+    to the group, as `timeout` sends it, then ends this process, which ends them: without
+    Ray's it would wait for a minute, and print no table."""
+    _in_groups_of_their_own.set()
+    try:
+        yield
+    finally:
+        _in_groups_of_their_own.clear()
 
 
 def start_ray(
@@ -179,6 +206,7 @@ def start_ray(
             variables({"PYTHONPATH": path}, override=True),
             private_files(),
             own_parameters(dashboard),
+            own_process_groups(),
             warnings.catch_warnings(),
         ):
             # JAX warns of a deadlock where it runs already, but Ray's processes are

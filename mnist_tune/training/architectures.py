@@ -33,25 +33,25 @@ def kind_of(name: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
     if call.name in ENTRIES["architecture"] or call.name in BUILT_IN:
         return call.name, call.arguments, dict(call.keywords)
     for kind in sorted(BUILT_IN, key=len, reverse=True):
-        if name.startswith(kind + "-"):
-            return kind, tuple(name.removeprefix(kind + "-").split("-")), {}
+        start = f"{kind}-"
+        if name.startswith(start):
+            parts = name.removeprefix(start).split("-")
+            return kind, tuple(parts), {}
     if name.endswith(".py"):
         how = "name the function that makes the network, too"
         raise UserError(f"unknown architecture {name!r}; {how}: {name}:FUNCTION")
-    examples = [
-        "mlp-1024-128-tanh",
-        *sorted({*BUILT_IN, *ENTRIES["architecture"]} - {"mlp"}),
-    ]
-    raise UserError(
-        f"unknown architecture {name!r}{closest(name, examples)}; or FILE.py:FUNCTION"
-    )
+    kinds = {*BUILT_IN, *ENTRIES["architecture"]}
+    examples = ["mlp-1024-128-tanh", *sorted(kinds - {"mlp"})]
+    hint = closest(name, examples)
+    raise UserError(f"unknown architecture {name!r}{hint}; or FILE.py:FUNCTION")
 
 
 def architecture(name: str, data: DataSpec) -> Network:
     """Return the network with this name, for this data: the same one until its factory
     is another one. Raises `UserError` if there is none, its arguments are wrong, or it
     can't take this data."""
-    own = ENTRIES["architecture"].get(kind_of(name)[0])
+    kind, _, _ = kind_of(name)
+    own = ENTRIES["architecture"].get(kind)
     if own is None and data.positions > 1:
         raise UserError(
             f"architecture {name!r} takes images, and {data.name} has tokens; give a network of your own"
@@ -74,45 +74,61 @@ def task(name: str) -> Task:
 def _made(name: str, data: DataSpec | None, own: Entry | None) -> Network | Task:
     """Return what a factory makes: for data a network, else a task."""
     kind, arguments, keywords = kind_of(name)
-    factory: Any = own.factory if own else BUILT_IN[kind]
-    given = (data,) if data else ()
-    what = f"architecture {name!r}" if data else f"task {name!r}"
+    factory: Any = BUILT_IN.get(kind)
+    if own:
+        factory = own.factory
+    what = f"task {name!r}"
+    for_data = ""
+    returns: type[Network | Task] = Task
+    fields = "Task(init, loss, data)"
+    if data:
+        what = f"architecture {name!r}"
+        for_data = f" for {data.name}"
+        returns = Network
+        fields = "Network(init, apply)"
+        arguments = (data, *arguments)
     try:
-        made = factory(*given, *arguments, **keywords)
+        made = factory(*arguments, **keywords)
     except UserError as error:
         raise UserError(f"{what}: {error}") from None
     except Exception as error:
-        said, where = in_a_line(error), f" for {data.name}" if data else ""
+        why = in_a_line(error)
         trace = error.__traceback__
         # the call itself fails, not what the factory does
         is_of_call = trace is not None and trace.tb_next is None
-        if is_of_call and isinstance(error, TypeError) and "argument" in said:
-            said += f"; it takes {', '.join([*inspect.signature(factory).parameters][len(given) :]) or 'none'}"
-        raise UserError(f"{what} can't be made{where}, {said}") from error
-    if not isinstance(made, Network if data else Task):
-        wanted = "Network(init, apply)" if data else "Task(init, loss, data)"
+        if is_of_call and isinstance(error, TypeError) and "argument" in why:
+            names = [*inspect.signature(factory).parameters]
+            if data:
+                names = names[1:]
+            takes = ", ".join(names) or "none"
+            why += f"; it takes {takes}"
+        raise UserError(f"{what} can't be made{for_data}, {why}") from error
+    if not isinstance(made, returns):
         raise UserError(
-            f"{what}: {kind} returned a {type(made).__name__}; return mnist_tune.{wanted}"
+            f"{what}: {kind} returned a {type(made).__name__}; return mnist_tune.{fields}"
         )
     return made
 
 
 def mlp(data: DataSpec, *parts: str) -> Network:
-    *rest, last = parts or ("",)
-    rest, draw = (rest, last) if last in INITIALISATIONS else ([*rest, last], "normal")
-    *widths, activation = rest or ("",)
-    if activation not in ACTIVATIONS or not all(
-        width.isdecimal() and int(width) > 0 for width in widths
-    ):
-        form = f"mlp-<widths>-<activation>[-{'|'.join(INITIALISATIONS)}], such as mlp-1024-128-tanh"
-        raise UserError(f"write {form} (activations: {', '.join(ACTIVATIONS)})")
+    initialisation = "normal"
+    if parts and parts[-1] in INITIALISATIONS:
+        *parts, initialisation = parts  # type: ignore[assignment]
+    *widths, activation = parts or ("",)
+    are_widths = all(width.isdecimal() and int(width) > 0 for width in widths)
+    if activation not in ACTIVATIONS or not are_widths:
+        names = "|".join(INITIALISATIONS)
+        form = f"mlp-<widths>-<activation>[-{names}], such as mlp-1024-128-tanh"
+        activations = ", ".join(ACTIVATIONS)
+        raise UserError(f"write {form} (activations: {activations})")
     sizes = (data.size, *map(int, widths), data.classes)
-    return Network(
-        lambda key: getattr(_networks(), f"{draw}_mlp")(
-            sizes, _networks().seed_of(key)
-        ),
-        lambda params, x: _networks().apply_mlp(activation, params, x),
-    )
+
+    def init(key: Any) -> Any:
+        networks = _networks()
+        draw = getattr(networks, f"{initialisation}_mlp")
+        return draw(sizes, networks.seed_of(key))
+
+    return Network(init, lambda params, x: _networks().apply_mlp(activation, params, x))
 
 
 def stax_mlp(data: DataSpec) -> Network:
@@ -124,17 +140,20 @@ def convnet(data: DataSpec) -> Network:
     """The notebook's convnet: 5x5x12 valid convolution, ReLU, 2x2 max-pool of stride 1,
     5x5x16 valid convolution, ReLU, the same pool, then dense layers of 120, 84 and the
     classes."""
-    if len(data.shape) not in (2, 3) or min(data.shape[:2]) < 11:
-        wanted = (
+    are_images = len(data.shape) in (2, 3)
+    if not are_images or min(data.shape[:2]) < 11:
+        images = (
             "images [height, width] or [height, width, channels] of at least 11 x 11"
         )
         raise UserError(
-            f"convnet takes {wanted}; those of {data.name} are {list(data.shape)}"
+            f"convnet takes {images}; those of {data.name} are {list(data.shape)}"
         )
-    return Network(
-        lambda key: _networks().glorot_convnet(data, _networks().seed_of(key)),
-        lambda params, x: _networks().convnet_logits(params, x),
-    )
+
+    def init(key: Any) -> Any:
+        networks = _networks()
+        return networks.glorot_convnet(data, networks.seed_of(key))
+
+    return Network(init, lambda params, x: _networks().convnet_logits(params, x))
 
 
 BUILT_IN: dict[str, Callable[..., Network]] = {

@@ -64,7 +64,8 @@ def check_networks(
 ) -> None:
     """Try the networks and optimisers of some trials on a few examples. Raise a
     `UserError`, with what to do, if one of them can't train."""
-    for name, loss in {(trial.architecture, trial.loss): None for trial in trials}:
+    networks = dict.fromkeys((trial.architecture, trial.loss) for trial in trials)
+    for name, loss in networks:
         network = architecture(name, data)
         task = classifier(network, data, loss)
         with _trying(f"architecture {name!r}"):
@@ -82,16 +83,17 @@ def check_tasks(
 ) -> TaskData:
     """Try tasks with the optimisers of some trials, and return the data that they
     share. Raise a `UserError`, with what to do, if one of them can't train."""
-    data, *others = (_check_task(name, trials, train_images) for name in names)
-    for other in others:
-        if (other.checksums, other.spec.chance) != (data.checksums, data.spec.chance):
+    data, *further = [_check_task(name, trials, train_images) for name in names]
+    for other in further:
+        have_same_data = other.checksums == data.checksums
+        if not have_same_data or other.spec.chance != data.spec.chance:
             pair = f"{names[0]!r} and {other.spec.name!r}"
             raise UserError(f"tasks {pair} differ in data or chance; sweep each alone")
         data = data.shared_with(other)
     count = len(data.spec.scores)
     if count > MOST_SCORES:
-        beside = f"{count} beside loss; {MOST_SCORES} at most"
-        raise UserError(f"task {data.spec.name!r}: score returned {beside}")
+        counts = f"{count} beside loss; {MOST_SCORES} at most"
+        raise UserError(f"task {data.spec.name!r}: score returned {counts}")
     return data
 
 
@@ -105,32 +107,42 @@ def _check_task(
         train = jax.tree.map(lambda x: x[:train_images], train)
         params, state = _check_init(task)
         _check_step(task, params, state, examples_of(train, EXAMPLES))
-        # a score may depend on how many examples are evaluated at a time
-        count, test_count = len_of(train), len_of(test)
-        size = min(task.block, count + test_count)
-        halves = examples_of(train, (size + 1) // 2), examples_of(test, size // 2)
-        block = jax.tree.map(lambda *halves: np.concatenate(halves), *halves)
+        block = _block_of(task, train, test)
         scores, of_blocks = _check_scores(task, params, state, block)
-        guesses = {} if task.guess is None else {name: float(task.guess)}
+        guesses = {}
+        if task.guess is not None:
+            guesses[name] = float(task.guess)
         spec = TaskSpec(
             name,
-            train_images=count,
-            test_images=test_count,
+            train_images=len_of(train),
+            test_images=len_of(test),
             guesses=guesses,
             chance=plain(task.chance),
             scores=scores,
             own_step=task.step is not None,
         )
-    _check_programs([replace(one, architecture=name) for one in trials], spec, train)
+    of_task = [replace(trial, architecture=name) for trial in trials]
+    _check_programs(of_task, spec, train)
     sums = {"train": checksum(train), "test": checksum(test)}
-    whole = task.block if of_blocks else 0
+    whole = 0
+    if of_blocks:
+        whole = task.block
     return TaskData(spec, train, test, sums, whole, task.block, shared=scores)
+
+
+def _block_of(task: Task, train: Any, test: Any) -> Any:
+    """Return a block of examples, half of them of each part: a score may depend on how
+    many are evaluated at a time."""
+    size = min(task.block, len_of(train) + len_of(test))
+    halves = examples_of(train, (size + 1) // 2), examples_of(test, size // 2)
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *halves)
 
 
 @contextmanager
 def _trying(what: str) -> Iterator[None]:
     """Have errors name what is tried. It runs on the CPU."""
-    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+    cpu = jax.local_devices(backend="cpu")[0]
+    with jax.default_device(cpu):
         try:
             yield
         except UserError as error:
@@ -140,10 +152,11 @@ def _trying(what: str) -> Iterator[None]:
 def _check_fields(task: Task) -> None:
     """Raise a `UserError` if a field of a task has another type, or lacks another one.
     What is no function is told where it is called."""
-    for name, (kind, wanted) in FIELDS.items():
+    for name, (kind, remedy) in FIELDS.items():
         value = plain(getattr(task, name))
-        if value != getattr(Task, name) and not kind.holds(value):
-            raise UserError(f"{name} is {short(repr(value))}; give {wanted}")
+        default = getattr(Task, name)
+        if value != default and not kind.holds(value):
+            raise UserError(f"{name} is {short(repr(value))}; give {remedy}")
     if isinstance(task.split, str):
         raise UserError(f"split is {task.split!r}; give a tuple, ({task.split!r},)")
     if task.split and task.step is None:
@@ -157,13 +170,16 @@ def _check_fields(task: Task) -> None:
 
 def plain(value: Any) -> Any:
     """Return a number of NumPy or JAX as one of Python."""
-    return value.tolist() if hasattr(value, "tolist") else value
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return value
 
 
 def _check_init(task: Task) -> tuple[Any, Any]:
     """Return the initial parameters and state."""
     key = jax.random.key(0)
-    variables, again = (tried(CALLS["init"], task.init, key) for _ in range(2))
+    variables = tried(CALLS["init"], task.init, key)
+    again = tried(CALLS["init"], task.init, key)
     check_tuple("init", "params, state", variables)
     params, state = variables
     _check_leaves(params, are_parameters=True)
@@ -194,11 +210,13 @@ def _check_leaves(tree: Any, are_parameters: bool) -> None:
             raise UserError(f"{what}; {how}")
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             raise UserError(f"{what}; take the key that each step gets instead")
-        if are_parameters and not jnp.issubdtype(leaf.dtype, jnp.floating):
+        is_float = jnp.issubdtype(leaf.dtype, jnp.floating)
+        if are_parameters and not is_float:
             how = "parameters are floats, other values belong in the state"
             raise UserError(f"{what}; {how}")
         # infinity may stand for the least loss of a state so far
-        if jnp.issubdtype(leaf.dtype, jnp.inexact) and np.isnan(leaf).any():
+        may_be_nan = jnp.issubdtype(leaf.dtype, jnp.inexact)
+        if may_be_nan and np.isnan(leaf).any():
             raise UserError(f"{what}, and holds NaN before training")
 
 
@@ -207,7 +225,8 @@ def _traced(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
     can't be traced, or is another one each time that it is."""
     versions = set()
     for _ in range(2):
-        jitted = jax.jit(lambda *given: function(*given))  # which is not cached
+        # a new function, since JAX caches traces by function
+        jitted = jax.jit(lambda *values: function(*values))
         trace = tried(CALLS[name], jitted.trace, *arguments)
         check_effects(name, trace.jaxpr)
         constants = as_numbers(trace.jaxpr.consts)
@@ -228,53 +247,67 @@ def _quickly(function: Callable[..., Any]) -> Callable[..., Any]:
 def _check_step(task: Task, params: Any, state: Any, examples: Any) -> None:
     """Try `step`, or else `loss` and its gradient, on a few examples."""
     function: Any = task.loss
-    given = {"params": params, "state": state}
+    before = {"params": params, "state": state}
     name, returns = "loss", "loss, state"
     if task.step is not None:
         tx = optax.sgd(0.1)
         function = _with_optimizer(task.step, tx)
-        given = {"params": params, "opt": task.begun(tx, params), "state": state}
+        before = {"params": params, "opt": task.begun(tx, params), "state": state}
         name, returns = "step", "params, opt, state, loss"
     batch = jax.tree.map(jnp.asarray, examples)
-    arguments = (*given.values(), batch, jax.random.key(1))
+    arguments = (*before.values(), batch, jax.random.key(1))
+    # what it returns, without running it
     kinds = _traced(name, function, *arguments)
     check_tuple(name, returns, kinds)
     returned = dict(zip(returns.split(", "), kinds, strict=True))
     loss = returned.pop("loss")
     is_scalar = getattr(loss, "shape", None) == ()
-    if not is_scalar or not jnp.issubdtype(loss.dtype, jnp.floating):
+    is_mean = is_scalar and jnp.issubdtype(loss.dtype, jnp.floating)
+    if not is_mean:
         raise UserError(
             f"{name} must return the mean over the batch, a float, "
             f"it returned {kind_of(loss)}; use .mean()"
         )
     for part, tree in returned.items():
-        check_same(f"{name} returned another {part} than it got", tree, given[part])
-    if task.step is not None:
-        *_, loss = tried(CALLS[name], _quickly(function), *arguments)
-        _check_finite(loss)
+        check_same(f"{name} returned another {part} than it got", tree, before[part])
+    if task.step is None:
+        _check_gradient(function, *arguments)
         return
-    slope_of = _quickly(jax.value_and_grad(function, has_aux=True))
-    (loss, _), slope = tried(CALLS[name], slope_of, *arguments)
+    *_, loss = tried(CALLS[name], _quickly(function), *arguments)
+    _check_finite(loss)
+
+
+def _check_gradient(loss_of: Callable[..., Any], params: Any, *arguments: Any) -> None:
+    """Raise a `UserError` if the gradient of `loss` is not finite, or is 0."""
+    call = CALLS["loss"]
+    slope_of = _quickly(jax.value_and_grad(loss_of, has_aux=True))
+    (loss, _), slope = tried(call, slope_of, params, *arguments)
     _check_finite(loss)
     # with NumPy: JAX would compile each operation
     slopes = [np.asarray(leaf) for leaf in jax.tree.leaves(slope)]
-    if not all(np.isfinite(leaf).all() for leaf in slopes):
+    are_finite = [np.isfinite(leaf).all() for leaf in slopes]
+    if not all(are_finite):
         raise UserError(
-            f"{name} has a gradient that is NaN or infinite; "
+            "loss has a gradient that is NaN or infinite; "
             "jnp.sqrt and jnp.linalg.norm have one at 0"
         )
     # at zeros, the gradient of a network that learns may be 0
-    moved = jax.tree.map(lambda x: np.asarray(x) + x.dtype.type(0.125), params)
-    slopes += jax.tree.leaves(tried(CALLS[name], slope_of, moved, *arguments[1:])[1])
+    moved = jax.tree.map(_moved, params)
+    _, moved_slope = tried(call, slope_of, moved, *arguments)
+    slopes += jax.tree.leaves(moved_slope)
     if not any(np.any(leaf) for leaf in slopes):
         raise UserError(
-            f"{name} has a gradient of 0; "
+            "loss has a gradient of 0; "
             "it must depend on params, not by argmax or comparisons alone"
         )
 
 
+def _moved(x: Any) -> Any:
+    return np.asarray(x) + x.dtype.type(0.125)
+
+
 def _with_optimizer(step: Callable[..., Any], tx: Any) -> Callable[..., Any]:
-    return lambda *given: step(*given, tx)
+    return lambda *arguments: step(*arguments, tx)
 
 
 def _check_finite(loss: jax.Array) -> None:
@@ -290,51 +323,70 @@ def _check_scores(
 ) -> tuple[tuple[str, ...], bool]:
     """Return the names of a task's scores beside loss and accuracy, and whether some
     are of whole blocks."""
-    name = "score" if task.score else "loss"
+    name = "loss"
+    if task.score:
+        name = "score"
     batch = jax.tree.map(jnp.asarray, examples)
     arguments = params, state, batch, jax.random.key(1)
     kinds = _traced(name, task.scores, *arguments)
+    _check_score_kinds(name, kinds, len_of(batch))
+    values = tried(CALLS[name], _quickly(task.scores), *arguments)
+    _check_score_values(name, values, task.chance)
+    own = [score for score in kinds if score not in ("loss", "accuracy")]
+    are_of_blocks = [kind.shape == () for kind in kinds.values()]
+    return tuple(own), any(are_of_blocks)
+
+
+def _check_score_kinds(name: str, kinds: dict[str, Any], size: int) -> None:
+    """Raise a `UserError` if the scores of `size` examples have other names or shapes
+    than they may have."""
     if "loss" not in kinds:
         scores = ", ".join(kinds) or "nothing"
         raise UserError(f"{name} returned {scores}; its dictionary needs 'loss'")
-    size = len_of(batch)
     for score, kind in kinds.items():
         if not SCORE.holds(score):
             raise UserError(
                 f"{name} returned {score!r:.60}; a score's name has {SCORE.wanted}"
             )
-        if getattr(kind, "shape", None) not in ((), (size,)):
+        shape = getattr(kind, "shape", None)
+        if shape not in ((), (size,)):
             raise UserError(
                 f"{name} must return {score} as [n] for a batch of n examples, "
                 "or a scalar for the whole batch; "
                 f"for {size} examples it returned {kind_of(kind)}"
             )
-    values = tried(CALLS[name], _quickly(task.scores), *arguments)
+
+
+def _check_score_values(
+    name: str, values: dict[str, Any], chance: float | None
+) -> None:
+    """Raise a `UserError` if scores are not what an untrained task may have."""
     if not np.isfinite(values["loss"]).all():
         raise UserError(
             f"{name} returned NaN or infinity for untrained parameters; "
             "mend or scale data or parameters"
         )
-    if task.chance is not None and "accuracy" not in values:
+    if chance is not None and "accuracy" not in values:
         raise UserError(
             f"{name} returns no accuracy, whose chance is given; "
             "return {'loss': …, 'accuracy': …}"
         )
     accuracy = np.asarray(values.get("accuracy", 0), np.float32)
-    if not ((accuracy >= 0) & (accuracy < 1.01)).all():  # up to rounding
+    # up to rounding
+    are_shares = (accuracy >= 0) & (accuracy < 1.01)
+    if not are_shares.all():
         raise UserError(
             f"{name} returned accuracies up to {accuracy.max():.4g}; "
             "give shares, 0 to 1, or True and False"
         )
-    own = tuple(score for score in kinds if score not in ("loss", "accuracy"))
-    return own, any(not kind.shape for kind in kinds.values())
 
 
 def _refuse_probabilities(logits: Any) -> None:
     """Raise a `UserError` if a network returns probabilities in place of logits."""
     logits = np.asarray(logits, np.float32)
     sums_to_1 = np.allclose(logits.sum(-1), 1, atol=1e-3)
-    if sums_to_1 and (logits >= 0).all():
+    are_positive = logits >= 0
+    if sums_to_1 and are_positive.all():
         raise UserError(
             "apply returned probabilities, which sum to 1; "
             "return logits, without the softmax"
@@ -349,7 +401,9 @@ def _check_programs(
     for trial in trials:
         # a schedule counts calls of `tx.update`, which may depend on the batch size
         is_scheduled = trial.schedule != "constant" or trial.warmup_steps > 0
-        size = trial.batch_size if is_scheduled else None
+        size = None
+        if is_scheduled:
+            size = trial.batch_size
         different[trial.architecture, trial.loss, Step.of(trial), size] = trial
     for trial in different.values():
         with _trying(f"{data.flag} {trial.architecture!r}"):
@@ -362,15 +416,17 @@ def _check_program(
     """Trace an epoch of one batch: what a task or an optimiser can't do with traced
     values shows here."""
     what = f"a step with optimizer {config.optimizer!r}"
-    some = jax.tree.map(lambda x: jnp.asarray(x[:EXAMPLES]), examples)
+    data_of_step = jax.tree.map(lambda x: jnp.asarray(x[:EXAMPLES]), examples)
 
     def run() -> None:
         program = Program.of(config, data)
         values = program.step.hyperparameters(config, steps=1)
         hyper = {name: jnp.float32(value) for name, value in values.items()}
-        order = jnp.arange(program.batch_size, dtype=jnp.int32) % len_of(some)
+        # with fewer examples than a batch has, they come again
+        numbers = jnp.arange(program.batch_size, dtype=jnp.int32)
+        order = numbers % len_of(data_of_step)
         key = jnp.zeros(2, jnp.uint32)
-        arguments = hyper, key, some, order
+        arguments = hyper, key, data_of_step, order
         trace = jax.make_jaxpr(program.train_epoch)
         check_effects(what, trace(program.shapes, *arguments))
         check_schedule(config, program, *arguments)

@@ -21,12 +21,14 @@ def cross_entropy(logits: Array, labels: Array) -> Array:
     """`logsumexp(z) - z[label]` for each row of logits z [..., classes]; nats,
     [...]."""
     log_probabilities = logits - jax.nn.logsumexp(logits, axis=-1, keepdims=True)
-    return -jnp.sum(log_probabilities * _one_hot(labels, logits), axis=-1)
+    of_labels = log_probabilities * _one_hot(labels, logits)
+    return -jnp.sum(of_labels, axis=-1)
 
 
 def half_squared_error(logits: Array, labels: Array) -> Array:
     """`½ ‖f - onehot(label)‖²` for each row of outputs f [..., classes]; [...]."""
-    return jnp.sum((logits - _one_hot(labels, logits)) ** 2, axis=-1) / 2
+    error = logits - _one_hot(labels, logits)
+    return jnp.sum(error**2, axis=-1) / 2
 
 
 def _one_hot(labels: Array, logits: Array) -> Array:
@@ -87,7 +89,8 @@ def classifier(network: Network, data: DataSpec, loss: str) -> Task:
         right = jnp.argmax(logits, axis=-1).astype(labels.dtype) == labels
         losses = LOSSES[loss](logits, labels)
         if data.positions > 1:
-            right, losses = right.mean(axis=1, dtype=jnp.float32), losses.mean(axis=1)
+            right = right.mean(axis=1, dtype=jnp.float32)
+            losses = losses.mean(axis=1)
         return {"loss": losses, "accuracy": right}
 
     return Task(init, loss_of, score=score)
@@ -97,20 +100,25 @@ def logits_of(
     network: Network, data: DataSpec, params: Any, state: Any, images: Array
 ) -> Any:
     """Return what a network returns for images as the data set holds them."""
-    variables = (params, state) if network.train_apply else (params,)
     x = scale(images, data)
     call = f"apply on images {list(x.shape)}"
-    return tried(call, network.apply, *variables, x)
+    if network.train_apply:
+        return tried(call, network.apply, params, state, x)
+    return tried(call, network.apply, params, x)
 
 
 def _check_logits(name: str, logits: Any, x: Array, data: DataSpec) -> None:
-    each = (*data.shape, data.classes) if data.positions > 1 else (data.classes,)
-    if getattr(logits, "shape", None) != (len(x), *each):
-        shape = ", ".join(map(str, ("n", *each)))
-        raise UserError(
-            f"{name} must return logits [{shape}], since {data.name} has "
-            f"{data.classes} classes; for {len(x)} images it returned {kind_of(logits)}"
-        )
+    of_example: tuple[int, ...] = (data.classes,)
+    if data.positions > 1:
+        of_example = (*data.shape, data.classes)
+    shape = getattr(logits, "shape", None)
+    if shape == (len(x), *of_example):
+        return
+    axes = ", ".join(map(str, ("n", *of_example)))
+    raise UserError(
+        f"{name} must return logits [{axes}], since {data.name} has "
+        f"{data.classes} classes; for {len(x)} images it returned {kind_of(logits)}"
+    )
 
 
 def scale(images: Array, data: DataSpec) -> Array:
@@ -120,10 +128,9 @@ def scale(images: Array, data: DataSpec) -> Array:
         return images.astype(jnp.int32)
     x = images.astype(jnp.float32) / data.divisor
     if data.mean:
+        # of the last axis, or of all values
         shape = (1,) * (images.ndim - 1) + (len(data.mean),)
-        mean, deviation = (
-            jnp.array(values, jnp.float32).reshape(shape)
-            for values in (data.mean, data.deviation)
-        )
+        mean = jnp.array(data.mean, jnp.float32).reshape(shape)
+        deviation = jnp.array(data.deviation, jnp.float32).reshape(shape)
         x = (x - mean) / deviation
     return x

@@ -64,36 +64,43 @@ def convnet_logits(params: Params, images: Array) -> Array:
 
 
 def _logits_cpu(params: Params, images: Array) -> Array:
+    *layers, (w, b) = params
     x = jnp.moveaxis(_with_channels(images), 0, -1)
-    for w, b in params[:2]:
-        x = conv_relu_pool(x, w, b)
+    for kernel, bias in layers[:2]:
+        x = conv_relu_pool(x, kernel, bias)
     x = x.reshape(-1, images.shape[0])
-    for w, b in params[2:-1]:
-        x = jax.nn.relu(w.T @ x + b[:, None])
-    w, b = params[-1]
-    return (w.T @ x + b[:, None]).T
+    for weight, bias in layers[2:]:
+        x = weight.T @ x + bias[:, None]
+        x = jax.nn.relu(x)
+    logits = w.T @ x + b[:, None]
+    return logits.T
 
 
 def convnet_logits_reference(params: Params, images: Array) -> Array:
     """Compute `convnet_logits` with `lax.conv_general_dilated` and
     `lax.reduce_window`."""
     x = _with_channels(images)
-    for w, b in params[:2]:
+    layout = ("NHWC", "HWIO", "NHWC")
+    pool = (1, 2, 2, 1)
+    stride = (1, 1, 1, 1)
+    *layers, (w, b) = params
+    for kernel, bias in layers[:2]:
         x = lax.conv_general_dilated(
-            x, w, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+            x, kernel, (1, 1), "VALID", dimension_numbers=layout
         )
-        x = lax.reduce_window(
-            jax.nn.relu(x + b), -jnp.inf, lax.max, (1, 2, 2, 1), (1, 1, 1, 1), "VALID"
-        )
+        x = jax.nn.relu(x + bias)
+        x = lax.reduce_window(x, -jnp.inf, lax.max, pool, stride, "VALID")
     x = x.reshape(images.shape[0], -1)
-    for w, b in params[2:-1]:
-        x = jax.nn.relu(x @ w + b[None, :])
-    w, b = params[-1]
+    for weight, bias in layers[2:]:
+        x = x @ weight + bias[None, :]
+        x = jax.nn.relu(x)
     return x @ w + b[None, :]
 
 
 def _with_channels(images: Array) -> Array:
-    return images if images.ndim == 4 else images[..., None]
+    if images.ndim == 4:
+        return images
+    return images[..., None]
 
 
 @jax.custom_vjp
@@ -115,53 +122,59 @@ def conv_relu_pool(x: Array, w: Array, b: Array) -> Array:
     return _relu_pool(_convolve(x, w, b))[0]
 
 
-_Kept = tuple[Array, Array, Array]
+_Residuals = tuple[Array, Array, Array]
+"""What the backward pass needs: the input, the weights and the winners."""
 
 
-def _forward(x: Array, w: Array, b: Array) -> tuple[Array, _Kept]:
+def _forward(x: Array, w: Array, b: Array) -> tuple[Array, _Residuals]:
     y, winners = _relu_pool(_convolve(x, w, b))
     return y, (x, w, winners)
 
 
-def _backward(kept: _Kept, g: Array) -> tuple[Array, Array, Array]:
+def _backward(residuals: _Residuals, g: Array) -> tuple[Array, Array, Array]:
     """Sum over the positions of the convolution's output z: dx += w dz, dw += window
     dzᵀ, db += dz. Each step of the loop does this for `group` neighbours in a row, with
     weights from `_spread`."""
-    x, w, winners = kept
+    x, w, winners = residuals
     k, _, channels, filters = w.shape
-    rows, columns, batch = x.shape[0] - k + 1, x.shape[1] - k + 1, x.shape[3]
-    group = GROUP if channels == 1 and columns % GROUP == 0 else 1
+    rows, columns = _positions(x, k)
+    batch = x.shape[3]
+    group = 1
+    if channels == 1 and columns % GROUP == 0:
+        group = GROUP
+    groups = columns // group
     weight, gather = jax.vjp(partial(_spread, group=group), w)
     window = partial(_window, height=k, width=k + group - 1)
 
     def add(i: Array, sums: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         dx, dw, db = sums
-        row, column = i // (columns // group), i % (columns // group) * group
+        row = i // groups
+        column = i % groups * group
         dz = jnp.zeros((group * filters, batch), x.dtype)
         # `jnp.concatenate` makes the first layer's pass seven times slower
         for j in range(group):
-            dz = lax.dynamic_update_slice(
-                dz, _unpool(g, winners, row, column + j), (j * filters, 0)
-            )
+            of_neighbour = _unpool(g, winners, row, column + j)
+            dz = lax.dynamic_update_slice(dz, of_neighbour, (j * filters, 0))
         # without it, XLA computes dz again for each use
         dz = lax.optimization_barrier(dz)
-        here = window(dx, row, column)
-        dx = lax.dynamic_update_slice(
-            dx, here + (weight @ dz).reshape(here.shape), (row, column, 0, 0)
-        )
-        return dx, dw + window(x, row, column).reshape(-1, batch) @ dz.T, db + dz
+        # Windows overlap: the input's gradient is added to what earlier ones wrote.
+        dx_window = window(dx, row, column)
+        gradient = (weight @ dz).reshape(dx_window.shape)
+        dx_window = dx_window + gradient
+        dx = lax.dynamic_update_slice(dx, dx_window, (row, column, 0, 0))
+        x_window = window(x, row, column).reshape(-1, batch)
+        dw = dw + x_window @ dz.T
+        return dx, dw, db + dz
 
-    zeros = (
-        jnp.zeros_like(x),
-        jnp.zeros_like(weight),
-        jnp.zeros((group * filters, batch), x.dtype),
-    )
-    dx, dw, db = lax.fori_loop(0, rows * columns // group, add, zeros)
-    return (
-        dx,
-        *gather(dw),
-        db.sum(1).reshape(group, filters).sum(0).reshape(1, 1, 1, filters),
-    )
+    dx = jnp.zeros_like(x)
+    dw = jnp.zeros_like(weight)
+    db = jnp.zeros((group * filters, batch), x.dtype)
+    positions = rows * groups
+    dx, dw, db = lax.fori_loop(0, positions, add, (dx, dw, db))
+    # Neighbours share a filter's weights and bias: their gradients add up.
+    (dw,) = gather(dw)
+    db = db.sum(1).reshape(group, filters).sum(0)
+    return dx, dw, db.reshape(1, 1, 1, filters)
 
 
 conv_relu_pool.defvjp(_forward, _backward)
@@ -170,18 +183,26 @@ conv_relu_pool.defvjp(_forward, _backward)
 def _convolve(x: Array, w: Array, b: Array) -> Array:
     """Return conv(x, w) + b, [height - k + 1, width - k + 1, filters, batch]."""
     k, _, _, filters = w.shape
-    rows, columns, batch = x.shape[0] - k + 1, x.shape[1] - k + 1, x.shape[3]
-    weight, bias = w.reshape(-1, filters).T, b.reshape(filters, 1)
+    rows, columns = _positions(x, k)
+    batch = x.shape[3]
+    weight = w.reshape(-1, filters).T
+    bias = b.reshape(filters, 1)
 
     def write(i: Array, z: Array) -> Array:
-        row, column = i // columns, i % columns
-        here = weight @ _window(x, row, column, k, k).reshape(-1, batch) + bias
-        return lax.dynamic_update_slice(z, here[None, None], (row, column, 0, 0))
+        row = i // columns
+        column = i % columns
+        window = _window(x, row, column, k, k).reshape(-1, batch)
+        output = weight @ window + bias
+        return lax.dynamic_update_slice(z, output[None, None], (row, column, 0, 0))
 
-    z: Array = lax.fori_loop(
-        0, rows * columns, write, jnp.zeros((rows, columns, filters, batch), x.dtype)
-    )
+    zeros = jnp.zeros((rows, columns, filters, batch), x.dtype)
+    z: Array = lax.fori_loop(0, rows * columns, write, zeros)
     return z
+
+
+def _positions(x: Array, k: int) -> tuple[int, int]:
+    """Return the rows and the columns of a valid convolution's output."""
+    return x.shape[0] - k + 1, x.shape[1] - k + 1
 
 
 def _window(x: Array, row: Array, column: Array, height: int, width: int) -> Array:
@@ -193,25 +214,29 @@ def _spread(w: Array, group: int) -> Array:
     theirs, k rows by k + group - 1 columns: [k * (k + group - 1) * channels, group *
     filters]. Outside an output's own window they are 0."""
     filters = w.shape[3]
-    shifted = [
-        jnp.pad(w, ((0, 0), (j, group - 1 - j), (0, 0), (0, 0))) for j in range(group)
-    ]
+    none = (0, 0)
+    shifted = []
+    for j in range(group):
+        beside = (j, group - 1 - j)
+        shifted.append(jnp.pad(w, (none, beside, none, none)))
     return jnp.stack(shifted, axis=3).reshape(-1, group * filters)
 
 
 def _relu_pool(z: Array) -> tuple[Array, Array]:
     """Return the outputs and the codes of their winners (uint8), both [rows - 1,
     columns - 1, filters, batch]."""
-    rows, columns = z.shape[0] - 1, z.shape[1] - 1
-    best, winner = (
-        z[:rows, :columns],
-        jnp.zeros((rows, columns, *z.shape[2:]), jnp.uint8),
-    )
+    rows, columns = _positions(z, 2)
+    best = z[:rows, :columns]
+    winner = jnp.zeros(best.shape, jnp.uint8)
     for code, (down, right) in enumerate(POOL_OFFSETS[1:], start=1):
-        other = z[down : down + rows, right : right + columns]
+        bottom = down + rows
+        end = right + columns
+        other = z[down:bottom, right:end]
         winner = jnp.where(best >= other, winner, jnp.uint8(code))
         best = jnp.maximum(best, other)
-    return jax.nn.relu(best), jnp.where(best > 0, winner, jnp.uint8(RELU_OFF))
+    y = jax.nn.relu(best)
+    is_on = best > 0
+    return y, jnp.where(is_on, winner, jnp.uint8(RELU_OFF))
 
 
 def _unpool(g: Array, winners: Array, row: Array, column: Array) -> Array:
@@ -220,9 +245,14 @@ def _unpool(g: Array, winners: Array, row: Array, column: Array) -> Array:
     rows, columns, filters, batch = g.shape
     total = jnp.zeros((filters, batch), g.dtype)
     for code, (down, right) in enumerate(POOL_OFFSETS):
-        i, j = row - down, column - right
+        i = row - down
+        j = column - right
         # If no pool starts at (i, j), the slices below are clipped to another pool.
-        inside = (i >= 0) & (i < rows) & (j >= 0) & (j < columns)
-        won = (_window(winners, i, j, 1, 1)[0, 0] == code) & inside
-        total += jnp.where(won, _window(g, i, j, 1, 1)[0, 0], jnp.zeros_like(total))
+        is_pool = (i >= 0) & (i < rows) & (j >= 0) & (j < columns)
+        winner = _window(winners, i, j, 1, 1)[0, 0]
+        is_winner = winner == code
+        won = is_winner & is_pool
+        gradient = _window(g, i, j, 1, 1)[0, 0]
+        zeros = jnp.zeros_like(total)
+        total += jnp.where(won, gradient, zeros)
     return total

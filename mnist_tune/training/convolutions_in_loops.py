@@ -23,7 +23,7 @@ from jax.interpreters import mlir
 _as_it_is = Primitive("convolution_as_it_is")
 """A convolution that is lowered as JAX lowers it by itself."""
 _as_it_is.def_abstract_eval(
-    lambda *given, **how: lax.conv_general_dilated_p.abstract_eval(*given, **how)[0]
+    lambda *arrays, **how: lax.conv_general_dilated_p.abstract_eval(*arrays, **how)[0]
 )
 
 
@@ -41,16 +41,16 @@ def _in_order(
     x: Array, w: Array, *, dimension_numbers: lax.ConvDimensionNumbers, **how: Any
 ) -> Array:
     """Return a convolution of arrays in any order, computed in the one that is fast."""
-    (batch, channels, *space), (filters, inputs, *window), (rows, features, *places) = (
-        dimension_numbers
-    )
-    last, axes = x.ndim - 1, tuple(range(1, x.ndim - 1))
-    order = lax.ConvDimensionNumbers(
-        (0, last, *axes), (last, last - 1, *range(last - 1)), (0, last, *axes)
-    )
-    arrays = (
-        lax.transpose(x, (batch, *space, channels)),
-        lax.transpose(w, (*window, inputs, filters)),
-    )
-    y = _as_it_is.bind(*arrays, dimension_numbers=order, **how)
+    # The axes of each array: a pair that names what they are, then those of space.
+    batch, channels, *space = dimension_numbers.lhs_spec
+    filters, inputs, *window = dimension_numbers.rhs_spec
+    rows, features, *places = dimension_numbers.out_spec
+    # The fast order has space between the pair, and of weights before it.
+    last = x.ndim - 1
+    image_axes = (0, last, *range(1, last))
+    window_axes = (last, last - 1, *range(last - 1))
+    order = lax.ConvDimensionNumbers(image_axes, window_axes, image_axes)
+    x = lax.transpose(x, (batch, *space, channels))
+    w = lax.transpose(w, (*window, inputs, filters))
+    y = _as_it_is.bind(x, w, dimension_numbers=order, **how)
     return lax.transpose(y, np.argsort((rows, *places, features)))

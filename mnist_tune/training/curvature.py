@@ -70,17 +70,19 @@ def sharpness(
     def loss(params: Any, number: Array, block: Array) -> Array:
         return program.batch_loss(params, state.extra, data, block, number)
 
+    # P^-½, if there is a preconditioner
     if hyper:
-        scale = jax.tree.map(
-            lambda p: 1 / jnp.sqrt(p),
-            program.step.preconditioner(hyper, state.optimizer),
-        )
+        preconditioner = program.step.preconditioner(hyper, state.optimizer)
+        scale = jax.tree.map(lambda p: 1 / jnp.sqrt(p), preconditioner)
 
     def scaled(vector: Any) -> Any:
-        return jax.tree.map(jnp.multiply, scale, vector) if hyper else vector
+        if not hyper:
+            return vector
+        return jax.tree.map(jnp.multiply, scale, vector)
 
     def product(vector: Any) -> Any:
-        return scaled(mean_product(loss, state.params, probe, scaled(vector)))
+        curved = mean_product(loss, state.params, probe, scaled(vector))
+        return scaled(curved)
 
     return largest_eigenvalue(product, state.params, products)
 
@@ -107,30 +109,33 @@ def batch_sharpness(
             return program.batch_loss(narrow(p), state.extra, data, index, number)
 
         gradient = jax.grad(loss)(wide)
-        curved = _dot(gradient, hessian_product(loss, wide, gradient))
-        return None, (curved, _dot(gradient, gradient))
+        product = hessian_product(loss, wide, gradient)
+        curved = _dot(gradient, product)
+        norm = _dot(gradient, gradient)
+        return None, (curved, norm)
 
-    _, (curved, norms) = jax.lax.scan(
-        along_gradient, None, (jnp.arange(len(batches), dtype=jnp.int32), batches)
-    )
+    numbers = jnp.arange(len(batches), dtype=jnp.int32)
+    _, (curved, norms) = jax.lax.scan(along_gradient, None, (numbers, batches))
+    quotients = curved / norms
     # NaN and infinity are not 0: what has diverged stays NaN
-    return jnp.mean(curved / norms, where=norms != 0)
+    return jnp.mean(quotients, where=norms != 0)
 
 
 def probe_of(train_count: int, count: int | None = None) -> np.ndarray:
     """Return the indices of the images that sharpness is measured on, int32: always the
     same for the same numbers. They are drawn at random, because label noise is in the
     first images. Without a count it is the whole training set."""
-    order = np.random.default_rng(0).permutation(train_count).astype(np.int32)
-    return order[:count]
+    order = np.random.default_rng(0).permutation(train_count)
+    return order.astype(np.int32)[:count]
 
 
 def memory_of(params: Any) -> int:
     """Return the bytes of the vectors that a measurement holds: one for each Lanczos
     step, and eight of a product. Only the shapes and types of the parameters are
     used."""
-    sizes = (int(x.size) * max(x.dtype.itemsize, 4) for x in jax.tree.leaves(params))
-    return int((MORE_PRODUCTS + 8) * sum(sizes))
+    leaves = jax.tree.leaves(params)
+    vector = sum(int(x.size) * max(x.dtype.itemsize, 4) for x in leaves)
+    return int((MORE_PRODUCTS + 8) * vector)
 
 
 def largest_eigenvalue(
@@ -144,35 +149,47 @@ def largest_eigenvalue(
     Hessian of low rank, the residual is 0; NaN in the first product gives NaN. The map
     is one on trees like the parameters, in float32 or wider.
     """
-    flat, back = ravel_pytree(_widened(params)[0])
+    wide, _ = _widened(params)
+    flat, back = ravel_pytree(wide)
     # leaf by leaf it takes seconds to compile
     start = jax.random.normal(jax.random.key(0), flat.shape, flat.dtype)
+    steps = min(products, flat.size)
     lanczos = decomp.tridiag_sym(
-        min(products, flat.size), reortho="full", materialize=False, custom_vjp=False
+        steps, reortho="full", materialize=False, custom_vjp=False
     )
-    found = lanczos(product, back(start))
-    diagonal, beside = found.J_small
+    basis = lanczos(product, back(start))
+    diagonal, beside = basis.J_small
     # Where a step leaves only rounding errors, what follows is not orthogonal, and its
     # eigenvalues are of any size.
-    scale = jax.lax.cummax(jnp.abs(diagonal[:-1]) + beside)
+    row_sums = jnp.abs(diagonal[:-1]) + beside
+    scale = jax.lax.cummax(row_sums)
+    rounding = ROUNDING * np.finfo(beside.dtype).eps
     # False where NaN
-    reached = jnp.cumprod(beside > ROUNDING * np.finfo(beside.dtype).eps * scale) > 0
+    reached = jnp.cumprod(beside > rounding * scale) > 0
     # a Rayleigh quotient, never above λ
-    diagonal = jnp.where(jnp.append(True, reached), diagonal, diagonal[0])
+    is_used = jnp.append(True, reached)
+    diagonal = jnp.where(is_used, diagonal, diagonal[0])
     beside = jnp.where(reached, beside, 0)
-    values, vectors = jnp.linalg.eigh(
-        jnp.diag(diagonal) + jnp.diag(beside, 1) + jnp.diag(beside, -1)
-    )
-    left = jnp.sqrt(_dot(found.residual, found.residual)) * jnp.abs(
-        vectors[-1, -1] / values[-1]
-    )
-    return Sharpness(values[-1], jnp.where(reached.all(), left, 0 * values[-1]))
+    tridiagonal = jnp.diag(diagonal) + jnp.diag(beside, 1) + jnp.diag(beside, -1)
+    values, vectors = jnp.linalg.eigh(tridiagonal)
+    # The Ritz residual: the last Lanczos residual's norm times the eigenvector's share
+    # in the last step.
+    norm = jnp.sqrt(_dot(basis.residual, basis.residual))
+    share = vectors[-1, -1] / values[-1]
+    residual = norm * jnp.abs(share)
+    largest = values[-1]
+    return Sharpness(largest, jnp.where(reached.all(), residual, 0 * values[-1]))
 
 
 def hessian_product(loss: Callable[[Any], Array], params: Any, vector: Any) -> Any:
     """Return the product of the Hessian of `loss` at `params` with a vector, a tree
     like the parameters."""
-    return jax.grad(lambda p: _dot(jax.grad(loss)(p), vector))(params)
+
+    def along_vector(p: Any) -> Array:
+        gradient = jax.grad(loss)(p)
+        return _dot(gradient, vector)
+
+    return jax.grad(along_vector)(params)
 
 
 def mean_product(
@@ -185,30 +202,36 @@ def mean_product(
 
     def add(total: Any, block: tuple[Array, Array]) -> tuple[Any, None]:
         number, index = block
-        found = hessian_product(lambda p: loss(narrow(p), number, index), wide, vector)
-        return jax.tree.map(
-            lambda sums, x: sums + x * (len(index) / len(probe)), total, found
-        ), None
+        share = len(index) / len(probe)
+        curved = hessian_product(lambda p: loss(narrow(p), number, index), wide, vector)
+        return jax.tree.map(lambda sums, x: sums + x * share, total, curved), None
 
+    # All blocks of full size run in one loop, then the smaller last one.
     full = len(probe) // BLOCK
-    whole = probe[: full * BLOCK].reshape(full, BLOCK)
-    total, _ = jax.lax.scan(
-        add,
-        jax.tree.map(jnp.zeros_like, wide),
-        (jnp.arange(full, dtype=jnp.int32), whole),
-    )
-    rest = probe[full * BLOCK :]
-    return add(total, (jnp.int32(full), rest))[0] if len(rest) else total
+    end = full * BLOCK
+    blocks = probe[:end].reshape(full, BLOCK)
+    zeros = jax.tree.map(jnp.zeros_like, wide)
+    numbers = jnp.arange(full, dtype=jnp.int32)
+    total, _ = jax.lax.scan(add, zeros, (numbers, blocks))
+    rest = probe[end:]
+    if len(rest):
+        total, _ = add(total, (jnp.int32(full), rest))
+    return total
 
 
 def _widened(params: Any) -> tuple[Any, Callable[[Any], Any]]:
     """Return the parameters in float32 at least, and the function that gives them back
     their types."""
-    wide = jax.tree.map(
-        lambda x: x.astype(np.promote_types(x.dtype, np.float32)), params
-    )
-    return wide, lambda p: jax.tree.map(lambda x, like: x.astype(like.dtype), p, params)
+
+    def widen(x: Array) -> Array:
+        return x.astype(np.promote_types(x.dtype, np.float32))
+
+    def narrow(wide: Any) -> Any:
+        return jax.tree.map(lambda x, like: x.astype(like.dtype), wide, params)
+
+    return jax.tree.map(widen, params), narrow
 
 
 def _dot(first: Any, second: Any) -> Array:
-    return jnp.stack(jax.tree.leaves(jax.tree.map(jnp.vdot, first, second))).sum()
+    products = jax.tree.map(jnp.vdot, first, second)
+    return jnp.stack(jax.tree.leaves(products)).sum()

@@ -32,18 +32,24 @@ def _made_once(task: Task) -> tuple[Any, Any]:
     parts = tried("data()", task.data)  # type: ignore[arg-type]
     check_tuple("data", "train, test", parts)
     if all(isinstance(part, Real) for part in parts):
-        if any(part < 1 or part % 1 for part in parts):
-            how = "give two whole numbers of examples above 0"
-            raise UserError(f"data returned {parts}; {how}")
-        train_count, test_count = map(int, parts)
-        numbers = np.arange(train_count + test_count, dtype=np.int32)
-        return numbers[:train_count], numbers[train_count:]
+        return _numbered(parts)
     for part, name in zip(parts, ("train", "test"), strict=True):
         _check_part(part, name)
     train, test = jax.tree.map(_in_native_order, parts)
     alike = "data must return (train, test), alike but for their lengths"
     check_same(alike, train, test, axes=1)
     return train, test
+
+
+def _numbered(counts: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the numbers of the examples, which `loss` draws itself."""
+    if any(count < 1 or count % 1 for count in counts):
+        how = "give two whole numbers of examples above 0"
+        raise UserError(f"data returned {counts}; {how}")
+    train_count, test_count = map(int, counts)
+    total = train_count + test_count
+    numbers = np.arange(total, dtype=np.int32)
+    return numbers[:train_count], numbers[train_count:]
 
 
 def _check_part(part: Any, name: str) -> None:
@@ -89,8 +95,10 @@ def examples_of(part: Any, count: int) -> Any:
     holds NaN or infinity comes first, if there is one."""
     order = np.arange(len_of(part))
     with np.errstate(all="ignore"):
+        # the sum of an example is finite only if all its numbers are
         sums = [x.reshape(len(x), -1).sum(1) for x in jax.tree.leaves(part)]
-        order[0] = np.all([np.isfinite(each) for each in sums], axis=0).argmin()
+        are_finite = [np.isfinite(leaf_sums) for leaf_sums in sums]
+        order[0] = np.all(are_finite, axis=0).argmin()
     order = np.resize(order, count)
     return jax.tree.map(lambda x: x[order], part)
 
@@ -99,7 +107,9 @@ def checksum(tree: Any) -> str:
     """Return the SHA-256 of a tree's arrays, with their paths, types and shapes."""
     sums = hashlib.sha256()
     for path, leaf in tree_leaves_with_path(tree):
-        sums.update(f"{keystr(path)} {leaf.dtype} {np.shape(leaf)} ".encode())
+        kind = f"{keystr(path)} {leaf.dtype} {np.shape(leaf)} "
+        sums.update(kind.encode())
         # no copy: it may not fit
-        sums.update(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
+        flat = np.ascontiguousarray(leaf).reshape(-1)
+        sums.update(flat.view(np.uint8).data)
     return sums.hexdigest()

@@ -23,25 +23,31 @@ from mnist_tune.training.convolution import convnet_logits as convnet_logits
 def initial(made: Any, seed: int) -> Any:
     """Return what `init` of a task or a network returns for a seed, as NumPy arrays."""
     # The CPU draws, so that every device starts from the same numbers.
-    with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        return jax.tree.map(np.asarray, made.init(jax.random.key(seed)))
+    cpu = jax.local_devices(backend="cpu")[0]
+    with jax.default_device(cpu):
+        variables = made.init(jax.random.key(seed))
+        return jax.tree.map(np.asarray, variables)
 
 
 def seed_of(key: Array) -> int:
     """Return the seed of a key, from which the notebook's networks are drawn by NumPy.
     While the key is traced, only shapes are asked for, and any seed will do: JAX must
     not start on a device for them."""
-    return 0 if isinstance(key, jax.core.Tracer) else int(jax.random.key_data(key)[-1])
+    if isinstance(key, jax.core.Tracer):
+        return 0
+    return int(jax.random.key_data(key)[-1])
 
 
 def normal_mlp(sizes: Sequence[int], seed: int) -> Any:
     """Draw as the notebook's `init_random_params`: `0.1 * RandomState(seed).randn`,
     weights then bias of each layer."""
     rng = np.random.RandomState(seed)
-    return tuple(
-        tuple((0.1 * rng.randn(*shape)).astype(np.float32) for shape in ((m, n), (n,)))
-        for m, n in pairwise(sizes)
-    )
+    layers = []
+    for m, n in pairwise(sizes):
+        weight = 0.1 * rng.randn(m, n)
+        bias = 0.1 * rng.randn(n)
+        layers.append((weight.astype(np.float32), bias.astype(np.float32)))
+    return tuple(layers)
 
 
 def glorot_mlp(sizes: Sequence[int], seed: int) -> Any:
@@ -55,40 +61,38 @@ def he_mlp(sizes: Sequence[int], seed: int) -> Any:
     """Draw the weights of an MLP without biases: `RandomState(seed).randn` with
     variance 2 / fan-in, in the last layer 1 / fan-in (He et al. 2015, arXiv
     1502.01852)."""
-    rng, last = np.random.RandomState(seed), len(sizes) - 2
-    return tuple(
-        ((rng.randn(m, n) * np.sqrt((1 if i == last else 2) / m)).astype(np.float32),)
-        for i, (m, n) in enumerate(pairwise(sizes))
-    )
+    rng = np.random.RandomState(seed)
+    # A ReLU, which all layers but the last one have, halves the variance.
+    gains = [2] * (len(sizes) - 2) + [1]
+    layers = []
+    for (m, n), gain in zip(pairwise(sizes), gains, strict=True):
+        scale = np.sqrt(gain / m)
+        weight = rng.randn(m, n) * scale
+        layers.append((weight.astype(np.float32),))
+    return tuple(layers)
 
 
 def he0_mlp(sizes: Sequence[int], seed: int) -> Any:
     """Draw as `he_mlp`, but with a last layer of zeros: the untrained outputs are 0."""
     *layers, (last,) = he_mlp(sizes, seed)
-    return (*layers, (np.zeros_like(last),))
+    zeros = np.zeros_like(last)
+    return (*layers, (zeros,))
 
 
 def glorot_convnet(data: DataSpec, seed: int) -> Any:
     """Draw the parameters of the notebook's convnet for images of this shape, as stax
     does."""
     pool = stax.MaxPool((2, 2))
-    layers = [
-        stax.Conv(12, (5, 5)),
-        stax.Relu,
-        pool,
-        stax.Conv(16, (5, 5)),
-        stax.Relu,
-        pool,
-        stax.Flatten,
-    ]
-    layers += [
-        stax.Dense(120),
-        stax.Relu,
-        stax.Dense(84),
-        stax.Relu,
-        stax.Dense(data.classes),
-    ]
-    return _drawn(layers, (*data.shape, 1)[:3], seed)
+    layers = []
+    for filters in (12, 16):
+        layers += [stax.Conv(filters, (5, 5)), stax.Relu, pool]
+    layers.append(stax.Flatten)
+    for units in (120, 84):
+        layers += [stax.Dense(units), stax.Relu]
+    layers.append(stax.Dense(data.classes))
+    # images without an axis of channels have one channel
+    shape = (*data.shape, 1)[:3]
+    return _drawn(layers, shape, seed)
 
 
 def _drawn(layers: Sequence[Any], shape: Sequence[int], seed: int) -> Any:
@@ -96,21 +100,25 @@ def _drawn(layers: Sequence[Any], shape: Sequence[int], seed: int) -> Any:
     # JAX's random streams were other ones before partitionable threefry, which is newer
     # than the notebook.
     with jax.threefry_partitionable(False):
-        params = jax.jit(lambda key: init(key, (-1, *shape))[1])(jax.random.key(seed))
+        draw = jax.jit(lambda key: init(key, (-1, *shape))[1])
+        params = draw(jax.random.key(seed))
     return tuple(layer for layer in params if layer)
 
 
 def apply_mlp(activation: str, params: Params, x: Array) -> Array:
     """Return the logits [n, classes] of images x [n, ...]: dense layers, with the
     activation between them. A layer is (weight, bias), or (weight,) alone."""
+    activate = getattr(jax.nn, activation)
     x = x.reshape(len(x), -1)
     for layer in params[:-1]:
-        x = getattr(jax.nn, activation)(_layer(x, *layer))
+        x = activate(_layer(x, *layer))
     return _layer(x, *params[-1])
 
 
 def _layer(x: Array, w: Array, b: Array | None = None) -> Array:
-    return dense(x, w, jnp.zeros(w.shape[1], w.dtype) if b is None else b)
+    if b is None:
+        b = jnp.zeros(w.shape[1], w.dtype)
+    return dense(x, w, b)
 
 
 @jax.custom_vjp
@@ -123,8 +131,10 @@ def _dense_forward(x: Array, w: Array, b: Array) -> tuple[Array, tuple[Array, Ar
     return dense(x, w, b), (x, w)
 
 
-def _dense_backward(kept: tuple[Array, Array], g: Array) -> tuple[Array, Array, Array]:
-    x, w = kept
+def _dense_backward(
+    residuals: tuple[Array, Array], g: Array
+) -> tuple[Array, Array, Array]:
+    x, w = residuals
     # XLA's CPU product is slower if its left side is transposed: jax 0.10.2 loses 5% of
     # a step of 784-16-10, and none with 1024 units. The barrier makes XLA copy x.T
     # first.

@@ -40,7 +40,13 @@ SHARES = ("b1", "b2", "decay", "momentum")
 """Arguments of these that say how much of an average is kept: with 1 or more, it never
 ends or grows."""
 
-OPTIONS = ("learning_rate", "weight_decay", "clip_norm", "schedule", "warmup_steps")
+OPTIONS: tuple[str, ...] = (
+    "learning_rate",
+    "weight_decay",
+    "clip_norm",
+    "schedule",
+    "warmup_steps",
+)
 """What a step takes from the trial. None of it can be an argument of the optimiser,
 too, which would hide it."""
 
@@ -65,26 +71,30 @@ class Step:
         """The step of a trial. Raises as `check_optimizer`."""
         call = check_optimizer(config.optimizer)
         optional = ("momentum", "weight_decay", "clip_norm", "warmup_steps")
-        names = [
-            "learning_rate",
-            *(name for name in optional if getattr(config, name) > 0),
-        ]
-        names += ["total_steps"] if config.schedule != "constant" else []
-        names += [
-            f"{name}=" for name, value in call.keywords if isinstance(value, float)
-        ]
-        static = tuple(item for item in call.keywords if not isinstance(item[1], float))
-        own = ENTRIES["optimizer"].get(call.name)
+        names = ["learning_rate"]
+        names += [name for name in optional if getattr(config, name) > 0]
+        if config.schedule != "constant":
+            names.append("total_steps")
+        static = []
+        for name, value in call.keywords:
+            if isinstance(value, float):
+                names.append(f"{name}=")
+            else:
+                static.append((name, value))
         return cls(
-            call.name, tuple(names), static, config.nesterov, config.schedule, own
+            call.name,
+            tuple(names),
+            tuple(static),
+            config.nesterov,
+            config.schedule,
+            own=ENTRIES["optimizer"].get(call.name),
         )
 
     def hyperparameters(self, config: TrialConfig, steps: int) -> dict[str, float]:
         """The values of a trial; an epoch has so many steps."""
         values = config.to_dict() | {"total_steps": config.epochs * steps}
-        values |= {
-            f"{name}=": value for name, value in parse_call(config.optimizer).keywords
-        }
+        for name, value in parse_call(config.optimizer).keywords:
+            values[f"{name}="] = value
         return {name: float(values[name]) for name in self.names}
 
     def transformation(self, hyper: Hyperparameters) -> optax.GradientTransformation:
@@ -96,9 +106,7 @@ class Step:
         """
         import optax
 
-        arguments = dict(self.static) | {
-            name[:-1]: hyper[name] for name in self.names if name.endswith("=")
-        }
+        arguments = self._arguments(hyper)
         if "momentum" in self.names:
             arguments["momentum"] = hyper["momentum"]
         if self.nesterov:
@@ -110,9 +118,8 @@ class Step:
             before.append(optax.clip_by_global_norm(hyper["clip_norm"]))
         if "weight_decay" in self.names and self.optimizer not in DECOUPLED:
             before.append(optax.add_decayed_weights(hyper["weight_decay"]))
-        last = _factory(self.optimizer, self.own)(
-            self._learning_rate(hyper), **arguments
-        )
+        factory = _factory(self.optimizer, self.own)
+        last = factory(self._learning_rate(hyper), **arguments)
         if isinstance(last, optax.MultiSteps):
             last = last.gradient_transformation()
         if not isinstance(last, optax.GradientTransformation):
@@ -120,7 +127,17 @@ class Step:
             raise UserError(
                 f"optimizer {self.optimizer!r} returned a {kind}; return one of optax, as optax.adam does"
             )
-        return optax.chain(*before, last) if before else last
+        if not before:
+            return last
+        return optax.chain(*before, last)
+
+    def _arguments(self, hyper: Hyperparameters) -> dict[str, Any]:
+        """Return the optimiser's own arguments, traced or not."""
+        arguments = dict(self.static)
+        for name in self.names:
+            if name.endswith("="):
+                arguments[name.removesuffix("=")] = hyper[name]
+        return arguments
 
     def preconditioner(self, hyper: Hyperparameters, state: Any) -> Any:
         """Return Adam's P = (1 - b1^t) (sqrt(v / (1 - b2^t)) + eps) after t steps, a
@@ -131,26 +148,21 @@ class Step:
         import jax.numpy as jnp
         import optax
 
-        given = dict(self.static) | {
-            name[:-1]: hyper[name] for name in self.names if name.endswith("=")
-        }
-        defaults = {
-            name: one.default
-            for name, one in inspect.signature(optax.adam).parameters.items()
-        }
-        b1, b2, eps, root = (
-            (defaults | given)[name] for name in ("b1", "b2", "eps", "eps_root")
-        )
+        parameters = inspect.signature(optax.adam).parameters
+        arguments = {name: field.default for name, field in parameters.items()}
+        arguments |= self._arguments(hyper)
         adam = optax.tree.get(state, "ScaleByAdamState")
+        numbers = [arguments[name] for name in ("b1", "b2", "eps", "eps_root")]
+        numbers.append(adam.count)
 
-        def of(nu: Any) -> Any:
-            nu = nu.astype(jnp.promote_types(nu.dtype, jnp.float32))
-            one, two, small, inside, t = (
-                jnp.asarray(x).astype(nu.dtype) for x in (b1, b2, eps, root, adam.count)
-            )
-            return (1 - one**t) * (jnp.sqrt(nu / (1 - two**t) + inside) + small)
+        def diagonal(nu: Any) -> Any:
+            v = nu.astype(jnp.promote_types(nu.dtype, jnp.float32))
+            b1, b2, eps, root, t = (jnp.asarray(x).astype(v.dtype) for x in numbers)
+            bias = 1 - b1**t
+            deviation = jnp.sqrt(v / (1 - b2**t) + root)
+            return bias * (deviation + eps)
 
-        return jax.tree.map(of, adam.nu)
+        return jax.tree.map(diagonal, adam.nu)
 
     def _learning_rate(self, hyper: Hyperparameters) -> Any:
         """The number, or what the schedule makes of it: linear from 0 in the steps of
@@ -163,15 +175,17 @@ class Step:
 
         def rate(count: Any) -> Any:
             count = count.astype(jnp.float32)
-            warmup, factor = hyper.get("warmup_steps", jnp.float32(0)), jnp.float32(1)
+            warmup = hyper.get("warmup_steps", jnp.float32(0))
+            factor = jnp.float32(1)
             if self.schedule != "constant":
                 length = jnp.maximum(hyper["total_steps"] - warmup, 1)
-                share = jnp.clip((count - warmup) / length, 0, 1)
-                factor = (
-                    1 - share
-                    if self.schedule == "linear"
-                    else (1 + jnp.cos(jnp.pi * share)) / 2
-                )
+                progress = (count - warmup) / length
+                share = jnp.clip(progress, 0, 1)
+                if self.schedule == "linear":
+                    factor = 1 - share
+                else:
+                    cosine = jnp.cos(jnp.pi * share)
+                    factor = (1 + cosine) / 2
             if "warmup_steps" in self.names:
                 factor = jnp.where(count < warmup, count / warmup, factor)
             return hyper["learning_rate"] * factor
@@ -189,63 +203,73 @@ def threshold(optimizer: str, momentum: float, nesterov: bool) -> float:
       default. The sharpness is that of P⁻¹H (`Step.preconditioner`; Cohen et al. 2022,
       arXiv 2207.14484).
     """
-    call, share = parse_call(optimizer), 1.0
+    call = parse_call(optimizer)
+    # the share of an average that a new gradient has
+    share = 1.0
     if call.name in ADAM:
-        given = dict(call.keywords)
-        momentum, nesterov = given.get("b1", 0.9), given.get("nesterov", False)
+        arguments = dict(call.keywords)
+        momentum = arguments.get("b1", 0.9)
+        nesterov = arguments.get("nesterov", False)
         share = 1 - momentum
-    known = call.name in ("sgd", *ADAM) and share
-    return (
-        (2 + 2 * momentum) / (1 + 2 * momentum * nesterov) / share
-        if known
-        else math.nan
-    )
+    if call.name not in ("sgd", *ADAM) or share == 0:
+        return math.nan
+    plain = 2 + 2 * momentum
+    if nesterov:
+        plain /= 1 + 2 * momentum
+    return plain / share
 
 
 def _factory(name: str, own: Entry | None) -> Callable[..., Any]:
     import optax
 
-    return own.factory if own else cast(Callable[..., Any], getattr(optax, name))
+    if own:
+        return own.factory
+    return cast(Callable[..., Any], getattr(optax, name))
 
 
 def check_optimizer(text: str) -> Call:
     """Take an optimiser's name and arguments apart. JAX is not imported for a plain
     name. Raises `UserError` if there is no such optimiser, it has no such argument, or
     the argument is an option of the trial."""
-    call, known = parse_call(text), (*BUILT_IN, *ENTRIES["optimizer"])
-    if call.name not in known:
-        raise UserError(
-            f"unknown optimizer {call.name!r}{closest(call.name, known)}; or FILE.py:FACTORY"
-        )
+    call = parse_call(text)
+    optimizers = (*BUILT_IN, *ENTRIES["optimizer"])
+    if call.name not in optimizers:
+        hint = closest(call.name, optimizers)
+        raise UserError(f"unknown optimizer {call.name!r}{hint}; or FILE.py:FACTORY")
     if call.arguments:
         raise UserError(f"optimizer {text!r}: name its arguments, as in adam(b1=0.8)")
-    options = (*OPTIONS, "momentum", "nesterov") if call.name == "sgd" else OPTIONS
     if call.keywords:
-        factory = _factory(call.name, ENTRIES["optimizer"].get(call.name))
-        arguments = list(inspect.signature(factory).parameters.values())[1:]
-        names = [
-            one.name
-            for one in arguments
-            if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)
-        ]
-        takes_all = any(one.kind == one.VAR_KEYWORD for one in arguments)
-        for name, value in call.keywords:
-            is_share = (
-                call.name in BUILT_IN
-                and name in SHARES
-                and isinstance(value, (int, float))
-            )
-            if is_share and not 0 <= value < 1:
-                raise UserError(
-                    f"optimizer {text!r}: {name} must be at least 0 and below 1, got {value}"
-                )
-            if name in options:
-                flag = f"--{name.replace('_', '-')}{'s' * (name == 'learning_rate')}"
-                raise UserError(
-                    f"optimizer {text!r}: {name} is an option of the sweep; give it with {flag}"
-                )
-            if name not in names and not takes_all:
-                raise UserError(
-                    f"optimizer {call.name!r} has no argument {name!r}{closest(name, names)}"
-                )
+        _check_arguments(text, call)
     return call
+
+
+def _check_arguments(text: str, call: Call) -> None:
+    """Raise a `UserError` if an optimiser has no such argument, or it is an option of
+    the trial."""
+    options = OPTIONS
+    if call.name == "sgd":
+        options += ("momentum", "nesterov")
+    factory = _factory(call.name, ENTRIES["optimizer"].get(call.name))
+    # the first one is the learning rate
+    parameters = list(inspect.signature(factory).parameters.values())[1:]
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    names = [parameter.name for parameter in parameters if parameter.kind in by_name]
+    kinds = {parameter.kind for parameter in parameters}
+    takes_all = inspect.Parameter.VAR_KEYWORD in kinds
+    for name, value in call.keywords:
+        is_share = call.name in BUILT_IN and name in SHARES
+        is_number = isinstance(value, (int, float))
+        if is_share and is_number and not 0 <= value < 1:
+            raise UserError(
+                f"optimizer {text!r}: {name} must be at least 0 and below 1, got {value}"
+            )
+        if name in options:
+            flag = "--" + name.replace("_", "-")
+            if name == "learning_rate":
+                flag += "s"
+            raise UserError(
+                f"optimizer {text!r}: {name} is an option of the sweep; give it with {flag}"
+            )
+        if name not in names and not takes_all:
+            hint = closest(name, names)
+            raise UserError(f"optimizer {call.name!r} has no argument {name!r}{hint}")

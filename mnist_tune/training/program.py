@@ -71,46 +71,39 @@ class Program:
     @classmethod
     def of(cls, config: TrialConfig, data: DataSpec | TaskSpec) -> Program:
         step = Step.of(config)
-        return cls(
-            config.architecture,
-            step,
-            config.batch_size,
-            config.drop_last,
-            task_of(config, data)[1],
-        )
+        _, made = task_of(config, data)
+        return cls(config.architecture, step, config.batch_size, config.drop_last, made)
 
     def init(self, seed: int, hyper: Hyperparameters) -> TrainState:
         """Return the untrained state for a seed and hyperparameters, as NumPy
         arrays."""
-        state: TrainState = jax.tree.map(
-            np.asarray, self._begin(initial(self.task, seed), hyper)
-        )
+        variables = initial(self.task, seed)
+        state: TrainState = jax.tree.map(np.asarray, self._begin(variables, hyper))
         return state
 
     @cached_property
     def shapes(self) -> TrainState:
         """The shapes and types of a state's leaves. They are not computed, unless
         `init` needs values."""
-        init, zeros = self.task.init, dict.fromkeys(self.step.names, 0.0)
+        init = self.task.init
+        zeros = dict.fromkeys(self.step.names, 0.0)
         try:
-            found: TrainState = jax.eval_shape(
+            shapes: TrainState = jax.eval_shape(
                 lambda: self._begin(init(jax.random.key(0)), zeros)
             )
         except jax.errors.JAXTypeError:  # it goes through NumPy
             variables = initial(self.task, 0)
-            found = jax.eval_shape(lambda: self._begin(variables, zeros))
-        return found
+            shapes = jax.eval_shape(lambda: self._begin(variables, zeros))
+        return shapes
 
     def _begin(self, variables: Any, hyper: Hyperparameters) -> TrainState:
         # JAX arrays would start JAX on a device, and optax's inject_hyperparams takes
         # no NumPy scalars.
         values = {name: np.array(hyper[name], np.float32) for name in self.step.names}
         params, extra = variables
-        return TrainState(
-            params,
-            as_numbers(self.task.begun(self.step.transformation(values), params)),
-            extra,
-        )
+        tx = self.step.transformation(values)
+        opt = self.task.begun(tx, params)
+        return TrainState(params, as_numbers(opt), extra)
 
     def train_epoch(
         self,
@@ -138,44 +131,41 @@ class Program:
             The new state, and the loss of each step before its update, float32 [ceil(n
             / batch_size)].
         """
-        tx, trained = (
-            self.step.transformation(hyper),
-            self.task.step or self._gradient_step,
-        )
+        tx = self.step.transformation(hyper)
+        update = self.task.step or self._gradient_step
 
         def step(
             state: TrainState, at: tuple[Array, Array]
         ) -> tuple[TrainState, Array]:
             index, number = at
-            batch, draws = jax.tree.map(lambda x: x[index], data), _key(key, number)
+            batch = _examples(data, index)
+            draws = _key(key, number)
+            # The state holds random keys as numbers; the optimiser gets keys.
             kinds = jax.eval_shape(
                 lambda params: self.task.begun(tx, params), state.params
             )
-            opt = jax.tree.map(
-                lambda x, kind: jax.random.wrap_key_data(x) if _is_key(kind) else x,
-                state.optimizer,
-                kinds,
-            )
-            params, opt, extra, loss = trained(
+            opt = jax.tree.map(_as_key, state.optimizer, kinds)
+            params, opt, extra, loss = update(
                 state.params, opt, state.extra, batch, draws, tx
             )
-            new = TrainState(params, as_numbers(opt), extra)
+            opt = as_numbers(opt)
+            new = TrainState(params, opt, extra)
             # Float32 hyperparameters promote parameters of fewer bits.
-            return jax.tree.map(lambda old, x: x.astype(old.dtype), state, new), _wide(
-                loss
-            )
+            new = jax.tree.map(lambda old, x: x.astype(old.dtype), state, new)
+            return new, _wide(loss)
 
+        # All batches of full size run in one loop.
         full, rest = divmod(order.shape[0], self.batch_size)
-        whole = order[: full * self.batch_size].reshape(full, self.batch_size)
-        state, losses = jax.lax.scan(
-            step, state, (whole, first + jnp.arange(full, dtype=jnp.int32))
-        )
+        end = full * self.batch_size
+        batches = order[:end].reshape(full, self.batch_size)
+        numbers = first + jnp.arange(full, dtype=jnp.int32)
+        state, losses = jax.lax.scan(step, state, (batches, numbers))
         if not rest:
             return state, losses
+        # The smaller last batch has a shape of its own, so it runs after the loop.
         try:
-            state, last = step(
-                state, (order[full * self.batch_size :], first + jnp.int32(full))
-            )
+            tail = order[end:]
+            state, last = step(state, (tail, first + jnp.int32(full)))
         except Exception as error:  # as in a loss of pairs
             why = f"the last batch of {rest} fails, {in_a_line(error)}"
             raise LastBatchError(
@@ -187,9 +177,8 @@ class Program:
         self, params: Any, opt: Any, state: Any, batch: Any, key: Array, tx: Any
     ) -> Any:
         assert self.task.loss is not None
-        (loss, state), gradient = jax.value_and_grad(self.task.loss, has_aux=True)(
-            params, state, batch, key
-        )
+        slope_of = jax.value_and_grad(self.task.loss, has_aux=True)
+        (loss, state), gradient = slope_of(params, state, batch, key)
         updates, opt = tx.update(gradient, opt, params)
         return optax.apply_updates(params, updates), opt, state, loss
 
@@ -205,11 +194,8 @@ class Program:
         """
         assert self.task.loss is not None
         key = _key(jnp.zeros(2, jnp.uint32), number)
-        return _wide(
-            self.task.loss(params, extra, jax.tree.map(lambda x: x[index], data), key)[
-                0
-            ]
-        )
+        loss, _ = self.task.loss(params, extra, _examples(data, index), key)
+        return _wide(loss)
 
     def evaluate(
         self, state: TrainState, data: Data, split: Array, before: Scores | None = None
@@ -228,54 +214,68 @@ class Program:
                 these blocks.
             before: the sums of the blocks before.
         """
-        given, first, count = len(jax.tree.leaves(data)[0]), split[0], split[1]
-        size = min(self.task.block, given)
+        held = len(jax.tree.leaves(data)[0])
+        first = split[0]
+        count = split[1]
+        size = min(self.task.block, held)
         in_parts = len(split) > 2
-        total, begin = (split[2], split[3]) if in_parts else (given, 0)
-        keys = jax.random.fold_in(
-            jax.random.key(EVALUATIONS, impl="threefry2x32"), first
-        )
+        total: Array | int = held
+        begin: Array | int = 0
+        if in_parts:
+            total = split[2]
+            begin = split[3]
+        root = jax.random.key(EVALUATIONS, impl="threefry2x32")
+        keys = jax.random.fold_in(root, first)
 
         def scores(i: Array, start: Array | int) -> dict[str, Array]:
             batch = jax.tree.map(
                 lambda x: jax.lax.dynamic_slice_in_dim(x, start, size), data
             )
-            return self.task.scores(
-                state.params, state.extra, batch, jax.random.fold_in(keys, i)
-            )
+            key = jax.random.fold_in(keys, i)
+            return self.task.scores(state.params, state.extra, batch, key)
 
         def block(i: Array, sums: Scores) -> Scores:
-            wanted = first + i * size
+            block_start = first + i * size
             # dynamic_slice clips its start in the same way
-            start = jnp.minimum(wanted, total - size)
-            at = (i - begin) * size if in_parts else start
+            start = jnp.minimum(block_start, total - size)
+            at = start
+            if in_parts:
+                at = (i - begin) * size
+            # An example that a clipped block shares with the one before counts once.
             index = start + jnp.arange(size, dtype=jnp.int32)
-            inside = (index >= wanted) & (index < first + count)
-            found = {}
+            is_new = index >= block_start
+            inside = is_new & (index < first + count)
+            new_sums = {}
             for name, values in scores(i, at).items():
-                each = jnp.where(inside, values.astype(jnp.float32), 0)
-                found[name] = (
-                    sums[name][0] + each.sum(),
-                    sums[name][1] + (each * each).sum(),
-                )
+                values = values.astype(jnp.float32)
+                counted = jnp.where(inside, values, 0)
+                new_sums[name] = _added(sums[name], counted)
                 if name == "loss" and PARTED in sums:
-                    of_block = each.sum(), inside.sum()
-                    found[PARTED] = jax.tree.map(
+                    of_block = counted.sum(), inside.sum()
+                    new_sums[PARTED] = jax.tree.map(
                         lambda x, y: x.at[i * PARTS // blocks].add(y),
                         sums[PARTED],
                         of_block,
                     )
-            return found
+            return new_sums
 
         kinds = jax.eval_shape(scores, count, 0)
-        whole = any(not kind.shape for kind in kinds.values())
-        blocks = count // size if whole else (count + size - 1) // size
+        has_whole = any(not kind.shape for kind in kinds.values())
+        # A score of a whole block has no value for the examples that fill none.
+        reached = count
+        if not has_whole:
+            reached = count + size - 1
+        blocks = reached // size
         zeros = {name: (jnp.float32(0), jnp.float32(0)) for name in kinds}
         if "accuracy" not in kinds:
             zeros[PARTED] = jnp.zeros(PARTS), jnp.zeros(PARTS)
-        end = jnp.minimum(split[4], blocks) if in_parts else blocks
+        end = blocks
+        if in_parts:
+            end = jnp.minimum(split[4], blocks)
         sums = jax.lax.fori_loop(begin, end, block, before or zeros)
-        return (blocks * size if whole else count), sums
+        if has_whole:
+            return blocks * size, sums
+        return count, sums
 
 
 def task_of(
@@ -283,19 +283,39 @@ def task_of(
 ) -> tuple[Network | Task, Task]:
     """Return what a trial names, a network or a task, and the task that it trains."""
     if isinstance(data, TaskSpec):
-        return (made := task(config.architecture)), made
+        made = task(config.architecture)
+        return made, made
     network = architecture(config.architecture, data)
     return network, classifier(network, data, config.loss)
 
 
+def _examples(data: Data, index: Array) -> Any:
+    """Return the batch of the examples with these indices."""
+    return jax.tree.map(lambda x: x[index], data)
+
+
+def _added(sums: tuple[Array, Array], values: Array) -> tuple[Array, Array]:
+    """Return a score's two sums with those of more values."""
+    total, total_square = sums
+    total = total + values.sum()
+    squares = values * values
+    return total, total_square + squares.sum()
+
+
 def _key(key: Array, number: Array) -> Array:
-    return jax.random.fold_in(
-        jax.random.wrap_key_data(key, impl="threefry2x32"), number
-    )
+    root = jax.random.wrap_key_data(key, impl="threefry2x32")
+    return jax.random.fold_in(root, number)
 
 
 def _wide(loss: Array) -> Array:
     return loss.astype(np.promote_types(loss.dtype, np.float32))
+
+
+def _as_key(x: Any, kind: Any) -> Any:
+    """Return numbers as the random key that they stand for, if they stand for one."""
+    if _is_key(kind):
+        return jax.random.wrap_key_data(x)
+    return x
 
 
 def as_numbers(state: Any) -> Any:

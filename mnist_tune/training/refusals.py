@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import keystr, tree_leaves_with_path
 
-from mnist_tune.errors import UserError
+from mnist_tune.errors import ErrorKind, UserError
 from mnist_tune.own_code.modules import in_a_line
 
 TRACED = (jax.errors.JAXTypeError, jax.errors.JAXIndexError)
@@ -25,6 +25,12 @@ IO_EFFECTS = ("IOEffect", "OrderedIOEffect")
 """Effects of `io_callback`. JAX has no public names for them."""
 
 
+class OwnCodeError(UserError):
+    """A function of the user's has failed."""
+
+    kind = ErrorKind.PROGRAM
+
+
 def tried(
     call: str, function: Callable[..., Any], *arguments: Any, hint: str = IS_TRACED
 ) -> Any:
@@ -35,10 +41,10 @@ def tried(
     except UserError:
         raise
     except Exception as error:
-        said = f"{call} fails, {_line(error)}"
+        message = f"{call} fails, {_line(error)}"
         if isinstance(error, TRACED):
-            said += f"; {hint}"
-        raise UserError(said) from error
+            message += f"; {hint}"
+        raise OwnCodeError(message) from error
 
 
 def _line(error: Exception) -> str:
@@ -72,10 +78,14 @@ def check_same(what: str, new: Any, old: Any, axes: int = 0) -> None:
     remedy = "keep shapes and types"
     kinds, old_kinds = _kinds(new, axes), _kinds(old, axes)
     for path in (*kinds, *old_kinds):
-        kind, old_kind = (tree.get(path, "nothing") for tree in (kinds, old_kinds))
-        if kind != old_kind:
-            where = f" at {short(path)}" if path else ""
-            raise UserError(f"{what}: {kind} for {old_kind}{where}; {remedy}")
+        kind = kinds.get(path, "nothing")
+        old_kind = old_kinds.get(path, "nothing")
+        if kind == old_kind:
+            continue
+        where = ""
+        if path:
+            where = f" at {short(path)}"
+        raise UserError(f"{what}: {kind} for {old_kind}{where}; {remedy}")
     structure: Any = jax.tree.structure(new)
     old_structure: Any = jax.tree.structure(old)
     if structure != old_structure:
@@ -85,10 +95,11 @@ def check_same(what: str, new: Any, old: Any, axes: int = 0) -> None:
 
 def _kinds(tree: Any, axes: int) -> dict[str, str]:
     """Return the type and the shape of each leaf by its path."""
-    return {
-        keystr(path): f"{jnp.result_type(leaf)}{list(jnp.shape(leaf)[axes:])}"
-        for path, leaf in tree_leaves_with_path(tree)
-    }
+    kinds = {}
+    for path, leaf in tree_leaves_with_path(tree):
+        shape = jnp.shape(leaf)[axes:]
+        kinds[keystr(path)] = f"{jnp.result_type(leaf)}{list(shape)}"
+    return kinds
 
 
 def kind_of(value: Any) -> str:
@@ -101,4 +112,6 @@ def kind_of(value: Any) -> str:
 
 
 def short(value: Any) -> str:
-    return f"{' '.join(str(value).split()):.150}"
+    """Return a value as text: its first 150 characters, in a line."""
+    line = " ".join(str(value).split())
+    return line[:150]

@@ -45,10 +45,9 @@ class Ramp:
     @property
     def rates(self) -> np.ndarray:
         """The learning rate of each step, [steps]."""
-        found: np.ndarray = self.first * (self.last / self.first) ** (
-            np.arange(self.steps) / self.steps
-        )
-        return found
+        shares = np.arange(self.steps) / self.steps
+        rates: np.ndarray = self.first * (self.last / self.first) ** shares
+        return rates
 
 
 @dataclass(frozen=True)
@@ -72,11 +71,13 @@ class RangeCurve:
     def smooth(self) -> np.ndarray:
         """The exponential moving mean m of the losses, corrected for its start: `m_t /
         (1 - smoothing^t)`."""
-        kept, mean, found = self.ramp.smoothing, 0.0, np.empty(len(self.losses))
+        smoothing = self.ramp.smoothing
+        mean = 0.0
+        smooth = np.empty(len(self.losses))
         for t, loss in enumerate(self.losses, start=1):
-            mean = kept * mean + (1 - kept) * float(loss)
-            found[t - 1] = mean / (1 - kept**t)
-        return found
+            mean = smoothing * mean + (1 - smoothing) * float(loss)
+            smooth[t - 1] = mean / (1 - smoothing**t)
+        return smooth
 
     @property
     def limits(self) -> np.ndarray:
@@ -84,29 +85,35 @@ class RangeCurve:
         rises by `RISE` beyond that of the first steps, or returns half-way there after
         it fell by more than noise."""
         smooth = self.smooth
-        least = np.minimum.accumulate(np.where(np.isfinite(smooth), smooth, np.inf))
+        finite = np.where(np.isfinite(smooth), smooth, np.inf)
+        least = np.minimum.accumulate(finite)
+        untrained = self.guess
+        has_learned = least < BEGUN * untrained
+        highest = RISE * least
         if self.of_task:
-            noise, first = (
-                float(self.losses[:CHUNK].std()),
-                min(float(self.losses[:CHUNK].mean()), self.guess),
-            )
-            begun, most = (
-                first - least > SIGMAS * noise,
-                np.array(first + (RISE - 1) * max(abs(first), noise)),
-            )
-        else:
-            begun, first, most = least < BEGUN * self.guess, self.guess, RISE * least
-        found: np.ndarray = np.minimum(
-            most, np.where(begun, (least + first) / 2, np.inf)
-        )
-        return found
+            # Its scale follows from its first steps: neither 0 nor a factor means
+            # anything to a loss of either sign.
+            begin = self.losses[:CHUNK]
+            noise = float(begin.std())
+            untrained = min(float(begin.mean()), self.guess)
+            has_learned = untrained - least > SIGMAS * noise
+            scale = max(abs(untrained), noise)
+            highest = np.array(untrained + (RISE - 1) * scale)
+        half_way = (least + untrained) / 2
+        returned = np.where(has_learned, half_way, np.inf)
+        limits: np.ndarray = np.minimum(highest, returned)
+        return limits
 
     @property
     def blow_up(self) -> float:
         """The first rate at which the smoothed loss is above its limit, or not finite;
         the last rate if there is none."""
-        gone = np.flatnonzero(~(self.smooth <= self.limits))
-        return float(self.rates[gone[0]] if len(gone) else self.rates[-1])
+        # NaN is not below a limit, either
+        above = np.flatnonzero(~(self.smooth <= self.limits))
+        step = -1
+        if len(above):
+            step = above[0]
+        return float(self.rates[step])
 
     @property
     def blew_up(self) -> bool:
@@ -121,27 +128,28 @@ def range_curve(
     seed: int,
     data: Data,
     train_count: int,
-    found: RangeCurve,
+    curve: RangeCurve,
 ) -> RangeCurve:
     """Return a range test that has no losses so far with its losses. It is a pure
     function: parameters, optimiser, keys and batch order stay. `seed` is that of the
     order of the `train_count` images, which goes on over epochs, and of what is random
     in a step; the other arguments are those of `Program.train_epoch`."""
-    rates = found.ramp.rates.astype(np.float32)
-    orders = _batches(seed, program.batch_size, len(rates), train_count)
-    keys = np.stack([np.full(len(rates), seed), np.arange(len(rates))], 1).astype(
-        np.uint32
-    )
+    rates = curve.ramp.rates.astype(np.float32)
+    steps = len(rates)
+    orders = _batches(seed, program.batch_size, steps, train_count)
+    keys = np.stack([np.full(steps, seed), np.arange(steps)], axis=1)
+    keys = keys.astype(np.uint32)
     fixed = {name: jnp.float32(value) for name, value in hyper.items()}
-    for first in range(0, len(rates), CHUNK):
+    for first in range(0, steps, CHUNK):
         part = slice(first, first + CHUNK)
-        state, some = _steps(
-            program, state, fixed, rates[part], keys[part], orders[part], data
-        )
-        found = replace(found, losses=np.append(found.losses, np.asarray(some)))
-        if not np.isfinite(found.losses).all() or found.smooth[-1] > found.limits[-1]:
+        ramp = rates[part], keys[part], orders[part]
+        state, losses = _steps(program, state, fixed, *ramp, data)
+        losses = np.append(curve.losses, np.asarray(losses))
+        curve = replace(curve, losses=losses)
+        has_diverged = not np.isfinite(losses).all()
+        if has_diverged or curve.smooth[-1] > curve.limits[-1]:
             break
-    return found
+    return curve
 
 
 def _batches(seed: int, batch_size: int, steps: int, count: int) -> np.ndarray:
@@ -149,12 +157,12 @@ def _batches(seed: int, batch_size: int, steps: int, count: int) -> np.ndarray:
     epoch is left out if it is smaller. If there are fewer images than a batch, each
     step takes all of them, as in an epoch."""
     batch_size = min(batch_size, count)
-    each = count // batch_size
-    epochs = -(-steps // each)
-    orders = [
-        batch_order(seed, epoch, count)[: each * batch_size].reshape(each, -1)
-        for epoch in range(epochs)
-    ]
+    batches = count // batch_size
+    epochs = -(-steps // batches)
+    orders = []
+    for epoch in range(epochs):
+        order = batch_order(seed, epoch, count)[: batches * batch_size]
+        orders.append(order.reshape(batches, -1))
     return np.concatenate(orders)[:steps]
 
 
@@ -169,13 +177,12 @@ def _steps(
     data: Data,
 ) -> tuple[TrainState, Array]:
     def step(
-        state: TrainState, one: tuple[Array, Array, Array]
+        state: TrainState, at: tuple[Array, Array, Array]
     ) -> tuple[TrainState, Array]:
-        rate, key, order = one
-        state, loss = program.train_epoch(
-            state, hyper | {"learning_rate": rate}, key, data, order
-        )
+        rate, key, order = at
+        hyper_now = hyper | {"learning_rate": rate}
+        state, loss = program.train_epoch(state, hyper_now, key, data, order)
         return state, loss[0]
 
-    found: tuple[TrainState, Array] = jax.lax.scan(step, state, (rates, keys, orders))
-    return found
+    trained: tuple[TrainState, Array] = jax.lax.scan(step, state, (rates, keys, orders))
+    return trained

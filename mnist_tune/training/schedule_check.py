@@ -52,9 +52,13 @@ def check_schedule(config: TrialConfig, program: Program, *arguments: Any) -> No
     flag = " and ".join(flags)
     remedy = f"leave {flag} out"
     rise = max(second, default=0) - max(first, default=0)
-    if rise > 0 and (first, second) == ({*range(rise)}, {*range(rise, 2 * rise)}):
+    begins_at_0 = first == {*range(rise)}
+    goes_on = second == {*range(rise, 2 * rise)}
+    if rise > 0 and begins_at_0 and goes_on:
         remedy += f", or use learning_rate(count // {rise}) in an optimizer of your own"
-    rose = f"rose by {rise}" if rise > 0 else "did not rise"
+    rose = "did not rise"
+    if rise > 0:
+        rose = f"rose by {rise}"
     raise UserError(
         f"the count of {flag} {rose} in one step, "
         f"since it counts calls of tx.update; {remedy}"

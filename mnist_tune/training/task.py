@@ -72,20 +72,16 @@ class Task:
 
     def begun(self, tx: Any, params: Any) -> Any:
         """Return the initial state of an optimiser, or one for each named part."""
-        return (
-            {name: tx.init(params[name]) for name in self.split}
-            if self.split
-            else tx.init(params)
-        )
+        if self.split:
+            return {name: tx.init(params[name]) for name in self.split}
+        return tx.init(params)
 
     def scores(self, params: Any, state: Any, batch: Any, key: Any) -> dict[str, Any]:
         """Return what `score` returns, as a dictionary."""
         if self.score is None:
             assert self.loss is not None
             return {"loss": self.loss(params, state, batch, key)[0]}
-        found = self.score(params, state, batch, key)
-        return (
-            {str(name): one for name, one in found.items()}
-            if isinstance(found, dict)
-            else {"loss": found}
-        )
+        scores = self.score(params, state, batch, key)
+        if not isinstance(scores, dict):
+            return {"loss": scores}
+        return {str(name): score for name, score in scores.items()}

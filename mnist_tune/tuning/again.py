@@ -39,7 +39,7 @@ from mnist_tune.tuning.tasks import GIVE_DATA, load_data, refuse_other_data
 def open_again(
     where: Place,
     options: SweepOptions,
-    wanted: Wanted,
+    lacking: Wanted,
     kind: SweepKind,
     data: Dataset | TaskData | None,
     templates: Sequence[TrialConfig],
@@ -68,23 +68,24 @@ def open_again(
     # it may not be reached, so before it is written that the sweep runs there
     if options.cluster():
         options.start_ray()
-    with ExitStack() as held:
-        writer = held.enter_context(
+    with ExitStack() as ownership:
+        writer = ownership.enter_context(
             SweepWriter(where, meta, judge, resume=True, say=options.say)
         )
         journal = read_journal(writer.path, record.dataset.get("scores", ()))
         before = journal.known_trials(meta)
         _refuse_code(record, where, options, before.values())
-        more = wanted(before, record.holdout)
-        _add(writer, before, more, dataset, options)
+        additions = lacking(before, record.holdout)
+        _add(writer, before, additions, dataset, options)
         if options.retry_errored:
             _open_failed(writer, journal)
         past = Past.of(journal, meta)
-        if more:
-            options.say(_what_is_added(past, before, more))
+        if additions:
+            options.say(_what_is_added(past, before, additions))
         _note_failed(journal, past, options.say)
         _match_states(writer, past)
-        held.pop_all()
+        # It is this process's own from here on: see `Opened.owned`.
+        ownership.pop_all()
     return Opened(options, writer, past, dataset)
 
 
@@ -102,10 +103,13 @@ def _refuse_code(
 
 def _note_machine(record: SweepMeta, options: SweepOptions) -> None:
     """Say where the sweep goes on, if it ran on another cluster before."""
-    cluster, address = options.cluster(), record.options.get("address")
+    cluster = options.cluster()
+    address = record.options.get("address")
     if address in (None, cluster):
         return
-    machine = f"the cluster at {cluster}" if cluster else "this machine"
+    machine = "this machine"
+    if cluster:
+        machine = f"the cluster at {cluster}"
     hint = f"--address {shlex.quote(str(address))}"
     options.say(note(f"on {machine}; before, it ran on a Ray cluster: {hint}"))
 
@@ -133,33 +137,31 @@ def _same_data(
 def _add(
     writer: SweepWriter,
     before: Mapping[str, TrialConfig],
-    more: Mapping[str, TrialConfig],
+    additions: Mapping[str, TrialConfig],
     dataset: Dataset | TaskData,
     options: SweepOptions,
 ) -> None:
     """Record the trials that a resume adds or trains longer, and its options. Raises
     `UserError` if they can't train."""
     record = writer.record
-    new = [trial for trial_id, trial in more.items() if trial_id not in before]
+    new = [trial for trial_id, trial in additions.items() if trial_id not in before]
     check_names(new, options)
-    trials = dict(before) | dict(more)
+    trials = dict(before) | dict(additions)
     check_trials(new, dataset, options, record.code)
     # A search may propose later what no trial has named so far.
     names = [{code["flag"]: code["name"]} for code in record.code]
     names += [trial.named(dataset.spec.flag) for trial in trials.values()]
-    writer.meta["code"] = sources(names_in(*names))
-    writer.keep(files_of(writer.meta["code"]))
-    sign(writer.meta, [options, *trials.values()], options.say)
-    writer.meta["trials"] |= {
-        trial_id: trial.to_dict() for trial_id, trial in more.items()
-    }
+    meta = writer.meta
+    meta["code"] = sources(names_in(*names))
+    writer.keep(files_of(meta["code"]))
+    sign(meta, [options, *trials.values()], options.say)
+    for trial_id, trial in additions.items():
+        meta["trials"][trial_id] = trial.to_dict()
     # Only now: what is refused must not be asked for again. And in one file: after a
     # kill, either all is recorded that is asked for, or nothing.
-    changed = {
-        name: value
-        for name, value in plain_options(options, dataset, record.holdout).items()
-        if name in record.options or name == "address"
-    }
+    values = plain_options(options, dataset, record.holdout)
+    recorded = record.options.keys() | {"address"}
+    changed = {name: value for name, value in values.items() if name in recorded}
     writer.update_options(**changed)
 
 
@@ -181,13 +183,13 @@ def _open_failed(writer: SweepWriter, journal: Journal) -> None:
 
 
 def _what_is_added(
-    past: Past, before: Mapping[str, TrialConfig], more: Mapping[str, TrialConfig]
+    past: Past, before: Mapping[str, TrialConfig], additions: Mapping[str, TrialConfig]
 ) -> str:
     """Return how many trials a resume adds, and how many it trains for more epochs."""
-    longer = more.keys() & before.keys()
+    longer = additions.keys() & before.keys()
     go_on = len(longer & past.open.keys())
     stopped = len(longer & past.ended.keys() - past.failed)
-    added = len(more) - len(longer)
+    added = len(additions) - len(longer)
     line = f"{added} trials are added, {go_on} train for more epochs"
     if stopped:
         line += f"; {stopped} that were stopped early do not"
@@ -215,12 +217,12 @@ def _match_states(writer: SweepWriter, past: Past) -> None:
         storage.remove(writer.state(trial_id))
 
 
-def _refuse_other_kind(path: Path, kind: SweepKind, asked: SweepKind) -> None:
-    """Raise a `UserError` if a sweep of this kind can't be resumed as one that was
-    asked for."""
-    if kind is asked:
+def _refuse_other_kind(path: Path, kind: SweepKind, resumed_as: SweepKind) -> None:
+    """Raise a `UserError` if a sweep of this kind can't be resumed as one of
+    another."""
+    if kind is resumed_as:
         return
-    if asked is not SweepKind.SWEEP:
+    if resumed_as is not SweepKind.SWEEP:
         raise UserError(f"{path} is not a search")
     how = "run_search with resume=... and the same space, scheduler and searcher, from Python"
     raise UserError(f"{path} is a search; resume it by {how}")
@@ -235,9 +237,9 @@ def _note_writer(where: str, auto: bool, say: Callable[[str], None]) -> None:
     if writer and is_being_written(where):
         host = writer["host"]
         if auto:
-            taken = f"stop it first, or take it over with --resume {shlex.quote(where)}"
+            takeover = f"--resume {shlex.quote(where)}"
             raise UserError(
-                f"a sweep on {host} is writing to {where}; wait for it, {taken}"
+                f"a sweep on {host} is writing to {where}; wait for it, stop it first, or take it over with {takeover}"
             )
         say(
             note(

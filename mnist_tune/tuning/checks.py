@@ -36,7 +36,8 @@ def check_scores(options: SweepOptions, dataset: Dataset | TaskData) -> None:
         raise UserError(
             f"--sharpness is that of a loss, and {spec.name} makes steps of its own; leave it out"
         )
-    ranked = (options.rank_by or "").partition(":")[0].removeprefix(OWN_SCORE)
+    column, _, _ = (options.rank_by or "").partition(":")
+    ranked = column.removeprefix(OWN_SCORE)
     if ranked and ranked not in dataset.shared:
         hint = "; only a task's score may return it"
         if dataset.shared:
@@ -85,32 +86,16 @@ def note_of_trials(
     """Say where the last batch of an epoch is small, where a trial ends before its
     warm-up, and which examples a score of whole blocks leaves out."""
     images = dataset.spec.train_images
-    if said := small_last_batch(
+    batches = [
         (images - trial.held_out, trial.batch_size, trial.drop_last) for trial in trials
-    ):
-        say(note(said))
-    whole, counts = (
-        dataset.whole,
-        {dataset.spec.test_images, *(trial.held_out for trial in trials)},
-    )
-    if left := " and ".join(
-        f"{n % whole} of {n}" for n in sorted(counts) if whole and n % whole
-    ):
-        say(
-            note(
-                f"score is one number for {whole} examples; evaluations leave out {left} held-out or test examples"
-            )
-        )
-    for name in sorted(
-        {trial.architecture for trial in trials} if isinstance(dataset, Dataset) else ()
-    ):
-        kind, parts, _ = kind_of(name)
-        if kind == "mlp" and not parts[0].isdecimal():
-            say(
-                note(
-                    f"{name} has no hidden layer, so it is linear; mlp-128-{parts[0]} has one of 128 units"
-                )
-            )
+    ]
+    small_batch = small_last_batch(batches)
+    if small_batch:
+        say(note(small_batch))
+    if dataset.whole:
+        _note_of_blocks(trials, dataset, dataset.whole, say)
+    if isinstance(dataset, Dataset):
+        _note_of_linear_networks(trials, say)
     for trial in trials:
         steps = trial.epochs * trial.steps(images - trial.held_out)
         if trial.warmup_steps >= steps:
@@ -120,3 +105,36 @@ def note_of_trials(
                 )
             )
             return
+
+
+def _note_of_blocks(
+    trials: Sequence[TrialConfig],
+    dataset: Dataset | TaskData,
+    block: int,
+    say: Callable[[str], None],
+) -> None:
+    counts = {dataset.spec.test_images} | {trial.held_out for trial in trials}
+    remainders = list[str]()
+    for count in sorted(counts):
+        if count % block:
+            remainders.append(f"{count % block} of {count}")
+    if remainders:
+        remainder = " and ".join(remainders)
+        say(
+            note(
+                f"score is one number for {block} examples; evaluations leave out {remainder} held-out or test examples"
+            )
+        )
+
+
+def _note_of_linear_networks(
+    trials: Sequence[TrialConfig], say: Callable[[str], None]
+) -> None:
+    for name in sorted({trial.architecture for trial in trials}):
+        kind, parts, _ = kind_of(name)
+        if kind == "mlp" and not parts[0].isdecimal():
+            say(
+                note(
+                    f"{name} has no hidden layer, so it is linear; mlp-128-{parts[0]} has one of 128 units"
+                )
+            )

@@ -15,6 +15,7 @@ from mnist_tune.machine import usable_cpus
 from mnist_tune.numbers import counted, spoken
 from mnist_tune.own_code.loading import own_code
 from mnist_tune.terminal import note
+from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.past import holding_out
 from mnist_tune.tuning.tasks import load_data
 
@@ -29,53 +30,60 @@ def dry_run(options: Any) -> Iterator[str]:
     a sweep is to be resumed."""
     if options.resume is not None:
         raise UserError("--dry-run says what a new sweep would do; leave --resume out")
-    trials, threads = options.trials(), options.cpus_per_trial or 1
-    measured = {
-        "sharpness": options.measures(),
-        "train_evaluation": options.train_evaluation,
-    }
+    trials = options.trials()
+    threads = options.cpus_per_trial or 1
     settings = WorkerSettings(
-        threads=threads, cache_dir=str(cache_folder()), own_code=own_code(), **measured
+        threads=threads,
+        cache_dir=str(cache_folder()),
+        own_code=own_code(),
+        sharpness=options.measures(),
+        train_evaluation=options.train_evaluation,
     )
     configure_jax(settings)
     data = load_data(options, trials, here=True)
     holdout, held_out = default_holdout(data, trials)
     trials = holding_out(holdout, trials)
     check_counts(trials, data)
-    yield f"{counted(len(trials))}, each of at most {counted(options.epochs, 'epoch')}, on {data.spec.name}"
+    epochs = counted(options.epochs, "epoch")
+    yield f"{counted(len(trials))}, each of at most {epochs}, on {data.spec.name}"
     if held_out:
         yield held_out
-    pool, total, images = (
-        make_pool(data, settings),
-        0.0,
-        data.spec.train_images - trials[0].held_out,
-    )
-    # and equally many
-    equally_fast = {
-        (one.architecture, one.optimizer, one.batch_size): one for one in trials
+    pool = make_pool(data, settings)
+    images = data.spec.train_images - trials[0].held_out
+    # Trials that differ otherwise take as long. There are equally many of each kind.
+    samples = {
+        (trial.architecture, trial.optimizer, trial.batch_size): trial
+        for trial in trials
     }
-    for name, one in equally_fast.items():
-        pool.attach("one", one)
-        row = pool.run(["one"])["one"]
-        seconds, last = row.train_s + row.eval_s, images % one.batch_size
-        total += seconds * options.epochs * len(trials) / len(equally_fast)
-        batches = f"{one.steps(images)} steps an epoch; the last batch has {last or one.batch_size} examples"
-        yield f"{', '.join(map(str, name))}: {batches}{' and is left out' * (one.drop_last and bool(last))}"
+    epoch_s = []
+    for names, trial in samples.items():
+        pool.attach("sample", trial)
+        row = pool.run(["sample"])["sample"]
+        seconds = row.train_s + row.eval_s
+        epoch_s.append(seconds)
+        yield f"{', '.join(map(str, names))}: {_batches_text(trial, images)}"
         yield f"  measured: an epoch takes {seconds:.2g} s with its evaluation; compiling took {row.compile_s:.2g} s"
-    if said := small_last_batch(
-        (images, one.batch_size, one.drop_last) for one in trials
-    ):
-        yield note(said)
+    batches = [(images, trial.batch_size, trial.drop_last) for trial in trials]
+    small_batch = small_last_batch(batches)
+    if small_batch:
+        yield note(small_batch)
     import jax  # which the pool has configured
 
+    total_s = sum(epoch_s) * options.epochs * len(trials) / len(samples)
     if jax.default_backend() == "gpu":
-        yield f"at most {spoken(START_S + total)} on this machine, one trial at a time; on a GPU many train together"
+        yield f"at most {spoken(START_S + total_s)} on this machine, one trial at a time; on a GPU many train together"
         return
-    slots = max(
-        min(
-            usable_cpus() // threads, options.max_concurrent or len(trials), len(trials)
-        ),
-        1,
-    )
-    said = spoken(START_S + total / slots)
-    yield f"about {said} on this machine, {slots} at a time; less if trials are stopped early"
+    most = options.max_concurrent or len(trials)
+    slots = max(min(usable_cpus() // threads, most, len(trials)), 1)
+    yield f"about {spoken(START_S + total_s / slots)} on this machine, {slots} at a time; less if trials are stopped early"
+
+
+def _batches_text(trial: TrialConfig, images: int) -> str:
+    """Return how many batches an epoch of a trial has, and how large the last one
+    is."""
+    remainder = images % trial.batch_size
+    last = remainder or trial.batch_size
+    text = f"{trial.steps(images)} steps an epoch; the last batch has {last} examples"
+    if trial.drop_last and remainder:
+        text += " and is left out"
+    return text

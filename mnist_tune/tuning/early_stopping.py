@@ -16,7 +16,8 @@ from mnist_tune.tuning.run import Run
 ASHA = "asha"
 """The reason for which successive halving stops a trial."""
 
-TAKEN = ("trial_id", "epoch", "train_loss", "diverged")
+COLUMNS = ["trial_id", "epoch", "train_loss", "diverged"]
+"""The columns of the rows that decisions follow from."""
 
 
 class Stopping(FIFOScheduler):  # type: ignore[misc]
@@ -75,7 +76,9 @@ class Asha(Halving, Stopping):
     ) -> str:
         if self.propose(trial_id, row["epoch"], row["train_loss"]):
             self._stops[trial_id] = row["epoch"]
-        return ASHA if self._stops.get(trial_id) == row["epoch"] else ""
+        if self._stops.get(trial_id) == row["epoch"]:
+            return ASHA
+        return ""
 
 
 class RegimeStopping(RegimeRules, Stopping):
@@ -89,14 +92,15 @@ class RegimeStopping(RegimeRules, Stopping):
         """Take up the rows of a sweep that is resumed. What they led to is known, but
         for a last one that is undecided: the kill may have come before its trial was
         stopped."""
-        past, histories = self.run.past, self.run.histories
+        past = self.run.past
+        histories = self.run.histories
         if past.rows is None:
             return
         rows = past.rows[: len(past.rows) - past.undecided]
         for trial_id, config in past.trials.items():
             if histories.last_epoch(trial_id):
                 self.know(trial_id, config)
-        columns = [rows[name].tolist() for name in TAKEN]
+        columns = [rows[name].tolist() for name in COLUMNS]
         for trial_id, epoch, loss, diverged in zip(*columns, strict=True):
             if trial_id in self._trials:
                 self.remember(trial_id, epoch, loss, diverged)

@@ -32,7 +32,7 @@ from mnist_tune.tuning.tasks import load_data
 def open_new(
     name: str,
     options: SweepOptions,
-    wanted: Wanted,
+    lacking: Wanted,
     kind: SweepKind,
     templates: Sequence[TrialConfig],
     recorded: Mapping[str, Any] | None,
@@ -44,10 +44,12 @@ def open_new(
         raise UserError(
             "--retry-errored resumes a sweep; name its folder: --resume DIR --retry-errored"
         )
-    trials = dict(wanted({}, None))
-    check_names([*trials.values(), *templates], options)
-    dataset = data or load_data(options, [*trials.values(), *templates])
-    holdout, held_out = default_holdout(dataset, [*trials.values(), *templates])
+    trials = dict(lacking({}, None))
+    all_trials = [*trials.values(), *templates]
+    check_names(all_trials, options)
+    dataset = data or load_data(options, all_trials)
+    # How many examples are held out by default is known only with the data.
+    holdout, held_out = default_holdout(dataset, all_trials)
     for trial_id, trial in trials.items():
         trials[trial_id] = trial.holding_out(holdout)
     templates = holding_out(holdout, templates)
@@ -56,27 +58,29 @@ def open_new(
     check_scores(options, dataset)
     # Ray may refuse it, and so may lanes, so ask before anything is written.
     _check_cluster(options)
-    checked = [*trials.values(), *templates]
-    code = check_trials(checked, dataset, options)
-    _check_lanes(checked, dataset, options)
-    data_recorded = {
+    all_trials = [*trials.values(), *templates]
+    code = check_trials(all_trials, dataset, options)
+    _check_lanes(all_trials, dataset, options)
+    dataset_record = {
         "target": dataset.target,
         "note": dataset.note,
         "checksums": dataset.checksums,
     }
+    values = plain_options(options, dataset, holdout)
     meta: dict[str, Any] = {
         "name": name,
         "command": [redacted(word) for word in sys.argv],
-        "options": plain_options(options, dataset, holdout) | dict(recorded or {}),
-        "dataset": data_recorded | asdict(dataset.spec),
-        "trials": {i: trial.to_dict() for i, trial in trials.items()},
+        "options": values | dict(recorded or {}),
+        "dataset": dataset_record | asdict(dataset.spec),
+        "trials": {trial_id: trial.to_dict() for trial_id, trial in trials.items()},
         "kind": kind,
         "started": now(),
         "ended": None,
         "code": code,
         "environment": describe_environment(),
     }
-    sign(meta, [options, *checked], options.say)
+    # A resume runs the code that the folder has if the user signed it.
+    sign(meta, [options, *all_trials], options.say)
     place = _new_place(name, options)
     writer = SweepWriter(place, meta, judge, say=options.say, files=files_of(code))
     if held_out:

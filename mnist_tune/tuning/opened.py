@@ -51,7 +51,8 @@ class Opened:
 
     def take_data(self) -> Any:
         """Return the data set for Ray to hold: the driver needs no copy of its own."""
-        data, self.data = self.data, None
+        data = self.data
+        self.data = None
         return data
 
     @property
@@ -74,7 +75,7 @@ def plain_options(
     values = vars(options) | {"address": options.cluster(), "dataset": dataset.source}
     if values.get("holdout") is None:
         values["holdout"] = holdout
-    return {
-        name: redacted(str(one)) if isinstance(one, (str, Path)) else one
-        for name, one in values.items()
-    }
+    for name, value in values.items():
+        if isinstance(value, (str, Path)):
+            values[name] = redacted(str(value))
+    return values

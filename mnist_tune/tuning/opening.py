@@ -21,7 +21,7 @@ from mnist_tune.tuning.options import SweepOptions
 def open_sweep(
     name: str,
     options: SweepOptions,
-    wanted: Wanted = lambda known, holdout: {},
+    lacking: Wanted = lambda recorded, holdout: {},
     kind: SweepKind = SweepKind.SWEEP,
     templates: Sequence[TrialConfig] = (),
     recorded: Mapping[str, Any] | None = None,
@@ -31,7 +31,7 @@ def open_sweep(
     """Open the folder of a sweep: a new one, or the one that the options resume.
     Everything that can be checked is checked before anything is written.
 
-    `wanted` returns the trials to add, or to train longer. `templates` are what a
+    `lacking` returns the trials to add, or to train longer. `templates` are what a
     search will propose, as far as it is known. What is `recorded` stands beside the
     options of a new sweep. The `data` are loaded unless they are given. `check` is
     called with each template, once it is known how many examples it holds out, and may
@@ -41,6 +41,6 @@ def open_sweep(
     where = options.place_to_resume()
     if where is not None:
         return open_again(
-            storage.absolute(where), options, wanted, kind, data, templates, check
+            storage.absolute(where), options, lacking, kind, data, templates, check
         )
-    return open_new(name, options, wanted, kind, templates, recorded, data, check)
+    return open_new(name, options, lacking, kind, templates, recorded, data, check)

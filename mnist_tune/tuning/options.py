@@ -62,52 +62,64 @@ class Options(Named):
     be empty if it is so by default."""
 
     def __post_init__(self) -> None:
-        hints, kinds = hints_of(type(self)), annotated(type(self), Kind)
+        hints = hints_of(type(self))
+        kinds = annotated(type(self), Kind)
         for option in fields(self):
-            name, hint, value = (
-                option.name,
-                hints[option.name],
-                getattr(self, option.name),
-            )
-            # NumPy's numbers and arrays
-            if hint is not Any and hasattr(value, "tolist"):
-                value = value.tolist()
-            if isinstance(value, (list, range)):
-                value = tuple(value)
-            if get_origin(hint) is tuple and isinstance(value, (str, int, float)):
-                value = (value,)
-            if (
-                isinstance(value, str)
-                and not fits(value, hint)
-                and fits(Path(value), hint)
-            ):
-                value = Path(value)
+            name = option.name
+            hint = hints[name]
+            value = _plain(getattr(self, name), hint)
+            # The options are frozen, but they begin with plain values.
             object.__setattr__(self, name, value)
             if not fits(value, hint):
                 raise UserError(
-                    f"{words(name)} can't be {value!r}; give {wanted(hint)}{registering(name, value)}"
+                    f"{words(name)} can't be {value!r}; give {type_text(hint)}{registering(name, value)}"
                 )
             if get_origin(hint) is tuple and option.default and not value:
                 raise UserError(
                     f"{words(name)} needs at least one value; the list is empty"
                 )
-            for one in value if isinstance(value, tuple) else (value,):
-                if (kind := kinds[name]) and one is not None and not kind.holds(one):
-                    raise UserError(f"{words(name)} must be {kind.wanted}, got {one}")
+            kind = kinds[name]
+            if kind is not None:
+                _refuse_other_kind(name, kind, value)
 
     def given(self) -> dict[str, Any]:
         """Return the options that differ from their defaults."""
-        usual = {one.name: one.default for one in fields(self)}
-        found = {
-            name: value
-            for name, value in vars(self).items()
-            if value is not usual[name]
-        }
-        return {
-            name: value
-            for name, value in found.items()
-            if usual[name] is None or value != usual[name]
-        }
+        changed = dict[str, Any]()
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if value is option.default:
+                continue
+            # Arrays, whose default is None, can't be compared with it.
+            if option.default is None or value != option.default:
+                changed[option.name] = value
+        return changed
+
+
+def _plain(value: Any, hint: Any) -> Any:
+    """Return the value of an option without NumPy's numbers and arrays, as a tuple if
+    it is a list or has to be one, and as a `Path` if it has to be one."""
+    if hint is not Any and hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, (list, range)):
+        value = tuple(value)
+    if get_origin(hint) is tuple and isinstance(value, (str, int, float)):
+        value = (value,)
+    if isinstance(value, str) and not fits(value, hint):
+        path = Path(value)
+        if fits(path, hint):
+            value = path
+    return value
+
+
+def _refuse_other_kind(name: str, kind: Kind, value: Any) -> None:
+    """Raise a `UserError` if a value of an option, or one of its values, is not of its
+    kind."""
+    values = value
+    if not isinstance(value, tuple):
+        values = (value,)
+    for element in values:
+        if element is not None and not kind.holds(element):
+            raise UserError(f"{words(name)} must be {kind.wanted}, got {element}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,12 +257,15 @@ class RunOptions(Options):
         """Return the address of the Ray cluster to run on, or None to start Ray on this
         machine. An address that begins with http is that of Ray's job server, which
         `ray job submit` reads from $RAY_ADDRESS."""
-        address = self.address or os.environ.get("RAY_ADDRESS") or "local"
-        return (
-            None
-            if address == "local" or (not self.address and address.startswith("http"))
-            else address
-        )
+        if self.address:
+            address = self.address
+        else:
+            address = os.environ.get("RAY_ADDRESS") or "local"
+            if address.startswith("http"):
+                return None
+        if address == "local":
+            return None
+        return address
 
     def start_ray(self) -> None:
         """Start Ray, or connect to the cluster, unless that was done."""
@@ -271,14 +286,16 @@ class RunOptions(Options):
             return None
         if self.resume != AUTO:
             return storage.place(self.resume)
-        where = storage.place(self.output or "")
-        return where if exists(where) else None
+        output = storage.place(self.output or "")
+        if exists(output):
+            return output
+        return None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("output", "resume"):
-            if getattr(self, name) is not None:
-                storage.place(getattr(self, name))
+        for place in (self.output, self.resume):
+            if place is not None:
+                storage.place(place)
         if self.output is not None and self.resume not in (None, AUTO, self.output):
             how = "and --output names another one; leave --output out"
             raise UserError(f"--resume {self.resume} goes on in that folder, {how}")
@@ -307,7 +324,7 @@ types_of: Callable[..., dict[str, Any]] = cache(get_type_hints)
 def hints_of(options: type[Any]) -> Mapping[str, Any]:
     """Return the type of each option."""
     hints = types_of(options)
-    return {one.name: hints[one.name] for one in fields(options)}
+    return {option.name: hints[option.name] for option in fields(options)}
 
 
 def annotated(
@@ -316,14 +333,15 @@ def annotated(
     """Return what annotates each option: an `InResume`, or a `Kind`; None if nothing
     does."""
     hints = types_of(options, include_extras=True)
-    found = {
-        one.name: getattr(hints[one.name], "__metadata__", ())
-        for one in fields(options)
-    }
-    return {
-        name: next((one for one in of if isinstance(one, kind)), None)
-        for name, of in found.items()
-    }
+    annotations: dict[str, Annotation | None] = {}
+    for option in fields(options):
+        annotations[option.name] = None
+        metadata = getattr(hints[option.name], "__metadata__", ())
+        for annotation in metadata:
+            if isinstance(annotation, kind):
+                annotations[option.name] = annotation
+                break
+    return annotations
 
 
 def fits(value: Any, hint: Any) -> bool:
@@ -334,12 +352,16 @@ def fits(value: Any, hint: Any) -> bool:
     if get_origin(hint) is Literal:
         return value in parts and not isinstance(value, bool)
     if get_origin(hint) is tuple:
-        return isinstance(value, tuple) and all(fits(one, parts[0]) for one in value)
+        if not isinstance(value, tuple):
+            return False
+        return all(fits(element, parts[0]) for element in value)
     if parts:
         return any(fits(value, part) for part in parts)
     if isinstance(value, bool):
         return hint is bool
-    return isinstance(value, (int, float) if hint is float else hint)
+    if hint is float:
+        return isinstance(value, (int, float))
+    return isinstance(value, hint)
 
 
 KINDS = {
@@ -351,18 +373,26 @@ KINDS = {
 }
 
 
-def wanted(hint: Any) -> str:
+NO_TYPES = (None, type(None), Ellipsis)
+"""Parts of a type that are none that a user may give."""
+
+
+def type_text(hint: Any) -> str:
     """Return what has the type of an option, in words."""
-    parts = [
-        part for part in get_args(hint) if part not in (None, type(None), Ellipsis)
-    ]
+    parts = [part for part in get_args(hint) if part not in NO_TYPES]
     if get_origin(hint) is tuple:
-        return f"{wanted(parts[0])}, or several"
+        return f"{type_text(parts[0])}, or several"
     if not parts:
-        return KINDS.get(hint, str(getattr(hint, "__name__", hint)))
-    names = parts if get_origin(hint) is Literal else [wanted(part) for part in parts]
-    *others, last = map(str, names)
-    return f"{', '.join(others)} or {last}" if others else last
+        type_name = getattr(hint, "__name__", hint)
+        return KINDS.get(hint, str(type_name))
+    if get_origin(hint) is Literal:
+        texts = [str(part) for part in parts]
+    else:
+        texts = [type_text(part) for part in parts]
+    *first_texts, last_text = texts
+    if not first_texts:
+        return last_text
+    return f"{', '.join(first_texts)} or {last_text}"
 
 
 ARCHITECTURE_HELP = """mlp-<widths>-<activation>[-glorot|he|he0] (tanh, relu, gelu, silu), stax-mlp or convnet; or a
@@ -387,53 +417,57 @@ class CrossedOptions(Training, SweepOptions):
     momentum: Annotated[tuple[float, ...], BELOW_1] = (0.0,)
     """Momentum of SGD, in [0, 1)."""
 
-    def combined(self, **more: Sequence[Any]) -> Iterator[TrialConfig]:
-        """Yield a trial of every combination of these, and of the values of `more`
+    def combined(self, **options: Sequence[Any]) -> Iterator[TrialConfig]:
+        """Yield a trial of every combination of these, and of the values of further
         options."""
-        shared = {one.name: getattr(self, one.name) for one in fields(Training)}
-        own = {
-            "optimizer": self.optimizer,
-            "batch_size": self.batch_size,
-            "momentum": self.momentum,
-        }
-        for chosen in crossed(
-            architecture=self.task or self.architecture, **own, **more
-        ):
-            yield TrialConfig(**shared | chosen)
+        training = {field.name: getattr(self, field.name) for field in fields(Training)}
+        combinations = crossed(
+            architecture=self.task or self.architecture,
+            optimizer=self.optimizer,
+            batch_size=self.batch_size,
+            momentum=self.momentum,
+            **options,
+        )
+        for combination in combinations:
+            yield TrialConfig(**training | combination)
 
 
 def crossed(**options: Sequence[Any]) -> Iterator[dict[str, Any]]:
     """Return every combination of the values of some options, once and in order, each
     by the name of one value: that of `seeds` is `seed`. Raises `UserError` if there are
     more than `MOST_TRIALS` combinations."""
-    lists = {name: list(dict.fromkeys(values)) for name, values in options.items()}
-    said = " x ".join(
-        f"{len(one)} {words(name)}" for name, one in lists.items() if len(one) > 1
-    )
-    refuse_too_many(math.prod(map(len, lists.values())), said)
-    names = [name.removesuffix("s") for name in lists]
-    return (
-        dict(zip(names, chosen, strict=True)) for chosen in product(*lists.values())
-    )
+    names = list[str]()
+    lists = list[list[Any]]()
+    factors = list[str]()
+    for name, values in options.items():
+        distinct = list(dict.fromkeys(values))
+        names.append(name.removesuffix("s"))
+        lists.append(distinct)
+        if len(distinct) > 1:
+            factors.append(f"{len(distinct)} {words(name)}")
+    count = math.prod(map(len, lists))
+    refuse_too_many(count, " x ".join(factors))
+    # Too many are refused now, not when the first is asked for.
+    return (dict(zip(names, values, strict=True)) for values in product(*lists))
 
 
-def refuse_too_many(count: int, said: str) -> None:
-    """Raise a `UserError` if options, in these words, make more than `MOST_TRIALS`
-    trials. A folder may record any."""
+def refuse_too_many(count: int, reason: str) -> None:
+    """Raise a `UserError` if options make more than `MOST_TRIALS` trials, for a reason
+    in words. A folder may record any."""
     if count > MOST_TRIALS:
         raise UserError(
-            f"{count} trials are too many ({said}); at most {MOST_TRIALS} fit into a sweep"
+            f"{count} trials are too many ({reason}); at most {MOST_TRIALS} fit into a sweep"
         )
 
 
 def all_rates(texts: Sequence[float | str]) -> list[float]:
     """Return the learning rates that all values of --learning-rates mean. Raises
     `UserError`, as `rates_of`."""
-    found: list[float] = []
+    rates: list[float] = []
     for text in dict.fromkeys(texts):
-        found += rates_of(text)
-        refuse_too_many(len(found), "--learning-rates")
-    return found
+        rates += rates_of(text)
+        refuse_too_many(len(rates), "--learning-rates")
+    return rates
 
 
 def rates_of(text: float | str, name: str = "--learning-rates") -> list[float]:
@@ -444,48 +478,63 @@ def rates_of(text: float | str, name: str = "--learning-rates") -> list[float]:
     try:
         if len(parts) == 1:
             return [float(text)]
-        first, last, count = (
-            kind(part) for kind, part in zip((float, float, int), parts, strict=True)
-        )
-        if not (0 < first < math.inf and 0 < last < math.inf and count > 0):
-            raise ValueError
-        if first > last:
-            raise UserError(
-                f"{name} can't be {text!r}; a range goes upwards: {parts[1]}:{parts[0]}:{count}"
-            )
+        first, last, count = _range(parts)
     except ValueError:
-        hint = "write numbers, such as 0.1 1, or a range FIRST:LAST:COUNT, such as 1e-3:4:16"
-        raise UserError(
-            f"{name} can't be {text!r}; {suggestion([str(text)]) or hint}"
-        ) from None
+        hint = suggestion([str(text)])
+        if not hint:
+            hint = "write numbers, such as 0.1 1, or a range FIRST:LAST:COUNT, such as 1e-3:4:16"
+        raise UserError(f"{name} can't be {text!r}; {hint}") from None
+    if first > last:
+        upwards = f"{parts[1]}:{parts[0]}:{count}"
+        raise UserError(f"{name} can't be {text!r}; a range goes upwards: {upwards}")
     refuse_too_many(count, f"{name} {text}")
-    exact = np.geomspace(first, last, count).tolist()
-    said = told_apart(exact, 3)
-    return [first, *(float(said[rate]) for rate in exact[1:-1]), last][:count]
+    rates = np.geomspace(first, last, count).tolist()
+    texts = told_apart(rates, 3)
+    inner = [float(texts[rate]) for rate in rates[1:-1]]
+    return [first, *inner, last][:count]
+
+
+def _range(parts: Sequence[str]) -> tuple[float, float, int]:
+    """Return the ends and the count of a range. Raises `ValueError` if it is none."""
+    first_text, last_text, count_text = parts
+    first = float(first_text)
+    last = float(last_text)
+    count = int(count_text)
+    has_ends = 0 < first < math.inf and 0 < last < math.inf
+    if not has_ends or count < 1:
+        raise ValueError
+    return first, last, count
 
 
 def refuse_several_tasks(options: Any) -> None:
     """Raise a `UserError` if several tasks are to be compared by their losses, which
     differ in scale."""
     if len(options.task) > 1 and not options.rank_by:
-        said = f"losses of {options.task[0]} and {options.task[1]} don't compare"
-        raise UserError(f"{said}; name one --task, or give --rank-by score_NAME:min")
+        first, second = options.task[:2]
+        problem = f"losses of {first} and {second} don't compare"
+        raise UserError(f"{problem}; name one --task, or give --rank-by score_NAME:min")
+
+
+LABELLED = {
+    "dataset",
+    "data_dir",
+    "architecture",
+    "loss",
+    "label_noise",
+    "standardize",
+    "target",
+    "widths",
+    "depths",
+    "activations",
+    "learned",
+}
+"""Options for networks on labelled data."""
 
 
 def refuse_beside_task(options: Options) -> None:
     """Raise a `UserError` if an option is given that a task has no use for."""
-    labelled = [
-        "dataset",
-        "data_dir",
-        "architecture",
-        "loss",
-        "label_noise",
-        "standardize",
-        "target",
-    ]
-    labelled += ["widths", "depths", "activations", "learned"]
     for name in options.given():
-        if name in labelled:
+        if name in LABELLED:
             raise UserError(
                 f"{words(name)} is for networks on labelled data; leave it out beside --task"
             )

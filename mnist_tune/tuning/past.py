@@ -52,34 +52,25 @@ class Past:
         """Return the past of a sweep, which plans what a resume adds, or trains for
         more epochs."""
         trials = journal.known_trials(meta)
-        last = (
-            journal.epochs.drop_duplicates("trial_id", keep="last")
-            .set_index("trial_id")
-            .to_dict("index")
-        )
+        last_rows = journal.epochs.drop_duplicates("trial_id", keep="last")
+        last = last_rows.set_index("trial_id").to_dict("index")
         past = cls(
             trials, rows=journal.epochs, undecided=journal.undecided, is_resumed=True
         )
         past.retried = SweepMeta.of(meta).retried
         for trial_id, trial in trials.items():
-            reason = (
-                journal.ends[trial_id]["stop_reason"]
-                if trial_id in journal.ends
-                else "interrupted"
-            )
+            reason = "interrupted"
+            if trial_id in journal.ends:
+                reason = journal.ends[trial_id]["stop_reason"]
             # The last epoch is 0 if the trial's only row is a damaged line.
-            asked_for_more = (
-                reason == "completed"
-                and past.histories.last_epoch(trial_id) < trial.epochs
-            )
-            if asked_for_more or reason in OPEN_REASONS:
+            last_epoch = past.histories.last_epoch(trial_id)
+            is_longer_now = reason == "completed" and last_epoch < trial.epochs
+            if is_longer_now or reason in OPEN_REASONS:
                 past.open[trial_id] = trial
                 continue
             row = last.get(trial_id, {})
-            row |= {
-                "stop_reason": reason,
-                "scheduler_loss": finite_loss(row.get("train_loss", math.inf)),
-            }
+            loss = row.get("train_loss", math.inf)
+            row |= {"stop_reason": reason, "scheduler_loss": finite_loss(loss)}
             past.ended[trial_id] = row
         return past
 
@@ -97,32 +88,34 @@ class Past:
         """What a search knows of the trials that have ended, by id: their last rows,
         None for those with an error. What a trial does that is trained again after an
         error comes too late: other trials were proposed without it."""
-        return self.ended | dict.fromkeys((*self.failed, *self.retried))
+        without_row = dict.fromkeys(self.failed | self.retried)
+        return self.ended | without_row
 
     def release(self) -> None:
         """Drop the rows, which take much memory. The trials run without them."""
-        self.rows, self.ended = None, {}
+        self.rows = None
+        self.ended = {}
 
 
 def holding_out(count: int | None, trials: Iterable[TrialConfig]) -> list[TrialConfig]:
     """Return trials, of which those that do not say how many examples they hold out get
     this count, if it is known."""
-    return [trial if count is None else trial.holding_out(count) for trial in trials]
+    if count is None:
+        return list(trials)
+    return [trial.holding_out(count) for trial in trials]
 
 
-def new_ids(taken: Collection[str]) -> Iterator[str]:
-    """Yield the ids of new trials: the next numbers that no other trial of the sweep
+def new_ids(ids: Collection[str]) -> Iterator[str]:
+    """Return the ids of new trials: the next numbers that no other trial of the sweep
     has."""
-    return (
-        trial_id
-        for i in itertools.count(len(taken))
-        if (trial_id := f"{i:05d}") not in taken
-    )
+    numbers = itertools.count(len(ids))
+    candidates = (f"{number:05d}" for number in numbers)
+    return (trial_id for trial_id in candidates if trial_id not in ids)
 
 
 def additions(
-    known: Mapping[str, TrialConfig],
-    wanted: Iterable[TrialConfig],
+    recorded: Mapping[str, TrialConfig],
+    trials: Iterable[TrialConfig],
     holdout: int | None = None,
 ) -> dict[str, TrialConfig]:
     """Return the trials that a sweep lacks, by id: new ones, and those that are to
@@ -133,45 +126,50 @@ def additions(
     def but_for_epochs(trial: TrialConfig) -> tuple[Any, ...]:
         return tuple((trial.to_dict() | {"epochs": 1}).values())
 
-    ids, new, found = defaultdict(list), new_ids(known), dict[str, TrialConfig]()
-    for trial_id, trial in known.items():
+    # The same trial may be recorded several times: each is taken once.
+    ids = defaultdict(list)
+    for trial_id, trial in recorded.items():
         ids[but_for_epochs(trial)].append(trial_id)
-    for trial in holding_out(holdout, wanted):
+    fresh_ids = new_ids(recorded)
+    lacking = dict[str, TrialConfig]()
+    for trial in holding_out(holdout, trials):
         same = ids[but_for_epochs(trial)]
-        trial_id = same.pop(0) if same else next(new)
-        if trial_id in known and trial.epochs <= known[trial_id].epochs:
+        if not same:
+            lacking[next(fresh_ids)] = trial
             continue
-        if trial_id in known and trial.schedule != "constant":
-            said = f"more epochs can't follow on a {trial.schedule} schedule, which ended at 0; start a new sweep"
-            raise UserError(f"--epochs {trial.epochs}: {said}")
-        found[trial_id] = trial
-    return found
+        trial_id = same.pop(0)
+        if trial.epochs <= recorded[trial_id].epochs:
+            continue
+        if trial.schedule != "constant":
+            problem = f"more epochs can't follow on a {trial.schedule} schedule, which ended at 0"
+            raise UserError(f"--epochs {trial.epochs}: {problem}; start a new sweep")
+        lacking[trial_id] = trial
+    return lacking
 
 
 def not_known(
-    known: Mapping[str, TrialConfig],
+    recorded: Mapping[str, TrialConfig],
     trials: Sequence[TrialConfig],
     holdout: int | None = None,
 ) -> dict[str, TrialConfig]:
-    """Return those of some drawn trials that are not `known` from before a resume, by
-    id. With the same seed, they are what would have been drawn without the
+    """Return those of some drawn trials that are not `recorded` from before a resume,
+    by id. With the same seed, they are what would have been drawn without the
     interruption. The hold-out is as in `additions`."""
-    before, new = Counter(known.values()), []
+    missing = max(len(trials) - len(recorded), 0)
+    if not missing:
+        return {}
+    before = Counter(recorded.values())
+    new: list[TrialConfig] = []
     for trial in holding_out(holdout, trials):
         before[trial] -= 1
         if before[trial] < 0:
             new.append(trial)
-    return dict(
-        zip(
-            new_ids(known),
-            new[len(new) - max(len(trials) - len(known), 0) :],
-            strict=False,
-        )
-    )
+    # More than are missing are new if other values were drawn before: the last go on.
+    return dict(zip(new_ids(recorded), new[-missing:], strict=False))
 
 
 def grown(
-    known: Iterable[TrialConfig],
+    recorded: Iterable[TrialConfig],
     epochs: int,
     learning_rates: Iterable[float],
     seeds: Iterable[int],
@@ -179,20 +177,22 @@ def grown(
     """Return the trials of a sweep that gets more epochs, rates at all settings and
     seeds, and seeds at all rates. Raises `UserError` if there are too many, or fewer
     epochs are asked for than before."""
-    known = list(known)
-    if 0 < epochs < (longest := max((one.epochs for one in known), default=0)):
+    trials = list(recorded)
+    longest = max((trial.epochs for trial in trials), default=0)
+    if 0 < epochs < longest:
         raise UserError(
             f"--epochs {epochs}: {longest} were asked for already; a resume can only add to that"
         )
-    found = [
-        replace(one, epochs=epochs) if one.epochs < epochs else one for one in known
-    ]
-    rates = sorted(set(learning_rates) - {one.learning_rate for one in found})
-    found += _with_each(found, [{"learning_rate": rate} for rate in rates])
-    new = sorted(set(seeds) - {one.seed for one in found})
-    return found + _with_each(
-        found, [{"seed": seed, "data_seed": seed} for seed in new]
-    )
+    for i, trial in enumerate(trials):
+        if trial.epochs < epochs:
+            trials[i] = replace(trial, epochs=epochs)
+    # New rates get all settings and seeds, then new seeds get all rates, the new ones
+    # among them.
+    rates = set(learning_rates) - {trial.learning_rate for trial in trials}
+    trials += _with_each(trials, [{"learning_rate": rate} for rate in sorted(rates)])
+    new_seeds = set(seeds) - {trial.seed for trial in trials}
+    changes = [{"seed": seed, "data_seed": seed} for seed in sorted(new_seeds)]
+    return trials + _with_each(trials, changes)
 
 
 def _with_each(
@@ -202,6 +202,7 @@ def _with_each(
     otherwise."""
     if not changes:
         return []
-    different = dict.fromkeys(replace(one, **changes[0]) for one in trials)
-    refuse_too_many(len(trials) + len(different) * len(changes), "with what is added")
-    return [replace(one, **change) for change in changes for one in different]
+    different = dict.fromkeys(replace(trial, **changes[0]) for trial in trials)
+    count = len(trials) + len(different) * len(changes)
+    refuse_too_many(count, "with what is added")
+    return [replace(trial, **change) for change in changes for trial in different]

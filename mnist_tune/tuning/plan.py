@@ -41,7 +41,8 @@ class Plan:
     @property
     def epochs(self) -> int:
         """The most epochs of a trial that is proposed."""
-        asked = self.space.get("epochs", TrialConfig.epochs)
-        return int(
-            getattr(asked, "upper", None) or max(getattr(asked, "categories", [asked]))
-        )
+        epochs = self.space.get("epochs", TrialConfig.epochs)
+        highest = getattr(epochs, "upper", None)
+        if not highest:
+            highest = max(getattr(epochs, "categories", [epochs]))
+        return int(highest)

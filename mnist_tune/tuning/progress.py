@@ -46,19 +46,18 @@ class ProgressView:
     every `PLAIN_INTERVAL_S`."""
 
     def __init__(self, trials: int, epochs: int, epochs_done: int, quiet: bool) -> None:
-        self._trials, self._epochs, self._done, self._done_before = (
-            trials,
-            epochs,
-            epochs_done,
-            epochs_done,
-        )
+        self._trials = trials
+        self._epochs = epochs
+        self._done = epochs_done
+        self._done_before = epochs_done
         self._ends: Counter[str] = Counter()
         self._regimes: Counter[str] = Counter()
         self._running: set[str] = set()
         self.answer = ""
         """The headline of the page, which is written meanwhile, and after how many
         trials it was."""
-        self._first, self._printed = 0.0, 0.0
+        self._first = 0.0
+        self._printed = 0.0
         self._console = Console(stderr=True, quiet=quiet)
         self._has_bar = self._console.is_terminal and not quiet
         self._bar = Progress(
@@ -98,12 +97,13 @@ class ProgressView:
         self._print()
 
     def _print(self) -> None:
+        if self._has_bar:
+            return
         now = time.monotonic()
-        if not self._has_bar and now - self._printed > PLAIN_INTERVAL_S:
+        if now - self._printed > PLAIN_INTERVAL_S:
             self._printed = now
-            self._console.print(
-                f"{self.said()}; {self._left()}", soft_wrap=True, markup=False
-            )
+            line = f"{self.said()}; {self._left()}"
+            self._console.print(line, soft_wrap=True, markup=False)
 
     def _drawn(self) -> Group:
         """Return what a terminal shows. It asks four times a second, however many rows
@@ -117,27 +117,35 @@ class ProgressView:
         """Return how far the sweep is."""
         if not self._running and not self._ends:
             return "starting Ray and the first trials ..."
-        done, running = sum(self._ends.values()), len(self._running)
-        ends = ", ".join(
-            f"{count} {reason}" for reason, count in sorted(self._ends.items())
-        )
-        regimes = ", ".join(
-            f"{count} {name}" for name, count in sorted(self._regimes.items())
-        )
-        return (
-            f"trials: {done} done{f' ({ends})' if ends else ''}, {running} running, "
-            f"{max(self._trials - done - running, 0)} waiting"
-            f"{f'; curves: {regimes}' if regimes else ''}{f'; {self.answer}' if self.answer else ''}"
-        )
+        done = sum(self._ends.values())
+        running = len(self._running)
+        waiting = max(self._trials - done - running, 0)
+        done_text = f"{done} done"
+        if self._ends:
+            done_text += f" ({_counts_text(self._ends)})"
+        text = f"trials: {done_text}, {running} running, {waiting} waiting"
+        if self._regimes:
+            text += f"; curves: {_counts_text(self._regimes)}"
+        if self.answer:
+            text += f"; {self.answer}"
+        return text
 
     def _left(self) -> str:
-        said = f"{self._done}/{self._epochs} epochs"
+        """Return how many epochs are done, and how long the others take, once that can
+        be said."""
+        text = f"{self._done}/{self._epochs} epochs"
         # what came before the first is starting and compiling
         fresh = self._done - self._done_before - 1
         if fresh < 2 * max(len(self._running), 1):
-            return said
-        seconds = (time.monotonic() - self._first) / fresh * (self._epochs - self._done)
-        return f"{said}, at most {spoken(seconds)} left"
+            return text
+        epoch_s = (time.monotonic() - self._first) / fresh
+        seconds = epoch_s * (self._epochs - self._done)
+        return f"{text}, at most {spoken(seconds)} left"
+
+
+def _counts_text(counts: Counter[str]) -> str:
+    texts = [f"{count} {name}" for name, count in sorted(counts.items())]
+    return ", ".join(texts)
 
 
 class LivePage:
@@ -147,7 +155,9 @@ class LivePage:
     def __init__(
         self, writer: SweepWriter, say: Callable[[str], None], view: ProgressView
     ) -> None:
-        self._folder, self._say, self._view = writer.path, say, view
+        self._folder = writer.path
+        self._say = say
+        self._view = view
         self._place = storage.join(writer.where, "report.html")
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -175,7 +185,10 @@ class LivePage:
         while not self._ended.wait(INTERVAL_S):
             try:
                 self._follow()
-                self._tell("its process died" * (not self._ended.is_set()))
+                problem = "its process died"
+                if self._ended.is_set():
+                    problem = ""
+                self._tell(problem)
             except Exception as error:  # of whatever kind: the rows are safe, and a page can be written again later
                 self._tell(why(error))
 
@@ -184,19 +197,13 @@ class LivePage:
         # Modules are found as by this process, but none in the current folder, which
         # may hold any.
         paths = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        line = [
-            sys.executable,
-            "-P",
-            "-m",
-            "mnist_tune.reports.live",
-            *map(str, (self._folder, self._place)),
-        ]
+        line = [sys.executable, "-P", "-m", "mnist_tune.reports.live"]
+        line += [str(self._folder), str(self._place), str(INTERVAL_S), str(SHARE)]
         pipes: dict[str, Any] = {
             "stdin": subprocess.PIPE,
             "stdout": subprocess.PIPE,
             "stderr": subprocess.DEVNULL,
         }
-        line += [str(INTERVAL_S), str(SHARE)]
         # In a session of its own, it is not ended by Ctrl-C, but by the end of its
         # input.
         with subprocess.Popen(
@@ -205,14 +212,18 @@ class LivePage:
             self._process = process
             if self._ended.is_set():
                 process.kill()
-            for said in process.stdout or ():
-                self._told(**json.loads(said))
+            for news in process.stdout or ():
+                self._take_up(**json.loads(news))
 
-    def _told(self, why: str, answer: str = "") -> None:
+    def _take_up(self, why: str, answer: str = "") -> None:
+        """Take up that a page was written, with this headline, or why it was not."""
         self._tell(why)
-        self._view.answer = answer or self._view.answer
-        self.pages += not why
-        if self.pages == 1 and not why:
+        if answer:
+            self._view.answer = answer
+        if why:
+            return
+        self.pages += 1
+        if self.pages == 1:
             self._say(
                 f"page: {self._place} (a browser that shows it follows the sweep)"
             )

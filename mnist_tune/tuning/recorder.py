@@ -48,9 +48,11 @@ class Recorder(UnsavedCallback):
             return
         trial_id = own_id(trial)
         # the epoch's: `trial.config` may already hold the next one's values
-        if config := result.get("trial_config"):
+        config = result.get("trial_config")
+        if config:
             self._record(trial_id, config)
-        if problem := result.get("warning"):
+        problem = result.get("warning")
+        if problem:
             announce(warning(problem))
         row = EpochRow.reported(result)
         before = self._writer.last_epochs.get(trial_id, 0)
@@ -74,7 +76,8 @@ class Recorder(UnsavedCallback):
     def on_trial_error(
         self, iteration: int, trials: list[Any], trial: Any, **info: Any
     ) -> None:
-        deaths = f"its process died {trial.num_failures} times, the last time {last_death(trial)[1]}"
+        _, cause = last_death(trial)
+        deaths = f"its process died {trial.num_failures} times, the last time {cause}"
         self._fail(trial, deaths, ErrorKind.DIED)
 
     def record(self, proposed: Mapping[str, Any]) -> None:
@@ -123,14 +126,16 @@ class Recorder(UnsavedCallback):
         config = self._configs[trial_id]
         histories = self.run.histories
         curve = Curve.of(histories.columns(trial_id), config, self._data)
-        left = config.epochs - histories.last_epoch(trial_id)
+        epochs_not_run = config.epochs - histories.last_epoch(trial_id)
         # Why it was stopped may rest on other curves, which its own does not know of.
         # Nor does it know a target that follows from these.
-        regime = reason if reason in REGIMES else ""
+        regime = ""
+        if reason in REGIMES:
+            regime = reason
         target = self._data.with_wrong_labels(config.label_noise).target
         if not regime and target is not None and self._data.by_accuracy:
             regime = curve_regime(curve, target).regime
-        self._view.end(trial_id, reason, left, regime)
+        self._view.end(trial_id, reason, epochs_not_run, regime)
 
 
 def scheduler_name(scheduler: Any, otherwise: str) -> str:
@@ -138,10 +143,8 @@ def scheduler_name(scheduler: Any, otherwise: str) -> str:
     without one, `otherwise`."""
     if scheduler is None:
         return otherwise
-    if any(
-        kind.__name__ == "AsyncHyperBandScheduler" for kind in type(scheduler).__mro__
-    ):
+    kinds = [kind.__name__ for kind in type(scheduler).__mro__]
+    if "AsyncHyperBandScheduler" in kinds:
         return "asha"
-    return (
-        type(scheduler).__name__.removesuffix("Scheduler").removesuffix("Rule").lower()
-    )
+    name = kinds[0].removesuffix("Scheduler").removesuffix("Rule")
+    return name.lower()

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from bisect import bisect_left
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ from ray.tune.result import TRAINING_ITERATION
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.utils import flatten_dict
 
+from mnist_tune.columns import COUNT
 from mnist_tune.curves.facts import CurveFacts
 from mnist_tune.curves.files import REASONS
 from mnist_tune.curves.names import meaning
@@ -28,11 +26,14 @@ from mnist_tune.regimes.histories import Histories
 from mnist_tune.regimes.stopping import RegimeRules
 from mnist_tune.trial import TrialConfig
 
-SHARES = ("train_accuracy", "test_accuracy", "validation_accuracy")
 LOSSES = ("train_loss", "test_loss", "validation_loss")
+ACCURACIES = ("validation_accuracy", "test_accuracy", "train_accuracy")
+"""Both in the order in which a trial is proposed for a stop by them."""
+
 STEPS = ("step_loss_max", "window_loss_max", "above_since", "guessing_since")
 """What the steps within an epoch tell (`docs/tables.md`)."""
-MEASURED = (*SHARES, *LOSSES, *STEPS, "untrained_loss", "diverged")
+
+MEASURED = (*ACCURACIES, *LOSSES, *STEPS, "untrained_loss", "diverged")
 """What a report may hold, by our names."""
 
 TUNES = {"trial_id", "experiment_id", "timestamp", "iterations_since_restore"}
@@ -99,6 +100,8 @@ class RegimeScheduler(RegimeRules, FIFOScheduler):  # type: ignore[misc]
         columns: Mapping[str, str] | None = None,
         grace_period: int = 5,
     ) -> None:
+        _refuse_wrong(epochs, grace_period, mode, columns or {})
+        self._columns = dict(columns or {})
         self._facts = CurveFacts(
             chance=chance,
             test_examples=test_examples,
@@ -107,65 +110,73 @@ class RegimeScheduler(RegimeRules, FIFOScheduler):  # type: ignore[misc]
             target=target,
             target_loss=target_loss,
         )
-        _refuse_wrong(epochs, grace_period, mode, columns or {})
         self._guesses: dict[str, float] = {}
-        by_accuracy = chance is not None
-        data = DataFacts(
-            self._facts.train_count,
-            self._facts.test_count,
-            chance or 0.0,
-            self._guesses,
-            target if by_accuracy else target_loss,
-            by_accuracy=by_accuracy,
-            flag="task",
-        )
+        data = _data_facts(self._facts, self._guesses)
         super().__init__(grace_period, data, Histories())
         self.reasons: dict[str, str] = {}
-        self._metric, self._mode = metric, mode
+        self._metric = metric
+        self._mode = mode
         self._epochs = epochs
-        self._rate_key, self._seed_key = learning_rate, seed
-        self._columns = dict(columns or {})
-        self._named: dict[str, str] = {}
+        self._rate_key = learning_rate
+        self._seed_key = seed
+        self._names: dict[str, str] = {}
         """Our name of each number in a report, by its own."""
-        self._places: dict[str, list[int]] = {}
-        """The iterations of each trial's reports."""
+        self._answers: dict[str, dict[int, str]] = {}
+        """Why each trial was stopped after each of its reports, by their iterations.
+        Empty if it went on."""
         self._rows: dict[str, dict[str, float]] = {}
         """The last row of each trial."""
-        self._file: Path | None = None
+        self._file = Path()
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, **spec: Any
     ) -> bool:
         """Take the metric and mode of `TuneConfig`. Return False if the scheduler has
         others of its own."""
-        if self._metric and metric and metric != self._metric:
-            return False
-        if self._mode and mode and mode != self._mode:
-            return False
         self._metric = self._metric or metric
         self._mode = self._mode or mode
+        if metric not in (None, self._metric) or mode not in (None, self._mode):
+            return False
         if self._metric is None or self._mode is None:
             raise UserError(
                 "RegimeScheduler needs a metric and a mode; give metric='val_acc', mode='max', or those of TuneConfig"
             )
         held_out = meaning(self._metric)
         if held_out not in MEASURED:
-            held_out = "test_accuracy" if self._mode == "max" else "test_loss"
+            held_out = "test_loss"
+            if self._mode == "max":
+                held_out = "test_accuracy"
         self._columns = {self._metric: held_out} | self._columns
         return True
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        if self._file is None:
+        if not self._trials:
             self._begin(trial)
         if trial.trial_id not in self._trials:
-            config = self._config(trial.config)
-            self._meet(trial.trial_id, config)
-            self._write({"trial": trial.trial_id, "config": config.to_dict()})
+            config = self._config(trial.config).to_dict()
+            line = {"trial": trial.trial_id, "config": config}
+            self._take_up(line)
+            self._write(line)
 
     def on_trial_result(
         self, tune_controller: Any, trial: Any, result: dict[str, Any]
     ) -> Any:
-        if self._reason(trial.trial_id, result):
+        iteration = int(result[TRAINING_ITERATION])
+        answers = self._answers[trial.trial_id]
+        # A trial that was restored repeats what it did after its checkpoint.
+        if iteration > max(answers, default=0):
+            row = self._row(trial.trial_id, result)
+            line = {"trial": trial.trial_id, "iteration": iteration, "row": row}
+            epoch = self._add(trial.trial_id, row)
+            loss = _proposed_by(row)
+            reason = self.judge(trial.trial_id, epoch, loss, bool(row["diverged"]))
+            answers[iteration] = reason
+            if reason:
+                text = self._text(trial.trial_id, reason)
+                self.reasons[trial.trial_id] = text
+                line |= {"stopped": reason, "reason": text}
+            self._write(line)
+        if answers.get(iteration):
             return self.STOP
         return self.CONTINUE
 
@@ -174,71 +185,57 @@ class RegimeScheduler(RegimeRules, FIFOScheduler):  # type: ignore[misc]
     ) -> None:
         """Take a row with which the trial ended itself: Tune did not ask about it."""
         if result and TRAINING_ITERATION in result:
-            self._reason(trial.trial_id, result)
+            self.on_trial_result(tune_controller, trial, result)
 
-    def _reason(self, trial_id: str, result: Mapping[str, Any]) -> str:
-        """Take up a report, and return the reason for which its trial is stopped."""
-        iteration = int(result[TRAINING_ITERATION])
-        iterations = self._places.setdefault(trial_id, [])
-        _, setting = self._trials[trial_id]
-        if iterations and iteration <= iterations[-1]:
-            # A trial that was restored repeats what it did after its checkpoint.
-            epoch = bisect_left(iterations, iteration) + 1
-            return setting.stops.get(epoch, "")
-        row = self._row(trial_id, result)
-        reason = self._take_up(trial_id, iteration, row)
-        line = {"trial": trial_id, "iteration": iteration, "row": row}
+    def _take_up(self, line: Mapping[str, Any]) -> None:
+        """Take up a line of the file: a trial, or a row and what was decided then."""
+        trial_id = line["trial"]
+        if "config" in line:
+            config = TrialConfig(**line["config"])
+            self.know(trial_id, config)
+            self._answers[trial_id] = {}
+            if self._facts.guess is not None:
+                self._guesses[config.architecture] = self._facts.guess
+            return
+        row = line["row"]
+        epoch = self._add(trial_id, row)
+        self.remember(trial_id, epoch, _proposed_by(row), bool(row["diverged"]))
+        reason = line.get("stopped", "")
+        self._answers[trial_id][line["iteration"]] = reason
         if reason:
-            label = setting.label
-            text = reason
-            if label is not None:
-                score = Score.ACCURACY
-                if not self._data.by_accuracy:
-                    score = Score.LEARNED_SHARE
-                text = f"{reason}: {evidence(label, score)}"
-            self.reasons[trial_id] = text
-            line |= {"stopped": reason, "reason": text}
-        self._write(line)
-        return reason
+            self.remember_stop(trial_id, epoch, reason)
+            self.reasons[trial_id] = line["reason"]
 
-    def _take_up(self, trial_id: str, iteration: int, row: dict[str, float]) -> str:
-        epoch = self._add(trial_id, iteration, row)
-        return self.judge(trial_id, epoch, self._loss(row), bool(row["diverged"]))
-
-    def _add(self, trial_id: str, iteration: int, row: dict[str, float]) -> int:
+    def _add(self, trial_id: str, row: dict[str, float]) -> int:
         """Add a row to the histories, and return the number of its report."""
-        iterations = self._places.setdefault(trial_id, [])
-        iterations.append(iteration)
         self._rows[trial_id] = row
-        epoch = len(iterations)
+        epoch = len(self._answers[trial_id]) + 1
         self._histories.add(trial_id, row | {"epoch": epoch})
         return epoch
 
-    def _loss(self, row: Mapping[str, float]) -> float:
-        """Return what trials are proposed by: the training loss, else the loss or the
-        errors on what is held out."""
-        if row["diverged"]:
-            return math.inf
-        for name in LOSSES:
-            if name in row:
-                return row[name]
-        accuracies = [row[name] for name in reversed(SHARES) if name in row]
-        return 1 - max(accuracies[:1], default=0.0)
+    def _text(self, trial_id: str, reason: str) -> str:
+        """Return why a trial is stopped, in words."""
+        _, setting = self._trials[trial_id]
+        if setting.label is None:
+            return reason
+        score = Score.LEARNED_SHARE
+        if self._data.by_accuracy:
+            score = Score.ACCURACY
+        return f"{reason}: {evidence(setting.label, score)}"
 
     def _row(self, trial_id: str, result: Mapping[str, Any]) -> dict[str, float]:
         """Return the numbers of a report by our names. What it lacks is as in the
         report before."""
-        flat = flatten_dict(dict(result))
-        if not self._named:
-            self._name(flat)
+        numbers = flatten_dict(dict(result))
+        if not self._names:
+            self._names = self._our_names(numbers)
         row = dict(self._rows.get(trial_id, {}))
-        diverged = False
-        for theirs, ours in self._named.items():
-            value = flat.get(theirs)
-            if value is None:
+        has_diverged = False
+        for theirs, ours in self._names.items():
+            if numbers.get(theirs) is None:
                 continue
-            number = _number(theirs, value)
-            if ours in SHARES and (number < 0 or number > 1):
+            number = _number(theirs, numbers[theirs])
+            if ours in ACCURACIES and (number < 0 or number > 1):
                 raise UserError(
                     f"trial {trial_id} reports {theirs}={number:g}, which is no accuracy; divide percents by 100"
                 )
@@ -246,61 +243,53 @@ class RegimeScheduler(RegimeRules, FIFOScheduler):  # type: ignore[misc]
                 row[ours] = number
                 continue
             row.pop(ours, None)
-            if ours == "train_loss" or (ours in LOSSES and theirs == self._metric):
-                diverged = True
-        row["diverged"] = float(diverged or bool(row.get("diverged")))
+            # Other losses may lack a value for other reasons.
+            if ours in LOSSES and (ours == "train_loss" or theirs == self._metric):
+                has_diverged = True
+        if has_diverged:
+            row["diverged"] = 1.0
+        row.setdefault("diverged", 0.0)
         return row
 
-    def _name(self, flat: Mapping[str, Any]) -> None:
-        """Find our names of the numbers in the first report."""
+    def _our_names(self, numbers: Mapping[str, Any]) -> dict[str, str]:
+        """Return our names of the numbers in the first report."""
         for theirs in self._columns:
-            if theirs not in flat:
-                names = [name for name in flat if name not in TUNES]
+            if theirs not in numbers:
+                reported = sorted(numbers.keys() - TUNES)
                 raise UserError(
-                    f"a report has no {theirs!r}{closest(theirs, names)}; it has {', '.join(sorted(names))}"
+                    f"a report has no {theirs!r}{closest(theirs, reported)}; it has {', '.join(reported)}"
                 )
-        named = dict(self._columns)
-        for theirs in flat:
-            ours = theirs
-            if theirs not in MEASURED and theirs not in TUNES:
-                ours = meaning(theirs) or ""
-            if ours in MEASURED and ours not in named.values():
-                named[theirs] = ours
-        self._facts.refuse_gaps(named.values())
-        self._named = named
+        names = dict(self._columns)
+        for theirs in numbers:
+            ours = meaning(theirs)
+            if theirs in MEASURED:
+                ours = theirs
+            if ours in MEASURED and ours not in names.values():
+                names[theirs] = ours
+        self._facts.refuse_gaps(names.values())
+        return names
 
     def _config(self, config: Mapping[str, Any]) -> TrialConfig:
         """Return the trial that a trial of Tune is."""
-        flat = flatten_dict(dict(config))
-        if self._rate_key not in flat:
+        settings = flatten_dict(dict(config))
+        if self._rate_key not in settings:
             raise UserError(
-                f"a trial's config has no {self._rate_key!r}{closest(self._rate_key, flat)}; name the key: RegimeScheduler(learning_rate=...)"
+                f"a trial's config has no {self._rate_key!r}{closest(self._rate_key, settings)}; name the key: RegimeScheduler(learning_rate=...)"
             )
-        rate = _number(self._rate_key, flat.pop(self._rate_key))
-        seed = flat.pop(self._seed_key, None)
         values = usual_settings(self._facts.train_count)
-        settings = {}
-        for name, value in flat.items():
-            if meaning(name) == "batch_size" and isinstance(value, int):
-                values["batch_size"] = value
-            else:
-                settings[name] = value
-        trained = with_arguments("trainable", settings)
-        if self._facts.guess is not None:
-            self._guesses[trained] = self._facts.guess
-        values |= {"architecture": trained, "learning_rate": rate}
-        values["epochs"] = self._epochs
+        rate = settings.pop(self._rate_key)
+        values["learning_rate"] = _number(self._rate_key, rate)
+        seed = settings.pop(self._seed_key, None)
+        # Without a seed, trials are told apart by their number.
         if not isinstance(seed, int):
-            alike = replace(trial_of(values | {"seed": 0}), stop_when_diverged=False)
-            setting = self._settings.get(alike)
-            seed = 0 if setting is None else len(setting.seeds)
-        trial = trial_of(values | {"seed": seed})
-        return replace(trial, stop_when_diverged=False)
-
-    def _meet(self, trial_id: str, config: TrialConfig) -> None:
-        self.know(trial_id, config)
-        if self._facts.guess is not None:
-            self._guesses[config.architecture] = self._facts.guess
+            seed = len(self._trials)
+        values["seed"] = seed
+        for name in list(settings):
+            if meaning(name) == "batch_size" and isinstance(settings[name], int):
+                values["batch_size"] = settings.pop(name)
+        values["architecture"] = with_arguments("trainable", settings)
+        values["epochs"] = self._epochs
+        return trial_of(values | {"stop_when_diverged": False})
 
     def _begin(self, trial: Any) -> None:
         """Find the file of the experiment, and take up what it holds if the experiment
@@ -317,38 +306,66 @@ class RegimeScheduler(RegimeRules, FIFOScheduler):  # type: ignore[misc]
             with filesystem.open_input_stream(str(source)) as stream:
                 text = stream.read().decode()
         # A kill may have cut the last line.
-        lines = [json.loads(line) for line in text.split("\n")[:-1]]
-        if all(line["trial"] != trial.trial_id for line in lines):
-            lines = []
+        whole, _, _ = text.rpartition("\n")
+        lines = [json.loads(line) for line in whole.splitlines()]
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        self._file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        self._replay(lines)
-
-    def _replay(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        if all(line["trial"] != trial.trial_id for line in lines):
+            # It is the file of another experiment.
+            self._file.write_text("")
+            return
+        self._file.write_text(whole + "\n")
         for line in lines:
-            trial_id = line["trial"]
-            if "config" in line:
-                self._meet(trial_id, TrialConfig(**line["config"]))
-                continue
-            row = line["row"]
-            epoch = self._add(trial_id, line["iteration"], row)
-            self.remember(trial_id, epoch, self._loss(row), bool(row["diverged"]))
-            if "stopped" in line:
-                self.remember_stop(trial_id, epoch, line["stopped"])
-                self.reasons[trial_id] = line["reason"]
+            self._take_up(line)
 
     def _write(self, line: Mapping[str, Any]) -> None:
-        if self._file is not None:
-            with self._file.open("a") as stream:
-                stream.write(json.dumps(line) + "\n")
+        with self._file.open("a") as stream:
+            stream.write(json.dumps(line) + "\n")
+
+
+def _proposed_by(row: Mapping[str, float]) -> float:
+    """Return what a trial is proposed for a stop by: the training loss, else the loss
+    or the errors on what is held out."""
+    if row["diverged"]:
+        return math.inf
+    for name in LOSSES:
+        if name in row:
+            return row[name]
+    for name in ACCURACIES:
+        if name in row:
+            return 1 - row[name]
+    return 1.0
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise UserError(f"{name} is {value!r}, which is no number") from None
+
+
+def _data_facts(facts: CurveFacts, guesses: Mapping[str, float]) -> DataFacts:
+    by_accuracy = facts.chance is not None
+    target = facts.target_loss
+    if by_accuracy:
+        target = facts.target
+    return DataFacts(
+        facts.train_count,
+        facts.test_count,
+        facts.chance or 0.0,
+        guesses,
+        target,
+        by_accuracy=by_accuracy,
+        flag="task",
+    )
 
 
 def _refuse_wrong(
     epochs: int, grace_period: int, mode: str | None, columns: Mapping[str, str]
 ) -> None:
-    for name, value in (("epochs", epochs), ("grace_period", grace_period)):
-        if not isinstance(value, int) or value < 1:
-            raise UserError(f"{name} must be a whole number from 1 on, got {value!r}")
+    counts = {"epochs": epochs, "grace_period": grace_period}
+    for name, count in counts.items():
+        if not COUNT.holds(count):
+            raise UserError(f"{name} must be a whole number from 1 on, got {count!r}")
     if mode not in (None, "min", "max"):
         raise UserError(f"mode must be 'min' or 'max', got {mode!r}")
     for ours in columns.values():
@@ -356,9 +373,3 @@ def _refuse_wrong(
             raise UserError(
                 f"no number of a report is called {ours!r} here{closest(ours, MEASURED)}"
             )
-
-
-def _number(name: str, value: Any) -> float:
-    with suppress(TypeError, ValueError):
-        return float(value)
-    raise UserError(f"{name} is {value!r}, which is no number")

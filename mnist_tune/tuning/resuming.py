@@ -62,7 +62,8 @@ def python_options(options: SomeOptions) -> SomeOptions:
     """Return the options of a call from Python. If they resume a sweep, those with
     their default are as recorded."""
     load_own(options)
-    if (where := options.place_to_resume()) is None:
+    where = options.place_to_resume()
+    if where is None:
         return options
     return resumed_with(type(options), where, options.given())
 
@@ -70,20 +71,21 @@ def python_options(options: SomeOptions) -> SomeOptions:
 def resumed_with(
     kind: type[SomeOptions],
     where: Place,
-    given: Mapping[str, Any],
+    changes: Mapping[str, Any],
     record: SweepMeta | None = None,
 ) -> SomeOptions:
-    """Return the options of a sweep that is resumed with these `given`. Its
+    """Return the options of a sweep that is resumed with these `changes`. Its
     `sweep.json` is read unless what it records is given. Raises `UserError`, as
     `continued`."""
-    load_own(given)
+    load_own(changes)
     record = record or read_record(where)
-    recorded, known = recorded_options(kind, record, where), hints_of(kind)
-    for name in given:
-        if name not in known:
-            raise UserError(f"{where} has no option {name!r}{closest(name, known)}")
-    now = replace(recorded, **given)
-    return continued(recorded, now, record, where, given)
+    recorded = recorded_options(kind, record, where)
+    names = hints_of(kind)
+    for name in changes:
+        if name not in names:
+            raise UserError(f"{where} has no option {name!r}{closest(name, names)}")
+    now = replace(recorded, **changes)
+    return continued(recorded, now, record, where, changes)
 
 
 def recorded_options(
@@ -96,14 +98,11 @@ def recorded_options(
         raise UserError(
             f"{where} was made by something else; resume it with: {resume_command(record, where)}"
         )
-    recorded, rules = values_of(kind, record.options, where), annotated(kind, InResume)
-    return kind(
-        **{
-            name: value
-            for name, value in recorded.items()
-            if rules[name] is not InResume.HERE
-        }
-    )
+    values = values_of(kind, record.options, where)
+    for name, rule in annotated(kind, InResume).items():
+        if rule is InResume.HERE:
+            values.pop(name, None)
+    return kind(**values)
 
 
 OF_A_START = {"output", "resume", "smoke", "sweep"}
@@ -121,13 +120,14 @@ def flags_of_a_resume(kind: type[SweepOptions]) -> set[str]:
 def is_made_by(kind: type[SweepOptions], record: SweepMeta) -> bool:
     """Return whether a sweep was made by the command that has these options, which are
     then recorded."""
-    of_folders = {
-        name
-        for name, rule in annotated(kind, InResume).items()
-        if rule is not InResume.HERE
-    }
-    own = vars(kind)["__annotations__"].keys() & of_folders
-    return bool(record.name == kind.NAME and own <= record.options.keys())
+    if record.name != kind.NAME:
+        return False
+    rules = annotated(kind, InResume)
+    for name in vars(kind)["__annotations__"].keys() & rules.keys():
+        is_recorded = name in record.options
+        if rules[name] is not InResume.HERE and not is_recorded:
+            return False
+    return True
 
 
 def values_of(
@@ -135,25 +135,25 @@ def values_of(
 ) -> dict[str, Any]:
     """Return the recorded values of options, each of its type. Raises `UserError` if
     one is of another type: the folder may come from anybody."""
-    found, hints = dict[str, Any](), hints_of(kind)
-    for name in [one for one in hints if one in recorded]:
-        value, hint = recorded[name], hints[name]
-        value = tuple(value) if isinstance(value, list) else value
+    values = dict[str, Any]()
+    for name, hint in hints_of(kind).items():
+        if name not in recorded:
+            continue
+        value = recorded[name]
+        if isinstance(value, list):
+            value = tuple(value)
         if isinstance(value, str) and not fits(value, hint):
             value = Path(value)
         if not fits(value, hint):
             raise UserError(
                 f"{where} records that {words(name)} is {str(value)[:80]!r}, which it can't be"
             )
-        found[name] = value
-    return found
+        values[name] = value
+    return values
 
 
-OF_THE_SWEEP = {one.name for one in fields(Training)} | {
-    "batch_size",
-    "momentum",
-    "learning_rates",
-}
+OF_THE_SWEEP = {field.name for field in fields(Training)}
+OF_THE_SWEEP |= {"batch_size", "momentum", "learning_rates"}
 """Options that can't be given beside `--sweep`: its settings have values of their
 own."""
 
@@ -172,65 +172,78 @@ def trained_as(
     other than those that are `free`, or own code can't be run."""
     for name in options.given():
         if name in OF_THE_SWEEP.difference(free):
-            said = f"{typed(type(options), name)} and --sweep can't go together"
-            raise UserError(f"{said}: settings are those of the sweep")
+            flags = f"{typed(type(options), name)} and --sweep"
+            raise UserError(
+                f"{flags} can't go together: settings are those of the sweep"
+            )
     place = storage.place(folder)
     sweep = load_sweep(place)
-    if rank_by := getattr(options, "rank_by", None):
-        sweep = replace(
-            sweep,
-            meta=sweep.meta | {"options": sweep.meta["options"] | {"rank_by": rank_by}},
-        )
-    flag = sweep.record.data.flag
-    for name in (flag, "optimizer"):
-        known = set(sweep.trials["architecture" if name == flag else name])
-        for other in sorted({*names_in(options.given())[name]} - known):
-            if not is_named_again(name, [other], known):
-                raise UserError(
-                    f"{place} has no {name} {other}, and with --sweep, settings are those of the sweep"
-                )
-    taken = list(chosen(sweep))
-    tasks = dict.fromkeys(one.architecture for one in taken if flag == "task")
-    if asked := [name for name in options.task if name in tasks]:
-        tasks, taken = (
-            dict.fromkeys(asked),
-            [one for one in taken if one.architecture in asked],
-        )
-    called = names_in(*taken)
+    rank_by = getattr(options, "rank_by", None)
+    if rank_by:
+        # Which settings are the best is asked of the sweep, so it has to know.
+        recorded = sweep.meta["options"] | {"rank_by": rank_by}
+        sweep = replace(sweep, meta=sweep.meta | {"options": recorded})
+    _refuse_other_names(options, sweep, place)
+    trials = list(chosen(sweep))
+    tasks: list[str] = []
+    if sweep.record.data.flag == "task":
+        tasks = list(dict.fromkeys(trial.architecture for trial in trials))
+    # A task that is named again stands for its own trials alone.
+    named_tasks = [name for name in options.task if name in tasks]
+    if named_tasks:
+        tasks = list(dict.fromkeys(named_tasks))
+        trials = [trial for trial in trials if trial.architecture in tasks]
+    # Only the code that these trials call is needed.
+    names_needed = set[str]()
+    for calls in names_in(*trials).values():
+        names_needed |= {parse_call(call).name for call in calls}
     load_recorded(
         sweep.record.own_code,
         place,
-        taken,
+        trials,
         names_in(options.given()),
-        names_needed={
-            parse_call(text).name for texts in called.values() for text in texts
-        },
+        names_needed=names_needed,
         say=announce,
         trust_code=options.trust_code,
     )
-    refuse_unloaded(place, sweep.record.code, *taken, how="sweep")
-    return (
-        replace(options, **data_of(options, sweep) | {"task": (*tasks,)}),
-        taken,
-        sweep,
-    )
+    refuse_unloaded(place, sweep.record.code, *trials, how="sweep")
+    values = data_of(options, sweep) | {"task": tuple(tasks)}
+    return replace(options, **values), trials, sweep
+
+
+def _refuse_other_names(options: Data, sweep: Sweep, place: Place) -> None:
+    """Raise a `UserError` if the options name a network, task or optimiser that the
+    sweep has not."""
+    flag = sweep.record.data.flag
+    names_of_flags = names_in(options.given())
+    for name in (flag, "optimizer"):
+        column = name
+        if name == flag:
+            column = "architecture"
+        trained = set(sweep.trials[column])
+        for other in sorted({*names_of_flags[name]} - trained):
+            if not is_named_again(name, [other], trained):
+                raise UserError(
+                    f"{place} has no {name} {other}, and with --sweep, settings are those of the sweep"
+                )
+
+
+DATA_OPTIONS = {"target", "target_loss", "rank_by", "train_evaluation"}
+"""Options of a sweep that go with its data."""
 
 
 def data_of(options: Data, sweep: Sweep) -> dict[str, Any]:
     """Return the data options of a new sweep that trains on the data of another one: as
     recorded there, unless they are given. Raises `UserError` if these are arrays, which
     have to be given."""
-    given = {*options.given()}
-    given |= {"data_dir"} if "dataset" in given else set()
-    wanted = {
-        *hints_of(Data),
-        "target",
-        "target_loss",
-        "rank_by",
-        "train_evaluation",
-    } - given
+    changed = set(options.given())
+    if "dataset" in changed:
+        changed.add("data_dir")
+    data_options = set(hints_of(Data)) | DATA_OPTIONS
     recorded = {
-        name: value for name, value in sweep.record.options.items() if name in wanted
+        name: value
+        for name, value in sweep.record.options.items()
+        if name in data_options - changed
     }
     if recorded.get("dataset") == ARRAYS:
         raise UserError(
@@ -244,19 +257,22 @@ def continued(
     now: SomeOptions,
     record: SweepMeta,
     where: Place,
-    given: Mapping[str, Any],
+    changes: Mapping[str, Any],
 ) -> SomeOptions:
     """Return the options of a resume, and load the own code that it recorded.
 
     Args:
         recorded: those that its folder records.
         now: the same with what is given now.
-        given: what is given now alone.
+        changes: what is given now alone.
 
     Raises:
         UserError: an option was given that can't change, or the code can't be run.
     """
-    values, rules = dict[str, Any](), annotated(type(now), InResume)
+    # Options that make trials add to what is recorded. Others that make them what they
+    # are can't change: rows of before would not be comparable.
+    values = dict[str, Any]()
+    rules = annotated(type(now), InResume)
     for name, before in vars(recorded).items():
         after = getattr(now, name)
         if rules[name] in (InResume.HERE, InResume.CHANGES):
@@ -264,17 +280,18 @@ def continued(
         if name in ENTRIES and _is_named_again(after, before, record.code, name):
             values[name] = before
         elif after != before and rules[name] is InResume.ADDS:
-            values[name] = _more(name, before, after, where)
+            values[name] = _added(name, before, after, where)
         elif after != before:
             raise _cannot_change(type(now), name, before, where)
-    # which may be arrays
-    if now.data_dir == recorded.data_dir and str(now.dataset) != str(recorded.dataset):
+    # as texts, since they may be arrays
+    is_other_dataset = str(now.dataset) != str(recorded.dataset)
+    if now.data_dir == recorded.data_dir and is_other_dataset:
         values["data_dir"] = None  # it is the folder of the recorded data set
     load_recorded(
         record.own_code,
         where,
         [recorded],
-        names_in(given),
+        names_in(changes),
         say=now.say,
         trust_code=now.trust_code,
         changed_code=now.changed_code,
@@ -282,7 +299,7 @@ def continued(
     return replace(now, **values)
 
 
-def _more(name: str, before: Any, now: Any, where: Place) -> Any:
+def _added(name: str, before: Any, now: Any, where: Place) -> Any:
     """Return an option that makes trials, with what is added to what was recorded."""
     if isinstance(before, tuple):
         return tuple(dict.fromkeys((*before, *now)))
@@ -295,17 +312,24 @@ def _more(name: str, before: Any, now: Any, where: Place) -> Any:
 
 def typed(options: type[Options], name: str) -> str:
     """Return the flag that changes an option from its default."""
-    return words("no_" * (getattr(options, name) is True) + name)
+    if getattr(options, name) is True:
+        name = f"no_{name}"
+    return words(name)
 
 
 def _cannot_change(
     kind: type[Options], name: str, before: Any, where: Place
 ) -> UserError:
-    said = f"has {' '.join(map(str, before)) if isinstance(before, tuple) else before}"
     if isinstance(before, bool):
-        said = f"was started with{'out' * (before is getattr(kind, name))} it"
+        state = "was started with it"
+        if before is getattr(kind, name):
+            state = "was started without it"
+    elif isinstance(before, tuple):
+        state = f"has {' '.join(map(str, before))}"
+    else:
+        state = f"has {before}"
     change = f"{typed(kind, name)} can't change in a resume"
-    return UserError(f"{change}: {where} {said}; leave it out, or start a new sweep")
+    return UserError(f"{change}: {where} {state}; leave it out, or start a new sweep")
 
 
 def _is_named_again(
@@ -315,11 +339,16 @@ def _is_named_again(
     so that one's own code is loaded. What that is stands in `code`: a sweep that was
     started from Python, or a decision between the settings of another one, runs code
     that its options do not name, or name by another path."""
-    texts, again = (
-        value if isinstance(value, tuple) else (value,)
-        for value in (before or (), now or ())
-    )
-    known = [text for text in texts if not names_own_code(text)]
-    return bool(again) and is_named_again(
-        flag, again, [*known, *(one["name"] for one in code if one["flag"] == flag)]
-    )
+    names = [text for text in _texts(before) if not names_own_code(text)]
+    names += [entry["name"] for entry in code if entry["flag"] == flag]
+    again = _texts(now)
+    return bool(again) and is_named_again(flag, again, names)
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    """Return the texts of an option, which may be a tuple, one text or nothing."""
+    if isinstance(value, tuple):
+        return value
+    if not value:
+        return ()
+    return (value,)

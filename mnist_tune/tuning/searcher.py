@@ -4,7 +4,7 @@ as many as there are slots."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,29 +36,35 @@ def check_metric(
     result of such a trial has, whose sharpness is `measured` or not. Tune would never
     stop a trial, and say so in pages of traceback at the end. Of a task's own scores it
     may look at the one that trials are ranked by."""
-    known = (*METRICS, rank_by.partition(":")[0]) if rank_by else METRICS
-    for names in (("metric", "_metric"), ("time_attr", "_time_attr")):
-        found = next(
-            (
-                value
-                for name in names
-                if isinstance(value := getattr(user, name, None), str)
-            ),
-            None,
-        )
-        if found is None:
+    columns = list(METRICS)
+    if rank_by:
+        score, _, _ = rank_by.partition(":")
+        columns.append(score)
+    for attributes in (("metric", "_metric"), ("time_attr", "_time_attr")):
+        column = _text_of(user, attributes)
+        if column is None:
             continue
-        looks = f"{type(user).__name__} looks at {found!r}, which no epoch"
-        if found not in known:
-            raise UserError(f"{looks} has{closest(found, known)}; see docs/tables.md")
-        if found.startswith("validation_") and not trial.held_out:
+        looks = f"{type(user).__name__} looks at {column!r}, which no epoch"
+        if column not in columns:
+            hint = closest(column, columns)
+            raise UserError(f"{looks} has{hint}; see docs/tables.md")
+        if column.startswith("validation_") and not trial.held_out:
             raise UserError(
                 f"{looks} of this sweep has: no examples are held out; give 'holdout' in the space"
             )
-        if "sharpness" in found and not measured:
+        if "sharpness" in column and not measured:
             raise UserError(
                 f"{looks} of this sweep has; measure it with SweepOptions(sharpness=True)"
             )
+
+
+def _text_of(user: Any, attributes: Sequence[str]) -> str | None:
+    """Return the first of some attributes that is a text; None if there is none."""
+    for attribute in attributes:
+        value = getattr(user, attribute, None)
+        if isinstance(value, str):
+            return value
+    return None
 
 
 def with_id(trial_id: str, trial: TrialConfig) -> dict[str, Any]:
@@ -85,11 +91,11 @@ class Unsaved(Searcher):  # type: ignore[misc]
 def outcome_of(result: dict[str, Any] | None, error: bool) -> dict[str, Any] | None:
     """Return the last row of a trial that Tune says has ended; None if it ended in an
     error."""
-    return (
-        None
-        if error or result is None or result.get("stop_reason") == "error"
-        else result
-    )
+    if error or result is None:
+        return None
+    if result.get("stop_reason") == "error":
+        return None
+    return result
 
 
 class KnownThenSearched(Unsaved):
@@ -115,8 +121,11 @@ class KnownThenSearched(Unsaved):
     ) -> None:
         super().__init__()
         past = past or Past()
-        self._samples, self._record = samples, record
-        self._left, self._then, self._slots = iter(trials.items()), then, slots
+        self._samples = samples
+        self._record = record
+        self._left = iter(trials.items())
+        self._then = then
+        self._slots = slots
         self._finished = [
             (past.trials[trial_id], row) for trial_id, row in past.ended.items()
         ]
@@ -139,14 +148,13 @@ class KnownThenSearched(Unsaved):
         if self._then is None:
             return True
         accepted = bool(self._then.set_search_properties(metric, mode, config, **spec))
-        self._searched = [
-            name for name, value in config["trial"].items() if isinstance(value, Domain)
-        ]
-        self._fixed = {
-            name: value
-            for name, value in config["trial"].items()
-            if name not in self._searched
-        }
+        self._searched = []
+        self._fixed = {}
+        for name, value in config["trial"].items():
+            if isinstance(value, Domain):
+                self._searched.append(name)
+            else:
+                self._fixed[name] = value
         for trial, row in self._finished:
             self._tell(trial, row)
         return accepted
@@ -155,17 +163,17 @@ class KnownThenSearched(Unsaved):
         """Tell the other searcher the result of a trial that it does not know."""
         if self._then is None or not self._learns:
             return
-        metric, values = self._then.metric, trial.to_dict()
+        metric = self._then.metric
+        values = trial.to_dict()
         point = {f"trial/{name}": values[name] for name in self._searched}
         try:
             if not isinstance(metric, str):
                 raise NotImplementedError
+            score = row.get(metric)
             if row.get("stop_reason") == "error":
                 self._then.add_evaluated_point(point, math.nan, error=True)
-            elif isinstance(row.get(metric), (int, float)) and math.isfinite(
-                row[metric]
-            ):
-                self._then.add_evaluated_point(point, row[metric])
+            elif isinstance(score, (int, float)) and math.isfinite(score):
+                self._then.add_evaluated_point(point, score)
         except NotImplementedError:
             self._learns = False
             announce(
@@ -184,25 +192,23 @@ class KnownThenSearched(Unsaved):
             return {"trial": with_id(own_id, trial)}
         if self._then is None:
             return Searcher.FINISHED
+        # One proposal may wait for the next slot, so that no slot waits for a proposal.
         if len(self._waiting) >= max(1, self._slots - len(self._running)):
             return None
-        found = self._then.suggest(trial_id)
-        if not isinstance(found, dict):
-            return found
+        proposal = self._then.suggest(trial_id)
+        if not isinstance(proposal, dict):
+            return proposal
         self._waiting.add(trial_id)
         self._samples -= 1
-        values = found.get("trial", {})
-        proposed = (
-            values
-            if "trial_id" in values
-            else {"trial_id": next(self._ids)} | self._fixed | values
-        )
-        self._record(proposed)
-        return found | {"trial": proposed}
+        values = proposal.get("trial", {})
+        if "trial_id" not in values:
+            values = {"trial_id": next(self._ids)} | self._fixed | values
+        self._record(values)
+        return proposal | {"trial": values}
 
-    def _pass_on(self, told: str, trial_id: str, *result: Any, **how: bool) -> None:
+    def _pass_on(self, method: str, trial_id: str, *result: Any, **how: bool) -> None:
         if trial_id not in self._own:
-            getattr(self._then, told)(trial_id, *result, **how)
+            getattr(self._then, method)(trial_id, *result, **how)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         self._waiting.discard(trial_id)
@@ -214,15 +220,15 @@ class KnownThenSearched(Unsaved):
     ) -> None:
         self._waiting.discard(trial_id)
         self._running.discard(trial_id)
-        failed = error or (result or {}).get("stop_reason") == "error"
+        row = result or {}
+        if error:
+            row = {"stop_reason": "error"}
         if trial_id in self._own:
-            self._tell(
-                self._own[trial_id],
-                {"stop_reason": "error"} if failed else result or {},
-            )
-        self._pass_on(
-            "on_trial_complete", trial_id, None if failed else result, error=failed
-        )
+            self._tell(self._own[trial_id], row)
+        failed = row.get("stop_reason") == "error"
+        if failed:
+            result = None
+        self._pass_on("on_trial_complete", trial_id, result, error=failed)
 
     def on_pause(self, trial_id: str) -> None:
         self._running.discard(trial_id)
@@ -257,16 +263,19 @@ def ends_of(space: Mapping[str, Any], searched: bool) -> list[TrialConfig]:
             )
         if isinstance(value, (Mapping, Categorical)) and not _ends(value):
             raise UserError(f"{name} has no values to choose from")
-    one = next(drawn(space, 1, np.random.default_rng(0)))
+    draw = next(drawn(space, 1, np.random.default_rng(0)))
     if any(isinstance(value, Function) for value in space.values()):
-        return [one]
-    ends = {name: _ends(value) or [getattr(one, name)] for name, value in space.items()}
-    most = max(map(len, ends.values()), default=1)
-    trials = (
-        {name: values[i % len(values)] for name, values in ends.items()}
-        for i in range(most)
-    )
-    return [TrialConfig(**trial) for trial in trials]
+        return [draw]
+    ends: dict[str, list[Any]] = {}
+    for name, value in space.items():
+        ends[name] = _ends(value) or [getattr(draw, name)]
+    # Shorter lists begin again.
+    count = max(map(len, ends.values()), default=1)
+    trials: list[TrialConfig] = []
+    for i in range(count):
+        settings = {name: values[i % len(values)] for name, values in ends.items()}
+        trials.append(TrialConfig(**settings))
+    return trials
 
 
 def _ends(value: Any) -> list[Any]:

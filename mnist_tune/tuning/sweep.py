@@ -81,7 +81,8 @@ def run_sweep(
     options = options or SweepOptions()
     if isinstance(trials, Mapping):
         trials = combinations(trials)
-    trials = [trials] if isinstance(trials, TrialConfig) else trials
+    if isinstance(trials, TrialConfig):
+        trials = [trials]
     for trial in trials:
         if not isinstance(trial, TrialConfig):
             raise UserError(
@@ -90,62 +91,69 @@ def run_sweep(
     if not trials and options.resume is None:
         raise UserError("a sweep needs at least one trial; the list of values is empty")
     plan = Plan(callbacks=tuple(callbacks))
+    task_names: Any = task
     if isinstance(task, Task):
         register("task")(lambda: task)
+        task_names = "task"
     if task is not None:
-        names: Any = "task" if isinstance(task, Task) else task
-        options = replace(options, task=names)
+        options = replace(options, task=task_names)
     options = python_options(options)
     if options.task:
         trials = [
-            replace(trial, architecture=name)
-            for name in options.task
+            replace(trial, architecture=task_name)
+            for task_name in options.task
             for trial in trials
         ]
     load_own(*trials)
-    return shown(
-        _train(
-            name,
-            options,
-            lambda known, holdout: additions(known, trials, holdout),
-            plan,
-        ),
-        options,
-    )
+
+    def lacking(
+        recorded: Mapping[str, TrialConfig], holdout: int | None
+    ) -> dict[str, TrialConfig]:
+        return additions(recorded, trials, holdout)
+
+    sweep = _train(name, options, lacking, plan)
+    return shown(sweep, options)
 
 
 def combinations(values: Mapping[str, Any]) -> list[TrialConfig]:
     """Return a trial of every combination of values, each a value alone or several.
     Raises `UserError`."""
-    lists = [
-        list(value) if np.iterable(value) and not isinstance(value, str) else [value]
-        for value in values.values()
-    ]
+    lists = list[list[Any]]()
+    for value in values.values():
+        if np.iterable(value) and not isinstance(value, str):
+            lists.append(list(value))
+        else:
+            lists.append([value])
     refuse_too_many(math.prod(map(len, lists)), "combined")
-    chosen = (dict(zip(values, one, strict=True)) for one in product(*lists))
-    return [TrialConfig(**{"data_seed": one.get("seed", 0)} | one) for one in chosen]
+    trials = []
+    for combination in product(*lists):
+        settings = dict(zip(values, combination, strict=True))
+        settings.setdefault("data_seed", settings.get("seed", 0))
+        trials.append(TrialConfig(**settings))
+    return trials
 
 
 def run_or_resume(options: Any) -> Sweep:
-    """Run the sweep of a command, which trains `options.trials(known)`; none are known
-    of a new one."""
+    """Run the sweep of a command, which trains `options.trials(recorded)`; none are
+    recorded of a new one."""
 
-    def wanted(
-        known: Mapping[str, TrialConfig], holdout: int | None
+    def lacking(
+        recorded: Mapping[str, TrialConfig], holdout: int | None
     ) -> dict[str, TrialConfig]:
-        return additions(known, options.trials(known.values()), holdout)
+        return additions(recorded, options.trials(recorded.values()), holdout)
 
-    return _train(options.NAME, options, wanted, Plan())
+    return _train(options.NAME, options, lacking, Plan())
 
 
-def _train(name: str, options: SweepOptions, wanted: Wanted, plan: Plan) -> Sweep:
+def _train(name: str, options: SweepOptions, lacking: Wanted, plan: Plan) -> Sweep:
     """Run a new sweep, or the one that the options resume, and return its tables. The
     plan has no trials; the other arguments are as in `open_sweep`."""
-    opened = open_sweep(name, options, wanted)
+    opened = open_sweep(name, options, lacking)
     past = opened.past
     if past.is_resumed:
-        said = f"{counted(len(past.open))} to train further, {len(past.ended.keys() - past.failed)} done"
-        options.say(f"resuming {opened.writer.where}: {said}")
+        done = past.ended.keys() - past.failed
+        counts = f"{counted(len(past.open))} to train further, {len(done)} done"
+        options.say(f"resuming {opened.writer.where}: {counts}")
     return run_plan(opened, replace(plan, trials=past.open))
 
 
@@ -221,32 +229,42 @@ def search(
     from mnist_tune.tuning.searcher import check_metric, drawn, ends_of
 
     refuse_several_tasks(options)
-    space, searcher, found = plan.space, plan.search_alg, list[TrialConfig]()
+    space = plan.space
+    searcher = plan.search_alg
     if options.task:
         space = {"architecture": tune.choice([*options.task])} | space
     # What it may propose is refused before anything starts.
     ends = ends_of(space, searcher is not None)
+    # Without a searcher, all values are drawn now, so that all trials are recorded
+    # before one runs.
+    trials = list[TrialConfig]()
     if not searcher:
-        found = list(islice(drawn(space, plan.proposals), MOST_TRIALS + 1))
-        refuse_too_many(len(found), f"samples={plan.proposals}")
-    load_own(*ends, *found)
+        trials += islice(drawn(space, plan.proposals), MOST_TRIALS + 1)
+        refuse_too_many(len(trials), f"samples={plan.proposals}")
+    load_own(*ends, *trials)
 
-    def wanted(
-        known: Mapping[str, TrialConfig], holdout: int | None
+    def lacking(
+        recorded: Mapping[str, TrialConfig], holdout: int | None
     ) -> dict[str, TrialConfig]:
-        return not_known(known, found, holdout)
+        return not_known(recorded, trials, holdout)
 
     def check(template: TrialConfig) -> None:
-        for one in (plan.scheduler, searcher):
-            check_metric(one, template, options.measures() is not None, options.rank_by)
+        is_measured = options.measures() is not None
+        for user in (plan.scheduler, searcher):
+            check_metric(user, template, is_measured, options.rank_by)
 
     opened = open_sweep(
-        name, options, wanted, SweepKind.SEARCH, ends, data=data, check=check
+        name, options, lacking, SweepKind.SEARCH, ends, data=data, check=check
     )
     with opened.owned():
-        left = max(plan.proposals - len(opened.past.trials), 0) if searcher else 0
-        space = {"holdout": opened.holdout} | space if searcher else {}
-        plan = replace(plan, trials=opened.past.open, space=space, proposals=left)
+        past = opened.past
+        if not searcher:
+            plan = replace(plan, trials=past.open, space={}, proposals=0)
+            return run_plan(opened, plan)
+        # Proposals hold out as many as all others, unless the space says how many.
+        space = {"holdout": opened.holdout} | space
+        proposals = max(plan.proposals - len(past.trials), 0)
+        plan = replace(plan, trials=past.open, space=space, proposals=proposals)
         return run_plan(opened, plan)
 
 
@@ -257,43 +275,45 @@ def run_searcher(
     resume."""
     from ray.tune.search import Searcher
 
-    writer, past = opened.writer, opened.past
+    writer = opened.writer
+    past = opened.past
     again = {
         trial_id: trial
         for trial_id, trial in past.open.items()
         if trial_id in past.retried
     }
-    if not again and searcher_of(writer, past).suggest("") == Searcher.FINISHED:
-        return run_plan(opened, Plan())
-    space, proposals = (
-        {"epochs": opened.options.epochs},
-        max(most - len(past.outcomes), 1),
+    if not again:
+        # Ray need not start if there is nothing to propose.
+        proposal = searcher_of(writer, past).suggest("")
+        if proposal == Searcher.FINISHED:
+            return run_plan(opened, Plan())
+    plan = Plan(
+        trials=again,
+        space={"epochs": opened.options.epochs},
+        proposals=max(most - len(past.outcomes), 1),
+        search_alg=searcher_of(writer, past),
     )
-    return run_plan(
-        opened, Plan(again, space, proposals, search_alg=searcher_of(writer, past))
-    )
+    return run_plan(opened, plan)
 
 
 def run_plan(opened: Opened, plan: Plan) -> Sweep:
     """Run a plan under Ray Tune in an opened folder, and return the tables. However it
     ends, others may write the folder then. A resumed sweep that has nothing left to run
     keeps the time at which it ended."""
-    options, writer, past = opened.options, opened.writer, opened.past
+    options = opened.options
+    writer = opened.writer
+    past = opened.past
     if not plan.samples:
-        return Sweep.of(writer.finish(ended=writer.record.ended or now()))
-    total = (
-        sum(trial.epochs for trial in plan.trials.values())
-        + plan.proposals * plan.epochs
-    )
+        ended = writer.record.ended or now()
+        return Sweep.of(writer.finish(ended=ended))
+    total = sum(trial.epochs for trial in plan.trials.values())
+    total += plan.proposals * plan.epochs
     done = sum(past.histories.last_epoch(trial_id) for trial_id in past.open)
     start = time.monotonic()
     again = f"no finished epoch is lost, resume with: {resume_command(writer.record, writer.where)}"
+    killed = f"error: the sweep was killed, or Ray was stopped beside it; {again}"
     with opened.owned(), variables(QUIET), ExitStack() as context:
-        context.enter_context(
-            last_words(
-                f"error: the sweep was killed, or Ray was stopped beside it; {again}"
-            )
-        )
+        context.enter_context(last_words(killed))
         if past.is_resumed:
             writer.record_resumption(now())
         view = context.enter_context(
@@ -310,29 +330,23 @@ def run_plan(opened: Opened, plan: Plan) -> Sweep:
         from mnist_tune.tuning.tuner import fit
 
         context.enter_context(failures_told_by_us())
-        recorder = Recorder(
-            writer,
-            view,
-            plan.trials,
-            past,
-            scheduler_name(plan.scheduler, options.scheduler),
-        )
+        scheduler = scheduler_name(plan.scheduler, options.scheduler)
+        recorder = Recorder(writer, view, plan.trials, past, scheduler)
         live = context.enter_context(LivePage(writer, options.say, view))
         try:
             fit(opened, plan, recorder)
         except RayletDied:
             stop_ray()  # before Ray ends this process
             raise UserError(f"Ray's raylet on this machine died; {again}") from None
-        except (
-            Exception
-        ) as error:  # Tune wraps the writer's error in one with a traceback
+        except Exception as error:
+            # Tune wraps the writer's error in one with a traceback.
             raise writer.failure or error from None
         finally:
-            spent = (
-                options.time_budget is not None
-                and time.monotonic() - start >= options.time_budget
-            )
-            recorder.close("time_budget" if spent else "interrupted")
+            reason = "interrupted"
+            elapsed_s = time.monotonic() - start
+            if options.time_budget is not None and elapsed_s >= options.time_budget:
+                reason = "time_budget"
+            recorder.close(reason)
             live.stop()
             sweep = Sweep.of(writer.finish(ended=now()))
             live.last(sweep)
@@ -348,7 +362,7 @@ def processes(options: SweepOptions) -> int:
 
 
 @contextmanager
-def last_words(said: str) -> Iterator[None]:
+def last_words(words: str) -> Iterator[None]:
     """Have a line printed if this process is killed meanwhile. Ray ends it without a
     message where `ray stop` ends Ray. A shell, in a session of its own, reads a pipe
     from this process, and prints the line if nothing more comes."""
@@ -356,7 +370,8 @@ def last_words(said: str) -> Iterator[None]:
     with subprocess.Popen(
         ["sh", "-c", script], stdin=subprocess.PIPE, start_new_session=True, text=True
     ) as shell:
-        print(said.replace("\n", " "), file=shell.stdin, flush=True)
+        line = words.replace("\n", " ")
+        print(line, file=shell.stdin, flush=True)
         try:
             yield
         finally:

@@ -41,8 +41,8 @@ def load_data(
         data = options.load()
     else:
         refuse_beside_task(options)
-        named = options.task, trials, options.train_images
-        data = _made_here(*named) if here else _made_apart(options, *named)
+        arguments = options.task, trials, options.train_images
+        data = _made_here(*arguments) if here else _made_apart(options, *arguments)
     if sweep:
         refuse_other_data(data, sweep.path, sweep.record)
     if here and isinstance(data, Dataset):
@@ -71,24 +71,34 @@ def _made_here(
     return check_tasks(names, trials, train_images)
 
 
-def _made_apart(options: SweepOptions, *named: Any) -> TaskData:
+def _made_apart(
+    options: SweepOptions,
+    names: Sequence[str],
+    trials: Sequence[TrialConfig],
+    train_images: int | None,
+) -> TaskData:
     """Return the data of tasks without the examples, which Ray holds."""
     options.start_ray()
     is_measured = options.measures() is not None
-    without_examples, held = apart(_made_with_size, is_measured, *named, returns=2)
+    without_examples, held = apart(
+        _made_with_size, is_measured, names, trials, train_images, returns=2
+    )
     data: TaskData = returned(without_examples)[0]
     return replace(data, held=held)
 
 
 def _made_with_size(
-    is_measured: bool, names: Sequence[str], trials: Sequence[TrialConfig], *more: Any
+    is_measured: bool,
+    names: Sequence[str],
+    trials: Sequence[TrialConfig],
+    train_images: int | None,
 ) -> tuple[TaskData, TaskData]:
     """Return the data of tasks without the examples, and with them. They say how much
     memory a lane takes, if sharpness is measured or not."""
     from mnist_tune.execution.executor import lane_bytes
     from mnist_tune.training.program import Program
 
-    data = _made_here(names, trials, *more)
+    data = _made_here(names, trials, train_images)
     programs = {
         Program.of(replace(trial, architecture=name), data.spec)
         for trial in trials
@@ -117,19 +127,19 @@ def _try_networks(
     check_networks(trials, data, examples)
 
 
-def apart(function: Callable[..., Any], *given: Any, returns: int = 1) -> Any:
+def apart(function: Callable[..., Any], *arguments: Any, returns: int = 1) -> Any:
     """Have a function called that needs JAX, in a process of Ray's that ends with it:
-    JAX in this one would take a GPU's memory. What Ray holds of `given` is fetched
+    JAX in this one would take a GPU's memory. Arguments that Ray holds are fetched
     there. Return Ray's reference to what it returns, or one for each of several
     things."""
     import ray
 
     remote = ray.remote(num_cpus=1, max_calls=1, num_returns=returns)(_apart).remote
-    return remote(own_code(), returns, function, given)
+    return remote(own_code(), returns, function, arguments)
 
 
 def _apart(
-    code: Any, returns: int, function: Callable[..., Any], given: Sequence[Any]
+    code: Any, returns: int, function: Callable[..., Any], arguments: Sequence[Any]
 ) -> Any:
     import ray
 
@@ -141,11 +151,16 @@ def _apart(
     try:
         # Only now, since the types of a task's batch may be the user's own. Ray fetches
         # no references in a tuple.
-        return function(
-            *(ray.get(one) if isinstance(one, ray.ObjectRef) else one for one in given)
-        )
+        values = []
+        for argument in arguments:
+            if isinstance(argument, ray.ObjectRef):
+                argument = ray.get(argument)
+            values.append(argument)
+        return function(*values)
     except UserError as error:  # if it were raised, Ray would print a traceback
-        return error if returns == 1 else [error] * returns
+        if returns == 1:
+            return error
+        return [error] * returns
 
 
 def returned(*calls: Any) -> list[Any]:
@@ -153,8 +168,8 @@ def returned(*calls: Any) -> list[Any]:
     raised one."""
     import ray
 
-    found: list[Any] = ray.get([*calls])
-    for error in found:
-        if isinstance(error, UserError):
-            raise error
-    return found
+    answers: list[Any] = ray.get([*calls])
+    for answer in answers:
+        if isinstance(answer, UserError):
+            raise answer
+    return answers

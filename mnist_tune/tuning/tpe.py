@@ -27,43 +27,44 @@ class NetworkSearch(OptunaSearch):  # type: ignore[misc]
         self,
         networks: Mapping[str, Mapping[str, Any]],
         rates: Mapping[str, Any],
-        **given: Any,
+        **options: Any,
     ) -> None:
-        super().__init__(**given)
-        self._rates = rates if len({*map(str, rates.values())}) > 1 else {}
-        self._parts, self._kinds = networks, [*next(iter(networks.values()))]
+        super().__init__(**options)
+        different = set(map(str, rates.values()))
+        self._rates = dict(rates)
+        if len(different) < 2:
+            self._rates = {}
+        self._parts = networks
+        first_parts = next(iter(networks.values()))
+        self._kinds = list(first_parts)
         self._names = {tuple(parts.values()): name for name, parts in networks.items()}
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
     ) -> bool:
+        settings = dict(config["trial"])
         if self._rates:
-            self._all = (
-                config["trial"]["learning_rate"].lower,
-                config["trial"]["learning_rate"].upper,
-            )
-        values = zip(self._kinds, zip(*self._names, strict=True), strict=True)
-        apart = {kind: tune.choice(list(dict.fromkeys(each))) for kind, each in values}
-        others = {
-            name: value
-            for name, value in config["trial"].items()
-            if name != "architecture"
-        }
-        return bool(
-            super().set_search_properties(
-                metric, mode, {"trial": others | apart}, **spec
-            )
+            rates = settings["learning_rate"]
+            self._all = rates.lower, rates.upper
+        settings.pop("architecture", None)
+        columns = zip(*self._names, strict=True)
+        for kind, parts in zip(self._kinds, columns, strict=True):
+            distinct = list(dict.fromkeys(parts))
+            settings[kind] = tune.choice(distinct)
+        is_accepted = super().set_search_properties(
+            metric, mode, {"trial": settings}, **spec
         )
+        return bool(is_accepted)
 
     def suggest(self, trial_id: str) -> Any:
-        found = super().suggest(trial_id)
-        trial = found["trial"]
-        if own := self._rates.get(trial["optimizer"]):
-            trial["learning_rate"] = _moved(trial["learning_rate"], self._all, own)
-        trial["architecture"] = self._names[
-            tuple(trial.pop(kind) for kind in self._kinds)
-        ]
-        return found
+        proposal = super().suggest(trial_id)
+        trial = proposal["trial"]
+        rates = self._rates.get(trial["optimizer"])
+        if rates:
+            trial["learning_rate"] = _moved(trial["learning_rate"], self._all, rates)
+        parts = tuple(trial.pop(kind) for kind in self._kinds)
+        trial["architecture"] = self._names[parts]
+        return proposal
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -71,29 +72,29 @@ class NetworkSearch(OptunaSearch):  # type: ignore[misc]
         """Take up how a trial ended. A loss that is not finite is a very large one:
         Optuna refuses it."""
         if result and not math.isfinite(result.get(self.metric, math.nan)):
-            result = result | {
-                self.metric: LOSS_CEILING * (-1 if self.mode == "max" else 1)
-            }
+            worst = LOSS_CEILING
+            if self.mode == "max":
+                worst = -LOSS_CEILING
+            result = result | {self.metric: worst}
         super().on_trial_complete(trial_id, result, error)
 
     def add_evaluated_point(
         self, parameters: dict[str, Any], value: float, **how: Any
     ) -> None:
-        parts = self._parts[parameters.pop("trial/architecture")]
-        if own := self._rates.get(parameters.get("trial/optimizer", "")):
-            parameters |= {
-                "trial/learning_rate": _moved(
-                    parameters["trial/learning_rate"], own, self._all
-                )
-            }
-        super().add_evaluated_point(
-            parameters | {f"trial/{name}": one for name, one in parts.items()},
-            value,
-            **how,
-        )
+        name = parameters.pop("trial/architecture")
+        point = dict(parameters)
+        rates = self._rates.get(point.get("trial/optimizer", ""))
+        if rates:
+            rate = point["trial/learning_rate"]
+            point["trial/learning_rate"] = _moved(rate, rates, self._all)
+        for kind, part in self._parts[name].items():
+            point[f"trial/{kind}"] = part
+        super().add_evaluated_point(point, value, **how)
 
 
 def _moved(rate: float, first: tuple[float, float], then: tuple[float, float]) -> float:
     """Return the rate at the same place, on a log scale, of another range."""
-    place = math.log(rate / first[0]) / (math.log(first[1] / first[0]) or 1)
-    return float(np.clip(then[0] * (then[1] / then[0]) ** place, *then))
+    lowest, highest = first
+    place = math.log(rate / lowest) / (math.log(highest / lowest) or 1)
+    lowest, highest = then
+    return float(np.clip(lowest * (highest / lowest) ** place, lowest, highest))

@@ -31,9 +31,8 @@ LANE_TIMEOUT_S = 120.0
 restart in about 10 seconds."""
 
 _NOTHING = {int: 0, bool: False, str: "", float: math.nan}
-_NO_ROW = {column.name: _NOTHING[column.kind.type] for column in EPOCHS[1:]} | {
-    "scheduler_loss": LOSS_CEILING
-}
+_NO_ROW = {column.name: _NOTHING[column.kind.type] for column in EPOCHS[1:]}
+_NO_ROW["scheduler_loss"] = LOSS_CEILING
 """The row of a trial that can't train: all columns but the id, which Tune adds. Any may
 be a searcher's metric."""
 
@@ -53,11 +52,11 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
     ) -> None:
         self._settings = settings
         self._blind = blindness(settings.states, settings.token)
-        self._pool: OwnLane | LaneClient = (
-            LaneClient(settings.lanes, dataset)
-            if settings.lanes
-            else OwnLane(make_pool(dataset, settings), settings.save_every)
-        )
+        self._pool: OwnLane | LaneClient
+        if settings.lanes:
+            self._pool = LaneClient(settings.lanes, dataset)
+        else:
+            self._pool = OwnLane(make_pool(dataset, settings), settings.save_every)
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -80,25 +79,27 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         self._news: dict[str, Any] = {}
         """What is told once, with the next row."""
         try:
-            self._news["trial_config"] = self._config = TrialConfig(**values)
-        except (
-            UserError
-        ) as error:  # a scheduler or a searcher may propose invalid values
+            self._config = TrialConfig(**values)
+            self._news["trial_config"] = self._config
+        except UserError as error:
+            # A scheduler or a searcher may propose invalid values.
             self._refused = str(error)
         self._loaded: Checkpoint | None = None
-        self._attached, self._reported, self._may_repeat = False, 0, True
+        self._attached = False
+        self._reported = 0
+        self._may_repeat = True
 
     def step(self) -> dict[str, Any]:
         """Train an epoch and return its row. A `UserError`, such as one of the program,
         ends the trial. Other errors are raised: Tune tries the trial again in another
         process, or on another node."""
         try:
-            if failed := self._blind or self._refused:
-                raise UserError(failed)
+            problem = self._blind or self._refused
+            if problem:
+                raise UserError(problem)
             return self._epoch()
-        except (
-            UserError
-        ) as error:  # Tune would retry if this were raised, which would not help
+        except UserError as error:
+            # Tune would retry if this were raised, which would not help.
             return _NO_ROW | {
                 "done": True,
                 "stop_reason": "error",
@@ -149,14 +150,17 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
             self._news["trial_config"] = self._config
         self._pool.attach(self._lane_id, self._config, self._loaded or own)
         self._attached = True
-        return own.row if own and own.row.epoch > self._reported else None
+        if own and own.row.epoch > self._reported:
+            return own.row
+        return None
 
     def _report(self, row: EpochRow) -> dict[str, Any]:
         reason = self._config.stop_reason(row.epoch, row.diverged)
         if reason:
             self._pool.save(self._lane_id, self._state)
         self._reported = row.epoch
-        news, self._news = self._news, {}
+        news = self._news
+        self._news = {}
         if reason:  # Tune may keep the process for another trial
             self._pool.detach(self._lane_id)
         return {
@@ -185,11 +189,9 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         """Continue from Tune's checkpoint (a paused trial, or PBT's donor) instead of
         the trial's own state."""
         self._pool.detach(self._lane_id)
-        self._attached, self._loaded = (
-            False,
-            Checkpoint.load(Path(checkpoint_dir) / STATE_FILE),
-        )
-        assert self._loaded is not None, (
-            f"Tune's checkpoint {checkpoint_dir} holds no {STATE_FILE}"
-        )
-        self._reported, self._may_repeat = self._loaded.row.epoch, False
+        self._attached = False
+        self._loaded = Checkpoint.load(Path(checkpoint_dir) / STATE_FILE)
+        problem = f"Tune's checkpoint {checkpoint_dir} holds no {STATE_FILE}"
+        assert self._loaded is not None, problem
+        self._reported = self._loaded.row.epoch
+        self._may_repeat = False

@@ -37,6 +37,7 @@ from mnist_tune.runtime.ray_session import (
     umask,
     variables,
 )
+from mnist_tune.storage import Place
 from mnist_tune.terminal import announce, note
 from mnist_tune.trial import own_id
 from mnist_tune.tuning.early_stopping import Asha, RegimeStopping
@@ -44,6 +45,7 @@ from mnist_tune.tuning.opened import Opened
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.recorder import Recorder
+from mnist_tune.tuning.run import Run
 from mnist_tune.tuning.searcher import KnownThenSearched, with_id
 from mnist_tune.tuning.trainable import TrialTrainable
 
@@ -62,6 +64,12 @@ def fit(opened: Opened, plan: Plan, recorder: Recorder) -> None:
     cpus = cpus_of(plan, device.kind, options)
     refuse_unholdable(cpus, options.execution)
     writer.update_options(cpus_per_trial=cpus)
+    data_memory = None
+    if options.data_memory is not None:
+        data_memory = options.data_memory * 2**30
+    worker_umask = None
+    if not options.cluster():
+        worker_umask = umask()
     settings = WorkerSettings(
         writer.states,
         writer.token,
@@ -70,23 +78,30 @@ def fit(opened: Opened, plan: Plan, recorder: Recorder) -> None:
         sharpness=options.measures(),
         save_every=options.save_every,
         hang_s=60 * options.hang_minutes,
-        data_memory=None
-        if options.data_memory is None
-        else options.data_memory * 2**30,
+        data_memory=data_memory,
         own_code=own_code(),
-        umask=None if options.cluster() else umask(),
+        umask=worker_umask,
     )
     check_nodes(writer.states, writer.token)
-    trials, shared = list(plan.trials.values()), options.trials_per_gpu
+    # Where trials run follows from the nodes, which have to see the folder first.
     placement = choose_placement(
-        trials, spec, settings, device, options.execution, options.lanes, cpus, shared
+        list(plan.trials.values()),
+        spec,
+        settings,
+        device,
+        options.execution,
+        options.lanes,
+        cpus,
+        options.trials_per_gpu,
     )
     tuner = make_tuner(opened, plan, placement, dataset, recorder)
+    # The schedulers have taken up the rows of before, which take much memory.
     opened.past.release()
-    slots = trial_slots(placement.resources)
-    pending = (
-        slots if plan.search_alg else max(4, int(ray.cluster_resources().get("CPU", 1)))
-    )
+    # A searcher that proposes early knows less. Trials that are known may wait.
+    if plan.search_alg:
+        pending = trial_slots(placement.resources)
+    else:
+        pending = max(4, int(ray.cluster_resources().get("CPU", 1)))
     try:
         bounds = variables(TRIALS | {PENDING: str(pending)})
         with bounds, ended_by_signals(), deaths_counted(is_nodes_death), calls_let_go():
@@ -106,17 +121,16 @@ def cpus_of(plan: Plan, device: str, options: SweepOptions) -> int:
     """
     if not options.cpus_per_trial:
         nodes = [node.get("CPU", 0) for node in resources_of_nodes()]
-        return (
-            1
-            if device == "GPU" or not nodes
-            else max(1, int(min(sum(nodes) // plan.samples, max(nodes))))
-        )
-    most = int(ray.cluster_resources().get("CPU", 1))
-    if options.cluster() or options.cpus_per_trial <= most:
+        if device == "GPU" or not nodes:
+            return 1
+        share = min(sum(nodes) // plan.samples, max(nodes))
+        return max(1, int(share))
+    cores = int(ray.cluster_resources().get("CPU", 1))
+    if options.cluster() or options.cpus_per_trial <= cores:
         return options.cpus_per_trial
-    change = f"a trial gets {most}, not {options.cpus_per_trial}"
-    announce(note(f"this machine has {most} cores, so {change}; last bits may differ"))
-    return most
+    change = f"a trial gets {cores}, not {options.cpus_per_trial}"
+    announce(note(f"this machine has {cores} cores, so {change}; last bits may differ"))
+    return cores
 
 
 def make_tuner(
@@ -124,40 +138,20 @@ def make_tuner(
 ) -> tune.Tuner:
     """Return the Tuner that runs a plan. `data` is a list with a reference to the data
     set."""
-    options, writer, past = opened.options, opened.writer, opened.past
+    options = opened.options
     run = recorder.run
-    folder = writer.tunes  # Tune writes there by pyarrow, all else by obstore
-    filesystem, path = (
-        object_storage.filesystem_of(folder)
-        if isinstance(folder, str)
-        else (None, str(folder))
-    )
-    limited = ray.cluster_resources().get(TRIAL_SLOT, 0) == options.max_concurrent
-    resources = placement.resources | ({TRIAL_SLOT: 1} if limited else {})
-    most = None if limited else options.max_concurrent
+    filesystem, path = _tune_storage(opened.writer.tunes)
+    # Ray may have been started with as many slots. Then Tune need not count.
+    resources = dict(placement.resources)
+    most = options.max_concurrent
+    if ray.cluster_resources().get(TRIAL_SLOT, 0) == most:
+        resources[TRIAL_SLOT] = 1
+        most = None
     scheduler = keeping_ids(plan.scheduler)
-    if scheduler is None and options.scheduler != "fifo":
-        if options.scheduler == "asha":
-            scheduler = Asha(options.grace_period, run)
-        else:
-            facts = writer.record.data
-            scheduler = RegimeStopping(options.grace_period, run, facts)
-        scheduler.replay()
-    space, samples, search = plan.space, plan.samples, plan.search_alg
-    if isinstance(search, Searcher):
-        search = KnownThenSearched(
-            plan.trials, search, past, trial_slots(resources), samples, recorder.record
-        )
-        run.search = search
-    elif plan.trials and isinstance(
-        scheduler, PopulationBasedTraining
-    ):  # which refuses searchers
-        space, samples = (
-            tune.grid_search([with_id(*known) for known in plan.trials.items()]),
-            1,
-        )
-    elif plan.trials:
-        search = KnownThenSearched(plan.trials)
+    if scheduler is None:
+        scheduler = _own_scheduler(opened, run)
+    slots = trial_slots(resources)
+    space, samples, search = _proposals(opened, plan, scheduler, recorder, slots)
     trainable = tune.with_parameters(
         TrialTrainable, dataset=data, settings=placement.settings
     )
@@ -191,17 +185,62 @@ def make_tuner(
     )
 
 
+def _proposals(
+    opened: Opened, plan: Plan, scheduler: Any, recorder: Recorder, slots: int
+) -> tuple[Any, int, Any]:
+    """Return Tune's search space, how many trials it draws, and its searcher."""
+    trials = plan.trials
+    search = plan.search_alg
+    if isinstance(search, Searcher):
+        search = KnownThenSearched(
+            trials, search, opened.past, slots, plan.samples, recorder.record
+        )
+        recorder.run.search = search
+        return plan.space, plan.samples, search
+    if isinstance(scheduler, PopulationBasedTraining) and trials:
+        # It refuses searchers.
+        grid = [with_id(trial_id, trial) for trial_id, trial in trials.items()]
+        return tune.grid_search(grid), 1, search
+    if trials:
+        search = KnownThenSearched(trials)
+    return plan.space, plan.samples, search
+
+
+def _tune_storage(folder: Place) -> tuple[Any, str]:
+    """Return the file system and the path of the folder that Tune writes to, by
+    pyarrow. All else is written by obstore."""
+    if isinstance(folder, str):
+        return object_storage.filesystem_of(folder)
+    return None, str(folder)
+
+
+def _own_scheduler(opened: Opened, run: Run) -> Any:
+    """Return the scheduler that the options name, which has taken up the past; None if
+    they ask for none."""
+    options = opened.options
+    scheduler: Asha | RegimeStopping
+    if options.scheduler == "fifo":
+        return None
+    if options.scheduler == "asha":
+        scheduler = Asha(options.grace_period, run)
+    else:
+        facts = opened.writer.record.data
+        scheduler = RegimeStopping(options.grace_period, run, facts)
+    scheduler.replay()
+    return scheduler
+
+
 def keeping_ids(scheduler: Any) -> Any:
     """Return the scheduler, patched so that each trial keeps its own id. In population
     based training a trial copies the config of another one, and so its id."""
-    if (new_config := getattr(scheduler, "_get_new_config", None)) is None:
+    new_config = getattr(scheduler, "_get_new_config", None)
+    if new_config is None:
         return scheduler
 
     def with_own_id(trial: Any, donor: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         config, operations = new_config(trial, donor)
-        return config | {
-            "trial": config["trial"] | {"trial_id": own_id(trial)}
-        }, operations
+        values = config["trial"] | {"trial_id": own_id(trial)}
+        return config | {"trial": values}, operations
 
     scheduler._get_new_config = with_own_id
     return scheduler
@@ -230,10 +269,10 @@ class OldCheckpoints(UnsavedCallback):
     ) -> None:
         self._there[checkpoint.path] = checkpoint
         self._newest[trial.trial_id] = checkpoint.path
-        needed = {
-            *self._newest.values(),
-            *(each.checkpoint.path for each in trials if each.checkpoint),
-        }
+        needed = set(self._newest.values())
+        for other in trials:
+            if other.checkpoint:
+                needed.add(other.checkpoint.path)
         for path in self._there.keys() - needed:
             with suppress(OSError):  # it only takes space
                 self._there.pop(path).filesystem.delete_dir(path)

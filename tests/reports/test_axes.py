@@ -18,7 +18,7 @@ from mnist_tune.reports.axes import (
     spread,
 )
 from mnist_tune.reports.charts import ticks
-from mnist_tune.reports.view import Axis
+from mnist_tune.reports.measures import Axis
 
 PLACES = st.lists(st.floats(-50, 150), min_size=1, max_size=12).map(
     lambda places: np.sort(places)

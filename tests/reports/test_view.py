@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 from recorded_data import OF_A_TASK
 
+from mnist_tune.reports.measures import Axis
 from mnist_tune.reports.page import page
 from mnist_tune.reports.table import columns
-from mnist_tune.reports.view import Axis, View, range_of
+from mnist_tune.reports.view import View, range_of
 
 
 def test_what_the_head_says_is_where_the_mark_is(made_up_sweep):

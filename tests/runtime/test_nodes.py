@@ -198,8 +198,9 @@ def test_a_dead_raylet_ends_the_sweep_at_once_and_nodes_are_looked_at_now_and_th
 
 def broken_by_itself(error):
     """Whether this is the error of `BROKEN`, and where it is."""
-    start = "ZeroDivisionError: integer division or modulo by zero ("
-    return error.startswith(start) and error.endswith("net.py:10)")
+    call = "apply on images [256, 28, 28] fails, "
+    what = "ZeroDivisionError: integer division or modulo by zero (net.py, line 10)"
+    return error == call + what
 
 
 @pytest.mark.ray
@@ -236,6 +237,7 @@ def test_a_trial_ends_after_its_process_died_three_times_or_by_an_error_of_its_o
         "its process died 3 times, the last time pid "
     )
     assert broken_by_itself(sweep.trials["error"][3])
+    assert sweep.trials["error_kind"].to_list()[1::2] == ["died", "program"]
     said = capfd.readouterr()
     assert "failed: its process died 3 times" in said.out
     deaths = [

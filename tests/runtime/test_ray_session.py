@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from ray._private.authentication.authentication_token_setup import (
 from ray._private.node import Node
 from ray._private.ray_logging import stdout_deduplicator
 from ray.exceptions import AuthenticationError, RpcError
+from waiting import LONG_S
 
 import mnist_tune
 from mnist_tune import UserError
@@ -194,6 +196,46 @@ def test_sigterm_is_an_interrupt_and_both_handlers_are_restored(usual):
     with ThreadPoolExecutor(1) as thread:
         thread.submit(ray_session.ended_by_signals()(lambda: None)).result()
     signal.signal(signal.SIGINT, outside)
+
+
+def group_of_a_child(**options):
+    command = [sys.executable, "-c", "import os; print(os.getpgrp() == os.getpid())"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, **options)
+    return done.stdout.strip() == "True"
+
+
+def test_rays_processes_are_in_groups_of_their_own():
+    """So that a SIGTERM to a command's group, as of `timeout`, ends the command first.
+    Ray starts its processes with a `preexec_fn`."""
+    with ray_session.own_process_groups():
+        assert group_of_a_child(preexec_fn=lambda: None)
+    assert not group_of_a_child(preexec_fn=lambda: None)
+
+
+@pytest.mark.slow
+@pytest.mark.promise("SIGTERM, also to all of a command, ends it as Ctrl-C does")
+def test_a_sigterm_to_the_group_of_a_command_ends_it_with_its_table(tmp_path):
+    command = "regimes --dataset digits --architecture mlp-8-tanh --epochs 100000"
+    command += " --learning-rates 0.1 --execution process --output sweep"
+    child = subprocess.Popen(
+        [sys.executable, "-m", "mnist_tune", *command.split()],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    journal = tmp_path / "sweep" / "journal.jsonl"
+    until = time.monotonic() + LONG_S
+    while not journal.exists() or not journal.stat().st_size:
+        assert child.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    os.killpg(child.pid, signal.SIGTERM)
+    out, err = child.communicate(timeout=LONG_S)
+    assert child.returncode == 143, err
+    assert "resume with: mnist-tune resume sweep" in out
+    assert "GCS" not in err
 
 
 def mode(file):

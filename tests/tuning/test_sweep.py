@@ -206,7 +206,7 @@ def test_a_sweep_in_object_storage_that_is_killed_again_and_again_loses_nothing(
             patch.setattr(Recorder, "on_trial_result", interrupts_after(10))
             # auto would wait until the killed one is silent
             interrupted = finish("--resume", place, *FLAGS)
-        assert interrupted.returncode == 130, interrupted.stderr
+        assert interrupted.returncode == 143, interrupted.stderr
         assert f"{RESUME} '{place}'" in interrupted.stdout
         assert_partial(place)
         before = len(rows(place))

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("one_core")]
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "docs" / "sweep.schema.json").read_text())
 VALIDATOR = Draft202012Validator(SCHEMA)
-TASK = f"{ROOT / 'tests' / 'tasks.py'}:regression"
+TASK = f"{ROOT / 'tests' / 'helpers' / 'tasks.py'}:regression"
 TINY = "--dataset digits --train-images 600 --max-concurrent 1"
 DIGITS = f"{TINY} --architecture mlp-4-tanh"
 
