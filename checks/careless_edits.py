@@ -50,80 +50,96 @@ TURNED = {
 
 def slips(line: str, node: ast.AST) -> Iterator[str]:
     """Yield the line with each slip that may happen to a node of it."""
-
-    def replaced(start: int, end: int, text: str) -> str:
-        data = line.encode()  # ast counts bytes
-        return (data[:start] + text.encode() + data[end:]).decode()
-
-    def text(of: ast.expr) -> str:
-        return line.encode()[of.col_offset : of.end_col_offset].decode()
-
-    def turned(left: ast.expr, operator: ast.AST, right: ast.expr) -> Iterator[str]:
-        if type(operator) in TURNED:
-            before, after = TURNED[type(operator)]
-            between = line.encode()[left.end_col_offset : right.col_offset].decode()
-            yield replaced(
-                left.end_col_offset or 0,
-                right.col_offset,
-                between.replace(before, after, 1),
-            )
-
     match node:
         case ast.Compare(left, [operator], [right]) | ast.BinOp(left, operator, right):
-            yield from turned(left, operator, right)
+            yield from turned(line, left, operator, right)
         case ast.BoolOp(operator, [left, right, *_]):
-            yield from turned(left, operator, right)
+            yield from turned(line, left, operator, right)
         case ast.UnaryOp(ast.Not(), operand):
-            yield replaced(node.col_offset, node.end_col_offset or 0, text(operand))
+            yield with_text(line, node, text_of(line, operand))
         case ast.Constant(bool() as value):
-            yield replaced(node.col_offset, node.end_col_offset or 0, str(not value))
+            yield with_text(line, node, str(not value))
         case ast.Constant(int() | float() as value):
-            yield replaced(node.col_offset, node.end_col_offset or 0, str(value + 1))
-        case ast.Call(_, [first, second, *_]) if not isinstance(
-            first, ast.Starred
-        ) and text(first) != text(second):
-            yield replaced(
-                first.col_offset,
-                second.end_col_offset or 0,
-                f"{text(second)}, {text(first)}",
-            )
+            yield with_text(line, node, str(value + 1))
+        case ast.Call(_, [first, second, *_]):
+            yield from swapped(line, first, second)
         case ast.Expr(ast.Call()) | ast.Raise() | ast.AugAssign():
-            yield replaced(node.col_offset, node.end_col_offset or 0, "pass")
+            yield with_text(line, node, "pass")
+
+
+def turned(
+    line: str, left: ast.expr, operator: ast.AST, right: ast.expr
+) -> Iterator[str]:
+    """Yield the line with an operator turned round."""
+    if type(operator) not in TURNED:
+        return
+    before, after = TURNED[type(operator)]
+    start = left.end_col_offset or 0
+    end = right.col_offset
+    between = line.encode()[start:end].decode()
+    yield replaced(line, start, end, between.replace(before, after, 1))
+
+
+def swapped(line: str, first: ast.expr, second: ast.expr) -> Iterator[str]:
+    """Yield the line with two arguments swapped."""
+    first_text = text_of(line, first)
+    second_text = text_of(line, second)
+    if isinstance(first, ast.Starred) or first_text == second_text:
+        return
+    text = f"{second_text}, {first_text}"
+    yield replaced(line, first.col_offset, second.end_col_offset or 0, text)
+
+
+def with_text(line: str, node: ast.expr | ast.stmt, text: str) -> str:
+    """Return the line with a text in place of a node."""
+    return replaced(line, node.col_offset, node.end_col_offset or 0, text)
+
+
+def replaced(line: str, start: int, end: int, text: str) -> str:
+    data = line.encode()  # ast counts bytes
+    return (data[:start] + text.encode() + data[end:]).decode()
+
+
+def text_of(line: str, node: ast.expr) -> str:
+    return line.encode()[node.col_offset : node.end_col_offset].decode()
 
 
 def edits(root: Path) -> dict[tuple[str, int], list[str]]:
     """Return the edits of each line that stands in a function of the package."""
-    found: dict[tuple[str, int], list[str]] = {}
+    edited: dict[tuple[str, int], list[str]] = {}
     for file in sorted(root.glob("mnist_tune/**/*.py")):
-        lines = file.read_text().splitlines()
-        functions = [
-            one
-            for one in ast.walk(ast.parse(file.read_text()))
-            if isinstance(one, ast.FunctionDef)
-        ]
-        for function in functions:
-            for node in (one for part in function.body for one in ast.walk(part)):
-                if getattr(node, "lineno", 0) and node.lineno == node.end_lineno:  # type: ignore[attr-defined]
-                    number = node.lineno  # type: ignore[attr-defined]
-                    slipped = found.setdefault(
-                        (str(file.relative_to(root)), number), []
-                    )
-                    slipped += [
-                        one
-                        for one in slips(lines[number - 1], node)
-                        if one not in slipped
-                    ]
-    return {place: after for place, after in found.items() if after}
+        path = str(file.relative_to(root))
+        source = file.read_text()
+        lines = source.splitlines()
+        for node in nodes_of_functions(ast.parse(source)):
+            number = getattr(node, "lineno", 0)
+            if not number or number != getattr(node, "end_lineno", 0):
+                continue
+            line_edits = edited.setdefault((path, number), [])
+            for edit in slips(lines[number - 1], node):
+                if edit not in line_edits:
+                    line_edits.append(edit)
+    return {place: line_edits for place, line_edits in edited.items() if line_edits}
+
+
+def nodes_of_functions(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield the nodes of all functions; of one in another twice."""
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef):
+            for statement in function.body:
+                yield from ast.walk(statement)
 
 
 def draw(count: int, seed: int) -> None:
     """Print the commit, and edits of it, a line each: the file and the line's number,
     the line before and after."""
     print(git("rev-parse", "HEAD").decode().strip())
-    rng, found = random.Random(seed), edits(ROOT)
-    for path, number in sorted(rng.sample(sorted(found), count)):
+    rng = random.Random(seed)
+    edited = edits(ROOT)
+    for path, number in sorted(rng.sample(sorted(edited), count)):
         before = (ROOT / path).read_text().splitlines()[number - 1]
-        print(f"{path}:{number}", before, rng.choice(found[path, number]), sep="\t")
+        after = rng.choice(edited[path, number])
+        print(f"{path}:{number}", before, after, sep="\t")
 
 
 def git(*command: str) -> bytes:
@@ -137,47 +153,42 @@ def run(suite: str, tests: list[str], numbers: list[int]) -> None:
     commit, *lines = LIST.read_text().splitlines()
     for number in numbers or range(1, len(lines) + 1):
         place, before, after = lines[number - 1].split("\t")
-        path, at = place.split(":")
         with TemporaryDirectory() as folder:
-            for of in ([commit], [suite or commit, "tests", "pyproject.toml"]):
-                shutil.rmtree(Path(folder, "tests"), ignore_errors=True)
-                subprocess.run(
-                    ["tar", "-x", "-C", folder], input=git("archive", *of), check=True
-                )
-            file = Path(folder, path)
-            code = file.read_text().split("\n")
-            assert code[int(at) - 1] == before, place
-            code[int(at) - 1] = after
-            file.write_text("\n".join(code))
-            command = [
-                sys.executable,
-                "-m",
-                "pytest",
-                "-x",
-                "-n0",
-                "--tb=no",
-                "-p",
-                "no:cacheprovider",
-                *tests,
-            ]
-            ran = subprocess.run(
-                command,
-                cwd=folder,
-                env=os.environ | {"PYTHONPATH": folder},
-                capture_output=True,
-            )
-        noticed = re.findall(
-            r"^(?:FAILED|ERROR) (\S+)", ran.stdout.decode(), re.MULTILINE
-        )
-        print(
-            number,
-            place,
-            *(
-                noticed
-                or [ENDS.get(ran.returncode, f"pytest ended with {ran.returncode}")]
-            ),
-            flush=True,
-        )
+            extract([commit], folder)
+            shutil.rmtree(Path(folder, "tests"), ignore_errors=True)
+            extract([suite or commit, "tests", "pyproject.toml"], folder)
+            edit(Path(folder), place, before, after)
+            done = run_tests(folder, tests)
+        output = done.stdout.decode()
+        noticed = re.findall(r"^(?:FAILED|ERROR) (\S+)", output, re.MULTILINE)
+        if not noticed:
+            code = done.returncode
+            noticed = [ENDS.get(code, f"pytest ended with {code}")]
+        print(number, place, *noticed, flush=True)
+
+
+def extract(names: list[str], folder: str) -> None:
+    """Write files of a commit, by its name and theirs, into a folder."""
+    archive = git("archive", *names)
+    subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)
+
+
+def edit(root: Path, place: str, before: str, after: str) -> None:
+    """Make an edit of a line in a copy of the package."""
+    path, number = place.split(":")
+    file = root / path
+    code = file.read_text().split("\n")
+    assert code[int(number) - 1] == before, place
+    code[int(number) - 1] = after
+    file.write_text("\n".join(code))
+
+
+def run_tests(folder: str, tests: list[str]) -> subprocess.CompletedProcess[bytes]:
+    """Run tests until one fails."""
+    flags = "-x -n0 --tb=no -p no:cacheprovider".split()
+    command = [sys.executable, "-m", "pytest", *flags, *tests]
+    variables = os.environ | {"PYTHONPATH": folder}
+    return subprocess.run(command, cwd=folder, env=variables, capture_output=True)
 
 
 if __name__ == "__main__":
@@ -198,7 +209,8 @@ if __name__ == "__main__":
         default=[],
         help="which of the list; by default all",
     )
-    given = parser.parse_args()
-    draw(given.count, given.seed) if given.what == "draw" else run(
-        given.suite, given.tests, given.numbers
-    )
+    arguments = parser.parse_args()
+    if arguments.what == "draw":
+        draw(arguments.count, arguments.seed)
+    else:
+        run(arguments.suite, arguments.tests, arguments.numbers)

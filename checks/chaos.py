@@ -102,22 +102,18 @@ class Chaos(Recorded):
 
     def flags(self) -> list[str]:
         rates = [f"{0.01 * 1.5**i:.4g}" for i in range(self.trials)]
-        flags = [
-            "--learning-rates",
-            *rates,
-            "--epochs",
-            str(self.epochs),
-            "--scheduler",
-            "fifo",
-            "--quiet",
-        ]
+        flags = ["--learning-rates", *rates, "--epochs", str(self.epochs)]
+        flags += ["--scheduler", "fifo", "--quiet"]
         file, colon, function = self.architecture.rpartition(":")
         if colon:
             # Each sweep runs in a folder of its own.
             file = os.path.abspath(file)
         flags += ["--architecture", f"{file}{colon}{function}"]
         flags += ["--dataset", "mnist-5k"]
-        return [*flags, "--execution", "lanes" if self.kill == "server" else "process"]
+        execution = "process"
+        if self.kill == "server":
+            execution = "lanes"
+        return [*flags, "--execution", execution]
 
 
 class Victim:
@@ -127,12 +123,10 @@ class Victim:
     def __init__(
         self, config: Chaos, folder: Path, variables: Mapping[str, str] | None = None
     ) -> None:
-        self.config, self.folder, self.sweep, self.killed = (
-            config,
-            folder,
-            folder / "sweep",
-            False,
-        )
+        self.config = config
+        self.folder = folder
+        self.sweep = folder / "sweep"
+        self.killed = False
         self.variables = variables
         folder.mkdir()
 
@@ -165,12 +159,9 @@ class Victim:
     def start(self) -> psutil.Popen:
         flags = ["--output", str(self.sweep), *self.config.flags()]
         if (self.sweep / "sweep.json").exists():
-            flags = [
-                "--resume",
-                str(self.sweep),
-                "--quiet",
-                *["--retry-errored"] * (self.config.kill == "disk"),
-            ]
+            flags = ["--resume", str(self.sweep), "--quiet"]
+            if self.config.kill == "disk":
+                flags.append("--retry-errored")
         command = [str(REPOSITORY / "sweeps" / "lr_regimes.py"), *flags]
         return start_python(command, self.folder, self.variables, own_group=True)
 
@@ -181,8 +172,10 @@ class Victim:
             if self.config.kill == "driver":
                 os.killpg(child.pid, signal.SIGKILL)
                 self.killed = True
-            elif found := processes(child, TITLES[self.config.kill]):
-                random_.choice(found).kill()
+                continue
+            targets = processes(child, TITLES[self.config.kill])
+            if targets:
+                random_.choice(targets).kill()
                 self.killed = True
             else:
                 time.sleep(0.01)
@@ -200,45 +193,51 @@ class Victim:
 
 def processes(parent: psutil.Process, title: str) -> list[psutil.Process]:
     """Return the descendants whose command line contains a text."""
-    found = []
+    matching = []
     with contextlib.suppress(psutil.Error):
         for process in parent.children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 if title in " ".join(process.cmdline()):
-                    found.append(process)
-    return found
+                    matching.append(process)
+    return matching
 
 
 def numbers(sweep: Sweep) -> pd.DataFrame:
     """Return the numeric columns of a sweep's epochs, except times, with a row for each
     trial and epoch."""
-    epochs = (
-        sweep.epochs.set_index(["trial_id", "epoch"])
-        .sort_index()
-        .select_dtypes(["number", "bool"])
-    )
+    epochs = sweep.epochs.set_index(["trial_id", "epoch"]).sort_index()
+    epochs = epochs.select_dtypes(["number", "bool"])
     return epochs.drop(columns=[*TIMES, "batch_s", "ended_at"])
+
+
+def ends_of(sweep: Sweep) -> pd.DataFrame:
+    """Return how trials ended."""
+    trials = sweep.trials.set_index("trial_id")
+    return trials[["stop_reason", "epochs_run", "regime"]]
 
 
 def faults(path: Path, undisturbed: Sweep, exact: bool) -> list[str]:
     """Return what is wrong with a sweep in which a process was killed; empty if nothing
     is."""
-    sweep, found = load_sweep(path), []
-    ends, calm = (
-        one.trials.set_index("trial_id")[["stop_reason", "epochs_run", "regime"]]
-        for one in (sweep, undisturbed)
-    )
-    if not ends.sort_index().equals(calm.sort_index()):
-        found.append(f"trials ended as {ends.to_dict('list')}")
+    sweep = load_sweep(path)
+    wrong = []
+    ends = ends_of(sweep)
+    if not ends.sort_index().equals(ends_of(undisturbed).sort_index()):
+        wrong.append(f"trials ended as {ends.to_dict('list')}")
     epochs = read_journal(path).epochs
     keys = list(zip(epochs["trial_id"], epochs["epoch"], strict=True))
-    if len(keys) != len(set(keys)):
-        found.append(f"{len(keys) - len(set(keys))} rows are in the journal twice")
-    if set(keys) != set(numbers(undisturbed).index):
-        found.append(f"{len(set(keys))} rows in place of {len(undisturbed.epochs)}")
+    unique = set(keys)
+    if len(keys) != len(unique):
+        wrong.append(f"{len(keys) - len(unique)} rows are in the journal twice")
+    if unique != set(numbers(undisturbed).index):
+        wrong.append(f"{len(unique)} rows in place of {len(undisturbed.epochs)}")
     elif exact and not numbers(sweep).equals(numbers(undisturbed)):
-        found.append("numbers differ")
-    return found
+        wrong.append("numbers differ")
+    return wrong
+
+
+def described(wrong: list[str]) -> str:
+    return "; ".join(wrong) or "nothing lost"
 
 
 LATE_S = 1.0
@@ -247,110 +246,120 @@ LATE_S = 1.0
 
 def cut(config: Chaos, scratch: Path) -> list[list[str]]:
     """Return the faults of a sweep after each of some imitated power cuts."""
-    calm, records = Victim(config, scratch / "calm"), scratch / "records"
+    calm = Victim(config, scratch / "calm")
     calm.run()
+    undisturbed = load_sweep(calm.sweep)
+    # The second sweep notes what its processes sync.
+    records = scratch / "records"
     records.mkdir()
     folder = scratch / "recorded"
     path = [str(Path(__file__).parent / "recorded"), str(REPOSITORY)]
-    where = os.pathsep.join(map(str, (records, folder / "sweep")))
-    sweep = Victim(
-        config, folder, variables={"PYTHONPATH": os.pathsep.join(path), RECORD: where}
-    )
+    variables = {
+        "PYTHONPATH": os.pathsep.join(path),
+        RECORD: os.pathsep.join([str(records), str(folder / "sweep")]),
+    }
+    sweep = Victim(config, folder, variables=variables)
     sweep.run()
-    synced, undisturbed = recorded(records), load_sweep(calm.sweep)
-    written, random_, found = (
-        read_journal(sweep.sweep).epochs,
-        random.Random(config.seed),
-        [],
-    )
+    synced = recorded(records)
+    written = read_journal(sweep.sweep).epochs
+    random_ = random.Random(config.seed)
     clock = time.time() - time.monotonic()
+    all_faults = []
     for i in range(config.moments):
         at = random_.uniform(synced[0].at, synced[-1].at)
         victim = Victim(config, scratch / f"cut{i}")
         disk(synced, sweep.sweep, at, random_, victim.sweep)
         wrong = lost_rows(victim.sweep, written, at + clock)
-        said = (
-            f"{len(os.listdir(victim.sweep / 'states')) - 1} states"
-            if (victim.sweep / "states").exists()
-            else ""
-        )
-        if victim.sweep.exists() and not (victim.sweep / "sweep.json").exists():
-            shutil.rmtree(victim.sweep)  # what a sweep begins with
+        states = states_in(victim.sweep)
+        remove_beginning(victim.sweep)
         victim.run()
         wrong += faults(victim.sweep, undisturbed, exact=True)
-        found.append(wrong)
-        print(
-            f"cut after {at - synced[0].at:.2f} s, {said}: {'; '.join(wrong) or 'nothing lost'}",
-            flush=True,
-        )
-    print(
-        f"{found.count([])} of {config.moments} sweeps lost a second at most",
-        flush=True,
-    )
-    return found
+        all_faults.append(wrong)
+        seconds = at - synced[0].at
+        print(f"cut after {seconds:.2f} s, {states}: {described(wrong)}", flush=True)
+    complete = all_faults.count([])
+    print(f"{complete} of {config.moments} sweeps lost a second at most", flush=True)
+    return all_faults
+
+
+def states_in(sweep: Path) -> str:
+    """Say how many states a sweep has saved; nothing if it has no folder of them."""
+    folder = sweep / "states"
+    if not folder.exists():
+        return ""
+    return f"{len(os.listdir(folder)) - 1} states"
+
+
+def remove_beginning(sweep: Path) -> None:
+    """Remove what a sweep begins with: without its sweep.json, nothing can go on."""
+    if sweep.exists() and not (sweep / "sweep.json").exists():
+        shutil.rmtree(sweep)
 
 
 def lost_rows(sweep: Path, written: pd.DataFrame, at: float) -> list[str]:
     """Return what is wrong with the rows that a power cut left; empty if only those of
     the last second are gone."""
-    known = ["trial_id", "epoch"]
-    kept = read_journal(sweep).epochs[known].assign(kept=True)
-    rows = written.merge(kept, on=known, how="left")
-    gone = rows[rows["kept"].isna() & (rows["ended_at"] < at - storage.SYNC_S - LATE_S)]
-    return [f"{len(gone)} rows are lost"] if len(gone) else []
+    key = ["trial_id", "epoch"]
+    present = read_journal(sweep).epochs[key].assign(present=True)
+    rows = written.merge(present, on=key, how="left")
+    should_be_there = rows["ended_at"] < at - storage.SYNC_S - LATE_S
+    gone = rows[rows["present"].isna() & should_be_there]
+    if gone.empty:
+        return []
+    return [f"{len(gone)} rows are lost"]
 
 
 def failing_disks(config: Chaos, scratch: Path) -> list[list[str]]:
     """Return the faults of sweeps whose disk is full, or read-only, from a random
     moment until their command ends."""
-    calm, random_, found = (
-        Victim(config, scratch / "calm"),
-        random.Random(config.seed),
-        [],
-    )
+    calm = Victim(config, scratch / "calm")
     calm.run()
     undisturbed = load_sweep(calm.sweep)
+    random_ = random.Random(config.seed)
+    all_faults = []
     for i in range(config.moments):
-        row, how = (
-            random_.randrange(len(undisturbed.epochs)),
-            ("full", "read-only")[i % 2],
-        )
+        row = random_.randrange(len(undisturbed.epochs))
+        how = ("full", "read-only")[i % 2]
         victim = Victim(config, scratch / str(i))
         victim.sweep = victim.folder / "disk" / "sweep"
         with own_disk(victim.sweep.parent):
-            child, wrong = victim.start(), []
+            wrong = []
+            child = victim.start()
             while child.poll() is None and rows_in(victim.sweep) < row:
                 time.sleep(0.01)
             time.sleep(random_.random() / 5)
             with failing(victim.sweep.parent, how):
                 code = victim.ended(child)
-            said = (victim.folder / "said").read_text()
-            if code and (said.count("error: ") != 1 or "Traceback" in said):
-                wrong.append(f"it said {said!r}")
+            output = (victim.folder / "said").read_text()
+            is_one_line = output.count("error: ") == 1 and "Traceback" not in output
+            if code and not is_one_line:
+                wrong.append(f"it said {output!r}")
             before = read_journal(victim.sweep).epochs
-            if victim.sweep.exists() and not (victim.sweep / "sweep.json").exists():
-                shutil.rmtree(victim.sweep)  # what a sweep begins with
+            remove_beginning(victim.sweep)
             if code:
                 victim.run()
-            known = ["trial_id", "epoch", "ended_at"]
-            kept = before[known].merge(read_journal(victim.sweep).epochs[known])
+            # Each row that was recorded must still be there.
+            key = ["trial_id", "epoch", "ended_at"]
+            still_there = before[key].merge(read_journal(victim.sweep).epochs[key])
+            lost = len(before) - len(still_there)
             wrong += faults(victim.sweep, undisturbed, exact=True)
-            wrong += [f"{len(before) - len(kept)} rows are lost"] * (
-                len(kept) < len(before)
-            )
-        found.append(wrong)
-        last = said.strip().splitlines()[-1:] if code else ["it had ended"]
-        print(
-            f"{how} after {len(before)} rows: {'; '.join(wrong) or 'nothing lost'} {last}",
-            flush=True,
-        )
-    print(f"{found.count([])} of {config.moments} sweeps lost nothing", flush=True)
-    return found
+            if lost > 0:
+                wrong.append(f"{lost} rows are lost")
+        all_faults.append(wrong)
+        last = ["it had ended"]
+        if code:
+            last = output.strip().splitlines()[-1:]
+        print(f"{how} after {len(before)} rows: {described(wrong)} {last}", flush=True)
+    complete = all_faults.count([])
+    print(f"{complete} of {config.moments} sweeps lost nothing", flush=True)
+    return all_faults
 
 
 def rows_in(sweep: Path) -> int:
     journal = sweep / "journal.jsonl"
-    return journal.read_bytes().count(b'"epoch": ') if journal.exists() else 0
+    if not journal.exists():
+        return 0
+    return journal.read_bytes().count(b'"epoch": ')
 
 
 @contextlib.contextmanager
@@ -394,48 +403,38 @@ def mount(*arguments: str | Path) -> None:
 def main() -> int:
     config = cli.parse(Chaos)
     if config.kill in ("power", "disk"):
+        imitate = {"power": cut, "disk": failing_disks}[config.kill]
         with TemporaryDirectory() as scratch:
-            return int(
-                any(
-                    {"power": cut, "disk": failing_disks}[config.kill](
-                        config, Path(scratch)
-                    )
-                )
-            )
+            return int(any(imitate(config, Path(scratch))))
     machine = describe_machine()
     print(machine_line(machine), flush=True)
-    random_, found = random.Random(config.seed), []
+    random_ = random.Random(config.seed)
+    all_faults = []
     measured: Measured = {"undisturbed": [], "killed": []}
     with TemporaryDirectory() as scratch:
         for i in range(config.moments):
-            calm, victim = (
-                Victim(config, Path(scratch) / f"{name}{i}")
-                for name in ("calm", "killed")
-            )
+            calm = Victim(config, Path(scratch) / f"calm{i}")
+            victim = Victim(config, Path(scratch) / f"killed{i}")
             calm_s = calm.run()
             moment = random_.uniform(0, calm_s)
             wall_s = victim.run(moment, random_)
-            wrong = faults(
-                victim.sweep, load_sweep(calm.sweep), exact=config.kill != "server"
-            )
-            found.append(wrong)
+            # Lanes differ by rounding.
+            exact = config.kill != "server"
+            wrong = faults(victim.sweep, load_sweep(calm.sweep), exact)
+            all_faults.append(wrong)
             measured["undisturbed"].append({"wall_s": calm_s})
             measured["killed"].append(
                 {"wall_s": wall_s, "moment_s": moment, "kills": float(victim.killed)}
             )
-            killed = (
-                f"{config.kill} killed after {moment:.2f} s"
-                if victim.killed
-                else "ended before the kill"
-            )
+            what = "ended before the kill"
+            if victim.killed:
+                what = f"{config.kill} killed after {moment:.2f} s"
             print(
-                f"undisturbed {calm_s:.1f} s; {killed}: {wall_s:.1f} s; {'; '.join(wrong) or 'nothing lost'}",
+                f"undisturbed {calm_s:.1f} s; {what}: {wall_s:.1f} s; {described(wrong)}",
                 flush=True,
             )
-    complete, costs = (
-        found.count([]),
-        ratios(measured, "killed", "undisturbed", "wall_s"),
-    )
+    complete = all_faults.count([])
+    costs = ratios(measured, "killed", "undisturbed", "wall_s")
     print(
         f"{complete} of {config.moments} sweeps lost nothing; wall time relative to the undisturbed sweep: "
         f"median {median(costs):.2f}, most {max(costs):.2f} (target {TARGET.bound:g})"
@@ -443,7 +442,7 @@ def main() -> int:
     results = {
         "rounds": measured,
         "targets": checked([TARGET], measured),
-        "faults": found,
+        "faults": all_faults,
     }
     write_record(config, machine, {f"{config.kill} killed": results})
     return int(complete < config.moments)

@@ -33,9 +33,8 @@ import signal
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, get_args
@@ -176,42 +175,47 @@ def table(seed: int) -> list[Row]:
     names = {field.name for field in fields(TrialConfig)}
 
     def refused(row: Row) -> bool:
-        first = {
-            name: value[0] if isinstance(value, tuple) else value
-            for name, value in values(row).items()
-        }
+        first = {}
+        for name, value in values(row).items():
+            if name not in names:
+                continue
+            if isinstance(value, tuple):
+                value = value[0]
+            first[name] = value
         try:
-            return not TrialConfig(
-                **{name: value for name, value in first.items() if name in names}
-            )
+            TrialConfig(**first)
         except UserError:
             return True
+        return False
 
     return pairwise(COUNTS, refused, seed)
 
 
 def values(row: Row, folder: Path = Path("data")) -> Fields:
     """Return the fields that a row stands for, with the data in a folder."""
-    found: Fields = {}
+    row_fields: Fields = {}
     for name, i in row.items():
-        found |= OPTIONS[name][i]
-    for name in {"dataset", "data_dir"} & found.keys():
-        found[name] = type(found[name])(str(found[name]).replace("@", str(folder)))
-    return found
+        row_fields |= OPTIONS[name][i]
+    for name in {"dataset", "data_dir"} & row_fields.keys():
+        path = row_fields[name]
+        # A path stays a path, and a text a text.
+        row_fields[name] = type(path)(str(path).replace("@", str(folder)))
+    return row_fields
 
 
-def flags(given: Fields) -> list[str]:
+def flags(row: Fields) -> list[str]:
     """Return the flags that stand for fields of `LearningRateRegimes`."""
     words = []
-    for name, value in given.items():
+    for name, value in row.items():
         flag = name.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
+        if value is True:
+            words.append(f"--{flag}")
+        elif value is False:
+            words.append(f"--no-{flag}")
+        elif isinstance(value, tuple):
+            words += [f"--{flag}", *map(str, value)]
         else:
-            words += [
-                f"--{flag}",
-                *map(str, value if isinstance(value, tuple) else [value]),
-            ]
+            words += [f"--{flag}", str(value)]
     return words
 
 
@@ -219,44 +223,38 @@ def write_data(folder: Path) -> None:
     """Write the data that the rows name. `vectors.npz` has no test part: a sixth of its
     images becomes that."""
     (folder / "idx").mkdir(parents=True)
-    for name, shape, classes in (
-        ("colour", (6, 6, 3), 7),
-        ("arrays", (6, 6), 2),
-        ("vectors", (12,), 3),
-    ):
-        arrays = patterns(shape, classes)
-        parts = ("x_train", "y_train") if name == "vectors" else tuple(arrays)
-        np.savez(
-            folder / name, allow_pickle=False, **{part: arrays[part] for part in parts}
-        )
+    np.savez(folder / "colour", allow_pickle=False, **patterns((6, 6, 3), 7))
+    np.savez(folder / "arrays", allow_pickle=False, **patterns((6, 6), 2))
+    vectors = patterns((12,), 3)
+    del vectors["x_test"], vectors["y_test"]
+    np.savez(folder / "vectors", allow_pickle=False, **vectors)
     for name, array in zip(CHECKSUMS, patterns((28, 28), 10).values(), strict=True):
-        content = (255 * array if array.ndim > 1 else array).astype(np.uint8)
-        header = (
-            bytes([0, 0, 8, content.ndim]) + np.array(content.shape, ">u4").tobytes()
-        )
-        (folder / "idx" / name).write_bytes(header + content.tobytes())
+        if array.ndim > 1:
+            array = 255 * array
+        content = array.astype(np.uint8)
+        header = bytes([0, 0, 8, content.ndim])
+        shape = np.array(content.shape, ">u4").tobytes()
+        (folder / "idx" / name).write_bytes(header + shape + content.tobytes())
 
 
 def patterns(shape: tuple[int, ...], classes: int) -> dict[str, npt.NDArray[Any]]:
     """Return 96 training and 24 test images that a small network learns, and their
     labels, as in an .npz file."""
-    rng, y = np.random.default_rng(0), np.arange(120) % classes
-    x = (
-        0.6 * (rng.random((classes, *shape)) > 0.5)[y] + 0.4 * rng.random((120, *shape))
-    ).astype(np.float32)
+    rng = np.random.default_rng(0)
+    y = np.arange(120) % classes
+    pattern = (rng.random((classes, *shape)) > 0.5)[y]
+    noise = rng.random((120, *shape))
+    x = (0.6 * pattern + 0.4 * noise).astype(np.float32)
     return {"x_train": x[:96], "y_train": y[:96], "x_test": x[96:], "y_test": y[96:]}
 
 
-def run_once(given: Fields, output: Path) -> Sweep:
+def run_once(row: Fields, output: Path) -> Sweep:
     """Run a sweep in this process, with arrays in place of `arrays.npz`."""
-    if Path(given["dataset"]).name == "arrays.npz":
-        with np.load(given["dataset"]) as file:
-            given = given | {
-                "dataset": tuple(
-                    file[name] for name in ("x_train", "y_train", "x_test", "y_test")
-                )
-            }
-    config = LearningRateRegimes(**given, output=output, quiet=True)
+    if Path(row["dataset"]).name == "arrays.npz":
+        names = ("x_train", "y_train", "x_test", "y_test")
+        with np.load(row["dataset"]) as file:
+            row = row | {"dataset": tuple(file[name] for name in names)}
+    config = LearningRateRegimes(**row, output=output, quiet=True)
     return run_sweep("lr_regimes", config.trials(), config)
 
 
@@ -269,61 +267,53 @@ def shown(sweep: Sweep) -> list[str]:
         sweep.plot(sweep.picture("regimes.png"))
         pictures = [sweep.picture("regimes.png"), Path(sweep.report())]
         mirror("csv", None).update(sweep)
-    found = (
-        []
-        if str(sweep.path) in text.getvalue()
-        else ["the table does not name the folder"]
-    )
-    found += [
-        f"{file.name} is empty" for file in pictures if file.stat().st_size < 1000
-    ]
+    faults = []
+    if str(sweep.path) not in text.getvalue():
+        faults.append("the table does not name the folder")
+    for picture in pictures:
+        if picture.stat().st_size < 1000:
+            faults.append(f"{picture.name} is empty")
     for name, table in (("trials.csv", sweep.trials), ("epochs.csv", sweep.epochs)):
         count = len(pd.read_csv(sweep.picture(name)))
-        found += (
-            [f"{name} has {count} rows in place of {len(table)}"]
-            if count != len(table)
-            else []
-        )
-    return found
+        if count != len(table):
+            faults.append(f"{name} has {count} rows in place of {len(table)}")
+    return faults
 
 
-def incomplete(sweep: Sweep, given: Fields) -> list[str]:
+def incomplete(sweep: Sweep, row: Fields) -> list[str]:
     """Return what a sweep's tables lack: trials, rows, labels."""
-    stops = {"completed", "diverged"} | {
-        "asha": {"asha"},
-        "regimes": {"slow", "dead"},
-    }.get(given["scheduler"], set())
-    asked = LearningRateRegimes(**given).trials()
-    found = (
-        []
-        if len(sweep.trials) == len(asked)
-        else [f"{len(sweep.trials)} trials in place of {len(asked)}"]
-    )
+    faults = []
+    planned = LearningRateRegimes(**row).trials()
+    if len(sweep.trials) != len(planned):
+        faults.append(f"{len(sweep.trials)} trials in place of {len(planned)}")
     journal = read_journal(Path(sweep.path)).epochs
     if journal.duplicated(["trial_id", "epoch"]).any():
-        found.append("a row is in the journal twice")
-    epochs = {
-        str(trial_id): sorted(rows)
-        for trial_id, rows in sweep.epochs.groupby("trial_id")["epoch"]
-    }
+        faults.append("a row is in the journal twice")
+    epochs = {}
+    for trial_id, numbers in sweep.epochs.groupby("trial_id")["epoch"]:
+        epochs[str(trial_id)] = sorted(numbers)
     for trial in sweep.trials.itertuples():
-        rows = epochs.get(trial.trial_id, [])
-        count = (
-            given["epochs"]
-            if trial.stop_reason == "completed"
-            else max(1, trial.epochs_run)
-        )
-        if trial.stop_reason not in stops:
-            found.append(
-                f"trial {trial.trial_id} ended as {trial.stop_reason} {trial.error or ''}".strip()
-            )
-        elif rows != list(range(1, count + 1)):
-            found.append(
-                f"trial {trial.trial_id}, {trial.stop_reason}, has the epochs {rows}"
-            )
-        if trial.regime not in REGIMES:
-            found.append(f"trial {trial.trial_id} has the label {trial.regime!r}")
-    return found
+        faults += faults_of_trial(trial, epochs.get(trial.trial_id, []), row)
+    return faults
+
+
+STOPS = {"asha": {"asha"}, "regimes": {"slow", "dead"}}
+"""Why schedulers stop trials."""
+
+
+def faults_of_trial(trial: Any, epochs: list[int], row: Fields) -> Iterator[str]:
+    """Yield what is wrong with a trial, which has rows of these epochs."""
+    stops = {"completed", "diverged"} | STOPS.get(row["scheduler"], set())
+    count = max(1, trial.epochs_run)
+    if trial.stop_reason == "completed":
+        count = row["epochs"]
+    name = f"trial {trial.trial_id}"
+    if trial.stop_reason not in stops:
+        yield f"{name} ended as {trial.stop_reason} {trial.error or ''}".strip()
+    elif epochs != list(range(1, count + 1)):
+        yield f"{name}, {trial.stop_reason}, has the epochs {epochs}"
+    if trial.regime not in REGIMES:
+        yield f"{name} has the label {trial.regime!r}"
 
 
 CONFIG = [
@@ -357,29 +347,37 @@ def by_config(sweep: Sweep) -> pd.DataFrame:
     )
 
 
-def differing(sweep: Sweep, once: Sweep, given: Fields) -> list[str]:
+def differing(sweep: Sweep, once: Sweep, row: Fields) -> list[str]:
     """Return how a sweep that was killed or extended differs from the undisturbed
     one."""
-    mine, theirs = by_config(sweep), by_config(once)
+    mine = by_config(sweep)
+    theirs = by_config(once)
     common = mine.index.intersection(theirs.index)
-    if given["scheduler"] == "fifo" and not len(common) == len(mine) == len(theirs):
+    is_fifo = row["scheduler"] == "fifo"
+    # Early stopping may end other trials, and later.
+    if is_fifo and not len(common) == len(mine) == len(theirs):
         return [f"{len(mine)} rows in place of {len(theirs)}"]
-    mine, theirs = mine.loc[common], theirs.loc[common]
-    cpus = [one.meta.get("options", {}).get("cpus_per_trial") for one in (sweep, once)]
-    if given["execution"] != "lanes" and cpus[0] == cpus[1]:
-        names = [
-            *theirs.select_dtypes(["number", "bool"]),
-            *(["regime"] if given["scheduler"] == "fifo" else []),
-        ]
+    mine = mine.loc[common]
+    theirs = theirs.loc[common]
+    if row["execution"] != "lanes" and cpus_of(sweep) == cpus_of(once):
+        names = list(theirs.select_dtypes(["number", "bool"]))
+        if is_fifo:
+            names.append("regime")
         wrong = [name for name in names if not mine[name].equals(theirs[name])]
     else:
-        calm = ~(mine["regime"].isin(CHAOTIC) | theirs["regime"].isin(CHAOTIC))
-        close = {
-            name: np.isclose(mine[name], theirs[name], rtol=1e-3)
-            for name in ("train_loss", "test_loss")
-        }
-        wrong = [name for name in close if not close[name][calm].all()]
-    return [f"{', '.join(wrong)} differ from the undisturbed sweep's"] if wrong else []
+        is_chaotic = mine["regime"].isin(CHAOTIC) | theirs["regime"].isin(CHAOTIC)
+        wrong = []
+        for name in ("train_loss", "test_loss"):
+            is_close = np.isclose(mine[name], theirs[name], rtol=1e-3)
+            if not is_close[~is_chaotic].all():
+                wrong.append(name)
+    if not wrong:
+        return []
+    return [f"{', '.join(wrong)} differ from the undisturbed sweep's"]
+
+
+def cpus_of(sweep: Sweep) -> Any:
+    return sweep.meta.get("options", {}).get("cpus_per_trial")
 
 
 def command(
@@ -392,81 +390,95 @@ def command(
         The exit code, and the lines that it wrote.
     """
     child = start_python(["-m", "mnist_tune", *words], folder, own_group=True)
-    journal, until = folder / "sweep" / "journal.jsonl", time.monotonic() + TIMEOUT_S
+    journal = folder / "sweep" / "journal.jsonl"
+    until = time.monotonic() + TIMEOUT_S
+    poll_s = 1.0
+    if kill_at is not None:
+        poll_s = 0.005
     while child.poll() is None:
-        rows = (
-            journal.read_text().count('"epoch"')
-            if kill_at is not None and journal.exists()
-            else -1
-        )
-        if time.monotonic() > until or (kill_at is not None and rows >= kill_at):
+        is_due = kill_at is not None and rows_in(journal) >= kill_at
+        if is_due or time.monotonic() > until:
             os.killpg(child.pid, signal.SIGKILL)
         with contextlib.suppress(psutil.TimeoutExpired):
-            child.wait(0.005 if kill_at is not None else 1)
-    return int(child.returncode), (folder / "said").read_text(
-        errors="replace"
-    ).splitlines()
+            child.wait(poll_s)
+    output = (folder / "said").read_text(errors="replace")
+    return int(child.returncode), output.splitlines()
+
+
+def rows_in(journal: Path) -> int:
+    """Return how many rows a journal has; -1 if it is not there."""
+    if not journal.exists():
+        return -1
+    return journal.read_text().count('"epoch"')
 
 
 def again(
-    kind: Kind, given: Fields, once: Sweep, folder: Path, random_: random.Random
+    kind: Kind, row: Fields, once: Sweep, folder: Path, random_: random.Random
 ) -> tuple[str, list[str]]:
     """Run a row by commands: killed and resumed, or begun with less and extended.
     Return what was done, and faults."""
-    kill_at, less, more, sweep = None, {}, {}, folder / "sweep"
+    sweep = folder / "sweep"
+    kill_at = None
+    first: Fields = {}
+    extension: Fields = {}
     if kind == "killed":
         kill_at = random_.randint(0, len(once.epochs))
     else:
-        rates = tuple(
-            rate for text in given["learning_rates"] for rate in rates_of(text)
-        )
-        asked = {
-            "epochs": given["epochs"],
-            "learning_rates": rates,
-            "seeds": given.get("seeds", (0,)),
-        }
-        first = {
-            name: value // 2 if name == "epochs" else value[:1]
-            for name, value in asked.items()
-        }
-        # more epochs of a schedule are refused
-        kept = {"epochs"} if "schedule" in given else set()
-        possible = [name for name in asked if first[name] != asked[name]]
-        name = random_.choice(
-            [name for name in possible if name not in kept] or possible
-        )
-        less, more = {name: first[name]}, {name: given[name]}
-    code, said = command(
-        ["regimes", *flags(given | less), "--output", str(sweep), "--quiet"],
-        folder,
-        kill_at,
-    )
-    if code and not (kind == "killed" and code == -signal.SIGKILL):
-        return f"{kind}: {shlex.join(flags(less))}", [
-            f"exit code {code}: {' '.join(said[-3:])}"
-        ]
+        name, less = shortened(row, random_)
+        first = {name: less}
+        extension = {name: row[name]}
+    begin = ["regimes", *flags(row | first), "--output", str(sweep), "--quiet"]
+    code, lines = command(begin, folder, kill_at)
+    was_killed = kind == "killed" and code == -signal.SIGKILL
+    if code and not was_killed:
+        return f"{kind}: {shlex.join(flags(first))}", [ended_badly(code, lines)]
     if (sweep / META).exists():
         before = load_sweep(sweep)
-        printed = shlex.split(resume_command(before.record, sweep))
-        words = [*printed[printed.index("resume") :], *flags(more)]
-        what = f"{kind} after {len(before.epochs)} of {len(once.epochs)} rows, {shlex.join(words)}"
-    else:  # there is nothing to resume, and the same command begins
-        words, what = (
-            ["regimes", *flags(given), "--output", str(sweep)],
-            f"{kind} before its {META} was there, the same again",
-        )
-    code, said = command([*words, "--quiet"], folder)
-    if "epochs" in more and "schedule" in given:
-        wrong = code != 2 or len(said) != 1 or "start a new sweep" not in said[0]
-        return f"{what}: refused", [
-            "more epochs of a schedule that has ended are not refused"
-        ] if wrong else []
+        resume = shlex.split(resume_command(before.record, sweep))
+        words = [*resume[resume.index("resume") :], *flags(extension)]
+        rows = f"{len(before.epochs)} of {len(once.epochs)} rows"
+        what = f"{kind} after {rows}, {shlex.join(words)}"
+    else:
+        # There is nothing to resume, and the same command begins.
+        words = ["regimes", *flags(row), "--output", str(sweep)]
+        what = f"{kind} before its {META} was there, the same again"
+    code, lines = command([*words, "--quiet"], folder)
+    if "epochs" in extension and "schedule" in row:
+        return f"{what}: refused", faults_of_refusal(code, lines)
     if code:
-        return what, [f"exit code {code}: {' '.join(said[-3:])}"]
-    return what, [
-        *incomplete(load_sweep(sweep), given),
-        *differing(load_sweep(sweep), once, given),
-    ]
+        return what, [ended_badly(code, lines)]
+    ended = load_sweep(sweep)
+    return what, [*incomplete(ended, row), *differing(ended, once, row)]
+
+
+def shortened(row: Fields, random_: random.Random) -> tuple[str, Any]:
+    """Choose a field of which a sweep may begin with less: its name, and that value."""
+    rates = [rate for text in row["learning_rates"] for rate in rates_of(text)]
+    seeds = row.get("seeds", (0,))
+    less: Fields = {}
+    if row["epochs"] // 2 != row["epochs"]:
+        less["epochs"] = row["epochs"] // 2
+    if len(rates) > 1:
+        less["learning_rates"] = tuple(rates[:1])
+    if len(seeds) > 1:
+        less["seeds"] = seeds[:1]
+    names = list(less)
+    # More epochs of a schedule are refused.
+    if "schedule" in row and len(names) > 1:
+        names.remove("epochs")
+    name = random_.choice(names)
+    return name, less[name]
+
+
+def ended_badly(code: int, lines: Sequence[str]) -> str:
+    return f"exit code {code}: {' '.join(lines[-3:])}"
+
+
+def faults_of_refusal(code: int, lines: Sequence[str]) -> list[str]:
+    """Return what is wrong if a command should refuse more epochs of a schedule."""
+    if code == 2 and len(lines) == 1 and "start a new sweep" in lines[0]:
+        return []
+    return ["more epochs of a schedule that has ended are not refused"]
 
 
 @dataclass(frozen=True)
@@ -557,41 +569,47 @@ def fields_apart(
 
 
 def tried(
-    kind: Kind, given: Fields, folder: Path, random_: random.Random
+    kind: Kind, row: Fields, folder: Path, random_: random.Random
 ) -> tuple[str, list[str]]:
     """Run a row, and do with it what its kind says. Return what was done, and what was
     wrong."""
     try:
-        once = run_once(given, folder / "once")
+        once = run_once(row, folder / "once")
     except UserError as error:
-        refusal = f"error: {error}"
-        said = (
-            [refusal]
-            if kind == "once"
-            else command(
-                ["regimes", *flags(given), "--output", "sweep", "--quiet"], folder
-            )[1]
-        )
-        return f"refused: {error}", [] if said == [
-            refusal
-        ] and "\n" not in refusal else [f"the command said {said}"]
-    found = incomplete(once, given) + shown(once)
-    return (
-        (kind, found)
-        if found or kind == "once"
-        else again(kind, given, once, folder, random_)
-    )
+        return f"refused: {error}", refused_otherwise(kind, row, folder, error)
+    faults = incomplete(once, row) + shown(once)
+    if faults or kind == "once":
+        return kind, faults
+    return again(kind, row, once, folder, random_)
+
+
+def refused_otherwise(
+    kind: Kind, row: Fields, folder: Path, error: UserError
+) -> list[str]:
+    """Return what is wrong with an error: it has several lines, or the command says
+    something else. The command is not run for rows that are run once."""
+    refusal = f"error: {error}"
+    lines = [refusal]
+    if kind != "once":
+        words = ["regimes", *flags(row), "--output", "sweep", "--quiet"]
+        _, lines = command(words, folder)
+    if lines == [refusal] and "\n" not in refusal:
+        return []
+    return [f"the command said {lines}"]
 
 
 def main() -> int:
     config = cli.parse(Combinations)
-    machine, rows, every = describe_machine(), table(config.seed), every_pair(COUNTS)
-    if unknown := set(config.rows) - set(range(len(rows))):
+    machine = describe_machine()
+    rows = table(config.seed)
+    every = every_pair(COUNTS)
+    unknown = set(config.rows) - set(range(len(rows)))
+    if unknown:
         raise UserError(f"--rows {min(unknown)}: the rows are 0 to {len(rows) - 1}")
     kinds = [get_args(Kind)[i % 3] for i in range(len(rows))]
-    chosen = [
-        i for i in config.rows or range(len(rows)) if config.only in (None, kinds[i])
-    ]
+    chosen = list(config.rows or range(len(rows)))
+    if config.only:
+        chosen = [i for i in chosen if kinds[i] == config.only]
     print(machine_line(machine))
     print(
         f"{len(OPTIONS)} options: {len(rows)} rows hold all {len(every)} pairs, {len(chosen)} are run",
@@ -600,37 +618,30 @@ def main() -> int:
     ran: set[Pair] = set()
     failed = {}
     with contextlib.ExitStack() as context:
-        folder = (
-            config.keep or Path(context.enter_context(TemporaryDirectory()))
-        ).absolute()
+        folder = config.keep
+        if folder is None:
+            folder = Path(context.enter_context(TemporaryDirectory()))
+        folder = folder.absolute()
         write_data(folder)
         for i in chosen:
-            start, given = time.perf_counter(), values(rows[i], folder)
-            (folder / str(i)).mkdir()
-            run: Callable[[Fields, Path], tuple[str, list[str]]] = compared
-            if not config.marked:
-                run = partial(tried, kinds[i], random_=random.Random(i))
-            try:
-                what, found = run(given, folder / str(i))
-            except Exception:
-                what, found = kinds[i], [traceback.format_exc()]
-            ran |= set() if what.startswith("refused") else pairs(rows[i])
-            told = f"{what}: {'; '.join(found) or 'nothing is wrong'}".replace(
-                f"{folder}/", ""
-            )
-            print(f"row {i}, {time.perf_counter() - start:.0f} s, {told}", flush=True)
-            if found:
-                again_ = shlex.join(
-                    ["python", "sweeps/lr_regimes.py", *flags(values(rows[i]))]
-                )
-                failed[i] = {"kind": kinds[i], "found": found, "command": again_}
+            start = time.perf_counter()
+            what, faults = outcome(config, kinds[i], i, values(rows[i], folder), folder)
+            if not what.startswith("refused"):
+                ran |= pairs(rows[i])
+            faults_text = "; ".join(faults) or "nothing is wrong"
+            text = f"{what}: {faults_text}".replace(f"{folder}/", "")
+            print(f"row {i}, {time.perf_counter() - start:.0f} s, {text}", flush=True)
+            if faults:
+                words = ["python", "sweeps/lr_regimes.py", *flags(values(rows[i]))]
+                again_ = shlex.join(words)
+                failed[i] = {"kind": kinds[i], "found": faults, "command": again_}
+    right = len(chosen) - len(failed)
     print(
-        f"{len(chosen) - len(failed)} of {len(chosen)} rows are right; {len(ran)} of {len(every)} pairs met and ran"
+        f"{right} of {len(chosen)} rows are right; {len(ran)} of {len(every)} pairs met and ran"
     )
     for i, failure in failed.items():
-        print(
-            f"\nrow {i}, {failure['kind']}: --seed {config.seed} --rows {i}\n{failure['command']}"
-        )
+        print(f"\nrow {i}, {failure['kind']}: --seed {config.seed} --rows {i}")
+        print(failure["command"])
     results = {
         "rows": len(chosen),
         "pairs": len(every),
@@ -639,6 +650,20 @@ def main() -> int:
     }
     write_record(config, machine, {"combinations": results})
     return int(bool(failed))
+
+
+def outcome(
+    config: Combinations, kind: Kind, number: int, row: Fields, folder: Path
+) -> tuple[str, list[str]]:
+    """Run a row in a folder of its own. Return what was done, and what was wrong."""
+    row_folder = folder / str(number)
+    row_folder.mkdir()
+    try:
+        if config.marked:
+            return compared(row, row_folder)
+        return tried(kind, row, row_folder, random.Random(number))
+    except Exception:
+        return kind, [traceback.format_exc()]
 
 
 if __name__ == "__main__":

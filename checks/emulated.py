@@ -20,16 +20,12 @@ def processor_seen() -> str:
     if seen is None or platform.system() != "Linux":
         return processor_model()
     real = cpu_info()
-    if (real.get("cpu family"), real.get("model")) == (
-        str(seen.family),
-        str(seen.model),
-    ):
-        return with_vectors(
-            real.get("model name", platform.machine()).strip(), seen.flags
-        )
-    return with_vectors(
-        f"emulated x86-64, family {seen.family}, model {seen.model}", seen.flags
-    )
+    is_real_family = real.get("cpu family") == str(seen.family)
+    is_real_model = real.get("model") == str(seen.model)
+    name = f"emulated x86-64, family {seen.family}, model {seen.model}"
+    if is_real_family and is_real_model:
+        name = real.get("model name", platform.machine()).strip()
+    return with_vectors(name, seen.flags)
 
 
 @dataclass(frozen=True)
@@ -58,8 +54,12 @@ def cpuid() -> Cpuid | None:
     usable = {"avx512f": usable_7 >> 16, "avx2": usable_7 >> 5, "avx": usable_1 >> 28}
     # Intel's manual, CPUID leaf 1: family and model have extension bits, which are 0 on
     # older processors.
+    family = signature >> 8 & 0xF
+    family_extension = signature >> 20 & 0xFF
+    model = signature >> 4 & 0xF
+    model_extension = signature >> 12 & 0xF0
     return Cpuid(
-        family=(signature >> 8 & 0xF) + (signature >> 20 & 0xFF),
-        model=(signature >> 4 & 0xF) + (signature >> 12 & 0xF0),
+        family=family + family_extension,
+        model=model + model_extension,
         flags=[flag for flag, bits in usable.items() if bits & 1],
     )

@@ -75,23 +75,24 @@ def listed(built: Path) -> set[str]:
     else:
         with tarfile.open(built) as sdist:
             names = [name.partition("/")[2] for name in sdist.getnames()]
-    others = sorted(name for name in names if not name.endswith(".py"))
-    print(
-        f"{built.name}: {built.stat().st_size / 1000:.0f} kB, {len(names) - len(others)} Python files, and"
-    )
-    print("\n".join(f"    {name}" for name in others), flush=True)
+    resources = sorted(name for name in names if not name.endswith(".py"))
+    size_kb = built.stat().st_size / 1000
+    modules = len(names) - len(resources)
+    print(f"{built.name}: {size_kb:.0f} kB, {modules} Python files, and")
+    print("\n".join(f"    {name}" for name in resources), flush=True)
     return set(names)
 
 
 def refuse_what_differs(names: Iterable[str]) -> None:
     """Raise a `UserError` if files of the package are missing, or there are others."""
     tracked = ["git", "ls-files", "mnist_tune"]
-    known = set(
-        subprocess.run(
-            tracked, cwd=REPOSITORY, check=True, capture_output=True, text=True
-        ).stdout.split()
+    listing = subprocess.run(
+        tracked, cwd=REPOSITORY, check=True, capture_output=True, text=True
     )
-    if wrong := known ^ {name for name in names if name.startswith("mnist_tune/")}:
+    in_clone = set(listing.stdout.split())
+    in_package = {name for name in names if name.startswith("mnist_tune/")}
+    wrong = in_clone ^ in_package
+    if wrong:
         raise UserError(
             f"only in the clone, or only in what was built: {sorted(wrong)}"
         )
@@ -100,63 +101,63 @@ def refuse_what_differs(names: Iterable[str]) -> None:
 def main() -> int:
     config = cli.parse(Installed)
     with TemporaryDirectory(prefix="installed-") as name:
-        folder, far = Path(name), Path(name, "far")
-        subprocess.run(
-            [sys.executable, "-m", "build", "-o", name, str(REPOSITORY)],
-            check=True,
-            capture_output=True,
-        )
+        folder = Path(name)
+        build = [sys.executable, "-m", "build", "-o", name, str(REPOSITORY)]
+        subprocess.run(build, check=True, capture_output=True)
         for built in sorted(folder.glob("mnist_tune-*")):
             refuse_what_differs(listed(built))
-        [wheel], python = folder.glob("*.whl"), folder / "env" / "bin" / "python"
-        uv = [sys.executable, "-m", "uv"]
-        subprocess.run(
-            [*uv, "venv", "--quiet", "--python", config.python, str(folder / "env")],
-            check=True,
-        )
-        install = [
-            *uv,
-            "pip",
-            "install",
-            "--quiet",
-            "--compile-bytecode",
-            "--link-mode",
-            "copy",
-        ]
-        subprocess.run(
-            [*install, "--python", str(python), str(wheel), *INSTALLED_FOR_THEM],
-            check=True,
-        )
-        far.mkdir()
-        (far / "make_data.py").write_text(DATA)
-        (far / "tour.py").write_text(TOUR)
-        shutil.copy(REPOSITORY / "docs" / "tour.ipynb", far)
-        shown = (REPOSITORY / "docs" / "own_network.md").read_text()
-        (far / "net.py").write_text(
-            re.findall(r"```python\n(# net.py\n.*?)```", shown, re.S)[0]
-        )
-        how: dict[str, Any] = {"cwd": far, "capture_output": True, "text": True}
-        how["env"] = {"PATH": f"{python.parent}:{os.environ['PATH']}", "HOME": str(far)}
+        [wheel] = folder.glob("*.whl")
+        python = install(config.python, wheel, folder / "env")
+        far = folder / "far"
+        write_files(far)
+        path = f"{python.parent}:{os.environ['PATH']}"
+        options: dict[str, Any] = {"cwd": far, "capture_output": True, "text": True}
+        options["env"] = {"PATH": path, "HOME": str(far)}
         if os.getuid() == 0:
             folder.chmod(0o755)
             shutil.chown(far, config.user)
-            how["user"] = config.user
+            options["user"] = config.user
         failed = 0
         for command in COMMANDS:
-            done = subprocess.run(command.split(), **how)
-            failed += bool(done.returncode)
-            said = (
-                (done.stdout + done.stderr * bool(done.returncode)).strip().splitlines()
-            )
-            print(f"{'FAILED' if done.returncode else 'ok':6} {command}", flush=True)
-            print(
-                "\n".join(
-                    f"         {line}"
-                    for line in (said[-30:] if done.returncode else said[-1:])
-                ),
-                flush=True,
-            )
+            done = subprocess.run(command.split(), **options)
+            if done.returncode:
+                failed += 1
+                print(f"FAILED {command}", flush=True)
+                print_lines(done.stdout + done.stderr, 30)
+            else:
+                print(f"ok     {command}", flush=True)
+                print_lines(done.stdout, 1)
     return int(failed > 0)
+
+
+def install(base: str, wheel: Path, environment: Path) -> Path:
+    """Install the wheel in an empty environment, and return its Python."""
+    uv = [sys.executable, "-m", "uv"]
+    new = ["venv", "--quiet", "--python", base, str(environment)]
+    subprocess.run([*uv, *new], check=True)
+    python = environment / "bin" / "python"
+    flags = ["--quiet", "--compile-bytecode", "--link-mode", "copy"]
+    flags += ["--python", str(python)]
+    packages = [str(wheel), *INSTALLED_FOR_THEM]
+    subprocess.run([*uv, "pip", "install", *flags, *packages], check=True)
+    return python
+
+
+def write_files(folder: Path) -> None:
+    """Write what the commands need: data, the tour, and the network of the docs."""
+    folder.mkdir()
+    (folder / "make_data.py").write_text(DATA)
+    (folder / "tour.py").write_text(TOUR)
+    shutil.copy(REPOSITORY / "docs" / "tour.ipynb", folder)
+    page = (REPOSITORY / "docs" / "own_network.md").read_text()
+    [network, *_] = re.findall(r"```python\n(# net.py\n.*?)```", page, re.S)
+    (folder / "net.py").write_text(network)
+
+
+def print_lines(output: str, count: int) -> None:
+    """Print the last lines of an output, indented."""
+    lines = output.strip().splitlines()[-count:]
+    print("\n".join(f"         {line}" for line in lines), flush=True)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from itertools import chain, combinations, product
+from itertools import chain, combinations
 
 Row = dict[str, int]
 """For each option, the number of its value."""
@@ -20,11 +20,10 @@ def pairs(row: Row) -> set[Pair]:
 
 def every_pair(counts: Mapping[str, int]) -> set[Pair]:
     """Return all pairs of values of options that have so many values."""
-    kinds = [[(name, i) for i in range(count)] for name, count in counts.items()]
+    kinds = [(name, i) for name, count in counts.items() for i in range(count)]
+    # A pair is of two options.
     return {
-        frozenset(pair)
-        for one, other in combinations(kinds, 2)
-        for pair in product(one, other)
+        frozenset(pair) for pair in combinations(kinds, 2) if pair[0][0] != pair[1][0]
     }
 
 
@@ -47,14 +46,15 @@ def pairwise(
         seed: seed of the random choices.
         tries: how often values are drawn anew for a pair.
     """
-    random_, missing, rows = random.Random(seed), every_pair(counts), []
+    random_ = random.Random(seed)
+    missing = every_pair(counts)
+    rows = []
     while missing:
         pair = dict(random_.choice(sorted(map(sorted, missing))))
         greedy = _filled(pair, counts, missing, random_)
-        others = (_redrawn(greedy, pair, counts, random_) for _ in range(tries))
-        accepted = next(
-            (row for row in chain([greedy], others) if not refused(row)), None
-        )
+        redrawn = (_redrawn(greedy, pair, counts, random_) for _ in range(tries))
+        candidates = chain([greedy], redrawn)
+        accepted = next((row for row in candidates if not refused(row)), None)
         rows.append(accepted or greedy)
         missing -= pairs(accepted or pair)
     return [{name: row[name] for name in counts} for row in rows]
@@ -63,28 +63,29 @@ def pairwise(
 def _filled(
     pair: Row, counts: Mapping[str, int], missing: set[Pair], random_: random.Random
 ) -> Row:
+    """Return a row with a pair whose other values add the most missing pairs."""
     row = dict(pair)
 
-    def gain(one: tuple[str, int]) -> int:
-        return sum(frozenset([one, other]) in missing for other in row.items())
+    def gain(kind: tuple[str, int]) -> int:
+        return sum(frozenset([kind, present]) in missing for present in row.items())
 
     for name in random_.sample(list(counts), len(counts)):
-        if name not in pair:
-            row |= [
-                max(
-                    random_.sample(
-                        [(name, i) for i in range(counts[name])], counts[name]
-                    ),
-                    key=gain,
-                )
-            ]
+        if name in pair:
+            continue
+        # Of kinds that gain as much, the first of a random order is taken.
+        kinds = [(name, i) for i in range(counts[name])]
+        shuffled = random_.sample(kinds, len(kinds))
+        _, row[name] = max(shuffled, key=gain)
     return row
 
 
 def _redrawn(
     row: Row, pair: Row, counts: Mapping[str, int], random_: random.Random
 ) -> Row:
-    return {
-        name: i if random_.random() < 0.7 else random_.randrange(counts[name])
-        for name, i in row.items()
-    } | pair
+    """Return a row with a pair, and some of its other values drawn anew."""
+    redrawn = {}
+    for name, i in row.items():
+        redrawn[name] = i
+        if random_.random() >= 0.7:
+            redrawn[name] = random_.randrange(counts[name])
+    return redrawn | pair

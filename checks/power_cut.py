@@ -37,24 +37,34 @@ class Synced:
 def record(folder: Path, root: Path | None = None) -> Callable[[int], None]:
     """Return an `os.fsync` that notes what it syncs below `root` in a file of this
     process in `folder`."""
-    sync, lock = os.fsync, threading.Lock()
+    sync = os.fsync
+    lock = threading.Lock()
 
     def fsync(descriptor: int) -> None:
-        path = os.readlink(f"/proc/self/fd/{descriptor}")
-        if root is None or Path(path).is_relative_to(root) or root.is_relative_to(path):
-            there = os.fstat(descriptor)
-            what: Any = (
-                Path(path).read_bytes()
-                if stat.S_ISREG(there.st_mode)
-                else entries(Path(path))
-            )
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        if not is_near(path, root):
             sync(descriptor)
-            with lock, open(folder / str(os.getpid()), "ab") as file:
-                pickle.dump(Synced(time.monotonic(), path, key_of(there), what), file)
-        else:
-            sync(descriptor)
+            return
+        status = os.fstat(descriptor)
+        what = content_of(path, status)
+        sync(descriptor)
+        synced = Synced(time.monotonic(), str(path), key_of(status), what)
+        with lock, open(folder / str(os.getpid()), "ab") as file:
+            pickle.dump(synced, file)
 
     return fsync
+
+
+def content_of(path: Path, status: os.stat_result) -> Any:
+    """Return a file's content, or a folder's entries."""
+    if stat.S_ISREG(status.st_mode):
+        return path.read_bytes()
+    return entries(path)
+
+
+def is_near(path: Path, root: Path | None) -> bool:
+    """Return whether a path is below a folder, or above it."""
+    return root is None or path.is_relative_to(root) or root.is_relative_to(path)
 
 
 def key_of(there: os.stat_result) -> tuple[int, int]:
@@ -64,28 +74,29 @@ def key_of(there: os.stat_result) -> tuple[int, int]:
 
 def entries(folder: Path) -> dict[str, tuple[int, int] | None]:
     """Return the files of a folder by name; None stands for a folder."""
-    found = {}
+    keys: dict[str, tuple[int, int] | None] = {}
     for entry in os.scandir(folder):
         try:
-            found[entry.name] = (
-                None if entry.is_dir() else key_of(entry.stat(follow_symlinks=False))
-            )
+            if entry.is_dir():
+                keys[entry.name] = None
+            else:
+                keys[entry.name] = key_of(entry.stat(follow_symlinks=False))
         except FileNotFoundError:  # renamed or removed meanwhile
             continue
-    return found
+    return keys
 
 
 def recorded(folder: Path) -> list[Synced]:
     """Return what all processes synced, in order."""
-    found = []
+    synced = []
     for file in folder.iterdir():
-        with file.open("rb") as opened:
+        with file.open("rb") as records:
             while True:
                 try:
-                    found.append(pickle.load(opened))
+                    synced.append(pickle.load(records))
                 except EOFError:  # also where a kill tore the last one
                     break
-    return sorted(found, key=lambda one: one.at)
+    return sorted(synced, key=lambda record: record.at)
 
 
 def disk(
@@ -101,40 +112,42 @@ def disk(
     """
     listings: dict[str, list[Synced]] = {}
     contents: dict[Any, list[Synced]] = {}
-    for one in synced:
-        if isinstance(one.what, dict):
-            listings.setdefault(one.path, []).append(one)
+    for record in synced:
+        if isinstance(record.what, dict):
+            listings.setdefault(record.path, []).append(record)
         else:
-            contents.setdefault(one.key, []).append(one)
-            contents.setdefault(one.path, []).append(one)
+            contents.setdefault(record.key, []).append(record)
+            contents.setdefault(record.path, []).append(record)
 
     def appended(path: Path) -> bytes:
         before, after = split(contents[str(path)], at)
-        kept: bytes = before[-1].what if before else b""
-        if after and after[0].what.startswith(kept):
-            more = after[0].what[len(kept) :]
-            kept += chance.choice(
-                [b"", more[: chance.randrange(len(more) + 1)], bytes(len(more))]
-            )
-        return kept
+        content = last_content(before)
+        if not after or not after[0].what.startswith(content):
+            return content
+        tail: bytes = after[0].what[len(content) :]
+        part = tail[: chance.randrange(len(tail) + 1)]
+        return content + chance.choice([b"", part, bytes(len(tail))])
 
-    def build(path: Path, there: Path) -> None:
+    def build(path: Path, to: Path) -> None:
         before, after = split(listings.get(str(path), []), at)
-        now: dict[str, Any] = before[-1].what if before else {}
-        for name, key in chance.choice([now, *(one.what for one in after[:1])]).items():
+        now: dict[str, Any] = {}
+        if before:
+            now = before[-1].what
+        listing = chance.choice([now, *(record.what for record in after[:1])])
+        for name, key in listing.items():
             if key is None:
-                (there / name).mkdir()
-                build(path / name, there / name)
+                (to / name).mkdir()
+                build(path / name, to / name)
             elif str(path / name) in contents:
-                (there / name).write_bytes(appended(path / name))
+                (to / name).write_bytes(appended(path / name))
             else:
-                known, later = split(contents.get(key, []), at)
-                if later and not known:  # not renamed yet
+                earlier, later = split(contents.get(key, []), at)
+                if later and not earlier:  # not renamed yet
                     if name not in now:
                         continue
-                    known, later = split(contents.get(now.get(name), []), at)
-                if known or not later:
-                    (there / name).write_bytes(known[-1].what if known else b"")
+                    earlier, later = split(contents.get(now.get(name), []), at)
+                if earlier or not later:
+                    (to / name).write_bytes(last_content(earlier))
 
     parents, _ = split(listings.get(str(root.parent), []), at)
     if parents and root.name in parents[-1].what:
@@ -144,6 +157,13 @@ def disk(
 
 def split(synced: list[Synced], at: float) -> tuple[list[Synced], list[Synced]]:
     """Return what was synced until a moment, and what was later."""
-    return [one for one in synced if one.at <= at], [
-        one for one in synced if one.at > at
-    ]
+    before = [record for record in synced if record.at <= at]
+    after = [record for record in synced if record.at > at]
+    return before, after
+
+
+def last_content(synced: list[Synced]) -> bytes:
+    """Return what a file held when it was synced last; nothing if it never was."""
+    if not synced:
+        return b""
+    return bytes(synced[-1].what)

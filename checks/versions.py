@@ -46,16 +46,17 @@ class Versions:
     def requirements(self) -> list[str]:
         """Return what the package and its tests need."""
         project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-        needed: list[str] = [
-            *project["dependencies"],
-            *project["optional-dependencies"]["test"],
-        ]
+        needed: list[str] = list(project["dependencies"])
+        needed += project["optional-dependencies"]["test"]
         if self.libraries != "unbounded":
             return needed
-        return [
-            one if name(one).partition("[")[0] in self.keep else name(one)
-            for one in needed
-        ]
+        unbounded = []
+        for requirement in needed:
+            if package(requirement) in self.keep:
+                unbounded.append(requirement)
+            else:
+                unbounded.append(name(requirement))
+        return unbounded
 
 
 def name(requirement: str) -> str:
@@ -63,22 +64,27 @@ def name(requirement: str) -> str:
     return re.split(r"[<>=!~; ]", requirement)[0]
 
 
+def package(requirement: str) -> str:
+    """Return the name of a requirement without its extras: `ray`."""
+    return name(requirement).partition("[")[0]
+
+
 def broke(python: str, what: str, arguments: list[str]) -> bool:
     """Run a command of the new environment, and print what broke."""
     variables = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    command = [python, *arguments]
     done = subprocess.run(
-        [python, *arguments],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        env=variables,
+        command, cwd=REPOSITORY, capture_output=True, text=True, env=variables
     )
-    print(f"{what}: {'broke' if done.returncode else 'as before'}", flush=True)
-    if done.returncode:
-        lines = (done.stdout + done.stderr).splitlines()
-        failed = [line for line in lines if re.match("FAILED|ERROR|error", line)]
-        print("\n".join(f"    {line}" for line in failed or lines[-15:]), flush=True)
-    return bool(done.returncode)
+    if not done.returncode:
+        print(f"{what}: as before", flush=True)
+        return False
+    print(f"{what}: broke", flush=True)
+    lines = (done.stdout + done.stderr).splitlines()
+    failed = [line for line in lines if re.match("FAILED|ERROR|error", line)]
+    for line in failed or lines[-15:]:
+        print(f"    {line}", flush=True)
+    return True
 
 
 def main() -> int:
@@ -89,42 +95,34 @@ def main() -> int:
         )
     with TemporaryDirectory(prefix="versions-") as folder:
         python = str(Path(folder, "bin", "python"))
-        uv, needed = [sys.executable, "-m", "uv"], config.requirements()
-        how = "lowest-direct" if config.libraries == "lowest" else "highest"
-        subprocess.run(
-            [*uv, "venv", "--quiet", "--clear", "--python", config.python, folder],
-            check=True,
-        )
+        uv = [sys.executable, "-m", "uv"]
+        needed = config.requirements()
+        resolution = "highest"
+        if config.libraries == "lowest":
+            resolution = "lowest-direct"
+        new = ["venv", "--quiet", "--clear", "--python", config.python, folder]
+        subprocess.run([*uv, *new], check=True)
         install = [*uv, "pip", "install", "--quiet", "--python", python]
-        subprocess.run([*install, "--resolution", how, *needed], check=True)
+        subprocess.run([*install, "--resolution", resolution, *needed], check=True)
         # the command, mnist-tune
-        subprocess.run(
-            [*install, "--no-deps", "--editable", str(REPOSITORY)], check=True
-        )
-        frozen = subprocess.run(
-            [*uv, "pip", "freeze", "--python", python],
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        wanted = {name(one).partition("[")[0] for one in needed}
-        print(
-            "with "
-            + ", ".join(
-                one for one in frozen.stdout.split() if one.partition("==")[0] in wanted
-            ),
-            flush=True,
-        )
-        marks = [] if config.ray else ["-m", "not ray"]
-        tried = [
-            broke(
-                python,
-                "a small sweep",
-                [*SWEEP, "--output", str(Path(folder, "sweep"))],
-            ),
-            broke(python, "the tests", ["-m", "pytest", "-q", *marks]),
+        own = ["--no-deps", "--editable", str(REPOSITORY)]
+        subprocess.run([*install, *own], check=True)
+        freeze = [*uv, "pip", "freeze", "--python", python]
+        frozen = subprocess.run(freeze, check=True, capture_output=True, text=True)
+        packages = {package(requirement) for requirement in needed}
+        versions = [
+            version
+            for version in frozen.stdout.split()
+            if version.partition("==")[0] in packages
         ]
-    return int(any(tried))
+        print("with " + ", ".join(versions), flush=True)
+        tests = ["-m", "pytest", "-q"]
+        if not config.ray:
+            tests += ["-m", "not ray"]
+        sweep = [*SWEEP, "--output", str(Path(folder, "sweep"))]
+        sweep_broke = broke(python, "a small sweep", sweep)
+        tests_broke = broke(python, "the tests", tests)
+    return int(sweep_broke or tests_broke)
 
 
 if __name__ == "__main__":

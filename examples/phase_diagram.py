@@ -19,11 +19,11 @@ to 2.6 at width 512, c_sharp from 13.0 to 3.5, c_max from 15.5 to 10.0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -85,26 +85,26 @@ class Diagram:
 
     @property
     def grid(self) -> list[float]:
-        return [
-            float(f"{c:.3g}") for c in np.geomspace(self.first, self.last, self.values)
-        ]
+        values = np.geomspace(self.first, self.last, self.values)
+        return [float(f"{c:.3g}") for c in values]
+
+    @property
+    def cells(self) -> list[tuple[int, int]]:
+        """The widths and seeds, the largest network first."""
+        widths = sorted(self.widths, reverse=True)
+        return list(product(widths, self.seeds))
 
     def trial(self, width: int, seed: int, learning_rate: float) -> TrialConfig:
-        name = "-".join(
-            ["mlp", *[str(width)] * (self.depth - 1), "relu", self.initialisation]
-        )
-        how: dict[str, Any] = {
-            "loss": "mse",
-            "batch_size": self.batch_size,
-            "epochs": 1,
-            "holdout": 0,
-        }
+        hidden_layers = f"{width}-" * (self.depth - 1)
         return TrialConfig(
-            architecture=name,
+            architecture=f"mlp-{hidden_layers}relu-{self.initialisation}",
             learning_rate=learning_rate,
             seed=seed,
             data_seed=seed,
-            **how,
+            loss="mse",
+            batch_size=self.batch_size,
+            epochs=1,
+            holdout=0,
         )
 
     def sweep(
@@ -114,97 +114,117 @@ class Diagram:
         sharpness_every: int | None = None,
     ) -> Sweep:
         """Run a sweep, or go on with the one that an earlier call began."""
-        where = self.output / name
+        folder = self.output / name
         print(f"{name}: {len(trials)} trials", flush=True)
-        if (where / "sweep.json").exists():
-            sweep = resume_sweep(where, quiet=True)
-            if [*sweep.trials.sort_values("trial_id")["learning_rate"]] != [
-                one.learning_rate for one in trials
-            ]:
-                raise SystemExit(
-                    f"{where} belongs to another diagram; name another --output"
-                )
+        if (folder / "sweep.json").exists():
+            sweep = self.resume(folder, trials)
         else:
-            data: dict[str, Any] = {"dataset": self.dataset, "standardize": True}
-            data |= {
-                "train_images": self.steps * self.batch_size,
-                "sharpness_images": 500,
-            }
             options = SweepOptions(
-                output=where, quiet=True, sharpness_every=sharpness_every, **data
+                output=folder,
+                quiet=True,
+                dataset=self.dataset,
+                standardize=True,
+                train_images=self.steps * self.batch_size,
+                sharpness_images=500,
+                sharpness_every=sharpness_every,
             )
             sweep = run_sweep("phases", trials, options)
-        if not sweep.trials["stop_reason"].isin(["completed", "diverged"]).all():
+        ended = sweep.trials["stop_reason"].isin(["completed", "diverged"])
+        if not ended.all():
             raise SystemExit(
-                f"not all trials of {where} ended; the same command goes on"
+                f"not all trials of {folder} ended; the same command goes on"
             )
         return sweep
+
+    def resume(self, folder: Path, trials: Sequence[TrialConfig]) -> Sweep:
+        """Go on with a sweep if it is one of these trials."""
+        sweep = resume_sweep(folder, quiet=True)
+        rates = sweep.trials.sort_values("trial_id")["learning_rate"]
+        if list(rates) != [trial.learning_rate for trial in trials]:
+            raise SystemExit(
+                f"{folder} belongs to another diagram; name another --output"
+            )
+        return sweep
+
+    def untrained_sharpness(self) -> dict[tuple[int, int], float]:
+        """Measure the sharpness of each network and seed before training."""
+        trials = [self.trial(width, seed, NOTHING) for width, seed in self.cells]
+        epochs = self.sweep("untrained", trials, NEVER).epochs
+        # Ids are in the order of the trials; rows are in the order in which they ended.
+        sharpness = epochs.sort_values("trial_id")["untrained_sharpness"]
+        return dict(zip(self.cells, sharpness, strict=True))
 
     def first_steps(self) -> pd.DataFrame:
         """Return what each trial's steps did: `CELL`, the untrained `sharpness`, `c`,
         and whether the `loss_rises`, the `sharpness_rises` (1 or 0; NaN where it was
         not measured) and all is `lost`."""
-        cells = [
-            (width, seed)
-            for width in sorted(self.widths, reverse=True)
-            for seed in self.seeds
-        ]
-        untrained = self.sweep(
-            "untrained", [self.trial(*cell, NOTHING) for cell in cells], NEVER
-        )
-        sharpness = dict(
-            zip(
-                cells,
-                untrained.epochs.sort_values("trial_id")["untrained_sharpness"],
-                strict=True,
-            )
-        )
-        asked = dict.fromkeys(cells, self.grid)
-        steps = pd.DataFrame()
-        for number in count():
-            rates = [
-                (*cell, c / sharpness[cell])
-                for cell, values in asked.items()
-                for c in values
-            ]
-            name, every = (f"sharpness-{number}", 1) if number else ("losses", None)
-            sweep = self.sweep(name, [self.trial(*one) for one in rates], every)
-            table = outcomes(sweep).reindex(sorted(sweep.trials["trial_id"]))
-            table[CELL] = [one[:2] for one in rates]
-            table["sharpness"] = [sharpness[one[:2]] for one in rates]
-            table["c"] = [c for values in asked.values() for c in values]
-            steps = pd.concat([steps, table], ignore_index=True)
-            asked = {
-                (width, seed): open_between(cell, self.grid)
-                for (width, seed), cell in steps.groupby(CELL)
-            }
-            if not any(asked.values()):
-                return steps
-        raise AssertionError("unreachable")
+        sharpness = self.untrained_sharpness()
+        # The losses are cheap: they are measured at every c.
+        values = dict.fromkeys(self.cells, self.grid)
+        steps = self.steps_at("losses", values, sharpness)
+        # The sharpness is not: it is measured at the few c that close in on its edge.
+        for number in count(1):
+            values = {}
+            for (width, seed), tried in steps.groupby(CELL):
+                values[width, seed] = open_between(tried, self.grid)
+            if not any(values.values()):
+                break
+            name = f"sharpness-{number}"
+            measured = self.steps_at(name, values, sharpness, sharpness_every=1)
+            steps = pd.concat([steps, measured], ignore_index=True)
+        return steps
+
+    def steps_at(
+        self,
+        name: str,
+        values: Mapping[tuple[int, int], Sequence[float]],
+        sharpness: Mapping[tuple[int, int], float],
+        sharpness_every: int | None = None,
+    ) -> pd.DataFrame:
+        """Train each network and seed at its values of c, and return what the steps
+        did."""
+        trials = []
+        settings = []
+        for (width, seed), cell_values in values.items():
+            untrained = sharpness[width, seed]
+            for c in cell_values:
+                trials.append(self.trial(width, seed, c / untrained))
+                settings.append((width, seed, untrained, c))
+        sweep = self.sweep(name, trials, sharpness_every)
+        table = outcomes(sweep)
+        # Ids are in the order of the trials, and so are the settings.
+        table = table.reindex(sorted(sweep.trials["trial_id"])).reset_index(drop=True)
+        columns = pd.DataFrame(settings, columns=[*CELL, "sharpness", "c"])
+        return table.join(columns)
 
 
 def outcomes(sweep: Sweep) -> pd.DataFrame:
     """Return what the steps of a sweep's trials did, by trial."""
     epochs = sweep.epochs.set_index("trial_id")
+    largest = epochs["step_loss_max"]
     # NaN compares as false: what is not finite counts as risen and as lost.
-    calm = (epochs["step_loss_max"] <= epochs["step_loss_first"]) & (
-        epochs["train_loss"] <= epochs["untrained_loss"]
+    no_step_rises = largest <= epochs["step_loss_first"]
+    loss_falls = epochs["train_loss"] <= epochs["untrained_loss"]
+    is_kept = largest <= LOST
+    table = pd.DataFrame(
+        {"loss_rises": ~(no_step_rises & loss_falls), "lost": ~is_kept}
     )
-    found = pd.DataFrame(
-        {
-            "loss_rises": ~calm,
-            "lost": ~(epochs["step_loss_max"] <= LOST),
-            "sharpness_rises": np.nan,
-        }
-    )
+    table["sharpness_rises"] = np.nan
     if "sharpness_steps" in epochs:
-        measured = sweep.sharpness().set_index("trial_id")
-        before = measured.loc[measured["step"] == 0, "sharpness"].reindex(
-            measured.index
-        )
-        rises = (measured["step"] > 0) & ~(measured["sharpness"] <= before)
-        found["sharpness_rises"] = rises.groupby(level=0).any().astype(float)
-    return found
+        table["sharpness_rises"] = sharpness_rises(sweep)
+    return table
+
+
+def sharpness_rises(sweep: Sweep) -> pd.Series:
+    """Return 1 for each trial in which a step led above the untrained sharpness, 0 for
+    the others."""
+    measured = sweep.sharpness().set_index("trial_id")
+    sharpness = measured["sharpness"]
+    is_untrained = measured["step"] == 0
+    untrained = sharpness[is_untrained].reindex(measured.index)
+    is_higher = ~(sharpness <= untrained)
+    rises = is_higher & (measured["step"] > 0)
+    return rises.groupby(level=0).any().astype(float)
 
 
 def open_between(cell: pd.DataFrame, grid: Sequence[float]) -> list[float]:
@@ -212,15 +232,19 @@ def open_between(cell: pd.DataFrame, grid: Sequence[float]) -> list[float]:
     measured next; none at the end. They lie between the smallest c at which it rises,
     or all is lost, and the largest one below that at which it falls."""
     c = cell["c"]
-    rises = c[(cell["sharpness_rises"] == 1) | cell["lost"]].min()
-    falls = c[(cell["sharpness_rises"] == 0) & ~(c >= rises)].max()
-    low = falls if np.isfinite(falls) else BELOW * c[cell["loss_rises"]].min()
-    left = [one for one in grid if not (one <= low or one >= rises)]
-    return (
-        left
-        if len(left) <= POINTS
-        else [left[(i + 1) * len(left) // (POINTS + 1)] for i in range(POINTS)]
-    )
+    rises = cell["sharpness_rises"] == 1
+    falls = cell["sharpness_rises"] == 0
+    high = c[rises | cell["lost"]].min()
+    low = c[falls & ~(c >= high)].max()
+    if np.isnan(low):
+        low = BELOW * c[cell["loss_rises"]].min()
+    # NaN compares as false: a limit that is not there leaves nothing out.
+    between = [value for value in grid if not (value <= low or value >= high)]
+    if len(between) <= POINTS:
+        return between
+    # Spread evenly over what is open.
+    places = [(i + 1) * len(between) // (POINTS + 1) for i in range(POINTS)]
+    return [between[place] for place in places]
 
 
 def thresholds(steps: pd.DataFrame) -> pd.DataFrame:
@@ -229,53 +253,60 @@ def thresholds(steps: pd.DataFrame) -> pd.DataFrame:
     tried."""
     rows = []
     for (width, seed), cell in steps.groupby(CELL):
-        c, lost = cell["c"], cell.loc[cell["lost"], "c"].min()
-        row = {"width": width, "seed": seed, "sharpness": cell["sharpness"].iloc[0]}
-        row |= {
-            "c_loss": c[cell["loss_rises"]].min(),
-            "c_sharp": c[cell["sharpness_rises"] == 1].min(),
-        }
-        rows.append(row | {"c_max": c[c < lost].max()})
+        c = cell["c"]
+        first_lost = c[cell["lost"]].min()
+        sharpness_rises = cell["sharpness_rises"] == 1
+        row = {"width": width, "seed": seed}
+        row["sharpness"] = cell["sharpness"].iloc[0]
+        row["c_loss"] = c[cell["loss_rises"]].min()
+        row["c_sharp"] = c[sharpness_rises].min()
+        row["c_max"] = c[c < first_lost].max()
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
-def plot(found: pd.DataFrame) -> Figure:
+def plot(table: pd.DataFrame) -> Figure:
     """Draw the thresholds by width: a marker for each seed, a line through the means,
     and what is above it shaded."""
+    names = list(STYLES)
+    means = table.groupby("width")[names].mean()
+    top = 1.4 * table[names].max(axis=None)
     figure = Figure(figsize=(6.5, 4.2), layout="constrained", dpi=110)
-    axis, means = figure.subplots(), found.groupby("width")[list(STYLES)].mean()
-    top = 1.4 * found[list(STYLES)].max(axis=None)
+    axis = figure.subplots()
     for name, (colour, marker, label) in STYLES.items():
+        seeds = table[name]
         axis.scatter(
-            found["width"], found[name], color=colour, marker=marker, s=22, alpha=0.7
+            table["width"], seeds, color=colour, marker=marker, s=22, alpha=0.7
         )
-        axis.plot(means[name], color=colour, lw=1.2, label=f"{name}: {label}")
-        axis.fill_between(means.index, means[name], top, color=colour, alpha=0.1, lw=0)
+        mean = means[name]
+        axis.plot(mean, color=colour, lw=1.2, label=f"{name}: {label}")
+        axis.fill_between(mean.index, mean, top, color=colour, alpha=0.1, lw=0)
     axis.axhline(2, color="0.4", lw=1, ls=":", label="2, the edge of a quadratic")
     axis.set_xscale("log", base=2)
     axis.set_yscale("log", base=2)
-    axis.set_xticks(means.index, [str(one) for one in means.index])
+    axis.set_xticks(means.index, [str(width) for width in means.index])
     axis.yaxis.set_major_formatter("{x:g}")
-    axis.set(
-        xlabel="hidden width",
-        ylabel="c = learning rate × untrained sharpness",
-        ylim=(1.5, top),
-    )
+    axis.set_xlabel("hidden width")
+    axis.set_ylabel("c = learning rate × untrained sharpness")
+    axis.set_ylim(1.5, top)
     figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=9)
     return figure
 
 
 def main() -> None:
     diagram = tyro.cli(Diagram)
-    found = thresholds(diagram.first_steps())
+    steps = diagram.first_steps()
+    table = thresholds(steps)
+    means = table.groupby("width").mean().drop(columns="seed")
     print(
         "c = learning rate × untrained sharpness, of each network and seed, and the means over seeds"
     )
-    print(found.round(2).to_string(index=False))
-    print(found.groupby("width").mean().drop(columns="seed").round(2).to_string())
-    found.to_csv(diagram.output / "thresholds.csv", index=False, float_format="%.6g")
-    plot(found).savefig(diagram.output / "phase_diagram.png")
-    print(f"Picture: {diagram.output / 'phase_diagram.png'}")
+    print(table.round(2).to_string(index=False))
+    print(means.round(2).to_string())
+    table.to_csv(diagram.output / "thresholds.csv", index=False, float_format="%.6g")
+    picture = diagram.output / "phase_diagram.png"
+    plot(table).savefig(picture)
+    print(f"Picture: {picture}")
 
 
 if __name__ == "__main__":

@@ -95,19 +95,27 @@ def together(
     `UserError` if no sharpness was measured in any."""
     if not any("sharpness_steps" in sweep.epochs for sweep in sweeps):
         sweeps[0].sharpness()  # raises
-    trials, epochs, measured = [], [], []
+    trials = []
+    epochs = []
+    measured = []
     for number, sweep in enumerate(sweeps):
-        prefix = f"{number}:" if len(sweeps) > 1 else ""
-        trials.append(sweep.trials.assign(trial_id=prefix + sweep.trials["trial_id"]))
-        epochs.append(sweep.epochs.assign(trial_id=prefix + sweep.epochs["trial_id"]))
+        prefix = ""
+        if len(sweeps) > 1:
+            prefix = f"{number}:"
+        trials.append(with_prefix(sweep.trials, prefix))
+        epochs.append(with_prefix(sweep.epochs, prefix))
         if "sharpness_steps" in sweep.epochs:
-            table = sweep.sharpness()
-            measured.append(table.assign(trial_id=prefix + table["trial_id"]))
+            measured.append(with_prefix(sweep.sharpness(), prefix))
     return (
         pd.concat(trials, ignore_index=True),
         pd.concat(epochs, ignore_index=True),
         pd.concat(measured, ignore_index=True),
     )
+
+
+def with_prefix(table: pd.DataFrame, prefix: str) -> pd.DataFrame:
+    """Return a table whose trial ids begin with a prefix."""
+    return table.assign(trial_id=prefix + table["trial_id"])
 
 
 def relative_sharpness(trials: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
@@ -119,25 +127,32 @@ def relative_sharpness(trials: pd.DataFrame, measured: pd.DataFrame) -> pd.DataF
     `batch_relative` (of the batch sharpness; NaN for Adam). Both are NaN where no
     threshold is known, and with a schedule.
     """
-    trials = trials.set_index("trial_id").loc[measured["trial_id"]]
-    settings = zip(
-        trials["optimizer"], trials["momentum"], trials["nesterov"], strict=True
-    )
-    limits = [threshold(*setting) for setting in settings]
-    adam = np.array([parse_call(name).name in ADAM for name in trials["optimizer"]])
+    # The settings of each measurement's trial.
+    settings = trials.set_index("trial_id").loc[measured["trial_id"]]
+    optimizer = settings["optimizer"]
+    limits = []
+    for setting in zip(
+        optimizer, settings["momentum"], settings["nesterov"], strict=True
+    ):
+        limits.append(threshold(*setting))
 
     # The learning rate at each step, of those that have no schedule.
     step = measured["step"].to_numpy()
-    warmup = trials["warmup_steps"].to_numpy()
-    share = np.where(warmup > 0, np.minimum(step / np.maximum(warmup, 1), 1), 1)
-    rates = trials["learning_rate"].where(trials["schedule"] == "constant")
-    scale = share * rates.to_numpy() / limits
+    warmup = settings["warmup_steps"].to_numpy()
+    warmed_up = np.minimum(step / np.maximum(warmup, 1), 1)
+    share = np.where(warmup > 0, warmed_up, 1)
+    is_constant = settings["schedule"] == "constant"
+    rates = settings["learning_rate"].where(is_constant).to_numpy()
+    scale = share * rates / limits
 
+    # Adam sees the preconditioned sharpness, once it is an average.
+    is_adam = np.array([parse_call(name).name in ADAM for name in optimizer])
     averaged = measured["preconditioned"].where(step >= AVERAGED)
-    seen = np.where(adam, averaged, measured["sharpness"])
-    batch = np.where(adam, np.nan, measured["batch_sharpness"])
-    return measured[["trial_id", "step", "sharpness"]].assign(
-        relative=scale * seen, batch_relative=scale * batch
+    sharpness = np.where(is_adam, averaged, measured["sharpness"])
+    batch_sharpness = np.where(is_adam, np.nan, measured["batch_sharpness"])
+    table = measured[["trial_id", "step", "sharpness"]]
+    return table.assign(
+        relative=scale * sharpness, batch_relative=scale * batch_sharpness
     )
 
 
@@ -154,22 +169,26 @@ def summarise_stability(relative: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for trial_id, curve in relative.groupby("trial_id", sort=False):
         alone = is_alone(curve)
-        shown = curve["sharpness" if alone else "relative"]
+        shown = shown_sharpness(curve)
+        is_at_edge = shown >= ARRIVED
+        # A trial arrives only from below.
         was_below = (shown < ARRIVED).cummax()
-        arrives = (shown >= ARRIVED) & was_below & (not alone)
+        arrives = is_at_edge & was_below & (not alone)
         arrived = curve["step"][arrives].min()
         first = arrived
         if np.isnan(arrived):
             first = (1 - SETTLED) * curve["step"].max()
-        after = curve["step"] >= first
+        is_after = curve["step"] >= first
         row = {
             "trial_id": trial_id,
             "alone": alone,
             "untrained": shown.iloc[0],
             "arrived": arrived,
         }
-        row |= shown[after].dropna().agg(low="min", median="median", high="max")
-        row["batch_median"] = curve["batch_relative"][after].dropna().median()
+        after = shown[is_after].dropna()
+        row |= after.agg(low="min", median="median", high="max")
+        batch_after = curve["batch_relative"][is_after].dropna()
+        row["batch_median"] = batch_after.median()
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -177,6 +196,13 @@ def summarise_stability(relative: pd.DataFrame) -> pd.DataFrame:
 def is_alone(curve: pd.DataFrame) -> bool:
     """Return whether a trial's sharpness is drawn alone: its edge is not known."""
     return bool(curve["relative"].isna().all())
+
+
+def shown_sharpness(curve: pd.DataFrame) -> pd.Series:
+    """Return the relative sharpness; where that is not known, the sharpness itself."""
+    if is_alone(curve):
+        return curve["sharpness"]
+    return curve["relative"]
 
 
 def trial_names(trials: pd.DataFrame) -> dict[str, str]:
@@ -188,7 +214,9 @@ def trial_names(trials: pd.DataFrame) -> dict[str, str]:
     for title, family in families(trials):
         for row in family.itertuples():
             name = f"{title}, rate {rate(row.learning_rate)}"
-            names[row.trial_id] = f"{name}, seed {row.seed}" if has_seeds else name
+            if has_seeds:
+                name += f", seed {row.seed}"
+            names[row.trial_id] = name
     counts = Counter(names.values())
     for trial_id, name in names.items():
         if counts[name] > 1:
@@ -201,17 +229,25 @@ def print_stability(names: Mapping[str, str], summary: pd.DataFrame) -> None:
     shown = summary.drop(columns=["trial_id", "alone"])
     shown.columns = shown.columns.str.replace("_", " ")
     shown.insert(0, "trial", summary["trial_id"].map(names))
-    shown["arrived"] = [
-        "never" if pd.isna(step) else f"step {step:.0f}" for step in summary["arrived"]
-    ]
-    at_edge = shown[~summary["alone"]]
-    alone = shown[summary["alone"]].drop(columns=["arrived", "batch median"])
-    for title, table in ((RELATIVE, at_edge), (ALONE, alone)):
-        if len(table):
-            print(title)
-            print(
-                table.to_string(index=False, float_format="{:.3f}".format, na_rep="-")
-            )
+    shown["arrived"] = [arrival_text(step) for step in summary["arrived"]]
+    alone = summary["alone"]
+    print_table(RELATIVE, shown[~alone])
+    without_edge = shown[alone].drop(columns=["arrived", "batch median"])
+    print_table(ALONE, without_edge)
+
+
+def arrival_text(step: float) -> str:
+    if np.isnan(step):
+        return "never"
+    return f"step {step:.0f}"
+
+
+def print_table(title: str, table: pd.DataFrame) -> None:
+    """Print a table below its title; nothing if it has no rows."""
+    if table.empty:
+        return
+    print(title)
+    print(table.to_string(index=False, float_format="{:.3f}".format, na_rep="-"))
 
 
 Curve = tuple[str, pd.DataFrame, pd.DataFrame]
@@ -224,47 +260,55 @@ def plot_stability(curves: Sequence[Curve], path: Path) -> None:
     its own. Below is the training loss, from the trial's epochs. More than `MOST_NAMED`
     trials have no names; their colours go from dark to light in the order of the
     table."""
-    count = len(curves)
-    colours: list[Any] = [f"C{i}" for i in range(count)]
-    if count > MOST_NAMED:
-        colours = [colormaps["viridis"](0.9 * i / count) for i in range(count)]
+    has_names = len(curves) <= MOST_NAMED
+    colours = curve_colours(len(curves))
+    # A panel for each kind of curve that there is, and one for the losses.
     kinds = sorted({is_alone(curve) for _, curve, _ in curves})
-    heights = [*[4.0 for _ in kinds], 2.2]
-    figure, (*axes, below) = panels(
-        (7, sum(heights)), len(heights), height_ratios=heights, sharex=True
-    )
-    for axis, alone in zip(axes, kinds, strict=True):
-        drawn = [
-            (*curve, colour)
-            for curve, colour in zip(curves, colours, strict=True)
-            if is_alone(curve[1]) == alone
-        ]
-        for name, curve, _, colour in drawn:
-            shown = curve["sharpness" if alone else "relative"]
-            label = name if count <= MOST_NAMED else None
-            axis.plot(curve["step"], shown, color=colour, lw=1.4, label=label)
-            thin: dict[str, Any] = {"lw": 0.9, "ls": "--", "alpha": 0.7}
-            axis.plot(curve["step"], curve["batch_relative"], color=colour, **thin)
+    heights = [4.0] * len(kinds) + [2.2]
+    size = (7, sum(heights))
+    figure, axes = panels(size, len(heights), height_ratios=heights, sharex=True)
+    *upper, below = axes
+    panel = dict(zip(kinds, upper, strict=True))
+    for (name, curve, epochs), colour in zip(curves, colours, strict=True):
+        axis = panel[is_alone(curve)]
+        label = None
+        if has_names:
+            label = name
+        step = curve["step"]
+        axis.plot(step, shown_sharpness(curve), color=colour, lw=1.4, label=label)
+        thin = {"lw": 0.9, "ls": "--", "alpha": 0.7}
+        axis.plot(step, curve["batch_relative"], color=colour, **thin)
+        below.plot(epochs["step"], epochs["train_loss"], color=colour, lw=1.2)
+    for alone, axis in panel.items():
         if alone:
             axis.set(ylabel="sharpness", ylim=(0, None))
         else:
-            label_edge(axis, [curve for _, curve, _, _ in drawn])
-        if axis.get_legend_handles_labels()[1]:
+            label_edge(axis, [curve for _, curve, _ in curves if not is_alone(curve)])
+        _, labels = axis.get_legend_handles_labels()
+        if labels:
             axis.legend(frameon=False, fontsize=9)
-    for (_, _, epochs), colour in zip(curves, colours, strict=True):
-        below.plot(epochs["step"], epochs["train_loss"], color=colour, lw=1.2)
     log_axis(below, "y")
     below.set(xlabel="step", ylabel="training loss")
     save(figure, path)
+
+
+def curve_colours(count: int) -> list[Any]:
+    """Return a colour for each trial: those of the cycle, or, of many, from dark to
+    light."""
+    if count > MOST_NAMED:
+        viridis = colormaps["viridis"]
+        return [viridis(0.9 * i / count) for i in range(count)]
+    return [f"C{i}" for i in range(count)]
 
 
 def label_edge(axis: Any, curves: Sequence[pd.DataFrame]) -> None:
     """Draw the edge into the panel of what is relative to it, and choose limits that
     hold the curves unless they would hide what is near the edge."""
     axis.axhline(1, color="0.3", lw=1)
-    if any(curve["batch_relative"].notna().any() for curve in curves):
+    table = pd.concat(curves)
+    if table["batch_relative"].notna().any():
         axis.plot([], [], color="0.4", lw=0.9, ls="--", label="batch sharpness")
-    largest = max(1.2, *(curve["relative"].max() for curve in curves))
+    largest = max(1.2, table["relative"].max())
     axis.set_ylim(0, min(2.5, 1.15 * largest))
     axis.set_ylabel("sharpness, relative to the edge of stability")
 

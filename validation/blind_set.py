@@ -105,34 +105,34 @@ def train(
 ) -> Sweep:
     """Train a sweep as a user does."""
     if case.data is None:
-        return run_sweep(
-            case.name,
-            trials,
-            SweepOptions(output=folder, quiet=True, **options),
-            task=case.network,
-        )
+        options_of_task = SweepOptions(output=folder, quiet=True, **options)
+        return run_sweep(case.name, trials, options_of_task, task=case.network)
     load_own({"architecture": trials[0].architecture})
-    data = case.data if isinstance(case.data, str) else case.data()
-    return run_sweep(
-        case.name,
-        trials,
-        SweepOptions(
-            dataset=data, target=case.target, output=folder, quiet=True, **options
-        ),
+    dataset: Any = case.data
+    if callable(dataset):
+        dataset = dataset()
+    options_of_network = SweepOptions(
+        dataset=dataset, target=case.target, output=folder, quiet=True, **options
     )
+    return run_sweep(case.name, trials, options_of_network)
 
 
 def run(case: Case, folder: Path, longer: int) -> tuple[pd.DataFrame, ...]:
     """Train a sweep. Return its trials and epochs without the rules' labels, and a
     person's labels, still empty."""
-    many: dict[str, Any] = {"execution": "lanes"} if longer > 1 else {}
-    sweep = train(case, folder, case.trials(longer), scheduler="fifo", **many)
+    options: dict[str, Any] = {"scheduler": "fifo"}
+    if longer > 1:
+        options["execution"] = "lanes"
+    sweep = train(case, folder, case.trials(longer), **options)
     meta = sweep.meta["dataset"]
+    dataset = meta["name"]
+    if case.data is None:
+        dataset = case.name
     trials = sweep.trials[KEPT].assign(
         sweep=case.name,
         # without this machine's folders
         optimizer=sweep.trials["optimizer"].str.rpartition("/")[2],
-        dataset=case.name if case.data is None else meta["name"],
+        dataset=dataset,
         label_counts=" ".join(map(str, meta.get("label_counts", ()))),
         test_images=meta["test_images"],
         target=case.target or meta.get("target"),
@@ -140,38 +140,36 @@ def run(case: Case, folder: Path, longer: int) -> tuple[pd.DataFrame, ...]:
     )
     if case.data is None:
         trials = trials.assign(train_images=meta["train_images"], guess=meta["guess"])
-    epochs = sweep.epochs.reindex(columns=["trial_id", *COLUMNS]).assign(
-        sweep=case.name
-    )
+    epochs = sweep.epochs.reindex(columns=["trial_id", *COLUMNS])
+    epochs = epochs.assign(sweep=case.name)
     if case.cut:
-        last = trials["trial_id"].map(epochs.groupby("trial_id")["epoch"].max())
-        trials["stop_reason"] = trials["stop_reason"].mask(last > case.cut, "running")
+        last_epochs = epochs.groupby("trial_id")["epoch"].max()
+        is_cut = trials["trial_id"].map(last_epochs) > case.cut
+        trials["stop_reason"] = trials["stop_reason"].mask(is_cut, "running")
         epochs = epochs[epochs["epoch"] <= case.cut]
-    return (
-        trials,
-        epochs,
-        trials[["sweep", "learning_rate", "seed"]].assign(expected="", acceptable=""),
-    )
+    labels = trials[["sweep", "learning_rate", "seed"]]
+    return trials, epochs, labels.assign(expected="", acceptable="")
 
 
 def main() -> None:
     config = cli.parse(BlindSet)
-    paths = [
-        config.output / f"unseen_{config.set}_{name}.csv"
-        for name in ("trials", "epochs", "labels")
-    ]
-    if there := [path.name for path in paths if path.exists()]:
+    names = ("trials", "epochs", "labels")
+    paths = [config.output / f"unseen_{config.set}_{name}.csv" for name in names]
+    existing = [path.name for path in paths if path.exists()]
+    if existing:
         raise UserError(
-            f"set {config.set} is there already ({', '.join(there)}): choose another --set"
+            f"set {config.set} is there already ({', '.join(existing)}): choose another --set"
         )
-    cases, parts = cases_of(config.sweeps), []
+    cases = cases_of(config.sweeps)
+    parts = []
     start_ray(None, None, False, 1)  # one Ray, of one core, for all sweeps
     for case in cases:
         if config.longer > 1 and "schedule" in case.config:
             continue
-        with TemporaryDirectory(prefix="unseen-") as name:
-            parts.append(run(case, Path(name) / "sweep", config.longer))
-            print(case.name, len(parts[-1][0]), flush=True)
+        with TemporaryDirectory(prefix="unseen-") as temporary:
+            part = run(case, Path(temporary) / "sweep", config.longer)
+        parts.append(part)
+        print(case.name, len(part[0]), flush=True)
     for path, tables in zip(paths, zip(*parts, strict=True), strict=True):
         pd.concat(tables).to_csv(path, index=False, float_format="%.6g")
 

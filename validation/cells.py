@@ -21,40 +21,38 @@ LEAST = 0.95
 
 def is_missed(share: float, count: int) -> bool:
     """Return whether a share of so many cases is below `LEAST` beyond chance."""
-    return bool(clopper_pearson(round(share * count), count)[1] < LEAST)
+    _, high = clopper_pearson(round(share * count), count)
+    return bool(high < LEAST)
 
 
 def generator(seed: int, *cell: Any) -> np.random.Generator:
     """Return the random numbers of a cell, which other cells don't change."""
-    return np.random.default_rng([seed, zlib.crc32(" ".join(map(str, cell)).encode())])
+    name = " ".join(map(str, cell))
+    return np.random.default_rng([seed, zlib.crc32(name.encode())])
 
 
 def simulate_all(config: Recorded, cells: Iterable[Any]) -> pd.DataFrame:
     """Print cells, which are dataclasses, as they are done, then the range of each
     figure. Write the record that `config` may ask for, and return the cells as rows."""
-    machine, start, done = (
-        describe_machine(),
-        time.perf_counter(),
-        list[dict[str, Any]](),
-    )
+    machine = describe_machine()
+    start = time.perf_counter()
+    rows: list[dict[str, Any]] = []
     print(machine_line(machine))
     for cell in cells:
-        done.append(asdict(cell))
-        if len(done) == 1:
-            print(*(f"{name:>12}" for name in done[0]))
-        print(
-            *(
-                f"{f'{of:.4g}' if isinstance(of, float) else of!s:>12}"
-                for of in done[-1].values()
-            ),
-            flush=True,
-        )
-    found = pd.DataFrame(done)
-    print(
-        found.describe()
-        .loc[["min", "mean", "max"]]
-        .to_string(float_format="{:.4g}".format)
-    )
+        row = asdict(cell)
+        if not rows:
+            print(*(f"{name:>12}" for name in row))
+        print(*(cell_text(figure) for figure in row.values()), flush=True)
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    ranges = table.describe().loc[["min", "mean", "max"]]
+    print(ranges.to_string(float_format="{:.4g}".format))
     print(f"{time.perf_counter() - start:.0f} s")
-    write_record(config, machine, {"cells": {"rounds": done, "targets": []}})
-    return found
+    write_record(config, machine, {"cells": {"rounds": rows, "targets": []}})
+    return table
+
+
+def cell_text(figure: object) -> str:
+    if isinstance(figure, float):
+        return f"{figure:.4g}".rjust(12)
+    return str(figure).rjust(12)

@@ -33,12 +33,23 @@ from mnist_tune import cli
 from mnist_tune.regimes.decision import Decision
 from validation.cells import generator, is_missed, simulate_all
 
+
+def ladder(step: float) -> Callable[[int], np.ndarray]:
+    """Return settings each of which is worse than the one before by a step."""
+    return lambda count: step * np.arange(count)
+
+
+def one_best(gap: float) -> Callable[[int], np.ndarray]:
+    """Return settings of which all but the first are worse by a gap."""
+    return lambda count: np.where(np.arange(count) > 0, gap, 0.0)
+
+
 TRUTHS: dict[str, Callable[[int], np.ndarray]] = {
-    "ladder 0.3": lambda k: 0.3 * np.arange(k),
-    "ladder 0.6": lambda k: 0.6 * np.arange(k),
-    "one best 0.3": lambda k: 0.3 * (np.arange(k) > 0),
-    "one best 0.6": lambda k: 0.6 * (np.arange(k) > 0),
-    "ties": lambda k: np.zeros(k),
+    "ladder 0.3": ladder(0.3),
+    "ladder 0.6": ladder(0.6),
+    "one best 0.3": one_best(0.3),
+    "one best 0.6": one_best(0.6),
+    "ties": np.zeros,
 }
 """How much worse than the best each of K settings is, [K]; the first is the best."""
 
@@ -69,15 +80,25 @@ def unequal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Return noise that falls from the first setting, the best, to the last one, by a
     factor of four."""
     falls = np.geomspace(2, 0.5, shape[-1])
-    return np.asarray(rng.normal(size=shape) * falls / np.sqrt((falls**2).mean()))
+    mean_square = (falls**2).mean()
+    return np.asarray(rng.normal(size=shape) * falls / np.sqrt(mean_square))
+
+
+def gaussian(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return rng.normal(size=shape)
+
+
+def heavy_tailed(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Return noise of Student's t with three degrees of freedom."""
+    return np.asarray(rng.standard_t(3, shape) / np.sqrt(3))
 
 
 NOISES: dict[str, Draw] = {
-    "Gaussian": lambda rng, shape: rng.normal(size=shape),
-    "t3": lambda rng, shape: rng.standard_t(3, shape) / np.sqrt(3),
+    "Gaussian": gaussian,
+    "t3": heavy_tailed,
     "unequal": unequal,
     "skewed": skewed,
-    "rounded": lambda rng, shape: rng.normal(size=shape),
+    "rounded": gaussian,
 }
 """The noise of each setting's accuracies, [searches, K], of variance 1 in the mean over
 settings."""
@@ -130,65 +151,77 @@ def simulate(
     """Simulate the decisions of a cell, side by side. Each is read at the seed with
     which it ends."""
     rng = generator(config.seed, truth, noise, settings, tolerance)
-    rounded = noise == "rounded"
-    unit, images = (SPREAD, IMAGES) if rounded else (1.0, 0.0)
+    unit = 1.0
+    images = 0.0
+    if noise == "rounded":
+        unit = SPREAD
+        images = IMAGES
     worse = TRUTHS[truth](settings) * unit
-    found = []
+    ended = []
     for first in range(0, config.searches, BATCH):
-        decision = Decision(
-            settings, tolerance * unit, images, (min(BATCH, config.searches - first),)
-        )
+        count = min(BATCH, config.searches - first)
+        decision = Decision(settings, tolerance * unit, images, (count,))
         while len(decision.seeds):
-            values = (
-                NOISES[noise](rng, decision.seeds.shape) / np.sqrt(2) * unit - worse
-            )
-            used = decision.seeds.sum(-1) + decision.active.sum(-1)
-            decision.add(
-                np.round(values / IMAGES) * IMAGES if rounded else values,
-                decision.active,
-            )
-            over = decision.over
-            ends = over | (used + decision.active.sum(-1) > config.trials)
+            drawn = NOISES[noise](rng, decision.seeds.shape)
+            accuracies = drawn / np.sqrt(2) * unit - worse
+            if images:
+                accuracies = np.round(accuracies / images) * images
+            trials = decision.seeds.sum(-1) + decision.active.sum(-1)
+            decision.add(accuracies, decision.active)
+            settled = decision.over
+            # The next seed would be too many.
+            is_last = trials + decision.active.sum(-1) > config.trials
+            ends = settled | is_last
             if ends.any():
-                ended = part(decision, ends)
-                lost, kept = (
-                    worse[ended.leader],
-                    (ended.leader == 0) | ended.rivals[:, 0],
-                )
-                within, loses = (
-                    lost <= tolerance * unit + EXACT,
-                    lost <= ended.may_lose + EXACT,
-                )
-                found.append(np.stack([over[ends], within, loses, kept, used[ends]]))
+                figures = judged(part(decision, ends), worse, tolerance * unit)
+                ended.append(np.stack([settled[ends], *figures, trials[ends]]))
                 decision = part(decision, ~ends)
-    settled, within, loses, kept, trials = np.concatenate(found, 1)
+    settled, within, loses, kept, trials = np.concatenate(ended, 1)
     right = np.where(settled, within, loses)
-
-    def share(of: np.ndarray, among: np.ndarray) -> float:
-        return float(of[among > 0].mean()) if among.any() else float("nan")
-
+    right_share = float(right.mean())
+    kept_share = float(kept.mean())
     return Cell(
-        truth,
-        noise,
-        settings,
-        tolerance,
-        float(settled.mean()),
-        share(within, settled),
-        share(loses, 1 - settled),
-        float(right.mean()),
-        float(kept.mean()),
-        float(trials.mean()),
-        any(is_missed(float(of.mean()), config.searches) for of in (right, kept)),
+        truth=truth,
+        noise=noise,
+        settings=settings,
+        tolerance=tolerance,
+        settled=float(settled.mean()),
+        within=share_among(within, settled),
+        may_lose=share_among(loses, 1 - settled),
+        right=right_share,
+        kept=kept_share,
+        trials=float(trials.mean()),
+        missed=is_missed(right_share, config.searches)
+        or is_missed(kept_share, config.searches),
     )
+
+
+def judged(
+    ended: Decision, worse: np.ndarray, tolerance: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return for each decision whether its leader is within the tolerance, loses no
+    more than is said, and whether the best leads or is a rival."""
+    lost = worse[ended.leader]
+    within = lost <= tolerance + EXACT
+    loses = lost <= ended.may_lose + EXACT
+    keeps_best = (ended.leader == 0) | ended.rivals[:, 0]
+    return within, loses, keeps_best
+
+
+def share_among(holds: np.ndarray, among: np.ndarray) -> float:
+    """Return the share for which something holds; NaN of none."""
+    if not among.any():
+        return float("nan")
+    return float(holds[among > 0].mean())
 
 
 def part(decision: Decision, rows: np.ndarray) -> Decision:
     """Return some of the decisions that are simulated side by side."""
-    found = copy(decision)
+    some = copy(decision)
     for name, value in vars(decision).items():
         if isinstance(value, np.ndarray):
-            setattr(found, name, value[rows])
-    return found
+            setattr(some, name, value[rows])
+    return some
 
 
 def main() -> None:

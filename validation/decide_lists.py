@@ -90,23 +90,35 @@ def simulate(
     edges = {"edge": 1, "half edge": settings // 2}.get(wrong, 0)
     near_edge = number >= settings - edges
     shape = (config.sweeps, settings, seeds)
-    values = (
-        rng.normal(size=shape) * np.hypot(1, vary) + better * (number == 0)[:, None]
-    )
-    values -= jumping[:, None] * (rng.random(shape) < 0.5) * rng.exponential(5, shape)
+    noise = rng.normal(size=shape) * np.hypot(1, vary)
+    is_best = (number == 0)[:, None]
+    values = noise + better * is_best
+    jumps = jumping[:, None] * (rng.random(shape) < 0.5)
+    values -= jumps * rng.exponential(5, shape)
     values = np.where(near_edge[:, None], 10 * values - 20, values)
     failed = rng.random(shape) < FAILS.get(wrong, 0.0)
-    found = []
+    lists = []
     for value, lost in zip(values, failed, strict=True):
         failures = lost.sum(1)
-        competes = (failures < seeds) & (failures < failures.min() + TOO_MANY)
+        fails_too_often = failures >= failures.min() + TOO_MANY
+        competes = (failures < seeds) & ~fails_too_often
+        # Only sweeps in which the first setting competes count.
         if competes[0]:
-            found.append(listed(value, lost, failures, competes, jumping))
-    held, named = map(float, np.mean(found, axis=0))
-    included = (vary == 0 or seeds > 1) and wrong != "half jump"
-    missed = included and is_missed(held, len(found))
+            lists.append(listed(value, lost, failures, competes, jumping))
+    held, named = map(float, np.mean(lists, axis=0))
+    knows_seeds = vary == 0 or seeds > 1
+    included = knows_seeds and wrong != "half jump"
     return Cell(
-        settings, seeds, better, vary, wrong, included, len(found), held, named, missed
+        settings=settings,
+        seeds=seeds,
+        better=better,
+        vary=vary,
+        wrong=wrong,
+        included=included,
+        sweeps=len(lists),
+        held=held,
+        named=named,
+        missed=included and is_missed(held, len(lists)),
     )
 
 
@@ -120,10 +132,10 @@ def listed(
     """Return whether the list of a sweep holds the first setting, and how many it
     names."""
     setting, seed = np.nonzero(~lost & competes[:, None])
-    leads, numbers = (
-        failures[setting] == failures[competes].min(),
-        np.cumsum(competes)[setting] - 1,
-    )
+    least = failures[competes].min()
+    leads = failures[setting] == least
+    # Those that compete are numbered anew.
+    numbers = np.cumsum(competes)[setting] - 1
     noise = np.ones(len(setting))
     _, gap, limit = below_best(
         numbers, seed, value[setting, seed], noise, jumping[setting], leads
@@ -135,10 +147,10 @@ def listed(
 def main() -> None:
     config = cli.parse(DecideLists)
     cells = product(config.settings, config.seeds, config.better, config.vary, WRONG)
-    found = simulate_all(config, (simulate(*cell, config) for cell in cells))
-    print(
-        f"{found['missed'].sum()} of {found['included'].sum()} cells whose noise is included are below 95%"
-    )
+    table = simulate_all(config, (simulate(*cell, config) for cell in cells))
+    missed = table["missed"].sum()
+    included = table["included"].sum()
+    print(f"{missed} of {included} cells whose noise is included are below 95%")
 
 
 if __name__ == "__main__":

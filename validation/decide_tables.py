@@ -85,29 +85,30 @@ class Table:
 
     def standing(self, seeds: object) -> pd.DataFrame:
         """Return what a sweep with these seeds says of the rates."""
-        return standing(
-            self.sweeps[self.sweeps["seed"].isin(np.atleast_1d(np.asarray(seeds)))],
-            DATA[DATASET],
-        )
+        chosen = np.atleast_1d(np.asarray(seeds))
+        rows = self.sweeps[self.sweeps["seed"].isin(chosen)]
+        return standing(rows, DATA[DATASET])
 
 
 def values(trials: pd.DataFrame) -> pd.DataFrame:
     """Return the accuracies that trials are compared on, [seeds, rates]; NaN where a
     trial diverged."""
-    accuracy = (
-        trials[f"{held_out(trials)}_accuracy"]
-        .astype(float)
-        .where(trials["regime"] != "diverged")
-    )
-    return trials.assign(value=accuracy).pivot(
-        index="seed", columns="learning_rate", values="value"
-    )
+    accuracy = trials[f"{held_out(trials)}_accuracy"].astype(float)
+    accuracy = accuracy.where(trials["regime"] != "diverged")
+    table = trials.assign(value=accuracy)
+    return table.pivot(index="seed", columns="learning_rate", values="value")
 
 
 def trained(config: DecideTables) -> Sweep:
     """Train all trials, or go on with those that an earlier run kept."""
-    trials = [
-        TrialConfig(
+    holdouts = (0, config.holdout)
+    seeds = range(config.seeds)
+    rates = all_rates([config.rates])
+    trials = []
+    for holdout, seed, network, rate in product(
+        holdouts, seeds, config.networks, rates
+    ):
+        trial = TrialConfig(
             architecture=network,
             learning_rate=rate,
             seed=seed,
@@ -115,17 +116,11 @@ def trained(config: DecideTables) -> Sweep:
             epochs=config.epochs,
             holdout=holdout,
         )
-        for holdout, seed, network, rate in product(
-            (0, config.holdout),
-            range(config.seeds),
-            config.networks,
-            all_rates([config.rates]),
-        )
-    ]
-    with TemporaryDirectory() as folder:
-        where = config.sweep or Path(folder) / "sweep"
+        trials.append(trial)
+    with TemporaryDirectory() as temporary:
+        folder = config.sweep or Path(temporary) / "sweep"
         options = SweepOptions(
-            dataset=DATASET, scheduler="fifo", quiet=True, output=where, resume="auto"
+            dataset=DATASET, scheduler="fifo", quiet=True, output=folder, resume="auto"
         )
         return run_sweep("decide_tables", trials, options)
 
@@ -134,19 +129,22 @@ def tables(trials: pd.DataFrame) -> Iterator[Table]:
     """Yield each network's table, and parts of it: every second rate, and the four
     about the best one."""
     for network, rows in trials.groupby("architecture"):
-        kinds = [rows[rows["holdout"] == 0], rows[rows["holdout"] > 0]]
-        means = values(kinds[1]).mean()
-        rates, best = list(means.index), int(np.argmax(means))
+        sweeps = rows[rows["holdout"] == 0]
+        decisions = rows[rows["holdout"] > 0]
+        means = values(decisions).mean()
+        rates = list(means.index)
+        best = int(np.argmax(means))
         first = min(max(best - 2, 0), len(rates) - 4)
         parts = {
             "all rates": rates,
             "every second rate": rates[1::2],
             "four about the best": rates[first : first + 4],
         }
-        for said, some in parts.items():
+        for title, part in parts.items():
             yield Table(
-                f"{network}, {said}",
-                *(of[of["learning_rate"].isin(some)] for of in kinds),
+                name=f"{network}, {title}",
+                sweeps=sweeps[sweeps["learning_rate"].isin(part)],
+                decisions=decisions[decisions["learning_rate"].isin(part)],
             )
 
 
@@ -154,30 +152,31 @@ def lists(table: Table, size: int, config: DecideTables) -> dict[str, Any]:
     """Simulate sweeps with `size` seeds. With one, each seed of the table is a sweep
     once. Return the share of their lists that hold the best rate, and how many rates
     they have, in the mean."""
-    rng, known = np.random.default_rng([config.seed, size]), values(table.sweeps)
-    seeds = list(known.index)
-    chosen = [[seed] for seed in seeds]
+    rng = np.random.default_rng([config.seed, size])
+    accuracies = values(table.sweeps)
+    seeds = list(accuracies.index)
+    draws = [[seed] for seed in seeds]
     if size > 1:
-        chosen = [
+        draws = [
             list(rng.choice(seeds, size, replace=False)) for _ in range(config.lists)
         ]
-    standings = [table.standing(some) for some in chosen]
-    found = [list(one["learning_rate"][one["close"]]) for one in standings]
-    held = np.mean(
-        [
-            known.drop(index=some).mean().idxmax() in rates
-            for some, rates in zip(chosen, found, strict=True)
-        ]
-    )
-    said = {
+    holds = []
+    lengths = []
+    for draw in draws:
+        rates = table.standing(draw)
+        close = list(rates["learning_rate"][rates["close"]])
+        # The other seeds say which rate is the best.
+        best = accuracies.drop(index=draw).mean().idxmax()
+        holds.append(best in close)
+        lengths.append(len(close))
+    held = float(np.mean(holds))
+    return {
         "table": table.name,
         "seeds": size,
-        "count": len(found),
-        "held": float(held),
-    }
-    return said | {
-        "length": float(np.mean([*map(len, found)])),
-        "missed": is_missed(float(held), len(found)),
+        "count": len(draws),
+        "held": held,
+        "length": float(np.mean(lengths)),
+        "missed": is_missed(held, len(draws)),
     }
 
 
@@ -187,26 +186,30 @@ def answers(table: Table, config: DecideTables) -> dict[str, Any]:
     rate; of the best of the list, which is all that a decision claims; that name the
     best rate itself; and that are settled. In the mean: by how much they are below the
     best, the tolerance, and the trials of the decision."""
-    rng, known = np.random.default_rng(config.seed), values(table.decisions)
-    truth, rows = known.mean(), []
-    for seed in known.index:
+    rng = np.random.default_rng(config.seed)
+    accuracies = values(table.decisions)
+    truth = accuracies.mean()
+    noise = float(accuracy_noise(truth.max(), config.holdout))
+    rows = []
+    for seed in accuracies.index:
         rates = list(to_decide(table.standing(seed))["learning_rate"])
         for _ in range(config.answers):
-            rate, settled, trials = rates[0], True, 0
-            tolerance = TOLERANCE * float(accuracy_noise(truth.max(), config.holdout))
+            # A list of one rate is an answer.
+            rate = rates[0]
+            settled = True
+            trials = 0
+            tolerance = TOLERANCE * noise
             if len(rates) > 1:
-                contest = decided(known[rates].to_numpy(), config, rng)
-                rate, tolerance = (
-                    rates[int(contest.decision.leader)],
-                    contest.decision.tolerance,
-                )
-                settled, trials = contest.settled, len(contest.asked)
+                contest = decided(accuracies[rates].to_numpy(), config, rng)
+                rate = rates[int(contest.decision.leader)]
+                settled = contest.settled
+                trials = len(contest.asked)
+                tolerance = contest.decision.tolerance
             loss = truth.max() - truth[rate]
+            loss_in_list = truth[rates].max() - truth[rate]
             row = {
                 "within": loss <= tolerance,
-                "of_its_list": truth[rates].max() - truth[rate] <= tolerance,
-            }
-            row |= {
+                "of_its_list": loss_in_list <= tolerance,
                 "best": loss == 0,
                 "settled": settled,
                 "loss": loss,
@@ -215,63 +218,62 @@ def answers(table: Table, config: DecideTables) -> dict[str, Any]:
             }
             rows.append(row)
     means = pd.DataFrame(rows).astype(float).mean().to_dict()
-    return {
-        "table": table.name,
-        "count": len(rows),
-        **means,
-        "missed": is_missed(means["within"], len(rows)),
-    }
+    missed = is_missed(means["within"], len(rows))
+    return {"table": table.name, "count": len(rows), **means, "missed": missed}
 
 
 def decided(
-    known: np.ndarray, config: DecideTables, rng: np.random.Generator
+    accuracies: np.ndarray, config: DecideTables, rng: np.random.Generator
 ) -> Contest:
     """Return a decision between the columns of a table of accuracies, on rows that are
     drawn with replacement."""
-    settings = [TrialConfig(holdout=config.holdout)] * known.shape[1]
+    settings = [TrialConfig(holdout=config.holdout)] * accuracies.shape[1]
     contest = Contest(settings, DATA[DATASET], AT_A_TIME, config.trials)
-    drawn = rng.integers(len(known), size=config.trials)
-    for number, (order, setting) in enumerate(contest.asked):  # which grows meanwhile
-        value = known[drawn[order], setting]
-        reason = "diverged" if np.isnan(value) else "completed"
-        contest.tell(number, {"stop_reason": reason, "validation_accuracy": value})
+    drawn = rng.integers(len(accuracies), size=config.trials)
+    # What the contest asks for grows meanwhile.
+    for number, (order, setting) in enumerate(contest.asked):
+        accuracy = accuracies[drawn[order], setting]
+        reason = "completed"
+        if np.isnan(accuracy):
+            reason = "diverged"
+        contest.tell(number, {"stop_reason": reason, "validation_accuracy": accuracy})
     return contest
 
 
 def main() -> None:
-    config, machine, start = (
-        cli.parse(DecideTables),
-        describe_machine(),
-        time.perf_counter(),
-    )
+    config = cli.parse(DecideTables)
+    machine = describe_machine()
+    start = time.perf_counter()
     print(machine_line(machine), flush=True)
-    found = [*tables(trained(config).trials)]
+    parts = list(tables(trained(config).trials))
     print(f"trained after {time.perf_counter() - start:.0f} s", flush=True)
-    results = {
-        "lists": [
-            lists(table, size, config) for table in found for size in config.sizes
-        ],
-        "answers": [answers(table, config) for table in found],
-    }
-    for rows in results.values():
+    list_rows = [lists(table, size, config) for table in parts for size in config.sizes]
+    answer_rows = [answers(table, config) for table in parts]
+    for rows in (list_rows, answer_rows):
         print(pd.DataFrame(rows).to_string(index=False, float_format="{:.4g}".format))
     print(f"{time.perf_counter() - start:.0f} s")
-    kinds = {
-        f"{one.name}: {kind}": getattr(one, kind)
-        for one in found[::3]
-        for kind in ("sweeps", "decisions")
+    results = {
+        "lists": list_rows,
+        "answers": answer_rows,
+        "tables": [recorded_tables(parts)],
     }
-    results["tables"] = [
-        {
-            name: values(of).round(5).reset_index().to_dict("list")
-            for name, of in kinds.items()
-        }
-    ]
-    write_record(
-        config,
-        machine,
-        {name: {"rounds": rows, "targets": []} for name, rows in results.items()},
-    )
+    record = {name: {"rounds": rows, "targets": []} for name, rows in results.items()}
+    write_record(config, machine, record)
+
+
+def recorded_tables(parts: list[Table]) -> dict[str, Any]:
+    """Return the accuracies of all trials, by network and kind."""
+    record = {}
+    # The first of a network's three tables has all rates.
+    for table in parts[::3]:
+        record[f"{table.name}: sweeps"] = rounded(table.sweeps)
+        record[f"{table.name}: decisions"] = rounded(table.decisions)
+    return record
+
+
+def rounded(trials: pd.DataFrame) -> dict[str, Any]:
+    table = values(trials).round(5).reset_index()
+    return dict(table.to_dict("list"))
 
 
 if __name__ == "__main__":

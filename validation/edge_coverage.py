@@ -29,6 +29,7 @@ import math
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -54,25 +55,50 @@ def lapses(x: np.ndarray, s: float, draw: np.ndarray) -> np.ndarray:
     """Return a logistic curve below which 5 to 10% of seeds fail, another share in each
     search."""
     share = 0.05 + 0.05 * draw
-    return np.asarray((1 - share) * expit(np.log(0.5 / (0.5 - share)) - x / s))
+    # Half of the seeds learn at 0.
+    shift = np.log(0.5 / (0.5 - share))
+    return np.asarray((1 - share) * expit(shift - x / s))
 
 
 def not_monotone(x: np.ndarray, s: float, _: np.ndarray) -> np.ndarray:
     """Return a logistic curve with a dip of 0.2 below the edge and a bump of 0.2 above
     it."""
-    dip, bump = (0.2 * np.exp(-(((x - at) / 0.25) ** 2) / 2) for at in (-0.8, 0.8))
+    dip = 0.2 * _hill(x, -0.8)
+    bump = 0.2 * _hill(x, 0.8)
     return np.asarray(np.clip(expit(-x / s) - dip + bump, 0, 1))
 
 
+def _hill(x: np.ndarray, centre: float) -> np.ndarray:
+    distance = (x - centre) / 0.25
+    return np.asarray(np.exp(-(distance**2) / 2))
+
+
+def logistic(x: np.ndarray, s: float, _: np.ndarray) -> np.ndarray:
+    return np.asarray(expit(-x / s))
+
+
+def probit(x: np.ndarray, s: float, _: np.ndarray) -> np.ndarray:
+    return np.asarray(ndtr(-x / (1.6 * s)))
+
+
+def log_log(x: np.ndarray, s: float, _: np.ndarray) -> np.ndarray:
+    """Return a complementary log-log curve."""
+    # exp of more would overflow
+    exponent = np.minimum(x / (1.4 * s), 50)
+    return np.asarray(np.exp(-math.log(2) * np.exp(exponent)))
+
+
+def step(x: np.ndarray, s: float, _: np.ndarray) -> np.ndarray:
+    return np.asarray((x < 0).astype(float))
+
+
 TRUTHS: dict[str, Truth] = {
-    "logistic": lambda x, s, _: expit(-x / s),
+    "logistic": logistic,
     "lapses of 5 to 10%": lapses,
-    "probit": lambda x, s, _: ndtr(-x / (1.6 * s)),
-    "complementary log-log": lambda x, s, _: np.exp(
-        -math.log(2) * np.exp(np.minimum(x / (1.4 * s), 50))
-    ),
+    "probit": probit,
+    "complementary log-log": log_log,
     "not monotone": not_monotone,
-    "step": lambda x, s, _: (x < 0).astype(float),
+    "step": step,
 }
 """The share of seeds that learn, by ln of the learning rate, s, and a draw from 0 to 1
 of each search; ½ at 0."""
@@ -118,28 +144,31 @@ class Cell:
 
 def simulate(truth: str, s: float, workers: int, config: EdgeCoverage) -> Cell:
     """Simulate the searches of a cell."""
-    rng = np.random.default_rng(
-        [config.seed, list(TRUTHS).index(truth), round(1000 * s), workers]
+    number = list(TRUTHS).index(truth)
+    rng = np.random.default_rng([config.seed, number, round(1000 * s), workers])
+    chance = partial(_chance, truth, s)
+    searches = []
+    for search in range(config.searches):
+        expected = EXPECTED[search % len(EXPECTED)] + rng.uniform(-0.26, 0.26)
+        searches.append(_search(chance, expected, workers, config, rng))
+    low, median, high, trials, precise, epochs = np.transpose(searches)
+    covers = (low <= 0) & (high >= 0)
+    half_width = (high - low) / 2
+    return Cell(
+        truth=truth,
+        s=s,
+        workers=workers,
+        covers=float(covers.mean()),
+        bias=math.expm1(median.mean()),
+        half_width=math.expm1(half_width.mean()),
+        trials=float(np.mean(trials)),
+        precise=float(np.mean(precise)),
+        epochs=float(np.mean(epochs)),
     )
-    found = []
-    for number in range(config.searches):
-        expected = EXPECTED[number % len(EXPECTED)] + rng.uniform(-0.26, 0.26)
-        found.append(
-            _search(
-                lambda x, draw: TRUTHS[truth](x, s, draw),
-                expected,
-                workers,
-                config,
-                rng,
-            )
-        )
-    low, median, high, *others = np.transpose(found)
-    shares = (
-        ((low <= 0) & (high >= 0)).mean(),
-        math.expm1(median.mean()),
-        math.expm1(((high - low) / 2).mean()),
-    )
-    return Cell(truth, s, workers, *map(float, (*shares, *np.mean(others, 1))))
+
+
+def _chance(truth: str, s: float, x: np.ndarray, draw: np.ndarray) -> np.ndarray:
+    return TRUTHS[truth](x, s, draw)
 
 
 def _search(
@@ -160,28 +189,23 @@ def _search(
         learned=[Learned(guess=1.0)],
         seed=int(rng.integers(2**32)),
     )
-    draw, now, running, waiting, ids = (
-        rng.random(),
-        0.0,
-        list[Any](),
-        list[Any](),
-        itertools.count(),
-    )
+    draw = rng.random()
+    now = 0.0
+    # Trials that run, the first to end first, and those that wait for a worker.
+    running: list[Any] = []
+    waiting: list[Any] = []
+    numbers = itertools.count()
     while True:
         while len(running) + len(waiting) <= workers:
-            asked = searcher.suggest(str(number := next(ids)))
-            if not isinstance(asked, dict):
+            number = next(numbers)
+            config_of_trial = searcher.suggest(str(number))
+            if not isinstance(config_of_trial, dict):
                 break
-            own = np.random.default_rng(asked["trial"]["seed"])
-            share = float(chance(np.log(asked["trial"]["learning_rate"]), draw))
-            learned = bool(own.random() < share)
-            epochs = LEARNED if learned else FAILED
-            row = {"epoch": epochs, "diverged": not learned, "train_accuracy": share}
-            row |= {"train_loss": 0.0 if learned else 1.0, "untrained_loss": 1.0}
-            waiting.append((float(own.normal(1, 0.1, epochs).sum()), number, row))
+            duration, row = _train(config_of_trial["trial"], chance, draw)
+            waiting.append((duration, number, row))
         while waiting and len(running) < workers:
-            took, number, row = waiting.pop(0)
-            heapq.heappush(running, (now + took, number, row))
+            duration, number, row = waiting.pop(0)
+            heapq.heappush(running, (now + duration, number, row))
         if not running:
             break
         now, number, row = heapq.heappop(running)
@@ -193,18 +217,41 @@ def _search(
     return *search.posterior.interval(), len(search.trials), precise, now
 
 
+def _train(
+    trial: dict[str, Any], chance: Callable[..., Any], draw: float
+) -> tuple[float, dict[str, Any]]:
+    """Draw how long a trial takes, in epochs, and its last row."""
+    rng = np.random.default_rng(trial["seed"])
+    share = float(chance(np.log(trial["learning_rate"]), draw))
+    learned = bool(rng.random() < share)
+    epochs = FAILED
+    loss = 1.0
+    if learned:
+        epochs = LEARNED
+        loss = 0.0
+    duration = float(rng.normal(1, 0.1, epochs).sum())
+    row = {
+        "epoch": epochs,
+        "diverged": not learned,
+        "train_accuracy": share,
+        "train_loss": loss,
+        "untrained_loss": 1.0,
+    }
+    return duration, row
+
+
 def main() -> None:
     config = cli.parse(EdgeCoverage)
-    each = product(config.truths, config.widths, config.workers)
-    cells = [cell for cell in each if cell[0] != "step" or cell[1] == config.widths[0]]
+    cells = []
+    for truth, s, workers in product(config.truths, config.widths, config.workers):
+        # A step has no width.
+        if truth != "step" or s == config.widths[0]:
+            cells.append((truth, s, workers))
     with ProcessPoolExecutor(config.processes) as pool:
         running = [pool.submit(simulate, *cell, config) for cell in cells]
-        found = simulate_all(config, (one.result() for one in running))
-    print(
-        found.groupby("truth", sort=False)[["covers", "bias"]]
-        .agg(["min", "mean", "max"])
-        .to_string()
-    )
+        table = simulate_all(config, (future.result() for future in running))
+    by_truth = table.groupby("truth", sort=False)[["covers", "bias"]]
+    print(by_truth.agg(["min", "mean", "max"]).to_string())
 
 
 if __name__ == "__main__":

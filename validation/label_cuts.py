@@ -37,7 +37,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune import SweepOptions, TrialConfig, cli
-from mnist_tune.regimes.curve import curves_of
+from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.labels import label_trials
 from mnist_tune.regimes.limits import FAR, LEARNED, TREND
@@ -59,6 +59,22 @@ CUTS = 1 / 3, 1 / 2, 2 / 3
 
 TASK = ("train_images", "test_images")
 """What a set records of a task, beside the loss of a guess."""
+
+KEYS = ("sweep", "trial_id", "learning_rate", "seed")
+"""What says which trial a label belongs to."""
+
+USUAL = {
+    "trial_id": "0",
+    "changed": False,
+    "epochs_run": 10,
+    "epochs_asked": 10,
+    "answers": 1.0,
+    "late_fall": 0.0,
+}
+"""What a sweep says about a trial, beside its settings."""
+
+HALVES = {"slow", "on its way"}
+"""Labels that are half right of each other."""
 
 NOT_BEFORE = re.compile(r"(?:not before|later than) epoch (\d+)")
 
@@ -99,16 +115,12 @@ class Sweep:
     def until(self, last: int, asked: int, reason: str) -> Sweep:
         """Return the sweep cut after an epoch, as if so many were asked for; `reason`
         is that of what was cut."""
-        cut = (
-            self.trials["trial_id"].map(self.epochs.groupby("trial_id")["epoch"].max())
-            > last
-        )
-        trials = self.trials.assign(
-            epochs_asked=asked, stop_reason=self.trials["stop_reason"].mask(cut, reason)
-        )
-        return replace(
-            self, trials=trials, epochs=self.epochs[self.epochs["epoch"] <= last]
-        )
+        last_epochs = self.epochs.groupby("trial_id")["epoch"].max()
+        is_cut = self.trials["trial_id"].map(last_epochs) > last
+        stop_reason = self.trials["stop_reason"].mask(is_cut, reason)
+        trials = self.trials.assign(epochs_asked=asked, stop_reason=stop_reason)
+        epochs = self.epochs[self.epochs["epoch"] <= last]
+        return replace(self, trials=trials, epochs=epochs)
 
     def labelled(self) -> pd.DataFrame:
         """Return the trials with their labels and projections."""
@@ -117,63 +129,57 @@ class Sweep:
 
 def read_set(name: str | int, folder: Path = SETS) -> Iterator[Sweep]:
     """Yield the sweeps of a set."""
-    trials, epochs = (
-        pd.read_csv(folder / f"unseen_{name}_{part}.csv", dtype={"trial_id": str})
-        for part in ("trials", "epochs")
-    )
-    if (path := folder / f"unseen_{name}_labels.csv").exists():
-        labels = pd.read_csv(path, dtype={"trial_id": str})
-        keys = [
-            key
-            for key in ("sweep", "trial_id", "learning_rate", "seed")
-            if key in labels
-        ]
+    trials = read_part(folder / f"unseen_{name}_trials.csv")
+    epochs = read_part(folder / f"unseen_{name}_epochs.csv")
+    labels_path = folder / f"unseen_{name}_labels.csv"
+    if labels_path.exists():
+        labels = read_part(labels_path)
+        keys = [key for key in KEYS if key in labels]
         trials = trials.merge(labels, on=keys, validate="one_to_one")
     trials = complete(trials.assign(architecture="net"))
     for sweep, part in trials.groupby("sweep", sort=False):
         yield Sweep(
-            str(sweep),
-            part.reset_index(drop=True),
-            epochs[epochs["sweep"] == sweep],
-            data_of(part.iloc[0]),
+            name=str(sweep),
+            trials=part.reset_index(drop=True),
+            epochs=epochs[epochs["sweep"] == sweep],
+            data=data_of(part.iloc[0]),
         )
+
+
+def read_part(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, dtype={"trial_id": str})
 
 
 def complete(trials: pd.DataFrame) -> pd.DataFrame:
     """Return a table of trials with the columns that it lacks, as they usually are."""
-    usual = vars(TrialConfig(holdout=0)) | {
-        "trial_id": "0",
-        "changed": False,
-        "epochs_run": 10,
-        "epochs_asked": 10,
-    }
-    usual |= {"answers": 1.0, "late_fall": 0.0}
-    return trials.assign(
-        **{name: value for name, value in usual.items() if name not in trials}
-    )
+    usual = vars(TrialConfig(holdout=0)) | USUAL
+    lacking = {name: value for name, value in usual.items() if name not in trials}
+    return trials.assign(**lacking)
 
 
 def data_of(trial: pd.Series) -> DataFacts:
     """Return the facts about a trial's data set, or its task, which has no counts of
     labels."""
     if pd.isna(trial["label_counts"]):
-        guesses = (
-            {}
-            if pd.isna(trial["guess"])
-            else {trial["architecture"]: float(trial["guess"])}
-        )
-        return DataFacts.of_task(
-            {name: int(trial[name]) for name in TASK} | {"guesses": guesses}
-        )
-    target = None if pd.isna(trial["target"]) else float(trial["target"])
-    facts = DataFacts.of(
-        [int(count) for count in trial["label_counts"].split()],
-        int(trial["test_images"]),
-        target,
-    )
-    return replace(
-        facts, train_images=facts.train_images // int(trial.get("positions", 1))
-    )
+        return task_of(trial)
+    target = None
+    if not pd.isna(trial["target"]):
+        target = float(trial["target"])
+    counts = [int(count) for count in trial["label_counts"].split()]
+    facts = DataFacts.of(counts, int(trial["test_images"]), target)
+    # A text has several labels an example.
+    positions = int(trial.get("positions", 1))
+    return replace(facts, train_images=facts.train_images // positions)
+
+
+def task_of(trial: pd.Series) -> DataFacts:
+    """Return the facts about a trial's task."""
+    guesses = {}
+    if not pd.isna(trial["guess"]):
+        guesses[trial["architecture"]] = float(trial["guess"])
+    facts: dict[str, Any] = {name: int(trial[name]) for name in TASK}
+    facts["guesses"] = guesses
+    return DataFacts.of_task(facts)
 
 
 def arguable(trial: Any) -> bool:
@@ -184,13 +190,17 @@ def arguable(trial: Any) -> bool:
 def score(trial: Any) -> float:
     """Return 1 for a label that the person accepts, else 0; slow and on its way are
     half right of each other."""
-    way = trial.regime == "undecided" and trial.reason == Reason.ON_ITS_WAY
-    found = "on its way" if way else trial.regime
-    accepted = set(trial.acceptable.split("/")) if arguable(trial) else {trial.expected}
-    if found in accepted:
+    label = trial.regime
+    if label == "undecided" and trial.reason == Reason.ON_ITS_WAY:
+        label = "on its way"
+    accepted = {trial.expected}
+    if arguable(trial):
+        accepted = set(trial.acceptable.split("/"))
+    if label in accepted:
         return 1.0
-    halves = {"slow", "on its way"}
-    return 0.5 if found in halves and accepted & halves else 0.0
+    if label in HALVES and accepted & HALVES:
+        return 0.5
+    return 0.0
 
 
 def judged(sweep: Sweep) -> Iterator[Any]:
@@ -203,71 +213,84 @@ def judged(sweep: Sweep) -> Iterator[Any]:
 def print_labels(sweeps: Sequence[Sweep], missed: bool) -> None:
     """Print how many labels are those of a person, and which are not."""
     trials = [trial for sweep in sweeps for trial in judged(sweep)]
+    clear = [trial for trial in trials if not arguable(trial)]
     print("labels")
-    for name, some in (
-        ("clear", [trial for trial in trials if not arguable(trial)]),
-        ("all", trials),
-    ):
-        right, count = sum(map(score, some)), len(some)
-        low, high = clopper_pearson(right, count)
-        print(
-            f"  {name:6} {right:5.1f} of {count}, {right / count:.0%} ({low:.0%} to {high:.0%})"
-        )
-    for trial in trials if missed else ():
-        if score(trial) < 1:
-            wanted = trial.acceptable if arguable(trial) else trial.expected
-            of = f"{trial.sweep}, {trial.learning_rate:g}, seed {trial.seed}"
-            print(f"  {of}: {wanted}; {trial.regime}: {trial.regime_evidence}")
+    print_scores("clear", clear)
+    print_scores("all", trials)
+    if not missed:
+        return
+    for trial in trials:
+        if score(trial) == 1:
+            continue
+        accepted = trial.expected
+        if arguable(trial):
+            accepted = trial.acceptable
+        name = f"{trial.sweep}, {trial.learning_rate:g}, seed {trial.seed}"
+        print(f"  {name}: {accepted}; {trial.regime}: {trial.regime_evidence}")
+
+
+def print_scores(name: str, trials: Sequence[Any]) -> None:
+    """Print how many labels are right."""
+    right = sum(score(trial) for trial in trials)
+    count = len(trials)
+    low, high = clopper_pearson(right, count)
+    interval = f"({low:.0%} to {high:.0%})"
+    print(f"  {name:6} {right:5.1f} of {count}, {right / count:.0%} {interval}")
 
 
 def print_contradictions(sweeps: Sequence[Sweep]) -> None:
     """Print how many labels of cut curves contradict that of the whole one."""
-    pairs = []
-    for sweep in sweeps:
-        for row, target in enumerate(sweep.labelled()["target"]):
-            trials, rows = (
-                sweep.trials.iloc[[row]],
-                sweep.curve(sweep.trials["trial_id"].iloc[row]),
-            )
-            target = None if pd.isna(target) else float(target)
-            alone = Sweep(
-                sweep.name,
-                trials.reset_index(drop=True),
-                rows,
-                replace(sweep.data, target=target),
-            )
-            whole = alone.labelled()["regime"].iloc[0]
-            for last in {max(round(share * len(rows)), 1) for share in CUTS} - {
-                len(rows)
-            }:
-                pairs.append(
-                    (
-                        alone.until(last, alone.asked, "running")
-                        .labelled()["regime"]
-                        .iloc[0],
-                        whole,
-                    )
-                )
+    pairs = [pair for sweep in sweeps for pair in cut_and_whole(sweep)]
     decided = [pair for pair in pairs if "undecided" not in pair]
-    other = pd.Series(
-        [f"{found}, then {whole}" for found, whole in decided if found != whole]
-    ).value_counts()
+    contradictions = [f"{cut}, then {whole}" for cut, whole in decided if cut != whole]
+    counts = pd.Series(contradictions).value_counts()
     print(
-        f"cuts: {other.sum()} of {len(decided)} decided ones contradict the whole ({len(pairs)} cuts)"
+        f"cuts: {counts.sum()} of {len(decided)} decided ones contradict the whole ({len(pairs)} cuts)"
     )
-    print(*(f"  {number:3} {pair}" for pair, number in other.items()), sep="\n")
+    lines = [f"  {count:3} {pair}" for pair, count in counts.items()]
+    print(*lines, sep="\n")
+
+
+def cut_and_whole(sweep: Sweep) -> Iterator[tuple[str, str]]:
+    """Yield the label of each cut curve, and that of the whole one."""
+    targets = sweep.labelled()["target"]
+    for row, trial_id in enumerate(sweep.trials["trial_id"]):
+        target = None
+        if not pd.isna(targets.iloc[row]):
+            target = float(targets.iloc[row])
+        # Each curve alone, with the target of its sweep.
+        alone = Sweep(
+            name=sweep.name,
+            trials=sweep.trials.iloc[[row]].reset_index(drop=True),
+            epochs=sweep.curve(trial_id),
+            data=replace(sweep.data, target=target),
+        )
+        whole = only_regime(alone)
+        epochs = len(alone.epochs)
+        for last in cuts_of(epochs) - {epochs}:
+            cut = alone.until(last, alone.asked, "running")
+            yield only_regime(cut), whole
+
+
+def only_regime(sweep: Sweep) -> str:
+    """Return the regime of a sweep's only trial."""
+    return str(sweep.labelled()["regime"].iloc[0])
+
+
+def cuts_of(epochs: int) -> set[int]:
+    """Return the epochs after which a curve of so many is cut."""
+    return {max(round(share * epochs), 1) for share in CUTS}
 
 
 def first_epoch(accuracy: np.ndarray, target: float) -> float:
     """Return the first epoch at the target, in the median of three, too; infinite if
     there is none before the last."""
-    there = (
-        epoch + 1
-        for epoch in range(len(accuracy) - 1)
-        if accuracy[epoch] >= target
-        and np.median(accuracy[epoch : epoch + 3]) >= target
-    )
-    return float(next(there, math.inf))
+    for epoch in range(len(accuracy) - 1):
+        if accuracy[epoch] < target:
+            continue
+        if np.median(accuracy[epoch : epoch + 3]) >= target:
+            return float(epoch + 1)
+    return math.inf
 
 
 @dataclass(frozen=True)
@@ -280,35 +303,21 @@ class Projection:
     not_before: float
     """The least epoch that was said; infinite for *never*, 0 if none was."""
     curve: tuple[str, str]
-    asked: int
+    epochs_asked: int
     trained: int
 
     @classmethod
     def of(cls, trial: Any, epoch: float, trained: int) -> Projection:
         """Return what a labelled trial says of an epoch, which is infinite if the curve
         did not get there within the epochs that it was trained."""
-        start, end, likely = (
-            float(trial.reaches_from),
-            float(trial.reaches_to),
-            float(trial.reaches),
-        )
-        named = NOT_BEFORE.search(trial.regime_evidence)
-        if named:
-            least = float(named[1])
-        elif math.isinf(end) and math.isfinite(start):
-            least = start
-        elif math.isfinite(likely) and likely > FAR * trial.epochs_asked:
-            least = float(FAR * trial.epochs_asked)
-        else:
-            least = math.inf if math.isinf(likely) else 0.0
         return cls(
-            epoch,
-            start,
-            end,
-            least,
-            (trial.sweep, trial.trial_id),
-            trial.epochs_asked,
-            trained,
+            epoch=epoch,
+            start=float(trial.reaches_from),
+            end=float(trial.reaches_to),
+            not_before=not_before(trial),
+            curve=(trial.sweep, trial.trial_id),
+            epochs_asked=trial.epochs_asked,
+            trained=trained,
         )
 
     @property
@@ -316,15 +325,39 @@ class Projection:
         return math.isfinite(self.start) and math.isfinite(self.end)
 
     @property
-    def told(self) -> bool:
+    def may_be_false(self) -> bool:
         """Whether the run can tell if a least epoch that was said is false."""
-        return 0 < self.not_before < math.inf and (
-            self.epoch < math.inf or self.not_before <= self.trained
-        )
+        if not 0 < self.not_before < math.inf:
+            return False
+        return self.epoch < math.inf or self.not_before <= self.trained
+
+    @property
+    def is_false(self) -> bool:
+        """Whether the curve got there before the least epoch that was said."""
+        return self.epoch < self.not_before
 
     @property
     def holds(self) -> bool:
         return self.start < self.epoch + 1 and self.epoch - 1 < self.end
+
+
+def not_before(trial: Any) -> float:
+    """Return the least epoch that a label names; infinite for *never*, 0 if it names
+    none."""
+    named = NOT_BEFORE.search(trial.regime_evidence)
+    if named:
+        return float(named[1])
+    start = float(trial.reaches_from)
+    end = float(trial.reaches_to)
+    if math.isinf(end) and math.isfinite(start):
+        return start
+    likely = float(trial.reaches)
+    if math.isinf(likely):
+        return math.inf
+    far = FAR * trial.epochs_asked
+    if likely > far:
+        return float(far)
+    return 0.0
 
 
 def projections(
@@ -334,67 +367,72 @@ def projections(
     of `longer` times the epochs asked for are cut within those, and those that count as
     complete after them."""
     for sweep in sweeps:
-        asked = sweep.asked // longer
+        asked_for = sweep.asked // longer
         curves = curves_of(sweep.trials, sweep.epochs, sweep.data)
-        accuracies = {
-            trial_id: one.score
-            for trial_id, one in zip(sweep.trials["trial_id"], curves, strict=True)
-        }
-        cuts = (
-            {asked}
-            if complete and longer > 1
-            else {max(round(share * asked), 1) for share in CUTS}
-        )
+        scores = [curve.score for curve in curves]
+        accuracies = dict(zip(sweep.trials["trial_id"], scores, strict=True))
+        cuts = cuts_of(asked_for)
+        if complete and longer > 1:
+            cuts = {asked_for}
         for last in sorted(cuts):
-            seen = (
-                sweep.until(last, last, "completed")
-                if complete
-                else sweep.until(last, asked, "running")
-            )
-            for trial in seen.labelled().itertuples():
+            if complete:
+                cut = sweep.until(last, last, "completed")
+            else:
+                cut = sweep.until(last, asked_for, "running")
+            for trial in cut.labelled().itertuples():
                 accuracy = accuracies[str(trial.trial_id)]
-                if len(accuracy) == sweep.asked and not pd.isna(trial.target):
-                    epoch = first_epoch(accuracy, float(trial.target))
-                    if epoch > last:
-                        yield Projection.of(trial, epoch, sweep.asked)
+                # What a run that ended early would have reached isn't known.
+                if len(accuracy) < sweep.asked or pd.isna(trial.target):
+                    continue
+                epoch = first_epoch(accuracy, float(trial.target))
+                if epoch > last:
+                    yield Projection.of(trial, epoch, sweep.asked)
 
 
 def print_projections(sweeps: Sequence[Sweep], longer: int) -> None:
     """Print how good the projections of cut sweeps are."""
-    running, after = (
-        list(projections(sweeps, complete, longer)) for complete in (False, True)
-    )
-    beyond = [one for one in running if one.epoch > one.asked]
+    running = list(projections(sweeps, False, longer))
+    after = list(projections(sweeps, True, longer))
+    beyond = [cut for cut in running if cut.epoch > cut.epochs_asked]
     print(
         "projections           reached  of curves  interval  end/start     hold  too early, late  later than N: false"
     )
-    for name, said in (
-        ("still running", running),
-        ("  there after the asked", beyond),
-        ("complete, beyond", after),
-    ):
-        found = [one for one in said if one.epoch < math.inf]
-        ranges = [one for one in found if one.finite]
-        hold, early = (
-            sum(one.holds for one in ranges),
-            sum(one.epoch >= one.end + 1 for one in ranges),
-        )
-        width = (
-            np.median([one.end / one.start for one in ranges]) if ranges else math.nan
-        )
-        least = [one for one in said if one.told]
-        never = sum(math.isinf(one.not_before) for one in found)
-        share = f"{len(ranges)} {len(ranges) / max(len(found), 1):.0%}"
-        held = f"{hold} {hold / max(len(ranges), 1):.0%}"
-        print(
-            f"  {name:22} {len(found):6}  {len({one.curve for one in found}):9}  {share:>8}  {width:9.2f}  {held:>7}  "
-            f"{early:9}, {len(ranges) - hold - early:<4}  {sum(one.epoch < one.not_before for one in least):6} of "
-            f"{len(least):<6} never: false {never}"
-        )
+    print_quality("still running", running)
+    print_quality("  there after the asked", beyond)
+    print_quality("complete, beyond", after)
+
+
+def print_quality(name: str, cuts: Sequence[Projection]) -> None:
+    """Print how good projections are: how many have an interval, how wide it is, and
+    how often what they say is false."""
+    reached = [cut for cut in cuts if cut.epoch < math.inf]
+    curves = {cut.curve for cut in reached}
+    # Intervals
+    ranges = [cut for cut in reached if cut.finite]
+    count = len(ranges)
+    share = f"{count} {count / max(len(reached), 1):.0%}"
+    width = math.nan
+    if ranges:
+        width = np.median([cut.end / cut.start for cut in ranges])
+    hold = sum(cut.holds for cut in ranges)
+    held = f"{hold} {hold / max(count, 1):.0%}"
+    early = sum(cut.epoch >= cut.end + 1 for cut in ranges)
+    late = count - hold - early
+    # Least epochs
+    limits = [cut for cut in cuts if cut.may_be_false]
+    wrong = sum(cut.is_false for cut in limits)
+    never = sum(math.isinf(cut.not_before) for cut in reached)
+    print(
+        f"  {name:22} {len(reached):6}  {len(curves):9}  {share:>8}  {width:9.2f}  {held:>7}  "
+        f"{early:9}, {late:<4}  {wrong:6} of {len(limits):<6} never: false {never}"
+    )
 
 
 SCHEDULES = ("constant", "cosine", "linear")
 """The schedules that a trial may have."""
+
+RECORDED = ("learning_rate", "seed", "momentum", "batch_size", "loss", "label_noise")
+"""The settings that a set may record."""
 
 Stops = dict[str, tuple[str, int]]
 """Why, and after which epoch, trials were stopped."""
@@ -403,87 +441,127 @@ Stops = dict[str, tuple[str, int]]
 def stops(sweep: Sweep, largest_first: bool) -> Stops:
     """Return why, and after which epoch, the default scheduler stops trials of a
     sweep."""
-    fates = RegimeStopping(
-        min(SweepOptions().grace_period, sweep.asked), Run(), sweep.data
-    )
-    known = "learning_rate", "seed", "momentum", "batch_size", "loss", "label_noise"
-    names = [name for name in known if name in sweep.trials]
-    # What others trained may lack a training loss, by which ASHA proposes, and has
-    # schedules that ours don't.
-    proposed_by = (
-        sweep.epochs["train_loss"]
-        .fillna(sweep.epochs["test_loss"])
-        .fillna(1 - sweep.epochs["train_accuracy"])
-        .fillna(math.inf)
-    )
+    grace_period = min(SweepOptions().grace_period, sweep.asked)
+    scheduler = RegimeStopping(grace_period, Run(), sweep.data)
     configs = {}
     for trial in sweep.trials.to_dict("records"):
-        settings = {name: trial[name] for name in names}
-        if trial["schedule"] in SCHEDULES:
-            settings["schedule"] = trial["schedule"]
-        configs[str(trial["trial_id"])] = TrialConfig(epochs=sweep.asked, **settings)
-    rates = sweep.epochs["trial_id"].map(
-        lambda trial_id: configs[trial_id].learning_rate
-    )
-    order = sweep.epochs.assign(
-        train_loss=proposed_by, rate=-rates if largest_first else rates
-    ).sort_values(["epoch", "rate"], kind="stable")
-    found: dict[str, tuple[str, int]] = {}
-    order = order.drop(columns="rate").astype(object)
-    for row in order.where(order.notna(), None).to_dict("records"):
+        configs[str(trial["trial_id"])] = config_of(trial, sweep.asked)
+    stopped: Stops = {}
+    for row in rows_in_order(sweep, configs, largest_first):
         trial_id = str(row["trial_id"])
-        if trial_id not in found:
-            reason = fates.take_up(trial_id, configs[trial_id], row) or (
-                "diverged" if row["diverged"] else ""
+        if trial_id in stopped:
+            continue
+        reason = scheduler.take_up(trial_id, configs[trial_id], row)
+        if not reason and row["diverged"]:
+            reason = "diverged"
+        if reason and row["epoch"] < sweep.asked:
+            stopped[trial_id] = reason, int(row["epoch"])
+    return stopped
+
+
+def config_of(trial: dict[str, Any], epochs: int) -> TrialConfig:
+    """Return a trial's config, as far as its set records it."""
+    settings = {name: trial[name] for name in RECORDED if name in trial}
+    # What others trained has schedules that ours don't.
+    if trial["schedule"] in SCHEDULES:
+        settings["schedule"] = trial["schedule"]
+    return TrialConfig(epochs=epochs, **settings)
+
+
+def rows_in_order(
+    sweep: Sweep, configs: dict[str, TrialConfig], largest_first: bool
+) -> list[dict[str, Any]]:
+    """Return the rows of a sweep's trials side by side, epoch by epoch."""
+    epochs = sweep.epochs
+    # What others trained may lack a training loss, by which ASHA proposes.
+    loss = epochs["train_loss"].fillna(epochs["test_loss"])
+    loss = loss.fillna(1 - epochs["train_accuracy"]).fillna(math.inf)
+    rate_of = {trial_id: config.learning_rate for trial_id, config in configs.items()}
+    rates = epochs["trial_id"].map(rate_of)
+    if largest_first:
+        rates = -rates
+    rows = epochs.assign(train_loss=loss, rate=rates)
+    rows = rows.sort_values(["epoch", "rate"], kind="stable").drop(columns="rate")
+    # The scheduler expects None where a number is missing.
+    rows = rows.astype(object)
+    rows = rows.where(rows.notna(), None)
+    return list(rows.to_dict("records"))
+
+
+@dataclass
+class Savings:
+    """What early stopping saves and costs, over sweeps."""
+
+    sweeps: int = 0
+    total: int = 0
+    """The epochs that trials would have run."""
+    saved: int = 0
+    reasons: list[str] = field(default_factory=list)
+    best_lost: list[str] = field(default_factory=list)
+    recovered: list[str] = field(default_factory=list)
+    arrived: list[str] = field(default_factory=list)
+
+    def add(self, sweep: Sweep, stopped: Stops) -> None:
+        """Count a sweep, too."""
+        self.sweeps += 1
+        last = {}
+        kept_last = [0.0]
+        curves = curves_of(sweep.trials, sweep.epochs, sweep.data)
+        for trial, curve in zip(sweep.labelled().itertuples(), curves, strict=True):
+            accuracy = float(curve.held_out[-1])
+            last[trial.trial_id] = accuracy
+            epochs = epochs_until_diverged(curve)
+            self.total += epochs
+            if trial.trial_id not in stopped:
+                kept_last.append(accuracy)
+                continue
+            reason, epoch = stopped[trial.trial_id]
+            self.saved += epochs - epoch
+            self.reasons.append(reason)
+            name = (
+                f"{sweep.name}, {trial.learning_rate:g}: {reason} after epoch {epoch}"
             )
-            if reason and row["epoch"] < sweep.asked:
-                found[trial_id] = reason, int(row["epoch"])
-    return found
+            self.add_mistake(name, reason, epoch, trial.target, curve)
+        best = max(last.values())
+        best_kept = max(kept_last)
+        if best_kept < best:
+            self.best_lost.append(f"{sweep.name}: {best:.3f}, kept {best_kept:.3f}")
+
+    def add_mistake(
+        self, name: str, reason: str, epoch: int, target: float, curve: Curve
+    ) -> None:
+        """Note what a trial that was stopped after an epoch would have reached."""
+        if reason in ("dead", "diverged"):
+            medians = pd.Series(curve.score[epoch:]).rolling(TREND).median()
+            highest = medians.max()
+            if curve.data.learned(highest) > LEARNED:
+                self.recovered.append(f"{name}, then {highest:.3f}")
+        if reason == "slow":
+            arrival = first_epoch(curve.score, target)
+            if arrival < math.inf:
+                self.arrived.append(f"{name}, there in {arrival:.0f}")
+
+
+def epochs_until_diverged(curve: Curve) -> int:
+    if curve.diverged is None or not curve.diverged.any():
+        return curve.epochs
+    return int(curve.diverged.argmax()) + 1
 
 
 def print_stops(sweeps: Iterable[tuple[Sweep, Stops]]) -> None:
     """Print what early stopping saves and costs, given what it stopped."""
-    lost, recovered, arrived, reasons, saved, total, count = [], [], [], [], 0, 0, 0
+    savings = Savings()
     for sweep, stopped in sweeps:
-        count, last = count + 1, {}
-        curves = curves_of(sweep.trials, sweep.epochs, sweep.data)
-        for trial, curve in zip(sweep.labelled().itertuples(), curves, strict=True):
-            last[trial.trial_id] = float(curve.held_out[-1])
-            diverged = (
-                np.zeros(curve.epochs, bool)
-                if curve.diverged is None
-                else curve.diverged
-            )
-            total += (
-                ran := min(int(np.append(diverged, True).argmax()) + 1, curve.epochs)
-            )
-            if trial.trial_id not in stopped:
-                continue
-            reason, epoch = stopped[trial.trial_id]
-            saved, name = (
-                saved + ran - epoch,
-                f"{sweep.name}, {trial.learning_rate:g}: {reason} after epoch {epoch}",
-            )
-            reasons.append(reason)
-            after = pd.Series(curve.score[epoch:]).rolling(TREND).median().max()
-            if reason in ("dead", "diverged") and curve.data.learned(after) > LEARNED:
-                recovered.append(f"{name}, then {after:.3f}")
-            if (
-                reason == "slow"
-                and (there := first_epoch(curve.score, trial.target)) < math.inf
-            ):
-                arrived.append(f"{name}, there in {there:.0f}")
-        best, kept = (
-            max(last.values()),
-            max((last[one] for one in last if one not in stopped), default=0.0),
-        )
-        lost += [f"{sweep.name}: {best:.3f}, kept {kept:.3f}"] * (kept < best)
-    print(
-        f"  {saved / total:.0%} of {total} epochs saved; stopped {pd.Series(reasons).value_counts().to_dict()}"
-    )
-    print(f"  best lost in {len(lost)} of {count} sweeps", *lost, sep="\n    ")
-    print(f"  dead, and recovered: {len(recovered)}", *recovered, sep="\n    ")
-    print(f"  slow, and at the target: {len(arrived)}", *arrived, sep="\n    ")
+        savings.add(sweep, stopped)
+    share = savings.saved / savings.total
+    reasons = pd.Series(savings.reasons).value_counts().to_dict()
+    print(f"  {share:.0%} of {savings.total} epochs saved; stopped {reasons}")
+    best_lost = f"  best lost in {len(savings.best_lost)} of {savings.sweeps} sweeps"
+    print(best_lost, *savings.best_lost, sep="\n    ")
+    recovered = f"  dead, and recovered: {len(savings.recovered)}"
+    print(recovered, *savings.recovered, sep="\n    ")
+    arrived = f"  slow, and at the target: {len(savings.arrived)}"
+    print(arrived, *savings.arrived, sep="\n    ")
 
 
 def main() -> None:
@@ -493,16 +571,15 @@ def main() -> None:
         print_labels(sweeps, config.missed)
         print_contradictions(sweeps)
     print_projections(sweeps, config.longer)
-    asked = [sweep.asked // config.longer for sweep in sweeps]
-    sweeps = [
-        sweep.until(last, last, "completed")
-        for sweep, last in zip(sweeps, asked, strict=True)
-    ]
-    for largest_first in (False, True):
-        print(
-            f"early stopping, {'largest' if largest_first else 'smallest'} rate first"
-        )
-        print_stops((sweep, stops(sweep, largest_first)) for sweep in sweeps)
+    # What was trained beyond the epochs asked for doesn't count from here on.
+    cut_sweeps = []
+    for sweep in sweeps:
+        last = sweep.asked // config.longer
+        cut_sweeps.append(sweep.until(last, last, "completed"))
+    for order in ("smallest", "largest"):
+        print(f"early stopping, {order} rate first")
+        is_largest = order == "largest"
+        print_stops((sweep, stops(sweep, is_largest)) for sweep in cut_sweeps)
 
 
 if __name__ == "__main__":

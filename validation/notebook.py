@@ -48,17 +48,12 @@ class Notebook(SweepOptions):
         """Return the trials, the longest first, so that no worker is idle at the end;
         also of a resume, whichever are `recorded`."""
         refuse_too_many(len(self.seeds), "--seeds")
-        trials = [
-            trial
-            for experiment in experiments().values()
-            for trial in experiment.trials(self.epochs, self.seeds)
-        ]
-        return sorted(
-            trials,
-            key=lambda trial: (
-                trial.label not in ("convnet", "convnet seeds", "overfit")
-            ),
-        )
+        trials = []
+        for experiment in experiments().values():
+            trials += experiment.trials(self.epochs, self.seeds)
+        long = [trial for trial in trials if trial.label in LONG]
+        short = [trial for trial in trials if trial.label not in LONG]
+        return [*long, *short]
 
 
 def main() -> int:
@@ -74,6 +69,9 @@ def main() -> int:
             print(f"Picture: {sweep.picture('notebook.png')}")
     return code
 
+
+LONG = ("convnet", "convnet seeds", "overfit")
+"""Labels of the trials that take longest."""
 
 TABLES = Path(__file__).with_name("notebook_tables.csv")
 """All that the notebook printed."""
@@ -104,20 +102,20 @@ class Experiment:
     ) -> list[TrialConfig]:
         """Return the notebook's run, labelled with the experiment's name, then those of
         other seeds, labelled `<name> seeds`, if the experiment has some."""
-        length = self.trial.epochs if epochs is None else min(epochs, self.trial.epochs)
+        length = self.trial.epochs
+        if epochs is not None:
+            length = min(epochs, length)
         own = replace(self.trial, epochs=length, label=self.name)
-        other_seeds = [
-            seed for seed in seeds or range(self.seeds + 1) if seed != own.seed
-        ]
+        if not self.seeds:
+            return [own]
         other = replace(own, label=f"{self.name} seeds", stop_when_diverged=True)
-        count = (len(seeds) or self.seeds) if self.seeds else 0
-        return [
-            own,
-            *(
-                replace(other, seed=seed, data_seed=seed)
-                for seed in other_seeds[:count]
-            ),
+        other_seeds = seeds or range(self.seeds + 1)
+        other_seeds = [seed for seed in other_seeds if seed != own.seed]
+        count = len(seeds) or self.seeds
+        others = [
+            replace(other, seed=seed, data_seed=seed) for seed in other_seeds[:count]
         ]
+        return [own, *others]
 
 
 def experiments() -> dict[str, Experiment]:
@@ -169,11 +167,13 @@ def shown_regime(name: str) -> tuple[str, int]:
     """Return the regime of the notebook's run of an experiment, and the first epoch
     after which its table shows it."""
     reference = section(name)
-    shown = [
-        curve_regime(_reference_curve(reference.loc[:epoch])).regime
-        for epoch in reference.index
-    ]
-    return shown[-1], int(reference.index[shown.index(shown[-1])])
+    regimes = []
+    for epoch in reference.index:
+        curve = _reference_curve(reference.loc[:epoch])
+        regimes.append(curve_regime(curve).regime)
+    final = regimes[-1]
+    first = regimes.index(final)
+    return final, int(reference.index[first])
 
 
 @dataclass(frozen=True)
@@ -207,58 +207,55 @@ def compare_all(sweep: Tables) -> list[Comparison]:
     """
     comparisons = []
     for experiment in experiments().values():
-        trials = sweep.trials[
-            sweep.trials["label"].isin([experiment.name, f"{experiment.name} seeds"])
-        ]
-        if not (trials if experiment.chaotic else trials[:1])["epochs_run"].any():
-            continue
-        own = trials[trials["label"] == experiment.name].iloc[0]
-        ours, theirs = (
-            sweep.epochs[sweep.epochs["trial_id"] == own["trial_id"]],
-            section(experiment.name),
-        )
-        ours = ours.set_index("epoch")[theirs.columns].add_suffix("_ours")
-        rows = theirs.add_suffix("_notebook").join(ours, how="inner")
-        for split in ("train_accuracy", "test_accuracy"):
-            rows[f"{split}_difference"] = (
-                rows[f"{split}_ours"] - rows[f"{split}_notebook"]
-            )
-        other_seeds = trials.loc[
-            trials["epochs_run"].gt(0) & trials["trial_id"].ne(own["trial_id"]),
-            "trial_id",
-        ]
-        curves = (
-            sweep.curves("test_accuracy")[other_seeds]
-            if experiment.chaotic
-            else pd.DataFrame()
-        )
-        judged = (
-            _outcomes(experiment, trials)
-            if experiment.chaotic
-            else _figures(experiment, rows, own["curve_regime"])
-        )
-        comparisons.append(Comparison(experiment, rows, *judged, curves))
+        labels = [experiment.name, f"{experiment.name} seeds"]
+        trials = sweep.trials[sweep.trials["label"].isin(labels)]
+        has_begun = trials["epochs_run"] > 0
+        if not experiment.chaotic:
+            # Only the notebook's own seed counts, which is the first.
+            has_begun = has_begun[:1]
+        if has_begun.any():
+            comparisons.append(_compare(experiment, trials, sweep))
     return comparisons
+
+
+def _compare(experiment: Experiment, trials: pd.DataFrame, sweep: Tables) -> Comparison:
+    own = trials[trials["label"] == experiment.name].iloc[0]
+    is_own = sweep.epochs["trial_id"] == own["trial_id"]
+    rows = _side_by_side(section(experiment.name), sweep.epochs[is_own])
+    curves = pd.DataFrame()
+    if experiment.chaotic:
+        verdict, reason = _outcomes(experiment, trials)
+        is_other = trials["epochs_run"].gt(0) & trials["trial_id"].ne(own["trial_id"])
+        curves = sweep.curves("test_accuracy")[trials.loc[is_other, "trial_id"]]
+    else:
+        verdict, reason = _figures(experiment, rows, own["curve_regime"])
+    return Comparison(experiment, rows, verdict, reason, curves)
+
+
+def _side_by_side(theirs: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
+    """Return the notebook's numbers and ours for the epochs that both have, and how
+    accuracies differ."""
+    ours = epochs.set_index("epoch")[theirs.columns].add_suffix("_ours")
+    rows = theirs.add_suffix("_notebook").join(ours, how="inner")
+    for name in ("train_accuracy", "test_accuracy"):
+        rows[f"{name}_difference"] = rows[f"{name}_ours"] - rows[f"{name}_notebook"]
+    return rows
 
 
 def _figures(
     experiment: Experiment, rows: pd.DataFrame, regime: str
 ) -> tuple[str, str]:
-    largest = (
-        rows[["train_accuracy_difference", "test_accuracy_difference"]]
-        .abs()
-        .max()
-        .max()
-    )
+    differences = rows[["train_accuracy_difference", "test_accuracy_difference"]]
+    largest = differences.abs().max().max()
     if largest <= EXACT:
         return "exact", f"largest difference {largest:.5f} over {len(rows)} epochs"
-    expected = curve_regime(
-        _reference_curve(section(experiment.name).loc[: rows.index.max()])
-    ).regime
+    reference = section(experiment.name).loc[: rows.index.max()]
+    expected = curve_regime(_reference_curve(reference)).regime
     final = rows["test_accuracy_difference"].iloc[-1]
     reason = f"regime {regime} (notebook {expected}), final test accuracy {final:+.4f} (band {experiment.band:g})"
-    same = regime == expected and abs(final) <= experiment.band
-    return "statistical" if same else "differs", reason
+    if regime == expected and abs(final) <= experiment.band:
+        return "statistical", reason
+    return "differs", reason
 
 
 def _outcomes(experiment: Experiment, trials: pd.DataFrame) -> tuple[str, str]:
@@ -267,11 +264,11 @@ def _outcomes(experiment: Experiment, trials: pd.DataFrame) -> tuple[str, str]:
     ended = trials[~trials["stop_reason"].isin(UNFINISHED_REASONS)]
     same = ended["curve_regime"] == expected
     rest = len(trials) - len(ended)
-    counts = [
-        f"{same.sum()} of {len(ended)} {expected}",
-        regime_counts(ended["curve_regime"][~same]),
-    ]
-    reason = f"{', '.join(filter(None, counts))}; the notebook's outcome: {expected}"
+    reason = f"{same.sum()} of {len(ended)} {expected}"
+    other_regimes = regime_counts(ended["curve_regime"][~same])
+    if other_regimes:
+        reason += f", {other_regimes}"
+    reason += f"; the notebook's outcome: {expected}"
     if rest:
         reason += f"; {rest} not ended"
     epochs = trials["epochs_asked"].max()
@@ -292,10 +289,14 @@ def _outcomes(experiment: Experiment, trials: pd.DataFrame) -> tuple[str, str]:
 
 def _reference_curve(reference: pd.DataFrame) -> Curve:
     train = reference["train_accuracy"].to_numpy(dtype=float)
+    # The notebook did not print it for all experiments.
+    train_score = train
+    if np.isnan(train).all():
+        train_score = None
     return Curve(
         held_out=reference["test_accuracy"].to_numpy(dtype=float),
         epochs_asked=len(reference),
-        train_score=None if np.isnan(train).all() else train,
+        train_score=train_score,
     )
 
 
@@ -338,14 +339,17 @@ def plot_notebook(comparisons: Sequence[Comparison], path: Path) -> None:
     (dots), and thin those of other seeds of a chaotic one."""
     figure, axes = panels((14.4, 6.4), 2, 4)
     for axis, comparison in zip(axes.flat, comparisons, strict=False):
-        is_first = axis is axes.flat[0]
         for split, colour in (("train", "#3a76c4"), ("test", "#d1342f")):
             theirs = comparison.rows[f"{split}_accuracy_notebook"]
             ours = comparison.rows[f"{split}_accuracy_ours"]
-            label = f"{split}, notebook" if is_first else None
-            axis.plot(theirs, "x--", color=colour, ms=8, lw=1, label=label)
-            label = f"{split}, ours" if is_first else None
-            axis.plot(ours, ".-", color=colour, ms=5, lw=1, alpha=0.7, label=label)
+            their_label = None
+            our_label = None
+            # The legend is that of all panels.
+            if axis is axes.flat[0]:
+                their_label = f"{split}, notebook"
+                our_label = f"{split}, ours"
+            axis.plot(theirs, "x--", color=colour, ms=8, lw=1, label=their_label)
+            axis.plot(ours, ".-", color=colour, ms=5, lw=1, alpha=0.7, label=our_label)
         axis.plot(comparison.other_seeds, ".-", color="#8fb58f", ms=3, lw=0.7)
         title = f"{comparison.experiment.name}: {comparison.verdict}"
         axis.set_title(title, fontsize=10)

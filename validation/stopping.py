@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
@@ -41,26 +41,25 @@ class Stopping:
 def run(case: Case, lanes: bool, folder: Path) -> tuple[Sweep, Stops]:
     """Train a sweep twice. Return it as it is to the end, and what early stopping
     stopped."""
-    options: dict[str, Any] = {"execution": "lanes" if lanes else "process"}
-    stopping = train(case, folder / "default", case.trials(), **options)
+    execution = "process"
+    if lanes:
+        execution = "lanes"
+    stopping = train(case, folder / "default", case.trials(), execution=execution)
     whole = train(
         case,
         folder / "fifo",
         case.trials(stop_when_diverged=False),
         scheduler="fifo",
-        **options,
+        execution=execution,
     )
     names = ["trial_id", "learning_rate", "seed"]
     assert stopping.trials[names].equals(whole.trials[names])
-    short = stopping.trials[stopping.trials["epochs_run"] < case.epochs]
-    stopped = dict(
-        zip(
-            short["trial_id"],
-            zip(short["stop_reason"], short["epochs_run"], strict=True),
-            strict=True,
-        )
-    )
-    return Sweep(case.name, whole.trials, whole.epochs, data_facts(whole.meta)), stopped
+    is_short = stopping.trials["epochs_run"] < case.epochs
+    stopped = {}
+    for trial in stopping.trials[is_short].itertuples():
+        stopped[trial.trial_id] = (trial.stop_reason, trial.epochs_run)
+    data = data_facts(whole.meta)
+    return Sweep(case.name, whole.trials, whole.epochs, data), stopped
 
 
 def trained(cases: list[Case], first: int) -> Iterator[tuple[Sweep, Stops]]:

@@ -21,7 +21,7 @@ def test_the_curves_that_got_there_after_the_cut_are_judged(sweep):
 def test_runs_that_were_longer_than_asked_tell_what_came_later(sweep):
     running = list(projections([sweep], complete=False, longer=2))
     complete = list(projections([sweep], complete=True, longer=2))
-    assert {one.asked for one in [*running, *complete]} == {12}
+    assert {one.epochs_asked for one in [*running, *complete]} == {12}
     assert any(12 < one.epoch <= 24 for one in running)
     assert all(one.epoch > 12 for one in complete)
 
