@@ -70,8 +70,9 @@ class Axis(NamedTuple):
         low, high = -1.0, 0.0
         if len(places):
             low, high = float(places.min()), float(places.max())
-        if not log:
-            least *= max(abs(low), abs(high)) or 1.0
+        largest = max(abs(low), abs(high))
+        if not log and largest > 0:
+            least *= largest
         middle = (low + high) / 2
         half = max(high - low, least) * (0.5 + ROOM)
         low, high = middle - half, middle + half
