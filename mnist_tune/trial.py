@@ -172,11 +172,13 @@ class TrialConfig(Training):
         if optimizer != "sgd":
             self._refuse_options_of_sgd()
         if self.nesterov and not self.momentum:
-            hint = "give a momentum, 0.9 is usual"
-            raise UserError(f"nesterov needs momentum above 0, got momentum=0; {hint}")
+            raise UserError(
+                "nesterov needs momentum above 0, got momentum=0; give a momentum, 0.9 is usual"
+            )
         if optimizer == "adamw" and not self.weight_decay:
-            without = "without which it is adam; 0.01 is usual"
-            raise UserError(f"adamw needs weight_decay above 0, {without}")
+            raise UserError(
+                "adamw needs weight_decay above 0, without which it is adam; 0.01 is usual"
+            )
 
     def _refuse_options_of_sgd(self) -> None:
         """Refuse what other optimisers take as arguments of their own."""

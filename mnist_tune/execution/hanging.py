@@ -61,8 +61,9 @@ def watched(
             return result.result()
         waits += not pauses()
     threading.Timer(ANSWER_S, os._exit, (1,)).start()
-    minutes = f"{limit_s / 60:.3g} minutes (--hang-minutes says how many it may take)"
-    raise HungError(f"an epoch still ran after {minutes}")
+    raise HungError(
+        f"an epoch still ran after {limit_s / 60:.3g} minutes (--hang-minutes says how many it may take)"
+    )
 
 
 def fulfil(future: Future[Any], function: Callable[[], Any]) -> None:

@@ -270,8 +270,7 @@ def _lagging_statistics(sweep: Judged) -> Iterator[str]:
     rates = sweep.trials["learning_rate"][lags]
     low, high = rate(rates.min()), rate(rates.max())
     where = f"learning rate {low}" if low == high else f"learning rates {low} to {high}"
-    loss = "the evaluated training loss is above that of every batch"
-    above = f"in {lags.sum()} of {counted(len(lags))} ({where}) {loss}"
+    above = f"in {lags.sum()} of {counted(len(lags))} ({where}) the evaluated training loss is above that of every batch"
     lag = "its running statistics lag, and its accuracies are too low"
     remedy = "give it a smaller momentum, such as 0.9"
     yield f"{above}: if the network has batch norm, {lag}; {remedy}"
