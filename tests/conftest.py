@@ -150,7 +150,7 @@ def pytest_runtest_logreport(report):
     if (
         report.skipped
         and not hasattr(report, "wasxfail")
-        and not any(one in str(report.longrepr) for one in SKIPS)
+        and not any(reason in str(report.longrepr) for reason in SKIPS)
     ):
         _skipped.append(f"{report.nodeid}: {report.longrepr}")
 
@@ -161,9 +161,9 @@ def pytest_sessionfinish(session):
 
 
 def pytest_terminal_summary(terminalreporter):
-    for one in _skipped:
+    for test in _skipped:
         terminalreporter.write_line(
-            f"SKIPPED, and not on the list in tests/conftest.py: {one}", red=True
+            f"SKIPPED, and not on the list in tests/conftest.py: {test}", red=True
         )
 
 
@@ -202,11 +202,11 @@ def forgotten():
     """A test's own networks and optimisers are unregistered after it: trials of later
     tests would carry them along."""
     tables: list[dict[str, Any]] = [*registry.ENTRIES.values(), modules.TEXTS]
-    before = [dict(table) for table in tables]
+    copies = [dict(table) for table in tables]
     yield
-    for table, known in zip(tables, before, strict=True):
+    for table, entries in zip(tables, copies, strict=True):
         table.clear()
-        table.update(known)
+        table.update(entries)
     if modules._FINDER in sys.meta_path:
         sys.meta_path.remove(modules._FINDER)
 
@@ -237,13 +237,15 @@ def tried_here(request, monkeypatch):
 
         from mnist_tune.tuning import tasks
 
-        def apart(function, *given, returns=1):
+        def apart(function, *arguments, returns=1):
             with (
                 jax.numpy_dtype_promotion("standard"),
                 jax.numpy_rank_promotion("allow"),
             ):
-                found = function(*given)
-            return put(found) if returns == 1 else [*map(put, found)]
+                result = function(*arguments)
+            if returns == 1:
+                return put(result)
+            return [put(part) for part in result]
 
         monkeypatch.setattr(tasks, "apart", apart)
 
@@ -383,9 +385,11 @@ def new_writer():
             "dataset": recorded_data("mnist-5k"),
             "ended": None,
         }
-        if resume and (recorded := working_folder(path) / "sweep.json").exists():
-            found = json.loads(recorded.read_text())
-            meta |= {"writer": found["writer"]} if "writer" in found else {}
+        recorded = working_folder(path) / "sweep.json"
+        if resume and recorded.exists():
+            record = json.loads(recorded.read_text())
+            if "writer" in record:
+                meta["writer"] = record["writer"]
         return MadeUpWriter(path, meta, judge, resume)
 
     return start

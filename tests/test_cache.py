@@ -101,9 +101,9 @@ def test_compiled_programs_of_somebody_else_are_not_run(
     own = os.getuid()
     monkeypatch.setattr(os, "getuid", lambda: own + 1)
     temporary.with_name(f"mnist_tune-{own + 1}").mkdir()
-    found = writable_or_temporary(unwritable)
-    assert found.parent == temporary.parent
-    assert found.name not in {f"mnist_tune-{own}", f"mnist_tune-{own + 1}"}
+    folder = writable_or_temporary(unwritable)
+    assert folder.parent == temporary.parent
+    assert folder.name not in {f"mnist_tune-{own}", f"mnist_tune-{own + 1}"}
 
 
 @pytest.mark.parametrize(

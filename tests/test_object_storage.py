@@ -66,16 +66,18 @@ def test_a_large_file_is_written_whole_with_and_without_a_condition(file):
 
 
 def test_what_is_not_there_can_be_copied_and_removed(bucket):
-    one, two, three = (storage.join(bucket, name) for name in ("1/a", "2/a", "3"))
-    object_storage.write(one, b"1")
-    object_storage.copy(one, two)
-    object_storage.copy(three, two)
-    object_storage.remove(one, three)
+    original = storage.join(bucket, "1/a")
+    copy = storage.join(bucket, "2/a")
+    nothing = storage.join(bucket, "3")
+    object_storage.write(original, b"1")
+    object_storage.copy(original, copy)
+    object_storage.copy(nothing, copy)
+    object_storage.remove(original, nothing)
     object_storage.remove()
-    object_storage.remove(three)
+    object_storage.remove(nothing)
     assert object_storage.below(bucket) == ["2/a"]
     assert object_storage.files(bucket) == {}
-    assert object_storage.read(two)[0] == b"1"
+    assert object_storage.read(copy)[0] == b"1"
 
 
 def test_a_missing_bucket_is_no_missing_file(s3):
@@ -107,10 +109,11 @@ def server():
     class Handler(BaseHTTPRequestHandler):
         def answer(self):
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            told.asked.append((self.command, self.path, dict(self.headers), body))
-            status, headers, content = (
-                told.answers.pop(0) if len(told.answers) > 1 else told.answers[0]
-            )
+            orders.asked.append((self.command, self.path, dict(self.headers), body))
+            status, headers, content = orders.answers[0]
+            # the last answer is given again and again
+            if len(orders.answers) > 1:
+                del orders.answers[0]
             self.send_response(status)
             for name, value in {"Content-Length": len(content), **headers}.items():
                 self.send_header(name, value)
@@ -125,13 +128,13 @@ def server():
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
         threading.Thread(target=listening.serve_forever, daemon=True).start()
         at = f"endpoint_override=127.0.0.1:{listening.server_port}&scheme=http"
-        told = SimpleNamespace(asked=[], answers=[], at=at)
-        yield told
+        orders = SimpleNamespace(asked=[], answers=[], at=at)
+        yield orders
         listening.shutdown()
 
 
 @pytest.mark.parametrize(
-    ("status", "content", "kind", "said"),
+    ("status", "content", "kind", "line"),
     [
         (
             403,
@@ -151,12 +154,13 @@ def server():
     ],
 )
 def test_an_answer_of_the_storage_becomes_an_error_of_a_line(
-    s3, server, status, content, kind, said
+    s3, server, status, content, kind, line
 ):
     server.answers = [(status, {}, content)]
     with pytest.raises(OSError) as error:  # noqa: PT011
         object_storage.read(f"s3://bucket/x?{server.at}&region=us-east-1")
-    assert (type(error.value), storage.reason(error.value)) == (kind, said)
+    assert type(error.value) is kind
+    assert storage.reason(error.value) == line
     assert len(server.asked) == (3 if status == 503 else 1)  # a hiccup is tried again
 
 
@@ -204,18 +208,17 @@ RAISED = (
 
 
 def test_errors_of_the_storage_become_errors_of_files_in_a_line():
-    raised = [
-        (name, obstore.exceptions.GenericError(text)) for name, text in ERRORS.items()
-    ]
-    raised += [
-        (f"{name}, not found", FileNotFoundError(ERRORS[name]))
-        for name in [*ERRORS][-3:]
-    ]
-    raised += [(name, getattr(obstore.exceptions, name)("it")) for name in RAISED]
-    lines = [
-        f"{name}: {outcome(object_storage._as_of_files, Mock(side_effect=error))}"
-        for name, error in raised
-    ]
+    errors = {}
+    for name, text in ERRORS.items():
+        errors[name] = obstore.exceptions.GenericError(text)
+    for name in [*ERRORS][-3:]:
+        errors[f"{name}, not found"] = FileNotFoundError(ERRORS[name])
+    for name in RAISED:
+        errors[name] = getattr(obstore.exceptions, name)("it")
+    lines = []
+    for name, error in errors.items():
+        end = outcome(object_storage._as_of_files, Mock(side_effect=error))
+        lines.append(f"{name}: {end}")
     assert_kept("storage errors", "\n".join(lines) + "\n")
 
 
@@ -225,23 +228,24 @@ AWS = "[default]\naws_access_key_id = from-file\naws_secret_access_key = hidden\
 @pytest.mark.promise(
     "Keys come from the environment or the machine, and from `~/.aws` with boto3"
 )
-@pytest.mark.parametrize("kept", ["environment", "file", "nowhere"])
+@pytest.mark.parametrize(
+    ("place", "key_id"),
+    [("environment", None), ("file", "from-file"), ("nowhere", None)],
+)
 def test_keys_come_from_the_environment_or_from_the_file_of_aws_if_boto3_is_there(
-    tmp_path, monkeypatch, kept
+    tmp_path, monkeypatch, place, key_id
 ):
     file = tmp_path / "credentials"
-    file.write_text(AWS if kept == "file" else "")
+    file.write_text(AWS if place == "file" else "")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", "none")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    if kept == "environment":
+    if place == "environment":
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "some")
-    found = object_storage._keys_of_aws()
-    assert (found and found()["access_key_id"]) == (
-        "from-file" if kept == "file" else None
-    )
+    keys = object_storage._keys_of_aws()
+    assert (keys and keys()["access_key_id"]) == key_id
     monkeypatch.setattr(object_storage, "find_spec", lambda name: None)
     assert object_storage._keys_of_aws() is None
 
