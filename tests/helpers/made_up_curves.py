@@ -42,9 +42,11 @@ def array(numbers):
 
 
 def curve(accuracy, held_out=None, asked=None, **values):
-    """A curve of which the training accuracy is known; lists and texts become arrays."""
+    """A curve of which the training accuracy is known. Lists of numbers become arrays,
+    and so do texts of numbers."""
     for name, value in values.items():
-        if isinstance(value, (list, str)):
+        is_text_of_numbers = isinstance(value, str) and name != "schedule"
+        if isinstance(value, list) or is_text_of_numbers:
             values[name] = array(value)
     accuracy = array(accuracy)
     held_out = accuracy - 0.005 if held_out is None else array(held_out)

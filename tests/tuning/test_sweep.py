@@ -1,5 +1,6 @@
 """Whole sweeps under Ray Tune. Those that are killed run in their own process."""
 
+import itertools
 import json
 import os
 import runpy
@@ -51,15 +52,9 @@ NUMBERS = [
 
 
 def command(*flags):
-    return [
-        sys.executable,
-        str(SCRIPT),
-        "--dataset",
-        "mnist-5k",
-        "--architecture",
-        "mlp-8-tanh",
-        *map(str, flags),
-    ]
+    data = ["--dataset", "mnist-5k"]
+    network = ["--architecture", "mlp-8-tanh"]
+    return [sys.executable, str(SCRIPT), *data, *network, *map(str, flags)]
 
 
 @pytest.fixture
@@ -116,19 +111,15 @@ def start(pause, *flags):
     """Start a sweep in its own process group. It takes its time, and waits while there
     is a file `pause`."""
     python, *arguments = command(*flags)
-    path = os.pathsep.join(
-        [str(ROOT / "tests" / "helpers"), os.environ.get("PYTHONPATH", "")]
-    )
-    own = {
-        "stdout": subprocess.PIPE,
-        "stderr": subprocess.PIPE,
-        "text": True,
-        "start_new_session": True,
-    }
+    helpers = str(ROOT / "tests" / "helpers")
+    path = os.pathsep.join([helpers, os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
         [python, "-c", PACED, str(pause), *arguments],
         env=os.environ | {"PYTHONPATH": path},
-        **own,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
 
 
@@ -139,19 +130,20 @@ def rows(path):
 
 
 def numbers(epochs):
-    return (
-        epochs.set_index(["learning_rate", "epoch"]).sort_index()[NUMBERS].astype(float)
-    )
+    by_rate_and_epoch = epochs.set_index(["learning_rate", "epoch"]).sort_index()
+    return by_rate_and_epoch[NUMBERS].astype(float)
 
 
 def trained_here(trials, train_images=None):
     """Train trials one after another in this process, and return the rows of their
     epochs."""
-    pool, found = LanePool(load_dataset("mnist-5k", train_images=train_images)), []
+    pool = LanePool(load_dataset("mnist-5k", train_images=train_images))
+    rows = []
     for trial in trials:
         pool.attach("it", trial)
-        found += [pool.run(["it"])["it"].report() for _ in range(trial.epochs)]
-    return pd.DataFrame(found)
+        for _ in range(trial.epochs):
+            rows.append(pool.run(["it"])["it"].report())
+    return pd.DataFrame(rows)
 
 
 RATES, EPOCHS, IMAGES = (0.01, 0.1, 0.5), 40, 1024
@@ -216,14 +208,14 @@ def test_a_sweep_in_object_storage_that_is_killed_again_and_again_loses_nothing(
             stdout, stderr = driver.communicate(timeout=LONG_S)
         assert driver.returncode == 2
         assert "raylet" not in stdout
-        last = "error: Ray's raylet on this machine died; no finished epoch is lost, resume with: "
-        first, *said = [
+        first, *lines = [
             line
             for line in stderr.splitlines()
             if not line.startswith(("trials: ", "page: "))
         ]
         assert first.startswith(f"resuming {place}: ")
-        assert said == [f"{last}{RESUME} '{place}'"]
+        died = "error: Ray's raylet on this machine died; no finished epoch is lost"
+        assert lines == [f"{died}, resume with: {RESUME} '{place}'"]
         assert_partial(place)
         done = finish(*again)
         assert done.returncode == 0, done.stderr
@@ -237,11 +229,12 @@ def test_a_sweep_in_object_storage_that_is_killed_again_and_again_loses_nothing(
 def interrupts_after(count):
     """`Recorder.on_trial_result`, followed by a SIGTERM after so many results, which
     comes to Tune as Ctrl-C."""
-    record, left = Recorder.on_trial_result, iter([False] * (count - 1) + [True])
+    record = Recorder.on_trial_result
+    results = itertools.count(1)
 
     def recorded(self, *arguments, **info):
         record(self, *arguments, **info)
-        if next(left, False):
+        if next(results) == count:
             os.kill(os.getpid(), signal.SIGTERM)
 
     return recorded
@@ -249,10 +242,12 @@ def interrupts_after(count):
 
 def ends_at_second(call):
     """A call that works once, and then ends the program."""
-    left = iter([call])
+    calls = itertools.count(1)
 
     def once(*arguments, **fields):
-        return next(left, lambda *_, **__: sys.exit(9))(*arguments, **fields)
+        if next(calls) > 1:
+            sys.exit(9)
+        return call(*arguments, **fields)
 
     return once
 
@@ -314,15 +309,15 @@ def test_every_value_asked_for_is_the_value_used(tmp_path, one_core):
         SweepOptions(dataset="mnist-5k", output=tmp_path, scheduler="fifo", quiet=True),
     )
     assert list(read_journal(sweep.path).known_trials(sweep.meta).values()) == trials
-    for trial, (_, row) in zip(
-        trials, sweep.trials.sort_values("trial_id").iterrows(), strict=True
-    ):
+    records = sweep.trials.sort_values("trial_id").to_dict("records")
+    for trial, row in zip(trials, records, strict=True):
         for name, value in trial.to_dict().items():
             if name in row:
                 assert row[name] == value
         curve = sweep.epochs[sweep.epochs["trial_id"] == row["trial_id"]]
         assert list(curve["learning_rate"]) == [trial.learning_rate] * trial.epochs
-        assert list(trained_here([trial])["train_loss"]) == list(curve["train_loss"])
+        trained = trained_here([trial])
+        assert list(trained["train_loss"]) == list(curve["train_loss"])
 
 
 @pytest.mark.promise(
