@@ -88,9 +88,13 @@ def extended(folder, trials):
     return recorded(folder)
 
 
-def identity(data):
-    """A network without weights."""
-    return Network(lambda key: {}, lambda params, images: images)
+IDENTITY = Network(lambda key: {}, lambda params, images: images)
+"""A network without weights."""
+
+
+def register_mine():
+    """Register a network that only this process has."""
+    register("mine")(lambda data: IDENTITY)
 
 
 def batches(*sizes, **fields):
@@ -170,7 +174,7 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(
     with pytest.raises(UserError, match=line):
         grown(folder, fields)
     assert recorded(folder)["options"] == before["options"]
-    register("mine")(identity)
+    register_mine()
     meta = grown(folder, {"architecture": "mine"})
     assert meta["options"]["save_every"] == 3
     assert [code["name"] for code in meta["code"]] == ["mine"]
@@ -179,7 +183,7 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(
 def test_a_search_records_its_data_its_options_and_the_code_that_it_names(
     images, tmp_path
 ):
-    register("mine")(identity)
+    register_mine()
     trials = [{}, {"architecture": "mine"}]
     folder = tmp_path / "search"
     meta = opened_search(folder, trials, data_dir=tmp_path, max_concurrent=3)
@@ -238,7 +242,7 @@ def test_a_resume_loads_no_task_that_only_the_folder_names(
 def test_a_resume_refuses_another_kind_of_sweep_and_networks_that_are_gone(
     images, tmp_path
 ):
-    register("mine")(identity)
+    register_mine()
     opened_search(tmp_path / "search", [{"architecture": "mine"}])
     opened(tmp_path / "sweep", [{}])
     with pytest.raises(UserError, match="is a search; resume it by run_search"):
