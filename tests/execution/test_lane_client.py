@@ -1,5 +1,6 @@
 """The lanes of a trial's process, when their server is gone."""
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
@@ -46,20 +47,20 @@ class Server:
     call is a function, which the test's `ray.get` calls."""
 
     def __init__(self, *errors):
-        self.errors, self.called = list(errors), []
-        self.attach = SimpleNamespace(
-            remote=lambda *arguments: lambda: self._attach(*arguments[:2])
-        )
-        self.detach = SimpleNamespace(
-            remote=lambda *arguments: lambda: self.called.append(("detach", *arguments))
-        )
+        self.errors = list(errors)
+        self.called = []
+        self.attach = SimpleNamespace(remote=partial(partial, self._attach))
+        self.detach = SimpleNamespace(remote=partial(partial, self._detach))
 
-    def _attach(self, lane_id, token):
+    def _attach(self, lane_id, token, *_):
         self.called.append(("attach", lane_id, token))
         if self.errors:
-            raise RayTaskError(
-                "attach", "Traceback: ...", self.errors.pop(0)
-            ).as_instanceof_cause()
+            cause = self.errors.pop(0)
+            error = RayTaskError("attach", "Traceback: ...", cause)
+            raise error.as_instanceof_cause()
+
+    def _detach(self, *arguments):
+        self.called.append(("detach", *arguments))
 
 
 @pytest.fixture
@@ -68,17 +69,16 @@ def lanes(monkeypatch):
     another."""
     monkeypatch.setattr(lane_client.ray, "get_runtime_context", MagicMock())
     monkeypatch.setattr(lane_client.ray, "get", lambda made: made())
-    found, assigned = LaneClient(MagicMock(), ["a reference"]), []
+    client = LaneClient(MagicMock(), ["a reference"])
+    assigned = []
     monkeypatch.setattr(lane_client, "time", MagicMock())
-    found._directory.assign.remote = lambda *arguments: lambda: assigned.pop(0)
-    return found, assigned
+    client._directory.assign.remote = lambda *_: partial(assigned.pop, 0)
+    return client, assigned
 
 
 def test_a_trial_waits_for_a_lane_and_frees_it_once(lanes):
-    (lanes, assigned), server = (
-        lanes,
-        Server(LanesFullError("full"), DeviceFullError("no memory")),
-    )
+    lanes, assigned = lanes
+    server = Server(LanesFullError("full"), DeviceFullError("no memory"))
     waited: Any = lane_client.time.sleep
     assigned += [None, server, server, server, server]
     lanes.attach("a", TrialConfig())

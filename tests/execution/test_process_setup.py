@@ -18,17 +18,16 @@ from mnist_tune.own_code.registry import ENTRIES
 
 
 def test_a_pool_is_made_by_the_settings_of_its_sweep(monkeypatch):
-    made, masks = [], []
+    made = []
+    masks = []
     monkeypatch.setattr(process_setup, "configure_jax", lambda settings: None)
-    monkeypatch.setattr(pool, "LanePool", lambda *given: made.append(given))
+    monkeypatch.setattr(pool, "LanePool", lambda *arguments: made.append(arguments))
     monkeypatch.setattr(os, "umask", masks.append)
-    own = (
-        {},
-        {
-            ("architecture", "my.py:net"): lambda: "a factory",
-            ("optimizer", "my.py:rule"): lambda: "another",
-        },
-    )
+    factories = {
+        ("architecture", "my.py:net"): lambda: "a factory",
+        ("optimizer", "my.py:rule"): lambda: "another",
+    }
+    own = {}, factories
     measured = {
         "train_evaluation": 500,
         "sharpness": SharpnessSettings(10),

@@ -90,14 +90,14 @@ def test_a_local_journal_is_kept_only_if_it_begins_with_what_was_uploaded(bucket
     assert (fetched(bucket) / "journal.jsonl").read_bytes() == b""
     for number, segment in enumerate((b"[1]\n[", b"2]\n")):
         storage.write(storage.join(bucket, "journal", f"{number:06d}"), segment)
-    for local, kept in (
-        (b"[1]\n[2]\n[3]\n", True),
-        (b"[1]\n", False),
-        (b"[1]\n[0]\n[3]\n", False),
+    for local, joined in (
+        (b"[1]\n[2]\n[3]\n", b"[1]\n[2]\n[3]\n"),
+        (b"[1]\n", b"[1]\n[2]\n"),
+        (b"[1]\n[0]\n[3]\n", b"[1]\n[2]\n"),
     ):
         journal.write_bytes(local)
         fetched(bucket)
-        assert journal.read_bytes() == (local if kept else b"[1]\n[2]\n")
+        assert journal.read_bytes() == joined
 
 
 def test_what_is_too_large_is_not_downloaded(bucket):
@@ -120,13 +120,11 @@ def test_a_downloaded_sweep_says_how_its_journal_is_joined(
         for name in object_storage.below(bucket):  # as `aws s3 sync` does
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             (copy / name).write_bytes(storage.read(storage.join(bucket, name)))
-    with pytest.raises(
-        UserError, match="is a journal in parts, from object storage; join them: cat "
-    ) as refused:
+    line = "is a journal in parts, from object storage; join them: cat "
+    with pytest.raises(UserError, match=line) as refused:
         into(copy)
-    subprocess.run(
-        str(refused.value).partition("join them: ")[2], shell=True, check=True
-    )
+    _, _, command = str(refused.value).partition("join them: ")
+    subprocess.run(command, shell=True, check=True)
     assert epochs(copy) == [("00000", 1)]
 
 
@@ -228,8 +226,8 @@ def refuse(*arguments):
     "While the storage does not answer, rows are kept; they are uploaded later"
 )
 def test_rows_wait_until_the_storage_answers_again(bucket, tmp_path, monkeypatch):
-    said = []
-    place = Remote(tmp_path, bucket, "token", said.append)
+    lines = []
+    place = Remote(tmp_path, bucket, "token", lines.append)
     place.files["sweep.json"] = b"{}"
     place.claim()
     for epoch, answers in enumerate((True, False, False, True, True), start=1):
@@ -239,14 +237,10 @@ def test_rows_wait_until_the_storage_answers_again(bucket, tmp_path, monkeypatch
             if not answers:
                 patch.setattr(object_storage, "write_over", refuse)
             assert (place._upload() is None) == answers
-    assert (
-        storage.read(storage.join(bucket, "journal", "000000"))
-        == b"[1]\n[2]\n[3]\n[4]\n[5]\n"
-    )
-    assert [line.partition(" s3://")[0] for line in said] == [
-        "can't upload to",
-        "uploads to",
-    ]
+    segment = storage.read(storage.join(bucket, "journal", "000000"))
+    assert segment == b"[1]\n[2]\n[3]\n[4]\n[5]\n"
+    beginnings = [line.partition(" s3://")[0] for line in lines]
+    assert beginnings == ["can't upload to", "uploads to"]
     place.withdraw()
 
 
@@ -453,11 +447,11 @@ def test_a_sweep_that_runs_elsewhere_is_running_while_it_gives_signs(
     listed = object_storage.files
 
     def files(where):
-        found = listed(where)
-        for name in silent.keys() & found.keys():
-            last = found[name]["last_modified"] - timedelta(seconds=silent[name])
-            found[name] = {**found[name], "last_modified": last}
-        return found
+        facts = listed(where)
+        for name in silent.keys() & facts.keys():
+            last = facts[name]["last_modified"] - timedelta(seconds=silent[name])
+            facts[name] = {**facts[name], "last_modified": last}
+        return facts
 
     monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "another"))
     with monkeypatch.context() as patch:
@@ -465,9 +459,9 @@ def test_a_sweep_that_runs_elsewhere_is_running_while_it_gives_signs(
         sweep = load_sweep(bucket)
     assert sweep.trials["stop_reason"].tolist() == [reason]
     assert exit_code(sweep.trials) == 0
-    assert any("resume" in one.command for one in answer(sweep, bucket).questions) == (
-        reason == "unknown"
-    )
+    questions = answer(sweep, bucket).questions
+    offers_a_resume = any("resume" in question.command for question in questions)
+    assert offers_a_resume == (reason == "unknown")
     writer.release()
     assert load_sweep(bucket).trials["stop_reason"].tolist() == ["interrupted"]
 

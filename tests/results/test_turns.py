@@ -92,21 +92,21 @@ def test_one_that_was_killed_is_waited_for_and_its_name_is_said(
 ):
     monkeypatch.setattr(signs, "SILENCE_S", 0.3)
     (tmp_path / ".lock").touch()
-    said = []
+    lines = []
     on("one")
-    killed = WriterTurn(tmp_path, said.append)
+    killed = WriterTurn(tmp_path, lines.append)
     on("another")
     start = time.monotonic()
-    WriterTurn(tmp_path, said.append)
+    WriterTurn(tmp_path, lines.append)
     assert 0.2 < time.monotonic() - start < 5
-    assert [line.partition(" wrote")[0] for line in said] == ["one"]
+    assert [line.partition(" wrote")[0] for line in lines] == ["one"]
     with pytest.raises(UserError, match="another process took over"):
         killed.go_on()
     # on the same node, its lock says that it has ended
-    WriterTurn(tmp_path, said.append).end()
+    WriterTurn(tmp_path, lines.append).end()
     on("a third")
-    WriterTurn(tmp_path, said.append)
-    assert len(said) == 1, "nobody waits for one that has ended"
+    WriterTurn(tmp_path, lines.append)
+    assert len(lines) == 1, "nobody waits for one that has ended"
 
 
 @pytest.mark.promise(
@@ -114,9 +114,10 @@ def test_one_that_was_killed_is_waited_for_and_its_name_is_said(
 )
 def test_a_container_does_not_wait_for_one_that_had_another_name(tmp_path, monkeypatch):
     (tmp_path / ".lock").touch()
-    said = []
+    lines = []
     for name in ("one", "another"):
         monkeypatch.setattr(platform, "node", lambda name=name: name)
-        WriterTurn(tmp_path, said.append)
+        WriterTurn(tmp_path, lines.append)
     monkeypatch.setattr(platform, "node", lambda: "a third")
-    assert (said, is_being_written(tmp_path)) == ([], False)
+    assert lines == []
+    assert is_being_written(tmp_path) is False

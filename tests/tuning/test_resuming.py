@@ -214,7 +214,7 @@ def loads_nothing(monkeypatch):
 def test_code_is_named_again_without_its_arguments(folder, name):
     where = folder(name, meta={"code": [MLP]}, architecture=RECORDED[name])
     options = resumed_with(COMMANDS[name], where, {"architecture": "net.py:mlp"})
-    assert options.architecture == tuple(RECORDED[name])
+    assert vars(options)["architecture"] == tuple(RECORDED[name])
 
 
 @pytest.mark.usefixtures("loads_nothing")
@@ -287,7 +287,7 @@ def test_recorded_options_have_their_types(folder):
 @pytest.mark.parametrize(("name", "recorded"), TOO_MANY)
 def test_a_folder_cannot_ask_for_too_much(folder, name, recorded):
     def proposals():
-        options = resumed_with(COMMANDS[name], folder(name, **recorded), {})
+        options: Any = resumed_with(COMMANDS[name], folder(name, **recorded), {})
         if name == "search":
             return list(options.networks())
         if name == "edge":
