@@ -152,15 +152,15 @@ def simulate(truth: str, s: float, workers: int, config: EdgeCoverage) -> Cell:
         expected = EXPECTED[search % len(EXPECTED)] + rng.uniform(-0.26, 0.26)
         searches.append(_search(chance, expected, workers, config, rng))
     low, median, high, trials, precise, epochs = np.transpose(searches)
-    covers = (low <= 0) & (high >= 0)
-    half_width = (high - low) / 2
+    covers = np.mean((low <= 0) & (high >= 0))
+    half_width = np.mean(high - low) / 2
     return Cell(
         truth=truth,
         s=s,
         workers=workers,
-        covers=float(covers.mean()),
+        covers=float(covers),
         bias=math.expm1(median.mean()),
-        half_width=math.expm1(half_width.mean()),
+        half_width=math.expm1(half_width),
         trials=float(np.mean(trials)),
         precise=float(np.mean(precise)),
         epochs=float(np.mean(epochs)),
@@ -242,13 +242,12 @@ def _train(
 
 def main() -> None:
     config = cli.parse(EdgeCoverage)
-    cells = []
-    for truth, s, workers in product(config.truths, config.widths, config.workers):
-        # A step has no width.
-        if truth != "step" or s == config.widths[0]:
-            cells.append((truth, s, workers))
     with ProcessPoolExecutor(config.processes) as pool:
-        running = [pool.submit(simulate, *cell, config) for cell in cells]
+        running = []
+        for truth, s, workers in product(config.truths, config.widths, config.workers):
+            # A step has no width.
+            if truth != "step" or s == config.widths[0]:
+                running.append(pool.submit(simulate, truth, s, workers, config))
         table = simulate_all(config, (future.result() for future in running))
     by_truth = table.groupby("truth", sort=False)[["covers", "bias"]]
     print(by_truth.agg(["min", "mean", "max"]).to_string())
