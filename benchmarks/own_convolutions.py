@@ -44,7 +44,8 @@ from mnist_tune.training.classifier import cross_entropy
 
 SIZES = ((2, 16), (4, 32), (6, 64))
 """Layers and channels."""
-RATE, BATCH_SIZE = 0.05, 64
+RATE = 0.05
+BATCH_SIZE = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,10 +148,8 @@ NETWORKS: dict[str, Callable[..., Network]] = {
 
 def by_hand(setting: Setting) -> Callable[[int], Any]:
     """Return a function that trains an epoch by a loop over a jitted step."""
-    network, data = (
-        architecture(setting.config.architecture, setting.data.spec),
-        setting.data,
-    )
+    network = architecture(setting.config.architecture, setting.data.spec)
+    data = setting.data
     images, labels = jax.device_put((data.train_images, data.train_labels))
     variables = jax.jit(network.init)(jax.random.key(0))
     if network.train_apply:

@@ -55,7 +55,8 @@ def measurements(name: str, config: SharpnessBenchmark) -> pd.DataFrame:
     program = Program.of(TrialConfig(architecture=name), dataset.spec)
     executor = Executor(program, Stack(1))
     executor.write(0, program.init(0, {"learning_rate": config.learning_rate}))
-    rows, epoch_s = [], float("inf")
+    rows = []
+    epoch_s = float("inf")
     for epoch in range(config.epochs + 1):
         if epoch in (0, config.epochs):
             for images in config.images:

@@ -87,12 +87,10 @@ def pytest_xdist_auto_num_workers(config):
     if any("::" in argument for argument in config.args):
         return 0
     most = min(usable_cpus(), 4) + 2 - ("not ray" in config.option.markexpr)
-    named = (
-        len(config.args)
-        if all(argument.endswith(".py") for argument in config.args)
-        else most
-    )
-    return min(named, most) if named > 1 else 0
+    files = most
+    if all(argument.endswith(".py") for argument in config.args):
+        files = len(config.args)
+    return min(files, most) if files > 1 else 0
 
 
 def pytest_xdist_make_scheduler(config, log):
@@ -112,11 +110,10 @@ def pytest_xdist_make_scheduler(config, log):
 def is_quick():
     """Whether no test runs that is about numbers. Ray's processes compile quickly,
     too."""
-    return not any(
-        item.get_closest_marker(name)
-        for item in _running
-        for name in ("numerical", "portable")
-    )
+    for item in _running:
+        if item.get_closest_marker("numerical") or item.get_closest_marker("portable"):
+            return False
+    return True
 
 
 compile_quickly(is_quick)
@@ -422,20 +419,18 @@ class MotoS3:
 
     def start(self):
         self._server.start()
-        server, lock = self._server._server, threading.Lock()
+        server = self._server._server
+        lock = threading.Lock()
         app = server.app
 
         def one_at_a_time(environ, start_response):
-            length = (
-                -1
-                if "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "")
-                else environ.get("CONTENT_LENGTH") or 0
-            )
+            length = environ.get("CONTENT_LENGTH") or 0
+            if "chunked" in environ.get("HTTP_TRANSFER_ENCODING", ""):
+                length = -1
             content = environ["wsgi.input"].read(int(length))  # it may never come
+            received = environ | {"wsgi.input": io.BytesIO(content)}
             with lock:
-                return app(
-                    environ | {"wsgi.input": io.BytesIO(content)}, start_response
-                )
+                return app(received, start_response)
 
         server.app = one_at_a_time
 

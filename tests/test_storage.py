@@ -224,7 +224,8 @@ def test_written_files_may_be_read_by_whom_the_user_lets(tmp_path):
 
 
 def test_a_link_is_refused_and_what_it_leads_to_stays(tmp_path):
-    outside, link = tmp_path / "outside", tmp_path / "link"
+    outside = tmp_path / "outside"
+    link = tmp_path / "link"
     outside.write_bytes(b"ours")
     link.symlink_to(outside)
     with pytest.raises(OSError, match="it is a link") as error:

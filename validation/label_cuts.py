@@ -264,12 +264,9 @@ def cut_and_whole(sweep: Sweep) -> Iterator[tuple[str, str]]:
         if not pd.isna(targets.iloc[row]):
             target = float(targets.iloc[row])
         # Each curve alone, with the target of its sweep.
-        alone = Sweep(
-            name=sweep.name,
-            trials=sweep.trials.iloc[[row]].reset_index(drop=True),
-            epochs=sweep.curve(trial_id),
-            data=replace(sweep.data, target=target),
-        )
+        data = replace(sweep.data, target=target)
+        trial = sweep.trials.iloc[[row]].reset_index(drop=True)
+        alone = Sweep(sweep.name, trial, sweep.curve(trial_id), data)
         whole = only_regime(alone)
         epochs = len(alone.epochs)
         for last in cuts_of(epochs) - {epochs}:
@@ -315,12 +312,15 @@ class Projection:
     def of(cls, trial: Any, epoch: float, trained: int) -> Projection:
         """Return what a labelled trial says of an epoch, which is infinite if the curve
         did not get there within the epochs that it was trained."""
+        curve = trial.sweep, trial.trial_id
+        start = float(trial.reaches_from)
+        end = float(trial.reaches_to)
         return cls(
             epoch=epoch,
-            start=float(trial.reaches_from),
-            end=float(trial.reaches_to),
+            start=start,
+            end=end,
             not_before=not_before(trial),
-            curve=(trial.sweep, trial.trial_id),
+            curve=curve,
             epochs_asked=trial.epochs_asked,
             trained=trained,
         )
@@ -580,7 +580,8 @@ def main() -> None:
     cut_sweeps = []
     for sweep in sweeps:
         last = sweep.asked // config.longer
-        cut_sweeps.append(sweep.until(last, last, "completed"))
+        cut_sweep = sweep.until(last, last, "completed")
+        cut_sweeps.append(cut_sweep)
     for order in ("smallest", "largest"):
         print(f"early stopping, {order} rate first")
         is_largest = order == "largest"

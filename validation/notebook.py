@@ -222,8 +222,10 @@ def _compare(experiment: Experiment, trials: pd.DataFrame, sweep: Tables) -> Com
     curves = pd.DataFrame()
     if experiment.chaotic:
         verdict, reason = _outcomes(experiment, trials)
-        is_other = trials["epochs_run"].gt(0) & trials["trial_id"].ne(own["trial_id"])
-        curves = sweep.curves("test_accuracy")[trials.loc[is_other, "trial_id"]]
+        has_begun = trials["epochs_run"] > 0
+        is_other = trials["trial_id"] != own["trial_id"]
+        other_ids = trials.loc[has_begun & is_other, "trial_id"]
+        curves = sweep.curves("test_accuracy")[other_ids]
     else:
         verdict, reason = _figures(experiment, rows, own["curve_regime"])
     return Comparison(experiment, rows, verdict, reason, curves)

@@ -142,7 +142,8 @@ def test_storage_that_fails_once_ends_no_trial(bucket, silent_s3, tmp_path, firs
 @pytest.mark.promise("Nothing in a folder is unpickled")
 @pytest.mark.parametrize("place", ["array_000", "meta", "whole file"])
 def test_a_pickle_is_never_executed(tmp_path, place):
-    trap, path = Trap(tmp_path / "sprung"), tmp_path / "00000.npz"
+    trap = Trap(tmp_path / "sprung")
+    path = tmp_path / "00000.npz"
     state().save(path)
     with np.load(path) as file:
         members = dict(file)

@@ -103,9 +103,8 @@ def test_what_ends_in_time_is_answered(ends):
 
 def test_what_hangs_is_said_and_ends_the_process(ends):
     end = threading.Event()
-    with pytest.raises(
-        HungError, match=r"an epoch still ran after 0.001 minutes \(--hang-minutes"
-    ):
+    line = r"an epoch still ran after 0.001 minutes \(--hang-minutes"
+    with pytest.raises(HungError, match=line):
         watched(end.wait, 0.06)
     assert ends == [(5.0, 1)]
     end.set()
@@ -124,7 +123,8 @@ def test_a_machine_that_sleeps_does_not_hang(monkeypatch, ends):
 def sleeping(folder):
     """Return a factory of networks that sleep for ever, once, in an epoch after the
     third."""
-    journal, asleep = folder / "sweep" / "journal.jsonl", folder / "asleep"
+    journal = folder / "sweep" / "journal.jsonl"
+    asleep = folder / "asleep"
 
     def sleep():
         if (

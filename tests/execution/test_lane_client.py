@@ -19,7 +19,8 @@ from mnist_tune.tuning.trainable import LANE_TIMEOUT_S
 
 def test_a_trial_that_gets_no_lane_gives_up_after_a_while(monkeypatch, tmp_path):
     """Tune starts it again, perhaps on another node."""
-    lost, now = LaneLostError("the server died"), [0.0]
+    lost = LaneLostError("the server died")
+    now = [0.0]
 
     def sleep(seconds):
         now[0] += seconds
@@ -29,13 +30,12 @@ def test_a_trial_that_gets_no_lane_gives_up_after_a_while(monkeypatch, tmp_path)
         trainable, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep)
     )
     trial = object.__new__(trainable.TrialTrainable)
-    trial._lane_id, trial._config, trial._loaded, trial._attached = (
-        "a",
-        TrialConfig(),
-        None,
-        False,
-    )
-    trial._state, trial._pool = tmp_path / "a.npz", MagicMock()
+    trial._lane_id = "a"
+    trial._config = TrialConfig()
+    trial._loaded = None
+    trial._attached = False
+    trial._state = tmp_path / "a.npz"
+    trial._pool = MagicMock()
     trial._pool.attach.side_effect = lost
     with pytest.raises(LaneLostError, match="the server died"):
         trial._epoch()

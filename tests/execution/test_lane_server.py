@@ -93,9 +93,8 @@ def save(server, path, *lanes):
 
 
 def test_what_a_call_raises_is_its_callers(server, exits, tmp_path):
-    with pytest.raises(
-        LaneLostError, match=r"^c has no lane here, or another process holds it$"
-    ):
+    line = r"^c has no lane here, or another process holds it$"
+    with pytest.raises(LaneLostError, match=line):
         epochs(server, tmp_path, "c")
     assert epochs(server, tmp_path, "a", "b") == [1, 1]
     assert exits == []
@@ -161,16 +160,15 @@ def test_each_lanes_own_state_is_saved(server, tmp_path):
     asyncio.run(server.attach("b", "b", replace(SMALL, seed=1), None, []))
     epochs(server, tmp_path, "a", "b")
     save(server, tmp_path, "a", "b")
-    saved = [Checkpoint.load(tmp_path / f"{lane}.npz") for lane in "ab"]
-    np.testing.assert_equal(
-        [vars(state) for state in saved],
-        [vars(server._pool.checkpoint(lane)) for lane in "ab"],
-    )
+    for lane in "ab":
+        saved = Checkpoint.load(tmp_path / f"{lane}.npz")
+        np.testing.assert_equal(vars(saved), vars(server._pool.checkpoint(lane)))
 
 
 def test_the_group_that_asked_first_runs_first(server, monkeypatch, tmp_path):
     asyncio.run(server.attach("b", "b", OTHER, None, []))
-    ran, run = [], server._pool.outcomes
+    ran = []
+    run = server._pool.outcomes
 
     def noted(lanes):
         ran.extend(lanes)
@@ -199,7 +197,9 @@ def test_anything_unexpected_in_the_compute_thread_ends_the_process(
 
 
 def test_calls_that_were_cancelled_do_no_harm(server, exits, monkeypatch, tmp_path):
-    started, go_on, run = threading.Event(), threading.Event(), server._pool.outcomes
+    started = threading.Event()
+    go_on = threading.Event()
+    run = server._pool.outcomes
 
     def held(lanes):
         started.set()
@@ -344,7 +344,8 @@ def test_states_are_saved_every_so_many_epochs_and_once_each(
 @pytest.fixture
 def go_on(monkeypatch):
     """An event that saves of lane a wait for."""
-    event, save_state = threading.Event(), Checkpoint.save
+    event = threading.Event()
+    save_state = Checkpoint.save
 
     def slow(state, where):
         if where.name == "a.npz":

@@ -98,7 +98,8 @@ def test_a_lanes_numbers_are_the_same_to_rounding_in_company(mnist_5k):
         TrialConfig(learning_rate=rate, seed=i % 3, data_seed=i % 2, **fields)
         for i, rate in enumerate(RATES)
     ]
-    pool, alone = LanePool(mnist_5k, 8), LanePool(mnist_5k)
+    pool = LanePool(mnist_5k, 8)
+    alone = LanePool(mnist_5k)
     for i, config in enumerate(configs):
         pool.attach(str(i), config)
     pool.run(["0", "1"])
@@ -143,8 +144,10 @@ def test_the_wait_is_the_time_in_which_no_batch_ran(few_images):
 def test_the_seconds_of_all_rows_are_those_that_passed(few_images):
     pool = attached(few_images, 4, RATES[:3])
     pool.run(["0", "1", "2"])
+    rows = []
     start = time.perf_counter()
-    rows = [row for _ in range(3) for row in pool.run(["0", "1", "2"]).values()]
+    for _ in range(3):
+        rows += pool.run(["0", "1", "2"]).values()
     passed = time.perf_counter() - start
     assert [row.compile_s for row in rows] == [0.0] * 9
     assert sum(row.train_s + row.eval_s for row in rows) <= passed

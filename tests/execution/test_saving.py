@@ -32,7 +32,9 @@ def saved(path):
 
 
 def test_an_epoch_trains_while_the_last_state_is_written(lane, tmp_path, monkeypatch):
-    go_on, path, save = threading.Event(), tmp_path / "a.npz", Checkpoint.save
+    go_on = threading.Event()
+    path = tmp_path / "a.npz"
+    save = Checkpoint.save
 
     def slow(state, where):
         assert go_on.wait(60)
@@ -72,19 +74,16 @@ class Sweep:
     change on disk."""
 
     def __init__(self, folder, dataset, save_every=1, rows=()):
-        self.rows, self.moments, self._lock, self.folder = (
-            list(rows),
-            [],
-            threading.Lock(),
-            folder,
-        )
+        self.rows = list(rows)
+        self.moments = []
+        self._lock = threading.Lock()
+        self.folder = folder
         self._trial = object.__new__(TrialTrainable)
         self._trial._trial_info = None
         (folder / "token").write_text("")
         settings = WorkerSettings(folder, save_every=save_every)
-        self._trial.setup(
-            {"trial": SMALL.to_dict() | {"trial_id": "a"}}, [dataset], settings
-        )
+        config = {"trial": SMALL.to_dict() | {"trial_id": "a"}}
+        self._trial.setup(config, [dataset], settings)
 
     def run(self):
         done = False
@@ -94,9 +93,8 @@ class Sweep:
             last = self.rows[-1]["epoch"] if self.rows else 0
             # as the sweep's writer decides
             if not result["repeated"] or result["epoch"] > last:
-                self.rows.append(
-                    {name: value for name, value in result.items() if name not in TIMES}
-                )
+                row = {name: result[name] for name in result if name not in TIMES}
+                self.rows.append(row)
             self.look()
             done = result["done"]
         self._trial.cleanup()
@@ -104,7 +102,8 @@ class Sweep:
 
     def look(self):
         with self._lock:
-            self.moments.append((list(self.rows), storage.read(self.folder / "a.npz")))
+            state = storage.read(self.folder / "a.npz")
+            self.moments.append((list(self.rows), state))
 
     def numbers(self):
         return [{name: row[name] for name in NUMBERS} for row in self.rows]

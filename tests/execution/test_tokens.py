@@ -22,7 +22,8 @@ from mnist_tune.training.task import Network
 from mnist_tune.trial import TrialConfig
 
 PAGE = Path(__file__).parents[2] / "docs" / "text.md"
-LENGTH, CLASSES = 6, 5
+LENGTH = 6
+CLASSES = 5
 CONFIG = TrialConfig(
     architecture="tiny", learning_rate=0.1, momentum=0.9, batch_size=16, epochs=3
 )

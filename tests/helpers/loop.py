@@ -115,7 +115,8 @@ class Loop:
 @pytest.fixture
 def loop(monkeypatch):
     made = Loop()
-    append, finish = SweepWriter._append, SweepWriter.finish
+    append = SweepWriter._append
+    finish = SweepWriter.finish
 
     def or_die(call, lines):
         def called(*arguments, **named):

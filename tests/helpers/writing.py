@@ -94,13 +94,9 @@ class Process:
 
     def __init__(self, cache, keys):
         environment = os.environ | keys | {"MNIST_TUNE_CACHE": str(cache)}
-        self._process = subprocess.Popen(
-            [sys.executable, __file__],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        command = [sys.executable, __file__]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self._process = subprocess.Popen(command, env=environment, text=True, **pipes)
 
     def order(self, *order):
         print(json.dumps(order), file=self._process.stdin, flush=True)

@@ -19,7 +19,8 @@ class Failing:
     """Lets so many calls through that write, then fails all."""
 
     def __init__(self, patch, calls, code):
-        self.left, self._code = calls, code
+        self.left = calls
+        self._code = code
         for owner, name in ((os, "open"), (os, "replace"), (os, "fsync")):
             patch.setattr(owner, name, self._counted(getattr(os, name), name))
 

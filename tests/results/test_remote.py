@@ -70,12 +70,8 @@ def test_a_finished_sweep_in_storage_equals_a_local_one(
     for sweep in sweeps[:3]:
         assert sweep.trials.equals(sweeps[3].trials)
         assert sweep.epochs.equals(sweeps[3].epochs)
-    assert [sweep.path for sweep in sweeps] == [
-        bucket,
-        bucket,
-        tmp_path / "local",
-        tmp_path / "local",
-    ]
+    local = tmp_path / "local"
+    assert [sweep.path for sweep in sweeps] == [bucket, bucket, local, local]
     assert not working_folder(bucket).exists(), "files are left on the driver's machine"
     assert names(storage.join(bucket, "states")) == ["token"]
     assert last_sign(bucket).writer == {}
@@ -159,22 +155,15 @@ def test_a_new_sweep_does_not_begin_with_what_an_earlier_one_left(new_writer, bu
     new = new_writer(bucket)
     assert b"[" not in (new.path / "journal.jsonl").read_bytes()
     # pyarrow leaves an empty folder.
-    assert sorted(names(bucket)) == [
-        ".ray",
-        "000000",
-        "sweep.json",
-        "token",
-        "writer.json",
-    ]
+    names_now = sorted(names(bucket))
+    assert names_now == [".ray", "000000", "sweep.json", "token", "writer.json"]
     new.finish(ended="now")
 
 
 def test_states_without_a_sweep_are_not_overwritten(new_writer, bucket):
     storage.write(storage.join(bucket, "states/3/00000.npz"), b"state")
-    with pytest.raises(
-        UserError,
-        match=r"/states\S* has the states of a sweep whose sweep.json is gone",
-    ):
+    line = r"/states\S* has the states of a sweep whose sweep.json is gone"
+    with pytest.raises(UserError, match=line):
         new_writer(bucket)
 
 
@@ -207,9 +196,8 @@ def test_a_failed_last_upload_is_an_error_and_keeps_the_local_files(
     with monkeypatch.context() as patch:
         patch.setattr(object_storage, "write_over", refuse)
         writer.epoch("00000", epoch_row(2), False)
-        with pytest.raises(
-            UserError, match=r"could not be uploaded to .*mnist-tune show .*--resume"
-        ):
+        line = r"could not be uploaded to .*mnist-tune show .*--resume"
+        with pytest.raises(UserError, match=line):
             writer.finish(ended="now")
     assert epochs(working_folder(bucket)) == [("00000", 1), ("00000", 2)]
     assert epochs(bucket) == [("00000", 1)]
@@ -246,7 +234,8 @@ def test_rows_wait_until_the_storage_answers_again(bucket, tmp_path, monkeypatch
 
 def test_others_wait_until_the_end_is_tidied_up(new_writer, bucket, monkeypatch):
     """Else the states of one that resumes the sweep at that moment would be removed."""
-    writer, seen = new_writer(bucket), []
+    writer = new_writer(bucket)
+    seen = []
     storage.write(storage.join(writer.states, "00000.npz"), b"state")
     writer.end("00000", "diverged")
     remove = storage.remove
@@ -282,10 +271,8 @@ def test_a_writer_whose_place_was_taken_ends_and_writes_nothing(
         second = new_writer(bucket, resume=True)
     first.epoch("00000", epoch_row(2), False)
     wait_until(lambda: first._remote.refused)
-    with pytest.raises(
-        UserError,
-        match=f"^another process took over {bucket[:20]}.* what this one did is in",
-    ):
+    line = f"^another process took over {bucket[:20]}.* what this one did is in"
+    with pytest.raises(UserError, match=line):
         first.epoch("00000", epoch_row(3), False)
     assert first.failure is first._remote.refused
     with pytest.raises(UserError, match="another process took over"):
@@ -373,9 +360,8 @@ def test_a_folder_that_is_left_without_an_end_is_not_locked(
         patch.setattr(
             SweepWriter, "_write_meta", mock.Mock(side_effect=OSError(28, "full"))
         )
-        with pytest.raises(
-            UserError, match=r"can't write results to .*full"
-        ) as refused:
+        line = r"can't write results to .*full"
+        with pytest.raises(UserError, match=line) as refused:
             new_writer(folder, resume=True)
     # also while something refers to them
     assert not is_being_written(folder), (held, refused)
@@ -411,9 +397,8 @@ def test_a_resume_is_refused_if_the_sweep_went_on_since_it_was_read(
         other = new_writer(bucket, resume=True)
         other.epoch("00000", epoch_row(2), False)
         other.finish(ended=None)
-    with pytest.raises(
-        UserError, match=r"^another process has just written to s3://.*; try again$"
-    ):
+    line = r"^another process has just written to s3://.*; try again$"
+    with pytest.raises(UserError, match=line):
         new_writer(bucket, resume=True)
     fetched(bucket)
     new_writer(bucket, resume=True).finish(ended="now")
@@ -496,11 +481,9 @@ def test_a_writer_gives_signs_of_life_while_an_upload_takes_long(
     new_writer, epoch_row, bucket, monkeypatch
 ):
     monkeypatch.setattr(remote, "SIGN_S", 0.1)
-    writer, send, long = (
-        new_writer(bucket),
-        object_storage.write_over,
-        threading.Event(),
-    )
+    writer = new_writer(bucket)
+    send = object_storage.write_over
+    long = threading.Event()
 
     def slow(where, *arguments):
         if "/journal/" in where:

@@ -38,10 +38,8 @@ def test_of_two_that_write_one_is_refused(tmp_path, new_writer, on, monkeypatch)
     with new_writer(tmp_path / "sweep") as first:
         (first.path / ".lock").touch()
         on("another")
-        with pytest.raises(
-            UserError,
-            match=r"^a sweep on one is writing to .*sweep; wait for it, or stop it first$",
-        ):
+        line = r"^a sweep on one is writing to .*sweep; wait for it, or stop it first$"
+        with pytest.raises(UserError, match=line):
             new_writer(tmp_path / "sweep", resume=True)
         assert first.failure is None
         assert is_being_written(first.path), (
@@ -70,10 +68,10 @@ def test_one_that_slept_writes_nothing_more(
         other = new_writer(tmp_path / "sweep", resume=True)
     with other:
         wait_until(lambda: slept.failure, every=0.01)
-        with pytest.raises(
-            UserError,
-            match=r"^another process took over .*sweep, after this one gave no sign of life",
-        ):
+        line = (
+            r"^another process took over .*sweep, after this one gave no sign of life"
+        )
+        with pytest.raises(UserError, match=line):
             slept.epoch("00000", epoch_row(2), repeated=False)
         slept.release()
         other.epoch("00000", epoch_row(2), repeated=False)

@@ -146,7 +146,9 @@ def trained_here(trials, train_images=None):
     return pd.DataFrame(rows)
 
 
-RATES, EPOCHS, IMAGES = (0.01, 0.1, 0.5), 40, 1024
+RATES = (0.01, 0.1, 0.5)
+EPOCHS = 40
+IMAGES = 1024
 FLAGS = (
     "--learning-rates",
     *RATES,
@@ -171,7 +173,8 @@ def test_a_sweep_in_object_storage_that_is_killed_again_and_again_loses_nothing(
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
     with seaweed(tmp_path / "storage") as server:
-        place, pause = server.uri("sweep"), tmp_path / "pause"
+        place = server.uri("sweep")
+        pause = tmp_path / "pause"
         again = ("--output", place, "--resume", "auto", *FLAGS)
         monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "machine"))
         with start(pause, *again) as driver:
@@ -350,7 +353,8 @@ def test_a_sweep_grows_by_epochs_and_rates_as_if_it_had_been_asked_for_them_at_o
 
 
 def test_a_spent_time_budget_is_the_stop_reason(tmp_path, one_core):
-    trials, epochs = [TrialConfig(architecture="mlp-8-tanh", epochs=100_000)], 0
+    trials = [TrialConfig(architecture="mlp-8-tanh", epochs=100_000)]
+    epochs = 0
     for budget in (6.0, 20.0, 60.0):  # a slow machine needs more to finish an epoch
         output = tmp_path / f"{budget}"
         options = SweepOptions(
@@ -391,7 +395,8 @@ class Damages(Callback):
     """Writes a state that fits no network before the first trial starts."""
 
     def __init__(self, path, row):
-        self.path, self.row = path, row
+        self.path = path
+        self.row = row
 
     def setup(self, **info):
         Checkpoint({}, EpochRow.of(self.row)).save(self.path)
@@ -445,10 +450,8 @@ def test_asha_and_divergence_stop_hopeless_trials(tmp_path, every_core):
     assert by_rate.loc[1e7, "regime"] == "diverged"
     assert by_rate.loc[1e7, "diverged_at_step"] >= 1
     assert by_rate.loc[0.3, "stop_reason"] == "completed"
-    assert "asha" in {
-        by_rate.loc[1e-4, "stop_reason"],
-        by_rate.loc[1e-5, "stop_reason"],
-    }
+    reasons_of_small_rates = by_rate.loc[[1e-4, 1e-5], "stop_reason"]
+    assert "asha" in set(reasons_of_small_rates)
 
 
 class Count(Callback):
@@ -462,21 +465,13 @@ def test_all_seeds_of_a_rate_stop_after_the_same_epoch_or_run_to_the_end(
     tmp_path, every_core
 ):
     rates = (1.0, 0.3, 0.1, 0.01, 1e-3, 1e-4)
-    trials = [
-        TrialConfig(
-            architecture="mlp-16-tanh",
-            learning_rate=rate,
-            epochs=10,
-            seed=seed,
-            data_seed=seed,
-        )
-        for seed in range(3)
-        for rate in rates
-    ]
-    options, count = (
-        SweepOptions(dataset="mnist-5k", output=tmp_path, quiet=True),
-        Count(),
-    )
+    network = {"architecture": "mlp-16-tanh", "epochs": 10}
+    trials = []
+    for seed, rate in itertools.product(range(3), rates):
+        seeds = {"seed": seed, "data_seed": seed}
+        trials.append(TrialConfig(learning_rate=rate, **network, **seeds))
+    options = SweepOptions(dataset="mnist-5k", output=tmp_path, quiet=True)
+    count = Count()
     sweep = run_sweep("seeds", trials, options, callbacks=[count])
     assert count.results == len(sweep.epochs)
     epochs = sweep.trials.groupby("learning_rate")["epochs_run"]

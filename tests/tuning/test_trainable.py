@@ -186,7 +186,8 @@ def test_an_epoch_that_was_saved_but_not_told_before_the_lane_was_lost_is_report
 
 
 def test_a_process_that_tune_uses_again_starts_anew(start, pool):
-    first, second = config("00000"), config("00001", learning_rate=0.2)
+    first = config("00000")
+    second = config("00001", learning_rate=0.2)
     start("00001", learning_rate=0.2).step()  # it has a saved epoch from before
     pool.calls.clear()
     trial = start()
@@ -213,24 +214,27 @@ def test_a_trial_goes_on_from_another_ones_checkpoint_with_its_own_id(
     start, pool, tmp_path
 ):
     """As population based training does it."""
-    (tmp_path / "tune").mkdir()
+    folder = tmp_path / "tune"
+    folder.mkdir()
     donor = start("00001", learning_rate=0.3)
     for _ in range(3):
         donor.step()
-    donor.save_checkpoint(tmp_path / "tune")
+    donor.save_checkpoint(folder)
     trial = start()
     trial.step()
     trial.reset_config(config(learning_rate=0.3))
-    trial.load_checkpoint(tmp_path / "tune")
+    trial.load_checkpoint(folder)
     pool.calls.clear()
     # before it has trained, its state is the donor's
-    trial.save_checkpoint(tmp_path / "tune")
-    assert Checkpoint.load(tmp_path / "tune" / "state.npz").row.epoch == 3
+    trial.save_checkpoint(folder)
+    assert Checkpoint.load(folder / "state.npz").row.epoch == 3
     row = trial.step()
-    assert (row["epoch"], row["repeated"], row["done"]) == (4, False, True)
+    assert row["epoch"] == 4
+    assert row["repeated"] is False
+    assert row["done"] is True
     assert pool.calls[0] == ("attach", "00000", 0.3, 3)
-    trial.save_checkpoint(tmp_path / "tune")
-    assert Checkpoint.load(tmp_path / "tune" / "state.npz").row.epoch == 4
+    trial.save_checkpoint(folder)
+    assert Checkpoint.load(folder / "state.npz").row.epoch == 4
 
 
 @pytest.mark.parametrize(("stops", "reason"), [(True, "diverged"), (False, "")])
