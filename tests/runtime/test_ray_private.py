@@ -77,7 +77,7 @@ def test_a_ray_that_runs_is_greeted_and_asked_for_dead_processes_and_kinds_of_no
     assert ray_private.gcs_address(address) == address
     for auto in (True, False):
         ray_private.greet(address, auto)
-    assert ray_private.kinds_of_nodes() == []
+    assert ray_private.kinds_of_nodes() == ()
     node = ray._private.worker._global_node
     assert not ray_private.raylet_is_dead()
     monkeypatch.setattr(
