@@ -202,7 +202,7 @@ def _versions(uv: list[str], python: str) -> dict[str, str]:
     asked = subprocess.run(
         [python, "--version"], check=True, capture_output=True, text=True
     )
-    versions = {"python": asked.stdout.split()[-1]}
+    versions = {"python": answer.stdout.split()[-1]}
     for line in frozen.stdout.split():
         name, _, version = line.partition("==")
         versions[name] = version
