@@ -199,7 +199,7 @@ def _versions(uv: list[str], python: str) -> dict[str, str]:
     """Return the versions of Python and of all packages of an environment."""
     freeze = [*uv, "pip", "freeze", "--python", python]
     frozen = subprocess.run(freeze, check=True, capture_output=True, text=True)
-    asked = subprocess.run(
+    answer = subprocess.run(
         [python, "--version"], check=True, capture_output=True, text=True
     )
     versions = {"python": answer.stdout.split()[-1]}
