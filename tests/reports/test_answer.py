@@ -456,13 +456,13 @@ def test_of_several_tasks_those_without_a_best_setting_are_counted_and_one_comma
     losses = [1.0, 2.0, 30.0, 40.0, 1.0, 2.0]
     sweep = made_up_sweep([0.1, 0.2], architectures=("one", "two", "three"))
     sweep = of_tasks(sweep, test_loss=losses, loss_noise=0.1)
-    known = "A best setting is known for {} of 3 tasks, " + CHOSEN
-    assert headline_of(sweep) == known.format(3)
+    headline = "A best setting is known for {} of 3 tasks, " + CHOSEN
+    assert headline_of(sweep) == headline.format(3)
     assert questions_of(sweep) == ["No edge yet, try larger rates:"]
     lost = sweep.trials["architecture"] != "two"
     regimes = sweep.trials["regime"].mask(lost, "diverged")
     sweep = with_trials(sweep, regime=regimes)
-    assert headline_of(sweep) == known.format(1)
+    assert headline_of(sweep) == headline.format(1)
     assert questions_of(sweep) == [
         "Try smaller rates (one, three):",
         "No edge yet, try larger rates (two):",
