@@ -20,9 +20,10 @@ from safetensors.numpy import load_file
 
 from mnist_tune import TrialConfig, UserError, load_sweep, storage
 from mnist_tune.epoch_row import EpochRow
+from mnist_tune.errors import library
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.exports import mirror
-from mnist_tune.exports.run import library, sweep_id
+from mnist_tune.exports.run import sweep_id
 from mnist_tune.results.tables import as_csv
 
 # The tools' own: MLflow's and Optuna's connections are left to the garbage collector.
@@ -134,9 +135,13 @@ def counts_of_wandb(output):
     return without_empty(epochs)
 
 
+def optuna():
+    return library("optuna", "this test")
+
+
 def study_in(url, name=None):
     """A study of Optuna; without a name, the only one that is there."""
-    return library("optuna").load_study(study_name=name, storage=url)
+    return optuna().load_study(study_name=name, storage=url)
 
 
 def counts_of_optuna(output):
@@ -278,7 +283,7 @@ def test_what_cannot_be_written_or_is_not_installed_is_one_line(
     with pytest.raises(UserError, match=REFUSED[kind]):
         mirror(kind, str(file)).update(load_sweep(folder))
     not_installed = mock.Mock(side_effect=ImportError)
-    monkeypatch.setattr("mnist_tune.exports.run.import_module", not_installed)
+    monkeypatch.setattr("mnist_tune.errors.import_module", not_installed)
     if kind != "csv":
         remedy = f"python -m pip install {kind}"
         with pytest.raises(UserError, match=f"^this export needs {kind}.*{remedy}"):
@@ -291,7 +296,8 @@ def test_what_a_full_disk_cut_short_is_written_anew(
     """TensorBoard shows twice what is written twice."""
     logs = tmp_path / "logs"
     copy = mirror("tensorboard", str(logs))
-    writer = library("tensorboardX.event_file_writer").EventsWriter
+    written_by = library("tensorboardX.event_file_writer", "this test")
+    writer = written_by.EventsWriter
     copy.update(load_sweep(folder))
     resume()
     write = writer.write_event
@@ -355,7 +361,7 @@ def test_sweeps_that_begin_in_the_same_second_are_beside_each_other(
     for started in ("2026-01-02T03:04:05.1+00:00", "2026-01-02T03:04:05.2+00:00"):
         mirror(kind, str(output)).update(with_meta(sweep, started=started))
     if kind == "optuna":
-        studies = library("optuna").get_all_study_summaries(f"sqlite:///{output}")
+        studies = optuna().get_all_study_summaries(f"sqlite:///{output}")
         assert [study.n_trials for study in studies] == [4, 4]
     else:
         assert [len(list(logs.iterdir())) for logs in output.iterdir()] == [4, 4]
@@ -429,7 +435,7 @@ def test_tasks_whose_losses_dont_compare_are_a_study_each(folder, tmp_path):
         url = f"sqlite:///{output}"
         mirror("optuna", str(output)).update(exported)
         mirror("optuna", str(output)).update(exported)
-        summaries = library("optuna").get_all_study_summaries(url)
+        summaries = optuna().get_all_study_summaries(url)
         names = [summary.study_name for summary in summaries]
         assert len(set(names)) == len(names)
         return {study_name: study_in(url, study_name) for study_name in names}
