@@ -51,7 +51,8 @@ def came_later(curve, epochs, label, whole):
         spiked = curve.spikes()[epochs:]
         return fell.any() or spiked.any()
     if label in ("converged", "slow") and whole == "overfit":
-        return curve.held_out[epochs:].min() < curve.held_out[:epochs].max()
+        before, after = np.split(curve.held_out, [epochs])
+        return after.min() < before.max()
     return (label, whole) == ("oscillating", "converged")  # it was calm since
 
 

@@ -228,8 +228,9 @@ def test_two_without_a_seed_in_common_have_no_difference():
 
 
 def test_where_no_noise_is_known_any_gap_may_be_chance():
-    unknown = np.array([nan] * 3)
-    of_one = chance_gap(unknown, nan, unknown, np.ones(3), 0, 3)
+    unknown = np.full(3, nan)
+    one_seed = np.ones(3)
+    of_one = chance_gap(unknown, nan, unknown, one_seed, 0, 3)
     assert of_one.tolist() == [inf] * 3
     three_seeds = np.full(3, 3.0)
     several = chance_gap(unknown, 1e-4, unknown, three_seeds, 6, 3)

@@ -156,7 +156,8 @@ def test_paired_losses_of_eight_parts_say_how_certain_a_difference_is():
     hard = np.arange(8) ** 2.0
     harder = hard + [0.1, 0.3] * 4
     spread = 0.1 * math.sqrt(8 / 7)
-    assert paired_noise(harder, hard) == pytest.approx(spread / math.sqrt(8))
+    error = spread / math.sqrt(8)
+    assert paired_noise(harder, hard) == pytest.approx(error)
     seven = hard[:7]
     assert math.isnan(paired_noise(seven, seven))
 

@@ -405,18 +405,25 @@ def test_a_search_without_an_edge_says_why_in_place_of_an_interval(
     assert (edge.learned is None) == (not has_learned)
 
 
+SLOW_PILOT = """
+    1.0       2.3   0.1
+    0.25      1.61  0.4
+    0.0625    1.9   0.3
+    0.015625  2.2   0.2
+"""
+
+
 def test_where_half_the_loss_is_out_of_reach_learned_is_relative_to_the_best_of_the_pilot(
     searched,
 ):
     """The pilot's best has 0.7 of a guess's loss, so 0.85 of it has learned. The trials
     after it don't count for that, nor do those of the pilot that were too slow, or
     nearly."""
-    best = (1 / 4, 1.61, 0.4)
-    too_slow = [(1 / 16, 1.9, 0.3), (1 / 64, 2.2, 0.2)]
-    pilot = [(1.0, 2.3, 0.1), best, *too_slow]
-    good, within, beyond = (0.3, 0.4, 0.9), (0.4, 1.94, 0.3), (0.5, 1.97, 0.3)
+    good = (0.3, 0.4, 0.9)
+    within = (0.4, 1.94, 0.3)
+    beyond = (0.5, 1.97, 0.3)
     later = [good] * 5 + [within] * 5 + [beyond] * 5
-    [edge] = searched(pilot + later).edges()
+    [edge] = searched(rows(SLOW_PILOT) + later).edges()
     assert edge.learned.share == pytest.approx(0.85, abs=0.001)
     learned = edge.outcomes["learned"].tolist()
     assert learned == [False, True] + [True] * 10 + [False] * 5
@@ -443,16 +450,19 @@ def test_a_pilot_goes_on_until_a_trial_has_learned():
     nothing = [*failed, (0.02, row_of(2.2))]
     assert rule.fixed_by([]) is None
     assert rule.fixed_by(nothing + failed) is None
-    good, better = (3.0, row_of(1.0)), (2.0, row_of(0.8))
-    learned = rule.fixed_by([*nothing, good, better, *nothing[:2]])
+    good = (3.0, row_of(1.0))
+    better = (2.0, row_of(0.8))
+    learned = rule.fixed_by([*nothing, good, better, *failed[:2]])
     assert learned.share == 0.5
     assert learned.least == 2.0
 
 
 def test_the_least_rate_that_learned_well_is_that_of_the_pilot():
-    slow, barely, well = row_of(2.0), row_of(1.0), row_of(0.3)
-    pilot = [(0.01, slow), (0.04, barely), (0.16, well), (0.64, well)]
-    learned = Learned(guess=2.3).fixed_by(pilot)
+    slow = (0.01, row_of(2.0))
+    barely = (0.04, row_of(1.0))
+    well = (0.16, row_of(0.3))
+    faster = (0.64, row_of(0.3))
+    learned = Learned(guess=2.3).fixed_by([slow, barely, well, faster])
     assert learned.least == 0.16
 
 

@@ -46,13 +46,15 @@ def test_a_run_whose_held_out_accuracy_still_rises_does_not_overfit(seed):
 def test_what_is_slow_beside_healthy_runs_is_not_converged():
     """The target does not sink to the slow one where the better ones only seem to
     overfit."""
-    good = healthy_run()
-    healthy = {"test_accuracy": good.held_out, "train_loss": good.train_loss}
-    healthy["test_loss"] = good.held_out_loss
-    slow = rise(0.25, 0.5, 100)
-    loss = 2.3 - slow
-    behind = {"test_accuracy": slow, "test_loss": loss, "train_loss": loss}
-    judged = sweep((0.1, good.train_score, healthy), (1e-4, slow, behind), data=CIFAR)
+    healthy = healthy_run()
+    columns = {"test_accuracy": healthy.held_out, "train_loss": healthy.train_loss}
+    columns["test_loss"] = healthy.held_out_loss
+    good = (0.1, healthy.train_score, columns)
+    accuracy = rise(0.25, 0.5, 100)
+    loss = 2.3 - accuracy
+    columns = {"test_accuracy": accuracy, "test_loss": loss, "train_loss": loss}
+    slow = (1e-4, accuracy, columns)
+    judged = sweep(good, slow, data=CIFAR)
     assert judged["regime"].tolist() == ["converged", "slow"]
 
 

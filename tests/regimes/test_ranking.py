@@ -123,7 +123,7 @@ def test_the_range_test_of_a_task_ends_half_way_back_whatever_the_sign():
     noise = 0.05 * np.random.default_rng(0).normal(size=300)
     losses = np.concatenate([flat, down, back]) + noise
     curve = RangeCurve(ramp, losses, of_task=True)
-    step = np.flatnonzero(ramp.rates == curve.blow_up)[0]
+    [step] = np.flatnonzero(ramp.rates == curve.blow_up)
     assert 235 < step < 275
 
 

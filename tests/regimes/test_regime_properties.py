@@ -143,10 +143,11 @@ def label_of_first(epochs, whole):
 @pytest.mark.parametrize("exponent", [0.02, 0.1, 0.2, 0.3, 0.4, 0.6])
 def test_more_epochs_of_one_run_never_turn_slow_into_underfit_and_back(exponent):
     rng = np.random.default_rng(round(100 * exponent))
-    accuracy = 1 - 0.5 * np.arange(1, 41) ** -exponent
+    t = np.arange(1, 41)
+    accuracy = 1 - 0.5 * t**-exponent
+    lengths = (10, 12, 15, 18, 20, 25, 30, 40)
     for _ in range(20):
         whole = sampled(accuracy, rng)
-        lengths = (10, 12, 15, 18, 20, 25, 30, 40)
         labels = [label_of_first(epochs, whole) for epochs in lengths]
         decided = [label for label in labels if label in ("slow", "underfit")]
         runs = [label for label, _ in groupby(decided)]

@@ -44,11 +44,13 @@ def replicates(accuracies, **config):
 def test_mean_spread_and_students_interval(count, stats):
     values = VALUES[:count]
     mean = statistics.fmean(values)
-    low, high = stats.t.interval(0.95, count - 1, mean, stats.sem(values))
+    deviation = statistics.stdev(values)
+    error = stats.sem(values)
+    low, high = stats.t.interval(0.95, count - 1, mean, error)
     (row,) = summarise_replicates(replicates(values)).to_dict("records")
     for name in ("train_accuracy", "test_accuracy"):
         assert row[f"{name}_mean"] == exactly(mean)
-        assert row[f"{name}_std"] == exactly(statistics.stdev(values))
+        assert row[f"{name}_std"] == exactly(deviation)
         assert row[f"{name}_ci95"] == exactly((high - low) / 2)
     assert row["train_loss_mean"] == exactly(1 - mean)
     assert row["replicates"] == count
