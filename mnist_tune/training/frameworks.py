@@ -121,11 +121,11 @@ def _arguments(
             missing.append(name)
     if missing:
         kind = module.__name__
-        given = ", ".join(f"{name}=..." for name in missing)
-        known = ", ".join(from_data)
+        assignments = ", ".join(f"{name}=..." for name in missing)
+        offers = ", ".join(from_data)
         raise UserError(
-            f"{kind} needs {', '.join(missing)}: name {kind}({given}), or a function that returns "
-            f"Network.of({kind}, data, {given}); known by themselves are {known}"
+            f"{kind} needs {', '.join(missing)}: name {kind}({assignments}), or a function that returns "
+            f"Network.of({kind}, data, {assignments}); known by themselves are {offers}"
         )
     return values
 
