@@ -624,7 +624,7 @@ def test_the_best_rate_of_each_of_several_settings_is_said_and_those_without_one
             sweep, trials=sweep.trials.assign(regime="diverged", stop_reason="diverged")
         )
     )
-    assert none.more == tuple(
+    assert none.details == tuple(
         f"mlp-1024-{n}-tanh: diverges at all rates, 0.1–0.2" for n in range(1, 9)
     )
 

@@ -210,7 +210,7 @@ def said(sweep):
     if isinstance(found.data, EdgeAnswer):
         for title, lines in edges_in_words(found.data):
             yield ": ".join((title, *lines))
-    yield from (*found.more, *notes(sweep), *failures(sweep.trials))
+    yield from (*found.details, *notes(sweep), *failures(sweep.trials))
     left_over = [
         question
         for question, step in zip(found.questions, found.data.next_steps, strict=True)
