@@ -307,32 +307,40 @@ def best_and_rivals(
     dots(axes, x[near.index], heights[near.index], tag, size, **look)
     if len(near) > 1:
         write(axes, (1, 1), "ringed: may be as good", (0, 16), ha="right")
-    # where all settings are, and where names of lines begin, in points
-    _, last = axes.get_xlim()
-    end = min(names, last)
-    places = [*zip(x, heights[: len(x)], strict=True), (end, 1)]
-    pixels = axes.transData.transform(places) - axes.bbox.min
-    along, up = (pixels * 72 / axes.figure.dpi).T
-    width, high = extent(axes)
-    wide = min(width, along[-1] + AWAY * LETTERS)
-    at = "axes fraction", "data"
-    look = {"ha": "center", "weight": "bold", "color": INK, "fontsize": LETTERS + 1}
+    places = [*zip(x, heights[: len(x)], strict=True)]
     for number in near.index[near["role"] == "best"]:
         rate_text = settings["rate"][number]
         text = f"best: {rate_text}, {measure.said(values[number])}"
-        half = min(BOLD * len(text) / 2, wide / 2)
-        middle = min(max(along[number], half), wide - half)
-        # it stands where it covers fewer settings
-        is_beside = abs(along[:-1] - middle) < half
-        rise = up[:-1] - up[number]
-        is_over = is_beside & (abs(rise - 14 - 4) < LETTERS)
-        is_under = is_beside & (abs(rise + 22 - 4) < LETTERS)
-        has_no_room_above = up[number] + 20 > high
-        is_better_below = is_under.sum() < is_over.sum() or has_no_room_above
-        away = 14
-        if is_better_below and up[number] > 40:
-            away = -22
-        write(axes, (0, heights[number]), text, (middle, away), at, **look)
+        _name_best(axes, places, number, text, names)
+
+
+def _name_best(
+    axes: Any, places: Sequence[Pair], number: int, text: str, names: float
+) -> None:
+    """Write the name of the best setting above its place, or below it where it covers
+    fewer settings, and not over the names of lines."""
+    # where all settings are, and where names of lines begin, in points
+    _, last = axes.get_xlim()
+    corner = min(names, last), 1
+    pixels = axes.transData.transform([*places, corner]) - axes.bbox.min
+    along, up = (pixels * 72 / axes.figure.dpi).T
+    width, high = extent(axes)
+    wide = min(width, along[-1] + AWAY * LETTERS)
+    half = min(BOLD * len(text) / 2, wide / 2)
+    middle = min(max(along[number], half), wide - half)
+    is_beside = abs(along[:-1] - middle) < half
+    rise = up[:-1] - up[number]
+    is_above = is_beside & (abs(rise - 14 - 4) < LETTERS)
+    is_below = is_beside & (abs(rise + 22 - 4) < LETTERS)
+    has_room_above = up[number] + 20 <= high
+    is_better_below = is_below.sum() < is_above.sum() or not has_room_above
+    away = 14
+    if is_better_below and up[number] > 40:
+        away = -22
+    _, height = places[number]
+    at = "axes fraction", "data"
+    look = {"ha": "center", "weight": "bold", "color": INK, "fontsize": LETTERS + 1}
+    write(axes, (0, height), text, (middle, away), at, **look)
 
 
 def area(count: int) -> float:
