@@ -136,18 +136,15 @@ def part(name: str) -> str:
 def looks() -> str:
     """Return the colours of the page as CSS variables, for a light and for a dark
     ground."""
-    light, dark = [], []
-    for name, (shade, dark_shade) in SHADES.items():
-        light.append(f"--{name}: {shade}")
-        dark.append(f"--{name}: {dark_shade}")
+    light = [f"--{name}: {shade}" for name, (shade, _) in SHADES.items()]
+    dark = [f"--{name}: {shade}" for name, (_, shade) in SHADES.items()]
+    screen = "@media screen and (prefers-color-scheme: dark)"
     rules = [
-        f":root {{ {'; '.join(light)} }}\n",
-        "@media screen and (prefers-color-scheme: dark) ",
-        f"{{ :root {{ {'; '.join(dark)} }} }}\n",
+        f":root {{ {'; '.join(light)} }}",
+        f"{screen} {{ :root {{ {'; '.join(dark)} }} }}",
     ]
-    for look in LOOKS:
-        rules.append(f".{look} {{ --own: var(--{look}) }}\n")
-    return "".join(rules)
+    rules += [f".{look} {{ --own: var(--{look}) }}" for look in LOOKS]
+    return "\n".join(rules) + "\n"
 
 
 def _hash(text: str) -> str:
