@@ -25,7 +25,8 @@ GAP = 0.1
 def decided_in_words(decided: Decided, contest: Contest) -> Iterator[str]:
     """Yield what a decision found so far, a line each: the best setting, the others,
     failures, the test set."""
-    names, ranking = named(contest.table, contest.table), contest.ranking
+    ranking = contest.ranking
+    names = named(contest.table, contest.table)
     leader = names[decided.leader]
     yield f"{leader}: {_sureness(decided, ranking)}"
     yield _others(decided, names)
@@ -51,7 +52,9 @@ def _sureness(decided: Decided, ranking: Ranking) -> str:
         return "too few seeds to tell"
     if decided.sureness == Sureness.MAY_BE_BETTER:
         return f"another may be better by up to {ranking.difference(decided.by)} (95%)"
-    rest = "none as reliable is" if decided.some_aside else "none of the others is"
+    rest = "none of the others is"
+    if decided.some_aside:
+        rest = "none as reliable is"
     if decided.by:
         return f"{rest} better by more than {ranking.difference(decided.by)}"
     return f"{rest} better"
