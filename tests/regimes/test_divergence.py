@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from mnist_tune.execution.epoch_end import epoch_row as row_of
 from mnist_tune.execution.memory import Memory
-from mnist_tune.regimes.divergence import LOSS_CEILING, chance_ceiling, finite_loss
+from mnist_tune.regimes.divergence import (
+    LOSS_CEILING,
+    chance_ceiling,
+    chance_of,
+    finite_loss,
+    guess_loss,
+    least_guess_loss,
+)
 from mnist_tune.trial import TrialConfig
 
 
@@ -47,6 +54,22 @@ def test_patience_is_counted_in_steps_at_any_batch_size(batch_size, steps, lost)
         data,
     )
     assert row.diverged == lost
+
+
+@given(st.lists(st.integers(1, 1_000), min_size=1, max_size=30))
+def test_no_constant_guess_has_a_loss_below_the_least_one(label_counts):
+    least = least_guess_loss(chance_of(label_counts))
+    assert least <= guess_loss(label_counts) + 1e-9
+
+
+@pytest.mark.parametrize("label_counts", [[10] * 10, [1] * 49, [970, 30], [7]])
+def test_the_least_loss_of_a_guess_is_that_of_equal_labels_and_of_two(label_counts):
+    least = least_guess_loss(chance_of(label_counts))
+    assert least == pytest.approx(guess_loss(label_counts), abs=1e-9)
+
+
+def test_where_guessing_is_never_right_no_loss_of_a_guess_is_known():
+    assert least_guess_loss(0.0) == math.inf
 
 
 @pytest.mark.parametrize("shares", [[0.5, 0.5], [0.63, 0.37], [0.97, 0.03], [0.1] * 10])

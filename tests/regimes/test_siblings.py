@@ -21,6 +21,7 @@ GUESSING = losses([2.301] * 10)
 SLOWER = list(rise(0.50, 0.80, 10))
 NO_TARGET = replace(MNIST, target=None)
 RARE = DataFacts.of([9_700, 300], 2_000)
+NO_GUESS = replace(RARE, guess_losses={})
 
 
 TO_AND_FRO = [0.5, 0.6, 0.65, 0.641, 0.70, 0.74, 0.731, 0.76, 0.759, 0.80]
@@ -144,6 +145,13 @@ SCENES = {
         (0.01, LEARNED_RARE, FALLING_RARE),
         (0.1, [0.97] * 10, STILL),
         data=RARE,
+    ),
+    "so it does where the loss of a guess is not said": scene(
+        "undecided converged diverged",
+        (0.03, [0.97] * 10, FALLING_RARE),
+        (0.01, LEARNED_RARE, FALLING_RARE),
+        (0.1, [0.97] * 10, STILL),
+        data=NO_GUESS,
     ),
     "cut, of 6": scene("slow converged", (0.1, CUT), (1.0, level(0.97)), asked=6),
     "cut, of 10": scene(
