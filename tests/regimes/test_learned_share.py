@@ -123,6 +123,19 @@ def test_a_lone_trial_that_has_levelled_off_has_converged():
     assert labels(curve(falls(0.6), noise=1e-3)) == ["converged"]
 
 
+def test_a_loss_that_falls_to_the_end_is_on_its_way_though_it_fell_faster_before():
+    """As of a language model: half of what it learned takes a fifth of its epochs, and
+    the rest still goes on."""
+    power_law = 10.8 * T**-0.2
+    assert labels(curve(power_law, untrained=10.8)) == ["undecided"]
+
+
+def test_a_trial_of_which_training_alone_still_falls_has_converged():
+    """The held-out loss has been level since the fifth epoch."""
+    held_out = 1.85 + 0.45 * np.exp(-T)
+    assert labels(curve(2.3 - 0.045 * T, held_out, untrained=2.3)) == ["converged"]
+
+
 @pytest.mark.parametrize("guess", [None, 1.0])
 def test_of_noise_alone_nothing_is_said(guess):
     rng = np.random.default_rng(0)
