@@ -205,8 +205,13 @@ def target_of(
     has_learned = best.data.learned(best.settled) >= LEARNED
     if not has_learned or higher(highest, best, None):
         return None, [highest, best]
+    return target_from(best), [highest, best]
+
+
+def target_from(best: Curve) -> float:
+    """Return the target that follows from the best of siblings."""
     half = HALF * (best.settled - best.data.chance)
-    return best.settled - min(margin(best), half), [highest, best]
+    return best.settled - min(margin(best), half)
 
 
 def margin(curve: Curve) -> float:

@@ -25,6 +25,7 @@ from mnist_tune.regimes.forecast import (
     forecast,
     reached,
     rises,
+    target_from,
     target_of,
 )
 from mnist_tune.regimes.learned_share import Loss, as_share, least_loss
@@ -703,10 +704,10 @@ class Family:
 
     def _is_in_time(self, trial: Trial, best: Trial) -> bool:
         """Return whether a trial on its way gets there in time. Without a target, that is
-        what the best one has now."""
+        the one that would follow from what the best one has now."""
         if trial.target is not None:
             return True
-        ahead = forecast(trial.curve, best.curve.settled)
+        ahead = forecast(trial.curve, target_from(best.curve))
         return ahead.likely <= FAR * trial.curve.epochs
 
     def _best(self, rows: np.ndarray, scores: array[float]) -> Trial | None:

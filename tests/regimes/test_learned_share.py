@@ -130,6 +130,14 @@ def test_a_loss_that_falls_to_the_end_is_on_its_way_though_it_fell_faster_before
     assert labels(curve(power_law, untrained=10.8)) == ["undecided"]
 
 
+def test_what_follows_the_best_trial_closely_is_on_its_way_like_that():
+    """Where the best one still falls, others need not get to where it is now, but as
+    near as a target is."""
+    exponents = 0.05, 0.17, 0.2
+    trials = (curve(10.8 * T**-exponent, untrained=10.8) for exponent in exponents)
+    assert labels(*trials) == ["slow", "undecided", "undecided"]
+
+
 def test_a_trial_of_which_training_alone_still_falls_has_converged():
     """The held-out loss has been level since the fifth epoch."""
     held_out = 1.85 + 0.45 * np.exp(-T)
