@@ -273,6 +273,34 @@ def test_a_larger_rate_that_stays_where_it_was_while_the_best_learned_is_lost():
         assert (above, below) == (["converged", "diverged"], ["slow", "converged"])
 
 
+def test_a_larger_rate_that_ends_where_its_first_epoch_did_is_lost():
+    """As of a translator that blows up, and of which a schedule that ends brings back
+    no more than a guess."""
+    blown_up = 0.7 + 0.5 * np.sin(np.pi * (T - 1) / 19)
+    family = Family(running=False)
+    for rate, losses in ((0.01, falls(0.6)), (0.1, blown_up)):
+        family.put(rate, Trial(rate, 0.0, curve(losses, untrained=1.0)))
+    label = family.label(0.1)
+    assert label.regime == "diverged"
+    text = evidence(label, Score.LEARNED_SHARE)
+    assert text.startswith("learned nothing after epoch 1: loss 0.7;")
+
+
+def test_of_two_seeds_at_a_rate_one_may_be_lost():
+    blew_up = np.where(T < 8, falls(0.3), 0.6)
+    family = Family(running=False)
+    for seed, losses in enumerate((falls(0.6), blew_up)):
+        family.put(seed, Trial(0.1, 0.0, curve(losses, noise=1e-3)))
+    assert [family.label(seed).regime for seed in (0, 1)] == ["converged", "diverged"]
+
+
+@pytest.mark.parametrize(("epochs", "regime"), [(100, "undecided"), (130, "diverged")])
+def test_a_run_that_was_cut_is_lost_after_a_thousand_steps_on_a_plateau(epochs, regime):
+    complete = curve(0.1 + 0.9 * np.exp(-0.1 * np.arange(1, 201)), asked=200)
+    cut = curve(0.8 + 1e-4 * np.sin(np.arange(epochs)), asked=200)
+    assert labels(complete, cut) == ["converged", regime]
+
+
 def test_a_larger_rate_that_stays_at_a_guess_within_noise_does_not_oscillate():
     """As at ln 127 in eight epochs, of a task that does not say its guess."""
     guess = math.log(127)
