@@ -199,10 +199,10 @@ def _versions(uv: list[str], python: str) -> dict[str, str]:
     """Return the versions of Python and of all packages of an environment."""
     freeze = [*uv, "pip", "freeze", "--python", python]
     frozen = subprocess.run(freeze, check=True, capture_output=True, text=True)
-    asked = subprocess.run(
+    answer = subprocess.run(
         [python, "--version"], check=True, capture_output=True, text=True
     )
-    versions = {"python": asked.stdout.split()[-1]}
+    versions = {"python": answer.stdout.split()[-1]}
     for line in frozen.stdout.split():
         name, _, version = line.partition("==")
         versions[name] = version

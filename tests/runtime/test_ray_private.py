@@ -154,11 +154,13 @@ def test_where_a_private_name_is_gone_the_plain_way_is_taken_and_a_debug_line_sa
 
 def test_without_tokens_a_ray_is_greeted_as_before(monkeypatch, caplog):
     """Ray 2.50 has none."""
-    asked = []
+    addresses = []
     monkeypatch.setitem(sys.modules, "ray._private.authentication", None)
-    monkeypatch.setattr("ray._raylet.GcsClient", lambda address: asked.append(address))
+    monkeypatch.setattr(
+        "ray._raylet.GcsClient", lambda address: addresses.append(address)
+    )
     ray_private.greet("localhost:1", True)
-    assert asked == ["localhost:1"]
+    assert addresses == ["localhost:1"]
 
 
 def test_parameters_that_have_other_names_are_not_replaced(monkeypatch):
