@@ -41,10 +41,10 @@ def memorising(curve: Curve, goal: float = math.inf) -> Label | None:
     now = max(curve.held_out_settled, held_out[-1])
     fall = held_out[best] - now
     jumps = _held_out_jumps(curve, best)
-    # else cross-entropy rises on a network that is too confident
-    if fall <= min(VISIBLE / FAR, SIGMAS * jumps):
-        return None
     noise = max(curve.noise(held_out[best], now, images=curve.held_out_count), jumps)
+    # else cross-entropy rises on a network that is too confident
+    if fall <= min(VISIBLE / FAR, SIGMAS * noise):
+        return None
     units = fall / (sigmas(curve.epochs) * noise)
     loss = curve.held_out_loss
     late_loss = _risen_loss(curve)
@@ -87,7 +87,8 @@ def _risen_loss(curve: Curve) -> float | None:
     least = loss.min()
     if least <= 0:
         return None
-    late = median(loss[-TREND:])
+    # one that still falls is at its least now
+    late = min(median(loss[-TREND:]), loss[-1])
     if late > calm_limit(least, curve.held_out_count, risk=0.05):
         return late
     return None
