@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from mnist_tune.execution.epoch_end import epoch_row as row_of
 from mnist_tune.execution.memory import Memory
-from mnist_tune.regimes.divergence import LOSS_CEILING, chance_ceiling, finite_loss
+from mnist_tune.regimes.divergence import (
+    LOSS_CEILING,
+    chance_ceiling,
+    chance_of,
+    finite_loss,
+    guess_loss,
+    least_guess_loss,
+)
 from mnist_tune.trial import TrialConfig
 
 ODD_LOSSES = [math.nan, math.inf, -math.inf, LOSS_CEILING, LOSS_CEILING * 1.01]
@@ -42,6 +49,23 @@ def test_patience_is_counted_in_steps_at_any_batch_size(batch_size, steps, lost)
     evaluated = {"train": at_chance, "test": at_chance}
     row, _ = row_of(memory, np.full(steps, 9.0), evaluated, config, data)
     assert row.diverged == lost
+
+
+@pytest.mark.parametrize("labels", range(1, 31))
+def test_no_constant_guess_has_a_loss_below_the_least_one(labels):
+    label_counts = np.random.default_rng(labels).integers(1, 1_000, labels)
+    least = least_guess_loss(chance_of(label_counts))
+    assert least <= guess_loss(label_counts) + 1e-9
+
+
+@pytest.mark.parametrize("label_counts", [[10] * 10, [1] * 49, [970, 30], [7]])
+def test_the_least_loss_of_a_guess_is_that_of_equal_labels_and_of_two(label_counts):
+    least = least_guess_loss(chance_of(label_counts))
+    assert least == pytest.approx(guess_loss(label_counts), abs=1e-9)
+
+
+def test_where_guessing_is_never_right_no_loss_of_a_guess_is_known():
+    assert least_guess_loss(0.0) == math.inf
 
 
 SHARES = [[0.5, 0.5], [0.63, 0.37], [0.97, 0.03], [0.1] * 10]

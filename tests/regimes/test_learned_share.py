@@ -130,6 +130,28 @@ def test_a_lone_trial_that_has_levelled_off_has_converged():
     assert labels(calm(0.6)) == "converged"
 
 
+def test_a_loss_that_falls_to_the_end_is_on_its_way_though_it_fell_faster_before():
+    """As of a language model: half of what it learned takes a fifth of its epochs, and
+    the rest still goes on."""
+    power_law = curve(10.8 * T**-0.2, untrained=10.8)
+    assert labels(power_law) == "undecided"
+
+
+def test_what_follows_the_best_trial_closely_is_on_its_way_like_that():
+    """Where the best one still falls, others need not get to where it is now, but as
+    near as a target is."""
+    exponents = (0.05, 0.17, 0.2)
+    trials = [curve(10.8 * T**-exponent, untrained=10.8) for exponent in exponents]
+    assert labels(*trials) == "slow undecided undecided"
+
+
+def test_a_trial_of_which_training_alone_still_falls_has_converged():
+    """The held-out loss has been level since the fifth epoch."""
+    training = 2.3 - 0.045 * T
+    held_out = 1.85 + 0.45 * np.exp(-T)
+    assert labels(curve(training, held_out, untrained=2.3)) == "converged"
+
+
 @pytest.mark.parametrize("guess", [math.inf, 1.0])
 def test_of_noise_alone_nothing_is_said(guess):
     rng = np.random.default_rng(0)
@@ -255,6 +277,37 @@ def test_a_larger_rate_that_stays_where_it_was_while_the_best_learned_is_lost(gu
     stays = curve(np.full(20, 0.9) + 1e-4 * np.sin(T), data=data)
     assert labels(good, stays) == "converged diverged"
     assert labels(stays, good) == "slow converged"
+
+
+def test_a_larger_rate_that_ends_where_its_first_epoch_did_is_lost():
+    """As of a translator that blows up, and of which a schedule that ends brings back
+    no more than a guess."""
+    blown_up = 0.7 + 0.5 * np.sin(np.pi * (T - 1) / 19)
+    family = Family(running=False)
+    for rate, losses in ((0.01, falls(0.6)), (0.1, blown_up)):
+        family.put(rate, Trial(rate, 0.0, curve(losses, untrained=1.0)))
+    label = family.label(0.1)
+    assert label.regime == "diverged"
+    text = evidence(label, Score.LEARNED_SHARE)
+    assert text.startswith("learned nothing after epoch 1: loss 0.7;")
+
+
+def test_of_two_seeds_at_a_rate_one_may_be_lost():
+    blew_up = np.where(T < 8, falls(0.3), 0.6)
+    family = Family(running=False)
+    for seed, losses in enumerate((falls(0.6), blew_up)):
+        family.put(seed, Trial(0.1, 0.0, curve(losses, noise=1e-3)))
+    assert family.label(0).regime == "converged"
+    assert family.label(1).regime == "diverged"
+
+
+@pytest.mark.parametrize(("epochs", "regime"), [(100, "undecided"), (130, "diverged")])
+def test_a_run_that_was_cut_is_lost_after_a_thousand_steps_on_a_plateau(epochs, regime):
+    all_epochs = np.arange(1, 201)
+    complete = curve(0.1 + 0.9 * np.exp(-0.1 * all_epochs), planned=200)
+    ripples = 1e-4 * np.sin(np.arange(epochs))
+    cut = curve(0.8 + ripples, planned=200)
+    assert labels(complete, cut) == f"converged {regime}"
 
 
 @pytest.mark.parametrize(

@@ -54,9 +54,12 @@ MEASURED = {
 }
 """Further columns of a trial's epochs by the name that scenes call them by."""
 
+RARE = DataFacts.of([9_700, 300], 2_000)
+
 DATA_SETS = {
     "without a target": replace(MNIST, target=None),
-    "a rare class": DataFacts.of([9_700, 300], 2_000),
+    "a rare class": RARE,
+    "a rare class, no guess": replace(RARE, guess_losses={}),
     "two classes": DataFacts.of([999] * 2, 99),
     "a hundred images": DataFacts.of([97, 3], 50),
     "mnist-5k": DATA["mnist-5k"],
@@ -173,6 +176,12 @@ where one class is frequent the loss decides
     0.01   converged    0.97 0.985*9   loss falls to 0.08
     0.1    diverged     0.97*10        loss 0.1347
     with data = "a rare class"
+
+so it does where the loss of a guess is not said
+    0.03   undecided    0.97*10        loss falls to 0.08
+    0.01   converged    0.97 0.985*9   loss falls to 0.08
+    0.1    diverged     0.97*10        loss 0.1347
+    with data = "a rare class, no guess"
 
 cut, of 6
     0.1    slow         cut
@@ -483,6 +492,18 @@ held-out accuracy hardly falls, and the loss rises
     accuracy       0.96 0.97 0.98 0.985 0.99 0.995 0.999 1.0
     held_out       0.96 0.97 0.975 0.975 0.9745 0.974 0.9735 0.973
     held_out_loss  0.2 0.1 0.08 0.09 0.11 0.14 0.17 0.2
+
+held-out accuracy goes to and fro, and the loss rises
+    labels         converged
+    accuracy       0.96 0.97 0.98 0.985 0.99 0.995 0.999 1.0 1.0 1.0
+    held_out       0.96 0.97 0.975 0.976 0.974 0.975 0.9735 0.975 0.9738 0.9745
+    held_out_loss  0.2 0.1 0.08 0.09 0.11 0.14 0.17 0.2 0.21 0.22
+
+the loss was higher, and is at its least now
+    labels         undecided
+    accuracy       0.11 0.10 0.10 0.32 0.67 0.67
+    held_out       0.07 0.08 0.09 0.27 0.667 0.647
+    held_out_loss  2.31 2.30 2.31 2.26 1.65 1.01
 
 held-out accuracy hardly falls, and the loss falls
     labels         converged
