@@ -50,7 +50,10 @@ class Judged(Tables):
         options = self.record.options
         if CONTENDERS not in options or options.get("at_a_time") is None:
             return None
-        return Contest.of(self.meta).replay(self.trials)
+        contest = Contest.of(self.meta).replay(self.trials)
+        if self.record.is_unasked:
+            contest.doubt()
+        return contest
 
     @cached_property
     def steady(self) -> pd.DataFrame:

@@ -26,6 +26,8 @@ class Sureness(Enum):
     MAY_BE_BETTER = "may_be_better"
     """Another one may be better, by up to `by`."""
     TOO_FEW_SEEDS = "too_few_seeds"
+    UNASKED = "unasked"
+    """Seeds or stops are not those that were asked for, so that nothing is claimed."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,8 @@ def decided(sweep: Judged, contest: Contest) -> Decided | None:
 
 
 def _sureness(contest: Contest, by: float) -> Sureness:
+    if contest.is_doubted:
+        return Sureness.UNASKED
     if contest.settled:
         aside = contest.decision.aside.sum()
         if aside == len(contest.settings) - 1:

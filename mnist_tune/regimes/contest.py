@@ -72,6 +72,7 @@ class Contest:
 
     Attributes:
         confirm: whether the leader is trained alone in the end.
+        is_doubted: whether nothing is claimed (`doubt`).
         asked: of each trial by number, which seed (0, 1, ...) it has, and which
             setting.
         decision: what follows from the seeds so far.
@@ -119,6 +120,7 @@ class Contest:
         """Whether all trials have been asked for."""
         self._has_begun = False
         """Whether a seed has said what the tolerance is."""
+        self.is_doubted = False
         self._retried: frozenset[str] = frozenset()
         self._confirmed_from = math.inf
         for _ in range(at_a_time):
@@ -219,7 +221,13 @@ class Contest:
     @property
     def settled(self) -> bool:
         """Whether it is known which setting is best, up to the tolerance."""
-        return bool(self.decision.over)
+        return bool(self.decision.over) and not self.is_doubted
+
+    def doubt(self) -> None:
+        """Claim nothing of the scores so far: somebody may have chosen them, so how far
+        others would vary is not known."""
+        self.is_doubted = True
+        self.decision.least = math.inf
 
     def trial(self, number: int, seed: int) -> TrialConfig:
         """Return a trial by its number. All settings have the same seed in turn, which

@@ -47,6 +47,8 @@ def decided_in_words(decided: Decided, contest: Contest) -> Iterator[str]:
 def _sureness(decided: Decided, ranking: Ranking) -> str:
     if decided.sureness == Sureness.OTHERS_FAIL:
         return "all others fail more often"
+    if decided.sureness == Sureness.UNASKED:
+        return "best of these seeds, but how sure that is can't be said"
     if decided.sureness == Sureness.TOO_FEW_SEEDS:
         return "too few seeds to tell"
     if decided.sureness == Sureness.MAY_BE_BETTER:
