@@ -204,5 +204,6 @@ def _texts(seeds: Iterator[int] | Sequence[int] | Mapping[int, Any]) -> str:
 def _renumbered(table: pd.DataFrame, numbers: Mapping[str, str]) -> pd.DataFrame:
     """Return the rows of a contest's runs, with its ids, in its order."""
     rows = table[table["trial_id"].isin(numbers)]
-    rows = rows.assign(trial_id=rows["trial_id"].map(numbers))
+    ids = rows["trial_id"].map(numbers)
+    rows = rows.assign(trial_id=ids.astype(object))  # also without a row
     return rows.sort_values("trial_id", kind="stable", ignore_index=True)

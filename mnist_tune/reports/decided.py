@@ -40,7 +40,9 @@ def decided_in_words(decided: Decided, contest: Contest) -> Iterator[str]:
             "--confirm trains the best once that is settled, so it has not begun; "
             "give more --trials"
         )
-    if not ranking.is_own:  # which are those of the images held out
+    # own scores are those of the images held out, and curves of others may have none
+    is_untested = bool(np.isnan(decided.test_scores).any())
+    if not (is_untested or ranking.is_own):
         yield _tested(decided, leader, ranking)
 
 
@@ -64,7 +66,10 @@ def _others(decided: Decided, names: Sequence[str]) -> str:
     parts = []
     if not decided.settled:
         parts.append(f"not settled after {counted(decided.trials)}")
-    parts.append(failed(decided.failures, decided.seeds))
+    if decided.sureness == Sureness.UNASKED:
+        parts.append(_count_failed(decided.failures, decided.seeds))
+    else:
+        parts.append(failed(decided.failures, decided.seeds))
     if decided.ties:
         tied = listed([names[rival] for rival in decided.ties])
         least = f"{names[decided.leader]} has the least held-out loss"
@@ -87,6 +92,8 @@ def _calmer(calmer: Calmer, names: Sequence[str], leader: str) -> str:
 def _tested(decided: Decided, leader: str, ranking: Ranking) -> str:
     seeds = counted(len(decided.test_scores), "seed")
     mean = _mean(decided.test_scores, ranking)
+    if decided.sureness == Sureness.UNASKED:
+        mean = ranking.number(float(np.mean(decided.test_scores)))
     text = f"test {ranking.word} of {leader}, {seeds}: {mean}"
     if ranking.is_accuracy and decided.test_scores:
         trained = float(np.mean(decided.train_scores))
@@ -117,8 +124,11 @@ def memorised(trained: float, held_out: float) -> str:
 def failed(failures: int, seeds: int, how: str = "failed") -> str:
     """Return how many seeds of a setting failed, and what share of them may."""
     most = float(most_failures(failures, seeds))
-    count = f"{failures} of its {counted(seeds, 'seed')}"
-    return f"{count} {how} (up to {most:.0%} of all may)"
+    return f"{_count_failed(failures, seeds, how)} (up to {most:.0%} of all may)"
+
+
+def _count_failed(failures: int, seeds: int, how: str = "failed") -> str:
+    return f"{failures} of its {counted(seeds, 'seed')} {how}"
 
 
 def _mean(scores: Sequence[float], ranking: Ranking) -> str:
