@@ -51,7 +51,7 @@ class Judged(Tables):
         if CONTENDERS not in options or options.get("at_a_time") is None:
             return None
         contest = Contest.of(self.meta).replay(self.trials)
-        if self.record.is_unasked:
+        if options.get("unasked"):
             contest.doubt()
         return contest
 

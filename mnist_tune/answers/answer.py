@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import starmap
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,7 +24,7 @@ from mnist_tune.answers.best import (
     warning,
 )
 from mnist_tune.answers.decision import Decided, decided, trials_of_leader
-from mnist_tune.answers.elsewhere import seeds_to_train
+from mnist_tune.answers.fresh_seeds import seeds_to_train
 from mnist_tune.answers.progress import Progress, progress
 from mnist_tune.answers.rates import can_grow, edge_to_find, rates_to_try
 from mnist_tune.answers.settings import keys
@@ -364,18 +363,19 @@ def _next_steps(
         close = to_decide(settings)
         better_elsewhere = rates and close["regime"].eq("slow").all()
         if 1 < len(close) <= MOST_SETTINGS and not better_elsewhere:
-            yield _to_decide(sweep, close)
+            step = _to_decide(close)
+            if sweep.record.is_elsewhere:
+                step = replace(step, arguments=seeds_to_train(sweep))
+            yield step
     elif final.decision and not final.decision.settled:
         yield replace(_more_trials(final, Why.NOT_SETTLED), of_final=True)
     if longer is None:
         yield from rates
 
 
-def _to_decide(sweep: Judged, close: pd.DataFrame) -> NextStep:
-    arguments: dict[str, Any] = {}
-    if sweep.record.is_elsewhere:
-        arguments = _seeds(sweep)
-    elif 2 * len(close) > TRIALS:
+def _to_decide(close: pd.DataFrame) -> NextStep:
+    arguments = {}
+    if 2 * len(close) > TRIALS:
         arguments["trials"] = 4 * len(close)
     by_rate = close.sort_values("learning_rate", kind="stable")
     settings = tuple(keys(by_rate))
@@ -387,14 +387,6 @@ def _to_decide(sweep: Judged, close: pd.DataFrame) -> NextStep:
         settings=settings,
         jumping=jumping,
     )
-
-
-def _seeds(sweep: Judged) -> dict[str, Any]:
-    """Return the seeds with which to train elsewhere; nothing if it is not known which
-    of them are fresh."""
-    if not sweep.record.options.get("has_seeds"):
-        return {}
-    return {"seeds": seeds_to_train(sweep)}
 
 
 def _longer(sweep: Judged, settings: pd.DataFrame) -> NextStep | None:
@@ -463,9 +455,12 @@ def _of_decision(sweep: Judged, contest: Contest) -> DecisionAnswer:
     answer = DecisionAnswer(
         finding=Finding.NOTHING_COMPARED, progress=now, settings=contest.table
     )
-    is_elsewhere = sweep.record.is_elsewhere
-    if is_elsewhere and not contest.settled:
-        answer = replace(answer, next_steps=(_to_settle(sweep, contest),))
+    steps = list[NextStep]()
+    if not contest.settled:
+        steps.append(_to_settle(sweep, contest))
+    # here, seeds are trained until all have one
+    if sweep.record.is_elsewhere:
+        answer = replace(answer, next_steps=tuple(steps))
     result = decided(sweep, contest)
     if result is None:
         return answer
@@ -475,9 +470,6 @@ def _of_decision(sweep: Judged, contest: Contest) -> DecisionAnswer:
     finding = Finding.FOUND
     if not contest.settled:
         finding = Finding.SO_FAR
-    if not (is_elsewhere or contest.settled):
-        steps = (_more_trials(sweep, Why.NOT_SETTLED),)
-        answer = replace(answer, next_steps=steps)
     by_how_much, *_ = contest.decision.worse()
     gaps = by_how_much[~contest.decision.rivals, 1]
     return replace(
@@ -486,15 +478,18 @@ def _of_decision(sweep: Judged, contest: Contest) -> DecisionAnswer:
         decided=result,
         warned=warning(trials_of_leader(sweep, contest)),
         digits=digits_for(result.score, gaps),
+        next_steps=tuple(steps),
     )
 
 
 def _to_settle(sweep: Judged, contest: Contest) -> NextStep:
-    """Return the step that trains what is left of a decision elsewhere."""
-    settings = keys(contest.table[contest.decision.active])
-    return NextStep(
-        StepKind.DECIDE, Why.NOT_SETTLED, _seeds(sweep), settings=tuple(settings)
-    )
+    """Return the step that trains what may still be the best with more seeds."""
+    step = _more_trials(sweep, Why.NOT_SETTLED)
+    if sweep.record.is_elsewhere:
+        active = tuple(keys(contest.table[contest.decision.active]))
+        seeds = seeds_to_train(sweep)
+        step = replace(step, kind=StepKind.DECIDE, arguments=seeds, settings=active)
+    return step
 
 
 def _of_edges(sweep: Judged) -> EdgeAnswer:

@@ -91,7 +91,7 @@ def decided(sweep: Judged, contest: Contest) -> Decided | None:
         return None
     leader = int(decision.leader)
     rivals = np.flatnonzero(decision.rivals).tolist()
-    scores = scores_of_leader(sweep, contest, "validation")
+    scores = scores_of_leader(sweep, contest, contest.split)
     by = float(decision.may_lose)
     if contest.ranking.is_accuracy and math.isfinite(by):
         by = min(by, 1 - scores.mean())

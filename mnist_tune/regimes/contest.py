@@ -28,6 +28,10 @@ CONTENDERS = "contenders"
 """The option in `sweep.json` that lists the settings: the fields of a trial of each,
 without its seeds."""
 
+BY_TEST = "by_test"
+"""The option that says whether settings are compared on the test set, as what was
+trained elsewhere may be."""
+
 MOST_SETTINGS = 200
 """The most settings of a contest: differences of all settings to all others are kept
 after every seed."""
@@ -72,7 +76,8 @@ class Contest:
 
     Attributes:
         confirm: whether the leader is trained alone in the end.
-        is_doubted: whether nothing is claimed (`doubt`).
+        split: where scores are measured.
+        is_doubted: whether nothing is claimed of them (`doubt`).
         asked: of each trial by number, which seed (0, 1, ...) it has, and which
             setting.
         decision: what follows from the seeds so far.
@@ -93,6 +98,8 @@ class Contest:
         self.settings = list(settings)
         self.ranking = data.ranking
         self.confirm = confirm
+        self.split = "validation"
+        self.is_doubted = False
         self.decision = Decision(count, tolerance or 0.0)
         self.asked: list[tuple[int, int]] = []
         self.confirming: list[float] = []
@@ -120,7 +127,6 @@ class Contest:
         """Whether all trials have been asked for."""
         self._has_begun = False
         """Whether a seed has said what the tolerance is."""
-        self.is_doubted = False
         self._retried: frozenset[str] = frozenset()
         self._confirmed_from = math.inf
         for _ in range(at_a_time):
@@ -170,6 +176,8 @@ class Contest:
             options["tolerance"],
             options.get("confirm") is True,
         )
+        if options.get(BY_TEST) is True:
+            contest.split = "test"
         contest._retried = retried(options)
         return contest
 
@@ -250,7 +258,7 @@ class Contest:
 
     def _outcome(self, row: Mapping[str, Any]) -> Outcome | None:
         """Return the outcome of a trial, given its last row; None if it says nothing."""
-        score = self.ranking.score_of(row, "validation")
+        score = self.ranking.score_of(row, self.split)
         if self.ranking.is_accuracy:
             worth, recorded = 1.0, row.get("answers")
         else:
@@ -264,7 +272,7 @@ class Contest:
             return None
         if ended != COMPETES:
             score = math.nan
-        loss = row.get("validation_loss")
+        loss = row.get(f"{self.split}_loss")
         if loss is None:
             loss = math.nan
         return Outcome(score, worth, finite_loss(loss))

@@ -27,6 +27,9 @@ def decided_in_words(decided: Decided, contest: Contest) -> Iterator[str]:
     failures, the test set."""
     names, ranking = named(contest.table, contest.table), contest.ranking
     leader = names[decided.leader]
+    if decided.sureness == Sureness.UNASKED:
+        yield f"{leader}: best of these seeds, but how sure that is can't be said"
+        return
     yield f"{leader}: {_sureness(decided, ranking)}"
     yield _others(decided, names)
     if decided.calmer is not None:
@@ -49,8 +52,6 @@ def decided_in_words(decided: Decided, contest: Contest) -> Iterator[str]:
 def _sureness(decided: Decided, ranking: Ranking) -> str:
     if decided.sureness == Sureness.OTHERS_FAIL:
         return "all others fail more often"
-    if decided.sureness == Sureness.UNASKED:
-        return "best of these seeds, but how sure that is can't be said"
     if decided.sureness == Sureness.TOO_FEW_SEEDS:
         return "too few seeds to tell"
     if decided.sureness == Sureness.MAY_BE_BETTER:
@@ -66,10 +67,7 @@ def _others(decided: Decided, names: Sequence[str]) -> str:
     parts = []
     if not decided.settled:
         parts.append(f"not settled after {counted(decided.trials)}")
-    if decided.sureness == Sureness.UNASKED:
-        parts.append(_count_failed(decided.failures, decided.seeds))
-    else:
-        parts.append(failed(decided.failures, decided.seeds))
+    parts.append(failed(decided.failures, decided.seeds))
     if decided.ties:
         tied = listed([names[rival] for rival in decided.ties])
         least = f"{names[decided.leader]} has the least held-out loss"
@@ -92,8 +90,6 @@ def _calmer(calmer: Calmer, names: Sequence[str], leader: str) -> str:
 def _tested(decided: Decided, leader: str, ranking: Ranking) -> str:
     seeds = counted(len(decided.test_scores), "seed")
     mean = _mean(decided.test_scores, ranking)
-    if decided.sureness == Sureness.UNASKED:
-        mean = ranking.number(float(np.mean(decided.test_scores)))
     text = f"test {ranking.word} of {leader}, {seeds}: {mean}"
     if ranking.is_accuracy and decided.test_scores:
         trained = float(np.mean(decided.train_scores))
@@ -124,11 +120,8 @@ def memorised(trained: float, held_out: float) -> str:
 def failed(failures: int, seeds: int, how: str = "failed") -> str:
     """Return how many seeds of a setting failed, and what share of them may."""
     most = float(most_failures(failures, seeds))
-    return f"{_count_failed(failures, seeds, how)} (up to {most:.0%} of all may)"
-
-
-def _count_failed(failures: int, seeds: int, how: str = "failed") -> str:
-    return f"{failures} of its {counted(seeds, 'seed')} {how}"
+    count = f"{failures} of its {counted(seeds, 'seed')}"
+    return f"{count} {how} (up to {most:.0%} of all may)"
 
 
 def _mean(scores: Sequence[float], ranking: Ranking) -> str:

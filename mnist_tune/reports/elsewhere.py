@@ -3,7 +3,7 @@ here can."""
 
 from __future__ import annotations
 
-from mnist_tune.answers.elsewhere import FRESH
+from mnist_tune.answers.fresh_seeds import FRESH
 from mnist_tune.answers.settings import keys
 from mnist_tune.answers.steps import NextStep, StepKind
 from mnist_tune.judged import Judged
@@ -24,9 +24,10 @@ def seeds_elsewhere(sweep: Judged, step: NextStep) -> str:
         settings = trials = sweep.decision.table
     compared = settings[[key in step.settings for key in keys(settings)]]
     names = named(compared.sort_values("learning_rate"), trials)
-    seeds = f"{FRESH} fresh seeds, named in a column seed"
-    if "seeds" in step.arguments:
-        seeds = f"the seeds {listed([*map(str, step.arguments['seeds'])])}"
+    seeds = f"{FRESH} fresh seeds, all in a column seed"
+    if step.arguments:
+        numbers = [str(seed) for seed in step.arguments["seeds"]]
+        seeds = f"the seeds {listed(numbers)}"
     then = "decide(..., again=...)"
     if sweep.record.typed:
         then = "read again, --again TABLE"

@@ -22,15 +22,6 @@ SWEPT_IMAGES = "swept_images"
 """The option that says on how many examples the sweep of a decision trained."""
 
 
-FIRST_SEEDS = "first_seeds"
-"""The option of a decision between settings that are trained elsewhere which lists the
-seeds that they had before: these are not fresh."""
-
-UNASKED = "unasked"
-"""The option that says whether seeds or stops of such a decision are not those that
-were asked for."""
-
-
 class SweepKind(StrEnum):
     """What a sweep is for."""
 
@@ -167,21 +158,7 @@ class SweepMeta:
     @property
     def is_elsewhere(self) -> bool:
         """Whether it was trained elsewhere."""
-        return self.kind is SweepKind.CURVES or FIRST_SEEDS in self.options
-
-    @property
-    def first_seeds(self) -> frozenset[int]:
-        """The seeds that the settings of a decision had before, if these are trained
-        elsewhere."""
-        seeds = self.options.get(FIRST_SEEDS)
-        if not isinstance(seeds, list):
-            return frozenset()
-        return frozenset(seed for seed in seeds if type(seed) is int)
-
-    @property
-    def is_unasked(self) -> bool:
-        """Whether seeds or stops of a decision are not those that were asked for."""
-        return self.options.get(UNASKED) is True
+        return "has_seeds" in self.options
 
     @property
     def ends_in_a_decision(self) -> bool:
