@@ -50,10 +50,7 @@ class Judged(Tables):
         options = self.record.options
         if CONTENDERS not in options or options.get("at_a_time") is None:
             return None
-        contest = Contest.of(self.meta).replay(self.trials)
-        if options.get("unasked"):
-            contest.doubt()
-        return contest
+        return Contest.of(self.meta).replay(self.trials)
 
     @cached_property
     def steady(self) -> pd.DataFrame:

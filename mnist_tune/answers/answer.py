@@ -364,8 +364,9 @@ def _next_steps(
         better_elsewhere = rates and close["regime"].eq("slow").all()
         if 1 < len(close) <= MOST_SETTINGS and not better_elsewhere:
             step = _to_decide(close)
-            if sweep.record.is_elsewhere:
-                step = replace(step, arguments=seeds_to_train(sweep))
+            if sweep.record.options.get("has_seeds"):
+                seeds = seeds_to_train(sweep, sweep.trials["seed"])
+                step = replace(step, arguments=seeds)
             yield step
     elif final.decision and not final.decision.settled:
         yield replace(_more_trials(final, Why.NOT_SETTLED), of_final=True)
@@ -458,7 +459,7 @@ def _of_decision(sweep: Judged, contest: Contest) -> DecisionAnswer:
     steps = list[NextStep]()
     if not contest.settled:
         steps.append(_to_settle(sweep, contest))
-    # here, seeds are trained until all have one
+    # here, seeds are trained until all settings have one
     if sweep.record.is_elsewhere:
         answer = replace(answer, next_steps=tuple(steps))
     result = decided(sweep, contest)
@@ -487,8 +488,10 @@ def _to_settle(sweep: Judged, contest: Contest) -> NextStep:
     step = _more_trials(sweep, Why.NOT_SETTLED)
     if sweep.record.is_elsewhere:
         active = tuple(keys(contest.table[contest.decision.active]))
-        seeds = seeds_to_train(sweep)
-        step = replace(step, kind=StepKind.DECIDE, arguments=seeds, settings=active)
+        runs = sweep.trials["seed"].value_counts()
+        used = runs.index[runs >= len(active)]
+        step = replace(step, kind=StepKind.DECIDE, settings=active)
+        step = replace(step, arguments=seeds_to_train(sweep, used))
     return step
 
 

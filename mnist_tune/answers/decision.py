@@ -118,7 +118,7 @@ def decided(sweep: Judged, contest: Contest) -> Decided | None:
         confirming=tuple(further.dropna()),
         further_seeds=len(further),
         waits_to_confirm=asks_to_confirm and contest.over and not contest.settled,
-        chosen_by_test=sweep.record.chosen_by == "test",
+        chosen_by_test="test" in (sweep.record.chosen_by, contest.split),
     )
 
 

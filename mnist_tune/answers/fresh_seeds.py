@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from itertools import count, islice
 
 from mnist_tune.judged import Judged
@@ -21,11 +21,8 @@ def fresh_seeds(used: Collection[int], size: int = FRESH) -> list[int]:
     return list(islice(unused, size))
 
 
-def seeds_to_train(sweep: Judged) -> dict[str, list[int]]:
+def seeds_to_train(sweep: Judged, used: Iterable[int]) -> dict[str, list[int]]:
     """Return the seeds with which settings are to be trained elsewhere, as what a step
-    is given; nothing if it is not known which are used."""
-    options = sweep.record.options
-    if not options["has_seeds"]:
-        return {}
-    used = {*sweep.trials["seed"], *options.get(FIRST_SEEDS, ())}
-    return {"seeds": fresh_seeds(used)}
+    is given: neither used now, nor before a decision."""
+    before = sweep.record.options.get(FIRST_SEEDS, ())
+    return {"seeds": fresh_seeds({*used, *before})}

@@ -28,7 +28,8 @@ def decided_in_words(decided: Decided, contest: Contest) -> Iterator[str]:
     names, ranking = named(contest.table, contest.table), contest.ranking
     leader = names[decided.leader]
     if decided.sureness == Sureness.UNASKED:
-        yield f"{leader}: best of these seeds, but how sure that is can't be said"
+        why = "seeds or early stops of runs are not those that were asked for"
+        yield f"{leader}: best of these, but nobody knows how surely: {why}"
         return
     yield f"{leader}: {_sureness(decided, ranking)}"
     yield _others(decided, names)
