@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from recorded_data import OF_A_TASK
 from safetensors.numpy import load_file
+from wandb_runs import records_of
 
 from mnist_tune import TrialConfig, UserError, load_sweep, storage
 from mnist_tune.epoch_row import EpochRow
@@ -104,32 +105,10 @@ def counts_of_mlflow(output):
     return {name: sorted(steps) for name, steps in history.items() if steps}
 
 
-def leveldb_records(content):
-    """Yield the records of a log as LevelDB writes it, after W&B's header of 7 bytes:
-    in blocks of 32 KiB, each part with a checksum, its length and whether it is whole
-    (1), the first (2), a middle (3) or the last (4)."""
-    place, data = 7, b""
-    while place < len(content):
-        left = 32768 - place % 32768
-        if left < 7:
-            place += left
-            continue
-        length, kind = struct.unpack("<HB", content[place + 4 : place + 7])
-        data += content[place + 7 : place + 7 + length]
-        place += 7 + length
-        if kind in (1, 4):
-            yield data
-            data = b""
-
-
 def counts_of_wandb(output):
-    from wandb.proto.wandb_internal_pb2 import Record
-
     found = {}
     for file in sorted(output.glob("wandb/offline-run-*/*.wandb")):
-        records = [
-            Record.FromString(data) for data in leveldb_records(file.read_bytes())
-        ]
+        records = records_of(file)
         steps = [
             one.history.step.num
             for one in records
