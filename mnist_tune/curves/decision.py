@@ -54,7 +54,9 @@ def decide_curves(first: Any, again: Any = None) -> Sweep:
         raise UserError(f"{again.path} {twice}; keep one of them")
     is_asked = seeds == fresh_seeds(used, len(seeds))
     is_asked &= trials["stop_reason"].isin(ENDS).all()
+    # a contest compares on images that are held out
     images = first.record.data.test_images
+    trials = trials.drop(columns="setting").assign(holdout=images)
     compared = settings_of(contenders.assign(holdout=images))
     options = {
         CONTENDERS: [setting.to_dict() for setting in compared],
@@ -70,7 +72,7 @@ def decide_curves(first: Any, again: Any = None) -> Sweep:
     options = first.meta["options"] | options
     meta = first.meta | {"kind": SweepKind.DECISION, "options": options}
     epochs = again.epochs[again.epochs["trial_id"].isin(trials["trial_id"])]
-    return Sweep(again.path, trials.drop(columns="setting"), epochs, meta)
+    return Sweep(again.path, trials, epochs, meta)
 
 
 def _refuse(contenders: pd.DataFrame, first: Sweep) -> None:

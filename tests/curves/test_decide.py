@@ -327,6 +327,8 @@ def test_the_command_asks_and_decides(tmp_path, monkeypatch, capsys):
     run(monkeypatch, "--again", "both.csv", "--page", "page.html")
     text = capsys.readouterr().out
     assert "Train with 0.1: none of the others is better" in text
+    [worse] = [line for line in text.splitlines() if line.strip().startswith("0.2 ")]
+    assert worse.split()[1:3] == ["0.0020", "[0.0001,"]
     assert "Curves: both.csv" in text
     assert "below the best" in text
     assert "none of the others" in (tmp_path / "page.html").read_text()
