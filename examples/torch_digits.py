@@ -3,8 +3,7 @@
     python examples/torch_digits.py first.csv --seeds 0 1 --rates 0.01 0.03 0.1 0.3 1 3
     mnist-tune read first.csv --chance 0.1 --test-examples 597 --guess 2.3
 
-The answer names rates and fresh seeds: train these, too, into fresh.csv, and read again with
-`--again fresh.csv`.
+The answer names fresh seeds: train these into fresh.csv, and read with `--again fresh.csv`.
 """
 
 import argparse
