@@ -1,6 +1,7 @@
 """Curves are read from what other tools keep, by their own libraries."""
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -200,6 +201,18 @@ def test_a_parquet_file_of_wandbs_runs_says_the_same(offline, tmp_path):
 def test_a_run_of_wandb_that_failed_says_so(offline):
     sweep = read_curves(wandb_table(synced(offline, state="failed")), **FACTS)
     assert set(sweep.trials["stop_reason"]) == {"error"}
+
+
+def test_a_project_of_wandb_is_named_by_a_text(monkeypatch):
+    rows = [{"_step": step, "val/acc": accuracy(0.1, step)} for step in (1, 2)]
+    run = SimpleNamespace(
+        id="a", state="running", config={"lr": 0.1}, scan_history=lambda: iter(rows)
+    )
+    api = SimpleNamespace(runs={"me/mine": [run]}.__getitem__)
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(Api=lambda: api))
+    table = wandb_table("me/mine")
+    assert table["config/lr"].tolist() == ["0.1", "0.1"]
+    assert table["step"].tolist() == [1, 2]
 
 
 def test_wandb_runs_without_a_metric_are_a_line():
