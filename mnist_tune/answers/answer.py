@@ -490,8 +490,8 @@ def _to_settle(sweep: Judged, contest: Contest) -> NextStep:
         active = tuple(keys(contest.table[contest.decision.active]))
         runs = sweep.trials["seed"].value_counts()
         used = runs.index[runs >= len(active)]
-        step = replace(step, kind=StepKind.DECIDE, settings=active)
-        step = replace(step, arguments=seeds_to_train(sweep, used))
+        seeds = seeds_to_train(sweep, used)
+        step = replace(step, kind=StepKind.DECIDE, settings=active, arguments=seeds)
     return step
 
 

@@ -41,28 +41,22 @@ def decide_curves(first: Any, again: Any = None) -> Sweep:
     contenders = to_decide(first.best())
     _refuse(contenders, first)
     used = first.trials["seed"].tolist()
-    trials = again.trials[~again.trials["seed"].isin(used)]
-    numbers = {key: number for number, key in enumerate(keys(contenders))}
-    settings = [numbers.get(key) for key in keys(trials)]
-    trials = trials.assign(setting=settings).dropna(subset="setting")
+    trials = _fresh_trials(again, contenders, used)
     seeds = sorted(set(trials["seed"]))
     orders = trials["seed"].map(seeds.index)
     places = zip(orders, trials["setting"], strict=True)
     runs = dict(zip(places, trials["trial_id"], strict=True))
-    if len(runs) < len(trials):
-        twice = "has two runs of one setting and one seed"
-        raise UserError(f"{again.path} {twice}; keep one of them")
+    # others may have been chosen by what they say
     is_asked = seeds == fresh_seeds(used, len(seeds))
-    is_asked &= trials["stop_reason"].isin(ENDS).all()
-    # a contest compares on images that are held out
-    images = first.record.data.test_images
-    trials = trials.drop(columns="setting").assign(holdout=images)
-    compared = settings_of(contenders.assign(holdout=images))
+    is_stopped = ~trials["stop_reason"].isin(ENDS)
+    # a contest compares on examples that are held out
+    examples = first.record.data.test_images
+    settings = settings_of(contenders.assign(holdout=examples))
     options = {
-        CONTENDERS: [setting.to_dict() for setting in compared],
+        CONTENDERS: [setting.to_dict() for setting in settings],
         RUNS: runs,
         "split": held_out(again.trials),
-        "unasked": not is_asked,
+        "unasked": not is_asked or bool(is_stopped.any()),
         "chosen_by": held_out(first.trials),
         FIRST_SEEDS: used,
         "at_a_time": 1,
@@ -71,8 +65,25 @@ def decide_curves(first: Any, again: Any = None) -> Sweep:
     }
     options = first.meta["options"] | options
     meta = first.meta | {"kind": SweepKind.DECISION, "options": options}
-    epochs = again.epochs[again.epochs["trial_id"].isin(trials["trial_id"])]
-    return Sweep(again.path, trials, epochs, meta)
+    is_of_run = again.epochs["trial_id"].isin(trials["trial_id"])
+    trials = trials.drop(columns="setting").assign(holdout=examples)
+    return Sweep(again.path, trials, again.epochs[is_of_run], meta)
+
+
+def _fresh_trials(
+    again: Sweep, contenders: pd.DataFrame, used: list[int]
+) -> pd.DataFrame:
+    """Return the trials of these settings whose seeds were not used, with the number of
+    their setting. Raises `UserError` if two are the same."""
+    numbers = {key: number for number, key in enumerate(keys(contenders))}
+    is_fresh = ~again.trials["seed"].isin(used)
+    trials = again.trials[is_fresh]
+    settings = [numbers.get(key) for key in keys(trials)]
+    trials = trials.assign(setting=settings).dropna(subset="setting")
+    if trials.duplicated(["setting", "seed"]).any():
+        twice = "has two runs of one setting and one seed"
+        raise UserError(f"{again.path} {twice}; keep one of them")
+    return trials
 
 
 def _refuse(contenders: pd.DataFrame, first: Sweep) -> None:
@@ -80,6 +91,7 @@ def _refuse(contenders: pd.DataFrame, first: Sweep) -> None:
     count = len(contenders)
     networks = contenders["architecture"].nunique()
     compares = networks < 2 or first.record.data.compares_tasks
-    if not compares or not 1 < count <= MOST_SETTINGS:
+    is_possible = 1 < count <= MOST_SETTINGS
+    if not (compares and is_possible):
         needs = f"a decision needs 2 to {MOST_SETTINGS}, and losses one network"
         raise UserError(f"{count} settings of {first.path} may be the best; {needs}")

@@ -169,11 +169,12 @@ def wandb_table(runs: str | Iterable[Any]) -> pd.DataFrame:
     Raises:
         UserError: no run has a metric.
     """
+    logged: Iterable[Any] = runs
     if isinstance(runs, str):
-        runs = _library("wandb").Api().runs(runs)
+        logged = _library("wandb").Api().runs(runs)
     scalars = []
     settings = {}
-    for run in runs:
+    for run in logged:
         [config] = pd.json_normalize([run.config], sep="/").to_dict("records")
         # as texts, of which Parquet takes several kinds in a column
         settings[run.id] = {name: str(value) for name, value in config.items()}
@@ -181,10 +182,13 @@ def wandb_table(runs: str | Iterable[Any]) -> pd.DataFrame:
             settings[run.id]["stop_reason"] = "error"
         for row in run.scan_history():
             for tag, value in row.items():
+                # a rate that is logged changes, that of the config does not
                 is_setting = tag in config or tag.startswith("_")
-                if not is_setting and _is_number(value):
-                    report = {"run": run.id, "step": row["_step"]}
-                    scalars.append({**report, "tag": tag, "value": float(value)})
+                if is_setting or not _is_number(value):
+                    continue
+                report = {"run": run.id, "step": row["_step"], "tag": tag}
+                report["value"] = float(value)
+                scalars.append(report)
     if not scalars:
         raise UserError("no run of Weights & Biases has a metric; name their project")
     return _joined(scalars, settings)

@@ -121,11 +121,13 @@ def decide(options: DecideOptions | Sweep, again: Sweep | None = None) -> Sweep:
             before. Seeds of the first table do not count.
 
     Raises:
-        UserError: as in `run_sweep`; or there are fewer than two settings, or no run is
-            fresh.
+        UserError: as in `run_sweep`; or there are fewer than two settings, or a run of a
+            table has no seed.
     """
-    if again is not None or not isinstance(options, DecideOptions):
+    if again is not None:
         return decide_curves(options, again)
+    if not isinstance(options, DecideOptions):
+        return decide_curves(options)
     return shown(decide_between(python_options(options)), options)
 
 

@@ -74,12 +74,10 @@ class Files:
     def send_api_request(self, request):
         from wandb.proto import wandb_api_pb2 as api
 
-        wanted = request.read_run_history_request
+        scan = request.read_run_history_request
         response = api.ReadRunHistoryResponse()
-        if wanted.HasField("scan_run_history"):
-            span = range(
-                wanted.scan_run_history.min_step, wanted.scan_run_history.max_step
-            )
+        if scan.HasField("scan_run_history"):
+            span = range(scan.scan_run_history.min_step, scan.scan_run_history.max_step)
             for row in self.rows:
                 if row.step.num in span:
                     items = response.run_history.history_rows.add().history_items
