@@ -9,11 +9,12 @@ def leveldb_records(content):
     """Yield the records of a log as LevelDB writes it, after W&B's header of 7 bytes:
     in blocks of 32 KiB, each part with a checksum, its length and whether it is whole
     (1), the first (2), a middle (3) or the last (4)."""
-    place, data = 7, b""
+    place = 7
+    data = b""
     while place < len(content):
-        left = 32768 - place % 32768
-        if left < 7:
-            place += left
+        rest_of_block = 32768 - place % 32768
+        if rest_of_block < 7:
+            place += rest_of_block
             continue
         length, kind = struct.unpack("<HB", content[place + 4 : place + 7])
         data += content[place + 7 : place + 7 + length]
