@@ -731,8 +731,9 @@ def gaps(view: View, sweep: int, contest: Contest, figure: Any, _: Measure) -> N
             has_crosses = True
         tag = "mark", "s", [number]
         dots(axes, [mean], [place], tag, 70, marker=marker, color=colour)
-    bars = "a bar's left end: how much better it may be (95%)"
-    write(axes, (0, 0), bars, (-margin, -42))
+    if not contest.is_doubted:
+        bars = "a bar's left end: how much better it may be (95%)"
+        write(axes, (0, 0), bars, (-margin, -42))
     keys = ["dots: may be as good"]
     if has_crosses:
         keys.append("crosses: worse, or set aside")

@@ -28,6 +28,10 @@ def decided_in_words(decided: Decided, contest: Contest) -> Iterator[str]:
     ranking = contest.ranking
     names = named(contest.table, contest.table)
     leader = names[decided.leader]
+    if decided.sureness == Sureness.UNASKED:
+        why = "seeds or early stops of runs are not those that were asked for"
+        yield f"{leader}: best of these, but nobody knows how surely: {why}"
+        return
     yield f"{leader}: {_sureness(decided, ranking)}"
     yield _others(decided, names)
     if decided.calmer is not None:
@@ -41,7 +45,9 @@ def decided_in_words(decided: Decided, contest: Contest) -> Iterator[str]:
             "--confirm trains the best once that is settled, so it has not begun; "
             "give more --trials"
         )
-    if not ranking.is_own:  # which are those of the images held out
+    # own scores are those of the images held out, and curves of others may have none
+    is_untested = bool(np.isnan(decided.test_scores).any())
+    if not (is_untested or ranking.is_own):
         yield _tested(decided, leader, ranking)
 
 

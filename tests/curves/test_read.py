@@ -215,8 +215,8 @@ def test_what_no_command_can_train_is_said_in_words():
     sweep = read_curves(pd.concat([close, other]), **ACCURACY)
     texts = [question.text for question in sweep.answer().questions]
     assert (
-        "Which is best? To decide, train each of 0.1, 0.2 with the seeds 1, 3, 4, and add "
-        "the rows" in texts
+        "Which is best? To decide, train each of 0.1, 0.2 with the seeds 1, 3, 4, 5, 6; "
+        "then decide(..., again=...)" in texts
     )
     assert not any(question.command for question in sweep.answer().questions)
     assert "mnist-tune" not in repr(sweep.answer())
