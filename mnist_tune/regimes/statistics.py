@@ -82,7 +82,7 @@ def _risen_loss(curve: Curve) -> float | None:
     if least <= 0:
         return None
     # one that still falls is at its least now
-    late = min(median(loss[-TREND:]), loss[-1])
+    late = min(median(loss[-TREND:]), float(loss[-1]))
     if late > calm_limit(least, curve.held_out_count, risk=0.05):
         return late
     return None
