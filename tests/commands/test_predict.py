@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from text_tables import rows_of
+from text_tables import barred_rows
 
 from mnist_tune import UserError
 from mnist_tune.commands import predict
@@ -56,7 +56,7 @@ REFUSED = """
 """
 
 
-@pytest.mark.parametrize(("words", "message"), rows_of(REFUSED))
+@pytest.mark.parametrize(("words", "message"), barred_rows(REFUSED))
 def test_what_cannot_be_read_or_written_is_one_line(files, main_of, words, message):
     with pytest.raises(UserError, match=message):
         main_of(predict, "sweep", *words.split(), load_sweep=SWEEP)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from kept_texts import assert_kept
 from made_up_sweeps import of_kind
-from text_tables import rows_of
+from text_tables import barred_rows
 
 from examples import stability
 from examples.stability import plot_stability, relative_sharpness, summarise_stability
@@ -203,7 +203,7 @@ AXES = """
 it says."""
 
 
-@pytest.mark.parametrize(("scale", "trials", "end", "label"), rows_of(AXES))
+@pytest.mark.parametrize(("scale", "trials", "end", "label"), barred_rows(AXES))
 def test_the_axis_holds_the_curves_if_that_does_not_hide_what_is_near_the_edge(
     scale, trials, end, label, monkeypatch
 ):

@@ -17,6 +17,7 @@ import pytest
 from changed_sweeps import with_epochs, with_meta, with_trials
 from recorded_data import OF_A_TASK
 from safetensors.numpy import load_file
+from wandb_runs import records_of
 
 from mnist_tune import TrialConfig, UserError, load_sweep, storage
 from mnist_tune.epoch_row import EpochRow
@@ -100,35 +101,13 @@ def counts_of_mlflow(output):
     return without_empty(epochs)
 
 
-def leveldb_records(content):
-    """Yield the records of a log as LevelDB writes it, after W&B's header of 7 bytes:
-    in blocks of 32 KiB, each part with a checksum, its length and whether it is whole
-    (1), the first (2), a middle (3) or the last (4)."""
-    place = 7
-    data = b""
-    while place < len(content):
-        rest_of_block = 32768 - place % 32768
-        if rest_of_block < 7:
-            place += rest_of_block
-            continue
-        length, kind = struct.unpack("<HB", content[place + 4 : place + 7])
-        data += content[place + 7 : place + 7 + length]
-        place += 7 + length
-        if kind in (1, 4):
-            yield data
-            data = b""
-
-
 def counts_of_wandb(output):
-    from wandb.proto.wandb_internal_pb2 import Record
-
     epochs = {}
     for file in sorted(output.glob("wandb/offline-run-*/*.wandb")):
         trial_id = file.stem.rpartition("-")[2]
         assert trial_id not in epochs
         epochs[trial_id] = []
-        for data in leveldb_records(file.read_bytes()):
-            record = Record.FromString(data)
+        for record in records_of(file):
             if record.WhichOneof("record_type") == "history":
                 epochs[trial_id].append(record.history.step.num)
     assert len(epochs) in (4, 5)

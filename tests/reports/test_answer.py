@@ -504,7 +504,7 @@ def test_the_best_rate_of_each_of_several_settings_is_said_and_those_without_one
     assert line.count("mlp-") == 8
     all_lost = with_trials(sweep, regime="diverged", stop_reason="diverged")
     diverges = [f"{network}: diverges at all rates, 0.1–0.2" for network in networks]
-    assert answer(all_lost).more == tuple(diverges)
+    assert answer(all_lost).details == tuple(diverges)
 
 
 def test_beside_a_best_setting_that_oscillates_the_best_that_does_not_is_named(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from changed_sweeps import with_data, with_epochs, with_meta, with_trials
 from recorded_data import OF_A_TASK
-from text_tables import rows_of
+from text_tables import barred_rows
 
 from mnist_tune import Sweep, TrialConfig, UserError
 from mnist_tune.numbers import spoken
@@ -73,7 +73,7 @@ TIMES = """
 """
 
 
-@pytest.mark.parametrize(("seconds", "words"), rows_of(TIMES))
+@pytest.mark.parametrize(("seconds", "words"), barred_rows(TIMES))
 def test_a_time_as_people_say_it(seconds, words):
     assert spoken(float(seconds)) == words
 

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 from made_up_sweeps import KINDS as MADE_UP
 from made_up_sweeps import of_kind
 from sweep_states import NAMES
-from text_tables import rows_of
+from text_tables import barred_rows
 
 from mnist_tune import UserError, load_sweep
 from mnist_tune.answers import answer as answers
@@ -244,7 +244,7 @@ WRONG_VALUES = """
 """
 
 
-@pytest.mark.parametrize(("path", "value"), rows_of(WRONG_VALUES))
+@pytest.mark.parametrize(("path", "value"), barred_rows(WRONG_VALUES))
 def test_another_type_or_word_is_an_error(path, value, make):
     content = copy.deepcopy(object_of(make("settled")))
     *parents, field = path.split(".")

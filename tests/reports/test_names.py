@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from text_tables import rows_of
+from text_tables import barred_rows
 
 from mnist_tune.reports.names import shortened
 
@@ -56,7 +56,7 @@ TWO_DIFFER = """
 
 @pytest.mark.parametrize("names", [ONE_ARGUMENT, THREE_ARGUMENTS, TWO_DIFFER])
 def test_where_cut_names_would_be_the_same_what_they_share_goes(names):
-    cut_names = dict(rows_of(names))
+    cut_names = dict(barred_rows(names))
     shown_names = shortened(list(cut_names), 18)
     assert list(shown_names.values()) == list(cut_names.values())
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from families import REPLICATES, family
-from text_tables import rows_of
+from text_tables import barred_rows
 
 from mnist_tune.answers.rates import converging, edge_to_find, rates_to_try
 from mnist_tune.answers.spans import spans as found_spans
@@ -226,7 +226,7 @@ NEXT_RATES = """
 
 
 @pytest.mark.parametrize(
-    ("rates", "letters", "question_text", "rates_to_try"), rows_of(NEXT_RATES)
+    ("rates", "letters", "question_text", "rates_to_try"), barred_rows(NEXT_RATES)
 )
 def test_the_next_question_follows_from_the_edge(
     made_up_sweep, rates, letters, question_text, rates_to_try

@@ -225,7 +225,7 @@ def findings_of(sweep):
     if isinstance(found_answer.data, EdgeAnswer):
         for title, lines in edges_in_words(found_answer.data):
             yield ": ".join((title, *lines))
-    yield from found_answer.more
+    yield from found_answer.details
     yield from notes(sweep)
     yield from failures(sweep.trials)
     steps = found_answer.data.next_steps

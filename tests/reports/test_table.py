@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from changed_sweeps import with_columns, with_data, with_meta, with_trials
-from text_tables import rows_of
+from text_tables import barred_rows
 
 from mnist_tune.numbers import exactly, told_apart
 from mnist_tune.reports.table import columns
@@ -62,7 +62,7 @@ def test_a_row_shows_what_tells_trials_apart_and_what_they_did(made_up_sweep):
         stopped      | completed | completed | error
         why          | >= 0.91   | >= 0.91   | no memory
     """
-    assert shown(sweep) == {title: cells for title, *cells in rows_of(table)}
+    assert shown(sweep) == {title: cells for title, *cells in barred_rows(table)}
 
 
 def test_seeds_share_a_row_and_their_accuracies_have_an_interval_from_three_on(

@@ -10,7 +10,7 @@ from changed_sweeps import by_rate, with_meta, with_trials
 from made_up_decisions import clearly_apart, mlp_settings
 from made_up_sweeps import decision
 from rich.console import Console
-from text_tables import rows_of
+from text_tables import barred_rows
 
 from mnist_tune import TrialConfig
 from mnist_tune.errors import ErrorKind
@@ -90,7 +90,7 @@ def test_trials_are_in_the_order_of_what_varies_and_then_of_their_rates_and_seed
     assert heads.split()[:3] == ["architecture", "rate", "seed"]
     assert " reaches target " in heads
     trials = [line.split()[:3] for line in lines[:8]]
-    assert trials == rows_of("""
+    assert trials == barred_rows("""
         mlp-4-tanh | 0.1 | 0
         mlp-4-tanh | 0.1 | 1
         mlp-4-tanh | 1   | 0
@@ -141,7 +141,7 @@ REACHES = """
 
 def test_the_table_says_when_the_target_is_reached(made_up_sweep, capsys):
     """It looks as far as three times the epochs asked for, also if fewer ran."""
-    rows = rows_of(REACHES)
+    rows = barred_rows(REACHES)
     sweep = made_up_sweep([0.01 + number / 1000 for number in range(9)])
     sweep = with_trials(
         sweep,

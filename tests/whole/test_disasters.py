@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from text_tables import rows_of
+from text_tables import barred_rows
 from trap import Trap
 from waiting import LONG_S
 
@@ -206,7 +206,7 @@ SECRETS_IN_TEXTS = """
 """
 
 
-@pytest.mark.parametrize(("text", "shown"), rows_of(SECRETS_IN_TEXTS))
+@pytest.mark.parametrize(("text", "shown"), barred_rows(SECRETS_IN_TEXTS))
 def test_no_secret_is_in_an_error(text, shown):
     assert str(UserError(text)) == shown
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from changed_sweeps import with_meta, with_trials
 from own_networks import PAGE, write_networks
-from text_tables import rows_of
+from text_tables import barred_rows
 
 from mnist_tune import SweepOptions, UserError, load_sweep, run_sweep
 from mnist_tune.commands import predict
@@ -140,7 +140,7 @@ WRONG_IMAGES = r"""
 def check_types_of_images(network, x):
     """Images of other types are classified as training does, or refused."""
     dark = np.minimum(x, 250) * (x > 100)
-    for wrong, refusal in rows_of(WRONG_IMAGES):
+    for wrong, refusal in barred_rows(WRONG_IMAGES):
         with pytest.raises(UserError, match=refusal):
             network.predict(eval(wrong, {"np": np, "x": dark}))
     classes = network.predict(x)
