@@ -38,8 +38,9 @@ def write_networks(folder):
     for block in [*blocks, BFLOAT16]:
         file = folder / block.split()[1]
         file.write_text(block)
-        function = "cnn" if "def cnn" in block else "mlp"
-        names.append(f"{file}:{function}")
+        # the factory, or the class, comes last
+        name = re.findall(r"^(?:def|class) (\w+)", block, re.MULTILINE)[-1]
+        names.append(f"{file}:{name}")
     return names
 
 
