@@ -1,4 +1,4 @@
-"""The counts of dense code: what is counted, and that a rise is noticed."""
+"""The counts of dense code: what is counted, and that what is above a limit is told."""
 
 import ast
 
@@ -23,12 +23,14 @@ def figures(source):
         ("""text = f'{f"{x}"}'""", "nested"),
         ("def f(one): pass", "vague"),
         ("for others in x: pass", "vague"),
+        ("text = a if x else b", "choices"),
     ],
 )
 def test_what_is_dense_is_counted_once(source, name):
-    plain = {"times": 0, "nested": 0, "vague": 0}
+    plain = {"choices": 0, "times": 0, "nested": 0, "vague": 0}
     counts = figures(source)
     del counts["density"]
+    counts["choices"] = min(counts["choices"], 1)  # it is a share
     assert counts == plain | {name: 1}
 
 
@@ -53,19 +55,23 @@ def test_the_density_leaves_out_docstrings_and_annotations():
     assert figures(source)["density"] == 2.0 + 1.0, "the module is a node, too"
 
 
-def test_a_count_that_rises_is_said_and_one_that_falls_is_not():
-    recorded = {"room": {"density": 8.0, "times": 2, "nested": 0, "vague": 1}}
-    fell = {"room": {"density": 7.0, "times": 2, "nested": 0, "vague": 0}}
-    rose = {"room": {"density": 8.1, "times": 2, "nested": 0, "vague": 2}}
-    assert list(style.compare(recorded, fell)) == []
-    assert list(style.compare(recorded, rose)) == [
-        "room: density rose from 8 to 8.1",
-        "room: vague rose from 1 to 2",
+def test_what_is_above_a_limit_is_told_and_what_is_at_it_is_not():
+    at_limits = {"density": 8.0, "choices": 1.5, "times": 0, "nested": 0, "vague": 3}
+    assert list(style.above("room", at_limits)) == []
+    above = {"density": 8.1, "choices": 1.6, "times": 1, "nested": 0, "vague": 4}
+    assert list(style.above("room", above)) == [
+        "room: density 8.1 is above 8",
+        "room: choices 1.6 is above 1.5",
+        "room: times 1 is above 0",
+        "room: vague 4 is above 3",
     ]
-    new = {"new": {"density": 9.0, "times": 0, "nested": 0, "vague": 0}}
-    assert list(style.compare(recorded, new)) == ["new: density rose from 8 to 9"]
+    assert list(style.above("tests", at_limits | {"density": 8.6})) == []
+    assert list(style.above(style.IN_ALL, at_limits)) == [
+        "mnist_tune in all: density 8 is above 7"
+    ]
 
 
-def test_every_room_of_the_project_is_recorded():
-    recorded = style.json.loads(style.RECORD.read_text())
-    assert set(style.rooms(style.ROOT)) == set(recorded)
+def test_every_room_of_the_project_is_measured():
+    rooms = set(style.rooms(style.ROOT))
+    assert set(style.measure(style.ROOT)) == rooms | {style.IN_ALL}
+    assert {"mnist_tune/regimes", "tests", "docs", "examples"} <= rooms

@@ -7,7 +7,7 @@ from mnist_tune import UserError
 
 
 @pytest.mark.parametrize(
-    ("requirement", "version", "asked"),
+    ("requirement", "version", "expected"),
     [
         ("ray[tune]>=2.50,<3", LOWEST, "ray[tune]==2.50.0"),
         ("ray[tune]>=2.50,<3", NEWEST, "ray[tune]"),
@@ -16,9 +16,9 @@ from mnist_tune import UserError
     ],
 )
 def test_a_release_is_the_lowest_of_the_bound_the_newest_or_that_named(
-    requirement, version, asked
+    requirement, version, expected
 ):
-    assert release(requirement, version) == asked
+    assert release(requirement, version) == expected
 
 
 def test_ray_and_jax_are_of_the_pair_and_all_else_is_as_in_the_project():

@@ -63,12 +63,12 @@ def folder(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
-@pytest.mark.parametrize("taken", [False, True])
+@pytest.mark.parametrize("name_is_used", [False, True])
 def test_functions_of_one_file_share_its_module_wherever_they_are_named_from(
-    folder, monkeypatch, taken
+    folder, monkeypatch, name_is_used
 ):
     """Also if the module of another file has its name."""
-    if taken:
+    if name_is_used:
         monkeypatch.setitem(sys.modules, "net", ModuleType("net"))
     monkeypatch.setenv("HOME", str(folder))
     (folder / "net.py").write_text(NET + "other = mlp\n")
@@ -165,7 +165,7 @@ def test_what_is_loaded_recorded_and_refused(folder, monkeypatch):
 
 
 def recorded_of(entry):
-    files = {file: kept["module"] for file, kept in sorted(entry["files"].items())}
+    files = {file: record["module"] for file, record in sorted(entry["files"].items())}
     place = f"{entry.get('module')}.{entry.get('attribute')}"
     return (
         f"    of {entry['flag']} {entry['name']}: {place} in {entry['folder']}, {files}"
@@ -251,7 +251,7 @@ def test_what_a_resume_says_of_code_that_nobody_names(folder, monkeypatch):
         (folder.parent, 2),
     ):
         monkeypatch.chdir(there)
-        names = [{one["flag"]: one["name"]} for one in entries[first:]]
+        names = [{entry["flag"]: entry["name"]} for entry in entries[first:]]
         with pytest.raises(UserError) as refused:
             refuse_unloaded("results/x", entries, *names)
         lines.append(str(refused.value))

@@ -96,8 +96,8 @@ def elsewhere(folder, another):
     def use(name):
         load_own({"architecture": [name]})
         shipped = pickle.dumps((name, own_code()))
-        for one in folder.iterdir():
-            shutil.rmtree(one) if one.is_dir() else one.unlink()
+        for path in folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
         another.stdin.write(shipped)
         another.stdin.flush()
         return another.stdout.readline().decode().strip()
@@ -119,16 +119,16 @@ def test_the_folder_of_what_is_imported_elsewhere_hides_no_installed_module(
 def test_whose_a_module_is():
     """Also in a clone of this package, where ours are beside the user's."""
     own = {(name, "/x/net.py") for name in ("net", "mnist_tuned.net", "net.mnist_tune")}
-    others = {
+    not_own = {
         ("mnist_tune", "/x/__init__.py"),
         ("mnist_tune.trial", "/x/trial.py"),
         ("json", json.__file__),
     }
-    others |= {
+    not_own |= {
         ("net", f"/x/{place}/net.py") for place in ("site-packages", "dist-packages/y")
     }
-    others |= {("net", file) for file in (None, "", "/x/net.so")}
-    assert {one for one in own | others if modules.is_own(*one)} == own
+    not_own |= {("net", file) for file in (None, "", "/x/net.so")}
+    assert {module for module in own | not_own if modules.is_own(*module)} == own
 
 
 def test_a_module_that_was_imported_from_a_file_is_imported_again_from_the_text(

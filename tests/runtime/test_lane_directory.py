@@ -76,8 +76,8 @@ def test_lanes_are_spread_over_the_devices(servers, monkeypatch, devices, lanes,
         for server in servers:  # one after the other, as they start
             server.started.set()
             await asyncio.sleep(0.01)
-        found = await asyncio.gather(*waits)
-        assert sorted(found.count(server) for server in servers) == held
+        actors = await asyncio.gather(*waits)
+        assert sorted(actors.count(server) for server in servers) == held
 
     with_directory(act, capacity=lanes)
 
@@ -89,10 +89,10 @@ def test_a_server_that_does_not_start_delays_trials_for_a_moment(servers, monkey
     async def act(directory):
         waits = await begun(directory, "a", "b", "c")
         servers[0].started.set()
-        found = await asyncio.gather(*waits)
-        assert sorted(found, key=id) == sorted([servers[0], None, None], key=id)
+        actors = await asyncio.gather(*waits)
+        assert sorted(actors, key=id) == sorted([servers[0], None, None], key=id)
         again = [
-            lane for lane, server in zip("abc", found, strict=True) if server is None
+            lane for lane, server in zip("abc", actors, strict=True) if server is None
         ]
         assert await assigned(directory, *again) == [servers[0]] * 2
 
@@ -164,8 +164,8 @@ def test_a_server_that_fails_trial_after_trial_does_not_draw_them_all(
         )
         [lane] = broken.lanes
         await dies(directory, lane)
-        [found] = await assigned(directory, lane)
-        assert found is broken.actor  # the other one is full
+        [actor] = await assigned(directory, lane)
+        assert actor is broken.actor  # the other one is full
         await dies(directory, lane)
         [waits] = await begun(directory, lane)
         assert not waits.done()

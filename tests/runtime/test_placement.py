@@ -41,17 +41,17 @@ TRIALS = [TrialConfig(architecture="mlp-8-tanh")]
 def servers(monkeypatch):
     """Record the directories that are started, without starting any, on a cluster of 8
     cores and 2 GPUs."""
-    asked = []
+    started = []
 
     def start(*arguments):
-        asked.append(arguments)
+        started.append(arguments)
         return "D"
 
     monkeypatch.setattr(placement, "start_directory", start)
     monkeypatch.setattr(
         ray, "cluster_resources", lambda: {"CPU": 8.0, "GPU": 2.0, "memory": 8e9}
     )
-    return asked
+    return started
 
 
 LANE = 4 * (784 * 8 + 8 + 8 * 10 + 10)
@@ -83,6 +83,14 @@ ASKED: list[dict[str, Any]] = [
 ]
 
 
+def placed_as(placed, settings):
+    """Return the resources of a placement, and which settings it changed."""
+    before = vars(settings)
+    after = vars(placed.settings)
+    changed = {name: after[name] for name in before if after[name] != before[name]}
+    return f"{placed.resources} {changed}"
+
+
 def test_where_trials_are_placed(servers, monkeypatch):
     """Settings that are as before are left out."""
     lines = []
@@ -90,41 +98,31 @@ def test_where_trials_are_placed(servers, monkeypatch):
         monkeypatch.setattr(
             ray, "cluster_resources", lambda resources=resources: resources
         )
-        for asked in ASKED:
-            given = {
+        for changed in ASKED:
+            options = {
                 "trials": TRIALS,
                 "memory": 1e9,
                 "execution": "auto",
                 "sharpness": None,
-            } | asked
-            trials, memory, sharpness = (
-                given.pop(name) for name in ("trials", "memory", "sharpness")
-            )
-            device, settings = (
-                Device("GPU" if "GPU" in resources else "CPU", memory),
-                replace(SETTINGS, threads=9),
-            )
-            settings = replace(settings, sharpness=sharpness)
+            } | changed
+            trials = options.pop("trials")
+            memory = options.pop("memory")
+            sharpness = options.pop("sharpness")
+            kind = "GPU" if "GPU" in resources else "CPU"
+            device = Device(kind, memory)
+            settings = replace(SETTINGS, threads=9, sharpness=sharpness)
             try:
-                found = choose_placement(trials, DATA, settings, device, **given)
-                before = vars(settings)
-                said = [
-                    name
-                    for name in before
-                    if vars(found.settings)[name] != before[name]
-                ]
-                said = f"{found.resources} { {name: vars(found.settings)[name] for name in said} }"
+                placed = choose_placement(trials, DATA, settings, device, **options)
+                outcome = placed_as(placed, settings)
             except UserError as error:
-                said = str(error)
-            said += "".join(
-                f" directory {(own.threads, *rest)}" for own, *rest in servers
-            )
-            asked = (
-                asked | {"memory": f"{memory / LANE:.1f} networks"}
-                if "memory" in asked
-                else asked
-            )
-            lines.append(f"{machine}, {asked}: {said}".replace("SharpnessSettings", ""))
+                outcome = str(error)
+            for own, *rest in servers:
+                outcome += f" directory {(own.threads, *rest)}"
+            shown = dict(changed)
+            if "memory" in shown:
+                shown["memory"] = f"{memory / LANE:.1f} networks"
+            line = f"{machine}, {shown}: {outcome}"
+            lines.append(line.replace("SharpnessSettings", ""))
             servers.clear()
     assert_kept("placed", "\n".join(lines) + "\n")
 
@@ -163,8 +161,8 @@ def cores_of(count, device="CPU", **options):
     """Return the cores of each of so many trials, which are known or will be
     proposed."""
     plans = Plan({str(i): TrialConfig() for i in range(count)}), Plan(proposals=count)
-    [found] = {tuner.cpus_of(plan, device, SweepOptions(**options)) for plan in plans}
-    return found
+    [cores] = {tuner.cpus_of(plan, device, SweepOptions(**options)) for plan in plans}
+    return cores
 
 
 @pytest.mark.promise("Trials that ask for more cores than any node has are refused")
@@ -185,17 +183,17 @@ def test_what_the_nodes_of_a_cluster_hold(monkeypatch, capsys):
             except UserError as error:
                 lines.append(f"{kinds} can be started, {execution}: {error}")
         lines.append(
-            f"at once of each of the slots: {[trial_slots(each) for each in SLOTS]}"
+            f"at once of each of the slots: {[trial_slots(slots) for slots in SLOTS]}"
         )
         lines.append(
             f"cores of 1, 2, 3 and 1000 trials: {[cores_of(count) for count in (1, 2, 3, 1000)]}"
         )
         lines.append(f"cores of 1 on a GPU: {cores_of(1, 'GPU')}")
-        for asked, address in product((2, 4), (None, "10.0.0.1:6379")):
-            found = cores_of(2, cpus_per_trial=asked, address=address)
-            said = {*capsys.readouterr().err.splitlines()}
+        for wanted_cores, address in product((2, 4), (None, "10.0.0.1:6379")):
+            cores = cores_of(2, cpus_per_trial=wanted_cores, address=address)
+            printed = {*capsys.readouterr().err.splitlines()}
             lines.append(
-                f"cores of 2 with {asked} asked for at {address}: {found} {' '.join(said)}".strip()
+                f"cores of 2 with {wanted_cores} asked for at {address}: {cores} {' '.join(printed)}".strip()
             )
     assert_kept("held by nodes", "\n".join(lines) + "\n")
 
@@ -287,9 +285,9 @@ def test_gpus_that_jax_cannot_use_are_one_warning(
 @pytest.mark.ray
 def test_a_node_and_a_free_gpu_are_waited_for(two_gpus, monkeypatch, capsys):
     # at first no CPUs, as on a head without nodes
-    found, known = ray.cluster_resources(), [{}]
+    resources, at_first = ray.cluster_resources(), [{}]
     monkeypatch.setattr(
-        ray, "cluster_resources", lambda: known.pop() if known else found
+        ray, "cluster_resources", lambda: at_first.pop() if at_first else resources
     )
     assert placement.find_device(quiet=False).kind == "CPU"
     assert (
@@ -297,16 +295,16 @@ def test_a_node_and_a_free_gpu_are_waited_for(two_gpus, monkeypatch, capsys):
         in capsys.readouterr().err
     )
     placement._gpu_memory.cache_clear()
-    taken = placement_group([{"CPU": 3, "GPU": 2}])
-    ray.get(taken.ready())
+    group = placement_group([{"CPU": 3, "GPU": 2}])
+    ray.get(group.ready())
     monkeypatch.setattr(placement, "PROBE_TIMEOUT_S", 1.0)
     with pytest.raises(UserError, match="no GPU of the cluster was free within 1 s"):
         placement.find_device(quiet=True)
     monkeypatch.setattr(placement, "NODE_TIMEOUT_S", 1.0)
-    known.append({})
+    at_first.append({})
     with pytest.raises(UserError, match="the cluster started no node within 1 s"):
         placement.find_device(quiet=True)
-    remove_placement_group(taken)
+    remove_placement_group(group)
 
 
 @pytest.mark.ray
@@ -350,10 +348,10 @@ class Together(FIFOScheduler):
 def test_no_gpu_is_idle_while_there_are_lanes_for_it(
     gpus_that_train, tmp_path, monkeypatch, lanes
 ):
-    found, kill = [], ray.kill
+    idle_gpus, kill = [], ray.kill
 
     def look_and_kill(actor):
-        found.append(ray.available_resources().get("GPU", 0))
+        idle_gpus.append(ray.available_resources().get("GPU", 0))
         kill(actor)
 
     monkeypatch.setattr(ray, "kill", look_and_kill)
@@ -362,7 +360,7 @@ def test_no_gpu_is_idle_while_there_are_lanes_for_it(
     )
     done = run_search("lanes", ENDLESS, 4, options, Together(4))
     assert list(done.trials["stop_reason"]) == ["together"] * 4
-    assert set(found) == {0}  # Tune may kill an actor, too, that is slow to end
+    assert set(idle_gpus) == {0}  # Tune may kill an actor, too, that is slow to end
 
 
 def test_a_fixed_cluster_is_asked_before_anything_starts(
@@ -380,5 +378,7 @@ def test_a_fixed_cluster_is_asked_before_anything_starts(
     with pytest.raises(
         UserError, match="--cpus-per-trial 3: no node of the cluster has that many"
     ):
-        opening.open_sweep("sweep", options, lambda *given: {"00000": TrialConfig()})
+        opening.open_sweep(
+            "sweep", options, lambda *arguments: {"00000": TrialConfig()}
+        )
     assert not (tmp_path / "sweep").exists()

@@ -239,7 +239,7 @@ def test_a_trial_that_waits_again_is_not_given_up_for_the_death_for_which_it_wai
 def test_tune_keeps_no_call_that_has_returned_and_no_statistics_and_looks_up_its_trainable_once(
     every_core, tmp_path, monkeypatch
 ):
-    managers, asked = set(), []
+    managers, looked_up = set(), []
     schedule, look_up = (
         RayActorManager._schedule_tracked_actor_task,
         registry._global_registry.get,
@@ -250,7 +250,7 @@ def test_tune_keeps_no_call_that_has_returned_and_no_statistics_and_looks_up_its
         return schedule(manager, *args, **options)
 
     def looks_up(*key):
-        asked.append(key)
+        looked_up.append(key)
         return look_up(*key)
 
     monkeypatch.setattr(RayActorManager, "_schedule_tracked_actor_task", schedules)
@@ -262,8 +262,8 @@ def test_tune_keeps_no_call_that_has_returned_and_no_statistics_and_looks_up_its
             statistics.append(trial.metric_analysis)
             most.extend(
                 len(calls)
-                for one in managers
-                for calls in one._tracked_actors_to_task_futures.values()
+                for manager in managers
+                for calls in manager._tracked_actors_to_task_futures.values()
             )
 
     def train(config):
@@ -278,7 +278,7 @@ def test_tune_keeps_no_call_that_has_returned_and_no_statistics_and_looks_up_its
     assert [result.metrics["step"] for result in results] == [19, 19]
     assert 0 < max(most) <= 3
     assert not any(statistics)
-    assert len([key for key in asked if key[0] == registry.TRAINABLE_CLASS]) == 1
+    assert len([key for key in looked_up if key[0] == registry.TRAINABLE_CLASS]) == 1
 
 
 def test_joining_a_cluster_imports_nothing_of_tune():

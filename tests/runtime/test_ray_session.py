@@ -166,10 +166,10 @@ def test_ray_starts_without_jaxs_warning_of_a_deadlock(monkeypatch):
         "init",
         lambda **options: subprocess.run("true", preexec_fn=int, check=True),
     )
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         start_ray(None, None, False)
-    assert not told
+    assert not warned
 
 
 @pytest.mark.parametrize("address", ["localhost:none", "localhost:99999999"])
@@ -186,12 +186,14 @@ def test_sigterm_is_an_interrupt_and_both_handlers_are_restored(usual):
     """A shell makes a process in the background ignore Ctrl-C. A kill must still end
     it."""
     outside = signal.signal(signal.SIGINT, usual)
-    before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with ray_session.ended_by_signals():
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGTERM)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == before
+    assert [
+        signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)
+    ] == before
     # Python lets only the main thread set handlers
     with ThreadPoolExecutor(1) as thread:
         thread.submit(ray_session.ended_by_signals()(lambda: None)).result()
