@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from mnist_tune.data_spec import TaskSpec
+from mnist_tune.errors import UserError
+from mnist_tune.loop import Loop
 
 
 def _as_path(array: np.memmap[Any, Any]) -> tuple[Any, ...]:
@@ -45,8 +47,9 @@ class TaskData:
     """What each task's `score` returns beside loss and accuracy."""
     held: Any = None
     """Ray's reference to the whole of it."""
+    target: float | None = None
 
-    name, source, note, target, order_note = "", None, "", None, ""
+    name, source, note, order_note = "", None, "", ""
 
     def parts(self, label_noise: int) -> tuple[Any, Any]:
         """Return the training and the test examples."""
@@ -74,3 +77,29 @@ class TaskData:
             whole=max(self.whole, other.whole),
             block=max(self.block, other.block),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class LoopData(TaskData):
+    """What is known of the data of loops, which these load themselves."""
+
+    loop: Loop = field(default_factory=lambda: Loop(None))
+    """What is known of them all."""
+
+    def held_out(self, asked: int | None) -> int:
+        """Return how many examples a loop holds out itself. Raises `UserError` if it
+        was asked for another number."""
+        count = self.loop.validation_examples or 0
+        if asked and asked != count:
+            raise UserError(f"--holdout {asked}: a loop itself holds out {count}")
+        return count
+
+    def to_choose_by(self, asked: int | None) -> int:
+        """Return the same for a search or a decision. Raises `UserError`, too, if it
+        has only those of the test."""
+        count = self.held_out(asked)
+        if not count:
+            raise UserError(
+                f"{self.spec.name} must not choose by its test set; report validation_accuracy or validation_loss, and say Loop(validation_examples=...)"
+            )
+        return count

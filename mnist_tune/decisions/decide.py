@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from mnist_tune.columns import COUNT, RATE, SEED, whole
 from mnist_tune.data.dataset import Dataset, check_counts
-from mnist_tune.data.task_data import TaskData
+from mnist_tune.data.task_data import LoopData, TaskData
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.contest import CONTENDERS, MOST_SETTINGS, TRIALS, Contest
 from mnist_tune.regimes.decision import CONFIRMED
@@ -86,7 +86,7 @@ class DecideOptions(CrossedOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (self.tolerance or 0) >= 1 and not (self.task or self.sweep):
+        if (self.tolerance or 0) >= 1 and not (self.own or self.sweep):
             raise UserError(
                 f"--tolerance is a difference of accuracies, such as 0.002, got {self.tolerance}"
             )
@@ -178,7 +178,12 @@ def _contenders(
         swept = sweep.record.data.train_images - settings[0].held_out
         chosen_by = held_out(sweep.trials)
     images = data.spec.train_images
-    options, settings = _with_images_held_out(options, settings, images)
+    if isinstance(data, LoopData):
+        holdout = data.to_choose_by(options.holdout)
+        settings = [replace(setting, holdout=holdout) for setting in settings]
+        options = replace(options, holdout=holdout)
+    else:
+        options, settings = _with_images_held_out(options, settings, images)
     check_counts(settings, data)
     compared = f"comparing {len(settings)} settings on {options.holdout} of {images}"
     line = f"{compared} training examples, which are held out"

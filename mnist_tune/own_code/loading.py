@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 import re
+import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError, closest
 from mnist_tune.invocation import resume, words
+from mnist_tune.loop import Loop
 from mnist_tune.named_code import Call, parse_call
 from mnist_tune.own_code import modules
 from mnist_tune.own_code.modules import TEXTS, Attribute, Source, belonging
@@ -61,22 +65,60 @@ def load_own(*owners: Any) -> None:
         for call in map(parse_call, texts):
             is_there = is_from_file(flag, call.name) and _is_loaded(flag, call.name)
             if names_own_code(call.name) and not is_there:
-                ENTRIES[flag][call.name] = Entry(_named(flag, call))
-            if entry := ENTRIES[flag].get(call.name):
+                if flag == "loop":
+                    ENTRIES[flag][call.name] = _loaded_apart(call.name)
+                else:
+                    ENTRIES[flag][call.name] = Entry(_named(flag, call))
+            entry = ENTRIES[flag].get(call.name)
+            if entry is not None and not entry.modules:
                 with telling_why(flag, call.name, call.name):
                     entry.factory  # noqa: B018
                 belonging(_module(entry))  # to know their texts from now on
 
 
+def _loaded_apart(name: str) -> Entry:
+    """Return a loop that another process has loaded from its file, which this process
+    does not import. Raises `UserError` if that can't be done."""
+    folders = os.pathsep.join(sys.path)
+    command = [sys.executable, "-P", "-m", "mnist_tune.own_code.apart", name]
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "loaded")
+        subprocess.run([*command, str(file)], env=os.environ | {"PYTHONPATH": folders})
+        if not file.exists():
+            raise UserError(f"--loop {name}: the process that imported it died")
+        loaded = pickle.loads(file.read_bytes())
+    if isinstance(loaded, UserError):
+        raise loaded
+    place, texts, facts = loaded
+    for module, source in texts.items():
+        if TEXTS.setdefault(module, source) != source:
+            raise UserError(
+                f"--loop {name}: another file is a module {module}, too; rename one"
+            )
+    return Entry(place, modules=tuple(texts), loop=facts)
+
+
+def loop_named(name: str) -> tuple[Attribute, Loop]:
+    """Return where a loop is in a module that is imported now, and the loop. Raises
+    `UserError` if that can't be done, or it is no loop."""
+    place = _named("loop", Call(name))
+    loop = place()
+    if not isinstance(loop, Loop):
+        kind = type(loop).__name__
+        raise UserError(f"--loop {name} is of type {kind}; name a mnist_tune.Loop")
+    return place, loop
+
+
 def _forget(outdated: Collection[str]) -> None:
     """Have all code that is in modules loaded anew, since these have changed."""
+    imported = outdated & sys.modules.keys()
     for entries in ENTRIES.values():
         for name, entry in entries.items():
             place = _place(entry)
             if place is not None:
                 entries[name] = Entry(place, entry.is_recorded)
     modules.forget(outdated)
-    for name in outdated:  # a function of the session may still refer to it
+    for name in imported:  # a function of the session may still refer to it
         with suppress(Exception, SystemExit):
             modules.load(name)
 
@@ -96,7 +138,7 @@ def own_code() -> Code:
         for name, entry in ENTRIES[flag].items():
             if not entry.is_loaded and not entry.is_recorded:
                 continue
-            for module in belonging(_loaded(flag, name, entry)):
+            for module in _modules_of(flag, name, entry):
                 texts[module] = TEXTS[module]
             loads[flag, name] = _place(entry) or _by_value(flag, name, entry)
     return texts, loads
@@ -143,6 +185,11 @@ def _refuse(line: str) -> Factory:
     raise UserError(line)
 
 
+def _modules_of(flag: str, name: str, entry: Entry) -> Sequence[str]:
+    """Return the names of the modules of the user's own that code is in."""
+    return entry.modules or belonging(_loaded(flag, name, entry))
+
+
 def _loaded(flag: str, name: str, entry: Entry) -> ModuleType | None:
     """Load a factory, and return its module."""
     place = name.rpartition(":")[0]
@@ -173,7 +220,7 @@ def sources(used: Mapping[str, Iterable[str]]) -> list[dict[str, Any]]:
 
 def _source(flag: str, name: str) -> dict[str, Any]:
     entry = ENTRIES[flag][name]
-    own = belonging(_loaded(flag, name, entry))
+    own = _modules_of(flag, name, entry)
     paths = {module: Path(TEXTS[module].file) for module in own}
     folders = {path.parent for path in paths.values()}
     top = min(folders, key=lambda folder: len(folder.parts), default=Path())
@@ -186,6 +233,8 @@ def _source(flag: str, name: str) -> dict[str, Any]:
     place = _place(entry)
     if place is not None:
         recorded |= {"module": place.module, "attribute": place.name}
+    if entry.loop is not None:
+        recorded["loop"] = entry.loop.facts()
     return recorded
 
 

@@ -304,7 +304,7 @@ def repeated(sweep: Judged) -> Iterator[Question]:
 def title(sweep: Judged) -> str:
     """Return what a sweep trained, and on which data."""
     networks = _networks(sweep.trials)
-    if sweep.record.data.flag == "task":
+    if not sweep.record.data.of_networks:
         return networks
     return f"{networks} on {sweep.record.dataset['name']}"
 
@@ -327,7 +327,7 @@ def facts(sweep: Judged) -> dict[str, str]:
     programs = [name for name in ("jax", "ray", "python") if versions.get(name)]
     texts = {
         "networks": _networks(trials),
-        "all with": _settings(trials, data.flag == "task"),
+        "all with": _settings(trials, not data.of_networks),
         "data": f"{record.dataset['name']} ({examples})",
         "last batch": small_last_batch(batches),
         "trials": f"{counted(len(trials))} of {epochs}",

@@ -110,6 +110,7 @@ _OPTIONS = _mapping(
     Column("target_loss", LOSS),
     Column("rank_by", RANK_BY),
     Column("task", _list_of(NAME)),
+    Column("loop", _list_of(NAME)),
     *(Column(name, NAME) for name in ("dataset", "data_dir")),
     *(Column(name, COUNT) for name in ("train_evaluation", "train_images")),
     *(Column(name, FLAG) for name in ("standardize", "stop_when_diverged")),
