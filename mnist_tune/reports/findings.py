@@ -33,7 +33,7 @@ from mnist_tune.regimes.running_statistics import lagging
 from mnist_tune.reports.decided import on_other_images
 from mnist_tune.reports.questions import Question
 from mnist_tune.results.sweep_meta import SweepMeta
-from mnist_tune.trial import LIVE_REASONS, TrialConfig
+from mnist_tune.trial import LIVE_REASONS, STARTED_AGAIN, TrialConfig
 
 SHARES = (0.9, 0.5, 0.1)
 """The shares of seeds whose rates are reported."""
@@ -190,6 +190,10 @@ def notes(sweep: Judged) -> Iterator[str]:
     if labelled:
         yield from _unknown_guess(sweep)
     yield from _lagging_statistics(sweep)
+    again = sweep.record.options.get(STARTED_AGAIN)
+    if again:
+        why = "no state of theirs had been saved"
+        yield f"{counted(len(again))} began again with epoch 1: {why}"
     changed = len(trials) - len(sweep.steady)
     if changed:
         text = f"{counted(changed)} changed settings while training"
