@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -66,8 +66,8 @@ class OwnLoop:
         self._facts = facts
         self._save_every = settings.save_every
         self._device = "gpu"
-        self._generator: Any = None
-        self._folder = TemporaryDirectory(prefix="mnist_tune-")
+        self._ends = ExitStack()
+        """What is closed when a training ends."""
         if settings.umask is not None:
             os.umask(settings.umask)
         os.environ |= dict.fromkeys(THREADS, str(settings.threads))
@@ -92,10 +92,11 @@ class OwnLoop:
         if checkpoint is not None:
             self._row = self._saved = checkpoint.row
             self._run.epochs_done = checkpoint.row.epoch
-            self._run.state = unpacked(checkpoint, Path(self._folder.name))
+            folder = self._ends.enter_context(TemporaryDirectory())
+            self._run.state = unpacked(checkpoint, Path(folder))
         with classifying():
             loop = ENTRIES["loop"][call.name].factory
-            self._generator = loop(self._run)
+            self._generator = self._ends.enter_context(closing(loop(self._run)))
 
     def epoch(self, lane_id: str, state: Place) -> EpochRow:
         """Return the row of the next report. If a save is due, it is done before
@@ -117,7 +118,8 @@ class OwnLoop:
             numbers = {name: float(value) for name, value in report.items()}
         except (AttributeError, TypeError, ValueError):
             how = "yield a dictionary of numbers for each of run.epochs epochs"
-            raise UserError(f"report {epoch} is {report!r:.200}; {how}") from None
+            which = f"report {epoch} of {self._config.epochs}"
+            raise UserError(f"{which} is {report!r:.200}; {how}") from None
         refuse_wrong(numbers, self._facts)
         scores = {}
         for name in self._facts.scores:
@@ -158,7 +160,7 @@ class OwnLoop:
         """End the training: close its generator. What that raises changes nothing any
         more."""
         with suppress(Exception):
-            self._generator.close()
+            self._ends.close()
 
 
 def refuse_wrong(numbers: Mapping[str, float], facts: Loop) -> None:
@@ -183,7 +185,6 @@ def unpacked(checkpoint: Checkpoint, folder: Path) -> Path:
     archive = folder / "state.tar"
     checkpoint.arrays["tar"].tofile(archive)
     files = folder / "files"
-    shutil.rmtree(files, ignore_errors=True)
     # It leads out of the folder nowhere, whoever wrote it.
     shutil.unpack_archive(archive, files, filter="data")
     return files

@@ -1,0 +1,82 @@
+"""A model in Flax NNX as its tutorials write it, with objects that keep state, and a
+loader that shifts images at random.
+
+    mnist-tune regimes --loop examples/loops/nnx_augmented.py:cnn --learning-rates 0.003:1:6
+"""
+
+import pickle
+
+import jax
+import numpy as np
+import optax
+from flax import nnx
+from sklearn.datasets import load_digits
+
+from mnist_tune import Loop
+
+x, y = load_digits(return_X_y=True)
+x = x.reshape(-1, 8, 8, 1).astype(np.float32) / 16
+TRAIN, VALIDATION, TEST = slice(1200), slice(1200, 1500), slice(1500, None)
+
+
+class Net(nnx.Module):
+    def __init__(self, rngs):
+        self.conv = nnx.Conv(1, 16, (3, 3), rngs=rngs)
+        self.norm = nnx.BatchNorm(16, rngs=rngs)
+        self.out = nnx.Linear(1024, 10, rngs=rngs)
+
+    def __call__(self, images):
+        hidden = nnx.relu(self.norm(self.conv(images)))
+        return self.out(hidden.reshape(len(images), -1))
+
+
+def loss_of(net, images, labels):
+    logits = net(images)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    return losses.mean(), (logits.argmax(-1) == labels).mean()
+
+
+@nnx.jit
+def step(net, optimizer, images, labels):
+    gradient, _ = nnx.grad(loss_of, has_aux=True)(net, images, labels)
+    optimizer.update(net, gradient)
+
+
+measured = nnx.jit(loss_of)
+
+
+def batches(rng, size):
+    order = rng.permutation(1200)
+    for first in range(0, 1200 - size + 1, size):
+        chosen = order[first : first + size]
+        yield np.roll(x[chosen], rng.integers(-1, 2), axis=2), y[chosen]
+
+
+def train(run):
+    net = Net(nnx.Rngs(run.seed))
+    optimizer = nnx.Optimizer(net, optax.sgd(run.learning_rate), wrt=nnx.Param)
+    rng = np.random.default_rng(run.data_seed)
+
+    def save(folder):
+        state = jax.tree.map(np.asarray, nnx.to_pure_dict(nnx.state((net, optimizer))))
+        (folder / "state").write_bytes(pickle.dumps((state, rng)))
+
+    run.saves(save)
+    if folder := run.restore():
+        saved, rng = pickle.loads((folder / "state").read_bytes())
+        state = nnx.state((net, optimizer))
+        nnx.replace_by_pure_dict(state, saved)
+        nnx.update((net, optimizer), state)
+    for _ in range(run.epochs_done, run.epochs):
+        net.train()
+        for images, labels in batches(rng, run.batch_size):
+            step(net, optimizer, images, labels)
+        net.eval()
+        report = {}
+        for split, part in (("train", TRAIN), ("validation", VALIDATION), ("test", TEST)):
+            loss, accuracy = measured(net, x[part], y[part])
+            report |= {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
+        yield report
+
+
+cnn = Loop(train, train_examples=1200, validation_examples=300, test_examples=297, chance=0.1)
