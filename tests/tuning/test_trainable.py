@@ -23,6 +23,8 @@ class Pool:
     """Counts epochs instead of training. `calls` holds what was asked; `failures` is
     raised first."""
 
+    repeats = True
+
     def __init__(self, row):
         self.row, self.calls, self.failures, self.epochs, self.rates, self.rows = (
             row,
