@@ -7,7 +7,7 @@ the data are parallel, and so is the hidden layer.
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from sklearn.datasets import load_digits
 
 from mnist_tune import Loop
@@ -31,7 +31,7 @@ def step(params, rate, inputs, labels):
 
 
 def train(run):
-    mesh = jax.make_mesh((4, 2), ("data", "model"))
+    mesh = Mesh(np.array(jax.devices()).reshape(4, 2), ("data", "model"))
     rows = NamedSharding(mesh, PartitionSpec("data"))
     keys = jax.random.split(jax.random.key(run.seed))
     params = {

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.ray
 @pytest.fixture
 def sweep(one_core, levels, tmp_path):
     """A sweep of that loop at three rates."""
-    trials = {"learning_rate": [9.0, 3.0, 0.01], "epochs": 8}
+    trials = {"learning_rate": [9.0, 8.0, 0.01], "epochs": 8}
     options = SweepOptions(output=tmp_path / "sweep", quiet=True)
     return run_sweep("levels", trials, options, loop=levels)
 
