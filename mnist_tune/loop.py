@@ -4,7 +4,7 @@ state, devices or environments of its own."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -127,10 +127,9 @@ class Loop:
         """Return the generator that trains a run."""
         return self.train(run)  # type: ignore[misc]
 
-    def facts(self) -> dict[str, Any]:
-        """Return what is known of it without running it, for JSON. With these values,
-        `Loop(None, **values)` stands for it where its file is not imported."""
-        return {name: fact for name, fact in vars(self).items() if name != "train"}
+    def without_code(self) -> Loop:
+        """Return what stands for it where its file is not imported."""
+        return replace(self, train=None)
 
 
 KINDS = {

@@ -58,7 +58,7 @@ trained again."""
 
 
 STARTED_AGAIN = "started_again"
-"""The option that lists the trials which had no saved state to go on from."""
+"""The option that says that trials had no saved state to go on from."""
 
 
 def retried(options: Mapping[str, Any]) -> frozenset[str]:

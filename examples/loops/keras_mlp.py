@@ -1,6 +1,6 @@
 """A model in Keras 3, on JAX.
 
-    mnist-tune regimes --loop examples/loops/keras_mlp.py:mlp --learning-rates 0.003:3:6
+mnist-tune regimes --loop examples/loops/keras_mlp.py:mlp --learning-rates 0.003:3:6
 """
 
 import keras
@@ -16,7 +16,11 @@ TRAIN, VALIDATION, TEST = slice(1200), slice(1200, 1500), slice(1500, None)
 def train(run):
     keras.utils.set_random_seed(run.seed)
     model = keras.Sequential(
-        [keras.layers.Input((64,)), keras.layers.Dense(64, "relu"), keras.layers.Dense(10)]
+        [
+            keras.layers.Input((64,)),
+            keras.layers.Dense(64, "relu"),
+            keras.layers.Dense(10),
+        ]
     )
     model.compile(
         keras.optimizers.SGD(run.learning_rate, run.momentum),
@@ -29,7 +33,11 @@ def train(run):
     for _ in range(run.epochs_done, run.epochs):
         model.fit(x[TRAIN], y[TRAIN], run.batch_size, verbose=0)
         report = {}
-        for split, part in (("train", TRAIN), ("validation", VALIDATION), ("test", TEST)):
+        for split, part in (
+            ("train", TRAIN),
+            ("validation", VALIDATION),
+            ("test", TEST),
+        ):
             loss, accuracy = model.evaluate(x[part], y[part], verbose=0)
             report |= {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
         yield report

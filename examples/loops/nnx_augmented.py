@@ -73,10 +73,16 @@ def train(run):
             step(net, optimizer, images, labels)
         net.eval()
         report = {}
-        for split, part in (("train", TRAIN), ("validation", VALIDATION), ("test", TEST)):
+        for split, part in (
+            ("train", TRAIN),
+            ("validation", VALIDATION),
+            ("test", TEST),
+        ):
             loss, accuracy = measured(net, x[part], y[part])
             report |= {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
         yield report
 
 
-cnn = Loop(train, train_examples=1200, validation_examples=300, test_examples=297, chance=0.1)
+cnn = Loop(
+    train, train_examples=1200, validation_examples=300, test_examples=297, chance=0.1
+)

@@ -51,7 +51,11 @@ def train(run):
             batch = jax.device_put((x[chosen], y[chosen]), rows)
             params = step(params, run.learning_rate, *batch)
         report = {"devices": len(params["hidden"].sharding.device_set)}
-        for split, part in (("train", TRAIN), ("validation", VALIDATION), ("test", TEST)):
+        for split, part in (
+            ("train", TRAIN),
+            ("validation", VALIDATION),
+            ("test", TEST),
+        ):
             loss, accuracy = loss_of(params, x[part], y[part])
             report |= {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
         yield report

@@ -1,6 +1,6 @@
 """A network in PyTorch, with its own loader.
 
-    mnist-tune regimes --loop examples/loops/torch_cnn.py:cnn --learning-rates 0.003:1:6
+mnist-tune regimes --loop examples/loops/torch_cnn.py:cnn --learning-rates 0.003:1:6
 """
 
 import numpy as np
@@ -63,4 +63,6 @@ def train(run):
         }
 
 
-cnn = Loop(train, train_examples=1200, validation_examples=300, test_examples=297, chance=0.1)
+cnn = Loop(
+    train, train_examples=1200, validation_examples=300, test_examples=297, chance=0.1
+)

@@ -317,7 +317,7 @@ def _with_defaults(config: Search, data: Dataset | TaskData) -> Search:
     data."""
     held_out = max(data.spec.train_images // HELD_OUT, 1)
     if isinstance(data, LoopData):
-        held_out = data.to_choose_by(config.holdout)
+        held_out = data.to_choose_by
     rates = config.learning_rates
     if not rates:
         ends = config.rates().values()

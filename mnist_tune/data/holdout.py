@@ -41,8 +41,7 @@ def default_holdout(
     if data.name == "mnist":
         return 0, ""
     if isinstance(data, LoopData):
-        held_out = {data.held_out(trial.holdout) for trial in trials}
-        return max(held_out), ""
+        return data.loop.validation_examples or 0, ""
     count, why = _tenth(data, trials)
     if all(trial.holdout is not None for trial in trials):
         return count, ""

@@ -86,19 +86,12 @@ class LoopData(TaskData):
     loop: Loop = field(default_factory=lambda: Loop(None))
     """What is known of them all."""
 
-    def held_out(self, asked: int | None) -> int:
-        """Return how many examples a loop holds out itself. Raises `UserError` if it
-        was asked for another number."""
-        count = self.loop.validation_examples or 0
-        if asked and asked != count:
-            raise UserError(f"--holdout {asked}: a loop itself holds out {count}")
-        return count
-
-    def to_choose_by(self, asked: int | None) -> int:
-        """Return the same for a search or a decision. Raises `UserError`, too, if it
-        has only those of the test."""
-        count = self.held_out(asked)
-        if not count:
+    @property
+    def to_choose_by(self) -> int:
+        """On how many examples a search or a decision chooses. Raises `UserError` if
+        the loop has only those of the test."""
+        count = self.loop.validation_examples
+        if count is None:
             raise UserError(
                 f"{self.spec.name} must not choose by its test set; report validation_accuracy or validation_loss, and say Loop(validation_examples=...)"
             )

@@ -179,7 +179,7 @@ def _contenders(
         chosen_by = held_out(sweep.trials)
     images = data.spec.train_images
     if isinstance(data, LoopData):
-        holdout = data.to_choose_by(options.holdout)
+        holdout = data.to_choose_by
         settings = [replace(setting, holdout=holdout) for setting in settings]
         options = replace(options, holdout=holdout)
     else:

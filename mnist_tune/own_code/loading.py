@@ -76,37 +76,49 @@ def load_own(*owners: Any) -> None:
                 belonging(_module(entry))  # to know their texts from now on
 
 
+APART = "from mnist_tune.own_code.loading import write_loop; write_loop()"
+"""What a process runs that imports the file of a loop, for one that must not."""
+
+
 def _loaded_apart(name: str) -> Entry:
     """Return a loop that another process has loaded from its file, which this process
     does not import. Raises `UserError` if that can't be done."""
     folders = os.pathsep.join(sys.path)
-    command = [sys.executable, "-P", "-m", "mnist_tune.own_code.apart", name]
     with TemporaryDirectory() as folder:
-        file = Path(folder, "loaded")
-        subprocess.run([*command, str(file)], env=os.environ | {"PYTHONPATH": folders})
+        file = Path(folder, "loop")
+        command = [sys.executable, "-P", "-c", APART, name, str(file)]
+        subprocess.run(command, env=os.environ | {"PYTHONPATH": folders})
         if not file.exists():
             raise UserError(f"--loop {name}: the process that imported it died")
         loaded = pickle.loads(file.read_bytes())
     if isinstance(loaded, UserError):
         raise loaded
-    place, texts, facts = loaded
+    place, texts, loop = loaded
     for module, source in texts.items():
         if TEXTS.setdefault(module, source) != source:
             raise UserError(
                 f"--loop {name}: another file is a module {module}, too; rename one"
             )
-    return Entry(place, modules=tuple(texts), loop=facts)
+    return Entry(place, modules=tuple(texts), loop=loop)
 
 
-def loop_named(name: str) -> tuple[Attribute, Loop]:
-    """Return where a loop is in a module that is imported now, and the loop. Raises
-    `UserError` if that can't be done, or it is no loop."""
-    place = _named("loop", Call(name))
-    loop = place()
-    if not isinstance(loop, Loop):
-        kind = type(loop).__name__
-        raise UserError(f"--loop {name} is of type {kind}; name a mnist_tune.Loop")
-    return place, loop
+def write_loop() -> None:
+    """Write to a file where a loop is, the texts of its modules, and what is known of
+    it; or the `UserError` that says why not."""
+    _, name, file = sys.argv
+    loaded: Any
+    try:
+        place = _named("loop", Call(name))
+        loop = place()
+        if not isinstance(loop, Loop):
+            kind = type(loop).__name__
+            raise UserError(f"--loop {name} is of type {kind}; name a mnist_tune.Loop")
+        own = belonging(sys.modules[place.module])
+        texts = {module: TEXTS[module] for module in own}
+        loaded = place, texts, loop.without_code()
+    except UserError as error:
+        loaded = error
+    Path(file).write_bytes(pickle.dumps(loaded))
 
 
 def _forget(outdated: Collection[str]) -> None:
@@ -234,7 +246,7 @@ def _source(flag: str, name: str) -> dict[str, Any]:
     if place is not None:
         recorded |= {"module": place.module, "attribute": place.name}
     if entry.loop is not None:
-        recorded["loop"] = entry.loop.facts()
+        recorded["loop"] = vars(entry.loop)
     return recorded
 
 

@@ -249,7 +249,7 @@ def _load(where: Place, code: Iterable[Mapping[str, Any]]) -> None:
             if "loop" in factory:
                 records = factory["files"].values()
                 entry.modules = tuple(record["module"] for record in records)
-                entry.loop = Loop(None, **factory["loop"])
+                entry.loop = Loop(**factory["loop"])
             ENTRIES[factory["flag"]][factory["name"]] = entry
 
 

@@ -190,10 +190,8 @@ def notes(sweep: Judged) -> Iterator[str]:
     if labelled:
         yield from _unknown_guess(sweep)
     yield from _lagging_statistics(sweep)
-    again = sweep.record.options.get(STARTED_AGAIN)
-    if again:
-        why = "no state of theirs had been saved"
-        yield f"{counted(len(again))} began again with epoch 1: {why}"
+    if sweep.record.options.get(STARTED_AGAIN):
+        yield "a resumed trial whose state had not been saved began again with epoch 1"
     changed = len(trials) - len(sweep.steady)
     if changed:
         text = f"{counted(changed)} changed settings while training"

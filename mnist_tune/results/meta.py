@@ -111,7 +111,7 @@ _OPTIONS = _mapping(
     Column("rank_by", RANK_BY),
     Column("task", _list_of(NAME)),
     Column("loop", _list_of(NAME)),
-    Column(STARTED_AGAIN, _list_of(ID)),
+    Column(STARTED_AGAIN, FLAG),
     *(Column(name, NAME) for name in ("dataset", "data_dir")),
     *(Column(name, COUNT) for name in ("train_evaluation", "train_images")),
     *(Column(name, FLAG) for name in ("standardize", "stop_when_diverged")),

@@ -17,7 +17,7 @@ from mnist_tune.errors import UserError
 from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.runtime.lane_directory import start_directory
 from mnist_tune.runtime.ray_private import kinds_of_nodes
-from mnist_tune.terminal import announce, note, warning
+from mnist_tune.terminal import announce, warning
 from mnist_tune.trial import TrialConfig
 
 MEMORY_SHARE = 0.8
@@ -61,15 +61,12 @@ def device_of_loops(quiet: bool, gpus: float) -> Device:
     many, is known to their own code alone. Raises `UserError` if no node has as many,
     or the cluster started no node in time."""
     _wait_for_a_node(quiet)
-    most = 0.0
-    for node in [*resources_of_nodes(), *kinds_of_nodes()]:
-        most = max(most, node.get("GPU", 0))
+    nodes = [*resources_of_nodes(), *kinds_of_nodes()]
+    most = max(node.get("GPU", 0) for node in nodes)
     if gpus > most:
         raise UserError(
             f"--gpus-per-trial {gpus:g}: no node has that many, so no trial could start; the most is {most:g}"
         )
-    if most and not gpus:
-        announce(note("trials see no GPU; --gpus-per-trial 1 gives each one"), quiet)
     return Device("CPU", math.inf)
 
 

@@ -558,6 +558,7 @@ LABELLED = {
 IN_OUR_HANDS = {
     "train_images",
     "train_evaluation",
+    "holdout",
     "execution",
     "lanes",
     "data_memory",
@@ -590,7 +591,9 @@ USEFUL = {
 
 def refuse_useless(options: Data) -> None:
     """Raise a `UserError` if an option is given for which what is trained has no
-    use."""
+    use. In a resume, they are those of the sweep."""
+    if getattr(options, "resume", None):
+        return
     flag = options.flag
     for name in options.given():
         if name in USELESS[flag]:

@@ -57,9 +57,7 @@ class Recorder(UnsavedCallback):
         row = EpochRow.reported(result)
         before = self._writer.last_epochs.get(trial_id, 0)
         if row.epoch == 1 <= before and not result["repeated"]:
-            again = self._writer.record.options.get(STARTED_AGAIN, [])
-            again = sorted({*again, trial_id})
-            self._writer.update_options(**{STARTED_AGAIN: again})
+            self._writer.update_options(**{STARTED_AGAIN: True})
         if self._writer.epoch(trial_id, row, result["repeated"]):
             self.run.take_up(trial_id, result, result["repeated"])
             self._view.epoch(trial_id, row.epoch - before)

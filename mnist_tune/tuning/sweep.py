@@ -122,8 +122,7 @@ def name_of_own(flag: str, own: Any) -> Any:
         register(flag)(lambda: own)
         return flag
     if isinstance(own, Loop):
-        known = Loop(None, **own.facts())
-        ENTRIES[flag][flag] = Entry(lambda: own, loop=known)
+        ENTRIES[flag][flag] = Entry(lambda: own, loop=own.without_code())
         return flag
     return own
 

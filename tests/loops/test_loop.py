@@ -25,7 +25,7 @@ def test_a_run_has_all_settings_of_its_trial():
 
 
 @pytest.mark.parametrize(
-    "values, line",
+    ("values", "line"),
     [
         pytest.param(
             {"chance": 1.5, "test_examples": 10},
@@ -54,7 +54,7 @@ def test_facts_that_can_not_be_are_refused(values, line):
 
 
 @pytest.mark.parametrize(
-    "values, needed",
+    ("values", "needed"),
     [
         ({"guess": 2.3}, ["train_loss", "test_loss"]),
         ({}, ["train_loss", "test_loss", "untrained_loss"]),
@@ -69,8 +69,9 @@ def test_what_a_report_needs_follows_from_the_facts(values, needed):
     assert Loop(train, **values).needed == needed
 
 
-def test_the_facts_make_a_loop_that_is_not_imported():
+def test_what_is_known_of_a_loop_stands_for_it_elsewhere():
     loop = Loop(train, chance=0.1, test_examples=9, env={"A": "1"}, scores=("f1",))
-    known = Loop(None, **loop.facts())
+    known = loop.without_code()
     assert known.train is None
-    assert known.facts() == loop.facts()
+    assert known.env == {"A": "1"}
+    assert Loop(**vars(known)) == known

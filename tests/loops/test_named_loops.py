@@ -80,7 +80,7 @@ def test_a_changed_file_is_loaded_anew(levels, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name, line",
+    ("name", "line"),
     [
         pytest.param(
             "levls",
@@ -104,7 +104,7 @@ def test_what_is_no_loop_is_refused(name, line, levels):
 
 def test_a_function_is_no_loop(levels):
     file = levels.partition(":")[0]
-    with pytest.raises(UserError, match="is of type function; name a mnist_tune.Loop"):
+    with pytest.raises(UserError, match="is of type function; name a mnist_tune"):
         load_own({"loop": f"{file}:train"})
 
 

@@ -148,7 +148,7 @@ LOSSES = {"train_loss": 1.0, "test_loss": 1.1}
 
 
 @pytest.mark.parametrize(
-    "reports, line",
+    ("reports", "line"),
     [
         pytest.param(
             [],

@@ -29,7 +29,7 @@ LOOP = Loop(train, guess=2.3)
 
 
 @pytest.mark.parametrize(
-    "name, value",
+    ("name", "value"),
     [
         ("lanes", 4),
         ("execution", "lanes"),
@@ -43,6 +43,7 @@ LOOP = Loop(train, guess=2.3)
         ("dataset", "digits"),
         ("architecture", ("convnet",)),
         ("label_noise", 10),
+        ("holdout", 10),
         ("loss", "mse"),
         ("dry_run", True),
     ],
@@ -57,7 +58,7 @@ def test_options_of_what_we_train_are_refused(name, value):
 
 
 @pytest.mark.parametrize(
-    "name, value",
+    ("name", "value"),
     [("target", 0.9), ("save_every", 5), ("gpus_per_trial", 0.5), ("seeds", (1, 2))],
 )
 def test_options_of_a_loop_are_taken(name, value):
@@ -75,12 +76,6 @@ def test_a_trial_has_a_share_of_a_gpu_or_whole_ones(count):
     line = "must be a share of one GPU, or a whole number of them"
     with pytest.raises(UserError, match=line):
         SweepOptions(gpus_per_trial=count)
-
-
-def test_another_split_than_the_loops_is_refused(tmp_path):
-    options = SweepOptions(output=tmp_path / "sweep", quiet=True)
-    with pytest.raises(UserError, match="--holdout 7: a loop itself holds out 0"):
-        run_sweep("loops", TrialConfig(holdout=7), options, loop=LOOP)
 
 
 def test_population_based_training_is_refused():
@@ -110,9 +105,7 @@ def test_a_decision_needs_other_examples_than_those_of_the_test(tmp_path):
     file.write_text(
         "from mnist_tune import Loop\nloop = Loop(None, test_examples=9, chance=0.1)\n"
     )
-    options = DecideOptions(
-        loop=f"{file}:loop", learning_rates=(0.1, 0.2), quiet=True
-    )
+    options = DecideOptions(loop=f"{file}:loop", learning_rates=(0.1, 0.2), quiet=True)
     with pytest.raises(UserError, match="must not choose by its test set"):
         decide(options)
 

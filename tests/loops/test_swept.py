@@ -134,7 +134,9 @@ def test_a_killed_sweep_goes_on(saves, levels, tmp_path, log, one_core):
     assert trial["score_level"] == 18.0
     assert [*after.epochs["epoch"]] == [1, 2, 3, 4, 5, 6]
     begins = [line for line in log() if line.startswith("begin")]
-    began_again = "1 trial began again with epoch 1: no state of theirs had been saved"
+    began_again = (
+        "a resumed trial whose state had not been saved began again with epoch 1"
+    )
     if saves:
         assert begins[-1] == "begin 00000 at 3"
         assert began_again not in notes(after)
