@@ -57,7 +57,7 @@ class InResume(Enum):
 
 GPUS = Kind(
     "a share of one GPU, or a whole number of them",
-    lambda count: 0 < count <= 1 or (count > 1 and count == int(count)),
+    lambda count: 0 < count <= 1 or (count > 1 and float(count).is_integer()),
 )
 
 
