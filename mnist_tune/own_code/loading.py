@@ -7,6 +7,7 @@ What a results folder has recorded is in `recorded`.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import os
 import pickle
@@ -107,6 +108,7 @@ def write_loop() -> None:
     it; or the `UserError` that says why not."""
     _, name, file = sys.argv
     loaded: Any
+    _set_variables(name.rpartition(":")[0])
     try:
         place = _named("loop", Call(name))
         loop = place()
@@ -119,6 +121,15 @@ def write_loop() -> None:
     except UserError as error:
         loaded = error
     Path(file).write_bytes(pickle.dumps(loaded))
+
+
+def _set_variables(file: str) -> None:
+    """Set the variables that a file gives its loops, if they are literals: it may not
+    be imported without them."""
+    with suppress(OSError, SyntaxError, ValueError, TypeError):
+        for node in ast.walk(ast.parse(Path(file).read_bytes())):
+            if isinstance(node, ast.keyword) and node.arg == "env":
+                os.environ |= ast.literal_eval(node.value)
 
 
 def _forget(outdated: Collection[str]) -> None:

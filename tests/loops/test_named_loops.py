@@ -102,6 +102,19 @@ def test_what_is_no_loop_is_refused(name, line, levels):
     assert str(refused.value) == f"--loop {file}:{name}: {line}"
 
 
+def test_a_file_may_need_its_variables_to_be_imported(tmp_path):
+    file = tmp_path / f"{tmp_path.name}.py"
+    lines = [
+        "import os",
+        "from mnist_tune import Loop",
+        "assert os.environ['NEEDED_BY_A_TEST'] == 'yes'",
+        "loop = Loop(None, guess=2.3, env={'NEEDED_BY_A_TEST': 'yes'})",
+    ]
+    file.write_text("\n".join(lines))
+    load_own({"loop": f"{file}:loop"})
+    assert ENTRIES["loop"][f"{file}:loop"].loop.guess == 2.3
+
+
 def test_a_function_is_no_loop(levels):
     file = levels.partition(":")[0]
     with pytest.raises(UserError, match="is of type function; name a mnist_tune"):
