@@ -8,7 +8,7 @@ common=(pyproject.toml --constraint cluster/constraints.txt --python-version 3.1
     --no-python-downloads --generate-hashes --no-annotate --quiet --custom-compile-command cluster/lock.sh)
 # (boto3 on the head wants an older python-dateutil.)
 printf '%s\n' 'ray[default]' hatchling hatch-fancy-pypi-readme 'python-dateutil<3' |
-    python -m uv pip compile "${common[@]}" - --extra cuda "$@" --output-file cluster/worker.lock
+    python -m uv pip compile "${common[@]}" - --extra all --extra cuda "$@" --output-file cluster/worker.lock
 # The head trains nothing: it has no CUDA, but what Ray needs to start nodes.
 printf '%s\n' 'ray[default]' hatchling hatch-fancy-pypi-readme boto3 google-api-python-client google-auth google-auth-httplib2 cryptography |
-    python -m uv pip compile "${common[@]}" --constraint cluster/worker.lock - "$@" --output-file cluster/head.lock
+    python -m uv pip compile "${common[@]}" --constraint cluster/worker.lock - --extra all "$@" --output-file cluster/head.lock

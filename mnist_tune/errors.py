@@ -1,5 +1,5 @@
-"""The error for mistakes that the user can fix, texts made safe to show, and which name
-was meant."""
+"""The error for mistakes that the user can fix, texts made safe to show, which name was
+meant, and which library is missing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import difflib
 import re
 from collections.abc import Iterable
 from enum import StrEnum
+from importlib import import_module
 from typing import Any, ClassVar
 
 
@@ -128,3 +129,14 @@ def closest(name: str, candidates: Iterable[str]) -> str:
 
 def _initials(name: str) -> str:
     return "".join(word[:1] for word in name.split("_"))
+
+
+def library(name: str, needed_by: str, package: str = "") -> Any:
+    """Return a module of an optional library. Raises `UserError` if it is not
+    installed. `package` is what installs it, if it is not called as the library is."""
+    try:
+        return import_module(name)
+    except ImportError:
+        package = package or name.partition(".")[0]
+        how = f"to install it: python -m pip install {package}"
+        raise UserError(f"{needed_by} needs {package}; {how}") from None

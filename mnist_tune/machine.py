@@ -17,6 +17,9 @@ from typing import Any
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUPS = Path("/proc/self/cgroup")
 
+NEWEST_TRIED = {"ray": "2.60", "jax": "0.11"}
+"""The newest releases that were tried; docs/versions.md says how."""
+
 
 def give_memory_back() -> None:
     """Return the memory that this process has freed to the system. glibc keeps much of
@@ -137,6 +140,18 @@ def installed_version(name: str) -> str | None:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def newer_than_tried() -> list[str]:
+    """Return the libraries that are newer than the newest that was tried, a line
+    each."""
+    lines = []
+    for name, tried in NEWEST_TRIED.items():
+        version = installed_version(name) or ""
+        numbers = [int(part) for part in re.findall(r"\d+", version)[:2]]
+        if numbers > [int(part) for part in tried.split(".")]:
+            lines.append(f"{name} {version} is newer than what was tried, {tried}")
+    return lines
 
 
 def _git_revision() -> str | None:

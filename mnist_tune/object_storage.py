@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
-from mnist_tune.errors import UserError
+from mnist_tune.errors import UserError, library
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -237,6 +237,7 @@ def _store(uri: str, patience_s: float = 0) -> ObjectStore:
     """Return the store of a URI that has no path. It tries again what may pass, such as
     a server that does not answer: for `patience_s`, or twice. Raises `UserError` if its
     query says what we don't know, or the configuration of AWS can't be read."""
+    library("obstore", "object storage")
     from obstore.store import AzureStore, GCSStore, S3Store
 
     parts = urlsplit(uri)

@@ -69,6 +69,18 @@ class Trained:
             attributes = f".predict(x) {attributes}"
         return f"<{self}; {attributes}>"
 
+    @property
+    def module(self) -> Any:
+        """The module of Flax or Equinox with its trained parameters, as for evaluation.
+        Of Linen it is bound to them. Of Equinox it is `(module, state)` if its call
+        takes a state. Raises `UserError` if the network was made in another way."""
+        rebuild = getattr(self.net, "rebuild", None)
+        if rebuild is None:
+            raise UserError(
+                f"{self.trial.architecture} is no module of Flax or Equinox; call .net.apply with .params and .state"
+            )
+        return rebuild(self.params, self.state)
+
     def predict(self, x: Any) -> np.ndarray:
         """Return the class of each example, [n], or of each token, [n, T].
 

@@ -9,7 +9,8 @@ from importlib import import_module
 from mnist_tune import cli
 from mnist_tune.errors import UserError, closest
 from mnist_tune.invocation import COMMANDS, PROGRAM, module_of
-from mnist_tune.machine import installed_version
+from mnist_tune.machine import installed_version, newer_than_tried
+from mnist_tune.terminal import note
 
 WIDTH = max(map(len, COMMANDS))
 
@@ -34,6 +35,8 @@ def run() -> int | None:
         if not version:
             version = "is not installed: its folder is on Python's path"
         print(PROGRAM, version)
+        for line in newer_than_tried():
+            print(note(line))
         return 0
     if name not in COMMANDS:
         raise UserError(f"there is no command {name!r}{closest(name, COMMANDS)}")

@@ -17,6 +17,7 @@ from mnist_tune.continuation import resumable, resume_command
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.data.task_data import LoopData, TaskData
 from mnist_tune.decisions.decide import DecideOptions, decide_between
+from mnist_tune.errors import library
 from mnist_tune.invocation import command, words
 from mnist_tune.judged import settings_of
 from mnist_tune.own_code.loading import refuse_unloaded
@@ -170,8 +171,7 @@ class Search(CrossedOptions):
     def searcher(self, trials_before: int = 0, ranking: Ranking = ACCURACY) -> Any:
         """Return Optuna's searcher. After a resume that knows so many trials, it has
         another seed: it would propose them again."""
-        import optuna
-
+        optuna = library("optuna", "a search")
         from mnist_tune.tuning.tpe import NetworkSearch
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)

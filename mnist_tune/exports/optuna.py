@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from mnist_tune import storage
-from mnist_tune.exports.run import ExportedRun, library, runs, title, writing
+from mnist_tune.errors import library
+from mnist_tune.exports.run import EXPORT, ExportedRun, runs, title, writing
 from mnist_tune.regimes.families import held_out
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import LIVE_REASONS, OPEN_REASONS
@@ -22,7 +23,7 @@ class Mirror:
     """A study in a database, by default the file `optuna.db`."""
 
     def __init__(self, output: str | None) -> None:
-        self._optuna = library("optuna")
+        self._optuna = library("optuna", EXPORT)
         self._url = output or "optuna.db"
         self._file = None
         if "://" not in self._url:

@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +39,9 @@ LABELS = (
     "error",
 )
 """The columns of `trials` that become tags."""
+
+EXPORT = "this export"
+"""What needs an optional library."""
 
 TOOLS = ("sqlalchemy", "optuna", "mlflow")
 """The packages whose errors say that nothing can be written."""
@@ -167,13 +169,3 @@ def write(file: Place, content: bytes) -> None:
         if isinstance(file, Path):
             file.parent.mkdir(parents=True, exist_ok=True)
         storage.write(file, content)
-
-
-def library(name: str) -> Any:
-    """Return an optional library. Raises `UserError` if it is not installed."""
-    try:
-        return import_module(name)
-    except ImportError:
-        package = name.partition(".")[0]
-        how = f"to install it: python -m pip install {package}"
-        raise UserError(f"this export needs {package}; {how}") from None

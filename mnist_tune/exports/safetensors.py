@@ -8,9 +8,9 @@ import re
 import numpy as np
 
 from mnist_tune import storage
-from mnist_tune.errors import UserError
+from mnist_tune.errors import UserError, library
 from mnist_tune.execution.checkpoint import Checkpoint
-from mnist_tune.exports.run import library, runs, write
+from mnist_tune.exports.run import EXPORT, runs, write
 from mnist_tune.judged import Judged
 
 
@@ -20,7 +20,7 @@ class Mirror:
 
     def __init__(self, output: str | None) -> None:
         self._output = storage.place(output) if output else None
-        self._library = library("safetensors.numpy")
+        self._library = library("safetensors.numpy", EXPORT)
 
     def update(self, sweep: Judged) -> str:
         if sweep.record.data.flag == "loop":

@@ -8,10 +8,11 @@ from contextlib import closing
 from pathlib import Path
 
 from mnist_tune import storage
+from mnist_tune.errors import library
 from mnist_tune.exports.run import (
+    EXPORT,
     ExportedRun,
     Row,
-    library,
     local_folder,
     runs,
     title,
@@ -27,7 +28,7 @@ class Mirror:
     """A folder of logs, by default `tensorboard`."""
 
     def __init__(self, output: str | None) -> None:
-        library("tensorboardX")
+        library("tensorboardX", EXPORT)
         self._output = local_folder(output or "tensorboard")
         self._written: dict[str, tuple[Row, ...]] = {}
 
@@ -57,9 +58,9 @@ class Mirror:
 
 def _append(run: ExportedRun, first: int, folder: Path) -> None:
     """Write a file of logs with a run's rows from the first one on."""
-    event_files = library("tensorboardX.event_file_writer")
-    summary = library("tensorboardX.summary")
-    event = library("tensorboardX.proto.event_pb2").Event
+    event_files = library("tensorboardX.event_file_writer", EXPORT)
+    summary = library("tensorboardX.summary", EXPORT)
+    event = library("tensorboardX.proto.event_pb2", EXPORT).Event
     ending = f".{len(run.rows):06d}"
     writer = event_files.EventsWriter(str(folder / "events"), ending)
     with closing(writer):

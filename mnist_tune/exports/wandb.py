@@ -8,9 +8,10 @@ import shlex
 import shutil
 
 from mnist_tune import storage
+from mnist_tune.errors import library
 from mnist_tune.exports.run import (
+    EXPORT,
     ExportedRun,
-    library,
     local_folder,
     runs,
     title,
@@ -25,7 +26,7 @@ class Mirror:
     """Offline runs, by default in the folder `wandb`, which W&B itself uses."""
 
     def __init__(self, output: str | None) -> None:
-        self._wandb = library("wandb")
+        self._wandb = library("wandb", EXPORT)
         self._output = local_folder(output or ".")
         self._written: dict[str, ExportedRun] = {}
 

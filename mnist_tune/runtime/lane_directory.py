@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,14 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mnist_tune.execution.lane_server import LaneServer
 from mnist_tune.execution.process_setup import WorkerSettings
-from mnist_tune.runtime.ray_private import storage_keys
+
+STORAGE_KEYS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SECURITY_TOKEN",
+    "AWS_SESSION_TOKEN",
+)
+"""The keys of object storage that Tune passes on to the processes of trials."""
 
 WAIT_S = 30.0
 """Seconds after which a trial that waits for a lane is told to ask again."""
@@ -214,7 +222,7 @@ def start_directory(settings: WorkerSettings, capacity: int, device: str) -> Any
     }
     # a cluster may have been started without them; the servers have those of the
     # directory
-    keys = storage_keys()
+    keys = {name: os.environ[name] for name in STORAGE_KEYS if name in os.environ}
     if keys:
         options["runtime_env"] = {"env_vars": keys}
     directory = ray.remote(LaneDirectory).options(**options)

@@ -95,14 +95,15 @@ def failures_told_by_us() -> Iterator[None]:
     """Silence what Ray and Tune print about dead processes and nodes, which `NodeWatch`
     announces, and about a disk on which Tune can't save its own state: the sweep says
     so of its files there."""
-    from mnist_tune.runtime.ray_private import replaced, skipped_lines
+    from mnist_tune.runtime.ray_private import Replacement, replaced, skipped_lines
 
     tune = logging.getLogger("ray.tune.tune")
     state = logging.getLogger("ray.tune.execution.experiment_state")
     with (
         skipped_lines("^A worker died or was killed|marked dead|^Raylet is terminated"),
-        replaced(tune, "disabled", True),
-        replaced(state, "disabled", True),
+        replaced(
+            Replacement(tune, "disabled", True), Replacement(state, "disabled", True)
+        ),
     ):
         yield
 
@@ -203,7 +204,9 @@ def start_ray(
     try:
         with (
             variables(QUIET),
-            variables({"PYTHONPATH": path}, override=True),
+            variables(
+                {"PYTHONPATH": path, "RAY_TMPDIR": str(session_folder())}, override=True
+            ),
             private_files(),
             own_parameters(dashboard),
             own_process_groups(),
@@ -220,7 +223,6 @@ def start_ray(
                 resources=resources,
                 include_dashboard=dashboard,
                 dashboard_host="127.0.0.1",
-                _temp_dir=str(session_folder()),
                 **SILENT,
             )
     except Exception as error:
@@ -232,16 +234,16 @@ def start_ray(
 
 
 def session_folder() -> Path:
-    """Return the folder of Ray's sessions. Ray opens it to everybody, with its sockets,
-    so it lies below a private one.
+    """Return the folder in which Ray makes its own, `ray`, of sessions. Ray opens that
+    to everybody, with its sockets, so it lies in a private one.
 
     It is where Ray's own would be ($RAY_TMPDIR, $TMPDIR or /tmp), unless the names of
     its sockets would be too long.
     """
     usual = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
-    folder = own_folder(Path(usual).absolute()) / "ray"
-    if len(os.fsencode(folder)) > LONGEST:
-        folder = own_folder(Path("/tmp")) / "ray"
+    folder = own_folder(Path(usual).absolute())
+    if len(os.fsencode(folder / "ray")) > LONGEST:
+        folder = own_folder(Path("/tmp"))
     return folder
 
 
@@ -249,12 +251,14 @@ def _connect(address: str) -> None:
     """Connect this process to the cluster at `address`, `auto` or `HOST:PORT`, or say
     in a `UserError` why not."""
     import ray
-    from ray.exceptions import AuthenticationError, RpcError
+    from ray import exceptions
 
+    # Ray has tokens from 2.51 on
+    token_error = getattr(exceptions, "AuthenticationError", ())
     try:
         _check_reachable(address)
         ray.init(address=address, **SILENT)
-    except AuthenticationError:
+    except token_error:
         hint = (
             "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to the file that holds it "
             "(by default ~/.ray/auth_token), or RAY_AUTH_TOKEN to the token itself"
@@ -263,12 +267,14 @@ def _connect(address: str) -> None:
             hint += "; if several clusters run here, name yours: --address HOST:PORT"
         what = f"the Ray cluster at {address} requires its token"
         raise UserError(f"{what}: {hint}") from None
-    except (OSError, ValueError, RpcError) as error:
+    except (OSError, ValueError, exceptions.RpcError) as error:
         what = f"no Ray cluster at {address} ({_line(error)})"
         raise UserError(f"{what}; start one with: ray start --head") from None
     except RuntimeError as error:
-        what = f"can't join the Ray cluster at {address}"
-        raise UserError(f"{what}: {_line(error)}") from None
+        line = f"can't join the Ray cluster at {address}: {_line(error)}"
+        if "ersion mismatch" in line:  # Ray's word for it
+            line += "; install here the cluster's versions of Ray and Python, or these there"
+        raise UserError(line) from None
 
 
 def _check_reachable(address: str) -> None:
@@ -278,6 +284,8 @@ def _check_reachable(address: str) -> None:
     from mnist_tune.runtime.ray_private import gcs_address, greet
 
     gcs = gcs_address(address)
+    if gcs is None:
+        return
     host, _, port = gcs.rpartition(":")
     socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_S).close()
     greet(gcs, auto=address == "auto")

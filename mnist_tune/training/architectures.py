@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from types import ModuleType
 from typing import Any, cast
 
@@ -19,6 +19,7 @@ from mnist_tune.errors import UserError, closest
 from mnist_tune.named_code import parse_call
 from mnist_tune.own_code.modules import in_a_line
 from mnist_tune.own_code.registry import ENTRIES, Entry
+from mnist_tune.training.frameworks import is_module
 from mnist_tune.training.task import Network, Task
 
 ACTIVATIONS = ("tanh", "relu", "gelu", "silu")
@@ -88,7 +89,11 @@ def _made(name: str, data: DataSpec | None, own: Entry | None) -> Network | Task
         fields = "Network(init, apply)"
         arguments = (data, *arguments)
     try:
+        if data and is_module(factory):
+            factory = partial(Network.of, factory)
         made = factory(*arguments, **keywords)
+        if data and is_module(made):
+            made = Network.of(made, data)
     except UserError as error:
         raise UserError(f"{what}: {error}") from None
     except Exception as error:

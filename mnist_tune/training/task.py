@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from mnist_tune.data_spec import DataSpec
+from mnist_tune.training.frameworks import functions_of
+
 BLOCK = 256
 """Examples that are evaluated at a time. On a CPU a small network's activations stay in
 the cache: 40% faster than with 10,000."""
@@ -29,6 +32,24 @@ class Network:
     init: Callable[[Any], Any]
     apply: Callable[..., Any]
     train_apply: Callable[..., Any] | None = None
+    rebuild: Callable[[Any, Any], Any] | None = None
+    """`rebuild(params, state)` returns the module that the network was made of."""
+
+    @classmethod
+    def of(
+        cls, module: Any, data: DataSpec, *arguments: Any, **keywords: Any
+    ) -> Network:
+        """Return a module of Flax NNX, Flax Linen or Equinox as a network.
+
+        Args:
+            module: the class, or a module of Linen.
+            data: the data set. The class gets `data`, `shape`, `size`, `channels`,
+                `classes`, `num_classes` and `tokens` of it, if it asks for them.
+            arguments, keywords: other arguments of the class.
+
+        Raises `UserError` if an argument is missing.
+        """
+        return cls(*functions_of(module, data, arguments, keywords))
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from mnist_tune.columns import OWN_SCORE
 from mnist_tune.data.dataset import Dataset, check_counts
 from mnist_tune.data.last_batch import small_last_batch
 from mnist_tune.data.task_data import TaskData
-from mnist_tune.errors import UserError, closest
+from mnist_tune.errors import UserError, closest, library
 from mnist_tune.own_code.loading import names_in, sources
 from mnist_tune.terminal import note
 from mnist_tune.training.architectures import architecture, kind_of
@@ -34,6 +34,8 @@ def check_scores(options: SweepOptions, dataset: Dataset | TaskData) -> None:
     """Raise a `UserError` if the options ask for a measure that the data, or the task,
     do not have."""
     spec = dataset.spec
+    if options.measures():
+        library("matfree", "--sharpness")
     if spec.own_step and options.measures():
         raise UserError(
             f"--sharpness is that of a loss, and {spec.name} makes steps of its own; leave it out"

@@ -30,7 +30,7 @@ from mnist_tune.runtime.placement import (
     resources_of_nodes,
     trial_slots,
 )
-from mnist_tune.runtime.ray_private import calls_let_go, deaths_counted
+from mnist_tune.runtime.ray_private import calls_let_go, deaths_counted, keeping_ids
 from mnist_tune.runtime.ray_session import (
     PENDING,
     TRIAL_SLOT,
@@ -160,7 +160,7 @@ def make_tuner(
     if ray.cluster_resources().get(TRIAL_SLOT, 0) == most:
         resources[TRIAL_SLOT] = 1
         most = None
-    scheduler = keeping_ids(plan.scheduler)
+    scheduler = keeping_ids(plan.scheduler, own_id)
     if scheduler is None:
         scheduler = _own_scheduler(opened, run)
     slots = trial_slots(resources)
@@ -241,22 +241,6 @@ def _own_scheduler(opened: Opened, run: Run) -> Any:
         facts = opened.writer.record.data
         scheduler = RegimeStopping(options.grace_period, run, facts)
     scheduler.replay()
-    return scheduler
-
-
-def keeping_ids(scheduler: Any) -> Any:
-    """Return the scheduler, patched so that each trial keeps its own id. In population
-    based training a trial copies the config of another one, and so its id."""
-    new_config = getattr(scheduler, "_get_new_config", None)
-    if new_config is None:
-        return scheduler
-
-    def with_own_id(trial: Any, donor: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        config, operations = new_config(trial, donor)
-        values = config["trial"] | {"trial_id": own_id(trial)}
-        return config | {"trial": values}, operations
-
-    scheduler._get_new_config = with_own_id
     return scheduler
 
 

@@ -10,6 +10,7 @@ from kept_texts import assert_kept
 from mnist_tune import UserError
 from mnist_tune.commands import lr_regimes, main, resume
 from mnist_tune.invocation import COMMANDS
+from mnist_tune.machine import NEWEST_TRIED
 from validation.notebook import Notebook
 
 
@@ -36,10 +37,10 @@ def test_without_a_name_it_lists_the_commands(program):
 
 
 def test_the_version_is_that_of_the_installed_package(program, monkeypatch):
-    monkeypatch.setattr(
-        importlib.metadata, "version", {"mnist_tune": "1.2.3"}.__getitem__
-    )
-    assert program("--version") == (0, "mnist-tune 1.2.3\n", "")
+    versions = {"mnist_tune": "1.2.3", "ray": "2.60.0", "jax": "99.1"}
+    monkeypatch.setattr(importlib.metadata, "version", versions.__getitem__)
+    newer = f"note: jax 99.1 is newer than what was tried, {NEWEST_TRIED['jax']}\n"
+    assert program("--version") == (0, f"mnist-tune 1.2.3\n{newer}", "")
 
 
 def test_a_mistake_is_one_line(program):

@@ -18,9 +18,10 @@ from safetensors.numpy import load_file
 
 from mnist_tune import TrialConfig, UserError, load_sweep, storage
 from mnist_tune.epoch_row import EpochRow
+from mnist_tune.errors import library
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.exports import mirror
-from mnist_tune.exports.run import library, sweep_id
+from mnist_tune.exports.run import sweep_id
 from mnist_tune.results.tables import as_csv
 
 # The tools' own: MLflow's and Optuna's connections are left to the garbage collector.
@@ -142,9 +143,11 @@ def counts_of_wandb(output):
 
 
 def counts_of_optuna(output):
-    [study] = library("optuna").get_all_study_summaries(f"sqlite:///{output}")
+    [study] = library("optuna", "this test").get_all_study_summaries(
+        f"sqlite:///{output}"
+    )
     trials = (
-        library("optuna")
+        library("optuna", "this test")
         .load_study(study_name=study.study_name, storage=f"sqlite:///{output}")
         .get_trials()
     )
@@ -261,7 +264,9 @@ def test_the_states_of_trials(folder, tmp_path):
         for run in runs
         if run.info.run_name in REASONS
     }
-    study = library("optuna").load_study(study_name=None, storage=urls["optuna"])
+    study = library("optuna", "this test").load_study(
+        study_name=None, storage=urls["optuna"]
+    )
     states = {trial.user_attrs["trial_id"]: trial.state.name for trial in study.trials}
     assert {name: (told[name], states.get(name)) for name in REASONS} == REASONS
 
@@ -283,7 +288,7 @@ def test_what_cannot_be_written_or_is_not_installed_is_one_line(
     with pytest.raises(UserError, match=REFUSED[kind]):
         mirror(kind, str(tmp_path / "file")).update(load_sweep(folder))
     monkeypatch.setattr(
-        "mnist_tune.exports.run.import_module", mock.Mock(side_effect=ImportError)
+        "mnist_tune.errors.import_module", mock.Mock(side_effect=ImportError)
     )
     if kind != "csv":
         with pytest.raises(
@@ -298,7 +303,7 @@ def test_what_a_full_disk_cut_short_is_written_anew(
     """TensorBoard shows twice what is written twice."""
     copy, writer = (
         mirror("tensorboard", str(tmp_path / "logs")),
-        library("tensorboardX.event_file_writer").EventsWriter,
+        library("tensorboardX.event_file_writer", "this test").EventsWriter,
     )
     copy.update(load_sweep(folder))
     resume()
@@ -365,7 +370,9 @@ def test_sweeps_that_begin_in_the_same_second_are_beside_each_other(
             replace(sweep, meta=sweep.meta | {"started": started})
         )
     if kind == "optuna":
-        studies = library("optuna").get_all_study_summaries(f"sqlite:///{output}")
+        studies = library("optuna", "this test").get_all_study_summaries(
+            f"sqlite:///{output}"
+        )
         assert [study.n_trials for study in studies] == [4, 4]
     else:
         assert [len(list(logs.iterdir())) for logs in output.iterdir()] == [4, 4]
@@ -419,7 +426,7 @@ def test_optuna_knows_when_a_trial_ran_and_what_is_maximised(folder, tmp_path):
         ),
     )
     mirror("optuna", str(tmp_path / "study.db")).update(sweep)
-    study = library("optuna").load_study(
+    study = library("optuna", "this test").load_study(
         study_name=None, storage=f"sqlite:///{tmp_path / 'study.db'}"
     )
     first = study.trials[0]
@@ -446,10 +453,12 @@ def test_tasks_whose_losses_dont_compare_are_a_study_each(folder, tmp_path):
                 replace(sweep, meta=meta, **both)
             )
         found = [
-            one.study_name for one in library("optuna").get_all_study_summaries(url)
+            one.study_name
+            for one in library("optuna", "this test").get_all_study_summaries(url)
         ]
         return [
-            library("optuna").load_study(study_name=one, storage=url) for one in found
+            library("optuna", "this test").load_study(study_name=one, storage=url)
+            for one in found
         ]
 
     losses = sweep.trials["test_loss"]

@@ -291,15 +291,17 @@ def test_rays_session_lies_in_a_folder_that_others_cannot_enter(
         monkeypatch.delenv("RAY_TMPDIR", raising=False)
         monkeypatch.setenv(variable, parent)
         start_ray(None, None, False)
-        options, _ = started.pop()
-        folder = Path(options["_temp_dir"])
-        own = folder.parent
+        _, environment = started.pop()
+        own = Path(environment["RAY_TMPDIR"])
+        folder = own / "ray"
         assert own.parent == Path("/tmp/short" if parent == "/tmp/short" else "/tmp")
         assert (own.stat().st_uid, mode(own)) == (os.getuid(), "700")
         socket_name = f"{folder}/session_2026-11-28_06-30-00_123456_1234567/sockets/plasma_store.1"
         assert len(socket_name) <= 107
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
     start_ray("head:6379", None, False)
-    assert "_temp_dir" not in started[0][0], "a cluster has its own"
+    _, environment = started[0]
+    assert "RAY_TMPDIR" not in environment, "a cluster has its own"
 
 
 def test_ray_is_stopped_once_at_exit_however_many_sweeps_there_were():

@@ -1,0 +1,194 @@
+"""Modules of Flax NNX, Flax Linen and Equinox, as people write them."""
+
+import equinox as eqx
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from mnist_tune import Network, UserError, register
+from mnist_tune.data_spec import DataSpec
+from mnist_tune.own_code.registry import ENTRIES
+from mnist_tune.training.architectures import architecture
+
+DATA = DataSpec("digits", (8, 8), (10,) * 10, 20, divisor=1.0)
+
+
+class NnxCNN(nnx.Module):
+    def __init__(self, classes, width=4, *, rngs):
+        self.conv = nnx.Conv(1, width, (3, 3), rngs=rngs)
+        self.norm = nnx.BatchNorm(width, rngs=rngs)
+        self.dropout = nnx.Dropout(0.5, rngs=rngs)
+        self.out = nnx.Linear(64 * width, classes, rngs=rngs)
+
+    def __call__(self, images):
+        x = nnx.relu(self.norm(self.conv(images)))
+        return self.out(self.dropout(x.reshape(len(x), -1)))
+
+
+class LinenCNN(nn.Module):
+    classes: int
+    width: int = 4
+
+    @nn.compact
+    def __call__(self, images, train: bool):
+        x = nn.Conv(self.width, (3, 3))(images)
+        x = nn.relu(nn.BatchNorm(use_running_average=not train)(x))
+        x = nn.Dropout(0.5, deterministic=not train)(x.reshape(len(x), -1))
+        return nn.Dense(self.classes)(x)
+
+
+class EquinoxCNN(eqx.Module):
+    conv: eqx.nn.Conv2d
+    norm: eqx.nn.BatchNorm
+    dropout: eqx.nn.Dropout
+    out: eqx.nn.Linear
+
+    def __init__(self, classes, width=4, *, key):
+        first, second = jax.random.split(key)
+        self.conv = eqx.nn.Conv2d(1, width, 3, padding=1, key=first)
+        self.norm = eqx.nn.BatchNorm(width, "batch", mode="ema")
+        self.dropout = eqx.nn.Dropout(0.5)
+        self.out = eqx.nn.Linear(64 * width, classes, key=second)
+
+    def __call__(self, image, state, *, key):
+        x, state = self.norm(self.conv(image), state)
+        x = self.dropout(jax.nn.relu(x).reshape(-1), key=key)
+        return self.out(x), state
+
+
+CLASSES = {"nnx": NnxCNN, "linen": LinenCNN, "equinox": EquinoxCNN}
+
+
+@pytest.fixture(params=CLASSES)
+def network(request):
+    """A CNN with batch norm and dropout, by its class."""
+    return Network.of(CLASSES[request.param], DATA, width=3)
+
+
+def images(seed=0):
+    return jax.random.normal(jax.random.key(seed), (6, 8, 8))
+
+
+def same(first, second):
+    leaves = zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True)
+    return all(np.array_equal(a, b) for a, b in leaves)
+
+
+def test_each_seed_draws_its_own_parameters(network):
+    params, state = network.init(jax.random.key(0))
+    again, _ = network.init(jax.random.key(0))
+    other, _ = network.init(jax.random.key(1))
+    assert same(params, again)
+    assert not same(params, other)
+    assert jax.tree.structure(params) == jax.tree.structure(other)
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
+    assert jax.tree.leaves(state), "batch norm's statistics"
+
+
+def test_training_draws_by_the_key_and_moves_the_statistics_and_evaluation_does_neither(
+    network,
+):
+    params, state = network.init(jax.random.key(0))
+    train = jax.jit(network.train_apply)
+    first, moved = train(params, state, images(), jax.random.key(0))
+    again, _ = train(params, state, images(), jax.random.key(0))
+    other, _ = train(params, state, images(), jax.random.key(1))
+    assert first.shape == (6, 10)
+    assert same(first, again)
+    assert not np.allclose(first, other)
+    assert not same(state, moved)
+    assert jax.tree.structure(state) == jax.tree.structure(moved)
+    evaluate = jax.jit(network.apply)
+    before = evaluate(params, state, images())
+    after = evaluate(params, moved, images())
+    assert same(before, evaluate(params, state, images()))
+    assert not np.allclose(before, after), "it uses the statistics"
+
+
+def test_a_gradient_reaches_every_parameter(network):
+    params, state = network.init(jax.random.key(0))
+
+    def loss(params):
+        logits, _ = network.train_apply(params, state, images(), jax.random.key(0))
+        return (logits**2).mean()
+
+    gradient = jax.jit(jax.grad(loss))(params)
+    # batch norm removes the biases before it
+    dead = [leaf for leaf in jax.tree.leaves(gradient) if not np.any(leaf)]
+    assert len(dead) <= 1
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_the_module_comes_back_with_its_parameters(kind):
+    network = Network.of(CLASSES[kind], DATA)
+    params, state = network.init(jax.random.key(3))
+    logits = network.apply(params, state, images())
+    module = network.rebuild(params, state)
+    with_channels = images()[..., None]
+    if kind == "nnx":
+        assert isinstance(module, NnxCNN)
+        result = module(with_channels)
+    elif kind == "linen":
+        result = module(with_channels, train=False)
+    else:
+        module, state = module
+        assert isinstance(module, EquinoxCNN)
+        call = jax.vmap(
+            lambda x: module(x, state, key=jax.random.key(0))[0], axis_name="batch"
+        )
+        result = call(jnp.moveaxis(with_channels, -1, 1))
+    np.testing.assert_allclose(result, logits, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_class_is_named_like_a_function_with_its_arguments(kind):
+    register("cnn")(CLASSES[kind])
+    try:
+        wide = architecture("cnn(width=5)", DATA)
+        positional = architecture("cnn(5)", DATA)
+    finally:
+        del ENTRIES["architecture"]["cnn"]
+    params, _ = wide.init(jax.random.key(0))
+    same_params, _ = positional.init(jax.random.key(0))
+    assert same(params, same_params)
+    shapes = {leaf.shape for leaf in jax.tree.leaves(params)}
+    assert any(5 in shape for shape in shapes)
+
+
+def test_a_linen_module_is_taken_from_a_function():
+    register("cnn")(lambda data: LinenCNN(data.classes, 2))
+    try:
+        network = architecture("cnn", DATA)
+    finally:
+        del ENTRIES["architecture"]["cnn"]
+    params, state = network.init(jax.random.key(0))
+    assert network.apply(params, state, images()).shape == (6, 10)
+
+
+class Needy(nnx.Module):
+    def __init__(self, inputs, hidden, *, rngs):
+        self.layer = nnx.Linear(inputs, hidden, rngs=rngs)
+
+
+def test_what_a_module_lacks_is_named():
+    with pytest.raises(UserError) as error:
+        Network.of(Needy, DATA, hidden=3)
+    assert str(error.value) == (
+        "Needy needs inputs: name Needy(inputs=...), or a function that returns "
+        "Network.of(Needy, data, inputs=...); known by themselves are data, shape, size, "
+        "channels, classes, num_classes, tokens"
+    )
+
+
+@pytest.mark.parametrize(
+    "module",
+    [NnxCNN(10, rngs=nnx.Rngs(0)), eqx.nn.MLP(64, 10, 8, 1, key=jax.random.key(0))],
+    ids=["nnx", "equinox"],
+)
+def test_a_module_that_is_drawn_already_is_refused(module):
+    kind = type(module).__name__
+    with pytest.raises(UserError, match=f"^a {kind} is given whose parameters"):
+        Network.of(module, DATA)
