@@ -31,7 +31,7 @@ class Run:
     arguments: Mapping[str, Any]
     """Those in the name of the loop: `{"width": 64}` of `train.py:cnn(width=64)`."""
     epochs_done: int = 0
-    """How many epochs the state that is restored was trained for."""
+    """How many reports there are: at first those of the state that is restored."""
     state: Path | None = None
     save: Save | None = None
 

@@ -3,9 +3,10 @@ states. This does not import JAX itself."""
 
 from __future__ import annotations
 
+import io
 import math
 import os
-import shutil
+import tarfile
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack, closing, suppress
@@ -93,7 +94,11 @@ class OwnLoop:
             self._row = self._saved = checkpoint.row
             self._run.epochs_done = checkpoint.row.epoch
             folder = self._ends.enter_context(TemporaryDirectory())
-            self._run.state = unpacked(checkpoint, Path(folder))
+            content = io.BytesIO(checkpoint.arrays["tar"].tobytes())
+            with tarfile.open(fileobj=content) as archive:
+                # No file leaves the folder, whoever wrote this.
+                archive.extractall(folder, filter="data")
+            self._run.state = Path(folder)
         with classifying():
             loop = ENTRIES["loop"][call.name].factory
             self._generator = self._ends.enter_context(closing(loop(self._run)))
@@ -106,14 +111,13 @@ class OwnLoop:
         with classifying():
             report = next(self._generator, None)
         self._row = row = self._next_row(report, time.time() - start)
+        self._run.epochs_done = row.epoch
         if row.epoch % self._save_every == 0:
             self.save(lane_id, state)
         return row
 
     def _next_row(self, report: Any, seconds: float) -> EpochRow:
-        epoch = 1
-        if self._row is not None:
-            epoch = self._row.epoch + 1
+        epoch = self._run.epochs_done + 1
         try:
             numbers = {name: float(value) for name, value in report.items()}
         except (AttributeError, TypeError, ValueError):
@@ -146,14 +150,14 @@ class OwnLoop:
         save = self._run.save
         if save is None or self._row is None or self._row is self._saved:
             return
+        content = io.BytesIO()
         with TemporaryDirectory() as folder:
-            files = Path(folder, "files")
-            files.mkdir()
             with classifying():
-                save(files)
-            archive = shutil.make_archive(f"{folder}/state", "tar", files)
-            content = {"tar": np.fromfile(archive, np.uint8)}
-        Checkpoint(content, self._row, self._config).save(state)
+                save(Path(folder))
+            with tarfile.open(fileobj=content, mode="w") as archive:
+                archive.add(folder, ".")
+        arrays = {"tar": np.frombuffer(content.getvalue(), np.uint8)}
+        Checkpoint(arrays, self._row, self._config).save(state)
         self._saved = self._row
 
     def detach(self, lane_id: str) -> None:
@@ -178,13 +182,3 @@ def refuse_wrong(numbers: Mapping[str, float], facts: Loop) -> None:
     for name in facts.needed:
         if name not in numbers:
             raise UserError(f"a report has no {name}; it has {', '.join(numbers)}")
-
-
-def unpacked(checkpoint: Checkpoint, folder: Path) -> Path:
-    """Return the folder with the files of a state."""
-    archive = folder / "state.tar"
-    checkpoint.arrays["tar"].tofile(archive)
-    files = folder / "files"
-    # It leads out of the folder nowhere, whoever wrote it.
-    shutil.unpack_archive(archive, files, filter="data")
-    return files
