@@ -576,7 +576,7 @@ OWN_DATA = ("task", "loop")
 
 USELESS = {
     "architecture": {"gpus_per_trial"},
-    "task": LABELLED | {"gpus_per_trial"},
+    "task": LABELLED | {"gpus_per_trial", "loop"},
     "loop": LABELLED - {"target", "learned"} | IN_OUR_HANDS,
 }
 """Options for which what is trained has no use, by what names it."""

@@ -23,7 +23,7 @@ from mnist_tune.errors import UserError
 from mnist_tune.loop import Loop
 from mnist_tune.numbers import counted
 from mnist_tune.own_code.loading import load_own
-from mnist_tune.own_code.registry import ENTRIES, Entry, register
+from mnist_tune.own_code.registry import ENTRIES, register
 from mnist_tune.results.sweep_meta import SweepKind
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import (
@@ -122,7 +122,8 @@ def name_of_own(flag: str, own: Any) -> Any:
         register(flag)(lambda: own)
         return flag
     if isinstance(own, Loop):
-        ENTRIES[flag][flag] = Entry(lambda: own, loop=own.without_code())
+        register(flag)(own)
+        ENTRIES[flag][flag].loop = own.without_code()
         return flag
     return own
 

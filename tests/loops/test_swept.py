@@ -11,6 +11,7 @@ from waiting import wait_until
 from mnist_tune import (
     DecideOptions,
     EdgeOptions,
+    Loop,
     SweepOptions,
     TrialConfig,
     UserError,
@@ -85,6 +86,45 @@ def test_a_search_proposes_its_trials(one_core, levels, tmp_path):
     sweep = run_search("levels", space, 3, options)
     assert [*sweep.trials["stop_reason"]] == ["completed"] * 3
     assert sweep.trials["learning_rate"].nunique() == 3
+
+
+def test_a_loop_of_python_goes_on_if_it_is_given_again(one_core, tmp_path):
+    def train(run):
+        for epoch in range(run.epochs):
+            yield {"train_loss": 1 / (epoch + 2), "test_loss": 1 / (epoch + 2)}
+
+    loop = Loop(train, guess=1.0)
+    options = SweepOptions(output=tmp_path / "sweep", quiet=True)
+    sweep = run_sweep("losses", {"learning_rate": 0.1, "epochs": 2}, options, loop=loop)
+    assert [*sweep.epochs["test_loss"]] == [1 / 2, 1 / 3]
+    longer = resume_sweep(sweep.path, epochs=4, loop=loop, quiet=True)
+    assert [*longer.epochs["test_loss"]] == [1 / 2, 1 / 3, 1 / 4, 1 / 5]
+
+
+def test_each_trial_with_a_gpu_has_a_process_of_its_own(tmp_path):
+    """Ray hands them out, whether there are any or not."""
+    import ray
+
+    def train(run):
+        import os
+
+        gpu = float(os.environ["CUDA_VISIBLE_DEVICES"])
+        yield {"train_loss": 1.0, "test_loss": 1.0, "gpu": gpu, "process": os.getpid()}
+
+    ray.shutdown()
+    ray.init(address="local", num_cpus=2, num_gpus=2, include_dashboard=False)
+    loop = Loop(train, guess=2.3, scores=("gpu", "process"))
+    options = SweepOptions(
+        gpus_per_trial=1, cpus_per_trial=1, output=tmp_path / "sweep", quiet=True
+    )
+    trials = {"learning_rate": [0.1, 0.2, 0.3, 0.4], "epochs": 1}
+    sweep = run_sweep("gpus", trials, options, loop=loop)
+    assert {*sweep.trials["score_gpu"]} <= {0.0, 1.0}
+    assert sweep.trials["score_process"].nunique() == 4
+    assert {*sweep.trials["device"]} == {"gpu"}
+    options = SweepOptions(gpus_per_trial=3, quiet=True, output=tmp_path / "three")
+    with pytest.raises(UserError, match="no node has that many"):
+        run_sweep("gpus", trials, options, loop=loop)
 
 
 def test_its_edge_is_measured(one_core, levels, tmp_path):
