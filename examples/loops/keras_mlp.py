@@ -10,7 +10,11 @@ from mnist_tune import Loop
 
 x, y = load_digits(return_X_y=True)
 x = x / 16
-TRAIN, VALIDATION, TEST = slice(1200), slice(1200, 1500), slice(1500, None)
+PARTS = {
+    "train": slice(0, 1200),
+    "validation": slice(1200, 1500),
+    "test": slice(1500, 1797),
+}
 
 
 def train(run):
@@ -25,29 +29,19 @@ def train(run):
     model.compile(
         keras.optimizers.SGD(run.learning_rate, run.momentum),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        ["accuracy"],
+        metrics=["accuracy"],
     )
     run.saves(lambda folder: model.save(folder / "model.keras"))
     if folder := run.restore():
         model = keras.saving.load_model(folder / "model.keras")
     for _ in range(run.epochs_done, run.epochs):
-        model.fit(x[TRAIN], y[TRAIN], run.batch_size, verbose=0)
+        model.fit(x[:1200], y[:1200], run.batch_size, verbose=0)
         report = {}
-        for split, part in (
-            ("train", TRAIN),
-            ("validation", VALIDATION),
-            ("test", TEST),
-        ):
+        for split, part in PARTS.items():
             loss, accuracy = model.evaluate(x[part], y[part], verbose=0)
             report |= {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
         yield report
 
 
-mlp = Loop(
-    train,
-    train_examples=1200,
-    validation_examples=300,
-    test_examples=297,
-    chance=0.1,
-    env={"KERAS_BACKEND": "jax"},
-)
+SIZES = {f"{split}_examples": part.stop - part.start for split, part in PARTS.items()}
+mlp = Loop(train, chance=0.1, env={"KERAS_BACKEND": "jax"}, **SIZES)

@@ -6,7 +6,6 @@ loader that shifts images at random.
 
 import pickle
 
-import jax
 import numpy as np
 import optax
 from flax import nnx
@@ -16,7 +15,11 @@ from mnist_tune import Loop
 
 x, y = load_digits(return_X_y=True)
 x = x.reshape(-1, 8, 8, 1).astype(np.float32) / 16
-TRAIN, VALIDATION, TEST = slice(1200), slice(1200, 1500), slice(1500, None)
+PARTS = {
+    "train": slice(0, 1200),
+    "validation": slice(1200, 1500),
+    "test": slice(1500, 1797),
+}
 
 
 class Net(nnx.Module):
@@ -58,14 +61,12 @@ def train(run):
     rng = np.random.default_rng(run.data_seed)
 
     def save(folder):
-        state = jax.tree.map(np.asarray, nnx.to_pure_dict(nnx.state((net, optimizer))))
+        state = nnx.state((net, optimizer))
         (folder / "state").write_bytes(pickle.dumps((state, rng)))
 
     run.saves(save)
     if folder := run.restore():
-        saved, rng = pickle.loads((folder / "state").read_bytes())
-        state = nnx.state((net, optimizer))
-        nnx.replace_by_pure_dict(state, saved)
+        state, rng = pickle.loads((folder / "state").read_bytes())
         nnx.update((net, optimizer), state)
     for _ in range(run.epochs_done, run.epochs):
         net.train()
@@ -73,16 +74,11 @@ def train(run):
             step(net, optimizer, images, labels)
         net.eval()
         report = {}
-        for split, part in (
-            ("train", TRAIN),
-            ("validation", VALIDATION),
-            ("test", TEST),
-        ):
+        for split, part in PARTS.items():
             loss, accuracy = measured(net, x[part], y[part])
             report |= {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
         yield report
 
 
-cnn = Loop(
-    train, train_examples=1200, validation_examples=300, test_examples=297, chance=0.1
-)
+SIZES = {f"{split}_examples": part.stop - part.start for split, part in PARTS.items()}
+cnn = Loop(train, chance=0.1, **SIZES)

@@ -14,7 +14,11 @@ from mnist_tune import Loop
 
 x, y = load_digits(return_X_y=True)
 x = x.astype(np.float32) / 16
-TRAIN, VALIDATION, TEST = slice(1200), slice(1200, 1500), slice(1500, None)
+PARTS = {
+    "train": slice(0, 1200),
+    "validation": slice(1200, 1500),
+    "test": slice(1500, 1797),
+}
 
 
 def loss_of(params, inputs, labels):
@@ -51,22 +55,12 @@ def train(run):
             batch = jax.device_put((x[chosen], y[chosen]), rows)
             params = step(params, run.learning_rate, *batch)
         report = {"devices": len(params["hidden"].sharding.device_set)}
-        for split, part in (
-            ("train", TRAIN),
-            ("validation", VALIDATION),
-            ("test", TEST),
-        ):
+        for split, part in PARTS.items():
             loss, accuracy = loss_of(params, x[part], y[part])
             report |= {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
         yield report
 
 
-mlp = Loop(
-    train,
-    train_examples=1200,
-    validation_examples=300,
-    test_examples=297,
-    chance=0.1,
-    scores=("devices",),
-    env={"XLA_FLAGS": "--xla_force_host_platform_device_count=8"},
-)
+SIZES = {f"{split}_examples": part.stop - part.start for split, part in PARTS.items()}
+ENV = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+mlp = Loop(train, chance=0.1, scores=("devices",), env=ENV, **SIZES)

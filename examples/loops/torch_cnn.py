@@ -15,7 +15,11 @@ from mnist_tune import Loop
 x, y = load_digits(return_X_y=True)
 images = torch.from_numpy(x.reshape(-1, 1, 8, 8).astype(np.float32) / 16)
 data = TensorDataset(images, torch.from_numpy(y))
-TRAIN, VALIDATION, TEST = range(1200), range(1200, 1500), range(1500, len(y))
+PARTS = {
+    "train": range(1200),
+    "validation": range(1200, 1500),
+    "test": range(1500, len(y)),
+}
 
 
 def measured(model, part):
@@ -32,37 +36,23 @@ def train(run):
     model = nn.Sequential(
         nn.Conv2d(1, width, 3), nn.ReLU(), nn.Flatten(), nn.Linear(36 * width, 10)
     )
-    optimizer = torch.optim.SGD(model.parameters(), run.learning_rate, run.momentum)
-    state = {"model": model, "optimizer": optimizer}
-    run.saves(
-        lambda folder: torch.save(
-            {name: part.state_dict() for name, part in state.items()}, folder / "state"
-        )
-    )
+    optimizer = torch.optim.SGD(model.parameters(), run.learning_rate)
+    run.saves(lambda folder: torch.save(model.state_dict(), folder / "model.pt"))
     if folder := run.restore():
-        saved = torch.load(folder / "state", weights_only=True)
-        for name, part in state.items():
-            part.load_state_dict(saved[name])
-    subset = torch.utils.data.Subset(data, TRAIN)
+        model.load_state_dict(torch.load(folder / "model.pt"))
+    subset = torch.utils.data.Subset(data, PARTS["train"])
     loader = DataLoader(subset, run.batch_size, shuffle=True)
     for _ in range(run.epochs_done, run.epochs):
         for inputs, labels in loader:
             optimizer.zero_grad()
             cross_entropy(model(inputs), labels).backward()
             optimizer.step()
-        train_loss, train_accuracy = measured(model, TRAIN)
-        loss, accuracy = measured(model, VALIDATION)
-        test_loss, test_accuracy = measured(model, TEST)
-        yield {
-            "train_loss": train_loss,
-            "train_accuracy": train_accuracy,
-            "validation_loss": loss,
-            "validation_accuracy": accuracy,
-            "test_loss": test_loss,
-            "test_accuracy": test_accuracy,
-        }
+        report = {}
+        for split, part in PARTS.items():
+            loss, accuracy = measured(model, part)
+            report |= {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
+        yield report
 
 
-cnn = Loop(
-    train, train_examples=1200, validation_examples=300, test_examples=297, chance=0.1
-)
+SIZES = {f"{split}_examples": len(part) for split, part in PARTS.items()}
+cnn = Loop(train, chance=0.1, **SIZES)

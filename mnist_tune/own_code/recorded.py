@@ -247,8 +247,7 @@ def _load(where: Place, code: Iterable[Mapping[str, Any]]) -> None:
         if entry is None or entry.load != place or not is_loaded:
             entry = Entry(place, is_recorded=True)
             if "loop" in factory:
-                records = factory["files"].values()
-                entry.modules = tuple(record["module"] for record in records)
+                entry.modules = tuple(texts)
                 entry.loop = Loop(**factory["loop"])
             ENTRIES[factory["flag"]][factory["name"]] = entry
 

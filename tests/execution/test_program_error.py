@@ -130,3 +130,14 @@ def test_what_trains_imports_ray_only_where_it_runs():
         ).stdout
         == "False\n"
     )
+
+
+def test_what_is_installed_elsewhere_is_a_library(tmp_path):
+    """As with a folder of packages that the environment only refers to."""
+    text = "def fail():\n    raise ValueError('no')\n"
+    names = {}
+    exec(compile(text, "/elsewhere/site-packages/theirs.py", "exec"), names)
+    with pytest.raises(ValueError, match="no") as raised:
+        names["fail"]()
+    error = classified(raised.value)
+    assert str(error).startswith(f"ValueError: no ({__file__}:")
