@@ -15,11 +15,8 @@ from mnist_tune import Loop
 
 x, y = load_digits(return_X_y=True)
 x = x.reshape(-1, 8, 8, 1).astype(np.float32) / 16
-PARTS = {
-    "train": slice(0, 1200),
-    "validation": slice(1200, 1500),
-    "test": slice(1500, 1797),
-}
+PARTS = {"train": slice(1200), "validation": slice(1200, 1500)}
+PARTS["test"] = slice(1500, None)
 
 
 class Net(nnx.Module):
@@ -76,9 +73,10 @@ def train(run):
         report = {}
         for split, part in PARTS.items():
             loss, accuracy = measured(net, x[part], y[part])
-            report |= {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
+            report[f"{split}_loss"] = loss
+            report[f"{split}_accuracy"] = accuracy
         yield report
 
 
-SIZES = {f"{split}_examples": part.stop - part.start for split, part in PARTS.items()}
-cnn = Loop(train, chance=0.1, **SIZES)
+COUNTS = {"train_examples": 1200, "validation_examples": 300, "test_examples": 297}
+cnn = Loop(train, chance=0.1, **COUNTS)

@@ -14,11 +14,8 @@ from mnist_tune import Loop
 
 x, y = load_digits(return_X_y=True)
 x = x.astype(np.float32) / 16
-PARTS = {
-    "train": slice(0, 1200),
-    "validation": slice(1200, 1500),
-    "test": slice(1500, 1797),
-}
+PARTS = {"train": slice(1200), "validation": slice(1200, 1500)}
+PARTS["test"] = slice(1500, None)
 
 
 def loss_of(params, inputs, labels):
@@ -34,33 +31,45 @@ def step(params, rate, inputs, labels):
     return jax.tree.map(lambda param, slope: param - rate * slope, params, gradient)
 
 
+def batches(run, epoch):
+    order = np.random.default_rng([run.data_seed, epoch]).permutation(1200)
+    for first in range(0, 1200 - run.batch_size + 1, run.batch_size):
+        chosen = order[first : first + run.batch_size]
+        yield x[chosen], y[chosen]
+
+
+def sharded(params, mesh):
+    columns = NamedSharding(mesh, PartitionSpec(None, "model"))
+    rows = NamedSharding(mesh, PartitionSpec("model"))
+    hidden = jax.device_put(params["hidden"], columns)
+    output = jax.device_put(params["output"], rows)
+    return {"hidden": hidden, "output": output}
+
+
 def train(run):
-    mesh = Mesh(np.array(jax.devices()).reshape(4, 2), ("data", "model"))
-    rows = NamedSharding(mesh, PartitionSpec("data"))
     keys = jax.random.split(jax.random.key(run.seed))
-    params = {
-        "hidden": jax.random.normal(keys[0], (64, 64)) / 8,
-        "output": jax.random.normal(keys[1], (64, 10)) / 8,
-    }
+    hidden = jax.random.normal(keys[0], (64, 64)) / 8
+    output = jax.random.normal(keys[1], (64, 10)) / 8
+    params = {"hidden": hidden, "output": output}
     run.saves(lambda folder: np.savez(folder / "params.npz", **params))
     if folder := run.restore():
-        params = dict(np.load(folder / "params.npz"))
-    parts = {"hidden": PartitionSpec(None, "model"), "output": PartitionSpec("model")}
-    for name, part in parts.items():
-        params[name] = jax.device_put(params[name], NamedSharding(mesh, part))
+        params = np.load(folder / "params.npz")
+    mesh = Mesh(np.array(jax.devices()).reshape(4, 2), ("data", "model"))
+    rows = NamedSharding(mesh, PartitionSpec("data"))
+    params = sharded(params, mesh)
     for epoch in range(run.epochs_done, run.epochs):
-        order = np.random.default_rng([run.data_seed, epoch]).permutation(1200)
-        for first in range(0, 1200 - run.batch_size + 1, run.batch_size):
-            chosen = order[first : first + run.batch_size]
-            batch = jax.device_put((x[chosen], y[chosen]), rows)
+        for batch in batches(run, epoch):
+            batch = jax.device_put(batch, rows)
             params = step(params, run.learning_rate, *batch)
-        report = {"devices": len(params["hidden"].sharding.device_set)}
+        devices = params["hidden"].sharding.device_set
+        report = {"devices": len(devices)}
         for split, part in PARTS.items():
             loss, accuracy = loss_of(params, x[part], y[part])
-            report |= {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
+            report[f"{split}_loss"] = loss
+            report[f"{split}_accuracy"] = accuracy
         yield report
 
 
-SIZES = {f"{split}_examples": part.stop - part.start for split, part in PARTS.items()}
+COUNTS = {"train_examples": 1200, "validation_examples": 300, "test_examples": 297}
 ENV = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
-mlp = Loop(train, chance=0.1, scores=("devices",), env=ENV, **SIZES)
+mlp = Loop(train, chance=0.1, scores=("devices",), env=ENV, **COUNTS)

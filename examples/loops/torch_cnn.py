@@ -15,11 +15,8 @@ from mnist_tune import Loop
 x, y = load_digits(return_X_y=True)
 images = torch.from_numpy(x.reshape(-1, 1, 8, 8).astype(np.float32) / 16)
 data = TensorDataset(images, torch.from_numpy(y))
-PARTS = {
-    "train": range(1200),
-    "validation": range(1200, 1500),
-    "test": range(1500, len(y)),
-}
+PARTS = {"train": range(1200), "validation": range(1200, 1500)}
+PARTS["test"] = range(1500, len(y))
 
 
 def measured(model, part):
@@ -50,9 +47,10 @@ def train(run):
         report = {}
         for split, part in PARTS.items():
             loss, accuracy = measured(model, part)
-            report |= {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
+            report[f"{split}_loss"] = loss
+            report[f"{split}_accuracy"] = accuracy
         yield report
 
 
-SIZES = {f"{split}_examples": len(part) for split, part in PARTS.items()}
-cnn = Loop(train, chance=0.1, **SIZES)
+COUNTS = {"train_examples": 1200, "validation_examples": 300, "test_examples": 297}
+cnn = Loop(train, chance=0.1, **COUNTS)

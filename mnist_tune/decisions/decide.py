@@ -31,7 +31,7 @@ from mnist_tune.tuning.options import (
     all_rates,
     refuse_several_tasks,
 )
-from mnist_tune.tuning.past import Past
+from mnist_tune.tuning.past import Past, holding_out
 from mnist_tune.tuning.resuming import python_options, trained_as
 from mnist_tune.tuning.sweep import processes, run_searcher, shown
 from mnist_tune.tuning.tasks import load_data
@@ -180,8 +180,8 @@ def _contenders(
     images = data.spec.train_images
     if isinstance(data, LoopData):
         holdout = data.to_choose_by
-        settings = [replace(setting, holdout=holdout) for setting in settings]
         options = replace(options, holdout=holdout)
+        settings = holding_out(holdout, settings)
     else:
         options, settings = _with_images_held_out(options, settings, images)
     check_counts(settings, data)

@@ -4,6 +4,7 @@ the letter."""
 import subprocess
 import sys
 
+import pytest
 from kept_texts import assert_kept
 from ray.exceptions import RayActorError
 

@@ -71,7 +71,7 @@ def test_what_a_report_needs_follows_from_the_facts(values, needed):
 
 def test_what_is_known_of_a_loop_stands_for_it_elsewhere():
     loop = Loop(train, chance=0.1, test_examples=9, env={"A": "1"}, scores=("f1",))
-    known = loop.without_code()
-    assert known.train is None
-    assert known.env == {"A": "1"}
-    assert Loop(**vars(known)) == known
+    facts = loop.without_code()
+    assert facts.train is None
+    assert facts.env == {"A": "1"}
+    assert Loop(**vars(facts)) == facts

@@ -7,6 +7,7 @@ import pytest
 
 from mnist_tune import SweepOptions, UserError
 from mnist_tune.own_code.loading import load_own, names_in, own_code, sources
+from mnist_tune.own_code.modules import Attribute
 from mnist_tune.own_code.recorded import files_of, load_recorded, sign
 from mnist_tune.own_code.registry import ENTRIES
 from mnist_tune.own_code.signature import RecordedCode
@@ -21,7 +22,9 @@ def test_the_file_of_a_loop_is_not_imported_here(levels, tmp_path):
     load_own({"loop": levels})
     texts, loads = own_code()
     assert {*texts} == {tmp_path.name, "beside"}
-    assert loads["architecture", levels].module == tmp_path.name
+    place = loads["architecture", levels]
+    assert isinstance(place, Attribute)
+    assert place.module == tmp_path.name
     assert tmp_path.name not in sys.modules
     assert "beside" not in sys.modules
 
