@@ -14,7 +14,8 @@ from sklearn.datasets import load_digits
 from mnist_tune import Loop
 
 x, y = load_digits(return_X_y=True)
-x = x.reshape(-1, 8, 8, 1).astype(np.float32) / 16
+x = x.astype(np.float32) / 16
+x = x.reshape(-1, 8, 8, 1)
 PARTS = {"train": slice(1200), "validation": slice(1200, 1500)}
 PARTS["test"] = slice(1500, None)
 
@@ -33,7 +34,8 @@ class Net(nnx.Module):
 def loss_of(net, images, labels):
     logits = net(images)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    return losses.mean(), (logits.argmax(-1) == labels).mean()
+    is_right = logits.argmax(-1) == labels
+    return losses.mean(), is_right.mean()
 
 
 @nnx.jit
@@ -49,7 +51,9 @@ def batches(rng, size):
     order = rng.permutation(1200)
     for first in range(0, 1200 - size + 1, size):
         chosen = order[first : first + size]
-        yield np.roll(x[chosen], rng.integers(-1, 2), axis=2), y[chosen]
+        shift = rng.integers(-1, 2)
+        images = np.roll(x[chosen], shift, axis=2)
+        yield images, y[chosen]
 
 
 def train(run):
@@ -59,11 +63,13 @@ def train(run):
 
     def save(folder):
         state = nnx.state((net, optimizer))
-        (folder / "state").write_bytes(pickle.dumps((state, rng)))
+        content = pickle.dumps((state, rng))
+        (folder / "state").write_bytes(content)
 
     run.saves(save)
     if folder := run.restore():
-        state, rng = pickle.loads((folder / "state").read_bytes())
+        content = (folder / "state").read_bytes()
+        state, rng = pickle.loads(content)
         nnx.update((net, optimizer), state)
     for _ in range(run.epochs_done, run.epochs):
         net.train()

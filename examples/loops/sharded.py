@@ -19,10 +19,12 @@ PARTS["test"] = slice(1500, None)
 
 
 def loss_of(params, inputs, labels):
-    logits = jnp.tanh(inputs @ params["hidden"]) @ params["output"]
+    hidden = jnp.tanh(inputs @ params["hidden"])
+    logits = hidden @ params["output"]
     log_p = jax.nn.log_softmax(logits)
-    loss = -jnp.take_along_axis(log_p, labels[:, None], 1).mean()
-    return loss, (logits.argmax(1) == labels).mean()
+    losses = -jnp.take_along_axis(log_p, labels[:, None], 1)
+    is_right = logits.argmax(1) == labels
+    return losses.mean(), is_right.mean()
 
 
 @jax.jit
@@ -32,7 +34,8 @@ def step(params, rate, inputs, labels):
 
 
 def batches(run, epoch):
-    order = np.random.default_rng([run.data_seed, epoch]).permutation(1200)
+    rng = np.random.default_rng([run.data_seed, epoch])
+    order = rng.permutation(1200)
     for first in range(0, 1200 - run.batch_size + 1, run.batch_size):
         chosen = order[first : first + run.batch_size]
         yield x[chosen], y[chosen]
@@ -54,15 +57,16 @@ def train(run):
     run.saves(lambda folder: np.savez(folder / "params.npz", **params))
     if folder := run.restore():
         params = np.load(folder / "params.npz")
-    mesh = Mesh(np.array(jax.devices()).reshape(4, 2), ("data", "model"))
+    devices = np.array(jax.devices()).reshape(4, 2)
+    mesh = Mesh(devices, ("data", "model"))
     rows = NamedSharding(mesh, PartitionSpec("data"))
     params = sharded(params, mesh)
     for epoch in range(run.epochs_done, run.epochs):
         for batch in batches(run, epoch):
             batch = jax.device_put(batch, rows)
             params = step(params, run.learning_rate, *batch)
-        devices = params["hidden"].sharding.device_set
-        report = {"devices": len(devices)}
+        used = params["hidden"].sharding.device_set
+        report = {"devices": len(used)}
         for split, part in PARTS.items():
             loss, accuracy = loss_of(params, x[part], y[part])
             report[f"{split}_loss"] = loss

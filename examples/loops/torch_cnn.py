@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from mnist_tune import Loop
 
 x, y = load_digits(return_X_y=True)
-images = torch.from_numpy(x.reshape(-1, 1, 8, 8).astype(np.float32) / 16)
+x = x.astype(np.float32) / 16
+images = torch.from_numpy(x).reshape(-1, 1, 8, 8)
 data = TensorDataset(images, torch.from_numpy(y))
 PARTS = {"train": range(1200), "validation": range(1200, 1500)}
 PARTS["test"] = range(1500, len(y))
@@ -23,8 +24,8 @@ def measured(model, part):
     inputs, labels = data[part]
     with torch.no_grad():
         logits = model(inputs)
-    accuracy = (logits.argmax(1) == labels).float().mean()
-    return cross_entropy(logits, labels), accuracy
+    is_right = logits.argmax(1) == labels
+    return cross_entropy(logits, labels), is_right.float().mean()
 
 
 def train(run):
@@ -42,7 +43,8 @@ def train(run):
     for _ in range(run.epochs_done, run.epochs):
         for inputs, labels in loader:
             optimizer.zero_grad()
-            cross_entropy(model(inputs), labels).backward()
+            loss = cross_entropy(model(inputs), labels)
+            loss.backward()
             optimizer.step()
         report = {}
         for split, part in PARTS.items():
