@@ -25,7 +25,7 @@ COMMANDS = {
 
 ADDED = {"learning_rates", "seeds", "epochs"}
 CHANGES = "dataset data_dir max_concurrent execution lanes save_every hang_minutes trials_per_gpu time_budget precision"
-CHANGES += " confirm data_memory"
+CHANGES += " confirm data_memory gpus_per_trial"
 HERE = {
     "address",
     "dashboard",
@@ -100,7 +100,8 @@ def values_of(kind, one):
         "address": ("head:1", "head:2"),
         "data_dir": (Path("a"), Path("b")),
     }
-    named |= {"task": ("vae", "gan"), "rank_by": ("score_a:min", "score_b:max")}
+    named |= {"task": ("vae", "gan"), "loop": ("cnn", "mlp")}
+    named |= {"rank_by": ("score_a:min", "score_b:max")}
     named |= {
         "execution": ("lanes", "process"),
         "schedule": ("cosine", "linear"),
