@@ -4,8 +4,7 @@ loader that shifts images at random.
     mnist-tune regimes --loop examples/loops/nnx_augmented.py:cnn --learning-rates 0.003:1:6
 """
 
-import pickle
-
+import jax
 import numpy as np
 import optax
 from flax import nnx
@@ -27,8 +26,9 @@ class Net(nnx.Module):
         self.out = nnx.Linear(1024, 10, rngs=rngs)
 
     def __call__(self, images):
-        hidden = nnx.relu(self.norm(self.conv(images)))
-        return self.out(hidden.reshape(len(images), -1))
+        normed = self.norm(self.conv(images))
+        hidden = nnx.relu(normed).reshape(len(images), -1)
+        return self.out(hidden)
 
 
 def loss_of(net, images, labels):
@@ -59,19 +59,19 @@ def batches(rng, size):
 def train(run):
     net = Net(nnx.Rngs(run.seed))
     optimizer = nnx.Optimizer(net, optax.sgd(run.learning_rate), wrt=nnx.Param)
-    rng = np.random.default_rng(run.data_seed)
 
     def save(folder):
         state = nnx.state((net, optimizer))
-        content = pickle.dumps((state, rng))
-        (folder / "state").write_bytes(content)
+        np.savez(folder / "state.npz", *jax.tree.leaves(state))
 
     run.saves(save)
     if folder := run.restore():
-        content = (folder / "state").read_bytes()
-        state, rng = pickle.loads(content)
+        tree = jax.tree.structure(nnx.state((net, optimizer)))
+        leaves = np.load(folder / "state.npz").values()
+        state = jax.tree.unflatten(tree, leaves)
         nnx.update((net, optimizer), state)
-    for _ in range(run.epochs_done, run.epochs):
+    for epoch in range(run.epochs_done, run.epochs):
+        rng = np.random.default_rng([run.data_seed, epoch])
         net.train()
         for images, labels in batches(rng, run.batch_size):
             step(net, optimizer, images, labels)
