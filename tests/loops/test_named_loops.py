@@ -1,6 +1,7 @@
 """Loops by name: this process does not import their files, and what a sweep records of
 them is this user's."""
 
+import subprocess
 import sys
 
 import pytest
@@ -145,3 +146,27 @@ def test_two_files_can_not_be_one_module(levels, tmp_path):
     other.write_text((tmp_path / other.name).read_text())
     with pytest.raises(UserError, match="another file is a module"):
         load_own({"loop": f"{other}:levels"})
+
+
+@pytest.mark.promise(
+    "Neither a command nor a trial's process imports JAX for a loop itself"
+)
+@pytest.mark.slow
+def test_neither_the_command_nor_a_trials_process_imports_jax_itself(tmp_path):
+    file = tmp_path / f"{tmp_path.name}.py"
+    file.write_text(
+        "import jax\nfrom mnist_tune import Loop\nloop = Loop(None, guess=2.3)\n"
+    )
+    lines = [
+        "import sys",
+        "import mnist_tune.tuning.trainable, mnist_tune.tuning.tuner",
+        "from mnist_tune import SweepOptions",
+        "from mnist_tune.own_code.loading import load_own, own_code, register_own",
+        "from mnist_tune.tuning.tasks import load_data",
+        f"options = SweepOptions(loop='{file}:loop')",
+        "load_own(options)",
+        "assert load_data(options, ()).loop.guess == 2.3",
+        "register_own(own_code())",
+        "assert 'jax' not in sys.modules",
+    ]
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True)

@@ -94,6 +94,9 @@ def test_a_state_leads_out_of_its_folder_nowhere(own_loop, levels, tmp_path):
     pool.detach("00001")
 
 
+@pytest.mark.promise(
+    "A loop is never saved beside its training, and its generator is closed at each end"
+)
 def test_its_generator_is_closed_when_its_trial_ends(own_loop, levels, tmp_path, log):
     pool = own_loop()
     pool.detach("00000")

@@ -142,6 +142,7 @@ def test_its_edge_is_measured(one_core, levels, tmp_path):
     assert {*sweep.trials["stop_reason"]} == {"completed"}
 
 
+@pytest.mark.promise("What a loop raises ends its trial with the line of your code")
 def test_what_it_raises_ends_its_trial_with_the_line(one_core, levels, tmp_path):
     options = SweepOptions(output=tmp_path / "sweep", quiet=True)
     loop = f"{levels}(fails_at=2)"
@@ -154,6 +155,9 @@ def test_what_it_raises_ends_its_trial_with_the_line(one_core, levels, tmp_path)
     assert trial["error"].startswith(f"ValueError: out of ideas ({file}:")
 
 
+@pytest.mark.promise(
+    "A trial of a loop goes on from what the loop saved; without that it begins again, and the answer says so"
+)
 @pytest.mark.slow
 @pytest.mark.parametrize("saves", [True, False])
 def test_a_killed_sweep_goes_on(saves, levels, tmp_path, log, one_core):
