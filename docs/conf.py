@@ -29,20 +29,21 @@ html_copy_source = False
 
 def add_navigation(app: Any, page: str, source: list[str]) -> None:
     """Give the first page a table of contents, which becomes the navigation of all."""
-    if page == root_doc:
-        for name, pages in {"Pages": [Path("docs/README")], **shelves()}.items():
-            listed = "\n".join(f"/{str(one).removesuffix('.md')}" for one in pages)
-            source[0] += (
-                f"\n```{{toctree}}\n:hidden:\n:caption: {name}\n\n{listed}\n```\n"
-            )
+    if page != root_doc:
+        return
+    shelves_by_title = {"Pages": [Path("docs/README")], **shelves()}
+    for title, pages in shelves_by_title.items():
+        lines = ["", "```{toctree}", ":hidden:", f":caption: {title}", ""]
+        lines += ["/" + str(page).removesuffix(".md") for page in pages]
+        lines += ["```", ""]
+        source[0] += "\n".join(lines)
 
 
 def begin_at_the_readme(app: Any, error: Exception | None) -> None:
     """Write the file that a browser opens in the site's folder."""
     if error is None:
-        (Path(app.outdir) / "index.html").write_text(
-            f'<meta http-equiv="refresh" content="0; url={root_doc}.html">'
-        )
+        redirect = f'<meta http-equiv="refresh" content="0; url={root_doc}.html">'
+        (Path(app.outdir) / "index.html").write_text(redirect)
 
 
 def setup(app: Any) -> None:

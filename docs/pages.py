@@ -15,23 +15,24 @@ import io
 import re
 import textwrap
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache, partial
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 from unittest import mock
 
 import mnist_tune
 from mnist_tune import cli
-from mnist_tune.columns import EPOCHS, TRIALS
+from mnist_tune.columns import EPOCHS, TRIALS, Column
 from mnist_tune.invocation import COMMANDS, module_of
 from mnist_tune.trial import Training
 
 DOCS = Path(__file__).parent
-PRINTED = "This page is written by `python docs/pages.py`.\n"
+PRINTED = "This page is written by `python docs/pages.py`."
 
 
 def options_of(name: str) -> Any:
@@ -48,58 +49,90 @@ def hints_of(kind: type) -> dict[str, Any]:
     return get_type_hints(kind, include_extras=True)
 
 
+def marks_of(kind: type, name: str) -> tuple[Any, ...]:
+    """Return what is said beside the type of a field: how its flag is read."""
+    return getattr(hints_of(kind)[name], "__metadata__", ())
+
+
 def about(kind: type, name: str) -> str:
     """Return what the source of a dataclass says of a field, or of the class that it
     extends."""
     for base in kind.__mro__:
         if name in vars(base).get("__annotations__", {}):
-            found = getattr(hints_of(base)[name], "__metadata__", ())
-            helps = [one.help for one in found if getattr(one, "help", None)]
-            tree: Any = ast.parse(textwrap.dedent(inspect.getsource(base)))
-            body = tree.body[0].body
-            row = next(
-                i
-                for i, node in enumerate(body)
-                if getattr(getattr(node, "target", None), "id", "") == name
-            )
-            after = [
-                node.value
-                for node in body[row + 1 : row + 2]
-                if isinstance(node, ast.Expr)
-            ]
-            helps += [node.value for node in after if isinstance(node, ast.Constant)]
-            if helps:
-                return re.sub(r"\s+", " ", helps[0]).strip()
+            text = help_beside(base, name) or docstring_below(base, name)
+            if text:
+                return re.sub(r"\s+", " ", text).strip()
+    return ""
+
+
+def help_beside(kind: type, name: str) -> str:
+    """Return the help text in the type of a field; empty without one."""
+    for mark in marks_of(kind, name):
+        text = getattr(mark, "help", None)
+        if text:
+            return str(text)
+    return ""
+
+
+def docstring_below(kind: type, name: str) -> str:
+    """Return the text below a field in the source of its class; empty without one."""
+    source: Any = ast.parse(textwrap.dedent(inspect.getsource(kind)))
+    for declaration, below in pairwise(source.body[0].body):
+        if not isinstance(declaration, ast.AnnAssign):
+            continue
+        is_field = ast.unparse(declaration.target) == name
+        if is_field and isinstance(below, ast.Expr):
+            return str(ast.literal_eval(below.value))
     return ""
 
 
 def values(hint: Any) -> str:
     """Return what a field takes, in words."""
-    names = get_args(hint) if get_origin(hint) not in (tuple, None) else ()
-    return " or ".join(f"`{name}`" for name in names if isinstance(name, str))
+    if get_origin(hint) in (tuple, None):
+        return ""
+    names = [name for name in get_args(hint) if isinstance(name, str)]
+    return " or ".join(f"`{name}`" for name in names)
 
 
 def cell(value: object) -> str:
-    if any(value is nothing for nothing in (MISSING, None, False)) or value in ((), ""):
+    # 0 is a default to show, although it equals False
+    is_absent = any(value is nothing for nothing in (MISSING, None, False))
+    if is_absent or value in ((), ""):
         return ""
-    return f"`{' '.join(map(str, value)) if isinstance(value, tuple) else value}`"
+    if isinstance(value, tuple):
+        value = " ".join(map(str, value))
+    return f"`{value}`"
 
 
-def rows(kind: type, names: Collection[str]) -> Iterator[tuple[Field[Any], str, str]]:
+def rows(kind: type) -> Iterator[tuple[Field[Any], str, str]]:
+    """Yield each field of a dataclass with its default and its text."""
     hints = get_type_hints(kind)
-    for one in fields(kind):
-        if one.name in names:
-            choices = values(hints[one.name])
-            said = about(kind, one.name) + f" One of {choices}." * (" or " in choices)
-            yield one, cell(one.default), said.replace("|", "\\|").replace("<", "&lt;")
+    for field in fields(kind):
+        text = about(kind, field.name)
+        choices = values(hints[field.name])
+        if " or " in choices:
+            text += f" One of {choices}."
+        # what Markdown would read as a column or as a tag
+        text = text.replace("|", "\\|").replace("<", "&lt;")
+        yield field, cell(field.default), text
 
 
-def flag(kind: type, one: Field[Any]) -> str:
+def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+    ruler = "|" + "---|" * len(titles)
+    head, *lines = [f"| {' | '.join(cells)} |" for cells in (titles, *rows)]
+    return "\n".join((head, ruler, *lines))
+
+
+def flag(kind: type, field: Field[Any]) -> str:
     """Return how a field is given on the command line."""
-    marks = getattr(hints_of(kind)[one.name], "__metadata__", ())
+    marks = marks_of(kind, field.name)
     if any("Positional" in repr(mark) for mark in marks):
-        return one.name.upper()
-    return f"--{'no-' * (one.default is True)}{one.name.replace('_', '-')}"
+        return field.name.upper()
+    name = field.name.replace("_", "-")
+    if field.default is True:
+        return f"--no-{name}"
+    return f"--{name}"
 
 
 DIFFERS = {
@@ -118,104 +151,112 @@ DIFFERS = {
 """Why the default of a flag is not that of other commands."""
 
 
+class FlagRow(NamedTuple):
+    """A flag with its default, the commands that have it so, and what it does there."""
+
+    flag: str
+    default: str
+    commands: str
+    text: str
+
+
 @cache
-def flag_rows() -> list[tuple[str, str, str, str]]:
-    """Return every flag with its default, the commands that have it so, and what it
-    does there."""
-    table = defaultdict[tuple[str, str, str], list[str]](list)
-    for name in COMMANDS:
-        if name != "resume":
-            kind = options_of(name)
-            for one, default, said in rows(kind, {one.name for one in fields(kind)}):
-                text = said
-                if one.default is True:
-                    default, text = (
-                        "",
-                        re.sub(
-                            "^(?!By default)(.)",
-                            lambda one: f"By default: {one[1].lower()}",
-                            said,
-                        ),
-                    )
-                table[flag(kind, one), default, text].append(name)
-    order = [*dict.fromkeys(of for of, _, _ in table)]
-    found = sorted(table.items(), key=lambda row: order.index(row[0][0]))
-    return [
-        (of, default, ", ".join(names), said) for (of, default, said), names in found
+def flag_rows() -> list[FlagRow]:
+    """Return a row for every flag, and several for a flag that commands differ in."""
+    commands = defaultdict[tuple[str, str, str], list[str]](list)
+    for command in COMMANDS:
+        if command == "resume":  # its flags are those of the command that it resumes
+            continue
+        kind = options_of(command)
+        for field, default, text in rows(kind):
+            if field.default is True:
+                default = ""
+                text = on_by_default(text)
+            commands[flag(kind, field), default, text].append(command)
+    flags = list(dict.fromkeys(name for name, _, _ in commands))
+    lines = [
+        FlagRow(name, default, ", ".join(names), text)
+        for (name, default, text), names in commands.items()
     ]
+    return sorted(lines, key=lambda row: flags.index(row.flag))
+
+
+def on_by_default(text: str) -> str:
+    """Return the text of a flag that turns off what the text describes."""
+    if text.startswith("By default"):
+        return text
+    return f"By default: {text[:1].lower()}{text[1:]}"
 
 
 def several_defaults() -> set[str]:
     """Return the flags whose default is not the same in all commands."""
-    defaults = {(of, default) for of, default, _, _ in flag_rows()}
-    return {of for of, count in Counter(of for of, _ in defaults).items() if count > 1}
+    defaults = {(row.flag, row.default) for row in flag_rows()}
+    counts = Counter(name for name, _ in defaults)
+    return {name for name, count in counts.items() if count > 1}
+
+
+FLAGS = f"""\
+# All flags
+
+[Commands](commands.md) has the flags met most often.
+
+A flag without a default is off, or follows from the others. {PRINTED}
+
+{{}}
+
+## Why some defaults differ
+
+{{}}
+"""
 
 
 def flags_page() -> str:
-    lines = [
-        "# All flags",
-        "",
-        "[Commands](commands.md) has the flags met most often.",
-        "",
-    ]
-    lines += ["A flag without a default is off, or follows from the others. " + PRINTED]
-    lines += ["| flag | default | of | what it does |", "|---|---|---|---|"]
-    lines += [
-        f"| `{of}` | {default} | {names} | {said} |"
-        for of, default, names, said in flag_rows()
-    ]
-    lines += ["", "## Why some defaults differ", "", "| flag | why |", "|---|---|"]
+    flags = []
+    for row in flag_rows():
+        flags.append((f"`{row.flag}`", row.default, row.commands, row.text))
     several = several_defaults()
-    lines += [
-        f"| `{name}` | {why} |" for name, why in DIFFERS.items() if name in several
-    ]
-    return "\n".join(lines) + "\n"
+    reasons = [(f"`{name}`", why) for name, why in DIFFERS.items() if name in several]
+    flags_table = table(("flag", "default", "of", "what it does"), flags)
+    reasons_table = table(("flag", "why"), reasons)
+    return FLAGS.format(flags_table, reasons_table)
 
 
-def documented(name: str, thing: Any) -> Iterator[str]:
+def documented(name: str, definition: Any) -> Iterator[str]:
     """Yield the entry of a class or a function: its call, its docstring, its fields,
     and a class's methods."""
-    fields_of = fields(thing) if is_dataclass(thing) else ()
-    call = (
-        "(...)"
-        if fields_of or inspect.isclass(thing)
-        else str(inspect.signature(thing))
-    )
-    call = re.sub(
-        r"mnist_tune\.[\w.]*\.|collections\.abc\.|pathlib\._local\.|'", "", call
-    )
-    yield f"## {name}\n\n```python\n{name}{call}\n```\n\n{prose(thing)}"
-    shared = set() if name in WITH_ALL_FIELDS else SHARED
-    own = [
-        one.name
-        for one in fields_of
-        if one.name not in shared and about(thing, one.name)
-    ]
-    if own:
-        yield "| field | default | what it is |\n|---|---|---|\n" + "\n".join(
-            f"| `{one.name}` | {default} | {said} |"
-            for one, default, said in rows(thing, own)
-            if said
-        )
-    for kind in (
-        thing.__mro__[-2::-1]
-        if inspect.isclass(thing) and not issubclass(thing, Exception)
-        else ()
-    ):
-        for method, function in vars(kind).items():
-            if (
-                not method.startswith("_")
-                and inspect.isfunction(function)
-                and function.__doc__
-                and name in METHODS
-            ):
-                call = (
-                    str(inspect.signature(function))
-                    .replace("self, ", "")
-                    .replace("self", "")
-                    .replace("'", "")
-                )
-                yield f"**`.{method}{call}`** {prose(function)}"
+    call = "(...)"
+    if not inspect.isclass(definition):
+        call = call_of(definition)
+    yield f"## {name}\n\n```python\n{name}{call}\n```\n\n{prose(definition)}"
+    if is_dataclass(definition):
+        lines = list(field_rows(name, definition))
+        if lines:
+            yield table(("field", "default", "what it is"), lines)
+    if name in METHODS:
+        yield from methods(definition)
+
+
+def call_of(function: Callable[..., Any]) -> str:
+    """Return a signature as a caller sees it: without self, and with short names."""
+    modules = r"mnist_tune\.[\w.]*\.|collections\.abc\.|pathlib\._local\."
+    return re.sub(rf"{modules}|self, |self|'", "", str(inspect.signature(function)))
+
+
+def field_rows(name: str, kind: Any) -> Iterator[tuple[str, str, str]]:
+    """Yield the fields that are described in the entry of a dataclass."""
+    for field, default, text in rows(kind):
+        is_elsewhere = field.name in SHARED and name not in WITH_ALL_FIELDS
+        if text and not is_elsewhere:
+            yield f"`{field.name}`", default, text
+
+
+def methods(kind: type) -> Iterator[str]:
+    """Yield a class's public methods, those that it inherits first."""
+    for base in kind.__mro__[-2::-1]:
+        for name, function in vars(base).items():
+            is_public = inspect.isfunction(function) and not name.startswith("_")
+            if is_public and function.__doc__:
+                yield f"**`.{name}{call_of(function)}`** {prose(function)}"
 
 
 FIRST = (
@@ -229,39 +270,33 @@ FIRST = (
 )
 WITH_ALL_FIELDS = ("SweepOptions", "Task", "TrialConfig")
 SHARED = {
-    one.name for kind in (mnist_tune.SweepOptions, Training) for one in fields(kind)
+    field.name for kind in (mnist_tune.SweepOptions, Training) for field in fields(kind)
 }
+"""Fields that are described once, in the entry of a class of `WITH_ALL_FIELDS`."""
 METHODS = ("Sweep",)
 
 
-def prose(thing: object) -> str:
+def prose(definition: object) -> str:
     """Return a docstring as Markdown, with its sections as lists."""
-    text = inspect.getdoc(thing) or ""
-    return re.sub(
-        r"^(Args|Raises|Returns|Yields):\n((?: {4}.*\n?)+)", section, text, flags=re.M
-    ).strip()
+    text = inspect.getdoc(definition) or ""
+    pattern = r"^(Args|Raises|Returns|Yields):\n((?: {4}.*\n?)+)"
+    return re.sub(pattern, section, text, flags=re.M).strip()
 
 
-def section(found: re.Match[str]) -> str:
-    items = re.sub(r"\n {8,}", " ", found[2].rstrip())
-    if found[1] in ("Returns", "Yields"):
-        return f"*{found[1]}*: {textwrap.dedent(found[2])}"
-    return (
-        f"*{found[1]}*\n\n"
-        + re.sub(r"^ {4}(\w+): ", r"- `\1`: ", items, flags=re.M)
-        + "\n"
-    )
+def section(match: re.Match[str]) -> str:
+    title, body = match.groups()
+    if title in ("Returns", "Yields"):
+        return f"*{title}*: {textwrap.dedent(body)}"
+    items = re.sub(r"\n {8,}", " ", body.rstrip())
+    entries = re.sub(r"^ {4}(\w+): ", r"- `\1`: ", items, flags=re.M)
+    return f"*{title}*\n\n{entries}\n"
 
 
 def python_page() -> str:
-    parts = [
-        "# Python reference",
-        "`from mnist_tune import …` offers these. " + PRINTED.strip(),
-    ]
-    for name in sorted(
-        mnist_tune.__all__,
-        key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name),
-    ):
+    parts = ["# Python reference"]
+    parts.append(f"`from mnist_tune import …` offers these. {PRINTED}")
+    rest = sorted(set(mnist_tune.__all__) - set(FIRST))
+    for name in (*FIRST, *rest):
         parts += documented(name, getattr(mnist_tune, name))
     return "\n\n".join(parts) + "\n"
 
@@ -280,55 +315,57 @@ at 1. A column with gaps may be empty in some rows, or in all if an older versio
 columns only with held-out images, columns of [sharpness](sharpness.md) only if it is measured, and `answers` only with
 [tokens](text.md).
 
-{PRINTED}"""
+{PRINTED}
+"""
 
 
 def tables_page() -> str:
-    parts = [TABLES]
+    page = TABLES
     for name, columns in (("trials", TRIALS), ("epochs", EPOCHS)):
-        parts.append(
-            f"## {name}\n\n| column | kind | unit | gaps | what it says |\n|---|---|---|---|---|"
-        )
-        for column in columns:
-            gaps = "yes" if column.gaps else ""
-            parts.append(
-                f"| `{column.name}` | {NAMES[column.kind.type]} | {column.unit} | {gaps} | {column.about} |"
-            )
-        parts.append("")
-    return "\n".join(parts)
+        lines = table(COLUMN_TITLES, map(column_row, columns))
+        page += f"\n## {name}\n\n{lines}\n"
+    return page
+
+
+COLUMN_TITLES = ("column", "kind", "unit", "gaps", "what it says")
+
+
+def column_row(column: Column) -> tuple[str, ...]:
+    gaps = ""
+    if column.gaps:
+        gaps = "yes"
+    kind = NAMES[column.kind.type]
+    return f"`{column.name}`", kind, column.unit, gaps, column.about
 
 
 def marked(tests: Path = DOCS.parent / "tests") -> dict[str, list[str]]:
     """Return the tests of each promise, by its words."""
-    found: dict[str, list[str]] = {}
+    names = defaultdict[str, list[str]](list)
     for file in sorted(tests.glob("**/test_*.py")):
-        for node in ast.parse(file.read_text()).body:
-            for mark in getattr(node, "decorator_list", []):
-                if (
-                    isinstance(mark, ast.Call)
-                    and ast.unparse(mark.func) == "pytest.mark.promise"
-                ):
-                    name = f"{file.relative_to(tests.parent)}::{node.name}"  # type: ignore[attr-defined]
-                    found.setdefault(ast.literal_eval(mark.args[0]), []).append(
-                        f"`{name}`"
-                    )
-    return found
+        definitions: list[Any] = ast.parse(file.read_text()).body
+        for definition in definitions:
+            for mark in getattr(definition, "decorator_list", []):
+                if ast.unparse(mark).startswith("pytest.mark.promise("):
+                    words = ast.literal_eval(mark.args[0])
+                    path = file.relative_to(tests.parent)
+                    names[words].append(f"`{path}::{definition.name}`")
+    return names
 
 
 def promises_page() -> str:
     """Return the page of promises. Each has a test, and each promise of a test is on
     the page."""
-    found, lines = marked(), (DOCS / "promises.md").read_text().splitlines()
-    rows = {
-        n: line.split("|")[1].strip()
-        for n, line in enumerate(lines)
-        if line.startswith("| ")
-    }
-    rows = {n: words for n, words in rows.items() if words != "promise"}
-    if wrong := set(found) ^ set(rows.values()):
+    tests = marked()
+    lines = (DOCS / "promises.md").read_text().splitlines()
+    promises = {}
+    for number, line in enumerate(lines):
+        if line.startswith("| ") and not line.startswith("| promise |"):
+            promises[number] = line.split("|")[1].strip()
+    wrong = set(tests) ^ set(promises.values())
+    if wrong:
         raise ValueError(f"only on the page, or only at a test: {sorted(wrong)}")
-    for number, words in rows.items():
-        lines[number] = f"| {words} | {', '.join(found[words])} |"
+    for number, words in promises.items():
+        lines[number] = f"| {words} | {', '.join(tests[words])} |"
     return "\n".join(lines) + "\n"
 
 
@@ -346,31 +383,32 @@ SHOWN = {
 and how many lines follow."""
 
 
-def with_printed(page: str) -> str:
-    """Return a page with what its recorded sweep prints today."""
-    record, rows, count = SHOWN[page]
+def printed(record: str) -> list[str]:
+    """Return the lines of a recorded sweep's table, as its owner would see them."""
     with redirect_stdout(io.StringIO()) as output, redirect_stderr(io.StringIO()):
         sweep = mnist_tune.load_sweep(DOCS.parent / "benchmarks" / "records" / record)
         sweep.table()
-    text = re.sub(
-        " {4}Picture: .*",
-        "",
-        output.getvalue().replace("python -m mnist_tune", "mnist-tune"),
-    )
-    lines = re.sub(
-        rf"\S*{record}", f"results/{sweep.meta['name']}/TIME", text
-    ).splitlines()
+    text = output.getvalue().replace("python -m mnist_tune", "mnist-tune")
+    text = re.sub(" {4}Picture: .*", "", text)
+    text = re.sub(rf"\S*{record}", f"results/{sweep.meta['name']}/TIME", text)
+    return text.splitlines()
+
+
+def with_printed(page: str) -> str:
+    """Return a page with what its recorded sweep prints today."""
+    record, rows, count = SHOWN[page]
+    lines = printed(record)
+    # The table goes from its head to the first line that begins with a word.
     head = next(n for n, line in enumerate(lines) if line.lstrip().startswith("rate"))
     end = next(n for n, line in enumerate(lines) if n > head and line[0].isalpha())
-    kept = [line for line in lines[head:end] if not rows or line.split()[0] in rows]
-    block = "".join(
-        f"    {line.rstrip()}\n" for line in kept + lines[end : end + count]
-    )
-    return re.sub(
-        rf"(?<={PRINTED_BELOW})(?: {{4}}.*\n)+",
-        lambda _: block,
-        (DOCS / page).read_text(),
-    )
+    shown = lines[head:end]
+    if rows:
+        shown = [line for line in shown if line.split()[0] in rows]
+    shown += lines[end : end + count]
+    block = "".join(f"    {line.rstrip()}\n" for line in shown)
+    pattern = rf"(?<={PRINTED_BELOW})(?: {{4}}.*\n)+"
+    # a function, because a block may have what reads as a reference to a group
+    return re.sub(pattern, lambda _: block, (DOCS / page).read_text())
 
 
 PAGES: dict[str, Callable[[], str]] = {
@@ -382,5 +420,5 @@ PAGES: dict[str, Callable[[], str]] = {
 }
 
 if __name__ == "__main__":
-    for page, made in PAGES.items():
-        (DOCS / page).write_text(made())
+    for page, text_of in PAGES.items():
+        (DOCS / page).write_text(text_of())

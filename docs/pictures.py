@@ -22,7 +22,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,27 +102,23 @@ class Pictures:
     *phases*."""
 
 
+def real_table(part: Literal["trials", "epochs"]) -> pd.DataFrame:
+    table = pd.read_csv(SETS / f"real_{part}.csv", dtype={"trial": str})
+    return table.rename(columns={"trial": "trial_id"})
+
+
 def real_sweeps() -> Iterator[Sweep]:
     """Yield the built-in networks' sweeps that a person labelled."""
-    trials, epochs = (
-        pd.read_csv(SETS / f"real_{part}.csv", dtype={"trial": str}).rename(
-            columns={"trial": "trial_id"}
-        )
-        for part in ("trials", "epochs")
-    )
-    for name, part in trials.groupby("sweep", sort=False):
-        data = DATA[part["dataset"].iloc[0]]
-        yield Sweep(
-            str(name),
-            complete(part).reset_index(drop=True),
-            epochs[epochs["sweep"] == name],
-            data,
-        )
+    epochs = real_table("epochs")
+    for name, rows in real_table("trials").groupby("sweep", sort=False):
+        trials = complete(rows).reset_index(drop=True)
+        data = DATA[rows["dataset"].iloc[0]]
+        yield Sweep(str(name), trials, epochs[epochs["sweep"] == name], data)
 
 
 def main_sweep() -> Sweep:
-    found = load_sweep(RECORDED)
-    return Sweep("main", found.trials, found.epochs, data_facts(found.meta))
+    sweep = load_sweep(RECORDED)
+    return Sweep("main", sweep.trials, sweep.epochs, data_facts(sweep.meta))
 
 
 class Example(NamedTuple):
@@ -135,83 +131,80 @@ class Example(NamedTuple):
 
 def examples() -> dict[str, Example]:
     """Return the trial that is shown of each regime."""
-    sweeps = {
-        sweep.name: sweep
-        for sweep in (*real_sweeps(), main_sweep(), *read_set(2), *read_set(3))
-    }
-    found = {}
+    sweeps = [*real_sweeps(), main_sweep(), *read_set(2), *read_set(3)]
+    sweep_by_name = {sweep.name: sweep for sweep in sweeps}
+    example_by_regime = {}
     for regime, (name, learning_rate) in SHOWN.items():
-        sweep = sweeps[name]
+        sweep = sweep_by_name[name]
         trials = sweep.labelled()
         row = int(np.flatnonzero(trials["learning_rate"] == learning_rate)[0])
         curve = list(curves_of(trials, sweep.epochs, sweep.data))[row]
         trial = next(trials.iloc[[row]].itertuples())
-        found[regime] = Example(trial, sweep.curve(trial.trial_id), curve)
-    return found
+        example_by_regime[regime] = Example(trial, sweep.curve(trial.trial_id), curve)
+    return example_by_regime
 
 
 def decided(regime: str, curve: Curve) -> np.ndarray:
     """Return the epochs, from 0, that decided a curve's label."""
     epochs = np.arange(curve.epochs)
-    late = epochs[-max(round(HALF * curve.epochs), 1) :]
     if regime == "oscillating":
-        return 1 + np.flatnonzero(
-            curve.spikes()[1:] | (curve.falls > np.maximum(VISIBLE, curve.falls_noise))
-        )
+        falls = curve.falls > np.maximum(VISIBLE, curve.falls_noise)
+        return 1 + np.flatnonzero(curve.spikes()[1:] | falls)
     if regime == "diverged" and curve.train_loss is not None:
         return np.flatnonzero(~(curve.train_loss <= curve.untrained))
-    return {
-        "converged": epochs[-TREND:],
-        "slow": epochs[:0],
-        "underfit": late[[0, -1]],
-        "overfit": epochs[:0],
-    }.get(regime, epochs[-1:])
+    if regime in ("slow", "overfit"):  # another line shows why
+        return epochs[:0]
+    if regime == "converged":
+        return epochs[-TREND:]
+    if regime == "underfit":
+        late_count = max(round(HALF * curve.epochs), 1)
+        return epochs[[-late_count, -1]]
+    return epochs[-1:]
+
+
+RING = {"ls": "", "marker": "o", "ms": 9, "mfc": "none", "mec": "0.15", "mew": 1.1}
 
 
 def draw_example(axis: Any, regime: str, example: Example) -> None:
     trial, rows, curve = example
-    x, error, colour = rows["epoch"].to_numpy(), 1 - curve.score, COLOURS[regime]
+    x = rows["epoch"].to_numpy()
+    error = 1 - curve.score
+    colour = COLOURS[regime]
     axis.plot(x, error, color=colour, lw=1.8)
-    ring = {"ls": "", "marker": "o", "ms": 9, "mfc": "none", "mec": "0.15", "mew": 1.1}
-    which = decided(regime, curve)
-    axis.plot(x[which], error[which], **ring)
+    ringed = decided(regime, curve)
+    axis.plot(x[ringed], error[ringed], **RING)
     axis.axhline(1 - trial.target, color="0.3", lw=1, ls="--")
     if regime == "slow":
-        axis.plot(
-            [x[-1], trial.reaches],
-            [error[-1], 1 - trial.target],
-            color=colour,
-            lw=1.8,
-            ls=":",
-        )
-        axis.plot(
-            [trial.reaches_from, trial.reaches_to],
-            [1 - trial.target] * 2,
-            color=colour,
-            lw=5,
-            alpha=0.4,
-        )
+        draw_projection(axis, trial, x[-1], error[-1])
     if regime == "overfit":
-        best = int(np.argmax(curve.held_out))
-        axis.plot(x, 1 - curve.held_out, color=colour, lw=1.8, ls=":")
-        axis.plot(x[[best, -1]], 1 - curve.held_out[[best, -1]], **ring)
+        draw_held_out(axis, x, 1 - curve.held_out)
     log_axis(axis, "y")
     axis.set_ylim(0.004, 1.2)
     axis.set_xlabel("epoch")
     axis.grid(alpha=0.25)
-    axis.set_title(
-        f"{regime}\n", color=colour, fontweight="bold", fontsize=11, loc="left"
-    )
-    said = textwrap.fill(trial.regime_evidence, 44)
-    axis.text(
-        0,
-        1.015,
-        said,
-        transform=axis.transAxes,
-        fontsize=7.5,
-        color="0.25",
-        linespacing=1.05,
-    )
+    title = {"color": colour, "fontweight": "bold", "fontsize": 11, "loc": "left"}
+    axis.set_title(f"{regime}\n", **title)
+    evidence = textwrap.fill(trial.regime_evidence, 44)
+    small = {"fontsize": 7.5, "color": "0.25", "linespacing": 1.05}
+    axis.text(0, 1.015, evidence, transform=axis.transAxes, **small)
+
+
+def draw_projection(axis: Any, trial: Any, epoch: float, error: float) -> None:
+    """Draw the way from a slow curve's end to the target, and the interval in which it
+    should get there."""
+    target_error = 1 - trial.target
+    colour = COLOURS["slow"]
+    way = [epoch, trial.reaches], [error, target_error]
+    axis.plot(*way, color=colour, lw=1.8, ls=":")
+    interval = [trial.reaches_from, trial.reaches_to], [target_error, target_error]
+    axis.plot(*interval, color=colour, lw=5, alpha=0.4)
+
+
+def draw_held_out(axis: Any, x: np.ndarray, error: np.ndarray) -> None:
+    """Draw the held-out error of an overfitted curve, its best and its last ringed."""
+    axis.plot(x, error, color=COLOURS["overfit"], lw=1.8, ls=":")
+    best_and_last = [int(np.argmin(error)), -1]
+    axis.plot(x[best_and_last], error[best_and_last], **RING)
 
 
 def plot_seven(path: Path) -> None:
@@ -224,20 +217,15 @@ def plot_seven(path: Path) -> None:
     for axis in axes[::4]:
         axis.set_ylabel("error (1 − accuracy)")
     axes[-1].axis("off")
-    said = (
+    legend = (
         "solid: training error",
         "dashed: error at the target",
         "ringed: the epochs that decided",
+        "dotted: the course expected (slow),",
+        "or held-out error (overfit)",
     )
-    more = ("dotted: the course expected (slow),", "or held-out error (overfit)")
-    axes[-1].text(
-        0.02,
-        0.5,
-        "\n".join((*said, *more)),
-        transform=axes[-1].transAxes,
-        va="center",
-        linespacing=1.7,
-    )
+    layout = {"transform": axes[-1].transAxes, "va": "center", "linespacing": 1.7}
+    axes[-1].text(0.02, 0.5, "\n".join(legend), **layout)
     save(figure, path)
 
 
@@ -248,83 +236,74 @@ def plot_labels(path: Path) -> None:
         left=0.06, right=0.985, bottom=0.115, top=0.95, wspace=0.13, hspace=0.3
     )
     sweeps = {sweep.name: sweep for sweep in real_sweeps()}
-    for axis, (name, title) in zip(
-        figure.subplots(2, 3).ravel(), PANELS.items(), strict=True
-    ):
-        sweep = sweeps[name]
-        labels: list[PlacedName] = []
-        log_axis(axis, "y")
-        axis.set(xlim=(0.6, sweep.asked * 1.22), ylim=(0.006, 1.2))
-        for trial in sweep.labelled().itertuples():
-            rows = sweep.curve(trial.trial_id)
-            error, style = (
-                1 - rows["train_accuracy"],
-                {"color": COLOURS[trial.regime], "marker": MARKERS[trial.regime]},
-            )
-            axis.plot(rows["epoch"], error, **style, lw=1.2, ms=4.5, mew=0, alpha=0.85)
-            label = PlacedName(
-                rows["epoch"].iloc[-1],
-                error.iloc[-1],
-                rate(trial.learning_rate),
-                style["color"],
-            )
-            # seeds share a label
-            if (label.text, label.colour) not in {
-                (one.text, one.colour) for one in labels
-            }:
-                labels.append(label)
-        axis.axhline(1 - trial.target, color="0.3", lw=1, ls="--")
+    axes = figure.subplots(2, 3).ravel()
+    for axis, (name, title) in zip(axes, PANELS.items(), strict=True):
+        draw_sweep(axis, sweeps[name])
         axis.set_title(title, fontsize=10)
-        axis.grid(alpha=0.25)
-        place_labels(axis, labels, 7)
-    for axis in figure.axes[::3]:
+    for axis in axes[::3]:
         axis.set_ylabel("training error")
-    for axis in figure.axes[3:]:
+    for axis in axes[3:]:
         axis.set_xlabel("epoch")
-    keys = [
-        figure.axes[0].plot([], [], color=COLOURS[one], marker=MARKERS[one], label=one)[
-            0
-        ]
-        for one in REGIMES
-    ]
-    figure.legend(
-        handles=keys, loc="lower center", ncols=len(keys), frameon=False, fontsize=9
-    )
+    keys = []
+    for regime in REGIMES:
+        style = {"color": COLOURS[regime], "marker": MARKERS[regime]}
+        keys += axes[0].plot([], [], label=regime, **style)
+    place = {"loc": "lower center", "ncols": len(keys)}
+    figure.legend(handles=keys, frameon=False, fontsize=9, **place)
     save(figure, path)
+
+
+def draw_sweep(axis: Any, sweep: Sweep) -> None:
+    """Draw each trial in the colour of its label, and the target dashed."""
+    log_axis(axis, "y")
+    axis.set(xlim=(0.6, sweep.asked * 1.22), ylim=(0.006, 1.2))
+    trials = sweep.labelled()
+    rate_names: dict[tuple[str, str], PlacedName] = {}
+    for trial in trials.itertuples():
+        rows = sweep.curve(trial.trial_id)
+        error = 1 - rows["train_accuracy"]
+        colour, marker = COLOURS[trial.regime], MARKERS[trial.regime]
+        line = {"color": colour, "lw": 1.2, "alpha": 0.85}
+        axis.plot(rows["epoch"], error, marker=marker, ms=4.5, mew=0, **line)
+        # Seeds share a name, which stands at the end of the first.
+        text = rate(trial.learning_rate)
+        name = PlacedName(rows["epoch"].iloc[-1], error.iloc[-1], text, colour)
+        rate_names.setdefault((text, colour), name)
+    axis.axhline(1 - trials["target"].iloc[-1], color="0.3", lw=1, ls="--")
+    axis.grid(alpha=0.25)
+    place_labels(axis, list(rate_names.values()), 7)
+
+
+def find_chromium() -> str:
+    """Return the program.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        program = shutil.which(name)
+        if program is not None:
+            return program
+    raise UserError("page needs Chromium; install it, or leave page out of --only")
 
 
 def picture_page(path: Path) -> None:
     """Show the main command's page in Chromium, and keep its top as a picture."""
-    chromium = next(
-        filter(
-            None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
-        ),
-        None,
-    )
-    if chromium is None:
-        raise UserError("page needs Chromium; install it, or leave page out of --only")
+    command = [
+        find_chromium(),
+        "--headless",
+        "--no-sandbox",
+        "--hide-scrollbars",
+        "--virtual-time-budget=8000",
+        "--window-size=1400,1040",
+        f"--screenshot={path}",
+    ]
     with TemporaryDirectory() as folder, chdir(folder):
-        sweep = shutil.copytree(
-            RECORDED, Path("results", "lr_regimes", RECORDED.name[:10])
-        )  # the page names its folder
+        # The page names its folder: that of a user's own sweep is shown.
+        sweep = Path("results", "lr_regimes", RECORDED.name[:10])
+        shutil.copytree(RECORDED, sweep)
         page = Path(load_sweep(sweep).report()).resolve()
-        options = (
-            "--headless",
-            "--no-sandbox",
-            "--hide-scrollbars",
-            "--virtual-time-budget=8000",
-        )
-        subprocess.run(
-            [
-                chromium,
-                *options,
-                "--window-size=1400,1040",
-                f"--screenshot={path}",
-                f"file://{page}",
-            ],
-            check=True,
-            capture_output=True,
-        )
+        subprocess.run([*command, f"file://{page}"], check=True, capture_output=True)
 
 
 def keep(config: Pictures) -> None:
@@ -334,25 +313,41 @@ def keep(config: Pictures) -> None:
         for name in ("sweep.json", "journal.jsonl"):
             shutil.copyfile(config.edge / name, EDGE / name)
     if config.stability:
-        trials, epochs, measured = together(
-            [load_sweep(folder) for folder in config.stability]
-        )
-        steps = ["trial_id", "step"]
-        curves = relative_sharpness(trials, measured).merge(
-            epochs[[*steps, "train_loss"]], "outer", steps
-        )
-        curves.insert(0, "trial", curves.pop("trial_id").map(trial_names(trials)))
+        curves = measured_curves(config.stability)
         curves.to_csv(STABILITY, index=False, float_format="%.5g")
     if config.phases is not None:
         shutil.copyfile(config.phases / "thresholds.csv", PHASES)
 
 
+def measured_curves(folders: Sequence[Path]) -> pd.DataFrame:
+    """Return the sharpness and the losses by step of some sweeps, with each trial's
+    name."""
+    sweeps = [load_sweep(folder) for folder in folders]
+    trials, epochs, measured = together(sweeps)
+    steps = ["trial_id", "step"]
+    losses = epochs[[*steps, "train_loss"]]
+    curves = relative_sharpness(trials, measured).merge(losses, "outer", steps)
+    names = curves.pop("trial_id").map(trial_names(trials))
+    curves.insert(0, "trial", names)
+    return curves
+
+
 def stability_curves() -> list[tuple[str, pd.DataFrame, pd.DataFrame]]:
     """Return each trial's name, its sharpness and its losses, from the record."""
-    return [
-        (str(name), part.dropna(subset="sharpness"), part.dropna(subset="train_loss"))
-        for name, part in pd.read_csv(STABILITY).groupby("trial", sort=False)
-    ]
+    curves = []
+    for name, rows in pd.read_csv(STABILITY).groupby("trial", sort=False):
+        sharpness = rows.dropna(subset="sharpness")
+        losses = rows.dropna(subset="train_loss")
+        curves.append((str(name), sharpness, losses))
+    return curves
+
+
+def plot_recorded_stability(path: Path) -> None:
+    plot_stability(stability_curves(), path)
+
+
+def plot_recorded_phases(path: Path) -> None:
+    save(phase_diagram.plot(pd.read_csv(PHASES)), path)
 
 
 DRAWN = {
@@ -361,14 +356,8 @@ DRAWN = {
     "regimes": ("regimes.png", lambda path: load_sweep(RECORDED).plot(path)),
     "page": ("report.png", picture_page),
     "edge": ("edge.png", lambda path: load_sweep(EDGE).plot(path)),
-    "stability": (
-        "stability.png",
-        lambda path: plot_stability(stability_curves(), path),
-    ),
-    "phases": (
-        "phase_diagram.png",
-        lambda path: save(phase_diagram.plot(pd.read_csv(PHASES)), path),
-    ),
+    "stability": ("stability.png", plot_recorded_stability),
+    "phases": ("phase_diagram.png", plot_recorded_phases),
 }
 """The file in docs/ of each picture, and what draws it."""
 

@@ -28,62 +28,71 @@ MOST_WORDS_OF_A_SENTENCE = 35
 
 def shelves() -> dict[str, list[Path]]:
     """Return the pages of each shelf, in their order."""
-    found = {}
-    for section in (ROOT / "docs" / "README.md").read_text().split("\n## ")[1:]:
+    pages = {}
+    _, *sections = (ROOT / "docs" / "README.md").read_text().split("\n## ")
+    for section in sections:
+        title = section.splitlines()[0]
         links = re.findall(r"\]\(([^)]+)\)", section)
-        found[section.splitlines()[0]] = [
-            (ROOT / "docs" / link).resolve().relative_to(ROOT) for link in links
-        ]
-    return found
+        files = [(ROOT / "docs" / link).resolve() for link in links]
+        pages[title] = [file.relative_to(ROOT) for file in files]
+    return pages
 
 
 def without_code(text: str) -> str:
     """Return a page's text without its blocks of code, which may have anything in
     them."""
     text = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
-    return "\n\n".join(
-        part for part in re.split(r"\n{2,}", text) if not part.startswith("    ")
-    )
+    paragraphs = re.split(r"\n{2,}", text)
+    return "\n\n".join(part for part in paragraphs if not part.startswith("    "))
 
 
 def count(text: str) -> int:
     """Return the number of words outside blocks of code."""
-    return sum(bool(re.search(r"\w", word)) for word in without_code(text).split())
+    words = without_code(text).split()
+    return sum(1 for word in words if re.search(r"\w", word))
 
 
 def sentences(text: str) -> Iterator[str]:
     """Yield the sentences of a page that are in no table and no heading."""
-    for part in re.split(r"\n{2,}|\n(?= *(?:[-*]|\d+\.) )", without_code(text)):
-        lines = [
-            line
-            for line in part.splitlines()
-            if not line.lstrip().startswith(("|", "#", "!"))
+    # a paragraph, or an item of a list
+    parts = re.split(r"\n{2,}|\n(?= *(?:[-*]|\d+\.) )", without_code(text))
+    for part in parts:
+        lines = part.splitlines()
+        prose = [
+            line for line in lines if not line.lstrip().startswith(("|", "#", "!"))
         ]
-        plain = re.sub(r"`[^`]*`", "Code", re.sub(r"\]\([^)]*\)", "]", " ".join(lines)))
+        # An address or a name in code is no words to read.
+        plain = re.sub(r"\]\([^)]*\)", "]", " ".join(prose))
+        plain = re.sub(r"`[^`]*`", "Code", plain)
         yield from re.split(r"(?<=[.!?])[)\"*]* +(?=[A-Z\"(*\[0-9λ])", plain)
 
 
 def warnings(page: Path) -> Iterator[str]:
     """Yield what is too long in a page."""
     text = (ROOT / page).read_text()
-    most = MOST_WORDS_OF_README if page.name == "README.md" else MOST_WORDS
-    if (words := count(text)) > most:
+    most = MOST_WORDS
+    if page.name == "README.md":
+        most = MOST_WORDS_OF_README
+    words = count(text)
+    if words > most:
         yield f"{page}: {words} words, more than {most}"
-    for said in sentences(text):
-        if (words := len(said.split())) > MOST_WORDS_OF_A_SENTENCE:
-            yield f"{page}: a sentence of {words} words: {said[:60]}…"
+    for sentence in sentences(text):
+        words = len(sentence.split())
+        if words > MOST_WORDS_OF_A_SENTENCE:
+            yield f"{page}: a sentence of {words} words: {sentence[:60]}…"
 
 
 def main() -> None:
-    for name, pages in {"README": [Path("README.md")], **shelves()}.items():
-        written = [page for page in pages if page.suffix == ".md"]
-        print(
-            f"{name}: {sum(count((ROOT / page).read_text()) for page in written):,} words, {len(written)} pages"
-        )
-        for page in written:
-            if page.name not in LISTS:
-                for warning in warnings(page):
-                    print(f"  warning: {warning}")
+    pages_of_shelves = {"README": [Path("README.md")], **shelves()}
+    for title, paths in pages_of_shelves.items():
+        pages = [path for path in paths if path.suffix == ".md"]
+        words = sum(count((ROOT / page).read_text()) for page in pages)
+        print(f"{title}: {words:,} words, {len(pages)} pages")
+        for page in pages:
+            if page.name in LISTS:
+                continue
+            for warning in warnings(page):
+                print(f"  warning: {warning}")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from mnist_tune.answers.best import (
     warning,
 )
 from mnist_tune.answers.decision import Decided, decided, trials_of_leader
+from mnist_tune.answers.fresh_seeds import seeds_to_train
 from mnist_tune.answers.progress import Progress, progress
 from mnist_tune.answers.rates import can_grow, edge_to_find, rates_to_try
 from mnist_tune.answers.settings import keys
@@ -362,7 +363,11 @@ def _next_steps(
         close = to_decide(settings)
         better_elsewhere = rates and close["regime"].eq("slow").all()
         if 1 < len(close) <= MOST_SETTINGS and not better_elsewhere:
-            yield _to_decide(close)
+            step = _to_decide(close)
+            if sweep.record.options.get("has_seeds"):
+                seeds = seeds_to_train(sweep, sweep.trials["seed"])
+                step = replace(step, arguments=seeds)
+            yield step
     elif final.decision and not final.decision.settled:
         yield replace(_more_trials(final, Why.NOT_SETTLED), of_final=True)
     if longer is None:
@@ -451,6 +456,12 @@ def _of_decision(sweep: Judged, contest: Contest) -> DecisionAnswer:
     answer = DecisionAnswer(
         finding=Finding.NOTHING_COMPARED, progress=now, settings=contest.table
     )
+    steps = list[NextStep]()
+    if not contest.settled:
+        steps.append(_to_settle(sweep, contest))
+    # here, seeds are trained until all settings have one
+    if sweep.record.is_elsewhere:
+        answer = replace(answer, next_steps=tuple(steps))
     result = decided(sweep, contest)
     if result is None:
         return answer
@@ -458,10 +469,8 @@ def _of_decision(sweep: Judged, contest: Contest) -> DecisionAnswer:
     if reason is not None:
         return replace(answer, finding=reason)
     finding = Finding.FOUND
-    steps = list[NextStep]()
     if not contest.settled:
         finding = Finding.SO_FAR
-        steps.append(_more_trials(sweep, Why.NOT_SETTLED))
     by_how_much, *_ = contest.decision.worse()
     gaps = by_how_much[~contest.decision.rivals, 1]
     return replace(
@@ -472,6 +481,18 @@ def _of_decision(sweep: Judged, contest: Contest) -> DecisionAnswer:
         digits=digits_for(result.score, gaps),
         next_steps=tuple(steps),
     )
+
+
+def _to_settle(sweep: Judged, contest: Contest) -> NextStep:
+    """Return the step that trains what may still be the best with more seeds."""
+    step = _more_trials(sweep, Why.NOT_SETTLED)
+    if sweep.record.is_elsewhere:
+        active = tuple(keys(contest.table[contest.decision.active]))
+        runs = sweep.trials["seed"].value_counts()
+        used = runs.index[runs >= len(active)]
+        seeds = seeds_to_train(sweep, used)
+        step = replace(step, kind=StepKind.DECIDE, settings=active, arguments=seeds)
+    return step
 
 
 def _of_edges(sweep: Judged) -> EdgeAnswer:

@@ -26,6 +26,8 @@ class Sureness(Enum):
     MAY_BE_BETTER = "may_be_better"
     """Another one may be better, by up to `by`."""
     TOO_FEW_SEEDS = "too_few_seeds"
+    UNASKED = "unasked"
+    """Seeds or stops are not those that were asked for, so that nothing is claimed."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def decided(sweep: Judged, contest: Contest) -> Decided | None:
         return None
     leader = int(decision.leader)
     rivals = np.flatnonzero(decision.rivals).tolist()
-    scores = scores_of_leader(sweep, contest, "validation")
+    scores = scores_of_leader(sweep, contest, contest.split)
     by = float(decision.may_lose)
     if contest.ranking.is_accuracy and math.isfinite(by):
         by = min(by, 1 - scores.mean())
@@ -116,11 +118,13 @@ def decided(sweep: Judged, contest: Contest) -> Decided | None:
         confirming=tuple(further.dropna()),
         further_seeds=len(further),
         waits_to_confirm=asks_to_confirm and contest.over and not contest.settled,
-        chosen_by_test=sweep.record.chosen_by == "test",
+        chosen_by_test="test" in (sweep.record.chosen_by, contest.split),
     )
 
 
 def _sureness(contest: Contest, by: float) -> Sureness:
+    if contest.is_doubted:
+        return Sureness.UNASKED
     if contest.settled:
         aside = contest.decision.aside.sum()
         if aside == len(contest.settings) - 1:

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar
 import tyro
 
 from mnist_tune import Sweep, UserError, cli, invocation, read_curves
+from mnist_tune.curves.decision import decide_curves
 from mnist_tune.reports.terminal import print_report, print_result
 
 
@@ -20,6 +21,7 @@ class Read:
     EXAMPLES: ClassVar[dict[str, str]] = {
         "curves.csv --chance 0.1 --test-examples 10000": "Accuracies of ten classes:",
         "curves.parquet --guess 6.9": "Losses alone:",
+        "first.csv --chance 0.1 --test-examples 10000 --again both.csv": "Decide, with fresh seeds in a second table:",
         "curves.csv --chance 0.1 --test-examples 10000 --columns top1=test_accuracy": "With a column of another name:",
     }
 
@@ -45,6 +47,10 @@ class Read:
     """What columns hold, as THEIRS=OURS, such as top1=test_accuracy."""
     settings: tuple[str, ...] = ()
     """Columns that are settings, beside those named config/..."""
+    again: str | None = None
+    """A second table, with runs of the settings that the first can't rank, trained with
+    the fresh seeds that its answer asks for; it may have all rows of the first, too.
+    These decide which setting is best: seeds of the first table do not count."""
     all: bool = False
     """Print one line per trial. By default, seeds share a line, and a large sweep is
     summarised by ranges of rates."""
@@ -57,8 +63,15 @@ class Read:
     """Draw the picture of the curves into this file."""
 
     def read(self) -> Sweep:
+        """Return the sweep of the table or, with a second one, the decision."""
+        first = self._read(self.curves)
+        if self.again is None:
+            return first
+        return decide_curves(first, self._read(self.again))
+
+    def _read(self, table: str) -> Sweep:
         return read_curves(
-            self.curves,
+            table,
             chance=self.chance,
             test_examples=self.test_examples,
             train_examples=self.train_examples,

@@ -70,7 +70,11 @@ def _tune(folder: Path) -> pd.DataFrame:
 
 
 def _csv(file: IO[bytes]) -> pd.DataFrame:
-    return pd.read_csv(file, dtype=str, keep_default_na=False, index_col=False)
+    table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    # of more values than names, pandas takes the first for an index
+    if not isinstance(table.index, pd.RangeIndex):
+        raise ValueError("its rows have more values than its head")
+    return table
 
 
 def _json_lines(file: IO[bytes]) -> pd.DataFrame:

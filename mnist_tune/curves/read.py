@@ -90,7 +90,8 @@ def read_curves(
     data = _data(facts, name, trials)
     remarks = [*notes(rows), *_unread(own, unread)]
     data["note"] = "; ".join(remarks)
-    options = {"target_loss": target_loss, "has_seeds": "seed" in named.values()}
+    has_seeds = bool(runs["seed"].notna().all())
+    options = {"target_loss": target_loss, "has_seeds": has_seeds}
     evaluated = runs["train_loss_examples"].min()
     if not math.isnan(evaluated):
         options["train_evaluation"] = int(evaluated)

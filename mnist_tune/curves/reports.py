@@ -50,6 +50,8 @@ def numbered(table: pd.DataFrame, named: Mapping[str, str]) -> pd.DataFrame:
     is_infinite = np.isinf(rows[trained]).any(axis=1)
     rows["diverged"] = rows["diverged"].mask(is_gone | is_infinite, 1.0)
     has_score = rows[SCORES].notna().any(axis=1)
+    if not has_score.any():
+        raise UserError("no row has a score; a row is a report of a run")
     rows = rows[is_gone | has_score].copy()
     rows[SCORES] = rows.groupby("run")[SCORES].ffill()
     # NaN is a loss that is not finite
@@ -76,7 +78,7 @@ def _by_our_names(table: pd.DataFrame, named: Mapping[str, str]) -> pd.DataFrame
 
 
 def _refuse_wrong(rows: pd.DataFrame) -> None:
-    _refuse(rows["place"].isna(), "has no epoch or step; fill it in")
+    _refuse(~np.isfinite(rows["place"]), "has no epoch or step; fill it in")
     rates = rows["learning_rate"]
     _refuse(rates.isna(), "has no learning rate; fill it in")
     _refuse(rates <= 0, "has a learning rate that is not above 0; drop it, or mend it")

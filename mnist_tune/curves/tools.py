@@ -4,7 +4,7 @@ is imported only then."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -156,6 +156,48 @@ def optuna_table(study: Any, metric: str) -> pd.DataFrame:
             f"no trial of the study {study.study_name!r} reported a value; call trial.report(value, step) after each epoch"
         )
     return _joined(scalars, settings)
+
+
+def wandb_table(runs: str | Iterable[Any]) -> pd.DataFrame:
+    """Return the numbers that runs of Weights & Biases logged, all of them
+    (`scan_history`): a row for each run and step.
+
+    Args:
+        runs: the project, such as `"me/mine"`; or runs of its public API, such as
+            `wandb.Api().runs("me/mine", {"state": "finished"})`.
+
+    Raises:
+        UserError: no run has a metric.
+    """
+    logged: Iterable[Any] = runs
+    if isinstance(runs, str):
+        logged = _library("wandb").Api().runs(runs)
+    scalars = []
+    settings = {}
+    for run in logged:
+        [config] = pd.json_normalize([run.config], sep="/").to_dict("records")
+        # as texts, of which Parquet takes several kinds in a column
+        settings[run.id] = {name: str(value) for name, value in config.items()}
+        if run.state == "failed":
+            settings[run.id]["stop_reason"] = "error"
+        for row in run.scan_history():
+            for tag, value in row.items():
+                # a rate that is logged changes, that of the config does not
+                is_setting = tag in config or tag.startswith("_")
+                if is_setting or not _is_number(value):
+                    continue
+                report = {"run": run.id, "step": row["_step"], "tag": tag}
+                report["value"] = float(value)
+                scalars.append(report)
+    if not scalars:
+        raise UserError("no run of Weights & Biases has a metric; name their project")
+    return _joined(scalars, settings)
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether what W&B logged is a number; those that are not finite are
+    texts."""
+    return isinstance(value, (int, float)) or value in ("NaN", "Infinity", "-Infinity")
 
 
 def _joined(

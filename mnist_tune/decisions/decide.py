@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from mnist_tune.columns import COUNT, RATE, SEED, whole
+from mnist_tune.curves.decision import decide_curves
 from mnist_tune.data.dataset import Dataset, check_counts
 from mnist_tune.data.task_data import LoopData, TaskData
 from mnist_tune.errors import UserError
@@ -101,7 +102,7 @@ class DecideOptions(CrossedOptions):
             )
 
 
-def decide(options: DecideOptions) -> Sweep:
+def decide(options: DecideOptions | Sweep, again: Sweep | None = None) -> Sweep:
     """Decide between settings under Ray Tune, print what was found unless
     `options.quiet`, and return the tables.
 
@@ -109,9 +110,24 @@ def decide(options: DecideOptions) -> Sweep:
     interrupted decision, give its folder as `options.resume`. The same decision
     proposes the same trials, whenever it is interrupted.
 
+    What was trained elsewhere is decided there, too: `decide(read_curves(first))`
+    trains and prints nothing, and its answer says which settings to train with which
+    seeds. With their rows in a second table, `decide(read_curves(first),
+    again=read_curves(second))` decides.
+
+    Args:
+        options: what to compare, or a sweep that `read_curves` returned.
+        again: then the sweep of a table with runs of fresh seeds, and perhaps those of
+            before. Seeds of the first table do not count.
+
     Raises:
-        UserError: as in `run_sweep`; or there are fewer than two settings.
+        UserError: as in `run_sweep`; or there are fewer than two settings, or a run of a
+            table has no seed.
     """
+    if again is not None:
+        return decide_curves(options, again)
+    if not isinstance(options, DecideOptions):
+        return decide_curves(options)
     return shown(decide_between(python_options(options)), options)
 
 

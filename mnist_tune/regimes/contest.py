@@ -28,6 +28,11 @@ CONTENDERS = "contenders"
 """The option in `sweep.json` that lists the settings: the fields of a trial of each,
 without its seeds."""
 
+RUNS = "runs"
+"""The option of a contest that is trained elsewhere: the ids of trials, by the number
+of their seed and that of their setting. Beside it, `split` says where scores are
+measured, and `unasked` whether seeds or stops are not those that were asked for."""
+
 MOST_SETTINGS = 200
 """The most settings of a contest: differences of all settings to all others are kept
 after every seed."""
@@ -72,6 +77,9 @@ class Contest:
 
     Attributes:
         confirm: whether the leader is trained alone in the end.
+        split: where scores are measured.
+        is_doubted: whether nothing is claimed of the scores: somebody may have chosen
+            them, so how far others would vary is not known.
         asked: of each trial by number, which seed (0, 1, ...) it has, and which
             setting.
         decision: what follows from the seeds so far.
@@ -92,6 +100,8 @@ class Contest:
         self.settings = list(settings)
         self.ranking = data.ranking
         self.confirm = confirm
+        self.split = "validation"
+        self.is_doubted = False
         self.decision = Decision(count, tolerance or 0.0)
         self.asked: list[tuple[int, int]] = []
         self.confirming: list[float] = []
@@ -120,6 +130,7 @@ class Contest:
         self._has_begun = False
         """Whether a seed has said what the tolerance is."""
         self._retried: frozenset[str] = frozenset()
+        self._runs: Mapping[tuple[int, int], str] | None = None
         self._confirmed_from = math.inf
         for _ in range(at_a_time):
             self._ask(self._active)
@@ -169,6 +180,10 @@ class Contest:
             options.get("confirm") is True,
         )
         contest._retried = retried(options)
+        if RUNS in options:
+            contest._runs = options[RUNS]
+            contest.split = options["split"]
+            contest.is_doubted = options["unasked"]
         return contest
 
     def replay(self, trials: pd.DataFrame) -> Contest:
@@ -181,7 +196,7 @@ class Contest:
             has_failed = row["stop_reason"] == "error"
             rows[row["trial_id"]] = None if has_failed else row
         for number, _ in enumerate(self.asked):  # which grows meanwhile
-            trial_id = _id_of(number)
+            trial_id = self._id_of(number)
             if trial_id in self._retried:
                 self.tell(number, None)
             elif trial_id in rows:
@@ -194,7 +209,7 @@ class Contest:
         given the last row of each trial."""
         orders = set[int]()
         for number, (order, setting) in enumerate(self.asked):
-            trial_id = _id_of(number)
+            trial_id = self._id_of(number)
             row = rows.get(trial_id)
             if trial_id in self._retried and row is not None:
                 self._seeds[order][setting] = self._outcome(row)
@@ -208,7 +223,7 @@ class Contest:
         own = set[str]()
         for number, (_, its_setting) in enumerate(self.asked):
             if its_setting == setting:
-                own.add(_id_of(number))
+                own.add(self._id_of(number))
         return [trial_id in own for trial_id in trials["trial_id"]]
 
     @property
@@ -219,7 +234,7 @@ class Contest:
     @property
     def settled(self) -> bool:
         """Whether it is known which setting is best, up to the tolerance."""
-        return bool(self.decision.over)
+        return bool(self.decision.over) and not self.is_doubted
 
     def trial(self, number: int, seed: int) -> TrialConfig:
         """Return a trial by its number. All settings have the same seed in turn, which
@@ -228,6 +243,12 @@ class Contest:
         generator = np.random.default_rng([seed, order])
         drawn = int(generator.integers(2**32))
         return replace(self.settings[setting], seed=drawn, data_seed=drawn)
+
+    def _id_of(self, number: int) -> str:
+        """Return the id of a trial, given its number; empty if nobody trained it."""
+        if self._runs is None:
+            return f"{number:05d}"
+        return self._runs.get(self.asked[number], "")
 
     def tell(self, number: int, row: Mapping[str, Any] | None) -> None:
         """Tell how a trial ended: its last row, None if in an error, which drops its
@@ -242,7 +263,7 @@ class Contest:
 
     def _outcome(self, row: Mapping[str, Any]) -> Outcome | None:
         """Return the outcome of a trial, given its last row; None if it says nothing."""
-        score = self.ranking.score_of(row, "validation")
+        score = self.ranking.score_of(row, self.split)
         if self.ranking.is_accuracy:
             worth, recorded = 1.0, row.get("answers")
         else:
@@ -256,7 +277,7 @@ class Contest:
             return None
         if ended != COMPETES:
             score = math.nan
-        loss = row.get("validation_loss")
+        loss = row.get(f"{self.split}_loss")
         if loss is None:
             loss = math.nan
         return Outcome(score, worth, finite_loss(loss))
@@ -305,6 +326,8 @@ class Contest:
         best = scores[first]
         least, error = self._errors(best, worth[first])
         self.decision.least = least
+        if self.is_doubted:
+            self.decision.least = math.inf
         if not self.decision.tolerance:
             self.decision.tolerance = max(TOLERANCE * error, least)
         # what can be learned lies between a guess and the best
@@ -355,8 +378,3 @@ def _can_compare(
         return False
     most = 1 if data.ranking.is_accuracy else LARGEST
     return bool(0 <= tolerance <= most)
-
-
-def _id_of(number: int) -> str:
-    """Return the id of a trial, given its number."""
-    return f"{number:05d}"

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune.regimes.data_facts import MNIST, DataFacts
-from mnist_tune.regimes.divergence import chance_ceiling
+from mnist_tune.regimes.divergence import chance_ceiling, least_guess_loss
 from mnist_tune.regimes.histories import Histories
 from mnist_tune.regimes.noise import (
     SIGMAS,
@@ -264,7 +264,10 @@ class Curve:
     def calm_floor(self) -> float:
         """The least training loss of a network that guesses."""
         if self.data.by_accuracy:
-            return float(calm_floor(self.guess, self.evaluated))
+            guess = self.guess
+            if math.isinf(guess):
+                guess = least_guess_loss(self.data.chance)
+            return float(calm_floor(guess, self.evaluated))
         if self.share_noise == math.inf:
             return math.inf
         return self.guess - SIGMAS * self.loss_noise

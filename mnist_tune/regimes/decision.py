@@ -186,7 +186,8 @@ def _residual(
     variance = variance[has_variance]
     mean = float(degrees @ variance / degrees.sum())
     # Wilson and Hilferty's median of chi-squared, by its mean
-    median_to_mean = (1 - 2 / (9 * float(np.median(degrees)))) ** 3
+    typical_degrees = float(np.median(degrees))
+    median_to_mean = (1 - 2 / (9 * typical_degrees)) ** 3
     median = float(np.median(variance)) / median_to_mean
     return scale * min(mean, median), free
 
@@ -263,7 +264,8 @@ def _ranked(
     falls = _numbers(trials, "late_fall")
     if not data.ranking.is_accuracy:
         falls = np.zeros(len(trials))
-    seed = trials.groupby(["seed", "data_seed"]).ngroup().to_numpy()
+    by_seed = trials.groupby(["seed", "data_seed"])
+    seed = by_seed.ngroup().to_numpy()
     may_lead = leads
     if not leads.any():
         may_lead = failures == failures.min()
@@ -271,10 +273,10 @@ def _ranked(
         setting, seed, accuracy, noise, falls > 0, may_lead, compared
     )
 
-    rows_of_settings = [*pd.Series(setting).groupby(setting).indices.values()]
+    by_setting = pd.Series(setting).groupby(setting)
     labels = trials["regime"].to_numpy(str).astype(object)
     first_rows, regimes, jumps = [], [], []
-    for rows in rows_of_settings:
+    for rows in by_setting.indices.values():
         first_rows.append(rows[0])
         regimes.append(_regime(labels[rows]))
         jumps.append(falls[rows].max())
@@ -355,11 +357,14 @@ def late_falls(
     count = of_trial.transform("size")
     answers = pd.Series(independent_answers_of(trials, data), trials["trial_id"])
     images = trial_id.map(answers).astype(float)
-    noise = np.hypot(accuracy_noise(before, images), accuracy_noise(accuracy, images))
-    limit = (count // 2).map(sigmas) * noise
+    noise_before = accuracy_noise(before, images)
+    noise = np.hypot(noise_before, accuracy_noise(accuracy, images))
+    late_epochs = count // 2
+    limit = late_epochs.map(sigmas) * noise
     fall = before - accuracy
     is_late = 2 * of_trial.cumcount() >= count
-    late_fall = fall.where(is_late & (fall > limit), 0.0)
+    counts = is_late & (fall > limit)
+    late_fall = fall.where(counts, 0.0)
     return late_fall.groupby(trial_id).max()
 
 
@@ -556,13 +561,16 @@ class Decision:
         _, rival_is_aside = _along_pairs(self.aside)
         # by how much each is better than its strongest rival
         lead = np.where(rival_is_aside, np.inf, self._mean)
-        score = lead.min(-1)
-        score = np.where(self.aside | (trained == 0), -np.inf, score)
-        size = np.sqrt(self._total_of_squares / np.maximum(trained, 1))
-        rounding = 10.0**-EQUAL * size
-        is_first = score >= score.max(-1, keepdims=True) - rounding
+        is_out = self.aside | (trained == 0)
+        score = np.where(is_out, -np.inf, lead.min(-1))
+        mean_of_squares = self._total_of_squares / np.maximum(trained, 1)
+        rounding = 10.0**-EQUAL * np.sqrt(mean_of_squares)
+        best = score.max(-1, keepdims=True)
+        is_first = score >= best - rounding
+        # of these, what failed least
         failures = np.where(is_first, failures, self.seeds.max() + 1)
-        is_first &= failures == failures.min(-1, keepdims=True)
+        fewest = failures.min(-1, keepdims=True)
+        is_first &= failures == fewest
         losses = np.where(is_first, self.losses, np.inf)
         return np.asarray(losses.argmin(-1))
 

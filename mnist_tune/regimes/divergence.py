@@ -55,6 +55,23 @@ def guess_loss(
     return float(-(shares * np.log(shares)).sum())
 
 
+def least_guess_loss(chance: float) -> float:
+    """Return the least cross-entropy that the best constant guess can have, nats, given
+    the share of the most frequent label; infinite if that is 0.
+
+    It is that of as many labels as can have this share, and one that has the rest. So
+    it is exact for two labels, and for any number of equally frequent ones.
+    """
+    if not chance > 0:
+        return math.inf
+    labels = math.floor(1 / chance)
+    loss = -labels * chance * math.log(chance)
+    rest = 1 - labels * chance
+    if rest > 0:
+        loss -= rest * math.log(rest)
+    return loss
+
+
 def chance_ceiling(chance: float, images: Any = math.inf) -> Any:
     """Return the accuracy up to which a network counts as guessing: `chance + (1 -
     chance) / 20` or, if that is more, what answers that do not depend on the images

@@ -139,7 +139,8 @@ class EdgePosterior:
         """
         with np.errstate(divide="ignore", invalid="ignore"):
             odds = (share - _LUCK) / (1 - _LAPSE - share)
-            shift = np.log(odds / _half_odds(_LAPSE, _LUCK))
+            half_odds = _half_odds(_LAPSE, _LUCK)
+            shift = np.log(odds / half_odds)
         shift = np.where(odds > 0, shift, np.inf)
         shift = np.where(share <= _LUCK, -np.inf, shift)
         rates = self.halves[:, None] - WIDTHS * shift

@@ -144,8 +144,11 @@ def dead_beside_others(
     return f"{begun}: {beside_others(score, own, best, sibling)}"
 
 
-def plateau_beside_others(score: Score, loss: float, **numbers: Any) -> str:
-    return f"stays at loss {loss:.4g}; {behind(score, **numbers)}"
+def plateau_beside_others(
+    score: Score, loss: float, stays: bool, **numbers: Any
+) -> str:
+    course = "stays at" if stays else "learned nothing after epoch 1:"
+    return f"{course} loss {loss:.4g}; {behind(score, **numbers)}"
 
 
 def held_out_fell(

@@ -205,8 +205,13 @@ def target_of(
     has_learned = best.data.learned(best.settled) >= LEARNED
     if not has_learned or higher(highest, best, None):
         return None, [highest, best]
+    return target_from(best), [highest, best]
+
+
+def target_from(best: Curve) -> float:
+    """Return the target that follows from the best of siblings."""
     half = HALF * (best.settled - best.data.chance)
-    return best.settled - min(margin(best), half), [highest, best]
+    return best.settled - min(margin(best), half)
 
 
 def margin(curve: Curve) -> float:
@@ -222,16 +227,16 @@ def rises(curve: Curve) -> bool:
     its mean pace, and by its law it would pass a target that follows from it by twice
     the margin, within `FAR` times its epochs. Fewer epochs than `PLATEAU` show no pace,
     so there the law decides alone, also where a schedule ended. Of a share that was
-    learned, nobody knows the most, so there is no law: it gained more than the margin
-    in its late half."""
+    learned, nobody knows the most, so there is no law: what its held-out share gained
+    in the last quarter says how much it would gain (`late_gain`)."""
     gain = margin(curve)
     is_short = curve.epochs < PLATEAU
     if curve.ended and not is_short:
         return False
-    if has_stopped(curve, gain):
-        return False
     if not curve.data.by_accuracy:
         return not curve.ended and _gains_late(curve, gain)
+    if has_stopped(curve, gain):
+        return False
     error = float(error_of(curve.settled))
     if error <= gain:
         return False
@@ -246,24 +251,26 @@ def rises(curve: Curve) -> bool:
 
 
 def _gains_late(curve: Curve, gain: float) -> bool:
-    """Return whether a curve gained more than this in its late half, at no less than
-    `HALF` of its mean pace."""
+    """Return whether a held-out share that goes on would gain over twice this until
+    `FAR` times its epochs. Two epochs show no end of it."""
     if curve.epochs < TREND:
         return True
-    start = curve.score[-1 - round(HALF * curve.epochs)]
-    if not curve.score[-1] - start > gain:
-        return False
-    pace, _ = late_pace(curve)
-    return bool(pace >= HALF)
+    return FAR * late_gain(curve.held_out) > 2 * gain
 
 
 def has_stopped(curve: Curve, gain: float) -> bool:
     """Return whether a curve gained less than a third of this in its last quarter, as
-    after the last step of a schedule that falls in steps. While it follows a power law,
-    it gains about three times as much until `FAR` times its epochs.
-    """
+    after the last step of a schedule that falls in steps."""
     quarter = curve.epochs // 4
     if quarter < TREND:
         return False
-    before = median(curve.score[-quarter - TREND : -quarter])
-    return median(curve.score[-TREND:]) - before < gain / FAR
+    return late_gain(curve.score) < gain / FAR
+
+
+def late_gain(scores: np.ndarray) -> float:
+    """Return how much scores gained in their last quarter, one epoch at least. While
+    they follow a power law, they gain about three times as much until `FAR` times their
+    epochs."""
+    quarter = max(len(scores) // 4, 1)
+    before = median(scores[-quarter - TREND : -quarter])
+    return median(scores[-TREND:]) - before

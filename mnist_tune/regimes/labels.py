@@ -25,6 +25,7 @@ from mnist_tune.regimes.forecast import (
     forecast,
     reached,
     rises,
+    target_from,
     target_of,
 )
 from mnist_tune.regimes.learned_share import Loss, as_share, least_loss
@@ -541,7 +542,7 @@ class Family:
         curve = trial.curve
         if curve.data.by_accuracy or math.isfinite(curve.guess):
             return None
-        best = self._best_slower(trial)
+        best = self._best_not_faster(trial)
         if best is None:
             return None
         late = late_half(curve)
@@ -550,13 +551,16 @@ class Family:
             return None
         return Label("undecided", Reason.BEHIND, behind(trial, best))
 
-    def _best_slower(self, trial: Trial) -> Trial | None:
-        """Return the best trial at a smaller rate than one that ran all its epochs, if
-        these are enough for a plateau."""
+    def _best_not_faster(self, trial: Trial) -> Trial | None:
+        """Return the best trial at a rate that is not larger than that of one with
+        enough epochs for a plateau, all that it was to run or a late half of `PATIENCE`
+        steps."""
         curve = trial.curve
-        if not curve.complete or curve.epochs < PLATEAU:
+        late_steps = HALF * curve.epochs * curve.steps
+        lasts = curve.complete or late_steps >= PATIENCE
+        if not lasts or curve.epochs < PLATEAU:
             return None
-        return self._best(self._speeds < trial.speed, self._settled)
+        return self._best(self._speeds <= trial.speed, self._settled)
 
     def _compared(self, trial: Trial) -> Label:
         """Return the label of a trial among its siblings."""
@@ -612,21 +616,24 @@ class Family:
         return Label("diverged", Reason.DEAD_BESIDE_OTHERS, numbers)
 
     def _plateau(self, trial: Trial) -> Label | None:
-        """A trial of a task at a rate above the best one's that stays far below that:
-        there a loss says no more than that of a guess, which only a slower rate
-        left."""
-        best = self._best_slower(trial)
+        """A trial of a task, at no smaller rate than the best one's, that stays far
+        below that, or gained nothing since its first epoch: there a loss says no more
+        than that of a guess, which only a slower rate, or another seed, left."""
+        best = self._best_not_faster(trial)
         if best is None:
             return None
-        late = late_half(trial.curve)
-        moves = np.ptp(late) > FAR * VISIBLE
-        if moves or best.curve.settled - late.max() < LEARNED:
+        curve = trial.curve
+        late = late_half(curve)
+        stays = np.ptp(late) <= FAR * VISIBLE
+        gained = curve.settled - curve.score[0] > VISIBLE
+        is_lost = stays or not gained
+        if not is_lost or best.curve.settled - late.max() < LEARNED:
             return None
-        losses = trial.curve.train_loss
+        losses = curve.train_loss
         loss = math.nan
         if losses is not None:
             loss = losses[-1]
-        numbers = {"loss": loss, **behind(trial, best)}
+        numbers = {"loss": loss, "stays": bool(stays), **behind(trial, best)}
         return Label("diverged", Reason.PLATEAU_BESIDE_OTHERS, numbers)
 
     def _late(self, trial: Trial) -> Label | None:
@@ -703,10 +710,10 @@ class Family:
 
     def _is_in_time(self, trial: Trial, best: Trial) -> bool:
         """Return whether a trial on its way gets there in time. Without a target, that is
-        what the best one has now."""
+        the one that would follow from what the best one has now."""
         if trial.target is not None:
             return True
-        ahead = forecast(trial.curve, best.curve.settled)
+        ahead = forecast(trial.curve, target_from(best.curve))
         return ahead.likely <= FAR * trial.curve.epochs
 
     def _best(self, rows: np.ndarray, scores: array[float]) -> Trial | None:

@@ -131,7 +131,8 @@ class Learned:
         if accuracy:
             highest = max(row["train_accuracy"] for row in learned.values())
             accuracy = (accuracy + highest) / 2
-        well = replace(fixed, accuracy=accuracy, share=(fixed.share + best) / 2)
+        share = (fixed.share + best) / 2
+        well = replace(fixed, accuracy=accuracy, share=share)
         rates = [tried for tried, row in learned.items() if well.holds(row)]
         return replace(fixed, least=min(rates))
 

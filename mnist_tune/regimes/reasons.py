@@ -25,7 +25,8 @@ class Reason(StrEnum):
     DEAD_BESIDE_OTHERS = "dead_beside_others"
     """It is at chance, while others learned at smaller rates."""
     PLATEAU_BESIDE_OTHERS = "plateau_beside_others"
-    """A task's loss stays far above that of a trial at a smaller rate."""
+    """A task's loss stays far above that of a trial at a rate that is not larger, or is
+    far above that and where it was after an epoch."""
 
     # overfit
     HELD_OUT_FELL = "held_out_fell"

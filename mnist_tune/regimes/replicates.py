@@ -90,10 +90,12 @@ def summarise_replicates(
         a grid of learning rates, has no intervals.
     """
     by = [*by]
-    scores = trials[[name for name in SUMMARISED if name in trials]].astype(float)
+    names = [name for name in SUMMARISED if name in trials]
+    scores = trials[names].astype(float)
     finite = scores.where(np.isfinite(scores))
     converged = trials["regime"] == "converged"
-    groups = trials.assign(**finite, converged=converged).groupby(by)
+    counted = trials.assign(**finite, converged=converged)
+    groups = counted.groupby(by)
     regimes = groups["regime"].agg(regime_counts)
     summary = pd.DataFrame({"replicates": groups.size(), "regimes": regimes})
 
@@ -107,7 +109,7 @@ def summarise_replicates(
     summary["converged_low"] = np.where(is_sample, low, np.nan)
     summary["converged_high"] = np.where(is_sample, high, np.nan)
 
-    for name in scores:
+    for name in names:
         column = groups[name]
         figures = column.agg(["mean", "std", "min", "max"])
         summary = summary.join(figures.add_prefix(f"{name}_"))

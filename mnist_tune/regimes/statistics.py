@@ -40,10 +40,14 @@ def memorising(curve: Curve, goal: float = math.inf) -> Label | None:
     best = int(held_out.argmax())
     now = max(curve.held_out_settled, held_out[-1])
     fall = held_out[best] - now
-    jumps = _held_out_jumps(curve, best)
+    # before, the rise bends it
+    level = held_out[min(best, curve.epochs // 2) :]
+    jumps = math.sqrt(2) * jitter(level)
     # else cross-entropy rises on a network that is too confident
     if fall <= min(VISIBLE / FAR, SIGMAS * jumps):
         return None
+    if len(level) < 2 * PLATEAU:
+        jumps = 0.0  # too few to count on
     noise = max(curve.noise(held_out[best], now, images=curve.held_out_count), jumps)
     units = fall / (sigmas(curve.epochs) * noise)
     loss = curve.held_out_loss
@@ -68,16 +72,6 @@ def memorising(curve: Curve, goal: float = math.inf) -> Label | None:
     )
 
 
-def _held_out_jumps(curve: Curve, best: int) -> float:
-    """Return the noise of the difference of two held-out scores that the curve shows; 0
-    if it has too few epochs to show one."""
-    # before, the rise bends it
-    level = curve.held_out[min(best, curve.epochs // 2) :]
-    if len(level) < 2 * PLATEAU:
-        return 0.0
-    return math.sqrt(2) * jitter(level)
-
-
 def _risen_loss(curve: Curve) -> float | None:
     """Return the late held-out loss; None if it is not above the least one by more than
     noise."""
@@ -87,7 +81,8 @@ def _risen_loss(curve: Curve) -> float | None:
     least = loss.min()
     if least <= 0:
         return None
-    late = median(loss[-TREND:])
+    # one that still falls is at its least now
+    late = min(median(loss[-TREND:]), float(loss[-1]))
     if late > calm_limit(least, curve.held_out_count, risk=0.05):
         return late
     return None

@@ -33,8 +33,10 @@ class Exponent:
     """Half the width of its 95% interval."""
 
     def __str__(self) -> str:
-        low, high = self.value - self.half_width, self.value + self.half_width
-        widths = f"{len(self.widths)} widths from {self.widths[0]} to {self.widths[-1]}"
+        low = self.value - self.half_width
+        high = self.value + self.half_width
+        least, most = self.widths[0], self.widths[-1]
+        widths = f"{len(self.widths)} widths from {least} to {most}"
         return f"goes as width^{self.value:+.2f} [{low:+.2f}, {high:+.2f}]; {widths}"
 
 
@@ -57,8 +59,8 @@ def exponents(rates: Iterable[tuple[str, Interval]]) -> Iterator[Exponent]:
         width = match[1] or match[2]
         shape = match[0].replace(width, "N")
         name = title[: match.start()] + shape + title[match.end() :]
-        at_width = networks.setdefault(name, {}).setdefault(int(width), [])
-        at_width.append(rate)
+        by_width = networks.setdefault(name, {})
+        by_width.setdefault(int(width), []).append(rate)
     for name, by_width in networks.items():
         if len(by_width) >= LEAST_WIDTHS:
             yield _exponent(name, by_width)

@@ -42,7 +42,7 @@ class Answer:
     """The same as data: no word has to be parsed."""
     lines: tuple[str, ...] = ()
     """How sure it is, and where each regime is found."""
-    more: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
     """Details: where each regime of several families is found, or more of each edge."""
     questions: tuple[Question, ...] = ()
     """At most three. What has not ended or has failed comes first."""
@@ -113,7 +113,9 @@ class Wording:
 
     @classmethod
     def of(cls, data: SweepAnswer, sweep: Judged) -> Wording:
-        names = named(data.settings, sweep.trials) if len(data.settings) else []
+        names = []
+        if len(data.settings):
+            names = named(data.settings, sweep.trials)
         return cls(data, sweep, names, sweep.record.data.ranking)
 
     def number(self, score: float) -> str:
@@ -144,25 +146,29 @@ def _of_sweep(
         return _worded(data, headline, _spans(data), _families(data), next_steps)
     key, best = keys(data.settings), data.best.rank
     close: Sequence[int] = _close(data.settings)
-    contest = sweep.final.decision if sweep.final else None
+    contest = None
+    if sweep.final:
+        contest = sweep.final.decision
     if isinstance(data, SearchAnswer) and data.final and contest is not None:
         close = data.final.rivals
         sure = list(decided_in_words(data.final, contest))
     else:
         sure = ["; ".join(how_sure(data.standing, wording))]
-    jumps = data.settings["jumps"] > 0
     lines = [*sure, *_spans(data), *_best_rates(wording)]
+    rivals = [key[rank] for rank in close if rank != best]
+    jumps = data.settings["jumps"]
+    jumping = [key[rank] for rank, count in enumerate(jumps) if count > 0]
     return Answer(
-        _headline(wording, data.best),
-        data,
-        _lines(data, lines),
-        tuple(_families(data)),
-        next_steps,
-        wording.names[best],
-        key[best],
-        tuple(key[rank] for rank in close if rank != best),
-        tuple(own for own, has_jump in zip(key, jumps, strict=True) if has_jump),
-        data.digits,
+        headline=_headline(wording, data.best),
+        data=data,
+        lines=_lines(data, lines),
+        details=tuple(_families(data)),
+        questions=next_steps,
+        setting=wording.names[best],
+        best=key[best],
+        rivals=tuple(rivals),
+        jumping=tuple(jumping),
+        digits=data.digits,
     )
 
 
@@ -212,7 +218,9 @@ def _how_chosen(wording: Wording, best: BestSetting) -> str:
 
 
 def _by_test(data: SweepAnswer) -> str:
-    return ", chosen on the test set" if data.split == "test" else ""
+    if data.split == "test":
+        return ", chosen on the test set"
+    return ""
 
 
 def warning(warned: Warned) -> str:
@@ -229,24 +237,30 @@ def why_none_is_best(data: SweepAnswer | DecisionAnswer, sweep: Judged) -> str:
     if data.finding == Finding.NOTHING_COMPLETED:
         unchanged = " unchanged" if changed else ""
         return f"No setting has run all its epochs{unchanged}"
-    facts, split = sweep.record.data, held_out(sweep.trials)
+    facts = sweep.record.data
+    split = held_out(sweep.trials)
     elsewhere = sweep.record.is_elsewhere
     if data.finding == Finding.NOT_FINITE:
         score = f"{SPLITS[split]} {facts.ranking.word}"
         where = "in any trial that ended without diverging"
         return f"No setting can be ranked: {score} is not finite {where}"
     if data.finding == Finding.TOO_FEW_EXAMPLES:
-        count, remedy = facts.test_images, "test on more, or give --holdout"
+        count = facts.test_images
+        remedy = "test on more, or give --holdout"
         if elsewhere:
             remedy = "test on more"
         elif split == "validation":
-            held = sweep.steady["holdout"][sweep.steady["stop_reason"] == "completed"]
-            count, remedy = int(held.max()), "give a larger --holdout"
+            trials = sweep.steady
+            completed = trials[trials["stop_reason"] == "completed"]
+            count = int(completed["holdout"].max())
+            remedy = "give a larger --holdout"
         examples = counted(count, f"{SPLITS[split]} example")
         luck = f"by luck, guesses may all be right on {examples}"
         return f"No setting can be ranked: {luck}; {remedy}"
-    which = "stayed unchanged and " if changed else ""
-    head = f"No setting that {which}ran all its epochs did better than guessing"
+    what = "ran all its epochs"
+    if changed:
+        what = f"stayed unchanged and {what}"
+    head = f"No setting that {what} did better than guessing"
     if elsewhere:
         return f"{head}; try another optimizer, such as Adam, or more epochs"
     return f"{head}; try another --optimizer, such as adam, or more --epochs"
@@ -282,8 +296,9 @@ def how_sure(standing: Standing, wording: Wording) -> Iterator[str]:
     if standing.compares:
         yield f"{_by_seeds(standing)} {_told_apart(standing, some)}"
     first = wording.data.settings.iloc[0]
-    if first["failures"]:
-        yield failed(first["failures"], first["failures"] + first["seeds"], failing)
+    failures = first["failures"]
+    if failures:
+        yield failed(failures, failures + first["seeds"], failing)
     if standing.failed_more:
         yield f"{some(standing.failed_more)} {failing} with one seed more"
     if standing.jumping:
@@ -332,9 +347,11 @@ def _some(wording: Wording, which: Sequence[int]) -> str:
     if is_short(names, text):
         return text
     last = which[-1]
-    few = f"{len(names)} of " if len(names) <= last else ""
+    best = f"the best {last + 1}"
+    if len(names) <= last:
+        best = f"{len(names)} of {best}"
     score = wording.number(wording.score(last))
-    return f"{few}the best {last + 1} (the last has {score})"
+    return f"{best} (the last has {score})"
 
 
 def _spans(data: SweepAnswer) -> Iterator[str]:
@@ -354,15 +371,16 @@ def _best_rates(wording: Wording) -> Iterator[str]:
     data = wording.data
     if not data.best_rates:
         return
-    texts, names = [], wording.names_of_best_rates
+    names = wording.names_of_best_rates
+    texts = []
     for best in data.best_rates:
         name = names[best.rank]
-        end = ""
         if best.is_largest:
-            end = ", the largest"
+            name += ", the largest"
         elif best.is_smallest:
-            end = ", the smallest"
-        texts.append(f"{name}{end} ({wording.number(wording.score(best.rank))})")
+            name += ", the smallest"
+        score = wording.number(wording.score(best.rank))
+        texts.append(f"{name} ({score})")
     text = " · ".join(texts)
     if len(text) > 6 * ROOM:
         return
@@ -388,16 +406,19 @@ def _of_decision(
         return _worded(data, why_none_is_best(data, sweep), (), (), next_steps)
     first, *lines = decided_in_words(data.decided, contest)
     begin = "Train with" if data.decided.settled else "So far"
-    warned = warning(data.warned) if data.warned else ""
+    headline = f"{begin} {first}"
+    if data.warned:
+        headline += warning(data.warned)
     key = keys(data.settings)
     names = named(data.settings, data.settings)
+    leader = data.decided.leader
     return Answer(
-        f"{begin} {first}{warned}",
+        headline,
         data,
         _lines(data, lines),
         questions=next_steps,
-        setting=names[data.decided.leader],
-        best=key[data.decided.leader],
+        setting=names[leader],
+        best=key[leader],
         rivals=tuple(key[rival] for rival in data.decided.rivals),
         digits=data.digits,
     )

@@ -42,7 +42,9 @@ class _Plain(LogFormatter):
     """Writes 0.05 instead of matplotlib's wider 5 × 10^-2."""
 
     def __call__(self, x: float, pos: int | None = None) -> str:
-        return f"{x:g}" if super().__call__(x, pos) else ""
+        if not super().__call__(x, pos):
+            return ""
+        return f"{x:g}"
 
 
 def log_axis(axis: Any, which: str) -> None:
@@ -59,11 +61,12 @@ def log_ticks(low: float, high: float, most: int = 8) -> list[float]:
     next than if these were evenly spread: in each decade the fewer, the more decades
     there are."""
     decades = math.log10(high / low)
+    apart = 0.95 * decades / most
     ticks: list[float] = []
     for parts in PARTS_OF_A_DECADE:
         ticks = _round_numbers(low, high, parts)
         steps = np.diff(np.log10(ticks))
-        if steps.min(initial=decades) > 0.95 * decades / most:
+        if steps.min(initial=decades) > apart:
             return ticks
     if decades <= 1:
         return ticks
@@ -72,16 +75,23 @@ def log_ticks(low: float, high: float, most: int = 8) -> list[float]:
 
 def _round_numbers(low: float, high: float, parts: Iterable[int]) -> list[float]:
     """Return the numbers from `low` to `high` that have one of these two digits."""
-    powers = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
-    numbers = [float(f"{part}e{power - 1}") for power in powers for part in parts]
-    return [number for number in numbers if low <= number <= high]
+    first = math.floor(math.log10(low))
+    last = math.floor(math.log10(high))
+    numbers = []
+    for power in range(first, last + 1):
+        for part in parts:
+            number = float(f"{part}e{power - 1}")
+            if low <= number <= high:
+                numbers.append(number)
+    return numbers
 
 
 def evenly(items: Any, most: int) -> list[Any]:
     """Return at most `most` of these, evenly chosen, with the first and the last."""
     if len(items) <= most:
         return list(items)
-    return [items[round(i)] for i in np.linspace(0, len(items) - 1, most)]
+    places = np.linspace(0, len(items) - 1, most)
+    return [items[round(place)] for place in places]
 
 
 def place_labels(axis: Any, labels: Sequence[PlacedName], size: float) -> None:
@@ -95,19 +105,24 @@ def place_labels(axis: Any, labels: Sequence[PlacedName], size: float) -> None:
         return
     labels = sorted(labels, key=lambda label: label.x)
     pixel = axis.figure.dpi / 72
-    bottom, top = (axis.bbox.y0 + size * pixel / 2, axis.bbox.y1 - size * pixel / 2)
+    half = size * pixel / 2
+    bottom, top = axis.bbox.y0 + half, axis.bbox.y1 - half
     gap = LINE * size * pixel
     room = max(1, int((top - bottom) / gap) + 1)
-    points = axis.transData.transform([(label.x, label.y) for label in labels])
+    places = [(label.x, label.y) for label in labels]
+    points = axis.transData.transform(places)
+    x, y = points.T
     # at most, and how far away
     letters = np.array([len(label.text) for label in labels])
     wide = size * (AWAY + 0.5 + LETTER * letters)
-    ends = np.maximum.accumulate(points[:, 0] + wide * pixel)
+    ends = np.maximum.accumulate(x + wide * pixel)
     # labels of different groups can't touch
-    apart = np.flatnonzero(points[1:, 0] > ends[:-1]) + 1
-    for group in np.split(np.arange(len(labels)), apart):
-        rows = evenly(sorted(group, key=lambda row: points[row, 1]), room)
-        heights = spread(points[rows, 1], gap, bottom, top)
+    begins_a_group = x[1:] > ends[:-1]
+    starts = np.flatnonzero(begins_a_group) + 1
+    for group in np.split(np.arange(len(labels)), starts):
+        from_below = sorted(group, key=lambda row: y[row])
+        rows = evenly(from_below, room)
+        heights = spread(y[rows], gap, bottom, top)
         for row, height in zip(rows, heights, strict=True):
             _write_label(axis, labels[row], points[row], height, size)
 
@@ -117,8 +132,10 @@ def _write_label(
 ) -> None:
     """Write a label beside its point, at this height, both in pixels; with a line to
     the point if it was moved."""
-    (x, y), pixel, back = point, axis.figure.dpi / 72, axis.transData.inverted()
-    place = back.transform((x + AWAY * size * pixel, height))
+    x, y = point
+    pixel = axis.figure.dpi / 72
+    to_data = axis.transData.inverted()
+    place = to_data.transform((x + AWAY * size * pixel, height))
     text = axis.text(*place, label.text, gid=label.tag, parse_math=False, clip_on=False)
     weight = "bold" if label.bold else "normal"
     text.set(size=size, weight=weight, color=label.colour, va="center")
@@ -127,8 +144,8 @@ def _write_label(
     # a line, since matplotlib's arrows take as long again
     begin = x + 0.5 * size * pixel, y
     end = x + (AWAY - 0.3) * size * pixel, height
+    line = to_data.transform([begin, end])
     look = {"color": label.colour, "lw": 0.5, "clip_on": False}
-    line = back.transform([begin, end])
     axis.plot(*line.T, scalex=False, scaley=False, **look)
 
 
@@ -140,8 +157,16 @@ def spread(heights: np.ndarray, gap: float, low: float, high: float) -> np.ndarr
     `heights` must be ascending.
     """
     count = len(heights)
-    steps, (first, last) = gap * np.arange(count), np.indices((count, count))
+    steps = gap * np.arange(count)
     total = np.cumsum([0, *(heights - steps)])
-    means = (total[last + 1] - total[first]) / np.maximum(last - first + 1, 1)
-    fitted = np.array([means[: i + 1, i:].min(1).max() for i in range(count)])
-    return np.asarray(np.clip(fitted, low, high - gap * (count - 1)) + steps)
+    # the mean from each position to each later one, [n, n]
+    first, last = np.indices((count, count))
+    lengths = np.maximum(last - first + 1, 1)
+    means = (total[last + 1] - total[first]) / lengths
+    fitted = np.empty(count)
+    for i in range(count):
+        # of what begins here or before and ends here or later
+        around = means[: i + 1, i:]
+        fitted[i] = around.min(1).max()
+    highest = high - gap * (count - 1)
+    return np.asarray(np.clip(fitted, low, highest) + steps)

@@ -9,7 +9,7 @@ an artist for each trial would take ten times as long.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -93,12 +93,14 @@ def charts(view: View, sweep: int) -> tuple[list[Chart], list[Chart]]:
     curves = Chart(partial(curves_by_epoch, view, sweep), "epoch")
     contest, edges = tables.decision, tables.edges()
     if contest is not None and contest.decision.seeds.any():
-        return [Chart(partial(gaps, view, sweep, contest), by_measure=False)], [curves]
+        draw = partial(gaps, view, sweep, contest)
+        return [Chart(draw, by_measure=False)], [curves]
     if edges:
         trials = view.trials[view.trials["sweep"] == sweep]
-        of_edges = [
-            Chart(partial(edge_chart, trials, edge), by_measure=False) for edge in edges
-        ]
+        of_edges = []
+        for edge in edges:
+            draw = partial(edge_chart, trials, edge)
+            of_edges.append(Chart(draw, by_measure=False))
         half = math.ceil(len(edges) / 2)
         return of_edges[:half], of_edges[half:] or [curves]
     if view.is_ranked(tables):
@@ -107,7 +109,8 @@ def charts(view: View, sweep: int) -> tuple[list[Chart], list[Chart]]:
             for along in view.maps(sweep)
         ]
         return [first._replace(choice="")], [*further, curves]
-    right, near = [curves], view.crowded(sweep)
+    right = [curves]
+    near = view.crowded(sweep)
     if near:
         zoomed = partial(by_rate, view, sweep, within=near)
         right.append(Chart(zoomed, "rates near the best"))
@@ -129,36 +132,44 @@ def frame(
     title: str,
     x: Axis,
     y: Axis,
-    left: float = LEFT,
+    margin: float = LEFT,
     bottom: float = BOTTOM,
 ) -> Any:
     """Return new axes in a figure, with a title, ticks, and faint lines at those on the
     left; these are dotted at what is marked. They are drawn by hand: matplotlib's own
     axes take twice as long."""
-    w, h = extent(figure)
-    wide, tall = w - left - RIGHT, h - TOP - bottom
-    axes = figure.add_axes((left / w, bottom / h, wide / w, tall / h))
+    width, height = extent(figure)
+    wide = width - margin - RIGHT
+    tall = height - TOP - bottom
+    box = margin / width, bottom / height, wide / width, tall / height
+    axes = figure.add_axes(box)
     axes.set_axis_off()
     axes.set_label(printable(title))
-    axes.set(xscale="log" if x.log else "linear", xlim=x.ends)
-    axes.set(yscale="log" if y.log else "linear", ylim=y.ends)
+    axes.set(xscale=x.scale, xlim=x.ends)
+    axes.set(yscale=y.scale, ylim=y.ends)
     below = x.ticks or ticks(x, wide / 48)
     for value, text in below.items():
         write(axes, (x.share(value), 0), text, (0, -16), ha="center")
-    marked = {y.share(value): text for value, text in (y.marked or {}).items()}
+    marked = _by_share(y, y.marked or {})
     _levels(axes, marked, colors=DIM, ls=(0, (1, 3)))
+    apart = 20 if y.log else 28
+    at_left = y.ticks or ticks(y, tall / apart)
     grid = {}
-    at_left = y.ticks or ticks(y, tall / (20 if y.log else 28))
-    for value, text in at_left.items():
-        share = y.share(value)
+    for share, text in _by_share(y, at_left).items():
         # what is marked is written there, too
-        if all(abs(share - height) * tall > LETTERS for height in marked):
+        distances = [abs(share - level) * tall for level in marked]
+        if all(distance > LETTERS for distance in distances):
             grid[share] = text
     _levels(axes, grid, colors=RULE, zorder=0)
     for share, text in (marked | grid).items():
         write(axes, (0, share), text, (-5, -4), ha="right")
-    write(axes, (0, 1), title, (-left, 16), color=INK, fontsize=LETTERS + 1)
+    write(axes, (0, 1), title, (-margin, 16), color=INK, fontsize=LETTERS + 1)
     return axes
+
+
+def _by_share(axis: Axis, texts: dict[float, str]) -> dict[float, str]:
+    """Return the texts of values by where these lie on an axis."""
+    return {axis.share(value): text for value, text in texts.items()}
 
 
 def _levels(axes: Any, shares: Iterable[float], **look: Any) -> None:
@@ -170,16 +181,19 @@ def _levels(axes: Any, shares: Iterable[float], **look: Any) -> None:
 def ticks(along: Axis, most: float, **how: Any) -> dict[float, str]:
     """Return at most so many round numbers on an axis, but two or more, and how they
     are written."""
-    low, high, most = along.low, along.high, max(int(most), 2)
+    low, high = along.low, along.high
+    count = max(int(most), 2)
     values: Sequence[float]
     if along.log:
-        values = log_ticks(low, high, most)
+        values = log_ticks(low, high, count)
     else:
-        values = MaxNLocator(most, **how).tick_values(low, high)
+        values = MaxNLocator(count, **how).tick_values(low, high)
     texts = {}
     for value in values:
+        number = value
+        if along.accuracy:  # the axis is one of errors
+            number = 1 - value
         if low <= value <= high:
-            number = 1 - value if along.accuracy else value
             texts[value] = f"{number:.7g}"
     return texts
 
@@ -193,14 +207,16 @@ def write(
     **look: Any,
 ) -> Any:
     """Write a text so many points away from a place."""
-    look = {
+    usual = {
         "fontsize": LETTERS,
         "color": DIM,
         "parse_math": False,
         "annotation_clip": False,
-    } | look
+    }
+    look = usual | look
+    text = printable(text)
     return axes.annotate(
-        printable(text), place, away, xycoords=at, textcoords="offset points", **look
+        text, place, away, xycoords=at, textcoords="offset points", **look
     )
 
 
@@ -210,10 +226,12 @@ def beside(
     """Write a text on the right of a place, or on its left where that has no room."""
     x, _ = axes.transData.transform((place[0], 0.5))
     room = (axes.bbox.x1 - x) * 72 / axes.figure.dpi
-    if room + RIGHT < away + BOLD * len(text):
-        write(axes, place, text, (-away, -4), at, ha="right", **look)
-    else:
-        write(axes, place, text, (away, -4), at, ha="left", **look)
+    width = BOLD * len(text)
+    side = "left"
+    if room + RIGHT < away + width:
+        side = "right"
+        away = -away
+    write(axes, place, text, (away, -4), at, ha=side, **look)
 
 
 def dots(
@@ -227,7 +245,8 @@ def dots(
     """Draw points as one line of markers: matplotlib's own scatter plots take six times
     as long. The `tag` names the trial or setting of each; those that are not finite are
     left out."""
-    x, y = np.asarray(x, float), np.asarray(y, float)
+    x = np.asarray(x, float)
+    y = np.asarray(y, float)
     finite = np.isfinite(x) & np.isfinite(y)
     usual = {"ls": "", "ms": size**0.5, "mew": 0, "clip_on": False, "zorder": 3}
     points = Line2D(x[finite], y[finite], **usual | look)
@@ -247,8 +266,10 @@ def marks(
     kind: str = "mark",
 ) -> None:
     """Draw trials, those of a regime and colour together."""
-    x, y = np.asarray(x), np.asarray(y)
-    for (regime, look), rows in trials.groupby(["regime", "look"]).indices.items():
+    x = np.asarray(x)
+    y = np.asarray(y)
+    groups = trials.groupby(["regime", "look"]).indices
+    for (regime, look), rows in groups.items():
         tag = f"{kind} {look}", "t", trials.index[rows]
         style = {"marker": MARKERS[regime], "color": LOOKS[look], "alpha": alpha}
         dots(axes, x[rows], y[rows], tag, size, **style)
@@ -286,35 +307,40 @@ def best_and_rivals(
     dots(axes, x[near.index], heights[near.index], tag, size, **look)
     if len(near) > 1:
         write(axes, (1, 1), "ringed: may be as good", (0, 16), ha="right")
+    places = [*zip(x, heights[: len(x)], strict=True)]
+    for number in near.index[near["role"] == "best"]:
+        rate_text = settings["rate"][number]
+        text = f"best: {rate_text}, {measure.said(values[number])}"
+        _name_best(axes, places, number, text, names)
+
+
+def _name_best(
+    axes: Any, places: Sequence[Pair], number: int, text: str, names: float
+) -> None:
+    """Write the name of the best setting above its place, or below it where it covers
+    fewer settings, and not over the names of lines."""
     # where all settings are, and where names of lines begin, in points
-    end = min(names, axes.get_xlim()[1])
-    places = [*zip(x, heights[: len(x)], strict=True), (end, 1)]
-    pixels = axes.transData.transform(places) - axes.bbox.min
+    _, last = axes.get_xlim()
+    corner = min(names, last), 1
+    pixels = axes.transData.transform([*places, corner]) - axes.bbox.min
     along, up = (pixels * 72 / axes.figure.dpi).T
     width, high = extent(axes)
     wide = min(width, along[-1] + AWAY * LETTERS)
-    for number in near.index[near["role"] == "best"]:
-        text = f"best: {settings['rate'][number]}, {measure.said(values[number])}"
-        half = min(BOLD * len(text) / 2, wide / 2)
-        middle = min(max(along[number], half), wide - half)
-        # it stands where it covers fewer settings
-        is_beside = abs(along[:-1] - middle) < half
-        rise = up[:-1] - up[number]
-        over = (is_beside & (abs(rise - 14 - 4) < LETTERS)).sum()
-        under = (is_beside & (abs(rise + 22 - 4) < LETTERS)).sum()
-        is_better_below = under < over or up[number] + 20 > high
-        away = -22 if up[number] > 40 and is_better_below else 14
-        write(
-            axes,
-            (0, heights[number]),
-            text,
-            (middle, away),
-            ("axes fraction", "data"),
-            ha="center",
-            weight="bold",
-            color=INK,
-            fontsize=LETTERS + 1,
-        )
+    half = min(BOLD * len(text) / 2, wide / 2)
+    middle = min(max(along[number], half), wide - half)
+    is_beside = abs(along[:-1] - middle) < half
+    rise = up[:-1] - up[number]
+    is_above = is_beside & (abs(rise - 14 - 4) < LETTERS)
+    is_below = is_beside & (abs(rise + 22 - 4) < LETTERS)
+    has_room_above = up[number] + 20 <= high
+    is_better_below = is_below.sum() < is_above.sum() or not has_room_above
+    away = 14
+    if is_better_below and up[number] > 40:
+        away = -22
+    _, height = places[number]
+    at = "axes fraction", "data"
+    look = {"ha": "center", "weight": "bold", "color": INK, "fontsize": LETTERS + 1}
+    write(axes, (0, height), text, (middle, away), at, **look)
 
 
 def area(count: int) -> float:
@@ -335,14 +361,19 @@ def by_rate(
     own = own[own["learning_rate"].between(*within)]
     trials = own[own["epochs_run"] > 0]
     settings = view.settings.loc[sorted({*own["setting"]})]
-    x, (width, _) = Axis.of(own["learning_rate"]), extent(figure)
+    width, _ = extent(figure)
+    x = Axis.of(own["learning_rate"])
     title = f"{measure.title} by learning rate"
     families = view.families(sweep)
     # the longest names take half of the chart
-    names = shortened([name for name, *_ in families], int(width / 2 / LETTER))
-    if families:  # room for the names of the lines
-        wide = 9 + LETTER * max(map(len, names.values()))
-        x = x._replace(high=x.high * (x.high / x.low) ** (wide / (width - LEFT - wide)))
+    most = int(width / 2 / LETTER)
+    names = shortened([name for name, *_ in families], most)
+    if families:
+        # room for the names of the lines
+        letters = max(map(len, names.values()))
+        wide = 9 + LETTER * letters
+        share = wide / (width - LEFT - wide)
+        x = x._replace(high=x.high * (x.high / x.low) ** share)
         if width > NARROW:
             differ = ", ".join(map(spaced, view.differ[sweep]))
             title += f"; lines: {shorter(differ, 40)}"
@@ -352,11 +383,9 @@ def by_rate(
     for name, look, family in families:
         drawn = family[family.index.isin(settings.index)]
         ends += _family_line(view, axes, drawn, measure, names[name], LOOKS[look])
-    if ends:  # the names stand in one column, each beside its line's end
+    if ends:
         beyond = max(end.x for end in ends)
-        segments = [[(end.x, end.y), (beyond, end.y)] for end in ends]
-        lines(axes, segments, colors=[end.colour for end in ends], lw=0.5)
-        place_labels(axes, [end._replace(x=beyond) for end in ends], LETTERS)
+        _name_lines(axes, ends, beyond)
     if families:
         legend(axes, trials)
     else:
@@ -369,13 +398,17 @@ def by_rate(
             looks = begun.index.map(look_of)
         for look, rows in begun.groupby(looks):
             _means_and_bars(view, axes, rows, measure, look)
-    size = area(len(trials)) * (0.4 if view.has_seeds else 1)
+    size = area(len(trials))
+    if view.has_seeds:
+        size *= 0.4
     heights = measure.place(measure.of(view.trials)[trials.index])
     marks(axes, trials["learning_rate"], heights, trials, size, 0.85)
     rates = view.settings["learning_rate"].to_numpy()
     best_and_rivals(view, axes, settings, rates, measure, 240, beyond)
+    # trials that wait are rings on the axis
     waiting = own[own["epochs_run"] == 0]["learning_rate"]
-    low = [measure.axis.ends[0]] * len(waiting)
+    first, _ = measure.axis.ends
+    low = [first] * len(waiting)
     dots(axes, waiting, low, marker="o", mfc="none", mec=DIM, mew=1.2)
 
 
@@ -401,22 +434,34 @@ def _family_line(
     return [PlacedName(line.index[-1], line.iloc[-1], text, colour, tag="name")]
 
 
+def _name_lines(axes: Any, ends: Sequence[PlacedName], beyond: float) -> None:
+    """Write the names of lines in one column, each beside its line's end."""
+    segments = [[(end.x, end.y), (beyond, end.y)] for end in ends]
+    colours = [end.colour for end in ends]
+    lines(axes, segments, colors=colours, lw=0.5)
+    column = [end._replace(x=beyond) for end in ends]
+    place_labels(axes, column, LETTERS)
+
+
 def _means_and_bars(
     view: View, axes: Any, settings: pd.DataFrame, measure: Measure, look: str
 ) -> None:
     """Draw the intervals of settings of one look and, of several seeds, their means."""
-    low, middle, high = measure.place(view.means[measure.column][settings.index]).T
+    means = view.means[measure.column][settings.index]
+    low, middle, high = measure.place(means).T
     rates = settings["learning_rate"].to_numpy()
+    colour = LOOKS[look]
     finite = np.isfinite(low) & np.isfinite(high)
     ends = zip(rates[finite], low[finite], high[finite], strict=True)
     bars = [[(x, least), (x, most)] for x, least, most in ends]
     tag = f"bar {look}", "s", settings.index[finite]
     if not view.has_seeds:
-        lines(axes, bars, tag, colors=LOOKS[look], lw=5, alpha=0.22)
+        lines(axes, bars, tag, colors=colour, lw=5, alpha=0.22)
         return
-    lines(axes, bars, tag, colors=LOOKS[look], lw=1.5)
-    style = {"marker": "_", "mew": 2, "color": LOOKS[look], "zorder": 4}
-    dots(axes, rates, middle, (f"mean {look}", "s", settings.index), 110, **style)
+    lines(axes, bars, tag, colors=colour, lw=1.5)
+    tag = f"mean {look}", "s", settings.index
+    style = {"marker": "_", "mew": 2, "color": colour, "zorder": 4}
+    dots(axes, rates, middle, tag, 110, **style)
 
 
 def by_setting(
@@ -431,12 +476,14 @@ def by_setting(
         title += f", {MOST_MARKS:,} of {len(trials):,} trials"
     trials = trials.loc[evenly(trials.index, MOST_MARKS)]
     groups = along.axis.ticks or {}
-    room = int((extent(figure)[0] - LEFT) / max(len(groups), 1) / LETTER)
+    width, _ = extent(figure)
+    room = int((width - LEFT) / max(len(groups), 1) / LETTER)
     names = shortened(groups.values(), max(room, SHORTEST))
     texts = {place: names[name] for place, name in groups.items()}
     if along.name == "rank":
         texts = ticks(along.axis._replace(low=1), 10, **WHOLE)
-    axes = frame(figure, title, along.axis._replace(ticks=texts), measure.axis)
+    x = along.axis._replace(ticks=texts)
+    axes = frame(figure, title, x, measure.axis)
     heights = measure.place(measure.of(view.trials)[trials.index])
     size = area(len(trials))
     marks(axes, along.places[trials.index], heights, trials, size, 0.85)
@@ -446,8 +493,10 @@ def by_setting(
 
 
 def shorter(text: str, most: int) -> str:
-    most = max(most, 3)
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    """Return a text, or its beginning if it has more letters."""
+    if len(text) <= most:
+        return text
+    return f"{text[: most - 1]}…"
 
 
 def strip(axes: Any, settings: pd.DataFrame) -> None:
@@ -455,24 +504,30 @@ def strip(axes: Any, settings: pd.DataFrame) -> None:
     as far as there is room."""
     width, tall = extent(axes)
     settings = settings.sort_values("learning_rate")
-    rates, regimes = settings["learning_rate"].to_numpy(), settings["regime"].to_numpy()
+    rates = settings["learning_rate"].to_numpy()
+    regimes = settings["regime"].to_numpy()
     low, high = axes.get_xlim()
-    edges = np.array([low, *np.sqrt(rates[1:] * rates[:-1]), high])
+    between = np.sqrt(rates[1:] * rates[:-1])
+    edges = np.array([low, *between, high])
     at = np.log(edges / low) / math.log(high / low) * width
-    starts = np.flatnonzero(np.diff(pd.factorize(regimes)[0], prepend=-1))
+    codes, _ = pd.factorize(regimes)
+    starts = np.flatnonzero(np.diff(codes, prepend=-1))
+    runs = [*pairwise([*starts, len(rates)])]
+    bottom, top = -48 / tall, -26 / tall
     room = width + RIGHT
     # from the right, where narrow runs are: a word that is wider than its run takes
     # room on its left
-    for start, end in reversed([*pairwise([*starts, len(rates)])]):
+    for start, end in reversed(runs):
         regime = regimes[start]
         if not regime:  # still waiting
             continue
         colour, word = COLOURS[regime], VERBS[regime]
         tag = f"seg {regime}", "s", [settings.index[start:end]]
         look = {"color": colour, "alpha": 0.2, "ec": "none", "clip_on": False}
-        span = axes.axvspan(edges[start], edges[end], -48 / tall, -26 / tall, **look)
+        span = axes.axvspan(edges[start], edges[end], bottom, top, **look)
         tagged(span, *tag)
-        half, middle = BOLD * len(word) / 2, (at[start] + at[end]) / 2
+        half = BOLD * len(word) / 2
+        middle = (at[start] + at[end]) / 2
         height = -41
         if at[end] - at[start] < 2 * half + 4:  # below its run
             height = -62
@@ -481,7 +536,8 @@ def strip(axes: Any, settings: pd.DataFrame) -> None:
                 continue
             room = middle - half - 6
         look = {"ha": "center", "color": colour, "weight": "bold"}
-        tagged(write(axes, (0, 0), word, (middle, height), **look), *tag)
+        text = write(axes, (0, 0), word, (middle, height), **look)
+        tagged(text, *tag)
 
 
 def legend(axes: Any, trials: pd.DataFrame) -> None:
@@ -494,15 +550,17 @@ def legend(axes: Any, trials: pd.DataFrame) -> None:
         own = trials["setting"][trials["regime"] == regime]
         if own.empty:
             continue
-        word, colour = VERBS[regime], own_colour if by_regime else DIM
-        if x + 12 + BOLD * len(word) > wide + RIGHT:
-            x, y = 6.0, y - 17
-        look = {"marker": MARKERS[regime], "color": colour}
-        place = [x / wide], [(y + 4) / tall]
-        dots(axes, *place, None, 64, transform=axes.transAxes, **look)
+        colour = own_colour if by_regime else DIM
+        word = VERBS[regime]
+        width = BOLD * len(word)
+        if x + 12 + width > wide + RIGHT:  # in the next line
+            x = 6.0
+            y -= 17
+        look = {"marker": MARKERS[regime], "color": colour, "transform": axes.transAxes}
+        dots(axes, [x / wide], [(y + 4) / tall], None, 64, **look)
         text = write(axes, (0, 0), word, (x + 9, y), color=colour, weight="bold")
         tagged(text, f"seg {regime}", "s", [sorted({*own})])
-        x += 30 + BOLD * len(word)
+        x += 30 + width
 
 
 # --- curves
@@ -512,21 +570,28 @@ def curves_by_epoch(view: View, sweep: int, figure: Any, measure: Measure) -> No
     """Draw the curves: grey with their names at their ends, those of the best and its
     rivals in colour."""
     trials, settings = view.drawn(sweep), view.settings
-    trials = trials.assign(near=settings["role"][trials["setting"]].to_numpy() != "")
+    roles = settings["role"][trials["setting"]].to_numpy()
+    trials = trials.assign(near=roles != "")
     width, _ = extent(figure)
     names, in_full = _curve_names(settings[settings["sweep"] == sweep], width)
-    named = [] if view.sweeps[sweep].edges() else _named(trials, settings)
+    named = []
+    if not view.sweeps[sweep].edges():
+        named = _named(trials, settings)
     title = f"{measure.title} by epoch"
     if in_full:
         title += names_are(view, sweep)
-    last = max(int(trials["epochs_run"].max()), 2) if len(trials) else 2
+    last = 2
+    if len(trials):
+        last = max(int(trials["epochs_run"].max()), 2)
     # room for marks on the left, and for names on the right
-    right = 34 + LETTER * max((len(names[number]) for number in named), default=0)
+    letters = max((len(names[number]) for number in named), default=0)
+    right = 34 + LETTER * letters
     wide = width - LEFT - RIGHT - 8 - right
     at = ticks(Axis(1, last, False), 6, **WHOLE)
     if last < 12:
         at[1.0] = "1"
-    low, high = 1 - 8 * (last - 1) / wide, last + right * (last - 1) / wide
+    low = 1 - 8 * (last - 1) / wide
+    high = last + right * (last - 1) / wide
     x = Axis(low, high, False, ticks=at)
     axes = frame(figure, title, x, measure.axis)
     axes.set_gid("curves")
@@ -540,14 +605,17 @@ def curves_by_epoch(view: View, sweep: int, figure: Any, measure: Measure) -> No
         tag = f"name/s/{number}"
         labels.append(PlacedName(end.x, end.y, names[number], colour, end.near, tag))
     place_labels(axes, labels, LETTERS)
-    keys = []
+    indent = 0 if width > NARROW else -LEFT
+    write(axes, (0, 0), "; ".join(_keys_of_curves(drawn, trials)), (indent, -41))
+
+
+def _keys_of_curves(drawn: pd.DataFrame, trials: pd.DataFrame) -> Iterator[str]:
+    """Yield what colours and dashes of curves say, where curves differ in these."""
     if trials["near"].any() and not trials["near"].all():
-        keys.append("in colour: may be as good")
+        yield "in colour: may be as good"
     for regime, (dash, _) in DASHES.items():
         if drawn["regime"].eq(regime).any():
-            keys.append(f"{dash}: {VERBS[regime]}")
-    left = 0 if width > NARROW else -LEFT
-    write(axes, (0, 0), "; ".join(keys), (left, -41))
+            yield f"{dash}: {VERBS[regime]}"
 
 
 def _named(trials: pd.DataFrame, settings: pd.DataFrame) -> list[int]:
@@ -582,12 +650,14 @@ def _draw_curves(
     near = trials["near"]
     some = evenly(trials.index, MOST_CURVES - near.sum())
     is_chosen = trials.index.isin({*trials.index[near], *some})
-    drawn = trials[is_chosen & np.isfinite(curves[trials.index]).any(1)].copy()
+    has_values = np.isfinite(curves[trials.index]).any(1)
+    drawn = trials[is_chosen & has_values].copy()
     paths = []
     for i in drawn.index:
         path = np.column_stack([view.kept_epochs, curves[i]])
         paths.append(path[np.isfinite(curves[i])])
-    drawn[["x", "y"]] = np.reshape([path[-1] for path in paths], (-1, 2))
+    ends = [path[-1] for path in paths]
+    drawn[["x", "y"]] = np.reshape(ends, (-1, 2))
     groups = drawn.groupby(["regime", "look", "near"]).indices
     for (regime, look, is_near), rows in groups.items():
         style = {"colors": FAINT, "lw": 1.1}
@@ -595,7 +665,8 @@ def _draw_curves(
             style = {"colors": LOOKS[look], "lw": 2, "zorder": 2.5}
         _, dashes = DASHES.get(regime, ("", None))
         tag = f"line {look}", "t", drawn.index[rows]
-        lines(axes, [paths[i] for i in rows], tag, linestyles=(0, dashes), **style)
+        own = [paths[row] for row in rows]
+        lines(axes, own, tag, linestyles=(0, dashes), **style)
     marks(axes, drawn["x"], drawn["y"], drawn, 22, kind="end")
     return drawn
 
@@ -617,56 +688,76 @@ def gaps(view: View, sweep: int, contest: Contest, figure: Any, _: Measure) -> N
     """Draw by how much each setting is below the best, with its interval: the best
     first."""
     decision, ranking = contest.decision, contest.ranking
-    numbers, best = view.of_contest(sweep, contest), int(contest.decision.leader)
-    names = view.settings["name"].reindex(numbers, fill_value="–")
-    names = names.map(printable).tolist()
+    best = int(decision.leader)
+    numbers = view.of_contest(sweep, contest)
+    texts = view.settings["name"].reindex(numbers, fill_value="–")
+    names = texts.map(printable).tolist()
     worse, has_seeds_in_common = decision.worse()
     rest = [k for k in range(len(names)) if k != best and has_seeds_in_common[k]]
-    order = [best, *sorted(rest, key=lambda k: worse[k, 1])]
-    left_out, order = len(order) - FEW, order[:FEW]
-    ends = [worse[k] for k in order[1:] if np.isfinite(worse[k]).all()]
-    x = Axis.of(
-        [0, *np.array(ends or [[-0.01, 0, 0.01]]).ravel()],
-        log=False,
-        least=0.001 if ranking.is_accuracy else 1e-9,
-    )
-    longest = max(len(names[k]) for k in order)
-    left = min(14 + LETTER * longest, 0.42 * extent(figure)[0])
-    room = max(int((left - 10) / LETTER), SHORTEST)
-    texts = shortened([names[k] for k in order], room)
-    rows = {float(place): texts[names[k]] for place, k in enumerate(order)}
+    rest.sort(key=lambda k: worse[k, 1])
+    compared = [best, *rest]
+    order = compared[:FEW]
+    x = _axis_of_gaps([worse[k] for k in order[1:]], ranking.is_accuracy)
+    shown = [names[k] for k in order]
+    longest = max(map(len, shown))
+    widest = 0.42 * extent(figure)[0]
+    margin = min(14 + LETTER * longest, widest)
+    room = max(int((margin - 10) / LETTER), SHORTEST)
+    cut = shortened(shown, room)
+    rows = {float(place): cut[name] for place, name in enumerate(shown)}
     y = Axis(len(order) - 0.4, -0.6, False, ticks=rows)
-    title = f"{ranking.word} {ranking.worse} the best" + names_are(view, sweep)
-    axes = frame(figure, title, x, y, left)
+    title = f"{ranking.word} {ranking.worse} the best"
+    axes = frame(figure, title + names_are(view, sweep), x, y, margin)
     axes.axvline(0, color=DIM, lw=1, zorder=1)
     looks = dict(zip(view.points["setting"], view.points["look"], strict=True))
     has_crosses = False
     for place, k in enumerate(order):
         number = numbers[k]
-        colour = LOOKS[looks[number]] if number in looks else DIM
+        colour = DIM
+        if number in looks:
+            colour = LOOKS[looks[number]]
         mean = 0.0
         if k != best:
-            low, mean, high = worse[k]
-            if math.isfinite(low) and math.isfinite(high):
-                bar, tag = [[(low, place), (high, place)]], ("bar", "s", [number])
-                lines(axes, bar, tag, colors=colour, lw=5, alpha=0.35)
+            mean = worse[k, 1]
+            _draw_bar(axes, place, worse[k], number, colour)
         if mean > x.high:  # of one that left early
-            text, at = f"{ranking.difference(mean)} →", ("axes fraction", "data")
+            text = f"{ranking.difference(mean)} →"
+            at = "axes fraction", "data"
             write(axes, (1, place), text, (0, -4), at, ha="right")
             continue
         marker = "o"
         if k != best and not decision.rivals[k]:
-            marker, has_crosses = "X", True
+            marker = "X"
+            has_crosses = True
         tag = "mark", "s", [number]
         dots(axes, [mean], [place], tag, 70, marker=marker, color=colour)
-    bars = "a bar's left end: how much better it may be (95%)"
-    write(axes, (0, 0), bars, (-left, -42))
+    if not contest.is_doubted:
+        bars = "a bar's left end: how much better it may be (95%)"
+        write(axes, (0, 0), bars, (-margin, -42))
     keys = ["dots: may be as good"]
     if has_crosses:
         keys.append("crosses: worse, or set aside")
-    if left_out > 0:
-        keys.append(f"{left_out} more in the table")
-    write(axes, (0, 0), "; ".join(keys), (-left, -59))
+    if len(compared) > FEW:
+        keys.append(f"{len(compared) - FEW} more in the table")
+    write(axes, (0, 0), "; ".join(keys), (-margin, -59))
+
+
+def _axis_of_gaps(gaps: Sequence[np.ndarray], is_accuracy: bool) -> Axis:
+    """Return the axis of the gaps of settings, each with the ends of its interval."""
+    ends = [gap for gap in gaps if np.isfinite(gap).all()]
+    if not ends:
+        ends = [np.array([-0.01, 0, 0.01])]
+    least = 0.001 if is_accuracy else 1e-9
+    return Axis.of([0, *np.ravel(ends)], log=False, least=least)
+
+
+def _draw_bar(axes: Any, place: int, gap: np.ndarray, number: int, colour: str) -> None:
+    """Draw the interval of a gap, if it has one."""
+    low, _, high = gap
+    if math.isfinite(low) and math.isfinite(high):
+        bar = [[(low, place), (high, place)]]
+        tag = "bar", "s", [number]
+        lines(axes, bar, tag, colors=colour, lw=5, alpha=0.35)
 
 
 # --- of an edge
@@ -677,7 +768,8 @@ def edge_chart(
 ) -> None:
     """Draw the share of seeds that learn with its 95% band, the trials as ticks, and
     below where it was expected."""
-    half, bottom = edge.rate(0.5), 47
+    bottom = 47
+    half = edge.rate(0.5)
     rates = [*edge.outcomes["learning_rate"], edge.expected]
     if 0 < half.median < math.inf:
         rates += [half.median / 3, half.median * 3]
@@ -695,18 +787,22 @@ def edge_chart(
         down = -(bottom - 4) / tall
         look = {"color": COLOURS["converged"], "alpha": 0.25, "lw": 0}
         axes.axvspan(half.low, half.high, down, 1, clip_on=False, **look)
-        text = f"50% at {half}" if width > NARROW else f"50% at {rate(half.median, 3)}"
+        number = str(half)
+        if width <= NARROW:
+            number = rate(half.median, 3)
         place = half.median, 0.5
+        text = f"50% at {number}"
         beside(axes, place, text, "data", 14, weight="bold", color=INK)
     own = trials[trials["own_index"].isin(edge.outcomes.index)]
     for learned, rows in own.groupby("learned"):
-        colour, text, height = COLOURS["diverged"], "did not", 6
+        colour, verb, height = COLOURS["diverged"], "did not", 6
         if learned:
-            colour, text, height = COLOURS["converged"], "learned", -14
+            colour, verb, height = COLOURS["converged"], "learned", -14
         tag = "mark", "t", rows.index
         look = {"marker": "|", "color": colour, "mew": 1.3}
         dots(axes, rows["learning_rate"], rows["learned"], tag, 150, **look)
-        text, at = f"{len(rows)} {text}", ("axes fraction", "data")
+        text = f"{len(rows)} {verb}"
+        at = "axes fraction", "data"
         write(axes, (0, learned), text, (4, height), at, color=colour)
     below = edge.expected, -30 / tall
     look = {"color": DIM, "ms": 5, "clip_on": False}

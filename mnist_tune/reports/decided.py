@@ -25,8 +25,13 @@ GAP = 0.1
 def decided_in_words(decided: Decided, contest: Contest) -> Iterator[str]:
     """Yield what a decision found so far, a line each: the best setting, the others,
     failures, the test set."""
-    names, ranking = named(contest.table, contest.table), contest.ranking
+    ranking = contest.ranking
+    names = named(contest.table, contest.table)
     leader = names[decided.leader]
+    if decided.sureness == Sureness.UNASKED:
+        why = "seeds or early stops of runs are not those that were asked for"
+        yield f"{leader}: best of these, but nobody knows how surely: {why}"
+        return
     yield f"{leader}: {_sureness(decided, ranking)}"
     yield _others(decided, names)
     if decided.calmer is not None:
@@ -40,7 +45,9 @@ def decided_in_words(decided: Decided, contest: Contest) -> Iterator[str]:
             "--confirm trains the best once that is settled, so it has not begun; "
             "give more --trials"
         )
-    if not ranking.is_own:  # which are those of the images held out
+    # own scores are those of the images held out, and curves of others may have none
+    is_untested = bool(np.isnan(decided.test_scores).any())
+    if not (is_untested or ranking.is_own):
         yield _tested(decided, leader, ranking)
 
 
@@ -51,7 +58,9 @@ def _sureness(decided: Decided, ranking: Ranking) -> str:
         return "too few seeds to tell"
     if decided.sureness == Sureness.MAY_BE_BETTER:
         return f"another may be better by up to {ranking.difference(decided.by)} (95%)"
-    rest = "none as reliable is" if decided.some_aside else "none of the others is"
+    rest = "none of the others is"
+    if decided.some_aside:
+        rest = "none as reliable is"
     if decided.by:
         return f"{rest} better by more than {ranking.difference(decided.by)}"
     return f"{rest} better"

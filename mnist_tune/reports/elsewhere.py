@@ -3,17 +3,12 @@ here can."""
 
 from __future__ import annotations
 
-from itertools import count, islice
-
+from mnist_tune.answers.fresh_seeds import FRESH
 from mnist_tune.answers.settings import keys
 from mnist_tune.answers.steps import NextStep, StepKind
 from mnist_tune.judged import Judged
 from mnist_tune.numbers import counted, listed, told_apart
 from mnist_tune.regimes.families import named
-
-FRESH = 3
-"""How many fresh seeds a setting is to be trained with: the fewest whose mean has an
-interval."""
 
 
 def rates_elsewhere(step: NextStep) -> str:
@@ -23,18 +18,20 @@ def rates_elsewhere(step: NextStep) -> str:
 
 
 def seeds_elsewhere(sweep: Judged, step: NextStep) -> str:
-    """Return which settings to train, and with which fresh seeds."""
-    settings = sweep.best()
+    """Return which settings to train, with which fresh seeds, and what then."""
+    settings, trials = sweep.best(), sweep.trials
+    if sweep.decision is not None:
+        settings = trials = sweep.decision.table
     compared = settings[[key in step.settings for key in keys(settings)]]
-    names = named(compared.sort_values("learning_rate"), sweep.trials)
-    if not sweep.record.options.get("has_seeds"):
-        return (
-            f"train each of {listed(names)} with {FRESH} fresh seeds, and add the rows"
-        )
-    used = set(sweep.trials["seed"])
-    fresh = islice((seed for seed in count() if seed not in used), FRESH)
-    seeds = listed([str(seed) for seed in fresh])
-    return f"train each of {listed(names)} with the seeds {seeds}, and add the rows"
+    names = named(compared.sort_values("learning_rate"), trials)
+    seeds = f"{FRESH} fresh seeds, all in a column seed"
+    if step.arguments:
+        numbers = [str(seed) for seed in step.arguments["seeds"]]
+        seeds = f"the seeds {listed(numbers)}"
+    then = "decide(..., again=...)"
+    if sweep.record.typed:
+        then = "read again, --again TABLE"
+    return f"train each of {listed(names)} with {seeds}; then {then}"
 
 
 def left_elsewhere(step: NextStep) -> str:

@@ -38,13 +38,15 @@ def picture(sweep: Judged) -> Picture:
     of its page."""
     view = View([sweep])
     with style.context(["default", FONT]):
-        left, right = charts(view, 0)
-        first = [chart for chart in right if chart.choice == right[0].choice]
-        rows = max(len(left), len(first))
+        main, beside = charts(view, 0)
+        first = [chart for chart in beside if chart.choice == beside[0].choice]
+        rows = max(len(main), len(first))
         heights = [HEAD, *[HEIGHT] * rows]
         widths = [EDGE, WIDTHS[0], 2 * EDGE, WIDTHS[1], EDGE]
-        figure = Picture(figsize=(sum(widths) / 72, sum(heights) / 72), dpi=110)
-        x, y = EDGE / sum(widths), 1 - EDGE / sum(heights)
+        width, height = sum(widths), sum(heights)
+        figure = Picture(figsize=(width / 72, height / 72), dpi=110)
+        x = EDGE / width
+        y = 1 - EDGE / height
         look: dict[str, Any] = {
             "size": 15,
             "weight": "bold",
@@ -55,7 +57,7 @@ def picture(sweep: Judged) -> Picture:
         parts = figure.subfigures(
             len(heights), len(widths), False, height_ratios=heights, width_ratios=widths
         )
-        for column, side in ((1, left), (3, first)):
+        for column, side in ((1, main), (3, first)):
             for i, chart in enumerate(side, start=1):
                 chart.draw(parts[i, column], view.measures[0])
     return figure
@@ -69,7 +71,9 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(picture, format=path.suffix.removeprefix(".") or "png")
         storage.write(path, picture.getvalue())
     except (OSError, ValueError) as error:
-        why = storage.reason(error) if isinstance(error, OSError) else error
+        why = str(error)
+        if isinstance(error, OSError):
+            why = storage.reason(error)
         raise UserError(
             f"can't write the picture {path}: {why}; name another file"
         ) from None

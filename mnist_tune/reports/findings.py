@@ -76,7 +76,8 @@ def time_left(sweep: Judged) -> str:
     live = sweep.trials[sweep.trials["stop_reason"].isin(LIVE_REASONS)]
     epochs = float((live["epochs_asked"] - live["epochs_run"]).clip(lower=0).sum())
     span = ended.max() - ended.min()
-    return f", about {spoken(epochs * span / (len(ended) - 1))} left"
+    seconds = epochs * span / (len(ended) - 1)
+    return f", about {spoken(seconds)} left"
 
 
 def edges_in_words(answer: EdgeAnswer) -> list[tuple[str, list[str]]]:
@@ -93,13 +94,12 @@ def measured(edge: MeasuredEdge) -> list[str]:
     lines."""
     if not edge.is_bracketed:
         return [_unbracketed(edge)]
-    shares = "; ".join(f"{share:.0%} at {edge.rate(share)}" for share in SHARES)
-    calm = _half(edge.calm, edge.outcomes[CALM], "half stay calm up to", "stayed calm")
-    diverged = _half(
-        edge.diverges, edge.outcomes[DIVERGED], "half diverge from", "diverged"
-    )
+    shares = [f"{share:.0%} at {edge.rate(share)}" for share in SHARES]
+    is_calm, has_diverged = edge.outcomes[CALM], edge.outcomes[DIVERGED]
+    calm = _half(edge.calm, is_calm, "half stay calm up to", "stayed calm")
+    diverged = _half(edge.diverges, has_diverged, "half diverge from", "diverged")
     lines = [
-        f"seeds that learn, by learning rate: {shares}",
+        f"seeds that learn, by learning rate: {'; '.join(shares)}",
         f"{calm}; {diverged}",
         _cost(edge),
     ]
@@ -130,7 +130,8 @@ def _unbracketed(edge: MeasuredEdge) -> str:
     """Return why there is no interval: too few trials learned, or all did, or the
     search has only begun."""
     trials = edge.outcomes
-    count, rates = counted(len(trials)), trials["learning_rate"]
+    count = counted(len(trials))
+    rates = trials["learning_rate"]
     least, most = rate(rates.min()), rate(rates.max())
     accuracies = trials["train_accuracy"]
     if trials[LEARNED].nunique() == 2:
@@ -157,7 +158,9 @@ def _half(interval: Interval, holds: pd.Series, half: str, did: str) -> str:
     """Return where half of the trials do something, or that all did, or none."""
     if not math.isnan(interval.median):
         return f"{half} {interval}"
-    return f"all trials {did}" if holds.all() else f"no trial {did}"
+    if holds.all():
+        return f"all trials {did}"
+    return f"no trial {did}"
 
 
 def notes(sweep: Judged) -> Iterator[str]:
@@ -238,9 +241,11 @@ def _siblings(some: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
     """Return what siblings are called: their network or task, with the settings that
     set them apart from others."""
     differ = varied(trials)
-    names = ["architecture", *(name for name in SIBLINGS[1:] if name in differ)]
+    names = ["architecture"]
+    names += [name for name in SIBLINGS[1:] if name in differ]
+    rows = some[names].drop_duplicates()
     texts = []
-    for row in some[names].drop_duplicates().to_dict("records"):
+    for row in rows.to_dict("records"):
         settings = [setting(name, row[name]) for name in names]
         texts.append(", ".join(filter(None, settings)))
     return texts
@@ -254,10 +259,12 @@ def _unknown_guess(sweep: Judged) -> Iterator[str]:
     if not is_open.any():
         return
     losses = level_losses(trials, sweep.epochs, sweep.record.data)
-    levels = trials.assign(level=losses)[np.isfinite(losses) & is_open]
+    stays = np.isfinite(losses) & is_open
+    levels = trials.assign(level=losses)[stays]
     if levels.empty:
         return
-    row = levels.sort_values("learning_rate", kind="stable").iloc[0]
+    by_rate = levels.sort_values("learning_rate", kind="stable")
+    row = by_rate.iloc[0]
     loss = f"{row['level']:.4g}"
     where = f"rate {rate(row['learning_rate'])} stays at {loss}"
     yield f"{where}; if that is a constant guess's loss, give guess={loss} in the Task"
@@ -271,22 +278,24 @@ def _lagging_statistics(sweep: Judged) -> Iterator[str]:
         return
     rates = sweep.trials["learning_rate"][lags]
     low, high = rate(rates.min()), rate(rates.max())
-    where = f"learning rate {low}" if low == high else f"learning rates {low} to {high}"
-    above = f"in {lags.sum()} of {counted(len(lags))} ({where}) the evaluated training loss is above that of every batch"
+    where = f"learning rate {low}"
+    if low != high:
+        where = f"learning rates {low} to {high}"
+    count = f"{lags.sum()} of {counted(len(lags))}"
+    above = "the evaluated training loss is above that of every batch"
     lag = "its running statistics lag, and its accuracies are too low"
     remedy = "give it a smaller momentum, such as 0.9"
-    yield f"{above}: if the network has batch norm, {lag}; {remedy}"
+    yield f"in {count} ({where}) {above}: if the network has batch norm, {lag}; {remedy}"
 
 
 def failures(trials: pd.DataFrame, every: bool = False) -> list[str]:
     """Return why trials failed: why some did, and how many more, or why `every` one
     did."""
     failed = trials[trials["stop_reason"] == "error"]
-    lines = [
-        f"trial {row.trial_id} (learning rate {rate(row.learning_rate)}) "
-        f"failed: {row.error}"
-        for row in failed.itertuples()
-    ]
+    lines = []
+    for row in failed.itertuples():
+        where = f"learning rate {rate(row.learning_rate)}"
+        lines.append(f"trial {row.trial_id} ({where}) failed: {row.error}")
     rest = len(lines) - FAILURES
     if every or rest <= 0:
         return lines
@@ -297,10 +306,12 @@ def repeated(sweep: Judged) -> Iterator[Question]:
     """Yield the command that repeats a sweep, if its folder records one."""
     # `sys.argv` lacks the interpreter
     typed = list(sweep.record.typed)
-    if typed and not sweep.record.is_elsewhere:
-        interpreter = ["python"] if typed[0].endswith(".py") else []
-        line = shlex.join(interpreter + typed)
-        yield Question("to repeat this sweep, as its folder records it:", line)
+    if not typed or sweep.record.is_elsewhere:
+        return
+    if typed[0].endswith(".py"):
+        typed = ["python", *typed]
+    line = shlex.join(typed)
+    yield Question("to repeat this sweep, as its folder records it:", line)
 
 
 def title(sweep: Judged) -> str:
@@ -313,20 +324,24 @@ def title(sweep: Judged) -> str:
 
 def facts(sweep: Judged) -> dict[str, str]:
     """Return what was trained, on what, where and when, by names."""
-    record, trials, data = sweep.record, sweep.trials, sweep.record.data
+    record, trials = sweep.record, sweep.trials
     if record.is_elsewhere:
         return _facts_elsewhere(sweep)
+    data = record.data
     examples = f"{data.train_images:,} training and {data.test_images:,} test examples"
     if data.positions > 1:
         examples += f" of {data.positions} tokens"
     epochs = _from_to(trials["epochs_run"], "epoch")
     kinds = trials[["holdout", "batch_size", "drop_last"]].drop_duplicates()
-    batches = (
-        (data.train_images - holdout, size, dropped)
-        for holdout, size, dropped in kinds.itertuples(index=False)
-    )
+    batches = []
+    for holdout, size, dropped in kinds.itertuples(index=False):
+        batches.append((data.train_images - holdout, size, dropped))
     versions = record.environment.get("versions", {})
-    programs = [name for name in ("jax", "ray", "python") if versions.get(name)]
+    programs = []
+    for name in ("jax", "ray", "python"):
+        if versions.get(name):
+            programs.append(f"{name} {versions[name]}")
+    revision = record.environment.get("git_revision") or ""
     texts = {
         "networks": _networks(trials),
         "all with": _settings(trials, not data.of_networks),
@@ -335,8 +350,8 @@ def facts(sweep: Judged) -> dict[str, str]:
         "trials": f"{counted(len(trials))} of {epochs}",
         "trained on": _devices(sweep),
         "time": _duration(record),
-        "versions": ", ".join(f"{name} {versions[name]}" for name in programs),
-        "revision": str(record.environment.get("git_revision") or ""),
+        "versions": ", ".join(programs),
+        "revision": str(revision),
         "results": str(sweep.path),
     }
     return {name: text for name, text in texts.items() if text}
@@ -346,7 +361,9 @@ def _from_to(epochs: pd.Series, unit: str) -> str:
     """Return the least and the greatest number of epochs, such as `3 to 5 epochs`."""
     least, most = epochs.min(), epochs.max()
     text = counted(most, unit)
-    return f"{least} to {text}" if least < most else text
+    if least < most:
+        text = f"{least} to {text}"
+    return text
 
 
 def _devices(sweep: Judged) -> str:
@@ -408,7 +425,8 @@ def _duration(record: SweepMeta) -> str:
         # in between, nobody may have trained
         if record.ended is None or record.resumed:
             return f"started {start:%Y-%m-%d %H:%M} UTC"
-        seconds = (datetime.fromisoformat(record.ended) - start).total_seconds()
+        end = datetime.fromisoformat(record.ended)
+        seconds = (end - start).total_seconds()
     # older sweeps, and those of tests, have no times
     except (ValueError, TypeError):
         return ""
@@ -419,25 +437,23 @@ def ran(sweep: Judged) -> dict[str, str]:
     """Return where the time went, how many trials trained together, and how often the
     sweep was resumed, by names."""
     trials, resumed = sweep.trials, sweep.record.resumed
-    counts = trials["stop_reason"].value_counts().items()
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts)
+    counts = trials["stop_reason"].value_counts()
+    reasons = [f"{count:,} {reason}" for reason, count in counts.items()]
     name = "trials so far" if progress(trials).live else "trials ended"
-    texts = {name: reasons}
-    spent = {
-        name: float(np.nansum(trials[column].astype(float)))
-        for column, name in WORK.items()
-    }
+    texts = {name: ", ".join(reasons)}
+    spent = {}
+    for column, work in WORK.items():
+        spent[work] = float(np.nansum(trials[column].astype(float)))
     total = sum(spent.values())
     if total:
-        parts = [
-            f"{name} {spoken(seconds)} ({seconds / total:.0%})"
-            for name, seconds in spent.items()
-        ]
+        parts = []
+        for work, seconds in spent.items():
+            parts.append(f"{work} {spoken(seconds)} ({seconds / total:.0%})")
         texts["time of all trials"] = ", ".join(parts)
     lanes = sweep.epochs["lanes"].astype(float)
     if (lanes > 1).any():
-        average, most = f"{lanes.mean():.1f} on average", f"{lanes.max():.0f}"
-        texts["lanes that trained together"] = f"{average}, at most {most}"
+        average = f"{lanes.mean():.1f} on average"
+        texts["lanes that trained together"] = f"{average}, at most {lanes.max():.0f}"
     texts["resumed"] = "never"
     if resumed:
         times = counted(len(resumed), "time")

@@ -35,23 +35,24 @@ def json_object(sweep: Judged, where: str = "") -> dict[str, Any]:
     """
     worded = answer(sweep, where)
     data = worded.data
+    record = sweep.record
     questions = []
     for step, question in zip(data.next_steps, worded.questions, strict=True):
         text = {"text": question.text, "command": question.command or None}
         questions.append(_step(step) | text)
     return {
         "version": VERSION,
-        "kind": sweep.record.kind.value,
-        "name": sweep.record.name,
+        "kind": record.kind.value,
+        "name": record.name,
         "path": str(storage.absolute(sweep.path)),
-        "has_ended": sweep.record.ended is not None and not data.progress.is_open,
+        "has_ended": record.ended is not None and not data.progress.is_open,
         "answer": _answer(data),
         "settings": _settings(data),
         "trials": _plain(sweep.trials),
         "questions": questions,
         "text": {
             "headline": worded.headline,
-            "lines": [*worded.lines, *worded.more],
+            "lines": [*worded.lines, *worded.details],
             "notes": list(notes(sweep)),
             "failures": failures(sweep.trials),
         },
@@ -66,11 +67,10 @@ def as_json(sweep: Judged, where: str = "") -> str:
 def _answer(data: AnyAnswer) -> dict[str, Any]:
     """Return the fields of an answer but for those that stand beside it."""
     beside = ("settings", "next_steps", "edges")
-    values = {
-        field.name: _plain(getattr(data, field.name))
-        for field in fields(data)
-        if field.name not in beside
-    }
+    values = {}
+    for field in fields(data):
+        if field.name not in beside:
+            values[field.name] = _plain(getattr(data, field.name))
     if isinstance(data, EdgeAnswer):
         values["edges"] = [_edge(edge) for edge in data.edges]
     return values
@@ -105,7 +105,8 @@ def _step(step: NextStep) -> dict[str, Any]:
 
 
 def _setting(key: Key) -> dict[str, Any]:
-    return {name: _plain(value) for name, value in zip(CONFIGURATION, key, strict=True)}
+    values = zip(CONFIGURATION, key, strict=True)
+    return {name: _plain(value) for name, value in values}
 
 
 def _plain(value: Any) -> Any:
@@ -113,9 +114,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, pd.DataFrame):
         return [_plain(row) for row in value.to_dict("records")]
     if is_dataclass(value):
-        return {
-            field.name: _plain(getattr(value, field.name)) for field in fields(value)
-        }
+        names = [field.name for field in fields(value)]
+        return {name: _plain(getattr(value, name)) for name in names}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Mapping):
@@ -126,8 +126,8 @@ def _plain(value: Any) -> Any:
         return [_plain(inner) for inner in value]
     if isinstance(value, np.generic):
         return _plain(value.item())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     if value is pd.NA or value is pd.NaT:
         return None
     return value

@@ -43,14 +43,22 @@ class Axis(NamedTuple):
     @property
     def ends(self) -> tuple[float, float]:
         """Its left or lower end, and the other one."""
-        return (self.high, self.low) if self.accuracy else (self.low, self.high)
+        if self.accuracy:
+            return self.high, self.low
+        return self.low, self.high
+
+    @property
+    def scale(self) -> str:
+        """What matplotlib calls its scale."""
+        return "log" if self.log else "linear"
 
     def share(self, value: Any) -> Any:
         """Return where a value lies on it: 0 at its left or at its bottom, 1 at the
         other end."""
         first, last = self.ends
         if self.log:
-            first, last, value = np.log(first), np.log(last), np.log(value)
+            first, last = np.log(first), np.log(last)
+            value = np.log(value)
         return (value - first) / (last - first)
 
     @classmethod
@@ -76,7 +84,9 @@ class Axis(NamedTuple):
         middle = (low + high) / 2
         half = max(high - low, least) * (0.5 + ROOM)
         low, high = middle - half, middle + half
-        return cls(10**low, 10**high) if log else cls(low, high, False)
+        if log:
+            return cls(10**low, 10**high)
+        return cls(low, high, False)
 
 
 class Measure(NamedTuple):
@@ -92,7 +102,9 @@ class Measure(NamedTuple):
     def place(self, values: np.ndarray) -> np.ndarray:
         """Return the heights of values: what is off the scale lies at its end, as do
         losses that are not finite."""
-        heights = 1 - values if self.axis.accuracy else values
+        heights = values
+        if self.axis.accuracy:
+            heights = 1 - values
         with np.errstate(invalid="ignore"):
             heights = np.clip(heights, self.axis.low, self.axis.high)
         if measure_kind(self.column) == "loss":
@@ -114,7 +126,9 @@ class Measure(NamedTuple):
 
     def error(self, value: float) -> str:
         """Return the half-width of an interval as text."""
-        return f"{value:.4f}" if self.axis.accuracy else f"{value:.4g}"
+        if self.axis.accuracy:
+            return f"{value:.4f}"
+        return f"{value:.4g}"
 
 
 class SettingAxis(NamedTuple):
@@ -136,7 +150,10 @@ def numbers_of(rows: pd.DataFrame, column: str) -> np.ndarray:
 def measure_kind(column: str) -> str:
     """Return `accuracy` or `loss`; nothing for a task's own score, whatever it is
     called."""
-    return "" if column.startswith(OWN_SCORE) else column.rpartition("_")[2]
+    if column.startswith(OWN_SCORE):
+        return ""
+    _, _, kind = column.rpartition("_")
+    return kind
 
 
 def accuracy_axis(accuracies: np.ndarray, images: int, chance: float | None) -> Axis:
@@ -148,9 +165,12 @@ def accuracy_axis(accuracies: np.ndarray, images: int, chance: float | None) -> 
         chance: the accuracy of a guess; None if nobody knows it.
     """
     errors = np.maximum(1 - accuracies, 0.5 / images)
-    largest, marked = errors.max(), None
+    largest = errors.max()
+    marked = None
     if chance is not None:
-        largest, marked = max(largest, 1 - chance), {1 - chance: "guess"}
+        guess = 1 - chance
+        largest = max(largest, guess)
+        marked = {guess: "guess"}
     high = min(1.2 * largest, 1.15)
     low = min(0.6 * errors.min(), high / 20)
     return Axis(low, high, accuracy=True, marked=marked)
@@ -172,7 +192,9 @@ def loss_axis(losses: np.ndarray, last: np.ndarray, untrained: float) -> Axis:
         learned = max(untrained / losses.min(), 1)
         most = min(BEYOND, math.sqrt(learned)) * untrained
     shown = losses[losses <= most]
-    axis = score_axis(shown if len(shown) else np.array([most]), log)
+    if not len(shown):
+        shown = np.array([most])
+    axis = score_axis(shown, log)
     if (last <= most).all():
         return axis
     return axis._replace(marked={axis.high: f"> {axis.high:.2g}"})

@@ -24,25 +24,17 @@ def shortened(names: Iterable[str], most: int) -> dict[str, str]:
         most: at least 6, for up to 999 names.
     """
     texts = {name: name for name in names}
-    without_folders = {
-        name: _long(text, most, FOLDERS.sub(r"\1", text))
-        for name, text in texts.items()
-    }
+    without_folders = dict(texts)
+    for name, text in texts.items():
+        if len(text) > most:
+            without_folders[name] = FOLDERS.sub(r"\1", text)
     if _differ(without_folders):
         texts = without_folders
     for candidates in (texts, _without_shared_words(texts, most)):
-        cut = {
-            name: _long(text, most, _without_middle(text, most))
-            for name, text in candidates.items()
-        }
+        cut = {name: _without_middle(text, most) for name, text in candidates.items()}
         if _differ(cut):
             return cut
     return _numbered(texts, most)
-
-
-def _long(text: str, most: int, shorter: str) -> str:
-    """Return a text as it is if it fits, else the shorter one."""
-    return text if len(text) <= most else shorter
 
 
 def _differ(texts: Mapping[str, str]) -> bool:
@@ -50,7 +42,9 @@ def _differ(texts: Mapping[str, str]) -> bool:
 
 
 def _without_middle(text: str, most: int) -> str:
-    """Return the beginning and the end of a text."""
+    """Return the beginning and the end of a text, if it is too long."""
+    if len(text) <= most:
+        return text
     first = (most - 1) // 2
     last = most - 1 - first
     return f"{text[:first]}…{text[-last:]}"
@@ -66,14 +60,12 @@ def _without_shared_words(texts: Mapping[str, str], most: int) -> dict[str, str]
             alike[len(words)][name] = words
     shorter = dict(texts)
     for group in alike.values():
-        is_shared = [
-            len(set(column)) == 1 for column in zip(*group.values(), strict=True)
-        ]
+        columns = zip(*group.values(), strict=True)
+        is_shared = [len(set(column)) == 1 for column in columns]
         for name, words in group.items():
-            parts = [
-                "…" if shared else word
-                for word, shared in zip(words, is_shared, strict=True)
-            ]
+            parts = []
+            for word, shared in zip(words, is_shared, strict=True):
+                parts.append("…" if shared else word)
             shorter[name] = re.sub("…+", "…", "".join(parts))
     return shorter
 

@@ -79,32 +79,52 @@ def page(sweeps: Sequence[Judged]) -> str:
     css = looks() + part("page.css")
     shown = columns(view)
     with style.context(["default", FONT]):
-        heads = [head(view, i) for i in range(len(sweeps))]
-    pictures = [picture for head in heads for side in head["sides"] for picture in side]
-    health = "How it ran: data, options, versions, times"
-    note_count = sum(len(head["notes"]) + len(head["failures"]) for head in heads)
-    if note_count:
-        health += f" ({counted(note_count, 'note')})"
-    row = "range of rates" if sweeps[0].edges() else "setting"
-    data = json.dumps(_page_data(view, shown), allow_nan=False).encode()
-    html: str = ENVIRONMENT.get_template("page.html").render(
-        title=" · ".join(view.titles) if len(sweeps) > 1 else title(sweeps[0]),
+        heads = [head(view, number) for number in range(len(sweeps))]
+    name = title(sweeps[0])
+    if len(sweeps) > 1:
+        name = " · ".join(view.titles)
+    row = "setting"
+    if sweeps[0].edges():
+        row = "range of rates"
+    data = json.dumps(_page_data(view, shown), allow_nan=False)
+    packed = gzip.compress(data.encode(), 6, mtime=0)
+    template = ENVIRONMENT.get_template("page.html")
+    html: str = template.render(
+        title=name,
         heads=heads,
         measures=view.measures,
-        by_measure=any(
-            picture["hidden"] and picture["measure"] for picture in pictures
-        ),
+        by_measure=_has_measures_to_choose(heads),
         hint=_hint(view),
         rows_are=f"{len(view.settings)} rows, one for each {row}",
         columns=shown,
-        health=health,
+        health=_health(heads),
         css=Markup(css),
         css_hash=_hash(css),
         script=Markup(script),
         script_hash=_hash(script),
-        data=base64.b64encode(gzip.compress(data, 6, mtime=0)).decode(),
+        data=base64.b64encode(packed).decode(),
     )
     return html
+
+
+def _has_measures_to_choose(heads: Sequence[dict[str, Any]]) -> bool:
+    """Return whether a chart is drawn for several measures."""
+    for head in heads:
+        for side in head["sides"]:
+            if any(chart["hidden"] and chart["measure"] for chart in side):
+                return True
+    return False
+
+
+def _health(heads: Sequence[dict[str, Any]]) -> str:
+    """Return the title of what is said of how sweeps ran, with how many notes."""
+    text = "How it ran: data, options, versions, times"
+    count = 0
+    for head in heads:
+        count += len(head["notes"]) + len(head["failures"])
+    if count:
+        text += f" ({counted(count, 'note')})"
+    return text
 
 
 def part(name: str) -> str:
@@ -116,14 +136,15 @@ def part(name: str) -> str:
 def looks() -> str:
     """Return the colours of the page as CSS variables, for a light and for a dark
     ground."""
-    light = "; ".join(f"--{name}: {shades[0]}" for name, shades in SHADES.items())
-    dark = "; ".join(f"--{name}: {shades[1]}" for name, shades in SHADES.items())
-    own = "".join(f".{look} {{ --own: var(--{look}) }}\n" for look in LOOKS)
-    return (
-        f":root {{ {light} }}\n"
-        f"@media screen and (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n"
-        f"{own}"
-    )
+    light = [f"--{name}: {shade}" for name, (shade, _) in SHADES.items()]
+    dark = [f"--{name}: {shade}" for name, (_, shade) in SHADES.items()]
+    screen = "@media screen and (prefers-color-scheme: dark)"
+    rules = [
+        f":root {{ {'; '.join(light)} }}",
+        f"{screen} {{ :root {{ {'; '.join(dark)} }} }}",
+    ]
+    rules += [f".{look} {{ --own: var(--{look}) }}" for look in LOOKS]
+    return "\n".join(rules) + "\n"
 
 
 def _hash(text: str) -> str:
@@ -146,14 +167,21 @@ def head(view: View, number: int) -> dict[str, Any]:
     """Return what the page says and draws of one sweep."""
     sweep, name = view.sweeps[number], view.titles[number]
     setup = facts(sweep)
-    about = [setup.get(fact, "") for fact in ("all with", "trials", "time")]
+    context = [name, title(sweep)]
+    for fact in ("all with", "trials", "time"):
+        context.append(setup.get(fact, ""))
     epochs: Sequence[int] = ()
     if view.running and sweep.record.ended is None:
         epochs = sweep.trials[["epochs_run", "epochs_asked"]].sum().tolist()
     sides = charts(view, number)
+    choices = [chart.choice for chart in sides[1] if chart.choice]
+    drawn = []
+    for i, side in enumerate(sides):
+        pictures = drawings(view, side, f"{number}{i}", WIDTHS[i])
+        drawn.append(list(pictures))
     return {
         "title": name,
-        "context": " · ".join(filter(None, [name, title(sweep), *about])),
+        "context": " · ".join(filter(None, context)),
         "answer": view.answers[number],
         "notes": [*notes(sweep)],
         "failures": tuple(failures(sweep.trials)),
@@ -161,11 +189,8 @@ def head(view: View, number: int) -> dict[str, Any]:
         "repeated": [*repeated(sweep)],
         "epochs": epochs,
         "left": time_left(sweep),
-        "choices": [chart.choice for chart in sides[1] if chart.choice],
-        "sides": [
-            [*drawings(view, side, f"{number}{i}", WIDTHS[i])]
-            for i, side in enumerate(sides)
-        ],
+        "choices": choices,
+        "sides": drawn,
     }
 
 
@@ -174,12 +199,14 @@ def drawings(
 ) -> Iterator[dict[str, Any]]:
     """Yield each chart of a side as SVG, for a screen and for a phone: for each
     measure, if the sweep has ended, else for the first one."""
-    first = view.measures[:1]
     for i, chart in enumerate(side):
-        changes = chart.by_measure and not view.running
-        for measure in view.measures if changes else first:
+        measures = view.measures
+        if view.running or not chart.by_measure:
+            measures = measures[:1]
+        for measure in measures:
             own = f"{salt}{i}{measure.column}"
-            is_chosen = chart.choice == side[0].choice and measure == first[0]
+            is_first_measure = measure == view.measures[0]
+            is_chosen = is_first_measure and chart.choice == side[0].choice
             yield {
                 "wide": _svg(chart, measure, f"{own}wide", width, HEIGHT),
                 "narrow": _svg(chart, measure, f"{own}narrow", NARROW, LOW),
@@ -190,7 +217,8 @@ def drawings(
 
 
 def _svg(chart: Chart, measure: Measure, salt: str, width: int, height: int) -> Markup:
-    figure = Figure(figsize=(width / 72, height / 72), dpi=72)
+    inches = width / 72, height / 72
+    figure = Figure(figsize=inches, dpi=72)
     chart.draw(figure, measure)
     return Markup(inline(figure, salt))
 
@@ -198,53 +226,80 @@ def _svg(chart: Chart, measure: Measure, salt: str, width: int, height: int) -> 
 def _page_data(view: View, shown: Sequence[ShownColumn]) -> dict[str, Any]:
     """Return all that the page's script needs."""
     trials = view.trials
-    cells = zip(*(column.cells for column in shown), strict=True)
-    rows = zip(view.settings.itertuples(), cells, strict=True)
     values, curves = {}, {}
     for measure in view.measures:
+        column = measure.column
         texts = map(measure.said, measure.of(trials))
-        values[measure.column] = [f"{measure.title} {text}" for text in texts]
-        curves[measure.column] = _short(view.curves[measure.column], measure.axis.log)
-    ends = [(measure.axis.ends, measure.axis.log) for measure in view.measures[:1]]
+        values[column] = [f"{measure.title} {text}" for text in texts]
+        curves[column] = _short(view.curves[column], measure.axis.log)
+    ends = []
+    for measure in view.measures[:1]:
+        pair = np.array([measure.axis.ends])
+        ends += _short(pair, measure.axis.log)
+    written = 0
+    if view.running:
+        written = round(1000 * time.time())
+    sort_keys = []
+    for shown_column in shown:
+        keys = shown_column.keys or shown_column.cells
+        sort_keys.append([*map(_number, keys)])
+    csv = as_csv(_recorded(view))
     return {
         "running": view.running,
-        "written": round(1000 * time.time()) if view.running else 0,
+        "written": written,
         "reload": 1000 * RELOAD_S,
         "shown": MANY,
         "ids": trials["trial_id"].tolist(),
         "of": trials["setting"].tolist(),
         "looks": view.points["look"].tolist(),
-        "rows": ENVIRONMENT.get_template("rows.html").render(rows=rows, columns=shown),
-        "keys": [[*map(_number, column.keys or column.cells)] for column in shown],
+        "rows": _rows(view, shown),
+        "keys": sort_keys,
         "rates": trials["learning_rate"].tolist(),
         "said": _about_trials(trials),
         "values": values,
-        "csv": printable(as_csv(_recorded(view)).split("\n")),
-        "ends": [_short(np.array([pair]), log)[0] for pair, log in ends],
+        "csv": printable(csv.split("\n")),
+        "ends": ends,
         "curves": curves,
         "epochs": view.kept_epochs.tolist(),
     }
+
+
+def _rows(view: View, shown: Sequence[ShownColumn]) -> str:
+    """Return the rows of the table as HTML."""
+    cells = zip(*(column.cells for column in shown), strict=True)
+    rows = zip(view.settings.itertuples(), cells, strict=True)
+    template = ENVIRONMENT.get_template("rows.html")
+    html: str = template.render(rows=rows, columns=shown)
+    return html
 
 
 def _about_trials(trials: pd.DataFrame) -> list[str]:
     """Return what is said of each trial where its mark or its curve is pointed at."""
     seeds = "seed " + trials["seed"].astype(str)
     epochs = "epoch " + trials["epochs_run"].astype(str)
-    errors, evidence = trials["error"].fillna(""), trials["regime_evidence"].fillna("")
+    errors = trials["error"].fillna("")
+    evidence = trials["regime_evidence"].fillna("")
     reasons = errors.mask(errors == "", evidence)
-    parts = zip(seeds, epochs, trials["regime"], reasons, strict=True)
-    return [printable(" · ".join(filter(None, texts))) for texts in parts]
+    abouts = []
+    for texts in zip(seeds, epochs, trials["regime"], reasons, strict=True):
+        about = " · ".join(filter(None, texts))
+        abouts.append(printable(about))
+    return abouts
 
 
 def _recorded(view: View) -> pd.DataFrame:
     """Return the trials with the columns of their sweeps that say something."""
     trials = view.trials
     recorded = {name for sweep in view.sweeps for name in sweep.trials}
-    names = [name for name in trials if name in recorded]
-    has_any = [(trials[name].notna() & trials[name].ne("")).any() for name in names]
-    return trials[
-        [name for name, has_values in zip(names, has_any, strict=True) if has_values]
-    ]
+    names = []
+    for name in trials:
+        if name not in recorded:
+            continue
+        column = trials[name]
+        says_something = column.notna() & column.ne("")
+        if says_something.any():
+            names.append(name)
+    return trials[names]
 
 
 def _number(key: Any) -> Any:
@@ -258,5 +313,8 @@ def _number(key: Any) -> Any:
 def _short(values: np.ndarray, log: bool) -> list[list[float | None]]:
     """Return the values, or their logarithms to the base 10, in as few digits as are
     less than a pixel away."""
-    places = np.log10(values) if log else values
-    return [[*map(_number, row)] for row in np.round(places, 4).tolist()]
+    places = values
+    if log:
+        places = np.log10(values)
+    rounded = np.round(places, 4).tolist()
+    return [[*map(_number, row)] for row in rounded]

@@ -122,7 +122,9 @@ def _resume(source: Source, step: NextStep) -> Question:
         them = "it" if step.trials == 1 else "them"
         failed = f"{counted(step.trials)} failed; train {them} again with:"
         return Question(failed, line)
-    what = counted(step.trials) if step.trials else "the sweep"
+    what = "the sweep"
+    if step.trials:
+        what = counted(step.trials)
     return Question(f"{what} had not ended; resume with:", line)
 
 
@@ -140,7 +142,9 @@ def _why_rates(step: NextStep) -> str:
 
 
 def _of_families(step: NextStep) -> str:
-    return f" ({', '.join(step.families)})" if step.families else ""
+    if not step.families:
+        return ""
+    return f" ({', '.join(step.families)})"
 
 
 def proposed(record: SweepMeta, where: str, rates: Sequence[float]) -> str:
@@ -184,31 +188,31 @@ def _decide(source: Source, step: NextStep) -> Question:
         if step.jumping:
             text += f", or {step.jumping} more, by a jump"
         text += "?"
-    rows = settings[[key in step.settings for key in keys(settings)]]
-    flags = code_flags(source.sweep.record, rows)
+    is_named = [key in step.settings for key in keys(settings)]
+    record = source.sweep.record
+    flags = code_flags(record, settings[is_named])
     if flags is None:
         first = f"sweep={source.where!r}"
-        call = python_call(
-            "DecideOptions", source.sweep.record, first, **step.arguments
-        )
+        call = python_call("DecideOptions", record, first, **step.arguments)
         return Question(text, f"decide({call})")
     line = f"{command('decide')} --sweep {shlex.quote(source.where)}{flags}"
-    line += "".join(f" {words(*option)}" for option in step.arguments.items())
+    for name, value in step.arguments.items():
+        line += f" {words(name, value)}"
     return Question(text, line)
 
 
 def _find_edge(source: Source, step: NextStep) -> Question:
     text = f"Where is the edge{_of_families(step)}?"
-    flag = source.sweep.record.data.flag
+    record = source.sweep.record
+    architecture = step.arguments[record.data.flag]
     optimizer = step.arguments.get("optimizer", TrialConfig.optimizer)
-    code = {"architecture": [step.arguments[flag]], "optimizer": [optimizer]}
-    if code_flags(source.sweep.record, pd.DataFrame(code)) is None:
-        values = {
-            name: (value,) if name in SEVERAL else value
-            for name, value in step.arguments.items()
-            if value != ARRAYS
-        }
-        options = python_call("EdgeOptions", source.sweep.record, **values)
+    code = {"architecture": [architecture], "optimizer": [optimizer]}
+    if code_flags(record, pd.DataFrame(code)) is None:
+        values = {}
+        for name, value in step.arguments.items():
+            if value != ARRAYS:
+                values[name] = (value,) if name in SEVERAL else value
+        options = python_call("EdgeOptions", record, **values)
         return Question(text, f"find_edge({options})")
     if _sweep_names_code(source.sweep, code):
         expected = words("expected", step.arguments["expected"])
@@ -216,14 +220,16 @@ def _find_edge(source: Source, step: NextStep) -> Question:
         return Question(text, line)
     line = command("edge")
     for name, value in step.arguments.items():
-        line += f" {words(name) if value is True else words(name, value)}"
+        flag = words(name) if value is True else words(name, value)
+        line += f" {flag}"
     return Question(text, line)
 
 
 def _sweep_names_code(sweep: Judged, code: Mapping[str, Sequence[str]]) -> bool:
     """Return whether a command that names the sweep trains this code as it was
     recorded: the user has signed it, and nothing else was trained there."""
-    is_own = any(names_own_code(text) for texts in code.values() for text in texts)
+    names = [name for names in code.values() for name in names]
+    is_own = any(map(names_own_code, names))
     if not is_own or not sweep.record.own_code.is_signed:
         return False
     return len(list(families(sweep.trials))) == 1

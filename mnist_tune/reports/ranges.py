@@ -38,12 +38,14 @@ def spans_in_words(spans: Spans) -> list[str]:
     lines = []
     for span in spans.spans:
         if len(span.runs) > MOST_RUNS:
-            places = [_scattered(spans, span, names)]
+            where = _scattered(spans, span, names)
         else:
-            places = [
-                _place(spans, run, names) + _share(run, names) for run in span.runs
-            ]
-        line = f"{VERBS[span.regime]} {', '.join(places)}"
+            places = []
+            for run in span.runs:
+                place = _place(spans, run, names)
+                places.append(place + _share(run, names))
+            where = ", ".join(places)
+        line = f"{VERBS[span.regime]} {where}"
         if span.jumping:
             line += f" ({_where_accuracy_jumps(span, names)} accuracy jumps)"
         lines.append(line)
@@ -52,8 +54,9 @@ def spans_in_words(spans: Spans) -> list[str]:
 
 def _scattered(spans: Spans, span: Span, names: Names) -> str:
     first, last = span.rates[0], span.rates[-1]
-    between = spans.trained.index(last) - spans.trained.index(first) + 1
-    return f"at {len(span.rates)} of the {between} rates {names[first]}–{names[last]}"
+    begin, end = spans.trained.index(first), spans.trained.index(last)
+    count = end - begin + 1
+    return f"at {len(span.rates)} of the {count} rates {names[first]}–{names[last]}"
 
 
 def _place(spans: Spans, run: Stretch, names: Names) -> str:
@@ -62,10 +65,13 @@ def _place(spans: Spans, run: Stretch, names: Names) -> str:
     low, high = names[first], names[last]
     if first == last:
         return low
-    is_lowest, is_highest = first == spans.trained[0], last == spans.trained[-1]
+    is_lowest = first == spans.trained[0]
+    is_highest = last == spans.trained[-1]
     if is_lowest and is_highest:
-        which = "" if spans.trained == spans.tried else " that trained"
-        return f"at all rates{which}, {low}–{high}"
+        every = "all rates"
+        if spans.trained != spans.tried:
+            every = "all rates that trained"
+        return f"at {every}, {low}–{high}"
     if is_lowest and first == spans.tried[0]:
         return f"to {high}"
     if is_highest and last == spans.tried[-1]:
@@ -78,21 +84,26 @@ def _share(run: Stretch, names: Names) -> str:
     text = ""
     if run.agreeing < run.trials:
         text = f" ({run.agreeing} of {run.trials} {_kind(run, names)})"
-    if run.cut is None:
+    cut = run.cut
+    if cut is None:
         return text
-    few = f"{run.cut.trials} " if run.cut.trials < run.agreeing else ""
-    least = ""
-    if run.cut.least_epochs < run.cut.most_epochs:
-        least = f"{run.cut.least_epochs} to "
-    return f"{text} ({few}cut after {least}{counted(run.cut.most_epochs, 'epoch')})"
+    epochs = counted(cut.most_epochs, "epoch")
+    if cut.least_epochs < cut.most_epochs:
+        epochs = f"{cut.least_epochs} to {epochs}"
+    count = ""
+    if cut.trials < run.agreeing:
+        count = f"{cut.trials} "
+    return f"{text} ({count}cut after {epochs})"
 
 
 def _kind(run: Stretch, names: Names) -> str:
     """Return what is counted, and at which rates not all have the regime."""
     kind = "seeds" if len(run.rates) == 1 else "trials"
-    if len(run.mixed) > min(len(run.rates) - 1, MOST_RUNS):
+    most = min(len(run.rates) - 1, MOST_RUNS)
+    if len(run.mixed) > most:
         return kind
-    return f"{kind}, not all at {', '.join(names[rate] for rate in run.mixed)}"
+    rates = [names[rate] for rate in run.mixed]
+    return f"{kind}, not all at {', '.join(rates)}"
 
 
 def _where_accuracy_jumps(span: Span, names: Names) -> str:
@@ -100,8 +111,10 @@ def _where_accuracy_jumps(span: Span, names: Names) -> str:
     above = tuple(rate for rate in span.rates if rate >= first)
     if len(span.jumping) > 1 and above == span.jumping:
         return f"from {names[first]} on"
-    text = f"at {', '.join(names[rate] for rate in span.jumping[:MOST_RUNS])}"
-    return f"{text}, ..." if len(span.jumping) > MOST_RUNS else text
+    rates = [names[rate] for rate in span.jumping[:MOST_RUNS]]
+    if len(span.jumping) > MOST_RUNS:
+        rates.append("...")
+    return f"at {', '.join(rates)}"
 
 
 def all_spans(spans: tuple[Spans, ...]) -> Iterator[str]:

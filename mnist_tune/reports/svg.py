@@ -47,10 +47,12 @@ def tagged(artist: Any, kind: str, which: str, numbers: Iterable[Any]) -> Any:
     """Name an artist so that on a page each of its elements knows what it stands for:
     trials (`which` is "t") or settings ("s"). An element may stand for several
     numbers."""
-    texts = [
-        ",".join(map(str, number)) if isinstance(number, Iterable) else str(number)
-        for number in numbers
-    ]
+    texts = []
+    for number in numbers:
+        if isinstance(number, Iterable):
+            texts.append(",".join(map(str, number)))
+        else:
+            texts.append(str(number))
     artist.set_gid(f"{kind}/{which}/{' '.join(texts)}")
     return artist
 
@@ -74,7 +76,8 @@ def inline(figure: Figure, salt: str) -> str:
             element.text = None
         gid = element.get("id", "")
         element.attrib = dict(_attributes(element.attrib))
-        if "/" in gid or gid == "name":
+        is_tagged = "/" in gid or gid == "name"
+        if is_tagged:
             _tell(element, *gid.split("/"))
     [axes] = figure.axes
     width, height = figure.get_size_inches() * 72
@@ -106,11 +109,10 @@ def _tell(
     which they were drawn. What all leaves share stands on the group."""
     group.set("class", kind)
     defined = {id(element) for defs in group.iter("defs") for element in defs.iter()}
-    leaves = [
-        element
-        for element in group.iter()
-        if element.tag in LEAVES and id(element) not in defined
-    ]
+    leaves = []
+    for element in group.iter():
+        if element.tag in LEAVES and id(element) not in defined:
+            leaves.append(element)
     for leaf, number in zip(leaves, numbers.split(), strict=False):
         leaf.set(f"data-{which}", number)
     for name in SHARED:
@@ -146,7 +148,8 @@ def _attributes(attributes: dict[str, str]) -> Iterator[tuple[str, str]]:
         elif name == "transform" and "rotate(-0" in value:
             continue
         elif name in ("d", "x", "y", "transform"):
-            yield name, re.sub(r"(\.\d)\d+", r"\1", " ".join(value.split()))
+            text = " ".join(value.split())
+            yield name, re.sub(r"(\.\d)\d+", r"\1", text)
         elif name not in ("id", "clip-path") or REFERRED_TO.fullmatch(value):
             yield name, value
 

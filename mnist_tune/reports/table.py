@@ -49,9 +49,12 @@ def columns(view: View) -> list[ShownColumn]:
     """Return the columns of the table: what tells rows apart, then what they did."""
     if len(view.settings) == 1:
         return list(_columns(view))
-    return [
-        column for column in _columns(view) if column.must or len({*column.cells}) > 1
-    ]
+    shown = []
+    for column in _columns(view):
+        has_differences = len({*column.cells}) > 1
+        if column.must or has_differences:
+            shown.append(column)
+    return shown
 
 
 def _columns(view: View) -> Iterator[ShownColumn]:
@@ -96,10 +99,10 @@ def _of_setting(view: View, name: str) -> ShownColumn:
     values = column.iloc[first].tolist()
     optimizers = view.trials["optimizer"].iloc[first]
     texts = _texts(column)
-    cells = [
-        texts[value] if has({"optimizer": optimizer}, name) else "–"
-        for value, optimizer in zip(values, optimizers, strict=True)
-    ]
+    cells = []
+    for value, optimizer in zip(values, optimizers, strict=True):
+        is_set = has({"optimizer": optimizer}, name)
+        cells.append(texts[value] if is_set else "–")
     if pd.api.types.is_numeric_dtype(column):
         return ShownColumn(spaced(name), cells, values, must=False)
     return ShownColumn(spaced(name), cells, look="", must=False)
@@ -138,12 +141,12 @@ def _measures(view: View) -> list[Measure]:
 
 
 def _of_measure(view: View, measure: Measure) -> ShownColumn:
-    means, values = view.means[measure.column], view.values(measure)
+    means = view.means[measure.column]
+    values = view.values(measure)
+    counts, least, most = values.count(), values.min(), values.max()
     # the trials of a range differ in more than their seeds
     seeds = view.settings["trials"].map(len).mask(view.settings["is_range"], 0)
-    rows = zip(
-        values.count(), values.min(), values.max(), means.tolist(), seeds, strict=True
-    )
+    rows = zip(counts, least, most, means.tolist(), seeds, strict=True)
     cells = [_mean(measure, *row) for row in rows]
     title = measure.title.replace("training", "train").replace("accuracy", "acc")
     return ShownColumn(title, cells, means[:, 1].tolist())
@@ -176,12 +179,12 @@ def _why(view: View) -> ShownColumn:
     """Return the evidence of a trial that has the regime of its row."""
     texts = evidence(view.trials)
     regimes = view.trials["regime"].tolist()
+    settings = view.settings
     cells = []
-    for row, regime in zip(
-        view.settings["trials"], view.settings["regime"], strict=True
-    ):
-        typical = next((i for i in row if regimes[i] == regime), row[0])
-        cells.append(texts[typical])
+    for row, regime in zip(settings["trials"], settings["regime"], strict=True):
+        typical = [i for i in row if regimes[i] == regime]
+        first = typical[0] if typical else row[0]
+        cells.append(texts[first])
     return ShownColumn("why", cells, look="why")
 
 
@@ -287,20 +290,25 @@ def _reaches(trials: pd.DataFrame) -> list[str]:
     """Return when each trial reaches its target: `epoch 4` has been, `~14` and `> 22`
     are projections. A trial that was there and is below it again has `left`."""
     names = ["reaches", "reaches_from", "epochs_run", "epochs_asked", "reason"]
-    return [_when(*row) for row in zip(*(trials[name] for name in names), strict=True)]
+    columns = [trials[name] for name in names]
+    return [_when(*row) for row in zip(*columns, strict=True)]
 
 
 def _when(epoch: float, first: float, run: int, whole: int, reason: str) -> str:
     limit = FAR * whole
     if reason == Reason.LEFT_TARGET:
         return "left"
-    if math.isnan(epoch):  # then it may be known that it is later than `first`
-        return "–" if pd.isna(first) else f"> {min(first, limit):.0f}"
+    if math.isnan(epoch) and pd.isna(first):
+        return "–"
+    if math.isnan(epoch):  # what is known is that it is later than `first`
+        return f"> {min(first, limit):.0f}"
     if math.isinf(epoch):
         return "never"
     if epoch <= run:
         return f"epoch {epoch:.0f}"
-    return f"> {limit}" if epoch > limit else f"~{epoch:.0f}"
+    if epoch > limit:
+        return f"> {limit}"
+    return f"~{epoch:.0f}"
 
 
 def evidence(trials: pd.DataFrame) -> list[str]:

@@ -70,12 +70,13 @@ def print_report(sweep: Judged, every_line: bool = False, picture: bool = False)
     answer = view.answers[0]
     lines = answer.lines[:MOST_LINES]
     if every_line:
-        lines = (*answer.lines, *answer.more)
+        lines = (*answer.lines, *answer.details)
     _say(console, failures(sweep.trials, every_line))
     _say(console, [answer.headline], "bold")
     _say(console, lines)
     _say(console, [f"Note: {note}" for note in notes(sweep)], "yellow")
-    has_further = len(view.settings) < len(sweep.trials) or len(view.settings) > most
+    count = len(view.settings)
+    has_further = count < len(sweep.trials) or count > most
     places = _places(sweep, path, has_further, picture or view.running)
     for line in (*map(str, answer.questions), "    ".join(places)):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
@@ -125,7 +126,9 @@ def from_here(place: Place) -> str:
     if not isinstance(place, Path):
         return str(place)
     relative = os.path.relpath(place)
-    return str(place) if relative.startswith("..") else relative
+    if relative.startswith(".."):
+        return str(place)
+    return relative
 
 
 def _say(console: Console, lines: Iterable[str], style: str | None = None) -> None:
@@ -143,7 +146,9 @@ def exit_code(trials: pd.DataFrame) -> int:
     reasons = set(trials["stop_reason"])
     if "error" in reasons:
         return 1
-    return 130 if "interrupted" in reasons else 0
+    if "interrupted" in reasons:
+        return 130
+    return 0
 
 
 def print_table(console: Console, view: View, most: int) -> None:

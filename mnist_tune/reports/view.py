@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -85,7 +85,8 @@ def _texts(values: pd.Series) -> dict[Any, str]:
 
 def _without_test(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table without the scores on the test set."""
-    return table[[name for name in table if not name.startswith(("test_", "best_"))]]
+    names = [name for name in table if not name.startswith(("test_", "best_"))]
+    return table[names]
 
 
 def _regimes(trials: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
@@ -95,13 +96,15 @@ def _regimes(trials: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     if not begun:
         return "", "–"
     # as in the sentence: of equally frequent regimes, the later one there
-    order, counts = [*VERBS], Counter(begun)
+    order = list(VERBS)
+    counts = Counter(begun)
     regimes = sorted(counts, key=lambda name: (-counts[name], -order.index(name)))
-    texts = [f"{counts[name]} {name}" for name in regimes]
-    texts[0] = regimes[0]
+    first, *rest = regimes
+    text = first
     if len(trials) > 1:
-        texts[0] = f"{counts[regimes[0]]} of {len(trials)} {regimes[0]}"
-    return regimes[0], ", ".join(texts)
+        text = f"{counts[first]} of {len(trials)} {first}"
+    texts = [text, *(f"{counts[name]} {name}" for name in rest)]
+    return first, ", ".join(texts)
 
 
 def range_of(rates: pd.Series, count: int) -> np.ndarray:
@@ -109,7 +112,8 @@ def range_of(rates: pd.Series, count: int) -> np.ndarray:
     ranges hold equally many different rates, since a searcher's rates are unevenly
     spread."""
     different = np.unique(rates)
-    starts = [part[0] for part in np.array_split(different, min(count, len(different)))]
+    parts = np.array_split(different, min(count, len(different)))
+    starts = [part[0] for part in parts]
     return np.asarray(np.searchsorted(starts, rates, side="right"))
 
 
@@ -154,12 +158,14 @@ class View:
     def titles(self) -> list[str]:
         """The name of each sweep: the last folders of its path in which the sweeps
         differ."""
-        parts = [
-            [part for part in str(sweep.path).split("?")[0].split("/") if part] or ["."]
-            for sweep in self.sweeps
-        ]
-        for count in range(1, max(map(len, parts)) + 1):
-            titles = ["/".join(part[-count:]) for part in parts]
+        paths = []
+        for sweep in self.sweeps:
+            path, _, _ = str(sweep.path).partition("?")
+            folders = [folder for folder in path.split("/") if folder]
+            paths.append(folders or ["."])
+        longest = max(map(len, paths))
+        for count in range(1, longest + 1):
+            titles = ["/".join(folders[-count:]) for folders in paths]
             if len(set(titles)) == len(titles):
                 return titles
         return [f"{title} ({i})" for i, title in enumerate(titles, start=1)]
@@ -168,10 +174,11 @@ class View:
     def differ(self) -> list[list[str]]:
         """The settings, other than the learning rate, in which the trials of each sweep
         differ."""
-        return [
-            varied(self.trials[self.trials["sweep"] == i])
-            for i in range(len(self.sweeps))
-        ]
+        differ = []
+        for number in range(len(self.sweeps)):
+            is_own = self.trials["sweep"] == number
+            differ.append(varied(self.trials[is_own]))
+        return differ
 
     def is_ranked(self, sweep: Judged) -> bool:
         """Whether a sweep compares settings of any kind, so that its rows are best
@@ -200,19 +207,19 @@ class View:
         the row's number in `settings`; a `trial_id` is unique. For `competes` see
         `outcomes`. Of an edge, `learned` is 1 or 0, or NaN if a trial says nothing of
         it."""
-        trials = pd.concat(
-            map(self._trials, range(len(self.sweeps))), ignore_index=True
-        )
+        tables = map(self._trials, range(len(self.sweeps)))
+        trials = pd.concat(tables, ignore_index=True)
         rows = pd.Series(list(zip(trials["sweep"], trials["key"], strict=True)))
-        return trials.assign(setting=pd.factorize(rows)[0])
+        numbers, _ = pd.factorize(rows)
+        return trials.assign(setting=numbers)
 
     def _trials(self, number: int) -> pd.DataFrame:
         """Return the trials of a sweep in the order of their rows."""
-        sweep, (trials, _) = self.sweeps[number], self._tables[number]
+        sweep = self.sweeps[number]
+        trials, _ = self._tables[number]
         facts = sweep.record.data
-        trials = trials.assign(
-            sweep=number, own_index=trials.index, key=self._keys(trials, sweep)
-        )
+        keys_of_rows = self._keys(trials, sweep)
+        trials = trials.assign(sweep=number, own_index=trials.index, key=keys_of_rows)
         trials["competes"] = outcomes(sweep.trials, facts) == COMPETES
         edges = sweep.edges()
         if edges:
@@ -234,7 +241,8 @@ class View:
         """Return what the trials of a row have in common."""
         if self.rows == "trials":
             return [*trials["trial_id"]]
-        settings, is_edge = keys(trials), bool(sweep.edges())
+        settings = keys(trials)
+        is_edge = bool(sweep.edges())
         if self.rows != "ranges" and not is_edge:
             return settings
         names = varied(trials) or ["label"]
@@ -242,10 +250,10 @@ class View:
         most = RANGES // 2 if is_edge else RANGES
         count = max(most // max(groups.ngroups, 1), 1)
         ranges = groups.transform(range_of, count=count)
-        return [
-            (*key[:-1], f"range {number}")
-            for key, number in zip(settings, ranges, strict=True)
-        ]
+        keys_of_ranges = []
+        for (*family, _), number in zip(settings, ranges, strict=True):
+            keys_of_ranges.append((*family, f"range {number}"))
+        return keys_of_ranges
 
     def of_contest(self, sweep: int, contest: Contest) -> list[int]:
         """Return the row of each setting of a contest; -1 for one without a trial."""
@@ -256,9 +264,10 @@ class View:
     @cached_property
     def epochs(self) -> pd.DataFrame:
         """The epochs of all sweeps, with `row`, that of their trial in `trials`."""
-        epochs = pd.concat([epochs for _, epochs in self._tables], ignore_index=True)
-        row = pd.Index(self.trials["trial_id"]).get_indexer(epochs["trial_id"])
-        epochs = epochs.assign(row=row)
+        tables = [epochs for _, epochs in self._tables]
+        epochs = pd.concat(tables, ignore_index=True)
+        ids = pd.Index(self.trials["trial_id"])
+        epochs = epochs.assign(row=ids.get_indexer(epochs["trial_id"]))
         return epochs[epochs["row"] >= 0]
 
     @cached_property
@@ -276,30 +285,28 @@ class View:
         that no label follows."""
         split = held_out(self.trials)
         splits = sorted(SPLITS, key=lambda name: name != split)
-        accuracies = [
-            self._measure(f"{SPLITS[name]} accuracy", f"{name}_accuracy")
-            for name in splits
-        ]
-        unit = ", nats per token" if self.of_tokens else ""
+        accuracies: list[Measure] = []
+        for name in splits:
+            title = f"{SPLITS[name]} accuracy"
+            accuracies += self._measure(title, f"{name}_accuracy")
         of_losses = ["train"]
-        if self.of_tokens or self.by_loss or not any(accuracies):
+        if self.of_tokens or self.by_loss or not accuracies:
             of_losses = [split, "train"]
-        losses = [
-            self._measure(f"{SPLITS[name]} loss{unit}", f"{name}_loss")
-            for name in of_losses
-        ]
-        scores = [
-            self._measure(spaced(name.removeprefix(OWN_SCORE)), name)
-            for name in self.epochs
-            if name.startswith(OWN_SCORE)
-        ]
+        losses: list[Measure] = []
+        for name in of_losses:
+            title = f"{SPLITS[name]} loss"
+            if self.of_tokens:
+                title += ", nats per token"
+            losses += self._measure(title, f"{name}_loss")
+        scores: list[Measure] = []
+        for name in self.epochs:
+            if name.startswith(OWN_SCORE):
+                title = spaced(name.removeprefix(OWN_SCORE))
+                scores += self._measure(title, name)
         measures = [*losses, *accuracies, *scores]
         if self.by_accuracy:
             measures = [*accuracies, *losses, *scores]
-        return sorted(
-            filter(None, measures),
-            key=lambda measure: measure.column not in self.ranked,
-        )
+        return sorted(measures, key=lambda measure: measure.column not in self.ranked)
 
     @cached_property
     def ranked(self) -> set[str]:
@@ -349,27 +356,32 @@ class View:
             if measure in few or measure.column in self.ranked
         ]
 
-    def _measure(self, title: str, column: str) -> Measure | None:
+    def _measure(self, title: str, column: str) -> Iterator[Measure]:
+        """Yield a measure, if some epoch has a finite value of it."""
         values = numbers_of(self.epochs, column)
         values = values[np.isfinite(values)]
         if not len(values):
-            return None
+            return
         kind = measure_kind(column)
         if kind == "accuracy":
             facts = [sweep.record.data for sweep in self.sweeps]
             images = max(data.test_images for data in facts)
             # without labels that follow accuracy nobody knows the chance
             chances = [data.chance for data in facts if data.by_accuracy]
-            axis = accuracy_axis(values, images, chances[0] if chances else None)
-            return Measure(title, column, axis)
-        untrained = self.epochs.get("untrained_loss", pd.Series(dtype=float))
-        untrained = untrained.dropna().astype(float).median()
+            chance = next(iter(chances), None)
+            axis = accuracy_axis(values, images, chance)
+            yield Measure(title, column, axis)
+            return
+        untrained = math.nan
+        if "untrained_loss" in self.epochs:
+            losses = self.epochs["untrained_loss"].dropna()
+            untrained = losses.astype(float).median()
         if kind == "loss" and untrained > 0:
             ran = self.trials[self.trials["epochs_run"] > 0]
             axis = loss_axis(values, numbers_of(ran, column), untrained)
         else:
             axis = score_axis(values)
-        return Measure(title, column, axis, self._digits(column))
+        yield Measure(title, column, axis, self._digits(column))
 
     def _digits(self, column: str) -> int:
         """Return the significant digits with which settings that are told apart by a
@@ -398,12 +410,14 @@ class View:
     def curves(self) -> dict[str, np.ndarray]:
         """The curves of each measure, of shape [trials, kept epochs]; NaN where there
         is no value."""
+        row = self.epochs["row"].to_numpy()
         column = pd.Index(self.kept_epochs).get_indexer(self.epochs["epoch"])
-        row, is_held = self.epochs["row"].to_numpy(), column >= 0
+        is_held = column >= 0
+        shape = len(self.trials), len(self.kept_epochs)
         curves = {}
         for measure in self.measures:
             heights = measure.place(measure.of(self.epochs))
-            curve = np.full((len(self.trials), len(self.kept_epochs)), np.nan)
+            curve = np.full(shape, np.nan)
             curve[row[is_held], column[is_held]] = heights[is_held]
             curves[measure.column] = curve
         return curves
@@ -411,7 +425,8 @@ class View:
     @cached_property
     def settings(self) -> pd.DataFrame:
         """A row for each setting, trial or range (`_Row`)."""
-        names, rates = varied(self.trials), told_apart(self.trials["learning_rate"])
+        names = varied(self.trials)
+        rates = told_apart(self.trials["learning_rate"])
         texts = {name: _texts(self.trials[name]) for name in names}
         # As Python's own rows: pandas takes milliseconds for each of thousands of
         # groups.
@@ -421,14 +436,17 @@ class View:
         for trials in self.trials.groupby("setting").indices.values():
             own = [records[i] for i in trials]
             first = own[0]
+            sweep = first["sweep"]
             low = min(trial["learning_rate"] for trial in own)
             high = max(trial["learning_rate"] for trial in own)
-            text = rates[low] if low == high else f"{rate(low, 3)}–{rate(high, 3)}"
-            differ = [name for name in self.differ[first["sweep"]] if has(first, name)]
+            text = f"{rate(low, 3)}–{rate(high, 3)}"
+            if low == high:
+                text = rates[low]
+            differ = [name for name in self.differ[sweep] if has(first, name)]
             family = " ".join(texts[name][first[name]] for name in differ)
             regime, counts = _regimes(own)
             row = _Row(
-                sweep=first["sweep"],
+                sweep=sweep,
                 learning_rate=math.sqrt(low * high),
                 rate=text,
                 is_range=low < high,
@@ -436,14 +454,15 @@ class View:
                 name=f"{family} {text}".strip(),
                 regime=regime,
                 regimes=counts,
-                role=self._roles.get((first["sweep"], first["key"]), ""),
+                role=self._roles.get((sweep, first["key"]), ""),
                 trials=trials,
             )
             rows.append(row)
         settings = pd.DataFrame(rows, columns=_Row._fields)
-        if settings.duplicated(["sweep", "name"]).any() and self.rows == "settings":
-            first = [trials[0] for trials in settings["trials"]]
-            labels = self.trials["label"].to_numpy()[first]
+        has_equal_names = settings.duplicated(["sweep", "name"]).any()
+        if has_equal_names and self.rows == "settings":
+            first_trials = [trials[0] for trials in settings["trials"]]
+            labels = self.trials["label"].to_numpy()[first_trials]
             named = zip(labels, settings["name"], strict=True)
             settings["name"] = [f"{label} {name}".strip() for label, name in named]
         return settings
@@ -465,10 +484,12 @@ class View:
     def values(self, measure: Measure) -> Any:
         """Return, grouped by rows, the values of the trials that compete or, if none of
         a row does, of all that trained."""
+        trained = self.trials["epochs_run"] > 0
         competes, row = self.trials["competes"], self.trials["setting"]
         none_competes = ~competes.groupby(row).transform("any")
-        counts = (self.trials["epochs_run"] > 0) & (competes | none_competes)
-        return pd.Series(measure.of(self.trials)).where(counts).groupby(row)
+        counts = trained & (competes | none_competes)
+        values = pd.Series(measure.of(self.trials))
+        return values.where(counts).groupby(row)
 
     @cached_property
     def means(self) -> dict[str, np.ndarray]:
@@ -481,33 +502,40 @@ class View:
     def _means(self, measure: Measure) -> np.ndarray:
         values = self.values(measure)
         middle = values.mean().to_numpy()
-        half = half_width(values.std().to_numpy(), values.count().to_numpy())
-        half[self.settings["is_range"].to_numpy(bool)] = math.nan
+        deviations, counts = values.std().to_numpy(), values.count().to_numpy()
+        half = half_width(deviations, counts)
+        is_range = self.settings["is_range"].to_numpy(bool)
+        half[is_range] = math.nan
         if measure in self.accuracies[:1]:
-            first = self.trials.iloc[[rows[0] for rows in self.settings["trials"]]]
+            trials = self.settings["trials"]
+            first = self.trials.iloc[[rows[0] for rows in trials]]
             data = self.sweeps[0].record.data
             images = independent_answers_of(first, data, held_out(self.trials))
-            has_one_seed = self.settings["trials"].map(len).eq(1).to_numpy()
+            noise = accuracy_noise(measure.of(first), images)
+            has_one_seed = trials.map(len).eq(1).to_numpy()
             one_seed = has_one_seed & first["competes"].to_numpy()
-            half[one_seed] = Z * accuracy_noise(measure.of(first), images)[one_seed]
+            half[one_seed] = Z * noise[one_seed]
         return np.column_stack([middle - half, middle, middle + half])
 
     def maps(self, sweep: int) -> list[SettingAxis]:
         """Return what the last values of a search's trials can be drawn by: their rank,
         their learning rate, and the settings in which they differ."""
         own = self.trials[self.trials["sweep"] == sweep]
-        rank = (self.trials["setting"] - own["setting"].min() + 1).to_numpy(float)
+        first = own["setting"].min()
+        ranks = (self.trials["setting"] - first + 1).to_numpy(float)
         count = own["setting"].nunique()
-        axis = Axis.of([1, count], False, 1 / count)
-        names = ["learning_rate", *self.differ[sweep]]
-        settings = [self._setting(name) for name in names if own[name].nunique() > 1]
-        return [SettingAxis("rank", rank, axis), *settings]
+        axes = [SettingAxis("rank", ranks, Axis.of([1, count], False, 1 / count))]
+        for name in ("learning_rate", *self.differ[sweep]):
+            if own[name].nunique() > 1:
+                axes.append(self._setting(name))
+        return axes
 
     def _setting(self, name: str) -> SettingAxis:
         values = self.trials[name]
         is_number = pd.api.types.is_numeric_dtype(values)
         is_number &= not pd.api.types.is_bool_dtype(values)
-        if is_number and (values.nunique() > MOST_GROUPS or name == "learning_rate"):
+        has_many = name == "learning_rate" or values.nunique() > MOST_GROUPS
+        if is_number and has_many:
             numbers = values.to_numpy(float)
             low, high = numbers.min(), numbers.max()
             is_wide = bool(low > 0 and high >= 10 * low)
@@ -516,9 +544,8 @@ class View:
         # evenly within a group, by the golden ratio
         spread = np.arange(len(codes)) * 0.618034 % 1 - 0.5
         ticks = {}
-        for place, group in enumerate(groups):
-            value = group.item() if hasattr(group, "item") else group
-            ticks[float(place)] = exactly(value)
+        for place, group in enumerate(groups.tolist()):
+            ticks[float(place)] = exactly(group)
         axis = Axis(-0.6, len(groups) - 0.4, False, ticks=ticks)
         return SettingAxis(name, codes + 0.5 * spread, axis)
 
@@ -531,7 +558,8 @@ class View:
         looks = self.trials["regime"].to_numpy(object, copy=True)
         for i, sweep in enumerate(self.sweeps):
             for _, look, family in self.families(i):
-                looks[np.concatenate([*family["trials"]])] = look
+                rows = np.concatenate([*family["trials"]])
+                looks[rows] = look
             if sweep.decision is not None:
                 own = (self.trials["sweep"] == i).to_numpy()
                 settings = self.trials["setting"][own]
@@ -556,7 +584,8 @@ class View:
         if len(rates) <= FEW or not len(near):
             return None
         places = np.searchsorted(rates, near)
-        low, high = max(places.min() - 2, 0), min(places.max() + 2, len(rates) - 1)
+        low = max(places.min() - 2, 0)
+        high = min(places.max() + 2, len(rates) - 1)
         if high - low >= len(rates) / 2:
             return None
         return float(rates[low]), float(rates[high])
@@ -570,16 +599,16 @@ class View:
             return []
         settings = self.settings[self.settings["sweep"] == sweep]
         names = self.differ[sweep]
-        if settings["family"].nunique() > MOST_GROUPS and names:
-            first = [rows[0] for rows in settings["trials"]]
-            values = self.trials.loc[first, names[0]].to_numpy()
-            settings = settings.assign(
-                family=[setting(names[0], value) for value in values]
-            )
-        families = list(settings.groupby("family", sort=False))
-        if not 1 < len(families) <= MOST_GROUPS:
+        if names and settings["family"].nunique() > MOST_GROUPS:
+            first_name = names[0]
+            first_trials = [rows[0] for rows in settings["trials"]]
+            values = self.trials.loc[first_trials, first_name].to_numpy()
+            texts = [setting(first_name, value) for value in values]
+            settings = settings.assign(family=texts)
+        groups = list(settings.groupby("family", sort=False))
+        if not 1 < len(groups) <= MOST_GROUPS:
             return []
-        return [
-            (name, f"line{i % len(LINES)}", family)
-            for i, (name, family) in enumerate(families)
-        ]
+        families = []
+        for i, (name, family) in enumerate(groups):
+            families.append((name, f"line{i % len(LINES)}", family))
+        return families

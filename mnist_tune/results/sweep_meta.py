@@ -158,7 +158,7 @@ class SweepMeta:
     @property
     def is_elsewhere(self) -> bool:
         """Whether it was trained elsewhere."""
-        return self.kind is SweepKind.CURVES
+        return "has_seeds" in self.options
 
     @property
     def ends_in_a_decision(self) -> bool:

@@ -53,8 +53,11 @@ def normal_mlp(sizes: Sequence[int], seed: int) -> Any:
 def glorot_mlp(sizes: Sequence[int], seed: int) -> Any:
     """Draw the weights and biases of an MLP with these layer sizes, as `stax.Dense`
     does."""
-    layers = [layer for size in sizes[1:] for layer in (stax.Dense(size), stax.Relu)]
-    return _drawn([stax.Flatten, *layers[:-1]], sizes[:1], seed)
+    layers = [stax.Flatten]
+    for size in sizes[1:]:
+        layers += [stax.Dense(size), stax.Relu]
+    # the last layer is linear
+    return _drawn(layers[:-1], sizes[:1], seed)
 
 
 def he_mlp(sizes: Sequence[int], seed: int) -> Any:

@@ -251,7 +251,8 @@ def _check_arguments(text: str, call: Call) -> None:
         options += ("momentum", "nesterov")
     factory = _factory(call.name, ENTRIES["optimizer"].get(call.name))
     # the first one is the learning rate
-    parameters = list(inspect.signature(factory).parameters.values())[1:]
+    signature = inspect.signature(factory)
+    parameters = list(signature.parameters.values())[1:]
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     names = [parameter.name for parameter in parameters if parameter.kind in by_name]
     kinds = {parameter.kind for parameter in parameters}

@@ -137,8 +137,8 @@ def range_curve(
     rates = curve.ramp.rates.astype(np.float32)
     steps = len(rates)
     orders = _batches(seed, program.batch_size, steps, train_count)
-    keys = np.stack([np.full(steps, seed), np.arange(steps)], axis=1)
-    keys = keys.astype(np.uint32)
+    seeds, numbers = np.full(steps, seed), np.arange(steps)
+    keys = np.stack([seeds, numbers], axis=1).astype(np.uint32)
     fixed = {name: jnp.float32(value) for name, value in hyper.items()}
     for first in range(0, steps, CHUNK):
         part = slice(first, first + CHUNK)

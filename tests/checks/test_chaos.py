@@ -20,13 +20,12 @@ def sweep(tmp_path, new_writer, epoch_row):
 
 
 def test_other_times_are_no_fault(sweep):
-    undisturbed, other = (
-        sweep("undisturbed"),
-        sweep("other", **dict.fromkeys(TIMES, 7.0)),
-    )
+    undisturbed = sweep("undisturbed")
+    other = sweep("other", **dict.fromkeys(TIMES, 7.0))
     assert faults(other.path, undisturbed, exact=True) == []
 
 
 def test_another_loss_is_a_fault(sweep):
-    undisturbed, other = sweep("undisturbed"), sweep("other", train_loss=0.3)
+    undisturbed = sweep("undisturbed")
+    other = sweep("other", train_loss=0.3)
     assert faults(other.path, undisturbed, exact=True) == ["numbers differ"]

@@ -37,25 +37,25 @@ def met(rows):
 
 def refused(row):
     """Refuse all of a=1 but with b=2 and c=0, and c=1 with d=3."""
-    return (row["a"] == 1 and (row["b"], row["c"]) != (2, 0)) or (
-        row["c"] == 1 and row["d"] == 3
-    )
+    if row["a"] == 1 and (row["b"], row["c"]) != (2, 0):
+        return True
+    return row["c"] == 1 and row["d"] == 3
+
+
+def not_refused(rows):
+    """Those rows that are not refused."""
+    return [row for row in rows if not refused(row)]
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_every_pair_meets_in_a_row_that_is_not_refused_where_there_is_one(seed):
     rows = pairwise(VALUES, refused, seed)
-    possible = [
-        dict(zip(VALUES, row, strict=True))
-        for row in product(*map(range, VALUES.values()))
-    ]
+    combinations = product(*map(range, VALUES.values()))
+    possible = [dict(zip(VALUES, row, strict=True)) for row in combinations]
     assert met(rows) == met(possible)
-    assert met(row for row in rows if not refused(row)) == met(
-        row for row in possible if not refused(row)
-    )
-    assert len(rows) < 30, (
-        "432 rows are possible, 12 are the fewest that hold the pairs of a and d"
-    )
+    assert met(not_refused(rows)) == met(not_refused(possible))
+    # 432 rows are possible, 12 are the fewest that hold the pairs of a and d
+    assert len(rows) < 30
 
 
 def test_the_table_holds_every_pair_of_the_options():
@@ -65,14 +65,13 @@ def test_the_table_holds_every_pair_of_the_options():
 
 def test_the_flags_of_every_value_mean_that_value():
     for name, kinds in OPTIONS.items():
-        for i in range(len(kinds)):
-            given = values({"data": 0} | {name: i}, Path("folder"))
-            assert cli.parse(LearningRateRegimes, flags(given)) == LearningRateRegimes(
-                **given
-            ), given
+        for number in range(len(kinds)):
+            fields = values({"data": 0} | {name: number}, Path("folder"))
+            options = cli.parse(LearningRateRegimes, flags(fields))
+            assert options == LearningRateRegimes(**fields), fields
 
 
-GIVEN: Fields = {
+FIELDS: Fields = {
     "scheduler": "fifo",
     "execution": "process",
     "epochs": 4,
@@ -90,11 +89,8 @@ def sweep(tmp_path, new_writer, epoch_row):
         for trial_id in ("00000", "00001"):
             for epoch in range(1, rows + 1):
                 rate = 0.1 if trial_id == "00000" else 0.2
-                writer.epoch(
-                    trial_id,
-                    epoch_row(epoch, learning_rate=rate, **last),
-                    repeated=False,
-                )
+                row = epoch_row(epoch, learning_rate=rate, **last)
+                writer.epoch(trial_id, row, repeated=False)
             writer.end(trial_id, stop_reason)
         return writer.finish()
 
@@ -102,47 +98,46 @@ def sweep(tmp_path, new_writer, epoch_row):
 
 
 def test_a_whole_sweep_has_no_fault(sweep):
-    once, other = sweep("once"), sweep("other", ended_at=7.0, train_s=7.0)
-    assert incomplete(once, GIVEN) == []
-    assert differing(other, once, GIVEN) == []
-
-
-def test_faults_are_found(sweep):
     once = sweep("once")
-    assert differing(sweep("loss", train_loss=0.5000001), once, GIVEN) == [
-        "train_loss, test_loss differ from the undisturbed sweep's"
-    ]
-    assert differing(sweep("short", rows=1), once, GIVEN) == ["0 rows in place of 8"]
-    assert (
-        incomplete(sweep("short again", rows=1), GIVEN)[0]
-        == "trial 00000 ended as interrupted"
-    )
-    assert (
-        incomplete(once, GIVEN | {"epochs": 5})[0]
-        == "trial 00000, completed, has the epochs [1, 2, 3, 4]"
-    )
-    assert (
-        incomplete(sweep("failed", stop_reason="error"), GIVEN)[0]
-        == "trial 00000 ended as error"
-    )
-    assert (
-        incomplete(once, GIVEN | {"learning_rates": (0.1,)})[0]
-        == "2 trials in place of 1"
-    )
+    other = sweep("other", ended_at=7.0, train_s=7.0)
+    assert incomplete(once, FIELDS) == []
+    assert differing(other, once, FIELDS) == []
+
+
+def test_what_differs_from_the_undisturbed_sweep_is_found(sweep):
+    once = sweep("once")
+    other_loss = differing(sweep("loss", train_loss=0.5000001), once, FIELDS)
+    assert other_loss == ["train_loss, test_loss differ from the undisturbed sweep's"]
+    short = differing(sweep("short", rows=1), once, FIELDS)
+    assert short == ["0 rows in place of 8"]
+
+
+def test_what_is_incomplete_is_found(sweep):
+    once = sweep("once")
+    short = incomplete(sweep("short", rows=1), FIELDS)
+    assert short[0] == "trial 00000 ended as interrupted"
+    five_epochs = incomplete(once, FIELDS | {"epochs": 5})
+    assert five_epochs[0] == "trial 00000, completed, has the epochs [1, 2, 3, 4]"
+    failed = incomplete(sweep("failed", stop_reason="error"), FIELDS)
+    assert failed[0] == "trial 00000 ended as error"
+    one_rate = incomplete(once, FIELDS | {"learning_rates": (0.1,)})
+    assert one_rate[0] == "2 trials in place of 1"
 
 
 def test_as_lanes_only_rounding_may_differ(sweep):
-    once, given = sweep("once"), GIVEN | {"execution": "lanes"}
-    assert differing(sweep("rounded", train_loss=0.5000001), once, given) == []
-    assert differing(sweep("other", train_loss=0.6), once, given)
+    once = sweep("once")
+    fields = FIELDS | {"execution": "lanes"}
+    assert differing(sweep("rounded", train_loss=0.5000001), once, fields) == []
+    assert differing(sweep("other", train_loss=0.6), once, fields)
 
 
 def printed(**row):
     """Return a command's object with a trial, and a question."""
+    trial = {"trial_id": "00000", "regime_evidence": "slow", "error": ""} | row
     content = {
         "path": "/sweep",
         "answer": {"finding": "found"},
-        "trials": [{"trial_id": "00000", "regime_evidence": "slow", "error": ""} | row],
+        "trials": [trial],
         "questions": [{"text": "Try more:", "command": "mnist-tune resume sweep"}],
         "text": {"notes": ["no target"]},
     }
@@ -150,13 +145,13 @@ def printed(**row):
 
 
 def test_texts_with_markers_are_no_difference_and_facts_are():
-    plain, with_marker = printed(train_s=1.0), printed(regime_evidence=marked("slow"))
+    plain = printed(train_s=1.0)
+    with_marker = printed(regime_evidence=marked("slow"))
     assert fields_apart(plain, with_marker, leave_out=["train_s"]) == []
     assert fields_apart(plain, with_marker) == ["trials differs with markers"]
     with_marker.content["questions"][0]["command"] = "mnist-tune show sweep"
-    assert fields_apart(plain, with_marker, leave_out=["train_s"]) == [
-        "questions differs with markers"
-    ]
+    apart = fields_apart(plain, with_marker, leave_out=["train_s"])
+    assert apart == ["questions differs with markers"]
 
 
 def test_texts_without_a_marker_are_noticed():
@@ -189,13 +184,14 @@ FEW = (
 
 @pytest.mark.ray
 def test_rows_run_or_are_refused(tmp_path, one_core, as_users_have_it):
-    write_data(tmp_path / "data")
-    rows = [dict.fromkeys(OPTIONS, 0) | row for row in FEW]
-    for i, row in enumerate(rows):
-        (tmp_path / str(i)).mkdir()
-        given = values(row, tmp_path / "data")
-        what, found = tried("once", given, tmp_path / str(i), random.Random(0))
-        assert what.startswith(
-            "refused: nesterov needs momentum" if row["nesterov"] else "once"
-        ), given
-        assert found == [], given
+    data = tmp_path / "data"
+    write_data(data)
+    for number, row in enumerate(FEW):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        fields = values(dict.fromkeys(OPTIONS, 0) | row, data)
+        outcome, faults = tried("once", fields, folder, random.Random(0))
+        is_refused = "nesterov" in row
+        expected = "refused: nesterov needs momentum" if is_refused else "once"
+        assert outcome.startswith(expected), fields
+        assert faults == [], fields

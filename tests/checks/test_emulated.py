@@ -16,10 +16,12 @@ from checks.emulated import cpuid, processor_seen
     cpuid() is None, reason="only glibc on x86-64 tells what the processor says"
 )
 def test_xla_compiles_for_the_processor_that_is_named():
-    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+    processor, *_ = jax.local_devices(backend="cpu")
+    with jax.default_device(processor):
         compiled = jax.jit(lambda x: 2 * x).lower(np.float32(1)).compile()
-    listed = re.search(rb"[+-]avx[\w.,+-]*", compiled.runtime_executable().serialize())
-    compiled_for = listed[0].decode().split(",")
+    program = compiled.runtime_executable().serialize()
+    features = re.search(rb"[+-]avx[\w.,+-]*", program)[0]
+    compiled_for = features.decode().split(",")
     vectors = {"+avx512f": "AVX-512", "+avx2": "AVX2", "+avx": "AVX"}
     widest = next(label for flag, label in vectors.items() if flag in compiled_for)
     assert processor_seen().endswith(f" ({widest})")

@@ -30,12 +30,10 @@ def aws(monkeypatch, tmp_path):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "imitation")
     monkeypatch.setenv("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
-    monkeypatch.setattr(
-        "moto.iam.models.aws_managed_policies_data", json.dumps(POLICIES)
-    )
-    monkeypatch.setattr(
-        "ray.autoscaler._private.aws.config.time.sleep", lambda seconds: None
-    )
+    policies = json.dumps(POLICIES)
+    monkeypatch.setattr("moto.iam.models.aws_managed_policies_data", policies)
+    sleep = "ray.autoscaler._private.aws.config.time.sleep"
+    monkeypatch.setattr(sleep, lambda seconds: None)
     with moto.mock_aws():
         iam = boto3.client("iam")
         for name in ("mnist-tune-head", "mnist-tune-worker"):
@@ -55,36 +53,27 @@ def test_ray_starts_a_head_on_demand_and_a_worker_on_spot(aws):
     from ray.autoscaler._private.util import prepare_config, validate_config
 
     image = aws.register_image(Name="ubuntu").id
-    config = prepare_config(
-        yaml.safe_load(LAUNCHER.read_text().replace("AMI_ID", image))
-    )
+    text = LAUNCHER.read_text().replace("AMI_ID", image)
+    config = prepare_config(yaml.safe_load(text))
     validate_config(config)
     config = bootstrap_aws(config)
     provider = AWSNodeProvider(config["provider"], config["cluster_name"])
-    nodes = {
-        name: node["node_config"]
-        for name, node in config["available_node_types"].items()
-    }
-    provider.create_node(nodes["head"] | config["head_node"], {}, 1)
-    provider.create_node(nodes["gpu"], {}, 1)
-    started = [
-        (
-            node.instance_type,
-            node.instance_lifecycle,
-            node.iam_instance_profile["Arn"].rsplit("/")[-1],
-        )
-        for node in aws.instances.all()
-    ]
-    assert started == [
-        ("m6i.large", None, "mnist-tune-head"),
-        ("g6.xlarge", "spot", "mnist-tune-worker"),
-    ]
-    roles = [role["RoleName"] for role in boto3.client("iam").list_roles()["Roles"]]
-    assert sorted(roles) == ["mnist-tune-head", "mnist-tune-worker"], (
-        "Ray made one with full access"
-    )
+    node_types = config["available_node_types"]
+    head_config = node_types["head"]["node_config"] | config["head_node"]
+    provider.create_node(head_config, {}, 1)
+    provider.create_node(node_types["gpu"]["node_config"], {}, 1)
+
+    head, worker = aws.instances.all()
+    assert head.instance_type == "m6i.large"
+    assert head.instance_lifecycle is None
+    assert head.iam_instance_profile["Arn"].rsplit("/")[-1] == "mnist-tune-head"
+    assert worker.instance_type == "g6.xlarge"
+    assert worker.instance_lifecycle == "spot"
+    assert worker.iam_instance_profile["Arn"].rsplit("/")[-1] == "mnist-tune-worker"
+    roles = boto3.client("iam").list_roles()["Roles"]
+    names = sorted(role["RoleName"] for role in roles)
+    no_other = "Ray made one with full access"
+    assert names == ["mnist-tune-head", "mnist-tune-worker"], no_other
     (group,) = aws.security_groups.filter(GroupNames=["ray-autoscaler-mnist-tune"])
-    from_outside = [
-        rule["FromPort"] for rule in group.ip_permissions if rule["IpRanges"]
-    ]
-    assert from_outside == [22]
+    from_outside = [rule for rule in group.ip_permissions if rule["IpRanges"]]
+    assert [rule["FromPort"] for rule in from_outside] == [22]

@@ -38,19 +38,15 @@ def parsed(script, arguments):
     they are invalid."""
     if script == "sweeps/notebook.py":
         return cli.parse(Notebook, arguments)
-    name = next(
-        name
-        for name, (known, _) in invocation.COMMANDS.items()
-        if known == Path(script).stem
-    )
+    names = {module: name for name, (module, _) in invocation.COMMANDS.items()}
+    name = names[Path(script).stem]
     return cli.parse(options_of(name), arguments)
 
 
-COMMANDS = [
-    (name, *command)
-    for name in FILES
-    for command in commands((ROOT / "cluster" / name).read_text())
-]
+COMMANDS = []
+for name in FILES:
+    text = (ROOT / "cluster" / name).read_text()
+    COMMANDS += [(name, *command) for command in commands(text)]
 
 
 @pytest.mark.promise("Every documented command parses")
@@ -63,30 +59,30 @@ def test_every_documented_command_parses(name, script, arguments):
         assert str(config.resume) == "auto"
 
 
-PAGES = [
-    ROOT / "README.md",
-    *(path for path in sorted((ROOT / "docs").glob("*.md")) if path.name != "flags.md"),
-]
-SHOWN = sorted(
-    {
-        command
-        for path in PAGES
-        for command in commands(path.read_text())
-        if "..." not in command[1]
-    }
+PAGES = {ROOT / "README.md", *(ROOT / "docs").glob("*.md")}
+SHOWN = set()
+for page in PAGES - {ROOT / "docs" / "flags.md"}:
+    SHOWN.update(commands(page.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments"),
+    sorted(command for command in SHOWN if "..." not in command[1]),
 )
-
-
-@pytest.mark.parametrize(("script", "arguments"), SHOWN)
 def test_every_command_of_the_pages_parses(script, arguments):
-    assert parsed(script, tuple("csv" if one == "TOOL" else one for one in arguments))
+    words = ["csv" if word == "TOOL" else word for word in arguments]
+    assert parsed(script, tuple(words))
 
 
 def test_commands_are_found_in_every_file():
     assert {name for name, *_ in COMMANDS} == set(FILES)
-    assert commands("python sweeps/b.py --one $two \\\n   -t & wait") == [
-        ("sweeps/b.py", ("--one", "$two", "-t"))
-    ]
-    assert commands("see `python analysis/c.py DIR`, and") == [
-        ("analysis/c.py", ("DIR",))
-    ]
+
+
+def test_what_a_command_of_a_text_is():
+    over_two_lines = "python sweeps/b.py --one $two \\\n   -t & wait"
+    [(script, arguments)] = commands(over_two_lines)
+    assert script == "sweeps/b.py"
+    assert arguments == ("--one", "$two", "-t")
+    [(script, arguments)] = commands("see `python analysis/c.py DIR`, and")
+    assert script == "analysis/c.py"
+    assert arguments == ("DIR",)

@@ -15,19 +15,23 @@ from waiting import LONG_S
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "cluster"
-LAUNCHER = json.loads(
-    (Path(ray.__file__).parent / "autoscaler" / "ray-schema.json").read_text()
-)
+AUTOSCALER = Path(ray.__file__).parent / "autoscaler"
+LAUNCHER = json.loads((AUTOSCALER / "ray-schema.json").read_text())
 RAYJOB = json.loads(Path(__file__).with_name("rayjob-schema.json").read_text())
+
+
+def config_of(name):
+    return yaml.safe_load((CLUSTER / name).read_text())
+
+
+PODS = config_of("rayjob.yaml")["spec"]["rayClusterSpec"]
 
 
 def against(schema, text):
     """Return the errors of a file by a schema."""
     validator = jsonschema.validators.validator_for(schema)(schema)
-    return [
-        f"{error.json_path}: {error.message}"
-        for error in validator.iter_errors(yaml.safe_load(text))
-    ]
+    errors = validator.iter_errors(yaml.safe_load(text))
+    return [f"{error.json_path}: {error.message}" for error in errors]
 
 
 def launcher(text):
@@ -49,13 +53,12 @@ def linted(program, text, *flags):
 
 
 def dockerfile(text):
+    faults = linted("hadolint", text)
     users = re.findall(r"^USER (\S+)", text, re.MULTILINE)
-    root = (
-        []
-        if users and users[-1].isdigit() and int(users[-1])
-        else ["it runs as root, or as a user without number"]
-    )
-    return linted("hadolint", text) + root
+    last = users[-1] if users else "root"
+    if not last.isdigit() or int(last) == 0:
+        faults.append("it runs as root, or as a user without number")
+    return faults
 
 
 def script(text):
@@ -90,20 +93,14 @@ def test_no_file_holds_a_secret(path):
     assert secrets(text) == []
     key = "AKIA" + 16 * "A"
     assert secrets(f"{text}\nAWS_ACCESS_KEY_ID={key}") == [key]
-    assert secrets(f"{text}\n--output s3://key:secret@bucket/sweep") == [
-        "://key:secret@"
-    ]
+    with_a_key = secrets(f"{text}\n--output s3://key:secret@bucket/sweep")
+    assert with_a_key == ["://key:secret@"]
 
 
 def test_pods_and_image_have_the_same_ray_version():
-    pinned = re.findall(
-        "^ray==(.+)$", (CLUSTER / "constraints.txt").read_text(), re.MULTILINE
-    )
-    assert [
-        yaml.safe_load((CLUSTER / "rayjob.yaml").read_text())["spec"]["rayClusterSpec"][
-            "rayVersion"
-        ]
-    ] == pinned
+    constraints = (CLUSTER / "constraints.txt").read_text()
+    [pinned] = re.findall("^ray==(.+)$", constraints, re.MULTILINE)
+    assert PODS["rayVersion"] == pinned
 
 
 @pytest.mark.promise(
@@ -111,13 +108,12 @@ def test_pods_and_image_have_the_same_ray_version():
 )
 @pytest.mark.parametrize("name", ["aws.yaml", "gcp.yaml"])
 def test_a_launcher_saves_money_and_asks_for_the_token(name):
-    config = yaml.safe_load((CLUSTER / name).read_text())
-    head, gpu = (
-        config["available_node_types"][node]["node_config"] for node in ("head", "gpu")
-    )
-    assert "spot" not in json.dumps(head).lower()
-    assert "spot" in json.dumps(gpu).lower()
-    assert config["available_node_types"]["gpu"]["min_workers"] == 0
+    config = config_of(name)
+    head = config["available_node_types"]["head"]
+    assert "spot" not in json.dumps(head["node_config"]).lower()
+    gpu = config["available_node_types"]["gpu"]
+    assert "spot" in json.dumps(gpu["node_config"]).lower()
+    assert gpu["min_workers"] == 0
     assert config["idle_timeout_minutes"] <= 10
     assert config["provider"]["cache_stopped_nodes"] is False
     assert "~/.ray/auth_token" in config["file_mounts"]
@@ -125,7 +121,6 @@ def test_a_launcher_saves_money_and_asks_for_the_token(name):
     assert "--dashboard-host=127.0.0.1" in " ".join(config["head_start_ray_commands"])
 
 
-PODS = yaml.safe_load((CLUSTER / "rayjob.yaml").read_text())["spec"]["rayClusterSpec"]
 PAGES = "".join((CLUSTER / f"{name}.md").read_text() for name in ("aws", "gcp"))
 
 BUCKET = {
@@ -145,47 +140,45 @@ NODES = {
 """What Ray's node provider calls, with nodes that are not stopped but ended."""
 
 
+POLICY = r"--policy-name (\w+) --policy-document '(.*?)}'\n"
+
+
 def policies():
     """Return the statements of each policy that the pages make."""
-    found = {}
-    for name, text in re.findall(
-        r"--policy-name (\w+) --policy-document '(.*?)}'\n", PAGES, re.DOTALL
-    ):
+    statements = {}
+    for name, text in re.findall(POLICY, PAGES, re.DOTALL):
         filled = re.sub(r"'\"\$(\w+)\"'", r"\1", text + "}")
-        found[name] = json.loads(filled)["Statement"]
-    return found
+        statements[name] = json.loads(filled)["Statement"]
+    return statements
 
 
 def actions(statement):
-    return (
-        {statement["Action"]}
-        if isinstance(statement["Action"], str)
-        else set(statement["Action"])
-    )
+    action = statement["Action"]
+    return {action} if isinstance(action, str) else set(action)
+
+
+def all_actions(statements):
+    return set().union(*map(actions, statements))
 
 
 @pytest.mark.promise(
     "The nodes' role in the cloud may do what is listed, and nothing else"
 )
 def test_a_role_may_do_what_is_listed_and_nothing_else():
-    found = policies()
-    assert found.keys() == {"bucket", "nodes"}
-    assert set().union(*map(actions, found["bucket"])) == BUCKET
-    assert {one["Resource"] for one in found["bucket"]} == {
-        "arn:aws:s3:::BUCKET",
-        "arn:aws:s3:::BUCKET/*",
-    }
-    assert set().union(*map(actions, found["nodes"])) == NODES | {"iam:PassRole"}
-    for statement in found["nodes"]:
+    statements = policies()
+    assert statements.keys() == {"bucket", "nodes"}
+    assert all_actions(statements["bucket"]) == BUCKET
+    resources = {statement["Resource"] for statement in statements["bucket"]}
+    assert resources == {"arn:aws:s3:::BUCKET", "arn:aws:s3:::BUCKET/*"}
+    assert all_actions(statements["nodes"]) == NODES | {"iam:PassRole"}
+    worker = "arn:aws:iam::ACCOUNT:role/mnist-tune-worker"
+    own_nodes = {"ec2:ResourceTag/ray-cluster-name": "mnist-tune"}
+    for statement in statements["nodes"]:
         if "iam:PassRole" in actions(statement):
-            assert (
-                statement["Resource"] == "arn:aws:iam::ACCOUNT:role/mnist-tune-worker"
-            )
+            assert statement["Resource"] == worker
         if "ec2:TerminateInstances" in actions(statement):
-            assert statement["Condition"] == {
-                "StringEquals": {"ec2:ResourceTag/ray-cluster-name": "mnist-tune"}
-            }
-    config = yaml.safe_load((CLUSTER / "aws.yaml").read_text())
+            assert statement["Condition"] == {"StringEquals": own_nodes}
+    config = config_of("aws.yaml")
     assert config["cluster_name"] == "mnist-tune"
     for name, role in (("head", "mnist-tune-head"), ("gpu", "mnist-tune-worker")):
         node = config["available_node_types"][name]["node_config"]
@@ -193,32 +186,26 @@ def test_a_role_may_do_what_is_listed_and_nothing_else():
         assert node["MetadataOptions"] == {"HttpTokens": "required"}
 
 
+ROLES_OF_RAY = r"DEFAULT_SERVICE_ACCOUNT_ROLES = \[(.*?)\]"
+REMOVAL = r"for role in (.*); do\n +gcloud projects remove-iam-policy-binding"
+
+
 @pytest.mark.promise(
     "The nodes' role in the cloud may do what is listed, and nothing else"
 )
 def test_what_rays_head_on_google_cloud_does_not_need_is_taken_away():
-    source = (
-        Path(ray.__file__).parent / "autoscaler" / "_private" / "gcp" / "config.py"
-    ).read_text()
-    given = re.findall(
-        r'"(roles/.*?)"',
-        re.search(r"DEFAULT_SERVICE_ACCOUNT_ROLES = \[(.*?)\]", source, re.DOTALL)[1],
-    )
-    (taken,) = re.findall(
-        r"for role in (.*); do\n +gcloud projects remove-iam-policy-binding", PAGES
-    )
-    assert {*given} - {f"roles/{role}" for role in taken.split()} == {
-        "roles/compute.admin"
-    }
+    source = (AUTOSCALER / "_private" / "gcp" / "config.py").read_text()
+    listed = re.search(ROLES_OF_RAY, source, re.DOTALL)[1]
+    roles = set(re.findall(r'"roles/(.*?)"', listed))
+    (removed,) = re.findall(REMOVAL, PAGES)
+    assert roles - set(removed.split()) == {"compute.admin"}
 
 
 @pytest.mark.promise("Trials on Kubernetes have no Kubernetes token")
 def test_trials_on_kubernetes_have_no_token_and_no_rights_of_the_head():
-    head, (worker,) = (
-        PODS["headGroupSpec"]["template"]["spec"],
-        PODS["workerGroupSpecs"],
-    )
-    worker = worker["template"]["spec"]
+    head = PODS["headGroupSpec"]["template"]["spec"]
+    (workers,) = PODS["workerGroupSpecs"]
+    worker = workers["template"]["spec"]
     assert PODS["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
     assert worker["automountServiceAccountToken"] is False
     assert worker["serviceAccountName"] != head["serviceAccountName"]
@@ -232,58 +219,55 @@ def test_trials_on_kubernetes_have_no_token_and_no_rights_of_the_head():
             }
 
 
+COPIED = "mnist_tune sweeps analysis cluster pyproject.toml README.md LICENSE"
+
+
 @pytest.mark.promise("Only what is named is copied to the nodes")
 @pytest.mark.parametrize("name", ["aws.yaml", "gcp.yaml"])
 def test_only_what_is_named_is_copied_to_the_nodes(name):
-    config = yaml.safe_load((CLUSTER / name).read_text())
+    config = config_of(name)
     copied = set(config["file_mounts"].values())
-    assert copied == {
-        *(
-            "mnist_tune",
-            "sweeps",
-            "analysis",
-            "cluster",
-            "pyproject.toml",
-            "README.md",
-            "LICENSE",
-            "~/.ray/auth_token",
-        )
-    }
+    token = "~/.ray/auth_token"
+    assert copied == {*COPIED.split(), token}
     assert ".env*" in config["rsync_exclude"]
-    assert all((ROOT / path).exists() for path in copied - {"~/.ray/auth_token"})
+    for path in copied - {token}:
+        assert (ROOT / path).exists()
+
+
+HASHES = re.compile("sha256:[0-9a-f]{64}( --hash=sha256:[0-9a-f]{64})*")
+
+
+def requirements(text):
+    """Return the lines of a list of packages, without comments."""
+    lines = re.sub(r" *\\\n *", " ", text).splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def locked(name):
     """Return the version of each package in a lock. Each must have a hash."""
-    found = {}
-    for line in re.sub(r" *\\\n *", " ", (CLUSTER / name).read_text()).splitlines():
-        if line and not line.startswith("#"):
-            package, hashes = line.partition("--hash=")[::2]
-            assert re.fullmatch(
-                "sha256:[0-9a-f]{64}( --hash=sha256:[0-9a-f]{64})*", hashes
-            ), package
-            found.update([package.partition(";")[0].strip().split("==")])
-    return found
+    versions = {}
+    for line in requirements((CLUSTER / name).read_text()):
+        package, _, hashes = line.partition("--hash=")
+        assert HASHES.fullmatch(hashes), package
+        name, version = package.partition(";")[0].strip().split("==")
+        versions[name] = version
+    return versions
 
 
 @pytest.mark.promise("Nodes install what is locked, by hashes")
 def test_the_locks_hold_every_package_with_its_hashes():
-    head, worker = locked("head.lock"), locked("worker.lock")
-    pinned = dict(
-        line.split("==")
-        for line in re.findall(
-            "^[^#].*", (CLUSTER / "constraints.txt").read_text(), re.MULTILINE
-        )
-    )
+    head = locked("head.lock")
+    worker = locked("worker.lock")
+    constraints = requirements((CLUSTER / "constraints.txt").read_text())
+    pinned = dict(line.split("==") for line in constraints)
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
     needed = settings["project"]["dependencies"] + settings["build-system"]["requires"]
-    names = {re.match("[a-z0-9-]+", one)[0] for one in needed}
+    names = {re.match("[a-z0-9-]+", requirement)[0] for requirement in needed}
     for lock in (head, worker):
         assert lock.items() >= pinned.items()
         assert lock.keys() >= names
-    assert not {
-        name for name in head.keys() & worker.keys() if head[name] != worker[name]
-    }
+    for name in head.keys() & worker.keys():
+        assert head[name] == worker[name], name
     assert {name for name in worker if name.startswith("jax-cuda12")}
     assert not [name for name in head if "nvidia" in name or "cuda" in name]
     assert head.keys() >= {"boto3", "google-api-python-client"}
@@ -294,9 +278,10 @@ def test_the_locks_hold_every_package_with_its_hashes():
     ("path", "count"), [("aws.yaml", 4), ("gcp.yaml", 4), ("Dockerfile", 2)]
 )
 def test_nodes_install_nothing_but_what_is_locked(path, count):
-    installs = re.findall(r"pip install (.*?)(?: &&|\n)", (CLUSTER / path).read_text())
+    text = (CLUSTER / path).read_text()
+    installs = re.findall(r"pip install (.*?)(?: &&|\n)", text)
     assert len(installs) == count
     for flags in installs:
-        assert "--require-hashes -r cluster/" in flags or flags.endswith(
-            "--no-deps --no-build-isolation ."
-        ), flags
+        is_locked = "--require-hashes -r cluster/" in flags
+        is_own = flags.endswith("--no-deps --no-build-isolation .")
+        assert is_locked or is_own, flags

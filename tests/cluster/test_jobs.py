@@ -40,9 +40,9 @@ class Head(NamedTuple):
 def free_ports(count):
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+        for free_socket in sockets:
+            free_socket.bind(("127.0.0.1", 0))
+        return [free_socket.getsockname()[1] for free_socket in sockets]
 
 
 @pytest.fixture(scope="module")
@@ -56,39 +56,26 @@ def head():
     }
     # a socket's path may have 107 bytes
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:
-        command = [
-            BIN / "ray",
-            "start",
-            "--head",
-            "--block",
-            "--num-cpus=1",
-            "--include-dashboard=true",
-        ]
-        ports = [
-            f"--port={gcs}",
-            f"--dashboard-port={dashboard}",
-            f"--ray-client-server-port={client}",
-        ]
-        ports += [f"--dashboard-agent-listen-port={agent}", f"--temp-dir={folder}"]
+        start = "start --head --block --num-cpus=1 --include-dashboard=true"
+        ports = f"--port={gcs} --dashboard-port={dashboard}"
+        ports += f" --ray-client-server-port={client}"
+        ports += f" --dashboard-agent-listen-port={agent}"
+        flags = [*start.split(), *ports.split(), f"--temp-dir={folder}"]
         with open(f"{folder}/log", "w") as log:
             process = subprocess.Popen(
-                [*command, *ports],
+                [BIN / "ray", *flags],
                 env=environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
         try:
             clone = Path(folder, "clone")
+            ignored = shutil.ignore_patterns("__pycache__")
             for name in ("mnist_tune", "sweeps"):
-                shutil.copytree(
-                    ROOT / name,
-                    clone / name,
-                    ignore=shutil.ignore_patterns("__pycache__"),
-                )
+                shutil.copytree(ROOT / name, clone / name, ignore=ignored)
             wait_for_port(dashboard, process)
-            yield Head(
-                f"127.0.0.1:{gcs}", f"http://127.0.0.1:{dashboard}", environment, clone
-            )
+            address = f"127.0.0.1:{gcs}"
+            yield Head(address, f"http://127.0.0.1:{dashboard}", environment, clone)
         finally:
             end(process)
 
@@ -110,9 +97,9 @@ def end(process):
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(timeout=20)
-    for each in family:
+    for member in family:
         with contextlib.suppress(psutil.Error, ProcessLookupError):
-            each.kill()
+            member.kill()
     process.wait(timeout=LONG_S)
 
 
@@ -128,40 +115,13 @@ def ray(head, *arguments):
 
 
 def submit(head, name, output):
-    sweep = [
-        "--dataset",
-        "mnist-5k",
-        "--architecture",
-        "mlp-8-tanh",
-        "--learning-rates",
-        "0.05",
-        "0.1",
-        "0.2",
-    ]
-    sweep += [
-        "--epochs",
-        str(EPOCHS),
-        "--scheduler",
-        "fifo",
-        "--output",
-        str(output),
-        "--resume",
-        "auto",
-    ]
-    job = [
-        "job",
-        "submit",
-        "--address",
-        head.dashboard,
-        "--submission-id",
-        name,
-        "--working-dir",
-        head.clone,
-        "--",
-    ]
-    return ray(
-        head, *job, "python", "sweeps/lr_regimes.py", "--address", "auto", *sweep
-    )
+    job = f"--address {head.dashboard} --submission-id {name}"
+    data = "--dataset mnist-5k --architecture mlp-8-tanh --learning-rates 0.05 0.1 0.2"
+    length = f"--epochs {EPOCHS} --scheduler fifo"
+    words = ["job", "submit", *job.split(), "--working-dir", head.clone, "--"]
+    words += ["python", "sweeps/lr_regimes.py", "--address", "auto"]
+    words += [*data.split(), *length.split()]
+    return ray(head, *words, "--output", str(output), "--resume", "auto")
 
 
 @pytest.mark.promise("The same command resumes a job that was stopped")
@@ -172,16 +132,15 @@ def test_a_stopped_job_resumes_when_it_is_submitted_again(head, tmp_path):
     # as `ray job stop` asks, which takes seconds to start: the sweep would end
     # meanwhile
     token = {"Authorization": f"Bearer {head.environment['RAY_AUTH_TOKEN']}"}
-    stopped = requests.post(
-        f"{head.dashboard}/api/jobs/first/stop", headers=token, timeout=LONG_S
-    )
+    url = f"{head.dashboard}/api/jobs/first/stop"
+    stopped = requests.post(url, headers=token, timeout=LONG_S)
     assert stopped.json() == {"stopped": True}
     first.communicate(timeout=LONG_S)
     before = load_sweep(output)
     assert 0 < len(before.epochs) < 3 * EPOCHS
     second = submit(head, "second", output)
-    told, _ = second.communicate(timeout=LONG_S)
-    assert second.returncode == 0, told
+    printed, _ = second.communicate(timeout=LONG_S)
+    assert second.returncode == 0, printed
     after = load_sweep(output)
     assert set(after.trials["stop_reason"]) == {"completed"}
     assert not after.epochs.duplicated(["trial_id", "epoch"]).any()
@@ -189,18 +148,21 @@ def test_a_stopped_job_resumes_when_it_is_submitted_again(head, tmp_path):
 
 
 @pytest.mark.promise("Joining a cluster without its token ends with one line")
-def test_joining_a_cluster_without_its_token_fails_with_one_line(head, tmp_path):
-    for wrong in ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN": "another"}):
-        flags = ["--smoke", "--dataset", "mnist-5k", "--address", head.gcs]
-        done = subprocess.run(
-            [sys.executable, ROOT / "sweeps" / "lr_regimes.py", *flags],
-            cwd=tmp_path,
-            env=head.environment | wrong,
-            capture_output=True,
-            text=True,
-            timeout=LONG_S,
-        )
-        assert done.returncode == 2
-        assert done.stderr.count("\n") == 1
-        assert "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH" in done.stderr
+@pytest.mark.parametrize(
+    "wrong", [{"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN": "another"}]
+)
+def test_joining_a_cluster_without_its_token_fails_with_one_line(head, tmp_path, wrong):
+    script = ROOT / "sweeps" / "lr_regimes.py"
+    flags = ["--smoke", "--dataset", "mnist-5k", "--address", head.gcs]
+    done = subprocess.run(
+        [sys.executable, script, *flags],
+        cwd=tmp_path,
+        env=head.environment | wrong,
+        capture_output=True,
+        text=True,
+        timeout=LONG_S,
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH" in done.stderr
     assert list(tmp_path.iterdir()) == []

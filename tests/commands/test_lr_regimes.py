@@ -12,18 +12,14 @@ from mnist_tune.tuning import dry_run
 
 
 def test_trials_go_from_the_middle_of_the_range_outwards():
-    rates = [
-        one.learning_rate
-        for one in LearningRateRegimes(
-            learning_rates=(0.001, 0.02, 0.1, 2.0, 10.0)
-        ).trials()
-    ]
+    options = LearningRateRegimes(learning_rates=(0.001, 0.02, 0.1, 2.0, 10.0))
+    rates = [trial.learning_rate for trial in options.trials()]
     assert rates[:3] == [0.1, 0.02, 2.0]
     assert sorted(rates[3:]) == [0.001, 10.0]
 
 
 def test_all_values_are_crossed_once_and_a_seed_sets_the_batch_order_too():
-    config = LearningRateRegimes(
+    options = LearningRateRegimes(
         architecture=("mlp-8-tanh", "mlp-9-tanh"),
         batch_size=(32, 64),
         momentum=(0.0, 0.9),
@@ -33,12 +29,15 @@ def test_all_values_are_crossed_once_and_a_seed_sets_the_batch_order_too():
         holdout=50,
         drop_last=True,
     )
-    trials = config.trials()
-    assert len(set(trials)) == len(trials) == 2**5
-    assert {(trial.seed, trial.data_seed) for trial in trials} == {(3, 3), (0, 0)}
-    assert {(trial.epochs, trial.holdout, trial.drop_last) for trial in trials} == {
-        (7, 50, True)
-    }
+    trials = options.trials()
+    assert len(trials) == 2**5
+    assert len(set(trials)) == 2**5
+    seeds = {(trial.seed, trial.data_seed) for trial in trials}
+    assert seeds == {(3, 3), (0, 0)}
+    for trial in trials:
+        assert trial.epochs == 7
+        assert trial.holdout == 50
+        assert trial.drop_last
 
 
 @pytest.mark.parametrize(
@@ -46,9 +45,8 @@ def test_all_values_are_crossed_once_and_a_seed_sets_the_batch_order_too():
     ["learning_rates", "seeds", "architecture", "optimizer", "batch_size", "momentum"],
 )
 def test_an_empty_list_is_refused(name):
-    with pytest.raises(
-        UserError, match=f"^--{name.replace('_', '-')} needs at least one value"
-    ):
+    flag = name.replace("_", "-")
+    with pytest.raises(UserError, match=f"^--{flag} needs at least one value"):
         LearningRateRegimes(**{name: ()}).trials()
 
 
@@ -57,13 +55,10 @@ def test_a_dry_run_trains_an_epoch_and_makes_no_folder(
 ):
     monkeypatch.setattr(SweepOptions, "load", lambda *_: few_images)
     monkeypatch.setattr(dry_run, "make_pool", lambda dataset, _: LanePool(dataset))
-    code, said, _ = main_of(lr_regimes, "--dry-run", "--architecture", "mlp-4-tanh")
+    code, text, _ = main_of(lr_regimes, "--dry-run", "--architecture", "mlp-4-tanh")
     assert code == 0
-    assert said.startswith(
-        f"16 trials, each of at most 10 epochs, on {few_images.name}\n"
-    )
-    assert re.search(
-        r"measured: an epoch takes \S+ s with its evaluation; compiling took \S+ s\nabout [\d.]+ s",
-        said,
-    )
+    trials = "16 trials, each of at most 10 epochs"
+    assert text.startswith(f"{trials}, on {few_images.name}\n")
+    measured = r"an epoch takes \S+ s with its evaluation; compiling took \S+ s"
+    assert re.search(rf"measured: {measured}\nabout [\d.]+ s", text)
     assert not list(tmp_path.iterdir())

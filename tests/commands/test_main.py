@@ -30,10 +30,12 @@ def program(tmp_path, monkeypatch, capsys):
 
 
 def test_without_a_name_it_lists_the_commands(program):
-    assert program() == program("--help") == program("-h")
     code, stdout, stderr = program()
-    assert (code, stderr) == (0, "")
+    assert code == 0
+    assert stderr == ""
     assert_kept("commands", stdout)
+    assert program("--help") == (code, stdout, stderr)
+    assert program("-h") == (code, stdout, stderr)
 
 
 def test_the_version_is_that_of_the_installed_package(program, monkeypatch):
@@ -43,40 +45,52 @@ def test_the_version_is_that_of_the_installed_package(program, monkeypatch):
     assert program("--version") == (0, f"mnist-tune 1.2.3\n{newer}", "")
 
 
+MISTAKES = (
+    "regime",
+    "qqq",
+    "regimes --lr 0.1",
+    "decide --lr 0.1",
+    "edge --lr 0.1",
+    "resume",
+    "resume .",
+    "resume --x",
+    "edge --expected 1:2",
+    "export --to csv",
+    "predict new.npy .",
+)
+
+
 def test_a_mistake_is_one_line(program):
     lines = []
-    with_a_flag = (f"{name} --lr 0.1" for name in ("regimes", "decide", "edge"))
-    others = (
-        "resume",
-        "resume .",
-        "resume --x",
-        "edge --expected 1:2",
-        "export --to csv",
-        "predict new.npy .",
-    )
-    for words in ("regime", "qqq", *with_a_flag, *others):
+    for words in MISTAKES:
         code, stdout, stderr = program(*words.split())
-        assert (code, stdout, stderr.count("\n")) == (2, "", 1)
+        assert code == 2
+        assert stdout == ""
+        assert stderr.count("\n") == 1
         lines.append(f"{words}: {stderr}")
     assert_kept("refused by the one command", "".join(lines))
 
 
-@pytest.mark.parametrize("name", ["decide", "edge", "range", "regimes"])
+@pytest.mark.parametrize(
+    ("name", "seed", "flag", "meant"),
+    [
+        ("decide", "--seed", "--sweep", "--sweep"),
+        ("edge", "--seed", "--sweep", "--sweep"),
+        ("range", "--seeds", "--sweep", "--sweep"),
+        ("regimes", "--seeds", "--output", "mnist-tune resume"),
+    ],
+)
 def test_a_bare_folder_of_a_sweep_is_taken_for_that_of_the_flag(
-    program, name, new_writer, tmp_path
+    program, name, seed, flag, meant, new_writer, tmp_path
 ):
-    meant = "mnist-tune resume" if name == "regimes" else "--sweep"
     new_writer(tmp_path / "my sweep").finish()
-    seed = "--seeds" if name in ("range", "regimes") else "--seed"
+    question = f"did you mean {meant} 'my sweep'?"
     for words in (["my sweep"], [seed, "1", "my sweep"]):
-        assert program(name, *words)[2].endswith(
-            f"; did you mean {meant} 'my sweep'?; --help lists all flags\n"
-        )
-    for words in (
-        ["nothing"],
-        ["--output" if name == "regimes" else "--sweep", "my sweep", "nothing"],
-    ):
-        assert "did you mean" not in program(name, *words)[2]
+        _, _, stderr = program(name, *words)
+        assert stderr.endswith(f"; {question}; --help lists all flags\n")
+    for words in (["nothing"], [flag, "my sweep", "nothing"]):
+        _, _, stderr = program(name, *words)
+        assert "did you mean" not in stderr
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -102,33 +116,33 @@ def test_the_table_names_commands_that_work_here(
 def test_resume_goes_on_with_the_command_that_started_the_sweep(
     program, new_writer, tmp_path, monkeypatch
 ):
-    new_writer(tmp_path / "sweep").finish(
-        name="lr_regimes", options=vars(lr_regimes.OPTIONS())
-    )
-    seen = []
-    monkeypatch.setattr(lr_regimes, "finish", lambda options: seen.append(options))
-    assert program("resume", "sweep", "--retry-errored")[0] == 0
-    [options] = seen
+    defaults = vars(lr_regimes.OPTIONS())
+    new_writer(tmp_path / "sweep").finish(name="lr_regimes", options=defaults)
+    resumed = []
+    monkeypatch.setattr(lr_regimes, "finish", resumed.append)
+    code, _, _ = program("resume", "sweep", "--retry-errored")
+    assert code == 0
+    [options] = resumed
     assert str(options.resume) == "sweep"
     assert options.retry_errored
 
 
 def test_the_help_of_a_resume_shows_what_it_takes(program, new_writer, tmp_path):
-    new_writer(tmp_path / "sweep").finish(
-        name="lr_regimes", options=vars(lr_regimes.OPTIONS())
-    )
+    defaults = vars(lr_regimes.OPTIONS())
+    new_writer(tmp_path / "sweep").finish(name="lr_regimes", options=defaults)
     code, stdout, _ = program("resume", "sweep", "--help")
     assert code == 0
     flags = set(re.findall(r"--[a-z][a-z-]*", stdout))
     assert flags >= {"--epochs", "--seeds", "--architecture", "--changed-code"}
     assert flags >= {"--quiet", "--time-budget", "--trust-code"}
     assert flags.isdisjoint({"--momentum", "--output", "--scheduler", "--smoke"})
-    assert "RESULTS --help" in program("resume", "--help")[1]
+    _, stdout, _ = program("resume", "--help")
+    assert "RESULTS --help" in stdout
 
 
 def test_a_sweep_of_a_script_goes_on_with_it(program, new_writer, tmp_path):
-    asked = vars(Notebook(epochs=3)) | {"dataset": None, "output": "there"}
-    new_writer(tmp_path / "sweep").finish(name="notebook", options=asked)
+    options = vars(Notebook(epochs=3)) | {"dataset": None, "output": "there"}
+    new_writer(tmp_path / "sweep").finish(name="notebook", options=options)
     goes_on = "sweep goes on with its script: python sweeps/notebook.py --resume sweep"
     for words in (["sweep"], ["sweep", "--epochs", "5"], ["sweep", "--help"]):
         assert program("resume", *words) == (2, "", f"error: {goes_on}\n")
@@ -140,6 +154,6 @@ def test_a_sweep_from_python_may_have_the_name_of_a_script(
     program, new_writer, tmp_path
 ):
     new_writer(tmp_path / "sweep").finish(name="notebook", options={})
-    code, said, _ = program("resume", "sweep", "--help")
+    code, stdout, _ = program("resume", "sweep", "--help")
     assert code == 0
-    assert "--learning-rates" in said
+    assert "--learning-rates" in stdout

@@ -1,6 +1,7 @@
 """What commands print and a page holds, to the letter (`kept_texts`), for sweeps of
 every kind."""
 
+import numpy as np
 import pytest
 from kept_texts import assert_kept
 from made_up_sweeps import KINDS, of_kind
@@ -35,9 +36,8 @@ def same(folders):
     length of pytest's folder decides whether a line breaks before `More:`."""
 
     def compare(name, text):
-        assert_kept(
-            name, text.replace(str(folders), "HERE").replace("\nMore: ", "    More: ")
-        )
+        text = text.replace(str(folders), "HERE")
+        assert_kept(name, text.replace("\nMore: ", "    More: "))
 
     return compare
 
@@ -51,8 +51,8 @@ def printed(main_of, monkeypatch):
     monkeypatch.setattr(page, "write_page", lambda *_: None)
 
     def call(command, *arguments, **run):
-        code, said, notes = main_of(command, *arguments, **run)
-        return f"{said}{notes}exit code: {code}\n"
+        code, text, notes = main_of(command, *arguments, **run)
+        return f"{text}{notes}exit code: {code}\n"
 
     return call
 
@@ -60,19 +60,19 @@ def printed(main_of, monkeypatch):
 @pytest.mark.parametrize("name", TRAINS)
 def test_a_command_that_trains(name, folders, same, printed):
     command, run = TRAINS[name]
-    sweep = load_sweep(folders / {"notebook": "regimes"}.get(name, name))
+    kind = "regimes" if name == "notebook" else name
+    sweep = load_sweep(folders / kind)
     if name == "notebook":
-        labels = ["converges", "oscillates", "convnet", "convnet seeds"]
-        sweep.trials["label"] = [labels[i % 4] for i in range(len(sweep.trials))]
+        labels = np.array(["converges", "oscillates", "convnet", "convnet seeds"])
+        sweep.trials["label"] = labels[np.arange(len(sweep.trials)) % 4]
     same(f"trains {name}", printed(command, **{run: sweep}))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_summaries_of_what_is_there(kind, folders, same, printed, tmp_path):
     where = folders / kind
-    texts = [
-        printed(show, where, "--picture", "a.png"),
-        printed(show, where, "--all", "--page", "a.html"),
-    ]
-    texts.append(printed(export, where, "--to", "csv", "--output", tmp_path))
-    same(f"summary {kind}", "\n".join(texts).replace(str(tmp_path), "THERE"))
+    summary = printed(show, where, "--picture", "a.png")
+    every_line = printed(show, where, "--all", "--page", "a.html")
+    files = printed(export, where, "--to", "csv", "--output", tmp_path)
+    text = "\n".join([summary, every_line, files])
+    same(f"summary {kind}", text.replace(str(tmp_path), "THERE"))

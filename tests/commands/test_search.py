@@ -45,8 +45,8 @@ def table(**columns):
     return complete(pd.DataFrame(usual | columns))
 
 
-def found(where, trials):
-    """Return what a search found."""
+def judged(where, trials):
+    """Return the sweep of a search with these trials."""
     meta = {
         "name": "search",
         "ended": "now",
@@ -60,11 +60,23 @@ def found(where, trials):
 def test_the_best_are_those_on_the_images_held_out_that_were_trained_to_their_end(
     tmp_path,
 ):
-    def best(trials):
-        return found(tmp_path, trials).finalists()["trial_id"].tolist()
+    def best(**columns):
+        finalists = judged(tmp_path, table(**columns)).finalists()
+        return finalists["trial_id"].tolist()
 
-    assert best(table()) == ["00001", "00000"]
-    assert settings_of(found(tmp_path, table()).finalists())[0] == TrialConfig(
+    assert best() == ["00001", "00000"]
+    equal = best(validation_accuracy=0.9, validation_loss=[0.3, 0.2, 0.1, 0.1])
+    assert equal[0] == "00001", "of equal ones, that with the least loss"
+    assert best(stop_reason="slow") == []
+    accuracies = [0.9, 0.95, 0.99, 0.5]
+    completed = best(stop_reason="completed", validation_accuracy=accuracies)
+    assert len(completed) == 3
+
+
+def test_the_settings_of_the_best_are_those_that_were_trained(tmp_path):
+    finalists = judged(tmp_path, table()).finalists()
+    first, *_ = settings_of(finalists)
+    assert first == TrialConfig(
         architecture="mlp-8-tanh",
         learning_rate=0.1,
         momentum=0.5,
@@ -73,72 +85,69 @@ def test_the_best_are_those_on_the_images_held_out_that_were_trained_to_their_en
         holdout=100,
         epochs=4,
     )
-    equal = table(validation_accuracy=0.9, validation_loss=[0.3, 0.2, 0.1, 0.1])
-    assert best(equal)[0] == "00001", "of equal ones, that with the least loss"
-    assert best(table(stop_reason="slow")) == []
-    assert (
-        len(
-            best(
-                table(
-                    stop_reason="completed", validation_accuracy=[0.9, 0.95, 0.99, 0.5]
-                )
-            )
-        )
-        == 3
-    )
 
 
 def test_of_several_seeds_the_mean_counts_and_not_the_luckiest(tmp_path):
     trials = table(
-        architecture=["mlp-4-tanh"] * 2 + ["mlp-8-tanh"] * 2,
-        seed=[0, 1] * 2,
+        architecture=["mlp-4-tanh", "mlp-4-tanh", "mlp-8-tanh", "mlp-8-tanh"],
+        seed=[0, 1, 0, 1],
         stop_reason="completed",
         validation_accuracy=[0.99, 0.5, 0.9, 0.91],
     )
-    first = found(tmp_path, trials).best().iloc[0]
-    assert (first["architecture"], first["accuracy"]) == (
-        "mlp-8-tanh",
-        pytest.approx(0.905),
-    )
+    first = judged(tmp_path, trials).best().iloc[0]
+    assert first["architecture"] == "mlp-8-tanh"
+    assert first["accuracy"] == pytest.approx(0.905)
+
+
+NETWORKS = """
+    mlp-8-tanh mlp-16-tanh mlp-8-8-tanh mlp-16-16-tanh
+    mlp-8-relu-glorot mlp-16-relu-glorot mlp-8-8-relu-glorot mlp-16-16-relu-glorot
+"""
+
+
+def drawn_from(options):
+    """Fifty trials that are drawn at random for a search."""
+    return list(drawn(options.space(), 50, np.random.default_rng(0)))
+
+
+def values_of(trials, name):
+    return {getattr(trial, name) for trial in trials}
 
 
 def test_every_draw_is_a_trial_within_its_ranges():
-    space = Search(
+    options = Search(
         learning_rates="0.01:0.1", momentum=0.9, widths=(8, 16), depths=(1, 2)
-    ).space()
-    trials = list(drawn(space, 50, np.random.default_rng(0)))
-    assert {trial.architecture for trial in trials} == {
-        f"mlp-{shape}-{kind}"
-        for shape in ("8", "16", "8-8", "16-16")
-        for kind in ("tanh", "relu-glorot")
-    }
+    )
+    trials = drawn_from(options)
+    assert values_of(trials, "architecture") == set(NETWORKS.split())
     assert all(0.01 <= trial.learning_rate <= 0.1 for trial in trials)
-    assert {
-        (trial.momentum, trial.epochs, trial.holdout, trial.seed) for trial in trials
-    } == {(0.9, 10, None, 0)}
-    assert {trial.batch_size for trial in trials} == {32, 64, 128, 256, 512}
-    assert [*Search(architecture=("net.py:mlp", "convnet")).networks()] == [
-        "net.py:mlp",
-        "convnet",
-    ]
-    fixed = Search(
+    assert values_of(trials, "momentum") == {0.9}
+    assert values_of(trials, "epochs") == {10}
+    assert values_of(trials, "holdout") == {None}
+    assert values_of(trials, "seed") == {0}
+    assert values_of(trials, "batch_size") == {32, 64, 128, 256, 512}
+    own = ("net.py:mlp", "convnet")
+    assert tuple(Search(architecture=own).networks()) == own
+
+
+def test_what_is_one_value_is_drawn_each_time():
+    options = Search(
         learning_rates=0.1,
         momentum=0,
         weight_decay=0.0,
         batch_size=32,
         optimizer=("adam", "lion"),
     )
-    trials = list(drawn(fixed.space(), 50, np.random.default_rng(0)))
-    numbers = {
-        (trial.learning_rate, trial.momentum, trial.weight_decay, trial.batch_size)
-        for trial in trials
-    }
-    assert numbers == {(0.1, 0, 0, 32)}
-    assert {trial.optimizer for trial in trials} == {"adam", "lion"}
+    trials = drawn_from(options)
+    assert values_of(trials, "learning_rate") == {0.1}
+    assert values_of(trials, "momentum") == {0}
+    assert values_of(trials, "weight_decay") == {0}
+    assert values_of(trials, "batch_size") == {32}
+    assert values_of(trials, "optimizer") == {"adam", "lion"}
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (
             {"learning_rates": "1:0.1"},
@@ -169,106 +178,118 @@ def test_every_draw_is_a_trial_within_its_ranges():
         ),
     ],
 )
-def test_bad_options_are_refused(options, said):
-    with pytest.raises(UserError, match=f"^{said}"):
+def test_bad_options_are_refused(options, message):
+    with pytest.raises(UserError, match=f"^{message}"):
         Search(**options)
 
 
 def test_momentum_is_of_sgd_alone():
-    with pytest.raises(
-        UserError,
-        match=r"^momentum is SGD's alone; to try adam, too, give --momentum 0",
-    ):
-        Search(optimizer=("sgd", "adam")).space()
+    options = Search(optimizer=("sgd", "adam"))
+    refusal = "^momentum is SGD's alone; to try adam, too, give --momentum 0"
+    with pytest.raises(UserError, match=refusal):
+        options.space()
 
 
-def proposals(options, count=40):
-    """What a search proposes."""
+def searcher_of(options):
+    """The searcher of a search, which knows the space."""
     searcher = options.searcher()
     searcher.set_search_properties(None, None, {"trial": options.space()})
-    return [searcher.suggest(f"{i}")["trial"] for i in range(count)]
+    return searcher
+
+
+def proposals(searcher, count):
+    """What a searcher proposes."""
+    return [searcher.suggest(f"{number}")["trial"] for number in range(count)]
+
+
+def rates_for(optimizer, trials):
+    """The learning rates of the trials that have this optimizer."""
+    own = [trial for trial in trials if trial["optimizer"] == optimizer]
+    return [trial["learning_rate"] for trial in own]
 
 
 @pytest.mark.parametrize("by", ["tpe", "random"])
 def test_each_optimizer_has_its_own_range_of_learning_rates(by):
     options = Search(by=by, optimizer=("sgd", "adam"), momentum=0)
-    found = {
-        name: [
-            one["learning_rate"]
-            for one in proposals(options)
-            if one["optimizer"] == name
-        ]
-        for name in options.rates()
-    }
-    for name, (low, high) in {"sgd": (1e-3, 3), "adam": (1e-5, 0.1)}.items():
-        rates = found[name]
+    ranges = {"sgd": (1e-3, 3), "adam": (1e-5, 0.1)}
+    assert options.rates().keys() == ranges.keys()
+    trials = proposals(searcher_of(options), 40)
+    for optimizer, (low, high) in ranges.items():
+        rates = rates_for(optimizer, trials)
         assert low <= min(rates) < 10 * low
         assert high / 10 < max(rates) <= high
-    named = Search(
-        optimizer=("adam", "lion"), learning_rates=("0.1:0.2", "1e-4:1e-4"), momentum=0
-    )
-    assert {
-        one["learning_rate"] for one in proposals(named) if one["optimizer"] == "lion"
-    } == {1e-4}
-    assert Search(
-        optimizer=("sgd", "adam"), learning_rates="0.1:1"
-    ).rates() == dict.fromkeys(("sgd", "adam"), (0.1, 1))
+
+
+def test_a_range_of_learning_rates_may_be_given_for_each_optimizer_or_for_all():
+    ranges = ("0.1:0.2", "1e-4:1e-4")
+    options = Search(optimizer=("adam", "lion"), learning_rates=ranges, momentum=0)
+    trials = proposals(searcher_of(options), 40)
+    assert set(rates_for("lion", trials)) == {1e-4}
+    for_all = Search(optimizer=("sgd", "adam"), learning_rates="0.1:1")
+    assert for_all.rates() == {"sgd": (0.1, 1), "adam": (0.1, 1)}
     assert Search(learning_rates=(0.1, 1)).rates() == {"sgd": [0.1, 1]}
+
+
+def sampled(space):
+    """A point of a space at random, as Optuna's searcher is told of it."""
+    point = {}
+    for name, domain in space.items():
+        if hasattr(domain, "sample"):
+            point[f"trial/{name}"] = domain.sample()
+    return point
+
+
+RANGES_OF_RATES = {"sgd": (1e-3, 3e3), "adam": (1e-5, 1e4)}
+"""The first learning rate of each range, and the last one relative to it."""
+
+
+def place_of(trial):
+    """Where a rate is in the range of its optimizer: from 0 to 1."""
+    first, factor = RANGES_OF_RATES[trial["optimizer"]]
+    return np.log(trial["learning_rate"] / first) / np.log(factor)
 
 
 def test_what_has_ended_is_learned_at_its_place_in_the_range_of_its_optimizer():
     """Rates two thirds up in their range are good, whichever it is; the searcher is
     told of adam's only."""
     options = Search(optimizer=("sgd", "adam"), momentum=0, weight_decay=0.0)
-    searcher, space = options.searcher(), options.space()
-    searcher.set_search_properties(None, None, {"trial": space})
+    searcher = searcher_of(options)
+    space = options.space()
     np.random.seed(0)
     for place in np.linspace(0, 1, 60):
-        point = {
-            f"trial/{key}": value.sample()
-            for key, value in space.items()
-            if hasattr(value, "sample")
-        }
-        point |= {"trial/optimizer": "adam", "trial/learning_rate": 1e-5 * 1e4**place}
+        rate = 1e-5 * 1e4**place
+        adam = {"trial/optimizer": "adam", "trial/learning_rate": rate}
+        point = sampled(space) | adam
         searcher.add_evaluated_point(point, 1 - abs(place - 2 / 3))
-    found = [searcher.suggest(f"{i}")["trial"] for i in range(20)]
-    ranges = {"sgd": (1e-3, 3e3), "adam": (1e-5, 1e4)}
-    places = [
-        np.log(one["learning_rate"] / ranges[one["optimizer"]][0])
-        / np.log(ranges[one["optimizer"]][1])
-        for one in found
-    ]
+    places = [place_of(trial) for trial in proposals(searcher, 20)]
     assert abs(np.median(places) - 2 / 3) < 0.1
 
 
 def test_a_resume_searches_the_same_space_and_may_add_trials(new_writer, tmp_path):
     writer = new_writer(tmp_path, count=0)
-    asked = Search(trials=12, widths=(8,), learning_rates="0.1:1")
-    writer.meta |= {"name": "search", "search": True, "options": vars(asked)}
+    options = Search(trials=12, widths=(8,), learning_rates="0.1:1")
+    writer.meta |= {"name": "search", "search": True, "options": vars(options)}
     writer.finish()
-    again = python_options(Search(resume=tmp_path))
-    assert (again.trials, again.widths, again.learning_rates, again.resume) == (
-        12,
-        (8,),
-        ("0.1:1",),
-        tmp_path,
-    )
+    resumed = python_options(Search(resume=tmp_path))
+    assert resumed.trials == 12
+    assert resumed.widths == (8,)
+    assert resumed.learning_rates == ("0.1:1",)
+    assert resumed.resume == tmp_path
     assert python_options(Search(resume=tmp_path, trials=20)).trials == 20
-    with pytest.raises(
-        UserError,
-        match=r"--trials 5: .* was asked for 12 already; a resume can only add to that",
-    ):
+    too_few = "--trials 5: .* was asked for 12 already; a resume can only add to that"
+    with pytest.raises(UserError, match=too_few):
         python_options(Search(resume=tmp_path, trials=5))
     with pytest.raises(UserError, match="--learning-rates can't change in a resume"):
         python_options(Search(resume=tmp_path, learning_rates="0.2:1"))
-    python = new_writer(tmp_path / "from Python", count=0)
-    python.meta |= {"name": "mine", "search": True}
-    python.finish()
-    with pytest.raises(
-        UserError,
-        match=r"made by something else; resume it with: the same run_search, with resume=",
-    ):
-        resumed_with(Search, tmp_path / "from Python", {})
+
+
+def test_a_search_from_python_is_resumed_there(new_writer, tmp_path):
+    writer = new_writer(tmp_path / "from Python", count=0)
+    writer.meta |= {"name": "mine", "search": True}
+    writer.finish()
+    remedy = "resume it with: the same run_search, with resume="
+    with pytest.raises(UserError, match=f"made by something else; {remedy}"):
+        resumed_with(Search, writer.path, {})
 
 
 @pytest.mark.promise("A folder runs no code but what you have signed, or trust")
@@ -280,58 +301,50 @@ def test_a_resume_loads_no_code_that_only_the_folder_names(
         "open('sprung', 'w')\n\n\ndef mlp(data):\n    pass\n"
     )
     writer = new_writer(tmp_path / "sweep", count=0)
-    writer.meta |= {
-        "name": "search",
-        "search": True,
-        "options": dict(vars(Search(**{flag: "evil.py:mlp(3)"}))),
-    }
+    options = dict(vars(Search(**{flag: "evil.py:mlp(3)"})))
+    writer.meta |= {"name": "search", "search": True, "options": options}
     writer.finish()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["search.py", "--resume", str(writer.path)])
-    monkeypatch.setattr(
-        "mnist_tune.tuning.sweep.open_sweep", Mock(side_effect=UserError("too late"))
-    )
-    with pytest.raises(
-        UserError, match=rf"name it: mnist-tune resume \S+ --{flag} evil\.py:mlp, or"
-    ):
+    too_late = Mock(side_effect=UserError("too late"))
+    monkeypatch.setattr("mnist_tune.tuning.sweep.open_sweep", too_late)
+    remedy = rf"mnist-tune resume \S+ --{flag} evil\.py:mlp, or"
+    with pytest.raises(UserError, match=f"name it: {remedy}"):
         search.main()
     assert not (tmp_path / "sprung").exists()
 
 
 def test_tpe_learns_from_the_images_held_out_and_proposes_the_same_with_the_same_seed():
     def proposed(seed):
-        searcher = Search(seed=seed).searcher()
-        assert (searcher.metric, searcher.mode) == ("validation_accuracy", "max")
-        searcher.set_search_properties(None, None, {"trial": Search().space()})
+        searcher = searcher_of(Search(seed=seed))
+        assert searcher.metric == "validation_accuracy"
+        assert searcher.mode == "max"
         return searcher.suggest("a trial")
 
-    assert proposed(7) == proposed(7) != proposed(8)
+    assert proposed(7) == proposed(7)
+    assert proposed(7) != proposed(8)
 
 
 def test_tpe_proposes_others_in_a_resume(new_writer, tmp_path, monkeypatch):
     """With the seed alone, it began with those again that it had proposed."""
     writer = new_writer(tmp_path / "found", count=3)
-    writer.meta |= {
-        "name": "search",
-        "search": True,
-        "options": vars(Search(trials=3, holdout=100)),
-    }
+    options = vars(Search(trials=3, holdout=100))
+    writer.meta |= {"name": "search", "search": True, "options": options}
     writer.finish()
     run_search = Mock(side_effect=UserError("not now"))
     monkeypatch.setattr(search, "search", run_search)
-    monkeypatch.setattr(
-        sys, "argv", ["search.py", "--resume", str(writer.path), "--trials", "6"]
-    )
+    words = ["search.py", "--resume", str(writer.path), "--trials", "6"]
+    monkeypatch.setattr(sys, "argv", words)
     with pytest.raises(UserError, match="not now"):
         search.main()
 
     def rates(searcher):
         searcher.set_search_properties(None, None, {"trial": Search().space()})
-        return {searcher.suggest(name)["trial"]["learning_rate"] for name in "abc"}
+        return {trial["learning_rate"] for trial in proposals(searcher, 3)}
 
-    assert rates(run_search.call_args.args[1].search_alg).isdisjoint(
-        rates(Search().searcher())
-    )
+    resumed = run_search.call_args.args[1].search_alg
+    first_rates = rates(Search().searcher())
+    assert rates(resumed).isdisjoint(first_rates)
 
 
 def test_tpe_learns_of_a_width_from_all_networks_that_have_it():
@@ -340,48 +353,54 @@ def test_tpe_learns_of_a_width_from_all_networks_that_have_it():
     options = Search(
         widths=(8, 16, 32), depths=(1, 2, 3), activations=("tanh", "gelu", "silu")
     )
-    searcher, networks, space = options.searcher(), options.networks(), options.space()
-    searcher.set_search_properties(None, None, {"trial": space})
+    networks = options.networks()
+    searcher = searcher_of(options)
+    space = options.space()
     np.random.seed(0)
     for name, parts in networks.items():
-        point = {
-            f"trial/{key}": value.sample()
-            for key, value in space.items()
-            if hasattr(value, "sample")
-        }
-        value = (parts["width"] == 8) + 0.1 * np.random.rand()
-        searcher.add_evaluated_point(point | {"trial/architecture": name}, value)
-    found = [searcher.suggest(f"{i}")["trial"]["architecture"] for i in range(30)]
-    assert sum(networks[name]["width"] == 8 for name in found) >= 28
+        point = sampled(space) | {"trial/architecture": name}
+        is_good = parts["width"] == 8
+        searcher.add_evaluated_point(point, is_good + 0.1 * np.random.rand())
+    names = [trial["architecture"] for trial in proposals(searcher, 30)]
+    widths = [networks[name]["width"] for name in names]
+    assert widths.count(8) >= 28
+
+
+TOO_FEW = "Fewer than two settings ran to their end and learned"
 
 
 @pytest.mark.parametrize(
-    ("reasons", "code", "says"),
+    ("reasons", "code", "message"),
     [
         (["completed"] * 3 + ["interrupted"], 130, ""),
-        (
-            ["slow"] * 3 + ["completed"],
-            1,
-            "Fewer than two settings ran to their end and learned",
-        ),
+        (["slow"] * 3 + ["completed"], 1, TOO_FEW),
     ],
 )
+@pytest.mark.parametrize(
+    ("flags", "drops_last"), [([], False), (["--batch-size", 32, 48], True)]
+)
 def test_without_two_settings_nothing_more_is_trained(
-    main_of, tmp_path, monkeypatch, reasons, code, says
+    main_of, tmp_path, monkeypatch, reasons, code, message, flags, drops_last
 ):
-    done = found(tmp_path / "found", table(stop_reason=reasons))
-    monkeypatch.setattr(search, "search", planned := Mock(return_value=done))
-    asked, told = (
-        ["--dataset", "mnist-5k", "--output", done.path],
-        {"print_result": exit_code(done.trials)},
-    )
-    for flags, drops_last in (([], False), (["--batch-size", 32, 48], True)):
-        ended, said, _ = main_of(search, *asked, *flags, **told)
-        assert (ended, said.partition(",")[0].strip()) == (code, says)
-        space = planned.call_args.args[1].space
-        assert (space["holdout"], space["drop_last"]) == (666, drops_last), (
-            "a sixth, and as decisions do"
-        )
+    sweep = judged(tmp_path / "found", table(stop_reason=reasons))
+    run_search = Mock(return_value=sweep)
+    monkeypatch.setattr(search, "search", run_search)
+    words = ["--dataset", "mnist-5k", "--output", sweep.path, *flags]
+    ended = exit_code(sweep.trials)
+    exited, printed, _ = main_of(search, *words, print_result=ended)
+    assert exited == code
+    assert printed.partition(",")[0].strip() == message
+    space = run_search.call_args.args[1].space
+    assert space["holdout"] == 666, "a sixth, as decisions do"
+    assert space["drop_last"] == drops_last, "as decisions do"
+
+
+FLAGS = (
+    "--trials 3 --widths 8 --depths 1 --epochs 2 --holdout 500 --weight-decay 0 --dataset mnist-5k --quiet"
+    " --scheduler fifo --optimizer sgd adam --momentum 0 --max-concurrent 3"
+)
+RECORDED = {"max_concurrent": 3, "epochs": 2, "holdout": 500, "dataset": "mnist-5k"}
+"""What the decision of such a search records among its options."""
 
 
 @pytest.mark.ray
@@ -391,52 +410,46 @@ def test_a_search_ends_with_a_decision_which_a_resume_goes_on_with(
     # Ray goes on for the other tests
     monkeypatch.setattr("atexit.register", lambda function: None)
     monkeypatch.setattr(search, "FINAL_TRIALS", 6)
-    flags = "--trials 3 --widths 8 --depths 1 --epochs 2 --holdout 500 --weight-decay 0 --dataset mnist-5k --quiet"
-    flags += f" --scheduler fifo --optimizer sgd adam --momentum 0 --max-concurrent 3 --output {tmp_path / 'found'}"
-    monkeypatch.setattr(sys, "argv", ["search.py", *flags.split()])
+    folder = tmp_path / "found"
+    words = ["search.py", *FLAGS.split(), "--output", str(folder)]
+    monkeypatch.setattr(sys, "argv", words)
     assert search.main() == 0
-    searched, [place] = (
-        load_sweep(tmp_path / "found"),
-        (tmp_path / "found").glob("decision-*"),
-    )
+    searched = load_sweep(folder)
+    [place] = folder.glob("decision-*")
     assert searched.trials["stop_reason"].tolist() == ["completed"] * 3
     assert set(searched.trials["weight_decay"]) == {0}
-    assert place.name == "-".join(["decision", *searched.finalists()["trial_id"]])
+    finalists = searched.finalists()["trial_id"]
+    assert place.name == "-".join(["decision", *finalists])
+
     decided = load_sweep(place)
     assert len(decided.trials) == 6
-    options = [
-        decided.meta["options"][name]
-        for name in ("max_concurrent", "epochs", "holdout", "dataset")
-    ]
-    assert options == [3, 2, 500, "mnist-5k"]
+    assert decided.meta["options"].items() >= RECORDED.items()
     assert set(decided.trials["seed"]).isdisjoint({0})
     assert set(decided.trials["learning_rate"]) == set(searched.trials["learning_rate"])
-    assert "compared on fresh seeds" in searched.answer().headline
-    assert searched.answer().lines[0] in unescape(
-        (searched.path / "report.html").read_text()
-    )
-    said = capsys.readouterr().out
-    assert said.endswith(f"\nDecision: mnist-tune show {place}\n")
-    answers = [
-        line
-        for line in said.splitlines()
-        if line.startswith(("So far ", "Is it", "Which of"))
-    ]
-    assert answers == [searched.answer().headline], "one table, and one answer"
-    tests = [f"{one:.4f}" for one in searched.trials["test_accuracy"]]
-    assert not [one for one in tests if one in said.split("Results: ")[0]]
-    [asked] = searched.answer().questions
-    assert asked == (
-        "More seeds may settle it:",
-        f"mnist-tune resume {place} --trials 12",
-    )
+    answer = searched.answer()
+    assert "compared on fresh seeds" in answer.headline
+    page = unescape((searched.path / "report.html").read_text())
+    assert answer.lines[0] in page
+
+    text = capsys.readouterr().out
+    assert text.endswith(f"\nDecision: mnist-tune show {place}\n")
+    beginnings = ("So far ", "Is it", "Which of")
+    answers = [line for line in text.splitlines() if line.startswith(beginnings)]
+    assert answers == [answer.headline], "one table, and one answer"
+    table_text = text.split("Results: ")[0]
+    for accuracy in searched.trials["test_accuracy"]:
+        assert f"{accuracy:.4f}" not in table_text
+    [question] = answer.questions
+    command = f"mnist-tune resume {place} --trials 12"
+    assert question == ("More seeds may settle it:", command)
+
+    resume_sweep(place, quiet=True, trials=9)
+    assert len(load_sweep(place).trials) == 9
     # a resume of the search leaves its decision as it is
-    for path in (place, searched.path):
-        resume_sweep(path, quiet=True, **{"trials": 9} if path == place else {})
-        assert len(load_sweep(place).trials) == 9
-    assert load_sweep(searched.path).final.path == place
-    assert (
-        searched.leading()[0]
-        == searched.finalists()["trial_id"][int(decided.decision.decision.leader)]
-    )
-    assert load_sweep(searched.path).trials.equals(searched.trials)
+    resume_sweep(searched.path, quiet=True)
+    assert len(load_sweep(place).trials) == 9
+    resumed = load_sweep(searched.path)
+    assert resumed.final.path == place
+    leader = int(decided.decision.decision.leader)
+    assert searched.leading()[0] == finalists[leader]
+    assert resumed.trials.equals(searched.trials)

@@ -16,20 +16,14 @@ SLOW = ("jax", "ray", "scipy.stats", "matplotlib.pyplot")
 
 def test_a_large_sweep(made_up_sweep, rates):
     sweep = made_up_sweep(rates(100), seeds=2, epochs=1)
-    command = [
-        sys.executable,
-        "-X",
-        "importtime",
-        SCRIPT,
-        sweep.path,
-        "--picture",
-        sweep.path / "a.png",
-    ]
+    picture = sweep.path / "a.png"
+    show = [SCRIPT, sweep.path, "--picture", picture]
+    command = [sys.executable, "-X", "importtime", *show]
     done = subprocess.run(command, capture_output=True, text=True, timeout=LONG_S)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) < 70
     assert "\nTrain with " in done.stdout
-    assert (sweep.path / "a.png").stat().st_size > 10_000
+    assert picture.stat().st_size > 10_000
     imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
     assert "pandas" in imported
     assert not imported & set(SLOW)
@@ -39,21 +33,23 @@ def test_the_flag_all_prints_every_trial(made_up_sweep, rates, monkeypatch, caps
     sweep = made_up_sweep(rates(MANY + 5), seeds=2, epochs=1)
     monkeypatch.setattr(sys, "argv", ["summarize.py", str(sweep.path), "--all"])
     main()
-    assert (
-        len(capsys.readouterr().out.partition("Train with")[0].splitlines()) > 2 * MANY
-    )
+    table = capsys.readouterr().out.partition("Train with")[0]
+    assert len(table.splitlines()) > 2 * MANY
 
 
 def test_of_a_folder_above_sweeps_it_says_which_one_is_shown(
     made_up_sweep, monkeypatch, capsys
 ):
     newest = made_up_sweep([0.1]).path
-    for where, said in (
-        (newest.parent, f"The newest sweep in {newest.parent}: {newest}\n"),
-        (newest.as_uri(), ""),
-    ):
-        monkeypatch.setattr(sys, "argv", ["summarize.py", str(where)])
-        before = sorted(newest.rglob("*"))
+    files = sorted(newest.rglob("*"))
+
+    def printed_first(place):
+        """What is printed before the table."""
+        monkeypatch.setattr(sys, "argv", ["summarize.py", str(place)])
         main()
-        assert capsys.readouterr().out.partition("rate")[0].strip(" ") == said
-        assert sorted(newest.rglob("*")) == before, "nothing is written there"
+        assert sorted(newest.rglob("*")) == files, "nothing is written there"
+        return capsys.readouterr().out.partition("rate")[0].strip(" ")
+
+    above = newest.parent
+    assert printed_first(above) == f"The newest sweep in {above}: {newest}\n"
+    assert printed_first(newest.as_uri()) == ""

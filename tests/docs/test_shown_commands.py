@@ -32,31 +32,32 @@ COMMAND = re.compile(
 """A command in a block of code or in the first column of a table."""
 
 
+PAGES = [
+    ROOT / "README.md",
+    *sorted(ROOT.glob("docs/*.md")),
+    *sorted(ROOT.glob("cluster/*.md")),
+]
+
+
 def shown():
-    for page in (
-        ROOT / "README.md",
-        *sorted(ROOT.glob("docs/*.md")),
-        *sorted(ROOT.glob("cluster/*.md")),
-    ):
-        for found in COMMAND.finditer(page.read_text().replace("\\\n", " ")):
-            yield (
-                str(page.relative_to(ROOT)),
-                found[1] or found[2],
-                found[3].partition(" # ")[0].strip(),
-            )
+    """The page, the name and the flags of each command, once."""
+    commands = {}
+    for page in PAGES:
+        text = page.read_text().replace("\\\n", " ")
+        for script, name, arguments in COMMAND.findall(text):
+            flags = arguments.partition(" # ")[0].strip()
+            commands[str(page.relative_to(ROOT)), script or name, flags] = None
+    return list(commands)
 
 
-@pytest.mark.parametrize(("page", "name", "flags"), [*dict.fromkeys(shown())])
+@pytest.mark.parametrize(("page", "name", "flags"), shown())
 def test_a_command_of_the_docs_takes_its_flags(
     page, name, flags, tmp_path, monkeypatch
 ):
     name = SCRIPTS.get(name, name)
     assert name in COMMANDS or name in EXAMPLES
     monkeypatch.chdir(tmp_path)
-    words = [
-        {"TOOL": "csv"}.get(word, word)
-        for word in shlex.split(flags)
-        if word not in ("...", "[DIR")
-    ]
+    arguments = flags.replace("TOOL", "csv")
+    words = [word for word in shlex.split(arguments) if word not in ("...", "[DIR")]
     if name != "resume":
         cli.parse(EXAMPLES[name] if name in EXAMPLES else options_of(name), words)

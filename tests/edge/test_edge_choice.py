@@ -22,44 +22,61 @@ def variance(halves, weights):
     """Return the variance of the half, and that of s by its weight, over a grid of
     both."""
     half, s = np.broadcast_arrays(halves[:, None], WIDTHS)
-    return sum(
-        share
-        * np.average((value - np.average(value, weights=weights)) ** 2, weights=weights)
-        for value, share in ((half, 1.0), (s, WIDTH_WEIGHT))
-    )
+
+    def spread(values):
+        mean = np.average(values, weights=weights)
+        return np.average((values - mean) ** 2, weights=weights)
+
+    return spread(half) + WIDTH_WEIGHT * spread(s)
+
+
+def drawn_posterior(rng):
+    """Return the posterior of some outcomes about an edge of a width that is drawn."""
+    posterior = EdgePosterior(0.0)
+    s = rng.uniform(0.02, 0.5)
+    cost = rng.uniform(0.2, 1)
+    for x in rng.normal(0, 0.7, rng.integers(3, 12)):
+        share = 1 / (1 + np.exp(x / s))
+        posterior.add(x, bool(rng.random() < share))
+    return posterior, cost
+
+
+def gain_for_its_time(posterior, x, cost):
+    """How much the expected variance falls by a trial at x, for the time it takes."""
+    halves = posterior.halves
+    weights = posterior.halves_and_widths.astype(float)
+    chances = learns(halves - x, *posterior.lapse_and_luck).astype(float)
+    learned = weights * chances
+    failed = weights * (1 - chances)
+    yes = learned.sum()
+    after = yes * variance(halves, learned) + (1 - yes) * variance(halves, failed)
+    time = yes + cost * (1 - yes)
+    return (variance(halves, weights) - after) / time
+
+
+def candidates(posterior):
+    halves = posterior.halves
+    weights = posterior.halves_and_widths.astype(float)
+    of_halves = weights.sum(1)
+    mean = of_halves @ halves
+    deviation = np.sqrt(of_halves @ (halves - mean) ** 2)
+    span = 2 * deviation + weights.sum(0) @ WIDTHS
+    return np.linspace(mean - span, mean + span, CANDIDATES)
 
 
 def test_the_candidate_that_most_reduces_the_expected_variance_for_its_time_is_tried():
     rng = np.random.default_rng(1)
     for _ in range(30):
-        posterior, s, cost = (
-            EdgePosterior(0.0),
-            rng.uniform(0.02, 0.5),
-            rng.uniform(0.2, 1),
-        )
-        for x in rng.normal(0, 0.7, rng.integers(3, 12)):
-            posterior.add(x, bool(rng.random() < 1 / (1 + np.exp(x / s))))
-        halves, weights = posterior.halves, posterior.halves_and_widths.astype(float)
-        before = variance(halves, weights)
-        mean = weights.sum(1) @ halves
-        span = (
-            2 * np.sqrt(weights.sum(1) @ (halves - mean) ** 2) + weights.sum(0) @ WIDTHS
-        )
-        gains = {}
-        for x in np.linspace(mean - span, mean + span, CANDIDATES):
-            chances = learns(halves - x, *posterior.lapse_and_luck).astype(float)
-            yes = (weights * chances).sum()
-            after = yes * variance(halves, weights * chances) + (1 - yes) * variance(
-                halves, weights * (1 - chances)
-            )
-            gains[x] = (before - after) / (yes + cost * (1 - yes))
-        assert next_x(posterior, cost=cost) == pytest.approx(
-            max(gains, key=gains.get), abs=1e-4
-        )
+        posterior, cost = drawn_posterior(rng)
+        xs = candidates(posterior)
+        gains = [gain_for_its_time(posterior, x, cost) for x in xs]
+        best = xs[np.argmax(gains)]
+        assert next_x(posterior, cost=cost) == pytest.approx(best, abs=1e-4)
 
 
 def test_a_search_begins_where_the_edge_is_expected():
-    assert abs(next_x(EdgePosterior(2.0), cost=1.0) - 2.0) < 0.5
+    first = next_x(EdgePosterior(2.0), cost=1.0)
+    assert abs(first - 2.0) < 0.5
 
 
 def test_a_bracket_is_halved():
@@ -67,7 +84,8 @@ def test_a_bracket_is_halved():
 
 
 def test_trials_proposed_together_spread_over_the_bracket():
-    posterior, pending = bracketed(), []
+    posterior = bracketed()
+    pending = []
     for number in range(7):
         pending.append(next_x(posterior, pending, number, seed=number))
     gaps = np.diff(np.sort(pending))
@@ -80,12 +98,11 @@ def test_one_trial_in_ten_is_far_below_the_edge():
     posterior = EdgePosterior(0.0)
     rng = np.random.default_rng(0)
     for x in rng.normal(0, 0.2, 60):
-        posterior.add(x, rng.random() < 1 / (1 + np.exp(x / 0.1)))
-    proposed = [
-        next_x(posterior, number=number, seed=number) for number in range(FAR_BELOW)
-    ]
-    assert proposed[-1] < -0.4
-    assert max(abs(x) for x in proposed[:-1]) < 0.4
+        share = 1 / (1 + np.exp(x / 0.1))
+        posterior.add(x, rng.random() < share)
+    *near, far = [next_x(posterior, number=n, seed=n) for n in range(FAR_BELOW)]
+    assert far < -0.4
+    assert max(map(abs, near)) < 0.4
 
 
 def test_of_two_that_tell_as_much_the_sooner_one_is_tried():

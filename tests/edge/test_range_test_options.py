@@ -32,17 +32,16 @@ def test_more_images_a_batch_than_there_are_is_one_line():
 
 
 def test_a_network_that_raises_as_its_rate_grows_is_one_line(tmp_path):
-    (tmp_path / "net.py").write_text(RAISES)
-    name = f"{tmp_path / 'net.py'}:fragile"
+    file = tmp_path / "net.py"
+    file.write_text(RAISES)
+    options = RangeTestOptions(
+        architecture=f"{file}:fragile", dataset="mnist-5k", train_images=500, seeds=(0,)
+    )
     with pytest.raises(
         UserError,
         match=r"net.py:fragile raised as its learning rate grew: .*the loss left$",
     ):
-        range_test(
-            RangeTestOptions(
-                architecture=name, dataset="mnist-5k", train_images=500, seeds=(0,)
-            )
-        )
+        range_test(options)
 
 
 RAISES = """
@@ -71,22 +70,25 @@ def test_each_seed_has_a_curve_of_its_own_and_the_network_is_checked_once(
     mnist_5k, monkeypatch
 ):
     checked = []
+
+    def check_program(trial, *_):
+        checked.append(trial)
+
     monkeypatch.setattr(RangeTestOptions, "load", lambda *_: mnist_5k)
-    monkeypatch.setattr(
-        check, "_check_program", lambda trial, *_: checked.append(trial)
-    )
+    monkeypatch.setattr(check, "_check_program", check_program)
     options = RangeTestOptions(
         architecture="mlp-4-tanh", momentum=0.9, batch_size=32, loss="mse", seeds=(3, 5)
     )
-    found = range_test(options)
-    assert [(one.architecture, one.loss) for one in checked] == [("mlp-4-tanh", "mse")]
-    assert len({curve.losses[0] for curve in found.curves}) == 2
-    assert all(curve.blew_up for curve in found.curves)
-    short = range_test(options, Ramp(0.01, 0.1, 9, 0.5))
-    assert [len(curve.losses) for curve in short.curves] == [9, 9]
-    assert [curve.losses[0] for curve in short.curves] == [
-        curve.losses[0] for curve in found.curves
-    ]
+    curves = range_test(options).curves
+    [trial] = checked
+    assert trial.architecture == "mlp-4-tanh"
+    assert trial.loss == "mse"
+    first_losses = [curve.losses[0] for curve in curves]
+    assert len(set(first_losses)) == 2
+    assert all(curve.blew_up for curve in curves)
+    short = range_test(options, Ramp(0.01, 0.1, 9, 0.5)).curves
+    assert [len(curve.losses) for curve in short] == [9, 9]
+    assert [curve.losses[0] for curve in short] == first_losses
 
 
 def test_the_loss_is_that_of_the_sweep(
@@ -97,9 +99,6 @@ def test_the_loss_is_that_of_the_sweep(
     writer.meta["dataset"]["checksums"] = mnist_5k.checksums
     writer.epoch("00000", epoch_row(1), False)
     writer.finish(ended="now")
-    assert (
-        range_test(
-            RangeTestOptions(sweep=tmp_path, seeds=(0,)), Ramp(0.01, 0.1, 9, 0.5)
-        ).loss
-        == "mse"
-    )
+    options = RangeTestOptions(sweep=tmp_path, seeds=(0,))
+    tested = range_test(options, Ramp(0.01, 0.1, 9, 0.5))
+    assert tested.loss == "mse"

@@ -15,10 +15,8 @@ def test_a_killed_sweep_in_object_storage_is_followed_until_its_signs_are_old(
         writer.epoch("00000", epoch_row(1), False)
         writer._remote._upload()
         monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "of another machine"))
-        monkeypatch.setattr(
-            "sys.argv",
-            ["export", bucket, "--follow", "--output", str(tmp_path / "out")],
-        )
+        words = ["export", bucket, "--follow", "--output", str(tmp_path / "out")]
+        monkeypatch.setattr("sys.argv", words)
 
         def wait(seconds):
             assert signs.ALIVE_S > 0, "it is followed for ever"
@@ -26,12 +24,10 @@ def test_a_killed_sweep_in_object_storage_is_followed_until_its_signs_are_old(
 
         monkeypatch.setattr(export.time, "sleep", wait)
         export.main()
-    said = capsys.readouterr()
-    assert (
-        said.err
-        == "note: nobody can say whether this sweep still runs, so it is followed no longer\n"
-    )
-    assert said.out.startswith("1 trial, 1 epoch. Files: ")
+    printed = capsys.readouterr()
+    note = "nobody can say whether this sweep still runs, so it is followed no longer"
+    assert printed.err == f"note: {note}\n"
+    assert printed.out.startswith("1 trial, 1 epoch. Files: ")
 
 
 def test_a_sweep_is_copied_until_it_has_ended_also_after_a_copy_failed(
@@ -39,7 +35,8 @@ def test_a_sweep_is_copied_until_it_has_ended_also_after_a_copy_failed(
 ):
     writer = new_writer(tmp_path / "sweep", count=1)
     writer.epoch("00000", epoch_row(1), False)
-    waits, write = [], Mirror.update
+    waits = []
+    write = Mirror.update
 
     def wait(seconds):
         waits.append(seconds)
@@ -57,10 +54,11 @@ def test_a_sweep_is_copied_until_it_has_ended_also_after_a_copy_failed(
     monkeypatch.setattr(export.time, "sleep", wait)
     monkeypatch.setattr("sys.argv", ["export", str(writer.path), "--follow"])
     export.main()
-    said = capsys.readouterr()
-    assert said.err == "note: OSError: no route to host; trying again\n"
-    assert said.out.startswith("1 trial, 2 epochs. Files: ")
-    assert [seconds >= export.INTERVAL_S for seconds in waits] == [True, True]
+    printed = capsys.readouterr()
+    assert printed.err == "note: OSError: no route to host; trying again\n"
+    assert printed.out.startswith("1 trial, 2 epochs. Files: ")
+    assert len(waits) == 2
+    assert min(waits) >= export.INTERVAL_S
     monkeypatch.setattr(Mirror, "update", dead)
     # of one that has ended, nothing else will come
     with pytest.raises(OSError, match="no route"):

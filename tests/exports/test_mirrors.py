@@ -7,14 +7,17 @@ import io
 import math
 import shlex
 import struct
+from collections import defaultdict
 from dataclasses import replace
 from unittest import mock
 
 import numpy as np
 import pandas as pd
 import pytest
+from changed_sweeps import with_epochs, with_meta, with_trials
 from recorded_data import OF_A_TASK
 from safetensors.numpy import load_file
+from wandb_runs import records_of
 
 from mnist_tune import TrialConfig, UserError, load_sweep, storage
 from mnist_tune.epoch_row import EpochRow
@@ -33,10 +36,11 @@ pytestmark = pytest.mark.filterwarnings(
 def tools(*names):
     """Parameters. MLflow and W&B take seconds to import, so their tests are not in the
     quick gate."""
-    return [
-        pytest.param(one, marks=pytest.mark.slow) if one in ("mlflow", "wandb") else one
-        for one in names
-    ]
+    parameters = []
+    for name in names:
+        marks = pytest.mark.slow if name in ("mlflow", "wandb") else ()
+        parameters.append(pytest.param(name, marks=marks))
+    return parameters
 
 
 @pytest.fixture
@@ -45,19 +49,13 @@ def folder(new_writer, epoch_row, tmp_path):
     writer = new_writer(tmp_path / "sweep", count=4)
     for epoch in (1, 2, 3, 4):
         writer.epoch("00000", epoch_row(epoch, 0.1 / epoch, 0.97), False)
-    writer.epoch(
-        "00001",
-        epoch_row(1, math.inf, 0.1, finite=False, diverged=True, above_since=2),
-        False,
-    )
+    diverged = {"finite": False, "diverged": True, "above_since": 2}
+    writer.epoch("00001", epoch_row(1, math.inf, 0.1, **diverged), False)
     writer.epoch("00002", epoch_row(1, 2.0, 0.3), False)
     writer.epoch("00003", epoch_row(1, 1.0, 0.5), False)
-    for trial_id, reason in (
-        ("00000", "completed"),
-        ("00001", "diverged"),
-        ("00002", "slow"),
-    ):
-        writer.end(trial_id, reason)
+    writer.end("00000", "completed")
+    writer.end("00001", "diverged")
+    writer.end("00002", "slow")
     writer.finish(ended="now")
     return tmp_path / "sweep"
 
@@ -70,15 +68,18 @@ def resume(new_writer, epoch_row, folder):
         writer = new_writer(folder, count=5, resume=True)
         for epoch in (2, 3, 4):
             writer.epoch("00003", epoch_row(epoch, 1.0 / epoch, 0.96), False)
-        for epoch in (1, 2, 3, 4):
-            writer.epoch(
-                "00004", epoch_row(epoch, math.nan if epoch == 3 else 0.5, 0.9), False
-            )
-        for trial_id in ("00003", "00004"):
-            writer.end(trial_id, "completed")
+        writer.end("00003", "completed")
+        for epoch, loss in enumerate((0.5, 0.5, math.nan, 0.5), start=1):
+            writer.epoch("00004", epoch_row(epoch, loss, 0.9), False)
+        writer.end("00004", "completed")
         writer.finish(ended="now")
 
     return go_on
+
+
+def without_empty(epochs):
+    """The epochs of each trial, but for trials without one."""
+    return {trial_id: steps for trial_id, steps in epochs.items() if steps}
 
 
 def counts_of_mlflow(output):
@@ -86,77 +87,49 @@ def counts_of_mlflow(output):
     import mlflow
 
     client = mlflow.MlflowClient(f"sqlite:///{output}")
-    [experiment] = [one for one in client.search_experiments() if one.name != "Default"]
-    found = client.search_runs([experiment.experiment_id])
-    [parent] = [run for run in found if "mlflow.parentRunId" not in run.data.tags]
-    children = [
-        run
-        for run in found
-        if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id
-    ]
-    assert len(children) == len(found) - 1 in (4, 5)
-    history = {
-        run.info.run_name: [
-            one.step
-            for one in client.get_metric_history(run.info.run_id, "train_accuracy")
-        ]
-        for run in children
-    }
-    return {name: sorted(steps) for name, steps in history.items() if steps}
-
-
-def leveldb_records(content):
-    """Yield the records of a log as LevelDB writes it, after W&B's header of 7 bytes:
-    in blocks of 32 KiB, each part with a checksum, its length and whether it is whole
-    (1), the first (2), a middle (3) or the last (4)."""
-    place, data = 7, b""
-    while place < len(content):
-        left = 32768 - place % 32768
-        if left < 7:
-            place += left
-            continue
-        length, kind = struct.unpack("<HB", content[place + 4 : place + 7])
-        data += content[place + 7 : place + 7 + length]
-        place += 7 + length
-        if kind in (1, 4):
-            yield data
-            data = b""
+    experiments = client.search_experiments()
+    [experiment] = [sweep for sweep in experiments if sweep.name != "Default"]
+    runs = client.search_runs([experiment.experiment_id])
+    [parent] = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    assert len(runs) - 1 in (4, 5)
+    children = [run for run in runs if run is not parent]
+    epochs = {}
+    for run in children:
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        history = client.get_metric_history(run.info.run_id, "train_accuracy")
+        epochs[run.info.run_name] = sorted(metric.step for metric in history)
+    return without_empty(epochs)
 
 
 def counts_of_wandb(output):
-    from wandb.proto.wandb_internal_pb2 import Record
-
-    found = {}
+    epochs = {}
     for file in sorted(output.glob("wandb/offline-run-*/*.wandb")):
-        records = [
-            Record.FromString(data) for data in leveldb_records(file.read_bytes())
-        ]
-        steps = [
-            one.history.step.num
-            for one in records
-            if one.WhichOneof("record_type") == "history"
-        ]
-        assert file.stem not in found
-        found[file.stem.rpartition("-")[2]] = steps
-    assert len(found) in (4, 5)
-    return {name: steps for name, steps in found.items() if steps}
+        trial_id = file.stem.rpartition("-")[2]
+        assert trial_id not in epochs
+        epochs[trial_id] = []
+        for record in records_of(file):
+            if record.WhichOneof("record_type") == "history":
+                epochs[trial_id].append(record.history.step.num)
+    assert len(epochs) in (4, 5)
+    return without_empty(epochs)
+
+
+def optuna():
+    return library("optuna", "this test")
+
+
+def study_in(url, name=None):
+    """A study of Optuna; without a name, the only one that is there."""
+    return optuna().load_study(study_name=name, storage=url)
 
 
 def counts_of_optuna(output):
-    [study] = library("optuna", "this test").get_all_study_summaries(
-        f"sqlite:///{output}"
-    )
-    trials = (
-        library("optuna", "this test")
-        .load_study(study_name=study.study_name, storage=f"sqlite:///{output}")
-        .get_trials()
-    )
+    trials = study_in(f"sqlite:///{output}").get_trials()
     assert len(trials) in (4, 5)
-    return {
-        one.user_attrs["trial_id"]: sorted(one.intermediate_values)
-        for one in trials
-        if one.intermediate_values
-    }
+    epochs = {}
+    for trial in trials:
+        epochs[trial.user_attrs["trial_id"]] = sorted(trial.intermediate_values)
+    return without_empty(epochs)
 
 
 def events(file):
@@ -172,16 +145,12 @@ def events(file):
 
 
 def counts_of_tensorboard(output):
-    found = {}
+    epochs = defaultdict(list)
     for file in output.glob("*/*/events.*"):
-        steps = [
-            one.step
-            for one in events(file)
-            for value in one.summary.value
-            if value.tag == "train_s"
-        ]
-        found.setdefault(file.parent.name, []).extend(steps)
-    return {name: sorted(steps) for name, steps in found.items()}
+        for event in events(file):
+            tags = [value.tag for value in event.summary.value]
+            epochs[file.parent.name] += [event.step] * tags.count("train_s")
+    return {trial_id: sorted(steps) for trial_id, steps in epochs.items()}
 
 
 COUNTS = {
@@ -193,7 +162,8 @@ COUNTS = {
 
 
 def of_the_tables(folder):
-    return load_sweep(folder).epochs.groupby("trial_id")["epoch"].agg(list).to_dict()
+    epochs = load_sweep(folder).epochs.groupby("trial_id")["epoch"]
+    return epochs.agg(list).to_dict()
 
 
 @pytest.mark.parametrize("kind", tools(*COUNTS))
@@ -205,8 +175,9 @@ def test_exported_twice_and_after_a_resume_it_counts_as_the_tables(
     output.parent.mkdir()
     with monkeypatch.context() as patch:
         patch.setenv("HOME", str(tmp_path))
-        said = mirror(kind, f"~/it's mine/{name}").update(load_sweep(folder))
-    assert str(output) in shlex.split(said)[-1], "what is printed is for a shell"
+        printed = mirror(kind, f"~/it's mine/{name}").update(load_sweep(folder))
+    last_word = shlex.split(printed)[-1]
+    assert str(output) in last_word, "what is printed is for a shell"
     assert counts(output) == of_the_tables(folder)
     copy = mirror(kind, str(output))  # as in another process
     copy.update(load_sweep(folder))
@@ -220,10 +191,13 @@ def test_exported_twice_and_after_a_resume_it_counts_as_the_tables(
 @pytest.mark.parametrize("kind", tools("tensorboard", "wandb"))
 def test_what_is_trained_again_replaces_what_was_copied(kind, folder, tmp_path):
     counts, name = COUNTS[kind]
-    copy, sweep = mirror(kind, str(tmp_path / name)), load_sweep(folder)
+    output = tmp_path / name
+    copy = mirror(kind, str(output))
+    sweep = load_sweep(folder)
     copy.update(sweep)
-    copy.update(replace(sweep, epochs=sweep.epochs[sweep.epochs["epoch"] < 3]))
-    assert counts(tmp_path / name)["00000"] == [1, 2]
+    first_epochs = sweep.epochs[sweep.epochs["epoch"] < 3]
+    copy.update(replace(sweep, epochs=first_epochs))
+    assert counts(output)["00000"] == [1, 2]
 
 
 REASONS = {
@@ -245,30 +219,29 @@ def test_the_states_of_trials(folder, tmp_path):
     import mlflow
 
     sweep = load_sweep(folder)
-    trials = pd.concat([sweep.trials[:1]] * len(REASONS), ignore_index=True)
-    trials = trials.assign(trial_id=[*REASONS], stop_reason=[*REASONS])
-    trials = trials.assign(
-        regime=trials["regime"].mask(trials["trial_id"] == "diverged", "diverged")
-    )
-    sweep = replace(
-        sweep,
-        trials=trials,
-        epochs=pd.concat([sweep.epochs[:1].assign(trial_id=one) for one in REASONS]),
-    )
-    urls = {kind: f"sqlite:///{tmp_path / kind}" for kind in ("mlflow", "optuna")}
-    for kind, url in urls.items():
-        mirror(kind, url).update(sweep)
-    runs = mlflow.MlflowClient(urls["mlflow"]).search_runs(["1"])
-    told = {
-        run.info.run_name: run.info.status
-        for run in runs
-        if run.info.run_name in REASONS
-    }
-    study = library("optuna", "this test").load_study(
-        study_name=None, storage=urls["optuna"]
-    )
-    states = {trial.user_attrs["trial_id"]: trial.state.name for trial in study.trials}
-    assert {name: (told[name], states.get(name)) for name in REASONS} == REASONS
+    trials = []
+    epochs = []
+    for reason in REASONS:
+        trial = sweep.trials[:1].assign(trial_id=reason, stop_reason=reason)
+        if reason == "diverged":
+            trial = trial.assign(regime="diverged")
+        trials.append(trial)
+        epochs.append(sweep.epochs[:1].assign(trial_id=reason))
+    table = pd.concat(trials, ignore_index=True)
+    sweep = replace(sweep, trials=table, epochs=pd.concat(epochs))
+    of_mlflow = f"sqlite:///{tmp_path / 'mlflow'}"
+    mirror("mlflow", of_mlflow).update(sweep)
+    of_optuna = f"sqlite:///{tmp_path / 'optuna'}"
+    mirror("optuna", of_optuna).update(sweep)
+
+    runs = mlflow.MlflowClient(of_mlflow).search_runs(["1"])
+    statuses = {run.info.run_name: run.info.status for run in runs}
+    states = {}
+    for trial in study_in(of_optuna).trials:
+        states[trial.user_attrs["trial_id"]] = trial.state.name
+    for reason, (status, state) in REASONS.items():
+        assert statuses[reason] == status, reason
+        assert states.get(reason) == state, reason
 
 
 REFUSED = {
@@ -284,16 +257,15 @@ REFUSED = {
 def test_what_cannot_be_written_or_is_not_installed_is_one_line(
     folder, tmp_path, monkeypatch, kind
 ):
-    (tmp_path / "file").write_text("no database" * 100)
+    file = tmp_path / "file"
+    file.write_text("no database" * 100)
     with pytest.raises(UserError, match=REFUSED[kind]):
-        mirror(kind, str(tmp_path / "file")).update(load_sweep(folder))
-    monkeypatch.setattr(
-        "mnist_tune.errors.import_module", mock.Mock(side_effect=ImportError)
-    )
+        mirror(kind, str(file)).update(load_sweep(folder))
+    not_installed = mock.Mock(side_effect=ImportError)
+    monkeypatch.setattr("mnist_tune.errors.import_module", not_installed)
     if kind != "csv":
-        with pytest.raises(
-            UserError, match=f"^this export needs {kind}.*python -m pip install {kind}"
-        ):
+        remedy = f"python -m pip install {kind}"
+        with pytest.raises(UserError, match=f"^this export needs {kind}.*{remedy}"):
             mirror(kind, None)
 
 
@@ -301,10 +273,10 @@ def test_what_a_full_disk_cut_short_is_written_anew(
     folder, resume, tmp_path, monkeypatch
 ):
     """TensorBoard shows twice what is written twice."""
-    copy, writer = (
-        mirror("tensorboard", str(tmp_path / "logs")),
-        library("tensorboardX.event_file_writer", "this test").EventsWriter,
-    )
+    logs = tmp_path / "logs"
+    copy = mirror("tensorboard", str(logs))
+    written_by = library("tensorboardX.event_file_writer", "this test")
+    writer = written_by.EventsWriter
     copy.update(load_sweep(folder))
     resume()
     write = writer.write_event
@@ -317,16 +289,14 @@ def test_what_a_full_disk_cut_short_is_written_anew(
 
     with monkeypatch.context() as patch:
         patch.setattr(writer, "write_event", full)
-        with pytest.raises(
-            UserError,
-            match=r"^can't write \S*: No space left on device; name another --output",
-        ):
+        no_space = r"^can't write \S*: No space left on device; name another --output"
+        with pytest.raises(UserError, match=no_space):
             copy.update(load_sweep(folder))
-    for cut in (tmp_path / "logs").glob("*/00003/*.000004"):
+    for cut in logs.glob("*/00003/*.000004"):
         # the retry would overwrite a file of the same second
         cut.rename(f"{cut}.before")
     copy.update(load_sweep(folder))
-    assert counts_of_tensorboard(tmp_path / "logs") == of_the_tables(folder)
+    assert counts_of_tensorboard(logs) == of_the_tables(folder)
 
 
 HARMLESS = {
@@ -351,28 +321,26 @@ def test_a_spreadsheet_takes_no_text_for_a_formula(folder, tmp_path):
     """Nor where it separates cells otherwise and heeds no quotes."""
     table = pd.DataFrame({"error": [*HARMLESS, 7], "number": -1.0})
     _, *rows = csv.reader(io.StringIO(as_csv(table), newline=""))
-    assert rows == [[one, "-1.0"] for one in (*HARMLESS.values(), "7")]
-    sweep = load_sweep(folder)
-    trials = sweep.trials.assign(error="=1+1")
-    mirror("csv", str(tmp_path / "out")).update(replace(sweep, trials=trials))
-    found = pd.read_csv(tmp_path / "out" / "trials.csv")
-    assert found.columns.tolist() == trials.columns.tolist()
-    assert set(found["error"]) == {"'=1+1"}
+    assert [text for text, _ in rows] == [*HARMLESS.values(), "7"]
+    assert {number for _, number in rows} == {"-1.0"}
+    sweep = with_trials(load_sweep(folder), error="=1+1")
+    output = tmp_path / "out"
+    mirror("csv", str(output)).update(sweep)
+    written = pd.read_csv(output / "trials.csv")
+    assert written.columns.tolist() == sweep.trials.columns.tolist()
+    assert set(written["error"]) == {"'=1+1"}
 
 
 @pytest.mark.parametrize("kind", ["tensorboard", "optuna"])
 def test_sweeps_that_begin_in_the_same_second_are_beside_each_other(
     kind, folder, tmp_path
 ):
-    sweep, output = load_sweep(folder), tmp_path / "copies"
+    sweep = load_sweep(folder)
+    output = tmp_path / "copies"
     for started in ("2026-01-02T03:04:05.1+00:00", "2026-01-02T03:04:05.2+00:00"):
-        mirror(kind, str(output)).update(
-            replace(sweep, meta=sweep.meta | {"started": started})
-        )
+        mirror(kind, str(output)).update(with_meta(sweep, started=started))
     if kind == "optuna":
-        studies = library("optuna", "this test").get_all_study_summaries(
-            f"sqlite:///{output}"
-        )
+        studies = optuna().get_all_study_summaries(f"sqlite:///{output}")
         assert [study.n_trials for study in studies] == [4, 4]
     else:
         assert [len(list(logs.iterdir())) for logs in output.iterdir()] == [4, 4]
@@ -385,100 +353,88 @@ def test_mlflow_forgets_an_error_and_has_the_epochs_of_a_resume(
     """Also where it lists two runs at once, as it does a thousand."""
     import mlflow
 
-    search = mlflow.MlflowClient.search_runs
+    search_runs = mlflow.MlflowClient.search_runs
+    output = tmp_path / "runs.db"
 
-    def two_at_once(*given, **options):
-        return search(*given, **options | {"max_results": 2})
+    def two_at_once(*arguments, **options):
+        return search_runs(*arguments, **options | {"max_results": 2})
 
     def runs():
         with monkeypatch.context() as patch:
             patch.setattr(mlflow.MlflowClient, "search_runs", two_at_once)
-            mirror("mlflow", str(tmp_path / "runs.db")).update(load_sweep(folder))
-        client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'runs.db'}")
-        found = client.search_runs(
-            [one.experiment_id for one in client.search_experiments()]
-        )
-        assert len(found) == 6
-        return {run.info.run_name: run.data for run in found}
+            mirror("mlflow", str(output)).update(load_sweep(folder))
+        client = mlflow.MlflowClient(f"sqlite:///{output}")
+        experiments = client.search_experiments()
+        ids = [experiment.experiment_id for experiment in experiments]
+        every_run = client.search_runs(ids)
+        assert len(every_run) == 6
+        return {run.info.run_name: run.data for run in every_run}
 
     with new_writer(folder, count=5, resume=True) as writer:
         writer.end("00003", "error", "it broke")
     assert runs()["00003"].tags["error"] == "it broke"
     with new_writer(folder, count=5, resume=True) as writer:
         writer.end("00003", "interrupted")
-        writer.trial(
-            "00000", replace(TrialConfig(**writer.meta["trials"]["00000"]), epochs=5)
-        )
+        config = TrialConfig(**writer.meta["trials"]["00000"])
+        writer.trial("00000", replace(config, epochs=5))
         writer.epoch("00000", epoch_row(5), False)
-    found = runs()
-    assert "error" not in found["00003"].tags
-    assert found["00000"].params["epochs"] == "5"
-    assert found["00000"].tags["mnist_tune.epoch"] == "5"
+    after = runs()
+    assert "error" not in after["00003"].tags
+    assert after["00000"].params["epochs"] == "5"
+    assert after["00000"].tags["mnist_tune.epoch"] == "5"
 
 
 def test_optuna_knows_when_a_trial_ran_and_what_is_maximised(folder, tmp_path):
     sweep = load_sweep(folder)
     ended = 1e9 + sweep.epochs["epoch"]
-    sweep = replace(
-        sweep,
-        epochs=sweep.epochs.assign(
-            ended_at=ended, train_s=0.5, eval_s=0.25, compile_s=0.0
-        ),
-    )
-    mirror("optuna", str(tmp_path / "study.db")).update(sweep)
-    study = library("optuna", "this test").load_study(
-        study_name=None, storage=f"sqlite:///{tmp_path / 'study.db'}"
-    )
+    sweep = with_epochs(sweep, ended_at=ended, train_s=0.5, eval_s=0.25, compile_s=0.0)
+    output = tmp_path / "study.db"
+    mirror("optuna", str(output)).update(sweep)
+    study = study_in(f"sqlite:///{output}")
     first = study.trials[0]
-    assert (first.datetime_start.timestamp(), first.datetime_complete.timestamp()) == (
-        1e9 + 0.25,
-        1e9 + 4,
-    )
+    assert first.datetime_start.timestamp() == 1e9 + 0.25
+    assert first.datetime_complete.timestamp() == 1e9 + 4
     assert study.metric_names == ["test_accuracy"]
 
 
 def test_tasks_whose_losses_dont_compare_are_a_study_each(folder, tmp_path):
-    sweep = load_sweep(folder)
-    names = ["vae", "vae", "gan", "gan"]
-    trials = sweep.trials.assign(
-        architecture=names, stop_reason="completed", regime="converged"
+    sweep = with_trials(
+        load_sweep(folder),
+        architecture=["vae", "vae", "gan", "gan"],
+        stop_reason="completed",
+        regime="converged",
     )
+    sweep = with_epochs(sweep, score_kl=0.5)
 
-    def studies(name, trials=trials, **options):
-        meta = sweep.meta | {"dataset": OF_A_TASK, "options": options}
-        both = {"trials": trials, "epochs": sweep.epochs.assign(score_kl=0.5)}
-        url = f"sqlite:///{tmp_path / name}"
-        for _ in range(2):
-            mirror("optuna", str(tmp_path / name)).update(
-                replace(sweep, meta=meta, **both)
-            )
-        found = [
-            one.study_name
-            for one in library("optuna", "this test").get_all_study_summaries(url)
-        ]
-        return [
-            library("optuna", "this test").load_study(study_name=one, storage=url)
-            for one in found
-        ]
+    def studies(name, trials=sweep.trials, **options):
+        """The studies of a sweep that was exported twice, by their names."""
+        exported = with_meta(sweep, dataset=OF_A_TASK, options=options)
+        exported = replace(exported, trials=trials)
+        output = tmp_path / name
+        url = f"sqlite:///{output}"
+        mirror("optuna", str(output)).update(exported)
+        mirror("optuna", str(output)).update(exported)
+        summaries = optuna().get_all_study_summaries(url)
+        names = [summary.study_name for summary in summaries]
+        assert len(set(names)) == len(names)
+        return {study_name: study_in(url, study_name) for study_name in names}
 
     losses = sweep.trials["test_loss"]
-    each = {
-        study.study_name.rpartition(" ")[2]: study for study in studies("losses.db")
-    }
-    assert {name: len(study.trials) for name, study in each.items()} == {
-        "vae": 2,
-        "gan": 2,
-    }
-    assert each["vae"].best_value == losses[0] < each["gan"].best_value == losses[3]
-    assert {study.trials[0].params["architecture"] for study in each.values()} == {
-        "vae",
-        "gan",
-    }
-    [alone] = studies("alone.db", trials[:2])
-    assert alone.study_name == each["vae"].study_name, (
-        "which another task beside it does not change"
-    )
-    [ranked] = studies("scores.db", rank_by="score_kl:min")
+    by_task = {}
+    for name, study in studies("losses.db").items():
+        assert len(study.trials) == 2
+        by_task[name.rpartition(" ")[2]] = study
+    assert by_task.keys() == {"vae", "gan"}
+    vae = by_task["vae"]
+    gan = by_task["gan"]
+    assert vae.best_value == losses[0]
+    assert gan.best_value == losses[3]
+    assert vae.best_value < gan.best_value
+    networks = {study.trials[0].params["architecture"] for study in (vae, gan)}
+    assert networks == {"vae", "gan"}
+    [name_alone] = studies("alone.db", sweep.trials[:2])
+    assert name_alone == vae.study_name, "which another task beside it does not change"
+    [ranked] = studies("scores.db", rank_by="score_kl:min").values()
     assert len(ranked.trials) == 4
 
 
@@ -493,19 +449,18 @@ def test_csv_files_go_to_object_storage_and_logs_do_not(folder, bucket):
     "name", ["/absolute", "..", "../../x", "a\\b", "a" * 300, "é" * 200, "a\nb", "."]
 )
 def test_a_sweeps_name_leads_out_of_no_export(folder, tmp_path, name):
-    sweep = load_sweep(folder)
-    (tmp_path / "logs").mkdir()
-    before = {
-        path for path in tmp_path.rglob("*") if tmp_path / "logs" not in path.parents
-    }
-    for _ in range(2):
-        mirror("tensorboard", str(tmp_path / "logs")).update(
-            replace(sweep, meta=sweep.meta | {"name": name})
-        )
-    assert {
-        path for path in tmp_path.rglob("*") if tmp_path / "logs" not in path.parents
-    } == before
-    assert len(list((tmp_path / "logs").iterdir())) == 1
+    sweep = with_meta(load_sweep(folder), name=name)
+    logs = tmp_path / "logs"
+    logs.mkdir()
+
+    def outside():
+        return {path for path in tmp_path.rglob("*") if logs not in path.parents}
+
+    before = outside()
+    mirror("tensorboard", str(logs)).update(sweep)
+    mirror("tensorboard", str(logs)).update(sweep)
+    assert outside() == before
+    assert len(list(logs.iterdir())) == 1
 
 
 @pytest.mark.promise(
@@ -519,18 +474,17 @@ def test_no_export_removes_or_writes_outside_its_folder(
     if kind == "wandb":
         monkeypatch.setattr("mnist_tune.exports.wandb.library", mock.MagicMock())
     sweep = load_sweep(folder)
-    found, prefix = tmp_path / "out" / "wandb" / "offline-run-1-x", sweep_id(sweep)
-    found.with_name(f"offline-run-1-{prefix}-00000").mkdir(parents=True)
+    output = tmp_path / "out"
+    earlier_run = f"offline-run-1-{sweep_id(sweep)}-00000"
+    (output / "wandb" / earlier_run).mkdir(parents=True)
     before = sorted(tmp_path.rglob("*"))
-    rename = {"00000": "00000/../../.."}
-    trials, epochs = (
-        part.assign(trial_id=part["trial_id"].replace(rename))
-        for part in (sweep.trials, sweep.epochs)
-    )
+    outside = "00000/../../.."
+    trial_ids = sweep.trials["trial_id"].replace("00000", outside)
+    hostile = with_trials(sweep, trial_id=trial_ids)
+    trial_ids = sweep.epochs["trial_id"].replace("00000", outside)
+    hostile = with_epochs(hostile, trial_id=trial_ids)
     with pytest.raises(UserError, match="is no name of a file"):
-        mirror(kind, str(tmp_path / "out")).update(
-            replace(sweep, trials=trials, epochs=epochs)
-        )
+        mirror(kind, str(output)).update(hostile)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -540,18 +494,18 @@ def test_safetensors_hold_the_parameters_and_the_state_of_each_kept_trial(
     arrays = {
         ".params['hidden'][0]": np.arange(6.0).reshape(2, 3).T,
         ".optimizer[0]": np.zeros(3),
+        ".extra['mean']": np.array(3, np.int32),
     }
-    Checkpoint(
-        arrays | {".extra['mean']": np.array(3, np.int32)}, EpochRow.of(epoch_row(4))
-    ).save(folder / "states" / "00000.npz")
-    said = mirror("safetensors", None).update(load_sweep(folder))
-    assert said == f"Files: {folder / 'safetensors'}, 1; the best first: 00000"
-    found = load_file(folder / "safetensors" / "00000.safetensors")
-    assert {name: one.tolist() for name, one in found.items()} == {
-        "params.hidden.0": [[0, 3], [1, 4], [2, 5]],
-        "state.mean": 3,
-    }
-    mirror("safetensors", str(tmp_path / "other")).update(load_sweep(folder))
-    assert [file.name for file in (tmp_path / "other").iterdir()] == [
-        "00000.safetensors"
-    ]
+    checkpoint = Checkpoint(arrays, EpochRow.of(epoch_row(4)))
+    checkpoint.save(folder / "states" / "00000.npz")
+    printed = mirror("safetensors", None).update(load_sweep(folder))
+    output = folder / "safetensors"
+    assert printed == f"Files: {output}, 1; the best first: 00000"
+    tensors = load_file(output / "00000.safetensors")
+    assert tensors.keys() == {"params.hidden.0", "state.mean"}
+    assert tensors["params.hidden.0"].tolist() == [[0, 3], [1, 4], [2, 5]]
+    assert tensors["state.mean"].tolist() == 3
+    elsewhere = tmp_path / "other"
+    mirror("safetensors", str(elsewhere)).update(load_sweep(folder))
+    [file] = elsewhere.iterdir()
+    assert file.name == "00000.safetensors"

@@ -35,3 +35,17 @@ def losses(**columns):
     """Return the same runs with losses alone."""
     rows = table(**columns)
     return rows.assign(test_loss=rows["train_loss"]).drop(columns="test_accuracy")
+
+
+def close(seeds, rates=(0.1, 0.2), apart=0.002, spread=0.0002, **columns):
+    """Return runs at rates each of which is a little worse than the one before: by
+    `apart`, with a noise of its own for each seed."""
+    tables = []
+    for place, rate in enumerate(rates):
+        rows = table(seeds, rates=[0.1]).assign(learning_rate=rate)
+        noise = rows["seed"].map(
+            lambda seed, place=place: np.random.default_rng([seed, place]).normal()
+        )
+        rows["test_accuracy"] -= place * apart + spread * noise
+        tables.append(rows)
+    return pd.concat(tables, ignore_index=True).assign(**columns)

@@ -15,26 +15,25 @@ def table(rows):
 
 
 def test_a_history_has_the_columns_of_its_rows(epoch_row):
-    rows = [
-        epoch_row(epoch, 1 / epoch, above_since=2 if epoch > 1 else None)
-        for epoch in (1, 2, 3)
-    ]
+    first = epoch_row(1, 1.0, above_since=None)
+    second = epoch_row(2, 1 / 2, above_since=2)
+    third = epoch_row(3, 1 / 3, above_since=2)
+    rows = [first, second, third]
     histories = Histories()
     for row in rows:
         histories.add("a", row, repeated=True)  # it isn't known
-    found, expected = histories.columns("a"), table(rows).astype({"above_since": float})
+    columns = histories.columns("a")
+    expected = table(rows).astype({"above_since": float})
     for name in COLUMNS:
-        np.testing.assert_array_equal(found[name], expected[name])
-    assert (
-        histories.last_epoch("a"),
-        len(found["epoch"]),
-        len(histories.columns("b")["epoch"]),
-    ) == (3, 3, 0)
-    # who keeps one does not keep all
-    assert all(column.base is None for column in found.values())
-    histories.add("a", rows[1], repeated=True)
+        np.testing.assert_array_equal(columns[name], expected[name])
     assert histories.last_epoch("a") == 3
-    histories.add("a", rows[1])
+    assert len(columns["epoch"]) == 3
+    assert len(histories.columns("b")["epoch"]) == 0
+    # who keeps one does not keep all
+    assert all(column.base is None for column in columns.values())
+    histories.add("a", second, repeated=True)
+    assert histories.last_epoch("a") == 3
+    histories.add("a", second)
     assert histories.last_epoch("a") == 2
 
 
@@ -42,25 +41,24 @@ def test_a_history_has_the_columns_of_its_rows(epoch_row):
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 6)), max_size=20))
 def test_a_table_of_rows_makes_the_same_histories_as_row_after_row(epoch_row, epochs):
     """A trial that was killed repeats epochs. The rows after them count no more."""
-    rows = [
-        {"trial_id": trial, **epoch_row(epoch, number)}
-        for number, (trial, epoch) in enumerate(epochs)
-    ]
+    rows = []
     expected = Histories()
-    for row in rows:
-        if row["trial_id"] != "c":
-            expected.add(row["trial_id"], row)
-    found = Histories.of(table(rows), {"a", "b"})
+    for number, (trial, epoch) in enumerate(epochs):
+        row = {"trial_id": trial, **epoch_row(epoch, number)}
+        rows.append(row)
+        if trial != "c":
+            expected.add(trial, row)
+    histories = Histories.of(table(rows), {"a", "b"})
     for trial in "abc":
-        assert (
-            found.columns(trial)["train_loss"].tolist()
-            == expected.columns(trial)["train_loss"].tolist()
-        )
-        assert (np.diff(found.columns(trial)["epoch"]) > 0).all()
+        columns = histories.columns(trial)
+        losses = expected.columns(trial)["train_loss"]
+        assert columns["train_loss"].tolist() == losses.tolist()
+        assert (np.diff(columns["epoch"]) > 0).all()
 
 
 def test_a_row_takes_less_than_200_bytes(epoch_row):
-    row, histories = epoch_row(1), Histories()
+    row = epoch_row(1)
+    histories = Histories()
 
     def run():
         for trial in range(50):

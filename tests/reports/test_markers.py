@@ -3,9 +3,9 @@ person reads, labels, answers, commands and exit codes are the same."""
 
 import json
 import sys
-from dataclasses import replace
 
 import pytest
+from changed_sweeps import with_trials
 from made_up_sweeps import KINDS as MADE_UP
 from made_up_sweeps import of_kind
 from sweep_states import NAMES
@@ -43,13 +43,14 @@ def mark(monkeypatch):
     return mark_texts
 
 
+def marked_if_any(text):
+    return marked(text) if text else text
+
+
 def with_marked_tables(sweep):
     """Return a sweep with the marker at the end of each text in its tables."""
-    texts = {
-        name: [marked(text) if text else text for text in sweep.trials[name].fillna("")]
-        for name in TEXTS
-    }
-    return replace(sweep, trials=sweep.trials.assign(**texts))
+    texts = {name: sweep.trials[name].fillna("").map(marked_if_any) for name in TEXTS}
+    return with_trials(sweep, **texts)
 
 
 def labels(sweep):
@@ -60,14 +61,17 @@ def labels(sweep):
 
 def check(sweep, mark):
     """Compare what a sweep says with markers to what it says without."""
-    before, labels_before = json.loads(as_json(sweep)), labels(sweep)
+    before = json.loads(as_json(sweep))
+    labels_before = labels(sweep)
     mark()
-    after, labels_after = json.loads(as_json(with_marked_tables(sweep))), labels(sweep)
+    after = json.loads(as_json(with_marked_tables(sweep)))
+    labels_after = labels(sweep)
     assert without_texts(after) == without_texts(before)
     texts = labels_after.pop("regime_evidence")
     assert texts.map(lambda text: MARK in text).all()
     assert labels_after.equals(labels_before.drop(columns="regime_evidence"))
-    assert after["text"]["notes"] == [marked(note) for note in before["text"]["notes"]]
+    notes = before["text"]["notes"]
+    assert after["text"]["notes"] == [marked(note) for note in notes]
     for row, marked_row in zip(before["trials"], after["trials"], strict=True):
         assert marked_row["regime_evidence"] == marked(row["regime_evidence"])
 

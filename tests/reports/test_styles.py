@@ -9,10 +9,9 @@ from matplotlib.colors import to_rgb
 
 from mnist_tune.reports.styles import COLOURS, MARKERS, SHADES, TERMINAL_COLOURS
 
-PALETTES = {
-    ground: {regime: SHADES[regime][i] for regime in COLOURS}
-    for i, ground in enumerate(("light", "dark"))
-}
+LIGHT = {regime: SHADES[regime][0] for regime in COLOURS}
+DARK = {regime: SHADES[regime][1] for regime in COLOURS}
+PALETTES = {"light": LIGHT, "dark": DARK}
 GROUNDS = dict(zip(PALETTES, SHADES["bg"], strict=True))
 
 DEUTERANOPIA = [
@@ -25,48 +24,44 @@ DEUTERANOPIA = [
 
 
 def linear(colour):
-    return np.array(
-        [
-            part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
-            for part in to_rgb(colour)
-        ]
-    )
+    """Linear red, green and blue, from those of sRGB."""
+    parts = np.array(to_rgb(colour))
+    near_black = parts / 12.92
+    brighter = ((parts + 0.055) / 1.055) ** 2.4
+    return np.where(parts <= 0.04045, near_black, brighter)
 
 
 def luminance(colour):
     """WCAG's relative luminance."""
-    return float(np.array([0.2126, 0.7152, 0.0722]) @ linear(colour))
+    weights = np.array([0.2126, 0.7152, 0.0722])
+    return float(weights @ linear(colour))
 
 
 @pytest.mark.parametrize(("ground", "regime"), list(product(PALETTES, COLOURS)))
 def test_every_colour_has_the_contrast_of_words(ground, regime):
-    low, high = sorted(
-        luminance(colour) + 0.05
-        for colour in (PALETTES[ground][regime], GROUNDS[ground])
-    )
+    colours = (PALETTES[ground][regime], GROUNDS[ground])
+    low, high = sorted(luminance(colour) + 0.05 for colour in colours)
     assert high / low >= 4.5
+
+
+XYZ = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+"""CIE's XYZ of linear red, green and blue."""
+WHITE = [0.9505, 1, 1.089]
 
 
 def seen(colour):
     """CIELAB of what a reader with deuteranopia sees."""
-    xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
-    parts = np.cbrt(
-        xyz @ np.clip(DEUTERANOPIA @ linear(colour), 0, 1) / [0.9505, 1, 1.089]
-    )
-    return np.array(
-        [116 * parts[1], 500 * (parts[0] - parts[1]), 200 * (parts[1] - parts[2])]
-    )
+    light = np.clip(DEUTERANOPIA @ linear(colour), 0, 1)
+    x, y, z = np.cbrt(XYZ @ light / WHITE)
+    return np.array([116 * y, 500 * (x - y), 200 * (y - z)])
 
 
 @pytest.mark.parametrize("palette", PALETTES)
 def test_colour_blind_readers_tell_regimes_apart(palette):
-    for one, other in combinations(PALETTES[palette], 2):
-        assert (
-            np.linalg.norm(
-                seen(PALETTES[palette][one]) - seen(PALETTES[palette][other])
-            )
-            > 10
-        ), (one, other)
+    looks = {regime: seen(colour) for regime, colour in PALETTES[palette].items()}
+    for regime, other in combinations(looks, 2):
+        distance = np.linalg.norm(looks[regime] - looks[other])
+        assert distance > 10, (regime, other)
 
 
 def test_each_regime_has_looks_of_its_own():

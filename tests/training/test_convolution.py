@@ -30,9 +30,8 @@ SHAPES = [
 
 
 def reference_block(x: Any, w: Any, b: Any) -> Any:
-    y = lax.conv_general_dilated(
-        x, w, (1, 1), "VALID", dimension_numbers=("HWCN", "HWIO", "HWCN")
-    )
+    layout = ("HWCN", "HWIO", "HWCN")
+    y = lax.conv_general_dilated(x, w, (1, 1), "VALID", dimension_numbers=layout)
     y = jax.nn.relu(y + b.reshape(1, 1, -1, 1))
     return lax.reduce_window(y, -jnp.inf, lax.max, (2, 2, 1, 1), (1, 1, 1, 1), "VALID")
 
@@ -50,46 +49,58 @@ def draw(shape: tuple[int, ...], integers: bool) -> tuple[Any, Any]:
     rng = np.random.default_rng(height * width)
 
     def array(*size: int) -> Any:
-        return np.float32(
-            rng.integers(-2, 3, size) if integers else rng.normal(size=size)
-        )
+        if integers:
+            return np.float32(rng.integers(-2, 3, size))
+        return np.float32(rng.normal(size=size))
 
-    x, w = array(height, width, channels, batch), array(k, k, channels, filters)
-    return (x, w, array(1, 1, 1, filters)), array(height - k, width - k, filters, batch)
+    x = array(height, width, channels, batch)
+    w = array(k, k, channels, filters)
+    b = array(1, 1, 1, filters)
+    cotangent = array(height - k, width - k, filters, batch)
+    return (x, w, b), cotangent
 
 
-def assert_close(got: Any, wanted: Any, tolerance: float = RELATIVE_TOLERANCE) -> None:
+def assert_close(
+    values: Any, expected: Any, tolerance: float = RELATIVE_TOLERANCE
+) -> None:
     """Every array to within `tolerance` of its largest entry."""
-    for g, w in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
-        assert g.shape == w.shape
-        assert g.dtype == w.dtype
-        np.testing.assert_allclose(g, w, rtol=0, atol=tolerance * np.abs(w).max())
+    pairs = zip(jax.tree.leaves(values), jax.tree.leaves(expected), strict=True)
+    for x, y in pairs:
+        assert x.shape == y.shape
+        assert x.dtype == y.dtype
+        largest = np.abs(y).max()
+        np.testing.assert_allclose(x, y, rtol=0, atol=tolerance * largest)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_block_equals_reference(shape: tuple[int, ...]) -> None:
     inputs = draw(shape, integers=False)
-    wanted = value_and_gradients(reference_block, *inputs)
-    assert_close(value_and_gradients(conv_relu_pool, *inputs), wanted)
+    reference = value_and_gradients(reference_block, *inputs)
+    block = value_and_gradients(conv_relu_pool, *inputs)
+    assert_close(block, reference)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_of_equal_inputs_the_first_gets_the_gradient(shape: tuple[int, ...]) -> None:
     inputs = draw(shape, integers=True)
-    wanted = value_and_gradients(reference_block, *inputs)
-    assert_close(value_and_gradients(conv_relu_pool, *inputs), wanted, tolerance=0)
+    reference = value_and_gradients(reference_block, *inputs)
+    block = value_and_gradients(conv_relu_pool, *inputs)
+    assert_close(block, reference, tolerance=0)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_values_that_are_not_finite_pass_through(bad: float) -> None:
-    (x, w, b), cotangent = draw((6, 6, 1, 1, 1, 9), integers=False)
-    for image, place in enumerate([(0, 0), (0, 5), (5, 0), (5, 5), (2, 3)]):
-        x[(*place, 0, image)] = bad
-    y, _ = value_and_gradients(conv_relu_pool, (x, w, b), cotangent)
-    wanted, _ = value_and_gradients(reference_block, (x, w, b), cotangent)
-    np.testing.assert_allclose(y, wanted, rtol=RELATIVE_TOLERANCE)
+    inputs = draw((6, 6, 1, 1, 1, 9), integers=False)
+    (x, _, _), _ = inputs
+    places = [(0, 0), (0, 5), (5, 0), (5, 5), (2, 3)]
+    for image, (row, column) in enumerate(places):
+        x[row, column, 0, image] = bad
+    y, _ = value_and_gradients(conv_relu_pool, *inputs)
+    expected, _ = value_and_gradients(reference_block, *inputs)
+    np.testing.assert_allclose(y, expected, rtol=RELATIVE_TOLERANCE)
     if np.isnan(bad):
-        assert np.isnan(y).sum(axis=(0, 1, 2)).tolist() == [1, 1, 1, 1, 4, 0, 0, 0, 0]
+        outputs = np.isnan(y).sum(axis=(0, 1, 2))
+        assert outputs.tolist() == [1, 1, 1, 1, 4, 0, 0, 0, 0]
 
 
 def convnet(
@@ -97,33 +108,33 @@ def convnet(
 ) -> tuple[Any, Any, Any]:
     """Parameters, images and labels."""
     rng = np.random.default_rng(seed)
-    params, channels = [], shape[2] if len(shape) == 3 else 1
-    flat = (shape[0] - 10) * (shape[1] - 10) * 16
-    for shape_of in (
-        (5, 5, channels, 12),
-        (5, 5, 12, 16),
-        (flat, 120),
-        (120, 84),
-        (84, 10),
-    ):
-        bias_shape = (1,) * 3 + shape_of[-1:] if len(shape_of) == 4 else shape_of[-1:]
-        weight = rng.normal(size=shape_of) / np.sqrt(np.prod(shape_of[:-1]))
-        params.append(
-            (jnp.float32(weight), jnp.float32(0.1 * rng.normal(size=bias_shape)))
-        )
-    return (
-        tuple(params),
-        jnp.float32(rng.random((batch, *shape))),
-        jnp.int32(rng.integers(0, 10, batch)),
-    )
+    channels = shape[2] if len(shape) == 3 else 1
+    height, width = shape[:2]
+    flat = (height - 10) * (width - 10) * 16
+    layers = [
+        ((5, 5, channels, 12), (1, 1, 1, 12)),
+        ((5, 5, 12, 16), (1, 1, 1, 16)),
+        ((flat, 120), (120,)),
+        ((120, 84), (84,)),
+        ((84, 10), (10,)),
+    ]
+    params = []
+    for weight_shape, bias_shape in layers:
+        inputs = np.prod(weight_shape[:-1])
+        weight = rng.normal(size=weight_shape) / np.sqrt(inputs)
+        bias = 0.1 * rng.normal(size=bias_shape)
+        params.append((jnp.float32(weight), jnp.float32(bias)))
+    images = rng.random((batch, *shape))
+    labels = rng.integers(0, 10, batch)
+    return tuple(params), jnp.float32(images), jnp.int32(labels)
 
 
 def loss(logits: Any, params: Any, images: Any, labels: Any) -> tuple[Any, Any]:
     """Cross-entropy, and the logits themselves."""
     z = logits(params, images)
-    return -(
-        jax.nn.log_softmax(z) * jax.nn.one_hot(labels, 10, dtype=z.dtype)
-    ).sum() / z.shape[0], z
+    label_shares = jax.nn.one_hot(labels, 10, dtype=z.dtype)
+    log_likelihoods = jax.nn.log_softmax(z) * label_shares
+    return -log_likelihoods.sum() / len(z), z
 
 
 def gradient(logits: Any, argnums: int | tuple[int, ...] = 0) -> Any:
@@ -136,17 +147,21 @@ def gradient(logits: Any, argnums: int | tuple[int, ...] = 0) -> Any:
 )
 def test_convnet_equals_reference(batch: int, shape: tuple[int, ...]) -> None:
     inputs = convnet(batch, batch, shape)
-    wanted = jax.jit(gradient(convnet_logits_reference, (0, 1)))(*inputs)
-    assert_close(jax.jit(gradient(convnet_logits, (0, 1)))(*inputs), wanted)
+    reference = jax.jit(gradient(convnet_logits_reference, (0, 1)))
+    ours = jax.jit(gradient(convnet_logits, (0, 1)))
+    assert_close(ours(*inputs), reference(*inputs))
 
 
 def lowered(logits: Any, platform: str, argnums: int | tuple[int, ...] = 0) -> str:
-    trace = jax.jit(gradient(logits, argnums)).trace(*convnet(seed=0, batch=2))
-    return str(trace.lower(lowering_platforms=(platform,)).as_text())
+    step = jax.jit(gradient(logits, argnums))
+    trace = step.trace(*convnet(seed=0, batch=2))
+    program = trace.lower(lowering_platforms=(platform,))
+    return str(program.as_text())
 
 
 def test_each_platform_gets_its_own_program() -> None:
-    on_cpu, on_gpu = (lowered(convnet_logits, platform) for platform in ("cpu", "cuda"))
+    on_cpu = lowered(convnet_logits, "cpu")
+    on_gpu = lowered(convnet_logits, "cuda")
     assert "stablehlo.convolution" not in on_cpu
     assert "stablehlo.convolution" in on_gpu
     assert "stablehlo.while" in on_cpu
@@ -154,10 +169,7 @@ def test_each_platform_gets_its_own_program() -> None:
 
 
 def test_the_gradient_of_the_images_is_left_out_when_nobody_asks_for_it() -> None:
-    without, with_it = (
-        lowered(convnet_logits, "cpu", argnums) for argnums in (0, (0, 1))
-    )
-    assert (
-        with_it.count("stablehlo.dot_general") - without.count("stablehlo.dot_general")
-        == 1
-    )
+    product = "stablehlo.dot_general"
+    without = lowered(convnet_logits, "cpu", 0).count(product)
+    with_images = lowered(convnet_logits, "cpu", (0, 1)).count(product)
+    assert with_images - without == 1

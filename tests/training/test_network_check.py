@@ -4,6 +4,7 @@ kept to the letter."""
 import re
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -44,26 +45,16 @@ def apply(params, images):
     return images.reshape(len(images), -1) @ params["w"] + params["b"]
 
 
-def product(images, weights):
-    if len(weights) != images[0].size:
-        raise TypeError("no such product")
-    return images.reshape(len(images), -1) @ weights
-
-
 def silent(key):
     raise ValueError
 
 
-def speaks(given):
+def speaks(_):
     raise ValueError("\n  a long story: " + 400 * "x" + "\nwith a second line")
 
 
 def looks(params, images):
     return apply(params, images) if images.sum() > 0 else apply(params, -images)
-
-
-def through_numpy(params, images):
-    return jnp.asarray(np.asarray(images)).reshape(len(images), -1) @ params["w"]
 
 
 def looks_at_gradients(gradients, state, params=None):
@@ -80,19 +71,34 @@ def wide(data, width=2, name=""):
     return width
 
 
+def fixed(data):
+    return 1
+
+
+def evaluates(params, state, images):
+    return apply(params, images)
+
+
+def keeps(params, state, images, key):
+    """A `train_apply` that leaves the state as it is."""
+    return apply(params, images), state
+
+
 def trained(train_apply, state=()):
-    return Network(
-        lambda key: (init(key), state), lambda p, s, x: apply(p, x), train_apply
-    )
+    """A network with a state."""
+
+    def init_both(key):
+        return init(key), state
+
+    return Network(init_both, evaluates, train_apply)
 
 
-DRAWS = np.random.default_rng(0)
-GOOD = Network(init, apply)
-STATEFUL = trained(lambda p, s, x, key: (apply(p, x), s))
-LIKE_EQUINOX = trained(
-    lambda p, s, x, key: (apply(p, x), s), jax.tree_util.Partial(len, jnp.zeros(2))
-)
-"""Its state equals none but itself, as the states of Equinox do."""
+def with_apply(function):
+    return Network(init, function)
+
+
+def with_init(function):
+    return Network(function, apply)
 
 
 class Static:
@@ -105,132 +111,280 @@ class Static:
         return 0
 
 
+@jax.tree_util.register_pytree_node_class
 class Box:
     def __init__(self, x):
         self.x = x
 
+    def tree_flatten(self):
+        return (self.x,), Static()
 
-jax.tree_util.register_pytree_node(
-    Box, lambda box: ((box.x,), Static()), lambda static, children: Box(*children)
-)
-BOXED = trained(lambda p, s, x, key: (apply(p, x), Box(s.x)), Box(jnp.zeros(2)))
-THROUGH_NUMPY = Network(lambda key: jax.tree.map(np.asarray, init(key)), apply)
-LARGE = Network(lambda key: jnp.zeros((784, 7)), lambda p, x: product(x, p))
+    @classmethod
+    def tree_unflatten(cls, static, children):
+        return cls(*children)
 
 
-@pytest.mark.parametrize(
-    "network", [GOOD, STATEFUL, LIKE_EQUINOX, BOXED, THROUGH_NUMPY]
-)
-def test_a_network_that_can_train_passes(network, dataset):
-    register("mine")(lambda data: network)
+def boxes(params, state, images, key):
+    return apply(params, images), Box(state.x)
+
+
+def numpy_init(key):
+    return jax.tree.map(np.asarray, init(key))
+
+
+DRAWS = np.random.default_rng(0)
+GOOD = Network(init, apply)
+EQUALS_ITSELF = jax.tree_util.Partial(len, jnp.zeros(2))
+"""A state that equals none but itself, as the states of Equinox do."""
+CAN_TRAIN = {
+    "good": GOOD,
+    "with a state": trained(keeps),
+    "like Equinox": trained(keeps, EQUALS_ITSELF),
+    "boxed": trained(boxes, Box(jnp.zeros(2))),
+    "through NumPy": with_init(numpy_init),
+}
+
+
+@pytest.mark.parametrize("name", CAN_TRAIN)
+def test_a_network_that_can_train_passes(name, dataset):
+    register("mine")(lambda data: CAN_TRAIN[name])
     trial = TrialConfig(architecture="mine", batch_size=8)
     check_networks([trial], dataset.spec, examples_of(dataset))
 
 
-WRONG = {
-    "probabilities": Network(init, lambda params, x: jax.nn.softmax(apply(params, x))),
-    "another number of classes": Network(init, lambda p, x: apply(p, x)[:, :5]),
-    "one image's logits": Network(init, lambda p, x: apply(p, x)[0]),
-    "a pair": Network(init, lambda p, x: (apply(p, x), 0)),
-    "no logits": Network(init, lambda p, x: None),
-    "other images": LARGE,
-    "an init that fails": Network(lambda key: 1 / 0, apply),
-    "an init that fails without a word": Network(silent, apply),
-    "an init that fails with many": Network(speaks, apply),
-    "no parameters": Network(lambda key: {}, lambda p, x: x),
-    "a function among the parameters": Network(
-        lambda key: {"w": init(key)["w"], "activation": silent}, apply
-    ),
-    "a number of Python's": Network(lambda key: {"w": 0.1}, apply),
-    "one number of Python's": Network(lambda key: 0.1, apply),
-    "a random key": Network(lambda key: {"k": key, **init(key)}, apply),
-    "whole numbers as parameters": Network(
-        lambda key: {"count": jnp.int32(0), **init(key)}, apply
-    ),
-    "NaN": Network(lambda key: {**init(key), "b": jnp.full(7, jnp.nan)}, apply),
-    "keys that cannot be sorted": Network(
-        lambda key: {"w": init(key)["w"], 1: jnp.zeros(7)}, apply
-    ),
-    "logits that overflow": Network(init, lambda p, x: apply(p, x) / jnp.zeros(1)),
-    "NaN for one image": Network(init, lambda p, x: apply(p, x).at[1].set(jnp.nan)),
-    "no state": Network(
-        init, lambda p, s, x: apply(p, x), lambda p, s, x, key: (apply(p, x), s)
-    ),
-    "no new state": trained(lambda p, s, x, key: {"logits": apply(p, x)}),
-    "three things": trained(lambda p, s, x, key: (apply(p, x), s, s)),
-    "another number of classes in training": trained(
-        lambda p, s, x, key: (apply(p, x)[:, :5], s)
-    ),
-    "training that fails": trained(lambda p, s, x, key: 1 / 0),
-    "another state": trained(
-        lambda p, s, x, key: (apply(p, x), {"n": jnp.zeros(3)}), {"n": jnp.zeros(2)}
-    ),
-    "NaN in the state": trained(
-        lambda p, s, x, key: (apply(p, x), s), {"mean": jnp.full(2, jnp.nan)}
-    ),
-    "a key in the state": trained(
-        lambda p, s, x, key: (apply(p, x), s), jax.random.key(0)
-    ),
-    "a factory that makes none": (init, apply),
-    "an if on the images": Network(init, looks),
-    "NumPy on the images": Network(init, through_numpy),
-    "an if in training": trained(lambda p, s, x, key: (looks(p, x), s)),
-    "random numbers of NumPy": Network(
-        init, lambda p, x: apply(p, x) + float(DRAWS.normal())
-    ),
-    "an init that takes no heed of its key": Network(
-        lambda key: {**init(key), "b": DRAWS.normal(size=7).astype("f4")}, apply
-    ),
-    "logits without a slope": Network(init, lambda p, x: jnp.sign(apply(p, x))),
-}
+WRONG = {}
+
+
+def wrong(title, network_of):
+    """Record the network that is made of a function as one that can't train."""
+
+    def record(function):
+        WRONG[title] = network_of(function)
+        return function
+
+    return record
+
+
+@wrong("probabilities", with_apply)
+def probabilities(params, images):
+    return jax.nn.softmax(apply(params, images))
+
+
+@wrong("another number of classes", with_apply)
+def of_five_classes(params, images):
+    return apply(params, images)[:, :5]
+
+
+@wrong("one image's logits", with_apply)
+def of_one_image(params, images):
+    return apply(params, images)[0]
+
+
+@wrong("a pair", with_apply)
+def pair(params, images):
+    return apply(params, images), 0
+
+
+@wrong("no logits", with_apply)
+def nothing(params, images):
+    return None
+
+
+def large_init(key):
+    return jnp.zeros((784, 7))
+
+
+def large_apply(weights, images):
+    if len(weights) != images[0].size:
+        raise TypeError("no such product")
+    return images.reshape(len(images), -1) @ weights
+
+
+WRONG["other images"] = Network(large_init, large_apply)
+
+
+@wrong("an init that fails", with_init)
+def fails(key):
+    return 1 / 0
+
+
+WRONG["an init that fails without a word"] = with_init(silent)
+WRONG["an init that fails with many"] = with_init(speaks)
+
+
+def images_as_logits(params, images):
+    return images
+
+
+WRONG["no parameters"] = Network(lambda key: {}, images_as_logits)
+
+
+@wrong("a function among the parameters", with_init)
+def with_function(key):
+    return {"w": init(key)["w"], "activation": silent}
+
+
+@wrong("a number of Python's", with_init)
+def number(key):
+    return {"w": 0.1}
+
+
+@wrong("one number of Python's", with_init)
+def lone_number(key):
+    return 0.1
+
+
+@wrong("a random key", with_init)
+def with_key(key):
+    return {"k": key, **init(key)}
+
+
+@wrong("whole numbers as parameters", with_init)
+def with_count(key):
+    return {"count": jnp.int32(0), **init(key)}
+
+
+@wrong("NaN", with_init)
+def with_nan(key):
+    return {**init(key), "b": jnp.full(7, jnp.nan)}
+
+
+@wrong("keys that cannot be sorted", with_init)
+def unsorted(key):
+    return {"w": init(key)["w"], 1: jnp.zeros(7)}
+
+
+@wrong("logits that overflow", with_apply)
+def overflowing(params, images):
+    return apply(params, images) / jnp.zeros(1)
+
+
+@wrong("NaN for one image", with_apply)
+def nan_for_one_image(params, images):
+    return apply(params, images).at[1].set(jnp.nan)
+
+
+WRONG["no state"] = Network(init, evaluates, keeps)
+
+
+@wrong("no new state", trained)
+def without_state(params, state, images, key):
+    return {"logits": apply(params, images)}
+
+
+@wrong("three things", trained)
+def with_state_twice(params, state, images, key):
+    return apply(params, images), state, state
+
+
+@wrong("another number of classes in training", trained)
+def trains_five_classes(params, state, images, key):
+    return apply(params, images)[:, :5], state
+
+
+@wrong("training that fails", trained)
+def training_fails(params, state, images, key):
+    return 1 / 0
+
+
+@wrong("another state", partial(trained, state={"n": jnp.zeros(2)}))
+def with_larger_state(params, state, images, key):
+    return apply(params, images), {"n": jnp.zeros(3)}
+
+
+NAN_STATE = {"mean": jnp.full(2, jnp.nan)}
+WRONG["NaN in the state"] = trained(keeps, NAN_STATE)
+WRONG["a key in the state"] = trained(keeps, jax.random.key(0))
+WRONG["a factory that makes none"] = (init, apply)
+WRONG["an if on the images"] = with_apply(looks)
+
+
+@wrong("NumPy on the images", with_apply)
+def through_numpy(params, images):
+    return jnp.asarray(np.asarray(images)).reshape(len(images), -1) @ params["w"]
+
+
+@wrong("an if in training", trained)
+def looks_in_training(params, state, images, key):
+    return looks(params, images), state
+
+
+@wrong("random numbers of NumPy", with_apply)
+def draws(params, images):
+    return apply(params, images) + float(DRAWS.normal())
+
+
+@wrong("an init that takes no heed of its key", with_init)
+def without_key(key):
+    return {**init(key), "b": DRAWS.normal(size=7).astype("f4")}
+
+
+@wrong("logits without a slope", with_apply)
+def flat(params, images):
+    return jnp.sign(apply(params, images))
+
+
+def looks_at_its_rate(rate):
+    least = rate if rate > 0.1 else 0.1
+    return optax.sgd(least)
+
+
+def with_a_look_at_gradients(rate):
+    return optax.GradientTransformation(optax.sgd(0.1).init, looks_at_gradients)
+
+
+def part(rate):
+    return optax.adam(0.1)[:2]
+
+
+def no_optimizer(rate):
+    return None
+
+
 OPTIMIZERS = {
-    "which looks at its learning rate": lambda rate: optax.sgd(
-        rate if rate > 0.1 else 0.1
-    ),
-    "which looks at the gradients": lambda rate: optax.GradientTransformation(
-        optax.sgd(0.1).init, looks_at_gradients
-    ),
-    "a part of one": lambda rate: optax.adam(0.1)[:2],
-    "none": lambda rate: None,
-    "which fails": lambda rate: speaks(None),
+    "which looks at its learning rate": looks_at_its_rate,
+    "which looks at the gradients": with_a_look_at_gradients,
+    "a part of one": part,
+    "none": no_optimizer,
+    "which fails": speaks,
 }
-NAMES = (
-    "mlp",
-    "mlp-0-tanh",
-    "mlp-8",
-    "mlp-8-elu",
-    "mlp-x-tanh",
-    "mlp-8-he",
-    "convnet-3",
-    "stax-mlp-3",
-    "resnet",
-    "convnet",
-    "mlpx-8-tanh",
-    "net.py",
-    "wide(zzz=3)",
-    "fixed(3)",
-    "wide(width=0)",
-    "wide(width=1)",
-    "refuses",
-)
-CALLS = (
-    "adam(b1=2.0)",
-    "rmsprop(decay=1)",
-    "adamm",
-    "exact(beta1=0.9)",
-    "adam(0.9)",
-    "adam(learning_rate=0.1)",
-    "adamw(weight_decay=0.1)",
-    "lion(weight_decay=0.1)",
-    "sgd(momentum=0.9)",
-    "sgd(nesterov=True)",
-    "rmsprop(momentum=0.9)",
-    "any(clip_norm=1)",
-    "any(schedule='cosine')",
-    "any(warmup_steps=3)",
-    "any(other=3)",
-    "exact(b1=0, eps=1)",
-)
+NAMES = """
+    mlp
+    mlp-0-tanh
+    mlp-8
+    mlp-8-elu
+    mlp-x-tanh
+    mlp-8-he
+    convnet-3
+    stax-mlp-3
+    resnet
+    convnet
+    mlpx-8-tanh
+    net.py
+    wide(zzz=3)
+    fixed(3)
+    wide(width=0)
+    wide(width=1)
+    refuses
+"""
+CALLS = """
+    adam(b1=2.0)
+    rmsprop(decay=1)
+    adamm
+    exact(beta1=0.9)
+    adam(0.9)
+    adam(learning_rate=0.1)
+    adamw(weight_decay=0.1)
+    lion(weight_decay=0.1)
+    sgd(momentum=0.9)
+    sgd(nesterov=True)
+    rmsprop(momentum=0.9)
+    any(clip_norm=1)
+    any(schedule='cosine')
+    any(warmup_steps=3)
+    any(other=3)
+    exact(b1=0, eps=1)
+"""
 
 
 def refusal(call, *arguments):
@@ -238,72 +392,104 @@ def refusal(call, *arguments):
     try:
         call(*arguments)
     except UserError as error:
-        said = re.sub(
-            r"(TracerBoolConversionError): .*?( \(test_)", r"\1: ...\2", str(error)
-        )
-        assert "\n" not in said
-        return re.sub(
-            r"x{20,}",
-            lambda many: f"{len(many[0])} x",
-            re.sub(r"(?<=, )line \d+", where, said),
-        )
+        line = str(error)
+        assert "\n" not in line
+        line = re.sub(r"(TracerBoolConversionError): .*?( \(test_)", r"\1: ...\2", line)
+        line = re.sub(r"(?<=, )line (\d+)", source_line, line)
+        return re.sub(r"x{20,}", how_many, line)
     return "nothing"
 
 
-def where(line):
-    """Return what stands at a line of this file, `line 123`."""
-    return (
-        Path(__file__).read_text().splitlines()[int(line[0].split()[1]) - 1].strip(" ,")
-    )
+def how_many(letters):
+    return f"{len(letters[0])} x"
+
+
+def source_line(number):
+    """Return what stands at a line of this file."""
+    lines = Path(__file__).read_text().splitlines()
+    return lines[int(number[1]) - 1].strip(" ,")
+
+
+def checked(network, data, examples, **fields):
+    """Return what is said of a network that is to train on data."""
+    register("mine")(lambda data: network)
+    trial = TrialConfig(architecture="mine", batch_size=8, **fields)
+    return refusal(check_networks, [trial], data.spec, examples)
+
+
+def refused_networks(dataset):
+    examples = examples_of(dataset)
+    for title, network in WRONG.items():
+        yield f"{title}: {checked(network, dataset, examples)}"
+    for title, optimizer in OPTIMIZERS.items():
+        register_optimizer("own")(optimizer)
+        line = checked(GOOD, dataset, examples, optimizer="own")
+        yield f"an optimizer, {title}: {line}"
+
+
+def refused_model_of_equinox(dataset):
+    network = WRONG["a function among the parameters"]
+    return checked(network, dataset, examples_of(dataset))
+
+
+def refused_for_its_data(dataset):
+    """Yield what is said of networks that do not suit the data."""
+    examples = examples_of(dataset)
+    overflows = WRONG["logits that overflow"]
+    standardized = replace(dataset, standardize=True)
+    as_bytes = (255 * dataset.train_images).astype(np.uint8)
+    of_bytes = replace(dataset, train_images=as_bytes)
+    for scaled in (standardized, of_bytes):
+        line = checked(overflows, scaled, examples)
+        yield f"logits that overflow for scaled images: {line}"
+    words = Dataset("words", *[np.zeros((8, 3), np.uint8)] * 4)
+    line = checked(with_apply(images_as_logits), words, examples)
+    yield f"logits for an example of tokens: {line}"
+    line = refusal(architecture, "mlp-8-tanh", words.spec)
+    yield f"mlp-8-tanh for tokens: {line}"
+    for shape in ((10, 14), (400,), (12, 10), (11, 11, 3, 1), (11, 11, 3)):
+        line = refusal(architecture, "convnet", small(shape))
+        yield f"convnet for {shape}: {line}"
+
+
+def small(shape):
+    return DataSpec("small", shape, (5, 5), 5)
+
+
+def any_arguments(learning_rate, **arguments):
+    return optax.sgd(learning_rate)
+
+
+def exact_arguments(learning_rate, b1=0.9, *, eps=1e-8):
+    return optax.sgd(learning_rate)
+
+
+def refused_names():
+    for maker in (wide, refuses, fixed):
+        register(maker.__name__)(maker)
+    for name in NAMES.split():
+        yield f"{name}: {refusal(architecture, name, small((10, 14)))}"
+    register_optimizer("any")(any_arguments)
+    register_optimizer("exact")(exact_arguments)
+    for call in CALLS.strip().splitlines():
+        call = call.strip()
+        yield f"{call}: {refusal(check_optimizer, call)}"
 
 
 @pytest.mark.promise(
     "Before the sweep's folder is made, what is wrong with a network is one line"
 )
 def test_refusals(dataset, monkeypatch):
-    examples = examples_of(dataset)
     monkeypatch.delitem(sys.modules, "equinox", raising=False)
-
-    def tried(network, data=dataset, **fields):
-        register("mine")(lambda data: network)
-        trial = TrialConfig(architecture="mine", batch_size=8, **fields)
-        return refusal(check_networks, [trial], data.spec, examples)
-
-    text = "".join(f"{name}: {tried(network)}\n" for name, network in WRONG.items())
-    for name, optimizer in OPTIMIZERS.items():
-        register_optimizer("own")(optimizer)
-        text += f"an optimizer, {name}: {tried(GOOD, optimizer='own')}\n"
+    lines = [*refused_networks(dataset)]
     monkeypatch.setitem(sys.modules, "equinox", None)
-    text += f"a model of Equinox: {tried(WRONG['a function among the parameters'])}\n"
-    for scaled in (
-        replace(dataset, standardize=True),
-        replace(dataset, train_images=(255 * dataset.train_images).astype(np.uint8)),
-    ):
-        text += f"logits that overflow for scaled images: {tried(WRONG['logits that overflow'], scaled)}\n"
-    words = Dataset("words", *[np.zeros((8, 3), np.uint8)] * 4)
-    text += f"logits for an example of tokens: {tried(Network(init, lambda p, x: x), words)}\n"
-    text += (
-        f"mlp-8-tanh for tokens: {refusal(architecture, 'mlp-8-tanh', words.spec)}\n"
-    )
-    for maker in (wide, refuses):
-        register(maker.__name__)(maker)
-    register("fixed")(lambda data: 1)
-    for shape in ((10, 14), (400,), (12, 10), (11, 11, 3, 1), (11, 11, 3)):
-        text += f"convnet for {shape}: {refusal(architecture, 'convnet', DataSpec('small', shape, (5, 5), 5))}\n"
-    for name in NAMES:
-        text += f"{name}: {refusal(architecture, name, DataSpec('small', (10, 14), (5, 5), 5))}\n"
-    register_optimizer("any")(
-        lambda learning_rate, **arguments: optax.sgd(learning_rate)
-    )
-    register_optimizer("exact")(
-        lambda learning_rate, b1=0.9, *, eps=1e-8: optax.sgd(learning_rate)
-    )
-    text += "".join(f"{call}: {refusal(check_optimizer, call)}\n" for call in CALLS)
-    assert_kept("refusals", text)
+    lines.append(f"a model of Equinox: {refused_model_of_equinox(dataset)}")
+    lines += refused_for_its_data(dataset)
+    lines += refused_names()
+    assert_kept("refusals", "".join(f"{line}\n" for line in lines))
 
 
 def test_probabilities_have_a_squared_distance_too(dataset):
-    register("mine")(lambda data: WRONG["probabilities"])
-    trial = TrialConfig(architecture="mine", batch_size=8, loss="mse")
     examples = examples_of(dataset)
-    assert refusal(check_networks, [trial], dataset.spec, examples) == "nothing"
+    line = checked(WRONG["probabilities"], dataset, examples, loss="mse")
+    assert line == "nothing"

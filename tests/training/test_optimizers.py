@@ -2,6 +2,7 @@
 
 import re
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from programs import NO_KEY, hyper_of, in_order
 
 from mnist_tune.data_spec import DataSpec
 from mnist_tune.named_code import parse_call
@@ -26,75 +28,73 @@ DATA = DataSpec("made-up", (6,), (20, 20, 20), 10)
 RATE, DECAY, CLIP, BATCH, EPOCHS = 0.05, 0.02, 0.3, 6, 3
 STEPS = 10
 """In an epoch of 60 examples."""
+ALL_STEPS = EPOCHS * STEPS
 
 
 @pytest.fixture(scope="module")
 def examples():
     rng = np.random.default_rng(0)
-    return jnp.asarray(rng.normal(size=(60, 6)), jnp.float32), jnp.asarray(
-        rng.integers(0, 3, 60), jnp.int32
-    )
+    x = rng.normal(size=(60, 6))
+    labels = rng.integers(0, 3, 60)
+    return jnp.asarray(x, jnp.float32), jnp.asarray(labels, jnp.int32)
 
 
-EXPECTED: dict[str, tuple[Any, dict[str, Any]]] = {
-    "sgd": (lambda rate: optax.sgd(rate), {}),
-    "sgd, momentum": (lambda rate: optax.sgd(rate, momentum=0.9), {"momentum": 0.9}),
+DECAYED = optax.add_decayed_weights(DECAY)
+CLIPPED = optax.clip_by_global_norm(CLIP)
+EXPECTED: dict[str, tuple[optax.GradientTransformation, dict[str, Any]]] = {
+    "sgd": (optax.sgd(RATE), {}),
+    "sgd, momentum": (optax.sgd(RATE, momentum=0.9), {"momentum": 0.9}),
     "sgd, nesterov": (
-        lambda rate: optax.sgd(rate, 0.9, nesterov=True),
+        optax.sgd(RATE, 0.9, nesterov=True),
         {"momentum": 0.9, "nesterov": True},
     ),
-    "sgd, decay": (
-        lambda rate: optax.chain(optax.add_decayed_weights(DECAY), optax.sgd(rate)),
-        {"weight_decay": DECAY},
-    ),
+    "sgd, decay": (optax.chain(DECAYED, optax.sgd(RATE)), {"weight_decay": DECAY}),
     "sgd, clipped, decay": (
-        lambda rate: optax.chain(
-            optax.clip_by_global_norm(CLIP),
-            optax.add_decayed_weights(DECAY),
-            optax.sgd(rate),
-        ),
+        optax.chain(CLIPPED, DECAYED, optax.sgd(RATE)),
         {"weight_decay": DECAY, "clip_norm": CLIP},
     ),
-    "adam": (lambda rate: optax.adam(rate), {"optimizer": "adam"}),
+    "adam": (optax.adam(RATE), {"optimizer": "adam"}),
     "adam, arguments": (
-        lambda rate: optax.adam(rate, b1=0.7, eps=1e-4, nesterov=True),
+        optax.adam(RATE, b1=0.7, eps=1e-4, nesterov=True),
         {"optimizer": "adam(b1=0.7, eps=1e-4, nesterov=True)"},
     ),
     "adamw": (
-        lambda rate: optax.adamw(rate, weight_decay=DECAY),
+        optax.adamw(RATE, weight_decay=DECAY),
         {"optimizer": "adamw", "weight_decay": DECAY},
     ),
     "rmsprop": (
-        lambda rate: optax.rmsprop(rate, momentum=0.8),
+        optax.rmsprop(RATE, momentum=0.8),
         {"optimizer": "rmsprop(momentum=0.8)"},
     ),
-    "lion": (lambda rate: optax.lion(rate, weight_decay=0.0), {"optimizer": "lion"}),
+    "lion": (optax.lion(RATE, weight_decay=0.0), {"optimizer": "lion"}),
     "lion, decay": (
-        lambda rate: optax.lion(rate, weight_decay=DECAY),
+        optax.lion(RATE, weight_decay=DECAY),
         {"optimizer": "lion", "weight_decay": DECAY},
     ),
-    "adagrad": (lambda rate: optax.adagrad(rate), {"optimizer": "adagrad"}),
+    "adagrad": (optax.adagrad(RATE), {"optimizer": "adagrad"}),
     "adagrad, from 0.5": (
-        lambda rate: optax.adagrad(rate, 0.5),
+        optax.adagrad(RATE, 0.5),
         {"optimizer": "adagrad(initial_accumulator_value=0.5)"},
     ),
     "rmsprop, from 1": (
-        lambda rate: optax.rmsprop(rate, initial_scale=1.0),
+        optax.rmsprop(RATE, initial_scale=1.0),
         {"optimizer": "rmsprop(initial_scale=1.0)"},
     ),
 }
 
 
+def optimizers_of(table):
+    """The names of the optimisers in a table of trials' fields."""
+    names = [fields.get("optimizer", "sgd") for fields in table]
+    return {parse_call(name).name for name in names}
+
+
 def test_each_is_held_against_optax_and_is_in_the_docs():
-    assert {
-        parse_call(config.get("optimizer", "sgd")).name
-        for _, config in EXPECTED.values()
-    } == set(BUILT_IN)
+    assert optimizers_of(fields for _, fields in EXPECTED.values()) == set(BUILT_IN)
     page = (Path(__file__).parents[2] / "docs" / "own_network.md").read_text()
-    assert all(
-        f"`{name}`" in re.search(r"^\| `--optimizer` .*$", page, re.MULTILINE)[0]
-        for name in BUILT_IN
-    )
+    [row] = re.findall(r"^\| `--optimizer` .*$", page, re.MULTILINE)
+    for name in BUILT_IN:
+        assert f"`{name}`" in row
 
 
 def plain_loop(config, transformation, examples, steps):
@@ -110,7 +110,8 @@ def plain_loop(config, transformation, examples, steps):
         return optax.apply_updates(params, updates), state
 
     for i in range(steps):
-        rows = slice(i % STEPS * BATCH, (i % STEPS + 1) * BATCH)
+        first = i % STEPS * BATCH
+        rows = slice(first, first + BATCH)
         gradient = gradient_of(network, params, images[rows], labels[rows])
         params, state = updated(gradient, state, params)
     return params
@@ -118,47 +119,44 @@ def plain_loop(config, transformation, examples, steps):
 
 @partial(jax.jit, static_argnums=0)
 def gradient_of(network, params, x, y):
-    def loss(p):
-        return optax.softmax_cross_entropy_with_integer_labels(
-            network.apply(p, x), y
-        ).mean()
+    def loss(params):
+        logits = network.apply(params, x)
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, y)
+        return losses.mean()
 
     return jax.grad(loss)(params)
 
 
+def small_trial(**fields):
+    return TrialConfig(
+        architecture="mlp-4-tanh", learning_rate=RATE, batch_size=BATCH, **fields
+    )
+
+
 def ours(config, examples, epochs):
     program = Program.of(config, DATA)
-    hyper = {
-        name: jnp.float32(value)
-        for name, value in program.step.hyperparameters(config, STEPS).items()
-    }
-    state, key = (
-        jax.tree.map(jnp.asarray, program.init(0, hyper)),
-        jnp.zeros(2, jnp.uint32),
-    )
+    hyper = hyper_of(program, config, STEPS, jnp.float32)
+    state = jax.tree.map(jnp.asarray, program.init(0, hyper))
+    key = jnp.asarray(NO_KEY)
+    order = jnp.asarray(in_order(60))
     train = jax.jit(program.train_epoch)
     for _ in range(epochs):
-        state, _ = train(state, hyper, key, examples, jnp.arange(60, dtype=jnp.int32))
+        state, _ = train(state, hyper, key, examples, order)
     return state.params
+
+
+def assert_close(mine, theirs):
+    pairs = zip(jax.tree.leaves(mine), jax.tree.leaves(theirs), strict=True)
+    for own, other in pairs:
+        np.testing.assert_allclose(own, other, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_ten_steps_are_those_of_optax(name, examples):
-    make, fields = EXPECTED[name]
-    config = TrialConfig(
-        architecture="mlp-4-tanh",
-        learning_rate=RATE,
-        batch_size=BATCH,
-        epochs=EPOCHS,
-        **fields,
-    )
-    expected = plain_loop(config, make(RATE), examples, STEPS)
-    for mine, theirs in zip(
-        jax.tree.leaves(ours(config, examples, 1)),
-        jax.tree.leaves(expected),
-        strict=True,
-    ):
-        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-6)
+    transformation, fields = EXPECTED[name]
+    config = small_trial(epochs=EPOCHS, **fields)
+    expected = plain_loop(config, transformation, examples, STEPS)
+    assert_close(ours(config, examples, 1), expected)
 
 
 QUADRATIC: dict[str, tuple[dict[str, Any], float]] = {
@@ -172,6 +170,21 @@ QUADRATIC: dict[str, tuple[dict[str, Any], float]] = {
 }
 
 
+@partial(jax.jit, static_argnums=0)
+def distances(transformation, curvature):
+    """How far 400 steps on a quadratic are from its least value."""
+
+    def step(carry, _):
+        x, state = carry
+        updates, state = transformation.update(curvature * x, state, x)
+        return (x + updates, state), jnp.abs(x)
+
+    start = jnp.float32(1e-32)
+    carry = (start, transformation.init(start))
+    _, sizes = jax.lax.scan(step, carry, None, 400)
+    return sizes
+
+
 @pytest.mark.parametrize("name", QUADRATIC)
 def test_steps_on_a_quadratic_grow_above_the_threshold_and_not_below(name):
     """The gradients are small, so that Adam divides by 1, its `eps`."""
@@ -179,33 +192,19 @@ def test_steps_on_a_quadratic_grow_above_the_threshold_and_not_below(name):
     config = TrialConfig(learning_rate=RATE, **fields)
     limit = threshold(config.optimizer, config.momentum, config.nesterov)
     assert limit == pytest.approx(expected)
-    step, start = Step.of(config), jnp.float32(1e-32)
-    transformation = step.transformation(
-        {
-            name: jnp.float32(value)
-            for name, value in step.hyperparameters(config, STEPS).items()
-        }
-    )
-
-    @jax.jit
-    def sizes(curvature):
-        def one(carry, _):
-            x, state = carry
-            updates, state = transformation.update(curvature * x, state, x)
-            return (x + updates, state), jnp.abs(x)
-
-        return jax.lax.scan(one, (start, transformation.init(start)), None, 400)[1]
-
+    step = Step.of(config)
+    values = step.hyperparameters(config, STEPS)
+    hyper = {name: jnp.float32(value) for name, value in values.items()}
+    transformation = step.transformation(hyper)
     for share, grows in ((0.998, False), (1.002, True)):
-        found = sizes(jnp.float32(share * limit / RATE))
-        assert bool(found[300:].max() > found[100:200].max()) is grows
+        curvature = jnp.float32(share * limit / RATE)
+        sizes = distances(transformation, curvature)
+        late, early = sizes[300:].max(), sizes[100:200].max()
+        assert bool(late > early) is grows
 
 
 def test_each_optimizer_with_a_threshold_is_tried_on_a_quadratic():
-    assert {
-        parse_call(fields.get("optimizer", "sgd")).name
-        for fields, _ in QUADRATIC.values()
-    } == {"sgd", *ADAM}
+    assert optimizers_of(fields for fields, _ in QUADRATIC.values()) == {"sgd", *ADAM}
 
 
 @pytest.mark.parametrize(
@@ -216,55 +215,31 @@ def test_other_optimisers_have_no_known_threshold(optimizer):
 
 
 def test_an_optimizer_with_injected_hyperparameters_trains(examples):
-    register_optimizer("injected")(
-        lambda rate: optax.inject_hyperparams(optax.sgd)(learning_rate=rate)
-    )
-    trained = []
-    for optimizer in ("injected", "sgd"):
-        config = TrialConfig(
-            architecture="mlp-4-tanh",
-            learning_rate=RATE,
-            batch_size=BATCH,
-            optimizer=optimizer,
-        )
-        trained.append(jax.tree.leaves(ours(config, examples, 1)))
-    for mine, theirs in zip(*trained, strict=True):
-        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-6)
+    def injected(rate):
+        return optax.inject_hyperparams(optax.sgd)(learning_rate=rate)
+
+    register_optimizer("injected")(injected)
+    params = ours(small_trial(optimizer="injected"), examples, 1)
+    assert_close(params, ours(small_trial(optimizer="sgd"), examples, 1))
 
 
+WARM_UP = optax.linear_schedule(0.0, RATE, 7)
+DECLINE = optax.linear_schedule(RATE, 0.0, ALL_STEPS - 7)
 SCHEDULES = {
-    ("constant", 7): optax.linear_schedule(0.0, RATE, 7),
-    ("cosine", 0): optax.cosine_decay_schedule(RATE, EPOCHS * STEPS),
-    ("cosine", 7): optax.warmup_cosine_decay_schedule(0.0, RATE, 7, EPOCHS * STEPS),
-    ("linear", 0): optax.linear_schedule(RATE, 0.0, EPOCHS * STEPS),
-    ("linear", 7): optax.join_schedules(
-        [
-            optax.linear_schedule(0.0, RATE, 7),
-            optax.linear_schedule(RATE, 0.0, EPOCHS * STEPS - 7),
-        ],
-        [7],
-    ),
+    ("constant", 7): WARM_UP,
+    ("cosine", 0): optax.cosine_decay_schedule(RATE, ALL_STEPS),
+    ("cosine", 7): optax.warmup_cosine_decay_schedule(0.0, RATE, 7, ALL_STEPS),
+    ("linear", 0): optax.linear_schedule(RATE, 0.0, ALL_STEPS),
+    ("linear", 7): optax.join_schedules([WARM_UP, DECLINE], [7]),
 }
 
 
 @pytest.mark.parametrize(("schedule", "warmup"), SCHEDULES)
 def test_schedules_are_those_of_optax_to_the_last_step(schedule, warmup, examples):
-    fields = {"schedule": schedule, "warmup_steps": warmup}
-    config = TrialConfig(
-        architecture="mlp-4-tanh",
-        learning_rate=RATE,
-        batch_size=BATCH,
-        epochs=EPOCHS,
-        **fields,
-    )
+    config = small_trial(epochs=EPOCHS, schedule=schedule, warmup_steps=warmup)
     transformation = optax.sgd(SCHEDULES[schedule, warmup])
-    expected = plain_loop(config, transformation, examples, EPOCHS * STEPS)
-    for mine, theirs in zip(
-        jax.tree.leaves(ours(config, examples, EPOCHS)),
-        jax.tree.leaves(expected),
-        strict=True,
-    ):
-        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-6)
+    expected = plain_loop(config, transformation, examples, ALL_STEPS)
+    assert_close(ours(config, examples, EPOCHS), expected)
 
 
 def test_a_hundred_rates_and_three_decays_compile_once(examples):
@@ -272,36 +247,26 @@ def test_a_hundred_rates_and_three_decays_compile_once(examples):
 
     def counted(learning_rate, **arguments):
         traced.append(learning_rate)
-        return optax.chain(
-            optax.add_decayed_weights(arguments["decay"]), optax.sgd(learning_rate)
-        )
+        decay = optax.add_decayed_weights(arguments["decay"])
+        return optax.chain(decay, optax.sgd(learning_rate))
 
     register_optimizer("counted")(counted)
-    programs, images = set(), examples
-    for rate in np.geomspace(1e-3, 1, 100):
-        for decay in (1e-4, 1e-3, 1e-2):
-            fields = {
-                "learning_rate": float(rate),
-                "clip_norm": 1.0,
-                "optimizer": f"counted(decay={decay})",
-            }
-            config = TrialConfig(architecture="mlp-4-tanh", batch_size=BATCH, **fields)
-            program = Program.of(config, DATA)
-            hyper = {
-                name: np.float32(x)
-                for name, x in program.step.hyperparameters(config, STEPS).items()
-            }
-            if program not in programs:
-                run: Any = jax.jit(program.train_epoch)
-                programs.add(program)
-                state = program.init(0, hyper)
-            run(
-                state,
-                hyper,
-                np.zeros(2, np.uint32),
-                images,
-                np.arange(60, dtype=np.int32),
-            )
+    programs = set()
+    for rate, decay in product(np.geomspace(1e-3, 1, 100), (1e-4, 1e-3, 1e-2)):
+        config = TrialConfig(
+            architecture="mlp-4-tanh",
+            batch_size=BATCH,
+            learning_rate=float(rate),
+            clip_norm=1.0,
+            optimizer=f"counted(decay={decay})",
+        )
+        program = Program.of(config, DATA)
+        hyper = hyper_of(program, config, STEPS)
+        if program not in programs:
+            programs.add(program)
+            run: Any = jax.jit(program.train_epoch)
+            state = program.init(0, hyper)
+        run(state, hyper, NO_KEY, examples, in_order(60))
     assert len(programs) == 1
     assert run._cache_size() == 1
     assert len(traced) == 2  # the initial state, and the epoch
@@ -310,22 +275,22 @@ def test_a_hundred_rates_and_three_decays_compile_once(examples):
 def test_plain_sgd_has_no_state_and_no_hyperparameter_but_the_rate():
     step = Step.of(TrialConfig())
     assert step.names == ("learning_rate",)
-    assert not jax.tree.leaves(
-        step.transformation({"learning_rate": 0.1}).init({"w": jnp.zeros(3)})
-    )
+    sgd = step.transformation({"learning_rate": 0.1})
+    state = sgd.init({"w": jnp.zeros(3)})
+    assert not jax.tree.leaves(state)
 
 
 def test_an_optimizer_that_takes_any_argument_gets_it(monkeypatch):
-    given = []
+    calls = []
 
     def factory(learning_rate, /, scale=1.0, **arguments):
-        given.append((scale, arguments))
+        calls.append((scale, arguments))
         return optax.sgd(learning_rate)
 
     register_optimizer("any")(factory)
     step = Step.of(TrialConfig(optimizer="any(scale=2.0, name='a', momentum=0.5)"))
     step.transformation({"learning_rate": 0.1, "scale=": 2.0, "momentum=": 0.5})
-    assert given == [(2.0, {"name": "a", "momentum": 0.5})]
+    assert calls == [(2.0, {"name": "a", "momentum": 0.5})]
 
 
 def test_multi_steps_of_optax_is_taken_as_it_is():
@@ -333,12 +298,12 @@ def test_multi_steps_of_optax_is_taken_as_it_is():
         return optax.MultiSteps(optax.sgd(learning_rate), every_k_schedule=2)
 
     register_optimizer("accumulating")(accumulating)
-    tx = Step.of(TrialConfig(optimizer="accumulating")).transformation(
-        {"learning_rate": 0.1}
-    )
+    step = Step.of(TrialConfig(optimizer="accumulating"))
+    tx = step.transformation({"learning_rate": 0.1})
     params = {"w": jnp.zeros(3)}
     state = tx.init(params)
-    first, state = tx.update({"w": jnp.ones(3)}, state, params)
-    second, state = tx.update({"w": 3 * jnp.ones(3)}, state, params)
+    ones = jnp.ones(3)
+    first, state = tx.update({"w": ones}, state, params)
+    second, state = tx.update({"w": 3 * ones}, state, params)
     np.testing.assert_array_equal(first["w"], np.zeros(3))
     np.testing.assert_allclose(second["w"], np.full(3, -0.2), rtol=1e-6)

@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from programs import NO_KEY, hyper_of, in_order
 from reference import SGD, cross_entropies, leaves
+from text_tables import blocks, numbers
 
 from mnist_tune.data_spec import DataSpec
 from mnist_tune.execution.pool import LanePool
@@ -28,6 +30,7 @@ NOTEBOOK = {
 }
 """The first epochs that the notebook printed; `sweeps/notebook.py` compares all of
 them."""
+LARGE, SMALL = NOTEBOOK
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +39,7 @@ def pool(mnist):
 
 
 @pytest.mark.numerical
-@pytest.mark.parametrize(
-    "trial",
-    [
-        pytest.param(one, marks=pytest.mark.slow) if "1024" in one else one
-        for one in NOTEBOOK
-    ],
-)
+@pytest.mark.parametrize("trial", [pytest.param(LARGE, marks=pytest.mark.slow), SMALL])
 def test_reproduces_the_notebook(trial, pool):
     name, rate = trial.split(" at ")
     pool.attach("trial", TrialConfig(architecture=name, learning_rate=float(rate)))
@@ -52,8 +49,12 @@ def test_reproduces_the_notebook(trial, pool):
         assert row.test_accuracy == pytest.approx(test, abs=3e-4)
 
 
+def stays():
+    """What happens between two epochs where nothing is forgotten."""
+
+
 @pytest.mark.parametrize("epochs", [(0, 1, 2, 3), (3, 1, 2, 0, 2, 3)])
-@pytest.mark.parametrize("between", [lambda: None, batch_orders.forget])
+@pytest.mark.parametrize("between", [stays, batch_orders.forget])
 def test_batch_order_is_the_notebooks_stream(epochs, between):
     """In whatever order epochs are asked for, beside other streams, and from a cold
     start."""
@@ -65,203 +66,212 @@ def test_batch_order_is_the_notebooks_stream(epochs, between):
     for epoch in epochs:
         for (data_seed, count), orders in streams.items():
             between()
-            np.testing.assert_array_equal(
-                batch_order(data_seed, epoch, count), orders[epoch]
-            )
+            order = batch_order(data_seed, epoch, count)
+            np.testing.assert_array_equal(order, orders[epoch])
 
 
 def small_problem(count=70, seed=0):
     rng = np.random.RandomState(seed)
-    return rng.randint(0, 256, (count, 784)).astype(np.uint8), rng.randint(
-        0, 10, count
-    ).astype(np.uint8)
+    images = rng.randint(0, 256, (count, 784))
+    labels = rng.randint(0, 10, count)
+    return images.astype(np.uint8), labels.astype(np.uint8)
 
 
-BY_HAND = {
-    "plain": [
-        2.278760624365149,
-        2.3623887195505184,
-        2.3301950571529817,
-        2.3261704967511365,
-        2.3283046858509913,
-    ],
-    "momentum": [
-        2.278760624365149,
-        2.3623887195505184,
-        2.332710698450515,
-        2.3219320341379603,
-        2.333692767356539,
-    ],
-    "nesterov": [
-        2.278760624365149,
-        2.3629900761071174,
-        2.3350703317737906,
-        2.3214755790999,
-        2.326224842539041,
-    ],
-}
+def divided(images):
+    """Images as the network gets them."""
+    return np.float32(images) / np.float32(255)
+
+
+BY_HAND_TEXT = """
+plain
+    2.278760624365149 2.3623887195505184 2.3301950571529817 2.3261704967511365
+    2.3283046858509913
+
+momentum
+    2.278760624365149 2.3623887195505184 2.332710698450515 2.3219320341379603
+    2.333692767356539
+
+nesterov
+    2.278760624365149 2.3629900761071174 2.3350703317737906 2.3214755790999
+    2.326224842539041
+"""
 """The losses of the steps of `small_problem`'s epoch, computed in float64."""
+BY_HAND = {form: numbers(" ".join(lines)) for form, lines in blocks(BY_HAND_TEXT)}
 
 
 @pytest.mark.portable
 @pytest.mark.parametrize("form", BY_HAND)
 def test_epoch_is_sgd_with_a_partial_last_batch(form):
     images, labels = small_problem()
-    momentum, nesterov = 0.0 if form == "plain" else 0.9, form == "nesterov"
+    momentum = 0.0 if form == "plain" else 0.9
+    nesterov = form == "nesterov"
     config = TrialConfig(
-        architecture="mlp-5-tanh", momentum=momentum, nesterov=nesterov, batch_size=16
+        architecture="mlp-5-tanh",
+        learning_rate=0.05,
+        momentum=momentum,
+        nesterov=nesterov,
+        batch_size=16,
     )
     program = Program.of(config, DATA)
     order = np.random.RandomState(1).permutation(70).astype(np.int32)
-    values = {"learning_rate": np.float32(0.05), "momentum": np.float32(momentum)}
-    hyper = {name: values[name] for name in program.step.names}
-    state, key = program.init(3, hyper), np.zeros(2, np.uint32)
-    got, losses = jax.jit(program.train_epoch)(
-        state, hyper, key, (images, labels), order
-    )
+    hyper = hyper_of(program, config, steps=5)
+    state = program.init(3, hyper)
+    train = jax.jit(program.train_epoch)
+    trained, losses = train(state, hyper, NO_KEY, (images, labels), order)
     by_hand = SGD(state.params, 16, 0.05, momentum, nesterov)
-    np.testing.assert_allclose(
-        by_hand.epoch(images, labels, order), BY_HAND[form], rtol=1e-9
-    )
+    losses_by_hand = by_hand.epoch(images, labels, order)
+    np.testing.assert_allclose(losses_by_hand, BY_HAND[form], rtol=1e-9)
     np.testing.assert_allclose(losses, BY_HAND[form], rtol=2e-6)
-    for mine, reference in zip(leaves(got.params), leaves(by_hand.params), strict=True):
+    params = leaves(trained.params)
+    for mine, reference in zip(params, leaves(by_hand.params), strict=True):
         np.testing.assert_allclose(mine, reference, rtol=0, atol=5e-7)
+
+
+def linear(params, state, x):
+    return x @ params
+
+
+def noting(_):
+    """A network whose state notes what each step draws."""
+
+    def init(key):
+        drawn = jnp.zeros(5)
+        return jnp.zeros((784, 10)), (drawn, jnp.int32(0))
+
+    def train_apply(params, state, x, key):
+        drawn, count = state
+        drawn = drawn.at[count].set(jax.random.uniform(key))
+        return x @ params, (drawn, count + 1)
+
+    return Network(init, linear, train_apply)
 
 
 @pytest.mark.parametrize("first", [0, 10])
 def test_step_i_draws_from_the_key_folded_with_i(first):
     """Else an epoch, or the next chunk of one, would drop out the same units again."""
-
-    def noting(_):
-        def train_apply(params, state, x, key):
-            drawn, count = state
-            return x @ params, (drawn.at[count].set(jax.random.uniform(key)), count + 1)
-
-        zeros = jnp.zeros((784, 10)), (jnp.zeros(5), jnp.int32(0))
-        return Network(
-            lambda key: zeros, lambda params, state, x: x @ params, train_apply
-        )
-
     register("noting")(noting)
-    program = Program.of(TrialConfig(architecture="noting", batch_size=16), DATA)
+    config = TrialConfig(architecture="noting", batch_size=16)
+    program = Program.of(config, DATA)
     data = small_problem(70)  # four whole batches and a smaller one
-    hyper = {name: np.float32(0.1) for name in program.step.names}
+    hyper = hyper_of(program, config, steps=5)
     key = np.array([3, 4], np.uint32)
-    state, _ = jax.jit(program.train_epoch)(
-        program.init(0, hyper), hyper, key, data, np.arange(70, dtype=np.int32), first
-    )
-    keys = [
-        jax.random.fold_in(jax.random.wrap_key_data(key), first + i) for i in range(5)
-    ]
-    np.testing.assert_array_equal(
-        state.extra[0], [jax.random.uniform(one) for one in keys]
-    )
+    start = program.init(0, hyper)
+    train = jax.jit(program.train_epoch)
+    state, _ = train(start, hyper, key, data, in_order(70), first)
+    drawn, _ = state.extra
+    whole_key = jax.random.wrap_key_data(key)
+    steps = range(first, first + 5)
+    keys = [jax.random.fold_in(whole_key, step) for step in steps]
+    np.testing.assert_array_equal(drawn, [*map(jax.random.uniform, keys)])
+
+
+def mlp_of_five():
+    """Return the program of a small network, the network, and parameters of it."""
+    program = Program.of(TrialConfig(architecture="mlp-5-tanh"), DATA)
+    network = architecture("mlp-5-tanh", DATA)
+    return program, network, initial(network, 0)
 
 
 @pytest.mark.parametrize("total", [40, BLOCK, BLOCK + 5, 2 * BLOCK + 7, 1000])
 def test_evaluation_counts_every_image_of_its_range_once(total):
     images, labels = small_problem(total)
-    program = Program.of(TrialConfig(architecture="mlp-5-tanh"), DATA)
-    network = architecture("mlp-5-tanh", DATA)
-    params = initial(network, 0)
-    logits = np.asarray(
-        jax.jit(network.apply)(params, np.float32(images) / np.float32(255))
-    )
-    losses, correct = cross_entropies(logits, labels), logits.argmax(1) == labels
+    program, network, params = mlp_of_five()
+    logits = np.asarray(jax.jit(network.apply)(params, divided(images)))
+    losses = cross_entropies(logits, labels)
+    is_right = logits.argmax(1) == labels
     evaluate = jax.jit(program.evaluate)
+    state = TrainState(params, ())
     for first in (0, 3, BLOCK):
-        counts = {1, BLOCK - 1, BLOCK, 2 * BLOCK + 7, total - first - 5, total - first}
-        for count in sorted(count for count in counts if 0 < count <= total - first):
-            of = np.array([first, count], np.int32)
-            evaluated, sums = evaluate(TrainState(params, ()), (images, labels), of)
+        rest = total - first
+        counts = {1, BLOCK - 1, BLOCK, 2 * BLOCK + 7, rest - 5, rest}
+        for count in sorted(counts):
+            if not 0 < count <= rest:
+                continue
+            evaluated_range = np.array([first, count], np.int32)
+            evaluated, sums = evaluate(state, (images, labels), evaluated_range)
             inside = slice(first, first + count)
             assert int(evaluated) == count
-            assert (
-                int(sums["accuracy"][0])
-                == int(sums["accuracy"][1])
-                == correct[inside].sum()
-            )
-            np.testing.assert_allclose(sums["loss"][0], losses[inside].sum(), rtol=1e-5)
+            right = is_right[inside].sum()
+            assert int(sums["accuracy"][0]) == right
+            assert int(sums["accuracy"][1]) == right
+            loss = losses[inside].sum()
+            np.testing.assert_allclose(sums["loss"][0], loss, rtol=1e-5)
 
 
 def test_evaluation_is_of_the_loss_that_is_trained():
-    program = Program.of(
-        TrialConfig(architecture="mlp-tanh", loss="mse"),
-        DataSpec("made-up", (2,), (2, 1), 1),
-    )
-    images, labels = (
-        np.array([[1, 0], [0, 2], [1, 1]], np.float32),
-        np.array([0, 1, 1], np.int32),
-    )
-    outputs = [[1, 0], [0, 2], [1, 1]]
-    params = ((np.eye(2, dtype=np.float32), np.zeros(2, np.float32)),)
-    _, sums = program.evaluate(
-        TrainState(params, ()), (images, labels), np.array([0, 3], np.int32)
-    )
-    assert float(sums["loss"][0]) == pytest.approx(
-        np.sum((outputs - np.eye(2)[labels]) ** 2) / 2
-    )
+    config = TrialConfig(architecture="mlp-tanh", loss="mse")
+    program = Program.of(config, DataSpec("made-up", (2,), (2, 1), 1))
+    outputs = np.array([[1, 0], [0, 2], [1, 1]], np.float32)
+    labels = np.array([0, 1, 1], np.int32)
+    identity = np.eye(2, dtype=np.float32)
+    params = ((identity, np.zeros(2, np.float32)),)
+    whole = np.array([0, 3], np.int32)
+    _, sums = program.evaluate(TrainState(params, ()), (outputs, labels), whole)
+    distances = outputs - identity[labels]
+    assert float(sums["loss"][0]) == pytest.approx(np.sum(distances**2) / 2)
     assert int(sums["accuracy"][0]) == 2
 
 
 def test_losses_of_logits_in_few_bits_are_evaluated_in_float32():
-    program = Program.of(TrialConfig(architecture="mlp-5-tanh"), DATA)
     images, labels = small_problem(40)
-    network = architecture("mlp-5-tanh", DATA)
-    params, logits = (
-        initial(network, 0),
-        jax.jit(lambda *given: network.apply(*given).astype(jnp.bfloat16)),
-    )
-    coarse = replace(
-        program, task=classifier(Network(network.init, logits), DATA, "cross-entropy")
-    )
-    _, sums = jax.jit(coarse.evaluate)(
-        TrainState(params, ()), (images, labels), np.array([0, 40], np.int32)
-    )
-    found = np.asarray(logits(params, np.float32(images) / np.float32(255)), np.float32)
-    np.testing.assert_allclose(
-        sums["loss"][0], cross_entropies(found, labels).sum(), rtol=1e-5
-    )
+    program, network, params = mlp_of_five()
+
+    @jax.jit
+    def few_bits(params, images):
+        return network.apply(params, images).astype(jnp.bfloat16)
+
+    task = classifier(Network(network.init, few_bits), DATA, "cross-entropy")
+    coarse = replace(program, task=task)
+    whole = np.array([0, 40], np.int32)
+    evaluate = jax.jit(coarse.evaluate)
+    _, sums = evaluate(TrainState(params, ()), (images, labels), whole)
+    logits = np.asarray(few_bits(params, divided(images)), np.float32)
+    loss = cross_entropies(logits, labels).sum()
+    np.testing.assert_allclose(sums["loss"][0], loss, rtol=1e-5)
 
 
 def test_cross_entropy_is_finite_for_large_logits():
     logits = jnp.array([[1e4] + [0.0] * 9], jnp.float32)
-    np.testing.assert_allclose(
-        cross_entropy(logits, jnp.array([1], jnp.uint8)), [1e4], rtol=1e-6
-    )
+    losses = cross_entropy(logits, jnp.array([1], jnp.uint8))
+    np.testing.assert_allclose(losses, [1e4], rtol=1e-6)
+
+
+def sizes_and_seed(sizes, seed):
+    return sizes, seed
 
 
 def test_the_notebooks_second_network(monkeypatch):
     params = Program.of(TrialConfig(architecture="stax-mlp"), DATA).shapes.params
-    assert [w.shape for w, _ in params] == [(784, 1024), (1024, 128), (128, 10)]
-    monkeypatch.setattr(
-        "mnist_tune.training.networks.glorot_mlp", lambda sizes, seed: (sizes, seed)
-    )
-    assert architecture("stax-mlp", DATA).init(jax.random.key(3)) == (
-        (784, 1024, 128, 10),
-        3,
-    )
+    shapes = [weights.shape for weights, _ in params]
+    assert shapes == [(784, 1024), (1024, 128), (128, 10)]
+    monkeypatch.setattr("mnist_tune.training.networks.glorot_mlp", sizes_and_seed)
+    network = architecture("stax-mlp", DATA)
+    sizes, seed = network.init(jax.random.key(3))
+    assert sizes == (784, 1024, 128, 10)
+    assert seed == 3
 
 
 def test_images_are_divided_then_standardised():
     data = DataSpec("made-up", (2,), (1, 1), 1, 255.0, (0.2, 0.4), (0.5, 0.1))
     images = jnp.array([[51, 204], [204, 51]], jnp.uint8)
-    np.testing.assert_allclose(
-        scale(images, data), [[0.0, 4.0], [1.2, -2.0]], atol=1e-5
-    )
+    scaled = scale(images, data)
+    np.testing.assert_allclose(scaled, [[0.0, 4.0], [1.2, -2.0]], atol=1e-5)
+
+
+def he(inputs):
+    return (2 / inputs) ** 0.5
+
+
+GLOROT = [(2 / 1084) ** 0.5, (2 / 500) ** 0.5, (2 / 210) ** 0.5]
 
 
 @pytest.mark.parametrize(
     ("name", "spreads", "biases"),
     [
         ("mlp-300-200-tanh", [0.1] * 3, 0.1),
-        ("mlp-300-200-relu-he", [(2 / 784) ** 0.5, (2 / 300) ** 0.5, 0.005**0.5], None),
-        ("mlp-300-200-relu-he0", [(2 / 784) ** 0.5, (2 / 300) ** 0.5, 0.0], None),
-        (
-            "mlp-300-200-relu-glorot",
-            [(2 / 1084) ** 0.5, (2 / 500) ** 0.5, (2 / 210) ** 0.5],
-            0.01,
-        ),
+        ("mlp-300-200-relu-he", [he(784), he(300), 0.005**0.5], None),
+        ("mlp-300-200-relu-he0", [he(784), he(300), 0.0], None),
+        ("mlp-300-200-relu-glorot", GLOROT, 0.01),
     ],
 )
 def test_weights_are_drawn_as_wide_as_documented(name, spreads, biases):
@@ -270,21 +280,19 @@ def test_weights_are_drawn_as_wide_as_documented(name, spreads, biases):
         assert weights.mean() == pytest.approx(0, abs=0.05 * spread)
         assert weights.std() == pytest.approx(spread, rel=0.05)
         assert len(bias) == (biases is not None)
-    drawn = [bias.std() for _, *rest in layers[:-1] for bias in rest]
-    assert drawn == [pytest.approx(biases, rel=0.2)] * len(drawn)
+    for _, *rest in layers[:-1]:
+        for bias in rest:
+            assert bias.std() == pytest.approx(biases, rel=0.2)
 
 
 def test_the_notebooks_convnet_is_drawn_from_the_random_numbers_of_its_time():
     """JAX draws others today."""
     data = DataSpec("small", (11, 12, 3), (5, 5), 5)
     layers = initial(architecture("convnet", data), 4)
-    assert [weights.shape for weights, _ in layers] == [
-        (5, 5, 3, 12),
-        (5, 5, 12, 16),
-        (32, 120),
-        (120, 84),
-        (84, 2),
-    ]
+    convolutions = [(5, 5, 3, 12), (5, 5, 12, 16)]
+    dense = [(32, 120), (120, 84), (84, 2)]
+    shapes = [weights.shape for weights, _ in layers]
+    assert shapes == convolutions + dense
     first = [weights.flat[:2].round(3).tolist() for weights, _ in layers]
     np.testing.assert_allclose(first[0], [-0.001, -0.002], atol=1e-6)
     np.testing.assert_allclose(first[2], [0.06, 0.014], atol=1e-6)

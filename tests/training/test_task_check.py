@@ -27,61 +27,36 @@ DRAWS = np.random.default_rng(0)
 LEAKED = []
 
 
-def loss(mend):
+def with_loss(mend):
     """Return the good task with another loss, which `mend` makes of the good one's
     return."""
-    return replace(
-        GOOD,
-        loss=lambda params, state, batch, key: mend(
-            *GOOD.loss(params, state, batch, key)
-        ),
-    )
+
+    def loss(params, state, batch, key):
+        return mend(*GOOD.loss(params, state, batch, key))
+
+    return replace(GOOD, loss=loss)
 
 
-def score(mend):
-    return replace(
-        GOOD,
-        score=lambda params, state, batch, key: mend(
-            GOOD.score(params, state, batch, key)
-        ),
-    )
+def with_score(mend):
+    def score(params, state, batch, key):
+        return mend(GOOD.score(params, state, batch, key))
+
+    return replace(GOOD, score=score)
 
 
-def data(train=TRAIN, test=TEST):
+def with_step(mend):
+    def step(params, opt, state, batch, key, tx):
+        return mend(*GAME.step(params, opt, state, batch, key, tx))
+
+    return replace(GAME, step=step)
+
+
+def with_own_loss(function):
+    return replace(GOOD, loss=function)
+
+
+def with_data(train=TRAIN, test=TEST):
     return replace(GOOD, data=lambda: (train, test))
-
-
-def leaks(params, state, batch, key):
-    LEAKED.append(jnp.sum(params["w"]))
-    return GOOD.loss(params, state, batch, key)[0] + 0 * LEAKED[0], state
-
-
-def branches(params, state, batch, key):
-    found, state = GOOD.loss(params, state, batch, key)
-    return (found if found > 1 else 2 * found), state
-
-
-def chosen(params, state, batch, key):
-    found = GOOD.score(params, state, batch, key)
-    return found[found > 0.1].mean(), state
-
-
-def is_wrong(params, state, batch, key):
-    return (batch["x"] @ params["w"] > batch["y"]).mean(), state
-
-
-def draws(*given):
-    params, *others = GAME.step(*given)
-    return jax.tree.map(lambda x: x + float(DRAWS.normal()), params), *others
-
-
-def step(mend):
-    return replace(
-        GAME,
-        step=lambda params, opt, state, batch, key, tx: mend(
-            *GAME.step(params, opt, state, batch, key, tx)
-        ),
-    )
 
 
 def with_init(params, state=()):
@@ -95,249 +70,366 @@ def with_last(value):
     return {**TRAIN, "y": y}
 
 
-ZEROS = GOOD.init(jax.random.key(0))[0]
-MISTAKES = {
-    "a loss of each example": (
-        loss(lambda x, s: (x * jnp.ones(8), s)),
-        r"loss must return the mean .*\[8\]; use",
-    ),
-    "a loss without a state": (
-        loss(lambda x, s: x),
-        r"loss must return \(loss, state\), it returned float32\[\]",
-    ),
-    "whole-number loss": (
-        loss(lambda x, s: (x.astype(int), s)),
-        "loss must return the mean over the batch, a float",
-    ),
-    "NaN from the first step": (
-        loss(lambda x, s: (x * jnp.nan, s)),
-        "loss is nan for untrained parameters; scale",
-    ),
-    "a gradient of NaN": (
-        loss(lambda x, s: (x + jnp.sqrt(0 * x), s)),
-        "loss has a gradient that is NaN or infinite",
-    ),
-    "a state that appears": (
-        loss(lambda x, s: (x, {"n": x})),
-        "loss returned another state than it got",
-    ),
-    "a state of another type": (
-        replace(
-            with_init(ZEROS, {"n": jnp.int32(0)}),
-            loss=lambda p, s, b, k: (GOOD.loss(p, s, b, k)[0], {"n": 1.5}),
-        ),
-        r"loss returned another state than it got: .*keep shapes and types",
-    ),
-    "a tracer that leaks": (
-        replace(GOOD, loss=leaks),
-        "loss is another function each .*, and keep what changes",
-    ),
-    "a Python if": (replace(GOOD, loss=branches), "loss.* fails.*jnp.where"),
-    "random numbers of NumPy": (
-        loss(lambda x, s: (x + sum(DRAWS.normal(size=3)), s)),
-        "loss is another function each",
-    ),
-    "a shape that does not fit": (
-        loss(lambda x, s: (x + jnp.ones(3) @ jnp.ones(4), s)),
-        "loss.* fails.*TypeError",
-    ),
-    "a score that draws": (
-        score(lambda x: x + float(DRAWS.normal())),
-        "score is another function each time",
-    ),
-    "a score of another shape": (
-        score(lambda x: x[:, None]),
-        r"score must return loss as \[n\].*returned float32\[256, 1\]",
-    ),
-    "no loss among the scores": (
-        score(lambda x: {"mse": x}),
-        "score returned mse; its dictionary needs 'loss'",
-    ),
-    "a score's name": (
-        score(lambda x: {"loss": x, "My score": x}),
-        "score returned 'My score'; a score's name",
-    ),
-    "too many scores": (
-        score(lambda x: {"loss": x} | {f"s{i}": x for i in range(17)}),
-        "returned 17 beside loss",
-    ),
-    "NaN in one test example": (
-        data(test=with_last(np.nan)),
-        "score returned NaN.*; mend or scale data",
-    ),
-    "infinity in one": (
-        data(with_last(np.inf)),
-        "loss is (nan|inf) for untrained parameters; scale",
-    ),
-    "a chance without accuracy": (
-        replace(GOOD, chance=0.1),
-        "score returns no accuracy, whose chance is given",
-    ),
-    "data of unequal lengths": (
-        data({"x": TRAIN["x"], "y": TRAIN["y"][:9]}),
-        "of 9 and 300 examples as train; all",
-    ),
-    "another test part": (
-        data(test={"x": TEST["x"][:, :2], "y": TEST["y"]}),
-        r"data must return \(train, test\), alike but for",
-    ),
-    "data of Python": (
-        data({"x": [[1.0]] * 300, "y": TRAIN["y"]}),
-        r"data returned train\['x'\].* give arrays",
-    ),
-    "data without a test part": (
-        replace(GOOD, data=lambda: TRAIN),
-        r"data must return \(train, test\), it returned",
-    ),
-    "data that differ": (
-        replace(
-            GOOD,
-            data=lambda: (
-                {"x": np.float32(DRAWS.normal(size=(9, 5))), "y": TRAIN["y"][:9]},
-                TEST,
-            ),
-        ),
-        "data returns other arrays each time; seed",
-    ),
-    "no examples": (
-        replace(GOOD, data=lambda: (0, 5)),
-        "give two whole numbers of examples above 0",
-    ),
-    "shares of examples": (
-        replace(GOOD, data=lambda: (0.7 * 9, 0.3 * 9)),
-        r"\(6.*\); give two whole numbers",
-    ),
-    "keys as data": (
-        data(*np.split(jax.random.split(jax.random.key(0), 300), [200])),
-        r"data returned train, which is key<fry>\[200\]; give arrays",
-    ),
-    "a table with columns": (
-        data(*[np.zeros(9, [("x", "f4")])] * 2),
-        r"which is \[\('x', '<f4'\)\]\[9\]; give arrays",
-    ),
-    "masked values": (
-        data(*[np.ma.masked_less(np.zeros(9), 1)] * 2),
-        r"masked values; say .*, such as x.filled\(0\)",
-    ),
-    "arrays without examples": (
-        data(*[np.zeros((0, 5), np.float32)] * 2),
-        r"data returned train, which is float32\[0, 5\]; give arrays \[n, ...\] of at least",
-    ),
-    "examples in a list": (
-        data([*TRAIN["x"]], [*TEST["x"]]),
-        r"alike but for their lengths: float32\[\] for nothing at \[100\]; keep",
-    ),
-    "data and no function": (
-        replace(GOOD, data=GOOD.data()),
-        r"data\(\) fails, TypeError: 'tuple' object is not callable",
-    ),
-    "data that fail": (
-        replace(GOOD, data=lambda: 1 / 0),
-        r"data\(\) fails, ZeroDivisionError",
-    ),
-    "parameters alone": (
-        replace(GOOD, init=lambda key: ZEROS),
-        r"init must return \(params, state\)",
-    ),
-    "a number of Python's": (
-        with_init({**ZEROS, "n": 1}),
-        "init returned .*'n'.*; return arrays only",
-    ),
-    "a step without a score": (
-        replace(GAME, score=None),
-        r"with step, score says how good it is; give score\(params",
-    ),
-    "a split without keys": (
-        replace(GAME, split=("judge", "maker")),
-        "split names judge, maker; init must",
-    ),
-    "a split without a step": (
-        replace(GOOD, split=("w",)),
-        "split is for tasks with a step",
-    ),
-    "a step of three": (
-        replace(GAME, step=lambda *given: GAME.step(*given)[:3]),
-        r"step must return \(params, opt, state, loss\), it returned a tuple of 3",
-    ),
-    "a step in another order": (
-        step(lambda p, opt, s, loss: (p, s, opt, loss)),
-        "step returned another opt than it",
-    ),
-    "a step that draws": (
-        replace(GAME, step=draws),
-        "step is another function each time; draw from its key",
-    ),
-    "a step's loss of each example": (
-        step(lambda p, o, s, x: (p, o, s, x * jnp.ones(8))),
-        "step must .*mean over the",
-    ),
-    "a step of NaN": (
-        step(lambda p, o, s, x: (p, o, s, x * jnp.nan)),
-        "the loss is nan for untrained parameters; scale",
-    ),
-    "a loss of two arguments": (
-        replace(GOOD, loss=lambda params, batch: (params["w"].mean(), ())),
-        r"loss\(params, state, batch, key\) fails, TypeError: .* takes 2 positional arguments but 4 were given",
-    ),
-    "a loss of some": (
-        replace(GOOD, loss=chosen),
-        "loss.* fails, NonConcreteBooleanIndexError: .*; .* use jnp.where",
-    ),
-    "a loss without a slope": (
-        replace(GOOD, loss=is_wrong),
-        "loss has a gradient of 0; it must depend on params, not",
-    ),
-    "parameters of NumPy's": (
-        replace(
-            GOOD, init=lambda key: ({"w": np.float32(DRAWS.normal(size=(5, 2)))}, ())
-        ),
-        "init returns other values for the same key; draw from its key",
-    ),
-    "a key in the state": (
-        with_init(ZEROS, jax.random.key(0)),
-        r"which is key<fry>\[\]; take the key that each step gets instead",
-    ),
-    "a split of letters": (
-        replace(GAME, split=("make")),
-        r"split is 'make'; give a tuple, \('make',\)",
-    ),
-    "a chance in percent": (
-        replace(GOOD, chance=10),
-        "chance is 10; give a share, 0 to 1, or leave it out",
-    ),
-    "an accuracy in percent": (
-        score(lambda x: {"loss": x, "accuracy": 100.0 * (x == x)}),
-        "score returned accuracies up to 100; give shares, 0 to 1, or True and False",
-    ),
-    "no loss": (
-        replace(GOOD, loss=None),
-        r"loss\(params, state, batch, key\) fails, TypeError: 'NoneType' object is not",
-    ),
-    "a block of none": (replace(GOOD, block=0), "block is 0; give how many examples"),
-    "a guess in words": (
-        replace(GOOD, guess="ln 7"),
-        "guess is 'ln 7'; give a number, or leave it out",
-    ),
-    "another object": (
-        optax.sgd(0.1),
-        "returned a GradientTransformation.*; return mnist_tune.Task",
-    ),
-}
+def called(function):
+    return function()
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_one_line_with_the_function_and_the_fix(mistake):
-    made, said = MISTAKES[mistake]
-    register("mistaken")(lambda: made)
-    with pytest.raises(UserError, match=said) as raised:
+ZEROS, _ = GOOD.init(jax.random.key(0))
+MISTAKES = {}
+
+
+def mistake(message, task_of=called):
+    """Record the task that is made of a function, and what is said of it. The name of
+    the function is what is wrong."""
+
+    def record(function):
+        title = function.__name__.replace("_", " ")
+        MISTAKES[title] = (task_of(function), message)
+        return function
+
+    return record
+
+
+# --- a loss
+
+
+@mistake(r"loss must return the mean .*\[8\]; use", with_loss)
+def a_loss_of_each_example(value, state):
+    return value * jnp.ones(8), state
+
+
+@mistake(r"loss must return \(loss, state\), it returned float32\[\]", with_loss)
+def a_loss_without_a_state(value, state):
+    return value
+
+
+@mistake("loss must return the mean over the batch, a float", with_loss)
+def whole_number_loss(value, state):
+    return value.astype(int), state
+
+
+@mistake("loss is nan for untrained parameters; scale", with_loss)
+def nan_from_the_first_step(value, state):
+    return value * jnp.nan, state
+
+
+@mistake("loss has a gradient that is NaN or infinite", with_loss)
+def a_gradient_of_nan(value, state):
+    return value + jnp.sqrt(0 * value), state
+
+
+@mistake("loss returned another state than it got", with_loss)
+def a_state_that_appears(value, state):
+    return value, {"n": value}
+
+
+@mistake(r"loss returned another state than it got: .*keep shapes and types")
+def a_state_of_another_type():
+    def loss(params, state, batch, key):
+        value, _ = GOOD.loss(params, state, batch, key)
+        return value, {"n": 1.5}
+
+    return replace(with_init(ZEROS, {"n": jnp.int32(0)}), loss=loss)
+
+
+@mistake("loss is another function each .*, and keep what changes", with_own_loss)
+def a_tracer_that_leaks(params, state, batch, key):
+    LEAKED.append(jnp.sum(params["w"]))
+    value, _ = GOOD.loss(params, state, batch, key)
+    return value + 0 * LEAKED[0], state
+
+
+@mistake("loss.* fails.*jnp.where", with_loss)
+def a_python_if(value, state):
+    return (value if value > 1 else 2 * value), state
+
+
+@mistake("loss is another function each", with_loss)
+def random_numbers_of_numpy(value, state):
+    return value + sum(DRAWS.normal(size=3)), state
+
+
+@mistake("loss.* fails.*TypeError", with_loss)
+def a_shape_that_does_not_fit(value, state):
+    return value + jnp.ones(3) @ jnp.ones(4), state
+
+
+@mistake(
+    r"loss\(params, state, batch, key\) fails, TypeError: .* takes 2 positional arguments but 4 were given",
+    with_own_loss,
+)
+def a_loss_of_two_arguments(params, batch):
+    return params["w"].mean(), ()
+
+
+@mistake(
+    "loss.* fails, NonConcreteBooleanIndexError: .*; .* use jnp.where", with_own_loss
+)
+def a_loss_of_some(params, state, batch, key):
+    values = GOOD.score(params, state, batch, key)
+    return values[values > 0.1].mean(), state
+
+
+@mistake("loss has a gradient of 0; it must depend on params, not", with_own_loss)
+def a_loss_without_a_slope(params, state, batch, key):
+    is_wrong = batch["x"] @ params["w"] > batch["y"]
+    return is_wrong.mean(), state
+
+
+@mistake(
+    r"loss\(params, state, batch, key\) fails, TypeError: 'NoneType' object is not"
+)
+def no_loss():
+    return replace(GOOD, loss=None)
+
+
+# --- a score
+
+
+@mistake("score is another function each time", with_score)
+def a_score_that_draws(values):
+    return values + float(DRAWS.normal())
+
+
+@mistake(r"score must return loss as \[n\].*returned float32\[256, 1\]", with_score)
+def a_score_of_another_shape(values):
+    return values[:, None]
+
+
+@mistake("score returned mse; its dictionary needs 'loss'", with_score)
+def no_loss_among_the_scores(values):
+    return {"mse": values}
+
+
+@mistake("score returned 'My score'; a score's name", with_score)
+def the_name_of_a_score(values):
+    return {"loss": values, "My score": values}
+
+
+@mistake("returned 17 beside loss", with_score)
+def too_many_scores(values):
+    names = [f"s{i}" for i in range(17)]
+    return dict.fromkeys(["loss", *names], values)
+
+
+@mistake(
+    "score returned accuracies up to 100; give shares, 0 to 1, or True and False",
+    with_score,
+)
+def an_accuracy_in_percent(values):
+    return {"loss": values, "accuracy": 100.0 * (values == values)}
+
+
+@mistake("score returns no accuracy, whose chance is given")
+def a_chance_without_accuracy():
+    return replace(GOOD, chance=0.1)
+
+
+@mistake("chance is 10; give a share, 0 to 1, or leave it out")
+def a_chance_in_percent():
+    return replace(GOOD, chance=10)
+
+
+@mistake("block is 0; give how many examples")
+def a_block_of_none():
+    return replace(GOOD, block=0)
+
+
+@mistake("guess is 'ln 7'; give a number, or leave it out")
+def a_guess_in_words():
+    return replace(GOOD, guess="ln 7")
+
+
+# --- data
+
+
+@mistake("score returned NaN.*; mend or scale data")
+def nan_in_one_test_example():
+    return with_data(test=with_last(np.nan))
+
+
+@mistake("loss is (nan|inf) for untrained parameters; scale")
+def infinity_in_one_example():
+    return with_data(with_last(np.inf))
+
+
+@mistake("of 9 and 300 examples as train; all")
+def data_of_unequal_lengths():
+    return with_data({"x": TRAIN["x"], "y": TRAIN["y"][:9]})
+
+
+@mistake(r"data must return \(train, test\), alike but for")
+def another_test_part():
+    return with_data(test={"x": TEST["x"][:, :2], "y": TEST["y"]})
+
+
+@mistake(r"data returned train\['x'\].* give arrays")
+def data_of_python():
+    return with_data({"x": [[1.0]] * 300, "y": TRAIN["y"]})
+
+
+@mistake(r"data must return \(train, test\), it returned")
+def data_without_a_test_part():
+    return replace(GOOD, data=lambda: TRAIN)
+
+
+@mistake("data returns other arrays each time; seed")
+def data_that_differ():
+    def data():
+        x = np.float32(DRAWS.normal(size=(9, 5)))
+        return {"x": x, "y": TRAIN["y"][:9]}, TEST
+
+    return replace(GOOD, data=data)
+
+
+@mistake("give two whole numbers of examples above 0")
+def no_examples():
+    return with_data(0, 5)
+
+
+@mistake(r"\(6.*\); give two whole numbers")
+def shares_of_examples():
+    return with_data(0.7 * 9, 0.3 * 9)
+
+
+@mistake(r"data returned train, which is key<fry>\[200\]; give arrays")
+def keys_as_data():
+    keys = jax.random.split(jax.random.key(0), 300)
+    return with_data(*np.split(keys, [200]))
+
+
+@mistake(r"which is \[\('x', '<f4'\)\]\[9\]; give arrays")
+def a_table_with_columns():
+    table = np.zeros(9, [("x", "f4")])
+    return with_data(table, table)
+
+
+@mistake(r"masked values; say .*, such as x.filled\(0\)")
+def masked_values():
+    masked = np.ma.masked_less(np.zeros(9), 1)
+    return with_data(masked, masked)
+
+
+@mistake(
+    r"data returned train, which is float32\[0, 5\]; give arrays \[n, ...\] of at least"
+)
+def arrays_without_examples():
+    empty = np.zeros((0, 5), np.float32)
+    return with_data(empty, empty)
+
+
+@mistake(r"alike but for their lengths: float32\[\] for nothing at \[100\]; keep")
+def examples_in_a_list():
+    return with_data([*TRAIN["x"]], [*TEST["x"]])
+
+
+@mistake(r"data\(\) fails, TypeError: 'tuple' object is not callable")
+def data_and_no_function():
+    return replace(GOOD, data=GOOD.data())
+
+
+@mistake(r"data\(\) fails, ZeroDivisionError")
+def data_that_fail():
+    return replace(GOOD, data=lambda: 1 / 0)
+
+
+# --- an init
+
+
+@mistake(r"init must return \(params, state\)")
+def parameters_alone():
+    return replace(GOOD, init=lambda key: ZEROS)
+
+
+@mistake("init returned .*'n'.*; return arrays only")
+def a_number_of_python():
+    return with_init({**ZEROS, "n": 1})
+
+
+@mistake("init returns other values for the same key; draw from its key")
+def parameters_of_numpy():
+    def init(key):
+        return {"w": np.float32(DRAWS.normal(size=(5, 2)))}, ()
+
+    return replace(GOOD, init=init)
+
+
+@mistake(r"which is key<fry>\[\]; take the key that each step gets instead")
+def a_key_in_the_state():
+    return with_init(ZEROS, jax.random.key(0))
+
+
+# --- a step
+
+
+@mistake(r"with step, score says how good it is; give score\(params")
+def a_step_without_a_score():
+    return replace(GAME, score=None)
+
+
+@mistake("split names judge, maker; init must")
+def a_split_without_keys():
+    return replace(GAME, split=("judge", "maker"))
+
+
+@mistake("split is for tasks with a step")
+def a_split_without_a_step():
+    return replace(GOOD, split=("w",))
+
+
+@mistake(r"split is 'make'; give a tuple, \('make',\)")
+def a_split_of_letters():
+    return replace(GAME, split=("make"))
+
+
+@mistake(
+    r"step must return \(params, opt, state, loss\), it returned a tuple of 3",
+    with_step,
+)
+def a_step_of_three(params, opt, state, loss):
+    return params, opt, state
+
+
+@mistake("step returned another opt than it", with_step)
+def a_step_in_another_order(params, opt, state, loss):
+    return params, state, opt, loss
+
+
+@mistake("step is another function each time; draw from its key", with_step)
+def a_step_that_draws(params, opt, state, loss):
+    shift = float(DRAWS.normal())
+    return jax.tree.map(lambda x: x + shift, params), opt, state, loss
+
+
+@mistake("step must .*mean over the", with_step)
+def a_step_with_a_loss_of_each_example(params, opt, state, loss):
+    return params, opt, state, loss * jnp.ones(8)
+
+
+@mistake("the loss is nan for untrained parameters; scale", with_step)
+def a_step_of_nan(params, opt, state, loss):
+    return params, opt, state, loss * jnp.nan
+
+
+@mistake("returned a GradientTransformation.*; return mnist_tune.Task")
+def another_object():
+    return optax.sgd(0.1)
+
+
+@pytest.mark.parametrize("title", MISTAKES)
+def test_a_mistake_is_one_line_with_the_function_and_the_fix(title):
+    task, message = MISTAKES[title]
+    register("mistaken")(lambda: task)
+    with pytest.raises(UserError, match=message) as raised:
         check_tasks(["mistaken"], [TrialConfig(batch_size=8)])
     assert "\n" not in str(raised.value)
     assert "mistaken" in str(raised.value)
 
 
 def test_tasks_of_a_sweep_share_their_data_and_their_chance():
+    fewer = {name: x[:200] for name, x in TRAIN.items()}
     register("good")(lambda: GOOD)
-    register("fewer")(lambda: data({name: x[:200] for name, x in TRAIN.items()}))
+    register("fewer")(lambda: with_data(fewer))
     line = "tasks 'good' and 'fewer' differ in data or chance; sweep each alone"
     with pytest.raises(UserError, match=line):
         check_tasks(["good", "fewer"], [])
@@ -385,14 +477,32 @@ def test_a_key_path_of_jax_is_not_cut_off():
         name: str = field(metadata={"static": True})
 
     def renames(params, state, batch, key):
-        trees = {"net": Model(jnp.zeros(2), "a")}, {"net": Model(jnp.zeros(2), "b")}
-        jax.tree.map(jnp.add, *trees)
+        first = {"net": Model(jnp.zeros(2), "a")}
+        second = {"net": Model(jnp.zeros(2), "b")}
+        jax.tree.map(jnp.add, first, second)
         return GOOD.loss(params, state, batch, key)
 
     register("renames")(lambda: replace(GOOD, loss=renames))
     with pytest.raises(UserError, match=r"at key path .*\['net'\]") as raised:
         check_tasks(["renames"], [])
     assert "\n" not in str(raised.value)
+
+
+def impure_task(place, impure):
+    """Return a task that calls an impure function in its loss, score or step."""
+
+    def loss(value, state):
+        return value * impure(), state
+
+    def score(values):
+        return values * impure()
+
+    def step(params, opt, state, loss):
+        return params, opt, state, loss * impure()
+
+    tasks = {"loss": with_loss(loss), "score": with_score(score)}
+    tasks |= {"step": with_step(step), "optimizer": GOOD}
+    return tasks[place]
 
 
 @pytest.mark.parametrize("ordered", [False, True])
@@ -408,23 +518,19 @@ def test_io_callbacks_are_refused_before_they_are_called(place, ordered):
         kind = jax.ShapeDtypeStruct((), jnp.float32)
         return factor * io_callback(read, kind, ordered=ordered)
 
-    def scaled(learning_rate):
-        change = optax.stateless(
-            lambda updates, _: jax.tree.map(lambda x: x * impure(), updates)
-        )
-        return optax.chain(change, optax.sgd(learning_rate))
+    def rescaled(updates, params):
+        return jax.tree.map(lambda x: x * impure(), updates)
 
-    made = {
-        "loss": loss(lambda x, s: (x * impure(), s)),
-        "score": score(lambda x: x * impure()),
-        "step": step(lambda p, opt, s, x: (p, opt, s, x * impure())),
-        "optimizer": GOOD,
-    }[place]
-    register("impure")(lambda: made)
+    def scaled(learning_rate):
+        return optax.chain(optax.stateless(rescaled), optax.sgd(learning_rate))
+
+    task = impure_task(place, impure)
+    register("impure")(lambda: task)
     register_optimizer("scaled")(scaled)
     optimizer = "scaled" if place == "optimizer" else "sgd"
+    trial = TrialConfig(batch_size=8, optimizer=optimizer)
     with pytest.raises(UserError, match=r"io_callback.*; use pure_callback") as raised:
-        check_tasks(["impure"], [TrialConfig(batch_size=8, optimizer=optimizer)])
+        check_tasks(["impure"], [trial])
     assert "\n" not in str(raised.value)
     assert not calls
 
@@ -432,12 +538,13 @@ def test_io_callbacks_are_refused_before_they_are_called(place, ordered):
 def test_a_pure_callback_with_a_source_indexed_by_example_and_prints_are_taken():
     source = np.linspace(0.5, 1.5, 300, dtype="float32")
 
+    def example(i):
+        return source[i]
+
     def weighted(params, state, batch, key):
         number = jnp.int32(3)
         kind = jax.ShapeDtypeStruct((), jnp.float32)
-        weight = jax.pure_callback(
-            lambda i: source[i], kind, number, vmap_method="sequential"
-        )
+        weight = jax.pure_callback(example, kind, number, vmap_method="sequential")
         jax.debug.print("{}", number)
         value, state = GOOD.loss(params, state, batch, key)
         return weight * value, state
@@ -449,16 +556,13 @@ def test_a_pure_callback_with_a_source_indexed_by_example_and_prints_are_taken()
 @pytest.mark.parametrize("factory", [regression, pinn, gan])
 def test_tasks_that_can_train_pass(factory):
     """With Adam: `tests/execution/test_tasks.py` checks these and others with SGD."""
-    register(factory.__name__)(factory)
-    found = check_tasks(
-        [factory.__name__],
-        [TrialConfig(optimizer="adam(b1=0.8)", batch_size=32)],
-        train_images=200,
-    )
-    assert found.spec.train_images == 200
-    assert (
-        found.checksums["test"] == check_tasks([factory.__name__], []).checksums["test"]
-    )
+    name = factory.__name__
+    register(name)(factory)
+    trial = TrialConfig(optimizer="adam(b1=0.8)", batch_size=32)
+    data = check_tasks([name], [trial], train_images=200)
+    assert data.spec.train_images == 200
+    whole = check_tasks([name], [])
+    assert data.checksums["test"] == whole.checksums["test"]
 
 
 def test_numbers_of_numpy_and_jax_and_a_state_that_begins_at_infinity_are_taken():
@@ -466,33 +570,39 @@ def test_numbers_of_numpy_and_jax_and_a_state_that_begins_at_infinity_are_taken(
     larger than the test part."""
 
     def least(params, state, batch, key):
-        found, _ = GOOD.loss(params, state, batch, key)
-        return found, jnp.minimum(found, state)
+        value, _ = GOOD.loss(params, state, batch, key)
+        return value, jnp.minimum(value, state)
 
-    def scores(*given):
-        each = GOOD.score(*given)
-        return {"loss": each, "accuracy": each < 1} | (
-            {"large": each, 1: each} if len(each) > len(TEST["x"]) else {}
-        )
+    def scores(params, state, batch, key):
+        values = GOOD.score(params, state, batch, key)
+        of_each = {"loss": values, "accuracy": values < 1}
+        if len(values) > len(TEST["x"]):
+            of_each |= {"large": values, 1: values}
+        return of_each
 
-    made = replace(
+    def big_endian(x):
+        return x.astype(">f4")
+
+    task = replace(
         with_init(ZEROS, jnp.float32(jnp.inf)),
         loss=least,
         guess=jnp.log(7.0),
         chance=np.float32(0.5),
         score=scores,
-        data=lambda: jax.tree.map(lambda x: x.astype(">f4"), (TRAIN, TEST)),
+        data=lambda: jax.tree.map(big_endian, (TRAIN, TEST)),
     )
-    register("numbers")(lambda: made)
+    register("numbers")(lambda: task)
     spec = check_tasks(["numbers"], [TrialConfig(batch_size=8)]).spec
-    assert (spec.guesses, spec.chance) == (
-        {"numbers": pytest.approx(1.9459, 1e-4)},
-        0.5,
-    )
+    assert spec.guesses == {"numbers": pytest.approx(1.9459, 1e-4)}
+    assert spec.chance == 0.5
     assert spec.scores == ("1", "large")
+
+
+def test_counts_of_numpy_are_taken():
     register("counts")(lambda: replace(pinn(), data=lambda: (np.int64(9), 0.5 * 8)))
     spec = check_tasks(["counts"], []).spec
-    assert (spec.train_images, spec.test_images) == (9, 4)
+    assert spec.train_images == 9
+    assert spec.test_images == 4
 
 
 @pytest.mark.parametrize(
@@ -502,76 +612,73 @@ def test_numbers_of_numpy_and_jax_and_a_state_that_begins_at_infinity_are_taken(
 def test_a_score_of_whole_blocks_needs_a_block_in_each_split_and_says_what_it_leaves_out(
     most, some, holdout
 ):
-    register("whole")(lambda: replace(score(jnp.mean), block=most + 1))
-    trial, few = (
-        TrialConfig(batch_size=8, holdout=holdout),
-        min(some or 100, holdout or 100, 300 - holdout),
+    few = min(some or 100, holdout or 100, 300 - holdout)
+    trial = TrialConfig(batch_size=8, holdout=holdout)
+
+    def checked(block):
+        register("whole")(lambda: replace(with_score(jnp.mean), block=block))
+        return check_tasks(["whole"], [trial])
+
+    data = checked(most + 1)
+    message = (
+        rf"'whole': score .* block of {most + 1}, and a split has {few} examples; set"
     )
-    data = check_tasks(["whole"], [trial])
-    with pytest.raises(
-        UserError,
-        match=rf"'whole': score .* block of {most + 1}, and a split has {few} examples; set",
-    ):
+    with pytest.raises(UserError, match=message):
         check_counts([trial], data, some)
-    register("whole")(lambda: replace(score(jnp.mean), block=few))
-    check_counts([trial], data := check_tasks(["whole"], [trial]), some)
-    note_of_trials([trial], data, (said := []).append)
-    assert ("evaluations leave out 20 of 100 held-out or test" in "".join(said)) == (
-        few == 40
-    )
+    data = checked(few)
+    check_counts([trial], data, some)
+    notes = []
+    note_of_trials([trial], data, notes.append)
+    leaves_out = "evaluations leave out 20 of 100 held-out or test" in "".join(notes)
+    assert leaves_out == (few == 40)
 
 
 def test_a_loss_of_pairs_says_what_leaves_out_an_odd_last_batch():
+    def first_half(x):
+        return x.reshape(2, -1, *x.shape[1:])[0]
+
     def pairs(params, state, batch, key):
-        return GOOD.loss(
-            params,
-            state,
-            jax.tree.map(lambda x: x.reshape(2, -1, *x.shape[1:])[0], batch),
-            key,
-        )
+        return GOOD.loss(params, state, jax.tree.map(first_half, batch), key)
 
     register("pairs")(lambda: replace(GOOD, loss=pairs))
-    program = Program.of(
-        TrialConfig(architecture="pairs", batch_size=8), check_tasks(["pairs"], []).spec
-    )
-    given = (
-        program.shapes,
-        dict.fromkeys(program.step.names, 0.1),
-        jnp.zeros(2, jnp.uint32),
-        TRAIN,
-    )
-    with pytest.raises(
-        LastBatchError,
-        match=r"the last batch of 3 fails, TypeError.*; in a new sweep, --drop-last",
-    ):
-        jax.eval_shape(program.train_epoch, *given, jnp.arange(19))
+    trial = TrialConfig(architecture="pairs", batch_size=8)
+    program = Program.of(trial, check_tasks(["pairs"], []).spec)
+    hyper = dict.fromkeys(program.step.names, 0.1)
+    key = jnp.zeros(2, jnp.uint32)
+    order = jnp.arange(19)
+    message = r"the last batch of 3 fails, TypeError.*; in a new sweep, --drop-last"
+    with pytest.raises(LastBatchError, match=message):
+        jax.eval_shape(program.train_epoch, program.shapes, hyper, key, TRAIN, order)
 
 
 def test_a_task_may_draw_from_a_key_that_is_always_the_same():
     always = jax.random.key(0)
-    made = loss(lambda x, state: (x + jax.random.uniform(always), state))
-    register("constant")(lambda: made)
+
+    def draws(value, state):
+        return value + jax.random.uniform(always), state
+
+    register("constant")(lambda: with_loss(draws))
     check_tasks(["constant"], [TrialConfig(batch_size=8)])
+
+
+def vae_of_two_scores():
+    def score(params, state, batch, key):
+        return vae().score(params, state, batch, key) | {"more": jnp.float32(1)}
+
+    return replace(vae(), score=score)
 
 
 @pytest.mark.slow
 def test_arguments_of_a_task_are_those_of_its_function():
     register("vae")(vae)
     assert check_tasks(["vae(latent=3)"], []).spec.scores == ("kl",)
-    register("two")(
-        lambda: replace(
-            vae(), score=lambda *given: vae().score(*given) | {"more": jnp.float32(1)}
-        )
-    )
+    register("two")(vae_of_two_scores)
     data = check_tasks(["two", "vae"], [])
-    assert (data.spec.scores, data.shared) == (("kl", "more"), ("kl",))
-    with pytest.raises(
-        UserError,
-        match=r"task 'vae.width=3.' can't be made, TypeError.*; it takes latent, beta",
-    ):
+    assert data.spec.scores == ("kl", "more")
+    assert data.shared == ("kl",)
+    line = r"task 'vae.width=3.' can't be made, TypeError.*; it takes latent, beta"
+    with pytest.raises(UserError, match=line):
         check_tasks(["vae(width=3)"], [])
-    with pytest.raises(
-        UserError,
-        match=r"unknown task 'unheard'; name the function that makes it, FILE.py:FUNCTION",
-    ):
+    line = r"unknown task 'unheard'; name the function that makes it, FILE.py:FUNCTION"
+    with pytest.raises(UserError, match=line):
         check_tasks(["unheard"], [])

@@ -2,18 +2,18 @@
 say."""
 
 import pytest
+from text_tables import rows
 
 from validation.decide_coverage import DecideCoverage, simulate
 
+CELLS = """
+    ladder 0.6    Gaussian  4
+    one best 0.6  unequal   2
+    ties          rounded   4
+"""
 
-@pytest.mark.parametrize(
-    ("truth", "noise", "settings"),
-    [
-        ("ladder 0.6", "Gaussian", 4),
-        ("one best 0.6", "unequal", 2),
-        ("ties", "rounded", 4),
-    ],
-)
+
+@pytest.mark.parametrize(("truth", "noise", "settings"), rows(CELLS))
 def test_decisions_are_right(truth, noise, settings):
     """If each of 200 decisions is right with a chance of 95%, one try in 1,000 has 179
     or fewer that are."""

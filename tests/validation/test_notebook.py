@@ -1,11 +1,12 @@
 """The verdicts on the notebook's experiments, with made-up sweeps."""
 
-from dataclasses import replace
-from itertools import chain, groupby
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 import pytest
 from kept_texts import assert_kept
 from recorded_data import recorded_data
+from text_tables import numbers
 
 from mnist_tune import TrialConfig
 from mnist_tune.epoch_row import EpochRow
@@ -33,78 +34,79 @@ OUTCOMES = {"oscillating": OSCILLATING, "converged": CALM, "diverged": LOST}
 # --- what is run
 
 
-def said(trials):
+def same_but_for_seeds(trial):
+    return replace(trial, seed=0, data_seed=0)
+
+
+def seed_of(trial):
+    if trial.seed == trial.data_seed:
+        return f"{trial.seed}"
+    return f"{trial.seed}/{trial.data_seed}"
+
+
+def in_words(trials):
     """Each trial in words, those that differ in their seeds only together."""
-    same = groupby(trials, lambda trial: replace(trial, seed=0, data_seed=0))
-    for trial, group in same:
-        seeds = [
-            f"{one.seed}"
-            if one.seed == one.data_seed
-            else f"{one.seed}/{one.data_seed}"
-            for one in group
-        ]
-        changed = {
-            name: value
-            for name, value in trial.to_dict().items()
-            if value != PLAIN[name]
-        }
-        yield f"  {changed}, seeds {' '.join(seeds)}"
+    for trial, replicates in groupby(trials, same_but_for_seeds):
+        changed = {}
+        for name, value in trial.to_dict().items():
+            if value != PLAIN[name]:
+                changed[name] = value
+        seeds = " ".join(map(seed_of, replicates))
+        yield f"  {changed}, seeds {seeds}"
 
 
 def test_what_is_run():
     lines = []
-    for name, one in experiments().items():
-        shows = "shows {} from epoch {} on".format(*shown_regime(name))
-        lines.append(f"{name}: chaotic {one.chaotic}, band {one.band:g}, {shows}")
+    for name, experiment in experiments().items():
+        regime, epoch = shown_regime(name)
+        judged_by = f"chaotic {experiment.chaotic}, band {experiment.band:g}"
+        lines.append(f"{name}: {judged_by}, shows {regime} from epoch {epoch} on")
     for flags in ({}, {"epochs": 11, "seeds": (0, 1, 7)}):
-        lines += ["", f"asked for {flags}:", *said(Notebook(**flags).trials())]
+        trials = Notebook(**flags).trials()
+        lines += ["", f"asked for {flags}:", *in_words(trials)]
     assert_kept("notebook experiments", "\n".join(lines) + "\n")
 
 
 # --- how it is judged
 
 
+@dataclass
+class Run:
+    """A run of a sweep. An epoch is a pair of training and test accuracy."""
+
+    config: TrialConfig
+    epochs: list[tuple[float, float]]
+    stop_reason: str = "completed"
+
+
+def with_test(train):
+    """Return epochs whose test accuracy is a hundredth lower."""
+    return [(accuracy, accuracy - 0.01) for accuracy in train]
+
+
 @pytest.fixture
 def new_sweep(tmp_path, epoch_row):
-    """A function that makes a sweep from runs, each given as its config, its epochs and
-    its stop reason.
+    """A function that makes a sweep from runs. At a training accuracy of 0.15 or less, a
+    run has diverged."""
 
-    An epoch is a training accuracy, or a pair of training and test accuracy. At 0.15 or
-    less the run has diverged.
-    """
+    def write_run(writer, trial_id, run):
+        for epoch, (train, test) in enumerate(run.epochs, 1):
+            row = epoch_row(epoch, train_accuracy=train) | {"test_accuracy": test}
+            if train <= 0.15:
+                row |= {"train_loss": 60.0, "diverged": True, "above_since": 2}
+            writer.epoch(trial_id, EpochRow.of(row), False)
+        error = "out of memory" if run.stop_reason == "error" else ""
+        writer.end(trial_id, run.stop_reason, error)
 
     def make(*runs):
-        meta = {
-            "trials": {
-                f"{i:05d}": config.to_dict() for i, (config, *_) in enumerate(runs)
-            }
-        }
-        meta |= {"name": "notebook", "dataset": recorded_data("mnist"), "ended": None}
-        writer = SweepWriter(
-            tmp_path / f"sweep{len(list(tmp_path.iterdir()))}", meta, judge
-        )
-        for i, (_, epochs, reason) in enumerate(runs):
-            for epoch, accuracy in enumerate(epochs, 1):
-                train, test = (
-                    accuracy
-                    if isinstance(accuracy, tuple)
-                    else (accuracy, accuracy - 0.01)
-                )
-                lost = (
-                    {"train_loss": 60.0, "diverged": True, "above_since": 2}
-                    if train <= 0.15
-                    else {}
-                )
-                writer.epoch(
-                    f"{i:05d}",
-                    EpochRow.of(
-                        epoch_row(epoch, train_accuracy=train)
-                        | {"test_accuracy": test}
-                        | lost
-                    ),
-                    False,
-                )
-            writer.end(f"{i:05d}", reason, "out of memory" if reason == "error" else "")
+        ids = [f"{i:05d}" for i in range(len(runs))]
+        configs = [run.config.to_dict() for run in runs]
+        meta = {"name": "notebook", "dataset": recorded_data("mnist"), "ended": None}
+        meta["trials"] = dict(zip(ids, configs, strict=True))
+        count = len(list(tmp_path.iterdir()))
+        writer = SweepWriter(tmp_path / f"sweep{count}", meta, judge)
+        for trial_id, run in zip(ids, runs, strict=True):
+            write_run(writer, trial_id, run)
         return writer.finish(ended="now")
 
     return make
@@ -114,151 +116,152 @@ def runs_of(name, *outcomes, epochs=None):
     """Return a run of an experiment per outcome. An outcome is `<regime>` or `<regime>
     <stop reason>`."""
     configs = experiments()[name].trials(epochs, range(1, 30))[: len(outcomes)]
-    found = []
-    for config, told in zip(configs, outcomes, strict=True):
-        regime, _, reason = told.partition(" ")
-        curve = OUTCOMES[regime][: config.epochs] if regime else []
-        found.append(
-            (
-                config,
-                curve,
-                reason or ("diverged" if regime == "diverged" else "completed"),
-            )
-        )
-    return found
+    runs = []
+    for config, outcome in zip(configs, outcomes, strict=True):
+        regime, _, reason = outcome.partition(" ")
+        course = OUTCOMES[regime][: config.epochs] if regime else []
+        if not reason:
+            reason = "diverged" if regime == "diverged" else "completed"
+        runs.append(Run(config, with_test(course), reason))
+    return runs
 
 
 def verdict(sweep):
-    (found,) = compare_all(sweep)
-    return found.verdict, found.reason
+    [comparison] = compare_all(sweep)
+    return comparison.verdict, comparison.reason
 
 
 def printed(name, shift=0.0):
-    """Return the notebook's numbers of an experiment, all shifted, as epochs of a
-    run."""
+    """Return a run of an experiment that has the notebook's numbers, all shifted."""
     table = section(name)[["train_accuracy", "test_accuracy"]] + shift
     # not printed for all
     table["train_accuracy"] = table["train_accuracy"].fillna(table["test_accuracy"])
-    return list(table.itertuples(index=False, name=None))
+    epochs = list(table.itertuples(index=False, name=None))
+    return Run(experiments()[name].trials()[0], epochs)
 
 
-def printed_run(name, shift=0.0):
-    return experiments()[name].trials()[0], printed(name, shift), "completed"
+def shifted(epochs, shift):
+    return [(train + shift, test + shift) for train, test in epochs]
 
 
-def judged():
-    """The runs of sweeps, by what they are."""
-    bands = {
-        name: experiments()[name].band or EXACT
-        for name in experiments()
-        if name not in CHAOTIC
-    }
-    seed = experiments()["convnet"].trials()[-1]
+def off_by_bands():
+    """Yield sweeps whose runs are off by a share of the band of their experiment."""
+    calm = [name for name in experiments() if name not in CHAOTIC]
+    last_seed = experiments()["convnet"].trials()[-1]
+    lost = Run(last_seed, with_test(LOST), "diverged")
     for share in (0, -0.9, 1.2):
-        own = [printed_run(name, share * band) for name, band in bands.items()]
-        yield (
-            f"off by {share:g} bands, and another seed was lost",
-            [*own, (seed, LOST, "diverged")],
-        )
-    run, figures, reason = printed_run("convnet")
-    off = [(train - 0.01, test - 0.01) for train, test in figures]
-    wild = [
-        (train - 0.1 * (i % 2), test - 0.1 * (i % 2))
-        for i, (train, test) in enumerate(figures[:-1])
-    ]
-    slow, slowly, _ = printed_run("slow", -0.001)
-    ends, begins, other = (
-        [*off[:-1], figures[-1]],
-        [*figures[:-1], off[-1]],
-        [*wild, figures[-1]],
-    )
-    cut = (replace(slow, epochs=2), slowly[:2], reason)
-    trained = (slow, [(train, test + 0.001) for train, test in slowly], reason)
-    yield "off until the end, cut after two epochs", [(run, ends, reason), cut]
-    yield "off at the end, in training alone", [(run, begins, reason), trained]
-    yield (
-        "of another regime, chaotic",
-        [(run, other, reason), printed_run("oscillates")],
-    )
-    none = runs_of("oscillates", " error", " interrupted")
-    yield (
-        "another seed alone, none has begun",
-        [(run, [], "error"), (seed, CALM, "completed"), *none],
-    )
+        runs = []
+        for name in calm:
+            band = experiments()[name].band or EXACT
+            runs.append(printed(name, share * band))
+        title = f"off by {share:g} bands, and another seed was lost"
+        yield title, [*runs, lost]
+
+
+def off_in_part():
+    """Yield sweeps whose runs are off in some epochs."""
+    run = printed("convnet")
+    figures = run.epochs
+    off = shifted(figures, -0.01)
+    at_the_end = replace(run, epochs=[*off[:-1], figures[-1]])
+    slow = printed("slow", -0.001)
+    two_epochs = replace(slow.config, epochs=2)
+    cut = replace(slow, config=two_epochs, epochs=slow.epochs[:2])
+    yield "off until the end, cut after two epochs", [at_the_end, cut]
+
+    all_but_the_end = replace(run, epochs=[*figures[:-1], off[-1]])
+    in_training = [(train, test + 0.001) for train, test in slow.epochs]
+    of_training = replace(slow, epochs=in_training)
+    yield "off at the end, in training alone", [all_but_the_end, of_training]
+
+    wild = []
+    for i, (train, test) in enumerate(figures[:-1]):
+        fall = 0.1 * (i % 2)
+        wild.append((train - fall, test - fall))
+    to_and_fro = replace(run, epochs=[*wild, figures[-1]])
+    yield "of another regime, chaotic", [to_and_fro, printed("oscillates")]
+
+    failed = replace(run, epochs=[], stop_reason="error")
+    last_seed = experiments()["convnet"].trials()[-1]
+    of_another_seed = Run(last_seed, with_test(CALM))
+    not_begun = runs_of("oscillates", " error", " interrupted")
+    title = "another seed alone, none has begun"
+    yield title, [failed, of_another_seed, *not_begun]
+
+
+def with_outcomes():
+    """Yield sweeps of the experiments that are chaotic, with outcomes of their runs."""
     some = ["diverged", "diverged", "oscillating", "oscillating", "converged"]
-    yield (
-        "some, the own",
-        runs_of("oscillates", *some) + runs_of("diverges", "diverged"),
-    )
-    yield (
-        "none",
-        runs_of("oscillates", *["converged"] * 21)
-        + runs_of("diverges", *["converged"] * 6),
-    )
+    oscillates = runs_of("oscillates", *some)
+    yield "some, the own", oscillates + runs_of("diverges", "diverged")
+
+    oscillates = runs_of("oscillates", *["converged"] * 21)
+    yield "none", oscillates + runs_of("diverges", *["converged"] * 6)
     yield "none of too few", runs_of("oscillates", *["diverged"] * 20)
+
     cuts = ("interrupted", "time_budget", "error")
-    none = runs_of("diverges", *[f"diverged {cut}" for cut in cuts], *["converged"] * 3)
-    yield (
-        "three were cut",
-        none
-        + runs_of("oscillates", *[f"oscillating {cut}" for cut in cuts], "oscillating"),
-    )
-    for more in (0, 1):
-        asked = {"oscillates": 4 + more, "diverges": 2 + more}
-        runs = (
-            runs_of(name, *[shown_regime(name)[0]] * 2, epochs=epochs)
-            for name, epochs in asked.items()
-        )
-        yield f"asked for {asked}", [*chain(*runs)]
+    diverged_cut = [f"diverged {cut}" for cut in cuts]
+    diverges = runs_of("diverges", *diverged_cut, *["converged"] * 3)
+    oscillating_cut = [f"oscillating {cut}" for cut in cuts]
+    oscillates = runs_of("oscillates", *oscillating_cut, "oscillating")
+    yield "three were cut", diverges + oscillates
+
+    for further in (0, 1):
+        epochs = {"oscillates": 4 + further, "diverges": 2 + further}
+        runs = []
+        for name, count in epochs.items():
+            regime, _ = shown_regime(name)
+            runs += runs_of(name, regime, regime, epochs=count)
+        yield f"asked for {epochs}", runs
 
 
 @pytest.mark.slow
 def test_verdicts(new_sweep):
     lines = []
-    for what, runs in judged():
-        lines.append(f"{what}:")
-        lines += [
-            f"  {one.experiment.name}: {one.verdict}; {one.reason}"
-            for one in compare_all(new_sweep(*runs))
-        ]
+    for title, runs in [*off_by_bands(), *off_in_part(), *with_outcomes()]:
+        lines.append(f"{title}:")
+        for comparison in compare_all(new_sweep(*runs)):
+            name = comparison.experiment.name
+            lines.append(f"  {name}: {comparison.verdict}; {comparison.reason}")
     assert_kept("notebook verdicts", "\n".join(lines) + "\n")
+
+
+LEVELLED = with_test(
+    numbers("0.85 0.90 0.899 0.901 0.900 0.9015 0.9012 0.9017 0.9018 0.9018")
+)
 
 
 def test_other_experiments_of_the_sweep_do_not_matter(new_sweep):
     """In the sweep's table, a levelled-off curve is not underfit if a sibling reached
     the target."""
-    levelled = [0.85, 0.90, 0.899, 0.901, 0.900, 0.9015, 0.9012, 0.9017, 0.9018, 0.9018]
-    runs = [
-        (config, levelled, "completed")
-        for config in experiments()["oscillates"].trials()
-    ]
-    sibling = (experiments()["converges"].trials()[0], CALM, "completed")
-    alone, beside = new_sweep(*runs), new_sweep(sibling, *runs)
+    runs = [Run(config, LEVELLED) for config in experiments()["oscillates"].trials()]
+    sibling = Run(experiments()["converges"].trials()[0], with_test(CALM))
+    alone = new_sweep(*runs)
     assert (alone.trials["regime"] == "underfit").all()
+    beside = new_sweep(sibling, *runs)
     assert (beside.trials["regime"][1:] != "underfit").all()
-    differs = (
-        "differs",
-        "0 of 21 oscillating, 21 underfit; the notebook's outcome: oscillating",
-    )
-    assert verdict(alone) == differs
-    assert (compare_all(beside)[1].verdict, compare_all(beside)[1].reason) == differs
+    reason = "0 of 21 oscillating, 21 underfit; the notebook's outcome: oscillating"
+    assert verdict(alone) == ("differs", reason)
+    comparison = compare_all(beside)[1]
+    assert comparison.verdict == "differs"
+    assert comparison.reason == reason
 
 
 # --- what is printed and drawn
 
 
 def test_what_is_printed_and_drawn(new_sweep, as_text, capsys, tmp_path):
-    others = runs_of("oscillates", "converged", "oscillating", "diverged")[1:]
-    own = [
-        (run, figures[:3], reason)
-        for run, figures, reason in map(printed_run, ("convnet", "slow", "oscillates"))
-    ]
-    apart = [
-        (run, [(0.9, 0.8), (0.91, 0.7)], reason)
-        for run, _, reason in map(printed_run, ("stax_mlp", "overfit"))
-    ]
-    found = compare_all(new_sweep(*own, *others, *apart))
-    print_comparisons(found)
-    plot_notebook(found, tmp_path / "notebook.png")
-    text = capsys.readouterr().out + (tmp_path / "notebook.png").read_text()
+    short = []
+    for name in ("convnet", "slow", "oscillates"):
+        run = printed(name)
+        short.append(replace(run, epochs=run.epochs[:3]))
+    seeds = runs_of("oscillates", "converged", "oscillating", "diverged")[1:]
+    apart = []
+    for name in ("stax_mlp", "overfit"):
+        apart.append(replace(printed(name), epochs=[(0.9, 0.8), (0.91, 0.7)]))
+    comparisons = compare_all(new_sweep(*short, *seeds, *apart))
+    print_comparisons(comparisons)
+    picture = tmp_path / "notebook.png"
+    plot_notebook(comparisons, picture)
+    text = capsys.readouterr().out + picture.read_text()
     assert_kept("notebook", f"{text}\n")

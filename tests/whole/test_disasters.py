@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from text_tables import barred_rows
 from trap import Trap
 from waiting import LONG_S
 
@@ -20,11 +21,10 @@ from mnist_tune.results.writer import SweepWriter
 from mnist_tune.tuning.opening import open_sweep
 
 SCRIPT = Path(__file__).parents[2] / "sweeps" / "lr_regimes.py"
+SHARED = {"architecture": "mlp-8-tanh", "epochs": 3, "holdout": 0}
 TRIALS = {
-    f"{i:05d}": TrialConfig(
-        architecture="mlp-8-tanh", learning_rate=rate, epochs=3, holdout=0
-    )
-    for i, rate in enumerate((0.1, 0.3))
+    "00000": TrialConfig(learning_rate=0.1, **SHARED),
+    "00001": TrialConfig(learning_rate=0.3, **SHARED),
 }
 SECRETS = {
     "AWS_SECRET_ACCESS_KEY": "s3cr3t-aws",
@@ -46,38 +46,39 @@ def half_done(tmp_path, mnist_5k):
         learning_rates=(0.1, 0.3),
         epochs=3,
     )
-    writer = open_sweep("lr_regimes", options, lambda *given: TRIALS).writer
-    pool, losses = LanePool(mnist_5k), {}
+    writer = open_sweep("lr_regimes", options, lambda *_: TRIALS).writer
+    pool = LanePool(mnist_5k)
+    losses = {}
     for trial_id, config in TRIALS.items():
         pool.attach(trial_id, config)
-        row = pool.run([trial_id])[trial_id]
+        first = pool.run([trial_id])[trial_id]
         pool.checkpoint(trial_id).save(writer.states / f"{trial_id}.npz")
-        writer.epoch(trial_id, row, repeated=False)
-        losses[trial_id] = [
-            row.train_loss,
-            *(pool.run([trial_id])[trial_id].train_loss for _ in range(2)),
-        ]
+        writer.epoch(trial_id, first, repeated=False)
+        second = pool.run([trial_id])[trial_id]
+        third = pool.run([trial_id])[trial_id]
+        losses[trial_id] = [row.train_loss for row in (first, second, third)]
         pool.detach(trial_id)
     writer.release()
     return writer.path, losses
+
+
+PICKLES = (
+    "tuner.pkl",
+    "trainable.pkl",
+    "searcher-state-9999.pkl",
+    "00000/.metadata.pkl",
+)
+STATES = ("experiment_state-9999-12-31_23-59-59.json", "search_gen_state-9999.json")
 
 
 def bury_traps(folder, sprung):
     """Put pickles where Tune looks for its own files."""
     bomb = pickle.dumps(Trap(sprung))
     (folder / "00000").mkdir(parents=True)
-    for name in (
-        "tuner.pkl",
-        "trainable.pkl",
-        "searcher-state-9999.pkl",
-        "00000/.metadata.pkl",
-    ):
+    for name in PICKLES:
         (folder / name).write_bytes(bomb)
     fallback = {"_type": "CLOUDPICKLE_FALLBACK", "value": bomb.hex()}
-    for name in (
-        "experiment_state-9999-12-31_23-59-59.json",
-        "search_gen_state-9999.json",
-    ):
+    for name in STATES:
         (folder / name).write_text(json.dumps(fallback))
 
 
@@ -91,10 +92,10 @@ def run(monkeypatch, capfd, caplog):
         monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, flags)])
         with pytest.raises(SystemExit) as ended:
             runpy.run_path(str(SCRIPT), run_name="__main__")
-        said = capfd.readouterr()
-        return subprocess.CompletedProcess(
-            sys.argv, ended.value.code, said.out, said.err + caplog.text
-        )
+        code = ended.value.code
+        printed = capfd.readouterr()
+        errors = printed.err + caplog.text
+        return subprocess.CompletedProcess(sys.argv, code, printed.out, errors)
 
     return run
 
@@ -106,12 +107,13 @@ def test_a_damaged_folder_with_hostile_pickles_is_resumed(
     half_done, tmp_path, run, one_core, monkeypatch
 ):
     path, losses = half_done
-    bury_traps(path / ".ray" / "tune", tmp_path / "sprung")
-    (path / "states" / "00001.npz").write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
-    journal = (path / "journal.jsonl").read_bytes()
-    (path / "journal.jsonl").write_bytes(
-        journal[:-1] + b'\n{"kind": "epoch", "trial_id": "../x"}\n{"kind": "ep'
-    )
+    sprung = tmp_path / "sprung"
+    bury_traps(path / ".ray" / "tune", sprung)
+    state = path / "states" / "00001.npz"
+    state.write_bytes(pickle.dumps(Trap(sprung)))
+    journal = path / "journal.jsonl"
+    damage = b'\n{"kind": "epoch", "trial_id": "../x"}\n{"kind": "ep'
+    journal.write_bytes(journal.read_bytes()[:-1] + damage)
     for name, secret in SECRETS.items():
         monkeypatch.setenv(name, secret)
     done = run("--resume", path)
@@ -122,13 +124,11 @@ def test_a_damaged_folder_with_hostile_pickles_is_resumed(
     assert "Traceback" not in done.stderr
     curves = load_sweep(path).curves("train_loss")
     assert {trial_id: list(curves[trial_id]) for trial_id in curves} == losses
-    assert not (tmp_path / "sprung").exists()
-    everything = [
-        done.stdout,
-        done.stderr,
-        *(file.read_bytes().decode("latin1") for file in files(path)),
-    ]
-    assert not any("s3cr3t" in text for text in everything)
+    assert not sprung.exists()
+    assert "s3cr3t" not in done.stdout
+    assert "s3cr3t" not in done.stderr
+    for file in files(path):
+        assert b"s3cr3t" not in file.read_bytes()
 
 
 def files(path):
@@ -140,17 +140,15 @@ def files(path):
 )
 @pytest.mark.ray
 def test_a_sweep_resumes_after_a_full_disk(tmp_path, run, one_core, monkeypatch):
-    path, epoch, left = (
-        tmp_path / "sweep",
-        SweepWriter.epoch,
-        iter([False] * 5 + [True]),
-    )
+    path = tmp_path / "sweep"
+    write_epoch = SweepWriter.epoch
+    fills = iter([False] * 5 + [True])
 
     def epoch_on_a_disk_that_fills(self, *arguments, **fields):
-        if next(left, False):
+        if next(fills, False):
             with open("/dev/full", "w") as full:
                 os.dup2(full.fileno(), self._journal.fileno())
-        return epoch(self, *arguments, **fields)
+        return write_epoch(self, *arguments, **fields)
 
     with monkeypatch.context() as patch:
         patch.setattr(SweepWriter, "epoch", epoch_on_a_disk_that_fills)
@@ -159,10 +157,8 @@ def test_a_sweep_resumes_after_a_full_disk(tmp_path, run, one_core, monkeypatch)
         flags = "--dataset mnist-5k --architecture mlp-8-tanh --learning-rates 0.1 0.3 --epochs 6 --scheduler fifo"
         done = run(*flags.split(), "--output", path)
     assert done.returncode == 2, done.stderr
-    assert (
-        f"error: can't write to {path}: No space left on device; fix that, then --resume {path}"
-        in done.stderr
-    )
+    full = f"can't write to {path}: No space left on device"
+    assert f"error: {full}; fix that, then --resume {path}" in done.stderr
     assert "Traceback" not in done.stderr
     before = load_sweep(path).epochs
     assert len(before) == 5
@@ -171,10 +167,9 @@ def test_a_sweep_resumes_after_a_full_disk(tmp_path, run, one_core, monkeypatch)
     after = load_sweep(path)
     assert set(after.trials["stop_reason"]) == {"completed"}
     assert len(after.epochs) == 12
-    kept = before.merge(
-        after.epochs, on=["trial_id", "epoch", "train_loss", "test_loss", "ended_at"]
-    )
-    assert len(kept) == len(before)
+    values = ["trial_id", "epoch", "train_loss", "test_loss", "ended_at"]
+    same_rows = before.merge(after.epochs, on=values)
+    assert len(same_rows) == len(before)
 
 
 @pytest.mark.promise("Passwords and keys in URIs are not recorded")
@@ -186,7 +181,7 @@ def test_secrets_in_the_command_are_not_recorded(tmp_path, monkeypatch):
     ]
     monkeypatch.setattr(sys, "argv", ["lr_regimes.py", "--data-dir", *secrets])
     options = SweepOptions(dataset="mnist-5k", output=tmp_path / "sweep")
-    writer = open_sweep("secrets", options, lambda *given: TRIALS).writer
+    writer = open_sweep("secrets", options, lambda *_: TRIALS).writer
     writer.update_options(cpus_per_trial=1)
     writer.end("00000", "error", f"no {secrets[0]}")
     writer.finish()
@@ -203,26 +198,23 @@ def test_redacting_a_long_text_is_fast(repeated):
     assert time.process_time() - start < 2
 
 
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        (
-            "no cluster at redis://me:s3cr3t@host:1; start one",
-            "no cluster at redis://***@host:1; start one",
-        ),
-        ("AWS_SECRET_ACCESS_KEY=s3cr3t sweep", "AWS_SECRET_ACCESS_KEY=*** sweep"),
-        (
-            "'s3://b/x?session_token=s3cr3t&region=r'",
-            "'s3://b/x?session_token=***&region=r'",
-        ),
-        (
-            "'s3://b/x?password=s3cr3t' is no folder",
-            "'s3://b/x?password=***' is no folder",
-        ),
-    ],
-)
+SECRETS_IN_TEXTS = """
+    no cluster at redis://me:s3cr3t@host:1; start one | no cluster at redis://***@host:1; start one
+    AWS_SECRET_ACCESS_KEY=s3cr3t sweep                | AWS_SECRET_ACCESS_KEY=*** sweep
+    's3://b/x?session_token=s3cr3t&region=r'          | 's3://b/x?session_token=***&region=r'
+    's3://b/x?password=s3cr3t' is no folder           | 's3://b/x?password=***' is no folder
+"""
+
+
+@pytest.mark.parametrize(("text", "shown"), barred_rows(SECRETS_IN_TEXTS))
 def test_no_secret_is_in_an_error(text, shown):
     assert str(UserError(text)) == shown
+
+
+def run_python(script, *words):
+    """Run a script in another Python, and return how that ended."""
+    command = [sys.executable, "-c", script, *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=LONG_S)
 
 
 CACHE = """
@@ -244,12 +236,7 @@ assert pool.run(["a"])["a"].epoch == 1
 
 @pytest.mark.slow
 def test_the_cache_folder_may_disappear_during_a_run(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", CACHE, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=LONG_S,
-    )
+    done = run_python(CACHE, str(tmp_path))
     assert done.returncode == 0, done.stderr
 
 
@@ -285,30 +272,15 @@ runpy.run_path({script!r}, run_name="__main__")
 @pytest.mark.ray
 def test_a_shutdown_that_is_slow_and_fails_takes_nothing_from_the_sweep(tmp_path):
     """The driver reads from Ray while it writes its tables."""
-    flags = "--dataset mnist-5k --architecture mlp-2-tanh --learning-rates 0.1 --epochs 1 --train-images 500".split()
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            SLOW.format(script=str(SCRIPT)),
-            "--",
-            *flags,
-            "--output",
-            str(tmp_path / "sweep"),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=LONG_S,
-    )
+    path = tmp_path / "sweep"
+    flags = "--dataset mnist-5k --architecture mlp-2-tanh --learning-rates 0.1 --epochs 1 --train-images 500"
+    script = SLOW.format(script=str(SCRIPT))
+    done = run_python(script, "--", *flags.split(), "--output", str(path))
     assert done.returncode == 0, done.stderr
     assert "undecided 0.1" in done.stdout
-    assert (
-        "Ray did not shut down properly (a node did not answer); the sweep is complete"
-        in done.stderr
-    )
-    modes = {
-        (tmp_path / "sweep" / name).stat().st_mode
-        for name in ("journal.jsonl", "states/00000.npz")
-    }
-    assert len(modes) == 1, "Ray's umask is not the user's, whose files these are"
+    shutdown = "Ray did not shut down properly (a node did not answer)"
+    assert f"{shutdown}; the sweep is complete" in done.stderr
+    ours = (path / "journal.jsonl").stat().st_mode
+    rays = (path / "states" / "00000.npz").stat().st_mode
+    assert rays == ours, "Ray's umask is not the user's, whose files these are"
     assert "Traceback" not in done.stderr

@@ -1,6 +1,5 @@
 """The search for an edge under Ray Tune, on a network whose edge is known exactly."""
 
-from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -46,59 +45,50 @@ def solvable(data, width=1000):
 def solvable(tmp_path):
     """The network's file, and data of which every example is its class's one-hot
     vector."""
-    (tmp_path / "solvable.py").write_text(SOLVABLE)
+    file = tmp_path / "solvable.py"
+    file.write_text(SOLVABLE)
+    data = tmp_path / "data.npz"
     labels = np.arange(600) % 2
     one_hot = np.eye(2, dtype=np.float32)[labels]
     np.savez(
-        tmp_path / "data.npz",
-        x_train=one_hot,
-        y_train=labels,
-        x_test=one_hot[:20],
-        y_test=labels[:20],
+        data, x_train=one_hot, y_train=labels, x_test=one_hot[:20], y_test=labels[:20]
     )
-    return (
-        f"{tmp_path / 'solvable.py'}:solvable",
-        str(tmp_path / "data.npz"),
-        str(tmp_path / "sweep"),
-    )
+    return f"{file}:solvable", str(data)
 
 
 @pytest.mark.ray
 def test_the_edge_of_a_solvable_network_is_found_also_by_a_search_that_was_killed(
-    solvable, one_core, capsys
+    solvable, one_core, tmp_path, capsys
 ):
     """Over seeds the edge is at 2.00: a step diverges for η λ > 4, and λ = (‖u‖² +
     ‖v‖²) / n is 2 on average."""
-    name, data, folder = solvable
+    name, data = solvable
+    folder = tmp_path / "sweep"
+    shared = {"architecture": (name,), "dataset": data, "quiet": True}
     short = {"loss": "mse", "batch_size": (1,), "epochs": 2, "precision": 0.02}
-    find_edge(
-        EdgeOptions(
-            architecture=(name,), dataset=data, output=folder, quiet=True, **short
-        )
-    )
-    as_killed(Path(folder), lambda text: text.count('"end"') >= 8)
+    find_edge(EdgeOptions(output=str(folder), **shared, **short))
+    as_killed(folder, lambda text: text.count('"end"') >= 8)
     before = load_sweep(folder).trials.set_index("trial_id")
-    sweep = find_edge(
-        EdgeOptions(architecture=(name,), dataset=data, resume=folder, quiet=True)
-    )
+    sweep = find_edge(EdgeOptions(resume=str(folder), **shared))
     [edge] = sweep.edges()
-    found = edge.rate(0.5)
-    assert found.median == pytest.approx(2.0, rel=0.02)
-    assert found.low < 2.005 < found.high
+    half = edge.rate(0.5)
+    assert half.median == pytest.approx(2.0, rel=0.02)
+    assert half.low < 2.005 < half.high
     assert edge.is_precise
+
     after = sweep.trials.set_index("trial_id")
     ended = before.index[before["stop_reason"].isin(["completed", "diverged"])]
     assert len(ended) >= 5
-    assert after.loc[
-        ended, ["learning_rate", "seed", "epochs_run", "train_loss"]
-    ].equals(before.loc[ended, ["learning_rate", "seed", "epochs_run", "train_loss"]])
+    columns = ["learning_rate", "seed", "epochs_run", "train_loss"]
+    assert after.loc[ended, columns].equals(before.loc[ended, columns])
     assert replayed(folder) == after["learning_rate"].sort_index().tolist()
     assert print_report(sweep) == 0
-    said = capsys.readouterr().out
-    assert f"50% at {found}" in said
-    assert f"{len(after)} trials" in said
-    sweep.plot(Path(folder) / "edge.png")
-    assert (Path(folder) / "edge.png").stat().st_size > 10_000
+    text = capsys.readouterr().out
+    assert f"50% at {half}" in text
+    assert f"{len(after)} trials" in text
+    picture = folder / "edge.png"
+    sweep.plot(picture)
+    assert picture.stat().st_size > 10_000
 
 
 def test_a_search_that_was_killed_in_its_range_test_makes_it_again(
@@ -106,38 +96,40 @@ def test_a_search_that_was_killed_in_its_range_test_makes_it_again(
 ):
     monkeypatch.setattr(EdgeOptions, "start_ray", lambda options: None)
     monkeypatch.setattr(search, "processes", lambda options: 2)
-    monkeypatch.setattr(search, "run_searcher", run := mock.Mock())
-    tested = mock.Mock(side_effect=[KeyboardInterrupt, [0.5, 2.0]])
-    monkeypatch.setattr(search, "blow_ups", tested)
-    asked = EdgeOptions(
+    run_searcher = mock.Mock()
+    monkeypatch.setattr(search, "run_searcher", run_searcher)
+    range_test = mock.Mock(side_effect=[KeyboardInterrupt, [0.5, 2.0]])
+    monkeypatch.setattr(search, "blow_ups", range_test)
+    folder = tmp_path / "edge"
+    options = EdgeOptions(
         architecture=("mlp-8-tanh", "mlp-8-relu"),
         dataset="digits",
         trials=7,
-        output=tmp_path / "edge",
+        output=folder,
     )
     with pytest.raises(KeyboardInterrupt):
-        search.search_edge(asked)
-    load_sweep(tmp_path / "edge").table()
-    search.search_edge(python_options(EdgeOptions(resume=tmp_path / "edge")))
-    opened, _, most = run.call_args.args
-    found = opened.writer.meta["options"]
-    assert {one["architecture"]: one["expected"] for one in found["searches"]} == {
-        "mlp-8-tanh": 0.5,
-        "mlp-8-relu": 2,
-    }
-    assert (found["workers"], most) == (5, 14)
+        search.search_edge(options)
+    load_sweep(folder).table()
+    search.search_edge(python_options(EdgeOptions(resume=folder)))
+    opened, _, most = run_searcher.call_args.args
+    recorded = opened.writer.meta["options"]
+    rates = {edge["architecture"]: edge["expected"] for edge in recorded["searches"]}
+    assert rates == {"mlp-8-tanh": 0.5, "mlp-8-relu": 2}
+    assert recorded["workers"] == 5
+    assert most == 14
 
 
 def replayed(folder):
     """The rates that an uninterrupted search proposes, given the outcomes but not the
     trials, in their order."""
-    writer = SweepWriter(Path(folder), load_sweep(folder).meta, judge, resume=True)
-    again = searcher_of(writer, Past.of(read_journal(writer.path), writer.meta))
+    writer = SweepWriter(folder, load_sweep(folder).meta, judge, resume=True)
+    past = Past.of(read_journal(writer.path), writer.meta)
+    searcher = searcher_of(writer, past)
     writer.finish(ended="now")
-    again._known = {}
-    assert again.suggest("") == Searcher.FINISHED
-    [search] = again._searches
-    return [one.config.learning_rate for one in search.trials]
+    searcher._known = {}
+    assert searcher.suggest("") == Searcher.FINISHED
+    [search] = searcher._searches
+    return [trial.config.learning_rate for trial in search.trials]
 
 
 def test_a_mistyped_network_makes_no_folder(tmp_path):

@@ -10,6 +10,7 @@ import pickle
 import shutil
 import socket
 from functools import partial
+from itertools import cycle, product
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -43,20 +44,17 @@ def ended(new_writer, epoch_row, tmp_path_factory):
         "environment": {"versions": {"jax": "0.10"}, "processor": "one"},
         "options": {"target": None},
     }
+    diverged = {"diverged": True, "finite": False, "above_since": 2}
     for epoch in (1, 2, 3):
         writer.epoch("00000", epoch_row(epoch), False)
-        writer.epoch(
-            "00001",
-            epoch_row(epoch, math.nan, 0.1, diverged=True, finite=False, above_since=2),
-            False,
-        )
+        row = epoch_row(epoch, math.nan, 0.1, **diverged)
+        writer.epoch("00001", row, False)
     writer.trial("00001", TrialConfig(epochs=4, learning_rate=0.3))
     writer.end("00000", "completed")
     writer.end("00001", "error", "its worker died")
     writer.finish(ended="now")
-    return {
-        path.name: path.read_bytes() for path in writer.path.iterdir() if path.is_file()
-    }
+    files = [path for path in writer.path.iterdir() if path.is_file()]
+    return {path.name: path.read_bytes() for path in files}
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +65,10 @@ def folder(ended, tmp_path_factory):
     path.mkdir()
 
     def make(**changed):
-        for name, content in (
-            ended | {name.replace("_", "."): data for name, data in changed.items()}
-        ).items():
+        for name, content in ended.items():
             (path / name).write_bytes(content)
+        for name, content in changed.items():
+            (path / name.replace("_", ".")).write_bytes(content)
         return path
 
     return make
@@ -82,10 +80,11 @@ def warn_again():
 
 
 def read_table(content, columns):
-    """Read a table from bytes or a file in memory."""
+    """Read a table from bytes."""
     with NamedTemporaryFile(suffix=".parquet") as file:
-        Path(file.name).write_bytes(content.getvalue())
-        return tables.read_table(Path(file.name), columns)
+        path = Path(file.name)
+        path.write_bytes(content)
+        return tables.read_table(path, columns)
 
 
 def all_printable(text):
@@ -110,10 +109,10 @@ ROW = {
 }
 
 
-def size(found):
+def size(journal):
     """Return the number of events of a journal in which each trial was proposed once
     and ended once."""
-    return len(found.epochs) + len(found.trials) + len(found.ends)
+    return len(journal.epochs) + len(journal.trials) + len(journal.ends)
 
 
 @pytest.mark.promise(
@@ -125,24 +124,26 @@ def test_damaged_lines_are_warned_about_once(folder, ended, caplog):
     lines[1:1] = [b"\xff\xfe\n", b'{"kind": "else", "trial_id": "00000"}\n']
     path = folder(journal_jsonl=b"".join(lines) + b'{"kind": "ep')
     with caplog.at_level(logging.WARNING):
-        assert size(read_journal(path)) == size(read_journal(path)) == len(lines) - 2
+        assert size(read_journal(path)) == len(lines) - 2
+        assert size(read_journal(path)) == len(lines) - 2
     pd.testing.assert_frame_equal(read_journal(path).epochs, before)
-    assert caplog.messages == [
-        f"{path / 'journal.jsonl'}: skipped 2 damaged lines (lines 2, 3) and read all others"
-    ]
+    file = path / "journal.jsonl"
+    skipped = "skipped 2 damaged lines (lines 2, 3) and read all others"
+    assert caplog.messages == [f"{file}: {skipped}"]
 
 
 def test_a_line_cut_short_by_a_kill_is_skipped_silently(folder, ended, caplog):
     path = folder(journal_jsonl=ended["journal.jsonl"] + b'{"kind": "ep')
     whole = read_journal(path).epochs
-    mend_last_line(path / "journal.jsonl")
-    with (path / "journal.jsonl").open("ab") as file:
+    journal_file = path / "journal.jsonl"
+    mend_last_line(journal_file)
+    with journal_file.open("ab") as file:
         file.write(json.dumps(ROW).encode() + b"\n")
     epochs = read_journal(path).epochs
     pd.testing.assert_frame_equal(epochs[:-1], whole, check_dtype=False)
-    assert epochs.iloc[-1][list(ROW)[1:]].to_dict() == {
-        name: ROW[name] for name in list(ROW)[1:]
-    }
+    last = epochs.iloc[-1]
+    values = {name: value for name, value in ROW.items() if name != "kind"}
+    assert last[list(values)].to_dict() == values
     assert not caplog.messages
 
 
@@ -152,53 +153,53 @@ def test_a_line_cut_short_by_a_kill_is_skipped_silently(folder, ended, caplog):
 @pytest.mark.promise("Damaged tables are made again from the journal")
 def test_damaged_tables_are_made_again_from_the_journal(folder, ended, caplog):
     before = load_sweep(folder())
-    found = load_sweep(folder(trials_parquet=ended["trials.parquet"][:-100]))
-    pd.testing.assert_frame_equal(found.trials, before.trials)
-    pd.testing.assert_frame_equal(found.epochs, before.epochs)
-    assert "trials.parquet is not a table of a sweep" in caplog.messages[0]
-    assert caplog.messages[0].endswith("; the tables are made again from the journal")
+    cut_short = ended["trials.parquet"][:-100]
+    sweep = load_sweep(folder(trials_parquet=cut_short))
+    pd.testing.assert_frame_equal(sweep.trials, before.trials)
+    pd.testing.assert_frame_equal(sweep.epochs, before.epochs)
+    warning = caplog.messages[0]
+    assert "trials.parquet is not a table of a sweep" in warning
+    assert warning.endswith("; the tables are made again from the journal")
 
 
-def stored(ended, name="trials.parquet", **columns):
-    """Return a stored table with some columns replaced, as bytes."""
-    table = pq.read_table(io.BytesIO(ended[name]))
-    for name, column in columns.items():
-        table = table.set_column(
-            table.schema.get_field_index(name), column[0], column[1]
-        )
+def as_bytes(table):
     content = io.BytesIO()
     pq.write_table(table, content)
     return content.getvalue()
 
 
+def stored(ended, name="trials.parquet", **columns):
+    """Return a stored table with some columns replaced, as bytes."""
+    table = pq.read_table(io.BytesIO(ended[name]))
+    for name, (field, values) in columns.items():
+        index = table.schema.get_field_index(name)
+        table = table.set_column(index, field, values)
+    return as_bytes(table)
+
+
+def stored_without(ended, name, columns):
+    """Return a stored table that lacks some columns, as bytes."""
+    table = pq.read_table(io.BytesIO(ended[name]))
+    return as_bytes(table.drop_columns(columns))
+
+
 def test_a_table_of_an_older_version_is_read(folder, ended, caplog):
-    content = io.BytesIO()
-    pq.write_table(
-        pq.read_table(io.BytesIO(ended["trials.parquet"])).drop_columns(
-            ["target", "node"]
-        ),
-        content,
-    )
-    found = load_sweep(folder(trials_parquet=content.getvalue())).trials
-    assert list(found) == [column.name for column in TRIALS]
-    assert found[["target", "node"]].isna().all(axis=None)
+    missing = ["target", "node"]
+    content = stored_without(ended, "trials.parquet", missing)
+    trials = load_sweep(folder(trials_parquet=content)).trials
+    assert list(trials) == [column.name for column in TRIALS]
+    assert trials[missing].isna().all(axis=None)
     assert not caplog.messages
 
 
 def test_epochs_of_an_older_version_are_read_and_shown(folder, ended, caplog):
-    content, missing = (
-        io.BytesIO(),
-        ["lanes", "fill", "node", "device", "ended_at", "wait_s"],
-    )
-    pq.write_table(
-        pq.read_table(io.BytesIO(ended["epochs.parquet"])).drop_columns(missing),
-        content,
-    )
-    found = load_sweep(folder(epochs_parquet=content.getvalue()))
-    assert found.epochs[missing].isna().all(axis=None)
-    assert list(found.epochs) == list(load_sweep(folder()).epochs)
+    missing = ["lanes", "fill", "node", "device", "ended_at", "wait_s"]
+    content = stored_without(ended, "epochs.parquet", missing)
+    sweep = load_sweep(folder(epochs_parquet=content))
+    assert sweep.epochs[missing].isna().all(axis=None)
+    assert list(sweep.epochs) == list(load_sweep(folder()).epochs)
     assert not caplog.messages
-    assert "lanes that trained together" not in found.report().read_text()
+    assert "lanes that trained together" not in sweep.report().read_text()
 
 
 # --- what is shown
@@ -218,9 +219,10 @@ def test_text_from_a_folder_is_shown_without_effects(
 ):
     meta = json.loads(ended["sweep.json"])
     meta["ended"] = "now" if finished else None
-    meta["name"] = meta["dataset"]["note"] = HOSTILE_TEXT
+    meta["name"] = HOSTILE_TEXT
+    meta["dataset"]["note"] = HOSTILE_TEXT
     for config in meta["trials"].values():
-        config["label"] = config["architecture"] = HOSTILE_TEXT
+        config |= {"label": HOSTILE_TEXT, "architecture": HOSTILE_TEXT}
     end = {
         "kind": "end",
         "trial_id": "00000",
@@ -228,24 +230,22 @@ def test_text_from_a_folder_is_shown_without_effects(
         "error": HOSTILE_TEXT,
     }
     lines = [*ended["journal.jsonl"].splitlines(), json.dumps(end).encode(), b""]
-    text = pa.array([HOSTILE_TEXT] * 2)
-    tables = {
-        name: (name, text)
-        for name in ("label", "architecture", "regime_evidence", "error", "stop_reason")
-    }
-    sweep = load_sweep(
-        folder(
-            sweep_json=json.dumps(meta).encode(),
-            journal_jsonl=b"\n".join(lines),
-            trials_parquet=stored(ended, **tables),
-        )
+    texts = pa.array([HOSTILE_TEXT] * 2)
+    names = ("label", "architecture", "regime_evidence", "error", "stop_reason")
+    columns = {name: (name, texts) for name in names}
+    path = folder(
+        sweep_json=json.dumps(meta).encode(),
+        journal_jsonl=b"\n".join(lines),
+        trials_parquet=stored(ended, **columns),
     )
+    sweep = load_sweep(path)
     print_report(sweep)
     shown = capsys.readouterr().out
     assert all_printable(shown)
     assert "<script>" in shown
-    sweep.plot(tmp_path / "picture.svg")
-    assert "<script>" not in (tmp_path / "picture.svg").read_text()
+    picture = tmp_path / "picture.svg"
+    sweep.plot(picture)
+    assert "<script>" not in picture.read_text()
 
 
 # --- pickles, links
@@ -253,11 +253,12 @@ def test_text_from_a_folder_is_shown_without_effects(
 
 @pytest.fixture
 def trap(tmp_path):
-    bomb = pickle.dumps(Trap(tmp_path / "sprung"))
+    sprung = tmp_path / "sprung"
+    bomb = pickle.dumps(Trap(sprung))
     yield bomb
-    assert not (tmp_path / "sprung").exists()
+    assert not sprung.exists()
     pickle.loads(bomb)
-    assert (tmp_path / "sprung").exists(), "the trap does not work"
+    assert sprung.exists(), "the trap does not work"
 
 
 @pytest.mark.promise("Nothing in a folder is unpickled")
@@ -278,20 +279,20 @@ def test_pickles_in_a_table_are_never_executed(folder, ended, trap):
         "ARROW:extension:metadata": trap,
     }
     field = pa.field("label", pa.binary(), metadata=extension)
-    content = stored(ended, label=(field, pa.array([trap, trap])))
+    in_a_column = stored(ended, label=(field, pa.array([trap, trap])))
     with pytest.raises(UserError, match="is not a table of a sweep"):
-        read_table(io.BytesIO(content), TRIALS)
+        read_table(in_a_column, TRIALS)
     whole = pq.read_table(io.BytesIO(ended["trials.parquet"]))
-    content = io.BytesIO()
-    pq.write_table(whole.replace_schema_metadata({"pandas": trap}), content)
+    in_metadata = as_bytes(whole.replace_schema_metadata({"pandas": trap}))
     with pytest.raises(UserError, match="is not a table of a sweep"):
-        read_table(content, TRIALS)
+        read_table(in_metadata, TRIALS)
 
 
 def test_tunes_files_are_removed_before_a_sweep_is_resumed(folder, ended):
     path = folder()
-    (path / ".ray" / "tune").mkdir(parents=True)
-    (path / ".ray" / "tune" / "tuner.pkl").write_bytes(b"")
+    of_tune = path / ".ray" / "tune"
+    of_tune.mkdir(parents=True)
+    (of_tune / "tuner.pkl").write_bytes(b"")
     writer = SweepWriter(path, json.loads(ended["sweep.json"]), judge, resume=True)
     assert not (path / ".ray").exists()
     writer.finish()
@@ -301,15 +302,18 @@ def test_tunes_files_are_removed_before_a_sweep_is_resumed(folder, ended):
     "name", ["states", ".ray", "journal.jsonl", ".sweep.json.part"]
 )
 def test_a_link_out_of_the_folder_is_refused(new_writer, tmp_path, name):
-    new_writer(tmp_path / "sweep").finish()
-    (tmp_path / "elsewhere").mkdir()
+    path = tmp_path / "sweep"
+    new_writer(path).finish()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    link = path / name
     if name == "states":
-        shutil.rmtree(tmp_path / "sweep" / "states")
-    (tmp_path / "sweep" / name).unlink(missing_ok=True)
-    (tmp_path / "sweep" / name).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(UserError, match=f"{tmp_path / 'sweep' / name} is a link"):
-        new_writer(tmp_path / "sweep", resume=True)
-    assert not list((tmp_path / "elsewhere").iterdir())
+        shutil.rmtree(link)
+    link.unlink(missing_ok=True)
+    link.symlink_to(elsewhere)
+    with pytest.raises(UserError, match=f"{link} is a link"):
+        new_writer(path, resume=True)
+    assert not list(elsewhere.iterdir())
 
 
 # --- whole folders
@@ -352,8 +356,13 @@ def show(folder):
     sweep = look(folder)
     sweep.plot(sweep.picture("regimes.png"))
     write_page([sweep], sweep.picture("report.html"))
-    for kind, name in (("tensorboard", "logs"), ("optuna", "optuna.db")):
-        mirror(kind, str(folder.parent / "out" / name)).update(sweep)
+    out = folder.parent / "out"
+    mirror("tensorboard", str(out / "logs")).update(sweep)
+    mirror("optuna", str(out / "optuna.db")).update(sweep)
+
+
+TARGETS = {"device": "/dev/zero", "nowhere": "nothing"}
+"""Where links lead, by their kinds."""
 
 
 def special(name, kind, act, folder):
@@ -364,12 +373,12 @@ def special(name, kind, act, folder):
     if kind == "pipe":
         os.mkfifo(path)
     elif kind == "socket":
-        with socket.socket(socket.AF_UNIX) as made:
-            made.bind(os.path.relpath(path))
+        with socket.socket(socket.AF_UNIX) as unix_socket:
+            unix_socket.bind(os.path.relpath(path))
+    elif kind == "loop":
+        path.symlink_to(path)
     else:
-        path.symlink_to(
-            {"device": "/dev/zero", "loop": path, "nowhere": "nothing"}.get(kind, kind)
-        )
+        path.symlink_to(TARGETS.get(kind, kind))
     return partial(act, folder)
 
 
@@ -395,10 +404,11 @@ def draw_here(folder):
     """Write into the folder what is written there by default."""
     sweep = load_sweep(folder)
     acts = [
-        partial(storage.write, sweep.picture(name), b"it")
-        for name in ("regimes.png", "report.html")
+        partial(mirror("csv", None).update, sweep),
+        partial(storage.write, sweep.picture("regimes.png"), b"it"),
+        partial(storage.write, sweep.picture("report.html"), b"it"),
     ]
-    for act in (partial(mirror("csv", None).update, sweep), *acts):
+    for act in acts:
         try:
             act()
         except OSError as error:
@@ -419,19 +429,26 @@ NASTY = (
 )
 
 
+def read_json(file):
+    return json.loads(file.read_text())
+
+
+def as_recorded(value):
+    return list(value) if isinstance(value, tuple) else value
+
+
 def again(options, folder):
     """Resume a sweep that records these options, as far as its trials."""
-    meta = json.loads((folder / "sweep.json").read_text())
-    plain = {
-        name: list(one) if isinstance(one, tuple) else one
-        for name, one in vars(LearningRateRegimes()).items()
-    }
-    meta |= {"name": "lr_regimes", "options": plain | options}
-    (folder / "sweep.json").write_text(json.dumps(meta))
+    file = folder / "sweep.json"
+    defaults = vars(LearningRateRegimes()).items()
+    recorded = {name: as_recorded(value) for name, value in defaults}
+    meta = read_json(file) | {"name": "lr_regimes", "options": recorded | options}
+    file.write_text(json.dumps(meta))
 
     def act():
-        found = resumed_with(LearningRateRegimes, folder, {})
-        found.trials(read_journal(folder).known_trials(read_meta(folder)).values())
+        resumed = resumed_with(LearningRateRegimes, folder, {})
+        trials = read_journal(folder).known_trials(read_meta(folder))
+        resumed.trials(trials.values())
         look(folder)
 
     return act
@@ -444,93 +461,104 @@ CODE = (
     "os:system('touch sprung')",
     "evil.py:mlp(__import__('os'))",
 )
+EVIL_FILES = {"evil.py": {"sha256": "", "lines": ["x"]}}
 
 
 def names_code(name, folder):
     """A folder with a network beside it that shows if it is run."""
     for place in (folder, folder.parent):
         (place / "evil.py").write_text("open('sprung', 'w').write('x')\n")
-    code = [
-        {
-            "flag": "architecture",
-            "name": name,
-            "files": {"evil.py": {"sha256": "", "lines": ["x"]}},
-        }
-    ]
     act = again({"architecture": [name]}, folder)
-    meta = json.loads((folder / "sweep.json").read_text()) | {"code": code}
+    file = folder / "sweep.json"
+    meta = read_json(file)
+    meta["code"] = [{"flag": "architecture", "name": name, "files": EVIL_FILES}]
     meta["trials"]["00000"]["architecture"] = name
-    (folder / "sweep.json").write_text(json.dumps(meta))
+    file.write_text(json.dumps(meta))
 
     return act
 
 
+def with_text(event, text):
+    """An event of the journal with a text wherever it may have one."""
+    if event["kind"] == "epoch":
+        return event | {"node": text, "device": text}
+    if event["kind"] == "end":
+        return event | {"error": text}
+    if event["kind"] == "trial":
+        config = event["config"] | {"label": text, "architecture": text}
+        return event | {"config": config}
+    return event
+
+
 def everywhere(text, act, folder):
     """Put a text wherever a folder holds one."""
-    meta = json.loads((folder / "sweep.json").read_text())
+    file = folder / "sweep.json"
+    meta = read_json(file)
     meta |= {"name": text, "command": [text, text], "started": text, "ended": None}
     meta["environment"] = {"versions": {"jax": text}}
     meta["dataset"] |= {"name": text, "note": text}
     meta["options"] = {"dataset": text, "data_dir": text, "scheduler": text}
     for config in meta["trials"].values():
         config |= {"label": text, "architecture": text, "optimizer": text}
-    (folder / "sweep.json").write_text(json.dumps(meta))
-    lines = []
-    for line in (folder / "journal.jsonl").read_text().splitlines():
-        event = json.loads(line)
-        event |= {"epoch": {"node": text, "device": text}, "end": {"error": text}}.get(
-            event["kind"], {}
-        )
-        if event["kind"] == "trial":
-            event["config"] |= {"label": text, "architecture": text}
-        lines.append(json.dumps(event))
-    (folder / "journal.jsonl").write_text("\n".join([*lines, ""]))
+    file.write_text(json.dumps(meta))
+    journal = folder / "journal.jsonl"
+    events = [json.loads(line) for line in journal.read_text().splitlines()]
+    lines = [json.dumps(with_text(event, text)) + "\n" for event in events]
+    journal.write_text("".join(lines))
     return partial(act, folder)
 
 
 def content_of(folder, without):
     """The names, kinds, modes and contents of what is in a folder, but for some
     names."""
-    found = {}
+    contents = {}
     for path in folder.rglob("*"):
         if path.relative_to(folder).parts[0] not in without:
-            about = path.lstat()
-            found[str(path)] = (
-                about.st_mode,
-                path.read_bytes() if path.is_file() else None,
-            )
-    return found
+            data = path.read_bytes() if path.is_file() else None
+            contents[str(path)] = (path.lstat().st_mode, data)
+    return contents
 
 
-def groups():
-    """Return what is done with folders, by group and name. Each is a function that
-    makes a folder hostile, and returns what reads it."""
-    names = [
-        name for name in vars(LearningRateRegimes()) if name not in ("output", "resume")
-    ]
-    options = {name: {name: NASTY[i % len(NASTY)]} for i, name in enumerate(names)}
+def special_files():
+    for name, kind in product(READ, KINDS):
+        yield f"{name} {kind}", partial(special, name, kind, look_at_all)
+
+
+def links():
+    for name, target in product(WRITTEN, ("../outside/file", "../outside")):
+        yield f"{name} {target}", partial(special, name, target, draw_here)
+
+
+def options_of_a_resume():
+    names = [*vars(LearningRateRegimes())]
+    names.remove("output")
+    names.remove("resume")
+    for name, value in zip(names, cycle(NASTY), strict=False):
+        yield name, partial(again, {name: value})
+
+
+def code_of_others():
+    for name in CODE:
+        yield name, partial(names_code, name)
+
+
+def texts():
+    for text in TEXTS:
+        yield text[:20], partial(everywhere, text, look)
     all_texts = "".join(text[:50] for text in TEXTS)
-    texts = {text[:20]: partial(everywhere, text, look) for text in TEXTS}
-    return {
-        "special files": {
-            f"{name} {kind}": partial(special, name, kind, look_at_all)
-            for name in READ
-            for kind in KINDS
-        },
-        "links": {
-            f"{name} {to}": partial(special, name, to, draw_here)
-            for name in WRITTEN
-            for to in ("../outside/file", "../outside")
-        },
-        "options of a resume": {
-            name: partial(again, value) for name, value in options.items()
-        },
-        "code of others": {name: partial(names_code, name) for name in CODE},
-        "texts": texts | {"all": partial(everywhere, all_texts, show)},
-    }
+    yield "all", partial(everywhere, all_texts, show)
 
 
-GROUPS = groups()
+GROUPS = {
+    "special files": special_files,
+    "links": links,
+    "options of a resume": options_of_a_resume,
+    "code of others": code_of_others,
+    "texts": texts,
+}
+"""What is done with folders. Each group yields names and functions: a function makes a
+folder hostile, and returns what reads it."""
+QUICK_GROUPS = [name for name in GROUPS if name != "texts"]
 
 
 @pytest.mark.promise(
@@ -539,28 +567,26 @@ GROUPS = groups()
 @pytest.mark.promise("Recorded options are taken only if their types are right")
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(one, marks=pytest.mark.slow if one == "texts" else ())
-        for one in GROUPS
-    ],
+    "name", [*QUICK_GROUPS, pytest.param("texts", marks=pytest.mark.slow)]
 )
 def test_a_hostile_folder_is_read_or_refused_and_changes_nothing_outside(
     name, ended, tmp_path, monkeypatch, capsys
 ):
-    for i, (case, make) in enumerate(GROUPS[name].items()):
-        folder, outside = tmp_path / str(i) / "sweep", tmp_path / str(i) / "outside"
+    for number, (case, make) in enumerate(GROUPS[name]()):
+        place = tmp_path / str(number)
+        folder = place / "sweep"
+        outside = place / "outside"
         (folder / "states").mkdir(parents=True)
         outside.mkdir()
         (outside / "file").write_text("what was outside before")
         for file, content in ended.items():
             (folder / file).write_bytes(content)
-        monkeypatch.chdir(folder.parent)
+        monkeypatch.chdir(place)
         act = make(folder)
-        before = content_of(folder.parent, (folder.name, "out"))
+        before = content_of(place, ("sweep", "out"))
         try:
             act()
         except UserError as error:
             print(error)
-        assert content_of(folder.parent, (folder.name, "out")) == before, case
+        assert content_of(place, ("sweep", "out")) == before, case
         assert all_printable(capsys.readouterr().out), case

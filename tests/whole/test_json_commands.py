@@ -59,7 +59,8 @@ def object_of(call):
 def test_the_script_of_the_docs_runs_a_sweep_and_its_next_step(
     call, object_of, monkeypatch, capfd
 ):
-    objects, commands = [], []
+    objects = []
+    commands = []
     run = subprocess.run
 
     def run_here(words, **how):
@@ -82,14 +83,16 @@ def test_the_script_of_the_docs_runs_a_sweep_and_its_next_step(
         VALIDATOR.validate(content)
     assert [row["epochs_asked"] for row in first["trials"]] == [3] * 4
     shown = object_of("show results/script")
-    assert (shown["name"], shown["kind"]) == ("lr_regimes", "sweep")
+    assert shown["name"] == "lr_regimes"
+    assert shown["kind"] == "sweep"
     assert shown["has_ended"]
 
 
 def test_a_decision_prints_its_object(object_of):
     flags = f"{DIGITS} --learning-rates 0.1 0.3 --epochs 1 --trials 4 --output a"
     content = object_of(f"decide {flags}")
-    assert (content["kind"], len(content["settings"])) == ("decision", 2)
+    assert content["kind"] == "decision"
+    assert len(content["settings"]) == 2
     assert content["answer"]["decided"]["trials"] == len(content["trials"])
     assert object_of("show a") == content
 
@@ -111,7 +114,8 @@ def test_a_search_prints_its_object_with_what_its_decision_found(
 def test_an_edge_prints_its_object(object_of):
     content = object_of(f"edge {DIGITS} --epochs 1 --trials 6 --output a")
     [edge] = content["answer"]["edges"]
-    assert (content["kind"], edge["trials"]) == ("edge", 6)
+    assert content["kind"] == "edge"
+    assert edge["trials"] == 6
     assert object_of("show a") == content
 
 

@@ -5,6 +5,7 @@ import shutil
 import sys
 from contextlib import suppress
 from importlib import util
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -38,34 +39,29 @@ def resume(folder):
 def swept(tmp_path_factory):
     """The folder of a small sweep that looks interrupted, and every name that the
     package ever opened or made in it."""
-    folder, seen, watching = tmp_path_factory.mktemp("swept") / "sweep", set(), [True]
+    folder = tmp_path_factory.mktemp("swept") / "sweep"
+    opened = set()
+    watching = [True]
 
     def see(event, arguments):
         if watching and event in ("open", "os.rename", "os.mkdir"):
-            seen.update(
-                path
-                for path in map(str, arguments[:2])
-                if path.startswith(f"{folder}/")
-            )
+            for path in map(str, arguments[:2]):
+                if path.startswith(f"{folder}/"):
+                    opened.add(Path(path))
 
     sys.addaudithook(see)
     trials = [TrialConfig(architecture="mlp-2-tanh", batch_size=8, epochs=1)]
     data = folder.with_name("data.npz")
     images = np.arange(24 * 4, dtype=np.uint8).reshape(24, 4)
     np.savez(data, x_train=images, y_train=np.arange(24) % 2)
-    run_sweep(
-        "links", trials, SweepOptions(dataset=str(data), output=folder, quiet=True)
-    )
+    options = SweepOptions(dataset=str(data), output=folder, quiet=True)
+    run_sweep("links", trials, options)
     analyse(folder)
     watching.clear()
-    journal, lines = (
-        folder / "journal.jsonl",
-        (folder / "journal.jsonl").read_text().splitlines(keepends=True),
-    )
+    journal = folder / "journal.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
     journal.write_text("".join(line for line in lines if '"end"' not in line))
-    names = {Path(path).relative_to(folder) for path in seen} | {
-        path.relative_to(folder) for path in folder.rglob("*")
-    }
+    names = {path.relative_to(folder) for path in (*opened, *folder.rglob("*"))}
     return folder, sorted(name for name in names if ".ray" not in name.parts[:-1])
 
 
@@ -88,38 +84,42 @@ def outside_of(folder, name, kind):
 
 
 def content(path):
-    files = [path, *path.rglob("*")] if path.exists() else []
+    if not path.exists():
+        return {}
+    files = [path, *path.rglob("*")]
     return {str(file): file.read_bytes() if file.is_file() else None for file in files}
+
+
+WRITTEN = """
+    sweep.json journal.jsonl trials.parquet epochs.parquet .lock report.html
+    states states/token states/00000.npz .ray
+"""
+"""What a sweep is known to write."""
+
+
+def links_of(path):
+    """The kinds of places to which a link at this name may lead."""
+    return ["folder"] if path.is_dir() else ["file", "nothing"]
 
 
 @pytest.mark.promise("Nothing is written through a link, symbolic or hard")
 @pytest.mark.ray(pages=True)  # a page is written through no link, too
 def test_no_link_leads_out_of_a_folder(swept, tmp_path, monkeypatch):
     folder, names = swept
-    written = {str(name) for name in names}
-    assert written >= {
-        "sweep.json",
-        "journal.jsonl",
-        "trials.parquet",
-        "epochs.parquet",
-        ".lock",
-    }
-    assert "report.html" in written
-    assert written >= {"states", "states/token", "states/00000.npz", ".ray"}
+    assert {str(name) for name in names} >= set(WRITTEN.split())
     monkeypatch.setattr(
         "mnist_tune.tuning.sweep.run_plan",
         lambda opened, plan: opened.writer.finish(ended="now"),
     )
     monkeypatch.setattr("mnist_tune.reports.figures.picture", lambda sweep: Figure())
     monkeypatch.setattr("mnist_tune.reports.page.page", lambda sweeps: "")
-    for i, name in enumerate(names):
-        for kind in ("folder",) if (folder / name).is_dir() else ("file", "nothing"):
-            for act in (analyse, resume):
-                below = tmp_path / f"{i}-{kind}-{act.__name__}"
-                copy = below / "sweep"
-                shutil.copytree(folder, copy)
-                outside = outside_of(copy, name, kind)
-                before = content(outside)
-                act(copy)
-                assert content(outside) == before, (str(name), kind, act.__name__)
-                shutil.rmtree(below)
+    for number, name in enumerate(names):
+        for kind, act in product(links_of(folder / name), (analyse, resume)):
+            below = tmp_path / f"{number}-{kind}-{act.__name__}"
+            copy = below / "sweep"
+            shutil.copytree(folder, copy)
+            outside = outside_of(copy, name, kind)
+            before = content(outside)
+            act(copy)
+            assert content(outside) == before, (str(name), kind, act.__name__)
+            shutil.rmtree(below)

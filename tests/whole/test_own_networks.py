@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -40,13 +41,19 @@ def networks(tmp_path_factory):
 
 def trained(pool, configs, epochs=2):
     """Train these trials together, and return each one's rows and last state."""
-    for i, config in enumerate(configs):
-        pool.attach(str(i), config)
-    rows = [pool.run([str(i) for i in range(len(configs))]) for _ in range(epochs)]
-    return [
-        ([row[str(i)] for row in rows], pool.checkpoint(str(i)))
-        for i in range(len(configs))
-    ]
+    ids = [str(number) for number in range(len(configs))]
+    for trial_id, config in zip(ids, configs, strict=True):
+        pool.attach(trial_id, config)
+    rows = [pool.run(ids) for _ in range(epochs)]
+    trials = []
+    for trial_id in ids:
+        own_rows = [row[trial_id] for row in rows]
+        trials.append((own_rows, pool.checkpoint(trial_id)))
+    return trials
+
+
+def dtypes_of(state):
+    return {array.dtype for array in state.arrays.values()}
 
 
 PAIRS = [
@@ -70,25 +77,23 @@ def test_a_network_trains_on_any_data_alone_and_as_lanes(
     networks, as_users_have_it, network, data, tmp_path
 ):
     dataset = load_dataset(DATA_SETS[data]())
-    configs = [
-        TrialConfig(
-            architecture=networks[network], learning_rate=rate, batch_size=20, epochs=2
-        )
-        for rate in (0.05, 0.2)
-    ]  # whole batches only: a partial one is compiled apart, as below
+    # whole batches only: a partial one is compiled apart, as below
+    slow = TrialConfig(
+        architecture=networks[network], learning_rate=0.05, batch_size=20, epochs=2
+    )
+    fast = replace(slow, learning_rate=0.2)
     pool = LanePool(dataset, capacity=2)
-    together = trained(pool, configs)
-    alone = [pair for config in configs for pair in trained(pool, [config])]
+    together = trained(pool, [slow, fast])
+    alone = [*trained(pool, [slow]), *trained(pool, [fast])]
     tolerance = 0.05 if network == "bfloat16_net" else 2e-4
     for (rows, state), (expected, single) in zip(together, alone, strict=True):
         for row, other in zip(rows, expected, strict=True):
             assert row.train_loss == pytest.approx(other.train_loss, rel=tolerance)
         assert expected[-1].train_loss < expected[-1].untrained_loss
-        assert {array.dtype for array in state.arrays.values()} == {
-            array.dtype for array in single.arrays.values()
-        }
-        single.save(tmp_path / "state.npz")
-        for name, array in Checkpoint.load(tmp_path / "state.npz").arrays.items():
+        assert dtypes_of(state) == dtypes_of(single)
+        path = tmp_path / "state.npz"
+        single.save(path)
+        for name, array in Checkpoint.load(path).arrays.items():
             np.testing.assert_array_equal(array, single.arrays[name], strict=True)
 
 
@@ -115,17 +120,20 @@ def test_a_restored_trial_is_bit_identical(networks, as_users_have_it, step, tmp
     register_optimizer("noisy")(
         lambda learning_rate: optax.noisy_sgd(learning_rate, 0.01, 0.55, key=0)
     )
-    dataset, values = load_dataset(digits()), dict(STEPS[step])
-    values["architecture"] = networks[values.get("architecture", "net")]
+    dataset = load_dataset(digits())
+    values = {"architecture": "net"} | STEPS[step]
+    values["architecture"] = networks[values["architecture"]]
     config = TrialConfig(learning_rate=0.01, batch_size=16, epochs=4, **values)
     straight = LanePool(dataset)
     [(rows, whole)] = trained(straight, [config], epochs=3)
     [(_, half)] = trained(straight, [config], epochs=1)
-    half.save(tmp_path / "state.npz")
+    path = tmp_path / "state.npz"
+    half.save(path)
     pool = LanePool(dataset)
-    pool.attach("again", config, Checkpoint.load(tmp_path / "state.npz"))
-    resumed = [pool.run(["again"])["again"] for _ in range(2)]
-    assert [row.train_loss for row in resumed] == [row.train_loss for row in rows[1:]]
+    pool.attach("again", config, Checkpoint.load(path))
+    for row in rows[1:]:
+        resumed = pool.run(["again"])["again"]
+        assert resumed.train_loss == row.train_loss
     for name, array in pool.checkpoint("again").arrays.items():
         np.testing.assert_array_equal(array, whole.arrays[name], strict=True)
 
@@ -145,9 +153,8 @@ def test_a_resume_wants_the_same_code_and_the_same_data(
     # it runs in one of Ray's processes
     monkeypatch.setattr(checks, "check_networks", lambda *arguments: None)
     run_sweep("own", [TrialConfig(architecture=name, epochs=50)] * 3, options)
-    with pytest.raises(
-        UserError, match=r"trained on arrays from Python; .*SweepOptions\(dataset=...\)"
-    ):
+    arrays = r"trained on arrays from Python; .*SweepOptions\(dataset=...\)"
+    with pytest.raises(UserError, match=arrays):
         resume_sweep(output)
     with pytest.raises(UserError, match="was trained on other data"):
         resume_sweep(output, dataset=patterns((8, 8), 10))
@@ -156,10 +163,8 @@ def test_a_resume_wants_the_same_code_and_the_same_data(
     assert ("architecture", name) in own_code()[1], "the trials' processes get it"
     ENTRIES["architecture"].clear()
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "another user"))
-    again = (
-        rf"{output} would run .*net.py:mlp, which is not signed by you; .*--trust-code"
-    )
-    with pytest.raises(UserError, match=again):
+    unsigned = ".*net.py:mlp, which is not signed by you; .*--trust-code"
+    with pytest.raises(UserError, match=f"{output} would run {unsigned}"):
         resume_sweep(output, dataset=digits())
     resume_sweep(output, dataset=digits(), trust_code=True, quiet=True)
     ENTRIES["architecture"].clear()

@@ -24,7 +24,8 @@ from mnist_tune.trial import TrialConfig
 
 pytestmark = pytest.mark.portable
 
-TRAIN, TEST = 300, 84
+TRAIN = 300
+TEST = 84
 CALM = TrialConfig(
     architecture="mlp-8-tanh", learning_rate=0.05, momentum=0.9, batch_size=16
 )
@@ -35,7 +36,8 @@ LOSSES = [
     (0.3109928448886335, 0.31988902783014994),
 ]
 """Losses of the calm trial after each epoch, on the training and the test images."""
-RIGHT = 271, 74
+RIGHT_IN_TRAINING = 271
+RIGHT_IN_TEST = 74
 """Training and test images that it classifies correctly after its first epoch, by at
 least 0.011 in logits."""
 ROUNDING = 2e-6
@@ -52,13 +54,12 @@ def data():
     rng = np.random.RandomState(0)
     patterns = rng.randint(0, 6, (10, 784)) == 0
     labels = rng.randint(0, 10, TRAIN + TEST)
-    images = (160 * patterns[labels] + rng.randint(0, 96, (TRAIN + TEST, 784))).astype(
-        np.uint8
-    )
+    noise = rng.randint(0, 96, (TRAIN + TEST, 784))
+    images = (160 * patterns[labels] + noise).astype(np.uint8)
     labels = labels.astype(np.uint8)
-    return Dataset(
-        "made-up", images[:TRAIN], labels[:TRAIN], images[TRAIN:], labels[TRAIN:]
-    )
+    training = images[:TRAIN], labels[:TRAIN]
+    test = images[TRAIN:], labels[TRAIN:]
+    return Dataset("made-up", *training, *test)
 
 
 @pytest.fixture(scope="module")
@@ -79,45 +80,48 @@ def alone(data):
 def by_hand(data):
     """The step losses and the parameters of the calm trial in float64, for each of two
     epochs."""
-    trial = SGD(
-        initial(architecture(CALM.architecture, data.spec), CALM.seed),
-        16,
-        CALM.learning_rate,
-        CALM.momentum,
-    )
-    orders = [batch_order(CALM.data_seed, epoch, TRAIN) for epoch in range(2)]
-    return [
-        (trial.epoch(data.train_images, data.train_labels, order), trial.copy())
-        for order in orders
-    ]
+    params = initial(architecture(CALM.architecture, data.spec), CALM.seed)
+    trial = SGD(params, 16, CALM.learning_rate, CALM.momentum)
+    epochs = []
+    for epoch in range(2):
+        order = batch_order(CALM.data_seed, epoch, TRAIN)
+        losses = trial.epoch(data.train_images, data.train_labels, order)
+        epochs.append((losses, trial.copy()))
+    return epochs
 
 
 def without_seconds(row):
+    times = ("_s", "ended_at")
     return {
-        name: value
-        for name, value in vars(row).items()
-        if not name.endswith("_s") and name != "ended_at"
+        name: value for name, value in vars(row).items() if not name.endswith(times)
     }
+
+
+def params_of(state):
+    """The arrays of a state that are parameters."""
+    return [array for name, array in state.arrays.items() if "params" in name]
 
 
 def assert_close(arrays, expected, tolerance):
     for array, other in zip(arrays, expected, strict=True):
-        np.testing.assert_allclose(
-            array, other, rtol=0, atol=tolerance * np.abs(other).max()
-        )
+        largest = np.abs(other).max()
+        np.testing.assert_allclose(array, other, rtol=0, atol=tolerance * largest)
+
+
+def bytes_of(state):
+    return {name: array.tobytes() for name, array in state.arrays.items()}
 
 
 def test_a_restored_trial_continues_bit_for_bit(alone, data, tmp_path):
     (_, saved), (expected_row, expected) = alone(CALM)
-    saved.save(tmp_path / "a.npz")
+    path = tmp_path / "a.npz"
+    saved.save(path)
     batch_orders.forget()  # as in another process
     another = LanePool(data)
-    another.attach("a", CALM, Checkpoint.load(tmp_path / "a.npz"))
-    assert without_seconds(another.run(["a"])["a"]) == without_seconds(expected_row)
-    continued = another.checkpoint("a").arrays
-    assert {name: array.tobytes() for name, array in continued.items()} == {
-        name: array.tobytes() for name, array in expected.arrays.items()
-    }
+    another.attach("a", CALM, Checkpoint.load(path))
+    row = another.run(["a"])["a"]
+    assert without_seconds(row) == without_seconds(expected_row)
+    assert bytes_of(another.checkpoint("a")) == bytes_of(expected)
 
 
 def test_lanes_equal_single_trials_to_rounding(alone, data):
@@ -132,50 +136,42 @@ def test_lanes_equal_single_trials_to_rounding(alone, data):
         for name in ("train_loss", "test_loss", "step_loss_max", "step_loss_last"):
             expected = pytest.approx(getattr(row, name), rel=LANE_TOLERANCE)
             assert getattr(rows[lane_id], name) == expected, name
-        assert_close(
-            pool.checkpoint(lane_id).arrays.values(),
-            state.arrays.values(),
-            LANE_TOLERANCE,
-        )
+        arrays = pool.checkpoint(lane_id).arrays.values()
+        assert_close(arrays, state.arrays.values(), LANE_TOLERANCE)
 
 
 def test_a_trial_equals_sgd_in_float64(alone, by_hand):
     for (row, state), (losses, params) in zip(alone(CALM), by_hand, strict=True):
-        told = [row.step_loss_first, row.step_loss_max, row.step_loss_last]
-        np.testing.assert_allclose(
-            told, [losses[0], losses.max(), losses[-1]], rtol=ROUNDING
-        )
-        assert_close(
-            [state.arrays[name] for name in state.arrays if "params" in name],
-            leaves(params),
-            ROUNDING,
-        )
+        reported = [row.step_loss_first, row.step_loss_max, row.step_loss_last]
+        expected = [losses[0], losses.max(), losses[-1]]
+        np.testing.assert_allclose(reported, expected, rtol=ROUNDING)
+        assert_close(params_of(state), leaves(params), ROUNDING)
 
 
 def test_training_gives_the_recorded_losses(alone):
     for (row, _), losses in zip(alone(CALM), LOSSES, strict=True):
-        np.testing.assert_allclose(
-            (row.train_loss, row.test_loss), losses, rtol=ROUNDING
-        )
+        reported = (row.train_loss, row.test_loss)
+        np.testing.assert_allclose(reported, losses, rtol=ROUNDING)
 
 
 def test_an_evaluation_counts_exactly(alone, data):
     row, state = alone(CALM)[0]
-    (w1, b1, w2, b2) = [
-        array.astype(np.float64)
-        for name, array in state.arrays.items()
-        if "params" in name
-    ]
-    for split, images, labels, count in [
-        ("train", data.train_images, data.train_labels, RIGHT[0]),
-        ("test", data.test_images, data.test_labels, RIGHT[1]),
-    ]:
-        logits, _ = logits_of(((w1, b1), (w2, b2)), images / 255)
-        assert (logits.argmax(1) == labels).sum() == count
-        assert getattr(row, f"{split}_accuracy") == count / len(labels)
-        assert getattr(row, f"{split}_loss") == pytest.approx(
-            cross_entropies(logits, labels).mean(), rel=ROUNDING
-        )
+    w1, b1, w2, b2 = [array.astype(np.float64) for array in params_of(state)]
+    params = ((w1, b1), (w2, b2))
+
+    logits, _ = logits_of(params, data.train_images / 255)
+    right = (logits.argmax(1) == data.train_labels).sum()
+    assert right == RIGHT_IN_TRAINING
+    assert row.train_accuracy == RIGHT_IN_TRAINING / TRAIN
+    loss = cross_entropies(logits, data.train_labels).mean()
+    assert row.train_loss == pytest.approx(loss, rel=ROUNDING)
+
+    logits, _ = logits_of(params, data.test_images / 255)
+    right = (logits.argmax(1) == data.test_labels).sum()
+    assert right == RIGHT_IN_TEST
+    assert row.test_accuracy == RIGHT_IN_TEST / TEST
+    loss = cross_entropies(logits, data.test_labels).mean()
+    assert row.test_loss == pytest.approx(loss, rel=ROUNDING)
 
 
 @pytest.mark.parametrize("learning_rate", [1e6, 1e38])
@@ -197,12 +193,11 @@ def test_a_far_too_large_rate_diverges_at_the_same_step(alone, data, learning_ra
 
 def test_normal_parameters_are_the_same_bit_for_bit(data):
     digest = hashlib.sha256()
-    for array in leaves(initial(architecture("mlp-6-3-tanh", data.spec), 4)):
+    params = initial(architecture("mlp-6-3-tanh", data.spec), 4)
+    for array in leaves(params):
         digest.update(array.astype("<f4").tobytes())
-    assert (
-        digest.hexdigest()
-        == "18c7d5c3406f58bd45fb83f7b69868f3b026eba4e2f3aadd33d79c87a2a1e346"
-    )
+    expected = "18c7d5c3406f58bd45fb83f7b69868f3b026eba4e2f3aadd33d79c87a2a1e346"
+    assert digest.hexdigest() == expected
 
 
 GLOROT = [
@@ -214,13 +209,11 @@ cos(0), cos(1), ..."""
 
 
 def test_glorot_parameters_are_the_same_to_rounding(data):
-    for array, expected in zip(
-        leaves(initial(architecture("mlp-relu-glorot", data.spec), 4)),
-        GLOROT,
-        strict=True,
-    ):
+    params = initial(architecture("mlp-relu-glorot", data.spec), 4)
+    for array, expected in zip(leaves(params), GLOROT, strict=True):
         entries = array.ravel().astype(np.float64)
-        told = (*entries[:2], entries @ np.cos(np.arange(len(entries))))
+        product = entries @ np.cos(np.arange(len(entries)))
+        tolerance = 1e-6 * np.linalg.norm(entries)
         np.testing.assert_allclose(
-            told, expected, rtol=0, atol=1e-6 * np.linalg.norm(entries)
+            (*entries[:2], product), expected, rtol=0, atol=tolerance
         )

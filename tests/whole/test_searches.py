@@ -1,10 +1,12 @@
 """Searches under Ray Tune, also killed and resumed."""
 
+import math
 import os
 import pickle
 import signal
 import time
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -30,25 +32,30 @@ from mnist_tune.tuning.past import Past, not_known
 from mnist_tune.tuning.searcher import KnownThenSearched, drawn
 
 
-def train_population(
-    place, epochs, interval, scheduler=PopulationBasedTraining, callbacks=(), **fields
-):
-    where = {"resume" if exists(place) else "output": place} | fields
-    space = {
-        "architecture": "mlp-8-tanh",
-        "epochs": epochs,
-        "learning_rate": tune.loguniform(1e-5, 1e-3),
-    }
-    changes = scheduler(
+def population(interval, rates, scheduler=PopulationBasedTraining):
+    """Return a scheduler of population based training, which changes rates."""
+    return scheduler(
         time_attr="epoch",
         metric="scheduler_loss",
         mode="min",
         perturbation_interval=interval,
         quantile_fraction=0.5,
-        hyperparam_mutations={"trial": {"learning_rate": tune.loguniform(0.01, 0.5)}},
+        hyperparam_mutations={"trial": {"learning_rate": rates}},
         require_attrs=False,
     )
-    options = SweepOptions(dataset="mnist-5k", quiet=True, **where)
+
+
+def train_population(
+    place, epochs, interval, scheduler=PopulationBasedTraining, callbacks=(), **fields
+):
+    where = "resume" if exists(place) else "output"
+    options = SweepOptions(dataset="mnist-5k", quiet=True, **{where: place}, **fields)
+    space = {
+        "architecture": "mlp-8-tanh",
+        "epochs": epochs,
+        "learning_rate": tune.loguniform(1e-5, 1e-3),
+    }
+    changes = population(interval, tune.loguniform(0.01, 0.5), scheduler)
     return run_search("pbt", space, 4, options, changes, callbacks=callbacks)
 
 
@@ -64,7 +71,9 @@ class Interrupts(tune.Callback):
     """Presses Ctrl-C once `enough` accepts the learning rates of each trial."""
 
     def __init__(self, enough):
-        self.enough, self.rates, self.rows = enough, defaultdict(list), None
+        self.enough = enough
+        self.rates = defaultdict(list)
+        self.rows = None
 
     def on_trial_result(self, iteration, trials, trial, result, **info):
         self.rates[trial.trial_id].append(result["learning_rate"])
@@ -74,10 +83,10 @@ class Interrupts(tune.Callback):
 
 
 def three_ended_and_one_in_flight(journal):
-    return (
-        journal.count('"completed"') >= 3
-        and '"kind": "epoch"' in journal.rpartition('"kind": "end"')[2]
-    )
+    if journal.count('"completed"') < 3:
+        return False
+    since_the_last_end = journal.rpartition('"kind": "end"')[2]
+    return '"kind": "epoch"' in since_the_last_end
 
 
 @pytest.mark.ray
@@ -86,39 +95,35 @@ def test_a_killed_search_resumes_and_its_searcher_learns_the_results(
 ):
     from ray.tune.search.optuna import OptunaSearch
 
-    told = []
+    heard_rates = []
 
-    class Told(OptunaSearch):
+    class Hears(OptunaSearch):
         def add_evaluated_point(self, parameters, value, **fields):
-            told.append(parameters["trial/learning_rate"])
+            heard_rates.append(parameters["trial/learning_rate"])
             super().add_evaluated_point(parameters, value, **fields)
 
+    space = {
+        "architecture": "mlp-16-tanh",
+        "epochs": 3,
+        "learning_rate": tune.loguniform(0.01, 1),
+    }
+
     def search(**where):
-        space = {
-            "architecture": "mlp-16-tanh",
-            "epochs": 3,
-            "learning_rate": tune.loguniform(0.01, 1),
-        }
         options = SweepOptions(
             dataset="mnist-5k", quiet=True, scheduler="fifo", **where
         )
-        return run_search(
-            "search",
-            space,
-            12,
-            options,
-            search_alg=Told(metric="scheduler_loss", mode="min"),
-        )
+        searcher = Hears(metric="scheduler_loss", mode="min")
+        return run_search("search", space, 12, options, search_alg=searcher)
 
     search(output=tmp_path)
     as_killed(tmp_path, three_ended_and_one_in_flight)
     before = load_sweep(tmp_path)
     ended = before.trials[before.trials["stop_reason"] == "completed"]
     assert 3 <= len(ended) < len(before.trials) < 12
-    assert told == []
+    assert heard_rates == []
     after = search(resume=tmp_path)
     # those in flight, too, once they have ended
-    assert sorted(told) == sorted(before.trials["learning_rate"])
+    assert sorted(heard_rates) == sorted(before.trials["learning_rate"])
     assert len(after.trials) == 12
     assert set(after.trials["stop_reason"]) == {"completed"}
     assert set(after.epochs["lanes"]) == {1}  # in processes, by default
@@ -131,11 +136,14 @@ class Checkpoints(tune.Callback):
     same time."""
 
     def __init__(self, folder):
-        self._folder, self.made, self.most = folder, 0, 0
+        self._folder = folder
+        self.made = 0
+        self.most = 0
 
     def on_checkpoint(self, iteration, trials, trial, checkpoint, **info):
         self.made += 1
-        self.most = max(self.most, len(list(self._folder.glob("*/checkpoint_*"))))
+        present = len(list(self._folder.glob("*/checkpoint_*")))
+        self.most = max(self.most, present)
 
 
 @pytest.mark.ray
@@ -143,31 +151,24 @@ def test_population_based_training_on_lanes_resumes_with_its_latest_rates(
     tmp_path, one_core
 ):
     def two_changed(rates):
-        return sum(len(set(of_one)) > 1 for of_one in rates) >= 2
+        changed = [own_rates for own_rates in rates if len(set(own_rates)) > 1]
+        return len(changed) >= 2
 
     interrupts = Interrupts(two_changed)
     train_population(tmp_path, 100_000, 2, callbacks=[interrupts], execution="lanes")
     as_killed(tmp_path, lambda text: text.count('"kind": "epoch"') >= interrupts.rows)
     last = load_sweep(tmp_path).epochs.groupby("trial_id").last()
+    assert len(last) == 4
     # no more changes
-    later = train_population(tmp_path, 100_000, 10**6, StopsSoon).epochs
-    rates = {
-        trial_id: set(
-            later[(later["trial_id"] == trial_id) & (later["epoch"] > row["epoch"])][
-                "learning_rate"
-            ]
-        )
-        for trial_id, row in last.iterrows()
-    }
-    assert [len(found) for found in rates.values()] == [1] * 4
+    epochs = train_population(tmp_path, 100_000, 10**6, StopsSoon).epochs
     # A trial that was told another rate just before the kill has that one, though it
     # has no row of it yet.
-    told = [
-        trial_id
-        for trial_id, found in rates.items()
-        if found - {last.loc[trial_id, "learning_rate"]}
-    ]
-    assert len(told) <= len(last) / 2
+    changed = 0
+    for trial_id, row in last.iterrows():
+        is_later = (epochs["trial_id"] == trial_id) & (epochs["epoch"] > row["epoch"])
+        [rate] = epochs[is_later]["learning_rate"].unique()
+        changed += rate != row["learning_rate"]
+    assert changed <= len(last) / 2
 
 
 @pytest.mark.ray
@@ -179,16 +180,14 @@ def test_population_based_training_saves_its_checkpoints_in_object_storage(
     train_population(storage.place(bucket), 12, 2)
     sweep = load_sweep(bucket)
     assert set(sweep.trials["stop_reason"]) == {"completed"}
-    assert (sweep.epochs.groupby("trial_id")["learning_rate"].nunique() > 1).any()
-    assert (
-        sweep.epochs.groupby("trial_id")["epoch"].apply(list).tolist()
-        == [list(range(1, 13))] * 4
-    )
+    by_trial = sweep.epochs.groupby("trial_id")
+    assert (by_trial["learning_rate"].nunique() > 1).any()
+    epochs = by_trial["epoch"].apply(list).tolist()
+    assert epochs == [list(range(1, 13))] * 4
     losses = sweep.epochs.groupby("epoch")["train_loss"].median()
     assert losses.iloc[-1] < losses.iloc[0]
-    assert not [
-        name for name in object_storage.below(bucket) if name.startswith(".ray/1/")
-    ]
+    names = object_storage.below(bucket)
+    assert not [name for name in names if name.startswith(".ray/1/")]
 
 
 @pytest.mark.ray
@@ -201,32 +200,18 @@ def test_a_resumed_population_keeps_the_ids_of_its_trials(tmp_path, every_core):
     options = SweepOptions(dataset="mnist-5k", quiet=True, output=tmp_path / "sweep")
     writer = opening.open_sweep("pbt", options, kind=SweepKind.SEARCH).writer
     rates = {"00000": 1e-5, "00001": 0.1, "00002": 2e-5, "00003": 0.2}
+    network = TrialConfig(architecture="mlp-8-tanh", epochs=10)
     for trial_id, rate in rates.items():
-        writer.trial(
-            trial_id,
-            TrialConfig(architecture="mlp-8-tanh", learning_rate=rate, epochs=10),
-        )
+        writer.trial(trial_id, replace(network, learning_rate=rate))
     writer.finish()
-    scheduler = PopulationBasedTraining(
-        time_attr="epoch",
-        metric="scheduler_loss",
-        mode="min",
-        perturbation_interval=2,
-        quantile_fraction=0.5,
-        hyperparam_mutations={"trial": {"learning_rate": tune.loguniform(0.05, 0.5)}},
-        require_attrs=False,
-    )
-    checkpoints, options = (
-        Checkpoints(writer.path / ".ray" / "tune"),
-        SweepOptions(quiet=True, resume=writer.path),
-    )
-    found = run_search(
-        "pbt", {}, len(rates), options, scheduler, callbacks=[checkpoints]
-    )
+    changes = population(2, tune.loguniform(0.05, 0.5))
+    checkpoints = Checkpoints(writer.path / ".ray" / "tune")
+    options = SweepOptions(quiet=True, resume=writer.path)
+    sweep = run_search("pbt", {}, 4, options, changes, callbacks=[checkpoints])
     assert checkpoints.made > 2 * len(rates) >= checkpoints.most > 0
-    assert list(found.trials["trial_id"]) == list(rates)
-    assert set(found.trials["stop_reason"]) == {"completed"}
-    last = found.epochs.groupby("trial_id").last()
+    assert list(sweep.trials["trial_id"]) == list(rates)
+    assert set(sweep.trials["stop_reason"]) == {"completed"}
+    last = sweep.epochs.groupby("trial_id").last()
     assert (last["epoch"] == 10).all()
     # at least one slow trial copied another one
     assert (last["learning_rate"] > 0.01).sum() > 2
@@ -234,24 +219,24 @@ def test_a_resumed_population_keeps_the_ids_of_its_trials(tmp_path, every_core):
 
 def test_a_resumed_search_does_not_copy_all_trials_for_each_trial():
     """As Tune's grid search does, which then takes 20 ms a trial."""
-    known = {f"{i:05d}": TrialConfig(seed=i) for i in range(2_000)}
-    search = SearchGenerator(KnownThenSearched(known))
-    search.add_configurations(
-        Experiment("some", tune.Trainable, config={"trial": {}}, num_samples=len(known))
-    )
+    count = 2_000
+    past_trials = {f"{seed:05d}": TrialConfig(seed=seed) for seed in range(count)}
+    search = SearchGenerator(KnownThenSearched(past_trials))
+    config = {"trial": {}}
+    experiment = Experiment("some", tune.Trainable, config=config, num_samples=count)
+    search.add_configurations(experiment)
     start = time.process_time()
-    found = [search.next_trial().config["trial"] for _ in range(50)]
-    assert (time.process_time() - start) / len(found) < 5e-3
-    assert found == [
-        {"trial_id": trial_id, **known[trial_id].to_dict()}
-        for trial_id in list(known)[:50]
-    ]
+    proposed = [search.next_trial().config["trial"] for _ in range(50)]
+    assert (time.process_time() - start) / 50 < 5e-3
+    for trial_id, config in zip(list(past_trials)[:50], proposed, strict=True):
+        assert config == {"trial_id": trial_id, **past_trials[trial_id].to_dict()}
 
 
 def test_a_search_without_trials_can_be_read(new_writer, tmp_path):
     writer = new_writer(tmp_path, count=0)
-    found = load_sweep(tmp_path)
-    assert len(found.trials) == len(found.epochs) == 0
+    sweep = load_sweep(tmp_path)
+    assert len(sweep.trials) == 0
+    assert len(sweep.epochs) == 0
     writer.finish(ended="now")
     assert "regime" in load_sweep(tmp_path).trials
 
@@ -260,17 +245,20 @@ def test_a_search_without_samples_or_with_a_mistyped_field_is_refused(tmp_path):
     options = SweepOptions(output=tmp_path / "none")
     with pytest.raises(UserError, match="at least one sample, got samples=0"):
         run_search("search", {}, 0, options)
-    with pytest.raises(
-        UserError, match="no field 'learning_rat'; did you mean 'learning_rate'"
-    ):
+    mistyped = "no field 'learning_rat'; did you mean 'learning_rate'"
+    with pytest.raises(UserError, match=mistyped):
         run_search("search", {"learning_rat": 0.1}, 1, options)
     assert not (tmp_path / "none").exists()
 
 
 class Told(Searcher):
+    """Proposes nothing, and keeps what it is told."""
+
     def __init__(self, metric):
-        super().__init__(metric, "max" if isinstance(metric, str) else ["max"])
-        self.told, self.ends = [], []
+        mode = "max" if isinstance(metric, str) else ["max"]
+        super().__init__(metric, mode)
+        self.told = []
+        self.ends = []
 
     def suggest(self, trial_id):
         return Searcher.FINISHED
@@ -285,7 +273,7 @@ class Told(Searcher):
 
 
 @pytest.mark.parametrize(
-    ("metric", "told"),
+    ("metric", "values"),
     [
         ("scheduler_loss", [0.5, 1e9]),
         ("test_accuracy", [0.9]),
@@ -293,23 +281,22 @@ class Told(Searcher):
         (["test_accuracy"], []),
     ],
 )
-def test_a_resumed_searcher_learns_its_own_metric(metric, told, capsys):
+def test_a_resumed_searcher_learns_its_own_metric(metric, values, capsys):
     trials = {"a": TrialConfig(learning_rate=0.1), "b": TrialConfig(learning_rate=0.2)}
     ended = {
         "a": {"scheduler_loss": 0.5, "test_accuracy": 0.9},
-        "b": {"scheduler_loss": 1e9, "test_accuracy": float("nan")},
+        "b": {"scheduler_loss": 1e9, "test_accuracy": math.nan},
     }
     search = Told(metric)
-    KnownThenSearched({}, search, Past(trials, ended=ended)).set_search_properties(
-        None, None, {"trial": {"learning_rate": tune.uniform(0, 1), "epochs": 3}}
-    )
-    assert [value for _, value in search.told] == told
-    assert [parameters for parameters, _ in search.told] == [
-        {"trial/learning_rate": 0.1 * i} for i in (1, 2)
-    ][: len(told)]
-    assert ("it starts without them" in "".join(capsys.readouterr())) == isinstance(
-        metric, list
-    )
+    resumed = KnownThenSearched({}, search, Past(trials, ended=ended))
+    space = {"learning_rate": tune.uniform(0, 1), "epochs": 3}
+    resumed.set_search_properties(None, None, {"trial": space})
+    assert [value for _, value in search.told] == values
+    rates = [parameters for parameters, _ in search.told]
+    both = [{"trial/learning_rate": 0.1}, {"trial/learning_rate": 0.2}]
+    assert rates == both[: len(values)]
+    warned = "it starts without them" in "".join(capsys.readouterr())
+    assert warned == isinstance(metric, list)
 
 
 class Proposer(Told):
@@ -324,71 +311,67 @@ def test_a_resumed_searcher_hears_how_every_trial_ended():
     """Those that ended before, those that were in flight, and those that it proposes
     itself."""
     search = Proposer("test_accuracy")
-    known = {
-        f"0000{i}": TrialConfig(learning_rate=rate) for i, rate in ((1, 0.1), (2, 0.2))
+    in_flight = {
+        "00001": TrialConfig(learning_rate=0.1),
+        "00002": TrialConfig(learning_rate=0.2),
     }
     before = {
         "00000": TrialConfig(learning_rate=0.3),
         "00003": TrialConfig(learning_rate=0.4),
         "00005": TrialConfig(),
     }
-    reasons = {"00000": "completed", "00003": "error"}
     ended = {
-        trial_id: {"test_accuracy": 0.5, "stop_reason": reason}
-        for trial_id, reason in reasons.items()
+        "00000": {"test_accuracy": 0.5, "stop_reason": "completed"},
+        "00003": {"test_accuracy": 0.5, "stop_reason": "error"},
     }
-    past = Past(known | before, ended=ended)
-    every = KnownThenSearched(known, search, past, slots=5)
-    every.set_search_properties(
-        None, None, {"trial": {"learning_rate": tune.uniform(0, 1)}}
-    )
-    ids = [every.suggest(f"tunes {i}")["trial"]["trial_id"] for i in range(5)]
+    past = Past(in_flight | before, ended=ended)
+    resumed = KnownThenSearched(in_flight, search, past, slots=5)
+    space = {"learning_rate": tune.uniform(0, 1)}
+    resumed.set_search_properties(None, None, {"trial": space})
+    proposals = [resumed.suggest(f"tunes {number}") for number in range(5)]
+    ids = [proposal["trial"]["trial_id"] for proposal in proposals]
     assert ids == ["00001", "00002", "00006", "00007", "00008"]
-    assert pickle.dumps(every)  # as Tune does
-    every.on_trial_complete(
-        "tunes 0", {"test_accuracy": 0.8, "stop_reason": "diverged"}
-    )
-    every.on_trial_complete("tunes 1", None, error=True)
-    every.on_trial_complete("tunes 2", {"test_accuracy": 0.9, "stop_reason": ""})
-    every.on_trial_complete(
-        "tunes 3", {"test_accuracy": float("nan"), "stop_reason": "error"}
-    )
-    told = [
-        (parameters["trial/learning_rate"], value) for parameters, value in search.told
-    ]
-    assert told == [(0.3, 0.5), (0.4, None), (0.1, 0.8), (0.2, None)]
-    assert search.ends == [
-        ({"test_accuracy": 0.9, "stop_reason": ""}, False),
-        (None, True),
-    ]
+    assert pickle.dumps(resumed)  # as Tune does
+
+    diverged = {"test_accuracy": 0.8, "stop_reason": "diverged"}
+    resumed.on_trial_complete("tunes 0", diverged)
+    resumed.on_trial_complete("tunes 1", None, error=True)
+    completed = {"test_accuracy": 0.9, "stop_reason": ""}
+    resumed.on_trial_complete("tunes 2", completed)
+    failed = {"test_accuracy": math.nan, "stop_reason": "error"}
+    resumed.on_trial_complete("tunes 3", failed)
+    rates = [parameters["trial/learning_rate"] for parameters, _ in search.told]
+    assert rates == [0.3, 0.4, 0.1, 0.2]
+    assert [value for _, value in search.told] == [0.5, None, 0.8, None]
+    assert search.ends == [(completed, False), (None, True)]
+
+
+def ids_of(trials):
+    return " ".join(trials)
 
 
 def test_trials_that_are_drawn_get_the_next_numbers():
     # older versions drew ids at random
-    known = {"1b2c3d4e": TrialConfig(), "00002": TrialConfig()}
-    assert list(not_known(known, [*drawn({"learning_rate": 0.2}, 5)])) == [
-        "00003",
-        "00004",
-        "00005",
-    ]
-    search = KnownThenSearched(
-        {"00000": TrialConfig()}, Endless("test_accuracy"), slots=2
-    )
-    assert [search.suggest(name)["trial"]["trial_id"] for name in "ab"] == [
-        "00000",
-        "00001",
-    ]
+    trials = {"1b2c3d4e": TrialConfig(), "00002": TrialConfig()}
+    new = not_known(trials, list(drawn({"learning_rate": 0.2}, 5)))
+    assert ids_of(new) == "00003 00004 00005"
+    endless = Endless("test_accuracy")
+    search = KnownThenSearched({"00000": TrialConfig()}, endless, slots=2)
+    proposals = [search.suggest("a"), search.suggest("b")]
+    ids = ids_of(proposal["trial"]["trial_id"] for proposal in proposals)
+    assert ids == "00000 00001"
 
 
 def test_the_same_generator_draws_the_same_trials():
-    first, second, other = (
-        list(
-            drawn({"learning_rate": tune.uniform(0, 1)}, 3, np.random.default_rng(seed))
-        )
-        for seed in (0, 0, 1)
-    )
-    assert first == second != other
-    assert len({trial.learning_rate for trial in first}) == 3
+    def drawn_with(seed):
+        space = {"learning_rate": tune.uniform(0, 1)}
+        return list(drawn(space, 3, np.random.default_rng(seed)))
+
+    first = drawn_with(0)
+    assert drawn_with(0) == first
+    assert drawn_with(1) != first
+    rates = {trial.learning_rate for trial in first}
+    assert len(rates) == 3
 
 
 class Endless(Told):
@@ -400,49 +383,46 @@ class Endless(Told):
 
 
 def test_a_searcher_is_asked_for_a_trial_a_slot_and_one_that_waits():
-    search = Endless("test_accuracy")
-    known = KnownThenSearched({"known": TrialConfig()}, search, slots=3)
+    endless = Endless("test_accuracy")
+    searcher = KnownThenSearched({"known": TrialConfig()}, endless, slots=3)
 
     def proposed():
-        before = len(search.told)
-        while known.suggest(f"trial {len(search.told)}"):
+        before = len(endless.told)
+        while searcher.suggest(f"trial {len(endless.told)}"):
             pass
-        return len(search.told) - before
+        return len(endless.told) - before
 
-    assert known.suggest("known")
+    assert searcher.suggest("known")
     assert proposed() == 2
-    known.on_trial_result("trial 0", {})
-    known.on_trial_result("trial 1", {})
+    searcher.on_trial_result("trial 0", {})
+    searcher.on_trial_result("trial 1", {})
     assert proposed() == 0  # the third one has not begun
-    known.on_trial_result("known", {})
+    searcher.on_trial_result("known", {})
     assert proposed() == 1
-    known.on_trial_complete("trial 0", {})
+    searcher.on_trial_complete("trial 0", {})
     assert proposed() == 0
-    known.on_trial_complete("trial 1", {})
+    searcher.on_trial_complete("trial 1", {})
     assert proposed() == 1
 
 
 def test_a_trial_that_is_paused_leaves_its_slot_until_it_goes_on():
-    search = Listening()
-    known = KnownThenSearched({"known": TrialConfig()}, search, slots=4)
-    trials = ["known", *(f"tunes {i}" for i in range(3))]
-    for trial_id in trials:
-        assert known.suggest(trial_id)
-        known.on_trial_result(trial_id, {})
-    search.heard.clear()
-    assert [bool(known.suggest(name)) for name in ("waits", "more")] == [True, False]
-    for trial_id in trials[:2]:
-        known.on_pause(trial_id)
-        known.on_unpause(trial_id)
-    assert not known.suggest("more")
-    for trial_id in trials[:2]:
-        known.on_pause(trial_id)
-    assert known.suggest("more")
-    assert search.heard == [
-        ("tunes 0", "pause"),
-        ("tunes 0", "unpause"),
-        ("tunes 0", "pause"),
-    ]
+    listening = Listening()
+    searcher = KnownThenSearched({"known": TrialConfig()}, listening, slots=4)
+    for trial_id in ("known", "tunes 0", "tunes 1", "tunes 2"):
+        assert searcher.suggest(trial_id)
+        searcher.on_trial_result(trial_id, {})
+    listening.heard.clear()
+    assert searcher.suggest("waits")
+    assert not searcher.suggest("more")
+    for trial_id in ("known", "tunes 0"):
+        searcher.on_pause(trial_id)
+        searcher.on_unpause(trial_id)
+    assert not searcher.suggest("more")
+    for trial_id in ("known", "tunes 0"):
+        searcher.on_pause(trial_id)
+    assert searcher.suggest("more")
+    assert [trial_id for trial_id, _ in listening.heard] == ["tunes 0"] * 3
+    assert [event for _, event in listening.heard] == ["pause", "unpause", "pause"]
 
 
 class Listening(Endless):
@@ -461,12 +441,13 @@ class Listening(Endless):
 
 
 def test_a_searcher_hears_the_results_of_its_own_trials_alone():
-    search = Listening()
-    known = KnownThenSearched({"known": TrialConfig()}, search, slots=2)
+    listening = Listening()
+    searcher = KnownThenSearched({"known": TrialConfig()}, listening, slots=2)
+    result = {"test_accuracy": 0.5}
     for trial_id in ("tunes 0", "tunes 1"):
-        known.suggest(trial_id)
-        known.on_trial_result(trial_id, {"test_accuracy": 0.5})
-    assert search.heard == [("tunes 1", {"test_accuracy": 0.5})]
+        searcher.suggest(trial_id)
+        searcher.on_trial_result(trial_id, result)
+    assert listening.heard == [("tunes 1", result)]
 
 
 class Wild(Told):
@@ -475,29 +456,28 @@ class Wild(Told):
 
     def __init__(self):
         super().__init__("step")
-        self._left = [1.5, 0.5]
+        self.momenta = [1.5, 0.5]
 
     def suggest(self, trial_id):
-        return (
-            {"trial": {"momentum": self._left.pop(0)}}
-            if self._left
-            else Searcher.FINISHED
-        )
+        if not self.momenta:
+            return Searcher.FINISHED
+        return {"trial": {"momentum": self.momenta.pop(0)}}
 
     def save(self, checkpoint_path):
         pass
 
 
 class First(tune.Callback):
-    """Notes how many proposals a `Wild` has left when the first trial starts."""
+    """Notes how many proposals a `Wild` still has when the first trial starts."""
 
-    left = None
+    proposals = None
 
     def __init__(self, search):
         self._search = search
 
     def on_trial_start(self, iteration, trials, trial, **info):
-        self.left = len(self._search._left) if self.left is None else self.left
+        if self.proposals is None:
+            self.proposals = len(self._search.momenta)
 
 
 @pytest.mark.ray
@@ -506,17 +486,17 @@ def test_one_invalid_proposal_does_not_end_the_search(tmp_path, every_core, caps
     options = SweepOptions(
         dataset="mnist-5k", quiet=True, output=tmp_path / "sweep", cpus_per_trial=1
     )
-    space, search = {"architecture": "mlp-8-tanh", "epochs": 2}, Wild()
-    first = First(search)
-    found = run_search(
-        "search", space, 2, options, search_alg=search, callbacks=[first]
-    )
-    assert first.left == 0
-    assert found.trials["trial_id"].tolist() == ["00001"]
-    assert [(result and result["step"], error) for result, error in search.ends] == [
-        (None, True),
-        (56, False),
-    ]
-    assert found.trials["momentum"].tolist() == [0.5]
-    assert found.trials["stop_reason"].tolist() == ["completed"]
+    space = {"architecture": "mlp-8-tanh", "epochs": 2}
+    wild = Wild()
+    first = First(wild)
+    sweep = run_search("search", space, 2, options, search_alg=wild, callbacks=[first])
+    assert first.proposals == 0
+    assert sweep.trials["trial_id"].tolist() == ["00001"]
+    refused, completed = wild.ends
+    assert refused == (None, True)
+    result, error = completed
+    assert result["step"] == 56
+    assert error is False
+    assert sweep.trials["momentum"].tolist() == [0.5]
+    assert sweep.trials["stop_reason"].tolist() == ["completed"]
     assert "momentum must be in [0, 1), got 1.5" in "".join(capsys.readouterr())

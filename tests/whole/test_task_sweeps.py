@@ -36,9 +36,13 @@ RATES = (1e-4, 0.1, 0.5, 3.0)
 
 
 def trials(epochs=6):
-    return [
-        TrialConfig(learning_rate=rate, batch_size=32, epochs=epochs) for rate in RATES
-    ]
+    config = TrialConfig(batch_size=32, epochs=epochs)
+    return [replace(config, learning_rate=rate) for rate in RATES]
+
+
+def losses_of(epochs):
+    """The test losses, by trial and epoch."""
+    return epochs.set_index(["trial_id", "epoch"])["test_loss"].astype(float)
 
 
 @pytest.mark.ray(apart=True)
@@ -46,117 +50,125 @@ def test_a_task_is_swept_labelled_resumed_and_extended(tmp_path, capsys):
     name = f"{TASKS}:regression(features=3)"
     options = SweepOptions(output=tmp_path / "a", quiet=True, scheduler="fifo")
     sweep = run_sweep("task", trials(), options, task=name)
-    regimes = dict(
-        zip(sweep.trials["learning_rate"], sweep.trials["regime"], strict=True)
-    )
-    assert [regimes[rate] for rate in RATES] == [
-        "slow",
-        "converged",
-        "converged",
-        "diverged",
-    ]
-    least = sweep.trials.loc[sweep.trials["validation_loss"].idxmin()]
-    held_out, tested = (
-        f"{least[name]:.4g}" for name in ("validation_loss", "test_loss")
-    )
-    chosen = f"Train with {least['learning_rate']}: held-out loss {held_out} (best of 4); test loss {tested}"
-    assert sweep.answer().headline == chosen
+    table = sweep.trials.set_index("learning_rate")
+    regimes = [table.loc[rate, "regime"] for rate in RATES]
+    assert regimes == ["slow", "converged", "converged", "diverged"]
+    best = sweep.trials.loc[sweep.trials["validation_loss"].idxmin()]
+    held_out = f"{best['validation_loss']:.4g}"
+    rate = f"{best['learning_rate']}: held-out loss {held_out} (best of 4)"
+    headline = f"Train with {rate}; test loss {best['test_loss']:.4g}"
+    assert sweep.answer().headline == headline
     assert set(sweep.trials["holdout"]) == {30}
     assert sweep.trials["test_accuracy"].isna().all()
     sweep.table()
     assert f" {held_out} " in capsys.readouterr().out
+
     as_lanes = replace(
         options, output=tmp_path / "b", execution="lanes", sharpness=True
     )
     lanes = run_sweep("task", trials(), as_lanes, task=name)
-    kept, measured = (one.meta["dataset"] for one in (sweep, lanes))
-    assert (kept["train_images"], kept["test_images"]) == (300, 100)
-    assert (kept["guesses"], list(kept["scores"])) == ({name: 6.0}, [])
-    both = [one.epochs[one.epochs["learning_rate"] < 1] for one in (sweep, lanes)]
-    np.testing.assert_allclose(
-        *(one["test_loss"].astype(float) for one in both), rtol=1e-4
-    )
+    data = sweep.meta["dataset"]
+    assert data["train_images"] == 300
+    assert data["test_images"] == 100
+    assert data["guesses"] == {name: 6.0}
+    assert list(data["scores"]) == []
     # of 8 parameters
-    assert (kept["lane_bytes"], measured["lane_bytes"]) == (4 * 8 * 4, 44 * 8 * 4)
+    assert data["lane_bytes"] == 4 * 8 * 4
+    assert lanes.meta["dataset"]["lane_bytes"] == 44 * 8 * 4
+    finite = sweep.epochs[sweep.epochs["learning_rate"] < 1]
+    finite_on_lanes = lanes.epochs[lanes.epochs["learning_rate"] < 1]
+    losses = finite["test_loss"].astype(float)
+    losses_on_lanes = finite_on_lanes["test_loss"].astype(float)
+    np.testing.assert_allclose(losses, losses_on_lanes, rtol=1e-4)
+
     longer = resume_sweep(
         tmp_path / "a", epochs=8, task=f"{TASKS}:regression", data_memory=1e-6
     )
-    assert longer.epochs.groupby("trial_id")["epoch"].max().tolist() == [8, 8, 8, 1]
-    again = longer.epochs.set_index(["trial_id", "epoch"])["test_loss"].loc[
-        both[0]["trial_id"].unique().tolist()
-    ]
-    known = both[0].set_index(["trial_id", "epoch"])["test_loss"]
-    np.testing.assert_array_equal(
-        again.loc[known.index].astype(float), known.astype(float)
-    )
+    epochs = longer.epochs.groupby("trial_id")["epoch"].max().tolist()
+    assert epochs == [8, 8, 8, 1]
+    before = losses_of(finite)
+    after = losses_of(longer.epochs).loc[before.index]
+    np.testing.assert_array_equal(after, before)
 
 
-def test_a_task_may_be_given_from_python_and_mistakes_make_no_folder(
-    tmp_path, monkeypatch
-):
-    options = SweepOptions(output=tmp_path / "a", quiet=True)
+def test_a_task_may_be_given_from_python(tmp_path, monkeypatch):
+    folder = tmp_path / "a"
+    options = SweepOptions(output=folder, quiet=True)
     sweep = run_sweep("task", trials(2)[1:2], options, task=regression())
     assert sweep.trials["test_loss"].item() < 6
-    assert load_sweep(tmp_path / "a").trials["stop_reason"].tolist() == ["completed"]
-    resume_sweep(tmp_path / "a", epochs=3, quiet=True, task=regression())
-    sweep = load_sweep(tmp_path / "a")
+    assert load_sweep(folder).trials["stop_reason"].tolist() == ["completed"]
+    resume_sweep(folder, epochs=3, quiet=True, task=regression())
+    sweep = load_sweep(folder)
     best = sweep.load()
-    again = sweep.load(code=regression())
-    np.testing.assert_array_equal(again.params["w"], best.params["w"])
-    assert (best.row["epoch"], best.params["w"].shape, best.state) == (3, (5, 2), ())
-    assert repr(best).endswith(
-        f"epoch 3: test loss {best.row['test_loss']:.4g}; .params .state .net>"
-    )
-    with pytest.raises(UserError, match="only networks predict classes"):
+    by_code = sweep.load(code=regression())
+    np.testing.assert_array_equal(by_code.params["w"], best.params["w"])
+    assert best.row["epoch"] == 3
+    assert best.params["w"].shape == (5, 2)
+    assert best.state == ()
+    loss = f"test loss {best.row['test_loss']:.4g}"
+    assert repr(best).endswith(f"epoch 3: {loss}; .params .state .net>")
+    only_networks = "only networks predict classes"
+    with pytest.raises(UserError, match=only_networks):
         best.predict([[1.0]])
     np.save(tmp_path / "x.npy", [[1.0]])
-    monkeypatch.setattr(
-        "sys.argv", ["predict", str(tmp_path / "a"), str(tmp_path / "x.npy")]
-    )
-    with pytest.raises(
-        UserError,
-        match="a trained a task, and only networks predict classes; from Python",
-    ):
+    words = ["predict", str(folder), str(tmp_path / "x.npy")]
+    monkeypatch.setattr("sys.argv", words)
+    refusal = f"a trained a task, and {only_networks}; from Python"
+    with pytest.raises(UserError, match=refusal):
         predict.main()
-    for wrong, said in (
+
+
+@pytest.mark.parametrize(
+    ("function", "values", "message"),
+    [
+        ("regresion", {}, "has no function 'regresion'; did you mean 'regression'"),
         (
-            {"task": f"{TASKS}:regresion"},
-            "has no function 'regresion'; did you mean 'regression'",
-        ),
-        (
-            {"task": f"{TASKS}:regression", "dataset": "digits"},
+            "regression",
+            {"dataset": "digits"},
             "--dataset is for networks on labelled data",
         ),
-        (
-            {"task": f"{TASKS}:regression", "target": 0.9},
-            "--target is for networks on labelled data",
-        ),
-        ({"task": f"{TASKS}:regression(features='x')"}, "data\\(\\) fails, TypeError"),
-    ):
-        with pytest.raises(UserError, match=said):
-            run_sweep(
-                "task",
-                trials(2),
-                SweepOptions(output=tmp_path / "b", quiet=True, **wrong),
-            )
-        assert not (tmp_path / "b").exists()
+        ("regression", {"target": 0.9}, "--target is for networks on labelled data"),
+        ("regression(features='x')", {}, "data\\(\\) fails, TypeError"),
+    ],
+)
+def test_mistakes_in_a_task_make_no_folder(tmp_path, function, values, message):
+    folder = tmp_path / "b"
+    task = f"{TASKS}:{function}"
+    options = SweepOptions(output=folder, quiet=True, task=task, **values)
+    with pytest.raises(UserError, match=message):
+        run_sweep("task", trials(2), options)
+    assert not folder.exists()
 
 
 def test_a_refused_task_is_one_line_without_a_traceback_of_rays(tmp_path):
-    called = [
-        sys.executable,
-        "-m",
-        "mnist_tune",
-        "regimes",
-        "--task",
-        "nobodys",
-        "--output",
-        tmp_path / "a",
-    ]
-    found = subprocess.run(called, capture_output=True, text=True)
-    said = "error: unknown task 'nobodys'; name the function that makes it, FILE.py:FUNCTION\n"
-    assert (found.returncode, found.stdout, found.stderr) == (2, "", said)
-    assert not (tmp_path / "a").exists()
+    folder = tmp_path / "a"
+    words = ["regimes", "--task", "nobodys", "--output", folder]
+    command = [sys.executable, "-m", "mnist_tune", *words]
+    done = subprocess.run(command, capture_output=True, text=True)
+    message = (
+        "unknown task 'nobodys'; name the function that makes it, FILE.py:FUNCTION"
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == f"error: {message}\n"
+    assert not folder.exists()
+
+
+VAE = f"{TASKS}:vae"
+SMALLER_BETA = f"{VAE}(beta=1)"
+VAES = (SMALLER_BETA, f"{VAE}(beta=8)")
+SHARED = {"quiet": True, "cpus_per_trial": 1}
+
+
+def check_several_tasks(sweep):
+    assert sweep.trials["score_kl"].gt(0).all()
+    assert "score_kl" in load_sweep(sweep.path).epochs
+    assert sweep.answer().headline == "A best setting is known for 2 of 2 tasks"
+    assert sweep.best()["architecture"].nunique() == 2
+    assert "kl" in [measure.title for measure in View([sweep]).measures]
+    scores = [row.metrics["score_kl"] for run in runs(sweep) for row in run.rows]
+    assert len(scores) == 8
+    assert min(scores) > 0
 
 
 @pytest.mark.ray(apart=True)
@@ -164,94 +176,63 @@ def test_commands_take_tasks_and_several_of_them_share_a_sweep(tmp_path):
     """Two VAEs whose losses have other scales: each has a best rate, a decision is of
     one of them, and they compare by a score of their own. The edge trains as the sweep
     did, whose step is that of the regression."""
-    quiet, name = {"quiet": True, "cpus_per_trial": 1}, f"{TASKS}:vae"
-    some = [
-        TrialConfig(optimizer="adam", learning_rate=rate, batch_size=50, epochs=2)
-        for rate in (0.01, 0.02)
-    ]
-    both = f"{name}(beta=1)", f"{name}(beta=8)"
-    sweep = run_sweep(
-        "tasks",
-        some,
-        SweepOptions(output=tmp_path / "a", execution="lanes", **quiet),
-        task=both,
+    slow = TrialConfig(optimizer="adam", learning_rate=0.01, batch_size=50, epochs=2)
+    rates = [slow, replace(slow, learning_rate=0.02)]
+    folder = tmp_path / "a"
+    options = SweepOptions(output=folder, execution="lanes", **SHARED)
+    check_several_tasks(run_sweep("tasks", rates, options, task=VAES))
+
+    one_of_two = DecideOptions(task=(VAE,), sweep=folder, learning_rates=(), **SHARED)
+    incomparable = "don't compare; name one --task, or give --rank-by"
+    with pytest.raises(UserError, match=incomparable):
+        decide(one_of_two)
+    mistyped = SweepOptions(output=tmp_path / "b", rank_by="score_k:min", **SHARED)
+    unknown_score = r"not every trial of .* has this score; did you mean 'kl'"
+    with pytest.raises(UserError, match=unknown_score):
+        run_sweep("tasks", rates, mistyped, task=VAES)
+
+    by_score = DecideOptions(
+        task=VAES,
+        rank_by="score_kl:max",
+        tolerance=1.0,
+        output=tmp_path / "c",
+        optimizer=("adam",),
+        learning_rates=(0.01,),
+        batch_size=(50,),
+        epochs=1,
+        trials=8,
+        **SHARED,
     )
-    assert sweep.trials["score_kl"].gt(0).all()
-    assert "score_kl" in load_sweep(tmp_path / "a").epochs
-    assert sweep.answer().headline == "A best setting is known for 2 of 2 tasks"
-    assert sweep.best()["architecture"].nunique() == 2
-    assert "kl" in [one.title for one in View([sweep]).measures]
-    assert [row.metrics["score_kl"] > 0 for run in runs(sweep) for row in run.rows] == [
-        True
-    ] * 8
-    asked = {"sweep": tmp_path / "a", "learning_rates": (), **quiet}
-    with pytest.raises(
-        UserError, match="don't compare; name one --task, or give --rank-by"
-    ):
-        decide(DecideOptions(task=(name,), **asked))
-    with pytest.raises(
-        UserError, match=r"not every trial of .* has this score; did you mean 'kl'"
-    ):
-        run_sweep(
-            "tasks",
-            some,
-            SweepOptions(output=tmp_path / "b", rank_by="score_k:min", **quiet),
-            task=both,
-        )
-    chosen = {
-        "optimizer": ("adam",),
-        "learning_rates": (0.01,),
-        "batch_size": (50,),
-        "epochs": 1,
-        "trials": 8,
-        **quiet,
-    }
-    found = decide(
-        DecideOptions(
-            task=both,
-            rank_by="score_kl:max",
-            tolerance=1.0,
-            output=tmp_path / "c",
-            **chosen,
-        )
-    )
-    assert found.decision.decision.leader == 0, (
-        "less weight of the divergence leaves more of it"
-    )
-    more = decide(
-        DecideOptions(resume=tmp_path / "c", task=both, trials=10, quiet=True)
-    )
-    assert len(more.trials) >= len(found.trials)
+    decision = decide(by_score)
+    leader = decision.decision.decision.leader
+    assert leader == 0, "less weight of the divergence leaves more of it"
+    extended = DecideOptions(resume=tmp_path / "c", task=VAES, trials=10, quiet=True)
+    assert len(decide(extended).trials) >= len(decision.trials)
+
+
+@pytest.mark.ray(apart=True)
+def test_a_searcher_looks_at_the_own_score_of_a_task(tmp_path):
     space = {
         "optimizer": "adam",
         "learning_rate": tune.uniform(0.01, 0.02),
         "batch_size": 50,
         "epochs": 1,
+        "holdout": 100,
     }
     options = SweepOptions(
-        output=tmp_path / "d", task=both[:1], rank_by="score_kl:max", **quiet
+        output=tmp_path / "d", task=(SMALLER_BETA,), rank_by="score_kl:max", **SHARED
     )
     searcher = OptunaSearch(metric="score_kl", mode="max", seed=0)
-    searched = run_search(
-        "tasks", space | {"holdout": 100}, 2, options, search_alg=searcher
-    )
-    assert searched.trials["architecture"].tolist() == [both[0]] * 2
-    assert searched.trials["loss_error"].between(0.1, 10).all()
-    assert searcher._ot_study.best_value == searched.trials["score_kl"].max(), (
-        "it looks at the task's own score"
-    )
+    trials = run_search("tasks", space, 2, options, search_alg=searcher).trials
+    assert trials["architecture"].tolist() == [SMALLER_BETA] * 2
+    assert trials["loss_error"].between(0.1, 10).all()
+    assert searcher._ot_study.best_value == trials["score_kl"].max()
 
 
-def test_an_edge_of_a_task_trains_as_its_sweep_and_sharpness_of_a_step_is_refused(
-    tmp_path,
-):
+def test_an_edge_of_a_task_trains_as_its_sweep(tmp_path):
     name = f"{TASKS}:regression(features=3)"
-    run_sweep(
-        "task",
-        trials(2)[1:2],
-        SweepOptions(output=tmp_path / "a", quiet=True),
-        task=name,
-    )
+    options = SweepOptions(output=tmp_path / "a", quiet=True)
+    run_sweep("task", trials(2)[1:2], options, task=name)
     options = EdgeOptions(
         sweep=tmp_path / "a",
         task=(f"{TASKS}:regression",),
@@ -261,23 +242,19 @@ def test_an_edge_of_a_task_trains_as_its_sweep_and_sharpness_of_a_step_is_refuse
     )
     [edge] = find_edge(options).edges()
     assert edge.learned.best < 1
-    trained = load_sweep(tmp_path / "b").trials[["batch_size", "epochs_asked"]]
-    assert trained.drop_duplicates().to_numpy().tolist() == [[32, 2]]
+    trained = load_sweep(tmp_path / "b").trials
+    assert set(trained["batch_size"]) == {32}
+    assert set(trained["epochs_asked"]) == {2}
+
+
+def test_sharpness_of_a_step_and_a_target_loss_of_a_network_are_refused(tmp_path):
+    folder = tmp_path / "c"
+    options = SweepOptions(output=folder, sharpness=True, quiet=True)
     with pytest.raises(UserError, match="makes steps of its own; leave it out"):
-        run_sweep(
-            "gan",
-            trials(1),
-            SweepOptions(output=tmp_path / "c", sharpness=True, quiet=True),
-            task=f"{TASKS}:gan",
-        )
-    network, asked = (
-        [TrialConfig(architecture="mlp-4-tanh")],
-        {"dataset": "digits", "target_loss": 0.1},
-    )
-    with pytest.raises(
-        UserError, match="--target-loss is for tasks without an accuracy"
-    ):
-        run_sweep(
-            "network", network, SweepOptions(output=tmp_path / "c", quiet=True, **asked)
-        )
-    assert not (tmp_path / "c").exists()
+        run_sweep("gan", trials(1), options, task=f"{TASKS}:gan")
+    network = [TrialConfig(architecture="mlp-4-tanh")]
+    options = SweepOptions(output=folder, quiet=True, dataset="digits", target_loss=0.1)
+    refusal = "--target-loss is for tasks without an accuracy"
+    with pytest.raises(UserError, match=refusal):
+        run_sweep("network", network, options)
+    assert not folder.exists()

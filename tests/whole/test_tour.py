@@ -11,18 +11,22 @@ from waiting import LONG_S
 TOUR = Path(__file__).parents[2] / "docs" / "tour.ipynb"
 
 
+def outputs_of(notebook):
+    return [output for cell in notebook.cells for output in cell.get("outputs", [])]
+
+
 def regimes(notebook):
     """Return the regime of each learning rate up to 0.4, as the tour's table of trials
     shows it."""
-    shown = [
-        output["data"]["text/plain"]
-        for cell in notebook.cells
-        for output in cell.get("outputs", [])
-        if "data" in output
-    ]
-    table = next(text for text in shown if "regime_evidence" in text)
+    shown = [output["data"] for output in outputs_of(notebook) if "data" in output]
+    texts = [data["text/plain"] for data in shown]
+    table = next(text for text in texts if "regime_evidence" in text)
     rows = re.findall(r"^\d+ +([\d.]+) +([a-z]+)", table, re.MULTILINE)
     return {float(rate): regime for rate, regime in rows if float(rate) <= 0.4}
+
+
+SHOWN = ("Train with ", "image/png", "IFrame", "decide(DecideOptions(sweep=")
+"""What is among the outputs."""
 
 
 @pytest.mark.ray
@@ -34,26 +38,17 @@ def test_the_tour_runs_from_a_fresh_kernel(tmp_path, monkeypatch):
     notebook = nbformat.read(TOUR, as_version=4)
     committed = regimes(notebook)
     assert len(committed) == 6
-    first = f"import sys; sys.path.append({str(Path(forks.__file__).parent)!r}); import forks; forks.workers().start()"
+    helpers = str(Path(forks.__file__).parent)
+    first = f"import sys; sys.path.append({helpers!r}); import forks; forks.workers().start()"
     notebook.cells.insert(0, nbformat.v4.new_code_cell(first))
     # the notebook goes on with its diverging rates, which depend on rounding
     monkeypatch.setenv(KNOWN, "[]")
-    NotebookClient(
-        notebook, timeout=LONG_S, resources={"metadata": {"path": str(tmp_path)}}
-    ).execute()
+    resources = {"metadata": {"path": str(tmp_path)}}
+    client = NotebookClient(notebook, timeout=LONG_S, resources=resources)
+    client.execute()
     assert regimes(notebook) == committed
-    assert {path.parent.name for path in tmp_path.glob("tour/*/report.html")} == {
-        "first",
-        "edge",
-        "own",
-    }
-    shown = [
-        str(output) for cell in notebook.cells for output in cell.get("outputs", [])
-    ]
-    for expected in (
-        "Train with ",
-        "image/png",
-        "IFrame",
-        "decide(DecideOptions(sweep=",
-    ):
-        assert any(expected in output for output in shown), expected
+    pages = {path.parent.name for path in tmp_path.glob("tour/*/report.html")}
+    assert pages == {"first", "edge", "own"}
+    outputs = [str(output) for output in outputs_of(notebook)]
+    for expected in SHOWN:
+        assert any(expected in output for output in outputs), expected

@@ -9,12 +9,16 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text()
 QUESTIONS = re.findall(r"^\*\*(.+?)\*\*", PAGE, re.MULTILINE)
-QUOTED = [
-    text
-    for question in QUESTIONS
-    if question[0] == "`"
-    for text in re.findall(r"`([^`]+)`", question)
-]
+MESSAGES = [question for question in QUESTIONS if question[0] == "`"]
+QUOTED = re.findall("`([^`]+)`", "\n".join(MESSAGES))
+
+
+def pattern_of(node):
+    """Return the text of an f-string, with `…` for what is filled in."""
+    parts = []
+    for part in node.values:
+        parts.append(part.value if isinstance(part, ast.Constant) else "…")
+    return "".join(parts)
 
 
 def messages():
@@ -22,10 +26,7 @@ def messages():
     for path in (ROOT / "mnist_tune").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.JoinedStr):
-                yield "".join(
-                    part.value if isinstance(part, ast.Constant) else "…"
-                    for part in node.values
-                )
+                yield pattern_of(node)
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield node.value
 
@@ -41,5 +42,6 @@ def test_there_are_many():
 def test_a_quoted_message_is_one_of_the_code(quoted):
     """Each `…` stands for a part that differs, also one that has several words in the
     code."""
-    wanted = re.compile(".*".join(re.escape(part) for part in quoted.split("…")))
-    assert any(wanted.search(text) for text in TEXTS), quoted
+    parts = [re.escape(part) for part in quoted.split("…")]
+    pattern = re.compile(".*".join(parts))
+    assert any(pattern.search(text) for text in TEXTS), quoted

@@ -49,14 +49,10 @@ def as_another(imports, tries):
         "HOME": "/nonexistent",
         "MNIST_TUNE_CACHE": "/tmp/mnist_tune-another",
     }
-    command = [
-        sys.executable,
-        "-c",
-        TRIES,
-        json.dumps([OTHER, imports, [*tries.values()][-1], tries]),
-    ]
+    *_, last = tries.values()
+    arguments = json.dumps([OTHER, imports, last, tries])
     done = subprocess.run(
-        command,
+        [sys.executable, "-c", TRIES, arguments],
         env=environment,
         cwd="/",
         capture_output=True,
@@ -64,7 +60,8 @@ def as_another(imports, tries):
         timeout=LONG_S,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    last_line = done.stdout.splitlines()[-1]
+    return json.loads(last_line)
 
 
 pytestmark = pytest.mark.skipif(
@@ -94,14 +91,14 @@ def test_a_sweep_of_another_is_running_or_unknown_and_not_to_be_resumed(
         new_writer(place / "private").release()
         writer.epoch("00000", epoch_row(1), repeated=False)
         (shy.path / ".lock").chmod(0o600)
-        load = "mnist_tune.load_sweep({!r}).trials['stop_reason'].tolist()"
-        names = ("private", "shy", "open")
-        found = as_another(
-            "mnist_tune", {name: load.format(str(place / name)) for name in names}
-        )
-    assert found["open"] == "done: ['running', 'waiting']"
-    assert found["shy"] == "done: ['unknown', 'unknown']"
-    assert found["private"].startswith("UserError: can't read ")
+        tries = {}
+        for name in ("private", "shy", "open"):
+            load = f"mnist_tune.load_sweep({str(place / name)!r})"
+            tries[name] = f"{load}.trials['stop_reason'].tolist()"
+        outcomes = as_another("mnist_tune", tries)
+    assert outcomes["open"] == "done: ['running', 'waiting']"
+    assert outcomes["shy"] == "done: ['unknown', 'unknown']"
+    assert outcomes["private"].startswith("UserError: can't read ")
     assert set(load_sweep(place / "shy").trials["stop_reason"]) == {"interrupted"}
 
 
@@ -112,27 +109,30 @@ def test_a_sweep_of_another_is_running_or_unknown_and_not_to_be_resumed(
 def test_another_user_reads_nothing_replaces_nothing_and_joins_nothing(place, one_core):
     from ray._private import worker
 
+    cache = place / "cache"
+    settings = WorkerSettings("states", threads=None, cache_dir=str(cache))
     with private_files():
-        configure_jax(
-            WorkerSettings("states", threads=None, cache_dir=str(place / "cache"))
-        )
-    node, token = worker._global_node, Path.home() / ".ray" / "auth_token"
+        configure_jax(settings)
+    node = worker._global_node
+    token = Path.home() / ".ray" / "auth_token"
     session = node.get_session_dir_path()
-    programs = str(place / "cache" / "xla")
+    socket = node.raylet_socket_name
+    programs = str(cache / "xla")
+    address = node.gcs_address
     tries = {
-        "list the session": f"os.listdir({session!r})",
-        "reach the raylet": f"connect({node.raylet_socket_name!r})",
-        "replace its socket": f"os.rename({node.raylet_socket_name!r}, {session + '/x'!r})",
-        "replace the session": f"os.rename({session!r}, {session + 'x'!r})",
-        "read the token": f"Path({str(token)!r}).read_text()",
-        "write a program": f"Path({programs + '/x'!r}).write_text('')",
-        "replace the programs": f"os.rename({programs!r}, {programs + 'x'!r})",
-        "join": f"mnist_tune.runtime.ray_session._connect({node.gcs_address!r})",
+        "list the session": f"os.listdir('{session}')",
+        "reach the raylet": f"connect('{socket}')",
+        "replace its socket": f"os.rename('{socket}', '{session}/x')",
+        "replace the session": f"os.rename('{session}', '{session}x')",
+        "read the token": f"Path('{token}').read_text()",
+        "write a program": f"Path('{programs}/x').write_text('')",
+        "replace the programs": f"os.rename('{programs}', '{programs}x')",
+        "join": f"mnist_tune.runtime.ray_session._connect('{address}')",
     }
-    found = as_another("ray, mnist_tune.runtime.ray_session", tries)
-    assert found.pop("join").startswith(
-        f"UserError: the Ray cluster at {node.gcs_address} requires its token"
-    ), found
-    assert {
-        name: said.partition(":")[0] for name, said in found.items()
-    } == dict.fromkeys(found, "PermissionError")
+    outcomes = as_another("ray, mnist_tune.runtime.ray_session", tries)
+    joined = outcomes.pop("join")
+    refused = f"UserError: the Ray cluster at {address} requires its token"
+    assert joined.startswith(refused), outcomes
+    assert outcomes.keys() == tries.keys() - {"join"}
+    for attempt, outcome in outcomes.items():
+        assert outcome.partition(":")[0] == "PermissionError", attempt

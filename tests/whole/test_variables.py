@@ -17,7 +17,8 @@ def test_variables_are_set_and_restored(monkeypatch):
     monkeypatch.delenv("NOBODYS", raising=False)
     before = dict(os.environ)
     with suppress(ZeroDivisionError), variables({"USERS": "ours", "NOBODYS": "ours"}):
-        assert (os.environ["USERS"], os.environ["NOBODYS"]) == ("theirs", "ours")
+        assert os.environ["USERS"] == "theirs"
+        assert os.environ["NOBODYS"] == "ours"
         with variables({"USERS": "ours"}, override=True):
             assert os.environ["USERS"] == "ours"
         raise ZeroDivisionError
