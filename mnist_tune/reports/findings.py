@@ -188,7 +188,8 @@ def notes(sweep: Judged) -> Iterator[str]:
         yield f"{which} has learned more than noise, {chance}"
     follow_loss = not data.by_accuracy and data.ranking.is_loss
     if follow_loss and trials["test_accuracy"].notna().any():
-        with_chance = "with a chance in its Task, they follow its accuracy"
+        kind = data.flag.capitalize()
+        with_chance = f"with a chance in its {kind}, they follow its accuracy"
         yield f"labels and the best follow the loss; {with_chance}"
     if labelled:
         yield from _unknown_guess(sweep)
@@ -354,6 +355,10 @@ def facts(sweep: Judged) -> dict[str, str]:
         "revision": str(revision),
         "results": str(sweep.path),
     }
+    if data.flag == "loop":
+        # Its batches are its own, and its counts may not be known.
+        texts["last batch"] = ""
+        texts["data"] = ""
     return {name: text for name, text in texts.items() if text}
 
 

@@ -23,7 +23,7 @@ from mnist_tune import (
     run_sweep,
 )
 from mnist_tune.exports import mirror
-from mnist_tune.reports.findings import notes
+from mnist_tune.reports.findings import facts, notes
 from mnist_tune.results.journal import read_journal
 
 pytestmark = pytest.mark.ray
@@ -46,6 +46,7 @@ def test_a_loop_is_swept_labelled_decided_and_exported(sweep, levels, tmp_path, 
     assert trials.loc[9.0, "score_level"] == 72.0
     assert {*trials["holdout"]} == {500}
     assert {*trials["architecture"]} == {levels}
+    assert facts(sweep).keys().isdisjoint({"data", "last batch"})
     best = sweep.best()
     assert best["learning_rate"].iloc[0] == 9.0
     # each generator was closed, those of trials that were stopped, too
