@@ -60,16 +60,17 @@ def train(run):
     net = Net(nnx.Rngs(run.seed))
     optimizer = nnx.Optimizer(net, optax.sgd(run.learning_rate), wrt=nnx.Param)
 
+    both = net, optimizer
+    tree = jax.tree.structure(nnx.state(both))
+
     def save(folder):
-        state = nnx.state((net, optimizer))
-        np.savez(folder / "state.npz", *jax.tree.leaves(state))
+        leaves = jax.tree.leaves(nnx.state(both))
+        np.savez(folder / "state.npz", *leaves)
 
     run.saves(save)
     if folder := run.restore():
-        tree = jax.tree.structure(nnx.state((net, optimizer)))
         leaves = np.load(folder / "state.npz").values()
-        state = jax.tree.unflatten(tree, leaves)
-        nnx.update((net, optimizer), state)
+        nnx.update(both, jax.tree.unflatten(tree, leaves))
     for epoch in range(run.epochs_done, run.epochs):
         rng = np.random.default_rng([run.data_seed, epoch])
         net.train()
