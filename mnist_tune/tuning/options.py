@@ -592,7 +592,7 @@ USEFUL = {
 def refuse_useless(options: Data) -> None:
     """Raise a `UserError` if an option is given for which what is trained has no
     use. In a resume, they are those of the sweep."""
-    if getattr(options, "resume", None):
+    if isinstance(options, RunOptions) and options.place_to_resume() is not None:
         return
     flag = options.flag
     for name in options.given():
