@@ -40,7 +40,9 @@ def write_networks(folder):
     for block in blocks:
         file = folder / block.split()[1]
         file.write_text(block)
-        names.append(f"{file}:{'cnn' if 'def cnn' in block else 'mlp'}")
+        # the factory, or the class, comes last
+        name = re.findall(r"^(?:def|class) (\w+)", block, re.MULTILINE)[-1]
+        names.append(f"{file}:{name}")
     return names
 
 

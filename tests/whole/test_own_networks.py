@@ -60,9 +60,8 @@ PAIRS = [
     ("net", "digits"),
     ("linen_net", "a hundred classes"),
     ("nnx_net", "two classes, one of 89%"),
-    ("equinox_net", "digits"),
+    ("equinox_net", "three channels, seven classes"),
     ("batch_norm_net", "three channels, seven classes"),
-    ("equinox_cnn", "three channels, seven classes"),
     ("bfloat16_net", "three channels, seven classes"),
 ]
 """One pair for each network and each data set: the others differ in shapes only."""

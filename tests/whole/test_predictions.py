@@ -82,7 +82,7 @@ def test_networks_train_unseen_and_their_predictions_are_those_of_the_evaluation
     folder.mkdir()
     elsewhere.mkdir()
     written = {name.rpartition("/")[2]: name for name in write_networks(folder)}
-    own = [written["equinox_cnn.py:cnn"], written["batch_norm_net.py:cnn"]]
+    own = [written["equinox_net.py:CNN"], written["batch_norm_net.py:cnn"]]
     built_in = []
     if execution == "process":
         own.append(written["net.py:mlp"])
@@ -195,7 +195,7 @@ def test_code_is_what_was_recorded_or_is_named(
     with pytest.raises(UserError, match=rf"{unregistered}, or .*code=function\)$"):
         plain.load("00000", code="plain")
     with pytest.raises(UserError, match="did not train"):
-        forget().load(code=f"{tmp_path / 'linen_net.py'}:mlp")
+        forget().load(code=f"{tmp_path / 'linen_net.py'}:CNN")
 
     moved = tmp_path / "moved" / "net.py"
     moved.parent.mkdir()
