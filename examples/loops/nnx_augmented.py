@@ -56,21 +56,20 @@ def batches(rng, size):
         yield images, y[chosen]
 
 
+def leaves_of(net):
+    return jax.tree.leaves(nnx.state(net))
+
+
 def train(run):
     net = Net(nnx.Rngs(run.seed))
     optimizer = nnx.Optimizer(net, optax.sgd(run.learning_rate), wrt=nnx.Param)
 
-    both = net, optimizer
-    tree = jax.tree.structure(nnx.state(both))
-
-    def save(folder):
-        leaves = jax.tree.leaves(nnx.state(both))
-        np.savez(folder / "state.npz", *leaves)
-
-    run.saves(save)
+    # SGD without momentum keeps nothing in its optimizer
+    run.saves(lambda folder: np.savez(folder / "net", *leaves_of(net)))
     if folder := run.restore():
-        leaves = np.load(folder / "state.npz").values()
-        nnx.update(both, jax.tree.unflatten(tree, leaves))
+        leaves = np.load(folder / "net.npz").values()
+        tree = jax.tree.structure(nnx.state(net))
+        nnx.update(net, jax.tree.unflatten(tree, leaves))
     for epoch in range(run.epochs_done, run.epochs):
         rng = np.random.default_rng([run.data_seed, epoch])
         net.train()
