@@ -49,7 +49,8 @@ measured = nnx.jit(loss_of)
 
 def batches(rng, size):
     order = rng.permutation(1200)
-    for first in range(0, 1200 - size + 1, size):
+    last = 1200 - size
+    for first in range(0, last + 1, size):
         chosen = order[first : first + size]
         shift = rng.integers(-1, 2)
         images = np.roll(x[chosen], shift, axis=2)
@@ -57,13 +58,13 @@ def batches(rng, size):
 
 
 def leaves_of(net):
-    return jax.tree.leaves(nnx.state(net))
+    state = nnx.state(net)
+    return jax.tree.leaves(state)
 
 
 def train(run):
     net = Net(nnx.Rngs(run.seed))
     optimizer = nnx.Optimizer(net, optax.sgd(run.learning_rate), wrt=nnx.Param)
-
     # SGD without momentum keeps nothing in its optimizer
     run.saves(lambda folder: np.savez(folder / "net", *leaves_of(net)))
     if folder := run.restore():
