@@ -111,11 +111,11 @@ class Comparison:
     targets: Sequence[Target] = ()
 
 
-def run(benchmark: Benchmark, comparisons: Iterable[Comparison], **known: str) -> None:
+def run(benchmark: Benchmark, comparisons: Iterable[Comparison], **facts: str) -> None:
     """Print the machine, then run and print each comparison. With `--record`, write all
-    of them to a file, with what is `known` of the machine besides, such as its
-    `gpu`."""
-    machine, results = describe_machine() | known, {}
+    of them to a file, with further `facts` of the machine, such as its `gpu`."""
+    machine = describe_machine() | facts
+    results = {}
     print(machine_line(machine), flush=True)
     for comparison in comparisons:
         measured = take_turns(comparison, benchmark.rounds)

@@ -104,7 +104,8 @@ def timed(side: Side) -> Callable[[], Figures]:
         side.train(next(epochs))
         trained = time.perf_counter()
         _, test_accuracy = side.evaluate()
-        train_s, eval_s = trained - start, time.perf_counter() - trained
+        train_s = trained - start
+        eval_s = time.perf_counter() - trained
         seconds = {
             "compile_s": compile_s,
             "train_s": train_s,

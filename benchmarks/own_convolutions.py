@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
+from itertools import count, product
 from typing import Any
 
 import equinox
@@ -44,7 +44,8 @@ from mnist_tune.training.classifier import cross_entropy
 
 SIZES = ((2, 16), (4, 32), (6, 64))
 """Layers and channels."""
-RATE, BATCH_SIZE = 0.05, 64
+RATE = 0.05
+BATCH_SIZE = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,12 +65,15 @@ def flax_network(
         def __call__(self, x: Any, train: bool) -> Any:
             for _ in range(layers):
                 x = flax.linen.Conv(channels, (3, 3))(x)
-                x = flax.linen.relu(flax.linen.BatchNorm(not train)(x) if norm else x)
+                if norm:
+                    x = flax.linen.BatchNorm(not train)(x)
+                x = flax.linen.relu(x)
             return flax.linen.Dense(data.classes)(x.mean((1, 2)))
 
     def init(key: Any) -> Any:
-        found = model.init(key, jnp.zeros((1, *data.shape)), train=False)
-        return found["params"], found.get("batch_stats", {})
+        image = jnp.zeros((1, *data.shape))
+        variables = model.init(key, image, train=False)
+        return variables["params"], variables.get("batch_stats", {})
 
     def apply(params: Any, state: Any, x: Any) -> Any:
         return model.apply({"params": params, "batch_stats": state}, x, train=False)
@@ -86,42 +90,50 @@ def flax_network(
 def equinox_network(data: DataSpec, layers: int, channels: int) -> Network:
     def make(key: Any) -> Any:
         parts: list[Any] = []
-        for i, one in enumerate(jax.random.split(key, layers)):
-            parts += [
-                equinox.nn.Conv2d(
-                    channels if i else data.shape[-1], channels, 3, padding=1, key=one
-                )
-            ]
-            parts += [equinox.nn.Lambda(jax.nn.relu)]
+        channels_in = data.shape[-1]
+        for layer_key in jax.random.split(key, layers):
+            convolution = equinox.nn.Conv2d(
+                channels_in, channels, 3, padding=1, key=layer_key
+            )
+            parts += [convolution, equinox.nn.Lambda(jax.nn.relu)]
+            channels_in = channels
         pool = equinox.nn.Lambda(lambda x: x.mean((1, 2)))
-        return equinox.nn.Sequential(
-            [*parts, pool, equinox.nn.Linear(channels, data.classes, key=key)]
-        )
+        output = equinox.nn.Linear(channels, data.classes, key=key)
+        return equinox.nn.Sequential([*parts, pool, output])
 
-    rest = equinox.partition(make(jax.random.key(0)), equinox.is_array)[1]
+    def init(key: Any) -> Any:
+        params, _ = equinox.partition(make(key), equinox.is_array)
+        return params
+
+    _, rest = equinox.partition(make(jax.random.key(0)), equinox.is_array)
 
     def apply(params: Any, x: Any) -> Any:
-        return jax.vmap(equinox.combine(params, rest))(jnp.moveaxis(x, 3, 1))
+        model = equinox.combine(params, rest)
+        return jax.vmap(model)(jnp.moveaxis(x, 3, 1))
 
-    return Network(lambda key: equinox.partition(make(key), equinox.is_array)[0], apply)
+    return Network(init, apply)
 
 
 def plain_network(data: DataSpec, layers: int, channels: int) -> Network:
     def init(key: Any) -> Any:
         draw = jax.nn.initializers.he_normal()
-        sizes = [data.shape[-1], *[channels] * layers]
-        filters = [draw(key, (3, 3, c, channels)) for c in sizes[:-1]]
-        return [(w, jnp.zeros(channels)) for w in filters], jnp.zeros(
-            (channels, data.classes)
-        )
+        convolutions = []
+        channels_in = data.shape[-1]
+        for _ in range(layers):
+            filters = draw(key, (3, 3, channels_in, channels))
+            convolutions.append((filters, jnp.zeros(channels)))
+            channels_in = channels
+        return convolutions, jnp.zeros((channels, data.classes))
 
     def apply(params: Any, x: Any) -> Any:
-        for w, b in params[0]:
+        layout = ("NHWC", "HWIO", "NHWC")
+        convolutions, output = params
+        for w, b in convolutions:
             x = jax.lax.conv_general_dilated(
-                x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+                x, w, (1, 1), "SAME", dimension_numbers=layout
             )
             x = jax.nn.relu(x + b)
-        return x.mean((1, 2)) @ params[1]
+        return x.mean((1, 2)) @ output
 
     return Network(init, apply)
 
@@ -136,13 +148,14 @@ NETWORKS: dict[str, Callable[..., Network]] = {
 
 def by_hand(setting: Setting) -> Callable[[int], Any]:
     """Return a function that trains an epoch by a loop over a jitted step."""
-    network, data = (
-        architecture(setting.config.architecture, setting.data.spec),
-        setting.data,
-    )
+    network = architecture(setting.config.architecture, setting.data.spec)
+    data = setting.data
     images, labels = jax.device_put((data.train_images, data.train_labels))
     variables = jax.jit(network.init)(jax.random.key(0))
-    params, state = variables if network.train_apply else (variables, ())
+    if network.train_apply:
+        params, state = variables
+    else:
+        params, state = variables, ()
     optimizer = optax.sgd(RATE)
 
     def loss(params: Any, state: Any, x: Any, y: Any, key: Any) -> Any:
@@ -155,22 +168,23 @@ def by_hand(setting: Setting) -> Callable[[int], Any]:
     @partial(jax.jit, donate_argnums=0)
     def step(at: Any, images: Any, labels: Any, index: Any, key: Any) -> Any:
         params, state, opt = at
-        (value, state), slope = jax.value_and_grad(loss, has_aux=True)(
-            params, state, images[index], labels[index], key
-        )
+        batch = images[index], labels[index]
+        gradient = jax.value_and_grad(loss, has_aux=True)
+        (value, state), slope = gradient(params, state, *batch, key)
         updates, opt = optimizer.update(slope, opt, params)
-        return (optax.apply_updates(params, updates), state, opt), value
+        params = optax.apply_updates(params, updates)
+        return (params, state, opt), value
 
     at = params, state, optimizer.init(params)
     keys = jax.random.split(jax.random.key(0), -(-len(labels) // BATCH_SIZE))
 
     def epoch(number: int) -> Any:
         nonlocal at
-        order, losses = batch_order(0, number, len(labels)), []
+        order = batch_order(0, number, len(labels))
+        losses = []
         for i, key in enumerate(keys):
-            at, value = step(
-                at, images, labels, order[i * BATCH_SIZE : (i + 1) * BATCH_SIZE], key
-            )
+            index = order[i * BATCH_SIZE : (i + 1) * BATCH_SIZE]
+            at, value = step(at, images, labels, index, key)
             losses.append(value)
         return jax.block_until_ready((at, jax.device_get(losses)))
 
@@ -191,21 +205,22 @@ def by_torch(setting: Setting) -> Callable[[int], Any]:
     name, sizes = setting.config.architecture.split("(")
     layers, channels = (int(size.split("=")[1]) for size in sizes[:-1].split(", "))
     parts: list[Any] = []
-    for i in range(layers):
-        parts += [nn.Conv2d(channels if i else 3, channels, 3, padding=1)]
-        parts += [nn.BatchNorm2d(channels)] * (name == "flax-norm") + [nn.ReLU()]
-    made = nn.Sequential(
-        *parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 10)
-    )
-    model = made.to(memory_format=torch.channels_last)
+    channels_in = 3
+    for _ in range(layers):
+        parts.append(nn.Conv2d(channels_in, channels, 3, padding=1))
+        if name == "flax-norm":
+            parts.append(nn.BatchNorm2d(channels))
+        parts.append(nn.ReLU())
+        channels_in = channels
+    parts += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 10)]
+    model = nn.Sequential(*parts).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=RATE, fused=True)
     images = torch.from_numpy(setting.data.train_images).permute(0, 3, 1, 2)
     labels = torch.from_numpy(setting.data.train_labels.astype(np.int64))
 
     def epoch(number: int) -> None:
-        for index in torch.from_numpy(batch_order(0, number, len(labels))).split(
-            BATCH_SIZE
-        ):
+        order = torch.from_numpy(batch_order(0, number, len(labels)))
+        for index in order.split(BATCH_SIZE):
             loss = nn.functional.cross_entropy(model(images[index]), labels[index])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -219,7 +234,8 @@ def timed(epoch: Callable[[int], Any]) -> Callable[[], Figures]:
     numbers = count(1)
 
     def turn() -> Figures:
-        start, cpu = time.perf_counter(), time.process_time()
+        start = time.perf_counter()
+        cpu = time.process_time()
         epoch(next(numbers))
         return {
             "train_s": time.perf_counter() - start,
@@ -233,34 +249,40 @@ def comparisons(config: OwnConvolutions) -> Iterator[Comparison]:
     if not TORCH_IS_INSTALLED:
         print(INSTALL_TORCH)
     rng = np.random.default_rng(0)
-    parts = [
-        (rng.random((n, 16, 16, 3), np.float32), rng.integers(0, 10, n))
-        for n in (config.images, 100)
-    ]
-    data = load_dataset((*parts[0], *parts[1]))
-    for layers, channels in SIZES:
-        for kind, factory in NETWORKS.items():
-            register(kind)(factory)
-            name = f"{kind}(layers={layers}, channels={channels})"
-            setting = Setting(
-                TrialConfig(
-                    architecture=name, learning_rate=RATE, batch_size=BATCH_SIZE
-                ),
-                data,
-            )
-            sides = {"loop": by_hand, "ours": by_us} | (
-                {"torch": by_torch} if TORCH_IS_INSTALLED else {}
-            )
-            yield Comparison(
-                title=f"{name}: an epoch of {config.images} images",
-                sides={side: timed(make(setting)) for side, make in sides.items()},
-                formats={"train_s": "{:.3f}", "cpu_s": "{:.3f}"},
-                pairs=[("ours", other) for other in sides if other != "ours"],
-                ratio_figures=("train_s", "cpu_s"),
-                targets=[Target("ours", "cpu_s", "at most", 1.15, "loop")],
-            )
+    train = random_images(rng, config.images)
+    test = random_images(rng, 100)
+    data = load_dataset((*train, *test))
+    sides = {"loop": by_hand, "ours": by_us}
+    if TORCH_IS_INSTALLED:
+        sides["torch"] = by_torch
+    pairs = [("ours", side) for side in sides if side != "ours"]
+    for (layers, channels), kind in product(SIZES, NETWORKS):
+        register(kind)(NETWORKS[kind])
+        name = f"{kind}(layers={layers}, channels={channels})"
+        trial = TrialConfig(
+            architecture=name, learning_rate=RATE, batch_size=BATCH_SIZE
+        )
+        setting = Setting(trial, data)
+        yield Comparison(
+            title=f"{name}: an epoch of {config.images} images",
+            sides={side: timed(make(setting)) for side, make in sides.items()},
+            formats={"train_s": "{:.3f}", "cpu_s": "{:.3f}"},
+            pairs=pairs,
+            ratio_figures=("train_s", "cpu_s"),
+            targets=[Target("ours", "cpu_s", "at most", 1.15, "loop")],
+        )
+
+
+def random_images(rng: np.random.Generator, count: int) -> tuple[Any, Any]:
+    """Draw images of 16 x 16 pixels in three colours, and their labels."""
+    images = rng.random((count, 16, 16, 3), np.float32)
+    return images, rng.integers(0, 10, count)
+
+
+def main() -> None:
+    config = cli.parse(OwnConvolutions)
+    run(config, comparisons(config))
 
 
 if __name__ == "__main__":
-    found = cli.parse(OwnConvolutions)
-    cli.run(lambda: run(found, comparisons(found)))
+    cli.run(main)

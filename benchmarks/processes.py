@@ -74,12 +74,12 @@ def start_python(
         **(variables or {}),
     }
     command = [sys.executable, *arguments]
-    with (folder / "said").open("wb") as said:
+    with (folder / "said").open("wb") as output:
         return psutil.Popen(
             command,
             env=environment,
             cwd=folder,
-            stdout=said,
+            stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=own_group,
         )
@@ -97,15 +97,15 @@ def empty_cache(folder: Path) -> dict[str, str]:
 class Memory:
     """The memory of a process in MiB by Unix time, sampled until it ends."""
 
-    def __init__(self, of: Callable[[psutil.Process], float]) -> None:
-        self.of = of
+    def __init__(self, mib_of: Callable[[psutil.Process], float]) -> None:
+        self.mib_of = mib_of
         self.samples: list[tuple[float, float]] = []
 
     def wait(self, child: psutil.Popen) -> None:
         """Wait for a process to end, and sample its memory meanwhile."""
         ended = False
         while not ended:
-            self.samples.append((time.time(), self.of(child)))
+            self.samples.append((time.time(), self.mib_of(child)))
             with contextlib.suppress(psutil.TimeoutExpired):
                 child.wait(timeout=SAMPLE_INTERVAL_S)
                 ended = True

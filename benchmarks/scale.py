@@ -90,34 +90,33 @@ class ScaleBenchmark(Benchmark):
 
 def scale(trials: int) -> Figures:
     with TemporaryDirectory(prefix="scale-") as name:
-        folder, memory = Path(name), Memory(own_mib)
-        finished = run_python(
-            [*MANY_ROWS, "new", str(trials), "1"], folder, wait=memory.wait
-        )
+        folder = Path(name)
+        memory = Memory(own_mib)
+        command = [*MANY_ROWS, "new", str(trials), "1"]
+        finished = run_python(command, folder, wait=memory.wait)
         start = time.perf_counter()
         sweep = load_sweep(folder / "new")
         load_s = time.perf_counter() - start
-        files = [
-            path.stat().st_size
-            for path in (folder / "new").rglob("*")
-            if path.is_file()
-        ]
+        paths = [path for path in (folder / "new").rglob("*") if path.is_file()]
+        size_mb = sum(path.stat().st_size for path in paths) / 1e6
     ended = np.sort(sweep.epochs["ended_at"].to_numpy())
     mib = [sample for at, sample in memory.samples if at >= ended[0]]
-    first, *_, last = (
-        1000 * float(np.ptp(tenth)) / len(tenth) for tenth in np.array_split(ended, 10)
-    )
-    figures = {
-        "trial_ms": 1000 * float(np.ptp(ended)) / len(ended),
-        "first_ms": first,
-        "last_ms": last,
-    }
-    figures |= {
+    tenths = np.array_split(ended, 10)
+    return {
+        "trial_ms": ms_per_trial(ended),
+        "first_ms": ms_per_trial(tenths[0]),
+        "last_ms": ms_per_trial(tenths[-1]),
         "command_s": finished.wall_s,
         "growth_mib": max(mib) - mib[0],
         "load_s": load_s,
+        "files": len(paths),
+        "results_mb": size_mb,
     }
-    return figures | {"files": len(files), "results_mb": sum(files) / 1e6}
+
+
+def ms_per_trial(ended: np.ndarray) -> float:
+    """Return the milliseconds between the ends of two trials, in the mean."""
+    return 1000 * float(np.ptp(ended)) / len(ended)
 
 
 def made_up(folder: Path, trials: int, epochs: int) -> Comparison:
@@ -127,20 +126,21 @@ def made_up(folder: Path, trials: int, epochs: int) -> Comparison:
 
     def read(what: str) -> dict[str, float]:
         run_python([*MANY_ROWS, what], folder)
-        found: dict[str, float] = json.loads(
-            (folder / "said").read_text().splitlines()[-1]
-        )
-        return found
+        *_, line = (folder / "said").read_text().splitlines()
+        figures: dict[str, float] = json.loads(line)
+        return figures
 
     def read_rows() -> Figures:
-        found, count = read("read_journal"), trials * epochs
-        return {
-            "us_row": 1e6 * found["s"] / count,
-            "bytes_row": 1e6 * found["mb"] / count,
-        }
+        spent = read("read_journal")
+        count = trials * epochs
+        us_row = 1e6 * spent["s"] / count
+        bytes_row = 1e6 * spent["mb"] / count
+        return {"us_row": us_row, "bytes_row": bytes_row}
 
     def load() -> Figures:
-        return {"load_s": read("load_ended")["s"], "killed_s": read("load_killed")["s"]}
+        ended = read("load_ended")
+        killed = read("load_killed")
+        return {"load_s": ended["s"], "killed_s": killed["s"]}
 
     def resume() -> Figures:
         new_s, new_mb = until_first_row(folder, "new", str(trials), str(epochs + 1))
@@ -164,20 +164,18 @@ def until_first_row(folder: Path, name: str, *new: str) -> tuple[float, float]:
         UserError: it ended before.
     """
     journal = folder / name / "journal.jsonl"
-    size, start, peak = (
-        journal.stat().st_size if journal.exists() else 0,
-        time.perf_counter(),
-        0.0,
-    )
-    child = start_python(
-        [*MANY_ROWS, *(("new", *new) if new else ("resume",))], folder, own_group=True
-    )
+    size = 0
+    if journal.exists():
+        size = journal.stat().st_size
+    order = ["new", *new] if new else ["resume"]
+    start = time.perf_counter()
+    peak = 0.0
+    child = start_python([*MANY_ROWS, *order], folder, own_group=True)
     try:
         while not journal.exists() or journal.stat().st_size <= size:
             if child.poll() is not None:
-                raise UserError(
-                    f"it ended before its first row:\n{(folder / 'said').read_text()[-3000:]}"
-                )
+                output = (folder / "said").read_text()
+                raise UserError(f"it ended before its first row:\n{output[-3000:]}")
             peak = max(peak, child.memory_info().rss / 1e6)
             time.sleep(0.05)
         return time.perf_counter() - start, peak
@@ -192,10 +190,8 @@ def main() -> None:
     config = cli.parse(ScaleBenchmark)
     comparisons = []
     if "trials" in config.parts:
-        title, sides = (
-            f"{config.trials} trials of one epoch",
-            {"sweep": partial(scale, config.trials)},
-        )
+        title = f"{config.trials} trials of one epoch"
+        sides = {"sweep": partial(scale, config.trials)}
         comparisons.append(
             Comparison(title=title, sides=sides, formats=FORMATS, targets=TARGETS)
         )

@@ -55,31 +55,23 @@ def measurements(name: str, config: SharpnessBenchmark) -> pd.DataFrame:
     program = Program.of(TrialConfig(architecture=name), dataset.spec)
     executor = Executor(program, Stack(1))
     executor.write(0, program.init(0, {"learning_rate": config.learning_rate}))
-    rows, epoch_s = [], float("inf")
+    rows = []
+    epoch_s = float("inf")
     for epoch in range(config.epochs + 1):
         if epoch in (0, config.epochs):
             for images in config.images:
                 for products in (curvature.PRODUCTS, curvature.MORE_PRODUCTS)[
                     : 2 if images < data.train_count else 1
                 ]:
-                    rows.append(
-                        {"network": name, "epoch": epoch}
-                        | _measured(executor, data, images, products)
-                    )
-        hyper, key = (
-            {"learning_rate": np.array([config.learning_rate], np.float32)},
-            np.zeros((1, 2), np.uint32),
-        )
-        executor.train(
-            1,
-            [0],
-            hyper,
-            key,
-            [(data.arrays, [batch_order(0, epoch, data.train_count)], 0)],
-        )
+                    figures = _measured(executor, data, images, products)
+                    rows.append({"network": name, "epoch": epoch} | figures)
+        hyper = {"learning_rate": np.array([config.learning_rate], np.float32)}
+        key = np.zeros((1, 2), np.uint32)
+        order = batch_order(0, epoch, data.train_count)
+        executor.train(1, [0], hyper, key, [(data.arrays, [order], 0)])
         epoch_s = min(executor.take_seconds()["train_s"], epoch_s)
-    found = pd.DataFrame(rows)
-    return found.assign(epochs_long=found["seconds"] / epoch_s)
+    table = pd.DataFrame(rows)
+    return table.assign(epochs_long=table["seconds"] / epoch_s)
 
 
 def _measured(
@@ -102,12 +94,11 @@ def _measured(
 
 def main() -> None:
     config = cli.parse(SharpnessBenchmark)
-    found = pd.concat(
-        [measurements(name, config) for name in config.architectures]
-    ).assign(processor=processor_model())
-    print(found.to_string(index=False, float_format=lambda x: f"{x:.4g}"))
+    tables = [measurements(name, config) for name in config.architectures]
+    table = pd.concat(tables).assign(processor=processor_model())
+    print(table.to_string(index=False, float_format="{:.4g}".format))
     if config.record:
-        found.to_csv(config.record, index=False, float_format="%.6g")
+        table.to_csv(config.record, index=False, float_format="%.6g")
 
 
 if __name__ == "__main__":

@@ -91,7 +91,8 @@ def measure(side: str, work: SweepWork) -> Figures:
     """Run one side in a process of its own."""
     module, *options = COMMANDS[side]
     with TemporaryDirectory(prefix="sweep_throughput-") as name:
-        folder, memory = Path(name), Memory(tree_mib)
+        folder = Path(name)
+        memory = Memory(tree_mib)
         command = ["-m", module, json.dumps(asdict(work)), *options]
         finished = run_python(command, folder, variables(folder), memory.wait)
         peak_mib = max(mib for _, mib in memory.samples)

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import tyro
@@ -47,37 +48,44 @@ class Targets:
 
 def accuracies(setting: Setting) -> list[float]:
     """Return the test accuracy after each epoch."""
-    side, found = Ours(setting), []
+    side = Ours(setting)
     side.compile()
+    scores = []
     for epoch in range(setting.config.epochs):
         side.train(epoch)
-        found.append(side.accuracy("test"))
-    return found
+        scores.append(side.accuracy("test"))
+    return scores
 
 
 def main() -> None:
-    asked = cli.parse(Targets)
+    config = cli.parse(Targets)
     configure_jax(WorkerSettings(Path(), threads=None, cache_dir=str(cache_folder())))
-    for count in asked.train_images:
+    for count in config.train_images:
         start = time.perf_counter()
-        dataset, runs = load_dataset(asked.dataset, train_images=count), {}
-        epochs = max(asked.epochs, -(-asked.steps * 128 // count))
-        for name in asked.architecture:
-            for rate in asked.learning_rates:
-                shared: dict[str, Any] = {
-                    "momentum": 0.9,
-                    "epochs": epochs,
-                    "batch_size": min(count, 128),
-                }
-                config = TrialConfig(architecture=name, learning_rate=rate, **shared)
-                runs[name, rate] = accuracies(Setting(config, dataset))
-        settled = {of: float(np.median(run[-LAST:])) for of, run in runs.items()}
-        of = max(settled, key=settled.__getitem__)
+        dataset = load_dataset(config.dataset, train_images=count)
+        runs = {}
+        epochs = max(config.epochs, -(-config.steps * 128 // count))
+        for name, rate in product(config.architecture, config.learning_rates):
+            trial = TrialConfig(
+                architecture=name,
+                learning_rate=rate,
+                momentum=0.9,
+                epochs=epochs,
+                batch_size=min(count, 128),
+            )
+            runs[name, rate] = accuracies(Setting(trial, dataset))
+        settled = {}
+        for setting, run in runs.items():
+            settled[setting] = float(np.median(run[-LAST:]))
+        name, rate = max(settled, key=settled.__getitem__)
+        accuracy = settled[name, rate]
         best = max(max(run) for run in runs.values())
         chance = max(dataset.spec.label_counts) / count
+        target = accuracy - (1 - chance) / 30
+        wall_s = time.perf_counter() - start
         print(
-            f"{dataset.name}, {count} images, {epochs} epochs: {settled[of]:.4f} ({of[0]}, {of[1]:g}), best epoch "
-            f"{best:.4f}, target {settled[of] - (1 - chance) / 30:.4f}; {time.perf_counter() - start:.0f} s",
+            f"{dataset.name}, {count} images, {epochs} epochs: {accuracy:.4f} ({name}, {rate:g}), "
+            f"best epoch {best:.4f}, target {target:.4f}; {wall_s:.0f} s",
             flush=True,
         )
 

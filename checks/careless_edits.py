@@ -28,24 +28,24 @@ from tempfile import TemporaryDirectory
 ROOT = Path(__file__).resolve().parents[1]
 LIST = Path(__file__).with_suffix(".txt")
 ENDS = {0: "not noticed", 5: "no test ran"}
-TURNED = {
-    ast.Lt: ("<", "<="),
-    ast.LtE: ("<=", "<"),
-    ast.Gt: (">", ">="),
-    ast.GtE: (">=", ">"),
-    ast.Eq: ("==", "!="),
-    ast.NotEq: ("!=", "=="),
-    ast.In: ("in", "not in"),
-    ast.NotIn: ("not in", "in"),
-    ast.Is: ("is", "is not"),
-    ast.IsNot: ("is not", "is"),
-    ast.Add: ("+", "-"),
-    ast.Sub: ("-", "+"),
-    ast.Mult: ("*", "/"),
-    ast.Div: ("/", "*"),
-    ast.And: ("and", "or"),
-    ast.Or: ("or", "and"),
-}
+TURNED: dict[type[ast.AST], tuple[str, str]] = {}
+"""For each operator, its text and that of another one."""
+TURNED[ast.Lt] = ("<", "<=")
+TURNED[ast.LtE] = ("<=", "<")
+TURNED[ast.Gt] = (">", ">=")
+TURNED[ast.GtE] = (">=", ">")
+TURNED[ast.Eq] = ("==", "!=")
+TURNED[ast.NotEq] = ("!=", "==")
+TURNED[ast.In] = ("in", "not in")
+TURNED[ast.NotIn] = ("not in", "in")
+TURNED[ast.Is] = ("is", "is not")
+TURNED[ast.IsNot] = ("is not", "is")
+TURNED[ast.Add] = ("+", "-")
+TURNED[ast.Sub] = ("-", "+")
+TURNED[ast.Mult] = ("*", "/")
+TURNED[ast.Div] = ("/", "*")
+TURNED[ast.And] = ("and", "or")
+TURNED[ast.Or] = ("or", "and")
 
 
 def slips(line: str, node: ast.AST) -> Iterator[str]:
@@ -68,14 +68,14 @@ def slips(line: str, node: ast.AST) -> Iterator[str]:
 
 
 def turned(
-    line: str, left: ast.expr, operator: ast.AST, right: ast.expr
+    line: str, first: ast.expr, operator: ast.AST, second: ast.expr
 ) -> Iterator[str]:
-    """Yield the line with an operator turned round."""
+    """Yield the line with the operator between two values turned round."""
     if type(operator) not in TURNED:
         return
     before, after = TURNED[type(operator)]
-    start = left.end_col_offset or 0
-    end = right.col_offset
+    start = first.end_col_offset or 0
+    end = second.col_offset
     between = line.encode()[start:end].decode()
     yield replaced(line, start, end, between.replace(before, after, 1))
 
@@ -97,7 +97,8 @@ def with_text(line: str, node: ast.expr | ast.stmt, text: str) -> str:
 
 def replaced(line: str, start: int, end: int, text: str) -> str:
     data = line.encode()  # ast counts bytes
-    return (data[:start] + text.encode() + data[end:]).decode()
+    edited = data[:start] + text.encode() + data[end:]
+    return edited.decode()
 
 
 def text_of(line: str, node: ast.expr) -> str:

@@ -222,13 +222,15 @@ def faults(path: Path, undisturbed: Sweep, exact: bool) -> list[str]:
     sweep = load_sweep(path)
     wrong = []
     ends = ends_of(sweep)
-    if not ends.sort_index().equals(ends_of(undisturbed).sort_index()):
+    expected = ends_of(undisturbed)
+    if not ends.sort_index().equals(expected.sort_index()):
         wrong.append(f"trials ended as {ends.to_dict('list')}")
     epochs = read_journal(path).epochs
     keys = list(zip(epochs["trial_id"], epochs["epoch"], strict=True))
     unique = set(keys)
-    if len(keys) != len(unique):
-        wrong.append(f"{len(keys) - len(unique)} rows are in the journal twice")
+    repeated = len(keys) - len(unique)
+    if repeated:
+        wrong.append(f"{repeated} rows are in the journal twice")
     if unique != set(numbers(undisturbed).index):
         wrong.append(f"{len(unique)} rows in place of {len(undisturbed.epochs)}")
     elif exact and not numbers(sweep).equals(numbers(undisturbed)):
@@ -405,16 +407,18 @@ def main() -> int:
     if config.kill in ("power", "disk"):
         imitate = {"power": cut, "disk": failing_disks}[config.kill]
         with TemporaryDirectory() as scratch:
-            return int(any(imitate(config, Path(scratch))))
+            faults_of_moments = imitate(config, Path(scratch))
+        return int(any(faults_of_moments))
     machine = describe_machine()
     print(machine_line(machine), flush=True)
     random_ = random.Random(config.seed)
     all_faults = []
     measured: Measured = {"undisturbed": [], "killed": []}
     with TemporaryDirectory() as scratch:
+        folder = Path(scratch)
         for i in range(config.moments):
-            calm = Victim(config, Path(scratch) / f"calm{i}")
-            victim = Victim(config, Path(scratch) / f"killed{i}")
+            calm = Victim(config, folder / f"calm{i}")
+            victim = Victim(config, folder / f"killed{i}")
             calm_s = calm.run()
             moment = random_.uniform(0, calm_s)
             wall_s = victim.run(moment, random_)
@@ -422,22 +426,23 @@ def main() -> int:
             exact = config.kill != "server"
             wrong = faults(victim.sweep, load_sweep(calm.sweep), exact)
             all_faults.append(wrong)
+            kills = float(victim.killed)
+            row = {"wall_s": wall_s, "moment_s": moment, "kills": kills}
             measured["undisturbed"].append({"wall_s": calm_s})
-            measured["killed"].append(
-                {"wall_s": wall_s, "moment_s": moment, "kills": float(victim.killed)}
-            )
+            measured["killed"].append(row)
             what = "ended before the kill"
             if victim.killed:
                 what = f"{config.kill} killed after {moment:.2f} s"
-            print(
-                f"undisturbed {calm_s:.1f} s; {what}: {wall_s:.1f} s; {described(wrong)}",
-                flush=True,
-            )
+            times = f"undisturbed {calm_s:.1f} s; {what}: {wall_s:.1f} s"
+            print(f"{times}; {described(wrong)}", flush=True)
     complete = all_faults.count([])
     costs = ratios(measured, "killed", "undisturbed", "wall_s")
-    print(
-        f"{complete} of {config.moments} sweeps lost nothing; wall time relative to the undisturbed sweep: "
+    cost = (
         f"median {median(costs):.2f}, most {max(costs):.2f} (target {TARGET.bound:g})"
+    )
+    print(
+        f"{complete} of {config.moments} sweeps lost nothing; "
+        f"wall time relative to the undisturbed sweep: {cost}"
     )
     results = {
         "rounds": measured,

@@ -72,79 +72,78 @@ OWN = str(REPOSITORY / "examples" / "networks.py")
 """Networks and optimisers as users write theirs. `normed` has a state, and draws random
 numbers while it trains."""
 
-OPTIONS: dict[str, list[Fields]] = {
-    "data": [
-        {"dataset": "mnist-5k"},
-        {"dataset": "fashion-mnist", "data_dir": Path("@/idx")},
-        {"dataset": "@/idx"},
-        {"dataset": "@/colour.npz"},
-        {"dataset": "@/vectors.npz"},
-        {"dataset": "@/arrays.npz"},
-    ],
-    "architecture": [
-        {"architecture": ("mlp-4-tanh",)},
-        {"architecture": ("mlp-4-tanh", "mlp-4-3-relu-he")},
-        {"architecture": (f"{OWN}:residual(width=4, blocks=1)",)},
-        {"architecture": (f"{OWN}:normed(width=4)",)},
-    ],
-    "optimizer": [
-        {},
-        {"optimizer": ("adam(b1=0.8)",)},
-        {"optimizer": ("adamw",)},
-        {"optimizer": ("lion",)},
-        {"optimizer": (f"{OWN}:radam",)},
-    ],
-    "momentum": [{}, {"momentum": (0.9,)}, {"momentum": (0.5, 0.9)}],
-    "nesterov": [{}, {"nesterov": True}],
-    "weight decay": [{}, {"weight_decay": 0.01}],
-    "clip norm": [{}, {"clip_norm": 0.5}],
-    "schedule": [{}, {"schedule": "cosine"}, {"schedule": "linear"}],
-    "warm-up": [{}, {"warmup_steps": 3}, {"warmup_steps": 10_000}],
-    "loss": [{}, {"loss": "mse"}],
-    "label noise": [{}, {"label_noise": 20}],
-    # of 60 images: a batch of 40, and less than one
-    "hold-out": [{}, {"holdout": 20}, {"holdout": 24}],
-    "batch size": [
-        {"batch_size": (16,)},
-        {"batch_size": (40,)},
-        {"batch_size": (16, 40)},
-    ],
-    "train images": [{}, {"train_images": 60}],
-    "drop last": [{}, {"drop_last": True}],
-    "standardize": [{}, {"standardize": True}],
-    "target": [{}, {"target": 0.6}],
-    "train evaluation": [{}, {"train_evaluation": 10}, {"train_evaluation": 5000}],
-    "sharpness": [
-        {},
-        {"sharpness": True},
-        {"sharpness_every": 5},
-        {"sharpness": True, "sharpness_images": 30},
-    ],
-    "diverged": [{}, {"stop_when_diverged": False}],
-    "scheduler": [
-        {"scheduler": "fifo"},
-        {"scheduler": "regimes", "grace_period": 1},
-        {"scheduler": "asha", "grace_period": 1},
-    ],
-    "execution": [
-        {"execution": "process"},
-        {"execution": "lanes"},
-        {"execution": "lanes", "lanes": 2},
-        {"execution": "auto", "max_concurrent": 1},
-    ],
-    "cpus": [{}, {"cpus_per_trial": 1}, {"cpus_per_trial": 2}],
-    "save every": [{}, {"save_every": 3}],
-    "time budget": [{}, {"time_budget": 1000.0}],
-    "epochs": [{"epochs": 2}, {"epochs": 4}],
-    "rates": [
-        {"learning_rates": (0.03,)},
-        {"learning_rates": ("0.01:0.1:2",)},
-        {"learning_rates": (0.1, 0.01, 1e6)},
-    ],
-    "seeds": [{}, {"seeds": (0, 1, 2)}],
-}
+OPTIONS: dict[str, list[Fields]] = {}
 """The kinds of values of each option. Paths are below `@`, the folder of `write_data`.
 `arrays.npz` stands for arrays from Python; commands read the file."""
+OPTIONS["data"] = [
+    {"dataset": "mnist-5k"},
+    {"dataset": "fashion-mnist", "data_dir": Path("@/idx")},
+    {"dataset": "@/idx"},
+    {"dataset": "@/colour.npz"},
+    {"dataset": "@/vectors.npz"},
+    {"dataset": "@/arrays.npz"},
+]
+OPTIONS["architecture"] = [
+    {"architecture": ("mlp-4-tanh",)},
+    {"architecture": ("mlp-4-tanh", "mlp-4-3-relu-he")},
+    {"architecture": (f"{OWN}:residual(width=4, blocks=1)",)},
+    {"architecture": (f"{OWN}:normed(width=4)",)},
+]
+OPTIONS["optimizer"] = [
+    {},
+    {"optimizer": ("adam(b1=0.8)",)},
+    {"optimizer": ("adamw",)},
+    {"optimizer": ("lion",)},
+    {"optimizer": (f"{OWN}:radam",)},
+]
+OPTIONS["momentum"] = [{}, {"momentum": (0.9,)}, {"momentum": (0.5, 0.9)}]
+OPTIONS["nesterov"] = [{}, {"nesterov": True}]
+OPTIONS["weight decay"] = [{}, {"weight_decay": 0.01}]
+OPTIONS["clip norm"] = [{}, {"clip_norm": 0.5}]
+OPTIONS["schedule"] = [{}, {"schedule": "cosine"}, {"schedule": "linear"}]
+OPTIONS["warm-up"] = [{}, {"warmup_steps": 3}, {"warmup_steps": 10_000}]
+OPTIONS["loss"] = [{}, {"loss": "mse"}]
+OPTIONS["label noise"] = [{}, {"label_noise": 20}]
+# of 60 images: a batch of 40, and less than one
+OPTIONS["hold-out"] = [{}, {"holdout": 20}, {"holdout": 24}]
+OPTIONS["batch size"] = [
+    {"batch_size": (16,)},
+    {"batch_size": (40,)},
+    {"batch_size": (16, 40)},
+]
+OPTIONS["train images"] = [{}, {"train_images": 60}]
+OPTIONS["drop last"] = [{}, {"drop_last": True}]
+OPTIONS["standardize"] = [{}, {"standardize": True}]
+OPTIONS["target"] = [{}, {"target": 0.6}]
+OPTIONS["train evaluation"] = [{}, {"train_evaluation": 10}, {"train_evaluation": 5000}]
+OPTIONS["sharpness"] = [
+    {},
+    {"sharpness": True},
+    {"sharpness_every": 5},
+    {"sharpness": True, "sharpness_images": 30},
+]
+OPTIONS["diverged"] = [{}, {"stop_when_diverged": False}]
+OPTIONS["scheduler"] = [
+    {"scheduler": "fifo"},
+    {"scheduler": "regimes", "grace_period": 1},
+    {"scheduler": "asha", "grace_period": 1},
+]
+OPTIONS["execution"] = [
+    {"execution": "process"},
+    {"execution": "lanes"},
+    {"execution": "lanes", "lanes": 2},
+    {"execution": "auto", "max_concurrent": 1},
+]
+OPTIONS["cpus"] = [{}, {"cpus_per_trial": 1}, {"cpus_per_trial": 2}]
+OPTIONS["save every"] = [{}, {"save_every": 3}]
+OPTIONS["time budget"] = [{}, {"time_budget": 1000.0}]
+OPTIONS["epochs"] = [{"epochs": 2}, {"epochs": 4}]
+OPTIONS["rates"] = [
+    {"learning_rates": (0.03,)},
+    {"learning_rates": ("0.01:0.1:2",)},
+    {"learning_rates": (0.1, 0.01, 1e6)},
+]
+OPTIONS["seeds"] = [{}, {"seeds": (0, 1, 2)}]
 
 COUNTS = {name: len(kinds) for name, kinds in OPTIONS.items()}
 
@@ -172,23 +171,24 @@ class Combinations(Recorded):
 def table(seed: int) -> list[Row]:
     """Return the rows of this benchmark. The program is asked whether it refuses a
     row's first trial."""
+    return pairwise(COUNTS, is_refused, seed)
+
+
+def is_refused(row: Row) -> bool:
+    """Whether the first trial of a row is refused."""
     names = {field.name for field in fields(TrialConfig)}
-
-    def refused(row: Row) -> bool:
-        first = {}
-        for name, value in values(row).items():
-            if name not in names:
-                continue
-            if isinstance(value, tuple):
-                value = value[0]
-            first[name] = value
-        try:
-            TrialConfig(**first)
-        except UserError:
-            return True
-        return False
-
-    return pairwise(COUNTS, refused, seed)
+    first = {}
+    for name, value in values(row).items():
+        if name not in names:
+            continue
+        if isinstance(value, tuple):
+            value = value[0]
+        first[name] = value
+    try:
+        TrialConfig(**first)
+    except UserError:
+        return True
+    return False
 
 
 def values(row: Row, folder: Path = Path("data")) -> Fields:
@@ -222,19 +222,24 @@ def flags(row: Fields) -> list[str]:
 def write_data(folder: Path) -> None:
     """Write the data that the rows name. `vectors.npz` has no test part: a sixth of its
     images becomes that."""
-    (folder / "idx").mkdir(parents=True)
-    np.savez(folder / "colour", allow_pickle=False, **patterns((6, 6, 3), 7))
-    np.savez(folder / "arrays", allow_pickle=False, **patterns((6, 6), 2))
+    idx = folder / "idx"
+    idx.mkdir(parents=True)
+    colour = patterns((6, 6, 3), 7)
+    np.savez(folder / "colour", allow_pickle=False, **colour)
+    arrays = patterns((6, 6), 2)
+    np.savez(folder / "arrays", allow_pickle=False, **arrays)
     vectors = patterns((12,), 3)
-    del vectors["x_test"], vectors["y_test"]
+    del vectors["x_test"]
+    del vectors["y_test"]
     np.savez(folder / "vectors", allow_pickle=False, **vectors)
-    for name, array in zip(CHECKSUMS, patterns((28, 28), 10).values(), strict=True):
+    digits = patterns((28, 28), 10)
+    for name, array in zip(CHECKSUMS, digits.values(), strict=True):
         if array.ndim > 1:
             array = 255 * array
         content = array.astype(np.uint8)
         header = bytes([0, 0, 8, content.ndim])
-        shape = np.array(content.shape, ">u4").tobytes()
-        (folder / "idx" / name).write_bytes(header + shape + content.tobytes())
+        shape = np.array(content.shape, ">u4")
+        (idx / name).write_bytes(header + shape.tobytes() + content.tobytes())
 
 
 def patterns(shape: tuple[int, ...], classes: int) -> dict[str, npt.NDArray[Any]]:
@@ -242,9 +247,10 @@ def patterns(shape: tuple[int, ...], classes: int) -> dict[str, npt.NDArray[Any]
     labels, as in an .npz file."""
     rng = np.random.default_rng(0)
     y = np.arange(120) % classes
-    pattern = (rng.random((classes, *shape)) > 0.5)[y]
+    is_white = rng.random((classes, *shape)) > 0.5
     noise = rng.random((120, *shape))
-    x = (0.6 * pattern + 0.4 * noise).astype(np.float32)
+    images = 0.6 * is_white[y] + 0.4 * noise
+    x = images.astype(np.float32)
     return {"x_train": x[:96], "y_train": y[:96], "x_test": x[96:], "y_test": y[96:]}
 
 
@@ -253,7 +259,8 @@ def run_once(row: Fields, output: Path) -> Sweep:
     if Path(row["dataset"]).name == "arrays.npz":
         names = ("x_train", "y_train", "x_test", "y_test")
         with np.load(row["dataset"]) as file:
-            row = row | {"dataset": tuple(file[name] for name in names)}
+            arrays = tuple(file[name] for name in names)
+        row = row | {"dataset": arrays}
     config = LearningRateRegimes(**row, output=output, quiet=True)
     return run_sweep("lr_regimes", config.trials(), config)
 
@@ -283,9 +290,10 @@ def shown(sweep: Sweep) -> list[str]:
 def incomplete(sweep: Sweep, row: Fields) -> list[str]:
     """Return what a sweep's tables lack: trials, rows, labels."""
     faults = []
-    planned = LearningRateRegimes(**row).trials()
-    if len(sweep.trials) != len(planned):
-        faults.append(f"{len(sweep.trials)} trials in place of {len(planned)}")
+    count = len(sweep.trials)
+    planned = len(LearningRateRegimes(**row).trials())
+    if count != planned:
+        faults.append(f"{count} trials in place of {planned}")
     journal = read_journal(Path(sweep.path)).epochs
     if journal.duplicated(["trial_id", "epoch"]).any():
         faults.append("a row is in the journal twice")
@@ -336,15 +344,11 @@ APART = [*TIMES, "batch_s", "ended_at", "lanes", "fill"]
 
 def by_config(sweep: Sweep) -> pd.DataFrame:
     """Return the epochs of the trials that ended by themselves, by trial and epoch."""
-    ended = sweep.trials[sweep.trials["stop_reason"].isin(["completed", "diverged"])]
-    epochs = sweep.epochs.drop(columns="learning_rate").merge(
-        ended[["trial_id", "regime", *CONFIG]], on="trial_id"
-    )
-    return (
-        epochs.set_index([*CONFIG, "epoch"])
-        .sort_index()
-        .drop(columns=APART, errors="ignore")
-    )
+    has_ended = sweep.trials["stop_reason"].isin(["completed", "diverged"])
+    trials = sweep.trials.loc[has_ended, ["trial_id", "regime", *CONFIG]]
+    epochs = sweep.epochs.drop(columns=["learning_rate", *APART], errors="ignore")
+    epochs = epochs.merge(trials, on="trial_id")
+    return epochs.set_index([*CONFIG, "epoch"]).sort_index()
 
 
 def differing(sweep: Sweep, once: Sweep, row: Fields) -> list[str]:
@@ -427,8 +431,8 @@ def again(
         name, less = shortened(row, random_)
         first = {name: less}
         extension = {name: row[name]}
-    begin = ["regimes", *flags(row | first), "--output", str(sweep), "--quiet"]
-    code, lines = command(begin, folder, kill_at)
+    words = ["regimes", *flags(row | first), "--output", str(sweep), "--quiet"]
+    code, lines = command(words, folder, kill_at)
     was_killed = kind == "killed" and code == -signal.SIGKILL
     if code and not was_killed:
         return f"{kind}: {shlex.join(flags(first))}", [ended_badly(code, lines)]
@@ -516,7 +520,9 @@ def printed(words: Sequence[str], folder: Path, program: str) -> Printed:
     content = None
     if "{" in lines and "}" in lines:
         # notes on standard error stand before the object, or behind it
-        content = json.loads("\n".join(lines[lines.index("{") : lines.index("}") + 1]))
+        first = lines.index("{")
+        last = lines.index("}")
+        content = json.loads("\n".join(lines[first : last + 1]))
     return Printed(int(code), content, lines)
 
 
@@ -524,21 +530,26 @@ def compared(row: Fields, folder: Path) -> tuple[str, list[str]]:
     """Run a row with markers in all texts, and without. Return what was done, and how
     the two differ."""
     words = ["regimes", *flags(row), "--output", "sweep", "--quiet"]
-    plain = printed(words, folder / "plain", "mnist_tune")
-    marked = printed(words, folder / "marked", "checks.markers")
+    plain_folder = folder / "plain"
+    marked_folder = folder / "marked"
+    plain = printed(words, plain_folder, "mnist_tune")
+    marked = printed(words, marked_folder, "checks.markers")
     if plain.code != marked.code:
         last = " ".join(marked.lines[-3:])
-        return "marked", [f"exit code {marked.code} in place of {plain.code}: {last}"]
+        fault = f"exit code {marked.code} in place of {plain.code}: {last}"
+        return "marked", [fault]
     if plain.content is None or marked.content is None:
         return f"refused: {plain.lines[-1]}", not_refused_alike(plain, marked)
-    sweep = load_sweep(folder / "marked" / "sweep")
-    undisturbed = load_sweep(folder / "plain" / "sweep")
-    faults = unmarked(marked.content) + differing(sweep, undisturbed, row)
+    sweep = load_sweep(marked_folder / "sweep")
+    undisturbed = load_sweep(plain_folder / "sweep")
+    faults = unmarked(marked.content)
+    faults += differing(sweep, undisturbed, row)
     # the same epochs have the same labels, whichever trial was faster
     for name in TABLES:
-        (folder / "plain" / "sweep" / name).unlink()
-    again = printed(["show", "sweep"], folder / "plain", "checks.markers")
-    faults += [f"{fault}, made again" for fault in fields_apart(plain, again)]
+        (plain_folder / "sweep" / name).unlink()
+    again = printed(["show", "sweep"], plain_folder, "checks.markers")
+    for fault in fields_apart(plain, again):
+        faults.append(f"{fault}, made again")
     if row["scheduler"] == "fifo" and row["execution"] == "process":
         faults += fields_apart(plain, marked, leave_out=TIMES)
     return "marked", faults
@@ -546,7 +557,8 @@ def compared(row: Fields, folder: Path) -> tuple[str, list[str]]:
 
 def not_refused_alike(plain: Printed, marked: Printed) -> list[str]:
     """Return what is wrong with the errors of a row that is refused."""
-    if plain.code == 2 and marked.lines == [f"{line}{MARK}" for line in plain.lines]:
+    marked_lines = [f"{line}{MARK}" for line in plain.lines]
+    if plain.code == 2 and marked.lines == marked_lines:
         return []
     return [f"refused with {marked.lines[-3:]} in place of {plain.lines[-3:]}"]
 
@@ -563,7 +575,8 @@ def fields_apart(
     plain: Printed, marked: Printed, leave_out: Collection[str] = ()
 ) -> list[str]:
     """Return which fields differ between the objects of two commands."""
-    before, after = plain.facts(leave_out), marked.facts(leave_out)
+    before = plain.facts(leave_out)
+    after = marked.facts(leave_out)
     names = [name for name in before | after if before.get(name) != after.get(name)]
     return [f"{name} differs with markers" for name in names]
 
@@ -611,10 +624,8 @@ def main() -> int:
     if config.only:
         chosen = [i for i in chosen if kinds[i] == config.only]
     print(machine_line(machine))
-    print(
-        f"{len(OPTIONS)} options: {len(rows)} rows hold all {len(every)} pairs, {len(chosen)} are run",
-        flush=True,
-    )
+    pairs_line = f"{len(OPTIONS)} options: {len(rows)} rows hold all {len(every)} pairs"
+    print(f"{pairs_line}, {len(chosen)} are run", flush=True)
     ran: set[Pair] = set()
     failed = {}
     with contextlib.ExitStack() as context:
@@ -625,7 +636,9 @@ def main() -> int:
         write_data(folder)
         for i in chosen:
             start = time.perf_counter()
-            what, faults = outcome(config, kinds[i], i, values(rows[i], folder), folder)
+            kind = kinds[i]
+            row = values(rows[i], folder)
+            what, faults = outcome(config, kind, i, row, folder)
             if not what.startswith("refused"):
                 ran |= pairs(rows[i])
             faults_text = "; ".join(faults) or "nothing is wrong"
@@ -633,15 +646,9 @@ def main() -> int:
             print(f"row {i}, {time.perf_counter() - start:.0f} s, {text}", flush=True)
             if faults:
                 words = ["python", "sweeps/lr_regimes.py", *flags(values(rows[i]))]
-                again_ = shlex.join(words)
-                failed[i] = {"kind": kinds[i], "found": faults, "command": again_}
-    right = len(chosen) - len(failed)
-    print(
-        f"{right} of {len(chosen)} rows are right; {len(ran)} of {len(every)} pairs met and ran"
-    )
-    for i, failure in failed.items():
-        print(f"\nrow {i}, {failure['kind']}: --seed {config.seed} --rows {i}")
-        print(failure["command"])
+                command_line = shlex.join(words)
+                failed[i] = {"kind": kind, "found": faults, "command": command_line}
+    print_result(config, len(chosen), failed, len(ran), len(every))
     results = {
         "rows": len(chosen),
         "pairs": len(every),
@@ -650,6 +657,21 @@ def main() -> int:
     }
     write_record(config, machine, {"combinations": results})
     return int(bool(failed))
+
+
+def print_result(
+    config: Combinations,
+    count: int,
+    failed: dict[int, dict[str, Any]],
+    ran: int,
+    every: int,
+) -> None:
+    """Print how many rows are right, and how those that failed are run again."""
+    right = count - len(failed)
+    print(f"{right} of {count} rows are right; {ran} of {every} pairs met and ran")
+    for i, failure in failed.items():
+        print(f"\nrow {i}, {failure['kind']}: --seed {config.seed} --rows {i}")
+        print(failure["command"])
 
 
 def outcome(

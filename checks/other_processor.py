@@ -52,25 +52,26 @@ def run_tests(config: OtherProcessor) -> int:
         raise UserError(
             f"there is no {QEMU} to emulate a processor with; apt-get install qemu-user"
         )
-    known = processors(qemu)
-    if config.cpu not in known:
-        raise UserError(
-            f"{QEMU} emulates no processor {config.cpu!r}{closest(config.cpu, known)}"
-        )
-    files = [
-        str(path)
-        for path in sorted((REPOSITORY / "tests").rglob("test_*.py"))
-        if has_portable_tests(path)
-    ]
-    pytest = f"-m pytest -v -n 0 -m portable -p no:cacheprovider -o timeout={TEST_TIMEOUT_S}".split()
-    command = [qemu, "-cpu", config.cpu, sys.executable, *pytest, *files]
-    with TemporaryFile("w+") as said:
+    emulated = processors(qemu)
+    if config.cpu not in emulated:
+        hint = closest(config.cpu, emulated)
+        raise UserError(f"{QEMU} emulates no processor {config.cpu!r}{hint}")
+    files = []
+    for path in sorted((REPOSITORY / "tests").rglob("test_*.py")):
+        if has_portable_tests(path):
+            files.append(str(path))
+    pytest = (
+        f"-m pytest -v -n 0 -m portable -p no:cacheprovider -o timeout={TEST_TIMEOUT_S}"
+    )
+    python = [sys.executable, *pytest.split()]
+    command = [qemu, "-cpu", config.cpu, *python, *files]
+    with TemporaryFile("w+") as errors:
         try:
             ended = subprocess.run(
                 command,
                 cwd=REPOSITORY,
                 env=os.environ | ONE_THREAD,
-                stderr=said,
+                stderr=errors,
                 timeout=config.timeout_s,
             )
         except subprocess.TimeoutExpired:
@@ -78,10 +79,10 @@ def run_tests(config: OtherProcessor) -> int:
                 f"the tests took more than {config.timeout_s:g} s; give more with --timeout-s"
             ) from None
         finally:
-            said.seek(0)
-            sys.stderr.writelines(
-                line for line in said if "warning: TCG doesn't support" not in line
-            )
+            errors.seek(0)
+            for line in errors:
+                if "warning: TCG doesn't support" not in line:
+                    sys.stderr.write(line)
     if ended.returncode < 0:
         raise UserError(f"{QEMU} was ended by signal {-ended.returncode}")
     return ended.returncode
@@ -90,10 +91,8 @@ def run_tests(config: OtherProcessor) -> int:
 def processors(qemu: str) -> list[str]:
     """Return the names that `-cpu` accepts."""
     # exits with 1
-    help_ = subprocess.run(
-        [qemu, "-cpu", "help"], capture_output=True, text=True
-    ).stdout
-    listed, _, _ = help_.partition("\n\n")  # the flags follow
+    done = subprocess.run([qemu, "-cpu", "help"], capture_output=True, text=True)
+    listed, _, _ = done.stdout.partition("\n\n")  # the flags follow
     # older versions begin each line with x86
     return re.findall(r"^(?:x86)?\s+(\S+)", listed, re.MULTILINE)
 
@@ -105,17 +104,15 @@ def has_portable_tests(path: Path) -> bool:
 
 
 def main() -> int:
-    config, machine = cli.parse(OtherProcessor), describe_machine()
+    config = cli.parse(OtherProcessor)
+    machine = describe_machine()
     start = time.perf_counter()
     exit_code = run_tests(config)
     wall_s = time.perf_counter() - start
     print(f"{config.cpu}, emulated: exit code {exit_code} after {wall_s:.0f} s")
     figures = {"exit_code": exit_code, "wall_s": wall_s}
-    write_record(
-        config,
-        machine,
-        {"portable tests": {"rounds": {config.cpu: [figures]}, "targets": []}},
-    )
+    results = {"rounds": {config.cpu: [figures]}, "targets": []}
+    write_record(config, machine, {"portable tests": results})
     return exit_code
 
 

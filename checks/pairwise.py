@@ -21,10 +21,12 @@ def pairs(row: Row) -> set[Pair]:
 def every_pair(counts: Mapping[str, int]) -> set[Pair]:
     """Return all pairs of values of options that have so many values."""
     kinds = [(name, i) for name, count in counts.items() for i in range(count)]
-    # A pair is of two options.
-    return {
-        frozenset(pair) for pair in combinations(kinds, 2) if pair[0][0] != pair[1][0]
-    }
+    every = set()
+    for first, second in combinations(kinds, 2):
+        # A pair is of two options.
+        if first[0] != second[0]:
+            every.add(frozenset([first, second]))
+    return every
 
 
 def pairwise(

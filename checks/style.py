@@ -79,13 +79,12 @@ class Counts:
 
     def figures(self) -> dict[str, float]:
         """Return what is recorded. The density is rounded up to a tenth."""
-        density = math.ceil(10 * self.nodes / max(self.statements, 1)) / 10
-        return {
-            "density": density,
-            "times": self.times,
-            "nested": self.nested,
-            "vague": self.vague,
-        }
+        density = self.nodes / max(self.statements, 1)
+        figures: dict[str, float] = {"density": math.ceil(10 * density) / 10}
+        figures["times"] = self.times
+        figures["nested"] = self.nested
+        figures["vague"] = self.vague
+        return figures
 
 
 def _texts(tree: ast.Module) -> Iterator[ast.AST]:
@@ -118,10 +117,9 @@ def _multiplies_by_a_condition(node: ast.AST) -> bool:
         return isinstance(node.op, ast.Mult) and _is_condition(node.value)
     if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Mult):
         return False
-    left, right = node.left, node.right
-    if _is_condition(right):
-        return _is_text_or_list(left) or isinstance(left, ast.Name)
-    return _is_condition(left) and _is_text_or_list(right)
+    if _is_condition(node.right):
+        return _is_text_or_list(node.left) or isinstance(node.left, ast.Name)
+    return _is_condition(node.left) and _is_text_or_list(node.right)
 
 
 def _is_text_or_list(node: ast.AST) -> bool:
@@ -131,11 +129,13 @@ def _is_text_or_list(node: ast.AST) -> bool:
 def _nests_f_strings(node: ast.AST) -> bool:
     if not isinstance(node, ast.JoinedStr):
         return False
-    values = [
-        part.value for part in node.values if isinstance(part, ast.FormattedValue)
-    ]
-    inner = (child for value in values for child in ast.walk(value))
-    return any(isinstance(child, ast.JoinedStr) for child in inner)
+    for part in node.values:
+        if not isinstance(part, ast.FormattedValue):
+            continue
+        for child in ast.walk(part.value):
+            if isinstance(child, ast.JoinedStr):
+                return True
+    return False
 
 
 def _name_that_is_bound(node: ast.AST) -> str | None:
@@ -147,9 +147,11 @@ def _name_that_is_bound(node: ast.AST) -> str | None:
 def rooms(root: Path) -> dict[str, list[Path]]:
     """Return the modules of each room, by the name of its folder."""
     modules: dict[str, list[Path]] = {}
-    for path in sorted((root / PACKAGE).rglob("*.py")):
-        inner = path.relative_to(root / PACKAGE).parts
-        room = f"{PACKAGE}/{inner[0]}" if len(inner) > 1 else PACKAGE
+    package = root / PACKAGE
+    for path in sorted(package.rglob("*.py")):
+        room = PACKAGE
+        if path.parent != package:
+            room = f"{PACKAGE}/{path.relative_to(package).parts[0]}"
         modules.setdefault(room, []).append(path)
     for folder in FOLDERS:
         modules[folder] = sorted((root / folder).rglob("*.py"))
@@ -192,10 +194,9 @@ def main() -> int:
     recorded = json.loads(RECORD.read_text()) if RECORD.exists() else measured
     print(f"{'':26}{'density':>8}{'times':>7}{'nested':>8}{'vague':>7}")
     for room, figures in measured.items():
-        print(
-            f"{room:26}{figures['density']:8.1f}{figures['times']:7}"
-            f"{figures['nested']:8}{figures['vague']:7}"
-        )
+        density = f"{room:26}{figures['density']:8.1f}"
+        counts = f"{figures['times']:7}{figures['nested']:8}{figures['vague']:7}"
+        print(density + counts)
     rose = list(compare(recorded, measured))
     if rose:
         print("\n".join(rose))

@@ -87,12 +87,10 @@ def pytest_xdist_auto_num_workers(config):
     if any("::" in argument for argument in config.args):
         return 0
     most = min(usable_cpus(), 4) + 2 - ("not ray" in config.option.markexpr)
-    named = (
-        len(config.args)
-        if all(argument.endswith(".py") for argument in config.args)
-        else most
-    )
-    return min(named, most) if named > 1 else 0
+    files = most
+    if all(argument.endswith(".py") for argument in config.args):
+        files = len(config.args)
+    return min(files, most) if files > 1 else 0
 
 
 def pytest_xdist_make_scheduler(config, log):
@@ -112,11 +110,10 @@ def pytest_xdist_make_scheduler(config, log):
 def is_quick():
     """Whether no test runs that is about numbers. Ray's processes compile quickly,
     too."""
-    return not any(
-        item.get_closest_marker(name)
-        for item in _running
-        for name in ("numerical", "portable")
-    )
+    for item in _running:
+        if item.get_closest_marker("numerical") or item.get_closest_marker("portable"):
+            return False
+    return True
 
 
 compile_quickly(is_quick)
@@ -150,7 +147,7 @@ def pytest_runtest_logreport(report):
     if (
         report.skipped
         and not hasattr(report, "wasxfail")
-        and not any(one in str(report.longrepr) for one in SKIPS)
+        and not any(reason in str(report.longrepr) for reason in SKIPS)
     ):
         _skipped.append(f"{report.nodeid}: {report.longrepr}")
 
@@ -161,9 +158,9 @@ def pytest_sessionfinish(session):
 
 
 def pytest_terminal_summary(terminalreporter):
-    for one in _skipped:
+    for test in _skipped:
         terminalreporter.write_line(
-            f"SKIPPED, and not on the list in tests/conftest.py: {one}", red=True
+            f"SKIPPED, and not on the list in tests/conftest.py: {test}", red=True
         )
 
 
@@ -202,11 +199,11 @@ def forgotten():
     """A test's own networks and optimisers are unregistered after it: trials of later
     tests would carry them along."""
     tables: list[dict[str, Any]] = [*registry.ENTRIES.values(), modules.TEXTS]
-    before = [dict(table) for table in tables]
+    copies = [dict(table) for table in tables]
     yield
-    for table, known in zip(tables, before, strict=True):
+    for table, entries in zip(tables, copies, strict=True):
         table.clear()
-        table.update(known)
+        table.update(entries)
     if modules._FINDER in sys.meta_path:
         sys.meta_path.remove(modules._FINDER)
 
@@ -237,13 +234,15 @@ def tried_here(request, monkeypatch):
 
         from mnist_tune.tuning import tasks
 
-        def apart(function, *given, returns=1):
+        def apart(function, *arguments, returns=1):
             with (
                 jax.numpy_dtype_promotion("standard"),
                 jax.numpy_rank_promotion("allow"),
             ):
-                found = function(*given)
-            return put(found) if returns == 1 else [*map(put, found)]
+                result = function(*arguments)
+            if returns == 1:
+                return put(result)
+            return [put(part) for part in result]
 
         monkeypatch.setattr(tasks, "apart", apart)
 
@@ -383,9 +382,11 @@ def new_writer():
             "dataset": recorded_data("mnist-5k"),
             "ended": None,
         }
-        if resume and (recorded := working_folder(path) / "sweep.json").exists():
-            found = json.loads(recorded.read_text())
-            meta |= {"writer": found["writer"]} if "writer" in found else {}
+        recorded = working_folder(path) / "sweep.json"
+        if resume and recorded.exists():
+            record = json.loads(recorded.read_text())
+            if "writer" in record:
+                meta["writer"] = record["writer"]
         return MadeUpWriter(path, meta, judge, resume)
 
     return start
@@ -418,20 +419,18 @@ class MotoS3:
 
     def start(self):
         self._server.start()
-        server, lock = self._server._server, threading.Lock()
+        server = self._server._server
+        lock = threading.Lock()
         app = server.app
 
         def one_at_a_time(environ, start_response):
-            length = (
-                -1
-                if "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "")
-                else environ.get("CONTENT_LENGTH") or 0
-            )
+            length = environ.get("CONTENT_LENGTH") or 0
+            if "chunked" in environ.get("HTTP_TRANSFER_ENCODING", ""):
+                length = -1
             content = environ["wsgi.input"].read(int(length))  # it may never come
+            received = environ | {"wsgi.input": io.BytesIO(content)}
             with lock:
-                return app(
-                    environ | {"wsgi.input": io.BytesIO(content)}, start_response
-                )
+                return app(received, start_response)
 
         server.app = one_at_a_time
 

@@ -59,14 +59,14 @@ def test_the_variable_names_the_folder(tmp_path, default, monkeypatch):
 def test_a_writable_cache_folder_is_created_and_left_empty(
     tmp_path, default, monkeypatch, caplog
 ):
-    default(tmp_path / "own" / "cache")
-    assert writable_cache_folder() == tmp_path / "own" / "cache"
-    monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "chosen" / "cache"))
-    assert writable_cache_folder() == tmp_path / "chosen" / "cache"
-    assert [
-        *(tmp_path / "own" / "cache").iterdir(),
-        *(tmp_path / "chosen" / "cache").iterdir(),
-    ] == []
+    own = tmp_path / "own" / "cache"
+    chosen = tmp_path / "chosen" / "cache"
+    default(own)
+    assert writable_cache_folder() == own
+    monkeypatch.setenv("MNIST_TUNE_CACHE", str(chosen))
+    assert writable_cache_folder() == chosen
+    assert list(own.iterdir()) == []
+    assert list(chosen.iterdir()) == []
     assert caplog.text == ""
 
 
@@ -77,20 +77,16 @@ def test_a_temporary_folder_replaces_a_default_that_cannot_be_written(
     with caplog.at_level(logging.WARNING):
         assert writable_cache_folder() == writable_cache_folder() == temporary
     [warning] = caplog.messages
-    assert (
-        f"can't write to the cache folder {unwritable} (Not a directory), using {temporary} instead"
-        in warning
-    )
+    problem = f"can't write to the cache folder {unwritable} (Not a directory)"
+    assert f"{problem}, using {temporary} instead" in warning
     assert "$MNIST_TUNE_CACHE" in warning
     assert temporary.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_chosen_folder_that_cannot_be_written_is_refused(unwritable, monkeypatch):
     monkeypatch.setenv("MNIST_TUNE_CACHE", str(unwritable))
-    with pytest.raises(
-        UserError,
-        match=rf"can't write to \$MNIST_TUNE_CACHE, {unwritable}: Not a directory; set it",
-    ):
+    line = rf"can't write to \$MNIST_TUNE_CACHE, {unwritable}: Not a directory; set it"
+    with pytest.raises(UserError, match=line):
         writable_cache_folder()
 
 
@@ -101,9 +97,9 @@ def test_compiled_programs_of_somebody_else_are_not_run(
     own = os.getuid()
     monkeypatch.setattr(os, "getuid", lambda: own + 1)
     temporary.with_name(f"mnist_tune-{own + 1}").mkdir()
-    found = writable_or_temporary(unwritable)
-    assert found.parent == temporary.parent
-    assert found.name not in {f"mnist_tune-{own}", f"mnist_tune-{own + 1}"}
+    folder = writable_or_temporary(unwritable)
+    assert folder.parent == temporary.parent
+    assert folder.name not in {f"mnist_tune-{own}", f"mnist_tune-{own + 1}"}
 
 
 @pytest.mark.parametrize(
@@ -113,7 +109,8 @@ def test_compiled_programs_are_kept_per_processor(
     place, tmp_path, unwritable, temporary, monkeypatch
 ):
     """This also holds on a node where the driver's folder can't be created."""
-    set_, named = {}, unwritable if place == "a temporary one" else tmp_path / "named"
+    set_ = {}
+    named = unwritable if place == "a temporary one" else tmp_path / "named"
     monkeypatch.setattr(jax.config, "update", set_.__setitem__)
     folders = []
     for processor in (processor_model(), "Another CPU (AVX2)"):

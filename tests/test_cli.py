@@ -23,6 +23,7 @@ from mnist_tune.errors import InterruptedSweepError
 SCRIPT = Path(__file__).parent.parent / "sweeps" / "lr_regimes.py"
 IMAGES = "train-images-idx3-ubyte"
 MISTYPED = "error: Unrecognized options: --learning-rate, 0.1; did you mean --learning-rates?; --help lists all flags\n"
+NO_DASHBOARD = "error: Ray's dashboard is not installed; to install it: python -m pip install 'ray[default]'\n"
 
 
 class Started(Exception):
@@ -36,10 +37,8 @@ def here(tmp_path, monkeypatch):
     files = small_mnist(200, 50)
     write(tmp_path / "data", files)
     write(tmp_path / "truncated", files | {IMAGES: files[IMAGES][:-5]})
-    write(
-        tmp_path / "sweep",
-        {"sweep.json": b'{"ended": null}', "journal.jsonl": b'{"kind"'},
-    )
+    sweep = {"sweep.json": b'{"ended": null}', "journal.jsonl": b'{"kind"'}
+    write(tmp_path / "sweep", sweep)
     (tmp_path / "file").write_text("")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -56,18 +55,11 @@ def command(here, monkeypatch, capsys):
 
     monkeypatch.setattr(mnist_tune.tuning.sweep, "run_plan", start)
 
+    usual = "--architecture mlp-4-tanh --dataset fashion-mnist --data-dir data"
+    usual += " --output new"
+
     def run(*flags):
-        usual = [
-            "--architecture",
-            "mlp-4-tanh",
-            "--dataset",
-            "fashion-mnist",
-            "--data-dir",
-            "data",
-            "--output",
-            "new",
-        ]
-        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *usual, *flags])
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *usual.split(), *flags])
         with pytest.raises(SystemExit) as ended:
             runpy.run_path(str(SCRIPT), run_name="__main__")
         return ended.value.code, *capsys.readouterr()
@@ -76,16 +68,20 @@ def command(here, monkeypatch, capsys):
 
 
 @pytest.fixture
-def kept(here):
+def keeps_here(here):
     """A function that compares a text with the one that is kept under a name."""
-    return lambda name, text: assert_kept(name, text.replace(str(here), "HERE"))
+
+    def compare(name, text):
+        assert_kept(name, text.replace(str(here), "HERE"))
+
+    return compare
 
 
 def contents(folder):
-    return {
-        path: path.read_bytes() if path.is_file() else None
-        for path in folder.rglob("*")
-    }
+    """Return the bytes of each file, and None for a folder."""
+    paths = list(folder.rglob("*"))
+    files = {path: path.read_bytes() for path in paths if path.is_file()}
+    return dict.fromkeys(paths) | files
 
 
 BAD = [
@@ -149,20 +145,18 @@ BAD = [
 ]
 
 
-def test_bad_input_is_one_line_and_starts_nothing(here, command, kept):
-    before, lines = contents(here), []
+def test_bad_input_is_one_line_and_starts_nothing(here, command, keeps_here):
+    before = contents(here)
+    lines = []
     for flags in BAD:
         code, stdout, stderr = command(*flags.split())
-        assert (code, stdout, stderr[:7], stderr.count("\n"), stderr[-1]) == (
-            2,
-            "",
-            "error: ",
-            1,
-            "\n",
-        ), flags
+        assert (code, stdout) == (2, ""), flags
+        assert stderr.startswith("error: "), flags
+        assert stderr.count("\n") == 1, flags
+        assert stderr[-1] == "\n", flags
         lines.append(f"{flags}\n    {stderr.removeprefix('error: ')}")
     assert contents(here) == before
-    kept("refused command lines", "".join(lines))
+    keeps_here("refused command lines", "".join(lines))
 
 
 @pytest.mark.parametrize(
@@ -200,13 +194,12 @@ MEANT = [
 RATES = ["epochs", "learning_rates"]
 
 
-def test_what_was_likely_meant(kept):
-    kept(
-        "meant on a command line",
-        "".join(
-            f"{words}: {cli.suggestion(words.split(), RATES)}\n" for words in MEANT
-        ),
-    )
+def test_what_was_likely_meant(keeps_here):
+    lines = []
+    for words in MEANT:
+        suggestion = cli.suggestion(words.split(), RATES)
+        lines.append(f"{words}: {suggestion}\n")
+    keeps_here("meant on a command line", "".join(lines))
 
 
 def test_a_cache_folder_that_cannot_be_written_is_one_line_and_starts_nothing(
@@ -215,10 +208,10 @@ def test_a_cache_folder_that_cannot_be_written_is_one_line_and_starts_nothing(
     before = contents(here)
     monkeypatch.setenv("MNIST_TUNE_CACHE", str(here / "file" / "below"))
     code, stdout, stderr = command()
-    assert (code, stdout, contents(here)) == (2, "", before)
-    assert stderr.startswith(
-        f"error: can't write to $MNIST_TUNE_CACHE, {here}/file/below: Not a directory; set it to "
-    )
+    assert (code, stdout) == (2, "")
+    assert contents(here) == before
+    problem = f"can't write to $MNIST_TUNE_CACHE, {here}/file/below: Not a directory"
+    assert stderr.startswith(f"error: {problem}; set it to ")
     assert stderr.count("\n") == 1
 
 
@@ -227,17 +220,15 @@ def test_a_dashboard_that_is_not_installed_is_one_line_and_starts_nothing(
 ):
     before = contents(here)
     find = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util,
-        "find_spec",
-        lambda name: None if name == "aiohttp_cors" else find(name),
-    )
+
+    def find_no_dashboard(name):
+        return None if name == "aiohttp_cors" else find(name)
+
+    monkeypatch.setattr(importlib.util, "find_spec", find_no_dashboard)
     code, stdout, stderr = command("--dashboard")
-    assert (code, stdout, contents(here)) == (2, "", before)
-    assert (
-        stderr
-        == "error: Ray's dashboard is not installed; to install it: python -m pip install 'ray[default]'\n"
-    )
+    assert (code, stdout) == (2, "")
+    assert contents(here) == before
+    assert stderr == NO_DASHBOARD
 
 
 def test_a_mistyped_flag_shows_no_secret(command):
@@ -270,30 +261,29 @@ def test_a_command_ends_with_what_its_main_function_returns(returned, code):
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
-def test_help_lists_every_flag_and_starts_nothing(flag, here, command, kept):
+def test_help_lists_every_flag_and_starts_nothing(flag, here, command, keeps_here):
     """What is trained comes first, and flags stand as they were written. Titles, flags
     and examples are kept."""
     before = contents(here)
     code, stdout, stderr = command(flag)
-    assert (code, stderr, contents(here)) == (0, "", before)
+    assert (code, stderr) == (0, "")
+    assert contents(here) == before
     assert stdout.startswith(f"usage: python {SCRIPT} ")
     assert (
         "Train one architecture at many learning rates and say which of them" in stdout
     )
-    found = re.findall(
-        r"^[ │╭─]*([a-z][a-z ]* options|--[\w-]+)\b", stdout, re.MULTILINE
-    )
+    title_or_flag = r"^[ │╭─]*([a-z][a-z ]* options|--[\w-]+)\b"
+    lines = re.findall(title_or_flag, stdout, re.MULTILINE)
     _, first, examples = stdout.partition("16 rates")
-    kept("help", "\n".join([*found, first]) + examples.replace(str(SCRIPT), "SCRIPT"))
+    listed = "\n".join([*lines, first])
+    keeps_here("help", listed + examples.replace(str(SCRIPT), "SCRIPT"))
 
 
 def run_python(here, *arguments, **environment):
-    command = [sys.executable, *arguments]
-    environment = os.environ | environment
     return subprocess.run(
-        command,
+        [sys.executable, *arguments],
         cwd=here,
-        env=environment,
+        env=os.environ | environment,
         capture_output=True,
         text=True,
         timeout=LONG_S,
@@ -306,13 +296,10 @@ def run_python(here, *arguments, **environment):
 def test_a_reader_that_stops_early_gets_no_traceback(printed):
     """Also if Python would flush what is left, or all of it, at exit."""
     code = f"import sys; from mnist_tune import cli; sys.stdin.read(); cli.run(lambda: {printed})"
-    command, pipes = (
-        [sys.executable, "-c", code],
-        dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE),
-    )
-    buffered = {
-        name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"
-    }
+    command = [sys.executable, "-c", code]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    buffered = dict(os.environ)
+    buffered.pop("PYTHONUNBUFFERED", None)
     with subprocess.Popen(command, env=buffered, **pipes) as printing:
         printing.stdout.close()
         printing.stdin.close()
@@ -345,22 +332,23 @@ def test_bad_input_does_not_wait_for_ray(here):
 
 
 @pytest.mark.parametrize(
-    ("command", "interrupt", "more"),
+    ("command", "interrupt", "line"),
     [
         (
             "regimes",
             InterruptedSweepError("mnist-tune resume DIR"),
-            "; nothing was lost, resume with: mnist-tune resume DIR",
+            "interrupted; nothing was lost, resume with: mnist-tune resume DIR\n",
         ),
-        ("regimes", KeyboardInterrupt, "; nothing was lost"),
-        ("export", KeyboardInterrupt, ""),
+        ("regimes", KeyboardInterrupt, "interrupted; nothing was lost\n"),
+        ("export", KeyboardInterrupt, "interrupted\n"),
     ],
 )
-def test_an_early_interrupt_is_one_line(capsys, monkeypatch, command, interrupt, more):
+def test_an_early_interrupt_is_one_line(capsys, monkeypatch, command, interrupt, line):
     monkeypatch.setattr(sys, "argv", ["mnist-tune", command])
     with pytest.raises(SystemExit) as ended:
         cli.run(Mock(side_effect=interrupt))
-    assert (ended.value.code, *capsys.readouterr()) == (130, "", f"interrupted{more}\n")
+    assert ended.value.code == 130
+    assert capsys.readouterr() == ("", line)
 
 
 def test_what_a_full_disk_has_no_room_for_is_one_line(here):
@@ -371,17 +359,15 @@ def test_what_a_full_disk_has_no_room_for_is_one_line(here):
             stderr=subprocess.PIPE,
             text=True,
         )
-    assert (done.returncode, done.stderr) == (
-        2,
-        "error: can't write the output: No space left on device\n",
-    )
+    assert done.returncode == 2
+    line = "error: can't write the output: No space left on device\n"
+    assert done.stderr == line
 
 
 def test_a_terminal_that_lacks_a_character_loses_no_result(here):
     code = "from mnist_tune import cli; cli.run(lambda: print('0.9… – ok'))"
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        [sys.executable, "-c", code], capture_output=True, env=environment
     )
     assert (done.returncode, done.stdout) == (0, b"0.9? ? ok\n"), done.stderr

@@ -5,6 +5,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -35,21 +36,15 @@ VALUES: list[tuple[Any, ...]] = [
 def test_a_printed_command_works_where_it_is_read(monkeypatch):
     for argv, address in (
         ("mnist-tune regimes --smoke", ""),
-        ("sweeps/lr_regimes.py --address=auto;ls", "'auto;ls'"),
+        ("sweeps/lr_regimes.py --address=auto;ls", " --address 'auto;ls'"),
     ):
         monkeypatch.setattr(sys, "argv", shlex.split(argv))
-        monkeypatch.setattr(
-            invocation.shutil, "which", lambda name: f"/venv/bin/{name}"
-        )
+        installed = Mock(side_effect="/venv/bin/{}".format)
+        monkeypatch.setattr(invocation.shutil, "which", installed)
         assert command("show") == "mnist-tune show"
-        assert command(
-            "decide"
-        ) == "mnist-tune decide" + f" --address {address}" * bool(address)
-        assert resume(
-            "-a b"
-        ) == "mnist-tune resume './-a b'" + f" --address {address}" * bool(address), (
-            "folder first"
-        )
+        assert command("decide") == f"mnist-tune decide{address}"
+        # the folder comes first
+        assert resume("-a b") == f"mnist-tune resume './-a b'{address}"
         monkeypatch.setattr(invocation.shutil, "which", lambda name: None)
         assert command("show") == "python -m mnist_tune show"
 
@@ -64,34 +59,27 @@ def test_a_printed_command_works_where_it_is_read(monkeypatch):
 )
 def test_a_script_goes_on_from_where_it_was_called(monkeypatch, argv, script, flags):
     monkeypatch.setattr(sys, "argv", shlex.split(argv))
-    found = resume("-a", "sweeps/notebook.py")
-    assert found == f"python {script} --resume ./-a{flags}"
+    line = resume("-a", "sweeps/notebook.py")
+    assert line == f"python {script} --resume ./-a{flags}"
 
 
 @pytest.mark.parametrize(
-    ("argv", "words", "said"),
+    ("argv", "command"),
     [
-        ("/venv/bin/mnist-tune regimes --smoke", ["--smoke"], "mnist-tune regimes"),
-        (
-            "/venv/mnist_tune/__main__.py regimes --smoke",
-            ["--smoke"],
-            "mnist-tune regimes",
-        ),
-        (
-            "'my sweeps/lr_regimes.py' --smoke",
-            ["--smoke"],
-            "python 'my sweeps/lr_regimes.py'",
-        ),
+        ("/venv/bin/mnist-tune regimes", "mnist-tune regimes"),
+        ("/venv/mnist_tune/__main__.py regimes", "mnist-tune regimes"),
+        ("'my sweeps/lr_regimes.py'", "python 'my sweeps/lr_regimes.py'"),
     ],
 )
-def test_how_a_command_was_called(monkeypatch, argv, words, said):
-    monkeypatch.setattr(sys, "argv", shlex.split(argv))
-    assert (arguments(), called()) == (words, said)
+def test_how_a_command_was_called(monkeypatch, argv, command):
+    monkeypatch.setattr(sys, "argv", [*shlex.split(argv), "--smoke"])
+    assert arguments() == ["--smoke"]
+    assert called() == command
 
 
 def test_values_are_words_for_the_shell():
-    found = "\n".join(words(*values) for values in VALUES)
-    assert found == "--output\n--data-dir 'a b'\n--seeds 1 2\n--resume=-x -y\n--x '' -"
+    lines = "\n".join(words(*values) for values in VALUES)
+    assert lines == "--output\n--data-dir 'a b'\n--seeds 1 2\n--resume=-x -y\n--x '' -"
 
 
 def test_every_command_has_a_module():
@@ -100,7 +88,6 @@ def test_every_command_has_a_module():
 
 def test_a_sweep_has_the_name_of_the_module_that_starts_it():
     assert started_by("lr_regimes") == "regimes"
-    assert [started_by(name) for name in ("show", "range_test", "mine", "")] == [
-        None
-    ] * 4
+    for name in ("show", "range_test", "mine", ""):
+        assert started_by(name) is None
     assert invocation.PROGRAM not in COMMANDS

@@ -14,23 +14,25 @@ LINES = {2: "0::/pod/job\n", 1: "9:cpuset:/elsewhere\n4:cpu,cpuacct:/pod/job\n0:
 def limit(request, tmp_path, monkeypatch):
     """A function that sets a control group's quota, on a machine of 64 cores with
     control groups of either version."""
-    monkeypatch.setattr(
-        os, "sched_getaffinity", lambda process: set(range(0 if process else 64))
-    )
+    cores_of_process = {0: set(range(64))}
+    monkeypatch.setattr(os, "sched_getaffinity", cores_of_process.__getitem__)
     monkeypatch.setattr(machine, "CGROUPS", tmp_path)
     monkeypatch.setattr(machine, "OWN_CGROUPS", tmp_path / "own")
     (tmp_path / "own").write_text(LINES[request.param])
 
-    def limit(group, quota):
-        folder = tmp_path / ("" if request.param == 2 else "cpu") / group
+    def limit_by_version_1(group, quota):
+        folder = tmp_path / "cpu" / group
         folder.mkdir(parents=True, exist_ok=True)
-        if request.param == 2:
-            return (folder / "cpu.max").write_text(quota)
-        quota, *period = quota.replace("max", "-1").split()
-        for name, value in {"quota": quota, "period": "".join(period)}.items():
-            (folder / f"cpu.cfs_{name}_us").write_text(value + "\n")
+        quota, _, period = quota.replace("max", "-1").partition(" ")
+        (folder / "cpu.cfs_quota_us").write_text(quota + "\n")
+        (folder / "cpu.cfs_period_us").write_text(period + "\n")
 
-    return limit
+    def limit_by_version_2(group, quota):
+        folder = tmp_path / group
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "cpu.max").write_text(quota)
+
+    return limit_by_version_1 if request.param == 1 else limit_by_version_2
 
 
 def test_usable_cpus_follow_the_affinity(limit):
@@ -68,9 +70,8 @@ def test_another_groups_quota_does_not_count(limit):
 
 def test_a_control_group_outside_the_containers_view(limit):
     limit("", "200000 100000")
-    machine.OWN_CGROUPS.write_text(
-        machine.OWN_CGROUPS.read_text().replace("/pod/job", "/../../job")
-    )
+    groups = machine.OWN_CGROUPS.read_text()
+    machine.OWN_CGROUPS.write_text(groups.replace("/pod/job", "/../../job"))
     assert usable_cpus() == 2
 
 
@@ -80,21 +81,20 @@ def test_a_containers_memory_is_the_smallest_of_its_groups(
 ):
     monkeypatch.setattr(machine, "CGROUPS", tmp_path)
     monkeypatch.setattr(machine, "OWN_CGROUPS", tmp_path / "own")
-    monkeypatch.setattr(
-        os, "sysconf", {"SC_PAGE_SIZE": 2**12, "SC_PHYS_PAGES": 2**22}.__getitem__
-    )
+    pages = {"SC_PAGE_SIZE": 2**12, "SC_PHYS_PAGES": 2**22}
+    monkeypatch.setattr(os, "sysconf", pages.__getitem__)
     (tmp_path / "own").write_text(LINES[version].replace("cpu,cpuacct", "cpu,memory"))
-    root, name = (
-        (tmp_path, "memory.max")
-        if version == 2
-        else (tmp_path / "memory", "memory.limit_in_bytes")
-    )
-    (root / "pod" / "job").mkdir(parents=True)
+    if version == 2:
+        pod = tmp_path / "pod"
+        name, no_limit = "memory.max", "max\n"
+    else:
+        pod = tmp_path / "memory" / "pod"
+        name, no_limit = "memory.limit_in_bytes", "9223372036854771712\n"
+    (pod / "job").mkdir(parents=True)
     assert usable_memory() == 2**34
-    no_limit = "max\n" if version == 2 else "9223372036854771712\n"
-    for told, bytes_ in ((no_limit, 2**34), (f"{2**30}\n", 2**30)):
-        (root / "pod" / name).write_text(told)
-        (root / "pod" / "job" / name).write_text(no_limit)
+    for limit, bytes_ in ((no_limit, 2**34), (f"{2**30}\n", 2**30)):
+        (pod / name).write_text(limit)
+        (pod / "job" / name).write_text(no_limit)
         assert usable_memory() == bytes_
 
 

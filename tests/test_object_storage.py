@@ -66,16 +66,18 @@ def test_a_large_file_is_written_whole_with_and_without_a_condition(file):
 
 
 def test_what_is_not_there_can_be_copied_and_removed(bucket):
-    one, two, three = (storage.join(bucket, name) for name in ("1/a", "2/a", "3"))
-    object_storage.write(one, b"1")
-    object_storage.copy(one, two)
-    object_storage.copy(three, two)
-    object_storage.remove(one, three)
+    original = storage.join(bucket, "1/a")
+    copy = storage.join(bucket, "2/a")
+    nothing = storage.join(bucket, "3")
+    object_storage.write(original, b"1")
+    object_storage.copy(original, copy)
+    object_storage.copy(nothing, copy)
+    object_storage.remove(original, nothing)
     object_storage.remove()
-    object_storage.remove(three)
+    object_storage.remove(nothing)
     assert object_storage.below(bucket) == ["2/a"]
     assert object_storage.files(bucket) == {}
-    assert object_storage.read(two)[0] == b"1"
+    assert object_storage.read(copy)[0] == b"1"
 
 
 def test_a_missing_bucket_is_no_missing_file(s3):
@@ -85,17 +87,15 @@ def test_a_missing_bucket_is_no_missing_file(s3):
         object_storage.below,
         lambda where: object_storage.write(where, b"1"),
     ):
-        with pytest.raises(
-            OSError, match=r"^NoSuchBucket The specified bucket does not exist$"
-        ) as error:
+        line = r"^NoSuchBucket The specified bucket does not exist$"
+        with pytest.raises(OSError, match=line) as error:
             call(place)
         assert type(error.value) is OSError
 
 
 def test_storage_that_does_not_answer_is_an_error_in_a_line(silent_s3):
-    with pytest.raises(
-        OSError, match=r"^error sending request \(Connection refused\)$"
-    ):
+    line = r"^error sending request \(Connection refused\)$"
+    with pytest.raises(OSError, match=line):
         object_storage.read(silent_s3.uri("mnist-tune", "x"))
 
 
@@ -107,10 +107,11 @@ def server():
     class Handler(BaseHTTPRequestHandler):
         def answer(self):
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            told.asked.append((self.command, self.path, dict(self.headers), body))
-            status, headers, content = (
-                told.answers.pop(0) if len(told.answers) > 1 else told.answers[0]
-            )
+            orders.asked.append((self.command, self.path, dict(self.headers), body))
+            status, headers, content = orders.answers[0]
+            # the last answer is given again and again
+            if len(orders.answers) > 1:
+                del orders.answers[0]
             self.send_response(status)
             for name, value in {"Content-Length": len(content), **headers}.items():
                 self.send_header(name, value)
@@ -125,13 +126,13 @@ def server():
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
         threading.Thread(target=listening.serve_forever, daemon=True).start()
         at = f"endpoint_override=127.0.0.1:{listening.server_port}&scheme=http"
-        told = SimpleNamespace(asked=[], answers=[], at=at)
-        yield told
+        orders = SimpleNamespace(asked=[], answers=[], at=at)
+        yield orders
         listening.shutdown()
 
 
 @pytest.mark.parametrize(
-    ("status", "content", "kind", "said"),
+    ("status", "content", "kind", "line"),
     [
         (
             403,
@@ -151,12 +152,13 @@ def server():
     ],
 )
 def test_an_answer_of_the_storage_becomes_an_error_of_a_line(
-    s3, server, status, content, kind, said
+    s3, server, status, content, kind, line
 ):
     server.answers = [(status, {}, content)]
     with pytest.raises(OSError) as error:  # noqa: PT011
         object_storage.read(f"s3://bucket/x?{server.at}&region=us-east-1")
-    assert (type(error.value), storage.reason(error.value)) == (kind, said)
+    assert type(error.value) is kind
+    assert storage.reason(error.value) == line
     assert len(server.asked) == (3 if status == 503 else 1)  # a hiccup is tried again
 
 
@@ -173,10 +175,11 @@ def test_google_is_told_the_number_of_the_version_that_was_seen(server, monkeypa
     server.answers = [(200, {"ETag": '"e"', "x-goog-generation": "7"}, b"")]
     version = object_storage.write_over(place, b"one", None, "one")
     object_storage.write_over(place, b"two", version, "one")
-    assert [
-        (method, path, headers.get("x-goog-if-generation-match"))
-        for method, path, headers, _ in server.asked
-    ] == [("PUT", "/bucket/a", "0"), ("PUT", "/bucket/a", "7")]
+    versions = []
+    for method, path, headers, _ in server.asked:
+        assert (method, path) == ("PUT", "/bucket/a")
+        versions.append(headers.get("x-goog-if-generation-match"))
+    assert versions == ["0", "7"]
 
 
 ERRORS = {
@@ -204,18 +207,17 @@ RAISED = (
 
 
 def test_errors_of_the_storage_become_errors_of_files_in_a_line():
-    raised = [
-        (name, obstore.exceptions.GenericError(text)) for name, text in ERRORS.items()
-    ]
-    raised += [
-        (f"{name}, not found", FileNotFoundError(ERRORS[name]))
-        for name in [*ERRORS][-3:]
-    ]
-    raised += [(name, getattr(obstore.exceptions, name)("it")) for name in RAISED]
-    lines = [
-        f"{name}: {outcome(object_storage._as_of_files, Mock(side_effect=error))}"
-        for name, error in raised
-    ]
+    errors = {}
+    for name, text in ERRORS.items():
+        errors[name] = obstore.exceptions.GenericError(text)
+    for name in [*ERRORS][-3:]:
+        errors[f"{name}, not found"] = FileNotFoundError(ERRORS[name])
+    for name in RAISED:
+        errors[name] = getattr(obstore.exceptions, name)("it")
+    lines = []
+    for name, error in errors.items():
+        end = outcome(object_storage._as_of_files, Mock(side_effect=error))
+        lines.append(f"{name}: {end}")
     assert_kept("storage errors", "\n".join(lines) + "\n")
 
 
@@ -225,23 +227,24 @@ AWS = "[default]\naws_access_key_id = from-file\naws_secret_access_key = hidden\
 @pytest.mark.promise(
     "Keys come from the environment or the machine, and from `~/.aws` with boto3"
 )
-@pytest.mark.parametrize("kept", ["environment", "file", "nowhere"])
+@pytest.mark.parametrize(
+    ("place", "key_id"),
+    [("environment", None), ("file", "from-file"), ("nowhere", None)],
+)
 def test_keys_come_from_the_environment_or_from_the_file_of_aws_if_boto3_is_there(
-    tmp_path, monkeypatch, kept
+    tmp_path, monkeypatch, place, key_id
 ):
     file = tmp_path / "credentials"
-    file.write_text(AWS if kept == "file" else "")
+    file.write_text(AWS if place == "file" else "")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", "none")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    if kept == "environment":
+    if place == "environment":
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "some")
-    found = object_storage._keys_of_aws()
-    assert (found and found()["access_key_id"]) == (
-        "from-file" if kept == "file" else None
-    )
+    keys = object_storage._keys_of_aws()
+    assert (keys and keys()["access_key_id"]) == key_id
     monkeypatch.setattr(object_storage, "find_spec", lambda name: None)
     assert object_storage._keys_of_aws() is None
 
@@ -252,10 +255,8 @@ def test_a_profile_that_is_missing_is_said_in_a_line(monkeypatch):
         "obstore.auth.boto3.Boto3CredentialProvider",
         Mock(side_effect=ProfileNotFound(profile="x")),
     )
-    with pytest.raises(
-        UserError,
-        match=r"^can't read the configuration of AWS: .*profile \(x\) could not be found$",
-    ):
+    line = r"^can't read the configuration of AWS: .*profile \(x\) could not be found$"
+    with pytest.raises(UserError, match=line):
         object_storage._keys_of_aws()
 
 
@@ -265,17 +266,11 @@ def test_what_tune_writes_goes_with_the_folders_that_pyarrow_makes(bucket):
     with filesystem.open_output_stream(f"{path}/tune/file") as file:
         file.write(b"1")
     object_storage.write(storage.join(bucket, "a"), b"1")
-    assert (
-        object_storage.read(storage.join(bucket, ".ray", "1", "tune", "file"))[0]
-        == b"1"
-    )
-    assert sorted(object_storage.below(bucket)) == [
-        ".ray",
-        ".ray/1",
-        ".ray/1/tune",
-        ".ray/1/tune/file",
-        "a",
-    ]
+    tunes_file = storage.join(bucket, ".ray", "1", "tune", "file")
+    content, _ = object_storage.read(tunes_file)
+    assert content == b"1"
+    tunes = [".ray", ".ray/1", ".ray/1/tune", ".ray/1/tune/file"]
+    assert sorted(object_storage.below(bucket)) == [*tunes, "a"]
     object_storage.remove_tunes(storage.join(bucket, ".ray"))
     object_storage.remove_tunes(storage.join(bucket, "nothing"))
     assert object_storage.below(bucket) == [".ray", "a"]

@@ -24,28 +24,27 @@ def test_each_public_name_is_there(name):
 
 
 def test_notebooks_complete_each_public_name():
-    assert (
-        {"run_sweep", "load_sweep", "TrialConfig"}
-        <= {*dir(mnist_tune)}
-        == {*mnist_tune.__all__}
-    )
+    names = set(dir(mnist_tune))
+    assert names >= {"run_sweep", "load_sweep", "TrialConfig"}
+    assert names == set(mnist_tune.__all__)
 
 
 @pytest.mark.parametrize(
     "kind", [TrialConfig, SweepOptions, EdgeOptions, DecideOptions, RangeTestOptions]
 )
 def test_a_signature_names_each_field_and_no_other_is_taken(kind):
-    assert [*inspect.signature(kind).parameters] == [one.name for one in fields(kind)]
-    with pytest.raises(
-        UserError, match=rf"^{kind.__name__} has no field 'wrongly'; known are "
-    ):
+    parameters = list(inspect.signature(kind).parameters)
+    assert parameters == [field.name for field in fields(kind)]
+    unknown = rf"^{kind.__name__} has no field 'wrongly'; known are "
+    with pytest.raises(UserError, match=unknown):
         kind(wrongly=1)
-    with pytest.raises(UserError, match=f"^{kind.__name__} takes its values by name: "):
+    by_place = f"^{kind.__name__} takes its values by name: "
+    with pytest.raises(UserError, match=by_place):
         kind(1)
 
 
 @pytest.mark.parametrize(
-    ("trials", "said"),
+    ("trials", "line"),
     [
         ({"lr": [0.1]}, "TrialConfig has no field 'lr'; did you mean 'learning_rate'?"),
         (
@@ -62,15 +61,14 @@ def test_a_signature_names_each_field_and_no_other_is_taken(kind):
         ),
     ],
 )
-def test_trials_that_are_none_are_one_line(trials, said):
+def test_trials_that_are_none_are_one_line(trials, line):
     with pytest.raises(UserError) as caught:
         run_sweep("wrong", trials)
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).startswith(line)
 
 
 def test_functions_that_register_are_those_of_their_kind():
     mnist_tune.register("mine")(len)
     mnist_tune.register_optimizer("mine")(max)
-    assert [
-        ENTRIES[flag]["mine"].factory for flag in ("architecture", "optimizer")
-    ] == [len, max]
+    assert ENTRIES["architecture"]["mine"].factory is len
+    assert ENTRIES["optimizer"]["mine"].factory is max

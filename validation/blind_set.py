@@ -22,6 +22,7 @@ from __future__ import annotations
 import runpy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -62,17 +63,14 @@ class Case:
     def trials(self, longer: int = 1, **changes: Any) -> list[TrialConfig]:
         """Return the trials, which train so many times as long, with some fields
         changed."""
-        shared = {
-            "architecture": self.network,
-            "epochs": longer * self.epochs,
-            **self.config,
-            **changes,
-        }
-        return [
-            TrialConfig(learning_rate=rate, seed=seed, data_seed=seed, **shared)
-            for rate in self.rates
-            for seed in self.seeds
-        ]
+        shared: dict[str, Any] = {"architecture": self.network}
+        shared["epochs"] = longer * self.epochs
+        fields = shared | self.config | changes
+        trials = []
+        for rate, seed in product(self.rates, self.seeds):
+            trial = TrialConfig(learning_rate=rate, seed=seed, data_seed=seed, **fields)
+            trials.append(trial)
+        return trials
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,12 +126,14 @@ def run(case: Case, folder: Path, longer: int) -> tuple[pd.DataFrame, ...]:
     dataset = meta["name"]
     if case.data is None:
         dataset = case.name
+    # without this machine's folders
+    optimizers = sweep.trials["optimizer"].str.rpartition("/")[2]
+    label_counts = map(str, meta.get("label_counts", ()))
     trials = sweep.trials[KEPT].assign(
         sweep=case.name,
-        # without this machine's folders
-        optimizer=sweep.trials["optimizer"].str.rpartition("/")[2],
+        optimizer=optimizers,
         dataset=dataset,
-        label_counts=" ".join(map(str, meta.get("label_counts", ()))),
+        label_counts=" ".join(label_counts),
         test_images=meta["test_images"],
         target=case.target or meta.get("target"),
         positions=meta.get("positions", 1),

@@ -176,10 +176,12 @@ def simulate(
                 figures = judged(part(decision, ends), worse, tolerance * unit)
                 ended.append(np.stack([settled[ends], *figures, trials[ends]]))
                 decision = part(decision, ~ends)
-    settled, within, loses, kept, trials = np.concatenate(ended, 1)
+    settled, within, loses, keeps_best, trials = np.concatenate(ended, 1)
     right = np.where(settled, within, loses)
     right_share = float(right.mean())
-    kept_share = float(kept.mean())
+    kept_share = float(keeps_best.mean())
+    misses_right = is_missed(right_share, config.searches)
+    misses_best = is_missed(kept_share, config.searches)
     return Cell(
         truth=truth,
         noise=noise,
@@ -191,8 +193,7 @@ def simulate(
         right=right_share,
         kept=kept_share,
         trials=float(trials.mean()),
-        missed=is_missed(right_share, config.searches)
-        or is_missed(kept_share, config.searches),
+        missed=misses_right or misses_best,
     )
 
 

@@ -94,8 +94,10 @@ def simulate(
     is_best = (number == 0)[:, None]
     values = noise + better * is_best
     jumps = jumping[:, None] * (rng.random(shape) < 0.5)
-    values -= jumps * rng.exponential(5, shape)
-    values = np.where(near_edge[:, None], 10 * values - 20, values)
+    depths = rng.exponential(5, shape)
+    values -= jumps * depths
+    values_at_the_edge = 10 * values - 20
+    values = np.where(near_edge[:, None], values_at_the_edge, values)
     failed = rng.random(shape) < FAILS.get(wrong, 0.0)
     lists = []
     for value, lost in zip(values, failed, strict=True):
@@ -108,6 +110,7 @@ def simulate(
     held, named = map(float, np.mean(lists, axis=0))
     knows_seeds = vary == 0 or seeds > 1
     included = knows_seeds and wrong != "half jump"
+    missed = included and is_missed(held, len(lists))
     return Cell(
         settings=settings,
         seeds=seeds,
@@ -118,7 +121,7 @@ def simulate(
         sweeps=len(lists),
         held=held,
         named=named,
-        missed=included and is_missed(held, len(lists)),
+        missed=missed,
     )
 
 
@@ -137,9 +140,9 @@ def listed(
     # Those that compete are numbered anew.
     numbers = np.cumsum(competes)[setting] - 1
     noise = np.ones(len(setting))
-    _, gap, limit = below_best(
-        numbers, seed, value[setting, seed], noise, jumping[setting], leads
-    )
+    scores = value[setting, seed]
+    is_jumping = jumping[setting]
+    _, gap, limit = below_best(numbers, seed, scores, noise, is_jumping, leads)
     close = gap <= limit
     return bool(close[0]), int(close.sum())
 

@@ -141,10 +141,12 @@ def tables(trials: pd.DataFrame) -> Iterator[Table]:
             "four about the best": rates[first : first + 4],
         }
         for title, part in parts.items():
+            is_swept = sweeps["learning_rate"].isin(part)
+            is_decided = decisions["learning_rate"].isin(part)
             yield Table(
                 name=f"{network}, {title}",
-                sweeps=sweeps[sweeps["learning_rate"].isin(part)],
-                decisions=decisions[decisions["learning_rate"].isin(part)],
+                sweeps=sweeps[is_swept],
+                decisions=decisions[is_decided],
             )
 
 
@@ -252,12 +254,12 @@ def main() -> None:
     for rows in (list_rows, answer_rows):
         print(pd.DataFrame(rows).to_string(index=False, float_format="{:.4g}".format))
     print(f"{time.perf_counter() - start:.0f} s")
-    results = {
-        "lists": list_rows,
-        "answers": answer_rows,
-        "tables": [recorded_tables(parts)],
+    tables_row = recorded_tables(parts)
+    record = {
+        "lists": {"rounds": list_rows, "targets": []},
+        "answers": {"rounds": answer_rows, "targets": []},
+        "tables": {"rounds": [tables_row], "targets": []},
     }
-    record = {name: {"rounds": rows, "targets": []} for name, rows in results.items()}
     write_record(config, machine, record)
 
 

@@ -42,7 +42,8 @@ from mnist_tune.edge.edge_searcher import EdgeSearcher
 from mnist_tune.regimes.measured_edge import Learned
 from validation.cells import simulate_all
 
-LEARNED, FAILED = 3, 1
+LEARNED = 3
+FAILED = 1
 """Epochs that a trial takes."""
 
 EXPECTED = (0.0, -math.log(8), math.log(8))
@@ -149,18 +150,19 @@ def simulate(truth: str, s: float, workers: int, config: EdgeCoverage) -> Cell:
     chance = partial(_chance, truth, s)
     searches = []
     for search in range(config.searches):
-        expected = EXPECTED[search % len(EXPECTED)] + rng.uniform(-0.26, 0.26)
+        error = rng.uniform(-0.26, 0.26)
+        expected = EXPECTED[search % len(EXPECTED)] + error
         searches.append(_search(chance, expected, workers, config, rng))
     low, median, high, trials, precise, epochs = np.transpose(searches)
-    covers = (low <= 0) & (high >= 0)
-    half_width = (high - low) / 2
+    covers = np.mean((low <= 0) & (high >= 0))
+    half_width = np.mean(high - low) / 2
     return Cell(
         truth=truth,
         s=s,
         workers=workers,
-        covers=float(covers.mean()),
+        covers=float(covers),
         bias=math.expm1(median.mean()),
-        half_width=math.expm1(half_width.mean()),
+        half_width=math.expm1(half_width),
         trials=float(np.mean(trials)),
         precise=float(np.mean(precise)),
         epochs=float(np.mean(epochs)),
@@ -180,14 +182,16 @@ def _search(
 ) -> tuple[Any, ...]:
     """Run the searcher of `mnist-tune edge`, pilot included, with as many workers as
     trials run at a time, and one."""
+    setting = TrialConfig(epochs=LEARNED)
+    seed = int(rng.integers(2**32))
     searcher = EdgeSearcher(
-        [TrialConfig(epochs=LEARNED)],
+        [setting],
         [math.exp(expected)],
         workers=workers + 1,
         precision=config.precision,
         trials=config.trials,
         learned=[Learned(guess=1.0)],
-        seed=int(rng.integers(2**32)),
+        seed=seed,
     )
     draw = rng.random()
     now = 0.0
@@ -242,13 +246,12 @@ def _train(
 
 def main() -> None:
     config = cli.parse(EdgeCoverage)
-    cells = []
-    for truth, s, workers in product(config.truths, config.widths, config.workers):
-        # A step has no width.
-        if truth != "step" or s == config.widths[0]:
-            cells.append((truth, s, workers))
     with ProcessPoolExecutor(config.processes) as pool:
-        running = [pool.submit(simulate, *cell, config) for cell in cells]
+        running = []
+        for truth, s, workers in product(config.truths, config.widths, config.workers):
+            # A step has no width.
+            if truth != "step" or s == config.widths[0]:
+                running.append(pool.submit(simulate, truth, s, workers, config))
         table = simulate_all(config, (future.result() for future in running))
     by_truth = table.groupby("truth", sort=False)[["covers", "bias"]]
     print(by_truth.agg(["min", "mean", "max"]).to_string())

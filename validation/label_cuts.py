@@ -115,12 +115,12 @@ class Sweep:
     def until(self, last: int, asked: int, reason: str) -> Sweep:
         """Return the sweep cut after an epoch, as if so many were asked for; `reason`
         is that of what was cut."""
-        last_epochs = self.epochs.groupby("trial_id")["epoch"].max()
-        is_cut = self.trials["trial_id"].map(last_epochs) > last
+        epochs_run = self.epochs.groupby("trial_id")["epoch"].max()
+        is_cut = self.trials["trial_id"].map(epochs_run) > last
         stop_reason = self.trials["stop_reason"].mask(is_cut, reason)
         trials = self.trials.assign(epochs_asked=asked, stop_reason=stop_reason)
-        epochs = self.epochs[self.epochs["epoch"] <= last]
-        return replace(self, trials=trials, epochs=epochs)
+        is_there = self.epochs["epoch"] <= last
+        return replace(self, trials=trials, epochs=self.epochs[is_there])
 
     def labelled(self) -> pd.DataFrame:
         """Return the trials with their labels and projections."""
@@ -137,13 +137,11 @@ def read_set(name: str | int, folder: Path = SETS) -> Iterator[Sweep]:
         keys = [key for key in KEYS if key in labels]
         trials = trials.merge(labels, on=keys, validate="one_to_one")
     trials = complete(trials.assign(architecture="net"))
-    for sweep, part in trials.groupby("sweep", sort=False):
-        yield Sweep(
-            name=str(sweep),
-            trials=part.reset_index(drop=True),
-            epochs=epochs[epochs["sweep"] == sweep],
-            data=data_of(part.iloc[0]),
-        )
+    for name_of_sweep, part in trials.groupby("sweep", sort=False):
+        is_of_sweep = epochs["sweep"] == name_of_sweep
+        part = part.reset_index(drop=True)
+        data = data_of(part.iloc[0])
+        yield Sweep(str(name_of_sweep), part, epochs[is_of_sweep], data)
 
 
 def read_part(path: Path) -> pd.DataFrame:
@@ -240,13 +238,20 @@ def print_scores(name: str, trials: Sequence[Any]) -> None:
 
 def print_contradictions(sweeps: Sequence[Sweep]) -> None:
     """Print how many labels of cut curves contradict that of the whole one."""
-    pairs = [pair for sweep in sweeps for pair in cut_and_whole(sweep)]
-    decided = [pair for pair in pairs if "undecided" not in pair]
-    contradictions = [f"{cut}, then {whole}" for cut, whole in decided if cut != whole]
+    cuts = 0
+    decided = 0
+    contradictions = []
+    for sweep in sweeps:
+        for cut, whole in cut_and_whole(sweep):
+            cuts += 1
+            if "undecided" in (cut, whole):
+                continue
+            decided += 1
+            if cut != whole:
+                contradictions.append(f"{cut}, then {whole}")
+    count = len(contradictions)
+    print(f"cuts: {count} of {decided} decided ones contradict the whole ({cuts} cuts)")
     counts = pd.Series(contradictions).value_counts()
-    print(
-        f"cuts: {counts.sum()} of {len(decided)} decided ones contradict the whole ({len(pairs)} cuts)"
-    )
     lines = [f"  {count:3} {pair}" for pair, count in counts.items()]
     print(*lines, sep="\n")
 
@@ -259,12 +264,9 @@ def cut_and_whole(sweep: Sweep) -> Iterator[tuple[str, str]]:
         if not pd.isna(targets.iloc[row]):
             target = float(targets.iloc[row])
         # Each curve alone, with the target of its sweep.
-        alone = Sweep(
-            name=sweep.name,
-            trials=sweep.trials.iloc[[row]].reset_index(drop=True),
-            epochs=sweep.curve(trial_id),
-            data=replace(sweep.data, target=target),
-        )
+        data = replace(sweep.data, target=target)
+        trial = sweep.trials.iloc[[row]].reset_index(drop=True)
+        alone = Sweep(sweep.name, trial, sweep.curve(trial_id), data)
         whole = only_regime(alone)
         epochs = len(alone.epochs)
         for last in cuts_of(epochs) - {epochs}:
@@ -310,12 +312,15 @@ class Projection:
     def of(cls, trial: Any, epoch: float, trained: int) -> Projection:
         """Return what a labelled trial says of an epoch, which is infinite if the curve
         did not get there within the epochs that it was trained."""
+        curve = trial.sweep, trial.trial_id
+        start = float(trial.reaches_from)
+        end = float(trial.reaches_to)
         return cls(
             epoch=epoch,
-            start=float(trial.reaches_from),
-            end=float(trial.reaches_to),
+            start=start,
+            end=end,
             not_before=not_before(trial),
-            curve=(trial.sweep, trial.trial_id),
+            curve=curve,
             epochs_asked=trial.epochs_asked,
             trained=trained,
         )
@@ -407,6 +412,7 @@ def print_quality(name: str, cuts: Sequence[Projection]) -> None:
     how often what they say is false."""
     reached = [cut for cut in cuts if cut.epoch < math.inf]
     curves = {cut.curve for cut in reached}
+    columns = [f"  {name:22} {len(reached):6}", f"{len(curves):9}"]
     # Intervals
     ranges = [cut for cut in reached if cut.finite]
     count = len(ranges)
@@ -418,14 +424,13 @@ def print_quality(name: str, cuts: Sequence[Projection]) -> None:
     held = f"{hold} {hold / max(count, 1):.0%}"
     early = sum(cut.epoch >= cut.end + 1 for cut in ranges)
     late = count - hold - early
+    columns += [f"{share:>8}", f"{width:9.2f}", f"{held:>7}", f"{early:9}, {late:<4}"]
     # Least epochs
     limits = [cut for cut in cuts if cut.may_be_false]
     wrong = sum(cut.is_false for cut in limits)
     never = sum(math.isinf(cut.not_before) for cut in reached)
-    print(
-        f"  {name:22} {len(reached):6}  {len(curves):9}  {share:>8}  {width:9.2f}  {held:>7}  "
-        f"{early:9}, {late:<4}  {wrong:6} of {len(limits):<6} never: false {never}"
-    )
+    columns.append(f"{wrong:6} of {len(limits):<6} never: false {never}")
+    print("  ".join(columns))
 
 
 SCHEDULES = ("constant", "cosine", "linear")
@@ -575,7 +580,8 @@ def main() -> None:
     cut_sweeps = []
     for sweep in sweeps:
         last = sweep.asked // config.longer
-        cut_sweeps.append(sweep.until(last, last, "completed"))
+        cut_sweep = sweep.until(last, last, "completed")
+        cut_sweeps.append(cut_sweep)
     for order in ("smallest", "largest"):
         print(f"early stopping, {order} rate first")
         is_largest = order == "largest"

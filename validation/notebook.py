@@ -109,50 +109,47 @@ class Experiment:
         if not self.seeds:
             return [own]
         other = replace(own, label=f"{self.name} seeds", stop_when_diverged=True)
-        other_seeds = seeds or range(self.seeds + 1)
-        other_seeds = [seed for seed in other_seeds if seed != own.seed]
         count = len(seeds) or self.seeds
-        others = [
-            replace(other, seed=seed, data_seed=seed) for seed in other_seeds[:count]
+        other_seeds = [
+            seed for seed in seeds or range(self.seeds + 1) if seed != own.seed
         ]
-        return [own, *others]
+        trials = [own]
+        for seed in other_seeds[:count]:
+            trials.append(replace(other, seed=seed, data_seed=seed))
+        return trials
 
 
 def experiments() -> dict[str, Experiment]:
     """Return the eight experiments by name, in the notebook's order."""
     usual = TrialConfig(architecture="mlp-1024-128-tanh", learning_rate=0.1)
     mlp = replace(usual, epochs=10, holdout=0, stop_when_diverged=False)
+    slow = replace(mlp, learning_rate=0.001)
+    oscillates = replace(mlp, learning_rate=1.6)
+    diverges = replace(mlp, learning_rate=2.0)
+    underfit = replace(mlp, architecture="mlp-4-tanh")
     deep = replace(mlp, architecture="mlp-2048-1024-512-1024-512-128-tanh", epochs=30)
+    overfit = replace(deep, learning_rate=0.01, label_noise=30_000)
+    # The notebook had already drawn batches from its generator, so its batch order
+    # in the last two is unknown.
     stax = replace(mlp, seed=123, epochs=20)
+    stax_mlp = replace(stax, architecture="stax-mlp", learning_rate=0.15, epochs=12)
+    convnet = replace(stax, architecture="convnet", learning_rate=0.06)
     in_order = [
         Experiment("converges", mlp),
-        Experiment("slow", replace(mlp, learning_rate=0.001)),
+        Experiment("slow", slow),
         # A fifth of the runs (16 of 80) do not diverge within two epochs; all of these
         # oscillate. Measured on an AMD EPYC (AVX2) with 16 seeds, each with five orders
         # of the images in a batch, which only changes the rounding. If runs are
         # independent, none of 21 oscillates with probability 0.8**21 = 0.01.
-        Experiment(
-            "oscillates", replace(mlp, learning_rate=1.6), seeds=20, chaotic=True
-        ),
+        Experiment("oscillates", oscillates, seeds=20, chaotic=True),
         # On the same machine 10 of 12 seeds diverged, and the notebook's seed did so
         # with each of 9 orders of the images. None of 6 seeds diverges with probability
         # (2 / 12)**6 = 2e-5.
-        Experiment("diverges", replace(mlp, learning_rate=2.0), seeds=5, chaotic=True),
-        Experiment("underfit", replace(mlp, architecture="mlp-4-tanh")),
-        Experiment("overfit", replace(deep, learning_rate=0.01, label_noise=30_000)),
-        # The notebook had already drawn batches from its generator, so its batch order
-        # here is unknown.
-        Experiment(
-            "stax_mlp",
-            replace(stax, architecture="stax-mlp", learning_rate=0.15, epochs=12),
-            band=0.003,
-        ),
-        Experiment(
-            "convnet",
-            replace(stax, architecture="convnet", learning_rate=0.06),
-            seeds=5,
-            band=0.004,
-        ),
+        Experiment("diverges", diverges, seeds=5, chaotic=True),
+        Experiment("underfit", underfit),
+        Experiment("overfit", overfit),
+        Experiment("stax_mlp", stax_mlp, band=0.003),
+        Experiment("convnet", convnet, seeds=5, band=0.004),
     ]
     return {experiment.name: experiment for experiment in in_order}
 
@@ -225,8 +222,10 @@ def _compare(experiment: Experiment, trials: pd.DataFrame, sweep: Tables) -> Com
     curves = pd.DataFrame()
     if experiment.chaotic:
         verdict, reason = _outcomes(experiment, trials)
-        is_other = trials["epochs_run"].gt(0) & trials["trial_id"].ne(own["trial_id"])
-        curves = sweep.curves("test_accuracy")[trials.loc[is_other, "trial_id"]]
+        has_begun = trials["epochs_run"] > 0
+        is_other = trials["trial_id"] != own["trial_id"]
+        other_ids = trials.loc[has_begun & is_other, "trial_id"]
+        curves = sweep.curves("test_accuracy")[other_ids]
     else:
         verdict, reason = _figures(experiment, rows, own["curve_regime"])
     return Comparison(experiment, rows, verdict, reason, curves)
@@ -252,7 +251,8 @@ def _figures(
     reference = section(experiment.name).loc[: rows.index.max()]
     expected = curve_regime(_reference_curve(reference)).regime
     final = rows["test_accuracy_difference"].iloc[-1]
-    reason = f"regime {regime} (notebook {expected}), final test accuracy {final:+.4f} (band {experiment.band:g})"
+    accuracy = f"final test accuracy {final:+.4f} (band {experiment.band:g})"
+    reason = f"regime {regime} (notebook {expected}), {accuracy}"
     if regime == expected and abs(final) <= experiment.band:
         return "statistical", reason
     return "differs", reason
@@ -303,30 +303,17 @@ def _reference_curve(reference: pd.DataFrame) -> Curve:
 def print_comparisons(comparisons: Sequence[Comparison]) -> None:
     """Print the notebook's numbers beside ours, epoch by epoch, and the verdict on each
     experiment."""
-    sides = {
-        "notebook": "{:.4f}".format,
-        "ours": "{:.4f}".format,
-        "difference": "{:+.5f}".format,
-    }
-    forms = {
-        f"{split}_accuracy_{side}": form
-        for split in ("train", "test")
-        for side, form in sides.items()
-    }
-    titles = [
-        "experiment",
-        "epoch",
-        "train: notebook",
-        "ours",
-        "difference",
-        "test: notebook",
-        "ours",
-        "difference",
-    ]
-    tables = [
-        comparison.rows.reset_index().assign(experiment=comparison.experiment.name)
-        for comparison in comparisons
-    ]
+    titles = ["experiment", "epoch"]
+    forms = {}
+    for split in ("train", "test"):
+        titles += [f"{split}: notebook", "ours", "difference"]
+        forms[f"{split}_accuracy_notebook"] = "{:.4f}".format
+        forms[f"{split}_accuracy_ours"] = "{:.4f}".format
+        forms[f"{split}_accuracy_difference"] = "{:+.5f}".format
+    tables = []
+    for comparison in comparisons:
+        name = comparison.experiment.name
+        tables.append(comparison.rows.reset_index().assign(experiment=name))
     rows = pd.concat(tables)[["experiment", "epoch", *forms]]
     print(rows.to_string(index=False, header=titles, formatters=forms, na_rep="-"))
     for comparison in comparisons:

@@ -35,36 +35,15 @@ def made_up_row(rate: float, epoch: int) -> dict[str, Any]:
     """Return an epoch's row, with every column of the `epochs` table."""
     error = 0.9 * (1 + 40 * rate * epoch) ** -0.5
     loss = 2.3 * error / 0.9
-    known = {
-        "train_loss": loss,
-        "test_loss": loss,
-        "train_accuracy": 1 - error,
-        "test_accuracy": 1 - error,
-    }
-    steps = {
-        "step_loss_first": loss,
-        "step_loss_max": 1.1 * loss,
-        "step_loss_last": loss,
-        "window_loss_max": loss,
-    }
-    row = (
-        {column.name: EMPTY[column.kind.type] for column in EPOCHS[1:]} | known | steps
-    )
-    row["sharpness_steps"] = None
-    row |= {
-        "epoch": epoch,
-        "step": 40 * epoch,
-        "learning_rate": rate,
-        "finite": True,
-        "ended_at": time.time(),
-    }
-    return row | {
-        "untrained_loss": 2.3,
-        "above_since": None,
-        "guessing_since": None,
-        "answers": 1.0,
-        "lanes": 1,
-    }
+    row = {column.name: EMPTY[column.kind.type] for column in EPOCHS[1:]}
+    row |= {"epoch": epoch, "step": 40 * epoch, "learning_rate": rate}
+    row |= {"train_loss": loss, "train_accuracy": 1 - error}
+    row |= {"test_loss": loss, "test_accuracy": 1 - error}
+    row |= {"step_loss_first": loss, "step_loss_last": loss}
+    row |= {"step_loss_max": 1.1 * loss, "window_loss_max": loss}
+    row |= {"finite": True, "ended_at": time.time(), "untrained_loss": 2.3}
+    row |= {"above_since": None, "guessing_since": None, "sharpness_steps": None}
+    return row | {"answers": 1.0, "lanes": 1}
 
 
 class Instant(TrialTrainable):
@@ -72,7 +51,9 @@ class Instant(TrialTrainable):
 
     def setup(self, config: dict[str, Any], dataset: Any, settings: Any) -> None:
         nothing: Any = SimpleNamespace(save=lambda *_: None, detach=lambda *_: None)
-        self._settings, self._blind, self._pool = settings, "", nothing
+        self._settings = settings
+        self._blind = ""
+        self._pool = nothing
         self._begin(config)
 
     def _epoch(self) -> dict[str, Any]:
@@ -84,7 +65,9 @@ class Bare(tune.Trainable):  # type: ignore[misc]
     """A trainable as small as Tune allows."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        self._rate, self._epochs, self._epoch = config["rate"], config["epochs"], 0
+        self._rate = config["rate"]
+        self._epochs = config["epochs"]
+        self._epoch = 0
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.setup(new_config)
@@ -102,14 +85,14 @@ class Bare(tune.Trainable):  # type: ignore[misc]
 def cpu_seconds() -> float:
     """Return the CPU seconds of this process and of those that it started, but for
     Ray's."""
-    found = time.process_time()
+    seconds = time.process_time()
     for child in psutil.Process().children():
-        if not {"raylet", "gcs_server"} & set(
-            " ".join(child.cmdline()).replace("/", " ").split()
-        ):
-            times = child.cpu_times()
-            found += times.user + times.system
-    return float(found)
+        words = " ".join(child.cmdline()).replace("/", " ").split()
+        if "raylet" in words or "gcs_server" in words:
+            continue
+        times = child.cpu_times()
+        seconds += times.user + times.system
+    return float(seconds)
 
 
 def run(work: SweepWork, side: str) -> Outcome:
@@ -135,13 +118,14 @@ def run(work: SweepWork, side: str) -> Outcome:
         tuner_of_ray.fit()
     else:
         vars(tuner)["TrialTrainable"] = Instant
-        given: dict[str, Any] = {
-            "scheduler": side,
-            "grace_period": work.epochs // 4,
-            "cpus_per_trial": 1,
-        }
+        scheduler: Any = side
         options = SweepOptions(
-            dataset=work.dataset, output=Path("sweep"), quiet=True, **given
+            dataset=work.dataset,
+            output=Path("sweep"),
+            quiet=True,
+            scheduler=scheduler,
+            grace_period=work.epochs // 4,
+            cpus_per_trial=1,
         )
         run_sweep("rows", work.configs(), options, callbacks=[meter])
     return meter.outcome()

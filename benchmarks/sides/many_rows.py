@@ -55,7 +55,7 @@ def configs(trials: int, epochs: int) -> list[TrialConfig]:
 
 def make(trials: int, epochs: int) -> None:
     named = {f"{i:05d}": config for i, config in enumerate(configs(trials, epochs + 1))}
-    writer = open_sweep("scale", options("sweep"), lambda *given: named).writer
+    writer = open_sweep("scale", options("sweep"), lambda *_: named).writer
     for number, (trial_id, config) in enumerate(named.items()):
         for epoch in range(1, epochs + 1):
             values = made_up_row(config.learning_rate, epoch)
@@ -75,21 +75,21 @@ def measured(read: Callable[[Path], Any], sweep: str) -> None:
     (empty / "journal.jsonl").touch()
     read_journal(empty)  # imports what it needs
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    before, start = memory_mb("VmRSS"), time.perf_counter()
-    found = read(Path(sweep))
+    before = memory_mb("VmRSS")
+    start = time.perf_counter()
+    content = read(Path(sweep))
     spent = time.perf_counter() - start
     print(json.dumps({"s": spent, "mb": memory_mb("VmHWM") - before}))
-    del found
+    del content
 
 
 def memory_mb(name: str) -> float:
     """Return a value of this process from `/proc`, in MB."""
-    [line] = (
-        line
-        for line in Path("/proc/self/status").read_text().splitlines()
-        if line.startswith(f"{name}:")
-    )
-    return int(line.split()[1]) * 1024 / 1e6
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            _, kib, *_ = line.split()
+            return int(kib) * 1024 / 1e6
+    raise KeyError(name)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,11 @@ class Meter(tune.Callback):  # type: ignore[misc]
     def __init__(
         self, cpu_seconds: Callable[[], float] = time.process_time, every: int = 1
     ) -> None:
-        self._cpu_seconds, self._every = cpu_seconds, every
-        self._results, self._begin, self._end = 0, (0, 0.0, 0), (0, 0.0, 0)
+        self._cpu_seconds = cpu_seconds
+        self._every = every
+        self._results = 0
+        self._begin = (0, 0.0, 0)
+        self._end = (0, 0.0, 0)
 
     def on_trial_result(self, **_: Any) -> None:
         self._results += 1

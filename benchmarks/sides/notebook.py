@@ -20,10 +20,8 @@ class Notebook:
 
     def __init__(self, setting: Setting) -> None:
         data = setting.data
-        self._learning_rate, self._batch_size = (
-            setting.config.learning_rate,
-            setting.config.batch_size,
-        )
+        self._learning_rate = setting.config.learning_rate
+        self._batch_size = setting.config.batch_size
         self._activation = getattr(jax.nn, setting.activation)
         self._params = setting.params
         self._train_set = floats(data.train_images), _one_hot(data.train_labels)

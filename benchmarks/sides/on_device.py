@@ -52,7 +52,8 @@ def lanes(architecture: str, dataset: str, count: str, turns: str) -> dict[str, 
         )
     start = time.perf_counter()
     pool.run(lane_ids)
-    first_s, seconds = time.perf_counter() - start, []
+    first_s = time.perf_counter() - start
+    seconds = []
     for _ in range(int(turns)):
         start = time.perf_counter()
         rows = pool.run(lane_ids)

@@ -20,24 +20,22 @@ class Ours:
     def __init__(self, setting: Setting) -> None:
         speed_up_convolutions()
         self._data = DeviceData.put(setting.data, label_noise=0, holdout=0)
-        config, self._program = (
-            setting.config,
-            Program.of(setting.config, setting.data.spec),
-        )
-        values = self._program.step.hyperparameters(
-            config, config.steps(self._data.train_count)
-        )
+        config = setting.config
+        self._program = Program.of(config, setting.data.spec)
+        steps = config.steps(self._data.train_count)
+        values = self._program.step.hyperparameters(config, steps)
         hyper = {name: np.float32(value) for name, value in values.items()}
-        start = self._program.init(config.seed, hyper), hyper, np.zeros(2, np.uint32)
-        self._state, self._hyper, self._key = jax.device_put(start)
+        state = self._program.init(config.seed, hyper)
+        key = np.zeros(2, np.uint32)
+        self._state, self._hyper, self._key = jax.device_put((state, hyper, key))
 
     def compile(self) -> None:
         data = self._data.arrays
         train = jax.jit(self._program.train_epoch, donate_argnums=(0,))
-        self._train_epoch = train.lower(
-            self._state, self._hyper, self._key, data, self._order(0)
-        ).compile()
-        evaluate, split = jax.jit(self._program.evaluate), np.array([0, 1], np.int32)
+        lowered = train.lower(self._state, self._hyper, self._key, data, self._order(0))
+        self._train_epoch = lowered.compile()
+        evaluate = jax.jit(self._program.evaluate)
+        split = np.array([0, 1], np.int32)
         self._evaluate = evaluate.lower(self._state, data, split).compile()
 
     def train(self, epoch: int) -> None:
@@ -54,11 +52,10 @@ class Ours:
         return self.accuracy("train"), self.accuracy("test")
 
     def accuracy(self, split: str) -> float:
-        wanted = self._data.splits[split]
-        _, sums = self._evaluate(
-            self._state, self._data.arrays, np.array(wanted, np.int32)
-        )
-        return int(sums["accuracy"][0]) / wanted[1]
+        first, count = self._data.splits[split]
+        part = np.array([first, count], np.int32)
+        _, sums = self._evaluate(self._state, self._data.arrays, part)
+        return int(sums["accuracy"][0]) / count
 
     def _order(self, epoch: int) -> Array:
         order: Array = jax.device_put(batch_order(0, epoch, self._data.train_count))

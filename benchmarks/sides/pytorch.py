@@ -22,23 +22,23 @@ class PyTorch:
 
     def __init__(self, setting: Setting) -> None:
         torch.set_num_threads(1)
-        self._setting, self._config, data = setting, setting.config, setting.data
-        self._train_set = (
-            self._put(data.train_images),
-            torch.from_numpy(data.train_labels.astype(np.int64)),
-        )
-        self._test_set = (
-            self._put(data.test_images),
-            torch.from_numpy(data.test_labels.astype(np.int64)),
-        )
-        self._apply = (
-            self._convnet if self._config.architecture == "convnet" else self._mlp
-        )
+        self._setting = setting
+        self._config = setting.config
+        data = setting.data
+        self._apply = self._mlp
+        if self._config.architecture == "convnet":
+            self._apply = self._convnet
+        train_labels = torch.from_numpy(data.train_labels.astype(np.int64))
+        test_labels = torch.from_numpy(data.test_labels.astype(np.int64))
+        self._train_set = self._put(data.train_images), train_labels
+        self._test_set = self._put(data.test_images), test_labels
         self._reset()
 
     def compile(self) -> None:
-        self._step(np.arange(min(self._config.batch_size, len(self._train_set[1]))))
-        self._accuracy(*(part[:EVALUATION_BLOCK] for part in self._test_set))
+        _, labels = self._train_set
+        self._step(np.arange(min(self._config.batch_size, len(labels))))
+        images, labels = self._test_set
+        self._accuracy(images[:EVALUATION_BLOCK], labels[:EVALUATION_BLOCK])
         self._reset()
 
     def train(self, epoch: int) -> None:
@@ -65,7 +65,8 @@ class PyTorch:
         self._optimizer = torch.optim.SGD(flat, lr=rate, fused=True)
 
     def _step(self, index: np.ndarray) -> None:
-        places, (images, labels) = torch.from_numpy(index), self._train_set
+        places = torch.from_numpy(index)
+        images, labels = self._train_set
         loss = functional.cross_entropy(self._apply(images[places]), labels[places])
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -79,7 +80,8 @@ class PyTorch:
 
     def _convnet(self, x: Any) -> Any:
         for w, b in self._params[:2]:
-            x = functional.max_pool2d(functional.conv2d(x, w, b).relu(), 2, stride=1)
+            x = functional.conv2d(x, w, b).relu()
+            x = functional.max_pool2d(x, 2, stride=1)
         x = x.permute(0, 2, 3, 1).flatten(1)  # in stax's order: rows, columns, channels
         for w, b in self._params[2:-1]:
             x = functional.linear(x, w, b).relu()
@@ -88,13 +90,12 @@ class PyTorch:
     def _accuracy(self, images: Any, labels: Any) -> float:
         """Return the accuracy. The loss is computed too, as our evaluation does, but
         not used."""
-        right = loss = 0.0
+        right = 0.0
+        loss = 0.0
+        images_of_blocks = images.split(EVALUATION_BLOCK)
+        labels_of_blocks = labels.split(EVALUATION_BLOCK)
         with torch.inference_mode():
-            for x, y in zip(
-                images.split(EVALUATION_BLOCK),
-                labels.split(EVALUATION_BLOCK),
-                strict=True,
-            ):
+            for x, y in zip(images_of_blocks, labels_of_blocks, strict=True):
                 logits = self._apply(x)
                 loss += float(functional.cross_entropy(logits, y, reduction="sum"))
                 right += float((logits.argmax(1) == y).sum())
@@ -106,7 +107,6 @@ def _weight(w: np.ndarray) -> Any:
     channels last in memory."""
     if w.ndim == 2:
         return torch.tensor(w.T.copy()).requires_grad_()
-    tensor = torch.tensor(w.transpose(3, 2, 0, 1)).contiguous(
-        memory_format=torch.channels_last
-    )
+    tensor = torch.tensor(w.transpose(3, 2, 0, 1))
+    tensor = tensor.contiguous(memory_format=torch.channels_last)
     return tensor.requires_grad_()

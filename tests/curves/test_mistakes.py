@@ -1,6 +1,10 @@
 """Each mistake in a table of others' curves is one line, which names what is wrong,
 where, and what to do."""
 
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
 import pytest
 from curves_of_others import ACCURACY, losses, table
 
@@ -14,164 +18,144 @@ def changed(column, row, value):
     return rows
 
 
-MISTAKES = {
-    "no rate": (
-        table().rename(columns={"learning_rate": "rate"}),
-        {},
-        "the table has no column learning_rate; name it with columns={NAME: "
-        "'learning_rate'}; it has rate",
-    ),
-    "no place": (
-        table().drop(columns="epoch"),
-        {},
-        "the table has no column epoch or step; name it with columns={NAME: 'epoch'}; "
-        "it has no other",
-    ),
-    "no score": (
-        table().drop(columns="test_accuracy"),
-        {},
-        "the table has no column test_accuracy or validation_accuracy or test_loss or "
-        "validation_loss; name it with columns={NAME: 'test_accuracy'}; it has no other",
-    ),
-    "a misspelt column": (
-        table().rename(columns={"test_accuracy": "tset_accuracy"}),
-        {},
-        "the column 'tset_accuracy' is not known; did you mean 'test_accuracy'? Rename "
-        "it, or leave it out",
-    ),
-    "a column that is not there": (
-        table(),
-        {"columns": {"top1_acc": "test_accuracy"}},
-        "the table has no column 'top1_acc'; known are learning_rate, seed, epoch, "
-        "test_accuracy, train_loss",
-    ),
-    "a setting that is not there": (
-        table(width=64),
-        {"settings": ["widht"]},
-        "the table has no column 'widht'; did you mean 'width'?",
-    ),
-    "a name that is none": (
-        table(top1=0.5),
-        {"columns": {"top1": "test_acuracy"}},
-        "no column is called 'test_acuracy' here; did you mean 'test_accuracy'?",
-    ),
-    "no chance": (
-        table(),
-        {"chance": None},
-        "test_accuracy needs chance; give it, such as chance=0.1",
-    ),
-    "no number of examples": (
-        table(),
-        {"test_examples": None},
-        "test_accuracy needs test_examples; give it, such as test_examples=10000",
-    ),
-    "a chance that is none": (
-        table(),
-        {"chance": 10},
-        "chance must be in [0, 1), got 10",
-    ),
-    "losses alone": (
-        losses(),
-        {"chance": None},
-        "losses alone need guess, the loss of the best constant answer; give it, or a "
-        "column untrained_loss",
-    ),
-    "a chance of losses": (
-        losses(),
-        {"guess": 2.3},
-        "chance is of accuracies, which this table has not; leave it out",
-    ),
-    "a loss to reach of accuracies": (
-        table(),
-        {"target_loss": 0.1},
-        "target_loss is of losses alone, which this table has not; leave it out",
-    ),
-    "the same report twice": (
-        changed("epoch", 3, 2),
-        {},
-        "row 3 repeats a report; keep one, or name runs in a column run",
-    ),
-    "no number": (
-        changed("train_loss", 7, "1,5"),
-        {},
-        "row 7 has 'train_loss' that is no number; mend it, or leave it empty",
-    ),
-    "a rate of 0": (
-        changed("learning_rate", 1, 0.0),
-        {},
-        "row 1 has a learning rate that is not above 0; drop it, or mend it",
-    ),
-    "no rate in a row": (
-        changed("learning_rate", 4, None),
-        {},
-        "row 4 has no learning rate; fill it in",
-    ),
-    "no epoch in a row": (
-        changed("epoch", 4, None),
-        {},
-        "row 4 has no epoch or step; fill it in",
-    ),
-    "percents": (
-        changed("test_accuracy", 5, 81.2),
-        {},
-        "row 5 has an accuracy above 1 or below 0; divide percents by 100",
-    ),
-    "a rate that a schedule changes": (
-        changed("learning_rate", 2, 0.0005).assign(run="first").head(15),
-        {},
-        "row 2 has another learning_rate than its run had before; give the one that was "
-        "asked for, or name runs in a column run",
-    ),
-    "a schedule of another name": (
-        table(schedule="step"),
-        {},
-        "run '00000': schedule must be one of constant, cosine, linear, got 'step'",
-    ),
-    "two columns of a name": (
-        table(loss=1.0).rename(columns={"loss": "train_loss"}),
-        {},
-        "the table has two columns 'train_loss'; rename one",
-    ),
-    "no score in any row": (
-        table().assign(test_accuracy=None, train_loss=None),
-        {},
-        "no row has a score; a row is a report of a run",
-    ),
-    "an endless epoch": (
-        changed("epoch", 3, float("inf")),
-        {},
-        "row 3 has no epoch or step; fill it in",
-    ),
-    "two seeds in a run": (
-        table(rates=[0.1], run="first"),
-        {},
-        "row 16 has another seed than its run had before; give the one that was asked "
-        "for, or name runs in a column run",
-    ),
-    "a seed that is no number": (
-        table(seed="first"),
-        {},
-        "row 1 has 'seed' that is no number; mend it, or leave it empty",
-    ),
-    "a batch of nothing": (
-        table(batch_size=0),
-        {},
-        "run '00000': batch_size must be a whole number of at least 1, got 0",
-    ),
-    "no rows": (
-        table().head(0),
-        {},
-        "the table has no rows; a row is a report of a run",
-    ),
-}
+@dataclass
+class Mistake:
+    """A table, the arguments of `read_curves` that differ, and what is said."""
+
+    rows: pd.DataFrame
+    line: str
+    arguments: dict[str, Any] = field(default_factory=dict)
 
 
-@pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_a_line_that_names_what_where_and_the_fix(name):
-    rows, changes, line = MISTAKES[name]
+MISTAKES = {}
+MISTAKES["no rate"] = Mistake(
+    table().rename(columns={"learning_rate": "rate"}),
+    "the table has no column learning_rate; name it with columns={NAME: "
+    "'learning_rate'}; it has rate",
+)
+MISTAKES["no place"] = Mistake(
+    table().drop(columns="epoch"),
+    "the table has no column epoch or step; name it with columns={NAME: 'epoch'}; "
+    "it has no other",
+)
+MISTAKES["no score"] = Mistake(
+    table().drop(columns="test_accuracy"),
+    "the table has no column test_accuracy or validation_accuracy or test_loss or "
+    "validation_loss; name it with columns={NAME: 'test_accuracy'}; it has no other",
+)
+MISTAKES["a misspelt column"] = Mistake(
+    table().rename(columns={"test_accuracy": "tset_accuracy"}),
+    "the column 'tset_accuracy' is not known; did you mean 'test_accuracy'? Rename "
+    "it, or leave it out",
+)
+MISTAKES["a column that is not there"] = Mistake(
+    table(),
+    "the table has no column 'top1_acc'; known are learning_rate, seed, epoch, "
+    "test_accuracy, train_loss",
+    {"columns": {"top1_acc": "test_accuracy"}},
+)
+MISTAKES["a setting that is not there"] = Mistake(
+    table(width=64),
+    "the table has no column 'widht'; did you mean 'width'?",
+    {"settings": ["widht"]},
+)
+MISTAKES["a name that is none"] = Mistake(
+    table(top1=0.5),
+    "no column is called 'test_acuracy' here; did you mean 'test_accuracy'?",
+    {"columns": {"top1": "test_acuracy"}},
+)
+MISTAKES["no chance"] = Mistake(
+    table(), "test_accuracy needs chance; give it, such as chance=0.1", {"chance": None}
+)
+MISTAKES["no number of examples"] = Mistake(
+    table(),
+    "test_accuracy needs test_examples; give it, such as test_examples=10000",
+    {"test_examples": None},
+)
+MISTAKES["a chance that is none"] = Mistake(
+    table(), "chance must be in [0, 1), got 10", {"chance": 10}
+)
+MISTAKES["losses alone"] = Mistake(
+    losses(),
+    "losses alone need guess, the loss of the best constant answer; give it, or a "
+    "column untrained_loss",
+    {"chance": None},
+)
+MISTAKES["a chance of losses"] = Mistake(
+    losses(),
+    "chance is of accuracies, which this table has not; leave it out",
+    {"guess": 2.3},
+)
+MISTAKES["a loss to reach of accuracies"] = Mistake(
+    table(),
+    "target_loss is of losses alone, which this table has not; leave it out",
+    {"target_loss": 0.1},
+)
+MISTAKES["the same report twice"] = Mistake(
+    changed("epoch", 3, 2),
+    "row 3 repeats a report; keep one, or name runs in a column run",
+)
+MISTAKES["no number"] = Mistake(
+    changed("train_loss", 7, "1,5"),
+    "row 7 has 'train_loss' that is no number; mend it, or leave it empty",
+)
+MISTAKES["a rate of 0"] = Mistake(
+    changed("learning_rate", 1, 0.0),
+    "row 1 has a learning rate that is not above 0; drop it, or mend it",
+)
+MISTAKES["no rate in a row"] = Mistake(
+    changed("learning_rate", 4, None), "row 4 has no learning rate; fill it in"
+)
+MISTAKES["no epoch in a row"] = Mistake(
+    changed("epoch", 4, None), "row 4 has no epoch or step; fill it in"
+)
+MISTAKES["percents"] = Mistake(
+    changed("test_accuracy", 5, 81.2),
+    "row 5 has an accuracy above 1 or below 0; divide percents by 100",
+)
+MISTAKES["a rate that a schedule changes"] = Mistake(
+    changed("learning_rate", 2, 0.0005).assign(run="first").head(15),
+    "row 2 has another learning_rate than its run had before; give the one that was "
+    "asked for, or name runs in a column run",
+)
+MISTAKES["a schedule of another name"] = Mistake(
+    table(schedule="step"),
+    "run '00000': schedule must be one of constant, cosine, linear, got 'step'",
+)
+MISTAKES["two columns of a name"] = Mistake(
+    table(loss=1.0).rename(columns={"loss": "train_loss"}),
+    "the table has two columns 'train_loss'; rename one",
+)
+MISTAKES["no rows"] = Mistake(
+    table().head(0), "the table has no rows; a row is a report of a run"
+)
+MISTAKES["no score in any row"] = Mistake(
+    table().assign(test_accuracy=None, train_loss=None),
+    "no row has a score; a row is a report of a run",
+)
+MISTAKES["an endless epoch"] = Mistake(
+    changed("epoch", 3, float("inf")), "row 3 has no epoch or step; fill it in"
+)
+MISTAKES["two seeds in a run"] = Mistake(
+    table(rates=[0.1], run="first"),
+    "row 16 has another seed than its run had before; give the one that was asked "
+    "for, or name runs in a column run",
+)
+MISTAKES["a seed that is no number"] = Mistake(
+    table(seed="first"),
+    "row 1 has 'seed' that is no number; mend it, or leave it empty",
+)
+MISTAKES["a batch of nothing"] = Mistake(
+    table(batch_size=0),
+    "run '00000': batch_size must be a whole number of at least 1, got 0",
+)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_a_line_that_names_what_where_and_the_fix(mistake):
     with pytest.raises(UserError) as error:
-        read_curves(rows, **ACCURACY | changes)
-    assert str(error.value) == line
+        read_curves(mistake.rows, **ACCURACY | mistake.arguments)
+    assert str(error.value) == mistake.line
 
 
 FILES = {

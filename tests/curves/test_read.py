@@ -26,8 +26,8 @@ def regimes(sweep):
 def test_curves_of_others_have_labels_and_an_answer():
     sweep = read_curves(table(), **ACCURACY, guess=2.3026)
     assert isinstance(sweep, Sweep)
-    slow, shown = dict.fromkeys((0.001, 0.01), "slow"), regimes(sweep)
-    assert shown == slow | {0.1: "converged", 1.0: "diverged"}
+    by_rate = {0.001: "slow", 0.01: "slow", 0.1: "converged", 1.0: "diverged"}
+    assert regimes(sweep) == by_rate
     headline = sweep.answer().headline
     assert headline.startswith("Train with 0.1: test accuracy 0.9")
     assert headline.endswith("(best of 4, mean of 2 seeds, chosen on the test set)")
@@ -85,12 +85,12 @@ def test_files_say_the_same_as_their_tables(ending, tmp_path):
 
 
 def test_settings_are_arguments_of_what_was_trained():
-    wide, narrow = (table(width=width, **{"config/dropout": 0.5}) for width in (64, 16))
-    sweep = read_curves(pd.concat([wide, narrow]), **ACCURACY, settings=["width"])
-    assert {*sweep.trials["architecture"]} == {
-        "curves(width=64, dropout=0.5)",
-        "curves(width=16, dropout=0.5)",
-    }
+    dropout = {"config/dropout": 0.5}
+    rows = pd.concat([table(width=64, **dropout), table(width=16, **dropout)])
+    sweep = read_curves(rows, **ACCURACY, settings=["width"])
+    wide = "curves(width=64, dropout=0.5)"
+    narrow = "curves(width=16, dropout=0.5)"
+    assert {*sweep.trials["architecture"]} == {wide, narrow}
     assert len(sweep.answer().data.spans) == 2
 
 
@@ -312,19 +312,18 @@ def tunes_folder(folder, epochs=4):
     for number, rate in enumerate((0.1, 0.2)):
         trial = folder / f"train_{number}"
         trial.mkdir(parents=True)
-        reports = [
-            {
-                "val_acc": 0.5 + 0.1 * rate * epoch,
-                "training_iteration": epoch,
-                "trial_id": f"a_{number}",
-                "pid": epoch,
-                "timestamp": 1,
-                "config": {"lr": rate, "net": {"width": 8}},
-            }
-            for epoch in range(1, epochs + 1)
-        ]
-        lines = "".join(json.dumps(report) + "\n" for report in reports)
-        (trial / "result.json").write_text(lines + lines.split("\n")[-2] + "\n")
+        common = {
+            "trial_id": f"a_{number}",
+            "timestamp": 1,
+            "config": {"lr": rate, "net": {"width": 8}},
+        }
+        lines = []
+        for epoch in range(1, epochs + 1):
+            accuracy = 0.5 + 0.1 * rate * epoch
+            report = {"val_acc": accuracy, "training_iteration": epoch, "pid": epoch}
+            lines.append(json.dumps(report | common) + "\n")
+        # the last one is there twice, as after a restore
+        (trial / "result.json").write_text("".join([*lines, lines[-1]]))
         (trial / "params.pkl").write_bytes(EVIL)
     (folder / "tuner.pkl").write_bytes(EVIL)
     return folder

@@ -111,9 +111,8 @@ def test_an_experiment_of_mlflow_is_read(tmp_path):
         for epoch in EPOCHS:
             client.log_metric(run, "val_acc", accuracy(rate, epoch), step=int(epoch))
     assert_read(mlflow_table("mine", uri))
-    with pytest.raises(
-        UserError, match=r"has no experiment 'mnie'; did you mean 'mine"
-    ):
+    line = r"has no experiment 'mnie'; did you mean 'mine"
+    with pytest.raises(UserError, match=line):
         mlflow_table("mnie", uri)
     client.create_experiment("empty", str(tmp_path / "artifacts"))
     with pytest.raises(UserError, match="'empty' of MLflow has no metrics"):

@@ -27,7 +27,8 @@ def test_what_padding_costs_decides_whether_a_smaller_size_is_compiled():
 def test_a_batch_runs_when_all_lanes_ask_or_some_have_waited():
     turn = LaneTurn(attached={"a", "b"}, last_s=10.0)
     assert not turn.ready(100.0)
-    turn.asking["a"], turn.since = None, 100.0
+    turn.asking["a"] = None
+    turn.since = 100.0
     assert not turn.ready(100.0)
     assert turn.ready(100.0 + WAIT_SHARE * 10.0)
     turn.asking["b"] = None

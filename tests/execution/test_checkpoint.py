@@ -48,13 +48,13 @@ def state(value=1.0):
     return Checkpoint(arrays, EpochRow.of(ROW))
 
 
-def check_equal(found, expected):
-    assert found.row == expected.row
-    assert list(found.arrays) == list(expected.arrays)
+def check_equal(loaded, expected):
+    assert loaded.row == expected.row
+    assert list(loaded.arrays) == list(expected.arrays)
     for name, array in expected.arrays.items():
-        assert found.arrays[name].dtype == array.dtype
-        assert found.arrays[name].shape == array.shape
-        assert found.arrays[name].tobytes() == array.tobytes()
+        assert loaded.arrays[name].dtype == array.dtype
+        assert loaded.arrays[name].shape == array.shape
+        assert loaded.arrays[name].tobytes() == array.tobytes()
 
 
 def files(folder):
@@ -70,10 +70,8 @@ def test_round_trip_is_exact(tmp_path):
 
 def test_a_folder_that_is_not_there_is_not_made(tmp_path):
     """It would be one that the other nodes of a cluster don't see."""
-    with pytest.raises(
-        UserError,
-        match=r"can't save the state of a trial to .*No such file or directory",
-    ):
+    line = r"can't save the state of a trial to .*No such file or directory"
+    with pytest.raises(UserError, match=line):
         state().save(tmp_path / "other" / "00000.npz")
     assert files(tmp_path) == []
 
@@ -82,29 +80,21 @@ def test_a_state_that_cannot_be_read_is_not_taken_for_a_damaged_or_a_missing_one
     tmp_path,
 ):
     """The trial would start from its beginning."""
-    with pytest.raises(
-        UserError,
-        match=f"^can't read the state of a trial from {tmp_path}: Is a directory$",
-    ) as error:
+    line = f"^can't read the state of a trial from {tmp_path}: Is a directory$"
+    with pytest.raises(UserError, match=line) as error:
         Checkpoint.load(tmp_path)
     assert not isinstance(error.value, DamagedStateError)
 
 
-@given(
-    st.lists(
-        arrays.arrays(
-            np.float32, arrays.array_shapes(min_dims=0, min_side=0, max_side=4)
-        ),
-        max_size=4,
-    ),
-    st.floats(allow_nan=False),
-)
+SHAPES = arrays.array_shapes(min_dims=0, min_side=0, max_side=4)
+ARRAYS = st.lists(arrays.arrays(np.float32, SHAPES), max_size=4)
+
+
+@given(ARRAYS, st.floats(allow_nan=False))
 def test_round_trip_of_any_arrays(tmp_path_factory, values, loss):
     path = tmp_path_factory.getbasetemp() / "any.npz"
-    saved = Checkpoint(
-        {f"[{i}]/é": value for i, value in enumerate(values)},
-        EpochRow.of(ROW | {"untrained_loss": loss}),
-    )
+    by_name = {f"[{i}]/é": value for i, value in enumerate(values)}
+    saved = Checkpoint(by_name, EpochRow.of(ROW | {"untrained_loss": loss}))
     saved.save(path)
     check_equal(Checkpoint.load(path), saved)
 
@@ -152,7 +142,8 @@ def test_storage_that_fails_once_ends_no_trial(bucket, silent_s3, tmp_path, firs
 @pytest.mark.promise("Nothing in a folder is unpickled")
 @pytest.mark.parametrize("place", ["array_000", "meta", "whole file"])
 def test_a_pickle_is_never_executed(tmp_path, place):
-    trap, path = Trap(tmp_path / "sprung"), tmp_path / "00000.npz"
+    trap = Trap(tmp_path / "sprung")
+    path = tmp_path / "00000.npz"
     state().save(path)
     with np.load(path) as file:
         members = dict(file)
@@ -202,10 +193,9 @@ def rewrite(path, **changes):
 @pytest.mark.parametrize("changes", CHANGES)
 def test_a_file_whose_facts_are_wrong_is_refused(changes, tmp_path):
     path = tmp_path / "00000.npz"
-    kept = replace(
-        state(), arrays=state().arrays | {".bits": np.ones(3, ml_dtypes.bfloat16)}
-    )
-    kept.save(path)
+    bits = np.ones(3, ml_dtypes.bfloat16)
+    saved = replace(state(), arrays=state().arrays | {".bits": bits})
+    saved.save(path)
     assert Checkpoint.load(path).arrays[".bits"].dtype == ml_dtypes.bfloat16
     rewrite(path, **changes)
     with pytest.raises(DamagedStateError):
@@ -238,11 +228,11 @@ def test_a_truncated_file_is_refused(tmp_path, whole):
 def test_a_damaged_byte_is_refused_or_harmless(tmp_path, whole):
     path = tmp_path / "00000.npz"
     for place in range(len(whole)):
-        path.write_bytes(
-            whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :]
-        )
+        damaged = bytearray(whole)
+        damaged[place] ^= 0xFF
+        path.write_bytes(damaged)
         try:
-            found = Checkpoint.load(path)
+            loaded = Checkpoint.load(path)
         except UserError:
             continue
-        check_equal(found, state())
+        check_equal(loaded, state())

@@ -77,23 +77,19 @@ def test_how_long_a_trial_is_waited_for_follows_from_its_own_epochs(
 def test_a_resumed_trial_that_compiles_in_a_new_process_does_not_hang(
     few_images, epoch_row, ends, monkeypatch
 ):
-    jit, config = jax.jit, TrialConfig(architecture="mlp-4-tanh")
+    jit = jax.jit
+    config = TrialConfig(architecture="mlp-4-tanh")
 
-    def slow(*given, **more):
+    def slow(*arguments, **options):
         time.sleep(0.8)
-        return jit(*given, **more)
+        return jit(*arguments, **options)
 
     monkeypatch.setattr(jax, "jit", slow)
     lanes = pool.LanePool(few_images, 1, hang_s=0.5)
     lanes.attach("a", config)
     lanes.run(["a"])
-    lanes.attach(
-        "a",
-        config,
-        Checkpoint(
-            lanes.checkpoint("a").arrays, EpochRow.of(epoch_row(5, batch_s=0.01))
-        ),
-    )
+    row = EpochRow.of(epoch_row(5, batch_s=0.01))
+    lanes.attach("a", config, Checkpoint(lanes.checkpoint("a").arrays, row))
     assert lanes.run(["a"])["a"].epoch == 6
 
 
@@ -107,9 +103,8 @@ def test_what_ends_in_time_is_answered(ends):
 
 def test_what_hangs_is_said_and_ends_the_process(ends):
     end = threading.Event()
-    with pytest.raises(
-        HungError, match=r"an epoch still ran after 0.001 minutes \(--hang-minutes"
-    ):
+    line = r"an epoch still ran after 0.001 minutes \(--hang-minutes"
+    with pytest.raises(HungError, match=line):
         watched(end.wait, 0.06)
     assert ends == [(5.0, 1)]
     end.set()
@@ -128,7 +123,8 @@ def test_a_machine_that_sleeps_does_not_hang(monkeypatch, ends):
 def sleeping(folder):
     """Return a factory of networks that sleep for ever, once, in an epoch after the
     third."""
-    journal, asleep = folder / "sweep" / "journal.jsonl", folder / "asleep"
+    journal = folder / "sweep" / "journal.jsonl"
+    asleep = folder / "asleep"
 
     def sleep():
         if (
@@ -173,11 +169,10 @@ def test_a_network_that_hangs_once_gets_another_process_and_goes_on(
         hang_minutes=0.2,
         lanes=2 if execution == "lanes" else None,
     )
-    sweep = run_sweep(
-        "hangs", [TrialConfig(architecture="sleeping", epochs=5)], options
-    )
+    trials = [TrialConfig(architecture="sleeping", epochs=5)]
+    sweep = run_sweep("hangs", trials, options)
     assert (tmp_path / "asleep").exists()
-    said = r"trial 00000 died, pid .*HungError: an epoch still ran after .* minutes .*; it continues from its last epoch"
-    assert re.search(said, capfd.readouterr().err)
+    line = r"trial 00000 died, pid .*HungError: an epoch still ran after .* minutes .*; it continues from its last epoch"
+    assert re.search(line, capfd.readouterr().err)
     assert list(sweep.trials["stop_reason"]) == ["completed"]
     assert sweep.epochs["epoch"].tolist() == [1, 2, 3, 4, 5]

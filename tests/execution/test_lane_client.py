@@ -1,5 +1,6 @@
 """The lanes of a trial's process, when their server is gone."""
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
@@ -18,7 +19,8 @@ from mnist_tune.tuning.trainable import LANE_TIMEOUT_S
 
 def test_a_trial_that_gets_no_lane_gives_up_after_a_while(monkeypatch, tmp_path):
     """Tune starts it again, perhaps on another node."""
-    lost, now = LaneLostError("the server died"), [0.0]
+    lost = LaneLostError("the server died")
+    now = [0.0]
 
     def sleep(seconds):
         now[0] += seconds
@@ -28,13 +30,12 @@ def test_a_trial_that_gets_no_lane_gives_up_after_a_while(monkeypatch, tmp_path)
         trainable, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep)
     )
     trial = object.__new__(trainable.TrialTrainable)
-    trial._lane_id, trial._config, trial._loaded, trial._attached = (
-        "a",
-        TrialConfig(),
-        None,
-        False,
-    )
-    trial._state, trial._pool = tmp_path / "a.npz", MagicMock()
+    trial._lane_id = "a"
+    trial._config = TrialConfig()
+    trial._loaded = None
+    trial._attached = False
+    trial._state = tmp_path / "a.npz"
+    trial._pool = MagicMock()
     trial._pool.attach.side_effect = lost
     with pytest.raises(LaneLostError, match="the server died"):
         trial._epoch()
@@ -46,20 +47,20 @@ class Server:
     call is a function, which the test's `ray.get` calls."""
 
     def __init__(self, *errors):
-        self.errors, self.called = list(errors), []
-        self.attach = SimpleNamespace(
-            remote=lambda *arguments: lambda: self._attach(*arguments[:2])
-        )
-        self.detach = SimpleNamespace(
-            remote=lambda *arguments: lambda: self.called.append(("detach", *arguments))
-        )
+        self.errors = list(errors)
+        self.called = []
+        self.attach = SimpleNamespace(remote=partial(partial, self._attach))
+        self.detach = SimpleNamespace(remote=partial(partial, self._detach))
 
-    def _attach(self, lane_id, token):
+    def _attach(self, lane_id, token, *_):
         self.called.append(("attach", lane_id, token))
         if self.errors:
-            raise RayTaskError(
-                "attach", "Traceback: ...", self.errors.pop(0)
-            ).as_instanceof_cause()
+            cause = self.errors.pop(0)
+            error = RayTaskError("attach", "Traceback: ...", cause)
+            raise error.as_instanceof_cause()
+
+    def _detach(self, *arguments):
+        self.called.append(("detach", *arguments))
 
 
 @pytest.fixture
@@ -68,17 +69,16 @@ def lanes(monkeypatch):
     another."""
     monkeypatch.setattr(lane_client.ray, "get_runtime_context", MagicMock())
     monkeypatch.setattr(lane_client.ray, "get", lambda made: made())
-    found, assigned = LaneClient(MagicMock(), ["a reference"]), []
+    client = LaneClient(MagicMock(), ["a reference"])
+    assigned = []
     monkeypatch.setattr(lane_client, "time", MagicMock())
-    found._directory.assign.remote = lambda *arguments: lambda: assigned.pop(0)
-    return found, assigned
+    client._directory.assign.remote = lambda *_: partial(assigned.pop, 0)
+    return client, assigned
 
 
 def test_a_trial_waits_for_a_lane_and_frees_it_once(lanes):
-    (lanes, assigned), server = (
-        lanes,
-        Server(LanesFullError("full"), DeviceFullError("no memory")),
-    )
+    lanes, assigned = lanes
+    server = Server(LanesFullError("full"), DeviceFullError("no memory"))
     waited: Any = lane_client.time.sleep
     assigned += [None, server, server, server, server]
     lanes.attach("a", TrialConfig())

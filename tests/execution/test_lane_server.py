@@ -72,34 +72,29 @@ def call(server, function):
 
 def epochs(server, path, *lanes, tokens=None):
     """The next epoch of each of these lanes, by its row."""
-    asked = [
-        (lane, token, path / f"{lane}.npz")
-        for lane, token in zip(lanes, tokens or lanes, strict=True)
-    ]
 
     async def ask():
+        calls = []
+        for lane, token in zip(lanes, tokens or lanes, strict=True):
+            calls.append(server.epoch(lane, token, path / f"{lane}.npz"))
         async with asyncio.timeout(60):
-            return await asyncio.gather(
-                *(server.epoch(*arguments) for arguments in asked)
-            )
+            return await asyncio.gather(*calls)
 
     return [row.epoch for row in asyncio.run(ask())]
 
 
 def save(server, path, *lanes):
     async def all_saved():
+        calls = [server.save(lane, lane, path / f"{lane}.npz") for lane in lanes]
         async with asyncio.timeout(60):
-            await asyncio.gather(
-                *(server.save(lane, lane, path / f"{lane}.npz") for lane in lanes)
-            )
+            await asyncio.gather(*calls)
 
     asyncio.run(all_saved())
 
 
 def test_what_a_call_raises_is_its_callers(server, exits, tmp_path):
-    with pytest.raises(
-        LaneLostError, match=r"^c has no lane here, or another process holds it$"
-    ):
+    line = r"^c has no lane here, or another process holds it$"
+    with pytest.raises(LaneLostError, match=line):
         epochs(server, tmp_path, "c")
     assert epochs(server, tmp_path, "a", "b") == [1, 1]
     assert exits == []
@@ -165,16 +160,15 @@ def test_each_lanes_own_state_is_saved(server, tmp_path):
     asyncio.run(server.attach("b", "b", replace(SMALL, seed=1), None, []))
     epochs(server, tmp_path, "a", "b")
     save(server, tmp_path, "a", "b")
-    saved = [Checkpoint.load(tmp_path / f"{lane}.npz") for lane in "ab"]
-    np.testing.assert_equal(
-        [vars(state) for state in saved],
-        [vars(server._pool.checkpoint(lane)) for lane in "ab"],
-    )
+    for lane in "ab":
+        saved = Checkpoint.load(tmp_path / f"{lane}.npz")
+        np.testing.assert_equal(vars(saved), vars(server._pool.checkpoint(lane)))
 
 
 def test_the_group_that_asked_first_runs_first(server, monkeypatch, tmp_path):
     asyncio.run(server.attach("b", "b", OTHER, None, []))
-    ran, run = [], server._pool.outcomes
+    ran = []
+    run = server._pool.outcomes
 
     def noted(lanes):
         ran.extend(lanes)
@@ -203,7 +197,9 @@ def test_anything_unexpected_in_the_compute_thread_ends_the_process(
 
 
 def test_calls_that_were_cancelled_do_no_harm(server, exits, monkeypatch, tmp_path):
-    started, go_on, run = threading.Event(), threading.Event(), server._pool.outcomes
+    started = threading.Event()
+    go_on = threading.Event()
+    run = server._pool.outcomes
 
     def held(lanes):
         started.set()
@@ -233,11 +229,12 @@ def test_a_client_that_died_or_moved_on_leaves_no_lane_behind(
     server, monkeypatch, fate
 ):
     monkeypatch.setattr(module, "CLIENT_CHECK_S", 0.01)
-    asked, go_on = [], asyncio.Event()
+    calls = []
+    go_on = asyncio.Event()
 
     async def lane_token():
-        asked.append(True)
-        if len(asked) < 3:
+        calls.append(True)
+        if len(calls) < 3:
             return "new"
         await go_on.wait()
         if fate == "died":
@@ -248,7 +245,7 @@ def test_a_client_that_died_or_moved_on_leaves_no_lane_behind(
         client = SimpleNamespace(lane_token=SimpleNamespace(remote=lane_token))
         await server.attach("a", "new", SMALL, None, [], client)
         [watch] = server._watches
-        while len(asked) < 3:
+        while len(calls) < 3:
             await asyncio.sleep(0.001)
         assert len(await server.lanes()) == 2
         go_on.set()
@@ -257,7 +254,7 @@ def test_a_client_that_died_or_moved_on_leaves_no_lane_behind(
         server._directory.free.remote.assert_called_with("a", "new", False)
 
     asyncio.run(attach())
-    assert len(asked) == 3
+    assert len(calls) == 3
 
 
 def test_a_failed_save_is_told_to_its_own_lane(server, exits, monkeypatch, tmp_path):
@@ -283,7 +280,7 @@ def test_a_failed_save_is_told_to_its_own_lane(server, exits, monkeypatch, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("error", "kind", "said"),
+    ("error", "kind", "line"),
     [
         (UserError("it does not fit"), UserError, "^it does not fit$"),
         (
@@ -305,22 +302,21 @@ def test_a_failed_save_is_told_to_its_own_lane(server, exits, monkeypatch, tmp_p
     ],
 )
 def test_what_a_batch_raises_is_told_to_all_its_lanes_which_can_go_on(
-    server, exits, monkeypatch, tmp_path, error, kind, said
+    server, exits, monkeypatch, tmp_path, error, kind, line
 ):
     def noted(*arguments):
         raise error
 
     async def ask():
-        asked = (server.epoch(lane, lane, tmp_path / f"{lane}.npz") for lane in "ab")
-        return await asyncio.wait_for(
-            asyncio.gather(*asked, return_exceptions=True), 60
-        )
+        calls = [server.epoch(lane, lane, tmp_path / f"{lane}.npz") for lane in "ab"]
+        answers = asyncio.gather(*calls, return_exceptions=True)
+        return await asyncio.wait_for(answers, 60)
 
     with monkeypatch.context() as patch:
         patch.setattr(Executor, "train", noted)
-        for told in asyncio.run(ask()):
-            with pytest.raises(kind, match=said):
-                raise told
+        for answer in asyncio.run(ask()):
+            with pytest.raises(kind, match=line):
+                raise answer
     assert epochs(server, tmp_path, "a", "b") == [1, 1]
     assert exits == []
 
@@ -328,7 +324,8 @@ def test_what_a_batch_raises_is_told_to_all_its_lanes_which_can_go_on(
 def test_states_are_saved_every_so_many_epochs_and_once_each(
     server, monkeypatch, tmp_path
 ):
-    written, save_state = [], Checkpoint.save
+    written = []
+    save_state = Checkpoint.save
 
     def noted(state, where):
         written.append((where.stem, state.row.epoch))
@@ -347,7 +344,8 @@ def test_states_are_saved_every_so_many_epochs_and_once_each(
 @pytest.fixture
 def go_on(monkeypatch):
     """An event that saves of lane a wait for."""
-    event, save_state = threading.Event(), Checkpoint.save
+    event = threading.Event()
+    save_state = Checkpoint.save
 
     def slow(state, where):
         if where.name == "a.npz":

@@ -98,7 +98,8 @@ def test_a_lanes_numbers_are_the_same_to_rounding_in_company(mnist_5k):
         TrialConfig(learning_rate=rate, seed=i % 3, data_seed=i % 2, **fields)
         for i, rate in enumerate(RATES)
     ]
-    pool, alone = LanePool(mnist_5k, 8), LanePool(mnist_5k)
+    pool = LanePool(mnist_5k, 8)
+    alone = LanePool(mnist_5k)
     for i, config in enumerate(configs):
         pool.attach(str(i), config)
     pool.run(["0", "1"])
@@ -143,8 +144,10 @@ def test_the_wait_is_the_time_in_which_no_batch_ran(few_images):
 def test_the_seconds_of_all_rows_are_those_that_passed(few_images):
     pool = attached(few_images, 4, RATES[:3])
     pool.run(["0", "1", "2"])
+    rows = []
     start = time.perf_counter()
-    rows = [row for _ in range(3) for row in pool.run(["0", "1", "2"]).values()]
+    for _ in range(3):
+        rows += pool.run(["0", "1", "2"]).values()
     passed = time.perf_counter() - start
     assert [row.compile_s for row in rows] == [0.0] * 9
     assert sum(row.train_s + row.eval_s for row in rows) <= passed
@@ -169,34 +172,42 @@ def test_own_code_that_raises_in_a_lane_ends_that_lane_alone_and_says_where(
             raise ValueError(f"{where} refuses\nsuch a rate")
         return np.float32(0)
 
-    def refusing(data):
-        def apply(params, x, looks):
-            largest = jnp.abs(jax.lax.stop_gradient(params)).max()
-            zero = (
-                jax.pure_callback(host, largest, largest, vmap_method="sequential")
-                if looks
-                else 0
-            )
-            return x.reshape(len(x), -1) @ params + zero
+    def refused(params):
+        """Return 0, or raise an error for large weights."""
+        largest = jnp.abs(jax.lax.stop_gradient(params)).max()
+        return jax.pure_callback(host, largest, largest, vmap_method="sequential")
 
-        return Network(
-            lambda key: (jnp.zeros((data.size, data.classes)), ()),
-            lambda params, state, x: apply(params, x, where == "evaluate"),
-            lambda params, state, x, key: (apply(params, x, where == "train"), state),
-        )
+    def refusing(data):
+        def init(key):
+            return jnp.zeros((data.size, data.classes)), ()
+
+        def logits(params, x):
+            return x.reshape(len(x), -1) @ params
+
+        def apply(params, state, x):
+            if where == "evaluate":
+                return logits(params, x) + refused(params)
+            return logits(params, x)
+
+        def train_apply(params, state, x, key):
+            if where == "train":
+                return logits(params, x) + refused(params), state
+            return logits(params, x), state
+
+        return Network(init, apply, train_apply)
 
     register("refusing")(refusing)
-    pool, alone = LanePool(few_images, capacity), LanePool(few_images, capacity)
+    pool = LanePool(few_images, capacity)
+    alone = LanePool(few_images, capacity)
     for i, rate in enumerate([1e4, 0.01, 0.02][:capacity]):
         pool.attach(str(i), TrialConfig(architecture="refusing", learning_rate=rate))
-    found = pool.outcomes(list(pool.lanes))
-    said = (
-        f"ValueError: {where} refuses ({__file__}:{host.__code__.co_firstlineno + 2})"
-    )
-    assert str(found.pop("0")) == said
-    with pytest.raises(ProgramError, match=re.escape(said)):
+    outcomes = pool.outcomes(list(pool.lanes))
+    line_number = host.__code__.co_firstlineno + 2
+    line = f"ValueError: {where} refuses ({__file__}:{line_number})"
+    assert str(outcomes.pop("0")) == line
+    with pytest.raises(ProgramError, match=re.escape(line)):
         pool.run(["0"])
-    for lane_id, row in found.items():
+    for lane_id, row in outcomes.items():
         alone.attach(lane_id, pool.lanes[lane_id].config)
         assert_close(row, alone.run([lane_id])[lane_id])
         assert_close(pool.run([lane_id])[lane_id], alone.run([lane_id])[lane_id])
@@ -205,17 +216,30 @@ def test_own_code_that_raises_in_a_lane_ends_that_lane_alone_and_says_where(
 @pytest.mark.parametrize("where", ["train", "evaluate"])
 def test_a_lack_of_memory_costs_no_lane_its_state(few_images, monkeypatch, where):
     """Even where no batch of two fits, the lanes train one by one."""
-    pool, alone = attached(few_images, 8, RATES[:3]), attached(few_images, 8, RATES[:1])
-    call = getattr(Executor, "train" if where == "train" else "measure")
+    pool = attached(few_images, 8, RATES[:3])
+    alone = attached(few_images, 8, RATES[:1])
+    train = Executor.train
+    measure = Executor.measure
 
-    def short_of_memory(executor, *arguments):
-        if arguments[where == "evaluate"] > 1:
+    def train_alone(executor, size, *arguments):
+        if size > 1:
             raise out_of_memory()
-        return call(executor, *arguments)
+        return train(executor, size, *arguments)
 
-    monkeypatch.setattr(Executor, call.__name__, short_of_memory)
+    def measure_alone(executor, run, size, *arguments):
+        if size > 1:
+            raise out_of_memory()
+        return measure(executor, run, size, *arguments)
+
+    lanes_of_a_batch = 3
+    if where == "train":
+        monkeypatch.setattr(Executor, "train", train_alone)
+        lanes_of_a_batch = 1
+    else:
+        monkeypatch.setattr(Executor, "measure", measure_alone)
     rows = pool.run(["0", "1", "2"])
-    assert [row.lanes for row in rows.values()] == [1 if where == "train" else 3] * 3
+    for row in rows.values():
+        assert row.lanes == lanes_of_a_batch
     assert_close(rows["0"], alone.run(["0"])["0"])
 
 

@@ -18,17 +18,16 @@ from mnist_tune.own_code.registry import ENTRIES
 
 
 def test_a_pool_is_made_by_the_settings_of_its_sweep(monkeypatch):
-    made, masks = [], []
+    made = []
+    masks = []
     monkeypatch.setattr(process_setup, "configure_jax", lambda settings: None)
-    monkeypatch.setattr(pool, "LanePool", lambda *given: made.append(given))
+    monkeypatch.setattr(pool, "LanePool", lambda *arguments: made.append(arguments))
     monkeypatch.setattr(os, "umask", masks.append)
-    own = (
-        {},
-        {
-            ("architecture", "my.py:net"): lambda: "a factory",
-            ("optimizer", "my.py:rule"): lambda: "another",
-        },
-    )
+    factories = {
+        ("architecture", "my.py:net"): lambda: "a factory",
+        ("optimizer", "my.py:rule"): lambda: "another",
+    }
+    own = {}, factories
     measured = {
         "train_evaluation": 500,
         "sharpness": SharpnessSettings(10),
@@ -55,11 +54,8 @@ def test_what_a_kill_left_in_the_compilation_cache_is_removed(tmp_path, monkeypa
         remove_unfinished(tmp_path)
     assert (tmp_path / "cut-cache").exists()
     remove_unfinished(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} - {".lockfile"} == {
-        "whole-cache",
-        "whole-atime",
-        "another file",
-    }
+    names = {path.name for path in tmp_path.iterdir()} - {".lockfile"}
+    assert names == {"whole-cache", "whole-atime", "another file"}
     remove_unfinished(tmp_path / "missing")
 
 

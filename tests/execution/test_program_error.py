@@ -15,15 +15,11 @@ from mnist_tune.execution.program_error import classified
 
 LIBRARIES = ("/usr/lib/python3.11", "/home/me/mnist_tune/.venv/lib")
 """The second is in a clone of ours, as CONTRIBUTING.md has it."""
-OWN, STANDARD, LIBRARY = (
-    "/home/me/net.py",
-    f"{LIBRARIES[0]}/json/decoder.py",
-    f"{LIBRARIES[1]}/jax/api.py",
-)
-CLONED, INSTALLED = (
-    "/home/me/mnist_tune/mnist_tune/trial.py",
-    f"{LIBRARIES[1]}/mnist_tune/trial.py",
-)
+OWN = "/home/me/net.py"
+STANDARD = f"{LIBRARIES[0]}/json/decoder.py"
+LIBRARY = f"{LIBRARIES[1]}/jax/api.py"
+CLONED = "/home/me/mnist_tune/mnist_tune/trial.py"
+INSTALLED = f"{LIBRARIES[1]}/mnist_tune/trial.py"
 
 
 class XlaRuntimeError(Exception):
@@ -41,6 +37,7 @@ CALLED_BACK = f"""INTERNAL: CpuCallback error calling callback: Traceback (most 
 net.TooLargeError: RESOURCE_EXHAUSTED is no word of mine
 and more
 """
+WITHOUT_A_MESSAGE = CALLED_BACK.replace(": RESOURCE_EXHAUSTED is no word of mine", "")
 
 
 ERRORS = {
@@ -72,9 +69,7 @@ ERRORS = {
     ),
     "what no device can do": JaxRuntimeError("UNIMPLEMENTED: convolutions of strings"),
     "own code that XLA calls": JaxRuntimeError(CALLED_BACK),
-    "own code without a message": JaxRuntimeError(
-        CALLED_BACK.replace(": RESOURCE_EXHAUSTED is no word of mine", "")
-    ),
+    "own code without a message": JaxRuntimeError(WITHOUT_A_MESSAGE),
 }
 PLACES = {
     "own code": [OWN],
@@ -105,15 +100,14 @@ def raised(error, files):
 def test_errors_of_the_program(monkeypatch):
     monkeypatch.setattr(module, "_LIBRARIES", LIBRARIES)
     monkeypatch.setattr(module, "_PACKAGE", f"{LIBRARIES[1]}/mnist_tune")
-    text = "".join(
-        f"{name}: {said(raised(error, [INSTALLED]))}\n"
-        for name, error in ERRORS.items()
-    )
+    text = ""
+    for name, error in ERRORS.items():
+        text += f"{name}: {said(raised(error, [INSTALLED]))}\n"
     for name, files in PLACES.items():
-        text += f"{name}: {said(raised(ValueError('a bug'), files))}\n    {said(raised(OSError('no file'), files))}\n"
-    assert_kept(
-        "errors", f"{text}one that was never raised: {said(ValueError('a bug'))}\n"
-    )
+        text += f"{name}: {said(raised(ValueError('a bug'), files))}\n"
+        text += f"    {said(raised(OSError('no file'), files))}\n"
+    text += f"one that was never raised: {said(ValueError('a bug'))}\n"
+    assert_kept("errors", text)
 
 
 def said(error):
@@ -125,12 +119,9 @@ def test_what_trains_imports_ray_only_where_it_runs():
     """A dry run, and the tests that train, would take 0.2 CPU seconds and 43 MB for
     it."""
     code = "import mnist_tune.execution.pool, sys; print('ray' in sys.modules)"
-    assert (
-        subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True
-        ).stdout
-        == "False\n"
-    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout == "False\n"
 
 
 def test_what_is_installed_elsewhere_is_a_library(tmp_path):

@@ -32,7 +32,9 @@ def saved(path):
 
 
 def test_an_epoch_trains_while_the_last_state_is_written(lane, tmp_path, monkeypatch):
-    go_on, path, save = threading.Event(), tmp_path / "a.npz", Checkpoint.save
+    go_on = threading.Event()
+    path = tmp_path / "a.npz"
+    save = Checkpoint.save
 
     def slow(state, where):
         assert go_on.wait(60)
@@ -72,19 +74,16 @@ class Sweep:
     change on disk."""
 
     def __init__(self, folder, dataset, save_every=1, rows=()):
-        self.rows, self.moments, self._lock, self.folder = (
-            list(rows),
-            [],
-            threading.Lock(),
-            folder,
-        )
+        self.rows = list(rows)
+        self.moments = []
+        self._lock = threading.Lock()
+        self.folder = folder
         self._trial = object.__new__(TrialTrainable)
         self._trial._trial_info = None
         (folder / "token").write_text("")
         settings = WorkerSettings(folder, save_every=save_every)
-        self._trial.setup(
-            {"trial": SMALL.to_dict() | {"trial_id": "a"}}, [dataset], settings
-        )
+        config = {"trial": SMALL.to_dict() | {"trial_id": "a"}}
+        self._trial.setup(config, [dataset], settings)
 
     def run(self):
         done = False
@@ -94,9 +93,8 @@ class Sweep:
             last = self.rows[-1]["epoch"] if self.rows else 0
             # as the sweep's writer decides
             if not result["repeated"] or result["epoch"] > last:
-                self.rows.append(
-                    {name: value for name, value in result.items() if name not in TIMES}
-                )
+                row = {name: result[name] for name in result if name not in TIMES}
+                self.rows.append(row)
             self.look()
             done = result["done"]
         self._trial.cleanup()
@@ -104,18 +102,14 @@ class Sweep:
 
     def look(self):
         with self._lock:
-            self.moments.append((list(self.rows), storage.read(self.folder / "a.npz")))
+            state = storage.read(self.folder / "a.npz")
+            self.moments.append((list(self.rows), state))
 
     def numbers(self):
-        kept = (
-            "epoch",
-            "train_loss",
-            "test_loss",
-            "train_accuracy",
-            "step_loss_last",
-            "done",
-        )
-        return [{name: row[name] for name in kept} for row in self.rows]
+        return [{name: row[name] for name in NUMBERS} for row in self.rows]
+
+
+NUMBERS = "epoch train_loss test_loss train_accuracy step_loss_last done".split()
 
 
 @pytest.fixture
@@ -144,18 +138,16 @@ def test_a_kill_at_any_moment_loses_no_row_and_changes_no_number(
 ):
     """The state is written while the next epoch trains, so it is written before or
     after that one's row."""
-    undisturbed, save, random_ = (
-        new_sweep("calm").run().numbers(),
-        Checkpoint.save,
-        random.Random(0),
-    )
+    undisturbed = new_sweep("calm").run().numbers()
+    save = Checkpoint.save
+    chance = random.Random(0)
     sweep = new_sweep("killed", save_every=save_every)
 
     def slow(state, where):
         """Save at once, or as late as the trial lets it, and after somebody has
         looked."""
         epoch = state.row.epoch
-        late = epoch == save_every or random_.random() < 0.5
+        late = epoch == save_every or chance.random() < 0.5
         rows = min(epoch + save_every, SMALL.epochs) - 1
         while late and (not sweep.moments or len(sweep.moments[-1][0]) < rows):
             time.sleep(0.001)
@@ -166,9 +158,9 @@ def test_a_kill_at_any_moment_loses_no_row_and_changes_no_number(
         patch.setattr(Checkpoint, "save", slow)
         sweep.run()
     assert sweep.numbers() == undisturbed
-    left = {(len(rows), state): rows for rows, state in sweep.moments}
+    moments = {(len(rows), state): rows for rows, state in sweep.moments}
     behind = set()
-    for i, ((count, state), rows) in enumerate(left.items()):
+    for i, ((count, state), rows) in enumerate(moments.items()):
         resumed = new_sweep(f"resumed {i}", rows=rows)
         if state:
             (resumed.folder / "a.npz").write_bytes(state)
@@ -183,20 +175,25 @@ def test_tunes_checkpoint_is_the_state_of_the_last_epoch(
     """A paused trial, or a donor of population based training. Nobody waits for it to
     be due."""
     trial = new_sweep("donor", save_every=5)._trial
-    row = [trial.step() for _ in range(2)][-1]
-    (tmp_path / "tune").mkdir()
-    trial.save_checkpoint(str(tmp_path / "tune"))
-    assert saved(tmp_path / "tune" / "state.npz") == 2
+    trial.step()
+    row = trial.step()
+    folder = tmp_path / "tune"
+    folder.mkdir()
+    trial.save_checkpoint(str(folder))
+    assert saved(folder / "state.npz") == 2
     monkeypatch.setattr(
         trainable, "make_pool", lambda dataset, settings: LanePool(*dataset)
     )
     another = new_sweep("copies", save_every=5)._trial
     for _ in range(4):
         another.step()
-    another.load_checkpoint(str(tmp_path / "tune"))
-    found = another.step()
+    another.load_checkpoint(str(folder))
+    copied = another.step()
     # it replaces the row of its own past
-    assert (found["epoch"], found["repeated"]) == (3, False)
+    assert copied["epoch"] == 3
+    assert copied["repeated"] is False
     # so that no kill goes on with that past
     assert saved(tmp_path / "copies" / "a.npz") == 3
-    assert found["train_loss"] == trial.step()["train_loss"] != row["train_loss"]
+    next_row = trial.step()
+    assert copied["train_loss"] == next_row["train_loss"]
+    assert next_row["train_loss"] != row["train_loss"]

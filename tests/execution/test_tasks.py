@@ -1,6 +1,7 @@
 """Tasks of several kinds: alone and as lanes, killed and resumed, and what each step,
 evaluation and state gets."""
 
+from dataclasses import replace
 from functools import cache
 
 import jax
@@ -36,114 +37,114 @@ def pool_of(factory, capacity=1):
     return made(factory, capacity)
 
 
-def config_of(factory, rate, **fields):
+def config_of(factory, rate):
     return TrialConfig(
-        architecture=factory.__name__,
-        learning_rate=rate,
-        batch_size=32,
-        epochs=4,
-        **fields,
+        architecture=factory.__name__, learning_rate=rate, batch_size=32, epochs=4
     )
+
+
+NUMBERS = ("epoch", "step", "train_loss", "test_loss", "step_loss_max", "scores")
 
 
 def numbers_of(row):
     """Return what an epoch's row says of its training, but for the time that it
     took."""
-    return {
-        name: getattr(row, name)
-        for name in (
-            "epoch",
-            "step",
-            "train_loss",
-            "test_loss",
-            "step_loss_max",
-            "scores",
-        )
-    }
+    return {name: getattr(row, name) for name in NUMBERS}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("factory", TASKS)
 def test_a_task_learns_and_goes_on_bit_for_bit_after_a_kill(factory, tmp_path):
-    pool, config = pool_of(factory), config_of(factory, TASKS[factory])
+    pool = pool_of(factory)
+    config = config_of(factory, TASKS[factory])
+    state = tmp_path / "a.npz"
     pool.attach("a", config)
     rows = [pool.run(["a"])["a"] for _ in range(2)]
-    pool.checkpoint("a").save(tmp_path / "a.npz")
+    pool.checkpoint("a").save(state)
     rows += [pool.run(["a"])["a"] for _ in range(2)]
-    last = pool.checkpoint("a").arrays
+    last_arrays = pool.checkpoint("a").arrays
     pool.detach("a")
-    pool.attach("a", config, Checkpoint.load(tmp_path / "a.npz"))
-    again = [pool.run(["a"])["a"] for _ in range(2)]
-    for row, other in zip(rows[2:], again, strict=True):
-        assert numbers_of(row) == numbers_of(other)
+    pool.attach("a", config, Checkpoint.load(state))
+    for row in rows[2:]:
+        row_again = pool.run(["a"])["a"]
+        assert numbers_of(row_again) == numbers_of(row)
     for name, array in pool.checkpoint("a").arrays.items():
-        np.testing.assert_array_equal(array, last[name], strict=True)
+        np.testing.assert_array_equal(array, last_arrays[name], strict=True)
     assert not any(row.diverged for row in rows)
     if factory.__name__ != "gan":  # its losses are a game's
-        assert rows[-1].train_loss < rows[0].train_loss < rows[0].untrained_loss
-        assert rows[-1].test_loss < rows[0].untrained_loss
+        untrained_loss = rows[0].untrained_loss
+        assert rows[-1].train_loss < rows[0].train_loss < untrained_loss
+        assert rows[-1].test_loss < untrained_loss
 
 
 # a sweep does so with a regression
 @pytest.mark.parametrize("factory", [vae, denoiser, pinn, contrastive, gan])
 def test_lanes_train_a_task_as_processes_do(factory):
-    rates = [TASKS[factory] / 3, TASKS[factory], TASKS[factory] / 10]
-    together, alone = pool_of(factory, capacity=4), pool_of(factory)
-    for i, rate in enumerate(rates):
-        together.attach(str(i), config_of(factory, rate))
-        alone.attach("a", config_of(factory, rate))
-        rates[i] = alone.run(["a"])["a"]
-    found = together.run(["0", "1", "2"])
-    for i, expected in enumerate(rates):
+    rate = TASKS[factory]
+    together = pool_of(factory, capacity=4)
+    alone = pool_of(factory)
+    rows_alone = {}
+    for lane, rate_of_lane in (("0", rate / 3), ("1", rate), ("2", rate / 10)):
+        config = config_of(factory, rate_of_lane)
+        together.attach(lane, config)
+        alone.attach("a", config)
+        rows_alone[lane] = alone.run(["a"])["a"]
+    rows = together.run(["0", "1", "2"])
+    for lane, row_alone in rows_alone.items():
         for name in ("train_loss", "test_loss", "untrained_loss"):
-            value = pytest.approx(getattr(expected, name), rel=1e-4)
-            assert getattr(found[str(i)], name) == value
+            value = pytest.approx(getattr(row_alone, name), rel=1e-4)
+            assert getattr(rows[lane], name) == value
 
 
 def noting():
     """Examples 0 to 39 to train on, 40 to 59 to test on. The state keeps what the keys
     draw."""
 
+    def init(key):
+        return {"w": jnp.ones(2)}, {"drawn": jnp.zeros(6)}
+
     def loss(params, state, numbers, key):
-        return (params["w"] ** 2).sum(), {
-            "drawn": jnp.roll(state["drawn"], 1).at[0].set(jax.random.uniform(key))
-        }
+        earlier = jnp.roll(state["drawn"], 1)
+        drawn = earlier.at[0].set(jax.random.uniform(key))
+        return (params["w"] ** 2).sum(), {"drawn": drawn}
 
     def score(params, state, numbers, key):
-        return {
-            "loss": numbers.astype(jnp.float32),
-            "drawn": jnp.full(len(numbers), jax.random.uniform(key)),
-        }
+        drawn = jnp.full(len(numbers), jax.random.uniform(key))
+        return {"loss": numbers.astype(jnp.float32), "drawn": drawn}
 
-    init = lambda key: ({"w": jnp.ones(2)}, {"drawn": jnp.zeros(6)})  # noqa: E731
     return Task(init, loss, lambda: (40, 20), score, block=8)
 
 
 def test_keys_follow_from_seed_epoch_and_step_and_in_evaluation_from_split_and_block_alone():
     register("noting")(noting)
     pool = LanePool(check_tasks(["noting"], [TrialConfig(batch_size=20)]), 2)
-    for name, rate in (("a", 0.1), ("b", 0.2)):
-        pool.attach(
-            name, TrialConfig(architecture="noting", batch_size=20, learning_rate=rate)
-        )
-    rows = [pool.run(["a", "b"]) for _ in range(2)]
-    drawn = [pool.checkpoint(name).arrays[".extra['drawn']"] for name in ("a", "b")]
-    np.testing.assert_array_equal(drawn[0], drawn[1])  # of two rates with one seed
-    assert len(np.unique(drawn[0][:4])) == 4  # each step of each epoch
-    assert rows[0]["a"].scores == rows[1]["a"].scores == rows[1]["b"].scores
-    assert rows[0]["a"].train_loss == np.arange(40).mean()
+    config = TrialConfig(architecture="noting", batch_size=20)
+    pool.attach("a", replace(config, learning_rate=0.1))
+    pool.attach("b", replace(config, learning_rate=0.2))
+    first = pool.run(["a", "b"])
+    second = pool.run(["a", "b"])
+    drawn_by_a = pool.checkpoint("a").arrays[".extra['drawn']"]
+    drawn_by_b = pool.checkpoint("b").arrays[".extra['drawn']"]
+    # the rates differ, the seed does not
+    np.testing.assert_array_equal(drawn_by_a, drawn_by_b)
+    # each step of each epoch
+    assert len(np.unique(drawn_by_a[:4])) == 4
+    assert first["a"].scores == second["a"].scores == second["b"].scores
+    assert first["a"].train_loss == np.arange(40).mean()
     # the last block is padded and masked
-    assert rows[0]["a"].test_loss == np.arange(40, 60).mean()
+    assert first["a"].test_loss == np.arange(40, 60).mean()
 
 
 def whole_batches():
     """A score of whole batches of 8: 20 test examples are two of them, and four are
     left out."""
 
+    def init(key):
+        return {"w": jnp.ones(2)}, ()
+
     def loss(params, state, x, key):
         return (params["w"] ** 2).sum() + x.mean(), state
 
-    init = lambda key: ({"w": jnp.ones(2)}, ())  # noqa: E731
     x = np.arange(60, dtype=np.float32)
     return Task(init, loss, lambda: (x[:40], x[40:]), block=8)
 
@@ -177,21 +178,26 @@ def cancels():
     """A loss that is 0 on average before training, though not in each block; a step
     adds 50 at a rate of 1."""
 
+    def init(key):
+        return {"w": jnp.float32(0)}, ()
+
     def loss(params, state, x, key):
         return params["w"] + x.mean(), state
 
     x = np.tile(np.repeat([-1.0, 1.0], 8), 8).astype(np.float32)
-    return Task(lambda key: ({"w": jnp.float32(0)}, ()), loss, lambda: (x, x), block=8)
+    return Task(init, loss, lambda: (x, x), block=8)
 
 
 def test_blocks_of_the_untrained_loss_give_its_scale_and_the_noise_of_what_was_learned(
     tmp_path,
 ):
     pool = pool_of(cancels)
-    pool.attach("a", config_of(cancels, 0.5))
+    config = config_of(cancels, 0.5)
+    state = tmp_path / "a.npz"
+    pool.attach("a", config)
     pool.run(["a"])
-    pool.checkpoint("a").save(tmp_path / "a.npz")
-    pool.attach("a", config_of(cancels, 0.5), Checkpoint.load(tmp_path / "a.npz"))
+    pool.checkpoint("a").save(state)
+    pool.attach("a", config, Checkpoint.load(state))
     row = pool.run(["a"])["a"]
     assert row.untrained_loss == 0
     deviation = pool.lanes["a"].memory.untrained_deviation

@@ -4,6 +4,7 @@ at once and resumed."""
 import math
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -21,7 +22,8 @@ from mnist_tune.training.task import Network
 from mnist_tune.trial import TrialConfig
 
 PAGE = Path(__file__).parents[2] / "docs" / "text.md"
-LENGTH, CLASSES = 6, 5
+LENGTH = 6
+CLASSES = 5
 CONFIG = TrialConfig(
     architecture="tiny", learning_rate=0.1, momentum=0.9, batch_size=16, epochs=3
 )
@@ -39,14 +41,12 @@ SECONDS = (
 
 @pytest.fixture(scope="module", autouse=True)
 def tiny():
+    block = r"```python\n(# transformer.py\n.*?)```"
+    [code] = re.findall(block, PAGE.read_text(), re.DOTALL)
     names = {}
-    [block] = re.findall(
-        r"```python\n(# transformer.py\n.*?)```", PAGE.read_text(), re.DOTALL
-    )
-    exec(block, names)
-    register("tiny")(
-        lambda data: names["transformer"](data, width=8, heads=2, layers=1)
-    )
+    exec(code, names)
+    transformer = partial(names["transformer"], width=8, heads=2, layers=1)
+    register("tiny")(transformer)
     yield
     del ENTRIES["architecture"]["tiny"]
 
@@ -56,11 +56,11 @@ def dataset():
     """Walks around a circle; some go on by one, others by two, so tokens of an example
     depend on each other."""
     rng = np.random.default_rng(0)
-    rows = (
-        rng.integers(0, CLASSES, (80, 1))
-        + np.arange(LENGTH + 1) * rng.integers(1, 3, (80, 1))
-    ) % CLASSES
-    x, y = rows[:, :-1], rows[:, 1:]
+    start = rng.integers(0, CLASSES, (80, 1))
+    stride = rng.integers(1, 3, (80, 1))
+    walks = (start + stride * np.arange(LENGTH + 1)) % CLASSES
+    x = walks[:, :-1]
+    y = walks[:, 1:]
     return load_dataset((x[:64], y[:64], x[64:], y[64:]))
 
 
@@ -74,48 +74,55 @@ def without_seconds(row):
 
 def test_the_description_has_a_label_for_each_token(dataset):
     spec = dataset.spec
-    assert (spec.shape, spec.positions, spec.classes) == ((LENGTH,), LENGTH, CLASSES)
-    assert (spec.train_images, spec.test_images, spec.divisor) == (64, 16, 1)
+    assert spec.shape == (LENGTH,)
+    assert spec.positions == LENGTH
+    assert spec.classes == CLASSES
+    assert (spec.train_images, spec.test_images) == (64, 16)
+    assert spec.divisor == 1
     assert sum(spec.label_counts) == 64 * LENGTH
+
+
+def pairs(data):
+    """A table of logits: what follows a token."""
+
+    def init(key):
+        return jax.random.normal(key, (CLASSES, CLASSES))
+
+    def apply(params, x):
+        return params[x]
+
+    return Network(init, apply)
 
 
 @pytest.mark.usefixtures("as_users_have_it")
 def test_an_evaluation_is_the_mean_over_tokens_and_knows_how_examples_differ(dataset):
-    register("pairs")(
-        lambda data: Network(
-            lambda key: jax.random.normal(key, (CLASSES, CLASSES)), lambda w, x: w[x]
-        )
-    )
+    register("pairs")(pairs)
     program = Program.of(replace(CONFIG, architecture="pairs"), dataset.spec)
     params, _ = initial(program.task, 0)
-    x, y = dataset.train_images, dataset.train_labels
+    x = dataset.train_images
+    y = dataset.train_labels
     logits = params[x].astype(np.float64)
-    losses = (
-        np.log(np.exp(logits).sum(-1))
-        - np.take_along_axis(logits, y[..., None], -1)[..., 0]
-    )
+    of_labels = np.take_along_axis(logits, y[..., None], -1)[..., 0]
+    losses = np.log(np.exp(logits).sum(-1)) - of_labels
     shares = (logits.argmax(-1) == y).mean(1)
-    _, sums = jax.jit(program.evaluate)(
-        TrainState(params, ()), (x, y), np.array([3, 40], np.int32)
-    )
-    found = sums["loss"][0], *sums["accuracy"]
-    inside = slice(3, 43)
-    expected = (
-        losses[inside].mean(1).sum(),
-        shares[inside].sum(),
-        (shares[inside] ** 2).sum(),
-    )
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
-    loss = jax.jit(program.batch_loss)(
-        params, (), (x, y), np.arange(16, dtype=np.int32), np.int32(0)
-    )
+    # 40 examples, from that of index 3 on
+    part = np.array([3, 40], np.int32)
+    _, sums = jax.jit(program.evaluate)(TrainState(params, ()), (x, y), part)
+    loss_sum = losses[3:43].mean(1).sum()
+    share_sum = shares[3:43].sum()
+    square_sum = (shares[3:43] ** 2).sum()
+    np.testing.assert_allclose(sums["loss"][0], loss_sum, rtol=1e-5)
+    np.testing.assert_allclose(sums["accuracy"], (share_sum, square_sum), rtol=1e-5)
+    batch = np.arange(16, dtype=np.int32)
+    loss = jax.jit(program.batch_loss)(params, (), (x, y), batch, np.int32(0))
     np.testing.assert_allclose(loss, losses[:16].mean(), rtol=1e-5)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("as_users_have_it")
 def test_the_network_of_the_docs_trains_and_a_killed_trial_goes_on_bit_for_bit(dataset):
-    alone, resumed = LanePool(dataset, sharpness=SharpnessSettings()), LanePool(dataset)
+    alone = LanePool(dataset, sharpness=SharpnessSettings())
+    resumed = LanePool(dataset)
     alone.attach("a", CONFIG)
     rows = [alone.run(["a"])["a"]]
     saved = alone.checkpoint("a")
@@ -131,8 +138,8 @@ def test_the_network_of_the_docs_trains_and_a_killed_trial_goes_on_bit_for_bit(d
 
 
 def test_tokens_are_not_standardised(dataset):
-    with pytest.raises(
-        UserError,
-        match="arrays has a label for each token, and tokens have no scale; drop --standard",
-    ):
+    line = (
+        "arrays has a label for each token, and tokens have no scale; drop --standard"
+    )
+    with pytest.raises(UserError, match=line):
         load_dataset((dataset.train_images, dataset.train_labels), standardize=True)

@@ -1,6 +1,7 @@
 """Command lines, run in this process."""
 
 import sys
+from unittest.mock import Mock
 
 import pytest
 
@@ -11,13 +12,10 @@ def main_of(monkeypatch, capsys, tmp_path):
     code and what it printed to stdout and stderr. `run` replaces what would train."""
 
     def call(module, *arguments, **run):
-        for name, found in run.items():
-            monkeypatch.setattr(module, name, lambda *_, found=found, **__: found)
-        monkeypatch.setattr(
-            sys,
-            "argv",
-            [f"{module.__name__.rpartition('.')[2]}.py", *map(str, arguments)],
-        )
+        for name, answer in run.items():
+            monkeypatch.setattr(module, name, Mock(return_value=answer))
+        script = module.__name__.rpartition(".")[2] + ".py"
+        monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
         monkeypatch.chdir(tmp_path)
         return module.main() or 0, *capsys.readouterr()
 

@@ -39,22 +39,28 @@ def compile_quickly(is_quick):
     """Have JAX compile with the known options of `QUICK` in this process, whenever
     `is_quick()`. All functions of a thread are lowered in one context: to make one
     takes twice as long as to lower a small function in it."""
-    made, context = threading.local(), mlir.make_ir_context
-    mlir.make_ir_context = lambda: (
-        made.__dict__.get("one") or made.__dict__.setdefault("one", context())
-    )
+    thread = threading.local()
+    make_ir_context = mlir.make_ir_context
+
+    def context_of_thread():
+        if not hasattr(thread, "context"):
+            thread.context = make_ir_context()
+        return thread.context
+
+    mlir.make_ir_context = context_of_thread
     slowly = getattr(compiler, "get_compile_options", None)
     if slowly is None:  # without it, tests compile as users do
         return
     # a process that forks must not start XLA, so it is told
     if KNOWN not in os.environ:
-        os.environ[KNOWN] = json.dumps([one for one in QUICK.items() if is_known(*one)])
-    known = [tuple(one) for one in json.loads(os.environ[KNOWN])]
+        understood = [option for option in QUICK.items() if is_known(*option)]
+        os.environ[KNOWN] = json.dumps(understood)
+    quick = [tuple(option) for option in json.loads(os.environ[KNOWN])]
 
     def compile_options(*args, **kwargs):
         options = slowly(*args, **kwargs)
         if is_quick():
-            options.env_option_overrides = [*options.env_option_overrides, *known]
+            options.env_option_overrides = [*options.env_option_overrides, *quick]
         return options
 
     compiler.get_compile_options = compile_options

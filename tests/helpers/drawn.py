@@ -33,84 +33,98 @@ def described(figure):
         *map(_legend, figure.legends),
     ]
     for axis in figure.axes:
-        lines += ["", *_panel(axis)] if axis.get_visible() else []
+        if axis.get_visible():
+            lines += ["", *_panel(axis)]
     return "\n".join(lines) + "\n"
 
 
 def _panel(axis):
     yield f"panel {axis.get_title()!r}"
-    for which in "xy":
-        limits = getattr(axis, f"get_{which}lim")()
-        fixed = (
-            ""
-            if getattr(axis, f"get_autoscale{which}_on")()
-            else f" limits {numbers(limits)}"
-        )
-        yield f"  {which}: {getattr(axis, f'get_{which}scale')()} {getattr(axis, f'get_{which}label')()!r}{fixed}"
-    for said, same in groupby(
-        [*map(_line, axis.lines), *map(_collection, axis.collections)]
-    ):
-        count = len(list(same))
-        yield said + f", {count} times" * (count > 1)
-    yield from (f"  {_text(text)}" for text in axis.texts)
-    if axis.get_legend():
-        yield f"  {_legend(axis.get_legend())}"
+    yield _axis("x", axis.xaxis, axis.get_xlim(), axis.get_autoscalex_on())
+    yield _axis("y", axis.yaxis, axis.get_ylim(), axis.get_autoscaley_on())
+    artists = [*map(_line, axis.lines), *map(_collection, axis.collections)]
+    for artist, count in _runs(artists):
+        yield artist if count == 1 else f"{artist}, {count} times"
+    for text in axis.texts:
+        yield f"  {_text(text)}"
+    legend = axis.get_legend()
+    if legend:
+        yield f"  {_legend(legend)}"
+
+
+def _axis(name, axis, limits, scales_itself):
+    line = f"  {name}: {axis.get_scale()} {axis.get_label_text()!r}"
+    if not scales_itself:
+        line += f" limits {numbers(limits)}"
+    return line
+
+
+def _runs(texts):
+    """Return each text with how often it follows itself."""
+    return [(text, len(list(same))) for text, same in groupby(texts)]
 
 
 def _line(line):
-    how = f"{to_hex(line.get_color())} {line.get_linestyle()} {line.get_marker()}"
-    return f"  line {numbers(line.get_xdata())} {numbers(line.get_ydata())}, {how}{_label(line)}"
+    style = f"{to_hex(line.get_color())} {line.get_linestyle()} {line.get_marker()}"
+    places = f"{numbers(line.get_xdata())} {numbers(line.get_ydata())}"
+    return f"  line {places}, {style}{_label(line)}"
 
 
 def _collection(part):
-    colours = (
-        part.get_edgecolor()
-        if isinstance(part, LineCollection)
-        else part.get_facecolor()
-    )
-    kind, places = (
-        "shape",
-        np.concatenate(
-            [np.empty((0, 2)), *(path.vertices for path in part.get_paths())]
-        ),
-    )
     if isinstance(part, PathCollection):
-        kind, places = (
-            "points",
-            np.ma.filled(np.ma.asarray(part.get_offsets(), float), np.nan),
-        )
-    seen = " ".join(dict.fromkeys(to_hex(one) for one in colours))
-    return f"  {kind} {numbers(places[:, 0])} {numbers(places[:, 1])}, {seen}{_label(part)}"
+        kind = "points"
+        vertices = _filled(part.get_offsets())
+    else:
+        kind = "shape"
+        paths = [path.vertices for path in part.get_paths()]
+        vertices = np.concatenate([np.empty((0, 2)), *paths])
+    if isinstance(part, LineCollection):
+        colours = map(to_hex, part.get_edgecolor())
+    else:
+        colours = map(to_hex, part.get_facecolor())
+    style = " ".join(dict.fromkeys(colours))
+    places = f"{numbers(vertices[:, 0])} {numbers(vertices[:, 1])}"
+    return f"  {kind} {places}, {style}{_label(part)}"
 
 
 def _text(text):
-    at = (
-        f"{numbers(text.xyann)} for {numbers(text.xy)}"
-        if hasattr(text, "xy")
-        else numbers(text.get_position())
-    )
-    return f"text {text.get_text()!r} at {at}, {text.get_horizontalalignment()} {text.get_verticalalignment()}"
+    place = numbers(text.get_position())
+    if hasattr(text, "xy"):
+        place = f"{numbers(text.xyann)} for {numbers(text.xy)}"
+    alignment = f"{text.get_horizontalalignment()} {text.get_verticalalignment()}"
+    return f"text {text.get_text()!r} at {place}, {alignment}"
 
 
 def _legend(legend):
-    return f"legend {'; '.join(text.get_text() for text in legend.texts)}"
+    names = "; ".join(text.get_text() for text in legend.texts)
+    return f"legend {names}"
 
 
 def _label(artist):
     label = str(artist.get_label())
-    return "" if label.startswith("_") else f", {label!r}"
+    if label.startswith("_"):
+        return ""
+    return f", {label!r}"
+
+
+def _filled(values):
+    """Return values as floats, with NaN where they are masked."""
+    return np.ma.filled(np.ma.asarray(values, float), np.nan)
 
 
 def numbers(values):
     """Return numbers as a text, rounded to four digits: processors differ in the last
     ones."""
-    found = np.ma.filled(np.ma.asarray(values, float), np.nan).ravel()
-    if len(found) <= SHOWN:
-        runs = [(said, len(list(same))) for said, same in groupby(map(_number, found))]
-        return f"[{' '.join(said + f'*{count}' * (count > 1) for said, count in runs)}]"
-    some = found[np.linspace(0, len(found) - 1, SHOWN // 2).astype(int)]
-    known = found[np.isfinite(found)]
-    return f"[{len(found)}: {' '.join(map(_number, some))}; sum {_number(known.sum())}]"
+    floats = _filled(values).ravel()
+    if len(floats) <= SHOWN:
+        words = []
+        for number, count in _runs(map(_number, floats)):
+            words.append(number if count == 1 else f"{number}*{count}")
+        return f"[{' '.join(words)}]"
+    indices = np.linspace(0, len(floats) - 1, SHOWN // 2).astype(int)
+    some = " ".join(map(_number, floats[indices]))
+    total = floats[np.isfinite(floats)].sum()
+    return f"[{len(floats)}: {some}; sum {_number(total)}]"
 
 
 def _number(value):

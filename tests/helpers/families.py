@@ -9,15 +9,13 @@ from validation.label_cuts import complete
 def family(rows):
     """A family of one architecture: for each learning rate its regimes and test
     accuracies, a seed each."""
-    each = [
-        (rate, seed, *pair)
-        for rate, pairs in rows.items()
-        for seed, pair in enumerate(pairs)
-    ]
-    table = pd.DataFrame(
-        each, columns=["learning_rate", "seed", "regime", "test_accuracy"]
-    )
-    return complete(table).assign(stop_reason="completed", reason="")
+    trials = []
+    for rate, ends in rows.items():
+        for seed, (regime, accuracy) in enumerate(ends):
+            trial = {"learning_rate": rate, "seed": seed}
+            trials.append(trial | {"regime": regime, "test_accuracy": accuracy})
+    table = complete(pd.DataFrame(trials))
+    return table.assign(stop_reason="completed", reason="")
 
 
 REPLICATES = family(

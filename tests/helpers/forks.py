@@ -41,10 +41,8 @@ def ask(worker, *arguments):
     """Ask for a fork that runs the worker, and wait for its end."""
     # Ray reads it on its import, and the job's id
     raylet = os.environ["RAY_RAYLET_PID"]
-    address, late = (
-        f"\0forks of {raylet} for {os.environ['RAY_JOB_ID']}",
-        time.monotonic() + READY_S,
-    )
+    address = f"\0forks of {raylet} for {os.environ['RAY_JOB_ID']}"
+    late = time.monotonic() + READY_S
     with socket.socket(socket.AF_UNIX) as server:
         if server.connect_ex(address):
             # a process with threads is not to be forked
@@ -55,15 +53,11 @@ def ask(worker, *arguments):
             while server.connect_ex(address):
                 assert time.monotonic() < late
                 time.sleep(0.05)
-        asked = (
-            [worker, *arguments],
-            dict(os.environ),
-            os.getcwd(),
-            os.nice(0),
-            os.umask(0),
-        )
+        arguments = [worker, *arguments]
+        limits = os.nice(0), os.umask(0)
+        order = arguments, dict(os.environ), os.getcwd(), *limits
         socket.send_fds(server, [b"\n"], [0, 1, 2])
-        server.sendall(json.dumps(asked).encode() + b"\n")
+        server.sendall(json.dumps(order).encode() + b"\n")
         server.recv(1)  # until the fork has closed it
 
 
@@ -86,11 +80,10 @@ def fork(address, raylet):
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
         end = os.pidfd_open(raylet)
         while end not in select.select([server.fileno(), end], [], [])[0]:
-            asked, _ = server.accept()
-            _, files, *_ = socket.recv_fds(asked, 1, 3)
-            arguments, environment, folder, nice, umask = json.loads(
-                asked.makefile().readline()
-            )
+            client, _ = server.accept()
+            _, files, *_ = socket.recv_fds(client, 1, 3)
+            order = json.loads(client.makefile().readline())
+            arguments, environment, folder, nice, umask = order
             if os.fork() == 0:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 os.setsid()
@@ -101,9 +94,9 @@ def fork(address, raylet):
                 os.chdir(folder)
                 os.nice(nice - os.nice(0))
                 os.umask(umask)
-                asked.detach()  # open until the end
+                client.detach()  # open until the end
                 return arguments
-            asked.close()
+            client.close()
             for file in files:
                 os.close(file)
             for _ in range(IDS):
@@ -112,14 +105,14 @@ def fork(address, raylet):
 
 def run(worker, *arguments):
     """Run Ray's worker in this process, as `setup_worker.py` does in another one."""
-    [context] = [
-        one.removeprefix(CONTEXT) for one in arguments if one.startswith(CONTEXT)
-    ] or ["{}"]
+    sys.argv = [worker]
+    context = "{}"
+    for argument in arguments:
+        if argument.startswith(CONTEXT):
+            context = argument.removeprefix(CONTEXT)
+        elif not argument.startswith("--language="):
+            sys.argv.append(argument)
     os.environ.update(json.loads(context).get("env_vars") or {})
-    sys.argv = [
-        worker,
-        *(one for one in arguments if not one.startswith((CONTEXT, "--language="))),
-    ]
     sys.path.insert(0, str(Path(worker).parent))
     runpy.run_path(worker, run_name="__main__")
 
@@ -127,5 +120,5 @@ def run(worker, *arguments):
 if __name__ == "__main__":
     if sys.argv[1] != "fork":
         ask(*sys.argv[1:])
-    elif asked := fork(sys.argv[2], int(sys.argv[3])):
-        run(*asked)
+    elif arguments := fork(sys.argv[2], int(sys.argv[3])):
+        run(*arguments)

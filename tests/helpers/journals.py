@@ -7,22 +7,25 @@ import json
 def recorded(folder):
     """Return the number of epochs in a sweep's journal."""
     journal = folder / "journal.jsonl"
-    return journal.read_text().count('"kind": "epoch"') if journal.exists() else 0
+    if not journal.exists():
+        return 0
+    return journal.read_text().count('"kind": "epoch"')
 
 
 def as_killed(folder, is_last):
     """Make the folder of a sweep that has ended look as if its process had been killed
     once `is_last` was true of the text of its journal. Trials that had not ended start
     again: only the last state of a trial is ever kept."""
-    text, kept = (folder / "journal.jsonl").read_text(), ""
+    journal = folder / "journal.jsonl"
+    text = journal.read_text()
+    beginning = ""
     for line in text.splitlines(keepends=True):
-        kept += line
-        if is_last(kept):
+        beginning += line
+        if is_last(beginning):
             break
-    assert kept != text
-    (folder / "journal.jsonl").write_text(kept)
-    (folder / "sweep.json").write_text(
-        json.dumps(json.loads((folder / "sweep.json").read_text()) | {"ended": None})
-    )
+    assert beginning != text
+    journal.write_text(beginning)
+    meta = json.loads((folder / "sweep.json").read_text())
+    (folder / "sweep.json").write_text(json.dumps(meta | {"ended": None}))
     for name in ("trials.parquet", "epochs.parquet"):
         (folder / name).unlink()

@@ -7,6 +7,7 @@ training are left out.
 
 import math
 from contextlib import contextmanager, suppress
+from unittest.mock import Mock
 
 import pytest
 import ray
@@ -40,7 +41,9 @@ class Loop:
     """
 
     def __init__(self):
-        self.row, self.slots, self.left = None, 2, math.inf
+        self.row = None
+        self.slots = 2
+        self.left = math.inf
         self.interrupts = lambda proposed, running: False
         self._saved = {}
 
@@ -53,26 +56,18 @@ class Loop:
         self.left = math.inf
 
     def fit(self, opened, plan, recorder):
-        writer = opened.writer
-        placement, asked = Placement({"CPU": 1}, WorkerSettings("states")), {}
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(tuner.tune, "Tuner", lambda trainable, **of: asked.update(of))
-            tuner.make_tuner(opened, plan, placement, [None], recorder)
+        arguments = self._arguments_of_tuner(opened, plan, recorder)
         opened.past.release()
-        search, scheduler = (
-            asked["tune_config"].search_alg,
-            asked["tune_config"].scheduler,
-        )
-        search.set_search_properties(None, None, asked["param_space"])
-        saved, samples = (
-            self._saved.setdefault(writer.path, {}),
-            asked["tune_config"].num_samples,
-        )
+        config_of_tune = arguments["tune_config"]
+        search = config_of_tune.search_alg
+        search.set_search_properties(None, None, arguments["param_space"])
+        saved = self._saved.setdefault(opened.writer.path, {})
         # the recorder removes from `trials` what has ended
-        events = TuneEvents(scheduler, search, recorder)
-        running, proposed = [], 0
+        events = TuneEvents(config_of_tune.scheduler, search, recorder)
+        running = []
+        proposed = 0
         while not self.interrupts(proposed, len(running)):
-            while len(running) < self.slots and proposed < samples:
+            while len(running) < self.slots and proposed < config_of_tune.num_samples:
                 config = search.suggest(f"tunes {proposed}")
                 if config in (None, Searcher.FINISHED):
                     break
@@ -87,41 +82,48 @@ class Loop:
                     running.remove(trial)
         recorder.on_experiment_end(events.trials)
 
+    def _arguments_of_tuner(self, opened, plan, recorder):
+        """Return the keyword arguments that `tune.Tuner` would be called with."""
+        placement = Placement({"CPU": 1}, WorkerSettings("states"))
+        with pytest.MonkeyPatch.context() as patch:
+            make = Mock()
+            patch.setattr(tuner.tune, "Tuner", make)
+            tuner.make_tuner(opened, plan, placement, [None], recorder)
+        return make.call_args.kwargs
+
     def result(self, trial, saved):
         """Return the result of a trial's next epoch, first the saved one again."""
         values = dict(trial.config["trial"])
-        trial_id, config = values.pop("trial_id"), TrialConfig(**values)
-        before = saved.get(trial_id, 0)
-        epoch = before + (before == 0 or hasattr(trial, "reported"))
-        saved[trial_id], trial.reported, found = epoch, True, self.row(config, epoch)
-        told = {
-            "repeated": True,
-            "trial_config": config,
-            "stop_reason": "error",
-            "error": found,
-            "error_kind": "refused",
-        }
-        if not isinstance(found, str):
-            loss = {"scheduler_loss": finite_loss(found["train_loss"])}
-            told |= (
-                found
-                | loss
-                | {"stop_reason": config.stop_reason(epoch, found["diverged"])}
-            )
-        return told | {"done": bool(told["stop_reason"])}
+        trial_id = values.pop("trial_id")
+        config = TrialConfig(**values)
+        epoch = saved.get(trial_id, 0)
+        if epoch == 0 or hasattr(trial, "reported"):
+            epoch += 1
+        saved[trial_id] = epoch
+        trial.reported = True
+        row = self.row(config, epoch)
+        common = {"repeated": True, "trial_config": config}
+        if isinstance(row, str):
+            error = {"error": row, "error_kind": "refused"}
+            return common | error | {"stop_reason": "error", "done": True}
+        reason = config.stop_reason(epoch, row["diverged"])
+        end = {"stop_reason": reason, "done": bool(reason)}
+        loss = {"scheduler_loss": finite_loss(row["train_loss"])}
+        return common | row | loss | end
 
 
 @pytest.fixture
 def loop(monkeypatch):
     made = Loop()
-    append, finish = SweepWriter._append, SweepWriter.finish
+    append = SweepWriter._append
+    finish = SweepWriter.finish
 
     def or_die(call, lines):
-        def called(*given, **named):
+        def called(*arguments, **named):
             if made.left <= 0:
                 raise Killed
             made.left -= lines
-            return call(*given, **named)
+            return call(*arguments, **named)
 
         return called
 
@@ -131,9 +133,9 @@ def loop(monkeypatch):
     monkeypatch.setattr(tuner, "NodeWatch", lambda quiet: None)
     monkeypatch.setattr(LivePage, "__enter__", lambda page: page)
     monkeypatch.setattr(LivePage, "last", lambda page, sweep: None)
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
-    monkeypatch.setattr(
-        ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}]
-    )
+    resources = {"CPU": 2.0}
+    node = {"Alive": True, "Resources": resources}
+    monkeypatch.setattr(ray, "cluster_resources", lambda: resources)
+    monkeypatch.setattr(ray, "nodes", lambda: [node])
     monkeypatch.setattr(SweepOptions, "start_ray", lambda options: None)
     return made

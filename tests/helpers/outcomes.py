@@ -18,7 +18,7 @@ def said_once(text, *sentences):
     """Return a text in which each of these sentences is there once, and then as
     dots."""
     for sentence in sentences:
-        before, found, after = text.partition(sentence)
-        assert found, sentence
-        text = before + found + after.replace(sentence, "..")
+        assert sentence in text, sentence
+        before, _, after = text.partition(sentence)
+        text = before + sentence + after.replace(sentence, "..")
     return text

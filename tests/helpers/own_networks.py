@@ -32,12 +32,10 @@ def mlp(data, width=16):
 def write_networks(folder):
     """Write each documented network, and one of bfloat16, into a file. Return their
     names for --architecture."""
-    blocks = [
-        *re.findall(r"```python\n(# \w+\.py\n.*?)```", PAGE.read_text(), re.DOTALL),
-        BFLOAT16,
-    ]
+    block_with_a_name = r"```python\n(# \w+\.py\n.*?)```"
+    blocks = re.findall(block_with_a_name, PAGE.read_text(), re.DOTALL)
     names = []
-    for block in blocks:
+    for block in [*blocks, BFLOAT16]:
         file = folder / block.split()[1]
         file.write_text(block)
         # the factory, or the class, comes last
@@ -54,20 +52,18 @@ def patterns(shape, classes, count=240, seed=0, shares=None):
     labels = rng.choice(classes, count, p=shares)
     labels[:classes] = np.arange(classes)
     images = 0.6 * centres[labels] + 0.4 * rng.random((count, *shape))
+    images = images.astype(np.float32)
     cut = 5 * count // 6
-    return (
-        images[:cut].astype(np.float32),
-        labels[:cut],
-        images[cut:].astype(np.float32),
-        labels[cut:],
-    )
+    return images[:cut], labels[:cut], images[cut:], labels[cut:]
 
 
 def digits():
     """Return scikit-learn's digits, 8 x 8, in ten classes."""
     from sklearn.datasets import load_digits
 
-    images, labels = load_digits().images.astype(np.float32) / 16, load_digits().target
+    bunch = load_digits()
+    images = bunch.images.astype(np.float32) / 16
+    labels = bunch.target
     return images[:300], labels[:300], images[300:400], labels[300:400]
 
 

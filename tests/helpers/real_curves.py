@@ -43,26 +43,24 @@ HERE = Path(__file__).parents[1] / "regimes"
 
 def real_sweeps():
     """Yield the trials of each sweep, with the `expected` label, and their epochs."""
-    trials, epochs = (
-        pd.read_csv(HERE / f"real_{name}.csv", dtype={"trial": str}).rename(
-            columns={"trial": "trial_id"}
-        )
-        for name in ("trials", "epochs")
-    )
+    trials = read_table("real_trials.csv")
+    epochs = read_table("real_epochs.csv")
     for name, part in trials.groupby("sweep", sort=False):
-        yield (
-            name,
-            complete(part).reset_index(drop=True),
-            epochs[epochs["sweep"] == name],
-        )
+        trials_of_sweep = complete(part).reset_index(drop=True)
+        yield name, trials_of_sweep, epochs[epochs["sweep"] == name]
+
+
+def read_table(name):
+    table = pd.read_csv(HERE / name, dtype={"trial": str})
+    return table.rename(columns={"trial": "trial_id"})
 
 
 def data_of(trials):
     """The person who labelled the blurred images had 0.87 for a target."""
     facts = DATA[trials["dataset"].iloc[0]]
-    return (
-        replace(facts, target=0.87) if trials["sweep"].iloc[0] == "blurred" else facts
-    )
+    if trials["sweep"].iloc[0] == "blurred":
+        return replace(facts, target=0.87)
+    return facts
 
 
 def labelled(trials, epochs):

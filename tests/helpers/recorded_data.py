@@ -19,11 +19,8 @@ OF_A_TASK = {
 
 def recorded_data(name, **changes):
     """Return the record of a built-in data set, with some values changed."""
-    facts = {
-        "target": DATA[name].target,
-        "label_counts": COUNTS[name],
-        "test_images": DATA[name].test_images,
-    }
-    return (
-        {"name": name, "note": "", "checksums": {}, "shape": [28, 28]} | facts | changes
-    )
+    record = {"name": name, "note": "", "checksums": {}, "shape": [28, 28]}
+    record["target"] = DATA[name].target
+    record["label_counts"] = COUNTS[name]
+    record["test_images"] = DATA[name].test_images
+    return record | changes

@@ -14,7 +14,8 @@ def logits_of(params, x):
 def cross_entropies(logits, labels):
     """Return the cross-entropy of each image, in nats, [n]."""
     logits = logits - logits.max(1, keepdims=True)
-    return np.log(np.exp(logits).sum(1)) - logits[np.arange(len(labels)), labels]
+    of_labels = logits[np.arange(len(labels)), labels]
+    return np.log(np.exp(logits).sum(1)) - of_labels
 
 
 def loss_and_gradient(params, x, y):
@@ -23,53 +24,51 @@ def loss_and_gradient(params, x, y):
     probabilities = np.exp(logits - logits.max(1, keepdims=True))
     probabilities /= probabilities.sum(1, keepdims=True)
     g = (probabilities - np.eye(10)[y]) / len(x)
-    back = (g @ params[1][0].T) * (1 - hidden**2)
-    return cross_entropies(logits, y).mean(), (
-        (x.T @ back, back.sum(0)),
-        (hidden.T @ g, g.sum(0)),
-    )
+    output_weights, _ = params[1]
+    back = (g @ output_weights.T) * (1 - hidden**2)
+    hidden_gradient = x.T @ back, back.sum(0)
+    output_gradient = hidden.T @ g, g.sum(0)
+    loss = cross_entropies(logits, y).mean()
+    return loss, (hidden_gradient, output_gradient)
 
 
 class SGD:
     """Trains a copy of `params`. `momentum` and `nesterov` are as in `TrialConfig`."""
 
     def __init__(self, params, batch_size, learning_rate, momentum=0.0, nesterov=False):
-        self.params = [
-            [array.astype(np.float64) for array in layer] for layer in params
-        ]
-        self._velocity = [
-            [np.zeros_like(array) for array in layer] for layer in self.params
-        ]
-        self._batch_size, self._learning_rate = batch_size, learning_rate
-        self._momentum, self._nesterov = momentum, nesterov
+        self.params = [copies(layer) for layer in params]
+        self._velocities = [np.zeros_like(param) for param in leaves(self.params)]
+        self._batch_size = batch_size
+        self._learning_rate = learning_rate
+        self._momentum = momentum
+        self._nesterov = nesterov
 
     def copy(self):
         """Return a copy of the current parameters."""
-        return [[array.copy() for array in layer] for layer in self.params]
+        return [copies(layer) for layer in self.params]
 
     def epoch(self, images, labels, order):
         """Train one epoch. Return the loss of each step, before its update."""
-        starts = range(0, len(order), self._batch_size)
-        return np.array(
-            [
-                self._step(images, labels, order[i : i + self._batch_size])
-                for i in starts
-            ]
-        )
+        losses = []
+        for start in range(0, len(order), self._batch_size):
+            batch = order[start : start + self._batch_size]
+            losses.append(self._step(images[batch] / 255.0, labels[batch]))
+        return np.array(losses)
 
-    def _step(self, images, labels, index):
-        loss, gradient = loss_and_gradient(
-            self.params, images[index] / 255.0, labels[index]
-        )
-        for param, velocity, g in zip(
-            *map(leaves, (self.params, self._velocity, gradient)), strict=True
-        ):
+    def _step(self, x, y):
+        loss, gradient = loss_and_gradient(self.params, x, y)
+        tree = leaves(self.params), self._velocities, leaves(gradient)
+        for param, velocity, g in zip(*tree, strict=True):
             velocity *= self._momentum
             velocity += g
-            param -= self._learning_rate * (
-                g + self._momentum * velocity if self._nesterov else velocity
-            )
+            step = g + self._momentum * velocity if self._nesterov else velocity
+            param -= self._learning_rate * step
         return loss
+
+
+def copies(layer):
+    """Return the arrays of a layer as new arrays of float64."""
+    return [array.astype(np.float64) for array in layer]
 
 
 def leaves(params):

@@ -49,13 +49,14 @@ class Seaweed:
                 stdout=log,
                 stderr=log,
             )
-        wait_until(
-            lambda: self._has_ended() or self._has_its_bucket(), self.log, every=0.2
-        )
+        wait_until(self._is_decided, self.log, every=0.2)
         return not self._has_ended()
 
     def log(self):
         return (self._folder / "log").read_text()[-2000:]
+
+    def _is_decided(self):
+        return self._has_ended() or self._has_its_bucket()
 
     def _has_ended(self):
         return self._process.poll() is not None
@@ -63,13 +64,10 @@ class Seaweed:
     def _has_its_bucket(self):
         if not answers(self._ports["s3.port"]):
             return False
-        keys = {
-            "access_key": KEYS["AWS_ACCESS_KEY_ID"],
-            "secret_key": KEYS["AWS_SECRET_ACCESS_KEY"],
-        }
         with suppress(OSError):  # it is still starting
             s3 = S3FileSystem(
-                **keys,
+                access_key=KEYS["AWS_ACCESS_KEY_ID"],
+                secret_key=KEYS["AWS_SECRET_ACCESS_KEY"],
                 endpoint_override=f"127.0.0.1:{self._ports['s3.port']}",
                 scheme="http",
             )
@@ -104,12 +102,12 @@ def answers(port):
 def free_ports(count):
     """Return free ports below the system's ephemeral ones, other ones to each process
     that asks at the same moment. SeaweedFS also uses the port 10,000 above each."""
-    found = []
+    ports = []
     for port in range(10_000 + secrets.randbelow(10_000), 22_000):
-        if len(found) == count:
-            return found
+        if len(ports) == count:
+            return ports
         if is_free(port) and is_free(port + 10_000):
-            found.append(port)
+            ports.append(port)
     raise RuntimeError("no free ports")
 
 

@@ -3,13 +3,14 @@
 
 def shortened(lines):
     """Yield the lines, and in place of those that stood above, how many they are."""
-    seen, known = set(), 0
+    seen = set()
+    repeats = 0
     for line in [*lines, ""]:
         if line in seen and line:
-            known += 1
+            repeats += 1
             continue
-        if known:
-            yield f"({known} as above)"
+        if repeats:
+            yield f"({repeats} as above)"
         yield line
         seen.add(line)
-        known = 0
+        repeats = 0

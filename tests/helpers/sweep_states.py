@@ -130,12 +130,10 @@ class Makers:
     def task(self, architectures=("mlp-4-tanh",), **data):
         sweep = self._sweep([0.1, 0.2, 0.4], architectures=architectures)
         unknown = {"test_accuracy": math.nan, "train_accuracy": math.nan}
-        return replace(
-            sweep,
-            trials=sweep.trials.assign(**unknown, loss_noise=0.001),
-            epochs=sweep.epochs.assign(**unknown),
-            meta=sweep.meta | {"dataset": TASK | data},
-        )
+        trials = sweep.trials.assign(**unknown, loss_noise=0.001)
+        epochs = sweep.epochs.assign(**unknown)
+        meta = sweep.meta | {"dataset": TASK | data}
+        return replace(sweep, trials=trials, epochs=epochs, meta=meta)
 
     def task_of_unknown_noise(self):
         sweep = self.task()
@@ -229,9 +227,8 @@ class Makers:
             trials = sweep.trials.assign(architecture=name, trial_id=ids)
             ids = f"{name}-" + sweep.epochs["trial_id"]
             tables.append((trials, sweep.epochs.assign(trial_id=ids)))
-        trials, epochs = (
-            pd.concat(parts, ignore_index=True) for parts in zip(*tables, strict=True)
-        )
+        trials = pd.concat([trials for trials, _ in tables], ignore_index=True)
+        epochs = pd.concat([epochs for _, epochs in tables], ignore_index=True)
         meta = sweep.meta | {"options": options}
         return replace(sweep, trials=trials, epochs=epochs, meta=meta)
 

@@ -10,6 +10,8 @@ import optax
 
 from mnist_tune import Task
 
+cross_entropy = optax.softmax_cross_entropy_with_integer_labels
+
 
 class Images(NamedTuple):
     """A batch of a type that no library has, as many users write them."""
@@ -24,49 +26,55 @@ def regression(features=5):
         return {"w": jnp.zeros((features, 2)), "b": jnp.zeros(2)}, ()
 
     def errors(params, batch):
-        return ((batch["x"] @ params["w"] + params["b"] - batch["y"]) ** 2).mean(axis=1)
+        prediction = batch["x"] @ params["w"] + params["b"]
+        return ((prediction - batch["y"]) ** 2).mean(axis=1)
 
     def loss(params, state, batch, key):
         return errors(params, batch).mean(), state
 
+    def score(params, state, batch, key):
+        return errors(params, batch)
+
     def data():
         rng = np.random.default_rng(0)
         x = rng.normal(size=(400, features)).astype("float32")
-        y = (
-            x @ rng.normal(size=(features, 2)) + 1 + 0.1 * rng.normal(size=(400, 2))
-        ).astype("float32")
-        return {"x": x[:300], "y": y[:300]}, {"x": x[300:], "y": y[300:]}
+        line = x @ rng.normal(size=(features, 2)) + 1
+        noise = 0.1 * rng.normal(size=(400, 2))
+        y = (line + noise).astype("float32")
+        train = {"x": x[:300], "y": y[:300]}
+        test = {"x": x[300:], "y": y[300:]}
+        return train, test
 
-    return Task(
-        init,
-        loss,
-        data,
-        score=lambda params, state, batch, key: errors(params, batch),
-        guess=6.0,
-    )
+    return Task(init, loss, data, score, guess=6.0)
 
 
 def vae(latent=2, beta=1.0):
     """A variational autoencoder of 8 x 8 pixels; training and evaluation draw from
     their keys."""
 
+    def layer(key, inputs, outputs):
+        weights = jax.random.normal(key, (inputs, outputs)) / inputs**0.5
+        return weights, jnp.zeros(outputs)
+
     def init(key):
         keys = jax.random.split(key, 4)
-        sizes = (64, 32), (32, 2 * latent), (latent, 32), (32, 64)
-        return [
-            (jax.random.normal(k, s) / s[0] ** 0.5, jnp.zeros(s[1]))
-            for k, s in zip(keys, sizes, strict=True)
-        ], ()
+        encoder = [layer(keys[0], 64, 32), layer(keys[1], 32, 2 * latent)]
+        decoder = [layer(keys[2], latent, 32), layer(keys[3], 32, 64)]
+        return encoder + decoder, ()
+
+    def network(layers, x):
+        (first, first_bias), (second, second_bias) = layers
+        hidden = jnp.tanh(x @ first + first_bias)
+        return hidden @ second + second_bias
 
     def parts(params, batch, key):
-        (one, two, three, four), x = params, batch.pixels
-        mean, log_variance = jnp.split(
-            jnp.tanh(x @ one[0] + one[1]) @ two[0] + two[1], 2, axis=1
-        )
-        z = mean + jnp.exp(log_variance / 2) * jax.random.normal(key, mean.shape)
-        logits = jnp.tanh(z @ three[0] + three[1]) @ four[0] + four[1]
+        moments = network(params[:2], batch.pixels)
+        mean, log_variance = jnp.split(moments, 2, axis=1)
+        noise = jax.random.normal(key, mean.shape)
+        logits = network(params[2:], mean + jnp.exp(log_variance / 2) * noise)
         kl = (jnp.exp(log_variance) + mean**2 - 1 - log_variance).sum(axis=1) / 2
-        return optax.sigmoid_binary_cross_entropy(logits, x).sum(axis=1), kl
+        fit = optax.sigmoid_binary_cross_entropy(logits, batch.pixels)
+        return fit.sum(axis=1), kl
 
     def loss(params, state, x, key):
         fit, kl = parts(params, x, key)
@@ -77,14 +85,12 @@ def vae(latent=2, beta=1.0):
         return {"loss": fit + beta * kl, "kl": kl}
 
     def data():
+        # an image is white on one side of a line through its middle
         rows, columns = np.mgrid[:8, :8]
-        angles = np.random.default_rng(0).uniform(0, np.pi, 600)
-        images = (
-            np.cos(angles)[:, None, None] * (rows - 4)
-            + np.sin(angles)[:, None, None] * (columns - 4)
-            > 0
-        )
-        images = images.reshape(600, 64).astype("float32")
+        angles = np.random.default_rng(0).uniform(0, np.pi, (600, 1, 1))
+        down = np.cos(angles) * (rows - 4)
+        right = np.sin(angles) * (columns - 4)
+        images = (down + right > 0).reshape(600, 64).astype("float32")
         return Images(images[:500]), Images(images[500:])
 
     return Task(init, loss, data, score, block=64)
@@ -92,8 +98,9 @@ def vae(latent=2, beta=1.0):
 
 def language_model(context=8):
     """Characters of a made-up text, cropped at random: the examples are numbers."""
-    text = np.random.default_rng(0).permutation(np.arange(4000) % 7)
-    text = jnp.asarray(np.where(np.arange(4000) % 3, np.roll(text, 1), text))
+    place = np.arange(4000)
+    text = np.random.default_rng(0).permutation(place % 7)
+    text = jnp.asarray(np.where(place % 3, np.roll(text, 1), text))
 
     def init(key):
         return {"next": 0.1 * jax.random.normal(key, (7, 7))}, ()
@@ -102,9 +109,8 @@ def language_model(context=8):
         starts = jax.random.randint(key, numbers.shape, 0, len(text) - context - 1)
         crops = text[starts[:, None] + jnp.arange(context + 1)]
         logits = params["next"][crops[:, :-1]]
-        return optax.softmax_cross_entropy_with_integer_labels(
-            logits, crops[:, 1:]
-        ).mean(axis=1)
+        losses = cross_entropy(logits, crops[:, 1:])
+        return losses.mean(axis=1)
 
     def loss(params, state, numbers, key):
         return score(params, state, numbers, key).mean(), state
@@ -119,30 +125,31 @@ def pinn(width=16):
     def init(key):
         first, second = jax.random.split(key)
         hidden = jax.random.normal(first, (width,)), jnp.zeros(width)
-        return (
-            hidden,
-            (jax.random.normal(second, (width,)) / width**0.5, jnp.float32(0)),
-        ), {"weight": jnp.float32(1)}
+        output = jax.random.normal(second, (width,)) / width**0.5, jnp.float32(0)
+        return (hidden, output), {"weight": jnp.float32(1)}
 
     def u(params, t):
         (w, b), (v, c) = params
         return jnp.tanh(t * w + b) @ v + c
 
     def residuals(params, weight, t):
-        first, second = jax.grad(u, 1), jax.grad(jax.grad(u, 1), 1)
-        inside = jax.vmap(lambda t: (second(params, t) + u(params, t)) ** 2)(t)
-        return inside + weight * (u(params, 0.0) ** 2 + (first(params, 0.0) - 1) ** 2)
+        first = jax.grad(u, 1)
+        second = jax.grad(first, 1)
+
+        def equation(t):
+            return (second(params, t) + u(params, t)) ** 2
+
+        boundary = u(params, 0.0) ** 2 + (first(params, 0.0) - 1) ** 2
+        return jax.vmap(equation)(t) + weight * boundary
 
     def loss(params, state, numbers, key):
         times = jax.random.uniform(key, numbers.shape, maxval=3.0)
-        return residuals(params, state["weight"], times).mean(), {
-            "weight": state["weight"] * 1.001
-        }
+        weight = state["weight"]
+        return residuals(params, weight, times).mean(), {"weight": weight * 1.001}
 
     def score(params, state, numbers, key):
-        return residuals(
-            params, 1.0, jax.random.uniform(key, numbers.shape, maxval=3.0)
-        )
+        times = jax.random.uniform(key, numbers.shape, maxval=3.0)
+        return residuals(params, 1.0, times)
 
     return Task(init, loss, lambda: (640, 256), score)
 
@@ -158,9 +165,7 @@ def contrastive(temperature=0.5):
         z = views @ params["w"]
         z = z / jnp.linalg.norm(z, axis=-1, keepdims=True)
         logits = z[0] @ z[1].T / temperature
-        return optax.softmax_cross_entropy_with_integer_labels(
-            logits, jnp.arange(len(x))
-        ).mean()
+        return cross_entropy(logits, jnp.arange(len(x))).mean()
 
     def loss(params, state, x, key):
         return score(params, state, x, key), state
@@ -186,38 +191,41 @@ def gan(noise=2):
         return jnp.tanh(x @ judge["w"]) @ judge["v"]
 
     def made(make, key, count):
-        return jax.random.normal(key, (count, noise)) @ make["w"] + make["b"]
+        latent = jax.random.normal(key, (count, noise))
+        return latent @ make["w"] + make["b"]
 
-    def of_judge(judge, make, x, key):
+    def judge_losses(judge, make, x, key):
         fake = made(make, key, len(x))
         return jax.nn.softplus(-judged(judge, x)) + jax.nn.softplus(judged(judge, fake))
 
-    def of_maker(make, judge, x, key):
-        return jax.nn.softplus(-judged(judge, made(make, key, len(x)))).mean()
+    def judge_loss(judge, make, x, key):
+        return judge_losses(judge, make, x, key).mean()
+
+    def maker_loss(make, judge, x, key):
+        fake = made(make, key, len(x))
+        return jax.nn.softplus(-judged(judge, fake)).mean()
 
     def step(params, opt, state, x, key, tx):
         first, second = jax.random.split(key)
-        loss, slope = jax.value_and_grad(
-            lambda p: of_judge(p, params["make"], x, first).mean()
-        )(params["judge"])
-        update, judge_opt = tx.update(slope, opt["judge"], params["judge"])
-        judge = optax.apply_updates(params["judge"], update)
-        slope = jax.grad(of_maker)(params["make"], judge, x, second)
-        update, make_opt = tx.update(slope, opt["make"], params["make"])
-        make = optax.apply_updates(params["make"], update)
-        return (
-            {"make": make, "judge": judge},
-            {"make": make_opt, "judge": judge_opt},
-            state,
-            loss,
-        )
+        make, judge = params["make"], params["judge"]
+        # the critic first, then the generator against the new critic
+        loss, slope = jax.value_and_grad(judge_loss)(judge, make, x, first)
+        update, judge_opt = tx.update(slope, opt["judge"], judge)
+        judge = optax.apply_updates(judge, update)
+        slope = jax.grad(maker_loss)(make, judge, x, second)
+        update, make_opt = tx.update(slope, opt["make"], make)
+        make = optax.apply_updates(make, update)
+        params = {"make": make, "judge": judge}
+        opt = {"make": make_opt, "judge": judge_opt}
+        return params, opt, state, loss
 
     def score(params, state, x, key):
-        return of_judge(params["judge"], params["make"], x, key)
+        return judge_losses(params["judge"], params["make"], x, key)
 
     def data():
         angles = np.random.default_rng(0).uniform(0, 2 * np.pi, 400)
-        x = np.stack([np.cos(angles), np.sin(angles)], 1).astype("float32")
+        points = np.stack([np.cos(angles), np.sin(angles)], 1)
+        x = points.astype("float32")
         return x[:320], x[320:]
 
     return Task(init, None, data, score, step, split=("make", "judge"))
@@ -229,29 +237,29 @@ def denoiser(channels=4):
 
     def init(key):
         first, second = jax.random.split(key)
-        w, v = (
-            jax.random.normal(first, (3, 3, 1, channels)) / 3,
-            jax.random.normal(second, (3, 3, channels, 1)) / 6,
-        )
+        w = jax.random.normal(first, (3, 3, 1, channels)) / 3
+        v = jax.random.normal(second, (3, 3, channels, 1)) / 6
         return {"w": w, "v": v}, ()
 
     def convolve(x, w):
+        layout = ("NHWC", "HWIO", "NHWC")
         return jax.lax.conv_general_dilated(
-            x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+            x, w, (1, 1), "SAME", dimension_numbers=layout
         )
 
     def score(params, state, x, key):
         noise = jax.random.normal(key, x.shape)
-        found = convolve(jnp.tanh(convolve(x + noise, params["w"])), params["v"])
-        return ((found - noise) ** 2).mean(axis=(1, 2, 3))
+        hidden = jnp.tanh(convolve(x + noise, params["w"]))
+        prediction = convolve(hidden, params["v"])
+        return ((prediction - noise) ** 2).mean(axis=(1, 2, 3))
 
     def loss(params, state, x, key):
         return score(params, state, x, key).mean(), state
 
     def data():
-        x = np.random.default_rng(0).normal(size=(400, 1, 8, 1)).astype(
-            "float32"
-        ) + np.zeros((8, 1, 1), "float32")
+        # the rows of an image are the same
+        row = np.random.default_rng(0).normal(size=(400, 1, 8, 1))
+        x = np.repeat(row.astype("float32"), 8, axis=1)
         return x[:320], x[320:]
 
     return Task(init, loss, data, score, guess=1.0)

@@ -31,8 +31,11 @@ class Writer:
     """What the process does."""
 
     def __init__(self):
-        remote.INTERVAL_S, remote.SIGN_S, remote.PATIENCE_S = 0.01, 0.05, 5.0
-        remote.SEGMENT_BYTES = folder.SEGMENT_BYTES = 1000
+        remote.INTERVAL_S = 0.01
+        remote.SIGN_S = 0.05
+        remote.PATIENCE_S = 5.0
+        remote.SEGMENT_BYTES = 1000
+        folder.SEGMENT_BYTES = 1000
         self.before = None
 
     def new(self, uri):
@@ -91,13 +94,9 @@ class Process:
 
     def __init__(self, cache, keys):
         environment = os.environ | keys | {"MNIST_TUNE_CACHE": str(cache)}
-        self._process = subprocess.Popen(
-            [sys.executable, __file__],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        command = [sys.executable, __file__]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self._process = subprocess.Popen(command, env=environment, text=True, **pipes)
 
     def order(self, *order):
         print(json.dumps(order), file=self._process.stdin, flush=True)
@@ -116,11 +115,12 @@ class Process:
 
     def wait_until_it_stopped(self):
         stat = Path(f"/proc/{self._process.pid}/stat")
-        wait_until(
-            lambda: stat.read_text().rpartition(")")[2].split()[0] == "T",
-            "it does not stop",
-            every=0.01,
-        )
+
+        def has_stopped():
+            _, _, fields = stat.read_text().rpartition(")")
+            return fields.split()[0] == "T"
+
+        wait_until(has_stopped, "it does not stop", every=0.01)
 
     def end(self):
         self._process.kill()

@@ -19,7 +19,8 @@ class Failing:
     """Lets so many calls through that write, then fails all."""
 
     def __init__(self, patch, calls, code):
-        self.left, self._code = calls, code
+        self.left = calls
+        self._code = code
         for owner, name in ((os, "open"), (os, "replace"), (os, "fsync")):
             patch.setattr(owner, name, self._counted(getattr(os, name), name))
 
@@ -50,9 +51,11 @@ def sweep(writer, epoch_row, rows):
 def test_a_disk_that_fails_at_a_random_moment_is_one_line_and_nothing_is_lost(
     code, tmp_path, new_writer, epoch_row
 ):
-    chance, said = random.Random(code), list[str]()
+    chance = random.Random(code)
+    lines = []
     for number in range(MOMENTS):
-        folder, rows = tmp_path / str(number), list[int]()
+        folder = tmp_path / str(number)
+        rows = []
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(storage, "SYNC_S", 0.001)
             Failing(patch, chance.randrange(60), code)
@@ -61,7 +64,7 @@ def test_a_disk_that_fails_at_a_random_moment_is_one_line_and_nothing_is_lost(
                     sweep(writer, epoch_row, rows)
                     writer.finish(ended="now")
             except UserError as error:
-                said.append(str(error))
+                lines.append(str(error))
         if (folder / "sweep.json").exists():
             assert set(read_journal(folder).epochs["epoch"]) >= set(rows)
             with new_writer(folder, resume=True) as writer:
@@ -71,7 +74,7 @@ def test_a_disk_that_fails_at_a_random_moment_is_one_line_and_nothing_is_lost(
             assert set(epochs) == {1, 2, 3}
         else:
             assert not rows
-    assert len(said) > MOMENTS / 4
-    for line in said:
+    assert len(lines) > MOMENTS / 4
+    for line in lines:
         assert os.strerror(code) in line
         assert "\n" not in line

@@ -3,6 +3,7 @@
 import json
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -66,15 +67,17 @@ def test_rows_that_no_sweep_writes_are_left_out_and_change_no_other(
     before = read(good).epochs
     assert list(before) == [column.name for column in EPOCHS]
     for values in WRONG:
-        found = read([good[0], line(epoch_row, **values), good[1]]).epochs
-        pd.testing.assert_frame_equal(found, before, check_exact=True)
+        wrong = line(epoch_row, **values)
+        epochs = read([good[0], wrong, good[1]]).epochs
+        pd.testing.assert_frame_equal(epochs, before, check_exact=True)
     assert len(caplog.messages) == 1
     assert "skipped 1 damaged line (line 2)" in caplog.text
     for values in RIGHT:
-        epochs = read([good[0], line(epoch_row, epoch=7, **values), good[1]]).epochs
+        right = line(epoch_row, epoch=7, **values)
+        epochs = read([good[0], right, good[1]]).epochs
         assert epochs["epoch"].tolist() == [1, 7, 2]
-    found = read([line(epoch_row, node="\x1b[2J"), good[0]]).epochs
-    assert found["node"].tolist() == ["\\x1b[2J", "here"]
+    epochs = read([line(epoch_row, node="\x1b[2J"), good[0]]).epochs
+    assert epochs["node"].tolist() == ["\\x1b[2J", "here"]
 
 
 @settings(max_examples=60)
@@ -85,11 +88,12 @@ def test_damaged_bytes_change_no_other_row(read, epoch_row, data):
     start = data.draw(st.integers(0, len(whole) - 2))
     length = data.draw(st.sampled_from([0, 1, 9]))
     damage = data.draw(st.binary(max_size=length + 1)).replace(b"\n", b"")
-    damaged = whole[:start] + damage + whole[start + length : -1] + b"\n"
-    found = read([*good[:2], damaged, *good[2:]]).epochs
-    kept = found[found["trial_id"] == "good"]
-    assert kept["epoch"].tolist() == [1, 2, 3]
-    assert len(found) <= 4
+    end = whole[start + length : -1]
+    damaged = whole[:start] + damage + end + b"\n"
+    epochs = read([good[0], good[1], damaged, good[2]]).epochs
+    good_epochs = epochs.loc[epochs["trial_id"] == "good", "epoch"]
+    assert good_epochs.tolist() == [1, 2, 3]
+    assert len(epochs) <= 4
 
 
 def test_rows_stay_in_order_also_in_blocks_and_where_a_loss_is_infinite(
@@ -101,18 +105,9 @@ def test_rows_stay_in_order_also_in_blocks_and_where_a_loss_is_infinite(
         line(epoch_row, epoch=epoch, train_loss=loss)
         for epoch, loss in enumerate(losses, start=1)
     ]
-    found = read([*lines, lines[0]]).epochs
-    assert found["epoch"].tolist() == [1, 2, 3, 4, 5, 6, 7, 1]
-    assert found["train_loss"].fillna(-1).tolist() == [
-        0.5,
-        math.inf,
-        0.3,
-        -1,
-        -math.inf,
-        0.2,
-        0.1,
-        0.5,
-    ]
+    epochs = read([*lines, lines[0]]).epochs
+    assert epochs["epoch"].tolist() == [1, 2, 3, 4, 5, 6, 7, 1]
+    np.testing.assert_array_equal(epochs["train_loss"], [*losses, losses[0]])
 
 
 OLDER = {
@@ -128,42 +123,45 @@ def test_a_row_holds_no_text_of_json_and_those_of_older_versions_are_read(
     writer = new_writer(tmp_path / "sweep")
     writer.epoch("00000", epoch_row(1, **TODAY), False)
     written = json.loads((tmp_path / "sweep" / "journal.jsonl").read_bytes())
-    assert (written["scores"]["kl"], written["sharpness_steps"][0][1]) == (0.25, 1.5)
+    assert written["scores"]["kl"] == 0.25
+    assert written["sharpness_steps"][0][1] == 1.5
     writer.release()
-    rows_after = [line(epoch_row, epoch=2), line(epoch_row, epoch=3, scores={"b": 1.0})]
-    columns = [
-        read([line(epoch_row, **values), *rows_after], ["b", "kl", "nan"]).epochs
-        for values in (OLDER, TODAY)
-    ]
-    pd.testing.assert_frame_equal(*columns, check_exact=True)
-    measured = columns[0]["sharpness_steps"].dropna()
+    second = line(epoch_row, epoch=2)
+    third = line(epoch_row, epoch=3, scores={"b": 1.0})
+    names = ["b", "kl", "nan"]
+    older = read([line(epoch_row, **OLDER), second, third], names).epochs
+    today = read([line(epoch_row, **TODAY), second, third], names).epochs
+    pd.testing.assert_frame_equal(older, today, check_exact=True)
+    measured = older["sharpness_steps"].dropna()
     assert measured.to_dict() == {0: OLDER["sharpness_steps"]}
-    scores = columns[0][["score_kl", "score_nan", "score_b"]].fillna(-1)
-    assert scores.to_numpy().tolist() == [[0.25, -1, -1], [-1, -1, -1], [-1, -1, 1]]
+    assert older["score_kl"].fillna(-1).tolist() == [0.25, -1, -1]
+    assert older["score_nan"].fillna(-1).tolist() == [-1, -1, -1]
+    assert older["score_b"].fillna(-1).tolist() == [-1, -1, 1]
 
 
-@pytest.mark.parametrize(("begun", "found"), [(0, 29), (1, 3), (60, 3), (-1, 4)])
+@pytest.mark.parametrize(("length", "rows"), [(0, 29), (1, 3), (60, 3), (-1, 4)])
 def test_a_journal_may_grow_while_it_is_read(
-    epoch_row, tmp_path, monkeypatch, caplog, begun, found
+    epoch_row, tmp_path, monkeypatch, caplog, length, rows
 ):
     """A row that was being written is the last that is looked at."""
-    lines, file = (
-        [line(epoch_row, epoch=epoch) for epoch in range(1, 30)],
-        tmp_path / "journal.jsonl",
-    )
-    begun = lines[3][:begun]
-    file.write_bytes(b"".join(lines[:3]) + begun)
+    lines = [line(epoch_row, epoch=epoch) for epoch in range(1, 30)]
+    whole = b"".join(lines)
+    begun = lines[3][:length]
+    before = b"".join(lines[:3]) + begun
+    file = tmp_path / "journal.jsonl"
+    file.write_bytes(before)
     lines_of = journal._lines
 
     def growing(opened):
         for text in lines_of(opened):
             if text == (begun or lines[2]):
                 with file.open("ab") as grown:
-                    grown.write(b"".join(lines[3:])[len(begun) :])
+                    grown.write(whole.removeprefix(before))
             yield text
 
     monkeypatch.setattr(journal, "_lines", growing)
-    assert read_journal(tmp_path).epochs["epoch"].tolist() == list(range(1, found + 1))
+    epochs = read_journal(tmp_path).epochs["epoch"]
+    assert epochs.tolist() == list(range(1, rows + 1))
     monkeypatch.undo()
     assert len(read_journal(tmp_path).epochs) == 29
     assert caplog.text == ""

@@ -34,10 +34,8 @@ def train(writer, trial_id, epoch_row, batch_s, until, written):
 def sweep(tmp_path_factory, new_writer, epoch_row):
     """A sweep of two trials, one of which counts as slow; what was synced, and what was
     written, with the times."""
-    folder, records = (
-        tmp_path_factory.mktemp("disk") / "a" / "sweep",
-        tmp_path_factory.mktemp("records"),
-    )
+    folder = tmp_path_factory.mktemp("disk") / "a" / "sweep"
+    records = tmp_path_factory.mktemp("records")
     written = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", record(records, folder))
@@ -45,21 +43,11 @@ def sweep(tmp_path_factory, new_writer, epoch_row):
         start = time.monotonic()
         with new_writer(folder) as writer:
             opened = time.monotonic()
-            trials = [("00000", 0.02), ("00001", 60.0)]
-            threads = [
-                threading.Thread(
-                    target=train,
-                    args=(
-                        writer,
-                        *trial[:1],
-                        epoch_row,
-                        trial[1],
-                        opened + 1.2,
-                        written,
-                    ),
-                )
-                for trial in trials
-            ]
+            end = opened + 1.2
+            threads = []
+            for trial_id, seconds in (("00000", 0.02), ("00001", 60.0)):
+                arguments = writer, trial_id, epoch_row, seconds, end, written
+                threads.append(threading.Thread(target=train, args=arguments))
             for thread in threads:
                 thread.start()
             for thread in threads:
@@ -78,45 +66,41 @@ def test_a_power_cut_costs_a_second_of_rows_and_nothing_that_was_synced(
     folder, synced, written, start, opened, end = sweep
     chance = random.Random(0)
     for number in range(MOMENTS):
-        at, there = chance.uniform(start, end), tmp_path / str(number)
+        at = chance.uniform(start, end)
+        there = tmp_path / str(number)
         disk(synced, folder, at, chance, there)
         if not (there / "sweep.json").exists():
             assert at < opened, "the sweep is gone"
             continue
         with new_writer(there, resume=True) as writer:
             epochs = read_journal(there).epochs
-            kept = set(zip(epochs["trial_id"], epochs["epoch"], strict=True))
+            rows = set(zip(epochs["trial_id"], epochs["epoch"], strict=True))
             # A hundred milliseconds, and ten times as many for a machine that is busy.
-            assert kept >= {
-                (trial, epoch)
-                for when, trial, epoch in written
-                if when < at - 1 and epoch
-            }
-            before = [
-                one for one in synced if one.at <= at and ".00001.npz." in one.path
-            ]
-            assert not before or Checkpoint.load(writer.state("00001")), (
-                "a state that was synced is lost"
-            )
+            for when, trial_id, epoch in written:
+                if when < at - 1 and epoch:
+                    assert (trial_id, epoch) in rows
+            states = [file for file in synced if ".00001.npz." in file.path]
+            if any(file.at <= at for file in states):
+                state = Checkpoint.load(writer.state("00001"))
+                assert state, "a state that was synced is lost"
             assert writer.epoch("00000", epoch_row(999), repeated=True)
             if number % 6 == 0:
-                assert len(writer.finish(ended="now").epochs) == len(kept) + 1
+                assert len(writer.finish(ended="now").epochs) == len(rows) + 1
         assert len(read_journal(there).epochs) == len(epochs) + 1
 
 
 def test_the_state_of_a_short_epoch_costs_no_sync(tmp_path, epoch_row, monkeypatch):
     """It would be newer than the rows that are synced, and of no use."""
-    asked = []
-    monkeypatch.setattr(os, "fsync", asked.append)
+    synced = []
+    monkeypatch.setattr(os, "fsync", synced.append)
     for batch_s, count in ((storage.SYNC_S / 2, 0), (None, 0), (storage.SYNC_S, 2)):
-        Checkpoint({}, EpochRow.of(epoch_row(1, batch_s=batch_s))).save(
-            tmp_path / "state.npz"
-        )
-        assert len(asked) == count
+        row = EpochRow.of(epoch_row(1, batch_s=batch_s))
+        Checkpoint({}, row).save(tmp_path / "state.npz")
+        assert len(synced) == count
 
 
-@pytest.mark.parametrize("left", [b"", bytes(1000)])
-def test_a_state_that_a_power_cut_emptied_is_none(tmp_path, left):
+@pytest.mark.parametrize("content", [b"", bytes(1000)])
+def test_a_state_that_a_power_cut_emptied_is_none(tmp_path, content):
     """A damaged one would be said, and its trial's rows recorded again."""
-    (tmp_path / "state.npz").write_bytes(left)
+    (tmp_path / "state.npz").write_bytes(content)
     assert Checkpoint.load(tmp_path / "state.npz") is None

@@ -70,12 +70,8 @@ def test_a_finished_sweep_in_storage_equals_a_local_one(
     for sweep in sweeps[:3]:
         assert sweep.trials.equals(sweeps[3].trials)
         assert sweep.epochs.equals(sweeps[3].epochs)
-    assert [sweep.path for sweep in sweeps] == [
-        bucket,
-        bucket,
-        tmp_path / "local",
-        tmp_path / "local",
-    ]
+    local = tmp_path / "local"
+    assert [sweep.path for sweep in sweeps] == [bucket, bucket, local, local]
     assert not working_folder(bucket).exists(), "files are left on the driver's machine"
     assert names(storage.join(bucket, "states")) == ["token"]
     assert last_sign(bucket).writer == {}
@@ -90,14 +86,14 @@ def test_a_local_journal_is_kept_only_if_it_begins_with_what_was_uploaded(bucket
     assert (fetched(bucket) / "journal.jsonl").read_bytes() == b""
     for number, segment in enumerate((b"[1]\n[", b"2]\n")):
         storage.write(storage.join(bucket, "journal", f"{number:06d}"), segment)
-    for local, kept in (
-        (b"[1]\n[2]\n[3]\n", True),
-        (b"[1]\n", False),
-        (b"[1]\n[0]\n[3]\n", False),
+    for local, joined in (
+        (b"[1]\n[2]\n[3]\n", b"[1]\n[2]\n[3]\n"),
+        (b"[1]\n", b"[1]\n[2]\n"),
+        (b"[1]\n[0]\n[3]\n", b"[1]\n[2]\n"),
     ):
         journal.write_bytes(local)
         fetched(bucket)
-        assert journal.read_bytes() == (local if kept else b"[1]\n[2]\n")
+        assert journal.read_bytes() == joined
 
 
 def test_what_is_too_large_is_not_downloaded(bucket):
@@ -120,13 +116,11 @@ def test_a_downloaded_sweep_says_how_its_journal_is_joined(
         for name in object_storage.below(bucket):  # as `aws s3 sync` does
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             (copy / name).write_bytes(storage.read(storage.join(bucket, name)))
-    with pytest.raises(
-        UserError, match="is a journal in parts, from object storage; join them: cat "
-    ) as refused:
+    line = "is a journal in parts, from object storage; join them: cat "
+    with pytest.raises(UserError, match=line) as refused:
         into(copy)
-    subprocess.run(
-        str(refused.value).partition("join them: ")[2], shell=True, check=True
-    )
+    _, _, command = str(refused.value).partition("join them: ")
+    subprocess.run(command, shell=True, check=True)
     assert epochs(copy) == [("00000", 1)]
 
 
@@ -161,22 +155,15 @@ def test_a_new_sweep_does_not_begin_with_what_an_earlier_one_left(new_writer, bu
     new = new_writer(bucket)
     assert b"[" not in (new.path / "journal.jsonl").read_bytes()
     # pyarrow leaves an empty folder.
-    assert sorted(names(bucket)) == [
-        ".ray",
-        "000000",
-        "sweep.json",
-        "token",
-        "writer.json",
-    ]
+    names_now = sorted(names(bucket))
+    assert names_now == [".ray", "000000", "sweep.json", "token", "writer.json"]
     new.finish(ended="now")
 
 
 def test_states_without_a_sweep_are_not_overwritten(new_writer, bucket):
     storage.write(storage.join(bucket, "states/3/00000.npz"), b"state")
-    with pytest.raises(
-        UserError,
-        match=r"/states\S* has the states of a sweep whose sweep.json is gone",
-    ):
+    line = r"/states\S* has the states of a sweep whose sweep.json is gone"
+    with pytest.raises(UserError, match=line):
         new_writer(bucket)
 
 
@@ -209,9 +196,8 @@ def test_a_failed_last_upload_is_an_error_and_keeps_the_local_files(
     with monkeypatch.context() as patch:
         patch.setattr(object_storage, "write_over", refuse)
         writer.epoch("00000", epoch_row(2), False)
-        with pytest.raises(
-            UserError, match=r"could not be uploaded to .*mnist-tune show .*--resume"
-        ):
+        line = r"could not be uploaded to .*mnist-tune show .*--resume"
+        with pytest.raises(UserError, match=line):
             writer.finish(ended="now")
     assert epochs(working_folder(bucket)) == [("00000", 1), ("00000", 2)]
     assert epochs(bucket) == [("00000", 1)]
@@ -228,8 +214,8 @@ def refuse(*arguments):
     "While the storage does not answer, rows are kept; they are uploaded later"
 )
 def test_rows_wait_until_the_storage_answers_again(bucket, tmp_path, monkeypatch):
-    said = []
-    place = Remote(tmp_path, bucket, "token", said.append)
+    lines = []
+    place = Remote(tmp_path, bucket, "token", lines.append)
     place.files["sweep.json"] = b"{}"
     place.claim()
     for epoch, answers in enumerate((True, False, False, True, True), start=1):
@@ -239,20 +225,17 @@ def test_rows_wait_until_the_storage_answers_again(bucket, tmp_path, monkeypatch
             if not answers:
                 patch.setattr(object_storage, "write_over", refuse)
             assert (place._upload() is None) == answers
-    assert (
-        storage.read(storage.join(bucket, "journal", "000000"))
-        == b"[1]\n[2]\n[3]\n[4]\n[5]\n"
-    )
-    assert [line.partition(" s3://")[0] for line in said] == [
-        "can't upload to",
-        "uploads to",
-    ]
+    segment = storage.read(storage.join(bucket, "journal", "000000"))
+    assert segment == b"[1]\n[2]\n[3]\n[4]\n[5]\n"
+    beginnings = [line.partition(" s3://")[0] for line in lines]
+    assert beginnings == ["can't upload to", "uploads to"]
     place.withdraw()
 
 
 def test_others_wait_until_the_end_is_tidied_up(new_writer, bucket, monkeypatch):
     """Else the states of one that resumes the sweep at that moment would be removed."""
-    writer, seen = new_writer(bucket), []
+    writer = new_writer(bucket)
+    seen = []
     storage.write(storage.join(writer.states, "00000.npz"), b"state")
     writer.end("00000", "diverged")
     remove = storage.remove
@@ -288,10 +271,8 @@ def test_a_writer_whose_place_was_taken_ends_and_writes_nothing(
         second = new_writer(bucket, resume=True)
     first.epoch("00000", epoch_row(2), False)
     wait_until(lambda: first._remote.refused)
-    with pytest.raises(
-        UserError,
-        match=f"^another process took over {bucket[:20]}.* what this one did is in",
-    ):
+    line = f"^another process took over {bucket[:20]}.* what this one did is in"
+    with pytest.raises(UserError, match=line):
         first.epoch("00000", epoch_row(3), False)
     assert first.failure is first._remote.refused
     with pytest.raises(UserError, match="another process took over"):
@@ -379,9 +360,8 @@ def test_a_folder_that_is_left_without_an_end_is_not_locked(
         patch.setattr(
             SweepWriter, "_write_meta", mock.Mock(side_effect=OSError(28, "full"))
         )
-        with pytest.raises(
-            UserError, match=r"can't write results to .*full"
-        ) as refused:
+        line = r"can't write results to .*full"
+        with pytest.raises(UserError, match=line) as refused:
             new_writer(folder, resume=True)
     # also while something refers to them
     assert not is_being_written(folder), (held, refused)
@@ -417,9 +397,8 @@ def test_a_resume_is_refused_if_the_sweep_went_on_since_it_was_read(
         other = new_writer(bucket, resume=True)
         other.epoch("00000", epoch_row(2), False)
         other.finish(ended=None)
-    with pytest.raises(
-        UserError, match=r"^another process has just written to s3://.*; try again$"
-    ):
+    line = r"^another process has just written to s3://.*; try again$"
+    with pytest.raises(UserError, match=line):
         new_writer(bucket, resume=True)
     fetched(bucket)
     new_writer(bucket, resume=True).finish(ended="now")
@@ -453,11 +432,11 @@ def test_a_sweep_that_runs_elsewhere_is_running_while_it_gives_signs(
     listed = object_storage.files
 
     def files(where):
-        found = listed(where)
-        for name in silent.keys() & found.keys():
-            last = found[name]["last_modified"] - timedelta(seconds=silent[name])
-            found[name] = {**found[name], "last_modified": last}
-        return found
+        facts = listed(where)
+        for name in silent.keys() & facts.keys():
+            last = facts[name]["last_modified"] - timedelta(seconds=silent[name])
+            facts[name] = {**facts[name], "last_modified": last}
+        return facts
 
     monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "another"))
     with monkeypatch.context() as patch:
@@ -465,9 +444,9 @@ def test_a_sweep_that_runs_elsewhere_is_running_while_it_gives_signs(
         sweep = load_sweep(bucket)
     assert sweep.trials["stop_reason"].tolist() == [reason]
     assert exit_code(sweep.trials) == 0
-    assert any("resume" in one.command for one in answer(sweep, bucket).questions) == (
-        reason == "unknown"
-    )
+    questions = answer(sweep, bucket).questions
+    offers_a_resume = any("resume" in question.command for question in questions)
+    assert offers_a_resume == (reason == "unknown")
     writer.release()
     assert load_sweep(bucket).trials["stop_reason"].tolist() == ["interrupted"]
 
@@ -502,11 +481,9 @@ def test_a_writer_gives_signs_of_life_while_an_upload_takes_long(
     new_writer, epoch_row, bucket, monkeypatch
 ):
     monkeypatch.setattr(remote, "SIGN_S", 0.1)
-    writer, send, long = (
-        new_writer(bucket),
-        object_storage.write_over,
-        threading.Event(),
-    )
+    writer = new_writer(bucket)
+    send = object_storage.write_over
+    long = threading.Event()
 
     def slow(where, *arguments):
         if "/journal/" in where:

@@ -50,34 +50,51 @@ def test_what_older_versions_recorded_says_which_kind_of_sweep_it_is(older, kind
 def test_a_kind_that_is_none_is_refused(new_writer, tmp_path):
     writer = new_writer(tmp_path / "sweep")
     writer.finish(ended="now")
-    file = tmp_path / "sweep" / "sweep.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"kind": "marathon"}))
+    file = writer.path / "sweep.json"
+    meta = json.loads(file.read_text())
+    file.write_text(json.dumps(meta | {"kind": "marathon"}))
     with pytest.raises(UserError, match="kind is missing or has the wrong type"):
-        load_sweep(tmp_path / "sweep")
+        load_sweep(writer.path)
 
 
-def test_what_older_versions_recorded_is_read_into_the_types_of_this_one(tmp_path):
+@pytest.fixture
+def main_sweep(tmp_path):
+    """The record of a sweep of an older version."""
     name = "2026-11-28-main-sweep-amd-epyc-avx2"
-    record = load_sweep(shutil.copytree(RECORDS / name, tmp_path / name)).record
+    return load_sweep(shutil.copytree(RECORDS / name, tmp_path / name)).record
+
+
+def test_what_older_versions_recorded_is_read_into_the_types_of_this_one(main_sweep):
+    record = main_sweep
     assert (record.name, record.command) == ("lr_regimes", "regimes")
-    assert record.typed == (), "it was recorded as one text, which is not shown"
+    # it was recorded as one text, which is not shown
+    assert record.typed == ()
     assert record.started.startswith("2026-11-28T03:39")
     assert record.ended.startswith("2026-11-28T03:46")
-    assert (record.resumed, record.code) == ((), ())
-    assert (record.has_arrays, record.trains_tasks) == (False, False)
-    assert (record.holdout, record.most_trials, record.retried) == (0, 0, frozenset())
+    assert record.resumed == ()
+    assert record.code == ()
+    assert record.has_arrays is False
+    assert record.trains_tasks is False
+    assert (record.holdout, record.most_trials) == (0, 0)
+    assert record.retried == frozenset()
     assert (record.data.name, record.data.train_images) == ("mnist", 60_000)
 
 
 def test_what_an_older_version_did_not_record_is_as_it_was_then():
     record = SweepMeta.of({"name": "mine", "options": None, "environment": None})
-    assert (record.holdout, record.most_trials, record.retried) == (0, 0, frozenset())
-    assert (record.environment, record.options, record.ended) == ({}, {}, None)
-    assert (record.swept_images, record.chosen_by, record.command) == (None, None, None)
+    assert (record.holdout, record.most_trials) == (0, 0)
+    assert record.retried == frozenset()
+    assert record.environment == {}
+    assert record.options == {}
+    assert record.ended is None
+    assert record.swept_images is None
+    assert record.chosen_by is None
+    assert record.command is None
 
 
 def test_the_folder_of_an_older_edge_says_how_it_is_resumed(tmp_path):
     name = "2026-11-28-edge-amd-epyc-avx2"
     record = load_sweep(shutil.copytree(RECORDS / name, tmp_path / name)).record
     assert record.most_trials == 100
-    assert resume_command(record, "x", trials=200) == "mnist-tune resume x --trials 200"
+    command = resume_command(record, "x", trials=200)
+    assert command == "mnist-tune resume x --trials 200"

@@ -40,11 +40,9 @@ def record(writer, row, trial_id, epochs, repeated=False, **values):
 
 
 def keys(epochs):
-    return (
-        list(zip(epochs["trial_id"], epochs["epoch"], strict=True))
-        if len(epochs)
-        else []
-    )
+    if not len(epochs):
+        return []
+    return list(zip(epochs["trial_id"], epochs["epoch"], strict=True))
 
 
 # --- from the journal to the tables
@@ -72,11 +70,9 @@ def test_a_sweep_over_rates_alone_is_read_with_pandas_2_too(
     made = pd.DataFrame.to_dict
 
     def to_dict(table, orient="dict", **how):
-        return (
-            []
-            if orient == "records" and table.columns.empty
-            else made(table, orient, **how)
-        )
+        if orient == "records" and table.columns.empty:
+            return []
+        return made(table, orient, **how)
 
     monkeypatch.setattr(pd.DataFrame, "to_dict", to_dict)
     record(writer, epoch_row, "00000", (1,))
@@ -93,14 +89,17 @@ def test_a_sweep_without_any_epoch(writer):
 def test_a_trial_diverged_when_its_loss_left_or_else_when_it_began_to_guess(
     new_writer, tmp_path, epoch_row
 ):
-    both, guesses = {"above_since": 4, "guessing_since": 3}, {"guessing_since": 3}
+    guesses = {"guessing_since": 3}
+    both = {"above_since": 4, "guessing_since": 3}
     with new_writer(tmp_path / "sweep", count=4) as writer:
-        for i, (loss, since) in enumerate(
-            [(math.nan, both), (7.0, both), (math.nan, guesses), (math.nan, {})]
+        for trial_id, loss, since in (
+            ("00000", math.nan, both),
+            ("00001", 7.0, both),
+            ("00002", math.nan, guesses),
+            ("00003", math.nan, {}),
         ):
-            writer.epoch(
-                f"{i:05d}", epoch_row(1, loss, 0.1, diverged=True, **since), False
-            )
+            row = epoch_row(1, loss, 0.1, diverged=True, **since)
+            writer.epoch(trial_id, row, False)
     trials = load_sweep(writer.path).trials
     assert set(trials["regime"]) == {"diverged"}
     assert trials["diverged_at_step"].tolist() == [4, 4, 3, 10]
@@ -108,20 +107,15 @@ def test_a_trial_diverged_when_its_loss_left_or_else_when_it_began_to_guess(
 
 def test_nan_and_infinite_losses_are_stored(writer, epoch_row):
     """Also in a column that has no other value."""
-    values = {
-        "train_loss": math.nan,
-        "test_loss": math.inf,
-        "step_loss_first": -math.inf,
-    }
-    writer.epoch("00000", epoch_row(1) | values, False)
-    for sweep in (
-        load_sweep(writer.path),
-        writer.finish(ended="now"),
-        load_sweep(writer.path),
-    ):
-        row = sweep.epochs.iloc[0]
-        assert math.isnan(row["train_loss"])
-        assert (row["test_loss"], row["step_loss_first"]) == (math.inf, -math.inf)
+    row = epoch_row(1, train_loss=math.nan, test_loss=math.inf)
+    writer.epoch("00000", row | {"step_loss_first": -math.inf}, False)
+    running = load_sweep(writer.path)
+    ended = writer.finish(ended="now")
+    for sweep in (running, ended, load_sweep(writer.path)):
+        stored = sweep.epochs.iloc[0]
+        assert math.isnan(stored["train_loss"])
+        assert stored["test_loss"] == math.inf
+        assert stored["step_loss_first"] == -math.inf
 
 
 @pytest.mark.parametrize(
@@ -132,19 +126,14 @@ def test_the_target_is_that_of_the_data_set_or_the_one_asked_for(
 ):
     writer.meta["options"] = {"target": target}
     record(writer, epoch_row, "00000", (1, 2, 3, 4, 5), train_accuracy=0.93)
-    assert (
-        judged(journal_tables(writer.path, writer.meta)).trials["regime"][0] == regime
-    )
+    trials = judged(journal_tables(writer.path, writer.meta)).trials
+    assert trials["regime"][0] == regime
 
 
 def test_a_dead_network_diverged_at_the_step_since_which_it_guesses(writer, epoch_row):
-    dead = {
-        "train_accuracy": 0.11,
-        "train_loss": 2.302,
-        "guessing_since": 3,
-        "above_since": 5,
-    }
-    record(writer, epoch_row, "00000", (1, 2, 3, 4), **dead)
+    dead = {"train_accuracy": 0.11, "train_loss": 2.302}
+    since = {"guessing_since": 3, "above_since": 5}
+    record(writer, epoch_row, "00000", (1, 2, 3, 4), **dead, **since)
     record(writer, epoch_row, "00001", (1, 2, 3, 4), train_accuracy=0.97)
     writer.meta["trials"]["00000"]["learning_rate"] = 10.0
     trials = judged(journal_tables(writer.path, writer.meta)).trials
@@ -158,35 +147,38 @@ def test_a_dead_network_diverged_at_the_step_since_which_it_guesses(writer, epoc
 def test_pages_are_written_into_the_folder_and_both_where_they_are_asked_for(
     writer, monkeypatch, tmp_path
 ):
-    sweep, written = load_sweep(writer.path), []
+    written = []
     monkeypatch.setattr(page, "write_page", lambda shown, path: written.append(path))
-    for one in (sweep, replace(sweep, path="s3://bucket/sweep")):
-        assert [one.report(), one.report("s3://bucket/a.html")] == written[-2:]
-    assert written == [
-        writer.path / "report.html",
-        "s3://bucket/a.html",
-        Path("report.html"),
-        "s3://bucket/a.html",
-    ]
+    sweep = load_sweep(writer.path)
+    in_a_bucket = replace(sweep, path="s3://bucket/sweep")
+    elsewhere = "s3://bucket/a.html"
+    assert sweep.report() == writer.path / "report.html"
+    assert sweep.report(elsewhere) == elsewhere
+    assert in_a_bucket.report() == Path("report.html")
+    assert in_a_bucket.report(elsewhere) == elsewhere
+    in_folder = writer.path / "report.html"
+    assert written == [in_folder, elsewhere, Path("report.html"), elsewhere]
     assert not list(writer.path.glob("*.png"))
-    assert sweep.plot(tmp_path / "a.png")._repr_png_().startswith(b"\x89PNG")
-    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    picture = tmp_path / "a.png"
+    assert sweep.plot(picture)._repr_png_().startswith(b"\x89PNG")
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_scores_by_any_setting(made_up_sweep):
     sweep = made_up_sweep([0.1, 0.2], seeds=3)
-    trials = sweep.trials.assign(
-        batch_size=[32] * 3 + [64] * 3, test_accuracy=[0.7, 0.8, 0.9, 0.8, 0.8, 0.8]
-    )
+    accuracies = [0.7, 0.8, 0.9, 0.8, 0.8, 0.8]
+    batch_sizes = [32, 32, 32, 64, 64, 64]
+    trials = sweep.trials.assign(batch_size=batch_sizes, test_accuracy=accuracies)
     trials.loc[5, "epochs_run"] = 0
-    found = replace(sweep, trials=trials).by("batch_size")
-    assert found["batch_size"].tolist() == [32, 64]
-    assert found["replicates"].tolist() == [3, 2]
-    assert found["test_accuracy_mean"].tolist() == pytest.approx([0.8, 0.8])
-    assert found["test_accuracy_ci95"].tolist() == pytest.approx(
-        [4.302653 * 0.1 / 3**0.5, math.nan], nan_ok=True
-    )
-    assert len(sweep.by()) == len(sweep.by("batch_size", "learning_rate")) == 2
+    scores = replace(sweep, trials=trials).by("batch_size")
+    assert scores["batch_size"].tolist() == [32, 64]
+    assert scores["replicates"].tolist() == [3, 2]
+    assert scores["test_accuracy_mean"].tolist() == pytest.approx([0.8, 0.8])
+    intervals = scores["test_accuracy_ci95"].tolist()
+    assert intervals[0] == pytest.approx(4.302653 * 0.1 / 3**0.5)
+    assert math.isnan(intervals[1])
+    assert len(sweep.by()) == 2
+    assert len(sweep.by("batch_size", "learning_rate")) == 2
     with pytest.raises(UserError, match="no column 'batchsize'"):
         sweep.by("batchsize")
 
@@ -253,24 +245,23 @@ def test_without_a_right_to_look_nobody_is_told_to_resume(
     monkeypatch.undo()
     assert set(sweep.trials["stop_reason"]) == {"unknown"}
     assert so_far(progress(sweep.trials)) == "0 of 2 trials ended, 2 unknown"
-    found = answer(sweep, "there")
-    assert "0 of 2 trials ended, 2 unknown" in found.lines
-    assert not [one for one in found.questions if "resume" in one.text]
+    end = answer(sweep, "there")
+    assert "0 of 2 trials ended, 2 unknown" in end.lines
+    assert not any("resume" in question.text for question in end.questions)
 
 
 @pytest.mark.promise("Nothing is written through a link, symbolic or hard")
 @pytest.mark.parametrize("name", ["journal.jsonl", ".lock", "states/00000.npz"])
 def test_a_hard_link_is_refused_as_a_link_is(new_writer, tmp_path, name):
     """What we append to, or truncate, would be changed at its other name, too."""
-    (tmp_path / "other").write_text("of somebody else")
+    other = tmp_path / "other"
+    other.write_text("of somebody else")
     (tmp_path / "sweep" / "states").mkdir(parents=True)
-    (tmp_path / "sweep" / name).hardlink_to(tmp_path / "other")
-    with pytest.raises(
-        UserError,
-        match=f"{name} is a link, so a sweep would write outside its folder; remove it",
-    ):
+    (tmp_path / "sweep" / name).hardlink_to(other)
+    line = f"{name} is a link, so a sweep would write outside its folder; remove it"
+    with pytest.raises(UserError, match=line):
         new_writer(tmp_path / "sweep", resume=True)
-    assert (tmp_path / "other").read_text() == "of somebody else"
+    assert other.read_text() == "of somebody else"
 
 
 @pytest.mark.promise(
@@ -279,26 +270,23 @@ def test_a_hard_link_is_refused_as_a_link_is(new_writer, tmp_path, name):
 def test_a_new_sweep_does_not_overwrite_an_old_one(tmp_path, epoch_row, new_writer):
     writer = new_writer(tmp_path / "a sweep")
     record(writer, epoch_row, "00000", (1,))
-    before = {
-        path: path.read_bytes() for path in writer.path.iterdir() if path.is_file()
-    }
-    with pytest.raises(
-        UserError,
-        match=f"{writer.path} already holds a sweep; .* --resume '{writer.path}'",
-    ):
+    before = contents(writer.path)
+    line = f"{writer.path} already holds a sweep; .* --resume '{writer.path}'"
+    with pytest.raises(UserError, match=line):
         new_writer(writer.path)
-    assert {
-        path: path.read_bytes() for path in writer.path.iterdir() if path.is_file()
-    } == before
+    assert contents(writer.path) == before
+
+
+def contents(folder):
+    """Return the bytes of the files of a folder."""
+    return {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 def test_versions_that_changed_are_told_as_they_are_now_and_were_then(monkeypatch):
     now = {"versions": {"jax": "0.11", "ray": "2.60"}, "processor": "new"}
     monkeypatch.setattr(machine, "describe_environment", lambda: now)
-    then = {
-        "versions": {"jax": "0.10", "ray": "2.60", "gone": "1.0"},
-        "processor": "old",
-    }
+    versions_then = {"jax": "0.10", "ray": "2.60", "gone": "1.0"}
+    then = {"versions": versions_then, "processor": "old"}
     assert machine.changed_versions(then) == {
         "jax": "0.11 now, it was 0.10",
         "gone": "None now, it was 1.0",
@@ -315,45 +303,42 @@ def test_versions_that_changed_are_told_as_they_are_now_and_were_then(monkeypatc
 )
 @pytest.mark.parametrize("where", ["folder", "bucket"])
 @pytest.mark.parametrize(
-    ("most", "others"), [(30, {"3", "4"}), (25, {"3"}), (0, set())]
+    ("most_bytes", "further"), [(30, {"3", "4"}), (25, {"3"}), (0, set())]
 )
 def test_states_that_stay(
-    new_writer, epoch_row, monkeypatch, tmp_path, request, where, most, others
+    new_writer, epoch_row, monkeypatch, tmp_path, request, where, most_bytes, further
 ):
     """Also after a resume that adds nothing: three settings of a network and the best
     of the other always do."""
-    monkeypatch.setattr(writer_module, "KEPT_BYTES", most)
-    place = (
-        tmp_path / "sweep" if where == "folder" else request.getfixturevalue("bucket")
-    )
+    monkeypatch.setattr(writer_module, "KEPT_BYTES", most_bytes)
+    place = tmp_path / "sweep"
+    if where == "bucket":
+        place = request.getfixturevalue("bucket")
     writer = new_writer(place)
     ends = dict.fromkeys("01234x", "completed") | {"d": "diverged", "i": "interrupted"}
-    trials = {
-        name: {"learning_rate": 0.1 + i / 100, "epochs": 1}
-        for i, name in enumerate(ends)
-    }
-    trials["x"] |= {"architecture": "mlp-4-tanh"}
-    writer.meta["trials"] = {
-        name: TrialConfig(**values).to_dict() for name, values in trials.items()
-    }
+    writer.meta["trials"] = {}
     for i, (name, reason) in enumerate(ends.items()):
+        config = TrialConfig(learning_rate=0.1 + i / 100, epochs=1)
+        if name == "x":
+            config = replace(config, architecture="mlp-4-tanh")
+        writer.meta["trials"][name] = config.to_dict()
         storage.write(writer.state(name), b"state")
         writer.epoch(name, epoch_row(1, 0.5, 0.9 - i / 20), False)
         writer.end(name, reason)
-    assert Sweep.of(writer.finish(ended="now")).leading() == ["0", "1", "2", "x"]
+    ended = Sweep.of(writer.finish(ended="now"))
+    assert ended.leading() == ["0", "1", "2", "x"]
     fetched(place)
     if where == "folder":  # copied from object storage
-        storage.write(
-            place / "sweep.json", json.dumps(writer.meta | {"writer": 3}).encode()
-        )
+        meta = json.dumps(writer.meta | {"writer": 3})
+        storage.write(place / "sweep.json", meta.encode())
     again = new_writer(place, resume=True)
     again.finish(ended="now")
-    assert again.saved() == {"0", "1", "2", "x", "i"} | others
-    found, copy = load_sweep(place), tmp_path / "copy"
-    assert found.state("x") == again.state("x")
-    assert str(replace(found, path=copy).state("x").relative_to(copy)) in str(
-        again.state("x")
-    )
+    assert again.saved() == {"0", "1", "2", "x", "i"} | further
+    sweep = load_sweep(place)
+    assert sweep.state("x") == again.state("x")
+    folder = tmp_path / "copy"
+    copied_state = replace(sweep, path=folder).state("x")
+    assert str(copied_state.relative_to(folder)) in str(again.state("x"))
 
 
 @pytest.fixture(scope="module")
@@ -362,11 +347,8 @@ def torn(new_writer, epoch_row, tmp_path_factory):
     not finite."""
     writer = new_writer(tmp_path_factory.mktemp("torn") / "sweep")
     record(writer, epoch_row, "00000", (1, 2, 3))
-    writer.epoch(
-        "00001",
-        epoch_row(1, math.nan, 0.1, diverged=True, finite=False, above_since=10),
-        False,
-    )
+    diverged = {"diverged": True, "finite": False, "above_since": 10}
+    writer.epoch("00001", epoch_row(1, math.nan, 0.1, **diverged), False)
     writer.end("00001", "diverged")
     record(writer, epoch_row, "00000", (4,))
     writer.end("00000", "completed")
@@ -377,13 +359,14 @@ def torn(new_writer, epoch_row, tmp_path_factory):
 def whole_rows(journal, length):
     """Return the (trial, epoch) of all rows that are complete in the first `length`
     bytes, but for their newline."""
-    end, found = -1, []
+    end = -1
+    rows = []
     for line in journal.splitlines():
         end += len(line) + 1
         event = json.loads(line)
         if event["kind"] == "epoch" and end <= length:
-            found.append((event["trial_id"], event["epoch"]))
-    return sorted(found)
+            rows.append((event["trial_id"], event["epoch"]))
+    return sorted(rows)
 
 
 @settings(max_examples=20)
@@ -392,19 +375,18 @@ def test_a_torn_line_is_mended_by_a_resumed_sweep(torn, new_writer, epoch_row, d
     path, whole = torn
     length = data.draw(st.integers(0, len(whole)))
     (path / "journal.jsonl").write_bytes(whole[:length])
-    kept, sweep = whole_rows(whole, length), load_sweep(path)
-    assert keys(sweep.epochs) == kept
-    assert sweep.trials["epochs_run"].sum() == len(kept)
+    rows = whole_rows(whole, length)
+    sweep = load_sweep(path)
+    assert keys(sweep.epochs) == rows
+    assert sweep.trials["epochs_run"].sum() == len(rows)
     writer = new_writer(path, resume=True)
-    writer.last_epochs = (
-        read_journal(writer.path).epochs.groupby("trial_id")["epoch"].last().to_dict()
-    )
+    by_trial = read_journal(writer.path).epochs.groupby("trial_id")
+    writer.last_epochs = by_trial["epoch"].last().to_dict()
     record(writer, epoch_row, "00000", (1, 2, 3, 4), repeated=True)
     record(writer, epoch_row, "00001", (2,))
     writer.release()
-    assert sorted(keys(read_journal(path).epochs)) == sorted(
-        {*kept, *(("00000", epoch) for epoch in (1, 2, 3, 4)), ("00001", 2)}
-    )
+    new_rows = {("00000", epoch) for epoch in (1, 2, 3, 4)} | {("00001", 2)}
+    assert sorted(keys(read_journal(path).epochs)) == sorted({*rows} | new_rows)
 
 
 # --- folders of older versions

@@ -38,10 +38,8 @@ def test_of_two_that_write_one_is_refused(tmp_path, new_writer, on, monkeypatch)
     with new_writer(tmp_path / "sweep") as first:
         (first.path / ".lock").touch()
         on("another")
-        with pytest.raises(
-            UserError,
-            match=r"^a sweep on one is writing to .*sweep; wait for it, or stop it first$",
-        ):
+        line = r"^a sweep on one is writing to .*sweep; wait for it, or stop it first$"
+        with pytest.raises(UserError, match=line):
             new_writer(tmp_path / "sweep", resume=True)
         assert first.failure is None
         assert is_being_written(first.path), (
@@ -70,10 +68,10 @@ def test_one_that_slept_writes_nothing_more(
         other = new_writer(tmp_path / "sweep", resume=True)
     with other:
         wait_until(lambda: slept.failure, every=0.01)
-        with pytest.raises(
-            UserError,
-            match=r"^another process took over .*sweep, after this one gave no sign of life",
-        ):
+        line = (
+            r"^another process took over .*sweep, after this one gave no sign of life"
+        )
+        with pytest.raises(UserError, match=line):
             slept.epoch("00000", epoch_row(2), repeated=False)
         slept.release()
         other.epoch("00000", epoch_row(2), repeated=False)
@@ -92,21 +90,21 @@ def test_one_that_was_killed_is_waited_for_and_its_name_is_said(
 ):
     monkeypatch.setattr(signs, "SILENCE_S", 0.3)
     (tmp_path / ".lock").touch()
-    said = []
+    lines = []
     on("one")
-    killed = WriterTurn(tmp_path, said.append)
+    killed = WriterTurn(tmp_path, lines.append)
     on("another")
     start = time.monotonic()
-    WriterTurn(tmp_path, said.append)
+    WriterTurn(tmp_path, lines.append)
     assert 0.2 < time.monotonic() - start < 5
-    assert [line.partition(" wrote")[0] for line in said] == ["one"]
+    assert [line.partition(" wrote")[0] for line in lines] == ["one"]
     with pytest.raises(UserError, match="another process took over"):
         killed.go_on()
     # on the same node, its lock says that it has ended
-    WriterTurn(tmp_path, said.append).end()
+    WriterTurn(tmp_path, lines.append).end()
     on("a third")
-    WriterTurn(tmp_path, said.append)
-    assert len(said) == 1, "nobody waits for one that has ended"
+    WriterTurn(tmp_path, lines.append)
+    assert len(lines) == 1, "nobody waits for one that has ended"
 
 
 @pytest.mark.promise(
@@ -114,9 +112,10 @@ def test_one_that_was_killed_is_waited_for_and_its_name_is_said(
 )
 def test_a_container_does_not_wait_for_one_that_had_another_name(tmp_path, monkeypatch):
     (tmp_path / ".lock").touch()
-    said = []
+    lines = []
     for name in ("one", "another"):
         monkeypatch.setattr(platform, "node", lambda name=name: name)
-        WriterTurn(tmp_path, said.append)
+        WriterTurn(tmp_path, lines.append)
     monkeypatch.setattr(platform, "node", lambda: "a third")
-    assert (said, is_being_written(tmp_path)) == ([], False)
+    assert lines == []
+    assert is_being_written(tmp_path) is False

@@ -38,16 +38,16 @@ def server(request, tmp_path_factory):
 def processes(server, tmp_path_factory):
     """Return two processes that write."""
     caches = tmp_path_factory.mktemp("caches")
-    found = [Process(caches / name, server[1]) for name in ("one", "another")]
-    yield found
-    for one in found:
-        one.end()
+    processes = [Process(caches / name, server[1]) for name in ("one", "another")]
+    yield processes
+    for process in processes:
+        process.end()
 
 
 def files(place):
     """Return the version of each file of a sweep."""
-    found = object_storage._call(place, lambda store, path: store.list(path).collect())
-    return {one["path"]: one["e_tag"] for one in found}
+    listed = object_storage._call(place, lambda store, path: store.list(path).collect())
+    return {file["path"]: file["e_tag"] for file in listed}
 
 
 @pytest.mark.promise(
@@ -59,16 +59,14 @@ def test_of_two_that_begin_at_the_same_moment_one_is_refused(
     for number in range(ROUNDS):
         place = server[0](f"{tmp_path.name}-{number}")
         for how in ("new", "resume"):
-            for one in processes:
-                one.order(how, place)
-            answers = [one.answer() for one in processes]
+            for process in processes:
+                process.order(how, place)
+            answers = [process.answer() for process in processes]
             # one after the other: it has taken over
             if answers == ["begun", "begun"] and how == "resume":
-                answers = [one.does("finish") for one in processes]
-                assert sorted(answers)[0] == "finished"
-                assert sorted(answers)[1].startswith(
-                    "refused: another process took over"
-                )
+                ends = sorted(process.does("finish") for process in processes)
+                assert ends[0] == "finished"
+                assert ends[1].startswith("refused: another process took over")
                 continue
             [first] = [i for i, answer in enumerate(answers) if answer == "begun"]
             assert answers[1 - first].startswith("refused: ")
@@ -92,10 +90,10 @@ def test_a_resume_takes_a_running_sweep_over(server, processes, epoch_row, tmp_p
         assert set(before.trials["stop_reason"]) <= {"running", "waiting"}
         assert taker.does("resume", place) == "begun"
         assert runner.answer().startswith("refused: another process took over")
-        taken = load_sweep(place)
-        rows = len(taken.epochs)
+        resumed = load_sweep(place)
+        rows = len(resumed.epochs)
         assert rows >= len(before.epochs)
-        assert set(taken.trials["stop_reason"]) <= {"running", "waiting"}
+        assert set(resumed.trials["stop_reason"]) <= {"running", "waiting"}
         assert taker.does("add", epoch_row(1), 999) == "added"
         assert taker.does("finish") == "finished"
         ended = load_sweep(place)
@@ -104,9 +102,14 @@ def test_a_resume_takes_a_running_sweep_over(server, processes, epoch_row, tmp_p
 
 
 KINDS = [
-    (file, False) for file in ("/journal/", "/sweep.json", "/writer.json", "anywhere")
+    ("/journal/", False),
+    ("/sweep.json", False),
+    ("/writer.json", False),
+    ("/trials.parquet", True),
+    ("/epochs.parquet", True),
+    ("anywhere", False),
 ]
-KINDS[3:3] = [("/trials.parquet", True), ("/epochs.parquet", True)]
+"""Before which file a process stops, and whether its sweep ends."""
 
 
 def test_one_that_is_stopped_while_another_takes_over_writes_nothing_more(
@@ -126,14 +129,15 @@ def test_one_that_is_stopped_while_another_takes_over_writes_nothing_more(
         sleeper.wait_until_it_stopped()
         time.sleep(0.1)  # until what it had sent is done
         assert taker.does("resume", place) == "begun"
-        taken = files(place)
+        files_of_taker = files(place)
         sleeper.send(signal.SIGCONT)
         assert sleeper.answer().startswith("refused: another process took over")
-        written = files(place)
-        sign = next(path for path in taken if path.endswith("/writer.json"))
-        assert written.pop(sign)
-        taken.pop(sign)
-        assert written == taken, before
+        files_now = files(place)
+        # which the taker writes again and again
+        [sign] = [path for path in files_now if path.endswith("/writer.json")]
+        assert files_now.pop(sign)
+        files_of_taker.pop(sign)
+        assert files_now == files_of_taker, before
         rows = len(load_sweep(place).epochs)
         assert taker.does("add", epoch_row(1), 999) == "added"
         assert taker.does("finish") == "finished"

@@ -34,79 +34,90 @@ def sweep_of_two(new_writer, epoch_row, tmp_path):
     none."""
     with new_writer(tmp_path / "sweep") as writer:
         for epoch in (1, 2, 3):
-            writer.epoch("00000", epoch_row(epoch, 1 / epoch, 0.5 + epoch / 10), False)
+            row = epoch_row(epoch, 1 / epoch, 0.5 + epoch / 10)
+            writer.epoch("00000", row, False)
         writer.finish(ended="now")
     return writer.path
+
+
+@pytest.fixture
+def in_each_state(new_writer, epoch_row, tmp_path):
+    """The writer of a sweep of trials in each state."""
+    with new_writer(tmp_path / "sweep", count=6) as writer:
+        # the second epoch twice
+        for epoch, accuracy in ((2, 0.3), (1, 0.5), (4, 0.96), (3, 0.98), (2, 0.97)):
+            row = epoch_row(epoch, 1.02 - accuracy, accuracy, train_s=epoch)
+            writer.epoch("00000", row, False)
+        writer.epoch("00001", epoch_row(1), False)
+        writer.epoch("00002", epoch_row(1), False)
+        writer.epoch("00002", epoch_row(2), False)
+        writer.trial("proposed", TrialConfig(learning_rate=0.7, epochs=2, seed=3))
+        writer.end("00000", "interrupted")
+        writer.end("00000", "completed")
+        # with fewer epochs than are asked for, it goes on
+        writer.end("00002", "completed")
+        writer.end("00004", "error", "s3://key:hidden@bucket is full")
+        writer.end("00005", "time_budget")
+        yield writer
 
 
 @pytest.mark.promise(
     "A running sweep can be read; its trials are `running` or `waiting`"
 )
-def test_the_tables_of_trials_in_each_state(new_writer, epoch_row, tmp_path):
-    with new_writer(tmp_path / "sweep", count=6) as writer:
-        # the second epoch twice
-        for epoch, accuracy in ((2, 0.3), (1, 0.5), (4, 0.96), (3, 0.98), (2, 0.97)):
-            writer.epoch(
-                "00000",
-                epoch_row(epoch, 1.02 - accuracy, accuracy, train_s=epoch),
-                False,
-            )
-        writer.epoch("00001", epoch_row(1), False)
-        for epoch in (1, 2):
-            writer.epoch("00002", epoch_row(epoch), False)
-        writer.trial("proposed", TrialConfig(learning_rate=0.7, epochs=2, seed=3))
-        for trial_id, reason in (
-            ("00000", "interrupted"),
-            ("00000", "completed"),
-            ("00002", "completed"),
-        ):
-            writer.end(trial_id, reason)
-        writer.end("00004", "error", "s3://key:hidden@bucket is full")
-        writer.end("00005", "time_budget")
-        first = "completed {} {} {} error time_budget {}"
-        for running, open_ in (
-            (True, ("running", "running", "waiting", "waiting")),
-            (None, ("unknown",) * 4),
-            (False, ("interrupted",) * 4),
-        ):
-            found = judged(
-                tables.journal_tables(writer.path, writer.meta, running)
-            ).trials["stop_reason"]
-            assert " ".join(found) == first.format(*open_), (
-                "one that completed fewer epochs than are asked for goes on"
-            )
-        assert load_sweep(writer.path).trials["stop_reason"][1] == "running"
-        written = writer.finish(ended="now")
-    read = load_sweep(writer.path)
-    for one in (read, judged(tables.journal_tables(writer.path, read.meta))):
-        pd.testing.assert_frame_equal(one.trials, written.trials, check_exact=True)
-        pd.testing.assert_frame_equal(one.epochs, written.epochs, check_exact=True)
+@pytest.mark.parametrize(
+    ("running", "states"),
+    [
+        (True, "completed running running waiting error time_budget waiting"),
+        (None, "completed unknown unknown unknown error time_budget unknown"),
+        (
+            False,
+            "completed interrupted interrupted interrupted error time_budget interrupted",
+        ),
+    ],
+)
+def test_the_states_of_trials(in_each_state, running, states):
+    sweep = tables.journal_tables(in_each_state.path, in_each_state.meta, running)
+    assert " ".join(judged(sweep).trials["stop_reason"]) == states
+    assert load_sweep(in_each_state.path).trials["stop_reason"][1] == "running"
+
+
+def test_the_tables_of_trials_in_each_state(in_each_state):
+    written = in_each_state.finish(ended="now")
+    read = load_sweep(in_each_state.path)
+    from_journal = judged(tables.journal_tables(in_each_state.path, read.meta))
+    for sweep in (read, from_journal):
+        pd.testing.assert_frame_equal(sweep.trials, written.trials, check_exact=True)
+        pd.testing.assert_frame_equal(sweep.epochs, written.epochs, check_exact=True)
     assert read.meta == written.meta | {"kind": "sweep"}
     trial = read.trials.iloc[0]
-    assert (trial["epochs_run"], trial["train_s"], trial["best_epoch"]) == (
-        4,
-        1 + 2 + 3 + 4,
-        3,
-    )
-    assert (trial["train_accuracy"], trial["best_test_accuracy"]) == (0.96, 0.98 - 0.01)
+    assert trial["epochs_run"] == 4
+    assert trial["train_s"] == 1 + 2 + 3 + 4
+    assert trial["best_epoch"] == 3
+    assert trial["train_accuracy"] == 0.96
+    assert trial["best_test_accuracy"] == 0.98 - 0.01
     assert read.trials["error"][4] == "s3://***@bucket is full"
-    assert read.trials.iloc[-1][["trial_id", "learning_rate", "seed"]].tolist() == [
-        "proposed",
-        0.7,
-        3,
-    ]
-    assert not {"validation_loss", "sharpness", "answers"} & {*read.epochs}, (
-        "what no trial measured"
-    )
+    proposed = read.trials.iloc[-1]
+    assert proposed["trial_id"] == "proposed"
+    assert proposed["learning_rate"] == 0.7
+    assert proposed["seed"] == 3
+    # what no trial measured
+    assert not {"validation_loss", "sharpness", "answers"} & {*read.epochs}
 
 
-def test_views_of_a_sweep(made_up_sweep, epoch_row):
-    sweep = made_up_sweep([0.01, 0.19, 0.2, 3.0], seeds=2, batch_size=64, epochs=2)
+@pytest.fixture
+def in_pairs(made_up_sweep):
+    """A sweep of four rates and two seeds."""
+    return made_up_sweep([0.01, 0.19, 0.2, 3.0], seeds=2, batch_size=64, epochs=2)
+
+
+def test_views_of_a_sweep(in_pairs):
+    sweep = in_pairs
     assert sweep.curves("test_accuracy").shape == (2, 8)
     assert {*sweep.with_settings()} == {*sweep.epochs, "seed"}
     assert sweep.with_settings("regime")["regime"].notna().all()
-    measured = "[[0, 1.0, 0.01, 2.0], [10, 3.0, 0.03, 4.0, 5.0, 0.5]]"
-    steps = [measured if i in (1, 3) else None for i in range(len(sweep.epochs))]
+    steps = [None] * len(sweep.epochs)
+    for epoch in (1, 3):
+        steps[epoch] = "[[0, 1.0, 0.01, 2.0], [10, 3.0, 0.03, 4.0, 5.0, 0.5]]"
     sharp = replace(sweep, epochs=sweep.epochs.assign(sharpness_steps=steps))
     assert sharp.sharpness()["step"].tolist() == [0, 10, 0, 10]
     for number, apart in enumerate(tables.distinct([sweep, sharp])):
@@ -114,21 +125,34 @@ def test_views_of_a_sweep(made_up_sweep, epoch_row):
         assert apart.trials["trial_id"].tolist() == ids.tolist()
         assert {*apart.epochs["trial_id"]} == {*ids}
     assert sweep.picture("a.png") == sweep.path / "a.png"
-    assert str(replace(sweep, path="s3://bucket/sweep").picture("a.png")) == "a.png"
-    for refused, said in {
-        lambda: sweep.load(
-            "00002"
-        ): r"not kept; to train it again: run_sweep\('again', {'epochs': 2, .*'learning_rate': 0.19",
-        lambda: sweep.load("0001"): "no trial '0001'; did you mean '00001'",
-        lambda: sweep.load(3): "no trial 3; did you mean '00003'",
-        lambda: sweep.curves(
-            "accuracy"
-        ): "epochs has no column 'accuracy'; it has trial_id",
-        lambda: sweep.with_settings("batchsize"): "trials has no column 'batchsize'",
-        lambda: sweep.sharpness(): "--sharpness does",
-    }.items():
-        with pytest.raises(UserError, match=said):
-            refused()
+    in_a_bucket = replace(sweep, path="s3://bucket/sweep")
+    assert str(in_a_bucket.picture("a.png")) == "a.png"
+
+
+@pytest.mark.parametrize(
+    ("trial_id", "line"),
+    [
+        (
+            "00002",
+            r"not kept; to train it again: run_sweep\('again', {'epochs': 2, .*'learning_rate': 0.19",
+        ),
+        ("0001", "no trial '0001'; did you mean '00001'"),
+        (3, "no trial 3; did you mean '00003'"),
+    ],
+)
+def test_a_trial_that_cannot_be_loaded_is_a_line(in_pairs, trial_id, line):
+    with pytest.raises(UserError, match=line):
+        in_pairs.load(trial_id)
+
+
+def test_a_column_that_is_not_there_is_a_line(in_pairs):
+    line = "epochs has no column 'accuracy'; it has trial_id"
+    with pytest.raises(UserError, match=line):
+        in_pairs.curves("accuracy")
+    with pytest.raises(UserError, match="trials has no column 'batchsize'"):
+        in_pairs.with_settings("batchsize")
+    with pytest.raises(UserError, match="--sharpness does"):
+        in_pairs.sharpness()
 
 
 # --- journals
@@ -178,10 +202,11 @@ def test_lines_of_a_journal_are_taken_or_not(tmp_path, caplog):
         (tmp_path / "journal.jsonl").write_bytes(line + b"\n")
         journal._warn_once.cache_clear()
         caplog.clear()
-        found = read_journal(tmp_path)
+        events = read_journal(tmp_path)
         assert ("damaged" in caplog.text) == (event in REFUSED), event
         is_row = event in TAKEN and event["kind"] == "epoch"
-        assert found.undecided == (len(found.epochs) == 1) == is_row
+        assert events.undecided == is_row
+        assert (len(events.epochs) == 1) == is_row
     text = json.dumps(END | {"error": "\x1b[2J"})
     assert parse_event(text.encode())["error"] == "\\x1b[2J"
 
@@ -207,76 +232,86 @@ JOURNALS = {
 loss, T a trial, E an end, W a writer, - no event, t a line that was torn. The last one may be cut (~), or lack its end (.)."""
 
 
+LINES = {
+    "R": json.dumps(ROW).encode(),
+    "I": json.dumps(ROW | {"train_loss": math.inf}).encode(),
+    "T": json.dumps(TRIAL).encode(),
+    "E": json.dumps(END).encode(),
+    "W": b'{"kind": "writer", "number": 2}',
+    "t": json.dumps(ROW).encode()[:30] + journal.TORN[:-1],
+    "-": b"no event",
+}
+MENDED = {b"": "", b"\n": ", ended", journal.TORN: ", torn"}
+"""What is appended to a journal's last line."""
+
+
+def content_of(case):
+    """Return the bytes of a journal with these lines."""
+    content = b"".join(LINES[letter] + b"\n" for letter in case.rstrip("~."))
+    if case.endswith("."):
+        return content.removesuffix(b"\n")
+    if case.endswith("~"):
+        return content + LINES["R"][:40]
+    return content
+
+
+def as_text(events, appended, warnings):
+    """Return what was read of a journal, and what was said of it, as in `JOURNALS`."""
+    text = f"{len(events.epochs)} {len(events.trials)} {len(events.ends)}"
+    if events.undecided:
+        text += " undecided"
+    text += MENDED[appended]
+    for warning in warnings:
+        _, _, damage = warning.partition("damaged ")
+        place, _, _ = damage.partition(" and")
+        text += f", {place}"
+    return text
+
+
 @pytest.mark.parametrize("block_lines", [2**13, 2])
 def test_what_a_journal_says_and_how_it_is_mended(
     tmp_path, caplog, monkeypatch, block_lines
 ):
-    row = json.dumps(ROW).encode()
-    infinite = json.dumps(ROW | {"train_loss": math.inf}).encode()
-    lines = {
-        "R": row,
-        "I": infinite,
-        "T": json.dumps(TRIAL).encode(),
-        "E": json.dumps(END).encode(),
-        "-": b"no event",
-    }
-    lines |= {
-        "W": b'{"kind": "writer", "number": 2}',
-        "t": row[:30] + journal.TORN[:-1],
-    }
     monkeypatch.setattr(journal, "BLOCK_LINES", block_lines)
     path = tmp_path / "journal.jsonl"
     for case, expected in JOURNALS.items():
-        content = b"".join(lines[one] + b"\n" for one in case.rstrip("~."))
-        content = (
-            content[:-1]
-            if case.endswith(".")
-            else content + row[:40] * case.endswith("~")
-        )
+        content = content_of(case)
         path.write_bytes(content)
         journal._warn_once.cache_clear()
         caplog.clear()
-        found = read_journal(tmp_path)
+        events = read_journal(tmp_path)
         mend_last_line(path)
-        said = f"{len(found.epochs)} {len(found.trials)} {len(found.ends)}{' undecided' * found.undecided}"
-        said += {b"": "", b"\n": ", ended", journal.TORN: ", torn"}[
-            path.read_bytes()[len(content) :]
-        ]
-        said += "".join(
-            f", {one.partition('damaged ')[2].partition(' and')[0]}"
-            for one in caplog.messages
-        )
-        assert said == expected, case
+        appended = path.read_bytes()[len(content) :]
+        assert as_text(events, appended, caplog.messages) == expected, case
+
+
+MLP = {"flag": "architecture", "name": "net.py:mlp"}
+CNN = {"flag": "architecture", "name": "net.py:cnn"}
+OPTIMIZER = {"flag": "optimizer", "name": "net.py:opt"}
+UNKNOWN = {"flag": "architecture", "name": "unknown.py:mlp"}
+SWEEPS = {
+    "lr_regimes, of 0 own": {"name": "lr_regimes"},
+    "mine, of 0 own": {"name": "mine"},
+    "mine, a search, of 0 own": {"name": "mine", "search": True},
+    "search, a search, of 0 own": {"name": "search", "search": True},
+    "lr_regimes, of 4 own": {
+        "name": "lr_regimes",
+        "code": [MLP, CNN, OPTIMIZER, UNKNOWN],
+    },
+    "lr_regimes, of 1 own": {"name": "lr_regimes", "code": [UNKNOWN]},
+}
+"""What `sweep.json` records, of how much code of one's own."""
 
 
 def test_the_command_that_resumes(tmp_path, monkeypatch):
+    for code in (MLP, CNN, OPTIMIZER):
+        monkeypatch.setitem(ENTRIES[code["flag"]], code["name"], None)
     lines = []
-    known = (
-        ("architecture", "net.py:mlp"),
-        ("architecture", "net.py:cnn"),
-        ("optimizer", "net.py:opt"),
-    )
-    for flag, name in known:
-        monkeypatch.setitem(ENTRIES[flag], name, None)
-    code = [
-        {"flag": flag, "name": name}
-        for flag, name in (*known, ("architecture", "unknown.py:mlp"))
-    ]
-    for said in (
-        {"name": "lr_regimes"},
-        {"name": "mine"},
-        {"name": "mine", "search": True},
-        {"name": "search", "search": True},
-        {"name": "lr_regimes", "code": code},
-        {"name": "lr_regimes", "code": code[3:]},
-    ):
-        lines += [
-            f"{said['name']}{', a search' * ('search' in said)}, of {len(said.get('code', []))} own:",
-            *(
-                f"  {resume_command(SweepMeta.of(said), tmp_path / 'a b', again)}"
-                for again in (False, True)
-            ),
-        ]
+    for title, record in SWEEPS.items():
+        lines.append(f"{title}:")
+        for again in (False, True):
+            meta = SweepMeta.of(record)
+            lines.append(f"  {resume_command(meta, tmp_path / 'a b', again)}")
     assert_kept("resumes", "\n".join(lines).replace(str(tmp_path), "HERE") + "\n")
 
 
@@ -342,31 +377,30 @@ WRONG = (
 )
 
 
+def changed(meta, name, value):
+    """Return what `sweep.json` records with another value; a dot stands before the name
+    of a value in a part."""
+    part, _, inner = name.partition(".")
+    if inner:
+        value = meta.get(part, {}) | {inner: value}
+    return meta | {part: value}
+
+
 def test_values_of_a_sweep_json_are_taken_or_refused(sweep_of_two):
     file = sweep_of_two / "sweep.json"
     whole = json.loads(file.read_text()) | {"options": {"lanes": 2}}
-
-    def write(name, value):
-        part, _, inner = name.partition(".")
-        file.write_text(
-            json.dumps(
-                whole | {part: whole.get(part, {}) | {inner: value} if inner else value}
-            )
-        )
-
+    refusal = f"^{file} was not written by a sweep: "
     for name, value in RIGHT.items():
-        write(name, value)
+        file.write_text(json.dumps(changed(whole, name, value)))
         assert read_meta(sweep_of_two)["name"] == "lr_regimes"
     for name, value in WRONG:
-        write(name, value)
-        with pytest.raises(
-            UserError,
-            match=rf"^{file} was not written by a sweep: .*{name.partition('.')[0].rstrip('s')}",
-        ):
+        file.write_text(json.dumps(changed(whole, name, value)))
+        part, _, _ = name.partition(".")
+        with pytest.raises(UserError, match=rf"{refusal}.*{part.rstrip('s')}"):
             read_meta(sweep_of_two)
     for text in ("", "7", "[]", "{"):
         file.write_text(text)
-        with pytest.raises(UserError, match=f"^{file} was not written by a sweep: it "):
+        with pytest.raises(UserError, match=f"{refusal}it "):
             read_meta(sweep_of_two)
 
 
@@ -391,27 +425,36 @@ WRONG_NUMBERS = (
 COLUMNS = {"trials": TRIALS, "epochs": EPOCHS}
 
 
-def test_values_of_stored_tables_are_taken_or_refused(sweep_of_two):
-    files = {name: sweep_of_two / f"{name}.parquet" for name in COLUMNS}
-    whole = {name: pq.read_table(file) for name, file in files.items()}
+@pytest.fixture(params=COLUMNS)
+def table(request, sweep_of_two):
+    """The name of a table, its file, and what is stored in it."""
+    file = sweep_of_two / f"{request.param}.parquet"
+    return request.param, file, pq.read_table(file)
 
-    def refused(name, said):
-        with pytest.raises(
-            UserError, match=f"{files[name]} is not a table of a sweep .*{said}"
-        ):
-            tables.read_table(files[name], COLUMNS[name])
 
-    for name, column, values in (*WRONG_COLUMNS, *WRONG_NUMBERS):
-        place = whole[name].schema.get_field_index(column)
-        pq.write_table(
-            whole[name].set_column(place, column, pa.array(values)), files[name]
-        )
-        refused(name, column if (name, column, values) in WRONG_COLUMNS else "")
-    for name, needed in (("trials", "regime"), ("epochs", "epoch")):
-        pq.write_table(whole[name].drop_columns([needed]), files[name])
-        refused(name, needed)
-        pq.write_table(whole[name].drop_columns(["node"]), files[name])
-        assert tables.read_table(files[name], COLUMNS[name])["node"].isna().all()
+def assert_refused(name, file, words):
+    line = f"{file} is not a table of a sweep .*{words}"
+    with pytest.raises(UserError, match=line):
+        tables.read_table(file, COLUMNS[name])
+
+
+def test_wrong_values_of_stored_tables_are_refused(table):
+    name, file, whole = table
+    for table_name, column, values in (*WRONG_COLUMNS, *WRONG_NUMBERS):
+        if table_name == name:
+            place = whole.schema.get_field_index(column)
+            pq.write_table(whole.set_column(place, column, pa.array(values)), file)
+            words = column if (name, column, values) in WRONG_COLUMNS else ""
+            assert_refused(name, file, words)
+
+
+def test_a_stored_table_may_lack_columns_but_those_that_all_have(table):
+    name, file, whole = table
+    needed = "regime" if name == "trials" else "epoch"
+    pq.write_table(whole.drop_columns([needed]), file)
+    assert_refused(name, file, needed)
+    pq.write_table(whole.drop_columns(["node"]), file)
+    assert tables.read_table(file, COLUMNS[name])["node"].isna().all()
 
 
 def test_tables_that_cannot_be_a_sweeps_are_made_from_the_journal(sweep_of_two, caplog):
@@ -437,26 +480,20 @@ def test_the_newest_sweep_below_a_folder_is_read_but_none_within_another(
     (tmp_path / "3").mkdir()
     (tmp_path / "3" / "sweep.json").symlink_to("nowhere")
     assert load_sweep(tmp_path).path == tmp_path / "2"
-    assert load_sweep(tmp_path / "2" / "winner").path == tmp_path / "2" / "winner"
+    winner = tmp_path / "2" / "winner"
+    assert load_sweep(winner).path == winner
     for name in ("3", "4"):
-        with pytest.raises(
-            UserError,
-            match=f"^no sweep in {tmp_path / name} .*name the folder of a sweep$",
-        ):
+        line = f"^no sweep in {tmp_path / name} .*name the folder of a sweep$"
+        with pytest.raises(UserError, match=line):
             load_sweep(tmp_path / name)
 
 
 def test_new_folders_have_names_of_their_own(tmp_path):
-    assert [folder.new_folder(tmp_path, "a/b").name for _ in range(3)] == [
-        "b",
-        "b-2",
-        "b-3",
-    ]
+    names = [folder.new_folder(tmp_path, "a/b").name for _ in range(3)]
+    assert names == ["b", "b-2", "b-3"]
     (tmp_path / "file").touch()
-    with pytest.raises(
-        UserError,
-        match=r"^can't write results to .*file/b: Not a directory; name another --output$",
-    ):
+    line = r"^can't write results to .*file/b: Not a directory; name another --output$"
+    with pytest.raises(UserError, match=line):
         folder.new_folder(tmp_path / "file", "b")
 
 
@@ -464,10 +501,9 @@ def test_one_writer_at_a_time_and_none_over_states_of_another(new_writer, tmp_pa
     held = r"^another sweep is writing to .*held; wait for it, or stop it first$"
     with new_writer(tmp_path / "held") as writer, pytest.raises(UserError, match=held):
         new_writer(writer.path, resume=True)
-    (tmp_path / "gone" / "states").mkdir(parents=True)
-    (tmp_path / "gone" / "states" / "00000.npz").touch()
-    with pytest.raises(
-        UserError,
-        match=r"states has the states of a sweep whose sweep.json is gone; name another",
-    ):
+    states = tmp_path / "gone" / "states"
+    states.mkdir(parents=True)
+    (states / "00000.npz").touch()
+    line = r"states has the states of a sweep whose sweep.json is gone; name another"
+    with pytest.raises(UserError, match=line):
         new_writer(tmp_path / "gone")

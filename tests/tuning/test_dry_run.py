@@ -17,7 +17,7 @@ from mnist_tune.tuning import dry_run as module
 from mnist_tune.tuning.dry_run import dry_run
 
 ONE = ("mlp-4-tanh",)
-ASKED: list[dict[str, Any]] = [
+CHANGES: list[dict[str, Any]] = [
     {"learning_rates": (0.1, 1.0), "epochs": 3},
     {
         "architecture": ONE,
@@ -52,68 +52,77 @@ ASKED: list[dict[str, Any]] = [
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
 
+def fails(data):
+    """A network whose weights can't be made."""
+    return Network(lambda key: 1 / 0, lambda params, images: images)
+
+
+def five(data):
+    """A network with five classes in place of ten."""
+
+    def init(key):
+        return jnp.zeros((784, 5))
+
+    def apply(params, images):
+        return images.reshape(len(images), -1) @ params
+
+    return Network(init, apply)
+
+
 def test_a_dry_run_tries_what_would_train(few_images, monkeypatch):
     """Nothing trains, and Ray is not needed."""
-    networks = {
-        "fails": Network(lambda key: 1 / 0, lambda params, images: images),
-        "five": Network(
-            lambda key: jnp.zeros((784, 5)),
-            lambda params, images: images.reshape(len(images), -1) @ params,
-        ),
-    }
-    monkeypatch.setattr(SweepOptions, "load", lambda *given: few_images)
+    monkeypatch.setattr(SweepOptions, "load", lambda *_: few_images)
     monkeypatch.setattr(module, "make_pool", lambda data, settings: None)
-    wrong = {
-        "fails": r": init\(key\) fails, ZeroDivisionError",
-        "five": r": apply must return logits \[n, 10\]",
-    }
-    for name, said in wrong.items():
-        register(name)(lambda data, name=name: networks[name])
-        with pytest.raises(UserError, match=f"^architecture '{name}'{said}"):
-            list(
-                dry_run(
-                    LearningRateRegimes(architecture=(name,), learning_rates=(0.1,))
-                )
-            )
-    with pytest.raises(
-        UserError,
-        match=r"^architecture 'mlp-4-tanh': a step with optimizer .* fails, TypeError",
-    ):
-        list(
-            dry_run(LearningRateRegimes(architecture=ONE, optimizer=("adam(b1='x')",)))
-        )
+    register("fails")(fails)
+    register("five")(five)
+    rates = {"learning_rates": (0.1,)}
+    options = LearningRateRegimes(architecture=("fails",), **rates)
+    line = r"^architecture 'fails': init\(key\) fails, ZeroDivisionError"
+    with pytest.raises(UserError, match=line):
+        list(dry_run(options))
+    options = LearningRateRegimes(architecture=("five",), **rates)
+    line = r"^architecture 'five': apply must return logits \[n, 10\]"
+    with pytest.raises(UserError, match=line):
+        list(dry_run(options))
+    options = LearningRateRegimes(architecture=ONE, optimizer=("adam(b1='x')",))
+    line = r"^architecture 'mlp-4-tanh': a step with optimizer .* fails, TypeError"
+    with pytest.raises(UserError, match=line):
+        list(dry_run(options))
+
+
+SECONDS = {"mlp-4-tanh": 4.096, "mlp-8-tanh": 8.192}
+"""How long an epoch takes in batches of 128."""
+
+
+class MadeUpPool:
+    """An image trains in a millisecond a hidden unit."""
+
+    def __init__(self, data, settings):
+        self.trials = {}
+
+    def attach(self, lane, trial):
+        self.trials[lane] = trial
+
+    def run(self, lanes):
+        [lane] = lanes
+        trial = self.trials[lane]
+        seconds = SECONDS[trial.architecture] / trial.batch_size * 128
+        row = SimpleNamespace(train_s=seconds, eval_s=0.5, compile_s=1.234)
+        return {lane: row}
 
 
 def test_what_a_dry_run_says(few_images, monkeypatch):
-    """An image trains in a millisecond a hidden unit, and four cores are there."""
-
-    def pool(data, settings):
-        trials = {}
-
-        def run(ids):
-            one = trials[ids[0]]
-            seconds = (
-                {"mlp-4-tanh": 4.096, "mlp-8-tanh": 8.192}[one.architecture]
-                / one.batch_size
-                * 128
-            )
-            spent = {"train_s": seconds, "eval_s": 0.5, "compile_s": 1.234}
-            return {ids[0]: SimpleNamespace(**spent)}
-
-        return SimpleNamespace(attach=trials.__setitem__, run=run)
-
-    monkeypatch.setattr(SweepOptions, "load", lambda *given: few_images)
-    monkeypatch.setattr(module, "make_pool", pool)
+    """Four cores are there."""
+    monkeypatch.setattr(SweepOptions, "load", lambda *_: few_images)
+    monkeypatch.setattr(module, "make_pool", MadeUpPool)
     monkeypatch.setattr(module, "configure_jax", lambda settings: None)
     monkeypatch.setattr(module, "usable_cpus", lambda: 4)
-    usual, lines = (
-        LearningRateRegimes(
-            architecture=("mlp-4-tanh", "mlp-8-tanh"), learning_rates=(0.1,)
-        ),
-        [],
+    usual = LearningRateRegimes(
+        architecture=("mlp-4-tanh", "mlp-8-tanh"), learning_rates=(0.1,)
     )
-    for asked in ASKED:
-        lines += [f"=== {asked}", *dry_run(replace(usual, **asked))]
+    lines = []
+    for changes in CHANGES:
+        lines += [f"=== {changes}", *dry_run(replace(usual, **changes))]
     # a lane's time says nothing of many lanes, and cores do not count
     with monkeypatch.context() as patch:
         patch.setattr(jax, "default_backend", lambda: "gpu")

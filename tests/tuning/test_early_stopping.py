@@ -1,7 +1,7 @@
 """Which configurations early stopping lets go on."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -27,6 +27,8 @@ SLOW = 1 - 0.45 * EPOCHS**-0.35
 ON_ITS_WAY = 1 - 0.11 * EPOCHS**-0.4
 LATE = 1 - 0.16 * EPOCHS**-0.4
 LEVEL = 0.93 - 0.2 * EPOCHS**-0.8
+SHAKEN = np.where(EPOCHS == 3, LEVEL - 0.1, LEVEL)
+CHANCE = np.full(10, 0.1)
 WILD = np.array([0.8, 0.6, 0.82, 0.55, 0.85, 0.6, 0.8, 0.5, 0.8, 0.7])
 
 
@@ -34,25 +36,31 @@ class Sweep:
     """A made-up sweep: trials report their epochs, and are told whether they go on."""
 
     def __init__(self, epoch_row, data=MNIST, past=None):
-        self.proposed, self.epoch_row, self.configs = False, epoch_row, {}
+        self.proposed = False
+        self.epoch_row = epoch_row
+        self.configs = {}
         self.fates = RegimeStopping(5, Run(past or Past()), data)
         self.fates.propose = lambda *row: self.proposed
 
     def row(self, epoch, accuracy, held_out=None):
-        held_out = accuracy if held_out is None else held_out
-        values = {
-            "train_accuracy": float(accuracy),
-            "test_accuracy": float(held_out),
-            "untrained_loss": 2.4,
-        }
+        accuracy = float(accuracy)
+        held_out = accuracy if held_out is None else float(held_out)
         return self.epoch_row(
-            epoch, 4 * (1 - float(accuracy)), **values, step_loss_max=1.0
+            epoch,
+            train_loss=4 * (1 - accuracy),
+            train_accuracy=accuracy,
+            test_accuracy=held_out,
+            untrained_loss=2.4,
+            step_loss_max=1.0,
         )
 
+    def rows(self, curve, epochs):
+        """Return the rows of the first epochs of a curve."""
+        return [self.row(epoch, curve[epoch - 1]) for epoch in range(1, epochs + 1)]
+
     def report(self, trial, curve, epoch, rate=0.1, seed=0, proposed=False, **fields):
-        config = TrialConfig(
-            learning_rate=rate, seed=seed, data_seed=seed, epochs=len(curve), **fields
-        )
+        seeds = {"seed": seed, "data_seed": seed}
+        config = TrialConfig(learning_rate=rate, epochs=len(curve), **seeds, **fields)
         self.proposed = proposed
         # as a trial's process tells it: once
         new = config if self.configs.get(trial) != config else None
@@ -64,9 +72,8 @@ class Sweep:
         """Return the epoch after which a trial that ASHA would stop at a rung was
         stopped; None if it was not."""
         for epoch in range(1, len(curve) + 1):
-            if self.report(
-                trial, curve, epoch, rate, seed, proposed=epoch == rung, **fields
-            ):
+            proposed = epoch == rung
+            if self.report(trial, curve, epoch, rate, seed, proposed, **fields):
                 return epoch
         return None
 
@@ -85,12 +92,12 @@ def sweep(epoch_row):
     ("curve", "rate", "stopped"),
     [
         (SLOW, 0.01, (5, "slow")),
-        (np.full(10, 0.1), 0.01, (5, "slow")),
-        (np.full(10, 0.1), 2.0, (5, "dead")),
+        (CHANCE, 0.01, (5, "slow")),
+        (CHANCE, 2.0, (5, "dead")),
         (ON_ITS_WAY, 0.01, (None, "")),
         (WILD, 0.01, (None, "")),
         (FAST, 0.01, (None, "")),
-        (LEVEL - 0.1 * (EPOCHS == 3), 0.03, (None, "")),  # it is shaken
+        (SHAKEN, 0.03, (None, "")),
     ],
 )
 def test_only_a_slow_or_dead_trial_is_stopped(sweep, curve, rate, stopped):
@@ -141,16 +148,15 @@ def test_what_turns_out_slow_after_the_rung_is_stopped_then(sweep):
 def test_a_trial_of_many_epochs_stops_within_a_hundredth_of_when_it_turned_out_slow(
     epoch_row, monkeypatch
 ):
-    epochs, stopped = np.arange(1, 1001), []
-    for judged in (100, 10_000):  # as it is, and after each epoch
-        monkeypatch.setattr(stopping, "VERDICTS", judged)
+    epochs = np.arange(1, 1001)
+    fast = 1 - 0.02 * epochs**-0.1
+    slow = 0.97 - 0.3 * (1 - epochs / 1100) ** 0.2
+    stopped = []
+    for verdicts in (100, 10_000):  # as it is, and after each epoch
+        monkeypatch.setattr(stopping, "VERDICTS", verdicts)
         sweep = Sweep(epoch_row)
-        sweep.run("fast", 1 - 0.02 * epochs**-0.1, rate=0.2, rung=250)
-        stopped.append(
-            sweep.run(
-                "slow", 0.97 - 0.3 * (1 - epochs / 1100) ** 0.2, rate=0.1, rung=250
-            )
-        )
+        sweep.run("fast", fast, rate=0.2, rung=250)
+        stopped.append(sweep.run("slow", slow, rate=0.1, rung=250))
     assert stopped[1] <= stopped[0] <= 1.01 * stopped[1] + 1
 
 
@@ -165,12 +171,11 @@ def test_the_first_seed_to_get_there_decides_for_those_that_follow(sweep):
     sweep.run("fast", FAST, rate=1.0, rung=None)
     for epoch in range(1, 7):
         assert sweep.report("first", SLOW, epoch, rate=0.01, seed=0) == ""
+    second = {"rate": 0.01, "seed": 1}
     for epoch in range(1, 7):
-        assert (
-            sweep.report("second", SLOW, epoch, rate=0.01, seed=1, proposed=epoch == 5)
-            == ""
-        )
-    assert sweep.report("second", SLOW, 7, rate=0.01, seed=1) == "slow"
+        proposed = epoch == 5
+        assert sweep.report("second", SLOW, epoch, proposed=proposed, **second) == ""
+    assert sweep.report("second", SLOW, 7, **second) == "slow"
     assert sweep.report("first", SLOW, 7, rate=0.01, seed=0) == "slow"
 
 
@@ -182,13 +187,13 @@ def test_a_seed_that_oscillates_keeps_its_configuration_going(sweep):
 
 
 def test_a_seed_that_overfits_after_three_epochs_keeps_its_configuration_going(sweep):
-    for epoch, (accuracy, held_out) in enumerate(
-        [(0.9, 0.9), (0.93, 0.7), (0.95, 0.6)], start=1
+    config = TrialConfig(learning_rate=0.01, seed=1, data_seed=1)
+    for row in (
+        sweep.row(1, 0.9, held_out=0.9),
+        sweep.row(2, 0.93, held_out=0.7),
+        sweep.row(3, 0.95, held_out=0.6),
     ):
-        row = sweep.row(epoch, accuracy, held_out)
-        sweep.fates.take_up(
-            "overfit", TrialConfig(learning_rate=0.01, seed=1, data_seed=1), row
-        )
+        sweep.fates.take_up("overfit", config, row)
     assert sweep.run("slow", SLOW, rate=0.01, seed=0) is None
 
 
@@ -198,69 +203,49 @@ def test_a_resumed_sweep_keeps_its_decisions(sweep, epoch_row, reason):
         name: TrialConfig(learning_rate=0.01, seed=seed, epochs=10)
         for seed, name in enumerate("abc")
     }
-    epochs = [
-        {"trial_id": "a", **sweep.row(epoch, SLOW[epoch - 1])} for epoch in range(1, 6)
-    ]
-    epochs += [
-        {"trial_id": "b", **sweep.row(epoch, SLOW[epoch - 1])} for epoch in range(1, 3)
-    ]
+    rows = sweep.rows(SLOW, 5)
+    epochs_of_a = [{"trial_id": "a"} | row for row in rows]
+    epochs_of_b = [{"trial_id": "b"} | row for row in rows[:2]]
     ended = {"a": {"stop_reason": reason}}
-    resumed = Sweep(epoch_row, past=Past(trials, ended=ended, rows=table(epochs)))
+    past = Past(trials, ended=ended, rows=table(epochs_of_a + epochs_of_b))
+    resumed = Sweep(epoch_row, past=past)
     resumed.fates.replay()
-    config = trials["b"]
-    found = [
-        resumed.fates.take_up("b", config, sweep.row(epoch, SLOW[epoch - 1]))
-        for epoch in (2, 3, 4, 5)
-    ]
-    assert found == ["", "", "", reason]
+    reasons = [resumed.fates.take_up("b", trials["b"], row) for row in rows[1:]]
+    assert reasons == ["", "", "", reason]
 
 
-@given(
-    st.lists(
-        st.sampled_from([0.1, 0.2, 0.3, 0.5, 2.0, math.nan]), min_size=2, max_size=12
-    )
-)
+LOSSES = st.sampled_from([0.1, 0.2, 0.3, 0.5, 2.0, math.nan])
+
+
+@given(st.lists(LOSSES, min_size=2, max_size=12))
 def test_rungs_propose_what_tunes_asha_stops(losses):
-    rungs, asha = (
-        Asha(2, Run()),
-        ASHAScheduler(
-            "epoch", "loss", "min", max_t=9, grace_period=2, reduction_factor=2
-        ),
+    rungs = Asha(2, Run())
+    asha = ASHAScheduler(
+        "epoch", "loss", "min", max_t=9, grace_period=2, reduction_factor=2
     )
     for i, loss in enumerate(losses):
         trial = SimpleNamespace(trial_id=str(i))
         asha.on_trial_add(None, trial)
         for epoch in range(1, 9):
-            stops = (
-                asha.on_trial_result(
-                    None, trial, {"epoch": epoch, "loss": finite_loss(loss)}
-                )
-                == "STOP"
-            )
-            assert rungs.propose(str(i), epoch, loss) == stops
+            result = {"epoch": epoch, "loss": finite_loss(loss)}
+            decision = asha.on_trial_result(None, trial, result)
+            assert rungs.propose(str(i), epoch, loss) == (decision == "STOP")
 
 
 def test_a_trial_that_ends_itself_is_not_judged_but_its_peers_know_it(sweep):
     sweep.fates = RegimeStopping(5, Run(), MNIST)
     config = TrialConfig(learning_rate=0.01, epochs=5)
-    rows = [sweep.row(epoch, SLOW[epoch - 1]) for epoch in range(1, 6)]
-    assert [sweep.fates.take_up("slow", config, row) for row in rows] == [""] * 5
-    config = replace(config, epochs=10)
-    for epoch in range(1, 11):
-        sweep.fates.take_up(
-            "fast",
-            replace(config, learning_rate=1.0),
-            sweep.row(epoch, FAST[epoch - 1]),
-        )
-    assert [sweep.fates.take_up("longer", config, row) for row in rows] == [
-        "",
-        "",
-        "",
-        "",
-        "slow",
-    ]
-    assert sweep.fates.take_up("longer", config, rows[4], repeated=True) == "slow"
-    assert sweep.fates.take_up("longer", config, rows[3], repeated=True) == ""
+    longer = replace(config, epochs=10)
+    fast = replace(longer, learning_rate=1.0)
+    rows = sweep.rows(SLOW, 5)
+    for row in rows:
+        assert sweep.fates.take_up("slow", config, row) == ""
+    for row in sweep.rows(FAST, 10):
+        sweep.fates.take_up("fast", fast, row)
+    reasons = [sweep.fates.take_up("longer", longer, row) for row in rows]
+    assert reasons == ["", "", "", "", "slow"]
+    assert sweep.fates.take_up("longer", longer, rows[4], repeated=True) == "slow"
+    assert sweep.fates.take_up("longer", longer, rows[3], repeated=True) == ""
 
 
 def test_peers_are_those_by_which_labels_are_decided(sweep):
@@ -287,41 +272,37 @@ def test_without_a_target_what_levels_off_below_the_best_is_stopped(epoch_row):
 
 
 def test_a_trial_that_cannot_train_is_no_peer():
-    scheduler, trial = (
-        Asha(1, Run()),
-        SimpleNamespace(trial_id="tunes", config={"trial": {"trial_id": "a"}}),
-    )
+    scheduler = Asha(1, Run())
+    config = {"trial": {"trial_id": "a"}}
+    trial = SimpleNamespace(trial_id="tunes", config=config)
     # Tune does not ask about what ends the trial itself
     scheduler.on_trial_complete(None, trial, _NO_ROW)
-    assert [
-        scheduler.propose(name, 1, loss) for name, loss in (("b", 0.5), ("c", 0.6))
-    ] == [False, True]
+    assert scheduler.propose("b", 1, 0.5) is False
+    assert scheduler.propose("c", 1, 0.6) is True
 
 
 class Stopped:
     """Made-up trials under ASHA, after the rows of a sweep that is resumed."""
 
-    def __init__(self, past=()):
-        known = Past()
-        known.rows = (
-            pd.DataFrame(past, columns=["trial_id", "epoch", "train_loss"])
-            if past
-            else None
-        )
-        self.asha = Asha(2, Run(known))
+    def __init__(self, rows=()):
+        past = Past()
+        past.rows = None
+        if rows:
+            past.rows = pd.DataFrame(rows, columns=["trial_id", "epoch", "train_loss"])
+        self.asha = Asha(2, Run(past))
         self.asha.replay()
 
     def decide(self, trial, epoch, loss):
-        return self.asha.take_up(
-            trial, TrialConfig(), {"epoch": epoch, "train_loss": loss}
-        )
+        row = {"epoch": epoch, "train_loss": loss}
+        return self.asha.take_up(trial, TrialConfig(), row)
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, 1e30, 5.0])
 def test_asha_stops_a_diverged_trial(loss):
     trials = Stopped()
     assert trials.decide("a", 1, loss) == ""
-    assert [trials.decide("b", epoch, 0.5) for epoch in (1, 2)] == [""] * 2
+    assert trials.decide("b", 1, 0.5) == ""
+    assert trials.decide("b", 2, 0.5) == ""
     assert trials.decide("a", 2, loss) == "asha"
     assert trials.decide("c", 2, 0.4) == ""
 
@@ -329,35 +310,61 @@ def test_asha_stops_a_diverged_trial(loss):
 def run(trials, curves, stopped, epochs):
     """Run one epoch of every trial after the other. Return the decisions by (trial,
     epoch), and the rows."""
-    decisions, rows = {}, []
+    decisions = {}
+    rows = []
     for epoch in epochs:
         for trial, losses in curves.items():
             if trial in stopped:
                 continue
-            decisions[trial, epoch] = trials.decide(trial, epoch, losses[epoch - 1])
-            rows.append(
-                {"trial_id": trial, "epoch": epoch, "train_loss": losses[epoch - 1]}
-            )
-            if decisions[trial, epoch]:
+            loss = losses[epoch - 1]
+            decision = trials.decide(trial, epoch, loss)
+            decisions[trial, epoch] = decision
+            rows.append({"trial_id": trial, "epoch": epoch, "train_loss": loss})
+            if decision:
                 stopped.add(trial)
     return decisions, rows
 
 
-SOME_LOSSES = st.lists(
-    st.sampled_from([0.1, 0.2, 0.3, 0.5, 2.0, math.nan]), min_size=7, max_size=7
-)
+LOSSES_OF_A_TRIAL = st.lists(LOSSES, min_size=7, max_size=7)
 
 
 @settings(max_examples=50)
-@given(st.lists(SOME_LOSSES, min_size=2, max_size=6), st.integers(1, 6))
+@given(st.lists(LOSSES_OF_A_TRIAL, min_size=2, max_size=6), st.integers(1, 6))
 def test_asha_decides_the_same_after_a_resume(losses, cut):
     curves = {f"{i:05d}": values for i, values in enumerate(losses)}
-    uninterrupted, stopped = Stopped(), set()
+    uninterrupted = Stopped()
+    stopped = set()
     _, rows = run(uninterrupted, curves, stopped, range(1, cut + 1))
-    left = {trial: values for trial, values in curves.items() if trial not in stopped}
-    expected, _ = run(uninterrupted, left, set(), range(cut + 1, 8))
-    found, _ = run(Stopped(rows), left, set(), range(cut + 1, 8))
-    assert found == expected
+    running = {trial: curves[trial] for trial in curves if trial not in stopped}
+    rest = range(cut + 1, 8)
+    expected, _ = run(uninterrupted, running, set(), rest)
+    resumed, _ = run(Stopped(rows), running, set(), rest)
+    assert resumed == expected
+
+
+@dataclass
+class Report:
+    """What a trial of its own rate and seed reports."""
+
+    number: int
+    curve: np.ndarray
+    epoch: int
+
+    @property
+    def rate(self):
+        """Two trials have the same."""
+        return 10.0 ** -(self.number // 2)
+
+    def to(self, sweep, **options):
+        """Tell a sweep, and return what it says."""
+        return sweep.report(
+            str(self.number),
+            self.curve,
+            self.epoch,
+            self.rate,
+            seed=self.number,
+            **options,
+        )
 
 
 @pytest.mark.parametrize(
@@ -370,28 +377,32 @@ def test_a_verdict_is_that_of_all_rows_so_far_however_often_one_was_asked_before
 ):
     """What is known of peers is kept from verdict to verdict; here it is also worked
     out at once."""
-    curves = [
-        random.choice([FAST, SLOW, LATE, LEVEL, WILD, np.full(10, 0.1)])[
-            : random.choice([6, 10])
-        ]
-        for _ in range(9)
-    ]
-    sweep, rows, epochs = Sweep(epoch_row, data), [], [0] * len(curves)
+    curves = []
+    for _ in range(9):
+        curve = random.choice([FAST, SLOW, LATE, LEVEL, WILD, CHANCE])
+        curves.append(curve[: random.choice([6, 10])])
+    sweep = Sweep(epoch_row, data)
+    reports = []
+    epochs = [0] * len(curves)
     while waiting := [i for i, curve in enumerate(curves) if epochs[i] < len(curve)]:
         i = random.choice(waiting)
         epochs[i] += 1
-        # some at equal rates
-        rows.append((str(i), curves[i], epochs[i], 10.0 ** -(i // 2)))
-        told = sweep.report(*rows[-1], seed=i, proposed=random.random() < 0.5)
+        report = Report(i, curves[i], epochs[i])
+        verdict = report.to(sweep, proposed=random.random() < 0.5)
         anew = Sweep(epoch_row, data)
-        for row in rows[:-1]:
-            anew.report(*row, seed=int(row[0]))
+        for earlier in reports:
+            earlier.to(anew)
         for alike, setting in sweep.fates._settings.items():
-            known = anew.fates._settings.setdefault(
+            same_setting = anew.fates._settings.setdefault(
                 alike, Configuration(setting.siblings)
             )
-            known.is_proposed |= setting.is_proposed
-        epoch = rows[-1][2], rows[-1][3]
+            same_setting.is_proposed |= setting.is_proposed
         # else a seed decided before
-        if sum((row[2], row[3]) == epoch for row in rows) == 1:
-            assert anew.report(*rows[-1], seed=i) == told
+        if not any(has_the_same_epoch(earlier, report) for earlier in reports):
+            assert report.to(anew) == verdict
+        reports.append(report)
+
+
+def has_the_same_epoch(report, other):
+    """Whether another seed of the rate has reported the epoch."""
+    return (report.epoch, report.rate) == (other.epoch, other.rate)

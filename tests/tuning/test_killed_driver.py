@@ -1,6 +1,9 @@
 """A sweep whose driver is killed at any moment and resumed does what it would have
 done."""
 
+import math
+from unittest.mock import Mock
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -55,70 +58,63 @@ class Driver:
 
     def __init__(self, folder, new_writer, epoch_row, scheduler, states, after=None):
         resume = folder.exists()
-        self.writer, self.states, self.epoch_row = (
-            new_writer(folder, count=0, resume=resume),
-            states,
-            epoch_row,
-        )
+        self.writer = new_writer(folder, count=0, resume=resume)
+        self.states = states
+        self.epoch_row = epoch_row
         self.writer.meta["dataset"] = recorded_data("mnist")
         if resume:
             past = Past.of(read_journal(self.writer.path), self.writer.meta)
+            histories = past.histories
             self.writer.last_epochs = {
-                i: past.histories.last_epoch(i) for i in past.trials
+                trial_id: histories.last_epoch(trial_id) for trial_id in past.trials
             }
         else:
             past = Past(open=TRIALS)
             for trial_id, config in TRIALS.items():
                 self.writer.trial(trial_id, config)
-        self.left, append = after, self.writer._append
-
-        def append_or_die(event):
-            if self.left == 0:
-                raise Killed
-            append(event)
-            if self.left is not None:
-                self.left -= 1
-
-        self.writer._append = append_or_die
-        self.recorder = Recorder(
-            self.writer, ProgressView(7, 70, 0, quiet=True), past.open, past, scheduler
-        )
-        made, opened = (
-            [],
-            Opened(
-                SweepOptions(scheduler=scheduler, grace_period=5),
-                self.writer,
-                past,
-                None,
-            ),
-        )
-        placement = Placement({"CPU": 2}, WorkerSettings("states"))
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(tuner.ray, "cluster_resources", dict)
-            patch.setattr(tuner.ray, "nodes", list)
-            patch.setattr(tuner, "NodeWatch", lambda quiet: "watch")
-            patch.setattr(
-                tuner.tune,
-                "Tuner",
-                lambda trainable, **of: made.append(of["tune_config"].scheduler),
-            )
-            tuner.make_tuner(
-                opened, Plan(past.open), placement, ["data"], self.recorder
-            )
-        self.events = TuneEvents(made[0], callback=self.recorder)
-        self.trials = {
-            i: made_up_trial(i, trial={"trial_id": i, **config.to_dict()})
-            for i, config in past.open.items()
-        }
-        for trial in self.trials.values():
+        self.append = self.writer._append
+        self.left = after
+        self.writer._append = self.append_or_die
+        view = ProgressView(7, 70, 0, quiet=True)
+        self.recorder = Recorder(self.writer, view, past.open, past, scheduler)
+        scheduler_of_tune = self.scheduler_of_tune(scheduler, past)
+        self.events = TuneEvents(scheduler_of_tune, callback=self.recorder)
+        self.trials = {}
+        for trial_id, config in past.open.items():
+            values = {"trial_id": trial_id, **config.to_dict()}
+            trial = made_up_trial(trial_id, trial=values)
+            self.trials[trial_id] = trial
             self.events.add(trial)
         past.release()
 
+    def append_or_die(self, event):
+        if self.left == 0:
+            raise Killed
+        self.append(event)
+        if self.left is not None:
+            self.left -= 1
+
+    def scheduler_of_tune(self, name, past):
+        """Return the scheduler with which Tune would be called."""
+        options = SweepOptions(scheduler=name, grace_period=5)
+        opened = Opened(options, self.writer, past, None)
+        placement = Placement({"CPU": 2}, WorkerSettings("states"))
+        with pytest.MonkeyPatch.context() as patch:
+            make = Mock()
+            patch.setattr(tuner.ray, "cluster_resources", dict)
+            patch.setattr(tuner.ray, "nodes", list)
+            patch.setattr(tuner, "NodeWatch", lambda quiet: "watch")
+            patch.setattr(tuner.tune, "Tuner", make)
+            plan = Plan(past.open)
+            tuner.make_tuner(opened, plan, placement, ["data"], self.recorder)
+        return make.call_args.kwargs["tune_config"].scheduler
+
     def run(self):
         for trial_id, trial in self.trials.items():
-            config, first = TRIALS[trial_id], self.states.get(trial_id, 0)
+            config = TRIALS[trial_id]
             # a process that finds a state reports its row again
-            for epoch in range(max(first, 1), 11):
+            first = max(self.states.get(trial_id, 0), 1)
+            for epoch in range(first, 11):
                 self.states[trial_id] = epoch
                 if self.events.report(trial, self.result(config, epoch)):
                     break
@@ -127,9 +123,10 @@ class Driver:
     def result(self, config, epoch):
         accuracy = float(CURVES[config.learning_rate, config.seed][epoch - 1])
         diverged = config.learning_rate == 3.0 and epoch == 3
+        loss = math.nan if diverged else 4 * (1 - accuracy)
         row = self.epoch_row(
             epoch,
-            float("nan") if diverged else 4 * (1 - accuracy),
+            loss,
             accuracy,
             step_loss_max=1.0,
             diverged=diverged,
@@ -137,13 +134,9 @@ class Driver:
             learning_rate=config.learning_rate,
         )
         reason = config.stop_reason(epoch, diverged)
-        told = {
-            "repeated": True,
-            "trial_config": config,
-            "stop_reason": reason,
-            "done": bool(reason),
-        }
-        return row | told | {"scheduler_loss": finite_loss(row["train_loss"])}
+        end = {"stop_reason": reason, "done": bool(reason)}
+        common = {"repeated": True, "trial_config": config}
+        return row | common | end | {"scheduler_loss": finite_loss(loss)}
 
 
 def recorded(driver):
@@ -158,34 +151,32 @@ def summary(driver):
     return trials[["trial_id", "stop_reason", "epochs_run", "regime"]]
 
 
+REASONS_OF_REGIMES = "completed slow slow slow completed diverged slow".split()
+
+
 @pytest.mark.promise("After a kill the same trials stop after the same epochs")
 @pytest.mark.parametrize("scheduler", ["regimes", "asha"])
-@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("keeps_states", [True, False])
 def test_a_sweep_that_is_killed_after_any_line_and_resumed_stops_the_same_trials_after_the_same_epochs(
-    new_writer, epoch_row, tmp_path, scheduler, kept
+    new_writer, epoch_row, tmp_path, scheduler, keeps_states
 ):
     """The driver is killed after every third line, a row or an end, so also between a
     row and the decision on it. The states of the trials that run are kept, or are lost
     (then after every seventh line)."""
     whole = Driver(tmp_path / "whole", new_writer, epoch_row, scheduler, {})
     whole.run()
-    (rows, ends), trials = recorded(whole), summary(whole)
-    reasons = trials.set_index("trial_id")["stop_reason"]
+    rows, ends = recorded(whole)
+    trials = summary(whole)
+    reasons = trials["stop_reason"].tolist()
     if scheduler == "regimes":
-        assert reasons.tolist() == [
-            "completed",
-            "slow",
-            "slow",
-            "slow",
-            "completed",
-            "diverged",
-            "slow",
-        ]
+        assert reasons == REASONS_OF_REGIMES
         assert trials["epochs_run"].tolist()[1] in (6, 7, 8)  # it was proposed after 5
     else:
         assert set(reasons) == {"completed", "asha", "diverged"}
-    for after in range(0, len(rows) + len(trials), 3 if kept else 7):
-        folder, states = tmp_path / str(after), {}
+    stride = 3 if keeps_states else 7
+    for after in range(0, len(rows) + len(trials), stride):
+        folder = tmp_path / str(after)
+        states = {}
         killed = Driver(folder, new_writer, epoch_row, scheduler, states, after)
         with pytest.raises(Killed):
             killed.run()
@@ -193,14 +184,16 @@ def test_a_sweep_that_is_killed_after_any_line_and_resumed_stops_the_same_trials
         # the tables are made of nothing else, and take most of the time
         if after % 9 == 0:
             assert len(summary(killed)) == len(trials)
-        resumed = Driver(
-            folder, new_writer, epoch_row, scheduler, states if kept else {}
-        )
+        if not keeps_states:
+            states = {}
+        resumed = Driver(folder, new_writer, epoch_row, scheduler, states)
         resumed.run()
-        again, reasons = recorded(resumed)
-        pd.testing.assert_frame_equal(again, rows, obj=f"the rows after {after} lines")
-        assert reasons == ends, f"after {after} lines"
+        rows_again, ends_again = recorded(resumed)
+        place = f"after {after} lines"
+        pd.testing.assert_frame_equal(rows_again, rows, obj=f"the rows {place}")
+        assert ends_again == ends, place
         if after % 9 == 0:
+            trials_again = summary(resumed)
             pd.testing.assert_frame_equal(
-                summary(resumed), trials, obj=f"the trials after {after} lines"
+                trials_again, trials, obj=f"the trials {place}"
             )

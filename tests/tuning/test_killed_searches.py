@@ -23,22 +23,16 @@ SPACE = {
 
 def draws(folder, resume):
     np.random.seed(3)
-    given = {"resume": folder} if resume else {}
-    return run_search(
-        "mine",
-        SPACE,
-        7,
-        SweepOptions(**SHARED, **({} if resume else {"output": folder})),
-        **given,
-    )
+    if resume:
+        return run_search("mine", SPACE, 7, SweepOptions(**SHARED), resume=folder)
+    return run_search("mine", SPACE, 7, SweepOptions(output=folder, **SHARED))
 
 
 def edges(folder, resume):
     if resume:
         return find_edge(EdgeOptions(resume=folder, quiet=True))
-    return find_edge(
-        EdgeOptions(output=folder, trials=8, expected=1.0, seed=5, **SMALL)
-    )
+    budget = {"trials": 8, "expected": 1.0, "seed": 5}
+    return find_edge(EdgeOptions(output=folder, **budget, **SMALL))
 
 
 def decision(folder, resume):
@@ -58,25 +52,33 @@ def fails(loop, epoch_row):  # noqa: F811
         lost = luck.random() > 1 / (1 + config.learning_rate**8)
         if epoch == 2 and luck.random() < 0.09:
             return "ValueError: no shape"
-        accuracy = 0.1 if lost else 0.9 + 0.01 * luck.normal()
-        values = {
-            "validation_accuracy": accuracy,
-            "validation_loss": 1.0,
-            "learning_rate": config.learning_rate,
-        }
-        return epoch_row(epoch, 2.5 if lost else 0.1, accuracy, diverged=lost, **values)
+        loss = 0.1
+        accuracy = 0.9 + 0.01 * luck.normal()
+        if lost:
+            loss = 2.5
+            accuracy = 0.1
+        return epoch_row(
+            epoch,
+            loss,
+            accuracy,
+            diverged=lost,
+            validation_accuracy=accuracy,
+            validation_loss=1.0,
+            learning_rate=config.learning_rate,
+        )
 
     loop.row = row
     return loop
+
+
+COLUMNS = ["trial_id", "learning_rate", "seed", "epochs_run", "stop_reason", "error"]
 
 
 def told(sweep):
     """Return what a sweep trained and how each trial ended, in the order of the
     trials."""
     trials = sweep.trials.sort_values("trial_id")
-    return trials[
-        ["trial_id", "learning_rate", "seed", "epochs_run", "stop_reason", "error"]
-    ].values.tolist()
+    return trials[COLUMNS].values.tolist()
 
 
 @pytest.mark.parametrize("run", [draws, edges, decision])
@@ -101,56 +103,45 @@ def test_interrupted_before_the_first_results_and_later(
     """Between two trials, or while some run. Each time a line says how to go on."""
     fails.slots = 2 if in_flight else 1
     whole = told(run(tmp_path / "whole", False))
+    folder = tmp_path / "sweep"
     for resume, trials in ((False, 1), (True, 3)):
         fails.interrupts = lambda proposed, running, trials=trials: (
             proposed >= trials and bool(running) == in_flight
         )
-        found = run(tmp_path / "sweep", resume)
-        assert "interrupted" in set(found.trials["stop_reason"])
-        [said] = answer(found).questions
-        assert run is draws or said.command == f"mnist-tune resume {tmp_path / 'sweep'}"
-        assert exit_code(found.trials[found.trials["stop_reason"] != "error"]) == 130
+        sweep = run(folder, resume)
+        reasons = sweep.trials["stop_reason"]
+        assert "interrupted" in set(reasons)
+        [question] = answer(sweep).questions
+        assert run is draws or question.command == f"mnist-tune resume {folder}"
+        assert exit_code(sweep.trials[reasons != "error"]) == 130
     fails.interrupts = lambda proposed, running: False
-    assert told(run(tmp_path / "sweep", True)) == whole
+    assert told(run(folder, True)) == whole
 
 
 def test_more_trials_go_on_with_the_same_ones(fails, tmp_path):
-    few = told(edges(tmp_path / "sweep", False))
-    more = told(
-        find_edge(
-            EdgeOptions(
-                resume=tmp_path / "sweep", trials=11, precision=0.06, quiet=True
-            )
-        )
-    )
-    assert more[:8] == few
-    assert len(more) == 11
+    folder = tmp_path / "sweep"
+    first_trials = told(edges(folder, False))
+    options = EdgeOptions(resume=folder, trials=11, precision=0.06, quiet=True)
+    trials = told(find_edge(options))
+    assert trials[:8] == first_trials
+    assert len(trials) == 11
 
 
 def test_the_best_is_confirmed_beyond_the_most_trials(loop, epoch_row, tmp_path):  # noqa: F811
     def row(config, epoch):
-        values = {
-            "validation_accuracy": 0.9 if config.learning_rate == 0.2 else 0.1,
-            "validation_loss": 1.0,
-        }
-        return epoch_row(epoch, 0.5, 0.95, learning_rate=config.learning_rate, **values)
+        accuracy = 0.9 if config.learning_rate == 0.2 else 0.1
+        held_out = {"validation_accuracy": accuracy, "validation_loss": 1.0}
+        rate = config.learning_rate
+        return epoch_row(epoch, 0.5, 0.95, learning_rate=rate, **held_out)
 
-    loop.row, where = row, tmp_path / "sweep"
-    asked = {
-        "learning_rates": (0.2, 8.0),
-        "holdout": 500,
-        "at_a_time": 2,
-        "trials": 6,
-        "confirm": True,
-    }
-    found = decide(DecideOptions(output=where, **asked, **SMALL))
-    assert found.decision.over
-    assert (
-        int(found.decision.decision.seeds[0]) + len(found.decision.confirming)
-        == CONFIRMED
+    loop.row = row
+    folder = tmp_path / "sweep"
+    options = {"at_a_time": 2, "trials": 6, "confirm": True, "holdout": 500}
+    sweep = decide(
+        DecideOptions(output=folder, learning_rates=(0.2, 8.0), **options, **SMALL)
     )
-    assert (
-        len(decide(DecideOptions(resume=where, quiet=True)).trials)
-        == len(found.trials)
-        > 6
-    )
+    assert sweep.decision.over
+    seeds = int(sweep.decision.decision.seeds[0])
+    assert seeds + len(sweep.decision.confirming) == CONFIRMED
+    resumed = decide(DecideOptions(resume=folder, quiet=True))
+    assert len(resumed.trials) == len(sweep.trials) > 6

@@ -20,10 +20,10 @@ VIEW = ProgressView(2, 8, 0, quiet=True)
 
 @pytest.fixture
 def writer(new_writer, epoch_row, tmp_path):
-    found = new_writer(tmp_path / "sweep")
-    found.epoch("00000", epoch_row(1), False)
-    yield found
-    found.finish(ended="now")
+    writer = new_writer(tmp_path / "sweep")
+    writer.epoch("00000", epoch_row(1), False)
+    yield writer
+    writer.finish(ended="now")
 
 
 @pytest.mark.slow
@@ -34,10 +34,11 @@ def test_a_running_sweep_has_a_page_once_it_can_be_written_and_its_process_is_st
     """What goes wrong is said once, until a page was written."""
     monkeypatch.setattr(progress, "INTERVAL_S", 0.01)
     monkeypatch.setattr(progress, "SHARE", 1000)
-    place, said = writer.path / "report.html", []
+    place = writer.path / "report.html"
+    lines = []
     place.mkdir()
-    with LivePage(writer, said.append, VIEW) as live:
-        wait_until(lambda: said)
+    with LivePage(writer, lines.append, VIEW) as live:
+        wait_until(lambda: lines)
         time.sleep(0.5)
         assert live.pages == 0
         place.rmdir()
@@ -49,10 +50,9 @@ def test_a_running_sweep_has_a_page_once_it_can_be_written_and_its_process_is_st
     html = place.read_text()
     assert "0 of 2 trials ended, 1 running, 1 waiting" in html
     assert "<progress" in html
-    assert said[0].startswith(
-        "note: the page of this sweep was not written (can't write the page"
-    )
-    assert said[1:] == [
+    first_note = "note: the page of this sweep was not written (can't write the page"
+    assert lines[0].startswith(first_note)
+    assert lines[1:] == [
         f"page: {place} (a browser that shows it follows the sweep)",
         "note: the page of this sweep was not written (its process died)",
     ]
@@ -77,10 +77,8 @@ def test_progress_and_page_have_the_same_answer(writer, epoch_row, monkeypatch):
     with LivePage(writer, lambda line: None, view):
         wait_until(lambda: view.answer)
     view.end("00000", "completed", 0, "")
-    assert (
-        view.answer
-        == f"after 2 trials: {answer(judged(journal_tables(writer.path, writer.meta))).headline}"
-    )
+    sweep = judged(journal_tables(writer.path, writer.meta))
+    assert view.answer == f"after 2 trials: {answer(sweep).headline}"
     assert "accuracy 0.9200 (" in view.answer
     assert view.answer in view.said()
 
@@ -89,10 +87,11 @@ def test_progress_and_page_have_the_same_answer(writer, epoch_row, monkeypatch):
 def test_pages_are_written_less_often_the_longer_they_take(tmp_path, monkeypatch):
     """At most a twenty-fifth of a core's time is spent, also if they can't be
     written."""
-    waits, spent = [], iter([0.5, 1.7, 4.7, 4.8])
+    waits = []
+    spent = iter([0.5, 1.7, 4.7, 4.8])
 
-    def wait(inputs, *others):
-        waits.append(round(others[-1], 3))
+    def wait(inputs, outputs, errors, timeout):
+        waits.append(round(timeout, 3))
         return [len(waits) == 5]
 
     monkeypatch.setattr(live, "select", SimpleNamespace(select=wait))
@@ -110,9 +109,8 @@ def test_a_short_sweep_writes_no_page_meanwhile_and_ends_at_once(writer):
 
 
 def test_the_last_page_is_written_here_and_its_failure_is_told(writer):
-    said = []
-    live = LivePage(writer, said.append, VIEW)
+    lines = []
+    live = LivePage(writer, lines.append, VIEW)
     live.last(SimpleNamespace(report=Mock(side_effect=RuntimeError("a bug"))))
-    assert said == [
-        "note: the page of this sweep was not written (RuntimeError: a bug)"
-    ]
+    note = "note: the page of this sweep was not written (RuntimeError: a bug)"
+    assert lines == [note]

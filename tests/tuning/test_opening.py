@@ -21,84 +21,132 @@ from mnist_tune.tuning.past import additions
 from mnist_tune.tuning.resuming import python_options
 
 
+def some_images(count, drawn=240):
+    """Return data with a training set of so many images of 4 x 3 pixels."""
+    images = load_dataset(patterns((4, 3), 3, drawn), train_images=count)
+    return replace(images, source="data.npz")
+
+
 @pytest.fixture
 def images(monkeypatch):
     """100 images, whatever data a sweep names."""
-    found = replace(
-        load_dataset(patterns((4, 3), 3), train_images=100), source="data.npz"
-    )
-    monkeypatch.setattr(SweepOptions, "load", lambda *given: found)
-    monkeypatch.setattr(opening, "check_session", lambda *given: None)
-    monkeypatch.setattr(checks, "check_networks", lambda *arguments: None)
-    monkeypatch.setattr(options, "start_ray", lambda *given: None)
+    images = some_images(100)
+    monkeypatch.setattr(SweepOptions, "load", lambda *_: images)
+    monkeypatch.setattr(opening, "check_session", lambda *_: None)
+    monkeypatch.setattr(checks, "check_networks", lambda *_: None)
+    monkeypatch.setattr(options, "start_ray", lambda *_: None)
 
 
-def opened_again(folder, kind=SweepKind.SEARCH, **given):
-    return open_sweep(
-        "mine", python_options(SweepOptions(resume=folder, **given)), kind=kind
-    )
+SMALL = TrialConfig(architecture="mlp-4-tanh", batch_size=50)
 
 
-def opened(folder, fields, search=False, **given):
+def recorded(folder):
+    return json.loads((folder / "sweep.json").read_text())
+
+
+def opened_again(folder, kind=SweepKind.SEARCH, **changes):
+    options = python_options(SweepOptions(resume=folder, **changes))
+    return open_sweep("mine", options, kind=kind)
+
+
+def opened(folder, fields, **options):
     """Open a new sweep of trials with these fields, and return what `sweep.json`
     records."""
-    trials = [
-        TrialConfig(**{"architecture": "mlp-4-tanh", "batch_size": 50} | one)
-        for one in fields
-    ]
-    named = {} if search else {f"{i:05d}": trial for i, trial in enumerate(trials)}
-    options = SweepOptions(output=folder, **given)
-    kind = SweepKind.SEARCH if search else SweepKind.SWEEP
-    open_sweep("mine", options, lambda *given: named, kind, trials).writer.finish()
-    return json.loads((folder / "sweep.json").read_text())
+    templates = [replace(SMALL, **values) for values in fields]
+    trials = {f"{i:05d}": trial for i, trial in enumerate(templates)}
+    new = SweepOptions(output=folder, **options)
+    sweep = open_sweep("mine", new, lambda *_: trials, SweepKind.SWEEP, templates)
+    sweep.writer.finish()
+    return recorded(folder)
+
+
+def opened_search(folder, fields, **options):
+    """Open a new search that may propose trials with these fields, and return what
+    `sweep.json` records."""
+    templates = [replace(SMALL, **values) for values in fields]
+    new = SweepOptions(output=folder, **options)
+    search = open_sweep("mine", new, lambda *_: {}, SweepKind.SEARCH, templates)
+    search.writer.finish()
+    return recorded(folder)
 
 
 def grown(folder, fields):
     """Resume a sweep with one more trial, and return what `sweep.json` records."""
-    trial = TrialConfig(**{"architecture": "mlp-4-tanh", "batch_size": 50} | fields)
+    trials = {"00001": replace(SMALL, **fields)}
     options = python_options(SweepOptions(resume=folder, save_every=3))
-    open_sweep("mine", options, lambda *given: {"00001": trial}).writer.finish()
-    return json.loads((folder / "sweep.json").read_text())
+    open_sweep("mine", options, lambda *_: trials).writer.finish()
+    return recorded(folder)
+
+
+def extended(folder, trials):
+    """Resume a sweep with further trials, and return what `sweep.json` records."""
+    options = python_options(SweepOptions(resume=folder))
+    sweep = open_sweep(
+        "mine", options, lambda old, holdout: additions(old, trials, holdout)
+    )
+    sweep.writer.finish()
+    return recorded(folder)
+
+
+IDENTITY = Network(lambda key: {}, lambda params, images: images)
+"""A network without weights."""
+
+
+def register_mine():
+    """Register a network that only this process has."""
+    register("mine")(lambda data: IDENTITY)
+
+
+def batches(*sizes, **fields):
+    """Return the fields of a trial of each batch size."""
+    return [{"batch_size": size} | fields for size in sizes]
+
+
+SHORT = {"batch_size": 30, "epochs": 3, "holdout": 40}
+"""A trial of six steps."""
 
 
 @pytest.mark.parametrize(
     ("fields", "note"),
     [
+        (batches(30, 48, 48), "the last batch of an epoch has 4 of 48 examples;"),
         (
-            [{"batch_size": n} for n in (30, 48, 48)],
-            "the last batch of an epoch has 4 of 48 examples;",
-        ),
-        (
-            [{"batch_size": n} for n in (48, 60, 33)],
+            batches(48, 60, 33),
             "the last batch of an epoch has 1 of 33 or 4 of 48 examples;",
         ),
-        # a quarter is not small
-        ([{"batch_size": n} for n in (40, 20, 80, 100)], None),
-        ([{"batch_size": 48, "drop_last": True}], None),
-        ([{"batch_size": 33, "holdout": 1}], None),
         (
             [{"architecture": name} for name in ("mlp-relu", "mlp-4-relu", "stax-mlp")],
             "mlp-relu has no hidden layer, so it is linear; mlp-128-relu has one of 128 units",
         ),
-        ([{"batch_size": 30, "epochs": 3, "holdout": 40, "warmup_steps": 5}], None),
-        (
-            [{"batch_size": 30, "epochs": 3, "holdout": 40, "warmup_steps": 6}] * 2,
-            "a trial has 6 steps, and warms up for 6",
-        ),
+        ([SHORT | {"warmup_steps": 6}] * 2, "a trial has 6 steps, and warms up for 6"),
     ],
 )
 def test_small_last_batches_and_long_warm_ups_are_noted_once(
     fields, note, images, tmp_path, capsys
 ):
-    opened(tmp_path / "sweep", [{"holdout": 0} | one for one in fields])
-    said = capsys.readouterr().err
-    assert (said.count("note: "), said.count(note or "note: ")) == (
-        (1, 1) if note else (0, 0)
-    )
+    opened(tmp_path / "sweep", [{"holdout": 0} | values for values in fields])
+    printed = capsys.readouterr().err
+    assert printed.count("note: ") == 1
+    assert printed.count(note) == 1
 
 
 @pytest.mark.parametrize(
-    ("fields", "words"),
+    "fields",
+    [
+        # a quarter is not small
+        batches(40, 20, 80, 100),
+        batches(48, drop_last=True),
+        batches(33, holdout=1),
+        [SHORT | {"warmup_steps": 5}],
+    ],
+)
+def test_what_is_right_is_not_noted(fields, images, tmp_path, capsys):
+    opened(tmp_path / "sweep", [{"holdout": 0} | values for values in fields])
+    assert "note: " not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
     [
         (
             {"batch_size": 60, "holdout": 50, "drop_last": True},
@@ -116,79 +164,65 @@ def test_small_last_batches_and_long_warm_ups_are_noted_once(
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_anything_is_written(
-    fields, words, images, tmp_path
+    fields, line, images, tmp_path
 ):
-    with pytest.raises(UserError, match=words):
-        opened(tmp_path / "sweep", [fields])
-    assert not (tmp_path / "sweep").exists()
-    before = opened(tmp_path / "sweep", [{}])
-    with pytest.raises(UserError, match=words):
-        grown(tmp_path / "sweep", fields)
-    assert (
-        json.loads((tmp_path / "sweep" / "sweep.json").read_text())["options"]
-        == before["options"]
-    )
-    register("mine")(
-        lambda data: Network(lambda key: {}, lambda params, images: images)
-    )
-    meta = grown(tmp_path / "sweep", {"architecture": "mine"})
-    assert (meta["options"]["save_every"], [one["name"] for one in meta["code"]]) == (
-        3,
-        ["mine"],
-    )
+    folder = tmp_path / "sweep"
+    with pytest.raises(UserError, match=line):
+        opened(folder, [fields])
+    assert not folder.exists()
+    before = opened(folder, [{}])
+    with pytest.raises(UserError, match=line):
+        grown(folder, fields)
+    assert recorded(folder)["options"] == before["options"]
+    register_mine()
+    meta = grown(folder, {"architecture": "mine"})
+    assert meta["options"]["save_every"] == 3
+    assert [code["name"] for code in meta["code"]] == ["mine"]
 
 
 def test_a_search_records_its_data_its_options_and_the_code_that_it_names(
     images, tmp_path
 ):
-    register("mine")(
-        lambda data: Network(lambda key: {}, lambda params, images: images)
-    )
-    meta = opened(
-        tmp_path / "search",
-        [{}, {"architecture": "mine"}],
-        True,
-        data_dir=tmp_path,
-        max_concurrent=3,
-    )
+    register_mine()
+    trials = [{}, {"architecture": "mine"}]
+    folder = tmp_path / "search"
+    meta = opened_search(folder, trials, data_dir=tmp_path, max_concurrent=3)
     assert sum(meta["dataset"]["label_counts"]) == 100
-    assert (meta["options"]["data_dir"], meta["options"]["max_concurrent"]) == (
-        str(tmp_path),
-        3,
-    )
-    assert [(one["flag"], one["name"]) for one in meta["code"]] == [
-        ("architecture", "mine")
-    ]
-    assert (meta["trials"], meta["kind"]) == ({}, "search")
+    assert meta["options"]["data_dir"] == str(tmp_path)
+    assert meta["options"]["max_concurrent"] == 3
+    [code] = meta["code"]
+    assert (code["flag"], code["name"]) == ("architecture", "mine")
+    assert meta["trials"] == {}
+    assert meta["kind"] == "search"
 
 
 @pytest.mark.promise("A resume joins no cluster that the folder names")
 def test_a_resume_joins_no_cluster_that_the_folder_names(
     images, tmp_path, capsys, monkeypatch
 ):
-    opened(tmp_path / "sweep", [{}], True)
+    folder = tmp_path / "sweep"
+    before = opened_search(folder, [{}])
     joined = []
-    monkeypatch.setattr(
-        options, "start_ray", lambda address, *given: joined.append(address)
-    )
-    file = tmp_path / "sweep" / "sweep.json"
-    before = json.loads(file.read_text())
-    for recorded, given in (
+
+    def start_ray(address, *_):
+        joined.append(address)
+
+    monkeypatch.setattr(options, "start_ray", start_ray)
+    for recorded_address, address in (
         ("evil:6379; rm", None),
         ("head:6379", None),
         (None, "head:1"),
         ("head:6379", "head:1"),
     ):
-        file.write_text(
-            json.dumps(before | {"options": before["options"] | {"address": recorded}})
-        )
-        found = opened_again(tmp_path / "sweep", address=given)
-        found.writer.finish()
-        assert (found.options.address, set(joined)) == (given, {given} - {None})
+        meta = before | {"options": before["options"] | {"address": recorded_address}}
+        (folder / "sweep.json").write_text(json.dumps(meta))
+        resumed = opened_again(folder, address=address)
+        resumed.writer.finish()
+        assert resumed.options.address == address
+        assert set(joined) == {address} - {None}
         joined.clear()
-        assert ("it ran on a Ray cluster: --address" in capsys.readouterr().err) == (
-            recorded not in (None, given)
-        )
+        is_noted = "it ran on a Ray cluster: --address" in capsys.readouterr().err
+        assert is_noted == (recorded_address not in (None, address))
 
 
 @pytest.mark.promise("A folder runs no code but what you have signed, or trust")
@@ -198,9 +232,8 @@ def test_a_resume_loads_no_task_that_only_the_folder_names(
     (tmp_path / "evil.py").write_text("open('sprung', 'w')")
     new_writer(tmp_path / "sweep").finish(options={"task": ["evil.py:task"]})
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(
-        options, "start_ray", Mock(side_effect=UserError("a process would try it"))
-    )
+    starts = Mock(side_effect=UserError("a process would try it"))
+    monkeypatch.setattr(options, "start_ray", starts)
     with pytest.raises(UserError, match=r"has not recorded; name it: .* --task"):
         opened_again(tmp_path / "sweep", SweepKind.SWEEP)
     assert not (tmp_path / "sprung").exists()
@@ -209,10 +242,8 @@ def test_a_resume_loads_no_task_that_only_the_folder_names(
 def test_a_resume_refuses_another_kind_of_sweep_and_networks_that_are_gone(
     images, tmp_path
 ):
-    register("mine")(
-        lambda data: Network(lambda key: {}, lambda params, images: images)
-    )
-    opened(tmp_path / "search", [{"architecture": "mine"}], True)
+    register_mine()
+    opened_search(tmp_path / "search", [{"architecture": "mine"}])
     opened(tmp_path / "sweep", [{}])
     with pytest.raises(UserError, match="is a search; resume it by run_search"):
         opened_again(tmp_path / "search", SweepKind.SWEEP)
@@ -220,51 +251,45 @@ def test_a_resume_refuses_another_kind_of_sweep_and_networks_that_are_gone(
         opened_again(tmp_path / "sweep")
     writer = opened_again(tmp_path / "search").writer
     writer.release()
-    assert [code["name"] for code in writer.record.code] == ["mine"], (
-        "it may propose it"
-    )
+    # it may propose it
+    assert [code["name"] for code in writer.record.code] == ["mine"]
     ENTRIES["architecture"].pop("mine")
-    with pytest.raises(
-        UserError,
-        match="code of your own, which it has not recorded; register 'mine' again",
-    ):
+    line = "code of your own, which it has not recorded; register 'mine' again"
+    with pytest.raises(UserError, match=line):
         opened_again(tmp_path / "search")
 
 
 def test_a_sweep_without_output_goes_to_a_folder_of_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     trials = {"00000": TrialConfig(architecture="mlp-4-tanh")}
-    writer = open_sweep(
-        "mine", SweepOptions(dataset="mnist-5k", quiet=True), lambda *given: trials
-    ).writer
+    options = SweepOptions(dataset="mnist-5k", quiet=True)
+    writer = open_sweep("mine", options, lambda *_: trials).writer
     writer.finish()
     assert writer.path.parent == tmp_path / "results" / "mine"
 
 
-def held_out_in(meta):
-    return meta["options"]["holdout"], {
-        trial["holdout"] for trial in meta["trials"].values()
-    }
+def holdouts(meta):
+    """Return how many images the trials of a sweep hold out."""
+    return {trial["holdout"] for trial in meta["trials"].values()}
 
 
-def many(count=300):
-    return replace(
-        load_dataset(patterns((4, 3), 3, 480), train_images=count), source="data.npz"
-    )
+def rates_and_holdouts(meta):
+    trials = meta["trials"].values()
+    return [(trial["learning_rate"], trial["holdout"]) for trial in trials]
 
 
 @pytest.fixture
 def more_images(images, monkeypatch):
     """300 images, whatever data a sweep names."""
-    monkeypatch.setattr(SweepOptions, "load", lambda *given: many())
+    monkeypatch.setattr(SweepOptions, "load", lambda *_: some_images(300, drawn=480))
 
 
 def test_ctrl_c_says_how_the_outermost_open_sweep_goes_on(more_images, tmp_path):
     """A search's decision is a sweep within the search."""
-    outer, inner = (
-        open_sweep("regimes", SweepOptions(output=tmp_path / name), lambda *_: {})
-        for name in ("outer", "inner")
-    )
+    outer_options = SweepOptions(output=tmp_path / "outer")
+    inner_options = SweepOptions(output=tmp_path / "inner")
+    outer = open_sweep("regimes", outer_options, lambda *_: {})
+    inner = open_sweep("regimes", inner_options, lambda *_: {})
     raises = pytest.raises(InterruptedSweepError)
     with raises as interrupt, outer.owned(), inner.owned():
         raise KeyboardInterrupt
@@ -279,66 +304,50 @@ def test_ctrl_c_says_how_the_outermost_open_sweep_goes_on(more_images, tmp_path)
 def test_a_new_sweep_records_what_it_holds_out_by_default_and_a_resume_holds_out_as_much(
     more_images, tmp_path, capsys
 ):
-    assert held_out_in(opened(tmp_path / "sweep", [{}, {"learning_rate": 0.2}])) == (
-        30,
-        {30},
-    )
-    assert (
-        "30 of 300 training examples are held out, and choose the best; --holdout 0"
-        in capsys.readouterr().err
-    )
-    again = TrialConfig(architecture="mlp-4-tanh", batch_size=50)
-    options = python_options(SweepOptions(resume=tmp_path / "sweep"))
-    wanted = [again, replace(again, learning_rate=0.4), replace(again, holdout=0)]
-    found = open_sweep(
-        "mine", options, lambda known, holdout: additions(known, wanted, holdout)
-    )
-    found.writer.finish()
-    meta = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
-    held_out = [
-        (trial["learning_rate"], trial["holdout"]) for trial in meta["trials"].values()
-    ]
-    assert held_out == [(0.1, 30), (0.2, 30), (0.4, 30), (0.1, 0)]
+    folder = tmp_path / "sweep"
+    meta = opened(folder, [{}, {"learning_rate": 0.2}])
+    assert meta["options"]["holdout"] == 30
+    assert holdouts(meta) == {30}
+    note = "30 of 300 training examples are held out, and choose the best; --holdout 0"
+    assert note in capsys.readouterr().err
+    further = [SMALL, replace(SMALL, learning_rate=0.4), replace(SMALL, holdout=0)]
+    meta = extended(folder, further)
+    assert rates_and_holdouts(meta) == [(0.1, 30), (0.2, 30), (0.4, 30), (0.1, 0)]
     assert meta["options"]["holdout"] == 30
 
 
 def test_what_is_asked_for_is_held_out_and_0_is_none(more_images, tmp_path, capsys):
-    assert held_out_in(opened(tmp_path / "none", [{"holdout": 0}]))[1] == {0}
-    assert held_out_in(opened(tmp_path / "some", [{"holdout": 7}, {}]))[1] == {7, 30}
-    assert held_out_in(opened(tmp_path / "few", [{"holdout": 7}]))[1] == {7}
+    none = opened(tmp_path / "none", [{"holdout": 0}])
+    assert holdouts(none) == {0}
+    some = opened(tmp_path / "some", [{"holdout": 7}, {}])
+    assert holdouts(some) == {7, 30}
+    few = opened(tmp_path / "few", [{"holdout": 7}])
+    assert holdouts(few) == {7}
     assert capsys.readouterr().err.count("are held out") == 1
 
 
 @pytest.mark.promise(
     "A resume holds out as many images as the sweep did; sweeps of older versions held out none"
 )
-@pytest.mark.parametrize("recorded", [{"holdout": 0}, {}])
+@pytest.mark.parametrize("holdout_option", [{"holdout": 0}, {}])
 def test_an_older_sweep_that_held_out_nothing_goes_on_without(
-    more_images, tmp_path, recorded, capsys
+    more_images, tmp_path, holdout_option, capsys
 ):
     """Its folder has no hold-out among the options if it was started from Python."""
-    opened(tmp_path / "old", [{"holdout": 0}])
-    file = tmp_path / "old" / "sweep.json"
-    meta = json.loads(file.read_text())
+    folder = tmp_path / "old"
+    meta = opened(folder, [{"holdout": 0}])
     del meta["options"]["holdout"]
-    file.write_text(json.dumps(meta | {"options": meta["options"] | recorded}))
+    meta["options"] |= holdout_option
+    (folder / "sweep.json").write_text(json.dumps(meta))
     capsys.readouterr()
-    again = [
-        TrialConfig(architecture="mlp-4-tanh", batch_size=50, learning_rate=rate)
-        for rate in (0.1, 0.4)
-    ]
-    options = python_options(SweepOptions(resume=tmp_path / "old"))
-    open_sweep(
-        "mine", options, lambda known, holdout: additions(known, again, holdout)
-    ).writer.finish()
-    trials = json.loads(file.read_text())["trials"].values()
-    assert [(trial["learning_rate"], trial["holdout"]) for trial in trials] == [
-        (0.1, 0),
-        (0.4, 0),
-    ]
+    trials = [replace(SMALL, learning_rate=0.1), replace(SMALL, learning_rate=0.4)]
+    meta = extended(folder, trials)
+    assert rates_and_holdouts(meta) == [(0.1, 0), (0.4, 0)]
     assert "held out" not in capsys.readouterr().err
 
 
 def test_few_examples_are_all_trained_on_and_a_note_says_so(images, tmp_path, capsys):
-    assert held_out_in(opened(tmp_path / "sweep", [{}])) == (0, {0})
+    meta = opened(tmp_path / "sweep", [{}])
+    assert meta["options"]["holdout"] == 0
+    assert holdouts(meta) == {0}
     assert "note: no examples are held out" in capsys.readouterr().err

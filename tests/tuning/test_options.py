@@ -20,18 +20,9 @@ from mnist_tune import (
 from mnist_tune.tuning.options import CrossedOptions, all_rates, rates_of
 
 NUMBERS = (-1, 0, 0.99, 1, 1.0, math.inf, math.nan)
-TRIED: tuple[Any, ...] = (
-    *NUMBERS,
-    True,
-    "a",
-    "regimes",
-    (),
-    (0,),
-    (0.5,),
-    ("a",),
-    [1],
-    None,
-)
+TEXTS = ("a", "regimes")
+SEVERAL_VALUES = ((), (0,), (0.5,), ("a",), [1])
+TRIED: tuple[Any, ...] = (*NUMBERS, True, *TEXTS, *SEVERAL_VALUES, None)
 CLASHES: list[dict[str, Any]] = [
     {"resume": "a", "output": "b"},
     {"resume": "a", "output": "a"},
@@ -42,8 +33,12 @@ CLASHES: list[dict[str, Any]] = [
     {"resume": "s3://a"},
 ]
 EDGES: list[dict[str, Any]] = [
-    *({name: ()} for name in ("architecture", "optimizer", "batch_size", "momentum")),
-    *({"trials": count} for count in (100_000, 100_001)),
+    {"architecture": ()},
+    {"optimizer": ()},
+    {"batch_size": ()},
+    {"momentum": ()},
+    {"trials": 100_000},
+    {"trials": 100_001},
     {"lanes": 0},
 ]
 MEASURED: list[dict[str, Any]] = [
@@ -54,36 +49,18 @@ MEASURED: list[dict[str, Any]] = [
 ]
 SEVERAL = (("1", 2, "1"), ("1:2:60000", "1:3:60000"))
 DECIDED = [{"trials": 3, "at_a_time": 4}, {"trials": 4, "at_a_time": 4}, {"lanes": 0}]
-TEXTS = (
+RATES = [
     3,
-    "0.1",
-    "0.01:1:3",
-    "1:0.01:5",
-    "0.5:2:1",
-    "1.05:1.06:6",
-    "2:2:3",
-    "1:2:100001",
-    "0:1:3",
-    "1:-1:3",
-)
-TEXTS += (
-    "0.1:inf:3",
-    "inf:1:2",
-    "0.1:1:0",
-    "0.1:1:x",
-    "0.1:1",
-    "0.1:1:2:3",
-    "a",
-    "0,1",
-    "lanes",
-    "0.12345:1:3",
-)
+    *"0.1 0.01:1:3 1:0.01:5 0.5:2:1 1.05:1.06:6 2:2:3 1:2:100001 0:1:3".split(),
+    *"1:-1:3 0.1:inf:3 inf:1:2 0.1:1:0 0.1:1:x 0.1:1 0.1:1:2:3 a 0,1".split(),
+    *"lanes 0.12345:1:3".split(),
+]
 
 
-def outcome(call, *arguments, **given):
+def outcome(call, *arguments, **options):
     """Return what a function returns, or with which words it refuses."""
     try:
-        return str(call(*arguments, **given))
+        return str(call(*arguments, **options))
     except UserError as error:
         return f"refused: {error}"
 
@@ -91,13 +68,12 @@ def outcome(call, *arguments, **given):
 def test_a_path_may_be_a_text():
     assert RangeTestOptions(picture="a/range.png").picture == Path("a/range.png")
     assert SweepOptions(data_dir="a").data_dir == Path("a")
-    assert SweepOptions(output="s3://bucket/a").output == "s3://bucket/a", (
-        "a URI is none"
-    )
+    # a URI is none
+    assert SweepOptions(output="s3://bucket/a").output == "s3://bucket/a"
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "wanted"),
+    ("option", "value", "kind"),
     [
         ("grace_period", "5", "a whole number"),
         ("target", "a", "a number"),
@@ -108,57 +84,74 @@ def test_a_path_may_be_a_text():
         ("task", (3,), "text, or several"),
     ],
 )
-def test_a_value_of_the_wrong_kind_is_refused_with_what_is_wanted(
-    option, value, wanted
-):
+def test_a_value_of_the_wrong_kind_is_refused_with_what_is_wanted(option, value, kind):
     with pytest.raises(UserError) as refused:
         SweepOptions(**{option: value})
-    assert (
-        str(refused.value)
-        == f"--{option.replace('_', '-')} can't be {value!r}; give {wanted}"
-    )
+    line = f"{flag_of(option)} can't be {value!r}; give {kind}"
+    assert str(refused.value) == line
+
+
+def flag_of(option):
+    return f"--{option.replace('_', '-')}"
+
+
+def bounds(kind, name):
+    """Return which values an option takes, and which its bounds refuse with what
+    words, as a text: `_` is the value, `X` the option."""
+    values_by_outcome = defaultdict(list)
+    for value in TRIED:
+        words = outcome(kind, **{name: value})
+        if words.startswith("refused: "):
+            words = words.removeprefix("refused: ")
+            words = re.sub("got .*", "got _", words).replace(flag_of(name), "X")
+        else:
+            words = "taken"
+        values_by_outcome[words].append(repr(value))
+    parts = []
+    for words, values in values_by_outcome.items():
+        if "can't be" not in words:  # as most can't
+            parts.append(f"{words}: {', '.join(values)}")
+    return "; ".join(parts)
+
+
+def options_by_bounds():
+    """Return the names of the options of all sweeps, by which values they take."""
+    names = defaultdict(list)
+    seen = set()
+    for kind in (SweepOptions, CrossedOptions, EdgeOptions, DecideOptions):
+        for option in fields(kind):
+            if (option.name, str(option.type)) in seen:
+                continue
+            seen.add((option.name, str(option.type)))
+            name = f"{kind.__name__.removesuffix('Options')}.{option.name}"
+            names[bounds(kind, option.name)].append(name)
+    return names
 
 
 def test_which_values_options_take():
-    """For each option, what is taken, and what its bounds refuse: `_` is the value, `X`
-    the option. No others fit."""
-    alike, known, lines = defaultdict(list), set(), []
-    for kind in (SweepOptions, CrossedOptions, EdgeOptions, DecideOptions):
-        for one in fields(kind):
-            if (one.name, str(one.type)) in known:
-                continue
-            known.add((one.name, str(one.type)))
-            outcomes = defaultdict(list)
-            for value in TRIED:
-                said = outcome(kind, **{one.name: value})
-                said = (
-                    re.sub("got .*", "got _", said).partition("refused: ")[2]
-                    if said.startswith("refused")
-                    else "taken"
-                )
-                if "can't be" not in said:  # as most can't
-                    outcomes[
-                        said.replace(f"--{one.name.replace('_', '-')}", "X")
-                    ].append(repr(value))
-            told = "; ".join(
-                f"{said}: {', '.join(values)}" for said, values in outcomes.items()
-            )
-            alike[told].append(f"{kind.__name__[:-7]}.{one.name}")
-    lines += [f"{', '.join(names)}: {told}" for told, names in alike.items()]
+    """For each option, what is taken, and what its bounds refuse. No others fit."""
+    lines = []
+    for text, names in options_by_bounds().items():
+        lines.append(f"{', '.join(names)}: {text}")
     lines.append(outcome(SweepOptions, lanes=2.5))
-    lines += [
-        f"{given}: {outcome(lambda **given: SweepOptions(**given).place_to_resume(), **given)}"
-        for given in CLASHES
-    ]
-    lines += [
-        f"{given}: {outcome(lambda **given: DecideOptions(**given).trials, **given)}"
-        for given in DECIDED
-    ]
-    lines += [
-        f"{given}: {outcome(lambda **given: EdgeOptions(**given).trials, **given)}"
-        for given in EDGES
-    ]
-    lines += [f"{given}: {SweepOptions(**given).measures()}" for given in MEASURED]
-    lines += [f"rates of {text!r}: {outcome(rates_of, text)}" for text in TEXTS]
-    lines += [f"all rates of {texts}: {outcome(all_rates, texts)}" for texts in SEVERAL]
+    for options in CLASHES:
+        lines.append(f"{options}: {outcome(place_to_resume, options)}")
+    for options in DECIDED:
+        lines.append(f"{options}: {outcome(trials, DecideOptions, options)}")
+    for options in EDGES:
+        lines.append(f"{options}: {outcome(trials, EdgeOptions, options)}")
+    for options in MEASURED:
+        lines.append(f"{options}: {SweepOptions(**options).measures()}")
+    for text in RATES:
+        lines.append(f"rates of {text!r}: {outcome(rates_of, text)}")
+    for texts in SEVERAL:
+        lines.append(f"all rates of {texts}: {outcome(all_rates, texts)}")
     assert_kept("values of options", "\n".join(lines) + "\n")
+
+
+def place_to_resume(options):
+    return SweepOptions(**options).place_to_resume()
+
+
+def trials(kind, options):
+    return kind(**options).trials

@@ -13,13 +13,14 @@ def test_the_time_left_is_said_once_each_trial_that_runs_has_trained_two_epochs(
 ):
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    view, said = ProgressView(2, 20, 0, quiet=True), []
+    view = ProgressView(2, 20, 0, quiet=True)
+    times = []
     for _ in range(3):
         for trial in "ab":
             now[0] += 10.0
             view.epoch(trial)
-            said.append(view._left())
-    assert said[3:] == [
+            times.append(view._left())
+    assert times[3:] == [
         "4/20 epochs",
         "5/20 epochs, at most 2 min 30 s left",
         "6/20 epochs, at most 2 min 20 s left",

@@ -62,15 +62,13 @@ def test_tune_forgets_a_trial_that_has_ended(new_writer, tmp_path):
 
 def test_a_trial_stopped_while_it_waited_has_the_schedulers_name(new_writer, tmp_path):
     writer = new_writer(tmp_path / "sweep", count=2)
-    known = {f"{i:05d}": TrialConfig() for i in range(2)}
-    recorder = Recorder(
-        writer, ProgressView(2, 2, 0, quiet=True), known, Past(), "hyperband"
-    )
+    trials = {"00000": TrialConfig(), "00001": TrialConfig()}
+    view = ProgressView(2, 2, 0, quiet=True)
+    recorder = Recorder(writer, view, trials, Past(), "hyperband")
     recorder.on_trial_complete(0, [], made_up(trial_id="00000"))
     recorder.close("interrupted")
-    assert list(
-        judged(journal_tables(writer.path, writer.meta)).trials["stop_reason"]
-    ) == ["hyperband", "interrupted"]
+    table = judged(journal_tables(writer.path, writer.meta)).trials
+    assert list(table["stop_reason"]) == ["hyperband", "interrupted"]
     writer.finish()
 
 
@@ -81,24 +79,19 @@ def test_a_row_is_recorded_under_the_values_that_its_epoch_had(
     epoch."""
     writer = new_writer(tmp_path / "sweep", count=1)
     config = TrialConfig(learning_rate=0.1, epochs=4)
-    recorder = Recorder(
-        writer,
-        ProgressView(1, 4, 0, quiet=True),
-        {"00000": config},
-        Past(),
-        "scheduler",
-    )
+    view = ProgressView(1, 4, 0, quiet=True)
+    recorder = Recorder(writer, view, {"00000": config}, Past(), "scheduler")
     trial = made_up(trial_id="00000", learning_rate=0.5, epochs=4)
     recorder.on_trial_result(0, [], trial, result_of(epoch_row(1), config))
     recorder.on_trial_result(0, [], trial, result_of(epoch_row(2), None))  # as before
-    found = judged(journal_tables(writer.path, writer.meta))
-    assert found.steady["learning_rate"].tolist() == [0.1]
-    recorder.on_trial_result(
-        0, [], trial, result_of(epoch_row(3), replace(config, momentum=0.5))
-    )
-    found = judged(journal_tables(writer.path, writer.meta))
-    assert found.trials[["momentum", "changed"]].to_numpy().tolist() == [[0.5, True]]
-    assert found.steady.empty
+    tables = judged(journal_tables(writer.path, writer.meta))
+    assert tables.steady["learning_rate"].tolist() == [0.1]
+    result = result_of(epoch_row(3), replace(config, momentum=0.5))
+    recorder.on_trial_result(0, [], trial, result)
+    tables = judged(journal_tables(writer.path, writer.meta))
+    assert tables.trials["momentum"].tolist() == [0.5]
+    assert tables.trials["changed"].tolist() == [True]
+    assert tables.steady.empty
     writer.finish()
 
 

@@ -87,8 +87,9 @@ def test_a_trial_that_is_dead_is_stopped(tmp_path):
     for accuracy in FAST:
         experiment.report("fast", val_acc=accuracy, loss=4 * (1 - accuracy))
     experiment.add("dead", lr=2.0, batch_size=64)
-    stops = [experiment.report("dead", val_acc=0.1, loss=2.6) for _ in range(5)]
-    assert stops == [False, False, False, False, True]
+    for _ in range(4):
+        assert not experiment.report("dead", val_acc=0.1, loss=2.6)
+    assert experiment.report("dead", val_acc=0.1, loss=2.6)
     assert experiment.scheduler.reasons["dead"].startswith("dead: ")
 
 
@@ -129,8 +130,9 @@ def test_an_experiment_that_is_restored_goes_on_as_it_would_have(tmp_path, cut):
         experiment.run("slow", SLOW[:4])
     file = killed.folder / REASONS
     text = file.read_text()
-    lines = text.splitlines(keepends=True)
-    file.write_text("".join(lines[:-1]) + lines[-1][: int(cut * len(lines[-1]))])
+    *whole_lines, last = text.splitlines(keepends=True)
+    part = last[: int(cut * len(last))]
+    file.write_text("".join([*whole_lines, part]))
     restored = Experiment(tmp_path / "killed")
     restored.add("fast", lr=1.0)
     restored.add("slow", lr=0.01)
@@ -159,22 +161,21 @@ def test_another_experiment_in_the_same_folder_begins_anew(experiment):
 
 
 def test_losses_alone_are_judged_too(tmp_path):
+    accuracies_are_unknown = {"chance": None, "test_examples": None}
     experiment = Experiment(
         tmp_path / "losses",
         metric="val_loss",
         mode="min",
         guess=2.3,
-        chance=None,
-        test_examples=None,
+        **accuracies_are_unknown,
     )
-    for name, curve, rate in (
-        ("fast", 2.3 * (1 - FAST), 1.0),
-        ("not finite", np.full(10, math.nan), 4.0),
-    ):
-        experiment.add(name, lr=rate)
-        for loss in curve:
-            if experiment.report(name, val_loss=loss):
-                break
+    experiment.add("fast", lr=1.0)
+    experiment.add("not finite", lr=4.0)
+    for loss in 2.3 * (1 - FAST):
+        assert not experiment.report("fast", val_loss=loss)
+    for _ in range(10):
+        if experiment.report("not finite", val_loss=math.nan):
+            break
     assert list(experiment.scheduler.reasons) == ["not finite"]
 
 
@@ -185,31 +186,59 @@ STATED = (
 ).split()
 """What a row of a recorded sweep states."""
 
-MISTAKES = [
-    ({"epochs": 0}, {}, {}, "epochs must be a whole number from 1 on, got 0"),
-    ({"mode": "best"}, {}, {}, "mode must be 'min' or 'max', got 'best'"),
-    ({"chance": 2.0}, {}, {}, "chance must be .*, got 2.0"),
-    ({"columns": {"x": "test_acc"}}, {}, {}, "did you mean 'test_accuracy'"),
-    ({"metric": None}, {}, {}, "needs a metric and a mode; give metric='val_acc'"),
-    ({}, {"rl": 0.1}, {}, "has no 'lr'; .*RegimeScheduler\\(learning_rate=...\\)"),
-    ({}, {"lr": "large"}, {}, "lr is 'large', which is no number"),
-    ({}, {"lr": -1.0}, {}, "learning.rate"),
-    ({}, {"lr": 0.1}, {"acc_val": 0.5}, "a report has no 'val_acc'.*; it has acc_val"),
-    ({}, {"lr": 0.1}, {"val_acc": 55.0}, "val_acc=55, .*divide percents by 100"),
-    ({}, {"lr": 0.1}, {"val_acc": "good"}, "val_acc is 'good', which is no number"),
-    ({"chance": None}, {"lr": 0.1}, {"val_acc": 0.5}, "validation_accuracy needs"),
-]
+
+def use(folder, options=(), config=(), result=()):
+    """Report a result of a trial."""
+    experiment = Experiment(folder, **dict(options))
+    experiment.add("trial", **dict(config))
+    experiment.report("trial", **dict(result))
 
 
-@pytest.mark.parametrize(("options", "config", "result", "line"), MISTAKES)
-def test_mistakes_are_a_line(tmp_path, options, config, result, line):
-    def use():
-        experiment = Experiment(tmp_path / "experiment", **options)
-        experiment.add("trial", **config)
-        experiment.report("trial", **result)
-
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"epochs": 0}, "epochs must be a whole number from 1 on, got 0"),
+        ({"mode": "best"}, "mode must be 'min' or 'max', got 'best'"),
+        ({"chance": 2.0}, "chance must be .*, got 2.0"),
+        ({"columns": {"x": "test_acc"}}, "did you mean 'test_accuracy'"),
+        ({"metric": None}, "needs a metric and a mode; give metric='val_acc'"),
+    ],
+)
+def test_a_mistake_in_an_argument_is_a_line(tmp_path, options, line):
     with pytest.raises(UserError, match=line):
-        use()
+        use(tmp_path / "experiment", options)
+
+
+@pytest.mark.parametrize(
+    ("config", "line"),
+    [
+        ({"rl": 0.1}, "has no 'lr'; .*RegimeScheduler\\(learning_rate=...\\)"),
+        ({"lr": "large"}, "lr is 'large', which is no number"),
+        ({"lr": -1.0}, "learning.rate"),
+    ],
+)
+def test_a_mistake_in_a_config_is_a_line(tmp_path, config, line):
+    with pytest.raises(UserError, match=line):
+        use(tmp_path / "experiment", config=config)
+
+
+@pytest.mark.parametrize(
+    ("result", "line"),
+    [
+        ({"acc_val": 0.5}, "a report has no 'val_acc'.*; it has acc_val"),
+        ({"val_acc": 55.0}, "val_acc=55, .*divide percents by 100"),
+        ({"val_acc": "good"}, "val_acc is 'good', which is no number"),
+    ],
+)
+def test_a_mistake_in_a_report_is_a_line(tmp_path, result, line):
+    with pytest.raises(UserError, match=line):
+        use(tmp_path / "experiment", config={"lr": 0.1}, result=result)
+
+
+def test_accuracies_without_the_chance_are_refused(tmp_path):
+    result = {"val_acc": 0.5}
+    with pytest.raises(UserError, match="validation_accuracy needs"):
+        use(tmp_path / "experiment", {"chance": None}, {"lr": 0.1}, result)
 
 
 def test_a_metric_of_tune_config_that_is_another_is_refused():
@@ -239,8 +268,9 @@ def stops_of_our_own(sweep, configs):
 
 
 def stops_of_others(sweep, configs, folder, names):
+    """Return the same for somebody's experiment that reports the columns of these
+    names; without trials of ours that end themselves as diverged."""
     data = sweep.data
-    images = {"test_examples": data.test_images, "train_examples": data.train_images}
     scheduler = Experiment(
         folder,
         epochs=max(config.epochs for config in configs.values()),
@@ -248,51 +278,59 @@ def stops_of_others(sweep, configs, folder, names):
         chance=data.chance,
         guess=data.guess_losses["cross-entropy"],
         target=data.target,
-        **images,
+        test_examples=data.test_images,
+        train_examples=data.train_images,
     )
     for name, config in configs.items():
-        fields = {"lr": config.learning_rate, "seed": config.seed}
-        scheduler.add(name, batch_size=config.batch_size, **fields)
+        scheduler.add(
+            name,
+            lr=config.learning_rate,
+            seed=config.seed,
+            batch_size=config.batch_size,
+        )
 
     def report(name, row):
-        return scheduler.report(name, **{key: row[key] for key in names(row)})
+        stated = {key: row[key] for key in names if row[key] == row[key]}
+        return scheduler.report(name, **stated)
 
-    return stops_of(sweep, report)
+    stops = stops_of(sweep, report)
+    diverged = sweep.epochs.loc[sweep.epochs["diverged"] == 1, "trial_id"]
+    return {name: stops[name] for name in stops.keys() - set(diverged)}
+
+
+def configs_of(sweep):
+    """Return the configs of the trials of a recorded sweep."""
+    configs = {}
+    for trial in sweep.trials.itertuples():
+        configs[trial.trial_id] = TrialConfig(
+            architecture="trainable",
+            learning_rate=trial.learning_rate,
+            batch_size=trial.batch_size,
+            seed=trial.seed,
+            data_seed=trial.seed,
+            epochs=trial.epochs_asked,
+            holdout=0,
+        )
+    return configs
 
 
 def test_the_stops_are_those_of_our_own_sweeps(tmp_path):
     """With all columns they are the same, but for trials of ours that end themselves
     as diverged. With test accuracy alone, most are stopped, too."""
-    ours, same, alone = [], [], []
-    for sweep in read_set(7):
-        configs = {
-            trial.trial_id: TrialConfig(
-                architecture="trainable",
-                learning_rate=trial.learning_rate,
-                batch_size=trial.batch_size,
-                seed=trial.seed,
-                data_seed=trial.seed,
-                epochs=trial.epochs_asked,
-                holdout=0,
-            )
-            for trial in sweep.trials.itertuples()
-        }
+    count = 0
+    stopped_by_accuracy_too = 0
+    for number, sweep in enumerate(read_set(7)):
+        configs = configs_of(sweep)
         own = stops_of_our_own(sweep, configs)
-        ours += [(sweep.name, *stop) for stop in own.items()]
-        for stops, names in (
-            (same, lambda row: [name for name in STATED if row[name] == row[name]]),
-            (alone, lambda row: ["test_accuracy"]),
-        ):
-            folder = tmp_path / f"{sweep.name} {len(alone) + len(same)}"
-            other = stops_of_others(sweep, configs, folder, names)
-            ended = set(sweep.epochs.loc[sweep.epochs["diverged"] == 1, "trial_id"])
-            for name, epoch in other.items():
-                if name not in ended:
-                    stops.append((sweep.name, name, epoch))
-    assert len(ours) > 30
-    assert sorted(same) == sorted(ours)
-    stopped = {stop[:2] for stop in ours}
-    assert len(stopped & {stop[:2] for stop in alone}) > 0.8 * len(stopped)
+        folder = tmp_path / f"all columns {number}"
+        by_all = stops_of_others(sweep, configs, folder, STATED)
+        assert by_all == own
+        folder = tmp_path / f"accuracy {number}"
+        by_accuracy = stops_of_others(sweep, configs, folder, ["test_accuracy"])
+        count += len(own)
+        stopped_by_accuracy_too += len(own.keys() & by_accuracy.keys())
+    assert count > 30
+    assert stopped_by_accuracy_too > 0.8 * count
 
 
 @pytest.mark.ray
@@ -304,18 +342,22 @@ def test_a_function_of_anybodys_is_stopped_by_its_regime_in_ray_tune(tmp_path):
             tune.report({"val_acc": float(accuracy)})
 
     scheduler = RegimeScheduler(epochs=10, learning_rate="opt/rate", **FACTS)
+    rates = tune.grid_search([1.0, 0.9, 0.01, 0.02])
+    config = tune.TuneConfig(
+        scheduler=scheduler, metric="val_acc", mode="max", max_concurrent_trials=1
+    )
     tuner = tune.Tuner(
         train,
-        param_space={"opt": {"rate": tune.grid_search([1.0, 0.9, 0.01, 0.02])}},
-        tune_config=tune.TuneConfig(
-            scheduler=scheduler, metric="val_acc", mode="max", max_concurrent_trials=1
-        ),
+        param_space={"opt": {"rate": rates}},
+        tune_config=config,
         run_config=tune.RunConfig("mine", storage_path=str(tmp_path), verbose=0),
     )
     results = tuner.fit()
     table = results.get_dataframe().set_index("config/opt/rate")
-    assert table["training_iteration"].to_dict() == {1.0: 10, 0.9: 10, 0.01: 5, 0.02: 5}
-    assert set(scheduler.reasons) == {table["trial_id"][0.01], table["trial_id"][0.02]}
+    epochs = table["training_iteration"].to_dict()
+    assert epochs == {1.0: 10, 0.9: 10, 0.01: 5, 0.02: 5}
+    ids = table["trial_id"]
+    assert set(scheduler.reasons) == {ids[0.01], ids[0.02]}
     assert (tmp_path / "mine" / REASONS).exists()
     columns = {"config/opt/rate": "learning_rate"}
     sweep = read_curves(results, columns=columns, **FACTS)

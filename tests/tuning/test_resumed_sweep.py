@@ -4,7 +4,6 @@ import json
 import math
 import shutil
 from contextlib import suppress
-from functools import partialmethod
 from pathlib import Path
 from unittest import mock
 
@@ -34,12 +33,19 @@ from mnist_tune.tuning.past import Past, additions
 from mnist_tune.tuning.resuming import python_options
 
 
-def opened(where, trials=(), **given):
+def opened(where, trials=(), **changes):
     """Open the folder of a sweep again."""
-    options = python_options(SweepOptions(**{"resume": where, "quiet": True} | given))
+    options = SweepOptions(**{"resume": where, "quiet": True} | changes)
     return open_sweep(
-        "", options, lambda known, holdout: additions(known, trials, holdout)
+        "",
+        python_options(options),
+        lambda old, holdout: additions(old, trials, holdout),
     )
+
+
+def save_state(place, row):
+    """Save a state, which is as small as none of a network."""
+    Checkpoint({"a": np.zeros(3)}, EpochRow.of(row)).save(place)
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -59,23 +65,32 @@ def interrupted(place, new_writer, epoch_row):
     return writer
 
 
-@pytest.mark.parametrize(("saved", "kept"), [(3, 3), (4, 4), (5, 0)])
-def test_a_state_too_far_ahead_of_the_journal_is_removed(
-    interrupted, place, epoch_row, saved, kept
-):
-    """With epoch 4 saved, the trial reports row 4 again. With epoch 5 saved, row 4 is
-    lost, so it trains again."""
-    state = storage.join(interrupted.states, "00000.npz")
-    Checkpoint({"a": np.zeros(3)}, EpochRow.of(epoch_row(saved))).save(state)
-    storage.write(
-        storage.join(interrupted.states, "00002.npz"),
-        b"of a proposal that was never recorded",
-    )
-    interrupted.finish(ended=None)
+def with_a_state_saved_in(epoch, sweep, epoch_row):
+    """End a sweep that was interrupted once the first trial's state of an epoch had
+    been saved."""
+    save_state(storage.join(sweep.states, "00000.npz"), epoch_row(epoch))
+    unknown = storage.join(sweep.states, "00002.npz")
+    storage.write(unknown, b"of a proposal that was never recorded")
+    sweep.finish(ended=None)
+
+
+@pytest.mark.parametrize("epoch", [3, 4])
+def test_a_state_that_the_journal_reaches_stays(interrupted, place, epoch_row, epoch):
+    """With epoch 4 saved, the trial reports row 4 again."""
+    with_a_state_saved_in(epoch, interrupted, epoch_row)
     again = opened(place).writer
-    state = Checkpoint.load(again.state("00000"))
-    assert (state.row.epoch if state else 0) == kept
-    assert sorted(storage.sizes(again.states)) == ["00000.npz"] * bool(kept) + ["token"]
+    assert Checkpoint.load(again.state("00000")).row.epoch == epoch
+    assert sorted(storage.sizes(again.states)) == ["00000.npz", "token"]
+    assert read_journal(again.path).epochs["epoch"].tolist() == [1, 2, 3]
+    again.finish(ended="now")
+
+
+def test_a_state_too_far_ahead_of_the_journal_is_removed(interrupted, place, epoch_row):
+    """With epoch 5 saved, row 4 is lost, so it trains again."""
+    with_a_state_saved_in(5, interrupted, epoch_row)
+    again = opened(place).writer
+    assert Checkpoint.load(again.state("00000")) is None
+    assert sorted(storage.sizes(again.states)) == ["token"]
     assert read_journal(again.path).epochs["epoch"].tolist() == [1, 2, 3]
     again.finish(ended="now")
 
@@ -84,18 +99,16 @@ def test_a_resume_reads_its_journal_once_and_no_state_that_is_not_there(
     interrupted, place, epoch_row
 ):
     """Each look is a request where the sweep is in object storage."""
-    Checkpoint({"a": np.zeros(3)}, EpochRow.of(epoch_row(3))).save(
-        storage.join(interrupted.states, "00000.npz")
-    )
+    save_state(storage.join(interrupted.states, "00000.npz"), epoch_row(3))
     interrupted.finish(ended=None)
     looked = mock.patch.object(Checkpoint, "load", wraps=Checkpoint.load)
     read = mock.patch.object(journal, "_lines", wraps=journal._lines)
     with looked as looks, read as reads:
-        found = opened(place)
-    looks.assert_called_once_with(found.writer.state("00000"))
+        resumed = opened(place)
+    looks.assert_called_once_with(resumed.writer.state("00000"))
     assert reads.call_count == 1
-    assert sorted(found.past.open) == ["00000", "00001"]
-    found.writer.finish(ended="now")
+    assert sorted(resumed.past.open) == ["00000", "00001"]
+    resumed.writer.finish(ended="now")
 
 
 @pytest.mark.slow
@@ -108,17 +121,15 @@ def test_a_live_sweep_is_taken_over_by_a_resume_that_names_it_and_not_by_auto(
 ):
     interrupted.update_options()  # so that the data's checksums are written
     checksums = interrupted.meta["dataset"]["checksums"]
-    wait_until(
-        lambda: (
-            len(load_sweep(place).epochs) == 3
-            and read_meta(place)["dataset"]["checksums"] == checksums
-        )
-    )
+
+    def is_uploaded():
+        uploaded = read_meta(place)["dataset"]["checksums"]
+        return len(load_sweep(place).epochs) == 3 and uploaded == checksums
+
+    wait_until(is_uploaded)
     monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "another machine"))
-    with pytest.raises(
-        UserError,
-        match=r"^a sweep on \S+ is writing to s3:.*take it over with --resume 's3:",
-    ):
+    line = r"^a sweep on \S+ is writing to s3:.*take it over with --resume 's3:"
+    with pytest.raises(UserError, match=line):
         opened(place, output=place, resume="auto")
     interrupted.epoch("00000", epoch_row(4), False)
     taker = opened(place, quiet=False).writer
@@ -140,7 +151,7 @@ def test_resume_auto_resumes_a_sweep_or_starts_one(place, new_writer):
 
 
 @pytest.mark.parametrize(
-    ("given", "variable", "found"),
+    ("address", "variable", "cluster"),
     [
         (None, None, None),
         (None, "head:6379", "head:6379"),
@@ -152,12 +163,12 @@ def test_resume_auto_resumes_a_sweep_or_starts_one(place, new_writer):
     ],
 )
 def test_the_cluster_is_that_of_the_command_line_or_of_the_environment(
-    monkeypatch, given, variable, found
+    monkeypatch, address, variable, cluster
 ):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     if variable:
         monkeypatch.setenv("RAY_ADDRESS", variable)
-    assert SweepOptions(address=given).cluster() == found
+    assert SweepOptions(address=address).cluster() == cluster
 
 
 ENDS = {
@@ -189,15 +200,14 @@ def ended(new_writer, epoch_row, mnist_5k, tmp_path, monkeypatch):
             loss = math.nan if reason == "diverged" else 0.5
             writer.epoch(trial_id, epoch_row(epoch, loss, scores={"kl": 0.25}), False)
         if reason:
-            is_hopeless = trial_id == "00008"
-            kind = ErrorKind.LAST_BATCH if is_hopeless else ErrorKind.REFUSED
+            kind = ErrorKind.REFUSED
+            if trial_id == "00008":
+                kind = ErrorKind.LAST_BATCH
             writer.end(trial_id, reason, "as it is", kind)
     writer.trial("00001", TrialConfig(epochs=6, seed=1))
     writer.finish(ended="then")
     for trial_id in (*ENDS, "00010"):
-        Checkpoint({}, EpochRow.of(epoch_row(3))).save(
-            storage.join(writer.states, f"{trial_id}.npz")
-        )
+        save_state(storage.join(writer.states, f"{trial_id}.npz"), epoch_row(3))
     return tmp_path / "sweep"
 
 
@@ -206,10 +216,10 @@ def test_what_is_left_has_ended_or_failed(new_writer, ended):
     assert sorted(past.open) == ["00001", "00004", "00005", "00006", "00007"]
     assert past.open["00001"].epochs == 6
     names = ("epoch", "stop_reason", "scheduler_loss", "score_kl")
-    assert {
-        trial_id: tuple(row.get(name) for name in names)
-        for trial_id, row in past.ended.items()
-    } == {
+    last_rows = {}
+    for trial_id, row in past.ended.items():
+        last_rows[trial_id] = tuple(row.get(name) for name in names)
+    assert last_rows == {
         "00000": (4, "completed", 0.5, 0.25),
         "00002": (2, "diverged", 1e9, 0.25),
         "00003": (2, "slow", 0.5, 0.25),
@@ -228,46 +238,79 @@ def test_a_completed_trial_whose_only_row_is_damaged_trains_again(
     writer.finish(ended="then")
     file = tmp_path / "sweep" / "journal.jsonl"
     file.write_text(file.read_text().replace('"epoch": 1', '"epoch": -1'))
-    past = Past.of(read_journal(tmp_path / "sweep"), read_meta(tmp_path / "sweep"))
-    assert [list(found) for found in (past.open, past.ended)] == [["00000"], []]
+    past = Past.of(read_journal(writer.path), read_meta(writer.path))
+    assert list(past.open) == ["00000"]
+    assert list(past.ended) == []
+
+
+FAILED = {"00008", "00009"}
+GONE = {"00004", "00005", "00006", "00007", "00010"}
+"""Those whose states are too far ahead of their rows, or that nobody knows."""
 
 
 @pytest.mark.promise("`--retry-errored` goes on with trials that ended as `error`")
-@pytest.mark.parametrize("again", [False, True])
-def test_trials_that_ended_in_an_error_go_on_if_asked_to(ended, again, capsys):
+def test_trials_that_ended_in_an_error_go_on_if_asked_to(ended, capsys):
     """States stay but for those that nobody knows, or that are too far ahead of the
     rows of a trial that goes on."""
-    found = opened(ended, retry_errored=again, quiet=False)
-    writer, past = found.writer, found.past
-    assert sorted(past.open.keys() & {"00008", "00009"}) == ["00008", "00009"] * again
-    assert sorted(past.failed) == ["00008", "00009"] * (not again)
-    said = "1 trial ended in an error; --retry-errored trains what failed again"
-    assert capsys.readouterr().err.splitlines() == [said] * (not again)
-    gone = {"00004", "00005", "00006", "00007", "00010"} | (
-        {"00008", "00009"} if again else set()
-    )
-    assert writer.saved() == {*ENDS} - gone
-    reasons = {
-        trial_id: end["stop_reason"]
-        for trial_id, end in read_journal(ended).ends.items()
-    }
-    assert (reasons["00008"], reasons["00009"]) == (
-        ("interrupted",) * 2 if again else ("error",) * 2
-    )
-    writer.finish(ended="now")
+    resumed = opened(ended, retry_errored=True, quiet=False)
+    assert resumed.past.open.keys() >= FAILED
+    assert sorted(resumed.past.failed) == []
+    assert capsys.readouterr().err.splitlines() == []
+    assert resumed.writer.saved() == {*ENDS} - GONE - FAILED
+    ends = read_journal(ended).ends
+    assert ends["00008"]["stop_reason"] == "interrupted"
+    assert ends["00009"]["stop_reason"] == "interrupted"
+    resumed.writer.finish(ended="now")
+
+
+@pytest.mark.promise("`--retry-errored` goes on with trials that ended as `error`")
+def test_trials_that_ended_in_an_error_stay_as_they_are_and_a_line_says_so(
+    ended, capsys
+):
+    resumed = opened(ended, retry_errored=False, quiet=False)
+    assert resumed.past.open.keys() & FAILED == set()
+    assert sorted(resumed.past.failed) == sorted(FAILED)
+    line = "1 trial ended in an error; --retry-errored trains what failed again"
+    assert capsys.readouterr().err.splitlines() == [line]
+    assert resumed.writer.saved() == {*ENDS} - GONE
+    ends = read_journal(ended).ends
+    assert ends["00008"]["stop_reason"] == "error"
+    assert ends["00009"]["stop_reason"] == "error"
+    resumed.writer.finish(ended="now")
 
 
 def test_trials_that_were_stopped_early_are_not_said_to_train_longer(ended, capsys):
     """Nor are those that ended in an error."""
     trials = [TrialConfig(epochs=9, seed=number) for number in range(len(ENDS) + 2)]
-    found = opened(ended, trials, quiet=False)
-    writer, past = found.writer, found.past
-    writer.finish(ended="now")
-    said = (
+    resumed = opened(ended, trials, quiet=False)
+    resumed.writer.finish(ended="now")
+    line = (
         "2 trials are added, 6 train for more epochs; 2 that were stopped early do not"
     )
-    assert capsys.readouterr().err.splitlines()[0] == said
-    assert len(past.open) == 2 + 6
+    assert capsys.readouterr().err.splitlines()[0] == line
+    assert len(resumed.past.open) == 2 + 6
+
+
+class KilledAfter:
+    """Methods of a writer that work so many times in all, and then are interrupted."""
+
+    def __init__(self, writes):
+        self.writes = writes
+
+    def of(self, method):
+        def write(writer, *arguments):
+            if not self.writes:
+                raise KeyboardInterrupt
+            self.writes -= 1
+            method(writer, *arguments)
+
+        return write
+
+
+def trials_of(folder):
+    """Return the trials of a sweep, which is opened for it."""
+    with opened(folder).writer as writer:
+        return [*read_journal(folder).known_trials(writer.meta).values()]
 
 
 @pytest.mark.promise(
@@ -277,34 +320,30 @@ def test_a_resume_that_is_killed_while_it_adds_has_added_all_or_nothing(
     ended, tmp_path
 ):
     """At whichever of its writes."""
-    wanted = [
+    extended = [
         TrialConfig(epochs=9, seed=number, holdout=0) for number in range(len(ENDS) + 2)
     ]
-    before, found = [*read_journal(ended).known_trials(read_meta(ended)).values()], []
-    for count in range(4):
-        where, left = shutil.copytree(ended, tmp_path / str(count)), [1] * count
-
-        def write(self, *given, real, left=left):
-            if not left:
-                raise KeyboardInterrupt
-            left.pop()
-            real(self, *given)
-
-        killed = {
-            name: partialmethod(write, real=getattr(SweepWriter, name))
-            for name in ("_append", "_write")
-        }
-        with mock.patch.multiple(SweepWriter, **killed), suppress(KeyboardInterrupt):
-            opened(where, wanted).writer.release()
-        with opened(where).writer as writer:
-            found.append([*read_journal(where).known_trials(writer.meta).values()])
-    assert [one for one in found if one != wanted] == [before] * found.index(wanted)
+    before = [*read_journal(ended).known_trials(read_meta(ended)).values()]
+    trials_after_kills = []
+    for writes in range(4):
+        folder = shutil.copytree(ended, tmp_path / str(writes))
+        killed = KilledAfter(writes)
+        append = killed.of(SweepWriter._append)
+        write = killed.of(SweepWriter._write)
+        patch = mock.patch.multiple(SweepWriter, _append=append, _write=write)
+        with patch, suppress(KeyboardInterrupt):
+            opened(folder, extended).writer.release()
+        trials_after_kills.append(trials_of(folder))
+    # the first of the writes that adds
+    added = trials_after_kills.index(extended)
+    assert trials_after_kills[:added] == [before] * added
+    assert trials_after_kills[added:] == [extended] * (4 - added)
 
 
 def test_a_resumed_sweep_remembers_its_cluster_and_has_ended_until_trials_run_again(
     ended, monkeypatch
 ):
-    def refuse(address, *others):
+    def refuse(address, *_):
         raise UserError(f"no cluster at {address}")
 
     before = (ended / "sweep.json").read_text()
@@ -315,49 +354,59 @@ def test_a_resumed_sweep_remembers_its_cluster_and_has_ended_until_trials_run_ag
     monkeypatch.setattr(options, "start_ray", lambda *arguments: None)
     writer = opened(ended, address="head:6379").writer
     meta = json.loads((ended / "sweep.json").read_text())
-    assert (meta["ended"], meta["resumed"]) == ("then", ["before"])
+    assert meta["ended"] == "then"
+    assert meta["resumed"] == ["before"]
     assert meta["options"] == {"dataset": "mnist-5k", "address": "head:6379"}
     writer.finish(ended="now")
+
+
+def save_npz(file, arrays):
+    x, y, x_test, y_test = arrays
+    np.savez(file, x_train=x, y_train=y, x_test=x_test, y_test=y_test)
+
+
+def data_of_resume(folder, **changes):
+    """Return the data on which a sweep that is resumed trains."""
+    resumed = opened(folder, **changes)
+    resumed.writer.finish()
+    return resumed.data
+
+
+def new_sweep(options):
+    """Open a sweep of one trial."""
+    trials = {"00000": TrialConfig(architecture="mlp-4-tanh", batch_size=8)}
+    return open_sweep("mine", options, lambda *_: trials)
 
 
 @pytest.mark.promise("Data may lie elsewhere, but other data are refused")
 @pytest.mark.parametrize("kind", ["arrays", "a file"])
 def test_a_resume_trains_on_the_same_data_or_says_how_to_give_it(tmp_path, kind):
-    arrays, others = (patterns((4, 3), 3, seed=seed) for seed in (0, 1))
-    for name, (x, y, x_test, y_test) in (("data", arrays), ("others", others)):
-        np.savez(
-            tmp_path / f"{name}.npz", x_train=x, y_train=y, x_test=x_test, y_test=y_test
-        )
-    given = arrays if kind == "arrays" else str(tmp_path / "data.npz")
-    trials = {"00000": TrialConfig(architecture="mlp-4-tanh", batch_size=8)}
+    data = patterns((4, 3), 3, seed=0)
+    other_data = patterns((4, 3), 3, seed=1)
+    if kind == "a file":
+        save_npz(tmp_path / "data.npz", data)
+        save_npz(tmp_path / "others.npz", other_data)
+        data = str(tmp_path / "data.npz")
+        other_data = str(tmp_path / "others.npz")
+    folder = tmp_path / "sweep"
     options = SweepOptions(
-        dataset=given,
-        output=tmp_path / "sweep",
-        train_images=90,
-        standardize=True,
-        quiet=True,
+        dataset=data, output=folder, train_images=90, standardize=True, quiet=True
     )
-    open_sweep("mine", options, lambda *given: trials).writer.finish()
+    new_sweep(options).writer.finish()
 
-    def data(**given):
-        found = opened(tmp_path / "sweep", **given)
-        found.writer.finish()
-        return found.data
-
-    how = r"give it with --dataset or --data-dir, or from Python with SweepOptions\(dataset=...\)$"
+    remedy = r"give it with --dataset or --data-dir, or from Python with SweepOptions\(dataset=...\)$"
     if kind == "arrays":
-        with pytest.raises(
-            UserError,
-            match=f"^{tmp_path}/sweep was trained on arrays from Python; {how}",
-        ):
-            data()
-    again = data(dataset=given) if kind == "arrays" else data()
+        line = f"^{folder} was trained on arrays from Python; {remedy}"
+        with pytest.raises(UserError, match=line):
+            data_of_resume(folder)
+        again = data_of_resume(folder, dataset=data)
+    else:
+        again = data_of_resume(folder)
     assert len(again.train_images) == 90
     assert again.spec.mean
-    with pytest.raises(
-        UserError, match=rf"^{tmp_path}/sweep was trained on other data \(.*\); {how}"
-    ):
-        data(dataset=others if kind == "arrays" else str(tmp_path / "others.npz"))
+    line = rf"^{folder} was trained on other data \(.*\); {remedy}"
+    with pytest.raises(UserError, match=line):
+        data_of_resume(folder, dataset=other_data)
 
 
 def test_a_resume_reads_the_folder_that_the_sweep_read_unless_another_is_given(
@@ -373,9 +422,9 @@ def test_a_resume_reads_the_folder_that_the_sweep_read_unless_another_is_given(
     writer = new_writer(tmp_path / "sweep")
     writer.update_options(data_dir=str(tmp_path / "data"))
     writer.finish()
-    for given in ({}, {"data_dir": tmp_path / "moved"}):
+    for changes in ({}, {"data_dir": tmp_path / "moved"}):
         with pytest.raises(ZeroDivisionError):
-            opened(tmp_path / "sweep", **given)
+            opened(tmp_path / "sweep", **changes)
     assert read == [("mnist-5k", tmp_path / "data"), ("mnist-5k", tmp_path / "moved")]
 
 
@@ -388,49 +437,40 @@ def test_ones_own_data_are_found_again_and_have_no_target(
 ):
     """Whatever they are called. On a command line, the folder would be `./mnist-5k`."""
     monkeypatch.chdir(tmp_path)
-    x, y, x_test, y_test = patterns((4, 3), 3)
+    arrays = patterns((4, 3), 3)
+    dataset = arrays
     if name.endswith(".npz"):
-        np.savez(name, x_train=x, y_train=y, x_test=x_test, y_test=y_test)
-        given = name
+        save_npz(name, arrays)
+        dataset = name
     elif name == "mnist-5k":
-        given = Path(name)
-        given.mkdir()
-        write(
-            given,
-            {
-                file: idx(np.uint8(part))
-                for file, part in zip(CHECKSUMS, (x, y, x_test, y_test), strict=True)
-            },
-        )
-    else:
-        given = (
-            (x, y, x_test, y_test)
-            if name == "arrays"
-            else tuple(part.tolist() for part in (x, y, x_test, y_test))
-        )
-    trial = TrialConfig(architecture="mlp-4-tanh", batch_size=2)
-    new = SweepOptions(dataset=given, output="sweep", quiet=True)
-    found = open_sweep("mine", new, lambda *given: {"00000": trial})
-    writer, dataset = found.writer, found.data
+        dataset = Path(name)
+        dataset.mkdir()
+        parts = zip(CHECKSUMS, arrays, strict=True)
+        write(dataset, {file: idx(np.uint8(part)) for file, part in parts})
+    elif name == "lists":
+        dataset = tuple(part.tolist() for part in arrays)
+    new = new_sweep(SweepOptions(dataset=dataset, output="sweep", quiet=True))
     row = EpochRow.of(epoch_row(1, train_accuracy=0.9))
-    writer.epoch("00000", row, False)
-    writer.finish()
-    recorded = load_sweep(tmp_path / "sweep").meta
-    assert data_facts(recorded).target is None
-    assert recorded["dataset"]["name"] not in DATASETS
-    assert len((tmp_path / "sweep" / "sweep.json").read_bytes()) < 10_000
-    again = {} if isinstance(given, (str, Path)) else {"dataset": given}
-    found = opened(tmp_path / "sweep", **again)
-    found.writer.finish()
-    assert found.data.checksums == dataset.checksums
+    new.writer.epoch("00000", row, False)
+    new.writer.finish()
+    folder = tmp_path / "sweep"
+    meta = load_sweep(folder).meta
+    assert data_facts(meta).target is None
+    assert meta["dataset"]["name"] not in DATASETS
+    assert len((folder / "sweep.json").read_bytes()) < 10_000
+    if isinstance(dataset, (str, Path)):
+        again = data_of_resume(folder)
+    else:
+        again = data_of_resume(folder, dataset=dataset)
+    assert again.checksums == new.data.checksums
 
 
 def test_a_resume_that_fails_leaves_the_folder_to_others(
     interrupted, place, monkeypatch
 ):
     interrupted.finish(ended=None)
+    trials = mock.MagicMock()
+    trials.__iter__.side_effect = ZeroDivisionError
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
-            opened(
-                place, mock.MagicMock(__iter__=mock.Mock(side_effect=ZeroDivisionError))
-            )
+            opened(place, trials)

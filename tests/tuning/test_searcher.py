@@ -16,7 +16,7 @@ def looks_at(metric):
 
 
 @pytest.mark.parametrize(
-    ("user", "said"),
+    ("user", "line"),
     [
         (
             looks_at("test_acuracy"),
@@ -37,8 +37,8 @@ def looks_at(metric):
         (looks_at("score_kl"), "'score_kl', which no epoch has"),
     ],
 )
-def test_a_metric_that_no_epoch_of_this_sweep_has_is_one_line(user, said):
-    with pytest.raises(UserError, match=re.escape(said)):
+def test_a_metric_that_no_epoch_of_this_sweep_has_is_one_line(user, line):
+    with pytest.raises(UserError, match=re.escape(line)):
         check_metric(user, TrialConfig(), measured=False)
 
 

@@ -1,5 +1,6 @@
 """Whole sweeps under Ray Tune. Those that are killed run in their own process."""
 
+import itertools
 import json
 import os
 import runpy
@@ -51,15 +52,9 @@ NUMBERS = [
 
 
 def command(*flags):
-    return [
-        sys.executable,
-        str(SCRIPT),
-        "--dataset",
-        "mnist-5k",
-        "--architecture",
-        "mlp-8-tanh",
-        *map(str, flags),
-    ]
+    data = ["--dataset", "mnist-5k"]
+    network = ["--architecture", "mlp-8-tanh"]
+    return [sys.executable, str(SCRIPT), *data, *network, *map(str, flags)]
 
 
 @pytest.fixture
@@ -116,19 +111,15 @@ def start(pause, *flags):
     """Start a sweep in its own process group. It takes its time, and waits while there
     is a file `pause`."""
     python, *arguments = command(*flags)
-    path = os.pathsep.join(
-        [str(ROOT / "tests" / "helpers"), os.environ.get("PYTHONPATH", "")]
-    )
-    own = {
-        "stdout": subprocess.PIPE,
-        "stderr": subprocess.PIPE,
-        "text": True,
-        "start_new_session": True,
-    }
+    helpers = str(ROOT / "tests" / "helpers")
+    path = os.pathsep.join([helpers, os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
         [python, "-c", PACED, str(pause), *arguments],
         env=os.environ | {"PYTHONPATH": path},
-        **own,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
 
 
@@ -139,22 +130,25 @@ def rows(path):
 
 
 def numbers(epochs):
-    return (
-        epochs.set_index(["learning_rate", "epoch"]).sort_index()[NUMBERS].astype(float)
-    )
+    by_rate_and_epoch = epochs.set_index(["learning_rate", "epoch"]).sort_index()
+    return by_rate_and_epoch[NUMBERS].astype(float)
 
 
 def trained_here(trials, train_images=None):
     """Train trials one after another in this process, and return the rows of their
     epochs."""
-    pool, found = LanePool(load_dataset("mnist-5k", train_images=train_images)), []
+    pool = LanePool(load_dataset("mnist-5k", train_images=train_images))
+    rows = []
     for trial in trials:
         pool.attach("it", trial)
-        found += [pool.run(["it"])["it"].report() for _ in range(trial.epochs)]
-    return pd.DataFrame(found)
+        for _ in range(trial.epochs):
+            rows.append(pool.run(["it"])["it"].report())
+    return pd.DataFrame(rows)
 
 
-RATES, EPOCHS, IMAGES = (0.01, 0.1, 0.5), 40, 1024
+RATES = (0.01, 0.1, 0.5)
+EPOCHS = 40
+IMAGES = 1024
 FLAGS = (
     "--learning-rates",
     *RATES,
@@ -179,7 +173,8 @@ def test_a_sweep_in_object_storage_that_is_killed_again_and_again_loses_nothing(
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
     with seaweed(tmp_path / "storage") as server:
-        place, pause = server.uri("sweep"), tmp_path / "pause"
+        place = server.uri("sweep")
+        pause = tmp_path / "pause"
         again = ("--output", place, "--resume", "auto", *FLAGS)
         monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "machine"))
         with start(pause, *again) as driver:
@@ -216,14 +211,14 @@ def test_a_sweep_in_object_storage_that_is_killed_again_and_again_loses_nothing(
             stdout, stderr = driver.communicate(timeout=LONG_S)
         assert driver.returncode == 2
         assert "raylet" not in stdout
-        last = "error: Ray's raylet on this machine died; no finished epoch is lost, resume with: "
-        first, *said = [
+        first, *lines = [
             line
             for line in stderr.splitlines()
             if not line.startswith(("trials: ", "page: "))
         ]
         assert first.startswith(f"resuming {place}: ")
-        assert said == [f"{last}{RESUME} '{place}'"]
+        died = "error: Ray's raylet on this machine died; no finished epoch is lost"
+        assert lines == [f"{died}, resume with: {RESUME} '{place}'"]
         assert_partial(place)
         done = finish(*again)
         assert done.returncode == 0, done.stderr
@@ -237,11 +232,12 @@ def test_a_sweep_in_object_storage_that_is_killed_again_and_again_loses_nothing(
 def interrupts_after(count):
     """`Recorder.on_trial_result`, followed by a SIGTERM after so many results, which
     comes to Tune as Ctrl-C."""
-    record, left = Recorder.on_trial_result, iter([False] * (count - 1) + [True])
+    record = Recorder.on_trial_result
+    results = itertools.count(1)
 
     def recorded(self, *arguments, **info):
         record(self, *arguments, **info)
-        if next(left, False):
+        if next(results) == count:
             os.kill(os.getpid(), signal.SIGTERM)
 
     return recorded
@@ -249,10 +245,12 @@ def interrupts_after(count):
 
 def ends_at_second(call):
     """A call that works once, and then ends the program."""
-    left = iter([call])
+    calls = itertools.count(1)
 
     def once(*arguments, **fields):
-        return next(left, lambda *_, **__: sys.exit(9))(*arguments, **fields)
+        if next(calls) > 1:
+            sys.exit(9)
+        return call(*arguments, **fields)
 
     return once
 
@@ -314,15 +312,15 @@ def test_every_value_asked_for_is_the_value_used(tmp_path, one_core):
         SweepOptions(dataset="mnist-5k", output=tmp_path, scheduler="fifo", quiet=True),
     )
     assert list(read_journal(sweep.path).known_trials(sweep.meta).values()) == trials
-    for trial, (_, row) in zip(
-        trials, sweep.trials.sort_values("trial_id").iterrows(), strict=True
-    ):
+    records = sweep.trials.sort_values("trial_id").to_dict("records")
+    for trial, row in zip(trials, records, strict=True):
         for name, value in trial.to_dict().items():
             if name in row:
                 assert row[name] == value
         curve = sweep.epochs[sweep.epochs["trial_id"] == row["trial_id"]]
         assert list(curve["learning_rate"]) == [trial.learning_rate] * trial.epochs
-        assert list(trained_here([trial])["train_loss"]) == list(curve["train_loss"])
+        trained = trained_here([trial])
+        assert list(trained["train_loss"]) == list(curve["train_loss"])
 
 
 @pytest.mark.promise(
@@ -355,7 +353,8 @@ def test_a_sweep_grows_by_epochs_and_rates_as_if_it_had_been_asked_for_them_at_o
 
 
 def test_a_spent_time_budget_is_the_stop_reason(tmp_path, one_core):
-    trials, epochs = [TrialConfig(architecture="mlp-8-tanh", epochs=100_000)], 0
+    trials = [TrialConfig(architecture="mlp-8-tanh", epochs=100_000)]
+    epochs = 0
     for budget in (6.0, 20.0, 60.0):  # a slow machine needs more to finish an epoch
         output = tmp_path / f"{budget}"
         options = SweepOptions(
@@ -396,7 +395,8 @@ class Damages(Callback):
     """Writes a state that fits no network before the first trial starts."""
 
     def __init__(self, path, row):
-        self.path, self.row = path, row
+        self.path = path
+        self.row = row
 
     def setup(self, **info):
         Checkpoint({}, EpochRow.of(self.row)).save(self.path)
@@ -450,10 +450,8 @@ def test_asha_and_divergence_stop_hopeless_trials(tmp_path, every_core):
     assert by_rate.loc[1e7, "regime"] == "diverged"
     assert by_rate.loc[1e7, "diverged_at_step"] >= 1
     assert by_rate.loc[0.3, "stop_reason"] == "completed"
-    assert "asha" in {
-        by_rate.loc[1e-4, "stop_reason"],
-        by_rate.loc[1e-5, "stop_reason"],
-    }
+    reasons_of_small_rates = by_rate.loc[[1e-4, 1e-5], "stop_reason"]
+    assert "asha" in set(reasons_of_small_rates)
 
 
 class Count(Callback):
@@ -467,21 +465,13 @@ def test_all_seeds_of_a_rate_stop_after_the_same_epoch_or_run_to_the_end(
     tmp_path, every_core
 ):
     rates = (1.0, 0.3, 0.1, 0.01, 1e-3, 1e-4)
-    trials = [
-        TrialConfig(
-            architecture="mlp-16-tanh",
-            learning_rate=rate,
-            epochs=10,
-            seed=seed,
-            data_seed=seed,
-        )
-        for seed in range(3)
-        for rate in rates
-    ]
-    options, count = (
-        SweepOptions(dataset="mnist-5k", output=tmp_path, quiet=True),
-        Count(),
-    )
+    network = {"architecture": "mlp-16-tanh", "epochs": 10}
+    trials = []
+    for seed, rate in itertools.product(range(3), rates):
+        seeds = {"seed": seed, "data_seed": seed}
+        trials.append(TrialConfig(learning_rate=rate, **network, **seeds))
+    options = SweepOptions(dataset="mnist-5k", output=tmp_path, quiet=True)
+    count = Count()
     sweep = run_sweep("seeds", trials, options, callbacks=[count])
     assert count.results == len(sweep.epochs)
     epochs = sweep.trials.groupby("learning_rate")["epochs_run"]

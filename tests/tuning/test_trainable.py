@@ -26,19 +26,18 @@ class Pool:
     repeats = True
 
     def __init__(self, row):
-        self.row, self.calls, self.failures, self.epochs, self.rates, self.rows = (
-            row,
-            [],
-            [],
-            {},
-            {},
-            {},
-        )
+        self.row = row
+        self.calls = []
+        self.failures = []
+        self.epochs = {}
+        self.rates = {}
+        self.rows = {}
 
     def attach(self, lane_id, config, checkpoint=None):
         epoch = checkpoint.row.epoch if checkpoint else 0
         self.calls.append(("attach", lane_id, config.learning_rate, epoch))
-        self.epochs[lane_id], self.rates[lane_id] = epoch, config.learning_rate
+        self.epochs[lane_id] = epoch
+        self.rates[lane_id] = config.learning_rate
 
     def detach(self, lane_id):
         self.calls.append(("detach", lane_id))
@@ -70,10 +69,11 @@ def clock(monkeypatch):
     def sleep(seconds):
         clock.now += seconds
 
-    now = lambda: clock.now  # noqa: E731
-    monkeypatch.setattr(
-        trainable, "time", SimpleNamespace(monotonic=now, perf_counter=now, sleep=sleep)
-    )
+    def now():
+        return clock.now
+
+    time = SimpleNamespace(monotonic=now, perf_counter=now, sleep=sleep)
+    monkeypatch.setattr(trainable, "time", time)
     return clock
 
 
@@ -87,9 +87,8 @@ def start(pool, clock, tmp_path, monkeypatch):
     def run(trial_id="00000", **values):
         trial = object.__new__(trainable.TrialTrainable)
         trial._trial_info = SimpleNamespace(trial_id="tunes")
-        trial.setup(
-            config(trial_id, **values), ["data"], WorkerSettings(tmp_path, "token")
-        )
+        settings = WorkerSettings(tmp_path, "token")
+        trial.setup(config(trial_id, **values), ["data"], settings)
         return trial
 
     return run
@@ -108,11 +107,11 @@ def test_a_trial_trains_to_its_last_epoch_and_frees_its_lane(start, pool):
     assert [row["stop_reason"] for row in rows] == ["", "", "", "completed"]
     assert [row["scheduler_loss"] for row in rows] == [1, 1 / 2, 1 / 3, 1 / 4]
     # recorded only where they were lost
-    assert all(row["repeated"] and "warning" not in row for row in rows)
-    assert [row.get("trial_config") for row in rows] == [
-        TrialConfig(learning_rate=0.1, epochs=EPOCHS),
-        *[None] * 3,
-    ]
+    assert all(row["repeated"] for row in rows)
+    assert not any("warning" in row for row in rows)
+    config = TrialConfig(learning_rate=0.1, epochs=EPOCHS)
+    assert rows[0]["trial_config"] == config
+    assert [row.get("trial_config") for row in rows[1:]] == [None, None, None]
     assert pool.calls == [("attach", "00000", 0.1, 0), ("detach", "00000")]
 
 
@@ -128,7 +127,8 @@ def test_a_lost_lane_is_had_again_with_the_saved_state_and_repeats_no_epoch(
 ):
     trial = start()
     trial.step()
-    pool.failures, before = [LaneLostError("its server died")], clock.now
+    pool.failures = [LaneLostError("its server died")]
+    before = clock.now
     row = trial.step()
     assert row["epoch"] == 2
     assert pool.calls == [("attach", "00000", 0.1, 0), ("attach", "00000", 0.1, 1)]
@@ -140,7 +140,8 @@ def test_a_lost_lane_is_had_again_with_the_saved_state_and_repeats_no_epoch(
 def test_a_lane_that_stays_lost_is_tried_for_two_minutes(start, pool, clock):
     trial = start()
     trial.step()
-    pool.failures, before = [LaneLostError("its server died")] * 200, clock.now
+    pool.failures = [LaneLostError("its server died")] * 200
+    before = clock.now
     with pytest.raises(LaneLostError):
         trial.step()
     assert clock.now - before == pytest.approx(120, abs=2)
@@ -149,11 +150,8 @@ def test_a_lane_that_stays_lost_is_tried_for_two_minutes(start, pool, clock):
 def test_a_node_that_does_not_see_the_folder_ends_its_trial_before_it_trains(
     start, pool, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(
-        trainable,
-        "blindness",
-        lambda states, token: f"{states} with {token} is not seen",
-    )
+    blindness = "{} with {} is not seen".format
+    monkeypatch.setattr(trainable, "blindness", blindness)
     row = start().step()
     assert (row["done"], row["stop_reason"]) == (True, "error")
     assert row["error"] == f"{tmp_path} with token is not seen"
@@ -163,7 +161,8 @@ def test_a_node_that_does_not_see_the_folder_ends_its_trial_before_it_trains(
 def test_epochs_that_no_server_saved_are_trained_again_and_not_reported_again(
     start, pool
 ):
-    pool.save, trial = lambda *given: None, start()
+    pool.save = lambda *_: None
+    trial = start()
     assert [trial.step()["epoch"] for _ in range(2)] == [1, 2]
     pool.failures = [LaneLostError("its server died")]
     assert trial.step()["epoch"] == 3
@@ -178,32 +177,28 @@ def test_an_epoch_that_was_saved_but_not_told_before_the_lane_was_lost_is_report
     pool.failures = [LaneLostError("its server died")]
     # by a population; then more epochs were asked for
     changed = TrialConfig(learning_rate=0.4, momentum=0.9, epochs=3)
-    Checkpoint({}, EpochRow.of(epoch_row(2, train_loss=0.5)), changed).save(
-        tmp_path / "00000.npz"
-    )
-    found = trial.step()
-    assert (found["epoch"], found["repeated"], found["trial_config"]) == (
-        2,
-        True,
-        replace(changed, epochs=EPOCHS),
-    )
+    row = EpochRow.of(epoch_row(2, train_loss=0.5))
+    Checkpoint({}, row, changed).save(tmp_path / "00000.npz")
+    result = trial.step()
+    assert result["epoch"] == 2
+    assert result["repeated"] is True
+    assert result["trial_config"] == replace(changed, epochs=EPOCHS)
     assert trial.step()["epoch"] == 3
     assert pool.calls[-1] == ("attach", "00000", 0.4, 2)  # and trains on with it
 
 
 def test_a_process_that_tune_uses_again_starts_anew(start, pool):
-    first, second = config("00000"), config("00001", learning_rate=0.2)
+    first = config("00000")
+    second = config("00001", learning_rate=0.2)
     start("00001", learning_rate=0.2).step()  # it has a saved epoch from before
     pool.calls.clear()
     trial = start()
     assert [trial.step()["epoch"] for _ in range(2)] == [1, 2]
     assert trial.reset_config(second)
     row = trial.step()
-    assert (row["epoch"], row["repeated"], row["trial_config"].learning_rate) == (
-        1,
-        True,
-        0.2,
-    )
+    assert row["epoch"] == 1
+    assert row["repeated"] is True
+    assert row["trial_config"].learning_rate == 0.2
     trial.cleanup()
     attached, *calls = pool.calls
     assert attached == ("attach", "00000", 0.1, 0)
@@ -221,31 +216,36 @@ def test_a_trial_goes_on_from_another_ones_checkpoint_with_its_own_id(
     start, pool, tmp_path
 ):
     """As population based training does it."""
-    (tmp_path / "tune").mkdir()
+    folder = tmp_path / "tune"
+    folder.mkdir()
     donor = start("00001", learning_rate=0.3)
     for _ in range(3):
         donor.step()
-    donor.save_checkpoint(tmp_path / "tune")
+    donor.save_checkpoint(folder)
     trial = start()
     trial.step()
     trial.reset_config(config(learning_rate=0.3))
-    trial.load_checkpoint(tmp_path / "tune")
+    trial.load_checkpoint(folder)
     pool.calls.clear()
     # before it has trained, its state is the donor's
-    trial.save_checkpoint(tmp_path / "tune")
-    assert Checkpoint.load(tmp_path / "tune" / "state.npz").row.epoch == 3
+    trial.save_checkpoint(folder)
+    assert Checkpoint.load(folder / "state.npz").row.epoch == 3
     row = trial.step()
-    assert (row["epoch"], row["repeated"], row["done"]) == (4, False, True)
+    assert row["epoch"] == 4
+    assert row["repeated"] is False
+    assert row["done"] is True
     assert pool.calls[0] == ("attach", "00000", 0.3, 3)
-    trial.save_checkpoint(tmp_path / "tune")
-    assert Checkpoint.load(tmp_path / "tune" / "state.npz").row.epoch == 4
+    trial.save_checkpoint(folder)
+    assert Checkpoint.load(folder / "state.npz").row.epoch == 4
 
 
-@pytest.mark.parametrize(("stops", "done"), [(True, True), (False, False)])
-def test_a_diverged_trial_stops_if_it_is_asked_to(start, pool, epoch_row, stops, done):
+@pytest.mark.parametrize(("stops", "reason"), [(True, "diverged"), (False, "")])
+def test_a_diverged_trial_stops_if_it_is_asked_to(
+    start, pool, epoch_row, stops, reason
+):
     pool.row = lambda epoch: epoch_row(epoch, train_loss=math.nan, diverged=True)
     row = start(stop_when_diverged=stops).step()
-    assert (row["done"], row["stop_reason"]) == (done, "diverged" if done else "")
+    assert (row["done"], row["stop_reason"]) == (stops, reason)
     assert row["scheduler_loss"] == LOSS_CEILING
     assert math.isnan(row["train_loss"])
 
@@ -259,11 +259,9 @@ def test_an_error_of_the_program_ends_the_trial_at_once_and_others_are_left_to_t
     ]
     trial = start()
     row = trial.step()
-    assert (row["done"], row["stop_reason"], row["error"]) == (
-        True,
-        "error",
-        "ValueError: no shape (net.py:5)",
-    )
+    assert row["done"] is True
+    assert row["stop_reason"] == "error"
+    assert row["error"] == "ValueError: no shape (net.py:5)"
     assert row["error_kind"] == "program"
     with pytest.raises(DeviceError, match="INTERNAL"):
         trial.step()

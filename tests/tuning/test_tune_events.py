@@ -69,7 +69,8 @@ def epochs_of(fate):
 @pytest.mark.ray
 @pytest.mark.filterwarnings("ignore")  # of Ray's
 def test_the_stand_in_tells_what_tune_tells_in_its_order(one_core, tmp_path):
-    tunes, ours = [], []
+    tunes = []
+    ours = []
     results = {fate: epochs_of(fate) for fate in FATES}
 
     class Trains(tune.Trainable):

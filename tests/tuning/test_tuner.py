@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from ray.tune.schedulers import ASHAScheduler
@@ -36,33 +37,26 @@ def cluster(monkeypatch):
 
 
 def test_the_scheduler_is_the_one_asked_for(cluster, new_writer, tmp_path, monkeypatch):
-    made, writer = [], new_writer(tmp_path / "sweep")
-    monkeypatch.setattr(
-        tuner.tune,
-        "Tuner",
-        lambda trainable, **of: made.append(of["tune_config"].scheduler),
-    )
-    recorder = Recorder(
-        writer, ProgressView(2, 2, 0, quiet=True), {}, Past(), "scheduler"
-    )
+    writer = new_writer(tmp_path / "sweep")
+    make = Mock()
+    monkeypatch.setattr(tuner.tune, "Tuner", make)
+    view = ProgressView(2, 2, 0, quiet=True)
+    recorder = Recorder(writer, view, {}, Past(), "scheduler")
+    placement = Placement({"CPU": 2}, WorkerSettings("states"))
 
-    def asked(plan=PLAN, **options):
+    def scheduler_of_tune(plan=PLAN, **options):
         opened = Opened(SweepOptions(**options), writer, Past(), None)
-        tuner.make_tuner(
-            opened,
-            plan,
-            Placement({"CPU": 2}, WorkerSettings("states")),
-            ["data"],
-            recorder,
-        )
-        return made.pop()
+        tuner.make_tuner(opened, plan, placement, ["data"], recorder)
+        return make.call_args.kwargs["tune_config"].scheduler
 
-    assert asked(scheduler="fifo") is None
+    assert scheduler_of_tune(scheduler="fifo") is None
     for name, kind in (("regimes", RegimeStopping), ("asha", Asha)):
-        scheduler = asked(scheduler=name, grace_period=2)
-        assert (type(scheduler), scheduler._grace_period) == (kind, 2)
+        scheduler = scheduler_of_tune(scheduler=name, grace_period=2)
+        assert type(scheduler) is kind
+        assert scheduler._grace_period == 2
     own = ASHAScheduler(metric="scheduler_loss", mode="min")
-    assert asked(replace(PLAN, scheduler=own), scheduler="asha") is own
+    plan = replace(PLAN, scheduler=own)
+    assert scheduler_of_tune(plan, scheduler="asha") is own
     writer.finish()
 
 
@@ -70,8 +64,14 @@ def test_the_scheduler_is_the_one_asked_for(cluster, new_writer, tmp_path, monke
 def test_processes_get_what_was_asked_for(
     cluster, new_writer, mnist_5k, tmp_path, monkeypatch, address
 ):
-    checked, placed, pending, writer = [], [], [], new_writer(tmp_path / "sweep")
+    checked = []
+    placed = []
+    pending = []
+    writer = new_writer(tmp_path / "sweep")
     cluster["CPU"] = 2.0
+
+    def check(*arguments):
+        checked.append(arguments)
 
     def place(trials, spec, settings, *rest):
         placed.append(settings)
@@ -81,38 +81,30 @@ def test_processes_get_what_was_asked_for(
         pending.append(os.environ[PENDING])
 
     monkeypatch.setattr(tuner, "find_device", lambda quiet: Device("CPU", 1e9))
-    monkeypatch.setattr(
-        tuner, "refuse_unholdable", lambda *given: checked.append(given)
-    )
-    monkeypatch.setattr(tuner, "check_nodes", lambda *given: checked.append(given))
+    monkeypatch.setattr(tuner, "refuse_unholdable", check)
+    monkeypatch.setattr(tuner, "check_nodes", check)
     monkeypatch.setattr(tuner, "own_code", lambda: "the code")
     monkeypatch.setattr(tuner, "umask", lambda: 0o27)
     monkeypatch.setattr(tuner, "choose_placement", place)
-    monkeypatch.setattr(
-        tuner, "make_tuner", lambda *arguments: SimpleNamespace(fit=run)
-    )
+    monkeypatch.setattr(tuner, "make_tuner", lambda *_: SimpleNamespace(fit=run))
     options = SweepOptions(
         train_evaluation=500,
         sharpness_every=3,
         save_every=4,
         execution="process",
         address=address,
+        hang_minutes=2,
     )
-    options = replace(options, hang_minutes=2)
     tuner.fit(Opened(options, writer, Past(), mnist_5k), PLAN, None)
     assert pending == ["4"]  # more than there are cores
     assert checked == [(1, "process"), (writer.states, writer.token)]
     [settings] = placed
-    assert (settings.states, settings.token, settings.own_code) == (
-        writer.states,
-        writer.token,
-        "the code",
-    )
-    assert (
-        settings.train_evaluation,
-        settings.sharpness.every,
-        settings.save_every,
-    ) == (500, 3, 4)
+    assert settings.states == writer.states
+    assert settings.token == writer.token
+    assert settings.own_code == "the code"
+    assert settings.train_evaluation == 500
+    assert settings.sharpness.every == 3
+    assert settings.save_every == 4
     assert settings.hang_s == 120
     # another machine's umask is its own
     assert settings.umask == (None if address else 0o27)
@@ -120,16 +112,17 @@ def test_processes_get_what_was_asked_for(
 
 
 def test_cores_per_trial_are_those_of_the_largest_node_at_most(cluster, monkeypatch):
-    one = Plan({"00000": TrialConfig()})
-    nodes = [
-        {"Alive": alive, "Resources": {"CPU": cores}}
-        for alive, cores in ((True, 3.0), (True, 6.0), (False, 9.0))
-    ]
-    monkeypatch.setattr(tuner.ray, "nodes", lambda: nodes)
-    assert tuner.cpus_of(one, "CPU", SweepOptions()) == 6
-    assert tuner.cpus_of(PLAN, "CPU", SweepOptions()) == 4
-    assert tuner.cpus_of(one, "GPU", SweepOptions()) == 1
-    monkeypatch.setattr(tuner.ray, "nodes", lambda: [{"Alive": True, "Resources": {}}])
-    assert tuner.cpus_of(one, "CPU", SweepOptions()) == 1
+    alone = Plan({"00000": TrialConfig()})
+    options = SweepOptions()
+    small = {"Alive": True, "Resources": {"CPU": 3.0}}
+    large = {"Alive": True, "Resources": {"CPU": 6.0}}
+    dead = {"Alive": False, "Resources": {"CPU": 9.0}}
+    without_cores = {"Alive": True, "Resources": {}}
+    monkeypatch.setattr(tuner.ray, "nodes", lambda: [small, large, dead])
+    assert tuner.cpus_of(alone, "CPU", options) == 6
+    assert tuner.cpus_of(PLAN, "CPU", options) == 4
+    assert tuner.cpus_of(alone, "GPU", options) == 1
+    monkeypatch.setattr(tuner.ray, "nodes", lambda: [without_cores])
+    assert tuner.cpus_of(alone, "CPU", options) == 1
     monkeypatch.setattr(tuner.ray, "nodes", list)
-    assert tuner.cpus_of(one, "CPU", SweepOptions()) == 1
+    assert tuner.cpus_of(alone, "CPU", options) == 1
