@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from mnist_tune.edge.search import EdgeOptions as EdgeOptions
     from mnist_tune.edge.search import find_edge as find_edge
     from mnist_tune.errors import UserError as UserError
+    from mnist_tune.loop import Loop as Loop
+    from mnist_tune.loop import Run as Run
     from mnist_tune.own_code.registry import register as register
     from mnist_tune.own_code.registry import register_optimizer as register_optimizer
     from mnist_tune.sweep import Sweep as Sweep
@@ -42,6 +44,8 @@ _MODULE_OF = {
     "EdgeOptions": "edge.search",
     "find_edge": "edge.search",
     "UserError": "errors",
+    "Loop": "loop",
+    "Run": "loop",
     "register": "own_code.registry",
     "register_optimizer": "own_code.registry",
     "Sweep": "sweep",

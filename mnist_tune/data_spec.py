@@ -46,6 +46,13 @@ class TaskSpec:
 
 
 @dataclass(frozen=True)
+class LoopSpec(TaskSpec):
+    """The description of what a loop trains on, as far as the loop says it."""
+
+    flag: ClassVar[str] = "loop"
+
+
+@dataclass(frozen=True)
 class DataSpec:
     """The description of a data set; the factory of a network gets it."""
 

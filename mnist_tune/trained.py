@@ -163,6 +163,10 @@ def load(
     changed_code: bool = False,
 ) -> Trained:
     """Return what a trial trained. The arguments are as in `Sweep.load`."""
+    if sweep.record.data.flag == "loop":
+        raise UserError(
+            f"{sweep.path} trained a loop, and only its own code knows what it saved: run.saves, run.restore"
+        )
     if trial_id is None:
         trial_id = _best_trial(sweep)
     row = _row_of(sweep, trial_id)

@@ -57,6 +57,10 @@ RETRIED = "retried"
 trained again."""
 
 
+STARTED_AGAIN = "started_again"
+"""The option that says that trials had no saved state to go on from."""
+
+
 def retried(options: Mapping[str, Any]) -> frozenset[str]:
     """Return the ids of the trials that recorded options list so."""
     return frozenset(map(str, options.get(RETRIED) or ()))

@@ -15,16 +15,15 @@ from mnist_tune import cli, storage
 from mnist_tune.continuation import resume_command
 from mnist_tune.errors import UserError
 from mnist_tune.invocation import arguments, called, module_of
-from mnist_tune.own_code.registry import register
 from mnist_tune.reports.terminal import print_result
 from mnist_tune.results.meta import read_record
 from mnist_tune.results.sweep_meta import SweepMeta
 from mnist_tune.sweep import Sweep
-from mnist_tune.training.task import Task
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import (
     ARCHITECTURE_HELP,
     OPTIMIZER_HELP,
+    OWN_DATA,
     InResume,
     SweepOptions,
     all_rates,
@@ -36,7 +35,7 @@ from mnist_tune.tuning.resuming import (
     is_made_by,
     resumed_with,
 )
-from mnist_tune.tuning.sweep import run_or_resume, shown
+from mnist_tune.tuning.sweep import name_of_own, run_or_resume, shown
 
 USAGE = """usage: {} RESULTS [flags]
 
@@ -127,10 +126,9 @@ def resume_sweep(path: str | Path, **changes: Any) -> Sweep:
     where = storage.place(path)
     record = read_record(where)
     command = command_of(record, where)
-    task = changes.get("task")
-    if isinstance(task, Task):
-        register("task")(lambda: task)
-        changes["task"] = "task"
+    for flag in OWN_DATA:
+        if flag in changes:
+            changes[flag] = name_of_own(flag, changes[flag])
     changes = {"resume": where} | changes
     options = resumed_with(command.OPTIONS, where, changes, record)
     return shown(command.run(options), options)

@@ -14,6 +14,8 @@ import tyro
 from mnist_tune import Sweep, UserError, load_sweep, storage
 from mnist_tune.columns import COUNT, SEED, whole
 from mnist_tune.continuation import resumable, resume_command
+from mnist_tune.data.dataset import Dataset
+from mnist_tune.data.task_data import LoopData, TaskData
 from mnist_tune.decisions.decide import DecideOptions, decide_between
 from mnist_tune.errors import library
 from mnist_tune.invocation import command, words
@@ -102,7 +104,7 @@ class Search(CrossedOptions):
     def networks(self) -> dict[str, dict[str, Any]]:
         """Return the networks to choose among by name, each with its parts, which are
         settings of their own."""
-        names = self.task or self.architecture
+        names = self.own or self.architecture
         if names:
             return {name: {"name": name} for name in names}
         kinds = list[str]()
@@ -291,7 +293,7 @@ def search_and_decide(config: Search) -> tuple[Sweep, Sweep | None]:
     data = load_data(config, templates)
     ranking = Ranking.of(data.spec.by_accuracy, config.rank_by)
     if place is None:
-        config = _with_defaults(config, data.spec.train_images)
+        config = _with_defaults(config, data)
     plan = Plan(
         space=config.space(),
         proposals=config.trials,
@@ -310,10 +312,12 @@ def search_and_decide(config: Search) -> tuple[Sweep, Sweep | None]:
     return sweep, decision
 
 
-def _with_defaults(config: Search, train_images: int) -> Search:
+def _with_defaults(config: Search, data: Dataset | TaskData) -> Search:
     """Return the options of a new search, with the defaults that follow from its
     data."""
-    held_out = max(train_images // HELD_OUT, 1)
+    held_out = max(data.spec.train_images // HELD_OUT, 1)
+    if isinstance(data, LoopData):
+        held_out = data.to_choose_by
     rates = config.learning_rates
     if not rates:
         ends = config.rates().values()

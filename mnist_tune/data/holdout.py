@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.data.last_batch import SMALL
-from mnist_tune.data.task_data import TaskData
+from mnist_tune.data.task_data import LoopData, TaskData
 from mnist_tune.invocation import words
 from mnist_tune.terminal import note
 from mnist_tune.trial import TrialConfig
@@ -40,6 +40,8 @@ def default_holdout(
     """
     if data.name == "mnist":
         return 0, ""
+    if isinstance(data, LoopData):
+        return data.loop.validation_examples or 0, ""
     count, why = _tenth(data, trials)
     if all(trial.holdout is not None for trial in trials):
         return count, ""

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from mnist_tune.data_spec import TaskSpec
+from mnist_tune.errors import UserError
+from mnist_tune.loop import Loop
 
 
 def _as_path(array: np.memmap[Any, Any]) -> tuple[Any, ...]:
@@ -45,8 +47,9 @@ class TaskData:
     """What each task's `score` returns beside loss and accuracy."""
     held: Any = None
     """Ray's reference to the whole of it."""
+    target: float | None = None
 
-    name, source, note, target, order_note = "", None, "", None, ""
+    name, source, note, order_note = "", None, "", ""
 
     def parts(self, label_noise: int) -> tuple[Any, Any]:
         """Return the training and the test examples."""
@@ -74,3 +77,22 @@ class TaskData:
             whole=max(self.whole, other.whole),
             block=max(self.block, other.block),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class LoopData(TaskData):
+    """What is known of the data of loops, which these load themselves."""
+
+    loop: Loop = field(default_factory=lambda: Loop(None))
+    """What is known of them all."""
+
+    @property
+    def to_choose_by(self) -> int:
+        """On how many examples a search or a decision chooses. Raises `UserError` if
+        the loop has only those of the test."""
+        count = self.loop.validation_examples
+        if count is None:
+            raise UserError(
+                f"{self.spec.name} must not choose by its test set; report validation_accuracy or validation_loss, and say Loop(validation_examples=...)"
+            )
+        return count

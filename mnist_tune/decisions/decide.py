@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from mnist_tune.columns import COUNT, RATE, SEED, whole
 from mnist_tune.curves.decision import decide_curves
 from mnist_tune.data.dataset import Dataset, check_counts
-from mnist_tune.data.task_data import TaskData
+from mnist_tune.data.task_data import LoopData, TaskData
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.contest import CONTENDERS, MOST_SETTINGS, TRIALS, Contest
 from mnist_tune.regimes.decision import CONFIRMED
@@ -32,7 +32,7 @@ from mnist_tune.tuning.options import (
     all_rates,
     refuse_several_tasks,
 )
-from mnist_tune.tuning.past import Past
+from mnist_tune.tuning.past import Past, holding_out
 from mnist_tune.tuning.resuming import python_options, trained_as
 from mnist_tune.tuning.sweep import processes, run_searcher, shown
 from mnist_tune.tuning.tasks import load_data
@@ -87,7 +87,7 @@ class DecideOptions(CrossedOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (self.tolerance or 0) >= 1 and not (self.task or self.sweep):
+        if (self.tolerance or 0) >= 1 and not (self.own or self.sweep):
             raise UserError(
                 f"--tolerance is a difference of accuracies, such as 0.002, got {self.tolerance}"
             )
@@ -194,7 +194,12 @@ def _contenders(
         swept = sweep.record.data.train_images - settings[0].held_out
         chosen_by = held_out(sweep.trials)
     images = data.spec.train_images
-    options, settings = _with_images_held_out(options, settings, images)
+    if isinstance(data, LoopData):
+        holdout = data.to_choose_by
+        options = replace(options, holdout=holdout)
+        settings = holding_out(holdout, settings)
+    else:
+        options, settings = _with_images_held_out(options, settings, images)
     check_counts(settings, data)
     compared = f"comparing {len(settings)} settings on {options.holdout} of {images}"
     line = f"{compared} training examples, which are held out"

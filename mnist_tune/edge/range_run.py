@@ -90,8 +90,12 @@ def range_test(options: RangeTestOptions, ramp: Ramp | None = None) -> RangeTest
     sweep = None
     if options.sweep is not None:
         options, (setting, *_), sweep = trained_as(options, options.sweep, _best)
-    elif len(options.task) > 1:
+    elif len(options.own) > 1:
         raise UserError("a range test is of one task; name one with --task")
+    if options.loop:
+        raise UserError(
+            "a range test raises the rate within an epoch, which a loop can't; leave --loop out"
+        )
     trials = [replace(setting, seed=seed, data_seed=seed) for seed in options.seeds]
     configure_jax(WorkerSettings(threads=None, cache_dir=str(cache_folder())))
     dataset = load_data(options, trials, sweep, here=True)
@@ -129,7 +133,7 @@ def _curve(
     guess = facts.guess(config)
     if ramp:
         guess = math.inf
-    test = RangeCurve(ramp or Ramp(), guess=guess, of_task=facts.flag == "task")
+    test = RangeCurve(ramp or Ramp(), guess=guess, of_task=not facts.of_networks)
     try:
         return range_curve(
             program, state, hyper, config.data_seed, data.arrays, data.train_count, test

@@ -4,11 +4,8 @@ trial remembers for the next one."""
 from __future__ import annotations
 
 import math
-import platform
-import sys
 import time
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import jax
@@ -17,28 +14,13 @@ import numpy as np
 from mnist_tune.epoch_row import EpochRow, Measured
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.memory import Memory
+from mnist_tune.execution.node_name import node_name
 from mnist_tune.execution.sharpness import sharpness_columns
 from mnist_tune.regimes.divergence import blown_up, chance_of, guess_loss, has_diverged
 from mnist_tune.regimes.learned_share import paired_noise
 from mnist_tune.regimes.noise import WINDOW_IMAGES, calm_floor, window_images
 from mnist_tune.training.program import ERROR, PARTED
 from mnist_tune.trial import TrialConfig
-
-
-@cache
-def node_name() -> str:
-    """Return the name of this machine; where several nodes of Ray's are on it, with how
-    this one's id begins."""
-    name = platform.node()
-    ray = sys.modules.get("ray")
-    if ray is None or not ray.is_initialized():
-        return name
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    names = [node["NodeManagerHostname"] for node in nodes]
-    if names.count(name) < 2:
-        return name
-    node_id = ray.get_runtime_context().get_node_id()
-    return f"{name} ({node_id[:6]})"
 
 
 def epoch_row(

@@ -36,6 +36,9 @@ class LaneClient:
     raise a `LaneLostError` if the server has died, or another process of the trial has
     taken the lane, and a DeviceError before it dies of one."""
 
+    repeats = True
+    """As in `OwnLane`."""
+
     def __init__(self, directory: Any, dataset: Sequence[Any]) -> None:
         self._directory, self._dataset = directory, dataset
         self._server: Any = None

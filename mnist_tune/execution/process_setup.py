@@ -14,6 +14,7 @@ from filelock import FileLock
 
 from mnist_tune.cache import programs_folder
 from mnist_tune.execution.sharpness import SharpnessSettings
+from mnist_tune.loop import Loop
 from mnist_tune.machine import processor_model
 from mnist_tune.own_code.loading import Code, register_own
 from mnist_tune.storage import Place
@@ -57,6 +58,10 @@ class WorkerSettings:
     """Bytes of a device's memory that the data may take; None is half of a GPU's."""
     own_code: Code = ({}, {})
     """The user's networks and optimisers."""
+    loop: Loop | None = None
+    """What is known of the loops that trials train; None for networks and tasks."""
+    gpus: float = 0.0
+    """The GPUs that Ray gives the process of such a trial."""
     umask: int | None = None
     """The user's umask: a Ray that a sweep starts has a stricter one. None keeps the
     process's own."""

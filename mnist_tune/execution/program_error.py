@@ -104,7 +104,8 @@ def _last_line(trace: str) -> tuple[str, str] | None:
 
 def _is_of_library(file: str) -> bool:
     """Return whether a file is a library's; this package may be among these."""
-    return file.startswith(_LIBRARIES) and not file.startswith(_PACKAGE)
+    is_installed = file.startswith(_LIBRARIES) or "/site-packages/" in file
+    return is_installed and not file.startswith(_PACKAGE)
 
 
 @contextmanager

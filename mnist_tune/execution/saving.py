@@ -58,6 +58,8 @@ class OwnLane:
     token = ""
     """Proves to a server that this process holds its lane; empty if it holds none, or
     needs none."""
+    repeats = True
+    """Whether what is trained again, after a kill, has the same numbers."""
 
     def __init__(self, pool: LanePool, save_every: int = 1) -> None:
         self._pool, self._save_every, self._saver = pool, save_every, Saver()

@@ -8,7 +8,7 @@ import re
 import numpy as np
 
 from mnist_tune import storage
-from mnist_tune.errors import library
+from mnist_tune.errors import UserError, library
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.exports.run import EXPORT, runs, write
 from mnist_tune.judged import Judged
@@ -23,6 +23,10 @@ class Mirror:
         self._library = library("safetensors.numpy", EXPORT)
 
     def update(self, sweep: Judged) -> str:
+        if sweep.record.data.flag == "loop":
+            raise UserError(
+                "what a loop saves is of its own code, and no arrays that safetensors could hold"
+            )
         folder = self._output or sweep.picture("safetensors")
         count = 0
         for run in runs(sweep):

@@ -7,20 +7,25 @@ What a results folder has recorded is in `recorded`.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import os
+import pickle
 import re
+import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError, closest
 from mnist_tune.invocation import resume, words
+from mnist_tune.loop import Loop
 from mnist_tune.named_code import Call, parse_call
 from mnist_tune.own_code import modules
 from mnist_tune.own_code.modules import TEXTS, Attribute, Source, belonging
@@ -61,22 +66,82 @@ def load_own(*owners: Any) -> None:
         for call in map(parse_call, texts):
             is_there = is_from_file(flag, call.name) and _is_loaded(flag, call.name)
             if names_own_code(call.name) and not is_there:
-                ENTRIES[flag][call.name] = Entry(_named(flag, call))
-            if entry := ENTRIES[flag].get(call.name):
+                if flag == "loop":
+                    ENTRIES[flag][call.name] = _loaded_apart(call.name)
+                else:
+                    ENTRIES[flag][call.name] = Entry(_named(flag, call))
+            entry = ENTRIES[flag].get(call.name)
+            if entry is not None and not entry.modules:
                 with telling_why(flag, call.name, call.name):
                     entry.factory  # noqa: B018
                 belonging(_module(entry))  # to know their texts from now on
 
 
+APART = "from mnist_tune.own_code.loading import write_loop; write_loop()"
+"""What a process runs that imports the file of a loop, for one that must not."""
+
+
+def _loaded_apart(name: str) -> Entry:
+    """Return a loop that another process has loaded from its file, which this process
+    does not import. Raises `UserError` if that can't be done."""
+    folders = os.pathsep.join(sys.path)
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "loop")
+        command = [sys.executable, "-P", "-c", APART, name, str(file)]
+        subprocess.run(command, env=os.environ | {"PYTHONPATH": folders})
+        if not file.exists():
+            raise UserError(f"--loop {name}: the process that imported it died")
+        loaded = pickle.loads(file.read_bytes())
+    if isinstance(loaded, UserError):
+        raise loaded
+    place, texts, loop = loaded
+    for module, source in texts.items():
+        if TEXTS.setdefault(module, source) != source:
+            raise UserError(
+                f"--loop {name}: another file is a module {module}, too; rename one"
+            )
+    return Entry(place, modules=tuple(texts), loop=loop)
+
+
+def write_loop() -> None:
+    """Write to a file where a loop is, the texts of its modules, and what is known of
+    it; or the `UserError` that says why not."""
+    _, name, file = sys.argv
+    loaded: Any
+    _set_variables(name.rpartition(":")[0])
+    try:
+        place = _named("loop", Call(name))
+        loop = place()
+        if not isinstance(loop, Loop):
+            kind = type(loop).__name__
+            raise UserError(f"--loop {name} is of type {kind}; name a mnist_tune.Loop")
+        own = belonging(sys.modules[place.module])
+        texts = {module: TEXTS[module] for module in own}
+        loaded = place, texts, loop.without_code()
+    except UserError as error:
+        loaded = error
+    Path(file).write_bytes(pickle.dumps(loaded))
+
+
+def _set_variables(file: str) -> None:
+    """Set the variables that a file gives its loops, if they are literals: it may not
+    be imported without them."""
+    with suppress(OSError, SyntaxError, ValueError, TypeError):
+        for node in ast.walk(ast.parse(Path(file).read_bytes())):
+            if isinstance(node, ast.keyword) and node.arg == "env":
+                os.environ |= ast.literal_eval(node.value)
+
+
 def _forget(outdated: Collection[str]) -> None:
     """Have all code that is in modules loaded anew, since these have changed."""
+    imported = outdated & sys.modules.keys()
     for entries in ENTRIES.values():
         for name, entry in entries.items():
             place = _place(entry)
             if place is not None:
                 entries[name] = Entry(place, entry.is_recorded)
     modules.forget(outdated)
-    for name in outdated:  # a function of the session may still refer to it
+    for name in imported:  # a function of the session may still refer to it
         with suppress(Exception, SystemExit):
             modules.load(name)
 
@@ -96,7 +161,7 @@ def own_code() -> Code:
         for name, entry in ENTRIES[flag].items():
             if not entry.is_loaded and not entry.is_recorded:
                 continue
-            for module in belonging(_loaded(flag, name, entry)):
+            for module in _modules_of(flag, name, entry):
                 texts[module] = TEXTS[module]
             loads[flag, name] = _place(entry) or _by_value(flag, name, entry)
     return texts, loads
@@ -143,6 +208,11 @@ def _refuse(line: str) -> Factory:
     raise UserError(line)
 
 
+def _modules_of(flag: str, name: str, entry: Entry) -> Sequence[str]:
+    """Return the names of the modules of the user's own that code is in."""
+    return entry.modules or belonging(_loaded(flag, name, entry))
+
+
 def _loaded(flag: str, name: str, entry: Entry) -> ModuleType | None:
     """Load a factory, and return its module."""
     place = name.rpartition(":")[0]
@@ -173,7 +243,7 @@ def sources(used: Mapping[str, Iterable[str]]) -> list[dict[str, Any]]:
 
 def _source(flag: str, name: str) -> dict[str, Any]:
     entry = ENTRIES[flag][name]
-    own = belonging(_loaded(flag, name, entry))
+    own = _modules_of(flag, name, entry)
     paths = {module: Path(TEXTS[module].file) for module in own}
     folders = {path.parent for path in paths.values()}
     top = min(folders, key=lambda folder: len(folder.parts), default=Path())
@@ -186,6 +256,8 @@ def _source(flag: str, name: str) -> dict[str, Any]:
     place = _place(entry)
     if place is not None:
         recorded |= {"module": place.module, "attribute": place.name}
+    if entry.loop is not None:
+        recorded["loop"] = vars(entry.loop)
     return recorded
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from mnist_tune import storage
 from mnist_tune.errors import UserError
 from mnist_tune.invocation import words
+from mnist_tune.loop import Loop
 from mnist_tune.named_code import parse_call
 from mnist_tune.own_code import modules
 from mnist_tune.own_code.loading import contents, names_in, sources
@@ -245,6 +246,9 @@ def _load(where: Place, code: Iterable[Mapping[str, Any]]) -> None:
         # A new entry would have its programs compiled again.
         if entry is None or entry.load != place or not is_loaded:
             entry = Entry(place, is_recorded=True)
+            if "loop" in factory:
+                entry.modules = tuple(texts)
+                entry.loop = Loop(**factory["loop"])
             ENTRIES[factory["flag"]][factory["name"]] = entry
 
 

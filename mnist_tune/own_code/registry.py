@@ -1,4 +1,5 @@
-"""The user's networks and optimisers by name. What is ours is not here."""
+"""The user's networks, tasks, loops and optimisers by name. What is ours is not
+here."""
 
 from __future__ import annotations
 
@@ -6,6 +7,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+
+from mnist_tune.loop import Loop
 
 Factory = Callable[..., Any]
 """Makes a network from a `DataSpec`, or an optimiser from a learning rate, and from the
@@ -21,6 +24,11 @@ class Entry:
     """Returns the factory. It is called once, when the factory is first wanted."""
     is_recorded: bool = False
     """Whether a sweep's folder has kept it, and it was not named by its file."""
+    modules: tuple[str, ...] = ()
+    """The modules of a loop that other processes alone import: it may start a device
+    when it is imported, and its variables are not set here."""
+    loop: Loop | None = None
+    """What is known of that loop."""
 
     @cached_property
     def factory(self) -> Factory:
@@ -28,17 +36,18 @@ class Entry:
 
     @property
     def is_loaded(self) -> bool:
-        return "factory" in vars(self)
+        return bool(self.modules) or "factory" in vars(self)
 
 
 _TRAINED: dict[str, Entry] = {}
 ENTRIES: dict[str, dict[str, Entry]] = {
     "task": _TRAINED,
+    "loop": _TRAINED,
     "architecture": _TRAINED,
     "optimizer": {},
 }
-"""By the option that names them, then by name. A task stands in the trials' field
-`architecture`."""
+"""By the option that names them, then by name. A task or a loop stands in the trials'
+field `architecture`."""
 
 OF_TRIALS = ("architecture", "optimizer")
 """The fields of trials that name code."""

@@ -93,7 +93,7 @@ class RecordedCode:
 
 def made_by(flag: str) -> str:
     """Return the field of trials that names what a flag names."""
-    return "architecture" if flag == "task" else flag
+    return "architecture" if flag in ("task", "loop") else flag
 
 
 def key_file() -> Path | None:

@@ -37,7 +37,7 @@ class DataFacts:
     """Whether labels follow accuracy. If not, they follow the share of a task's loss
     that was learned."""
     flag: str = "architecture"
-    """The option that names what is trained: architecture, or task."""
+    """The option that names what is trained: architecture, task or loop."""
     rank_by: str | None = None
     """What trials are compared by, as `--rank-by` names it."""
     positions: int = 1
@@ -45,6 +45,12 @@ class DataFacts:
     own_steps: bool = False
     """Whether each step is a task's own, so that its loss does not compare with
     evaluated ones."""
+
+    @property
+    def of_networks(self) -> bool:
+        """Whether it is a data set that networks are trained on, and not that of tasks
+        or loops."""
+        return self.flag == "architecture"
 
     @property
     def ranking(self) -> Ranking:
@@ -84,7 +90,7 @@ class DataFacts:
     def compares_tasks(self) -> bool:
         """Whether trials of several tasks are compared with each other. Their losses
         may have other scales."""
-        return self.flag != "task" or not self.ranking.is_loss
+        return self.of_networks or not self.ranking.is_loss
 
     def learned(self, accuracy: Any) -> Any:
         """Return how much of what can be learned an accuracy a is: `(a - chance) / (1 -
@@ -95,7 +101,7 @@ class DataFacts:
         """Return the loss of the best constant guess for a trial, or for its settings;
         infinite if it is not known."""
         name = trial.loss
-        if self.flag == "task":
+        if not self.of_networks:
             name = trial.architecture
         return self.guess_losses.get(name, math.inf)
 
@@ -161,8 +167,11 @@ def data_facts(meta: Mapping[str, Any]) -> DataFacts:
         target = data.get("target")
         if not facts.by_accuracy:
             target = options.get("target_loss")
+        flag = "loop" if options.get("loop") else "task"
         rank_by = options.get("rank_by")
-        return replace(facts, evaluated=evaluated, target=target, rank_by=rank_by)
+        return replace(
+            facts, evaluated=evaluated, target=target, flag=flag, rank_by=rank_by
+        )
     name, target = data["name"], data.get("target")
     if options.get("target"):
         name, target = "", options["target"]

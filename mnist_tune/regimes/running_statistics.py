@@ -24,7 +24,7 @@ def lagging(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts) -> np.n
     and augmentation do the opposite. Late is the last half of the epochs, but not the
     first one, before which nothing was trained.
 
-    Tasks are left out, since their steps may minimise something else than what is
+    Tasks and loops are left out, since their steps may minimise something else than what is
     evaluated.
 
     Args:
@@ -32,7 +32,7 @@ def lagging(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts) -> np.n
         epochs: rows of the `epochs` table.
         data: the facts about the data set.
     """
-    if data.flag == "task":
+    if not data.of_networks:
         return np.full(len(trials), False)
     names = ["trial_id", "epoch", "train_loss", "step_loss_max"]
     rows = epochs.reindex(columns=names).sort_values(["trial_id", "epoch"])

@@ -33,7 +33,7 @@ from mnist_tune.regimes.running_statistics import lagging
 from mnist_tune.reports.decided import on_other_images
 from mnist_tune.reports.questions import Question
 from mnist_tune.results.sweep_meta import SweepMeta
-from mnist_tune.trial import LIVE_REASONS, TrialConfig
+from mnist_tune.trial import LIVE_REASONS, STARTED_AGAIN, TrialConfig
 
 SHARES = (0.9, 0.5, 0.1)
 """The shares of seeds whose rates are reported."""
@@ -188,11 +188,14 @@ def notes(sweep: Judged) -> Iterator[str]:
         yield f"{which} has learned more than noise, {chance}"
     follow_loss = not data.by_accuracy and data.ranking.is_loss
     if follow_loss and trials["test_accuracy"].notna().any():
-        with_chance = "with a chance in its Task, they follow its accuracy"
+        kind = data.flag.capitalize()
+        with_chance = f"with a chance in its {kind}, they follow its accuracy"
         yield f"labels and the best follow the loss; {with_chance}"
     if labelled:
         yield from _unknown_guess(sweep)
     yield from _lagging_statistics(sweep)
+    if sweep.record.options.get(STARTED_AGAIN):
+        yield "a resumed trial whose state had not been saved began again with epoch 1"
     changed = len(trials) - len(sweep.steady)
     if changed:
         text = f"{counted(changed)} changed settings while training"
@@ -315,7 +318,7 @@ def repeated(sweep: Judged) -> Iterator[Question]:
 def title(sweep: Judged) -> str:
     """Return what a sweep trained, and on which data."""
     networks = _networks(sweep.trials)
-    if sweep.record.data.flag == "task":
+    if not sweep.record.data.of_networks:
         return networks
     return f"{networks} on {sweep.record.dataset['name']}"
 
@@ -342,7 +345,7 @@ def facts(sweep: Judged) -> dict[str, str]:
     revision = record.environment.get("git_revision") or ""
     texts = {
         "networks": _networks(trials),
-        "all with": _settings(trials, data.flag == "task"),
+        "all with": _settings(trials, not data.of_networks),
         "data": f"{record.dataset['name']} ({examples})",
         "last batch": small_last_batch(batches),
         "trials": f"{counted(len(trials))} of {epochs}",
@@ -352,6 +355,10 @@ def facts(sweep: Judged) -> dict[str, str]:
         "revision": str(revision),
         "results": str(sweep.path),
     }
+    if data.flag == "loop":
+        # Its batches are its own, and its counts may not be known.
+        texts["last batch"] = ""
+        texts["data"] = ""
     return {name: text for name, text in texts.items() if text}
 
 

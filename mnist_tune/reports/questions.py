@@ -34,7 +34,7 @@ MOST_NAMED = 6
 ROOM = 80
 """The most characters that their names may have; of more, only their number is said."""
 
-SEVERAL = ("task", "architecture", "optimizer", "batch_size", "momentum")
+SEVERAL = ("task", "loop", "architecture", "optimizer", "batch_size", "momentum")
 """The options of a search for an edge that take several values."""
 
 OF_RATES = {

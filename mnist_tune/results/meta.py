@@ -27,7 +27,7 @@ from mnist_tune.regimes.measured_edge import EXPECTED, SEARCHES, template_of
 from mnist_tune.regimes.ranking import RANK_BY
 from mnist_tune.results.sweep_meta import SweepKind, SweepMeta, as_of_today
 from mnist_tune.storage import Place
-from mnist_tune.trial import TrialConfig
+from mnist_tune.trial import STARTED_AGAIN, TrialConfig
 
 ADVICE = "; name the folder of a sweep"
 
@@ -110,6 +110,8 @@ _OPTIONS = _mapping(
     Column("target_loss", LOSS),
     Column("rank_by", RANK_BY),
     Column("task", _list_of(NAME)),
+    Column("loop", _list_of(NAME)),
+    Column(STARTED_AGAIN, FLAG),
     *(Column(name, NAME) for name in ("dataset", "data_dir")),
     *(Column(name, COUNT) for name in ("train_evaluation", "train_images")),
     *(Column(name, FLAG) for name in ("standardize", "stop_when_diverged")),

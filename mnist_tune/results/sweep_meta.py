@@ -98,8 +98,8 @@ class SweepMeta:
 
     @property
     def trains_tasks(self) -> bool:
-        """Whether it trains tasks, in place of networks."""
-        return bool(self.options.get("task"))
+        """Whether it trains tasks or loops, in place of networks."""
+        return bool(self.options.get("task") or self.options.get("loop"))
 
     @property
     def holdout(self) -> int:

@@ -56,6 +56,20 @@ def find_device(quiet: bool) -> Device:
     return Device("CPU", MEMORY_SHARE * float(cluster["memory"] / cores))
 
 
+def device_of_loops(quiet: bool, gpus: float) -> Device:
+    """Return that loops train on cores: which GPUs they use, of which a trial has so
+    many, is known to their own code alone. Raises `UserError` if no node has as many,
+    or the cluster started no node in time."""
+    _wait_for_a_node(quiet)
+    nodes = [*resources_of_nodes(), *kinds_of_nodes()]
+    most = max(node.get("GPU", 0) for node in nodes)
+    if gpus > most:
+        raise UserError(
+            f"--gpus-per-trial {gpus:g}: no node has that many, so no trial could start; the most is {most:g}"
+        )
+    return Device("CPU", math.inf)
+
+
 def _wait_for_a_node(quiet: bool) -> None:
     """If only a head without CPUs is up, run a task that needs a CPU, so that the
     autoscaler starts a node."""

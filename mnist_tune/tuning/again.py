@@ -126,7 +126,7 @@ def _same_data(
         raise UserError(f"{path} was trained on arrays from Python; {GIVE_DATA}")
     if data is None:
         trials: list[TrialConfig] = []
-        if options.task:
+        if options.own:
             trials = list(read_journal(path).known_trials(meta).values())
         # a search may have proposed none yet
         data = load_data(options, trials or [TrialConfig()])

@@ -22,6 +22,8 @@ from mnist_tune.tuning.tasks import check_networks
 def check_names(trials: Sequence[TrialConfig], options: SweepOptions) -> None:
     """Raise a `UserError` if there is no such network or optimiser, before the data are
     loaded."""
+    if options.loop:
+        return  # what an optimizer means to it is its own
     for trial in trials:
         if not options.task:
             kind_of(trial.architecture)
@@ -63,7 +65,8 @@ def check_trials(
     it `listed` before. Say what is worth a word. Raises `UserError` if the trials can't
     train on the data."""
     check_counts(trials, dataset, options.train_evaluation)
-    note_of_trials(trials, dataset, options.say)
+    if not options.loop:
+        note_of_trials(trials, dataset, options.say)
     if isinstance(dataset, Dataset):
         for network in {trial.architecture for trial in trials}:
             architecture(network, dataset.spec)

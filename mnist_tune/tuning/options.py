@@ -55,6 +55,12 @@ class InResume(Enum):
     HERE = "belongs to this command line: it is never taken from a folder"
 
 
+GPUS = Kind(
+    "a share of one GPU, or a whole number of them",
+    lambda count: 0 < count <= 1 or (count > 1 and float(count).is_integer()),
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options(Named):
     """Options whose types are checked, and that each is of the `Kind` that annotates
@@ -140,6 +146,10 @@ class Data(Options):
     """What is trained in place of a network on a data set: a function of yours that
     returns a mnist_tune.Task, FILE.py:FUNCTION, with arguments if need be:
     "vae.py:vae(latent=10)". Several, with the same data, are crossed."""
+    loop: tuple[str, ...] = ()
+    """What is trained in place of these: a mnist_tune.Loop of yours, which trains with
+    PyTorch, Keras or anything else, FILE.py:LOOP, with arguments if need be:
+    "train.py:cnn(width=64)". Several are crossed."""
     data_dir: Annotated[Path | None, InResume.CHANGES] = None
     """Folder with the four IDX files of mnist or fashion-mnist. By default mnist is
     downloaded into $MNIST_TUNE_DATA or, without that, into $MNIST_TUNE_CACHE or the
@@ -154,6 +164,16 @@ class Data(Options):
     trust_code: Annotated[bool, InResume.HERE] = False
     """With a sweep that somebody else recorded: run its networks, tasks and optimisers,
     as code/ in its folder has them. Yours run without it."""
+
+    @property
+    def flag(self) -> str:
+        """The option that names what is trained."""
+        return next((flag for flag in OWN_DATA if getattr(self, flag)), "architecture")
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """What is trained that has data of its own: tasks or loops."""
+        return self.task or self.loop
 
     def load(self) -> Dataset:
         """Load the data set. Raises `UserError` if it can't be loaded."""
@@ -203,6 +223,9 @@ class RunOptions(Options):
     """GiB of a device's memory that the data may take; by default half of a GPU's.
     Larger data stay on the host, and come in parts while others are trained on, with
     the same numbers."""
+    gpus_per_trial: Annotated[float | None, InResume.CHANGES, GPUS] = None
+    """With --loop: GPUs per trial, a share of one or a whole number; by default none,
+    and trials see none. A trial then has a process of its own."""
     cpus_per_trial: Annotated[int | None, COUNT] = None
     """CPU cores per trial; by default all cores divided by the trials, at least 1. The
     last bits of a trial's numbers depend on this, so a resumed sweep keeps it."""
@@ -422,7 +445,7 @@ class CrossedOptions(Training, SweepOptions):
         options."""
         training = {field.name: getattr(self, field.name) for field in fields(Training)}
         combinations = crossed(
-            architecture=self.task or self.architecture,
+            architecture=self.own or self.architecture,
             optimizer=self.optimizer,
             batch_size=self.batch_size,
             momentum=self.momentum,
@@ -509,10 +532,12 @@ def _range(parts: Sequence[str]) -> tuple[float, float, int]:
 def refuse_several_tasks(options: Any) -> None:
     """Raise a `UserError` if several tasks are to be compared by their losses, which
     differ in scale."""
-    if len(options.task) > 1 and not options.rank_by:
-        first, second = options.task[:2]
+    if len(options.own) > 1 and not options.rank_by:
+        first, second = options.own[:2]
         problem = f"losses of {first} and {second} don't compare"
-        raise UserError(f"{problem}; name one --task, or give --rank-by score_NAME:min")
+        raise UserError(
+            f"{problem}; name one --{options.flag}, or give --rank-by score_NAME:min"
+        )
 
 
 LABELLED = {
@@ -530,11 +555,48 @@ LABELLED = {
 }
 """Options for networks on labelled data."""
 
+IN_OUR_HANDS = {
+    "train_images",
+    "train_evaluation",
+    "holdout",
+    "execution",
+    "lanes",
+    "data_memory",
+    "trials_per_gpu",
+    "sharpness",
+    "sharpness_every",
+    "sharpness_images",
+    "dry_run",
+    "hang_minutes",
+}
+"""Options for what this package itself trains, and evaluates."""
 
-def refuse_beside_task(options: Options) -> None:
-    """Raise a `UserError` if an option is given that a task has no use for."""
+OWN_DATA = ("task", "loop")
+"""The options that name what has data of its own."""
+
+USELESS = {
+    "architecture": {"gpus_per_trial"},
+    "task": LABELLED | {"gpus_per_trial", "loop"},
+    "loop": LABELLED - {"target", "learned"} | IN_OUR_HANDS,
+}
+"""Options for which what is trained has no use, by what names it."""
+
+USEFUL = {
+    "architecture": "loops",
+    "task": "networks on labelled data",
+    "loop": "what is trained without a loop",
+}
+"""What they are for."""
+
+
+def refuse_useless(options: Data) -> None:
+    """Raise a `UserError` if an option is given for which what is trained has no
+    use. In a resume, they are those of the sweep."""
+    if isinstance(options, RunOptions) and options.place_to_resume() is not None:
+        return
+    flag = options.flag
     for name in options.given():
-        if name in LABELLED:
+        if name in USELESS[flag]:
             raise UserError(
-                f"{words(name)} is for networks on labelled data; leave it out beside --task"
+                f"{words(name)} is for {USEFUL[flag]}; leave it out beside --{flag}"
             )

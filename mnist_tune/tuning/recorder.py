@@ -15,7 +15,7 @@ from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.nodes import UnsavedCallback, last_death
 from mnist_tune.runtime.ray_private import forget
 from mnist_tune.terminal import announce, warning
-from mnist_tune.trial import TrialConfig, own_id
+from mnist_tune.trial import STARTED_AGAIN, TrialConfig, own_id
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.progress import ProgressView
 from mnist_tune.tuning.run import Run
@@ -56,6 +56,8 @@ class Recorder(UnsavedCallback):
             announce(warning(problem))
         row = EpochRow.reported(result)
         before = self._writer.last_epochs.get(trial_id, 0)
+        if row.epoch == 1 <= before and not result["repeated"]:
+            self._writer.update_options(**{STARTED_AGAIN: True})
         if self._writer.epoch(trial_id, row, result["repeated"]):
             self.run.take_up(trial_id, result, result["repeated"])
             self._view.epoch(trial_id, row.epoch - before)

@@ -25,6 +25,7 @@ from mnist_tune.sweep import Sweep, load_sweep
 from mnist_tune.terminal import announce
 from mnist_tune.trial import Training, TrialConfig
 from mnist_tune.tuning.options import (
+    OWN_DATA,
     Data,
     InResume,
     Options,
@@ -185,14 +186,14 @@ def trained_as(
         sweep = replace(sweep, meta=sweep.meta | {"options": recorded})
     _refuse_other_names(options, sweep, place)
     trials = list(chosen(sweep))
-    tasks: list[str] = []
-    if sweep.record.data.flag == "task":
-        tasks = list(dict.fromkeys(trial.architecture for trial in trials))
-    # A task that is named again stands for its own trials alone.
-    named_tasks = [name for name in options.task if name in tasks]
-    if named_tasks:
-        tasks = list(dict.fromkeys(named_tasks))
-        trials = [trial for trial in trials if trial.architecture in tasks]
+    own: list[str] = []
+    if not sweep.record.data.of_networks:
+        own = list(dict.fromkeys(trial.architecture for trial in trials))
+    # A task or loop that is named again stands for its own trials alone.
+    named_again = [name for name in options.own if name in own]
+    if named_again:
+        own = list(dict.fromkeys(named_again))
+        trials = [trial for trial in trials if trial.architecture in own]
     # Only the code that these trials call is needed.
     names_needed = set[str]()
     for calls in names_in(*trials).values():
@@ -207,7 +208,11 @@ def trained_as(
         trust_code=options.trust_code,
     )
     refuse_unloaded(place, sweep.record.code, *trials, how="sweep")
-    values = data_of(options, sweep) | {"task": tuple(tasks)}
+    values = data_of(options, sweep)
+    for flag in OWN_DATA:
+        values[flag] = ()
+        if flag == sweep.record.data.flag:
+            values[flag] = tuple(own)
     return replace(options, **values), trials, sweep
 
 

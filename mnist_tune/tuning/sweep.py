@@ -20,9 +20,10 @@ from mnist_tune.continuation import resume_command
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.data.task_data import TaskData
 from mnist_tune.errors import UserError
+from mnist_tune.loop import Loop
 from mnist_tune.numbers import counted
 from mnist_tune.own_code.loading import load_own
-from mnist_tune.own_code.registry import register
+from mnist_tune.own_code.registry import ENTRIES, register
 from mnist_tune.results.sweep_meta import SweepKind
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import (
@@ -53,6 +54,7 @@ def run_sweep(
     options: SweepOptions | None = None,
     callbacks: Sequence[Any] = (),
     task: Task | str | tuple[str, ...] | None = None,
+    loop: Loop | str | tuple[str, ...] | None = None,
 ) -> Sweep:
     """Train these trials under Ray Tune, print the table unless `options.quiet`, and
     return the tables. Ray is left running for the next sweep of this process.
@@ -69,6 +71,7 @@ def run_sweep(
         task: what the trials train in place of their network: a `Task`, or the name of
             a function that makes one, as `options.task`; or several names, each with
             all trials.
+        loop: likewise a `Loop`, or what names one or several, as `options.loop`.
 
     Returns:
         The sweep. After Ctrl-C or a spent time budget it holds the epochs trained so
@@ -91,17 +94,14 @@ def run_sweep(
     if not trials and options.resume is None:
         raise UserError("a sweep needs at least one trial; the list of values is empty")
     plan = Plan(callbacks=tuple(callbacks))
-    task_names: Any = task
-    if isinstance(task, Task):
-        register("task")(lambda: task)
-        task_names = "task"
-    if task is not None:
-        options = replace(options, task=task_names)
+    for flag, own in (("task", task), ("loop", loop)):
+        if own is not None:
+            options = replace(options, **{flag: name_of_own(flag, own)})
     options = python_options(options)
-    if options.task:
+    if options.own:
         trials = [
-            replace(trial, architecture=task_name)
-            for task_name in options.task
+            replace(trial, architecture=own_name)
+            for own_name in options.own
             for trial in trials
         ]
     load_own(*trials)
@@ -113,6 +113,19 @@ def run_sweep(
 
     sweep = _train(name, options, lacking, plan)
     return shown(sweep, options)
+
+
+def name_of_own(flag: str, own: Any) -> Any:
+    """Return the name of a task or a loop, which is registered by it unless it is a
+    name."""
+    if isinstance(own, Task):
+        register(flag)(lambda: own)
+        return flag
+    if isinstance(own, Loop):
+        register(flag)(own)
+        ENTRIES[flag][flag].loop = own.without_code()
+        return flag
+    return own
 
 
 def combinations(values: Mapping[str, Any]) -> list[TrialConfig]:
@@ -231,8 +244,12 @@ def search(
     refuse_several_tasks(options)
     space = plan.space
     searcher = plan.search_alg
-    if options.task:
-        space = {"architecture": tune.choice([*options.task])} | space
+    if options.loop and plan.scheduler is not None:
+        raise UserError(
+            f"{type(plan.scheduler).__name__} may copy or pause states, which a loop keeps itself; use options.scheduler"
+        )
+    if options.own:
+        space = {"architecture": tune.choice([*options.own])} | space
     # What it may propose is refused before anything starts.
     ends = ends_of(space, searcher is not None)
     # Without a searcher, all values are drawn now, so that all trials are recorded

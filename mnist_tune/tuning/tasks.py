@@ -1,5 +1,5 @@
 """The data of a sweep: loaded, or made by its tasks, which are tried in a process of
-their own."""
+their own; or what its loops say of theirs."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from dataclasses import replace
 from typing import Any
 
 from mnist_tune.data.dataset import Dataset
-from mnist_tune.data.task_data import TaskData
-from mnist_tune.data_spec import DataSpec
+from mnist_tune.data.task_data import LoopData, TaskData
+from mnist_tune.data_spec import DataSpec, LoopSpec
 from mnist_tune.errors import UserError
+from mnist_tune.named_code import parse_call
 from mnist_tune.own_code.loading import own_code, register_own
+from mnist_tune.own_code.registry import ENTRIES
 from mnist_tune.results.sweep_meta import SweepMeta
 from mnist_tune.storage import Place
 from mnist_tune.sweep import Sweep
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.options import SweepOptions, refuse_beside_task
+from mnist_tune.tuning.options import SweepOptions, refuse_useless
 
 EXAMPLES = 8
 """The examples on which networks are tried."""
@@ -37,10 +39,12 @@ def load_data(
     in this process. Raises `UserError` if the data can't be loaded, differ from those
     of another `sweep`, or what is tried can't train."""
     data: Dataset | TaskData
-    if not options.task:
+    refuse_useless(options)
+    if options.loop:
+        data = loop_data(options)
+    elif not options.task:
         data = options.load()
     else:
-        refuse_beside_task(options)
         arguments = options.task, trials, options.train_images
         data = _made_here(*arguments) if here else _made_apart(options, *arguments)
     if sweep:
@@ -48,6 +52,33 @@ def load_data(
     if here and isinstance(data, Dataset):
         _try_networks(trials, data.spec, _few(data))
     return data
+
+
+def loop_data(options: SweepOptions) -> LoopData:
+    """Return what is known of the data of a loop. Raises `UserError` if there is no
+    such loop, or several are named."""
+    calls = [parse_call(text) for text in options.loop]
+    name = calls[0].name
+    loop = getattr(ENTRIES["loop"].get(name), "loop", None)
+    if loop is None:
+        raise UserError(f"--loop {name}: there is none; name a FILE.py:LOOP")
+    for call in calls:
+        if call.name != name or call.arguments:
+            raise UserError(
+                f"--loop {call.name}: name one loop, and its arguments by their names, as in {name}(width=64)"
+            )
+    guesses = {}
+    if loop.guess is not None:
+        guesses = dict.fromkeys(options.loop, loop.guess)
+    spec = LoopSpec(
+        name,
+        train_images=(loop.train_examples or 1) + (loop.validation_examples or 0),
+        test_images=loop.test_examples or loop.held_out or 1,
+        guesses=guesses,
+        chance=loop.chance,
+        scores=loop.scores,
+    )
+    return LoopData(spec, shared=loop.scores, target=options.target, loop=loop)
 
 
 def refuse_other_data(data: Dataset | TaskData, path: Place, record: SweepMeta) -> None:

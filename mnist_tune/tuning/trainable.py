@@ -18,6 +18,7 @@ from mnist_tune.epoch_row import EpochRow
 from mnist_tune.errors import UserError
 from mnist_tune.execution.checkpoint import Checkpoint, DamagedStateError
 from mnist_tune.execution.lane_client import LaneClient, LaneLostError
+from mnist_tune.execution.loops import OwnLoop
 from mnist_tune.execution.process_setup import WorkerSettings, make_pool
 from mnist_tune.execution.saving import OwnLane
 from mnist_tune.regimes.divergence import LOSS_CEILING, finite_loss
@@ -52,8 +53,10 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
     ) -> None:
         self._settings = settings
         self._blind = blindness(settings.states, settings.token)
-        self._pool: OwnLane | LaneClient
-        if settings.lanes:
+        self._pool: OwnLane | LaneClient | OwnLoop
+        if settings.loop:
+            self._pool = OwnLoop(settings, settings.loop)
+        elif settings.lanes:
             self._pool = LaneClient(settings.lanes, dataset)
         else:
             self._pool = OwnLane(make_pool(dataset, settings), settings.save_every)
@@ -87,7 +90,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         self._loaded: Checkpoint | None = None
         self._attached = False
         self._reported = 0
-        self._may_repeat = True
+        self._may_repeat = self._pool.repeats
 
     def step(self) -> dict[str, Any]:
         """Train an epoch and return its row. A `UserError`, such as one of the program,

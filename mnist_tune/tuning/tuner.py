@@ -12,6 +12,7 @@ from ray.tune.search import Searcher
 
 from mnist_tune import object_storage
 from mnist_tune.cache import cache_folder
+from mnist_tune.data.task_data import LoopData
 from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.own_code.loading import own_code
 from mnist_tune.runtime.nodes import (
@@ -23,6 +24,7 @@ from mnist_tune.runtime.nodes import (
 from mnist_tune.runtime.placement import (
     Placement,
     choose_placement,
+    device_of_loops,
     find_device,
     refuse_unholdable,
     resources_of_nodes,
@@ -56,11 +58,18 @@ def fit(opened: Opened, plan: Plan, recorder: Recorder) -> None:
     options, writer = opened.options, opened.writer
     spec, reference = opened.data.spec, opened.data.held
     data = opened.take_data()
+    loop = None
+    if isinstance(data, LoopData):
+        loop = data.loop
     if reference is None:
         reference = ray.put(data)
     del data  # the driver needs no copy
     dataset = [reference]  # in a list: Ray passes it on without loading it
-    device = find_device(options.quiet)
+    gpus = options.gpus_per_trial or 0.0
+    if loop:
+        device = device_of_loops(options.quiet, gpus)
+    else:
+        device = find_device(options.quiet)
     cpus = cpus_of(plan, device.kind, options)
     refuse_unholdable(cpus, options.execution)
     writer.update_options(cpus_per_trial=cpus)
@@ -80,6 +89,8 @@ def fit(opened: Opened, plan: Plan, recorder: Recorder) -> None:
         hang_s=60 * options.hang_minutes,
         data_memory=data_memory,
         own_code=own_code(),
+        loop=loop,
+        gpus=gpus,
         umask=worker_umask,
     )
     check_nodes(writer.states, writer.token)
@@ -94,6 +105,8 @@ def fit(opened: Opened, plan: Plan, recorder: Recorder) -> None:
         cpus,
         options.trials_per_gpu,
     )
+    if gpus:
+        placement.resources["GPU"] = gpus
     tuner = make_tuner(opened, plan, placement, dataset, recorder)
     # The schedulers have taken up the rows of before, which take much memory.
     opened.past.release()
@@ -162,7 +175,8 @@ def make_tuner(
             scheduler=scheduler,
             search_alg=search,
             num_samples=samples,
-            reuse_actors=True,
+            # A loop's process may not give back all of a GPU's memory.
+            reuse_actors=not options.gpus_per_trial,
             time_budget_s=options.time_budget,
             max_concurrent_trials=most,
             trial_dirname_creator=lambda trial: trial.trial_id,

@@ -4,6 +4,7 @@ the letter."""
 import subprocess
 import sys
 
+import pytest
 from kept_texts import assert_kept
 from ray.exceptions import RayActorError
 
@@ -121,3 +122,14 @@ def test_what_trains_imports_ray_only_where_it_runs():
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.stdout == "False\n"
+
+
+def test_what_is_installed_elsewhere_is_a_library(tmp_path):
+    """As with a folder of packages that the environment only refers to."""
+    text = "def fail():\n    raise ValueError('no')\n"
+    names = {}
+    exec(compile(text, "/elsewhere/site-packages/theirs.py", "exec"), names)
+    with pytest.raises(ValueError, match="no") as raised:
+        names["fail"]()
+    error = classified(raised.value)
+    assert str(error).startswith(f"ValueError: no ({__file__}:")

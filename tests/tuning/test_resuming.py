@@ -26,7 +26,7 @@ COMMANDS = {kind.NAME: kind for kind in KINDS}
 ADDED = {"learning_rates", "seeds", "epochs"}
 CHANGES = """
 dataset data_dir max_concurrent execution lanes save_every hang_minutes trials_per_gpu
-time_budget precision confirm data_memory
+time_budget precision confirm data_memory gpus_per_trial
 """.split()
 HERE = """
 address dashboard output resume retry_errored trust_code changed_code quiet json smoke
@@ -87,6 +87,7 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "address": ("head:1", "head:2"),
     "data_dir": (Path("a"), Path("b")),
     "task": ("vae", "gan"),
+    "loop": ("cnn", "mlp"),
     "rank_by": ("score_a:min", "score_b:max"),
     "execution": ("lanes", "process"),
     "schedule": ("cosine", "linear"),

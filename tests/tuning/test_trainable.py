@@ -23,6 +23,8 @@ class Pool:
     """Counts epochs instead of training. `calls` holds what was asked; `failures` is
     raised first."""
 
+    repeats = True
+
     def __init__(self, row):
         self.row = row
         self.calls = []
