@@ -14,6 +14,7 @@ from mnist_tune import object_storage
 from mnist_tune.cache import cache_folder
 from mnist_tune.data.task_data import LoopData
 from mnist_tune.execution.process_setup import WorkerSettings
+from mnist_tune.loop import Loop
 from mnist_tune.own_code.loading import own_code
 from mnist_tune.runtime.nodes import (
     NodeWatch,
@@ -73,26 +74,7 @@ def fit(opened: Opened, plan: Plan, recorder: Recorder) -> None:
     cpus = cpus_of(plan, device.kind, options)
     refuse_unholdable(cpus, options.execution)
     writer.update_options(cpus_per_trial=cpus)
-    data_memory = None
-    if options.data_memory is not None:
-        data_memory = options.data_memory * 2**30
-    worker_umask = None
-    if not options.cluster():
-        worker_umask = umask()
-    settings = WorkerSettings(
-        writer.states,
-        writer.token,
-        cache_dir=str(cache_folder()),
-        train_evaluation=options.train_evaluation,
-        sharpness=options.measures(),
-        save_every=options.save_every,
-        hang_s=60 * options.hang_minutes,
-        data_memory=data_memory,
-        own_code=own_code(),
-        loop=loop,
-        gpus=gpus,
-        umask=worker_umask,
-    )
+    settings = _worker_settings(opened, loop, gpus)
     check_nodes(writer.states, writer.token)
     # Where trials run follows from the nodes, which have to see the folder first.
     placement = choose_placement(
@@ -122,6 +104,33 @@ def fit(opened: Opened, plan: Plan, recorder: Recorder) -> None:
     finally:
         if placement.settings.lanes:
             ray.kill(placement.settings.lanes)  # and with it the lane servers
+
+
+def _worker_settings(opened: Opened, loop: Loop | None, gpus: float) -> WorkerSettings:
+    """Return what the processes of trials are told, whose loop, if it is one, gets so
+    many GPUs."""
+    options = opened.options
+    writer = opened.writer
+    data_memory = None
+    if options.data_memory is not None:
+        data_memory = options.data_memory * 2**30
+    worker_umask = None
+    if not options.cluster():
+        worker_umask = umask()
+    return WorkerSettings(
+        writer.states,
+        writer.token,
+        cache_dir=str(cache_folder()),
+        train_evaluation=options.train_evaluation,
+        sharpness=options.measures(),
+        save_every=options.save_every,
+        hang_s=60 * options.hang_minutes,
+        data_memory=data_memory,
+        own_code=own_code(),
+        loop=loop,
+        gpus=gpus,
+        umask=worker_umask,
+    )
 
 
 def cpus_of(plan: Plan, device: str, options: SweepOptions) -> int:
