@@ -282,11 +282,10 @@ def _lagging_statistics(sweep: Judged) -> Iterator[str]:
     where = f"learning rate {low}"
     if low != high:
         where = f"learning rates {low} to {high}"
-    count = f"{lags.sum()} of {counted(len(lags))}"
-    above = "the evaluated training loss is above that of every batch"
+    above = f"in {lags.sum()} of {counted(len(lags))} ({where}) the evaluated training loss is above that of every batch"
     lag = "its running statistics lag, and its accuracies are too low"
     remedy = "give it a smaller momentum, such as 0.9"
-    yield f"in {count} ({where}) {above}: if the network has batch norm, {lag}; {remedy}"
+    yield f"{above}: if the network has batch norm, {lag}; {remedy}"
 
 
 def failures(trials: pd.DataFrame, every: bool = False) -> list[str]:
