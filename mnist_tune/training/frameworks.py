@@ -42,7 +42,8 @@ def functions_of(
     """Return a module as the functions of a network.
 
     Args:
-        module: a class of modules, or a module of Linen.
+        module: a class of modules, a function that makes one from `rngs` (NNX) or `key`
+            (Equinox), or a module of Linen.
         data: the data set. What `offered` has of it is handed over, if the class asks
             for it by name.
         arguments, keywords: all other arguments of the class.
@@ -50,8 +51,13 @@ def functions_of(
     Raises `UserError` if an argument is missing, or a module is given for which a class
     is needed: each seed draws its own parameters.
     """
-    framework = _framework(module)
-    if isinstance(module, type):
+    framework = _framework(module) or _framework_of_maker(module)
+    if framework is None:
+        raise UserError(
+            f"Network.of takes a class of modules of Flax or Equinox, or a function of rngs or key that makes one, "
+            f"not {module!r:.100}"
+        )
+    if isinstance(module, type) or not is_module(module):
         make = partial(module, **_arguments(module, data, arguments, keywords or {}))
     elif framework == "flax.linen":
         make = partial(_the_same, module)
@@ -61,7 +67,7 @@ def functions_of(
             f"a {kind} is given whose parameters are drawn, and each seed draws its own; name the class, or "
             f"return Network.of({kind}, data, ...)"
         )
-    return _FUNCTIONS[str(framework)](make, data)
+    return _FUNCTIONS[framework](make, data)
 
 
 def offered(data: DataSpec) -> dict[str, Any]:
@@ -99,7 +105,7 @@ def _framework(value: Any) -> str | None:
 
 
 def _arguments(
-    module: type, data: DataSpec, arguments: Sequence[Any], keywords: Mapping[str, Any]
+    module: Any, data: DataSpec, arguments: Sequence[Any], keywords: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the arguments of a class, but for those through which it draws."""
     parameters = _parameters(module)
@@ -130,9 +136,24 @@ def _arguments(
     return values
 
 
-def _parameters(module: type) -> dict[str, inspect.Parameter]:
-    """Return what a class is made from. (That of NNX calls itself by a metaclass.)"""
-    _, *parameters = inspect.signature(module.__init__).parameters.values()  # type: ignore[misc]
+def _framework_of_maker(value: Any) -> str | None:
+    """Return the framework of the modules that a function makes, by how it draws."""
+    if not inspect.isfunction(value):
+        return None
+    names = _parameters(value)
+    if "rngs" in names:
+        return "flax.nnx"
+    if "key" in names:
+        return "equinox"
+    return None
+
+
+def _parameters(maker: Any) -> dict[str, inspect.Parameter]:
+    """Return what a class, or a function, makes a module from."""
+    if not isinstance(maker, type):
+        return dict(inspect.signature(maker).parameters)
+    # that of NNX calls itself by a metaclass
+    _, *parameters = inspect.signature(maker.__init__).parameters.values()  # type: ignore[misc]
     return {parameter.name: parameter for parameter in parameters}
 
 

@@ -292,6 +292,17 @@ def continued(
     is_other_dataset = str(now.dataset) != str(recorded.dataset)
     if now.data_dir == recorded.data_dir and is_other_dataset:
         values["data_dir"] = None  # it is the folder of the recorded data set
+    if now.changed_code and not any(names_in(changes).values()):
+        files = [
+            words(
+                code["flag"],
+                record.own_code.named_from_here(code["flag"], code["name"]),
+            )
+            for code in record.code
+        ]
+        raise UserError(
+            f"--changed-code takes a file that is named, too: {', '.join(files) or 'none is recorded'}"
+        )
     load_recorded(
         record.own_code,
         where,

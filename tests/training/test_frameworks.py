@@ -168,6 +168,38 @@ def test_a_linen_module_is_taken_from_a_function():
     assert network.apply(params, state, images()).shape == (6, 10)
 
 
+def sequential(size, classes, *, key):
+    first, second = jax.random.split(key)
+    layers = [
+        eqx.nn.Lambda(jnp.ravel),
+        eqx.nn.Linear(size, 5, key=first),
+        eqx.nn.Lambda(jax.nn.relu),
+        eqx.nn.Linear(5, classes, key=second),
+    ]
+    return eqx.nn.Sequential(layers)
+
+
+def stacked(size, classes, *, rngs):
+    layers = [nnx.Linear(size, 5, rngs=rngs), nnx.Linear(5, classes, rngs=rngs)]
+    return nnx.Sequential(lambda x: x.reshape(len(x), -1), *layers)
+
+
+@pytest.mark.parametrize("maker", [sequential, stacked])
+def test_a_function_that_makes_a_module_is_taken_too(maker):
+    network = Network.of(maker, DATA)
+    params, state = network.init(jax.random.key(0))
+    other, _ = network.init(jax.random.key(1))
+    assert not same(params, other)
+    assert network.apply(params, state, images()).shape == (6, 10)
+
+
+def test_what_makes_no_module_is_refused():
+    with pytest.raises(
+        UserError, match=r"^Network\.of takes a class of modules of Flax"
+    ):
+        Network.of(lambda data: None, DATA)
+
+
 class Needy(nnx.Module):
     def __init__(self, inputs, hidden, *, rngs):
         self.layer = nnx.Linear(inputs, hidden, rngs=rngs)

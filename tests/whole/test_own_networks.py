@@ -161,6 +161,11 @@ def test_a_resume_wants_the_same_code_and_the_same_data(
     resume_sweep(output, dataset=digits(), quiet=True)
     assert ("architecture", name) in own_code()[1], "the trials' processes get it"
     ENTRIES["architecture"].clear()
+    takes_none = (
+        r"^--changed-code takes a file that is named, too: --architecture .*net.py:mlp"
+    )
+    with pytest.raises(UserError, match=takes_none):
+        resume_sweep(output, dataset=digits(), changed_code=True)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "another user"))
     unsigned = ".*net.py:mlp, which is not signed by you; .*--trust-code"
     with pytest.raises(UserError, match=f"{output} would run {unsigned}"):
