@@ -117,7 +117,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
                 if not self._attached:
                     row = self._attach()
                     if row is not None:
-                        return self._report(row)
+                        return self._report(row, is_saved=True)
                 row = self._pool.epoch(self._lane_id, self._state)
                 # what was saved has another past: a kill must not go on from there
                 if self._loaded:
@@ -157,7 +157,8 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
             return own.row
         return None
 
-    def _report(self, row: EpochRow) -> dict[str, Any]:
+    def _report(self, row: EpochRow, is_saved: bool = False) -> dict[str, Any]:
+        """Return what Tune gets of a row, which is perhaps that of a saved state."""
         reason = self._config.stop_reason(row.epoch, row.diverged)
         if reason:
             self._pool.save(self._lane_id, self._state)
@@ -169,7 +170,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         return {
             **row.report(),
             **news,
-            "repeated": self._may_repeat,
+            "repeated": self._may_repeat or is_saved,
             "stop_reason": reason,
             "done": bool(reason),
             "scheduler_loss": finite_loss(row.train_loss),

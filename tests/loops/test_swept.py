@@ -102,6 +102,18 @@ def test_a_loop_of_python_goes_on_if_it_is_given_again(one_core, tmp_path):
     assert [*longer.epochs["test_loss"]] == [1 / 2, 1 / 3, 1 / 4, 1 / 5]
 
 
+def test_a_retry_goes_on_with_the_state_of_the_first_epoch(one_core, tmp_path, levels):
+    """The row of that state is no new beginning."""
+    options = SweepOptions(output=tmp_path / "sweep", quiet=True)
+    trials = {"learning_rate": 9.0, "epochs": 3}
+    failing = levels + "(fails_at=1)"
+    sweep = run_sweep("fails", trials, options, loop=failing)
+    assert [*sweep.trials["stop_reason"]] == ["error"]
+    again = resume_sweep(sweep.path, retry_errored=True, quiet=True)
+    assert [*again.epochs["epoch"]] == [1]
+    assert not [line for line in notes(again) if "began again" in line]
+
+
 def test_each_trial_with_a_gpu_has_a_process_of_its_own(tmp_path):
     """Ray hands them out, whether there are any or not."""
     import ray
