@@ -292,16 +292,16 @@ def continued(
     is_other_dataset = str(now.dataset) != str(recorded.dataset)
     if now.data_dir == recorded.data_dir and is_other_dataset:
         values["data_dir"] = None  # it is the folder of the recorded data set
-    if now.changed_code and not any(names_in(changes).values()):
-        files = [
-            words(
-                code["flag"],
-                record.own_code.named_from_here(code["flag"], code["name"]),
+    is_named = any(names_in(changes).values())
+    if now.changed_code and record.code and not is_named:
+        files = []
+        for code in record.code:
+            flag = code["flag"]
+            files.append(
+                words(flag, record.own_code.named_from_here(flag, code["name"]))
             )
-            for code in record.code
-        ]
         raise UserError(
-            f"--changed-code takes a file that is named, too: {', '.join(files) or 'none is recorded'}"
+            f"--changed-code takes a file that is named, too: {', '.join(files)}"
         )
     load_recorded(
         record.own_code,
