@@ -17,7 +17,7 @@ import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, TypeVar
 from urllib.parse import (
     SplitResult,
@@ -46,6 +46,10 @@ of that time."""
 PART = ".part"
 """How the name of a file ends that is being written. A killed process leaves it
 behind."""
+
+BEST = ".best"
+"""How the name of a file ends that has the parameters of a trial's best epoch. It lies
+beside the trial's state."""
 
 SECRETS = re.compile(r"key|secret|token|password|signature|credential", re.IGNORECASE)
 
@@ -131,6 +135,15 @@ def join(where: P, *names: str) -> P:
     parts = urlsplit(where)
     path = "/".join((parts.path, *names))
     return urlunsplit(parts._replace(path=path))
+
+
+def with_suffix(where: Place, suffix: str) -> Place:
+    """Return the place of a file whose name ends in another suffix."""
+    if isinstance(where, Path):
+        return where.with_suffix(suffix)
+    parts = urlsplit(where)
+    path = PurePosixPath(parts.path).with_suffix(suffix)
+    return urlunsplit(parts._replace(path=str(path)))
 
 
 def read(where: Place, patience_s: float = 0) -> bytes | None:

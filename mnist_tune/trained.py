@@ -10,10 +10,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from mnist_tune import storage
 from mnist_tune.data.own import examples_of, type_of, unmasked
 from mnist_tune.data_spec import ARRAYS, DataSpec, TaskSpec
 from mnist_tune.errors import UserError, closest
-from mnist_tune.execution.checkpoint import Checkpoint
+from mnist_tune.execution.checkpoint import OPTIMIZER, Checkpoint
 from mnist_tune.invocation import words
 from mnist_tune.judged import Judged
 from mnist_tune.named_code import parse_call
@@ -38,7 +39,8 @@ from mnist_tune.trial import FIELDS, UNDECIDED_REASONS, TrialConfig
 
 @dataclass(frozen=True, repr=False)
 class Trained:
-    """What a trial trained, after the last epoch whose state was saved."""
+    """What a trial trained, after the last epoch whose state was saved, or after its
+    best one."""
 
     trial: TrialConfig
     """What was asked for."""
@@ -151,6 +153,9 @@ def _are_whole(examples: np.ndarray, largest: float) -> bool:
     return examples.dtype.kind in "iu" or type_of([examples]) is np.uint8
 
 
+EPOCHS = ("last", "best")
+"""The epochs of a trial that can be loaded."""
+
 DATA = ("dataset", "data_dir", "train_images", "standardize", "task")
 """The options that say what was trained on."""
 
@@ -159,6 +164,7 @@ def load(
     sweep: Judged,
     trial_id: str | None,
     code: Any,
+    epoch: str = "last",
     trust_code: bool = False,
     changed_code: bool = False,
 ) -> Trained:
@@ -171,7 +177,11 @@ def load(
         trial_id = _best_trial(sweep)
     row = _row_of(sweep, trial_id)
     trial = TrialConfig(**{name: row[name] for name in FIELDS if name in row})
+    if epoch not in EPOCHS:
+        raise UserError(f"epoch must be one of {', '.join(EPOCHS)}, got {epoch!r}")
     checkpoint = Checkpoint.load(sweep.state(trial_id))
+    if epoch == "best":
+        checkpoint = _best_epoch(sweep, trial_id, trial)
     if checkpoint is None and row["stop_reason"] in UNDECIDED_REASONS:
         raise UserError(f"no state of trial {trial_id} has been saved so far")
     if checkpoint is None:
@@ -183,6 +193,28 @@ def load(
         )
     _load_code(sweep, trial.architecture, code, trust_code, changed_code)
     return _trained(trial, checkpoint, _data(sweep.record))
+
+
+def _best_epoch(sweep: Judged, trial_id: str, trial: TrialConfig) -> Checkpoint | None:
+    """Return what was kept of the epoch that is the best by the tables; None if nothing
+    was. Raises `UserError` if that is of another epoch."""
+    if not sweep.record.options.get("keep_best"):
+        raise UserError(f"{sweep.path} kept no best epochs; {words('keep_best')} does")
+    place = storage.with_suffix(sweep.state(trial_id), storage.BEST)
+    checkpoint = Checkpoint.load(place)
+    if checkpoint is None:
+        return None
+    ranking = sweep.record.data.ranking
+    epochs = sweep.epochs[sweep.epochs["trial_id"] == trial_id]
+    scores = ranking.scores(epochs, trial.split)
+    score = ranking.score_of(checkpoint.row.report(), trial.split)
+    is_same = epochs["step"] == checkpoint.row.step
+    # A kill may have come between the state and its row.
+    if scores[is_same].tolist() != [score] or np.nanmax(scores) > score:
+        raise UserError(
+            f"the best epoch of trial {trial_id} is not the one that was kept, {checkpoint.row.epoch}: the sweep was killed then, or another trial's state was taken over; resume it"
+        )
+    return checkpoint
 
 
 def _best_trial(sweep: Judged) -> str:
@@ -300,7 +332,7 @@ def _trained(
     saved = {}
     saved_kinds = {}
     for name, array in checkpoint.arrays.items():
-        if not name.startswith(".optimizer"):
+        if not name.startswith(OPTIMIZER):
             saved[name] = array
             saved_kinds[name] = (array.shape, array.dtype)
     if kinds != saved_kinds:

@@ -73,6 +73,10 @@ class EdgeOptions(CrossedOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.patience:
+            raise UserError(
+                "--patience ends trials that learn no more, and an edge is where trials blow up later; leave it out"
+            )
         if self.sweep is not None and self.resume not in (None, AUTO):
             hint = "leave one of them out"
             raise UserError(

@@ -22,6 +22,7 @@ from mnist_tune.execution.memory import Memory
 from mnist_tune.execution.program_error import DeviceError, OutOfMemoryError, classified
 from mnist_tune.execution.sharpness import SharpnessSettings, measure
 from mnist_tune.regimes.noise import independent_answers, standard_error
+from mnist_tune.regimes.ranking import Ranking
 from mnist_tune.training.optimizers import Hyperparameters
 from mnist_tune.training.program import ERROR, PARTED, Program
 from mnist_tune.trial import TrialConfig, steps_of_epoch
@@ -125,6 +126,8 @@ class LaneGroup:
     """`batch_order`, which keeps what lanes need again."""
     sharpness: SharpnessSettings | None = None
     """When sharpness is measured; None never does."""
+    best_by: Ranking | None = None
+    """As in `WorkerSettings`."""
     _untrained: dict[int, Memory] = field(default_factory=dict)
     """What `untrained` returned, by seed."""
 
@@ -183,6 +186,9 @@ class LaneGroup:
                 measured[lane_id] if self.sharpness else None,
                 **batch,
             )
+            if self.best_by:
+                score = self.best_by.score_of(row.report(), lane.config.split)
+                lane.memory = lane.memory.with_score(score)
             lane.row = rows[lane_id] = row
             lane.seconds.append(batch["batch_s"])
         return rows

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mnist_tune.epoch_row import EpochRow
 
-IN_NO_ROW = ("least_loss", "untrained_deviation", "untrained_parts")
+IN_NO_ROW = (
+    "least_loss",
+    "untrained_deviation",
+    "untrained_parts",
+    "best_score",
+    "best_step",
+)
 """What is saved of it beside the row, from which the rest follows."""
 
 
@@ -29,6 +36,10 @@ class Memory:
     above_since: int | None = None
     guessing_since: int | None = None
     untrained_sharpness: float | None = None
+    best_score: float | None = None
+    """The best held-out score so far; None unless the best epoch is kept."""
+    best_step: int = 0
+    """The last step of that epoch."""
 
     @classmethod
     def after(cls, row: EpochRow, stored: Mapping[str, Any]) -> Memory:
@@ -48,6 +59,18 @@ class Memory:
             untrained_sharpness=row.untrained_sharpness,
             **values,
         )
+
+    def with_score(self, score: float) -> Memory:
+        """Return the memory with the held-out score of its last epoch."""
+        is_best = self.best_score is None or score > self.best_score
+        if math.isnan(score) or not is_best:
+            return self
+        return replace(self, best_score=score, best_step=self.step)
+
+    @property
+    def is_best(self) -> bool:
+        """Whether the last epoch is the best so far."""
+        return 0 < self.best_step == self.step
 
     def stored(self) -> dict[str, Any]:
         """Return what no row has, for JSON."""

@@ -24,6 +24,7 @@ from mnist_tune.execution.hanging import limit_s, returned_or_raised, watched
 from mnist_tune.execution.program_error import OutOfMemoryError, classifying
 from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.machine import give_memory_back
+from mnist_tune.regimes.ranking import Ranking
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.program import Program
 from mnist_tune.trial import TrialConfig
@@ -46,6 +47,7 @@ class LanePool:
         sharpness: SharpnessSettings | None = None,
         hang_s: float = 0.0,
         data_memory: float | None = None,
+        best_by: Ranking | None = None,
     ) -> None:
         self._dataset = dataset
         self._capacity = capacity
@@ -53,6 +55,7 @@ class LanePool:
         self._sharpness = sharpness
         self._hang_s = hang_s
         self._data_memory = data_memory
+        self._best_by = best_by
         # each lane's, and the one that it needs next
         self._order = lru_cache(2 * capacity)(batch_order)
         # those used last are last
@@ -153,6 +156,7 @@ class LanePool:
             BatchSizes(self._capacity),
             self._order,
             self._sharpness,
+            self._best_by,
         )
         # compile while the other clients are still starting
         data = group.data

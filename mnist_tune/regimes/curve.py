@@ -14,6 +14,7 @@ import pandas as pd
 
 from mnist_tune.regimes.data_facts import MNIST, DataFacts
 from mnist_tune.regimes.divergence import chance_ceiling, least_guess_loss
+from mnist_tune.regimes.families import whole_course
 from mnist_tune.regimes.histories import Histories
 from mnist_tune.regimes.noise import (
     SIGMAS,
@@ -393,8 +394,6 @@ def curves_of(
 ) -> Iterator[Curve]:
     """Yield the curve of each trial, in the order of `trials`."""
     histories = Histories.of(epochs, {*trials["trial_id"]})
-    configs = trials[["trial_id", "epochs_asked", *SETTINGS]].rename(
-        columns={"epochs_asked": "epochs"}
-    )
+    configs = trials[["trial_id", *SETTINGS]].assign(epochs=whole_course(trials))
     for config in configs.itertuples(index=False):
         yield Curve.of(histories.columns(config.trial_id), config, data)

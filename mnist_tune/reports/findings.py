@@ -18,7 +18,15 @@ from mnist_tune.judged import Judged
 from mnist_tune.numbers import counted, listed, rate, spoken
 from mnist_tune.regimes import limits
 from mnist_tune.regimes.edge_posterior import LEAST_OUTCOMES
-from mnist_tune.regimes.families import FAMILY, SIBLINGS, has, held_out, setting, varied
+from mnist_tune.regimes.families import (
+    FAMILY,
+    SIBLINGS,
+    has,
+    held_out,
+    setting,
+    varied,
+    whole_course,
+)
 from mnist_tune.regimes.labels import level_losses
 from mnist_tune.regimes.measured_edge import (
     CALM,
@@ -227,7 +235,7 @@ def _unknown_target(sweep: Judged) -> str:
 
 def _why_no_trial_sets_one(sweep: Judged) -> str:
     trials = sweep.trials
-    has_ended = trials["epochs_run"].ge(trials["epochs_asked"])
+    has_ended = trials["epochs_run"].ge(whole_course(trials))
     ended = trials[has_ended & trials["regime"].ne("overfit")]
     judged_by = ended[f"{held_out(trials)}_accuracy"]
     accuracy = ended["train_accuracy"].fillna(judged_by)
