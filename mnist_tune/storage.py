@@ -17,7 +17,7 @@ import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, TypeVar
 from urllib.parse import (
     SplitResult,
@@ -137,13 +137,10 @@ def join(where: P, *names: str) -> P:
     return urlunsplit(parts._replace(path=path))
 
 
-def with_suffix(where: Place, suffix: str) -> Place:
-    """Return the place of a file whose name ends in another suffix."""
-    if isinstance(where, Path):
-        return where.with_suffix(suffix)
-    parts = urlsplit(where)
-    path = PurePosixPath(parts.path).with_suffix(suffix)
-    return urlunsplit(parts._replace(path=str(path)))
+def best_of(state: P) -> P:
+    """Return where a trial's best parameters are, given where its state is."""
+    start, _, query = str(state).rpartition(".npz")
+    return type(state)(f"{start}{BEST}{query}")
 
 
 def read(where: Place, patience_s: float = 0) -> bytes | None:

@@ -153,9 +153,6 @@ def _are_whole(examples: np.ndarray, largest: float) -> bool:
     return examples.dtype.kind in "iu" or type_of([examples]) is np.uint8
 
 
-EPOCHS = ("last", "best")
-"""The epochs of a trial that can be loaded."""
-
 DATA = ("dataset", "data_dir", "train_images", "standardize", "task")
 """The options that say what was trained on."""
 
@@ -177,11 +174,12 @@ def load(
         trial_id = _best_trial(sweep)
     row = _row_of(sweep, trial_id)
     trial = TrialConfig(**{name: row[name] for name in FIELDS if name in row})
-    if epoch not in EPOCHS:
-        raise UserError(f"epoch must be one of {', '.join(EPOCHS)}, got {epoch!r}")
-    checkpoint = Checkpoint.load(sweep.state(trial_id))
+    if epoch not in ("last", "best"):
+        raise UserError(f"epoch must be 'last' or 'best', got {epoch!r}")
     if epoch == "best":
         checkpoint = _best_epoch(sweep, trial_id, trial)
+    else:
+        checkpoint = Checkpoint.load(sweep.state(trial_id))
     if checkpoint is None and row["stop_reason"] in UNDECIDED_REASONS:
         raise UserError(f"no state of trial {trial_id} has been saved so far")
     if checkpoint is None:
@@ -197,22 +195,19 @@ def load(
 
 def _best_epoch(sweep: Judged, trial_id: str, trial: TrialConfig) -> Checkpoint | None:
     """Return what was kept of the epoch that is the best by the tables; None if nothing
-    was. Raises `UserError` if that is of another epoch."""
+    was. Raises `UserError` if it is of another epoch."""
     if not sweep.record.options.get("keep_best"):
-        raise UserError(f"{sweep.path} kept no best epochs; {words('keep_best')} does")
-    place = storage.with_suffix(sweep.state(trial_id), storage.BEST)
-    checkpoint = Checkpoint.load(place)
+        raise UserError(f"{sweep.path} kept no best epochs; --keep-best does")
+    checkpoint = Checkpoint.load(storage.best_of(sweep.state(trial_id)))
     if checkpoint is None:
         return None
-    ranking = sweep.record.data.ranking
     epochs = sweep.epochs[sweep.epochs["trial_id"] == trial_id]
-    scores = ranking.scores(epochs, trial.split)
-    score = ranking.score_of(checkpoint.row.report(), trial.split)
-    is_same = epochs["step"] == checkpoint.row.step
-    # A kill may have come between the state and its row.
-    if scores[is_same].tolist() != [score] or np.nanmax(scores) > score:
+    scores = sweep.record.data.ranking.scores(epochs, trial.split)
+    best = epochs.assign(score=scores).nlargest(1, "score")
+    # a kill may have come before its row, or another trial's state was taken over
+    if best["step"].tolist() != [checkpoint.row.step]:
         raise UserError(
-            f"the best epoch of trial {trial_id} is not the one that was kept, {checkpoint.row.epoch}: the sweep was killed then, or another trial's state was taken over; resume it"
+            f"the best epoch of trial {trial_id} was not kept, but its epoch {checkpoint.row.epoch}; resume the sweep"
         )
     return checkpoint
 

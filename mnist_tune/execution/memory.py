@@ -36,8 +36,8 @@ class Memory:
     above_since: int | None = None
     guessing_since: int | None = None
     untrained_sharpness: float | None = None
-    best_score: float | None = None
-    """The best held-out score so far; None unless the best epoch is kept."""
+    best_score: float = -math.inf
+    """The best held-out score so far, if the best epoch is kept."""
     best_step: int = 0
     """The last step of that epoch."""
 
@@ -62,10 +62,9 @@ class Memory:
 
     def with_score(self, score: float) -> Memory:
         """Return the memory with the held-out score of its last epoch."""
-        is_best = self.best_score is None or score > self.best_score
-        if math.isnan(score) or not is_best:
-            return self
-        return replace(self, best_score=score, best_step=self.step)
+        if score > self.best_score:
+            return replace(self, best_score=score, best_step=self.step)
+        return self
 
     @property
     def is_best(self) -> bool:

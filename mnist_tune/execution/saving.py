@@ -64,7 +64,7 @@ def _write(state: Checkpoint, where: Place, is_due: bool) -> None:
     # The best comes first: a trial that goes on from this state does not train that
     # epoch again.
     if state.memory and state.memory.is_best:
-        state.without_optimizer().save(storage.with_suffix(where, storage.BEST))
+        state.without_optimizer().save(storage.best_of(where))
     if is_due:
         state.save(where)
 

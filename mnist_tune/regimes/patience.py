@@ -4,48 +4,46 @@ beyond noise."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from mnist_tune.regimes.noise import SIGMAS, accuracy_noise
-from mnist_tune.regimes.ranking import Ranking
 from mnist_tune.regimes.statistics import jitter
 
 
-class Rises:
-    """The rises of a trial's held-out score: a report is one if its score is above that
-    of the last rise by more than noise. Small gains add up to a rise, but a report that
-    was lucky is none, nor are those after it that are as good.
+class Report(NamedTuple):
+    """A report of a trial, after its last step so far."""
 
-    The noise of an accuracy follows from its count of answers. That of other scores is
-    how far those before went to and fro (`jitter`): all are measured on the same
-    examples.
+    step: int = 0
+    score: float = -math.inf
+    """The higher the better."""
+    risen: float = -math.inf
+    """The score of the last rise so far."""
+    since: int = 0
+    """How many reports ago that was."""
+
+
+def report(
+    before: Sequence[Report], step: int, score: float, answers: float | None
+) -> Report:
+    """Return a report that follows on others, the first of which is `Report()`. It is a
+    rise if its score is above that of the last rise by more than noise. So small gains
+    add up to a rise, but what is as good as a lucky report is none.
+
+    Args:
+        score: NaN is no rise.
+        answers: on how many independent answers an accuracy was measured. None of other
+            scores: their noise is how far those before went to and fro (`jitter`),
+            since all are measured on the same examples.
     """
-
-    def __init__(self, ranking: Ranking) -> None:
-        self._ranking = ranking
-        self._scores: list[float] = []
-        self._last = math.nan
-        """The score of the last rise."""
-        self.since = 0
-        """The reports since then."""
-
-    def add(self, score: float, answers: float) -> None:
-        """Take up the score of a report, the higher the better, and on how many
-        independent answers an accuracy was measured. NaN is no rise."""
-        self.since += 1
-        if math.isnan(self._last):
-            is_rise = not math.isnan(score)
-        else:
-            is_rise = score - self._last > SIGMAS * self._noise(score, answers)
-        if is_rise:
-            self._last = score
-            self.since = 0
-        self._scores.append(score)
-
-    def _noise(self, score: float, answers: float) -> float:
-        """Return the standard error of the difference from the last rise."""
-        if self._ranking.is_accuracy:
-            errors = accuracy_noise([score, self._last], answers)
-            return math.hypot(*errors)
-        return math.sqrt(2) * jitter(np.array(self._scores))
+    last = before[-1]
+    if answers is None:
+        scores = [earlier.score for earlier in before]
+        noise = math.sqrt(2) * jitter(np.array(scores))
+    else:
+        noise = math.hypot(*accuracy_noise([score, last.risen], answers))
+    if score - last.risen > SIGMAS * noise:
+        return Report(step, score, score)
+    return Report(step, score, last.risen, last.since + 1)

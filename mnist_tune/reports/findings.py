@@ -41,7 +41,7 @@ from mnist_tune.regimes.running_statistics import lagging
 from mnist_tune.reports.decided import on_other_images
 from mnist_tune.reports.questions import Question
 from mnist_tune.results.sweep_meta import SweepMeta
-from mnist_tune.trial import LIVE_REASONS, STARTED_AGAIN, TrialConfig
+from mnist_tune.trial import LIVE_REASONS, OUT_OF_PATIENCE, STARTED_AGAIN, TrialConfig
 
 SHARES = (0.9, 0.5, 0.1)
 """The shares of seeds whose rates are reported."""
@@ -204,6 +204,9 @@ def notes(sweep: Judged) -> Iterator[str]:
     yield from _lagging_statistics(sweep)
     if sweep.record.options.get(STARTED_AGAIN):
         yield "a resumed trial whose state had not been saved began again with epoch 1"
+    ended = int(trials["stop_reason"].eq(OUT_OF_PATIENCE).sum())
+    if ended:
+        yield f"{counted(ended)} ended early, as scores rose no more (--patience)"
     changed = len(trials) - len(sweep.steady)
     if changed:
         text = f"{counted(changed)} changed settings while training"

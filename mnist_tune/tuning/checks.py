@@ -65,8 +65,11 @@ def check_trials(
     it `listed` before. Say what is worth a word. Raises `UserError` if the trials can't
     train on the data."""
     check_counts(trials, dataset, options.train_evaluation)
-    if options.patience:
-        refuse_schedules(trials)
+    schedules = {trial.schedule for trial in trials}
+    if options.patience and schedules - {"constant"}:
+        raise UserError(
+            "--patience would end trials before the end of their schedule, where scores rise; leave one of them out"
+        )
     if not options.loop:
         note_of_trials(trials, dataset, options.say)
     if isinstance(dataset, Dataset):
@@ -83,17 +86,6 @@ def check_trials(
         options.start_ray()
         check_networks(trials, dataset)
     return new
-
-
-def refuse_schedules(trials: Sequence[TrialConfig]) -> None:
-    """Raise a `UserError` if the learning rate of a trial comes down to 0 at its end:
-    scores rise there, and `--patience` would end it before."""
-    for trial in trials:
-        if trial.schedule != "constant":
-            problem = f"scores rise at the end of a {trial.schedule} schedule"
-            raise UserError(
-                f"--patience would end trials before they are done: {problem}; leave one of them out"
-            )
 
 
 def note_of_trials(
