@@ -64,7 +64,7 @@ def check_trials(
     """Return what `sweep.json` keeps of the own code of some trials, but for code that
     it `listed` before. Say what is worth a word. Raises `UserError` if the trials can't
     train on the data."""
-    check_counts(trials, dataset, options.train_evaluation)
+    check_counts(trials, dataset, options.evaluated)
     schedules = {trial.schedule for trial in trials}
     if options.patience and schedules - {"constant"}:
         raise UserError(
