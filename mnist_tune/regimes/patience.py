@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mnist_tune.regimes.noise import SIGMAS, accuracy_noise
+from mnist_tune.regimes.noise import SIGMAS
 from mnist_tune.regimes.statistics import jitter
 
 
@@ -26,24 +26,25 @@ class Report(NamedTuple):
 
 
 def report(
-    before: Sequence[Report], step: int, score: float, answers: float | None
+    before: Sequence[Report], step: int, score: float, answers: float = math.inf
 ) -> Report:
     """Return a report that follows on others, the first of which is `Report()`. It is a
-    rise if its score is above that of the last rise by more than noise. So small gains
-    add up to a rise, but what is as good as a lucky report is none.
+    rise if its score is above that of the last rise by more than three standard errors.
+    So small gains add up to a rise, but what is as good as a lucky report is none.
+
+    All are measured on the same examples. So the noise of a score is how far those
+    before went to and fro (`jitter`), and a gain d in accuracy has at least the
+    standard error `sqrt(d / answers)`: that of as many answers which became right,
+    while none became wrong.
 
     Args:
         score: NaN is no rise.
-        answers: on how many independent answers an accuracy was measured. None of other
-            scores: their noise is how far those before went to and fro (`jitter`),
-            since all are measured on the same examples.
+        answers: on how many independent answers an accuracy was measured.
     """
     last = before[-1]
-    if answers is None:
-        scores = [earlier.score for earlier in before]
-        noise = math.sqrt(2) * jitter(np.array(scores))
-    else:
-        noise = math.hypot(*accuracy_noise([score, last.risen], answers))
-    if score - last.risen > SIGMAS * noise:
+    scores = np.array([earlier.score for earlier in before])
+    noise = SIGMAS * math.sqrt(2) * jitter(scores)
+    fewest = SIGMAS**2 / answers
+    if score - last.risen > max(noise, fewest):
         return Report(step, score, score)
     return Report(step, score, last.risen, last.since + 1)

@@ -3,6 +3,7 @@ have."""
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -55,10 +56,11 @@ class Patience(Stopper):  # type: ignore[misc]
     def _ends(self, trial_id: str, row: Mapping[str, Any]) -> bool:
         config = self._configs[trial_id]
         ranking = self._data.ranking
-        answers = None
+        answers = math.inf
         if ranking.is_accuracy:
             images = config.held_out or self._data.test_images
-            answers = images * (row.get("answers") or 1.0)
+            worth = row.get("answers") or 1.0
+            answers = worth * images
         reports = self._reports[trial_id]
         # What is trained again takes the place of what was reported then.
         while reports[-1].step >= row["step"]:

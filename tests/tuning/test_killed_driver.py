@@ -102,7 +102,7 @@ class Driver:
         """Return what tells the scheduler and the stopper with which Tune would be
         called."""
         if name == "patience":
-            options = SweepOptions(grace_period=5, patience=4)
+            options = SweepOptions(grace_period=5, patience=1)
         else:
             options = SweepOptions(scheduler=name, grace_period=5)
         opened = Opened(options, self.writer, past, None)
@@ -164,7 +164,7 @@ def summary(driver):
 
 REASONS = {
     "regimes": "completed slow slow slow completed diverged slow".split(),
-    "patience": "patience slow slow slow patience diverged slow".split(),
+    "patience": "patience patience slow patience patience patience slow".split(),
 }
 
 
