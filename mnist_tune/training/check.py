@@ -404,7 +404,8 @@ def _check_programs(
         size = None
         if is_scheduled:
             size = trial.batch_size
-        different[trial.architecture, trial.loss, Step.of(trial), size] = trial
+        step = Step.of(trial, data.train_images - trial.held_out)
+        different[trial.architecture, trial.loss, step, size] = trial
     for trial in different.values():
         with _trying(f"{data.flag} {trial.architecture!r}"):
             _check_program(trial, data, examples)

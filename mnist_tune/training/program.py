@@ -70,7 +70,7 @@ class Program:
 
     @classmethod
     def of(cls, config: TrialConfig, data: DataSpec | TaskSpec) -> Program:
-        step = Step.of(config)
+        step = Step.of(config, data.train_images - config.held_out)
         _, made = task_of(config, data)
         return cls(config.architecture, step, config.batch_size, config.drop_last, made)
 
