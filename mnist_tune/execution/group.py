@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -350,17 +351,20 @@ class LaneGroup:
             )
         parts = sums.pop(PARTED, None)
         scores = []
-        for lane, count in enumerate(counts.tolist()):
+        for lane in range(len(batch)):
             means = dict[str, Any]()
             squares = dict[str, float]()
             for name, (totals, totals_of_squares) in sums.items():
-                means[name] = float(totals[lane]) / count
-                squares[name] = float(totals_of_squares[lane]) / count
+                # A score of blocks has no value if there is none.
+                scored: float = int(counts[name][lane]) or math.nan
+                means[name] = float(totals[lane]) / scored
+                squares[name] = float(totals_of_squares[lane]) / scored
             if parts:
                 losses, examples = parts
                 means[PARTED] = _means_of_parts(losses[lane], examples[lane])
                 variance = max(squares["loss"] - means["loss"] ** 2, 0.0)
-                means[ERROR] = standard_error(means[PARTED], variance / count)
+                variance /= int(counts["loss"][lane])
+                means[ERROR] = standard_error(means[PARTED], variance)
             if self.data.positions > 1:
                 means["answers"] = independent_answers(
                     means["accuracy"], squares["accuracy"], self.data.positions

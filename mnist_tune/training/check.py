@@ -109,6 +109,7 @@ def _check_task(
         _check_step(task, params, state, examples_of(train, EXAMPLES))
         block = _block_of(task, train, test)
         scores, of_blocks = _check_scores(task, params, state, block)
+        judged_by_blocks = {"loss", "accuracy"}.intersection(of_blocks)
         guesses = {}
         if task.guess is not None:
             guesses[name] = float(task.guess)
@@ -125,9 +126,11 @@ def _check_task(
     _check_programs(of_task, spec, train)
     sums = {"train": checksum(train), "test": checksum(test)}
     whole = 0
-    if of_blocks:
+    if judged_by_blocks:
         whole = task.block
-    return TaskData(spec, train, test, sums, whole, task.block, shared=scores)
+    return TaskData(
+        spec, train, test, sums, whole, task.block, shared=scores, of_blocks=of_blocks
+    )
 
 
 def _block_of(task: Task, train: Any, test: Any) -> Any:
@@ -320,8 +323,8 @@ def _check_finite(loss: jax.Array) -> None:
 
 def _check_scores(
     task: Task, params: Any, state: Any, examples: Any
-) -> tuple[tuple[str, ...], bool]:
-    """Return the names of a task's scores beside loss and accuracy, and whether some
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of a task's scores beside loss and accuracy, and of those that
     are of whole blocks."""
     name = "loss"
     if task.score:
@@ -333,8 +336,8 @@ def _check_scores(
     values = tried(CALLS[name], _quickly(task.scores), *arguments)
     _check_score_values(name, values, task.chance)
     own = [score for score in kinds if score not in ("loss", "accuracy")]
-    are_of_blocks = [kind.shape == () for kind in kinds.values()]
-    return tuple(own), any(are_of_blocks)
+    of_blocks = [score for score, kind in kinds.items() if kind.shape == ()]
+    return tuple(own), tuple(of_blocks)
 
 
 def _check_score_kinds(name: str, kinds: dict[str, Any], size: int) -> None:

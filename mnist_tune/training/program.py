@@ -199,9 +199,9 @@ class Program:
 
     def evaluate(
         self, state: TrainState, data: Data, split: Array, before: Scores | None = None
-    ) -> tuple[Array, Scores]:
-        """Return how many of a split's examples were evaluated, and of each score the
-        sums of its values and of their squares. A score of whole batches counts for
+    ) -> tuple[dict[str, Array], Scores]:
+        """Return of each score on how many of a split's examples it was evaluated, and
+        the sums of its values and of their squares. A score of whole batches counts for
         each example, and leaves out those that fill no block.
 
         Args:
@@ -245,13 +245,17 @@ class Program:
             index = start + jnp.arange(size, dtype=jnp.int32)
             is_new = index >= block_start
             inside = is_new & (index < first + count)
+            is_full = block_start + size <= first + count
             new_sums = {}
             for name, values in scores(i, at).items():
                 values = values.astype(jnp.float32)
-                counted = jnp.where(inside, values, 0)
+                has_value = inside
+                if name in of_blocks:
+                    has_value = inside & is_full
+                counted = jnp.where(has_value, values, 0)
                 new_sums[name] = _added(sums[name], counted)
                 if name == "loss" and PARTED in sums:
-                    of_block = counted.sum(), inside.sum()
+                    of_block = counted.sum(), has_value.sum()
                     new_sums[PARTED] = jax.tree.map(
                         lambda x, y: x.at[i * PARTS // blocks].add(y),
                         sums[PARTED],
@@ -260,12 +264,13 @@ class Program:
             return new_sums
 
         kinds = jax.eval_shape(scores, count, 0)
-        has_whole = any(not kind.shape for kind in kinds.values())
+        of_blocks = [name for name, kind in kinds.items() if not kind.shape]
+        counts = dict.fromkeys(kinds, count)
         # A score of a whole block has no value for the examples that fill none.
-        reached = count
-        if not has_whole:
-            reached = count + size - 1
-        blocks = reached // size
+        blocks = count // size
+        counts |= dict.fromkeys(of_blocks, blocks * size)
+        if len(of_blocks) < len(kinds):
+            blocks = (count + size - 1) // size
         zeros = {name: (jnp.float32(0), jnp.float32(0)) for name in kinds}
         if "accuracy" not in kinds:
             zeros[PARTED] = jnp.zeros(PARTS), jnp.zeros(PARTS)
@@ -273,9 +278,7 @@ class Program:
         if in_parts:
             end = jnp.minimum(split[4], blocks)
         sums = jax.lax.fori_loop(begin, end, block, before or zeros)
-        if has_whole:
-            return blocks * size, sums
-        return count, sums
+        return counts, sums
 
 
 def task_of(

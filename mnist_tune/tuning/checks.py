@@ -97,8 +97,8 @@ def note_of_trials(
     small_batch = small_last_batch(batches)
     if small_batch:
         say(note(small_batch))
-    if dataset.whole:
-        _note_of_blocks(trials, dataset, dataset.whole, say)
+    if isinstance(dataset, TaskData) and dataset.of_blocks:
+        _note_of_blocks(trials, dataset, say)
     if isinstance(dataset, Dataset):
         _note_of_linear_networks(trials, say)
     for trial in trials:
@@ -113,11 +113,10 @@ def note_of_trials(
 
 
 def _note_of_blocks(
-    trials: Sequence[TrialConfig],
-    dataset: Dataset | TaskData,
-    block: int,
-    say: Callable[[str], None],
+    trials: Sequence[TrialConfig], dataset: TaskData, say: Callable[[str], None]
 ) -> None:
+    block = dataset.whole or dataset.block
+    scores = " and ".join(dataset.of_blocks)
     counts = {dataset.spec.test_images} | {trial.held_out for trial in trials}
     remainders = list[str]()
     for count in sorted(counts):
@@ -125,11 +124,10 @@ def _note_of_blocks(
             remainders.append(f"{count % block} of {count}")
     if remainders:
         remainder = " and ".join(remainders)
-        say(
-            note(
-                f"score is one number for {block} examples; evaluations leave out {remainder} held-out or test examples"
-            )
-        )
+        what = f"a value of {scores} is of {block} examples"
+        remedy = "give the task a smaller block, or return one value for each example"
+        left_out = f"evaluations leave out {remainder} held-out or test examples"
+        say(note(f"{what}; {left_out}; {remedy}"))
 
 
 def _note_of_linear_networks(

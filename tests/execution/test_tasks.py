@@ -157,6 +157,32 @@ def test_a_score_of_whole_batches_leaves_out_the_rest():
     assert row.test_loss == pytest.approx(rest + np.arange(40, 56).mean(), rel=1e-6)
 
 
+def with_a_scale():
+    """A loss for each example, and beside it one number for each block of 8."""
+
+    def loss(params, state, x, key):
+        return (params["w"] ** 2).sum() + x.mean(), state
+
+    def score(params, state, x, key):
+        return {"loss": x, "scale": x.sum()}
+
+    x = np.arange(60, dtype=np.float32)
+    return Task(whole_batches().init, loss, lambda: (x[:40], x[40:]), score, block=8)
+
+
+@pytest.mark.parametrize("data_memory", [None, 1])
+def test_a_score_of_whole_batches_leaves_others_their_examples(data_memory):
+    register("with_a_scale")(with_a_scale)
+    data = check_tasks(["with_a_scale"], [TrialConfig(batch_size=32)])
+    pool = LanePool(data, data_memory=data_memory)
+    pool.attach("a", config_of(with_a_scale, 0.01))
+    row = pool.run(["a"])["a"]
+    assert row.train_loss == np.arange(40).mean()
+    # 20 test examples are two blocks of 8, and four more
+    assert row.test_loss == np.arange(40, 60).mean()
+    assert row.scores == {"scale": np.arange(40, 56).mean() * 8}
+
+
 @pytest.mark.parametrize(
     ("untrained", "least", "deviation", "loss", "diverged"),
     [

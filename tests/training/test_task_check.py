@@ -13,6 +13,7 @@ from tasks import gan, pinn, regression, vae
 
 from mnist_tune import TrialConfig, UserError
 from mnist_tune.data.dataset import check_counts
+from mnist_tune.data.holdout import default_holdout
 from mnist_tune.errors import LastBatchError
 from mnist_tune.own_code.registry import register, register_optimizer
 from mnist_tune.training.check import check_tasks
@@ -631,6 +632,28 @@ def test_a_score_of_whole_blocks_needs_a_block_in_each_split_and_says_what_it_le
     note_of_trials([trial], data, notes.append)
     leaves_out = "evaluations leave out 20 of 100 held-out or test" in "".join(notes)
     assert leaves_out == (few == 40)
+
+
+def test_a_scalar_beside_scores_of_examples_needs_no_block_and_says_what_it_leaves_out():
+    def score(params, state, batch, key):
+        losses = GOOD.score(params, state, batch, key)
+        return {"loss": losses, "scale": jnp.exp(params["b"]).mean()}
+
+    register("beside")(lambda: replace(GOOD, score=score, block=128))
+    data = check_tasks(["beside"], [])
+    trial = TrialConfig(batch_size=8, holdout=30)
+    check_counts([trial], data)
+    notes = []
+    note_of_trials([trial], data, notes.append)
+    [line] = [line for line in notes if "leave out" in line]
+    assert "a value of scale is of 128 examples" in line
+    assert "leave out 30 of 30 and 100 of 100 held-out or test examples" in line
+    assert "a smaller block" in line
+    # as many as without it
+    register("good")(lambda: replace(GOOD, block=128))
+    trials = [TrialConfig(batch_size=8)]
+    without = default_holdout(check_tasks(["good"], []), trials)
+    assert default_holdout(data, trials) == without
 
 
 def test_a_loss_of_pairs_says_what_leaves_out_an_odd_last_batch():
