@@ -341,11 +341,12 @@ class LaneGroup:
         `independent_answers`; without an accuracy, the mean losses of parts of the
         split."""
         slots = _slots(batch)
-        first, count = self.data.splits[split]
+        number = list(self.data.splits).index(split)
+        of_split = (*self.data.splits[split], number)
         if self.data.part:
-            counts, sums = self._evaluate_parts(size, slots, first, count)
+            counts, sums = self._evaluate_parts(size, slots, of_split)
         else:
-            index = np.array((first, count), np.int32)
+            index = np.array(of_split, np.int32)
             counts, sums = self.executor.measure(
                 Program.evaluate, size, slots, self.data.arrays, index
             )
@@ -373,10 +374,11 @@ class LaneGroup:
         return scores
 
     def _evaluate_parts(
-        self, size: int, slots: list[int], first: int, count: int
+        self, size: int, slots: list[int], of_split: tuple[int, int, int]
     ) -> Any:
         """Return what `Program.evaluate` does, of examples that are brought to the
         device in parts of whole blocks."""
+        first, count, _ = of_split
         total = sum(len(jax.tree.leaves(part)[0]) for part in self.data.arrays)
         block = min(self.executor.program.task.block, total)
         # What does not change in the loop over blocks, XLA takes out of it. If a part
@@ -395,7 +397,7 @@ class LaneGroup:
         brought = zip(begins, self.data.brought(indices), strict=True)
         for begin, (part, _) in brought:
             end = begin + blocks_of_part
-            index = np.array((first, count, total, begin, end), np.int32)
+            index = np.array((*of_split, total, begin, end), np.int32)
             counts, sums = self.executor.measure(
                 Program.evaluate, size, slots, part, index, inputs=sums
             )

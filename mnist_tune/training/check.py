@@ -330,7 +330,7 @@ def _check_scores(
     if task.score:
         name = "score"
     batch = jax.tree.map(jnp.asarray, examples)
-    arguments = params, state, batch, jax.random.key(1)
+    arguments = params, state, batch, jax.random.key(1), jnp.int32(0)
     kinds = _traced(name, task.scores, *arguments)
     _check_score_kinds(name, kinds, len_of(batch))
     values = tried(CALLS[name], _quickly(task.scores), *arguments)

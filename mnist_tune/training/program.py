@@ -207,23 +207,24 @@ class Program:
         Args:
             state: the state of one trial.
             data: the examples of all splits.
-            split: int32 [2], the index of the first example and the number of examples.
-                They are traced, so that all splits share one compilation. For a part of
-                a split, int32 [5]: also the number of all examples, and of its first
-                block and of that after the last one. The data are then the examples of
-                these blocks.
+            split: int32 [3], the index of the first example, the number of examples and
+                that of the split. They are traced, so that all splits share one
+                compilation. For a part of a split, int32 [6]: also the number of all
+                examples, and of its first block and of that after the last one. The
+                data are then the examples of these blocks.
             before: the sums of the blocks before.
         """
         held = len(jax.tree.leaves(data)[0])
         first = split[0]
         count = split[1]
+        of_split = split[2]
         size = min(self.task.block, held)
-        in_parts = len(split) > 2
+        in_parts = len(split) > 3
         total: Array | int = held
         begin: Array | int = 0
         if in_parts:
-            total = split[2]
-            begin = split[3]
+            total = split[3]
+            begin = split[4]
         root = jax.random.key(EVALUATIONS, impl="threefry2x32")
         keys = jax.random.fold_in(root, first)
 
@@ -232,7 +233,7 @@ class Program:
                 lambda x: jax.lax.dynamic_slice_in_dim(x, start, size), data
             )
             key = jax.random.fold_in(keys, i)
-            return self.task.scores(state.params, state.extra, batch, key)
+            return self.task.scores(state.params, state.extra, batch, key, of_split)
 
         def block(i: Array, sums: Scores) -> Scores:
             block_start = first + i * size
@@ -250,33 +251,26 @@ class Program:
             for name, values in scores(i, at).items():
                 values = values.astype(jnp.float32)
                 has_value = inside
-                if name in of_blocks:
+                if not kinds[name].shape:
                     has_value = inside & is_full
                 counted = jnp.where(has_value, values, 0)
                 new_sums[name] = _added(sums[name], counted)
                 if name == "loss" and PARTED in sums:
-                    of_block = counted.sum(), has_value.sum()
-                    new_sums[PARTED] = jax.tree.map(
-                        lambda x, y: x.at[i * PARTS // blocks].add(y),
-                        sums[PARTED],
-                        of_block,
-                    )
+                    losses, examples = sums[PARTED]
+                    part = i * PARTS // blocks
+                    losses = losses.at[part].add(counted.sum())
+                    examples = examples.at[part].add(has_value.sum())
+                    new_sums[PARTED] = losses, examples
             return new_sums
 
         kinds = jax.eval_shape(scores, count, 0)
-        of_blocks = [name for name, kind in kinds.items() if not kind.shape]
-        counts = dict.fromkeys(kinds, count)
-        # A score of a whole block has no value for the examples that fill none.
-        blocks = count // size
-        counts |= dict.fromkeys(of_blocks, blocks * size)
-        if len(of_blocks) < len(kinds):
-            blocks = (count + size - 1) // size
+        counts, blocks = _reached(kinds, count, size)
         zeros = {name: (jnp.float32(0), jnp.float32(0)) for name in kinds}
         if "accuracy" not in kinds:
             zeros[PARTED] = jnp.zeros(PARTS), jnp.zeros(PARTS)
         end = blocks
         if in_parts:
-            end = jnp.minimum(split[4], blocks)
+            end = jnp.minimum(split[5], blocks)
         sums = jax.lax.fori_loop(begin, end, block, before or zeros)
         return counts, sums
 
@@ -290,6 +284,20 @@ def task_of(
         return made, made
     network = architecture(config.architecture, data)
     return network, classifier(network, data, config.loss)
+
+
+def _reached(
+    kinds: dict[str, Any], count: Array, size: int
+) -> tuple[dict[str, Array], Array]:
+    """Return on how many of so many examples each score is evaluated, and in how many
+    blocks. A score of a whole block has no value for the examples that fill none."""
+    counts = dict.fromkeys(kinds, count)
+    of_blocks = [name for name, kind in kinds.items() if not kind.shape]
+    blocks = count // size
+    counts |= dict.fromkeys(of_blocks, blocks * size)
+    if len(of_blocks) < len(kinds):
+        blocks = (count + size - 1) // size
+    return counts, blocks
 
 
 def _examples(data: Data, index: Array) -> Any:

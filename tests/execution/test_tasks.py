@@ -157,6 +157,27 @@ def test_a_score_of_whole_batches_leaves_out_the_rest():
     assert row.test_loss == pytest.approx(rest + np.arange(40, 56).mean(), rel=1e-6)
 
 
+def told_its_split():
+    """A score that is the number of its split: of numbers alone, held-out examples are
+    training examples."""
+
+    def score(params, state, numbers, key, split):
+        return jnp.full(len(numbers), split)
+
+    return replace(noting(), score=score)
+
+
+@pytest.mark.parametrize("capacity", [1, 2])
+def test_a_score_that_asks_for_its_split_is_told_it(capacity):
+    register("told_its_split")(told_its_split)
+    data = check_tasks(["told_its_split"], [TrialConfig(batch_size=20)])
+    pool = LanePool(data, capacity)
+    config = replace(config_of(told_its_split, 0.1), batch_size=8, holdout=8)
+    pool.attach("a", config)
+    row = pool.run(["a"])["a"]
+    assert (row.train_loss, row.test_loss, row.validation_loss) == (0.0, 1.0, 2.0)
+
+
 def with_a_scale():
     """A loss for each example, and beside it one number for each block of 8."""
 
