@@ -28,6 +28,10 @@ def _as_path(array: np.memmap[Any, Any]) -> tuple[Any, ...]:
 copyreg.pickle(np.memmap, _as_path)  # else pickling would read the whole file
 
 
+ON_HOST = "pure_callback (docs/own_training.md)"
+"""What makes examples on the host in each step."""
+
+
 @dataclass(frozen=True, eq=False)
 class TaskData:
     """The examples of a task. A process that trains none has `held` alone."""
@@ -47,6 +51,8 @@ class TaskData:
     """What each task's `score` returns beside loss and accuracy."""
     of_blocks: tuple[str, ...] = ()
     """The scores that are one number for a block."""
+    of_items: bool = False
+    """Whether they were read from data sets of items."""
     held: Any = None
     """Ray's reference to the whole of it."""
     target: float | None = None

@@ -103,7 +103,7 @@ def _check_task(
     task = made_task(name)
     with _trying(f"task {name!r}"):
         _check_fields(task)
-        train, test = made_data(task)
+        train, test, of_items = made_data(task)
         train = jax.tree.map(lambda x: x[:train_images], train)
         params, state = _check_init(task)
         _check_step(task, params, state, examples_of(train, EXAMPLES))
@@ -129,7 +129,15 @@ def _check_task(
     if judged_by_blocks:
         whole = task.block
     return TaskData(
-        spec, train, test, sums, whole, task.block, shared=scores, of_blocks=of_blocks
+        spec,
+        train,
+        test,
+        sums,
+        whole,
+        task.block,
+        shared=scores,
+        of_blocks=of_blocks,
+        of_items=of_items,
     )
 
 
