@@ -178,6 +178,42 @@ def test_a_score_that_asks_for_its_split_is_told_it(capacity):
     assert (row.train_loss, row.test_loss, row.validation_loss) == (0.0, 1.0, 2.0)
 
 
+def read_from_the_host():
+    """A task whose examples are made on the host, other ones in each step."""
+
+    def read(numbers, step):
+        items = []
+        for number in np.asarray(numbers):
+            rng = np.random.default_rng((int(number), int(step)))
+            items.append(rng.normal(size=3))
+        return np.stack(items).astype("float32")
+
+    def loss(params, state, numbers, key):
+        kind = jax.ShapeDtypeStruct((len(numbers), 3), jnp.float32)
+        x = jax.pure_callback(
+            read, kind, numbers, state["step"], vmap_method="sequential"
+        )
+        errors = (x - params["w"]) ** 2
+        return errors.mean(), {"step": state["step"] + 1}
+
+    def init(key):
+        return {"w": jnp.ones(3)}, {"step": jnp.int32(0)}
+
+    return Task(init, loss, lambda: (40, 16), block=8)
+
+
+def test_examples_of_each_step_may_be_made_on_the_host():
+    pool = pool_of(read_from_the_host, capacity=2)
+    config = config_of(read_from_the_host, 0.1)
+    for lane in ("a", "b"):
+        pool.attach(lane, config)
+    first = pool.run(["a", "b"])
+    second = pool.run(["a", "b"])
+    assert first["a"].train_loss == first["b"].train_loss
+    assert first["a"].train_loss != second["a"].train_loss
+    assert pool.checkpoint("a").arrays[".extra['step']"] == 4  # of two batches each
+
+
 def with_a_scale():
     """A loss for each example, and beside it one number for each block of 8."""
 
