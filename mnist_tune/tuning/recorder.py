@@ -155,8 +155,8 @@ WORTH_S = 10.0
 def slow_evaluation(row: EpochRow, epochs: int, data: DataFacts) -> str:
     """Return what to do if evaluation takes most of the time of a trial of so many
     epochs, and evaluates more training examples than it must; else nothing."""
-    evaluates_all = data.evaluated is None and data.flag != "loop"
-    if not evaluates_all or data.train_images <= data.test_images:
+    evaluated = data.evaluated or data.train_images
+    if data.flag == "loop" or evaluated <= data.test_images:
         return ""
     # Before the first epoch, the untrained state was evaluated. Sharpness takes its
     # share of the evaluation's seconds.
@@ -168,9 +168,9 @@ def slow_evaluation(row: EpochRow, epochs: int, data: DataFacts) -> str:
         return ""
     share = eval_s / (eval_s + train_s)
     fewer = words("train_evaluation", data.test_images)
-    of_all = f"evaluates fewer of the {data.train_images} training examples"
     takes = f"evaluation takes {share:.0%} of an epoch's time"
-    return f"{takes}; in a new sweep, {fewer} {of_all}"
+    instead = f"evaluates so many training examples in place of {evaluated}"
+    return f"{takes}; in a new sweep, {fewer} {instead}"
 
 
 def scheduler_name(scheduler: Any, otherwise: str) -> str:

@@ -153,7 +153,7 @@ def test_slow_evaluation_is_said_once_with_its_remedy(of_one_trial, epoch_row, c
     [line] = lines(slow, slow, slow)
     assert line == (
         "note: evaluation takes 75% of an epoch's time; in a new sweep, "
-        "--train-evaluation 1000 evaluates fewer of the 4000 training examples"
+        "--train-evaluation 1000 evaluates so many training examples in place of 4000"
     )
 
 
