@@ -5,7 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from mnist_tune import EdgeOptions, SweepOptions, TrialConfig, UserError, run_sweep
+from mnist_tune import (
+    EdgeOptions,
+    SweepOptions,
+    TrialConfig,
+    UserError,
+    find_edge,
+    run_sweep,
+)
 from mnist_tune.regimes.data_facts import MNIST
 from mnist_tune.tuning.patience import Patience
 from mnist_tune.tuning.run import Run
@@ -93,4 +100,4 @@ def test_it_is_refused_beside_a_schedule_that_ends_at_0_and_by_an_edge(
         run_sweep("cosine", trial, options)
     assert not folder.exists()
     with pytest.raises(UserError, match=r"--patience .* an edge is where trials blow"):
-        EdgeOptions(patience=3)
+        find_edge(EdgeOptions(patience=3))
