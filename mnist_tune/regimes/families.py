@@ -103,7 +103,7 @@ def whole_course(trials: pd.DataFrame) -> pd.Series:
     """Return how many epochs each trial was to run: as many as were asked for or, where
     the held-out score rose no more (`--patience`), as many as it ran."""
     asked = trials["epochs_asked"]
-    if "stop_reason" not in trials:
+    if not {"stop_reason", "epochs_run"}.issubset(trials):
         return asked
     has_ended = trials["stop_reason"].eq(OUT_OF_PATIENCE)
     return asked.mask(has_ended, trials["epochs_run"])
