@@ -467,6 +467,8 @@ def stops(sweep: Sweep, largest_first: bool) -> Stops:
 def config_of(trial: dict[str, Any], epochs: int) -> TrialConfig:
     """Return a trial's config, as far as its set records it."""
     settings = {name: trial[name] for name in RECORDED if name in trial}
+    # by which the loss of a guess is known
+    settings["architecture"] = trial["architecture"]
     # What others trained has schedules that ours don't.
     if trial["schedule"] in SCHEDULES:
         settings["schedule"] = trial["schedule"]
