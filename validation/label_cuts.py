@@ -51,7 +51,7 @@ from mnist_tune.regimes.labels import label_trials
 from mnist_tune.regimes.limits import FAR, LEARNED, TREND
 from mnist_tune.regimes.reasons import Reason
 from mnist_tune.regimes.replicates import clopper_pearson
-from mnist_tune.tuning.early_stopping import RegimeStopping
+from mnist_tune.tuning.early_stopping import ASHA, RegimeStopping
 from mnist_tune.tuning.run import Run
 
 SETS = Path(__file__).parents[1] / "tests" / "regimes"
@@ -543,7 +543,7 @@ class Savings:
             highest = medians.max()
             if curve.data.learned(highest) > LEARNED:
                 self.recovered.append(f"{name}, then {highest:.3f}")
-        if reason == "slow":
+        if reason in ("slow", ASHA):
             arrival = first_epoch(curve.score, target)
             if arrival < math.inf:
                 self.arrived.append(f"{name}, there in {arrival:.0f}")
