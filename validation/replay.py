@@ -24,7 +24,7 @@ Scheduler = Callable[[Row], str]
 
 
 def largest_first(logs: np.ndarray) -> np.ndarray:
-    return -logs
+    return np.negative(logs)
 
 
 def smallest_first(logs: np.ndarray) -> np.ndarray:
