@@ -24,7 +24,8 @@ Scheduler = Callable[[Row], str]
 
 
 def largest_first(logs: np.ndarray) -> np.ndarray:
-    return np.negative(logs)
+    descending: np.ndarray = -logs
+    return descending
 
 
 def smallest_first(logs: np.ndarray) -> np.ndarray:
@@ -34,7 +35,8 @@ def smallest_first(logs: np.ndarray) -> np.ndarray:
 def middle_out(logs: np.ndarray) -> np.ndarray:
     """Return the distances from the middle, the order of `mnist-tune regimes`."""
     middle = (logs.min() + logs.max()) / 2
-    return np.abs(logs - middle)
+    distances: np.ndarray = np.abs(logs - middle)
+    return distances
 
 
 def coarse_to_fine(logs: np.ndarray) -> np.ndarray:
@@ -49,7 +51,8 @@ def coarse_to_fine(logs: np.ndarray) -> np.ndarray:
         places[middle] = place
         halves = [(first, middle), (middle + 1, end)]
         gaps += [half for half in halves if half[0] < half[1]]
-    return places[np.searchsorted(distinct, logs)]
+    in_turn: np.ndarray = places[np.searchsorted(distinct, logs)]
+    return in_turn
 
 
 ORDERS = {
