@@ -99,7 +99,9 @@ def best_rate(settings: pd.DataFrame) -> float | None:
     return float(settings["learning_rate"].iloc[0])
 
 
-def comparisons(sweep: Sweep, order: str, at_a_time: int) -> list[tuple[bool, bool, bool]]:
+def comparisons(
+    sweep: Sweep, order: str, at_a_time: int
+) -> list[tuple[bool, bool, bool]]:
     """Return for each share of the epochs whether there was an answer, whether it was
     the final one, and whether it was not told apart from that."""
     result = replay(sweep, order, ours(sweep), at_a_time)
