@@ -273,11 +273,11 @@ def steps_of_epoch(images: int, batch_size: int, drop_last: bool) -> int:
 
 def report_ends(steps: int, every: int | None) -> list[int]:
     """Return the steps of an epoch after which a trial reports: after each `every`
-    steps, and at the end. What is left then, if it is less than half as much, belongs
-    to the report before. Without `every`, an epoch has one report."""
+    steps, and at the end. If at most half as many are left there, they belong to the
+    report before. Without `every`, an epoch has one report."""
     if every is None:
         return [steps]
-    least = (every + 1) // 2
+    least = every // 2 + 1
     inner = range(every, steps - least + 1, every)
     return [*inner, steps]
 

@@ -339,9 +339,7 @@ class LaneGroup:
         """Train a batch for the steps after `first` up to `last`, counted from its last
         report. Return the step losses of each lane, and the number of lanes in the
         batch."""
-        keys = [
-            (lane.config.seed ^ DRAWS, self.stretch(lane).epoch) for lane in batch
-        ]
+        keys = [(lane.config.seed ^ DRAWS, self.stretch(lane).epoch) for lane in batch]
         losses = self.executor.train(
             size,
             _slots(batch),
@@ -386,7 +384,9 @@ class LaneGroup:
             seed, stretch = lane.config.data_seed, self.stretch(lane)
             if (seed, stretch) not in shared:
                 order = self.order(seed, stretch.epoch, self.data.train_count)
-                shared[seed, stretch] = order[stretch.first * size : stretch.last * size]
+                shared[seed, stretch] = order[
+                    stretch.first * size : stretch.last * size
+                ]
             orders.append(shared[seed, stretch])
         if len(self.ends) == 1:
             return np.zeros((), np.int32), orders

@@ -286,6 +286,7 @@ def _ranked(
     means = measured.astype(float).groupby(setting).mean()
     settings = trials[[*CONFIGURATION, "trial_id"]].iloc[first_rows]
     settings = settings.assign(
+        reports=trials.get("reports", 1),
         seeds=np.bincount(setting),
         failures=failures,
         accuracy=mean,
