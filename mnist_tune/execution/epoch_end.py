@@ -77,7 +77,11 @@ def epoch_row(
             train_loss, before.untrained_loss, least_loss, before.untrained_deviation
         )
     row = EpochRow(diverged=diverged, **columns)
-    return row, Memory.after(row, before.stored() | {"least_loss": least_loss})
+    stored = before.stored() | {
+        "least_loss": least_loss,
+        "begun_window": begun_window(losses, config, data, first),
+    }
+    return row, Memory.after(row, stored)
 
 
 def step_columns(
@@ -90,8 +94,13 @@ def step_columns(
     """Return the columns that the losses of an epoch's steps have. The arguments are as
     in `epoch_row`."""
     size = config.batch_size
-    means, starts = window_means(losses, size, data.train_count - first * size)
-    first_step = before.step + 1
+    begun = len(before.begun_window)
+    rest = len(begun_window(losses, config, data, first))
+    windowed = np.concatenate([before.begun_window, losses])
+    windowed = windowed[: len(windowed) - rest]
+    images = data.train_count - (first - begun) * size
+    means, starts = window_means(windowed, size, images)
+    first_step = before.step - begun + 1
     above_since = left_for_good(
         means, before.untrained_loss, first_step, before.above_since, starts
     )
@@ -114,6 +123,19 @@ def step_columns(
         "above_since": above_since,
         "guessing_since": guessing_since,
     }
+
+
+def begun_window(
+    losses: np.ndarray, config: TrialConfig, data: DeviceData, first: int
+) -> list[float]:
+    """Return the losses of the window that has begun before a report within an epoch,
+    and goes on after it. The arguments are as in `epoch_row`."""
+    steps = first + len(losses)
+    if steps == config.steps(data.train_count):
+        return []
+    span = window_images(config.batch_size) // config.batch_size
+    rest: list[float] = losses[len(losses) - steps % span :].tolist()
+    return rest
 
 
 def compared_by(held_out: Mapping[str, Any], before: Memory) -> dict[str, Any]:

@@ -25,9 +25,9 @@ from mnist_tune.errors import UserError
 from mnist_tune.training.optimizers import Hyperparameters
 from mnist_tune.training.program import Data, Program, TrainState
 
-Part = tuple[Data, Sequence[np.ndarray], np.ndarray]
+Part = tuple[Data, Sequence[np.ndarray], np.ndarray | int]
 """A part of an epoch: examples on the device, each lane's order of them, and the steps
-of the epoch before it, int32: one number for all lanes, or [lanes]."""
+of the epoch before it: one number for all lanes, or [lanes]."""
 
 Kinds = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
 """The shape and the type of each array by its name."""
@@ -159,9 +159,10 @@ class Executor:
         lanes = self._take(slots, size)
         for data, orders, first in parts:
             order = _pad(np.stack(orders), size)
-            if first.ndim:
-                first = _pad(first, size)
-            arguments = jax.device_put((settings, keys, order, first))
+            before = np.asarray(first, np.int32)
+            if before.ndim:
+                before = _pad(before, size)
+            arguments = jax.device_put((settings, keys, order, before))
             call = (lanes, *arguments, data)
             key = "train", size, len(orders[0]), _count(data)
             run = self._executable(key, function, call, donate=(0,))

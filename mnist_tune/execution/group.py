@@ -373,8 +373,10 @@ class LaneGroup:
         for begin, (rows, inside) in brought:
             yield rows, [inside[number] for number in numbers], begins + begin
 
-    def _orders(self, batch: Sequence[Lane]) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Return the steps of the epoch before each lane's last report, int32, and the
+    def _orders(
+        self, batch: Sequence[Lane]
+    ) -> tuple[np.ndarray | int, list[np.ndarray]]:
+        """Return the steps of the epoch before each lane's last report, and the
         order of its examples from there on. Lanes with the same order have one and the
         same array. If epochs have one report, all lanes begin at step 0, one number."""
         size = self.executor.program.batch_size
@@ -389,9 +391,9 @@ class LaneGroup:
                 ]
             orders.append(shared[seed, stretch])
         if len(self.ends) == 1:
-            return np.zeros((), np.int32), orders
+            return 0, orders
         begins = [self.stretch(lane).first for lane in batch]
-        return np.array(begins, np.int32), orders
+        return np.array(begins), orders
 
     def _hyper(self, batch: Sequence[Lane]) -> Hyperparameters:
         """Return the hyperparameters of a batch's lanes, float32 [lanes] by name."""
