@@ -156,35 +156,35 @@ def test_a_kill_after_any_report_changes_no_bit(mnist_5k, tmp_path, lanes):
 
 
 @pytest.mark.slow
-def test_a_convnet_reports_within_an_epoch(mnist_5k):
-    data = images_of(mnist_5k, 300)
-    convnet = {"architecture": "convnet", "batch_size": 32}
-    for lanes in (1, 2):
-        expected, expected_states = trained(data, convnet, None, lanes)
-        rows, states = trained(data, convnet, 4, lanes)
-        assert len(rows["0"]) == 4
-        assert at_ends_of_epochs(rows) == at_ends_of_epochs(expected)
-        assert_same_states(states, expected_states)
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_a_convnet_reports_within_an_epoch(mnist_5k, lanes):
+    data = images_of(mnist_5k, 256)
+    convnet = {"architecture": "convnet", "batch_size": 64}
+    expected, expected_states = trained(data, convnet, None, lanes)
+    rows, states = trained(data, convnet, 2, lanes)
+    assert len(rows["0"]) == 2 * EPOCHS
+    assert at_ends_of_epochs(rows) == at_ends_of_epochs(expected)
+    assert_same_states(states, expected_states)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("factory", [vae, contrastive])
-@pytest.mark.parametrize("memory", [None, 40_000])
+@pytest.mark.parametrize(
+    ("factory", "lanes", "memory"),
+    [(vae, 1, None), (vae, 3, 40_000), (contrastive, 3, None)],
+)
 def test_a_task_reports_within_an_epoch_also_of_data_in_parts(
-    factory, memory, tmp_path
+    factory, lanes, memory, tmp_path
 ):
     """The one draws from the keys of steps, the other has scores of whole blocks."""
     register(factory.__name__)(factory)
     data = check_tasks([factory.__name__], [TrialConfig(batch_size=32)])
     task = {"architecture": factory.__name__, "batch_size": 32, "holdout": 60}
-    for lanes in (1, 3):
-        expected, expected_states = trained(data, task, None, lanes, data_memory=memory)
-        rows, states = trained(
-            data, task, 8, lanes, killed=tmp_path, data_memory=memory
-        )
-        assert len(rows["0"]) == 4
-        assert at_ends_of_epochs(rows) == at_ends_of_epochs(expected)
-        assert_same_states(states, expected_states)
+    settings = {"lanes": lanes, "data_memory": memory}
+    expected, expected_states = trained(data, task, None, **settings)
+    rows, states = trained(data, task, 4, killed=tmp_path, **settings)
+    assert len(rows["0"]) > EPOCHS
+    assert at_ends_of_epochs(rows) == at_ends_of_epochs(expected)
+    assert_same_states(states, expected_states)
 
 
 def test_lanes_at_different_steps_train_in_one_batch(mnist_5k):
