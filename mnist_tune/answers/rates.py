@@ -11,6 +11,7 @@ import pandas as pd
 from mnist_tune.answers.steps import NextStep, StepKind, Why
 from mnist_tune.continuation import code_is_there, named_from_here
 from mnist_tune.numbers import told_apart
+from mnist_tune.regimes.data_facts import EVALUATED
 from mnist_tune.regimes.families import FAMILY, whole_epochs
 from mnist_tune.results.sweep_meta import SweepMeta
 from mnist_tune.trial import TrialConfig
@@ -23,7 +24,7 @@ OF_AN_EDGE |= {
     "dataset": "mnist",
     "data_dir": None,
     "train_images": None,
-    "train_evaluation": None,
+    "train_evaluation": EVALUATED,
     "standardize": False,
     "holdout": 0,
 }

@@ -65,7 +65,7 @@ def check_trials(
     """Return what `sweep.json` keeps of the own code of some trials, but for code that
     it `listed` before. Say what is worth a word. Raises `UserError` if the trials can't
     train on the data."""
-    check_counts(trials, dataset, options.train_evaluation)
+    check_counts(trials, dataset, options.evaluated)
     check_reports(trials, dataset.spec.train_images, options.report_every)
     if not options.loop:
         note_of_trials(trials, dataset, options.say)
