@@ -50,10 +50,7 @@ def open_new(
         raise UserError(
             "--retry-errored resumes a sweep; name its folder: --resume DIR --retry-errored"
         )
-    if options.report_every and kind is not SweepKind.SWEEP:
-        raise UserError(
-            "--report-every is for given trials, and a search proposes them; leave it out"
-        )
+    _refuse_reports(options, kind)
     trials = dict(lacking({}, None))
     all_trials = [*trials.values(), *templates]
     check_names(all_trials, options)
@@ -101,6 +98,15 @@ def open_new(
     if held_out:
         options.say(held_out)
     return Opened(options, writer, Past(trials, open=trials), dataset)
+
+
+def _refuse_reports(options: SweepOptions, kind: SweepKind) -> None:
+    """Raise a `UserError` if trials that something proposes are to report within an
+    epoch: it does not know how many reports that makes."""
+    if options.report_every and kind is not SweepKind.SWEEP:
+        raise UserError(
+            "--report-every is for given trials, and a search proposes them; leave it out"
+        )
 
 
 def _check_cluster(options: SweepOptions) -> None:
