@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mnist_tune.epoch_row import EpochRow
 
-IN_NO_ROW = ("least_loss", "untrained_deviation", "untrained_parts")
+IN_NO_ROW = ("least_loss", "untrained_deviation", "untrained_parts", "begun_window")
 """What is saved of it beside the row, from which the rest follows."""
 
 
@@ -24,6 +24,8 @@ class Memory:
     the training set."""
     untrained_parts: Sequence[float] = ()
     """Without an accuracy, the untrained losses of parts of the held-out examples."""
+    begun_window: Sequence[float] = field(default_factory=list)
+    """The losses of the last steps, if a report has cut a window of these."""
     epoch: int = 0
     step: int = 0
     above_since: int | None = None

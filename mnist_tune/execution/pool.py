@@ -46,6 +46,7 @@ class LanePool:
         sharpness: SharpnessSettings | None = None,
         hang_s: float = 0.0,
         data_memory: float | None = None,
+        report_every: int | None = None,
     ) -> None:
         self._dataset = dataset
         self._capacity = capacity
@@ -53,6 +54,7 @@ class LanePool:
         self._sharpness = sharpness
         self._hang_s = hang_s
         self._data_memory = data_memory
+        self._report_every = report_every
         # each lane's, and the one that it needs next
         self._order = lru_cache(2 * capacity)(batch_order)
         # those used last are last
@@ -116,9 +118,10 @@ class LanePool:
             return Checkpoint(arrays, lane.row, lane.config, lane.memory)
 
     def run(self, lane_ids: Sequence[str]) -> dict[str, EpochRow]:
-        """Train and evaluate some lanes of one group for one epoch, and return their
-        rows of the `epochs` table. The lanes of a batch share its seconds equally.
-        Raises what ended the epoch of one of them, as `outcomes`."""
+        """Train and evaluate some lanes of one group up to their next reports, by
+        default for one epoch, and return their rows of the `epochs` table. The lanes of
+        a batch share its seconds equally. Raises what ended the epoch of one of them,
+        as `outcomes`."""
         outcomes = self.outcomes(lane_ids)
         return {key: returned_or_raised(outcome) for key, outcome in outcomes.items()}
 
@@ -153,12 +156,13 @@ class LanePool:
             BatchSizes(self._capacity),
             self._order,
             self._sharpness,
+            self._report_every,
         )
         # compile while the other clients are still starting
         data = group.data
         if self._capacity > 1 and not data.part:
-            images = min(group.steps * program.batch_size, data.train_count)
-            group.executor.prepare(images, data.arrays)
+            images = group.images(0, group.ends[0])
+            group.executor.prepare(images, data.arrays, len(group.ends) > 1)
         self._groups[key] = group
         return group
 

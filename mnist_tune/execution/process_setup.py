@@ -50,8 +50,10 @@ class WorkerSettings:
     """How many training images an evaluation uses, at most; None uses all."""
     sharpness: SharpnessSettings | None = None
     """When the sharpness of trials is measured; None never does."""
+    report_every: int | None = None
+    """Steps between two reports of a trial; None is an epoch."""
     save_every: int = 1
-    """A trial's state is saved after every so many epochs."""
+    """A trial's state is saved after every so many reports."""
     hang_s: float = 0.0
     """The seconds that an epoch may take in any case; 0 is for ever."""
     data_memory: float | None = None
@@ -88,6 +90,7 @@ def make_pool(dataset: Any, settings: WorkerSettings, capacity: int = 1) -> Any:
         settings.sharpness,
         settings.hang_s,
         settings.data_memory,
+        settings.report_every,
     )
 
 

@@ -33,6 +33,7 @@ def test_a_pool_is_made_by_the_settings_of_its_sweep(monkeypatch):
         "sharpness": SharpnessSettings(10),
         "hang_s": 9.0,
         "data_memory": 2,
+        "report_every": 100,
     }
     for settings in (
         WorkerSettings(own_code=own, umask=0o27, **measured),
