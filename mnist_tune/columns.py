@@ -146,7 +146,13 @@ def first_wrong(values: Any, columns: Iterable[Column]) -> str | None:
 
 EPOCHS = (
     Column("trial_id", ID, "The trial, as in `trials`.", gaps=False, needed=True),
-    Column("epoch", COUNT, "The number of the epoch, from 1.", gaps=False, needed=True),
+    Column(
+        "epoch",
+        COUNT,
+        "The number of the epoch, or of the report, from 1.",
+        gaps=False,
+        needed=True,
+    ),
     Column("step", COUNT, "Steps made since the trial began.", gaps=False, needed=True),
     Column(
         "learning_rate",
@@ -403,8 +409,14 @@ TRIALS = (
     ),
     Column("seed", SEED, "Seed of the initialisation.", gaps=False),
     Column("data_seed", SEED, "Seed of the batch order.", gaps=False),
-    Column("epochs_run", WHOLE, "Epochs that were trained.", gaps=False),
-    Column("epochs_asked", COUNT, "Epochs that were asked for.", gaps=False),
+    Column("reports", COUNT, "Reports of an epoch, with `--report-every`; else 1."),
+    Column(
+        "epochs_run",
+        WHOLE,
+        "Epochs that were trained; with `--report-every`, reports.",
+        gaps=False,
+    ),
+    Column("epochs_asked", COUNT, "Epochs, or reports, asked for.", gaps=False),
     Column(
         "changed",
         FLAG,

@@ -17,7 +17,7 @@ from mnist_tune.columns import TRIALS
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.contest import CONTENDERS, Contest
 from mnist_tune.regimes.decision import late_falls, standing, to_decide
-from mnist_tune.regimes.families import families
+from mnist_tune.regimes.families import families, whole_epochs
 from mnist_tune.regimes.labels import label_trials
 from mnist_tune.regimes.learned_share import loss_noises, noise_alone
 from mnist_tune.regimes.measured_edge import MeasuredEdge, measured_edges
@@ -155,7 +155,8 @@ class Judged(Tables):
 
 def settings_of(settings: pd.DataFrame) -> list[TrialConfig]:
     """Return settings of `Judged.best`, each as a trial with the seed 0."""
-    rows = settings[CONFIGURATION].rename(columns={"epochs_asked": "epochs"})
+    rows = settings[CONFIGURATION].drop(columns="epochs_asked")
+    rows["epochs"] = whole_epochs(settings)
     return [TrialConfig(**row) for row in rows.to_dict("records")]
 
 

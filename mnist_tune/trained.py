@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -26,6 +26,7 @@ from mnist_tune.own_code.registry import (
     names_own_code,
     register,
 )
+from mnist_tune.regimes.families import whole_epochs
 from mnist_tune.regimes.ranking import Ranking
 from mnist_tune.results.sweep_meta import SweepMeta
 from mnist_tune.terminal import announce
@@ -226,7 +227,8 @@ def _row_of(sweep: Judged, trial_id: str) -> dict[str, Any]:
     """Return a trial's row of `trials`, with the epochs that were asked for as
     `epochs`."""
     ids = sweep.trials["trial_id"]
-    rows = sweep.trials[ids == trial_id].rename(columns={"epochs_asked": "epochs"})
+    rows = sweep.trials[ids == trial_id]
+    rows = rows.assign(epochs=whole_epochs(rows))
     if rows.empty:
         padded = f"{trial_id:0>5}"
         candidates = [*ids[ids == padded], *ids[:10]]
@@ -239,11 +241,12 @@ def _row_of(sweep: Judged, trial_id: str) -> dict[str, Any]:
 def _again(trial: TrialConfig, record: SweepMeta) -> str:
     """Return the call that trains a trial again."""
     values = {}
+    trial = replace(trial, reports=1)  # a sweep fills that in
     for name, value in trial.to_dict().items():
         if value != getattr(TrialConfig, name):
             values[name] = value
     options = []
-    for name in DATA:
+    for name in (*DATA, "report_every"):
         option = record.options.get(name)
         if option:
             text = "..." if option == ARRAYS else repr(option)

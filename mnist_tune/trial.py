@@ -163,6 +163,9 @@ class TrialConfig(Training):
     """Seed of the batch order; trials whose learning rates are compared share it."""
     label: str = ""
     """The trial's name in tables; it has no effect on training."""
+    reports: Annotated[int, COUNT] = 1
+    """Reports of an epoch. A sweep fills in what follows from --report-every and its
+    data."""
 
     def __post_init__(self) -> None:
         values = vars(self)
@@ -228,11 +231,23 @@ class TrialConfig(Training):
         train on."""
         return steps_of_epoch(images, self.batch_size, self.drop_last)
 
+    def reporting(self, images: int, every: int | None) -> Self:
+        """Return the trial with the reports that an epoch has, given how many images
+        there are and the steps between two reports (`report_ends`)."""
+        ends = report_ends(self.steps(images - self.held_out), every)
+        return replace(self, reports=len(ends))
+
+    @property
+    def epochs_asked(self) -> int:
+        """The rows of a trial that runs to its end. They are its epochs, unless an
+        epoch has several reports: these are then what tables and labels call epochs."""
+        return self.epochs * self.reports
+
     def stop_reason(self, epoch: int, diverged: bool) -> str:
         """Return why the trial ends itself after this epoch; empty if it goes on."""
         if diverged and self.stop_when_diverged:
             return "diverged"
-        return "completed" if epoch >= self.epochs else ""
+        return "completed" if epoch >= self.epochs_asked else ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values; `TrialConfig(**values)` is the inverse."""
@@ -268,6 +283,17 @@ def steps_of_epoch(images: int, batch_size: int, drop_last: bool) -> int:
     if drop_last:
         return images // batch_size
     return -(-images // batch_size)
+
+
+def report_ends(steps: int, every: int | None) -> list[int]:
+    """Return the steps of an epoch after which a trial reports: after each `every`
+    steps, and at the end. If at most half as many are left there, they belong to the
+    report before. Without `every`, an epoch has one report."""
+    if every is None:
+        return [steps]
+    least = every // 2 + 1
+    inner = range(every, steps - least + 1, every)
+    return [*inner, steps]
 
 
 def retriable(kinds: Iterable[Any]) -> int:

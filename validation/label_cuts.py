@@ -51,7 +51,7 @@ from mnist_tune.regimes.labels import label_trials
 from mnist_tune.regimes.limits import FAR, LEARNED, TREND
 from mnist_tune.regimes.reasons import Reason
 from mnist_tune.regimes.replicates import clopper_pearson
-from mnist_tune.tuning.early_stopping import RegimeStopping
+from mnist_tune.tuning.early_stopping import ASHA, RegimeStopping
 from mnist_tune.tuning.run import Run
 
 SETS = Path(__file__).parents[1] / "tests" / "regimes"
@@ -467,6 +467,8 @@ def stops(sweep: Sweep, largest_first: bool) -> Stops:
 def config_of(trial: dict[str, Any], epochs: int) -> TrialConfig:
     """Return a trial's config, as far as its set records it."""
     settings = {name: trial[name] for name in RECORDED if name in trial}
+    # by which the loss of a guess is known
+    settings["architecture"] = trial["architecture"]
     # What others trained has schedules that ours don't.
     if trial["schedule"] in SCHEDULES:
         settings["schedule"] = trial["schedule"]
@@ -541,7 +543,7 @@ class Savings:
             highest = medians.max()
             if curve.data.learned(highest) > LEARNED:
                 self.recovered.append(f"{name}, then {highest:.3f}")
-        if reason == "slow":
+        if reason in ("slow", ASHA):
             arrival = first_epoch(curve.score, target)
             if arrival < math.inf:
                 self.arrived.append(f"{name}, there in {arrival:.0f}")

@@ -34,7 +34,7 @@ from mnist_tune.judged import Judged
 from mnist_tune.numbers import LEAST_DIGITS
 from mnist_tune.regimes.contest import MOST_SETTINGS, TRIALS, Contest
 from mnist_tune.regimes.decision import to_decide
-from mnist_tune.regimes.families import families, held_out, varied
+from mnist_tune.regimes.families import families, held_out, varied, whole_epochs
 from mnist_tune.regimes.measured_edge import MeasuredEdge
 from mnist_tune.regimes.outcomes import (
     MISSING,
@@ -410,7 +410,7 @@ def _longer(sweep: Judged, settings: pd.DataFrame) -> NextStep | None:
             why = Why.BEST_LEARNS
     if open_rows.empty:
         return None
-    epochs = 2 * int(open_rows["epochs_asked"].max())
+    epochs = 2 * int(whole_epochs(open_rows).max())
     stopped = some_stopped(trials)
     return NextStep(StepKind.TRAIN_LONGER, why, {"epochs": epochs}, but_stopped=stopped)
 

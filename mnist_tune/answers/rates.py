@@ -13,7 +13,7 @@ from mnist_tune.continuation import code_is_there, named_from_here
 from mnist_tune.numbers import told_apart
 from mnist_tune.own_code.registry import TOTAL_STEPS
 from mnist_tune.regimes.data_facts import EVALUATED
-from mnist_tune.regimes.families import FAMILY
+from mnist_tune.regimes.families import FAMILY, whole_epochs
 from mnist_tune.results.sweep_meta import SweepMeta
 from mnist_tune.trial import TrialConfig
 
@@ -187,6 +187,6 @@ def _values_of(row: dict[str, Any], record: SweepMeta) -> dict[str, Any]:
     values |= row
     values["optimizer"] = named_from_here(record, "optimizer", row["optimizer"])
     values[flag] = named_from_here(record, flag, row["architecture"])
-    values["epochs"] = row["epochs_asked"]
+    values["epochs"] = whole_epochs(row)
     values["dataset"] = dataset
     return values

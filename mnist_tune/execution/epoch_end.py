@@ -30,15 +30,18 @@ def epoch_row(
     config: TrialConfig,
     data: DeviceData,
     measured: Sequence[Measured] | None = None,
+    first: int = 0,
     **batch: Any,
 ) -> tuple[EpochRow, Memory]:
-    """Return the row of an epoch that has just ended, and what is remembered of it.
+    """Return the row of an epoch that has just ended, or of a part of one after which
+    trials report, and what is remembered of it.
 
     Args:
-        before: what was remembered of the epochs before it.
+        before: what was remembered of the rows before it.
         losses: the loss of each step.
         scores: the scores of each split by name.
         measured: the measurements of sharpness, if that is asked for.
+        first: the steps of the epoch before this part.
         batch: what is known of the batch of lanes that the epoch was trained in:
             seconds, `lanes` and `fill`.
     """
@@ -53,7 +56,7 @@ def epoch_row(
         "ended_at": time.time(),
         **batch,
     }
-    columns |= step_columns(losses, before, config, data)
+    columns |= step_columns(losses, before, config, data, first)
     columns["finite"] = bool(np.isfinite(losses).all() and math.isfinite(train_loss))
     if measured is not None:
         columns |= sharpness_columns(measured, before)
@@ -74,16 +77,30 @@ def epoch_row(
             train_loss, before.untrained_loss, least_loss, before.untrained_deviation
         )
     row = EpochRow(diverged=diverged, **columns)
-    return row, Memory.after(row, before.stored() | {"least_loss": least_loss})
+    stored = before.stored() | {
+        "least_loss": least_loss,
+        "begun_window": begun_window(losses, config, data, first),
+    }
+    return row, Memory.after(row, stored)
 
 
 def step_columns(
-    losses: np.ndarray, before: Memory, config: TrialConfig, data: DeviceData
+    losses: np.ndarray,
+    before: Memory,
+    config: TrialConfig,
+    data: DeviceData,
+    first: int = 0,
 ) -> dict[str, Any]:
     """Return the columns that the losses of an epoch's steps have. The arguments are as
     in `epoch_row`."""
-    means, starts = window_means(losses, config.batch_size, data.train_count)
-    first_step = before.step + 1
+    size = config.batch_size
+    begun = len(before.begun_window)
+    rest = len(begun_window(losses, config, data, first))
+    windowed = np.concatenate([before.begun_window, losses])
+    windowed = windowed[: len(windowed) - rest]
+    images = data.train_count - (first - begun) * size
+    means, starts = window_means(windowed, size, images)
+    first_step = before.step - begun + 1
     above_since = left_for_good(
         means, before.untrained_loss, first_step, before.above_since, starts
     )
@@ -91,8 +108,10 @@ def step_columns(
     guess = math.inf
     if data.label_counts:
         guess = guess_loss(data.label_counts, config.loss)
-    window = max(config.batch_size, WINDOW_IMAGES)
-    floor = calm_floor(guess, window, len(means))
+    window = max(size, WINDOW_IMAGES)
+    # of all windows of the epoch, so that its reports change nothing
+    windows = window_starts(config.steps(data.train_count), size, data.train_count)
+    floor = calm_floor(guess, window, len(windows))
     guessing_since = left_for_good(
         means, floor, first_step, before.guessing_since, starts
     )
@@ -104,6 +123,19 @@ def step_columns(
         "above_since": above_since,
         "guessing_since": guessing_since,
     }
+
+
+def begun_window(
+    losses: np.ndarray, config: TrialConfig, data: DeviceData, first: int
+) -> list[float]:
+    """Return the losses of the window that has begun before a report within an epoch,
+    and goes on after it. The arguments are as in `epoch_row`."""
+    steps = first + len(losses)
+    if steps == config.steps(data.train_count):
+        return []
+    span = window_images(config.batch_size) // config.batch_size
+    rest: list[float] = losses[len(losses) - steps % span :].tolist()
+    return rest
 
 
 def compared_by(held_out: Mapping[str, Any], before: Memory) -> dict[str, Any]:
@@ -139,16 +171,23 @@ def window_means(
     images = min(images, batch_size * steps)
     sizes = np.full(steps, float(batch_size))
     sizes[-1] = images - batch_size * (steps - 1)
+    starts = window_starts(steps, batch_size, images)
+    with np.errstate(invalid="ignore", over="ignore"):
+        sums = np.add.reduceat(losses.astype(np.float64) * sizes, starts)
+    return sums / np.add.reduceat(sizes, starts), starts
+
+
+def window_starts(steps: int, batch_size: int, images: int) -> np.ndarray:
+    """Return the index of each window's first step. The arguments are as in
+    `window_means`."""
+    images = min(images, batch_size * steps)
     window = window_images(batch_size)
     span = window // batch_size
     end = steps
     if images % window:
         # no window begins at what is left over
         end = max(steps - span, 1)
-    starts = np.arange(0, end, span)
-    with np.errstate(invalid="ignore", over="ignore"):
-        sums = np.add.reduceat(losses.astype(np.float64) * sizes, starts)
-    return sums / np.add.reduceat(sizes, starts), starts
+    return np.arange(0, end, span)
 
 
 def left_for_good(

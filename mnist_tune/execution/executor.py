@@ -25,9 +25,9 @@ from mnist_tune.errors import UserError
 from mnist_tune.training.optimizers import Hyperparameters
 from mnist_tune.training.program import Data, Program, TrainState
 
-Part = tuple[Data, Sequence[np.ndarray], int]
+Part = tuple[Data, Sequence[np.ndarray], np.ndarray | int]
 """A part of an epoch: examples on the device, each lane's order of them, and the steps
-of the epoch before it."""
+of the epoch before it: one number for all lanes, or [lanes]."""
 
 Kinds = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
 """The shape and the type of each array by its name."""
@@ -159,7 +159,10 @@ class Executor:
         lanes = self._take(slots, size)
         for data, orders, first in parts:
             order = _pad(np.stack(orders), size)
-            arguments = jax.device_put((settings, keys, order, np.int32(first)))
+            before = np.asarray(first, np.int32)
+            if before.ndim:
+                before = _pad(before, size)
+            arguments = jax.device_put((settings, keys, order, before))
             call = (lanes, *arguments, data)
             key = "train", size, len(orders[0]), _count(data)
             run = self._executable(key, function, call, donate=(0,))
@@ -192,16 +195,17 @@ class Executor:
             measured = jax.block_until_ready(run(*call))
         return jax.tree.map(lambda x: np.asarray(x)[: len(slots)], measured)
 
-    def prepare(self, images: int, data: Any) -> None:
+    def prepare(self, images: int, data: Any, in_parts: bool) -> None:
         """Compile ahead of time what a batch of all lanes needs, for epochs of so many
-        images; only the shapes and types of `data` are used."""
+        images, or parts of epochs, at which lanes may differ; only the shapes and types
+        of `data` are used."""
         size, lanes = self.stack.capacity, self._stacked
         slots = _shape(jnp.int32, size)
         self._executable(("take", size), take, (lanes, slots))
         hyper = dict.fromkeys(self.program.step.names, _shape(jnp.float32, size))
         keys = _shape(jnp.uint32, size, 2)
         order = _shape(jnp.int32, size, images)
-        first = _shape(jnp.int32)
+        first = _shape(jnp.int32, size) if in_parts else _shape(jnp.int32)
         call = (lanes, hyper, keys, order, first, data)
         key = "train", size, images, _count(data)
         self._executable(key, partial(_train, self.program), call, donate=(0,))
@@ -277,10 +281,13 @@ def _train(
     data: Data,
 ) -> tuple[TrainState, Array]:
     run: Any = program.train_epoch
+    of_lanes = 0 if first.ndim else None
     if len(keys) > 1:
-        run = jax.vmap(run, in_axes=(0, 0, 0, None, 0, None))
+        run = jax.vmap(run, in_axes=(0, 0, 0, None, 0, of_lanes))
     else:
         hyper, keys, order = jax.tree.map(lambda x: x[0], (hyper, keys, order))
+        if first.ndim:
+            first = first[0]
     lanes, losses = run(lanes, hyper, keys, data, order, first)
     return lanes, jnp.atleast_2d(losses)
 

@@ -7,9 +7,9 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -26,7 +26,7 @@ from mnist_tune.regimes.noise import independent_answers, standard_error
 from mnist_tune.regimes.ranking import Ranking
 from mnist_tune.training.optimizers import Hyperparameters
 from mnist_tune.training.program import ERROR, PARTED, Program
-from mnist_tune.trial import TrialConfig, steps_of_epoch
+from mnist_tune.trial import TrialConfig, report_ends, steps_of_epoch
 
 DRAWS = 0x9E3779B9
 """Makes the random keys of training steps, such as those of dropout, other ones than
@@ -78,6 +78,16 @@ Lanes = dict[str, Lane]
 """Lanes by their ids."""
 
 
+class Stretch(NamedTuple):
+    """The steps of an epoch that lead to a lane's next report: those after `first` up
+    to `last`."""
+
+    epoch: int
+    """The epochs before it."""
+    first: int
+    last: int
+
+
 @dataclass
 class BatchSizes:
     """The sizes of a group's batches: powers of two, and the largest one.
@@ -127,6 +137,8 @@ class LaneGroup:
     """`batch_order`, which keeps what lanes need again."""
     sharpness: SharpnessSettings | None = None
     """When sharpness is measured; None never does."""
+    report_every: int | None = None
+    """Steps between reports (`report_ends`); None is an epoch."""
     best_by: Ranking | None = None
     """As in `WorkerSettings`."""
     _untrained: dict[int, Memory] = field(default_factory=dict)
@@ -138,6 +150,26 @@ class LaneGroup:
         return steps_of_epoch(
             self.data.train_count, program.batch_size, program.drop_last
         )
+
+    @cached_property
+    def ends(self) -> list[int]:
+        """The steps of an epoch after which lanes report."""
+        return report_ends(self.steps, self.report_every)
+
+    def images(self, first: int, last: int) -> int:
+        """Return the number of images in the steps of an epoch after `first` up to
+        `last`."""
+        size = self.executor.program.batch_size
+        return min(last * size, self.data.train_count) - first * size
+
+    def stretch(self, lane: Lane) -> Stretch:
+        """Return the steps to a lane's next report. They follow from the number of
+        those before, so that a saved state needs to hold no more."""
+        epoch, number = divmod(lane.memory.epoch, len(self.ends))
+        first = 0
+        if number:
+            first = self.ends[number - 1]
+        return Stretch(epoch, first, self.ends[number])
 
     def untrained(self, lane: Lane) -> Memory:
         """Return what is remembered of a lane's initial parameters, which are in its
@@ -160,10 +192,15 @@ class LaneGroup:
         return memory
 
     def run(self, lanes: Lanes) -> dict[str, EpochRow | Exception]:
-        """Train and evaluate lanes for one epoch. Return their rows, or why they have
-        none, as `LanePool.outcomes`."""
+        """Train and evaluate lanes up to their next report. Return their rows, or why
+        they have none, as `LanePool.outcomes`."""
         failed: dict[str, Exception] = {}
-        trained, measured = self._train_epoch(lanes, failed)
+        trained: dict[str, tuple[np.ndarray, int]] = {}
+        measured: dict[str, list[Measured]] = {}
+        for together in self._equally_long(lanes):
+            losses_of_lanes, measured_of_lanes = self._train_to_report(together, failed)
+            trained |= losses_of_lanes
+            measured |= measured_of_lanes
         # Evaluation has batches of its own: if it runs out of memory, the epoch must
         # not be trained again.
         evaluated = {}
@@ -185,6 +222,7 @@ class LaneGroup:
                 lane.config,
                 self.data,
                 measured[lane_id] if self.sharpness else None,
+                self.stretch(lane).first,
                 **batch,
             )
             if self.best_by:
@@ -194,15 +232,27 @@ class LaneGroup:
             lane.seconds.append(batch["batch_s"])
         return rows
 
-    def _train_epoch(
+    def _equally_long(self, lanes: Lanes) -> list[Lanes]:
+        """Return the lanes in batches whose next reports are equally far away: after as
+        many steps with as many images. They may be at different steps of an epoch."""
+        batches: dict[tuple[int, int], Lanes] = {}
+        for lane_id, lane in lanes.items():
+            _, first, last = self.stretch(lane)
+            length = last - first, self.images(first, last)
+            batches.setdefault(length, {})[lane_id] = lane
+        return list(batches.values())
+
+    def _train_to_report(
         self, lanes: Lanes, failed: dict[str, Exception]
     ) -> tuple[dict[str, tuple[np.ndarray, int]], dict[str, list[Measured]]]:
-        """Train an epoch, which pauses where the sharpness of a lane is to be measured.
-        Return the step losses of each lane and the lanes in its last batch, and its
-        measurements."""
+        """Train lanes up to their next reports, which are equally far away. They pause
+        where the sharpness of a lane is to be measured. Return the step losses of each
+        lane and the lanes in its last batch, and its measurements."""
         measured: dict[str, list[Measured]] = {lane_id: [] for lane_id in lanes}
+        _, begin, report = self.stretch(next(iter(lanes.values())))
+        steps = report - begin
         if not self.sharpness:
-            run = partial(self._train, first=0, last=self.steps)
+            run = partial(self._train, first=0, last=steps)
             return self._in_batches(lanes, failed, run), measured
         # before its first step, a lane is measured once
         untrained = {
@@ -210,19 +260,19 @@ class LaneGroup:
         }
         self._measure(untrained, failed, 0, measured)
         due = {
-            lane_id: self.sharpness.due(lane.memory.step, self.steps)
+            lane_id: self.sharpness.due(lane.memory.step, steps)
             for lane_id, lane in lanes.items()
         }
         # all lanes pause where one of them is to be measured
-        pauses = {0, self.steps}.union(*due.values())
+        pauses = {0, steps}.union(*due.values())
         parts = []
         for first, last in pairwise(sorted(pauses)):
-            for begin, end in self.sharpness.parts(first, last, self.steps):
+            for begin, end in self.sharpness.parts(first, last, steps):
                 run = partial(self._train, first=begin, last=end)
                 parts.append(self._in_batches(lanes, failed, run))
             due_here = {i: lane for i, lane in lanes.items() if last in due[i]}
             self._measure(due_here, failed, last, measured)
-        # the losses of an epoch's parts, one after the other
+        # the losses of the parts, one after the other
         trained = {}
         for lane_id in lanes:
             if lane_id in failed:
@@ -293,9 +343,10 @@ class LaneGroup:
     def _train(
         self, size: int, batch: Sequence[Lane], first: int, last: int
     ) -> Iterable[tuple[np.ndarray, int]]:
-        """Train a batch for the steps of an epoch after `first` up to `last`. Return
-        the step losses of each lane, and the number of lanes in the batch."""
-        keys = [(lane.config.seed ^ DRAWS, lane.memory.epoch) for lane in batch]
+        """Train a batch for the steps after `first` up to `last`, counted from its last
+        report. Return the step losses of each lane, and the number of lanes in the
+        batch."""
+        keys = [(lane.config.seed ^ DRAWS, self.stretch(lane).epoch) for lane in batch]
         losses = self.executor.train(
             size,
             _slots(batch),
@@ -306,31 +357,50 @@ class LaneGroup:
         return [(of_lane, len(batch)) for of_lane in losses]
 
     def _parts(self, batch: Sequence[Lane], first: int, last: int) -> Iterator[Part]:
-        """Yield the steps of an epoch after `first` up to `last`, in parts if the
-        device has no memory for all data. Lanes in the same order share the
-        examples."""
+        """Yield the steps after `first` up to `last`, counted from the last report, in
+        parts if the device has no memory for all data. Lanes in the same order share
+        the examples."""
         data, size = self.data, self.executor.program.batch_size
-        orders = [
-            self.order(lane.config.data_seed, lane.memory.epoch, data.train_count)
-            for lane in batch
-        ]
+        begins, orders = self._orders(batch)
         if not data.part:
             steps = slice(first * size, last * size)
-            yield data.arrays, [order[steps] for order in orders], first
+            yield data.arrays, [order[steps] for order in orders], begins + first
             return
         # the different orders, and which of them each lane has
         different = {id(order): order[: last * size] for order in orders}
         numbers = [list(different).index(id(order)) for order in orders]
         stacked = np.stack(list(different.values()))
         # the examples of as many steps as a part holds
-        begins = range(first, last, max(data.part // size, 1))
+        parts = range(first, last, max(data.part // size, 1))
         indices = []
-        for begin in begins:
-            end = begin + begins.step
+        for begin in parts:
+            end = begin + parts.step
             indices.append(stacked[:, begin * size : end * size])
-        brought = zip(begins, data.brought(indices), strict=True)
+        brought = zip(parts, data.brought(indices), strict=True)
         for begin, (rows, inside) in brought:
-            yield rows, [inside[number] for number in numbers], begin
+            yield rows, [inside[number] for number in numbers], begins + begin
+
+    def _orders(
+        self, batch: Sequence[Lane]
+    ) -> tuple[np.ndarray | int, list[np.ndarray]]:
+        """Return the steps of the epoch before each lane's last report, and the
+        order of its examples from there on. Lanes with the same order have one and the
+        same array. If epochs have one report, all lanes begin at step 0, one number."""
+        size = self.executor.program.batch_size
+        shared: dict[tuple[int, Stretch], np.ndarray] = {}
+        orders = []
+        for lane in batch:
+            seed, stretch = lane.config.data_seed, self.stretch(lane)
+            if (seed, stretch) not in shared:
+                order = self.order(seed, stretch.epoch, self.data.train_count)
+                shared[seed, stretch] = order[
+                    stretch.first * size : stretch.last * size
+                ]
+            orders.append(shared[seed, stretch])
+        if len(self.ends) == 1:
+            return 0, orders
+        begins = [self.stretch(lane).first for lane in batch]
+        return np.array(begins), orders
 
     def _hyper(self, batch: Sequence[Lane]) -> Hyperparameters:
         """Return the hyperparameters of a batch's lanes, float32 [lanes] by name."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mnist_tune.epoch_row import EpochRow
@@ -13,6 +13,7 @@ IN_NO_ROW = (
     "least_loss",
     "untrained_deviation",
     "untrained_parts",
+    "begun_window",
     "best_score",
     "best_step",
 )
@@ -31,6 +32,8 @@ class Memory:
     the training set."""
     untrained_parts: Sequence[float] = ()
     """Without an accuracy, the untrained losses of parts of the held-out examples."""
+    begun_window: Sequence[float] = field(default_factory=list)
+    """The losses of the last steps, if a report has cut a window of these."""
     epoch: int = 0
     step: int = 0
     above_since: int | None = None

@@ -47,6 +47,7 @@ class LanePool:
         sharpness: SharpnessSettings | None = None,
         hang_s: float = 0.0,
         data_memory: float | None = None,
+        report_every: int | None = None,
         best_by: Ranking | None = None,
     ) -> None:
         self._dataset = dataset
@@ -55,6 +56,7 @@ class LanePool:
         self._sharpness = sharpness
         self._hang_s = hang_s
         self._data_memory = data_memory
+        self._report_every = report_every
         self._best_by = best_by
         # each lane's, and the one that it needs next
         self._order = lru_cache(2 * capacity)(batch_order)
@@ -119,9 +121,10 @@ class LanePool:
             return Checkpoint(arrays, lane.row, lane.config, lane.memory)
 
     def run(self, lane_ids: Sequence[str]) -> dict[str, EpochRow]:
-        """Train and evaluate some lanes of one group for one epoch, and return their
-        rows of the `epochs` table. The lanes of a batch share its seconds equally.
-        Raises what ended the epoch of one of them, as `outcomes`."""
+        """Train and evaluate some lanes of one group up to their next reports, by
+        default for one epoch, and return their rows of the `epochs` table. The lanes of
+        a batch share its seconds equally. Raises what ended the epoch of one of them,
+        as `outcomes`."""
         outcomes = self.outcomes(lane_ids)
         return {key: returned_or_raised(outcome) for key, outcome in outcomes.items()}
 
@@ -156,13 +159,14 @@ class LanePool:
             BatchSizes(self._capacity),
             self._order,
             self._sharpness,
+            self._report_every,
             self._best_by,
         )
         # compile while the other clients are still starting
         data = group.data
         if self._capacity > 1 and not data.part:
-            images = min(group.steps * program.batch_size, data.train_count)
-            group.executor.prepare(images, data.arrays)
+            images = group.images(0, group.ends[0])
+            group.executor.prepare(images, data.arrays, len(group.ends) > 1)
         self._groups[key] = group
         return group
 

@@ -51,8 +51,10 @@ class WorkerSettings:
     """How many training images an evaluation uses, at most; None uses all."""
     sharpness: SharpnessSettings | None = None
     """When the sharpness of trials is measured; None never does."""
+    report_every: int | None = None
+    """Steps between two reports of a trial; None is an epoch."""
     save_every: int = 1
-    """A trial's state is saved after every so many epochs."""
+    """A trial's state is saved after every so many reports."""
     best_by: Ranking | None = None
     """What a trial's best epoch is told by, whose parameters are kept; None keeps
     none."""
@@ -92,6 +94,7 @@ def make_pool(dataset: Any, settings: WorkerSettings, capacity: int = 1) -> Any:
         settings.sharpness,
         settings.hang_s,
         settings.data_memory,
+        settings.report_every,
         settings.best_by,
     )
 

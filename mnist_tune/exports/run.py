@@ -18,6 +18,7 @@ import pandas as pd
 from mnist_tune import storage
 from mnist_tune.columns import EPOCHS, OWN_SCORE
 from mnist_tune.errors import UserError
+from mnist_tune.regimes.families import whole_epochs
 from mnist_tune.results.tables import Tables
 from mnist_tune.storage import Place
 from mnist_tune.trial import FIELDS
@@ -107,7 +108,7 @@ def runs(sweep: Tables) -> list[ExportedRun]:
     for trial in sweep.trials.to_dict("records"):
         trial_id = trial["trial_id"]
         params = {name: trial[name] for name in settings}
-        params["epochs"] = int(trial["epochs_asked"])
+        params["epochs"] = int(whole_epochs(trial))
         labels = {}
         for name in LABELS:
             label = trial.get(name)

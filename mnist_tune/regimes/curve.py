@@ -104,6 +104,9 @@ class Curve:
     loss_error: np.ndarray | None = None
     """The standard error of the held-out loss of a task itself (likewise of
     `epochs`)."""
+    reports: int = 1
+    """Reports of an epoch. If it is more than one, these are what all else here calls
+    epochs."""
 
     @classmethod
     def of(
@@ -132,7 +135,8 @@ class Curve:
         settings["holdout"] = config.holdout or 0
         return cls(
             held_out=columns[f"{split}_accuracy"],
-            epochs_asked=config.epochs,
+            epochs_asked=config.epochs_asked,
+            reports=config.reports,
             held_out_loss=measured.get(f"{split}_loss"),
             gain_noise=measured.get("loss_noise"),
             loss_error=measured.get("loss_error"),
@@ -179,15 +183,18 @@ class Curve:
         return images * self.answers
 
     @property
-    def trained(self) -> int:
+    def trained(self) -> float:
         """The number of images in an epoch."""
         in_batches = self.steps * self.batch_size
-        return max(min(self._for_training, in_batches), 1)
+        return max(min(self._for_training / self.reports, in_batches), 1)
 
     @property
-    def steps(self) -> int:
-        """The number of steps in an epoch."""
-        return steps_of_epoch(self._for_training, self.batch_size, self.drop_last)
+    def steps(self) -> float:
+        """The number of steps in an epoch; of reports, which may differ by a few, it is
+        the mean."""
+        size = self.batch_size
+        steps = steps_of_epoch(self._for_training, size, self.drop_last)
+        return steps / self.reports
 
     @property
     def _for_training(self) -> int:
@@ -414,6 +421,8 @@ def curves_of(
 ) -> Iterator[Curve]:
     """Yield the curve of each trial, in the order of `trials`."""
     histories = Histories.of(epochs, {*trials["trial_id"]})
-    configs = trials[["trial_id", *SETTINGS]].assign(epochs=whole_course(trials))
+    configs = trials[["trial_id", *SETTINGS]].assign(epochs_asked=whole_course(trials))
+    # tables of others lack it
+    configs = configs.assign(reports=trials.get("reports", 1))
     for config in configs.itertuples(index=False):
         yield Curve.of(histories.columns(config.trial_id), config, data)

@@ -284,7 +284,8 @@ def _ranked(
     is_behind = ~leads[first_rows]
     measured = trials.reindex(columns=[f"{split}_loss", "train_accuracy"])
     means = measured.astype(float).groupby(setting).mean()
-    settings = trials[[*CONFIGURATION, "trial_id"]].iloc[first_rows]
+    settings = trials.assign(reports=trials.get("reports", 1))
+    settings = settings[[*CONFIGURATION, "reports", "trial_id"]].iloc[first_rows]
     settings = settings.assign(
         seeds=np.bincount(setting),
         failures=failures,

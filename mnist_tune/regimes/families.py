@@ -43,6 +43,12 @@ def varied(trials: pd.DataFrame) -> list[str]:
     return [name for name in names if trials[name].nunique() > 1]
 
 
+def whole_epochs(trials: Any) -> Any:
+    """Return the epochs that were asked for, given rows of `trials`, or one of them,
+    whose `epochs_asked` are reports: an epoch may have several."""
+    return trials["epochs_asked"] // trials.get("reports", 1)
+
+
 def families(trials: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the trials of each family with its title, such as `mlp-16-tanh, batch size
     64`, in order."""

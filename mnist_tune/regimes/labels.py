@@ -580,13 +580,13 @@ class Family:
         return self._late(trial) or self._outdone(trial) or own
 
     def may_end(self, name: Hashable) -> bool:
-        """Return whether a trial that runs may be slow or diverged: it is at chance, or
-        its loss is above that of a guess, or it will be late. To ask costs little
-        beside `label`; most are none of that."""
+        """Return whether a trial that runs may be slow or diverged for good: it is at
+        chance, or its loss is above the untrained one, or it will be late. To ask costs
+        little beside `label`; most are none of that."""
         trial = self.trial(name)
         curve = trial.curve
         loss = curve.train_loss
-        has_begun = loss is None or loss[-1] <= min(curve.untrained, curve.guess)
+        has_begun = loss is None or loss[-1] <= curve.untrained
         if not has_begun or curve.score[-1] <= curve.ceiling:
             return True
         return self._late(trial) is not None
@@ -656,9 +656,11 @@ class Family:
             return None
         goal = best.curve.held_out_settled
         goal -= SIGMAS * float(curve.noise(goal, images=curve.held_out_count))
-        if trial.target is not None:
-            goal = min(goal, trial.target)
-        ahead = forecast(curve, goal)
+        # without a target, that which the other would set
+        target = trial.target
+        if target is None:
+            target = target_from(best.curve)
+        ahead = forecast(curve, min(goal, target))
         if ahead.earliest <= curve.epochs_asked or shaken(curve):
             return None
         return Label("slow", Reason.BEHIND, behind(trial, best))

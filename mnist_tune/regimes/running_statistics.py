@@ -42,8 +42,9 @@ def lagging(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts) -> np.n
 
     # A batch's mean may be below the loss by chance, but the mean over an epoch's
     # batches is that of all its images.
-    held_out = trials.set_index("trial_id")["holdout"].astype(float)
-    images = data.train_images - held_out
+    settings = trials.set_index("trial_id")
+    images = data.train_images - settings["holdout"].astype(float)
+    images /= settings.get("reports", 1)
     if data.evaluated is not None:
         images = images.clip(upper=data.evaluated)
     evaluated = np.minimum(loss.groupby(trial_id).shift(), loss)

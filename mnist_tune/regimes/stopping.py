@@ -19,7 +19,8 @@ from mnist_tune.regimes.families import siblings_of
 from mnist_tune.regimes.histories import Histories
 from mnist_tune.regimes.labels import Family, Trial
 from mnist_tune.regimes.limits import TREND
-from mnist_tune.regimes.reasons import Label
+from mnist_tune.regimes.reasons import Label, Reason
+from mnist_tune.regimes.statistics import still
 from mnist_tune.trial import TrialConfig
 
 SLOW, DEAD = "slow", "dead"
@@ -48,7 +49,9 @@ class Halving:
         super().__init__()
         self._grace_period = grace_period
         self._losses: dict[int, list[float]] = defaultdict(list)
-        self._passed: dict[int, set[str]] = defaultdict(set)
+        """The losses at each rung, in order."""
+        self._passed: dict[str, tuple[int, float]] = {}
+        """The last rung of each trial, and its loss there."""
 
     def propose(self, trial_id: str, epoch: int, loss: float) -> bool:
         """Return whether a trial is proposed for a stop after an epoch. Each trial
@@ -57,17 +60,29 @@ class Halving:
             return False
         doublings = (epoch // self._grace_period).bit_length() - 1
         rung = self._grace_period << doublings
-        if trial_id in self._passed[rung]:
+        last_rung, _ = self._passed.get(trial_id, (0, 0.0))
+        if rung <= last_rung:
             return False
-        self._passed[rung].add(trial_id)
-        losses = self._losses[rung]
         finite = finite_loss(loss)
+        self._passed[trial_id] = rung, finite
+        losses = self._losses[rung]
         is_worse = False
         if losses:
             middle = losses[(len(losses) - 1) // 2] + losses[len(losses) // 2]
             is_worse = finite > middle / 2
         insort(losses, finite)
         return is_worse
+
+    def is_behind(self, trial_id: str) -> bool:
+        """Return whether a trial is not in the better half of all that got to its last
+        rung by now. So `propose` is asked again: those that got there first had nobody
+        to be compared with."""
+        if trial_id not in self._passed:
+            return False
+        rung, loss = self._passed[trial_id]
+        losses = self._losses[rung]
+        half = len(losses) // 2
+        return half > 0 and loss > losses[half - 1]
 
 
 @dataclass
@@ -103,12 +118,20 @@ class RegimeRules(Halving):
         self._histories = histories
         self._settings: dict[TrialConfig, Configuration] = {}
         """All configurations, by that of seed 0."""
+        self._courses: dict[str, int] = {}
+        """The last epochs of trials that ran their course in fewer than asked for."""
         self._trials: dict[str, tuple[TrialConfig, Configuration]] = {}
         self._families: dict[Hashable, Family] = defaultdict(
             partial(Family, running=False)
         )
         self._changed: dict[Hashable, dict[str, None]] = defaultdict(dict)
         """The trials of each family that have a row since it judged last."""
+
+    def propose(self, trial_id: str, epoch: int, loss: float) -> bool:
+        """Return whether a trial is proposed for a stop by now. This is asked with each
+        row: a better trial may have got to the rung since."""
+        super().propose(trial_id, epoch, loss)
+        return self.is_behind(trial_id)
 
     def know(self, trial_id: str, config: TrialConfig) -> None:
         """Take up a trial, or its new config."""
@@ -120,15 +143,16 @@ class RegimeRules(Halving):
 
     def end(self, trial_id: str, epochs: int) -> None:
         """Take up that a trial runs its course in fewer epochs than were asked for."""
-        config, setting = self._trials[trial_id]
-        self._trials[trial_id] = replace(config, epochs=epochs), setting
+        self._courses[trial_id] = epochs
 
     def remember(self, trial_id: str, epoch: int, loss: float, diverged: bool) -> None:
         """Take up an epoch's row of before, which led to no stop or to one that
         `remember_stop` tells."""
         config, setting = self._trials[trial_id]
         is_worse = self.propose(trial_id, epoch, loss)
-        if is_worse and not config.stop_reason(epoch, diverged):
+        has_ended = self._courses.get(trial_id) == epoch
+        ends = has_ended or config.stop_reason(epoch, diverged)
+        if is_worse and not ends:
             setting.is_proposed = True
         setting.decided = max(setting.decided, epoch)
 
@@ -142,7 +166,8 @@ class RegimeRules(Halving):
         goes on. Its row is in the histories by then."""
         config, setting = self._trials[trial_id]
         self._changed[setting.siblings][trial_id] = None
-        ends = config.stop_reason(epoch, diverged)
+        has_ended = self._courses.get(trial_id) == epoch
+        ends = has_ended or config.stop_reason(epoch, diverged)
         is_worse = self.propose(trial_id, epoch, loss)
         if is_worse and not ends:
             setting.is_proposed = True
@@ -162,12 +187,18 @@ class RegimeRules(Halving):
             config, _ = self._trials[name]
             columns = self._histories.columns(name)
             curve = Curve.of(columns, config, self._data)
+            if name in self._courses:
+                curve = replace(curve, epochs_asked=curve.epochs)
             family.put(name, Trial(config.learning_rate, config.momentum, curve))
         if not family.may_end(trial_id):
             return ""
         label = family.label(trial_id)
         reason = REASONS.get(label.regime, "")
         if not reason:
+            return ""
+        # What had learned may learn again, while its loss moves.
+        fell_back = label.reason is Reason.FELL_TO_CHANCE
+        if fell_back and not still(family.trial(trial_id).curve):
             return ""
         for name in setting.seeds - {trial_id}:
             seed = family.trial(name)

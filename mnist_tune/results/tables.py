@@ -229,6 +229,8 @@ def _read(folder: Path, where: Place) -> Tables:
             raise UserError(f"the tables in {folder} were not written by a sweep")
         if not reasons:
             trials["error_kind"] = trials["error"].map(older_kind)
+        # those of older versions had one an epoch
+        trials["reports"] = trials["reports"].fillna(1).astype(int)
         return Tables(folder, trials, epochs, meta)
     except UserError as error:
         if isinstance(where, str):
@@ -267,7 +269,7 @@ def tables_of(
         row |= journal.ends.get(trial_id, {})
         row |= config.to_dict()
         row["trial_id"] = trial_id
-        row["epochs_asked"] = config.epochs
+        row["epochs_asked"] = config.epochs_asked
         row["changed"] = trial_id in journal.changed
         rows.append(row)
     columns = [*FIELDS, "trial_id", "epochs_asked", "changed", *_OF_AN_END]

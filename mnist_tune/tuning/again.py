@@ -75,7 +75,10 @@ def open_again(
         journal = read_journal(writer.path, record.dataset.get("scores", ()))
         before = journal.known_trials(meta)
         _refuse_code(record, where, options, before.values())
-        additions = lacking(before, record.holdout)
+        additions = {
+            trial_id: trial.reporting(dataset.spec.train_images, options.report_every)
+            for trial_id, trial in lacking(before, record.holdout).items()
+        }
         _add(writer, before, additions, dataset, options)
         if options.retry_errored:
             _open_failed(writer, journal)

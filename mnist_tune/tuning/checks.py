@@ -11,6 +11,7 @@ from mnist_tune.data.last_batch import small_last_batch
 from mnist_tune.data.task_data import ON_HOST, TaskData
 from mnist_tune.errors import UserError, closest, library
 from mnist_tune.own_code.loading import names_in, sources
+from mnist_tune.regimes.noise import window_images
 from mnist_tune.terminal import note
 from mnist_tune.training.architectures import architecture, kind_of
 from mnist_tune.training.optimizers import check_optimizer
@@ -65,6 +66,7 @@ def check_trials(
     it `listed` before. Say what is worth a word. Raises `UserError` if the trials can't
     train on the data."""
     check_counts(trials, dataset, options.evaluated)
+    check_reports(trials, dataset.spec.train_images, options.report_every)
     schedules = {trial.schedule for trial in trials}
     if options.patience and schedules - {"constant"}:
         raise UserError(
@@ -86,6 +88,31 @@ def check_trials(
         options.start_ray()
         check_networks(trials, dataset)
     return new
+
+
+def check_reports(
+    trials: Sequence[TrialConfig], images: int, every: int | None
+) -> None:
+    """Raise a `UserError` if a trial can't report after so many steps, given how many
+    images there are."""
+    if every is None:
+        return
+    for trial in trials:
+        size = trial.batch_size
+        steps = trial.steps(images - trial.held_out)
+        # a report has two windows of losses, whose noise is known, and a rest has one
+        least = 2 * window_images(size) // size
+        if not least <= every <= steps:
+            raise UserError(
+                f"--report-every {every}: at batch size {size} it can be {least} (losses of fewer steps are noise) to {steps} (an epoch)"
+            )
+
+
+def note_of_reports(every: int | None) -> str:
+    """Return what an epoch of tables and texts is, if it is a report."""
+    if every is None:
+        return ""
+    return f"an epoch here is a report, after every {every} steps; step of sweep.epochs has its own"
 
 
 def note_of_trials(

@@ -18,6 +18,7 @@ from mnist_tune.numbers import counted, spoken
 from mnist_tune.own_code.loading import own_code
 from mnist_tune.terminal import note
 from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning.checks import check_reports
 from mnist_tune.tuning.past import holding_out
 from mnist_tune.tuning.tasks import load_data
 
@@ -48,6 +49,7 @@ def dry_run(options: Any) -> Iterator[str]:
     holdout, held_out = default_holdout(data, trials)
     trials = holding_out(holdout, trials)
     check_counts(trials, data)
+    check_reports(trials, data.spec.train_images, options.report_every)
     epochs = counted(options.epochs, "epoch")
     yield f"{counted(len(trials))}, each of at most {epochs}, on {data.spec.name}"
     if held_out:
@@ -63,10 +65,14 @@ def dry_run(options: Any) -> Iterator[str]:
     for names, trial in samples.items():
         pool.attach("sample", trial)
         row = pool.run(["sample"])["sample"]
-        seconds = row.train_s + row.eval_s
+        reports = trial.reporting(data.spec.train_images, options.report_every).reports
+        evaluations = "its evaluation"
+        if reports > 1:
+            evaluations = f"its {reports} evaluations"
+        seconds = row.train_s + reports * row.eval_s
         epoch_s.append(seconds)
         yield f"{', '.join(map(str, names))}: {_batches_text(trial, images)}"
-        yield f"  measured: an epoch takes {seconds:.2g} s with its evaluation; compiling took {row.compile_s:.2g} s"
+        yield f"  measured: an epoch takes {seconds:.2g} s with {evaluations}; compiling took {row.compile_s:.2g} s"
     batches = [(images, trial.batch_size, trial.drop_last) for trial in trials]
     small_batch = small_last_batch(batches)
     if small_batch:

@@ -23,7 +23,12 @@ from mnist_tune.results.sweep_meta import SweepKind
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.checks import check_names, check_scores, check_trials
+from mnist_tune.tuning.checks import (
+    check_names,
+    check_scores,
+    check_trials,
+    note_of_reports,
+)
 from mnist_tune.tuning.opened import Opened, Wanted, now, plain_options
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.past import Past, holding_out
@@ -45,6 +50,7 @@ def open_new(
         raise UserError(
             "--retry-errored resumes a sweep; name its folder: --resume DIR --retry-errored"
         )
+    _refuse_reports(options, kind)
     trials = dict(lacking({}, None))
     all_trials = [*trials.values(), *templates]
     check_names(all_trials, options)
@@ -53,8 +59,10 @@ def open_new(
     options = replace(options, train_evaluation=evaluated)
     # How many examples are held out by default is known only with the data.
     holdout, held_out = default_holdout(dataset, all_trials)
+    images = dataset.spec.train_images
     for trial_id, trial in trials.items():
-        trials[trial_id] = trial.holding_out(holdout)
+        trial = trial.holding_out(holdout)
+        trials[trial_id] = trial.reporting(images, options.report_every)
     templates = holding_out(holdout, templates)
     for template in templates:
         check(template)
@@ -64,9 +72,10 @@ def open_new(
     all_trials = [*trials.values(), *templates]
     code = check_trials(all_trials, dataset, options)
     _check_lanes(all_trials, dataset, options)
+    notes = [dataset.note, note_of_reports(options.report_every)]
     dataset_record = {
         "target": dataset.target,
-        "note": dataset.note,
+        "note": "; ".join(filter(None, notes)),
         "checksums": dataset.checksums,
     }
     values = plain_options(options, dataset, holdout)
@@ -89,6 +98,15 @@ def open_new(
     if held_out:
         options.say(held_out)
     return Opened(options, writer, Past(trials, open=trials), dataset)
+
+
+def _refuse_reports(options: SweepOptions, kind: SweepKind) -> None:
+    """Raise a `UserError` if trials that something proposes are to report within an
+    epoch: it does not know how many reports that makes."""
+    if options.report_every and kind is not SweepKind.SWEEP:
+        raise UserError(
+            "--report-every is for given trials, and a search proposes them; leave it out"
+        )
 
 
 def _check_cluster(options: SweepOptions) -> None:

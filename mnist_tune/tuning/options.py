@@ -246,6 +246,10 @@ class RunOptions(Options):
     """Evaluate only this many training images after each epoch, with label noise in the
     same proportion; by default 10,000, or all if they are in order of class. all
     evaluates all, as in the notebook."""
+    report_every: Annotated[int | None, COUNT] = None
+    """Report, evaluate and decide about stopping after every N steps of an epoch, and
+    at its end, with the same batches. Tables, labels and options such as --grace-period
+    then count reports as epochs; --epochs stays as it is."""
     sharpness: bool = False
     """Measure the sharpness, the largest eigenvalue of the training loss's Hessian,
     before training and after each epoch."""
@@ -582,6 +586,7 @@ LABELLED = {
 IN_OUR_HANDS = {
     "train_images",
     "train_evaluation",
+    "report_every",
     "holdout",
     "execution",
     "lanes",

@@ -65,7 +65,7 @@ class Past:
                 reason = journal.ends[trial_id]["stop_reason"]
             # The last epoch is 0 if the trial's only row is a damaged line.
             last_epoch = past.histories.last_epoch(trial_id)
-            is_longer_now = reason == "completed" and last_epoch < trial.epochs
+            is_longer_now = reason == "completed" and last_epoch < trial.epochs_asked
             if is_longer_now or reason in OPEN_REASONS:
                 past.open[trial_id] = trial
                 continue
@@ -125,7 +125,8 @@ def additions(
     longer after a schedule that has ended, or has got another number of steps."""
 
     def but_for_epochs(trial: TrialConfig) -> tuple[Any, ...]:
-        return tuple((trial.to_dict() | {"epochs": 1}).values())
+        # nor is it known yet how many reports an epoch of a new one has
+        return tuple((trial.to_dict() | {"epochs": 1, "reports": 1}).values())
 
     # The same trial may be recorded several times: each is taken once.
     ids = defaultdict(list)

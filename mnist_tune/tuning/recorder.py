@@ -136,7 +136,7 @@ class Recorder(UnsavedCallback):
         config = self._configs[trial_id]
         histories = self.run.histories
         curve = Curve.of(histories.columns(trial_id), config, self._data)
-        epochs_not_run = config.epochs - histories.last_epoch(trial_id)
+        epochs_not_run = config.epochs_asked - histories.last_epoch(trial_id)
         # Why it was stopped may rest on other curves, which its own does not know of.
         # Nor does it know a target that follows from these.
         regime = ""

@@ -323,7 +323,7 @@ def run_plan(opened: Opened, plan: Plan) -> Sweep:
     if not plan.samples:
         ended = writer.record.ended or now()
         return Sweep.of(writer.finish(ended=ended))
-    total = sum(trial.epochs for trial in plan.trials.values())
+    total = sum(trial.epochs_asked for trial in plan.trials.values())
     total += plan.proposals * plan.epochs
     done = sum(past.histories.last_epoch(trial_id) for trial_id in past.open)
     start = time.monotonic()

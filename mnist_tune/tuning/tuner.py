@@ -127,6 +127,7 @@ def _worker_settings(opened: Opened, loop: Loop | None, gpus: float) -> WorkerSe
         cache_dir=str(cache_folder()),
         train_evaluation=options.evaluated,
         sharpness=options.measures(),
+        report_every=options.report_every,
         save_every=options.save_every,
         best_by=best_by,
         hang_s=60 * options.hang_minutes,

@@ -34,6 +34,7 @@ def test_a_pool_is_made_by_the_settings_of_its_sweep(monkeypatch):
         "sharpness": SharpnessSettings(10),
         "hang_s": 9.0,
         "data_memory": 2,
+        "report_every": 100,
         "best_by": Ranking(),
     }
     for settings in (

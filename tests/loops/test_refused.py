@@ -37,6 +37,7 @@ LOOP = Loop(train, guess=2.3)
         ("trials_per_gpu", 2),
         ("train_images", 100),
         ("train_evaluation", 100),
+        ("report_every", 100),
         ("sharpness", True),
         ("sharpness_every", 10),
         ("hang_minutes", 1.0),

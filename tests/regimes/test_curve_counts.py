@@ -9,6 +9,7 @@ import pytest
 from mnist_tune import TrialConfig
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.data_facts import MNIST
+from mnist_tune.regimes.families import whole_epochs
 from mnist_tune.regimes.histories import Histories
 from mnist_tune.regimes.noise import accuracy_noise, independent_answers
 
@@ -69,3 +70,17 @@ def test_a_curve_of_tokens_counts_its_independent_answers(answers):
     of_tokens = EXAMPLES * np.median(first)
     assert images(table.assign(answers=first)) == pytest.approx(of_tokens)
     assert images(table) == pytest.approx(EXAMPLES)
+
+
+def test_a_report_has_its_part_of_an_epochs_steps_and_images():
+    curve = Curve(np.zeros(10), 10, batch_size=3000, reports=5)
+    assert curve.steps == 4
+    assert curve.trained == 12_000
+
+    assert Curve(np.zeros(10), 10, batch_size=3000).steps == 20
+
+
+def test_epochs_that_were_asked_for_are_whole_ones_whatever_their_reports():
+    trials = pd.DataFrame({"epochs_asked": [20, 30], "reports": [2, 3]})
+    assert whole_epochs(trials).tolist() == [10, 10]
+    assert whole_epochs({"epochs_asked": 20}) == 20

@@ -61,7 +61,7 @@ def test_replicates_differ_by_their_seeds_alone():
     fields = set(TrialConfig().to_dict())
     columns = fields - {"epochs"} | {"epochs_asked"}
     seeds = columns - set(CONFIGURATION)
-    assert seeds == {"seed", "data_seed", "stop_when_diverged"}
+    assert seeds == {"seed", "data_seed", "stop_when_diverged", "reports"}
 
 
 def test_two_values_have_no_interval_but_are_told():

@@ -214,6 +214,102 @@ def test_a_resumed_sweep_keeps_its_decisions(sweep, epoch_row, reason):
     assert reasons == ["", "", "", reason]
 
 
+class Concurrent:
+    """Trials that report epochs in turn, and are proposed for a stop as they are in a
+    sweep."""
+
+    def __init__(self, epoch_row, data=MNIST, past=None, epochs=10):
+        self.epoch_row = epoch_row
+        self.epochs = epochs
+        self.fates = RegimeStopping(5, Run(past or Past()), data)
+
+    def config(self, rate, seed=0):
+        seeds = {"seed": seed, "data_seed": seed}
+        return TrialConfig(learning_rate=rate, epochs=self.epochs, **seeds)
+
+    def report(self, name, rate, curve, epochs, seed=0, losses=None, peak=1.0):
+        """Report epochs of a curve of accuracies, and return what was said."""
+        config = self.config(rate, seed)
+        said = []
+        for epoch in epochs:
+            accuracy = float(curve[epoch - 1])
+            loss = 4 * (1 - accuracy)
+            if losses is not None:
+                loss = float(losses[epoch - 1])
+            row = self.epoch_row(
+                epoch,
+                train_loss=loss,
+                train_accuracy=accuracy,
+                test_accuracy=accuracy,
+                untrained_loss=2.4,
+                step_loss_max=peak,
+            )
+            said.append(self.fates.take_up(name, config, row))
+        return said
+
+
+def test_what_got_to_its_rung_first_is_judged_again_once_a_faster_trial_is_ahead(
+    epoch_row,
+):
+    trials = Concurrent(epoch_row)
+    assert trials.report("slow", 0.01, SLOW, range(1, 7)) == [""] * 6
+    assert trials.report("its seed", 0.01, SLOW, range(1, 4), seed=1) == [""] * 3
+    assert not any(trials.report("fast", 1.0, FAST, range(1, 11)))
+    assert trials.report("slow", 0.01, SLOW, [7]) == ["slow"]
+    again = trials.report("its seed", 0.01, SLOW, range(4, 8), seed=1)
+    assert again == ["", "", "", "slow"]
+
+
+def test_a_resumed_sweep_judges_again_what_got_to_its_rung_first(epoch_row, sweep):
+    trials = Concurrent(epoch_row)
+    configs = {"slow": trials.config(0.01), "fast": trials.config(1.0)}
+    rows = [{"trial_id": "slow"} | row for row in sweep.rows(SLOW, 6)]
+    rows += [{"trial_id": "fast"} | row for row in sweep.rows(FAST, 10)]
+    past = Past(configs, rows=table(rows))
+    resumed = Concurrent(epoch_row, past=past)
+    resumed.fates.replay()
+    assert resumed.report("slow", 0.01, SLOW, [7]) == ["slow"]
+
+
+def test_without_a_target_what_will_be_as_near_to_the_best_as_a_target_goes_on(
+    epoch_row,
+):
+    data = replace(MNIST, target=None)
+    trials = Concurrent(epoch_row, data, epochs=15)
+    epochs = np.arange(1, 16)
+    near = 1 - 0.2 * epochs**-0.85
+    far = 1 - 0.4 * epochs**-0.5
+    best = np.full(15, 0.99)
+    assert not any(trials.report("best", 1.0, best, range(1, 9)))
+    assert not any(trials.report("near", 0.1, near, range(1, 16)))
+    assert "slow" in trials.report("far", 0.01, far, range(1, 16))
+
+
+def test_a_loss_above_a_guess_stops_no_trial_that_learns(epoch_row):
+    trials = Concurrent(epoch_row, epochs=40)
+    losses = np.linspace(2.39, 2.32, 5)
+    assert not any(trials.report("fast", 1.0, np.full(10, 0.99), range(1, 11)))
+    learns = np.linspace(0.2, 0.5, 5)
+    said = trials.report("learns", 0.1, learns, range(1, 6), losses=losses)
+    assert said == [""] * 5
+    said = trials.report("at chance", 0.01, CHANCE, range(1, 6), losses=losses)
+    assert said == ["", "", "", "", "slow"]
+
+
+def test_what_had_learned_and_is_at_chance_is_stopped_once_nothing_moves(epoch_row):
+    accuracies = np.array([0.5, 0.9, 0.95] + [0.1] * 8)
+    wandering = np.array([0.5, 0.9, 0.95] + [0.1, 0.11, 0.09, 0.12] * 2)
+    moving = np.array([1.0, 0.4, 0.3, 2.31, 2.6, 9.0, 2.5, 3.4, 2.9, 2.4, 2.7])
+    dead = np.array([1.0, 0.4, 0.3] + [2.31] * 8)
+    trials = Concurrent(epoch_row, epochs=12)
+    assert not any(trials.report("fast", 0.1, np.full(10, 0.99), range(1, 11)))
+    epochs = range(1, 12)
+    said = trials.report("moves", 2.0, wandering, epochs, losses=moving, peak=20)
+    assert said == [""] * 11
+    said = trials.report("dead", 3.0, accuracies, range(1, 9), losses=dead, peak=20)
+    assert said == [""] * 7 + ["dead"]
+
+
 LOSSES = st.sampled_from([0.1, 0.2, 0.3, 0.5, 2.0, math.nan])
 
 

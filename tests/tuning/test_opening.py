@@ -13,6 +13,7 @@ from mnist_tune.data.dataset import load_dataset
 from mnist_tune.errors import InterruptedSweepError
 from mnist_tune.own_code.registry import ENTRIES, register
 from mnist_tune.results.sweep_meta import SweepKind
+from mnist_tune.sweep import load_sweep
 from mnist_tune.training.task import Network
 from mnist_tune.tuning import checks, opening, options
 from mnist_tune.tuning.opening import open_sweep
@@ -377,3 +378,64 @@ def test_few_examples_are_all_trained_on_and_a_note_says_so(images, tmp_path, ca
     assert meta["options"]["holdout"] == 0
     assert holdouts(meta) == {0}
     assert "note: no examples are held out" in capsys.readouterr().err
+
+
+@pytest.fixture
+def many_images(images, monkeypatch):
+    """1,000 images to train on, whatever data a sweep names: 20 steps of 50."""
+    many = some_images(1000, 1300)
+    monkeypatch.setattr(SweepOptions, "load", lambda *_: many)
+
+
+@pytest.mark.parametrize("every", [5, 21])
+def test_reports_are_refused_that_are_noise_or_longer_than_an_epoch(
+    every, many_images, tmp_path
+):
+    refusal = f"--report-every {every}: at batch size 50 it can be 6"
+    with pytest.raises(UserError, match=refusal):
+        opened(tmp_path / "sweep", [{"holdout": 0}], report_every=every)
+    assert not (tmp_path / "sweep").exists()
+
+
+@pytest.mark.parametrize("every", [0, -1])
+def test_reports_take_a_step_or_more(every):
+    with pytest.raises(UserError, match="--report-every must be a whole number of at"):
+        SweepOptions(report_every=every)
+
+
+def test_a_search_has_no_reports_within_an_epoch(many_images, tmp_path):
+    with pytest.raises(UserError, match="--report-every is for given trials"):
+        opened_search(tmp_path / "sweep", [{}], report_every=6)
+
+
+def test_how_many_reports_an_epoch_has_is_recorded_and_told(many_images, tmp_path):
+    fields = [{"holdout": 0, "batch_size": size} for size in (50, 25)]
+    meta = opened(tmp_path / "sweep", fields, report_every=12)
+    recorded_trials = meta["trials"].values()
+    assert [trial["reports"] for trial in recorded_trials] == [2, 3]
+    assert [trial["epochs"] for trial in recorded_trials] == [10, 10]
+    assert meta["dataset"]["note"].startswith(
+        "an epoch here is a report, after every 12"
+    )
+    trials = load_sweep(tmp_path / "sweep").trials
+    assert trials["epochs_asked"].tolist() == [20, 30]
+
+
+def test_more_epochs_and_trials_have_as_many_reports_of_an_epoch(many_images, tmp_path):
+    folder = tmp_path / "sweep"
+    fields = {"holdout": 0, "epochs": 2}
+    opened(folder, [fields], report_every=6)
+    longer = replace(SMALL, holdout=0, epochs=3)
+    faster = replace(longer, learning_rate=0.5)
+    trials = extended(folder, [longer, faster])["trials"]
+    assert sorted(trials) == ["00000", "00001"]
+    for trial in trials.values():
+        assert (trial["epochs"], trial["reports"]) == (3, 3)
+    with pytest.raises(UserError, match="--report-every can't change in a resume"):
+        python_options(SweepOptions(resume=folder, report_every=10))
+
+
+def test_the_trial_that_reports_within_epochs_ends_with_its_last_report():
+    trial = TrialConfig(epochs=2, batch_size=50).reporting(1000, 6)
+    assert trial.epochs_asked == 6
+    assert [trial.stop_reason(report, False) for report in (5, 6)] == ["", "completed"]
