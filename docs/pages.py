@@ -88,13 +88,17 @@ def docstring_below(kind: type, name: str) -> str:
 
 def values(hint: Any) -> str:
     """Return what a field takes, in words."""
-    if get_origin(hint) in (tuple, None):
+    if get_origin(hint) is tuple:
+        hint = get_args(hint)[0]
+    if get_origin(hint) is None:
         return ""
     names = [name for name in get_args(hint) if isinstance(name, str)]
     return " or ".join(f"`{name}`" for name in names)
 
 
 def cell(value: object) -> str:
+    if isinstance(value, tuple) and len(value) == 1:
+        [value] = value
     # 0 is a default to show, although it equals False
     is_absent = any(value is nothing for nothing in (MISSING, None, False))
     if is_absent or value in ((), ""):
