@@ -319,6 +319,11 @@ at 1. A column with gaps may be empty in some rows, or in all if an older versio
 columns only with held-out images, columns of [sharpness](sharpness.md) only if it is measured, and `answers` only with
 [tokens](text.md).
 
+An argument that is given by its name is a column of `trials`: `width` of `net.py:cnn(width=16)`. If a column of these
+tables or a field of `TrialConfig` has its name, or it begins with `score_`, `architecture_` or `optimizer_`, the column is
+`architecture_NAME`, such as `architecture_momentum`. An optimiser's is always `optimizer_NAME`. What is not given is
+empty. The column has numbers if all are numbers, True and False if all are, else texts. Older sweeps have them, too.
+
 {PRINTED}
 """
 
