@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mnist_tune.own_code.registry import register_optimizer as register_optimizer
     from mnist_tune.sweep import Sweep as Sweep
     from mnist_tune.sweep import load_sweep as load_sweep
+    from mnist_tune.training.frameworks import init_and_rebuild as init_and_rebuild
     from mnist_tune.training.rising_rate import Ramp as Ramp
     from mnist_tune.training.task import Network as Network
     from mnist_tune.training.task import Task as Task
@@ -50,6 +51,7 @@ _MODULE_OF = {
     "register_optimizer": "own_code.registry",
     "Sweep": "sweep",
     "load_sweep": "sweep",
+    "init_and_rebuild": "training.frameworks",
     "Network": "training.task",
     "Task": "training.task",
     "TrialConfig": "trial",

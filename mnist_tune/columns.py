@@ -95,6 +95,9 @@ TEXT = text("text", 2**20)
 NAME = text("text of at most 16,384 characters", 2**14)
 FLAG = Kind("True or False", lambda value: isinstance(value, bool), bool)
 COUNT, WHOLE = whole(1), whole(0)
+COUNT_OR_ALL = Kind(
+    f"{COUNT.wanted}, or all", lambda value: value == "all" or COUNT.holds(value)
+)
 SEED = whole(0, 2**32 - 1)  # numpy's RandomState accepts no more
 NUMBER = number("a number", nan=True)
 LOSS = number("a finite number", -FINITE, FINITE)

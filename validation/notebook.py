@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 import pandas as pd
 
+from mnist_tune.columns import COUNT_OR_ALL
 from mnist_tune.continuation import resumable
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.labels import curve_regime
@@ -35,6 +36,9 @@ class Notebook(SweepOptions):
         "--epochs 1 --seeds 1": "The first row of every table:",
     }
 
+    train_evaluation: Annotated[int | Literal["all"] | None, COUNT_OR_ALL] = "all"
+    """Evaluate only this many training images after each epoch. The notebook evaluates
+    all."""
     scheduler: Literal["fifo"] = "fifo"
     """Every experiment runs to its end."""
     epochs: Annotated[int | None, InResume.ADDS] = None

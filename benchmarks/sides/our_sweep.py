@@ -24,7 +24,7 @@ def run(work: SweepWork, execution: Any, lanes: int | None = None) -> Outcome:
     sweep = run_sweep(
         "benchmark",
         work.configs(),
-        SweepOptions(scheduler="fifo", quiet=True, **options),
+        SweepOptions(scheduler="fifo", quiet=True, train_evaluation="all", **options),
         [meter],
     )
     rows = sweep.epochs[["trial_id", "ended_at", "test_accuracy"]]

@@ -26,7 +26,7 @@ from mnist_tune.answers.best import (
 from mnist_tune.answers.decision import Decided, decided, trials_of_leader
 from mnist_tune.answers.fresh_seeds import seeds_to_train
 from mnist_tune.answers.progress import Progress, progress
-from mnist_tune.answers.rates import can_grow, edge_to_find, rates_to_try
+from mnist_tune.answers.rates import can_go_on, can_grow, edge_to_find, rates_to_try
 from mnist_tune.answers.settings import keys
 from mnist_tune.answers.spans import Spans, is_on_its_way, spans
 from mnist_tune.answers.steps import NextStep, StepKind, Why
@@ -397,7 +397,7 @@ def _longer(sweep: Judged, settings: pd.DataFrame) -> NextStep | None:
         return None
     trials = sweep.trials
     has_ended = trials["epochs_run"].ge(trials["epochs_asked"])
-    rows = trials[has_ended & trials["schedule"].eq("constant")]
+    rows = trials[has_ended & can_go_on(trials, sweep.record)]
     learns = is_on_its_way(rows)
     if settings.empty:
         open_rows, why = rows[learns], Why.SOME_LEARN

@@ -11,6 +11,8 @@ import pandas as pd
 from mnist_tune.answers.steps import NextStep, StepKind, Why
 from mnist_tune.continuation import code_is_there, named_from_here
 from mnist_tune.numbers import told_apart
+from mnist_tune.own_code.registry import TOTAL_STEPS
+from mnist_tune.regimes.data_facts import EVALUATED
 from mnist_tune.regimes.families import FAMILY
 from mnist_tune.results.sweep_meta import SweepMeta
 from mnist_tune.trial import TrialConfig
@@ -23,7 +25,7 @@ OF_AN_EDGE |= {
     "dataset": "mnist",
     "data_dir": None,
     "train_images": None,
-    "train_evaluation": None,
+    "train_evaluation": EVALUATED,
     "standardize": False,
     "holdout": 0,
 }
@@ -69,6 +71,14 @@ def can_grow(record: SweepMeta) -> bool:
     if record.proposes_trials or record.script is not None:
         return False
     return record.command in (None, "regimes")
+
+
+def can_go_on(trials: pd.DataFrame, record: SweepMeta) -> pd.Series:
+    """Return for each trial whether more epochs may follow: those of a schedule or an
+    optimiser may depend on how many there are."""
+    depending = [code["name"] for code in record.code if code.get(TOTAL_STEPS)]
+    optimizers = trials["optimizer"].str.partition("(")[0].str.strip()
+    return trials["schedule"].eq("constant") & ~optimizers.isin(depending)
 
 
 def rates_to_try(

@@ -28,6 +28,10 @@ def _as_path(array: np.memmap[Any, Any]) -> tuple[Any, ...]:
 copyreg.pickle(np.memmap, _as_path)  # else pickling would read the whole file
 
 
+ON_HOST = "pure_callback (docs/own_training.md)"
+"""What makes examples on the host in each step."""
+
+
 @dataclass(frozen=True, eq=False)
 class TaskData:
     """The examples of a task. A process that trains none has `held` alone."""
@@ -39,12 +43,16 @@ class TaskData:
     checksums: dict[str, str] = field(default_factory=dict)
     """SHA-256 of each part."""
     whole: int = 0
-    """The examples of a block, if `score` scores blocks as a whole, so that each split
-    needs so many."""
+    """The examples of a block, if loss or accuracy are of whole blocks, so that each
+    split needs so many."""
     block: int = 1
     """The examples that are evaluated at a time."""
     shared: tuple[str, ...] = ()
     """What each task's `score` returns beside loss and accuracy."""
+    of_blocks: tuple[str, ...] = ()
+    """The scores that are one number for a block."""
+    of_items: bool = False
+    """Whether they were read from data sets of items."""
     held: Any = None
     """Ray's reference to the whole of it."""
     target: float | None = None
@@ -76,6 +84,7 @@ class TaskData:
             shared=tuple(shared),
             whole=max(self.whole, other.whole),
             block=max(self.block, other.block),
+            of_blocks=tuple(dict.fromkeys(self.of_blocks + other.of_blocks)),
         )
 
 

@@ -206,7 +206,7 @@ class Executor:
         key = "train", size, images, _count(data)
         self._executable(key, partial(_train, self.program), call, donate=(0,))
         self._executable(("put", size), put, (lanes, slots, lanes), donate=(0,))
-        split = _shape(jnp.int32, 2)
+        split = _shape(jnp.int32, 3)
         self._measuring(Program.evaluate, size, (lanes, slots, None, split, data), ())
 
     def take_seconds(self) -> dict[str, float]:

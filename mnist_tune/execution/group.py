@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -340,27 +341,31 @@ class LaneGroup:
         `independent_answers`; without an accuracy, the mean losses of parts of the
         split."""
         slots = _slots(batch)
-        first, count = self.data.splits[split]
+        number = list(self.data.splits).index(split)
+        of_split = (*self.data.splits[split], number)
         if self.data.part:
-            counts, sums = self._evaluate_parts(size, slots, first, count)
+            counts, sums = self._evaluate_parts(size, slots, of_split)
         else:
-            index = np.array((first, count), np.int32)
+            index = np.array(of_split, np.int32)
             counts, sums = self.executor.measure(
                 Program.evaluate, size, slots, self.data.arrays, index
             )
         parts = sums.pop(PARTED, None)
         scores = []
-        for lane, count in enumerate(counts.tolist()):
+        for lane in range(len(batch)):
             means = dict[str, Any]()
             squares = dict[str, float]()
             for name, (totals, totals_of_squares) in sums.items():
-                means[name] = float(totals[lane]) / count
-                squares[name] = float(totals_of_squares[lane]) / count
+                # A score of blocks has no value if there is none.
+                scored: float = int(counts[name][lane]) or math.nan
+                means[name] = float(totals[lane]) / scored
+                squares[name] = float(totals_of_squares[lane]) / scored
             if parts:
                 losses, examples = parts
                 means[PARTED] = _means_of_parts(losses[lane], examples[lane])
                 variance = max(squares["loss"] - means["loss"] ** 2, 0.0)
-                means[ERROR] = standard_error(means[PARTED], variance / count)
+                variance /= int(counts["loss"][lane])
+                means[ERROR] = standard_error(means[PARTED], variance)
             if self.data.positions > 1:
                 means["answers"] = independent_answers(
                     means["accuracy"], squares["accuracy"], self.data.positions
@@ -369,10 +374,11 @@ class LaneGroup:
         return scores
 
     def _evaluate_parts(
-        self, size: int, slots: list[int], first: int, count: int
+        self, size: int, slots: list[int], of_split: tuple[int, int, int]
     ) -> Any:
         """Return what `Program.evaluate` does, of examples that are brought to the
         device in parts of whole blocks."""
+        first, count, _ = of_split
         total = sum(len(jax.tree.leaves(part)[0]) for part in self.data.arrays)
         block = min(self.executor.program.task.block, total)
         # What does not change in the loop over blocks, XLA takes out of it. If a part
@@ -391,7 +397,7 @@ class LaneGroup:
         brought = zip(begins, self.data.brought(indices), strict=True)
         for begin, (part, _) in brought:
             end = begin + blocks_of_part
-            index = np.array((first, count, total, begin, end), np.int32)
+            index = np.array((*of_split, total, begin, end), np.int32)
             counts, sums = self.executor.measure(
                 Program.evaluate, size, slots, part, index, inputs=sums
             )

@@ -31,6 +31,10 @@ NO_DEVICE = re.compile("^Unable to initialize backend|(Array|Buffer) has been de
 """JAX's words for a device that it can't use, and for lanes that were lost with a call
 that failed."""
 
+GUARDED = "Disallowed host-to-device transfer"
+"""JAX's words for a copy to the device while a program runs. Only a callback can try to
+make one, by any operation on the arrays that it gets."""
+
 OF_THE_MACHINE = {"OSError", "MemoryError", "RayError"}
 """Errors that may be gone in another process, or on another machine, unless the user's
 own code raised them. By name: Ray is not imported for what it has not raised."""
@@ -74,6 +78,9 @@ def classified(error: Exception) -> UserError | OutOfMemoryError | DeviceError:
         if is_of_xla and not text.startswith(OF_NO_DEVICE):
             return DeviceError(message)
         trace = "".join(traceback.format_exception(error))
+    if GUARDED in message:
+        what = "a callback computes with arrays of JAX"
+        message = f"{what}, which it got; take them by np.asarray(x) first"
     frames = [*FRAME.finditer(trace)]
     outside = [frame for frame in frames if not _is_of_library(frame[1])]
     is_of_user = bool(outside) and not outside[-1][1].startswith(_PACKAGE)

@@ -32,8 +32,10 @@ from mnist_tune.own_code.modules import TEXTS, Attribute, Source, belonging
 from mnist_tune.own_code.registry import (
     ENTRIES,
     OF_TRIALS,
+    TOTAL_STEPS,
     Entry,
     Factory,
+    asks_for,
     is_from_file,
     names_own_code,
 )
@@ -252,12 +254,15 @@ def _source(flag: str, name: str) -> dict[str, Any]:
         file = str(path.relative_to(top)) if path.is_relative_to(top) else path.name
         digest = hashlib.sha256(TEXTS[module].content).hexdigest()
         files[file] = {"sha256": digest, "module": module, "path": str(path)}
-    recorded = {"flag": flag, "name": name, "folder": os.getcwd(), "files": files}
+    recorded: dict[str, Any] = {"flag": flag, "name": name}
+    recorded |= {"folder": os.getcwd(), "files": files}
     place = _place(entry)
     if place is not None:
         recorded |= {"module": place.module, "attribute": place.name}
     if entry.loop is not None:
         recorded["loop"] = vars(entry.loop)
+    if flag == "optimizer" and asks_for(entry.factory, TOTAL_STEPS):
+        recorded[TOTAL_STEPS] = True
     return recorded
 
 

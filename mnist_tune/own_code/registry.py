@@ -3,6 +3,7 @@ here."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -67,6 +68,20 @@ def register(name: str, flag: str = "architecture") -> Callable[[Factory], Facto
         return entry.factory
 
     return add
+
+
+TOTAL_STEPS = "total_steps"
+"""The argument of an optimiser's factory that is the number of steps of its trial."""
+
+
+def asks_for(function: Callable[..., Any], name: str) -> bool:
+    """Return whether a function has an argument of this name that it needs. One with a
+    default keeps it."""
+    try:
+        parameter = inspect.signature(function).parameters.get(name)
+    except (TypeError, ValueError):  # of some functions in C, nothing is known
+        return False
+    return parameter is not None and parameter.default is parameter.empty
 
 
 def names_own_code(text: str) -> bool:

@@ -295,9 +295,29 @@ class Curve:
 
     @cached_property
     def falls(self) -> np.ndarray:
-        """How much the score fell from each epoch to the next; negative if it
-        rose."""
-        return -np.diff(self.score)
+        """How much the score fell from each epoch to the next; negative if it rose. A
+        fall that was only evaluated (`lags`) is none."""
+        falls = -np.diff(self.score)
+        return np.where(self.lags[1:], 0.0, falls)
+
+    @property
+    def lags(self) -> np.ndarray:
+        """Which epochs were evaluated as worse than the network was, as where the
+        running statistics of batch norm lag behind its weights. The next epoch begins
+        with the same weights, but no batch of it has a loss near the evaluated one. Of
+        the last epoch, nobody knows. A curve with a spike has none.
+        """
+        evaluated = np.full(self.epochs, False)
+        loss, largest = self.train_loss, self.step_loss_max
+        is_comparable = self.data.by_accuracy and not self.data.own_steps
+        if loss is None or largest is None or not is_comparable:
+            return evaluated
+        if self.spikes()[1:].any():
+            return evaluated
+        with np.errstate(invalid="ignore"):
+            floor = calm_floor(loss[:-1], self.batch_size)
+            evaluated[:-1] = largest[1:] < floor
+        return evaluated
 
     @cached_property
     def falls_noise(self) -> np.ndarray:

@@ -13,6 +13,11 @@ import numpy as np
 from mnist_tune.regimes.divergence import chance_of, guess_loss
 from mnist_tune.regimes.ranking import Ranking
 
+EVALUATED = 10_000
+"""By default, so many training images are evaluated. An accuracy of 0.97 then has a
+standard error of 0.0017, as on MNIST's test set. On MNIST, the other 50,000 took a
+quarter of a sweep's time."""
+
 
 @dataclass(frozen=True)
 class DataFacts:
@@ -161,6 +166,8 @@ def data_facts(meta: Mapping[str, Any]) -> DataFacts:
     `--target` overrides the target."""
     data, options = meta["dataset"], meta.get("options", {})
     evaluated = options.get("train_evaluation")
+    if evaluated == "all":
+        evaluated = None
     if "train_images" in data:
         facts = DataFacts.of_task(data)
         # curves of others have an accuracy to reach, too

@@ -207,8 +207,8 @@ def least_loss(curves: Sequence[Curve]) -> Loss | None:
     known.
 
     The best trial is the one with the least settled held-out loss, of those that ran
-    all their epochs and did not memorise. If all memorised, they are measured before. A
-    held-out loss that was asked for counts if it is less.
+    all their epochs. One that memorised is measured before it did. A held-out loss that
+    was asked for counts if it is less.
     """
     courses = [*_courses(curves)]
     if not courses:
@@ -219,9 +219,7 @@ def least_loss(curves: Sequence[Curve]) -> Loss | None:
     untrained = min(beginning, guess)
     if not math.isfinite(untrained):
         return None
-    measures = [course for course in courses if not _memorised(course, untrained)]
-    if not measures:
-        measures = [_until_least(course) for course in courses]
+    measures = [_before_it_memorised(course, untrained) for course in courses]
     lowest = min(measures, key=lambda course: course.settled)
     least = lowest.settled
 
@@ -260,9 +258,12 @@ def _courses(curves: Sequence[Curve]) -> Iterator[Course]:
             yield Course(curve, train, held_out)
 
 
-def _until_least(course: Course) -> Course:
-    """Return the losses until the least held-out one, before it memorised."""
-    end = int(np.nanargmin(course.held_out)) + 1
+def _before_it_memorised(course: Course, untrained: float) -> Course:
+    """Return the losses of a trial. Those of one that memorised end with the epoch after
+    the least held-out one, about which they are settled."""
+    if not _memorised(course, untrained):
+        return course
+    end = int(np.nanargmin(course.held_out)) + 2
     return Course(course.curve, course.train[:end], course.held_out[:end])
 
 

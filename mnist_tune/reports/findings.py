@@ -193,6 +193,7 @@ def notes(sweep: Judged) -> Iterator[str]:
         yield f"labels and the best follow the loss; {with_chance}"
     if labelled:
         yield from _unknown_guess(sweep)
+    yield from _alike_scores(sweep)
     yield from _lagging_statistics(sweep)
     if sweep.record.options.get(STARTED_AGAIN):
         yield "a resumed trial whose state had not been saved began again with epoch 1"
@@ -269,6 +270,24 @@ def _unknown_guess(sweep: Judged) -> Iterator[str]:
     loss = f"{row['level']:.4g}"
     where = f"rate {rate(row['learning_rate'])} stays at {loss}"
     yield f"{where}; if that is a constant guess's loss, give guess={loss} in the Task"
+
+
+def _alike_scores(sweep: Judged) -> Iterator[str]:
+    """Yield that a task scores training and held-out examples alike: a score that draws
+    its examples may not ask which they are."""
+    split = held_out(sweep.trials)
+    if sweep.record.data.flag != "task" or f"{split}_loss" not in sweep.epochs:
+        return
+    losses = sweep.epochs[["train_loss", f"{split}_loss"]].astype(float)
+    losses = losses[np.isfinite(losses).any(axis=1)]
+    # up to the rounding of their sums
+    alike = np.isclose(losses.iloc[:, 0], losses.iloc[:, 1], rtol=1e-6, atol=0)
+    if losses.empty or not alike.all():
+        return
+    what = f"training and {SPLITS[split]} examples score the same in all epochs"
+    remedy = "a score that draws its examples can ask which they are"
+    call = "score(params, state, batch, key, split)"
+    yield f"{what}, so overfitting can't show; {remedy}: {call}"
 
 
 def _lagging_statistics(sweep: Judged) -> Iterator[str]:

@@ -148,7 +148,22 @@ def _of_measure(view: View, measure: Measure) -> ShownColumn:
     rows = zip(counts, least, most, means.tolist(), seeds, strict=True)
     cells = [_mean(measure, *row) for row in rows]
     title = measure.title.replace("training", "train").replace("accuracy", "acc")
+    if measure.column.startswith("train_"):
+        title += _of_images(view)
     return ShownColumn(title, cells, means[:, 1].tolist())
+
+
+def _of_images(view: View) -> str:
+    """Return of how many training images scores are, if not of all of them."""
+    counts = set()
+    for sweep in view.sweeps:
+        data = sweep.record.data
+        if data.evaluated is None or data.evaluated >= data.train_images:
+            return ""
+        counts.add(data.evaluated)
+    if len(counts) > 1:
+        return ""
+    return f" of {counts.pop()}"
 
 
 def _target(view: View) -> ShownColumn:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -171,9 +171,7 @@ def print_table(console: Console, view: View, most: int) -> None:
     shown = [column for column in columns(view) if column.look != "curve"]
     unbounded = console.options.update_width(ENOUGH)
     for cut in cuts:
-        shown = [
-            column for column in shown if cut.isdisjoint((column.look, column.title))
-        ]
+        shown = [column for column in shown if not _is_cut(column, cut)]
         table = _table(console, shown, most)
         width = Measurement.get(console, unbounded, table).maximum
         table.width = width
@@ -185,6 +183,12 @@ def print_table(console: Console, view: View, most: int) -> None:
     console.print(table, crop=False)
     if count > most and view.rows == "ranges":
         console.print(f"... and {count - most} more", highlight=False)
+
+
+def _is_cut(column: ShownColumn, cut: Set[str]) -> bool:
+    # of a training accuracy, the title also says of how many images it is
+    title, _, _ = column.title.partition(" of ")
+    return column.look in cut or title in cut
 
 
 def _table(console: Console, shown: Sequence[ShownColumn], most: int) -> Table:

@@ -9,6 +9,7 @@ from typing import Any
 from mnist_tune import storage
 from mnist_tune.columns import (
     COUNT,
+    COUNT_OR_ALL,
     FLAG,
     ID,
     LOSS,
@@ -113,7 +114,8 @@ _OPTIONS = _mapping(
     Column("loop", _list_of(NAME)),
     Column(STARTED_AGAIN, FLAG),
     *(Column(name, NAME) for name in ("dataset", "data_dir")),
-    *(Column(name, COUNT) for name in ("train_evaluation", "train_images")),
+    Column("train_evaluation", COUNT_OR_ALL),
+    Column("train_images", COUNT),
     *(Column(name, FLAG) for name in ("standardize", "stop_when_diverged")),
     *(Column(name, RATE) for name in ("precision", "learned")),
     Column(SEARCHES, _list_of(Kind("a search", _is_search))),

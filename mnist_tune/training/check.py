@@ -103,12 +103,13 @@ def _check_task(
     task = made_task(name)
     with _trying(f"task {name!r}"):
         _check_fields(task)
-        train, test = made_data(task)
+        train, test, of_items = made_data(task)
         train = jax.tree.map(lambda x: x[:train_images], train)
         params, state = _check_init(task)
         _check_step(task, params, state, examples_of(train, EXAMPLES))
         block = _block_of(task, train, test)
         scores, of_blocks = _check_scores(task, params, state, block)
+        judged_by_blocks = {"loss", "accuracy"}.intersection(of_blocks)
         guesses = {}
         if task.guess is not None:
             guesses[name] = float(task.guess)
@@ -125,9 +126,19 @@ def _check_task(
     _check_programs(of_task, spec, train)
     sums = {"train": checksum(train), "test": checksum(test)}
     whole = 0
-    if of_blocks:
+    if judged_by_blocks:
         whole = task.block
-    return TaskData(spec, train, test, sums, whole, task.block, shared=scores)
+    return TaskData(
+        spec,
+        train,
+        test,
+        sums,
+        whole,
+        task.block,
+        shared=scores,
+        of_blocks=of_blocks,
+        of_items=of_items,
+    )
 
 
 def _block_of(task: Task, train: Any, test: Any) -> Any:
@@ -320,21 +331,21 @@ def _check_finite(loss: jax.Array) -> None:
 
 def _check_scores(
     task: Task, params: Any, state: Any, examples: Any
-) -> tuple[tuple[str, ...], bool]:
-    """Return the names of a task's scores beside loss and accuracy, and whether some
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of a task's scores beside loss and accuracy, and of those that
     are of whole blocks."""
     name = "loss"
     if task.score:
         name = "score"
     batch = jax.tree.map(jnp.asarray, examples)
-    arguments = params, state, batch, jax.random.key(1)
+    arguments = params, state, batch, jax.random.key(1), jnp.int32(0)
     kinds = _traced(name, task.scores, *arguments)
     _check_score_kinds(name, kinds, len_of(batch))
     values = tried(CALLS[name], _quickly(task.scores), *arguments)
     _check_score_values(name, values, task.chance)
     own = [score for score in kinds if score not in ("loss", "accuracy")]
-    are_of_blocks = [kind.shape == () for kind in kinds.values()]
-    return tuple(own), any(are_of_blocks)
+    of_blocks = [score for score, kind in kinds.items() if kind.shape == ()]
+    return tuple(own), tuple(of_blocks)
 
 
 def _check_score_kinds(name: str, kinds: dict[str, Any], size: int) -> None:
@@ -404,7 +415,8 @@ def _check_programs(
         size = None
         if is_scheduled:
             size = trial.batch_size
-        different[trial.architecture, trial.loss, Step.of(trial), size] = trial
+        step = Step.of(trial, data.train_images - trial.held_out)
+        different[trial.architecture, trial.loss, step, size] = trial
     for trial in different.values():
         with _trying(f"{data.flag} {trial.architecture!r}"):
             _check_program(trial, data, examples)

@@ -70,6 +70,38 @@ def functions_of(
     return _FUNCTIONS[framework](make, data)
 
 
+def init_and_rebuild(
+    module: Any, *arguments: Any, **keywords: Any
+) -> tuple[Callable[[Any], tuple[Any, Any]], Callable[..., Any]]:
+    """Return two functions that take a module of Flax NNX or Equinox apart and put it
+    together again, for the functions of a `Task`.
+
+    - `init(key)` returns `(params, state)`, as that of a task. Of Equinox, the state is
+      an `eqx.nn.State`.
+    - `rebuild(params, state, key)` returns the module with these parameters. Of NNX, it
+      has this state, and draws from the key; if none is given, always the same.
+
+    Args:
+        module: a class of modules, or a function of `rngs` (NNX) or `key` (Equinox)
+            that makes one.
+        arguments, keywords: all other arguments of it.
+
+    Raises `UserError` if it is no such class or function.
+    """
+    framework = _framework(module) or _framework_of_maker(module)
+    if framework == "flax.linen":
+        raise UserError("a module of Linen has init and apply already; call these")
+    is_made = is_module(module) and not isinstance(module, type)
+    if framework is None or is_made:
+        raise UserError(
+            "init_and_rebuild takes a class of modules of Flax NNX or Equinox, or a function of rngs or key that "
+            f"makes one, not {module!r:.100}; name the class"
+        )
+    parts = {"flax.nnx": _nnx_parts, "equinox": _equinox_parts}
+    init, rebuild, *_ = parts[framework](partial(module, *arguments, **keywords))
+    return init, rebuild
+
+
 def offered(data: DataSpec) -> dict[str, Any]:
     """Return what a class may ask for by name."""
     channels = 1
@@ -177,26 +209,42 @@ def _with_channels(images: Any, data: DataSpec) -> Any:
     return images
 
 
-def _nnx(make: Callable[..., Any], data: DataSpec) -> Functions:
-    """A module of Flax NNX. Its random streams are set anew in each step, from the
-    step's key."""
+def _split_nnx(module: Any) -> Any:
+    """Return a module's structure, parameters, random streams and state."""
+    from flax import nnx
+
+    return nnx.split(module, nnx.Param, nnx.RngState, ...)
+
+
+def _nnx_parts(make: Callable[..., Any]) -> tuple[Any, Any]:
+    """Return `init` and `rebuild` of a module of Flax NNX. Its random streams are set
+    anew from the key."""
     import jax
     from flax import nnx
 
-    def split(module: Any) -> Any:
-        return nnx.split(module, nnx.Param, nnx.RngState, ...)
-
-    graph, _, streams, _ = split(nnx.eval_shape(lambda: make(rngs=nnx.Rngs(0))))
+    shapes = nnx.eval_shape(lambda: make(rngs=nnx.Rngs(0)))
+    graph, _, streams, _ = _split_nnx(shapes)
 
     def init(key: Any) -> tuple[Any, Any]:
-        _, params, _, state = split(make(rngs=nnx.Rngs(key)))
+        _, params, _, state = _split_nnx(make(rngs=nnx.Rngs(key)))
         return params, state
 
-    def merged(params: Any, state: Any, key: Any) -> Any:
+    def rebuild(params: Any, state: Any, key: Any = None) -> Any:
+        if key is None:
+            key = jax.random.key(0)
         leaves, tree = jax.tree.flatten(streams)
         drawn = [_stream(leaf, key, number) for number, leaf in enumerate(leaves)]
         new_streams = jax.tree.unflatten(tree, drawn)
         return nnx.merge(graph, params, new_streams, state, copy=True)
+
+    return init, rebuild
+
+
+def _nnx(make: Callable[..., Any], data: DataSpec) -> Functions:
+    """A module of Flax NNX, which draws anew in each step, from the step's key."""
+    from flax import nnx
+
+    init, merged = _nnx_parts(make)
 
     def called(module: Any, images: Any, training: bool, key: Any) -> Any:
         options: dict[str, Any] = _flags(module, training)
@@ -205,20 +253,19 @@ def _nnx(make: Callable[..., Any], data: DataSpec) -> Functions:
         return module(_with_channels(images, data), **options)
 
     def apply(params: Any, state: Any, images: Any) -> Any:
-        key = jax.random.key(0)
-        module = merged(params, state, key)
+        module = merged(params, state)
         module.eval()
-        return called(module, images, False, key)
+        return called(module, images, False, 0)
 
     def train_apply(params: Any, state: Any, images: Any, key: Any) -> tuple[Any, Any]:
         module = merged(params, state, key)
         module.train()
         logits = called(module, images, True, key)
-        _, _, _, new_state = split(module)
+        _, _, _, new_state = _split_nnx(module)
         return logits, new_state
 
     def rebuild(params: Any, state: Any) -> Any:
-        module = merged(params, state, jax.random.key(0))
+        module = merged(params, state)
         module.eval()
         return module
 
@@ -279,12 +326,11 @@ def _linen(make: Callable[..., Any], data: DataSpec) -> Functions:
     return Functions(init, apply, train_apply, rebuild)
 
 
-def _equinox(make: Callable[..., Any], data: DataSpec) -> Functions:
-    """A module of Equinox, which takes one example. Its floating-point arrays are the
-    parameters. `eqx.nn.State` is the state, if its call takes one."""
+def _equinox_parts(make: Callable[..., Any]) -> tuple[Any, Any, Any]:
+    """Return `init` and `rebuild` of a module of Equinox, and its class. Its
+    floating-point arrays are the parameters."""
     import equinox as eqx
     import jax
-    import jax.numpy as jnp
 
     def made(key: Any) -> tuple[Any, Any]:
         module: Any = make
@@ -295,13 +341,28 @@ def _equinox(make: Callable[..., Any], data: DataSpec) -> Functions:
 
     first, _ = made(jax.random.key(0))
     _, static = eqx.partition(first, eqx.is_inexact_array)
-    names = inspect.signature(type(first).__call__).parameters
-    has_state = "state" in names
 
     def init(key: Any) -> tuple[Any, Any]:
         module, state = made(key)
         params, _ = eqx.partition(module, eqx.is_inexact_array)
         return params, state
+
+    def rebuild(params: Any, state: Any = None, key: Any = None) -> Any:
+        return eqx.combine(params, static)
+
+    return init, rebuild, type(first)
+
+
+def _equinox(make: Callable[..., Any], data: DataSpec) -> Functions:
+    """A module of Equinox, which takes one example. `eqx.nn.State` is the state, if its
+    call takes one."""
+    import equinox as eqx
+    import jax
+    import jax.numpy as jnp
+
+    init, combined, kind = _equinox_parts(make)
+    names = inspect.signature(kind.__call__).parameters
+    has_state = "state" in names
 
     def called(module: Any, state: Any, images: Any, key: Any) -> tuple[Any, Any]:
         images = _with_channels(images, data)
@@ -328,10 +389,10 @@ def _equinox(make: Callable[..., Any], data: DataSpec) -> Functions:
         return logits
 
     def train_apply(params: Any, state: Any, images: Any, key: Any) -> tuple[Any, Any]:
-        return called(eqx.combine(params, static), state, images, key)
+        return called(combined(params), state, images, key)
 
     def rebuilt(params: Any) -> Any:
-        return eqx.nn.inference_mode(eqx.combine(params, static))
+        return eqx.nn.inference_mode(combined(params))
 
     def rebuild(params: Any, state: Any) -> Any:
         if has_state:

@@ -9,36 +9,60 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.tree_util import keystr, tree_leaves_with_path
+from jax.tree_util import all_leaves, keystr, tree_leaves_with_path
 
+from mnist_tune.data.task_data import ON_HOST
 from mnist_tune.errors import UserError
 from mnist_tune.training.refusals import check_same, check_tuple, kind_of, tried
 from mnist_tune.training.task import Task
 
 
-def made_data(task: Task) -> tuple[Any, Any]:
-    """Return the training and the test examples of a task, trees of NumPy arrays.
-    Raise a `UserError` if `data` does not return such, or others each time."""
-    train, test = _made_once(task)
-    again = _made_once(task)
-    if checksum(again) != checksum((train, test)):
-        raise UserError(
-            "data returns other arrays each time; seed its random numbers, or save them"
-        )
-    return train, test
+def made_data(task: Task) -> tuple[Any, Any, bool]:
+    """Return the training and the test examples of a task, trees of NumPy arrays, and
+    whether they were read from data sets of items. Raise a `UserError` if `data` does
+    not return such, or others each time."""
+    train, test, of_items = _made_once(task)
+    train_again, test_again, _ = _made_once(task)
+    if checksum((train_again, test_again)) != checksum((train, test)):
+        remedy = "seed its random numbers, or save them"
+        if of_items:
+            remedy += f"; draw what is new in each epoch in a {ON_HOST}"
+        raise UserError(f"data returns other arrays each time; {remedy}")
+    return train, test, of_items
 
 
-def _made_once(task: Task) -> tuple[Any, Any]:
+def _made_once(task: Task) -> tuple[Any, Any, bool]:
     parts = tried("data()", task.data)  # type: ignore[arg-type]
     check_tuple("data", "train, test", parts)
     if all(isinstance(part, Real) for part in parts):
-        return _numbered(parts)
+        train, test = _numbered(parts)
+        return train, test, False
+    arrays = []
     for part, name in zip(parts, ("train", "test"), strict=True):
+        if _has_items(part):
+            part = tried(f"reading the items of {name}", _read, part)
         _check_part(part, name)
-    train, test = jax.tree.map(_in_native_order, parts)
+        arrays.append(jax.tree.map(_in_native_order, part))
     alike = "data must return (train, test), alike but for their lengths"
+    train, test = arrays
     check_same(alike, train, test, axes=1)
-    return train, test
+    return train, test, any(map(_has_items, parts))
+
+
+def _has_items(part: Any) -> bool:
+    """Return whether a part of the data is a data set as those of PyTorch and grain,
+    with a length and items by number, and neither an array nor a tree."""
+    is_set = hasattr(part, "__len__") and hasattr(part, "__getitem__")
+    is_array = hasattr(part, "__array__")
+    return is_set and not is_array and all_leaves([part])
+
+
+def _read(part: Any) -> Any:
+    """Return the items of a data set as a tree of arrays."""
+    items = [part[number] for number in range(len(part))]
+    if not items:
+        return np.zeros(0)
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *items)
 
 
 def _numbered(counts: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from mnist_tune.errors import UserError, closest
 from mnist_tune.named_code import Call, parse_call
-from mnist_tune.own_code.registry import ENTRIES, Entry
+from mnist_tune.own_code.registry import ENTRIES, TOTAL_STEPS, Entry, asks_for
 from mnist_tune.trial import TrialConfig
 
 if TYPE_CHECKING:
@@ -67,8 +67,9 @@ class Step:
     """The user's factory; None if the optimiser is one of optax."""
 
     @classmethod
-    def of(cls, config: TrialConfig) -> Step:
-        """The step of a trial. Raises as `check_optimizer`."""
+    def of(cls, config: TrialConfig, images: int = 0) -> Step:
+        """The step of a trial that trains on so many images. Raises as
+        `check_optimizer`."""
         call = check_optimizer(config.optimizer)
         optional = ("momentum", "weight_decay", "clip_norm", "warmup_steps")
         names = ["learning_rate"]
@@ -81,6 +82,10 @@ class Step:
                 names.append(f"{name}=")
             else:
                 static.append((name, value))
+        # Schedules of optax look at it, so it can't be traced.
+        if takes_total_steps(config.optimizer):
+            steps = config.epochs * config.steps(images)
+            static.append((TOTAL_STEPS, max(steps, 1)))
         return cls(
             call.name,
             tuple(names),
@@ -217,6 +222,16 @@ def threshold(optimizer: str, momentum: float, nesterov: bool) -> float:
     if nesterov:
         plain /= 1 + 2 * momentum
     return plain / share
+
+
+def takes_total_steps(optimizer: str) -> bool:
+    """Return whether an optimiser of one's own is given the number of steps of its
+    trial: its factory asks for it, and the name gives no other one."""
+    call = parse_call(optimizer)
+    own = ENTRIES["optimizer"].get(call.name)
+    if own is None or TOTAL_STEPS in dict(call.keywords):
+        return False
+    return asks_for(own.factory, TOTAL_STEPS)
 
 
 def _factory(name: str, own: Entry | None) -> Callable[..., Any]:

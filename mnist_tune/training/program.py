@@ -70,7 +70,7 @@ class Program:
 
     @classmethod
     def of(cls, config: TrialConfig, data: DataSpec | TaskSpec) -> Program:
-        step = Step.of(config)
+        step = Step.of(config, data.train_images - config.held_out)
         _, made = task_of(config, data)
         return cls(config.architecture, step, config.batch_size, config.drop_last, made)
 
@@ -199,31 +199,32 @@ class Program:
 
     def evaluate(
         self, state: TrainState, data: Data, split: Array, before: Scores | None = None
-    ) -> tuple[Array, Scores]:
-        """Return how many of a split's examples were evaluated, and of each score the
-        sums of its values and of their squares. A score of whole batches counts for
+    ) -> tuple[dict[str, Array], Scores]:
+        """Return of each score on how many of a split's examples it was evaluated, and
+        the sums of its values and of their squares. A score of whole batches counts for
         each example, and leaves out those that fill no block.
 
         Args:
             state: the state of one trial.
             data: the examples of all splits.
-            split: int32 [2], the index of the first example and the number of examples.
-                They are traced, so that all splits share one compilation. For a part of
-                a split, int32 [5]: also the number of all examples, and of its first
-                block and of that after the last one. The data are then the examples of
-                these blocks.
+            split: int32 [3], the index of the first example, the number of examples and
+                that of the split. They are traced, so that all splits share one
+                compilation. For a part of a split, int32 [6]: also the number of all
+                examples, and of its first block and of that after the last one. The
+                data are then the examples of these blocks.
             before: the sums of the blocks before.
         """
         held = len(jax.tree.leaves(data)[0])
         first = split[0]
         count = split[1]
+        of_split = split[2]
         size = min(self.task.block, held)
-        in_parts = len(split) > 2
+        in_parts = len(split) > 3
         total: Array | int = held
         begin: Array | int = 0
         if in_parts:
-            total = split[2]
-            begin = split[3]
+            total = split[3]
+            begin = split[4]
         root = jax.random.key(EVALUATIONS, impl="threefry2x32")
         keys = jax.random.fold_in(root, first)
 
@@ -232,7 +233,7 @@ class Program:
                 lambda x: jax.lax.dynamic_slice_in_dim(x, start, size), data
             )
             key = jax.random.fold_in(keys, i)
-            return self.task.scores(state.params, state.extra, batch, key)
+            return self.task.scores(state.params, state.extra, batch, key, of_split)
 
         def block(i: Array, sums: Scores) -> Scores:
             block_start = first + i * size
@@ -245,37 +246,33 @@ class Program:
             index = start + jnp.arange(size, dtype=jnp.int32)
             is_new = index >= block_start
             inside = is_new & (index < first + count)
+            is_full = block_start + size <= first + count
             new_sums = {}
             for name, values in scores(i, at).items():
                 values = values.astype(jnp.float32)
-                counted = jnp.where(inside, values, 0)
+                has_value = inside
+                if not kinds[name].shape:
+                    has_value = inside & is_full
+                counted = jnp.where(has_value, values, 0)
                 new_sums[name] = _added(sums[name], counted)
                 if name == "loss" and PARTED in sums:
-                    of_block = counted.sum(), inside.sum()
-                    new_sums[PARTED] = jax.tree.map(
-                        lambda x, y: x.at[i * PARTS // blocks].add(y),
-                        sums[PARTED],
-                        of_block,
-                    )
+                    losses, examples = sums[PARTED]
+                    part = i * PARTS // blocks
+                    losses = losses.at[part].add(counted.sum())
+                    examples = examples.at[part].add(has_value.sum())
+                    new_sums[PARTED] = losses, examples
             return new_sums
 
         kinds = jax.eval_shape(scores, count, 0)
-        has_whole = any(not kind.shape for kind in kinds.values())
-        # A score of a whole block has no value for the examples that fill none.
-        reached = count
-        if not has_whole:
-            reached = count + size - 1
-        blocks = reached // size
+        counts, blocks = _reached(kinds, count, size)
         zeros = {name: (jnp.float32(0), jnp.float32(0)) for name in kinds}
         if "accuracy" not in kinds:
             zeros[PARTED] = jnp.zeros(PARTS), jnp.zeros(PARTS)
         end = blocks
         if in_parts:
-            end = jnp.minimum(split[4], blocks)
+            end = jnp.minimum(split[5], blocks)
         sums = jax.lax.fori_loop(begin, end, block, before or zeros)
-        if has_whole:
-            return blocks * size, sums
-        return count, sums
+        return counts, sums
 
 
 def task_of(
@@ -287,6 +284,20 @@ def task_of(
         return made, made
     network = architecture(config.architecture, data)
     return network, classifier(network, data, config.loss)
+
+
+def _reached(
+    kinds: dict[str, Any], count: Array, size: int
+) -> tuple[dict[str, Array], Array]:
+    """Return on how many of so many examples each score is evaluated, and in how many
+    blocks. A score of a whole block has no value for the examples that fill none."""
+    counts = dict.fromkeys(kinds, count)
+    of_blocks = [name for name, kind in kinds.items() if not kind.shape]
+    blocks = count // size
+    counts |= dict.fromkeys(of_blocks, blocks * size)
+    if len(of_blocks) < len(kinds):
+        blocks = (count + size - 1) // size
+    return counts, blocks
 
 
 def _examples(data: Data, index: Array) -> Any:

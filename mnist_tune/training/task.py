@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mnist_tune.data_spec import DataSpec
+from mnist_tune.own_code.registry import asks_for
 from mnist_tune.training.frameworks import functions_of
 
 BLOCK = 256
@@ -76,7 +77,8 @@ class Task:
     score: Callable[..., Any] | None = None
     """`score(params, state, batch, key)` returns the loss of each example, [n], or a
     scalar for the batch; or a dictionary of such, with `loss` and perhaps `accuracy`.
-    By default `loss` is the score."""
+    By default `loss` is the score. If it has another argument `split`, that is 0 for
+    training examples, 1 for those of the test, 2 for those that are held out."""
     step: Callable[..., tuple[Any, Any, Any, Any]] | None = None
     """`step(params, opt, state, batch, key, tx)` returns `(params, opt, state, loss)`,
     in place of a step along the gradient of `loss`; `tx` is an optimiser of optax."""
@@ -97,12 +99,18 @@ class Task:
             return {name: tx.init(params[name]) for name in self.split}
         return tx.init(params)
 
-    def scores(self, params: Any, state: Any, batch: Any, key: Any) -> dict[str, Any]:
-        """Return what `score` returns, as a dictionary."""
+    def scores(
+        self, params: Any, state: Any, batch: Any, key: Any, split: Any
+    ) -> dict[str, Any]:
+        """Return what `score` returns, as a dictionary. It is told the number of the
+        split if it asks for it."""
         if self.score is None:
             assert self.loss is not None
             return {"loss": self.loss(params, state, batch, key)[0]}
-        scores = self.score(params, state, batch, key)
+        options = {}
+        if asks_for(self.score, "split"):
+            options["split"] = split
+        scores = self.score(params, state, batch, key, **options)
         if not isinstance(scores, dict):
             return {"loss": scores}
         return {str(name): score for name, score in scores.items()}

@@ -8,7 +8,7 @@ from typing import Any
 from mnist_tune.columns import OWN_SCORE
 from mnist_tune.data.dataset import Dataset, check_counts
 from mnist_tune.data.last_batch import small_last_batch
-from mnist_tune.data.task_data import TaskData
+from mnist_tune.data.task_data import ON_HOST, TaskData
 from mnist_tune.errors import UserError, closest, library
 from mnist_tune.own_code.loading import names_in, sources
 from mnist_tune.terminal import note
@@ -64,7 +64,7 @@ def check_trials(
     """Return what `sweep.json` keeps of the own code of some trials, but for code that
     it `listed` before. Say what is worth a word. Raises `UserError` if the trials can't
     train on the data."""
-    check_counts(trials, dataset, options.train_evaluation)
+    check_counts(trials, dataset, options.evaluated)
     if not options.loop:
         note_of_trials(trials, dataset, options.say)
     if isinstance(dataset, Dataset):
@@ -89,7 +89,8 @@ def note_of_trials(
     say: Callable[[str], None],
 ) -> None:
     """Say where the last batch of an epoch is small, where a trial ends before its
-    warm-up, and which examples a score of whole blocks leaves out."""
+    warm-up, which examples a score of whole blocks leaves out, and that items are read
+    once."""
     images = dataset.spec.train_images
     batches = [
         (images - trial.held_out, trial.batch_size, trial.drop_last) for trial in trials
@@ -97,8 +98,11 @@ def note_of_trials(
     small_batch = small_last_batch(batches)
     if small_batch:
         say(note(small_batch))
-    if dataset.whole:
-        _note_of_blocks(trials, dataset, dataset.whole, say)
+    if isinstance(dataset, TaskData) and dataset.of_items:
+        once = "the items that data() returns are read once, before training"
+        say(note(f"{once}; augmentation that is new in each epoch needs {ON_HOST}"))
+    if isinstance(dataset, TaskData) and dataset.of_blocks:
+        _note_of_blocks(trials, dataset, say)
     if isinstance(dataset, Dataset):
         _note_of_linear_networks(trials, say)
     for trial in trials:
@@ -113,11 +117,10 @@ def note_of_trials(
 
 
 def _note_of_blocks(
-    trials: Sequence[TrialConfig],
-    dataset: Dataset | TaskData,
-    block: int,
-    say: Callable[[str], None],
+    trials: Sequence[TrialConfig], dataset: TaskData, say: Callable[[str], None]
 ) -> None:
+    block = dataset.whole or dataset.block
+    scores = " and ".join(dataset.of_blocks)
     counts = {dataset.spec.test_images} | {trial.held_out for trial in trials}
     remainders = list[str]()
     for count in sorted(counts):
@@ -125,11 +128,10 @@ def _note_of_blocks(
             remainders.append(f"{count % block} of {count}")
     if remainders:
         remainder = " and ".join(remainders)
-        say(
-            note(
-                f"score is one number for {block} examples; evaluations leave out {remainder} held-out or test examples"
-            )
-        )
+        what = f"a value of {scores} is of {block} examples"
+        remedy = "give the task a smaller block, or return one value for each example"
+        left_out = f"evaluations leave out {remainder} held-out or test examples"
+        say(note(f"{what}; {left_out}; {remedy}"))
 
 
 def _note_of_linear_networks(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from mnist_tune.cache import cache_folder
 from mnist_tune.data.dataset import check_counts
+from mnist_tune.data.evaluation import default_evaluation
 from mnist_tune.data.holdout import default_holdout
 from mnist_tune.data.last_batch import small_last_batch
 from mnist_tune.errors import UserError
@@ -37,10 +39,12 @@ def dry_run(options: Any) -> Iterator[str]:
         cache_dir=str(cache_folder()),
         own_code=own_code(),
         sharpness=options.measures(),
-        train_evaluation=options.train_evaluation,
     )
     configure_jax(settings)
     data = load_data(options, trials, here=True)
+    evaluated = default_evaluation(data, options.train_evaluation)
+    options = replace(options, train_evaluation=evaluated)
+    settings = replace(settings, train_evaluation=options.evaluated)
     holdout, held_out = default_holdout(data, trials)
     trials = holding_out(holdout, trials)
     check_counts(trials, data)

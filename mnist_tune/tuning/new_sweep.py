@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from mnist_tune import storage
 from mnist_tune.data.dataset import Dataset
+from mnist_tune.data.evaluation import default_evaluation
 from mnist_tune.data.holdout import default_holdout
 from mnist_tune.data.task_data import TaskData
 from mnist_tune.errors import UserError, redacted
@@ -48,6 +49,8 @@ def open_new(
     all_trials = [*trials.values(), *templates]
     check_names(all_trials, options)
     dataset = data or load_data(options, all_trials)
+    evaluated = default_evaluation(dataset, options.train_evaluation)
+    options = replace(options, train_evaluation=evaluated)
     # How many examples are held out by default is known only with the data.
     holdout, held_out = default_holdout(dataset, all_trials)
     for trial_id, trial in trials.items():

@@ -29,7 +29,17 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 from mnist_tune import storage
 from mnist_tune.cli import suggestion
-from mnist_tune.columns import BELOW_1, COUNT, FROM_0, LOSS, RATE, SHARE, WHOLE, Kind
+from mnist_tune.columns import (
+    BELOW_1,
+    COUNT,
+    COUNT_OR_ALL,
+    FROM_0,
+    LOSS,
+    RATE,
+    SHARE,
+    WHOLE,
+    Kind,
+)
 from mnist_tune.data.dataset import Dataset, load_dataset
 from mnist_tune.errors import UserError, registering
 from mnist_tune.execution.sharpness import SharpnessSettings
@@ -230,10 +240,10 @@ class RunOptions(Options):
     cpus_per_trial: Annotated[int | None, COUNT] = None
     """CPU cores per trial; by default all cores divided by the trials, at least 1. The
     last bits of a trial's numbers depend on this, so a resumed sweep keeps it."""
-    train_evaluation: Annotated[int | None, COUNT] = None
+    train_evaluation: Annotated[int | Literal["all"] | None, COUNT_OR_ALL] = None
     """Evaluate only this many training images after each epoch, with label noise in the
-    same proportion. By default all are evaluated, as in the notebook, which takes a
-    third of an epoch."""
+    same proportion; by default 10,000, or all if they are in order of class. all
+    evaluates all, as in the notebook."""
     sharpness: bool = False
     """Measure the sharpness, the largest eigenvalue of the training loss's Hessian,
     before training and after each epoch."""
@@ -298,6 +308,13 @@ class RunOptions(Options):
     def say(self, line: str) -> None:
         """Print a line of progress, a note or a warning (`announce`)."""
         announce(line, self.quiet)
+
+    @property
+    def evaluated(self) -> int | None:
+        """How many training examples are evaluated; None for all."""
+        if self.train_evaluation == "all":
+            return None
+        return self.train_evaluation
 
     def measures(self) -> SharpnessSettings | None:
         if self.sharpness or self.sharpness_every:

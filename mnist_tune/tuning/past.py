@@ -17,6 +17,7 @@ from mnist_tune.regimes.divergence import finite_loss
 from mnist_tune.regimes.histories import Histories
 from mnist_tune.results.journal import Journal
 from mnist_tune.results.sweep_meta import SweepMeta
+from mnist_tune.training.optimizers import takes_total_steps
 from mnist_tune.trial import OPEN_REASONS, TrialConfig
 from mnist_tune.tuning.options import refuse_too_many
 
@@ -121,7 +122,7 @@ def additions(
     """Return the trials that a sweep lacks, by id: new ones, and those that are to
     train longer. Those that do not say how many examples they hold out, hold out as
     many as `holdout` says, if that is known. Raises `UserError` if one is to train
-    longer after a schedule that has ended."""
+    longer after a schedule that has ended, or has got another number of steps."""
 
     def but_for_epochs(trial: TrialConfig) -> tuple[Any, ...]:
         return tuple((trial.to_dict() | {"epochs": 1}).values())
@@ -140,9 +141,18 @@ def additions(
         trial_id = same.pop(0)
         if trial.epochs <= recorded[trial_id].epochs:
             continue
+        before = ""
         if trial.schedule != "constant":
-            problem = f"more epochs can't follow on a {trial.schedule} schedule, which ended at 0"
-            raise UserError(f"--epochs {trial.epochs}: {problem}; start a new sweep")
+            before = f"a {trial.schedule} schedule, which ended at 0"
+        elif takes_total_steps(trial.optimizer):
+            epochs = recorded[trial_id].epochs
+            before = (
+                f"{trial.optimizer!r}, which got the total_steps of {epochs} epochs"
+            )
+        if before:
+            raise UserError(
+                f"--epochs {trial.epochs}: more epochs can't follow on {before}; start a new sweep"
+            )
         lacking[trial_id] = trial
     return lacking
 

@@ -9,12 +9,14 @@ from typing import Any
 
 from mnist_tune.epoch_row import EpochRow
 from mnist_tune.errors import ErrorKind, UserError
+from mnist_tune.invocation import words
 from mnist_tune.regimes.curve import Curve
+from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.labels import REGIMES, curve_regime
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.nodes import UnsavedCallback, last_death
 from mnist_tune.runtime.ray_private import forget
-from mnist_tune.terminal import announce, warning
+from mnist_tune.terminal import announce, note, warning
 from mnist_tune.trial import STARTED_AGAIN, TrialConfig, own_id
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.progress import ProgressView
@@ -39,6 +41,7 @@ class Recorder(UnsavedCallback):
         self._configs = dict(trials)
         self._data = writer.record.data
         self._ended: set[str] = set()
+        self._has_noted = False
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any
@@ -58,6 +61,11 @@ class Recorder(UnsavedCallback):
         before = self._writer.last_epochs.get(trial_id, 0)
         if row.epoch == 1 <= before and not result["repeated"]:
             self._writer.update_options(**{STARTED_AGAIN: True})
+        if not self._has_noted:
+            line = slow_evaluation(row, self._configs[trial_id].epochs, self._data)
+            self._has_noted = bool(line)
+            if line:
+                announce(note(line))
         if self._writer.epoch(trial_id, row, result["repeated"]):
             self.run.take_up(trial_id, result, result["repeated"])
             self._view.epoch(trial_id, row.epoch - before)
@@ -138,6 +146,31 @@ class Recorder(UnsavedCallback):
         if not regime and target is not None and self._data.by_accuracy:
             regime = curve_regime(curve, target).regime
         self._view.end(trial_id, reason, epochs_not_run, regime)
+
+
+WORTH_S = 10.0
+"""Seconds of a trial's evaluations that are worth a line."""
+
+
+def slow_evaluation(row: EpochRow, epochs: int, data: DataFacts) -> str:
+    """Return what to do if evaluation takes most of the time of a trial of so many
+    epochs, and evaluates more training examples than it must; else nothing."""
+    evaluated = data.evaluated or data.train_images
+    if data.flag == "loop" or evaluated <= data.test_images:
+        return ""
+    # Before the first epoch, the untrained state was evaluated. Sharpness takes its
+    # share of the evaluation's seconds.
+    if row.epoch == 1 or row.sharpness is not None:
+        return ""
+    eval_s = row.eval_s or 0.0
+    train_s = row.train_s or 0.0
+    if eval_s <= train_s or eval_s * epochs < WORTH_S:
+        return ""
+    share = eval_s / (eval_s + train_s)
+    fewer = words("train_evaluation", data.test_images)
+    takes = f"evaluation takes {share:.0%} of an epoch's time"
+    instead = f"evaluates so many training examples in place of {evaluated}"
+    return f"{takes}; in a new sweep, {fewer} {instead}"
 
 
 def scheduler_name(scheduler: Any, otherwise: str) -> str:

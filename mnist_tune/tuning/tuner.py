@@ -121,7 +121,7 @@ def _worker_settings(opened: Opened, loop: Loop | None, gpus: float) -> WorkerSe
         writer.states,
         writer.token,
         cache_dir=str(cache_folder()),
-        train_evaluation=options.train_evaluation,
+        train_evaluation=options.evaluated,
         sharpness=options.measures(),
         save_every=options.save_every,
         hang_s=60 * options.hang_minutes,

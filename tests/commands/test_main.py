@@ -3,13 +3,14 @@
 import importlib.metadata
 import re
 import sys
+from importlib import import_module
 
 import pytest
 from kept_texts import assert_kept
 
 from mnist_tune import UserError
 from mnist_tune.commands import lr_regimes, main, resume
-from mnist_tune.invocation import COMMANDS
+from mnist_tune.invocation import COMMANDS, RESUMED, module_of
 from mnist_tune.machine import NEWEST_TRIED
 from validation.notebook import Notebook
 
@@ -98,6 +99,17 @@ def test_every_command_has_help(name, program):
     code, stdout, _ = program(name, "--help")
     assert code == 0
     assert stdout.startswith(f"usage: mnist-tune {name} ")
+
+
+def test_each_command_that_starts_sweeps_has_what_a_resume_calls():
+    for name, (file, _) in COMMANDS.items():
+        module = import_module(module_of(name))
+        starts_sweeps = hasattr(module, "OPTIONS") and name != "resume"
+        assert (name in RESUMED) == starts_sweeps
+        if starts_sweeps:
+            assert file == module.OPTIONS.NAME
+            assert callable(module.run)
+            assert callable(module.finish)
 
 
 def test_the_table_names_commands_that_work_here(

@@ -8,13 +8,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from compiled import kept
 
 from mnist_tune.execution.executor import Executor
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.execution.program_error import DeviceError, ProgramError
-from mnist_tune.own_code.registry import register
+from mnist_tune.own_code.registry import register, register_optimizer
 from mnist_tune.training.task import Network
 from mnist_tune.trial import TrialConfig
 
@@ -131,6 +132,24 @@ def test_of_lanes_at_forty_epochs_of_one_data_seed_only_the_first_draws_an_order
     draws.clear()
     pool.run([*pool.lanes])
     assert len(draws) == 1
+
+
+def test_lanes_of_trials_of_different_lengths_have_total_steps_of_their_own(few_images):
+    @register_optimizer("annealed")
+    def annealed(learning_rate, total_steps):
+        return optax.sgd(optax.linear_schedule(learning_rate, 0.0, total_steps))
+
+    config = TrialConfig(architecture="mlp-8-tanh", optimizer="annealed")
+    pool = LanePool(few_images, 4)
+    alone = LanePool(few_images)
+    for epochs in (1, 3):
+        trial = replace(config, epochs=epochs)
+        pool.attach(str(epochs), trial)
+        alone.attach("a", trial)
+        row_alone = alone.run(["a"])["a"]
+        assert_close(pool.run([str(epochs)])[str(epochs)], row_alone)
+    short, long = pool.lanes.values()
+    assert short.group is not long.group
 
 
 def test_the_wait_is_the_time_in_which_no_batch_ran(few_images):

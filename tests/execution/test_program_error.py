@@ -69,6 +69,12 @@ ERRORS = {
     ),
     "what no device can do": JaxRuntimeError("UNIMPLEMENTED: convolutions of strings"),
     "own code that XLA calls": JaxRuntimeError(CALLED_BACK),
+    "own code that computes with JAX there": JaxRuntimeError(
+        CALLED_BACK.replace(
+            "net.TooLargeError: RESOURCE_EXHAUSTED is no word of mine",
+            "jax.errors.JaxRuntimeError: INVALID_ARGUMENT: Disallowed host-to-device transfer: aval=int32[]",
+        )
+    ),
     "own code without a message": JaxRuntimeError(WITHOUT_A_MESSAGE),
 }
 PLACES = {

@@ -61,7 +61,7 @@ def test_a_batch_trains_its_lanes_alone_each_by_its_own_values(executor, few_ima
 
 def test_what_is_measured_belongs_to_the_slot(executor, few_images):
     data = jax.device_put((few_images.train_images, few_images.train_labels))
-    index = np.array([0, 100], np.int32)
+    index = np.array([0, 100, 0], np.int32)
     together = executor.measure(Program.evaluate, 4, [2, 0, 1], data, index)
     for place, slot in enumerate((2, 0, 1)):
         alone = executor.measure(Program.evaluate, 1, [slot], data, index)

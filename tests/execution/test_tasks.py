@@ -157,6 +157,89 @@ def test_a_score_of_whole_batches_leaves_out_the_rest():
     assert row.test_loss == pytest.approx(rest + np.arange(40, 56).mean(), rel=1e-6)
 
 
+def told_its_split():
+    """A score that is the number of its split: of numbers alone, held-out examples are
+    training examples."""
+
+    def score(params, state, numbers, key, split):
+        return jnp.full(len(numbers), split)
+
+    return replace(noting(), score=score)
+
+
+@pytest.mark.parametrize("capacity", [1, 2])
+def test_a_score_that_asks_for_its_split_is_told_it(capacity):
+    register("told_its_split")(told_its_split)
+    data = check_tasks(["told_its_split"], [TrialConfig(batch_size=20)])
+    pool = LanePool(data, capacity)
+    config = replace(config_of(told_its_split, 0.1), batch_size=8, holdout=8)
+    pool.attach("a", config)
+    row = pool.run(["a"])["a"]
+    assert (row.train_loss, row.test_loss, row.validation_loss) == (0.0, 1.0, 2.0)
+
+
+def read_from_the_host():
+    """A task whose examples are made on the host, other ones in each step."""
+
+    def read(numbers, step):
+        items = []
+        for number in np.asarray(numbers):
+            rng = np.random.default_rng((int(number), int(step)))
+            items.append(rng.normal(size=3))
+        return np.stack(items).astype("float32")
+
+    def loss(params, state, numbers, key):
+        kind = jax.ShapeDtypeStruct((len(numbers), 3), jnp.float32)
+        x = jax.pure_callback(
+            read, kind, numbers, state["step"], vmap_method="sequential"
+        )
+        errors = (x - params["w"]) ** 2
+        return errors.mean(), {"step": state["step"] + 1}
+
+    def init(key):
+        return {"w": jnp.ones(3)}, {"step": jnp.int32(0)}
+
+    return Task(init, loss, lambda: (40, 16), block=8)
+
+
+def test_examples_of_each_step_may_be_made_on_the_host():
+    pool = pool_of(read_from_the_host, capacity=2)
+    config = config_of(read_from_the_host, 0.1)
+    for lane in ("a", "b"):
+        pool.attach(lane, config)
+    first = pool.run(["a", "b"])
+    second = pool.run(["a", "b"])
+    assert first["a"].train_loss == first["b"].train_loss
+    assert first["a"].train_loss != second["a"].train_loss
+    assert pool.checkpoint("a").arrays[".extra['step']"] == 4  # of two batches each
+
+
+def with_a_scale():
+    """A loss for each example, and beside it one number for each block of 8."""
+
+    def loss(params, state, x, key):
+        return (params["w"] ** 2).sum() + x.mean(), state
+
+    def score(params, state, x, key):
+        return {"loss": x, "scale": x.sum()}
+
+    x = np.arange(60, dtype=np.float32)
+    return Task(whole_batches().init, loss, lambda: (x[:40], x[40:]), score, block=8)
+
+
+@pytest.mark.parametrize("data_memory", [None, 1])
+def test_a_score_of_whole_batches_leaves_others_their_examples(data_memory):
+    register("with_a_scale")(with_a_scale)
+    data = check_tasks(["with_a_scale"], [TrialConfig(batch_size=32)])
+    pool = LanePool(data, data_memory=data_memory)
+    pool.attach("a", config_of(with_a_scale, 0.01))
+    row = pool.run(["a"])["a"]
+    assert row.train_loss == np.arange(40).mean()
+    # 20 test examples are two blocks of 8, and four more
+    assert row.test_loss == np.arange(40, 60).mean()
+    assert row.scores == {"scale": np.arange(40, 56).mean() * 8}
+
+
 @pytest.mark.parametrize(
     ("untrained", "least", "deviation", "loss", "diverged"),
     [

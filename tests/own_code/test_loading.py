@@ -31,6 +31,7 @@ from mnist_tune.own_code.registry import (
     is_named_again,
     recorded_name,
     register,
+    register_optimizer,
 )
 from mnist_tune.own_code.signature import RecordedCode
 from mnist_tune.results.sweep_meta import SweepMeta
@@ -487,3 +488,17 @@ print(len({{one.factory(0) for known in registry.ENTRIES.values() for one in kno
         timeout=LONG_S,
     )
     assert done.stdout == "1\n", done.stderr
+
+
+def test_it_is_recorded_that_an_optimizer_asks_for_the_steps_of_its_trial():
+    @register_optimizer("asking")
+    def asking(learning_rate, total_steps):
+        return total_steps
+
+    @register_optimizer("with_a_default")
+    def with_a_default(learning_rate, total_steps=100):
+        return total_steps
+
+    first, second = sources({"optimizer": ["asking", "with_a_default"]})
+    assert first["total_steps"] is True
+    assert "total_steps" not in second

@@ -195,6 +195,15 @@ def test_a_sibling_that_overfits_is_no_measure_of_the_good_one():
     assert labels(good, MEMORISED) == "converged overfit"
 
 
+def test_one_that_overfits_is_measured_by_its_least_loss_where_no_other_came_so_low():
+    """It ended as low as the other, which still falls, but was far below before."""
+    least = falls(0.6, 0.3)[:8]
+    risen = np.concatenate([least, np.linspace(0.36, 0.5, 12)])
+    memorised = curve(falls(0.6), risen)
+    still_falling = curve(falls(0.04, 0.1))
+    assert labels(still_falling, memorised).endswith(" overfit")
+
+
 def test_one_that_overfits_alone_is_measured_by_what_it_reached_before():
     assert labels(MEMORISED) == "overfit"
 

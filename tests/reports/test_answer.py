@@ -297,6 +297,11 @@ def test_while_the_best_setting_still_learns_more_epochs_are_asked_for(made_up_s
     assert commands(schedule="cosine") == []
     assert commands(regime="converged", reason="at_target") == []
     assert commands(reason="too_few_epochs"), "it may not have settled"
+    # a resume refuses more epochs for an optimiser that has got its total steps
+    code = {"flag": "optimizer", "name": "annealed", "files": {}}
+    learning = with_meta(learning, code=[code | {"total_steps": True}])
+    assert commands(optimizer="annealed(decay=0.5)") == []
+    assert len(commands()) == 1
 
 
 TASK = {

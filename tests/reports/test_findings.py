@@ -241,6 +241,35 @@ def test_a_rate_that_stays_where_smaller_ones_learn_asks_for_the_loss_of_a_guess
     assert not asks_for_a_guess([stays, FALLS])
 
 
+SCORES_ALIKE = "training and test examples score the same in all epochs"
+
+
+def test_a_task_that_scores_all_splits_alike_is_told_how_to_tell_them_apart(task_sweep):
+    def is_noted(sweep):
+        return any(line.startswith(SCORES_ALIKE) for line in notes(sweep))
+
+    alike = task_sweep([FALLS, FALLS])
+    [line] = [line for line in notes(alike) if line.startswith(SCORES_ALIKE)]
+    assert line.endswith(
+        "so overfitting can't show; a score that draws its examples can ask which they are: "
+        "score(params, state, batch, key, split)"
+    )
+    # sums of many numbers are rounded, and a trial may have diverged
+    losses = alike.epochs["train_loss"]
+    assert is_noted(with_epochs(alike, test_loss=losses * (1 + 1e-7)))
+    diverged = losses.where(alike.epochs["trial_id"] == "00000")
+    assert is_noted(with_epochs(alike, test_loss=diverged, train_loss=diverged))
+    # one epoch alone tells them apart
+    one_differs = losses.where(alike.epochs.index > 0, 47.0)
+    assert not is_noted(with_epochs(alike, test_loss=one_differs))
+    assert not is_noted(with_epochs(alike, test_loss=math.nan, train_loss=math.nan))
+    by_held_out = with_epochs(alike, validation_loss=losses * 1.1)
+    by_held_out = with_trials(by_held_out, validation_loss=50.0)
+    assert not is_noted(by_held_out)
+    loop = with_meta(alike, options={"loop": ["vae"]})
+    assert not is_noted(loop)
+
+
 def test_a_task_of_several_that_learned_nothing_is_named(task_sweep):
     sweep = task_sweep([FALLS, FALLS, STAYS, STAYS], names=("vae", "gan"))
     note_of_gan = NOTHING_LEARNED.replace("trial", "trial of gan")

@@ -65,6 +65,20 @@ def test_a_row_shows_what_tells_trials_apart_and_what_they_did(made_up_sweep):
     assert shown(sweep) == {title: cells for title, *cells in barred_rows(table)}
 
 
+def with_options(sweep, **options):
+    """The sweep as if it had been asked for these."""
+    recorded = sweep.meta["options"] | options
+    return replace(sweep, meta=sweep.meta | {"options": recorded})
+
+
+def test_the_title_says_of_how_many_images_a_training_accuracy_is(made_up_sweep):
+    sweep = made_up_sweep([0.1, 0.2])
+    part = with_options(sweep, train_evaluation=1000)
+    assert shown(part)["train acc of 1000"] == ["0.9653", "0.9797"]
+    for count in ("all", 60_000):
+        assert "train acc" in shown(with_options(sweep, train_evaluation=count))
+
+
 def test_seeds_share_a_row_and_their_accuracies_have_an_interval_from_three_on(
     made_up_sweep,
 ):

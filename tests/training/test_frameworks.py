@@ -1,5 +1,7 @@
 """Modules of Flax NNX, Flax Linen and Equinox, as people write them."""
 
+from functools import partial
+
 import equinox as eqx
 import flax.linen as nn
 import jax
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from mnist_tune import Network, UserError, register
+from mnist_tune import Network, UserError, init_and_rebuild, register
 from mnist_tune.data_spec import DataSpec
 from mnist_tune.own_code.registry import ENTRIES
 from mnist_tune.training.architectures import architecture
@@ -141,6 +143,79 @@ def test_the_module_comes_back_with_its_parameters(kind):
         )
         result = call(jnp.moveaxis(with_channels, -1, 1))
     np.testing.assert_allclose(result, logits, rtol=1e-5, atol=1e-5)
+
+
+def of_nnx(module, x, state, key, training):
+    if training:
+        module.train()
+    else:
+        module.eval()
+    logits = module(x[..., None])
+    return logits, nnx.state(module, nnx.BatchStat)
+
+
+def of_equinox(module, x, state, key, training):
+    if not training:
+        module = eqx.nn.inference_mode(module)
+    call = jax.vmap(module, axis_name="batch", in_axes=(0, None), out_axes=(0, None))
+    return call(x[:, None], state, key=jax.random.split(key, len(x)))
+
+
+CALLS = {"nnx": of_nnx, "equinox": of_equinox}
+
+
+@pytest.mark.parametrize("kind", CALLS)
+def test_a_task_takes_a_module_apart_and_puts_it_together_as_a_network_does(kind):
+    network = Network.of(CLASSES[kind], DATA, width=3)
+    init, rebuild = init_and_rebuild(CLASSES[kind], 10, width=3)
+    params, state = init(jax.random.key(2))
+    assert same((params, state), network.init(jax.random.key(2)))
+
+    @partial(jax.jit, static_argnames="training")
+    def called(params, state, key, training):
+        module = rebuild(params, state, key)
+        return CALLS[kind](module, images(), state, key, training)
+
+    key = jax.random.key(3)
+    trained, new_state = called(params, state, key, training=True)
+    of_network, new_of_network = network.train_apply(params, state, images(), key)
+    assert jax.tree.structure(new_state) == jax.tree.structure(state)
+    np.testing.assert_allclose(trained, of_network, rtol=1e-5, atol=1e-5)
+    for leaf, other in zip(
+        jax.tree.leaves(new_state), jax.tree.leaves(new_of_network), strict=True
+    ):
+        np.testing.assert_allclose(leaf, other, rtol=1e-5, atol=1e-6)
+    # dropout follows the key
+    other, _ = called(params, state, jax.random.key(4), training=True)
+    assert not np.allclose(trained, other)
+    evaluated, _ = called(params, new_state, key, training=False)
+    logits = network.apply(params, new_state, images())
+    np.testing.assert_allclose(evaluated, logits, rtol=1e-5, atol=1e-5)
+
+
+def test_a_function_that_makes_a_module_is_taken_apart_without_a_state():
+    init, rebuild = init_and_rebuild(
+        lambda width, key: eqx.nn.MLP(3, 2, width, 1, key=key), 5
+    )
+    params, state = init(jax.random.key(0))
+    assert not jax.tree.leaves(state)
+    assert rebuild(params, state)(jnp.ones(3)).shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        (LinenCNN, "a module of Linen has init and apply already"),
+        (eqx.nn.Linear(2, 3, key=jax.random.key(0)), "name the class"),
+        (
+            len,
+            "a class of modules of Flax NNX or Equinox, or a function of rngs or key",
+        ),
+    ],
+)
+def test_what_can_not_be_taken_apart_is_said(module, line):
+    with pytest.raises(UserError, match=line):
+        init_and_rebuild(module)
 
 
 @pytest.mark.parametrize("kind", CLASSES)

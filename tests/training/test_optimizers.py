@@ -307,3 +307,57 @@ def test_multi_steps_of_optax_is_taken_as_it_is():
     second, state = tx.update({"w": 3 * ones}, state, params)
     np.testing.assert_array_equal(first["w"], np.zeros(3))
     np.testing.assert_allclose(second["w"], np.full(3, -0.2), rtol=1e-6)
+
+
+def annealed(learning_rate, total_steps):
+    """SGD whose rate falls to 0 at the last step of its trial."""
+    return optax.sgd(optax.linear_schedule(learning_rate, 0.0, total_steps))
+
+
+def test_a_factory_that_asks_for_total_steps_gets_those_of_its_trial(examples):
+    register_optimizer("annealed")(annealed)
+    fields = {"architecture": "mlp-4-tanh", "batch_size": BATCH, "learning_rate": 0.05}
+    config = TrialConfig(optimizer="annealed", epochs=EPOCHS, **fields)
+    program = Program.of(config, DATA)
+    hyper = hyper_of(program, config, STEPS)
+    state = program.init(0, hyper)
+    linear = TrialConfig(schedule="linear", epochs=EPOCHS, **fields)
+    as_built_in = Program.of(linear, DATA)
+    other = as_built_in.init(0, hyper_of(as_built_in, linear, STEPS))
+    order = in_order(60)
+    for _ in range(EPOCHS):
+        state, _ = program.train_epoch(state, hyper, NO_KEY, examples, order)
+        other, _ = as_built_in.train_epoch(
+            other, hyper_of(as_built_in, linear, STEPS), NO_KEY, examples, order
+        )
+    for leaf, leaf_of_other in zip(
+        jax.tree.leaves(state.params), jax.tree.leaves(other.params), strict=True
+    ):
+        np.testing.assert_allclose(leaf, leaf_of_other, rtol=1e-5, atol=1e-7)
+
+
+def test_total_steps_are_whole_numbers_of_what_a_trial_trains_on():
+    calls = []
+
+    def counted(learning_rate, *, total_steps):
+        calls.append(total_steps)
+        return optax.sgd(learning_rate)
+
+    def with_default(learning_rate, total_steps=7):
+        calls.append(total_steps)
+        return optax.sgd(learning_rate)
+
+    def steps_of(optimizer, **fields):
+        calls.clear()
+        config = TrialConfig(optimizer=optimizer, batch_size=BATCH, **fields)
+        Program.of(config, DATA).step.transformation({"learning_rate": 0.1})
+        return calls
+
+    register_optimizer("counted")(counted)
+    register_optimizer("with_default")(with_default)
+    assert steps_of("counted", epochs=3) == [3 * 10]
+    assert steps_of("counted", epochs=3, holdout=9) == [3 * 9]
+    assert steps_of("counted", epochs=3, holdout=9, drop_last=True) == [3 * 8]
+    # a number of one's own stays
+    assert steps_of("counted(total_steps=5)", epochs=3) == [5]
+    assert steps_of("with_default", epochs=3) == [7]

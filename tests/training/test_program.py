@@ -187,10 +187,10 @@ def test_evaluation_counts_every_image_of_its_range_once(total):
         for count in sorted(counts):
             if not 0 < count <= rest:
                 continue
-            evaluated_range = np.array([first, count], np.int32)
+            evaluated_range = np.array([first, count, 0], np.int32)
             evaluated, sums = evaluate(state, (images, labels), evaluated_range)
             inside = slice(first, first + count)
-            assert int(evaluated) == count
+            assert int(evaluated["loss"]) == int(evaluated["accuracy"]) == count
             right = is_right[inside].sum()
             assert int(sums["accuracy"][0]) == right
             assert int(sums["accuracy"][1]) == right
@@ -205,7 +205,7 @@ def test_evaluation_is_of_the_loss_that_is_trained():
     labels = np.array([0, 1, 1], np.int32)
     identity = np.eye(2, dtype=np.float32)
     params = ((identity, np.zeros(2, np.float32)),)
-    whole = np.array([0, 3], np.int32)
+    whole = np.array([0, 3, 0], np.int32)
     _, sums = program.evaluate(TrainState(params, ()), (outputs, labels), whole)
     distances = outputs - identity[labels]
     assert float(sums["loss"][0]) == pytest.approx(np.sum(distances**2) / 2)
@@ -222,7 +222,7 @@ def test_losses_of_logits_in_few_bits_are_evaluated_in_float32():
 
     task = classifier(Network(network.init, few_bits), DATA, "cross-entropy")
     coarse = replace(program, task=task)
-    whole = np.array([0, 40], np.int32)
+    whole = np.array([0, 40, 0], np.int32)
     evaluate = jax.jit(coarse.evaluate)
     _, sums = evaluate(TrainState(params, ()), (images, labels), whole)
     logits = np.asarray(few_bits(params, divided(images)), np.float32)

@@ -13,6 +13,7 @@ from tasks import gan, pinn, regression, vae
 
 from mnist_tune import TrialConfig, UserError
 from mnist_tune.data.dataset import check_counts
+from mnist_tune.data.holdout import default_holdout
 from mnist_tune.errors import LastBatchError
 from mnist_tune.own_code.registry import register, register_optimizer
 from mnist_tune.training.check import check_tasks
@@ -280,6 +281,53 @@ def data_that_differ():
         return {"x": x, "y": TRAIN["y"][:9]}, TEST
 
     return replace(GOOD, data=data)
+
+
+class Items:
+    """A data set as those of PyTorch and grain: a length, and items by number."""
+
+    def __init__(self, part, mend=lambda x, number: x):
+        self.part, self.mend = part, mend
+
+    def __len__(self):
+        return len(self.part["x"])
+
+    def __getitem__(self, number):
+        x = self.mend(self.part["x"][number], number)
+        return {"x": x, "y": self.part["y"][number]}
+
+
+class Tensor:
+    """As one of PyTorch, which is an array to NumPy alone."""
+
+    def __init__(self, x, number):
+        self.x = x
+
+    def __array__(self, dtype=None, copy=None):
+        return self.x
+
+
+def noisy(x, number):
+    return x + np.float32(DRAWS.normal())
+
+
+def cut(x, number):
+    return x[number % 2 :]
+
+
+@mistake("data returns other arrays each time.*; draw what is new in each epoch")
+def items_that_are_augmented_at_random():
+    return with_data(Items(TRAIN, noisy), Items(TEST))
+
+
+@mistake(r"data returned train, which is float64\[0\]; give arrays .* at least one")
+def a_data_set_without_items():
+    return with_data(Items({"x": [], "y": []}), Items(TEST))
+
+
+@mistake("reading the items of train fails, ValueError: all input arrays must have")
+def items_of_different_shapes():
+    return with_data(Items(TRAIN, cut), Items(TEST))
 
 
 @mistake("give two whole numbers of examples above 0")
@@ -631,6 +679,48 @@ def test_a_score_of_whole_blocks_needs_a_block_in_each_split_and_says_what_it_le
     note_of_trials([trial], data, notes.append)
     leaves_out = "evaluations leave out 20 of 100 held-out or test" in "".join(notes)
     assert leaves_out == (few == 40)
+
+
+def test_data_sets_of_items_are_read_once_into_arrays_and_a_line_says_so():
+    def lines_of(name, task):
+        register(name)(lambda: task)
+        data = check_tasks([name], [])
+        notes = []
+        note_of_trials([TrialConfig(batch_size=100)], data, notes.append)
+        return data, notes
+
+    arrays, no_lines = lines_of("arrays", GOOD)
+    of_tensors = Items(TRAIN, Tensor), Items(TEST, Tensor)
+    items, [line] = lines_of("items", with_data(*of_tensors))
+    assert no_lines == []
+    assert items.checksums == arrays.checksums
+    assert items.train["x"].flags.c_contiguous
+    assert line == (
+        "note: the items that data() returns are read once, before training; augmentation that is new "
+        "in each epoch needs pure_callback (docs/own_training.md)"
+    )
+
+
+def test_a_scalar_beside_scores_of_examples_needs_no_block_and_says_what_it_leaves_out():
+    def score(params, state, batch, key):
+        losses = GOOD.score(params, state, batch, key)
+        return {"loss": losses, "scale": jnp.exp(params["b"]).mean()}
+
+    register("beside")(lambda: replace(GOOD, score=score, block=128))
+    data = check_tasks(["beside"], [])
+    trial = TrialConfig(batch_size=8, holdout=30)
+    check_counts([trial], data)
+    notes = []
+    note_of_trials([trial], data, notes.append)
+    [line] = [line for line in notes if "leave out" in line]
+    assert "a value of scale is of 128 examples" in line
+    assert "leave out 30 of 30 and 100 of 100 held-out or test examples" in line
+    assert "a smaller block" in line
+    # as many as without it
+    register("good")(lambda: replace(GOOD, block=128))
+    trials = [TrialConfig(batch_size=8)]
+    without = default_holdout(check_tasks(["good"], []), trials)
+    assert default_holdout(data, trials) == without
 
 
 def test_a_loss_of_pairs_says_what_leaves_out_an_odd_last_batch():

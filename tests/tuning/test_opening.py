@@ -97,6 +97,32 @@ def register_mine():
     register("mine")(lambda data: IDENTITY)
 
 
+def test_a_sweep_records_how_many_examples_it_evaluates(monkeypatch, images, tmp_path):
+    more = some_images(10_020, 24_000)
+    monkeypatch.setattr(SweepOptions, "load", lambda *_: more)
+    usual = opened(tmp_path / "usual", [{}])
+    assert usual["options"]["train_evaluation"] == 10_000
+    whole = opened(tmp_path / "whole", [{}], train_evaluation="all")
+    assert whole["options"]["train_evaluation"] == "all"
+
+
+@pytest.mark.parametrize("evaluated", [None, "all", 50])
+def test_a_resumed_sweep_evaluates_as_many_as_before(
+    evaluated, monkeypatch, images, tmp_path
+):
+    """Older versions recorded nothing, and evaluated all."""
+    more = some_images(10_020, 24_000)
+    monkeypatch.setattr(SweepOptions, "load", lambda *_: more)
+    folder = tmp_path / "s"
+    record = opened(folder, [{}])
+    record["options"]["train_evaluation"] = evaluated
+    (folder / "sweep.json").write_text(json.dumps(record))
+    resumed = opened_again(folder, SweepKind.SWEEP)
+    assert resumed.options.train_evaluation == evaluated
+    assert resumed.options.evaluated == (50 if evaluated == 50 else None)
+    resumed.writer.finish()
+
+
 def batches(*sizes, **fields):
     """Return the fields of a trial of each batch size."""
     return [{"batch_size": size} | fields for size in sizes]

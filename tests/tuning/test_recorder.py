@@ -128,6 +128,35 @@ def test_progress_names_no_regime_that_a_target_of_siblings_would_decide(
     assert "curves" not in view.said()
 
 
+def test_slow_evaluation_is_said_once_with_its_remedy(of_one_trial, epoch_row, capsys):
+    """The first epoch's time holds an evaluation of the untrained state, too."""
+    recorder, config, _ = of_one_trial
+    facts = replace(recorder._data, train_images=4000, test_images=1000)
+
+    def lines(*rows, data=facts):
+        """Return what is printed after epochs with these seconds of training and
+        evaluation."""
+        recorder._data = data
+        for epoch, (train_s, eval_s) in enumerate(rows, start=1):
+            row = epoch_row(epoch, train_s=train_s, eval_s=eval_s)
+            trial = made_up(trial_id="00000")
+            recorder.on_trial_result(0, [], trial, result_of(row, config))
+        return capsys.readouterr().err.splitlines()
+
+    slow = (2.0, 6.0)
+    assert lines(slow, (4.0, 3.9)) == []
+    # four epochs of these are not worth a line
+    assert lines(slow, (0.2, 0.6)) == []
+    assert lines(slow, slow, data=replace(facts, evaluated=1000)) == []
+    assert lines(slow, slow, data=replace(facts, test_images=4000)) == []
+    assert lines(slow, slow, data=replace(facts, flag="loop")) == []
+    [line] = lines(slow, slow, slow)
+    assert line == (
+        "note: evaluation takes 75% of an epoch's time; in a new sweep, "
+        "--train-evaluation 1000 evaluates so many training examples in place of 4000"
+    )
+
+
 def result_of(row, config):
     """What a trial's process tells Tune after an epoch."""
     return row | {

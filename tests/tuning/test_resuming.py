@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optax
 import pytest
 from recorded_data import recorded_data
 
@@ -14,7 +15,7 @@ from mnist_tune import DecideOptions, EdgeOptions, SweepOptions, TrialConfig, Us
 from mnist_tune.commands.lr_regimes import LearningRateRegimes
 from mnist_tune.commands.resume import PythonSweep
 from mnist_tune.commands.search import Search
-from mnist_tune.own_code.registry import ENTRIES, Entry
+from mnist_tune.own_code.registry import ENTRIES, Entry, register_optimizer
 from mnist_tune.tuning.options import MOST_TRIALS, crossed
 from mnist_tune.tuning.past import additions
 from mnist_tune.tuning.resuming import command_options, python_options, resumed_with
@@ -351,6 +352,24 @@ def test_new_trials_have_new_ids_and_old_ones_train_longer():
     line = "--epochs 20: more epochs can't follow on a cosine schedule"
     with pytest.raises(UserError, match=line):
         additions({"00000": cosine}, [replace(cosine, epochs=20)])
+
+
+def test_what_has_got_its_total_steps_is_not_trained_longer():
+    @register_optimizer("annealed")
+    def annealed(learning_rate, total_steps):
+        return optax.sgd(learning_rate)
+
+    trial = TrialConfig(optimizer="annealed")
+    line = (
+        "--epochs 20: more epochs can't follow on 'annealed', which got the total_steps "
+        "of 10 epochs; start a new sweep"
+    )
+    with pytest.raises(UserError, match=line):
+        additions({"00000": trial}, [replace(trial, epochs=20)])
+    # it has a number of its own
+    trial = TrialConfig(optimizer="annealed(total_steps=500)")
+    longer = replace(trial, epochs=20)
+    assert additions({"00000": trial}, [longer]) == {"00000": longer}
 
 
 def test_options_are_crossed_once_and_in_order():
