@@ -136,6 +136,7 @@ OPTIONS["execution"] = [
 ]
 OPTIONS["cpus"] = [{}, {"cpus_per_trial": 1}, {"cpus_per_trial": 2}]
 OPTIONS["save every"] = [{}, {"save_every": 3}]
+OPTIONS["keep best"] = [{}, {"keep_best": True}]
 OPTIONS["time budget"] = [{}, {"time_budget": 1000.0}]
 OPTIONS["epochs"] = [{"epochs": 2}, {"epochs": 4}]
 OPTIONS["rates"] = [

@@ -452,8 +452,8 @@ TRIALS = (
     Column(
         "stop_reason",
         ID,
-        "Why it ended: completed, diverged, slow, dead, asha, time_budget, interrupted or error; or running, waiting, "
-        "unknown.",
+        "Why it ended: completed, patience, diverged, slow, dead, asha, time_budget, interrupted or error; or running, "
+        "waiting, unknown.",
         gaps=False,
     ),
     Column(

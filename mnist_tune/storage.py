@@ -47,6 +47,10 @@ PART = ".part"
 """How the name of a file ends that is being written. A killed process leaves it
 behind."""
 
+BEST = ".best"
+"""How the name of a file ends that has the parameters of a trial's best epoch. It lies
+beside the trial's state."""
+
 SECRETS = re.compile(r"key|secret|token|password|signature|credential", re.IGNORECASE)
 
 
@@ -131,6 +135,12 @@ def join(where: P, *names: str) -> P:
     parts = urlsplit(where)
     path = "/".join((parts.path, *names))
     return urlunsplit(parts._replace(path=path))
+
+
+def best_of(state: P) -> P:
+    """Return where a trial's best parameters are, given where its state is."""
+    start, _, query = str(state).rpartition(".npz")
+    return type(state)(f"{start}{BEST}{query}")
 
 
 def read(where: Place, patience_s: float = 0) -> bytes | None:

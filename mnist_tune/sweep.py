@@ -63,6 +63,7 @@ class Sweep(Judged):
         trial: str | None = None,
         code: Any = None,
         *,
+        epoch: str = "last",
         trust_code: bool = False,
         changed_code: bool = False,
     ) -> Trained:
@@ -73,19 +74,21 @@ class Sweep(Judged):
             trial: its id, as in `trials`; by default one of the best setting.
             code: your own network or task, as it is now: its function, or
                 `FILE.py:FUNCTION`. By default, what the sweep has recorded.
+            epoch: "last" or, of a sweep with `keep_best`, "best": that with the best
+                held-out score (`rank_by`).
             trust_code: run what somebody else's sweep has recorded.
             changed_code: take `code` although it has changed since.
 
         Raises:
-            UserError: there is no such trial, its state was not kept, or its code was
-                recorded by somebody else or has changed.
+            UserError: there is no such trial, the state of this epoch was not kept, or
+                its code was recorded by somebody else or has changed.
         """
         from mnist_tune.trained import load
 
         if self.record.is_elsewhere:
             what = "these runs were trained elsewhere, so no state of theirs is here"
             raise UserError(f"{what}; load it with what trained them")
-        return load(self, trial, code, trust_code, changed_code)
+        return load(self, trial, code, epoch, trust_code, changed_code)
 
     def answer(self) -> Answer:
         """Return what the sweep says, as the terminal and the page do: `headline`, such

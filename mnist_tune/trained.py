@@ -10,10 +10,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from mnist_tune import storage
 from mnist_tune.data.own import examples_of, type_of, unmasked
 from mnist_tune.data_spec import ARRAYS, DataSpec, TaskSpec
 from mnist_tune.errors import UserError, closest
-from mnist_tune.execution.checkpoint import Checkpoint
+from mnist_tune.execution.checkpoint import OPTIMIZER, Checkpoint
 from mnist_tune.invocation import words
 from mnist_tune.judged import Judged
 from mnist_tune.named_code import parse_call
@@ -39,7 +40,8 @@ from mnist_tune.trial import FIELDS, UNDECIDED_REASONS, TrialConfig
 
 @dataclass(frozen=True, repr=False)
 class Trained:
-    """What a trial trained, after the last epoch whose state was saved."""
+    """What a trial trained, after the last epoch whose state was saved, or after its
+    best one."""
 
     trial: TrialConfig
     """What was asked for."""
@@ -160,6 +162,7 @@ def load(
     sweep: Judged,
     trial_id: str | None,
     code: Any,
+    epoch: str = "last",
     trust_code: bool = False,
     changed_code: bool = False,
 ) -> Trained:
@@ -172,7 +175,12 @@ def load(
         trial_id = _best_trial(sweep)
     row = _row_of(sweep, trial_id)
     trial = TrialConfig(**{name: row[name] for name in FIELDS if name in row})
-    checkpoint = Checkpoint.load(sweep.state(trial_id))
+    if epoch not in ("last", "best"):
+        raise UserError(f"epoch must be 'last' or 'best', got {epoch!r}")
+    if epoch == "best":
+        checkpoint = _best_epoch(sweep, trial_id, trial)
+    else:
+        checkpoint = Checkpoint.load(sweep.state(trial_id))
     if checkpoint is None and row["stop_reason"] in UNDECIDED_REASONS:
         raise UserError(f"no state of trial {trial_id} has been saved so far")
     if checkpoint is None:
@@ -184,6 +192,25 @@ def load(
         )
     _load_code(sweep, trial.architecture, code, trust_code, changed_code)
     return _trained(trial, checkpoint, _data(sweep.record))
+
+
+def _best_epoch(sweep: Judged, trial_id: str, trial: TrialConfig) -> Checkpoint | None:
+    """Return what was kept of the epoch that is the best by the tables; None if nothing
+    was. Raises `UserError` if it is of another epoch."""
+    if not sweep.record.options.get("keep_best"):
+        raise UserError(f"{sweep.path} kept no best epochs; --keep-best does")
+    checkpoint = Checkpoint.load(storage.best_of(sweep.state(trial_id)))
+    if checkpoint is None:
+        return None
+    epochs = sweep.epochs[sweep.epochs["trial_id"] == trial_id]
+    scores = sweep.record.data.ranking.scores(epochs, trial.split)
+    best = epochs.assign(score=scores).nlargest(1, "score")
+    # a kill may have come before its row, or another trial's state was taken over
+    if best["step"].tolist() != [checkpoint.row.step]:
+        raise UserError(
+            f"the best epoch of trial {trial_id} was not kept, but its epoch {checkpoint.row.epoch}; resume the sweep"
+        )
+    return checkpoint
 
 
 def _best_trial(sweep: Judged) -> str:
@@ -303,7 +330,7 @@ def _trained(
     saved = {}
     saved_kinds = {}
     for name, array in checkpoint.arrays.items():
-        if not name.startswith(".optimizer"):
+        if not name.startswith(OPTIMIZER):
             saved[name] = array
             saved_kinds[name] = (array.shape, array.dtype)
     if kinds != saved_kinds:

@@ -44,10 +44,17 @@ LIVE_REASONS = ("running", "waiting", "unknown")
 sweep that is running. It may be running if it is unknown: another user's, where we have
 no right to look."""
 
+OUT_OF_PATIENCE = "patience"
+"""The stop reason of trials whose held-out score has not risen in as many reports as
+`--patience` allows."""
+
+COMPLETED_REASONS = ("completed", OUT_OF_PATIENCE)
+"""Stop reasons of trials that have run their course."""
+
 UNFINISHED_REASONS = (*OPEN_REASONS, "error")
 """Stop reasons of trials whose saved state is kept. Trials with an error continue only
-with `--retry-errored`. All other reasons are final: `completed`, `diverged` or the name
-of a scheduler."""
+with `--retry-errored`. All other reasons are final: `completed`, `patience`, `diverged`
+or the name of a scheduler."""
 
 UNDECIDED_REASONS = (*UNFINISHED_REASONS, *LIVE_REASONS)
 """Stop reasons that say nothing of a setting: it may do as well as the others."""
@@ -206,6 +213,13 @@ class TrialConfig(Training):
         nothing of it: a sweep fills in what follows from its data (`holding_out`), and
         records that."""
         return self.holdout or 0
+
+    @property
+    def split(self) -> str:
+        """The split that the trial is compared on."""
+        if self.held_out:
+            return "validation"
+        return "test"
 
     def holding_out(self, count: int) -> Self:
         """Return the trial, which holds out so many training images if it does not say

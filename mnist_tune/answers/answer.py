@@ -44,7 +44,7 @@ from mnist_tune.regimes.outcomes import (
 )
 from mnist_tune.regimes.widths import Exponent, exponents
 from mnist_tune.results.sweep_meta import SweepKind
-from mnist_tune.trial import retriable
+from mnist_tune.trial import COMPLETED_REASONS, retriable
 
 MOST_STEPS = 3
 
@@ -274,7 +274,7 @@ def _finding(sweep: Judged, settings: pd.DataFrame, now: Progress) -> Finding:
 
 
 def _why_none_is_best(sweep: Judged) -> Finding:
-    completed = sweep.steady["stop_reason"] == "completed"
+    completed = sweep.steady["stop_reason"].isin(COMPLETED_REASONS)
     if not completed.any():
         return Finding.NOTHING_COMPLETED
     return _unranked(sweep) or Finding.NO_BETTER_THAN_GUESSING
@@ -283,7 +283,7 @@ def _why_none_is_best(sweep: Judged) -> Finding:
 def _unranked(sweep: Judged) -> Finding | None:
     """Return why settings can't be ranked, whatever they learned; None if they can."""
     facts, split = sweep.record.data, held_out(sweep.trials)
-    completed = sweep.steady["stop_reason"].eq("completed")
+    completed = sweep.steady["stop_reason"].isin(COMPLETED_REASONS)
     calm = sweep.steady[completed & sweep.steady["regime"].ne("diverged")]
     if calm.empty:
         return None

@@ -14,7 +14,7 @@ from mnist_tune.numbers import LEAST_DIGITS, digits_showing
 from mnist_tune.regimes.decision import rounded, to_decide
 from mnist_tune.regimes.families import held_out, varied
 from mnist_tune.regimes.outcomes import competing
-from mnist_tune.trial import UNDECIDED_REASONS
+from mnist_tune.trial import COMPLETED_REASONS, UNDECIDED_REASONS
 
 WARNED = ("oscillating", "overfit")
 """Regimes of the best setting that its sentence names; `docs/choose.md` says what to
@@ -203,7 +203,7 @@ def test_score(sweep: Judged, best: Key) -> float:
 
 def some_stopped(trials: pd.DataFrame) -> bool:
     """Return whether a scheduler or a rule stopped some of these trials early."""
-    by_itself = ("completed", "diverged", *UNDECIDED_REASONS)
+    by_itself = (*COMPLETED_REASONS, "diverged", *UNDECIDED_REASONS)
     return not trials["stop_reason"].isin(by_itself).all()
 
 

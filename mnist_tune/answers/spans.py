@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from mnist_tune.regimes.families import whole_course
 from mnist_tune.regimes.reasons import Reason
 from mnist_tune.trial import LIVE_REASONS, OPEN_REASONS
 
@@ -109,7 +110,7 @@ def spans(title: str, family: pd.DataFrame) -> Spans:
 def _is_cut(trained: pd.DataFrame) -> pd.Series:
     """Return whether each trial ended before its last epoch."""
     is_live = trained["stop_reason"].isin(LIVE_REASONS)
-    return trained["epochs_run"].lt(trained["epochs_asked"]) & ~is_live
+    return trained["epochs_run"].lt(whole_course(trained)) & ~is_live
 
 
 def _regimes(trained: pd.DataFrame, is_cut: pd.Series) -> pd.Series:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import tyro
@@ -43,6 +43,9 @@ class Predict:
     """Take the network of --architecture although its file has changed since."""
     trial: str | None = None
     """Id of the trial, by default one of the best setting."""
+    epoch: Literal["last", "best"] = "last"
+    """Predict as the trial was after its last epoch, or after its best one, which
+    --keep-best keeps."""
     output: Path | None = None
     """File for the classes, by default classes.csv."""
 
@@ -73,6 +76,7 @@ def main() -> None:
     trained = sweep.load(
         config.trial,
         config.architecture,
+        epoch=config.epoch,
         trust_code=config.trust_code,
         changed_code=config.changed_code,
     )

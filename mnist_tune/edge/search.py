@@ -136,6 +136,10 @@ def _begun(
 ) -> tuple[EdgeOptions, list[TrialConfig], Dataset | TaskData]:
     """Return the options of a new search, a trial of each edge without its learning
     rate and seeds, and the data."""
+    if options.patience:
+        raise UserError(
+            "--patience ends trials that learn no more, and an edge is where trials blow up later; leave it out"
+        )
     if options.loop and options.expected is None:
         raise UserError(
             "a loop has no range test that says where its edge may be; give a learning rate with --expected"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,9 @@ from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
 
 SCHEMA = 2
+
+OPTIMIZER = ".optimizer"
+"""How the names of the optimiser's arrays begin."""
 
 
 class DamagedStateError(UserError):
@@ -47,6 +50,14 @@ class Checkpoint:
     older versions."""
     memory: Memory | None = None
     """None is what follows from the row alone."""
+
+    def without_optimizer(self) -> Checkpoint:
+        """Return what predicts: the parameters and the state of the network."""
+        arrays = {}
+        for name, array in self.arrays.items():
+            if not name.startswith(OPTIMIZER):
+                arrays[name] = array
+        return replace(self, arrays=arrays)
 
     def save(self, where: Place) -> None:
         """Write the state atomically: after a kill, or on a full disk, the file holds

@@ -23,6 +23,7 @@ from mnist_tune.execution.memory import Memory
 from mnist_tune.execution.program_error import DeviceError, OutOfMemoryError, classified
 from mnist_tune.execution.sharpness import SharpnessSettings, measure
 from mnist_tune.regimes.noise import independent_answers, standard_error
+from mnist_tune.regimes.ranking import Ranking
 from mnist_tune.training.optimizers import Hyperparameters
 from mnist_tune.training.program import ERROR, PARTED, Program
 from mnist_tune.trial import TrialConfig, report_ends, steps_of_epoch
@@ -138,6 +139,8 @@ class LaneGroup:
     """When sharpness is measured; None never does."""
     report_every: int | None = None
     """Steps between reports (`report_ends`); None is an epoch."""
+    best_by: Ranking | None = None
+    """As in `WorkerSettings`."""
     _untrained: dict[int, Memory] = field(default_factory=dict)
     """What `untrained` returned, by seed."""
 
@@ -222,6 +225,9 @@ class LaneGroup:
                 self.stretch(lane).first,
                 **batch,
             )
+            if self.best_by:
+                score = self.best_by.score_of(row.report(), lane.config.split)
+                lane.memory = lane.memory.with_score(score)
             lane.row = rows[lane_id] = row
             lane.seconds.append(batch["batch_s"])
         return rows

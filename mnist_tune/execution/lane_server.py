@@ -122,8 +122,9 @@ class LaneServer:
         promise: Future[EpochRow] = Future()
         await self._in_compute_thread(lambda: self._ask(lane_id, token, promise))
         row = await asyncio.wrap_future(promise)
-        if row.epoch % self._settings.save_every == 0:
-            await self._begin_to_save(lane_id, token, state)
+        is_due = row.epoch % self._settings.save_every == 0
+        if is_due or self._settings.best_by:
+            await self._begin_to_save(lane_id, token, state, is_due)
         return row
 
     async def save(self, lane_id: str, token: str, state: Place) -> None:
@@ -146,10 +147,12 @@ class LaneServer:
     async def _saved(self, lane_id: str) -> None:
         await asyncio.shield(asyncio.wrap_future(self._saver.last(lane_id)))
 
-    async def _begin_to_save(self, lane_id: str, token: str, state: Place) -> None:
+    async def _begin_to_save(
+        self, lane_id: str, token: str, state: Place, is_due: bool = True
+    ) -> None:
         await self._saved(lane_id)
         await self._in_compute_thread(
-            lambda: self._read_and_save(lane_id, token, state)
+            lambda: self._read_and_save(lane_id, token, state, is_due)
         )
 
     async def _in_compute_thread(self, function: Callable[[], Any]) -> Any:
@@ -240,9 +243,11 @@ class LaneServer:
             turn.since = time.monotonic()
         turn.asking[lane_id] = row
 
-    def _read_and_save(self, lane_id: str, token: str, state: Place) -> None:
+    def _read_and_save(
+        self, lane_id: str, token: str, state: Place, is_due: bool
+    ) -> None:
         self._check(lane_id, token)
-        self._saver.begin(lane_id, self._pool, state)
+        self._saver.begin(lane_id, self._pool, state, is_due)
 
     def _check(self, lane_id: str, token: str) -> None:
         if self._tokens.get(lane_id) != token:

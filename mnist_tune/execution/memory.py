@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mnist_tune.epoch_row import EpochRow
 
-IN_NO_ROW = ("least_loss", "untrained_deviation", "untrained_parts", "begun_window")
+IN_NO_ROW = (
+    "least_loss",
+    "untrained_deviation",
+    "untrained_parts",
+    "begun_window",
+    "best_score",
+    "best_step",
+)
 """What is saved of it beside the row, from which the rest follows."""
 
 
@@ -31,6 +39,10 @@ class Memory:
     above_since: int | None = None
     guessing_since: int | None = None
     untrained_sharpness: float | None = None
+    best_score: float = -math.inf
+    """The best held-out score so far, if the best epoch is kept."""
+    best_step: int = 0
+    """The last step of that epoch."""
 
     @classmethod
     def after(cls, row: EpochRow, stored: Mapping[str, Any]) -> Memory:
@@ -50,6 +62,17 @@ class Memory:
             untrained_sharpness=row.untrained_sharpness,
             **values,
         )
+
+    def with_score(self, score: float) -> Memory:
+        """Return the memory with the held-out score of its last epoch."""
+        if score > self.best_score:
+            return replace(self, best_score=score, best_step=self.step)
+        return self
+
+    @property
+    def is_best(self) -> bool:
+        """Whether the last epoch is the best so far."""
+        return 0 < self.best_step == self.step
 
     def stored(self) -> dict[str, Any]:
         """Return what no row has, for JSON."""

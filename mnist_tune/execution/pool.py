@@ -24,6 +24,7 @@ from mnist_tune.execution.hanging import limit_s, returned_or_raised, watched
 from mnist_tune.execution.program_error import OutOfMemoryError, classifying
 from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.machine import give_memory_back
+from mnist_tune.regimes.ranking import Ranking
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.program import Program
 from mnist_tune.trial import TrialConfig
@@ -47,6 +48,7 @@ class LanePool:
         hang_s: float = 0.0,
         data_memory: float | None = None,
         report_every: int | None = None,
+        best_by: Ranking | None = None,
     ) -> None:
         self._dataset = dataset
         self._capacity = capacity
@@ -55,6 +57,7 @@ class LanePool:
         self._hang_s = hang_s
         self._data_memory = data_memory
         self._report_every = report_every
+        self._best_by = best_by
         # each lane's, and the one that it needs next
         self._order = lru_cache(2 * capacity)(batch_order)
         # those used last are last
@@ -157,6 +160,7 @@ class LanePool:
             self._order,
             self._sharpness,
             self._report_every,
+            self._best_by,
         )
         # compile while the other clients are still starting
         data = group.data

@@ -17,6 +17,7 @@ from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.loop import Loop
 from mnist_tune.machine import processor_model
 from mnist_tune.own_code.loading import Code, register_own
+from mnist_tune.regimes.ranking import Ranking
 from mnist_tune.storage import Place
 
 CACHE_BYTES = 2**30
@@ -54,6 +55,9 @@ class WorkerSettings:
     """Steps between two reports of a trial; None is an epoch."""
     save_every: int = 1
     """A trial's state is saved after every so many reports."""
+    best_by: Ranking | None = None
+    """What a trial's best epoch is told by, whose parameters are kept; None keeps
+    none."""
     hang_s: float = 0.0
     """The seconds that an epoch may take in any case; 0 is for ever."""
     data_memory: float | None = None
@@ -91,6 +95,7 @@ def make_pool(dataset: Any, settings: WorkerSettings, capacity: int = 1) -> Any:
         settings.hang_s,
         settings.data_memory,
         settings.report_every,
+        settings.best_by,
     )
 
 

@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from mnist_tune import storage
 from mnist_tune.epoch_row import EpochRow
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.storage import Place
@@ -27,14 +28,23 @@ class Saver:
         self._threads = ThreadPoolExecutor(THREADS, "save")
         self._last: dict[str, tuple[EpochRow | None, Future[None]]] = {}
 
-    def begin(self, lane_id: str, pool: LanePool, where: Place) -> None:
-        """Start to write a trial's state, unless it is the one written last, once its
-        last save has ended. Raise what that raised."""
-        self.last(lane_id).result()
-        row = pool.lanes[lane_id].row
-        if lane_id in self._last and self._last[lane_id][0] is row:
+    def begin(
+        self, lane_id: str, pool: LanePool, where: Place, is_due: bool = True
+    ) -> None:
+        """Start to write a trial's state if that is due, unless it is the one written
+        last, and the parameters of its best epoch if it has just ended; once its last
+        save has ended. Raise what that raised."""
+        lane = pool.lanes[lane_id]
+        if not (is_due or lane.memory.is_best):
             return
-        save = self._threads.submit(pool.checkpoint(lane_id).save, where)
+        self.last(lane_id).result()
+        if lane_id in self._last and self._last[lane_id][0] is lane.row:
+            return
+        state = pool.checkpoint(lane_id)
+        save = self._threads.submit(_write, state, where, is_due)
+        row = None
+        if is_due:
+            row = lane.row
         self._last[lane_id] = (row, save)
 
     def last(self, lane_id: str) -> Future[None]:
@@ -48,6 +58,15 @@ class Saver:
     def forget(self, lane_id: str) -> None:
         """Forget a trial's last save, which must have ended."""
         self._last.pop(lane_id, None)
+
+
+def _write(state: Checkpoint, where: Place, is_due: bool) -> None:
+    # The best comes first: a trial that goes on from this state does not train that
+    # epoch again.
+    if state.memory and state.memory.is_best:
+        state.without_optimizer().save(storage.best_of(where))
+    if is_due:
+        state.save(where)
 
 
 class OwnLane:
@@ -73,11 +92,12 @@ class OwnLane:
         self._pool.attach(lane_id, config, checkpoint)
 
     def epoch(self, lane_id: str, state: Place) -> EpochRow:
-        """Train an epoch and return its row. If a save is due, begin it, once the last
-        one has ended. Raises a `UserError` if the last save failed."""
+        """Train an epoch and return its row. If a save is due, or the epoch is the best
+        so far, begin it, once the last one has ended. Raises a `UserError` if the last
+        save failed."""
         row = self._pool.run([lane_id])[lane_id]
-        if row.epoch % self._save_every == 0:
-            self._saver.begin(lane_id, self._pool, state)
+        is_due = row.epoch % self._save_every == 0
+        self._saver.begin(lane_id, self._pool, state, is_due)
         return row
 
     def save(self, lane_id: str, state: Place) -> None:

@@ -14,7 +14,7 @@ from mnist_tune.errors import library
 from mnist_tune.exports.run import EXPORT, ExportedRun, runs, title, writing
 from mnist_tune.regimes.families import held_out
 from mnist_tune.results.tables import Tables
-from mnist_tune.trial import LIVE_REASONS, OPEN_REASONS
+from mnist_tune.trial import COMPLETED_REASONS, LIVE_REASONS, OPEN_REASONS
 
 ID = "trial_id"
 
@@ -119,7 +119,7 @@ class Mirror:
         has_diverged = run.labels["regime"] == "diverged" or math.isnan(last_value)
         if stop_reason == "error" or has_diverged:
             return states.FAIL
-        if stop_reason == "completed":
+        if stop_reason in COMPLETED_REASONS:
             return states.COMPLETE
         return states.PRUNED
 

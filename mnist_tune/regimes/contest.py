@@ -22,7 +22,13 @@ from mnist_tune.regimes.data_facts import DataFacts, data_facts
 from mnist_tune.regimes.decision import CONFIRMED, Decision
 from mnist_tune.regimes.divergence import CHANCE_MARGIN, finite_loss
 from mnist_tune.regimes.outcomes import COMPETES, MISSING, ceiling_of, is_above, outcome
-from mnist_tune.trial import FIELDS, MOST_TRIALS, TrialConfig, retried
+from mnist_tune.trial import (
+    COMPLETED_REASONS,
+    FIELDS,
+    MOST_TRIALS,
+    TrialConfig,
+    retried,
+)
 
 CONTENDERS = "contenders"
 """The option in `sweep.json` that lists the settings: the fields of a trial of each,
@@ -190,7 +196,8 @@ class Contest:
         """Take up the `trials` table of the contest, as far as trials have ended. The
         seed of a trial that ended in an error is dropped when it is asked what is next.
         If the trial was trained again, its seed counts in the end."""
-        ended = trials[trials["stop_reason"].isin(("completed", "diverged", "error"))]
+        ends = (*COMPLETED_REASONS, "diverged", "error")
+        ended = trials[trials["stop_reason"].isin(ends)]
         rows: dict[str, Mapping[str, Any] | None] = {}
         for row in ended.to_dict("records"):
             has_failed = row["stop_reason"] == "error"

@@ -14,6 +14,7 @@ import pandas as pd
 
 from mnist_tune.regimes.data_facts import MNIST, DataFacts
 from mnist_tune.regimes.divergence import chance_ceiling, least_guess_loss
+from mnist_tune.regimes.families import whole_course
 from mnist_tune.regimes.histories import Histories
 from mnist_tune.regimes.noise import (
     SIGMAS,
@@ -421,7 +422,9 @@ def curves_of(
     """Yield the curve of each trial, in the order of `trials`."""
     histories = Histories.of(epochs, {*trials["trial_id"]})
     configs = trials[["trial_id", "epochs_asked", *SETTINGS]]
-    # tables of others lack it
-    configs = configs.assign(reports=trials.get("reports", 1))
+    # tables of others have no reports
+    configs = configs.assign(
+        epochs_asked=whole_course(trials), reports=trials.get("reports", 1)
+    )
     for config in configs.itertuples(index=False):
         yield Curve.of(histories.columns(config.trial_id), config, data)

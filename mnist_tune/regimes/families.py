@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune.numbers import exactly, told_apart
+from mnist_tune.trial import OUT_OF_PATIENCE
 
 FAMILY = """
     architecture optimizer batch_size drop_last momentum nesterov weight_decay clip_norm schedule warmup_steps loss
@@ -102,6 +103,16 @@ def named(
         else:
             texts.append(rate)
     return texts
+
+
+def whole_course(trials: pd.DataFrame) -> pd.Series:
+    """Return how many epochs each trial was to run: as many as were asked for or, where
+    the held-out score rose no more (`--patience`), as many as it ran."""
+    asked = trials["epochs_asked"]
+    if not {"stop_reason", "epochs_run"}.issubset(trials):
+        return asked
+    has_ended = trials["stop_reason"].eq(OUT_OF_PATIENCE)
+    return asked.mask(has_ended, trials["epochs_run"])
 
 
 def held_out(trials: pd.DataFrame) -> str:

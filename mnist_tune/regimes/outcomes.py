@@ -13,7 +13,7 @@ from mnist_tune.regimes.divergence import chance_ceiling
 from mnist_tune.regimes.families import held_out
 from mnist_tune.regimes.noise import SIGMAS
 from mnist_tune.regimes.ranking import Ranking
-from mnist_tune.trial import UNDECIDED_REASONS
+from mnist_tune.trial import COMPLETED_REASONS, UNDECIDED_REASONS
 
 COMPETES, FAILED, MISSING = "competes", "failed", "missing"
 
@@ -36,7 +36,8 @@ def outcome(reason: Any, score: Any, ceiling: Any, diverged: Any = False) -> Any
     # a score that is NaN is above nothing
     is_above_chance = np.asarray(score, float) > ceiling
     collapsed = diverged | (reason == "diverged") | ~is_above_chance
-    ended = np.where(collapsed | (reason != "completed"), FAILED, COMPETES)
+    was_stopped = ~np.isin(reason, COMPLETED_REASONS)
+    ended = np.where(collapsed | was_stopped, FAILED, COMPETES)
     return np.where(np.isin(reason, UNDECIDED_REASONS), MISSING, ended)
 
 

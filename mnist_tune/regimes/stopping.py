@@ -139,6 +139,11 @@ class RegimeRules(Halving):
         self._changed[setting.siblings][trial_id] = None
         self._trials[trial_id] = config, setting
 
+    def end(self, trial_id: str, epochs: int) -> None:
+        """Take up that a trial runs its course in fewer epochs than were asked for."""
+        config, setting = self._trials[trial_id]
+        self._trials[trial_id] = replace(config, epochs=epochs), setting
+
     def remember(self, trial_id: str, epoch: int, loss: float, diverged: bool) -> None:
         """Take up an epoch's row of before, which led to no stop or to one that
         `remember_stop` tells."""

@@ -29,6 +29,7 @@ from mnist_tune.reports.decided import decided_in_words, failed, memorised
 from mnist_tune.reports.findings import SPLITS, edges_in_words, so_far
 from mnist_tune.reports.questions import ROOM, Question, is_short, questions
 from mnist_tune.reports.ranges import VERBS, all_spans, spans_in_words
+from mnist_tune.trial import COMPLETED_REASONS
 
 
 @dataclass(frozen=True, repr=False)
@@ -251,7 +252,7 @@ def why_none_is_best(data: SweepAnswer | DecisionAnswer, sweep: Judged) -> str:
             remedy = "test on more"
         elif split == "validation":
             trials = sweep.steady
-            completed = trials[trials["stop_reason"] == "completed"]
+            completed = trials[trials["stop_reason"].isin(COMPLETED_REASONS)]
             count = int(completed["holdout"].max())
             remedy = "give a larger --holdout"
         examples = counted(count, f"{SPLITS[split]} example")

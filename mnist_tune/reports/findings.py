@@ -18,7 +18,15 @@ from mnist_tune.judged import Judged
 from mnist_tune.numbers import counted, listed, rate, spoken
 from mnist_tune.regimes import limits
 from mnist_tune.regimes.edge_posterior import LEAST_OUTCOMES
-from mnist_tune.regimes.families import FAMILY, SIBLINGS, has, held_out, setting, varied
+from mnist_tune.regimes.families import (
+    FAMILY,
+    SIBLINGS,
+    has,
+    held_out,
+    setting,
+    varied,
+    whole_course,
+)
 from mnist_tune.regimes.labels import level_losses
 from mnist_tune.regimes.measured_edge import (
     CALM,
@@ -33,7 +41,7 @@ from mnist_tune.regimes.running_statistics import lagging
 from mnist_tune.reports.decided import on_other_images
 from mnist_tune.reports.questions import Question
 from mnist_tune.results.sweep_meta import SweepMeta
-from mnist_tune.trial import LIVE_REASONS, STARTED_AGAIN, TrialConfig
+from mnist_tune.trial import LIVE_REASONS, OUT_OF_PATIENCE, STARTED_AGAIN, TrialConfig
 
 SHARES = (0.9, 0.5, 0.1)
 """The shares of seeds whose rates are reported."""
@@ -197,6 +205,9 @@ def notes(sweep: Judged) -> Iterator[str]:
     yield from _lagging_statistics(sweep)
     if sweep.record.options.get(STARTED_AGAIN):
         yield "a resumed trial whose state had not been saved began again with epoch 1"
+    ended = int(trials["stop_reason"].eq(OUT_OF_PATIENCE).sum())
+    if ended:
+        yield f"{counted(ended)} ended early, as scores rose no more (--patience)"
     changed = len(trials) - len(sweep.steady)
     if changed:
         text = f"{counted(changed)} changed settings while training"
@@ -228,7 +239,7 @@ def _unknown_target(sweep: Judged) -> str:
 
 def _why_no_trial_sets_one(sweep: Judged) -> str:
     trials = sweep.trials
-    has_ended = trials["epochs_run"].ge(trials["epochs_asked"])
+    has_ended = trials["epochs_run"].ge(whole_course(trials))
     ended = trials[has_ended & trials["regime"].ne("overfit")]
     judged_by = ended[f"{held_out(trials)}_accuracy"]
     accuracy = ended["train_accuracy"].fillna(judged_by)

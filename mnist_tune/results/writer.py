@@ -39,7 +39,7 @@ from mnist_tune.results.remote import Remote
 from mnist_tune.results.signs import WriterTurn
 from mnist_tune.results.sweep_meta import SweepMeta
 from mnist_tune.storage import Place
-from mnist_tune.trial import UNFINISHED_REASONS, TrialConfig
+from mnist_tune.trial import COMPLETED_REASONS, UNFINISHED_REASONS, TrialConfig
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -379,15 +379,17 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
             room = KEPT_BYTES
             leading = leading_trials()
             reasons = trials["stop_reason"]
-            completed = trials["trial_id"][reasons == "completed"]
+            completed = trials["trial_id"][reasons.isin(COMPLETED_REASONS)]
             for trial_id in dict.fromkeys([*leading, *completed]):
-                room -= sizes.get(f"{trial_id}.npz", 0)
+                for name in _names(trial_id):
+                    room -= sizes.get(name, 0)
                 if room >= 0 or trial_id in leading:
                     needed.add(trial_id)
-            ended = trials["trial_id"][~reasons.isin(UNFINISHED_REASONS)]
-            states = [
-                self.state(trial_id) for trial_id in ended if trial_id not in needed
-            ]
+            ended = set(trials["trial_id"][~reasons.isin(UNFINISHED_REASONS)])
+            states = list[Place]()
+            for trial_id in ended - needed:
+                for name in sizes.keys() & _names(trial_id):
+                    states.append(storage.join(self.states, name))
             list(threads.map(storage.remove, states))
             self._remove_tunes_files(self.tunes)
 
@@ -429,6 +431,11 @@ class SweepWriter(AbstractContextManager["SweepWriter"]):
         why = storage.reason(error)
         hint = f"fix that, then {words('resume', self.where)}"
         return UserError(f"can't write to {self.path}: {why}; {hint}")
+
+
+def _names(trial_id: str) -> set[str]:
+    """Return the names of the files with a trial's state and its best parameters."""
+    return {f"{trial_id}.npz", trial_id + storage.BEST}
 
 
 def _in_lines(values: Any, depth: int = 2) -> str:

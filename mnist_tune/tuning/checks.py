@@ -67,6 +67,11 @@ def check_trials(
     train on the data."""
     check_counts(trials, dataset, options.evaluated)
     check_reports(trials, dataset.spec.train_images, options.report_every)
+    schedules = {trial.schedule for trial in trials}
+    if options.patience and schedules - {"constant"}:
+        raise UserError(
+            "--patience would end trials before the end of their schedule, where scores rise; leave one of them out"
+        )
     if not options.loop:
         note_of_trials(trials, dataset, options.say)
     if isinstance(dataset, Dataset):

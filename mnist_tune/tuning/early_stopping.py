@@ -10,7 +10,7 @@ from ray.tune.schedulers import FIFOScheduler
 
 from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.stopping import DEAD, SLOW, Halving, RegimeRules
-from mnist_tune.trial import own_id
+from mnist_tune.trial import OUT_OF_PATIENCE, own_id
 from mnist_tune.tuning.run import Run
 
 ASHA = "asha"
@@ -98,8 +98,11 @@ class RegimeStopping(RegimeRules, Stopping):
             return
         rows = past.rows[: len(past.rows) - past.undecided]
         for trial_id, config in past.trials.items():
-            if histories.last_epoch(trial_id):
+            last_epoch = histories.last_epoch(trial_id)
+            if last_epoch:
                 self.know(trial_id, config)
+            if self.run.stop_reasons.get(trial_id) == OUT_OF_PATIENCE:
+                self.end(trial_id, last_epoch)
         columns = [rows[name].tolist() for name in COLUMNS]
         for trial_id, epoch, loss, diverged in zip(*columns, strict=True):
             if trial_id in self._trials:
@@ -117,5 +120,7 @@ class RegimeStopping(RegimeRules, Stopping):
     ) -> str:
         if config:
             self.know(trial_id, config)
+        if row.get("stop_reason") == OUT_OF_PATIENCE:
+            self.end(trial_id, row["epoch"])
         self.run.take_up(trial_id, row, repeated)
         return self.judge(trial_id, row["epoch"], row["train_loss"], row["diverged"])

@@ -207,6 +207,10 @@ class RunOptions(Options):
     grace_period: Annotated[int, COUNT] = 5
     """Epochs before regimes or asha may stop a trial; fewer are too few to tell most
     curves apart."""
+    patience: Annotated[int | None, COUNT] = None
+    """End a trial once the held-out score that trials are ranked by has not risen
+    beyond noise in N reports. It counts as completed, and its learning rate must be
+    constant."""
     target: Annotated[float | None, SHARE] = None
     """Accuracy of a network that has learned the data set, in (0, 1). A curve below it
     is not converged. Built-in data have one, by the number of training images: 0.95 for
@@ -261,6 +265,10 @@ class RunOptions(Options):
     """Save a trial's state after every N epochs, while the next ones train. A kill
     loses no finished epoch's row, but each trial trains those since its last saved
     state again, with the same numbers: fewer than 2 N epochs."""
+    keep_best: bool = False
+    """Also keep each trial's parameters of its best epoch, by the held-out score that
+    trials are ranked by; of the test set if no examples are held out. They take as much
+    space as those of the last one: load(epoch="best"), predict --epoch best."""
     hang_minutes: Annotated[float, InResume.CHANGES, FROM_0] = 10.0
     """From a trial's third epoch on, an epoch hangs if it takes longer than this and 20
     times the trial's median. Its process or server of lanes is then replaced, and the
@@ -627,6 +635,7 @@ IN_OUR_HANDS = {
     "sharpness_images",
     "dry_run",
     "hang_minutes",
+    "keep_best",
 }
 """Options for what this package itself trains, and evaluates."""
 

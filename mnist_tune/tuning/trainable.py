@@ -170,6 +170,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         return {
             **row.report(),
             **news,
+            "own_id": self._lane_id,
             "repeated": self._may_repeat or is_saved,
             "stop_reason": reason,
             "done": bool(reason),

@@ -46,6 +46,7 @@ from mnist_tune.trial import own_id
 from mnist_tune.tuning.early_stopping import Asha, RegimeStopping
 from mnist_tune.tuning.opened import Opened
 from mnist_tune.tuning.options import SweepOptions
+from mnist_tune.tuning.patience import Patience
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.recorder import Recorder
 from mnist_tune.tuning.run import Run
@@ -114,6 +115,9 @@ def _worker_settings(opened: Opened, loop: Loop | None, gpus: float) -> WorkerSe
     data_memory = None
     if options.data_memory is not None:
         data_memory = options.data_memory * 2**30
+    best_by = None
+    if options.keep_best:
+        best_by = writer.record.data.ranking
     worker_umask = None
     if not options.cluster():
         worker_umask = umask()
@@ -125,6 +129,7 @@ def _worker_settings(opened: Opened, loop: Loop | None, gpus: float) -> WorkerSe
         sharpness=options.measures(),
         report_every=options.report_every,
         save_every=options.save_every,
+        best_by=best_by,
         hang_s=60 * options.hang_minutes,
         data_memory=data_memory,
         own_code=own_code(),
@@ -170,6 +175,9 @@ def make_tuner(
     if ray.cluster_resources().get(TRIAL_SLOT, 0) == most:
         resources[TRIAL_SLOT] = 1
         most = None
+    patience = None
+    if options.patience:
+        patience = Patience(options.patience, run, opened.writer.record.data)
     scheduler = keeping_ids(plan.scheduler, own_id)
     if scheduler is None:
         scheduler = _own_scheduler(opened, run)
@@ -196,6 +204,7 @@ def make_tuner(
             storage_path=path,
             storage_filesystem=filesystem,
             verbose=0,
+            stop=patience,
             callbacks=[
                 recorder,
                 NodeWatch(options.quiet),

@@ -15,6 +15,7 @@ from mnist_tune.execution.process_setup import (
 )
 from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.own_code.registry import ENTRIES
+from mnist_tune.regimes.ranking import Ranking
 
 
 def test_a_pool_is_made_by_the_settings_of_its_sweep(monkeypatch):
@@ -34,6 +35,7 @@ def test_a_pool_is_made_by_the_settings_of_its_sweep(monkeypatch):
         "hang_s": 9.0,
         "data_memory": 2,
         "report_every": 100,
+        "best_by": Ranking(),
     }
     for settings in (
         WorkerSettings(own_code=own, umask=0o27, **measured),

@@ -4,7 +4,9 @@ then leaves to go on from."""
 import random
 import threading
 import time
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from mnist_tune import TrialConfig, UserError, storage
@@ -12,6 +14,7 @@ from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.execution.saving import OwnLane
+from mnist_tune.regimes.ranking import Ranking
 from mnist_tune.tuning import trainable
 from mnist_tune.tuning.trainable import TrialTrainable
 
@@ -73,7 +76,9 @@ class Sweep:
     """A trial that runs without Tune, and what a kill would leave of it after each
     change on disk."""
 
-    def __init__(self, folder, dataset, save_every=1, rows=()):
+    def __init__(
+        self, folder, dataset, save_every=1, rows=(), config=SMALL, best_by=None
+    ):
         self.rows = list(rows)
         self.moments = []
         self._lock = threading.Lock()
@@ -81,9 +86,9 @@ class Sweep:
         self._trial = object.__new__(TrialTrainable)
         self._trial._trial_info = None
         (folder / "token").write_text("")
-        settings = WorkerSettings(folder, save_every=save_every)
-        config = {"trial": SMALL.to_dict() | {"trial_id": "a"}}
-        self._trial.setup(config, [dataset], settings)
+        settings = WorkerSettings(folder, save_every=save_every, best_by=best_by)
+        values = {"trial": config.to_dict() | {"trial_id": "a"}}
+        self._trial.setup(values, [dataset], settings)
 
     def run(self):
         done = False
@@ -103,7 +108,11 @@ class Sweep:
     def look(self):
         with self._lock:
             state = storage.read(self.folder / "a.npz")
-            self.moments.append((list(self.rows), state))
+            best = storage.read(self.folder / "a.best")
+            self.moments.append((list(self.rows), state, best))
+
+    def best(self):
+        return Checkpoint.load(self.folder / "a.best")
 
     def numbers(self):
         return [{name: row[name] for name in NUMBERS} for row in self.rows]
@@ -114,8 +123,13 @@ NUMBERS = "epoch train_loss test_loss train_accuracy step_loss_last done".split(
 
 @pytest.fixture
 def new_sweep(few_images, tmp_path, monkeypatch):
-    pool = LanePool(few_images)  # one for all, which compiles once
-    monkeypatch.setattr(trainable, "make_pool", lambda dataset, settings: pool)
+    # one of each kind for all, which compiles once
+    pools = {by: LanePool(few_images, best_by=by) for by in (None, Ranking())}
+
+    def pool(dataset, settings):
+        return pools[settings.best_by]
+
+    monkeypatch.setattr(trainable, "make_pool", pool)
     monkeypatch.setattr(trainable, "blindness", lambda *where: "")
 
     def new(name, **fields):
@@ -158,7 +172,7 @@ def test_a_kill_at_any_moment_loses_no_row_and_changes_no_number(
         patch.setattr(Checkpoint, "save", slow)
         sweep.run()
     assert sweep.numbers() == undisturbed
-    moments = {(len(rows), state): rows for rows, state in sweep.moments}
+    moments = {(len(rows), state): rows for rows, state, _ in sweep.moments}
     behind = set()
     for i, ((count, state), rows) in enumerate(moments.items()):
         resumed = new_sweep(f"resumed {i}", rows=rows)
@@ -167,6 +181,68 @@ def test_a_kill_at_any_moment_loses_no_row_and_changes_no_number(
         behind.add(count - saved(resumed.folder / "a.npz"))
         assert resumed.run().numbers() == undisturbed
     assert {0, 2 * save_every - 1} <= behind <= set(range(-1, 2 * save_every))
+
+
+FAST = replace(SMALL, learning_rate=1.0)
+"""Its best epoch is the fourth of six."""
+
+
+def assert_same_parameters(best, state):
+    """What is kept of the best epoch is what a state has, but for the optimiser's."""
+    names = [name for name in state.arrays if not name.startswith(".optimizer")]
+    assert len(names) < len(state.arrays)
+    assert [*best.arrays] == names
+    for name in names:
+        np.testing.assert_array_equal(best.arrays[name], state.arrays[name])
+
+
+@pytest.mark.parametrize("save_every", [1, 4, 5])
+def test_the_best_epoch_is_kept_as_a_run_of_so_many_epochs_ends(new_sweep, save_every):
+    settings = {"save_every": save_every, "best_by": Ranking()}
+    sweep = new_sweep("whole", config=FAST, **settings).run()
+    scores = [row["test_accuracy"] for row in sweep.rows]
+    number = scores.index(max(scores)) + 1
+    assert number == 4
+    best = sweep.best()
+    assert best.row.test_accuracy == max(scores)
+    short = new_sweep("short", config=replace(FAST, epochs=number)).run()
+    assert_same_parameters(best, Checkpoint.load(short.folder / "a.npz"))
+
+
+@pytest.mark.parametrize("save_every", [1, 3])
+def test_the_best_epoch_is_the_same_after_a_kill_at_any_moment(
+    new_sweep, monkeypatch, save_every
+):
+    """Also between the best epoch's file, the state's and the row."""
+    save = Checkpoint.save
+    settings = {"config": FAST, "save_every": save_every, "best_by": Ranking()}
+    sweep = new_sweep("killed", **settings)
+
+    def seen(state, where):
+        sweep.look()
+        save(state, where)
+        sweep.look()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "save", seen)
+        sweep.run()
+    best = sweep.best()
+    moments = {(state, kept): rows for rows, state, kept in sweep.moments}
+    assert len(moments) > 6
+    for i, ((state, kept), rows) in enumerate(moments.items()):
+        resumed = new_sweep(f"resumed {i}", rows=rows, **settings)
+        for name, content in (("a.npz", state), ("a.best", kept)):
+            if content:
+                (resumed.folder / name).write_bytes(content)
+        resumed.run()
+        assert resumed.best().row.epoch == best.row.epoch
+        for name, array in best.arrays.items():
+            np.testing.assert_array_equal(resumed.best().arrays[name], array)
+
+
+def test_of_a_sweep_that_keeps_no_best_epoch_there_is_no_file(new_sweep):
+    sweep = new_sweep("plain", config=replace(FAST, epochs=2)).run()
+    assert {file.name for file in sweep.folder.iterdir()} == {"token", "a.npz"}
 
 
 def test_tunes_checkpoint_is_the_state_of_the_last_epoch(

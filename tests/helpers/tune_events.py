@@ -7,6 +7,7 @@ from unittest.mock import Mock
 from ray.tune import Callback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
+from ray.tune.stopper import NoopStopper
 
 
 def made_up_trial(number, **config):
@@ -19,10 +20,11 @@ def made_up_trial(number, **config):
 class TuneEvents:
     """A stand-in for Tune's controller. Who is not given hears nothing."""
 
-    def __init__(self, scheduler=None, search=None, callback=None):
+    def __init__(self, scheduler=None, search=None, callback=None, stopper=None):
         self.scheduler = scheduler or FIFOScheduler()
         self.search = search or Mock(spec=Searcher)
         self.callback = callback or Callback()
+        self.stopper = stopper or NoopStopper()
         self.trials = []
 
     def add(self, trial):
@@ -32,9 +34,10 @@ class TuneEvents:
 
     def report(self, trial, result):
         """A trial reports an epoch. Return whether it has ended: by itself, which
-        `done` in the result says, or because the scheduler stops it."""
+        `done` in the result says, or because the stopper or the scheduler stops it."""
         decision = TrialScheduler.STOP
-        if not result["done"]:
+        is_stopped = self.stopper(trial.trial_id, result)
+        if not is_stopped and not result["done"]:
             decision = self.scheduler.on_trial_result(None, trial, result)
         ends = decision == TrialScheduler.STOP
         if ends:

@@ -41,6 +41,7 @@ LOOP = Loop(train, guess=2.3)
         ("sharpness", True),
         ("sharpness_every", 10),
         ("hang_minutes", 1.0),
+        ("keep_best", True),
         ("dataset", "digits"),
         ("architecture", ("convnet",)),
         ("label_noise", 10),
@@ -60,7 +61,13 @@ def test_options_of_what_we_train_are_refused(name, value):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("target", 0.9), ("save_every", 5), ("gpus_per_trial", 0.5), ("seeds", (1, 2))],
+    [
+        ("target", 0.9),
+        ("save_every", 5),
+        ("patience", 3),
+        ("gpus_per_trial", 0.5),
+        ("seeds", (1, 2)),
+    ],
 )
 def test_options_of_a_loop_are_taken(name, value):
     refuse_useless(LearningRateRegimes(loop="train.py:train", **{name: value}))

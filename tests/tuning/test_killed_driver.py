@@ -48,6 +48,11 @@ TRIALS = {
 }
 
 
+def trial_id_of(config):
+    [trial_id] = [trial_id for trial_id in TRIALS if TRIALS[trial_id] == config]
+    return trial_id
+
+
 class Driver:
     """Tune's loop with one trial at a time, in this process, and with made-up
     processes.
@@ -77,8 +82,7 @@ class Driver:
         self.writer._append = self.append_or_die
         view = ProgressView(7, 70, 0, quiet=True)
         self.recorder = Recorder(self.writer, view, past.open, past, scheduler)
-        scheduler_of_tune = self.scheduler_of_tune(scheduler, past)
-        self.events = TuneEvents(scheduler_of_tune, callback=self.recorder)
+        self.events = self.events_of_tune(scheduler, past)
         self.trials = {}
         for trial_id, config in past.open.items():
             values = {"trial_id": trial_id, **config.to_dict()}
@@ -94,9 +98,13 @@ class Driver:
         if self.left is not None:
             self.left -= 1
 
-    def scheduler_of_tune(self, name, past):
-        """Return the scheduler with which Tune would be called."""
-        options = SweepOptions(scheduler=name, grace_period=5)
+    def events_of_tune(self, name, past):
+        """Return what tells the scheduler and the stopper with which Tune would be
+        called."""
+        if name == "patience":
+            options = SweepOptions(grace_period=5, patience=1)
+        else:
+            options = SweepOptions(scheduler=name, grace_period=5)
         opened = Opened(options, self.writer, past, None)
         placement = Placement({"CPU": 2}, WorkerSettings("states"))
         with pytest.MonkeyPatch.context() as patch:
@@ -107,7 +115,9 @@ class Driver:
             patch.setattr(tuner.tune, "Tuner", make)
             plan = Plan(past.open)
             tuner.make_tuner(opened, plan, placement, ["data"], self.recorder)
-        return make.call_args.kwargs["tune_config"].scheduler
+        scheduler = make.call_args.kwargs["tune_config"].scheduler
+        stopper = make.call_args.kwargs["run_config"].stop
+        return TuneEvents(scheduler, callback=self.recorder, stopper=stopper)
 
     def run(self):
         for trial_id, trial in self.trials.items():
@@ -136,6 +146,7 @@ class Driver:
         reason = config.stop_reason(epoch, diverged)
         end = {"stop_reason": reason, "done": bool(reason)}
         common = {"repeated": True, "trial_config": config}
+        common["own_id"] = trial_id_of(config)
         return row | common | end | {"scheduler_loss": finite_loss(loss)}
 
 
@@ -151,11 +162,14 @@ def summary(driver):
     return trials[["trial_id", "stop_reason", "epochs_run", "regime"]]
 
 
-REASONS_OF_REGIMES = "completed slow slow slow completed diverged slow".split()
+REASONS = {
+    "regimes": "completed slow slow slow completed diverged slow".split(),
+    "patience": "patience patience slow patience patience patience slow".split(),
+}
 
 
 @pytest.mark.promise("After a kill the same trials stop after the same epochs")
-@pytest.mark.parametrize("scheduler", ["regimes", "asha"])
+@pytest.mark.parametrize("scheduler", ["regimes", "asha", "patience"])
 @pytest.mark.parametrize("keeps_states", [True, False])
 def test_a_sweep_that_is_killed_after_any_line_and_resumed_stops_the_same_trials_after_the_same_epochs(
     new_writer, epoch_row, tmp_path, scheduler, keeps_states
@@ -168,8 +182,8 @@ def test_a_sweep_that_is_killed_after_any_line_and_resumed_stops_the_same_trials
     rows, ends = recorded(whole)
     trials = summary(whole)
     reasons = trials["stop_reason"].tolist()
-    if scheduler == "regimes":
-        assert reasons == REASONS_OF_REGIMES
+    if scheduler in REASONS:
+        assert reasons == REASONS[scheduler]
         assert trials["epochs_run"].tolist()[1] in (6, 7, 8)  # it was proposed after 5
     else:
         assert set(reasons) == {"completed", "asha", "diverged"}

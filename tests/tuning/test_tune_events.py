@@ -2,21 +2,22 @@
 
 import pytest
 from ray import tune
-from ray.tune import Callback
+from ray.tune import Callback, Stopper
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 from tune_events import TuneEvents, made_up_trial
 
-FATES = ("completes", "is stopped", "fails")
+FATES = ("completes", "is stopped", "has run its course", "fails")
 
 
 def heard_by(heard):
-    """Return a scheduler, a searcher and a callback that write down what they hear, and
-    whether it is of a trial's last epoch."""
+    """Return a scheduler, a searcher, a callback and a stopper that write down what
+    they hear, and whether it is of a trial's last epoch."""
 
     def hear(who, what, result=None):
         is_last = result is not None and result["done"]
-        heard.append((who, what, is_last))
+        fate = result and result["fate"]
+        heard.append((who, what, is_last, fate))
 
     class Schedules(FIFOScheduler):
         def on_trial_add(self, controller, trial):
@@ -57,12 +58,25 @@ def heard_by(heard):
         def on_trial_error(self, iteration, trials, trial, **info):
             hear("callback", "error")
 
-    return Schedules(), Proposes(), Listens()
+    class Stops(Stopper):
+        def __call__(self, trial_id, result):
+            hear("stopper", "result", result)
+            is_over = result["fate"] == "has run its course" and result["epoch"] == 2
+            if is_over:
+                result["fate"] = "is told to all"
+            return is_over
+
+        def stop_all(self):
+            return False
+
+    return Schedules(), Proposes(), Listens(), Stops()
 
 
 def epochs_of(fate):
     """Return the results of a trial, None if it fails then."""
-    results = [{"epoch": epoch, "done": epoch == 3} for epoch in (1, 2, 3)]
+    results = [
+        {"epoch": epoch, "done": epoch == 3, "fate": fate} for epoch in (1, 2, 3)
+    ]
     return [results[0], None] if fate == "fails" else results
 
 
@@ -83,7 +97,7 @@ def test_the_stand_in_tells_what_tune_tells_in_its_order(one_core, tmp_path):
                 raise ValueError("fails")
             return result
 
-    scheduler, search, callback = heard_by(tunes)
+    scheduler, search, callback, stopper = heard_by(tunes)
     tune.Tuner(
         Trains,
         tune_config=tune.TuneConfig(
@@ -96,11 +110,12 @@ def test_the_stand_in_tells_what_tune_tells_in_its_order(one_core, tmp_path):
             storage_path=str(tmp_path),
             verbose=0,
             callbacks=[callback],
+            stop=stopper,
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     ).fit()
-    scheduler, search, callback = heard_by(ours)
-    events = TuneEvents(scheduler, search, callback)
+    scheduler, search, callback, stopper = heard_by(ours)
+    events = TuneEvents(scheduler, search, callback, stopper)
     for number in range(len(FATES)):
         config = search.suggest(f"tunes {number}")
         trial = made_up_trial(number, **config)
@@ -111,4 +126,5 @@ def test_the_stand_in_tells_what_tune_tells_in_its_order(one_core, tmp_path):
             elif events.report(trial, result):
                 break
     assert ours == tunes
-    assert len(ours) > 15
+    assert len(ours) > 20
+    assert ("searcher", "complete", True, "is told to all") in tunes

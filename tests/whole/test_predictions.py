@@ -97,6 +97,7 @@ def test_networks_train_unseen_and_their_predictions_are_those_of_the_evaluation
         scheduler="fifo",
         execution=execution,
         standardize=True,
+        keep_best=True,
         quiet=True,
     )
     names = own + built_in
@@ -122,6 +123,28 @@ def test_networks_train_unseen_and_their_predictions_are_those_of_the_evaluation
     off = abs(right - sweep.trials["test_accuracy"] * COUNT)
     assert off.max() <= tolerance
     assert right.min() > COUNT / 3
+    check_best_epochs(sweep, test_images, test_labels, tolerance)
+
+
+def check_best_epochs(sweep, x, labels, tolerance):
+    """What is loaded of the best epoch predicts as that epoch was evaluated; if it is
+    not the one that was kept, that is said."""
+    for trial_id, rows in sweep.epochs.groupby("trial_id"):
+        best = sweep.load(trial_id, epoch="best")
+        row = rows.loc[rows["validation_accuracy"].idxmax()]
+        assert best.row["epoch"] == row["epoch"]
+        right = (best.predict(x) == labels).sum()
+        assert abs(right - row["test_accuracy"] * COUNT) <= tolerance
+        if best.trial.architecture.endswith("equinox_net.py:CNN"):
+            assert best.module is not None
+    others = sweep.epochs.assign(step=sweep.epochs["step"] + 1)
+    with pytest.raises(UserError, match=r"best epoch of trial .* was not kept, but"):
+        replace(sweep, epochs=others).load(trial_id, epoch="best")
+    with pytest.raises(UserError, match="epoch must be 'last' or 'best', got 3"):
+        sweep.load(trial_id, epoch=3)
+    options = sweep.meta["options"] | {"keep_best": False}
+    with pytest.raises(UserError, match="kept no best epochs; --keep-best does"):
+        with_meta(sweep, options=options).load(trial_id, epoch="best")
 
 
 WRONG_IMAGES = r"""
@@ -172,7 +195,9 @@ def test_code_is_what_was_recorded_or_is_named(
     name = f"{file}:mlp"
     assert name in write_networks(tmp_path)
     folder = tmp_path / "sweep"
-    options = SweepOptions(dataset=(x, y, x, y), output=folder, quiet=True)
+    options = SweepOptions(
+        dataset=(x, y, x, y), output=folder, keep_best=True, quiet=True
+    )
     config = {"architecture": f"{name}(width=8)", "epochs": 1, "batch_size": 20}
     run_sweep("own", config, options)
 
@@ -213,6 +238,10 @@ def test_code_is_what_was_recorded_or_is_named(
     predict.main()
     assert np.loadtxt("classes.csv", skiprows=1).tolist() == classes.tolist()
     accuracy = (classes == y).mean()
+    # of a trial of one epoch
+    monkeypatch.setattr("sys.argv", [*command.split(), "--epoch", "best"])
+    predict.main()
+    assert np.loadtxt("classes.csv", skiprows=1).tolist() == classes.tolist()
     last_line = f"test accuracy {accuracy:.4f}, of {tmp_path}/sweep\n"
     assert capsys.readouterr().out.endswith(last_line)
 
